@@ -208,7 +208,7 @@ async fn a_run_says_what_keeps_its_lead_from_going_on() {
         "{told}"
     );
     assert!(told.contains("slow down"), "{told}");
-    assert!(told.contains("lead: cannot go on: "), "{told}");
+    assert!(told.contains("lead: cannot continue: "), "{told}");
     assert!(told.contains("the next goal starts a new run"), "{told}");
 }
 
@@ -313,7 +313,7 @@ async fn what_a_run_is_to_remember_is_recalled_and_not_by_the_next() {
         told.iter().any(|text| text.contains("\"terse\"")),
         "{told:?}"
     );
-    let nothing = "Nothing is remembered under";
+    let nothing = "Nothing is stored under";
     assert!(told.iter().any(|text| text.contains(nothing)), "{told:?}");
     rig.run(["run", "--memory", "style=terse", "Do it"])
         .await

@@ -113,7 +113,7 @@ async fn the_tools_of_a_server_are_offered_and_answer() {
         "here it is\n(image, image/png, 6 bytes: not shown)"
     );
     assert!(results[3].contains("\"count\": 3"), "{}", results[3]);
-    assert!(results[4].len() < 31_000 && results[4].contains("300000 bytes in all, kept in"));
+    assert!(results[4].len() < 31_000 && results[4].contains("300000 bytes in total, stored in"));
     assert_eq!(results[5].trim_end(), "error: no such table");
     assert_eq!(results[6].trim_end(), "[secret DEPLOY]");
     let text = &results[7];
@@ -154,11 +154,11 @@ async fn a_server_that_does_not_behave_is_told_of_and_missed_by_nobody_else() {
     rig.run(["run", "--bypass", "Use them"]).await.expect(0);
     let system = server.requests()[0].system();
     for trouble in [
-        "- MCP server absent: no-such-program did not start",
-        "- MCP server broken: it has ended (exit 7); it said: no database",
-        "- MCP server babbling: it has ended (exit 0); it prints what is no message on stdout: Welcome to babble",
+        "- MCP server absent: cannot start no-such-program",
+        "- MCP server broken: the program exited (exit 7); its last output: no database",
+        "- MCP server babbling: the program exited (exit 0); it wrote a line that is not JSON-RPC to stdout: Welcome to babble",
         "- MCP server nowhere: Client error: ",
-        "- MCP server chatty: it prints what is no message on stdout: Listening on stdio",
+        "- MCP server chatty wrote a line that is not JSON-RPC to stdout: Listening on stdio",
     ] {
         assert!(system.contains(trouble), "{trouble}\n---\n{system}");
     }
@@ -204,14 +204,12 @@ async fn a_server_that_ends_again_and_again_is_left_alone() {
     let results = results(&server);
     for text in &results[..4] {
         assert!(
-            text.contains("near did not answer: it has ended (exit 3)"),
+            text.contains("near did not respond: the program exited (exit 3)"),
             "{text}"
         );
     }
     assert!(
-        results[4].contains(
-            "near has ended 4 times, each time soon after it was started: it is left alone"
-        ),
+        results[4].contains("near exited 4 times soon after its start and is not restarted"),
         "{}",
         results[4]
     );
@@ -242,6 +240,6 @@ async fn a_server_at_a_url_is_sent_headers_and_asked_through_the_proxy() {
         "mcp.invalid yolped-eht-fo-2retnuh reraeB soper"
     );
     let system = server.requests()[0].system();
-    let trouble = "- MCP server keyless: the header x-api-key is to hold $ABSENT, which is not set";
+    let trouble = "- MCP server keyless: the header x-api-key uses $ABSENT, which is not set";
     assert!(system.contains(trouble), "{system}");
 }

@@ -75,7 +75,7 @@ async fn nothing_is_changed_before_the_plan_is_approved() {
     assert_eq!(ada.state, MemberState::Waiting);
     let held_back = told(&server);
     assert!(
-        held_back.contains("Not carried out: no plan of yours is approved")
+        held_back.contains("Not executed: you have no approved plan")
             && held_back.contains("propose_plan"),
         "{held_back}"
     );

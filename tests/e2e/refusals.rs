@@ -84,12 +84,12 @@ async fn what_the_lead_cannot_have_says_why_and_what_to_do() {
         (
             "wait",
             json!({"for": "members", "ids": ["bob"]}),
-            "there is no teammate bob, only",
+            "there is no teammate bob. Teammates:",
         ),
         (
             "wait",
             json!({"for": "members", "timeout_s": 0}),
-            "`timeout_s` is from 1 to 3600",
+            "`timeout_s` must be between 1 and 3600",
         ),
         ("send_message", json!({"to": "bob", "text": "hello"}), "bob"),
         (
@@ -100,12 +100,12 @@ async fn what_the_lead_cannot_have_says_why_and_what_to_do() {
         (
             "read_messages",
             json!({"limit": 3}),
-            "`limit` goes with `all`",
+            "`limit` requires `all`",
         ),
         (
             "recall",
             json!({"key": "nothing"}),
-            "Nothing is remembered under \"nothing\"",
+            "Nothing is stored under \"nothing\"",
         ),
         (
             "remember",
@@ -184,7 +184,7 @@ async fn a_teammate_has_no_say_over_what_is_not_hers() {
         (
             "claim_task",
             json!({"task": "T-9"}),
-            "there is no task T-9\nWhat to do: list_tasks shows the board",
+            "there is no task T-9\nWhat to do: call list_tasks to see the board",
         ),
         ("claim_task", json!({"task": "T-2"}), "T-2 waits for T-1"),
         (

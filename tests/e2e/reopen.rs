@@ -247,15 +247,15 @@ async fn the_key_that_leaves_does_so_in_the_middle_of_a_task_that_goes_on() {
     rig.ok(["up"]).await;
     until_gated(&rig).await;
     let mut screen = rig.on_terminal(["attach", "ada"]);
-    screen.until("ada is here until").await;
+    screen.until("ada is attached; press").await;
     screen.type_in(LEAVE).await;
     assert_eq!(screen.end().await.0, 0);
     // Whose terminal is killed leaves too.
     let mut screen = rig.on_terminal(["attach", "ada"]);
-    screen.until("ada is here until").await;
+    screen.until("ada is attached; press").await;
     drop(screen);
     let mut looking = rig.on_terminal(["attach", "ada", "--read-only"]);
-    looking.until("ada is here until").await;
+    looking.until("ada is attached; press").await;
     looking.type_in("x").await;
     open_gate(&rig).await;
     looking.until("T-1 completed").await;

@@ -43,7 +43,7 @@ async fn a_command_waits_until_it_is_allowed_and_runs_once() {
     let logged = rig.ok(["logs", "ada"]).await.stdout;
     let held = match there_is_a_sandbox().await {
         true => "commands run in a sandbox (",
-        false => "every command is asked about",
+        false => "every command needs permission",
     };
     assert!(logged.contains(held), "{logged}");
     assert_eq!(ada.state, MemberState::Waiting);

@@ -226,13 +226,13 @@ async fn it_is_not_offered_where_nobody_searches() {
             "openai/lead",
             "[search]\napi = \"provider\"\n",
             true,
-            "- web_search: no search of this model's provider is known here",
+            "- web_search: this model's provider has no supported search",
         ),
         (
             "openai/lead",
             "[search]\napi = \"brave\"\n",
             true,
-            "- web_search: BRAVE_API_KEY is not set: give it with --secret BRAVE_API_KEY",
+            "- web_search: environment variable BRAVE_API_KEY is not set: pass --secret BRAVE_API_KEY",
         ),
     ] {
         let server = FakeModelServer::start(in_turn([finish()])).await;
@@ -253,25 +253,22 @@ async fn an_endpoint_that_does_not_answer_as_one_is_a_clear_error() {
     for (reply, said) in [
         (
             Reply::html(403, "<h1>Forbidden</h1>"),
-            "answered 403 Forbidden (its settings must list json among search.formats)\n<h1>Forbidden</h1>",
+            "returned 403 Forbidden (add json to search.formats in its settings)\n<h1>Forbidden</h1>",
         ),
-        (Reply::html(200, "<html>"), "answered with no JSON"),
+        (Reply::html(200, "<html>"), "did not return JSON"),
         (
             Reply::json(200, &json!({"results": 3})),
-            "answered with JSON that holds no results",
+            "returned JSON without results",
         ),
         (
             Reply::json(429, &json!({"error": "slow down"})),
-            "answered 429",
+            "returned 429",
         ),
         (
             Reply::html(200, &"x".repeat(5 << 20)).in_pieces_of(1 << 16),
-            "answered with too much",
+            "returned too much data",
         ),
-        (
-            Reply::json(200, &json!({"results": []})),
-            "(nothing was found)",
-        ),
+        (Reply::json(200, &json!({"results": []})), "(no results)"),
     ] {
         let call = || Reply::call("web_search", json!({"query": "tokio"}));
         let server = FakeModelServer::start(in_turn([call(), reply, finish()])).await;

@@ -254,14 +254,14 @@ async fn doctor_says_which_model_is_asked_and_why_and_shows_no_key() {
         .run(["doctor"])
         .await
         .expect(1)
-        .says("there is no model to think with: set a key");
+        .says("no model is available: set a key");
     unnamed.set_team(&format!(
         "{TEAM}[[member]]\nname = \"ada\"\nmodel = \"groq/qwen\"\n"
     ));
     let said = unnamed.run(["doctor"]).await.expect(1).stdout;
     for part in [
-        "lead: openai needs a key: set OPENAI_API_KEY",
-        "ada: groq needs a key: set GROQ_API_KEY",
+        "lead: openai requires a key: set OPENAI_API_KEY",
+        "ada: groq requires a key: set GROQ_API_KEY",
     ] {
         assert!(said.contains(part), "each is told of: {said}");
     }
@@ -270,7 +270,7 @@ async fn doctor_says_which_model_is_asked_and_why_and_shows_no_key() {
         .run(["doctor"])
         .await
         .expect(0)
-        .says("there is no model to think with: set a key");
+        .says("no model is available: set a key");
     unnamed.set_team(&TEAM.replace("model = \"openai/gpt-5.1\"\n", ""));
     unnamed.set("ANTHROPIC_API_KEY", "a-key-for-nobody");
     let said = unnamed.run(["doctor"]).await.expect(0).stdout;

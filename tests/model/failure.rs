@@ -9,8 +9,7 @@ use serde_json::json;
 use tokio::net::TcpListener;
 
 use crate::{
-    KEY, WIRES, answer, first_answer, first_failure, model_at, model_of, said, surroundings,
-    told_until,
+    KEY, WIRES, answer, config, first_answer, first_failure, model_at, model_of, said, told_until,
 };
 
 #[tokio::test]
@@ -96,7 +95,7 @@ async fn a_document_in_place_of_a_stream_is_told_by_what_it_says() {
             json!({ "error": { "type": "authentication_error", "message": "no" } }),
             "does not accept the key (401): no",
         ),
-        (json!({ "choices": [] }), "JSON in place of a stream"),
+        (json!({ "choices": [] }), "JSON instead of an event stream"),
     ] {
         for name in WIRES {
             let server = FakeModelServer::start(in_turn([Reply::json(200, &body)])).await;
@@ -175,7 +174,7 @@ async fn a_stream_that_ends_in_good_order_without_its_last_event_was_cut_off() {
     ] {
         let server = FakeModelServer::start(in_turn([Reply::events(&[event])])).await;
         let why = first_failure(&*model_at(name, &server)).await;
-        assert!(why.ends_with("the answer was cut off"), "{why}");
+        assert!(why.ends_with("the answer was truncated"), "{why}");
     }
 }
 
@@ -197,10 +196,10 @@ async fn silence_ends_a_connection_before_and_within_an_answer() {
     for name in WIRES {
         for reply in [Reply::hang(), Reply::text("A whole answer.").hang_after(3)] {
             let server = FakeModelServer::start(in_turn([reply])).await;
-            let mut around = surroundings(&server.base_url());
+            let mut around = config(&server.base_url());
             around.silence = Some(Duration::from_millis(200));
             let why = first_failure(&*model_of(name, &around)).await;
-            assert!(why.ends_with("it was silent for 200ms"), "{why}");
+            assert!(why.ends_with("no data for 200ms"), "{why}");
             server.hung_up(1).await;
         }
     }
@@ -223,7 +222,7 @@ async fn a_server_that_is_not_there_is_asked_again() {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("it is bound");
     drop(listener);
-    let around = surroundings(&format!("http://ada:{KEY}@{address}/v1"));
+    let around = config(&format!("http://ada:{KEY}@{address}/v1"));
     let why = first_failure(&*model_of("openai/m", &around)).await;
     let begins = format!("cannot reach http://{address}/v1/chat/completions: ");
     assert!(why.starts_with(&begins), "{why}");
@@ -237,7 +236,7 @@ async fn no_redirect_is_followed() {
     let server = FakeModelServer::start(in_turn([reply])).await;
     let error = first_answer(&*model_at("anthropic/m", &server)).await;
     let error = error.expect_err("no answer").to_string();
-    assert!(error.contains("it sends us to http://127.0.0.1"), "{error}");
+    assert!(error.contains("redirect to http://127.0.0.1"), "{error}");
     assert!(
         elsewhere.requests().is_empty(),
         "it would carry the key along"

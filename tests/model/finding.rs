@@ -2,7 +2,7 @@
 
 use agent_team_teammate::model::Model;
 use agent_team_teammate::model::choose::choose;
-use agent_team_teammate::model::open::Surroundings;
+use agent_team_teammate::model::open::OpenConfig;
 use agent_team_teammate::model::provider::PROVIDERS;
 use agent_team_tests::fake_model_server::{FakeModelServer, Reply, in_turn};
 use agent_team_tests::within;
@@ -11,18 +11,18 @@ use tokio::net::TcpListener;
 
 use crate::{KEY, first_answer, model_of};
 
-fn surroundings(vars: &[(&str, &str)]) -> Surroundings {
+fn config(vars: &[(&str, &str)]) -> OpenConfig {
     let vars = vars
         .iter()
         .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-    Surroundings {
+    OpenConfig {
         environment: vars.collect(),
-        ..Surroundings::default()
+        ..OpenConfig::default()
     }
 }
 
 async fn chosen(vars: &[(&str, &str)]) -> Result<(String, String), String> {
-    match within("a choice", choose(&surroundings(vars))).await {
+    match within("a choice", choose(&config(vars))).await {
         Ok(choice) => Ok((choice.name.to_string(), choice.why)),
         Err(error) => Err(error.to_string()),
     }
@@ -46,7 +46,7 @@ async fn without_a_key_a_server_that_answers_is_asked_what_it_has() {
         .await
         .expect("there is a server");
     assert_eq!(name, "openai-compatible/qwen3:8b");
-    assert_eq!(why, format!("openai-compatible answers at {base_url}"));
+    assert_eq!(why, format!("openai-compatible responds at {base_url}"));
     assert_eq!(server.requests()[0].path, "/v1/models");
 }
 
@@ -66,8 +66,8 @@ async fn when_there_is_nothing_the_ways_out_are_named() {
     for says in [
         "ANTHROPIC_API_KEY",
         "ollama at http://127.0.0.1:11434/v1",
-        "Teams of commands need none.",
-        " ollama does not answer.",
+        "Teams of command members need no model.",
+        " ollama does not respond.",
         &format!(" llamacpp at {url} has no model."),
     ] {
         assert!(error.contains(says), "{says}: {error}");
@@ -81,10 +81,7 @@ async fn a_key_that_cannot_be_used_is_said_and_no_other_takes_its_place() {
         ("OPENAI_API_KEY", KEY),
     ];
     let error = chosen(&vars).await.expect_err("it is not there");
-    assert_eq!(
-        error,
-        "cannot read the key that ANTHROPIC_API_KEY_FILE names"
-    );
+    assert_eq!(error, "cannot read the key file in ANTHROPIC_API_KEY_FILE");
 }
 
 /// Where they are asked and what their keys stand in are their documented names.
@@ -110,7 +107,7 @@ async fn every_provider_is_asked_where_its_variable_says_with_its_own_key() {
         let server = FakeModelServer::start(in_turn([Reply::text("here")])).await;
         let of_others = ("SOME_API_KEY", "sk-of-others");
         let vars = [(url_var, &*server.base_url()), (key_var, KEY), of_others];
-        let model = model_of(&format!("{provider}:m"), &surroundings(&vars));
+        let model = model_of(&format!("{provider}:m"), &config(&vars));
         assert_eq!(model.name(), format!("{provider}/m"));
         let answered = first_answer(&*model).await.expect("an answer");
         assert_eq!(answered.text, "here", "{provider}");
@@ -142,7 +139,7 @@ async fn an_encrypted_connection_is_asked_of_the_proxy_too_and_what_it_excepts_i
         ("OPENAI_API_KEY", KEY),
         ("OPENAI_BASE_URL", "https://models.example/v1"),
     ];
-    let model = model_of("gpt-5.1", &surroundings(&vars));
+    let model = model_of("gpt-5.1", &config(&vars));
     assert_eq!(tunnel(&*model, &proxy).await, "CONNECT models.example:443");
 
     // Every address of 127.0.0.0/8 is this machine on Linux, and only 127.0.0.1 is never sent to a proxy unasked.
@@ -154,7 +151,7 @@ async fn an_encrypted_connection_is_asked_of_the_proxy_too_and_what_it_excepts_i
             ("OPENAI_COMPATIBLE_BASE_URL", &base_url),
             ("NO_PROXY", "models.example, 127.0.0.2"),
         ];
-        let model = model_of("compatible/m", &surroundings(&vars));
+        let model = model_of("compatible/m", &config(&vars));
         assert_eq!(tunnel(&*model, &own).await, "POST /v1/chat/completions");
     }
 }
@@ -194,7 +191,7 @@ async fn the_members_proxy_is_used_but_for_what_it_excepts() {
             ("HTTP_PROXY", address),
             ("OPENAI_COMPATIBLE_BASE_URL", base_url),
         ];
-        let model = model_of("openai-compatible/m", &surroundings(&vars));
+        let model = model_of("openai-compatible/m", &config(&vars));
         let answered = first_answer(&*model).await.expect("an answer");
         assert_eq!(answered.text, text);
     }

@@ -15,7 +15,7 @@ mod wire;
 
 use agent_team_protocol::model::{PROVIDERS, ProviderName};
 use agent_team_protocol::spec::{BaseUrl, ProviderSpec};
-use agent_team_teammate::model::open::{Surroundings, open};
+use agent_team_teammate::model::open::{OpenConfig, open};
 use agent_team_teammate::model::{Answer, Delta, Item, Model, ModelError, Prompt, ToolSpec};
 use agent_team_tests::fake_model_server::FakeModelServer;
 use agent_team_tests::within;
@@ -29,7 +29,7 @@ const WIRES: [&str; 2] = ["openai/m", "anthropic/m"];
 const KEY: &str = "sk-secret-1";
 
 /// Every provider with the key, at this base URL.
-fn surroundings(base_url: &str) -> Surroundings {
+fn config(base_url: &str) -> OpenConfig {
     let keys = [
         "OPENAI_API_KEY",
         "ANTHROPIC_API_KEY",
@@ -44,20 +44,20 @@ fn surroundings(base_url: &str) -> Surroundings {
         };
         (provider.name.to_owned(), spec)
     };
-    Surroundings {
+    OpenConfig {
         environment: keys.into(),
         providers: PROVIDERS.iter().map(there).collect(),
-        ..Surroundings::default()
+        ..OpenConfig::default()
     }
 }
 
-fn model_of(name: &str, surroundings: &Surroundings) -> Box<dyn Model> {
+fn model_of(name: &str, config: &OpenConfig) -> Box<dyn Model> {
     let name = name.parse().expect("a model's name");
-    open(&name, "ada", surroundings).expect("nothing is missing")
+    open(&name, "ada", config).expect("nothing is missing")
 }
 
 fn model_at(name: &str, server: &FakeModelServer) -> Box<dyn Model> {
-    model_of(name, &surroundings(&server.base_url()))
+    model_of(name, &config(&server.base_url()))
 }
 
 fn said(text: &str) -> Item {

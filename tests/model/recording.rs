@@ -169,20 +169,20 @@ async fn what_differs_from_the_recording_is_said() {
     };
     let error = ask("bob", &[said("one")], &[]).await;
     assert!(
-        error.ends_with("it holds no exchange of bob, but of ada"),
+        error.ends_with("it contains no exchange of bob, only of ada"),
         "{error}"
     );
     assert!(error.contains("run.jsonl"), "{error}");
 
     let error = ask("ada", &[], &[tool("read")]).await;
     assert!(
-        error.ends_with("line 2, exchange 1 of ada: its last item was said, now nothing"),
+        error.ends_with("line 2, exchange 1 of ada: the last item was said, now is nothing"),
         "{error}"
     );
 
     let error = ask("ada", &[said("one")], &[tool("bash")]).await;
     assert!(
-        error.contains("it lacks these tools: read, and has these too: bash; its system text"),
+        error.contains("missing tools: read; additional tools: bash; the digest of system text"),
         "{error}"
     );
 
@@ -190,7 +190,10 @@ async fn what_differs_from_the_recording_is_said() {
     converse(&model, "one").await;
     let (error, _) = answer(&model, &[said("one")], &[tool("read")]).await;
     let error = error.expect_err("there are no more").to_string();
-    assert!(error.contains("it holds 3 exchanges of ada"), "{error}");
+    assert!(
+        error.contains("it contains only 3 exchanges of ada"),
+        "{error}"
+    );
 }
 
 #[tokio::test]
@@ -198,10 +201,13 @@ async fn a_file_that_is_no_recording_is_neither_played_nor_written() {
     let dir = tempfile::tempdir().expect("a directory");
     let file = dir.path().join("notes.txt");
     for (text, says) in [
-        ("my notes\n", "its first line is not that of a recording"),
+        (
+            "my notes\n",
+            "the first line is not the header of a recording",
+        ),
         (
             "{\"recording\":\"agent-team\",\"version\":2}\n",
-            "it has version 2",
+            "unsupported version 2",
         ),
         (
             "{\"recording\":\"agent-team\",\"version\":1}\n{\"member\":",

@@ -4,7 +4,7 @@ use agent_team_teammate::model::{Answer, Delta, Item, Stop, Thought, ToolCall, T
 use agent_team_tests::fake_model_server::{FakeModelServer, Reply, by_model, in_turn};
 use serde_json::{Value, json};
 
-use crate::{KEY, WIRES, answer, first_answer, model_at, model_of, said, surroundings, text, tool};
+use crate::{KEY, WIRES, answer, config, first_answer, model_at, model_of, said, text, tool};
 
 const TEXT: &str = "Größe: 12 µm – „fertig“ 🦀🦀 ok";
 
@@ -138,7 +138,7 @@ async fn a_transcript_is_sent_as_each_wire_wants_it() {
         ("anthropic/m", "/v1/messages", ("x-api-key", KEY.to_owned())),
     ] {
         let server = FakeModelServer::start(in_turn([Reply::text("ok")])).await;
-        let mut around = surroundings(&server.base_url());
+        let mut around = config(&server.base_url());
         for spec in around.providers.values_mut() {
             spec.headers.insert("X-Gate".to_owned(), "open".to_owned());
         }

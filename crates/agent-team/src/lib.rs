@@ -84,14 +84,14 @@
 //!
 //! ```
 //! use agent_team::protocol::view::TaskState;
-//! use agent_team::{Assignment, Engine, Member, Mode, Seat, TaskSpec, Team, Worked, Working};
+//! use agent_team::{Assignment, Engine, Member, Mode, TeamHandle, TaskSpec, Team, Worked, Working};
 //!
 //! struct Counter;
 //!
 //! impl Engine for Counter {
-//!     fn work<'a>(&'a mut self, task: &'a Assignment, seat: &'a Seat) -> Working<'a, Worked> {
+//!     fn work<'a>(&'a mut self, task: &'a Assignment, team: &'a TeamHandle) -> Working<'a, Worked> {
 //!         Box::pin(async move {
-//!             seat.say("counting");
+//!             team.say("counting");
 //!             Ok(format!("{} letters", task.title.len()))
 //!         })
 //!     }
@@ -158,5 +158,5 @@ pub use agent_team_protocol::notification::{Assignment, DeliveredMessage};
 pub use agent_team_protocol::permissions::Mode as PermissionMode;
 pub use agent_team_protocol::result::{Durations, Outputs, RoundOutput, RunResult};
 pub use agent_team_protocol::spec::{Budget, TaskSpec};
-pub use agent_team_teammate::hosted::{Engine, Seat, Worked, Working};
+pub use agent_team_teammate::hosted::{Engine, TeamHandle, Worked, Working};
 pub use agent_team_teammate::model::{self, Model};

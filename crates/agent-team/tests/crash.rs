@@ -2,7 +2,7 @@
 
 use agent_team::protocol::view::{MemberState, TaskState};
 use agent_team::{
-    Assignment, Engine, Member, Mode, Seat, TaskSpec, Team, TeamBuilder, Worked, Working,
+    Assignment, Engine, Member, Mode, TaskSpec, Team, TeamBuilder, TeamHandle, Worked, Working,
 };
 
 /// Names the store to the program that dies.
@@ -12,7 +12,7 @@ const STORE: &str = "AGENT_TEAM_TEST_STORE";
 struct Patient;
 
 impl Engine for Patient {
-    fn work<'a>(&'a mut self, task: &'a Assignment, _: &'a Seat) -> Working<'a, Worked> {
+    fn work<'a>(&'a mut self, task: &'a Assignment, _: &'a TeamHandle) -> Working<'a, Worked> {
         Box::pin(async move {
             if std::env::var_os(STORE).is_some() {
                 std::process::abort();

@@ -1,36 +1,26 @@
-//! The native engine's worker: the one owner of what this process is doing while a model thinks in it. Called by
-//! `lib.rs`, once.
-//!
-//! ```text
-//! supervisor ◄─► link ──tasks, messages, stop──► inbox ──► mind ◄──► model
-//!                 ▲                                         │  └───► tools
-//!                 └── calls ◄── desk ◄──────────────────────┤
-//! pane, log ◄── lines ◄── screen ◄──────────────────────────┘
-//! ```
-//! A reader who looks for …
-//! - the loop of a turn: `mind`, one answer: `step`, its calls: `calls`, its end: `ending`
-//! - work that is not a model's: `custom`
-//! - what waits to be told, and what interrupts: `inbox`; in which words: `say`
-//! - how a lead without tools is asked, round by round: `rounds`; in which words: `question`
-//! - what whoever watches is told: `live`
-//! - what is stored and read back: `transcript`; what is cut out of it: `compact`
-//! - calls of the supervisor, stopping, reconnecting: `errand`
-//!
-//! Everything arrives here as an [`Event`] and is applied at once, without waiting; what waits is the mind's.
+//! The worker of the native engine: owns the process's state while a model works in it. Called by `lib.rs`,
+//! once.¬¬```text¬supervisor ◄─► link ──tasks, messages, stop──► inbox ──► agent_loop ◄─► model¬                ▲
+//! │  └─► tools¬                └── calls ◄── supervisor_client ◄─────────┤¬pane, log ◄── lines ◄── output_sink
+//! ◄─────────────────────┘¬```¬A reader who looks for …¬- a turn: `agent_loop`; one answer: `step`; its tool calls:
+//! `calls`; the end of a turn: `ending`¬- engines of an embedding program: `custom`¬- inputs for the model, and
+//! interruptions: `inbox`; their texts: `prompts`¬- a lead without tools, asked round by round: `rounds`; the text of
+//! its questions: `question`¬- live output for connected clients: `live_output`¬- the stored conversation:
+//! `transcript`; its summaries: `compact`¬- requests to the supervisor, stopping, reconnecting:
+//! `pending_call`¬¬Everything arrives here as an [`Event`] and is applied without waiting. Only the agent loop waits.
 
+mod agent_loop;
 mod calls;
 mod compact;
 mod custom;
+pub(crate) mod deps;
 mod ending;
-mod errand;
 mod inbox;
-mod live;
-mod mind;
+mod live_output;
+pub(crate) mod output_sink;
+mod pending_call;
+mod prompts;
 mod question;
 mod rounds;
-mod say;
-pub(crate) mod screen;
-pub(crate) mod seam;
 mod step;
 mod transcript;
 mod verify;
@@ -51,42 +41,44 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
+use self::agent_loop::{AgentLoop, End};
 use self::calls::Toolbox;
-use self::custom::{Comes, Custom};
-use self::errand::{Errand, Life};
+use self::custom::{Custom, Inputs};
 use self::inbox::{Inbox, Input};
-use self::live::Live;
-use self::mind::{End, Mind};
-use self::screen::{Ended, Screen, Told, whole_lines};
+use self::live_output::LiveOutput;
+use self::output_sink::{EndedCall, OutputEvent, OutputSink, whole_lines};
+use self::pending_call::{Life, PendingCall};
 use self::transcript::Transcript;
 use self::verify::Verifier;
-use crate::desk::{Desk, DeskCall};
 use crate::engine::output::Coalescer;
-use crate::hosted::{Engine, Seat};
+use crate::hosted::{Engine, TeamHandle};
 use crate::link::{LinkEvent, Notice, Over, Ticket};
 use crate::model::Model;
 use crate::pane::{AgentEvent, AgentPane};
 use crate::sleep_until;
+use crate::supervisor_client::{ClientCall, SupervisorClient};
 use crate::team_tool::{Arrivals, Claims, PendingRequest, Shared};
 use crate::tool::confine::Confinement;
-use crate::tool::{Bench, Permission, Tool};
-use crate::typed::{Act, Acted, Done};
-use crate::worker::{OUTPUT_PAUSE, Parts, TERM_GRACE, next_signal, not_shown, output_due, refused};
+use crate::tool::{Permission, Tool, ToolContext};
+use crate::typed::{Action, ActionOutcome, ActionResult};
+use crate::worker::{
+    OUTPUT_PAUSE, TERM_GRACE, WorkerConfig, next_signal, not_shown, output_due, refused,
+};
 
-/// What thinks and what it thinks with.
-pub(crate) struct Makings<T> {
+/// The configuration of an agent.
+pub(crate) struct AgentConfig<T> {
     pub(crate) agent: AgentSpec,
     pub(crate) model: Arc<dyn Model>,
-    pub(crate) desk: Desk,
-    pub(crate) calls: mpsc::UnboundedReceiver<DeskCall>,
-    pub(crate) bench: Bench,
-    /// What its commands are held to. `None`: nothing.
+    pub(crate) client: SupervisorClient,
+    pub(crate) calls: mpsc::UnboundedReceiver<ClientCall>,
+    pub(crate) context: ToolContext,
+    /// The sandbox of its commands. `None`: commands run without one.
     pub(crate) confinement: Option<Arc<Confinement>>,
-    /// Makes the tools, once there is what they share with the loop.
+    /// Creates the tools from the state that they share with the loop.
     pub(crate) tools: T,
 }
 
-/// What holds the `verify` lines of its tasks.
+/// Runs the `verify` lines of the member's tasks.
 struct Hold {
     project: PathBuf,
     confinement: Option<Arc<Confinement>>,
@@ -94,70 +86,74 @@ struct Hold {
 }
 
 pub(crate) struct Agent {
-    parts: Parts,
+    config: WorkerConfig,
     pane: AgentPane,
-    /// What is said and has not made a line for the log yet.
+    /// Text for the log that does not form a complete line yet.
     said: String,
     life: Life,
-    /// `None` once it has ended.
-    mind: Option<JoinHandle<End>>,
+    /// `None` after it has ended.
+    agent_loop: Option<JoinHandle<End>>,
     inputs: mpsc::UnboundedSender<Input>,
-    shown: mpsc::UnboundedReceiver<Told>,
-    calls: mpsc::UnboundedReceiver<DeskCall>,
+    shown: mpsc::UnboundedReceiver<OutputEvent>,
+    calls: mpsc::UnboundedReceiver<ClientCall>,
     shared: Shared,
-    /// The claim that the supervisor says is hers.
+    /// The claim that this member holds according to the supervisor.
     held: Option<Assignment>,
-    /// Requests without an answer.
-    errands: HashMap<Ticket, Errand>,
-    /// What the supervisor has not been shown and told yet, and when it may be.
+    /// Requests that are not answered yet.
+    pending_calls: HashMap<Ticket, PendingCall>,
+    /// Output that is not sent to the supervisor yet, and the time at which it may be sent.
     output: Coalescer,
-    live: Live,
+    live: LiveOutput,
     output_at: Instant,
-    /// What the supervisor was told that the mind waits for.
+    /// The wait that was last reported to the supervisor.
     waits: Option<Waiting>,
-    /// The request that a tool waits for.
+    /// The permission request on which a tool is waiting.
     asks: Option<RequestId>,
 }
 
 enum Event {
     Link(LinkEvent),
-    Call(DeskCall),
-    Told(Told),
+    Call(ClientCall),
+    Output(OutputEvent),
     Ended(End),
     OutputDue(mpsc::OwnedPermit<TaskOutput>),
     Pane(AgentEvent),
-    Acted(Acted),
+    Acted(ActionOutcome),
     Signal(SignalEvent),
     Deadline,
 }
 
 impl Agent {
     /// Must be called within the worker's runtime.
-    pub(crate) fn new<T>(parts: Parts, pane: AgentPane, makings: Makings<T>) -> Self
+    pub(crate) fn new<T>(
+        worker_config: WorkerConfig,
+        pane: AgentPane,
+        config: AgentConfig<T>,
+    ) -> Self
     where
-        T: FnOnce(&Desk, &Shared) -> Vec<Box<dyn Tool>>,
+        T: FnOnce(&SupervisorClient, &Shared) -> Vec<Box<dyn Tool>>,
     {
-        let Makings {
+        let AgentConfig {
             agent,
             model,
-            desk,
+            client,
             calls,
-            bench,
+            context,
             confinement,
             tools,
-        } = makings;
+        } = config;
         let hold = Hold {
-            project: bench.project.clone(),
+            project: context.project.clone(),
             confinement: confinement.clone(),
-            permission: seam::permission_of(&agent, &desk),
+            permission: deps::permission_of(&agent, &client),
         };
-        Self::around(parts, pane, calls, hold, |inputs, shared, screen| {
+        Self::around(worker_config, pane, calls, hold, |inputs, shared, sink| {
             let tools = match agent.strategy {
                 Some(_) => Vec::new(),
-                None => tools(&desk, &shared),
+                None => tools(&client, &shared),
             };
-            let toolbox = Toolbox::new(tools, bench);
-            let mind = Mind {
+            let toolbox = Toolbox::new(tools, context);
+            let agent_loop = AgentLoop {
                 agent,
                 model,
                 confinement,
@@ -166,81 +162,81 @@ impl Agent {
                 toolbox,
                 system: String::new(),
                 lead: None,
-                desk,
+                client,
                 inbox: Inbox::new(inputs, shared.arrivals.clone(), shared.claims.clone()),
                 shared,
                 transcript: Transcript::default(),
-                screen,
+                sink,
             };
-            mind.run()
+            agent_loop.run()
         })
     }
 
-    /// The same with work that the embedding program does itself.
+    /// Creates a worker whose engine is code of the embedding program.
     pub(crate) fn with_engine(
-        parts: Parts,
+        worker_config: WorkerConfig,
         pane: AgentPane,
-        desk: Desk,
-        calls: mpsc::UnboundedReceiver<DeskCall>,
+        client: SupervisorClient,
+        calls: mpsc::UnboundedReceiver<ClientCall>,
         engine: Box<dyn Engine>,
     ) -> Self {
-        // The embedding program does the work itself, and gave the lines too.
+        // The embedding program also supplied the lines, so they need neither sandbox nor permission.
         let hold = Hold {
-            project: parts.place.cwd.clone(),
+            project: worker_config.program_context.cwd.clone(),
             confinement: None,
             permission: Permission::Bypass,
         };
-        Self::around(parts, pane, calls, hold, |inputs, shared, screen| {
+        Self::around(worker_config, pane, calls, hold, |inputs, shared, sink| {
             let custom = Custom {
                 engine,
-                seat: Seat {
-                    desk,
+                team: TeamHandle {
+                    client,
                     shared,
-                    screen,
+                    sink,
                 },
-                comes: Comes::new(inputs),
+                comes: Inputs::new(inputs),
             };
             custom.run()
         })
     }
 
     fn around<F>(
-        parts: Parts,
+        worker_config: WorkerConfig,
         pane: AgentPane,
-        calls: mpsc::UnboundedReceiver<DeskCall>,
+        calls: mpsc::UnboundedReceiver<ClientCall>,
         hold: Hold,
-        mind: impl FnOnce(mpsc::UnboundedReceiver<Input>, Shared, Screen) -> F,
+        agent_loop: impl FnOnce(mpsc::UnboundedReceiver<Input>, Shared, OutputSink) -> F,
     ) -> Self
     where
         F: Future<Output = End> + Send + 'static,
     {
         let (inputs, heard) = mpsc::unbounded_channel();
-        let live = Live::new(&parts.place.marker);
-        let (screen, shown) = Screen::new(live.clone());
+        let live = LiveOutput::new(&worker_config.program_context.marker);
+        let (sink, shown) = OutputSink::new(live.clone());
         let shared = Shared {
             claims: Claims::default(),
             arrivals: Arrivals::default(),
             verify: Arc::new(Verifier {
-                place: Arc::clone(&parts.place),
+                program_context: Arc::clone(&worker_config.program_context),
                 project: hold.project,
-                screen: screen.clone(),
+                sink: sink.clone(),
                 confinement: hold.confinement,
                 permission: hold.permission,
             }),
         };
-        let mind = mind(heard, shared.clone(), screen);
+        let agent_loop = agent_loop(heard, shared.clone(), sink);
         Self {
-            parts,
+            config: worker_config,
             pane,
             said: String::new(),
             life: Life::Working,
-            mind: Some(tokio::spawn(mind)),
+            agent_loop: Some(tokio::spawn(agent_loop)),
             inputs,
             shown,
             calls,
             shared,
             held: None,
-            errands: HashMap::new(),
+            pending_calls: HashMap::new(),
             output: Coalescer::default(),
             live,
             output_at: Instant::now(),
@@ -249,7 +245,7 @@ impl Agent {
         }
     }
 
-    /// Works until there is nothing to work for. Returns the exit code.
+    /// Runs until the member is stopped or its launch is over. Returns the exit code.
     pub(crate) async fn run(mut self) -> u8 {
         let code = loop {
             if let Life::Gone { code } = self.life {
@@ -258,17 +254,17 @@ impl Agent {
             let event = self.next().await;
             self.apply(event);
         };
-        if let Some(mind) = &self.mind {
-            mind.abort();
-            // What it started ends with it, and before we do.
-            end_of(&mut self.mind).await;
+        if let Some(agent_loop) = &self.agent_loop {
+            agent_loop.abort();
+            // Wait for the loop: the programs that it started must be terminated before this process exits.
+            end_of(&mut self.agent_loop).await;
         }
         self.pane.close().await;
         code
     }
 
     async fn next(&mut self) -> Event {
-        let output = self.parts.link.output.clone();
+        let output = self.config.link.output.clone();
         let (waits, output_at) = (!self.output.is_empty(), self.output_at);
         let due = async {
             if !waits {
@@ -277,12 +273,12 @@ impl Agent {
             output_due(Some(output_at), output).await
         };
         let deadline = self.life.deadline();
-        let Parts {
+        let WorkerConfig {
             link,
             typed,
             signals,
             ..
-        } = &mut self.parts;
+        } = &mut self.config;
         let pane = &mut self.pane;
         tokio::select! {
             biased;
@@ -290,11 +286,11 @@ impl Agent {
             event = link.next() => Event::Link(event),
             Some(call) = self.calls.recv() => Event::Call(call),
             event = pane.next() => Event::Pane(event),
-            Some(acted) = typed.acted.recv() => Event::Acted(acted),
+            Some(acted) = typed.outcomes.recv() => Event::Acted(acted),
             () = sleep_until(deadline) => Event::Deadline,
             Some(permit) = due => Event::OutputDue(permit),
-            Some(told) = self.shown.recv() => Event::Told(told),
-            end = end_of(&mut self.mind) => Event::Ended(end),
+            Some(told) = self.shown.recv() => Event::Output(told),
+            end = end_of(&mut self.agent_loop) => Event::Ended(end),
         }
     }
 
@@ -302,20 +298,22 @@ impl Agent {
         match event {
             Event::Link(event) => self.link_event(event),
             Event::Call(call) => self.make(call),
-            Event::Told(told) => self.show(told),
-            Event::Ended(end) => self.mind_ended(end),
+            Event::Output(told) => self.show(told),
+            Event::Ended(end) => self.loop_ended(end),
             Event::OutputDue(permit) => {
                 permit.send(self.output());
             }
             Event::Pane(event) => self.pane_event(event),
-            Event::Acted(Ok(Done::Told | Done::Task(_))) => {}
-            Event::Acted(Ok(Done::Shown(view))) => self.show_request(*view),
-            Event::Acted(Ok(Done::Printed(text))) => self.pane.view.lines(Tone::Plain, &text),
+            Event::Acted(Ok(ActionResult::Accepted | ActionResult::Task(_))) => {}
+            Event::Acted(Ok(ActionResult::Shown(view))) => self.show_request(*view),
+            Event::Acted(Ok(ActionResult::Printed(text))) => {
+                self.pane.view.lines(Tone::Plain, &text)
+            }
             Event::Acted(Err(failed)) => self.note(&refused(failed.what, &failed.refusal)),
             Event::Signal(SignalEvent::Shutdown) => self.stop(TERM_GRACE, "terminated".into()),
             Event::Signal(SignalEvent::Hangup) => self.lose_pane(),
             Event::Signal(SignalEvent::WindowChanged) => self.pane.fit(),
-            // ^C is a key here.
+            // ^C is a keystroke in an agent's pane.
             Event::Signal(SignalEvent::Interrupt | SignalEvent::Info) => {}
             Event::Deadline => self.deadline(),
         }
@@ -340,15 +338,15 @@ impl Agent {
             LinkEvent::Stop(stop) => self.stop(Duration::from_millis(stop.grace_ms), stop.reason),
             LinkEvent::Answered(ticket, outcome) => self.answered(ticket, outcome),
             LinkEvent::Unreachable(why) => {
-                self.note(&format!("no supervisor, trying again: {why}"));
+                self.note(&format!("no connection to the supervisor, retrying: {why}"));
             }
             LinkEvent::Over(Over::Stopped) => self.vanish("the supervisor was stopped"),
             LinkEvent::Over(Over::Retired(why)) => self.vanish(&format!("retired: {why}")),
         }
     }
 
-    /// Shows news of a teammate's request, and passes it to the agent loop. A pending request that has arrived before,
-    /// over an earlier connection, is no news.
+    /// Shows an event of a teammate's request, and passes it to the agent loop. A pending request that has already
+    /// arrived over an earlier connection is skipped.
     fn inform(&mut self, inform: Inform) {
         let shown = visible_line(&inform.text).into_owned();
         match inform.request.or(inform.decide) {
@@ -374,7 +372,7 @@ impl Agent {
         }
     }
 
-    /// What was shown and said since the last one.
+    /// The text that was shown since the last call.
     fn output(&mut self) -> TaskOutput {
         self.output_at = Instant::now() + OUTPUT_PAUSE;
         TaskOutput {
@@ -385,38 +383,38 @@ impl Agent {
     }
 
     fn tell(&self, input: Input) {
-        // A mind that has ended has said so itself.
+        // A loop that has ended has already reported its end.
         let _ended = self.inputs.send(input);
     }
 
-    fn show(&mut self, told: Told) {
+    fn show(&mut self, told: OutputEvent) {
         let now = std::time::Instant::now();
         match told {
-            Told::Said(of, piece) => {
+            OutputEvent::Said(of, piece) => {
                 self.pane.view.say(of, &piece);
                 self.said.push_str(&piece);
                 let whole = whole_lines(&self.said);
                 let lines: String = self.said.drain(..whole).collect();
                 self.tell_lines(&lines);
             }
-            Told::Paused => {
+            OutputEvent::Paused => {
                 self.pane.view.pause();
                 let rest = std::mem::take(&mut self.said);
                 self.tell_lines(&rest);
             }
-            Told::Lines { tone, text } => {
+            OutputEvent::Lines { tone, text } => {
                 self.pane.view.lines(tone, &text);
                 self.tell_lines(&text);
             }
-            Told::Thinks(thinks) => {
+            OutputEvent::Thinks(thinks) => {
                 let thinking = thinks.then(|| ("thinking".to_owned(), now));
                 self.pane.view.works(thinking);
             }
-            Told::Begun { call, header } => {
+            OutputEvent::Begun { call, header } => {
                 self.pane.view.begin_call(&call, &header, now);
                 self.tell_lines(&header);
             }
-            Told::Printed { call, text, weight } => {
+            OutputEvent::Printed { call, text, weight } => {
                 match call {
                     Some(call) => self.pane.view.printed(&call, &text),
                     None => self.pane.view.lines(Tone::Dim, &text),
@@ -424,7 +422,7 @@ impl Agent {
                 self.tell_lines(&text);
                 drop(weight);
             }
-            Told::Ended(Ended {
+            OutputEvent::EndedCall(EndedCall {
                 call,
                 diff,
                 first_line,
@@ -438,15 +436,15 @@ impl Agent {
                     self.tell_lines(text);
                 }
             }
-            Told::Waits(on) => {
+            OutputEvent::Waits(on) => {
                 self.waits.clone_from(&on);
                 self.show_waits();
-                self.parts.link.notify(Notice::Waits(MemberWaits { on }));
+                self.config.link.notify(Notice::Waits(MemberWaits { on }));
             }
         }
     }
 
-    /// Whole lines for the log, and for whoever watches from elsewhere.
+    /// Writes complete lines to the log and sends them to connected clients.
     fn tell_lines(&mut self, text: &str) {
         let text = text.trim_end_matches('\n');
         if text.trim().is_empty() {
@@ -463,57 +461,57 @@ impl Agent {
     }
 
     fn pane_event(&mut self, event: AgentEvent) {
-        // The task that takes them ends with this process only.
+        // The task that receives them runs until the process exits.
         let _ended = match event {
-            AgentEvent::Said(text) => self.parts.typed.acts.send(Act::Line(text)),
-            AgentEvent::Decided(decide) => self.parts.typed.acts.send(Act::Decide(decide)),
-            AgentEvent::Verb(words) => return self.parts.typed.verb(words),
+            AgentEvent::Said(text) => self.config.typed.actions.send(Action::Line(text)),
+            AgentEvent::Decided(decide) => self.config.typed.actions.send(Action::Decide(decide)),
+            AgentEvent::Verb(words) => return self.config.typed.verb(words),
             AgentEvent::Gone => return self.lose_pane(),
         };
     }
 
     fn lose_pane(&mut self) {
         if self.pane.surface.is_open() {
-            self.parts.log_loss(&self.pane.surface);
+            self.config.log_loss(&self.pane.surface);
             self.pane.lose();
-            self.parts.tell_whereabouts(&self.pane.surface);
+            self.config.report_surface(&self.pane.surface);
         }
     }
 
-    /// Goes to a terminal that somebody lends.
+    /// Moves the pane to a terminal that an attach helper lends.
     fn move_pane(&mut self, show: &ShowPane) {
-        let Some(recent) = self.parts.recent() else {
+        let Some(recent) = self.config.recent() else {
             return;
         };
         if let Err(error) = self.pane.move_to(show, &recent) {
             not_shown(show, &error);
         }
-        self.parts.tell_whereabouts(&self.pane.surface);
+        self.config.report_surface(&self.pane.surface);
     }
 
-    /// A line of ours, in the pane and in the log. `line` is harmless text.
+    /// Writes a line of the runtime to the pane and the log. `line` must be free of control characters.
     fn note(&mut self, line: &str) {
         self.write_log(line);
         self.pane.view.lines(Tone::Accent, line);
     }
 
     fn write_log(&mut self, line: &str) {
-        // A log that cannot be written stops nothing; it has said so itself.
-        let _logged = self.parts.log.line(line);
+        // The log reports its own write errors; the worker continues without it.
+        let _logged = self.config.log.line(line);
     }
 }
 
-/// Safe to cancel. Never returns after it has returned.
-async fn end_of(mind: &mut Option<JoinHandle<End>>) -> End {
-    let Some(task) = mind else {
+/// Cancel-safe. Never returns after it has returned once.
+async fn end_of(agent_loop: &mut Option<JoinHandle<End>>) -> End {
+    let Some(task) = agent_loop else {
         return std::future::pending().await;
     };
     let ended = task.await;
-    *mind = None;
+    *agent_loop = None;
     match ended {
         Ok(end) => end,
         Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-        // We cut it off.
+        // The task was aborted.
         Err(_) => End::Stopped,
     }
 }

@@ -1,6 +1,5 @@
-//! What does a member's work. Called by the worker, which starts one [`Run`] at a time and hears of it through events.
-//!
-//! An engine never speaks to the supervisor and never touches the pane.
+//! The engine interface of the worker: it starts one [`Run`] at a time and receives its events.¬¬An engine never talks
+//! to the supervisor and never touches the pane.
 
 pub(crate) mod command;
 pub(crate) mod output;
@@ -19,13 +18,13 @@ use crate::secret::Secrets;
 /// Columns and rows of a terminal.
 pub(crate) type Size = (u16, u16);
 
-/// How much of the output of a line a result or a failure keeps, in bytes.
+/// The number of bytes of a line's output that a result or a failure contains.
 pub(crate) const TAIL_BYTES: usize = 4 << 10;
 
-/// Without a pane.
+/// The terminal size without a pane.
 pub(crate) const HEADLESS_SIZE: Size = (80, 24);
 
-/// The claim that a run is made for.
+/// The claim for which a run was started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Claim {
     pub(crate) task: TaskId,
@@ -41,53 +40,53 @@ impl From<&Assignment> for Claim {
     }
 }
 
-/// Where this member's programs run, the same for all of them.
+/// The environment of this member's programs.
 #[derive(Debug)]
-pub(crate) struct Place {
-    /// Complete: nothing else is passed on.
+pub(crate) struct ProgramContext {
+    /// The complete environment of the programs.
     pub(crate) env: Vec<(OsString, OsString)>,
     pub(crate) cwd: PathBuf,
-    /// What of `env` is shown to nobody.
+    /// The secret values in `env`.
     pub(crate) secrets: Secrets,
-    /// The launch marker that all of them carry.
+    /// The launch marker that all programs carry.
     pub(crate) marker: String,
-    /// They are all that runs below this worker, one line at a time: whatever is there when a line has ended was left
-    /// behind by it.
+    /// The programs are the only processes below this worker, one line at a time. Processes that remain when a line has
+    /// exited were then left behind by it.
     pub(crate) alone: bool,
 }
 
-/// What happens in a run, in order; `Ended` is the last.
+/// An event of a run. `Ended` is the last one.
 #[derive(Debug)]
 pub(crate) enum Event {
-    /// A program leads this session.
+    /// A program is the leader of this session.
     Session(ProcessId),
     Output {
-        /// As the program printed it.
+        /// The program's output, unchanged.
         bytes: Vec<u8>,
-        /// The same as plain text.
+        /// The output as plain text.
         text: String,
     },
-    /// The work is done; now its `verify` line runs.
+    /// The `run` line has succeeded, and the `verify` line starts.
     Verifying(String),
     Ended(Outcome),
 }
 
-/// How a run ended.
+/// The outcome of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Outcome {
     Completed {
         result: String,
     },
-    /// `detail` is the end of the output, often empty.
+    /// `detail` is the tail of the output, often empty.
     Failed {
         reason: String,
         detail: String,
     },
-    /// It was told to end, and nothing of it is left.
+    /// The run was terminated, with all of its processes.
     Abandoned,
 }
 
-/// A run under way. Dropping it ends it, without anybody waiting for that.
+/// A running task. Dropping it terminates the run without waiting.
 #[derive(Debug)]
 pub(crate) struct Run {
     pub(crate) claim: Claim,
@@ -96,29 +95,29 @@ pub(crate) struct Run {
     pub(crate) task: JoinHandle<()>,
 }
 
-/// The worker's side of what steers a run.
+/// The worker's controls of a run.
 #[derive(Debug)]
 pub(crate) struct Controls {
-    // Unbounded: a person typed it.
+    // Unbounded: keystrokes of a user.
     input: mpsc::UnboundedSender<Vec<u8>>,
     size: watch::Sender<Size>,
     end: watch::Sender<bool>,
 }
 
-/// The run's side.
+/// The run's side of the controls.
 #[derive(Debug)]
-struct Steering {
+struct ControlReceivers {
     input: mpsc::UnboundedReceiver<Vec<u8>>,
     size: watch::Receiver<Size>,
     end: watch::Receiver<bool>,
 }
 
 impl Controls {
-    fn new(size: Size) -> (Self, Steering) {
+    fn new(size: Size) -> (Self, ControlReceivers) {
         let (input, typed) = mpsc::unbounded_channel();
         let (size, sizes) = watch::channel(size);
         let (end, ended) = watch::channel(false);
-        let steering = Steering {
+        let steering = ControlReceivers {
             input: typed,
             size: sizes,
             end: ended,
@@ -126,9 +125,9 @@ impl Controls {
         (Self { input, size, end }, steering)
     }
 
-    /// Types into the running program.
+    /// Passes keystrokes to the running program.
     pub(crate) fn type_in(&self, bytes: Vec<u8>) {
-        // A run that is just ending does not need it any more.
+        // The receiver is gone if the run is just ending.
         let _ended = self.input.send(bytes);
     }
 
@@ -136,7 +135,7 @@ impl Controls {
         self.size.send_replace(size);
     }
 
-    /// Ends the run with everything that it started; it says `Ended(Abandoned)` then.
+    /// Terminates the run with all of its processes; it then reports `Ended(Abandoned)`.
     pub(crate) fn end(&self) {
         self.end.send_replace(true);
     }

@@ -1,8 +1,7 @@
-//! The process of a team's hosted members: `agent-teammate-native --host`, started by the supervisor with a listening
-//! socket as its stdin, over which it is told whom to start and whom to end. Every member in it is a launch of its own,
-//! on a thread of its own, with a connection of its own to the supervisor; nothing here speaks for them.
-//!
-//! It outlives the supervisor, as workers do: the next one connects to the same socket. It ends with its last member.
+//! The process of a team's hosted members: `agent-teammate-native --host`. The supervisor starts it with a listening
+//! socket as stdin, and sends orders to start and end members over that socket. Each member is a separate launch with
+//! its own thread and its own connection to the supervisor.¬¬The process outlives the supervisor, like other workers:
+//! the next supervisor connects to the same socket. It exits with its last member.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -25,24 +24,22 @@ use tokio::task::LocalSet;
 use crate::hosted::{HostedLaunch, thread};
 use crate::{RunError, reap};
 
-/// The members that are here.
+/// The members in this process.
 #[derive(Default)]
-struct Seats {
-    taken: RefCell<HashMap<LaunchId, Seat>>,
+struct Members {
+    taken: RefCell<HashMap<LaunchId, InProcessWorker>>,
     left: Notify,
 }
 
-struct Seat {
-    /// `None`: it was told to end.
+struct InProcessWorker {
+    /// `None` after the member was told to end.
     end: Option<oneshot::Sender<()>>,
-    /// True when nothing of it is left.
+    /// True when the member's thread has ended.
     gone: watch::Receiver<bool>,
 }
 
-/// Hosts members until the last one has ended. Called once, by a process that does nothing else.
-///
-/// # Errors
-/// When the system gives no socket.
+/// Hosts members until the last one has ended. Called once, by a process that does nothing else.¬¬# Errors¬If the
+/// socket cannot be used.
 pub fn host() -> Result<(), RunError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -51,14 +48,14 @@ pub fn host() -> Result<(), RunError> {
         spawn::become_subreaper()?;
         let listener = Listener::inherited()?;
         reap();
-        let seats = Rc::new(Seats::default());
+        let members = Rc::new(Members::default());
         loop {
             tokio::select! {
                 stream = listener.accept() => {
-                    tokio::task::spawn_local(serve(Rc::clone(&seats), stream?));
+                    tokio::task::spawn_local(serve(Rc::clone(&members), stream?));
                 }
-                () = seats.left.notified() => {
-                    if seats.taken.borrow().is_empty() {
+                () = members.left.notified() => {
+                    if members.taken.borrow().is_empty() {
                         return Ok(());
                     }
                 }
@@ -67,7 +64,7 @@ pub fn host() -> Result<(), RunError> {
     })
 }
 
-async fn serve(seats: Rc<Seats>, stream: Stream) {
+async fn serve(members: Rc<Members>, stream: Stream) {
     let (read, write) = stream.into_halves();
     let mut reader = FrameReader::new(read, FIRST_FRAME_MAX);
     let Ok(Some(frame)) = reader.next().await else {
@@ -75,20 +72,20 @@ async fn serve(seats: Rc<Seats>, stream: Stream) {
     };
     match serde_json::from_str(&frame) {
         Ok(HostOrder::Start { file }) => {
-            let failed = start(&seats, &file).err();
+            let failed = start(&members, &file).err();
             let answered = answer(write, failed).await;
             if let Err(error) = answered {
-                tracing::warn!(%error, "nobody hears that a member was started");
+                tracing::warn!(%error, "cannot answer the order to start a member");
             }
         }
-        Ok(HostOrder::Watch { launch }) => gone(&seats, &launch).await,
+        Ok(HostOrder::Watch { launch }) => gone(&members, &launch).await,
         Ok(HostOrder::End { launch }) => {
-            if let Some(seat) = seats.taken.borrow_mut().get_mut(&launch) {
-                seat.end = None;
+            if let Some(worker) = members.taken.borrow_mut().get_mut(&launch) {
+                worker.end = None;
             }
-            gone(&seats, &launch).await;
+            gone(&members, &launch).await;
         }
-        Err(error) => tracing::warn!(%error, "this is no order"),
+        Err(error) => tracing::warn!(%error, "invalid order"),
     }
 }
 
@@ -107,22 +104,22 @@ async fn answer(
     writer.flush().await
 }
 
-/// Returns when nothing of the launch is here.
-async fn gone(seats: &Seats, launch: &LaunchId) {
-    let seat = seats
+/// Returns when the launch no longer runs in this process.
+async fn gone(members: &Members, launch: &LaunchId) {
+    let worker = members
         .taken
         .borrow()
         .get(launch)
-        .map(|seat| seat.gone.clone());
-    if let Some(mut gone) = seat {
-        // It comes to an end with the member's thread, which is then over.
+        .map(|worker| worker.gone.clone());
+    if let Some(mut gone) = worker {
+        // The sender is dropped when the member's thread ends.
         let _gone = gone.wait_for(|gone| *gone).await;
     }
 }
 
-fn start(seats: &Rc<Seats>, file: &Path) -> Result<(), String> {
+fn start(members: &Rc<Members>, file: &Path) -> Result<(), String> {
     let taken = HostedLaunch::take_here(file).map_err(|error| error.to_string())?;
-    // Another took it: what becomes of it is said there.
+    // Another process has taken the launch and reports its outcome.
     let Some(hosted) = taken else { return Ok(()) };
     let (member, launch) = (hosted.member().clone(), hosted.launch().clone());
     let log = hosted.log().to_owned();
@@ -134,7 +131,7 @@ fn start(seats: &Rc<Seats>, file: &Path) -> Result<(), String> {
             Engine::Native => hosted.think(None).await,
             engine @ Engine::Unknown => Err(RunError::Engine(engine)),
         };
-        // Its exit code is in its last words.
+        // The exit code is part of the exit report.
         worked.map(|_code| ()).map_err(|error| error.to_string())
     };
     let over = move |worked: Result<(), String>| {
@@ -145,23 +142,23 @@ fn start(seats: &Rc<Seats>, file: &Path) -> Result<(), String> {
     };
     thread::start(format!("agent {member}"), ending, work, over)
         .map_err(|error| error.to_string())?;
-    let seat = Seat {
+    let worker = InProcessWorker {
         end: Some(end),
         gone: gone.clone(),
     };
-    seats.taken.borrow_mut().insert(launch.clone(), seat);
-    let seats = Rc::clone(seats);
+    members.taken.borrow_mut().insert(launch.clone(), worker);
+    let members = Rc::clone(members);
     tokio::task::spawn_local(async move {
         let _gone = gone.wait_for(|gone| *gone).await;
-        seats.taken.borrow_mut().remove(&launch);
-        seats.left.notify_one();
+        members.taken.borrow_mut().remove(&launch);
+        members.left.notify_one();
     });
     Ok(())
 }
 
-/// What a member's worker can no longer say itself.
+/// Logs an error that the member's worker could not log itself.
 fn write_log(log: &Path, why: &str) {
     let file = OpenOptions::new().append(true).open(log);
-    // There is nowhere left to complain to.
-    let _written = file.and_then(|mut file| writeln!(file, "\na bug, or no way to work: {why}"));
+    // An error here cannot be reported anywhere.
+    let _written = file.and_then(|mut file| writeln!(file, "\nthe worker failed: {why}"));
 }

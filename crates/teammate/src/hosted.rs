@@ -1,10 +1,8 @@
-//! A member's worker inside a process that does other things too. Called by the embedding library, once per launch, and
-//! by tests.
-//!
-//! Without a terminal, without signals, in no directory of its own, and with nothing that belongs to the process as a
-//! whole. Dropping its future is the member's sudden death; what its programs left behind is ended by the supervisor.
+//! A member's worker inside another program's process. Called once per launch by the embedding library and by
+//! tests.¬¬Uses no terminal, no signals, no working directory and no other process-wide state. Dropping the future
+//! kills the member; the supervisor then terminates the processes that it left behind.
 
-mod seat;
+mod team_handle;
 pub mod thread;
 
 use std::io;
@@ -18,72 +16,71 @@ use agent_team_protocol::spec;
 use agent_team_protocol::{LaunchId, MemberName, RoleName};
 use agent_team_system::directories::Directories;
 
-pub use seat::Seat;
+pub use team_handle::TeamHandle;
 
 use crate::agent::Agent;
-use crate::desk::Desk;
 use crate::launch::{self, TakeLaunchError};
-use crate::link::{Link, Reach};
+use crate::link::{Link, WhenAbsent};
 use crate::model::Model;
 use crate::pane::{Pane, Surface};
+use crate::supervisor_client::SupervisorClient;
 use crate::team_tool::Shared;
 use crate::tool::Tool;
-use crate::worker::{Parts, Worker};
+use crate::worker::{Worker, WorkerConfig};
 use crate::{
-    RunError, agent_pane, confinement, introduction, makings, model_of, parts, think, workplace,
+    RunError, agent_pane, config, confinement, introduction, model_of, think, work_dir,
+    worker_config,
 };
 
-/// What does a member's work in place of a model. Made anew for each of the member's launches.
-///
-/// One call is under way at a time. Its future is dropped where it stands when the task is taken away, the member is
-/// killed, or its grace is over: what must be cleaned up belongs into a `Drop`. A panic is the member's death alone: it
-/// is started again as after any crash.
+/// Does a member's work instead of a model. Created anew for each launch of the member.¬¬One call is in progress at a
+/// time. Its future is dropped when the task is taken away, the member is killed, or its grace period is over: do
+/// necessary cleanup in a `Drop`. A panic kills only the member, which is restarted as after a crash.
 pub trait Engine: Send {
-    /// Does a task that the member owns. `Ok` completes it with this result, after its `verify` line if it has one; `Err`
-    /// fails it for this reason.
-    fn work<'a>(&'a mut self, task: &'a Assignment, seat: &'a Seat) -> Working<'a, Worked>;
+    /// Works on a task that the member owns. `Ok` completes the task with this result, after its `verify` line if it
+    /// has one; `Err` fails it for this reason.
+    fn work<'a>(&'a mut self, task: &'a Assignment, team: &'a TeamHandle) -> Working<'a, Worked>;
 
-    /// Hears messages that came while there was no task, in order; the lead hears the goal of a run this way, from the
-    /// user. They are read when this returns, and are heard again by the next launch if it does not.
-    fn hear<'a>(&'a mut self, messages: &'a [DeliveredMessage], seat: &'a Seat) -> Working<'a, ()> {
-        let _nothing_to_do = (messages, seat);
+    /// Receives messages that arrived while there was no task, in order. The lead receives the goal of a run this way,
+    /// as a message of the user. The messages count as read when this returns; otherwise the next launch receives them
+    /// again.
+    fn hear<'a>(
+        &'a mut self,
+        messages: &'a [DeliveredMessage],
+        team: &'a TeamHandle,
+    ) -> Working<'a, ()> {
+        let _nothing_to_do = (messages, team);
         Box::pin(async {})
     }
 }
 
-/// A task's result, or why it failed.
+/// A task's result, or the reason why it failed.
 pub type Worked = Result<String, String>;
 
-/// A future that may be sent to another thread.
+/// A future that can be sent to another thread.
 pub type Working<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// A launch that this process has taken: from here on nobody else is its worker.
+/// A launch that this process has taken: no other process can become its worker.
 #[expect(missing_debug_implementations, reason = "it holds secrets")]
 pub struct HostedLaunch {
     launch: LaunchFile,
     directories: Directories,
-    reach: Reach,
+    reach: WhenAbsent,
 }
 
 impl HostedLaunch {
-    /// For a program that embeds us. `None`: another took it, or the supervisor withdrew it.
-    ///
-    /// # Errors
-    /// When the file cannot be used.
+    /// Takes a launch in an embedding program. `None`: another process has taken it, or the supervisor has withdrawn
+    /// it.¬¬# Errors¬If the file cannot be used.
     pub fn take(launch_file: &Path) -> Result<Option<Self>, RunError> {
         Ok(Self::take_here(launch_file)?.map(|mut taken| {
-            // What the user has set for the installation is not set for a program that embeds us.
+            // An embedding program does not use the user's settings of the installation.
             taken.directories.config = taken.directories.run.join("config");
-            // Where there is no supervisor any more, the team is over.
-            taken.reach = Reach::There;
+            // If there is no supervisor, the team is over: do not start one.
+            taken.reach = WhenAbsent::Wait;
             taken
         }))
     }
 
-    /// The same for a process of this installation.
-    ///
-    /// # Errors
-    /// When the file cannot be used.
+    /// Takes a launch in a process of this installation.¬¬# Errors¬If the file cannot be used.
     pub fn take_here(launch_file: &Path) -> Result<Option<Self>, RunError> {
         let launch = match launch::take(launch_file) {
             Ok(launch) => launch,
@@ -94,7 +91,7 @@ impl HostedLaunch {
         Ok(Some(Self {
             launch,
             directories,
-            reach: Reach::Start,
+            reach: WhenAbsent::Start,
         }))
     }
 
@@ -102,7 +99,7 @@ impl HostedLaunch {
         &self.launch.launch
     }
 
-    /// Where what the member prints is kept.
+    /// The file with the member's output.
     pub fn log(&self) -> &Path {
         &self.launch.log
     }
@@ -119,7 +116,7 @@ impl HostedLaunch {
         self.launch.lead
     }
 
-    /// The model that it is to think with, as somebody wrote it.
+    /// The configured model, as written in the configuration.
     pub fn model(&self) -> Option<&str> {
         self.launch.agent.model.as_deref()
     }
@@ -128,69 +125,69 @@ impl HostedLaunch {
         self.launch.engine
     }
 
-    /// Thinks with the tools that the launch names, and with this model or the one that it names. Gives the exit code.
-    ///
-    /// # Errors
-    /// When the system gives no thread or no directory.
+    /// Runs the agent loop with the tools of the launch, and with this model or the configured one. Returns the exit
+    /// code.¬¬# Errors¬If no thread or directory can be created.
     pub async fn think(self, model: Option<Arc<dyn Model>>) -> Result<u8, RunError> {
-        let parts = self.parts().await?;
-        let model = match (workplace(&self.launch), model) {
+        let worker_config = self.worker_config().await?;
+        let model = match (work_dir(&self.launch), model) {
             (Err(words), _) => Err(words),
             (Ok(_), Some(model)) => Ok(model),
-            (Ok(_), None) => model_of(&self.launch, &parts.directories.settings_file()).await,
+            (Ok(_), None) => {
+                model_of(&self.launch, &worker_config.directories.settings_file()).await
+            }
         };
-        Ok(think(&self.launch, parts, Surface::none(), model).await)
+        Ok(think(&self.launch, worker_config, Surface::none(), model).await)
     }
 
-    /// Thinks with this model and these tools. Gives the exit code.
-    ///
-    /// # Errors
-    /// As [`HostedLaunch::think`].
+    /// Runs the agent loop with this model and these tools. Returns the exit code.¬¬# Errors¬As
+    /// [`HostedLaunch::think`].
     pub async fn think_with<T>(self, model: Arc<dyn Model>, tools: T) -> Result<u8, RunError>
     where
-        T: FnOnce(&Desk, &Shared) -> Vec<Box<dyn Tool>>,
+        T: FnOnce(&SupervisorClient, &Shared) -> Vec<Box<dyn Tool>>,
     {
-        let parts = self.parts().await?;
-        let confinement = confinement(&self.launch, &parts)?;
-        let makings = makings(&self.launch, &parts.place, model, confinement, tools)?;
-        let pane = agent_pane(&self.launch, &parts, Surface::none());
-        Ok(Agent::new(parts, pane, makings).run().await)
+        let worker_config = self.worker_config().await?;
+        let confinement = confinement(&self.launch, &worker_config)?;
+        let config = config(
+            &self.launch,
+            &worker_config.program_context,
+            model,
+            confinement,
+            tools,
+        )?;
+        let pane = agent_pane(&self.launch, &worker_config, Surface::none());
+        Ok(Agent::new(worker_config, pane, config).run().await)
     }
 
-    /// Works with this engine. Gives the exit code.
-    ///
-    /// # Errors
-    /// As [`HostedLaunch::think`].
+    /// Runs this engine. Returns the exit code.¬¬# Errors¬As [`HostedLaunch::think`].
     pub async fn work(self, engine: Box<dyn Engine>) -> Result<u8, RunError> {
-        let parts = self.parts().await?;
-        let pane = agent_pane(&self.launch, &parts, Surface::none());
+        let worker_config = self.worker_config().await?;
+        let pane = agent_pane(&self.launch, &worker_config, Surface::none());
         let LaunchFile {
             member, role, lead, ..
         } = self.launch;
-        let (desk, calls) = Desk::new(member, role, lead);
-        Ok(Agent::with_engine(parts, pane, desk, calls, engine)
-            .run()
-            .await)
+        let (client, calls) = SupervisorClient::new(member, role, lead);
+        Ok(
+            Agent::with_engine(worker_config, pane, client, calls, engine)
+                .run()
+                .await,
+        )
     }
 
-    /// Runs the lines of tasks. Gives the exit code.
-    ///
-    /// # Errors
-    /// As [`HostedLaunch::think`].
+    /// Runs the lines of tasks. Returns the exit code.¬¬# Errors¬As [`HostedLaunch::think`].
     pub async fn run_commands(self) -> Result<u8, RunError> {
-        let parts = self.parts().await?;
-        let unfit = workplace(&self.launch).err();
+        let worker_config = self.worker_config().await?;
+        let unfit = work_dir(&self.launch).err();
         let pane = Pane::on(Surface::none(), self.launch.member);
-        Ok(Worker::new(parts, pane, unfit).run().await)
+        Ok(Worker::new(worker_config, pane, unfit).run().await)
     }
 
-    async fn parts(&self) -> Result<Parts, RunError> {
+    async fn worker_config(&self) -> Result<WorkerConfig, RunError> {
         let (at, initialize) = (self.directories.clone(), introduction(&self.launch));
         let reach = self.reach;
-        // It blocks on a runtime of its own, which this one does not allow here.
+        // `Link::start` blocks on a runtime of its own, which is not permitted on a thread of this runtime.
         let link = tokio::task::spawn_blocking(move || Link::start(at, initialize, reach));
         let link = link.await.map_err(io::Error::other)??;
-        Ok(parts(
+        Ok(worker_config(
             &self.launch,
             self.directories.clone(),
             link,

@@ -1,4 +1,4 @@
-//! What this worker is, from its launch file: taken once, by one process. Called by `lib.rs` first of all.
+//! The launch file that defines this worker; exactly one process takes it. Called first by `lib.rs`.
 
 use std::ffi::OsString;
 use std::io;
@@ -10,15 +10,15 @@ use agent_team_protocol::spec::Engine;
 use agent_team_system::directories::Directories;
 use agent_team_system::private_file;
 
-use crate::usual::is_usual;
+use crate::env_allowlist::is_allowed;
 
-/// Names the member to what runs for her.
+/// Contains the member's name, for its programs.
 const MEMBER_VARIABLE: &str = "AGENT_TEAM_MEMBER";
 
-/// Names her team's id to what runs for her.
+/// Contains the team's id, for its programs.
 const TEAM_VARIABLE: &str = "AGENT_TEAM_TEAM";
 
-/// Says what the caller's terminal was, or is about another terminal than the task's own.
+/// Describes the caller's terminal, or a terminal other than the task's own.
 const NOT_PASSED_ON: [&str; 6] = [
     "TERM",
     "COLUMNS",
@@ -28,13 +28,13 @@ const NOT_PASSED_ON: [&str; 6] = [
     LAUNCH_MARKER,
 ];
 
-/// What a pty is to programs when no pane says otherwise.
+/// The terminal type of a pty without a pane.
 const DEFAULT_TERM: &str = "xterm-256color";
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TakeLaunchError {
-    /// Another process owns the launch, or the supervisor has withdrawn it.
-    #[error("{} is not there: its launch was taken by another process, or withdrawn", .0.display())]
+    /// Another process has taken the launch, or the supervisor has withdrawn it.
+    #[error("{} does not exist: another process took the launch, or it was withdrawn", .0.display())]
     Taken(PathBuf),
     #[error("cannot take the launch file")]
     Io(#[from] io::Error),
@@ -45,7 +45,7 @@ pub(crate) enum TakeLaunchError {
     },
 }
 
-/// Takes the launch: from here on this process, and no other, is the member's worker.
+/// Takes the launch: this process becomes the member's only worker.
 pub(crate) fn take(path: &Path) -> Result<LaunchFile, TakeLaunchError> {
     let bytes = private_file::take(path)?.ok_or_else(|| TakeLaunchError::Taken(path.to_owned()))?;
     serde_json::from_slice(&bytes).map_err(|source| TakeLaunchError::Malformed {
@@ -54,13 +54,13 @@ pub(crate) fn take(path: &Path) -> Result<LaunchFile, TakeLaunchError> {
     })
 }
 
-/// The directories of the installation that launched us. Our own environment is not asked: it is that of a tmux server
-/// that somebody may have started days ago.
+/// The directories of the installation that started this launch. The process's own environment is not used: it may come
+/// from a tmux server that was started days ago.
 pub(crate) fn directories(path: &Path, file: &LaunchFile) -> io::Result<Directories> {
-    // `<run>/launch/<id>` and `<state>/supervisor.lock`.
+    // The paths are `<run>/launch/<id>` and `<state>/supervisor.lock`.
     let run = path.parent().and_then(Path::parent);
     let (Some(run), Some(state)) = (run, file.supervisor_lock.parent()) else {
-        return Err(io::Error::other("the launch file names no directories"));
+        return Err(io::Error::other("the launch file contains no directories"));
     };
     let home = state
         .parent()
@@ -90,9 +90,9 @@ pub(crate) fn directories(path: &Path, file: &LaunchFile) -> io::Result<Director
     })
 }
 
-/// The whole environment of everything that runs for this member. A provider's key is its model's alone, unless the
-/// person has made it a secret for the tools too. What an agent runs is given no more of the person's than is usual, or
-/// was named.
+/// The complete environment of the member's programs. A provider's key is only for the model, unless the user made it a
+/// secret for the tools as well. Programs of an agent get only those of the user's variables that are on the allow-list
+/// or were named in the configuration.
 pub(crate) fn child_environment(
     file: &LaunchFile,
     term: Option<OsString>,
@@ -107,7 +107,7 @@ pub(crate) fn child_environment(
         |name: &str| !NOT_PASSED_ON.contains(&name) && !own.iter().any(|(ours, _)| *ours == name);
     let is_secret = |name: &str| file.secrets.contains_key(name);
     let is_given =
-        |name: &str| file.engine != Engine::Native || is_usual(name) || file.named.contains(name);
+        |name: &str| file.engine != Engine::Native || is_allowed(name) || file.named.contains(name);
     let variables = file
         .environment
         .iter()
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn children_get_the_given_environment_and_their_own_terminal() {
+    fn children_get_the_environment_and_their_own_term() {
         let given = [
             ("PATH", "/bin"),
             ("TMUX", "/tmp/x,1,0"),
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn a_models_key_is_no_tools_unless_it_is_made_a_secret() {
+    fn a_model_key_reaches_tools_only_as_a_secret() {
         let given = [
             ("OPENAI_API_KEY", "of the model"),
             ("ANTHROPIC_API_KEY", "of another"),
@@ -206,12 +206,12 @@ mod tests {
     }
 
     #[test]
-    fn an_agents_tools_are_given_what_is_usual_and_what_was_named() {
+    fn agent_tools_get_allowed_and_named_variables() {
         let given = [
             ("PATH", "/bin"),
-            ("GITHUB_TOKEN", "of the person"),
+            ("GITHUB_TOKEN", "of the user"),
             ("DATABASE_URL", "named"),
-            ("OPENAI_API_KEY", "named, and of the model all the same"),
+            ("OPENAI_API_KEY", "named, and also of the model"),
         ];
         let mut file = launch_file("/home".as_ref(), &given);
         file.named = ["DATABASE_URL", "OPENAI_API_KEY"].map(String::from).into();
@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn a_member_started_by_another_members_task_is_marked_as_itself() {
+    fn a_nested_member_has_its_own_marker() {
         let given = [("AGENT_TEAM_LAUNCH", "other"), ("AGENT_TEAM_MEMBER", "bob")];
         let environment = child_environment(&launch_file("/home".as_ref(), &given), None);
         assert!(
@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn the_directories_are_those_of_who_launched_us() {
+    fn directories_come_from_the_launch_file() {
         let file = launch_file("/base".as_ref(), &[]);
         let directories = directories("/base/run/launch/0007".as_ref(), &file).unwrap();
         assert_eq!(directories.config, Path::new("/base/config"));

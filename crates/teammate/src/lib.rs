@@ -1,27 +1,17 @@
-//! The worker process of one member.
-//!
-//! ```text
-//!  supervisor ◄── socket ──► link (own thread) ◄─ events ─► worker ◄─► engine ── task's pty ── /bin/sh -c LINE
-//!                                                             │ ▲
-//!                                                        log ◄┘ └─► pane ── the person's terminal
-//! ```
-//! A reader who looks for …
-//! - what the process is told at its start: `launch`
-//! - what it is doing, and why it ends: `worker` where it runs commands, `agent` where it thinks
-//! - pings, reconnecting, repeating what was not answered: `link`
-//! - how a task's line is run and ended: `engine`
-//! - what a model can do in its team, and what it is told of it: `team_tool`
-//! - the same inside another program, and work that is that program's own: `hosted`; several in one process: `host`
-//! - what stands in the pane, and what is typed there: `pane`, `typed`
-//! - how it comes by a terminal again: `hold`
-//! - what its programs are given and nobody is shown: `secret`
-//!
-//! Nothing runs before the supervisor has answered; nothing that runs outlives its claim.
+//! The worker process of one member.¬¬```text¬ supervisor ◄── socket ──► link (own thread) ◄─ events ─► worker ◄─►
+//! engine ── task's pty ── /bin/sh -c LINE¬                                                            │ ▲¬
+//! log ◄┘ └─► pane ── the user's terminal¬```¬A reader who looks for …¬- the launch file that configures the process:
+//! `launch`¬- the state machine of the process and its exit: `worker` for the command engine, `agent` for the native
+//! engine¬- pings, reconnects and repeated requests: `link`¬- running and terminating a task's line: `engine`¬- the
+//! team tools and the system prompt of a model: `team_tool`¬- members inside another program, and its engines:
+//! `hosted`; several members in one process: `host`¬- the pane's output and input: `pane`, `typed`¬- lending a terminal
+//! to a running member: `attach_helper`¬- redaction of secrets: `secret`¬¬No task runs before the supervisor has
+//! answered, and no process outlives the claim that it was started for.
 
 mod agent;
-pub mod desk;
+pub mod attach_helper;
 mod engine;
-pub mod hold;
+mod env_allowlist;
 pub mod host;
 pub mod hosted;
 mod http;
@@ -32,10 +22,10 @@ pub mod model;
 mod pane;
 pub mod program;
 pub mod secret;
+pub mod supervisor_client;
 pub mod team_tool;
 pub mod tool;
 mod typed;
-mod usual;
 mod vt;
 mod worker;
 
@@ -68,93 +58,87 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
-use crate::agent::{Agent, Makings, seam};
-use crate::desk::Desk;
-use crate::engine::Place;
+use crate::agent::{Agent, AgentConfig, deps};
+use crate::engine::ProgramContext;
 use crate::launch::TakeLaunchError;
-use crate::link::{Link, Reach};
+use crate::link::{Link, WhenAbsent};
 use crate::log::MemberLog;
 use crate::model::Model;
 use crate::pane::{AgentPane, Pane, Surface};
 use crate::secret::Secrets;
+use crate::supervisor_client::SupervisorClient;
 use crate::team_tool::Shared;
-use crate::tool::Bench;
+use crate::tool::ToolContext;
 use crate::tool::confine::{Confinement, Settings, User};
 use crate::tool::guard::Guard;
 use crate::typed::Typed;
-use crate::worker::{LastWords, Parts, Worker};
+use crate::worker::{LastWords, Worker, WorkerConfig};
 
-/// Bytes of a tool's output that a model is shown at most.
+/// The largest size of a tool result for the model, in bytes.
 const OUTPUT_MAX: usize = 30_000;
 
-/// How long what the tools left running may take to be gone.
+/// The time limit for terminating the processes that the tools left behind.
 const END_LIMIT: Duration = Duration::from_secs(2);
 
-/// Why this process cannot be a worker.
+/// Why this process cannot become a worker.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
     #[error("cannot use this launch file")]
     Launch(#[source] Box<dyn std::error::Error + Send + Sync>),
-    #[error("this launch is one of {}, which is another program", .0.worker())]
+    #[error("this launch needs the program {}", .0.worker())]
     Engine(Engine),
-    #[error("cannot start working")]
+    #[error("cannot start the worker")]
     System(#[from] io::Error),
 }
 
-/// How a worker ended.
+/// The outcome of a worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ran {
-    /// Another process is this launch's worker: there was nothing to do.
+pub enum RunOutcome {
+    /// Another process is the worker of this launch; this one did nothing.
     NotOurs,
-    /// It worked, and this is its exit code.
+    /// The worker ran and ended with this exit code.
     Exited(u8),
 }
 
-/// Takes the launch of a member that runs commands, and works until it is over. Called once, by a process that does
-/// nothing else.
-///
-/// # Errors
-/// When the file cannot be used, or the system gives no threads, signals or directories.
-pub fn run_commands(launch_file: &Path) -> Result<Ran, RunError> {
+/// Takes the launch of a member with the command engine, and runs until it is over. Called once, by a process that does
+/// nothing else.¬¬# Errors¬If the launch file cannot be used, or threads, signals or directories cannot be set up.
+pub fn run_commands(launch_file: &Path) -> Result<RunOutcome, RunError> {
     run(
         launch_file,
         Engine::Command,
-        async |launch, parts, surface, unfit| {
+        async |launch, worker_config, surface, unfit| {
             let pane = Pane::on(surface, launch.member.clone());
-            Worker::new(parts, pane, unfit).run().await
+            Worker::new(worker_config, pane, unfit).run().await
         },
     )
 }
 
-/// The same for a member that thinks.
-///
-/// # Errors
-/// As [`run_commands`].
-pub fn run_agent(launch_file: &Path) -> Result<Ran, RunError> {
+/// Like [`run_commands`], for a member with the native engine.¬¬# Errors¬As [`run_commands`].
+pub fn run_agent(launch_file: &Path) -> Result<RunOutcome, RunError> {
     run(
         launch_file,
         Engine::Native,
-        async |launch, parts, surface, unfit| {
-            let place = Arc::clone(&parts.place);
+        async |launch, worker_config, surface, unfit| {
+            let program_context = Arc::clone(&worker_config.program_context);
             let model = match unfit {
                 Some(words) => Err(words),
-                None => model_of(launch, &parts.directories.settings_file()).await,
+                None => model_of(launch, &worker_config.directories.settings_file()).await,
             };
-            let code = think(launch, parts, surface, model).await;
-            end_tree(&place).await;
+            let code = think(launch, worker_config, surface, model).await;
+            end_tree(&program_context).await;
             code
         },
     )
 }
 
-/// `work` is given rather than chosen, so that a program holds the code of its own engine alone.
-fn run<W>(launch_file: &Path, engine: Engine, work: W) -> Result<Ran, RunError>
+/// `work` is a parameter, so that a program links only its own engine.
+fn run<W>(launch_file: &Path, engine: Engine, work: W) -> Result<RunOutcome, RunError>
 where
-    W: AsyncFnOnce(&LaunchFile, Parts, Surface, Option<LastWords>) -> u8,
+    W: AsyncFnOnce(&LaunchFile, WorkerConfig, Surface, Option<LastWords>) -> u8,
 {
     let launch = match launch::take(launch_file) {
         Ok(launch) => launch,
-        Err(TakeLaunchError::Taken(_)) => return Ok(Ran::NotOurs),
+        Err(TakeLaunchError::Taken(_)) => return Ok(RunOutcome::NotOurs),
         Err(error) => return Err(RunError::Launch(Box::new(error))),
     };
     if launch.engine != engine {
@@ -166,18 +150,24 @@ where
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    // Whoever is known to be there ends in order when it is told to.
+    // Install signal handlers before the connection: once the supervisor knows this worker, it may stop it by signal.
     let signals = {
         let _within = runtime.enter();
         listen()?
     };
-    // Before anything that can be built while the supervisor answers.
-    let link = Link::start(directories.clone(), introduction(&launch), Reach::Start)?;
-    // Local, because a terminal's saved modes do not go from thread to thread.
+    // Connect first: the worker is built while the supervisor stores the introduction.
+    let link = Link::start(
+        directories.clone(),
+        introduction(&launch),
+        WhenAbsent::Start,
+    )?;
+    // A `LocalSet`, because a terminal's saved modes are not `Send`.
     LocalSet::new().block_on(&runtime, async {
-        let (parts, surface) = prepare(&launch, directories, link, signals)?;
-        let unfit = go_to_work(&launch).err();
-        Ok(Ran::Exited(work(&launch, parts, surface, unfit).await))
+        let (worker_config, surface) = prepare(&launch, directories, link, signals)?;
+        let unfit = enter_work_dir(&launch).err();
+        Ok(RunOutcome::Exited(
+            work(&launch, worker_config, surface, unfit).await,
+        ))
     })
 }
 
@@ -189,11 +179,11 @@ fn introduction(launch: &LaunchFile) -> Initialize {
     )
 }
 
-/// The model that the launch names.
+/// The model of the launch.
 async fn model_of(launch: &LaunchFile, settings: &Path) -> Result<Arc<dyn Model>, LastWords> {
     let member = launch.member.as_str();
     let secrets = launch.secrets.values().cloned().collect();
-    seam::model_of(
+    deps::model_of(
         &launch.agent,
         member,
         &launch.environment,
@@ -203,11 +193,8 @@ async fn model_of(launch: &LaunchFile, settings: &Path) -> Result<Arc<dyn Model>
     .await
 }
 
-/// Which model an agent with this process's environment would ask, and why, as a JSON object; `asks` is an `AgentSpec`
-/// as JSON. Of a key only the name of its variable is told.
-///
-/// # Errors
-/// Why there is none, for a person.
+/// Explains as JSON which model an agent with this process's environment would use, and why; `asks` is an `AgentSpec`
+/// as JSON. Keys are named by their variable and never shown.¬¬# Errors¬If there is none; the reason is for the user.
 pub fn explain_model(asks: &str) -> Result<String, String> {
     let agent: AgentSpec = serde_json::from_str(asks).map_err(|error| error.to_string())?;
     let directories = Directories::from_environment().map_err(|error| error.to_string())?;
@@ -218,15 +205,15 @@ pub fn explain_model(asks: &str) -> Result<String, String> {
     let environment = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
     let settings = directories.settings_file();
-    let explained = seam::explain(&agent, environment.collect(), &settings);
+    let explained = deps::explain(&agent, environment.collect(), &settings);
     let (model, why) = runtime.block_on(explained)?;
     Ok(serde_json::json!({ "model": model, "why": why }).to_string())
 }
 
-/// Thinks with this model and the tools that the launch names, or says why it cannot. Gives the exit code.
+/// Runs the agent loop with this model and the tools of the launch, or reports why it cannot. Returns the exit code.
 async fn think(
     launch: &LaunchFile,
-    parts: Parts,
+    worker_config: WorkerConfig,
     surface: Surface,
     model: Result<Arc<dyn Model>, LastWords>,
 ) -> u8 {
@@ -240,39 +227,43 @@ async fn think(
         reason: format!("cannot prepare the sandbox: {error}"),
         hold: true,
     };
-    let makings = model.and_then(|model| {
-        let confinement = confinement(launch, &parts).map_err(no_sandbox)?;
+    let config = model.and_then(|model| {
+        let confinement = confinement(launch, &worker_config).map_err(no_sandbox)?;
         let held = confinement.clone();
-        let tools =
-            |desk: &Desk, shared: &Shared| seam::tools_of(&launch.agent, desk, shared, confinement);
-        makings(launch, &parts.place, model, held, tools).map_err(unusable)
+        let tools = |client: &SupervisorClient, shared: &Shared| {
+            deps::tools_of(&launch.agent, client, shared, confinement)
+        };
+        config(launch, &worker_config.program_context, model, held, tools).map_err(unusable)
     });
-    match makings {
-        Ok(makings) => {
-            let pane = agent_pane(launch, &parts, surface);
-            Agent::new(parts, pane, makings).run().await
+    match config {
+        Ok(config) => {
+            let pane = agent_pane(launch, &worker_config, surface);
+            Agent::new(worker_config, pane, config).run().await
         }
         Err(words) => {
             let pane = Pane::on(surface, launch.member.clone());
-            Worker::new(parts, pane, Some(words)).run().await
+            Worker::new(worker_config, pane, Some(words)).run().await
         }
     }
 }
 
-fn agent_pane(launch: &LaunchFile, parts: &Parts, surface: Surface) -> AgentPane {
-    let history = History::new(parts.directories.typed_file(launch.team.as_str()));
-    let place = Arc::clone(&parts.place);
+fn agent_pane(launch: &LaunchFile, worker_config: &WorkerConfig, surface: Surface) -> AgentPane {
+    let history = History::new(worker_config.directories.typed_file(launch.team.as_str()));
+    let program_context = Arc::clone(&worker_config.program_context);
     AgentPane::on(
         surface,
         launch.member.clone(),
-        parts.coloured,
+        worker_config.coloured,
         history,
-        place,
+        program_context,
     )
 }
 
-/// What its commands are held to, unless nobody is asked about them either.
-fn confinement(launch: &LaunchFile, parts: &Parts) -> io::Result<Option<Arc<Confinement>>> {
+/// The sandbox of the agent's commands; `None` if they run without sandbox and permission requests.
+fn confinement(
+    launch: &LaunchFile,
+    worker_config: &WorkerConfig,
+) -> io::Result<Option<Arc<Confinement>>> {
     if launch.agent.bypass {
         return Ok(None);
     }
@@ -285,13 +276,13 @@ fn confinement(launch: &LaunchFile, parts: &Parts) -> io::Result<Option<Arc<Conf
         .recursive(true)
         .mode(0o700)
         .create(&temporary)?;
-    let (temporary, ours) = (temporary.canonicalize()?, &parts.directories);
+    let (temporary, ours) = (temporary.canonicalize()?, &worker_config.directories);
     let network = match launch.agent.network {
         true => Network::Host,
         false => Network::None,
     };
     let settings = Settings::read(&ours.settings_file()).map_err(io::Error::other)?;
-    // The team file may name variables, too, and opens nothing by them.
+    // Leave out variables that the team file sets: a project must not be able to open the sandbox with them.
     let environment = launch.environment.iter();
     let environment = environment.filter(|(name, _)| !launch.named.contains(*name));
     let environment = environment.map(|(name, value)| (name.into(), value.into()));
@@ -300,7 +291,7 @@ fn confinement(launch: &LaunchFile, parts: &Parts) -> io::Result<Option<Arc<Conf
     let group = cgroup::delegated().map(|unit| Group::make(&unit, name, settings.of_group()));
     let confinement = Confinement::new(&launch.project, temporary, user, ours, network);
     let confinement = confinement
-        .guarded_by(guard(launch, &parts.place))
+        .guarded_by(guard(launch, &worker_config.program_context))
         .keeping(launch.agent.kept.clone());
     let confinement = match group {
         Some(Ok(group)) => confinement.grouped(group),
@@ -313,64 +304,66 @@ fn confinement(launch: &LaunchFile, parts: &Parts) -> io::Result<Option<Arc<Conf
     Ok(Some(Arc::new(confinement)))
 }
 
-/// The files that rules hold back from being read.
-fn guard(launch: &LaunchFile, place: &Place) -> Guard {
-    let home = place.env.iter().find(|(name, _)| name == "HOME");
+/// The guard for files that `Read` rules deny.
+fn guard(launch: &LaunchFile, program_context: &ProgramContext) -> Guard {
+    let home = program_context.env.iter().find(|(name, _)| name == "HOME");
     let home = home.and_then(|(_, home)| Path::new(home).canonicalize().ok());
     Guard::new(&launch.agent.guarded, launch.project.clone(), home)
 }
 
-fn makings<T>(
+fn config<T>(
     launch: &LaunchFile,
-    place: &Place,
+    program_context: &ProgramContext,
     model: Arc<dyn Model>,
     confinement: Option<Arc<Confinement>>,
     tools: T,
-) -> io::Result<Makings<T>> {
+) -> io::Result<AgentConfig<T>> {
     let outputs = launch.log.with_extension("outputs");
     DirBuilder::new()
         .recursive(true)
         .mode(0o700)
         .create(&outputs)?;
-    let (desk, calls) = Desk::new(launch.member.clone(), launch.role.clone(), launch.lead);
-    let bench = Bench {
+    let (client, calls) =
+        SupervisorClient::new(launch.member.clone(), launch.role.clone(), launch.lead);
+    let context = ToolContext {
         project: launch.project.clone(),
-        cwd: workplace(launch).map_err(|words| io::Error::other(words.reason))?,
-        env: place.env.clone(),
-        secrets: place.secrets.clone(),
+        cwd: work_dir(launch).map_err(|words| io::Error::other(words.reason))?,
+        env: program_context.env.clone(),
+        secrets: program_context.secrets.clone(),
         outputs: outputs.canonicalize()?,
         output_max: OUTPUT_MAX,
         seen: Mutex::new(HashMap::new()),
-        guard: guard(launch, place),
+        guard: guard(launch, program_context),
     };
-    Ok(Makings {
+    Ok(AgentConfig {
         agent: launch.agent.clone(),
         model,
-        desk,
+        client,
         calls,
-        bench,
+        context,
         confinement,
         tools,
     })
 }
 
-/// What the tools left running ends with the member.
-async fn end_tree(place: &Place) {
+/// Terminates the processes that the tools left behind.
+async fn end_tree(program_context: &ProgramContext) {
     let tree = Tree {
         root: ProcessId::current().ok(),
         sessions: Vec::new(),
-        marker: place.marker.clone(),
+        marker: program_context.marker.clone(),
     };
     if let Err(error) = tree.end(END_LIMIT).await {
-        // The supervisor looks at the whole launch again before it starts a successor.
-        tracing::warn!(%error, "something of the member is left");
+        // The supervisor scans the whole launch again before it starts a successor.
+        tracing::warn!(%error, "some processes of the member remain");
     }
 }
 
-/// Takes over the signals that would end or stop this process. Must be called within a runtime.
+/// Handles the signals that would end or stop this process. Must be called within a runtime.
 fn listen() -> io::Result<Signals> {
     let signals = Signals::install()?;
-    // Handled by doing nothing, rather than ignored, which children would inherit: keys at the prompt end no worker.
+    // Install handlers that do nothing. Ignored signals would be inherited by children, and then keystrokes could not
+    // stop a task's program.
     for signal in [SIGQUIT, SIGTSTP] {
         signal_hook::flag::register(signal, Arc::new(AtomicBool::new(false)))?;
     }
@@ -382,31 +375,31 @@ fn prepare(
     directories: Directories,
     link: Link,
     signals: Signals,
-) -> Result<(Parts, Surface), RunError> {
+) -> Result<(WorkerConfig, Surface), RunError> {
     spawn::become_subreaper()?;
     let surface = Surface::open();
     reap();
     let term = std::env::var_os("TERM").filter(|_| surface.is_open());
-    let parts = parts(launch, directories, link, term, Some(signals));
-    Ok((parts, surface))
+    let worker_config = worker_config(launch, directories, link, term, Some(signals));
+    Ok((worker_config, surface))
 }
 
-fn parts(
+fn worker_config(
     launch: &LaunchFile,
     directories: Directories,
     link: Link,
     term: Option<OsString>,
     signals: Option<Signals>,
-) -> Parts {
-    let place = Arc::new(Place {
+) -> WorkerConfig {
+    let program_context = Arc::new(ProgramContext {
         env: launch::child_environment(launch, term),
         cwd: launch.cwd.clone(),
         secrets: Secrets::new(&launch.secrets),
         marker: launch.launch.to_string(),
-        // A hosted member's programs are not all that runs below the process.
+        // Programs of a hosted member are not the only processes below the host process.
         alone: launch.engine == Engine::Command && signals.is_some(),
     });
-    Parts {
+    WorkerConfig {
         directories: directories.clone(),
         log: MemberLog::new(launch.log.clone()),
         link,
@@ -415,37 +408,37 @@ fn parts(
             .environment
             .get("NO_COLOR")
             .is_none_or(String::is_empty),
-        place,
+        program_context,
         signals,
     }
 }
 
-/// Changes to the directory of the member.
-fn go_to_work(launch: &LaunchFile) -> Result<(), LastWords> {
-    let cwd = workplace(launch)?;
-    std::env::set_current_dir(&cwd).map_err(|error| no_work_in(&launch.cwd, &error))
+/// Changes to the member's working directory.
+fn enter_work_dir(launch: &LaunchFile) -> Result<(), LastWords> {
+    let cwd = work_dir(launch)?;
+    std::env::set_current_dir(&cwd).map_err(|error| work_dir_error(&launch.cwd, &error))
 }
 
-/// The canonical directory of the member. It was checked when the member was added; since then a part of it may have
-/// become a symbolic link that leads out of the project, so every launch checks again.
-fn workplace(launch: &LaunchFile) -> Result<PathBuf, LastWords> {
-    let cannot = |error: io::Error| no_work_in(&launch.cwd, &error);
+/// The canonical working directory of the member. It was checked when the member was added. Since then a component may
+/// have become a symbolic link out of the project, so every launch checks it again.
+fn work_dir(launch: &LaunchFile) -> Result<PathBuf, LastWords> {
+    let cannot = |error: io::Error| work_dir_error(&launch.cwd, &error);
     let found = launch.cwd.canonicalize().map_err(cannot)?;
     if !found.is_dir() {
         return Err(cannot(io::ErrorKind::NotADirectory.into()));
     }
     if launch.cwd.starts_with(&launch.project) && !found.starts_with(&launch.project) {
-        let text = format!("it leads to {}, outside the project", found.display());
+        let text = format!("it resolves to {}, outside the project", found.display());
         return Err(cannot(io::Error::other(text)));
     }
     Ok(found)
 }
 
-fn no_work_in(cwd: &Path, error: &io::Error) -> LastWords {
+fn work_dir_error(cwd: &Path, error: &io::Error) -> LastWords {
     let place = cwd.display().to_string();
     let place = visible_line(&place);
     let reason = if error.kind() == io::ErrorKind::NotFound {
-        format!("cwd {place} is not there")
+        format!("cwd {place} does not exist")
     } else {
         let error = error.to_string();
         format!("cannot use cwd {place}: {}", visible_line(&error))
@@ -457,16 +450,16 @@ fn no_work_in(cwd: &Path, error: &io::Error) -> LastWords {
     }
 }
 
-/// What tasks left behind and has ended is this process's to reap.
+/// Orphans of tasks are reparented to this process, which must reap them.
 pub(crate) fn reap() {
     tokio::spawn(async {
         let error = spawn::reap_orphans().await;
-        tracing::warn!(%error, "orphans are not reaped any more");
+        tracing::warn!(%error, "cannot reap orphans");
     });
 }
 
-/// A trace beside the member's log, when `AGENT_TEAM_LOG` asks for one, in our environment or the member's. It may name
-/// targets and levels: the rest of its syntax would make every worker carry a regular expression engine.
+/// Writes a trace beside the member's log if `AGENT_TEAM_LOG` of this process or of the member requests one. Only targets and
+/// levels are supported: the full syntax would link a regular expression engine into every worker.
 fn start_tracing(launch: &LaunchFile) {
     let wanted = std::env::var("AGENT_TEAM_LOG").ok();
     let wanted = wanted.or_else(|| launch.environment.get("AGENT_TEAM_LOG").cloned());
@@ -489,20 +482,20 @@ fn start_tracing(launch: &LaunchFile) {
     }
 }
 
-/// A panic unwinds, which restores the terminal and ends the process abnormally; what it said is kept in the log.
+/// Writes panics to the log. The panic itself unwinds, which restores the terminal, and the process exits abnormally.
 fn log_panics(launch: &LaunchFile) {
     let (log, worker) = (launch.log.clone(), launch.engine.worker());
     let print = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
         if let Ok(mut file) = OpenOptions::new().append(true).open(&log) {
-            // There is nowhere left to complain to.
+            // An error here cannot be reported anywhere.
             let _written = writeln!(file, "\na bug in {worker}: {panic}");
         }
         print(panic);
     }));
 }
 
-/// Returns at the deadline, or never when there is none. Safe to cancel.
+/// Returns at the deadline, or never without one. Cancel-safe.
 pub(crate) async fn sleep_until(at: Option<tokio::time::Instant>) {
     match at {
         Some(at) => tokio::time::sleep_until(at).await,

@@ -1,17 +1,11 @@
-//! The member's connection to the supervisor, on a thread of its own, so that pings are answered however busy the
-//! engine is. Called by the worker, which speaks to it through [`Link`].
-//!
-//! ```text
-//!            ┌────────────── lost ───────────────┐
-//!            ▼                                   │
-//! start ► connecting ── initialize answered ► serving ── goodbye{stopped}, retired ► over
-//!            │  ▲ jitter, or 2 s after               │
-//!            └──┘ goodbye{restarting}; backoff       └ pings answered here
-//! ```
-//! The pauses spare supervisors that fail to start: they delay starting another one. A supervisor that serves meanwhile
-//! is connected to at once.
-//! It decides nothing about tasks. A request is kept until it is answered, and made again, in order and with its key,
-//! on every new connection; notifications are not, and the worker repeats those that matter when it is connected.
+//! The member's connection to the supervisor, on its own thread, so that pings are answered while the engine is busy.
+//! Called by the worker through [`Link`].¬¬```text¬           ┌────────────── lost ───────────────┐¬           ▼
+//! │¬start ► connecting ── initialize answered ► serving ── goodbye{stopped}, retired ► over¬           │  ▲ jitter, or
+//! 2 s after               │¬           └──┘ goodbye{restarting}; backoff       └ answers pings¬```¬The pauses protect
+//! against supervisors that fail at start: they delay only the start of another supervisor. If a supervisor is serving
+//! already, the link connects at once.¬¬The link makes no decisions about tasks. A request is kept until it is
+//! answered, and repeated in order with its idempotency key on every new connection. Notifications are not repeated;
+//! the worker sends the relevant ones again after a reconnect.
 
 mod arrival;
 mod pending;
@@ -43,24 +37,24 @@ use self::arrival::{Arrived, arrived, farewell};
 use self::pending::{Pending, Settled};
 use crate::sleep_until;
 
-/// Spreads the members that lost their supervisor at the same moment.
+/// Random delay after a lost connection, so that not all members start a supervisor at the same moment.
 const JITTER: Duration = Duration::from_millis(20);
 
-/// After `goodbye{restarting}`: the time in which the new supervisor starts by itself.
+/// The time that a supervisor that said `goodbye{restarting}` gets to restart by itself.
 const RESTART_LIMIT: Duration = Duration::from_secs(2);
 
-/// Between two looks for it, doubling.
-const FIRST_LOOK: Duration = Duration::from_millis(5);
-const LONGEST_LOOK: Duration = Duration::from_millis(500);
+/// The interval between attempts to connect to it, doubling.
+const FIRST_POLL: Duration = Duration::from_millis(5);
+const LONGEST_POLL: Duration = Duration::from_millis(500);
 
-/// Between failed attempts, doubling.
+/// The interval after failed attempts, doubling.
 const FIRST_BACKOFF: Duration = Duration::from_millis(50);
 const LONGEST_BACKOFF: Duration = Duration::from_secs(30);
 
-/// A connection that lived this long was no failure.
+/// A connection that lasted this long resets the failure count.
 const SETTLED_AFTER: Duration = Duration::from_secs(1);
 
-/// What the supervisor says to this worker, and what became of its requests.
+/// Notifications of the supervisor, and answers to requests.
 #[derive(Debug)]
 pub(crate) enum LinkEvent {
     Connected(Welcome),
@@ -72,9 +66,9 @@ pub(crate) enum LinkEvent {
     Show(ShowPane),
     Inform(Inform),
     Answered(Ticket, Result<Box<RawValue>, Refusal>),
-    /// The first failed attempt since the connection was there; the others follow silently.
+    /// The first failed attempt after a connection was lost; later ones are not reported.
     Unreachable(String),
-    /// There will be no connection any more.
+    /// The link is over: no further connection is made.
     Over(Over),
 }
 
@@ -82,24 +76,24 @@ pub(crate) enum LinkEvent {
 pub(crate) enum Over {
     /// The supervisor was stopped on purpose.
     Stopped,
-    /// This launch is no longer the member's.
+    /// This launch is no longer the member's current one.
     Retired(String),
 }
 
-/// What is done where no supervisor is to be found.
+/// What to do if no supervisor is running.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Reach {
-    /// One is started.
+pub(crate) enum WhenAbsent {
+    /// Start one.
     Start,
-    /// It is waited for.
-    There,
+    /// Wait for it.
+    Wait,
 }
 
-/// Names a request: tickets are given in the order of the requests, and are their keys.
+/// Identifies a request. Tickets are issued in request order and are the idempotency keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Ticket(u64);
 
-/// What a worker asks of the supervisor.
+/// A request of the worker to the supervisor.
 #[derive(Debug, Clone)]
 pub(crate) struct Request {
     pub(crate) method: &'static str,
@@ -117,11 +111,11 @@ impl Request {
     }
 }
 
-/// What a worker tells the supervisor while it is connected.
+/// A notification of the worker, sent only while connected.
 #[derive(Debug)]
 pub(crate) enum Notice {
     Session(TaskSession),
-    /// In its place among the requests.
+    /// Sent in order with the requests.
     Output(TaskOutput),
     PaneLost,
     PaneShown(PaneShown),
@@ -134,31 +128,31 @@ enum Outgoing {
     Notice(Notice),
 }
 
-/// The worker's side. Dropping it ends the thread.
+/// The worker's handle. Dropping it ends the thread.
 #[derive(Debug)]
 pub(crate) struct Link {
     // Unbounded: a worker makes few requests, at most one per message and three per task.
     outgoing: mpsc::UnboundedSender<Outgoing>,
-    /// One text at a time: what comes meanwhile is coalesced by the worker.
+    /// One text at a time; the worker coalesces further output meanwhile.
     pub(crate) output: mpsc::Sender<TaskOutput>,
-    // Unbounded: the supervisor's inbox is bounded, and the link must go on answering pings.
+    // Unbounded: the supervisor's outbox is bounded, and the link must keep answering pings.
     events: mpsc::UnboundedReceiver<LinkEvent>,
     last_ticket: u64,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Link {
-    /// Introduces this worker to the supervisor that started it, and starts the thread, which waits for the answer:
-    /// the supervisor stores the introduction while the rest of the worker is built.
+    /// Sends `initialize` to the supervisor that started this worker, and starts the thread, which waits for the
+    /// answer. The rest of the worker is built while the supervisor stores the introduction.
     pub(crate) fn start(
         directories: Directories,
         initialize: Initialize,
-        reach: Reach,
+        reach: WhenAbsent,
     ) -> io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
-        let introduced = runtime.block_on(introduce(&directories, &initialize));
+        let introduced = runtime.block_on(initialize_running(&directories, &initialize));
         let (outgoing, worker) = mpsc::unbounded_channel();
         let (output, worker_output) = mpsc::channel(1);
         let (to_worker, events) = mpsc::unbounded_channel();
@@ -184,7 +178,7 @@ impl Link {
         })
     }
 
-    /// Makes a request; its answer comes as [`LinkEvent::Answered`], whatever connections it takes.
+    /// Makes a request. Its answer arrives as [`LinkEvent::Answered`], across reconnects.
     pub(crate) fn request(&mut self, request: Request) -> Ticket {
         self.last_ticket += 1;
         let ticket = Ticket(self.last_ticket);
@@ -192,22 +186,22 @@ impl Link {
         ticket
     }
 
-    /// Lost when there is no connection.
+    /// Sends a notification. It is lost without a connection.
     pub(crate) fn notify(&self, notice: Notice) {
         self.send(Outgoing::Notice(notice));
     }
 
     fn send(&self, outgoing: Outgoing) {
-        // The thread ends by itself only after `Over`, when nobody needs an answer.
+        // The thread ends by itself only after `Over`, when answers no longer matter.
         let _over = self.outgoing.send(outgoing);
     }
 
-    /// The next event. Safe to cancel. Never returns after [`LinkEvent::Over`].
+    /// The next event. Cancel-safe. Never returns after [`LinkEvent::Over`].
     pub(crate) async fn next(&mut self) -> LinkEvent {
         if let Some(event) = self.events.recv().await {
             return event;
         }
-        // It ends by itself after `Over`, or with a panic, which is then this process's end.
+        // The channel closes after `Over`, or on a panic of the thread, which is propagated.
         if let Some(thread) = self.thread.take()
             && let Err(panic) = thread.join()
         {
@@ -220,8 +214,8 @@ impl Link {
 struct Connector {
     directories: Directories,
     initialize: Initialize,
-    reach: Reach,
-    /// The first connection, until its answer is waited for.
+    reach: WhenAbsent,
+    /// The first connection, until its answer is awaited.
     introduced: Option<(Introduced, Option<BoundSocket>)>,
     pending: Pending,
     worker: mpsc::UnboundedReceiver<Outgoing>,
@@ -229,10 +223,10 @@ struct Connector {
     to_worker: mpsc::UnboundedSender<LinkEvent>,
 }
 
-/// A connection, with the socket that it was made at.
+/// A connection, with the identity of the socket that it was made to.
 type Connected = Result<(Client, Incoming, Option<BoundSocket>), ConnectOrStartError>;
 
-/// Why the supervisor refuses this launch for good, if it does.
+/// The reason why the supervisor refuses this launch permanently, if it does.
 fn retired(error: &ConnectOrStartError) -> Option<String> {
     let ConnectOrStartError::Connect(ConnectError::Refused(refusal)) = error else {
         return None;
@@ -245,7 +239,7 @@ enum Ended {
     Lost,
     Restarting,
     Over(Over),
-    /// The worker has gone.
+    /// The worker has exited.
     Abandoned,
 }
 
@@ -258,7 +252,7 @@ impl Connector {
         loop {
             let early = tokio::select! {
                 early = self.back_off(pause, last) => early,
-                // Nobody is left to connect for.
+                // Stop connecting if the worker is gone.
                 () = self.to_worker.closed() => return,
             };
             let connected = match early {
@@ -280,7 +274,7 @@ impl Connector {
                     Some(why) => Ended::Over(Over::Retired(why)),
                     None => {
                         if !std::mem::replace(&mut told, true) {
-                            self.tell(LinkEvent::Unreachable(with_causes(&error)));
+                            self.send_event(LinkEvent::Unreachable(with_causes(&error)));
                         }
                         Ended::Lost
                     }
@@ -290,7 +284,7 @@ impl Connector {
                 Ended::Lost => pause_after(failures),
                 Ended::Restarting => RESTART_LIMIT,
                 Ended::Over(over) => {
-                    self.tell(LinkEvent::Over(over));
+                    self.send_event(LinkEvent::Over(over));
                     return;
                 }
                 Ended::Abandoned => return,
@@ -299,11 +293,11 @@ impl Connector {
         }
     }
 
-    /// Waits before a supervisor may be started. Connects meanwhile, as soon as another supervisor serves than the one at
-    /// the socket `last`.
+    /// Waits before another supervisor may be started. Meanwhile connects as soon as another supervisor than the one at
+    /// socket `last` is serving.
     async fn back_off(&self, pause: Duration, mut last: Option<BoundSocket>) -> Option<Connected> {
         let until = Instant::now() + pause;
-        let mut look = FIRST_LOOK;
+        let mut look = FIRST_POLL;
         loop {
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
@@ -316,7 +310,8 @@ impl Connector {
                     Err(error) if retired(&error).is_some() => return Some(Err(error)),
                     Err(error) => {
                         tracing::debug!(error = with_causes(&error), "not connected");
-                        // It has ended, and another one binds another socket. One that is stopped or busy answers later.
+                        // This supervisor has exited, and a new one binds another socket. A stopped or busy one answers
+                        // later.
                         let is_over = matches!(
                             error,
                             ConnectOrStartError::Connect(
@@ -330,14 +325,14 @@ impl Connector {
                 }
             }
             tokio::time::sleep(look.min(left)).await;
-            look = LONGEST_LOOK.min(look * 2);
+            look = LONGEST_POLL.min(look * 2);
         }
     }
 
     async fn connect(&mut self) -> Connected {
         if let Some((introduced, bound)) = self.introduced.take() {
             match introduced.answered().await {
-                // It died meanwhile.
+                // The supervisor died meanwhile.
                 Err(ConnectError::Ended) => {}
                 answered => {
                     let (client, incoming) = answered?;
@@ -345,27 +340,29 @@ impl Connector {
                 }
             }
         }
-        // Before it is connected to: whoever binds after this is another one.
+        // Read the socket's identity before connecting: a later socket then belongs to another supervisor.
         let bound = daemon::bound_socket(&self.directories);
         let (client, incoming) = match self.reach {
-            Reach::Start => daemon::connect_or_start(&self.directories, &self.initialize).await?,
-            Reach::There => daemon::connect(&self.directories, &self.initialize).await?,
+            WhenAbsent::Start => {
+                daemon::connect_or_start(&self.directories, &self.initialize).await?
+            }
+            WhenAbsent::Wait => daemon::connect(&self.directories, &self.initialize).await?,
         };
         let bound = bound.or_else(|| daemon::bound_socket(&self.directories));
         Ok((client, incoming, bound))
     }
 
-    fn tell(&self, event: LinkEvent) {
-        // A worker that has gone takes this thread with it.
+    fn send_event(&self, event: LinkEvent) {
+        // The receiver is gone only when the worker is exiting.
         let _gone = self.to_worker.send(event);
     }
 
     async fn serve(&mut self, client: Client, mut incoming: Incoming) -> Ended {
         let Some(welcome) = client.initialized().member.clone() else {
-            tracing::error!("the supervisor does not say who this member is");
+            tracing::error!("the supervisor's welcome contains no member");
             return Ended::Lost;
         };
-        self.tell(LinkEvent::Connected(welcome));
+        self.send_event(LinkEvent::Connected(welcome));
         let mut calls = JoinSet::new();
         for (ticket, request) in self.pending.replay() {
             make(&mut calls, &client, ticket, request).await;
@@ -390,7 +387,7 @@ impl Connector {
                     let outcome = match outcome {
                         Ok(answer) => Ok(answer),
                         Err(CallError::Refused(refusal)) => Err(refusal),
-                        // Unanswered: it is made again on the next connection.
+                        // Not answered: repeat it on the next connection.
                         Err(CallError::Disconnected | CallError::Answer { .. }) => continue,
                     };
                     if self.pending.answered(ticket, outcome.as_ref().err(), Instant::now()) == Settled::Done {
@@ -403,7 +400,7 @@ impl Connector {
                         make(&mut calls, &client, ticket, &request).await;
                         self.pending.add(ticket, request);
                     }
-                    Some(Outgoing::Notice(notice)) => announce(&client, notice).await,
+                    Some(Outgoing::Notice(notice)) => send_notice(&client, notice).await,
                 },
                 () = sleep_until(repetition.map(Into::into)) => {
                     for (ticket, request) in self.pending.due(Instant::now()) {
@@ -416,9 +413,9 @@ impl Connector {
     }
 }
 
-/// Says to the supervisor that is there who this is; with its socket. `None` when none can be reached: the ordinary way
-/// tells why.
-async fn introduce(
+/// Sends `initialize` to a running supervisor. Returns `None` if there is none; the regular connect then reports the
+/// reason.
+async fn initialize_running(
     directories: &Directories,
     initialize: &Initialize,
 ) -> Option<(Introduced, Option<BoundSocket>)> {
@@ -428,7 +425,7 @@ async fn introduce(
     Some((introduced, bound))
 }
 
-/// Requests made while there is no connection wait in the channel, and are taken up by the next `serve`.
+/// Requests made without a connection wait in the channel, and are sent by the next `serve`.
 async fn make(
     calls: &mut JoinSet<(Ticket, Result<Box<RawValue>, CallError>)>,
     client: &Client,
@@ -444,7 +441,7 @@ async fn make(
         };
         (ticket, client.call_named(request.method, &call).await)
     });
-    // Polled here for the first time, which queues its frame: so requests leave in the order in which they were made.
+    // The first poll queues the frame. Polling here, before spawning, keeps the frames in request order.
     let first = poll_fn(|context| Poll::Ready(call.as_mut().poll(context))).await;
     calls.spawn(async move {
         match first {
@@ -454,7 +451,7 @@ async fn make(
     });
 }
 
-async fn announce(client: &Client, notice: Notice) {
+async fn send_notice(client: &Client, notice: Notice) {
     let sent = match notice {
         Notice::Session(session) => client.notify(&session).await,
         Notice::Output(output) => client.notify(&output).await,
@@ -474,11 +471,11 @@ async fn forward(client: &Client, output: &mut mpsc::Receiver<TaskOutput>) {
             return;
         }
     }
-    // The worker has gone, which is seen elsewhere.
+    // The worker is exiting, which another branch handles.
     std::future::pending().await
 }
 
-/// How long to wait when so many attempts in a row have failed.
+/// The pause after this many consecutive failed attempts.
 fn pause_after(failures: u32) -> Duration {
     match failures.checked_sub(1) {
         None => JITTER.mul_f64(random_fraction()),
@@ -486,7 +483,8 @@ fn pause_after(failures: u32) -> Duration {
     }
 }
 
-/// Between 0 and 1. The standard library's hasher has the only randomness that needs no dependency.
+/// A random number between 0 and 1. The standard library's hasher is the only source of randomness without a
+/// dependency.
 fn random_fraction() -> f64 {
     let bits = RandomState::new().build_hasher().finish() >> 32;
     #[expect(clippy::cast_precision_loss, reason = "32 bits fit a double")]

@@ -1,7 +1,5 @@
-//! The member's log: what its pane shows, as plain text, for `agent-team logs`. Written by the worker alone.
-//!
-//! A log that cannot be written (full disk) never stops a task; what must be in it to count, a message, does not count
-//! then.
+//! The member's log: the plain text of its pane, for `agent-team logs`. Written only by the worker.¬¬A write error
+//! (full disk) never stops a task. A message that could not be logged does not count as delivered.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -9,13 +7,13 @@ use std::path::PathBuf;
 
 use agent_team_system::log_file::LogFile;
 
-/// Bytes at the end of the log that are looked at for its last lines.
+/// The number of bytes at the end of the log that are searched for the last lines.
 const RECENT_BYTES: u64 = 16 << 10;
 
 #[derive(Debug)]
 pub(crate) struct MemberLog {
     file: LogFile,
-    /// The last byte was a newline.
+    /// Whether the last byte was a newline.
     at_line_start: bool,
 }
 
@@ -36,13 +34,13 @@ impl MemberLog {
         match &written {
             Ok(()) => self.at_line_start = text.ends_with('\n'),
             Err(error) => {
-                tracing::warn!(%error, path = %self.file.path().display(), "the log cannot be written");
+                tracing::warn!(%error, path = %self.file.path().display(), "cannot write the log");
             }
         }
         written
     }
 
-    /// The last lines, at most so many; nothing when they cannot be read.
+    /// The last lines, at most `lines`; empty if the log cannot be read.
     pub(crate) fn recent(&self, lines: usize) -> String {
         let tail = || {
             let mut file = File::open(self.file.path())?;
@@ -54,12 +52,12 @@ impl MemberLog {
         };
         let text = tail().unwrap_or_default();
         let mut starts = text.match_indices('\n').map(|(at, _)| at + 1).rev();
-        // The last one begins behind the end, or is under way.
+        // The last start lies behind the end, or belongs to an unfinished line.
         let from = starts.nth(lines).unwrap_or(0);
         text[from..].to_owned()
     }
 
-    /// Appends one line of ours, on a line of its own.
+    /// Appends a line of the runtime, starting on a new line.
     pub(crate) fn line(&mut self, line: &str) -> io::Result<()> {
         let before = if self.at_line_start { "" } else { "\n" };
         self.append(&format!("{before}{line}\n"))
@@ -71,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_of_ours_stands_on_its_own_line() {
+    fn runtime_lines_start_on_a_new_line() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("ada.log");
         let mut log = MemberLog::new(path.clone());

@@ -1,14 +1,9 @@
-//! What thinks: a language model behind one trait, whoever serves it. Called by the native engine.
-//!
-//! A model knows nothing of teams, tools or panes: it is given a [`Prompt`] and answers with an [`Answer`], told in
-//! [`Delta`]s while it comes. Dropping the future of an answer cuts the connection.
-//!
-//! A reader who looks for …
-//! - what a person may write for a model, and which providers there are: `name`, `provider`
-//! - keys, base URLs, proxies: `open`, `key`; which model it is when none is named: `choose`
-//! - windows and prices: `catalogue`
-//! - the two interfaces that are spoken over HTTP: `http`
-//! - asking again: `patience`; writing down and playing back: `recording`
+//! Language models behind one trait, independent of the provider. Called by the native engine.¬¬A model knows nothing
+//! of teams, tools or panes: it receives a [`Prompt`] and returns an [`Answer`], with [`Delta`]s while the answer
+//! streams in. Dropping the future of an answer closes the connection.¬¬A reader who looks for …¬- model names, and the
+//! table of providers: `name`, `provider`¬- keys, base URLs, proxies: `open`, `key`; the default model: `choose`¬-
+//! window sizes and prices: `catalogue`¬- the two HTTP APIs: `http`¬- retries: `retry`; recording and replay:
+//! `recording`
 
 pub mod catalogue;
 pub mod choose;
@@ -16,9 +11,9 @@ mod http;
 pub(crate) mod key;
 pub mod name;
 pub mod open;
-pub mod patience;
 pub mod provider;
 pub mod recording;
+pub mod retry;
 
 use std::pin::Pin;
 use std::time::Duration;
@@ -27,28 +22,28 @@ use serde::{Deserialize, Serialize};
 
 use self::catalogue::Price;
 
-/// One entry of a member's transcript: all that the model saw and said, in order.
+/// One entry of a member's transcript: everything that the model saw and said, in order.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Item {
-    /// Said to the model: a goal, a message, a task, a note of the runtime.
+    /// Input for the model: a goal, a message, a task, a note of the runtime.
     Said {
         text: String,
     },
     Answered(Answer),
-    /// What the calls of the answer before came to, in the order of those calls.
+    /// The results of the previous answer's calls, in the order of those calls.
     Returned {
         results: Vec<ToolResult>,
     },
 }
 
-/// Everything that one answer is made from.
+/// The complete input of one request to a model.
 #[derive(Debug, Clone, Copy)]
 pub struct Prompt<'a> {
     pub system: &'a str,
     pub items: &'a [Item],
     pub tools: &'a [ToolSpec],
-    /// The provider may search the web for it. Without effect where [`Model::searches`] says that it never does.
+    /// Permits the provider to search the web. No effect if [`Model::searches`] is `Never`.
     pub search: bool,
 }
 
@@ -61,17 +56,18 @@ pub struct ToolSpec {
     pub input: serde_json::Value,
 }
 
-/// What a model said in one step.
+/// The model's output in one step.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Answer {
-    /// Thoughts that must be shown to the same model again, as its provider gave them.
+    /// Thoughts that must be sent back to the same model unchanged.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub thoughts: Vec<Thought>,
     #[serde(default)]
     pub text: String,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub calls: Vec<ToolCall>,
-    /// All of it as its provider gave it, where it holds what the rest does not: searches of the provider's own.
+    /// The complete answer in the provider's format, if it contains data that the other fields do not: the provider's
+    /// own searches.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verbatim: Option<Verbatim>,
     pub stop: Stop,
@@ -79,10 +75,10 @@ pub struct Answer {
     pub usage: Usage,
 }
 
-/// An answer in its provider's own blocks, which must be shown to the same model again as they are.
+/// An answer in the provider's own blocks, which must be sent back to the same model unchanged.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Verbatim {
-    /// Who gave it, `provider/model`: any other model is shown the rest of the answer.
+    /// The author as `provider/model`. Other models receive only the rest of the answer.
     pub by: String,
     pub blocks: Vec<serde_json::Value>,
 }
@@ -90,30 +86,30 @@ pub struct Verbatim {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Thought {
     pub text: String,
-    /// What proves to the provider that the text is its own. Without text it belongs to the first call, or to a
-    /// thought that the provider keeps to itself.
+    /// The provider's proof that the text is its own. Without text, it belongs to the first call, or to a thought that
+    /// the provider does not reveal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signature: Option<String>,
-    /// The provider enciphered it: `signature` is all there is.
+    /// The provider encrypted the thought; only `signature` is set.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub sealed: bool,
-    /// Who thought it, `provider/model`: no other model may be shown it.
+    /// The author as `provider/model`. Other models must not receive the thought.
     #[serde(default)]
     pub by: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ToolCall {
-    /// The provider's, unique within the transcript.
+    /// The provider's id, unique within the transcript.
     pub id: String,
     pub name: String,
-    /// The arguments as the model wrote them. They may not parse: that goes back to the model as an error.
+    /// The arguments as the model wrote them. They may be invalid, which is reported to the model.
     pub input: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ToolResult {
-    /// Of the call.
+    /// The call's id.
     pub id: String,
     pub text: String,
     #[serde(default)]
@@ -126,46 +122,46 @@ pub struct ToolResult {
 pub enum Stop {
     #[default]
     Finished,
-    /// It wants its calls carried out.
+    /// The model has made calls and waits for their results.
     Calls,
-    /// It was cut off at the longest answer that was allowed.
+    /// The answer reached the length limit.
     Length,
-    /// The provider refused to say more.
+    /// The provider refused to continue.
     Refused,
-    /// The provider was busy with searches for long and wants to be asked again, for it to go on.
+    /// The provider paused a long search and expects another request to continue.
     Paused,
 }
 
-/// Whether a model's provider searches the web for it, when it may.
+/// Whether a model's provider can search the web.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Searches {
     #[default]
     Never,
-    /// The model is asked at a base URL that is not its provider's own: nobody knows.
+    /// The model is at another base URL than its provider's own, so this is unknown.
     Perhaps,
     Yes,
 }
 
-/// Tokens of one answer, or the sum of several.
+/// The tokens of one answer, or the sum of several.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Usage {
-    /// All that was read, cached or not.
+    /// All input tokens, cached or not.
     pub input: u64,
     pub output: u64,
-    /// Of `input`, read from the provider's cache.
+    /// The part of `input` that was read from the provider's cache.
     #[serde(default)]
     pub cache_read: u64,
-    /// Of `input`, written to the provider's cache.
+    /// The part of `input` that was written to the provider's cache.
     #[serde(default)]
     pub cache_write: u64,
 }
 
-/// What is told while an answer comes.
+/// A piece of a streaming answer.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Delta {
     Thought(String),
     Text(String),
-    /// The model begins a call; its arguments follow.
+    /// A call begins; its arguments follow.
     Call {
         id: String,
         name: String,
@@ -175,23 +171,23 @@ pub enum Delta {
         id: String,
         fragment: String,
     },
-    /// The provider has searched the web: the query, and what it found, or why it found nothing.
+    /// The provider has searched the web: the query, and the results or the failure.
     Searched {
         id: String,
         query: String,
         found: String,
     },
-    /// The provider is asked again later; all that was told of this answer is void.
+    /// The request is retried later; all previous deltas of this answer are void.
     Waiting {
         pause: Duration,
         why: String,
     },
 }
 
-/// Why there is no answer.
+/// The reason why there is no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum ModelError {
-    /// No restart helps: the key is missing, wrong or may not use the model.
+    /// A restart cannot help: the key is missing, invalid or not permitted to use the model.
     #[error("{provider} does not accept the key ({status}): {message}")]
     Unauthenticated {
         provider: String,
@@ -204,10 +200,10 @@ pub enum ModelError {
         model: String,
         message: String,
     },
-    /// The transcript must be made shorter.
+    /// The transcript must be shortened.
     #[error("the conversation is longer than the model's window: {0}")]
     TooLong(String),
-    /// Worth another attempt; `after` is the pause that the provider named.
+    /// Worth a retry. `after` is the pause that the provider requested.
     #[error("{provider} is busy ({status}): {message}")]
     Busy {
         provider: String,
@@ -215,54 +211,54 @@ pub enum ModelError {
         message: String,
         after: Option<Duration>,
     },
-    /// Worth another attempt: nobody answered, or the answer was cut off.
+    /// Worth a retry: no response, or a truncated one.
     #[error("cannot reach {url}")]
     Unreachable {
         url: String,
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// What came is not what the provider's interface says; `shown` is its harmless beginning.
-    #[error("{url} did not answer as a model does: {why}: {shown}")]
-    Nonsense {
+    /// The response violates the provider's API. `shown` is its beginning with control characters escaped.
+    #[error("{url} returned an invalid response: {why}: {shown}")]
+    InvalidResponse {
         url: String,
         why: String,
         shown: String,
     },
-    /// The request was refused for another reason, which no repetition changes.
+    /// The request was refused for another reason; a retry cannot help.
     #[error("{provider} refused the request ({status}): {message}")]
     Refused {
         provider: String,
         status: u16,
         message: String,
     },
-    /// A recording does not hold this exchange, or could not take it: a sentence that names the file.
+    /// The recording does not contain this exchange, or could not be written. The text names the file.
     #[error("{0}")]
     Unrecorded(String),
 }
 
-/// A future that may be sent to another thread.
+/// The future of an answer; it can be sent to another thread.
 pub type Answering<'a> = Pin<Box<dyn Future<Output = Result<Answer, ModelError>> + Send + 'a>>;
 
-/// Something that answers prompts.
+/// A language model.
 pub trait Model: Send + Sync + std::fmt::Debug {
     /// `provider/model`.
     fn name(&self) -> &str;
 
-    /// Tokens that prompt and answer together may have.
+    /// The size of the context window in tokens, for prompt and answer together.
     fn window(&self) -> u64;
 
-    /// What its tokens cost. Without one nobody knows, and what it spends is told as unknown.
+    /// The price of its tokens; `None` if unknown, in which case its cost is reported as unknown.
     fn price(&self) -> Option<Price> {
         None
     }
 
-    /// Whether its provider searches the web.
+    /// Whether the provider searches the web.
     fn searches(&self) -> Searches {
         Searches::Never
     }
 
-    /// Asks for one answer. `told` hears of it while it comes, and must not block.
+    /// Requests one answer. `told` receives its deltas and must not block.
     fn answer<'a>(
         &'a self,
         prompt: Prompt<'a>,

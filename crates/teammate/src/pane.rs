@@ -1,14 +1,11 @@
-//! What the person sees of this member, and what they type to it. Called by the worker.
-//!
-//! - a member that runs commands: [`Pane`], whose terminal is its tasks'
-//! - a member that thinks: [`AgentPane`]
-//! - where either is: [`Surface`]
-//!
-//! Between tasks the terminal edits lines at a prompt; while a task runs it is raw, and every key is the task's. The
-//! pane is a view: it may be lost at any time, and everything here does nothing then. No write of ours can fail aloud.
+//! The pane of this member: its output and the user's input. Called by the worker.¬¬- a member with the command engine:
+//! [`Pane`], whose terminal is used by its tasks¬- an agent: [`AgentPane`]¬- the terminal of either:
+//! [`Surface`]¬¬Between tasks the terminal edits lines at a prompt. While a task runs, the terminal is raw and every
+//! keystroke goes to the task. The pane may be lost at any time; its methods then do nothing. Write errors are never
+//! reported.
 
 mod agent;
-mod holder;
+mod attach_helper;
 pub(crate) mod paint;
 mod surface;
 mod terminal;
@@ -26,17 +23,17 @@ pub(crate) use self::agent::{AgentEvent, AgentPane};
 pub(crate) use self::surface::Surface;
 pub(crate) use self::terminal::Room;
 
-/// For who ends the input of a pane.
+/// Shown when the user sends EOF in a pane.
 const HOW_TO_DETACH: &str = "to leave this pane, detach: the prefix key, then d (in tmux: ^B d)";
 
-/// What the person did, or what became of the pane.
+/// An action of the user, or the loss of the pane.
 #[derive(Debug)]
 pub(crate) enum PaneEvent {
     /// Lines typed at the prompt, in order.
     Lines(Vec<String>),
-    /// Keys for the task.
+    /// Keystrokes for the task.
     Keys(Vec<u8>),
-    /// These messages are in the pane now.
+    /// These messages are now visible in the pane.
     Shown(Vec<MessageId>),
     Gone,
 }
@@ -47,23 +44,23 @@ pub(crate) struct Pane {
     paint: Paint,
     view: View,
     pub(crate) surface: Surface,
-    /// Handed over and not yet seen to be shown.
+    /// Messages passed to the terminal that are not confirmed as visible yet.
     unshown: Vec<MessageId>,
-    /// The terminal takes nothing, and output passes it by.
+    /// The terminal is stalled, so output skips it.
     behind: bool,
 }
 
 #[derive(Debug)]
 enum View {
-    /// Before the first connection, and on the way out.
+    /// Before the first connection, and while exiting.
     Quiet,
     Prompt {
-        /// The beginning of a line whose end has not come: more than the terminal edits at once.
+        /// The beginning of an incomplete line: it is longer than the terminal's line buffer.
         typed: Vec<u8>,
     },
     Task {
         position: Position,
-        /// Lines of ours that would land in the middle of something.
+        /// Runtime lines that would interrupt other output.
         held: Vec<Held>,
     },
 }
@@ -75,10 +72,10 @@ struct Held {
 }
 
 impl Held {
-    /// Where the terminal missed some output.
-    fn left_out() -> Self {
+    /// Marks a gap in the terminal's output.
+    fn gap() -> Self {
         Self {
-            text: "… output left out above …".into(),
+            text: "… output omitted above …".into(),
             messages: Vec::new(),
         }
     }
@@ -96,11 +93,9 @@ impl Pane {
         }
     }
 
-    /// Moves to a terminal that somebody lends; `recent` is what was shown last, as harmless text. Returns the messages
-    /// that the terminal before never came to show. Must be called within the worker's [`tokio::task::LocalSet`].
-    ///
-    /// # Errors
-    /// When there is no such terminal any more. Nothing has changed then.
+    /// Moves to a terminal that an attach helper lends; `recent` is the latest output, free of control characters.
+    /// Returns the messages that the previous terminal did not show. Must be called within the worker's
+    /// [`tokio::task::LocalSet`].¬¬# Errors¬If the terminal no longer exists; nothing has changed then.
     pub(crate) fn move_to(&mut self, show: &ShowPane, recent: &str) -> io::Result<Vec<MessageId>> {
         self.surface.move_to(show)?;
         let unshown = self.lost();
@@ -129,7 +124,7 @@ impl Pane {
         self.paint = paint;
     }
 
-    /// The next event. Safe to cancel. Never returns without a terminal.
+    /// The next event. Cancel-safe. Never returns without a terminal.
     pub(crate) async fn next(&mut self) -> PaneEvent {
         loop {
             match (self.surface.next().await, &mut self.view) {
@@ -158,7 +153,7 @@ impl Pane {
         }
     }
 
-    /// Goes on without a terminal. Returns the messages that it never came to show.
+    /// Continues without a terminal. Returns the messages that it did not show.
     pub(crate) fn lose(&mut self) -> Vec<MessageId> {
         self.surface.lose();
         self.lost()
@@ -169,14 +164,14 @@ impl Pane {
         std::mem::take(&mut self.unshown)
     }
 
-    /// Shows the prompt where there is nothing else.
+    /// Shows the prompt if nothing else is shown.
     pub(crate) fn open_prompt(&mut self) {
         if let View::Quiet = self.view {
             self.prompt();
         }
     }
 
-    /// Shows the prompt again, or for the first time.
+    /// Shows the prompt.
     pub(crate) fn prompt(&mut self) {
         if !matches!(self.view, View::Prompt { .. }) {
             self.view = View::Prompt { typed: Vec::new() };
@@ -188,7 +183,7 @@ impl Pane {
         );
     }
 
-    /// After ^C: the terminal has dropped the line that was being typed.
+    /// After ^C, the terminal has discarded the line that was being typed.
     pub(crate) fn interrupt(&mut self) {
         if let View::Prompt { typed } = &mut self.view {
             typed.clear();
@@ -204,13 +199,13 @@ impl Pane {
         self.paint.accent(&format!("{} ▸ ", self.member))
     }
 
-    /// Shows one line of ours; `text` is harmless already.
+    /// Shows one line of the runtime. `text` must be free of control characters.
     pub(crate) fn line(&mut self, text: &str) {
         self.put(text, Vec::new());
     }
 
-    /// Shows messages, each as a line. They count as shown when [`PaneEvent::Shown`] says so; without a terminal they
-    /// are returned, since there is nothing to wait for.
+    /// Shows messages, each as a line. They count as shown at [`PaneEvent::Shown`]. Without a terminal they are
+    /// returned at once.
     pub(crate) fn messages(&mut self, text: &str, messages: Vec<MessageId>) -> Vec<MessageId> {
         if !self.surface.is_open() {
             return messages;
@@ -242,7 +237,7 @@ impl Pane {
         }
     }
 
-    /// Gives the terminal to a task's programs.
+    /// Hands the terminal to a task's programs.
     pub(crate) fn begin_task(&mut self, header: &str) {
         self.view = View::Quiet;
         self.show(b"\r\x1b[K".to_vec(), Vec::new(), None);
@@ -254,7 +249,7 @@ impl Pane {
         };
     }
 
-    /// Takes the terminal back from one of the task's programs, which has ended.
+    /// Takes the terminal back from a program of the task, which has exited.
     pub(crate) fn end_program(&mut self) {
         let View::Task { position, held } = &mut self.view else {
             return;
@@ -262,7 +257,7 @@ impl Pane {
         let position = std::mem::take(position);
         let mut held = std::mem::take(held);
         if std::mem::take(&mut self.behind) {
-            held.insert(0, Held::left_out());
+            held.insert(0, Held::gap());
         }
         let mut bytes = position.reset_sequence();
         if !position.at_line_start() {
@@ -279,12 +274,12 @@ impl Pane {
         self.view = View::Quiet;
     }
 
-    /// What the next piece of output needs first; `None` when it is to pass the terminal by.
+    /// Waits for room for the next piece of output; `None` if it must skip the terminal.
     pub(crate) fn room(&self) -> impl Future<Output = Option<Room>> + use<> {
         self.surface.room(self.behind)
     }
 
-    /// Shows what a program printed.
+    /// Shows a program's output.
     pub(crate) fn output(&mut self, bytes: Vec<u8>, room: Option<Room>) {
         let View::Task { position, held } = &mut self.view else {
             return;
@@ -295,7 +290,7 @@ impl Pane {
             return;
         }
         if missed && fits(position) {
-            held.insert(0, Held::left_out());
+            held.insert(0, Held::gap());
         }
         let held = if fits(position) {
             std::mem::take(held)
@@ -323,19 +318,19 @@ impl Pane {
         self.surface.command(command);
     }
 
-    /// Shows what is still on its way, and gives the terminal back as it was.
+    /// Shows the queued output and restores the terminal.
     pub(crate) async fn close(&mut self) {
         self.end_task();
         self.surface.close().await;
     }
 }
 
-/// Whether a line of ours may be put where a program has left the terminal.
+/// Returns whether a line of the runtime can be inserted at this position.
 fn fits(position: &Position) -> bool {
     !position.alternate_screen && position.between_characters()
 }
 
-/// A line of ours amid a program's output.
+/// Formats a line of the runtime between a program's output.
 fn between(position: &mut Position, text: &str) -> Vec<u8> {
     let before = if position.at_line_start() { "" } else { "\r\n" };
     let bytes = format!("{before}{text}\r\n").into_bytes();
@@ -361,7 +356,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_of_ours_waits_for_the_end_of_a_full_screen_program() {
+    fn lines_wait_for_a_full_screen_program_to_end() {
         let mut pane = pane();
         pane.output(b"\x1b[?1049h".to_vec(), None);
         pane.line("hello");
@@ -371,7 +366,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_of_ours_starts_where_a_line_starts() {
+    fn runtime_lines_start_at_a_line_start() {
         let mut position = Position::default();
         position.follow(b"Password: ");
         assert_eq!(between(&mut position, "hello"), b"\r\nhello\r\n");
@@ -379,7 +374,7 @@ mod tests {
     }
 
     #[test]
-    fn messages_count_at_once_where_there_is_no_terminal() {
+    fn messages_count_as_shown_without_a_terminal() {
         assert_eq!(pane().messages("hi", vec![MessageId(1)]), [MessageId(1)]);
     }
 }

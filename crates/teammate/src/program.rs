@@ -1,5 +1,5 @@
-//! `PROGRAM --launch FILE`: started by the supervisor, as a pane's own command or without a terminal. What the two
-//! programs in `bin/` are but for the engine that they carry.
+//! The common `main` of the worker programs in `bin/`: `PROGRAM --launch FILE`. The supervisor starts them, as a pane's
+//! command or without a terminal. The programs differ only in the engine that they link.
 
 use std::ffi::{OsStr, OsString};
 use std::io::Write;
@@ -11,20 +11,20 @@ use agent_team_protocol::initialize::BUILD;
 use agent_team_protocol::spec::Engine;
 use agent_team_protocol::with_causes;
 
-use crate::{Ran, RunError};
+use crate::{RunError, RunOutcome};
 
-/// The whole program of the workers of `engine`, which `run` carries out.
-pub fn main(engine: Engine, run: fn(&Path) -> Result<Ran, RunError>) -> ExitCode {
+/// The program of the workers of `engine`. `run` runs the worker.
+pub fn main(engine: Engine, run: fn(&Path) -> Result<RunOutcome, RunError>) -> ExitCode {
     let name = engine.worker();
     let args: Vec<OsString> = std::env::args_os().skip(1).collect();
     match args.iter().map(OsString::as_os_str).collect::<Vec<_>>()[..] {
         [flag, file] if flag == "--launch" => ended(name, run(Path::new(file)), Path::new(file)),
         [flag] if flag == "--version" => {
-            say(&mut std::io::stdout(), BUILD);
+            print_to(&mut std::io::stdout(), BUILD);
             Exit::Done.into()
         }
         _ => {
-            complain(
+            print_error(
                 name,
                 &format!("usage: {name} --launch FILE (the supervisor starts it)"),
             );
@@ -33,55 +33,52 @@ pub fn main(engine: Engine, run: fn(&Path) -> Result<Ran, RunError>) -> ExitCode
     }
 }
 
-/// Ends the program, or says why it did nothing.
+/// Exits with success, or with the reason of a failure.
 pub fn done(engine: Engine, done: Result<(), String>) -> ExitCode {
     match done {
         Ok(()) => Exit::Done.into(),
         Err(why) => {
-            complain(engine.worker(), &why);
+            print_error(engine.worker(), &why);
             Exit::Failed.into()
         }
     }
 }
 
-/// Prints what was asked for, or why there is none.
+/// Prints an answer, or the reason of a failure.
 pub fn answer(engine: Engine, answer: Result<String, String>) -> ExitCode {
     match answer {
         Ok(text) => {
-            say(&mut std::io::stdout(), &text);
+            print_to(&mut std::io::stdout(), &text);
             Exit::Done.into()
         }
         Err(why) => {
-            complain(engine.worker(), &why);
+            print_error(engine.worker(), &why);
             Exit::NotFound.into()
         }
     }
 }
 
-fn ended(name: &str, ran: Result<Ran, RunError>, file: &Path) -> ExitCode {
+fn ended(name: &str, ran: Result<RunOutcome, RunError>, file: &Path) -> ExitCode {
     match ran {
-        Ok(Ran::Exited(code)) => code.into(),
-        Ok(Ran::NotOurs) => {
+        Ok(RunOutcome::Exited(code)) => code.into(),
+        Ok(RunOutcome::NotOurs) => {
             let launch = file.file_name().unwrap_or(OsStr::new("the launch"));
             let launch = launch.display();
-            complain(
-                name,
-                &format!("{launch} was taken by another process: nothing to do"),
-            );
+            print_error(name, &format!("{launch} was taken by another process"));
             Exit::Done.into()
         }
         Err(error) => {
-            complain(name, &with_causes(&error));
+            print_error(name, &with_causes(&error));
             Exit::Usage.into()
         }
     }
 }
 
-fn complain(name: &str, text: &str) {
-    say(&mut std::io::stderr(), &format!("{name}: {text}"));
+fn print_error(name: &str, text: &str) {
+    print_to(&mut std::io::stderr(), &format!("{name}: {text}"));
 }
 
-/// Unlike `print!`, a terminal that has gone does not end us with a panic.
-fn say(to: &mut impl Write, text: &str) {
+/// Unlike `print!`, does not panic if the terminal is gone.
+fn print_to(to: &mut impl Write, text: &str) {
     let _gone = writeln!(to, "{text}");
 }

@@ -1,9 +1,7 @@
-//! The person's secrets, which tools are given and nobody is shown: their values are hidden in whatever programs and
-//! tools say, before a model, a pane, a log or the supervisor has it.
-//!
-//! Hidden are the value itself, also cut anywhere into pieces that come one after the other, each of its lines, and
-//! what it becomes in JSON, in URLs and in base64. What a program makes of it otherwise (reversed, hashed, encrypted,
-//! in hexadecimal) is not known here; neither is a part of it that was cut out before it came here.
+//! Redacts the user's secrets, which tools receive as environment variables, in the output of programs and tools,
+//! before it reaches a model, a pane, a log or the supervisor.¬¬Redacted are the value itself, even split over
+//! consecutive pieces of output, each of its lines, and its encodings in JSON, URLs and base64. Other transformations
+//! (reversed, hashed, encrypted, hexadecimal) are not recognized, nor is part of a value that was cut off earlier.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -15,22 +13,22 @@ use aho_corasick::{AhoCorasick, MatchKind};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 
-/// Characters of base64 that a part of a value must come to, or it would be found where it is not.
+/// The minimum number of base64 characters to search for; shorter ones would match unrelated text.
 const BASE64_MIN: usize = 8;
 
-/// Variables whose values are hidden. Cheap to clone.
+/// The secrets to redact. Cheap to clone.
 #[derive(Clone, Default)]
-pub struct Secrets(Option<Arc<Known>>);
+pub struct Secrets(Option<Arc<SecretForms>>);
 
-struct Known {
+struct SecretForms {
     finder: AhoCorasick,
-    /// What is looked for.
+    /// The byte strings to search for.
     forms: Vec<Vec<u8>>,
-    /// What stands in place of each of them.
+    /// The replacement for each of them.
     marks: Vec<String>,
 }
 
-/// Without any value.
+/// Shows no values.
 impl fmt::Debug for Secrets {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let forms = self.0.as_ref().map_or(0, |known| known.forms.len());
@@ -39,7 +37,7 @@ impl fmt::Debug for Secrets {
 }
 
 impl Secrets {
-    /// Values by name. One that is shorter than [`SECRET_MIN`] is not hidden.
+    /// Creates the redaction of values by name. Values shorter than [`SECRET_MIN`] are not redacted.
     pub fn new(values: &BTreeMap<String, String>) -> Self {
         let (mut forms, mut marks) = (Vec::new(), Vec::new());
         for (name, value) in values {
@@ -54,15 +52,15 @@ impl Secrets {
         let finder = AhoCorasick::builder()
             .match_kind(MatchKind::LeftmostLongest)
             .build(&forms);
-        Self(Some(Arc::new(Known {
-            finder: finder.expect("a person gives few secrets"),
+        Self(Some(Arc::new(SecretForms {
+            finder: finder.expect("a user gives few secrets"),
             forms,
             marks,
         })))
     }
 
-    /// The text with a mark in place of each value.
-    pub fn hide<'a>(&self, text: &'a str) -> Cow<'a, str> {
+    /// Replaces each secret in the text by its name.
+    pub fn redact<'a>(&self, text: &'a str) -> Cow<'a, str> {
         match &self.0 {
             Some(known) if known.finder.is_match(text) => {
                 known.finder.replace_all(text, &known.marks).into()
@@ -71,29 +69,29 @@ impl Secrets {
         }
     }
 
-    /// For what comes in pieces.
-    pub(crate) fn hiding(&self) -> Hiding {
-        Hiding {
+    /// For output that arrives in pieces.
+    pub(crate) fn stream(&self) -> RedactedStream {
+        RedactedStream {
             known: self.0.clone(),
             held: Vec::new(),
         }
     }
 }
 
-/// Hides secrets in what comes in pieces. What may be the beginning of one is held back until it is known.
-pub(crate) struct Hiding {
-    known: Option<Arc<Known>>,
+/// Redacts secrets in a stream. Holds back bytes that may be the beginning of a secret.
+pub(crate) struct RedactedStream {
+    known: Option<Arc<SecretForms>>,
     held: Vec<u8>,
 }
 
-impl fmt::Debug for Hiding {
+impl fmt::Debug for RedactedStream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Hiding({} bytes held back)", self.held.len())
     }
 }
 
-impl Hiding {
-    /// Takes the next piece and returns what may be shown now.
+impl RedactedStream {
+    /// Adds a piece. Returns the bytes that can be shown now.
     pub(crate) fn bytes(&mut self, piece: &[u8]) -> Vec<u8> {
         let Some(known) = &self.known else {
             return piece.to_vec();
@@ -121,12 +119,12 @@ impl Hiding {
         shown
     }
 
-    /// The same for text: no character of it is cut, as no value is.
+    /// Like `bytes`, for text. Never splits a character, since secrets do not either.
     pub(crate) fn text(&mut self, piece: &str) -> String {
         String::from_utf8_lossy(&self.bytes(piece.as_bytes())).into_owned()
     }
 
-    /// What was held back: nothing follows it.
+    /// The held-back bytes, at the end of the stream.
     pub(crate) fn rest(&mut self) -> Vec<u8> {
         let held = std::mem::take(&mut self.held);
         match &self.known {
@@ -140,8 +138,8 @@ impl Hiding {
     }
 }
 
-impl Known {
-    /// Where the first thing begins that more bytes could make a secret, or a longer one; the end when there is none.
+impl SecretForms {
+    /// The offset of the first byte that may begin a secret, or a longer one; the length if there is none.
     fn begins_at(&self, text: &[u8]) -> usize {
         let longest = self.forms.iter().map(Vec::len).max().unwrap_or(0);
         let from = text.len().saturating_sub(longest);
@@ -154,11 +152,11 @@ impl Known {
     }
 }
 
-/// What a value looks like where it is printed.
+/// The forms in which a value may be printed.
 fn forms_of(value: &str) -> Vec<Vec<u8>> {
     let mut forms: Vec<Vec<u8>> = Vec::new();
     for text in std::iter::once(value).chain(value.lines()) {
-        // How a file or a line ends is not part of it.
+        // Surrounding whitespace, such as a final newline of a file, is not part of the secret.
         let text = text.trim();
         if text.len() < SECRET_MIN {
             continue;
@@ -193,12 +191,12 @@ fn percent(text: &str, upper: bool, space: &str) -> String {
     encoded
 }
 
-/// The characters that stand for these bytes and for nothing beside them, wherever in a longer text they stand.
+/// The base64 characters that depend only on these bytes, for each alignment within a longer text.
 fn base64_of(bytes: &[u8]) -> Vec<Vec<u8>> {
     let mut forms = Vec::new();
     for before in 0..3 {
         let padded = [&[0_u8; 3][..before], bytes].concat();
-        // Three bytes are four characters; a character at either end may be shared with what stands beside.
+        // Three bytes are four characters. A character at either end may also depend on an adjacent byte.
         let first = (before * 8).div_ceil(6);
         let end = padded.len() * 8 / 6;
         if end.saturating_sub(first) < BASE64_MIN {
@@ -226,21 +224,21 @@ mod tests {
     }
 
     #[test]
-    fn a_value_is_hidden_however_the_output_is_cut() {
+    fn a_split_value_is_redacted() {
         let secrets = secrets(&[
             ("TOKEN", "s3cr3t-välue"),
             ("LONGER", "s3cr3t-välue-and-more"),
         ]);
         let text = "a s3cr3t-välue, s3cr3t-välue-and-more, s3cr3t-välue-and-less s3cr";
         let hidden = "a [secret TOKEN], [secret LONGER], [secret TOKEN]-and-less s3cr";
-        assert_eq!(secrets.hide(text), hidden);
+        assert_eq!(secrets.redact(text), hidden);
         for piece in 1..text.len() {
-            let mut hiding = secrets.hiding();
+            let mut stream = secrets.stream();
             let mut shown = Vec::new();
             for piece in text.as_bytes().chunks(piece) {
-                shown.extend(hiding.bytes(piece));
+                shown.extend(stream.bytes(piece));
             }
-            shown.extend(hiding.rest());
+            shown.extend(stream.rest());
             assert_eq!(
                 String::from_utf8(shown).unwrap(),
                 hidden,
@@ -250,17 +248,17 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_held_back_that_cannot_become_a_secret() {
-        let mut hiding = secrets(&[("TOKEN", "s3cr3t")]).hiding();
-        assert_eq!(hiding.text("Password: "), "Password: ");
-        assert_eq!(hiding.text("s3"), "");
-        assert_eq!(hiding.text("x"), "s3x");
-        assert_eq!(hiding.text("s3cr3"), "");
-        assert_eq!(hiding.rest_of_text(), "s3cr3");
+    fn only_possible_secrets_are_held_back() {
+        let mut stream = secrets(&[("TOKEN", "s3cr3t")]).stream();
+        assert_eq!(stream.text("Password: "), "Password: ");
+        assert_eq!(stream.text("s3"), "");
+        assert_eq!(stream.text("x"), "s3x");
+        assert_eq!(stream.text("s3cr3"), "");
+        assert_eq!(stream.rest_of_text(), "s3cr3");
     }
 
     #[test]
-    fn what_it_becomes_in_json_urls_and_base64_is_hidden_too() {
+    fn json_url_and_base64_forms_are_redacted() {
         let value = "pa ss\"w/rd+1";
         let secrets = secrets(&[("TOKEN", value)]);
         let mut said = vec![
@@ -274,24 +272,24 @@ mod tests {
             }
         }
         for text in said {
-            let hidden = secrets.hide(&text);
+            let hidden = secrets.redact(&text);
             assert!(hidden.contains("[secret TOKEN]"), "{text} became {hidden}");
         }
     }
 
     #[test]
-    fn each_line_of_a_long_one_is_hidden_by_itself() {
+    fn each_line_of_a_long_secret_is_redacted() {
         let secrets = secrets(&[("KEY", "-----BEGIN-----\nMIIabcdef\nab\n-----END KEY-----\n")]);
-        let shown = secrets.hide("  1\t-----BEGIN-----\n  2\tMIIabcdef\n  3\tab\n");
+        let shown = secrets.redact("  1\t-----BEGIN-----\n  2\tMIIabcdef\n  3\tab\n");
         assert_eq!(shown, "  1\t[secret KEY]\n  2\t[secret KEY]\n  3\tab\n");
         let whole = "<-----BEGIN-----\r\nMIIabcdef\r\nab\r\n-----END KEY----->";
-        assert_eq!(secrets.hide(whole), "<[secret KEY]>");
+        assert_eq!(secrets.redact(whole), "<[secret KEY]>");
     }
 
     #[test]
-    fn without_secrets_everything_passes() {
+    fn without_secrets_text_is_unchanged() {
         let secrets = Secrets::default();
-        assert_eq!(secrets.hide("text"), "text");
-        assert_eq!(secrets.hiding().bytes(b"te\xff"), b"te\xff");
+        assert_eq!(secrets.redact("text"), "text");
+        assert_eq!(secrets.stream().bytes(b"te\xff"), b"te\xff");
     }
 }

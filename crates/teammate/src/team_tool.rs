@@ -1,15 +1,15 @@
-//! What a member's model can do in its team, and what it is told of it. Called by the native engine.
+//! The team tools of a member's model, and its system prompt. Called by the native engine.
 //!
-//! Every tool is one or a few calls over the member's [`Desk`]: nothing here decides anything, the supervisor does,
-//! and what it refuses comes back as text that the model can act on. What a role lacks is not offered.
+//! Each tool makes one or a few requests over the member's [`SupervisorClient`]. The supervisor makes all decisions; a
+//! refusal is returned as text that the model can act on. A tool that the role does not permit is not offered.
 //!
 //! A reader who looks for …
-//! - the names that a model sees: [`team_tools`]
-//! - the lead's members and her run: `members`; tasks: `board`; talking: `messages`; shared memory: `memory`
-//! - what must be approved before anything is changed: `plan`
-//! - what ends a `wait`: `wait`
-//! - what the engine and the tools share: [`Claims`], [`Arrivals`], [`Verify`]
-//! - what a model is told before anything else, and after its conversation was cut: [`system_prompt`], [`digest`]
+//! - the list of tools: [`team_tools`]
+//! - members and the end of the run: `members`; tasks: `board`; messages: `messages`; shared memory: `memory`
+//! - plans that need approval: `plan`
+//! - the conditions that end a `wait`: `wait`
+//! - state shared by the engine and the tools: [`Claims`], [`Arrivals`], [`Verify`]
+//! - the system prompt, and the digest after a cut: [`system_prompt`], [`digest`]
 
 mod arrivals;
 mod board;
@@ -41,14 +41,14 @@ pub use arrivals::{Arrivals, PendingRequest};
 pub use claims::Claims;
 pub use lines::message_line;
 pub(crate) use members::role_of;
-pub(crate) use plan::{plan_standing, plan_tool};
+pub(crate) use plan::{plan_status, plan_tool};
 pub use system_prompt::{Briefing, digest, system_prompt};
 
-use crate::desk::Desk;
 use crate::model::ToolSpec;
-use crate::tool::{Bench, Output, Permission, Running, Tool, ToolError, arguments};
+use crate::supervisor_client::SupervisorClient;
+use crate::tool::{Output, Permission, Tool, ToolContext, ToolError, ToolFuture, arguments};
 
-/// What a member's loop and its team tools share. Cheap to clone; all clones are one.
+/// State shared by a member's agent loop and its team tools. Cheap to clone; all clones share one state.
 #[derive(Debug, Clone)]
 pub struct Shared {
     pub claims: Claims,
@@ -56,69 +56,74 @@ pub struct Shared {
     pub verify: Arc<dyn Verify>,
 }
 
-/// A check on its way; the error is the end of what it printed, for the model.
+/// A running check; its error is the tail of its output, for the model.
 pub type Verifying<'a> = Pin<Box<dyn Future<Output = Result<(), String>> + Send + 'a>>;
 
-/// Runs the line of a task that must exit 0 before the task counts as completed: the user's words, or allowed.
+/// Runs a task's `verify` line, which must exit 0 before the task counts as completed. The line was written or allowed
+/// by the user.
 pub trait Verify: Send + Sync + fmt::Debug {
     fn verify<'a>(&'a self, task: TaskId, line: &'a str) -> Verifying<'a>;
 }
 
-/// The team tools of this member, new.
-pub fn team_tools(desk: &Desk, shared: &Shared, permission: &Permission) -> Vec<Box<dyn Tool>> {
-    let seat = Arc::new(Seat {
-        desk: desk.clone(),
+/// Creates the team tools of this member.
+pub fn team_tools(
+    client: &SupervisorClient,
+    shared: &Shared,
+    permission: &Permission,
+) -> Vec<Box<dyn Tool>> {
+    let team_context = Arc::new(TeamContext {
+        client: client.clone(),
         shared: shared.clone(),
     });
     let mut tools = Vec::new();
-    if desk.lead {
-        tools.extend(members::tools_of_the_lead(&seat));
-        tools.extend(board::tools_of_the_lead(&seat, permission));
+    if client.lead {
+        tools.extend(members::tools_of_the_lead(&team_context));
+        tools.extend(board::tools_of_the_lead(&team_context, permission));
     }
-    tools.extend(messages::tools(&seat));
-    tools.push(members::list(&seat));
-    tools.push(members::answer_shutdown(&seat));
-    tools.extend(board::tools(&seat));
-    tools.extend(memory::tools(&seat));
-    tools.push(wait::tool(&seat));
+    tools.extend(messages::tools(&team_context));
+    tools.push(members::list(&team_context));
+    tools.push(members::answer_shutdown(&team_context));
+    tools.extend(board::tools(&team_context));
+    tools.extend(memory::tools(&team_context));
+    tools.push(wait::tool(&team_context));
     tools
 }
 
-/// What a lead has besides, whom the person lets allow some of what others ask.
-pub(crate) fn request_tools(desk: &Desk, shared: &Shared) -> [Box<dyn Tool>; 2] {
-    let seat = Arc::new(Seat {
-        desk: desk.clone(),
+/// Additional tools of a lead that the user permits to allow some of the teammates' requests.
+pub(crate) fn request_tools(client: &SupervisorClient, shared: &Shared) -> [Box<dyn Tool>; 2] {
+    let team_context = Arc::new(TeamContext {
+        client: client.clone(),
         shared: shared.clone(),
     });
-    requests::tools(&seat)
+    requests::tools(&team_context)
 }
 
-/// Where one member's team tools sit.
+/// The context of one member's team tools.
 #[derive(Debug)]
-struct Seat {
-    desk: Desk,
+struct TeamContext {
+    client: SupervisorClient,
     shared: Shared,
 }
 
-impl Seat {
+impl TeamContext {
     async fn call<M: Method>(&self, args: M::Args) -> Result<M::Answer, ToolError> {
         self.ask::<M>(args)
             .await
             .map_err(|refusal| refused(&refusal))
     }
 
-    /// The same for who has to know why it was refused.
+    /// Like `call`, but returns the refusal itself.
     async fn ask<M: Method>(&self, args: M::Args) -> Result<M::Answer, Refusal> {
-        self.desk.call::<M>(&args).await
+        self.client.call::<M>(&args).await
     }
 }
 
-/// One team tool: its arguments' type is its schema, and `run` carries a call out.
+/// One team tool. Its schema is derived from the argument type `A`; `run` executes a call.
 struct TeamTool<A, F> {
     spec: ToolSpec,
     reads_only: bool,
-    seat: Arc<Seat>,
-    run: fn(Arc<Seat>, A) -> F,
+    team_context: Arc<TeamContext>,
+    run: fn(Arc<TeamContext>, A) -> F,
 }
 
 impl<A, F> fmt::Debug for TeamTool<A, F> {
@@ -145,26 +150,26 @@ where
     fn run<'a>(
         &'a self,
         input: Value,
-        bench: &'a Bench,
+        context: &'a ToolContext,
         _shown: &'a (dyn Fn(&str) + Send + Sync),
-    ) -> Running<'a> {
+    ) -> ToolFuture<'a> {
         Box::pin(async move {
             let arguments = arguments::parse(&self.spec, input)?;
-            let text = (self.run)(Arc::clone(&self.seat), arguments).await?;
+            let text = (self.run)(Arc::clone(&self.team_context), arguments).await?;
             Ok(Output {
-                text: lines::within(text, bench.output_max),
+                text: lines::within(text, context.output_max),
                 diff: None,
             })
         })
     }
 }
 
-/// A tool that changes something, or waits.
+/// Creates a tool that changes state or waits.
 fn changing<A, F>(
-    seat: &Arc<Seat>,
+    team_context: &Arc<TeamContext>,
     name: &str,
     description: &str,
-    run: fn(Arc<Seat>, A) -> F,
+    run: fn(Arc<TeamContext>, A) -> F,
 ) -> Box<dyn Tool>
 where
     A: DeserializeOwned + JsonSchema + Send + 'static,
@@ -173,17 +178,17 @@ where
     Box::new(TeamTool {
         spec: arguments::spec::<A>(name, description),
         reads_only: false,
-        seat: Arc::clone(seat),
+        team_context: Arc::clone(team_context),
         run,
     })
 }
 
-/// A tool that only looks.
+/// Creates a tool that only reads.
 fn reading<A, F>(
-    seat: &Arc<Seat>,
+    team_context: &Arc<TeamContext>,
     name: &str,
     description: &str,
-    run: fn(Arc<Seat>, A) -> F,
+    run: fn(Arc<TeamContext>, A) -> F,
 ) -> Box<dyn Tool>
 where
     A: DeserializeOwned + JsonSchema + Send + 'static,
@@ -192,12 +197,12 @@ where
     Box::new(TeamTool {
         spec: arguments::spec::<A>(name, description),
         reads_only: true,
-        seat: Arc::clone(seat),
+        team_context: Arc::clone(team_context),
         run,
     })
 }
 
-/// Whether a hint is for a shell: it names the program, or a flag of it.
+/// Returns whether a hint is a shell command: it contains the program's name or a flag.
 fn is_command(hint: &str) -> bool {
     hint.contains("agent-team ") || hint.split_whitespace().any(|word| word.starts_with("--"))
 }
@@ -207,36 +212,36 @@ fn names_command(refusal: &Refusal, verb: &str) -> bool {
     hint.is_some_and(|hint| hint.contains(&format!("agent-team {verb}")))
 }
 
-/// A refusal by the supervisor, for a model. A hint names a tool, never a command of the shell: the sandbox of the
-/// model's commands does not reach the supervisor.
+/// Formats a refusal by the supervisor for a model. Hints name tools, never shell commands: the sandbox of the model's
+/// commands cannot reach the supervisor.
 fn refused(refusal: &Refusal) -> ToolError {
     let code = serde_json::to_value(refusal.code).unwrap_or_default();
     let code = code.as_str().unwrap_or("refused");
     #[expect(
         clippy::wildcard_enum_match_arm,
-        reason = "the other hints are for both"
+        reason = "the other hints fit users and models alike"
     )]
     let hint = match refusal.code {
-        ErrorCode::UnknownMember => Some("list_teammates shows who is there"),
-        ErrorCode::UnknownTask => Some("list_tasks shows the board"),
-        ErrorCode::UnknownMessage => Some("read_messages with `all` shows them"),
+        ErrorCode::UnknownMember => Some("call list_teammates to see the members"),
+        ErrorCode::UnknownTask => Some("call list_tasks to see the board"),
+        ErrorCode::UnknownMessage => Some("call read_messages with `all` to see the messages"),
         ErrorCode::AlreadyClaimed => Some(
-            "list_tasks shows who has which; complete_task, fail_task or release_task ends what you have yourself",
+            "call list_tasks to see the owners; end your own task with complete_task, fail_task or release_task",
         ),
         ErrorCode::NameTaken => Some(
-            "resume_teammate starts a stopped one again; stop_teammate with `remove` frees the name of a spawned one",
+            "restart a stopped teammate with resume_teammate, or free the name of a spawned one with stop_teammate and `remove`",
         ),
         ErrorCode::TooManyMembers => Some(
             "assign the work to another teammate, or stop one with stop_teammate; only the user can raise the limit",
         ),
-        ErrorCode::UnknownRequest => {
-            Some("the system message about a request names its id; a decided request is over")
-        }
+        ErrorCode::UnknownRequest => Some(
+            "use the id from the system message about the request; a decided request cannot be decided again",
+        ),
         ErrorCode::WrongState if names_command(refusal, "task release") => Some(
             "the task is in progress: its owner ends it with release_task, complete_task or fail_task",
         ),
         ErrorCode::WrongState if names_command(refusal, "task retry") => {
-            Some("the task has ended: create_task puts a new one on the board")
+            Some("the task has ended: create a new one with create_task")
         }
         _ => refusal.hint.as_deref().filter(|hint| !is_command(hint)),
     };

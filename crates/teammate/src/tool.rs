@@ -1,16 +1,15 @@
-//! What a model can do: one trait, and the tools of the domain. Called by the native engine.
+//! The `Tool` trait and the built-in tools. Called by the native engine.
 //!
-//! A tool is given the model's arguments as parsed JSON and answers with text for the model. Whatever goes wrong is
-//! text that the model can act on, never a panic and never the end of its member.
+//! A tool receives the model's arguments as parsed JSON and returns text for the model. A failure is returned as text
+//! that the model can act on; a tool never panics and never ends its member.
 //!
 //! A reader who looks for …
-//! - what becomes of a model's arguments: `arguments`
-//! - which paths may be used: `place`, and how they are opened: `beneath`; replacing a file: `file`, `change` (diffs)
-//! - files by name or content: `walk`, `ignored` (what git ignores)
-//! - the tools of somebody else: `mcp`; who searches the web: `web_search`
-//! - running programs and ending them, and what they print: `program`, `capture`
-//! - what they may do: `permit` (who is asked), `guard` (what is not simply read), `plan_first` (what waits for a plan),
-//!   `confine` (what they are held to)
+//! - schemas and parsing of arguments: `arguments`
+//! - path checks: `resolved_path`; opening paths: `beneath`; replacing a file: `file`; diffs: `change`
+//! - directory walks: `walk`; git's ignore rules: `ignored`
+//! - tools of MCP servers: `mcp`; web search: `web_search`
+//! - child processes: `program`; their output: `capture`
+//! - permission requests: `permission`; `Read` rules: `guard`; mandatory plans: `plan_first`; the sandbox: `confine`
 
 pub(crate) mod arguments;
 pub(crate) mod bash;
@@ -27,18 +26,18 @@ mod grep;
 pub mod guard;
 mod ignored;
 pub mod mcp;
-mod permit;
-mod place;
+mod permission;
 mod plan_first;
 pub(crate) mod program;
 mod read;
+mod resolved_path;
 mod todo;
 mod walk;
 pub(crate) mod web_search;
 mod write;
 
-pub(crate) use permit::Open;
-pub use permit::Permission;
+pub(crate) use permission::OpenRequest;
+pub use permission::Permission;
 pub(crate) use plan_first::plan_first;
 
 use std::collections::HashMap;
@@ -57,68 +56,68 @@ use self::guard::Guard;
 use crate::model::ToolSpec;
 use crate::secret::Secrets;
 
-/// A tool's answer on its way.
-pub type Running<'a> = Pin<Box<dyn Future<Output = Result<Output, ToolError>> + Send + 'a>>;
+/// A running call.
+pub type ToolFuture<'a> = Pin<Box<dyn Future<Output = Result<Output, ToolError>> + Send + 'a>>;
 
 /// Something that a model can call.
 pub trait Tool: Send + Sync + std::fmt::Debug {
     fn spec(&self) -> &ToolSpec;
 
-    /// It changes nothing, so several such calls may run at once.
+    /// Returns whether the tool changes nothing. Calls of such tools may run concurrently.
     fn reads_only(&self) -> bool;
 
-    /// Carries one call out. `shown` takes what the person may watch meanwhile, and must not block. Dropping the
-    /// future ends the call with everything that it started.
+    /// Executes one call. `shown` receives progress output for the user and must not block. Dropping the future
+    /// terminates the call and every process that it started.
     fn run<'a>(
         &'a self,
         input: Value,
-        bench: &'a Bench,
+        context: &'a ToolContext,
         shown: &'a (dyn Fn(&str) + Send + Sync),
-    ) -> Running<'a>;
+    ) -> ToolFuture<'a>;
 }
 
-/// What a call came to.
+/// The result of a call.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Output {
-    /// For the model, within [`Bench::output_max`].
+    /// For the model, within [`ToolContext::output_max`].
     pub text: String,
-    /// A unified diff for the person, of what was changed.
+    /// A unified diff of the change, for the user.
     pub diff: Option<String>,
 }
 
-/// Why a call came to nothing; the text goes to the model.
+/// The reason why a call failed; the model receives the text.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ToolError {
-    /// The arguments do not fit the schema: which, and what would.
+    /// The arguments do not match the schema. The text names the field and the expected type.
     #[error("{0}")]
     Input(String),
     #[error("{0}")]
     Failed(String),
 }
 
-/// Where one member's tools work, the same for all of its calls.
+/// The execution context of one member's tools, shared by all of its calls.
 #[derive(Debug)]
-pub struct Bench {
-    /// Canonical; nothing outside of it is read or written.
+pub struct ToolContext {
+    /// Canonical. Tools read and write nothing outside it.
     pub project: PathBuf,
-    /// Canonical, within the project; relative paths start here.
+    /// Canonical, within the project. Relative paths are resolved against it.
     pub cwd: PathBuf,
-    /// Of the programs that tools start, complete: nothing else is passed on.
+    /// The complete environment of the programs that tools start.
     pub env: Vec<(OsString, OsString)>,
-    /// What of `env` is shown to nobody: hidden in every result, and in whatever is kept.
+    /// The secret values in `env`. They are redacted in every result and in every stored output.
     pub secrets: Secrets,
-    /// Where outputs that were cut are kept whole. Only the member's own.
+    /// The member's own directory for the full text of truncated outputs.
     pub outputs: PathBuf,
-    /// Bytes of a result that a model is shown at most; the middle is cut out of longer ones.
+    /// The largest size of a result for the model, in bytes. Longer results lose their middle.
     pub output_max: usize,
-    /// The files that the model has seen, as they were then: it may not overwrite what it does not know.
+    /// The versions of the files that the model has read. It may not overwrite a file that it has not read.
     pub seen: Mutex<HashMap<PathBuf, Version>>,
-    /// What of the project is not simply read.
+    /// The files of the project that need permission to be read.
     pub guard: Guard,
 }
 
-impl Bench {
-    /// The value of a variable that programs are given, unless it is empty. It may be a secret.
+impl ToolContext {
+    /// Returns the value of an environment variable of the started programs, unless it is empty. It may be a secret.
     fn variable(&self, name: &str) -> Option<&str> {
         variable(&self.env, name)
     }
@@ -130,7 +129,7 @@ fn variable<'a>(env: &'a [(OsString, OsString)], name: &str) -> Option<&'a str> 
     value.map(str::trim).filter(|value| !value.is_empty())
 }
 
-/// A file's state when the model saw it.
+/// A file's version when the model read it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Version {
     pub len: u64,
@@ -141,23 +140,23 @@ impl Version {
     pub fn of(metadata: &Metadata) -> Version {
         Version {
             len: metadata.len(),
-            // Where the file system keeps no time, the length alone must do.
+            // A file system without modification times leaves only the length to compare.
             modified: metadata.modified().ok(),
         }
     }
 }
 
-/// Which tools there are, and how far they reach.
+/// The permissions and the sandbox of the built-in tools.
 #[derive(Debug, Clone)]
 pub struct Options {
     pub permission: Permission,
-    /// Holds the commands that no call asks to run outside of it. `None`: nothing holds them.
+    /// The sandbox of commands that do not request to run outside it. `None`: commands run without a sandbox.
     pub confinement: Option<Arc<Confinement>>,
-    /// `fetch` may ask this machine and its local network.
+    /// Whether `fetch` may connect to this machine and its local network.
     pub private_addresses: bool,
 }
 
-/// The tools of the domain, new: what they remember is one member's.
+/// Creates the built-in tools of one member. Tools keep per-member state, so members must not share them.
 pub fn domain_tools(options: Options) -> Vec<Box<dyn Tool>> {
     let git = git::Runner::new(options.permission.clone(), options.confinement.clone());
     let mut tools: Vec<Box<dyn Tool>> = vec![
@@ -176,13 +175,13 @@ pub fn domain_tools(options: Options) -> Vec<Box<dyn Tool>> {
     tools
 }
 
-/// Whether role and member let a member have the tool of this name.
+/// Returns whether the role and the member's settings permit the tool of this name.
 pub(crate) fn may_use(agent: &AgentSpec, name: &str) -> bool {
     let names = |list: &[String]| list.iter().any(|tool| tool == name);
     agent.tools.as_deref().is_none_or(names) && !names(&agent.deny_tools)
 }
 
-/// Does what may block away from the runtime's thread. It goes on when the future is dropped.
+/// Runs blocking work on a blocking thread. The work continues if the future is dropped.
 async fn off_thread<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, ToolError> + Send + 'static,
 ) -> Result<T, ToolError> {
@@ -192,7 +191,7 @@ async fn off_thread<T: Send + 'static>(
     }
 }
 
-/// A name that nobody else uses.
+/// A random name for a temporary file.
 fn unique() -> std::io::Result<String> {
     let mut random = [0; 8];
     getrandom::fill(&mut random).map_err(|error| std::io::Error::other(error.to_string()))?;

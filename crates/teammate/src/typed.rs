@@ -1,9 +1,7 @@
-//! What the person does in the pane: a line at the prompt is for a member that runs commands a task of the board, for
-//! one that thinks a message; a key at a request is a decision. Called by the worker.
-//!
-//! `verb` has a verb of the command line carried out that was typed with a slash.
-//!
-//! It travels over connections of its own, as a client: a member's connection never carries the user's words.
+//! The user's actions in the pane. At the prompt of a member with the command engine, a line becomes a task; for an
+//! agent, it becomes a message; a keystroke at a permission request is a decision. Called by the worker.¬¬`verb` runs
+//! slash commands through the command line.¬¬Actions use their own connection as a client: the member's connection
+//! never carries the user's actions.
 
 mod verb;
 
@@ -25,58 +23,58 @@ use tokio::sync::mpsc;
 
 use self::verb::Verbs;
 
-/// Connections that one act is tried over: its key makes that safe.
+/// The number of connections on which an action is tried. Its idempotency key makes the repetition safe.
 const ATTEMPTS: u32 = 2;
 
-/// What is to be done for the person.
+/// An action of the user.
 #[derive(Debug)]
-pub(crate) enum Act {
+pub(crate) enum Action {
     Line(String),
-    /// Look up what they are to decide.
+    /// Look up a request on which the user is to decide.
     Show(RequestId),
     Decide(DecideRequest),
 }
 
-/// What became of it.
+/// The result of an action.
 #[derive(Debug)]
-pub(crate) enum Done {
+pub(crate) enum ActionResult {
     Task(TaskId),
-    /// A message, which arrives by itself, or a decision.
-    Told,
+    /// A message, whose delivery is reported separately, or a decision.
+    Accepted,
     Shown(Box<RequestView>),
-    /// What a verb printed.
+    /// The output of a slash command.
     Printed(String),
 }
 
-/// What was not done, and why.
+/// An action that failed, with the reason.
 #[derive(Debug)]
-pub(crate) struct Failed {
+pub(crate) struct FailedAction {
     pub(crate) what: &'static str,
     pub(crate) refusal: Refusal,
 }
 
-pub(crate) type Acted = Result<Done, Failed>;
+pub(crate) type ActionOutcome = Result<ActionResult, FailedAction>;
 
-/// The worker's side. There is no `Debug`: it holds an environment.
+/// The worker's handle. Has no `Debug`, because it contains an environment.
 pub(crate) struct Typed {
-    // Unbounded both: a person acts.
-    pub(crate) acts: mpsc::UnboundedSender<Act>,
-    pub(crate) acted: mpsc::UnboundedReceiver<Acted>,
-    /// `None`: what is typed is lines for a shell.
+    // Both unbounded: a user acts rarely.
+    pub(crate) actions: mpsc::UnboundedSender<Action>,
+    pub(crate) outcomes: mpsc::UnboundedReceiver<ActionOutcome>,
+    /// `None`: lines are commands for a shell.
     verbs: Option<Arc<Verbs>>,
-    to_worker: mpsc::UnboundedSender<Acted>,
+    to_worker: mpsc::UnboundedSender<ActionOutcome>,
 }
 
 impl Typed {
     /// Must be called within the worker's runtime.
     pub(crate) fn start(directories: Directories, launch: &LaunchFile) -> Self {
-        let (acts, worker) = mpsc::unbounded_channel();
-        let (to_worker, acted) = mpsc::unbounded_channel();
+        let (actions, worker) = mpsc::unbounded_channel();
+        let (to_worker, outcomes) = mpsc::unbounded_channel();
         let thinks = launch.engine == Engine::Native;
         let verbs = thinks.then(|| Arc::new(Verbs::new(launch, &directories)));
         let client = Client {
             directories,
-            // Random, and this worker's alone, as the launch is.
+            // The launch id is random and unique to this worker, so the derived client id is unique too.
             id: format!("{}-pane", launch.launch),
             team: launch.team.clone(),
             member: launch.member.clone(),
@@ -84,23 +82,24 @@ impl Typed {
         };
         tokio::spawn(client.run(worker, to_worker.clone()));
         Self {
-            acts,
-            acted,
+            actions,
+            outcomes,
             verbs,
             to_worker,
         }
     }
 
-    /// Has `agent-team` do this, beside all that is done for the person otherwise: it may take its time.
+    /// Runs a slash command concurrently with other actions, since it may take long.
     pub(crate) fn verb(&self, words: Vec<String>) {
         let Some(verbs) = self.verbs.clone() else {
             return;
         };
         let to_worker = self.to_worker.clone();
         tokio::spawn(async move {
-            let done = verbs.run(words).await.map(Done::Printed);
-            let what = "not done";
-            let _worker_gone = to_worker.send(done.map_err(|refusal| Failed { what, refusal }));
+            let done = verbs.run(words).await.map(ActionResult::Printed);
+            let what = "cannot run the command";
+            let _worker_gone =
+                to_worker.send(done.map_err(|refusal| FailedAction { what, refusal }));
         });
     }
 }
@@ -116,26 +115,29 @@ struct Client {
 impl Client {
     async fn run(
         self,
-        mut acts: mpsc::UnboundedReceiver<Act>,
-        acted: mpsc::UnboundedSender<Acted>,
+        mut actions: mpsc::UnboundedReceiver<Action>,
+        outcomes: mpsc::UnboundedSender<ActionOutcome>,
     ) {
         let mut count: u64 = 0;
-        while let Some(act) = acts.recv().await {
+        while let Some(act) = actions.recv().await {
             count += 1;
             let (what, outcome) = self.act(act, count.to_string()).await;
-            let outcome = outcome.map_err(|refusal| Failed { what, refusal });
-            let _worker_gone = acted.send(outcome);
+            let outcome = outcome.map_err(|refusal| FailedAction { what, refusal });
+            let _worker_gone = outcomes.send(outcome);
         }
     }
 
-    /// What it came to, and how to say that it came to nothing.
-    async fn act(&self, act: Act, key: String) -> (&'static str, Result<Done, Refusal>) {
+    /// Performs the action. Returns the error text for a failure, and the result.
+    async fn act(&self, act: Action, key: String) -> (&'static str, Result<ActionResult, Refusal>) {
         match act {
-            Act::Line(line) => match self.engine {
+            Action::Line(line) => match self.engine {
                 Engine::Command => {
                     let spec = TaskSpec::typed(&line, self.member.clone());
                     let added = self.call::<TaskAdd>(key, AddTask { spec }).await;
-                    ("not added", added.map(|added| Done::Task(added.task)))
+                    (
+                        "cannot add the task",
+                        added.map(|added| ActionResult::Task(added.task)),
+                    )
                 }
                 Engine::Native | Engine::Unknown => {
                     let message = SendMessage {
@@ -147,16 +149,25 @@ impl Client {
                         wants_reply: false,
                     };
                     let sent = self.call::<MessageSend>(key, message).await;
-                    ("not sent", sent.map(|_| Done::Told))
+                    (
+                        "cannot send the message",
+                        sent.map(|_| ActionResult::Accepted),
+                    )
                 }
             },
-            Act::Show(request) => {
+            Action::Show(request) => {
                 let shown = self.call::<RequestShow>(key, OneRequest { request }).await;
-                ("not shown", shown.map(|view| Done::Shown(Box::new(view))))
+                (
+                    "cannot show the request",
+                    shown.map(|view| ActionResult::Shown(Box::new(view))),
+                )
             }
-            Act::Decide(decide) => {
+            Action::Decide(decide) => {
                 let decided = self.call::<RequestDecide>(key, decide).await;
-                ("not decided", decided.map(|_| Done::Told))
+                (
+                    "cannot send the decision",
+                    decided.map(|_| ActionResult::Accepted),
+                )
             }
         }
     }
@@ -172,7 +183,7 @@ impl Client {
             attempts -= 1;
             let initialize = Initialize::client(self.id.clone());
             let connected = daemon::connect_or_start(&self.directories, &initialize).await;
-            // What the supervisor says of its own accord is not for us, and drops with the connection.
+            // Notifications are dropped with the connection.
             let (client, _incoming) =
                 connected.map_err(|error| Refusal::internal(error.to_string()))?;
             match client.call::<M>(&call).await {

@@ -1,12 +1,11 @@
-//! What a terminal would make of a program's bytes, as far as we need to know. Called by the engine, whose results and
-//! logs are plain text, and by the pane, which must know whether a line of ours would land in the middle of something.
-//!
-//! It never draws and keeps no screen: a full-screen program's text comes out as the fragments that it printed.
+//! A minimal terminal parser. Called by the engine, whose results and logs are plain text, and by the pane, which must
+//! know whether a line of the runtime can be inserted at the current position.¬¬It neither draws nor keeps a screen:
+//! the text of a full-screen program appears in the fragments that it printed.
 
-/// Parameters of a control sequence that are kept; longer ones cannot be a mode that we follow.
+/// The number of parameter bytes of a control sequence that are kept; no mode that we track has longer ones.
 const PARAMETERS_MAX: usize = 32;
 
-/// Splits bytes into printed text, control characters and control sequences, however they are cut.
+/// Splits a stream of bytes into printed text, control characters and control sequences.
 #[derive(Debug, Default)]
 struct Parser {
     state: State,
@@ -18,10 +17,10 @@ enum State {
     #[default]
     Ground,
     Escape,
-    /// `ESC` and intermediates: ends with the next letter.
+    /// `ESC` and intermediate bytes; ends with the next letter.
     Charset,
     Sequence,
-    /// An operating system command and its like, until BEL or `ESC \`.
+    /// An operating system command or similar, until BEL or `ESC \`.
     Text,
     TextEscape,
 }
@@ -40,7 +39,7 @@ enum Token<'a> {
 impl Parser {
     fn feed(&mut self, byte: u8) -> Option<Token<'_>> {
         match (self.state, byte) {
-            // CAN and SUB abort whatever is under way.
+            // CAN and SUB abort the current sequence.
             (_, 0x18 | 0x1a) => self.state = State::Ground,
             (State::Text, 0x1b) => self.state = State::TextEscape,
             (State::Text, 0x07) | (State::TextEscape, b'\\') => self.state = State::Ground,
@@ -50,7 +49,7 @@ impl Parser {
                 return self.feed(byte);
             }
             (_, 0x1b) => self.state = State::Escape,
-            // Other controls take effect also in the middle of a sequence.
+            // Other control characters take effect even within a sequence.
             (_, 0x00..0x20 | 0x7f) => return Some(Token::Control(byte)),
             (State::Ground, _) => return Some(Token::Print(byte)),
             (State::Escape, b'[') => {
@@ -77,16 +76,16 @@ impl Parser {
     }
 }
 
-/// Turns a program's output into plain text as it comes: no escape sequences, no controls but newline and tab. What a
-/// lone carriage return would overwrite stays, on a line of its own.
+/// Converts a program's output to plain text: no escape sequences, and no control characters except newline and tab.
+/// Text that a lone carriage return would overwrite is kept on its own line.
 #[derive(Debug, Default)]
 pub(crate) struct Plain {
     parser: Parser,
-    /// The beginning of a UTF-8 character whose rest has not come yet.
+    /// The beginning of an incomplete UTF-8 character.
     partial: Vec<u8>,
-    /// The last byte was a carriage return: what follows decides what it meant.
+    /// The last byte was a carriage return; the next byte decides its meaning.
     returned: bool,
-    /// Something stands on the current line.
+    /// The current line is not empty.
     written: bool,
 }
 
@@ -112,7 +111,7 @@ impl Plain {
                     self.flush_partial(out);
                     out.push('\t');
                 }
-                // Overstruck text (`_\x08x`) keeps its last layer; what was given before cannot be taken back.
+                // Of overstruck text (`_\x08x`), keep the last layer. Text from earlier calls cannot be removed.
                 Some(Token::Control(0x08)) if out.len() > from && !out.ends_with('\n') => {
                     out.pop();
                 }
@@ -136,11 +135,11 @@ impl Plain {
         self.partial.push(byte);
         match std::str::from_utf8(&self.partial) {
             Ok(text) => {
-                // Among them the C1 controls, which are characters here.
+                // Includes the C1 controls, which are UTF-8 characters here.
                 out.extend(text.chars().filter(|c| !c.is_control()));
                 self.partial.clear();
             }
-            // The rest may still come.
+            // The rest of the character may follow.
             Err(error) if error.error_len().is_none() => {}
             Err(_) => {
                 out.push(char::REPLACEMENT_CHARACTER);
@@ -157,11 +156,12 @@ impl Plain {
     }
 }
 
-/// Where a program has left the terminal: whether a line of ours can be put there, and what to put right after it.
+/// The state in which a program has left the terminal: whether a line of the runtime can be inserted, and which modes
+/// must be reset.
 #[derive(Debug, Default)]
 pub(crate) struct Position {
     parser: Parser,
-    /// Bytes of a UTF-8 character still to come.
+    /// The number of outstanding bytes of a UTF-8 character.
     continuation: u8,
     in_line: bool,
     pub(crate) alternate_screen: bool,
@@ -199,18 +199,18 @@ impl Position {
         }
     }
 
-    /// Nothing is half printed: other text may follow here.
+    /// Returns whether the output is between two characters, so that other text may follow.
     pub(crate) fn between_characters(&self) -> bool {
         self.continuation == 0 && self.parser.state == State::Ground
     }
 
-    /// The cursor is where a line begins.
+    /// Returns whether the cursor is at the start of a line.
     pub(crate) fn at_line_start(&self) -> bool {
         !self.in_line
     }
 
-    /// What puts the terminal back for whoever comes next: the sequence under way is aborted, then every mode that a
-    /// program commonly sets is reset, without moving the cursor.
+    /// The bytes that reset the terminal: abort the current sequence, then reset every mode that programs commonly set,
+    /// without moving the cursor.
     pub(crate) fn reset_sequence(&self) -> Vec<u8> {
         let mut bytes = Vec::new();
         if !self.between_characters() {
@@ -219,8 +219,8 @@ impl Position {
         if self.alternate_screen {
             bytes.extend_from_slice(b"\x1b[?1049l");
         }
-        // Scroll region (with the cursor kept), attributes, charset, insert, cursor and keypad keys, wrap, cursor
-        // shown, mouse, focus, bracketed paste.
+        // Scroll region (with the cursor kept), attributes, charset, insert mode, cursor and keypad keys, autowrap,
+        // visible cursor, mouse, focus, bracketed paste.
         bytes.extend_from_slice(
             b"\x1b7\x1b[r\x1b8\x1b[m\x0f\x1b(B\x1b[4l\x1b[?1l\x1b>\x1b[?7h\x1b[?25h\
               \x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1006l\x1b[?1004l\x1b[?2004l",
@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn a_character_cut_in_two_arrives_whole() {
+    fn a_split_character_is_joined() {
         assert_eq!(
             plain(&[b"na\xc3", b"\xafve \xf0\x9f", b"\x99\x82"]),
             "naïve 🙂"
@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn the_position_knows_when_a_line_of_ours_fits() {
+    fn position_tracks_where_a_line_fits() {
         let mut position = Position::default();
         position.follow(b"Password: ");
         assert!(!position.at_line_start() && position.between_characters());
@@ -284,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn leaving_a_full_screen_program_leaves_its_screen() {
+    fn reset_leaves_the_alternate_screen() {
         let mut position = Position::default();
         position.follow(b"\x1b[?1049;25h~");
         assert!(position.alternate_screen);

@@ -1,18 +1,11 @@
-//! The worker's loop: the one owner of what this process is doing. Called by `lib.rs`, once.
-//!
-//! ```text
-//!          start                ended: reported
-//!   Idle ────────► Running ─────────────────────────► Idle
-//!    │               │ └ abandoned, replaced ─► Ending ─► Idle, or the next run
-//!    │ stop          │ stop                       │ stop, retired
-//!    │               ▼     grace over             ▼
-//!    │            Draining ─────────► Ending, then leave
-//!    │               │ ended: reported            │
-//!    ▼               ▼                            ▼
-//!   Settling: reports are answered ──► Leaving: last words ──► Gone
-//! ```
-//! Everything arrives as an [`Event`] and is applied at once, without waiting. What the supervisor says is believed
-//! over what this worker remembers: a claim that it does not name any more is ended, unreported.
+//! The worker's loop for the command engine: owns the process's state. Called by `lib.rs`, once.¬¬```text¬
+//! start                ended: reported¬  Idle ────────► Running ─────────────────────────► Idle¬   │               │ └
+//! abandoned, replaced ─► Ending ─► Idle, or the next run¬   │ stop          │ stop                       │ stop,
+//! retired¬   │               ▼     grace over             ▼¬   │            Draining ─────────► Ending, then leave¬
+//! │               │ ended: reported            │¬   ▼               ▼                            ▼¬  Settling: reports
+//! are answered ──► Leaving: exit report ──► Gone¬```¬Everything arrives as an [`Event`] and is applied without
+//! waiting. The supervisor's state takes precedence over the worker's: a claim that the supervisor no longer reports is
+//! terminated without a report.
 
 mod report;
 mod state;
@@ -33,94 +26,94 @@ use agent_team_system::signals::{SignalEvent, Signals};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use self::report::Asked;
+use self::report::PendingReport;
 use self::state::{State, Task, Then};
-use crate::engine::{Event as TaskEvent, Place};
+use crate::engine::{Event as TaskEvent, ProgramContext};
 use crate::link::{Link, LinkEvent, Notice, Over, Ticket};
 use crate::log::MemberLog;
 use crate::pane::paint::{self, Paint};
 use crate::pane::{Pane, PaneEvent, Room, Surface};
 use crate::sleep_until;
-use crate::typed::{Act, Acted, Done, Typed};
+use crate::typed::{Action, ActionOutcome, ActionResult, Typed};
 
 pub(crate) use self::report::refused;
 pub(crate) use self::state::{LastWords, Reconciled, reconcile};
 
-/// The grace that SIGTERM leaves.
+/// The grace period after SIGTERM.
 pub(crate) const TERM_GRACE: Duration = Duration::from_secs(1);
 
-/// At most one `task/output` per this time.
+/// The minimum interval between two `task/output` notifications.
 pub(crate) const OUTPUT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Lines that a terminal shows of what was there before it.
+/// The number of recent lines that a lent terminal shows first.
 const RECENT_LINES: usize = 40;
 
-/// What a worker is made of.
-pub(crate) struct Parts {
-    pub(crate) place: Arc<Place>,
+/// The configuration of a worker.
+pub(crate) struct WorkerConfig {
+    pub(crate) program_context: Arc<ProgramContext>,
     pub(crate) log: MemberLog,
     pub(crate) link: Link,
     pub(crate) typed: Typed,
-    /// `None`: they are not this member's.
+    /// `None` for a member in a shared process, which does not handle signals itself.
     pub(crate) signals: Option<Signals>,
-    /// `NO_COLOR` does not forbid it.
+    /// Colours are on, that is `NO_COLOR` is not set.
     pub(crate) coloured: bool,
     pub(crate) directories: Directories,
 }
 
-impl Parts {
-    pub(crate) fn tell_whereabouts(&self, surface: &Surface) {
-        if let Some(notice) = surface.whereabouts() {
+impl WorkerConfig {
+    pub(crate) fn report_surface(&self, surface: &Surface) {
+        if let Some(notice) = surface.state_notice() {
             self.link.notify(notice);
         }
     }
 
-    /// Before the terminal is lost.
+    /// Called before the terminal is lost.
     pub(crate) fn log_loss(&mut self, surface: &Surface) {
         if surface.is_own() {
-            // A log that cannot be written stops nothing; it has said so itself.
-            let _logged = self.log.line("the pane is gone: going on without it");
+            // The log reports its own write errors; the worker continues without it.
+            let _logged = self.log.line("the pane was closed: continuing without it");
         }
     }
 
-    /// What was shown last, for a terminal that somebody lends; `None` when this member can go to none.
+    /// The latest output, for a terminal that an attach helper lends; `None` if this member cannot use one.
     pub(crate) fn recent(&self) -> Option<String> {
-        // Sizes and keys would come to the whole process, whose members are several.
+        // Signals for resizes and keys concern the whole process, which a hosted member shares with others.
         self.signals.as_ref()?;
         Some(self.log.recent(RECENT_LINES))
     }
 }
 
 pub(crate) struct Worker {
-    parts: Parts,
+    config: WorkerConfig,
     pane: Pane,
     state: State,
-    /// Requests without an answer.
-    asked: HashMap<Ticket, Asked>,
-    /// Messages that are shown or acknowledged right now: they may be offered again meanwhile.
-    in_hand: BTreeSet<MessageId>,
+    /// Requests that are not answered yet.
+    pending: HashMap<Ticket, PendingReport>,
+    /// Messages that are being shown or acknowledged. They may be delivered again meanwhile.
+    in_progress: BTreeSet<MessageId>,
 }
 
 enum Event {
     Link(LinkEvent),
     Task(TaskEvent, Option<Room>),
-    /// The supervisor can be shown more output.
+    /// More output can be sent to the supervisor.
     OutputDue(mpsc::OwnedPermit<TaskOutput>),
     Pane(PaneEvent),
-    Acted(Acted),
+    Acted(ActionOutcome),
     Signal(SignalEvent),
     Deadline,
 }
 
 impl Worker {
-    /// `unfit`: why this worker cannot work at all, which is then the only thing that it says.
-    pub(crate) fn new(parts: Parts, pane: Pane, unfit: Option<LastWords>) -> Self {
+    /// `unfit`: the reason why this worker cannot work; it then only reports this.
+    pub(crate) fn new(config: WorkerConfig, pane: Pane, unfit: Option<LastWords>) -> Self {
         let mut worker = Self {
-            parts,
+            config,
             pane,
             state: State::Idle,
-            asked: HashMap::new(),
-            in_hand: BTreeSet::new(),
+            pending: HashMap::new(),
+            in_progress: BTreeSet::new(),
         };
         if let Some(words) = unfit {
             worker.note(&words.reason);
@@ -129,7 +122,7 @@ impl Worker {
         worker
     }
 
-    /// Works until there is nothing to work for. Returns the exit code.
+    /// Runs until the member is stopped or its launch is over. Returns the exit code.
     pub(crate) async fn run(mut self) -> u8 {
         let code = loop {
             if let State::Gone { code } = self.state {
@@ -144,26 +137,26 @@ impl Worker {
 
     async fn next(&mut self) -> Event {
         let room = self.pane.room();
-        let output = self.parts.link.output.clone();
+        let output = self.config.link.output.clone();
         let deadline = self.state.deadline();
         let task = self.state.task();
         let output_at = task
             .as_ref()
             .filter(|task| !task.output.is_empty())
             .map(|task| task.output_at);
-        let Parts {
+        let WorkerConfig {
             link,
             typed,
             signals,
             ..
-        } = &mut self.parts;
+        } = &mut self.config;
         let pane = &mut self.pane;
         tokio::select! {
             biased;
             signal = next_signal(signals) => Event::Signal(signal),
             event = link.next() => Event::Link(event),
             event = pane.next() => Event::Pane(event),
-            Some(acted) = typed.acted.recv() => Event::Acted(acted),
+            Some(acted) = typed.outcomes.recv() => Event::Acted(acted),
             () = sleep_until(deadline) => Event::Deadline,
             Some(permit) = output_due(output_at, output) => Event::OutputDue(permit),
             (event, room) = task_event(task, room) => Event::Task(event, room),
@@ -182,9 +175,11 @@ impl Worker {
             Event::Task(TaskEvent::Ended(outcome), _) => self.ended(outcome),
             Event::OutputDue(permit) => self.show_output(permit),
             Event::Pane(event) => self.pane_event(event),
-            Event::Acted(Ok(Done::Task(task))) => self.note(&format!("{task} added")),
-            // Who runs commands asks nobody.
-            Event::Acted(Ok(Done::Told | Done::Shown(_) | Done::Printed(_))) => {}
+            Event::Acted(Ok(ActionResult::Task(task))) => self.note(&format!("{task} added")),
+            // The command engine makes no requests.
+            Event::Acted(Ok(
+                ActionResult::Accepted | ActionResult::Shown(_) | ActionResult::Printed(_),
+            )) => {}
             Event::Acted(Err(failed)) => self.note(&refused(failed.what, &failed.refusal)),
             Event::Signal(SignalEvent::Shutdown) => self.stop(TERM_GRACE, "terminated".into()),
             Event::Signal(SignalEvent::Interrupt) => self.pane.interrupt(),
@@ -201,7 +196,7 @@ impl Worker {
             LinkEvent::Start(assignment) => self.start(assignment),
             LinkEvent::Abandon(abandon) => self.abandon(&abandon),
             LinkEvent::Deliver(deliver) => self.deliver(deliver),
-            // Who runs commands asks no model.
+            // The command engine uses no model.
             LinkEvent::Allowance(_) => {}
             LinkEvent::Show(show) => {
                 let unshown = self.move_pane(&show);
@@ -212,7 +207,7 @@ impl Worker {
             LinkEvent::Stop(stop) => self.stop(Duration::from_millis(stop.grace_ms), stop.reason),
             LinkEvent::Answered(ticket, outcome) => self.answered(ticket, outcome.map(drop)),
             LinkEvent::Unreachable(why) => {
-                self.note(&format!("no supervisor, trying again: {why}"));
+                self.note(&format!("no connection to the supervisor, retrying: {why}"));
             }
             LinkEvent::Over(Over::Stopped) => self.vanish("the supervisor was stopped"),
             LinkEvent::Over(Over::Retired(why)) => self.vanish(&format!("retired: {why}")),
@@ -220,27 +215,27 @@ impl Worker {
     }
 
     fn connected(&mut self, welcome: Welcome) {
-        if self.parts.coloured {
+        if self.config.coloured {
             self.pane.set_paint(Paint::named(&welcome.colour));
         }
-        self.parts.tell_whereabouts(&self.pane.surface);
+        self.config.report_surface(&self.pane.surface);
         if let State::Idle = self.state {
             self.pane.open_prompt();
         }
         let runs = self.state.task().map(|task| {
             if let Some(session) = &task.session {
-                self.parts.link.notify(Notice::Session(session.clone()));
+                self.config.link.notify(Notice::Session(session.clone()));
             }
             task.run.claim
         });
-        let asked = &self.asked;
-        let reported = |claim| asked.values().any(|asked| asked.reports(claim));
+        let pending = &self.pending;
+        let reported = |claim| pending.values().any(|pending| pending.reports(claim));
         match reconcile(runs, welcome, reported) {
-            Reconciled::AsItShould => {}
+            Reconciled::Unchanged => {}
             Reconciled::Start(assignment) | Reconciled::Replace(assignment) => {
                 self.start(assignment);
             }
-            Reconciled::End => self.end_task("it is not this member's any more", Then::Idle),
+            Reconciled::End => self.end_task("this member no longer owns it", Then::Idle),
         }
     }
 
@@ -252,14 +247,14 @@ impl Worker {
                 start_time: leader.start_time,
             };
             task.session = Some(session.clone());
-            self.parts.link.notify(Notice::Session(session));
+            self.config.link.notify(Notice::Session(session));
         }
     }
 
     fn output(&mut self, bytes: Vec<u8>, text: &str, room: Option<Room>) {
         self.pane.output(bytes, room);
-        // A log that cannot be written stops no task; it has said so itself.
-        let _logged = self.parts.log.append(text);
+        // The log reports its own write errors; the task continues.
+        let _logged = self.config.log.append(text);
         if let Some(task) = self.state.task() {
             task.output.push(text);
         }
@@ -283,8 +278,8 @@ impl Worker {
             PaneEvent::Lines(lines) => {
                 for line in lines {
                     if !line.trim().is_empty() {
-                        // The task that takes them ends with this process only.
-                        let _ended = self.parts.typed.acts.send(Act::Line(line));
+                        // The task that receives them runs until the process exits.
+                        let _ended = self.config.typed.actions.send(Action::Line(line));
                     }
                 }
                 self.pane.prompt();
@@ -299,7 +294,7 @@ impl Worker {
         }
     }
 
-    /// The task's terminal is as large as the pane.
+    /// Resizes the task's terminal to the pane's size.
     fn fit(&mut self) {
         if let (Some(size), Some(task)) = (self.pane.surface.size(), self.state.task()) {
             task.run.controls.resize(size);
@@ -308,45 +303,45 @@ impl Worker {
 
     fn lose_pane(&mut self) {
         if self.pane.surface.is_open() {
-            self.parts.log_loss(&self.pane.surface);
+            self.config.log_loss(&self.pane.surface);
             let unshown = self.pane.lose();
-            self.parts.tell_whereabouts(&self.pane.surface);
+            self.config.report_surface(&self.pane.surface);
             self.acknowledge(unshown);
         }
     }
 
-    /// Goes to a terminal that somebody lends. Returns the messages that the one before never came to show.
+    /// Moves to a terminal that an attach helper lends. Returns the messages that the previous terminal did not show.
     fn move_pane(&mut self, show: &ShowPane) -> Vec<MessageId> {
-        let Some(recent) = self.parts.recent() else {
+        let Some(recent) = self.config.recent() else {
             return Vec::new();
         };
         let moved = self.pane.move_to(show, &recent);
-        self.parts.tell_whereabouts(&self.pane.surface);
+        self.config.report_surface(&self.pane.surface);
         moved.unwrap_or_else(|error| {
             not_shown(show, &error);
             Vec::new()
         })
     }
 
-    /// A line of ours, in the pane and in the log. `line` is harmless text.
+    /// Writes a line of the runtime to the pane and the log. `line` must be free of control characters.
     fn note(&mut self, line: &str) {
         self.write_log(line);
         self.pane.line(line);
     }
 
     fn write_log(&mut self, line: &str) {
-        // A log that cannot be written stops nothing; it has said so itself.
-        let _logged = self.parts.log.line(line);
+        // The log reports its own write errors; the worker continues without it.
+        let _logged = self.config.log.line(line);
     }
 }
 
-/// Somebody lent a terminal that cannot be used.
+/// A lent terminal cannot be used.
 pub(crate) fn not_shown(show: &ShowPane, error: &io::Error) {
     let terminal = show.terminal.display();
-    tracing::warn!(%terminal, %error, "cannot be shown there");
+    tracing::warn!(%terminal, %error, "cannot show the member on this terminal");
 }
 
-/// Safe to cancel.
+/// Cancel-safe.
 pub(crate) async fn next_signal(signals: &mut Option<Signals>) -> SignalEvent {
     match signals {
         Some(signals) => signals.next().await,
@@ -354,7 +349,7 @@ pub(crate) async fn next_signal(signals: &mut Option<Signals>) -> SignalEvent {
     }
 }
 
-/// Returns when there is something to show, time for it, and a link that takes it. Safe to cancel.
+/// Returns when output is due and the link can take it. Cancel-safe.
 pub(crate) async fn output_due(
     at: Option<Instant>,
     output: mpsc::Sender<TaskOutput>,
@@ -367,7 +362,7 @@ pub(crate) async fn output_due(
     }
 }
 
-/// The run's next event, once the pane has room for it. Safe to cancel.
+/// The run's next event, once the pane has room for its output. Cancel-safe.
 async fn task_event(
     task: Option<&mut Task>,
     room: impl Future<Output = Option<Room>>,
@@ -380,7 +375,7 @@ async fn task_event(
         Some(event) => (event, room),
         None => match (&mut task.run.task).await {
             Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-            // Its last event was taken already, and the run with it.
+            // The last event was already taken, and the run with it.
             Ok(()) | Err(_) => std::future::pending().await,
         },
     }

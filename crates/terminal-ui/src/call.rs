@@ -1,13 +1,13 @@
-//! A call of a tool as one line each: what is called, and what came of it. Called by whoever tells a [`crate::TranscriptView`] of
-//! calls; pure.
+//! Formats a tool call as one line, and its result as one line. Called before a [`crate::TranscriptView`] is notified
+//! of calls; pure.
 
 use agent_team_protocol::text::visible_label;
 use serde_json::Value;
 
-/// Characters that a call's arguments, and the first line of its result, are shown with.
+/// The number of characters of a call's arguments, and of the first line of its result.
 const SHOWN: usize = 120;
 
-/// What a call is shown with; `input`: its arguments, as JSON.
+/// The line for a call. `input`: its arguments as JSON.
 pub fn header(tool: &str, input: &str) -> String {
     let arguments = match serde_json::from_str(input) {
         Ok(Value::Object(arguments)) => {
@@ -16,7 +16,7 @@ pub fn header(tool: &str, input: &str) -> String {
                 None => format!("{name}: {value}"),
             };
             let mut arguments: Vec<String> = arguments.into_iter().map(argument).collect();
-            // The short ones say which one it is about, and the long ones are cut off.
+            // Short arguments usually identify the object of the call, so show them first; long ones may be cut.
             arguments.sort_by_key(String::len);
             arguments.join(", ")
         }
@@ -25,11 +25,11 @@ pub fn header(tool: &str, input: &str) -> String {
     format!("● {tool}({})", visible_label(&arguments, SHOWN))
 }
 
-/// What a call's result is shown with.
+/// The line for a call's result.
 pub fn first_line(text: &str, failed: bool) -> String {
     let mut lines = text.lines().map(str::trim);
     let first = lines.find(|line| !line.is_empty()).unwrap_or("done");
-    // What files and listings are set apart with would show as an escape.
+    // Tabs would be shown as escapes.
     let first = first.replace('\t', "  ");
     let sign = if failed { "✗" } else { "⎿" };
     let mut line = format!("  {sign} {}", visible_label(&first, SHOWN));
@@ -41,8 +41,8 @@ pub fn first_line(text: &str, failed: bool) -> String {
     line
 }
 
-/// Whether a result says more than its first line shows.
-pub fn says_more(text: &str) -> bool {
+/// Returns whether a result contains more than its first line shows.
+pub fn has_more(text: &str) -> bool {
     let mut lines = text.lines().filter(|line| !line.trim().is_empty());
     let first = lines.next().map_or("", str::trim);
     lines.next().is_some() || first.chars().count() > SHOWN
@@ -63,11 +63,11 @@ mod tests {
     }
 
     #[test]
-    fn a_result_of_one_short_line_says_no_more() {
-        assert!(!says_more("\n  done\n\n"));
-        assert!(!says_more(""));
-        assert!(says_more("one\ntwo"));
-        assert!(says_more(&"x".repeat(SHOWN + 1)));
+    fn a_short_result_has_no_more() {
+        assert!(!has_more("\n  done\n\n"));
+        assert!(!has_more(""));
+        assert!(has_more("one\ntwo"));
+        assert!(has_more(&"x".repeat(SHOWN + 1)));
     }
 
     #[test]

@@ -1,13 +1,8 @@
-//! The terminal's last rows, which are painted over as they change; what is finished goes above them and into the
-//! terminal's own scrollback, for good. Used by the transcript view; pure: it makes the bytes, and writes none.
-//!
-//! ```text
-//!   finished lines, the terminal's own: wrapped, searched, copied and scrolled as it likes
-//!   ├─ live rows: never wider than the screen, never more than it has
-//!   └─ the cursor stands in one of them
-//! ```
-//! It never asks the terminal where the cursor is: it knows how many rows it has painted, and a terminal that becomes
-//! narrower breaks rows where anybody can reckon.
+//! The live rows at the bottom of the terminal, which are repainted when they change. Finished lines are printed above
+//! them and scroll into the terminal's own scrollback. Used by the transcript view; pure: it returns bytes and writes
+//! none.¬¬```text¬  finished lines: the terminal wraps, searches, copies and scrolls them¬  ├─ live rows: never wider
+//! or higher than the screen¬  └─ the cursor is in one of them¬```¬The cursor position is never queried: the canvas
+//! knows how many rows it has painted, and computes how a narrower terminal has rewrapped them.
 
 use std::collections::VecDeque;
 
@@ -15,24 +10,24 @@ use crate::line::Line;
 
 const HIDE_CURSOR: &str = "\x1b[?25l";
 const SHOW_CURSOR: &str = "\x1b[?25h";
-/// So that a row stays one, whatever this terminal thinks of a character's width.
+/// Prevents wrapping if the terminal assigns a character another width.
 const NO_WRAP: &str = "\x1b[?7l";
 const WRAP: &str = "\x1b[?7h";
 const ERASE_BELOW: &str = "\x1b[J";
 
 #[derive(Debug, Default)]
 pub(crate) struct Canvas {
-    /// 0 before anything was painted.
+    /// 0 before the first paint.
     columns: usize,
     rows: usize,
-    /// What is painted now.
+    /// The rows on the screen.
     live: Vec<Line>,
-    /// Row and column, within the live rows.
+    /// Row and column within the live rows.
     cursor: (usize, usize),
 }
 
 impl Canvas {
-    /// The bytes that show this; none when it stands there already.
+    /// The bytes that show these lines and rows; empty if nothing has changed.
     pub(crate) fn paint(
         &mut self,
         (columns, rows): (u16, u16),
@@ -47,7 +42,7 @@ impl Canvas {
             return Vec::new();
         }
         (self.columns, self.rows) = size;
-        let mut text = self.to_the_top();
+        let mut text = self.erase_live_rows();
         for line in finished {
             text.push_str(&line.ansi(colours));
             text.push_str("\r\n");
@@ -70,18 +65,18 @@ impl Canvas {
         text.into_bytes()
     }
 
-    /// Takes the live rows away, and leaves the terminal to whoever writes next.
+    /// The bytes that erase the live rows, before another program writes to the terminal.
     pub(crate) fn leave(&mut self) -> Vec<u8> {
-        let text = format!("{}{SHOW_CURSOR}", self.to_the_top());
+        let text = format!("{}{SHOW_CURSOR}", self.erase_live_rows());
         self.live.clear();
         self.cursor = (0, 0);
         text.into_bytes()
     }
 
-    /// To the beginning of the first live row, with everything from there on erased.
-    fn to_the_top(&self) -> String {
+    /// The bytes that move to the start of the first live row and erase everything from there.
+    fn erase_live_rows(&self) -> String {
         let (row, column) = self.cursor;
-        // As many as a terminal of this width makes of them.
+        // The number of rows after the terminal has rewrapped them to its current width.
         let above: usize = self.live[..row.min(self.live.len())]
             .iter()
             .map(|line| line.width().div_ceil(self.columns).max(1))
@@ -124,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_finished_takes_the_place_of_what_was_live() {
+    fn finished_lines_replace_live_rows() {
         let mut canvas = Canvas::default();
         let first = painted(&mut canvas, 20, &[], &["tail", "▸ "], (1, 2));
         assert_eq!(
@@ -139,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_written_when_nothing_has_changed() {
+    fn an_unchanged_view_writes_nothing() {
         let mut canvas = Canvas::default();
         assert!(!painted(&mut canvas, 20, &[], &["▸ "], (0, 2)).is_empty());
         assert!(painted(&mut canvas, 20, &[], &["▸ "], (0, 2)).is_empty());
@@ -147,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn a_narrower_terminal_has_broken_rows() {
+    fn rows_are_recounted_on_a_narrower_terminal() {
         let mut canvas = Canvas::default();
         painted(&mut canvas, 20, &[], &["0123456789abcde", "▸ "], (1, 2));
         let narrow = painted(&mut canvas, 6, &[], &["01234", "▸ "], (1, 2));

@@ -1,8 +1,6 @@
-//! Colours for lines of code: comments, strings, numbers and keywords of the common languages, nothing more. Used by
-//! the Markdown renderer; pure.
-//!
-//! It goes by a table, not by grammars: what those would add to a few lines in a pane weighs megabytes. What it does
-//! not know stays plain.
+//! Syntax colours for code in common languages: comments, strings, numbers and keywords. Used by the Markdown renderer;
+//! pure.¬¬Uses keyword tables instead of grammars, which would add megabytes for a few lines in a pane. Unknown
+//! languages stay plain.
 
 use crate::line::{Line, Look};
 
@@ -31,7 +29,8 @@ const LANGUAGES: &[Language] = &[
         line_comment: "//",
         block_comment: C_COMMENT,
         quotes: &['"'],
-        keywords: "as async await break const continue crate dyn else enum extern false fn for if impl in let loop match \
+        keywords: "as async await break const continue crate dyn else enum extern false fn for if impl in let loop \
+                   match \
                    mod move mut pub ref return self Self static struct super trait true type unsafe use where while",
     },
     Language {
@@ -39,7 +38,8 @@ const LANGUAGES: &[Language] = &[
         line_comment: "//",
         block_comment: C_COMMENT,
         quotes: &['"', '\'', '`'],
-        keywords: "as async await break case catch class const continue default delete do else enum export extends false \
+        keywords: "as async await break case catch class const continue default delete do else enum export extends \
+                   false \
                    finally for from function if implements import in instanceof interface let new null of private \
                    public return static super switch this throw true try type typeof undefined var void while yield",
     },
@@ -59,7 +59,8 @@ const LANGUAGES: &[Language] = &[
         line_comment: "//",
         block_comment: C_COMMENT,
         quotes: &['"', '\''],
-        keywords: "abstract auto bool boolean break byte case catch char class const continue default def delete do double \
+        keywords: "abstract auto bool boolean break byte case catch char class const continue default def delete do \
+                   double \
                    else enum extends extern false final finally float for fun func function if implements import in \
                    include int interface internal is let long namespace new nil null object override package private \
                    protected public return short signed static string struct super switch template this throw throws \
@@ -78,7 +79,8 @@ const LANGUAGES: &[Language] = &[
         line_comment: "#",
         block_comment: None,
         quotes: &['"', '\''],
-        keywords: "case do done elif else esac exit export fi for function if in local return set then unset until while",
+        keywords: "case do done elif else esac exit export fi for function if in local return set then unset until \
+                   while",
     },
     Language {
         names: &[
@@ -127,12 +129,13 @@ const LANGUAGES: &[Language] = &[
         line_comment: "--",
         block_comment: None,
         quotes: &['"', '\''],
-        keywords: "and class data do else elseif end false for function if import in instance let local module nil not or \
+        keywords: "and class data do else elseif end false for function if import in instance let local module nil \
+                   not or \
                    of repeat return then true type until where while",
     },
 ];
 
-/// Colours the lines of one block, in their order.
+/// Colours the lines of one code block, in order.
 #[derive(Debug)]
 pub(crate) struct Code {
     kind: Kind,
@@ -144,13 +147,13 @@ enum Kind {
     Diff,
     Known {
         language: &'static Language,
-        /// A comment that goes on over lines.
+        /// The current line starts within a block comment.
         in_comment: bool,
     },
 }
 
 impl Code {
-    /// `info`: what stands behind the fence.
+    /// `info`: the info string of the code fence.
     pub(crate) fn of(info: &str) -> Self {
         let name = info.split(|c: char| c.is_whitespace() || matches!(c, ',' | '{' | ':'));
         let name = name.into_iter().next().unwrap_or_default().to_lowercase();
@@ -191,7 +194,7 @@ fn coloured(language: &Language, in_comment: &mut bool, text: &str) -> Line {
     line
 }
 
-/// The first token: how it looks, and how long it is.
+/// The first token: its style and its length in bytes.
 fn token(language: &Language, in_comment: &mut bool, text: &str) -> (Look, usize) {
     if let Some((begin, end)) = language.block_comment
         && (*in_comment || text.starts_with(begin))
@@ -230,7 +233,7 @@ fn token(language: &Language, in_comment: &mut bool, text: &str) -> (Look, usize
     (look, length)
 }
 
-/// Bytes of a string to its other quote, or to the end of the line.
+/// The length of a string in bytes, to its closing quote or the end of the line.
 fn string(text: &str, quote: char) -> usize {
     let mut escaped = false;
     for (at, c) in text.char_indices().skip(1) {
@@ -255,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_known_is_coloured_and_all_of_it_is_there() {
+    fn known_tokens_are_coloured_and_none_is_lost() {
         let [line] = &shown("rust", &["let x = \"a\\\"b\"; // 1"])[..] else {
             panic!("one line");
         };
@@ -266,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn a_comment_goes_on_over_lines() {
+    fn a_block_comment_spans_lines() {
         let lines = shown("c", &["int /* a", "b */ 1"]);
         assert!(
             lines[1].starts_with("\x1b[3;38;5;245mb */\x1b[m"),
@@ -275,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_known_stays_as_it_is() {
+    fn unknown_languages_stay_plain() {
         assert_eq!(shown("brainfuck", &["+[-] let"]), ["+[-] let"]);
         assert_eq!(shown("", &["'let"]), ["'let"]);
     }

@@ -1,28 +1,27 @@
-//! The text that is being typed, with its cursor and what was typed before. Used by the transcript view; pure.
-//!
-//! It holds exactly what was typed. What stands on the screen for it is made harmless in [`Editor::rows`].
+//! The line editor of the prompt: text, cursor and history. Used by the transcript view; pure.¬¬The text is stored
+//! exactly as typed. Control characters are escaped only for display, in [`Editor::rows`].
 
 use std::collections::VecDeque;
 
 use crate::keys::Key;
 use crate::line::{Line, Look, columns};
 
-/// Texts that are remembered.
-const REMEMBERED: usize = 500;
+/// The number of history entries.
+const HISTORY_MAX: usize = 500;
 
-/// Bytes of one text: as long as a message may be.
+/// The longest text in bytes, which is the longest message.
 const TEXT_MAX: usize = 64 << 10;
 
 #[derive(Debug, Default)]
 pub(crate) struct Editor {
     text: String,
-    /// Byte in the text, between characters.
+    /// A byte offset in the text, on a character boundary.
     cursor: usize,
-    /// The oldest first.
+    /// Oldest first.
     before: VecDeque<String>,
-    /// Which of them is shown, and what was being typed then.
+    /// The history entry that is shown, and the text that was being typed before.
     shown: Option<(usize, String)>,
-    /// What was taken away last, to be put somewhere else.
+    /// The text that was deleted last, for ^Y.
     taken: String,
 }
 
@@ -36,20 +35,20 @@ impl Editor {
         self.shown = None;
     }
 
-    /// `before`: what was typed earlier, the oldest first.
+    /// Adds history entries, oldest first.
     pub(crate) fn remember(&mut self, before: impl IntoIterator<Item = String>) {
         for text in before {
             if text.trim().is_empty() || self.before.back() == Some(&text) {
                 continue;
             }
             self.before.push_back(text);
-            if self.before.len() > REMEMBERED {
+            if self.before.len() > HISTORY_MAX {
                 self.before.pop_front();
             }
         }
     }
 
-    /// The text when it is complete: it is taken then.
+    /// Handles a keystroke. Returns the text when it is submitted.
     #[expect(
         clippy::wildcard_enum_match_arm,
         reason = "of all keys only these edit a text"
@@ -57,7 +56,7 @@ impl Editor {
     pub(crate) fn press(&mut self, key: &Key) -> Option<String> {
         match key {
             Key::Enter if self.text[..self.cursor].ends_with('\\') => {
-                // The line goes on.
+                // A backslash before Enter continues the text on a new line.
                 self.remove(self.cursor - 1..self.cursor);
                 self.insert("\n");
             }
@@ -70,7 +69,7 @@ impl Editor {
             Key::NewLine => self.insert("\n"),
             Key::Char(c) => self.insert(c.encode_utf8(&mut [0; 4])),
             Key::Tab => self.insert("\t"),
-            // Terminals send the ends of lines as the enter key.
+            // Terminals send line ends in pasted text as carriage returns.
             Key::Paste(text) => self.insert(&text.replace("\r\n", "\n").replace('\r', "\n")),
             Key::Left | Key::Control('b') => self.cursor = self.previous(),
             Key::Right | Key::Control('f') => self.cursor = self.next(),
@@ -115,7 +114,7 @@ impl Editor {
         self.text = text;
     }
 
-    /// To the line above, or what was typed before.
+    /// Moves to the line above, or to the previous history entry.
     fn up(&mut self) {
         let start = self.line_start();
         if start > 0 {
@@ -138,7 +137,7 @@ impl Editor {
         self.set(self.before[at].clone());
     }
 
-    /// To the line below, or what was typed after.
+    /// Moves to the line below, or to the next history entry.
     fn down(&mut self) {
         let end = self.line_end();
         if end < self.text.len() {
@@ -160,7 +159,7 @@ impl Editor {
         }
     }
 
-    /// Where the cursor's column is in the line from `start` to `end`.
+    /// The offset of the cursor's column in the line from `start` to `end`.
     fn below(&self, start: usize, end: usize) -> usize {
         let column = self.text[self.line_start()..self.cursor].chars().count();
         let line = self.text[start..end].char_indices();
@@ -169,7 +168,7 @@ impl Editor {
 
     fn previous(&self) -> usize {
         let before = self.text[..self.cursor].char_indices();
-        // What takes no column belongs to the character before it.
+        // Zero-width characters belong to the character before them.
         let mut own = before.rev().skip_while(|(_, c)| joins(*c));
         own.next().map_or(0, |(at, _)| at)
     }
@@ -204,15 +203,15 @@ impl Editor {
             .map_or(self.text.len(), |at| self.cursor + at)
     }
 
-    /// What stands on the screen behind the prompt, in rows of at most so many columns, and where in them the cursor is:
-    /// row and column. Of many rows the ones around the cursor, at most `rows`.
+    /// The text behind the prompt, in rows of at most `most` columns, and the row and column of the cursor. If there
+    /// are more than `rows` rows, returns those around the cursor.
     pub(crate) fn rows(
         &self,
         prompt: &Line,
         most: usize,
         rows: usize,
     ) -> (Vec<Line>, (usize, usize)) {
-        // The widest character has room behind it.
+        // Leave room for the widest character behind the prompt.
         let prompt = prompt.clipped((most / 2).min(most.saturating_sub(2)));
         let mut indent = prompt.width();
         let mut all = vec![prompt];
@@ -252,12 +251,12 @@ impl Editor {
     }
 }
 
-/// What stands on the screen for a character that was typed.
+/// The displayed form of a typed character.
 fn shown(c: char) -> Line {
     Line::of(Look::PLAIN, c.encode_utf8(&mut [0; 4]))
 }
 
-/// Whether it stands in the column of the character before it.
+/// Returns whether the character joins the column of the character before it.
 fn joins(c: char) -> bool {
     c != '\n' && shown(c).width() == 0
 }
@@ -281,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_goes_on_behind_a_backslash_and_ends_with_enter() {
+    fn backslash_continues_and_enter_submits() {
         let mut editor = typed(&text("one\\"));
         assert_eq!(editor.press(&Key::Enter), None);
         for key in text("two") {
@@ -294,14 +293,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_pasted_is_not_entered_by_its_lines() {
+    fn pasted_line_ends_do_not_submit() {
         let mut editor = typed(&[Key::Paste("a\r\nb\rc".into())]);
         assert_eq!(editor.text, "a\nb\nc");
         assert_eq!(editor.press(&Key::Enter), Some("a\nb\nc".into()));
     }
 
     #[test]
-    fn what_was_typed_before_comes_back_and_so_does_what_was_being_typed() {
+    fn history_returns_to_the_text_being_typed() {
         let mut editor = Editor::default();
         editor.remember(["first".into(), "second\nline".into()]);
         editor.press(&Key::Char('x'));
@@ -319,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn words_and_lines_are_moved_over_and_taken_away() {
+    fn words_and_lines_can_be_skipped_and_deleted() {
         let mut editor = typed(&text("one two-three"));
         editor.press(&Key::DeleteWord);
         assert_eq!(editor.text, "one two-");
@@ -335,7 +334,7 @@ mod tests {
     }
 
     #[test]
-    fn the_cursor_is_where_the_text_goes_on() {
+    fn the_cursor_is_at_the_end_of_wrapped_text() {
         let prompt = Line::of(Look::PLAIN, "ada ▸ ");
         let editor = typed(&text("名前 and more"));
         let (rows, at) = editor.rows(&prompt, 12, 5);
@@ -351,7 +350,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_keys_lose_the_cursor(pressed in proptest::collection::vec(0_usize..18, 0..60), most in 2_usize..30) {
+        fn the_cursor_stays_valid_for_any_keys(pressed in proptest::collection::vec(0_usize..18, 0..60), most in 2_usize..30) {
             let keys = [
                 Key::Char('a'), Key::Char(' '), Key::Char('é'), Key::Char('\u{301}'), Key::NewLine, Key::Left, Key::Right,
                 Key::Up, Key::Down, Key::Backspace, Key::Delete, Key::DeleteWord, Key::WordRight, Key::Control('k'),
@@ -369,9 +368,9 @@ mod tests {
             }
         }
 
-        /// Whatever is typed stands before the cursor as far as it takes columns.
+        /// The cursor is behind everything typed that takes columns.
         #[test]
-        fn the_cursor_stands_behind_what_was_typed(typed in "[a名é\u{301}\u{202e}\t\u{200d}👩]{0,40}") {
+        fn the_cursor_follows_the_typed_text(typed in "[a名é\u{301}\u{202e}\t\u{200d}👩]{0,40}") {
             let editor = self::typed(&text(&typed));
             let (rows, (row, column)) = editor.rows(&Line::of(Look::PLAIN, "▸ "), 30, 100);
             prop_assert_eq!(row, rows.len() - 1);

@@ -1,11 +1,11 @@
-//! What was typed, key by key. Called by whoever reads a terminal; pure.
+//! Decodes terminal input into keystrokes. Called by the readers of a terminal; pure.
 
 use std::time::Duration;
 
 use agent_team_protocol::dialog::Turn;
 use terminput::{Event, KeyCode, KeyEvent, KeyModifiers};
 
-/// One key, or one paste.
+/// One keystroke, or one paste.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Key {
     Char(char),
@@ -16,14 +16,14 @@ pub enum Key {
     Tab,
     BackTab,
     Backspace,
-    /// In the same text: what the enter key is with Alt or Shift, and what ^J is.
+    /// A new line within the text: Enter with Alt or Shift, or ^J.
     NewLine,
     Delete,
     Left,
     Right,
     WordLeft,
     WordRight,
-    /// The word before, to be taken away.
+    /// Deletes the word before the cursor.
     DeleteWord,
     Up,
     Down,
@@ -32,12 +32,12 @@ pub enum Key {
     Home,
     End,
     Paste(String),
-    /// One that nothing is bound to.
+    /// A key without a binding.
     Other,
 }
 
 impl Key {
-    /// The part of a long request that the key shows.
+    /// The page of a long request to which the key moves.
     #[expect(
         clippy::wildcard_enum_match_arm,
         reason = "of all keys only these turn"
@@ -54,30 +54,30 @@ impl Key {
     }
 }
 
-/// In which the rest of a key arrives that begins as the escape key does.
+/// The time within which the rest of an escape sequence arrives; otherwise the byte was the escape key.
 pub const REST_OF_KEY: Duration = Duration::from_millis(25);
 
-/// Bytes of one paste; what is beyond is left out.
+/// The largest paste in bytes; the rest is dropped.
 const PASTE_MAX: usize = 64 << 10;
 
-/// Bytes of one key; what is longer is none.
+/// The longest escape sequence in bytes; a longer one is invalid.
 const KEY_MAX: usize = 64;
 
 const ESCAPE: u8 = 0x1b;
 const PASTE_BEGINS: &[u8] = b"\x1b[200~";
 const PASTE_ENDS: &[u8] = b"\x1b[201~";
 
-/// Makes keys of what a terminal sends, in whatever pieces that comes. It holds no more than one key or one paste.
+/// Decodes the bytes of a terminal, in pieces of any size. Buffers at most one key or one paste.
 #[derive(Debug, Default)]
 pub struct Reader {
-    /// The beginning of a key, or of what ends a paste.
+    /// The beginning of a key, or of the end marker of a paste.
     begun: Vec<u8>,
-    /// What was pasted so far.
+    /// The pasted bytes so far.
     paste: Option<Vec<u8>>,
 }
 
 impl Reader {
-    /// The keys that are complete with these bytes. `read`: what was typed at once.
+    /// Returns the keys that these bytes complete. `read`: the bytes of one read.
     pub fn read(&mut self, read: &[u8]) -> Vec<Key> {
         self.begun.extend_from_slice(read);
         if self.is_unsettled() {
@@ -86,12 +86,13 @@ impl Reader {
         self.settle()
     }
 
-    /// Whether nothing but what comes within [`REST_OF_KEY`], or does not, tells if the last byte is the escape key.
+    /// Returns whether the last byte may be the escape key or the start of a sequence, which only [`REST_OF_KEY`] can
+    /// decide.
     pub fn is_unsettled(&self) -> bool {
         self.paste.is_none() && self.begun.last() == Some(&ESCAPE)
     }
 
-    /// The keys that are complete if nothing more has come.
+    /// Returns the pending keys after [`REST_OF_KEY`] has passed without further bytes.
     pub fn settle(&mut self) -> Vec<Key> {
         let bytes = std::mem::take(&mut self.begun);
         let (mut keys, mut rest) = (Vec::new(), bytes.as_slice());
@@ -112,12 +113,12 @@ impl Reader {
         keys
     }
 
-    /// What is behind the paste, if it ends here.
+    /// Returns the rest behind the paste, if the paste ends here.
     fn go_on_pasting<'a>(&mut self, rest: &'a [u8], keys: &mut Vec<Key>) -> &'a [u8] {
         let end = rest
             .windows(PASTE_ENDS.len())
             .position(|at| at == PASTE_ENDS);
-        // The last bytes may be the beginning of its end.
+        // The last bytes may be the beginning of the end marker.
         let whole = end.unwrap_or(rest.len().saturating_sub(PASTE_ENDS.len() - 1));
         let mut paste = self.paste.take().unwrap_or_default();
         let room = (PASTE_MAX + 4).saturating_sub(paste.len());
@@ -138,9 +139,9 @@ impl Reader {
     }
 }
 
-/// The first key of these bytes, and how many of them it is; `None`: it has only begun.
+/// Decodes the first key of these bytes and its length; `None` if it is incomplete.
 fn first(bytes: &[u8]) -> Option<(Key, usize)> {
-    // By itself it is a key, and followed by more it is not.
+    // A lone escape byte is a key; followed by another byte it is part of a sequence.
     let shortest = match bytes {
         [ESCAPE, _, ..] => 2,
         _ => 1,
@@ -165,7 +166,7 @@ fn key(event: Event) -> Key {
         Event::Key(KeyEvent {
             code, modifiers, ..
         }) => match code {
-            // As what it is typed with, rather than by its number.
+            // Report the character with which it is typed, not its number.
             KeyCode::Char('4') if modifiers == KeyModifiers::CTRL => Key::Control('\\'),
             KeyCode::Char('j') if modifiers == KeyModifiers::CTRL => Key::NewLine,
             KeyCode::Char('w') if modifiers == KeyModifiers::CTRL => Key::DeleteWord,
@@ -214,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_are_told_apart_whatever_arrives_together() {
+    fn keys_in_one_read_are_separated() {
         let (keys, rest) = taken("q\u{1b}[A\u{1b}OB\r\t\u{1b}[Z\u{3}é\u{7f}\u{1b}[6~".as_bytes());
         let expected = [
             Key::Char('q'),
@@ -233,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_only_begun_waits_for_its_end() {
+    fn an_incomplete_key_waits_for_its_rest() {
         assert_eq!(taken(b"a\x1b["), (vec![Key::Char('a')], b"\x1b[".to_vec()));
         assert_eq!(taken(b"\xc3"), (vec![], b"\xc3".to_vec()));
         let mut reader = Reader::default();
@@ -242,19 +243,19 @@ mod tests {
     }
 
     #[test]
-    fn an_escape_is_a_key_only_when_nothing_follows() {
+    fn escape_is_a_key_only_if_nothing_follows() {
         let mut reader = Reader::default();
         assert_eq!(reader.read(b"\x1b"), []);
         assert!(reader.is_unsettled());
         assert_eq!(reader.read(b"[A"), [Key::Up]);
-        // What came with it is told of with it: it was typed at once.
+        // Keys of the same read are reported together.
         assert_eq!(reader.read(b"y\x1b"), []);
         assert_eq!(reader.settle(), [Key::Char('y'), Key::Escape]);
         assert!(!reader.is_unsettled());
     }
 
     #[test]
-    fn a_paste_of_any_size_and_in_any_pieces_is_one_key() {
+    fn a_paste_in_any_pieces_is_one_key() {
         let mut reader = Reader::default();
         assert_eq!(reader.read(PASTE_BEGINS), []);
         for _ in 0..1_000 {
@@ -270,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn what_never_ends_is_no_key() {
+    fn an_endless_sequence_is_dropped() {
         let mut reader = Reader::default();
         reader.read(b"\x1b[");
         for _ in 0..100 {
@@ -282,14 +283,14 @@ mod tests {
     }
 
     #[test]
-    fn a_paste_is_one_thing() {
+    fn a_paste_is_one_key() {
         let (keys, rest) = taken(b"\x1b[200~Ky\ry\x1b[201~y");
         assert_eq!(keys, [Key::Paste("Ky\ry".into()), Key::Char('y')]);
         assert_eq!(rest, b"");
     }
 
     #[test]
-    fn nonsense_is_passed_over() {
+    fn invalid_sequences_are_skipped() {
         let (keys, rest) = taken(b"\x1b[99999999;;zq");
         assert_eq!(keys.last(), Some(&Key::Char('q')), "{keys:?}");
         assert_eq!(rest, b"");
@@ -298,7 +299,7 @@ mod tests {
     }
 
     proptest! {
-        /// Not even the beginning of what is no text at all.
+        /// The result does not depend on how the bytes are split, even for invalid input.
         #[test]
         fn pieces_make_no_difference(bytes in proptest::collection::vec(prop_oneof![Just(ESCAPE), Just(b'['), Just(b'2'), Just(b'0'), Just(b'1'), Just(b'~'), any::<u8>()], 0..60), cut in 0_usize..60) {
             let cut = cut.min(bytes.len());

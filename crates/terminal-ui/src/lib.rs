@@ -1,19 +1,10 @@
-//! What a person sees of a member that thinks, and what they type to it, as a pure machine. Used by the member's own
-//! pane, and by whoever shows members in another terminal.
-//!
-//! ```text
-//!   what the member says and does ─┐              ┌─► bytes for the terminal
-//!   keys ──────────────────────────┼─► TranscriptView ──────┤
-//!   a request that waits ──────────┘              └─► what the person wants done
-//! ```
-//! A reader who looks for …
-//! - what is shown where, and what keys do: `transcript_view`
-//! - how text gets into the terminal's own scrollback: `canvas`
-//! - Markdown, code: `markdown`, `code`
-//! - the text that is typed: `editor`; what begins with a slash: `slash`
-//! - calls of tools as lines: [`call`]; bytes into keys: [`keys`]; what cannot harm a terminal: [`line`]
-//!
-//! It reads no terminal, no clock and no file.
+//! Rendering and input of one agent's terminal, without I/O. Used by the member's own pane, and by clients that show
+//! members in another terminal.¬¬```text¬  output of the member ──┐                    ┌─► bytes for the terminal¬
+//! keystrokes ────────────┼─► TranscriptView ──┤¬  pending requests ──────┘                    └─► actions of the
+//! user¬```¬A reader who looks for …¬- the layout of the screen, and key bindings: `transcript_view`¬- live rows and
+//! the terminal's scrollback: `canvas`¬- Markdown, code: `markdown`, `code`¬- the prompt: `editor`; slash commands:
+//! `slash`¬- tool calls as lines: [`call`]; decoding of keystrokes: [`keys`]; styled text without control characters:
+//! [`line`]¬¬Reads no terminal, no clock and no file.
 
 pub mod call;
 mod canvas;

@@ -1,18 +1,16 @@
-//! Text with looks, in lines. What everything else here is made of; pure.
-//!
-//! A [`Line`] holds nothing but visible characters, whatever it was made from: this is where text from elsewhere
-//! becomes harmless on its way to a terminal.
+//! Styled text in lines, the basis of all rendering; pure.¬¬A [`Line`] contains only visible characters: text from
+//! other sources is escaped here on its way to a terminal.
 
 use agent_team_protocol::text::visible_line;
 use unicode_width::UnicodeWidthChar;
 
-/// What a tab is shown as.
+/// The replacement for a tab.
 const TAB: &str = "    ";
 
-/// How text looks.
+/// The style of text.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Look {
-    /// One of the terminal's 256.
+    /// One of the terminal's 256 colours.
     pub colour: Option<u8>,
     pub bold: bool,
     pub dim: bool,
@@ -42,7 +40,7 @@ impl Look {
         }
     }
 
-    /// What begins it on a terminal; nothing where it is plain.
+    /// The escape sequence that starts the style; empty for plain text.
     fn sequence(self, colours: bool) -> String {
         let mut codes = Vec::new();
         let flags = [
@@ -74,7 +72,7 @@ struct Span {
     text: String,
 }
 
-/// One line, as long as it may be.
+/// One line of any length.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Line {
     spans: Vec<Span>,
@@ -87,12 +85,12 @@ impl Line {
         line
     }
 
-    /// Each line of a text.
+    /// The lines of a text.
     pub fn all(look: Look, text: &str) -> impl Iterator<Item = Self> {
         text.lines().map(move |line| Self::of(look, line))
     }
 
-    /// A unified diff, a line each.
+    /// The lines of a unified diff.
     pub fn diff(text: &str) -> impl Iterator<Item = Self> {
         text.lines().map(|line| {
             let look = match line.as_bytes().first() {
@@ -120,7 +118,7 @@ impl Line {
         }
     }
 
-    /// A character that a line holds already.
+    /// Appends a character that is known to be visible.
     pub(crate) fn put(&mut self, look: Look, c: char) {
         match self.spans.last_mut() {
             Some(last) if last.look == look => last.text.push(c),
@@ -141,22 +139,22 @@ impl Line {
         self.spans.is_empty()
     }
 
-    /// Bytes of its text.
+    /// The length of its text in bytes.
     pub(crate) fn len(&self) -> usize {
         self.spans.iter().map(|span| span.text.len()).sum()
     }
 
-    /// Columns that it takes.
+    /// Its width in columns.
     pub fn width(&self) -> usize {
         self.characters().map(|(_, c)| columns(c)).sum()
     }
 
-    /// Without its looks.
+    /// The text without styles.
     pub fn text(&self) -> String {
         self.spans.iter().map(|span| span.text.as_str()).collect()
     }
 
-    /// As a terminal is to be sent it, with nothing behind it that lasts.
+    /// The bytes for a terminal, with all styles reset at the end.
     pub fn ansi(&self, colours: bool) -> String {
         let mut text = String::new();
         for span in &self.spans {
@@ -169,7 +167,7 @@ impl Line {
         text
     }
 
-    /// The first so many columns of it.
+    /// The first `most` columns.
     pub fn clipped(&self, most: usize) -> Self {
         let mut clipped = Self::default();
         let mut width = 0;
@@ -183,10 +181,10 @@ impl Line {
         clipped
     }
 
-    /// In rows of at most so many columns, broken between words where that can be. All but the first begin with so many
-    /// blanks.
+    /// Wraps to rows of at most `most` columns, between words if possible. All rows but the first are indented by
+    /// `hanging` blanks.
     pub fn wrapped(&self, most: usize, hanging: usize) -> Vec<Self> {
-        // The widest character always has room behind it.
+        // Leave room for the widest character behind the indentation.
         let hanging = hanging.min(most.saturating_sub(2) / 2);
         let all: Vec<(Look, char)> = self.characters().collect();
         let mut rows = Vec::new();
@@ -214,7 +212,7 @@ impl Line {
         rows
     }
 
-    /// Without the blanks at its end.
+    /// Removes trailing blanks.
     fn without_end(mut self) -> Self {
         while let Some(last) = self.spans.last_mut() {
             last.text.truncate(last.text.trim_end_matches(' ').len());
@@ -233,18 +231,18 @@ impl Line {
     }
 }
 
-/// Columns that a character of a line takes.
+/// The width of a character of a line, in columns.
 pub(crate) fn columns(c: char) -> usize {
     c.width().unwrap_or(0)
 }
 
-/// How many of these characters stand in a row with so much room: to the end of a word, where there is one.
+/// The number of characters that fit into a row: up to the end of a word if possible.
 fn end_of_row(all: &[(Look, char)], room: usize) -> usize {
     let (mut width, mut broken, mut in_words) = (0, None, false);
     for (at, (_, c)) in all.iter().enumerate() {
         width += columns(*c);
         if width > room && *c != ' ' {
-            // A character is never divided, and a row never empty.
+            // Never split a character, and never return an empty row.
             return broken.unwrap_or(at).max(1);
         }
         if *c != ' ' {
@@ -269,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_end_between_words_and_begin_below_the_first() {
+    fn rows_wrap_between_words_with_indentation() {
         assert_eq!(rows("one two three", 8, 2), ["one two", "  three"]);
         assert_eq!(rows("abcdefgh", 3, 0), ["abc", "def", "gh"]);
         assert_eq!(rows("名前名前", 5, 0), ["名前", "名前"]);
@@ -277,13 +275,13 @@ mod tests {
     }
 
     #[test]
-    fn nothing_in_a_line_can_be_more_than_text() {
+    fn a_line_contains_only_visible_text() {
         let line = Line::of(Look::PLAIN, "a\x1b]52;c;eA==\x07\u{202e}\r\tb");
         assert_eq!(line.ansi(true), "a\\e]52;c;eA==\\u{7}\\u{202e}\\r    b");
     }
 
     #[test]
-    fn without_colours_what_is_strong_stays_so() {
+    fn without_colours_bold_is_kept() {
         let look = Look {
             bold: true,
             ..Look::coloured(3)
@@ -295,7 +293,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_row_is_wider_than_the_screen_and_no_word_is_lost(text in "[ab名 é]{0,60}", most in 2_usize..30, hanging in 0_usize..6) {
+        fn wrapping_respects_the_width_and_loses_no_word(text in "[ab名 é]{0,60}", most in 2_usize..30, hanging in 0_usize..6) {
             let line = Line::of(Look::PLAIN, &text);
             let wrapped = line.wrapped(most, hanging);
             for row in &wrapped {

@@ -1,11 +1,8 @@
-//! Markdown while it comes, as lines. Called by the transcript view for what models say; pure.
-//!
-//! ```text
-//!   pieces ─► lines ─► blocks ─ finished ─► lines with looks, for good
-//!                        └─ the last one ─► a tail, as it looks so far
-//! ```
-//! A block is finished where no later line can change it: a heading at its end, a line of code at once, an item where the
-//! next one begins, a paragraph or a table at what is not of it. Within one block the reading is pulldown-cmark's.
+//! Renders Markdown as it streams in. Called by the transcript view for the model's text; pure.¬¬```text¬  pieces ─►
+//! lines ─► blocks ─ finished ─► styled lines, final¬                       └─ the open one ─► tail, rendered as far as
+//! it is known¬```¬A block is finished when no later line can change it: a heading or a code line at its end, a list
+//! item when the next one begins, a paragraph or a table at the first line that does not belong to it. pulldown-cmark
+//! parses the content of a block.
 
 mod render;
 
@@ -14,30 +11,30 @@ use std::borrow::Cow;
 use crate::code::Code;
 use crate::line::{Line, Look};
 
-/// Columns that code stands in from.
+/// The indentation of code.
 const CODE_INDENT: &str = "  ";
 
-/// Bytes of one block; what goes on beyond is another one.
+/// The largest block in bytes; longer ones are split.
 const BLOCK_MAX: usize = 64 << 10;
 
 #[derive(Debug, Default)]
 pub(crate) struct Markdown {
-    /// The line that has no end yet.
+    /// The line that is not complete yet.
     partial: String,
     open: Open,
-    /// A line stands above, and something that comes after a blank line is set apart from it.
+    /// A block was printed before, so a blank line must separate the next one.
     above: bool,
     blank: bool,
 }
 
-/// What the next line may belong to.
+/// The open block, to which the next line may belong.
 #[derive(Debug, Default)]
 enum Open {
     #[default]
     Nothing,
     Block {
         kind: Kind,
-        /// Blanks before its first line.
+        /// Number of blanks before its first line.
         indent: usize,
         text: String,
     },
@@ -57,7 +54,7 @@ enum Kind {
 }
 
 impl Markdown {
-    /// What is finished by this piece, in at most so many columns; code is as wide as it is.
+    /// Adds a piece. Returns the lines that it finishes, in at most `columns` columns; code is not wrapped.
     pub(crate) fn push(&mut self, piece: &str, columns: usize) -> Vec<Line> {
         let mut finished = Vec::new();
         self.partial.push_str(&prose(piece));
@@ -72,7 +69,7 @@ impl Markdown {
         finished
     }
 
-    /// What is left, and then it begins anew.
+    /// Returns the rest and resets.
     pub(crate) fn end(&mut self, columns: usize) -> Vec<Line> {
         let mut finished = Vec::new();
         let rest = std::mem::take(&mut self.partial);
@@ -84,7 +81,7 @@ impl Markdown {
         finished
     }
 
-    /// What is not finished, as it looks now.
+    /// The unfinished rest as it looks so far.
     pub(crate) fn tail(&self, columns: usize) -> Vec<Line> {
         match &self.open {
             Open::Fence { .. } if self.partial.is_empty() => Vec::new(),
@@ -165,7 +162,7 @@ impl Markdown {
         self.above = true;
     }
 
-    /// Adds the line to the block that is open, if it is of it.
+    /// Adds the line to the open block if it belongs to it.
     fn takes(&mut self, start: &Start, line: &str) -> bool {
         let Open::Block { kind, indent, text } = &mut self.open else {
             return false;
@@ -175,10 +172,10 @@ impl Markdown {
         let is_of_it = text.len() < BLOCK_MAX
             && match (*kind, start) {
                 (_, Start::Blank) => false,
-                // A heading of the other sort.
+                // A setext heading.
                 (Kind::Paragraph, _) if underlines => true,
                 (Kind::Paragraph, Start::Of(Kind::Table)) if text.lines().count() == 1 => {
-                    // Its first line was the head.
+                    // The paragraph's first line was the table's head.
                     let is_table = is_delimiter(line) && text.contains('|');
                     if is_table {
                         *kind = Kind::Table;
@@ -224,7 +221,7 @@ fn code_line(indent: usize, line: &Line) -> Line {
     shown
 }
 
-/// What a line begins, by itself.
+/// The kind of block that a line starts.
 #[derive(Debug, PartialEq, Eq)]
 enum Start {
     Blank,
@@ -277,8 +274,8 @@ impl Start {
     }
 }
 
-/// A model's prose without two characters that writing systems need and a terminal does not: no-break blanks become
-/// blanks, and the selector of an emoji's coloured form is dropped. In everything else they are shown as escapes.
+/// Replaces two characters of a model's prose that would otherwise be shown as escapes: no-break spaces become spaces,
+/// and emoji variation selectors are dropped.
 fn prose(piece: &str) -> Cow<'_, str> {
     if !piece.contains(['\u{a0}', '\u{202f}', '\u{fe0f}']) {
         return Cow::Borrowed(piece);
@@ -297,7 +294,7 @@ fn is_item(text: &str) -> bool {
     mark && text[digits + 1..].starts_with([' ', '\t'])
 }
 
-/// Whether this is what stands below the head of a table.
+/// Returns whether the line is the delimiter row of a table.
 fn is_delimiter(line: &str) -> bool {
     let line = line.trim();
     line.contains('|')
@@ -315,7 +312,7 @@ mod tests {
         lines.iter().map(Line::text).collect()
     }
 
-    /// All of it at once.
+    /// Renders a whole text.
     fn shown(source: &str, columns: usize) -> String {
         let mut markdown = Markdown::default();
         let mut lines = markdown.push(source, columns);
@@ -358,17 +355,17 @@ fn main() {
 "#;
 
     #[test]
-    fn it_reads_at_80_columns() {
+    fn renders_at_80_columns() {
         insta::assert_snapshot!(shown(SAMPLE, 80));
     }
 
     #[test]
-    fn it_reads_at_40_columns() {
+    fn renders_at_40_columns() {
         insta::assert_snapshot!(shown(SAMPLE, 40));
     }
 
     #[test]
-    fn a_finished_block_is_final_and_the_rest_is_the_tail() {
+    fn finished_blocks_are_final_and_the_rest_is_the_tail() {
         let mut markdown = Markdown::default();
         assert_eq!(texts(&markdown.push("One **bo", 40)), [""; 0]);
         assert_eq!(texts(&markdown.tail(40)), ["One **bo"]);
@@ -378,7 +375,7 @@ fn main() {
     }
 
     #[test]
-    fn a_line_of_code_is_there_as_soon_as_it_ends() {
+    fn a_code_line_is_shown_as_soon_as_it_ends() {
         let mut markdown = Markdown::default();
         assert_eq!(texts(&markdown.push("```sh\nls\ncd", 40)), ["  ls"]);
         assert_eq!(texts(&markdown.tail(40)), ["  cd"]);
@@ -387,9 +384,9 @@ fn main() {
     }
 
     proptest! {
-        /// Whatever the pieces are that it comes in.
+        /// The result does not depend on how the text is split.
         #[test]
-        fn pieces_make_no_difference(cuts in proptest::collection::vec(0_usize..SAMPLE.len(), 0..12)) {
+        fn the_result_does_not_depend_on_pieces(cuts in proptest::collection::vec(0_usize..SAMPLE.len(), 0..12)) {
             let mut cuts: Vec<_> = cuts.into_iter().map(|at| SAMPLE.floor_char_boundary(at)).collect();
             cuts.extend([0, SAMPLE.len()]);
             cuts.sort_unstable();
@@ -404,7 +401,7 @@ fn main() {
         }
 
         #[test]
-        fn nothing_makes_it_panic_and_no_row_of_words_is_too_wide(source in "[-#>|`*_ \\[\\]():~0-9a\n\u{301}名!<&\\\\]{0,80}", columns in 4_usize..50) {
+        fn any_text_renders_within_the_width(source in "[-#>|`*_ \\[\\]():~0-9a\n\u{301}名!<&\\\\]{0,80}", columns in 4_usize..50) {
             let mut markdown = Markdown::default();
             let mut lines = markdown.push(&source, columns);
             markdown.tail(columns);

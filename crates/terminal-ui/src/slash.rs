@@ -1,72 +1,63 @@
-//! What is typed with a slash before it: a verb of the command line, in its words. Used by the transcript view; pure.
-//!
-//! The words go to `agent-team` itself, so that they mean here what they mean there, errors included. Only what a person
-//! would have to quote for a shell, and what is of this member, is put in here.
+//! Slash commands: verbs of the command line, typed at the prompt. Used by the transcript view; pure.¬¬The words are
+//! passed to `agent-team`, so syntax and errors are the same as there. Only quotes for free text, and this member's
+//! name as a default, are added here.
 
 use agent_team_protocol::MemberName;
 
-/// A name, what may stand behind it, and what it does.
+/// Name, arguments and description.
 const COMMANDS: &[(&str, &str, &str)] = &[
     ("help", "", "this"),
     (
         "task",
         "[add TITLE | show T-1 | …]",
-        "the board; without words, all of it",
+        "show or change the board",
     ),
     (
         "send",
         "MEMBER TEXT",
-        "a message to somebody else, or to all",
+        "send a message to another member, or to all",
     ),
     (
         "plan",
         "[P-1]",
-        "what waits for your approval; with a number, all of it",
+        "list plans that wait for approval, or show one",
     ),
     (
         "requests",
         "[allow P-1 | deny P-1 | …]",
-        "what waits for a decision",
+        "list and decide permission requests",
     ),
-    ("stop", "[MEMBER]", "asks this member, or another, to end"),
+    ("stop", "[MEMBER]", "stop this member, or another"),
     (
         "team",
         "N GOAL",
-        "a team of so many workers, and what it is to do",
+        "start another team with this many workers and this goal",
     ),
-    ("spawn", "ROLE", "one more member"),
-    (
-        "kill",
-        "[MEMBER]",
-        "ends a member's whole process tree at once",
-    ),
+    ("spawn", "ROLE", "add a member"),
+    ("kill", "[MEMBER]", "kill a member's whole process tree"),
     (
         "restart",
         "[MEMBER]",
-        "a new launch, with the same conversation",
+        "restart a member with its conversation",
     ),
-    ("ps", "", "who does what"),
-    ("why", "[MEMBER]", "why a member is in its state"),
-    ("messages", "[MEMBER]", "what was said"),
+    ("ps", "", "list members and their tasks"),
+    ("why", "[MEMBER]", "explain the state of a member"),
+    ("messages", "[MEMBER]", "show messages"),
     (
         "rules",
         "[list | check -- COMMAND]",
-        "what is allowed, asked and denied",
+        "show permission rules",
     ),
-    (
-        "role",
-        "[list | show ROLE]",
-        "the roles, and where each is from",
-    ),
+    ("role", "[list | show ROLE]", "show roles and their sources"),
     (
         "config",
         "[get | set KEY VALUE | reset KEY]",
-        "models, roles and limits, for yourself",
+        "show or change your settings",
     ),
-    ("stats", "", "what each member used"),
+    ("stats", "", "show the usage of each member"),
 ];
 
-/// Verbs that take the terminal, or go on until they are ended.
+/// Verbs that need the terminal, or run until they are interrupted.
 const ELSEWHERE: [&str; 12] = [
     "attach",
     "completions",
@@ -82,7 +73,7 @@ const ELSEWHERE: [&str; 12] = [
     "up",
 ];
 
-/// How far from a command a word may be to be taken for it.
+/// The smallest similarity at which an unknown command gets a suggestion.
 const NEAR: f64 = 0.75;
 
 #[derive(Debug, PartialEq, Eq)]
@@ -90,11 +81,11 @@ pub(crate) enum Slash {
     Help,
     /// Arguments for `agent-team`.
     Verb(Vec<String>),
-    /// Why it is nothing that can be done.
+    /// The command is invalid, with the reason.
     Wrong(String),
 }
 
-/// `None`: it is a text like others.
+/// Parses a slash command; `None` if the text is not one.
 pub(crate) fn read(text: &str, member: &MemberName) -> Option<Slash> {
     let text = text.trim();
     let (name, rest) = match text.split_once(char::is_whitespace) {
@@ -102,7 +93,7 @@ pub(crate) fn read(text: &str, member: &MemberName) -> Option<Slash> {
         None => (text, ""),
     };
     let name = name.strip_prefix('/')?;
-    // A path is none.
+    // A path is not a command.
     if name.is_empty() || !name.chars().all(|c| c.is_ascii_lowercase() || c == '-') {
         return None;
     }
@@ -111,13 +102,13 @@ pub(crate) fn read(text: &str, member: &MemberName) -> Option<Slash> {
         "" => vec![verb.to_owned(), member.to_string()],
         rest => [vec![verb.to_owned()], words(rest)].concat(),
     };
-    let or_else = |verb: &str, usual: &str| match rest {
-        "" => vec![verb.to_owned(), usual.to_owned()],
+    let or_else = |verb: &str, default: &str| match rest {
+        "" => vec![verb.to_owned(), default.to_owned()],
         rest => [vec![verb.to_owned()], words(rest)].concat(),
     };
     Some(match (name, rest.split_once(char::is_whitespace)) {
         ("help", _) => Slash::Help,
-        // A sentence needs no quotes here.
+        // Free text needs no quotes here.
         ("task", Some(("add", title)))
             if !title.starts_with(['"', '\'', '-']) && !title.contains(" --") =>
         {
@@ -135,14 +126,14 @@ pub(crate) fn read(text: &str, member: &MemberName) -> Option<Slash> {
         ("team", Some((workers, goal))) if workers.parse::<u32>().is_ok() => {
             verb(&["up", "--detach", "-n", workers, "--", goal.trim()])
         }
-        ("team", _) => {
-            Slash::Wrong("/team takes a number of workers and a goal: /team 3 Fix the build".into())
-        }
+        ("team", _) => Slash::Wrong(
+            "/team requires a number of workers and a goal: /team 3 Fix the build".into(),
+        ),
         ("send" | "spawn" | "ps" | "messages" | "stats", _) => {
             Slash::Verb([vec![name.to_owned()], words(rest)].concat())
         }
         _ if ELSEWHERE.contains(&name) => Slash::Wrong(format!(
-            "/{name} needs a terminal of its own: agent-team {name}"
+            "/{name} needs its own terminal: run agent-team {name}"
         )),
         _ => Slash::Wrong(unknown(name)),
     })
@@ -157,25 +148,25 @@ fn unknown(name: &str) -> String {
     match nearest {
         Some((_, nearest)) => {
             format!(
-                "there is no /{name}; /{nearest} there is (with a blank before it, it is sent as text)"
+                "unknown command /{name}; did you mean /{nearest}? (to send it as text, start with a space)"
             )
         }
         None => format!(
-            "there is no /{name}; /help tells what there is (with a blank before it, it is sent as text)"
+            "unknown command /{name}; /help lists the commands (to send it as text, start with a space)"
         ),
     }
 }
 
-/// What can be typed, a line each.
+/// The help text, one command per line.
 pub(crate) fn help() -> String {
     let left: Vec<_> = COMMANDS
         .iter()
         .map(|(name, takes, _)| format!("/{name} {takes}").trim_end().to_owned())
         .collect();
     let mut help = String::from(
-        "enter sends; alt-enter, or a backslash at the end, begins a new line\n\
-         up and down bring back what was typed before\n\
-         ^O shows all that the last tool said, and once more what the one before it said\n",
+        "enter sends; alt-enter, or a backslash at the end, starts a new line\n\
+         up and down browse the history\n\
+         ^O shows the complete result of the last tool, and again that of the one before\n",
     );
     for (left, (.., does)) in left.iter().zip(COMMANDS) {
         help.push_str(&format!("  {left}: {does}\n"));
@@ -183,7 +174,7 @@ pub(crate) fn help() -> String {
     help
 }
 
-/// As a shell makes words; where a quote has no other one, it is a character like others.
+/// Splits into words like a shell. A quote without a closing quote is an ordinary character.
 fn words(text: &str) -> Vec<String> {
     let mut words: Vec<String> = Vec::new();
     let (mut quote, mut within) = (None, false);
@@ -232,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn the_words_are_those_of_the_command_line() {
+    fn words_are_those_of_the_command_line() {
         assert_eq!(verb("/task"), ["task", "list"]);
         assert_eq!(
             verb("/task add Fix the parser"),
@@ -249,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_of_this_member_need_not_be_said() {
+    fn this_member_is_the_default() {
         assert_eq!(verb("/stop"), ["stop", "ada"]);
         assert_eq!(verb("/stop ben --force"), ["stop", "ben", "--force"]);
         assert_eq!(
@@ -267,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_and_a_text_are_no_commands() {
+    fn paths_and_text_are_not_commands() {
         let ada = "ada".parse().unwrap();
         for text in ["/etc/hosts is wrong", "look at /task", "/", "/T-1"] {
             assert_eq!(read(text, &ada), None, "{text}");
@@ -275,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn what_there_is_not_names_the_nearest() {
+    fn an_unknown_command_suggests_the_nearest() {
         assert!(wrong("/taks add x").contains("/task"));
         assert!(wrong("/zzz").contains("/help"));
         assert!(wrong("/top").contains("agent-team top"));

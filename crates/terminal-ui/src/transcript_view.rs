@@ -1,18 +1,12 @@
-//! What stands on a member's screen, and what keys do to it. Called by the pane, which writes what it paints; pure.
-//!
-//! ```text
-//!   finished ── what was said and done, a line at a time, for good
-//!   ─────────── live, painted over:
-//!   tail     ── what is being said
-//!   doing    ── calls under way, or that the model is asked, with what they print
-//!   request  ── the one that waits, or a page of it
-//!   prompt   ── or what the request's keys are, while nothing is typed
-//! ```
-//! A request never takes keys from a text that is being typed, and no key answers it before all of it has been on the
-//! screen. It is kept in the scrollback when it is over.
+//! The layout of an agent's screen, and its key bindings. Called by the pane, which writes the returned bytes;
+//! pure.¬¬```text¬  finished ── text and calls, final, in the scrollback¬  ─────────── live rows, repainted:¬  tail
+//! ── the text that is streaming in¬  activity ── running calls with their output, or a running request to the model¬
+//! request  ── a pending permission request, or a page of it¬  prompt   ── or the request's keys, while nothing is
+//! typed¬```¬A request never takes keystrokes from a text that is being typed, and no keystroke answers it before all
+//! of it was on the screen. After its decision it is kept in the scrollback.
 
-mod doing;
-mod folded;
+mod activity;
+mod folded_calls;
 #[cfg(test)]
 mod tests;
 
@@ -24,8 +18,8 @@ use agent_team_protocol::request::{Channel, DecideRequest, RequestView};
 use agent_team_protocol::spec::Colour;
 use agent_team_protocol::{MemberName, RequestId};
 
-use self::doing::Doing;
-use self::folded::Folded;
+use self::activity::Activity;
+use self::folded_calls::FoldedCalls;
 use crate::call;
 use crate::canvas::Canvas;
 use crate::editor::Editor;
@@ -34,72 +28,72 @@ use crate::line::{Line, Look};
 use crate::markdown::Markdown;
 use crate::slash::{self, Slash};
 
-/// Lines that may wait for a terminal that takes none, and their bytes; then the oldest are left out.
+/// The limits of lines, and of their bytes, that wait for a stalled terminal; beyond them the oldest lines are dropped.
 const WAITING_MAX: usize = 4_000;
 const WAITING_BYTES_MAX: usize = 1 << 20;
 
-/// Bytes of a line of thought; what goes on beyond is another one.
+/// The longest line of a thought in bytes; longer ones are split.
 const THOUGHT_MAX: usize = 4 << 10;
 
-/// Rows of a request that are kept in the scrollback.
+/// The number of rows of a decided request that are kept in the scrollback.
 const KEPT_MAX: usize = 200;
 
-/// Columns and rows, before a terminal has said how many it has.
+/// The terminal's size before it is known.
 const SIZE: (u16, u16) = (80, 24);
 
-/// What a piece of a model's words is of.
+/// The kind of a model's text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Words {
-    /// What it thinks before it speaks.
+    /// The model's thoughts.
     Thought,
-    /// What it says: Markdown.
+    /// The model's answer, in Markdown.
     Spoken,
 }
 
-/// What whole lines are.
+/// The style of whole lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Tone {
     Plain,
-    /// Who speaks to the member, and what begins and ends.
+    /// Messages to the member, and headers.
     Accent,
-    /// What may be passed over.
+    /// Less important text.
     Dim,
     /// A unified diff.
     Diff,
 }
 
-/// What the person wants done.
+/// An action of the user.
 #[derive(Debug)]
 pub enum Act {
     /// A message to the member.
     Typed(String),
-    /// What was typed, and the arguments for `agent-team` that it comes to.
+    /// A slash command: the typed text, and its arguments for `agent-team`.
     Run(String, Vec<String>),
     Decide(DecideRequest),
-    /// To be somewhere else: the end of the input, or ^C, where there is nothing to clear.
+    /// Leave the pane: EOF, or ^C with an empty prompt.
     Leave,
 }
 
 #[derive(Debug)]
-struct Asked {
+struct AskedRequest {
     dialog: Dialog,
     text: String,
-    /// The text in as many columns as there are.
+    /// The request's text, wrapped to the current width.
     rows: Vec<Line>,
 }
 
-impl Asked {
+impl AskedRequest {
     fn wrap(&mut self, look: Look, columns: usize) {
         let lines = Line::all(look, &self.text);
         self.rows = lines.flat_map(|line| line.wrapped(columns, 2)).collect();
     }
 }
 
-/// What is shown of a request that can be answered.
+/// The visible part of a request that can be answered.
 #[derive(Debug)]
 struct Page {
     prompt: Vec<Line>,
-    /// Rows for the request.
+    /// The number of rows for the request.
     height: usize,
 }
 
@@ -107,26 +101,26 @@ struct Page {
 pub struct TranscriptView {
     member: MemberName,
     colour: Option<Colour>,
-    /// `NO_COLOR` does not forbid them.
+    /// Colours are on, that is `NO_COLOR` is not set.
     colours: bool,
     canvas: Canvas,
     /// Columns and rows of the terminal.
     size: (u16, u16),
     finished: VecDeque<Line>,
     finished_bytes: usize,
-    /// Stands above the prompt; empty: nothing does.
+    /// The line above the prompt; nothing is shown if it is empty.
     strip: Line,
-    /// Lines were left out before the ones that wait.
-    left_out: bool,
+    /// Lines were dropped before the queued ones.
+    dropped: bool,
     spoken: Markdown,
     thought: String,
-    doing: Doing,
-    folded: Folded,
-    asked: Option<Asked>,
+    activity: Activity,
+    folded: FoldedCalls,
+    asked: Option<AskedRequest>,
     editor: Editor,
-    /// There is somebody to type to.
+    /// The prompt is shown.
     open: bool,
-    /// It is on a terminal.
+    /// The view is on a terminal.
     shown: bool,
     changed: bool,
 }
@@ -142,11 +136,11 @@ impl TranscriptView {
             finished: VecDeque::new(),
             finished_bytes: 0,
             strip: Line::default(),
-            left_out: false,
+            dropped: false,
             spoken: Markdown::default(),
             thought: String::new(),
-            doing: Doing::default(),
-            folded: Folded::default(),
+            activity: Activity::default(),
+            folded: FoldedCalls::default(),
             asked: None,
             editor: Editor::default(),
             open: false,
@@ -160,19 +154,19 @@ impl TranscriptView {
         self.wrap_request();
     }
 
-    /// What was typed to this team before, the oldest first.
+    /// Adds earlier input to the history, oldest first.
     pub fn remember(&mut self, before: impl IntoIterator<Item = String>) {
         self.editor.remember(before);
     }
 
-    /// Shows the prompt from now on. `hint`: what can be done there.
+    /// Shows the prompt from now on, with a hint about its use.
     pub fn open(&mut self, hint: &str) {
         if !std::mem::replace(&mut self.open, true) {
             self.lines(Tone::Dim, hint);
         }
     }
 
-    /// What stands above the prompt from now on.
+    /// Sets the line above the prompt.
     pub fn set_strip(&mut self, strip: Line) {
         if self.strip != strip {
             self.strip = strip;
@@ -180,12 +174,12 @@ impl TranscriptView {
         }
     }
 
-    /// Another face takes the terminal for a while: the bytes that leave it to that one.
+    /// Returns the bytes that clear the live rows, before another view uses the terminal.
     pub fn step_aside(&mut self) -> Vec<u8> {
         self.canvas.leave()
     }
 
-    /// It has the terminal again: `title` comes before all that was finished meanwhile.
+    /// Resumes using the terminal. `title` is printed before the output that finished meanwhile.
     pub fn step_in(&mut self, title: Option<&str>) {
         if let Some(title) = title {
             let title = Line::of(self.accent(), title);
@@ -198,7 +192,7 @@ impl TranscriptView {
         self.changed = true;
     }
 
-    /// It is on a terminal of this size now, which shows nothing of it yet. A request that waits is to be asked again.
+    /// The view is now on a terminal of this size that shows nothing of it. A pending request must be read again.
     pub fn moved(&mut self, size: (u16, u16)) {
         self.lost();
         self.shown = true;
@@ -206,17 +200,17 @@ impl TranscriptView {
         self.fit(size);
     }
 
-    /// It is nowhere: what is said and done passes it by.
+    /// The view is on no terminal; output is discarded.
     pub fn lost(&mut self) {
         self.canvas = Canvas::default();
         self.finished.clear();
         self.finished_bytes = 0;
-        self.left_out = false;
+        self.dropped = false;
         self.asked = None;
         self.shown = false;
     }
 
-    /// What comes from now on is for a terminal of this size.
+    /// Sets the size of the terminal for all following output.
     pub fn fit(&mut self, size: (u16, u16)) {
         if std::mem::replace(&mut self.size, size) != size {
             self.changed = true;
@@ -231,12 +225,12 @@ impl TranscriptView {
         }
     }
 
-    /// Of what is said and done: one less than the terminal has, since not all agree on what a full row is.
+    /// The width of output: one column less than the terminal, since terminals differ in how they treat a full row.
     fn columns(&self) -> usize {
         usize::from(self.size.0).saturating_sub(1).max(2)
     }
 
-    /// A piece of what is said.
+    /// Adds a piece of the model's text.
     pub fn say(&mut self, of: Words, piece: &str) {
         self.changed = true;
         match of {
@@ -258,7 +252,7 @@ impl TranscriptView {
         }
     }
 
-    /// What is being said has come to its end.
+    /// Ends the current text.
     pub fn pause(&mut self) {
         self.changed = true;
         let thought = std::mem::take(&mut self.thought);
@@ -270,7 +264,7 @@ impl TranscriptView {
         self.finish(lines);
     }
 
-    /// Whole lines.
+    /// Adds whole lines.
     pub fn lines(&mut self, tone: Tone, text: &str) {
         let columns = self.columns();
         let lines: Vec<Line> = match tone {
@@ -286,36 +280,36 @@ impl TranscriptView {
         self.finish(lines);
     }
 
-    /// What it is at while no call is under way, and since when.
+    /// Sets the activity while no call is running, with its start time.
     pub fn works(&mut self, at: Option<(String, Instant)>) {
-        self.changed |= self.doing.works(at);
+        self.changed |= self.activity.works(at);
     }
 
-    /// Nothing moves until something has come from elsewhere.
+    /// Sets whether the member is waiting; nothing is animated meanwhile.
     pub fn waits(&mut self, waits: bool, now: Instant) {
-        self.changed |= self.doing.waits(waits, now);
+        self.changed |= self.activity.waits(waits, now);
     }
 
-    /// Nothing is under way any more, whatever was not told to end.
+    /// Ends all running calls, including those that never reported an end.
     pub fn rests(&mut self) {
-        self.changed |= self.doing.rests();
+        self.changed |= self.activity.rests();
     }
 
-    /// A call begins; `header` names it.
+    /// Begins a call; `header` is its line.
     pub fn begin_call(&mut self, call: &str, header: &str, now: Instant) {
         self.pause();
-        self.doing.begin(call, header, now);
+        self.activity.begin(call, header, now);
     }
 
-    /// What a call prints while it runs.
+    /// Adds output of a running call.
     pub fn printed(&mut self, call: &str, text: &str) {
-        self.doing.printed(call, text);
+        self.activity.printed(call, text);
         self.changed = true;
     }
 
-    /// A call is over: it folds to a line, and [`TranscriptView::press`] can open it. `all`: what it said.
+    /// Ends a call and folds it to a line that [`TranscriptView::press`] can unfold. `all`: the complete result.
     pub fn end_call(&mut self, call: &str, first_line: &str, diff: Option<&str>, all: &str) {
-        let header = self.doing.end(call);
+        let header = self.activity.end(call);
         if let Some(header) = &header {
             self.lines(Tone::Accent, header);
         }
@@ -323,19 +317,19 @@ impl TranscriptView {
             self.lines(Tone::Diff, diff);
         }
         self.lines(Tone::Dim, first_line);
-        if call::says_more(all) {
-            let header = header.unwrap_or_else(|| "● a call that began before".into());
+        if call::has_more(all) {
+            let header = header.unwrap_or_else(|| "● a call that started earlier".into());
             self.folded.add(header, all);
         }
     }
 
-    /// Asks about this request, as soon as nothing is being typed. `via`: where the person is asked.
+    /// Asks the user about this request once nothing is being typed. `via`: where the user is asked.
     pub fn ask(&mut self, view: RequestView, via: Channel) {
         if !self.shown {
             return;
         }
         self.changed = true;
-        self.asked = Some(Asked {
+        self.asked = Some(AskedRequest {
             text: dialog::text(&view),
             dialog: Dialog::of(view, via),
             rows: Vec::new(),
@@ -343,7 +337,7 @@ impl TranscriptView {
         self.wrap_request();
     }
 
-    /// The request is over here: it goes into the scrollback.
+    /// Moves the request to the scrollback.
     fn keep_request(&mut self) {
         let Some(asked) = self.asked.take() else {
             return;
@@ -358,15 +352,15 @@ impl TranscriptView {
         }
     }
 
-    /// Nobody needs to answer it any more.
+    /// The request no longer needs a decision.
     pub fn end_request(&mut self, request: RequestId) {
-        let ended = |asked: &Asked| asked.dialog.request() == request;
+        let ended = |asked: &AskedRequest| asked.dialog.request() == request;
         if self.asked.as_ref().is_some_and(ended) {
             self.keep_request();
         }
     }
 
-    /// `keys`: what was typed at once.
+    /// Handles keystrokes. `keys`: those of one read.
     pub fn press(&mut self, keys: &[Key], now: Instant) -> Vec<Act> {
         self.changed = true;
         let alone = keys.len() == 1;
@@ -415,7 +409,7 @@ impl TranscriptView {
             }
             Pressed::Later => {
                 self.keep_request();
-                let later = format!("{request} goes on waiting: agent-team requests");
+                let later = format!("{request} is still waiting: agent-team requests");
                 self.lines(Tone::Accent, &later);
                 None
             }
@@ -452,9 +446,9 @@ impl TranscriptView {
 
     fn open_folded(&mut self) {
         let none = if self.folded.is_empty() {
-            "no tool has said more than is shown"
+            "no tool result is longer than shown"
         } else {
-            "no older call is kept"
+            "no older call is stored"
         };
         let (header, all) = match self.folded.open() {
             None => return self.lines(Tone::Dim, none),
@@ -465,21 +459,21 @@ impl TranscriptView {
         self.lines(Tone::Dim, &all);
     }
 
-    /// When there is something to paint; `None`: not before something happens.
+    /// The time of the next paint; `None` until something changes.
     pub fn next_paint(&self, now: Instant) -> Option<Instant> {
         if self.changed {
             return Some(now);
         }
-        self.doing.next_step(now)
+        self.activity.next_step(now)
     }
 
-    /// The bytes that bring the terminal to what is to be seen; none where it is.
+    /// The bytes that update the terminal; empty if it is up to date.
     pub fn paint(&mut self, now: Instant) -> Vec<u8> {
         self.changed = false;
         self.finished_bytes = 0;
         let mut finished = std::mem::take(&mut self.finished);
-        if std::mem::take(&mut self.left_out) {
-            finished.push_front(Line::of(Look::DIM, "… output left out above …"));
+        if std::mem::take(&mut self.dropped) {
+            finished.push_front(Line::of(Look::DIM, "… output omitted above …"));
         }
         let (live, cursor) = if self.open {
             self.live(now)
@@ -490,7 +484,7 @@ impl TranscriptView {
             .paint(self.size, &finished, live, cursor, self.colours)
     }
 
-    /// What was painted last is on the screen.
+    /// Call when the last painted bytes are on the screen.
     pub fn was_painted(&mut self, now: Instant) {
         if !self.editor.is_empty() || self.changed || !self.open {
             return;
@@ -501,12 +495,12 @@ impl TranscriptView {
             let was_read = asked.dialog.is_read();
             let total = asked.rows.len();
             asked.dialog.was_shown(columns, page.height, total, now);
-            // The prompt says what the keys are now.
+            // The prompt now shows the request's keys.
             self.changed = asked.dialog.is_read() != was_read;
         }
     }
 
-    /// The request as it is asked about now: while nothing is being typed.
+    /// The visible part of the request; `None` while text is being typed.
     fn page(&self) -> Option<Page> {
         let asked = self.asked.as_ref().filter(|_| self.editor.is_empty())?;
         let columns = self.columns();
@@ -523,7 +517,7 @@ impl TranscriptView {
             let prompt = answer;
             return Some(Page { prompt, height });
         }
-        // What follows the last page may be taller than what follows the others.
+        // The prompt below the last page may be taller than the prompt below the others.
         let pager = prompt(&asked.dialog.pager(total));
         let height = rows.saturating_sub(pager.len().max(answer.len()));
         let below = total - asked.dialog.visible(columns, height, total).end;
@@ -535,7 +529,7 @@ impl TranscriptView {
         Some(Page { prompt, height })
     }
 
-    /// The bytes that leave the terminal to somebody else, with all that is finished.
+    /// The bytes that print all finished lines and release the terminal.
     pub fn leave(&mut self, now: Instant) -> Vec<u8> {
         self.pause();
         self.open = false;
@@ -544,7 +538,7 @@ impl TranscriptView {
         bytes
     }
 
-    /// The live rows, and where the cursor is in them.
+    /// The live rows, and the cursor position within them.
     fn live(&self, now: Instant) -> (Vec<Line>, (usize, usize)) {
         let columns = self.columns();
         let rows = usize::from(self.size.1).max(1);
@@ -572,19 +566,19 @@ impl TranscriptView {
         let room = rows.saturating_sub(prompt.len() + 1);
         if let Some(asked) = self.asked.as_ref().filter(|_| !asks) {
             let request = asked.dialog.request();
-            let waits = format!("{request} waits until what you type is sent, or cleared (^C)");
+            let waits = format!("{request} waits until you send or clear (^C) your text");
             below.push(Line::of(self.accent(), &waits).clipped(columns));
         }
         if !self.strip.is_empty() {
             below.push(self.strip.clipped(columns));
         }
-        // The request comes before everything but the prompt.
+        // The request has priority over everything except the prompt.
         below.truncate(room.max(request));
         let mut live = Vec::new();
         let room = room.saturating_sub(below.len());
         if room > 0 {
             live.extend(self.tail((room / 2).max(1)));
-            live.extend(self.doing.rows(columns, now, self.accent()));
+            live.extend(self.activity.rows(columns, now, self.accent()));
             live.drain(..live.len().saturating_sub(room));
         }
         live.extend(below);
@@ -593,7 +587,7 @@ impl TranscriptView {
         (live, (above + row, column))
     }
 
-    /// The last rows of what is being said.
+    /// The last rows of the streaming text.
     fn tail(&self, most: usize) -> Vec<Line> {
         let columns = self.columns();
         let mut tail = if self.thought.is_empty() {
@@ -617,7 +611,7 @@ impl TranscriptView {
         while self.finished.len() > WAITING_MAX || self.finished_bytes > WAITING_BYTES_MAX {
             let oldest = self.finished.pop_front();
             self.finished_bytes -= oldest.map_or(0, |line| line.len());
-            self.left_out = true;
+            self.dropped = true;
         }
     }
 
@@ -629,5 +623,5 @@ impl TranscriptView {
     }
 }
 
-/// Between two steps of what moves.
+/// The interval of animation steps.
 const STEP: Duration = Duration::from_millis(200);

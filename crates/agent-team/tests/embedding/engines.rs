@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use agent_team::protocol::view::{MemberState, TaskState, TaskView};
 use agent_team::protocol::{MemberName, Recipient, TaskId};
-use agent_team::{Assignment, Engine, Member, Mode, Seat, TaskSpec, Team, Worked, Working};
+use agent_team::{Assignment, Engine, Member, Mode, TaskSpec, Team, TeamHandle, Worked, Working};
 use tokio::sync::Notify;
 
 use crate::scripted::{ScriptedEngine, within};
@@ -135,12 +135,12 @@ impl Drop for Tells {
 }
 
 impl Engine for Endless {
-    fn work<'a>(&'a mut self, _: &'a Assignment, seat: &'a Seat) -> Working<'a, Worked> {
+    fn work<'a>(&'a mut self, _: &'a Assignment, team: &'a TeamHandle) -> Working<'a, Worked> {
         Box::pin(async move {
             let _tells = Tells(Arc::clone(&self.dropped));
             self.begun.notify_one();
             loop {
-                for message in seat.messages().await {
+                for message in team.messages().await {
                     if message.text == "enough" {
                         return Ok("as you wish".to_owned());
                     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use agent_team::model::{Answer, Answering, Delta, Item, Model, Prompt, Stop, ToolCall, Usage};
 use agent_team::protocol::Party;
-use agent_team::{Assignment, DeliveredMessage, Engine, Seat, Worked, Working};
+use agent_team::{Assignment, DeliveredMessage, Engine, TeamHandle, Worked, Working};
 use serde_json::{Value, json};
 
 /// What decides each answer.
@@ -121,19 +121,23 @@ type Work = dyn Fn(&Assignment) -> Worked + Send + Sync;
 pub(crate) struct ScriptedEngine(pub(crate) Arc<Work>);
 
 impl Engine for ScriptedEngine {
-    fn work<'a>(&'a mut self, task: &'a Assignment, _: &'a Seat) -> Working<'a, Worked> {
+    fn work<'a>(&'a mut self, task: &'a Assignment, _: &'a TeamHandle) -> Working<'a, Worked> {
         Box::pin(async move { (self.0)(task) })
     }
 
-    fn hear<'a>(&'a mut self, messages: &'a [DeliveredMessage], seat: &'a Seat) -> Working<'a, ()> {
+    fn hear<'a>(
+        &'a mut self,
+        messages: &'a [DeliveredMessage],
+        team: &'a TeamHandle,
+    ) -> Working<'a, ()> {
         Box::pin(async move {
             // What the system tells her is no goal, and may come when no run is under way.
             let goals = messages
                 .iter()
                 .filter(|message| message.from == Party::User);
-            for message in goals.filter(|_| seat.is_lead()) {
+            for message in goals.filter(|_| team.is_lead()) {
                 let answer = format!("heard: {}", message.text);
-                seat.finish(&answer, true)
+                team.finish(&answer, true)
                     .await
                     .expect("a run is under way");
             }

@@ -1,7 +1,5 @@
-//! Carries out the calls of one answer: those that only read side by side, the others one by one, in order. Called by
-//! the mind.
-//!
-//! Whatever happens to a call, a panic too, becomes text for the model. Every call gets a result.
+//! Executes the tool calls of one answer: read-only calls concurrently, the others one by one, in order. Called by the
+//! agent loop.¬¬Every call gets a result. A failure or a panic becomes text for the model.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
@@ -15,57 +13,57 @@ use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::Instant;
 
 use super::inbox::{Inbox, Interruption};
-use super::screen::{Ended, Ends, Screen};
+use super::output_sink::{EndedCall, Ends, OutputSink};
 use super::transcript::without_middle;
 use crate::model::{ToolCall, ToolResult, ToolSpec};
 use crate::sleep_until;
 use crate::team_tool;
-use crate::tool::{Bench, Output, Tool, ToolError};
+use crate::tool::{Output, Tool, ToolContext, ToolError};
 
-/// Characters of what a call waits for.
+/// The number of characters of a wait's description.
 const SHOWN: usize = 120;
 
-/// Of what a call waits for, so many are named.
+/// The number of items that a wait's description names.
 const WAITS_SHOWN: usize = 8;
 
-/// What this member can call.
+/// The tools of this member.
 #[derive(Debug)]
 pub(super) struct Toolbox {
     tools: BTreeMap<String, Arc<dyn Tool>>,
-    bench: Arc<Bench>,
+    context: Arc<ToolContext>,
 }
 
-/// What became of an answer's calls.
+/// The results of an answer's calls.
 #[derive(Debug)]
-pub(super) struct CarriedOut {
-    /// One for each call, in their order.
+pub(super) struct CallResults {
+    /// One result for each call, in the same order.
     pub(super) results: Vec<ToolResult>,
-    /// This member is to stop now.
+    /// The member must stop now.
     pub(super) stopped: bool,
 }
 
 impl Toolbox {
-    pub(super) fn new(tools: Vec<Box<dyn Tool>>, bench: Bench) -> Self {
+    pub(super) fn new(tools: Vec<Box<dyn Tool>>, context: ToolContext) -> Self {
         let named = |tool: Box<dyn Tool>| (tool.spec().name.clone(), Arc::from(tool));
         Self {
             tools: tools.into_iter().map(named).collect(),
-            bench: Arc::new(bench),
+            context: Arc::new(context),
         }
     }
 
-    /// Offers these too.
+    /// Adds tools.
     pub(super) fn add(&mut self, tools: Vec<Box<dyn Tool>>) {
         let named = |tool: Box<dyn Tool>| (tool.spec().name.clone(), Arc::from(tool));
         self.tools.extend(tools.into_iter().map(named));
     }
 
-    pub(super) fn bench(&self) -> &Bench {
-        &self.bench
+    pub(super) fn context(&self) -> &ToolContext {
+        &self.context
     }
 
-    /// Where relative paths start.
+    /// The directory against which relative paths are resolved.
     pub(super) fn cwd(&self) -> &Path {
-        &self.bench.cwd
+        &self.context.cwd
     }
 
     pub(super) fn specs(&self) -> Vec<ToolSpec> {
@@ -75,15 +73,15 @@ impl Toolbox {
             .collect()
     }
 
-    pub(super) async fn carry_out(
+    pub(super) async fn execute(
         &self,
         calls: &[ToolCall],
         inbox: &mut Inbox,
-        screen: &Screen,
-    ) -> CarriedOut {
-        let mut round = Round {
+        sink: &OutputSink,
+    ) -> CallResults {
+        let mut round = CallBatch {
             calls,
-            screen,
+            sink,
             results: vec![None; calls.len()],
             interrupted: None,
             finish_at: None,
@@ -93,28 +91,28 @@ impl Toolbox {
             if let Some(interruption) = inbox.interrupted() {
                 round.interrupt(interruption);
             }
-            if !round.goes_on() {
+            if !round.may_continue() {
                 break;
             }
             let end = next + self.batch(&calls[next..]);
-            let running = self.start(calls, next..end, screen);
+            let running = self.start(calls, next..end, sink);
             let waits = calls[next..end].iter().find_map(waits_for);
             if waits.is_some() {
-                screen.waits(waits.clone());
+                sink.waits(waits.clone());
             }
             round.finish(running, inbox, waits.is_some()).await;
             if waits.is_some() {
-                screen.waits(None);
+                sink.waits(None);
             }
             next = end;
         }
-        CarriedOut {
+        CallResults {
             stopped: round.finish_at.is_some(),
             results: round.results(next),
         }
     }
 
-    /// How many of these calls may run side by side, from the first on.
+    /// The number of calls, from the first, that may run concurrently.
     fn batch(&self, calls: &[ToolCall]) -> usize {
         let reads = |call: &&ToolCall| match self.tools.get(&call.name) {
             Some(tool) => tool.reads_only(),
@@ -123,24 +121,29 @@ impl Toolbox {
         calls.iter().take_while(reads).count().max(1)
     }
 
-    fn start(&self, calls: &[ToolCall], which: std::ops::Range<usize>, screen: &Screen) -> Running {
-        let mut running = Running::default();
+    fn start(
+        &self,
+        calls: &[ToolCall],
+        which: std::ops::Range<usize>,
+        sink: &OutputSink,
+    ) -> RunningCalls {
+        let mut running = RunningCalls::default();
         for index in which {
             let call = &calls[index];
-            screen.begun(&call.id, &header(&call.name, &call.input));
+            sink.begun(&call.id, &header(&call.name, &call.input));
             let handle = match (self.tools.get(&call.name), arguments(call)) {
                 (Some(tool), Ok(input)) => {
-                    let (tool, bench) = (Arc::clone(tool), Arc::clone(&self.bench));
-                    let (screen, id) = (screen.clone(), call.id.clone());
+                    let (tool, context) = (Arc::clone(tool), Arc::clone(&self.context));
+                    let (sink, id) = (sink.clone(), call.id.clone());
                     running.tasks.spawn(async move {
-                        let watch = screen.watch(Some(&id));
-                        let hiding = Mutex::new(bench.secrets.hiding());
+                        let watch = sink.watch(Some(&id));
+                        let hiding = Mutex::new(context.secrets.stream());
                         let hiding = || hiding.lock().unwrap_or_else(PoisonError::into_inner);
                         let shown = |text: &str| watch.push(&hiding().text(text));
-                        let outcome = tool.run(input, &bench, &shown).await;
+                        let outcome = tool.run(input, &context, &shown).await;
                         watch.push(&hiding().rest_of_text());
                         Done {
-                            outcome: without_secrets(outcome, &bench),
+                            outcome: without_secrets(outcome, &context),
                             seen: watch.seen(),
                         }
                     })
@@ -159,7 +162,7 @@ impl Toolbox {
     fn unknown(&self, name: &str) -> ToolError {
         let names: Vec<&str> = self.tools.keys().map(String::as_str).collect();
         ToolError::Input(format!(
-            "there is no tool {name}; there are: {}",
+            "there is no tool {name}. Tools: {}",
             names.join(", ")
         ))
     }
@@ -167,14 +170,14 @@ impl Toolbox {
 
 type Outcome = Result<Output, ToolError>;
 
-/// What a call came to, and what the person has seen of that already, while it ran.
+/// The result of a call, and the part of its output that was already shown while it ran.
 struct Done {
     outcome: Outcome,
     seen: Option<Ends>,
 }
 
 impl Done {
-    /// Nothing was begun.
+    /// The result of a call that was not started.
     fn without(error: ToolError) -> Self {
         Self {
             outcome: Err(error),
@@ -183,12 +186,12 @@ impl Done {
     }
 }
 
-/// What the model is told of it, and the person is shown.
-fn without_secrets(outcome: Outcome, bench: &Bench) -> Outcome {
-    let hide = |text: String| bench.secrets.hide(&text).into_owned();
+/// Redacts secrets in the result, for the model and the user alike.
+fn without_secrets(outcome: Outcome, context: &ToolContext) -> Outcome {
+    let hide = |text: String| context.secrets.redact(&text).into_owned();
     match outcome {
         Ok(Output { text, diff }) => Ok(Output {
-            text: without_middle(hide(text), bench.output_max),
+            text: without_middle(hide(text), context.output_max),
             diff: diff.map(hide),
         }),
         Err(ToolError::Input(text)) => Err(ToolError::Input(hide(text))),
@@ -196,38 +199,39 @@ fn without_secrets(outcome: Outcome, bench: &Bench) -> Outcome {
     }
 }
 
-/// Calls that run side by side. Dropping it ends them.
+/// Calls that run concurrently. Dropping it terminates them.
 #[derive(Default)]
-struct Running {
+struct RunningCalls {
     tasks: JoinSet<Done>,
     indices: HashMap<Id, usize>,
 }
 
-/// The calls of one answer, and what they came to so far.
-struct Round<'a> {
+/// The calls of one answer, with their results so far.
+struct CallBatch<'a> {
     calls: &'a [ToolCall],
-    screen: &'a Screen,
+    sink: &'a OutputSink,
     results: Vec<Option<ToolResult>>,
-    /// They were ended for this.
+    /// The reason why they were interrupted.
     interrupted: Option<&'static str>,
-    /// This member is to stop: what runs may take until then.
+    /// The member must stop: running calls may continue until this time.
     finish_at: Option<Instant>,
 }
 
-impl Round<'_> {
-    fn goes_on(&self) -> bool {
+impl CallBatch<'_> {
+    fn may_continue(&self) -> bool {
         self.interrupted.is_none() && self.finish_at.is_none()
     }
 
     fn interrupt(&mut self, interruption: Interruption) {
         match interruption {
-            Interruption::Hear(why) => self.interrupted = Some(why),
+            Interruption::Read(why) => self.interrupted = Some(why),
             Interruption::Stop { finish_at } => self.finish_at = Some(finish_at),
         }
     }
 
-    /// Waits for all of them, or ends them when something cannot wait. `idle`: they do nothing but wait themselves.
-    async fn finish(&mut self, mut running: Running, inbox: &mut Inbox, idle: bool) {
+    /// Waits for all calls, or terminates them on an interruption. `idle`: the calls only wait, so any new input ends
+    /// them.
+    async fn finish(&mut self, mut running: RunningCalls, inbox: &mut Inbox, idle: bool) {
         loop {
             tokio::select! {
                 biased;
@@ -235,7 +239,7 @@ impl Round<'_> {
                     Some(joined) => self.settle(&running.indices, joined),
                     None => return,
                 },
-                interruption = inbox.interruption(), if self.goes_on() => {
+                interruption = inbox.interruption(), if self.may_continue() => {
                     self.interrupt(interruption);
                     if self.interrupted.is_some() || idle {
                         return self.end(running).await;
@@ -246,8 +250,8 @@ impl Round<'_> {
         }
     }
 
-    /// Returns when nothing of them is left.
-    async fn end(&mut self, mut running: Running) {
+    /// Returns when no call is left running.
+    async fn end(&mut self, mut running: RunningCalls) {
         running.tasks.abort_all();
         while let Some(joined) = running.tasks.join_next_with_id().await {
             self.settle(&running.indices, joined);
@@ -259,38 +263,41 @@ impl Round<'_> {
             Ok(done) => done,
             Err(error) if error.is_cancelled() => return,
             Err(error) => {
-                let text = "the tool has a bug: it panicked. Go another way.".to_owned();
+                let text =
+                    "the tool panicked, which is a bug in it. Use another approach.".to_owned();
                 (error.id(), Done::without(ToolError::Failed(text)))
             }
         };
         if let Some(&index) = indices.get(&id) {
-            self.results[index] = Some(shown(&self.calls[index], &done, self.screen));
+            self.results[index] = Some(shown(&self.calls[index], &done, self.sink));
         }
     }
 
-    /// Everything from call `begun` on was not begun.
+    /// Creates the results; calls from index `begun` on were not started.
     fn results(self, begun: usize) -> Vec<ToolResult> {
         let why = self.interrupted.unwrap_or("this member is stopping");
         let results = self.results.into_iter().enumerate();
         let results = results.map(|(index, result)| {
             result.unwrap_or_else(|| {
                 let text = if index < begun {
-                    format!("interrupted, because {why}; unknown whether it was done")
+                    format!(
+                        "interrupted, because {why}; it is unknown whether the call took effect"
+                    )
                 } else {
-                    format!("not carried out, because {why}")
+                    format!("not executed, because {why}")
                 };
                 let done = Done::without(ToolError::Failed(text));
-                shown(&self.calls[index], &done, self.screen)
+                shown(&self.calls[index], &done, self.sink)
             })
         });
         results.collect()
     }
 }
 
-/// The arguments as JSON.
+/// Parses the arguments of a call.
 fn arguments(call: &ToolCall) -> Result<Value, ToolError> {
     let text = match call.input.trim() {
-        // What some models write for no arguments.
+        // Some models send an empty string for no arguments.
         "" => "{}",
         text => text,
     };
@@ -300,12 +307,12 @@ fn arguments(call: &ToolCall) -> Result<Value, ToolError> {
             "the arguments are not a JSON object".into(),
         )),
         Err(error) => Err(ToolError::Input(format!(
-            "the arguments are not JSON ({error}): make the call again with all of them"
+            "the arguments are not JSON ({error}): repeat the call with all arguments"
         ))),
     }
 }
 
-/// What a call of `wait` waits for.
+/// The description of a `wait` call for the supervisor.
 fn waits_for(call: &ToolCall) -> Option<Waiting> {
     let wait = (call.name == team_tool::WAIT).then(|| arguments(call).ok())?;
     let wait = wait.unwrap_or_default();
@@ -318,8 +325,8 @@ fn waits_for(call: &ToolCall) -> Option<Waiting> {
     })
 }
 
-/// What is left to be shown of a text whose output was seen while it came: how it ended, as some tools add.
-fn unseen<'a>(text: &'a str, seen: Option<&Ends>) -> Option<&'a str> {
+/// The part of the result that was not shown while the call ran, such as the exit status that a tool appends.
+fn unshown_part<'a>(text: &'a str, seen: Option<&Ends>) -> Option<&'a str> {
     let (Some(seen), Some(all)) = (seen, Ends::of(text)) else {
         return Some(text);
     };
@@ -330,14 +337,14 @@ fn unseen<'a>(text: &'a str, seen: Option<&Ends>) -> Option<&'a str> {
     last.filter(|last| *last != seen.last)
 }
 
-/// Shows what a call came to, and makes it what the model is told.
-fn shown(call: &ToolCall, done: &Done, screen: &Screen) -> ToolResult {
+/// Shows the result of a call, and converts it for the model.
+fn shown(call: &ToolCall, done: &Done, sink: &OutputSink) -> ToolResult {
     let (text, diff, failed) = match &done.outcome {
         Ok(output) => (output.text.clone(), output.diff.clone(), false),
         Err(error) => (error.to_string(), None, true),
     };
-    let unseen = unseen(&text, done.seen.as_ref());
-    screen.ended(Ended {
+    let unseen = unshown_part(&text, done.seen.as_ref());
+    sink.ended(EndedCall {
         call: call.id.clone(),
         diff,
         first_line: first_line(&text, failed),
@@ -349,7 +356,7 @@ fn shown(call: &ToolCall, done: &Done, screen: &Screen) -> ToolResult {
         text,
         failed,
     };
-    screen.live.returned(&result);
+    sink.live.returned(&result);
     result
 }
 
@@ -366,27 +373,31 @@ mod tests {
     }
 
     #[test]
-    fn of_what_was_seen_while_it_came_only_the_end_is_shown_again() {
+    fn output_that_was_shown_live_is_not_repeated() {
         let seen = Ends::of("\nrunning 2 tests\n..\nok\n");
-        let unseen = |text| unseen(text, seen.as_ref());
+        let unshown_part = |text| unshown_part(text, seen.as_ref());
         assert_eq!(
-            unseen("\nrunning 2 tests\n..\nok\n(exit 0)"),
+            unshown_part("\nrunning 2 tests\n..\nok\n(exit 0)"),
             Some("(exit 0)")
         );
-        assert_eq!(unseen("\nrunning 2 tests\n..\nok\n"), None);
-        assert_eq!(unseen("it hangs"), Some("it hangs"), "it is something else");
-        assert_eq!(super::unseen("all of it", None), Some("all of it"));
-        assert_eq!(unseen(""), Some(""));
+        assert_eq!(unshown_part("\nrunning 2 tests\n..\nok\n"), None);
+        assert_eq!(
+            unshown_part("it hangs"),
+            Some("it hangs"),
+            "it is something else"
+        );
+        assert_eq!(super::unshown_part("all of it", None), Some("all of it"));
+        assert_eq!(unshown_part(""), Some(""));
     }
 
     #[test]
-    fn arguments_that_are_none_are_an_error_that_the_model_can_act_on() {
+    fn invalid_arguments_are_reported_to_the_model() {
         assert_eq!(
             arguments(&call("")),
             Ok(Value::Object(serde_json::Map::new()))
         );
         let error = arguments(&call("{\"path\": ")).unwrap_err().to_string();
-        assert!(error.contains("make the call again"), "{error}");
+        assert!(error.contains("repeat the call"), "{error}");
         assert!(arguments(&call("[1]")).is_err());
     }
 }

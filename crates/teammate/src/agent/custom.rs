@@ -1,12 +1,8 @@
-//! The mind of a member whose work the embedding program does itself: hands its engine one thing at a time, and reports
-//! what came of it. In the place of `mind`, started by the worker's loop.
-//!
-//! ```text
-//! resting ──messages──► hear ──► acknowledged ─┐
-//!    ▲ └────task──────► work ──► verified ──► reported
-//!    └──────────────────────────────────────────┘
-//! ```
-//! A task that is taken away and the end of a grace cut the engine off where it stands.
+//! The loop of a member whose engine is code of the embedding program: passes it one task or one batch of messages at a
+//! time, and reports the result. Replaces `agent_loop`; started by the worker's loop.¬¬```text¬idle ──messages──► hear
+//! ──► acknowledged ──┐¬   ▲ └────task──────► work ──► verified ──► reported¬
+//! └─────────────────────────────────────────┘¬```¬A call of the engine is dropped when its task is taken away or the
+//! grace period is over.
 
 use std::pin::pin;
 
@@ -17,37 +13,37 @@ use agent_team_terminal_ui::Tone;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 
+use super::agent_loop::End;
 use super::inbox::Input;
-use super::mind::End;
 use crate::engine::Claim;
-use crate::hosted::{Engine, Seat, Worked};
+use crate::hosted::{Engine, TeamHandle, Worked};
 use crate::pane::paint;
 
 pub(super) struct Custom {
     pub(super) engine: Box<dyn Engine>,
-    pub(super) seat: Seat,
-    pub(super) comes: Comes,
+    pub(super) team: TeamHandle,
+    pub(super) comes: Inputs,
 }
 
-/// What the worker's loop has said and is not taken up yet.
-pub(super) struct Comes {
+/// Inputs from the worker's loop that are not handled yet.
+pub(super) struct Inputs {
     inputs: mpsc::UnboundedReceiver<Input>,
     task: Option<Assignment>,
     finish_at: Option<Instant>,
 }
 
-/// How one call of the engine ended.
+/// The outcome of one call of the engine.
 enum Called<T> {
     Returned(T),
-    /// Its task was taken away.
+    /// The call's task was taken away.
     Abandoned,
 }
 
 impl Custom {
-    /// Lives until it is told to stop.
+    /// Runs until the member is told to stop.
     pub(super) async fn run(mut self) -> End {
         while !self.comes.is_to_stop() {
-            let messages = self.seat.shared.arrivals.take();
+            let messages = self.team.shared.arrivals.take();
             let done = if !messages.is_empty() {
                 self.hear(messages).await
             } else if let Some(task) = self.comes.task.take() {
@@ -65,34 +61,32 @@ impl Custom {
 
     async fn hear(&mut self, messages: Vec<DeliveredMessage>) -> Result<(), End> {
         for message in &messages {
-            self.seat
-                .screen
-                .lines(Tone::Accent, &paint::message(message));
+            self.team.sink.lines(Tone::Accent, &paint::message(message));
         }
-        let heard = self.engine.hear(&messages, &self.seat);
-        self.comes.meanwhile(None, heard).await?;
+        let heard = self.engine.hear(&messages, &self.team);
+        self.comes.while_held(None, heard).await?;
         let mut read: Vec<MessageId> = messages.iter().map(|message| message.id).collect();
-        // And those that the engine has taken by itself.
-        read.extend(self.seat.shared.arrivals.shown());
-        acknowledge(&self.seat, read).await;
+        // Include the messages that the engine has read itself.
+        read.extend(self.team.shared.arrivals.taken_by_tool());
+        acknowledge(&self.team, read).await;
         Ok(())
     }
 
     async fn work(&mut self, task: Assignment) -> Result<(), End> {
-        self.seat.screen.lines(Tone::Accent, &paint::header(&task));
+        self.team.sink.lines(Tone::Accent, &paint::header(&task));
         let Self {
             engine,
-            seat,
+            team,
             comes,
         } = self;
         let work = async {
-            let worked = engine.work(&task, seat).await;
-            let worked = verified(seat, &task, worked).await;
-            report(seat, &task, worked).await;
+            let worked = engine.work(&task, team).await;
+            let worked = verified(team, &task, worked).await;
+            report(team, &task, worked).await;
         };
-        match comes.meanwhile(Some(Claim::from(&task)), work).await? {
+        match comes.while_held(Some(Claim::from(&task)), work).await? {
             Called::Returned(()) => {}
-            Called::Abandoned => self.seat.screen.lines(
+            Called::Abandoned => self.team.sink.lines(
                 Tone::Accent,
                 &paint::abandoned(task.task, "it was taken away"),
             ),
@@ -101,7 +95,7 @@ impl Custom {
     }
 }
 
-impl Comes {
+impl Inputs {
     pub(super) fn new(inputs: mpsc::UnboundedReceiver<Input>) -> Self {
         Self {
             inputs,
@@ -117,11 +111,11 @@ impl Comes {
         self.finish_at.is_some()
     }
 
-    /// Waits for something to come. Gives the claim that was taken away with it. Safe to cancel.
+    /// Waits for an input. Returns the claim that it took away, if any. Cancel-safe.
     async fn receive(&mut self) -> Option<Claim> {
         match self.inputs.recv().await {
             Some(input) => self.accept(input),
-            // The worker has gone.
+            // The worker has exited.
             None => {
                 self.finish_at = Some(Instant::now());
                 None
@@ -131,7 +125,7 @@ impl Comes {
 
     fn accept(&mut self, input: Input) -> Option<Claim> {
         match input {
-            // It is among the arrivals; and what the engine spends is the embedding program's to count.
+            // Messages are in the arrivals; the embedding program counts what its engine spends.
             Input::Arrived { .. }
             | Input::RequestOver(_)
             | Input::Informed(_)
@@ -157,8 +151,8 @@ impl Comes {
         }
     }
 
-    /// Waits for a call of the engine, for this claim if it is for one, as long as it may go on.
-    async fn meanwhile<T>(
+    /// Waits for a call of the engine, until its claim is taken away or the grace period is over.
+    async fn while_held<T>(
         &mut self,
         claim: Option<Claim>,
         call: impl Future<Output = T>,
@@ -181,59 +175,59 @@ impl Comes {
     }
 }
 
-async fn acknowledge(seat: &Seat, messages: Vec<MessageId>) {
+async fn acknowledge(team: &TeamHandle, messages: Vec<MessageId>) {
     if messages.is_empty() {
         return;
     }
     let read = ReadMessages { messages };
-    match seat.call::<MessageRead>(&read).await {
-        Ok(_) => seat.shared.arrivals.acknowledged(&read.messages),
-        // They are delivered again.
-        Err(refusal) => note(seat, "the messages are not read", &refusal),
+    match team.call::<MessageRead>(&read).await {
+        Ok(_) => team.shared.arrivals.acknowledged(&read.messages),
+        // The supervisor delivers them again.
+        Err(refusal) => note(team, "cannot acknowledge messages", &refusal),
     }
 }
 
-/// The line that must exit 0 before a task counts as completed is the user's, and no engine's to pass over.
-async fn verified(seat: &Seat, task: &Assignment, worked: Worked) -> Worked {
+/// Runs the `verify` line, which the user wrote: an engine cannot skip it.
+async fn verified(team: &TeamHandle, task: &Assignment, worked: Worked) -> Worked {
     let result = worked?;
     let Some(line) = &task.verify else {
         return Ok(result);
     };
-    match seat.shared.verify.verify(task.task, line).await {
+    match team.shared.verify.verify(task.task, line).await {
         Ok(()) => Ok(result),
         Err(output) => Err(format!("verify failed: {output}")),
     }
 }
 
-/// Ends the task one way or the other: it must not stay with a member that does nothing for it.
-async fn report(seat: &Seat, task: &Assignment, worked: Worked) {
-    let messages = seat.shared.arrivals.shown();
-    acknowledge(seat, messages).await;
+/// Completes or fails the task: the member must not keep a task that it no longer works on.
+async fn report(team: &TeamHandle, task: &Assignment, worked: Worked) {
+    let messages = team.shared.arrivals.taken_by_tool();
+    acknowledge(team, messages).await;
     let end = |text: String| EndTask {
         task: task.task,
         generation: Some(task.generation),
         text,
     };
     let reason = match worked {
-        Ok(result) => match seat.call::<TaskComplete>(&end(result)).await {
+        Ok(result) => match team.call::<TaskComplete>(&end(result)).await {
             Ok(_) => return,
             Err(refusal) if is_over(&refusal) => return,
             Err(refusal) => refusal.message,
         },
         Err(reason) => reason,
     };
-    seat.screen
+    team.sink
         .lines(Tone::Accent, &paint::failed(task.task, &reason));
     let kept = reason.floor_char_boundary(agent_team_protocol::method::TEXT_MAX);
-    let failed = seat.call::<TaskFail>(&end(reason[..kept].to_owned())).await;
+    let failed = team.call::<TaskFail>(&end(reason[..kept].to_owned())).await;
     if let Err(refusal) = failed
         && !is_over(&refusal)
     {
-        note(seat, "its task is not taken as ended", &refusal);
+        note(team, "cannot end the task", &refusal);
     }
 }
 
-/// There is no claim to report on any more, or nobody to report to.
+/// Returns whether the claim is over, or the supervisor is shutting down.
 fn is_over(refusal: &Refusal) -> bool {
     matches!(
         refusal.code,
@@ -241,7 +235,7 @@ fn is_over(refusal: &Refusal) -> bool {
     )
 }
 
-fn note(seat: &Seat, what: &str, refusal: &Refusal) {
-    seat.screen
+fn note(team: &TeamHandle, what: &str, refusal: &Refusal) {
+    team.sink
         .lines(Tone::Accent, &format!("{what}: {}", refusal.message));
 }

@@ -16,36 +16,37 @@ use agent_team_protocol::view::Usage;
 use agent_team_protocol::{Recipient, Refusal, with_causes};
 use agent_team_terminal_ui::Tone;
 
-use super::mind::{End, Mind, Turn};
-use super::say;
+use super::agent_loop::{AgentLoop, End, Turn};
+use super::prompts;
 use super::transcript::{Mark, without_middle};
 use crate::model::{Answer, ModelError, Stop};
 use crate::worker::{LastWords, refused};
 
-/// Longest result, reason or report: what is cut out of a longer one is named, which takes some room.
+/// The longest result, reason or report. Longer texts are cut, and the note about the cut needs some room.
 pub(super) const WORDS_MAX: usize = TEXT_MAX - 256;
 
-/// Whether the model was reminded of its task since it last called a tool, or the user or the lead wrote to it.
+/// Whether the model was reminded of its task since it last called a tool, or since the user or the lead last wrote to
+/// it.
 #[derive(Debug, Default)]
 pub(super) struct Reminders {
     sent: bool,
 }
 
 impl Reminders {
-    /// The model works, or has something new to answer: a later end of the turn is worth another reminder.
+    /// The model has worked or has new input, so a later end of the turn deserves another reminder.
     pub(super) fn reset(&mut self) {
         self.sent = false;
     }
 
-    /// True if a reminder is due now.
+    /// Returns true if a reminder is due now.
     fn remind(&mut self) -> bool {
         !std::mem::replace(&mut self.sent, true)
     }
 }
 
-impl Mind {
-    /// Ends the turn with an answer without calls. It never completes a task: a model that still owns one is reminded,
-    /// and releases it when it ends the turn again. `report` is the last text of this turn.
+impl AgentLoop {
+    /// Ends the turn with an answer without calls. A model that still owns a task is reminded first, and releases the
+    /// task when it ends the turn again. `report` is the last text of this turn.
     pub(super) async fn conclude(
         &mut self,
         answer: Answer,
@@ -56,8 +57,8 @@ impl Mind {
         let (stop, is_empty) = (answer.stop, answer.text.trim().is_empty());
         self.store_answer(answer).await?;
         if stop == Stop::Length && !is_last {
-            self.inbox.note(say::CUT_OFF.into());
-            return Ok(Turn::GoesOn);
+            self.inbox.note(prompts::CUT_OFF.into());
+            return Ok(Turn::Continues);
         }
         let Some(task) = self.inbox.task().cloned() else {
             let report = match (report.trim(), stop) {
@@ -68,14 +69,14 @@ impl Mind {
             return Ok(Turn::Over);
         };
         if is_last {
-            // The turn releases it, with the limit as the reason.
-            return Ok(Turn::GoesOn);
+            // The turn's step limit releases the task.
+            return Ok(Turn::Continues);
         }
         if reminders.remind() {
             let line = format!("… {} is not completed: the model is reminded", task.task);
-            self.screen.lines(Tone::Accent, &line);
-            self.inbox.note(say::reminder(&task));
-            return Ok(Turn::GoesOn);
+            self.sink.lines(Tone::Accent, &line);
+            self.inbox.note(prompts::reminder(&task));
+            return Ok(Turn::Continues);
         }
         let why = match stop {
             Stop::Refused => "stopped: its model refused to answer",
@@ -84,16 +85,16 @@ impl Mind {
                 "ended its turn twice without complete_task, fail_task or release_task"
             }
         };
-        self.let_go(why, report).await?;
+        self.release_and_rest(why, report).await?;
         Ok(Turn::Over)
     }
 
-    fn say_lost(&self, task: &Assignment, refusal: &Refusal) {
-        let what = format!("{} is not taken as ended", task.task);
-        self.screen.lines(Tone::Accent, &refused(&what, refusal));
+    fn show_refusal(&self, task: &Assignment, refusal: &Refusal) {
+        let what = format!("cannot end {}", task.task);
+        self.sink.lines(Tone::Accent, &refused(&what, refusal));
     }
 
-    /// There is no answer, and asking again does not help now.
+    /// Ends the turn after an error of the model that retries cannot solve.
     pub(super) async fn give_up(&mut self, error: &ModelError) -> Result<(), End> {
         let why = with_causes(error);
         let code = match error {
@@ -102,10 +103,12 @@ impl Mind {
             ModelError::TooLong(_)
             | ModelError::Busy { .. }
             | ModelError::Unreachable { .. }
-            | ModelError::Nonsense { .. }
+            | ModelError::InvalidResponse { .. }
             | ModelError::Refused { .. } => {
-                self.screen.lines(Tone::Accent, &format!("✗ {why}"));
-                return self.let_go(&format!("cannot go on: {why}"), "").await;
+                self.sink.lines(Tone::Accent, &format!("✗ {why}"));
+                return self
+                    .release_and_rest(&format!("cannot continue: {why}"), "")
+                    .await;
             }
         };
         Err(End::Words(LastWords {
@@ -115,29 +118,29 @@ impl Mind {
         }))
     }
 
-    /// Gives the task back, if there is one, and rests.
-    pub(super) async fn let_go(&mut self, why: &str, report: &str) -> Result<(), End> {
+    /// Releases the task, if any, and ends the turn.
+    pub(super) async fn release_and_rest(&mut self, why: &str, report: &str) -> Result<(), End> {
         let mut said = why.to_owned();
         if !report.is_empty() {
             said.push_str(&format!(". Its last words: {report}"));
         }
         if let Some(task) = self.inbox.task().cloned() {
-            let note = format!("{} {said}", self.desk.member);
-            let released = self.desk.call::<TaskRelease>(&ending(&task, &note)).await;
+            let note = format!("{} {said}", self.client.member);
+            let released = self.client.call::<TaskRelease>(&ending(&task, &note)).await;
             match released {
-                Ok(_) => said.push_str(&format!("\nIt has given {} back.", task.task)),
-                Err(refusal) => self.say_lost(&task, &refusal),
+                Ok(_) => said.push_str(&format!("\nIt has released {}.", task.task)),
+                Err(refusal) => self.show_refusal(&task, &refusal),
             }
             self.shared.claims.forget(task.task, task.generation);
         }
         let line = format!("✗ {why}");
-        self.screen.lines(Tone::Accent, &line);
-        self.tell_the_person(&said).await;
-        self.rest(format!("{} {said}", self.desk.member)).await
+        self.sink.lines(Tone::Accent, &line);
+        self.message_user(&said).await;
+        self.rest(format!("{} {said}", self.client.member)).await
     }
 
-    /// The lead hears of it by the report.
-    async fn tell_the_person(&self, text: &str) {
+    /// Sends a message to the user. The lead learns the same from the report.
+    async fn message_user(&self, text: &str) {
         let message = SendMessage {
             to: Recipient::User,
             text: without_middle(text.to_owned(), WORDS_MAX),
@@ -146,9 +149,11 @@ impl Mind {
             summary: None,
             wants_reply: false,
         };
-        if let Err(refusal) = self.desk.call::<MessageSend>(&message).await {
-            self.screen
-                .lines(Tone::Accent, &refused("not told to you", &refusal));
+        if let Err(refusal) = self.client.call::<MessageSend>(&message).await {
+            self.sink.lines(
+                Tone::Accent,
+                &refused("cannot send you a message", &refusal),
+            );
         }
     }
 

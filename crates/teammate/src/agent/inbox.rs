@@ -1,8 +1,6 @@
-//! What has come for the model and is not among what it was told yet. The worker's loop puts it in, the mind takes it
-//! at its next step.
-//!
-//! Most of it waits for that step. An urgent message, a task that is taken away and the wish to stop do not: they
-//! interrupt what is under way.
+//! Inputs for the model that it has not received yet. The worker's loop adds them, the agent loop takes them at its
+//! next step.¬¬Most inputs wait for that step. An urgent message, the loss of a task and a stop interrupt the current
+//! step.
 
 use std::collections::VecDeque;
 
@@ -14,10 +12,10 @@ use tokio::time::Instant;
 use crate::engine::Claim;
 use crate::team_tool::{Arrivals, Claims, PendingRequest};
 
-/// What the worker's loop tells the mind.
+/// An input from the worker's loop to the agent loop.
 #[derive(Debug)]
 pub(super) enum Input {
-    /// There are new messages, or pending requests, among the arrivals.
+    /// New messages or pending requests are in the arrivals.
     Arrived {
         urgent: bool,
     },
@@ -25,30 +23,30 @@ pub(super) enum Input {
     Abandoned(Abandon),
     /// A teammate's request was decided or withdrawn.
     RequestOver(RequestId),
-    /// Something to know at the next step.
+    /// A note for the next step.
     Informed(String),
-    /// As the supervisor said over a new connection.
+    /// The allowance that the supervisor sent over a new connection.
     Welcomed(Allowance),
     Allowance(Allowance),
-    /// Come to an end: a call that runs may take until then.
+    /// Stop. A running call may continue until this time.
     Stop {
         finish_at: Instant,
     },
 }
 
-/// Something that the model is to be told.
+/// An input for the model.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Heard {
+pub(super) enum ModelInput {
     Message(DeliveredMessage),
     Task(Assignment),
     Request(PendingRequest),
-    /// The runtime's own words.
+    /// A note of the runtime.
     Note(String),
 }
 
-impl Heard {
-    /// Whether an idle member begins a turn for it. A turn costs: what the member cannot bring forward waits for the
-    /// next one.
+impl ModelInput {
+    /// Returns whether an idle member starts a turn for this input. A turn costs tokens, so inputs that the member
+    /// cannot act on wait for the next one.
     fn wakes(&self) -> bool {
         match self {
             Self::Message(_) | Self::Task(_) => true,
@@ -58,11 +56,11 @@ impl Heard {
     }
 }
 
-/// Why what is under way does not go on.
+/// The reason for interrupting the current step.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Interruption {
-    /// Something must be heard first: what, for the model.
-    Hear(&'static str),
+    /// The model must read an input first; the text describes it to the model.
+    Read(&'static str),
     Stop {
         finish_at: Instant,
     },
@@ -73,11 +71,11 @@ pub(super) struct Inbox {
     inputs: mpsc::UnboundedReceiver<Input>,
     arrivals: Arrivals,
     claims: Claims,
-    waiting: VecDeque<Heard>,
-    /// There may be something new among the arrivals.
+    waiting: VecDeque<ModelInput>,
+    /// The arrivals may contain something new.
     arrived: bool,
     interruption: Option<Interruption>,
-    /// The task that the model was told of last.
+    /// The task that the model was last notified of.
     told: Option<Assignment>,
     allowance: Allowance,
 }
@@ -100,18 +98,15 @@ impl Inbox {
         }
     }
 
-    /// Whether the model may be asked, as somebody heard it. What is older than what is known changes nothing.
+    /// Updates the allowance. An update with an older revision is ignored.
     pub(super) fn allow(&mut self, allowance: Allowance) {
         if allowance.as_of >= self.allowance.as_of {
             self.allowance = allowance;
         }
     }
 
-    /// Waits until the model may be asked, and tells why it may not. True if there was anything to wait for. Safe to
-    /// cancel.
-    ///
-    /// # Errors
-    /// When it is to stop instead.
+    /// Waits until the model may be called; shows the reason while it may not. Returns whether it had to wait.
+    /// Cancel-safe.¬¬# Errors¬On a stop.
     pub(super) async fn until_allowed(
         &mut self,
         told: impl Fn(&str),
@@ -134,43 +129,40 @@ impl Inbox {
     }
 
     pub(super) fn note(&mut self, text: String) {
-        self.waiting.push_back(Heard::Note(text));
+        self.waiting.push_back(ModelInput::Note(text));
     }
 
-    /// The task that the model was told of, while it is this member's.
+    /// The task that the model was notified of, while this member owns it.
     pub(super) fn task(&self) -> Option<&Assignment> {
         self.told
             .as_ref()
             .filter(|told| self.claims.generation(told.task) == Some(told.generation))
     }
 
-    /// A task waits that the model has not been told of.
+    /// Returns whether a task is queued that the model was not notified of.
     pub(super) fn has_task(&mut self) -> bool {
         self.drain();
-        let task = |heard: &Heard| matches!(heard, Heard::Task(_));
+        let task = |heard: &ModelInput| matches!(heard, ModelInput::Task(_));
         self.waiting.iter().any(task)
     }
 
-    /// Everything that waits, in order.
-    pub(super) fn take(&mut self) -> Vec<Heard> {
+    /// Takes all queued inputs, in order.
+    pub(super) fn take(&mut self) -> Vec<ModelInput> {
         self.drain();
         self.pull();
-        if let Some(Interruption::Hear(_)) = self.interruption {
+        if let Some(Interruption::Read(_)) = self.interruption {
             self.interruption = None;
         }
-        let heard: Vec<Heard> = self.waiting.drain(..).collect();
+        let heard: Vec<ModelInput> = self.waiting.drain(..).collect();
         for heard in &heard {
-            if let Heard::Task(task) = heard {
+            if let ModelInput::Task(task) = heard {
                 self.told = Some(task.clone());
             }
         }
         heard
     }
 
-    /// Waits for something that a member with nothing to do takes up. Safe to cancel.
-    ///
-    /// # Errors
-    /// When it is to stop instead.
+    /// Waits for an input that starts a turn. Cancel-safe.¬¬# Errors¬On a stop.
     pub(super) async fn work(&mut self) -> Result<(), Interruption> {
         loop {
             self.drain();
@@ -178,17 +170,14 @@ impl Inbox {
             if let Some(stop @ Interruption::Stop { .. }) = &self.interruption {
                 return Err(stop.clone());
             }
-            if self.waiting.iter().any(Heard::wakes) {
+            if self.waiting.iter().any(ModelInput::wakes) {
                 return Ok(());
             }
             self.receive().await;
         }
     }
 
-    /// Waits for the next thing to come. Whether it is something new that the model is to be told. Safe to cancel.
-    ///
-    /// # Errors
-    /// When it is to stop instead.
+    /// Waits for the next input. Returns whether it is one for the model. Cancel-safe.¬¬# Errors¬On a stop.
     pub(super) async fn news(&mut self) -> Result<bool, Interruption> {
         if let Some(stop @ Interruption::Stop { .. }) = &self.interruption {
             return Err(stop.clone());
@@ -198,17 +187,17 @@ impl Inbox {
         self.pull();
         match &self.interruption {
             Some(stop @ Interruption::Stop { .. }) => Err(stop.clone()),
-            Some(Interruption::Hear(_)) | None => Ok(self.waiting.len() > before),
+            Some(Interruption::Read(_)) | None => Ok(self.waiting.len() > before),
         }
     }
 
-    /// Something has come already that cannot wait.
+    /// Returns an interruption that is already queued.
     pub(super) fn interrupted(&mut self) -> Option<Interruption> {
         self.drain();
         self.interruption.clone()
     }
 
-    /// Waits for something that cannot wait. Safe to cancel; what is not taken by [`Inbox::take`] interrupts again.
+    /// Waits for an interruption. Cancel-safe. An input that [`Inbox::take`] has not taken interrupts again.
     pub(super) async fn interruption(&mut self) -> Interruption {
         loop {
             if let Some(interruption) = &self.interruption {
@@ -218,7 +207,7 @@ impl Inbox {
         }
     }
 
-    /// Waits for the wish to stop; everything else stays for later. Safe to cancel.
+    /// Waits for a stop; other inputs stay queued. Cancel-safe.
     pub(super) async fn told_to_stop(&mut self) {
         while !matches!(self.interruption, Some(Interruption::Stop { .. })) {
             self.receive().await;
@@ -228,7 +217,7 @@ impl Inbox {
     async fn receive(&mut self) {
         match self.inputs.recv().await {
             Some(input) => self.accept(input),
-            // The worker has gone.
+            // The worker has exited.
             None => self.stop(Instant::now()),
         }
     }
@@ -244,20 +233,18 @@ impl Inbox {
             Input::Arrived { urgent } => {
                 self.arrived = true;
                 if urgent {
-                    // A message that was offered again is not here any more.
+                    // A message that was delivered a second time is not in the arrivals.
                     self.pull();
-                    let urgent =
-                        |heard: &Heard| matches!(heard, Heard::Message(message) if message.urgent);
+                    let urgent = |heard: &ModelInput| matches!(heard, ModelInput::Message(message) if message.urgent);
                     if self.waiting.iter().any(urgent) {
-                        self.hear("an urgent message has come");
+                        self.interrupt("an urgent message has arrived");
                     }
                 }
             }
-            Input::Task(task) => self.waiting.push_back(Heard::Task(task)),
+            Input::Task(task) => self.waiting.push_back(ModelInput::Task(task)),
             Input::Abandoned(abandon) => self.abandoned(&abandon),
             Input::RequestOver(id) => {
-                let is =
-                    |heard: &Heard| matches!(heard, Heard::Request(request) if request.id == id);
+                let is = |heard: &ModelInput| matches!(heard, ModelInput::Request(request) if request.id == id);
                 self.waiting.retain(|heard| !is(heard));
             }
             Input::Informed(text) => self.note(text),
@@ -274,25 +261,25 @@ impl Inbox {
         };
         let is = |task: &Assignment| Claim::from(task) == claim;
         self.waiting
-            .retain(|heard| !matches!(heard, Heard::Task(task) if is(task)));
+            .retain(|heard| !matches!(heard, ModelInput::Task(task) if is(task)));
         if self.told.as_ref().is_some_and(is) {
             self.told = None;
             self.note(format!(
-                "{} is not yours any more: {}. What ran for it was ended; leave it as it is.",
+                "{} is no longer yours: {}. Its processes were terminated; do not continue work on it.",
                 abandon.task, abandon.reason
             ));
-            self.hear("its task was taken away");
+            self.interrupt("its task was taken away");
         }
     }
 
-    fn hear(&mut self, why: &'static str) {
-        self.interruption.get_or_insert(Interruption::Hear(why));
+    fn interrupt(&mut self, why: &'static str) {
+        self.interruption.get_or_insert(Interruption::Read(why));
     }
 
     fn stop(&mut self, finish_at: Instant) {
         let finish_at = match self.interruption {
             Some(Interruption::Stop { finish_at: earlier }) => earlier.min(finish_at),
-            Some(Interruption::Hear(_)) | None => finish_at,
+            Some(Interruption::Read(_)) | None => finish_at,
         };
         self.interruption = Some(Interruption::Stop { finish_at });
     }
@@ -301,10 +288,10 @@ impl Inbox {
         if std::mem::take(&mut self.arrived) {
             let messages = self.arrivals.take();
             self.waiting
-                .extend(messages.into_iter().map(Heard::Message));
+                .extend(messages.into_iter().map(ModelInput::Message));
             let requests = self.arrivals.take_requests();
             self.waiting
-                .extend(requests.into_iter().map(Heard::Request));
+                .extend(requests.into_iter().map(ModelInput::Request));
         }
     }
 }
@@ -316,9 +303,9 @@ mod tests {
     use super::*;
 
     fn inbox() -> (mpsc::UnboundedSender<Input>, Arrivals, Claims, Inbox) {
-        let (inputs, mind) = mpsc::unbounded_channel();
+        let (inputs, agent_loop) = mpsc::unbounded_channel();
         let (arrivals, claims) = (Arrivals::default(), Claims::default());
-        let inbox = Inbox::new(mind, arrivals.clone(), claims.clone());
+        let inbox = Inbox::new(agent_loop, arrivals.clone(), claims.clone());
         (inputs, arrivals, claims, inbox)
     }
 
@@ -365,7 +352,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_message_is_heard_once_and_only_an_urgent_one_interrupts() {
+    async fn only_urgent_messages_interrupt() {
         let (inputs, arrivals, _, mut inbox) = inbox();
         arrivals.deliver(vec![message(1, false)]);
         inputs.send(Input::Arrived { urgent: false }).unwrap();
@@ -373,10 +360,10 @@ mod tests {
         assert_eq!(inbox.interruption, None);
         arrivals.deliver(vec![message(2, true)]);
         inputs.send(Input::Arrived { urgent: true }).unwrap();
-        assert!(matches!(inbox.interruption().await, Interruption::Hear(_)));
-        let heard = [message(1, false), message(2, true)].map(Heard::Message);
+        assert!(matches!(inbox.interruption().await, Interruption::Read(_)));
+        let heard = [message(1, false), message(2, true)].map(ModelInput::Message);
         assert_eq!(inbox.take(), heard);
-        // Offered again, on a new connection.
+        // Delivered again over a new connection.
         arrivals.deliver(vec![message(2, true)]);
         inputs.send(Input::Arrived { urgent: true }).unwrap();
         assert_eq!(inbox.take(), []);
@@ -384,7 +371,7 @@ mod tests {
     }
 
     #[test]
-    fn a_task_that_is_taken_away_before_it_was_told_is_never_heard_of() {
+    fn a_task_lost_before_its_notification_is_dropped() {
         let (inputs, _, claims, mut inbox) = inbox();
         claims.note(TaskId(3), Generation(1));
         inputs.send(Input::Task(task(1))).unwrap();
@@ -394,7 +381,7 @@ mod tests {
     }
 
     #[test]
-    fn an_older_claims_end_interrupts_nothing() {
+    fn the_end_of_an_older_claim_interrupts_nothing() {
         let (inputs, _, claims, mut inbox) = inbox();
         claims.note(TaskId(3), Generation(2));
         inputs.send(Input::Task(task(2))).unwrap();
@@ -408,7 +395,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_may_not_ask_waits_until_she_may_and_a_stop_ends_it() {
+    async fn an_exhausted_budget_blocks_until_raised_or_stopped() {
         let (inputs, _, _, mut inbox) = inbox();
         let allowance = |as_of, waits: Option<&str>| Allowance {
             as_of: Revision(as_of),
@@ -418,14 +405,14 @@ mod tests {
         inbox.allow(allowance(7, Some("the budget")));
         let raised = async {
             tokio::task::yield_now().await;
-            // What is older is no longer so.
+            // An older revision changes nothing.
             inputs.send(Input::Allowance(allowance(6, None))).unwrap();
             tokio::task::yield_now().await;
             inputs.send(Input::Allowance(allowance(8, None))).unwrap();
         };
         let (waited, ()) = tokio::join!(inbox.until_allowed(|_| {}), raised);
         assert_eq!(waited, Ok(true));
-        // A new supervisor counts as it finds.
+        // Over a new connection, the allowance applies regardless of its revision.
         inbox.allow(allowance(9, Some("the budget")));
         inputs.send(Input::Welcomed(allowance(3, None))).unwrap();
         assert_eq!(inbox.until_allowed(|_| {}).await, Ok(false));
@@ -442,7 +429,7 @@ mod tests {
         assert!(arrivals.add_request(request(1, true)));
         inputs.send(Input::Arrived { urgent: false }).unwrap();
         inbox.work().await.unwrap();
-        assert_eq!(inbox.take(), [Heard::Request(request(1, true))]);
+        assert_eq!(inbox.take(), [ModelInput::Request(request(1, true))]);
         assert!(!arrivals.add_request(request(1, true)));
         inputs.send(Input::Arrived { urgent: false }).unwrap();
         assert_eq!(inbox.take(), []);
@@ -456,13 +443,13 @@ mod tests {
         let finish_at = Instant::now();
         inputs.send(Input::Stop { finish_at }).unwrap();
         assert_eq!(inbox.work().await, Err(Interruption::Stop { finish_at }));
-        assert_eq!(inbox.take(), [Heard::Request(request(1, false))]);
+        assert_eq!(inbox.take(), [ModelInput::Request(request(1, false))]);
     }
 
     #[tokio::test]
     async fn a_decided_request_is_dropped_unless_the_model_saw_it() {
         let (inputs, arrivals, _, mut inbox) = inbox();
-        // One among the arrivals, one that the inbox has pulled.
+        // One request in the arrivals, one already in the inbox.
         arrivals.add_request(request(1, true));
         inputs.send(Input::Arrived { urgent: false }).unwrap();
         inbox.work().await.unwrap();
@@ -489,7 +476,7 @@ mod tests {
         assert!(!arrivals.add_request(request(1, true)), "it was seen");
         assert!(arrivals.add_request(request(3, false)));
         assert_eq!(arrivals.take_requests(), [request(3, false)]);
-        // Over the next connection as well.
+        // The same over the next connection.
         arrivals.reconnected();
         for id in [1, 3] {
             assert!(!arrivals.add_request(request(id, true)));
@@ -497,7 +484,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn notes_alone_wake_nobody_and_a_stop_goes_before_all() {
+    async fn notes_do_not_wake_and_a_stop_comes_first() {
         let (inputs, _, _, mut inbox) = inbox();
         inbox.note("by the way".into());
         let finish_at = Instant::now();

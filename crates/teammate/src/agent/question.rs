@@ -1,4 +1,4 @@
-//! What a lead without tools is asked, in words. Pure. Called by `rounds`.
+//! The question to a lead without tools. Pure. Called by `rounds`.
 
 use agent_team_protocol::spec::{Engine, Strategy};
 use agent_team_protocol::template::fill;
@@ -8,12 +8,12 @@ use agent_team_protocol::view::{
 };
 
 use super::ending::WORDS_MAX;
-use super::say;
+use super::prompts;
 use super::transcript::without_middle;
 use crate::model::{Answer, Stop};
 use crate::team_tool::role_of;
 
-/// What stands in a question unless the team file has a template of its own.
+/// The default template of a question.
 const TEMPLATE: &str = "\
 # The goal
 {task}
@@ -21,31 +21,31 @@ const TEMPLATE: &str = "\
 # The members
 {worker_descriptions}
 
-# What there is so far
+# Outputs so far
 {prior_outputs}";
 
 const DECIDE: &str = "\
-Reply with `ROUTE: <member>` as the first line and below it what that member is to do, or with `DONE: <the answer>`.";
+Reply with `ROUTE: <member>` as the first line and the instructions for that member below it, or with `DONE: <the answer>`.";
 
 const LAST: &str = "\
-This is the last round. If you give it to a member, the run ends without an answer.";
+This is the last round. If you route it to a member, the run ends without an answer.";
 
 const SUM_UP: &str = "\
-Everybody has had a turn. Reply with the answer to the goal, made from these outputs: the person gets it as it is.";
+All members have had a turn. Reply with the answer to the goal, based on these outputs. The user receives your reply unchanged.";
 
-/// What one question is made from.
+/// The inputs of one question.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Asking<'a> {
+pub(super) struct QuestionInputs<'a> {
     pub(super) question: &'a QuestionView,
     pub(super) strategy: &'a Strategy,
-    /// All so far.
+    /// All rounds so far.
     pub(super) rounds: &'a [RoundView],
     pub(super) team: &'a TeamView,
-    /// Bytes of the outputs, at most.
+    /// The largest total size of the outputs, in bytes.
     pub(super) most: usize,
 }
 
-impl Asking<'_> {
+impl QuestionInputs<'_> {
     pub(super) fn text(&self) -> String {
         let template = match self.strategy {
             Strategy::Coordinator { prompt, .. } => prompt.as_deref().unwrap_or(TEMPLATE),
@@ -61,9 +61,9 @@ impl Asking<'_> {
         let round = self.question.round;
         match self.question.wants {
             Wants::Decision { max_rounds } => {
-                let mut text = say::note(&format!("Round {round} of {max_rounds}."));
+                let mut text = prompts::note(&format!("Round {round} of {max_rounds}."));
                 if let Some(why) = self.put_back() {
-                    text.push_str(&format!(" Your last reply could not be followed: {why}."));
+                    text.push_str(&format!(" Your last reply was rejected: {why}."));
                 }
                 text.push_str(&format!("\n\n{filled}\n\n{DECIDE}"));
                 if round == max_rounds {
@@ -75,7 +75,7 @@ impl Asking<'_> {
         }
     }
 
-    /// What was wrong with the reply before.
+    /// The reason why the previous reply was rejected.
     fn put_back(&self) -> Option<&str> {
         let last = self.rounds.last()?;
         let output = last.output.as_deref()?;
@@ -93,7 +93,7 @@ impl Asking<'_> {
         let line = format!("- {} ({})", member.name, role_of(member, self.team));
         match member.state {
             MemberState::Held | MemberState::Stopped => {
-                format!("{line}: cannot work now. {}", visible_line(&member.why))
+                format!("{line}: unavailable. {}", visible_line(&member.why))
             }
             MemberState::Planned
             | MemberState::Launching
@@ -117,7 +117,7 @@ impl Asking<'_> {
         };
         let outputs = worked.filter_map(|round| {
             let how = match round.state {
-                RoundState::Failed => ", not done",
+                RoundState::Failed => ", failed",
                 RoundState::UnderWay
                 | RoundState::Completed
                 | RoundState::Unclear
@@ -130,13 +130,13 @@ impl Asking<'_> {
         });
         let outputs: Vec<_> = outputs.collect();
         match outputs.is_empty() {
-            true => "Nothing yet.".to_owned(),
+            true => "None yet.".to_owned(),
             false => outputs.join("\n\n"),
         }
     }
 }
 
-/// The reply that an answer stands for. An answer that was cut off or filtered is none: it must not end a run.
+/// The text of the reply. An answer that was truncated or filtered gives none: it must not end a run.
 pub(super) fn reply(answer: &Answer) -> String {
     match answer.stop {
         Stop::Length | Stop::Refused => String::new(),

@@ -1,14 +1,9 @@
-//! How a lead without tools leads: its model is asked what the next round of a run is to be, or for a synthesis, and
-//! what it says is passed on. Called by the mind in place of its turns.
-//!
-//! ```text
-//! the run asks ──► asked before a restart, and answered? ── yes ─────────────┐
-//!      ▲                │ no                                                 ▼
-//!      │                └──► question stored ──► model ──► answer stored ──► passed on
-//!      └─────────────────────────────────────────────────────────────────────┘
-//! ```
-//! What the rounds came to, and what a reply means, only the supervisor knows. What is said to the lead meanwhile is
-//! heard with the next question.
+//! The loop of a lead without tools: asks its model for the next round of a run, or for a synthesis, and passes the
+//! reply on. Called by the agent loop instead of its turns.¬¬```text¬question of the run ──► already answered before a
+//! restart? ── yes ───────────┐¬     ▲                       │ no                                            ▼¬     │
+//! └──► question stored ──► model ──► answer stored ──► passed on¬
+//! └───────────────────────────────────────────────────────────────────────────┘¬```¬The supervisor keeps the rounds
+//! and interprets replies. Messages to the lead are added to the next question.
 
 use std::convert::Infallible;
 
@@ -21,92 +16,92 @@ use agent_team_protocol::view::{QuestionView, RoundView, Usage, Wants};
 use agent_team_protocol::{ErrorCode, with_causes};
 use agent_team_terminal_ui::Tone;
 
-use super::mind::{End, Mind, cannot};
-use super::question::{self, Asking};
-use super::seam;
+use super::agent_loop::{AgentLoop, End, cannot};
+use super::deps;
+use super::question::{self, QuestionInputs};
 use super::step::Stepped;
-use super::transcript::{Asked, Mark, raw, spent, stored};
+use super::transcript::{Mark, QuestionKey, raw, spent, stored};
 use crate::model::{Answer, Item};
 use crate::pane::paint;
 use crate::worker::LastWords;
 
-/// Bytes of all outputs in one question, at most.
+/// The largest total size of the outputs in one question, in bytes.
 const OUTPUTS_MAX: usize = 192 << 10;
 
-impl Mind {
-    /// Lives until it is told to stop, or cannot go on.
+impl AgentLoop {
+    /// Runs until the member is told to stop, or cannot continue.
     pub(super) async fn lead_by_rounds(&mut self, strategy: &Strategy) -> Result<Infallible, End> {
         loop {
             let question = self.question().await?;
-            let asked = Asked {
+            let asked = QuestionKey {
                 run: question.run,
                 round: question.round,
             };
             let reply = match self.transcript.answer_to(asked) {
                 Some(answer) => question::reply(answer),
-                None => self.put(asked, &question, strategy).await?,
+                None => self.ask_model(asked, &question, strategy).await?,
             };
             let reply = ReplyToRun {
                 run: question.run,
                 round: question.round,
                 text: reply,
             };
-            match self.desk.call::<RunReply>(&reply).await {
+            match self.client.call::<RunReply>(&reply).await {
                 Ok(_) => {}
-                // It was passed on before, or another goal has taken the run's place.
+                // The reply was passed on before, or the run was replaced by one with another goal.
                 Err(refusal) if refusal.code == ErrorCode::WrongState => {}
-                Err(refusal) => return Err(cannot("its reply cannot be passed on", &refusal)),
+                Err(refusal) => return Err(cannot("cannot pass on the reply", &refusal)),
             }
         }
     }
 
-    /// Waits until a run wants to be told something.
+    /// Waits until a run asks a question.
     async fn question(&mut self) -> Result<QuestionView, End> {
-        let desk = self.desk.clone();
-        let asks = desk.call::<RunQuestion>(&Nothing {});
+        let client = self.client.clone();
+        let asks = client.call::<RunQuestion>(&Nothing {});
         tokio::pin!(asks);
         loop {
             tokio::select! {
                 biased;
                 news = self.inbox.news() => match news {
                     Err(_) => return Err(End::Stopped),
-                    Ok(true) => self.screen.lines(Tone::Dim, "… heard with the next question"),
+                    Ok(true) => self.sink.lines(Tone::Dim, "… added to the next question"),
                     Ok(false) => {}
                 },
                 question = &mut asks => {
-                    return question.map_err(|refusal| cannot("no run can be waited for", &refusal));
+                    return question.map_err(|refusal| cannot("cannot wait for a run", &refusal));
                 }
             }
         }
     }
 
-    /// Asks the model, with everything that was said to the lead since it was asked last.
-    async fn put(
+    /// Asks the model, including all messages to the lead since the last question.
+    async fn ask_model(
         &mut self,
-        asked: Asked,
+        asked: QuestionKey,
         question: &QuestionView,
         strategy: &Strategy,
     ) -> Result<String, End> {
         let rounds = self.rounds(question).await?;
-        let team = self.desk.call::<TeamShow>(&Nothing {}).await;
-        let team = team.map_err(|refusal| cannot("its team cannot be shown", &refusal))?;
-        self.system = seam::system_of(&self.desk, &self.agent, &team, self.toolbox.cwd());
+        let team = self.client.call::<TeamShow>(&Nothing {}).await;
+        let team = team.map_err(|refusal| cannot("cannot read the team", &refusal))?;
+        self.system = deps::system_of(&self.client, &self.agent, &team, self.toolbox.cwd());
         let (begins, news) = match question.wants {
             Wants::Decision { .. } => (rounds.is_empty(), rounds.len().saturating_sub(1)),
-            // It is the only question of its run.
+            // A synthesis is the only question of its run.
             Wants::Synthesis => (true, 0),
         };
         if begins {
-            self.screen.lines(Tone::Accent, &paint::goal(question));
+            self.sink.lines(Tone::Accent, &paint::goal(question));
         }
         for ended in rounds[news..].iter().filter_map(paint::round) {
-            self.screen.lines(Tone::Dim, &ended);
+            self.sink.lines(Tone::Dim, &ended);
         }
-        self.screen.lines(Tone::Accent, &paint::question(question));
+        self.sink.lines(Tone::Accent, &paint::question(question));
         let window = usize::try_from(self.model.window()).unwrap_or(usize::MAX);
         let mut most = window.min(OUTPUTS_MAX);
         let mark = loop {
-            let asking = Asking {
+            let asking = QuestionInputs {
                 question,
                 strategy,
                 rounds: &rounds,
@@ -114,7 +109,7 @@ impl Mind {
                 most,
             };
             let text = asking.text();
-            let mark = Mark::Asked { asked, text };
+            let mark = Mark::QuestionKey { asked, text };
             if raw(&mark).get().len() <= ITEM_MAX || most == 0 {
                 break mark;
             }
@@ -127,7 +122,7 @@ impl Mind {
             match self.ask().await? {
                 Stepped::Answered(answer) => return self.store_reply(answer).await,
                 Stepped::Interrupted(_) => {}
-                // Nothing is lost: the next launch is asked the same.
+                // The next launch asks the same question again.
                 Stepped::Failed(error) => {
                     return Err(End::Words(LastWords {
                         code: ExitCode::Failed as u8,
@@ -144,17 +139,17 @@ impl Mind {
         let mut rounds = Vec::new();
         let mut wanted = Some(ListRounds::of(question.run));
         while let Some(list) = wanted {
-            let page = self.desk.call::<RunRounds>(&list).await;
-            let page = page.map_err(|refusal| cannot("its rounds cannot be listed", &refusal))?;
+            let page = self.client.call::<RunRounds>(&list).await;
+            let page = page.map_err(|refusal| cannot("cannot list the rounds", &refusal))?;
             wanted = list.next(&page);
             rounds.extend(page.rounds);
         }
         Ok(rounds)
     }
 
-    /// The answer, stored with the end of the turn that it is.
+    /// Stores the answer together with the end of the turn.
     async fn store_reply(&mut self, mut answer: Answer) -> Result<String, End> {
-        // Nothing was offered to be called.
+        // No tools were offered.
         answer.calls.clear();
         let usage = spent(answer.usage, self.model.price());
         let mut item = Item::Answered(answer);

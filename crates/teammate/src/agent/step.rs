@@ -1,4 +1,4 @@
-//! One answer of the model, told while it comes. Called by the mind.
+//! One request to the model, with its answer streamed to the output sink. Called by the agent loop.
 
 use agent_team_protocol::view::Waiting;
 use agent_team_system::clock;
@@ -7,49 +7,49 @@ use agent_team_terminal_ui::{Tone, Words};
 use serde_json::json;
 
 use super::inbox::{Inbox, Interruption};
-use super::screen::{Ended, Screen};
+use super::output_sink::{EndedCall, OutputSink};
 use crate::model::{Answer, Delta, Model, ModelError, Prompt, ToolCall};
 use crate::tool::web_search;
 
-/// What asking came to.
+/// The outcome of a request to the model.
 #[derive(Debug)]
 pub(super) enum Stepped {
     Answered(Answer),
     Failed(ModelError),
-    /// What was told of the answer is dropped.
+    /// The answer is incomplete and was dropped.
     Interrupted(Interruption),
 }
 
-/// Whether the person is shown what the model says.
+/// Whether the user sees the model's text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Voice {
-    Aloud,
+    Shown,
     Silent,
 }
 
-/// Asks, until there is an answer or something that cannot wait for it.
+/// Asks the model until it has answered or an interruption occurs.
 pub(super) async fn ask(
     model: &dyn Model,
     prompt: Prompt<'_>,
     inbox: &mut Inbox,
-    screen: &Screen,
+    sink: &OutputSink,
     voice: Voice,
 ) -> Stepped {
-    let wait = |why: &str| screen.lines(Tone::Accent, &format!("… waiting: {why}"));
+    let wait = |why: &str| sink.lines(Tone::Accent, &format!("… waiting: {why}"));
     match inbox.until_allowed(wait).await {
         Ok(false) => {}
-        // What has come meanwhile is heard first.
-        Ok(true) => return Stepped::Interrupted(Interruption::Hear("its budget was raised")),
+        // Inputs that arrived during the wait come first.
+        Ok(true) => return Stepped::Interrupted(Interruption::Read("its budget was raised")),
         Err(stop) => return Stepped::Interrupted(stop),
     }
-    let _asked = screen.thinks();
-    let mut thoughts = screen.stream(Words::Thought);
-    let mut words = screen.stream(Words::Spoken);
-    let mut speech = screen.live.speech();
+    let _asked = sink.thinks();
+    let mut thoughts = sink.stream(Words::Thought);
+    let mut words = sink.stream(Words::Spoken);
+    let mut speech = sink.live.speech();
     let mut waits = false;
     let mut told = |delta| {
         if std::mem::take(&mut waits) {
-            screen.waits(None);
+            sink.waits(None);
         }
         match delta {
             Delta::Waiting { pause, why } => {
@@ -57,13 +57,13 @@ pub(super) async fn ask(
                 thoughts.end();
                 words.end();
                 let seconds = pause.as_secs_f64();
-                screen.lines(
+                sink.lines(
                     Tone::Accent,
                     &format!("… waiting {seconds:.0} s for the model: {why}"),
                 );
                 let ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
                 let until = clock::wall_ms().saturating_add(ms);
-                screen.waits(Some(Waiting::RateLimit { until, why }));
+                sink.waits(Some(Waiting::RateLimit { until, why }));
                 waits = true;
             }
             _ if voice == Voice::Silent => {}
@@ -73,10 +73,10 @@ pub(super) async fn ask(
                 words.push(&text);
                 speech.text(&text);
             }
-            // The pane shows calls when they are carried out.
+            // The pane shows a call when it is executed.
             Delta::Call { id, name } => speech.call(&id, &name),
             Delta::Input { id, fragment } => speech.input(&id, &fragment),
-            // Nobody here carries it out: it is over.
+            // The provider has executed this call: begin and end it at once.
             Delta::Searched { id, query, found } => {
                 thoughts.end();
                 words.end();
@@ -85,9 +85,9 @@ pub(super) async fn ask(
                     name: web_search::NAME.to_owned(),
                     input: json!({ "query": query }).to_string(),
                 };
-                screen.begun(&call.id, &header(&call.name, &call.input));
+                sink.begun(&call.id, &header(&call.name, &call.input));
                 let first_line = first_line(&found, false);
-                screen.ended(Ended {
+                sink.ended(EndedCall {
                     call: call.id.clone(),
                     diff: None,
                     unseen: Some(first_line.clone()),
@@ -109,13 +109,13 @@ pub(super) async fn ask(
     thoughts.end();
     words.end();
     if waits {
-        screen.waits(None);
+        sink.waits(None);
     }
-    if let (Stepped::Answered(answer), Voice::Aloud) = (&stepped, voice) {
+    if let (Stepped::Answered(answer), Voice::Shown) = (&stepped, voice) {
         speech.complete(answer);
     }
-    if let Stepped::Interrupted(Interruption::Hear(why)) = &stepped {
-        screen.lines(Tone::Accent, &format!("… interrupted: {why}"));
+    if let Stepped::Interrupted(Interruption::Read(why)) = &stepped {
+        sink.lines(Tone::Accent, &format!("… interrupted: {why}"));
     }
     stepped
 }

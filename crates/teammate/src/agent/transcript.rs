@@ -1,46 +1,43 @@
-//! Everything that the model saw and said, as it is asked with and as it is stored. Pure. Called by the mind.
-//!
-//! ```text
-//! stored:  Said  Answered  Returned  Said  …  summarised{kept: 2}  Answered  rested
-//! shown:   ─────── replaced by the summary ──────┘ (but the 2 before it)
-//! ```
-//! The supervisor's copy only grows; marks among its items say how a reader gets from it to what the model is shown.
+//! The conversation with the model, as it is stored and as the model sees it. Pure. Called by the agent
+//! loop.¬¬```text¬stored:  Said  Answered  Returned  Said  …  summarised{kept: 2}  Answered  rested¬shown:   ───────
+//! replaced by the summary ──────┘ (except the 2 before it)¬```¬The supervisor's copy is append-only. Marks among its
+//! entries tell a reader how to derive the conversation that the model sees.
 
 use agent_team_protocol::RunId;
 use agent_team_protocol::method::ITEM_MAX;
 use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 
-use super::say;
+use super::prompts;
 use crate::model::catalogue::Price;
 use crate::model::{Answer, Item, Prompt, ToolResult, Usage};
 
-/// Bytes that a token stands for, roughly, in what no model has counted yet.
+/// The estimated number of bytes per token, for text that no model has counted yet.
 const TOKEN_BYTES: u64 = 4;
 
-/// Entries of the stored transcript that no model is shown as they are.
+/// Entries of the stored transcript that are not shown to the model as they are.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub(super) enum Mark {
-    /// All items so far but the last `kept` ones are replaced by this text.
+    /// All items so far, except the last `kept` ones, are replaced by this text.
     Summarised { text: String, kept: usize },
-    /// A question of a run that goes by rounds. Its text takes the place of the run's question before, and the first
-    /// one of everything before it.
-    Asked { asked: Asked, text: String },
-    /// The turn is over.
+    /// A question of a run with rounds. It replaces the previous question of the same run; the first question of a run
+    /// replaces all items before it.
+    QuestionKey { asked: QuestionKey, text: String },
+    /// The end of the turn.
     Rested,
 }
 
-/// Which question of a run that goes by rounds.
+/// Identifies a question of a run with rounds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Asked {
+pub(super) struct QuestionKey {
     pub(super) run: RunId,
     pub(super) round: u32,
 }
 
-/// An entry of a transcript that this build cannot read.
+/// An entry of the transcript that this version cannot read.
 #[derive(Debug, thiserror::Error)]
-#[error("entry {number} of the transcript cannot be read by this build: {source}")]
+#[error("cannot read entry {number} of the transcript with this version: {source}")]
 pub(super) struct Unreadable {
     number: u64,
     source: serde_json::Error,
@@ -51,21 +48,21 @@ pub(super) struct Transcript {
     items: Vec<Item>,
     entries: u64,
     rested: bool,
-    /// The last question, and its place among the items.
-    asked: Option<(Asked, usize)>,
-    /// Tokens of the first so many items with everything else of a prompt, as a model counted them.
+    /// The last question, and its index among the items.
+    asked: Option<(QuestionKey, usize)>,
+    /// The model's token count of the prompt with this many items.
     counted: Option<(usize, u64)>,
 }
 
 impl Transcript {
-    /// Takes up entries in the order in which they were stored.
+    /// Adds entries in stored order.
     pub(super) fn read(&mut self, entries: &[Box<RawValue>]) -> Result<(), Unreadable> {
         for entry in entries {
             let unreadable = |source| Unreadable {
                 number: self.entries + 1,
                 source,
             };
-            // A mark is the rarer one.
+            // Marks are rarer than items, so try items first.
             match serde_json::from_str::<Item>(entry.get()) {
                 Ok(item) => self.push(item),
                 Err(item_error) => match serde_json::from_str::<Mark>(entry.get()) {
@@ -78,7 +75,7 @@ impl Transcript {
     }
 
     pub(super) fn push(&mut self, item: Item) {
-        // The counts of one that searched are of all that was read on the way, often more than once.
+        // The counts of an answer with provider searches include every page that was read, often more than once.
         if let Item::Answered(Answer {
             usage,
             verbatim: None,
@@ -102,10 +99,10 @@ impl Transcript {
                 self.counted = None;
                 self.asked = None;
             }
-            Mark::Asked { asked, text } => {
+            Mark::QuestionKey { asked, text } => {
                 match self.asked {
                     Some((before, place)) if before.run == asked.run => {
-                        let text = say::asked_before(before.round);
+                        let text = prompts::asked_before(before.round);
                         self.items[place] = Item::Said { text };
                     }
                     Some(_) | None => self.items.clear(),
@@ -119,30 +116,31 @@ impl Transcript {
         }
     }
 
-    /// Everything that the model is shown.
+    /// The items that the model sees.
     pub(super) fn items(&self) -> &[Item] {
         &self.items
     }
 
-    /// Entries read or stored so far.
+    /// The number of entries read or stored so far.
     pub(super) fn entries(&self) -> u64 {
         self.entries
     }
 
-    /// A turn was begun and did not come to its end.
+    /// Returns whether a turn was started and not ended.
     pub(super) fn is_unfinished(&self) -> bool {
         !self.rested && self.entries > 0
     }
 
-    /// What the model has answered to this question, if it has.
-    pub(super) fn answer_to(&self, asked: Asked) -> Option<&Answer> {
+    /// The model's answer to this question, if it has answered.
+    pub(super) fn answer_to(&self, asked: QuestionKey) -> Option<&Answer> {
         match (self.asked, self.items.last()) {
             (Some((last, _)), Some(Item::Answered(answer))) if last == asked => Some(answer),
             _ => None,
         }
     }
 
-    /// What the calls that were under way when the process ended came to: nobody knows. They are never made again.
+    /// Results for calls that were in flight when the process ended: it is unknown whether they took effect, so they
+    /// are never repeated.
     pub(super) fn lost_calls(&self) -> Option<Item> {
         let Some(Item::Answered(answer)) = self.items.last() else {
             return None;
@@ -152,7 +150,7 @@ impl Transcript {
         }
         let results = answer.calls.iter().map(|call| ToolResult {
             id: call.id.clone(),
-            text: say::LOST_CALL.into(),
+            text: prompts::LOST_CALL.into(),
             failed: true,
         });
         Some(Item::Returned {
@@ -160,7 +158,7 @@ impl Transcript {
         })
     }
 
-    /// Tokens that asking with this costs, about.
+    /// The approximate number of tokens of this prompt.
     pub(super) fn tokens(&self, prompt: Prompt<'_>) -> u64 {
         let (from, counted) = self.counted.unwrap_or_else(|| {
             let tools = prompt.tools.iter().map(|tool| {
@@ -173,8 +171,8 @@ impl Transcript {
         counted + rest
     }
 
-    /// How many of the newest items have at most so many tokens together. They never begin with results, whose calls
-    /// would be missing.
+    /// The number of newest items that together have at most this many tokens. They never start with results, whose
+    /// calls would be missing.
     pub(super) fn newest(&self, tokens: u64) -> usize {
         let mut left = tokens;
         let mut kept = 0;
@@ -214,7 +212,7 @@ fn bytes(item: &Item) -> usize {
     }
 }
 
-/// The item as it is stored. One that is too long for that is made shorter first, for the model too.
+/// The item as JSON for storage. An oversized item is shortened first, also for the model.
 pub(super) fn stored(item: &mut Item) -> Box<RawValue> {
     loop {
         let json = raw(item);
@@ -229,12 +227,12 @@ pub(super) fn raw(entry: &impl Serialize) -> Box<RawValue> {
     to_raw_value(entry).expect("entries have string keys and no failing serializers")
 }
 
-/// Halves the longest of its texts. A call's arguments do not parse then, which is said to the model.
+/// Halves the longest text of the item. Shortened arguments of a call no longer parse, which is reported to the model.
 fn shorten(item: &mut Item) {
     let longest = match item {
         Item::Said { text } => Some(text),
         Item::Answered(answer) => {
-            // A provider takes what is its own back whole or not at all.
+            // A provider accepts its own data only complete or not at all.
             answer.thoughts.clear();
             answer.verbatim = None;
             let inputs = answer.calls.iter_mut().map(|call| &mut call.input);
@@ -253,7 +251,7 @@ fn shorten(item: &mut Item) {
     }
 }
 
-/// A text of about so many bytes: of a longer one the middle is left out.
+/// Limits a text to about `max` bytes by cutting out its middle.
 pub(super) fn without_middle(text: String, max: usize) -> String {
     if text.len() <= max {
         return text;
@@ -262,13 +260,13 @@ pub(super) fn without_middle(text: String, max: usize) -> String {
     let tail = text.ceil_char_boundary(text.len() - max / 2);
     let left_out = tail - head;
     format!(
-        "{}\n… {left_out} bytes left out …\n{}",
+        "{}\n… {left_out} bytes omitted …\n{}",
         &text[..head],
         &text[tail..]
     )
 }
 
-/// As the team's accounts have it.
+/// The usage as the team's accounting records it.
 pub(super) fn spent(usage: Usage, price: Option<Price>) -> agent_team_protocol::view::Usage {
     agent_team_protocol::view::Usage {
         input: usage.input,
@@ -327,7 +325,7 @@ mod tests {
     };
 
     #[test]
-    fn a_reader_sees_what_the_model_was_shown_last() {
+    fn a_reader_restores_what_the_model_saw() {
         let items = [said("goal"), called("1"), returned("1", "x"), said("more")];
         let mut live = Transcript::default();
         let mut entries: Vec<_> = items.iter().map(raw).collect();
@@ -348,14 +346,14 @@ mod tests {
     }
 
     #[test]
-    fn calls_that_were_under_way_are_lost_and_not_open() {
+    fn calls_in_flight_at_a_crash_get_a_result() {
         let lost = read(&[raw(&said("goal")), raw(&called("7"))]).lost_calls();
         assert_eq!(
             lost,
             Some(Item::Returned {
                 results: vec![ToolResult {
                     id: "7".into(),
-                    text: say::LOST_CALL.into(),
+                    text: prompts::LOST_CALL.into(),
                     failed: true,
                 }],
             })
@@ -365,18 +363,22 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_of_a_newer_build_is_named() {
+    fn an_unreadable_entry_is_named() {
         let entries = [
             raw(&said("goal")),
             raw(&serde_json::json!({"kind": "dreamt"})),
         ];
         let mut transcript = Transcript::default();
         let error = transcript.read(&entries).unwrap_err();
-        assert!(error.to_string().starts_with("entry 2 of the transcript"));
+        assert!(
+            error
+                .to_string()
+                .starts_with("cannot read entry 2 of the transcript")
+        );
     }
 
     #[test]
-    fn what_is_kept_never_begins_with_results() {
+    fn kept_items_never_start_with_results() {
         let entries = [
             raw(&said(&"x".repeat(400))),
             raw(&called("1")),
@@ -395,7 +397,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_model_counted_goes_before_what_is_guessed() {
+    fn counted_tokens_take_precedence_over_estimates() {
         let mut transcript = Transcript::default();
         transcript.push(said(&"x".repeat(4000)));
         assert!(transcript.tokens(NOTHING) > 1000);
@@ -413,7 +415,7 @@ mod tests {
     }
 
     #[test]
-    fn an_item_too_long_to_be_stored_loses_its_middle() {
+    fn an_oversized_item_loses_its_middle() {
         let mut item = returned("1", &format!("begin{}end", "\u{1}".repeat(ITEM_MAX)));
         assert!(stored(&mut item).get().len() <= ITEM_MAX);
         let Item::Returned { results } = item else {

@@ -1,7 +1,7 @@
 //! Runs a task's `verify` line for an agent. Called by the tool that completes a task.
 //!
-//! The line is the user's, but the agent can change what it starts: a script, a Makefile, the tests themselves. So it
-//! runs in the sandbox of the agent's commands; where there is no sandbox, it is asked about as a command is.
+//! The user wrote the line, but the agent can change what it runs: a script, a Makefile, the tests themselves. It
+//! therefore runs in the sandbox of the agent's commands; without a sandbox, it needs permission as a command does.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -9,22 +9,22 @@ use std::sync::Arc;
 use agent_team_protocol::TaskId;
 use agent_team_terminal_ui::Tone;
 
-use super::screen::Screen;
+use super::output_sink::OutputSink;
 use crate::engine::output::Tail;
-use crate::engine::{Place, TAIL_BYTES};
+use crate::engine::{ProgramContext, TAIL_BYTES};
 use crate::pane::paint;
 use crate::team_tool::{Verify, Verifying};
 use crate::tool::Permission;
 use crate::tool::confine::Confinement;
-use crate::tool::program::{Ended, Program};
+use crate::tool::program::{Program, ProgramEnd};
 use crate::vt::Plain;
 
 #[derive(Debug)]
 pub(super) struct Verifier {
-    pub(super) place: Arc<Place>,
+    pub(super) program_context: Arc<ProgramContext>,
     pub(super) project: PathBuf,
-    pub(super) screen: Screen,
-    /// `None`: nothing holds the member's programs.
+    pub(super) sink: OutputSink,
+    /// `None`: the member's programs run without a sandbox.
     pub(super) confinement: Option<Arc<Confinement>>,
     pub(super) permission: Permission,
 }
@@ -36,12 +36,12 @@ impl Verify for Verifier {
 }
 
 impl Verifier {
-    /// Dropping it ends the line with everything that it started.
+    /// Dropping the future terminates the line and all processes that it started.
     async fn run(&self, line: &str) -> Result<(), String> {
-        self.screen.lines(Tone::Accent, &paint::verifying(line));
-        let watch = self.screen.watch(None);
+        self.sink.lines(Tone::Accent, &paint::verifying(line));
+        let watch = self.sink.watch(None);
         let held = match &self.confinement {
-            Some(confinement) => confinement.held().await.ok(),
+            Some(confinement) => confinement.sandbox().await.ok(),
             None => None,
         };
         let _permit = match &held {
@@ -54,13 +54,16 @@ impl Verifier {
                 Some(asked.await.map_err(|error| error.to_string())?)
             }
         };
-        let (env, cwd) = (self.place.env.clone(), self.place.cwd.clone());
+        let (env, cwd) = (
+            self.program_context.env.clone(),
+            self.program_context.cwd.clone(),
+        );
         let args = vec!["-c".into(), line.into()];
         let mut program = Program::start(held, "/bin/sh".into(), args, env, cwd)
             .await
             .map_err(|error| format!("cannot start /bin/sh: {error}"))?;
         let mut plain = Plain::default();
-        let mut hiding = self.place.secrets.hiding();
+        let mut hiding = self.program_context.secrets.stream();
         let mut tail = Tail::new(TAIL_BYTES);
         let mut show = |text: &str| {
             tail.push(text);
@@ -75,7 +78,7 @@ impl Verifier {
             .await
             .map_err(|error| format!("cannot wait for /bin/sh: {error}"))?;
         show(&hiding.rest_of_text());
-        if matches!(ended, Ended::Exited(status) if status.success()) {
+        if matches!(ended, ProgramEnd::Exited(status) if status.success()) {
             return Ok(());
         }
         match tail.text() {

@@ -1,6 +1,6 @@
-//! The worker of a member that thinks: with HTTP, TLS and search, which no other program carries.
-//!
-//! `--model` says which model an agent would ask that stdin describes, both as JSON: `agent-team doctor` shows it. `--host` has it host members, whatever their engines.
+//! The worker of a member with the native engine. The only program that links HTTP, TLS and search.¬¬`--model` explains
+//! which model an agent would use; stdin contains the agent, and both are JSON. `agent-team doctor` uses it. `--host`
+//! hosts members of any engine in one process.
 
 use std::ffi::OsStr;
 use std::process::ExitCode;

@@ -1,7 +1,5 @@
-//! The worker of a member that runs commands.
-//!
-//! `--hold`, `--attach` and `--watch SOCKET TEAM LAUNCH` lend this terminal to a member, whatever its engine: as its
-//! pane, for a person to work in, or to look at.
+//! The worker of a member with the command engine.¬¬`--hold`, `--attach` and `--watch SOCKET TEAM LAUNCH` lend this
+//! terminal to a member of any engine: as its pane, for a user to work in, or read-only.
 
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
@@ -10,7 +8,7 @@ use std::process::ExitCode;
 use agent_team_protocol::notification::Hold;
 use agent_team_protocol::spec::Engine;
 use agent_team_protocol::{TeamId, with_causes};
-use agent_team_teammate::{hold, program, run_commands};
+use agent_team_teammate::{attach_helper, program, run_commands};
 
 fn main() -> ExitCode {
     let args: Vec<OsString> = std::env::args_os().skip(1).collect();
@@ -35,8 +33,8 @@ fn lends(args: &[OsString]) -> Option<(Hold, &[OsString])> {
 
 fn lend(lent: Hold, socket: &OsStr, team: &OsStr, launch: &OsStr) -> Result<(), String> {
     let team = team.to_str().and_then(TeamId::from_directory_name);
-    let team = team.ok_or("this is no team's id")?;
+    let team = team.ok_or("invalid team id")?;
     let launch = launch.to_str().and_then(|launch| launch.parse().ok());
-    let launch = launch.ok_or("this is no launch's id")?;
-    hold::hold(lent, Path::new(socket), team, launch).map_err(|error| with_causes(&error))
+    let launch = launch.ok_or("invalid launch id")?;
+    attach_helper::run(lent, Path::new(socket), team, launch).map_err(|error| with_causes(&error))
 }

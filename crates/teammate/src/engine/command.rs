@@ -1,12 +1,7 @@
-//! The command engine: runs a task's `run` line, then its `verify` line, on a terminal of their own.
-//!
-//! ```text
-//! run ── exit 0 ── verify (if any) ── exit 0 ──► completed
-//!  │                 └── otherwise ──► failed
-//!  ├── otherwise ──► failed
-//!  └── told to end: TERM to all ── 1 s ── KILL ──► abandoned
-//! ```
-//! When a line's shell has exited, whatever it left in the background is ended before anything is reported.
+//! The command engine: runs a task's `run` line, then its `verify` line, each on its own terminal.¬¬```text¬run ── exit
+//! 0 ── verify (if any) ── exit 0 ──► completed¬ │                 └── otherwise ──► failed¬ ├── otherwise ──► failed¬
+//! └── terminated: TERM to all ── 1 s ── KILL ──► abandoned¬```¬When a line's shell has exited, the processes that it
+//! left in the background are terminated before the result is reported.
 
 use std::convert::Infallible;
 use std::io;
@@ -25,33 +20,39 @@ use agent_team_system::trusted;
 use tokio::sync::{mpsc, watch};
 
 use super::output::Tail;
-use super::{Claim, Controls, Event, Outcome, Place, Run, Size, Steering, TAIL_BYTES};
-use crate::secret::{Hiding, Secrets};
+use super::{
+    Claim, ControlReceivers, Controls, Event, Outcome, ProgramContext, Run, Size, TAIL_BYTES,
+};
+use crate::secret::{RedactedStream, Secrets};
 use crate::vt::Plain;
 
-/// Read at once, at most.
+/// The largest read, in bytes.
 const READ_BYTES: usize = 16 << 10;
 
-/// Events that wait for the worker: beyond them the program waits, as it does for any slow terminal.
+/// The capacity of the event queue. If it is full, the program blocks, as on a slow terminal.
 const QUEUED_EVENTS: usize = 4;
 
-/// Between TERM and KILL.
+/// The time between TERM and KILL.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// How long a killed process may take to be gone: longer only in uninterruptible sleep.
+/// The time after which a killed process is reported: it is in uninterruptible sleep.
 const KILL_LIMIT: Duration = Duration::from_secs(5);
 
-/// How long the rest of the output is waited for when nobody is left to add to it: this is for a pane that does not
-/// take it, and for a process that could not be ended and still has the terminal open.
+/// The time limit for reading the rest of the output after the processes have exited. It is reached if the pane does
+/// not take the output, or an unkillable process still has the terminal open.
 const DRAIN_LIMIT: Duration = Duration::from_secs(5);
 
-/// Starts working on a task. Must be called within the worker's runtime.
-pub(crate) fn start(place: Arc<Place>, assignment: Assignment, size: Size) -> Run {
+/// Starts a task. Must be called within the worker's runtime.
+pub(crate) fn start(
+    program_context: Arc<ProgramContext>,
+    assignment: Assignment,
+    size: Size,
+) -> Run {
     let claim = Claim::from(&assignment);
     let (to_worker, events) = mpsc::channel(QUEUED_EVENTS);
     let (controls, steering) = Controls::new(size);
     let work = Work {
-        place,
+        program_context,
         steering,
         to_worker,
     };
@@ -64,8 +65,8 @@ pub(crate) fn start(place: Arc<Place>, assignment: Assignment, size: Size) -> Ru
 }
 
 struct Work {
-    place: Arc<Place>,
-    steering: Steering,
+    program_context: Arc<ProgramContext>,
+    steering: ControlReceivers,
     to_worker: mpsc::Sender<Event>,
 }
 
@@ -78,17 +79,17 @@ enum Ended {
 impl Work {
     async fn run(mut self, assignment: Assignment) {
         let outcome = self.outcome(&assignment).await;
-        self.tell(Event::Ended(outcome)).await;
+        self.send(Event::Ended(outcome)).await;
     }
 
-    async fn tell(&self, event: Event) {
-        // Without a worker nobody needs to know.
+    async fn send(&self, event: Event) {
+        // The receiver is gone only when the worker is exiting.
         let _gone = self.to_worker.send(event).await;
     }
 
     async fn outcome(&mut self, assignment: &Assignment) -> Outcome {
         let Some(run) = &assignment.run else {
-            return failed("no run line: the command engine cannot do it");
+            return failed("the task has no run line, which the command engine requires");
         };
         if let Err(changed) = trusted::check(&assignment.files) {
             return failed(changed.to_string());
@@ -102,12 +103,12 @@ impl Work {
                 };
             }
             Ok(Ended::Abandoned) => return Outcome::Abandoned,
-            Err(error) => return failed(format!("/bin/sh did not run: {error}")),
+            Err(error) => return failed(format!("cannot run /bin/sh: {error}")),
         };
         let Some(verify) = &assignment.verify else {
             return Outcome::Completed { result };
         };
-        self.tell(Event::Verifying(verify.clone())).await;
+        self.send(Event::Verifying(verify.clone())).await;
         if let Err(changed) = trusted::check(&assignment.files) {
             return failed(changed.to_string());
         }
@@ -118,61 +119,61 @@ impl Work {
                 detail: output,
             },
             Ok(Ended::Abandoned) => Outcome::Abandoned,
-            Err(error) => failed(format!("verify failed: /bin/sh did not run: {error}")),
+            Err(error) => failed(format!("verify failed: cannot run /bin/sh: {error}")),
         }
     }
 
-    /// Runs one shell line to its end, and ends what it leaves behind.
+    /// Runs one shell line until it exits, and terminates the processes that it left behind.
     async fn line(&mut self, line: &str) -> io::Result<Ended> {
         let (columns, rows) = *self.steering.size.borrow_and_update();
         let pty = Pty::open(columns, rows)?;
         let mut child = pty.spawn(&ProgramSpec {
             program: "/bin/sh".into(),
             args: vec!["-c".into(), line.into()],
-            env: self.place.env.clone(),
-            cwd: self.place.cwd.clone(),
+            env: self.program_context.env.clone(),
+            cwd: self.program_context.cwd.clone(),
         })?;
-        self.tell(Event::Session(child.process)).await;
+        self.send(Event::Session(child.process)).await;
 
-        let mut screen = Screen::new(&pty, &self.to_worker, &self.place.secrets);
-        let Steering { input, size, end } = &mut self.steering;
+        let mut output = TerminalOutput::new(&pty, &self.to_worker, &self.program_context.secrets);
+        let ControlReceivers { input, size, end } = &mut self.steering;
         let status = tokio::select! {
-            status = screen.show_until(child.wait()) => Some(status?),
-            () = told_to_end(end) => None,
+            status = output.show_until(child.wait()) => Some(status?),
+            () = end_requested(end) => None,
             never = type_in(&pty, input) => match never {},
             never = follow_size(&pty, size) => match never {},
         };
         let ended = match status {
             Some(status) => {
                 let tree = self.tree(child.process);
-                screen.show_until(end_tree(&tree)).await;
-                if tokio::time::timeout(DRAIN_LIMIT, screen.show_rest())
+                output.show_until(end_tree(&tree)).await;
+                if tokio::time::timeout(DRAIN_LIMIT, output.show_rest())
                     .await
                     .is_err()
                 {
-                    tracing::warn!("the end of the output was not taken in time");
+                    tracing::warn!("the pane did not take the rest of the output in time");
                 }
-                screen.show_held().await;
-                let output = screen.tail.text();
+                output.show_held().await;
+                let output = output.tail.text();
                 Ended::Exited { status, output }
             }
             None => {
                 let tree = self.tree(child.process);
-                screen.show_until(terminate(&tree, &mut child)).await;
-                screen.show_held().await;
+                output.show_until(terminate(&tree, &mut child)).await;
+                output.show_held().await;
                 Ended::Abandoned
             }
         };
         Ok(ended)
     }
 
-    /// Where it runs alone, all that is below this worker.
+    /// If the line is alone below this worker, the tree is everything below the worker.
     fn tree(&self, leader: ProcessId) -> Tree {
-        if self.place.alone {
+        if self.program_context.alone {
             return Tree {
                 root: ProcessId::current().ok(),
                 sessions: vec![leader],
-                marker: self.place.marker.clone(),
+                marker: self.program_context.marker.clone(),
             };
         }
         Tree {
@@ -183,30 +184,31 @@ impl Work {
     }
 }
 
-/// The terminal of one line, as it is shown.
-struct Screen<'a> {
+/// The output of one line's terminal.
+struct TerminalOutput<'a> {
     pty: &'a Pty,
     to_worker: &'a mpsc::Sender<Event>,
     plain: Plain,
-    /// In what is shown as it was printed, and in its text: what splits a secret there does not split it here.
-    hiding: [Hiding; 2],
+    /// Redaction of the raw output and of its text. They are separate, because escape sequences can split a secret in
+    /// the raw output.
+    redactions: [RedactedStream; 2],
     tail: Tail,
     buffer: Vec<u8>,
 }
 
-impl<'a> Screen<'a> {
+impl<'a> TerminalOutput<'a> {
     fn new(pty: &'a Pty, to_worker: &'a mpsc::Sender<Event>, secrets: &Secrets) -> Self {
         Self {
             pty,
             to_worker,
             plain: Plain::default(),
-            hiding: [secrets.hiding(), secrets.hiding()],
+            redactions: [secrets.stream(), secrets.stream()],
             tail: Tail::new(TAIL_BYTES),
             buffer: vec![0; READ_BYTES],
         }
     }
 
-    /// Shows what is printed until `done` is.
+    /// Shows output until `done` completes.
     async fn show_until<T>(&mut self, done: impl Future<Output = T>) -> T {
         let mut done = pin!(done);
         let mut open = true;
@@ -219,24 +221,24 @@ impl<'a> Screen<'a> {
         }
     }
 
-    /// Shows what is left, once nobody has the terminal open any more.
+    /// Shows the remaining output, until no process has the terminal open.
     async fn show_rest(&mut self) {
         while self.show_next().await {}
     }
 
-    /// Shows what could have been the beginning of a secret and was none.
+    /// Shows held-back bytes that could have been the beginning of a secret.
     async fn show_held(&mut self) {
-        let [raw, plain] = &mut self.hiding;
+        let [raw, plain] = &mut self.redactions;
         let (bytes, text) = (raw.rest(), plain.rest_of_text());
         if bytes.is_empty() && text.is_empty() {
             return;
         }
         self.tail.push(&text);
-        // Without a worker nobody looks.
+        // The receiver is gone only when the worker is exiting.
         let _gone = self.to_worker.send(Event::Output { bytes, text }).await;
     }
 
-    /// False when there will be nothing more. Safe to cancel.
+    /// Returns false at the end of the output. Cancel-safe.
     async fn show_next(&mut self) -> bool {
         let Ok(room) = self.to_worker.reserve().await else {
             return false;
@@ -246,7 +248,7 @@ impl<'a> Screen<'a> {
             Ok(read) => {
                 let mut text = String::with_capacity(read);
                 self.plain.feed(&self.buffer[..read], &mut text);
-                let [raw, plain] = &mut self.hiding;
+                let [raw, plain] = &mut self.redactions;
                 let bytes = raw.bytes(&self.buffer[..read]);
                 let text = plain.text(&text);
                 self.tail.push(&text);
@@ -254,22 +256,22 @@ impl<'a> Screen<'a> {
                 true
             }
             Err(error) => {
-                tracing::warn!(%error, "the task's terminal cannot be read");
+                tracing::warn!(%error, "cannot read the task's terminal");
                 false
             }
         }
     }
 }
 
-async fn told_to_end(end: &mut watch::Receiver<bool>) {
-    // A worker that has gone wants nothing to run either.
-    let _told = end.wait_for(|end| *end).await;
+async fn end_requested(end: &mut watch::Receiver<bool>) {
+    // If the sender is dropped, the worker has exited: end as well.
+    let _requested = end.wait_for(|end| *end).await;
 }
 
 async fn type_in(pty: &Pty, input: &mut mpsc::UnboundedReceiver<Vec<u8>>) -> Infallible {
     while let Some(bytes) = input.recv().await {
         if let Err(error) = pty.write_all(&bytes).await {
-            tracing::debug!(%error, "keys came too late");
+            tracing::debug!(%error, "cannot pass on keystrokes");
         }
     }
     std::future::pending().await
@@ -279,16 +281,16 @@ async fn follow_size(pty: &Pty, size: &mut watch::Receiver<Size>) -> Infallible 
     while size.changed().await.is_ok() {
         let (columns, rows) = *size.borrow_and_update();
         if let Err(error) = pty.resize(columns, rows) {
-            tracing::debug!(%error, "the task's terminal keeps its size");
+            tracing::debug!(%error, "cannot resize the task's terminal");
         }
     }
     std::future::pending().await
 }
 
-/// Asks everything to end, then ends it.
+/// Sends TERM to all processes, then KILL.
 async fn terminate(tree: &Tree, child: &mut Child) {
     if let Err(error) = tree.signal_all(Signal::SIGTERM) {
-        tracing::warn!(%error, "the task's processes cannot be listed");
+        tracing::warn!(%error, "cannot list the task's processes");
     }
     if !tree.gone(GRACE).await {
         end_tree(tree).await;
@@ -297,16 +299,16 @@ async fn terminate(tree: &Tree, child: &mut Child) {
         .await
         .is_err()
     {
-        tracing::warn!(process = ?child.process, "a killed process does not end");
+        tracing::warn!(process = ?child.process, "a killed process does not exit");
     }
 }
 
 async fn end_tree(tree: &Tree) {
     match tree.end(KILL_LIMIT).await {
         Ok(ended) if ended.is_empty() => {}
-        Ok(ended) => tracing::debug!(?ended, "left in the background, ended"),
-        // The supervisor looks at the whole launch again before it starts a successor.
-        Err(error) => tracing::warn!(%error, "something of the task is left"),
+        Ok(ended) => tracing::debug!(?ended, "terminated background processes"),
+        // The supervisor scans the whole launch again before it starts a successor.
+        Err(error) => tracing::warn!(%error, "some processes of the task remain"),
     }
 }
 

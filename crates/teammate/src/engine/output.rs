@@ -1,9 +1,9 @@
-//! What is kept of a task's output: its end, for the result, and what the supervisor has not been shown yet. Called by
-//! the engine and the worker. Pure; memory is bounded whatever the task prints.
+//! Buffers of a task's output: its tail, for the result, and the part that is not sent to the supervisor yet. Called by
+//! the engine and the worker. Pure; memory is bounded.
 
 use std::collections::VecDeque;
 
-/// The last bytes of a text that is only ever appended to.
+/// The last bytes of an append-only text.
 #[derive(Debug)]
 pub(crate) struct Tail {
     kept: VecDeque<u8>,
@@ -27,12 +27,12 @@ impl Tail {
         self.kept.drain(..excess);
     }
 
-    /// Whole lines where there is more than one, without blank lines around them.
+    /// The text as complete lines if there is more than one, without surrounding blank lines.
     pub(crate) fn text(&self) -> String {
         let bytes: Vec<u8> = self.kept.iter().copied().collect();
         let mut text = String::from_utf8_lossy(&bytes).into_owned();
         if self.cut {
-            // The first line, or at least its first character, may have lost its beginning.
+            // The first line, or at least its first character, may be truncated.
             let whole = text.trim_end().find('\n').map_or_else(
                 || text.len() - text.trim_start_matches(char::REPLACEMENT_CHARACTER).len(),
                 |newline| newline + 1,
@@ -43,20 +43,20 @@ impl Tail {
     }
 }
 
-/// Longest text of one `task/output`, in bytes.
+/// The largest text of one `task/output`, in bytes.
 pub(crate) const OUTPUT_MAX: usize = 16 << 10;
 
-/// Output on its way to the supervisor: what does not fit loses its middle, so that its beginning and its newest end
-/// are shown.
+/// Output that waits to be sent to the supervisor. If it exceeds the limit, its middle is dropped, so that its
+/// beginning and its newest part are sent.
 #[derive(Debug, Default)]
 pub(crate) struct Coalescer {
     head: String,
     tail: String,
-    /// Bytes lost between the two.
+    /// Number of bytes dropped between the two.
     dropped: usize,
 }
 
-/// Each half's share of [`OUTPUT_MAX`], less room for the marker.
+/// The capacity of each half: [`OUTPUT_MAX`] less room for the note, divided by two.
 const HALF: usize = OUTPUT_MAX / 2 - 64;
 
 impl Coalescer {
@@ -80,7 +80,7 @@ impl Coalescer {
         self.head.is_empty() && self.tail.is_empty()
     }
 
-    /// What is to be shown next, at most [`OUTPUT_MAX`] bytes.
+    /// Takes the next output to send, at most [`OUTPUT_MAX`] bytes.
     pub(crate) fn take(&mut self) -> String {
         let Self {
             head,
@@ -89,7 +89,7 @@ impl Coalescer {
         } = std::mem::take(self);
         match dropped {
             0 => head + &tail,
-            dropped => format!("{head}\n… {dropped} bytes left out …\n{tail}"),
+            dropped => format!("{head}\n… {dropped} bytes omitted …\n{tail}"),
         }
     }
 }
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn output_that_is_taken_in_time_is_whole() {
+    fn output_within_the_limit_is_complete() {
         let mut output = Coalescer::default();
         let text = "é".repeat(HALF);
         output.push(&text[..100]);
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn output_that_nobody_takes_loses_its_middle_only() {
+    fn excess_output_loses_its_middle() {
         let mut output = Coalescer::default();
         output.push("begin\n");
         for _ in 0..10_000 {
@@ -149,6 +149,6 @@ mod tests {
         let text = output.take();
         assert!(text.len() <= OUTPUT_MAX, "{}", text.len());
         assert!(text.starts_with("begin\n") && text.ends_with("end"));
-        assert!(text.contains("bytes left out"));
+        assert!(text.contains("bytes omitted"));
     }
 }

@@ -1,7 +1,5 @@
-//! A thread for one hosted member, with a runtime of its own. Called by the embedding library, and by the process that
-//! hosts members.
-//!
-//! What a member does to its thread, blocking it or panicking, is done to nobody else.
+//! Runs one hosted member on its own thread with its own runtime. Called by the embedding library and by the host
+//! process.¬¬A member that blocks or panics affects only its own thread.
 
 use std::any::Any;
 use std::io;
@@ -11,14 +9,11 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-/// How long what a member's tools have going on in other threads may take to end.
-const LEFT_LIMIT: Duration = Duration::from_secs(2);
+/// The time limit for blocking work of a member's tools when its runtime shuts down.
+const SHUTDOWN_LIMIT: Duration = Duration::from_secs(2);
 
-/// Does `work` on a thread of its own, until it ends or `ending` comes to an end, whichever: where it stands, that is
-/// what a kill is. Then `over` hears what came of it; nothing of the member runs any more.
-///
-/// # Errors
-/// When there is no thread to be had.
+/// Runs `work` on a new thread until it returns or `ending` completes; `ending` drops the work, like a kill. Then calls
+/// `over` with the result, after everything of the member has stopped.¬¬# Errors¬If the thread cannot be started.
 pub fn start<F>(
     name: String,
     ending: oneshot::Receiver<()>,
@@ -48,7 +43,7 @@ fn live<F: Future<Output = Result<(), String>>>(
         }
     };
     let worked = std::panic::catch_unwind(AssertUnwindSafe(|| runtime.block_on(work)));
-    runtime.shutdown_timeout(LEFT_LIMIT);
+    runtime.shutdown_timeout(SHUTDOWN_LIMIT);
     worked.unwrap_or_else(|panic| Err(format!("it panicked: {}", panicked(&*panic))))
 }
 

@@ -1,4 +1,4 @@
-//! What the supervisor sends of its own accord. Called by the link's thread.
+//! Handles requests and notifications of the supervisor. Called by the link's thread.
 
 use agent_team_protocol::method::{MemberPing, Method, Nothing};
 use agent_team_protocol::notification::{
@@ -11,21 +11,21 @@ use serde_json::value::RawValue;
 
 use super::{Ended, LinkEvent, Over};
 
-/// What a frame means for the connection.
+/// The meaning of a frame for the connection.
 pub(super) enum Arrived {
     Event(LinkEvent),
     Goodbye(Goodbye),
     Nothing,
 }
 
-/// Answers what the supervisor asks, and sorts what it says.
+/// Answers requests of the supervisor, and classifies its notifications.
 pub(super) async fn arrived(client: &Client, arrival: Arrival) -> Arrived {
     match arrival {
         Arrival::Request { id, method, .. } => {
             let answered = if method == MemberPing::NAME {
                 client.answer(&id, &Nothing {}).await
             } else {
-                let text = format!("a worker does not know {method}");
+                let text = format!("unknown method {method} for a worker");
                 client
                     .refuse(&id, Refusal::new(ErrorCode::MethodNotFound, text))
                     .await
@@ -37,7 +37,7 @@ pub(super) async fn arrived(client: &Client, arrival: Arrival) -> Arrived {
         }
         Arrival::Notification { method, params } => {
             notified(&method, &params).unwrap_or_else(|error| {
-                tracing::warn!(method, %error, "notification passed over");
+                tracing::warn!(method, %error, "skipped an invalid notification");
                 Arrived::Nothing
             })
         }
@@ -62,7 +62,7 @@ fn notified(method: &str, params: &RawValue) -> serde_json::Result<Arrived> {
     })
 }
 
-/// How a connection ends that the supervisor closes on purpose.
+/// How a connection ends that the supervisor closes deliberately.
 pub(super) fn farewell(goodbye: Goodbye) -> Ended {
     match goodbye.reason {
         GoodbyeReason::Restarting => Ended::Restarting,
@@ -72,7 +72,7 @@ pub(super) fn farewell(goodbye: Goodbye) -> Ended {
             Some(error) if error.code == ErrorCode::Unauthenticated => {
                 Ended::Over(Over::Retired(error.message))
             }
-            // The connection was at fault, not the launch.
+            // The connection was closed for a fault of its own; the launch is still valid.
             Some(error) => {
                 tracing::warn!(%error, "the supervisor closed the connection");
                 Ended::Lost
@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_at_fault_does_not_retire_the_launch() {
+    fn a_closed_connection_does_not_retire_the_launch() {
         let slow = Refusal::new(ErrorCode::SlowConsumer, "too slow");
         assert!(matches!(closed(Some(slow)), Ended::Lost));
         let stale = Refusal::new(ErrorCode::Unauthenticated, "no such launch");

@@ -1,4 +1,4 @@
-//! Requests that have no answer yet, kept so that none is lost with its connection. Called by the link. Pure.
+//! Requests without an answer, kept so that none is lost with its connection. Called by the link. Pure.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -7,11 +7,11 @@ use agent_team_protocol::{ErrorCode, Refusal};
 
 use super::{Request, Ticket};
 
-/// Pauses before a request is repeated that the supervisor could not store.
+/// The pauses before repeating a request that the supervisor could not store.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
-/// Unanswered requests by ticket: in the order in which they were made.
+/// Unanswered requests by ticket, that is in request order.
 #[derive(Debug, Default)]
 pub(super) struct Pending {
     requests: BTreeMap<Ticket, Waiting>,
@@ -21,16 +21,16 @@ pub(super) struct Pending {
 struct Waiting {
     request: Request,
     refused: u32,
-    /// The supervisor could not take it; it is made again then.
+    /// The time at which to repeat the request, after a transient refusal.
     again_at: Option<Instant>,
 }
 
-/// What an answer means for its request.
+/// The effect of an answer on its request.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Settled {
-    /// It is over, one way or the other.
+    /// The request is settled, with success or a refusal.
     Done,
-    /// It is still unanswered, and is to be made again at [`Pending::next_repetition`].
+    /// The request is still unanswered; repeat it at [`Pending::next_repetition`].
     Later,
 }
 
@@ -44,7 +44,7 @@ impl Pending {
         self.requests.insert(ticket, waiting);
     }
 
-    /// Everything unanswered, for a new connection.
+    /// All unanswered requests, to repeat them on a new connection.
     pub(super) fn replay(&mut self) -> impl Iterator<Item = (Ticket, &Request)> {
         self.requests.iter_mut().map(|(ticket, waiting)| {
             waiting.again_at = None;
@@ -59,7 +59,7 @@ impl Pending {
         now: Instant,
     ) -> Settled {
         if let Some(waiting) = self.requests.get_mut(&ticket)
-            && refusal.is_some_and(|refusal| is_passing(refusal.code))
+            && refusal.is_some_and(|refusal| is_transient(refusal.code))
         {
             let pause =
                 LONGEST_PAUSE.min(FIRST_PAUSE * 2_u32.saturating_pow(waiting.refused.min(8)));
@@ -78,7 +78,7 @@ impl Pending {
             .min()
     }
 
-    /// Those whose pause is over.
+    /// The requests whose pause is over.
     pub(super) fn due(&mut self, now: Instant) -> impl Iterator<Item = (Ticket, &Request)> {
         self.requests
             .iter_mut()
@@ -90,8 +90,8 @@ impl Pending {
     }
 }
 
-/// Nothing was stored and nothing changed, for a reason that passes.
-fn is_passing(code: ErrorCode) -> bool {
+/// Returns whether the refusal is transient: nothing was stored, and a repetition can succeed.
+fn is_transient(code: ErrorCode) -> bool {
     matches!(
         code,
         ErrorCode::StorageFull | ErrorCode::StorageFailed | ErrorCode::ShuttingDown
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_connection_gets_what_is_unanswered_in_order() {
+    fn unanswered_requests_are_replayed_in_order() {
         let mut pending = pending();
         assert_eq!(
             pending.answered(Ticket(2), None, Instant::now()),
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn what_could_not_be_stored_is_made_again_later_and_later() {
+    fn transient_refusals_are_retried_with_backoff() {
         let full = Refusal::new(ErrorCode::StorageFull, "full");
         let (mut pending, now) = (pending(), Instant::now());
         assert_eq!(

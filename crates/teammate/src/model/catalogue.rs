@@ -1,8 +1,6 @@
-//! What is known of models beforehand: how long a conversation may be, and what a token costs. Called by `open`, and
-//! by whoever counts money.
-//!
-//! The data is `catalogue.toml`; what a person's `config.toml` says below `[models.<provider>]` goes before it. A model
-//! that stands in neither has a window to be safe with, and no price.
+//! Static data about models: window sizes and prices. Called by `open` and by the accounting.¬¬The data is in
+//! `catalogue.toml`; entries in the user's `config.toml` below `[models.<provider>]` take precedence. A model that is
+//! in neither has a conservative window and no price.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -15,20 +13,20 @@ use super::provider::Provider;
 
 const BUILT_IN: &str = include_str!("catalogue.toml");
 
-/// Tokens that an unknown model at a provider, and one on the person's own machine, are taken to hold.
+/// The windows, in tokens, of an unknown model: at a remote provider, and on the user's own machine.
 const WINDOW: u64 = 128_000;
 const LOCAL_WINDOW: u64 = 32_768;
 
 /// Tokens of an answer that every model of the last years can give.
 const OUTPUT: u64 = 8_192;
 
-/// By provider and the model's name, or its beginning and a star.
+/// By provider, and by the model's name or a prefix followed by a star.
 type Tables = BTreeMap<String, BTreeMap<String, Entry>>;
 
-/// Everything that is known of models.
+/// The data about models.
 #[derive(Debug, Clone)]
 pub struct Catalogue {
-    /// What a person said goes first.
+    /// The user's entries, which take precedence.
     own: Tables,
     built_in: Tables,
 }
@@ -44,7 +42,7 @@ struct Entry {
     cache_write: Option<f64>,
 }
 
-/// What a model's tokens cost, in US dollars for a million.
+/// The price of a model's tokens, in US dollars per million.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Price {
     pub input: f64,
@@ -53,29 +51,27 @@ pub struct Price {
     pub cache_write: f64,
 }
 
-/// What is known of one model.
+/// The data about one model.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Known {
-    /// Tokens that prompt and answer together may have.
+    /// The window for prompt and answer together, in tokens.
     pub window: u64,
-    /// Tokens that one answer may have.
+    /// The longest answer, in tokens.
     pub output: u64,
-    /// Nobody knows what it costs when there is none.
+    /// `None`: the price is unknown.
     pub price: Option<Price>,
 }
 
-/// Why a person's own file is not used.
+/// Why the user's settings cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum CatalogueError {
     #[error("cannot read {0}")]
     Read(PathBuf, #[source] std::io::Error),
-    #[error("{0}: [models] is not a table of models")]
+    #[error("{0}: [models] must be a table of models")]
     Parse(PathBuf, #[source] toml::de::Error),
-    #[error("{0}: no provider is called \"{1}\", in [models.{1}]")]
+    #[error("{0}: unknown provider \"{1}\" in [models.{1}]")]
     Provider(PathBuf, String),
-    #[error(
-        "{0}: a price of {1}/{2} is no number of dollars, or names no price of input and output"
-    )]
+    #[error("{0}: the price of {1}/{2} must set `input` and `output` in dollars")]
     Price(PathBuf, String, String),
 }
 
@@ -88,7 +84,7 @@ impl Default for Catalogue {
     }
 }
 
-/// The part of a person's settings that is about models; the rest is for others to read.
+/// The part of the user's settings that is about models; other modules read the rest.
 #[derive(Debug, Default, Deserialize)]
 struct Settings {
     #[serde(default)]
@@ -96,10 +92,8 @@ struct Settings {
 }
 
 impl Catalogue {
-    /// With what a person's `config.toml` says before what is built in. Without the file there is nothing of theirs.
-    ///
-    /// # Errors
-    /// When it cannot be read, or holds what could not be used.
+    /// The built-in data with the entries of the user's `config.toml`, if it exists.¬¬# Errors¬If the file cannot be
+    /// read, or contains invalid entries.
     pub fn with(settings: &Path) -> Result<Self, CatalogueError> {
         let text = match std::fs::read_to_string(settings) {
             Ok(text) => text,
@@ -130,7 +124,7 @@ impl Catalogue {
         })
     }
 
-    /// What is known of a model. A recording costs nothing, and has what is safe.
+    /// The data about a model. A recording is free and has a conservative window.
     pub fn look_up(&self, name: &ModelName) -> Known {
         let ModelName::Of { provider, model } = name else {
             return Entry::default().known(WINDOW, true);
@@ -149,13 +143,13 @@ impl Catalogue {
         } else {
             WINDOW
         };
-        // Whose server a given base URL is, and what it takes, nobody knows.
+        // A configured base URL may be another server, with unknown prices and limits.
         let free = provider.is_local() && !provider.base_url.is_empty();
         entry.known(window, free)
     }
 }
 
-/// The entry of this very model, and the one with the longest beginning of its name.
+/// The entry with exactly this name, and the one with the longest matching prefix.
 fn find<'a>(tables: &'a Tables, provider: &str, model: &str) -> [Option<&'a Entry>; 2] {
     let plain = |name: &str| name.replace('.', "-");
     let model = plain(model);
@@ -173,8 +167,8 @@ fn find<'a>(tables: &'a Tables, provider: &str, model: &str) -> [Option<&'a Entr
     [exact, family].map(|found| found.map(|(_, entry)| entry))
 }
 
-/// What follows a model's name where the model is the same: nothing, `-latest`, or a date or the like of four digits at
-/// least. Anything else may be another model at another price.
+/// Returns whether the rest of a name denotes a version of the same model: nothing, `-latest`, or a suffix of at least
+/// four digits such as a date. Any other suffix may denote another model with another price.
 fn is_version(rest: &str) -> bool {
     let digits = |text: &str| text.chars().take_while(char::is_ascii_digit).count();
     rest.is_empty() || rest == "-latest" || rest.strip_prefix('-').is_some_and(|it| digits(it) >= 4)
@@ -187,14 +181,14 @@ impl Entry {
             .flatten()
     }
 
-    /// Prices are complete, or there is none.
+    /// A price is valid only if both its input and its output part are set.
     fn is_usable(&self) -> bool {
         let complete = self.input.is_some() && self.output.is_some();
         let plausible = |price: f64| price.is_finite() && price >= 0.0;
         self.prices().next().is_none() || (complete && self.prices().all(plausible))
     }
 
-    /// Prices belong together; the rest is completed one by one.
+    /// Completes missing fields from other entries. The price is taken as a whole.
     fn complete_with(&mut self, tables: &Tables, provider: &str, model: &str) {
         for other in find(tables, provider, model).into_iter().flatten() {
             self.window = self.window.or(other.window);
@@ -226,7 +220,7 @@ impl Entry {
 }
 
 impl Price {
-    /// Of what nobody is paid for.
+    /// The price of free models.
     pub const NOTHING: Self = Self {
         input: 0.0,
         output: 0.0,
@@ -234,17 +228,17 @@ impl Price {
         cache_write: 0.0,
     };
 
-    /// Millionths of a US dollar.
+    /// The cost in millionths of a US dollar.
     pub fn of(&self, usage: &Usage) -> u64 {
         let plain = usage
             .input
             .saturating_sub(usage.cache_read + usage.cache_write);
         let tokens = [plain, usage.cache_read, usage.cache_write, usage.output];
         let prices = [self.input, self.cache_read, self.cache_write, self.output];
-        // Dollars for a million tokens are millionths of a dollar for one.
+        // Dollars per million tokens equal millionths of a dollar per token.
         let micro_usd = |(tokens, price): (u64, f64)| tokens as f64 * price;
         let sum: f64 = tokens.into_iter().zip(prices).map(micro_usd).sum();
-        // Both are far below 2^52, and no price is negative.
+        // Both are far below 2^52, and prices are not negative.
         sum.round() as u64
     }
 }
@@ -259,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn a_price_is_of_its_model_and_its_dated_versions_alone() {
+    fn prices_apply_to_a_model_and_its_dated_versions() {
         let catalogue = Catalogue::default();
         let price = |name| known(&catalogue, name).price.map(|price| price.input);
         assert_eq!(price("anthropic/claude-opus-4-1-20250805"), Some(15.0));
@@ -268,7 +262,7 @@ mod tests {
         assert_eq!(price("openai/gpt-5-2025-08-07"), Some(1.25));
         assert_eq!(price("openrouter/anthropic/claude-opus-4.5"), Some(5.0));
         assert_eq!(price("openrouter/google/gemini-2.5-pro"), Some(1.25));
-        // Their relatives may cost ten times as much.
+        // Related models may cost ten times as much.
         for other in [
             "openai/gpt-5-pro",
             "openai/gpt-5.9",
@@ -279,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn a_window_is_of_a_whole_family() {
+    fn windows_apply_to_a_whole_family() {
         let catalogue = Catalogue::default();
         assert_eq!(known(&catalogue, "openai/gpt-5.9").window, 272_000);
         assert_eq!(known(&catalogue, "openai/gpt-5.1").window, 400_000);
@@ -290,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_built_in_can_be_used() {
+    fn built_in_data_is_valid() {
         let built_in = Catalogue::default().built_in;
         for (provider, models) in &built_in {
             assert!(Provider::named(provider).is_some(), "{provider}");
@@ -329,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn a_persons_own_entries_go_first_and_the_rest_stays() {
+    fn user_entries_take_precedence() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("config.toml");
         let write = |text: &str| std::fs::write(&path, text).expect("it is written");
@@ -348,19 +342,19 @@ mod tests {
 
         for (text, says) in [
             ("[models.openai]\ngpt-5 = { windw = 1 }", "unknown field"),
-            ("[models.opnai]\ngpt-5 = { window = 1 }", "no provider is"),
-            ("[models.google]\nx = { window = 1 }", "no provider is"),
+            ("[models.opnai]\ngpt-5 = { window = 1 }", "unknown provider"),
+            ("[models.google]\nx = { window = 1 }", "unknown provider"),
             (
                 "[models.openai]\ngpt-5 = { input = -1.0, output = 1.0 }",
-                "no number of dollars",
+                "must set `input` and `output` in dollars",
             ),
             (
                 "[models.openai]\ngpt-5 = { input = nan, output = 1.0 }",
-                "no number of dollars",
+                "must set `input` and `output` in dollars",
             ),
             (
                 "[models.openai]\ngpt-5 = { input = 1.0 }",
-                "names no price of input and output",
+                "must set `input` and `output` in dollars",
             ),
         ] {
             write(text);

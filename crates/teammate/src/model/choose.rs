@@ -1,5 +1,5 @@
-//! Which model it is when the person named none: the first provider whose key is there, or whose server answers.
-//! Called where a team starts, and by whoever explains the choice.
+//! Chooses the model if none is configured: the first provider whose key is set, or whose server responds. Called when
+//! a team starts, and to explain the choice.
 
 use std::time::Duration;
 
@@ -10,32 +10,32 @@ use tokio::time::timeout;
 use super::http::Endpoint;
 use super::key::{Key, KeyError};
 use super::name::ModelName;
-use super::open::{OpenError, Surroundings};
+use super::open::{OpenConfig, OpenError};
 use super::provider::{PROVIDERS, Provider, Wire};
 
-/// A server on this machine or near it has taken a connection by then, and has said by then what it has.
+/// The time limits for a local server: to accept a connection, and to list its models.
 const CONNECT: Duration = Duration::from_millis(300);
 const LIST: Duration = Duration::from_secs(3);
 
-/// A model that was found.
+/// The chosen model.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Choice {
     pub name: ModelName,
-    /// For the person, such as "OPENAI_API_KEY is set".
+    /// For the user, such as "OPENAI_API_KEY is set".
     pub why: String,
 }
 
-/// Why there is no model to choose.
+/// Why no model can be chosen.
 #[derive(Debug, thiserror::Error)]
 pub enum ChooseError {
     #[error(
-        "there is no model to think with: set a key ({keys}), start a local server ({servers}), or name a model that \
-         is served elsewhere. Teams of commands need none.{found}"
+        "no model is available: set a key ({keys}), start a local server ({servers}), or configure a model at another \
+         URL. Teams of command members need no model.{found}"
     )]
     None {
         keys: String,
         servers: String,
-        /// What was there and did not help; empty, or with a space before it.
+        /// Servers that were found and are not usable; empty, or with a leading space.
         found: String,
     },
     #[error(transparent)]
@@ -44,15 +44,13 @@ pub enum ChooseError {
     Open(#[from] OpenError),
 }
 
-/// The first of the providers, in the order of their table, that can be asked.
-///
-/// # Errors
-/// When there is none, or when what a person gave cannot be used: no other takes its place then.
-pub async fn choose(surroundings: &Surroundings) -> Result<Choice, ChooseError> {
+/// Chooses the first usable provider in table order.¬¬# Errors¬If there is none, or if the user's configuration of one
+/// is invalid; the next provider is not tried then.
+pub async fn choose(surroundings: &OpenConfig) -> Result<Choice, ChooseError> {
     let mut found = String::new();
     for provider in &PROVIDERS {
         let key = Key::find(provider, &surroundings.environment)?;
-        if let (Some(key), Some(model)) = (key, provider.usual) {
+        if let (Some(key), Some(model)) = (key, provider.default_model) {
             return Ok(Choice {
                 name: ModelName::Of {
                     provider,
@@ -70,14 +68,14 @@ pub async fn choose(surroundings: &Surroundings) -> Result<Choice, ChooseError> 
             Served::Model { model, url } => {
                 return Ok(Choice {
                     name: ModelName::Of { provider, model },
-                    why: format!("{} answers at {url}", provider.name),
+                    why: format!("{} responds at {url}", provider.name),
                 });
             }
             Served::Nothing { url } => {
                 found.push_str(&format!(" {} at {url} has no model.", provider.name));
             }
             Served::NotThere if given => {
-                found.push_str(&format!(" {} does not answer.", provider.name));
+                found.push_str(&format!(" {} does not respond.", provider.name));
             }
             Served::NotThere => {}
         }
@@ -98,7 +96,7 @@ pub async fn choose(surroundings: &Surroundings) -> Result<Choice, ChooseError> 
     })
 }
 
-/// What a server has to offer.
+/// The models of a server.
 #[derive(Debug)]
 enum Served {
     Model { model: String, url: String },
@@ -118,7 +116,7 @@ struct Listed {
 
 async fn served(
     provider: &'static Provider,
-    surroundings: &Surroundings,
+    surroundings: &OpenConfig,
 ) -> Result<Served, OpenError> {
     let endpoint = surroundings.endpoint(provider)?;
     let url = format!("{}/models", endpoint.base_url);
@@ -130,7 +128,7 @@ async fn served(
         return Ok(Served::NotThere);
     };
     let url = super::http::shown(&endpoint.base_url);
-    // What makes vectors of texts does not answer.
+    // Embedding models cannot chat.
     let mut talking = models.into_iter().filter(|model| !model.contains("embed"));
     Ok(match talking.next() {
         Some(model) => Served::Model { model, url },

@@ -1,11 +1,7 @@
-//! A model behind HTTP: one request, one stream of events, one answer. Made by `open`.
-//!
-//! ```text
-//!  Prompt ─► chat | messages (request) ─► POST ─► sse ─► chat | messages (Reading) ─► draft ─► Answer
-//!                                          │
-//!                                          └─► failure (what refusals and broken streams are)
-//! ```
-//! One attempt is one request: whoever asks again is `patience`. Neither key nor headers are ever shown.
+//! A model behind an HTTP API: one request, one event stream, one answer. Created by `open`.¬¬```text¬ Prompt ─► chat |
+//! messages (request) ─► POST ─► sse ─► chat | messages (Reading) ─► draft ─► Answer¬
+//! │¬                                         └─► failure (maps error responses and broken streams)¬```¬One attempt is
+//! one request; `retry` repeats them. Keys and headers are never shown.
 
 mod chat;
 mod draft;
@@ -25,35 +21,35 @@ use reqwest::{Client, Proxy, Response};
 use serde_json::Value;
 use tokio::time::timeout;
 
-use self::draft::{Draft, Told};
-use self::failure::{Asked, looks_like_html};
+use self::draft::{Draft, OnDelta};
+use self::failure::{Target, looks_like_html};
 use self::sse::Unreadable;
 use super::catalogue::{Known, Price};
 use super::key::Key;
 use super::provider::{Provider, Wire};
 use super::{Answer, Answering, Delta, Model, ModelError, Prompt, Searches};
 
-/// Nothing at all for this long is no thinking, but a connection that died; a person may know better.
+/// The default time without any byte after which the connection counts as dead; configurable by the user.
 pub(super) const SILENCE: Duration = Duration::from_secs(120);
 
-/// Bytes of a refusal that are read, and those of an answer that are too many.
+/// The largest error response that is read, and the largest answer that is accepted, in bytes.
 const REFUSAL_MAX: usize = 64 << 10;
 const ANSWER_MAX: usize = 64 << 20;
 
-/// The version of Messages that is spoken.
+/// The version of the Messages API.
 const ANTHROPIC_VERSION: &str = "2023-06-01";
 
-/// Where and how a model is asked. There is no `Debug`: URLs of servers and proxies may hold passwords.
+/// The address and authentication of a model. Has no `Debug`: URLs of servers and proxies may contain passwords.
 pub(super) struct Endpoint {
     pub(super) provider: &'static Provider,
-    /// With the version in its path, without a slash at its end.
+    /// With the version in its path, without a trailing slash.
     pub(super) base_url: String,
     pub(super) searches: Searches,
     pub(super) key: Option<Key>,
-    /// What the person wants to be sent besides, in lower case.
+    /// Additional headers that the user configured, in lower case.
     pub(super) headers: Vec<(HeaderName, HeaderValue)>,
     pub(super) proxies: Vec<Proxy>,
-    /// Without a byte for this long the connection counts as dead.
+    /// The time without any byte after which the connection counts as dead.
     pub(super) silence: Duration,
 }
 
@@ -65,41 +61,41 @@ pub(super) struct HttpModel {
     endpoint: Endpoint,
     client: Client,
     headers: HeaderMap,
-    /// Where requests go, and the same as errors show it.
+    /// The URL of requests, and its form for errors.
     url: String,
     shown_url: String,
 }
 
-/// Why there is no client.
+/// Why the client cannot be created.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
     #[error("the key cannot be sent in a header")]
     Key(#[from] InvalidHeaderValue),
-    #[error("there is no HTTP client")]
+    #[error("cannot create an HTTP client")]
     Client(#[from] reqwest::Error),
 }
 
-/// Whether more of an answer follows.
+/// Whether further events follow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Progress {
     More,
     Ended,
 }
 
-/// What is wrong with an event.
+/// Why an event cannot be used.
 #[derive(Debug)]
 enum Broken {
-    /// It is an error, in the server's words.
+    /// An error of the server, in its own words.
     Error(Value),
-    /// It is nothing that the wire knows.
-    Nonsense(String),
+    /// The event violates the API.
+    Invalid(String),
 }
 
-/// Makes an answer of a wire's events.
+/// Decodes the events of one API into an answer.
 trait Decode: Send {
-    fn event(&mut self, data: &str, told: Told<'_>) -> Result<Progress, Broken>;
+    fn event(&mut self, data: &str, told: OnDelta<'_>) -> Result<Progress, Broken>;
 
-    /// The answer, unless it was cut off. `ended`: the last event said that it is one.
+    /// The answer, unless it was truncated. `ended`: the final event was received.
     fn finish(self: Box<Self>, ended: bool) -> Option<Answer>;
 }
 
@@ -126,9 +122,9 @@ impl HttpModel {
         })
     }
 
-    async fn ask(&self, prompt: Prompt<'_>, told: Told<'_>) -> Result<Answer, ModelError> {
+    async fn ask(&self, prompt: Prompt<'_>, told: OnDelta<'_>) -> Result<Answer, ModelError> {
         let provider = self.endpoint.provider;
-        let asked = Asked {
+        let target = Target {
             provider: provider.name,
             model: &self.model,
             url: &self.shown_url,
@@ -150,67 +146,67 @@ impl HttpModel {
             .post(&self.url)
             .headers(self.headers.clone())
             .body(body.to_string());
-        let response = self.heard(&asked, request.send()).await?;
+        let response = self.receive(&target, request.send()).await?;
         if response.status().is_success() {
-            self.read(&asked, response, reading, told).await
+            self.read(&target, response, reading, told).await
         } else {
-            Err(self.refused(&asked, response).await)
+            Err(self.refused(&target, response).await)
         }
     }
 
-    /// What was waited for, unless nothing came.
-    async fn heard<T>(
+    /// Waits for a part of the response, with the silence limit.
+    async fn receive<T>(
         &self,
-        asked: &Asked<'_>,
+        target: &Target<'_>,
         waited_for: impl Future<Output = reqwest::Result<T>>,
     ) -> Result<T, ModelError> {
         let silence = self.endpoint.silence;
         match timeout(silence, waited_for).await {
-            Ok(Ok(heard)) => Ok(heard),
-            // Its URL may hold a password.
-            Ok(Err(error)) => Err(asked.unreachable(error.without_url())),
-            Err(_) => Err(asked.unreachable(format!("it was silent for {silence:?}"))),
+            Ok(Ok(receive)) => Ok(receive),
+            // The URL may contain a password.
+            Ok(Err(error)) => Err(target.unreachable(error.without_url())),
+            Err(_) => Err(target.unreachable(format!("no data for {silence:?}"))),
         }
     }
 
-    async fn refused(&self, asked: &Asked<'_>, mut response: Response) -> ModelError {
+    async fn refused(&self, target: &Target<'_>, mut response: Response) -> ModelError {
         let status = response.status();
         let headers = response.headers().clone();
         let mut body = Vec::new();
-        // What has come of the reason is better than none.
+        // A partial error text is better than none.
         while body.len() < REFUSAL_MAX
-            && let Ok(Some(chunk)) = self.heard(asked, response.chunk()).await
+            && let Ok(Some(chunk)) = self.receive(target, response.chunk()).await
         {
             body.extend_from_slice(&chunk);
         }
         body.truncate(REFUSAL_MAX);
-        asked.refusal(status, &headers, &body)
+        target.refusal(status, &headers, &body)
     }
 
     async fn read(
         &self,
-        asked: &Asked<'_>,
+        target: &Target<'_>,
         mut response: Response,
         mut reading: Box<dyn Decode>,
-        told: Told<'_>,
+        told: OnDelta<'_>,
     ) -> Result<Answer, ModelError> {
         let mut events = sse::Reader::default();
         let mut beginning = Vec::new();
         let mut length = 0;
-        while let Some(chunk) = self.heard(asked, response.chunk()).await? {
+        while let Some(chunk) = self.receive(target, response.chunk()).await? {
             length += chunk.len();
             if beginning.len() < REFUSAL_MAX && !events.any {
                 beginning.extend_from_slice(&chunk);
             }
             let data = events.push(&chunk).map_err(|unreadable| {
                 let why = match unreadable {
-                    Unreadable::TooLong => "an event has no end",
-                    Unreadable::NotText => "it is not UTF-8",
+                    Unreadable::TooLong => "an event exceeds the size limit",
+                    Unreadable::NotText => "invalid UTF-8",
                 };
-                asked.nonsense(why, &String::from_utf8_lossy(&beginning))
+                target.invalid_response(why, &String::from_utf8_lossy(&beginning))
             })?;
             if length > ANSWER_MAX {
-                return Err(asked.nonsense("the answer has no end", ""));
+                return Err(target.invalid_response("the answer exceeds the size limit", ""));
             }
             for data in data {
                 match reading.event(&data, told) {
@@ -218,31 +214,33 @@ impl HttpModel {
                     Ok(Progress::Ended) => {
                         return reading
                             .finish(true)
-                            .ok_or_else(|| asked.unreachable("the answer was cut off"));
+                            .ok_or_else(|| target.unreachable("the answer was truncated"));
                     }
-                    Err(Broken::Error(error)) => return Err(asked.said_in_stream(&error)),
-                    Err(Broken::Nonsense(why)) => return Err(asked.nonsense(&why, &data)),
+                    Err(Broken::Error(error)) => return Err(target.stream_error(&error)),
+                    Err(Broken::Invalid(why)) => return Err(target.invalid_response(&why, &data)),
                 }
             }
         }
         if !events.any {
-            return Err(no_stream(asked, &beginning));
+            return Err(no_stream(target, &beginning));
         }
         reading
             .finish(false)
-            .ok_or_else(|| asked.unreachable("the answer was cut off"))
+            .ok_or_else(|| target.unreachable("the answer was truncated"))
     }
 }
 
-/// The failure that an answer without any event is.
-fn no_stream(asked: &Asked<'_>, body: &[u8]) -> ModelError {
+/// Maps a response without any event to an error.
+fn no_stream(target: &Target<'_>, body: &[u8]) -> ModelError {
     let text = String::from_utf8_lossy(body);
     match serde_json::from_str::<Value>(&text) {
-        Ok(body) if body.get("error").is_some() => asked.said_in_stream(&body),
-        Ok(_) => asked.nonsense("JSON in place of a stream", &text),
-        Err(_) if looks_like_html(&text) => asked.nonsense("HTML in place of a stream", &text),
-        Err(_) if text.trim().is_empty() => asked.unreachable("the answer was empty"),
-        Err(_) => asked.nonsense("no stream of events", &text),
+        Ok(body) if body.get("error").is_some() => target.stream_error(&body),
+        Ok(_) => target.invalid_response("JSON instead of an event stream", &text),
+        Err(_) if looks_like_html(&text) => {
+            target.invalid_response("HTML instead of an event stream", &text)
+        }
+        Err(_) if text.trim().is_empty() => target.unreachable("the answer was empty"),
+        Err(_) => target.invalid_response("not an event stream", &text),
     }
 }
 
@@ -280,7 +278,7 @@ impl Endpoint {
     }
 }
 
-/// Without anything that may hold a secret.
+/// Omits everything that may contain a secret.
 impl fmt::Debug for HttpModel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("HttpModel")
@@ -290,12 +288,12 @@ impl fmt::Debug for HttpModel {
     }
 }
 
-/// A URL without the name and password that may stand in it, and without a query.
+/// A URL without user name, password and query.
 pub(super) fn shown(url: &str) -> String {
     let Ok(mut url) = reqwest::Url::parse(url) else {
         return "(not a URL)".to_owned();
     };
-    // Those that cannot have them have none.
+    // URLs that cannot have credentials return an error here.
     let _cannot = url.set_username("");
     let _cannot = url.set_password(None);
     url.set_query(None);

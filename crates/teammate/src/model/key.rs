@@ -1,4 +1,4 @@
-//! Keys of providers: where they are found, and that they are never shown. Called by `open` and `choose`.
+//! Provider keys: looking them up, and keeping them out of all output. Called by `open` and `choose`.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -8,14 +8,14 @@ use agent_team_system::private_file;
 
 use super::provider::Provider;
 
-/// What stands where a key stood.
+/// The replacement for a key in a text.
 const HIDDEN: &str = "[key]";
 
-/// A provider's key. It is shown nowhere.
+/// A provider's key. Never shown.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct Key {
     text: String,
-    /// The variable that it, or its file, stands in.
+    /// The variable that contains the key or names its file.
     pub(super) var: String,
 }
 
@@ -25,21 +25,22 @@ impl fmt::Debug for Key {
     }
 }
 
-/// Why a key that is named cannot be used.
+/// Why a configured key cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
-    #[error("cannot read the key that {var} names")]
+    #[error("cannot read the key file in {var}")]
     File {
         var: String,
         #[source]
         source: std::io::Error,
     },
-    #[error("{0} does not hold a key: it is empty, or more than one line of text")]
+    #[error("{0} does not contain a key: it is empty, or not a single line of visible text")]
     Shape(String),
 }
 
 impl Key {
-    /// The key in the first of the provider's variables that is set, or in the 0600 file that `<VARIABLE>_FILE` names.
+    /// Finds the key in the first of the provider's variables that is set, or in the file with mode 0600 that
+    /// `<VARIABLE>_FILE` names.
     pub(super) fn find(
         provider: &Provider,
         environment: &BTreeMap<String, String>,
@@ -63,7 +64,7 @@ impl Key {
 
     fn of(text: &str, var: &str) -> Result<Self, KeyError> {
         let text = text.trim();
-        // Anything else cannot be sent in a header, and the error about that might show it.
+        // Other bytes cannot be sent in a header, and the header error might contain the key.
         if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err(KeyError::Shape(var.to_owned()));
         }
@@ -73,18 +74,18 @@ impl Key {
         })
     }
 
-    /// For the header alone.
+    /// Only for the header.
     pub(super) fn reveal(&self) -> &str {
         &self.text
     }
 
-    /// The text without the key, should a server have repeated it.
-    pub(super) fn hide(&self, text: &str) -> String {
+    /// Replaces the key in a text, in case a server has repeated it.
+    pub(super) fn redact(&self, text: &str) -> String {
         text.replace(&self.text, HIDDEN)
     }
 }
 
-/// A variable that is set to something.
+/// The value of a variable that is set and not empty.
 pub(super) fn set<'a>(environment: &'a BTreeMap<String, String>, var: &str) -> Option<&'a str> {
     environment
         .get(var)
@@ -112,7 +113,7 @@ mod tests {
         let key = key.expect("it is one").expect("it is set");
         assert_eq!(key.reveal(), "AIza1");
         assert!(!format!("{key:?}").contains("AIza1"));
-        assert_eq!(key.hide("wrong key AIza1."), "wrong key [key].");
+        assert_eq!(key.redact("wrong key AIza1."), "wrong key [key].");
         assert_eq!(find(&[]).expect("nothing is wrong"), None);
     }
 
@@ -134,11 +135,11 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_a_key_is_refused_unseen() {
+    fn invalid_keys_are_refused_without_showing_them() {
         let error = find(&[("GEMINI_API_KEY", "AIza\u{7}3")]).expect_err("no header takes it");
         assert_eq!(
             error.to_string(),
-            "GEMINI_API_KEY does not hold a key: it is empty, or more than one line of text"
+            "GEMINI_API_KEY does not contain a key: it is empty, or not a single line of visible text"
         );
     }
 }

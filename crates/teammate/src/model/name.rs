@@ -1,4 +1,4 @@
-//! A model's name with the provider that serves it. Read from what a person wrote by `protocol::model`.
+//! A model's name with its provider. Parsed by `protocol::model`.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -8,12 +8,12 @@ use agent_team_protocol::model::{self, ModelNameError};
 
 use super::provider::{PROVIDERS, Provider};
 
-/// A model, or a recording in its place.
+/// A model, or a recording that replaces it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ModelName {
     Of {
         provider: &'static Provider,
-        /// As the provider calls it; may hold slashes and colons itself.
+        /// The provider's name of the model; may contain slashes and colons.
         model: String,
     },
     Replay(PathBuf),
@@ -28,7 +28,7 @@ impl FromStr for ModelName {
                 provider: PROVIDERS
                     .iter()
                     .find(|known| known.name == provider.name)
-                    .expect("a test holds the two tables together"),
+                    .expect("a test keeps the two tables equal"),
                 model,
             },
             model::ModelName::Replay(file) => Self::Replay(file),
@@ -50,12 +50,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_has_a_name_can_be_asked_and_who_can_be_asked_has_a_name() {
+    fn model_names_round_trip() {
         let asked = PROVIDERS.iter().map(|provider| provider.name);
         let named = model::PROVIDERS.iter().map(|provider| provider.name);
         assert!(asked.eq(named), "in one order");
         let usual = PROVIDERS.iter().filter_map(|provider| {
-            let model = provider.usual?;
+            let model = provider.default_model?;
             Some(format!("{}/{model}", provider.name))
         });
         for name in usual {

@@ -1,7 +1,6 @@
-//! From a model's name to something that answers: base URL, key, headers, proxies. Called once per member's launch.
-//!
-//! Everything comes from the environment that the member was given, never from this process's own. What is secret in it
-//! goes to the provider itself, or where the person says: never where a file says that comes with the project.
+//! Opens a model by name: base URL, key, headers, proxies. Called once per launch of a member.¬¬All values come from
+//! the member's environment, never from this process's own. Secrets are sent only to the provider itself or to a URL
+//! that the user configured, never to a URL from a project file.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -14,31 +13,31 @@ use super::catalogue::Catalogue;
 use super::http::{ClientError, Endpoint, HttpModel, SILENCE, shown};
 use super::key::{Key, KeyError, set};
 use super::name::ModelName;
-use super::patience::Patience;
 use super::provider::{Provider, Wire};
 use super::recording::{Replay, ReplayError};
+use super::retry::RetryingModel;
 use super::{Model, Searches};
 use crate::http::{NoProxy, proxies};
 
-/// What a model is opened with.
+/// The configuration with which a model is opened.
 #[expect(missing_debug_implementations, reason = "it holds secrets")]
 #[derive(Clone, Default)]
-pub struct Surroundings {
-    /// The member's.
+pub struct OpenConfig {
+    /// The member's environment.
     pub environment: BTreeMap<String, String>,
-    /// From the team file and the person's settings, by the providers' names; a base URL goes before the environment's,
-    /// and headers are sent besides what the wire needs, whose place they may take.
+    /// The providers of the team file and the user's settings, by name. A base URL here takes precedence over the
+    /// environment's. Headers are sent in addition to the required ones, and can replace them.
     pub providers: BTreeMap<String, ProviderSpec>,
     pub catalogue: Catalogue,
-    /// How long a server may say nothing at all before its connection counts as dead; two minutes when none is given.
+    /// The time without any byte after which a connection counts as dead. Default: two minutes.
     pub silence: Option<Duration>,
 }
 
-/// Why a model cannot be asked at all.
+/// Why a model cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     #[error(
-        "{provider} needs a key: set {vars}, or {first}_FILE to a file with mode 0600 that holds it"
+        "{provider} requires a key: set {vars}, or set {first}_FILE to a file with mode 0600 that contains it"
     )]
     NoKey {
         provider: String,
@@ -47,30 +46,30 @@ pub enum OpenError {
     },
     #[error(transparent)]
     Key(#[from] KeyError),
-    #[error("{provider} needs a base URL: set {vars}, or base_url in the team file")]
+    #[error("{provider} requires a base URL: set {vars}, or base_url in the team file")]
     NoBaseUrl { provider: String, vars: String },
-    /// `url` is shown without a password.
-    #[error("{url} is no base URL of {provider}: {why}")]
+    /// `url` is shown without its password.
+    #[error("invalid base URL {url} for {provider}: {why}")]
     BaseUrl {
         provider: String,
         url: String,
         why: String,
     },
     #[error(
-        "the team file has {provider} asked at {url}, and {var} would go there, which is yours: if it may, say so with \
-         agent-team config set providers.{provider}.base_url {url}, or set {agrees} to it"
+        "the team file sets the base URL of {provider} to {url}, which would receive your {var}: to permit this, run \
+         agent-team config set providers.{provider}.base_url {url}, or set {agrees} to this URL"
     )]
     NotAgreed {
         provider: String,
         url: String,
         var: String,
-        /// The variable in which the person may say it.
+        /// The variable with which the user can permit it.
         agrees: String,
     },
-    /// Its value is not shown.
-    #[error("the header {0} cannot be sent")]
+    /// The value is not shown.
+    #[error("cannot send the header {0}")]
     Header(String),
-    #[error("the header {header} is to hold ${var}, which is not set")]
+    #[error("the header {header} uses ${var}, which is not set")]
     Variable { header: String, var: String },
     #[error(transparent)]
     Proxy(#[from] NoProxy),
@@ -80,23 +79,19 @@ pub enum OpenError {
     Replay(#[from] ReplayError),
 }
 
-/// The model of this name for this member, which is asked again when that helps. A recording is read here; nothing
-/// else is asked or connected.
-///
-/// # Errors
-/// When the key, the base URL or the recording that it needs is not there or cannot be used.
+/// Opens the model of this name for this member, with retries. A recording is read here; no connection is made yet.¬¬#
+/// Errors¬If the key, the base URL or the recording is missing or invalid.
 pub fn open(
     name: &ModelName,
     member: &str,
-    surroundings: &Surroundings,
+    config: &OpenConfig,
 ) -> Result<Box<dyn Model>, OpenError> {
     match name {
         ModelName::Replay(file) => Ok(Box::new(Replay::open(file, member)?)),
         ModelName::Of { provider, model } => {
-            let known = surroundings.catalogue.look_up(name);
-            let endpoint = surroundings.endpoint(provider)?;
-            if endpoint.key.is_none() && provider.needs_key && surroundings.url(provider).is_none()
-            {
+            let known = config.catalogue.look_up(name);
+            let endpoint = config.endpoint(provider)?;
+            if endpoint.key.is_none() && provider.needs_key && config.url(provider).is_none() {
                 return Err(OpenError::NoKey {
                     provider: provider.name.to_owned(),
                     vars: provider.key_vars().join(" or "),
@@ -104,16 +99,13 @@ pub fn open(
                 });
             }
             let model = HttpModel::new(name.to_string(), model.clone(), known, endpoint)?;
-            Ok(Box::new(Patience::with(Box::new(model))))
+            Ok(Box::new(RetryingModel::new(Box::new(model))))
         }
     }
 }
 
-impl Surroundings {
-    /// Why a model can be asked, for a person: where its key or its server is.
-    ///
-    /// # Errors
-    /// As [`open`].
+impl OpenConfig {
+    /// Explains to the user why a model is available: the variable with its key, or its server.¬¬# Errors¬As [`open`].
     pub fn why(&self, name: &ModelName) -> Result<String, OpenError> {
         open(name, "doctor", self)?;
         let ModelName::Of { provider, .. } = name else {
@@ -127,15 +119,15 @@ impl Surroundings {
             .map(|key| format!("{} is set", key.var));
         let told: Vec<_> = key
             .into_iter()
-            .chain(at.map(|url| format!("asked at {url}")))
+            .chain(at.map(|url| format!("at {url}")))
             .collect();
         Ok(match told.is_empty() {
-            true => format!("asked at {}", shown(&endpoint.base_url)),
+            true => format!("at {}", shown(&endpoint.base_url)),
             false => told.join(", "),
         })
     }
 
-    /// The base URL that takes the place of the provider's own.
+    /// The base URL that replaces the provider's own.
     pub(super) fn url(&self, provider: &Provider) -> Option<&str> {
         let of_file = self.spec(provider).and_then(|spec| spec.base_url.as_ref());
         match of_file {
@@ -159,7 +151,7 @@ impl Surroundings {
         })?;
         let is_own = self::base_url(provider, provider.base_url).is_ok_and(|own| own == base_url);
         let key = Key::find(provider, &self.environment)?;
-        if !self.is_agreed(provider, &base_url) {
+        if !self.is_permitted(provider, &base_url) {
             let var = key.as_ref().map(|key| key.var.as_str());
             if let Some(var) = var.or_else(|| self.variable_of_headers(provider)) {
                 return Err(OpenError::NotAgreed {
@@ -194,8 +186,8 @@ impl Surroundings {
         vars.find_map(|var| set(&self.environment, var))
     }
 
-    /// Whether what is secret may go there: it is the provider itself, or the person said so.
-    fn is_agreed(&self, provider: &Provider, url: &str) -> bool {
+    /// Returns whether secrets may be sent to this URL: it is the provider's own, or the user permitted it.
+    fn is_permitted(&self, provider: &Provider, url: &str) -> bool {
         let of_file = self.spec(provider).and_then(|spec| spec.base_url.as_ref());
         match of_file {
             Some(BaseUrl::Own(_)) | None => true,
@@ -207,7 +199,7 @@ impl Surroundings {
         }
     }
 
-    /// The first variable that a header takes its value from.
+    /// The first variable that a header uses.
     fn variable_of_headers(&self, provider: &Provider) -> Option<&str> {
         let headers = self.spec(provider).map(|spec| spec.headers.values());
         headers
@@ -230,7 +222,7 @@ impl Surroundings {
                 None => value,
             };
             let mut value = HeaderValue::try_from(value).map_err(|_| refused(()))?;
-            // It may be a key.
+            // The value may be a key.
             value.set_sensitive(true);
             let name = HeaderName::try_from(name).map_err(|_| refused(()))?;
             Ok((name, value))
@@ -240,20 +232,20 @@ impl Surroundings {
     }
 }
 
-/// What a person gave, in the form that paths are appended to.
+/// Normalizes a base URL of the user to the form to which paths are appended.
 fn base_url(provider: &Provider, given: &str) -> Result<String, String> {
     let given = given.trim().trim_end_matches('/');
     let bare = !given.contains("://");
     let scheme = if bare { "http://" } else { "" };
     let mut url = Url::parse(&format!("{scheme}{given}")).map_err(|error| error.to_string())?;
     if !matches!(url.scheme(), "http" | "https") {
-        return Err("it begins with neither http:// nor https://".to_owned());
+        return Err("the scheme is not http or https".to_owned());
     }
     if url.query().is_some() || url.fragment().is_some() {
-        return Err("it goes on after the path".to_owned());
+        return Err("it has a query or a fragment".to_owned());
     }
     let cannot = |_| "it has no host".to_owned();
-    // `OLLAMA_HOST` also says where its server listens: everywhere is also here.
+    // `OLLAMA_HOST` also configures the address on which the server listens; 0.0.0.0 includes this machine.
     if url.host_str() == Some("0.0.0.0") {
         url.set_host(Some("127.0.0.1"))
             .map_err(|error| error.to_string())?;
@@ -267,7 +259,7 @@ fn base_url(provider: &Provider, given: &str) -> Result<String, String> {
     let path = url.path().trim_end_matches('/').to_owned();
     let versioned = match provider.wire {
         Wire::ChatCompletions => !path.is_empty(),
-        // Its own tools append the version whatever stands before it.
+        // Anthropic's own tools append the version to any path.
         Wire::Messages => path.ends_with("/v1"),
     };
     let path = if versioned {
@@ -283,11 +275,11 @@ fn base_url(provider: &Provider, given: &str) -> Result<String, String> {
 mod tests {
     use super::*;
 
-    fn surroundings(vars: &[(&str, &str)]) -> Surroundings {
+    fn config(vars: &[(&str, &str)]) -> OpenConfig {
         let environment = vars.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned()));
-        Surroundings {
+        OpenConfig {
             environment: environment.collect(),
-            ..Surroundings::default()
+            ..OpenConfig::default()
         }
     }
 
@@ -302,7 +294,7 @@ mod tests {
 
     fn opened(name: &str, vars: &[(&str, &str)]) -> Result<String, String> {
         let name = name.parse().expect("a model's name");
-        match open(&name, "ada", &surroundings(vars)) {
+        match open(&name, "ada", &config(vars)) {
             Ok(model) => Ok(format!("{model:?}")),
             Err(error) => Err(error.to_string()),
         }
@@ -314,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn base_urls_are_understood_as_people_write_them() {
+    fn base_urls_are_normalized() {
         for (provider, given, is) in [
             (
                 "openai",
@@ -344,22 +336,18 @@ mod tests {
             ("ollama", "0.0.0.0", "http://127.0.0.1:11434/v1"),
             ("ollama", "gpu.lan:8080", "http://gpu.lan:8080/v1"),
             ("ollama", "http://gpu.lan:8080/", "http://gpu.lan:8080/v1"),
-            (
-                "groq",
-                "ftp://x",
-                "it begins with neither http:// nor https://",
-            ),
-            ("openai", "http://x/v1?a=b", "it goes on after the path"),
+            ("groq", "ftp://x", "the scheme is not http or https"),
+            ("openai", "http://x/v1?a=b", "it has a query or a fragment"),
         ] {
             assert_eq!(url(provider, given), is, "{provider} {given}");
         }
     }
 
     #[test]
-    fn a_key_is_needed_where_the_provider_itself_is_asked() {
+    fn a_key_is_required_at_the_providers_own_url() {
         let error = opened("openai/gpt-5", &[]).expect_err("there is no key");
         assert!(
-            error.starts_with("openai needs a key: set OPENAI_API_KEY, or "),
+            error.starts_with("openai requires a key: set OPENAI_API_KEY, or "),
             "{error}"
         );
         for (name, vars) in [
@@ -374,10 +362,10 @@ mod tests {
     }
 
     #[test]
-    fn what_is_secret_goes_only_where_the_person_or_the_provider_says() {
+    fn secrets_go_only_to_permitted_urls() {
         let elsewhere = "https://gate.example/v1";
         let opened = |base_url: BaseUrl, header: &str, vars: &[(&str, &str)]| {
-            let mut around = surroundings(vars);
+            let mut around = config(vars);
             let headers = [("x-gate".to_owned(), header.to_owned())].into();
             let spec = ProviderSpec {
                 base_url: Some(base_url),
@@ -394,13 +382,13 @@ mod tests {
         let key = ("OPENAI_API_KEY", "k");
         assert_eq!(
             opened(of_project(elsewhere), "open", &[key]),
-            "the team file has openai asked at https://gate.example/v1, and OPENAI_API_KEY would go there, which is \
-             yours: if it may, say so with agent-team config set providers.openai.base_url https://gate.example/v1, or \
-             set OPENAI_BASE_URL or OPENAI_API_BASE to it"
+            "the team file sets the base URL of openai to https://gate.example/v1, which would receive your \
+             OPENAI_API_KEY: to permit this, run agent-team config set providers.openai.base_url \
+             https://gate.example/v1, or set OPENAI_BASE_URL or OPENAI_API_BASE to this URL"
         );
         let gate = ("GATE", "g");
         let refused = opened(of_project(elsewhere), "$GATE", &[gate]);
-        assert!(refused.contains("GATE would go there"), "{refused}");
+        assert!(refused.contains("receive your GATE"), "{refused}");
         for (base_url, header, vars) in [
             (BaseUrl::Own(elsewhere.to_owned()), "$GATE", vec![key, gate]),
             (of_project(elsewhere), "open", vec![]),
@@ -424,8 +412,8 @@ mod tests {
     }
 
     #[test]
-    fn no_secret_is_in_what_is_shown() {
-        let mut around = surroundings(&[
+    fn debug_output_contains_no_secret() {
+        let mut around = config(&[
             ("ANTHROPIC_API_KEY", "sk-ant-secret"),
             ("ANTHROPIC_BASE_URL", "http://u:secret@127.0.0.1:9"),
             ("HTTPS_PROXY", "http://u:secret@127.0.0.1:8"),
@@ -439,17 +427,17 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_sent_or_asked_is_said_without_its_value() {
-        let mut around = surroundings(&[("OPENAI_API_KEY", "k")]);
+    fn errors_do_not_contain_header_values() {
+        let mut around = config(&[("OPENAI_API_KEY", "k")]);
         around.providers = gate("openai", "se\ncret");
         let name: ModelName = "gpt-5".parse().expect("a name");
         let error = open(&name, "ada", &around).expect_err("no header holds it");
-        assert_eq!(error.to_string(), "the header x-gate cannot be sent");
+        assert_eq!(error.to_string(), "cannot send the header x-gate");
         around.providers = gate("openai", "$GATE");
         let error = open(&name, "ada", &around).expect_err("nobody knows what to send");
         assert_eq!(
             error.to_string(),
-            "the header x-gate is to hold $GATE, which is not set"
+            "the header x-gate uses $GATE, which is not set"
         );
         around.environment.insert("GATE".to_owned(), "k".to_owned());
         open(&name, "ada", &around).expect("nothing is missing");

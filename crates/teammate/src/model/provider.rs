@@ -1,41 +1,40 @@
-//! The providers that models are asked of, as data. Read by `name`, `open` and `choose`.
-//!
-//! A new one that speaks either wire is a row here, and one in `protocol::model`.
+//! The table of model providers. Read by `name`, `open` and `choose`.¬¬A new provider with one of the two APIs is a row
+//! here and one in `protocol::model`.
 
 use agent_team_protocol::model::ProviderName;
 
-/// The interface that a provider speaks.
+/// The API of a provider.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wire {
-    /// OpenAI's Chat Completions, which most others speak too.
+    /// OpenAI's Chat Completions, which most other providers use as well.
     ChatCompletions,
     /// Anthropic's Messages.
     Messages,
 }
 
-/// One row: who serves models, and how it is asked.
+/// One row: a provider and its properties.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Provider {
-    /// As `protocol::model` has it.
+    /// The name in `protocol::model`.
     pub name: &'static str,
     pub wire: Wire,
-    /// Empty: only a base URL that is given.
+    /// Empty: a base URL must be configured.
     pub base_url: &'static str,
-    /// Whether it refuses whoever has no key. At another base URL than its own nobody knows.
+    /// Whether the provider requires a key. Unknown at other base URLs.
     pub needs_key: bool,
-    /// The model that is asked when the person named none; without one the server is asked what it has.
-    pub usual: Option<&'static str>,
+    /// The default model; `None`: the server is asked for its models.
+    pub default_model: Option<&'static str>,
     pub quirks: Quirks,
 }
 
-/// Where a speaker of Chat Completions differs from the others.
+/// Differences between implementations of Chat Completions.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Quirks {
-    /// It counts tokens in a stream only when it is asked to; those that always do refuse to be asked.
+    /// Counts tokens in a stream only on request. Providers that always count reject the request option.
     pub usage_on_request: bool,
-    /// It takes no words of the user straight after a tool's result: they are put below the last one.
+    /// Accepts no user message directly after a tool result: the text is appended to the last result.
     pub results_before_answers: bool,
-    /// It wants its thoughts back, as `reasoning_content`.
+    /// Requires its thoughts in `reasoning_content` of later requests.
     pub takes_thoughts: bool,
 }
 
@@ -45,14 +44,14 @@ const PLAIN: Quirks = Quirks {
     takes_thoughts: false,
 };
 
-/// In the order in which they are looked for when no model is named.
+/// In the order in which they are tried if no model is configured.
 pub static PROVIDERS: [Provider; 11] = [
     Provider {
         name: "anthropic",
         wire: Wire::Messages,
         base_url: "https://api.anthropic.com",
         needs_key: true,
-        usual: Some("claude-sonnet-4-6"),
+        default_model: Some("claude-sonnet-4-6"),
         quirks: PLAIN,
     },
     Provider {
@@ -60,7 +59,7 @@ pub static PROVIDERS: [Provider; 11] = [
         wire: Wire::ChatCompletions,
         base_url: "https://api.openai.com/v1",
         needs_key: true,
-        usual: Some("gpt-5.1"),
+        default_model: Some("gpt-5.1"),
         quirks: PLAIN,
     },
     Provider {
@@ -68,7 +67,7 @@ pub static PROVIDERS: [Provider; 11] = [
         wire: Wire::ChatCompletions,
         base_url: "https://generativelanguage.googleapis.com/v1beta/openai",
         needs_key: true,
-        usual: Some("gemini-2.5-pro"),
+        default_model: Some("gemini-2.5-pro"),
         quirks: PLAIN,
     },
     Provider {
@@ -76,7 +75,7 @@ pub static PROVIDERS: [Provider; 11] = [
         wire: Wire::ChatCompletions,
         base_url: "https://openrouter.ai/api/v1",
         needs_key: true,
-        usual: Some("anthropic/claude-sonnet-4.6"),
+        default_model: Some("anthropic/claude-sonnet-4.6"),
         quirks: PLAIN,
     },
     Provider {
@@ -84,7 +83,7 @@ pub static PROVIDERS: [Provider; 11] = [
         wire: Wire::ChatCompletions,
         base_url: "https://api.deepseek.com/v1",
         needs_key: true,
-        usual: Some("deepseek-v4-flash"),
+        default_model: Some("deepseek-v4-flash"),
         quirks: Quirks {
             takes_thoughts: true,
             ..PLAIN
@@ -95,7 +94,7 @@ pub static PROVIDERS: [Provider; 11] = [
         wire: Wire::ChatCompletions,
         base_url: "https://api.mistral.ai/v1",
         needs_key: true,
-        usual: Some("mistral-large-latest"),
+        default_model: Some("mistral-large-latest"),
         quirks: Quirks {
             usage_on_request: false,
             results_before_answers: true,
@@ -107,7 +106,7 @@ pub static PROVIDERS: [Provider; 11] = [
         wire: Wire::ChatCompletions,
         base_url: "https://api.groq.com/openai/v1",
         needs_key: true,
-        usual: Some("openai/gpt-oss-120b"),
+        default_model: Some("openai/gpt-oss-120b"),
         quirks: PLAIN,
     },
     Provider {
@@ -115,7 +114,7 @@ pub static PROVIDERS: [Provider; 11] = [
         wire: Wire::ChatCompletions,
         base_url: "",
         needs_key: false,
-        usual: None,
+        default_model: None,
         quirks: PLAIN,
     },
     Provider {
@@ -123,7 +122,7 @@ pub static PROVIDERS: [Provider; 11] = [
         wire: Wire::ChatCompletions,
         base_url: "http://127.0.0.1:11434/v1",
         needs_key: false,
-        usual: None,
+        default_model: None,
         quirks: PLAIN,
     },
     Provider {
@@ -131,7 +130,7 @@ pub static PROVIDERS: [Provider; 11] = [
         wire: Wire::ChatCompletions,
         base_url: "http://127.0.0.1:8080/v1",
         needs_key: false,
-        usual: None,
+        default_model: None,
         quirks: PLAIN,
     },
     Provider {
@@ -139,13 +138,13 @@ pub static PROVIDERS: [Provider; 11] = [
         wire: Wire::ChatCompletions,
         base_url: "http://127.0.0.1:8000/v1",
         needs_key: false,
-        usual: None,
+        default_model: None,
         quirks: PLAIN,
     },
 ];
 
 impl Provider {
-    /// The one of this name or alias, however it is capitalised.
+    /// Finds a provider by name or alias, ignoring case.
     pub fn named(name: &str) -> Option<&'static Self> {
         let known = ProviderName::named(name)?;
         PROVIDERS
@@ -153,12 +152,12 @@ impl Provider {
             .find(|provider| provider.name == known.name)
     }
 
-    /// The environment variables that put another base URL in the place of its own, the first that is set wins.
+    /// The environment variables that override the base URL; the first one that is set applies.
     pub fn base_url_vars(&self) -> &'static [&'static str] {
         self.known().base_url_vars
     }
 
-    /// The environment variables that hold its key, the first that is set wins.
+    /// The environment variables with the key; the first one that is set applies.
     pub fn key_vars(&self) -> &'static [&'static str] {
         self.known().key_vars
     }
@@ -167,7 +166,7 @@ impl Provider {
         ProviderName::named(self.name).expect("both tables have the same rows")
     }
 
-    /// It runs on the person's own machine, and nobody pays for its tokens.
+    /// The provider runs on the user's own machine, and its tokens are free.
     pub fn is_local(&self) -> bool {
         !self.needs_key
     }

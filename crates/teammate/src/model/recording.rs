@@ -1,5 +1,5 @@
-//! Exchanges with a model, written down and played back. Called where a member's model is opened: [`Recorder`] under
-//! `--record`, [`Replay`] for `replay:FILE`.
+//! Recording and replay of exchanges with a model. Called when a member's model is opened: [`Recorder`] for `--record`,
+//! [`Replay`] for `replay:FILE`.
 //!
 //! # The file
 //! JSON lines, 0600. The first is `{"recording":"agent-team","version":1}`; every other one is an exchange of one
@@ -8,16 +8,18 @@
 //! {"member":"ada","exchange":3,"model":"openai/gpt-5","window":400000,"answered":2,"last":"returned",
 //!  "tools":["bash","read"],"digest":"9f86d081884c7d65","outcome":{"answer":{"text":"…","stop":"finished"}}}
 //! ```
-//! `exchange` counts the member's from 1, over restarts too. `answered` is how many answers stood in the prompt,
+//! `exchange` numbers the member's exchanges from 1, across restarts. `answered` is the number of answers in the
+//! prompt,
 //! `last` the kind of its last item, `digest` the beginning of the SHA-256 of its stable parts: the system text and
-//! the tools with their schemas. The outcome is `answer`, or `too_long` with the provider's words, after which the
-//! member makes its conversation shorter. Other failures are no exchange: they pass, or end the turn.
+//! the tools with their schemas. The outcome is `answer`, or `too_long` with the provider's text, after which the
+//! member shortens its conversation. Other failures are not recorded: they are transient, or end the turn.
 //!
 //! # What matches
-//! A member's exchanges are played in their order. A prompt matches when the names of its tools are those of the
-//! line, and it ends like it: with an answer, or with something that was told or returned; its texts are free, as ids, paths, times and other members' words differ from run
-//! to run. The digest decides nothing: a mismatch names it on both sides. A member that was restarted goes on after
-//! the exchange whose answer is the last one in its prompt, or after the summary that its prompt begins with.
+//! A member's exchanges are replayed in order. A prompt matches if it has the same tool names as the line, and the same
+//! kind of last item: an answer, or input and results. Texts are not compared, since ids, paths, times and other
+//! members' texts differ between runs. The digest is only shown in mismatch errors, for both sides. A restarted member
+//! continues after the exchange whose answer is the last one in its prompt, or after the summary with which its prompt
+//! begins.
 
 mod recorder;
 mod replay;
@@ -33,7 +35,7 @@ pub use replay::{Replay, ReplayError};
 const RECORDING: &str = "agent-team";
 const VERSION: u32 = 1;
 
-/// The first line.
+/// The first line of the file.
 #[derive(Debug, Serialize, Deserialize)]
 struct Header {
     recording: String,
@@ -49,7 +51,7 @@ impl Header {
     }
 }
 
-/// Every other line.
+/// Any other line of the file.
 #[derive(Debug, Serialize, Deserialize)]
 struct Exchange {
     member: String,
@@ -64,7 +66,7 @@ struct Exchange {
 }
 
 impl Exchange {
-    /// It made a conversation shorter, and so is no part of it.
+    /// Returns whether the exchange summarised a conversation; it is not part of the conversation then.
     fn is_summary(&self) -> bool {
         self.tools.is_empty() && self.answered == 0
     }
@@ -84,7 +86,7 @@ enum Outcome {
     TooLong(String),
 }
 
-/// What the last item of a prompt is.
+/// The kind of the last item of a prompt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Last {
@@ -95,7 +97,7 @@ enum Last {
 }
 
 impl Last {
-    /// A message comes when it comes: before or after the results of a call.
+    /// Messages arrive at any time, before or after the results of a call, so the two kinds are interchangeable.
     fn may_be(self, other: Self) -> bool {
         let is_told = |last| matches!(last, Self::Said | Self::Returned);
         self == other || (is_told(self) && is_told(other))
@@ -111,7 +113,7 @@ impl Last {
     }
 }
 
-/// What of a prompt is written down.
+/// The recorded properties of a prompt.
 #[derive(Debug)]
 struct Shape {
     answered: usize,
@@ -127,7 +129,7 @@ impl Shape {
         let mut digest = Sha256::new();
         digest.update(prompt.system);
         for tool in prompt.tools {
-            // A zero byte is in no text of them.
+            // None of the texts contains a zero byte.
             digest.update(format!(
                 "\0{}\0{}\0{}",
                 tool.name, tool.description, tool.input
@@ -151,7 +153,7 @@ impl Shape {
     }
 }
 
-/// The lines of a recording, each with its number.
+/// The exchanges of a recording, with line numbers.
 fn read(text: &str) -> Result<Vec<(usize, Exchange)>, Unreadable> {
     let mut lines = (1..)
         .zip(text.lines())
@@ -174,12 +176,12 @@ fn read(text: &str) -> Result<Vec<(usize, Exchange)>, Unreadable> {
         .collect()
 }
 
-/// Why a file is no recording.
+/// Why a file is not a recording.
 #[derive(Debug, thiserror::Error)]
 pub enum Unreadable {
-    #[error("its first line is not that of a recording")]
+    #[error("the first line is not the header of a recording")]
     Foreign,
-    #[error("it has version {0}, and this build reads version {VERSION}")]
+    #[error("unsupported version {0}; this program reads version {VERSION}")]
     Version(u32),
     #[error("line {0} is not an exchange: {1}")]
     Line(usize, serde_json::Error),

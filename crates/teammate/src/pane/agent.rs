@@ -1,7 +1,6 @@
-//! The pane of a member that thinks: the [`TranscriptView`] on a [`Surface`]. Called by the agent's loop.
-//!
-//! Every key comes here as it is typed. A frame is written when something changed, one at a time, and no sooner than
-//! 50 ms after the one before; at rest nothing wakes.
+//! An agent's pane: the [`TranscriptView`] on a [`Surface`]. Called by the agent's loop.¬¬Receives every keystroke
+//! unedited. A frame is written when something has changed, one at a time, at least 50 ms after the previous one;
+//! nothing wakes up while nothing changes.
 
 use std::collections::VecDeque;
 use std::io;
@@ -18,23 +17,23 @@ use agent_team_terminal_ui::{Act, Tone, TranscriptView};
 use super::HOW_TO_DETACH;
 use super::surface::{Surface, how_to_leave};
 use super::terminal::{Command, Event};
-use crate::engine::{Place, Size};
+use crate::engine::{ProgramContext, Size};
 use crate::sleep_until;
 
-/// Between two frames, at least.
+/// The minimum interval between two frames.
 const FRAME: Duration = Duration::from_millis(50);
 
-/// What a terminal is that does not say.
+/// The assumed size of a terminal that does not report one.
 const SIZE: Size = (80, 24);
 
-/// What the person wants, or what became of the pane.
+/// An action of the user, or the loss of the pane.
 #[derive(Debug)]
 pub(crate) enum AgentEvent {
     /// A message to the member.
     Said(String),
     /// `agent-team` with these arguments.
     Verb(Vec<String>),
-    /// One key, at a request.
+    /// A decision on a request.
     Decided(DecideRequest),
     Gone,
 }
@@ -45,13 +44,13 @@ pub(crate) struct AgentPane {
     pub(crate) surface: Surface,
     pub(crate) view: TranscriptView,
     history: History,
-    /// Knows the secrets.
-    place: Arc<Place>,
+    /// Contains the secrets to redact.
+    program_context: Arc<ProgramContext>,
     typed: Reader,
-    /// When what was typed last is settled.
+    /// The time at which an incomplete escape sequence counts as the escape key.
     settled_at: Option<Instant>,
     acts: VecDeque<Act>,
-    /// A frame is on its way.
+    /// A frame is being written.
     painting: bool,
     next_frame: Instant,
 }
@@ -62,7 +61,7 @@ impl AgentPane {
         member: MemberName,
         colours: bool,
         history: History,
-        place: Arc<Place>,
+        program_context: Arc<ProgramContext>,
     ) -> Self {
         let mut view = TranscriptView::new(member.clone(), colours);
         view.remember(history.read());
@@ -71,7 +70,7 @@ impl AgentPane {
             surface,
             view,
             history,
-            place,
+            program_context,
             typed: Reader::default(),
             settled_at: None,
             acts: VecDeque::new(),
@@ -86,11 +85,8 @@ impl AgentPane {
         pane
     }
 
-    /// Moves to a terminal that somebody lends; `recent` is what was shown last. Must be called within the worker's
-    /// [`tokio::task::LocalSet`].
-    ///
-    /// # Errors
-    /// When there is no such terminal any more. Nothing has changed then.
+    /// Moves to a terminal that an attach helper lends; `recent` is the latest output. Must be called within the
+    /// worker's [`tokio::task::LocalSet`].¬¬# Errors¬If the terminal no longer exists; nothing has changed then.
     pub(crate) fn move_to(&mut self, show: &ShowPane, recent: &str) -> io::Result<()> {
         self.surface.move_to(show)?;
         self.begin();
@@ -108,13 +104,13 @@ impl AgentPane {
         self.surface.command(Command::Keys);
     }
 
-    /// Goes on without a terminal.
+    /// Continues without a terminal.
     pub(crate) fn lose(&mut self) {
         self.surface.lose();
         self.view.lost();
     }
 
-    /// The terminal has another size.
+    /// The terminal was resized.
     pub(crate) fn fit(&mut self) {
         self.view.fit(self.size());
     }
@@ -123,11 +119,11 @@ impl AgentPane {
         self.surface.size().unwrap_or(SIZE)
     }
 
-    /// The next event. Safe to cancel. Never returns without a terminal.
+    /// The next event. Cancel-safe. Never returns without a terminal.
     pub(crate) async fn next(&mut self) -> AgentEvent {
         loop {
             if let Some(act) = self.acts.pop_front() {
-                match self.acted(act) {
+                match self.event_of(act) {
                     Some(event) => return event,
                     None => continue,
                 }
@@ -166,7 +162,7 @@ impl AgentPane {
                 self.painting = false;
                 self.view.was_painted(Instant::now());
             }
-            // No message waits for the terminal here, and it never edits lines.
+            // An agent's pane confirms no messages, and its terminal never edits lines.
             Event::Shown(_) | Event::EndOfInput => {}
             Event::Gone => return Some(AgentEvent::Gone),
         }
@@ -181,7 +177,7 @@ impl AgentPane {
         }
     }
 
-    fn acted(&mut self, act: Act) -> Option<AgentEvent> {
+    fn event_of(&mut self, act: Act) -> Option<AgentEvent> {
         Some(match act {
             Act::Typed(text) => {
                 self.keep(&text);
@@ -201,7 +197,8 @@ impl AgentPane {
     }
 
     fn keep(&self, typed: &str) {
-        self.history.add(&self.place.secrets.hide(typed));
+        self.history
+            .add(&self.program_context.secrets.redact(typed));
     }
 
     fn paint(&mut self) {
@@ -210,10 +207,10 @@ impl AgentPane {
         self.next_frame = now + FRAME;
         self.painting = true;
         self.surface.show(bytes, Vec::new(), None);
-        self.surface.command(Command::Tell);
+        self.surface.command(Command::Confirm);
     }
 
-    /// Shows all that is finished, and gives the terminal back as it was.
+    /// Shows the finished output and restores the terminal.
     pub(crate) async fn close(&mut self) {
         let bytes = self.view.leave(Instant::now());
         self.surface.show(bytes, Vec::new(), None);

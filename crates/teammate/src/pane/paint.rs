@@ -1,7 +1,6 @@
-//! The lines that we put between programs' output, as plain text, and their colours. Called by the worker, which logs
-//! the plain form, and by the pane. Pure.
-//!
-//! Titles, lines and messages may hold anything: nothing of them reaches a terminal but as visible text.
+//! The lines of the runtime between programs' output, as plain text, and their colours. Called by the worker, which
+//! logs the plain text, and by the pane. Pure.¬¬Titles, lines and messages may contain control characters; they are
+//! escaped here.
 
 use std::time::Duration;
 
@@ -11,7 +10,7 @@ use agent_team_protocol::text::{visible, visible_label};
 use agent_team_protocol::view::{QuestionView, RoundView, Wants};
 use agent_team_protocol::{Party, TaskId};
 
-/// Longest part of a line that comes from elsewhere, in characters.
+/// The longest part of a line that comes from others, in characters.
 const LABEL: usize = 120;
 
 pub(crate) fn header(assignment: &Assignment) -> String {
@@ -20,7 +19,7 @@ pub(crate) fn header(assignment: &Assignment) -> String {
         0 | 1 => String::new(),
         attempt => format!(" (attempt {attempt})"),
     };
-    // A typed line is its own title.
+    // A line typed at the prompt is its own title.
     let run = match &assignment.run {
         Some(run) if *run != assignment.title => format!(" ── {}", visible_label(run, LABEL)),
         Some(_) | None => String::new(),
@@ -41,19 +40,19 @@ pub(crate) fn failed(task: TaskId, reason: &str) -> String {
 }
 
 pub(crate) fn abandoned(task: TaskId, reason: &str) -> String {
-    format!("✗ {task} given up: {}", visible_label(reason, LABEL))
+    format!("✗ {task} abandoned: {}", visible_label(reason, LABEL))
 }
 
 pub(crate) fn message(message: &DeliveredMessage) -> String {
     format!("✉ {}: {}", message.from, visible(&message.text))
 }
 
-/// What a run that goes by rounds is for.
+/// The goal of a run with rounds.
 pub(crate) fn goal(question: &QuestionView) -> String {
     format!("✉ {}: {}", Party::User, visible(&question.goal))
 }
 
-/// Of a run that goes by rounds.
+/// The header of a question of a run with rounds.
 pub(crate) fn question(question: &QuestionView) -> String {
     match question.wants {
         Wants::Decision { max_rounds } => {
@@ -66,14 +65,14 @@ pub(crate) fn question(question: &QuestionView) -> String {
     }
 }
 
-/// What a round came to: a member's work, or a reply that could not be followed.
+/// The outcome of a round: a member's output, or a rejected reply.
 pub(crate) fn round(round: &RoundView) -> Option<String> {
     let output = round.output.as_deref()?;
     let first = output.trim().lines().next().unwrap_or_default();
     let first = visible_label(first, LABEL);
     Some(match &round.member {
         Some(member) => format!("◀ {member}: {first}"),
-        None => format!("✗ nobody was given that round: {first}"),
+        None => format!("✗ the round had no member: {first}"),
     })
 }
 
@@ -85,14 +84,14 @@ fn duration(duration: Duration) -> String {
     }
 }
 
-/// The member's colour, where colours are wanted.
+/// The member's colour, if colours are enabled.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Paint {
     colour: Option<Colour>,
 }
 
 impl Paint {
-    /// `name` as in the welcome; a colour of a newer version is none.
+    /// `name` is the colour in the welcome; unknown colours of newer versions are ignored.
     pub(crate) fn named(name: &str) -> Self {
         Self {
             colour: Colour::named(name),
@@ -114,7 +113,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn titles_and_messages_cannot_reach_the_terminal_as_anything_but_text() {
+    fn control_characters_are_escaped() {
         let assignment = Assignment {
             task: TaskId(3),
             generation: Generation(1),
@@ -143,14 +142,14 @@ mod tests {
     }
 
     #[test]
-    fn durations_are_read_at_a_glance() {
+    fn durations_are_formatted_by_magnitude() {
         assert_eq!(duration(Duration::from_millis(1234)), "1.2 s");
         assert_eq!(duration(Duration::from_secs(125)), "2 min 5 s");
         assert_eq!(duration(Duration::from_secs(7260)), "2 h 1 min");
     }
 
     #[test]
-    fn without_a_colour_nothing_is_added() {
+    fn without_colour_text_is_unchanged() {
         assert_eq!(Paint::default().accent("x"), "x");
         assert_eq!(Paint::named("blue").accent("x"), "\x1b[38;5;75mx\x1b[m");
         assert_eq!(Paint::named("colour of a later version").accent("x"), "x");

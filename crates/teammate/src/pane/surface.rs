@@ -1,7 +1,5 @@
-//! Where a member is shown: the terminal that it was started in, one that somebody lends, or none. Used by the panes,
-//! which say what stands there.
-//!
-//! It is a view: it may be lost at any time, and everything here does nothing then.
+//! The terminal that shows a member: the one it was started in, one that an attach helper lends, or none. Used by the
+//! panes, which define the content.¬¬The terminal may be lost at any time; all methods then do nothing.
 
 use std::io;
 use std::sync::Arc;
@@ -12,26 +10,26 @@ use agent_team_protocol::{MemberName, MessageId};
 use agent_team_system::terminal::{self as tty, Tty};
 use tokio::sync::Semaphore;
 
-use super::holder::Holder;
+use super::attach_helper::AttachHelper;
 use super::terminal::{Command, Event, Room, Terminal};
 use crate::engine::Size;
 use crate::link::Notice;
 
-/// How long a task waits for a terminal that takes no output, before the terminal misses some.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// How long a task's output waits for a stalled terminal before it skips the terminal.
+const STALL_LIMIT: Duration = Duration::from_secs(2);
 
 #[derive(Debug)]
 pub(crate) struct Surface {
     terminal: Option<Terminal>,
-    whereabouts: Whereabouts,
+    state_notice: SurfaceState,
 }
 
-/// As the supervisor is to know it.
+/// The terminal as reported to the supervisor.
 #[derive(Debug, Clone)]
-enum Whereabouts {
-    /// Where it was started.
+enum SurfaceState {
+    /// The terminal that the process was started in.
     AsStarted,
-    /// On a terminal that somebody lends.
+    /// A terminal that an attach helper lends.
     Lent(PaneShown, Hold),
     Lost,
 }
@@ -43,7 +41,7 @@ impl Surface {
         let terminal = terminal.and_then(|opened| {
             opened
                 .and_then(|tty| Terminal::start(tty, None))
-                .inspect_err(|error| tracing::warn!(%error, "the pane's terminal cannot be opened"))
+                .inspect_err(|error| tracing::warn!(%error, "cannot open the pane's terminal"))
                 .ok()
         });
         Self {
@@ -56,47 +54,45 @@ impl Surface {
     pub(crate) fn none() -> Self {
         Self {
             terminal: None,
-            whereabouts: Whereabouts::AsStarted,
+            state_notice: SurfaceState::AsStarted,
         }
     }
 
-    /// Goes to a terminal that somebody lends. Must be called within the worker's [`tokio::task::LocalSet`].
-    ///
-    /// # Errors
-    /// When there is no such terminal any more. Nothing has changed then.
+    /// Moves to a terminal that an attach helper lends. Must be called within the worker's
+    /// [`tokio::task::LocalSet`].¬¬# Errors¬If the terminal no longer exists; nothing has changed then.
     pub(super) fn move_to(&mut self, show: &ShowPane) -> io::Result<()> {
-        let holder = Holder::of(show)?;
+        let holder = AttachHelper::of(show)?;
         let tty = Tty::open_path(&show.terminal)?;
         let shown = holder.shown();
         let terminal = Terminal::start(tty, Some(holder))?;
         self.lose();
         self.terminal = Some(terminal);
-        self.whereabouts = Whereabouts::Lent(shown, show.hold);
+        self.state_notice = SurfaceState::Lent(shown, show.hold);
         Ok(())
     }
 
-    /// Goes on without a terminal.
+    /// Continues without a terminal.
     pub(super) fn lose(&mut self) {
         if let Some(terminal) = self.terminal.take() {
             terminal.abandon();
         }
-        self.whereabouts = Whereabouts::Lost;
+        self.state_notice = SurfaceState::Lost;
     }
 
-    /// What the supervisor is to be told of where this is shown; `None` when that is where it was started.
-    pub(crate) fn whereabouts(&self) -> Option<Notice> {
-        match &self.whereabouts {
-            Whereabouts::AsStarted => None,
-            Whereabouts::Lent(shown, _) => Some(Notice::PaneShown(shown.clone())),
-            Whereabouts::Lost => Some(Notice::PaneLost),
+    /// The notification about the current terminal; `None` if it is the one of the start.
+    pub(crate) fn state_notice(&self) -> Option<Notice> {
+        match &self.state_notice {
+            SurfaceState::AsStarted => None,
+            SurfaceState::Lent(shown, _) => Some(Notice::PaneShown(shown.clone())),
+            SurfaceState::Lost => Some(Notice::PaneLost),
         }
     }
 
-    /// Whether it is the member's own, rather than a person's terminal for a while.
+    /// Returns whether the terminal is the member's own pane, not a lent terminal of the user.
     pub(crate) fn is_own(&self) -> bool {
         !matches!(
-            self.whereabouts,
-            Whereabouts::Lent(_, Hold::Attached | Hold::ReadOnly)
+            self.state_notice,
+            SurfaceState::Lent(_, Hold::Attached | Hold::ReadOnly)
         )
     }
 
@@ -108,7 +104,7 @@ impl Surface {
         self.terminal.as_ref().and_then(Terminal::size)
     }
 
-    /// The next event. Safe to cancel. Never returns without a terminal.
+    /// The next event. Cancel-safe. Never returns without a terminal.
     pub(super) async fn next(&mut self) -> Event {
         match &mut self.terminal {
             Some(terminal) => terminal.next().await,
@@ -116,8 +112,8 @@ impl Surface {
         }
     }
 
-    /// What the next piece of output needs first; `None` when it is to pass the terminal by, as it does at once where it
-    /// did before (`behind`).
+    /// Waits for room for the next piece of output; `None` if it must skip the terminal. Does not wait if the terminal
+    /// is already stalled (`behind`).
     pub(super) fn room(&self, behind: bool) -> impl Future<Output = Option<Room>> + use<> {
         let terminal = self.terminal.as_ref();
         let room = terminal.map(|terminal| Arc::clone(&terminal.room));
@@ -126,7 +122,7 @@ impl Surface {
             if behind {
                 return room.try_acquire_owned().ok();
             }
-            tokio::time::timeout(PATIENCE, room.acquire_owned())
+            tokio::time::timeout(STALL_LIMIT, room.acquire_owned())
                 .await
                 .ok()?
                 .ok()
@@ -139,12 +135,12 @@ impl Surface {
 
     pub(super) fn command(&self, command: Command) {
         if let Some(terminal) = &self.terminal {
-            // A terminal that has just gone says so itself.
+            // The terminal has just gone, which it reports itself.
             let _gone = terminal.commands.send(command);
         }
     }
 
-    /// Shows what is still on its way, and gives the terminal back as it was.
+    /// Shows the queued output and restores the terminal.
     pub(super) async fn close(&mut self) {
         if let Some(terminal) = self.terminal.take() {
             terminal.close().await;
@@ -152,7 +148,8 @@ impl Surface {
     }
 }
 
-/// What a person is told who looks at a member in their own terminal.
+/// The hint for a user who has attached their own terminal.
 pub(super) fn how_to_leave(member: &MemberName, hold: Hold) -> Option<String> {
-    (hold != Hold::Pane).then(|| format!("{member} is here until ^\\ (Control and backslash)"))
+    (hold != Hold::Pane)
+        .then(|| format!("{member} is attached; press ^\\ (Control and backslash) to detach"))
 }

@@ -1,5 +1,5 @@
-//! The pane's terminal itself, in a task of its own, so that a terminal that does not take its output holds nobody up.
-//! Called by [`super::Pane`] alone.
+//! The pane's terminal, in its own task, so that a stalled terminal does not block the worker. Called only by
+//! [`super::Pane`].
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -12,84 +12,85 @@ use agent_team_system::terminal::{self as tty, Tty};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinHandle;
 
-use super::holder::{self, Holder};
+use super::attach_helper::{self, AttachHelper};
 use crate::engine::Size;
 
-/// Pieces of output on their way to the terminal, at most.
+/// The largest number of queued pieces of output.
 const OUTPUT_PIECES: usize = 4;
 
-/// Keys read at once, at most: the longest line that a terminal edits.
+/// The largest read: the longest line that a terminal edits.
 const READ_BYTES: usize = 4096;
 
-/// In which a half-typed line arrives that was meant for the prompt, when a task takes the terminal.
+/// When a task takes the terminal: the time within which a half-typed line, meant for the prompt, arrives.
 const LEFTOVER: Duration = Duration::from_millis(5);
 
 const MARK_PASTES: &[u8] = b"\x1b[?2004h";
 
-/// Takes that back, and away what was painted from the cursor on.
+/// Ends bracketed paste and clears everything below the cursor.
 const END: &[u8] = b"\x1b[?2004l\x1b[?25h\r\x1b[J";
 
-/// How long the last output may take when the worker exits.
+/// The time limit for the last output when the worker exits.
 const CLOSE_LIMIT: Duration = Duration::from_millis(500);
 
 #[derive(Debug)]
 pub(super) enum Command {
     Show {
         bytes: Vec<u8>,
-        /// Messages that are in the pane once these bytes are.
+        /// These messages are visible once these bytes are written.
         shown: Vec<MessageId>,
         room: Option<Room>,
     },
-    /// Every key goes to the task from now on.
+    /// Pass every keystroke to the task.
     Raw,
-    /// Every key comes as it is typed, and what is pasted comes marked, from now on.
+    /// Report every keystroke, with bracketed paste.
     Keys,
-    /// The terminal edits lines again.
+    /// Let the terminal edit lines.
     Cooked,
-    /// Say when all that was shown before is on the screen.
-    Tell,
+    /// Report when all previous output is written.
+    Confirm,
 }
 
 #[derive(Debug)]
 pub(super) enum Event {
     Typed(Vec<u8>),
-    /// ^D at the beginning of a line.
+    /// ^D at the start of a line.
     EndOfInput,
     Shown(Vec<MessageId>),
-    /// All that was shown before [`Command::Tell`] is on the screen.
+    /// All output before [`Command::Confirm`] is written.
     Written,
     Gone,
 }
 
-/// Leave to hand over one piece of a program's output.
+/// A permit for one piece of a program's output.
 pub(crate) type Room = OwnedSemaphorePermit;
 
-/// The pane's side. Dropping it restores the terminal.
+/// The pane's handle. Dropping it restores the terminal.
 #[derive(Debug)]
 pub(super) struct Terminal {
-    // Unbounded: output needs room, and everything else is a few lines of ours.
+    // Unbounded: output needs a permit, and everything else is a few lines of the runtime.
     pub(super) commands: mpsc::UnboundedSender<Command>,
-    // Unbounded: a person typed it.
+    // Unbounded: keystrokes of a user.
     events: mpsc::UnboundedReceiver<Event>,
     pub(super) room: Arc<Semaphore>,
-    /// Asked for its size alone.
+    /// Used only to read the size.
     window: OwnedFd,
     task: JoinHandle<()>,
 }
 
-/// A terminal and who lends it. In this order: when it is given back, it is as it was found.
+/// A terminal and its attach helper. The field order matters: the terminal is restored before the helper is told to
+/// exit.
 struct Stage {
     tty: Tty,
-    /// `None`: it is this process's own.
-    holder: Option<Holder>,
-    /// What is pasted comes marked.
+    /// `None`: the terminal is this process's own.
+    holder: Option<AttachHelper>,
+    /// Bracketed paste is on.
     marks_pastes: bool,
 }
 
 impl Drop for Stage {
     fn drop(&mut self) {
         if self.marks_pastes {
-            // Where it cannot be written the terminal has gone.
+            // A write error means that the terminal is gone.
             let _gone = self.tty.write_now(END);
         }
     }
@@ -97,7 +98,7 @@ impl Drop for Stage {
 
 impl Terminal {
     /// Must be called within the worker's [`tokio::task::LocalSet`].
-    pub(super) fn start(tty: Tty, holder: Option<Holder>) -> io::Result<Self> {
+    pub(super) fn start(tty: Tty, holder: Option<AttachHelper>) -> io::Result<Self> {
         let (commands, pane) = mpsc::unbounded_channel();
         let (to_pane, events) = mpsc::unbounded_channel();
         let window = tty.another()?;
@@ -115,17 +116,17 @@ impl Terminal {
         })
     }
 
-    /// `None` when it does not say.
+    /// `None` if the terminal does not report a size.
     pub(super) fn size(&self) -> Option<Size> {
         tty::size(&self.window)
     }
 
-    /// Gives it back at once, whatever is still on its way there.
+    /// Returns the terminal at once, dropping queued output.
     pub(super) fn abandon(self) {
         self.task.abort();
     }
 
-    /// Safe to cancel.
+    /// Cancel-safe.
     pub(super) async fn next(&mut self) -> Event {
         match self.events.recv().await {
             Some(event) => event,
@@ -136,7 +137,7 @@ impl Terminal {
         }
     }
 
-    /// Shows what is still on its way, and restores the terminal.
+    /// Writes the queued output and restores the terminal.
     pub(super) async fn close(self) {
         let Self { commands, task, .. } = self;
         drop(commands);
@@ -157,7 +158,7 @@ async fn run(
         marks_pastes,
     } = &mut stage;
     let hold = holder.as_ref().map(|holder| holder.hold);
-    // Keys that mean nothing are not to be echoed either.
+    // A read-only terminal must not echo keystrokes either.
     let read_only = hold == Some(Hold::ReadOnly);
     let mut raw = read_only;
     if read_only && tty.raw().is_err() {
@@ -184,8 +185,8 @@ async fn run(
                     tty.cooked();
                     true
                 }
-                Some(Command::Tell) => {
-                    // Without a worker nobody needs to know, here and below.
+                Some(Command::Confirm) => {
+                    // The receiver is gone only when the worker is exiting; the same below.
                     let _gone = events.send(Event::Written);
                     true
                 }
@@ -206,7 +207,7 @@ async fn run(
             () = gone(holder) => false,
         };
         if !more {
-            // Before anybody hears of it.
+            // Restore the terminal before reporting the loss.
             drop(stage);
             let _gone = events.send(Event::Gone);
             return;
@@ -214,15 +215,15 @@ async fn run(
     }
 }
 
-/// Returns when the terminal is not lent any more. Safe to cancel.
-async fn gone(holder: &mut Option<Holder>) {
+/// Returns when the terminal is no longer lent. Cancel-safe.
+async fn gone(holder: &mut Option<AttachHelper>) {
     match holder {
         Some(holder) => holder.gone().await,
         None => std::future::pending().await,
     }
 }
 
-/// Raw mode, without what was typed at the prompt and not sent. False when the terminal has gone.
+/// Switches to raw mode and discards a half-typed line of the prompt. Returns false if the terminal is gone.
 async fn take_over(tty: &mut Tty) -> bool {
     if tty.raw().is_err() {
         return false;
@@ -234,18 +235,18 @@ async fn take_over(tty: &mut Tty) -> bool {
     }
 }
 
-/// Passes on what is typed; returns when the terminal has gone, or is to be given back. Safe to cancel.
+/// Passes on keystrokes. Returns when the terminal is gone, or is to be returned. Cancel-safe.
 async fn read_on(tty: &Tty, raw: bool, hold: Option<Hold>, events: &mpsc::UnboundedSender<Event>) {
     let mut buffer = [0; READ_BYTES];
     loop {
         let typed = match tty.read(&mut buffer).await {
-            // In cooked mode ^D reads like this too; a terminal that has gone has no size.
+            // In cooked mode, ^D reads as zero bytes too; a terminal that is gone has no size.
             Ok(0) if !raw && tty.size().is_some() => None,
             Ok(0) | Err(_) => return,
             Ok(read) => Some(&buffer[..read]),
         };
         let event = match (typed, hold) {
-            (Some(keys), Some(hold)) if holder::leaves(keys, hold) => return,
+            (Some(keys), Some(hold)) if attach_helper::leaves(keys, hold) => return,
             (None, Some(Hold::Attached | Hold::ReadOnly)) => return,
             (Some(_), Some(Hold::ReadOnly)) => continue,
             (Some(keys), _) => Event::Typed(keys.to_vec()),

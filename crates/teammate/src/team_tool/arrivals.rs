@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! deliver ──► unread ──take (loop)──────────► its step's append ──► acknowledged
-//!                └────take (read_messages)──► shown ──► the append that holds its result ──► acknowledged
+//!                └────take (read_messages)──► taken_by_tool ──► the append that holds its result ──► acknowledged
 //! ```
 //! The supervisor offers a message again on every connection until it is acknowledged, and a request until it is
 //! decided; here each arrives once.
@@ -30,7 +30,7 @@ struct Inner {
 struct Inbox {
     unread: VecDeque<DeliveredMessage>,
     /// Shown by a tool since the loop asked last.
-    shown: Vec<MessageId>,
+    taken_by_tool: Vec<MessageId>,
     /// Everything that arrived and is not acknowledged yet.
     known: HashSet<MessageId>,
     /// Messages whose senders wait for a reply, until it is sent.
@@ -106,7 +106,8 @@ impl Arrivals {
         inbox.seen_before.remove(&id);
     }
 
-    /// A connection has started. It offers every pending request again; requests that it does not offer ended meanwhile.
+    /// A connection has started. It offers every pending request again; requests that it does not offer ended
+    /// meanwhile.
     pub(crate) fn reconnected(&self) {
         let mut inbox = self.inbox();
         let unseen: HashSet<_> = inbox.requests.drain(..).map(|request| request.id).collect();
@@ -131,13 +132,13 @@ impl Arrivals {
         self.inbox().unread.drain(..).collect()
     }
 
-    /// The messages that results of tools have shown since the last call. The append that stores those results
+    /// The messages that tool results have taken_by_tool since the last call. The append that stores those results
     /// acknowledges them.
-    pub fn shown(&self) -> Vec<MessageId> {
-        std::mem::take(&mut self.inbox().shown)
+    pub fn taken_by_tool(&self) -> Vec<MessageId> {
+        std::mem::take(&mut self.inbox().taken_by_tool)
     }
 
-    /// These will not be delivered again.
+    /// Forgets messages that the supervisor has recorded as acknowledged and will not deliver again.
     pub fn acknowledged(&self, messages: &[MessageId]) {
         let mut inbox = self.inbox();
         for message in messages {
@@ -150,12 +151,12 @@ impl Arrivals {
         let mut inbox = self.inbox();
         let messages: Vec<_> = inbox.unread.drain(..).collect();
         inbox
-            .shown
+            .taken_by_tool
             .extend(messages.iter().map(|message| message.id));
         messages
     }
 
-    /// Who wrote what is unread, each once.
+    /// The senders of unread messages, without duplicates.
     pub(super) fn senders(&self) -> Vec<Party> {
         let mut senders: Vec<Party> = Vec::new();
         for message in &self.inbox().unread {
@@ -166,8 +167,8 @@ impl Arrivals {
         senders
     }
 
-    /// A message was sent. If it replies to none, returns a message for whose reply one of its recipients waits, each
-    /// such message once: its sender may have stopped waiting, which is not reported here.
+    /// Records that a message was sent. Unless it is a reply, returns a message to which one of its recipients awaits a
+    /// reply, each such message once: a sender that stopped waiting is not reported here.
     pub(super) fn sent(&self, to: &[Party], reply_to: Option<MessageId>) -> Option<MessageId> {
         let mut inbox = self.inbox();
         if let Some(answered) = reply_to {

@@ -1,4 +1,4 @@
-//! The board: creating, giving and cancelling tasks for the lead; looking, claiming and ending them for everybody.
+//! The tools for the board. The lead creates, assigns and cancels tasks; every member lists, claims and ends them.
 
 mod claiming;
 mod creating;
@@ -14,75 +14,80 @@ use agent_team_protocol::{MemberName, Party, TaskId};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::lines::{ids, is_open, task_line, task_sheet};
-use super::{Seat, changing, reading};
+use super::lines::{ids, is_open, task_details, task_line};
+use super::{TeamContext, changing, reading};
 use crate::tool::{Permission, Tool, ToolError};
 
 /// The tools that end a claim.
 pub(crate) const ENDS_TASK: [&str; 3] = ["complete_task", "fail_task", "release_task"];
 
-/// Lines of a list: who wants others narrows it.
+/// The largest number of lines of a list; state or owner narrows it.
 const LISTED: usize = 200;
 
-pub(super) fn tools_of_the_lead(seat: &Arc<Seat>, permission: &Permission) -> [Box<dyn Tool>; 3] {
+pub(super) fn tools_of_the_lead(
+    team_context: &Arc<TeamContext>,
+    permission: &Permission,
+) -> [Box<dyn Tool>; 3] {
     [
-        creating::tool(seat, permission),
+        creating::tool(team_context, permission),
         changing(
-            seat,
+            team_context,
             "assign_task",
-            "Gives a task to one member, who claims it at once if idle. A task in progress must be released or \
+            "Assign a task to one member, which claims it at once if idle. A task in progress must be released or \
              cancelled first.",
             assign,
         ),
         changing(
-            seat,
+            team_context,
             "cancel_task",
-            "Takes a task off the board for good; whoever works on it stops.",
+            "Cancel a task permanently; its owner stops working on it.",
             cancel,
         ),
     ]
 }
 
-pub(super) fn tools(seat: &Arc<Seat>) -> [Box<dyn Tool>; 6] {
+pub(super) fn tools(team_context: &Arc<TeamContext>) -> [Box<dyn Tool>; 6] {
     [
         reading(
-            seat,
+            team_context,
             "list_tasks",
-            "The board: one line per task, with its state, owner, dependencies and result. All tasks, those of one \
-             state or owner, or one task in full.",
+            "List the board: one line per task, with its state, owner, dependencies and result. Lists all tasks, \
+             those of one state or owner, or one task in full.",
             list,
         ),
         changing(
-            seat,
+            team_context,
             "claim_task",
-            "Claims a task, which makes you its only owner, and shows it in full. Without an id: the ready task of \
-             highest priority that you may take. Exactly one member gets a task; if you are refused, take another.",
+            "Claim a task, which makes you its only owner, and show it in full. Without an id: the ready task of \
+             highest priority that you may claim. A task has exactly one owner; if the claim is refused, claim \
+             another task.",
             claiming::claim,
         ),
         changing(
-            seat,
+            team_context,
             "update_task",
-            "Change fields of a task; what is left out stays. `state` in_progress claims it, pending releases it; \
+            "Change fields of a task; omitted fields stay unchanged. `state` in_progress claims it, pending releases \
+             it; \
              complete_task completes it. Only its owner and the lead may.",
             claiming::update,
         ),
         changing(
-            seat,
+            team_context,
             "complete_task",
-            "Completes a task that you own. Nothing else completes it: an answer without this call does not. The lead \
-             and the owners of the tasks that wait for it read the result.",
+            "Complete a task that you own. Only this call completes it; an answer without it does not. The lead and \
+             the owners of the tasks that depend on it read the result.",
             ending::complete,
         ),
         changing(
-            seat,
+            team_context,
             "fail_task",
-            "Ends a task that cannot be done, with the reason; the lead decides what follows.",
+            "Mark a task that cannot be done as failed, with the reason; the lead decides what follows.",
             ending::fail,
         ),
         changing(
-            seat,
+            team_context,
             "release_task",
-            "Gives a task that you own back to the board, for somebody else or for later.",
+            "Return a task that you own to the board, for another member or for later.",
             ending::release,
         ),
     ]
@@ -99,33 +104,41 @@ struct Assign {
     member: MemberName,
 }
 
-async fn assign(seat: Arc<Seat>, args: Assign) -> Result<String, ToolError> {
-    give(&seat, args.task, args.member.clone()).await?;
-    Ok(format!("{} is for {}.", args.task, args.member))
+async fn assign(team_context: Arc<TeamContext>, args: Assign) -> Result<String, ToolError> {
+    give(&team_context, args.task, args.member.clone()).await?;
+    Ok(format!("{} is assigned to {}.", args.task, args.member))
 }
 
-pub(super) async fn give(seat: &Seat, task: TaskId, member: MemberName) -> Result<(), ToolError> {
-    seat.call::<TaskAssign>(AssignTask { task, member }).await?;
+pub(super) async fn give(
+    team_context: &TeamContext,
+    task: TaskId,
+    member: MemberName,
+) -> Result<(), ToolError> {
+    team_context
+        .call::<TaskAssign>(AssignTask { task, member })
+        .await?;
     Ok(())
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct One {
+struct TaskArgs {
     /// Such as T-3.
     #[schemars(with = "String")]
     task: TaskId,
 }
 
-async fn cancel(seat: Arc<Seat>, args: One) -> Result<String, ToolError> {
-    seat.call::<TaskCancel>(OneTask { task: args.task }).await?;
+async fn cancel(team_context: Arc<TeamContext>, args: TaskArgs) -> Result<String, ToolError> {
+    team_context
+        .call::<TaskCancel>(OneTask { task: args.task })
+        .await?;
     Ok(format!("{} is cancelled.", args.task))
 }
 
-/// A state by which the board is narrowed.
+/// A state to filter the list by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-enum Shown {
+enum StateFilter {
     Pending,
     Ready,
     Blocked,
@@ -138,27 +151,29 @@ enum Shown {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct List {
-    /// Only these; pending is ready and blocked ones together.
+    /// Only tasks in this state; `pending` is ready and blocked tasks together.
     #[serde(default)]
-    #[schemars(with = "Shown")]
-    state: Option<Shown>,
-    /// Only those of this owner: a member's name, or `user`.
+    #[schemars(with = "StateFilter")]
+    state: Option<StateFilter>,
+    /// Only tasks of this owner: a member's name, or `user`.
     #[schemars(with = "Option<String>")]
     owner: Option<Party>,
-    /// This one alone, in full, such as T-3.
+    /// Show only this task, in full, such as T-3.
     #[schemars(with = "Option<String>")]
     task: Option<TaskId>,
 }
 
-async fn list(seat: Arc<Seat>, args: List) -> Result<String, ToolError> {
+async fn list(team_context: Arc<TeamContext>, args: List) -> Result<String, ToolError> {
     if let Some(task) = args.task {
         if args.state.is_some() || args.owner.is_some() {
-            let text = "`task` shows one task, and goes with neither `state` nor `owner`";
+            let text = "`task` shows one task and cannot be combined with `state` or `owner`";
             return Err(ToolError::Input(text.to_owned()));
         }
-        return Ok(task_sheet(&seat.call::<TaskShow>(OneTask { task }).await?));
+        return Ok(task_details(
+            &team_context.call::<TaskShow>(OneTask { task }).await?,
+        ));
     }
-    let board = whole_board(&seat).await?;
+    let board = whole_board(&team_context).await?;
     let is_wanted = |task: &&TaskView| {
         args.state.is_none_or(|state| is_in(task, state))
             && (args.owner.is_none() || task.owner == args.owner)
@@ -167,7 +182,7 @@ async fn list(seat: Arc<Seat>, args: List) -> Result<String, ToolError> {
     if wanted.is_empty() {
         let narrowed = args.state.is_some() || args.owner.is_some();
         let none = if narrowed {
-            "No such task."
+            "No task matches."
         } else {
             "The board is empty."
         };
@@ -187,25 +202,25 @@ async fn list(seat: Arc<Seat>, args: List) -> Result<String, ToolError> {
     Ok(lines.join("\n"))
 }
 
-fn is_in(task: &TaskView, state: Shown) -> bool {
+fn is_in(task: &TaskView, state: StateFilter) -> bool {
     let pending = task.state == TaskState::Pending;
     match state {
-        Shown::Pending => pending,
-        Shown::Ready => pending && !task.blocked,
-        Shown::Blocked => pending && task.blocked,
-        Shown::InProgress => task.state == TaskState::InProgress,
-        Shown::Completed => task.state == TaskState::Completed,
-        Shown::Failed => task.state == TaskState::Failed,
-        Shown::Cancelled => task.state == TaskState::Cancelled,
+        StateFilter::Pending => pending,
+        StateFilter::Ready => pending && !task.blocked,
+        StateFilter::Blocked => pending && task.blocked,
+        StateFilter::InProgress => task.state == TaskState::InProgress,
+        StateFilter::Completed => task.state == TaskState::Completed,
+        StateFilter::Failed => task.state == TaskState::Failed,
+        StateFilter::Cancelled => task.state == TaskState::Cancelled,
     }
 }
 
-/// Every task, by number.
-pub(super) async fn whole_board(seat: &Seat) -> Result<Vec<TaskView>, ToolError> {
+/// All tasks, by number.
+pub(super) async fn whole_board(team_context: &TeamContext) -> Result<Vec<TaskView>, ToolError> {
     let mut tasks = Vec::new();
     let mut wanted = Some(ListTasks::default());
     while let Some(list) = wanted {
-        let page = seat.call::<TaskList>(list).await?;
+        let page = team_context.call::<TaskList>(list).await?;
         wanted = page.next();
         tasks.extend(page.tasks);
     }
@@ -217,14 +232,13 @@ fn overlaps(answer: &TaskAnswer) -> String {
         return String::new();
     }
     format!(
-        " {} in progress means to change the same files: agree with its owner who changes what.",
+        " {} in progress also changes these files: agree with its owner on who changes what.",
         ids(&answer.overlaps)
     )
 }
 
-/// The tasks that are neither finished nor cancelled.
-pub(super) async fn open_tasks(seat: &Seat) -> Result<Vec<TaskView>, ToolError> {
-    let mut board = whole_board(seat).await?;
+pub(super) async fn open_tasks(team_context: &TeamContext) -> Result<Vec<TaskView>, ToolError> {
+    let mut board = whole_board(team_context).await?;
     board.retain(is_open);
     Ok(board)
 }

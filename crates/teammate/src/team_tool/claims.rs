@@ -1,25 +1,25 @@
-//! Which claims this member holds. The loop notes what it is given, the tools what they claim; the model never sees a
-//! generation.
+//! The claims that this member holds. The agent loop records assigned tasks, the tools record claimed ones; the model
+//! never sees a generation.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use agent_team_protocol::{Generation, TaskId};
 
-/// The claims of one member. Cheap to clone; all clones are one.
+/// The claims of one member. Cheap to clone; all clones share one state.
 #[derive(Debug, Clone, Default)]
 pub struct Claims(Arc<Mutex<BTreeMap<TaskId, Generation>>>);
 
 impl Claims {
-    /// The member owns the task now, under this generation.
+    /// Records that the member owns the task under this generation.
     pub fn note(&self, task: TaskId, generation: Generation) {
         let mut claims = self.claims();
         let known = claims.entry(task).or_insert(generation);
-        // An older claim may be told of later, by an answer that was overtaken.
+        // Keep the newer generation: an answer about an older claim can arrive after the notification about a newer one.
         *known = generation.max(*known);
     }
 
-    /// The member does not own the task any more, if it was this claim that it had.
+    /// Removes the claim, unless the member has since claimed the task under a newer generation.
     pub fn forget(&self, task: TaskId, generation: Generation) {
         let mut claims = self.claims();
         if claims.get(&task).is_some_and(|known| *known <= generation) {

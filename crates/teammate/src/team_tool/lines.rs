@@ -1,5 +1,5 @@
-//! Tasks, members and messages as lines that a model reads. What others wrote stands on one line, or below its own
-//! heading: a title cannot pass for another entry.
+//! Formats tasks, members and messages as lines that a model reads. Text by others is kept on one line, or is quoted
+//! below its own heading, so that a title cannot pass for another entry.
 
 use std::fmt::Write;
 
@@ -8,11 +8,11 @@ use agent_team_protocol::text::visible_label;
 use agent_team_protocol::view::{MemberState, MemberView, TaskState, TaskView};
 use agent_team_protocol::{MemberName, MessageId, TaskId};
 
-/// Columns of a title, and of a result or a report, in a line.
+/// The width, in columns, of a title and of a result or report in a line.
 const TITLE: usize = 160;
 const RESULT: usize = 240;
 
-/// Bytes of the note in place of what was cut out, at most.
+/// The largest size, in bytes, of the note that replaces cut text.
 const CUT_NOTE_MAX: usize = 64;
 
 /// `T-3 in_progress by ada: Add validation; after T-1`.
@@ -50,12 +50,12 @@ pub(super) fn task_line(task: &TaskView) -> String {
     line
 }
 
-/// A task with everything that whoever does it needs.
-pub(super) fn task_sheet(task: &TaskView) -> String {
-    let mut sheet = task_line(task);
+/// A task with everything that its owner needs.
+pub(super) fn task_details(task: &TaskView) -> String {
+    let mut text = task_line(task);
     if !task.labels.is_empty() {
         put(
-            &mut sheet,
+            &mut text,
             format_args!(
                 "\nLabels: {}",
                 visible_label(&task.labels.join(", "), TITLE)
@@ -64,27 +64,27 @@ pub(super) fn task_sheet(task: &TaskView) -> String {
     }
     if !task.blocks.is_empty() {
         put(
-            &mut sheet,
-            format_args!("\nWaiting for it: {}", ids(&task.blocks)),
+            &mut text,
+            format_args!("\nTasks that depend on it: {}", ids(&task.blocks)),
         );
     }
     if let Some(metadata) = &task.metadata {
-        let text = serde_json::to_string(metadata).unwrap_or_default();
-        put(&mut sheet, format_args!("\nMetadata: {text}"));
+        let json = serde_json::to_string(metadata).unwrap_or_default();
+        put(&mut text, format_args!("\nMetadata: {json}"));
     }
     if let Some(verify) = &task.verify {
         put(
-            &mut sheet,
-            format_args!("\nBefore it counts as completed this must exit 0: {verify}"),
+            &mut text,
+            format_args!("\nCheck that must exit 0 before the task counts as completed: {verify}"),
         );
     }
     if !task.description.is_empty() {
         put(
-            &mut sheet,
+            &mut text,
             format_args!("\nDescription:\n{}", task.description),
         );
     }
-    sheet
+    text
 }
 
 /// `bob (worker): idle, for 4 s; last report: Added the tests`.
@@ -121,7 +121,7 @@ pub(super) fn member_line(member: &MemberView, me: &MemberName) -> String {
     line
 }
 
-/// A message as the model is shown it, also by the loop.
+/// A message as the model reads it. Also used by the agent loop.
 pub fn message_line(message: &DeliveredMessage) -> String {
     let urgent = if message.urgent { ", urgent" } else { "" };
     let again = if message.redelivered {
@@ -135,7 +135,7 @@ pub fn message_line(message: &DeliveredMessage) -> String {
         "Message {} from {}{}{urgent}{again}{}:\n{}",
         message.id,
         message.from,
-        answering(message.reply_to),
+        in_reply_to(message.reply_to),
         summary.unwrap_or_default(),
         quoted(&message.text)
     );
@@ -143,7 +143,8 @@ pub fn message_line(message: &DeliveredMessage) -> String {
         put(
             &mut line,
             format_args!(
-                "\nThe sender waits for your reply: call send_message with to {} and reply_to {}. No other message counts \
+                "\nThe sender waits for your reply: call send_message with to {} and reply_to {}. No other message \
+                 counts \
                  as the reply.",
                 message.from, message.id
             ),
@@ -153,12 +154,12 @@ pub fn message_line(message: &DeliveredMessage) -> String {
 }
 
 /// `, in reply to M-3`.
-pub(super) fn answering(message: Option<MessageId>) -> String {
+pub(super) fn in_reply_to(message: Option<MessageId>) -> String {
     message.map_or_else(String::new, |message| format!(", in reply to {message}"))
 }
 
-/// What somebody else wrote, marked line by line: nothing in it can pass for the heading of another message, or for the
-/// runtime's own words.
+/// Quotes text by another party line by line, so that no part of it can pass for the heading of another message or for
+/// text of the runtime.
 pub(super) fn quoted(text: &str) -> String {
     let lines: Vec<_> = text.lines().map(|line| format!("> {line}")).collect();
     lines.join("\n")
@@ -181,7 +182,7 @@ pub(super) fn state_word(task: &TaskView) -> &'static str {
         TaskState::Completed => "completed",
         TaskState::Failed => "failed",
         TaskState::Cancelled => "cancelled",
-        TaskState::Unknown => "in a state that this build does not know",
+        TaskState::Unknown => "in a state unknown to this version",
     }
 }
 
@@ -193,11 +194,11 @@ pub(super) fn member_word(state: MemberState) -> &'static str {
         MemberState::Working => "working",
         MemberState::Waiting => "waiting",
         MemberState::Unresponsive => "unresponsive",
-        MemberState::Draining => "ending",
+        MemberState::Draining => "stopping",
         MemberState::Cooling => "restarting soon",
         MemberState::Held => "held",
         MemberState::Stopped => "stopped",
-        MemberState::Unknown => "in a state that this build does not know",
+        MemberState::Unknown => "in a state unknown to this version",
     }
 }
 
@@ -215,7 +216,7 @@ fn put(line: &mut String, text: std::fmt::Arguments<'_>) {
     line.write_fmt(text).expect("a string takes everything");
 }
 
-/// A text of at most so many bytes: the middle of a longer one is cut out.
+/// Limits a text to `max` bytes by cutting out its middle.
 pub(super) fn within(text: String, max: usize) -> String {
     if text.len() <= max {
         return text;
@@ -224,5 +225,5 @@ pub(super) fn within(text: String, max: usize) -> String {
     let head = &text[..text.floor_char_boundary(half)];
     let tail = &text[text.ceil_char_boundary(text.len() - half)..];
     let cut = text.len() - head.len() - tail.len();
-    format!("{head}\n… {cut} bytes are cut out here …\n{tail}")
+    format!("{head}\n… {cut} bytes omitted …\n{tail}")
 }

@@ -1,4 +1,5 @@
-//! Who is in the team: the list for everybody, and for the lead spawning, stopping, resuming, and the end of her run.
+//! The tools about members: the list for every member; spawning, stopping, resuming and the end of the run for the
+//! lead.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -17,73 +18,74 @@ use serde::Deserialize;
 
 use super::board::give;
 use super::lines::{member_line, member_word};
-use super::{Seat, changing, reading};
+use super::{TeamContext, changing, reading};
 use crate::tool::{Tool, ToolError};
 
 /// The tool that ends a run.
 pub(crate) const FINISH: &str = "finish";
 
-/// The role of who is spawned without one.
+/// The role of a teammate that is spawned without one.
 const WORKER: &str = "worker";
 
-/// Columns of a role's description.
+/// The width of a role's description, in columns.
 const DESCRIPTION: usize = 240;
 
-pub(super) fn tools_of_the_lead(seat: &Arc<Seat>) -> [Box<dyn Tool>; 5] {
+pub(super) fn tools_of_the_lead(team_context: &Arc<TeamContext>) -> [Box<dyn Tool>; 5] {
     [
         changing(
-            seat,
+            team_context,
             "spawn_teammate",
-            "Adds a teammate of a role, who works in a process of her own and takes ready tasks of the board by \
-             herself. She knows her role, the team and her task, and nothing of your conversation.",
+            "Add a teammate of a role. It runs in its own process and claims ready tasks from the board by itself. It \
+             knows its role, the team and its task, and nothing of your conversation.",
             spawn,
         ),
         changing(
-            seat,
+            team_context,
             "stop_teammate",
-            "Ask a teammate to end and keep it stopped; its task returns to the board. A teammate in the middle of \
-             something may object; its reason is the result. Its conversation is kept: resume_teammate starts it again. \
-             `remove` also removes a teammate that was spawned: its conversation is dropped and its name is free again.",
+            "Ask a teammate to stop; its task returns to the board. A teammate in the middle of a turn may object; its \
+             reason is the result. Its conversation is kept: resume_teammate starts it again. `remove` also removes a \
+             spawned teammate: its conversation is dropped and its name becomes free.",
             stop,
         ),
         changing(
-            seat,
+            team_context,
             "resume_teammate",
-            "Starts a teammate that is stopped or held again, with the conversation that she had.",
+            "Restart a stopped or held teammate with its previous conversation.",
             resume,
         ),
         changing(
-            seat,
+            team_context,
             "deny_request",
-            "Denies what a teammate asks permission for, or sends her plan back; you are told of each as it comes. \
-             Allowing is the person's alone.",
+            "Deny a teammate's permission request or reject its plan. You are notified of each request. Only the user \
+             can allow a request.",
             deny,
         ),
         changing(
-            seat,
+            team_context,
             FINISH,
-            "Ends the run with the answer that the person gets. With tasks that are not finished it is refused once, \
-             with their list.",
+            "End the run with the answer for the user. While tasks are unfinished, the first call is refused with \
+             their \
+             list.",
             finish,
         ),
     ]
 }
 
-pub(super) fn answer_shutdown(seat: &Arc<Seat>) -> Box<dyn Tool> {
+pub(super) fn answer_shutdown(team_context: &Arc<TeamContext>) -> Box<dyn Tool> {
     changing(
-        seat,
+        team_context,
         "answer_shutdown",
-        "Answers who asked you to end: agree, or object with the reason why you should go on. You are asked in a \
-         message; without one there is nothing to answer.",
+        "Answer a request to stop: accept it, or object with the reason why you should continue. The request arrives \
+         as a message; call this only after one.",
         answer,
     )
 }
 
-pub(super) fn list(seat: &Arc<Seat>) -> Box<dyn Tool> {
+pub(super) fn list(team_context: &Arc<TeamContext>) -> Box<dyn Tool> {
     reading(
-        seat,
+        team_context,
         "list_teammates",
-        "The members of the team, you included: role, state and why, task, last report.",
+        "List the members of the team, including you: role, state and its reason, task, last report.",
         teammates,
     )
 }
@@ -91,29 +93,29 @@ pub(super) fn list(seat: &Arc<Seat>) -> Box<dyn Tool> {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct NewTeammate {
-    /// One of the team's roles; `worker` unless given.
+    /// One of the team's roles. Default: `worker`.
     #[schemars(with = "Option<String>")]
     role: Option<RoleName>,
-    /// Lower-case letters, digits and hyphens, such as `ada`; the role and a number unless given.
+    /// Lower-case letters, digits and hyphens, such as `ada`. Default: the role and a number.
     #[schemars(with = "Option<String>")]
     name: Option<MemberName>,
-    /// What she is to know besides her role; goes behind the role's own prompt.
+    /// Additional instructions, appended to the role's own prompt.
     instructions: Option<String>,
-    /// `provider/model`; the role's unless given.
+    /// `provider/model`. Default: the role's model.
     model: Option<String>,
-    /// Of the role's tools only these, such as `read`, `grep`, `edit`.
+    /// Restrict the teammate to these of the role's tools, such as `read`, `grep`, `edit`.
     tools: Option<Vec<String>>,
-    /// The directory in which the teammate works, within the project; the project's directory unless given.
+    /// The teammate's working directory, within the project. Default: the project's directory.
     cwd: Option<PathBuf>,
-    /// A task of the board that becomes hers, such as T-3.
+    /// A task of the board to assign to it, such as T-3.
     #[schemars(with = "Option<String>")]
     task: Option<TaskId>,
-    /// She changes nothing before a plan of hers is approved.
+    /// The teammate must have a plan approved before it changes anything.
     #[serde(default)]
     plan: bool,
 }
 
-async fn spawn(seat: Arc<Seat>, args: NewTeammate) -> Result<String, ToolError> {
+async fn spawn(team_context: Arc<TeamContext>, args: NewTeammate) -> Result<String, ToolError> {
     let worker = || WORKER.parse().expect("a plain word is a name");
     let spawn = Spawn {
         model: args.model,
@@ -123,21 +125,23 @@ async fn spawn(seat: Arc<Seat>, args: NewTeammate) -> Result<String, ToolError> 
         must_plan: args.plan,
         ..Spawn::of(args.role.unwrap_or_else(worker), args.name)
     };
-    let member = seat.call::<MemberSpawn>(spawn).await?.member;
-    let mut told = format!(
+    let member = team_context.call::<MemberSpawn>(spawn).await?.member;
+    let mut text = format!(
         "{} ({}) is {}.",
         member.name,
         member.role,
         member_word(member.state)
     );
     if let Some(task) = args.task {
-        // She is there, whatever becomes of the task.
-        match give(&seat, task, member.name).await {
-            Ok(()) => told.push_str(&format!(" {task} is hers.")),
-            Err(error) => told.push_str(&format!(" But {task} could not be given to her. {error}")),
+        // The teammate exists even if the task cannot be assigned, so this is not an error.
+        match give(&team_context, task, member.name).await {
+            Ok(()) => text.push_str(&format!(" {task} is assigned to it.")),
+            Err(error) => {
+                text.push_str(&format!(" But {task} could not be assigned to it. {error}"))
+            }
         }
     }
-    Ok(told)
+    Ok(text)
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -146,42 +150,44 @@ struct StopOne {
     /// The teammate's name.
     #[schemars(with = "String")]
     name: MemberName,
-    /// Also take it off the roster.
+    /// Also remove it from the team.
     #[serde(default)]
     remove: bool,
 }
 
-async fn stop(seat: Arc<Seat>, args: StopOne) -> Result<String, ToolError> {
+async fn stop(team_context: Arc<TeamContext>, args: StopOne) -> Result<String, ToolError> {
     if args.remove {
         let remove = RemoveMember {
             member: args.name,
             force: false,
         };
-        let removed = seat.call::<MemberRemove>(remove).await?;
+        let removed = team_context.call::<MemberRemove>(remove).await?;
         return Ok(format!("{} has left the team.", removed.member));
     }
     let stop = Stop {
         member: args.name,
         force: false,
     };
-    let member = seat.call::<MemberStop>(stop).await?.member;
+    let member = team_context.call::<MemberStop>(stop).await?.member;
     Ok(format!("{} is {}.", member.name, member_word(member.state)))
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct Answer {
-    /// What would be lost if you ended now; who asked you is told. Left out: you agree.
+struct ShutdownAnswer {
+    /// What would be lost if you stopped now; sent to the requester. Omit it to accept.
     objection: Option<String>,
 }
 
-async fn answer(seat: Arc<Seat>, args: Answer) -> Result<String, ToolError> {
+async fn answer(team_context: Arc<TeamContext>, args: ShutdownAnswer) -> Result<String, ToolError> {
     let objection = args.objection.filter(|text| !text.trim().is_empty());
     let objects = objection.is_some();
-    seat.call::<StopAnswer>(AnswerStop { objection }).await?;
+    team_context
+        .call::<StopAnswer>(AnswerStop { objection })
+        .await?;
     Ok(match objects {
-        true => "They are told. Go on with what you were doing.".to_owned(),
-        false => "You end now: call nothing more.".to_owned(),
+        true => "Your objection is sent. Continue with what you were doing.".to_owned(),
+        false => "You are stopping now: make no further call.".to_owned(),
     })
 }
 
@@ -191,31 +197,31 @@ struct Resume {
     /// The teammate's name.
     #[schemars(with = "String")]
     name: MemberName,
-    /// What she is told first.
+    /// The first message to it.
     message: Option<String>,
 }
 
-async fn resume(seat: Arc<Seat>, args: Resume) -> Result<String, ToolError> {
+async fn resume(team_context: Arc<TeamContext>, args: Resume) -> Result<String, ToolError> {
     let one = OneMember {
         member: args.name.clone(),
     };
-    let member = seat.call::<MemberRestart>(one).await?.member;
-    let mut told = format!("{} is {}.", member.name, member_word(member.state));
-    if let Some(text) = args.message {
+    let member = team_context.call::<MemberRestart>(one).await?.member;
+    let mut text = format!("{} is {}.", member.name, member_word(member.state));
+    if let Some(message) = args.message {
         let message = SendMessage {
             to: Recipient::Member(args.name),
-            text,
+            text: message,
             urgent: false,
             reply_to: None,
             summary: None,
             wants_reply: false,
         };
-        match seat.call::<MessageSend>(message).await {
-            Ok(sent) => told.push_str(&format!(" {} is in her inbox.", sent.id)),
-            Err(error) => told.push_str(&format!(" But the message was not sent. {error}")),
+        match team_context.call::<MessageSend>(message).await {
+            Ok(sent) => text.push_str(&format!(" {} is in its inbox.", sent.id)),
+            Err(error) => text.push_str(&format!(" But the message was not sent. {error}")),
         }
     }
-    Ok(told)
+    Ok(text)
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -224,11 +230,11 @@ struct Denial {
     /// The request, such as P-4.
     #[schemars(with = "String")]
     id: RequestId,
-    /// What the teammate is told, so that she finds another way.
+    /// Why it is denied, so that the teammate can find another way.
     reason: String,
 }
 
-async fn deny(seat: Arc<Seat>, args: Denial) -> Result<String, ToolError> {
+async fn deny(team_context: Arc<TeamContext>, args: Denial) -> Result<String, ToolError> {
     let request = args.id;
     let decide = DecideRequest {
         request,
@@ -238,28 +244,28 @@ async fn deny(seat: Arc<Seat>, args: Denial) -> Result<String, ToolError> {
         },
         via: None,
     };
-    seat.call::<RequestDecide>(decide).await?;
+    team_context.call::<RequestDecide>(decide).await?;
     Ok(format!("{request} is denied."))
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Finish {
-    /// For the person: what was done and where, how it was checked, what is left open.
+    /// For the user: what was done and where, how it was checked, what is left open.
     answer: String,
-    /// Also with tasks that are not finished.
+    /// Finish even with unfinished tasks.
     #[serde(default)]
     force: bool,
 }
 
-async fn finish(seat: Arc<Seat>, args: Finish) -> Result<String, ToolError> {
+async fn finish(team_context: Arc<TeamContext>, args: Finish) -> Result<String, ToolError> {
     let finish = FinishRun {
         answer: args.answer,
         force: args.force,
     };
-    let run = seat.call::<RunFinish>(finish).await?.run;
+    let run = team_context.call::<RunFinish>(finish).await?.run;
     Ok(format!(
-        "{run} is finished. There is nothing more to do until the person has a new goal."
+        "{run} is finished. There is nothing more to do until the user sets a new goal."
     ))
 }
 
@@ -267,10 +273,13 @@ async fn finish(seat: Arc<Seat>, args: Finish) -> Result<String, ToolError> {
 #[serde(deny_unknown_fields)]
 struct NoArguments {}
 
-async fn teammates(seat: Arc<Seat>, _args: NoArguments) -> Result<String, ToolError> {
-    let team = seat.call::<TeamShow>(Nothing {}).await?;
-    let mut lines = member_lines(&team, &seat.desk.member);
-    if seat.desk.lead {
+async fn teammates(
+    team_context: Arc<TeamContext>,
+    _args: NoArguments,
+) -> Result<String, ToolError> {
+    let team = team_context.call::<TeamShow>(Nothing {}).await?;
+    let mut lines = member_lines(&team, &team_context.client.member);
+    if team_context.client.lead {
         let names: Vec<_> = spawnable(&team).map(|role| role.name.as_str()).collect();
         lines.push(format!("Roles that you can spawn: {}", names.join(", ")));
     }
@@ -282,7 +291,7 @@ pub(super) fn member_lines(team: &TeamView, me: &MemberName) -> Vec<String> {
     members.map(|member| member_line(member, me)).collect()
 }
 
-/// What the lead may add: there is one lead, so not her own role.
+/// The roles that the lead can spawn: all but its own, since a team has one lead.
 pub(super) fn spawnable(team: &TeamView) -> impl Iterator<Item = &RoleView> {
     let mut leads = team.members.iter().filter(|member| member.lead);
     let of_lead = leads.next().map(|lead| &lead.role);
@@ -291,7 +300,7 @@ pub(super) fn spawnable(team: &TeamView) -> impl Iterator<Item = &RoleView> {
         .filter(move |role| Some(&role.name) != of_lead)
 }
 
-/// The role of a member, as far as the team knows it.
+/// The member's role with its description, or only the name if the team does not define the role.
 pub(crate) fn role_of(member: &MemberView, team: &TeamView) -> String {
     match team.roles.iter().find(|role| role.name == member.role) {
         Some(role) => role_line(role),
@@ -304,7 +313,7 @@ pub(super) fn role_line(role: &RoleView) -> String {
     if role.description.is_empty() {
         return role.name.to_string();
     }
-    // Some describe a role in pages; who chooses one needs a line.
+    // A description may be pages long; one line is enough to choose a role.
     format!(
         "{}: {}",
         role.name,

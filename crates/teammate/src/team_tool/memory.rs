@@ -1,4 +1,4 @@
-//! `remember` and `recall`: JSON by key that the whole team sees, fresh for each run.
+//! `remember` and `recall`: JSON by key, shared by the whole team and emptied at the start of each run.
 
 use std::sync::Arc;
 
@@ -7,22 +7,22 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Seat, changing, reading};
+use super::{TeamContext, changing, reading};
 use crate::tool::{Tool, ToolError};
 
-pub(super) fn tools(seat: &Arc<Seat>) -> [Box<dyn Tool>; 2] {
+pub(super) fn tools(team_context: &Arc<TeamContext>) -> [Box<dyn Tool>; 2] {
     [
         changing(
-            seat,
+            team_context,
             "remember",
-            "Stores a value in the team's shared memory under a key, in place of what was there. Every member can \
-             recall it. For facts and decisions that others need; work goes on the board.",
+            "Store a value in the team's shared memory under a key; replaces the previous value. Every member can \
+             recall it. Use it for facts and decisions that others need; put work on the board.",
             remember,
         ),
         reading(
-            seat,
+            team_context,
             "recall",
-            "What the team's shared memory holds: the value of one key, or everything without a key.",
+            "Read the team's shared memory: the value of one key, or everything without a key.",
             recall,
         ),
     ]
@@ -37,32 +37,34 @@ struct Remember {
     value: Value,
 }
 
-async fn remember(seat: Arc<Seat>, args: Remember) -> Result<String, ToolError> {
+async fn remember(team_context: Arc<TeamContext>, args: Remember) -> Result<String, ToolError> {
     let value = serde_json::value::to_raw_value(&args.value)
         .map_err(|error| ToolError::Input(format!("`value`: {error}")))?;
     let key = args.key.clone();
-    seat.call::<MemoryPut>(PutMemory { key, value }).await?;
-    Ok(format!("Remembered {:?}.", args.key))
+    team_context
+        .call::<MemoryPut>(PutMemory { key, value })
+        .await?;
+    Ok(format!("Stored {:?}.", args.key))
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Recall {
-    /// Left out: everything.
+    /// Omit it to read everything.
     key: Option<String>,
 }
 
-async fn recall(seat: Arc<Seat>, args: Recall) -> Result<String, ToolError> {
+async fn recall(team_context: Arc<TeamContext>, args: Recall) -> Result<String, ToolError> {
     let key = args.key.clone();
-    let memory = seat.call::<MemoryGet>(GetMemory { key }).await?;
+    let memory = team_context.call::<MemoryGet>(GetMemory { key }).await?;
     match args.key {
         Some(key) => match memory.values.get(&key) {
             Some(value) => Ok(value.get().to_owned()),
             None => Err(ToolError::Failed(format!(
-                "Nothing is remembered under {key:?}. Without a key, recall gives everything."
+                "Nothing is stored under {key:?}. Call recall without a key to read everything."
             ))),
         },
-        None if memory.values.is_empty() => Ok("Nothing is remembered yet.".to_owned()),
+        None if memory.values.is_empty() => Ok("The shared memory is empty.".to_owned()),
         None => serde_json::to_string(&memory.values)
             .map_err(|error| ToolError::Failed(error.to_string())),
     }

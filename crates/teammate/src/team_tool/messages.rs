@@ -8,29 +8,29 @@ use agent_team_protocol::{MessageId, Party, Recipient};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::lines::{answering, message_line, quoted};
-use super::{Seat, changing};
+use super::lines::{in_reply_to, message_line, quoted};
+use super::{TeamContext, changing};
 use crate::tool::{Tool, ToolError};
 
-/// Earlier messages that are shown unless more are asked for, and at most.
+/// The default and the largest number of earlier messages.
 const EARLIER: u32 = 20;
 const EARLIER_MAX: u32 = 200;
 
-pub(super) fn tools(seat: &Arc<Seat>) -> [Box<dyn Tool>; 2] {
+pub(super) fn tools(team_context: &Arc<TeamContext>) -> [Box<dyn Tool>; 2] {
     [
         changing(
-            seat,
+            team_context,
             "send_message",
-            "Sends a message to one member, to the lead, to everybody or to the user. It is in the inbox when this \
-             returns, and is read at the recipient's next step. Say what the other needs to know or do. A message to \
-             the user is shown as a question until the user has read it.",
+            "Send a message to one member, the lead, all members or the user. It is in the inbox when this returns, \
+             and is read at the recipient's next step. State what the recipient needs to know or do. A message to the \
+             user is shown as a question until the user has read it.",
             send,
         ),
         changing(
-            seat,
+            team_context,
             "read_messages",
-            "Your unread messages; reading them acknowledges them. Messages also come in by themselves at your next \
-             step, so this is rarely needed.",
+            "Read your unread messages; this acknowledges them. Messages also arrive automatically at your next step, \
+             so this is rarely needed.",
             read,
         ),
     ]
@@ -39,12 +39,12 @@ pub(super) fn tools(seat: &Arc<Seat>) -> [Box<dyn Tool>; 2] {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Send {
-    /// A member's name, `lead`, `all` (everybody but you) or `user` (the person).
+    /// A member's name, `lead`, `all` (all members but you) or `user`.
     #[schemars(with = "String")]
     to: Recipient,
     /// At most 64 KiB.
     text: String,
-    /// Interrupts what the recipient is doing now; only for what cannot wait for its next step.
+    /// Interrupt the recipient's current call. Only for messages that cannot wait for its next step.
     #[serde(default)]
     urgent: bool,
     /// The message that this answers, such as M-7. Required when its sender waits for your reply.
@@ -54,7 +54,7 @@ struct Send {
     summary: Option<String>,
 }
 
-async fn send(seat: Arc<Seat>, args: Send) -> Result<String, ToolError> {
+async fn send(team_context: Arc<TeamContext>, args: Send) -> Result<String, ToolError> {
     let reply_to = args.reply_to;
     let message = SendMessage {
         to: args.to,
@@ -64,40 +64,40 @@ async fn send(seat: Arc<Seat>, args: Send) -> Result<String, ToolError> {
         summary: args.summary,
         wants_reply: false,
     };
-    let sent = seat.call::<MessageSend>(message).await?;
+    let sent = team_context.call::<MessageSend>(message).await?;
     if sent.to.is_empty() {
-        return Ok(format!("{}: there is nobody else in the team.", sent.id));
+        return Ok(format!("{}: the team has no other member.", sent.id));
     }
     let names: Vec<_> = sent.to.iter().map(ToString::to_string).collect();
-    let mut told = format!("{} is in the inbox of {}.", sent.id, names.join(", "));
-    if let Some(unanswered) = seat.shared.arrivals.sent(&sent.to, reply_to) {
-        told.push_str(&format!(
-            " It is not the reply to {unanswered}, whose sender still waits: send the reply with reply_to {unanswered}."
+    let mut text = format!("{} is in the inbox of {}.", sent.id, names.join(", "));
+    if let Some(unanswered) = team_context.shared.arrivals.sent(&sent.to, reply_to) {
+        text.push_str(&format!(
+            " It does not count as the reply to {unanswered}, whose sender is still waiting: send the reply with reply_to {unanswered}."
         ));
     }
-    Ok(told)
+    Ok(text)
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Read {
-    /// Also earlier messages, from and to you, read or not; nothing is acknowledged by that.
+    /// Include earlier messages from and to you, read or unread. This acknowledges nothing.
     #[serde(default)]
     all: bool,
-    /// With `all`: the newest so many, 20 unless given, at most 200.
+    /// With `all`: the number of newest messages, at most 200. Default: 20.
     #[schemars(range(min = 1, max = 200))]
     limit: Option<u32>,
 }
 
-async fn read(seat: Arc<Seat>, args: Read) -> Result<String, ToolError> {
+async fn read(team_context: Arc<TeamContext>, args: Read) -> Result<String, ToolError> {
     if args.all {
-        return earlier(&seat, args.limit.unwrap_or(EARLIER)).await;
+        return earlier(&team_context, args.limit.unwrap_or(EARLIER)).await;
     }
     if args.limit.is_some() {
-        let text = "`limit` goes with `all`: unread messages are always shown whole";
+        let text = "`limit` requires `all`: unread messages are always returned completely";
         return Err(ToolError::Input(text.to_owned()));
     }
-    let unread = seat.shared.arrivals.show();
+    let unread = team_context.shared.arrivals.show();
     if unread.is_empty() {
         return Ok("No unread messages.".to_owned());
     }
@@ -105,13 +105,15 @@ async fn read(seat: Arc<Seat>, args: Read) -> Result<String, ToolError> {
     Ok(texts.join("\n\n"))
 }
 
-async fn earlier(seat: &Seat, limit: u32) -> Result<String, ToolError> {
+async fn earlier(team_context: &TeamContext, limit: u32) -> Result<String, ToolError> {
     if !(1..=EARLIER_MAX).contains(&limit) {
-        let text = format!("`limit` is from 1 to {EARLIER_MAX}");
+        let text = format!("`limit` must be between 1 and {EARLIER_MAX}");
         return Err(ToolError::Input(text));
     }
-    let of = Some(Party::Member(seat.desk.member.clone()));
-    let list = seat.call::<MessageList>(ListMessages { of, limit }).await?;
+    let of = Some(Party::Member(team_context.client.member.clone()));
+    let list = team_context
+        .call::<MessageList>(ListMessages { of, limit })
+        .await?;
     if list.messages.is_empty() {
         return Ok("No messages.".to_owned());
     }
@@ -129,7 +131,7 @@ fn earlier_message(message: &MessageView) -> String {
         message.id,
         message.from,
         message.to,
-        answering(message.reply_to),
+        in_reply_to(message.reply_to),
         quoted(&message.text)
     )
 }

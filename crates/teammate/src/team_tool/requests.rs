@@ -1,5 +1,5 @@
-//! What a lead may allow of what others ask, where the person lets her. What she may deny is with the other tools of a
-//! lead.
+//! The tools with which a lead decides teammates' requests, offered where the user permits it. Denying is one of the
+//! lead's other tools.
 
 use std::sync::Arc;
 
@@ -9,22 +9,22 @@ use agent_team_protocol::request::{DecideRequest, Decision, OneRequest, RequestV
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{Seat, changing, reading};
+use super::{TeamContext, changing, reading};
 use crate::tool::{Tool, ToolError};
 
-pub(super) fn tools(seat: &Arc<Seat>) -> [Box<dyn Tool>; 2] {
+pub(super) fn tools(team_context: &Arc<TeamContext>) -> [Box<dyn Tool>; 2] {
     [
         reading(
-            seat,
+            team_context,
             "show_request",
-            "Shows what a teammate asks permission for, whole.",
+            "Show a teammate's permission request in full.",
             show,
         ),
         changing(
-            seat,
+            team_context,
             "allow_request",
-            "Allows, this once, what a teammate asks permission for. Only what the person lets you: anything else is \
-             refused and waits for them. What you ask yourself you cannot allow.",
+            "Allow a teammate's permission request once. You can allow only what the user permits you to; any other \
+             request is refused and waits for the user. You cannot allow your own requests.",
             allow,
         ),
     ]
@@ -32,32 +32,34 @@ pub(super) fn tools(seat: &Arc<Seat>) -> [Box<dyn Tool>; 2] {
 
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct One {
+struct RequestArgs {
     /// The request, such as P-4.
     #[schemars(with = "String")]
     id: RequestId,
 }
 
-async fn view(seat: &Seat, request: RequestId) -> Result<RequestView, ToolError> {
-    seat.call::<RequestShow>(OneRequest { request }).await
+async fn view(team_context: &TeamContext, request: RequestId) -> Result<RequestView, ToolError> {
+    team_context
+        .call::<RequestShow>(OneRequest { request })
+        .await
 }
 
-async fn show(seat: Arc<Seat>, args: One) -> Result<String, ToolError> {
-    let view = view(&seat, args.id).await?;
+async fn show(team_context: Arc<TeamContext>, args: RequestArgs) -> Result<String, ToolError> {
+    let view = view(&team_context, args.id).await?;
     Ok(format!("{} of {}: {}", args.id, view.member, view.whole()))
 }
 
-/// About what it is now: its digest goes along.
-async fn allow(seat: Arc<Seat>, args: One) -> Result<String, ToolError> {
+/// Sends the digest of the request as it is now, so that a request that changed meanwhile is not allowed.
+async fn allow(team_context: Arc<TeamContext>, args: RequestArgs) -> Result<String, ToolError> {
     let decide = DecideRequest {
         request: args.id,
-        digest: Some(view(&seat, args.id).await?.digest),
+        digest: Some(view(&team_context, args.id).await?.digest),
         decision: Decision::Allow {
             scope: Scope::Once,
             rules: Vec::new(),
         },
         via: None,
     };
-    seat.call::<RequestDecide>(decide).await?;
-    Ok(format!("{} is allowed, this once.", args.id))
+    team_context.call::<RequestDecide>(decide).await?;
+    Ok(format!("{} is allowed once.", args.id))
 }

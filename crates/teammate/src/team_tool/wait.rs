@@ -2,7 +2,7 @@
 //! lead for members too.
 //!
 //! ```text
-//! look ──► news? ──► returned
+//! poll ──► changes? ─► returned
 //!   ▲        │ none
 //!   └────────┴── a message or a request to decide arrives, 2 s have passed, or the time is up
 //! ```
@@ -22,25 +22,25 @@ use tokio::time::Instant;
 
 use super::board::{open_tasks, whole_board};
 use super::lines::{is_open, member_line, task_line};
-use super::{Seat, changing};
+use super::{TeamContext, changing};
 use crate::tool::{Tool, ToolError};
 
 pub(crate) const NAME: &str = "wait";
 
-/// Seconds that are waited unless others are given, and at most.
-const USUAL_S: u64 = 300;
-const LONGEST_S: u64 = 3600;
+/// The default and the longest timeout, in seconds.
+const DEFAULT_S: u64 = 300;
+const MAX_S: u64 = 3600;
 
-/// Between two looks, at least.
-const PAUSE: Duration = Duration::from_secs(2);
+/// The interval between two polls.
+const POLL_INTERVAL: Duration = Duration::from_secs(2);
 
-/// From so many open tasks on, reading the board is less to ask for than each of them.
-const SHOWN_ONE_BY_ONE: usize = 16;
+/// Above this many open tasks, one request for the whole board is cheaper than a request for each task.
+const POLLED_SINGLY_MAX: usize = 16;
 
-pub(super) fn tool(seat: &Arc<Seat>) -> Box<dyn Tool> {
-    if seat.desk.lead {
+pub(super) fn tool(team_context: &Arc<TeamContext>) -> Box<dyn Tool> {
+    if team_context.client.lead {
         return changing(
-            seat,
+            team_context,
             NAME,
             "Wait until there is something for you to act on; this costs nothing. tasks: one of them is completed, \
              failed, cancelled or released. members: one of them is idle, held, stopped or unresponsive. messages: one \
@@ -50,7 +50,7 @@ pub(super) fn tool(seat: &Arc<Seat>) -> Box<dyn Tool> {
         );
     }
     changing(
-        seat,
+        team_context,
         NAME,
         "Wait for a message to you, such as the answer to your question, or for the end of other tasks; this costs \
          nothing. tasks: one of them is completed, failed, cancelled or released. A message to you ends every wait. \
@@ -72,10 +72,10 @@ enum For {
 struct Wait {
     #[serde(rename = "for")]
     subject: For,
-    /// Tasks such as T-3, or members' names; left out: all open tasks, all teammates. Not for messages.
+    /// Tasks such as T-3, or members' names. Default: all open tasks, all teammates. Not for messages.
     #[serde(default)]
     ids: Vec<String>,
-    /// 300 unless given.
+    /// Default: 300.
     #[schemars(range(min = 1, max = 3600))]
     timeout_s: Option<u64>,
 }
@@ -99,12 +99,15 @@ struct WaitAsTeammate {
     /// With `tasks`: these tasks, such as T-3.
     #[serde(default)]
     ids: Vec<String>,
-    /// 300 unless given.
+    /// Default: 300.
     #[schemars(range(min = 1, max = 3600))]
     timeout_s: Option<u64>,
 }
 
-async fn wait_as_teammate(seat: Arc<Seat>, args: WaitAsTeammate) -> Result<String, ToolError> {
+async fn wait_as_teammate(
+    team_context: Arc<TeamContext>,
+    args: WaitAsTeammate,
+) -> Result<String, ToolError> {
     let subject = match args.subject {
         ForTeammate::Messages => For::Messages,
         ForTeammate::Tasks if args.ids.is_empty() => {
@@ -115,7 +118,7 @@ async fn wait_as_teammate(seat: Arc<Seat>, args: WaitAsTeammate) -> Result<Strin
     };
     let WaitAsTeammate { ids, timeout_s, .. } = args;
     wait(
-        seat,
+        team_context,
         Wait {
             subject,
             ids,
@@ -125,74 +128,78 @@ async fn wait_as_teammate(seat: Arc<Seat>, args: WaitAsTeammate) -> Result<Strin
     .await
 }
 
-/// What is waited for, as it was last seen.
-enum Watched {
+/// The items to wait for, as of the last poll.
+enum WaitSubject {
     Tasks(Vec<TaskView>),
     Members(Vec<MemberView>),
     Messages,
 }
 
-async fn wait(seat: Arc<Seat>, args: Wait) -> Result<String, ToolError> {
-    let seconds = args.timeout_s.unwrap_or(USUAL_S);
-    if !(1..=LONGEST_S).contains(&seconds) {
-        let text = format!("`timeout_s` is from 1 to {LONGEST_S}");
+async fn wait(team_context: Arc<TeamContext>, args: Wait) -> Result<String, ToolError> {
+    let seconds = args.timeout_s.unwrap_or(DEFAULT_S);
+    if !(1..=MAX_S).contains(&seconds) {
+        let text = format!("`timeout_s` must be between 1 and {MAX_S}");
         return Err(ToolError::Input(text));
     }
     let until = Instant::now() + Duration::from_secs(seconds);
-    let mut watched = Watched::of(&seat, args.subject, &args.ids).await?;
-    if let Some(over) = watched.is_over() {
+    let mut subject = WaitSubject::of(&team_context, args.subject, &args.ids).await?;
+    if let Some(over) = subject.nothing_left() {
         return Ok(over);
     }
     loop {
-        // Made before looking, so that nothing comes in between.
-        let arrived = seat.shared.arrivals.arrived();
-        let mut news = watched.look(&seat).await?;
-        let senders = seat.shared.arrivals.senders();
+        // Register for arrivals before polling, so that an arrival in between is not missed.
+        let arrived = team_context.shared.arrivals.arrived();
+        let mut changes = subject.poll(&team_context).await?;
+        let senders = team_context.shared.arrivals.senders();
         if !senders.is_empty() {
-            news.push(from(&senders));
+            changes.push(from(&senders));
         }
-        news.extend(seat.shared.arrivals.requests());
-        if !news.is_empty() {
-            return Ok(news.join("\n"));
+        changes.extend(team_context.shared.arrivals.requests());
+        if !changes.is_empty() {
+            return Ok(changes.join("\n"));
         }
         let now = Instant::now();
         if now >= until {
-            return Ok(watched.unchanged(seconds, &seat.desk.member));
+            return Ok(subject.unchanged(seconds, &team_context.client.member));
         }
-        let pause = match watched {
-            Watched::Messages => until,
-            Watched::Tasks(_) | Watched::Members(_) => until.min(now + PAUSE),
+        let pause = match subject {
+            WaitSubject::Messages => until,
+            WaitSubject::Tasks(_) | WaitSubject::Members(_) => until.min(now + POLL_INTERVAL),
         };
-        // Either way it is looked at again.
+        // After an arrival as well as after a timeout, poll again.
         let _arrived = tokio::time::timeout_at(pause, arrived).await;
     }
 }
 
-impl Watched {
-    async fn of(seat: &Seat, subject: For, ids: &[String]) -> Result<Self, ToolError> {
+impl WaitSubject {
+    async fn of(
+        team_context: &TeamContext,
+        subject: For,
+        ids: &[String],
+    ) -> Result<Self, ToolError> {
         match subject {
-            For::Tasks if ids.is_empty() => open_tasks(seat).await.map(Self::Tasks),
+            For::Tasks if ids.is_empty() => open_tasks(team_context).await.map(Self::Tasks),
             For::Tasks => {
                 let mut tasks = Vec::new();
                 for task in parsed::<TaskId>(ids)? {
-                    if seat.shared.claims.generation(task).is_some() {
+                    if team_context.shared.claims.generation(task).is_some() {
                         let text = format!(
-                            "`ids`: {task} is yours and ends by your own call alone: complete_task, fail_task or \
+                            "`ids`: {task} is yours and ends only by your own call of complete_task, fail_task or \
                              release_task"
                         );
                         return Err(ToolError::Input(text));
                     }
-                    tasks.push(seat.call::<TaskShow>(OneTask { task }).await?);
+                    tasks.push(team_context.call::<TaskShow>(OneTask { task }).await?);
                 }
                 Ok(Self::Tasks(tasks))
             }
             For::Members => {
                 let names = parsed::<MemberName>(ids)?;
-                let members = members(seat).await?;
-                if let Some(unknown) = names.iter().find(|name| !holds(&members, name)) {
+                let members = members(team_context).await?;
+                if let Some(unknown) = names.iter().find(|name| !contains(&members, name)) {
                     let known: Vec<_> = members.iter().map(|member| member.name.as_str()).collect();
                     let text = format!(
-                        "`ids`: there is no teammate {unknown}, only {}",
+                        "`ids`: there is no teammate {unknown}. Teammates: {}",
                         known.join(", ")
                     );
                     return Err(ToolError::Input(text));
@@ -203,14 +210,14 @@ impl Watched {
             }
             For::Messages if ids.is_empty() => Ok(Self::Messages),
             For::Messages => {
-                let text = "`ids` goes with tasks or members: any message ends a wait";
+                let text = "`ids` is only for tasks or members: any message ends a wait";
                 Err(ToolError::Input(text.to_owned()))
             }
         }
     }
 
-    /// What there is to say when there is nothing left to wait for.
-    fn is_over(&self) -> Option<String> {
+    /// The result if there is nothing left to wait for.
+    fn nothing_left(&self) -> Option<String> {
         let lines: Vec<_> = match self {
             Self::Tasks(tasks) if !tasks.iter().any(is_open) => {
                 tasks.iter().map(task_line).collect()
@@ -229,36 +236,36 @@ impl Watched {
         ))
     }
 
-    /// Looks again, and tells what is new.
-    async fn look(&mut self, seat: &Seat) -> Result<Vec<String>, ToolError> {
-        let mut news = Vec::new();
+    /// Polls the items and returns what has changed.
+    async fn poll(&mut self, team_context: &TeamContext) -> Result<Vec<String>, ToolError> {
+        let mut changes = Vec::new();
         match self {
             Self::Tasks(tasks) => {
-                for now in as_they_are(seat, tasks).await? {
+                for now in refreshed(team_context, tasks).await? {
                     let Some(task) = tasks.iter_mut().find(|task| task.id == now.id) else {
                         continue;
                     };
-                    if is_task_news(task, &now) {
-                        news.push(task_line(&now));
+                    if is_task_change(task, &now) {
+                        changes.push(task_line(&now));
                     }
                     *task = now;
                 }
             }
             Self::Members(known) => {
-                let members = members(seat).await?;
+                let members = members(team_context).await?;
                 for member in known {
                     let Some(now) = members.iter().find(|now| now.name == member.name) else {
                         continue;
                     };
                     if now.state != member.state && is_resting(now.state) {
-                        news.push(member_line(now, &seat.desk.member));
+                        changes.push(member_line(now, &team_context.client.member));
                     }
                     *member = now.clone();
                 }
             }
             Self::Messages => {}
         }
-        Ok(news)
+        Ok(changes)
     }
 
     fn unchanged(&self, seconds: u64, me: &MemberName) -> String {
@@ -271,7 +278,7 @@ impl Watched {
             Self::Messages => return format!("No message within {seconds} s."),
         };
         format!(
-            "Nothing of that within {seconds} s. Now:\n{}",
+            "None of that happened within {seconds} s. Current state:\n{}",
             lines.join("\n")
         )
     }
@@ -289,35 +296,42 @@ where
         .collect()
 }
 
-/// Those of these tasks that were open, as they are now.
-async fn as_they_are(seat: &Seat, tasks: &[TaskView]) -> Result<Vec<TaskView>, ToolError> {
+/// The current state of those of these tasks that were open.
+async fn refreshed(
+    team_context: &TeamContext,
+    tasks: &[TaskView],
+) -> Result<Vec<TaskView>, ToolError> {
     let open: Vec<_> = tasks.iter().filter(|task| is_open(task)).collect();
-    if open.len() > SHOWN_ONE_BY_ONE {
+    if open.len() > POLLED_SINGLY_MAX {
         let ids: BTreeSet<_> = open.iter().map(|task| task.id).collect();
-        let mut board = whole_board(seat).await?;
+        let mut board = whole_board(team_context).await?;
         board.retain(|task| ids.contains(&task.id));
         return Ok(board);
     }
     let mut now = Vec::new();
     for task in open {
-        now.push(seat.call::<TaskShow>(OneTask { task: task.id }).await?);
+        now.push(
+            team_context
+                .call::<TaskShow>(OneTask { task: task.id })
+                .await?,
+        );
     }
     Ok(now)
 }
 
-/// Everybody but this member.
-async fn members(seat: &Seat) -> Result<Vec<MemberView>, ToolError> {
-    let mut members = seat.call::<TeamShow>(Nothing {}).await?.members;
-    members.retain(|member| member.name != seat.desk.member);
+/// All members but this one.
+async fn members(team_context: &TeamContext) -> Result<Vec<MemberView>, ToolError> {
+    let mut members = team_context.call::<TeamShow>(Nothing {}).await?.members;
+    members.retain(|member| member.name != team_context.client.member);
     Ok(members)
 }
 
-fn holds(members: &[MemberView], name: &MemberName) -> bool {
+fn contains(members: &[MemberView], name: &MemberName) -> bool {
     members.iter().any(|member| member.name == *name)
 }
 
-/// Being taken up is no news: nobody has to act on it.
-fn is_task_news(before: &TaskView, now: &TaskView) -> bool {
+/// A claim is not a change to report: no action follows from it.
+fn is_task_change(before: &TaskView, now: &TaskView) -> bool {
     match now.state {
         TaskState::InProgress => false,
         TaskState::Pending => before.state == TaskState::InProgress,
@@ -346,7 +360,7 @@ fn is_resting(state: MemberState) -> bool {
 fn from(senders: &[Party]) -> String {
     let senders: Vec<_> = senders.iter().map(ToString::to_string).collect();
     format!(
-        "There are messages from {}: you read them next.",
+        "You have messages from {}; they are in your next step.",
         senders.join(", ")
     )
 }

@@ -1,7 +1,6 @@
-//! A model's arguments: what is offered to it as a schema, and what is made of its answer. Called by every tool.
-//!
-//! One type per tool is both: its fields with their comments are the schema, and it is what the arguments become. What
-//! does not fit is told so that the model can put it right at once: which field, why, and all that the tool takes.
+//! The schema and the parser of a tool's arguments. Called by every tool.¬¬Both are derived from one type per tool: its
+//! fields and their comments are the schema, and the call's arguments are parsed into it. A mismatch is reported with
+//! the field, the reason and the tool's full signature, so that the model can correct the call at once.
 
 use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
@@ -12,14 +11,14 @@ use serde_json::Value;
 use super::ToolError;
 use crate::model::ToolSpec;
 
-/// A tool as it is offered, its schema made from its arguments' type.
+/// Builds a tool's spec; the schema is derived from the type of its arguments.
 pub(crate) fn spec<T: JsonSchema>(name: &str, description: &str) -> ToolSpec {
     let settings = SchemaSettings::draft2020_12().with(|settings| {
         settings.meta_schema = None;
         settings.inline_subschemas = true;
     });
     let mut schema = settings.into_generator().into_root_schema_for::<T>();
-    RecursiveTransform(plain).transform(&mut schema);
+    RecursiveTransform(simplify).transform(&mut schema);
     ToolSpec {
         name: name.to_owned(),
         description: description.to_owned(),
@@ -27,8 +26,9 @@ pub(crate) fn spec<T: JsonSchema>(name: &str, description: &str) -> ToolSpec {
     }
 }
 
-/// Leaves what every provider understands: no names of Rust's types, and no `null` for what may be left out.
-fn plain(schema: &mut schemars::Schema) {
+/// Reduces the schema to the keywords that every provider supports: without Rust's type names, and without `null` for
+/// optional fields.
+fn simplify(schema: &mut schemars::Schema) {
     for key in ["title", "format", "default"] {
         schema.remove(key);
     }
@@ -42,9 +42,9 @@ fn plain(schema: &mut schemars::Schema) {
     }
 }
 
-/// The arguments as the tool's type.
+/// Parses the arguments into the tool's type.
 pub(crate) fn parse<T: DeserializeOwned>(spec: &ToolSpec, input: Value) -> Result<T, ToolError> {
-    // Some models send nothing at all to a tool that needs nothing.
+    // Some models send `null` to a tool without arguments.
     let input = if input.is_null() {
         Value::Object(serde_json::Map::new())
     } else {

@@ -1,4 +1,4 @@
-//! `bash`, `bash_output` and `bash_kill`: shell commands, waited for or in the background.
+//! `bash`, `bash_output` and `bash_kill`: shell commands in the foreground or the background.
 
 mod jobs;
 mod line;
@@ -15,17 +15,17 @@ use serde_json::Value;
 use self::jobs::{Job, Jobs};
 use self::line::Line;
 use super::capture::Capture;
-use super::confine::{Confinement, Held};
-use super::permit::Permission;
+use super::confine::{ActiveSandbox, Confinement};
+use super::permission::Permission;
 use super::program::Program;
-use super::{Bench, Output, Running, Tool, ToolError, arguments};
+use super::{Output, Tool, ToolContext, ToolError, ToolFuture, arguments};
 use crate::model::ToolSpec;
 
-/// Seconds that a command may take when the model does not say how many, and at most.
+/// The default and the largest timeout of a command, in seconds.
 const TIMEOUT: u64 = 120;
 const TIMEOUT_MAX: u64 = 600;
 
-/// Seconds that a call waits for a job at most.
+/// The largest wait for a job, in seconds.
 const WAIT_MAX: u64 = 60;
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -33,12 +33,12 @@ const WAIT_MAX: u64 = 60;
 struct BashArguments {
     /// The command, as for `bash -c`. It has no terminal and no input.
     command: String,
-    /// Seconds after which it is ended. Default: 120; at most 600. In the background: none by default.
+    /// Seconds after which the command is terminated. Default: 120, at most 600; in the background: no timeout.
     timeout_seconds: Option<u64>,
-    /// Return at once with the id of a job that goes on. Default: false.
+    /// Return immediately with the id of a background job. Default: false.
     #[serde(default)]
     background: bool,
-    /// Run outside the sandbox, which the person is asked about. Default: false.
+    /// Run outside the sandbox; the user is asked for permission. Default: false.
     #[serde(default)]
     outside_sandbox: bool,
 }
@@ -46,9 +46,9 @@ struct BashArguments {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct OutputArguments {
-    /// The job.
+    /// The job's id.
     id: u32,
-    /// Seconds to wait until it prints something new or ends. Default: 0; at most 60.
+    /// Seconds to wait until the job prints new output or exits. Default: 0; at most 60.
     #[serde(default)]
     wait_seconds: u64,
 }
@@ -56,14 +56,14 @@ struct OutputArguments {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct KillArguments {
-    /// The job.
+    /// The job's id.
     id: u32,
 }
 
-/// The name of the first of them.
+/// The name of the tool that runs commands.
 pub(crate) const BASH: &str = "bash";
 
-/// The three tools, which share their jobs.
+/// Creates the three tools, which share the member's jobs.
 pub(super) fn tools(
     permission: Permission,
     confinement: Option<Arc<Confinement>>,
@@ -80,11 +80,11 @@ pub(super) fn tools(
             spec: arguments::spec::<BashArguments>(
                 BASH,
                 &format!(
-                    "Runs a shell command in the working directory; each call begins there anew. When the command is \
-                     over, everything that it started is ended. What must go on longer, such as a server, is run with \
-                     `background`. A long output loses its middle; the whole is kept in a file. Where there is a \
-                     sandbox, commands write in the project and in $TMPDIR alone{network}; what cannot do without \
-                     asks for `outside_sandbox`."
+                    "Run a shell command. Every call starts in the working directory. When the command exits, all \
+                     processes that it started are terminated; run long-lived processes such as servers with \
+                     `background`. Long output is truncated in the middle and stored completely in a file. In the \
+                     sandbox, commands can write only to the project and to $TMPDIR{network}; set `outside_sandbox` \
+                     for a command that needs more."
                 ),
             ),
             jobs: Arc::clone(&jobs),
@@ -94,14 +94,14 @@ pub(super) fn tools(
         Box::new(BashOutput {
             spec: arguments::spec::<OutputArguments>(
                 "bash_output",
-                "Shows what a job in the background has printed since the last call, and whether it still runs.",
+                "Show the output of a background job since the last call, and whether it is running.",
             ),
             jobs: Arc::clone(&jobs),
         }),
         Box::new(BashKill {
             spec: arguments::spec::<KillArguments>(
                 "bash_kill",
-                "Ends a job in the background with everything that it started, and shows what it printed last.",
+                "Terminate a background job and all processes that it started, and show its last output.",
             ),
             jobs,
         }),
@@ -117,11 +117,16 @@ struct Bash {
 }
 
 impl Bash {
-    /// What holds a command.
-    async fn held(&self, outside: bool, shown: &(dyn Fn(&str) + Send + Sync)) -> Option<Held> {
+    /// Returns the sandbox for a command; `None` if the command runs without one.
+    async fn sandbox(
+        &self,
+        outside: bool,
+        shown: &(dyn Fn(&str) + Send + Sync),
+    ) -> Option<ActiveSandbox> {
         let confinement = self.confinement.as_ref().filter(|_| !outside)?;
-        let held = confinement.held().await;
-        held.inspect_err(|why| shown(&format!("there is no sandbox here: {why}\n")))
+        let sandbox = confinement.sandbox().await;
+        sandbox
+            .inspect_err(|why| shown(&format!("the sandbox is not available: {why}\n")))
             .ok()
     }
 }
@@ -138,16 +143,16 @@ impl Tool for Bash {
     fn run<'a>(
         &'a self,
         input: Value,
-        bench: &'a Bench,
+        context: &'a ToolContext,
         shown: &'a (dyn Fn(&str) + Send + Sync),
-    ) -> Running<'a> {
+    ) -> ToolFuture<'a> {
         Box::pin(async move {
             let arguments: BashArguments = arguments::parse(&self.spec, input.clone())?;
             let limit = match arguments.timeout_seconds {
                 Some(seconds @ 1..=TIMEOUT_MAX) => Some(Duration::from_secs(seconds)),
                 Some(seconds) => {
                     return Err(ToolError::Input(format!(
-                        "`timeout_seconds`: {seconds} is not from 1 to {TIMEOUT_MAX}; what takes longer is run with \
+                        "`timeout_seconds`: {seconds} is not between 1 and {TIMEOUT_MAX}; run longer commands with \
                          `background`"
                     )));
                 }
@@ -155,34 +160,38 @@ impl Tool for Bash {
                 None => Some(Duration::from_secs(TIMEOUT)),
             };
             if arguments.command.contains('\0') {
-                return Err(ToolError::Input("`command` has a NUL".to_owned()));
+                return Err(ToolError::Input(
+                    "`command` contains a NUL character".to_owned(),
+                ));
             }
             let name = &self.spec.name;
-            let held = self.held(arguments.outside_sandbox, shown).await;
+            let sandbox = self.sandbox(arguments.outside_sandbox, shown).await;
             let asked = self
                 .permission
-                .ask(name, &input, held.is_some(), bench, shown);
+                .ask(name, &input, sandbox.is_some(), context, shown);
             let mut permit = asked.await?;
             let line = match permit.run.take() {
                 Some(run) => Line::words(run),
                 None => Line::text(&arguments.command),
             };
             if arguments.background {
-                let id = self.jobs.start(bench, line, held, limit).await?;
-                return Ok(said(format!(
-                    "job {id} runs: bash_output shows what it prints, bash_kill ends it"
+                let id = self.jobs.start(context, line, sandbox, limit).await?;
+                return Ok(output(format!(
+                    "job {id} is running: call bash_output for its output, bash_kill to terminate it"
                 )));
             }
-            let mut program = shell(bench, line, held).await?;
-            let mut capture = Capture::new(bench);
+            let mut program = shell(context, line, sandbox).await?;
+            let mut capture = Capture::new(context);
             let ended = program
                 .finish(limit, std::future::pending(), |bytes| {
                     shown(&capture.push(bytes));
                 })
                 .await
-                .map_err(|error| ToolError::Failed(format!("the command was lost: {error}")))?;
+                .map_err(|error| {
+                    ToolError::Failed(format!("lost track of the command: {error}"))
+                })?;
             shown(&capture.end());
-            Ok(said(format!("{}({ended})", lines(capture.take()))))
+            Ok(output(format!("{}({ended})", with_newline(capture.take()))))
         })
     }
 }
@@ -199,21 +208,21 @@ impl Tool for BashOutput {
     }
 
     fn reads_only(&self) -> bool {
-        // What was shown is not shown again.
+        // Not read-only: each call advances the read position of the output.
         false
     }
 
     fn run<'a>(
         &'a self,
         input: Value,
-        _bench: &'a Bench,
+        _bench: &'a ToolContext,
         shown: &'a (dyn Fn(&str) + Send + Sync),
-    ) -> Running<'a> {
+    ) -> ToolFuture<'a> {
         Box::pin(async move {
             let arguments: OutputArguments = arguments::parse(&self.spec, input)?;
             let wait = Duration::from_secs(arguments.wait_seconds.min(WAIT_MAX));
             let job = self.jobs.find(arguments.id)?;
-            Ok(news(&job, wait, shown).await)
+            Ok(job_output(&job, wait, shown).await)
         })
     }
 }
@@ -236,29 +245,33 @@ impl Tool for BashKill {
     fn run<'a>(
         &'a self,
         input: Value,
-        _bench: &'a Bench,
+        _bench: &'a ToolContext,
         shown: &'a (dyn Fn(&str) + Send + Sync),
-    ) -> Running<'a> {
+    ) -> ToolFuture<'a> {
         Box::pin(async move {
             let arguments: KillArguments = arguments::parse(&self.spec, input)?;
             let job = self.jobs.find(arguments.id)?;
             job.stop().await;
-            Ok(news(&job, Duration::ZERO, shown).await)
+            Ok(job_output(&job, Duration::ZERO, shown).await)
         })
     }
 }
 
-/// Starts a command on its own.
-async fn shell(bench: &Bench, line: Line, held: Option<Held>) -> Result<Program, ToolError> {
-    let shell = find_bash(&bench.env);
-    let env = line.env(&bench.env);
-    let directory = line.directory.unwrap_or_else(|| bench.cwd.clone());
-    Program::start(held, shell.clone(), line.args, env, directory)
+/// Starts a command in its own session.
+async fn shell(
+    context: &ToolContext,
+    line: Line,
+    sandbox: Option<ActiveSandbox>,
+) -> Result<Program, ToolError> {
+    let shell = find_bash(&context.env);
+    let env = line.env(&context.env);
+    let directory = line.directory.unwrap_or_else(|| context.cwd.clone());
+    Program::start(sandbox, shell.clone(), line.args, env, directory)
         .await
-        .map_err(|error| ToolError::Failed(format!("{} did not start: {error}", shell.display())))
+        .map_err(|error| ToolError::Failed(format!("cannot start {}: {error}", shell.display())))
 }
 
-/// Bash where there is one; every system has `/bin/sh`.
+/// Finds bash on `PATH`, else falls back to `/bin/sh`, which every system has.
 fn find_bash(env: &[(OsString, OsString)]) -> PathBuf {
     let path = env.iter().find(|(name, _)| name == "PATH");
     path.map(|(_, value)| std::env::split_paths(value))
@@ -269,19 +282,19 @@ fn find_bash(env: &[(OsString, OsString)]) -> PathBuf {
         .unwrap_or_else(|| "/bin/sh".into())
 }
 
-/// What a job printed since it was last looked at, shown and said, and how it is.
-async fn news(job: &Job, wait: Duration, shown: &(dyn Fn(&str) + Send + Sync)) -> Output {
-    let (printed, state) = job.news(wait).await;
+/// Returns a job's output since the last call and its state, and shows the output to the user.
+async fn job_output(job: &Job, wait: Duration, shown: &(dyn Fn(&str) + Send + Sync)) -> Output {
+    let (printed, state) = job.output(wait).await;
     shown(&printed);
-    said(format!("{}({state})", lines(printed)))
+    output(format!("{}({state})", with_newline(printed)))
 }
 
-fn said(text: String) -> Output {
+fn output(text: String) -> Output {
     Output { text, diff: None }
 }
 
-/// Ends with a newline, unless there is nothing.
-fn lines(mut text: String) -> String {
+/// Adds a final newline to non-empty text.
+fn with_newline(mut text: String) -> String {
     if !text.is_empty() && !text.ends_with('\n') {
         text.push('\n');
     }

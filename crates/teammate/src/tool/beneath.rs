@@ -35,7 +35,7 @@ impl Beneath {
         Ok(Beneath { root })
     }
 
-    /// Opens what has this path, without blocking and of whatever type.
+    /// Opens a path of any file type without blocking.
     pub(super) fn any(&self, relative: &Path) -> rustix::io::Result<OwnedFd> {
         self.open(relative, FILE)
     }
@@ -77,7 +77,7 @@ impl Beneath {
         self.each(relative, flags, false)
     }
 
-    /// Opens component after component.
+    /// Opens one component after the other.
     fn each(&self, relative: &Path, flags: OFlags, make: bool) -> rustix::io::Result<OwnedFd> {
         let mut opened = rustix::fs::openat(&self.root, ".", DIRECTORY | NO_LINK, Mode::empty())?;
         let mut parts = relative.components().peekable();
@@ -85,7 +85,7 @@ impl Beneath {
             let name = match part {
                 Component::CurDir => continue,
                 Component::Normal(name) => name,
-                // These lead out of the root.
+                // These components leave the root.
                 Component::Prefix(_) | Component::RootDir | Component::ParentDir => {
                     return Err(Errno::XDEV);
                 }
@@ -109,16 +109,13 @@ impl Beneath {
     }
 }
 
-/// Opens a regular file of an open directory.
-///
-/// # Errors
-/// `EINVAL` for any other type.
+/// Opens a regular file in an open directory.¬¬# Errors¬`EINVAL` for any other type.
 pub(super) fn regular_at(directory: &OwnedFd, name: &str) -> rustix::io::Result<File> {
     let flags = FILE | NO_LINK;
     regular(rustix::fs::openat(directory, name, flags, Mode::empty())?)
 }
 
-/// Opens a directory of an open directory as a root of its own.
+/// Opens a directory in an open directory as a new root.
 pub(super) fn directory_at(directory: &OwnedFd, name: &str) -> rustix::io::Result<Beneath> {
     let root = rustix::fs::openat(directory, name, DIRECTORY | NO_LINK, Mode::empty())?;
     Ok(Beneath { root })

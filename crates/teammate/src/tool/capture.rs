@@ -1,8 +1,7 @@
-//! What a program prints: shown as it comes, cut in its middle for the model, kept whole in a file when it was cut.
-//! Called by whatever runs programs.
-//!
-//! Memory and disk are bounded whatever is printed: the file takes the beginning up to [`FILE_MAX`], and a directory of
-//! them is kept under [`DIRECTORY_MAX`] by removing the oldest.
+//! A program's output: shown as it is printed, truncated in the middle for the model, and stored completely in a file
+//! if it was truncated. Called by the tools that run programs.¬¬Memory and disk use are bounded: a file holds the first
+//! [`FILE_MAX`] bytes of an output, and the directory of these files is kept below [`DIRECTORY_MAX`] by removing the
+//! oldest.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -10,28 +9,28 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use super::{Bench, unique};
-use crate::secret::Hiding;
+use super::{ToolContext, unique};
+use crate::secret::RedactedStream;
 use crate::vt::Plain;
 
-/// Bytes of one program's output that are kept in a file, and that the person is shown.
+/// The largest size of one program's stored output, and of the output shown to the user, in bytes.
 pub(super) const FILE_MAX: u64 = 16 << 20;
 
-/// Bytes of all kept outputs of a member.
+/// The largest size of all stored outputs of a member, in bytes.
 const DIRECTORY_MAX: u64 = 256 << 20;
 
-/// A text of which the beginning and the end are kept, within a limit.
+/// A text that keeps its beginning and its end within a limit.
 #[derive(Debug)]
-pub(super) struct Cut {
+pub(super) struct TruncatedText {
     max: usize,
     head: String,
     tail: String,
-    /// Bytes lost between the two.
+    /// Number of bytes dropped between the two.
     lost: u64,
 }
 
-impl Cut {
-    /// At most `max` bytes of text are kept, and about as many more in between.
+impl TruncatedText {
+    /// Keeps at most `max` bytes; buffers about as many more before it trims.
     pub(super) fn new(max: usize) -> Self {
         Self {
             max,
@@ -51,7 +50,7 @@ impl Cut {
             text = &text[fits..];
         }
         self.tail.push_str(text);
-        // Not at every call, or each would move all of the tail.
+        // Trim rarely: each trim moves the whole tail.
         if self.tail.len() > 2 * half + 4096 {
             self.trim(half);
         }
@@ -68,77 +67,76 @@ impl Cut {
         self.head.is_empty() && self.tail.is_empty()
     }
 
-    /// What was kept, and how many bytes were not. Begins anew.
+    /// Takes the kept text and the number of dropped bytes, and resets.
     pub(super) fn take(&mut self) -> (String, u64) {
         self.trim(self.max.div_ceil(2));
         let taken = std::mem::replace(self, Self::new(self.max));
         let text = match taken.lost {
             0 => taken.head + &taken.tail,
-            lost => format!("{}\n… {lost} bytes left out …\n{}", taken.head, taken.tail),
+            lost => format!("{}\n… {lost} bytes omitted …\n{}", taken.head, taken.tail),
         };
         (text, taken.lost)
     }
 }
 
-/// The output of one program.
 #[derive(Debug)]
 pub(super) struct Capture {
     plain: Plain,
-    hiding: Hiding,
-    /// Not given to the model yet.
-    unread: Cut,
-    /// The beginning, until there is too much of it to be shown at once.
+    hiding: RedactedStream,
+    /// Output that the model has not received yet.
+    unread: TruncatedText,
+    /// The beginning of the output, until it is too large to be shown at once.
     whole: String,
-    kept: Kept,
+    kept: Storage,
     directory: PathBuf,
-    /// Bytes of text.
+    /// Number of bytes of text so far.
     printed: u64,
     shown_max: usize,
 }
 
-/// Where the whole output is.
+/// The storage of the complete output.
 #[derive(Debug)]
-enum Kept {
+enum Storage {
     InMemory,
     InFile {
         file: File,
         path: PathBuf,
     },
-    /// The system refused: why.
-    Nowhere(String),
+    /// Storing failed, with the reason.
+    Failed(String),
 }
 
 impl Capture {
-    pub(super) fn new(bench: &Bench) -> Self {
-        // What is said beside the output needs room too.
-        let shown_max = bench.output_max.saturating_sub(400);
+    pub(super) fn new(context: &ToolContext) -> Self {
+        // Leave room for the note behind the output.
+        let shown_max = context.output_max.saturating_sub(400);
         Self {
             plain: Plain::default(),
-            hiding: bench.secrets.hiding(),
-            unread: Cut::new(shown_max),
+            hiding: context.secrets.stream(),
+            unread: TruncatedText::new(shown_max),
             whole: String::new(),
-            kept: Kept::InMemory,
-            directory: bench.outputs.clone(),
+            kept: Storage::InMemory,
+            directory: context.outputs.clone(),
             printed: 0,
             shown_max,
         }
     }
 
-    /// Takes what was printed and returns what the person may see of it.
+    /// Adds output. Returns the part that is shown to the user.
     pub(super) fn push(&mut self, bytes: &[u8]) -> String {
         let mut text = String::with_capacity(bytes.len());
         self.plain.feed(bytes, &mut text);
         let text = self.hiding.text(&text);
-        self.take_up(text)
+        self.add(text)
     }
 
-    /// The output is over. Returns what the person may see of it besides.
+    /// Ends the output. Returns the rest that is shown to the user.
     pub(super) fn end(&mut self) -> String {
         let text = self.hiding.rest_of_text();
-        self.take_up(text)
+        self.add(text)
     }
 
-    fn take_up(&mut self, mut text: String) -> String {
+    fn add(&mut self, mut text: String) -> String {
         self.unread.push(&text);
         let before = self.printed;
         self.printed += text.len() as u64;
@@ -147,7 +145,7 @@ impl Capture {
         if self.printed > FILE_MAX {
             text.truncate(text.floor_char_boundary(room));
             if before <= FILE_MAX {
-                text.push_str("\n… more is printed than is shown …\n");
+                text.push_str("\n… further output is not shown …\n");
             }
         }
         text
@@ -155,33 +153,34 @@ impl Capture {
 
     fn keep(&mut self, text: &str) {
         match &mut self.kept {
-            Kept::InMemory if self.whole.len() + text.len() <= self.shown_max => {
+            Storage::InMemory if self.whole.len() + text.len() <= self.shown_max => {
                 self.whole.push_str(text);
             }
-            Kept::InMemory => {
+            Storage::InMemory => {
                 let whole = std::mem::take(&mut self.whole);
                 self.kept = match create(&self.directory) {
-                    Ok((file, path)) => Kept::InFile { file, path },
-                    Err(error) => Kept::Nowhere(error.to_string()),
+                    Ok((file, path)) => Storage::InFile { file, path },
+                    Err(error) => Storage::Failed(error.to_string()),
                 };
                 self.keep(&whole);
                 self.keep(text);
             }
-            Kept::InFile { file, .. } => {
+            Storage::InFile { file, .. } => {
                 if let Err(error) = file.write_all(text.as_bytes()) {
-                    self.kept = Kept::Nowhere(error.to_string());
+                    self.kept = Storage::Failed(error.to_string());
                 }
             }
-            Kept::Nowhere(_) => {}
+            Storage::Failed(_) => {}
         }
     }
 
-    /// Whether there is anything to [`Capture::take`].
-    pub(super) fn has_news(&self) -> bool {
+    /// Returns whether [`Capture::take`] has output to return.
+    pub(super) fn has_unread(&self) -> bool {
         !self.unread.is_empty()
     }
 
-    /// What was printed since the last time, cut in its middle, and where the whole is if it was.
+    /// Takes the output since the last call, truncated in the middle, with a note about the complete output if it was
+    /// truncated.
     pub(super) fn take(&mut self) -> String {
         let (mut text, lost) = self.unread.take();
         if lost == 0 {
@@ -192,25 +191,25 @@ impl Capture {
         }
         let printed = self.printed;
         text.push_str(&match &self.kept {
-            Kept::InFile { path, .. } if printed > FILE_MAX => format!(
-                "({printed} bytes in all; the first {FILE_MAX} are kept in {}, the rest is lost)",
+            Storage::InFile { path, .. } if printed > FILE_MAX => format!(
+                "({printed} bytes in total; the first {FILE_MAX} are stored in {}, the rest is lost)",
                 path.display()
             ),
-            Kept::InFile { path, .. } => format!(
-                "({printed} bytes in all, kept in {}: use grep, or read with offset)",
+            Storage::InFile { path, .. } => format!(
+                "({printed} bytes in total, stored in {}: use grep, or read with offset)",
                 path.display()
             ),
-            Kept::Nowhere(why) => {
-                format!("({printed} bytes in all; they could not be kept: {why})")
+            Storage::Failed(why) => {
+                format!("({printed} bytes in total; cannot store the output: {why})")
             }
-            Kept::InMemory => format!("({printed} bytes in all)"),
+            Storage::InMemory => format!("({printed} bytes in total)"),
         });
         text.push('\n');
         text
     }
 }
 
-/// A new file for an output, with room made for it.
+/// Creates a file for an output and removes old files to make room.
 fn create(directory: &Path) -> io::Result<(File, PathBuf)> {
     make_room(directory)?;
     let path = directory.join(format!("output-{}.txt", unique()?));
@@ -252,8 +251,8 @@ mod tests {
     use crate::secret::Secrets;
 
     #[test]
-    fn what_fits_is_whole_and_what_does_not_loses_its_middle() {
-        let mut cut = Cut::new(100);
+    fn long_text_loses_its_middle() {
+        let mut cut = TruncatedText::new(100);
         cut.push("begin ");
         cut.push("end");
         assert_eq!(cut.take(), ("begin end".to_owned(), 0));
@@ -269,9 +268,9 @@ mod tests {
     }
 
     #[test]
-    fn memory_and_disk_are_bounded_whatever_is_printed() {
+    fn memory_and_disk_use_are_bounded() {
         let directory = tempfile::tempdir().unwrap();
-        let bench = Bench {
+        let context = ToolContext {
             project: directory.path().to_owned(),
             cwd: directory.path().to_owned(),
             env: Vec::new(),
@@ -281,7 +280,7 @@ mod tests {
             seen: Mutex::default(),
             guard: Default::default(),
         };
-        let mut capture = Capture::new(&bench);
+        let mut capture = Capture::new(&context);
         let chunk = vec![b'x'; 64 << 10];
         let mut shown = 0;
         for _ in 0..(FILE_MAX >> 16) + 20 {

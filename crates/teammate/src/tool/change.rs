@@ -1,20 +1,20 @@
-//! What a change looks like, for the person. Called for `write` and `edit`.
+//! The diff of a change, for the user. Called by `write` and `edit`.
 
 use std::time::Duration;
 
 use similar::{Algorithm, TextDiff};
 
-/// Longest diff that is shown, in bytes.
+/// The largest diff that is shown, in bytes.
 const DIFF_MAX: usize = 64 << 10;
 
-/// How long the shortest diff is looked for; then a longer one will do.
+/// The time limit of the search for the shortest diff; after it, a longer diff is used.
 const SEARCH: Duration = Duration::from_millis(300);
 
 /// A unified diff of one file.
 #[derive(Debug)]
 pub(super) struct Diff {
     pub(super) text: String,
-    /// It shows every byte that changes.
+    /// The diff contains every changed byte.
     pub(super) whole: bool,
 }
 

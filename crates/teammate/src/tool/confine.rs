@@ -1,10 +1,9 @@
-//! What an agent's commands may do of what its user may. Called by `bash` for commands that the user did not allow to
-//! run outside the sandbox.
-//!
-//! They have no network unless their role has it; they write in the project and in a temporary directory of their own;
-//! of the home directory they read a list ([`home`]), and the rest of the machine but our own directories. Files that
-//! other programs run or obey later in the user's name are protected ([`agent_team_policy::protected`]): bubblewrap
-//! keeps them from changes; what it cannot keep, and all of them under Landlock, is reported afterwards ([`changes`]).
+//! The sandbox of an agent's commands. Called by `bash` for commands that the user did not allow to run outside the
+//! sandbox.¬¬Commands have no network unless their role permits it. They write only to the project and to their own
+//! temporary directory. Of the home directory they can read a list of paths ([`home`]); of the rest of the machine they
+//! can read everything but our own directories. Files that other programs run or obey later in the user's name are
+//! protected ([`agent_team_policy::protected`]): bubblewrap mounts them read-only; changes to those that it cannot
+//! protect, and to all of them under Landlock, are reported afterwards ([`changes`]).
 
 mod changes;
 mod denied;
@@ -37,42 +36,42 @@ use tokio::sync::OnceCell;
 use self::changes::{Kept, Link};
 pub use self::home::User;
 use self::limits::Commands;
-pub(super) use self::limits::{Exceeded, LOOK, Watch};
+pub(super) use self::limits::{CHECK_INTERVAL, Exceeded, Watch};
 pub use self::settings::{Settings, SettingsError};
 use super::beneath::Beneath;
 use super::guard::Guard;
 
-/// Where bubblewrap is looked for before the user's `PATH`: only an administrator writes there.
+/// Where bubblewrap is searched before the user's `PATH`: only an administrator can write there.
 const SYSTEM_PATH: &str = "/usr/bin:/usr/local/bin:/bin:/run/current-system/sw/bin";
 
-/// Directories for what is temporary. Commands have their own.
+/// Directories for temporary files. Commands get their own instead.
 const SCRATCH: [&str; 2] = ["/tmp", "/var/tmp"];
 
-/// Bytes of git's list of untracked files, and of a file that leads to another directory of git.
+/// The largest sizes, in bytes, of git's exclude file and of a `.git` file that links to another directory.
 const EXCLUDE_MAX: u64 = 256 << 10;
 const GIT_LINK_MAX: u64 = 16 << 10;
 
-/// Git's list of files that it does not track, below git's directory.
+/// Git's exclude file, relative to git's directory.
 const EXCLUDE: &str = "info/exclude";
 
-/// How one member's commands are held.
+/// The sandbox configuration of one member.
 #[derive(Debug)]
 pub struct Confinement {
     project: PathBuf,
-    /// Where commands put what is temporary.
+    /// The directory for temporary files of commands.
     temporary: PathBuf,
     /// Our own directories.
     ours: [PathBuf; 3],
     user: User,
     guard: Guard,
-    /// Trusted scripts, and what git's configuration leads to.
+    /// Trusted scripts, and files that git's configuration names.
     kept: Vec<KeptPath>,
     network: Network,
-    /// What its commands run in, where one is delegated.
+    /// The control group of its commands, where one is delegated.
     group: Option<Arc<Group>>,
-    /// Tried when it is needed first; it stays what it is.
+    /// The probed sandbox. Probed on first use; the result never changes.
     found: OnceCell<Result<Sandbox, String>>,
-    /// What its commands use.
+    /// The resource usage of its commands.
     commands: Commands,
     /// The user was notified that a report did not cover all files of the project.
     partial_report: Arc<AtomicBool>,
@@ -100,53 +99,55 @@ impl Confinement {
             commands: Commands::default(),
             partial_report: Arc::default(),
         };
-        // A worker that was killed could not.
+        // A worker that was killed could not remove its placeholders.
         confinement.absent().remove_placeholders();
         confinement
     }
 
-    /// Commands cannot read what `guard` holds back, where the sandbox can hide files of the project.
+    /// Hides files that `guard` denies from commands, where the sandbox can hide files of the project.
     #[must_use]
     pub fn guarded_by(mut self, guard: Guard) -> Confinement {
         self.guard = guard;
         self
     }
 
-    /// Commands cannot change these paths of the project either, where the sandbox can protect files.
+    /// Protects these paths of the project as well, where the sandbox can protect files.
     #[must_use]
     pub fn keeping(mut self, kept: Vec<KeptPath>) -> Confinement {
         self.kept = kept;
         self
     }
 
-    /// Commands run in this control group.
+    /// Runs commands in this control group.
     #[must_use]
     pub fn grouped(mut self, group: Group) -> Confinement {
         self.group = Some(Arc::new(group));
         self
     }
 
-    /// Held by this sandbox, whatever else the machine has.
+    /// Uses this sandbox instead of probing the machine.
     #[must_use]
-    pub fn held_by(mut self, sandbox: Sandbox) -> Confinement {
+    pub fn using(mut self, sandbox: Sandbox) -> Confinement {
         self.found = OnceCell::new_with(Some(Ok(sandbox)));
         self
     }
 
-    /// How commands are held here, in a line for the user.
-    pub(crate) async fn told(self: &Arc<Self>) -> String {
+    /// Describes the sandbox in a line for the user.
+    pub(crate) async fn description(self: &Arc<Self>) -> String {
         let network = match self.has_network() {
             true => "with the network",
             false => "without network",
         };
-        match self.held().await {
-            Ok(Held { sandbox, .. }) if sandbox.protects() => {
+        match self.sandbox().await {
+            Ok(ActiveSandbox { sandbox, .. }) if sandbox.protects() => {
                 format!("commands run in a sandbox ({sandbox}), {network}")
             }
-            Ok(Held { sandbox, .. }) => format!(
-                "commands run in a sandbox ({sandbox}), {network}; it protects no file of the project"
+            Ok(ActiveSandbox { sandbox, .. }) => format!(
+                "commands run in a sandbox ({sandbox}), {network}; it cannot protect files of the project"
             ),
-            Err(why) => format!("there is no sandbox here, so every command is asked about: {why}"),
+            Err(why) => {
+                format!("the sandbox is not available, so every command needs permission: {why}")
+            }
         }
     }
 
@@ -154,11 +155,9 @@ impl Confinement {
         self.network == Network::Host
     }
 
-    /// The sandbox of this machine with this profile. The first call takes some 10 ms.
-    ///
-    /// # Errors
-    /// Why there is none, for the user.
-    pub(crate) async fn held(self: &Arc<Self>) -> Result<Held, &str> {
+    /// Returns the sandbox with the current profile. The first call probes the machine and takes some 10 ms.¬¬#
+    /// Errors¬If no sandbox works here; the reason is for the user.
+    pub(crate) async fn sandbox(self: &Arc<Self>) -> Result<ActiveSandbox, &str> {
         let find = async || {
             let found = sandbox::find(&self.program_path()).await;
             let sandbox = found.map_err(|none| none.to_string())?;
@@ -170,7 +169,7 @@ impl Confinement {
             Ok(sandbox)
         };
         match self.found.get_or_init(find).await {
-            Ok(sandbox) => Ok(Held {
+            Ok(sandbox) => Ok(ActiveSandbox {
                 sandbox: sandbox.clone(),
                 confinement: Arc::clone(self),
                 reads_only: false,
@@ -179,7 +178,7 @@ impl Confinement {
         }
     }
 
-    /// Where the sandbox's own program is looked for: never where a command can write.
+    /// The search path for the sandbox's own program: never a directory that commands can write to.
     fn program_path(&self) -> OsString {
         let of_user = self.user.variable("PATH").unwrap_or_default();
         let writable = self.writable();
@@ -200,7 +199,7 @@ impl Confinement {
         writable
     }
 
-    /// The protected paths.
+    /// The protected paths that do not exist, with placeholders.
     fn protected(&self) -> Vec<Absent> {
         let below = |directory: &Path, list: &[Protected]| -> Vec<Absent> {
             let absent = |protected: &Protected| Absent {
@@ -212,9 +211,10 @@ impl Confinement {
             };
             let mut all: Vec<Absent> = list.iter().map(absent).collect();
             for absent in &mut all {
-                // Git's templates make `info`; without it the directory itself is kept from being made.
+                // Git's templates create `info`. Without it, a placeholder prevents the creation of the directory
+                // itself.
                 let parent = absent.path.parent().filter(|parent| *parent != directory);
-                // A link in its place is never followed: an agent can make it, and the worker would write there.
+                // Never follow a link here: an agent can create it, and the worker would write to its target.
                 if let Some(parent) = parent.filter(|parent| !is_directory(parent)) {
                     absent.path = parent.to_owned();
                     absent.content = None;
@@ -233,14 +233,14 @@ impl Confinement {
         }
         match git_directory(&self.project) {
             Some(git) => all.extend(below(&git, &GIT)),
-            // A repository that a command makes has hooks and a configuration of the command's.
+            // A repository that a command creates contains the command's own hooks and configuration.
             None => all.extend(absent_git(&self.project)),
         }
         all.extend(self.kept.iter().map(|kept| self.absent_of(kept)));
         all
     }
 
-    /// The path, or the first directory on the way to it that is missing.
+    /// The path, or its first missing parent directory.
     fn absent_of(&self, kept: &KeptPath) -> Absent {
         let mut on_the_way: Vec<&Path> = kept.path.ancestors().skip(1).collect();
         on_the_way.retain(|path| path.starts_with(&self.project) && *path != self.project);
@@ -257,7 +257,7 @@ impl Confinement {
         }
     }
 
-    /// The paths of which something must stand in the place when they do not exist.
+    /// The paths that need a placeholder because they do not exist.
     fn absent(&self) -> AbsentPaths {
         AbsentPaths {
             directory: self.project.clone(),
@@ -265,7 +265,7 @@ impl Confinement {
         }
     }
 
-    /// Git's list of files that it does not track, with the placeholders: else `git add --all` fails on them.
+    /// Git's exclude file extended by the placeholders: otherwise `git add --all` fails on them.
     fn excluded(&self) -> Option<(PathBuf, Vec<u8>)> {
         let git = git_directory(&self.project)?;
         let mut text = read_beneath(&git, EXCLUDE, EXCLUDE_MAX)?;
@@ -281,7 +281,8 @@ impl Confinement {
         Some((git.join(EXCLUDE), text))
     }
 
-    /// Protected paths that lead through a link, which cannot be a mount point: the sandbox does not protect the link.
+    /// Protected paths that contain a symbolic link. A link cannot be a mount point, so the sandbox cannot protect the
+    /// link itself.
     fn links(&self) -> Vec<Link> {
         let git = self.project.join(GIT_DIRECTORY);
         let mut paths = vec![git];
@@ -290,8 +291,9 @@ impl Confinement {
         paths.into_iter().map(Link::new).collect()
     }
 
-    /// Of these paths, what can be mounted: where a path leads through a link, its target, when that is in the project. A
-    /// target elsewhere is not mounted: an agent can make the link, and the mount would show what is hidden there.
+    /// The mountable ones of these paths; a path that contains a link is replaced by its target if that is in the
+    /// project. Targets outside the project are not mounted: an agent can create the link, and the mount would expose a
+    /// hidden file.
     fn mountable(&self, paths: Vec<PathBuf>) -> Vec<PathBuf> {
         let resolve = |path: PathBuf| {
             let target = path.canonicalize().ok()?;
@@ -301,7 +303,7 @@ impl Confinement {
         paths.into_iter().filter_map(resolve).collect()
     }
 
-    /// As the files are now.
+    /// Builds the profile from the current files.
     fn profile(&self) -> Profile {
         let writable = self.writable();
         let view = self.user.view(&writable);
@@ -319,9 +321,9 @@ impl Confinement {
         let named = ["TMPDIR", "XDG_RUNTIME_DIR"].map(|name| self.user.variable(name));
         let named = named.into_iter().flatten().map(PathBuf::from);
         let named = named.filter(|path| !writable.iter().any(|place| path.starts_with(place)));
-        let scratch: Vec<PathBuf> = there(SCRATCH.map(PathBuf::from));
+        let scratch: Vec<PathBuf> = existing(SCRATCH.map(PathBuf::from));
         let mut hidden = view.hidden;
-        let ours = there(self.ours.iter().cloned().chain(named));
+        let ours = existing(self.ours.iter().cloned().chain(named));
         let ours = ours.into_iter().filter(|path| !home::is_system(path));
         hidden.extend(ours.filter(|path| !scratch.contains(path)));
         hidden.sort();
@@ -345,17 +347,17 @@ impl Confinement {
     }
 }
 
-/// Programs are started through this.
+/// Starts programs in the sandbox.
 #[derive(Debug, Clone)]
-pub(crate) struct Held {
+pub(crate) struct ActiveSandbox {
     sandbox: Sandbox,
     confinement: Arc<Confinement>,
-    /// The project cannot be written to, and there is no network.
+    /// Mounts the project read-only and disables the network.
     reads_only: bool,
 }
 
-impl Held {
-    /// The same for programs that only read the project.
+impl ActiveSandbox {
+    /// Restricts the sandbox for programs that only read the project.
     pub(super) fn read_only(self) -> Self {
         Self {
             reads_only: true,
@@ -363,9 +365,13 @@ impl Held {
         }
     }
 
-    /// Starts a program in a session of its own, without input, its stdout and stderr in `output`. Reads directories and
-    /// may wait for a lock: not for the thread of the runtime.
-    pub(super) fn spawn(&self, spec: &ProgramSpec, output: OwnedFd) -> io::Result<(Child, Run)> {
+    /// Starts a program in its own session, without input, with stdout and stderr in `output`. Blocks on directory
+    /// reads and possibly on a lock: do not call it on a runtime thread.
+    pub(super) fn spawn(
+        &self,
+        spec: &ProgramSpec,
+        output: OwnedFd,
+    ) -> io::Result<(Child, SandboxRun)> {
         let mut spec = spec.clone();
         spec.env.retain(|(name, _)| name != "TMPDIR");
         let temporary = self.confinement.temporary.clone();
@@ -407,7 +413,7 @@ impl Held {
             kept.protected = profile.protected;
             kept.absent = profile.absent.map(|paths| paths.all).unwrap_or_default();
         }
-        let run = Run {
+        let run = SandboxRun {
             kept,
             project: self.confinement.project.clone(),
             start,
@@ -418,15 +424,15 @@ impl Held {
         Ok((child, run))
     }
 
-    /// What is started is the sandbox's own program, which starts the one that was meant.
+    /// Returns whether the child is the sandbox's program, which starts the actual program.
     pub(super) fn is_wrapped(&self) -> bool {
         self.sandbox.is_program()
     }
 }
 
-/// One program that runs in the sandbox, or did. Dropped when nothing of it runs any longer.
+/// One run of a program in the sandbox. Drop it only when no process of the program is left.
 #[derive(Debug)]
-pub(crate) struct Run {
+pub(crate) struct SandboxRun {
     project: PathBuf,
     start: SystemTime,
     kept: Kept,
@@ -435,16 +441,17 @@ pub(crate) struct Run {
     placeholders: Option<Placeholders>,
 }
 
-impl Run {
+impl SandboxRun {
     pub(super) fn watch(&self) -> Watch {
         self.watch.clone()
     }
 
-    /// Removes what the sandbox needed. Returns the protected files that it could not keep from changes, for the model
-    /// and the user. Reads directories and may wait for a lock: not for the thread of the runtime.
+    /// Removes mounts and placeholders. Returns a report of protected files that changed and that the sandbox could not
+    /// protect, for the model and the user. Blocks on directory reads and possibly on a lock: do not call it on a
+    /// runtime thread.
     pub(super) fn finish(mut self) -> Option<String> {
-        let changes = changes::since(&self.project, self.start, &self.kept);
-        // In a large project every report is partial: one notice is enough.
+        let changes = changes::find_since(&self.project, self.start, &self.kept);
+        // In a large project every report is partial, so notify the user only once.
         let is_first = changes.is_partial && !self.partial_report.swap(true, Ordering::Relaxed);
         if let Some(placeholders) = self.placeholders.take() {
             placeholders.remove();
@@ -453,21 +460,21 @@ impl Run {
     }
 }
 
-/// Of these places, what is there now, and where it leads.
-fn there(places: impl IntoIterator<Item = PathBuf>) -> Vec<PathBuf> {
+/// The existing ones of these paths, with links resolved.
+fn existing(places: impl IntoIterator<Item = PathBuf>) -> Vec<PathBuf> {
     let resolved = places
         .into_iter()
         .filter_map(|place| place.canonicalize().ok());
     resolved.collect()
 }
 
-/// Whether this is a directory, and not a link to one.
+/// Returns whether the path is a directory and not a link to one.
 fn is_directory(path: &Path) -> bool {
     fs::symlink_metadata(path).is_ok_and(|found| found.is_dir())
 }
 
-/// The content of a regular file of at most `max` bytes. Follows no link and does not wait for a pipe: an agent can put
-/// both into the project, and the worker reads outside the sandbox.
+/// Reads a regular file of at most `max` bytes. Follows no link and does not block on a pipe: an agent can create both
+/// in the project, and the worker reads outside the sandbox.
 fn read_beneath(directory: &Path, name: &str, max: u64) -> Option<Vec<u8>> {
     let file = Beneath::new(directory)
         .ok()?
@@ -478,7 +485,7 @@ fn read_beneath(directory: &Path, name: &str, max: u64) -> Option<Vec<u8>> {
     (content.len() as u64 <= max).then_some(content)
 }
 
-/// Git's directory of a project that has none: it does not exist, or a placeholder stands there.
+/// Git's directory of a project without a repository: it does not exist, or a placeholder is in its place.
 fn absent_git(project: &Path) -> Option<Absent> {
     let absent = Absent {
         path: project.join(GIT_DIRECTORY),
@@ -488,8 +495,8 @@ fn absent_git(project: &Path) -> Option<Absent> {
     (!exists || absent.is_placeholder()).then_some(absent)
 }
 
-/// Git's directory of this project. A linked working tree has it elsewhere: that is accepted only when it links back, so
-/// that what an agent writes in its project opens nothing outside of it. A symbolic link is never followed.
+/// Git's directory of this project. A linked worktree has it elsewhere; it is accepted only if it links back, so that a
+/// file that an agent writes in the project cannot open a directory outside it. A symbolic link is never followed.
 fn git_directory(project: &Path) -> Option<PathBuf> {
     let link = project.join(GIT_DIRECTORY);
     if is_directory(&link) {

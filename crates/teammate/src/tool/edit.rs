@@ -1,4 +1,4 @@
-//! `edit`: one text of a file put in the place of another. The file's line endings stay as they are.
+//! `edit`: replaces one text in a file. The file's line endings are kept.
 
 mod nearest;
 
@@ -7,9 +7,9 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::file::{Change, Existing};
-use super::permit::Permission;
-use super::place::{Place, Purpose};
-use super::{Bench, Running, Tool, ToolError, Version, arguments, off_thread};
+use super::permission::Permission;
+use super::resolved_path::{Purpose, ResolvedPath};
+use super::{Tool, ToolContext, ToolError, ToolFuture, Version, arguments, off_thread};
 use crate::model::ToolSpec;
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -17,12 +17,11 @@ use crate::model::ToolSpec;
 struct Arguments {
     /// The file, relative to the working directory or absolute.
     path: String,
-    /// The text to be replaced, exactly as it is in the file, with its indentation; enough of it to be there only
-    /// once.
+    /// The text to replace, exactly as in the file, including indentation. Include enough context to make it unique.
     old: String,
-    /// The text to be put there.
+    /// The new text.
     new: String,
-    /// Replace every place where `old` is found, not just a single one. Default: false.
+    /// Replace every occurrence of `old`. Default: false.
     #[serde(default)]
     all: bool,
 }
@@ -35,9 +34,9 @@ pub(super) struct EditFile {
 
 impl EditFile {
     pub(super) fn new(permission: Permission) -> Self {
-        let description = "Replaces a text in a file of the project by another. `old` must be found exactly once, or \
-            `all` be set. The file must have been read before, and not have changed since. Line numbers shown by \
-            read are not part of the text.";
+        let description = "Replace a text in a file of the project. `old` must occur exactly once unless `all` is \
+                           set. The file must have been read, and not have changed since. Line numbers shown by read \
+                           are not part of the text.";
         Self {
             spec: arguments::spec::<Arguments>("edit", description),
             permission,
@@ -57,50 +56,55 @@ impl Tool for EditFile {
     fn run<'a>(
         &'a self,
         input: Value,
-        bench: &'a Bench,
+        context: &'a ToolContext,
         shown: &'a (dyn Fn(&str) + Send + Sync),
-    ) -> Running<'a> {
+    ) -> ToolFuture<'a> {
         Box::pin(async move {
             let arguments: Arguments = arguments::parse(&self.spec, input)?;
             if arguments.old.is_empty() {
                 return Err(ToolError::Input(
-                    "`old` is empty: to make a file or replace all of one, use write".to_owned(),
+                    "`old` is empty: use write to create a file or replace its whole content"
+                        .to_owned(),
                 ));
             }
             if arguments.old == arguments.new {
                 return Err(ToolError::Input("`old` and `new` are the same".to_owned()));
             }
-            let place = Place::find(bench, &arguments.path, Purpose::Writing)?;
-            let known = bench.known(&place);
+            let place = ResolvedPath::find(context, &arguments.path, Purpose::Writing)?;
+            let known = context.known(&place);
             let given = arguments.path.clone();
             let change = off_thread(move || edit(place, known, &arguments)).await?;
             change
-                .carry_out("edit", &given, &self.permission, bench, shown)
+                .apply("edit", &given, &self.permission, context, shown)
                 .await
         })
     }
 }
 
-fn edit(place: Place, known: Option<Version>, arguments: &Arguments) -> Result<Change, ToolError> {
+fn edit(
+    place: ResolvedPath,
+    known: Option<Version>,
+    arguments: &Arguments,
+) -> Result<Change, ToolError> {
     let name = place.shown();
     let Some(file) = Existing::read(&place, known)? else {
         return Err(ToolError::Failed(format!(
-            "{name} does not exist: to make it, use write"
+            "{name} does not exist: use write to create it"
         )));
     };
     if file.is_binary() {
         return Err(ToolError::Failed(format!(
-            "{name} is binary: it has no text to be edited"
+            "{name} is binary and cannot be edited as text"
         )));
     }
-    let Found { old, new, places } = find(&file.bytes, &arguments.old, &arguments.new);
-    let lines: Vec<String> = places
+    let Found { old, new, offsets } = find(&file.bytes, &arguments.old, &arguments.new);
+    let lines: Vec<String> = offsets
         .iter()
         .take(20)
         .map(|&at| line_at(&file.bytes, at).to_string())
         .collect();
     let lines = lines.join(", ");
-    match places.len() {
+    match offsets.len() {
         0 => {
             let hint = nearest::hint(&file.bytes, &arguments.old);
             return Err(ToolError::Failed(format!("`old` is not in {name}. {hint}")));
@@ -108,32 +112,32 @@ fn edit(place: Place, known: Option<Version>, arguments: &Arguments) -> Result<C
         1 => {}
         count if !arguments.all => {
             return Err(ToolError::Failed(format!(
-                "`old` is in {name} {count} times (lines {lines}): give more of the text around the one you mean, or \
-                 set `all`"
+                "`old` occurs {count} times in {name} (lines {lines}): include more context to make it unique, or set \
+                 `all`"
             )));
         }
         _ => {}
     }
     let mut bytes = Vec::with_capacity(file.bytes.len() + new.len());
     let mut from = 0;
-    for &at in &places {
+    for &at in &offsets {
         bytes.extend_from_slice(&file.bytes[from..at]);
         bytes.extend_from_slice(new.as_bytes());
         from = at + old.len();
     }
     bytes.extend_from_slice(&file.bytes[from..]);
-    let done = match places.len() {
+    let done = match offsets.len() {
         1 => format!("edited {name} at line {lines}"),
         count => format!("edited {name} at {count} places: lines {lines}"),
     };
     Ok(Change::new(place, Some(file), bytes, done))
 }
 
-/// The texts with the file's line endings, and where the old one begins.
+/// The texts with the file's line endings, and the offsets of the old one.
 struct Found {
     old: String,
     new: String,
-    places: Vec<usize>,
+    offsets: Vec<usize>,
 }
 
 fn find(bytes: &[u8], old: &str, new: &str) -> Found {
@@ -141,7 +145,7 @@ fn find(bytes: &[u8], old: &str, new: &str) -> Found {
     let crlf = count(bytes, b"\r\n");
     let with_lf = |text: &str| text.replace("\r\n", "\n");
     let with_crlf = |text: &str| with_lf(text).replace('\n', "\r\n");
-    // A file with both is mostly the one or the other; the text may be where it is not.
+    // In a file with mixed line endings, look for the text with the prevalent ending first, then with the other.
     let mostly_crlf = crlf * 2 > newlines;
     let new = if mostly_crlf {
         with_crlf(new)
@@ -155,12 +159,12 @@ fn find(bytes: &[u8], old: &str, new: &str) -> Found {
     let mut found = Found {
         old: old.to_owned(),
         new,
-        places: Vec::new(),
+        offsets: Vec::new(),
     };
     for candidate in candidates {
-        found.places = places(bytes, candidate.as_bytes());
+        found.offsets = offsets(bytes, candidate.as_bytes());
         found.old = candidate;
-        if !found.places.is_empty() {
+        if !found.offsets.is_empty() {
             break;
         }
     }
@@ -171,11 +175,11 @@ fn count(bytes: &[u8], text: &[u8]) -> usize {
     memchr::memmem::find_iter(bytes, text).count()
 }
 
-fn places(bytes: &[u8], text: &[u8]) -> Vec<usize> {
+fn offsets(bytes: &[u8], text: &[u8]) -> Vec<usize> {
     memchr::memmem::find_iter(bytes, text).collect()
 }
 
-/// Counted from 1.
+/// The line number, counted from 1.
 fn line_at(bytes: &[u8], at: usize) -> usize {
     count(&bytes[..at], b"\n") + 1
 }

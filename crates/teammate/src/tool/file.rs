@@ -1,7 +1,6 @@
-//! Text files as a whole: read within a limit, replaced in one step. Called by `write` and `edit`.
-//!
-//! A file is only ever replaced by a complete one, and only if it still is what the model has seen. What is asked about
-//! is the diff, and what is written afterwards are the bytes that it was made of.
+//! Reads and replaces whole text files. Called by `write` and `edit`.¬¬A file is replaced atomically by a complete
+//! file, and only if it is still the version that the model has read. The permission request contains the diff; the
+//! bytes written afterwards are those from which the diff was made.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -15,17 +14,17 @@ use rustix::io::Errno;
 use serde_json::json;
 
 use super::change::{Diff, diff};
-use super::permit::Permission;
-use super::place::{Place, failed};
-use super::{Bench, Output, ToolError, Version, off_thread, unique};
+use super::permission::Permission;
+use super::resolved_path::{ResolvedPath, failed};
+use super::{Output, ToolContext, ToolError, Version, off_thread, unique};
 
-/// Longest file that is changed, or read without saying which lines, in bytes.
+/// The largest file, in bytes, that is changed, or read without a line range.
 pub(super) const WHOLE_MAX: u64 = 8 << 20;
 
-/// How much of a file is looked at for a NUL, which text does not have.
-pub(super) const LOOKED_AT: usize = 8 << 10;
+/// The number of leading bytes that are searched for a NUL, which identifies a binary file.
+pub(super) const SNIFFED: usize = 8 << 10;
 
-/// An existing file, as it was at one moment.
+/// An existing file and its version.
 #[derive(Debug)]
 pub(super) struct Existing {
     pub(super) bytes: Vec<u8>,
@@ -34,11 +33,12 @@ pub(super) struct Existing {
 }
 
 impl Existing {
-    /// Reads the file that the model is about to change. `None` when there is none.
-    ///
-    /// # Errors
-    /// When it is huge, or not what the model has seen: `known`.
-    pub(super) fn read(place: &Place, known: Option<Version>) -> Result<Option<Self>, ToolError> {
+    /// Reads a file that the model wants to change. Returns `None` if it does not exist.¬¬# Errors¬If the file is too
+    /// large, or is not the version `known` that the model has read.
+    pub(super) fn read(
+        place: &ResolvedPath,
+        known: Option<Version>,
+    ) -> Result<Option<Self>, ToolError> {
         let Some((file, version)) = place.open()? else {
             return Ok(None);
         };
@@ -46,7 +46,7 @@ impl Existing {
         let name = place.shown();
         if version.len > WHOLE_MAX {
             return Err(ToolError::Failed(format!(
-                "{name} has {} bytes: files above {WHOLE_MAX} bytes are not changed as a whole",
+                "{name} has {} bytes: files over {WHOLE_MAX} bytes cannot be edited",
                 version.len
             )));
         }
@@ -63,17 +63,17 @@ impl Existing {
         read().map(Some).map_err(|error| failed(&name, &error))
     }
 
-    /// Text has no NUL.
+    /// Returns whether the file contains a NUL byte near its beginning.
     pub(super) fn is_binary(&self) -> bool {
         is_binary(&self.bytes)
     }
 }
 
 pub(super) fn is_binary(bytes: &[u8]) -> bool {
-    bytes[..bytes.len().min(LOOKED_AT)].contains(&0)
+    bytes[..bytes.len().min(SNIFFED)].contains(&0)
 }
 
-fn check(place: &Place, now: Version, known: Option<Version>) -> Result<(), ToolError> {
+fn check(place: &ResolvedPath, now: Version, known: Option<Version>) -> Result<(), ToolError> {
     let why = match known {
         None => "exists and you have not read it",
         Some(known) if known != now => "has changed since you read it",
@@ -81,23 +81,28 @@ fn check(place: &Place, now: Version, known: Option<Version>) -> Result<(), Tool
     };
     let name = place.shown();
     Err(ToolError::Failed(format!(
-        "{name} {why}: read it, then decide again"
+        "{name} {why}: read it before you change it"
     )))
 }
 
-/// A file as it would be, which nobody has written yet.
+/// A change of a file that is not written yet.
 #[derive(Debug)]
 pub(super) struct Change {
-    place: Place,
+    place: ResolvedPath,
     old: Option<Existing>,
     new: Vec<u8>,
-    /// What the model is told when it is done.
+    /// The tool's result after the change.
     done: String,
     diff: Diff,
 }
 
 impl Change {
-    pub(super) fn new(place: Place, old: Option<Existing>, new: Vec<u8>, done: String) -> Self {
+    pub(super) fn new(
+        place: ResolvedPath,
+        old: Option<Existing>,
+        new: Vec<u8>,
+        done: String,
+    ) -> Self {
         let before = old.as_ref().map(|old| old.bytes.as_slice());
         let diff = diff(&place.shown(), before, &new);
         Self {
@@ -109,25 +114,23 @@ impl Change {
         }
     }
 
-    /// Writes it once that is permitted. `given`: the path as the model says it.
-    ///
-    /// # Errors
-    /// When it is not, or the file is another one by then.
-    pub(super) async fn carry_out(
+    /// Requests permission and writes the file. `given` is the path from the call.¬¬# Errors¬If permission is denied,
+    /// or the file has changed meanwhile.
+    pub(super) async fn apply(
         self,
         tool: &str,
         given: &str,
         permission: &Permission,
-        bench: &Bench,
+        context: &ToolContext,
         shown: &(dyn Fn(&str) + Send + Sync),
     ) -> Result<Output, ToolError> {
-        let diff = bench.secrets.hide(&self.diff.text);
+        let diff = context.secrets.redact(&self.diff.text);
         let mut asked = json!({ "path": given, "diff": diff });
         if !self.diff.whole || diff != self.diff.text {
-            // What is not shown is decided about as well.
+            // A truncated diff does not show every change, so the request's digest also covers the new content.
             asked["sha256"] = Digest::of_bytes(&self.new).to_string().into();
         }
-        let _permit = permission.ask(tool, &asked, false, bench, shown).await?;
+        let _permit = permission.ask(tool, &asked, false, context, shown).await?;
         let (place, version, output) = off_thread(move || {
             let version = replace(&self.place, self.old.as_ref(), &self.new)?;
             let output = Output {
@@ -137,16 +140,18 @@ impl Change {
             Ok((self.place, version, output))
         })
         .await?;
-        bench.remember(&place, version);
+        context.remember(&place, version);
         Ok(output)
     }
 }
 
-/// Puts `bytes` in the place of `old`, or where there is nothing, in one step; readers see the one or the other.
-///
-/// # Errors
-/// When the file is no longer `old`, or the system refuses.
-fn replace(place: &Place, old: Option<&Existing>, bytes: &[u8]) -> Result<Version, ToolError> {
+/// Atomically replaces `old`, or creates the file, with `bytes`.¬¬# Errors¬If the file is no longer `old`, or on an I/O
+/// error.
+fn replace(
+    place: &ResolvedPath,
+    old: Option<&Existing>,
+    bytes: &[u8],
+) -> Result<Version, ToolError> {
     let name = place.name()?;
     let wrong = |error: std::io::Error| failed(&place.shown(), &error);
     let directory = place
@@ -162,20 +167,21 @@ fn replace(place: &Place, old: Option<&Existing>, bytes: &[u8]) -> Result<Versio
         unchanged(place, old)?;
         match old {
             Some(_) => rustix::fs::renameat(&directory, &temporary, &directory, name),
-            None => put_new(&directory, &temporary, name),
+            None => create_new(&directory, &temporary, name),
         }
         .map_err(|error| wrong(error.into()))?;
         Ok(version)
     });
     if replaced.is_err() {
-        // It may not have been created; there is nothing better to say than the first error.
+        // The temporary file may not exist; the first error is the one to report.
         let _removed = rustix::fs::unlinkat(&directory, &temporary, AtFlags::empty());
     }
     replaced
 }
 
-/// A link fails where there is something by now, which a renaming would replace. Not every file system has links.
-fn put_new(directory: &OwnedFd, temporary: &str, name: &OsStr) -> rustix::io::Result<()> {
+/// Creates a file without replacing one: a hard link fails if the name exists by now, a rename would replace it. File
+/// systems without hard links get the rename.
+fn create_new(directory: &OwnedFd, temporary: &str, name: &OsStr) -> rustix::io::Result<()> {
     match rustix::fs::linkat(directory, temporary, directory, name, AtFlags::empty()) {
         Ok(()) => rustix::fs::unlinkat(directory, temporary, AtFlags::empty()),
         Err(Errno::PERM | Errno::OPNOTSUPP) => {
@@ -194,21 +200,21 @@ fn fill(mut file: File, old: Option<&Existing>, bytes: &[u8]) -> std::io::Result
     Ok(Version::of(&file.metadata()?))
 }
 
-/// Whether somebody else was quicker. What happens between this look and the renaming is not seen.
-fn unchanged(place: &Place, old: Option<&Existing>) -> Result<(), ToolError> {
+/// Fails if the file has changed since the model read it. A change between this check and the rename is not detected.
+fn unchanged(place: &ResolvedPath, old: Option<&Existing>) -> Result<(), ToolError> {
     let now = place.open()?.map(|(_, version)| version);
     if now == old.map(|old| old.version) {
         return Ok(());
     }
     Err(ToolError::Failed(format!(
-        "{} has changed since you read it: read it, then decide again",
+        "{} has changed since you read it: read it before you change it",
         place.shown()
     )))
 }
 
-impl Bench {
-    /// What the model has seen of a file.
-    pub(super) fn known(&self, place: &Place) -> Option<Version> {
+impl ToolContext {
+    /// The version of the file that the model has read.
+    pub(super) fn known(&self, place: &ResolvedPath) -> Option<Version> {
         let seen = self
             .seen
             .lock()
@@ -216,7 +222,7 @@ impl Bench {
         seen.get(&place.path()).copied()
     }
 
-    pub(super) fn remember(&self, place: &Place, version: Version) {
+    pub(super) fn remember(&self, place: &ResolvedPath, version: Version) {
         let mut seen = self
             .seen
             .lock()

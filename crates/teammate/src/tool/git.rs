@@ -1,9 +1,9 @@
 //! `git_status` and `git_diff`: what has changed in the project.
 //!
-//! Git runs programs that a repository names: hooks, filters, monitors, pagers, diff drivers. Members write to the
-//! repository, so git runs in the sandbox with the project read-only and without network; where there is no sandbox
-//! the call is asked about, as a command is. In addition the settings that name programs are fixed here, and no
-//! attributes are read from the project, so that no filter of the project applies.
+//! Git runs programs that a repository configures: hooks, filters, monitors, pagers, diff drivers. Members can write to
+//! the repository, so git runs in the sandbox with a read-only project and without network; without a sandbox, the call
+//! needs permission as a shell command does. In addition, settings that name programs are overridden here, and git
+//! attributes of the project are not read, so that no filter of the project applies.
 
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
@@ -15,19 +15,19 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::capture::Capture;
-use super::confine::{Confinement, Held};
-use super::permit::{Permission, Permit};
-use super::place::{Place, Purpose};
-use super::program::{Ended, Program, find_outside};
-use super::{Bench, Output, Running, Tool, ToolError, arguments};
+use super::confine::{ActiveSandbox, Confinement};
+use super::permission::{Permission, Permit};
+use super::program::{Program, ProgramEnd, find_outside};
+use super::resolved_path::{Purpose, ResolvedPath};
+use super::{Output, Tool, ToolContext, ToolError, ToolFuture, arguments};
 use crate::model::ToolSpec;
 
 const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Bytes of a list of files.
+/// The largest size of a list of files, in bytes.
 const LIST_MAX: usize = 8 << 20;
 
-/// Settings in place of those of the repository and of the user.
+/// Settings that override those of the repository and of the user.
 const SETTINGS: [&str; 9] = [
     "core.attributesFile=/dev/null",
     "core.fsmonitor=false",
@@ -47,10 +47,10 @@ const ENVIRONMENT: [(&str, &str); 4] = [
     ("GIT_TERMINAL_PROMPT", "0"),
 ];
 
-/// Names the tree that attributes are read from; git knows it from 2.41 on.
+/// The variable that names the tree from which attributes are read; supported since git 2.41.
 const ATTRIBUTES: &str = "GIT_ATTR_SOURCE";
 
-/// The tree without files, which every repository has, by the repository's object format.
+/// The empty tree, by the repository's object format. Every repository has it.
 const EMPTY_TREES: [(&str, &str); 2] = [
     ("sha1", "4b825dc642cb6eb9a060e54bf8d69288fbee4904"),
     (
@@ -68,7 +68,7 @@ struct StatusArguments {}
 struct DiffArguments {
     /// Only this file or directory.
     path: Option<String>,
-    /// What is staged for the next commit, instead of what is not. Default: false.
+    /// Show staged changes instead of unstaged ones. Default: false.
     #[serde(default)]
     staged: bool,
     /// A commit or branch to compare with, or two as `a..b`. Default: the index.
@@ -83,8 +83,8 @@ pub(super) struct GitStatus {
 
 impl GitStatus {
     pub(super) fn new(runner: Runner) -> Self {
-        let description = "Shows the branch and the files of the project that are changed, staged or not yet known \
-            to git, as `git status --short --branch` does.";
+        let description = "Show the branch and the changed, staged and untracked files of the project, like `git \
+                           status --short --branch`.";
         Self {
             spec: arguments::spec::<StatusArguments>("git_status", description),
             runner,
@@ -104,12 +104,15 @@ impl Tool for GitStatus {
     fn run<'a>(
         &'a self,
         input: Value,
-        bench: &'a Bench,
+        context: &'a ToolContext,
         shown: &'a (dyn Fn(&str) + Send + Sync),
-    ) -> Running<'a> {
+    ) -> ToolFuture<'a> {
         Box::pin(async move {
             let StatusArguments {} = arguments::parse(&self.spec, input.clone())?;
-            let git = self.runner.open("git_status", &input, bench, shown).await?;
+            let git = self
+                .runner
+                .open("git_status", &input, context, shown)
+                .await?;
             let args = ["status", "--short", "--branch", "--ignore-submodules=all"];
             let args = args.into_iter().chain(["--", "."]).map(OsString::from);
             Ok(output(git.run(args.collect(), shown).await?))
@@ -125,8 +128,8 @@ pub(super) struct GitDiff {
 
 impl GitDiff {
     pub(super) fn new(runner: Runner) -> Self {
-        let description = "Shows what was changed in the project, as a unified diff. Files that git does not know \
-            yet are not in it: git_status lists them.";
+        let description = "Show the changes in the project as a unified diff. Untracked files are not included: call \
+                           git_status to list them.";
         Self {
             spec: arguments::spec::<DiffArguments>("git_diff", description),
             runner,
@@ -146,16 +149,18 @@ impl Tool for GitDiff {
     fn run<'a>(
         &'a self,
         input: Value,
-        bench: &'a Bench,
+        context: &'a ToolContext,
         shown: &'a (dyn Fn(&str) + Send + Sync),
-    ) -> Running<'a> {
+    ) -> ToolFuture<'a> {
         Box::pin(async move {
             let arguments: DiffArguments = arguments::parse(&self.spec, input.clone())?;
             let of = match &arguments.path {
-                Some(path) => Place::find(bench, path, Purpose::Writing)?.path().into(),
+                Some(path) => ResolvedPath::find(context, path, Purpose::Writing)?
+                    .path()
+                    .into(),
                 None => ".".into(),
             };
-            let git = self.runner.open("git_diff", &input, bench, shown).await?;
+            let git = self.runner.open("git_diff", &input, context, shown).await?;
             let mut args: Vec<OsString> = ["diff", "--no-ext-diff", "--no-textconv"]
                 .map(OsString::from)
                 .into();
@@ -166,7 +171,7 @@ impl Tool for GitDiff {
             if let Some(against) = arguments.against {
                 args.push(git.commits(&against).await?.into());
             }
-            let of = match bench.guard.is_empty() {
+            let of = match context.guard.is_empty() {
                 true => vec![of],
                 false => git.unguarded(&args, of).await?,
             };
@@ -182,26 +187,26 @@ impl Tool for GitDiff {
 
 fn output(text: String) -> Output {
     let text = match text.is_empty() {
-        true => "(nothing has changed)".to_owned(),
+        true => "(no changes)".to_owned(),
         false => text,
     };
     Output { text, diff: None }
 }
 
-/// How git is run for one member.
+/// Runs git for one member.
 #[derive(Debug, Clone)]
 pub(super) struct Runner {
     permission: Permission,
-    /// `None`: nothing holds the member's programs.
+    /// `None`: the member's programs run without a sandbox.
     confinement: Option<Arc<Confinement>>,
 }
 
 /// Git in the project's repository.
 struct Git<'a> {
-    bench: &'a Bench,
-    held: Option<Held>,
+    context: &'a ToolContext,
+    held: Option<ActiveSandbox>,
     program: PathBuf,
-    /// The tree that attributes are read from. `None`: not known yet.
+    /// The tree from which attributes are read. `None`: not determined yet.
     attributes: Option<&'static str>,
     _permit: Option<Permit>,
 }
@@ -214,48 +219,51 @@ impl Runner {
         }
     }
 
-    /// Finds the sandbox, the program and the repository, and asks where there is no sandbox.
+    /// Finds the sandbox, git and the repository. Requests permission if the sandbox is not available.
     async fn open<'a>(
         &'a self,
         tool: &str,
         input: &Value,
-        bench: &'a Bench,
+        context: &'a ToolContext,
         shown: &(dyn Fn(&str) + Send + Sync),
     ) -> Result<Git<'a>, ToolError> {
         let held = match &self.confinement {
-            Some(confinement) => confinement.held().await.ok().map(Held::read_only),
+            Some(confinement) => confinement
+                .sandbox()
+                .await
+                .ok()
+                .map(ActiveSandbox::read_only),
             None => None,
         };
         let permit = match &held {
             Some(_) => None,
             None => {
-                let asked = self.permission.ask(tool, input, false, bench, shown);
+                let asked = self.permission.ask(tool, input, false, context, shown);
                 Some(asked.await?)
             }
         };
-        // A directory of the project could hold a program of that name.
-        let path = bench.variable("PATH").unwrap_or_default();
-        let program = find_outside(&bench.project, OsStr::new(path), "git").ok_or_else(|| {
-            ToolError::Failed("cannot run git: it is in no directory of PATH".to_owned())
-        })?;
+        // A directory of the project could contain a program called `git`.
+        let path = context.variable("PATH").unwrap_or_default();
+        let program = find_outside(&context.project, OsStr::new(path), "git")
+            .ok_or_else(|| ToolError::Failed("cannot run git: not found on PATH".to_owned()))?;
         let mut git = Git {
-            bench,
+            context,
             held,
             program,
             attributes: None,
             _permit: permit,
         };
-        // Outside of a repository `git diff` would compare any two files.
+        // Outside a repository, `git diff` compares any two files.
         let args = ["rev-parse", "--is-inside-work-tree", "--show-object-format"];
         let answer = git.run(args.map(OsString::from).into(), &|_| ()).await?;
         let format = answer.lines().nth(1).unwrap_or_default();
         let tree = EMPTY_TREES.iter().find(|(known, _)| *known == format);
         git.attributes = match tree {
             Some((_, tree)) => Some(*tree),
-            // Git before 2.29 repeats an option that it does not know.
+            // Git before 2.29 prints the unknown option instead of a format.
             None if format.starts_with("--") => None,
             None => {
-                let text = format!("git's object format {format:?} is unknown here");
+                let text = format!("git's object format {format:?} is not supported");
                 return Err(ToolError::Failed(text));
             }
         };
@@ -264,8 +272,8 @@ impl Runner {
 }
 
 impl Git<'_> {
-    /// The commit, or the `a..b` or `a...b` of commits, that `against` names, by their ids. Anything else that git
-    /// compares, such as `HEAD:file`, could show a file that a rule denies.
+    /// Resolves `against` to the id of a commit, or to a range `a..b` or `a...b` of ids. Other arguments of `git diff`,
+    /// such as `HEAD:file`, could show a file that a rule denies.
     async fn commits(&self, against: &str) -> Result<String, ToolError> {
         for dots in ["...", ".."] {
             if let Some((from, to)) = against.split_once(dots) {
@@ -278,7 +286,7 @@ impl Git<'_> {
 
     async fn commit(&self, name: &str, against: &str) -> Result<String, ToolError> {
         let name = match name {
-            // As for git: one side of a range may be left out.
+            // As in git, one side of a range may be empty.
             "" if name.len() < against.len() => "HEAD",
             name => name,
         };
@@ -298,8 +306,8 @@ impl Git<'_> {
         }
     }
 
-    /// Which files such a diff would show that may simply be read. A file that was renamed or copied from a guarded
-    /// one has its content.
+    /// The files of the diff that may be read without permission. A file that was renamed or copied from a guarded file
+    /// has its content and is left out.
     async fn unguarded(&self, args: &[OsString], of: OsString) -> Result<Vec<OsString>, ToolError> {
         let mut args = args.to_vec();
         let names = [
@@ -317,18 +325,18 @@ impl Git<'_> {
         let mut words = list.split_terminator('\0');
         let mut names = Vec::new();
         while let (Some(status), Some(name)) = (words.next(), words.next()) {
-            // Something else on the way, such as a warning: nothing is certain then.
+            // Unexpected output, such as a warning: stop instead of guessing.
             if !status.starts_with(|c: char| "ABCDMRTUX".contains(c)) || status.len() > 4 {
                 let text = format!("cannot read git's list of files at {status:?}");
                 return Err(ToolError::Failed(text));
             }
-            // Of a rename or a copy both names are listed.
+            // For a rename or a copy, git prints both names.
             let new = match status.starts_with(['R', 'C']) {
                 true => words.next(),
                 false => None,
             };
             let shown = [name].into_iter().chain(new);
-            let is_guarded = |name| self.bench.guard.covers(&self.bench.project.join(name));
+            let is_guarded = |name| self.context.guard.covers(&self.context.project.join(name));
             if !shown.clone().any(is_guarded) {
                 names.extend(shown);
             }
@@ -336,31 +344,25 @@ impl Git<'_> {
         Ok(names.into_iter().map(OsString::from).collect())
     }
 
-    /// What git prints, as text for the model and for the user.
-    ///
-    /// # Errors
-    /// When git did not start, or failed.
+    /// Runs git and returns its output as text for the model and the user.¬¬# Errors¬If git cannot be started or fails.
     async fn run(
         &self,
         args: Vec<OsString>,
         shown: &(dyn Fn(&str) + Send + Sync),
     ) -> Result<String, ToolError> {
-        let mut capture = Capture::new(self.bench);
+        let mut capture = Capture::new(self.context);
         let ended = self
             .follow(args, |bytes| shown(&capture.push(bytes)))
             .await?;
         shown(&capture.end());
         let text = capture.take();
-        match matches!(ended, Ended::Exited(status) if status.success()) {
+        match matches!(ended, ProgramEnd::Exited(status) if status.success()) {
             true => Ok(text),
             false => Err(ToolError::Failed(format!("{text}(git: {ended})"))),
         }
     }
 
-    /// What git prints, as it is.
-    ///
-    /// # Errors
-    /// Also when that is more than [`LIST_MAX`].
+    /// Runs git and returns its raw output.¬¬# Errors¬Also if the output is longer than [`LIST_MAX`].
     async fn bytes(&self, args: Vec<OsString>) -> Result<Vec<u8>, ToolError> {
         let mut printed = Vec::new();
         let ended = self.follow(args, |bytes| {
@@ -368,11 +370,11 @@ impl Git<'_> {
             printed.extend_from_slice(&bytes[..bytes.len().min(room)]);
         });
         let ended = ended.await?;
-        let is_done = matches!(ended, Ended::Exited(status) if status.success());
+        let is_done = matches!(ended, ProgramEnd::Exited(status) if status.success());
         match is_done && printed.len() <= LIST_MAX {
             true => Ok(printed),
             false => Err(ToolError::Failed(format!(
-                "cannot list the files of the diff (git: {ended}): give a `path`"
+                "cannot list the files of the diff (git: {ended}): restrict the diff with `path`"
             ))),
         }
     }
@@ -381,10 +383,10 @@ impl Git<'_> {
         &self,
         args: Vec<OsString>,
         printed: impl FnMut(&[u8]),
-    ) -> Result<Ended, ToolError> {
-        // Other variables of git's could name programs to run or files to write.
+    ) -> Result<ProgramEnd, ToolError> {
+        // Other `GIT_` variables could name programs to run or files to write.
         let of_git = |name: &OsString| name.to_string_lossy().starts_with("GIT_");
-        let mut env = self.bench.env.clone();
+        let mut env = self.context.env.clone();
         env.retain(|(name, _)| !of_git(name));
         env.extend(ENVIRONMENT.map(|(name, value)| (name.into(), value.into())));
         env.extend(self.attributes.map(|tree| (ATTRIBUTES.into(), tree.into())));
@@ -395,7 +397,7 @@ impl Git<'_> {
                 .flat_map(|setting| ["-c".into(), setting.into()]),
         );
         all.extend(args);
-        let (program, cwd) = (self.program.clone(), self.bench.project.clone());
+        let (program, cwd) = (self.program.clone(), self.context.project.clone());
         let mut program = Program::start(self.held.clone(), program, all, env, cwd)
             .await
             .map_err(|error| ToolError::Failed(format!("cannot start git: {error}")))?;

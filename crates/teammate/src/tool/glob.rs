@@ -1,4 +1,4 @@
-//! `glob`: files by the pattern of their paths.
+//! `glob`: finds files by a path pattern.
 
 use std::fmt::Write as _;
 use std::ops::ControlFlow;
@@ -8,15 +8,15 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::place::{Place, Purpose};
-use super::walk::{files, patiently, pattern};
-use super::{Bench, Output, Running, Tool, ToolError, arguments};
+use super::resolved_path::{Purpose, ResolvedPath};
+use super::walk::{files, pattern, with_deadline};
+use super::{Output, Tool, ToolContext, ToolError, ToolFuture, arguments};
 use crate::model::ToolSpec;
 
-/// Files that are listed.
+/// The largest number of listed files.
 const LISTED: usize = 200;
 
-/// Files that are found before it is too many to sort them.
+/// The largest number of files that are collected and sorted.
 const FOUND_MAX: usize = 100_000;
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -24,7 +24,7 @@ const FOUND_MAX: usize = 100_000;
 struct Arguments {
     /// Such as `*.rs` (at any depth), `src/**/*.{ts,tsx}` or `docs/*`.
     pattern: String,
-    /// The directory to look in. Default: the working directory.
+    /// The directory to search. Default: the working directory.
     path: Option<String>,
 }
 
@@ -35,8 +35,8 @@ pub(super) struct Glob {
 
 impl Glob {
     pub(super) fn new() -> Self {
-        let description = "Lists the project's files whose paths match a pattern, the last changed first. What git \
-            ignores is left out.";
+        let description = "List the files of the project that match a path pattern, most recently changed first. \
+                           Files ignored by git are left out.";
         Self {
             spec: arguments::spec::<Arguments>("glob", description),
         }
@@ -55,22 +55,22 @@ impl Tool for Glob {
     fn run<'a>(
         &'a self,
         input: Value,
-        bench: &'a Bench,
+        context: &'a ToolContext,
         _shown: &'a (dyn Fn(&str) + Send + Sync),
-    ) -> Running<'a> {
+    ) -> ToolFuture<'a> {
         Box::pin(async move {
             let arguments: Arguments = arguments::parse(&self.spec, input)?;
             let matcher = pattern("pattern", &arguments.pattern)?;
             let given = arguments.path.as_deref().unwrap_or(".");
-            let place = Place::find(bench, given, Purpose::Reading)?;
+            let place = ResolvedPath::find(context, given, Purpose::Reading)?;
             if !place.is_a_directory() {
-                return Err(ToolError::Failed(format!("{given} is no directory")));
+                return Err(ToolError::Failed(format!("{given} is not a directory")));
             }
-            let (project, guard) = (bench.project.clone(), bench.guard.clone());
-            let room = bench.output_max.saturating_sub(200);
-            let text = patiently(move |patience| {
+            let (project, guard) = (context.project.clone(), context.guard.clone());
+            let room = context.output_max.saturating_sub(200);
+            let text = with_deadline(move |deadline| {
                 let mut found: Vec<(SystemTime, String)> = Vec::new();
-                let whole = files(&place, &guard, &patience, |file| {
+                let whole = files(&place, &guard, &deadline, |file| {
                     if matcher.is_match(&file.relative) {
                         let changed = file.modified().unwrap_or(SystemTime::UNIX_EPOCH);
                         let shown = file.path.strip_prefix(&project).unwrap_or(&file.path);
@@ -108,7 +108,7 @@ fn list(found: Vec<(SystemTime, String)>, whole: bool, room: usize) -> String {
         let _infallible = writeln!(text, "({} more match: narrow the pattern)", count - listed);
     }
     if !whole {
-        text.push_str("(there is too much to look through: not all was; give a `path`)\n");
+        text.push_str("(the search is incomplete: too many files; restrict it with `path`)\n");
     }
     text
 }

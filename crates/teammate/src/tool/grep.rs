@@ -1,4 +1,4 @@
-//! `grep`: lines by a regular expression, with ripgrep's machinery.
+//! `grep`: searches lines by a regular expression, with ripgrep's libraries.
 
 use std::fmt::Write as _;
 use std::io;
@@ -15,22 +15,22 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::guard::Guard;
-use super::permit::Permission;
-use super::place::{Place, Purpose};
-use super::walk::{Patience, files, patiently, pattern};
-use super::{Bench, Output, Running, Tool, ToolError, arguments};
+use super::permission::Permission;
+use super::resolved_path::{Purpose, ResolvedPath};
+use super::walk::{Deadline, files, pattern, with_deadline};
+use super::{Output, Tool, ToolContext, ToolError, ToolFuture, arguments};
 use crate::model::ToolSpec;
 
-/// Matching lines that are shown when the model does not say how many, and at most.
+/// The default and the largest number of matching lines.
 const MATCHES: usize = 100;
 const MATCHES_MAX: usize = 1000;
 
 const CONTEXT_MAX: usize = 20;
 
-/// Bytes of a line that are shown.
+/// The number of bytes of a line that are shown.
 const LINE_MAX: usize = 500;
 
-/// Bytes that a line may have to be searched at all.
+/// The largest line that can be searched, in bytes.
 const HEAP_MAX: usize = 8 << 20;
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -42,7 +42,7 @@ struct Arguments {
     path: Option<String>,
     /// Only files whose paths match, such as `*.rs` or `src/**`.
     glob: Option<String>,
-    /// Take capital and small letters for the same. Default: false.
+    /// Ignore case. Default: false.
     #[serde(default)]
     ignore_case: bool,
     /// Lines to show before and after each match. Default: 0; at most 20.
@@ -51,7 +51,7 @@ struct Arguments {
     /// Show only the names of the files with a match. Default: false.
     #[serde(default)]
     files_only: bool,
-    /// Matches, or files, to show at most. Default: 100; at most 1000.
+    /// The largest number of matches or files to show. Default: 100; at most 1000.
     limit: Option<usize>,
 }
 
@@ -63,8 +63,8 @@ pub(super) struct Grep {
 
 impl Grep {
     pub(super) fn new(permission: Permission) -> Self {
-        let description = "Searches the project's files for a regular expression and shows the matching lines with \
-            their numbers. What git ignores and what is binary is left out.";
+        let description = "Search the files of the project for a regular expression and show matching lines with line \
+                           numbers. Binary files and files ignored by git are left out.";
         Self {
             spec: arguments::spec::<Arguments>("grep", description),
             permission,
@@ -84,9 +84,9 @@ impl Tool for Grep {
     fn run<'a>(
         &'a self,
         input: Value,
-        bench: &'a Bench,
+        context: &'a ToolContext,
         shown: &'a (dyn Fn(&str) + Send + Sync),
-    ) -> Running<'a> {
+    ) -> ToolFuture<'a> {
         Box::pin(async move {
             let arguments: Arguments = arguments::parse(&self.spec, input)?;
             let matcher = RegexMatcherBuilder::new()
@@ -97,9 +97,9 @@ impl Tool for Grep {
             let glob = arguments.glob.as_deref();
             let glob = glob.map(|glob| pattern("glob", glob)).transpose()?;
             let given = arguments.path.as_deref().unwrap_or(".");
-            let place = Place::find(bench, given, Purpose::Reading)?;
+            let place = ResolvedPath::find(context, given, Purpose::Reading)?;
             self.permission
-                .ask_to_read("grep", given, &place, bench, shown)
+                .ask_to_read("grep", given, &place, context, shown)
                 .await?;
             let search = Search {
                 matcher,
@@ -107,11 +107,11 @@ impl Tool for Grep {
                 context: arguments.context.min(CONTEXT_MAX),
                 files_only: arguments.files_only,
                 limit: arguments.limit.unwrap_or(MATCHES).clamp(1, MATCHES_MAX),
-                room: bench.output_max.saturating_sub(200),
-                project: bench.project.clone(),
-                guard: bench.guard.clone(),
+                room: context.output_max.saturating_sub(200),
+                project: context.project.clone(),
+                guard: context.guard.clone(),
             };
-            let text = patiently(move |patience| search.run(&place, &patience)).await?;
+            let text = with_deadline(move |deadline| search.run(&place, &deadline)).await?;
             Ok(Output { text, diff: None })
         })
     }
@@ -123,16 +123,16 @@ struct Search {
     glob: Option<GlobMatcher>,
     context: usize,
     files_only: bool,
-    /// Matches to show.
+    /// The largest number of matches to show.
     limit: usize,
-    /// Bytes to show them in.
+    /// The largest size of the result, in bytes.
     room: usize,
     project: PathBuf,
     guard: Guard,
 }
 
 impl Search {
-    fn run(&self, place: &Place, patience: &Patience) -> Result<String, ToolError> {
+    fn run(&self, place: &ResolvedPath, deadline: &Deadline) -> Result<String, ToolError> {
         let mut searcher = SearcherBuilder::new()
             .binary_detection(BinaryDetection::quit(0))
             .line_number(true)
@@ -140,9 +140,9 @@ impl Search {
             .after_context(self.context)
             .heap_limit(Some(HEAP_MAX))
             .build();
-        let mut shown = Shown {
+        let mut shown = Matches {
             search: self,
-            patience,
+            deadline,
             file: String::new(),
             text: String::new(),
             matches: 0,
@@ -150,12 +150,12 @@ impl Search {
         };
         let mut finished = true;
         if place.is_a_directory() {
-            finished = files(place, &self.guard, patience, |file| {
+            finished = files(place, &self.guard, deadline, |file| {
                 let wanted = self.glob.as_ref();
                 if wanted.is_some_and(|glob| !glob.is_match(&file.relative)) {
                     return ControlFlow::Continue(());
                 }
-                // What cannot be read has nothing that can be shown.
+                // Unreadable files are skipped.
                 if let Ok(opened) = file.open() {
                     shown.begin(&file.path);
                     let _unreadable = searcher.search_file(&self.matcher, &opened, &mut shown);
@@ -176,7 +176,7 @@ impl Search {
             shown.begin(&place.path());
             searcher
                 .search_file(&self.matcher, &file, &mut shown)
-                .map_err(|error| super::place::failed(&place.shown(), &error))?;
+                .map_err(|error| super::resolved_path::failed(&place.shown(), &error))?;
         }
         let full = shown.full;
         let mut text = shown.text;
@@ -184,29 +184,31 @@ impl Search {
             text.push_str("(no match)\n");
         }
         if full {
-            text.push_str("(there may be more: narrow the pattern, the path or the glob)\n");
-        } else if !finished || patience.is_over() {
             text.push_str(
-                "(there is too much to look through: not all was; give a `path` or a `glob`)\n",
+                "(there may be more matches: narrow the pattern, the path or the glob)\n",
+            );
+        } else if !finished || deadline.is_over() {
+            text.push_str(
+                "(the search is incomplete: too many files; restrict it with `path` or `glob`)\n",
             );
         }
         Ok(text)
     }
 }
 
-/// What is shown so far.
-struct Shown<'a> {
+/// The result so far.
+struct Matches<'a> {
     search: &'a Search,
-    patience: &'a Patience,
-    /// Where matches are found now.
+    deadline: &'a Deadline,
+    /// The file of the current matches.
     file: String,
     text: String,
     matches: usize,
-    /// No more is shown.
+    /// The limit is reached.
     full: bool,
 }
 
-impl Shown<'_> {
+impl Matches<'_> {
     fn begin(&mut self, path: &Path) {
         let path = path.strip_prefix(&self.search.project).unwrap_or(path);
         self.file = path.display().to_string();
@@ -227,7 +229,7 @@ impl Shown<'_> {
     }
 }
 
-impl Sink for Shown<'_> {
+impl Sink for Matches<'_> {
     type Error = io::Error;
 
     fn matched(&mut self, _searcher: &Searcher, found: &SinkMatch<'_>) -> io::Result<bool> {
@@ -246,14 +248,14 @@ impl Sink for Shown<'_> {
             return Ok(false);
         }
         self.line(found.line_number(), ':', found.bytes());
-        Ok(!self.full && !self.patience.is_over())
+        Ok(!self.full && !self.deadline.is_over())
     }
 
     fn context(&mut self, _searcher: &Searcher, found: &SinkContext<'_>) -> io::Result<bool> {
         if !self.search.files_only {
             self.line(found.line_number(), '-', found.bytes());
         }
-        Ok(!self.full && !self.patience.is_over())
+        Ok(!self.full && !self.deadline.is_over())
     }
 
     fn context_break(&mut self, _searcher: &Searcher) -> io::Result<bool> {

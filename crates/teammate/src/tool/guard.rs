@@ -1,30 +1,28 @@
-//! Files that rules hold back from being read. Called by the tools that read: one by its name is asked about, and what
-//! looks through many passes them over.
-//!
-//! It only ever narrows: whether such a file may be read after all, the supervisor decides.
+//! Files that `Read` rules deny or ask about. Called by the tools that read: a file named in a call needs permission, a
+//! search skips it.¬¬The guard can only restrict; the supervisor decides whether such a file may be read.
 
 use std::path::{Path, PathBuf};
 
 use agent_team_policy::{CallPath, Effect, RuleBook, RuleContext, Source};
 use agent_team_system::path::resolve;
 
-/// Nothing is held back by an empty one.
+/// The default guards nothing.
 #[derive(Debug, Clone, Default)]
 pub struct Guard {
     book: RuleBook,
     ground: Option<RuleContext>,
-    /// What the rules name before their first wildcard.
+    /// The paths that rules contain before their first wildcard.
     named: Vec<PathBuf>,
 }
 
 impl Guard {
-    /// `rules`: about reading, as the supervisor has checked them.
+    /// `rules` are `Read` rules that the supervisor has validated.
     pub fn new(rules: &[String], project: PathBuf, home: Option<PathBuf>) -> Self {
         let mut book = RuleBook::new();
         for rule in rules {
-            // One that a newer supervisor knows is still asked about there.
+            // A newer supervisor may send rules that this version cannot parse; the supervisor still applies them.
             if let Err(error) = book.add(Effect::Deny, rule, Source::TeamFile) {
-                tracing::warn!(%error, "a rule that guards files is not known here");
+                tracing::warn!(%error, "cannot parse a rule that guards files");
             }
         }
         let named = rules.iter().map(|rule| named(rule, &project)).collect();
@@ -40,7 +38,7 @@ impl Guard {
         }
     }
 
-    /// Whether a rule names this path, or something below it, in so many words.
+    /// Returns whether a rule names this path, or a path below it, without wildcards.
     pub(super) fn names(&self, path: &Path) -> bool {
         self.named.iter().any(|named| named.starts_with(path))
     }
@@ -49,14 +47,14 @@ impl Guard {
         self.ground.is_none()
     }
 
-    /// A path of a call, from its directory on.
+    /// Returns whether the guard covers a path of a call, relative to a directory.
     pub(super) fn covers_given(&self, directory: &Path, given: &str) -> bool {
         let path = CallPath::lexical(directory, given);
         let resolved = resolve(&path).unwrap_or_else(|_| path.clone());
         self.holds_back(path, resolved)
     }
 
-    /// A path without links.
+    /// Returns whether the guard covers a path without links.
     pub(super) fn covers(&self, path: &Path) -> bool {
         !self.is_empty() && self.holds_back(path.to_owned(), path.to_owned())
     }

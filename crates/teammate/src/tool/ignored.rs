@@ -1,4 +1,4 @@
-//! Which files git ignores, read from open directories. Called by `walk`.
+//! The files that git ignores, read through directory descriptors. Called by `walk`.
 //!
 //! The rules are those of the `ignore` crate: `.ignore` counts before `.gitignore`, that before `.git/info/exclude`,
 //! that before the user's global file; of the same kind the nearest counts; a repository within another one does not
@@ -16,13 +16,14 @@ use rustix::fs::AtFlags;
 
 use super::beneath::{Beneath, directory_at, regular_at};
 
-/// Bytes of one ignore file. Git's own documentation shows dozens of lines; compiling millions takes minutes.
+/// The largest ignore file that is read, in bytes. Typical files have dozens of lines; compiling millions takes
+/// minutes.
 const SIZE_MAX: u64 = 256 << 10;
 
 /// The entries of a directory that [`Level::of`] looks at.
 pub(super) const IGNORE_FILES: [&str; 3] = [".ignore", ".gitignore", ".git"];
 
-/// What counts at one point of a walk: levels from the outermost directory on.
+/// The ignore rules at one point of a walk: levels from the outermost directory on.
 #[derive(Debug)]
 pub(super) struct Ignored {
     levels: Vec<Option<Level>>,
@@ -40,7 +41,7 @@ pub(super) struct Level {
 }
 
 impl Ignored {
-    /// With the ignore files above the project, when it is a part of a repository.
+    /// The ignore files above the project, if it is part of a repository.
     pub(super) fn around(project: &Path) -> Ignored {
         let mut around = Vec::new();
         let is_repository = |place: &Path| place.join(".git").symlink_metadata().is_ok();
@@ -105,7 +106,7 @@ impl Ignored {
 }
 
 impl Level {
-    /// Reads those of `names` that are there, for the directory with this path.
+    /// Reads those of `names` that exist, for the directory at this path.
     pub(super) fn of(opened: &OwnedFd, names: &[&str], directory: &Path) -> Option<Level> {
         let read = |name: &str| match names.contains(&name) {
             true => matcher(directory, regular_at(opened, name).ok()),
@@ -141,7 +142,7 @@ fn matcher(directory: &Path, file: Option<File>) -> Gitignore {
     let mut builder = GitignoreBuilder::new(directory);
     let text = String::from_utf8_lossy(&text);
     for line in text.trim_start_matches('\u{feff}').lines() {
-        // A pattern that does not parse ignores nothing, as for git.
+        // Like git, skip a pattern that does not parse.
         let _unparsed = builder.add_line(None, line);
     }
     builder.build().unwrap_or_else(|_| Gitignore::empty())

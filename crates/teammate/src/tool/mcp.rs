@@ -1,16 +1,11 @@
-//! The tools of MCP servers, offered under `mcp__<server>__<tool>`. Called by the mind before its first step.
-//!
-//! ```text
-//! program: started ─┐                                         ┌──────── gone: connected anew ◄───────┐
-//!                   ├─► initialize ──► tools/list ──► offered ─┴─call──► answer, or why there is none ─┘
-//! url ──────────────┘        └── fails, or takes too long: told to the model and the person, nothing offered
-//! ```
-//! A server is somebody else's program: whatever it does (dies, hangs, prints nonsense) is an error of one call, never
-//! the end of the member. What it calls itself and its tools is data; a program ends with the last of its tools, with
-//! everything that it started.
-//!
-//! - one that is offered, and connected anew: `server`; starting and asking one, why it does not answer: `connection`
-//! - what one at a URL is sent besides: `headers`; what an answer becomes: `answer`
+//! The tools of MCP servers, offered as `mcp__<server>__<tool>`. Called by the agent loop before its first
+//! step.¬¬```text¬program: started ─┐                                       ┌──────── gone: reconnect ◄─────┐¬
+//! ├─► initialize ─► tools/list ─► offered ┴─ call ──► result, or an error ─┘¬url ──────────────┘       └── fails or
+//! times out: reported to model and user, nothing offered¬```¬A server is foreign code: a crash, a hang or an invalid
+//! message is an error of one call and never ends the member. The names and descriptions that it returns are untrusted
+//! data. A server's program is terminated, with all processes that it started, when the last of its tools is
+//! dropped.¬¬- a server and its reconnects: `server`; connecting and calling: `connection`¬- HTTP headers for a server
+//! at a URL: `headers`; the result of a call: `answer`
 
 mod answer;
 mod connection;
@@ -26,38 +21,38 @@ use rmcp::model::{CallToolRequestParams, CallToolResponse, Tool as ForeignTool};
 use serde_json::Value;
 use tokio::task::JoinSet;
 
-use self::connection::Origin;
+use self::connection::Endpoint;
 use self::server::Server;
-use super::permit::Permission;
-use super::{Bench, Running, Tool, ToolError};
+use super::permission::Permission;
+use super::{Tool, ToolContext, ToolError, ToolFuture};
 use crate::model::ToolSpec;
 
-/// Of one call.
+/// The time limit of one call.
 const CALL_LIMIT: Duration = Duration::from_secs(300);
 
-/// Characters of a tool's name that every provider takes.
+/// The longest tool name that every provider accepts, in characters.
 const NAME_MAX: usize = 64;
 
-/// Tools of one server that are offered at most.
+/// The largest number of tools that are offered of one server.
 const TOOLS_MAX: usize = 200;
 
-/// What came of a member's servers.
+/// The tools of a member's servers.
 #[derive(Debug, Default)]
 pub struct Offered {
     pub tools: Vec<Box<dyn Tool>>,
-    /// One line for each server that is not offered as it should be, for the model and the person.
-    pub troubles: Vec<String>,
+    /// One line for each server with a problem, for the model and the user.
+    pub problems: Vec<String>,
 }
 
-/// Connects all servers of this member, side by side. Safe to cancel: what was started ends.
-pub async fn connect(agent: &AgentSpec, permission: &Permission, bench: &Bench) -> Offered {
+/// Connects to all servers of this member concurrently. Cancel-safe: started programs are terminated.
+pub async fn connect(agent: &AgentSpec, permission: &Permission, context: &ToolContext) -> Offered {
     let mut connecting = JoinSet::new();
     for (place, server) in agent.mcp.iter().enumerate() {
-        let (name, secrets) = (server.name.clone(), bench.secrets.clone());
-        let origin = Origin::new(server, bench);
+        let (name, secrets) = (server.name.clone(), context.secrets.clone());
+        let origin = Endpoint::new(server, context);
         connecting.spawn(async move {
             let found = Server::connect(origin).await;
-            let hidden = |why: String| secrets.hide(&why).into_owned();
+            let hidden = |why: String| secrets.redact(&why).into_owned();
             (place, name, found.map_err(hidden))
         });
     }
@@ -69,13 +64,13 @@ pub async fn connect(agent: &AgentSpec, permission: &Permission, bench: &Bench) 
         match found {
             Ok((server, tools, stray)) => {
                 if let Some(printed) = stray {
-                    offered.troubles.push(format!(
-                        "MCP server {name}: it prints what is no message on stdout: {printed}"
+                    offered.problems.push(format!(
+                        "MCP server {name} wrote a line that is not JSON-RPC to stdout: {printed}"
                     ));
                 }
                 offered.add(agent, permission, &mut names, &Arc::new(server), tools);
             }
-            Err(why) => offered.troubles.push(format!("MCP server {name}: {why}")),
+            Err(why) => offered.problems.push(format!("MCP server {name}: {why}")),
         }
     }
     offered
@@ -91,8 +86,8 @@ impl Offered {
         tools: Vec<ForeignTool>,
     ) {
         if tools.len() > TOOLS_MAX {
-            self.troubles.push(format!(
-                "MCP server {}: of its {} tools only {TOOLS_MAX} are offered",
+            self.problems.push(format!(
+                "MCP server {}: only {TOOLS_MAX} of its {} tools are offered",
                 server.name(),
                 tools.len()
             ));
@@ -104,10 +99,10 @@ impl Offered {
             }
             if !names.insert(name.clone()) {
                 let clash = format!(
-                    "MCP server {}: two of its tools would be called {name}",
+                    "MCP server {}: two of its tools map to the name {name}",
                     server.name()
                 );
-                self.troubles.push(clash);
+                self.problems.push(clash);
                 continue;
             }
             let tool = McpTool::new(server, permission.clone(), name, tool);
@@ -116,7 +111,7 @@ impl Offered {
     }
 }
 
-/// `mcp__github__create_issue`, in characters that every provider takes.
+/// The tool's name for the model, in characters that every provider accepts: `mcp__github__create_issue`.
 fn name_of(server: &str, tool: &str) -> String {
     let plain = |c: char| match c {
         'a'..='z' | 'A'..='Z' | '0'..='9' | '-' | '_' => c,
@@ -126,20 +121,20 @@ fn name_of(server: &str, tool: &str) -> String {
     name.chars().map(plain).take(NAME_MAX).collect()
 }
 
-/// Whether role and member let her have it: a tool by its name, or all of a server by `mcp__<server>`.
+/// Returns whether the role and the member's settings permit a tool: by its name, or by `mcp__<server>` for all of a
+/// server.
 fn may_use(agent: &AgentSpec, server: &str, tool: &str) -> bool {
     let all = format!("mcp__{server}");
     let names = |list: &[String]| list.iter().any(|name| name == tool || *name == all);
     agent.tools.as_deref().is_none_or(names) && !names(&agent.deny_tools)
 }
 
-/// One tool of a server.
 #[derive(Debug)]
 struct McpTool {
     spec: ToolSpec,
     server: Arc<Server>,
     permission: Permission,
-    /// As the server calls it.
+    /// The server's name of the tool.
     name: String,
     reads_only: bool,
 }
@@ -156,7 +151,7 @@ impl McpTool {
             server: Arc::clone(server),
             permission,
             name: tool.name.into_owned(),
-            // What it says of itself decides only what runs side by side.
+            // The server's read-only hint only decides whether calls run concurrently, never permissions.
             reads_only: hints
                 .and_then(|hints| hints.read_only_hint)
                 .unwrap_or(false),
@@ -171,7 +166,7 @@ impl McpTool {
         match tokio::time::timeout(CALL_LIMIT, self.server.call(params)).await {
             Ok(answered) => answered.map_err(ToolError::Failed),
             Err(_) => Err(ToolError::Failed(format!(
-                "the MCP server {} did not answer within {} s; unknown whether it was done",
+                "the MCP server {} did not respond within {} s; it is unknown whether the call took effect",
                 self.server.name(),
                 CALL_LIMIT.as_secs()
             ))),
@@ -191,13 +186,13 @@ impl Tool for McpTool {
     fn run<'a>(
         &'a self,
         input: Value,
-        bench: &'a Bench,
+        context: &'a ToolContext,
         shown: &'a (dyn Fn(&str) + Send + Sync),
-    ) -> Running<'a> {
+    ) -> ToolFuture<'a> {
         Box::pin(async move {
             let (name, permission) = (&self.spec.name, &self.permission);
-            let _permit = permission.ask(name, &input, false, bench, shown).await?;
-            answer::output(self.call(input).await?, bench)
+            let _permit = permission.ask(name, &input, false, context, shown).await?;
+            answer::output(self.call(input).await?, context)
         })
     }
 }
@@ -207,7 +202,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_is_one_that_every_provider_takes() {
+    fn tool_names_are_valid_for_every_provider() {
         assert_eq!(
             name_of("git-hub", "issues/create.new"),
             "mcp__git-hub__issues_create_new"
@@ -216,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn a_role_names_a_tool_or_all_of_a_server() {
+    fn a_role_names_one_tool_or_a_whole_server() {
         let strings = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
         let of = |tools: Option<&[&str]>, deny: &[&str]| AgentSpec {
             tools: tools.map(strings),

@@ -1,30 +1,31 @@
-//! Tools of a member that must plan first: what changes something waits until a plan of hers is approved. Put around
-//! the tools when they are made.
-//!
-//! Whether that is so the supervisor says, each time anew: nothing that was remembered here could be out of date.
+//! Wraps the tools of a member that must plan first: calls that change something are refused until its plan is
+//! approved.¬¬Each call asks the supervisor for the plan's state, so no outdated copy of it is used.
 
 use agent_team_policy::Action;
 use agent_team_protocol::method::{MemberShow, OneMember};
 use agent_team_protocol::view::PlanView;
 use serde_json::Value;
 
-use super::{Bench, Running, Tool, ToolError};
-use crate::desk::Desk;
+use super::{Tool, ToolContext, ToolError, ToolFuture};
 use crate::model::ToolSpec;
-use crate::team_tool::plan_standing;
+use crate::supervisor_client::SupervisorClient;
+use crate::team_tool::plan_status;
 
 #[derive(Debug)]
 struct PlanFirst {
     tool: Box<dyn Tool>,
-    desk: Desk,
+    client: SupervisorClient,
 }
 
-/// The same tools, of which those that change something are held back.
-pub(crate) fn plan_first(tools: Vec<Box<dyn Tool>>, desk: &Desk) -> Vec<Box<dyn Tool>> {
+/// Wraps those of the tools that change something.
+pub(crate) fn plan_first(
+    tools: Vec<Box<dyn Tool>>,
+    client: &SupervisorClient,
+) -> Vec<Box<dyn Tool>> {
     let around = |tool| -> Box<dyn Tool> {
         Box::new(PlanFirst {
             tool,
-            desk: desk.clone(),
+            client: client.clone(),
         })
     };
     tools.into_iter().map(around).collect()
@@ -33,21 +34,21 @@ pub(crate) fn plan_first(tools: Vec<Box<dyn Tool>>, desk: &Desk) -> Vec<Box<dyn 
 impl PlanFirst {
     async fn check(&self) -> Result<(), ToolError> {
         let one = OneMember {
-            member: self.desk.member.clone(),
+            member: self.client.member.clone(),
         };
-        let shown = self.desk.call::<MemberShow>(&one).await;
+        let shown = self.client.call::<MemberShow>(&one).await;
         let shown = shown.map_err(|refusal| ToolError::Failed(refusal.message))?;
         match shown.member.plan {
             Some(PlanView::Approved { .. }) => Ok(()),
-            Some(plan) => Err(held_back(&plan_standing(&plan))),
-            // Not the supervisor that this member was started by.
-            None => Err(held_back("the supervisor does not know of your plans")),
+            Some(plan) => Err(held_back(&plan_status(&plan))),
+            // A supervisor of another version.
+            None => Err(held_back("the supervisor reports no plan state for you")),
         }
     }
 }
 
 fn held_back(why: &str) -> ToolError {
-    ToolError::Failed(format!("Not carried out: {why}"))
+    ToolError::Failed(format!("Not executed: {why}"))
 }
 
 impl Tool for PlanFirst {
@@ -62,9 +63,9 @@ impl Tool for PlanFirst {
     fn run<'a>(
         &'a self,
         input: Value,
-        bench: &'a Bench,
+        context: &'a ToolContext,
         shown: &'a (dyn Fn(&str) + Send + Sync),
-    ) -> Running<'a> {
+    ) -> ToolFuture<'a> {
         Box::pin(async move {
             match Action::of(&self.spec().name, &input) {
                 Action::Read(_) | Action::Own => {}
@@ -75,7 +76,7 @@ impl Tool for PlanFirst {
                 | Action::Mcp(_)
                 | Action::Unknown => self.check().await?,
             }
-            self.tool.run(input, bench, shown).await
+            self.tool.run(input, context, shown).await
         })
     }
 }

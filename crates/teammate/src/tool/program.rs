@@ -1,14 +1,9 @@
-//! One program, run for a call, with everything that it starts. Called by `bash` and the tools of git.
-//!
-//! ```text
-//! start ── session of its own, stdout and stderr in one pipe
-//!   └── printed… ── exit ──► end: whatever is left is killed, the rest of the output read
-//!         ├── stop: TERM to all ── 1 s ── end
-//!         └── dropped: KILL to all
-//! ```
-//! What a call started is known by descent, by its session, and by a mark in the environment that tells it from what
-//! the member's other calls started. What clears its environment, begins a session and outlives its parent escapes the
-//! call; the launch's marker, if it has that, still ends it with the member.
+//! Runs one program for a call and terminates everything that it starts. Called by `bash`, the git tools and MCP
+//! connections.¬¬```text¬start ── own session, stdout and stderr in one pipe¬  └── output … ── exit ──► end: kill all
+//! remaining processes, read the rest of the output¬        ├── stop: TERM to all ── 1 s ── end¬        └── dropped:
+//! KILL to all¬```¬The processes of a call are found by descent, by session, and by a marker in the environment that is
+//! unique to the call. A process that clears its environment, starts a session and outlives its parent escapes the
+//! call; the supervisor still terminates it with the member if it has the launch's marker.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
@@ -27,44 +22,45 @@ use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe;
 use tokio::time::{Instant, timeout_at};
 
-use super::confine::{Exceeded, Held, LOOK, Run, Watch};
+use super::confine::{ActiveSandbox, CHECK_INTERVAL, Exceeded, SandboxRun, Watch};
 use super::unique;
 
-/// Names the call to what runs for it.
+/// The environment variable that marks the processes of a call.
 const CALL_MARKER: &str = "AGENT_TEAM_CALL";
 
-/// Between TERM and KILL.
+/// The time between TERM and KILL.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// How long a killed process may take to be gone: longer only in uninterruptible sleep.
+/// The time after which a killed process is reported: it is in uninterruptible sleep.
 const KILL_LIMIT: Duration = Duration::from_secs(5);
 
-/// How long the rest of the output is waited for when nobody is left to add to it but what escaped.
+/// How long to read the rest of the output after all known processes have exited. An escaped process can hold the pipe
+/// open.
 const DRAIN_LIMIT: Duration = Duration::from_secs(1);
 
-/// Looks in a row that must find nothing: a look is not a snapshot.
-const EMPTY_LOOKS: u32 = 2;
+/// The number of consecutive scans that must find no process: a scan of the process table is not atomic.
+const EMPTY_SCANS: u32 = 2;
 
-/// Rounds after which whatever forks faster than we look is left alone by [`Below::signal`].
+/// The largest number of rounds of [`Descendants::signal`], for processes that fork faster than they are found.
 const KILL_ROUNDS: u32 = 16;
 
-/// Read at once, at most.
+/// The largest read, in bytes.
 const READ_BYTES: usize = 16 << 10;
 
 /// How a program ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Ended {
+pub(crate) enum ProgramEnd {
     Exited(ExitStatus),
     TimedOut(Duration),
-    /// It used more than a limit of the sandbox.
+    /// It exceeded a limit of the sandbox.
     Exceeded(Exceeded),
     Stopped,
 }
 
-/// A running program. Dropping it kills everything that it started.
+/// A running program. Dropping it kills all processes that it started.
 #[derive(Debug)]
 pub(crate) struct Program {
-    /// `None` once it was ended.
+    /// `None` after it has ended.
     running: Option<Running>,
     output: pipe::Receiver,
     buffer: Vec<u8>,
@@ -73,20 +69,20 @@ pub(crate) struct Program {
 #[derive(Debug)]
 struct Running {
     child: Child,
-    below: Below,
-    /// `None` outside the sandbox.
-    run: Option<Run>,
+    descendants: Descendants,
+    /// `None` without a sandbox.
+    run: Option<SandboxRun>,
 }
 
-/// What a program does next.
+/// The next event of a program.
 #[derive(Debug)]
-enum Event<'a> {
+enum ProgramEvent<'a> {
     Printed(&'a [u8]),
     Exited(ExitStatus),
 }
 
-/// A program in one of the directories of `path`, leaving out those that are relative or within the project: members
-/// write there.
+/// Finds a program in the directories of `path`. Skips relative directories and those within the project, since members
+/// can write there.
 pub(super) fn find_outside(project: &Path, path: &OsStr, name: &str) -> Option<PathBuf> {
     let outside = |directory: &PathBuf| {
         let real = directory.canonicalize();
@@ -95,7 +91,7 @@ pub(super) fn find_outside(project: &Path, path: &OsStr, name: &str) -> Option<P
     let programs = std::env::split_paths(path)
         .filter(outside)
         .map(|directory| directory.join(name));
-    // A link there may lead into the project.
+    // A link in such a directory may point into the project.
     programs
         .filter(|program| {
             program
@@ -106,9 +102,9 @@ pub(super) fn find_outside(project: &Path, path: &OsStr, name: &str) -> Option<P
 }
 
 impl Program {
-    /// Must be called within a tokio runtime. When this is cancelled, the program is ended.
+    /// Starts a program. Must be called within a tokio runtime. Cancelling the future terminates the program.
     pub(crate) async fn start(
-        held: Option<Held>,
+        held: Option<ActiveSandbox>,
         program: PathBuf,
         args: Vec<OsString>,
         env: Vec<(OsString, OsString)>,
@@ -127,7 +123,7 @@ impl Program {
                 Ok(child)
             })?;
             if let Some(running) = &mut program.running {
-                running.below.is_wrapped = held.is_wrapped();
+                running.descendants.is_wrapped = held.is_wrapped();
                 running.run = run;
             }
             Ok(program)
@@ -136,21 +132,21 @@ impl Program {
         started.map_err(io::Error::other).flatten()
     }
 
-    /// The same, held by nothing, with its stdin and its stdout for whoever talks to it; its output is its stderr then.
-    pub(super) fn start_talking(
+    /// Starts a program without a sandbox, with pipes for its stdin and stdout; its output is then its stderr.
+    pub(super) fn start_with_stdio(
         program: PathBuf,
         args: Vec<OsString>,
         env: Vec<(OsString, OsString)>,
         cwd: PathBuf,
     ) -> io::Result<(Program, pipe::Sender, pipe::Receiver)> {
-        let (input, said_to) = io::pipe()?;
-        let (said, output) = io::pipe()?;
-        let said_to = pipe::Sender::from_owned_fd(said_to.into())?;
-        let said = pipe::Receiver::from_owned_fd(said.into())?;
+        let (input, stdin) = io::pipe()?;
+        let (stdout, output) = io::pipe()?;
+        let stdin = pipe::Sender::from_owned_fd(stdin.into())?;
+        let stdout = pipe::Receiver::from_owned_fd(stdout.into())?;
         let program = Self::start_with(program, args, env, cwd, |spec, errors| {
             spawn_session_with(spec, [input.into(), output.into(), errors])
         })?;
-        Ok((program, said_to, said))
+        Ok((program, stdin, stdout))
     }
 
     fn start_with(
@@ -174,7 +170,7 @@ impl Program {
             cwd,
         };
         let child = spawn(&spec, printed_to.into())?;
-        let below = Below {
+        let descendants = Descendants {
             leader: child.process,
             is_wrapped: false,
             launch: launch.unwrap_or_default(),
@@ -183,7 +179,7 @@ impl Program {
         Ok(Program {
             running: Some(Running {
                 child,
-                below,
+                descendants,
                 run: None,
             }),
             output,
@@ -191,97 +187,96 @@ impl Program {
         })
     }
 
-    /// Follows it to its end and ends what it leaves behind. `stop` ends it before, as `limit` does. What the sandbox
-    /// reports is printed last.
-    ///
-    /// # Errors
-    /// When the system does not say how it goes on; it is ended then.
+    /// Follows the program until it exits, and terminates the processes that it left behind. `stop` and `limit`
+    /// terminate it early. Hints of the sandbox are appended to the output.¬¬# Errors¬If its output or exit status
+    /// cannot be read; the program is then terminated.
     pub(crate) async fn finish(
         &mut self,
         limit: Option<Duration>,
         stop: impl Future<Output = ()>,
-        mut tell: impl FnMut(&[u8]),
-    ) -> io::Result<Ended> {
+        mut on_output: impl FnMut(&[u8]),
+    ) -> io::Result<ProgramEnd> {
         let running = self.running.as_ref();
-        let leader = running.map(|running| running.below.leader);
+        let leader = running.map(|running| running.descendants.leader);
         let mut watch = running.and_then(|running| Some(running.run.as_ref()?.watch()));
         let exceeded = exceeded(watch.clone(), leader);
         let mut line_is_open = false;
         let mut printed = |bytes: &[u8]| {
             line_is_open = !bytes.ends_with(b"\n");
             if let Some(watch) = &mut watch {
-                watch.read(bytes);
+                watch.scan(bytes);
             }
-            tell(bytes);
+            on_output(bytes);
         };
         let exited = async {
             loop {
                 match self.next().await? {
-                    Event::Printed(bytes) => printed(bytes),
-                    Event::Exited(status) => return Ok(Ended::Exited(status)),
+                    ProgramEvent::Printed(bytes) => printed(bytes),
+                    ProgramEvent::Exited(status) => return Ok(ProgramEnd::Exited(status)),
                 }
             }
         };
         let ended = tokio::select! {
             ended = exited => ended,
-            limit = after(limit) => Ok(Ended::TimedOut(limit)),
-            exceeded = exceeded => Ok(Ended::Exceeded(exceeded)),
-            () = stop => Ok(Ended::Stopped),
+            limit = after(limit) => Ok(ProgramEnd::TimedOut(limit)),
+            exceeded = exceeded => Ok(ProgramEnd::Exceeded(exceeded)),
+            () = stop => Ok(ProgramEnd::Stopped),
         };
-        if matches!(ended, Ok(Ended::TimedOut(_) | Ended::Stopped)) {
+        if matches!(ended, Ok(ProgramEnd::TimedOut(_) | ProgramEnd::Stopped)) {
             self.stop(&mut printed).await;
         }
         let report = self.end(&mut printed).await;
         let hint = match &ended {
-            Ok(Ended::Exited(status)) => watch.and_then(|watch| watch.hint(*status)),
-            Ok(Ended::TimedOut(_) | Ended::Exceeded(_) | Ended::Stopped) | Err(_) => None,
+            Ok(ProgramEnd::Exited(status)) => watch.and_then(|watch| watch.hint(*status)),
+            Ok(ProgramEnd::TimedOut(_) | ProgramEnd::Exceeded(_) | ProgramEnd::Stopped)
+            | Err(_) => None,
         };
         let before = if line_is_open { "\n" } else { "" };
         for (index, text) in report.into_iter().chain(hint).enumerate() {
             let before = if index == 0 { before } else { "" };
-            tell(format!("{before}{text}\n").as_bytes());
+            on_output(format!("{before}{text}\n").as_bytes());
         }
         ended
     }
 
-    /// What it prints next, or that it has exited. After that only [`Program::end`] is of use. Safe to cancel.
-    async fn next(&mut self) -> io::Result<Event<'_>> {
+    /// Returns the next output or the exit status. After the exit, only [`Program::end`] may be called. Cancel-safe.
+    async fn next(&mut self) -> io::Result<ProgramEvent<'_>> {
         let Some(running) = &mut self.running else {
-            return Err(io::Error::other("it was ended"));
+            return Err(io::Error::other("the program has been terminated"));
         };
-        // A pipe that everybody has closed is no end: the program may go on.
+        // The pipe may be closed while the program is running.
         let mut open = true;
         loop {
             tokio::select! {
                 read = self.output.read(&mut self.buffer), if open => match read? {
                     0 => open = false,
-                    read => return Ok(Event::Printed(&self.buffer[..read])),
+                    read => return Ok(ProgramEvent::Printed(&self.buffer[..read])),
                 },
-                status = running.child.wait() => return Ok(Event::Exited(status?)),
+                status = running.child.wait() => return Ok(ProgramEvent::Exited(status?)),
             }
         }
     }
 
-    /// Asks everything to end, and waits a moment for the program to do so. [`Program::end`] must follow.
+    /// Sends TERM to all processes and waits briefly for the program to exit. [`Program::end`] must follow.
     async fn stop(&mut self, mut printed: impl FnMut(&[u8])) {
         let Some(running) = &self.running else {
             return;
         };
-        let asked = running.below.signal(Signal::SIGTERM);
+        let asked = running.descendants.signal(Signal::SIGTERM);
         if let Err(error) = asked {
-            tracing::warn!(%error, "the processes of a call cannot be listed");
+            tracing::warn!(%error, "cannot list the processes of a call");
         }
         let deadline = Instant::now() + GRACE;
-        while let Ok(Ok(Event::Printed(bytes))) = timeout_at(deadline, self.next()).await {
+        while let Ok(Ok(ProgramEvent::Printed(bytes))) = timeout_at(deadline, self.next()).await {
             printed(bytes);
         }
     }
 
-    /// Kills whatever is left of it, and hands on what was printed last. Returns what the sandbox reports.
+    /// Kills all remaining processes and passes on the last output. Returns the hint of the sandbox.
     async fn end(&mut self, mut printed: impl FnMut(&[u8])) -> Option<String> {
         let running = self.running.as_mut()?;
-        // A full pipe must not keep what is ended from ending.
-        let mut ended = Box::pin(running.below.end());
+        // Keep reading while killing: a process that is blocked on a full pipe must be able to finish.
+        let mut ended = Box::pin(running.descendants.end());
         let mut open = true;
         loop {
             tokio::select! {
@@ -294,7 +289,7 @@ impl Program {
         }
         drop(ended);
         if let Err(error) = tokio::time::timeout(KILL_LIMIT, running.child.wait()).await {
-            tracing::warn!(%error, process = ?running.child.process, "a killed process does not end");
+            tracing::warn!(%error, process = ?running.child.process, "a killed process does not exit");
         }
         let run = running.run.take();
         self.running = None;
@@ -314,16 +309,16 @@ impl Drop for Program {
         let Some(mut running) = self.running.take() else {
             return;
         };
-        // At once: whoever drops us may be about to exit.
-        if let Err(error) = running.below.signal(Signal::SIGKILL) {
-            tracing::warn!(%error, "the processes of a dropped call cannot be listed");
+        // Kill immediately, not in the spawned task: the caller may be about to exit.
+        if let Err(error) = running.descendants.signal(Signal::SIGKILL) {
+            tracing::warn!(%error, "cannot list the processes of a dropped call");
         }
         let Ok(runtime) = tokio::runtime::Handle::try_current() else {
             return;
         };
         runtime.spawn(async move {
-            running.below.end().await;
-            // Reaps it.
+            running.descendants.end().await;
+            // Reap the child.
             let _status = tokio::time::timeout(KILL_LIMIT, running.child.wait()).await;
             let run = running.run.take();
             tokio::task::spawn_blocking(move || run?.finish());
@@ -331,40 +326,40 @@ impl Drop for Program {
     }
 }
 
-/// What a call started.
+/// The processes of a call.
 #[derive(Clone, Debug)]
-struct Below {
+struct Descendants {
     leader: ProcessId,
-    /// The leader is the sandbox's program, at whose end nothing within has a moment left.
+    /// The session leader is the sandbox's program; when it exits, all processes within the sandbox are killed.
     is_wrapped: bool,
-    /// The launch's marker; empty when there is none.
+    /// The launch's marker; empty if there is none.
     launch: String,
-    /// `NAME=value`, in the environment of what the call started.
+    /// `NAME=value` in the environment of the call's processes.
     mark: String,
 }
 
-impl Below {
-    /// Reads the process table twice, and the environment of what belongs to this launch.
+impl Descendants {
+    /// Scans the process table twice, and reads the environment of processes of this launch.
     fn survivors(&self) -> io::Result<Vec<ProcessId>> {
         let tree = Tree {
             root: Some(self.leader),
             sessions: vec![self.leader],
             marker: String::new(),
         };
-        let below = tree.survivors()?;
+        let descendants = tree.survivors()?;
         if self.launch.is_empty() {
-            return Ok(below);
+            return Ok(descendants);
         }
         let launch = Tree {
             marker: self.launch.clone(),
             ..tree
         };
         let mut all = launch.survivors()?;
-        all.retain(|process| below.contains(process) || self.is_marked(process.pid));
+        all.retain(|process| descendants.contains(process) || self.is_marked(process.pid));
         Ok(all)
     }
 
-    /// Where there is no `/proc`, only descent and session count.
+    /// Without `/proc` (macOS), only descent and session identify the processes.
     fn is_marked(&self, pid: u32) -> bool {
         fs::read(format!("/proc/{pid}/environ")).is_ok_and(|environment| {
             environment
@@ -373,7 +368,7 @@ impl Below {
         })
     }
 
-    /// Signals each process once, also those that are forked meanwhile.
+    /// Signals each process once, including processes that are forked meanwhile.
     fn signal(&self, signal: Signal) -> io::Result<()> {
         let mut signalled: Vec<ProcessId> = Vec::new();
         if self.is_wrapped && signal != Signal::SIGKILL {
@@ -386,7 +381,7 @@ impl Below {
                 break;
             }
             for process in survivors {
-                // What cannot be signalled shows in that it survives.
+                // A process that cannot be signalled is found as a survivor.
                 let _sent = process.signal(signal);
                 signalled.push(process);
             }
@@ -394,17 +389,17 @@ impl Below {
         Ok(())
     }
 
-    /// Kills until nothing is left, or until what is left does not end.
+    /// Kills until no process is left, or the remaining ones do not exit.
     async fn end(&self) {
         let deadline = Instant::now() + KILL_LIMIT;
         let mut empty_looks = 0;
-        while empty_looks < EMPTY_LOOKS {
-            let below = self.clone();
-            let look = tokio::task::spawn_blocking(move || below.survivors()).await;
+        while empty_looks < EMPTY_SCANS {
+            let descendants = self.clone();
+            let look = tokio::task::spawn_blocking(move || descendants.survivors()).await;
             let survivors = match look.map_err(io::Error::other).flatten() {
                 Ok(survivors) => survivors,
                 Err(error) => {
-                    tracing::warn!(%error, "the processes of a call cannot be listed");
+                    tracing::warn!(%error, "cannot list the processes of a call");
                     return;
                 }
             };
@@ -421,7 +416,7 @@ impl Below {
                     continue;
                 };
                 if timeout_at(deadline, watch.exited()).await.is_err() {
-                    tracing::warn!(?process, "a killed process of a call does not end");
+                    tracing::warn!(?process, "a killed process of a call does not exit");
                     return;
                 }
             }
@@ -429,19 +424,19 @@ impl Below {
     }
 }
 
-/// The limit that a command exceeds while it runs.
+/// Returns when the command exceeds a limit, with that limit.
 async fn exceeded(watch: Option<Watch>, leader: Option<ProcessId>) -> Exceeded {
     let (Some(watch), Some(leader)) = (watch, leader) else {
         return std::future::pending().await;
     };
     loop {
-        tokio::time::sleep(LOOK).await;
+        tokio::time::sleep(CHECK_INTERVAL).await;
         let watch = watch.clone();
-        let look = tokio::task::spawn_blocking(move || watch.look(leader)).await;
+        let look = tokio::task::spawn_blocking(move || watch.check(leader)).await;
         match look.map_err(io::Error::other).flatten() {
             Ok(Some(exceeded)) => return exceeded,
             Ok(None) => {}
-            Err(error) => tracing::warn!(%error, "cannot read what a command uses"),
+            Err(error) => tracing::warn!(%error, "cannot read the resource usage of a command"),
         }
     }
 }
@@ -456,24 +451,24 @@ async fn after(limit: Option<Duration>) -> Duration {
     }
 }
 
-impl std::fmt::Display for Ended {
+impl std::fmt::Display for ProgramEnd {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Ended::Exited(status) => f.write_str(&describe(*status)),
-            Ended::TimedOut(limit) => write!(
+            ProgramEnd::Exited(status) => f.write_str(&describe(*status)),
+            ProgramEnd::TimedOut(limit) => write!(
                 f,
-                "not done after {} s: it was ended, with all that it had started",
+                "timed out after {} s: terminated with all its child processes",
                 limit.as_secs()
             ),
-            Ended::Exceeded(exceeded) => {
-                write!(f, "ended, with all that it had started: {exceeded}")
+            ProgramEnd::Exceeded(exceeded) => {
+                write!(f, "terminated with all its child processes: {exceeded}")
             }
-            Ended::Stopped => f.write_str("ended, with all that it had started"),
+            ProgramEnd::Stopped => f.write_str("terminated with all its child processes"),
         }
     }
 }
 
-/// `exit 1`, or the signal that ended it.
+/// `exit 1`, or the signal that killed it.
 fn describe(status: ExitStatus) -> String {
     match (status.code(), status.signal()) {
         (Some(code), _) => format!("exit {code}"),

@@ -1,4 +1,4 @@
-//! `read`: a part of a text file, with the numbers of its lines.
+//! `read`: part of a text file, with line numbers.
 
 use std::fmt::Write as _;
 use std::fs::File;
@@ -8,16 +8,16 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::file::{LOOKED_AT, WHOLE_MAX, is_binary};
-use super::permit::Permission;
-use super::place::{Place, Purpose, failed};
-use super::{Bench, Output, Running, Tool, ToolError, arguments, off_thread};
+use super::file::{SNIFFED, WHOLE_MAX, is_binary};
+use super::permission::Permission;
+use super::resolved_path::{Purpose, ResolvedPath, failed};
+use super::{Output, Tool, ToolContext, ToolError, ToolFuture, arguments, off_thread};
 use crate::model::ToolSpec;
 
-/// Lines that are shown when the model does not say how many.
+/// The default number of lines.
 const LINES: usize = 2000;
 
-/// Bytes of a line that are shown.
+/// The number of bytes of a line that are shown.
 const LINE_MAX: usize = 2000;
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -27,7 +27,7 @@ struct Arguments {
     path: String,
     /// The first line to show, counted from 1. Default: 1.
     offset: Option<usize>,
-    /// How many lines to show at most. Default: 2000.
+    /// The largest number of lines to show. Default: 2000.
     limit: Option<usize>,
 }
 
@@ -39,8 +39,8 @@ pub(super) struct ReadFile {
 
 impl ReadFile {
     pub(super) fn new(permission: Permission) -> Self {
-        let description = "Shows a text file of the project, each line after its number and a tab. A file must be \
-            read before it is edited or replaced. Of a long file, give `offset` and `limit`.";
+        let description = "Show a text file of the project; each line is preceded by its number and a tab. Read a \
+                           file before you edit or replace it. For a long file, set `offset` and `limit`.";
         Self {
             spec: arguments::spec::<Arguments>("read", description),
             permission,
@@ -60,9 +60,9 @@ impl Tool for ReadFile {
     fn run<'a>(
         &'a self,
         input: Value,
-        bench: &'a Bench,
+        context: &'a ToolContext,
         shown: &'a (dyn Fn(&str) + Send + Sync),
-    ) -> Running<'a> {
+    ) -> ToolFuture<'a> {
         Box::pin(async move {
             let arguments: Arguments = arguments::parse(&self.spec, input)?;
             if arguments.offset == Some(0) || arguments.limit == Some(0) {
@@ -70,21 +70,21 @@ impl Tool for ReadFile {
                     "`offset` and `limit` count from 1".to_owned(),
                 ));
             }
-            let place = Place::find(bench, &arguments.path, Purpose::Reading)?;
+            let place = ResolvedPath::find(context, &arguments.path, Purpose::Reading)?;
             self.permission
-                .ask_to_read("read", &arguments.path, &place, bench, shown)
+                .ask_to_read("read", &arguments.path, &place, context, shown)
                 .await?;
-            let room = bench.output_max;
+            let room = context.output_max;
             let asked = place.clone();
             let (text, version) = off_thread(move || show(&asked, &arguments, room)).await?;
-            bench.remember(&place, version);
+            context.remember(&place, version);
             Ok(Output { text, diff: None })
         })
     }
 }
 
 fn show(
-    place: &Place,
+    place: &ResolvedPath,
     arguments: &Arguments,
     room: usize,
 ) -> Result<(String, super::Version), ToolError> {
@@ -94,21 +94,20 @@ fn show(
     };
     if version.len > WHOLE_MAX && arguments.limit.is_none() {
         return Err(ToolError::Failed(format!(
-            "{name} has {} bytes: too many to show. Find the lines that matter with grep, then read them with \
-             `offset` and `limit`",
+            "{name} has {} bytes, which is too large. Find the relevant lines with grep, then read them with `offset` \
+             and `limit`",
             version.len
         )));
     }
     let wrong = |error: io::Error| failed(&name, &error);
     let mut beginning = Vec::new();
     (&file)
-        .take(LOOKED_AT as u64)
+        .take(SNIFFED as u64)
         .read_to_end(&mut beginning)
         .map_err(wrong)?;
     if is_binary(&beginning) {
         return Err(ToolError::Failed(format!(
-            "{name} is binary ({} bytes): it cannot be shown as text. What it holds must be learned with a program \
-             that knows its format",
+            "{name} is binary ({} bytes) and cannot be shown as text. Inspect it with a program that reads its format",
             version.len
         )));
     }
@@ -117,11 +116,11 @@ fn show(
     Ok((text, version))
 }
 
-/// The lines asked for, as far as they fit into `room` bytes, and where to go on.
+/// The requested lines, as far as they fit into `room` bytes, and the offset at which to continue.
 fn lines(file: File, arguments: &Arguments, room: usize) -> io::Result<String> {
     let first = arguments.offset.unwrap_or(1);
     let last = first.saturating_add(arguments.limit.unwrap_or(LINES) - 1);
-    // What is said at the end needs room as well.
+    // Leave room for the notes at the end.
     let room = room.saturating_sub(200);
     let mut reader = BufReader::new(file);
     let mut text = String::new();
@@ -152,7 +151,8 @@ fn lines(file: File, arguments: &Arguments, room: usize) -> io::Result<String> {
         if full || number == last {
             if full || next_line(&mut reader, &mut line)?.is_some() {
                 let next = number + 1;
-                let _infallible = writeln!(text, "(there is more: go on with offset {next})");
+                let _infallible =
+                    writeln!(text, "(there are more lines: continue with offset {next})");
                 ended = true;
             }
             break;
@@ -163,7 +163,7 @@ fn lines(file: File, arguments: &Arguments, room: usize) -> io::Result<String> {
     }
     if text.is_empty() {
         return Ok(format!(
-            "(the file has {number} lines: there is no line {first})\n"
+            "(the file has only {number} lines: line {first} does not exist)\n"
         ));
     }
     if crlf {
@@ -175,7 +175,8 @@ fn lines(file: File, arguments: &Arguments, room: usize) -> io::Result<String> {
     Ok(text)
 }
 
-/// Reads one line, of which at most [`LINE_MAX`] bytes are kept. Returns how long it is; `None` at the end.
+/// Reads one line and keeps at most [`LINE_MAX`] bytes. Returns the line's full length, or `None` at the end of the
+/// file.
 fn next_line(reader: &mut BufReader<File>, line: &mut Vec<u8>) -> io::Result<Option<u64>> {
     line.clear();
     let mut length = 0;

@@ -1,4 +1,4 @@
-//! `todo`: the member's own checklist. It is no task of the board: nobody else sees it but the person in the pane.
+//! `todo`: the member's own checklist, visible only to the member and in its pane. Independent of the board.
 
 use std::fmt::Write as _;
 use std::sync::{Mutex, PoisonError};
@@ -7,25 +7,25 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Bench, Output, Running, Tool, ToolError, arguments};
+use super::{Output, Tool, ToolContext, ToolError, ToolFuture, arguments};
 use crate::model::ToolSpec;
 
 const ITEMS_MAX: usize = 100;
 
-/// Bytes of one item.
+/// The largest size of an item, in bytes.
 const TEXT_MAX: usize = 500;
 
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Arguments {
-    /// The whole list: it replaces the one before. Left out: the list is only shown.
+    /// The whole list, which replaces the previous one. Omit it to show the list.
     items: Option<Vec<Item>>,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Item {
-    /// What is to be done, in a few words.
+    /// What to do, in a few words.
     text: String,
     state: State,
 }
@@ -46,8 +46,8 @@ pub(super) struct Todo {
 
 impl Todo {
     pub(super) fn new() -> Self {
-        let description = "Your own checklist for work of several steps: write it down first, keep it up to date. \
-            It is not the team's board.";
+        let description = "Keep your own checklist for work with several steps: write it first, keep it up to date. \
+                           It is independent of the team's board.";
         Self {
             spec: arguments::spec::<Arguments>("todo", description),
             items: Mutex::new(Vec::new()),
@@ -67,9 +67,9 @@ impl Tool for Todo {
     fn run<'a>(
         &'a self,
         input: Value,
-        _bench: &'a Bench,
+        _bench: &'a ToolContext,
         shown: &'a (dyn Fn(&str) + Send + Sync),
-    ) -> Running<'a> {
+    ) -> ToolFuture<'a> {
         Box::pin(async move {
             let arguments: Arguments = arguments::parse(&self.spec, input)?;
             if let Some(items) = &arguments.items {
@@ -89,7 +89,7 @@ impl Tool for Todo {
 fn check(items: &[Item]) -> Result<(), ToolError> {
     if items.len() > ITEMS_MAX {
         return Err(ToolError::Input(format!(
-            "`items`: {} are too many; at most {ITEMS_MAX}",
+            "`items`: {} items exceed the limit of {ITEMS_MAX}",
             items.len()
         )));
     }
@@ -97,7 +97,7 @@ fn check(items: &[Item]) -> Result<(), ToolError> {
         let text = item.text.trim();
         if text.is_empty() || text.len() > TEXT_MAX || text.contains('\n') {
             return Err(ToolError::Input(format!(
-                "`items[{number}].text`: one line of 1 to {TEXT_MAX} bytes"
+                "`items[{number}].text` must be one line of 1 to {TEXT_MAX} bytes"
             )));
         }
     }
@@ -106,7 +106,7 @@ fn check(items: &[Item]) -> Result<(), ToolError> {
 
 fn render(items: &[Item]) -> String {
     if items.is_empty() {
-        return "(nothing on the list)\n".to_owned();
+        return "(the list is empty)\n".to_owned();
     }
     let mut text = String::new();
     for item in items {

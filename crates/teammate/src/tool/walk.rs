@@ -1,8 +1,7 @@
 //! Walks the files of a directory as git sees them: without ignored files and without `.git`. Called by `glob` and
-//! `grep`.
-//!
-//! A walk has a thread of its own. It opens everything by descriptor below the project (see `beneath`), follows no
-//! link, and stops when its caller is gone or its time is over. A thread that the file system blocks is abandoned.
+//! `grep`.¬¬Each walk runs on its own thread. It opens every file by descriptor below the project (see `beneath`),
+//! follows no link, and stops when its caller is gone or its time is up. A thread that is blocked by the file system is
+//! abandoned.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -21,30 +20,30 @@ use super::ToolError;
 use super::beneath::Beneath;
 use super::guard::Guard;
 use super::ignored::{IGNORE_FILES, Ignored, Level};
-use super::place::{Place, failed};
+use super::resolved_path::{ResolvedPath, failed};
 
-/// How long a walk may take.
+/// The time limit of a walk.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How long after that its caller waits for it.
+/// The additional time that the caller waits for a walk to stop.
 const GRACE: Duration = Duration::from_secs(2);
 
-/// Tells a walk whether to continue.
+/// The condition that stops a walk: time limit or cancellation.
 #[derive(Clone, Debug)]
-pub(super) struct Patience {
+pub(super) struct Deadline {
     given_up: Arc<AtomicBool>,
     until: Instant,
 }
 
-impl Patience {
+impl Deadline {
     pub(super) fn is_over(&self) -> bool {
         self.given_up.load(Ordering::Relaxed) || Instant::now() > self.until
     }
 }
 
 /// Runs a walk on its own thread; dropping the future stops it.
-pub(super) async fn patiently<T: Send + 'static>(
-    walk: impl FnOnce(Patience) -> Result<T, ToolError> + Send + 'static,
+pub(super) async fn with_deadline<T: Send + 'static>(
+    walk: impl FnOnce(Deadline) -> Result<T, ToolError> + Send + 'static,
 ) -> Result<T, ToolError> {
     within(TIMEOUT, GRACE, walk).await
 }
@@ -52,7 +51,7 @@ pub(super) async fn patiently<T: Send + 'static>(
 async fn within<T: Send + 'static>(
     limit: Duration,
     grace: Duration,
-    walk: impl FnOnce(Patience) -> Result<T, ToolError> + Send + 'static,
+    walk: impl FnOnce(Deadline) -> Result<T, ToolError> + Send + 'static,
 ) -> Result<T, ToolError> {
     struct GiveUp(Arc<AtomicBool>);
     impl Drop for GiveUp {
@@ -61,44 +60,44 @@ async fn within<T: Send + 'static>(
         }
     }
     let given_up = Arc::new(AtomicBool::new(false));
-    let patience = Patience {
+    let deadline = Deadline {
         given_up: Arc::clone(&given_up),
         until: Instant::now() + limit,
     };
     let _dropped = GiveUp(given_up);
     let (finished, result) = tokio::sync::oneshot::channel();
-    // Not the runtime's pool: at its end the runtime would wait for a thread that a file system blocks.
+    // Not on the runtime's blocking pool: a shutdown of the runtime would wait for a thread that is blocked by the file
+    // system.
     std::thread::Builder::new()
         .name("walk".to_owned())
         .spawn(move || {
-            // The caller may be gone.
-            let _sent = finished.send(walk(patience));
+            // The receiver is gone if the caller gave up.
+            let _sent = finished.send(walk(deadline));
         })
         .map_err(|error| ToolError::Failed(format!("cannot start a thread: {error}")))?;
     match tokio::time::timeout(limit + grace, result).await {
         Ok(Ok(result)) => result,
         Ok(Err(_)) => Err(ToolError::Failed("a bug in this tool".to_owned())),
         Err(_) => Err(ToolError::Failed(format!(
-            "the search did not end within {} s: the file system does not answer. Give another `path`",
+            "the search did not finish within {} s: the file system does not respond. Set another `path`",
             limit.as_secs()
         ))),
     }
 }
 
-/// A regular file below the directory walked.
+/// A regular file below the walked directory.
 #[derive(Debug)]
 pub(super) struct Found<'a> {
-    /// Absolute, to be shown.
+    /// Absolute, for display.
     pub(super) path: PathBuf,
-    /// From the directory walked on.
+    /// Relative to the walked directory.
     pub(super) relative: PathBuf,
     root: &'a Beneath,
     in_root: PathBuf,
 }
 
 impl Found<'_> {
-    /// # Errors
-    /// Also when the path names no regular file by now, or leads through a link.
+    /// # Errors¬Also if the path is no longer a regular file, or leads through a link.
     pub(super) fn open(&self) -> rustix::io::Result<File> {
         self.root.regular(&self.in_root)
     }
@@ -110,10 +109,10 @@ impl Found<'_> {
 
 /// A directory whose entries are being walked.
 struct Frame {
-    /// From the root on.
+    /// Relative to the root.
     directory: PathBuf,
     entries: std::vec::IntoIter<Entry>,
-    /// How many ignore levels are left when it is done.
+    /// The number of ignore levels that remain when the directory is done.
     levels: usize,
 }
 
@@ -122,21 +121,18 @@ struct Entry {
     kind: FileType,
 }
 
-/// Calls `meet` for every file that is neither ignored nor guarded, sorted by path, until it breaks. Returns whether
-/// the walk was finished.
-///
-/// # Errors
-/// When the directory itself cannot be opened.
+/// Calls `meet` for every file that is neither ignored nor guarded, sorted by path, until it returns `Break`. Returns
+/// whether the walk is complete.¬¬# Errors¬If the directory itself cannot be opened.
 pub(super) fn files(
-    place: &Place,
+    place: &ResolvedPath,
     guard: &Guard,
-    patience: &Patience,
+    deadline: &Deadline,
     mut meet: impl FnMut(Found<'_>) -> ControlFlow<()>,
 ) -> Result<bool, ToolError> {
     let cannot = |error: rustix::io::Errno| failed(&place.shown(), &error.into());
     let beneath = Beneath::new(place.root()).map_err(cannot)?;
     let mut ignored = Ignored::around(place.root());
-    // The walk begins at the place, but the ignore files between root and place count.
+    // The walk starts at the given path, but the ignore files between the root and this path apply as well.
     let mut parents: Vec<&Path> = place.relative().ancestors().skip(1).collect();
     parents.reverse();
     for parent in parents {
@@ -153,10 +149,10 @@ pub(super) fn files(
         place.relative().to_owned(),
         opened,
         &mut ignored,
-        patience,
+        deadline,
     )];
     while let Some(frame) = stack.last_mut() {
-        if patience.is_over() {
+        if deadline.is_over() {
             return Ok(false);
         }
         let Some(entry) = frame.entries.next() else {
@@ -171,9 +167,9 @@ pub(super) fn files(
             continue;
         }
         if is_dir {
-            // A directory that cannot be read, or that was replaced by a link, has no files to show.
+            // Skip a directory that cannot be read, or that was replaced by a link.
             if let Ok(opened) = beneath.directory(&in_root) {
-                let entered = enter(place, in_root, opened, &mut ignored, patience);
+                let entered = enter(place, in_root, opened, &mut ignored, deadline);
                 stack.push(entered);
             }
             continue;
@@ -197,13 +193,13 @@ pub(super) fn files(
 
 /// Lists a directory and adds the level of its ignore files.
 fn enter(
-    place: &Place,
+    place: &ResolvedPath,
     directory: PathBuf,
     opened: OwnedFd,
     ignored: &mut Ignored,
-    patience: &Patience,
+    deadline: &Deadline,
 ) -> Frame {
-    let mut entries = list(&opened, patience).unwrap_or_default();
+    let mut entries = list(&opened, deadline).unwrap_or_default();
     let has = |name: &&str| entries.iter().any(|entry| entry.name == **name);
     let files: Vec<&str> = IGNORE_FILES.into_iter().filter(|name| has(name)).collect();
     entries.retain(|entry| entry.name != ".git");
@@ -217,10 +213,10 @@ fn enter(
     }
 }
 
-fn list(directory: &OwnedFd, patience: &Patience) -> rustix::io::Result<Vec<Entry>> {
+fn list(directory: &OwnedFd, deadline: &Deadline) -> rustix::io::Result<Vec<Entry>> {
     let mut entries = Vec::new();
     for entry in Dir::read_from(directory)? {
-        if entries.len() % 1024 == 1023 && patience.is_over() {
+        if entries.len() % 1024 == 1023 && deadline.is_over() {
             break;
         }
         let entry = entry?;
@@ -230,7 +226,7 @@ fn list(directory: &OwnedFd, patience: &Patience) -> rustix::io::Result<Vec<Entr
         }
         let mut kind = entry.file_type();
         if kind == FileType::Unknown {
-            // Some file systems do not fill in the type.
+            // Some file systems do not report the type in directory entries.
             let stat = rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW);
             kind = stat.map_or(kind, |stat| FileType::from_raw_mode(stat.st_mode));
         }
@@ -240,7 +236,8 @@ fn list(directory: &OwnedFd, patience: &Patience) -> rustix::io::Result<Vec<Entr
     Ok(entries)
 }
 
-/// A pattern for paths: `*` stays within a directory, `**` does not; without a `/` it is for names alone.
+/// Parses a path pattern: `*` matches within a directory, `**` across directories; a pattern without `/` matches file
+/// names.
 pub(super) fn pattern(field: &str, text: &str) -> Result<GlobMatcher, ToolError> {
     let whole = match text.strip_prefix("./").unwrap_or(text) {
         name if !name.contains('/') => format!("**/{name}"),
@@ -262,14 +259,14 @@ mod tests {
         let (_held, blocked) = std::sync::mpsc::channel::<()>();
         let (gave_up, told) = std::sync::mpsc::channel();
         let zero = Duration::ZERO;
-        let walk = within(zero, zero, move |patience| {
-            // The file system blocks here until the test is over.
+        let walk = within(zero, zero, move |deadline| {
+            // Blocks until the test ends, like a file system that does not respond.
             let _end = blocked.recv();
-            gave_up.send(patience.is_over()).unwrap();
+            gave_up.send(deadline.is_over()).unwrap();
             Ok(())
         });
         let error = walk.await.unwrap_err().to_string();
-        assert!(error.contains("did not end within 0 s"), "{error}");
+        assert!(error.contains("did not finish within 0 s"), "{error}");
         drop(_held);
         assert_eq!(told.recv(), Ok(true));
     }

@@ -1,21 +1,21 @@
-//! `write`: a new file, or a whole new content for one that the model has read.
+//! `write`: creates a file, or replaces the whole content of a file that the model has read.
 
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::file::{Change, Existing};
-use super::permit::Permission;
-use super::place::{Place, Purpose};
-use super::{Bench, Running, Tool, arguments, off_thread};
+use super::permission::Permission;
+use super::resolved_path::{Purpose, ResolvedPath};
+use super::{Tool, ToolContext, ToolFuture, arguments, off_thread};
 use crate::model::ToolSpec;
 
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Arguments {
-    /// The file, relative to the working directory or absolute. Directories on the way are made.
+    /// The file, relative to the working directory or absolute. Missing directories are created.
     path: String,
-    /// All that the file shall contain.
+    /// The file's new content.
     content: String,
 }
 
@@ -27,8 +27,8 @@ pub(super) struct WriteFile {
 
 impl WriteFile {
     pub(super) fn new(permission: Permission) -> Self {
-        let description = "Makes a file of the project, or replaces all of one. What exists must have been read \
-            before, and not have changed since. To change a part of a file, use edit.";
+        let description = "Create a file of the project, or replace its whole content. An existing file must have \
+                           been read, and not have changed since. Use edit to change part of a file.";
         Self {
             spec: arguments::spec::<Arguments>("write", description),
             permission,
@@ -48,16 +48,16 @@ impl Tool for WriteFile {
     fn run<'a>(
         &'a self,
         input: Value,
-        bench: &'a Bench,
+        context: &'a ToolContext,
         shown: &'a (dyn Fn(&str) + Send + Sync),
-    ) -> Running<'a> {
+    ) -> ToolFuture<'a> {
         Box::pin(async move {
             let Arguments { path, content } = arguments::parse(&self.spec, input)?;
-            let place = Place::find(bench, &path, Purpose::Writing)?;
-            let known = bench.known(&place);
+            let place = ResolvedPath::find(context, &path, Purpose::Writing)?;
+            let known = context.known(&place);
             let change = off_thread(move || {
                 let old = Existing::read(&place, known)?;
-                let done = if old.is_some() { "replaced" } else { "made" };
+                let done = if old.is_some() { "replaced" } else { "created" };
                 let lines = content.lines().count();
                 let noun = if lines == 1 { "line" } else { "lines" };
                 let done = format!("{done} {}: {lines} {noun}", place.shown());
@@ -65,7 +65,7 @@ impl Tool for WriteFile {
             })
             .await?;
             change
-                .carry_out("write", &path, &self.permission, bench, shown)
+                .apply("write", &path, &self.permission, context, shown)
                 .await
         })
     }

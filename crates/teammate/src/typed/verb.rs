@@ -1,8 +1,6 @@
-//! A verb that was typed in the pane, carried out by `agent-team` itself: the same words, the same answers, the same
-//! errors. Called by the parent.
-//!
-//! It is the person's, so it has their environment and is none of the member's calls; it has no terminal, is asked
-//! nothing, and ends with the member at the latest.
+//! Runs a slash command that was typed in the pane by starting `agent-team`, so that syntax, output and errors are the
+//! same. Called by the parent module.¬¬The command runs with the user's environment and is not a call of the member. It
+//! has no terminal and no input, and is terminated with the member at the latest.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -14,20 +12,20 @@ use agent_team_protocol::{Refusal, TeamId};
 use agent_team_system::daemon;
 use agent_team_system::directories::Directories;
 
-use crate::tool::program::{Ended, Program};
+use crate::tool::program::{Program, ProgramEnd};
 
 const PROGRAM: &str = "agent-team";
 
-/// Names the team itself, and so cannot be told another.
+/// Takes the team as an argument and accepts no `--team`.
 const UP: &str = "up";
 
-/// How long it may take: `stop` waits for as long as a member may.
+/// The time limit: `stop` may wait for the whole grace period of a member.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// Bytes of what it prints that are shown.
+/// The largest output that is shown, in bytes.
 const PRINTED_MAX: usize = 64 << 10;
 
-/// What a verb is run with.
+/// The settings for running slash commands.
 pub(super) struct Verbs {
     team: TeamId,
     project: PathBuf,
@@ -40,7 +38,7 @@ impl Verbs {
         let mut environment: BTreeMap<OsString, OsString> = given
             .map(|(name, value)| (name.into(), value.into()))
             .collect();
-        // What it prints goes into lines of ours.
+        // The output is shown in lines with our own colours.
         environment.insert("NO_COLOR".into(), "1".into());
         for (name, value) in directories.variables() {
             match value {
@@ -55,7 +53,7 @@ impl Verbs {
         }
     }
 
-    /// What it printed.
+    /// Runs the command and returns its output.
     pub(super) async fn run(&self, words: Vec<String>) -> Result<String, Refusal> {
         let internal = |error: &dyn std::fmt::Display| Refusal::internal(error.to_string());
         let program = daemon::sibling_binary(PROGRAM).map_err(|error| internal(&error))?;
@@ -77,7 +75,7 @@ impl Verbs {
             .await
             .map_err(|error| internal(&error))?;
         let mut text = String::from_utf8_lossy(&printed).into_owned();
-        if !matches!(ended, Ended::Exited(_)) {
+        if !matches!(ended, ProgramEnd::Exited(_)) {
             text.push_str(&format!("({PROGRAM}: {ended})"));
         }
         Ok(text)

@@ -1,4 +1,4 @@
-//! What the worker asks of the supervisor, and what the answers mean: the ends of tasks, and messages that were read.
+//! Requests of the worker to the supervisor and their answers: ends of tasks, and acknowledgements of messages.
 
 use agent_team_protocol::method::{EndTask, MessageRead, ReadMessages, TaskComplete, TaskFail};
 use agent_team_protocol::notification::Deliver;
@@ -11,15 +11,15 @@ use crate::engine::{Claim, Outcome};
 use crate::link::{Request, Ticket};
 use crate::pane::paint;
 
-/// What an unanswered request was about.
-pub(super) enum Asked {
+/// The subject of an unanswered request.
+pub(super) enum PendingReport {
     Complete(Claim),
     Fail(Claim),
     Read(Vec<MessageId>),
     Exit,
 }
 
-impl Asked {
+impl PendingReport {
     pub(super) fn is_report(&self) -> bool {
         matches!(self, Self::Complete(_) | Self::Fail(_))
     }
@@ -46,7 +46,7 @@ impl Worker {
             Outcome::Completed { result } => {
                 self.note(&paint::completed(claim.task, task.started.elapsed()));
                 let request = Request::of::<TaskComplete>(&claim.ended(result));
-                self.ask(request, Asked::Complete(claim));
+                self.ask(request, PendingReport::Complete(claim));
             }
             Outcome::Failed { reason, detail } => {
                 self.note(&paint::failed(claim.task, &reason));
@@ -55,44 +55,41 @@ impl Worker {
                     detail => format!("{reason}: {detail}"),
                 };
                 let request = Request::of::<TaskFail>(&claim.ended(text));
-                self.ask(request, Asked::Fail(claim));
+                self.ask(request, PendingReport::Fail(claim));
             }
-            // Only what is being ended is abandoned, and that is not reported.
+            // A run is abandoned only when it is being terminated, and that is not reported.
             Outcome::Abandoned => {}
         }
     }
 
-    pub(super) fn ask(&mut self, request: Request, asked: Asked) {
-        let ticket = self.parts.link.request(request);
-        self.asked.insert(ticket, asked);
+    pub(super) fn ask(&mut self, request: Request, pending: PendingReport) {
+        let ticket = self.config.link.request(request);
+        self.pending.insert(ticket, pending);
     }
 
     pub(super) fn answered(&mut self, ticket: Ticket, outcome: Result<(), Refusal>) {
-        match (self.asked.remove(&ticket), outcome) {
-            (Some(Asked::Complete(claim)), Err(refusal))
+        match (self.pending.remove(&ticket), outcome) {
+            (Some(PendingReport::Complete(claim)), Err(refusal))
                 if refusal.code == ErrorCode::CompletionRefused =>
             {
                 self.note(&paint::failed(claim.task, &refusal.message));
                 let request = Request::of::<TaskFail>(&claim.ended(refusal.message));
-                self.ask(request, Asked::Fail(claim));
+                self.ask(request, PendingReport::Fail(claim));
             }
-            (Some(Asked::Complete(claim) | Asked::Fail(claim)), Err(refusal)) => {
-                self.note(&refused(
-                    &format!("{} is not taken as ended", claim.task),
-                    &refusal,
-                ));
+            (Some(PendingReport::Complete(claim) | PendingReport::Fail(claim)), Err(refusal)) => {
+                self.note(&refused(&format!("cannot end {}", claim.task), &refusal));
             }
-            (Some(Asked::Read(messages)), _) => {
+            (Some(PendingReport::Read(messages)), _) => {
                 for message in messages {
-                    self.in_hand.remove(&message);
+                    self.in_progress.remove(&message);
                 }
             }
-            (Some(Asked::Exit), _) => {
+            (Some(PendingReport::Exit), _) => {
                 if let State::Leaving { code, .. } = self.state {
                     self.state = State::Gone { code };
                 }
             }
-            (Some(Asked::Complete(_) | Asked::Fail(_)) | None, _) => {}
+            (Some(PendingReport::Complete(_) | PendingReport::Fail(_)) | None, _) => {}
         }
         self.leave_when_settled();
     }
@@ -100,13 +97,13 @@ impl Worker {
     pub(super) fn deliver(&mut self, deliver: Deliver) {
         for message in deliver.messages {
             let text = paint::message(&message);
-            // Offered again while its acknowledgement is on its way, or while it waits for the pane.
-            if !self.in_hand.insert(message.id) {
+            // The message was delivered again while its acknowledgement is in flight, or while it waits for the pane.
+            if !self.in_progress.insert(message.id) {
                 continue;
             }
-            if self.parts.log.line(&text).is_err() {
-                // Not read, since it is not in the log: it will be offered again.
-                self.in_hand.remove(&message.id);
+            if self.config.log.line(&text).is_err() {
+                // A message that is not in the log does not count as read. The supervisor delivers it again.
+                self.in_progress.remove(&message.id);
                 continue;
             }
             let read = self.pane.messages(&text, vec![message.id]);
@@ -119,12 +116,12 @@ impl Worker {
             let request = Request::of::<MessageRead>(&ReadMessages {
                 messages: messages.clone(),
             });
-            self.ask(request, Asked::Read(messages));
+            self.ask(request, PendingReport::Read(messages));
         }
     }
 }
 
-/// A refusal as one line for a person.
+/// Formats a refusal as one line for the user.
 pub(crate) fn refused(what: &str, refusal: &Refusal) -> String {
     let hint = refusal.hint.as_ref().map(|hint| format!(" ({hint})"));
     let text = format!("✗ {what}: {}{}", refusal.message, hint.unwrap_or_default());

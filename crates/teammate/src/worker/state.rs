@@ -1,4 +1,4 @@
-//! What a worker is doing, and what a welcome means for that. Pure data; the diagram is in the parent module.
+//! The worker's state, and how a welcome of the supervisor changes it. Pure data; see the diagram in the parent module.
 
 use agent_team_protocol::initialize::Welcome;
 use agent_team_protocol::method::Exit;
@@ -11,23 +11,23 @@ use crate::engine::{Claim, Run};
 pub(super) enum State {
     Idle,
     Running(Task),
-    /// To stop; the task may still end by itself until then.
+    /// The worker is stopping. The task may finish by itself until the deadline.
     Draining {
         task: Task,
         end_at: Instant,
         words: LastWords,
     },
-    /// What runs is being ended, and will not be reported.
+    /// The run is being terminated and will not be reported.
     Ending {
         task: Task,
         then: Then,
     },
-    /// Nothing runs; last words come when every report is answered, or then.
+    /// Nothing runs. The exit report follows when every report is answered, or at the deadline.
     Settling {
         words: LastWords,
         until: Instant,
     },
-    /// Last words are said and not yet answered.
+    /// The exit report is sent and not yet answered.
     Leaving {
         code: u8,
         give_up_at: Instant,
@@ -37,33 +37,33 @@ pub(super) enum State {
     },
 }
 
-/// A run, and what is known of it here.
+/// A run and its local state.
 pub(super) struct Task {
     pub(super) run: Run,
     pub(super) started: Instant,
-    /// The session that its program leads now.
+    /// The session that its program leads.
     pub(super) session: Option<TaskSession>,
-    /// What the supervisor has not been shown yet.
+    /// Output that is not sent to the supervisor yet.
     pub(super) output: Coalescer,
-    /// When it may be shown more.
+    /// The earliest time for the next output.
     pub(super) output_at: Instant,
 }
 
-/// What comes after a run that is being ended.
+/// The next step after a run was terminated.
 pub(super) enum Then {
     Idle,
     Start(Assignment),
     Leave(LastWords),
-    /// Without a word: there is nobody to say it to.
+    /// Exit without a report, because there is no supervisor to report to.
     Vanish,
 }
 
-/// What this worker says before it exits, and the exit code.
+/// The exit report and the exit code of this worker.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct LastWords {
     pub(crate) code: u8,
     pub(crate) reason: String,
-    /// Restarting cannot help.
+    /// A restart cannot help.
     pub(crate) hold: bool,
 }
 
@@ -78,7 +78,7 @@ impl From<LastWords> for Exit {
 }
 
 impl State {
-    /// The run under way.
+    /// The current run.
     pub(super) fn task(&mut self) -> Option<&mut Task> {
         match self {
             Self::Running(task) | Self::Draining { task, .. } | Self::Ending { task, .. } => {
@@ -100,7 +100,7 @@ impl State {
         }
     }
 
-    /// When something must be done though nothing happens.
+    /// The time of the next timeout, if any.
     pub(super) fn deadline(&self) -> Option<Instant> {
         match self {
             Self::Draining { end_at: at, .. }
@@ -111,29 +111,29 @@ impl State {
     }
 }
 
-/// What a welcome means for what runs.
+/// How a welcome changes the current run.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Reconciled {
-    AsItShould,
+    Unchanged,
     Start(Assignment),
     End,
     Replace(Assignment),
 }
 
-/// Compares what runs with what the supervisor says that this member holds. `reported` says whether a claim ended here
-/// and only its report is unanswered.
+/// Compares the current run with the claim that the supervisor reports. `reported` returns whether a claim has ended
+/// here and only its report is unanswered.
 pub(crate) fn reconcile(
     runs: Option<Claim>,
     welcome: Welcome,
     reported: impl Fn(Claim) -> bool,
 ) -> Reconciled {
     match (runs, welcome.assignment) {
-        (_, Some(held)) if reported(Claim::from(&held)) => Reconciled::AsItShould,
-        (Some(runs), Some(held)) if runs == Claim::from(&held) => Reconciled::AsItShould,
+        (_, Some(held)) if reported(Claim::from(&held)) => Reconciled::Unchanged,
+        (Some(runs), Some(held)) if runs == Claim::from(&held) => Reconciled::Unchanged,
         (Some(_), Some(held)) => Reconciled::Replace(held),
         (None, Some(held)) => Reconciled::Start(held),
         (Some(_), None) => Reconciled::End,
-        (None, None) => Reconciled::AsItShould,
+        (None, None) => Reconciled::Unchanged,
     }
 }
 
@@ -177,10 +177,10 @@ mod tests {
     }
 
     #[test]
-    fn the_same_claim_goes_on() {
+    fn the_same_claim_continues() {
         let held = Some(claim(1, 1));
-        assert_eq!(after(held, held, None), Reconciled::AsItShould);
-        assert_eq!(after(None, None, None), Reconciled::AsItShould);
+        assert_eq!(after(held, held, None), Reconciled::Unchanged);
+        assert_eq!(after(None, None, None), Reconciled::Unchanged);
     }
 
     #[test]
@@ -198,8 +198,8 @@ mod tests {
     }
 
     #[test]
-    fn a_claim_whose_report_is_on_its_way_is_not_run_again() {
+    fn a_reported_claim_is_not_run_again() {
         let held = claim(1, 1);
-        assert_eq!(after(None, Some(held), Some(held)), Reconciled::AsItShould);
+        assert_eq!(after(None, Some(held), Some(held)), Reconciled::Unchanged);
     }
 }

@@ -1,4 +1,4 @@
-//! The moves between the worker's states, as the diagram in the parent module has them.
+//! The transitions between the worker's states; see the diagram in the parent module.
 
 use std::mem;
 use std::sync::Arc;
@@ -9,18 +9,18 @@ use agent_team_protocol::notification::{Abandon, Assignment};
 use tokio::time::Instant;
 
 use super::Worker;
-use super::report::Asked;
+use super::report::PendingReport;
 use super::state::{LastWords, State, Task, Then};
 use crate::engine::output::Coalescer;
 use crate::engine::{Claim, HEADLESS_SIZE, Outcome, command};
 use crate::link::Request;
 use crate::pane::paint;
 
-/// What of a grace is kept, of a short one half: a program that did not finish by then is asked to end, then made to,
-/// and all of that is over before the supervisor kills.
-const ENDING: Duration = Duration::from_millis(1_500);
+/// The part of a grace period that is reserved, or half of a short one: a program that has not finished by then gets
+/// TERM, then KILL, all before the supervisor kills the worker.
+const TERMINATION_RESERVE: Duration = Duration::from_millis(1_500);
 
-/// How long reports, where no grace says more, and last words may wait for the supervisor.
+/// The time limit for reports, unless a grace period is shorter, and for the exit report.
 const LAST_WORDS_LIMIT: Duration = Duration::from_secs(5);
 
 impl Worker {
@@ -33,9 +33,9 @@ impl Worker {
                 then: Then::Idle | Then::Start(_),
                 ..
             } => {
-                self.end_task("it was given again", Then::Start(assignment));
+                self.end_task("it was assigned again", Then::Start(assignment));
             }
-            // On the way out: the supervisor gets it back.
+            // The worker is stopping; the supervisor releases the task.
             State::Draining { .. }
             | State::Ending { .. }
             | State::Settling { .. }
@@ -51,7 +51,7 @@ impl Worker {
         let size = self.pane.surface.size().unwrap_or(HEADLESS_SIZE);
         let now = Instant::now();
         self.state = State::Running(Task {
-            run: command::start(Arc::clone(&self.parts.place), assignment, size),
+            run: command::start(Arc::clone(&self.config.program_context), assignment, size),
             started: now,
             session: None,
             output: Coalescer::default(),
@@ -82,7 +82,7 @@ impl Worker {
         }
     }
 
-    /// Ends what runs, without a report. What was to come after it already is only replaced by something stronger.
+    /// Terminates the run without a report. A next step that is already planned is replaced only by a stronger one.
     pub(super) fn end_task(&mut self, why: &str, next: Then) {
         self.state = match mem::replace(&mut self.state, State::Idle) {
             State::Running(task) => self.ending(task, why, next),
@@ -106,7 +106,7 @@ impl Worker {
     }
 
     pub(super) fn ended(&mut self, outcome: Outcome) {
-        if let Ok(permit) = self.parts.link.output.clone().try_reserve_owned() {
+        if let Ok(permit) = self.config.link.output.clone().try_reserve_owned() {
             self.show_output(permit);
         }
         self.pane.end_task();
@@ -137,7 +137,7 @@ impl Worker {
     }
 
     pub(super) fn stop(&mut self, grace: Duration, reason: String) {
-        let finish = grace.saturating_sub(ENDING).max(grace / 2);
+        let finish = grace.saturating_sub(TERMINATION_RESERVE).max(grace / 2);
         let words = LastWords {
             code: 0,
             reason,
@@ -182,32 +182,35 @@ impl Worker {
     pub(super) fn deadline(&mut self) {
         match &self.state {
             State::Draining { .. } => self.end_task("stopping", Then::Idle),
-            State::Settling { .. } => self.say_last_words(),
+            State::Settling { .. } => self.report_exit(),
             State::Leaving { code, .. } => self.state = State::Gone { code: *code },
             State::Idle | State::Running(_) | State::Ending { .. } | State::Gone { .. } => {}
         }
     }
 
-    /// Says these words once every report is answered, which is waited for until then at most.
+    /// Sends the exit report once every report is answered, or at `until`.
     pub(super) fn leave(&mut self, words: LastWords, until: Instant) {
         self.state = State::Settling { words, until };
         self.leave_when_settled();
     }
 
     pub(super) fn leave_when_settled(&mut self) {
-        if !self.asked.values().any(Asked::is_report) {
-            self.say_last_words();
+        if !self.pending.values().any(PendingReport::is_report) {
+            self.report_exit();
         }
     }
 
-    fn say_last_words(&mut self) {
+    fn report_exit(&mut self) {
         if let State::Settling { words, .. } = &self.state {
             let words = words.clone();
             self.state = State::Leaving {
                 code: words.code,
                 give_up_at: Instant::now() + LAST_WORDS_LIMIT,
             };
-            self.ask(Request::of::<MemberExit>(&words.into()), Asked::Exit);
+            self.ask(
+                Request::of::<MemberExit>(&words.into()),
+                PendingReport::Exit,
+            );
         }
     }
 

@@ -1,4 +1,4 @@
-//! How the calls of an answer are carried out, and that the model learns of each what came of it.
+//! Execution of the tool calls of an answer, and their results for the model.
 
 use crate::scene::Scene;
 
@@ -11,7 +11,7 @@ async fn begun(calls: &[(&str, &str)]) -> Scene {
 }
 
 #[tokio::test]
-async fn calls_are_stored_before_they_are_carried_out_and_their_results_before_they_are_believed() {
+async fn calls_and_results_are_stored_before_they_take_effect() {
     let mut scene = begun(&[("change", r#"{"what": "it"}"#)]).await;
     let answered = scene.append().await;
     scene.nothing_is_called();
@@ -31,7 +31,7 @@ async fn calls_are_stored_before_they_are_carried_out_and_their_results_before_t
 }
 
 #[tokio::test]
-async fn reads_run_side_by_side_and_changes_one_by_one_in_order() {
+async fn reads_run_concurrently_and_changes_in_order() {
     let calls = [
         ("look", r#"{"n": 0}"#),
         ("look", r#"{"n": 1}"#),
@@ -60,7 +60,7 @@ async fn reads_run_side_by_side_and_changes_one_by_one_in_order() {
 }
 
 #[tokio::test]
-async fn a_call_that_cannot_be_made_is_an_error_for_the_model() {
+async fn an_invalid_call_is_an_error_for_the_model() {
     let calls = [("fly", "{}"), ("look", "{\"path\": "), ("change", "7")];
     let mut scene = begun(&calls).await;
     scene.stores().await;

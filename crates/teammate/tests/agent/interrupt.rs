@@ -1,14 +1,14 @@
-//! What does not wait for the next step: urgent messages, a task that is taken away, the end.
+//! Interruptions of a step: urgent messages, a task that is taken away, a stop.
 
 use agent_team_protocol::MessageId;
 use agent_team_protocol::notification::{Abandon, StopMember};
-use agent_team_teammate::Ran;
+use agent_team_teammate::RunOutcome;
 use agent_team_teammate::model::Item;
 
 use crate::scene::{Scene, items, task};
 
 #[tokio::test]
-async fn an_urgent_message_drops_the_answer_under_way() {
+async fn an_urgent_message_drops_the_current_answer() {
     let mut scene = Scene::new().await;
     scene.deliver(1, "write a novel", false).await;
     scene.stores().await;
@@ -23,7 +23,7 @@ async fn an_urgent_message_drops_the_answer_under_way() {
 }
 
 #[tokio::test]
-async fn an_urgent_message_ends_the_calls_under_way() {
+async fn an_urgent_message_interrupts_running_calls() {
     let mut scene = Scene::new().await;
     scene.deliver(1, "go", false).await;
     scene.stores().await;
@@ -39,17 +39,14 @@ async fn an_urgent_message_ends_the_calls_under_way() {
     };
     assert_eq!(results[0].text, "seen");
     assert!(results[1].text.starts_with("interrupted"), "{results:?}");
-    assert!(
-        results[2].text.starts_with("not carried out"),
-        "{results:?}"
-    );
+    assert!(results[2].text.starts_with("not executed"), "{results:?}");
     scene.nothing_is_called();
     assert_eq!(scene.stores().await.read, [MessageId(2)]);
     assert!(scene.asked().await.told().contains("stop that"));
 }
 
 #[tokio::test]
-async fn a_task_that_is_taken_away_ends_what_runs_for_it() {
+async fn losing_a_task_terminates_its_calls() {
     let mut scene = Scene::new().await;
     scene.assign(&task()).await;
     scene.asked().await.call(&[("change", "{}")]);
@@ -65,11 +62,7 @@ async fn a_task_that_is_taken_away_ends_what_runs_for_it() {
     scene.stores().await;
     scene.stores().await;
     let asked = scene.asked().await;
-    assert!(
-        asked
-            .told()
-            .contains("not yours any more: cancelled by user")
-    );
+    assert!(asked.told().contains("no longer yours: cancelled by user"));
     asked.say("Fine.");
     assert_eq!(scene.rests().await, "Fine.");
 }
@@ -82,7 +75,7 @@ fn stop(grace_ms: u64) -> StopMember {
 }
 
 #[tokio::test]
-async fn a_call_that_ends_within_the_grace_is_finished_and_stored_before_the_last_words() {
+async fn a_call_within_the_grace_is_stored_before_exit() {
     let mut scene = Scene::new().await;
     scene.deliver(1, "go", false).await;
     scene.stores().await;
@@ -98,7 +91,7 @@ async fn a_call_that_ends_within_the_grace_is_finished_and_stored_before_the_las
     let returned = scene.stores().await;
     let text = format!("{returned:?}");
     assert!(
-        text.contains("changed") && text.contains("not carried out"),
+        text.contains("changed") && text.contains("not executed"),
         "{text}"
     );
     assert!(returned.read.is_empty());
@@ -106,11 +99,11 @@ async fn a_call_that_ends_within_the_grace_is_finished_and_stored_before_the_las
     let (words, ran) = scene.exits().await;
     assert_eq!((words.code, words.hold), (0, false));
     assert_eq!(words.reason, "asked by user");
-    assert_eq!(ran, Ran::Exited(0));
+    assert_eq!(ran, RunOutcome::Exited(0));
 }
 
 #[tokio::test]
-async fn a_call_that_outlasts_the_grace_is_ended() {
+async fn a_call_beyond_the_grace_is_terminated() {
     let mut scene = Scene::new().await;
     scene.deliver(1, "go", false).await;
     scene.stores().await;
@@ -126,7 +119,7 @@ async fn a_call_that_outlasts_the_grace_is_ended() {
 }
 
 #[tokio::test]
-async fn a_member_at_rest_stops_at_once() {
+async fn an_idle_member_stops_at_once() {
     let mut scene = Scene::new().await;
     scene.member.notify(&stop(60_000)).await;
     let (words, _) = scene.exits().await;

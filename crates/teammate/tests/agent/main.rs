@@ -1,5 +1,5 @@
-//! What a thinking member promises, tried with a scripted model, scripted tools and a supervisor that follows a script,
-//! over the real socket.
+//! The guarantees of an agent, tested with a scripted model, scripted tools and a scripted supervisor over the real
+//! socket.
 
 #![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
 

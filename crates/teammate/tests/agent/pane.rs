@@ -1,4 +1,4 @@
-//! What the person sees of a thinking member, and what becomes of what they type: the real program in a real pane.
+//! An agent's pane: its output and the user's input, with the real program in a real terminal.
 
 use agent_team_protocol::initialize::ConnectionRole;
 use agent_team_protocol::method::{
@@ -13,7 +13,7 @@ use crate::rig::ScriptedSupervisor;
 use crate::scene::{launch_file, stored, team_view};
 
 #[tokio::test]
-async fn a_typed_line_is_the_persons_message_to_this_member_and_shown_when_it_is_heard() {
+async fn a_typed_line_is_a_message_to_this_member() {
     let supervisor = ScriptedSupervisor::new();
     let recording = supervisor.path("recording");
     std::fs::write(&recording, "{\"recording\":\"agent-team\",\"version\":1}\n").unwrap();
@@ -66,7 +66,7 @@ async fn a_typed_line_is_the_persons_message_to_this_member_and_shown_when_it_is
     let heard = member.asked::<TranscriptAppend>().await;
     assert_eq!(heard.args().read, [MessageId(1)]);
     member.answer(&heard, &stored(1)).await;
-    // The recording holds nothing: no restart would help.
+    // The recording is empty: a restart would not help.
     pane.shows("✗ ").await;
     let words = member.asked::<MemberExit>().await;
     assert!(words.args().hold, "{:?}", words.args());

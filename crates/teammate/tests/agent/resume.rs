@@ -1,4 +1,4 @@
-//! What a restart of the member, or of the supervisor, leaves as it was.
+//! Restarts of the member and of the supervisor.
 
 use agent_team_protocol::method::{MemberExit, Nothing, TranscriptAppend};
 use agent_team_protocol::notification::Assignment;
@@ -11,7 +11,7 @@ use crate::scene::{Opening, Scene, entries, items, launch_file, task};
 use crate::scripted::calls_for;
 
 #[tokio::test]
-async fn a_turn_that_was_cut_off_goes_on() {
+async fn an_interrupted_turn_continues() {
     let mut scene = Scene::new().await;
     scene.assign(&task()).await;
     scene.asked().await.call(&[("look", "{}")]);
@@ -32,14 +32,14 @@ async fn a_turn_that_was_cut_off_goes_on() {
     assert!(matches!(&asked.items[2], Item::Returned { results } if results[0].text == "seen"));
     let told = asked.told();
     assert!(
-        told.contains("restarted") && told.contains("You hold T-3"),
+        told.contains("restarted") && told.contains("You own T-3"),
         "{told}"
     );
     assert!(told.contains("attempt 2"), "{told}");
 }
 
 #[tokio::test]
-async fn a_turn_that_had_ended_is_not_begun_again() {
+async fn a_finished_turn_is_not_repeated() {
     let mut scene = Scene::new().await;
     scene.deliver(1, "hello", false).await;
     scene.stores().await;
@@ -55,7 +55,7 @@ async fn a_turn_that_had_ended_is_not_begun_again() {
 }
 
 #[tokio::test]
-async fn a_call_that_was_under_way_is_not_made_again() {
+async fn a_call_in_flight_is_not_repeated() {
     let said = Item::Said { text: "go".into() };
     let answered = Item::Answered(calls_for(&[("change", "{}")]));
     let mut scene = Scene::open(Opening {
@@ -68,23 +68,23 @@ async fn a_call_that_was_under_way_is_not_made_again() {
         panic!("not the results: {lost:?}");
     };
     assert_eq!(results[0].id, "c0");
-    assert!(results[0].text.contains("unknown whether it was done"));
+    assert!(
+        results[0]
+            .text
+            .contains("unknown whether the call took effect")
+    );
     scene.stores().await;
     let asked = scene.asked().await;
     scene.nothing_is_called();
-    assert!(
-        asked.told().contains("You hold no task"),
-        "{}",
-        asked.told()
-    );
+    assert!(asked.told().contains("You own no task"), "{}", asked.told());
 }
 
 #[tokio::test]
-async fn a_new_connection_repeats_an_append_with_its_key_and_hears_nothing_twice() {
+async fn a_reconnect_repeats_an_append_with_its_key() {
     let mut scene = Scene::new().await;
     scene.deliver(1, "hello", false).await;
     let first = scene.append().await;
-    // The supervisor dies without having stored it, and offers the message again.
+    // The supervisor dies before it has stored the append, and delivers the message again.
     scene.member = {
         let old = scene.member;
         drop(old);
@@ -103,7 +103,7 @@ async fn a_new_connection_repeats_an_append_with_its_key_and_hears_nothing_twice
 }
 
 #[tokio::test]
-async fn a_transcript_of_a_newer_build_holds_the_member() {
+async fn a_transcript_of_a_newer_version_holds_the_member() {
     let newer = serde_json::value::to_raw_value(&serde_json::json!({"kind": "dreamt"})).unwrap();
     let supervisor = ScriptedSupervisor::new();
     let opening = Opening {
@@ -115,7 +115,7 @@ async fn a_transcript_of_a_newer_build_holds_the_member() {
 }
 
 #[tokio::test]
-async fn a_member_whose_model_is_not_known_is_held() {
+async fn an_unknown_model_holds_the_member() {
     let supervisor = ScriptedSupervisor::new();
     let agent = AgentSpec {
         model: Some("nobody/nothing".into()),

@@ -1,4 +1,4 @@
-//! A lead without tools: what its model is asked round by round, and what is not asked twice.
+//! A lead without tools: the questions to its model, and no repeated questions.
 
 use agent_team_protocol::method::{
     ReplyToRun, RoundListAnswer, RunAnswer, RunQuestion, RunReply, RunRounds, TeamShow,
@@ -29,7 +29,7 @@ async fn coordinator(supervisor: ScriptedSupervisor, stored: Vec<Box<RawValue>>)
     Scene::begin(supervisor, opening).await
 }
 
-/// The run asks for this round; what the rounds before came to is listed.
+/// The run asks the question of this round. The outcomes of the previous rounds are listed.
 async fn asks(scene: &mut Scene, round: u32, before: &[RoundView]) {
     waits_for(scene, round).await;
     let listed = scene.member.asked::<RunRounds>().await;
@@ -72,7 +72,7 @@ fn worked(round: u32, output: &str) -> RoundView {
 }
 
 #[tokio::test]
-async fn a_question_and_its_answer_are_stored_before_the_reply_is_passed_on() {
+async fn question_and_answer_are_stored_before_the_reply() {
     let mut scene = coordinator(ScriptedSupervisor::new(), Vec::new()).await;
     asks(&mut scene, 1, &[]).await;
     scene.stores().await;
@@ -115,7 +115,7 @@ async fn a_question_and_its_answer_are_stored_before_the_reply_is_passed_on() {
         "◀ ben: hello said",
         "── R-1 round 2 of 5",
         "Ben, I think.",
-        "✗ nobody was given that round: it does not begin with ROUTE: or DONE:",
+        "✗ the round had no member: it does not begin with ROUTE: or DONE:",
         "── R-1 round 3 of 5",
     ];
     let log = scene.supervisor.log();
@@ -123,7 +123,7 @@ async fn a_question_and_its_answer_are_stored_before_the_reply_is_passed_on() {
 }
 
 #[tokio::test]
-async fn what_was_answered_before_a_restart_is_passed_on_and_not_asked_again() {
+async fn an_answer_before_a_restart_is_not_asked_again() {
     let mut scene = coordinator(ScriptedSupervisor::new(), Vec::new()).await;
     asks(&mut scene, 1, &[]).await;
     scene.stores().await;
@@ -137,7 +137,7 @@ async fn what_was_answered_before_a_restart_is_passed_on_and_not_asked_again() {
 }
 
 #[tokio::test]
-async fn a_reply_that_was_followed_before_is_no_fault() {
+async fn a_repeated_reply_is_not_an_error() {
     let mut scene = coordinator(ScriptedSupervisor::new(), Vec::new()).await;
     asks(&mut scene, 1, &[]).await;
     scene.stores().await;
@@ -152,7 +152,7 @@ async fn a_reply_that_was_followed_before_is_no_fault() {
 }
 
 #[tokio::test]
-async fn a_message_is_heard_with_the_next_question_and_an_urgent_one_asks_anew() {
+async fn messages_join_the_next_question_urgent_ones_repeat_it() {
     let mut scene = coordinator(ScriptedSupervisor::new(), Vec::new()).await;
     scene.deliver(1, "mind the moon", false).await;
     asks(&mut scene, 1, &[]).await;
@@ -172,7 +172,7 @@ async fn a_message_is_heard_with_the_next_question_and_an_urgent_one_asks_anew()
 }
 
 #[tokio::test]
-async fn a_lead_whose_model_cannot_be_asked_is_held_with_the_reason() {
+async fn a_failing_model_holds_the_lead_with_the_reason() {
     let mut scene = coordinator(ScriptedSupervisor::new(), Vec::new()).await;
     asks(&mut scene, 1, &[]).await;
     scene.stores().await;

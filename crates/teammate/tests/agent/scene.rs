@@ -1,4 +1,4 @@
-//! A thinking member in this process, and everything around it in a test's hands.
+//! An agent in this process, with its supervisor, model and tools scripted by the test.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use agent_team_protocol::view::{TaskCounts, TeamState, TeamView, Usage};
 use agent_team_protocol::{Generation, MessageId, Party, Recipient, Revision, TaskId};
 use agent_team_teammate::hosted::HostedLaunch;
 use agent_team_teammate::model::Item;
-use agent_team_teammate::{Ran, RunError};
+use agent_team_teammate::{RunError, RunOutcome};
 use serde_json::value::{RawValue, to_raw_value};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -29,12 +29,12 @@ pub(crate) struct Scene {
     pub(crate) member: Connection,
     model: mpsc::UnboundedReceiver<Asked>,
     tools: mpsc::UnboundedReceiver<Called>,
-    agent: JoinHandle<Result<Ran, RunError>>,
-    /// All that the supervisor has stored.
+    agent: JoinHandle<Result<RunOutcome, RunError>>,
+    /// The transcript that the supervisor has stored.
     pub(crate) stored: Vec<Box<RawValue>>,
 }
 
-/// How a scene begins.
+/// The initial state of a scene.
 pub(crate) struct Opening {
     pub(crate) agent: AgentSpec,
     pub(crate) window: u64,
@@ -54,7 +54,7 @@ impl Default for Opening {
 }
 
 impl Scene {
-    /// A member with nothing to do and nothing behind it.
+    /// An idle member with an empty transcript.
     pub(crate) async fn new() -> Self {
         Self::open(Opening::default()).await
     }
@@ -71,12 +71,15 @@ impl Scene {
         scene
     }
 
-    /// The last words of a member that cannot use what was stored.
-    pub(crate) async fn refusing(supervisor: ScriptedSupervisor, opening: Opening) -> (Exit, Ran) {
+    /// The exit report of a member that cannot read its transcript.
+    pub(crate) async fn refusing(
+        supervisor: ScriptedSupervisor,
+        opening: Opening,
+    ) -> (Exit, RunOutcome) {
         Self::begin(supervisor, opening).await.exits().await
     }
 
-    /// As far as its transcript is read back.
+    /// Starts the member and answers until its transcript is read.
     pub(crate) async fn begin(supervisor: ScriptedSupervisor, opening: Opening) -> Self {
         let Opening {
             agent,
@@ -89,9 +92,9 @@ impl Scene {
         let (called, tools) = mpsc::unbounded_channel();
         let thinks = Arc::new(ScriptedModel { asked, window });
         let agent = tokio::spawn(async move {
-            let launch = HostedLaunch::take(&launch_file)?.expect("nobody else takes it");
+            let launch = HostedLaunch::take(&launch_file)?.expect("no other process takes it");
             let tools = |_: &_, _: &_| ScriptedTool::both(&called);
-            Ok(Ran::Exited(launch.think_with(thinks, tools).await?))
+            Ok(RunOutcome::Exited(launch.think_with(thinks, tools).await?))
         });
         let mut member = supervisor.member(holds).await;
         let read = member.asked::<TranscriptRead>().await;
@@ -111,7 +114,7 @@ impl Scene {
         team_view(&self.supervisor)
     }
 
-    /// Its process dies. What is left is its supervisor, and what was stored.
+    /// Kills the member's process. Returns its supervisor and its stored transcript.
     pub(crate) async fn dies(self) -> (ScriptedSupervisor, Vec<Box<RawValue>>) {
         self.agent.abort();
         assert!(self.agent.await.unwrap_err().is_cancelled());
@@ -119,7 +122,7 @@ impl Scene {
         (self.supervisor, self.stored)
     }
 
-    /// Its process dies, and another one takes its place with what was stored.
+    /// Kills the member's process and starts another one with the stored transcript.
     pub(crate) async fn restart(self, holds: Option<Assignment>) -> Self {
         let (supervisor, stored) = self.dies().await;
         let opening = Opening {
@@ -144,7 +147,7 @@ impl Scene {
         self.member.notify(&Deliver { messages }).await;
     }
 
-    /// What the model is asked next.
+    /// The next request to the model.
     pub(crate) async fn asked(&mut self) -> Asked {
         within("the model to be asked", self.model.recv())
             .await
@@ -155,7 +158,7 @@ impl Scene {
         assert!(self.model.try_recv().is_err(), "the model was asked");
     }
 
-    /// The next call that is carried out.
+    /// The next executed call.
     pub(crate) async fn called(&mut self) -> Called {
         within("a call", self.tools.recv()).await.unwrap()
     }
@@ -185,7 +188,7 @@ impl Scene {
         self.accept(append).await
     }
 
-    /// The report with which it rests.
+    /// The report at the end of the turn.
     pub(crate) async fn rests(&mut self) -> String {
         loop {
             if let Some(rests) = self.stores().await.rests {
@@ -194,8 +197,8 @@ impl Scene {
         }
     }
 
-    /// What it writes to the user, which is accepted.
-    pub(crate) async fn tells_the_person(&mut self) -> String {
+    /// The next message to the user, accepted.
+    pub(crate) async fn messages_the_user(&mut self) -> String {
         let sent = self.member.asked::<MessageSend>().await;
         assert_eq!(sent.args().to, Recipient::User);
         let answer = SendAnswer {
@@ -206,13 +209,13 @@ impl Scene {
         sent.args().text.clone()
     }
 
-    /// Gives it a task and lets it store that.
+    /// Assigns a task and accepts the append that stores it.
     pub(crate) async fn assign(&mut self, assignment: &Assignment) {
         self.member.notify(assignment).await;
         self.stores().await;
     }
 
-    /// Waits until this is in its log.
+    /// Waits until the log contains this text.
     pub(crate) async fn logs(&self, text: &str) {
         let logged = async {
             while !self.supervisor.log().contains(text) {
@@ -222,8 +225,8 @@ impl Scene {
         within("a line of its log", logged).await;
     }
 
-    /// The exit code, once its last words are heard.
-    pub(crate) async fn exits(mut self) -> (Exit, Ran) {
+    /// The exit code, after the exit report was received.
+    pub(crate) async fn exits(mut self) -> (Exit, RunOutcome) {
         let words = self.member.asked::<MemberExit>().await;
         self.member.answer(&words, &Nothing {}).await;
         let ran = within("its end", self.agent).await.unwrap().unwrap();
@@ -231,12 +234,12 @@ impl Scene {
     }
 }
 
-/// The launch file of a member that thinks.
+/// The launch file of an agent.
 pub(crate) fn launch_file(of: &ScriptedSupervisor, agent: AgentSpec) -> PathBuf {
     of.launch_with(&of.path("project"), Engine::Native, agent)
 }
 
-/// So many items are stored, and the model may be asked.
+/// The answer to an append: the transcript's length, and the allowance to continue.
 pub(crate) fn stored(length: u64) -> TranscriptAnswer {
     TranscriptAnswer {
         length,
@@ -244,7 +247,7 @@ pub(crate) fn stored(length: u64) -> TranscriptAnswer {
     }
 }
 
-/// A team with nothing in it.
+/// An empty team.
 pub(crate) fn team_view(of: &ScriptedSupervisor) -> TeamView {
     TeamView {
         team: of.team(),

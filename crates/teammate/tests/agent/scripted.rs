@@ -1,13 +1,13 @@
-//! A model and tools that do what a test says.
+//! A model and tools that a test controls.
 
 use agent_team_teammate::model::{
     Answer, Answering, Delta, Item, Model, ModelError, Prompt, Stop, ToolCall, ToolSpec, Usage,
 };
-use agent_team_teammate::tool::{Bench, Output, Running, Tool, ToolError};
+use agent_team_teammate::tool::{Output, Tool, ToolContext, ToolError, ToolFuture};
 use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 
-/// What the model was asked, until it is answered.
+/// A request to the model that is not answered yet.
 #[derive(Debug)]
 pub(crate) struct Asked {
     pub(crate) items: Vec<Item>,
@@ -22,7 +22,7 @@ enum Said {
 }
 
 impl Asked {
-    /// Everything that was said to the model, in order, as one text.
+    /// All input for the model, in order, as one text.
     pub(crate) fn told(&self) -> String {
         let said = self.items.iter().filter_map(|item| match item {
             Item::Said { text } => Some(text.as_str()),
@@ -31,7 +31,7 @@ impl Asked {
         said.collect::<Vec<_>>().join("\n")
     }
 
-    /// The texts of the last item's results.
+    /// The texts of the results in the last item.
     pub(crate) fn results(&self) -> Vec<String> {
         match self.items.last() {
             Some(Item::Returned { results }) => {
@@ -50,7 +50,7 @@ impl Asked {
     }
 
     pub(crate) fn answer(self, answer: Answer) {
-        // An answer that was dropped meanwhile is what some tests are about.
+        // Some tests drop the answer meanwhile.
         let _dropped = self.answer.send(Said::Answer(answer));
     }
 
@@ -58,7 +58,7 @@ impl Asked {
         self.answer.send(Said::Error(error)).unwrap();
     }
 
-    /// Waits until nobody waits for this answer any more.
+    /// Waits until the agent has dropped this request.
     pub(crate) async fn dropped(mut self) {
         crate::rig::within("the answer to be dropped", self.answer.closed()).await;
     }
@@ -129,7 +129,7 @@ impl Model for ScriptedModel {
     }
 }
 
-/// A call under way.
+/// A call in progress.
 #[derive(Debug)]
 pub(crate) struct Called {
     pub(crate) tool: &'static str,
@@ -146,12 +146,12 @@ impl Called {
         self.answer.send(Ok(output)).unwrap();
     }
 
-    /// The tool panics.
+    /// Makes the tool panic.
     pub(crate) fn breaks(self) {
         drop(self.answer);
     }
 
-    /// Waits until nobody waits for it any more.
+    /// Waits until the agent has dropped this call.
     pub(crate) async fn ended(mut self) {
         crate::rig::within("the call to be ended", self.answer.closed()).await;
     }
@@ -196,9 +196,9 @@ impl Tool for ScriptedTool {
     fn run<'a>(
         &'a self,
         input: Value,
-        _bench: &'a Bench,
+        _bench: &'a ToolContext,
         shown: &'a (dyn Fn(&str) + Send + Sync),
-    ) -> Running<'a> {
+    ) -> ToolFuture<'a> {
         let (answer, answered) = oneshot::channel();
         let called = Called {
             tool: self.name,

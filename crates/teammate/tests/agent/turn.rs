@@ -1,4 +1,4 @@
-//! A turn from what is heard to what is reported: everything is stored before anything depends on it.
+//! A turn from its input to its report: everything is stored before it takes effect.
 
 use agent_team_protocol::method::{TaskComplete, TaskList, TaskListAnswer, TaskRelease, TeamShow};
 use agent_team_protocol::notification::Inform;
@@ -10,7 +10,7 @@ use crate::scene::{Opening, Scene, changed, items, task};
 use crate::scripted::{calls_for, says};
 
 #[tokio::test]
-async fn a_message_is_read_only_once_it_is_in_the_transcript() {
+async fn a_message_is_read_once_it_is_in_the_transcript() {
     let mut scene = Scene::new().await;
     scene.deliver(7, "Look at main.rs", false).await;
     let append = scene.append().await;
@@ -28,7 +28,7 @@ async fn a_message_is_read_only_once_it_is_in_the_transcript() {
 }
 
 #[tokio::test]
-async fn a_turn_ends_with_an_answer_without_calls_which_is_reported() {
+async fn an_answer_without_calls_ends_the_turn() {
     let mut scene = Scene::new().await;
     scene.deliver(1, "hello", false).await;
     scene.stores().await;
@@ -45,7 +45,7 @@ async fn a_turn_ends_with_an_answer_without_calls_which_is_reported() {
 }
 
 #[tokio::test]
-async fn what_comes_while_it_thinks_is_heard_at_the_next_step() {
+async fn a_message_during_a_step_joins_the_next_step() {
     let mut scene = Scene::new().await;
     scene.deliver(1, "begin", false).await;
     scene.stores().await;
@@ -61,7 +61,7 @@ async fn what_comes_while_it_thinks_is_heard_at_the_next_step() {
 }
 
 #[tokio::test]
-async fn a_turn_with_its_task_open_is_reminded_then_releases() {
+async fn an_unfinished_task_is_reminded_then_released() {
     let refused = Answer {
         stop: Stop::Refused,
         ..says("")
@@ -94,14 +94,14 @@ async fn a_turn_with_its_task_open_is_reminded_then_releases() {
         assert!(release.args().text.contains(why), "{:?}", release.args());
         assert_eq!(release.args().generation, Some(task().generation));
         scene.member.answer(&release, &changed()).await;
-        assert!(scene.tells_the_person().await.contains(why));
+        assert!(scene.messages_the_user().await.contains(why));
         assert!(scene.rests().await.contains(why));
         scene.member.nothing_was::<TaskComplete>();
     }
 }
 
 #[tokio::test]
-async fn a_model_that_works_after_a_reminder_is_reminded_again() {
+async fn work_after_a_reminder_resets_it() {
     let mut scene = Scene::new().await;
     scene.assign(&task()).await;
     for _ in 0..2 {
@@ -123,7 +123,7 @@ async fn a_model_that_works_after_a_reminder_is_reminded_again() {
 }
 
 #[tokio::test]
-async fn a_message_of_the_user_earns_another_reminder() {
+async fn a_message_of_the_user_resets_the_reminder() {
     let mut scene = Scene::new().await;
     scene.assign(&task()).await;
     let asked = scene.asked().await;
@@ -149,9 +149,9 @@ fn calls_but(stop: Stop) -> Answer {
 }
 
 #[tokio::test]
-async fn calls_of_an_incomplete_answer_are_not_carried_out() {
+async fn calls_of_an_incomplete_answer_are_not_executed() {
     for (stop, says) in [
-        (Stop::Length, "cut off"),
+        (Stop::Length, "truncated"),
         (Stop::Refused, "the provider's filter"),
     ] {
         let mut scene = Scene::new().await;
@@ -169,7 +169,7 @@ async fn calls_of_an_incomplete_answer_are_not_carried_out() {
 async fn two_filtered_answers_in_a_row_release_the_task() {
     let mut scene = Scene::new().await;
     scene.assign(&task()).await;
-    // The answer between them makes them two that are not in a row.
+    // The truncated answer separates the first two filtered ones.
     for stop in [Stop::Refused, Stop::Length, Stop::Refused, Stop::Refused] {
         scene.asked().await.answer(calls_but(stop));
         scene.stores().await;
@@ -179,12 +179,12 @@ async fn two_filtered_answers_in_a_row_release_the_task() {
     let release = scene.member.asked::<TaskRelease>().await;
     assert!(release.args().text.contains("filter"));
     scene.member.answer(&release, &changed()).await;
-    assert!(scene.tells_the_person().await.contains("filter"));
+    assert!(scene.messages_the_user().await.contains("filter"));
     assert!(scene.rests().await.contains("filter"));
 }
 
 #[tokio::test]
-async fn a_request_that_is_offered_again_is_shown_once() {
+async fn a_request_that_is_sent_again_is_shown_once() {
     let mut scene = Scene::new().await;
     let inform = |pending| Inform {
         text: match pending {
@@ -206,7 +206,7 @@ async fn a_request_that_is_offered_again_is_shown_once() {
     scene.rests().await;
     let log = scene.supervisor.log();
     assert_eq!(log.matches("P-1 ada asks").count(), 1, "{log}");
-    // A request that ends before the model sees it is not shown to it.
+    // A request that ends before the model has seen it is not shown to the model.
     let other = Inform {
         text: "P-2 ada asks for permission: bash".into(),
         request: Some(RequestId(2)),
@@ -227,7 +227,7 @@ async fn a_request_that_is_offered_again_is_shown_once() {
 }
 
 #[tokio::test]
-async fn at_the_step_limit_the_task_is_given_back_with_a_report() {
+async fn the_step_limit_releases_the_task_with_a_report() {
     let agent = AgentSpec {
         max_steps: Some(2),
         ..AgentSpec::default()
@@ -254,12 +254,12 @@ async fn at_the_step_limit_the_task_is_given_back_with_a_report() {
     asked.answer(answer);
     scene.stores().await;
     let refused = scene.stores().await;
-    assert!(format!("{:?}", items(&refused)).contains("not carried out"));
+    assert!(format!("{:?}", items(&refused)).contains("not executed"));
     scene.nothing_is_called();
     let release = scene.member.asked::<TaskRelease>().await;
     assert!(release.args().text.contains("Half of it is done."));
     scene.member.answer(&release, &changed()).await;
-    let told = scene.tells_the_person().await;
+    let told = scene.messages_the_user().await;
     assert!(told.contains("2 steps") && told.contains("T-3"), "{told}");
     let report = scene.rests().await;
     assert!(
@@ -269,7 +269,7 @@ async fn at_the_step_limit_the_task_is_given_back_with_a_report() {
 }
 
 #[tokio::test]
-async fn an_answer_that_was_cut_off_goes_on() {
+async fn a_truncated_answer_is_continued() {
     let mut scene = Scene::new().await;
     scene.deliver(1, "tell", false).await;
     scene.stores().await;
@@ -280,13 +280,13 @@ async fn an_answer_that_was_cut_off_goes_on() {
     scene.stores().await;
     scene.stores().await;
     let asked = scene.asked().await;
-    assert!(asked.told().contains("cut off"));
+    assert!(asked.told().contains("truncated"));
     asked.say("the end.");
     assert_eq!(scene.rests().await, "the end.");
 }
 
 #[tokio::test]
-async fn a_full_window_is_made_room_in_by_a_summary_that_a_restart_sees_too() {
+async fn a_summary_of_a_full_window_survives_a_restart() {
     let mut scene = Scene::open(Opening {
         window: 1000,
         ..Opening::default()
@@ -327,7 +327,7 @@ async fn a_full_window_is_made_room_in_by_a_summary_that_a_restart_sees_too() {
 }
 
 #[tokio::test]
-async fn a_model_that_says_it_is_too_long_is_believed() {
+async fn a_too_long_error_triggers_a_summary() {
     let mut scene = Scene::new().await;
     scene.deliver(1, "a long story", false).await;
     scene.stores().await;
@@ -358,7 +358,7 @@ fn unauthenticated() -> ModelError {
 }
 
 #[tokio::test]
-async fn a_key_that_is_not_accepted_holds_the_member() {
+async fn a_rejected_key_holds_the_member() {
     let mut scene = Scene::new().await;
     scene.deliver(1, "hello", false).await;
     scene.stores().await;
@@ -366,11 +366,11 @@ async fn a_key_that_is_not_accepted_holds_the_member() {
     let (words, ran) = scene.exits().await;
     assert!(words.hold, "{words:?}");
     assert!(words.reason.contains("does not accept the key (401)"));
-    assert_eq!(ran, agent_team_teammate::Ran::Exited(5));
+    assert_eq!(ran, agent_team_teammate::RunOutcome::Exited(5));
 }
 
 #[tokio::test]
-async fn a_model_that_cannot_be_reached_costs_the_task_and_not_the_member() {
+async fn an_unreachable_model_releases_the_task() {
     let mut scene = Scene::new().await;
     scene.assign(&task()).await;
     scene.asked().await.fail(ModelError::Busy {
@@ -382,9 +382,9 @@ async fn a_model_that_cannot_be_reached_costs_the_task_and_not_the_member() {
     let release = scene.member.asked::<TaskRelease>().await;
     assert!(release.args().text.contains("overloaded"));
     scene.member.answer(&release, &changed()).await;
-    assert!(scene.tells_the_person().await.contains("overloaded"));
+    assert!(scene.messages_the_user().await.contains("overloaded"));
     let report = scene.rests().await;
-    assert!(report.contains("cannot go on") && report.contains("overloaded"));
+    assert!(report.contains("cannot continue") && report.contains("overloaded"));
     scene.deliver(1, "try again", false).await;
     scene.stores().await;
     scene.asked().await.say("Here I am.");

@@ -1,4 +1,4 @@
-//! Tasks: what is called, under which claim, and what the model reads of it.
+//! The board tools: requests, claim generations, and results for the model.
 
 use agent_team_protocol::{ErrorCode, Generation, TaskId};
 use serde_json::{Value, json};
@@ -24,10 +24,10 @@ async fn a_claim_is_kept_and_ends_the_task() {
     });
     let told = rig.run("claim_task", json!({})).await.unwrap();
     for part in [
-        "You own T-3",
-        "T-5 in progress means to change",
+        "You now own T-3",
+        "T-5 in progress also changes",
         "Do it well.",
-        "must exit 0: true",
+        "must exit 0 before the task counts as completed: true",
         "The API is v2.",
     ] {
         assert!(told.contains(part), "{part}: {told}");
@@ -49,7 +49,7 @@ async fn a_claim_is_kept_and_ends_the_task() {
 }
 
 #[tokio::test]
-async fn an_assigned_task_ends_under_the_claim_that_was_noted() {
+async fn an_assigned_task_ends_under_its_recorded_claim() {
     let rig = Rig::new(false, |method, args| match method {
         "task/fail" | "task/release" => Ok(answered(&args["task"], 4)),
         method => unexpected(method),
@@ -76,7 +76,7 @@ async fn an_assigned_task_ends_under_the_claim_that_was_noted() {
 }
 
 #[tokio::test]
-async fn a_task_that_is_not_owned_is_not_ended() {
+async fn only_an_owned_task_can_be_ended() {
     let rig = Rig::new(false, |method, _| unexpected(method));
     rig.shared.claims.note(TaskId(1), Generation(1));
     let told = rig
@@ -90,7 +90,7 @@ async fn a_task_that_is_not_owned_is_not_ended() {
 }
 
 #[tokio::test]
-async fn a_lost_claim_is_forgotten() {
+async fn a_lost_claim_is_removed() {
     let rig = Rig::new(false, |_, _| Err(no(ErrorCode::StaleClaim, "bob has it")));
     rig.shared.claims.note(TaskId(1), Generation(1));
     let told = rig.refused("release_task", json!({"task": "T-1"})).await;
@@ -147,7 +147,7 @@ async fn only_complete_task_completes_a_task() {
 }
 
 #[tokio::test]
-async fn the_lead_ends_the_task_of_another_under_its_claim() {
+async fn the_lead_can_end_another_members_task() {
     let rig = Rig::new(true, |method, args| match method {
         "task/show" => Ok(task(
             4,
@@ -164,7 +164,7 @@ async fn the_lead_ends_the_task_of_another_under_its_claim() {
 }
 
 #[tokio::test]
-async fn an_update_claims_first_and_changes_then() {
+async fn an_update_claims_before_it_changes() {
     let rig = Rig::new(false, |method, args| match method {
         "task/claim" | "task/update" => Ok(answered(&args["task"], 2)),
         method => unexpected(method),
@@ -183,7 +183,7 @@ async fn an_update_claims_first_and_changes_then() {
 }
 
 #[tokio::test]
-async fn the_board_is_read_page_by_page_and_narrowed() {
+async fn the_board_is_paged_and_filtered() {
     let rig = Rig::new(false, |method, args| {
         match (method, args["after"].as_u64()) {
             ("task/list", Some(0)) => Ok(json!({"revision": 1, "more": true, "tasks": [
@@ -206,7 +206,7 @@ async fn the_board_is_read_page_by_page_and_narrowed() {
     for (input, first) in [
         (json!({"state": "pending"}), "T-3"),
         (json!({"owner": "bob"}), "T-2"),
-        (json!({"state": "ready"}), "No such task."),
+        (json!({"state": "ready"}), "No task matches."),
     ] {
         let told = rig.run("list_tasks", input).await.unwrap();
         assert!(
@@ -217,7 +217,7 @@ async fn the_board_is_read_page_by_page_and_narrowed() {
 }
 
 #[tokio::test]
-async fn a_created_task_carries_what_an_agent_may_set() {
+async fn a_created_task_contains_every_field() {
     let rig = Rig::new(true, |_, _| Ok(json!({"task": "T-8", "generation": 0})));
     let input = json!({
         "title": "Check", "description": "d", "priority": 2, "labels": ["l"], "after": ["T-1", "Build"],
@@ -238,7 +238,7 @@ async fn a_created_task_carries_what_an_agent_may_set() {
 }
 
 #[tokio::test]
-async fn a_teammate_is_spawned_with_her_task() {
+async fn a_teammate_is_spawned_with_its_task() {
     let rig = Rig::new(true, |method, _| match method {
         "member/spawn" => {
             Ok(json!({"revision": 1, "member": member("bea", "reviewer", "launching", json!({}))}))
@@ -249,7 +249,7 @@ async fn a_teammate_is_spawned_with_her_task() {
     let input = json!({"role": "reviewer", "name": "bea", "instructions": "Be kind.", "tools": ["read"], "task": "T-1"});
     let told = rig.run("spawn_teammate", input).await.unwrap();
     assert!(
-        told.starts_with("bea (reviewer) is starting. But T-1 could not be given"),
+        told.starts_with("bea (reviewer) is starting. But T-1 could not be assigned"),
         "{told}"
     );
     let calls = rig.calls();
@@ -261,7 +261,7 @@ async fn a_teammate_is_spawned_with_her_task() {
 }
 
 #[tokio::test]
-async fn the_members_are_told_with_what_they_do() {
+async fn the_list_shows_each_members_state() {
     let rig = Rig::new(true, |_, _| {
         Ok(team(vec![
             member("grace", "lead", "working", json!({})),

@@ -1,4 +1,4 @@
-//! The team tools, as a model calls them, over a desk whose supervisor is played by the test.
+//! The team tools as a model calls them, with a scripted supervisor.
 
 #![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
 

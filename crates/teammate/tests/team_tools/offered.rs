@@ -1,11 +1,11 @@
-//! What a model is offered, and what becomes of arguments that do not fit.
+//! The offered tools and schemas, and errors for invalid arguments.
 
 use serde_json::json;
 
 use super::rig::{Rig, no, unexpected};
 use agent_team_protocol::ErrorCode;
 
-const EVERYBODY: [&str; 13] = [
+const COMMON: [&str; 13] = [
     "send_message",
     "read_messages",
     "list_teammates",
@@ -33,16 +33,13 @@ const LEAD: [&str; 8] = [
 ];
 
 #[tokio::test]
-async fn what_a_role_lacks_is_not_offered() {
+async fn tools_outside_the_role_are_not_offered() {
     assert_eq!(
         Rig::new(false, |method, _| unexpected(method)).names(),
-        EVERYBODY
+        COMMON
     );
     let lead = Rig::new(true, |method, _| unexpected(method));
-    assert_eq!(
-        lead.names(),
-        [LEAD.as_slice(), EVERYBODY.as_slice()].concat()
-    );
+    assert_eq!(lead.names(), [LEAD.as_slice(), COMMON.as_slice()].concat());
 }
 
 #[tokio::test]
@@ -61,7 +58,7 @@ async fn every_schema_is_closed_and_every_tool_is_described() {
 }
 
 #[tokio::test]
-async fn arguments_that_do_not_fit_are_told_by_field_and_reach_nobody() {
+async fn invalid_arguments_name_the_field_and_send_nothing() {
     let rig = Rig::new(true, |method, _| unexpected(method));
     for (tool, input, says) in [
         ("create_task", json!({}), "missing field `title`"),
@@ -109,12 +106,12 @@ async fn arguments_that_do_not_fit_are_told_by_field_and_reach_nobody() {
         (
             "update_task",
             json!({"task": "T-1", "title": "B", "note": "x"}),
-            "`note` goes with `state`",
+            "`note` requires `state`",
         ),
         (
             "wait",
             json!({"for": "tasks", "timeout_s": 0}),
-            "`timeout_s` is from 1 to 3600",
+            "`timeout_s` must be between 1 and 3600",
         ),
         (
             "wait",
@@ -124,7 +121,7 @@ async fn arguments_that_do_not_fit_are_told_by_field_and_reach_nobody() {
         (
             "wait",
             json!({"for": "messages", "ids": ["ada"]}),
-            "`ids` goes with tasks or members",
+            "`ids` is only for tasks or members",
         ),
         (
             "wait",
@@ -134,7 +131,7 @@ async fn arguments_that_do_not_fit_are_told_by_field_and_reach_nobody() {
         (
             "read_messages",
             json!({"limit": 3}),
-            "`limit` goes with `all`",
+            "`limit` requires `all`",
         ),
         (
             "send_message",
@@ -149,13 +146,13 @@ async fn arguments_that_do_not_fit_are_told_by_field_and_reach_nobody() {
 }
 
 #[tokio::test]
-async fn a_refusal_says_why_and_what_to_do() {
+async fn a_refusal_has_a_reason_and_a_hint() {
     for (code, hint) in [
         (ErrorCode::RunUnderWay, "do something else"),
-        // A person would type a command there.
+        // The hint for users is a shell command.
         (
             ErrorCode::UnknownMember,
-            "list_teammates shows who is there",
+            "call list_teammates to see the members",
         ),
     ] {
         let rig = Rig::new(true, move |_, _| Err(no(code, "it cannot be")));

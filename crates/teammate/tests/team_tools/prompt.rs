@@ -1,9 +1,9 @@
-//! What a model is told before anything else, and after its conversation was cut.
+//! The system prompt, and the digest after a conversation was cut.
 
 use std::path::Path;
 
 use agent_team_protocol::spec::AgentSpec;
-use agent_team_teammate::desk::Desk;
+use agent_team_teammate::supervisor_client::SupervisorClient;
 use agent_team_teammate::team_tool::{Briefing, digest, system_prompt};
 use serde_json::json;
 
@@ -15,7 +15,8 @@ fn prompt(lead: bool) -> String {
     } else {
         ("ada", "reviewer")
     };
-    let (desk, _calls) = Desk::new(name.parse().unwrap(), role.parse().unwrap(), lead);
+    let (client, _calls) =
+        SupervisorClient::new(name.parse().unwrap(), role.parse().unwrap(), lead);
     let agent = AgentSpec {
         description: "Reviews a change".to_owned(),
         prompt: "You look twice.".to_owned(),
@@ -26,7 +27,7 @@ fn prompt(lead: bool) -> String {
         member("ada", "reviewer", "idle", json!({})),
     ]);
     system_prompt(&Briefing {
-        desk: &desk,
+        client: &client,
         agent: &agent,
         team: &team,
         cwd: Path::new("/project/web"),
@@ -36,7 +37,7 @@ fn prompt(lead: bool) -> String {
 }
 
 #[test]
-fn a_teammate_knows_who_and_where_she_is() {
+fn a_teammates_prompt_has_identity_and_environment() {
     let prompt = prompt(false);
     for part in [
         "You are ada, a teammate in the team payments, in the role reviewer: Reviews a change.",
@@ -45,7 +46,8 @@ fn a_teammate_knows_who_and_where_she_is() {
         "complete_task",
         "send_message",
         "Change only files that your task names",
-        "- Project directory: /project\n- Your working directory: /project/web\n- Platform: linux x86_64\n- Date: 2026-01-31",
+        "- Project directory: /project\n- Your working directory: /project/web\n- Platform: linux x86_64\n- Date: \
+         2026-01-31",
     ] {
         assert!(prompt.contains(part), "{part}\n---\n{prompt}");
     }
@@ -55,12 +57,12 @@ fn a_teammate_knows_who_and_where_she_is() {
 }
 
 #[test]
-fn the_lead_knows_how_to_lead_and_whom_she_can_spawn() {
+fn the_leads_prompt_has_its_rules_and_roles() {
     let prompt = prompt(true);
     for part in [
         "You are grace, the lead of the team payments",
         "create_task",
-        "finish once",
+        "finish when",
         "# Roles that you can spawn\n- reviewer: Reviews a change\n- worker\n",
     ] {
         assert!(prompt.contains(part), "{part}\n---\n{prompt}");
@@ -68,8 +70,9 @@ fn the_lead_knows_how_to_lead_and_whom_she_can_spawn() {
 }
 
 #[test]
-fn a_digest_keeps_the_team_its_tasks_and_open_requests() {
-    let (desk, _calls) = Desk::new("grace".parse().unwrap(), "lead".parse().unwrap(), true);
+fn a_digest_has_the_team_tasks_and_requests() {
+    let (client, _calls) =
+        SupervisorClient::new("grace".parse().unwrap(), "lead".parse().unwrap(), true);
     let team = team_view(vec![
         member("grace", "lead", "working", json!({})),
         member(
@@ -83,13 +86,13 @@ fn a_digest_keeps_the_team_its_tasks_and_open_requests() {
         .map(|id| task_view(id, "completed", json!({"result": format!("result {id}")})))
         .collect();
     tasks.push(task_view(41, "in_progress", json!({"owner": "ada"})));
-    let digest = digest(&desk, &team, &tasks);
+    let digest = digest(&client, &team, &tasks);
     for part in [
         "- ada (worker): working on T-41",
         "# Open tasks\n- T-41 in_progress by ada: Task 41\n",
         "- T-40 completed: Task 40; result: result 40\n",
         "- 10 more are not listed here, of all 40 completed",
-        "# Requests that wait for a decision\n- 2 of ada\n",
+        "# Pending requests\n- 2 of ada\n",
     ] {
         assert!(digest.contains(part), "{part}\n---\n{digest}");
     }

@@ -1,4 +1,4 @@
-//! One member's team tools, and a supervisor that answers from a script.
+//! One member's team tools with a scripted supervisor.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -7,20 +7,20 @@ use std::sync::{Arc, Mutex};
 use agent_team_protocol::notification::DeliveredMessage;
 use agent_team_protocol::view::{MemberView, TaskView, TeamView};
 use agent_team_protocol::{ErrorCode, MessageId, Refusal, TaskId};
-use agent_team_teammate::desk::Desk;
 use agent_team_teammate::secret::Secrets;
+use agent_team_teammate::supervisor_client::SupervisorClient;
 use agent_team_teammate::team_tool::{Arrivals, Claims, Shared, Verify, Verifying, team_tools};
-use agent_team_teammate::tool::{Bench, Permission, Tool, ToolError};
+use agent_team_teammate::tool::{Permission, Tool, ToolContext, ToolError};
 use serde_json::{Value, json};
 
 pub(crate) struct Rig {
     pub(crate) shared: Shared,
     tools: Vec<Box<dyn Tool>>,
     made: Arc<Mutex<Vec<(&'static str, Value)>>>,
-    bench: Bench,
+    context: ToolContext,
 }
 
-/// Lines that hold, and what the others print.
+/// A `Verify` with fixed outcomes by line.
 #[derive(Debug)]
 struct Checks;
 
@@ -36,7 +36,7 @@ impl Verify for Checks {
 }
 
 impl Rig {
-    /// `answer` is the supervisor: what it says to a method with these arguments.
+    /// `answer` is the supervisor: its answer to a method with these arguments.
     pub(crate) fn new(
         lead: bool,
         mut answer: impl FnMut(&str, &Value) -> Result<Value, Refusal> + Send + 'static,
@@ -46,7 +46,8 @@ impl Rig {
         } else {
             ("ada", "worker")
         };
-        let (desk, mut calls) = Desk::new(name.parse().unwrap(), role.parse().unwrap(), lead);
+        let (client, mut calls) =
+            SupervisorClient::new(name.parse().unwrap(), role.parse().unwrap(), lead);
         let made: Arc<Mutex<Vec<_>>> = Arc::default();
         let heard = Arc::clone(&made);
         tokio::spawn(async move {
@@ -55,7 +56,7 @@ impl Rig {
                 let said = answer(call.method, &args);
                 heard.lock().unwrap().push((call.method, args));
                 let said = said.map(|value| serde_json::value::to_raw_value(&value).unwrap());
-                // A tool that was dropped does not listen any more.
+                // The receiver is gone if the tool was dropped.
                 let _gone = call.answer.send(said);
             }
         });
@@ -65,10 +66,10 @@ impl Rig {
             verify: Arc::new(Checks),
         };
         Self {
-            tools: team_tools(&desk, &shared, &Permission::Asked(desk.clone())),
+            tools: team_tools(&client, &shared, &Permission::Ask(client.clone())),
             shared,
             made,
-            bench: bench(),
+            context: context(),
         }
     }
 
@@ -84,23 +85,23 @@ impl Rig {
 
     pub(crate) async fn run(&self, name: &str, input: Value) -> Result<String, ToolError> {
         let tool = self.tool(name);
-        let output = tool.run(input, &self.bench, &|_shown| {}).await?;
+        let output = tool.run(input, &self.context, &|_shown| {}).await?;
         Ok(output.text)
     }
 
-    /// What the model is told when a call comes to nothing.
+    /// The error text of a failing call.
     pub(crate) async fn refused(&self, name: &str, input: Value) -> String {
         self.run(name, input).await.unwrap_err().to_string()
     }
 
-    /// The calls that changed something or asked, since the last look.
+    /// The calls since the last time, except those that only read.
     pub(crate) fn calls(&self) -> Vec<(&'static str, Value)> {
         std::mem::take(&mut self.made.lock().unwrap())
     }
 }
 
-fn bench() -> Bench {
-    Bench {
+fn context() -> ToolContext {
+    ToolContext {
         project: PathBuf::from("/"),
         cwd: PathBuf::from("/"),
         env: Vec::new(),

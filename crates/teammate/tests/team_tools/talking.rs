@@ -1,4 +1,4 @@
-//! Messages and the team's memory.
+//! Messages and the shared memory.
 
 use agent_team_protocol::MessageId;
 use agent_team_protocol::notification::DeliveredMessage;
@@ -7,7 +7,7 @@ use serde_json::json;
 use super::rig::{Rig, message, unexpected};
 
 #[tokio::test]
-async fn a_message_says_who_has_it() {
+async fn a_sent_message_names_its_recipients() {
     let rig = Rig::new(false, |_, _| {
         Ok(json!({"id": "M-9", "to": ["bob", "grace"]}))
     });
@@ -43,7 +43,7 @@ async fn a_message_without_reply_to_is_not_the_reply() {
 }
 
 #[tokio::test]
-async fn what_a_tool_shows_is_acknowledged_with_its_result_and_shown_once() {
+async fn a_read_message_is_acknowledged_with_the_result() {
     let rig = Rig::new(false, |method, _| unexpected(method));
     let arrivals = &rig.shared.arrivals;
     assert_eq!(
@@ -70,8 +70,8 @@ async fn what_a_tool_shows_is_acknowledged_with_its_result_and_shown_once() {
         [MessageId(3)],
         "the loop shows what no tool has shown"
     );
-    assert_eq!(arrivals.shown(), [MessageId(1), MessageId(2)]);
-    assert_eq!(arrivals.shown(), []);
+    assert_eq!(arrivals.taken_by_tool(), [MessageId(1), MessageId(2)]);
+    assert_eq!(arrivals.taken_by_tool(), []);
 }
 
 #[tokio::test]
@@ -87,11 +87,11 @@ async fn earlier_messages_are_shown_without_acknowledging_them() {
         .await
         .unwrap();
     assert_eq!(told, "Message M-1 from bob to ada, unread:\n> x");
-    assert_eq!(rig.shared.arrivals.shown(), []);
+    assert_eq!(rig.shared.arrivals.taken_by_tool(), []);
 }
 
 #[tokio::test]
-async fn what_is_remembered_is_recalled() {
+async fn a_stored_value_is_recalled() {
     let rig = Rig::new(false, |method, args| match method {
         "memory/put" => Ok(json!({})),
         "memory/get" if args["key"] == "none" => Ok(json!({"values": {}})),
@@ -116,7 +116,7 @@ async fn what_is_remembered_is_recalled() {
     assert!(
         rig.refused("recall", json!({"key": "none"}))
             .await
-            .contains("Nothing is remembered under \"none\"")
+            .contains("Nothing is stored under \"none\"")
     );
 }
 
@@ -125,7 +125,7 @@ async fn a_long_result_loses_its_middle() {
     let rig = Rig::new(false, |_, _| Ok(json!({"values": {"k": "é".repeat(9000)}})));
     let told = rig.run("recall", json!({})).await.unwrap();
     assert!(
-        told.len() <= 4096 && told.contains("bytes are cut out here"),
+        told.len() <= 4096 && told.contains("bytes omitted"),
         "{}",
         told.len()
     );

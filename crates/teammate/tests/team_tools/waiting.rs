@@ -1,4 +1,4 @@
-//! What ends a wait. Time is the test's: nothing here waits for real.
+//! The conditions that end a wait. Uses the test's paused clock.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::rig::{Rig, member, message, task, team, unexpected};
 
-/// States by number.
+/// Task states by number.
 type Board = Arc<Mutex<Vec<(u64, String)>>>;
 
 /// A board whose tasks the test changes, by number.
@@ -34,7 +34,7 @@ fn with_board(states: &[(u64, &str)]) -> (Rig, Board) {
     (rig, board)
 }
 
-/// Time passes, and the tool has looked again.
+/// Advances the time until the tool has polled again.
 async fn later(rig: &Rig, time: Duration) {
     rig.calls();
     tokio::time::advance(time).await;
@@ -44,7 +44,7 @@ async fn later(rig: &Rig, time: Duration) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_finished_task_ends_it_and_one_that_was_taken_up_does_not() {
+async fn a_finished_task_ends_a_wait_a_claim_does_not() {
     let (rig, board) = with_board(&[(1, "pending"), (2, "in_progress"), (3, "completed")]);
     let begun = Instant::now();
     let change = async {
@@ -83,7 +83,7 @@ async fn a_message_ends_every_wait_at_once() {
         let (told, ()) = tokio::join!(rig.run("wait", json!({"for": subject})), arrive);
         assert_eq!(
             told.unwrap(),
-            "There are messages from user: you read them next."
+            "You have messages from user; they are in your next step."
         );
         assert!(begun.elapsed() < Duration::from_secs(1), "{subject}");
         assert_eq!(
@@ -95,7 +95,7 @@ async fn a_message_ends_every_wait_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_member_that_comes_to_rest_ends_it() {
+async fn an_idle_or_held_member_ends_a_wait() {
     let states = Arc::new(Mutex::new("working"));
     let now = Arc::clone(&states);
     let rig = Rig::new(true, move |_, _| {
@@ -116,11 +116,11 @@ async fn a_member_that_comes_to_rest_ends_it() {
     let told = rig
         .refused("wait", json!({"for": "members", "ids": ["cid"]}))
         .await;
-    assert_eq!(told, "`ids`: there is no teammate cid, only ada, bob");
+    assert_eq!(told, "`ids`: there is no teammate cid. Teammates: ada, bob");
 }
 
 #[tokio::test(start_paused = true)]
-async fn when_nothing_happens_it_says_how_things_are() {
+async fn a_timeout_returns_the_current_state() {
     let (rig, _board) = with_board(&[(1, "in_progress")]);
     let begun = Instant::now();
     let told = rig
@@ -132,7 +132,7 @@ async fn when_nothing_happens_it_says_how_things_are() {
         .unwrap();
     assert_eq!(
         told,
-        "Nothing of that within 9 s. Now:\nT-1 in_progress: Task 1"
+        "None of that happened within 9 s. Current state:\nT-1 in_progress: Task 1"
     );
     assert_eq!(begun.elapsed().as_secs(), 9);
     assert!(rig.calls().len() <= 7, "it looks every 2 s at most");
@@ -144,7 +144,7 @@ async fn when_nothing_happens_it_says_how_things_are() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nothing_is_waited_for_that_is_over() {
+async fn a_wait_for_finished_tasks_returns_at_once() {
     let (rig, _board) = with_board(&[(1, "completed")]);
     assert_eq!(
         rig.run("wait", json!({"for": "tasks"})).await.unwrap(),

@@ -1,12 +1,12 @@
-//! What is offered to a model, and what it is told about arguments that do not fit.
+//! The offered tools, their schemas, and errors for invalid arguments.
 
 use agent_team_teammate::tool::ToolError;
 use serde_json::{Value, json};
 
-use crate::bench::Rig;
+use crate::context::Rig;
 
 #[test]
-fn these_tools_are_offered_whoever_may_use_them() {
+fn the_built_in_tools_are_complete() {
     let offered = Rig::new().tools;
     let names: Vec<_> = offered.iter().map(|tool| &*tool.spec().name).collect();
     assert_eq!(
@@ -29,7 +29,7 @@ fn these_tools_are_offered_whoever_may_use_them() {
 }
 
 #[test]
-fn every_schema_is_of_an_object_and_says_what_each_field_is() {
+fn every_schema_describes_each_field() {
     for tool in &Rig::new().tools {
         let spec = tool.spec();
         let schema = &spec.input;
@@ -45,7 +45,7 @@ fn every_schema_is_of_an_object_and_says_what_each_field_is() {
 }
 
 #[tokio::test]
-async fn what_does_not_fit_names_the_field_and_what_would() {
+async fn invalid_arguments_name_the_field_and_the_schema() {
     let rig = Rig::new();
     let takes = "read takes {limit?: integer, offset?: integer, path: string}";
     let cases: [(&str, Value, &[&str]); 6] = [

@@ -1,4 +1,4 @@
-//! `bash` and its jobs: outputs, ends, and that nothing is left.
+//! `bash` and its jobs: output, exit, and no leftover processes.
 
 use std::time::{Duration, Instant};
 
@@ -6,7 +6,7 @@ use agent_team_system::process::{ExitWatch, ProcessId};
 use agent_team_system::tree::Tree;
 use serde_json::json;
 
-use crate::bench::Rig;
+use crate::context::Rig;
 
 /// Reads a pid that a command wrote, and watches the process.
 fn watch(rig: &Rig, name: &str) -> Option<ExitWatch> {
@@ -14,7 +14,7 @@ fn watch(rig: &Rig, name: &str) -> Option<ExitWatch> {
     ExitWatch::open(ProcessId::of(pid).unwrap()?).unwrap()
 }
 
-/// Whatever carries this test's launch marker.
+/// All processes with this test's launch marker.
 fn left(rig: &Rig) -> Vec<ProcessId> {
     let tree = Tree {
         marker: rig.env("AGENT_TEAM_LAUNCH").into_string().unwrap(),
@@ -24,7 +24,7 @@ fn left(rig: &Rig) -> Vec<ProcessId> {
 }
 
 #[tokio::test]
-async fn a_command_says_what_it_printed_and_how_it_ended() {
+async fn a_result_has_the_output_and_the_exit_status() {
     let rig = Rig::new();
     let text = rig
         .text(
@@ -32,7 +32,7 @@ async fn a_command_says_what_it_printed_and_how_it_ended() {
             json!({"command": "echo out; echo err >&2; pwd; cat; exit 3"}),
         )
         .await;
-    let project = rig.bench.project.display();
+    let project = rig.context.project.display();
     assert_eq!(text, format!("out\nerr\n{project}\n(exit 3)"));
     assert_eq!(*rig.shown.lock().unwrap(), format!("out\nerr\n{project}\n"));
     assert_eq!(
@@ -48,7 +48,7 @@ async fn a_command_says_what_it_printed_and_how_it_ended() {
 }
 
 #[tokio::test]
-async fn a_command_that_takes_too_long_is_ended_with_all_that_it_started() {
+async fn a_timeout_terminates_all_child_processes() {
     let rig = Rig::new();
     let command =
         "sleep 600 & setsid sleep 600 & trap '' TERM; echo begun; while :; do sleep 600; done";
@@ -57,7 +57,7 @@ async fn a_command_that_takes_too_long_is_ended_with_all_that_it_started() {
         .text("bash", json!({"command": command, "timeout_seconds": 1}))
         .await;
     assert!(
-        text.starts_with("begun\n") && text.contains("not done after 1 s"),
+        text.starts_with("begun\n") && text.contains("timed out after 1 s"),
         "{text}"
     );
     assert!(
@@ -73,14 +73,14 @@ async fn a_command_that_takes_too_long_is_ended_with_all_that_it_started() {
                 json!({"command": "true", "timeout_seconds": seconds}),
             )
             .await;
-        assert!(refusal.contains("from 1 to 600"), "{refusal}");
+        assert!(refusal.contains("between 1 and 600"), "{refusal}");
     }
 }
 
 #[tokio::test]
-async fn what_is_left_behind_is_ended_in_a_session_of_its_own_too() {
+async fn leftover_daemons_are_terminated() {
     let rig = Rig::new();
-    // A daemon: its parent has gone, its session is its own, and it keeps the output open.
+    // A daemon: its parent has exited, it has its own session, and it keeps the output open.
     let command = "(setsid sh -c 'echo $$ > daemon; exec sleep 600' &); (sleep 600; echo never) & \
         while ! [ -s daemon ]; do :; done; echo done";
     let text = rig.text("bash", json!({"command": command})).await;
@@ -90,13 +90,13 @@ async fn what_is_left_behind_is_ended_in_a_session_of_its_own_too() {
 }
 
 #[tokio::test]
-async fn a_dropped_call_is_ended_and_another_call_is_not() {
+async fn dropping_a_call_terminates_only_that_call() {
     let rig = Rig::new();
     let other = "echo $$ > other; exec sleep 600";
     let started = rig
         .text("bash", json!({"command": other, "background": true}))
         .await;
-    assert!(started.starts_with("job 1 runs"), "{started}");
+    assert!(started.starts_with("job 1 is running"), "{started}");
     let command = "(setsid sh -c 'echo $$ > daemon; exec sleep 600' &); echo $$ > shell; \
         while ! [ -s daemon ]; do :; done; echo ready; sleep 600";
     {
@@ -117,31 +117,31 @@ async fn a_dropped_call_is_ended_and_another_call_is_not() {
             watch.exited().await.unwrap();
         }
     }
-    // The job is another call's.
+    // The job belongs to another call.
     assert!(watch(&rig, "other").is_some());
     let ended = rig.text("bash_kill", json!({"id": 1})).await;
     assert!(
-        ended.contains("ended, with all that it had started"),
+        ended.contains("terminated with all its child processes"),
         "{ended}"
     );
     assert!(watch(&rig, "other").is_none());
 }
 
 #[tokio::test]
-async fn a_long_output_is_cut_in_its_middle_and_kept_whole() {
+async fn long_output_is_truncated_and_stored() {
     let rig = Rig::new();
     let text = rig.text("bash", json!({"command": "seq 1 20000"})).await;
     assert!(
-        text.starts_with("1\n2\n3\n") && text.contains("bytes left out"),
+        text.starts_with("1\n2\n3\n") && text.contains("bytes omitted"),
         "{text}"
     );
     assert!(
-        text.contains("19999\n20000\n(108894 bytes in all, kept in "),
+        text.contains("19999\n20000\n(108894 bytes in total, stored in "),
         "{text}"
     );
     assert!(text.ends_with("(exit 0)"), "{text}");
     let file = text
-        .split("kept in ")
+        .split("stored in ")
         .nth(1)
         .unwrap()
         .split(": use")
@@ -159,11 +159,11 @@ async fn a_long_output_is_cut_in_its_middle_and_kept_whole() {
     let refusal = rig
         .refusal("write", json!({"path": file, "content": ""}))
         .await;
-    assert!(refusal.contains("outside of the project"), "{refusal}");
+    assert!(refusal.contains("outside the project"), "{refusal}");
 }
 
 #[tokio::test]
-async fn an_endless_output_costs_bounded_memory_and_disk() {
+async fn endless_output_uses_bounded_memory_and_disk() {
     let rig = Rig::new();
     let before = agent_team_system::process::resident_bytes(std::process::id())
         .unwrap()
@@ -173,11 +173,11 @@ async fn an_endless_output_costs_bounded_memory_and_disk() {
         .text("bash", json!({"command": command, "timeout_seconds": 600}))
         .await;
     assert!(
-        text.contains("end\n(60000005 bytes in all; the first 16777216 are kept in "),
+        text.contains("end\n(60000005 bytes in total; the first 16777216 are stored in "),
         "{text}"
     );
     assert!(text.contains("the rest is lost"), "{text}");
-    let kept: u64 = std::fs::read_dir(&rig.bench.outputs)
+    let kept: u64 = std::fs::read_dir(&rig.context.outputs)
         .unwrap()
         .map(|file| file.unwrap().metadata().unwrap().len())
         .sum();
@@ -187,12 +187,12 @@ async fn an_endless_output_costs_bounded_memory_and_disk() {
     let after = agent_team_system::process::resident_bytes(std::process::id())
         .unwrap()
         .unwrap();
-    // What the test itself was shown, and little else.
+    // The text that the test has collected, and little else.
     assert!(after < before + 3 * shown, "{before} {after}");
 }
 
 #[tokio::test]
-async fn a_job_goes_on_and_is_asked_for_what_is_new() {
+async fn a_job_continues_and_returns_new_output() {
     let rig = Rig::new();
     let command = "echo first; while ! [ -e go ]; do read -t 0.01 < /dev/zero; done; echo second";
     rig.text("bash", json!({"command": command, "background": true}))
@@ -200,8 +200,8 @@ async fn a_job_goes_on_and_is_asked_for_what_is_new() {
     let first = rig
         .text("bash_output", json!({"id": 1, "wait_seconds": 60}))
         .await;
-    assert_eq!(first, "first\n(it runs)");
-    assert_eq!(rig.text("bash_output", json!({"id": 1})).await, "(it runs)");
+    assert_eq!(first, "first\n(running)");
+    assert_eq!(rig.text("bash_output", json!({"id": 1})).await, "(running)");
     rig.put("go", "");
     let mut rest = String::new();
     while !rest.contains("exit") {
@@ -215,11 +215,11 @@ async fn a_job_goes_on_and_is_asked_for_what_is_new() {
     );
     assert_eq!(rig.text("bash_kill", json!({"id": 1})).await, "(exit 0)");
     let refusal = rig.refusal("bash_output", json!({"id": 7})).await;
-    assert!(refusal.contains("no job 7; there are 1"), "{refusal}");
+    assert!(refusal.contains("no job 7; jobs: 1"), "{refusal}");
 }
 
 #[tokio::test]
-async fn jobs_end_with_their_member() {
+async fn jobs_are_terminated_with_their_member() {
     let mut rig = Rig::new();
     let command = "(setsid sh -c 'echo $$ > daemon; exec sleep 600' &); echo $$ > shell; sleep 600";
     for _ in 0..2 {
@@ -231,7 +231,7 @@ async fn jobs_end_with_their_member() {
     let ended = rig
         .text("bash_output", json!({"id": 3, "wait_seconds": 60}))
         .await;
-    assert!(ended.contains("not done after 1 s"), "{ended}");
+    assert!(ended.contains("timed out after 1 s"), "{ended}");
     let trees = left(&rig);
     assert!(trees.len() >= 4, "{trees:?}");
     rig.tools.clear();
@@ -243,7 +243,7 @@ async fn jobs_end_with_their_member() {
 }
 
 #[tokio::test]
-async fn only_so_many_jobs_run_at_once() {
+async fn the_number_of_running_jobs_is_limited() {
     let rig = Rig::new();
     for _ in 0..16 {
         rig.text(
@@ -255,7 +255,10 @@ async fn only_so_many_jobs_run_at_once() {
     let refusal = rig
         .refusal("bash", json!({"command": "true", "background": true}))
         .await;
-    assert!(refusal.contains("16 jobs run already (1, 2, "), "{refusal}");
+    assert!(
+        refusal.contains("16 jobs are already running (1, 2, "),
+        "{refusal}"
+    );
     rig.text("bash_kill", json!({"id": 5})).await;
     rig.text("bash", json!({"command": "true", "background": true}))
         .await;

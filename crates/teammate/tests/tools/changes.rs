@@ -5,10 +5,10 @@ use std::os::unix::fs::PermissionsExt;
 use agent_team_teammate::tool::Version;
 use serde_json::json;
 
-use crate::bench::Rig;
+use crate::context::Rig;
 
 #[tokio::test]
-async fn a_new_file_is_made_with_its_directories() {
+async fn a_new_file_is_created_with_its_directories() {
     let rig = Rig::new();
     let output = rig
         .call(
@@ -17,14 +17,14 @@ async fn a_new_file_is_made_with_its_directories() {
         )
         .await
         .unwrap();
-    assert_eq!(output.text, "made a/b/c.txt: 2 lines");
+    assert_eq!(output.text, "created a/b/c.txt: 2 lines");
     let diff = output.diff.unwrap();
     assert!(
         diff.contains("--- /dev/null\n+++ b/a/b/c.txt\n@@ -0,0 +1,2 @@\n+one\n+two\n"),
         "{diff}"
     );
     assert_eq!(rig.content("a/b/c.txt"), "one\ntwo\n");
-    // What it wrote it knows.
+    // A file that it wrote counts as read.
     rig.text("write", json!({"path": "a/b/c.txt", "content": "three\n"}))
         .await;
     rig.text(
@@ -38,7 +38,7 @@ async fn a_new_file_is_made_with_its_directories() {
 }
 
 #[tokio::test]
-async fn what_was_not_read_or_has_changed_since_is_not_overwritten() {
+async fn an_unread_or_changed_file_is_not_overwritten() {
     let rig = Rig::new();
     rig.put("a.txt", "mine\n");
     let write = json!({"path": "a.txt", "content": "yours\n"});
@@ -77,7 +77,7 @@ async fn a_replaced_file_keeps_its_mode_and_its_readers() {
 }
 
 #[tokio::test]
-async fn what_is_guarded_is_not_written() {
+async fn guarded_directories_are_not_written() {
     let rig = Rig::new();
     rig.put(".git/config", "[core]\n");
     rig.text("read", json!({"path": ".git/config"})).await;
@@ -96,7 +96,7 @@ async fn what_is_guarded_is_not_written() {
         let refusal = rig
             .refusal("write", json!({"path": path, "content": "x"}))
             .await;
-        assert!(refusal.contains("changed by a person"), "{refusal}");
+        assert!(refusal.contains("only the user may change it"), "{refusal}");
     }
 }
 
@@ -108,7 +108,10 @@ async fn an_edit_must_be_unique_or_of_all() {
     let refusal = rig
         .refusal("edit", json!({"path": "a.rs", "old": "= 1", "new": "= 3"}))
         .await;
-    assert!(refusal.contains("2 times (lines 1, 2)"), "{refusal}");
+    assert!(
+        refusal.contains("2 times in a.rs (lines 1, 2)"),
+        "{refusal}"
+    );
     let output = rig
         .call(
             "edit",
@@ -133,7 +136,7 @@ async fn an_edit_must_be_unique_or_of_all() {
 }
 
 #[tokio::test]
-async fn a_text_that_is_not_there_is_answered_with_the_nearest() {
+async fn a_missing_text_is_answered_with_the_nearest() {
     let rig = Rig::new();
     rig.put(
         "a.rs",
@@ -149,18 +152,21 @@ async fn a_text_that_is_not_there_is_answered_with_the_nearest() {
     };
     let indented = refusal("let total = compute(1, 2);\n  print(total);").await;
     assert!(
-        indented.contains("nearest is at line 2") && indented.contains("white space"),
+        indented.contains("most similar text is at line 2") && indented.contains("white space"),
         "{indented}"
     );
     assert!(indented.contains("     3\t    print(total);"), "{indented}");
     let misspelt = refusal("    let totl = compute(1, 3);").await;
-    assert!(misspelt.contains("nearest is at line 2"), "{misspelt}");
+    assert!(
+        misspelt.contains("most similar text is at line 2"),
+        "{misspelt}"
+    );
     let strange = refusal("impl Display for Nothing").await;
-    assert!(strange.contains("Nothing in it is like that"), "{strange}");
+    assert!(strange.contains("It contains no similar text"), "{strange}");
 }
 
 #[tokio::test]
-async fn line_endings_and_a_missing_last_newline_stay() {
+async fn line_endings_are_preserved() {
     let rig = Rig::new();
     rig.put("crlf", "one\r\ntwo\r\nthree");
     rig.text("read", json!({"path": "crlf"})).await;
@@ -200,7 +206,7 @@ async fn line_endings_and_a_missing_last_newline_stay() {
 }
 
 #[tokio::test]
-async fn bytes_that_are_no_utf_8_stay_as_they_are() {
+async fn invalid_utf_8_is_preserved() {
     let rig = Rig::new();
     rig.put("latin", b"caf\xe9\nold\n");
     rig.text("read", json!({"path": "latin"})).await;
@@ -210,7 +216,7 @@ async fn bytes_that_are_no_utf_8_stay_as_they_are() {
 }
 
 #[tokio::test]
-async fn what_is_binary_or_huge_is_not_edited() {
+async fn binary_and_huge_files_are_not_edited() {
     let rig = Rig::new();
     rig.put("binary", b"a\0b");
     let huge = std::fs::File::create(rig.path("huge")).unwrap();
@@ -218,7 +224,7 @@ async fn what_is_binary_or_huge_is_not_edited() {
     for name in ["binary", "huge"] {
         let path = rig.path(name);
         let version = Version::of(&std::fs::metadata(&path).unwrap());
-        rig.bench.seen.lock().unwrap().insert(path, version);
+        rig.context.seen.lock().unwrap().insert(path, version);
     }
     for (name, said) in [("binary", "is binary"), ("huge", "1073741824 bytes")] {
         let edit = json!({"path": name, "old": "a", "new": "b"});

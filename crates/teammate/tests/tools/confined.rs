@@ -1,4 +1,4 @@
-//! What a command can do when a sandbox holds it.
+//! What a sandboxed command can and cannot do.
 
 use std::ffi::OsString;
 use std::fs;
@@ -16,9 +16,9 @@ use agent_team_teammate::tool::guard::Guard;
 use agent_team_teammate::tool::{Options, Permission, domain_tools};
 use serde_json::json;
 
-use crate::bench::Rig;
+use crate::context::Rig;
 
-/// With a home directory that has a key, and a project that has git's files. `None` where there is no sandbox.
+/// With a home directory that contains a key, and a project that is a git repository. `None` without a sandbox.
 async fn confined() -> Option<Rig> {
     let mut rig = Rig::new();
     for place in ["temporary", "ours", ".ssh", "code"] {
@@ -27,14 +27,14 @@ async fn confined() -> Option<Rig> {
     fs::write(rig.outside(".ssh/id"), "secret").unwrap();
     fs::write(rig.outside("code/main.c"), "int main;").unwrap();
     git(&rig.path(""), &["init", "-q"]);
-    hold(&mut rig, Network::None);
+    confine(&mut rig, Network::None);
     let printed = rig.text("bash", json!({ "command": "true" })).await;
     assert!(printed.contains("exit 0"), "{printed}");
     let none = rig
         .shown
         .lock()
         .unwrap()
-        .contains("there is no sandbox here");
+        .contains("the sandbox is not available");
     (!none).then_some(rig)
 }
 
@@ -46,7 +46,7 @@ pub(crate) fn ours(rig: &Rig) -> Directories {
     }
 }
 
-/// Makes the tools anew, as a new launch does.
+/// Creates the tools anew, as a new launch does.
 pub(crate) fn use_confinement(rig: &mut Rig, confinement: Confinement) {
     rig.tools = domain_tools(Options {
         permission: Permission::Bypass,
@@ -55,10 +55,10 @@ pub(crate) fn use_confinement(rig: &mut Rig, confinement: Confinement) {
     });
 }
 
-fn hold(rig: &mut Rig, network: Network) {
+fn confine(rig: &mut Rig, network: Network) {
     let temporary = rig.outside("temporary");
-    let user = User::new(rig.bench.env.clone(), &Settings::default());
-    let confinement = Confinement::new(&rig.bench.project, temporary, user, &ours(rig), network);
+    let user = User::new(rig.context.env.clone(), &Settings::default());
+    let confinement = Confinement::new(&rig.context.project, temporary, user, &ours(rig), network);
     use_confinement(rig, confinement);
 }
 
@@ -72,9 +72,10 @@ fn git(cwd: &Path, args: &[&str]) {
 }
 
 #[tokio::test]
-async fn a_command_writes_in_its_project_and_where_the_temporary_is() {
+async fn a_command_writes_only_to_project_and_tmpdir() {
     let Some(rig) = confined().await else { return };
-    let command = "echo 1 > made && echo 2 > $TMPDIR/made && cat made $TMPDIR/made; echo 3 > ../code/made; echo 4 > ~/made";
+    let command = "echo 1 > made && echo 2 > $TMPDIR/made && cat made $TMPDIR/made; echo 3 > ../code/made; echo 4 > \
+                   ~/made";
     let printed = rig.text("bash", json!({ "command": command })).await;
     assert!(printed.starts_with("1\n2\n"), "{printed}");
     assert_eq!(rig.content("made"), "1\n");
@@ -85,7 +86,7 @@ async fn a_command_writes_in_its_project_and_where_the_temporary_is() {
 }
 
 #[tokio::test]
-async fn a_command_outside_the_sandbox_does_what_its_person_could() {
+async fn a_command_outside_the_sandbox_has_the_users_rights() {
     let Some(rig) = confined().await else { return };
     let call = json!({ "command": "echo 4 > ~/made; cat ~/.ssh/id", "outside_sandbox": true });
     let printed = rig.text("bash", call).await;
@@ -96,9 +97,9 @@ async fn a_command_outside_the_sandbox_does_what_its_person_could() {
 }
 
 #[tokio::test]
-async fn what_proves_who_its_person_is_a_command_cannot_read() {
+async fn a_command_cannot_read_credentials() {
     let Some(rig) = confined().await else { return };
-    // Also what came after the launch.
+    // Including files that were created after the launch.
     fs::write(rig.outside(".netrc"), "secret").unwrap();
     let printed = rig
         .text("bash", json!({ "command": "cat ~/.ssh/id ~/.netrc" }))
@@ -107,7 +108,7 @@ async fn what_proves_who_its_person_is_a_command_cannot_read() {
 }
 
 #[tokio::test]
-async fn a_command_has_the_network_where_its_role_has_it() {
+async fn a_command_has_the_network_if_its_role_does() {
     let Some(mut rig) = confined().await else {
         return;
     };
@@ -117,13 +118,13 @@ async fn a_command_has_the_network_where_its_role_has_it() {
     let call = json!({ "command": format!("bash -c '{line}'") });
     let printed = rig.text("bash", call.clone()).await;
     assert!(!printed.contains("42\n"), "{printed}");
-    hold(&mut rig, Network::Host);
+    confine(&mut rig, Network::Host);
     let printed = rig.text("bash", call).await;
     assert!(printed.contains("42\n"), "{printed}");
 }
 
 #[tokio::test]
-async fn a_confined_job_has_a_moment_to_end() {
+async fn a_sandboxed_job_gets_a_grace_period() {
     let Some(rig) = confined().await else { return };
     let command = "trap 'echo bye; exit' TERM; echo ready; while :; do sleep 0.01; done";
     rig.text("bash", json!({ "command": command, "background": true }))
@@ -137,7 +138,7 @@ async fn a_confined_job_has_a_moment_to_end() {
 }
 
 #[tokio::test]
-async fn a_linked_working_tree_is_committed_in() {
+async fn a_command_can_commit_in_a_linked_worktree() {
     let Some(mut rig) = confined().await else {
         return;
     };
@@ -148,9 +149,14 @@ async fn a_linked_working_tree_is_committed_in() {
     fs::remove_dir_all(rig.path("")).unwrap();
     git(
         &main,
-        &["worktree", "add", "-q", rig.bench.project.to_str().unwrap()],
+        &[
+            "worktree",
+            "add",
+            "-q",
+            rig.context.project.to_str().unwrap(),
+        ],
     );
-    hold(&mut rig, Network::None);
+    confine(&mut rig, Network::None);
     let command = "git -c user.name=t -c user.email=t@example.org commit -q --allow-empty -m two; git log --oneline";
     let printed = rig.text("bash", json!({ "command": command })).await;
     assert!(
@@ -160,7 +166,7 @@ async fn a_linked_working_tree_is_committed_in() {
 }
 
 #[tokio::test]
-async fn what_a_project_says_of_its_git_opens_nothing_outside_of_it() {
+async fn a_gitdir_link_opens_no_directory_outside() {
     let Some(mut rig) = confined().await else {
         return;
     };
@@ -168,14 +174,14 @@ async fn what_a_project_says_of_its_git_opens_nothing_outside_of_it() {
     fs::create_dir_all(&other).unwrap();
     fs::remove_dir_all(rig.path(".git")).unwrap();
     rig.put(".git", format!("gitdir: {}\n", other.display()));
-    hold(&mut rig, Network::None);
+    confine(&mut rig, Network::None);
     let printed = rig
         .text("bash", json!({ "command": "echo 1 > ../code/made" }))
         .await;
     assert!(!rig.outside("code/made").exists(), "{printed}");
 }
 
-/// The best sandbox of this machine, and the one that it would have without bubblewrap.
+/// The best sandbox of this machine, and the one that it would use without bubblewrap.
 pub(crate) async fn sandboxes() -> Vec<Sandbox> {
     let path = std::env::var_os("PATH").unwrap();
     let mut found: Vec<Sandbox> = Vec::new();
@@ -188,25 +194,25 @@ pub(crate) async fn sandboxes() -> Vec<Sandbox> {
     found
 }
 
-/// The project of `rig`, held by this sandbox.
-pub(crate) fn held_by(rig: &mut Rig, sandbox: Sandbox, settings: &Settings) {
+/// Confines commands in the project of `rig` with this sandbox.
+pub(crate) fn confine_with(rig: &mut Rig, sandbox: Sandbox, settings: &Settings) {
     let temporary = rig.outside("temporary");
     let user = User {
         homes: vec![rig.outside("")],
-        ..User::new(rig.bench.env.clone(), settings)
+        ..User::new(rig.context.env.clone(), settings)
     };
     let confinement = Confinement::new(
-        &rig.bench.project,
+        &rig.context.project,
         temporary,
         user,
         &ours(rig),
         Network::None,
     )
-    .held_by(sandbox);
+    .using(sandbox);
     use_confinement(rig, confinement);
 }
 
-/// Files have the time of the kernel's last tick: after a command, those of the rig are older than the next command.
+/// Waits for the next tick of the kernel's clock: files of the rig are then older than the next command.
 pub(crate) async fn settle(rig: &Rig) {
     rig.text("bash", json!({ "command": "sleep 0.02" })).await;
 }
@@ -220,9 +226,9 @@ pub(crate) fn rig_with_home() -> Rig {
     rig
 }
 
-/// Places that a list of secrets missed, and one that no list can know.
+/// Paths that a list of secrets missed, and one that no list can contain.
 #[tokio::test]
-async fn the_home_directory_is_hidden_but_for_a_list() {
+async fn the_home_directory_is_hidden_except_for_a_list() {
     const HIDDEN: [&str; 37] = [
         ".pgpass",
         ".my.cnf",
@@ -272,7 +278,7 @@ async fn the_home_directory_is_hidden_but_for_a_list() {
     ];
     for sandbox in sandboxes().await {
         let mut rig = rig_with_home();
-        held_by(&mut rig, sandbox.clone(), &Settings::default());
+        confine_with(&mut rig, sandbox.clone(), &Settings::default());
         for (paths, content) in [(&HIDDEN[..], "secret\n"), (&READABLE[..], "tool\n")] {
             for path in paths {
                 let path = rig.outside(path);
@@ -295,7 +301,7 @@ async fn the_home_directory_is_hidden_but_for_a_list() {
 }
 
 #[tokio::test]
-async fn the_users_settings_make_places_readable() {
+async fn the_users_settings_make_paths_readable() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("config.toml");
     fs::write(
@@ -311,9 +317,11 @@ async fn the_users_settings_make_places_readable() {
             fs::write(rig.outside(place).join("file"), format!("{place}\n")).unwrap();
         }
         symlink("real", rig.outside("link")).unwrap();
-        rig.bench.env.retain(|(name, _)| name != "HOME");
-        rig.bench.env.push(("HOME".into(), rig.outside("").into()));
-        held_by(&mut rig, sandbox.clone(), &settings);
+        rig.context.env.retain(|(name, _)| name != "HOME");
+        rig.context
+            .env
+            .push(("HOME".into(), rig.outside("").into()));
+        confine_with(&mut rig, sandbox.clone(), &settings);
         settle(&rig).await;
         let command = "cat ../data/file ../link/file";
         let printed = rig.text("bash", json!({ "command": command })).await;
@@ -321,7 +329,10 @@ async fn the_users_settings_make_places_readable() {
     }
     fs::write(&file, "[sandbox]\nreadable = [\"data\"]\n").unwrap();
     let error = Settings::read(&file).unwrap_err().to_string();
-    assert!(error.contains("write an absolute path, or ~/"), "{error}");
+    assert!(
+        error.contains("it must be absolute or start with ~/"),
+        "{error}"
+    );
     fs::write(&file, "[sandbox]\nwritable = []\n").unwrap();
     let error = Settings::read(&file).unwrap_err().to_string();
     assert!(error.contains("unknown field `writable`"), "{error}");
@@ -332,7 +343,7 @@ async fn the_users_settings_make_places_readable() {
     }
 }
 
-/// bubblewrap hides what is known as a secret; Landlock cannot, so that commands are asked about.
+/// bubblewrap hides known secrets; Landlock cannot, so commands need permission there.
 #[tokio::test]
 async fn a_project_that_is_the_home_directory_shows_no_known_secret() {
     for sandbox in sandboxes().await {
@@ -340,18 +351,18 @@ async fn a_project_that_is_the_home_directory_shows_no_known_secret() {
         rig.put(".ssh/id", "secret");
         rig.put("code/main.c", "int main;");
         let user = User {
-            homes: vec![rig.bench.project.clone()],
-            ..User::new(rig.bench.env.clone(), &Settings::default())
+            homes: vec![rig.context.project.clone()],
+            ..User::new(rig.context.env.clone(), &Settings::default())
         };
         let temporary = rig.outside("temporary");
         let confinement = Confinement::new(
-            &rig.bench.project,
+            &rig.context.project,
             temporary,
             user,
             &ours(&rig),
             Network::None,
         )
-        .held_by(sandbox.clone());
+        .using(sandbox.clone());
         use_confinement(&mut rig, confinement);
         let command = "cat .ssh/id code/main.c; echo evil >> .bashrc";
         let printed = match rig.call("bash", json!({ "command": command })).await {
@@ -390,15 +401,16 @@ async fn files_that_read_denies_are_hidden_from_commands() {
             "Read(linked/deep/*)",
         ]
         .map(str::to_owned);
-        let guard = Guard::new(&rules, rig.bench.project.clone(), None);
-        let user = User::new(rig.bench.env.clone(), &Settings::default());
-        let project = &rig.bench.project;
+        let guard = Guard::new(&rules, rig.context.project.clone(), None);
+        let user = User::new(rig.context.env.clone(), &Settings::default());
+        let project = &rig.context.project;
         let temporary = rig.outside("temporary");
         let confinement = Confinement::new(project, temporary, user, &ours(&rig), Network::None)
-            .held_by(sandbox.clone())
+            .using(sandbox.clone())
             .guarded_by(guard);
         use_confinement(&mut rig, confinement);
-        let command = "grep -r . --include='*' . ; cat .env keys/one sub/.env link .env.local linked/deep/key real/deep/key; mv sub moved; cat moved/.env; \
+        let command = "grep -r . --include='*' . ; cat .env keys/one sub/.env link .env.local linked/deep/key \
+                       real/deep/key; mv sub moved; cat moved/.env; \
                        ln .env copy; cat copy; cat main.c";
         let printed = rig.text("bash", json!({ "command": command })).await;
         assert!(!printed.contains("secret"), "{sandbox}: {printed}");
@@ -406,12 +418,12 @@ async fn files_that_read_denies_are_hidden_from_commands() {
     }
 }
 
-/// Removing a mount point takes the mount away in every namespace.
+/// Removing a mount point removes the mount in every namespace.
 #[tokio::test]
 async fn a_file_made_after_the_user_removed_a_placeholder_is_reported() {
     for sandbox in sandboxes().await.into_iter().filter(Sandbox::protects) {
         let mut rig = rig_with_home();
-        held_by(&mut rig, sandbox.clone(), &Settings::default());
+        confine_with(&mut rig, sandbox.clone(), &Settings::default());
         let command = "echo ready; while [ ! -e go ]; do sleep 0.05; done; \
                        mkdir -p .vscode; echo {} > .vscode/tasks.json; echo made";
         let call = json!({ "command": command, "background": true });
@@ -433,8 +445,8 @@ async fn a_file_made_after_the_user_removed_a_placeholder_is_reported() {
     }
 }
 
-/// What a sandboxed command leaves for git to run: a filter of a nested repository, of attributes within `.git`, and of
-/// the configuration in a copy that `commondir` names.
+/// Traps for git that a sandboxed command leaves: a filter of a nested repository, one in attributes within `.git`, and
+/// one in the configuration of a copy that `commondir` names.
 const TRAPS: &str = "\
 export GIT_AUTHOR_NAME=t GIT_AUTHOR_EMAIL=t@e GIT_COMMITTER_NAME=t GIT_COMMITTER_EMAIL=t@e
 filter='sh -c \"id > ~/PWN; id > $PWD/PWN; cat\"'
@@ -452,11 +464,11 @@ rm -f PWN; sleep 1.1; echo y > nested/f; echo two > a.txt; echo made";
 async fn git_runs_a_trap_of_the_project_in_the_sandbox_only() {
     for sandbox in sandboxes().await {
         let mut rig = rig_with_home();
-        held_by(&mut rig, sandbox, &Settings::default());
+        confine_with(&mut rig, sandbox, &Settings::default());
         let printed = rig.text("bash", json!({ "command": TRAPS })).await;
         assert!(printed.contains("made\n"), "{printed}");
         fs::remove_file(rig.path("PWN")).ok();
-        // Both answer, or say what git says of such a repository.
+        // Both tools either answer or report git's error about such a repository.
         for tool in ["git_status", "git_diff"] {
             let _answer = rig.call(tool, json!({})).await;
         }
@@ -468,7 +480,7 @@ async fn git_runs_a_trap_of_the_project_in_the_sandbox_only() {
 async fn git_reads_a_project_that_it_cannot_write() {
     for sandbox in sandboxes().await {
         let mut rig = rig_with_home();
-        held_by(&mut rig, sandbox, &Settings::default());
+        confine_with(&mut rig, sandbox, &Settings::default());
         rig.put("a.txt", "one\n");
         git(&rig.path(""), &["add", "."]);
         git(&rig.path(""), &["commit", "-q", "-m", "one"]);
@@ -480,19 +492,19 @@ async fn git_reads_a_project_that_it_cannot_write() {
     }
 }
 
-/// The worker reads `.git/info/exclude` outside the sandbox and shows it to the next command.
+/// The worker reads `.git/info/exclude` outside the sandbox and passes it to the next command.
 #[tokio::test]
 async fn a_linked_exclude_file_shows_no_secret() {
     for sandbox in sandboxes().await {
         let mut rig = rig_with_home();
         fs::create_dir(rig.outside(".ssh")).unwrap();
         fs::write(rig.outside(".ssh/id"), "secret").unwrap();
-        // An agent can make the link where git's templates make no such file: nothing is mounted there.
+        // An agent can create the link where git's templates create no such file: nothing is mounted there.
         fs::create_dir_all(rig.path(".git/info")).unwrap();
         let exclude = rig.path(".git/info/exclude");
         let _removed = fs::remove_file(&exclude);
         symlink(rig.outside(".ssh/id"), exclude).unwrap();
-        held_by(&mut rig, sandbox.clone(), &Settings::default());
+        confine_with(&mut rig, sandbox.clone(), &Settings::default());
         let command = "cat .git/info/exclude ../.ssh/id; echo done";
         let printed = rig.text("bash", json!({ "command": command })).await;
         assert!(!printed.contains("secret"), "{sandbox}: {printed}");
@@ -500,7 +512,7 @@ async fn a_linked_exclude_file_shows_no_secret() {
     }
 }
 
-/// A mount of the link's target would cover the hidden home directory.
+/// A mount of the link's target would expose the hidden home directory.
 #[tokio::test]
 async fn a_linked_protected_path_shows_no_secret() {
     for sandbox in sandboxes().await {
@@ -510,7 +522,7 @@ async fn a_linked_protected_path_shows_no_secret() {
         symlink("../.ssh", rig.path(".vscode")).unwrap();
         fs::remove_dir_all(rig.path(".git/hooks")).unwrap();
         symlink(rig.outside(".ssh"), rig.path(".git/hooks")).unwrap();
-        held_by(&mut rig, sandbox.clone(), &Settings::default());
+        confine_with(&mut rig, sandbox.clone(), &Settings::default());
         let command = "cat .vscode/id .git/hooks/id ../.ssh/id; echo done";
         let printed = rig.text("bash", json!({ "command": command })).await;
         assert!(!printed.contains("secret"), "{sandbox}: {printed}");
@@ -534,7 +546,7 @@ async fn pipes_in_place_of_git_files_do_not_block() {
                     .success()
             );
             let (sender, receiver) = std::sync::mpsc::channel();
-            // A blocked open of the worker ends with a writer only, not with a timeout of the runtime.
+            // A blocked open in the worker ends only with a writer, not with a timeout of the runtime.
             let writer = std::thread::spawn(move || {
                 let ended = receiver.recv_timeout(Duration::from_secs(20));
                 if ended.is_err() {
@@ -542,7 +554,7 @@ async fn pipes_in_place_of_git_files_do_not_block() {
                 }
                 ended.is_ok()
             });
-            held_by(&mut rig, sandbox.clone(), &Settings::default());
+            confine_with(&mut rig, sandbox.clone(), &Settings::default());
             let printed = rig.text("bash", json!({ "command": "echo done" })).await;
             let _sent = sender.send(());
             assert!(printed.contains("done"), "{sandbox}: {pipe}: {printed}");
@@ -561,7 +573,7 @@ async fn a_linked_git_directory_is_reported_not_followed() {
         fs::remove_dir_all(rig.path(".git")).unwrap();
         let other = rig.outside("other");
         fs::create_dir(&other).unwrap();
-        held_by(&mut rig, sandbox.clone(), &Settings::default());
+        confine_with(&mut rig, sandbox.clone(), &Settings::default());
         settle(&rig).await;
         let link = json!({ "command": "ln -s ../other .git" });
         let printed = rig.text("bash", link).await;
@@ -590,7 +602,7 @@ async fn changes_through_links_are_reported() {
         symlink("../middle", rig.path(".git/hooks")).unwrap();
         symlink("githooks", rig.path("middle")).unwrap();
         symlink("absent", rig.path(".envrc")).unwrap();
-        held_by(&mut rig, sandbox.clone(), &Settings::default());
+        confine_with(&mut rig, sandbox.clone(), &Settings::default());
         settle(&rig).await;
         for (command, reported) in [
             ("echo ok", None),
@@ -613,13 +625,13 @@ async fn changes_through_links_are_reported() {
     }
 }
 
-/// A renamed directory changes no time of its files.
+/// Renaming a directory changes no time of its files.
 #[tokio::test]
 async fn renamed_directories_are_reported() {
     for sandbox in sandboxes().await {
         let mut rig = rig_with_home();
         rig.put("sub/file", "");
-        held_by(&mut rig, sandbox.clone(), &Settings::default());
+        confine_with(&mut rig, sandbox.clone(), &Settings::default());
         settle(&rig).await;
         let make = "mkdir -p a b/hooks; echo evil > a/tasks.json; echo evil > b/hooks/pre-commit; sleep 0.02";
         let printed = rig.text("bash", json!({ "command": make })).await;

@@ -1,22 +1,22 @@
-//! `fetch`, from a server of the test's own.
+//! `fetch`, with a test server.
 
 use agent_team_protocol::method::{Method, RequestAsk};
 use agent_team_protocol::request::Permission as Answer;
-use agent_team_teammate::desk::Desk;
+use agent_team_teammate::supervisor_client::SupervisorClient;
 use agent_team_teammate::tool::{Options, Permission, domain_tools};
 use serde_json::json;
 use serde_json::value::to_raw_value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
-use crate::bench::Rig;
+use crate::context::Rig;
 
 const PAGE: &str = "<html><head><title>T</title><style>p{}</style><script>alert(1)</script></head><body>\
     <h1>Head</h1><p>Some <b>bold</b> text with a <a href=\"/there\">link</a>.</p>\
     <ul><li>one</li><li>two</li></ul><pre>let a = 1;\n  let b = 2;</pre>\
     <table><tr><th>k</th><th>v</th></tr><tr><td>a</td><td>1</td></tr></table></body></html>";
 
-/// Serves until the test is over, and returns its address.
+/// Serves until the test ends, and returns its URL.
 async fn server() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -34,7 +34,7 @@ async fn server() -> String {
                 let request = String::from_utf8(request).unwrap();
                 let path = request.split(' ').nth(1).unwrap().to_owned();
                 let answer = answer(&path);
-                // It may hang up when it has seen enough.
+                // The client may close the connection early.
                 let _gone = stream.write_all(&answer).await;
             });
         }
@@ -75,7 +75,7 @@ fn answer(path: &str) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn a_page_becomes_markdown_and_a_text_stays() {
+async fn html_becomes_markdown_and_text_is_unchanged() {
     let rig = Rig::new();
     let base = server().await;
     let page = rig
@@ -102,20 +102,20 @@ async fn a_page_becomes_markdown_and_a_text_stays() {
 }
 
 #[tokio::test]
-async fn what_is_no_page_is_a_clear_error() {
+async fn failed_fetches_report_clear_errors() {
     let rig = Rig::new();
     let base = server().await;
     for (url, said) in [
         (
             format!("{base}/none"),
-            "answered 404 Not Found\nno such page",
+            "returned 404 Not Found\nno such page",
         ),
         (format!("{base}/image"), "is image/png, not text"),
-        (format!("{base}/loop"), "more than 5 redirections"),
+        (format!("{base}/loop"), "more than 5 redirects"),
         (format!("{base}/file"), "is not http:// or https://"),
         ("file:///etc/hostname".into(), "is not http:// or https://"),
         ("example".into(), "relative URL"),
-        ("http://127.0.0.1:1/".into(), "cannot be reached"),
+        ("http://127.0.0.1:1/".into(), "cannot reach http://127"),
     ] {
         let refusal = rig.refusal("fetch", json!({"url": url})).await;
         assert!(refusal.contains(said), "{url}: {refusal}");
@@ -133,7 +133,7 @@ async fn size_and_depth_are_bounded() {
         long.contains("only the first 4194304 bytes were read"),
         "{long}"
     );
-    assert!(long.contains("kept in"), "{long}");
+    assert!(long.contains("stored in"), "{long}");
     let deep = rig
         .text("fetch", json!({"url": format!("{base}/deep")}))
         .await;
@@ -141,10 +141,11 @@ async fn size_and_depth_are_bounded() {
 }
 
 #[tokio::test]
-async fn what_was_allowed_for_one_host_is_not_followed_to_another() {
+async fn permission_for_a_host_excludes_redirects_elsewhere() {
     let mut rig = Rig::new();
     let base = server().await;
-    let (desk, mut calls) = Desk::new("ada".parse().unwrap(), "worker".parse().unwrap(), false);
+    let (client, mut calls) =
+        SupervisorClient::new("ada".parse().unwrap(), "worker".parse().unwrap(), false);
     tokio::spawn(async move {
         while let Some(call) = calls.recv().await {
             assert_eq!(call.method, RequestAsk::NAME);
@@ -153,7 +154,7 @@ async fn what_was_allowed_for_one_host_is_not_followed_to_another() {
         }
     });
     rig.tools = domain_tools(Options {
-        permission: Permission::Asked(desk),
+        permission: Permission::Ask(client),
         confinement: None,
         private_addresses: true,
     });
@@ -161,7 +162,7 @@ async fn what_was_allowed_for_one_host_is_not_followed_to_another() {
     assert!(rig.text("fetch", same).await.contains("Head"));
     let other = json!({"url": format!("{base}/away")});
     let refusal = rig.refusal("fetch", other).await;
-    assert!(refusal.contains("leads to another host"), "{refusal}");
+    assert!(refusal.contains("redirects to another host"), "{refusal}");
     assert!(
         refusal.contains("http://elsewhere.invalid/page"),
         "{refusal}"
@@ -169,7 +170,7 @@ async fn what_was_allowed_for_one_host_is_not_followed_to_another() {
 }
 
 #[tokio::test]
-async fn this_machine_is_not_reached_unless_that_is_allowed() {
+async fn local_addresses_are_refused_by_default() {
     let mut rig = Rig::new();
     let base = server().await;
     rig.tools = domain_tools(Options {
@@ -188,7 +189,7 @@ async fn this_machine_is_not_reached_unless_that_is_allowed() {
         let url = format!("http://{host}:{port}/page");
         let refusal = rig.refusal("fetch", json!({"url": url})).await;
         assert!(
-            refusal.contains("of this machine or its local network"),
+            refusal.contains("addresses of this machine and its local network"),
             "{host}: {refusal}"
         );
     }

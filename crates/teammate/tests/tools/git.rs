@@ -3,18 +3,18 @@
 use std::process::Command;
 
 use agent_team_protocol::Refusal;
-use agent_team_teammate::desk::Desk;
+use agent_team_teammate::supervisor_client::SupervisorClient;
 use agent_team_teammate::tool::guard::Guard;
 use agent_team_teammate::tool::{Options, Permission, domain_tools};
 use serde_json::{Value, json};
 
-use crate::bench::{Rig, utf8};
+use crate::context::{Rig, utf8};
 
 fn git(rig: &Rig, args: &[&str]) {
     let done = Command::new("git")
         .args(["-c", "user.name=a", "-c", "user.email=a@b"])
         .args(args)
-        .current_dir(&rig.bench.project)
+        .current_dir(&rig.context.project)
         .env_clear()
         .env("PATH", rig.env("PATH"))
         .env("HOME", rig.env("HOME"))
@@ -34,12 +34,9 @@ fn repository() -> Rig {
 }
 
 #[tokio::test]
-async fn what_has_changed_is_shown() {
+async fn changes_are_shown() {
     let rig = repository();
-    assert_eq!(
-        rig.text("git_diff", json!({})).await,
-        "(nothing has changed)"
-    );
+    assert_eq!(rig.text("git_diff", json!({})).await, "(no changes)");
     assert_eq!(rig.text("git_status", json!({})).await, "## main\n");
     rig.put("a.txt", "two\n");
     rig.put("b.txt", "two\n");
@@ -65,7 +62,7 @@ async fn what_has_changed_is_shown() {
 }
 
 #[tokio::test]
-async fn neither_hook_nor_monitor_nor_driver_runs() {
+async fn no_hook_monitor_or_driver_runs() {
     let mut rig = repository();
     let trap = rig.outside("trap.sh");
     let sprung = rig.outside("sprung");
@@ -88,10 +85,10 @@ async fn neither_hook_nor_monitor_nor_driver_runs() {
     );
     rig.put(".gitattributes", "*.txt diff=trap\n");
     rig.put("a.txt", "two\n");
-    rig.bench
+    rig.context
         .env
         .push(("GIT_EXTERNAL_DIFF".into(), trap.clone().into()));
-    rig.bench.env.push(("GIT_PAGER".into(), trap.into()));
+    rig.context.env.push(("GIT_PAGER".into(), trap.into()));
     let index = std::fs::read(rig.path(".git/index")).unwrap();
     let diff = rig.text("git_diff", json!({})).await;
     assert!(diff.contains("-one\n+two\n"), "{diff}");
@@ -101,7 +98,7 @@ async fn neither_hook_nor_monitor_nor_driver_runs() {
 }
 
 #[tokio::test]
-async fn what_is_no_commit_or_no_repository_is_refused() {
+async fn invalid_commits_and_repositories_are_refused() {
     let rig = repository();
     let option = rig
         .refusal("git_diff", json!({"against": "--output=x"}))
@@ -166,8 +163,8 @@ async fn a_guarded_file_is_not_shown_under_its_new_name() {
     rig.put("a.txt", "two\n");
     git(&rig, &["add", "a.txt"]);
     git(&rig, &["commit", "-q", "-m", "third"]);
-    let project = rig.bench.project.clone();
-    rig.bench.guard = Guard::new(&["Read(.env)".to_owned()], project, None);
+    let project = rig.context.project.clone();
+    rig.context.guard = Guard::new(&["Read(.env)".to_owned()], project, None);
     for input in [
         json!({"against": "HEAD~1..HEAD"}),
         json!({"against": "HEAD~1..HEAD", "path": "."}),
@@ -179,7 +176,7 @@ async fn a_guarded_file_is_not_shown_under_its_new_name() {
     }
 }
 
-/// Filters and attributes of every place that git looks at, and a nested repository whose status would be asked.
+/// Filters and attributes of every location that git reads, and a nested repository whose status git would query.
 #[tokio::test]
 async fn no_filter_of_the_project_runs() {
     let rig = repository();
@@ -201,7 +198,7 @@ async fn no_filter_of_the_project_runs() {
     for attributes in [".gitattributes", "nested/.gitattributes"] {
         rig.put(attributes, "* filter=x\n");
     }
-    // The same size and another time: git compares the content, through the filter.
+    // The same size with another time, so that git compares the content through the filter.
     rig.put("a.txt", "two\n");
     rig.put("nested/f", "y\n");
     std::fs::remove_file(&sprung).ok();
@@ -232,20 +229,21 @@ async fn git_comes_from_outside_the_project() {
         rig.outside("bin"),
     ]);
     all.extend(std::env::split_paths(&path));
-    rig.bench.env.retain(|(name, _)| name != "PATH");
+    rig.context.env.retain(|(name, _)| name != "PATH");
     let all = std::env::join_paths(all).unwrap();
-    rig.bench.env.push(("PATH".into(), all));
+    rig.context.env.push(("PATH".into(), all));
     let status = rig.text("git_status", json!({})).await;
     assert!(status.starts_with("## main\n"), "{status}");
     assert!(!sprung.exists());
 }
 
 #[tokio::test]
-async fn git_is_asked_about_when_no_sandbox_holds_it() {
+async fn git_needs_permission_without_a_sandbox() {
     let mut rig = repository();
-    let (desk, mut calls) = Desk::new("ada".parse().unwrap(), "worker".parse().unwrap(), false);
+    let (client, mut calls) =
+        SupervisorClient::new("ada".parse().unwrap(), "worker".parse().unwrap(), false);
     rig.tools = domain_tools(Options {
-        permission: Permission::Asked(desk),
+        permission: Permission::Ask(client),
         confinement: None,
         private_addresses: false,
     });

@@ -1,12 +1,12 @@
-//! What the commands of a member may use of the machine.
+//! The resource limits of a member's commands.
 
 use agent_team_teammate::tool::confine::Settings;
 use serde_json::json;
 
-use crate::confined::{held_by, rig_with_home, sandboxes, settle};
+use crate::confined::{confine_with, rig_with_home, sandboxes, settle};
 
 #[tokio::test]
-async fn a_command_that_exceeds_a_limit_ends_and_says_which() {
+async fn exceeding_a_limit_terminates_the_command() {
     let settings = Settings {
         processes: 20,
         memory_mib: 100,
@@ -16,7 +16,7 @@ async fn a_command_that_exceeds_a_limit_ends_and_says_which() {
     };
     for sandbox in sandboxes().await {
         let mut rig = rig_with_home();
-        held_by(&mut rig, sandbox.clone(), &settings);
+        confine_with(&mut rig, sandbox.clone(), &settings);
         settle(&rig).await;
         for (command, setting) in [
             (
@@ -49,7 +49,7 @@ async fn the_commands_of_a_member_share_a_limit() {
     };
     for sandbox in sandboxes().await {
         let mut rig = rig_with_home();
-        held_by(&mut rig, sandbox.clone(), &settings);
+        confine_with(&mut rig, sandbox.clone(), &settings);
         for processes in [8, 16] {
             let command = format!("for i in $(seq {processes}); do sleep 60 & done; wait");
             let job = json!({ "command": command, "background": true });
@@ -57,13 +57,13 @@ async fn the_commands_of_a_member_share_a_limit() {
         }
         let wait = |id| json!({ "id": id, "wait_seconds": 30 });
         let mut printed = String::new();
-        while !printed.contains("(ended") {
+        while !printed.contains("(terminated") {
             printed += &rig.text("bash_output", wait(2)).await;
         }
         assert!(printed.contains("processes = N"), "{sandbox}: {printed}");
         let other = json!({ "id": 1 });
         let printed = rig.text("bash_output", other).await;
-        assert!(printed.contains("it runs"), "{sandbox}: {printed}");
+        assert!(printed.contains("running"), "{sandbox}: {printed}");
         rig.text("bash_kill", json!({ "id": 1 })).await;
     }
 }
@@ -76,7 +76,7 @@ async fn no_command_starts_on_a_full_disk() {
     };
     for sandbox in sandboxes().await {
         let mut rig = rig_with_home();
-        held_by(&mut rig, sandbox.clone(), &settings);
+        confine_with(&mut rig, sandbox.clone(), &settings);
         let refused = rig.call("bash", json!({ "command": "echo ok" })).await;
         let error = refused.err().map(|error| error.to_string());
         let error = error.unwrap_or_default();

@@ -1,12 +1,12 @@
-//! The tools of the domain by what they do, with real files, real processes, real git and a real socket.
+//! The built-in tools, with real files, processes, git repositories and sockets.
 
 #![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
 
 mod arguments;
 mod bash;
-mod bench;
 mod changes;
 mod confined;
+mod context;
 mod fetching;
 mod git;
 mod limits;

@@ -1,4 +1,4 @@
-//! Protected paths of the project: what a command cannot change, and what is reported when it did.
+//! Protected paths of the project: which ones commands cannot change, and which changes are reported.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -9,15 +9,15 @@ use agent_team_system::sandbox::Network;
 use agent_team_teammate::tool::confine::{Confinement, Settings, User};
 use serde_json::json;
 
-use crate::confined::{held_by, ours, rig_with_home, sandboxes, settle, use_confinement};
+use crate::confined::{confine_with, ours, rig_with_home, sandboxes, settle, use_confinement};
 
-/// What commands may change is one list: see `policy/tests/protected.rs` for the edit tools.
+/// The list of protected paths is shared with the edit tools: see `policy/tests/protected.rs`.
 #[tokio::test]
 async fn both_sandboxes_know_every_protected_path() {
     for sandbox in sandboxes().await {
         let mut rig = rig_with_home();
-        held_by(&mut rig, sandbox.clone(), &Settings::default());
-        // A file that exists, and all the others, which do not.
+        confine_with(&mut rig, sandbox.clone(), &Settings::default());
+        // One file exists, all others do not.
         rig.put(".npmrc", "mine\n");
         let project = PROJECT.iter().map(|protected| (protected, ""));
         let git = GIT.iter().map(|protected| (protected, ".git/"));
@@ -68,11 +68,11 @@ async fn commands_cannot_change_trusted_scripts() {
             is_directory,
             is_absent: false,
         };
-        let user = User::new(rig.bench.env.clone(), &Settings::default());
+        let user = User::new(rig.context.env.clone(), &Settings::default());
         let temporary = rig.outside("temporary");
-        let project = &rig.bench.project;
+        let project = &rig.context.project;
         let confinement = Confinement::new(project, temporary, user, &ours(&rig), Network::None)
-            .held_by(sandbox.clone())
+            .using(sandbox.clone())
             .keeping(vec![
                 kept("ci/check.sh", false),
                 kept("githooks/deep", true),
@@ -103,11 +103,11 @@ async fn commands_cannot_change_trusted_scripts() {
 }
 
 #[tokio::test]
-async fn a_command_makes_no_repository_in_the_project() {
+async fn a_command_cannot_create_a_repository() {
     for sandbox in sandboxes().await {
         let mut rig = rig_with_home();
         fs::remove_dir_all(rig.path(".git")).unwrap();
-        held_by(&mut rig, sandbox.clone(), &Settings::default());
+        confine_with(&mut rig, sandbox.clone(), &Settings::default());
         settle(&rig).await;
         for command in [
             "git init -q .; echo evil > .git/hooks/pre-commit",
@@ -131,7 +131,7 @@ async fn a_command_makes_no_repository_in_the_project() {
 async fn git_works_while_absent_paths_are_protected() {
     for sandbox in sandboxes().await {
         let mut rig = rig_with_home();
-        held_by(&mut rig, sandbox.clone(), &Settings::default());
+        confine_with(&mut rig, sandbox.clone(), &Settings::default());
         settle(&rig).await;
         rig.put("a", "1\n");
         let command = "git add -A && git -c user.name=t -c user.email=t@example.org commit -q -m one \
@@ -145,7 +145,7 @@ async fn git_works_while_absent_paths_are_protected() {
 async fn nested_protected_files_are_reported() {
     for sandbox in sandboxes().await {
         let mut rig = rig_with_home();
-        held_by(&mut rig, sandbox.clone(), &Settings::default());
+        confine_with(&mut rig, sandbox.clone(), &Settings::default());
         rig.put("sub/.vscode/settings.json", "{}");
         settle(&rig).await;
         let quiet = rig.text("bash", json!({ "command": "echo ok" })).await;

@@ -1,13 +1,13 @@
-//! `read`, and which paths may be used at all.
+//! `read`, and the paths that tools may use.
 
 use std::os::unix::fs::symlink;
 
 use serde_json::json;
 
-use crate::bench::{OUTPUT_MAX, Rig, utf8};
+use crate::context::{OUTPUT_MAX, Rig, utf8};
 
 #[tokio::test]
-async fn lines_have_their_numbers_and_a_part_can_be_asked_for() {
+async fn lines_are_numbered_and_ranges_can_be_read() {
     let rig = Rig::new();
     rig.put("a.txt", "one\ntwo\nthree\nfour");
     assert_eq!(
@@ -17,12 +17,12 @@ async fn lines_have_their_numbers_and_a_part_can_be_asked_for() {
     assert_eq!(
         rig.text("read", json!({"path": "./a.txt", "offset": 2, "limit": 2}))
             .await,
-        "     2\ttwo\n     3\tthree\n(there is more: go on with offset 4)\n"
+        "     2\ttwo\n     3\tthree\n(there are more lines: continue with offset 4)\n"
     );
     let past = rig
         .text("read", json!({"path": "a.txt", "offset": 9}))
         .await;
-    assert!(past.contains("has 4 lines"), "{past}");
+    assert!(past.contains("has only 4 lines"), "{past}");
     let absolute = rig.path("a.txt");
     assert!(
         rig.text("read", json!({"path": utf8(&absolute)}))
@@ -71,7 +71,7 @@ async fn a_long_file_is_read_page_by_page() {
 }
 
 #[tokio::test]
-async fn what_is_no_text_says_what_to_do() {
+async fn non_text_files_have_a_hint() {
     let rig = Rig::new();
     rig.put("image", b"\x89PNG\0\0\0");
     let binary = rig.refusal("read", json!({"path": "image"})).await;
@@ -100,7 +100,7 @@ async fn what_is_no_text_says_what_to_do() {
 }
 
 #[tokio::test]
-async fn a_pipe_and_a_socket_are_refused_without_waiting() {
+async fn pipes_and_sockets_are_refused_without_blocking() {
     let rig = Rig::new();
     let fifo = rig.path("fifo");
     let made = std::process::Command::new("mkfifo")
@@ -118,7 +118,7 @@ async fn a_pipe_and_a_socket_are_refused_without_waiting() {
         ] {
             let refusal = rig.refusal(tool, input).await;
             assert!(
-                refusal.contains("no regular file"),
+                refusal.contains("not a regular file"),
                 "{tool} {special}: {refusal}"
             );
         }
@@ -129,7 +129,7 @@ async fn a_pipe_and_a_socket_are_refused_without_waiting() {
     );
 }
 
-/// Every way out of the project, for a file that is there and for one that is not.
+/// Every path out of the project, for an existing file and a missing one.
 fn ways_out(rig: &Rig) -> Vec<String> {
     let secret = rig.outside("secret");
     std::fs::write(&secret, "secret\n").unwrap();
@@ -139,7 +139,7 @@ fn ways_out(rig: &Rig) -> Vec<String> {
     symlink(rig.outside("elsewhere"), rig.path("parent")).unwrap();
     symlink("parent", rig.path("grandparent")).unwrap();
     symlink(rig.outside("not there"), rig.path("dangling")).unwrap();
-    // A neighbour whose name begins as the project's.
+    // A neighbouring directory whose name starts with the project's name.
     std::fs::write(rig.outside("project2"), "secret\n").unwrap();
     let outside = |name: &str| utf8(&rig.outside(name)).to_owned();
     vec![
@@ -148,7 +148,7 @@ fn ways_out(rig: &Rig) -> Vec<String> {
         "../project2".into(),
         outside("secret"),
         outside("project2"),
-        format!("{}/../secret", utf8(&rig.bench.project)),
+        format!("{}/../secret", utf8(&rig.context.project)),
         "link".into(),
         "relative".into(),
         "parent/new".into(),
@@ -175,7 +175,7 @@ async fn no_path_leads_out_of_the_project() {
             ("git_diff", json!({"path": path})),
         ] {
             let refusal = rig.refusal(tool, input).await;
-            let why = ["outside of the project", "symbolic link", "no path"];
+            let why = ["outside the project", "symbolic link", "`path` is invalid"];
             assert!(
                 why.iter().any(|why| refusal.contains(why)),
                 "{tool} {path}: {refusal}"
@@ -191,7 +191,7 @@ async fn no_path_leads_out_of_the_project() {
         0
     );
     assert!(!rig.outside("not there").exists());
-    // A search of the whole project does not follow them either.
+    // A search of the whole project does not follow these links either.
     assert_eq!(
         rig.text("grep", json!({"pattern": "secret"})).await,
         "(no match)\n"
@@ -203,7 +203,7 @@ async fn no_path_leads_out_of_the_project() {
 }
 
 #[tokio::test]
-async fn a_link_within_the_project_is_followed_to_its_file() {
+async fn a_link_within_the_project_is_followed() {
     let rig = Rig::new();
     rig.put("real/a.txt", "old\n");
     symlink(rig.path("real"), rig.path("alias")).unwrap();

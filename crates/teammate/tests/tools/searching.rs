@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::json;
 
-use crate::bench::{OUTPUT_MAX, Rig};
+use crate::context::{OUTPUT_MAX, Rig};
 
 fn project() -> Rig {
     let rig = Rig::new();
@@ -20,7 +20,7 @@ fn project() -> Rig {
 }
 
 #[tokio::test]
-async fn files_are_found_by_their_paths_and_the_last_changed_is_first() {
+async fn files_are_found_by_path_newest_first() {
     let rig = project();
     for (age, name) in [
         (20, "src/main.rs"),
@@ -59,11 +59,11 @@ async fn files_are_found_by_their_paths_and_the_last_changed_is_first() {
     let refusal = rig
         .refusal("glob", json!({"pattern": "*", "path": "a.log"}))
         .await;
-    assert!(refusal.contains("no directory"), "{refusal}");
+    assert!(refusal.contains("not a directory"), "{refusal}");
 }
 
 #[tokio::test]
-async fn lines_are_found_and_shown_with_their_places() {
+async fn lines_are_shown_with_path_and_number() {
     let rig = project();
     for (input, expected) in [
         (
@@ -95,7 +95,7 @@ async fn lines_are_found_and_shown_with_their_places() {
 }
 
 #[tokio::test]
-async fn results_are_limited_and_say_so() {
+async fn limited_results_have_a_note() {
     let rig = Rig::new();
     for n in 0..300 {
         rig.put(
@@ -125,7 +125,7 @@ async fn results_are_limited_and_say_so() {
 }
 
 #[tokio::test]
-async fn an_ignore_file_that_is_no_regular_file_is_skipped() {
+async fn an_irregular_ignore_file_is_skipped() {
     let rig = Rig::new();
     rig.put("a.rs", "hello\n");
     rig.put("b.log", "hello\n");
@@ -167,7 +167,7 @@ async fn the_nearest_ignore_file_decides() {
     rig.put(".ignore", "*.skip\n");
     rig.put("src/.gitignore", "!*.log\n!*.skip\n");
     rig.put("src/x.skip", "needle\n");
-    // A repository within another has rules of its own.
+    // A nested repository has its own rules.
     rig.put("vendored/.git/HEAD", "x\n");
     rig.put("vendored/its.log", "needle\n");
     let found = rig.text("grep", json!({"pattern": "needle"})).await;
@@ -179,7 +179,7 @@ async fn the_nearest_ignore_file_decides() {
 }
 
 #[tokio::test]
-async fn ignore_files_of_the_repository_around_count() {
+async fn ignore_files_of_the_outer_repository_apply() {
     let rig = Rig::new();
     std::fs::create_dir(rig.outside(".git")).unwrap();
     std::fs::write(rig.outside(".gitignore"), "*.log\n").unwrap();
@@ -189,11 +189,11 @@ async fn ignore_files_of_the_repository_around_count() {
     assert_eq!(found, "a.rs:1:needle\n");
 }
 
-/// Exchanges a directory of the project and a link to a directory outside, as a sandboxed command can, while the
-/// tools run. Before files were opened by descriptor, one call in fifteen read the file outside.
+/// Swaps a directory of the project with a link to a directory outside, as a sandboxed command can, while the tools
+/// run. Before files were opened by descriptor, one call in fifteen read the file outside.
 #[cfg(target_os = "linux")]
 #[tokio::test]
-async fn a_link_exchanged_for_a_directory_shows_nothing_outside() {
+async fn a_link_swapped_for_a_directory_exposes_nothing() {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 

@@ -2,12 +2,12 @@
 
 use serde_json::json;
 
-use crate::bench::Rig;
+use crate::context::Rig;
 
 #[tokio::test]
-async fn the_list_is_replaced_as_a_whole_and_shown() {
+async fn the_list_is_replaced_and_shown() {
     let rig = Rig::new();
-    assert_eq!(rig.text("todo", json!({})).await, "(nothing on the list)\n");
+    assert_eq!(rig.text("todo", json!({})).await, "(the list is empty)\n");
     let items = json!([
         {"text": "look", "state": "done"},
         {"text": "do", "state": "in_progress"},
@@ -24,5 +24,5 @@ async fn the_list_is_replaced_as_a_whole_and_shown() {
     assert!(refusal.contains("`items[0].text`"), "{refusal}");
     assert_eq!(rig.text("todo", json!({})).await, list);
     rig.text("todo", json!({"items": []})).await;
-    assert_eq!(rig.text("todo", json!({})).await, "(nothing on the list)\n");
+    assert_eq!(rig.text("todo", json!({})).await, "(the list is empty)\n");
 }

@@ -1,4 +1,4 @@
-//! One worker per launch, and its connection: proof, pings, what outlives a connection and what does not.
+//! One worker per launch, and its connection: authentication, pings, and what survives a lost connection.
 
 use agent_team_protocol::method::{EndTask, MemberPing, Nothing, TaskAnswer, TaskComplete};
 use agent_team_protocol::notification::{
@@ -22,7 +22,7 @@ fn goodbye(reason: GoodbyeReason, error: Option<Refusal>) -> Goodbye {
     Goodbye { reason, error }
 }
 
-/// A task that says when it runs, then ends with what is written to the FIFO `go`.
+/// A task that prints when it runs, and completes with the text written to the FIFO `go`.
 fn waiting_task(supervisor: &ScriptedSupervisor) -> Assignment {
     let go = supervisor.path("go");
     task(&format!(
@@ -32,7 +32,7 @@ fn waiting_task(supervisor: &ScriptedSupervisor) -> Assignment {
 }
 
 #[tokio::test]
-async fn of_two_workers_for_one_launch_one_works_and_the_other_leaves() {
+async fn a_second_worker_of_a_launch_exits() {
     let supervisor = ScriptedSupervisor::new();
     let file = supervisor.launch_file(&supervisor.path("project"));
     let mut workers = [supervisor.spawn_for(&file), supervisor.spawn_for(&file)];
@@ -60,7 +60,7 @@ async fn nothing_runs_before_initialize_is_answered() {
 }
 
 #[tokio::test]
-async fn a_ping_is_answered_while_a_task_burns_the_machine() {
+async fn pings_are_answered_under_full_load() {
     let supervisor = ScriptedSupervisor::new();
     let worker = supervisor.headless();
     let mut member = supervisor.member(None).await;
@@ -77,19 +77,19 @@ async fn a_ping_is_answered_while_a_task_burns_the_machine() {
 }
 
 #[tokio::test]
-async fn output_beyond_what_is_shown_is_left_out_in_the_middle() {
+async fn excess_output_loses_its_middle() {
     let supervisor = ScriptedSupervisor::new();
     let _worker = supervisor.headless();
     let mut member = supervisor.member(None).await;
     member.notify(&task("seq 1 1000000")).await;
-    let cut = |output: &TaskOutput| output.text.contains("bytes left out");
+    let cut = |output: &TaskOutput| output.text.contains("bytes omitted");
     let output = member.noticed::<TaskOutput>(cut).await;
     assert!(output.text.len() <= 16 << 10, "{}", output.text.len());
     member.asked::<TaskComplete>().await;
 }
 
 #[tokio::test]
-async fn an_unanswered_report_is_made_again_with_its_key_and_nothing_runs_twice() {
+async fn an_unanswered_report_is_repeated_with_its_key() {
     let supervisor = ScriptedSupervisor::new();
     let _worker = supervisor.headless();
     let mut member = supervisor.member(None).await;
@@ -116,7 +116,7 @@ async fn an_unanswered_report_is_made_again_with_its_key_and_nothing_runs_twice(
 }
 
 #[tokio::test]
-async fn a_task_goes_on_over_a_lost_connection_and_its_session_is_told_again() {
+async fn a_task_survives_a_lost_connection() {
     let supervisor = ScriptedSupervisor::new();
     let _worker = supervisor.headless();
     let mut member = supervisor.member(None).await;
@@ -141,7 +141,7 @@ async fn a_task_goes_on_over_a_lost_connection_and_its_session_is_told_again() {
 }
 
 #[tokio::test]
-async fn a_claim_that_was_given_elsewhere_meanwhile_ends_unreported() {
+async fn a_reassigned_claim_ends_unreported() {
     let (supervisor, _worker, member, session) = at_work().await;
     drop(member);
 
@@ -157,7 +157,7 @@ async fn a_claim_that_was_given_elsewhere_meanwhile_ends_unreported() {
 }
 
 #[tokio::test]
-async fn a_claim_that_is_no_longer_held_after_a_reconnect_ends() {
+async fn a_claim_lost_during_a_disconnect_ends() {
     let (supervisor, _worker, member, session) = at_work().await;
     drop(member);
     let _member = supervisor.member(None).await;
@@ -165,7 +165,7 @@ async fn a_claim_that_is_no_longer_held_after_a_reconnect_ends() {
 }
 
 #[tokio::test]
-async fn a_report_that_could_not_be_stored_is_made_again() {
+async fn a_report_that_could_not_be_stored_is_repeated() {
     let supervisor = ScriptedSupervisor::new();
     let _worker = supervisor.headless();
     let mut member = supervisor.member(None).await;
@@ -194,7 +194,7 @@ async fn an_announced_restart_is_waited_for() {
 }
 
 #[tokio::test]
-async fn the_wait_for_an_announced_restart_ends_with_it() {
+async fn the_wait_for_an_announced_restart_ends_early() {
     let mut supervisor = ScriptedSupervisor::new();
     let _worker = supervisor.headless();
     let mut member = supervisor.member(None).await;
@@ -209,7 +209,7 @@ async fn the_wait_for_an_announced_restart_ends_with_it() {
 }
 
 #[tokio::test]
-async fn when_the_supervisor_was_stopped_the_worker_ends_and_starts_none() {
+async fn after_a_stop_the_worker_starts_no_supervisor() {
     let (_supervisor, mut worker, mut member, session) = at_work().await;
     member.notify(&goodbye(GoodbyeReason::Stopped, None)).await;
     assert_eq!(worker.exit_code().await, Some(0));
@@ -217,7 +217,7 @@ async fn when_the_supervisor_was_stopped_the_worker_ends_and_starts_none() {
 }
 
 #[tokio::test]
-async fn a_retired_launch_ends_at_its_next_connect() {
+async fn a_retired_launch_exits_on_reconnect() {
     let (supervisor, mut worker, member, session) = at_work().await;
     drop(member);
     let mut member = supervisor.accept_member().await;
@@ -229,7 +229,7 @@ async fn a_retired_launch_ends_at_its_next_connect() {
 }
 
 #[tokio::test]
-async fn a_retired_launch_ends_when_it_is_told() {
+async fn a_retired_launch_exits_when_notified() {
     let supervisor = ScriptedSupervisor::new();
     let mut worker = supervisor.headless();
     let mut member = supervisor.member(None).await;

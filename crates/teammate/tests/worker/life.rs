@@ -1,4 +1,4 @@
-//! How a worker is asked to end, and what it says last.
+//! How a worker is stopped, and its exit report.
 
 use std::path::Path;
 
@@ -17,7 +17,7 @@ fn stop(grace_ms: u64) -> StopMember {
     }
 }
 
-async fn last_words(member: &mut Connection, worker: &mut Worker) -> (Exit, Option<i32>) {
+async fn exit_report(member: &mut Connection, worker: &mut Worker) -> (Exit, Option<i32>) {
     let exit = member.asked::<MemberExit>().await;
     member.answer(&exit, &Nothing {}).await;
     (exit.call.args, worker.exit_code().await)
@@ -29,13 +29,13 @@ async fn an_idle_member_stops_at_once() {
     let mut worker = supervisor.headless();
     let mut member = supervisor.member(None).await;
     member.notify(&stop(3_600_000)).await;
-    let (words, code) = last_words(&mut member, &mut worker).await;
+    let (words, code) = exit_report(&mut member, &mut worker).await;
     assert_eq!((words.code, words.hold), (0, false));
     assert_eq!(code, Some(0));
 }
 
 #[tokio::test]
-async fn a_task_that_ends_within_the_grace_is_reported_before_the_last_words() {
+async fn a_task_within_the_grace_is_reported_before_exit() {
     let supervisor = ScriptedSupervisor::new();
     let mut worker = supervisor.headless();
     let mut member = supervisor.member(None).await;
@@ -55,12 +55,12 @@ async fn a_task_that_ends_within_the_grace_is_reported_before_the_last_words() {
         overlaps: Vec::new(),
     };
     member.answer(&report, &answer).await;
-    let (words, code) = last_words(&mut member, &mut worker).await;
+    let (words, code) = exit_report(&mut member, &mut worker).await;
     assert_eq!((words.code, code), (0, Some(0)));
 }
 
 #[tokio::test]
-async fn a_task_that_outlasts_the_grace_ends_unreported() {
+async fn a_task_beyond_the_grace_ends_unreported() {
     let supervisor = ScriptedSupervisor::new();
     let mut worker = supervisor.headless();
     let mut member = supervisor.member(None).await;
@@ -74,7 +74,7 @@ async fn a_task_that_outlasts_the_grace_ends_unreported() {
         .noticed::<TaskOutput>(|output| output.text.contains("ready"))
         .await;
     member.notify(&stop(1)).await;
-    let (_, code) = last_words(&mut member, &mut worker).await;
+    let (_, code) = exit_report(&mut member, &mut worker).await;
     assert_eq!(code, Some(0));
     ended(session.pid).await;
     member.nothing_was::<TaskComplete>();
@@ -86,20 +86,20 @@ async fn sigterm_is_a_stop() {
     let mut worker = supervisor.headless();
     let mut member = supervisor.member(None).await;
     worker.signal(Signal::SIGTERM);
-    let (words, code) = last_words(&mut member, &mut worker).await;
+    let (words, code) = exit_report(&mut member, &mut worker).await;
     assert_eq!((words.code, code), (0, Some(0)));
 }
 
 #[tokio::test]
-async fn a_missing_directory_is_said_and_holds_the_member() {
+async fn a_missing_directory_holds_the_member() {
     let supervisor = ScriptedSupervisor::new();
     let file = supervisor.launch_file(&supervisor.path("nowhere"));
     let mut worker = supervisor.spawn_for(&file);
     let mut member = supervisor.member(Some(task("echo ran"))).await;
-    let (words, code) = last_words(&mut member, &mut worker).await;
+    let (words, code) = exit_report(&mut member, &mut worker).await;
     assert!(words.hold);
     assert!(
-        words.reason.ends_with("nowhere is not there"),
+        words.reason.ends_with("nowhere does not exist"),
         "{}",
         words.reason
     );
@@ -117,7 +117,7 @@ async fn a_link_out_of_the_project_holds_the_member() {
     let file = supervisor.launch_file(&web);
     let mut worker = supervisor.spawn_for(&file);
     let mut member = supervisor.member(Some(task("echo ran"))).await;
-    let (words, _) = last_words(&mut member, &mut worker).await;
+    let (words, _) = exit_report(&mut member, &mut worker).await;
     assert!(words.hold);
     assert!(
         words.reason.ends_with("outside the project"),
@@ -128,7 +128,7 @@ async fn a_link_out_of_the_project_holds_the_member() {
 }
 
 #[tokio::test]
-async fn wrong_use_is_said_in_one_line() {
+async fn wrong_usage_prints_one_line() {
     for worker in [
         env!("CARGO_BIN_EXE_agent-teammate"),
         env!("CARGO_BIN_EXE_agent-teammate-native"),
@@ -165,7 +165,7 @@ fn wrong_use(worker: &str) {
 }
 
 #[tokio::test]
-async fn a_launch_file_that_others_may_read_is_refused() {
+async fn a_launch_file_readable_by_others_is_refused() {
     use std::os::unix::fs::PermissionsExt;
     let supervisor = ScriptedSupervisor::new();
     let file = supervisor.launch_file(&supervisor.path("project"));

@@ -1,4 +1,4 @@
-//! What a worker promises, tried with the real program, real terminals and a supervisor that follows a script.
+//! The guarantees of a worker, tested with the real program, real terminals and a scripted supervisor.
 
 #![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
 

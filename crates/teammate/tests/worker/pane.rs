@@ -1,4 +1,4 @@
-//! What the person sees in a pane, and what their keys do.
+//! The pane's output, and the effect of keystrokes.
 
 use agent_team_protocol::initialize::ConnectionRole;
 use agent_team_protocol::method::{MessageRead, TaskAdd, TaskAnswer, TaskComplete, TaskFail};
@@ -28,7 +28,7 @@ fn message(id: u64, text: &str) -> Deliver {
     }
 }
 
-/// A line that waits for one line of input, in a way that a test can wait for.
+/// A shell line that reads one line of input and prints before it does.
 const READS_A_LINE: &str = "echo ready; read line; echo got $line";
 
 #[tokio::test]
@@ -52,7 +52,7 @@ async fn a_task_is_shown_between_its_header_and_its_footer() {
     pane.shows(PROMPT).await;
     assert!(
         pane.seen().contains("\x1b[38;5;75m"),
-        "no colour of hers: {}",
+        "no member colour: {}",
         pane.seen()
     );
     let log = supervisor.log();
@@ -83,7 +83,7 @@ async fn keys_reach_the_task() {
 }
 
 #[tokio::test]
-async fn an_interrupt_key_reaches_the_task_and_not_the_worker() {
+async fn an_interrupt_key_reaches_only_the_task() {
     let supervisor = ScriptedSupervisor::new();
     let (_worker, mut pane) = supervisor.in_pane();
     let mut member = supervisor.member(None).await;
@@ -117,7 +117,7 @@ async fn after_a_task_the_terminal_edits_lines_again() {
     let supervisor = ScriptedSupervisor::new();
     let (_worker, mut pane) = supervisor.in_pane();
     let mut member = supervisor.member(None).await;
-    // As a full-screen program that dies without cleaning up after itself.
+    // Like a full-screen program that dies without restoring the terminal.
     member
         .notify(&task(
             r"stty raw -echo; printf '\033[?1049h\033[?25l\033[?2004h'; kill -9 $$",
@@ -136,7 +136,7 @@ async fn after_a_task_the_terminal_edits_lines_again() {
 }
 
 #[tokio::test]
-async fn a_typed_line_becomes_a_task_of_the_persons_own() {
+async fn a_typed_line_becomes_a_task_of_the_user() {
     let supervisor = ScriptedSupervisor::new();
     let (_worker, mut pane) = supervisor.in_pane();
     let mut member = supervisor.member(None).await;
@@ -175,7 +175,7 @@ async fn a_typed_line_becomes_a_task_of_the_persons_own() {
 }
 
 #[tokio::test]
-async fn keys_at_the_prompt_end_no_worker() {
+async fn keys_at_the_prompt_do_not_end_the_worker() {
     let supervisor = ScriptedSupervisor::new();
     let (_worker, mut pane) = supervisor.in_pane();
     let mut member = supervisor.member(None).await;
@@ -196,7 +196,7 @@ async fn keys_at_the_prompt_end_no_worker() {
 }
 
 #[tokio::test]
-async fn a_half_typed_line_is_not_fed_to_the_task_that_starts() {
+async fn a_half_typed_line_does_not_reach_the_task() {
     let supervisor = ScriptedSupervisor::new();
     let (_worker, mut pane) = supervisor.in_pane();
     let mut member = supervisor.member(None).await;
@@ -224,7 +224,7 @@ async fn a_message_is_read_once_it_is_in_the_log_and_the_pane() {
 }
 
 #[tokio::test]
-async fn a_message_offered_twice_is_shown_once() {
+async fn a_message_delivered_twice_is_shown_once() {
     let supervisor = ScriptedSupervisor::new();
     let (_worker, mut pane) = supervisor.in_pane();
     let mut member = supervisor.member(None).await;
@@ -256,7 +256,7 @@ async fn a_message_waits_for_a_full_screen_program_to_end() {
 }
 
 #[tokio::test]
-async fn a_lost_pane_is_told_and_its_task_goes_on() {
+async fn a_task_survives_the_loss_of_its_pane() {
     let supervisor = ScriptedSupervisor::new();
     let (worker, mut pane) = supervisor.in_pane();
     let mut member = supervisor.member(None).await;
@@ -305,25 +305,25 @@ async fn a_hangup_alone_loses_the_pane_too() {
 }
 
 #[tokio::test]
-async fn a_pane_that_takes_nothing_holds_no_task_up() {
+async fn a_stalled_pane_does_not_block_its_task() {
     let supervisor = ScriptedSupervisor::new();
     let (_worker, mut pane) = supervisor.in_pane();
     let mut member = supervisor.member(None).await;
     pane.shows(PROMPT).await;
-    // Nobody reads the pane from here on.
+    // From here on, the test does not read the pane.
     member.notify(&task("seq 1 200000")).await;
     member.noticed::<TaskOutput>(|_| true).await;
     let report = member.asked::<TaskComplete>().await;
     assert!(report.args().text.ends_with("200000"));
-    pane.shows("output left out").await;
+    pane.shows("output omitted").await;
     pane.shows("✓ T-1 completed").await;
 }
 
 #[tokio::test]
-async fn the_reason_why_a_member_cannot_work_is_in_its_pane() {
+async fn the_pane_shows_why_a_member_cannot_work() {
     let supervisor = ScriptedSupervisor::new();
     std::fs::remove_dir(supervisor.path("project")).unwrap();
     let (_worker, mut pane) = supervisor.in_pane();
     let _member = supervisor.member(None).await;
-    pane.shows("project is not there").await;
+    pane.shows("project does not exist").await;
 }

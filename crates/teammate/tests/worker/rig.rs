@@ -1,4 +1,4 @@
-//! A supervisor that does what a test says, over the real socket with the real protocol, and worker processes for it.
+//! A scripted supervisor, with the real socket and protocol, and its worker processes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -20,7 +20,7 @@ use tempfile::TempDir;
 
 use crate::wire::Connection;
 
-/// Nothing here takes this long: who waits longer waits for what will not come.
+/// Longer than any step of these tests takes.
 pub(crate) const LIMIT: Duration = Duration::from_secs(20);
 
 const TOKEN: &str = "5ec2e7";
@@ -28,11 +28,11 @@ const TOKEN: &str = "5ec2e7";
 pub(crate) async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
     match tokio::time::timeout(LIMIT, future).await {
         Ok(value) => value,
-        Err(_) => panic!("waited in vain for {what}"),
+        Err(_) => panic!("timed out waiting for {what}"),
     }
 }
 
-/// Listens where a supervisor would, holding its lock, with one launch of the member `ada`.
+/// Listens on a supervisor's socket and holds its lock, with one launch of the member `ada`.
 pub(crate) struct ScriptedSupervisor {
     home: TempDir,
     listener: Listener,
@@ -51,7 +51,7 @@ impl ScriptedSupervisor {
         let mut lock = FileLock::try_acquire(&lock).unwrap().unwrap();
         let listener = Listener::bind_replacing_stale(&lock, &socket).unwrap();
         lock.write_contents(socket.to_str().unwrap()).unwrap();
-        // Random enough: directories of tests that run at the same time have different names.
+        // Tests that run concurrently have directories with different names, so these bits differ.
         let bits = home.path().as_os_str().as_encoded_bytes().iter();
         let bits = bits.fold(7_u128, |bits, byte| {
             bits.wrapping_mul(131) + u128::from(*byte)
@@ -64,7 +64,7 @@ impl ScriptedSupervisor {
         }
     }
 
-    /// Listens anew, as the supervisor after this one would.
+    /// Listens again, like the next supervisor.
     pub(crate) fn succeed(&mut self) {
         let socket = self.path("run/supervisor.sock");
         self.listener = Listener::bind_replacing_stale(&self.lock, &socket).unwrap();
@@ -117,7 +117,7 @@ impl ScriptedSupervisor {
         ProgramSpec {
             program: program_of(launch_file).into(),
             args: vec!["--launch".into(), launch_file.into()],
-            // A worker's own environment is not its member's.
+            // The worker's own environment differs from its member's.
             env: vec![
                 ("TERM".into(), "tmux-256color".into()),
                 ("STRAY".into(), "1".into()),
@@ -140,7 +140,7 @@ impl ScriptedSupervisor {
         }
     }
 
-    /// A worker without a terminal, for a launch file that may be gone already.
+    /// A worker without a terminal, for a launch file that may no longer exist.
     pub(crate) fn spawn_for(&self, launch_file: &Path) -> Worker {
         self.guard(spawn_session(&self.spec(launch_file), None).unwrap())
     }
@@ -155,7 +155,7 @@ impl ScriptedSupervisor {
         self.in_pane_for(&self.launch_file(&self.path("project")))
     }
 
-    /// The same for a launch file that is there already.
+    /// Like `in_pane`, for an existing launch file.
     pub(crate) fn in_pane_for(&self, launch_file: &Path) -> (Worker, Pane) {
         let pty = Pty::open(100, 30).unwrap();
         let spec = self.spec(launch_file);
@@ -168,13 +168,13 @@ impl ScriptedSupervisor {
         (worker, pane)
     }
 
-    /// The next connection, its `initialize` read and not answered.
+    /// The next connection, with its `initialize` read and not answered.
     pub(crate) async fn accept(&self) -> (Connection, Initialize) {
         let stream = within("a connection", self.listener.accept()).await;
         Connection::greeted(stream.unwrap()).await
     }
 
-    /// The member's connection, with its proof checked and its `initialize` not answered.
+    /// The member's connection, authenticated, with its `initialize` not answered.
     pub(crate) async fn accept_member(&self) -> Connection {
         let (connection, initialize) = self.accept().await;
         assert_eq!(initialize.role, ConnectionRole::Member);
@@ -192,7 +192,7 @@ impl ScriptedSupervisor {
     }
 }
 
-/// A worker process. Dropping it kills it and what it started.
+/// A worker process. Dropping it kills it and all processes that it started.
 pub(crate) struct Worker {
     pub(crate) child: Child,
     launch: LaunchId,
@@ -218,16 +218,16 @@ impl Worker {
 
 impl Drop for Worker {
     fn drop(&mut self) {
-        // Whatever the test's outcome: it has nothing to add.
+        // The outcome does not matter to the test.
         let _killed = self.tree.signal_all(Signal::SIGKILL);
     }
 }
 
-/// The person's side of a pane.
+/// The user's side of a pane.
 pub(crate) struct Pane {
     pty: Pty,
     seen: String,
-    /// What is before was waited for already.
+    /// The offset behind the last text that was waited for.
     from: usize,
 }
 
@@ -242,14 +242,14 @@ impl Pane {
         self.pty.resize(columns, rows).unwrap();
     }
 
-    /// Reads until the pane has shown this, after what was waited for before.
+    /// Reads until the pane has shown this text after the previous one.
     pub(crate) async fn shows(&mut self, text: &str) {
         let mut buffer = [0; 4096];
         while !self.seen[self.from..].contains(text) {
             let read = tokio::time::timeout(LIMIT, self.pty.read(&mut buffer)).await;
             let Ok(read) = read else {
                 panic!(
-                    "waited in vain for {text:?} in {:?}",
+                    "timed out waiting for {text:?} in {:?}",
                     &self.seen[self.from..]
                 );
             };
@@ -262,7 +262,7 @@ impl Pane {
         self.from += at + text.len();
     }
 
-    /// All that it has shown so far.
+    /// Everything that the pane has shown so far.
     pub(crate) fn seen(&self) -> &str {
         &self.seen
     }
@@ -282,7 +282,7 @@ pub(crate) fn task(run: &str) -> Assignment {
     }
 }
 
-/// Waits until this process has ended.
+/// Waits until this process has exited.
 pub(crate) async fn ended(pid: u32) {
     let Some(process) = ProcessId::of(pid).unwrap() else {
         return;
@@ -293,7 +293,7 @@ pub(crate) async fn ended(pid: u32) {
     }
 }
 
-/// A headless worker in the middle of a task, and its member's connection.
+/// A headless worker that runs a task, and its member's connection.
 pub(crate) async fn at_work() -> (ScriptedSupervisor, Worker, Connection, TaskSession) {
     let supervisor = ScriptedSupervisor::new();
     let worker = supervisor.headless();
@@ -303,7 +303,7 @@ pub(crate) async fn at_work() -> (ScriptedSupervisor, Worker, Connection, TaskSe
     (supervisor, worker, member, session)
 }
 
-/// As the supervisor chooses it; a file that is gone is nobody's.
+/// The program for a launch; the command worker if the launch file no longer exists.
 fn program_of(launch_file: &Path) -> &'static str {
     let launch = std::fs::read(launch_file).ok();
     let launch = launch.map(|bytes| serde_json::from_slice::<LaunchFile>(&bytes).unwrap());

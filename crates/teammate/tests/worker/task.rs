@@ -1,4 +1,4 @@
-//! A task's line is run on a terminal, and its end becomes the task's.
+//! Running a task's line on a terminal, and reporting its outcome.
 
 use agent_team_protocol::method::{EndTask, TaskAnswer, TaskComplete, TaskFail};
 use agent_team_protocol::notification::{Abandon, Assignment, TaskOutput, TaskSession};
@@ -43,7 +43,7 @@ async fn a_task_runs_on_a_terminal_and_completes_with_its_result() {
 }
 
 #[tokio::test]
-async fn a_task_has_the_members_environment_and_nothing_of_the_workers() {
+async fn a_task_has_only_its_members_environment() {
     let line = "echo $GIVEN-$STRAY-$TERM-$AGENT_TEAM_MEMBER-${#AGENT_TEAM_LAUNCH}; pwd";
     let report = completed(task(line)).await;
     let (environment, place) = report.text.split_once('\n').unwrap();
@@ -59,7 +59,7 @@ async fn the_result_is_the_end_of_a_long_output() {
 }
 
 #[tokio::test]
-async fn a_failing_task_fails_with_its_exit_code_and_the_end_of_its_output() {
+async fn a_failed_task_has_its_exit_code_and_output() {
     assert_eq!(failed(task("echo no; exit 3")).await, "exit 3: no");
     assert_eq!(failed(task("exit 4")).await, "exit 4");
 }
@@ -70,7 +70,7 @@ async fn a_killed_task_fails_with_the_signal() {
 }
 
 #[tokio::test]
-async fn a_task_fails_when_its_verify_line_does() {
+async fn a_failing_verify_line_fails_the_task() {
     let verified = |verify: &str| Assignment {
         verify: Some(verify.into()),
         ..task("echo built")
@@ -88,12 +88,12 @@ async fn a_task_without_a_run_line_fails_at_once() {
     };
     assert_eq!(
         failed(nothing).await,
-        "no run line: the command engine cannot do it"
+        "the task has no run line, which the command engine requires"
     );
 }
 
 #[tokio::test]
-async fn the_supervisor_learns_the_session_and_sees_the_output() {
+async fn the_supervisor_gets_the_session_and_the_output() {
     let supervisor = ScriptedSupervisor::new();
     let _worker = supervisor.headless();
     let mut member = supervisor.member(None).await;
@@ -118,7 +118,7 @@ async fn a_background_job_does_not_outlive_its_task() {
 }
 
 #[tokio::test]
-async fn an_abandoned_task_ends_with_all_that_it_started_and_is_not_reported() {
+async fn an_abandoned_task_is_terminated_unreported() {
     let supervisor = ScriptedSupervisor::new();
     let _worker = supervisor.headless();
     let mut member = supervisor.member(None).await;
@@ -155,11 +155,11 @@ async fn an_abandoned_task_ends_with_all_that_it_started_and_is_not_reported() {
         (report.args().task, report.args().text.as_str()),
         (TaskId(2), "next")
     );
-    assert!(supervisor.log().contains("given up: released"));
+    assert!(supervisor.log().contains("abandoned: released"));
 }
 
 #[tokio::test]
-async fn an_abandon_of_an_older_claim_ends_nothing() {
+async fn an_abandon_of_an_older_claim_is_ignored() {
     let supervisor = ScriptedSupervisor::new();
     let fifo = supervisor.path("go");
     let _worker = supervisor.headless();

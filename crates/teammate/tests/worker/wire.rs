@@ -1,4 +1,4 @@
-//! The supervisor's end of a connection, as a test reads and writes it.
+//! The supervisor's end of a connection in tests.
 
 use agent_team_protocol::Refusal;
 use agent_team_protocol::codec::FRAME_MAX;
@@ -19,11 +19,11 @@ pub(crate) struct Connection {
     writer: FrameWriter,
     /// The id of the unanswered `initialize`.
     hello: Option<Box<RawValue>>,
-    /// Frames that were read while another one was waited for.
+    /// Frames that were read while waiting for another one.
     passed: Vec<String>,
 }
 
-/// A request as it arrived.
+/// A received request.
 pub(crate) struct Asked<A> {
     id: Box<RawValue>,
     pub(crate) key: Option<String>,
@@ -37,7 +37,7 @@ impl<A> Asked<A> {
 }
 
 impl Connection {
-    /// Reads the peer's `initialize`; the answer is left to [`Connection::welcome`] and its like.
+    /// Reads the peer's `initialize`; [`Connection::welcome`] and similar methods answer it.
     pub(crate) async fn greeted(stream: Stream) -> (Self, Initialize) {
         let (reader, writer) = stream.into_halves();
         let mut reader = FrameReader::new(reader, FRAME_MAX);
@@ -99,7 +99,7 @@ impl Connection {
         self.send(&rpc::notification(notification)).await;
     }
 
-    /// The first frame, of those passed over and those to come, that `pick` gives something for.
+    /// The first frame, skipped or new, for which `pick` returns a value.
     async fn find<T>(&mut self, what: &str, pick: impl Fn(&str) -> Option<T>) -> T {
         if let Some(at) = self.passed.iter().position(|frame| pick(frame).is_some()) {
             let frame = self.passed.remove(at);
@@ -108,7 +108,7 @@ impl Connection {
         let search = async {
             loop {
                 let Some(frame) = self.reader.next().await.unwrap() else {
-                    panic!("the connection ended before {what}");
+                    panic!("the connection closed before {what}");
                 };
                 if let Some(found) = pick(&frame) {
                     return found;
@@ -118,7 +118,7 @@ impl Connection {
         };
         match tokio::time::timeout(LIMIT, search).await {
             Ok(found) => found,
-            Err(_) => panic!("waited in vain for {what}; there were {:#?}", self.passed),
+            Err(_) => panic!("timed out waiting for {what}; received {:#?}", self.passed),
         }
     }
 
@@ -152,7 +152,7 @@ impl Connection {
         .await
     }
 
-    /// Of all that was read so far, nothing was such a request.
+    /// Asserts that no frame so far was such a request.
     pub(crate) fn nothing_was<M: Method>(&self) {
         let name = format!("\"{}\"", M::NAME);
         let such = self.passed.iter().find(|frame| frame.contains(&name));
@@ -167,7 +167,7 @@ impl Connection {
         self.send(&rpc::error(&asked.id, refusal)).await;
     }
 
-    /// Asks the worker, and waits for its answer.
+    /// Sends a request to the worker and waits for its answer.
     pub(crate) async fn call<M: Method>(&mut self, args: M::Args) -> M::Answer {
         let call = Call {
             team: None,

@@ -1,4 +1,4 @@
-//! One block of Markdown as lines. Used by the parent; pure.
+//! Renders one block of Markdown as lines. Used by the parent module; pure.
 
 use pulldown_cmark::{CodeBlockKind, Event, HeadingLevel, Options, Parser, Tag, TagEnd};
 
@@ -11,13 +11,13 @@ const HEADING: Look = Look {
 };
 const CODE: Look = Look::coloured(180);
 
-/// The fewest columns that text is broken to.
+/// The minimum width to which text is wrapped.
 const COLUMNS_MIN: usize = 4;
 
-/// Between the columns of a table.
+/// The separator of table columns.
 const BETWEEN: &str = " │ ";
 
-/// The lines of one block, below `indent` blanks, in at most so many columns.
+/// The lines of one block, indented by `indent` blanks, in at most `columns` columns.
 pub(super) fn block(text: &str, indent: usize, columns: usize) -> Vec<Line> {
     let options =
         Options::ENABLE_TABLES | Options::ENABLE_STRIKETHROUGH | Options::ENABLE_TASKLISTS;
@@ -40,7 +40,7 @@ pub(super) fn block(text: &str, indent: usize, columns: usize) -> Vec<Line> {
     page.lines
 }
 
-/// What stands before the lines of something.
+/// The prefix of a block's lines.
 #[derive(Debug, Clone)]
 struct Margin {
     first: Option<Line>,
@@ -64,15 +64,15 @@ struct Table {
 struct Page {
     columns: usize,
     lines: Vec<Line>,
-    /// The one that is being filled.
+    /// The line under construction.
     line: Line,
     looks: Vec<Look>,
     margins: Vec<Margin>,
-    /// Of the lists that are open; `None`: without numbers.
+    /// The current numbers of open lists; `None`: an unordered list.
     numbers: Vec<Option<u64>>,
     code: Option<Code>,
     table: Option<Table>,
-    /// Where the link leads that is open, and what its text is.
+    /// The target and the text of the open link.
     link: Option<(String, String)>,
 }
 
@@ -212,7 +212,7 @@ impl Page {
             }
             TagEnd::Link | TagEnd::Image => {
                 self.looks.pop();
-                // Where it leads is shown, never hidden behind its text.
+                // Show the target, so that a link's text cannot hide it.
                 if let Some((url, text)) = self.link.take()
                     && url != text
                 {
@@ -246,7 +246,7 @@ impl Page {
         self.looks.last().copied().unwrap_or_default()
     }
 
-    /// The line is complete: it stands in as many rows as it takes.
+    /// Ends the line and wraps it to rows.
     fn break_line(&mut self) {
         let line = std::mem::take(&mut self.line);
         if line.is_empty() {
@@ -269,7 +269,7 @@ impl Page {
         line
     }
 
-    /// Column below column where they fit beside each other; else each cell is a line of its own.
+    /// Renders a table in columns if they fit, otherwise each cell as a line.
     fn table(&mut self, table: &Table) {
         let Some((head, rows)) = table.rows.split_first() else {
             return;

@@ -1,4 +1,4 @@
-//! What a person sees, and what their keys come to.
+//! Tests of the rendered screen and of the key bindings.
 
 use std::num::NonZeroU16;
 
@@ -16,7 +16,7 @@ fn transcript(columns: u16) -> TranscriptView {
     transcript
 }
 
-/// What a terminal of so many columns shows of all that was painted, its scrollback included.
+/// The text of a terminal with this width after these bytes, including its scrollback.
 fn shown_at(columns: u16, bytes: &[u8]) -> String {
     let rows = NonZeroU16::new(6_000).unwrap();
     let mut terminal = vt100::Parser::new(rows, columns.try_into().unwrap(), 0);
@@ -28,7 +28,7 @@ fn shown(bytes: &[u8]) -> String {
     shown_at(80, bytes)
 }
 
-/// Nothing but text, and the few sequences that a transcript paints with.
+/// Fails if the bytes contain anything but text and the escape sequences that the view uses.
 fn only_ours(bytes: &[u8]) -> Result<(), String> {
     let text = std::str::from_utf8(bytes).map_err(|error| error.to_string())?;
     let mut pieces = text.split('\x1b');
@@ -70,7 +70,7 @@ fn request() -> RequestView {
     .unwrap()
 }
 
-/// A turn with everything that there is.
+/// A turn with every kind of output.
 fn turn(columns: u16) -> String {
     let mut transcript = transcript(columns);
     let start = Instant::now();
@@ -78,7 +78,7 @@ fn turn(columns: u16) -> String {
     let mut paint = |transcript: &mut TranscriptView, after: u64| {
         bytes.extend(transcript.paint(start + Duration::from_millis(after)));
     };
-    transcript.open("/help tells what can be typed here");
+    transcript.open("/help lists the commands");
     transcript.lines(
         Tone::Accent,
         "✉ user: Count the lines of every source file, and say which is the longest one",
@@ -116,24 +116,24 @@ fn turn(columns: u16) -> String {
 }
 
 #[test]
-fn a_turn_reads_at_40_columns() {
+fn a_turn_renders_at_40_columns() {
     insta::assert_snapshot!(turn(40));
 }
 
 #[test]
-fn a_turn_reads_at_80_columns() {
+fn a_turn_renders_at_80_columns() {
     insta::assert_snapshot!(turn(80));
 }
 
 #[test]
-fn a_turn_reads_at_200_columns() {
+fn a_turn_renders_at_200_columns() {
     insta::assert_snapshot!(turn(200));
 }
 
 #[test]
-fn a_text_is_sent_and_a_verb_is_run() {
+fn text_is_sent_and_slash_commands_run() {
     let mut transcript = transcript(80);
-    transcript.open("/help tells what can be typed here");
+    transcript.open("/help lists the commands");
     let now = Instant::now();
     assert!(transcript.press(&keys("look at T-3"), now).is_empty());
     assert!(
@@ -148,11 +148,14 @@ fn a_text_is_sent_and_a_verb_is_run() {
     transcript.press(&keys("/stpo"), now);
     assert!(transcript.press(&[Key::Enter], now).is_empty());
     let seen = shown(&transcript.paint(now));
-    assert!(seen.contains("there is no /stpo; /stop there is"), "{seen}");
+    assert!(
+        seen.contains("unknown command /stpo; did you mean /stop?"),
+        "{seen}"
+    );
 }
 
 #[test]
-fn the_help_breaks_no_word_in_a_narrow_pane() {
+fn help_wraps_between_words() {
     let mut transcript = transcript(40);
     transcript.open("");
     transcript.press(&keys("/help"), Instant::now());
@@ -167,17 +170,17 @@ fn the_help_breaks_no_word_in_a_narrow_pane() {
 }
 
 #[test]
-fn a_request_takes_no_keys_from_a_text_that_is_being_typed() {
+fn a_request_takes_no_keys_from_typed_text() {
     let mut transcript = transcript(80);
-    transcript.open("/help tells what can be typed here");
+    transcript.open("/help lists the commands");
     let start = Instant::now();
     transcript.press(&keys("I was about to sa"), start);
     transcript.ask(request(), Channel::Pane);
     let seen = shown(&transcript.paint(start));
-    assert!(seen.contains("P-4 waits until what you type"), "{seen}");
+    assert!(seen.contains("P-4 waits until you send"), "{seen}");
     transcript.was_painted(start);
     assert!(transcript.press(&keys("y"), start + LONG).is_empty());
-    // Sent: now it asks, and the moment begins.
+    // The text is sent: the request is shown now, and its minimum reading time starts.
     let sent = transcript.press(&[Key::Enter], start + LONG);
     assert!(
         matches!(&sent[..], [Act::Typed(text)] if text == "I was about to say"),
@@ -200,9 +203,9 @@ fn a_request_takes_no_keys_from_a_text_that_is_being_typed() {
 }
 
 #[test]
-fn what_comes_with_other_keys_or_is_pasted_decides_nothing() {
+fn pasted_or_combined_keys_decide_nothing() {
     let mut transcript = transcript(80);
-    transcript.open("/help tells what can be typed here");
+    transcript.open("/help lists the commands");
     transcript.ask(request(), Channel::Pane);
     let start = Instant::now();
     transcript.paint(start);
@@ -217,15 +220,15 @@ fn what_comes_with_other_keys_or_is_pasted_decides_nothing() {
     assert!(waits.is_empty());
     let seen = shown(&transcript.paint(start));
     assert!(
-        seen.contains("P-4 goes on waiting") && seen.ends_with("ada ▸ \n"),
+        seen.contains("P-4 is still waiting") && seen.ends_with("ada ▸ \n"),
         "{seen}"
     );
 }
 
 #[test]
-fn a_call_folds_to_a_line_and_a_key_opens_each_from_the_last_one_back() {
+fn calls_fold_and_a_key_unfolds_each() {
     let mut transcript = transcript(80);
-    transcript.open("/help tells what can be typed here");
+    transcript.open("/help lists the commands");
     let now = Instant::now();
     for (call, all) in [("a", "one\ntwo"), ("b", "three\nfour"), ("c", "done")] {
         transcript.begin_call(call, &format!("● bash(command: {call})"), now);
@@ -240,10 +243,10 @@ fn a_call_folds_to_a_line_and_a_key_opens_each_from_the_last_one_back() {
         transcript.press(&[Key::Control('o')], now);
         shown(&transcript.paint(now)).trim_end().to_owned()
     };
-    // Of the last one all is on the screen already.
+    // The last call's complete result is already visible.
     assert_eq!(opened(), "● bash(command: b)\nthree\nfour\nada ▸");
     assert_eq!(opened(), "● bash(command: a) · 1 back\none\ntwo\nada ▸");
-    assert_eq!(opened(), "no older call is kept\nada ▸");
+    assert_eq!(opened(), "no older call is stored\nada ▸");
     transcript.press(&keys("x"), now);
     transcript.press(&[Key::Control('o')], now);
     let again = shown(&transcript.paint(now));
@@ -251,9 +254,9 @@ fn a_call_folds_to_a_line_and_a_key_opens_each_from_the_last_one_back() {
 }
 
 #[test]
-fn nothing_is_painted_at_rest_and_a_sign_moves_only_while_something_is_done() {
+fn only_activity_is_animated() {
     let mut transcript = transcript(80);
-    transcript.open("/help tells what can be typed here");
+    transcript.open("/help lists the commands");
     let now = Instant::now();
     assert!(transcript.next_paint(now).is_some());
     transcript.paint(now);
@@ -263,8 +266,8 @@ fn nothing_is_painted_at_rest_and_a_sign_moves_only_while_something_is_done() {
     assert_eq!(transcript.next_paint(now), Some(now + STEP));
     transcript.waits(true, now);
     transcript.paint(now);
-    assert_eq!(transcript.next_paint(now), None, "it waits for somebody");
-    // Told again what it is told already.
+    assert_eq!(transcript.next_paint(now), None, "the member waits");
+    // Setting the same values again.
     transcript.waits(true, now);
     transcript.set_colour(Some(Colour::Blue));
     transcript.set_strip(Line::default());
@@ -277,10 +280,10 @@ fn nothing_is_painted_at_rest_and_a_sign_moves_only_while_something_is_done() {
 }
 
 #[test]
-fn nothing_that_comes_from_elsewhere_reaches_the_terminal_as_more_than_text() {
+fn control_characters_never_reach_the_terminal() {
     const HOSTILE: &str = "a\x1b]0;title\x07b\x1b[2J\x1b]52;c;eA==\x07\u{9b}31mc\x1bP+q\x1b\\d\u{202e}e\r\x08f\x1b]8;;http://x\x07g\t名\u{301}";
     let mut transcript = transcript(60);
-    transcript.open("/help tells what can be typed here");
+    transcript.open("/help lists the commands");
     let now = Instant::now();
     transcript.lines(Tone::Plain, HOSTILE);
     transcript.lines(Tone::Diff, HOSTILE);
@@ -297,22 +300,22 @@ fn nothing_that_comes_from_elsewhere_reaches_the_terminal_as_more_than_text() {
 }
 
 #[test]
-fn a_terminal_that_takes_nothing_misses_the_oldest_and_is_told() {
+fn a_stalled_terminal_misses_the_oldest_lines() {
     let mut transcript = transcript(80);
-    transcript.open("/help tells what can be typed here");
+    transcript.open("/help lists the commands");
     for number in 0..3 * WAITING_MAX {
         transcript.lines(Tone::Plain, &number.to_string());
     }
     let seen = shown(&transcript.paint(Instant::now()));
-    assert!(seen.starts_with("… output left out above …\n"));
+    assert!(seen.starts_with("… output omitted above …\n"));
     assert!(seen.contains(&format!("\n{}\n", 3 * WAITING_MAX - 1)));
     assert!(seen.lines().count() <= WAITING_MAX + 2);
 }
 
 #[test]
-fn what_waits_for_a_terminal_is_bounded_in_bytes_too() {
+fn queued_output_is_bounded_in_bytes() {
     let mut transcript = transcript(80);
-    transcript.open("/help tells what can be typed here");
+    transcript.open("/help lists the commands");
     for _ in 0..100 {
         transcript.lines(Tone::Plain, &"x".repeat(100_000));
         transcript.say(Words::Thought, &"y".repeat(100_000));
@@ -322,9 +325,9 @@ fn what_waits_for_a_terminal_is_bounded_in_bytes_too() {
 }
 
 #[test]
-fn what_was_not_told_to_end_does_not_go_on_for_ever() {
+fn calls_without_an_end_stop_at_rest() {
     let mut transcript = transcript(80);
-    transcript.open("/help tells what can be typed here");
+    transcript.open("/help lists the commands");
     let now = Instant::now();
     transcript.begin_call("c", "● bash(command: ls)", now);
     transcript.rests();
@@ -381,11 +384,11 @@ fn a_long_request_is_answered_only_after_its_last_page() {
 }
 
 #[test]
-fn a_key_on_the_first_page_says_that_there_is_more() {
+fn a_key_on_the_first_page_shows_a_hint() {
     let mut transcript = transcript(80);
     transcript.fit((80, 10));
     transcript.open("");
-    // The dangerous line first, and blank lines that scroll it away.
+    // The dangerous line first, followed by blank lines that scroll it away.
     let mut view = request();
     let input = serde_json::json!({ "command": format!("touch PWN{}", "\n".repeat(10_000)) });
     view.input = serde_json::value::to_raw_value(&input).unwrap();
@@ -401,7 +404,7 @@ fn a_key_on_the_first_page_says_that_there_is_more() {
     assert!(seen.contains("more lines · space for more"), "{seen}");
 }
 
-/// Something that happens to a transcript.
+/// An event of a transcript view.
 #[derive(Debug, Clone)]
 enum Happens {
     Spoken(String),
@@ -447,9 +450,9 @@ fn happens() -> impl Strategy<Value = Happens> {
 }
 
 proptest! {
-    /// Whatever is asked, in whatever pane, whatever is pressed.
+    /// For any request, in a pane of any size, with any keystrokes.
     #[test]
-    fn a_request_is_allowed_only_after_every_line_was_on_the_screen(
+    fn a_request_is_allowed_only_after_it_was_read(
         lines in 1_usize..60,
         size in (30_u16..100, 1_u16..25),
         pressed in proptest::collection::vec(proptest::sample::select(&[' ', ' ', ' ', 'y', 'y', 'b', 'd', 'u', 'n', '+']), 0..60),
@@ -486,11 +489,11 @@ proptest! {
         }
     }
 
-    /// Whatever an agent says, whatever is typed, whatever the size.
+    /// For any output, any keystrokes and any size.
     #[test]
-    fn nothing_makes_it_panic_or_paint_more_than_it_may(all in proptest::collection::vec(happens(), 0..40)) {
+    fn any_events_paint_within_the_screen(all in proptest::collection::vec(happens(), 0..40)) {
         let mut transcript = transcript(80);
-        transcript.open("/help tells what can be typed here");
+        transcript.open("/help lists the commands");
         let mut reader = crate::keys::Reader::default();
         let now = Instant::now();
         for it in all {
@@ -529,13 +532,13 @@ proptest! {
         }
     }
 
-    /// However it is cut into what is read at once.
+    /// For any split of the bytes into reads.
     #[test]
-    fn what_was_typed_is_what_is_sent(text in "[ -~名é👩\u{301}]{1,60}", cut in 0_usize..60) {
+    fn typed_text_is_sent_unchanged(text in "[ -~名é👩\u{301}]{1,60}", cut in 0_usize..60) {
         prop_assume!(!text.trim().is_empty() && !text.starts_with('/') && !text.ends_with('\\'));
         let (before, after) = text.as_bytes().split_at(cut.min(text.len()));
         let mut transcript = transcript(40);
-        transcript.open("/help tells what can be typed here");
+        transcript.open("/help lists the commands");
         let mut reader = crate::keys::Reader::default();
         let now = Instant::now();
         for bytes in [before, after] {

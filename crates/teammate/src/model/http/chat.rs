@@ -1,14 +1,12 @@
-//! OpenAI's Chat Completions, as OpenAI and all who imitate it speak it. Called by the exchange in `http`.
-//!
-//! The imitations differ in what they leave out and repeat; where two of them contradict each other, `Quirks` of the
-//! provider tells.
+//! OpenAI's Chat Completions API, as implemented by OpenAI and other providers. Called by `http`.¬¬Implementations
+//! differ in the fields that they omit or repeat. Where two of them conflict, the provider's `Quirks` decide.
 
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::super::provider::Quirks;
 use super::super::{Item, Prompt, Stop, Thought, ToolResult};
-use super::draft::{Draft, Told, as_object};
+use super::draft::{Draft, OnDelta, as_object};
 use super::{Broken, Decode, Progress};
 
 /// The last event of a stream.
@@ -51,7 +49,7 @@ fn messages(by: &str, quirks: &Quirks, prompt: &Prompt<'_>) -> Vec<Value> {
     for item in prompt.items {
         match item {
             Item::Said { text } => match messages.last_mut() {
-                // Many templates want user and assistant to alternate.
+                // Many chat templates require user and assistant messages to alternate.
                 Some(last) if last["role"] == "user" => append(last, text),
                 Some(last) if last["role"] == "tool" && quirks.results_before_answers => {
                     append(last, text);
@@ -104,7 +102,7 @@ fn append(message: &mut Value, text: &str) {
 }
 
 fn result(result: &ToolResult) -> Value {
-    // The wire has no place for it.
+    // The API has no field for a failed call.
     let failed = if result.failed { "error: " } else { "" };
     json!({
         "role": "tool",
@@ -113,17 +111,17 @@ fn result(result: &ToolResult) -> Value {
     })
 }
 
-/// Gemini signs the first of an answer's calls, and wants that again.
+/// Gemini signs the first of an answer's calls, and requires the signature in later requests.
 fn signature_of_calls(thought: &Thought) -> Option<&str> {
     let alone = thought.text.is_empty() && !thought.sealed;
     thought.signature.as_deref().filter(|_| alone)
 }
 
-/// Reads the chunks of one answer.
+/// Decodes the chunks of one answer.
 #[derive(Debug)]
 pub(super) struct Reading {
     draft: Draft,
-    /// The calls under way, by the index that the server gives them.
+    /// The open calls, by the server's index.
     calls: Vec<(u64, String, usize)>,
 }
 
@@ -135,7 +133,7 @@ impl Reading {
         }
     }
 
-    fn call(&mut self, call: CallPart, told: Told<'_>) {
+    fn call(&mut self, call: CallPart, told: OnDelta<'_>) {
         let CallPart {
             index,
             id,
@@ -146,7 +144,7 @@ impl Reading {
         let name = function.name.unwrap_or_default();
         let open = self.calls.iter().rfind(|(at, ..)| *at == index);
         let goes_on = open.filter(|(_, open, number)| {
-            // Some give all calls the same index, some repeat the id or the name in every part.
+            // Some servers give all calls the same index; some repeat the id or the name in every chunk.
             if !id.is_empty() && !open.is_empty() {
                 *open == id
             } else {
@@ -179,12 +177,12 @@ impl Reading {
 }
 
 impl Decode for Reading {
-    fn event(&mut self, data: &str, told: Told<'_>) -> Result<Progress, Broken> {
+    fn event(&mut self, data: &str, told: OnDelta<'_>) -> Result<Progress, Broken> {
         if data.trim() == DONE {
             return Ok(Progress::Ended);
         }
         let chunk: Chunk =
-            serde_json::from_str(data).map_err(|error| Broken::Nonsense(error.to_string()))?;
+            serde_json::from_str(data).map_err(|error| Broken::Invalid(error.to_string()))?;
         if let Some(error) = chunk.error.filter(|error| !error.is_null()) {
             return Err(Broken::Error(error));
         }
@@ -216,7 +214,11 @@ impl Decode for Reading {
                 continue;
             };
             let stop = match reason.as_str() {
-                "error" => return Err(Broken::Error(json!({ "message": "it broke off" }))),
+                "error" => {
+                    return Err(Broken::Error(
+                        json!({ "message": "the server aborted the answer" }),
+                    ));
+                }
                 "tool_calls" | "function_call" => Stop::Calls,
                 "length" | "model_length" => Stop::Length,
                 "content_filter" => Stop::Refused,
@@ -228,7 +230,7 @@ impl Decode for Reading {
     }
 
     fn finish(mut self: Box<Self>, ended: bool) -> Option<super::super::Answer> {
-        // Some leave one of the two out; an answer that has neither was cut off.
+        // Some servers omit one of the two; an answer with neither was truncated.
         if ended {
             self.draft.stop.get_or_insert(Stop::Finished);
         }
@@ -237,8 +239,8 @@ impl Decode for Reading {
 }
 
 impl Reading {
-    /// Mistral's thinking models answer in parts.
-    fn part(&mut self, part: &Value, told: Told<'_>) {
+    /// Mistral's reasoning models answer in parts.
+    fn part(&mut self, part: &Value, told: OnDelta<'_>) {
         if let Some(text) = part["text"].as_str() {
             self.draft.text(text, told);
         }
@@ -307,7 +309,7 @@ impl Counted {
         let details = self.prompt_tokens_details.unwrap_or_default();
         let usage = &mut draft.usage;
         usage.input = self.prompt_tokens.unwrap_or(0);
-        // Gemini counts thoughts in the total alone.
+        // Gemini includes thoughts only in the total.
         let rest = self.total_tokens.unwrap_or(0).saturating_sub(usage.input);
         usage.output = self.completion_tokens.unwrap_or(0).max(rest);
         let read = details.cached_tokens.or(self.prompt_cache_hit_tokens);

@@ -1,22 +1,23 @@
-//! An answer while it comes. Filled by the two wires' readers, so that both tell and number things alike.
+//! An answer under construction. Filled by the decoders of both APIs, so that both number calls and emit deltas in the
+//! same way.
 
 use std::collections::HashSet;
 
 use super::super::{Answer, Delta, Item, Prompt, Stop, Thought, ToolCall, Usage, Verbatim};
 
-/// Who hears of an answer while it comes.
-pub(super) type Told<'a> = &'a mut (dyn FnMut(Delta) + Send);
+/// Receives the deltas of an answer.
+pub(super) type OnDelta<'a> = &'a mut (dyn FnMut(Delta) + Send);
 
 #[derive(Debug)]
 pub(super) struct Draft {
     answer: Answer,
     pub(super) usage: Usage,
     pub(super) stop: Option<Stop>,
-    /// The ids of all calls so far: some servers give the same ones in every answer.
+    /// The ids of all earlier calls: some servers use the same ids in every answer.
     ids: HashSet<String>,
-    /// Where made-up ids come from: the number of items before this answer.
+    /// The number of items before this answer, from which generated ids are derived.
     items: usize,
-    /// The model, as its thoughts name it.
+    /// The model's name in its thoughts.
     by: String,
 }
 
@@ -37,17 +38,17 @@ impl Draft {
         }
     }
 
-    pub(super) fn text(&mut self, fragment: &str, told: Told<'_>) {
+    pub(super) fn text(&mut self, fragment: &str, on_delta: OnDelta<'_>) {
         if !fragment.is_empty() {
             self.answer.text.push_str(fragment);
-            told(Delta::Text(fragment.to_owned()));
+            on_delta(Delta::Text(fragment.to_owned()));
         }
     }
 
-    /// What follows stands apart from the text so far.
-    pub(super) fn paragraph(&mut self, told: Told<'_>) {
+    /// Separates the following text from the text so far.
+    pub(super) fn paragraph(&mut self, on_delta: OnDelta<'_>) {
         if !self.answer.text.is_empty() && !self.answer.text.ends_with("\n\n") {
-            self.text("\n\n", told);
+            self.text("\n\n", on_delta);
         }
     }
 
@@ -61,30 +62,33 @@ impl Draft {
         });
     }
 
-    /// The thought that came last, or the first one.
+    /// The last thought; begins one if there is none.
     pub(super) fn thought(&mut self) -> &mut Thought {
         if self.answer.thoughts.is_empty() {
             self.begin_thought();
         }
-        self.answer.thoughts.last_mut().expect("one was just begun")
+        self.answer
+            .thoughts
+            .last_mut()
+            .expect("a thought was just begun")
     }
 
-    pub(super) fn think(&mut self, fragment: &str, told: Told<'_>) {
+    pub(super) fn think(&mut self, fragment: &str, on_delta: OnDelta<'_>) {
         if !fragment.is_empty() {
             self.thought().text.push_str(fragment);
-            told(Delta::Thought(fragment.to_owned()));
+            on_delta(Delta::Thought(fragment.to_owned()));
         }
     }
 
-    /// Begins another call, and says which one it is. Without an id that is new it gets one of ours.
-    pub(super) fn begin_call(&mut self, id: &str, name: &str, told: Told<'_>) -> usize {
+    /// Begins another call and returns its index. A missing or duplicate id is replaced by a generated one.
+    pub(super) fn begin_call(&mut self, id: &str, name: &str, on_delta: OnDelta<'_>) -> usize {
         let number = self.answer.calls.len();
         let mut id = id.to_owned();
         if id.is_empty() || self.ids.contains(&id) {
             id = format!("call-{}-{number}", self.items);
         }
         self.ids.insert(id.clone());
-        told(Delta::Call {
+        on_delta(Delta::Call {
             id: id.clone(),
             name: name.to_owned(),
         });
@@ -96,13 +100,13 @@ impl Draft {
         number
     }
 
-    /// More arguments of a call that was begun.
-    pub(super) fn input(&mut self, call: usize, fragment: &str, told: Told<'_>) {
+    /// Appends to the arguments of a call.
+    pub(super) fn input(&mut self, call: usize, fragment: &str, on_delta: OnDelta<'_>) {
         if let Some(call) = self.answer.calls.get_mut(call)
             && !fragment.is_empty()
         {
             call.input.push_str(fragment);
-            told(Delta::Input {
+            on_delta(Delta::Input {
                 id: call.id.clone(),
                 fragment: fragment.to_owned(),
             });
@@ -114,19 +118,19 @@ impl Draft {
         self.answer.calls.get(call).map_or("", |call| &call.input)
     }
 
-    /// The answer, if it was said why it ended.
+    /// The answer, if its stop reason is known.
     pub(super) fn finish(self) -> Option<Answer> {
         self.finish_with(|_| None)
     }
 
-    /// The same, with the provider's own blocks if there are any to be kept.
+    /// The same, with the provider's own blocks if they must be kept.
     pub(super) fn finish_with(
         self,
         blocks: impl FnOnce(&Answer) -> Option<Vec<serde_json::Value>>,
     ) -> Option<Answer> {
         let mut answer = self.answer;
         for call in &mut answer.calls {
-            // So do those write who need no arguments.
+            // Some models send an empty string for no arguments.
             if call.input.trim().is_empty() {
                 call.input = "{}".to_owned();
             }
@@ -134,11 +138,11 @@ impl Draft {
         answer
             .thoughts
             .retain(|thought| !thought.text.is_empty() || thought.signature.is_some());
-        // Not every server tells these two apart.
+        // Some servers do not distinguish these two.
         answer.stop = match self.stop? {
             Stop::Finished | Stop::Calls if answer.calls.is_empty() => Stop::Finished,
             Stop::Finished => Stop::Calls,
-            // One that wants its calls carried out cannot be what is waited for.
+            // An answer with calls waits for their results, so it is not a pause.
             Stop::Paused if !answer.calls.is_empty() => Stop::Calls,
             stop @ (Stop::Calls | Stop::Length | Stop::Refused | Stop::Paused) => stop,
         };
@@ -152,7 +156,7 @@ impl Draft {
     }
 }
 
-/// The arguments of an earlier call as the object that every wire wants to see again.
+/// The arguments of an earlier call as an object, as both APIs require.
 pub(super) fn as_object(input: &str) -> serde_json::Value {
     match serde_json::from_str(input) {
         Ok(value @ serde_json::Value::Object(_)) => value,

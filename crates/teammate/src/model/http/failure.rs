@@ -1,6 +1,5 @@
-//! Which failure a refusal is, told from its status, headers and body. Called by the exchange in `http`.
-//!
-//! Everything that a server says is cut, made harmless and freed of the key before anybody sees it.
+//! Maps error responses to `ModelError` by status, headers and body. Called by `http`.¬¬All text of a server is
+//! shortened, escaped and freed of the key before it is shown.
 
 use std::time::Duration;
 
@@ -14,11 +13,11 @@ use super::super::ModelError;
 use super::super::key::Key;
 use super::pause;
 
-/// Characters of a server's own words that an error repeats, and of what are no words of an error.
+/// The length, in characters, of a server's error message in an error, and of an unrecognized response.
 const MESSAGE: usize = 600;
 const SHOWN: usize = 200;
 
-/// What a server calls a conversation that does not fit, in lower case.
+/// Error messages for a conversation that is too long, in lower case.
 const TOO_LONG: [&str; 12] = [
     "context_length_exceeded",
     "exceed_context_size",
@@ -34,7 +33,7 @@ const TOO_LONG: [&str; 12] = [
     "too large for model",
 ];
 
-/// What it calls a key that it does not take, and a model that it does not have, whatever the status.
+/// Error messages for an invalid key, and for an unknown model, regardless of the status.
 const NO_KEY: [&str; 4] = [
     "api_key_invalid",
     "invalid_api_key",
@@ -48,21 +47,21 @@ const NO_MODEL: [&str; 4] = [
     "invalid model",
 ];
 
-/// What it calls money that has run out, under a status that otherwise means: later.
+/// Error codes for an exhausted budget, under a status that otherwise means to retry later.
 const NO_MONEY: [&str; 2] = ["insufficient_quota", "billing_hard_limit"];
 
-/// Who was asked, for errors.
+/// The server of a request, for errors.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Asked<'a> {
+pub(super) struct Target<'a> {
     pub(super) provider: &'a str,
     pub(super) model: &'a str,
-    /// Without what a person may have put into it to identify themselves.
+    /// Without credentials.
     pub(super) url: &'a str,
     pub(super) key: Option<&'a Key>,
 }
 
-impl Asked<'_> {
-    /// The failure that an HTTP status other than success is.
+impl Target<'_> {
+    /// Maps an HTTP status other than success.
     pub(super) fn refusal(
         &self,
         status: StatusCode,
@@ -78,23 +77,23 @@ impl Asked<'_> {
             }
             Err(_) if retriable => self.busy(
                 status.as_u16(),
-                self.harmless(&text, SHOWN),
+                self.escaped(&text, SHOWN),
                 pause::named(headers, Timestamp::now()),
             ),
             Err(_) if looks_like_html(&text) || status == StatusCode::NOT_FOUND => {
-                self.nonsense(&format!("status {status}, and not JSON"), &text)
+                self.invalid_response(&format!("status {status} without JSON"), &text)
             }
             Err(_) if status.is_redirection() => {
                 let to = headers.get("location").and_then(|to| to.to_str().ok());
                 let to = to.unwrap_or("nowhere");
-                self.nonsense(&format!("status {status}"), &format!("it sends us to {to}"))
+                self.invalid_response(&format!("status {status}"), &format!("redirect to {to}"))
             }
             Err(_) => self.said(status.as_u16(), &Value::String(text.into_owned()), None),
         }
     }
 
-    /// The failure that an error inside of a stream is. Its status, where it names none, follows from its type.
-    pub(super) fn said_in_stream(&self, error: &Value) -> ModelError {
+    /// Maps an error within a stream. If it has no status, its type determines one.
+    pub(super) fn stream_error(&self, error: &Value) -> ModelError {
         let error = error.get("error").unwrap_or(error);
         let code = error.get("code");
         let code = code.and_then(|code| code.as_u64().or_else(|| code.as_str()?.parse().ok()));
@@ -108,7 +107,7 @@ impl Asked<'_> {
             "rate_limit_error" => 429,
             "overloaded_error" => 529,
             "invalid_request_error" => 400,
-            // Nothing was wrong with the request, or there would be no stream.
+            // The request was accepted, since there is a stream.
             _ => 500,
         };
         let named = named.filter(|status| (400..600).contains(status));
@@ -123,7 +122,7 @@ impl Asked<'_> {
         let error = body.get("error").unwrap_or(body);
         let message = message(error).or_else(|| message(body));
         let message = message.map_or_else(|| error.to_string(), str::to_owned);
-        let message = self.harmless(&message, MESSAGE);
+        let message = self.escaped(&message, MESSAGE);
         let all = error.to_string().to_lowercase();
         let says = |words: &[&str]| words.iter().any(|word| all.contains(word));
         let provider = self.provider.to_owned();
@@ -177,16 +176,16 @@ impl Asked<'_> {
         }
     }
 
-    /// The failure that an answer is which no provider gives.
-    pub(super) fn nonsense(&self, why: &str, came: &str) -> ModelError {
-        ModelError::Nonsense {
+    /// The error for a response that violates the API.
+    pub(super) fn invalid_response(&self, why: &str, came: &str) -> ModelError {
+        ModelError::InvalidResponse {
             url: self.url.to_owned(),
             why: why.to_owned(),
-            shown: self.harmless(came, SHOWN),
+            shown: self.escaped(came, SHOWN),
         }
     }
 
-    /// The failure that no answer is, or only the beginning of one.
+    /// The error for a missing or truncated response.
     pub(super) fn unreachable(
         &self,
         source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -197,17 +196,17 @@ impl Asked<'_> {
         }
     }
 
-    fn harmless(&self, text: &str, columns: usize) -> String {
+    fn escaped(&self, text: &str, columns: usize) -> String {
         let text = text.trim();
         let text = match self.key {
-            Some(key) => key.hide(text),
+            Some(key) => key.redact(text),
             None => text.to_owned(),
         };
         visible_label(&text, columns)
     }
 }
 
-/// The same request may be answered later.
+/// Returns whether a retry of the same request may succeed.
 fn is_retriable(status: u16) -> bool {
     matches!(status, 408 | 425 | 429 | 500..=599)
 }
@@ -216,7 +215,7 @@ pub(super) fn looks_like_html(text: &str) -> bool {
     text.trim_start().starts_with('<')
 }
 
-/// What an error says in words, in any of the shapes that are in use.
+/// The error's message, in any of the known formats.
 fn message(error: &Value) -> Option<&str> {
     if let Value::String(text) = error {
         return Some(text);
@@ -225,7 +224,7 @@ fn message(error: &Value) -> Option<&str> {
     words.iter().find_map(|key| error.get(key)?.as_str())
 }
 
-/// Google's way to name a pause.
+/// The retry delay in Google's format.
 fn retry_delay(error: &Value) -> Option<Duration> {
     let details = error.get("details")?.as_array()?;
     let delay = details.iter().find_map(|detail| detail.get("retryDelay"))?;
@@ -236,7 +235,7 @@ fn retry_delay(error: &Value) -> Option<Duration> {
 mod tests {
     use super::*;
 
-    const ASKED: Asked<'_> = Asked {
+    const ASKED: Target<'_> = Target {
         provider: "openai",
         model: "gpt-5",
         url: "http://127.0.0.1/v1",
@@ -248,14 +247,14 @@ mod tests {
         ASKED.refusal(status, &HeaderMap::new(), body.as_bytes())
     }
 
-    /// The name of the kind of error.
+    /// The name of the error's variant.
     fn kind(error: &ModelError) -> String {
         let text = format!("{error:?}");
         text.split([' ', '(', '{']).next().unwrap_or("").to_owned()
     }
 
     #[test]
-    fn a_refusal_is_told_by_its_status_and_words() {
+    fn errors_are_mapped_by_status_and_message() {
         for (status, body, is) in [
             (
                 401,
@@ -274,10 +273,10 @@ mod tests {
                 r#"{"error":{"code":"model_not_found","message":"no"}}"#,
                 "UnknownModel",
             ),
-            (404, "<html>nginx", "Nonsense"),
-            (404, "404 page not found", "Nonsense"),
-            (403, "<html>blocked", "Nonsense"),
-            (307, "", "Nonsense"),
+            (404, "<html>nginx", "InvalidResponse"),
+            (404, "404 page not found", "InvalidResponse"),
+            (403, "<html>blocked", "InvalidResponse"),
+            (307, "", "InvalidResponse"),
             (
                 400,
                 r#"{"error":{"code":"context_length_exceeded","message":"maximum context length is 10"}}"#,
@@ -337,12 +336,12 @@ mod tests {
             ),
         ] {
             let error = serde_json::from_str(error).expect("JSON");
-            assert_eq!(ASKED.said_in_stream(&error).to_string(), is);
+            assert_eq!(ASKED.stream_error(&error).to_string(), is);
         }
     }
 
     #[test]
-    fn googles_pause_is_found_in_the_body() {
+    fn googles_retry_delay_is_read_from_the_body() {
         let body =
             r#"[{"error":{"message":"quota","details":[{"@type":"a"},{"retryDelay":"34s"}]}}]"#;
         let ModelError::Busy { after, .. } = refusal(429, body) else {
@@ -352,7 +351,7 @@ mod tests {
     }
 
     #[test]
-    fn a_servers_words_are_made_harmless() {
+    fn server_messages_are_escaped() {
         let error = refusal(400, "{\"error\":{\"message\":\"\\u001b[2Jgone\\nnow\"}}").to_string();
         assert!(!error.contains(['\u{1b}', '\n']), "{error:?}");
         let error = refusal(400, &format!("{{\"error\":\"{}\"}}", "x".repeat(99_999)));

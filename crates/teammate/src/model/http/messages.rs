@@ -1,21 +1,21 @@
-//! Anthropic's Messages. Called by the exchange in `http`.
+//! Anthropic's Messages API. Called by `http`.
 
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::super::{Answer, Delta, Item, Prompt, Stop, Thought};
-use super::draft::{Draft, Told, as_object};
+use super::draft::{Draft, OnDelta, as_object};
 use super::verbatim::Blocks;
 use super::{Broken, Decode, Progress};
 
-/// The provider's own search, and how often one answer may use it: each time costs.
+/// The provider's own search, and the largest number of paid searches per answer.
 const SEARCH: &str = "web_search_20250305";
 const SEARCHES_MAX: u32 = 8;
 
 /// The body of a request for an answer of at most `output` tokens. `by` is the model's name in thoughts.
 pub(super) fn request(model: &str, by: &str, output: u64, prompt: &Prompt<'_>) -> Value {
     let mut messages = messages(by, prompt);
-    // What went before is read from the cache: up to here the next prompt is the same.
+    // Mark the last input as a cache breakpoint: the next prompt is identical up to here.
     let told = |message: &&mut Value| message["role"] == "user";
     let last = messages.iter_mut().rfind(told);
     let block = last.and_then(|message| message["content"].as_array_mut()?.last_mut());
@@ -72,11 +72,13 @@ fn messages(by: &str, prompt: &Prompt<'_>) -> Vec<Value> {
             }
         };
         let blocks: Vec<Value> = blocks;
-        // One message for all that follows an answer: results must stand in the next one.
+        // Merge everything after an answer into one message: results must be in the message directly after the calls.
         match messages.last_mut() {
             Some(last) if last["role"] == role => {
                 let content = last["content"].as_array_mut();
-                content.expect("it was made a list").extend(blocks);
+                content
+                    .expect("content was created as a list")
+                    .extend(blocks);
             }
             _ if blocks.is_empty() => {}
             _ => messages.push(json!({ "role": role, "content": blocks })),
@@ -85,7 +87,7 @@ fn messages(by: &str, prompt: &Prompt<'_>) -> Vec<Value> {
     messages
 }
 
-/// Blank texts are refused.
+/// The API rejects blank texts.
 fn text_block(text: &str) -> Option<Value> {
     let blank = text.trim().is_empty();
     (!blank).then(|| json!({ "type": "text", "text": text }))
@@ -119,15 +121,15 @@ fn thought(thought: &Thought) -> Option<Value> {
     })
 }
 
-/// Reads the events of one answer.
+/// Decodes the events of one answer.
 #[derive(Debug)]
 pub(super) struct Reading {
     draft: Draft,
-    /// The calls under way: the index of their block, and which call it is.
+    /// The open calls: block index and call index.
     calls: Vec<(u64, usize)>,
     counted: Counted,
     blocks: Blocks,
-    /// The pages that the answer names as its sources, as the person is shown them.
+    /// The sources that the answer cites, as shown to the user.
     sources: Vec<String>,
 }
 
@@ -142,7 +144,7 @@ impl Reading {
         }
     }
 
-    fn begin(&mut self, index: u64, block: Value, told: Told<'_>) -> Result<(), Broken> {
+    fn begin(&mut self, index: u64, block: Value, told: OnDelta<'_>) -> Result<(), Broken> {
         let known = Block::deserialize(&block).map_err(|error| nonsense(&error))?;
         self.blocks.begin(index, block);
         match known {
@@ -164,7 +166,7 @@ impl Reading {
             Block::ToolUse { id, name, input } => {
                 let call = self.draft.begin_call(&id, &name, told);
                 self.calls.push((index, call));
-                // The arguments follow in pieces, but for servers that do not know how.
+                // The arguments follow in deltas, except from servers that send them at once.
                 if input.as_object().is_some_and(|input| !input.is_empty()) {
                     self.draft.input(call, &input.to_string(), told);
                 }
@@ -185,9 +187,9 @@ impl Reading {
         Ok(())
     }
 
-    fn go_on(&mut self, index: u64, delta: &Value, told: Told<'_>) -> Result<(), Broken> {
+    fn apply_delta(&mut self, index: u64, delta: &Value, told: OnDelta<'_>) -> Result<(), Broken> {
         let known = BlockDelta::deserialize(delta).map_err(|error| nonsense(&error))?;
-        self.blocks.go_on(index, delta);
+        self.blocks.apply_delta(index, delta);
         match known {
             BlockDelta::TextDelta { text } => self.draft.text(&text, told),
             BlockDelta::ThinkingDelta { thinking } => self.draft.think(&thinking, told),
@@ -215,8 +217,8 @@ impl Reading {
         Ok(())
     }
 
-    /// Whoever reads the answer is shown where it comes from; the model has that in its own blocks.
-    fn name_sources(&mut self, told: Told<'_>) {
+    /// Shows the sources to the user; the model has them in its own blocks.
+    fn show_sources(&mut self, told: OnDelta<'_>) {
         if !self.sources.is_empty() {
             let sources = std::mem::take(&mut self.sources).join("\n- ");
             self.draft.paragraph(told);
@@ -224,7 +226,7 @@ impl Reading {
         }
     }
 
-    /// Counts come at the beginning and again at the end, the later ones hold.
+    /// Counts are sent at the start and again at the end; the last values apply.
     fn count(&mut self, counted: Counted) {
         let before = self.counted;
         self.counted = Counted {
@@ -247,7 +249,7 @@ impl Reading {
 }
 
 impl Decode for Reading {
-    fn event(&mut self, data: &str, told: Told<'_>) -> Result<Progress, Broken> {
+    fn event(&mut self, data: &str, told: OnDelta<'_>) -> Result<Progress, Broken> {
         let event: Event = serde_json::from_str(data).map_err(|error| nonsense(&error))?;
         match event {
             Event::MessageStart { message } => self.count(message.usage.unwrap_or_default()),
@@ -255,7 +257,7 @@ impl Decode for Reading {
                 index,
                 content_block,
             } => self.begin(index, content_block, told)?,
-            Event::ContentBlockDelta { index, delta } => self.go_on(index, &delta, told)?,
+            Event::ContentBlockDelta { index, delta } => self.apply_delta(index, &delta, told)?,
             Event::MessageDelta { delta, usage } => {
                 self.count(usage.unwrap_or_default());
                 if let Some(reason) = delta.stop_reason {
@@ -269,7 +271,7 @@ impl Decode for Reading {
                 }
             }
             Event::MessageStop => {
-                self.name_sources(told);
+                self.show_sources(told);
                 return Ok(Progress::Ended);
             }
             Event::Error { error } => return Err(Broken::Error(error)),
@@ -289,21 +291,21 @@ impl Decode for Reading {
 }
 
 fn nonsense(error: &serde_json::Error) -> Broken {
-    Broken::Nonsense(error.to_string())
+    Broken::Invalid(error.to_string())
 }
 
-/// What a search found, a line for each page, or why it found nothing.
+/// The results of a search, one line per page, or the reason of its failure.
 fn found(content: &Value) -> String {
     let pages = content.as_array().into_iter().flatten();
     let pages: Vec<String> = pages.map(page).filter(|page| !page.is_empty()).collect();
     match (content["error_code"].as_str(), pages.is_empty()) {
         (Some(code), _) => format!("the provider's search failed: {code}"),
-        (None, true) => "(it found nothing)".to_owned(),
+        (None, true) => "(no results)".to_owned(),
         (None, false) => pages.join("\n"),
     }
 }
 
-/// Title and address of a page.
+/// Title and URL of a page.
 fn page(page: &Value) -> String {
     let field = |name: &str| page[name].as_str().unwrap_or("").trim();
     let page = format!("{} {}", field("title"), field("url"));
@@ -332,7 +334,7 @@ enum Event {
     Error {
         error: Value,
     },
-    /// Pings, and what was added to the wire since.
+    /// Pings, and events that were added to the API later.
     #[serde(other)]
     Unknown,
 }
@@ -368,7 +370,7 @@ enum Block {
         #[serde(default)]
         content: Value,
     },
-    /// A search that is asked for, too: what it came to is told.
+    /// Includes the search call itself: its result is reported instead.
     #[serde(other)]
     Unknown,
 }

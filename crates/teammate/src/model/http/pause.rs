@@ -1,6 +1,5 @@
-//! How long a server wants to be left alone, from the headers of its refusal. Called by `failure`.
-//!
-//! Providers say it in four ways; whichever is there is believed, and nothing is made up where none is.
+//! The pause that a server requests in the headers of an error response. Called by `failure`.¬¬Providers use four
+//! formats. Without any of them, no pause is assumed.
 
 use std::time::Duration;
 
@@ -8,7 +7,7 @@ use jiff::Timestamp;
 use jiff::fmt::rfc2822;
 use reqwest::header::HeaderMap;
 
-/// Headers that count what is left of a limit, with the one that says when there is more.
+/// Headers with the remaining quota of a limit, each with the header that contains its reset time.
 const LIMITS: [(&str, &str); 8] = [
     (
         "x-ratelimit-remaining-requests",
@@ -35,11 +34,12 @@ const LIMITS: [(&str, &str); 8] = [
     ),
 ];
 
-/// Numbers above are milliseconds of the epoch, those between seconds of it, those below a number of seconds.
+/// Larger numbers are milliseconds since the epoch, numbers in between are seconds since the epoch, smaller ones are a
+/// number of seconds.
 const EPOCH_MILLISECONDS: f64 = 1e11;
 const EPOCH_SECONDS: f64 = 1e9;
 
-/// The pause that the server names. `now` counts where it gives none of its own time.
+/// The pause that the server requests. `now` is used if the response contains no server time.
 pub(super) fn named(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
     let text = |name: &str| headers.get(name)?.to_str().ok().map(str::trim);
     let now = text("date")
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn every_way_to_name_a_pause_is_understood() {
+    fn all_pause_formats_are_parsed() {
         for (headers, milliseconds) in [
             (&[("retry-after", "7")][..], 7_000),
             (&[("retry-after", "1.5")], 1_500),
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn no_pause_is_made_up() {
+    fn no_pause_is_assumed() {
         for headers in [
             &[][..],
             &[("retry-after", "soon")],

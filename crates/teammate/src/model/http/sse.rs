@@ -1,22 +1,21 @@
-//! Server-sent events out of bytes, however they are cut. Called by the exchange in `http`.
-//!
-//! It reads and never waits: bytes in, events out. What a server sends is not trusted to end.
+//! Parses server-sent events from a byte stream. Called by `http`.¬¬Does no I/O. Sizes are limited, since a server is
+//! not trusted to end an event.
 
-/// Bytes that one event may have. The longest honest ones are whole answers of a few hundred kilobytes.
+/// The largest event, in bytes. Legitimate ones are complete answers of up to a few hundred kilobytes.
 const EVENT_MAX: usize = 16 << 20;
 
-/// Collects bytes until they are events.
+/// Collects bytes into events.
 #[derive(Debug, Default)]
 pub(super) struct Reader {
-    /// What came and is no whole line yet.
+    /// Bytes that do not form a complete line yet.
     rest: Vec<u8>,
-    /// Of the event that is being read.
+    /// The data of the current event.
     data: Option<String>,
     /// Whether any event was read.
     pub(super) any: bool,
 }
 
-/// Why the bytes are no events.
+/// Why the bytes are not events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Unreadable {
     TooLong,
@@ -24,8 +23,8 @@ pub(super) enum Unreadable {
 }
 
 impl Reader {
-    /// The data of every event that these bytes complete, in order. Names, ids and comments are passed over: both
-    /// wires say in the data what it is.
+    /// Returns the data of every event that these bytes complete, in order. Event names, ids and comments are skipped:
+    /// in both APIs, the data contains the type.
     pub(super) fn push(&mut self, bytes: &[u8]) -> Result<Vec<String>, Unreadable> {
         let mut events = Vec::new();
         let mut searched = self.rest.len();
@@ -73,7 +72,7 @@ mod tests {
         "event: a\r\ndata: {\"t\":\"Größe 🦀\"}\r\n\r\n: ping\n\ndata:one\ndata: two\n\ndata: cut";
 
     #[test]
-    fn however_the_bytes_are_cut_the_events_are_the_same() {
+    fn events_do_not_depend_on_chunk_boundaries() {
         for size in 1..STREAM.len() {
             let mut reader = Reader::default();
             let mut events = Vec::new();
@@ -85,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_without_an_end_is_not_kept_for_ever() {
+    fn an_endless_line_is_an_error() {
         let mut reader = Reader::default();
         let piece = [b'a'; 1 << 20];
         let end = (0..32).find_map(|_| reader.push(&piece).err());
@@ -149,7 +148,7 @@ mod tests {
         TARGET.fuzz();
     }
 
-    /// However the bytes are cut, the events are the same; and both wires take any event.
+    /// Events do not depend on chunk boundaries, and both decoders accept any event.
     fn stream(text: &str) -> Result<(), String> {
         let bytes = agent_team_fuzz::bytes(text);
         let read = |size: usize| -> Result<Vec<String>, Unreadable> {

@@ -1,22 +1,21 @@
-//! An answer of Messages in its provider's own blocks, put together again from the pieces of a stream. Called by
-//! `messages`, which keeps them when the provider has searched the web: only so the next request can carry the pages
-//! back that it found.
+//! Reassembles the provider's own blocks of a Messages answer from the stream. Called by `messages`, which keeps them
+//! if the provider has searched the web: the next request must send the search results back.
 
 use serde_json::{Map, Value, json};
 
 use super::super::Answer;
 use super::draft::as_object;
 
-/// The blocks so far, in their order.
+/// The blocks so far, in order.
 #[derive(Debug, Default)]
 pub(super) struct Blocks(Vec<Block>);
 
 #[derive(Debug)]
 struct Block {
-    /// The provider's number of it.
+    /// The provider's block index.
     index: u64,
     value: Map<String, Value>,
-    /// Arguments, while they come in pieces.
+    /// Arguments that arrive in pieces.
     input: String,
 }
 
@@ -31,7 +30,7 @@ impl Block {
 }
 
 impl Blocks {
-    /// What is no object is no block.
+    /// Ignores a value that is not an object.
     pub(super) fn begin(&mut self, index: u64, value: Value) {
         let Value::Object(value) = value else { return };
         let input = String::new();
@@ -42,7 +41,7 @@ impl Blocks {
         });
     }
 
-    pub(super) fn go_on(&mut self, index: u64, delta: &Value) {
+    pub(super) fn apply_delta(&mut self, index: u64, delta: &Value) {
         let block = self.0.iter_mut().rfind(|block| block.index == index);
         let Some(block) = block else { return };
         let mut grow = |field: &str| {
@@ -75,7 +74,7 @@ impl Blocks {
         }
     }
 
-    /// What the search `id` asks for.
+    /// The query of the search `id`.
     pub(super) fn query(&self, id: &str) -> String {
         let search = self.0.iter().find(|block| block.text("id") == id);
         let input = search.map(|block| match block.input.is_empty() {
@@ -86,7 +85,7 @@ impl Blocks {
         query.unwrap_or("").to_owned()
     }
 
-    /// All blocks as the next request carries them back, if one of them is a search; its calls are those of `answer`.
+    /// All blocks as the next request sends them back, if one of them is a search. Its calls are those of `answer`.
     pub(super) fn finish(self, answer: &Answer) -> Option<Vec<Value>> {
         if !self.0.iter().any(|block| block.is("server_tool_use")) {
             return None;
@@ -95,14 +94,14 @@ impl Blocks {
         let blocks = self.0.into_iter().filter_map(|mut block| {
             let input = "input".to_owned();
             if block.is("tool_use") {
-                // Under the id that its result will name.
+                // Use the id that the call's result will reference.
                 let call = calls.next()?;
                 block.value.insert("id".to_owned(), call.id.clone().into());
                 block.value.insert(input, as_object(&call.input));
             } else if !block.input.is_empty() {
                 block.value.insert(input, as_object(&block.input));
             }
-            // Blank texts are refused.
+            // The API rejects blank texts.
             let blank = block.is("text") && block.text("text").trim().is_empty();
             (!blank).then_some(Value::Object(block.value))
         });

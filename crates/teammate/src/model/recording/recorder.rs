@@ -1,6 +1,5 @@
-//! Writes every exchange with a model down. Put around a member's model under `--record`.
-//!
-//! Secrets whose values are known are never written, wherever they stand in an answer.
+//! Records every exchange with a model. Wraps a member's model under `--record`.¬¬Known secret values are never
+//! written.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -14,7 +13,7 @@ use super::super::catalogue::Price;
 use super::super::{Answer, Answering, Delta, Model, ModelError, Prompt, Searches};
 use super::{Exchange, Header, Outcome, Shape, read};
 
-/// What stands where a secret stood.
+/// The replacement for a secret.
 const HIDDEN: &str = "[secret]";
 
 /// A model whose exchanges are appended to a file.
@@ -22,12 +21,12 @@ pub struct Recorder {
     inner: Box<dyn Model>,
     path: PathBuf,
     member: String,
-    /// The longest first: one may be the beginning of another.
+    /// Longest first: one secret may be a prefix of another.
     secrets: Vec<String>,
     writing: Mutex<Writing>,
 }
 
-/// Without the secrets.
+/// Omits the secrets.
 impl std::fmt::Debug for Recorder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Recorder")
@@ -41,15 +40,13 @@ impl std::fmt::Debug for Recorder {
 #[derive(Debug)]
 struct Writing {
     file: File,
-    /// Exchanges of the member that are in the file.
+    /// The number of the member's exchanges in the file.
     written: usize,
 }
 
 impl Recorder {
-    /// Appends to the file at `path`, which is made when it is not there. What `secrets` hold is never written.
-    ///
-    /// # Errors
-    /// When the file cannot be written, or is something else than a recording.
+    /// Appends to the file at `path`, which is created if necessary. Values in `secrets` are never written.¬¬#
+    /// Errors¬If the file cannot be written, or is not a recording.
     pub fn open(
         inner: Box<dyn Model>,
         path: &Path,
@@ -57,7 +54,7 @@ impl Recorder {
         mut secrets: Vec<String>,
     ) -> io::Result<Self> {
         secrets.retain(|secret| !secret.is_empty());
-        // As it stands within the arguments of a call, which are JSON themselves.
+        // The secret as it appears within the arguments of a call, which are JSON themselves.
         let quoted = secrets.iter().map(|secret| {
             let quoted = Value::from(secret.as_str()).to_string();
             quoted[1..quoted.len() - 1].to_owned()
@@ -72,7 +69,7 @@ impl Recorder {
             .create(true)
             .mode(0o600)
             .open(path)?;
-        // The team's members open it at the same time.
+        // Other members of the team may open the file at the same time.
         file.lock()?;
         let mut text = String::new();
         file.read_to_string(&mut text)?;
@@ -110,7 +107,7 @@ impl Recorder {
         };
         match self.write(Shape::of(&prompt), outcome) {
             Ok(()) => answered,
-            // Whoever wanted a recording does not want one with holes.
+            // An incomplete recording is useless, so the answer fails as well.
             Err(error) => Err(ModelError::Unrecorded(format!(
                 "cannot write the recording {}: {error}",
                 self.path.display()
@@ -119,7 +116,7 @@ impl Recorder {
     }
 
     fn write(&self, shape: Shape, outcome: Outcome) -> io::Result<()> {
-        let mut writing = self.writing.lock().expect("nobody panics with it");
+        let mut writing = self.writing.lock().expect("no holder of the lock panics");
         let exchange = Exchange {
             member: self.member.clone(),
             exchange: writing.written + 1,
@@ -132,7 +129,7 @@ impl Recorder {
             outcome,
         };
         let mut line = serde_json::to_value(&exchange)?;
-        self.hide(&mut line["outcome"]);
+        self.redact(&mut line["outcome"]);
         writing.file.lock()?;
         let written = write_line(&mut writing.file, &line);
         writing.file.unlock()?;
@@ -141,7 +138,7 @@ impl Recorder {
         Ok(())
     }
 
-    fn hide(&self, value: &mut Value) {
+    fn redact(&self, value: &mut Value) {
         match value {
             Value::String(text) => {
                 for secret in &self.secrets {
@@ -150,8 +147,8 @@ impl Recorder {
                     }
                 }
             }
-            Value::Array(values) => values.iter_mut().for_each(|value| self.hide(value)),
-            Value::Object(values) => values.values_mut().for_each(|value| self.hide(value)),
+            Value::Array(values) => values.iter_mut().for_each(|value| self.redact(value)),
+            Value::Object(values) => values.values_mut().for_each(|value| self.redact(value)),
             Value::Null | Value::Bool(_) | Value::Number(_) => {}
         }
     }

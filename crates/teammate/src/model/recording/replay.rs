@@ -1,6 +1,5 @@
-//! Plays a recording back in place of a model. Made by `open` for `replay:FILE`.
-//!
-//! It answers as was answered then, or says what differs; it never makes an answer up.
+//! Replays a recording instead of a model. Created by `open` for `replay:FILE`.¬¬It returns the recorded answer, or an
+//! error with the difference. It never invents an answer.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -10,34 +9,31 @@ use super::super::catalogue::Price;
 use super::super::{Answer, Answering, Delta, Item, Model, ModelError, Prompt};
 use super::{Exchange, Outcome, Shape, Unreadable, read};
 
-/// A member's part of a recording.
+/// A member's exchanges of a recording.
 #[derive(Debug)]
 pub struct Replay {
     name: String,
     member: String,
-    /// Each with the number of its line.
+    /// The exchanges with their line numbers.
     exchanges: Vec<(usize, Exchange)>,
-    /// Who else is in the recording.
+    /// The other members of the recording.
     others: BTreeSet<String>,
-    /// Which of `exchanges` comes next. Not known before the first prompt.
+    /// The index of the next exchange. Unknown before the first prompt.
     next: Mutex<Option<usize>>,
 }
 
-/// Why a recording cannot be played.
+/// Why a recording cannot be replayed.
 #[derive(Debug, thiserror::Error)]
 pub enum ReplayError {
     #[error("cannot read the recording {0}")]
     Read(PathBuf, #[source] std::io::Error),
-    #[error("{0} is no recording")]
+    #[error("{0} is not a recording")]
     Unreadable(PathBuf, #[source] Unreadable),
 }
 
 impl Replay {
-    /// The exchanges of one member.
-    ///
-    /// # Errors
-    /// When the file cannot be read or is no recording. That it holds no exchange of this member is told when one is
-    /// asked for.
+    /// Reads the exchanges of one member. If there are none, the first request fails.¬¬# Errors¬If the file cannot be
+    /// read or is not a recording.
     pub fn open(path: &Path, member: &str) -> Result<Self, ReplayError> {
         let text = std::fs::read_to_string(path)
             .map_err(|error| ReplayError::Read(path.to_owned(), error))?;
@@ -54,17 +50,17 @@ impl Replay {
         })
     }
 
-    /// The outcome that was recorded for this prompt.
+    /// The recorded outcome for this prompt.
     fn play(&self, prompt: &Prompt<'_>) -> Result<&Outcome, String> {
         let shape = Shape::of(prompt);
-        let mut next = self.next.lock().expect("nobody panics with it");
+        let mut next = self.next.lock().expect("no holder of the lock panics");
         let at = match *next {
             Some(at) => at,
             None => self.start(prompt, &shape)?,
         };
         let Some((line, exchange)) = self.exchanges.get(at) else {
             return Err(format!(
-                "it holds {} exchanges of {}, and another one is asked for",
+                "it contains only {} exchanges of {}",
                 self.exchanges.len(),
                 self.member
             ));
@@ -79,13 +75,13 @@ impl Replay {
         Ok(&exchange.outcome)
     }
 
-    /// Where a conversation that has come this far goes on.
+    /// The index of the exchange with which this conversation continues.
     fn start(&self, prompt: &Prompt<'_>, shape: &Shape) -> Result<usize, String> {
         let member = &self.member;
         if self.exchanges.is_empty() {
             let others: Vec<_> = self.others.iter().map(String::as_str).collect();
             return Err(format!(
-                "it holds no exchange of {member}, but of {}",
+                "it contains no exchange of {member}, only of {}",
                 others.join(", ")
             ));
         }
@@ -97,7 +93,7 @@ impl Replay {
         let place = places.clone().rfind(follows).or_else(|| places.next());
         place.ok_or_else(|| {
             format!(
-                "it holds no exchange of {member} after {} answers",
+                "it contains no exchange of {member} after {} answers",
                 shape.answered
             )
         })
@@ -105,7 +101,7 @@ impl Replay {
 }
 
 impl Replay {
-    /// Whether what stood before this exchange is what the prompt shows of it.
+    /// Returns whether the exchanges before this one match the prompt.
     fn follows(&self, at: usize, prompt: &Prompt<'_>, shape: &Shape) -> bool {
         let before = || self.exchanges[..at].iter().rev().map(|(_, before)| before);
         let last_answer = prompt.items.iter().rev().find_map(|item| match item {
@@ -126,7 +122,7 @@ impl Replay {
         let mut summaries = before().filter(|before| before.is_summary());
         match summaries.next() {
             Some(summary) => shows(summary),
-            // Nothing was cut out of it yet. A conversation goes on from its beginning, a summary is the first one.
+            // The conversation was not cut yet: it starts at the beginning, or this is the first summary.
             None => shape.tools.is_empty() || at == 0,
         }
     }
@@ -139,12 +135,12 @@ fn is_same(one: &Answer, other: &Answer) -> bool {
     one.text == other.text && ids(one) == ids(other)
 }
 
-/// What of a prompt is not as it was recorded.
+/// The differences between a recorded prompt and this one.
 fn difference(then: &Exchange, now: &Shape) -> Option<String> {
     let mut differences = Vec::new();
     if !then.last.may_be(now.last) {
         differences.push(format!(
-            "its last item was {}, now {}",
+            "the last item was {}, now is {}",
             then.last.as_str(),
             now.last.as_str()
         ));
@@ -156,9 +152,9 @@ fn difference(then: &Exchange, now: &Shape) -> Option<String> {
         let missing = listed(before.difference(&after).collect());
         let new = listed(after.difference(&before).collect());
         differences.push(match (missing.is_empty(), new.is_empty()) {
-            (true, _) => format!("it has these tools too: {new}"),
-            (_, true) => format!("it lacks these tools: {missing}"),
-            _ => format!("it lacks these tools: {missing}, and has these too: {new}"),
+            (true, _) => format!("additional tools: {new}"),
+            (_, true) => format!("missing tools: {missing}"),
+            _ => format!("missing tools: {missing}; additional tools: {new}"),
         });
     }
     if differences.is_empty() {
@@ -166,14 +162,14 @@ fn difference(then: &Exchange, now: &Shape) -> Option<String> {
     }
     if then.digest != now.digest {
         differences.push(format!(
-            "its system text and tools had the digest {}, now {}",
+            "the digest of system text and tools was {}, now is {}",
             then.digest, now.digest
         ));
     }
     Some(differences.join("; "))
 }
 
-fn tell(answer: &Answer, told: &mut (dyn FnMut(Delta) + Send)) {
+fn stream(answer: &Answer, told: &mut (dyn FnMut(Delta) + Send)) {
     for thought in &answer.thoughts {
         told(Delta::Thought(thought.text.clone()));
     }
@@ -193,7 +189,7 @@ impl Model for Replay {
         &self.name
     }
 
-    /// That of the recorded model: conversations are shortened where they were then.
+    /// The window of the recorded model, so that conversations are shortened at the same points.
     fn window(&self) -> u64 {
         let first = self.exchanges.first();
         first.map_or(u64::MAX, |(_, exchange)| exchange.window)
@@ -211,7 +207,7 @@ impl Model for Replay {
         Box::pin(async move {
             match self.play(&prompt) {
                 Ok(Outcome::Answer(answer)) => {
-                    tell(answer, told);
+                    stream(answer, told);
                     Ok(answer.clone())
                 }
                 Ok(Outcome::TooLong(why)) => Err(ModelError::TooLong(why.clone())),

@@ -1,4 +1,4 @@
-//! How a task becomes this member's, and how she changes it.
+//! The tools that claim a task and change its fields.
 
 use std::sync::Arc;
 
@@ -12,46 +12,54 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::super::Seat;
-use super::super::lines::task_sheet;
+use super::super::TeamContext;
+use super::super::lines::task_details;
 use super::{ending, overlaps};
 use crate::tool::ToolError;
 
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Claim {
-    /// Such as T-3; left out: the next one.
+    /// Such as T-3. Default: the next ready task.
     #[schemars(with = "Option<String>")]
     task: Option<TaskId>,
 }
 
-pub(super) async fn claim(seat: Arc<Seat>, args: Claim) -> Result<String, ToolError> {
-    let claimed = take(&seat, args.task).await?;
-    let task = seat
+pub(super) async fn claim(
+    team_context: Arc<TeamContext>,
+    args: Claim,
+) -> Result<String, ToolError> {
+    let claimed = take(&team_context, args.task).await?;
+    let task = team_context
         .call::<TaskShow>(OneTask { task: claimed.task })
         .await?;
-    let waited_for = results_before(&seat, &task).await;
+    let dependency_results = results_before(&team_context, &task).await;
     Ok(format!(
-        "You own {} now.{}\n{}{waited_for}",
+        "You now own {}.{}\n{}{dependency_results}",
         claimed.task,
         overlaps(&claimed),
-        task_sheet(&task)
+        task_details(&task)
     ))
 }
 
-/// Claims a task, and keeps the claim's generation.
-async fn take(seat: &Seat, task: Option<TaskId>) -> Result<TaskAnswer, ToolError> {
-    let claimed = seat.call::<TaskClaim>(ClaimTask { task }).await?;
-    seat.shared.claims.note(claimed.task, claimed.generation);
+/// Claims a task, and records the claim's generation.
+async fn take(team_context: &TeamContext, task: Option<TaskId>) -> Result<TaskAnswer, ToolError> {
+    let claimed = team_context.call::<TaskClaim>(ClaimTask { task }).await?;
+    team_context
+        .shared
+        .claims
+        .note(claimed.task, claimed.generation);
     Ok(claimed)
 }
 
-/// What came of the tasks that this one waited for: its owner builds on them.
-async fn results_before(seat: &Seat, task: &TaskView) -> String {
+/// The results of the tasks that this one depended on, for its owner to build on.
+async fn results_before(team_context: &TeamContext, task: &TaskView) -> String {
     let mut text = String::new();
     for before in &task.after {
-        // Without one of them the claim still holds, and `list_tasks` has it.
-        if let Ok(before) = seat.ask::<TaskShow>(OneTask { task: *before }).await
+        // Ignore a failure: the claim holds without these results, and `list_tasks` shows them.
+        if let Ok(before) = team_context
+            .ask::<TaskShow>(OneTask { task: *before })
+            .await
             && let Some(result) = &before.result
         {
             text.push_str(&format!(
@@ -63,18 +71,18 @@ async fn results_before(seat: &Seat, task: &TaskView) -> String {
     text
 }
 
-/// A state that `update_task` leads to.
+/// The target state of `update_task`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum Next {
     InProgress,
     Pending,
-    /// Not offered: read so that the refusal can name the tool.
+    /// Not offered in the schema; parsed so that the refusal can name the right tool.
     #[schemars(skip)]
     Completed,
 }
 
-/// A field that may have no value.
+/// An optional field that can be cleared.
 #[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum Clear {
@@ -94,12 +102,12 @@ pub(super) struct Update {
     description: Option<String>,
     priority: Option<i32>,
     labels: Option<Vec<String>>,
-    /// All that must be completed first, by id or exact title, in place of those before.
+    /// All tasks that must be completed first, by id or exact title; replaces the previous list.
     after: Option<Vec<String>>,
-    /// Only members of this role may take it.
+    /// Only members of this role may claim it.
     #[schemars(with = "Option<String>")]
     role: Option<RoleName>,
-    /// Only this member may take it. A task in progress must be released first.
+    /// Only this member may claim it. A task in progress must be released first.
     #[serde(rename = "for")]
     #[schemars(with = "Option<String>")]
     assignee: Option<MemberName>,
@@ -107,15 +115,15 @@ pub(super) struct Update {
     files: Option<Vec<String>>,
     /// The work while it is in progress, such as "Adding the tests".
     active_form: Option<String>,
-    /// A JSON object in place of the one before.
+    /// A JSON object that replaces the previous one.
     metadata: Option<Map<String, Value>>,
-    /// Fields to take away. `after: []` frees a task from everything that it waits for.
+    /// Fields to clear. `after: []` removes all dependencies.
     #[serde(default)]
     clear: Vec<Clear>,
     #[serde(default)]
     #[schemars(with = "Next")]
     state: Option<Next>,
-    /// With `state` pending: why it is given back.
+    /// With `state` pending: why it is released.
     note: Option<String>,
 }
 
@@ -130,7 +138,10 @@ impl From<Clear> for ClearField {
     }
 }
 
-pub(super) async fn update(seat: Arc<Seat>, args: Update) -> Result<String, ToolError> {
+pub(super) async fn update(
+    team_context: Arc<TeamContext>,
+    args: Update,
+) -> Result<String, ToolError> {
     let task = args.task;
     let changes = TaskChanges {
         title: args.title,
@@ -165,7 +176,7 @@ pub(super) async fn update(seat: Arc<Seat>, args: Update) -> Result<String, Tool
         (Some(Next::Pending), note) => note.unwrap_or_default(),
         (Some(Next::InProgress) | None, None) => String::new(),
         (Some(Next::InProgress) | None, Some(_)) => {
-            let text = "`note` goes with `state` pending; to write to a member, use send_message";
+            let text = "`note` requires `state` pending; to write to a member, use send_message";
             return Err(ToolError::Input(text.to_owned()));
         }
     };
@@ -173,19 +184,19 @@ pub(super) async fn update(seat: Arc<Seat>, args: Update) -> Result<String, Tool
         let text = "Nothing to change: give `state` or at least one field";
         return Err(ToolError::Input(text.to_owned()));
     }
-    let mut told = Vec::new();
+    let mut lines = Vec::new();
     if args.state == Some(Next::InProgress) {
-        let claimed = take(&seat, Some(task)).await?;
-        told.push(format!("You own {task} now.{}", overlaps(&claimed)));
+        let claimed = take(&team_context, Some(task)).await?;
+        lines.push(format!("You now own {task}.{}", overlaps(&claimed)));
     }
     if changes_fields {
-        let changed = seat
+        let changed = team_context
             .call::<TaskUpdate>(UpdateTask { task, changes })
             .await?;
-        told.push(format!("{task} is changed.{}", overlaps(&changed)));
+        lines.push(format!("{task} is changed.{}", overlaps(&changed)));
     }
     if args.state == Some(Next::Pending) {
-        told.push(ending::release_with(&seat, task, note).await?);
+        lines.push(ending::release_with(&team_context, task, note).await?);
     }
-    Ok(told.join("\n"))
+    Ok(lines.join("\n"))
 }

@@ -1,5 +1,5 @@
-//! How a task comes onto the board. Its shell lines are carried out later and by somebody else, so they are asked about
-//! before it is there.
+//! The tool that creates a task. Another process runs the task's shell lines later, so permission for them is requested
+//! before the task is on the board.
 
 use std::sync::Arc;
 
@@ -10,20 +10,20 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::super::Seat;
+use super::super::TeamContext;
 use super::overlaps;
 use crate::model::ToolSpec;
-use crate::tool::{Bench, Output, Permission, Running, Tool, ToolError, arguments};
+use crate::tool::{Output, Permission, Tool, ToolContext, ToolError, ToolFuture, arguments};
 
-pub(super) fn tool(seat: &Arc<Seat>, permission: &Permission) -> Box<dyn Tool> {
+pub(super) fn tool(team_context: &Arc<TeamContext>, permission: &Permission) -> Box<dyn Tool> {
     Box::new(CreateTask {
         spec: arguments::spec::<Create>(
             "create_task",
-            "Puts a task on the board. Idle teammates take ready tasks by themselves; a task that waits for others is \
-             ready when all of them are completed. Describe it so that somebody who has not seen your conversation can \
-             do it and knows when it is done. The person is asked about `run` and `verify` before it is on the board.",
+            "Put a task on the board. Idle teammates claim ready tasks by themselves; a task with dependencies is ready \
+             when all of them are completed. Describe it so that a member that has not seen your conversation can do \
+             it and knows when it is done. The user is asked about `run` and `verify` before the task is created.",
         ),
-        seat: Arc::clone(seat),
+        team_context: Arc::clone(team_context),
         permission: permission.clone(),
     })
 }
@@ -31,12 +31,12 @@ pub(super) fn tool(seat: &Arc<Seat>, permission: &Permission) -> Box<dyn Tool> {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Create {
-    /// One line: what is to be done.
+    /// One line: what to do.
     title: String,
     /// What exactly, where, what must hold when it is done, how to check it.
     #[serde(default)]
     description: String,
-    /// Higher first; 0 unless given.
+    /// Higher first. Default: 0.
     #[serde(default)]
     priority: i32,
     #[serde(default)]
@@ -44,30 +44,30 @@ struct Create {
     /// Tasks that must be completed first, by id (T-3) or exact title.
     #[serde(default)]
     after: Vec<String>,
-    /// Only members of this role may take it.
+    /// Only members of this role may claim it.
     #[schemars(with = "Option<String>")]
     role: Option<RoleName>,
-    /// Only this member may take it.
+    /// Only this member may claim it.
     #[serde(rename = "for")]
     #[schemars(with = "Option<String>")]
     assignee: Option<MemberName>,
     /// Globs of the files that it may change. Tasks that run at the same time must not overlap.
     #[serde(default)]
     files: Vec<String>,
-    /// A shell line that does it, for members that run commands and think nothing.
+    /// A shell line that does the task, for members with the command engine.
     run: Option<String>,
     /// A shell line that must exit 0 before the task counts as completed.
     verify: Option<String>,
     /// The work while it is in progress, such as "Adding the tests"; shown to the user.
     active_form: Option<String>,
-    /// Data of your own, such as a ticket's number: a JSON object of at most 32 KiB.
+    /// Your own data, such as a ticket number: a JSON object of at most 32 KiB.
     metadata: Option<Map<String, Value>>,
 }
 
 #[derive(Debug)]
 struct CreateTask {
     spec: ToolSpec,
-    seat: Arc<Seat>,
+    team_context: Arc<TeamContext>,
     permission: Permission,
 }
 
@@ -83,27 +83,27 @@ impl Tool for CreateTask {
     fn run<'a>(
         &'a self,
         input: Value,
-        bench: &'a Bench,
+        context: &'a ToolContext,
         shown: &'a (dyn Fn(&str) + Send + Sync),
-    ) -> Running<'a> {
+    ) -> ToolFuture<'a> {
         Box::pin(async move {
             let args: Create = arguments::parse(&self.spec, input)?;
             let mut permits = Vec::new();
             for line in args.run.iter().chain(&args.verify) {
                 let asked = self
                     .permission
-                    .ask_for_task_line(line, &bench.project, shown);
+                    .ask_for_task_line(line, &context.project, shown);
                 permits.push(asked.await?);
             }
             Ok(Output {
-                text: create(&self.seat, args).await?,
+                text: create(&self.team_context, args).await?,
                 diff: None,
             })
         })
     }
 }
 
-async fn create(seat: &Seat, args: Create) -> Result<String, ToolError> {
+async fn create(team_context: &TeamContext, args: Create) -> Result<String, ToolError> {
     let spec = TaskSpec {
         key: String::new(),
         title: args.title,
@@ -120,7 +120,7 @@ async fn create(seat: &Seat, args: Create) -> Result<String, ToolError> {
         active_form: args.active_form,
         metadata: args.metadata,
     };
-    let added = seat.call::<TaskAdd>(AddTask { spec }).await?;
+    let added = team_context.call::<TaskAdd>(AddTask { spec }).await?;
     Ok(format!(
         "{} is on the board.{}",
         added.task,

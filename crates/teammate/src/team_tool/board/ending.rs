@@ -1,4 +1,4 @@
-//! How a claim ends: completed, failed or given back, always under the generation that is meant.
+//! The tools that end a claim: complete, fail or release, each fenced by the claim's generation.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use agent_team_protocol::{ErrorCode, Generation, TaskId};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::super::{Seat, refused};
+use super::super::{TeamContext, refused};
 use crate::tool::ToolError;
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -38,89 +38,95 @@ pub(super) struct Release {
     /// Such as T-3.
     #[schemars(with = "String")]
     task: TaskId,
-    /// What the next owner should know: what is done already, and why you give it back.
+    /// What the next owner should know: what is done already, and why you release it.
     #[serde(default)]
     note: String,
 }
 
-pub(super) async fn complete(seat: Arc<Seat>, args: Complete) -> Result<String, ToolError> {
+pub(super) async fn complete(
+    team_context: Arc<TeamContext>,
+    args: Complete,
+) -> Result<String, ToolError> {
     let Complete { task, result } = args;
     if result.trim().is_empty() {
         return Err(ToolError::Input(format!(
-            "{task} is not completed: the result is empty. Say what was done and where, and how it was checked"
+            "{task} is not completed: the result is empty. State what was done and where, and how it was checked"
         )));
     }
-    // Before the line runs: it may take long, and is nothing that a former owner should start.
-    generation(&seat, task).await?;
-    let view = seat.call::<TaskShow>(OneTask { task }).await?;
+    // Check ownership before the verify line runs: it may take long, and a former owner must not start it.
+    generation(&team_context, task).await?;
+    let view = team_context.call::<TaskShow>(OneTask { task }).await?;
     if let Some(line) = &view.verify {
-        let verified = seat.shared.verify.verify(task, line).await;
+        let verified = team_context.shared.verify.verify(task, line).await;
         verified.map_err(|output| {
             let text = format!(
-                "{task} is not completed: its check `{line}` failed. Put that right, then complete it again.\n{output}"
+                "{task} is not completed: its check `{line}` failed. Fix the problem, then call complete_task again.\n{output}"
             );
             ToolError::Failed(text)
         })?;
     }
-    end::<TaskComplete>(&seat, task, result).await?;
+    end::<TaskComplete>(&team_context, task, result).await?;
     Ok(format!("{task} is completed."))
 }
 
-pub(super) async fn fail(seat: Arc<Seat>, args: Fail) -> Result<String, ToolError> {
-    end::<TaskFail>(&seat, args.task, args.reason).await?;
-    Ok(format!("{} has failed.", args.task))
+pub(super) async fn fail(team_context: Arc<TeamContext>, args: Fail) -> Result<String, ToolError> {
+    end::<TaskFail>(&team_context, args.task, args.reason).await?;
+    Ok(format!("{} is failed.", args.task))
 }
 
-pub(super) async fn release(seat: Arc<Seat>, args: Release) -> Result<String, ToolError> {
-    release_with(&seat, args.task, args.note).await
+pub(super) async fn release(
+    team_context: Arc<TeamContext>,
+    args: Release,
+) -> Result<String, ToolError> {
+    release_with(&team_context, args.task, args.note).await
 }
 
 pub(super) async fn release_with(
-    seat: &Seat,
+    team_context: &TeamContext,
     task: TaskId,
     note: String,
 ) -> Result<String, ToolError> {
-    end::<TaskRelease>(seat, task, note).await?;
+    end::<TaskRelease>(team_context, task, note).await?;
     Ok(format!("{task} is back on the board."))
 }
 
-async fn end<M>(seat: &Seat, task: TaskId, text: String) -> Result<(), ToolError>
+async fn end<M>(team_context: &TeamContext, task: TaskId, text: String) -> Result<(), ToolError>
 where
     M: Method<Args = EndTask, Answer = TaskAnswer>,
 {
-    let generation = generation(seat, task).await?;
+    let generation = generation(team_context, task).await?;
     let end = EndTask {
         task,
         generation: Some(generation),
         text,
     };
-    let ended = seat.ask::<M>(end).await;
+    let ended = team_context.ask::<M>(end).await;
     let is_over = match &ended {
         Ok(_) => true,
         Err(refusal) => [ErrorCode::StaleClaim, ErrorCode::NotOwner].contains(&refusal.code),
     };
     if is_over {
-        seat.shared.claims.forget(task, generation);
+        team_context.shared.claims.forget(task, generation);
     }
     ended.map(drop).map_err(|refusal| refused(&refusal))
 }
 
-/// The claim that is meant: this member's own, for the lead also that of whoever has the task.
-async fn generation(seat: &Seat, task: TaskId) -> Result<Generation, ToolError> {
-    if let Some(generation) = seat.shared.claims.generation(task) {
+/// The generation to end the task with: that of this member's claim; for the lead, also that of another member's claim.
+async fn generation(team_context: &TeamContext, task: TaskId) -> Result<Generation, ToolError> {
+    if let Some(generation) = team_context.shared.claims.generation(task) {
         return Ok(generation);
     }
-    if seat.desk.lead {
-        let view = seat.call::<TaskShow>(OneTask { task }).await?;
+    if team_context.client.lead {
+        let view = team_context.call::<TaskShow>(OneTask { task }).await?;
         return Ok(view.generation);
     }
-    let held = seat.shared.claims.tasks();
+    let held = team_context.shared.claims.tasks();
     let held = if held.is_empty() {
         "You own no task.".to_owned()
     } else {
         format!("You own {}.", super::ids(&held))
     };
     Err(ToolError::Failed(format!(
-        "You do not own {task}. {held} claim_task claims one; list_tasks says who has which."
+        "You do not own {task}. {held} Call claim_task to claim a task, or list_tasks to see the owners."
     )))
 }

@@ -1,5 +1,5 @@
-//! Commands in the background: each has a task that follows it, and is kept until its output was shown. Called by
-//! `bash` and its two companions. When the last of these is dropped, all jobs are ended.
+//! Background commands. Each has a task that follows it, and is kept until its output was read. Called by `bash`,
+//! `bash_output` and `bash_kill`. When the last of these tools is dropped, all jobs are terminated.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,15 +9,15 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::super::capture::Capture;
-use super::super::confine::Held;
-use super::super::{Bench, ToolError};
+use super::super::confine::ActiveSandbox;
+use super::super::{ToolContext, ToolError};
 use super::line::Line;
 use super::shell;
 
-/// Jobs that run at once.
+/// The largest number of running jobs.
 const RUNNING_MAX: usize = 16;
 
-/// Jobs that are remembered, running or not.
+/// The largest number of remembered jobs, running or exited.
 const KEPT_MAX: usize = 64;
 
 #[derive(Debug, Default)]
@@ -31,27 +31,27 @@ struct Numbered {
     by_id: BTreeMap<u32, Arc<Job>>,
 }
 
-/// One command in the background. Dropping it ends the command.
+/// A background command. Dropping it terminates the command.
 #[derive(Debug)]
 pub(super) struct Job {
     capture: Arc<Mutex<Capture>>,
-    /// How it ended, once it has; changes whenever it prints, too.
+    /// The exit status once the command has exited. Also notifies of new output.
     progress: watch::Receiver<Option<String>>,
     stop: watch::Sender<bool>,
     task: JoinHandle<()>,
 }
 
 impl Jobs {
-    /// Starts a command and returns its id. Must be called within a tokio runtime.
+    /// Starts a command and returns its job id. Must be called within a tokio runtime.
     pub(super) async fn start(
         &self,
-        bench: &Bench,
+        context: &ToolContext,
         line: Line,
-        held: Option<Held>,
+        held: Option<ActiveSandbox>,
         limit: Option<Duration>,
     ) -> Result<u32, ToolError> {
         self.check_room()?;
-        let job = Job::start(bench, line, held, limit).await?;
+        let job = Job::start(context, line, held, limit).await?;
         let mut jobs = lock(&self.jobs);
         jobs.last += 1;
         let id = jobs.last;
@@ -75,7 +75,7 @@ impl Jobs {
             .collect();
         if running.len() >= RUNNING_MAX {
             return Err(ToolError::Failed(format!(
-                "{RUNNING_MAX} jobs run already ({}): end one with bash_kill",
+                "{RUNNING_MAX} jobs are already running ({}): terminate one with bash_kill",
                 running.join(", ")
             )));
         }
@@ -87,8 +87,8 @@ impl Jobs {
         jobs.by_id.get(&id).cloned().ok_or_else(|| {
             let ids: Vec<String> = jobs.by_id.keys().map(u32::to_string).collect();
             let known = match ids.as_slice() {
-                [] => "there is none".to_owned(),
-                ids => format!("there are {}", ids.join(", ")),
+                [] => "no job exists".to_owned(),
+                ids => format!("jobs: {}", ids.join(", ")),
             };
             ToolError::Input(format!("`id`: there is no job {id}; {known}"))
         })
@@ -97,20 +97,20 @@ impl Jobs {
 
 impl Job {
     async fn start(
-        bench: &Bench,
+        context: &ToolContext,
         line: Line,
-        held: Option<Held>,
+        held: Option<ActiveSandbox>,
         limit: Option<Duration>,
     ) -> Result<Job, ToolError> {
-        let mut program = shell(bench, line, held).await?;
-        let capture = Arc::new(Mutex::new(Capture::new(bench)));
+        let mut program = shell(context, line, held).await?;
+        let capture = Arc::new(Mutex::new(Capture::new(context)));
         let (tell, progress) = watch::channel(None);
-        let (stop, mut told_to_stop) = watch::channel(false);
+        let (stop, mut stop_receiver) = watch::channel(false);
         let printed_to = Arc::clone(&capture);
         let task = tokio::spawn(async move {
             let stop = async {
-                // A job that nobody knows any more is aborted.
-                let _told = told_to_stop.wait_for(|stop| *stop).await;
+                // The sender is dropped with the job: stop then as well.
+                let _stopped = stop_receiver.wait_for(|stop| *stop).await;
             };
             let ended = program
                 .finish(limit, stop, |bytes| {
@@ -121,7 +121,7 @@ impl Job {
             lock(&printed_to).end();
             let ended = match ended {
                 Ok(ended) => ended.to_string(),
-                Err(error) => format!("it was lost: {error}"),
+                Err(error) => format!("lost track of it: {error}"),
             };
             tell.send_replace(Some(ended));
         });
@@ -137,24 +137,25 @@ impl Job {
         self.progress.borrow().is_none()
     }
 
-    /// What it printed since the last time, and how it is. Waits for either at most this long.
-    pub(super) async fn news(&self, wait: Duration) -> (String, String) {
+    /// Waits at most `wait` for new output or the exit. Returns the output since the last call and the state.
+    pub(super) async fn output(&self, wait: Duration) -> (String, String) {
         let mut progress = self.progress.clone();
-        let anything = progress.wait_for(|ended| ended.is_some() || lock(&self.capture).has_news());
-        // What there is by then is all that there is.
+        let anything =
+            progress.wait_for(|ended| ended.is_some() || lock(&self.capture).has_unread());
+        // After a timeout, return what has been printed so far.
         let _waited = tokio::time::timeout(wait, anything).await;
         let state = match &*self.progress.borrow() {
             Some(ended) => ended.clone(),
-            None => "it runs".to_owned(),
+            None => "running".to_owned(),
         };
         (lock(&self.capture).take(), state)
     }
 
-    /// Returns when it has ended.
+    /// Terminates the command and returns when it has exited.
     pub(super) async fn stop(&self) {
         self.stop.send_replace(true);
         let mut progress = self.progress.clone();
-        // Its task is gone only when it has ended.
+        // The task sets the exit status as its last step, so the command has exited then.
         let _ended = progress.wait_for(Option::is_some).await;
     }
 }

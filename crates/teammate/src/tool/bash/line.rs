@@ -1,4 +1,5 @@
-//! What a command is started as: a text that somebody decided about, or the words that a rule allowed.
+//! The arguments with which a shell is started: a command text that the user allowed, or the parsed words that a rule
+//! allowed.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -7,18 +8,18 @@ use agent_team_protocol::request::{
     RunnableCommand, RunnableJoin, RunnableRedirect, RunnableTarget, RunnableView,
 };
 
-/// For one start of a shell.
+/// The arguments of one shell.
 #[derive(Debug)]
 pub(super) struct Line {
     pub(super) args: Vec<OsString>,
-    /// In place of the member's own.
+    /// Replaces the member's working directory.
     pub(super) directory: Option<PathBuf>,
-    /// Nothing of the environment may run or change what a word means.
+    /// Remove variables from the environment that run code or change the meaning of a word.
     strict: bool,
 }
 
 impl Line {
-    /// As it was asked.
+    /// The command text as requested.
     pub(super) fn text(command: &str) -> Self {
         Self {
             args: vec!["-c".into(), command.into()],
@@ -27,7 +28,8 @@ impl Line {
         }
     }
 
-    /// The words that were judged, which no shell reads again: its script has nothing but their numbers.
+    /// The words that the rule was matched against. The shell does not parse them again: its script refers to them by
+    /// position.
     pub(super) fn words(run: RunnableView) -> Self {
         let mut script = String::new();
         let mut words: Vec<String> = Vec::new();
@@ -55,25 +57,25 @@ impl Line {
         }
     }
 
-    /// Of the member's environment, what its shell is given.
+    /// Returns the environment of the shell.
     pub(super) fn env(&self, env: &[(OsString, OsString)]) -> Vec<(OsString, OsString)> {
-        // A script or a function that bash would read before the words.
-        let comes_before = |name: &OsString| {
+        // bash runs these scripts and functions before the command.
+        let runs_code = |name: &OsString| {
             let name = name.as_encoded_bytes();
             name == b"BASH_ENV" || name == b"ENV" || name.starts_with(b"BASH_FUNC_")
         };
         let kept = env
             .iter()
-            .filter(|(name, _)| !self.strict || !comes_before(name));
+            .filter(|(name, _)| !self.strict || !runs_code(name));
         kept.cloned().collect()
     }
 }
 
 fn write(script: &mut String, words: &mut Vec<String>, command: RunnableCommand) {
-    // A program, never a builtin or a function of the shell.
+    // Run a program through `env`, never a shell builtin or function of the same name.
     script.push_str("env --");
     for word in command.argv {
-        script.push_str(&place(words, word));
+        script.push_str(&parameter(words, word));
     }
     for RunnableRedirect { fd, to } in command.redirects {
         let (operator, path) = match to {
@@ -87,13 +89,13 @@ fn write(script: &mut String, words: &mut Vec<String>, command: RunnableCommand)
         };
         script.push_str(&format!(
             " {fd}{operator}{}",
-            place(words, path).trim_start()
+            parameter(words, path).trim_start()
         ));
     }
 }
 
-/// Takes a word in, and names it.
-fn place(words: &mut Vec<String>, word: String) -> String {
+/// Adds a word and returns its positional parameter.
+fn parameter(words: &mut Vec<String>, word: String) -> String {
     words.push(word);
     format!(" \"${{{}}}\"", words.len())
 }
@@ -110,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_of_the_environment_comes_before_the_words() {
+    fn variables_that_run_code_are_removed() {
         let env = [
             ("PATH", "/bin"),
             ("BASH_ENV", "/x"),
@@ -126,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn no_word_is_in_the_script() {
+    fn the_script_contains_no_word() {
         let mut first = command(&["a b", "$(x)", "';'"]);
         first.redirects = vec![
             RunnableRedirect {

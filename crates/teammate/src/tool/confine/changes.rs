@@ -1,9 +1,7 @@
-//! Protected paths that were made or changed while a command ran. Called after each sandboxed command.
-//!
-//! bubblewrap keeps the protected paths of the project from changes; nothing keeps those in a directory below (a nested
-//! repository, a package with settings of its own), and Landlock keeps none. They are found here afterwards, by the time
-//! at which the kernel says a file changed, which a program cannot set. The user may have made the change as well:
-//! nothing is removed or moved, it is reported.
+//! Finds protected paths that were created or changed while a command ran. Called after each sandboxed
+//! command.¬¬bubblewrap protects the paths of the project itself, but not those in nested directories (a nested
+//! repository, a package with its own settings); Landlock protects none. Changes are detected by ctime, which a program
+//! cannot set. The user may have made the change, so it is reported and nothing is removed or moved.
 
 use std::collections::VecDeque;
 use std::fs;
@@ -15,26 +13,27 @@ use agent_team_policy::protected::{GIT, GIT_DIRECTORY, GIT_WORKTREE, PROJECT};
 use agent_team_protocol::spec::KeptPath;
 use agent_team_system::sandbox::Absent;
 
-/// Entries of directories that are looked at. The walk begins at the project's directory, so that what is nearest to it
-/// is found in a project of any size.
+/// The largest number of directory entries that are checked. The walk starts at the project's directory, so that files
+/// near it are found in a project of any size.
 const ENTRIES_MAX: usize = 50_000;
 
-/// How long the walk may take, unless it is that near to its beginning: a busy machine shortens no small project's report.
+/// The time limit of the walk. The first [`ENTRIES_MIN`] entries are always checked, so that a busy machine does not
+/// shorten the report of a small project.
 const TIME_MAX: Duration = Duration::from_millis(500);
 const ENTRIES_MIN: usize = 2_000;
 
-/// Paths that are reported, at most: of all, and of one protected directory.
+/// The largest number of reported paths: in total, and per protected directory.
 const REPORTED_MAX: usize = 20;
 const REPORTED_OF_ONE: usize = 3;
 
-/// What the sandbox kept from changes, from which no report is needed.
+/// The paths that the sandbox protects, which need no report.
 #[derive(Debug, Default)]
 pub(super) struct Kept {
-    /// What existed.
+    /// Protected paths that existed.
     pub(super) protected: Vec<PathBuf>,
-    /// What did not, as long as a placeholder stands there: the user may have removed it.
+    /// Paths that did not exist, while their placeholder is in place: the user may have removed it.
     pub(super) absent: Vec<Absent>,
-    /// What the sandbox cannot keep: a link can be replaced, and so can what is on the way to its target.
+    /// Links, which the sandbox cannot protect: a link, or a directory on the way to its target, can be replaced.
     pub(super) links: Vec<Link>,
     /// Paths that are protected besides the list.
     pub(super) others: Vec<KeptPath>,
@@ -58,7 +57,7 @@ impl Link {
     }
 }
 
-/// What was made or changed while a command ran.
+/// The changes while a command ran.
 #[derive(Debug)]
 pub(super) struct Changes {
     /// Relative to the project.
@@ -74,8 +73,8 @@ impl Kept {
     }
 }
 
-/// What was made or changed since `start`.
-pub(super) fn since(project: &Path, start: SystemTime, kept: &Kept) -> Changes {
+/// Finds the changes since `start`.
+pub(super) fn find_since(project: &Path, start: SystemTime, kept: &Kept) -> Changes {
     let mut walk = Walk {
         project,
         start,
@@ -118,7 +117,7 @@ impl Walk<'_> {
         }
     }
 
-    /// Called before each entry that is checked.
+    /// Counts an entry before it is checked, and returns whether a limit is reached.
     fn is_over(&mut self) -> bool {
         let is_over = self.found.len() >= REPORTED_MAX
             || self.entries >= ENTRIES_MAX
@@ -127,18 +126,18 @@ impl Walk<'_> {
         is_over
     }
 
-    /// The links of the project's own protected paths. A command can also change where a link leads by renaming a
-    /// directory on the way, which changes no time of the link.
+    /// Checks the links among the project's own protected paths. Renaming a directory on the way changes a link's
+    /// target without changing the link's ctime.
     fn links(&mut self) {
         for link in &self.kept.links {
             match link.has_other_target() {
                 true => self.found.push(link.path.clone()),
-                false => self.look(&link.path),
+                false => self.check(&link.path),
             }
         }
     }
 
-    /// From the project's directory down, level by level.
+    /// Walks the project's directories, level by level.
     fn directories(&mut self) {
         let mut queue = VecDeque::from([self.project.to_owned()]);
         while let Some(directory) = queue.pop_front() {
@@ -165,15 +164,15 @@ impl Walk<'_> {
             return;
         };
         if !found.is_dir() {
-            self.look(git);
+            self.check(git);
             if let Some(target) = self.target(git).filter(|target| target.is_dir()) {
                 self.git_files(&target);
             }
             return;
         }
-        // Renaming a directory to `.git` changes its status and nothing in it; each commit changes its content as well.
+        // Renaming a directory to `.git` changes its ctime and not its mtime; each commit changes both.
         if time(found.mtime(), found.mtime_nsec()) < self.start {
-            self.look(git);
+            self.check(git);
         }
         self.git_files(git);
     }
@@ -188,22 +187,21 @@ impl Walk<'_> {
             .flatten()
         {
             for name in GIT_WORKTREE {
-                self.look(&entry.path().join(name));
+                self.check(&entry.path().join(name));
             }
         }
     }
 
-    /// Where a link leads within the project. What is outside is not looked at: commands do not write there.
+    /// The target of a link within the project. Targets outside are skipped: commands cannot write there.
     fn target(&self, link: &Path) -> Option<PathBuf> {
         let is_link = link.is_symlink();
         let target = is_link.then(|| link.canonicalize().ok()).flatten()?;
         (target.starts_with(self.project) && target != self.project).then_some(target)
     }
 
-    /// A file, or each file below a directory. For a link: the link and its target.
-    ///
-    /// A directory counts when its own status changed and nothing in it is reported: a directory that was made under
-    /// another name keeps the times of its files when it is renamed.
+    /// Checks a file, or each file below a directory. For a link, checks the link and its target.¬¬A directory is
+    /// reported if its own ctime changed and no file in it is reported: files keep their times when their directory is
+    /// renamed into place.
     fn all(&mut self, path: PathBuf) {
         let enough = self.found.len() + REPORTED_OF_ONE;
         let mut directories = Vec::new();
@@ -225,18 +223,18 @@ impl Walk<'_> {
                 }
                 stack.extend(below);
             } else if !is_sample(&path) {
-                self.look(&path);
+                self.check(&path);
             }
         }
-        // What is deeper was found later.
+        // Inner directories come later in the list.
         for directory in directories.into_iter().rev() {
             if !self.found.iter().any(|found| found.starts_with(&directory)) {
-                self.look(&directory);
+                self.check(&directory);
             }
         }
     }
 
-    fn look(&mut self, path: &Path) {
+    fn check(&mut self, path: &Path) {
         if self.kept.covers(path) {
             return;
         }
@@ -249,7 +247,7 @@ impl Walk<'_> {
     }
 }
 
-/// Git runs no hook of such a name; `git init` makes a dozen.
+/// Sample hooks, of which `git init` creates a dozen; git never runs them.
 fn is_sample(path: &Path) -> bool {
     path.extension().is_some_and(|it| it == "sample")
 }
@@ -261,8 +259,8 @@ fn time(seconds: i64, nanoseconds: i64) -> SystemTime {
 }
 
 impl Changes {
-    /// The report, for the model and the user; `None` when nothing is to be reported. `notify_partial`: also when no
-    /// change was found, but not all files were checked.
+    /// Formats the report for the model and the user; `None` if there is nothing to report. `notify_partial`: report an
+    /// incomplete check even if no change was found.
     pub(super) fn report(&self, notify_partial: bool) -> Option<String> {
         if self.paths.is_empty() {
             let note = "note: the project is large: not all files were checked for changes to protected files";

@@ -1,5 +1,5 @@
-//! The files of the project that a `Read` rule denies, so that bubblewrap hides them from commands as well. Called for
-//! each sandboxed command of a team that has such rules.
+//! Finds the files of the project that a `Read` rule denies, so that bubblewrap hides them from commands. Called for
+//! each sandboxed command of a team with such rules.
 
 use std::collections::VecDeque;
 use std::fs;
@@ -9,22 +9,20 @@ use std::time::{Duration, Instant};
 
 use super::super::guard::Guard;
 
-/// Entries of directories that are looked at, and how long that may take.
+/// The limits of the walk: directory entries, and time.
 const ENTRIES_MAX: usize = 200_000;
 const TIME_MAX: Duration = Duration::from_secs(2);
 
-/// Files that are hidden, at most: bubblewrap takes 9,000 arguments, three for each.
+/// The largest number of hidden files: bubblewrap accepts 9,000 arguments and needs three for each file.
 const HIDDEN_MAX: usize = 2_000;
 
-/// Git's objects: named by their digest, and too many.
+/// Git's objects are skipped: they are named by digest, and there are too many.
 const OBJECTS: &str = ".git/objects";
 
-/// Files and directories that exist now. For a link that a rule denies, its target, when that is in the project. A rule
-/// for files below a linked directory denies them where they are, if it names the link in so many words: a pattern such
-/// as `*/key` does not.
-///
-/// # Errors
-/// When the project is too large to find them all: a command that could read one of them is not started.
+/// Existing files and directories that the rules deny. For a denied link, its target if that is in the project. A rule
+/// for files below a linked directory denies the target's files if it names the link literally; a pattern such as
+/// `*/key` does not.¬¬# Errors¬If the project is too large to find all denied files: the command is then not started,
+/// since it could read them.
 pub(super) fn within(project: &Path, guard: &Guard) -> io::Result<Vec<PathBuf>> {
     if guard.is_empty() {
         return Ok(Vec::new());
@@ -32,10 +30,10 @@ pub(super) fn within(project: &Path, guard: &Guard) -> io::Result<Vec<PathBuf>> 
     let end = Instant::now() + TIME_MAX;
     let mut entries = 0;
     let mut denied = Vec::new();
-    // Each directory, and how the rules name it: otherwise only below a link.
+    // Each directory with the path by which the rules name it. The two differ only below a link.
     let mut queue = VecDeque::from([(project.to_owned(), project.to_owned())]);
     while let Some((directory, named)) = queue.pop_front() {
-        // A directory that cannot be listed here cannot be listed by a command.
+        // A command cannot list such a directory either.
         for entry in fs::read_dir(&directory).into_iter().flatten().flatten() {
             entries += 1;
             if entries > ENTRIES_MAX || denied.len() > HIDDEN_MAX || Instant::now() > end {
@@ -52,7 +50,7 @@ pub(super) fn within(project: &Path, guard: &Guard) -> io::Result<Vec<PathBuf>> 
                 if !is_denied && !guard.names(&named) {
                     continue;
                 }
-                // A link cannot be hidden: its target is. The link can name the project itself, which must stay.
+                // Hide the target, since a link cannot be hidden. The target must not be the project itself.
                 let inside = |target: &PathBuf| target.starts_with(project) && target != project;
                 match path.canonicalize().ok().filter(inside) {
                     Some(target) if is_denied => denied.push(target),

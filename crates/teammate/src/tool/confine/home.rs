@@ -1,9 +1,8 @@
-//! What a sandboxed command can read of the user's home directory. Called by [`super::Confinement`] for each command.
-//!
-//! The home directory is hidden but for a list: toolchains, caches of packages, git's settings. A list of what is secret
-//! is never complete. The user adds to the list with `[sandbox] readable` in their `config.toml`.
-//!
-//! Where the home directory is not hidden (the project contains it, or the user made it readable), known secrets are.
+//! The part of the home directory that a sandboxed command can read. Called by [`super::Confinement`] for each
+//! command.¬¬The home directory is hidden except for a list of toolchains, package caches and git's settings: a list of
+//! secrets would never be complete. The user extends the list with `[sandbox] readable` in `config.toml`.¬¬If the home
+//! directory cannot be hidden (the project contains it, or the user made it readable), known secrets are hidden
+//! instead.
 
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
@@ -12,7 +11,7 @@ use std::path::{Component, Path, PathBuf};
 
 use super::settings::Settings;
 
-/// Below the home directory: what programs need to run and to build.
+/// Readable paths below the home directory: programs and caches needed to build and run.
 const READABLE: [&str; 100] = [
     ".asdf",
     ".bun",
@@ -116,7 +115,7 @@ const READABLE: [&str; 100] = [
     "miniforge3",
 ];
 
-/// Below the home directory: what proves who the user is, or says what they did. Hidden within what is readable.
+/// Secret paths below the home directory: credentials and histories. Hidden even within readable directories.
 const SECRET: [&str; 87] = [
     ".1password",
     ".anthropic",
@@ -207,7 +206,7 @@ const SECRET: [&str; 87] = [
     "snap",
 ];
 
-/// Variables of the user that name a toolchain's directory: readable when it is below the home directory.
+/// The user's variables that contain the directory of a toolchain; readable if it is below the home directory.
 const TOOLCHAINS: [&str; 18] = [
     "ANDROID_HOME",
     "BUNDLE_PATH",
@@ -229,7 +228,7 @@ const TOOLCHAINS: [&str; 18] = [
     "VIRTUAL_ENV",
 ];
 
-/// Variables that name a place of secrets, wherever it is.
+/// Variables that contain the path of a secret; hidden wherever it is.
 const SECRET_VARIABLES: [&str; 16] = [
     "AWS_CONFIG_FILE",
     "AWS_SHARED_CREDENTIALS_FILE",
@@ -249,7 +248,7 @@ const SECRET_VARIABLES: [&str; 16] = [
     "XDG_STATE_HOME",
 ];
 
-/// Files and directories of the machine that only root can read. Hidden when the worker runs as root.
+/// System files that only root can read. Hidden if the worker runs as root.
 const OF_ROOT: [&str; 8] = [
     "/etc/NetworkManager/system-connections",
     "/etc/gshadow",
@@ -261,29 +260,29 @@ const OF_ROOT: [&str; 8] = [
     "/run/secrets",
 ];
 
-/// A place around one of these is never hidden: no program would start.
+/// A directory that contains one of these is never hidden: no program would start.
 const SYSTEM: [&str; 10] = [
     "/bin", "/dev", "/etc", "/lib", "/lib64", "/nix", "/proc", "/sbin", "/sys", "/usr",
 ];
 
-/// Links that are followed from one path, at most.
+/// The largest number of links to follow from one path.
 const LINKS_MAX: usize = 16;
 
-/// What is hidden, and what of that is readable. All absolute and without links, but for `links` themselves.
+/// Hidden paths, and readable paths within them. All absolute and without links, except for `links`.
 #[derive(Debug, Default)]
 pub(super) struct View {
     pub(super) hidden: Vec<PathBuf>,
     pub(super) readable: Vec<PathBuf>,
-    /// Within what is hidden: where the user's own links lead.
+    /// Links within hidden directories, with their targets.
     pub(super) links: Vec<(PathBuf, PathBuf)>,
 }
 
-/// Where the home directories are, and what the user says of them.
+/// The home directories and the user's settings for them.
 #[derive(Debug, Clone, Default)]
 pub struct User {
-    /// Of the user's account, and of `HOME` where that differs. Canonical.
+    /// The home directory of the user's account, and `HOME` if it differs. Canonical.
     pub homes: Vec<PathBuf>,
-    /// The user's own variables: none of a team file.
+    /// The user's own variables, without those of a team file.
     pub environment: Vec<(OsString, OsString)>,
     /// `[sandbox] readable`: absolute paths.
     pub readable: Vec<PathBuf>,
@@ -291,7 +290,7 @@ pub struct User {
 }
 
 impl User {
-    /// Of this process's user; `environment` is the user's own.
+    /// The user of this process. `environment` is the user's own environment.
     pub fn new(environment: Vec<(OsString, OsString)>, settings: &Settings) -> User {
         let of_environment = environment.iter().find(|(name, _)| name == "HOME");
         let homes = [
@@ -320,8 +319,8 @@ impl User {
         Some(value)
     }
 
-    /// The files as they are now. `writable`: the project, and other places that a command can change, so that a link in
-    /// them is not the user's word.
+    /// Computes the view from the current files. `writable`: the project and other paths that commands can change; a
+    /// link in them may have been created by a command and is not followed.
     pub(super) fn view(&self, writable: &[PathBuf]) -> View {
         let mut view = View::default();
         let homes: Vec<&PathBuf> = self.homes.iter().filter(|home| !is_system(home)).collect();
@@ -334,7 +333,7 @@ impl User {
             }
         }
         for path in &self.readable {
-            // The user says so: also a home directory.
+            // The user's settings may expose even a home directory.
             expose(&mut view, path.clone(), &[], writable);
         }
         for home in &homes {
@@ -359,7 +358,7 @@ impl User {
         view
     }
 
-    /// What the user's variables name below this home directory: where programs are found, and toolchains.
+    /// Directories below this home directory that the user's variables contain: `PATH` entries and toolchains.
     fn toolchains(&self, home: &Path) -> impl Iterator<Item = PathBuf> {
         let path = self.variable("PATH").unwrap_or_default();
         let named = TOOLCHAINS.iter().filter_map(|name| self.variable(name));
@@ -372,7 +371,7 @@ impl User {
         all.filter(move |path| path.starts_with(home) && path != home && !is_secret(path))
     }
 
-    /// Secrets outside of the home directory.
+    /// Secrets outside the home directory.
     fn elsewhere(&self) -> Vec<PathBuf> {
         let named = SECRET_VARIABLES
             .iter()
@@ -390,7 +389,7 @@ impl User {
             name.ends_with("_key")
         });
         let of_root = OF_ROOT.iter().map(PathBuf::from).chain(keys);
-        // What cannot be read anyway needs no mount.
+        // An unreadable file needs no mount.
         let of_root = of_root.filter(|path| fs::File::open(path).is_ok());
         let readable = |path: &PathBuf| !self.readable.contains(path);
         named
@@ -401,14 +400,14 @@ impl User {
     }
 }
 
-/// Whether programs of the system are at this place or below it.
+/// Returns whether a directory contains programs of the system.
 pub(super) fn is_system(place: &Path) -> bool {
     let mut system = SYSTEM.iter().map(Path::new);
     system.any(|system| system.starts_with(place))
 }
 
-/// Makes a path readable, and the links that lead there. A link is not followed when a command could have made it, nor
-/// to a place around one of `never`.
+/// Exposes a path and the links that lead to it. A link is not followed if a command could have created it, or if its
+/// target contains a path of `never`.
 fn expose(view: &mut View, mut path: PathBuf, never: &[PathBuf], writable: &[PathBuf]) {
     let mut links = Vec::new();
     for _ in 0..LINKS_MAX {
@@ -425,12 +424,12 @@ fn expose(view: &mut View, mut path: PathBuf, never: &[PathBuf], writable: &[Pat
         };
         let rest = path.strip_prefix(&link).unwrap_or(Path::new(""));
         let leads = link.parent().unwrap_or(Path::new("/")).join(&target);
-        path = lexical(&leads.join(rest));
+        path = lexically_normal(&leads.join(rest));
         links.push((link, target));
     }
 }
 
-/// The link nearest to the root on the way to a path, and what it says.
+/// The first link on a path, counted from the root, and its target.
 fn first_link(path: &Path) -> Option<(PathBuf, PathBuf)> {
     let mut ancestors: Vec<&Path> = path.ancestors().collect();
     ancestors.reverse();
@@ -440,8 +439,8 @@ fn first_link(path: &Path) -> Option<(PathBuf, PathBuf)> {
     })
 }
 
-/// Without `.` and `..`. Right where no component before a `..` is a link.
-fn lexical(path: &Path) -> PathBuf {
+/// Removes `.` and `..` lexically. Correct only if no component before a `..` is a link.
+fn lexically_normal(path: &Path) -> PathBuf {
     let mut plain = PathBuf::new();
     for component in path.components() {
         match component {

@@ -1,17 +1,17 @@
-//! What the sandboxed commands of a member may use: processes, memory, open files, disk. Called by
+//! The resource limits of a member's sandboxed commands: processes, memory, open files, disk. Called by
 //! [`super::super::program`] while a command runs.
 //!
-//! | limit | of | how it is kept |
+//! | limit | applies to | enforced by |
 //! |---|---|---|
-//! | open files, size of a file | one process, one file | by the kernel |
-//! | processes | all commands together | by the kernel, but for root; and by counting, here |
-//! | memory | all commands together | by adding up, here: a limit of the kernel's is per process, and breaks sanitizers |
-//! | `/tmp` under bubblewrap | one command | by the kernel |
-//! | disk that stays free | the machine | by looking before a command and while it runs, here |
-//! | memory, processes and processor time | all commands together | by the kernel, where a control group is delegated |
+//! | open files, file size | one process, one file | the kernel |
+//! | processes | all commands of the member | the kernel (not for root), and polling here |
+//! | memory | all commands of the member | polling here: the kernel's limit is per process and breaks sanitizers |
+//! | `/tmp` under bubblewrap | one command | the kernel |
+//! | free disk space | the machine | polling here, before and during a command |
+//! | memory, processes, processor time | all commands of the member | the kernel, where a control group is delegated |
 //!
-//! Looking happens twice a second: a command may exceed its limit for that long. When the commands of a member exceed
-//! one together, the one that uses most is ended.
+//! Polling is twice a second, so a command can exceed a limit for that long. When the commands of a member exceed a
+//! limit together, the one with the largest usage is killed.
 
 use std::fmt;
 use std::io;
@@ -29,10 +29,10 @@ use agent_team_system::tree::Tree;
 
 use super::settings::Settings;
 
-/// Between two looks at a running command.
-pub(crate) const LOOK: Duration = Duration::from_millis(500);
+/// The interval between two checks of a running command.
+pub(crate) const CHECK_INTERVAL: Duration = Duration::from_millis(500);
 
-/// What a program says when the kernel refuses it something, and which setting that is.
+/// Error messages of programs that the kernel refused a resource, with the setting that may be the cause.
 const REFUSALS: [(&str, Setting); 7] = [
     ("No space left on device", Setting::TemporaryMib),
     ("Too many open files", Setting::OpenFiles),
@@ -61,29 +61,29 @@ pub(crate) struct Exceeded {
     limit: u64,
 }
 
-/// What one command uses.
+/// The resource usage of one command.
 #[derive(Debug, Clone, Copy, Default)]
 struct Usage {
     processes: u64,
     memory: u64,
 }
 
-/// What each running command of a member used when it was looked at last. Cheap to clone; all clones are one.
+/// The last measured usage of each running command of a member. Cheap to clone; all clones share one state.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Commands(Arc<Mutex<Vec<Weak<Mutex<Usage>>>>>);
 
-/// Watches one command.
+/// Watches the resource usage of one command.
 #[derive(Debug, Clone)]
 pub(crate) struct Watch {
     settings: Settings,
-    /// Of this command: it is one of `commands` as long as a clone of this lives.
+    /// The usage of this command; part of `commands` as long as a clone exists.
     usage: Arc<Mutex<Usage>>,
     commands: Commands,
-    /// Where it writes.
+    /// The directories it can write to.
     places: Vec<PathBuf>,
-    /// The member's group, and what had happened there before the command.
+    /// The member's control group, and its event counters before the command.
     group: Option<(Arc<Group>, GroupEvents)>,
-    /// A refusal that the command has printed.
+    /// The setting for an error message that the command has printed.
     refused: Option<Setting>,
 }
 
@@ -94,7 +94,7 @@ impl Commands {
         usage
     }
 
-    /// All together, and whether no other command uses more than `of`, by this measure.
+    /// The sum over all commands, and whether `of` is the largest of them.
     fn sum(&self, of: u64, measure: impl Fn(&Usage) -> u64) -> (u64, bool) {
         let mut commands = lock(&self.0);
         commands.retain(|command| command.strong_count() > 0);
@@ -118,12 +118,12 @@ impl Settings {
         }
     }
 
-    /// Of the member's control group.
+    /// The limits of the member's control group.
     pub(crate) fn of_group(&self) -> GroupLimits {
         GroupLimits {
             memory_bytes: self.memory_mib.saturating_mul(1 << 20),
             processes: self.processes,
-            // Below the user's own programs, which have 100.
+            // Less than the default weight of 100 of the user's own programs.
             cpu_weight: 50,
         }
     }
@@ -144,7 +144,7 @@ impl Settings {
         Exceeded { setting, limit }
     }
 
-    /// Whether a command must not write to the disk of one of these places any longer.
+    /// Returns whether the free space on the disk of one of these directories is below the setting.
     fn is_full(&self, places: &[PathBuf]) -> bool {
         let mut free = places.iter().filter_map(|place| free_bytes(place).ok());
         free.any(|free| free >> 20 < self.free_mib)
@@ -152,8 +152,7 @@ impl Settings {
 }
 
 impl Watch {
-    /// # Errors
-    /// When the disk of one of the places is full up to the setting.
+    /// # Errors¬If the free space on one of the disks is below the setting.
     pub(super) fn new(
         settings: Settings,
         commands: &Commands,
@@ -181,8 +180,8 @@ impl Watch {
         self
     }
 
-    /// The limit to which the kernel kept the group while the command ran.
-    fn kept_to(&self) -> Option<Setting> {
+    /// The limit that the kernel enforced on the group while the command ran.
+    fn enforced_limit(&self) -> Option<Setting> {
         let (group, before) = self.group.as_ref()?;
         let now = group.events();
         if now.memory > before.memory {
@@ -191,8 +190,8 @@ impl Watch {
         (now.processes > before.processes).then_some(Setting::Processes)
     }
 
-    /// Reads the process table, and asks for free space.
-    pub(crate) fn look(&self, leader: ProcessId) -> io::Result<Option<Exceeded>> {
+    /// Checks the process table and the free disk space.
+    pub(crate) fn check(&self, leader: ProcessId) -> io::Result<Option<Exceeded>> {
         let tree = Tree {
             root: Some(leader),
             sessions: vec![leader],
@@ -217,8 +216,8 @@ impl Watch {
         Ok(is_full.then(|| self.settings.exceeded(Setting::FreeMib)))
     }
 
-    /// Notes what the command prints.
-    pub(crate) fn read(&mut self, bytes: &[u8]) {
+    /// Scans the command's output for error messages.
+    pub(crate) fn scan(&mut self, bytes: &[u8]) {
         let says = |text: &str| memchr::memmem::find(bytes, text.as_bytes()).is_some();
         let mut refusals = REFUSALS.iter().filter(|(text, _)| says(text));
         self.refused = self
@@ -226,7 +225,8 @@ impl Watch {
             .or(refusals.next().map(|(_, setting)| *setting));
     }
 
-    /// A limit may be the reason why the command failed. A command that succeeds can print the same text, as `grep` does.
+    /// A hint that a limit may be the reason for a failure. A successful command can print the same text, as `grep`
+    /// does.
     pub(crate) fn hint(&self, status: ExitStatus) -> Option<String> {
         if status.success() {
             return None;
@@ -234,9 +234,9 @@ impl Watch {
         let signal = status.signal().or(status.code().map(|code| code - 128));
         let too_large = signal == Some(Signal::SIGXFSZ as i32);
         let of_signal = too_large.then_some(Setting::FileMib);
-        let setting = self.kept_to().or(of_signal).or(self.refused)?;
+        let setting = self.enforced_limit().or(of_signal).or(self.refused)?;
         let exceeded = self.settings.exceeded(setting);
-        Some(format!("note: this may be a limit: {exceeded}"))
+        Some(format!("note: a limit may be the cause: {exceeded}"))
     }
 }
 
@@ -244,25 +244,22 @@ impl fmt::Display for Exceeded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let limit = self.limit;
         let (what, name) = match self.setting {
-            Setting::Processes => ("processes of a member's commands together", "processes"),
-            Setting::MemoryMib => (
-                "MiB of memory of a member's commands together",
-                "memory_mib",
-            ),
+            Setting::Processes => ("processes of all commands of a member", "processes"),
+            Setting::MemoryMib => ("MiB of memory of all commands of a member", "memory_mib"),
             Setting::OpenFiles => ("open files in a process", "open_files"),
             Setting::FileMib => ("MiB in a file", "file_mib"),
             Setting::TemporaryMib => ("MiB in /tmp", "temporary_mib"),
             Setting::FreeMib => {
                 return write!(
                     f,
-                    "less than {limit} MiB of the disk are free; remove files, or the user lowers free_mib = N below \
-                     [sandbox] in config.toml"
+                    "less than {limit} MiB of disk space are free; remove files, or have the user lower free_mib = N \
+                     in [sandbox] of config.toml"
                 );
             }
         };
         write!(
             f,
-            "more than {limit} {what}; the user raises it with {name} = N below [sandbox] in config.toml"
+            "more than {limit} {what}; the user can raise the limit with {name} = N in [sandbox] of config.toml"
         )
     }
 }
@@ -275,14 +272,14 @@ mod tests {
     fn only_a_failed_command_has_a_limit_hint() {
         let commands = Commands::default();
         let mut watch = Watch::new(Settings::default(), &commands, Vec::new()).unwrap();
-        watch.read(b"notes.txt: Too many open files");
+        watch.scan(b"notes.txt: Too many open files");
         assert_eq!(watch.hint(ExitStatus::from_raw(0)), None);
         let hint = watch.hint(ExitStatus::from_raw(1 << 8)).unwrap();
         assert!(hint.contains("open_files = N"), "{hint}");
     }
 
     #[test]
-    fn commands_are_added_up_and_the_largest_is_ended() {
+    fn the_largest_command_is_killed_for_the_sum() {
         let commands = Commands::default();
         let watch = || Watch::new(Settings::default(), &commands, Vec::new()).unwrap();
         let (small, large) = (watch(), watch());

@@ -1,5 +1,5 @@
-//! `[sandbox]` of the user's `config.toml`. Called when a worker starts. A team file has no such table: what a project
-//! brings along opens nothing.
+//! Reads `[sandbox]` of the user's `config.toml` when a worker starts. A team file has no such table: a project must
+//! not be able to open the sandbox.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -11,25 +11,25 @@ use serde::Deserialize;
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
-    /// What commands can read of the home directory besides the built-in list: absolute, or `~/…`.
+    /// Additional readable paths of the home directory: absolute, or `~/…`.
     pub readable: Vec<String>,
-    /// Processes of all commands of a member together.
+    /// Limit of the number of processes of all commands of a member.
     pub processes: u64,
-    /// Memory of these.
+    /// Limit of the memory of all commands of a member.
     pub memory_mib: u64,
-    /// Open files of one process.
+    /// Limit of the number of open files of one process.
     pub open_files: u64,
-    /// Size of one file.
+    /// Limit of the size of one file.
     pub file_mib: u64,
-    /// What one command writes to `/tmp`, under bubblewrap. It is memory.
+    /// Limit of the size of one command's `/tmp` under bubblewrap. It is held in memory.
     pub temporary_mib: u64,
-    /// What stays free of the disk: with less no command starts, and running ones are ended. 0: no such limit.
+    /// Free disk space to preserve: below it, no command starts and running ones are terminated. 0: no limit.
     pub free_mib: u64,
 }
 
 impl Default for Settings {
     fn default() -> Settings {
-        // So that the machine still answers its user.
+        // Keep a quarter free so that the machine stays responsive.
         let three_quarters = |bytes: u64| bytes / 4 * 3;
         let memory = memory_bytes().map_or(16 << 30, three_quarters);
         Settings {
@@ -59,10 +59,8 @@ pub enum SettingsError {
 }
 
 impl Settings {
-    /// The file's; without a file, the defaults.
-    ///
-    /// # Errors
-    /// When it cannot be read, or a value of it means nothing.
+    /// Reads the file; returns the defaults if it does not exist.¬¬# Errors¬If it cannot be read, or contains an
+    /// invalid value.
     pub fn read(file: &Path) -> Result<Settings, SettingsError> {
         let invalid = |text: String| SettingsError::Invalid {
             file: file.to_owned(),
@@ -87,19 +85,19 @@ impl Settings {
         ];
         if let Some((name, _)) = limits.iter().find(|(_, limit)| *limit == 0) {
             return Err(invalid(format!(
-                "cannot use {name} = 0 of [sandbox]: no command could run; leave it out for the default"
+                "cannot use {name} = 0 in [sandbox]: no command could run; omit it for the default"
             )));
         }
         let relative = |path: &&String| !(path.starts_with('/') || path.starts_with("~/"));
         match sandbox.readable.iter().find(relative) {
             None => Ok(sandbox),
             Some(path) => Err(invalid(format!(
-                "cannot use readable path \"{path}\" of [sandbox]: write an absolute path, or ~/ before it"
+                "cannot use readable path \"{path}\" in [sandbox]: it must be absolute or start with ~/"
             ))),
         }
     }
 
-    /// The absolute paths.
+    /// The configured readable paths, made absolute.
     pub(super) fn readable(&self, homes: &[PathBuf]) -> Vec<PathBuf> {
         let paths = self
             .readable

@@ -1,15 +1,14 @@
-//! Which addresses belong to the public internet. Called by `fetch`, and by its client for every name that it resolves,
-//! so that no name can be made to mean another address after it was judged.
+//! Tests whether an IP address is public. Called by `fetch` for literal addresses, and by its HTTP client for every
+//! name that it resolves, so that a name cannot resolve to another address after the check (DNS rebinding).
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
-pub(super) const REFUSAL: &str =
-    "an address of this machine or its local network, which fetch does not reach";
+pub(super) const REFUSAL: &str = "fetch refuses addresses of this machine and its local network";
 
-/// Resolves names to public addresses alone.
+/// A resolver that returns only public addresses.
 #[derive(Debug)]
 pub(super) struct PublicOnly;
 
@@ -56,14 +55,15 @@ fn is_public_v6(ip: Ipv6Addr) -> bool {
         is_public_v4(Ipv4Addr::new(a, b, c, d))
     };
     match ip.segments() {
-        // An IPv4 address in another form: mapped, translated, 6to4.
+        // An embedded IPv4 address: mapped, translated (NAT64) or 6to4.
         [0, 0, 0, 0, 0, 0xffff, high, low] | [0x64, 0xff9b, 0, 0, 0, 0, high, low] => {
             embedded(high, low)
         }
         [0x2002, high, low, ..] => embedded(high, low),
-        // Teredo hides its address; documentation is nobody's.
+        // Teredo obfuscates its embedded address; documentation addresses are not assigned.
         [0x2001, 0 | 0xdb8, ..] => false,
-        // All that is given out so far; unique local, link local and multicast are elsewhere.
+        // The only block of global unicast addresses assigned so far; unique local, link-local and multicast addresses
+        // are outside it.
         [first, ..] => first & 0xe000 == 0x2000,
     }
 }
@@ -73,7 +73,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_local_in_any_form_is_not_public() {
+    fn local_addresses_in_any_form_are_not_public() {
         for local in [
             "127.0.0.1",
             "10.1.2.3",

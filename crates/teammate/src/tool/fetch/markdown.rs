@@ -1,7 +1,6 @@
-//! HTML as Markdown. Called by `fetch`, away from the runtime's thread.
-//!
-//! Written from the tokens as they come, without a tree: pages are strangers' texts, and a tree of what they nest can
-//! cost the square of their length, or the stack. Tags that do not match are taken as they are.
+//! Converts HTML to Markdown. Called by `fetch` on a blocking thread.¬¬Streams tokens and builds no tree: pages are
+//! untrusted, and the tree of a deeply nested page can take quadratic time or overflow the stack. Unmatched tags are
+//! accepted.
 
 use std::cell::RefCell;
 use std::time::{Duration, Instant};
@@ -13,19 +12,19 @@ use html5ever::tokenizer::{
 };
 use reqwest::Url;
 
-/// How long a page may take; what was not looked at by then is left out.
+/// The time limit for a page; the rest of the page is dropped.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Bytes that are looked at before the time is.
+/// The number of bytes between two checks of the time.
 const STEP: usize = 16 << 10;
 
-/// Bytes of Markdown; more can only be made by a page that wants that.
+/// The size limit of the Markdown, in bytes; only a page made for the purpose exceeds it.
 const MARKDOWN_MAX: usize = 8 << 20;
 
-/// Levels of quotations and lists that are indented.
+/// The largest number of nested quotes and lists that are indented.
 const LEVELS_MAX: usize = 8;
 
-/// The page's text, and whether that is all of it.
+/// Returns the page as Markdown, and whether it is complete.
 pub(super) fn markdown(html: &str, base: &Url) -> (String, bool) {
     let page = Page {
         writer: RefCell::new(Writer {
@@ -51,7 +50,7 @@ pub(super) fn markdown(html: &str, base: &Url) -> (String, bool) {
         let (step, after) = rest.split_at(rest.floor_char_boundary(STEP));
         rest = after;
         input.push_back(StrTendril::from_slice(step));
-        // What a script would do is not waited for.
+        // The tokenizer pauses for scripts. They are not run, so continue.
         let _paused = tokenizer.feed(&input);
     }
     tokenizer.end();
@@ -86,23 +85,23 @@ impl TokenSink for Page {
 struct Writer {
     base: Url,
     out: String,
-    /// Newlines to be written before the next text.
+    /// The number of newlines to write before the next text.
     newlines: usize,
-    /// A space is to be written before the next text of the same line.
+    /// Write a space before the next text of the same line.
     space: bool,
-    /// The element whose content is no text of the page.
+    /// The open element whose content is skipped.
     skipped: Option<String>,
     preformatted: bool,
-    /// An item has its mark and nothing else.
+    /// A list item has its marker and no text yet.
     item_begins: bool,
     quotes: usize,
-    /// The number of the last item of each list; `None` where items have none.
+    /// The number of the last item of each open list; `None` for an unordered list.
     lists: Vec<Option<u32>>,
-    /// Where the link's text begins in `out`, and where it leads.
+    /// The offset of the link's text in `out`, and its target.
     link: Option<(usize, String)>,
-    /// Of the row so far.
+    /// The number of cells in the current row.
     cells: usize,
-    /// Of the table so far.
+    /// The number of rows in the current table.
     rows: usize,
 }
 
@@ -124,7 +123,7 @@ impl Writer {
         }
     }
 
-    /// Writes what is due before a text.
+    /// Writes pending newlines, indentation and markers before a text.
     fn begin(&mut self) {
         let newlines = std::mem::take(&mut self.newlines);
         let space = std::mem::take(&mut self.space);
@@ -148,10 +147,10 @@ impl Writer {
         }
     }
 
-    /// The next text begins at least so many lines below.
+    /// The next text begins at least this many lines below.
     fn lines(&mut self, newlines: usize) {
         if self.cells > 0 {
-            // A cell has one line.
+            // A table cell has only one line.
             self.space = true;
         } else if !self.item_begins {
             self.newlines = self.newlines.max(newlines);
@@ -225,7 +224,7 @@ impl Writer {
         if opens {
             self.begin();
         }
-        // The space after a word goes behind the mark that ends it.
+        // Write a pending space before the opening mark, and put the space after a word behind the closing mark.
         self.put(mark);
     }
 
@@ -335,7 +334,7 @@ impl Writer {
         }
     }
 
-    /// Markdown knows a table by the line below its first row.
+    /// Writes the separator line after the first row: Markdown recognizes a table by it.
     fn end_row(&mut self) {
         let cells = std::mem::take(&mut self.cells);
         if cells == 0 {
@@ -360,7 +359,7 @@ fn attribute(tag: &Tag, name: &str) -> Option<String> {
     Some(attribute.value.to_string())
 }
 
-/// Not to a place on the same page, and not to a script.
+/// Returns whether the target is on another page and has a scheme other than `javascript:`.
 fn leads_elsewhere(target: &Url, base: &Url) -> bool {
     let page = |url: &Url| {
         let mut url = url.clone();
@@ -389,14 +388,15 @@ mod tests {
             <ul><li>one<ul><li><p>in</p></li></ul><li>two</ul><ol><li>a<li>b</ol>\
             <blockquote>q<p>r</blockquote><pre><code>let a = 1;\n  b\n</code></pre>\
             <table><tr><th>k<th>v</tr><tr><td>a<p>b</td><td>1</td></tr></table>end<hr><img alt=pic src=p>";
-        let expected = "# Head *line*\n\nSome **bold** and `a < b`, [link](https://example.com/docs/x?y#z) here .\nNext\n\n\
+        let expected = "# Head *line*\n\nSome **bold** and `a < b`, [link](https://example.com/docs/x?y#z) here \
+                        .\nNext\n\n\
             * one\n  * in\n\n* two\n\n1. a\n2. b\n\n> q\n\n> r\n\n```\nlet a = 1;\n  b\n```\n\n\
             | k | v |\n|---|---|\n| a b | 1 |\n\nend\n\n---\n\n![pic]";
         assert_eq!(of(page), expected);
     }
 
     #[test]
-    fn what_nests_without_end_costs_what_is_long_costs() {
+    fn deep_nesting_takes_linear_time() {
         for part in [
             "<div>",
             "<b>x",
@@ -415,7 +415,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tag_that_takes_too_long_is_given_up() {
+    fn conversion_stops_at_the_time_limit() {
         let attributes: String = (0..400_000).map(|n| format!(" a{n}")).collect();
         let begun = Instant::now();
         let _text = markdown(

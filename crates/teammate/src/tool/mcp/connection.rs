@@ -1,5 +1,5 @@
-//! One connection to an MCP server: its program started or its URL called, introduced to, and asked. Called by `server`,
-//! which makes another one when this is gone.
+//! One connection to an MCP server: starting its program or calling its URL, the handshake, and calls. Called by
+//! `server`, which reconnects when the connection is gone.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -29,39 +29,39 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::super::program::Program;
-use super::super::{Bench, variable};
+use super::super::{ToolContext, variable};
 use super::headers;
 use crate::engine::output::Tail;
 use crate::http;
 use crate::vt::Plain;
 
-/// Until a server has said what it offers. One that is downloaded first takes its time.
+/// The time limit of the handshake. A server that is downloaded first takes long.
 const START_LIMIT: Duration = Duration::from_secs(30);
 
-/// Bytes of what a server printed last that are told when it fails.
+/// The number of bytes of a server's last output that are kept for an error.
 const TAIL_BYTES: usize = 1 << 10;
 
-/// Characters of what a server printed that are told.
+/// The number of characters of a server's output in an error.
 const SHOWN: usize = 200;
 
-/// Pages of a list of tools.
+/// The largest number of pages of a tool list.
 const PAGES_MAX: usize = 50;
 
-/// How long an end of the program is waited for when it closes its stdout, for the sake of saying so.
+/// After a failed handshake, the time to wait for the program's exit, so that the error can contain its exit status.
 const END_LIMIT: Duration = Duration::from_millis(500);
 
-/// How one is reached: all that another connection needs.
+/// The parameters of a connection, kept for reconnects.
 #[derive(Debug)]
-pub(super) struct Origin {
+pub(super) struct Endpoint {
     pub(super) server: McpServer,
     project: PathBuf,
     env: Vec<(OsString, OsString)>,
 }
 
-/// A server that has introduced itself. Dropping it ends its program.
+/// An initialized connection. Dropping it terminates the server's program.
 pub(super) struct Connection {
     running: RunningService<RoleClient, ClientConfig>,
-    program: Option<Watched>,
+    program: Option<ServerProgram>,
 }
 
 impl fmt::Debug for Connection {
@@ -70,24 +70,24 @@ impl fmt::Debug for Connection {
     }
 }
 
-type Serving = Pin<
+type Handshake = Pin<
     Box<
         dyn Future<Output = Result<RunningService<RoleClient, ClientConfig>, ClientInitializeError>>
             + Send,
     >,
 >;
 
-impl Origin {
-    pub(super) fn new(server: &McpServer, bench: &Bench) -> Self {
+impl Endpoint {
+    pub(super) fn new(server: &McpServer, context: &ToolContext) -> Self {
         Self {
             server: server.clone(),
-            project: bench.project.clone(),
-            env: bench.env.clone(),
+            project: context.project.clone(),
+            env: context.env.clone(),
         }
     }
 
-    /// Starts a program, or prepares to call a URL; nobody is spoken to yet.
-    fn start(&self) -> Result<(Serving, Option<Watched>), String> {
+    /// Starts the program, or prepares to call the URL, without sending anything yet.
+    fn start(&self) -> Result<(Handshake, Option<ServerProgram>), String> {
         let implementation = Implementation::new("agent-team", env!("CARGO_PKG_VERSION"));
         let us = ClientConfig::new(ClientCapabilities::default(), implementation);
         match &self.server.via {
@@ -98,42 +98,44 @@ impl Origin {
                     .retain(|(name, _)| name.to_str().is_none_or(|name| !env.contains_key(name)));
                 environment.extend(env.iter().map(|(name, value)| (name.into(), value.into())));
                 let args = args.iter().map(Into::into).collect();
-                let (program, said_to, said) =
-                    Program::start_talking(command.into(), args, environment, self.project.clone())
-                        .map_err(|error| format!("{command} did not start: {error}"))?;
-                let (watched, messages) = Watched::start(program, said);
-                let serving = async move { us.serve((messages, said_to)).await };
-                Ok((Box::pin(serving), Some(watched)))
+                let (program, said_to, stdout) = Program::start_with_stdio(
+                    command.into(),
+                    args,
+                    environment,
+                    self.project.clone(),
+                )
+                .map_err(|error| format!("cannot start {command}: {error}"))?;
+                let (watched, messages) = ServerProgram::start(program, stdout);
+                let handshake = async move { us.serve((messages, said_to)).await };
+                Ok((Box::pin(handshake), Some(watched)))
             }
             McpTransport::Http { url, headers } => {
                 let variable = |name: &str| variable(&self.env, name);
                 let mut config = StreamableHttpClientTransportConfig::with_uri(url.as_str());
-                config.custom_headers = headers::filled(headers, variable)?;
+                config.custom_headers = headers::expanded(headers, variable)?;
                 let transport =
                     StreamableHttpClientTransport::with_client(client(variable)?, config);
-                let serving = async move { us.serve(transport).await };
-                Ok((Box::pin(serving), None))
+                let handshake = async move { us.serve(transport).await };
+                Ok((Box::pin(handshake), None))
             }
         }
     }
 }
 
 impl Connection {
-    /// Connects, introduces us, and asks what there is. Must be called within a tokio runtime.
-    ///
-    /// # Errors
-    /// Why there is no connection.
-    pub(super) async fn to(origin: &Origin) -> Result<(Self, Vec<ForeignTool>), String> {
-        let (serving, program) = origin.start()?;
+    /// Connects, initializes, and lists the tools. Must be called within a tokio runtime.¬¬# Errors¬If the connection
+    /// fails, with the reason.
+    pub(super) async fn to(endpoint: &Endpoint) -> Result<(Self, Vec<ForeignTool>), String> {
+        let (handshake, program) = endpoint.start()?;
         let introduced = async {
-            let running = serving.await.map_err(|error| unserved(&error))?;
+            let running = handshake.await.map_err(|error| handshake_error(&error))?;
             let tools = tools_of(running.peer()).await?;
             Ok((running, tools))
         };
         let outcome = match tokio::time::timeout(START_LIMIT, introduced).await {
             Ok(outcome) => outcome,
             Err(_) => Err(format!(
-                "it did not say what it offers within {} s",
+                "no list of tools within {} s",
                 START_LIMIT.as_secs()
             )),
         };
@@ -143,38 +145,39 @@ impl Connection {
         }
     }
 
-    /// Nobody is there any more.
+    /// Returns whether the connection is closed.
     pub(super) fn is_gone(&self) -> bool {
-        let ended = |program: &Watched| program.ended.borrow().is_some();
+        let ended = |program: &ServerProgram| program.ended.borrow().is_some();
         self.running.is_closed()
             || self.running.is_transport_closed()
             || self.program.as_ref().is_some_and(ended)
     }
 
-    /// # Errors
-    /// Why there is no answer, after the server's name.
+    /// # Errors¬If there is no result. The reason continues a sentence that begins with the server's name.
     pub(super) async fn call(
         &self,
         params: CallToolRequestParams,
     ) -> Result<CallToolResponse, String> {
         match self.running.peer().call_tool_once(params).await {
             Ok(response) => Ok(response),
-            Err(ServiceError::McpError(refusal)) => Err(format!("refused: {}", refusal.message)),
+            Err(ServiceError::McpError(refusal)) => {
+                Err(format!("refused the call: {}", refusal.message))
+            }
             Err(error) => {
                 let why = explained(with_causes(&error), self.program.as_ref()).await;
-                Err(format!("did not answer: {why}"))
+                Err(format!("did not respond: {why}"))
             }
         }
     }
 
-    /// The first line of what it printed on stdout that is no message.
+    /// The first line on stdout that is not JSON-RPC.
     pub(super) fn stray(&self) -> Option<String> {
         self.program.as_ref()?.stray()
     }
 }
 
-/// Why there was no introduction; what the SDK calls its transport is nothing to a reader.
-fn unserved(error: &ClientInitializeError) -> String {
+/// Formats a failed handshake. The SDK's description of the transport does not help the user.
+fn handshake_error(error: &ClientInitializeError) -> String {
     if let ClientInitializeError::TransportError { error, context } = error {
         return format!("{} ({context})", with_causes(&*error.error));
     }
@@ -188,14 +191,14 @@ async fn tools_of(peer: &Peer<RoleClient>) -> Result<Vec<ForeignTool>, String> {
         page.cursor = cursor;
         let page = peer.list_tools(Some(page)).await;
         let page =
-            page.map_err(|error| format!("it does not list its tools: {}", with_causes(&error)))?;
+            page.map_err(|error| format!("cannot list its tools: {}", with_causes(&error)))?;
         tools.extend(page.tools);
         cursor = page.next_cursor;
         if cursor.is_none() {
             return Ok(tools);
         }
     }
-    Err(format!("its list of tools has more than {PAGES_MAX} pages"))
+    Err(format!("its tool list has more than {PAGES_MAX} pages"))
 }
 
 fn client<'a>(variable: impl Fn(&str) -> Option<&'a str>) -> Result<reqwest::Client, String> {
@@ -203,48 +206,52 @@ fn client<'a>(variable: impl Fn(&str) -> Option<&'a str>) -> Result<reqwest::Cli
     proxies
         .into_iter()
         .fold(http::client(), |builder, proxy| builder.proxy(proxy))
-        // A connection that is used again after a body that was not read stalls for a moment.
+        // Reusing a connection whose last body was not read stalls briefly.
         .pool_max_idle_per_host(0)
         .build()
         .map_err(|error| with_causes(&error))
 }
 
-/// Why it failed, from what is known of its program where there is one.
-async fn explained(why: String, program: Option<&Watched>) -> String {
+/// Adds the program's exit status and last output to an error.
+async fn explained(why: String, program: Option<&ServerProgram>) -> String {
     let Some(program) = program else {
         return why;
     };
     let mut ended = program.ended.clone();
-    // One that goes on is no reason to wait longer.
+    // A program that is still running is no reason to wait longer.
     let _waited = tokio::time::timeout(END_LIMIT, ended.wait_for(Option::is_some)).await;
     let mut why = match &*program.ended.borrow() {
-        Some(how) => format!("it has ended ({how})"),
+        Some(how) => format!("the program exited ({how})"),
         None => why,
     };
     let printed = lock(&program.printed).text();
     if !printed.is_empty() {
-        why.push_str(&format!("; it said: {}", visible_label(&printed, SHOWN)));
+        why.push_str(&format!(
+            "; its last output: {}",
+            visible_label(&printed, SHOWN)
+        ));
     }
     if let Some(stray) = program.stray() {
         why.push_str(&format!(
-            "; it prints what is no message on stdout: {stray}"
+            "; it wrote a line that is not JSON-RPC to stdout: {stray}"
         ));
     }
     why
 }
 
-/// A server's program and what it says besides messages. Dropping it ends the program, with all that it started.
-struct Watched {
-    /// The end of its stderr.
+/// A server's program and its output other than messages. Dropping it terminates the program and all processes that it
+/// started.
+struct ServerProgram {
+    /// The tail of its stderr.
     printed: Arc<Mutex<Tail>>,
     stray: Arc<Mutex<Stray>>,
-    /// How it ended, once it has.
+    /// The exit status, once the program has exited.
     ended: watch::Receiver<Option<String>>,
     task: JoinHandle<()>,
 }
 
-impl Watched {
-    fn start(mut program: Program, said: pipe::Receiver) -> (Self, Messages) {
+impl ServerProgram {
+    fn start(mut program: Program, stdout: pipe::Receiver) -> (Self, Messages) {
         let printed = Arc::new(Mutex::new(Tail::new(TAIL_BYTES)));
         let stray = Arc::new(Mutex::new(Stray::default()));
         let (tell, ended) = watch::channel(None);
@@ -258,12 +265,12 @@ impl Watched {
             });
             let ended = match finished.await {
                 Ok(ended) => ended.to_string(),
-                Err(error) => format!("it was lost: {error}"),
+                Err(error) => format!("lost track of it: {error}"),
             };
             tell.send_replace(Some(ended));
         });
         let messages = Messages {
-            said,
+            stdout,
             stray: Arc::clone(&stray),
         };
         let watched = Self {
@@ -282,15 +289,15 @@ impl Watched {
     }
 }
 
-impl Drop for Watched {
+impl Drop for ServerProgram {
     fn drop(&mut self) {
         self.task.abort();
     }
 }
 
-/// A program's stdout on its way to who reads the messages, with an eye on what is none.
+/// A program's stdout, with a check for lines that are not messages.
 struct Messages {
-    said: pipe::Receiver,
+    stdout: pipe::Receiver,
     stray: Arc<Mutex<Stray>>,
 }
 
@@ -301,13 +308,13 @@ impl AsyncRead for Messages {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
-        ready!(Pin::new(&mut self.said).poll_read(context, buffer))?;
-        lock(&self.stray).look(&buffer.filled()[before..]);
+        ready!(Pin::new(&mut self.stdout).poll_read(context, buffer))?;
+        lock(&self.stray).scan(&buffer.filled()[before..]);
         Poll::Ready(Ok(()))
     }
 }
 
-/// The first line that does not begin as a message does.
+/// Finds the first line that does not begin like a message.
 #[derive(Debug, Default)]
 struct Stray {
     line: Vec<u8>,
@@ -320,12 +327,12 @@ enum At {
     Beginning,
     Message,
     Stray,
-    /// One is enough.
+    /// Only the first such line is reported.
     Done,
 }
 
 impl Stray {
-    fn look(&mut self, bytes: &[u8]) {
+    fn scan(&mut self, bytes: &[u8]) {
         for &byte in bytes {
             self.at = match (self.at, byte) {
                 (At::Done, _) => return,
@@ -352,12 +359,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_line_that_is_no_message_is_kept_however_it_is_cut() {
-        let said = "{\"jsonrpc\": 1}\n\n  Listening on stdio\n{}\nmore\n";
-        for piece in 1..said.len() {
+    fn the_first_stray_line_is_found_across_reads() {
+        let stdout = "{\"jsonrpc\": 1}\n\n  Listening on stdio\n{}\nmore\n";
+        for piece in 1..stdout.len() {
             let mut stray = Stray::default();
-            for piece in said.as_bytes().chunks(piece) {
-                stray.look(piece);
+            for piece in stdout.as_bytes().chunks(piece) {
+                stray.scan(piece);
             }
             assert_eq!(stray.line, b"Listening on stdio");
         }

@@ -1,7 +1,6 @@
-//! One MCP server as its tools know it: a connection, and another one when that is gone. Called by those tools.
-//!
-//! A call that was under way when the server ended is never made again: nobody knows what it did. The next one starts
-//! the server anew, unless it ends so soon and so often that this helps nobody.
+//! One MCP server with reconnects. Called by the server's tools.¬¬A call that was in flight when the server died is
+//! never repeated, since it may have taken effect. The next call restarts the server, unless it has died several times
+//! soon after its start.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,17 +9,17 @@ use rmcp::model::{CallToolRequestParams, CallToolResponse, Tool as ForeignTool};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use super::connection::{Connection, Origin};
+use super::connection::{Connection, Endpoint};
 
-/// Connections anew, each soon after the one before, after which it is not tried again.
-const AGAIN_MAX: u32 = 3;
+/// The largest number of consecutive quick reconnects.
+const QUICK_RECONNECTS_MAX: u32 = 3;
 
-/// One that was there for so long has not ended soon.
+/// A connection that lasted this long resets the count.
 const STEADY: Duration = Duration::from_secs(60);
 
 #[derive(Debug)]
 pub(super) struct Server {
-    origin: Origin,
+    origin: Endpoint,
     state: Mutex<State>,
 }
 
@@ -28,24 +27,22 @@ pub(super) struct Server {
 struct State {
     connection: Arc<Connection>,
     since: Instant,
-    /// Times in a row that it was connected anew soon.
-    again: u32,
+    /// The number of consecutive quick reconnects.
+    quick_reconnects: u32,
 }
 
 impl Server {
-    /// The server, what it offers, and the first line that it printed on stdout which is no message. Must be called within a tokio runtime.
-    ///
-    /// # Errors
-    /// Why there is no connection.
+    /// Connects to the server. Returns it with its tools and the first line on stdout that is not JSON-RPC. Must be
+    /// called within a tokio runtime.¬¬# Errors¬If the connection fails, with the reason.
     pub(super) async fn connect(
-        origin: Origin,
+        origin: Endpoint,
     ) -> Result<(Self, Vec<ForeignTool>, Option<String>), String> {
         let (connection, tools) = Connection::to(&origin).await?;
         let stray = connection.stray();
         let state = State {
             connection: Arc::new(connection),
             since: Instant::now(),
-            again: 0,
+            quick_reconnects: 0,
         };
         let server = Self {
             origin,
@@ -58,8 +55,7 @@ impl Server {
         &self.origin.server.name
     }
 
-    /// # Errors
-    /// Why there is no answer.
+    /// # Errors¬If there is no result.
     pub(super) async fn call(
         &self,
         params: CallToolRequestParams,
@@ -71,27 +67,26 @@ impl Server {
         answered.map_err(|why| format!("the MCP server {} {why}", self.name()))
     }
 
-    /// The connection that there is, or another one. Calls that come meanwhile wait for it.
+    /// Returns the current connection, or reconnects. Concurrent calls wait for the reconnect.
     async fn connection(&self) -> Result<Arc<Connection>, String> {
         let mut state = self.state.lock().await;
         if !state.connection.is_gone() {
             return Ok(Arc::clone(&state.connection));
         }
         if state.since.elapsed() >= STEADY {
-            state.again = 0;
+            state.quick_reconnects = 0;
         }
-        if state.again == AGAIN_MAX {
+        if state.quick_reconnects == QUICK_RECONNECTS_MAX {
             return Err(format!(
-                "has ended {} times, each time soon after it was started: it is left alone until this member is \
-                 restarted",
-                AGAIN_MAX + 1
+                "exited {} times soon after its start and is not restarted until this member restarts",
+                QUICK_RECONNECTS_MAX + 1
             ));
         }
-        state.again += 1;
+        state.quick_reconnects += 1;
         state.since = Instant::now();
         let (connection, _tools) = Connection::to(&self.origin)
             .await
-            .map_err(|why| format!("has ended and does not start again: {why}"))?;
+            .map_err(|why| format!("has exited and cannot be restarted: {why}"))?;
         state.connection = Arc::new(connection);
         state.since = Instant::now();
         Ok(Arc::clone(&state.connection))

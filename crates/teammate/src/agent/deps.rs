@@ -1,6 +1,5 @@
-//! What a native member is made of: its model, its tools and what they are told. Called when an agent is built.
-//!
-//! This is the one place that knows where these come from.
+//! Builds the dependencies of a native member: its model, its tools and its system prompt. Called when an agent is
+//! built. The only module that knows where they come from.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -11,24 +10,22 @@ use agent_team_protocol::spec::AgentSpec;
 use agent_team_protocol::view::TeamView;
 use agent_team_protocol::with_causes;
 
-use crate::desk::Desk;
 use crate::model::Model;
 use crate::model::catalogue::Catalogue;
 use crate::model::choose::choose;
 use crate::model::name::ModelName;
-use crate::model::open::{Surroundings, open};
+use crate::model::open::{OpenConfig, open};
 use crate::model::provider::PROVIDERS;
 use crate::model::recording::Recorder;
+use crate::supervisor_client::SupervisorClient;
 use crate::team_tool::{Briefing, Shared, plan_tool, request_tools, system_prompt, team_tools};
 use crate::tool::confine::Confinement;
 use crate::tool::{Options, Permission, Tool, domain_tools, may_use, plan_first};
 use crate::worker::LastWords;
 
-/// The model that this member thinks with: the one that is named, else the first that can be asked. `secrets` are kept
-/// out of a recording, as keys are; `settings` is the user's `config.toml`.
-///
-/// # Errors
-/// When there is none, or it cannot be asked at all: no restart helps.
+/// The model of this member: the configured one, else the first one that is available. `secrets` and keys are kept out
+/// of recordings; `settings` is the user's `config.toml`.¬¬# Errors¬If there is none, or it can never be used; a
+/// restart would not help.
 pub(crate) async fn model_of(
     agent: &AgentSpec,
     member: &str,
@@ -36,11 +33,11 @@ pub(crate) async fn model_of(
     mut secrets: Vec<String>,
     settings: &Path,
 ) -> Result<Arc<dyn Model>, LastWords> {
-    let surroundings = Surroundings {
+    let surroundings = OpenConfig {
         environment: environment.clone(),
         catalogue: Catalogue::with(settings).map_err(|error| unfit(&error))?,
         providers: agent.providers.clone(),
-        ..Surroundings::default()
+        ..OpenConfig::default()
     };
     let name = match &agent.model {
         Some(name) => name.parse().map_err(|error| unfit(&error))?,
@@ -61,17 +58,17 @@ pub(crate) async fn model_of(
     }
 }
 
-/// The model that would be asked, and why it can be.
+/// The model that would be used, and the reason.
 pub(crate) async fn explain(
     agent: &AgentSpec,
     environment: BTreeMap<String, String>,
     settings: &Path,
 ) -> Result<(String, String), String> {
-    let surroundings = Surroundings {
+    let surroundings = OpenConfig {
         environment,
         catalogue: Catalogue::with(settings).map_err(|error| with_causes(&error))?,
         providers: agent.providers.clone(),
-        ..Surroundings::default()
+        ..OpenConfig::default()
     };
     let Some(name) = &agent.model else {
         let choice = choose(&surroundings).await;
@@ -93,22 +90,22 @@ fn unfit(error: &dyn std::error::Error) -> LastWords {
     }
 }
 
-/// Who is asked before this member does what may need a permission.
-pub(crate) fn permission_of(agent: &AgentSpec, desk: &Desk) -> Permission {
+/// How this member's calls get permission.
+pub(crate) fn permission_of(agent: &AgentSpec, client: &SupervisorClient) -> Permission {
     match agent.bypass {
         true => Permission::Bypass,
-        false => Permission::Asked(desk.clone()),
+        false => Permission::Ask(client.clone()),
     }
 }
 
-/// What this member can call: the team's tools, and of the domain's those that its role names and does not deny.
+/// The tools of this member: the team's tools, and those built-in tools that its role permits.
 pub(crate) fn tools_of(
     agent: &AgentSpec,
-    desk: &Desk,
+    client: &SupervisorClient,
     shared: &Shared,
     confinement: Option<Arc<Confinement>>,
 ) -> Vec<Box<dyn Tool>> {
-    let permission = permission_of(agent, desk);
+    let permission = permission_of(agent, client);
     let mut tools = domain_tools(Options {
         permission: permission.clone(),
         confinement,
@@ -116,20 +113,25 @@ pub(crate) fn tools_of(
     });
     tools.retain(|tool| may_use(agent, &tool.spec().name));
     if agent.must_plan {
-        tools = plan_first(tools, desk);
-        tools.push(plan_tool(desk, shared));
+        tools = plan_first(tools, client);
+        tools.push(plan_tool(client, shared));
     }
-    tools.extend(team_tools(desk, shared, &permission));
-    if desk.lead && agent.may_allow {
-        tools.extend(request_tools(desk, shared));
+    tools.extend(team_tools(client, shared, &permission));
+    if client.lead && agent.may_allow {
+        tools.extend(request_tools(client, shared));
     }
     tools
 }
 
-/// What its model is told before anything else.
-pub(crate) fn system_of(desk: &Desk, agent: &AgentSpec, team: &TeamView, cwd: &Path) -> String {
+/// The system prompt.
+pub(crate) fn system_of(
+    client: &SupervisorClient,
+    agent: &AgentSpec,
+    team: &TeamView,
+    cwd: &Path,
+) -> String {
     system_prompt(&Briefing {
-        desk,
+        client,
         agent,
         team,
         cwd,

@@ -1,13 +1,8 @@
-//! A terminal lent to a member that lost its own, or never had one: `agent-teammate --hold SOCKET TEAM LAUNCH`, the
-//! command of a new pane, or what a person becomes who attaches.
-//!
-//! It keeps the terminal open, and passes on to the worker what the kernel says of it: its size, ^C, and that it has
-//! gone. What is shown there and what is typed is the worker's alone. It reads nothing and writes nothing.
-//!
-//! ```text
-//! asking ── lent to whom? ──► holding ── ^\, hangup: the worker is told ──► waiting, 1 s ──► over
-//!                                └── the worker lets go (SIGTERM), or ends ────────────────►
-//! ```
+//! Lends a terminal to a running member: `agent-teammate --hold SOCKET TEAM LAUNCH`, the command of a new pane, or
+//! `--attach` and `--watch` in a user's own terminal.¬¬The helper keeps the terminal open and forwards the kernel's
+//! signals to the worker: resizes, ^C and hangups. It neither reads nor writes the terminal; the worker does
+//! both.¬¬```text¬request ── who shows the member? ──► holding ── ^\, hangup: notify the worker ──► wait 1 s ──► exit¬
+//! └── the worker releases it (SIGTERM), or exits ──────►¬```
 
 use std::io;
 use std::path::Path;
@@ -29,34 +24,31 @@ use tokio::time::Instant;
 
 use crate::sleep_until;
 
-/// Between two looks for a supervisor that is being started anew, doubling; and how often.
-const FIRST_LOOK: Duration = Duration::from_millis(25);
-const LOOKS: u32 = 8;
+/// The first delay between attempts to reach a restarting supervisor, which doubles, and the number of attempts.
+const FIRST_RETRY: Duration = Duration::from_millis(25);
+const ATTEMPTS: u32 = 8;
 
-/// How long the worker may take to let go of the terminal.
-const LET_GO: Duration = Duration::from_secs(1);
+/// The time the worker gets to release the terminal.
+const RELEASE_LIMIT: Duration = Duration::from_secs(1);
 
-/// Why the terminal was not lent.
+/// Why the terminal could not be lent.
 #[derive(Debug, thiserror::Error)]
-pub enum HoldError {
-    #[error("there is no terminal here to lend")]
+pub enum AttachError {
+    #[error("stdin is not a terminal")]
     NoTerminal(#[source] io::Error),
     #[error(transparent)]
     Connect(#[from] ConnectError),
     #[error(transparent)]
     Call(#[from] CallError),
-    #[error("cannot hold the terminal")]
+    #[error("cannot lend the terminal")]
     System(#[from] io::Error),
 }
 
-/// Lends this process's terminal to the worker of a launch, until either gives it up. Called once, by a process that
-/// does nothing else.
-///
-/// # Errors
-/// When there is no terminal, no supervisor, or nobody who would be shown.
-pub fn hold(hold: Hold, socket: &Path, team: TeamId, launch: LaunchId) -> Result<(), HoldError> {
-    let terminal = terminal::name(io::stdin()).map_err(HoldError::NoTerminal)?;
-    // A worker that is killed cannot restore them.
+/// Lends this process's terminal to the worker of a launch, until one of them ends. Called once, by a process that does
+/// nothing else.¬¬# Errors¬If there is no terminal, no supervisor, or no such running member.
+pub fn run(hold: Hold, socket: &Path, team: TeamId, launch: LaunchId) -> Result<(), AttachError> {
+    let terminal = terminal::name(io::stdin()).map_err(AttachError::NoTerminal)?;
+    // Restore the modes here: a worker that is killed cannot.
     let _modes = Modes::of(io::stdin())?;
     let own = ProcessId::current()?;
     let asked = HoldPane {
@@ -72,7 +64,7 @@ pub fn hold(hold: Hold, socket: &Path, team: TeamId, launch: LaunchId) -> Result
         .enable_all()
         .build()?;
     runtime.block_on(async {
-        // Before the worker knows of us.
+        // Install signal handlers before the worker knows this process's id.
         let signals = Signals::install()?;
         let quit = QuitKey::listen()?;
         signal_hook::flag::register(SIGTSTP, Arc::new(AtomicBool::new(false)))?;
@@ -84,27 +76,29 @@ pub fn hold(hold: Hold, socket: &Path, team: TeamId, launch: LaunchId) -> Result
     })
 }
 
-/// Who is shown here from now on.
-async fn ask(socket: &Path, team: TeamId, asked: HoldPane) -> Result<ProcessId, HoldError> {
+/// Registers this terminal for the member.
+async fn ask(socket: &Path, team: TeamId, asked: HoldPane) -> Result<ProcessId, AttachError> {
     let initialize = Initialize::client(format!("{}-hold", asked.show.pid));
     let call = Call {
         team: Some(TeamRef::Id(team)),
         key: None,
         args: asked,
     };
-    let mut pause = FIRST_LOOK;
+    let mut pause = FIRST_RETRY;
     for look in 1.. {
-        let again = match lent(socket, &initialize, &call).await {
+        let again = match register(socket, &initialize, &call).await {
             Ok(HoldAnswer {
                 pid, start_time, ..
             }) => return Ok(ProcessId { pid, start_time }),
             Err(
-                error @ (HoldError::Connect(ConnectError::Unreachable { .. } | ConnectError::Ended)
-                | HoldError::Call(CallError::Disconnected)),
+                error @ (AttachError::Connect(
+                    ConnectError::Unreachable { .. } | ConnectError::Ended,
+                )
+                | AttachError::Call(CallError::Disconnected)),
             ) => error,
             Err(error) => return Err(error),
         };
-        if look == LOOKS {
+        if look == ATTEMPTS {
             return Err(again);
         }
         tokio::time::sleep(pause).await;
@@ -113,12 +107,12 @@ async fn ask(socket: &Path, team: TeamId, asked: HoldPane) -> Result<ProcessId, 
     unreachable!("the last look returns")
 }
 
-async fn lent(
+async fn register(
     socket: &Path,
     initialize: &Initialize,
     call: &Call<HoldPane>,
-) -> Result<HoldAnswer, HoldError> {
-    // What the supervisor says of its own accord is not for us, and drops with the connection.
+) -> Result<HoldAnswer, AttachError> {
+    // Notifications are dropped with the connection.
     let (client, _incoming) = Client::connect(socket, initialize).await?;
     Ok(client.call::<PaneHold>(call).await?)
 }
@@ -134,7 +128,7 @@ async fn serve(
         let told = tokio::select! {
             ended = worker.exited() => return ended,
             () = sleep_until(until) => return Ok(()),
-            // In a pane it is a key like others.
+            // In a pane, `^\` is an ordinary keystroke.
             () = quit.pressed(), if hold != Hold::Pane => Signal::SIGHUP,
             signal = signals.next() => match signal {
                 SignalEvent::Shutdown => return Ok(()),
@@ -145,7 +139,7 @@ async fn serve(
             },
         };
         if told == Signal::SIGHUP {
-            until.get_or_insert_with(|| Instant::now() + LET_GO);
+            until.get_or_insert_with(|| Instant::now() + RELEASE_LIMIT);
         }
         worker.signal(told)?;
     }

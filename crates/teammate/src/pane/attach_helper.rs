@@ -1,28 +1,26 @@
-//! Who lends this worker a terminal: a process of ours in a pane, or in a person's own terminal, that keeps it open.
-//! Called by the pane's terminal alone.
-//!
-//! The terminal is not this worker's own, so the kernel tells it neither of keys nor of sizes: the holder passes those
-//! signals on. When the holder ends, the terminal is somebody else's again.
+//! The attach helper that lends its terminal to this worker. Called only by the pane's terminal.¬¬The terminal is not
+//! this process's controlling terminal, so the kernel sends its signals (keys, resizes) to the helper, which forwards
+//! them. When the helper exits, the terminal belongs to another program again.
 
 use std::io;
 
 use agent_team_protocol::notification::{Hold, PaneShown, ShowPane};
 use agent_team_system::process::{ExitWatch, ProcessId, Signal};
 
-/// `^\`: gives a person's terminal back to them. Where the terminal edits lines, it makes a signal of it for the holder.
+/// `^\` returns a lent terminal to the user. In cooked mode the terminal turns it into a signal for the helper.
 const LEAVE: u8 = 0x1c;
 
-/// ^C and ^D, which say the same where nothing can be typed.
+/// ^C and ^D return a read-only terminal as well.
 const LEAVE_READING: [u8; 3] = [LEAVE, 0x03, 0x04];
 
-/// Dropping it ends the holder: it has nothing to hold any more.
+/// The helper process. Dropping it terminates the helper.
 #[derive(Debug)]
-pub(super) struct Holder {
+pub(super) struct AttachHelper {
     pub(super) hold: Hold,
     watch: ExitWatch,
 }
 
-impl Holder {
+impl AttachHelper {
     /// Must be called within the worker's runtime.
     pub(super) fn of(show: &ShowPane) -> io::Result<Self> {
         let process = ProcessId {
@@ -30,7 +28,7 @@ impl Holder {
             start_time: show.start_time,
         };
         let watch = ExitWatch::open(process)?;
-        let ended = || io::Error::new(io::ErrorKind::NotFound, "who lends it has ended");
+        let ended = || io::Error::new(io::ErrorKind::NotFound, "the attach helper has exited");
         Ok(Self {
             hold: show.hold,
             watch: watch.ok_or_else(ended)?,
@@ -42,22 +40,22 @@ impl Holder {
         PaneShown { pid, start_time }
     }
 
-    /// Returns when it has ended. Safe to cancel.
+    /// Returns when the helper has exited. Cancel-safe.
     pub(super) async fn gone(&mut self) {
         if self.watch.exited().await.is_err() {
-            // Unknown is not gone: the terminal itself says so, too.
+            // Unknown does not mean exited: the terminal itself reports a hangup as well.
             std::future::pending::<()>().await;
         }
     }
 }
 
-impl Drop for Holder {
+impl Drop for AttachHelper {
     fn drop(&mut self) {
         let _gone = self.watch.signal(Signal::SIGTERM);
     }
 }
 
-/// Whether these keys give the terminal back.
+/// Returns whether these keystrokes return the terminal.
 pub(super) fn leaves(keys: &[u8], hold: Hold) -> bool {
     match hold {
         Hold::Pane => false,

@@ -1,7 +1,7 @@
-//! May this call be carried out? Called by the tools that change something or reach out of the project, before they
-//! begin.
-//!
-//! The supervisor decides, and this waits for it however long that takes: no answer is no permission. What somebody
+//! Permission for a call. Called by the tools that change files, run commands or reach out of the project, before they
+//! begin.¬¬The supervisor decides; the call waits without a time limit, and no answer is no permission. The begin of an
+//! allowed call is recorded before the call does anything, so that a crash cannot make another member execute it a
+//! second time.
 //! allowed is told to be begun before anything is done, so that nobody does it a second time after a crash.
 
 use std::path::Path;
@@ -17,84 +17,84 @@ use agent_team_protocol::{Refusal, RequestId};
 use agent_team_system::path::resolve;
 use serde_json::Value;
 
-use super::place::Place as File;
-use super::{Bench, ToolError, off_thread};
-use crate::desk::Desk;
+use super::resolved_path::ResolvedPath as File;
+use super::{ToolContext, ToolError, off_thread};
+use crate::supervisor_client::SupervisorClient;
 
-/// What holds for the tools that need a permission.
+/// How calls get their permission.
 #[derive(Debug, Clone)]
 pub enum Permission {
-    /// Nobody is asked: the user wants it so.
+    /// Calls are not asked about; the user configured this.
     Bypass,
-    /// The supervisor is asked for every call.
-    Asked(Desk),
+    /// Every call is sent to the supervisor.
+    Ask(SupervisorClient),
 }
 
-/// A call that may be carried out. To be kept until it was.
+/// A permitted call. Keep it until the call has finished.
 #[derive(Debug)]
 pub(crate) struct Permit {
-    /// What a line is carried out as, in place of what was asked.
+    /// For a shell line: the parsed words to execute instead of the requested text.
     pub(super) run: Option<RunnableView>,
-    _open: Option<Open>,
+    _open: Option<OpenRequest>,
 }
 
-/// A request that is not over. Dropping it says that nobody waits for it, or that it was carried out as far as it went.
+/// A pending or begun request. Dropping it withdraws a pending request, and reports a begun one as finished.
 #[derive(Debug)]
-pub(crate) struct Open {
-    desk: Desk,
+pub(crate) struct OpenRequest {
+    client: SupervisorClient,
     request: RequestId,
     begun: bool,
 }
 
-impl Open {
-    pub(crate) fn new(desk: Desk, request: RequestId) -> Self {
+impl OpenRequest {
+    pub(crate) fn new(client: SupervisorClient, request: RequestId) -> Self {
         Self {
-            desk,
+            client,
             request,
             begun: false,
         }
     }
 
-    /// Waits for somebody's word, however long that takes.
+    /// Waits for the decision, without a time limit.
     pub(crate) async fn decided(&self) -> Result<Decided, Refusal> {
         let request = self.request;
-        self.desk.call::<RequestWait>(&OneRequest { request }).await
+        self.client
+            .call::<RequestWait>(&OneRequest { request })
+            .await
     }
 }
 
 impl Permission {
     pub(super) fn is_asked(&self) -> bool {
-        matches!(self, Permission::Asked(_))
+        matches!(self, Permission::Ask(_))
     }
 
-    /// Asks for a tool that only reads this file; only files that rules name are asked about. `found` is where `given`
-    /// led: a link that leads elsewhere by now changes neither the file that was judged nor the one that is read.
+    /// Requests permission for a tool that only reads this file; only files that rules name need it. `found` is the
+    /// resolved path of `given`: if a link changes meanwhile, both the decision and the read still concern `found`.
     pub(super) async fn ask_to_read(
         &self,
         tool: &str,
         given: &str,
         found: &File,
-        bench: &Bench,
+        context: &ToolContext,
         shown: &(dyn Fn(&str) + Send + Sync),
     ) -> Result<(), ToolError> {
-        let is_guarded = bench.guard.covers_given(&bench.cwd, given);
-        if is_guarded || bench.guard.covers(&found.path()) {
+        let is_guarded = context.guard.covers_given(&context.cwd, given);
+        if is_guarded || context.guard.covers(&found.path()) {
             let arguments = serde_json::json!({ "path": given });
-            let _permit = self.ask(tool, &arguments, false, bench, shown).await?;
+            let _permit = self.ask(tool, &arguments, false, context, shown).await?;
         }
         Ok(())
     }
 
-    /// Waits until the call may be carried out. `confined`: a sandbox will hold what it starts.
-    ///
-    /// # Errors
-    /// When it may not; the text tells the model why.
+    /// Waits for permission. `confined`: whether the call's processes run in a sandbox.¬¬# Errors¬If permission is
+    /// denied; the text gives the model the reason.
     pub(super) async fn ask(
         &self,
         tool: &str,
         arguments: &Value,
         confined: bool,
-        bench: &Bench,
+        context: &ToolContext,
         shown: &(dyn Fn(&str) + Send + Sync),
     ) -> Result<Permit, ToolError> {
         if !self.is_asked() {
@@ -104,14 +104,14 @@ impl Permission {
             tool: tool.to_owned(),
             arguments: serde_json::value::to_raw_value(arguments)
                 .map_err(|error| ToolError::Input(error.to_string()))?,
-            directory: bench.cwd.clone(),
+            directory: context.cwd.clone(),
             confined,
-            places: places(Action::of(tool, arguments).paths(), bench).await?,
+            places: places(Action::of(tool, arguments).paths(), context).await?,
         };
         self.put(&ask, shown).await
     }
 
-    /// Waits until a task may have this shell line.
+    /// Waits for permission to put this shell line on a task.
     pub(crate) async fn ask_for_task_line(
         &self,
         line: &str,
@@ -127,17 +127,19 @@ impl Permission {
         ask: &AskRequest,
         shown: &(dyn Fn(&str) + Send + Sync),
     ) -> Result<Permit, ToolError> {
-        let desk = match self {
+        let client = match self {
             Permission::Bypass => return Ok(Permit::free(None)),
-            Permission::Asked(desk) => desk,
+            Permission::Ask(client) => client,
         };
-        let request = match desk.call::<RequestAsk>(ask).await.map_err(refused)? {
+        let request = match client.call::<RequestAsk>(ask).await.map_err(refused)? {
             Answer::Allowed { run } => return Ok(Permit::free(run)),
             Answer::Denied { why } => return Err(denied(&why)),
             Answer::Asked { request } => request,
-            Answer::Unknown => return Err(denied("the supervisor's answer is not known here")),
+            Answer::Unknown => {
+                return Err(denied("the supervisor's answer is unknown to this version"));
+            }
         };
-        let mut open = Open::new(desk.clone(), request);
+        let mut open = OpenRequest::new(client.clone(), request);
         shown(&format!(
             "{request} waits for permission: agent-team requests show {request}\n"
         ));
@@ -150,11 +152,13 @@ impl Permission {
                 return Err(denied(&format!("{request}: by {by}: {reason}")));
             }
             Decided::Over | Decided::Unknown => {
-                return Err(denied(&format!("{request} is over: ask again if need be")));
+                return Err(denied(&format!(
+                    "{request} was withdrawn: repeat the call if it is still necessary"
+                )));
             }
         }
         let one = OneRequest { request };
-        desk.call::<RequestBegin>(&one).await.map_err(refused)?;
+        client.call::<RequestBegin>(&one).await.map_err(refused)?;
         open.begun = true;
         Ok(Permit {
             run: None,
@@ -169,27 +173,28 @@ impl Permit {
     }
 }
 
-impl Drop for Open {
+impl Drop for OpenRequest {
     fn drop(&mut self) {
-        // Told as long as this process lives; what it cannot tell any more, its death does.
+        // Send the notification if the runtime still runs. Otherwise the process is ending, and the supervisor closes
+        // the request when it sees the exit.
         let Ok(runtime) = tokio::runtime::Handle::try_current() else {
             return;
         };
-        let (desk, begun) = (self.desk.clone(), self.begun);
+        let (client, begun) = (self.client.clone(), self.begun);
         let one = OneRequest {
             request: self.request,
         };
         runtime.spawn(async move {
             let _member_ends = match begun {
-                true => desk.call::<RequestEnd>(&one).await,
-                false => desk.call::<RequestWithdraw>(&one).await,
+                true => client.call::<RequestEnd>(&one).await,
+                false => client.call::<RequestWithdraw>(&one).await,
             };
         });
     }
 }
 
-async fn places(given: Vec<String>, bench: &Bench) -> Result<Vec<PlaceSpec>, ToolError> {
-    let cwd = bench.cwd.clone();
+async fn places(given: Vec<String>, context: &ToolContext) -> Result<Vec<PlaceSpec>, ToolError> {
+    let cwd = context.cwd.clone();
     off_thread(move || {
         Ok(given
             .into_iter()
@@ -199,7 +204,7 @@ async fn places(given: Vec<String>, bench: &Bench) -> Result<Vec<PlaceSpec>, Too
     .await
 }
 
-/// What cannot be followed to its end is left out, and so allowed by nothing.
+/// Returns `None` for a path that cannot be resolved; no rule can allow the call then.
 fn look_up(cwd: &Path, given: String) -> Option<PlaceSpec> {
     let path = CallPath::lexical(cwd, &given);
     let resolved = resolve(&path).ok()?;
@@ -212,7 +217,7 @@ fn look_up(cwd: &Path, given: String) -> Option<PlaceSpec> {
 
 fn denied(why: &str) -> ToolError {
     ToolError::Failed(format!(
-        "Not permitted: {why}. It was not carried out; do not try to get the same in another way."
+        "Not permitted: {why}. The call was not executed; do not attempt the same by other means."
     ))
 }
 

@@ -1,10 +1,9 @@
-//! Which variables of a person's environment the tools of an agent are given without being named. Called by `launch`.
-//!
-//! What a person's shell holds is not meant for a model: access keys, tokens, addresses with passwords in them. So this
-//! is a list of what programs need to be found, to speak the person's language and to build, and what is not on it is
-//! passed on only when somebody named it.
+//! The allow-list of environment variables that an agent's tools receive without being named in the configuration.
+//! Called by `launch`.¬¬A user's environment contains values that a model must not see: access keys, tokens, URLs with
+//! passwords. The list therefore contains only variables that programs need for lookup, locale and builds. Any other
+//! variable must be named explicitly.
 
-/// Where programs, homes, caches and the way out are; how programs speak; what builds are told.
+/// Paths of programs, homes, caches and proxies; locale; build settings.
 const NAMES: [&str; 89] = [
     "ALL_PROXY",
     "ANDROID_HOME",
@@ -97,11 +96,11 @@ const NAMES: [&str; 89] = [
     "no_proxy",
 ];
 
-/// Of what each of these begins.
-const BEGINNINGS: [&str; 2] = ["LC_", "XDG_"];
+/// Prefixes of further allowed variables.
+const PREFIXES: [&str; 2] = ["LC_", "XDG_"];
 
-pub(crate) fn is_usual(name: &str) -> bool {
-    NAMES.binary_search(&name).is_ok() || BEGINNINGS.iter().any(|start| name.starts_with(start))
+pub(crate) fn is_allowed(name: &str) -> bool {
+    NAMES.binary_search(&name).is_ok() || PREFIXES.iter().any(|start| name.starts_with(start))
 }
 
 #[cfg(test)]
@@ -109,10 +108,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_builds_need_is_usual_and_what_opens_doors_is_not() {
+    fn build_settings_are_allowed_and_credentials_are_not() {
         assert!(NAMES.is_sorted());
         for name in ["PATH", "HOME", "LC_ALL", "CARGO_HOME", "XDG_CACHE_HOME"] {
-            assert!(is_usual(name), "{name}");
+            assert!(is_allowed(name), "{name}");
         }
         for name in [
             "AWS_SECRET_ACCESS_KEY",
@@ -124,7 +123,7 @@ mod tests {
             "BASH_ENV",
             "AGENT_TEAM_HOME",
         ] {
-            assert!(!is_usual(name), "{name}");
+            assert!(!is_allowed(name), "{name}");
         }
     }
 }

@@ -1,8 +1,8 @@
-//! Calls that are over and stand folded to a line each, to be opened again, the newest first. Used by the transcript view; pure.
+//! Finished calls, folded to a line each, which can be unfolded, newest first. Used by the transcript view; pure.
 
 use std::collections::VecDeque;
 
-/// Calls that are kept, and bytes of what they said.
+/// The limits of stored calls: their number, and the bytes of their results.
 const CALLS: usize = 100;
 const BYTES: usize = 1 << 20;
 
@@ -13,15 +13,15 @@ pub(super) struct Call {
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Folded {
-    /// The newest last.
+pub(super) struct FoldedCalls {
+    /// Newest last.
     calls: VecDeque<Call>,
     bytes: usize,
-    /// How many were opened one after the other.
+    /// The number of consecutively unfolded calls.
     opened: usize,
 }
 
-impl Folded {
+impl FoldedCalls {
     pub(super) fn add(&mut self, header: String, all: &str) {
         let all = all[..all.floor_char_boundary(BYTES)].to_owned();
         self.bytes += all.len();
@@ -33,12 +33,12 @@ impl Folded {
         self.opened = 0;
     }
 
-    /// The next one begins at the newest again.
+    /// The next unfold starts at the newest call again.
     pub(super) fn rewind(&mut self) {
         self.opened = 0;
     }
 
-    /// The newest call that was not opened since, and how many are newer; `None`: no older one is kept.
+    /// The next call to unfold, and the number of newer ones; `None` if no older call is stored.
     pub(super) fn open(&mut self) -> Option<(&Call, usize)> {
         let newer = self.opened;
         let call = self.calls.iter().rev().nth(newer)?;
@@ -55,14 +55,14 @@ impl Folded {
 mod tests {
     use super::*;
 
-    fn opened(folded: &mut Folded) -> Option<(String, usize)> {
+    fn opened(folded: &mut FoldedCalls) -> Option<(String, usize)> {
         let (call, newer) = folded.open()?;
         Some((call.header.clone(), newer))
     }
 
     #[test]
-    fn calls_are_opened_from_the_newest_back_until_another_one_is_over() {
-        let mut folded = Folded::default();
+    fn calls_unfold_from_the_newest_back() {
+        let mut folded = FoldedCalls::default();
         assert_eq!(opened(&mut folded), None);
         for call in ["a", "b"] {
             folded.add(call.into(), "said");
@@ -77,8 +77,8 @@ mod tests {
     }
 
     #[test]
-    fn what_is_kept_is_bounded() {
-        let mut folded = Folded::default();
+    fn stored_calls_are_bounded() {
+        let mut folded = FoldedCalls::default();
         for call in 0..3 * CALLS {
             folded.add(call.to_string(), &"é".repeat(BYTES / 50));
             assert!(folded.bytes <= BYTES && folded.calls.len() <= CALLS);

@@ -1,8 +1,6 @@
-//! What the person may see of a thinking member, on its way to pane and log. Written by the mind and its tools, read by
-//! the worker's loop.
-//!
-//! Everything becomes harmless text here. What a model says goes through at its own speed; what tools
-//! print is bounded, and left out where nobody takes it.
+//! The sink for a member's visible output, on its way to the pane and the log. Written by the agent loop and its tools,
+//! read by the worker's loop.¬¬Control characters are escaped here. The model's text passes through at its own speed;
+//! tool output is bounded, and dropped when it is not taken in time.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,55 +10,55 @@ use agent_team_protocol::view::Waiting;
 use agent_team_terminal_ui::{Tone, Words};
 use tokio::sync::mpsc;
 
-use super::live::Live;
+use super::live_output::LiveOutput;
 
-/// Bytes of tools' output that may be on their way at once.
+/// The largest number of queued bytes of tool output.
 const WATCHED_MAX: usize = 64 << 10;
 
-/// From so many bytes on a line that has not ended is shown as far as its last space.
+/// An unfinished line of at least this many bytes is shown up to its last space.
 const LONG_LINE: usize = 240;
 
-/// Something to show, or to tell the supervisor of. Every text of it is harmless.
+/// An output event. All of its text is free of control characters.
 #[derive(Debug)]
-pub(super) enum Told {
-    /// A piece of what the model says.
+pub(super) enum OutputEvent {
+    /// A piece of the model's text.
     Said(Words, String),
-    /// It says nothing more for now.
+    /// The model's text pauses here.
     Paused,
     Lines {
         tone: Tone,
-        /// Without a newline at its end.
+        /// Without a trailing newline.
         text: String,
     },
-    /// The model is asked, or is not any more.
+    /// A request to the model starts or ends.
     Thinks(bool),
     Begun {
         call: String,
         header: String,
     },
-    /// What a call prints, or what runs beside all calls.
+    /// Output of a call, or of a process outside calls.
     Printed {
         call: Option<String>,
-        /// Without a newline at its end.
+        /// Without a trailing newline.
         text: String,
-        /// Given back when it is shown.
+        /// Released when the event is shown.
         weight: Weight,
     },
-    Ended(Ended),
-    /// The mind waits for this; `None`: it goes on.
+    EndedCall(EndedCall),
+    /// The agent waits for this; `None`: it continues.
     Waits(Option<Waiting>),
 }
 
-/// A call that is over.
+/// A finished call.
 #[derive(Debug)]
-pub(super) struct Ended {
+pub(super) struct EndedCall {
     pub(super) call: String,
     pub(super) diff: Option<String>,
-    /// What it folds to.
+    /// The line to which it folds.
     pub(super) first_line: String,
-    /// What was not told while it ran, as a line; `None`: all was.
+    /// The part of the result that was not shown while the call ran; `None` if all was shown.
     pub(super) unseen: Option<String>,
-    /// What it said, to be looked at by who wants to.
+    /// The complete result, shown when the user unfolds it.
     pub(super) all: String,
 }
 
@@ -78,61 +76,61 @@ impl Drop for Weight {
 }
 
 #[derive(Debug, Clone)]
-pub(crate) struct Screen {
-    // Unbounded: a model's own words are few, and the rest is weighed.
-    told: mpsc::UnboundedSender<Told>,
+pub(crate) struct OutputSink {
+    // Unbounded: the model's text is small, and tool output is limited by weight.
+    events: mpsc::UnboundedSender<OutputEvent>,
     watched: Arc<AtomicUsize>,
-    /// For those who watch from elsewhere.
-    pub(super) live: Live,
+    /// The stream to connected clients.
+    pub(super) live: LiveOutput,
 }
 
-impl Screen {
-    pub(super) fn new(live: Live) -> (Self, mpsc::UnboundedReceiver<Told>) {
-        let (told, shown) = mpsc::unbounded_channel();
-        let screen = Self {
-            told,
+impl OutputSink {
+    pub(super) fn new(live: LiveOutput) -> (Self, mpsc::UnboundedReceiver<OutputEvent>) {
+        let (events, shown) = mpsc::unbounded_channel();
+        let sink = Self {
+            events,
             watched: Arc::default(),
             live,
         };
-        (screen, shown)
+        (sink, shown)
     }
 
     pub(crate) fn lines(&self, tone: Tone, text: &str) {
-        let text = harmless(text);
+        let text = escaped(text);
         self.live.lines(text.clone(), tone == Tone::Diff);
-        self.tell(Told::Lines { tone, text });
+        self.send(OutputEvent::Lines { tone, text });
     }
 
     pub(super) fn begun(&self, call: &str, header: &str) {
-        self.tell(Told::Begun {
+        self.send(OutputEvent::Begun {
             call: call.to_owned(),
-            header: harmless(header),
+            header: escaped(header),
         });
     }
 
-    pub(super) fn ended(&self, ended: Ended) {
-        let diff = ended.diff.map(|text| harmless(&text));
+    pub(super) fn ended(&self, ended: EndedCall) {
+        let diff = ended.diff.map(|text| escaped(&text));
         if let Some(diff) = diff.clone() {
             self.live.lines(diff, true);
         }
-        self.tell(Told::Ended(Ended {
+        self.send(OutputEvent::EndedCall(EndedCall {
             call: ended.call,
             diff,
-            first_line: harmless(&ended.first_line),
-            unseen: ended.unseen.map(|text| harmless(&text)),
-            all: harmless(&ended.all),
+            first_line: escaped(&ended.first_line),
+            unseen: ended.unseen.map(|text| escaped(&text)),
+            all: escaped(&ended.all),
         }));
     }
 
-    /// The model is asked as long as this is kept.
+    /// Shows the model as thinking until the value is dropped.
     pub(super) fn thinks(&self) -> Thinks<'_> {
-        self.tell(Told::Thinks(true));
+        self.send(OutputEvent::Thinks(true));
         Thinks(self)
     }
 
-    /// Lines that nobody needs to see, when nobody takes them.
+    /// Queues lines that may be dropped if the queue is full.
     fn watched_lines(&self, call: Option<&String>, text: &str) {
-        let text = harmless(text);
+        let text = escaped(text);
         let bytes = text.len();
         let before = self.watched.fetch_add(bytes, Ordering::Relaxed);
         let weight = Weight {
@@ -141,52 +139,52 @@ impl Screen {
         };
         if before + bytes <= WATCHED_MAX {
             let call = call.cloned();
-            self.tell(Told::Printed { call, text, weight });
+            self.send(OutputEvent::Printed { call, text, weight });
         }
     }
 
     pub(super) fn waits(&self, on: Option<Waiting>) {
-        self.tell(Told::Waits(on));
+        self.send(OutputEvent::Waits(on));
     }
 
-    /// What takes a text that comes in pieces.
+    /// Returns a sink for streamed text.
     pub(super) fn stream(&self, of: Words) -> Stream<'_> {
         Stream {
-            screen: self,
+            sink: self,
             of,
             speaks: false,
         }
     }
 
-    /// What takes the output of a call, or of what runs beside them, while it runs.
+    /// Returns a sink for the output of a running call, or of a process outside calls.
     pub(super) fn watch(&self, call: Option<&str>) -> Watch<'_> {
         Watch {
-            screen: self,
+            sink: self,
             call: call.map(str::to_owned),
             watched: Mutex::default(),
         }
     }
 
-    fn tell(&self, told: Told) {
-        // Without a worker nobody looks.
-        let _gone = self.told.send(told);
+    fn send(&self, events: OutputEvent) {
+        // The receiver is gone only when the worker is exiting.
+        let _gone = self.events.send(events);
     }
 }
 
-/// See [`Screen::thinks`].
+/// See [`OutputSink::thinks`].
 #[derive(Debug)]
-pub(super) struct Thinks<'a>(&'a Screen);
+pub(super) struct Thinks<'a>(&'a OutputSink);
 
 impl Drop for Thinks<'_> {
     fn drop(&mut self) {
-        self.0.tell(Told::Thinks(false));
+        self.0.send(OutputEvent::Thinks(false));
     }
 }
 
-/// A model's words on their way. Dropping it ends them.
+/// The model's streamed text. Dropping it ends the text.
 #[derive(Debug)]
 pub(super) struct Stream<'a> {
-    screen: &'a Screen,
+    sink: &'a OutputSink,
     of: Words,
     speaks: bool,
 }
@@ -195,12 +193,12 @@ impl Stream<'_> {
     pub(super) fn push(&mut self, piece: &str) {
         self.speaks = true;
         let piece = visible(piece).into_owned();
-        self.screen.tell(Told::Said(self.of, piece));
+        self.sink.send(OutputEvent::Said(self.of, piece));
     }
 
     pub(super) fn end(&mut self) {
         if std::mem::take(&mut self.speaks) {
-            self.screen.tell(Told::Paused);
+            self.sink.send(OutputEvent::Paused);
         }
     }
 }
@@ -211,22 +209,22 @@ impl Drop for Stream<'_> {
     }
 }
 
-/// A tool's output on its way.
+/// The output of a running tool.
 #[derive(Debug)]
 pub(super) struct Watch<'a> {
-    screen: &'a Screen,
+    sink: &'a OutputSink,
     call: Option<String>,
     watched: Mutex<Watched>,
 }
 
 #[derive(Debug, Default)]
 struct Watched {
-    /// What has not been shown yet.
+    /// Output that is not shown yet.
     line: String,
     ends: Option<Ends>,
 }
 
-/// The first and the last line of a text that are not blank.
+/// The first and the last non-blank line of a text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Ends {
     pub(super) first: String,
@@ -252,7 +250,7 @@ impl Watch<'_> {
         self.show(&mut watched, whole);
     }
 
-    /// Shows the rest. What was seen in all, if anything was.
+    /// Shows the rest. Returns the first and last line of everything that was shown, if any.
     pub(super) fn seen(&self) -> Option<Ends> {
         let mut watched = self.lock();
         if !watched.line.trim().is_empty() {
@@ -265,7 +263,7 @@ impl Watch<'_> {
     fn show(&self, watched: &mut Watched, bytes: usize) {
         let lines: String = watched.line.drain(..bytes).collect();
         if !lines.is_empty() {
-            self.screen.watched_lines(self.call.as_ref(), &lines);
+            self.sink.watched_lines(self.call.as_ref(), &lines);
         }
         match (&mut watched.ends, Ends::of(&lines)) {
             (Some(before), Some(ends)) => before.last = ends.last,
@@ -285,11 +283,11 @@ impl Drop for Watch<'_> {
     }
 }
 
-fn harmless(text: &str) -> String {
+fn escaped(text: &str) -> String {
     visible(text.trim_end_matches('\n')).into_owned()
 }
 
-/// Bytes of the text that can be shown now.
+/// The number of leading bytes of the text that can be shown now.
 pub(super) fn whole_lines(text: &str) -> usize {
     match text.rfind('\n') {
         Some(newline) => newline + 1,
@@ -302,27 +300,29 @@ pub(super) fn whole_lines(text: &str) -> usize {
 mod tests {
     use super::*;
 
-    fn texts(shown: &mut mpsc::UnboundedReceiver<Told>) -> Vec<String> {
+    fn texts(shown: &mut mpsc::UnboundedReceiver<OutputEvent>) -> Vec<String> {
         let mut texts = Vec::new();
-        while let Ok(told) = shown.try_recv() {
-            match told {
-                Told::Said(_, text) | Told::Lines { text, .. } | Told::Printed { text, .. } => {
+        while let Ok(events) = shown.try_recv() {
+            match events {
+                OutputEvent::Said(_, text)
+                | OutputEvent::Lines { text, .. }
+                | OutputEvent::Printed { text, .. } => {
                     texts.push(text);
                 }
-                Told::Paused
-                | Told::Thinks(_)
-                | Told::Begun { .. }
-                | Told::Ended(_)
-                | Told::Waits(_) => {}
+                OutputEvent::Paused
+                | OutputEvent::Thinks(_)
+                | OutputEvent::Begun { .. }
+                | OutputEvent::EndedCall(_)
+                | OutputEvent::Waits(_) => {}
             }
         }
         texts
     }
 
     #[test]
-    fn words_are_told_as_they_come_and_as_nothing_but_text() {
-        let (screen, mut shown) = Screen::new(Live::new("1"));
-        let mut stream = screen.stream(Words::Spoken);
+    fn streamed_text_is_escaped() {
+        let (sink, mut shown) = OutputSink::new(LiveOutput::new("1"));
+        let mut stream = sink.stream(Words::Spoken);
         stream.push("One\x1b[2J");
         stream.push(" two\nthr");
         assert_eq!(texts(&mut shown), ["One\\e[2J", " two\nthr"]);
@@ -336,9 +336,9 @@ mod tests {
     }
 
     #[test]
-    fn a_tool_that_prints_without_end_takes_bounded_room() {
-        let (screen, mut shown) = Screen::new(Live::new("1"));
-        let watch = screen.watch(None);
+    fn queued_tool_output_is_bounded() {
+        let (sink, mut shown) = OutputSink::new(LiveOutput::new("1"));
+        let watch = sink.watch(None);
         let line = format!("{}\n", "x".repeat(1000));
         for _ in 0..10_000 {
             watch.push(&line);
@@ -346,6 +346,6 @@ mod tests {
         let taken = texts(&mut shown);
         assert!(taken.len() * 1000 <= WATCHED_MAX, "{}", taken.len());
         watch.push(&line);
-        assert_eq!(texts(&mut shown).len(), 1, "room is given back");
+        assert_eq!(texts(&mut shown).len(), 1, "the weight is released");
     }
 }

@@ -1,14 +1,10 @@
-//! The loop of a thinking member: what its model is told, what it says, what it calls, and when its turn is over.
-//! Started by the worker's loop, which it never touches but through channels.
-//!
-//! ```text
-//! read back ──► resting ──heard──► stored ──► step ──► calls stored ──► carried out ──► results stored ─┐
-//!                  ▲                 ▲         └ no calls: the end of a turn                            │
-//!                  │                 └──────────────────────────────────────────────────────────────────┘
-//!                  └── report, or release of its task ◄┘
-//! ```
-//! Nothing goes on before what it depends on is stored: a message is read, a call made and a result believed only
-//! when the supervisor has it in the transcript.
+//! The loop of an agent: input for the model, its answers, its tool calls, and the end of its turns. Started by the
+//! worker's loop; the two communicate only over channels.¬¬```text¬read transcript ──► idle ──input──► stored ──► step
+//! ──► calls stored ──► executed ──► results stored ─┐¬                     ▲                ▲         └ no calls: the
+//! end of the turn                         │¬                     │
+//! └────────────────────────────────────────────────────────────────┘¬                     └── report, or release of
+//! its task ◄┘¬```¬Nothing takes effect before it is stored: a message counts as read, a call is executed and a result
+//! is used only after the supervisor has stored it in the transcript.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -26,77 +22,77 @@ use serde_json::value::RawValue;
 use super::calls::Toolbox;
 use super::compact::Room;
 use super::ending::Reminders;
-use super::inbox::{Heard, Inbox, Interruption};
-use super::screen::Screen;
+use super::inbox::{Inbox, Interruption, ModelInput};
+use super::output_sink::OutputSink;
 use super::step::{Stepped, Voice, ask};
 use super::transcript::{Mark, Transcript, raw, spent, stored};
-use super::{say, seam};
-use crate::desk::Desk;
+use super::{deps, prompts};
 use crate::model::{Answer, Item, Model, ModelError, Prompt, Stop, ToolCall, ToolResult, ToolSpec};
-use crate::team_tool::{ENDS_TASK, FINISH, Shared, plan_standing};
+use crate::supervisor_client::SupervisorClient;
+use crate::team_tool::{ENDS_TASK, FINISH, Shared, plan_status};
 use crate::tool::bash::BASH;
 use crate::tool::confine::Confinement;
 use crate::tool::web_search::Search;
 use crate::tool::{mcp, plan_first, web_search};
 use crate::worker::LastWords;
 
-/// Bytes of JSON that go into one append, unless a single item has more.
+/// The size of one append in bytes of JSON, unless a single item is larger.
 const APPEND: usize = 512 << 10;
 
-/// Steps of a turn unless its role says otherwise.
+/// The default step limit of a turn.
 const MAX_STEPS: u32 = 100;
 
-/// What stays as it is when room is made for one step, in percent of the window: less with each attempt.
+/// The percentages of the window to keep when the conversation is cut, in the order in which they are tried.
 const SHARES: [u64; 3] = [25, 10, 0];
 
-/// Why a mind comes to its end.
+/// Why the loop ended.
 #[derive(Debug)]
 pub(super) enum End {
-    /// It was told to.
+    /// It was told to stop.
     Stopped,
     Words(LastWords),
 }
 
 #[derive(Debug)]
-pub(super) struct Mind {
+pub(super) struct AgentLoop {
     pub(super) agent: AgentSpec,
     pub(super) model: Arc<dyn Model>,
     pub(super) confinement: Option<Arc<Confinement>>,
     pub(super) toolbox: Toolbox,
-    /// The toolbox's, as the model is offered them.
+    /// The tool specs that are offered to the model.
     pub(super) specs: Vec<ToolSpec>,
-    /// Its provider may search the web.
+    /// The provider may search the web.
     pub(super) search: bool,
     pub(super) system: String,
     /// The team's lead, once the team is known.
     pub(super) lead: Option<MemberName>,
-    pub(super) desk: Desk,
+    pub(super) client: SupervisorClient,
     pub(super) shared: Shared,
     pub(super) inbox: Inbox,
     pub(super) transcript: Transcript,
-    pub(super) screen: Screen,
+    pub(super) sink: OutputSink,
 }
 
-/// How far a turn has come.
+/// The state of a turn.
 pub(super) enum Turn {
-    GoesOn,
+    Continues,
     Over,
 }
 
-/// Which calls of an answer are carried out.
+/// The calls of an answer that may be executed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Allowed {
     Everything,
-    /// The last step: calls that end a task or the run.
+    /// In the last step: only calls that end a task or the run.
     Endings,
-    /// The answer was cut off: the arguments of a call may be incomplete.
+    /// The answer was truncated: a call's arguments may be incomplete.
     NoneCutOff,
     /// The provider filtered the answer.
     NoneFiltered,
 }
 
-impl Mind {
-    /// Lives until it is told to stop, or cannot go on.
+impl AgentLoop {
+    /// Runs until the member is told to stop, or cannot continue.
     pub(super) async fn run(mut self) -> End {
         match self.live().await {
             Ok(never) => match never {},
@@ -109,7 +105,7 @@ impl Mind {
         if let Some(strategy) = self.agent.strategy.clone() {
             return self.lead_by_rounds(&strategy).await;
         }
-        self.wake().await?;
+        self.resume().await?;
         loop {
             if self.inbox.work().await.is_err() {
                 return Err(End::Stopped);
@@ -118,37 +114,37 @@ impl Mind {
         }
     }
 
-    /// Connects what is not of this program: its MCP servers, and what searches the web. What cannot be used is told
-    /// of, and missed by nobody else.
+    /// Connects to MCP servers and sets up the web search. A server or search that fails is reported; the member works
+    /// without it.
     async fn connect(&mut self) -> Result<String, End> {
-        let permission = seam::permission_of(&self.agent, &self.desk);
-        let bench = self.toolbox.bench();
+        let permission = deps::permission_of(&self.agent, &self.client);
+        let context = self.toolbox.context();
         let mut offered = tokio::select! {
-            offered = mcp::connect(&self.agent, &permission, bench) => offered,
+            offered = mcp::connect(&self.agent, &permission, context) => offered,
             () = self.inbox.told_to_stop() => return Err(End::Stopped),
         };
-        match web_search::of(&self.agent, self.model.searches(), &permission, bench) {
-            Ok(Search::Nobody) => {}
+        match web_search::of(&self.agent, self.model.searches(), &permission, context) {
+            Ok(Search::None) => {}
             Ok(Search::Provider) => self.search = true,
             Ok(Search::Tool(tool)) => offered.tools.push(tool),
-            Err(why) => offered.troubles.push(format!("web_search: {why}")),
+            Err(why) => offered.problems.push(format!("web_search: {why}")),
         }
         if self.specs.iter().any(|spec| spec.name == BASH) {
             let held = match &self.confinement {
-                Some(confinement) => confinement.told().await,
-                None => say::UNCONFINED.to_owned(),
+                Some(confinement) => confinement.description().await,
+                None => prompts::UNCONFINED.to_owned(),
             };
-            self.screen.lines(Tone::Dim, &held);
+            self.sink.lines(Tone::Dim, &held);
         }
-        for trouble in &offered.troubles {
-            self.screen.lines(Tone::Accent, trouble);
+        for trouble in &offered.problems {
+            self.sink.lines(Tone::Accent, trouble);
         }
         if self.agent.must_plan {
-            offered.tools = plan_first(offered.tools, &self.desk);
+            offered.tools = plan_first(offered.tools, &self.client);
         }
         self.toolbox.add(offered.tools);
         self.specs = self.toolbox.specs();
-        Ok(say::troubles(&offered.troubles))
+        Ok(prompts::problems(&offered.problems))
     }
 
     async fn read_back(&mut self) -> Result<(), End> {
@@ -158,8 +154,8 @@ impl Mind {
                 member: None,
                 after,
             };
-            let page = self.desk.call::<TranscriptRead>(&args).await;
-            let page = page.map_err(|refusal| cannot("its transcript cannot be read", &refusal))?;
+            let page = self.client.call::<TranscriptRead>(&args).await;
+            let page = page.map_err(|refusal| cannot("cannot read the transcript", &refusal))?;
             self.transcript.read(&page.items).map_err(|unreadable| {
                 End::Words(LastWords {
                     code: ExitCode::Failed as u8,
@@ -173,13 +169,13 @@ impl Mind {
         }
     }
 
-    /// Takes up where the transcript ends.
-    async fn wake(&mut self) -> Result<(), End> {
-        let troubles = self.connect().await?;
-        let team = self.desk.call::<TeamShow>(&Nothing {}).await;
-        let team = team.map_err(|refusal| cannot("its team cannot be shown", &refusal))?;
-        self.system = seam::system_of(&self.desk, &self.agent, &team, self.toolbox.cwd());
-        self.system.push_str(&troubles);
+    /// Resumes where the transcript ends.
+    async fn resume(&mut self) -> Result<(), End> {
+        let problems = self.connect().await?;
+        let team = self.client.call::<TeamShow>(&Nothing {}).await;
+        let team = team.map_err(|refusal| cannot("cannot read the team", &refusal))?;
+        self.system = deps::system_of(&self.client, &self.agent, &team, self.toolbox.cwd());
+        self.system.push_str(&problems);
         let mut members = team.members.iter();
         self.lead = members
             .find(|member| member.lead)
@@ -190,14 +186,14 @@ impl Mind {
         }
         if self.transcript.is_unfinished() {
             let heard = self.inbox.take();
-            let mut note = say::restarted(self.inbox.task());
+            let mut note = prompts::restarted(self.inbox.task());
             let mut members = team.members.iter();
-            let me = members.find(|member| member.name == self.desk.member);
+            let me = members.find(|member| member.name == self.client.member);
             if let Some(plan) = me.and_then(|me| me.plan.as_ref()) {
-                note.push_str(&format!(" Of your plan: {}", plan_standing(plan)));
+                note.push_str(&format!(" Plan status: {}", plan_status(plan)));
             }
             let note = Item::Said {
-                text: say::note(&note),
+                text: prompts::note(&note),
             };
             self.append(vec![note], Vec::new(), Usage::default())
                 .await?;
@@ -215,7 +211,10 @@ impl Mind {
         let mut was_filtered = false;
         loop {
             let mut heard = self.inbox.take();
-            if heard.iter().any(|heard| matches!(heard, Heard::Task(_))) {
+            if heard
+                .iter()
+                .any(|heard| matches!(heard, ModelInput::Task(_)))
+            {
                 steps = 0;
             }
             if heard.iter().any(|heard| self.gives_new_work(heard)) {
@@ -224,7 +223,10 @@ impl Mind {
             steps += 1;
             let is_last = steps >= limit;
             if is_last {
-                heard.push(Heard::Note(say::last_step(limit, self.inbox.task())));
+                heard.push(ModelInput::Note(prompts::last_step(
+                    limit,
+                    self.inbox.task(),
+                )));
             }
             self.hear(heard).await?;
             let answer = match self.step().await? {
@@ -241,66 +243,66 @@ impl Mind {
             let turn = match answer.calls.is_empty() {
                 true if answer.stop == Stop::Paused && !is_last => {
                     self.store_answer(answer).await?;
-                    Turn::GoesOn
+                    Turn::Continues
                 }
                 true => {
                     self.conclude(answer, &report, &mut reminders, is_last)
                         .await?
                 }
-                // A result in an incomplete answer is not the model's last word.
+                // An incomplete answer does not end the turn.
                 false if answer.stop == Stop::Length => {
-                    self.carry_out(answer, Allowed::NoneCutOff).await?
+                    self.execute_calls(answer, Allowed::NoneCutOff).await?
                 }
                 false if is_filtered => {
-                    let turn = self.carry_out(answer, Allowed::NoneFiltered).await?;
-                    // Asking again costs a step each time, and the filter sees the same conversation.
+                    let turn = self.execute_calls(answer, Allowed::NoneFiltered).await?;
+                    // Each retry costs a step, and the filter sees the same conversation.
                     if is_filtered_again {
                         let why = "stopped: the provider's filter ended two answers in a row";
-                        return self.let_go(why, &report).await;
+                        return self.release_and_rest(why, &report).await;
                     }
                     turn
                 }
-                false if is_last => self.carry_out(answer, Allowed::Endings).await?,
+                false if is_last => self.execute_calls(answer, Allowed::Endings).await?,
                 false => {
                     reminders.reset();
-                    self.carry_out(answer, Allowed::Everything).await?
+                    self.execute_calls(answer, Allowed::Everything).await?
                 }
             };
             match turn {
                 Turn::Over => return Ok(()),
-                Turn::GoesOn if is_last => {
+                Turn::Continues if is_last => {
                     let why = format!("stopped after {limit} steps, its limit");
-                    return self.let_go(&why, &report).await;
+                    return self.release_and_rest(&why, &report).await;
                 }
-                Turn::GoesOn => {}
+                Turn::Continues => {}
             }
         }
     }
 
-    /// Whether the model may now end its turn for another reason than before: it has a new task, or new words of the
-    /// user or the lead.
-    fn gives_new_work(&self, heard: &Heard) -> bool {
+    /// Returns whether the input gives the model new work: a new task, or a message of the user or the lead. A later
+    /// end of the turn is then reminded again.
+    fn gives_new_work(&self, heard: &ModelInput) -> bool {
         match heard {
-            Heard::Task(_) => true,
-            Heard::Message(message) => match &message.from {
+            ModelInput::Task(_) => true,
+            ModelInput::Message(message) => match &message.from {
                 Party::User => true,
                 Party::Member(sender) => self.lead.as_ref() == Some(sender),
                 Party::System => false,
             },
-            Heard::Request(_) | Heard::Note(_) => false,
+            ModelInput::Request(_) | ModelInput::Note(_) => false,
         }
     }
 
-    /// Tells the model, which is to say: stores what it is told, and acknowledges the messages among it.
-    pub(super) async fn hear(&mut self, heard: Vec<Heard>) -> Result<(), End> {
+    /// Stores inputs for the model, and acknowledges the messages among them.
+    pub(super) async fn hear(&mut self, heard: Vec<ModelInput>) -> Result<(), End> {
         let mut items = Vec::new();
         let mut read = Vec::new();
         let mut bytes = 0;
         for heard in heard {
-            if let Some(header) = say::header(&heard) {
-                self.screen.lines(Tone::Accent, &header);
+            if let Some(header) = prompts::header(&heard) {
+                self.sink.lines(Tone::Accent, &header);
             }
-            let item = say::item(&heard);
+            let item = prompts::item(&heard);
             let length = stored(&mut item.clone()).get().len();
             if bytes > 0 && bytes + length > APPEND {
                 let (items, read) = (std::mem::take(&mut items), std::mem::take(&mut read));
@@ -309,7 +311,7 @@ impl Mind {
             }
             bytes += length;
             items.push(item);
-            if let Heard::Message(message) = heard {
+            if let ModelInput::Message(message) = heard {
                 read.push(message.id);
             }
         }
@@ -319,10 +321,10 @@ impl Mind {
         self.append(items, read, Usage::default()).await
     }
 
-    /// One answer, after room was made for it where there was none.
+    /// Makes room if necessary, and runs one step.
     async fn step(&mut self) -> Result<Stepped, End> {
         if self.is_full()
-            && let Some(stepped) = self.squeeze(&mut SHARES.into_iter().take(1)).await?
+            && let Some(stepped) = self.make_room_for(&mut SHARES.into_iter().take(1)).await?
         {
             return Ok(stepped);
         }
@@ -333,14 +335,14 @@ impl Mind {
             if !is_too_long || shares.len() == 0 {
                 return Ok(stepped);
             }
-            if let Some(stepped) = self.squeeze(&mut shares).await? {
+            if let Some(stepped) = self.make_room_for(&mut shares).await? {
                 return Ok(stepped);
             }
         }
     }
 
-    /// Makes room, leaving the first of these shares that leaves anything out. What came in between, if something did.
-    async fn squeeze(
+    /// Makes room with the first of the shares that leaves anything out. Returns an interruption if one occurred.
+    async fn make_room_for(
         &mut self,
         shares: &mut impl Iterator<Item = u64>,
     ) -> Result<Option<Stepped>, End> {
@@ -366,8 +368,8 @@ impl Mind {
             &*self.model,
             prompt,
             &mut self.inbox,
-            &self.screen,
-            Voice::Aloud,
+            &self.sink,
+            Voice::Shown,
         );
         unless_stopped(stepped.await)
     }
@@ -381,8 +383,8 @@ impl Mind {
         }
     }
 
-    /// Carries out those calls of the answer that are allowed, and stores the results of all.
-    async fn carry_out(&mut self, answer: Answer, allowed: Allowed) -> Result<Turn, End> {
+    /// Executes the permitted calls of the answer, and stores the results of all calls.
+    async fn execute_calls(&mut self, answer: Answer, allowed: Allowed) -> Result<Turn, End> {
         let all = answer.calls.clone();
         self.store_answer(answer).await?;
         let owned = self.inbox.task().is_some();
@@ -390,10 +392,10 @@ impl Mind {
             all.into_iter().partition(|call| allowed.includes(call));
         let carried_out = self
             .toolbox
-            .carry_out(&calls, &mut self.inbox, &self.screen)
+            .execute(&calls, &mut self.inbox, &self.sink)
             .await;
-        // Shown by these calls, and read once their results are stored.
-        let read = self.shared.arrivals.shown();
+        // Messages that these calls have shown. They count as read once the results are stored.
+        let read = self.shared.arrivals.taken_by_tool();
         let mut done = calls.iter().zip(&carried_out.results);
         let finished = done.any(|(call, result)| call.name == FINISH && !result.failed);
         let mut results = carried_out.results;
@@ -407,7 +409,7 @@ impl Mind {
         if carried_out.stopped {
             return Err(End::Stopped);
         }
-        // Nothing is left to do: another answer would only cost.
+        // The task or run is over: another answer would only cost tokens.
         let ended = owned && allowed == Allowed::Endings;
         if (finished || ended) && self.inbox.task().is_none() {
             if !self.inbox.has_task() {
@@ -418,7 +420,7 @@ impl Mind {
                 return Ok(Turn::Over);
             }
         }
-        Ok(Turn::GoesOn)
+        Ok(Turn::Continues)
     }
 
     pub(super) async fn store_answer(&mut self, answer: Answer) -> Result<(), End> {
@@ -427,7 +429,7 @@ impl Mind {
             .await
     }
 
-    /// Stores these, and with that acknowledges these messages. Only then the model has seen or said them.
+    /// Stores items, and acknowledges messages in the same request. Only then has the model seen or sent them.
     pub(super) async fn append(
         &mut self,
         mut items: Vec<Item>,
@@ -467,9 +469,8 @@ impl Mind {
             usage,
             rests,
         };
-        let stored = self.desk.call::<TranscriptAppend>(&args).await;
-        let stored =
-            stored.map_err(|refusal| cannot("its transcript cannot be stored", &refusal))?;
+        let stored = self.client.call::<TranscriptAppend>(&args).await;
+        let stored = stored.map_err(|refusal| cannot("cannot store the transcript", &refusal))?;
         self.inbox.allow(stored.allowance);
         self.shared.arrivals.acknowledged(&args.read);
         Ok(())
@@ -485,21 +486,21 @@ impl Allowed {
         }
     }
 
-    /// The result of a call that is not allowed.
+    /// The result of a call that is not executed.
     fn refusal(self) -> &'static str {
         match self {
-            Self::Everything | Self::Endings => say::AFTER_LAST_STEP,
-            Self::NoneCutOff => say::CUT_CALLS,
-            Self::NoneFiltered => say::FILTERED_CALLS,
+            Self::Everything | Self::Endings => prompts::AFTER_LAST_STEP,
+            Self::NoneCutOff => prompts::CUT_CALLS,
+            Self::NoneFiltered => prompts::FILTERED_CALLS,
         }
     }
 }
 
-/// Passes on everything but the wish to stop, which is an end.
+/// Passes on every outcome but a stop, which ends the loop.
 pub(super) fn unless_stopped(stepped: Stepped) -> Result<Stepped, End> {
     match stepped {
         Stepped::Interrupted(Interruption::Stop { .. }) => Err(End::Stopped),
-        other @ (Stepped::Interrupted(Interruption::Hear(_))
+        other @ (Stepped::Interrupted(Interruption::Read(_))
         | Stepped::Answered(_)
         | Stepped::Failed(_)) => Ok(other),
     }

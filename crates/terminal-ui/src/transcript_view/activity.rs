@@ -1,4 +1,4 @@
-//! What the member is doing right now, with a sign that moves as long as it does. Used by the transcript view; pure.
+//! The current activity of the member, with an animated sign. Used by the transcript view; pure.
 
 use std::collections::VecDeque;
 use std::time::Instant;
@@ -6,19 +6,19 @@ use std::time::Instant;
 use super::STEP;
 use crate::line::{Line, Look};
 
-/// One per step.
+/// One sign per step.
 const SIGNS: [&str; 10] = ["⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏"];
 
-/// While it waits for somebody.
+/// The sign while the member waits.
 const STILL: &str = "●";
 
-/// Calls that are shown at once.
+/// The number of running calls that are shown.
 const CALLS: usize = 4;
 
-/// Lines of what the last of them prints.
+/// The number of output lines that are shown of the last call.
 const PRINTED: usize = 3;
 
-/// Bytes of a line that has not ended.
+/// The longest incomplete line in bytes.
 const LINE_MAX: usize = 1 << 10;
 
 #[derive(Debug)]
@@ -26,26 +26,27 @@ struct Call {
     id: String,
     header: String,
     since: Instant,
-    /// The last lines.
+    /// The last lines of output.
     printed: VecDeque<String>,
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Doing {
+pub(super) struct Activity {
     works: Option<(String, Instant)>,
     waits: bool,
     calls: Vec<Call>,
 }
 
-impl Doing {
-    /// Whether that is something else than before.
+impl Activity {
+    /// Sets the activity. Returns whether it has changed.
     pub(super) fn works(&mut self, at: Option<(String, Instant)>) -> bool {
         let differs = self.works != at;
         self.works = at;
         differs
     }
 
-    /// What was under way begins anew then: it is not what took the time. Whether that is something else than before.
+    /// Sets whether the member waits. Afterwards the elapsed time starts again, so that it excludes the wait. Returns
+    /// whether it has changed.
     pub(super) fn waits(&mut self, waits: bool, now: Instant) -> bool {
         let before = std::mem::replace(&mut self.waits, waits);
         if before && !waits {
@@ -78,20 +79,20 @@ impl Doing {
         }
     }
 
-    /// Gives the call's header back; `None`: it began before anybody looked.
+    /// Ends a call and returns its header; `None` if its start was not seen.
     pub(super) fn end(&mut self, id: &str) -> Option<String> {
         let at = self.calls.iter().position(|call| call.id == id)?;
         Some(self.calls.remove(at).header)
     }
 
-    /// Nothing is under way any more. Whether something was.
+    /// Ends all activity. Returns whether there was any.
     pub(super) fn rests(&mut self) -> bool {
         let did = !self.calls.is_empty() || self.works.is_some();
         (self.calls, self.works) = (Vec::new(), None);
         did
     }
 
-    /// When the sign moves next.
+    /// The time of the next animation step.
     pub(super) fn next_step(&self, now: Instant) -> Option<Instant> {
         let since = self.since().filter(|_| !self.waits)?;
         let steps = now.saturating_duration_since(since).as_millis() / STEP.as_millis();
@@ -136,7 +137,7 @@ impl Doing {
         };
         let mut row = Line::of(accent, &format!("{sign} "));
         if !self.waits && for_ms >= 1_000 {
-            // First, so that it is there in a narrow pane.
+            // First, so that it is visible in a narrow pane.
             row.push(Look::DIM, &format!("{} s ", for_ms / 1_000));
         }
         row.push(Look::PLAIN, what);

@@ -1,5 +1,5 @@
-//! What passes between this member and the supervisor: the calls that its mind and tools make, the claim that it holds,
-//! and how it ends. Called by the worker's loop.
+//! The traffic between this member and the supervisor: calls of the loop and its tools, the claim that the member
+//! holds, and the end of the worker. Called by the worker's loop.
 
 use std::time::Duration;
 
@@ -18,39 +18,39 @@ use tokio::time::Instant;
 
 use super::inbox::Input;
 use super::{Agent, End};
-use crate::desk::DeskCall;
 use crate::engine::Claim;
 use crate::link::{Notice, Request, Ticket};
-use crate::typed::Act;
+use crate::supervisor_client::ClientCall;
+use crate::typed::Action;
 use crate::worker::{LastWords, Reconciled, reconcile};
 
-/// What of a grace is kept for storing what was done and for the last words, of a short one half.
-const FAREWELL: Duration = Duration::from_millis(1_500);
+/// The part of a grace period that is reserved for storing results and for the exit report; of a short period, half.
+const EXIT_RESERVE: Duration = Duration::from_millis(1_500);
 
-/// How long last words may wait for the supervisor.
+/// The time limit for the supervisor's answer to the exit report.
 const LAST_WORDS_LIMIT: Duration = Duration::from_secs(5);
 
-/// What an unanswered request was about.
-pub(super) enum Errand {
+/// A request that is not answered yet.
+pub(super) enum PendingCall {
     Call {
         answer: oneshot::Sender<Result<Box<RawValue>, Refusal>>,
-        /// It ends this claim.
+        /// The claim that this call ends.
         ends: Option<Claim>,
-        /// It is answered when this request is decided.
+        /// The permission request whose decision this call awaits.
         asks: Option<RequestId>,
     },
     Exit,
 }
 
-/// How far this worker is from its end.
+/// The life cycle of this worker: working → stopping → leaving → gone.
 pub(super) enum Life {
     Working,
-    /// The mind is to come to an end by itself until then.
+    /// The loop was asked to end by itself until this time.
     Stopping {
         words: LastWords,
         give_up_at: Instant,
     },
-    /// Nothing thinks any more; last words are said and not yet answered.
+    /// The loop has ended; the exit report is sent and not yet answered.
     Leaving {
         code: u8,
         give_up_at: Instant,
@@ -75,37 +75,36 @@ impl Life {
     }
 }
 
-/// For who looks at the pane.
-const HINT: &str = "/help tells what can be typed here";
+/// Shown when the pane opens.
+const HINT: &str = "/help lists the commands";
 
 impl Agent {
     pub(super) fn connected(&mut self, welcome: Welcome) {
         self.pane.view.set_colour(Colour::named(&welcome.colour));
-        self.parts.tell_whereabouts(&self.pane.surface);
+        self.config.report_surface(&self.pane.surface);
         self.shared.arrivals.reconnected();
-        // What an earlier connection said holds no more, whatever its revision.
+        // Revisions of an earlier connection do not apply to this one: the supervisor may have lost its last ones.
         self.tell(Input::Welcomed(welcome.allowance.clone()));
         if let Some(on) = self.waits.clone() {
             let waits = MemberWaits { on: Some(on) };
-            self.parts.link.notify(Notice::Waits(waits));
+            self.config.link.notify(Notice::Waits(waits));
         }
         self.pane.view.open(HINT);
         let held = self.held.as_ref().map(Claim::from);
         let held = held.filter(|held| !self.is_ending(*held));
         match reconcile(held, welcome, |claim| self.is_ending(claim)) {
-            Reconciled::AsItShould => {}
+            Reconciled::Unchanged => {}
             Reconciled::Start(assignment) | Reconciled::Replace(assignment) => {
                 self.start(assignment);
             }
-            Reconciled::End => self.lose_claim("the supervisor has given it to nobody or another"),
+            Reconciled::End => self.lose_claim("the supervisor reports another owner, or none"),
         }
     }
 
-    /// Its end is reported and not yet answered.
+    /// Returns whether the end of this claim is reported and not yet answered.
     fn is_ending(&self, claim: Claim) -> bool {
-        let ends =
-            |errand: &Errand| matches!(errand, Errand::Call { ends, .. } if *ends == Some(claim));
-        self.errands.values().any(ends)
+        let ends = |pending_call: &PendingCall| matches!(pending_call, PendingCall::Call { ends, .. } if *ends == Some(claim));
+        self.pending_calls.values().any(ends)
     }
 
     pub(super) fn start(&mut self, assignment: Assignment) {
@@ -113,7 +112,7 @@ impl Agent {
         if !self.life.thinks() || self.held.as_ref().map(Claim::from) == Some(claim) {
             return;
         }
-        self.lose_claim("it was given anew");
+        self.lose_claim("it was assigned again");
         self.shared.claims.note(claim.task, claim.generation);
         self.held = Some(assignment.clone());
         self.tell(Input::Task(assignment));
@@ -143,7 +142,7 @@ impl Agent {
         }
     }
 
-    /// The claim is over. False when it was not held.
+    /// Forgets the claim. Returns false if this member did not hold it.
     fn forget(&mut self, claim: Claim) -> bool {
         self.shared.claims.forget(claim.task, claim.generation);
         self.held
@@ -151,9 +150,9 @@ impl Agent {
             .is_some()
     }
 
-    /// Makes a call of the mind's or a tool's.
-    pub(super) fn make(&mut self, call: DeskCall) {
-        let DeskCall {
+    /// Sends a call of the loop or a tool.
+    pub(super) fn make(&mut self, call: ClientCall) {
+        let ClientCall {
             method,
             args,
             answer,
@@ -163,26 +162,26 @@ impl Agent {
         if let Some(request) = asks {
             self.wait_for_request(request);
         }
-        self.tell_before_asking();
-        let ticket = self.parts.link.request(Request { method, args });
-        self.errands
-            .insert(ticket, Errand::Call { answer, ends, asks });
+        self.flush_before_request();
+        let ticket = self.config.link.request(Request { method, args });
+        self.pending_calls
+            .insert(ticket, PendingCall::Call { answer, ends, asks });
     }
 
-    /// What led to a request is told before what comes of it. While earlier output still waits to be sent, it is told
-    /// after that.
-    fn tell_before_asking(&mut self) {
-        if self.parts.link.output.capacity() > 0 {
+    /// Sends the output that led to a request before the request itself. If earlier output is still queued, this output
+    /// is sent after it.
+    fn flush_before_request(&mut self) {
+        if self.config.link.output.capacity() > 0 {
             let output = self.output();
             if !output.text.is_empty() || !output.said.is_empty() {
-                self.parts.link.notify(Notice::Output(output));
+                self.config.link.notify(Notice::Output(output));
             }
         }
     }
 
     pub(super) fn answered(&mut self, ticket: Ticket, outcome: Result<Box<RawValue>, Refusal>) {
-        match self.errands.remove(&ticket) {
-            Some(Errand::Call { answer, ends, asks }) => {
+        match self.pending_calls.remove(&ticket) {
+            Some(PendingCall::Call { answer, ends, asks }) => {
                 if let Some(request) = asks {
                     self.request_over(request);
                 }
@@ -191,10 +190,10 @@ impl Agent {
                 {
                     self.forget(claim);
                 }
-                // Who asked may have been interrupted meanwhile.
+                // The caller may have been interrupted meanwhile.
                 let _given_up = answer.send(outcome);
             }
-            Some(Errand::Exit) => {
+            Some(PendingCall::Exit) => {
                 if let Life::Leaving { code, .. } = self.life {
                     self.life = Life::Gone { code };
                 }
@@ -203,7 +202,7 @@ impl Agent {
         }
     }
 
-    /// Has the person in the pane asked, as soon as what is asked is known.
+    /// Shows the request in the pane once it is looked up.
     fn wait_for_request(&mut self, request: RequestId) {
         self.asks = Some(request);
         self.show_waits();
@@ -212,8 +211,8 @@ impl Agent {
 
     pub(super) fn look_up_request(&self) {
         if let Some(request) = self.asks.filter(|_| self.pane.surface.is_open()) {
-            // The task that looks it up ends with this process only.
-            let _ended = self.parts.typed.acts.send(Act::Show(request));
+            // The task that looks it up runs until the process exits.
+            let _ended = self.config.typed.actions.send(Action::Show(request));
         }
     }
 
@@ -223,7 +222,7 @@ impl Agent {
         }
     }
 
-    /// Decided, here or elsewhere, or nobody waits for it any more.
+    /// The request is decided, here or elsewhere, or was withdrawn.
     fn request_over(&mut self, request: RequestId) {
         self.asks.take_if(|asks| *asks == request);
         self.pane.view.end_request(request);
@@ -232,7 +231,7 @@ impl Agent {
 
     pub(super) fn stop(&mut self, grace: Duration, reason: String) {
         let now = Instant::now();
-        let finish = grace.saturating_sub(FAREWELL).max(grace / 2);
+        let finish = grace.saturating_sub(EXIT_RESERVE).max(grace / 2);
         let finish_at = now + finish;
         match &mut self.life {
             Life::Working => {
@@ -253,10 +252,10 @@ impl Agent {
         self.tell(Input::Stop { finish_at });
     }
 
-    /// The mind has come to its end, with everything that it started.
-    pub(super) fn mind_ended(&mut self, end: End) {
+    /// The loop has ended, and every process that it started.
+    pub(super) fn loop_ended(&mut self, end: End) {
         while let Ok(told) = self.shown.try_recv() {
-            // The last lines wait for no terminal.
+            // Show the last lines even if the terminal is slow.
             self.show(told);
         }
         let words = match (&self.life, end) {
@@ -265,31 +264,31 @@ impl Agent {
                 words
             }
             (Life::Stopping { words, .. }, End::Stopped) => words.clone(),
-            // We cut it off, and have said why.
+            // The task was aborted after its end was already reported.
             (Life::Working | Life::Leaving { .. } | Life::Gone { .. }, _) => return,
         };
-        self.say_last_words(words);
+        self.report_exit(words);
     }
 
-    fn say_last_words(&mut self, words: LastWords) {
+    fn report_exit(&mut self, words: LastWords) {
         self.life = Life::Leaving {
             code: words.code,
             give_up_at: Instant::now() + LAST_WORDS_LIMIT,
         };
-        self.tell_before_asking();
+        self.flush_before_request();
         let request = Request::of::<MemberExit>(&words.into());
-        let ticket = self.parts.link.request(request);
-        self.errands.insert(ticket, Errand::Exit);
+        let ticket = self.config.link.request(request);
+        self.pending_calls.insert(ticket, PendingCall::Exit);
     }
 
     pub(super) fn deadline(&mut self) {
         match &self.life {
             Life::Stopping { words, .. } => {
-                // It did not come to an end in time: what it did not store it has not done.
-                if let Some(mind) = &self.mind {
-                    mind.abort();
+                // The grace period is over. Work whose result is not stored counts as not done.
+                if let Some(agent_loop) = &self.agent_loop {
+                    agent_loop.abort();
                 }
-                self.say_last_words(words.clone());
+                self.report_exit(words.clone());
             }
             Life::Leaving { code, .. } => self.life = Life::Gone { code: *code },
             Life::Working | Life::Gone { .. } => {}
@@ -306,7 +305,7 @@ impl Agent {
     }
 }
 
-/// The claim that this call ends, when it succeeds.
+/// The claim that this call ends if it succeeds.
 fn ended_claim(method: &str, args: &RawValue) -> Option<Claim> {
     let ends = [TaskComplete::NAME, TaskFail::NAME, TaskRelease::NAME];
     let ended: EndTask = ends
@@ -319,7 +318,7 @@ fn ended_claim(method: &str, args: &RawValue) -> Option<Claim> {
     })
 }
 
-/// The request whose decision this call waits for.
+/// The permission request whose decision this call awaits.
 fn awaited_request(method: &str, args: &RawValue) -> Option<RequestId> {
     let one: OneRequest = (method == RequestWait::NAME)
         .then(|| serde_json::from_str(args.get()).ok())

@@ -1,7 +1,5 @@
-//! A model that is asked again while that may help. Wraps every model behind HTTP.
-//!
-//! Busy servers and broken connections pass; everything else is told at once. Whoever drops the answer stops the
-//! asking too: nothing goes on beside it.
+//! Retries requests to a model. Wraps every model behind HTTP.¬¬Retries overload responses and connection errors with
+//! backoff; returns all other errors immediately. Dropping the future cancels the retries.
 
 use std::time::Duration;
 
@@ -11,28 +9,28 @@ use super::catalogue::Price;
 use super::{Answer, Answering, Delta, Model, ModelError, Prompt, Searches};
 use agent_team_protocol::with_causes;
 
-/// Attempts at one answer. With the pauses between them a server is given three minutes to come back.
+/// The largest number of attempts for one answer. Including the pauses, a server gets three minutes to recover.
 const ATTEMPTS: u32 = 10;
 
-/// The first pause that is ours to choose; each is twice as long as the one before, up to the last.
+/// The first and the longest pause of the exponential backoff.
 const FIRST: Duration = Duration::from_millis(500);
 const LAST: Duration = Duration::from_secs(60);
 
-/// A server that wants to be left alone for longer will not answer: its member is better held than silent.
+/// A longer requested pause is not waited for: holding the member tells the user more than a silent member.
 const NAMED_MAX: Duration = Duration::from_secs(3_600);
 
-/// A number in 0..1.
+/// A random number in 0..1.
 type Chance = fn() -> f64;
 
-/// Asks `inner` until it answers, or until asking does not help.
+/// A model with retries.
 #[derive(Debug)]
-pub struct Patience {
+pub struct RetryingModel {
     inner: Box<dyn Model>,
     chance: Chance,
 }
 
-impl Patience {
-    pub fn with(inner: Box<dyn Model>) -> Self {
+impl RetryingModel {
+    pub fn new(inner: Box<dyn Model>) -> Self {
         Self {
             inner,
             chance: random,
@@ -63,7 +61,7 @@ impl Patience {
     }
 }
 
-/// How long to wait before the next attempt; none when there is to be none.
+/// The pause before the next attempt; `None` if the error is final.
 fn pause(error: &ModelError, attempt: u32, chance: f64) -> Option<Duration> {
     let named = match error {
         ModelError::Busy { after, .. } => *after,
@@ -71,14 +69,14 @@ fn pause(error: &ModelError, attempt: u32, chance: f64) -> Option<Duration> {
         ModelError::Unauthenticated { .. }
         | ModelError::UnknownModel { .. }
         | ModelError::TooLong(_)
-        | ModelError::Nonsense { .. }
+        | ModelError::InvalidResponse { .. }
         | ModelError::Refused { .. }
         | ModelError::Unrecorded(_) => return None,
     };
     if attempt >= ATTEMPTS || named > Some(NAMED_MAX) {
         return None;
     }
-    // Apart from each other, so that the members of a team do not come back all at once.
+    // Add jitter, so that the members of a team do not retry at the same moment.
     let own = LAST.min(FIRST * 2_u32.pow(attempt - 1));
     Some(match named {
         Some(named) => named + FIRST.mul_f64(chance),
@@ -87,12 +85,12 @@ fn pause(error: &ModelError, attempt: u32, chance: f64) -> Option<Duration> {
 }
 
 fn random() -> f64 {
-    // Without chance it only waits as the others do.
+    // Without randomness there is no jitter.
     let bits = getrandom::u32().unwrap_or_default();
     f64::from(bits) / (f64::from(u32::MAX) + 1.0)
 }
 
-impl Model for Patience {
+impl Model for RetryingModel {
     fn name(&self) -> &str {
         self.inner.name()
     }
@@ -133,7 +131,7 @@ mod tests {
         search: false,
     };
 
-    /// Fails as it is told to, the last one first, and answers then.
+    /// Fails with these errors, the last one first, and then answers.
     #[derive(Debug, Default)]
     struct Failing {
         errors: Mutex<Vec<ModelError>>,
@@ -161,16 +159,16 @@ mod tests {
         }
     }
 
-    fn failing(errors: impl IntoIterator<Item = ModelError>) -> (&'static Failing, Patience) {
+    fn failing(errors: impl IntoIterator<Item = ModelError>) -> (&'static Failing, RetryingModel) {
         let failing: &Failing = Box::leak(Box::new(Failing {
             errors: Mutex::new(errors.into_iter().collect()),
             ..Failing::default()
         }));
-        let patience = Patience {
+        let retrying = RetryingModel {
             inner: Box::new(failing),
             chance: || 0.5,
         };
-        (failing, patience)
+        (failing, retrying)
     }
 
     fn busy(after: Option<u64>) -> ModelError {
@@ -190,11 +188,11 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn it_waits_as_the_server_names_and_else_ever_longer() {
-        let (_, patience) = failing([busy(Some(20)), cut(), busy(None)]);
+    async fn it_waits_as_requested_or_with_backoff() {
+        let (_, retrying) = failing([busy(Some(20)), cut(), busy(None)]);
         let mut told = Vec::new();
         let before = Instant::now();
-        let answer = patience.answer(PROMPT, &mut |delta| told.push(delta)).await;
+        let answer = retrying.answer(PROMPT, &mut |delta| told.push(delta)).await;
         answer.expect("it answers at last");
         let said = || Delta::Text("so".to_owned());
         let waiting = |milliseconds, why: &str| Delta::Waiting {
@@ -217,19 +215,19 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn it_gives_up_in_the_end() {
-        let (model, patience) = failing((0..99).map(|_| cut()));
-        let answer = patience.answer(PROMPT, &mut drop).await;
+    async fn it_gives_up_after_the_last_attempt() {
+        let (model, retrying) = failing((0..99).map(|_| cut()));
+        let answer = retrying.answer(PROMPT, &mut drop).await;
         assert!(matches!(answer, Err(ModelError::Unreachable { .. })));
         assert_eq!(*model.asked.lock().expect("no panic"), ATTEMPTS as usize);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_no_repetition_changes_is_told_at_once() {
+    async fn final_errors_are_returned_at_once() {
         let refused = ModelError::TooLong("9 > 8".to_owned());
         for error in [refused, busy(Some(3_601))] {
-            let (model, patience) = failing([busy(None), error]);
-            patience
+            let (model, retrying) = failing([busy(None), error]);
+            retrying
                 .answer(PROMPT, &mut drop)
                 .await
                 .expect_err("it does not help");
@@ -238,10 +236,10 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn nothing_is_asked_after_the_answer_was_dropped() {
-        let (model, patience) = failing([cut(), cut()]);
+    async fn dropping_the_answer_cancels_retries() {
+        let (model, retrying) = failing([cut(), cut()]);
         let mut told = drop;
-        let answer = patience.answer(PROMPT, &mut told);
+        let answer = retrying.answer(PROMPT, &mut told);
         let dropped = tokio::time::timeout(Duration::from_millis(1), answer).await;
         assert!(dropped.is_err(), "it waits");
         tokio::time::advance(LAST * 10).await;

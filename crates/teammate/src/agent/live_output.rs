@@ -1,8 +1,5 @@
-//! What a member's model says, in pieces, on its way to whoever watches live. Written by the mind, taken by the worker's
-//! loop.
-//!
-//! It is as fast as the model and owes nothing to the pane. What nobody takes in time is left out, never kept: the
-//! transcript has it all.
+//! Streams a member's output to connected clients. Written by the agent loop, read by the worker's loop.¬¬Independent
+//! of the pane's speed. Pieces that are not taken in time are dropped; the transcript has the complete text.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,18 +10,18 @@ use tokio::sync::Notify;
 use super::transcript::without_middle;
 use crate::model::{Answer, ToolCall, ToolResult};
 
-/// Bytes that may wait to be taken, at most; then pieces are left out.
+/// The number of queued bytes above which pieces are dropped.
 const WAITING_MAX: usize = 128 << 10;
 
-/// What a piece weighs besides its text.
+/// The fixed cost of a piece, in bytes, in addition to its text.
 const PIECE: usize = 128;
 
-/// Bytes of what a call returned that are told.
+/// The number of bytes of a call's result that are sent.
 const RETURNED_MAX: usize = 16 << 10;
 
 #[derive(Debug, Clone)]
-pub(super) struct Live {
-    /// Of this launch, so that ids stay unique when another one goes on.
+pub(super) struct LiveOutput {
+    /// Unique to this launch, so that ids do not repeat after a restart.
     prefix: Arc<str>,
     messages: Arc<AtomicU64>,
     waiting: Arc<Mutex<Waiting>>,
@@ -35,11 +32,11 @@ pub(super) struct Live {
 struct Waiting {
     said: Vec<Said>,
     weight: usize,
-    /// Bytes of text that were left out just now.
+    /// The number of bytes dropped since the last piece.
     left_out: usize,
 }
 
-impl Live {
+impl LiveOutput {
     /// `launch` is this launch's id.
     pub(super) fn new(launch: &str) -> Self {
         Self {
@@ -50,14 +47,14 @@ impl Live {
         }
     }
 
-    /// What was said since the last call.
+    /// Takes the pieces since the last call.
     pub(super) fn take(&self) -> Vec<Said> {
         let mut waiting = self.waiting();
         waiting.weight = 0;
         std::mem::take(&mut waiting.said)
     }
 
-    /// Returns when something waits to be taken. Safe to cancel.
+    /// Returns when pieces are available. Cancel-safe.
     pub(super) async fn changed(&self) {
         loop {
             if !self.waiting().said.is_empty() {
@@ -67,14 +64,14 @@ impl Live {
         }
     }
 
-    /// One answer that is about to come.
-    pub(super) fn speech(&self) -> Speech<'_> {
-        Speech {
+    /// Starts one answer.
+    pub(super) fn speech(&self) -> AnswerStream<'_> {
+        AnswerStream {
             live: self,
             text: None,
             message: None,
             call: None,
-            told: 0,
+            sent: 0,
             calls: 0,
         }
     }
@@ -86,7 +83,7 @@ impl Live {
         });
     }
 
-    /// Lines that are neither words nor a call's.
+    /// Sends lines that belong neither to the model's text nor to a call.
     pub(super) fn lines(&self, text: String, diff: bool) {
         self.push(Said::Lines { text, diff });
     }
@@ -144,7 +141,7 @@ impl Waiting {
             }
             (_, Said::Text { message, delta }) if self.left_out > 0 => {
                 let left_out = std::mem::take(&mut self.left_out);
-                let delta = format!("\n… {left_out} bytes left out …\n{delta}");
+                let delta = format!("\n… {left_out} bytes omitted …\n{delta}");
                 self.weight += delta.len() + PIECE;
                 self.said.push(Said::Text { message, delta });
             }
@@ -156,28 +153,29 @@ impl Waiting {
     }
 }
 
-/// An answer while it comes: one thing at a time, each begun and ended. Dropping it ends what is left.
+/// An answer as it streams in: one text or call at a time, each with a begin and an end event. Dropping it ends the
+/// open one.
 #[derive(Debug)]
-pub(super) struct Speech<'a> {
-    live: &'a Live,
-    /// The text that is being said.
+pub(super) struct AnswerStream<'a> {
+    live: &'a LiveOutput,
+    /// The open text.
     text: Option<String>,
-    /// The last one that was said.
+    /// The last text.
     message: Option<String>,
-    /// The call that is being said.
+    /// The open call.
     call: Option<String>,
-    /// Bytes of text, and calls, told so far.
-    told: usize,
+    /// The numbers of bytes of text, and of calls, sent so far.
+    sent: usize,
     calls: usize,
 }
 
-impl Speech<'_> {
+impl AnswerStream<'_> {
     pub(super) fn text(&mut self, delta: &str) {
         if delta.is_empty() {
             return;
         }
         self.end_call();
-        self.told += delta.len();
+        self.sent += delta.len();
         let message = self.text.get_or_insert_with(|| self.live.next_message());
         self.message = Some(message.clone());
         self.live.push(Said::Text {
@@ -204,10 +202,10 @@ impl Speech<'_> {
         });
     }
 
-    /// A call that somebody else has carried out, and what it came to.
+    /// Sends a call that the provider has executed, with its result.
     pub(super) fn searched(&mut self, call: &ToolCall, found: String) {
         self.call(&call.id, &call.name);
-        // It is none of the answer's.
+        // The provider's call is not one of the answer's calls.
         self.calls -= 1;
         self.input(&call.id, &call.input);
         self.end_call();
@@ -218,16 +216,16 @@ impl Speech<'_> {
         });
     }
 
-    /// Another attempt follows: this one is over.
+    /// Ends this attempt before a retry.
     pub(super) fn start_over(&mut self) {
         self.pause();
         self.message = None;
-        (self.told, self.calls) = (0, 0);
+        (self.sent, self.calls) = (0, 0);
     }
 
-    /// Tells what the model said without telling it piece by piece.
+    /// Sends the parts of the answer that the model did not stream.
     pub(super) fn complete(&mut self, answer: &Answer) {
-        if self.told == 0 {
+        if self.sent == 0 {
             self.text(&answer.text);
         }
         for call in answer.calls.iter().skip(self.calls) {
@@ -250,7 +248,7 @@ impl Speech<'_> {
     }
 }
 
-impl Drop for Speech<'_> {
+impl Drop for AnswerStream<'_> {
     fn drop(&mut self) {
         self.pause();
     }
@@ -260,12 +258,12 @@ impl Drop for Speech<'_> {
 mod tests {
     use super::*;
 
-    fn live() -> Live {
-        Live::new("0123456789")
+    fn live() -> LiveOutput {
+        LiveOutput::new("0123456789")
     }
 
     #[test]
-    fn an_answer_is_told_one_thing_at_a_time() {
+    fn text_and_calls_do_not_overlap() {
         let live = live();
         let mut speech = live.speech();
         speech.text("I ");
@@ -306,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn a_model_that_tells_nothing_on_the_way_is_told_whole() {
+    fn an_answer_that_was_not_streamed_is_sent_whole() {
         let live = live();
         let answer = Answer {
             text: "Done.".into(),
@@ -325,11 +323,11 @@ mod tests {
         speech.input("c1", "{}");
         speech.complete(&answer);
         drop(speech);
-        assert_eq!(live.take().len(), 5, "nothing is told twice");
+        assert_eq!(live.take().len(), 5, "nothing is sent twice");
     }
 
     #[test]
-    fn what_nobody_takes_is_bounded_and_says_so() {
+    fn dropped_pieces_leave_a_note() {
         let live = live();
         let mut speech = live.speech();
         for _ in 0..10_000 {
@@ -341,7 +339,7 @@ mod tests {
         assert!(taken.iter().map(weight).sum::<usize>() <= WAITING_MAX);
         speech.text("again");
         let taken = live.take();
-        let told = |said: &Said| matches!(said, Said::Text { delta, .. } if delta.contains("left out") && delta.ends_with("again"));
-        assert!(taken.iter().any(told), "{taken:?}");
+        let sent = |said: &Said| matches!(said, Said::Text { delta, .. } if delta.contains("omitted") && delta.ends_with("again"));
+        assert!(taken.iter().any(sent), "{taken:?}");
     }
 }

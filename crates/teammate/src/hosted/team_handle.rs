@@ -1,7 +1,5 @@
-//! What an engine of the embedding program's is given to work with: its member's place in the team.
-//!
-//! Everything here is a call of the supervisor over the member's own connection, so that nobody can speak for another;
-//! an answer means done and stored.
+//! The interface of an embedding program's engine to its member's team.¬¬Every method is a request to the supervisor
+//! over the member's own connection, so an engine can act only as its own member. An answer means done and stored.
 
 use std::collections::BTreeMap;
 
@@ -18,42 +16,42 @@ use agent_team_terminal_ui::Tone;
 use serde_json::Value;
 use serde_json::value::to_raw_value;
 
-use crate::agent::screen::Screen;
-use crate::desk::Desk;
+use crate::agent::output_sink::OutputSink;
+use crate::supervisor_client::SupervisorClient;
 use crate::team_tool::Shared;
 
-/// One member's place in the team: who it is, and what it may ask of the supervisor.
+/// One member's access to its team.
 #[derive(Debug)]
-pub struct Seat {
-    pub(crate) desk: Desk,
+pub struct TeamHandle {
+    pub(crate) client: SupervisorClient,
     pub(crate) shared: Shared,
-    pub(crate) screen: Screen,
+    pub(crate) sink: OutputSink,
 }
 
-impl Seat {
+impl TeamHandle {
     pub fn member(&self) -> &MemberName {
-        &self.desk.member
+        &self.client.member
     }
 
     pub fn role(&self) -> &RoleName {
-        &self.desk.role
+        &self.client.role
     }
 
     pub fn is_lead(&self) -> bool {
-        self.desk.lead
+        self.client.lead
     }
 
-    /// Shows text to whoever watches the member, and writes it to its log. Nobody is told.
+    /// Shows text to connected clients and writes it to the member's log. No member is notified.
     pub fn say(&self, text: &str) {
-        self.screen.lines(Tone::Plain, text);
+        self.sink.lines(Tone::Plain, text);
     }
 
-    /// Waits for messages that came during this call of the engine, and takes all that there are. They are read when the
-    /// call returns. Safe to cancel.
+    /// Waits for messages that arrive during this call of the engine, and takes all of them. They count as read when
+    /// the call returns. Cancel-safe.
     pub async fn messages(&self) -> Vec<DeliveredMessage> {
         loop {
             let mut arrived = std::pin::pin!(self.shared.arrivals.arrived());
-            // From here on nothing is missed.
+            // Register before reading, so that no arrival is missed.
             arrived.as_mut().enable();
             let messages = self.shared.arrivals.show();
             if !messages.is_empty() {
@@ -63,10 +61,7 @@ impl Seat {
         }
     }
 
-    /// Sends a message in this member's name.
-    ///
-    /// # Errors
-    /// When nobody is called that, or the text is too long.
+    /// Sends a message in this member's name.¬¬# Errors¬If there is no such recipient, or the text is too long.
     pub async fn send(&self, to: Recipient, text: &str) -> Result<SendAnswer, Refusal> {
         let message = SendMessage {
             to,
@@ -79,10 +74,7 @@ impl Seat {
         self.call::<MessageSend>(&message).await
     }
 
-    /// The whole board.
-    ///
-    /// # Errors
-    /// When this member ends.
+    /// Lists the whole board.¬¬# Errors¬If this member is ending.
     pub async fn tasks(&self) -> Result<Vec<TaskView>, Refusal> {
         let mut tasks = Vec::new();
         let mut wanted = Some(ListTasks::default());
@@ -94,19 +86,14 @@ impl Seat {
         Ok(tasks)
     }
 
-    /// Puts a task on the board.
-    ///
-    /// # Errors
-    /// When it names what is not there, or this member may not.
+    /// Creates a task.¬¬# Errors¬If it refers to unknown tasks, members or roles, or this member may not create tasks.
     pub async fn create_task(&self, spec: TaskSpec) -> Result<TaskAnswer, Refusal> {
         self.call::<TaskAdd>(&AddTask { spec }).await
     }
 
-    /// Claims this task, or the ready one of highest priority that the member may take. For members that choose their
-    /// tasks themselves; it ends with [`Seat::complete`], [`Seat::fail`] or [`Seat::release`].
-    ///
-    /// # Errors
-    /// When somebody else has it, it is not ready, or there is none.
+    /// Claims this task, or the ready task of highest priority that the member may claim. For members that choose their
+    /// tasks themselves; end the claim with [`TeamHandle::complete`], [`TeamHandle::fail`] or
+    /// [`TeamHandle::release`].¬¬# Errors¬If the task is not ready or has another owner, or no task is ready.
     pub async fn claim(&self, task: Option<TaskId>) -> Result<Assignment, Refusal> {
         let claimed = self.call::<TaskClaim>(&ClaimTask { task }).await?;
         self.shared.claims.note(claimed.task, claimed.generation);
@@ -124,34 +111,23 @@ impl Seat {
         })
     }
 
-    /// Completes a task that [`Seat::claim`] gave. Its `verify` line is this caller's to respect.
-    ///
-    /// # Errors
-    /// When it is not this member's any more, or a hook of the user's refuses.
+    /// Completes a claimed task. The caller must run its `verify` line.¬¬# Errors¬If this member no longer owns the
+    /// task, or a hook of the user refuses.
     pub async fn complete(&self, task: &Assignment, result: &str) -> Result<TaskAnswer, Refusal> {
         self.end::<TaskComplete>(task, result).await
     }
 
-    /// Fails a task that [`Seat::claim`] gave.
-    ///
-    /// # Errors
-    /// When it is not this member's any more.
+    /// Fails a claimed task.¬¬# Errors¬If this member no longer owns the task.
     pub async fn fail(&self, task: &Assignment, reason: &str) -> Result<TaskAnswer, Refusal> {
         self.end::<TaskFail>(task, reason).await
     }
 
-    /// Gives a task that [`Seat::claim`] gave back to the board.
-    ///
-    /// # Errors
-    /// When it is not this member's any more.
+    /// Returns a claimed task to the board.¬¬# Errors¬If this member no longer owns the task.
     pub async fn release(&self, task: &Assignment, note: &str) -> Result<TaskAnswer, Refusal> {
         self.end::<TaskRelease>(task, note).await
     }
 
-    /// Puts JSON into the team's shared memory.
-    ///
-    /// # Errors
-    /// When it is too large, or the memory is full.
+    /// Stores JSON in the team's shared memory.¬¬# Errors¬If the value is too large, or the memory is full.
     pub async fn remember(&self, key: &str, value: &Value) -> Result<(), Refusal> {
         let value = to_raw_value(value).map_err(|error| Refusal::internal(error.to_string()))?;
         let key = key.to_owned();
@@ -159,10 +135,7 @@ impl Seat {
         Ok(())
     }
 
-    /// All that the team remembers.
-    ///
-    /// # Errors
-    /// When this member ends.
+    /// Reads the team's shared memory.¬¬# Errors¬If this member is ending.
     pub async fn recall(&self) -> Result<BTreeMap<String, Value>, Refusal> {
         let memory = self.call::<MemoryGet>(&GetMemory { key: None }).await?;
         let values = memory.values.into_iter();
@@ -172,22 +145,18 @@ impl Seat {
             .map_err(|error| Refusal::internal(error.to_string()))
     }
 
-    /// Ends the run with its answer. The lead's; `force` also with tasks that are not finished.
-    ///
-    /// # Errors
-    /// When this is not the lead, there is no run, or tasks are open.
+    /// Ends the run with its answer. Only for the lead; `force` ends it even with unfinished tasks.¬¬# Errors¬If this
+    /// member is not the lead, there is no run, or tasks are unfinished.
     pub async fn finish(&self, answer: &str, force: bool) -> Result<(), Refusal> {
         let answer = answer.to_owned();
         self.call::<RunFinish>(&FinishRun { answer, force }).await?;
         Ok(())
     }
 
-    /// Any other call that a member may make.
-    ///
-    /// # Errors
-    /// What the supervisor refuses; `shutting_down` when this member ends.
+    /// Makes any other request that a member may make.¬¬# Errors¬The supervisor's refusal; `shutting_down` if this
+    /// member is ending.
     pub async fn call<M: Method>(&self, args: &M::Args) -> Result<M::Answer, Refusal> {
-        self.desk.call::<M>(args).await
+        self.client.call::<M>(args).await
     }
 
     async fn end<M: Method<Args = EndTask>>(

@@ -1,4 +1,4 @@
-//! A project of its own for each test, and its tools.
+//! A separate project for each test, and its tools.
 
 use std::collections::HashMap;
 use std::ffi::OsString;
@@ -7,20 +7,20 @@ use std::sync::Mutex;
 
 use agent_team_teammate::secret::Secrets;
 use agent_team_teammate::tool::{
-    Bench, Options, Output, Permission, Tool, ToolError, domain_tools,
+    Options, Output, Permission, Tool, ToolContext, ToolError, domain_tools,
 };
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// What a model is shown at most, here.
+/// The largest result for the model in these tests.
 pub(crate) const OUTPUT_MAX: usize = 8 << 10;
 
 pub(crate) struct Rig {
-    pub(crate) bench: Bench,
+    pub(crate) context: ToolContext,
     pub(crate) tools: Vec<Box<dyn Tool>>,
-    /// What the person was shown.
+    /// The output that the user was shown.
     pub(crate) shown: Mutex<String>,
-    /// Holds the project, the outputs and what is outside of both.
+    /// Contains the project, the stored outputs and files outside both.
     pub(crate) directory: TempDir,
 }
 
@@ -39,7 +39,7 @@ impl Rig {
             ("AGENT_TEAM_LAUNCH".into(), launch),
         ];
         Rig {
-            bench: Bench {
+            context: ToolContext {
                 cwd: project.clone(),
                 project,
                 env,
@@ -60,7 +60,7 @@ impl Rig {
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
-        self.bench.project.join(name)
+        self.context.project.join(name)
     }
 
     pub(crate) fn outside(&self, name: &str) -> PathBuf {
@@ -85,23 +85,23 @@ impl Rig {
 
     pub(crate) async fn call(&self, tool: &str, input: Value) -> Result<Output, ToolError> {
         let shown = |text: &str| self.shown.lock().unwrap().push_str(text);
-        self.tool(tool).run(input, &self.bench, &shown).await
+        self.tool(tool).run(input, &self.context, &shown).await
     }
 
-    /// The text of a call that succeeds.
+    /// The result of a successful call.
     pub(crate) async fn text(&self, tool: &str, input: Value) -> String {
         let output = self.call(tool, input).await.unwrap();
         assert!(output.text.len() <= OUTPUT_MAX, "{}", output.text.len());
         output.text
     }
 
-    /// The text of a call that fails.
+    /// The error of a failed call.
     pub(crate) async fn refusal(&self, tool: &str, input: Value) -> String {
         self.call(tool, input).await.unwrap_err().to_string()
     }
 
     pub(crate) fn env(&self, name: &str) -> OsString {
-        let variable = self.bench.env.iter().find(|(key, _)| key == name);
+        let variable = self.context.env.iter().find(|(key, _)| key == name);
         variable.unwrap().1.clone()
     }
 }

@@ -1,8 +1,6 @@
-//! Where a path of the model's leads, and whether it may. Called by every tool that takes a path.
-//!
-//! A path is judged twice: as it was given, and as it is once symbolic links are followed; both must be within the
-//! project. What was judged is then opened below the root's descriptor without following any link (see `beneath`), so
-//! that a link put there in between leads nowhere.
+//! Resolves and checks a path of a call. Called by every tool that takes a path.¬¬A path is checked twice: as given,
+//! and with symbolic links resolved; both must be within the project. The checked path is then opened below the root's
+//! descriptor without following any link (see `beneath`), so a link that is created in between has no effect.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -14,55 +12,57 @@ use agent_team_system::path::resolve;
 use rustix::io::Errno;
 
 use super::beneath::Beneath;
-use super::{Bench, ToolError, Version};
+use super::{ToolContext, ToolError, Version};
 
-/// What may be done at a place.
+/// The intended use of a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Purpose {
-    /// Also of outputs that were cut.
+    /// Also permits stored outputs.
     Reading,
-    /// Never of what is guarded.
+    /// Never permits guarded directories.
     Writing,
 }
 
-/// What no tool writes into, and why.
+/// Directories that tools never write to, and the reason.
 const GUARDED: [(&str, &str); 2] = [
-    // Its configuration and hooks are programs.
-    (".git", "belongs to git: it is changed by git alone"),
-    // Its rules and hooks hold the one who would change them.
+    // Contains git's configuration and hooks, which name programs to run.
+    (".git", "belongs to git: only git may change it"),
+    // Contains the rules and hooks that restrict the members themselves.
     (
         ".agent-team",
-        "says what the team may do: it is changed by a person",
+        "configures the team's permissions: only the user may change it",
     ),
 ];
 
-/// A place that the model may use. It need not exist.
+/// A path that the model may use. The file need not exist.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Place {
-    /// Canonical: the project, or the directory of outputs.
+pub(super) struct ResolvedPath {
+    /// Canonical: the project, or the directory of stored outputs.
     root: PathBuf,
     /// Without links and `..`; empty for the root itself.
     relative: PathBuf,
 }
 
-impl Place {
-    /// Judges a path of the model's.
-    ///
-    /// # Errors
-    /// When it leads out of the project, or through something that is no directory.
-    pub(super) fn find(bench: &Bench, given: &str, purpose: Purpose) -> Result<Place, ToolError> {
+impl ResolvedPath {
+    /// Resolves and checks a path of a call.¬¬# Errors¬If the path is outside the project, or a component is not a
+    /// directory.
+    pub(super) fn find(
+        context: &ToolContext,
+        given: &str,
+        purpose: Purpose,
+    ) -> Result<ResolvedPath, ToolError> {
         if given.is_empty() || given.contains('\0') {
             return Err(ToolError::Input(
-                "`path` is no path: it is empty or has a NUL".to_owned(),
+                "`path` is invalid: it is empty or contains a NUL character".to_owned(),
             ));
         }
-        let asked = normal(&bench.cwd.join(given));
-        let mut roots = vec![&bench.project];
+        let asked = normal(&context.cwd.join(given));
+        let mut roots = vec![&context.project];
         if purpose == Purpose::Reading {
-            roots.push(&bench.outputs);
+            roots.push(&context.outputs);
         }
         if !roots.iter().any(|root| asked.starts_with(root)) {
-            return Err(outside(bench, given));
+            return Err(outside(context, given));
         }
         let resolved = resolve(&asked).map_err(|error| failed(given, &error))?;
         let root = roots
@@ -70,9 +70,9 @@ impl Place {
             .find(|root| resolved.starts_with(root))
             .ok_or_else(|| {
                 ToolError::Failed(format!(
-                    "{given} leads out of the project through a symbolic link ({}): only what is below {} can be used",
+                    "{given} leads out of the project through a symbolic link ({}): only files below {} can be used",
                     resolved.display(),
-                    bench.project.display()
+                    context.project.display()
                 ))
             })?;
         let relative = resolved
@@ -87,7 +87,7 @@ impl Place {
                 }
             }
         }
-        Ok(Place {
+        Ok(ResolvedPath {
             root: root.clone(),
             relative,
         })
@@ -101,7 +101,7 @@ impl Place {
         self.root.join(&self.relative)
     }
 
-    /// As it is called in answers: from the project on.
+    /// The path in results: relative to the project.
     pub(super) fn shown(&self) -> String {
         if self.relative.as_os_str().is_empty() {
             return ".".to_owned();
@@ -109,10 +109,8 @@ impl Place {
         self.relative.display().to_string()
     }
 
-    /// Opens the regular file that is there. `None` when there is nothing.
-    ///
-    /// # Errors
-    /// When it is a directory, a device, a pipe or a socket, or cannot be read.
+    /// Opens the regular file at this path. Returns `None` if it does not exist.¬¬# Errors¬If it is a directory, a
+    /// device, a pipe or a socket, or cannot be opened.
     pub(super) fn open(&self) -> Result<Option<(File, Version)>, ToolError> {
         if self.relative.as_os_str().is_empty() {
             return Err(self.is_directory());
@@ -121,7 +119,7 @@ impl Place {
         let file = match opened {
             Ok(file) => File::from(file),
             Err(Errno::NOENT) => return Ok(None),
-            // A socket, or a device that nobody drives.
+            // A socket, or a device without a driver.
             Err(Errno::NXIO) => return Err(self.special()),
             Err(Errno::ISDIR) => return Err(self.is_directory()),
             Err(error) => return Err(failed(&self.shown(), &error.into())),
@@ -138,7 +136,7 @@ impl Place {
         Ok(Some((file, Version::of(&metadata))))
     }
 
-    /// The directory that the file is in, opened without following a link; made, if that is wanted.
+    /// Opens the file's directory without following a link. `make`: create missing directories.
     pub(super) fn directory(&self, make: bool) -> rustix::io::Result<OwnedFd> {
         let root = Beneath::new(&self.root)?;
         let parent = self.relative.parent().unwrap_or(Path::new(""));
@@ -153,38 +151,37 @@ impl Place {
         Beneath::new(&self.root).is_ok_and(|root| root.directory(&self.relative).is_ok())
     }
 
-    /// The project, or the directory of outputs.
+    /// The project, or the directory of stored outputs.
     pub(super) fn root(&self) -> &Path {
         &self.root
     }
 
-    /// From the root on.
+    /// The path relative to the root.
     pub(super) fn relative(&self) -> &Path {
         &self.relative
     }
 
-    /// # Errors
-    /// When it is the project itself.
+    /// # Errors¬If the path is the project itself.
     pub(super) fn name(&self) -> Result<&OsStr, ToolError> {
         self.relative.file_name().ok_or_else(|| self.is_directory())
     }
 
     fn is_directory(&self) -> ToolError {
         ToolError::Failed(format!(
-            "{} is a directory: use glob to see what is in it",
+            "{} is a directory: use glob to list its files",
             self.shown()
         ))
     }
 
     fn special(&self) -> ToolError {
         ToolError::Failed(format!(
-            "{} is no regular file (a pipe, a socket or a device): it is not opened",
+            "{} is not a regular file (a pipe, a socket or a device) and cannot be opened",
             self.shown()
         ))
     }
 }
 
-/// Without `.` and `..`, taken from the text alone.
+/// Removes `.` and `..` lexically.
 fn normal(path: &Path) -> PathBuf {
     let mut normal = PathBuf::new();
     for part in path.components() {
@@ -199,14 +196,14 @@ fn normal(path: &Path) -> PathBuf {
     normal
 }
 
-fn outside(bench: &Bench, given: &str) -> ToolError {
+fn outside(context: &ToolContext, given: &str) -> ToolError {
     ToolError::Failed(format!(
-        "{given} is outside of the project: only what is below {} can be used",
-        bench.project.display()
+        "{given} is outside the project: only files below {} can be used",
+        context.project.display()
     ))
 }
 
-/// What the system said about a file.
+/// Formats an I/O error about a file.
 pub(super) fn failed(path: &str, error: &io::Error) -> ToolError {
     let said = if error.kind() == io::ErrorKind::NotADirectory {
         "a part of the path is a file, not a directory".to_owned()

@@ -1,0 +1,169 @@
+//! The texts that the runtime sends to a model. Pure. Called by the agent loop.
+//!
+//! Text by others is always attributed to its sender: a message is data, never an instruction of the runtime.
+
+use agent_team_protocol::notification::Assignment;
+
+use super::inbox::ModelInput;
+use crate::model::Item;
+use crate::pane::paint;
+use crate::team_tool::message_line;
+
+/// The input as the model reads it.
+pub(super) fn item(heard: &ModelInput) -> Item {
+    let text = match heard {
+        ModelInput::Message(message) => message_line(message),
+        ModelInput::Task(task) => assignment(task),
+        ModelInput::Request(request) => note(&request.text()),
+        ModelInput::Note(text) => note(text),
+    };
+    Item::Said { text }
+}
+
+/// The input as the pane shows it. Notes are not shown.
+pub(super) fn header(heard: &ModelInput) -> Option<String> {
+    match heard {
+        ModelInput::Message(message) => Some(paint::message(message)),
+        ModelInput::Task(task) => Some(paint::header(task)),
+        // The worker's loop has already shown the request.
+        ModelInput::Request(_) | ModelInput::Note(_) => None,
+    }
+}
+
+pub(super) fn note(text: &str) -> String {
+    format!("(From the team's runtime) {text}")
+}
+
+pub(super) fn assignment(task: &Assignment) -> String {
+    let mut text = format!("You now own the task {}: {}", task.task, task.title);
+    if task.attempt > 1 {
+        text.push_str(&format!(
+            "\nThis is attempt {}: the task was started before, possibly by you. Check what is already done.",
+            task.attempt
+        ));
+    }
+    if !task.description.is_empty() {
+        text.push_str(&format!("\nDescription:\n{}", task.description));
+    }
+    if let Some(run) = &task.run {
+        text.push_str(&format!("\nA shell line that does the task: {run}"));
+    }
+    if let Some(verify) = &task.verify {
+        text.push_str(&format!(
+            "\nCheck that must exit 0 before the task counts as completed: {verify}"
+        ));
+    }
+    text.push_str(&format!(
+        "\nWhen it is done, call complete_task with the result. If it cannot be done, call fail_task with the reason; \
+         if another member should do it, call release_task. An answer without a call does not end {}.",
+        task.task
+    ));
+    note(&text)
+}
+
+/// The section of the system prompt about MCP servers that failed.
+pub(super) fn problems(lines: &[String]) -> String {
+    if lines.is_empty() {
+        return String::new();
+    }
+    let lines: Vec<_> = lines.iter().map(|line| format!("\n- {line}")).collect();
+    format!(
+        "\n# Unavailable tools\nSome tools are missing. Work without them, or report that you need them.{}\n",
+        lines.concat()
+    )
+}
+
+/// After a restart in the middle of a turn.
+pub(super) fn restarted(task: Option<&Assignment>) -> String {
+    let holds = match task {
+        Some(task) => format!("You own {}.", task.task),
+        None => "You own no task: the task that you were working on is no longer yours.".into(),
+    };
+    format!(
+        "You were restarted in the middle of a turn; processes that you had started were terminated. {holds} Continue."
+    )
+}
+
+/// Shown to the user for a member that runs without a sandbox and without permission requests.
+pub(super) const UNCONFINED: &str =
+    "commands run with your rights: no sandbox, no permission requests";
+
+/// The result of a call that was running when this member's process ended.
+pub(super) const LOST_CALL: &str =
+    "interrupted by a restart; it is unknown whether the call took effect";
+
+pub(super) fn last_step(limit: u32, task: Option<&Assignment>) -> String {
+    let limit = format!("This is the last of your {limit} steps.");
+    match task {
+        Some(task) => format!(
+            "{limit} Call complete_task for {} if it is done, else release_task with what is done and what is left to \
+             do and how. No other call is executed.",
+            task.task
+        ),
+        None => {
+            format!(
+                "{limit} Make no call: state what you have done, and what is left to do and how."
+            )
+        }
+    }
+}
+
+/// The reminder after an answer without calls while the member owns a task.
+pub(super) fn reminder(task: &Assignment) -> String {
+    format!(
+        "You still own {}: an answer without a call does not end it. If it is done, call complete_task with the \
+         result. If you need an answer first, ask with send_message and then call wait. Otherwise continue, or call \
+         fail_task with the reason or release_task with a note. If you end your turn again, {} is released.",
+        task.task, task.task
+    )
+}
+
+/// The result of calls in a truncated answer: their arguments may be incomplete.
+pub(super) const CUT_CALLS: &str =
+    "not executed: the answer was truncated. Repeat the call in smaller parts";
+
+/// The result of calls in an answer that the provider filtered.
+pub(super) const FILTERED_CALLS: &str = "not executed: the provider's filter ended the answer. Leave out what the \
+    filter may have refused, or call fail_task with the reason. A second filtered answer in a row ends your turn and releases your task";
+
+/// The result of calls that are not permitted in the last step.
+pub(super) const AFTER_LAST_STEP: &str = "not executed: that was the last step";
+
+/// Replaces an earlier question of a run: the next question repeats its content.
+pub(super) fn asked_before(round: u32) -> String {
+    note(&format!("The question for round {round} was here."))
+}
+
+pub(super) const CUT_OFF: &str =
+    "Your answer was truncated: it reached the length limit. Continue in smaller parts.";
+
+#[cfg(test)]
+mod tests {
+    use agent_team_protocol::{Generation, TaskId};
+
+    use super::*;
+
+    #[test]
+    fn an_assignment_contains_every_field_of_the_task() {
+        let task = Assignment {
+            task: TaskId(3),
+            generation: Generation(1),
+            title: "Validate".into(),
+            description: "All endpoints.".into(),
+            run: None,
+            verify: Some("make test".into()),
+            attempt: 2,
+            files: Vec::new(),
+        };
+        let text = assignment(&task);
+        for part in [
+            "T-3",
+            "Validate",
+            "All endpoints.",
+            "make test",
+            "attempt 2",
+        ] {
+            assert!(text.contains(part), "{part} is not in {text}");
+        }
+    }
+}
