@@ -1,4 +1,4 @@
-//! The sentences of README, help and messages, held to what the programs do.
+//! Checks sentences of the documentation, help and messages against the behaviour of the programs.
 
 use std::path::Path;
 
@@ -14,9 +14,16 @@ fn repository() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
 }
 
-/// README with every run of white space as one blank: a sentence may be broken anywhere.
-fn readme() -> String {
-    let text = std::fs::read_to_string(repository().join("README.md")).expect("it is there");
+/// README.md, ARCHITECTURE.md and the user guide. Each run of white space is one blank, because a line may break anywhere.
+fn documentation() -> String {
+    let guide = std::fs::read_dir(repository().join("docs/guide")).expect("it is there");
+    let guide = guide.map(|entry| entry.expect("it is there").path());
+    let files = ["README.md", "ARCHITECTURE.md"].map(|file| repository().join(file));
+    let texts = files
+        .into_iter()
+        .chain(guide)
+        .map(|file| std::fs::read_to_string(file).expect("it is text"));
+    let text = texts.collect::<Vec<_>>().join("\n");
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
@@ -28,13 +35,13 @@ fn help(rig: &Rig, arguments: &[&str]) -> String {
 }
 
 #[tokio::test]
-async fn readme_and_help_say_what_run_takes_in_a_running_team() {
+async fn docs_and_help_list_what_run_takes_in_a_running_team() {
     let rig = Rig::new();
-    assert!(readme().contains(
+    assert!(documentation().contains(
         "In a team that is already up, `run` only gives the lead a goal: `--mode`, `--fresh` and every other flag \
          that starts or changes a team is refused with exit code 4"
     ));
-    assert!(readme().contains(
+    assert!(documentation().contains(
         "With a terminal, and in a team that is already up, requests wait for `agent-team requests allow P-1`"
     ));
     assert!(help(&rig, &["run", "--help"]).contains(
@@ -44,7 +51,10 @@ async fn readme_and_help_say_what_run_takes_in_a_running_team() {
 
 #[tokio::test]
 async fn events_help_lists_every_custom_event() {
-    assert!(readme().contains("`agent-team events --help` lists what they say beyond its names"));
+    assert!(
+        documentation()
+            .contains("`agent-team events --help` lists the events that AG-UI does not define")
+    );
     let help = help(&Rig::new(), &["events", "--help"]);
     for event in agent_team_protocol::envelope::CUSTOM {
         assert!(
@@ -158,7 +168,7 @@ fn documents(arguments: &[&str], text: Vec<u8>) -> Vec<Value> {
 
 #[tokio::test]
 async fn every_verb_takes_json() {
-    assert!(readme().contains("`agent-team help` lists every verb. Each takes `--json`"));
+    assert!(documentation().contains("`agent-team help` lists every verb. Each takes `--json`"));
     let rig = Rig::with_team(
         "name = \"demo\"\n[panes]\nplacement = \"headless\"\n[[member]]\nname = \"ada\"\n",
     );
@@ -203,18 +213,18 @@ async fn every_verb_takes_json() {
 #[tokio::test]
 async fn planned_verbs_and_engines_are_refused_by_name() {
     let rig = Rig::new();
-    let readme = readme();
+    let documentation = documentation();
     for verb in ["mcp", "acp", "serve", "web"] {
         assert!(
-            readme.contains(&format!("`{verb}`"))
-                || readme.contains(&format!("agent-team {verb}`"))
+            documentation.contains(&format!("`{verb}`"))
+                || documentation.contains(&format!("agent-team {verb}`"))
         );
         let error = rig.refused(2, [verb]).await;
         assert_eq!(error["code"], "not_carried_out", "{verb}");
         let message = error["message"].as_str().expect("a text");
         assert!(message.contains(verb), "{message}");
     }
-    assert!(readme.contains("`engine = \"claude\"` and the like"));
+    assert!(documentation.contains("`engine = \"claude\"` and the like"));
     for engine in [
         "claude", "codex", "gemini", "qwen", "opencode", "acp", "terminal",
     ] {
@@ -231,12 +241,15 @@ async fn planned_verbs_and_engines_are_refused_by_name() {
 }
 
 #[test]
-fn readme_lists_every_crate() {
-    let readme = readme();
+fn architecture_lists_every_crate() {
+    let documentation = documentation();
     for entry in std::fs::read_dir(repository().join("crates")).expect("it is there") {
         let name = entry.expect("it is there").file_name();
         let row = format!("| `crates/{}` |", name.to_string_lossy());
-        assert!(readme.contains(&row), "README has no row {row}");
+        assert!(
+            documentation.contains(&row),
+            "ARCHITECTURE.md has no row {row}"
+        );
     }
 }
 
@@ -328,11 +341,13 @@ async fn outputs_hold_the_reasons_of_failed_tasks() {
 
 #[tokio::test]
 async fn a_completion_hook_refuses_three_times_at_most() {
-    let readme = readme();
-    assert!(readme.contains("exit 0 agrees, any other refuses: 2 with stderr as the reason"));
-    assert!(readme.contains(
+    let documentation = documentation();
+    assert!(
+        documentation.contains("exit 0 accepts, other codes refuse: 2 with stderr as the reason")
+    );
+    assert!(documentation.contains(
         "A `task_completed` hook can refuse a task three times in a row. The fourth attempt completes the task without \
-         asking the hook, and the message to the lead says so."
+         running the hook, and the message to the lead says so."
     ));
     let complete = || Reply::call("complete_task", json!({"task": "T-1", "result": "hello"}));
     for (hook, reason) in [("echo no tests >&2; exit 2", "no tests"), ("exit 3", "3")] {
@@ -369,9 +384,9 @@ async fn a_completion_hook_refuses_three_times_at_most() {
 
 #[tokio::test]
 async fn up_continues_a_team_that_was_ended() {
-    assert!(readme().contains(
-        "`up` or `run` of a team that was ended continues with its board and its conversations. A task that was in \
-         progress is pending again, for any member that may take it"
+    assert!(documentation().contains(
+        "`up` or `run` of a team that was stopped continues with its board and its conversations. A task that was in \
+         progress is pending again, for any member that may claim it"
     ));
     let rig = headless(&["ada"], &task("Long", "mkfifo gate; cat gate", ""));
     rig.ok(["up"]).await;
@@ -390,10 +405,10 @@ async fn up_continues_a_team_that_was_ended() {
 }
 
 #[tokio::test]
-async fn prompts_and_readme_agree_on_the_end_of_a_task() {
-    assert!(readme().contains(
-        "A task is completed by the call of `complete_task` alone, never by an answer. An agent that ends its turn with \
-         its task open is reminded once"
+async fn prompts_and_docs_agree_on_the_end_of_a_task() {
+    assert!(documentation().contains(
+        "A task is completed only by a call of `complete_task`, never by an answer. An agent that ends its turn with an \
+         open task is reminded once"
     ));
     let ada = vec![Reply::text("Written."), Reply::text("It is written.")];
     let server = FakeModelServer::start(by_model([("lead", Vec::new()), ("ada", ada)])).await;
@@ -418,9 +433,10 @@ async fn prompts_and_readme_agree_on_the_end_of_a_task() {
 }
 
 #[tokio::test]
-async fn echo_runs_unasked_and_readme_says_so() {
+async fn echo_runs_without_asking_as_documented() {
     assert!(
-        readme().contains("commands that only print, such as `echo` and `pwd`, run without asking")
+        documentation()
+            .contains("commands that only print, such as `echo` and `pwd`, run without asking")
     );
     let rig = asking(&FakeModelServer::start(by_model(greeting())).await);
     rig.ok(["up", "--detach"]).await;

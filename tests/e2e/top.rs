@@ -318,7 +318,7 @@ async fn a_key_of_the_users_tmux_shows_the_waiting_member() {
     rig.ok(["send", "ada", "Go on"]).await;
     let ada = rig.until_member("ada", |ada| ada.requests > 0).await;
     let pane = ada.pane.unwrap();
-    // As the README has it, said in full to a tmux that knows neither our programs nor their directory.
+    // The key binding of docs/guide/panes.md, with full paths: this tmux knows neither the programs nor their directory.
     let next = format!(
         "AGENT_TEAM_HOME='{}' '{}' next -t demo",
         rig.home().display(),

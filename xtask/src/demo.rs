@@ -1,4 +1,4 @@
-//! `cargo xtask demo`: a real team on a sample project, apart from everything else the person has running.
+//! `cargo xtask demo`: runs a real team on a sample project, with its own state directory and sockets.
 
 use std::io::IsTerminal as _;
 use std::path::Path;
@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result};
 use crate::run::{cargo, check, dev_binaries, root, script};
 use crate::test;
 
-/// Who is shown.
+/// The team of the demo.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Team {
     Agents,
@@ -25,14 +25,14 @@ impl Team {
     }
 }
 
-/// On a terminal the person lands in the team's panes and ends it herself; otherwise it runs to its end and is gone.
+/// On a terminal, attaches to the team, which the user stops later; otherwise runs the team to its end and removes it.
 pub(crate) fn run(team: Team) -> Result<()> {
     test::install("tmux")?;
     check(&mut cargo(&["build", "--workspace", "--bins"]))?;
     let place = tempfile::Builder::new()
         .prefix("agent-team-demo-")
         .tempdir()
-        .context("cannot make a directory")?;
+        .context("cannot create a directory")?;
     let demo = Demo {
         team,
         program: dev_binaries()?.join("agent-team"),
@@ -43,17 +43,20 @@ pub(crate) fn run(team: Team) -> Result<()> {
             .arg(demo.project())
             .arg(team.name()),
     )?;
-    println!("── a sample project is in {}", demo.project().display());
+    println!(
+        "── created a sample project in {}",
+        demo.project().display()
+    );
     demo.trust()?;
     if std::io::stdin().is_terminal() && std::io::stdout().is_terminal() {
         demo.show()?;
-        // The team goes on after this, so its directory stays.
+        // The team is still running, so keep its directory.
         let _kept = place.keep();
         return Ok(());
     }
     let outcome = demo.run_to_its_end();
     if outcome.is_err() {
-        println!("── kept for looking into: {}", place.keep().display());
+        println!("── kept for inspection: {}", place.keep().display());
     }
     outcome
 }
@@ -69,26 +72,26 @@ impl Demo<'_> {
         self.place.join("project")
     }
 
-    /// The built program, in the sample project, with state and sockets of its own.
+    /// The built program in the sample project, with its own state directory and sockets.
     fn agent_team(&self, args: &[&str]) -> Command {
         let mut command = Command::new(&self.program);
         command
             .args(args)
             .current_dir(self.project())
             .env("AGENT_TEAM_HOME", self.place.join("home"));
-        // Ours is cargo's for the workspace; the sample project builds into its own.
+        // The variable names the target directory of this workspace; the sample project has its own.
         command.env_remove("CARGO_TARGET_DIR");
         command
     }
 
-    /// The file is ours: its hooks are trusted as a person would who has read them.
+    /// Trusts the lines of the team file, as a user does after reading them.
     fn trust(&self) -> Result<()> {
         let refused = self.agent_team(&["up", "--dry-run", "--json"]).output()?;
         if refused.status.success() {
             return Ok(());
         }
-        let told: serde_json::Value = serde_json::from_slice(&refused.stderr)?;
-        let hint = told["error"]["hint"].as_str().unwrap_or_default();
+        let error: serde_json::Value = serde_json::from_slice(&refused.stderr)?;
+        let hint = error["error"]["hint"].as_str().unwrap_or_default();
         let digest = hint.rsplit(' ').next().unwrap_or_default();
         println!("── agent-team up --trust {digest}");
         let mut trusting = self.agent_team(&["up", "--dry-run", "--trust", digest]);
@@ -99,15 +102,15 @@ impl Demo<'_> {
         println!(
             "── {}",
             match std::env::var_os("TMUX") {
-                Some(_) => "in a moment the team has a window of your tmux",
-                None => "in a moment you are among the team; Ctrl-b d leaves it running",
+                Some(_) => "the team opens in a new window of your tmux",
+                None => "attaching to the team; Ctrl-b d detaches and leaves it running",
             }
         );
         match self.team {
             Team::Agents => check(&mut self.agent_team(&["up", "--bypass", &goal()?]))?,
             Team::Commands => check(&mut self.agent_team(&["up"]))?,
         }
-        println!("── the team is still up. To look at it and to end it:");
+        println!("── the team is still up. To inspect and stop it:");
         println!("   cd {}", self.project().display());
         println!(
             "   export AGENT_TEAM_HOME={}",
@@ -130,7 +133,7 @@ impl Demo<'_> {
         let goal = goal()?;
         println!("── agent-team run --bypass {goal:?}");
         check(&mut self.agent_team(&["run", "--bypass", &goal]))?;
-        println!("── git diff, which the team made");
+        println!("── git diff of the team's changes");
         let mut diff = Command::new("git");
         diff.args(["--no-pager", "diff", "--stat"]);
         check(diff.current_dir(self.project()))
@@ -144,12 +147,12 @@ impl Demo<'_> {
         result.and(receipts)?;
         let report = std::fs::read_to_string(self.project().join("report.md"))
             .context("the team wrote no report")?;
-        println!("── report.md, which the team wrote\n{report}");
+        println!("── report.md, written by the team\n{report}");
         Ok(())
     }
 }
 
-/// What the recorded lead was given.
+/// The goal of the recorded lead.
 fn goal() -> Result<String> {
     let file = root().join("scripts/demo/goal.txt");
     let goal = std::fs::read_to_string(&file);

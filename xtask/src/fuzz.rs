@@ -1,7 +1,6 @@
-//! `cargo xtask fuzz`: mutated inputs against properties, for a bounded time. Called by hand and by `cargo xtask test`.
+//! `cargo xtask fuzz`: runs the fuzz targets for a bounded time. Called by developers and by `cargo xtask test`.
 //!
-//! The targets are tests of the crates that they are about, so that they need no other toolchain; this sets their time
-//! and seed.
+//! The targets are tests of their crates, so that they need no special toolchain; this command sets time and seed.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -11,13 +10,13 @@ use crate::run::{cargo, check};
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// Seconds for all targets together.
+    /// Total seconds for all targets.
     #[arg(long, value_name = "N", default_value_t = 20)]
     seconds: u64,
-    /// Repeat the inputs of this seed; otherwise each run has other inputs.
+    /// Seed of the inputs [default: a new one for each run]
     #[arg(long, value_name = "S")]
     seed: Option<u64>,
-    /// Only this target.
+    /// Run only this target.
     #[arg(value_enum)]
     target: Option<Target>,
 }
@@ -46,7 +45,7 @@ impl Target {
         Target::Sse,
     ];
 
-    /// Its package, the tests of that package that it is among, and its name there.
+    /// Package, test selection and test name of the target.
     fn test(self) -> (&'static str, &'static [&'static str], &'static str) {
         const CORPUS: &[&str] = &["--test", "corpus"];
         const LIBRARY: &[&str] = &["--lib"];
@@ -75,7 +74,7 @@ impl Target {
     }
 }
 
-/// The step of `cargo xtask test`: a fixed seed, so that a change is judged by the same inputs as the last one.
+/// The step of `cargo xtask test`. A fixed seed gives every change the same inputs.
 pub(crate) fn step() -> Result<()> {
     run(&Arguments {
         seconds: 20,
@@ -93,10 +92,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         Some(seed) => seed,
         None => SystemTime::now()
             .duration_since(UNIX_EPOCH)
-            .context("the clock is before 1970")?
+            .context("the system clock is before 1970")?
             .as_secs(),
     };
-    println!("   seed {seed}; the same inputs again: cargo xtask fuzz --seed {seed}");
+    println!("   seed {seed}; repeat with: cargo xtask fuzz --seed {seed}");
     let each = arguments.seconds.saturating_mul(1_000) / targets.len() as u64;
     for target in targets {
         let (package, among, test) = target.test();

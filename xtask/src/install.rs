@@ -1,4 +1,5 @@
-//! `cargo xtask install` and `uninstall`: what is placed is written down first, and only that is ever taken away.
+//! `cargo xtask install` and `uninstall`. Install records its files in a manifest before it writes them; uninstall
+//! removes only files of the manifest.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -10,7 +11,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 
 use crate::run::{cargo, check, dev_binaries, output};
 
-/// Each program and the package that makes it.
+/// Each program and its package.
 const BINARIES: [(&str, &str); 4] = [
     ("agent-team", "agent-team-cli"),
     ("agent-teamd", "agent-team-supervisor"),
@@ -18,17 +19,17 @@ const BINARIES: [(&str, &str); 4] = [
     ("agent-teammate-native", "agent-team-teammate"),
 ];
 
-/// Which shell reads its completions from where, below the prefix.
+/// The path of the completions of each shell, below the prefix.
 const COMPLETIONS: [(&str, &str); 3] = [
     ("bash", "share/bash-completion/completions/agent-team"),
     ("fish", "share/fish/vendor_completions.d/agent-team.fish"),
     ("zsh", "share/zsh/site-functions/_agent-team"),
 ];
 
-/// The list of what we placed, directories too: one path a line, relative to the prefix.
+/// The manifest of installed files and directories: one path per line, relative to the prefix.
 const MANIFEST: &str = "share/agent-team/installed";
 
-/// A file to be placed, by its path below the prefix.
+/// A file to install, with its path below the prefix.
 struct Item {
     from: PathBuf,
     to: String,
@@ -41,27 +42,25 @@ pub(crate) fn install(prefix: Option<PathBuf>) -> Result<()> {
         build.args(["--package", package]);
     }
     check(&mut build)?;
-    let stage = tempfile::tempdir().context("cannot make a directory")?;
+    let stage = tempfile::tempdir().context("cannot create a directory")?;
     let built = dev_binaries()?.with_file_name("release");
     let items = gather(&built, stage.path())?;
     place(&prefix, &items)?;
     println!(
-        "installed below {}; `cargo xtask uninstall` takes it away",
+        "installed in {}; remove it with: cargo xtask uninstall",
         prefix.display()
     );
     let bin = prefix.join("bin");
     if !std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()).any(|dir| dir == bin) {
-        println!("{} is not in your PATH yet", bin.display());
+        println!("add {} to your PATH", bin.display());
     }
-    println!(
-        "a supervisor that is running goes on with its old build until: agent-team supervisor restart"
-    );
+    println!("if a supervisor is running, replace it with: agent-team supervisor restart");
     Ok(())
 }
 
 pub(crate) fn uninstall(prefix: Option<PathBuf>) -> Result<()> {
     let prefix = prefix_or_default(prefix)?;
-    for path in take_away(&prefix)? {
+    for path in remove_installed(&prefix)? {
         println!("removed {}", prefix.join(path).display());
     }
     Ok(())
@@ -70,16 +69,15 @@ pub(crate) fn uninstall(prefix: Option<PathBuf>) -> Result<()> {
 fn prefix_or_default(prefix: Option<PathBuf>) -> Result<PathBuf> {
     let prefix = match prefix {
         Some(prefix) => prefix,
-        None => {
-            PathBuf::from(std::env::var_os("HOME").context("no HOME: say where with --prefix")?)
-                .join(".local")
-        }
+        None => PathBuf::from(
+            std::env::var_os("HOME").context("HOME is not set: give a directory with --prefix")?,
+        )
+        .join(".local"),
     };
-    std::path::absolute(&prefix)
-        .with_context(|| format!("cannot tell where {} is", prefix.display()))
+    std::path::absolute(&prefix).with_context(|| format!("cannot resolve {}", prefix.display()))
 }
 
-/// The binaries as built; what they say about themselves goes to `stage`.
+/// Collects the binaries, and the man pages and completions that they generate into `stage`.
 fn gather(built: &Path, stage: &Path) -> Result<Vec<Item>> {
     let mut items: Vec<Item> = BINARIES
         .iter()
@@ -91,7 +89,7 @@ fn gather(built: &Path, stage: &Path) -> Result<Vec<Item>> {
     let program = built.join("agent-team");
     let pages = stage.join("man");
     fs::create_dir(&pages)?;
-    // What it says of where they are now is of no use to anybody.
+    // Discard its message about the temporary directory.
     output(Command::new(&program).args(["man", "--out"]).arg(&pages))?;
     for page in fs::read_dir(&pages)? {
         let page = page?;
@@ -119,7 +117,7 @@ fn gather(built: &Path, stage: &Path) -> Result<Vec<Item>> {
     Ok(items)
 }
 
-/// Puts the items in place, over what an earlier install placed and over nothing else.
+/// Installs the items. Overwrites only files of an earlier installation.
 fn place(prefix: &Path, items: &[Item]) -> Result<()> {
     let before = read_manifest(prefix)?;
     for item in items {
@@ -127,22 +125,24 @@ fn place(prefix: &Path, items: &[Item]) -> Result<()> {
         let ours = before.contains(&item.to) || !to.try_exists()?;
         ensure!(
             ours,
-            "{} is there and not from us: nothing was changed",
+            "{} exists and was not installed by this command: nothing was changed",
             to.display()
         );
     }
     let mut now: BTreeSet<String> = items.iter().map(|item| item.to.clone()).collect();
     now.extend(before.iter().filter(|path| is_directory(path)).cloned());
     now.extend(missing_directories(prefix, &now)?);
-    // Both until the old ones are gone, so that a crash in between leaves nothing that uninstall does not know.
+    // List old and new files until the old ones are removed, so that uninstall knows all files after a crash in
+    // between.
     write_manifest(prefix, &before.union(&now).cloned().collect())?;
     for item in items {
         let to = prefix.join(&item.to);
         fs::create_dir_all(to.parent().context("every item has a directory")?)?;
-        // A running program cannot be written over, but its name can be given to another file.
+        // Writing to a running program fails with ETXTBSY; renaming another file over it works.
         let beside = to.with_extension("agent-team-new");
-        fs::copy(&item.from, &beside).with_context(|| format!("cannot place {}", to.display()))?;
-        fs::rename(&beside, &to).with_context(|| format!("cannot place {}", to.display()))?;
+        fs::copy(&item.from, &beside)
+            .with_context(|| format!("cannot install {}", to.display()))?;
+        fs::rename(&beside, &to).with_context(|| format!("cannot install {}", to.display()))?;
     }
     for old in before.difference(&now) {
         remove(prefix, old)?;
@@ -150,7 +150,7 @@ fn place(prefix: &Path, items: &[Item]) -> Result<()> {
     write_manifest(prefix, &now)
 }
 
-/// The directories that these files need and that are not there yet.
+/// The missing directories of these files.
 fn missing_directories(prefix: &Path, files: &BTreeSet<String>) -> Result<BTreeSet<String>> {
     let mut missing = BTreeSet::new();
     for file in files.iter().map(String::as_str).chain([MANIFEST]) {
@@ -163,18 +163,18 @@ fn missing_directories(prefix: &Path, files: &BTreeSet<String>) -> Result<BTreeS
     Ok(missing)
 }
 
-/// The manifest writes directories with a slash at the end.
+/// Directories in the manifest end with a slash.
 fn is_directory(path: &str) -> bool {
     path.ends_with('/')
 }
 
-/// Removes what the manifest lists, itself included, and gives the files that were there. A directory goes when nothing
-/// of somebody else is in it.
-fn take_away(prefix: &Path) -> Result<Vec<String>> {
+/// Removes the files of the manifest and the manifest; returns the removed files. Removes a directory only when it is
+/// empty.
+fn remove_installed(prefix: &Path) -> Result<Vec<String>> {
     let listed = read_manifest(prefix)?;
     ensure!(
         !listed.is_empty(),
-        "nothing is installed below {}",
+        "nothing is installed in {}",
         prefix.display()
     );
     let (directories, files): (Vec<String>, Vec<String>) =
@@ -186,7 +186,7 @@ fn take_away(prefix: &Path) -> Result<Vec<String>> {
         }
     }
     remove(prefix, MANIFEST)?;
-    // In reverse, so that a directory comes before the one that it is in.
+    // In reverse order, so that a directory comes before its parent.
     for path in directories.iter().rev() {
         match fs::remove_dir(prefix.join(path)) {
             Ok(()) => {}
@@ -221,7 +221,7 @@ fn read_manifest(prefix: &Path) -> Result<BTreeSet<String>> {
             .all(|part| matches!(part, std::path::Component::Normal(_)));
         if !inside {
             bail!(
-                "{} lists {path}, which is not below it: nothing was changed",
+                "{} lists {path}, which is outside the prefix: nothing was changed",
                 manifest.display()
             );
         }
@@ -242,7 +242,7 @@ fn write_manifest(prefix: &Path, paths: &BTreeSet<String>) -> Result<()> {
 mod tests {
     use super::*;
 
-    /// A prefix, and items that hold their own names.
+    /// Items whose contents are their names.
     fn items(dir: &Path, names: &[&str]) -> Vec<Item> {
         names
             .iter()
@@ -281,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn uninstall_takes_away_what_install_placed_and_nothing_else() {
+    fn uninstall_removes_only_installed_files() {
         let dir = tempfile::tempdir().unwrap();
         let prefix = dir.path().join("prefix");
         fs::create_dir_all(prefix.join("bin")).unwrap();
@@ -295,25 +295,28 @@ mod tests {
             files(&prefix),
             ["bin/a", "bin/theirs", MANIFEST, "share/man/man1/a.1"]
         );
-        assert_eq!(take_away(&prefix).unwrap(), ["bin/a", "share/man/man1/a.1"]);
+        assert_eq!(
+            remove_installed(&prefix).unwrap(),
+            ["bin/a", "share/man/man1/a.1"]
+        );
         assert_eq!(files(&prefix), ["bin/theirs"]);
         assert!(!prefix.join("share").exists() && prefix.join("bin").exists());
-        assert!(take_away(&prefix).is_err());
+        assert!(remove_installed(&prefix).is_err());
     }
 
     #[test]
-    fn a_second_install_replaces_the_first_and_drops_what_it_no_longer_has() {
+    fn a_second_install_removes_obsolete_files() {
         let dir = tempfile::tempdir().unwrap();
         let prefix = dir.path().join("prefix");
         place(&prefix, &items(dir.path(), &["bin/a", "bin/old"])).unwrap();
         place(&prefix, &items(dir.path(), &["bin/a", "bin/new"])).unwrap();
         assert_eq!(files(&prefix), ["bin/a", "bin/new", MANIFEST]);
-        take_away(&prefix).unwrap();
+        remove_installed(&prefix).unwrap();
         assert_eq!(fs::read_dir(&prefix).unwrap().count(), 0);
     }
 
     #[test]
-    fn a_file_of_somebody_else_stops_the_install_before_it_begins() {
+    fn install_does_not_overwrite_other_files() {
         let dir = tempfile::tempdir().unwrap();
         let prefix = dir.path().join("prefix");
         fs::create_dir_all(prefix.join("bin")).unwrap();
@@ -324,13 +327,13 @@ mod tests {
     }
 
     #[test]
-    fn a_manifest_that_points_outside_removes_nothing() {
+    fn a_manifest_with_outside_paths_removes_nothing() {
         let dir = tempfile::tempdir().unwrap();
         let prefix = dir.path().join("prefix");
         place(&prefix, &items(dir.path(), &["bin/a"])).unwrap();
         fs::write(dir.path().join("theirs"), "").unwrap();
         fs::write(prefix.join(MANIFEST), "bin/a\n../theirs\n").unwrap();
-        assert!(take_away(&prefix).is_err());
+        assert!(remove_installed(&prefix).is_err());
         assert!(dir.path().join("theirs").exists() && prefix.join("bin/a").exists());
     }
 }

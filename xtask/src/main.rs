@@ -1,11 +1,11 @@
-//! The project's own commands: `cargo xtask demo`, `cargo xtask test` and what they are made of.
+//! The commands for working on this project: `cargo xtask demo`, `cargo xtask test` and their parts.
 //!
-//! Called by people and by `.ci/run`. It starts cargo, the scripts and the built binaries, and holds no knowledge of its
-//! own about what those do; nothing of the product depends on it.
+//! Called by developers and by `.ci/run`. It runs cargo, the scripts and the built binaries; no part of the product
+//! depends on it.
 #![expect(
     clippy::print_stdout,
     clippy::print_stderr,
-    reason = "a command's output is its purpose"
+    reason = "a command prints its result"
 )]
 
 mod bench;
@@ -32,15 +32,16 @@ use crate::run::Failed;
     disable_help_subcommand = true
 )]
 enum Command {
-    /// Build, make a sample project and run a team on it.
+    /// Build the binaries, create a sample project and run a team on it.
     Demo {
-        /// A recorded lead with three recorded teammates, or members that run the tasks' commands.
+        /// `agents`: a lead and three teammates with recorded models; `commands`: members that run the commands of
+        /// tasks.
         #[arg(value_enum, default_value_t = demo::Team::Agents)]
         team: demo::Team,
     },
-    /// Everything that must hold before a change goes in, or only the named steps.
+    /// Run all checks for a change, or only the named steps.
     Test {
-        /// List the steps and leave.
+        /// List the steps and exit.
         #[arg(long)]
         list: bool,
         /// Steps to run, in the order given.
@@ -49,35 +50,34 @@ enum Command {
     },
     /// Run the fuzz targets of the permission policy and the wire codec for a bounded time.
     ///
-    /// An input that fails is written to a directory `regressions` below the tests of its crate, and every later test run
-    /// repeats it.
+    /// A failing input is written to the directory `regressions` in the tests of its crate; later test runs repeat it.
     Fuzz(fuzz::Arguments),
-    /// The rules that no compiler checks: layering, names, sizes.
+    /// Check rules that the compiler does not check: layering, names, file sizes.
     Tidy,
-    /// Write the protocol's JSON Schema anew, from its types.
+    /// Generate the JSON Schema of the protocol from its types.
     Schema,
-    /// How fast everything is, beside what the machine can do.
+    /// Measure performance and compare it with the limits of the machine.
     Bench(bench::Arguments),
-    /// Kill, stop, fill and break things at random while a team works, then check every promise.
+    /// Inject random faults while a team works, then check all guarantees.
     #[command(disable_help_flag = true)]
     Torture {
-        /// As `cargo xtask torture --help` lists them.
+        /// Arguments of the torture program; see `cargo xtask torture --help`.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
-    /// Simulate a team and its faults in virtual time, from one seed, then check every promise.
+    /// Simulate a team and faults in virtual time from one seed, then check all guarantees.
     #[command(disable_help_flag = true)]
     Simulate {
-        /// As `cargo xtask simulate --help` lists them.
+        /// Arguments of the simulation program; see `cargo xtask simulate --help`.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
-    /// Put the binaries, man pages and completions in place.
+    /// Install the binaries, man pages and completions.
     Install {
         #[command(flatten)]
         place: Place,
     },
-    /// Take away exactly what `install` put in place.
+    /// Remove the files that `install` has installed.
     Uninstall {
         #[command(flatten)]
         place: Place,
@@ -86,12 +86,13 @@ enum Command {
 
 #[derive(clap::Args)]
 struct Place {
-    /// Where bin/ and share/ are; ~/.local unless given.
+    /// Directory for bin/ and share/ [default: ~/.local]
     #[arg(long, value_name = "DIR")]
     prefix: Option<PathBuf>,
 }
 
-/// The test that compares writes instead when it is told so: the types are known nowhere else.
+/// Runs the test that compares the schema with the types, in the mode in which it writes the file: only the protocol
+/// crate knows the types.
 fn schema() -> anyhow::Result<()> {
     let mut write = run::cargo(&[
         "test",

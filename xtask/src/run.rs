@@ -1,11 +1,11 @@
-//! Starting another program and passing its failure on. Every command uses it; it knows none of them.
+//! Runs other programs and propagates their failures. Used by all commands.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result};
 
-/// A program or a check that said no. `code` becomes our own exit code.
+/// A failed program or check. `code` becomes the exit code of this program.
 #[derive(Debug)]
 pub(crate) struct Failed {
     pub(crate) what: String,
@@ -20,28 +20,28 @@ impl std::fmt::Display for Failed {
 
 impl std::error::Error for Failed {}
 
-/// The repository's top directory.
+/// The root directory of the repository.
 pub(crate) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .parent()
         .expect("xtask/ lies in the repository")
 }
 
-/// A cargo command in the repository; the same cargo that runs us.
+/// A cargo command in the repository, with the cargo that runs this program.
 pub(crate) fn cargo(args: &[&str]) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.args(args).current_dir(root());
     command
 }
 
-/// A script of ours.
+/// A script of the repository.
 pub(crate) fn script(name: &str) -> Command {
     let mut command = Command::new(root().join("scripts").join(name));
     command.current_dir(root());
     command
 }
 
-/// Runs to the end with our own terminal. A non-zero end is [`Failed`] with that code; a signal counts as 1.
+/// Runs a command with inherited stdio. A failure is [`Failed`] with its exit code, or 1 after a signal.
 pub(crate) fn check(command: &mut Command) -> Result<()> {
     let shown = shown(command);
     let status = command
@@ -61,7 +61,7 @@ pub(crate) fn check(command: &mut Command) -> Result<()> {
     .into())
 }
 
-/// Runs to the end and gives what it wrote to stdout; its stderr is ours.
+/// Runs a command and returns its stdout; its stderr is inherited.
 pub(crate) fn output(command: &mut Command) -> Result<String> {
     let shown = shown(command);
     let output = command
@@ -81,20 +81,20 @@ pub(crate) fn output(command: &mut Command) -> Result<String> {
         .into());
     }
     String::from_utf8(output.stdout)
-        .with_context(|| format!("{shown} wrote something that is not text"))
+        .with_context(|| format!("{shown} wrote output that is not UTF-8"))
 }
 
-/// Whether this can be started and ends well; nothing of it is shown.
+/// Whether the command succeeds; its output is discarded.
 pub(crate) fn succeeds(command: &mut Command) -> bool {
     command.output().is_ok_and(|output| output.status.success())
 }
 
-/// Where cargo puts the binaries of the dev profile: beside ours.
+/// The directory of the binaries of the dev profile: that of this executable.
 pub(crate) fn dev_binaries() -> Result<PathBuf> {
-    let ours = std::env::current_exe().context("cannot find our own executable")?;
+    let ours = std::env::current_exe().context("cannot find this executable")?;
     Ok(ours
         .parent()
-        .context("our executable has no directory")?
+        .context("this executable has no parent directory")?
         .to_path_buf())
 }
 
@@ -114,7 +114,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_program_s_own_code_is_passed_on() {
+    fn exit_codes_are_propagated() {
         let error = check(Command::new("sh").args(["-c", "exit 7"])).unwrap_err();
         assert_eq!(error.downcast_ref::<Failed>().expect("a refusal").code, 7);
         let error = output(Command::new("sh").args(["-c", "exit 9"])).unwrap_err();
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn a_program_ended_by_a_signal_has_failed() {
+    fn a_signal_counts_as_exit_code_1() {
         let error = check(Command::new("sh").args(["-c", "kill -TERM $$"])).unwrap_err();
         assert_eq!(error.downcast_ref::<Failed>().expect("a refusal").code, 1);
     }

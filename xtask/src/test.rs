@@ -1,4 +1,4 @@
-//! `cargo xtask test`: every check, in the order in which a failure is cheapest. `.ci/run` is this and nothing else.
+//! `cargo xtask test`: runs all checks, the cheapest ones first. `.ci/run` runs it as users do.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -13,112 +13,112 @@ use crate::{fuzz, tidy, torture};
 
 struct Step {
     name: &'static str,
-    does: &'static str,
+    description: &'static str,
     run: fn() -> Result<()>,
 }
 
 const STEPS: &[Step] = &[
     Step {
         name: "fmt",
-        does: "formatting",
+        description: "formatting",
         run: fmt,
     },
     Step {
         name: "tidy",
-        does: "layering, names, sizes",
+        description: "layering, names, sizes",
         run: tidy::run,
     },
     Step {
         name: "deny",
-        does: "licences, banned crates, sources and known vulnerabilities of dependencies",
+        description: "licences, banned crates, sources and known vulnerabilities of dependencies",
         run: deny,
     },
     Step {
         name: "clippy",
-        does: "lints, warnings denied",
+        description: "lints, warnings denied",
         run: clippy,
     },
     Step {
         name: "build",
-        does: "the binaries and the tests",
+        description: "build the binaries and the tests",
         run: build,
     },
     Step {
         name: "install-tmux",
-        does: "tmux 3.0 or newer, installed where root or sudo allows it",
+        description: "install tmux 3.0 or newer, if root or sudo is available",
         run: || install("tmux"),
     },
     Step {
         name: "install-bubblewrap",
-        does: "bubblewrap, so that the tests try both sandboxes",
+        description: "install bubblewrap, so that the tests cover both sandboxes",
         run: || install("bubblewrap"),
     },
     Step {
         name: "install-iterm2",
-        does: "iTerm2's own client, installed where we may",
+        description: "install the Python client of iTerm2, if possible",
         run: install_iterm2,
     },
     Step {
         name: "nextest",
-        does: "unit, property and end-to-end tests",
+        description: "unit, property and end-to-end tests",
         run: nextest,
     },
     Step {
         name: "hosted",
-        does: "the end-to-end tests again, with members in one process",
-        run: || elsewhere("hosted"),
+        description: "end-to-end tests with members in one process",
+        run: || with_placement("hosted"),
     },
     Step {
         name: "tmux",
-        does: "the end-to-end tests again, with every member in a pane",
+        description: "end-to-end tests with every member in a pane",
         run: panes,
     },
     Step {
         name: "fuzz",
-        does: "mutated inputs against the policy's and the codec's properties, for 20 s",
+        description: "fuzz targets for 20 s",
         run: fuzz::step,
     },
     Step {
         name: "doc",
-        does: "examples in the documentation",
+        description: "examples in the documentation",
         run: doc,
     },
     Step {
         name: "simulation",
-        does: "one million steps of simulated teams; every promise must hold",
+        description: "one million steps of simulated teams; all guarantees must hold",
         run: || torture::simulate(&[]),
     },
     Step {
         name: "torture",
-        does: "random faults for three minutes; every promise must hold",
+        description: "random faults for three minutes; all guarantees must hold",
         run: || torture::run(&[]),
     },
 ];
 
-/// What the tests read to know that they must skip what needs tmux, and say so.
+/// Tells the tests to skip cases that need tmux.
 const NO_TMUX: &str = "AGENT_TEAM_TEST_NO_TMUX";
 
-/// Where the tests have run what is headless otherwise.
+/// Tells the end-to-end tests to use this placement instead of headless.
 const PLACEMENT: &str = "AGENT_TEAM_TEST_PLACEMENT";
 
 pub(crate) fn list() {
     for step in STEPS {
-        println!("{:<18} {}", step.name, step.does);
+        println!("{:<18} {}", step.name, step.description);
     }
 }
 
-/// Runs the named steps, or all. Ends at the first failure, with its exit code.
+/// Runs the named steps, or all. Stops at the first failure.
 pub(crate) fn run(names: &[String]) -> Result<()> {
     let steps = chosen(names)?;
     let start = Instant::now();
     for step in &steps {
-        println!("── {}: {}", step.name, step.does);
+        println!("── {}: {}", step.name, step.description);
         let start = Instant::now();
         let outcome = (step.run)();
         println!("   {}: {:.1} s", step.name, start.elapsed().as_secs_f64());
         outcome.with_context(|| {
             format!(
-                "step {} failed; just this one: cargo xtask test {}",
+                "step {} failed; run only this step with: cargo xtask test {}",
                 step.name, step.name
             )
         })?;
@@ -138,7 +138,7 @@ pub(crate) fn run(names: &[String]) -> Result<()> {
     Ok(())
 }
 
-/// What a step could not do. It is printed where it happens and once more at the end, where it is read.
+/// Warnings of the steps. They are printed immediately, and again at the end, where they are visible.
 static WARNINGS: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
 fn warn(warning: &str) {
@@ -156,7 +156,9 @@ fn chosen(names: &[String]) -> Result<Vec<&'static Step>> {
         .map(|name| {
             STEPS.iter().find(|step| step.name == name).ok_or_else(|| {
                 Failed {
-                    what: format!("no step {name}; the steps: cargo xtask test --list"),
+                    what: format!(
+                        "unknown step {name}; list the steps with: cargo xtask test --list"
+                    ),
                     code: 2,
                 }
                 .into()
@@ -180,18 +182,18 @@ fn clippy() -> Result<()> {
     ]))
 }
 
-/// The advisory database, as `.config/deny.toml` names it.
+/// URL of the advisory database in `.config/deny.toml`.
 const ADVISORY_DB: &str = "https://github.com/rustsec/advisory-db";
 
-/// A clone of it, for machines without a network.
+/// Environment variable with the path of a clone, for machines without a network.
 const ADVISORY_CLONE: &str = "AGENT_TEAM_ADVISORY_DB";
 
-/// Not installed by us: it takes minutes to build and finds little between two changes of a dependency.
+/// Runs cargo-deny if it is installed. It is not installed automatically, because it takes minutes to build.
 fn deny() -> Result<()> {
     if !succeeds(&mut cargo(&["deny", "--version"])) {
         warn(
-            "dependencies were not checked, neither licences nor advisories: cargo-deny is not installed; \
-             to check them: cargo install --locked cargo-deny && cargo xtask test deny",
+            "licences and advisories of dependencies were not checked: cargo-deny is not installed; \
+             to check them, run: cargo install --locked cargo-deny && cargo xtask test deny",
         );
         return Ok(());
     }
@@ -204,7 +206,7 @@ fn deny() -> Result<()> {
     let fetched = succeeds(cargo(&["deny", "fetch", "--config"]).arg(&config).arg("db"));
     if !fetched {
         warn(&format!(
-            "advisories were not checked: the database cannot be fetched from {ADVISORY_DB}; with a clone of it: \
+            "advisories were not checked: cannot fetch the database from {ADVISORY_DB}; to use a clone, run: \
              {ADVISORY_CLONE}=DIR cargo xtask test deny"
         ));
         return Ok(());
@@ -218,7 +220,7 @@ fn deny_check(config: &Path) -> Command {
     command
 }
 
-/// The same settings with the database from a clone.
+/// Writes a copy of the settings that uses the clone.
 fn with_clone(config: &Path, clone: &Path) -> Result<PathBuf> {
     let clone = fs::canonicalize(clone)
         .with_context(|| format!("cannot read {ADVISORY_CLONE}={}", clone.display()))?;
@@ -250,7 +252,9 @@ pub(crate) fn install(package: &str) -> Result<()> {
 
 fn install_iterm2() -> Result<()> {
     let binaries = dev_binaries()?;
-    let target = binaries.parent().context("it has no target directory")?;
+    let target = binaries
+        .parent()
+        .context("cannot find the target directory")?;
     check(script("install-iterm2-client.sh").arg(target.join("iterm2-client")))
 }
 
@@ -258,18 +262,16 @@ fn nextest() -> Result<()> {
     let tests = if has_nextest() {
         cargo(&["nextest", "run", "--workspace"])
     } else {
-        println!(
-            "   cargo-nextest cannot be installed here; going on with cargo test, which has no time limits"
-        );
+        println!("   cannot install cargo-nextest; using cargo test, which has no timeouts");
         cargo(&["test", "--workspace", "--lib", "--bins", "--tests"])
     };
     with_tmux(tests)
 }
 
-/// The tests that the profile of this name chooses, with what is headless otherwise in this placement.
-fn elsewhere(placement: &str) -> Result<()> {
+/// Runs the tests of the nextest profile with this name, with all members in this placement.
+fn with_placement(placement: &str) -> Result<()> {
     if !has_nextest() {
-        println!("   skipped: cargo-nextest, which chooses the tests, cannot be installed here");
+        println!("   skipped: cannot install cargo-nextest, which selects the tests");
         return Ok(());
     }
     let mut tests = cargo(&["nextest", "run", "--workspace", "--profile", placement]);
@@ -279,9 +281,9 @@ fn elsewhere(placement: &str) -> Result<()> {
 
 fn panes() -> Result<()> {
     if has_tmux() {
-        return elsewhere("tmux");
+        return with_placement("tmux");
     }
-    println!("   skipped: no tmux 3.0 or newer");
+    println!("   skipped: tmux 3.0 or newer is not installed");
     Ok(())
 }
 
@@ -291,19 +293,19 @@ fn has_tmux() -> bool {
 
 fn with_tmux(mut tests: Command) -> Result<()> {
     if !has_tmux() {
-        println!("   no tmux 3.0 or newer: tests that need one say that they are skipped");
+        println!("   tmux 3.0 or newer is not installed: tests that need it are skipped");
         tests.env(NO_TMUX, "1");
     }
     check(&mut tests)
 }
 
-/// Whether it is there, or could be installed.
+/// Whether cargo-nextest is installed; tries to install it.
 fn has_nextest() -> bool {
     let installed = || succeeds(&mut cargo(&["nextest", "--version"]));
     if installed() {
         return true;
     }
-    println!("   installing cargo-nextest, once");
+    println!("   installing cargo-nextest");
     check(&mut cargo(&["install", "--locked", "cargo-nextest"])).is_ok() && installed()
 }
 
@@ -316,7 +318,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn steps_run_in_the_order_they_were_named() {
+    fn steps_run_in_the_given_order() {
         let names = ["doc", "fmt"].map(str::to_owned);
         let steps = chosen(&names).unwrap();
         assert_eq!(
@@ -327,7 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clone_takes_the_place_of_the_advisory_database() {
+    fn a_clone_replaces_the_advisory_database_url() {
         let settings = fs::read_to_string(root().join(".config/deny.toml")).unwrap();
         assert!(settings.contains(ADVISORY_DB), "{settings}");
         let cloned = from_clone(&settings, Path::new("/a/clone"));

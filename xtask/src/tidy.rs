@@ -1,7 +1,7 @@
-//! `cargo xtask tidy`: the rules that no compiler checks.
+//! `cargo xtask tidy`: checks rules that the compiler does not check.
 //!
-//! Each rule is a function from what was read to findings, so that a made-up tree can prove that it is able to fail.
-//! Rules read; none of them changes a file.
+//! Each rule is a function from the files to findings, so that its test can pass files that violate it. Rules change no
+//! file.
 
 mod code;
 mod ids;
@@ -16,7 +16,7 @@ use anyhow::Result;
 use crate::run::{Failed, cargo, output, root};
 use tree::{Finding, Tree, Weight};
 
-/// Prints every finding as `path:line: sentence`; fails if one of them weighs enough.
+/// Prints each finding as `path:line: text`; fails if one is an error.
 pub(crate) fn run() -> Result<()> {
     let tree = Tree::read(root())?;
     let mut findings = check(&tree)?;
@@ -33,7 +33,7 @@ pub(crate) fn run() -> Result<()> {
             "--format",
             "{p}",
         ]);
-        // Features of the whole workspace would count as the package's own.
+        // With unified features, `cargo tree` would list dependencies that only other packages enable.
         tree.env_remove("CARGO_RESOLVER_FEATURE_UNIFICATION");
         let listed = output(&mut tree)?;
         findings.extend(layering::links(link, &listed));
@@ -49,25 +49,25 @@ pub(crate) fn run() -> Result<()> {
     {
         0 => Ok(()),
         count => Err(Failed {
-            what: format!("tidy: broken rules: {count}"),
+            what: format!("tidy: {count} violations"),
             code: 1,
         }
         .into()),
     }
 }
 
-/// Every rule that needs nothing but the files.
+/// The rules that need only the files.
 fn check(tree: &Tree) -> Result<Vec<Finding>> {
     let manifests = manifest::manifests(tree)?;
     let mut findings = layering::edges(&manifests);
     findings.extend(manifest::lints_are_inherited(&manifests));
     findings.extend(ids::core_knows_ids_only(tree));
     findings.extend(text::no_forbidden_names(tree));
-    findings.extend(text::no_places_of_one_machine(tree));
+    findings.extend(text::no_machine_paths(tree));
     findings.extend(text::cited_invariants_exist(tree));
     for file in tree.rust() {
-        findings.extend(source::opens_with_its_job(file));
-        findings.extend(source::nothing_is_left_open(file));
+        findings.extend(source::has_module_header(file));
+        findings.extend(source::no_unfinished_code(file));
         findings.extend(source::tests_never_sleep(file));
         findings.extend(source::unsafe_only_in_system(file));
         findings.extend(source::stays_small(file));

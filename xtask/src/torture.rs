@@ -1,5 +1,4 @@
-//! `cargo xtask torture` and `cargo xtask simulate`: build the binaries and run a program of the `tests` package, which
-//! has all knowledge.
+//! `cargo xtask torture` and `cargo xtask simulate`: build the binaries and run a program of the `tests` package.
 
 use std::process::Command;
 
@@ -8,12 +7,12 @@ use anyhow::Result;
 use crate::run::{check, dev_binaries, root};
 use crate::test;
 
-/// Runs the torture with its own arguments; its exit code becomes ours.
+/// Runs the torture program with these arguments; returns its exit code.
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
     program("agent-team-torture", arguments)
 }
 
-/// Runs the simulation with its own arguments; its exit code becomes ours.
+/// Runs the simulation program with these arguments; returns its exit code.
 pub(crate) fn simulate(arguments: &[String]) -> Result<()> {
     program("agent-team-simulation", arguments)
 }

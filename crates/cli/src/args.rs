@@ -171,7 +171,7 @@ pub(crate) enum Verb {
     },
     /// Show the pane of the member that has waited for you longest
     ///
-    /// Members with a permission request come first, then members with a question, held members and members at a limit.
+    /// Members with a permission request come first, then members that have a question, are at a limit or are held.
     /// Inside tmux, the client switches to the pane, so you can bind this command to a key. With --json, print the
     /// member's name and do not switch.
     Next {

@@ -1,4 +1,4 @@
-//! The list of protected paths: the edit tools ask about each, and README prints it.
+//! The list of protected paths: the edit tools ask about each, and SECURITY.md prints it.
 
 use std::fs;
 use std::path::Path;
@@ -59,7 +59,7 @@ fn edit_tools_ask_about_every_protected_path() {
 }
 
 #[test]
-fn readme_prints_the_list() {
+fn security_md_prints_the_list() {
     let code = |path: &str| format!("`{path}`");
     let names = PROJECT.iter().map(|protected| code(protected.path));
     let git = GIT
@@ -74,11 +74,11 @@ fn readme_prints_the_list() {
         all(git.chain(trees).collect()),
         all(home.collect()),
     );
-    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../README.md");
-    let readme = fs::read_to_string(readme).unwrap();
-    let (_, rest) = readme
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../SECURITY.md");
+    let text = fs::read_to_string(file).unwrap();
+    let (_, rest) = text
         .split_once("<!-- protected paths -->\n")
         .expect("a marker");
     let (printed, _) = rest.split_once("<!-- end -->").expect("a marker");
-    assert_eq!(printed, list, "README must print:\n{list}");
+    assert_eq!(printed, list, "SECURITY.md must print:\n{list}");
 }

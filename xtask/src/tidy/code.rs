@@ -1,5 +1,5 @@
-//! Just enough of Rust's grammar to tell code from comments and literals. The rules about code read its result, so that
-//! a rule may name in a string what it forbids.
+//! A minimal Rust lexer that separates code from comments and literals. Rules about code use its output, so that a rule
+//! may contain a forbidden word in a string.
 
 /// The source with every comment and literal replaced by spaces; lines stay where they are.
 pub(super) fn code_only(source: &str) -> String {
@@ -25,7 +25,7 @@ pub(super) fn code_only(source: &str) -> String {
     code
 }
 
-/// Byte positions at which `word` stands alone in the code.
+/// Byte positions of `word` in the code, not inside a longer name.
 pub(super) fn words<'a>(code: &'a str, word: &'a str) -> impl Iterator<Item = usize> + 'a {
     code.match_indices(word)
         .map(|(at, _)| at)
@@ -43,7 +43,7 @@ pub(super) fn in_a_name(c: char) -> bool {
     c.is_alphanumeric() || c == '_'
 }
 
-/// How many bytes of a comment or literal begin here; 0 where code goes on.
+/// The length of the comment or literal at this position; 0 for code.
 fn prose_length(rest: &str, previous: char) -> usize {
     if rest.starts_with("//") {
         return rest.find('\n').unwrap_or(rest.len());
@@ -55,7 +55,7 @@ fn prose_length(rest: &str, previous: char) -> usize {
         return quoted_length(rest, '"');
     }
     if rest.starts_with('\'') {
-        // A lifetime has no closing quote right after its first character.
+        // A lifetime has no closing quote after its first character.
         let mut after = rest.chars().skip(1);
         return match (after.next(), after.next()) {
             (Some('\\'), _) | (Some(_), Some('\'')) => quoted_length(rest, '\''),
@@ -123,7 +123,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn comments_and_literals_are_blanked_and_lines_stay() {
+    fn comments_and_literals_become_blanks() {
         let source = "a // unsafe\nb /* unsafe /* \n */ unsafe */ c \"uns\\\"afe\" d\n";
         let code = code_only(source);
         assert!(!code.contains("unsafe"), "{code}");
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn raw_strings_end_at_their_own_hashes() {
+    fn raw_strings_end_at_matching_hashes() {
         assert_eq!(
             code_only("x r#\"a \" b\"# y br\"c\" z")
                 .split_whitespace()
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lifetime_is_code_and_a_character_is_not() {
+    fn lifetimes_are_code_and_characters_are_literals() {
         let code =
             code_only("fn f<'a>(c: char) -> &'a str { c == '\"' || c == '\\'' || c == 'x' }");
         assert!(code.contains("&'a str"), "{code}");
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn a_word_is_not_a_part_of_a_name() {
+    fn words_are_not_found_inside_names() {
         assert_eq!(
             words("unsafe_code unsafe not_unsafe unsafe{", "unsafe").count(),
             2

@@ -1,21 +1,21 @@
-//! The core and the wire: ids are all that they share.
+//! The rule that the core uses only the ids of the protocol crate.
 
 use std::collections::BTreeSet;
 
 use super::code::{in_a_name, line_at, words};
 use super::tree::{Finding, Tree};
 
-/// The core may use `agent_team_protocol::id`, and the ids that the crate's root gives again.
+/// The core may use `agent_team_protocol::id` and the ids that the crate root re-exports.
 pub(super) fn core_knows_ids_only(tree: &Tree) -> Vec<Finding> {
     const CRATE: &str = "agent_team_protocol";
     let mut allowed = BTreeSet::from(["id"]);
     if let Some(root) = tree.find("crates/protocol/src/lib.rs") {
-        let given_again = root
+        let reexported = root
             .code
             .split("pub use id::")
             .skip(1)
             .filter_map(|rest| rest.split(';').next());
-        allowed.extend(given_again.flat_map(first_segments));
+        allowed.extend(reexported.flat_map(first_segments));
     }
     let mut findings = Vec::new();
     for file in tree
@@ -25,7 +25,8 @@ pub(super) fn core_knows_ids_only(tree: &Tree) -> Vec<Finding> {
         for at in words(&file.code, CRATE) {
             let line = line_at(&file.code, at);
             let Some(path) = file.code[at + CRATE.len()..].strip_prefix("::") else {
-                findings.push(file.finding(line, "the core names ids of the protocol one by one"));
+                findings
+                    .push(file.finding(line, "the core must import ids of the protocol by name"));
                 continue;
             };
             for segment in first_segments(path)
@@ -34,7 +35,7 @@ pub(super) fn core_knows_ids_only(tree: &Tree) -> Vec<Finding> {
             {
                 findings.push(file.finding(
                     line,
-                    format!("the core knows ids of the protocol alone, not `{segment}`"),
+                    format!("the core may use only ids of the protocol, not `{segment}`"),
                 ));
             }
         }
@@ -68,7 +69,7 @@ fn first_segments(path: &str) -> Vec<&str> {
     segments
 }
 
-/// The name that begins here, or the sign that stands in its place.
+/// The name at the start, or the sign if there is none.
 fn first_name(path: &str) -> &str {
     let path = path.trim_start();
     let end = path.find(|c| !in_a_name(c)).unwrap_or(path.len());
@@ -84,7 +85,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_core_may_name_ids_and_nothing_else() {
+    fn the_core_may_use_only_ids() {
         let protocol = "//! P.\npub use error::Refusal;\npub use id::{\n    TaskId, TeamId,\n};\n";
         let findings = |core: &str| {
             let tree = Tree::of(&[

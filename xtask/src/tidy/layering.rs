@@ -1,11 +1,11 @@
-//! Rules about which crate may know which. The arrows are DESIGN's; the manifests and the linked graph must agree.
+//! Rules about dependencies between crates, checked in the manifests and in the linked graph.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::manifest::Manifest;
 use super::tree::{Finding, Weight};
 
-/// A crate that must not reach others, directly or through a crate of ours.
+/// A crate that must not depend on others, directly or through a crate of this workspace.
 struct Edge {
     from: &'static str,
     never: Never,
@@ -13,7 +13,7 @@ struct Edge {
 }
 
 enum Never {
-    /// Every crate of this workspace but these.
+    /// All crates of this workspace except these.
     OursBut(&'static [&'static str]),
     These(&'static [&'static str]),
 }
@@ -22,7 +22,7 @@ const EDGES: &[Edge] = &[
     Edge {
         from: "agent-team-core",
         never: Never::OursBut(&["agent-team-protocol"]),
-        why: "the core is a pure machine that knows ids alone",
+        why: "the core is a pure state machine that uses only ids",
     },
     Edge {
         from: "agent-team-core",
@@ -32,27 +32,27 @@ const EDGES: &[Edge] = &[
     Edge {
         from: "agent-team-protocol",
         never: Never::OursBut(&[]),
-        why: "other processes build on it without us",
+        why: "programs outside this workspace use it",
     },
     Edge {
         from: "agent-team-terminal-ui",
         never: Never::OursBut(&["agent-team-protocol"]),
-        why: "rendering and key handling are shared by the worker and the CLI",
+        why: "the terminal UI is a pure state machine that two programs use",
     },
     Edge {
         from: "agent-team-terminal-ui",
         never: Never::These(&["tokio", "nix", "rustix", "libc", "mio"]),
-        why: "rendering is pure: no terminal, no clock, no file",
+        why: "the terminal UI reads no terminal, clock or file",
     },
     Edge {
         from: "agent-team-file",
         never: Never::OursBut(&["agent-team-protocol", "agent-team-policy"]),
-        why: "reading what is wanted touches no team",
+        why: "reading a team file does not access a team",
     },
     Edge {
         from: "agent-team",
         never: Never::These(&["agent-team-cli", "agent-team-gateway"]),
-        why: "the embedding library links no command-line interface",
+        why: "an embedding program links no command line",
     },
     Edge {
         from: "agent-team-policy",
@@ -62,7 +62,7 @@ const EDGES: &[Edge] = &[
     Edge {
         from: "agent-team-supervisor",
         never: Never::These(&["agent-team-teammate", "agent-team-gateway", "agent-team"]),
-        why: "no tool and no provider may take the supervisor down",
+        why: "a fault in a tool or provider must not crash the supervisor",
     },
     Edge {
         from: "agent-team-gateway",
@@ -91,7 +91,7 @@ const EDGES: &[Edge] = &[
     },
 ];
 
-/// A package whose whole linked graph must be free of some crates.
+/// A package that must not link some crates, directly or indirectly.
 pub(super) struct Link {
     pub(super) package: &'static str,
     never: &'static [&'static str],
@@ -145,7 +145,7 @@ pub(super) fn edges(manifests: &[Manifest<'_>]) -> Vec<Finding> {
                             format!(" through {direct}")
                         };
                         let sentence =
-                            format!("{} reaches {reached}{through}: {}", edge.from, edge.why);
+                            format!("{} depends on {reached}{through}: {}", edge.from, edge.why);
                         findings.push(
                             manifest
                                 .file
@@ -159,7 +159,7 @@ pub(super) fn edges(manifests: &[Manifest<'_>]) -> Vec<Finding> {
     findings
 }
 
-/// A package and everything that it needs, as far as manifests of ours tell.
+/// A package and its dependencies, as far as the manifests of this workspace list them.
 fn reach<'a>(from: &'a str, needs: &BTreeMap<&'a str, &'a BTreeSet<String>>) -> BTreeSet<&'a str> {
     let mut reached = BTreeSet::new();
     let mut open = vec![from];
@@ -176,14 +176,14 @@ fn reach<'a>(from: &'a str, needs: &BTreeMap<&'a str, &'a BTreeSet<String>>) -> 
     reached
 }
 
-/// The line that begins with this key, else the first.
+/// The line that starts with this key, or the first line.
 fn line_of(text: &str, key: &str) -> usize {
     text.lines()
         .position(|line| line.starts_with(key))
         .map_or(1, |index| index + 1)
 }
 
-/// `listed` is what `cargo tree` prints: a package and its version on each line.
+/// `listed` is the output of `cargo tree`: a package and its version on each line.
 pub(super) fn links(link: &Link, listed: &str) -> Vec<Finding> {
     let linked: BTreeSet<&str> = listed
         .lines()
@@ -213,8 +213,8 @@ mod tests {
         format!("[package]\nname = \"{name}\"\n{LINTS}{rest}")
     }
 
-    /// What the edges say about a workspace of these packages.
-    fn said(packages: &[(&str, &str)]) -> Vec<String> {
+    /// The findings about a workspace of these packages.
+    fn findings(packages: &[(&str, &str)]) -> Vec<String> {
         let files: Vec<(String, String)> = packages
             .iter()
             .map(|(name, rest)| (format!("crates/{name}/Cargo.toml"), package(name, rest)))
@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn every_forbidden_edge_is_found() {
+    fn forbidden_dependencies_are_found() {
         for edge in EDGES {
             let never: &[&str] = match edge.never {
                 Never::OursBut(_) => &["agent-team-store"],
@@ -244,12 +244,12 @@ mod tests {
                     "build-dependencies",
                     "target.'cfg(unix)'.dependencies",
                 ] {
-                    let found = said(&[
+                    let found = findings(&[
                         (edge.from, &format!("[{kind}]\n{to} = \"1\"\n")),
                         ("agent-team-store", ""),
                     ]);
                     assert!(
-                        found.iter().any(|said| said.contains(edge.why)),
+                        found.iter().any(|text| text.contains(edge.why)),
                         "{} {kind} {to}",
                         edge.from
                     );
@@ -259,8 +259,8 @@ mod tests {
     }
 
     #[test]
-    fn an_edge_through_another_crate_of_ours_is_found() {
-        let found = said(&[
+    fn indirect_dependencies_are_found() {
+        let found = findings(&[
             (
                 "agent-team-cli",
                 "[dependencies]\nagent-team-file = \"1\"\n",
@@ -271,16 +271,16 @@ mod tests {
             ),
         ]);
         assert!(
-            found.iter().any(|said| said
-                .starts_with("agent-team-cli reaches agent-team-supervisor")
-                && said.contains("through agent-team-file")),
+            found.iter().any(|text| text
+                .starts_with("agent-team-cli depends on agent-team-supervisor")
+                && text.contains("through agent-team-file")),
             "{found:?}"
         );
     }
 
     #[test]
-    fn what_the_design_draws_is_allowed() {
-        let found = said(&[
+    fn designed_dependencies_are_allowed() {
+        let found = findings(&[
             ("agent-team-protocol", "[dependencies]\nserde = \"1\"\n"),
             (
                 "agent-team-core",
@@ -303,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn a_linked_web_crate_is_found_and_a_similar_name_is_not() {
+    fn linked_web_crates_are_found_by_exact_name() {
         assert_eq!(
             links(
                 &LINKS[0],

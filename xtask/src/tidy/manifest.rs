@@ -1,4 +1,4 @@
-//! The manifests of the workspace, as far as the rules need them, and the rule about themselves.
+//! The manifests of the workspace, and the rule that packages inherit the workspace lints.
 
 use std::collections::BTreeSet;
 
@@ -75,7 +75,7 @@ fn parse(file: &File) -> Result<Table> {
     file.text.parse().with_context(|| file.path.clone())
 }
 
-/// The packages of one dependency table by their real names, whatever they are called in it.
+/// The real package names of a dependency table; its keys may be other names.
 fn packages(table: &Table, kind: &str, shared: Option<&Table>) -> Vec<String> {
     let Some(dependencies) = table.get(kind).and_then(Value::as_table) else {
         return Vec::new();
@@ -100,11 +100,7 @@ pub(super) fn lints_are_inherited(manifests: &[Manifest<'_>]) -> Vec<Finding> {
     manifests
         .iter()
         .filter(|manifest| !manifest.inherits_lints)
-        .map(|manifest| {
-            manifest
-                .file
-                .finding(1, "does not inherit the workspace's lints")
-        })
+        .map(|manifest| manifest.file.finding(1, "must inherit the workspace lints"))
         .collect()
 }
 
@@ -113,7 +109,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_manifest_with_its_own_lints_is_found() {
+    fn a_manifest_without_workspace_lints_is_found() {
         let tree = Tree::of(&[
             ("crates/a/Cargo.toml", "[package]\nname = \"a\"\n"),
             (
@@ -130,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn another_name_for_a_package_hides_nothing() {
+    fn renamed_packages_are_found() {
         let renamed = "rt = { package = \"tokio\", version = \"1\" }\n";
         let directly = format!("[package]\nname = \"a\"\n[dependencies]\n{renamed}");
         let shared = format!("[workspace.dependencies]\n{renamed}");

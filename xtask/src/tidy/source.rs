@@ -1,47 +1,44 @@
-//! Rules about one Rust file at a time.
+//! Rules about single Rust files.
 
 use super::code::{line_at, words};
 use super::tree::{File, Finding, Weight};
 
-/// From here on a file is looked at with suspicion, and from there on it is split.
+/// More lines than this are a warning, and an error.
 const LARGE: usize = 400;
 const TOO_LARGE: usize = 800;
 
-pub(super) fn opens_with_its_job(file: &File) -> Vec<Finding> {
+pub(super) fn has_module_header(file: &File) -> Vec<Finding> {
     if file.text.starts_with("//!") {
         return Vec::new();
     }
     vec![file.finding(
         1,
-        "does not open with `//!`: its job, who calls it, what it must never do",
+        "needs a module header `//!`: what the file does, who calls it, what it must not do",
     )]
 }
 
-pub(super) fn nothing_is_left_open(file: &File) -> Vec<Finding> {
+pub(super) fn no_unfinished_code(file: &File) -> Vec<Finding> {
     let mut findings = Vec::new();
     for name in ["todo", "unimplemented", "dbg"] {
         for at in words(&file.code, name) {
             if file.code[at + name.len()..].starts_with('!') {
                 findings.push(file.finding(
                     line_at(&file.code, at),
-                    format!("`{name}!` is not for committed code"),
+                    format!("remove `{name}!` before committing"),
                 ));
             }
         }
     }
     for (at, _) in file.code.match_indices("#[ignore") {
-        findings.push(file.finding(
-            line_at(&file.code, at),
-            "a test that is not run proves nothing: fix it or remove it",
-        ));
+        findings.push(file.finding(line_at(&file.code, at), "fix or remove the ignored test"));
     }
     findings
 }
 
-/// A sleeping test is slow where it need not be, and wrong where it must not be.
+/// Tests must not sleep: a fixed delay is longer than necessary on a fast machine and too short on a slow one.
 pub(super) fn tests_never_sleep(file: &File) -> Vec<Finding> {
     let is_test = file.path.starts_with("tests/") || file.path.contains("/tests/");
-    // Torture and simulation are no tests of one event: their clients and faults are spread over time.
+    // Torture and simulation are exempt: their clients and faults are spread over time.
     let is_spread = |path: &str| {
         let places = ["tests/src/torture/", "tests/src/simulation/"];
         places.iter().any(|place| path.starts_with(place))
@@ -58,7 +55,7 @@ pub(super) fn tests_never_sleep(file: &File) -> Vec<Finding> {
         .map(|at| {
             file.finding(
                 line_at(&file.code, at),
-                "a test waits for an event, never for a time",
+                "wait for an event instead of sleeping",
             )
         })
         .collect()
@@ -72,7 +69,7 @@ pub(super) fn unsafe_only_in_system(file: &File) -> Vec<Finding> {
         .map(|at| {
             file.finding(
                 line_at(&file.code, at),
-                "`unsafe` belongs in crates/system alone",
+                "`unsafe` is allowed only in crates/system",
             )
         })
         .collect()
@@ -85,7 +82,7 @@ pub(super) fn stays_small(file: &File) -> Vec<Finding> {
     }
     let mut finding = file.finding(
         lines,
-        format!("has {lines} lines; {LARGE} are enough, {TOO_LARGE} the end"),
+        format!("has {lines} lines; aim for {LARGE}, at most {TOO_LARGE}"),
     );
     if lines <= TOO_LARGE {
         finding.weight = Weight::Warns;
@@ -102,19 +99,19 @@ mod tests {
     }
 
     #[test]
-    fn a_file_without_its_job_is_found() {
+    fn a_missing_module_header_is_found() {
         assert_eq!(
-            opens_with_its_job(&file("crates/a/src/lib.rs", "fn main() {}\n")).len(),
+            has_module_header(&file("crates/a/src/lib.rs", "fn main() {}\n")).len(),
             1
         );
         assert_eq!(
-            opens_with_its_job(&file("crates/a/src/lib.rs", "//! Does a.\n")).len(),
+            has_module_header(&file("crates/a/src/lib.rs", "//! Does a.\n")).len(),
             0
         );
     }
 
     #[test]
-    fn what_is_left_open_is_found_on_its_line() {
+    fn unfinished_code_is_found_with_its_line() {
         for open in [
             "todo!()",
             "unimplemented!(\"x\")",
@@ -123,7 +120,7 @@ mod tests {
             "#[ignore = \"slow\"]",
         ] {
             let findings =
-                nothing_is_left_open(&file("crates/a/src/lib.rs", &format!("//! A.\n\n{open}\n")));
+                no_unfinished_code(&file("crates/a/src/lib.rs", &format!("//! A.\n\n{open}\n")));
             assert_eq!(
                 findings
                     .iter()
@@ -134,13 +131,13 @@ mod tests {
             );
         }
         assert_eq!(
-            nothing_is_left_open(&file("a.rs", "// todo!()\nlet a = \"dbg!\"; debug!(1);\n")),
+            no_unfinished_code(&file("a.rs", "// todo!()\nlet a = \"dbg!\"; debug!(1);\n")),
             []
         );
     }
 
     #[test]
-    fn a_sleeping_test_is_found_and_a_sleeping_program_is_not() {
+    fn sleep_is_found_only_in_tests() {
         for sleep in [
             "std::thread::sleep(d)",
             "tokio::time::sleep (d).await",
@@ -173,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn unsafe_outside_of_system_is_found() {
+    fn unsafe_outside_crates_system_is_found() {
         assert_eq!(
             unsafe_only_in_system(&file("crates/core/src/lib.rs", "fn f() { unsafe { g() } }"))
                 .len(),
@@ -194,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn a_large_file_warns_and_a_too_large_one_fails() {
+    fn large_files_warn_and_too_large_files_fail() {
         let weights = |lines: usize| {
             let findings = stays_small(&file("a.rs", &"x\n".repeat(lines)));
             findings

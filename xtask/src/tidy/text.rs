@@ -1,12 +1,12 @@
-//! Rules about names and words in every committed file.
+//! Rules about names and words in all committed files.
 
 use super::code::{in_a_name, words};
 use super::tree::{Finding, Tree};
 
-/// Names that say nothing about what is inside, and so attract everything.
-const SAYS_NOTHING: [&str; 6] = ["common", "util", "helper", "manager", "handler", "service"];
+/// Names without meaning. A module with such a name attracts unrelated code.
+const MEANINGLESS: [&str; 6] = ["common", "util", "helper", "manager", "handler", "service"];
 
-/// Crates are named by their directory, modules by their file or directory, and inline ones by `mod`.
+/// Checks the names of crates (directories), modules (files and directories) and inline modules (`mod`).
 pub(super) fn no_forbidden_names(tree: &Tree) -> Vec<Finding> {
     let mut findings = Vec::new();
     for file in tree.rust() {
@@ -25,10 +25,10 @@ pub(super) fn no_forbidden_names(tree: &Tree) -> Vec<Finding> {
         });
         for (line, name) in named.map(|name| (1, name)).chain(inline) {
             let singular = name.strip_suffix('s').unwrap_or(name);
-            if SAYS_NOTHING.contains(&singular) {
+            if MEANINGLESS.contains(&singular) {
                 findings.push(file.finding(
                     line,
-                    format!("`{name}` says nothing: name it after what it does"),
+                    format!("`{name}` is a meaningless name: name the module after what it does"),
                 ));
             }
         }
@@ -36,8 +36,9 @@ pub(super) fn no_forbidden_names(tree: &Tree) -> Vec<Finding> {
     findings
 }
 
-/// A path that holds on the writer's machine alone. The names stand here without their slash, so that this file passes.
-pub(super) fn no_places_of_one_machine(tree: &Tree) -> Vec<Finding> {
+/// Finds absolute paths that exist only on one machine. The names below have no slash, so that this file passes the
+/// rule.
+pub(super) fn no_machine_paths(tree: &Tree) -> Vec<Finding> {
     let mut findings = Vec::new();
     for file in tree.files() {
         for (index, line) in file.text.lines().enumerate() {
@@ -45,7 +46,7 @@ pub(super) fn no_places_of_one_machine(tree: &Tree) -> Vec<Finding> {
                 if names_place(line, place) {
                     findings.push(file.finding(
                         index + 1,
-                        format!("names a place of one machine, below /{place}"),
+                        format!("contains a path of one machine, below /{place}"),
                     ));
                 }
             }
@@ -54,10 +55,10 @@ pub(super) fn no_places_of_one_machine(tree: &Tree) -> Vec<Finding> {
     findings
 }
 
-/// A slash, the place and a name below it; two of them are places by themselves too. What goes on from another path is
-/// none.
+/// Whether the line contains the directory with a name below it; two of the directories count also by themselves. The
+/// end of a longer path does not count.
 fn names_place(line: &str, place: &str) -> bool {
-    let goes_on = |c: char| in_a_name(c) || "./-~}{)*>$%".contains(c);
+    let is_path_character = |c: char| in_a_name(c) || "./-~}{)*>$%".contains(c);
     line.match_indices(place).any(|(at, _)| {
         let Some(before) = line[..at].strip_suffix('/') else {
             return false;
@@ -68,13 +69,15 @@ fn names_place(line: &str, place: &str) -> bool {
             .is_some_and(|below| below.starts_with(|c| in_a_name(c) || c == '.'));
         let itself = ["root", "work"].contains(&place)
             && !after.starts_with(|c| in_a_name(c) || c == '-' || c == '/');
-        !before.ends_with(goes_on) && (below || itself)
+        !before.ends_with(is_path_character) && (below || itself)
     })
 }
 
-/// README.md lists the invariants by a bold number; a comment may cite only those.
+/// ARCHITECTURE.md lists the invariants with bold numbers; a comment may cite only those.
 pub(super) fn cited_invariants_exist(tree: &Tree) -> Vec<Finding> {
-    let readme = tree.find("README.md").map_or("", |file| file.text.as_str());
+    let listed = tree
+        .find("ARCHITECTURE.md")
+        .map_or("", |file| file.text.as_str());
     let mut findings = Vec::new();
     for file in tree.rust() {
         for (index, line) in file.text.lines().enumerate() {
@@ -85,10 +88,10 @@ pub(super) fn cited_invariants_exist(tree: &Tree) -> Vec<Finding> {
                 let numbered = word
                     .strip_prefix('I')
                     .is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()));
-                if numbered && !readme.contains(&format!("**{word}**")) {
+                if numbered && !listed.contains(&format!("**{word}**")) {
                     findings.push(file.finding(
                         index + 1,
-                        format!("cites {word}, which README.md does not list"),
+                        format!("cites {word}, which ARCHITECTURE.md does not list"),
                     ));
                 }
             }
@@ -102,7 +105,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_that_says_nothing_is_found_wherever_it_stands() {
+    fn meaningless_names_are_found() {
         for path in [
             "crates/common/src/lib.rs",
             "crates/a/src/utils.rs",
@@ -136,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_of_one_machine_is_found() {
+    fn machine_paths_are_found() {
         for (top, below) in [
             ("home", "/ann"),
             ("Users", "/ann/x"),
@@ -151,7 +154,7 @@ mod tests {
                 format!("a = \"/{top}{below}\""),
             ] {
                 assert_eq!(
-                    no_places_of_one_machine(&Tree::of(&[("a.md", &text)])).len(),
+                    no_machine_paths(&Tree::of(&[("a.md", &text)])).len(),
                     1,
                     "{text}"
                 );
@@ -167,19 +170,15 @@ mod tests {
             "/rooted",
             "{root}/work/x",
         ] {
-            assert_eq!(
-                no_places_of_one_machine(&Tree::of(&[("a.md", text)])),
-                [],
-                "{text}"
-            );
+            assert_eq!(no_machine_paths(&Tree::of(&[("a.md", text)])), [], "{text}");
         }
     }
 
     #[test]
-    fn an_invariant_that_is_not_listed_is_found() {
+    fn unlisted_invariants_are_found() {
         let tree = Tree::of(&[
             (
-                "README.md",
+                "ARCHITECTURE.md",
                 "- **I1** the supervisor writes\n- I2 is only mentioned\n",
             ),
             (

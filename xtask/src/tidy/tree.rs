@@ -1,4 +1,4 @@
-//! What the rules look at, and what they say. Read once by [`super::run`], made up by the tests.
+//! The files that the rules check, and their findings. [`super::run`] reads the files once; tests construct them.
 
 use std::fmt;
 use std::path::Path;
@@ -9,7 +9,7 @@ use anyhow::Result;
 use super::code::code_only;
 use crate::run::output;
 
-/// The text files that are committed or would be.
+/// The text files that are committed or not ignored.
 #[derive(Debug)]
 pub(super) struct Tree {
     files: Vec<File>,
@@ -25,7 +25,7 @@ pub(super) struct File {
 }
 
 impl Tree {
-    /// Everything that git tracks or would add. What is not text is nobody's business here.
+    /// Reads all files that git tracks or would add; skips binary files.
     pub(super) fn read(root: &Path) -> Result<Self> {
         let listed = output(
             Command::new("git")
@@ -87,7 +87,7 @@ impl File {
         }
     }
 
-    /// A broken rule on a line, counted from 1.
+    /// A violation on a line, counted from 1.
     pub(super) fn finding(&self, line: usize, sentence: impl Into<String>) -> Finding {
         Finding {
             path: self.path.clone(),

@@ -34,22 +34,22 @@ use crate::run::{Failed, cargo, check, root};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// Groups of rows to measure; all unless given. `--list` names them.
+    /// Groups to measure [default: all]; see --list
     #[arg(value_name = "GROUP")]
     groups: Vec<String>,
-    /// Name the groups and leave.
+    /// List the groups and exit.
     #[arg(long)]
     list: bool,
-    /// Fewer and smaller rounds: about a minute.
+    /// Use fewer and smaller rounds (about a minute).
     #[arg(long)]
     quick: bool,
-    /// Also write all rows and rounds to this file.
+    /// Write all rows and rounds to this file.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// Where the databases and files that are measured are put; target/ unless given.
+    /// Directory for the measured databases and files [default: target/]
     #[arg(long, value_name = "DIR")]
     directory: Option<PathBuf>,
-    /// Measure within this directory, which whoever started us made and takes away.
+    /// Measure in this directory, which the parent process creates and removes.
     #[arg(long, value_name = "DIR", hide = true)]
     within: Option<PathBuf>,
 }
@@ -172,7 +172,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
 }
 
 fn measure(arguments: &Arguments, groups: Vec<&Group>, ours: &Path, within: &Path) -> Result<()> {
-    let release = ours.parent().context("our executable has no directory")?;
+    let release = ours
+        .parent()
+        .context("this executable has no parent directory")?;
     let bench = Bench {
         programs: Programs {
             real: release.to_owned(),
