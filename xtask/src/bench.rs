@@ -56,69 +56,69 @@ pub(crate) struct Arguments {
 
 struct Group {
     name: &'static str,
-    does: &'static str,
+    description: &'static str,
     measure: fn(&Bench) -> Result<Vec<Row>>,
 }
 
 const GROUPS: &[Group] = &[
     Group {
         name: "messages",
-        does: "one message there, and there and back",
+        description: "latency of a message, one way and round trip",
         measure: messages::latency,
     },
     Group {
         name: "history",
-        does: "the same with 100,000 stored messages",
+        description: "the same with 100,000 stored messages",
         measure: messages::history,
     },
     Group {
         name: "flood",
-        does: "messages persisted per second",
+        description: "messages stored per second",
         measure: messages::flood,
     },
     Group {
         name: "claims",
-        does: "claims per second by claimants and board",
+        description: "claims per second, by claimants and board size",
         measure: claims::rates,
     },
     Group {
         name: "board",
-        does: "a claim from a large board against one from a small",
+        description: "a claim from a large board and from a small one",
         measure: claims::board_size,
     },
     Group {
         name: "grants",
-        does: "everybody who waits goes on with one decision",
+        description: "one decision that resumes all waiting members",
         measure: grants::settled,
     },
     Group {
         name: "up",
-        does: "a team's start until all members are ready",
+        description: "the start of a team until all members are ready",
         measure: start::up,
     },
     Group {
         name: "restart",
-        does: "a killed worker's successor",
+        description: "the replacement of a killed worker",
         measure: start::restart,
     },
     Group {
         name: "recovery",
-        does: "a killed supervisor's successor",
+        description: "the replacement of a killed supervisor",
         measure: recovery::successor,
     },
     Group {
         name: "open",
-        does: "a team with a long journal",
+        description: "the start with a long journal",
         measure: recovery::long_journal,
     },
     Group {
         name: "rest",
-        does: "memory and wake-ups of a team that does nothing",
+        description: "memory and wake-ups of an idle team",
         measure: rest::memory,
     },
     Group {
         name: "events",
-        does: "events to many subscribers",
+        description: "events to many subscribers",
         measure: events::fan_out,
     },
 ];
@@ -148,7 +148,7 @@ impl Bench {
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     if arguments.list {
         for group in GROUPS {
-            println!("{:<9} {}", group.name, group.does);
+            println!("{:<9} {}", group.name, group.description);
         }
         return Ok(());
     }
@@ -269,7 +269,7 @@ fn file_system(directory: &Path) -> String {
 fn check_disk(directory: &Path) -> Result<()> {
     let kind = file_system(directory);
     if kind.starts_with("tmpfs") || kind.starts_with("ramfs") {
-        bail!("{kind} keeps nothing: give --directory on a disk");
+        bail!("cannot measure syncs on {kind}: give --directory on a disk");
     }
     Ok(())
 }

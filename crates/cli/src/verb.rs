@@ -120,7 +120,7 @@ fn text_or_stdin(typed: String, too_large: ErrorCode) -> Result<String, Failure>
     if text.len() > TEXT_MAX {
         let failure = Failure::of(
             too_large,
-            format!("the text is longer than {TEXT_MAX} bytes"),
+            format!("cannot send the text: it is longer than {TEXT_MAX} bytes"),
         );
         return Err(failure.hint("put the text in a file and send the name of the file"));
     }

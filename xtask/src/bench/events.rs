@@ -56,7 +56,7 @@ impl Readers {
                 .map(|stream| PollFd::new(stream.as_fd(), PollFlags::POLLIN))
                 .collect();
             if poll(&mut waiting, PollTimeout::from(30_000_u16))? == 0 {
-                bail!("{behind} subscribers wait for events");
+                bail!("{behind} subscribers are missing events");
             }
             let ready: Vec<bool> = waiting.iter().map(|one| one.any() == Some(true)).collect();
             for (place, _) in ready.into_iter().enumerate().filter(|(_, ready)| *ready) {

@@ -33,7 +33,7 @@ pub(super) fn settled(bench: &Bench) -> Result<Vec<Row>> {
     let mut spec = team(&project, "grants", PlacementChoice::Headless, &MEMBERS)?;
     let control = control
         .to_str()
-        .context("the directory's name is no text")?;
+        .context("the directory name is not UTF-8")?;
     for member in &mut spec.members {
         let name = "AGENT_TEAM_BENCH_CONTROL".to_owned();
         member.env.insert(name, control.to_owned());
@@ -53,7 +53,7 @@ pub(super) fn settled(bench: &Bench) -> Result<Vec<Row>> {
         installation.wire.wait_for("request_asked", MEMBERS.len())?;
         let list = ListRequests { all: false };
         let pending = installation.wire.call::<RequestList>(Some(&team), list)?;
-        let first = pending.requests.first().context("nobody asks")?;
+        let first = pending.requests.first().context("no request is pending")?;
         let decide = DecideRequest {
             request: first.id,
             digest: None,
@@ -69,7 +69,7 @@ pub(super) fn settled(bench: &Bench) -> Result<Vec<Row>> {
             .call::<RequestDecide>(Some(&team), decide)?;
         for member in &mut members {
             let allowed = member.hear()?;
-            ensure!(allowed == [1.0], "not everybody was allowed");
+            ensure!(allowed == [1.0], "some requests were not allowed");
         }
         times.push(started.elapsed().as_secs_f64() * 1e3);
     }

@@ -43,7 +43,9 @@ fn run_to_its_end(measure: &mut Command) -> Result<()> {
     for signal in [SIGINT, SIGTERM, SIGHUP] {
         signal_hook::low_level::pipe::register(signal, handler.try_clone()?)?;
     }
-    let mut child = measure.spawn().context("cannot start what measures")?;
+    let mut child = measure
+        .spawn()
+        .context("cannot start the measuring process")?;
     let pid = Pid::from_raw(child.id().cast_signed());
     std::thread::spawn(move || {
         if asked.read_exact(&mut [0]).is_ok() {
@@ -72,7 +74,7 @@ fn end_all(place: &Path) -> Result<()> {
             return Ok(());
         }
         if Instant::now() > deadline {
-            anyhow::bail!("processes {found:?} of {} do not end", place.display());
+            anyhow::bail!("processes {found:?} of {} do not exit", place.display());
         }
         for pid in found {
             let _ended_already = kill(Pid::from_raw(pid), Signal::SIGKILL);

@@ -46,7 +46,7 @@ impl Pair {
         let mut spec = team(&project, name, PlacementChoice::Headless, &["ada", "bob"])?;
         let control = control
             .to_str()
-            .context("the directory's name is not text")?
+            .context("the directory name is not UTF-8")?
             .to_owned();
         spec.members[0].env.extend([
             ("AGENT_TEAM_BENCH_CONTROL".to_owned(), control),

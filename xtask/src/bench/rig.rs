@@ -181,7 +181,10 @@ impl Drop for Installation {
         let stopped = connect(&self.home, "last")
             .and_then(|mut wire| wire.call::<SupervisorStop>(None, Nothing {}));
         if let Err(error) = stopped {
-            eprintln!("{}: its teams may be left: {error:#}", self.home.display());
+            eprintln!(
+                "{}: teams may still be running: {error:#}",
+                self.home.display()
+            );
             let _gone = self.supervisor.kill();
         }
         let _status = self.supervisor.wait();
@@ -322,7 +325,7 @@ impl Commanded {
         let mut reader = BufReader::new(listener.accept()?.0);
         let mut hello = String::new();
         reader.read_line(&mut hello)?;
-        ensure!(!hello.is_empty(), "the stub went");
+        ensure!(!hello.is_empty(), "the stub exited");
         Ok(Self { reader })
     }
 
@@ -339,7 +342,7 @@ impl Commanded {
     pub(super) fn hear(&mut self) -> Result<Vec<f64>> {
         let mut answer = String::new();
         self.reader.read_line(&mut answer)?;
-        ensure!(!answer.is_empty(), "the stub went");
+        ensure!(!answer.is_empty(), "the stub exited");
         answer
             .split_whitespace()
             .map(|number| Ok(number.parse()?))

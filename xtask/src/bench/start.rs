@@ -95,7 +95,7 @@ impl Tmux {
             .args(words)
             .env_remove("TMUX")
             .stdin(Stdio::null());
-        let output = command.output().context("tmux cannot be started")?;
+        let output = command.output().context("cannot start tmux")?;
         let said = String::from_utf8_lossy(&output.stderr);
         ensure!(output.status.success(), "tmux: {}", said.trim());
         Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())

@@ -39,13 +39,14 @@ impl Swarm {
     /// `name` is the callers' identity, with their number behind it.
     pub(super) fn connect(socket: &Path, name: &str, callers: usize) -> Result<Self> {
         let connect = |number| {
-            let mut stream = UnixStream::connect(socket).context("no supervisor answers")?;
+            let mut stream =
+                UnixStream::connect(socket).context("cannot connect to the supervisor")?;
             let initialize = Initialize::client(format!("{name}-{number}"));
             stream.write_all(rpc::initialize(0, &initialize).as_bytes())?;
             let mut incoming = vec![0; 4096];
             let length = stream.read(&mut incoming)?;
             if !is_success(&incoming[..length]) {
-                bail!("not let in");
+                bail!("the supervisor refused initialize");
             }
             stream.set_nonblocking(true)?;
             Ok(Caller {
@@ -195,7 +196,7 @@ impl Caller {
     fn read(&mut self, mut answered: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
         let mut buffer = [0; 64 * 1024];
         match self.stream.read(&mut buffer) {
-            Ok(0) => bail!("the supervisor went"),
+            Ok(0) => bail!("the supervisor closed the connection"),
             Ok(length) => self.incoming.extend_from_slice(&buffer[..length]),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
             Err(error) => return Err(error.into()),

@@ -33,14 +33,14 @@ pub(super) struct Event {
 impl Wire {
     /// A connection of its own identity.
     pub(super) fn connect(socket: &Path, client: &str) -> Result<Self> {
-        let mut writer = UnixStream::connect(socket).context("no supervisor answers")?;
+        let mut writer = UnixStream::connect(socket).context("cannot connect to the supervisor")?;
         writer.set_read_timeout(Some(LONGEST_WAIT))?;
         writer.write_all(rpc::initialize(0, &Initialize::client(client)).as_bytes())?;
         let mut reader = BufReader::with_capacity(64 * 1024, writer.try_clone()?);
         let mut answer = String::new();
         reader.read_line(&mut answer)?;
         if !answer.contains("\"result\"") {
-            bail!("not let in: {answer:?}");
+            bail!("the supervisor refused initialize: {answer:?}");
         }
         Ok(Self {
             writer,
@@ -147,7 +147,7 @@ impl Wire {
     fn frame(&mut self) -> Result<String> {
         let mut frame = String::new();
         if self.reader.read_line(&mut frame)? == 0 {
-            bail!("the supervisor went");
+            bail!("the supervisor closed the connection");
         }
         Ok(frame)
     }

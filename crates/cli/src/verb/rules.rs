@@ -151,14 +151,14 @@ fn explanation(checked: &CheckResult) -> String {
     text
 }
 
-/// `allow  Bash(cargo test:*)  for everybody, by P-4`
+/// `allow  Bash(cargo test:*)  for all members, by P-4`
 fn line(view: &RuleView) -> String {
     let rule = view.rule.as_deref().unwrap_or("exactly what was asked");
     let whom = match (&view.member, view.scope) {
         (Some(member), Some(Scope::Task)) => format!("{member}'s task"),
         (Some(member), _) => member.to_string(),
-        (None, Some(Scope::Always)) => "everybody, always".into(),
-        (None, _) => "everybody".into(),
+        (None, Some(Scope::Always)) => "all members, always".into(),
+        (None, _) => "all members".into(),
     };
     let source = match (view.request, &view.from) {
         (Some(request), _) => format!("by {request}"),

@@ -33,7 +33,7 @@ use crate::session::{self, Session};
 /// Printed when the team is already up.
 const DECIDE: &str = "permission requests wait for agent-team requests";
 
-/// Printed when requests are denied because stderr is no terminal.
+/// Printed when requests are denied because stderr is not a terminal.
 const UNATTENDED: &str = "note: without a terminal, permission requests are denied: \
     edits, commands and pages need allow rules, --mode accept-edits (for edits) or --bypass";
 
@@ -262,11 +262,12 @@ fn memory(typed: &[String]) -> Result<BTreeMap<String, Box<RawValue>>, Failure> 
         .iter()
         .map(|pair| {
             let (key, json) = pair.split_once('=').ok_or_else(|| {
-                Failure::usage(format!("{pair:?} is not KEY=JSON"))
-                    .hint("write --memory 'style=\"terse\"'")
+                Failure::usage(format!("cannot read --memory {pair:?}: it is not KEY=JSON"))
+                    .hint("write it like --memory 'style=\"terse\"'")
             })?;
             let value = RawValue::from_string(json.to_owned()).map_err(|error| {
-                Failure::usage(format!("the value of {key:?} is not JSON")).because(&error)
+                Failure::usage(format!("cannot read the value of {key:?}: it is not JSON"))
+                    .because(&error)
             })?;
             Ok((key.to_owned(), value))
         })

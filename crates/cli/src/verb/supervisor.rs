@@ -71,7 +71,7 @@ async fn stop(output: Output) -> Result<ExitCode, Failure> {
     };
     if let Some(session) = Session::of_supervisor_to_stop().await? {
         let stopped = session.stop_supervisor();
-        match output.waiting_for("every team to end", stopped).await {
+        match output.waiting_for("all teams to stop", stopped).await {
             Ok(answer) => return receipt::show(output, &answer).map(ExitCode::from),
             // The supervisor exited by itself, as it does after its last team.
             Err(_) if Session::of_supervisor_to_stop().await?.is_none() => {}

@@ -11,7 +11,7 @@ use crate::output::Output;
 use crate::session::is_terminal;
 use crate::top;
 
-/// Size of a frame when stdout is no terminal.
+/// Size of a frame when stdout is not a terminal.
 const SIZE: (u16, u16) = (80, 24);
 
 pub(super) async fn run(global: &Global, output: Output, once: bool) -> Result<ExitCode, Failure> {

@@ -314,8 +314,10 @@ fn variables(typed: &[String]) -> Result<Variables, Failure> {
         Some((name, value)) if agent_team_file::is_variable(name) => {
             Ok((name.to_owned(), value.to_owned()))
         }
-        Some(_) | None => Err(Failure::usage(format!("{pair:?} is not K=V"))
-            .hint("write --var NAME=VALUE; a name has letters, digits, - and _")),
+        Some(_) | None => Err(
+            Failure::usage(format!("cannot read --var {pair:?}: it is not K=V"))
+                .hint("write --var NAME=VALUE; a name has letters, digits, - and _"),
+        ),
     };
     typed.iter().map(pair).collect()
 }

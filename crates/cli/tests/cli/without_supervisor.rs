@@ -204,7 +204,7 @@ fn a_variable_without_a_value_is_refused_with_its_line() {
     );
     let output = rig.run(&["up", "--var", "lang"]);
     assert!(
-        output.code == 2 && output.stderr.contains("\"lang\" is not K=V"),
+        output.code == 2 && output.stderr.contains("--var \"lang\": it is not K=V"),
         "{}",
         output.stderr
     );
