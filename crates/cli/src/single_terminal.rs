@@ -141,6 +141,8 @@ impl EventLoop {
             let earliest = [frame, refresh].into_iter().flatten().min();
             // No timer is pending: sleep until an event arrives. `sleep_until` needs some deadline, so take a day.
             let wake = earliest.unwrap_or(now + Duration::from_secs(86_400));
+            // In this order, so that a flood of events cannot delay signals and keys. Exit codes after a signal are 128
+            // plus its number, as shells report them.
             tokio::select! {
                 biased;
                 signal = signals.next() => match signal {
@@ -155,6 +157,7 @@ impl EventLoop {
                         match effect {
                             Effect::Leave => return Ok(ExitCode::SUCCESS),
                             Effect::Perform { action, typed } => {
+                                // The history is stored in a file, so it must not contain secrets.
                                 if let Some(typed) = typed {
                                     self.history.add(&self.secrets.hide(&typed));
                                 }

@@ -87,6 +87,7 @@ impl Terminal {
     pub(crate) async fn next(&mut self) -> TerminalEvent {
         let Self { tty, keys, pending } = self;
         let has_output = !pending.is_empty();
+        // Keys first: a terminal that accepts output all the time must not delay `^C`.
         tokio::select! {
             biased;
             keys = read(tty, keys) => keys.map_or(TerminalEvent::Closed, TerminalEvent::Keys),

@@ -85,8 +85,8 @@ struct EventLoop {
 }
 
 /// Why the view released the terminal.
-enum Left {
-    Exit(ExitCode),
+enum Exit {
+    Quit(ExitCode),
     /// To run this program, which uses the terminal until it exits.
     RunProgram(AttachAnswer),
 }
@@ -108,17 +108,17 @@ pub(crate) async fn run(global: &Global) -> Result<ExitCode, Failure> {
         let mut events =
             Subscription::new(session.separate(), view.top.team.revision, true).await?;
         let mut screen = Screen::enter().map_err(io)?;
-        let left = view.show(&mut session, &mut signals, &mut events, &mut screen);
-        let left = left.await?;
+        let exit = view.show(&mut session, &mut signals, &mut events, &mut screen);
+        let exit = exit.await?;
         // Close the subscription: nothing reads its events while another program has the terminal, and the supervisor
         // drops a client that does not read.
         drop((screen, events));
-        match left {
-            Left::Exit(code) => {
+        match exit {
+            Exit::Quit(code) => {
                 view.finish_actions().await?;
                 return Ok(code);
             }
-            Left::RunProgram(attach) => {
+            Exit::RunProgram(attach) => {
                 if let Err(failure) = run_viewer(attach) {
                     view.top.set_error(failure.one_line());
                 }
@@ -223,7 +223,7 @@ impl EventLoop {
         signals: &mut Signals,
         events: &mut Subscription,
         screen: &mut Screen,
-    ) -> Result<Left, Failure> {
+    ) -> Result<Exit, Failure> {
         let io = |error| Failure::io("cannot use the terminal", &error);
         self.top.on_resize();
         self.drawn = None;
@@ -231,31 +231,36 @@ impl EventLoop {
             let now = Instant::now();
             self.follow_selected(session);
             self.start_reads(session, now);
+            // Draw only after the previous frame was written: a slow terminal then skips frames instead of queueing
+            // them, and a question counts as shown only when its frame has reached the terminal
+            // (`TerminalEvent::Written`).
             if self.top.changed && now >= self.next_frame && screen.is_written() {
                 self.draw(screen, now).map_err(io)?;
             }
             let wake = self.next_wake(now, screen);
+            // In this order, so that a flood of events cannot delay signals and keys. Exit codes after a signal are 128
+            // plus its number, as shells report them.
             tokio::select! {
                 biased;
                 signal = signals.next() => match signal {
                     SignalEvent::WindowChanged => self.top.on_resize(),
                     SignalEvent::Info => {}
-                    SignalEvent::Interrupt => return Ok(Left::Exit(ExitCode::from(130))),
-                    SignalEvent::Hangup => return Ok(Left::Exit(ExitCode::from(129))),
-                    SignalEvent::Shutdown => return Ok(Left::Exit(ExitCode::from(143))),
+                    SignalEvent::Interrupt => return Ok(Exit::Quit(ExitCode::from(130))),
+                    SignalEvent::Hangup => return Ok(Exit::Quit(ExitCode::from(129))),
+                    SignalEvent::Shutdown => return Ok(Exit::Quit(ExitCode::from(143))),
                 },
                 event = screen.next() => match event {
                     TerminalEvent::Keys(keys) => {
                         for effect in self.top.on_keys(&keys, Instant::now()) {
-                            if let Some(left) = self.run_effect(session, effect).await {
-                                return Ok(left);
+                            if let Some(exit) = self.run_effect(session, effect).await {
+                                return Ok(exit);
                             }
                         }
                     }
                     TerminalEvent::Written => if let Some(drawn) = self.drawn.take() {
                         self.top.on_frame_shown(drawn.scrolls, drawn.question, Instant::now());
                     },
-                    TerminalEvent::Closed => return Ok(Left::Exit(ExitCode::from(129))),
+                    TerminalEvent::Closed => return Ok(Exit::Quit(ExitCode::from(129))),
                 },
                 Some(result) = self.calls.join_next() => match result {
                     Ok(result) => self.on_call_result(result),
@@ -400,9 +405,9 @@ impl EventLoop {
     }
 
     /// Carries out an effect of a key.
-    async fn run_effect(&mut self, session: &mut Session, effect: Effect) -> Option<Left> {
+    async fn run_effect(&mut self, session: &mut Session, effect: Effect) -> Option<Exit> {
         match effect {
-            Effect::Quit => return Some(Left::Exit(ExitCode::SUCCESS)),
+            Effect::Quit => return Some(Exit::Quit(ExitCode::SUCCESS)),
             Effect::Perform(action) => self.perform(session, action),
             Effect::Attach(member) => {
                 let attach = Attach {
@@ -415,7 +420,7 @@ impl EventLoop {
                         self.top
                             .set_status(format!("switched to the pane of {member}"));
                     }
-                    Ok(answer) => return Some(Left::RunProgram(answer)),
+                    Ok(answer) => return Some(Exit::RunProgram(answer)),
                     Err(failure) => self.top.set_error(failure.one_line()),
                 }
             }

@@ -1,4 +1,4 @@
-//! `agent-team requests …`.
+//! The arguments of `agent-team requests …`.
 
 use agent_team_protocol::RequestId;
 use clap::{Subcommand, ValueEnum};

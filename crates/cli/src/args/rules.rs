@@ -1,4 +1,4 @@
-//! `agent-team rules …`.
+//! The arguments of `agent-team rules …`.
 
 use agent_team_protocol::MemberName;
 use clap::Subcommand;

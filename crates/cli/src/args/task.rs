@@ -1,4 +1,4 @@
-//! `agent-team task …`.
+//! The arguments of `agent-team task …`.
 
 use agent_team_protocol::{MemberName, RoleName, TaskId};
 use clap::{Args, Subcommand, ValueEnum};

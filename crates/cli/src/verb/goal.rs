@@ -8,7 +8,7 @@ use agent_team_protocol::result::RunResult;
 use agent_team_protocol::view::{RunState, RunView, TaskView};
 use agent_team_protocol::{Revision, RunId};
 
-use super::waiting::{self, Waited};
+use super::waiting::{self, WaitOutcome};
 use crate::error::Failure;
 use crate::output::{Output, text};
 use crate::session::Session;
@@ -25,13 +25,15 @@ pub(super) async fn wait(
     let waiter = session.separate();
     let finished = session.wait_for::<RunWait>(WaitRun { run });
     match waiting::until(&waiter, output, after, finished).await? {
-        Waited::Ended { answer, tasks } => ended(session, answer, tasks, began).await.map(Some),
-        Waited::Interrupted => Ok(None),
+        WaitOutcome::Ended { answer, tasks } => {
+            result_of(session, answer, tasks, began).await.map(Some)
+        }
+        WaitOutcome::Interrupted => Ok(None),
     }
 }
 
 /// The result of an ended run; `tasks` is the board at its end.
-pub(super) async fn ended(
+pub(super) async fn result_of(
     session: &mut Session,
     view: RunView,
     tasks: Vec<TaskView>,

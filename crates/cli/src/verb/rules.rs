@@ -54,7 +54,7 @@ pub(super) async fn run(
             })?;
         }
         RulesCommand::Check { member, command } => {
-            let call = call(&command.join(" "), &current_directory()?).await;
+            let call = bash_request(&command.join(" "), &current_directory()?).await;
             let check = CheckRules { call, member };
             let judged = session.query::<RuleCheck>(check).await?;
             let document = check_result(judged);
@@ -98,7 +98,7 @@ async fn revoke(session: &mut Session, output: Output, what: String) -> Result<(
 }
 
 /// The permission request of a member that would run this line in this directory.
-async fn call(line: &str, directory: &Path) -> AskRequest {
+async fn bash_request(line: &str, directory: &Path) -> AskRequest {
     let arguments = serde_json::json!({ "command": line });
     let places = Action::of("bash", &arguments).paths().into_iter();
     let sandbox = sandbox::find(&std::env::var_os("PATH").unwrap_or_default()).await;
@@ -134,14 +134,14 @@ fn check_result(judged: JudgementView) -> CheckResult {
 }
 
 fn explanation(checked: &CheckResult) -> String {
-    let mut text = format!("{}\n", word(checked.decision));
+    let mut text = format!("{}\n", decision_name(checked.decision));
     for CheckedCommand {
         command,
         decision,
         why,
     } in &checked.commands
     {
-        let decision = word(*decision);
+        let decision = decision_name(*decision);
         let why = visible_line(why);
         text.push_str(&format!(
             "  {decision:5}  {}: {why}\n",
@@ -165,11 +165,11 @@ fn line(view: &RuleView) -> String {
         (None, Some(from)) => format!("by {}", visible_line(from)),
         (None, None) => "by the team file".into(),
     };
-    let (effect, rule) = (word(view.effect), visible_line(rule));
+    let (effect, rule) = (decision_name(view.effect), visible_line(rule));
     format!("{effect:5}  {rule}  for {whom}, {source}\n")
 }
 
-fn word(ruling: RulingView) -> &'static str {
+fn decision_name(ruling: RulingView) -> &'static str {
     match ruling {
         RulingView::Allow => "allow",
         RulingView::Ask => "ask",

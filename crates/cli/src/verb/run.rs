@@ -23,7 +23,7 @@ use agent_team_system::terminal;
 use serde_json::value::RawValue;
 
 use self::stream::Stream;
-use super::waiting::{self, Waited};
+use super::waiting::{self, WaitOutcome};
 use super::{goal, up};
 use crate::args::{self, Global};
 use crate::error::Failure;
@@ -66,7 +66,7 @@ async fn pursue(
 ) -> Result<ExitCode, Failure> {
     let team = &target.team().clone();
     let mut session = Session::to_create(TeamRef::Id(team.clone()));
-    let (ours, after) = match target {
+    let (started_here, after) = match target {
         Target::Up(team) => {
             refuse_flags(&args.start, &team)?;
             output.note(&format!("note: {} is already up: {DECIDE}", team.name));
@@ -84,15 +84,15 @@ async fn pursue(
     };
     let start = StartRun {
         goal,
-        then_down: ours,
-        anew: ours,
+        then_down: started_here,
+        anew: started_here,
         memory,
     };
     let run = match session.call::<RunStart>(start).await {
         Ok(answer) => answer.run,
         Err(failure) => {
-            if ours {
-                end(session, output).await?;
+            if started_here {
+                stop_team(session, output).await?;
             }
             return Err(failure);
         }
@@ -104,18 +104,18 @@ async fn pursue(
         None => waiting::until(&waiter, output, after, finished).await,
     };
     let (view, tasks) = match waited {
-        Ok(Waited::Ended { answer, tasks }) => (answer, tasks),
+        Ok(WaitOutcome::Ended { answer, tasks }) => (answer, tasks),
         Err(failure) => {
-            if !ours {
+            if !started_here {
                 return Err(failure);
             }
-            end(session, output).await?;
+            stop_team(session, output).await?;
             return Err(failure);
         }
-        Ok(Waited::Interrupted) => {
-            if ours {
+        Ok(WaitOutcome::Interrupted) => {
+            if started_here {
                 output.note("stopping the team");
-                end(session, output).await?;
+                stop_team(session, output).await?;
             } else {
                 output.note("stopped waiting; the lead keeps working on the goal");
             }
@@ -125,9 +125,9 @@ async fn pursue(
             return Ok(ExitCode::from(waiting::INTERRUPTED));
         }
     };
-    let result = goal::ended(&mut session, view, tasks, began).await?;
-    let gone = if ours {
-        end(session, output).await?
+    let result = goal::result_of(&mut session, view, tasks, began).await?;
+    let exit = if started_here {
+        stop_team(session, output).await?
     } else {
         Exit::Done
     };
@@ -139,7 +139,7 @@ async fn pursue(
         None => goal::show(&result, output)?,
     }
     Ok(match goal::is_answered(&result) {
-        true => gone.into(),
+        true => exit.into(),
         false => ExitCode::FAILURE,
     })
 }
@@ -164,7 +164,12 @@ impl Target {
 async fn target(global: &Global, args: &args::Run) -> Result<Target, Failure> {
     let loaded = match up::load(global, &args.start, true).await {
         Ok(loaded) => loaded,
-        Err(failure) => return named(global).await?.map(Target::Up).ok_or(failure),
+        Err(failure) => {
+            return running_team_named(global)
+                .await?
+                .map(Target::Up)
+                .ok_or(failure);
+        }
     };
     let team = TeamId::new(&loaded.spec.name, &loaded.spec.project);
     let mut up = teams_up(TeamRef::Id(team.clone())).await?.into_iter();
@@ -175,7 +180,7 @@ async fn target(global: &Global, args: &args::Run) -> Result<Target, Failure> {
 }
 
 /// The running team named with `-t`, if there is exactly one.
-async fn named(global: &Global) -> Result<Option<TeamEntry>, Failure> {
+async fn running_team_named(global: &Global) -> Result<Option<TeamEntry>, Failure> {
     let Some(name) = &global.team else {
         return Ok(None);
     };
@@ -249,7 +254,7 @@ async fn start(
 }
 
 /// Stops the team; the exit code tells whether a process survived.
-async fn end(mut session: Session, output: Output) -> Result<Exit, Failure> {
+async fn stop_team(mut session: Session, output: Output) -> Result<Exit, Failure> {
     let down = session.call::<TeamDown>(Down { force: false });
     let mut answer = output.waiting_for("the members to stop", down).await?;
     let gone = output.waiting_for("the supervisor to exit", session.release_supervisor());

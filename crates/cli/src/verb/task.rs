@@ -82,15 +82,21 @@ pub(super) async fn run(
             "is assigned",
         ),
         TaskCommand::Complete { task, result } => (
-            session.call::<TaskComplete>(end(task, result)?).await?,
+            session
+                .call::<TaskComplete>(end_arguments(task, result)?)
+                .await?,
             "is completed",
         ),
         TaskCommand::Fail { task, reason } => (
-            session.call::<TaskFail>(end(task, reason)?).await?,
+            session
+                .call::<TaskFail>(end_arguments(task, reason)?)
+                .await?,
             "has failed",
         ),
         TaskCommand::Release { task, note } => (
-            session.call::<TaskRelease>(end(task, note)?).await?,
+            session
+                .call::<TaskRelease>(end_arguments(task, note)?)
+                .await?,
             "is pending again",
         ),
         TaskCommand::Retry { task } => (
@@ -163,7 +169,7 @@ async fn graph(session: &mut Session, output: Output, dot: bool) -> Result<ExitC
 }
 
 /// Arguments that end a task. Without a generation they apply to any claim, which only the user may do.
-fn end(task: TaskId, text: String) -> Result<EndTask, Failure> {
+fn end_arguments(task: TaskId, text: String) -> Result<EndTask, Failure> {
     Ok(EndTask {
         task,
         generation: None,

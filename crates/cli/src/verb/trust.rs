@@ -89,6 +89,7 @@ fn remember(directories: &Directories, team: &TeamId, widening: &Widening) -> Re
     written.map_err(|error| Failure::io("cannot store the trust", &error))
 }
 
+/// Whether a user is at the terminal: the question goes to stderr, the answer comes from stdin.
 fn may_ask() -> bool {
     terminal::is_terminal(std::io::stdin()) && terminal::is_terminal(std::io::stderr())
 }

@@ -21,7 +21,7 @@ use agent_team_system::private_file;
 use owo_colors::Style;
 
 use super::doctor::model;
-use super::waiting::{self, Waited};
+use super::waiting::{self, WaitOutcome};
 use super::{attach, goal, trust};
 use crate::args::{self, Global, Panes};
 use crate::error::{self, Failure};
@@ -211,8 +211,8 @@ async fn wait(mut session: Session, output: Output, after: Revision) -> Result<E
     let waiter = session.separate();
     let quiet = session.wait_for::<TeamWait>(Nothing {});
     let (answer, tasks) = match waiting::until(&waiter, output, after, quiet).await? {
-        Waited::Ended { answer, tasks } => (answer, tasks),
-        Waited::Interrupted => return Ok(interrupted(output)),
+        WaitOutcome::Ended { answer, tasks } => (answer, tasks),
+        WaitOutcome::Interrupted => return Ok(interrupted(output)),
     };
     let (team, members) = (answer.team, answer.members);
     let total_ms = waiting::elapsed_ms(began);

@@ -24,7 +24,7 @@ pub(super) const INTERRUPTED: u8 = 130;
 const POLL_INTERVAL: Duration = Duration::from_secs(2);
 
 /// The outcome of a wait.
-pub(super) enum Waited<T> {
+pub(super) enum WaitOutcome<T> {
     /// The awaited answer, with the board at that time.
     Ended { answer: T, tasks: Vec<TaskView> },
     /// The user pressed `^C`; the team keeps running.
@@ -37,7 +37,7 @@ pub(super) async fn until<T>(
     output: Output,
     after: Revision,
     ended: impl Future<Output = Result<T, Failure>>,
-) -> Result<Waited<T>, Failure> {
+) -> Result<WaitOutcome<T>, Failure> {
     let mut progress = if output.is_json() {
         None
     } else {
@@ -49,11 +49,12 @@ pub(super) async fn until<T>(
     let mut poll = tokio::time::interval_at(start, POLL_INTERVAL);
     let mut ended = pin!(ended);
     let answer = loop {
+        // The interrupt and the answer come before progress, so that a flood of events cannot delay them.
         tokio::select! {
             biased;
             _ = interrupt.recv() => {
                 clear(&mut progress);
-                return Ok(Waited::Interrupted);
+                return Ok(WaitOutcome::Interrupted);
             }
             answer = &mut ended => break answer,
             _ = poll.tick(), if progress.is_some() => {
@@ -81,7 +82,7 @@ pub(super) async fn until<T>(
     if let Some(progress) = &progress {
         progress.catch_up(output, &tasks);
     }
-    Ok(Waited::Ended { answer, tasks })
+    Ok(WaitOutcome::Ended { answer, tasks })
 }
 
 /// Installs the SIGINT listener. One listener must serve the whole wait: one per loop iteration would lose a signal

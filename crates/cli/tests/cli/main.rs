@@ -1,4 +1,5 @@
-//! Runs the real binary: without a supervisor, and with a fake one. The package `tests` runs it with the real supervisor.
+//! Runs the real binary: without a supervisor, and with a fake one. The package `tests` runs it with the real
+//! supervisor.
 
 #![expect(clippy::unwrap_used, reason = "a panic fails the test")]
 

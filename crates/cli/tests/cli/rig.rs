@@ -51,7 +51,8 @@ impl Rig {
         command
             .args(arguments)
             .current_dir(self.project())
-            // Verbs depend on tmux, terminal, key and proxy variables, so the environment of the tests must not leak in.
+            // Verbs depend on tmux, terminal, key and proxy variables, so the environment of the tests must not leak
+            // in.
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
             .env("HOME", self.directory.path())

@@ -11,7 +11,7 @@ use agent_team_protocol::{Revision, RunId, TeamId};
 use crate::error::Failure;
 use crate::output::Output;
 use crate::session::{Notice, Session, Subscription};
-use crate::verb::waiting::{self, Waited};
+use crate::verb::waiting::{self, WaitOutcome};
 
 /// The events of one run, from its start event to its end event.
 #[derive(Debug)]
@@ -36,7 +36,7 @@ impl Stream {
         session: &Session,
         run: RunId,
         ended: impl Future<Output = Result<RunView, Failure>>,
-    ) -> Result<Waited<RunView>, Failure> {
+    ) -> Result<WaitOutcome<RunView>, Failure> {
         let mut interrupt = waiting::interrupt()?;
         let mut session = session.separate();
         let team = session.query::<TeamShow>(Nothing {}).await?;
@@ -48,7 +48,7 @@ impl Stream {
         let answer = loop {
             tokio::select! {
                 biased;
-                _ = interrupt.recv() => return Ok(Waited::Interrupted),
+                _ = interrupt.recv() => return Ok(WaitOutcome::Interrupted),
                 end = &mut printing, if !printed => {
                     end?;
                     printed = true;
@@ -60,7 +60,7 @@ impl Stream {
             printing.await?;
         }
         let tasks = session.board().await?;
-        Ok(Waited::Ended { answer, tasks })
+        Ok(WaitOutcome::Ended { answer, tasks })
     }
 
     async fn print_run(&mut self, mut envelopes: Envelopes, run: RunId) -> Result<(), Failure> {
