@@ -11,7 +11,7 @@ use agent_team_system::client::CallError;
 use agent_team_system::daemon::Announced;
 use agent_team_system::lock::FileLock;
 use agent_team_system::process::Signal;
-use agent_team_tests::{Rig, processes, until};
+use agent_team_tests::{Rig, processes, until, within};
 
 use crate::crash::successor_of;
 use crate::teams::{assigned, file, headless, in_panes, task};
