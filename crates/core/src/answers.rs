@@ -1,7 +1,6 @@
 //! Answers of calls that changed the team, kept by caller and key: a repeated call gets its first answer and changes
-//! nothing. Called by the decider and by replay. Answers of a launch are dropped with the launch, those of a client
-//! after
-//! ten minutes without a call, and all of them after a reboot.
+//! nothing. Called by the decider and by replay. Answers of a launch are dropped with the launch and at a reboot, those
+//! of a client ten minutes after its last call, or after a reboot.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -186,13 +185,18 @@ impl Answers {
         self.callers.remove(&Caller::Launch(launch.clone()));
     }
 
-    pub(crate) fn clear(&mut self) {
-        self.callers.clear();
+    /// Ticks of another boot cannot be compared, so the time of a client starts again. Its answers stay: a client whose
+    /// call was answered in the last moment before the reboot may repeat it afterwards. No launch outlives a reboot.
+    pub(crate) fn rebooted(&mut self, now: Tick) {
+        let is_client = |caller: &Caller| matches!(caller, Caller::Client(_));
+        self.callers.retain(|caller, _| is_client(caller));
+        for kept in self.callers.values_mut() {
+            kept.last_used = now;
+        }
     }
 
     /// Every answer with the last use of its caller, latest first. Keeping them again in this order drops none of them
-    /// in
-    /// favour of a later one.
+    /// in favour of a later one.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (Tick, &AnsweredCall)> {
         let mut callers: Vec<&Kept> = self.callers.values().collect();
         callers.sort_by_key(|kept| std::cmp::Reverse(kept.last_used));

@@ -43,7 +43,7 @@ impl Team {
             Event::TeamPlanned { plan } => self.plan = plan.clone(),
             Event::Booted { boot } => {
                 self.boot = Some(boot.clone());
-                self.answers.clear();
+                self.answers.rebooted(tick);
                 self.account.up.void();
                 self.account.working.void();
                 for member in self.members.values_mut() {

@@ -6,7 +6,7 @@ use agent_team_core::user_mail::UNREAD_MAX;
 use agent_team_core::{Answer, Refused, Team};
 use agent_team_protocol::id::{MessageId, Party, Recipient};
 
-use crate::plans::name;
+use crate::plans::{name, task_plan};
 use crate::rig::{Rig, file, replayed};
 
 fn parties(names: &[&str]) -> Vec<Party> {
@@ -196,6 +196,23 @@ fn a_client_that_was_away_for_long_is_remembered_until_a_new_one_comes() {
     assert_eq!(rig.client_keyed("away", "k1", call()).answer(), first);
     rig.client_keyed("new", "k1", call()).answer();
     assert_ne!(rig.client_keyed("away", "k1", call()).answer(), first);
+}
+
+/// Its first answer may be lost with the supervisor that the reboot ended.
+#[test]
+fn a_call_repeated_after_a_reboot_gets_its_first_answer() {
+    let mut rig = Rig::of(file(&["ada"]));
+    let call = || Call::AddTask {
+        plan: task_plan("Build"),
+        after: Vec::new(),
+        lines: Vec::new(),
+    };
+    let first = rig.client_keyed("tui", "k1", call()).answer();
+    rig.reboot();
+    assert_eq!(rig.client_keyed("tui", "k1", call()).answer(), first);
+    rig.wait(700_000);
+    rig.client_keyed("new", "k1", call()).answer();
+    assert_ne!(rig.client_keyed("tui", "k1", call()).answer(), first);
 }
 
 #[test]

@@ -44,8 +44,23 @@ impl Calls {
             let ended = Caller::Launch(launch.clone());
             self.kept.retain(|(caller, _), _| *caller != ended);
         } else if let Event::Booted { .. } = &record.event {
-            self.kept.clear();
-            self.last_used.clear();
+            let is_launch = |caller: &Caller| matches!(caller, Caller::Launch(_));
+            self.kept.retain(|(caller, _), _| !is_launch(caller));
+            // The last call before the reboot may have dropped the answers of a client that was away for long.
+            let last_call = self.last_used.values().max().copied().unwrap_or_default();
+            let was_away: BTreeSet<Caller> = self
+                .last_used
+                .keys()
+                .filter(|it| !self.is_fresh(it, last_call))
+                .cloned()
+                .collect();
+            let old = self
+                .kept
+                .extract_if(.., |(caller, _), _| was_away.contains(caller));
+            self.doubtful.extend(old.map(|(key, _)| key));
+            for last_used in self.last_used.values_mut() {
+                *last_used = record.tick;
+            }
         }
         if let Some(call) = &record.call {
             let (caller, now) = (&call.key.caller, record.tick);
