@@ -204,7 +204,7 @@ async fn a_run_says_what_keeps_its_lead_from_going_on() {
     let output = rig.run(["run", "Greet the world"]).await.expect(1);
     let told = &output.stderr;
     assert!(
-        told.contains("lead waits for its model, which is asked again in"),
+        told.contains("lead waits for its model; next request in"),
         "{told}"
     );
     assert!(told.contains("slow down"), "{told}");

@@ -251,6 +251,6 @@ async fn a_run_that_nobody_watches_denies_what_it_would_ask_and_says_so_once() {
         assert_eq!(rig.read("new.txt").is_some(), written);
         assert_eq!(rig.read("ran"), None);
         let told = results(&server, "lead");
-        assert!(told[1].contains("nobody is there to be asked"), "{told:?}");
+        assert!(told[1].contains("unattended: no user to ask"), "{told:?}");
     }
 }

@@ -79,7 +79,7 @@ async fn members_in_one_process_work_talk_and_go_down() {
     let process = ada.pid.expect("it is there");
     rig.ok(["down"])
         .await
-        .says(&format!("{process} (who hosted members)"));
+        .says(&format!("{process} (host process)"));
     assert_eq!(rig.processes(), [], "not even who hosted them");
     let left = fs::read_dir(rig.directories().run).unwrap();
     let left: Vec<_> = left.map(|entry| entry.unwrap().file_name()).collect();

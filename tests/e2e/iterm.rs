@@ -104,14 +104,10 @@ async fn iterm2_members_get_a_tab_and_the_focus_stays() {
         };
         let before = world.looked_at().await;
         let said = world.rig.ok(["up"]).await;
-        said.says("runs in iTerm2: a tab of its own in your iTerm2");
+        said.says("runs in iTerm2: a new tab in your iTerm2");
         let bob = world.rig.until_member_is("bob", MemberState::Working).await;
         assert_eq!(world.looked_at().await, before, "{options:?}");
-        world
-            .rig
-            .ok(["ps"])
-            .await
-            .says("in iTerm2: a tab of its own");
+        world.rig.ok(["ps"]).await.says("in iTerm2: a new tab");
 
         // What it does is in its name; what a task is called is no expression there.
         let session = world
@@ -300,7 +296,7 @@ async fn while_the_app_is_away_members_start_headless() {
     let ada = crash(&rig, "ada").await;
     assert_eq!((ada.placement, ada.lost_pane), (Placement::Headless, true));
     let why = rig.run(["panes", "reopen"]).await.expect(1);
-    why.says("the app has ended, or its Python API is switched off");
+    why.says("iTerm2 is not running, or its Python API is disabled");
     rig.ok(["down", "--force"]).await;
 }
 
@@ -380,7 +376,7 @@ async fn whom_the_app_turns_away_is_told_why_and_what_to_do() {
         .says("your iTerm2 is on another machine");
     rig.unset("SSH_CONNECTION");
     let up = rig.ok(["up"]).await;
-    up.says("no panes in iTerm2: nothing answers at")
+    up.says("no panes in iTerm2: cannot connect to")
         .says("Enable Python API");
     rig.ok(["down"]).await;
 
@@ -389,21 +385,19 @@ async fn whom_the_app_turns_away_is_told_why_and_what_to_do() {
     rig.unset("ITERM2_COOKIE");
     refused(&rig)
         .await
-        .says("(401): it wants a cookie")
+        .says("(401): no cookie in your environment")
         .says("Automation");
     rig.set("ITERM2_COOKIE", "stale");
-    refused(&rig)
-        .await
-        .says("(401): it does not know our cookie");
+    refused(&rig).await.says("(401): the cookie is invalid");
     rig.ok(["up"])
         .await
-        .says("no panes in iTerm2: iTerm2 does not let us in");
+        .says("no panes in iTerm2: iTerm2 rejects the connection");
     rig.ok(["down"]).await;
     app.quit().await;
 
     let mut rig = rig_of();
     let _newer = FakeIterm::start(&mut rig, client, &["--newer"]).await;
-    refused(&rig).await.says("too old for it (406)");
+    refused(&rig).await.says("too old (406)");
     assert_eq!(rig.json(["team", "list"]).await["teams"].to_string(), "[]");
 }
 
@@ -432,7 +426,7 @@ async fn what_stands_in_paths_is_never_read_as_anything_else() {
     fs::create_dir(&odd).unwrap();
     rig.set("AGENT_TEAM_HOME", &odd);
     let refused = rig.run(["up"]).await.expect(4);
-    refused.says("characters that no command of iTerm2 can hold");
+    refused.says("characters that an iTerm2 command cannot contain");
 }
 
 #[tokio::test]
@@ -470,7 +464,7 @@ async fn iterm2_may_draw_a_tmux_of_ours() {
     rig.run(["up"])
         .await
         .expect(4)
-        .says("you are inside tmux already");
+        .says("you are already inside tmux");
     rig.unset("TMUX");
     // What begins tmux's control mode.
     let mut screen = rig.on_terminal(["up"]);

@@ -95,7 +95,7 @@ async fn members_outlive_a_supervisor_that_cannot_read() {
     let log = rig.directories().supervisor_log();
     until("the second failed read", async || {
         let log = fs::read_to_string(&log).unwrap_or_default();
-        (log.matches("a team on disk cannot be read").count() >= 3).then_some(())
+        (log.matches("cannot read a team on disk").count() >= 3).then_some(())
     })
     .await;
     shim.fail_reads(false);

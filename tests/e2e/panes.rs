@@ -17,7 +17,7 @@ async fn each_member_has_a_pane_of_her_own_on_a_server_of_ours() {
         .await
         .expect(0)
         .says("runs in tmux")
-        .says("a tmux server of its own");
+        .says("a separate tmux server");
     for name in ["ada", "bob", "cyd"] {
         rig.until_member_is(name, MemberState::Idle).await;
     }
@@ -121,7 +121,7 @@ async fn a_member_whose_pane_is_closed_goes_on_without_it() {
     assert_eq!((after.pid, after.launch), (before.pid, before.launch));
     assert_eq!(after.task, before.task);
     let why = rig.ok(["why", "ada"]).await;
-    why.says("T-1").says("it goes on without a pane");
+    why.says("T-1").says("it runs without a pane");
     rig.until_member_is("bob", MemberState::Idle).await;
     tokio::task::spawn_blocking(move || fs::write(gate, ""))
         .await
@@ -275,7 +275,7 @@ async fn in_the_persons_tmux_the_team_has_a_window_of_its_own_and_theirs_is_as_i
         Some(theirs().await).filter(|shown| shown.contains(" cat "))
     })
     .await;
-    rig.run(["up"]).await.expect(0).says("window of its own");
+    rig.run(["up"]).await.expect(0).says("a new window");
     rig.until_member_is("ada", MemberState::Idle).await;
     let ada = rig.member("ada").await;
     let panes = users.panes("#{@agent_team_member} #{pane_id}").await;

@@ -19,7 +19,7 @@ async fn a_tmux_that_is_named_and_gone_is_no_reason_to_fail() {
     rig.run(["up"])
         .await
         .expect(0)
-        .says("a tmux server of its own");
+        .says("a separate tmux server");
     rig.until_member_is("ada", MemberState::Idle).await;
 }
 

@@ -133,7 +133,7 @@ async fn a_pane_without_a_member_keeps_its_text_and_a_hint() {
         .await;
     processes::kill(processes::living(holder.parse().unwrap())).await;
     let shown = tmux
-        .until_shown(&pane, "ada left; agent-team panes reopen ada")
+        .until_shown(&pane, "ada left this pane; run agent-team panes reopen ada")
         .await;
     assert!(shown.contains("before"), "{shown}");
     until_headless(&rig, "ada").await;
@@ -147,7 +147,7 @@ async fn a_pane_without_a_member_keeps_its_text_and_a_hint() {
     tmux.until_shown(&pane, "the last words").await;
     rig.ok(["kill", "bob"]).await;
     let shown = tmux
-        .until_shown(&pane, "bob has ended; agent-team restart bob")
+        .until_shown(&pane, "bob has exited; run agent-team restart bob")
         .await;
     assert!(shown.contains("the last words"), "{shown}");
     rig.ok(["restart", "bob"]).await;

@@ -1,7 +1,8 @@
-//! From exec to serving, and to the end.
+//! The life of the daemon, from exec to exit. Called by `main`.
 //!
-//! Lock, stale socket away, bind, restore, readiness: in this order, so that nobody ever sees two supervisors, and
-//! whoever is told that this one is ready can be served. The socket goes before the lock is released.
+//! Start-up order: lock, remove a stale socket, bind, restore teams, report readiness. Taking the lock first excludes
+//! two supervisors, and a starter that reads `ready` can connect at once. At exit the socket is removed before the
+//! lock is released, so that it is never the successor's socket that is removed.
 
 use std::io::Write;
 use std::rc::Rc;
@@ -20,11 +21,12 @@ use crate::server::Ending;
 use crate::serving::Serving;
 use crate::settings_file::{self, SettingsError};
 
-/// Threads that read history or look at processes, over all teams. A reader that has just ended is not idle at once, so that
-/// a flood of reads would otherwise start many more threads than there are readers.
+/// Threads for blocking work (reading history, inspecting processes) over all teams. Without a limit a flood of reads
+/// would start many more threads than there are readers: tokio starts a new thread while one that has just finished
+/// is not yet marked idle.
 const BLOCKING_THREADS_MAX: usize = 32;
 
-/// Runs a supervisor to its end. `foreground` logs to stderr.
+/// Runs the supervisor until it exits, and returns the exit code. `foreground`: log to stderr.
 pub fn run(foreground: bool) -> u8 {
     let mut ready = spawn::ready_fd();
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -40,10 +42,10 @@ pub fn run(foreground: bool) -> u8 {
     match result {
         Ok(code) => code,
         Err(error) => {
-            tracing::error!(error = format!("{error:#}"), "the supervisor cannot serve");
+            tracing::error!(error = format!("{error:#}"), "cannot start the supervisor");
             let code = exit_code(&error) as u8;
             if let Some(mut ready) = ready {
-                // Whoever waits for readiness is told why there is none.
+                // Report the start-up error to the parent through the readiness pipe.
                 let _starter_gone = match error.downcast::<SettingsError>() {
                     Ok(error) => ready.write_all(daemon::settings_report(error.into()).as_bytes()),
                     Err(error) if error.is::<AlreadyRunning>() => {
@@ -85,16 +87,17 @@ async fn serve(foreground: bool, ready: &mut Option<std::fs::File>) -> anyhow::R
         return Err(AlreadyRunning(directories.supervisor_lock()).into());
     };
     if let Some(other) = daemon::without_lock(&directories).await {
-        // That one creates its lock file again, and must be able to take it.
+        // The other supervisor's lock file was removed. It will create the file again on SIGHUP, and must then be
+        // able to lock it.
         drop(lock);
         tracing::warn!(pid = other.pid, "another supervisor lost its lock file");
         other.signal(Signal::SIGHUP)?;
         return Err(AlreadyRunning(directories.supervisor_lock()).into());
     }
     if let Err(error) = descriptors::raise_limit() {
-        tracing::warn!(%error, "cannot raise the limit of descriptors");
+        tracing::warn!(%error, "cannot raise the limit of open files");
     }
-    let mut signals = Signals::install().context("cannot listen to signals")?;
+    let mut signals = Signals::install().context("cannot install signal handlers")?;
     let durability = settings_file::durability(&directories)?;
     let mut serving = Serving::start(&lock, &directories, durability, None).await?;
     let server = serving.server.clone();
@@ -106,11 +109,12 @@ async fn serve(foreground: bool, ready: &mut Option<std::fs::File>) -> anyhow::R
     announced.write(&mut lock, &directories.supervisor_lock())?;
     tracing::info!(pid = std::process::id(), socket = %socket.display(), ?durability, "serving");
     if let Some(mut ready) = ready.take() {
-        // A starter that is gone does not need to know.
+        // A starter that has exited does not need the report.
         let _starter_gone = writeln!(ready, "ready");
     }
 
-    // Whoever started this may be gone before it connects. Dropped once it is over, so that it wakes nobody at rest.
+    // The starter may exit before it connects, so an unclaimed supervisor must not live for ever. The timer is
+    // dropped once it has fired, so that an idle supervisor has no timer.
     let unclaimed = tokio::time::timeout(UNCLAIMED_LIMIT, server.claimed());
     let mut unclaimed = Some(Box::pin(unclaimed));
     let (goodbye, code) = loop {
@@ -118,7 +122,8 @@ async fn serve(foreground: bool, ready: &mut Option<std::fs::File>) -> anyhow::R
             () = over(&mut unclaimed) => unclaimed = None,
             Some(notice) = serving.notices.recv() => match notice {
                 Notice::WentDown => {}
-                // No goodbye: a worker starts a supervisor that reads what is really there.
+                // No goodbye: a worker whose connection ends without one starts a new supervisor, which reads what is
+                // really on disk.
                 Notice::SyncFailed => break (None, SYNC_FAILED),
             },
             Some(ending) = serving.endings.recv() => match ending {
@@ -148,8 +153,8 @@ async fn serve(foreground: bool, ready: &mut Option<std::fs::File>) -> anyhow::R
     Ok(code)
 }
 
-/// Locks and writes the lock file again where it was removed. A starter that holds it meanwhile finds this process, and
-/// signals again.
+/// Creates and locks the lock file again if it was removed. If a starter holds the new file at this moment, it finds
+/// this process and signals again.
 fn restore_lock(lock: &mut FileLock, announced: &daemon::Announced, directories: &Directories) {
     let path = directories.supervisor_lock();
     if lock.is_at(&path) {
@@ -164,10 +169,10 @@ fn restore_lock(lock: &mut FileLock, announced: &daemon::Announced, directories:
     });
     match restored {
         Ok(true) => {
-            tracing::warn!(lock = %path.display(), "the lock file was removed: created again")
+            tracing::warn!(lock = %path.display(), "created the removed lock file again")
         }
         Ok(false) => {
-            tracing::warn!(lock = %path.display(), "the lock file was removed, and is in use")
+            tracing::warn!(lock = %path.display(), "the lock file was removed, and the new one is locked by another process")
         }
         Err(error) => {
             tracing::error!(lock = %path.display(), %error, "cannot create the lock file again");
@@ -175,7 +180,7 @@ fn restore_lock(lock: &mut FileLock, announced: &daemon::Announced, directories:
     }
 }
 
-/// Waits for what is waited for, whatever it comes to.
+/// Waits for the future, if there is one, and drops its result.
 async fn over<T>(wait: &mut Option<impl Future<Output = T> + Unpin>) {
     match wait {
         Some(wait) => drop(wait.await),

@@ -1,9 +1,9 @@
-//! Where commits happen: on a thread of the store's when they wait for a disk, on the driver's own when that costs less
-//! than two hand-overs between threads. Called by the driver; which one it has is its machine's choice.
+//! Where commits run. Called by the driver; its `Machine` chooses the implementation.
 //!
-//! With `durability = "process"` a commit is a write to the page cache, always done by [`Inline`]. With `"power"`
-//! [`Threaded`] does it on the driver's thread when nothing else waits for the driver and the disk was quick the last
-//! time.
+//! With `durability = "process"` a commit is a write to the page cache, always done by [`Inline`] on the driver's
+//! thread. With `"power"` a commit waits for the disk: [`Threaded`] runs it on the store's thread, so that the driver
+//! continues to take inputs. It commits on the driver's thread only when no other input waits and the last sync was
+//! fast, because two hand-overs between threads would then cost more than the sync.
 
 use std::pin::Pin;
 use std::time::Duration;
@@ -11,31 +11,31 @@ use std::time::Duration;
 use agent_team_store::{Batch, CommitError, Committed, Store, Writer};
 use tokio::sync::mpsc;
 
-/// A sync that the driver may wait for: about what the hand-overs cost on a busy machine.
+/// Limit of a sync that may block the driver: about the cost of the hand-overs on a busy machine.
 const QUICK: Duration = Duration::from_millis(1);
 
 pub type Answer = Result<Committed, CommitError>;
 
 /// Stores one batch at a time.
 pub trait Committer {
-    /// `alone`: nothing else could be done meanwhile.
+    /// `alone`: no other input waits for the driver.
     fn submit(&mut self, batch: Batch, alone: bool) -> Submitted;
 
-    /// The answer to the batch that is under way; `None` when the store is gone.
+    /// The result of the batch in progress; `None` when the store has stopped.
     fn answer(&mut self) -> Pin<Box<dyn Future<Output = Option<Answer>> + '_>>;
 
-    /// Is called when the effects of a batch that was answered at once are carried out.
+    /// Called after the effects of a batch that was answered at once. Does the store's maintenance.
     fn upkeep(&mut self);
 
     /// Waits until everything is stored.
     fn close(self: Box<Self>);
 }
 
-/// What became of a batch that was handed over.
+/// The state of a submitted batch.
 #[derive(Debug)]
 pub enum Submitted {
     Answered(Box<Answer>),
-    /// Its answer comes; until then no other batch is handed over.
+    /// The result follows; no other batch may be submitted before it.
     UnderWay,
 }
 
@@ -61,12 +61,12 @@ impl Committer for Inline {
     }
 }
 
-/// Commits on the store's thread, or on the driver's where that is quicker.
+/// Commits on the store's thread, or on the driver's thread where that is faster.
 #[derive(Debug)]
 pub(crate) struct Threaded {
     store: Store,
     answers: mpsc::UnboundedReceiver<Answer>,
-    /// What the last commit took.
+    /// Duration of the last commit.
     took: Duration,
 }
 
@@ -74,7 +74,7 @@ impl Threaded {
     pub(crate) fn start(writer: Writer) -> std::io::Result<Self> {
         let (answered, answers) = mpsc::unbounded_channel();
         let sink = Box::new(move |answer| {
-            // The driver may be gone.
+            // The driver may have stopped.
             let _sent = answered.send(answer);
         });
         Ok(Self {
@@ -118,7 +118,7 @@ impl Committer for Threaded {
         })
     }
 
-    /// The thread does it between two batches.
+    /// The store's thread does it between two batches.
     fn upkeep(&mut self) {}
 
     fn close(self: Box<Self>) {

@@ -1,4 +1,5 @@
-//! Between the wire's types and the core's, which know nothing of each other.
+//! Converts between the types of the wire and of the core, which do not depend on each other. Called by the server
+//! and the drivers. Contains the hints for the core's refusals.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -25,7 +26,7 @@ use crate::settings::{
     self, MemberSettings, Place, PlanSettings, TeamSettings, Unreadable, carried,
 };
 
-/// A team as wanted, for the core. Members without a colour keep theirs, or get one that nobody has.
+/// The desired team for the core. Members without a colour keep their current one, or get an unused one.
 pub(crate) fn up_plan(spec: TeamSpec, place: Place, team: &Team) -> UpPlan {
     let mut taken: BTreeSet<Colour> = team
         .members()
@@ -74,7 +75,7 @@ pub(crate) fn up_plan(spec: TeamSpec, place: Place, team: &Team) -> UpPlan {
     }
 }
 
-/// The lead's, with everybody else in the order of the file.
+/// The lead's strategy; the other members in the order of the file.
 fn strategy(members: &[MemberSpec]) -> round::Strategy {
     let lead = members.iter().find(|member| member.lead);
     match lead.and_then(|lead| lead.agent.strategy.as_ref()) {
@@ -148,7 +149,7 @@ fn takes(engine: Engine, claim: ClaimPolicy) -> Takes {
     }
 }
 
-/// An engine of a newer client's is refused before anything is planned.
+/// Refuses engines that this version does not have, before anything is changed.
 pub(crate) fn check_engines(spec: &TeamSpec) -> Result<(), Refusal> {
     let members = spec.members.iter().map(|it| (it.name.as_str(), it.engine));
     let roles = spec.roles.iter().map(|it| (it.name.as_str(), it.engine));
@@ -161,9 +162,9 @@ fn check_engine(name: &str, engine: Engine) -> Result<(), Refusal> {
     match engine {
         Engine::Command | Engine::Native => Ok(()),
         Engine::Unknown => {
-            let text = format!("this supervisor does not have the engine of {name}");
+            let text = format!("cannot run {name}: this supervisor does not have its engine");
             Err(Refusal::new(ErrorCode::NotCarriedOut, text)
-                .hint("agent-team supervisor restart starts the installed version"))
+                .hint("start the installed version with: agent-team supervisor restart"))
         }
     }
 }
@@ -174,7 +175,7 @@ fn is_foreign(engine: Engine) -> bool {
     }
 }
 
-/// A role's agent as it is spawned: never with more tools than the role has.
+/// The agent of a spawned member: the role's, with overrides. Never has tools that the role does not have.
 fn spawned(
     role: AgentSpec,
     model: Option<String>,
@@ -204,7 +205,7 @@ fn spawned(
     }
 }
 
-/// The roles that a member may spawn, where its spec says so.
+/// Checks `may_spawn` of the spawning member.
 pub(crate) fn check_may_spawn(
     member: &MemberName,
     role: &RoleName,
@@ -219,7 +220,7 @@ pub(crate) fn check_may_spawn(
         return Ok(());
     }
     let text = if may.is_empty() {
-        format!("{member} may spawn nobody")
+        format!("{member} may not spawn members")
     } else {
         let names: Vec<_> = may.iter().map(RoleName::as_str).collect();
         format!(
@@ -228,10 +229,10 @@ pub(crate) fn check_may_spawn(
         )
     };
     Err(Refusal::new(ErrorCode::NotPermitted, text)
-        .hint("`may_spawn` in the team file says so; the user may spawn any role"))
+        .hint("change `may_spawn` in the team file, or let the user spawn it"))
 }
 
-/// A member of a role that the team knows.
+/// The specification of a member to spawn, by its role.
 pub(crate) fn spawn_plan(
     spawn: Spawn,
     by: &Origin,
@@ -257,9 +258,9 @@ pub(crate) fn spawn_plan(
             }
             return Err(Refusal::new(
                 ErrorCode::UnknownRole,
-                format!("there is no role {}", spawn.role),
+                format!("unknown role {}", spawn.role),
             )
-            .hint(format!("this team's roles are: {}", names.join(", "))));
+            .hint(format!("roles of this team: {}", names.join(", "))));
         }
     };
     let model = spawn.model.as_deref().map(str::parse::<ModelName>);
@@ -275,9 +276,10 @@ pub(crate) fn spawn_plan(
     let engine = spawn.engine.unwrap_or(role.engine);
     check_engine(spawn.role.as_str(), engine)?;
     if spawn.must_plan && engine == Engine::Command {
-        let text = "a member that runs commands plans nothing";
-        return Err(Refusal::new(ErrorCode::Invalid, text)
-            .hint("spawn a role that thinks, or one of the native engine"));
+        let text = "a member with the command engine cannot plan";
+        return Err(
+            Refusal::new(ErrorCode::Invalid, text).hint("spawn a role with the native engine")
+        );
     }
     if let Some(tools) = &spawn.tools {
         check_tools(tools, engine)?;
@@ -288,7 +290,7 @@ pub(crate) fn spawn_plan(
     };
     let colour = role.colour.unwrap_or_else(|| free_colour(&mut taken));
     let spec = MemberSpec {
-        // Not looked at: `MemberPlanByHand` says so.
+        // Not used: see `MemberPlanByHand`.
         name: "unnamed".parse().expect("a plain word is a name"),
         role: role.name.clone(),
         lead: false,
@@ -313,20 +315,21 @@ pub(crate) fn spawn_plan(
 
 fn check_tools(tools: &[String], engine: Engine) -> Result<(), Refusal> {
     if engine == Engine::Command {
-        let text = "a member that runs commands has no tools";
-        return Err(Refusal::new(ErrorCode::Invalid, text)
-            .hint("spawn a role that thinks, or one of the native engine"));
+        let text = "a member with the command engine has no tools";
+        return Err(
+            Refusal::new(ErrorCode::Invalid, text).hint("spawn a role with the native engine")
+        );
     }
     let Some(unknown) = tools.iter().find(|tool| !spec::is_tool(tool)) else {
         return Ok(());
     };
     Err(
-        Refusal::new(ErrorCode::Invalid, format!("there is no tool {unknown:?}"))
-            .hint(format!("the tools are: {}", spec::TOOLS.join(", "))),
+        Refusal::new(ErrorCode::Invalid, format!("unknown tool {unknown:?}"))
+            .hint(format!("known tools: {}", spec::TOOLS.join(", "))),
     )
 }
 
-/// The directory in which a spawned member works. An agent gives its teammates none outside the project.
+/// The working directory of a spawned member. Members can only spawn members inside the project.
 fn directory(project: &Path, cwd: &Path, by: &Origin) -> Result<PathBuf, Refusal> {
     let path = project.join(cwd);
     let invalid = |why: String| {
@@ -344,7 +347,7 @@ fn directory(project: &Path, cwd: &Path, by: &Origin) -> Result<PathBuf, Refusal
     }
     match by {
         Origin::Member { .. } if !found.starts_with(project) => {
-            Err(invalid("it is outside the project".to_owned()))
+            Err(invalid("it is outside the project directory".to_owned()))
         }
         Origin::Member { .. } | Origin::User => Ok(found),
     }
@@ -361,7 +364,7 @@ fn file_task(spec: TaskSpec) -> FileTask {
     }
 }
 
-/// Its dependencies are left to [`after`].
+/// Without dependencies; see [`after`].
 pub(crate) fn task_plan(spec: TaskSpec) -> TaskPlan {
     let key = if spec.key.is_empty() {
         spec.title.as_str().into()
@@ -417,24 +420,24 @@ pub(crate) fn task_changes(changes: method::TaskChanges) -> TaskChanges {
     }
 }
 
-/// A JSON object as text, which is how the core keeps it.
+/// A JSON object as text, the form that the core stores.
 fn object(object: Map<String, Value>) -> Arc<str> {
     Value::Object(object).to_string().into()
 }
 
-/// A field's change: to nothing, to this value, or none.
+/// The change of an optional field: `Some(None)` clears it, `None` leaves it.
 fn change<T>(value: Option<T>, clears: bool) -> Option<Option<T>> {
     if clears { Some(None) } else { value.map(Some) }
 }
 
-/// What a member adds to its transcript.
+/// Items that a member adds to its transcript.
 pub(crate) fn growth(append: method::AppendTranscript) -> Result<Growth, Refusal> {
     let items: Vec<Arc<str>> = append.items.iter().map(|item| item.get().into()).collect();
     if let Some(long) = items.iter().find(|item| item.len() > method::ITEM_MAX) {
         let (bytes, limit) = (long.len(), method::ITEM_MAX);
         return Err(Refusal::new(
             ErrorCode::Invalid,
-            format!("an item of the transcript is {bytes} bytes long, and the limit is {limit}"),
+            format!("a transcript item has {bytes} bytes; the limit is {limit}"),
         ));
     }
     let Usage {
@@ -462,7 +465,7 @@ fn texts(texts: Vec<String>) -> Vec<Arc<str>> {
     texts.into_iter().map(Into::into).collect()
 }
 
-/// A refusal as the wire has it, with what to do about it.
+/// A refusal of the core for the wire, with its code and a hint.
 pub(crate) fn refusal(refused: &Refused) -> Refusal {
     let code = match refused {
         Refused::UnknownMember(_) | Refused::NoLead => ErrorCode::UnknownMember,
@@ -522,58 +525,58 @@ pub(crate) fn refusal(refused: &Refused) -> Refusal {
 }
 
 fn hint(refused: &Refused) -> Option<String> {
-    #[expect(clippy::wildcard_enum_match_arm, reason = "most refusals say it all")]
+    #[expect(clippy::wildcard_enum_match_arm, reason = "most refusals need no hint")]
     Some(match refused {
-        Refused::UnknownMember(_) => "agent-team ps lists the members".to_owned(),
-        Refused::UnknownMessage(_) => "agent-team messages shows them".to_owned(),
-        Refused::UnknownRequest(_) => "agent-team requests lists what waits".to_owned(),
-        Refused::UnknownGrant(_) => "agent-team rules list shows what is granted".to_owned(),
-        Refused::RulesForOnce => "--for member or --for team, or without --as".to_owned(),
+        Refused::UnknownMember(_) => "list the members with: agent-team ps".to_owned(),
+        Refused::UnknownMessage(_) => "list the messages with: agent-team messages".to_owned(),
+        Refused::UnknownRequest(_) => "list pending requests with: agent-team requests".to_owned(),
+        Refused::UnknownGrant(_) => "list the grants with: agent-team rules list".to_owned(),
+        Refused::RulesForOnce => "use --for member or --for team, or omit --as".to_owned(),
         Refused::AlwaysWithoutRules => {
-            "say with --as what it is: requests show offers rules".to_owned()
+            "pass a rule with --as; see suggested rules with: agent-team requests show".to_owned()
         }
         Refused::LineNotAllowed(_) => {
-            "create_task asks for it; the user writes shell lines without asking".to_owned()
+            "use create_task, which requests permission; the user may write shell lines without it".to_owned()
         }
-        Refused::NoTask(_) => "--for member reaches until the team goes down".to_owned(),
+        Refused::NoTask(_) => "use --for member, which is valid until the team goes down".to_owned(),
         Refused::ApprovedOnce => {
-            "leave --for and --as out: it approves this plan, and what the member asks is asked"
+            "omit --for and --as: the approval covers this plan only; later calls of the member are requested separately"
                 .to_owned()
         }
-        Refused::UnknownTask(_) => "agent-team task list shows the board".to_owned(),
+        Refused::UnknownTask(_) => "list the tasks with: agent-team task list".to_owned(),
         Refused::TooManyMembers { .. } => {
             "stop or remove a member, or raise limits.teammates in the team file".to_owned()
         }
         Refused::NameTaken(name) => format!(
-            "agent-team restart {name} starts it again; agent-team member remove {name} frees the name of a spawned one"
+            "start it again with agent-team restart {name}; free the name of a spawned member with agent-team member remove {name}"
         ),
         Refused::OfTheFile(name) => {
-            format!("take {name} out of the team file and run agent-team up")
+            format!("remove {name} from the team file and run: agent-team up")
         }
-        Refused::InboxFull(name) => format!("try again when {name} has read some"),
+        Refused::InboxFull(name) => format!("try again when {name} has read some messages"),
         Refused::WrongState {
             task,
             state: "in progress",
             ..
         } => {
-            format!("first: agent-team task release {task}")
+            format!("release it first with: agent-team task release {task}")
         }
         Refused::WrongState {
             task,
             state: "failed" | "cancelled",
             ..
         } => {
-            format!("first: agent-team task retry {task}")
+            format!("retry it first with: agent-team task retry {task}")
         }
         Refused::RunUnderWay(_) => {
-            "agent-team send lead \"…\" writes to the lead; agent-team cancel ends the goal"
+            "send a message with agent-team send lead \"…\", or end the goal with agent-team cancel"
                 .to_owned()
         }
         Refused::TasksOpen { .. } => {
-            "wait for them, cancel them, or finish with `force` and say what is left open"
+            "wait for them, cancel them, or finish with `force` and report what is left open"
                 .to_owned()
         }
-        Refused::NobodyToTell => "agent-team up starts the members".to_owned(),
+        Refused::NobodyToTell => "start the members with: agent-team up".to_owned(),
         _ => return None,
     })
 }

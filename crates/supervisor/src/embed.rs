@@ -1,8 +1,8 @@
-//! The supervisor inside another program: the same server, drivers and stores, on the directories that it is given.
-//! Called by the embedding library.
+//! The supervisor inside another program: the same server, drivers and stores, on given directories. Called by the
+//! embedding library.
 //!
-//! It is no daemon: it installs no signal handlers, reads no settings, logs to whatever subscriber the program has, and
-//! starts no worker's process. Where a worker would be started, [`Host`] is asked instead.
+//! It is not a daemon: it installs no signal handlers, reads no settings, logs to the program's subscriber, and
+//! starts no worker processes. Workers are started by the program's [`Host`].
 
 use std::path::Path;
 use std::rc::Rc;
@@ -21,59 +21,63 @@ use crate::driver::Notice;
 use crate::server::Ending;
 use crate::serving::Serving;
 
-/// What runs the workers of hosted members, in this process.
+/// Runs the workers of hosted members in this process.
 pub trait Host: Send + Sync {
-    /// Starts a worker that takes this launch file. Called on the supervisor's thread: it must not wait.
+    /// Starts a worker that takes this launch file. Called on the supervisor's thread, so it must not block.
     ///
     /// # Errors
-    /// When there can be no worker, such as for want of a thread.
+    /// When the worker cannot be started, for example without a free thread.
     fn start(&self, member: &MemberName, launch_file: &Path) -> std::io::Result<Hosted>;
 }
 
-/// A worker within this process.
+/// A worker inside this process.
 #[derive(Debug)]
 pub struct Hosted {
-    /// When it is used or dropped, the worker is to end at once, where it stands.
+    /// Sending or dropping it ends the worker immediately.
     pub end: oneshot::Sender<()>,
-    /// Comes to an end, whichever, when nothing of the worker runs in this process any more.
+    /// Completes, with a value or an error, once nothing of the worker runs in this process.
     pub ended: oneshot::Receiver<()>,
 }
 
-/// What a supervisor within another program is started with.
-#[expect(missing_debug_implementations, reason = "a host need not be shown")]
+/// Parameters of an embedded supervisor.
+#[expect(
+    missing_debug_implementations,
+    reason = "the host is a trait object without Debug"
+)]
 pub struct Embedding {
-    /// Nobody else's: their lock is held as long as it serves.
+    /// Used by this supervisor alone: their lock is held while it serves.
     pub directories: Directories,
     pub durability: Durability,
     pub host: Arc<dyn Host>,
 }
 
-/// Why an embedded supervisor does not serve.
+/// Why an embedded supervisor stopped serving.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
     #[error(transparent)]
     Directories(#[from] DirectoriesError),
-    #[error("{} is in use by another team, here or in another process", .0.display())]
+    #[error("cannot use {}: it is in use by another team, in this or another process", .0.display())]
     InUse(std::path::PathBuf),
     #[error("cannot start a runtime")]
     Runtime(#[source] std::io::Error),
-    #[error("cannot use the lock of the supervisor")]
+    #[error("cannot use the supervisor's lock")]
     Lock(#[source] std::io::Error),
     #[error("cannot serve: {0:#}")]
     Start(anyhow::Error),
-    /// Nothing that this supervisor acknowledged last can be relied on.
-    #[error("what was accepted could not be written to the disk")]
+    /// Recently acknowledged calls may be lost.
+    #[error("cannot write accepted calls to the disk")]
     SyncFailed,
 }
 
-/// Serves until `over` comes to an end, whichever. `ready` is told once calls are answered at the directories' socket.
-/// Must be called within a `LocalSet`, whose other tasks it must not have to wait for.
+/// Serves until `over` completes, with a value or an error. Signals `ready` once calls are answered at the
+/// directories' socket. Must be called within a `LocalSet`, and must not have to wait for the other tasks of that
+/// set.
 ///
-/// The teams are not brought down: who wants their members to end first calls `team/down`. Members that are still there
-/// are told that the supervisor has stopped, and their workers to end at once.
+/// The teams are not taken down; to end the members first, call `team/down`. Remaining members are notified that the
+/// supervisor has stopped, and their workers end at once.
 ///
 /// # Errors
-/// When the directories cannot be used or are in use, or when what was accepted cannot be stored.
+/// When the directories cannot be used or are in use, or when accepted calls cannot be stored.
 pub async fn serve(
     embedding: Embedding,
     ready: oneshot::Sender<()>,
@@ -92,14 +96,14 @@ pub async fn serve(
     let serving = Serving::start(&lock, &directories, durability, Some(host)).await;
     let mut serving = serving.map_err(ServeError::Start)?;
     let socket = directories.socket();
-    // No process: SIGHUP belongs to the program around this.
+    // No process: SIGHUP belongs to the embedding program.
     let announced = Announced {
         socket: socket.clone(),
         process: None,
     };
     let announced = announced.write(&mut lock, &directories.supervisor_lock());
     announced.map_err(ServeError::Lock)?;
-    // Who waits for it may have given up.
+    // The receiver may have given up.
     let _given_up = ready.send(());
 
     let mut look = tokio::time::interval(Serving::LOOK);
@@ -118,10 +122,10 @@ pub async fn serve(
         }
     };
     serving.server.close(GoodbyeReason::Stopped).await;
-    // The listener goes with its task.
+    // The listener is dropped with its task.
     let _panicked = serving.accepting.await;
     if let Err(error) = private_file::discard(&socket) {
-        tracing::warn!(%error, "the socket stays behind");
+        tracing::warn!(%error, "cannot remove the socket");
     }
     Announced::withdraw(&mut lock, &directories.supervisor_lock()).map_err(ServeError::Lock)?;
     result

@@ -1,5 +1,5 @@
-//! What the programs of a team are given by the caller of `up`. Kept in the team's file in the runtime directory while
-//! the team is up, and never in its journal. Called by the driver.
+//! The environment of a team's programs, given by the caller of `up`. Stored in the team's environment file in the
+//! runtime directory while the team is up, never in its journal. Called by the driver.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -9,19 +9,19 @@ use agent_team_protocol::model::holds_key;
 use agent_team_protocol::{ErrorCode, Refusal};
 use serde::{Deserialize, Serialize};
 
-/// Variables by name.
+/// Environment variables by name.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Environment {
     pub(crate) variables: BTreeMap<String, String>,
-    /// Which of them the caller named itself.
+    /// Names of the variables that the caller passed explicitly.
     #[serde(default)]
     pub(crate) named: BTreeSet<String>,
-    /// For the members' tools and tasks alone.
+    /// Only for the members' tools and tasks.
     #[serde(default)]
     pub(crate) secrets: BTreeMap<String, String>,
 }
 
-/// Without any value.
+/// Prints counts, never values.
 impl fmt::Debug for Environment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Environment")
@@ -32,8 +32,10 @@ impl fmt::Debug for Environment {
 }
 
 impl Environment {
+    /// Checks that every secret is long enough to be redacted.
+    ///
     /// # Errors
-    /// For a secret that is too short to be hidden.
+    /// When a secret is too short.
     pub(crate) fn check(&self) -> Result<(), Refusal> {
         match self
             .secrets
@@ -43,15 +45,15 @@ impl Environment {
             Some((name, _)) => Err(Refusal::new(
                 ErrorCode::Invalid,
                 format!(
-                    "the secret {name} is shorter than {SECRET_MIN} bytes: it could not be kept out of what is shown"
+                    "the secret {name} is shorter than {SECRET_MIN} bytes, too short to be redacted"
                 ),
             )),
             None => Ok(()),
         }
     }
 
-    /// The environment of a hook: without secrets and without keys of model providers. Its output is kept, and the
-    /// programs that it starts may be the project's own.
+    /// The environment of a hook: without secrets and model providers' keys, because its output is stored and the
+    /// programs that it starts may come from the project.
     pub(crate) fn of_hooks(mut self) -> BTreeMap<String, String> {
         self.variables
             .retain(|name, _| !self.secrets.contains_key(name) && !holds_key(name));

@@ -1,14 +1,15 @@
-//! Points where this process can die: between deciding, committing, acting and replying. Called by the driver.
+//! Failpoints: positions between deciding, committing, acting and replying where a test can kill this process. Called
+//! by the driver and the outbox.
 //!
-//! The program `agent-teamd-planted` of the `tests` package chooses a point before it runs the supervisor. No program that
-//! is shipped calls [`crash_at`], and release builds contain none of the points.
+//! The program `agent-teamd-planted` of the `tests` package selects a point before it runs the supervisor. No shipped
+//! program calls [`crash_at`], and release builds contain no failpoints.
 
-/// A point between two steps that must not be torn apart.
+/// A position between two steps that recovery must treat as one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Failpoint {
     /// Decided and applied, not stored.
     Decided,
-    /// Stored, nothing done about it.
+    /// Stored, no effect carried out.
     Committed,
     /// Effects carried out, answers not yet sent.
     Effected,
@@ -20,8 +21,8 @@ pub enum Failpoint {
 static PLAN: std::sync::OnceLock<(Failpoint, std::sync::atomic::AtomicU64)> =
     std::sync::OnceLock::new();
 
-/// Kills the supervisor at a point, as `kill -9` does: `committed:3` is the third time that it has committed. False where
-/// there is no such point, and in a release build.
+/// Arranges that the supervisor kills itself with SIGKILL at a failpoint: `committed:3` means the third commit.
+/// Returns false for an unknown point, and in release builds.
 #[cfg(debug_assertions)]
 pub fn crash_at(point: &str) -> bool {
     let points = [
@@ -37,7 +38,7 @@ pub fn crash_at(point: &str) -> bool {
     plan.is_some_and(|(point, nth)| PLAN.set((point, nth.into())).is_ok())
 }
 
-/// Kills nothing.
+/// Release builds have no failpoints.
 #[cfg(not(debug_assertions))]
 pub fn crash_at(_point: &str) -> bool {
     false
@@ -57,7 +58,7 @@ pub(crate) fn pass(point: Failpoint) {
         && left.fetch_sub(1, Ordering::Relaxed) == 1
         && let Ok(own) = ProcessId::current()
     {
-        // It does not return when it succeeds.
+        // Does not return when it succeeds.
         let _sent = own.signal(Signal::SIGKILL);
     }
 }

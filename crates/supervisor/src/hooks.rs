@@ -1,4 +1,5 @@
-//! The user's hooks: shell lines that may refuse. Only exit 0 agrees: a hook that fails has approved nothing.
+//! Runs the user's hooks: shell lines that can refuse a completion or an idle member. Called by the driver, in a task
+//! of its own. Only exit 0 approves; a hook that fails has approved nothing.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -10,22 +11,22 @@ use agent_team_system::trusted;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::Command;
 
-/// How long a hook may take.
+/// Time limit of a hook.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// Bytes of a reason that are kept.
+/// Maximum bytes kept of a reason.
 const REASON_MAX: u64 = 16 << 10;
 
-/// The exit code that refuses.
+/// The exit code for a refusal.
 const REFUSED: i32 = 2;
 
 pub(crate) struct Hook {
     pub(crate) line: String,
-    /// The scripts that it starts, as the user trusted them.
+    /// The scripts that the line starts, with the digests that the user trusted.
     pub(crate) files: Vec<FileDigest>,
     pub(crate) project: PathBuf,
     pub(crate) environment: BTreeMap<String, String>,
-    /// JSON on its stdin.
+    /// JSON for the hook's stdin.
     pub(crate) input: String,
 }
 
@@ -33,7 +34,7 @@ pub(crate) enum Heard {
     Agreed,
     /// Exit 2, with stderr as the reason.
     Refused(String),
-    /// It said neither yes nor no, as this says.
+    /// The hook failed or did not finish; contains the cause.
     Failed(String),
 }
 
@@ -47,8 +48,8 @@ pub(crate) async fn ask(hook: Hook) -> Heard {
             Heard::Failed(format!("the hook failed with exit {code}: {text}"))
         }
         Ok(Ok((None, _))) => Heard::Failed("the hook was killed by a signal".to_owned()),
-        Ok(Err(error)) => Heard::Failed(format!("the hook could not be run: {error}")),
-        Err(_elapsed) => Heard::Failed(format!("the hook was ended after {} s", LIMIT.as_secs())),
+        Ok(Err(error)) => Heard::Failed(format!("cannot run the hook: {error}")),
+        Err(_elapsed) => Heard::Failed(format!("the hook was killed after {} s", LIMIT.as_secs())),
     };
     if let Heard::Failed(why) = &heard {
         tracing::warn!(line, why, "a hook failed");
@@ -74,7 +75,7 @@ async fn run(hook: Hook) -> std::io::Result<(Option<i32>, String)> {
         agent_team_system::descriptors::lower_limit_of(pid);
     }
     if let Some(mut stdin) = child.stdin.take() {
-        // A hook that does not read its input is free not to.
+        // A hook may exit without reading its input: ignore EPIPE.
         let _unread = stdin.write_all(hook.input.as_bytes()).await;
     }
     let mut reason = String::new();
@@ -119,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hook_is_told_what_it_is_about_and_may_not_care() {
+    fn a_hook_receives_json_and_may_ignore_it() {
         assert!(matches!(
             heard(r#"test "$(cat)" = '{"task":"T-1"}'"#),
             Heard::Agreed

@@ -1,8 +1,8 @@
-//! A supervisor without a socket, a lock or signals: the same server, drivers and stores, on a machine and connections
-//! that its caller hands to it. Called by the simulation of the `tests` package.
+//! A supervisor without socket, lock and signals: the same server, drivers and stores on a machine and connections
+//! that the caller provides. Called by the simulation of the `tests` package.
 //!
-//! Everything that it does happens in tasks of the `LocalSet` within which it was started. Dropping that `LocalSet` at
-//! any moment is to it what `kill -9` is to a process.
+//! All of its work runs in tasks of the `LocalSet` in which it was started. Dropping that `LocalSet` at any moment is
+//! equivalent to `kill -9` of the process.
 
 use std::fmt;
 use std::rc::Rc;
@@ -18,7 +18,7 @@ use crate::machine::Machine;
 use crate::server::Server;
 use crate::teams::Teams;
 
-/// See the module. Clones are the same supervisor.
+/// Handle of an in-memory supervisor. Clones share the supervisor.
 #[derive(Clone)]
 pub struct InMemorySupervisor {
     server: Rc<Server>,
@@ -31,7 +31,7 @@ impl fmt::Debug for InMemorySupervisor {
 }
 
 impl InMemorySupervisor {
-    /// Starts, and restores the teams that were up. Must be called within a `LocalSet`.
+    /// Starts the supervisor and restores the teams that were up. Must be called within a `LocalSet`.
     ///
     /// # Errors
     /// When the directories cannot be used.
@@ -43,7 +43,7 @@ impl InMemorySupervisor {
     ) -> Result<Self, DirectoriesError> {
         let directories = Rc::new(directories);
         directories.prepare()?;
-        // What ends a daemon does not end this one: its caller decides.
+        // The receivers are dropped: the caller decides when this supervisor ends.
         let (notices, _) = mpsc::unbounded_channel();
         let (ending, _) = mpsc::unbounded_channel();
         let boot = boot.into();

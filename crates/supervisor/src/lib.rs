@@ -1,8 +1,9 @@
-//! The supervisor: the daemon that owns the teams, and is the only one who writes.
+//! The supervisor: the daemon that owns the teams and is the only writer of their journals.
 //!
-//! `boot` starts it and ends it as a process of its own, `embed` within another program's; `server` takes connections, `teams` knows which teams there are; each team has a
-//! `driver`, the one task that owns its state, and a launcher (`launch`), which starts its workers and shows them.
-//! It links no model, TLS or web code: a tool or a provider can never take it down.
+//! `boot` runs it as a process of its own, `embed` inside another program. `server` accepts connections and routes
+//! calls, `teams` opens the teams. Each team has a `driver`, the one task that owns its state, and a launcher
+//! (`launch`) that starts its workers and shows them in panes. The crate links no model, TLS or web code, so that a
+//! tool or a provider can never take the supervisor down.
 
 mod boot;
 mod committer;

@@ -13,10 +13,10 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 const FILTER: &str = "AGENT_TEAM_LOG";
 
-/// Lines that wait for the disk, at most: room for them is allocated at once.
+/// Maximum number of lines waiting for the disk. The buffer is allocated up front.
 const LINES_WAITING: usize = 1_000;
 
-/// Starts logging. What is logged is written until the guard is dropped; a log that cannot be written (full disk) stops
+/// Starts logging. Lines are written until the guard is dropped. A log that cannot be written (full disk) stops
 /// nothing.
 pub(crate) fn start(directories: &Directories, foreground: bool) -> Option<WorkerGuard> {
     let wanted = std::env::var(FILTER).ok();

@@ -1,10 +1,10 @@
-//! What a supervisor needs of the machine it runs on: time, randomness, its workers' processes, and where blocking work
-//! is done. Called by the server, the drivers and the launchers.
+//! The supervisor's interface to the machine: time, randomness, worker processes, and where blocking work runs.
+//! Called by the server, the drivers and the launchers.
 //!
-//! [`ThisMachine`] is the real one. The simulation of the `tests` package brings another one, whose time is virtual and
-//! whose processes are tasks; so nothing else in this crate may read a clock that decides anything, start or end a
-//! worker's process, or move work to a thread. Panes, hosted members and hooks are outside: they start programs of
-//! their own.
+//! [`ThisMachine`] is the real one. The simulation of the `tests` package provides another one with virtual time and
+//! tasks in place of processes. Therefore no other code of this crate may read a clock that influences a decision,
+//! start or end a worker process, or move work to a thread. Panes, hosted members and hooks are excluded: they start
+//! programs of their own.
 
 use std::io;
 use std::path::PathBuf;
@@ -24,18 +24,18 @@ use tokio::task::JoinError;
 pub use crate::committer::{Answer, Committer, Submitted};
 pub use crate::failpoints::Failpoint;
 
-/// A result that comes later, on this thread.
+/// A result that arrives later, on this thread.
 pub type Later<T> = Pin<Box<dyn Future<Output = T>>>;
 
-/// See the module.
+/// The machine that a supervisor runs on.
 pub trait Machine {
-    /// Milliseconds since an arbitrary point of this boot: what deadlines are compared with.
+    /// Milliseconds since an arbitrary point of this boot. Deadlines are compared with it.
     fn monotonic_ms(&self) -> u64;
 
-    /// Milliseconds of Unix time, for display only.
+    /// Unix time in milliseconds, for display only.
     fn wall_ms(&self) -> u64;
 
-    /// Fresh random bytes, once for each start of a driver.
+    /// Fresh random bytes, requested once per start of a driver.
     fn random(&self) -> [u8; 24];
 
     /// The pid of the supervisor.
@@ -47,7 +47,7 @@ pub trait Machine {
     /// The program of an engine's workers.
     fn worker_program(&self, engine: Engine) -> Result<PathBuf, FindBinaryError>;
 
-    /// Starts a program without a terminal in a session of its own, which outlives the supervisor.
+    /// Starts a program in a new session without a terminal. It outlives the supervisor.
     fn start(&self, program: &ProgramSpec) -> io::Result<ProcessId>;
 
     /// Returns when the process has ended. An error means unknown, not dead.
@@ -66,16 +66,16 @@ pub trait Machine {
     /// The living processes of a launch.
     fn survivors(&self, tree: &Tree) -> io::Result<Vec<ProcessId>>;
 
-    /// Reaps workers that were children of this supervisor and have ended.
+    /// Reaps exited workers that are children of this supervisor.
     fn reap(&self);
 
-    /// Where a team's commits happen.
+    /// Where the commits of a team run.
     fn committer(&self, writer: Writer, durability: Durability) -> io::Result<Box<dyn Committer>>;
 
-    /// Does work that may block, off the supervisor's thread. An error is a panic of the work.
+    /// Runs blocking work off the supervisor's thread. An error is a panic of the work.
     fn offload(&self, work: Box<dyn FnOnce() + Send>) -> Later<Result<(), JoinError>>;
 
-    /// Runs at each failpoint of the driver. A crash there ends the supervisor.
+    /// Called at each failpoint of the driver. A crash there ends the supervisor.
     fn pass(&self, point: Failpoint);
 }
 
@@ -94,7 +94,7 @@ impl Machine for ThisMachine {
 
     fn random(&self) -> [u8; 24] {
         let mut bytes = [0; 24];
-        getrandom::fill(&mut bytes).expect("the kernel gives random bytes once it has booted");
+        getrandom::fill(&mut bytes).expect("getrandom works after boot");
         bytes
     }
 
@@ -111,7 +111,7 @@ impl Machine for ThisMachine {
     }
 
     fn start(&self, program: &ProgramSpec) -> io::Result<ProcessId> {
-        // The driver sees its end, as that of any worker, and reaps it.
+        // The driver watches every worker's process and reaps it, so no task waits for it here.
         Ok(spawn_session(program, None)?.unwatched())
     }
 

@@ -1,4 +1,4 @@
-//! `agent-teamd`: the supervisor's process. People start it through `agent-team`.
+//! `agent-teamd`: the supervisor's process. Started by `agent-team`, not by users.
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -19,7 +19,7 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         _ => {
-            let usage = "usage: agent-teamd [--foreground | --places | --version]; agent-team starts it by itself";
+            let usage = "usage: agent-teamd [--foreground | --places | --version]; agent-team starts it when needed";
             let _no_stderr = writeln!(std::io::stderr(), "error: {usage}");
             ExitCode::from(agent_team_protocol::exit::ExitCode::Usage as u8)
         }

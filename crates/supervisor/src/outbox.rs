@@ -1,7 +1,8 @@
-//! The sending side of one connection: a bounded queue and the task that empties it.
+//! The sending side of one connection: a bounded queue and the task that writes it. Called by the server and the
+//! drivers.
 //!
-//! Nobody waits for a peer that does not read. Its queue fills, the next frame is refused, and whoever sent it decides
-//! what that means: for a subscriber the end of the connection, for a reader of history a pause.
+//! Senders never wait for a peer that does not read. When its queue is full the next frame is refused, and the sender
+//! decides: a subscriber is disconnected, a reader of history pauses.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -15,23 +16,23 @@ use tokio::sync::{Notify, mpsc, oneshot};
 
 use crate::failpoints::{self, Failpoint};
 
-/// Bytes that wait for one peer, at most; one frame may exceed it.
+/// Maximum bytes queued for one peer; a single frame may exceed it.
 const QUEUED_MAX: usize = 1 << 20;
 
-/// Frames that wait for one peer, at most.
+/// Maximum frames queued for one peer.
 const FRAMES_MAX: usize = 4_096;
 
-/// Calls of one peer that have no answer yet, after which no further frame of it is read.
+/// Maximum unanswered calls of one peer; beyond it no further frame is read.
 const CALLS_MAX: usize = 256;
 
-/// Calls of one peer that wait for something to come about, at most.
+/// Maximum calls of one peer that wait for a condition.
 const WAITING_MAX: usize = 64;
 
 /// The peer's queue is full.
 #[derive(Debug)]
 pub(crate) struct Full;
 
-/// Where frames for one connection go. Cheap to clone; sending to a closed connection does nothing.
+/// The sending side of one connection. Cheap to clone. Sending to a closed connection does nothing.
 #[derive(Debug, Clone)]
 pub(crate) struct Outbox {
     lines: mpsc::UnboundedSender<Arc<str>>,
@@ -42,16 +43,16 @@ pub(crate) struct Outbox {
 struct Shared {
     bytes: AtomicUsize,
     frames: AtomicUsize,
-    /// Calls that are being answered, without those that wait for something to come about.
+    /// Calls being answered, without those that wait for a condition.
     calls: AtomicUsize,
     waiting: AtomicUsize,
-    /// Told when there is room again, and when the connection is to close.
+    /// Notified when room becomes available and when the connection must close.
     changed: Notify,
     closed: AtomicBool,
 }
 
 impl Outbox {
-    /// An outbox whose task writes to `writer` until it is closed or the peer is gone.
+    /// Starts the task that writes to `writer` until the outbox is closed or the peer has disconnected.
     pub(crate) fn start(writer: FrameWriter) -> Self {
         let (lines, queued) = mpsc::unbounded_channel();
         let shared = Arc::new(Shared::default());
@@ -69,7 +70,7 @@ impl Outbox {
         }
     }
 
-    /// Says why, and closes.
+    /// Sends a goodbye with the reason, and closes the connection.
     pub(crate) fn farewell(&self, goodbye: &Goodbye) {
         self.queue(rpc::notification(goodbye).into());
         self.close();
@@ -78,14 +79,15 @@ impl Outbox {
     fn queue(&self, line: Arc<str>) {
         self.shared.bytes.fetch_add(line.len(), Ordering::Relaxed);
         self.shared.frames.fetch_add(1, Ordering::Relaxed);
-        // A closed connection reads nothing: what it would have got is offered again to the next one.
+        // Sending to a closed connection is not an error: unread messages and pending state are sent again over the
+        // next one.
         let _closed = self.lines.send(line);
     }
 
-    /// Queues a frame that its peer is owed: the answer to its own call. A peer that calls without reading is closed.
+    /// Queues the answer to a call. A peer that makes calls without reading the answers is disconnected.
     pub(crate) fn answer(&self, line: String) {
         if self.send(line).is_err() {
-            tracing::warn!("a peer calls but does not read its answers: closed");
+            tracing::warn!("a peer does not read the answers to its calls: closing its connection");
             self.close();
         }
     }
@@ -105,8 +107,8 @@ impl Outbox {
         }
     }
 
-    /// Waits until the peer may call again, or the connection is closed. A peer that does not read its answers, or has
-    /// made too many calls at once, is not read.
+    /// Waits until the peer may make another call, or the connection is closed. A peer that does not read its
+    /// answers, or has too many unanswered calls, is not read: the socket's buffer fills and the peer blocks.
     pub(crate) async fn room_for_a_call(&self) {
         loop {
             let changed = self.shared.changed.notified();
@@ -118,7 +120,7 @@ impl Outbox {
         }
     }
 
-    /// Closes the connection once what is queued was written, or at once when the peer does not read.
+    /// Closes the connection after writing the queued frames, or after a timeout when the peer does not read.
     pub(crate) fn close(&self) {
         self.shared.closed.store(true, Ordering::Relaxed);
         self.shared.changed.notify_waiters();
@@ -129,12 +131,12 @@ impl Outbox {
         self.shared.closed.load(Ordering::Relaxed) || self.lines.is_closed()
     }
 
-    /// Waits until a closed connection has written what was queued, or has given up.
+    /// Waits until a closed connection has written its queue or has given up.
     pub(crate) async fn flushed(&self) {
         self.lines.closed().await;
     }
 
-    /// Waits until the connection is to close.
+    /// Waits until the connection must close.
     pub(crate) async fn closed(&self) {
         loop {
             let changed = self.shared.changed.notified();
@@ -168,7 +170,7 @@ async fn write(
     mut queued: mpsc::UnboundedReceiver<Arc<str>>,
     shared: Arc<Shared>,
 ) {
-    /// How long a closing connection may take to read what is left for it.
+    /// How long a closing connection waits for the peer to read the queued frames.
     const LAST_WORDS: std::time::Duration = std::time::Duration::from_millis(200);
 
     loop {
@@ -213,7 +215,7 @@ async fn write(
     shared.changed.notify_waiters();
 }
 
-/// One caller who waits for its answer.
+/// The reply of one pending call.
 #[derive(Debug)]
 pub(crate) struct Reply {
     outbox: Outbox,
@@ -222,13 +224,13 @@ pub(crate) struct Reply {
 
 #[derive(Debug)]
 enum To {
-    /// The request of this id, over the socket.
+    /// A request id of the peer, over the socket.
     Peer(Box<RawValue>, Counted),
-    /// Somebody in here.
+    /// A call made inside this process.
     Inward(oneshot::Sender<Result<String, Refusal>>),
 }
 
-/// A call of a peer, counted until it is answered or given up.
+/// Counts a call of a peer until it is answered or dropped.
 #[derive(Debug)]
 struct Counted {
     shared: Arc<Shared>,
@@ -244,7 +246,7 @@ impl Counted {
         }
     }
 
-    /// False when the peer has as many waiting calls as it may.
+    /// Counts the call as waiting. Returns false when the peer already has the maximum of waiting calls.
     fn wait(&mut self) -> bool {
         if self.waits {
             return true;
@@ -270,7 +272,7 @@ impl Drop for Counted {
 }
 
 impl Shared {
-    /// One call less is being answered.
+    /// Counts one call less as being answered.
     fn answered(&self) {
         if self.calls.fetch_sub(1, Ordering::Relaxed) == CALLS_MAX {
             self.changed.notify_waiters();
@@ -286,21 +288,23 @@ impl Reply {
         }
     }
 
-    /// The reply of a call that waits for something to come about, which may take for ever. `None`: the peer has too many
-    /// of them, and was refused.
+    /// Converts this into the reply of a call that waits for a condition, possibly forever. `None` when the peer has
+    /// too many of them; the call was then refused.
     pub(crate) fn waiting(mut self) -> Option<Self> {
         if let To::Peer(_, counted) = &mut self.to
             && !counted.wait()
         {
-            let text = format!("this connection has {WAITING_MAX} calls that wait");
+            let text = format!("this connection already has {WAITING_MAX} waiting calls");
             let refusal = Refusal::new(ErrorCode::TooManyCalls, text);
-            self.refuse(refusal.hint("open another connection, or wait for fewer things at once"));
+            self.refuse(
+                refusal.hint("open another connection, or make fewer waiting calls at once"),
+            );
             return None;
         }
         Some(self)
     }
 
-    /// Whether the connection of the caller is closed.
+    /// Whether the caller's connection is closed.
     pub(crate) fn is_abandoned(&self) -> bool {
         match &self.to {
             To::Peer(..) => self.outbox.is_closed(),
@@ -308,7 +312,7 @@ impl Reply {
         }
     }
 
-    /// A call that the supervisor makes on somebody's behalf; the answer comes as JSON.
+    /// A call made inside this process on behalf of a peer; its answer arrives as JSON.
     pub(crate) fn inward(outbox: &Outbox) -> (Self, oneshot::Receiver<Result<String, Refusal>>) {
         let (to, answer) = oneshot::channel();
         (
@@ -373,7 +377,7 @@ mod tests {
     }
 
     #[test]
-    fn frames_arrive_in_the_order_they_were_sent() {
+    fn frames_arrive_in_order() {
         run(async {
             let (outbox, mut peer) = connected();
             for n in 0..100 {
@@ -386,7 +390,7 @@ mod tests {
     }
 
     #[test]
-    fn a_peer_that_does_not_read_costs_bounded_memory() {
+    fn a_peer_that_does_not_read_has_a_bounded_queue() {
         run(async {
             let (outbox, mut peer) = connected();
             let line: Arc<str> = format!("{}\n", "x".repeat(1_000)).into();
@@ -394,7 +398,7 @@ mod tests {
             while outbox.send(line.clone()).is_ok() {
                 sent += 1;
                 tokio::task::yield_now().await;
-                assert!(sent < 10_000, "nothing stops it");
+                assert!(sent < 10_000, "the queue is unbounded");
             }
             assert!(sent >= QUEUED_MAX / line.len());
             peer.next().await.unwrap();
@@ -406,7 +410,7 @@ mod tests {
     }
 
     #[test]
-    fn a_farewell_is_written_and_then_the_connection_ends() {
+    fn a_goodbye_is_written_before_the_connection_closes() {
         run(async {
             let (outbox, mut peer) = connected();
             outbox.send("first\n").unwrap();
@@ -422,7 +426,7 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_closes_although_its_peer_does_not_read() {
+    fn a_connection_closes_when_its_peer_does_not_read() {
         run(async {
             let (outbox, _peer) = connected();
             while outbox.send("y".repeat(10_000) + "\n").is_ok() {

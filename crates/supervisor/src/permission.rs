@@ -1,4 +1,5 @@
-//! Between the policy's types, the core's and the wire's, which know nothing of each other.
+//! Converts permission requests, rules and decisions between the types of the policy, the core and the wire, which do
+//! not depend on each other. Called by the driver.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -22,11 +23,11 @@ use agent_team_protocol::{ErrorCode, Refusal};
 
 use crate::settings::{TeamRules, TeamSettings};
 
-/// Columns of what the lead is told of a request.
+/// Maximum width, in columns, of the line that reports a request to the lead.
 const NEWS: usize = 240;
 
-/// What rules about files start from. The home is the user's, whose process this is.
-/// `scripts`: those that the user trusted.
+/// The fixed inputs of judgements about files. `home` is the home directory of the user who runs this process;
+/// `scripts` are those that the user trusted.
 pub(crate) fn ground(project: &Path, scripts: Vec<PathBuf>) -> RuleContext {
     RuleContext {
         project: project.to_owned(),
@@ -35,7 +36,7 @@ pub(crate) fn ground(project: &Path, scripts: Vec<PathBuf>) -> RuleContext {
     }
 }
 
-/// What a member wants to do, for the policy.
+/// A member's call as the policy judges it.
 pub(crate) fn call(ask: &AskRequest) -> Result<Call, Refusal> {
     let arguments = serde_json::from_str(ask.arguments.get())
         .map_err(|error| Refusal::new(ErrorCode::InvalidParams, error.to_string()))?;
@@ -58,15 +59,15 @@ pub(crate) fn call(ask: &AskRequest) -> Result<Call, Refusal> {
     })
 }
 
-/// A plan as a call that nobody makes, so that it is kept, bound and shown like one: its digest, and what the core
-/// keeps.
+/// A plan as a call, so that it is stored, bound to a digest and shown like other requests: the digest and the text
+/// for the core.
 pub(crate) fn plan(plan: ProposePlan, project: &Path) -> Result<(Arc<str>, Arc<str>), Refusal> {
     if plan.text.trim().is_empty() {
         return Err(Refusal::new(ErrorCode::Invalid, "the plan is empty"));
     }
     let (bytes, limit) = (plan.text.len(), TEXT_MAX);
     if bytes > limit {
-        let text = format!("the plan is {bytes} bytes long, and the limit is {limit}");
+        let text = format!("the plan has {bytes} bytes; the limit is {limit}");
         return Err(Refusal::new(ErrorCode::Invalid, text));
     }
     let arguments = serde_json::value::to_raw_value(&serde_json::json!({ "text": plan.text }))
@@ -83,26 +84,26 @@ pub(crate) fn plan(plan: ProposePlan, project: &Path) -> Result<(Arc<str>, Arc<s
     Ok((digest.into(), ask.into()))
 }
 
-/// The same as the core keeps it.
+/// Reads back a call stored by the core.
 pub(crate) fn stored(call: &str) -> Result<AskRequest, Refusal> {
     serde_json::from_str(call).map_err(|error| Refusal::internal(error.to_string()))
 }
 
-/// What a decision lets pass, for the policy.
+/// Adds a grant to the rule book.
 pub(crate) fn add(book: &mut RuleBook, grant: &Grant) {
     let source = Source::Grant(grant.request.0);
     if grant.rules.is_empty() {
         match grant.digest.parse::<Digest>() {
             Ok(digest) => book.grant(digest, source),
             Err(error) => {
-                tracing::error!(request = %grant.request, %error, "a grant covers nothing")
+                tracing::error!(request = %grant.request, %error, "ignoring a grant: invalid rule")
             }
         }
     }
     for rule in &grant.rules {
-        // A rule of a build that knew more covers nothing in this one.
+        // A rule written by a newer version covers nothing here.
         if let Err(error) = book.add(Effect::Allow, rule, source) {
-            tracing::warn!(request = %grant.request, %error, "a grant covers nothing");
+            tracing::warn!(request = %grant.request, %error, "ignoring a grant: invalid rule");
         }
     }
 }
@@ -114,7 +115,7 @@ pub(crate) fn book(settings: &TeamSettings) -> Result<RuleBook, RuleError> {
     Ok(book)
 }
 
-/// One unreadable rule makes the book unreadable: without a deny rule the rest would allow more.
+/// One unreadable rule makes the whole book unreadable: without a deny rule the rest would allow more.
 fn add_all(book: &mut RuleBook, file: &Permissions, own: &[Permissions]) -> Result<(), RuleError> {
     for (source, permissions) in sources(file, own) {
         for (effect, rules) in effects(permissions) {
@@ -142,7 +143,7 @@ fn effects(permissions: &Permissions) -> [(Effect, &[String]); 3] {
     ]
 }
 
-/// The same book with the requests that the user lets the lead allow: deny and ask rules still come first.
+/// The same book plus the calls that the user delegated to the lead. Deny and ask rules still come first.
 pub(crate) fn delegated(book: &RuleBook, settings: &TeamSettings) -> Result<RuleBook, RuleError> {
     let mut book = book.clone();
     for (_, permissions) in sources(&settings.permissions, &settings.own_permissions) {
@@ -153,13 +154,13 @@ pub(crate) fn delegated(book: &RuleBook, settings: &TeamSettings) -> Result<Rule
     Ok(book)
 }
 
-/// Whether a plan of somebody else's is the lead's to approve.
+/// Whether the lead may approve plans of other members.
 pub(crate) fn lead_approves_plans(rules: &TeamRules) -> bool {
     let mut entries = rules.delegated.entries().iter();
     entries.any(|entry| entry.source == Source::Delegation && entry.rule.is_about_plans())
 }
 
-/// Whether the rules of this team can hold whom they are for.
+/// Checks that the team's rules parse, and that `--bypass` does not disable deny or ask rules.
 pub(crate) fn check(spec: &TeamSpec) -> Result<(), Refusal> {
     let sources = || sources(&spec.permissions, &spec.own_permissions);
     for (_, permissions) in sources() {
@@ -176,16 +177,16 @@ pub(crate) fn check(spec: &TeamSpec) -> Result<(), Refusal> {
     let holding = sources().find(|(_, permissions)| permissions.holds_back());
     if let (Some((_, holding)), true) = (holding, agents.any(|agent| agent.bypass)) {
         let text = format!(
-            "with --bypass nobody is asked, and the rules of [permissions] in {} would not hold",
+            "--bypass would disable the deny and ask rules of [permissions] in {}",
             holding.from
         );
         return Err(Refusal::new(ErrorCode::Invalid, text)
-            .hint("leave out --bypass, or take its deny and ask rules away"));
+            .hint("omit --bypass, or remove the deny and ask rules"));
     }
     Ok(())
 }
 
-/// Tells the agents what of the rules they have to know by themselves.
+/// Writes into each agent's settings what the worker itself must know of the rules.
 pub(crate) fn tell(spec: &mut TeamSpec) -> Result<(), Refusal> {
     let mut book = RuleBook::new();
     add_all(&mut book, &spec.permissions, &spec.own_permissions)
@@ -225,7 +226,7 @@ pub(crate) fn tell(spec: &mut TeamSpec) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Deny, then ask, then allow, as they are looked at.
+/// The rules in evaluation order: deny, ask, allow.
 pub(crate) fn rules(settings: &TeamSettings, grants: &[Grant]) -> Vec<RuleView> {
     let mut views = Vec::new();
     for (source, permissions) in sources(&settings.permissions, &settings.own_permissions) {
@@ -270,7 +271,7 @@ pub(crate) fn rules(settings: &TeamSettings, grants: &[Grant]) -> Vec<RuleView> 
     views
 }
 
-/// After how long a request that nobody answers is denied: the user's word, else the file's.
+/// After how long an unanswered request is denied: the user's setting, otherwise the team file's.
 pub(crate) fn expiry(spec: &TeamSpec) -> Option<u64> {
     let own = spec.own_permissions.iter().rev();
     own.chain([&spec.permissions])
@@ -312,7 +313,7 @@ pub(crate) fn judgement(judged: &Decision) -> JudgementView {
     }
 }
 
-/// What is wrong with the first of these that is no rule.
+/// The error of the first text that is not a valid rule.
 pub(crate) fn fault(rules: &[Arc<str>]) -> Option<RuleError> {
     rules
         .iter()
@@ -339,7 +340,7 @@ fn shown(scope: request::Scope) -> Scope {
     }
 }
 
-/// How far a grant reaches.
+/// The scope of a grant.
 fn reach(grant: &Grant) -> Scope {
     match (&grant.member, grant.task) {
         _ if grant.always => Scope::Always,
@@ -377,7 +378,7 @@ pub(crate) fn runnable(run: Runnable) -> RunnableView {
     }
 }
 
-/// What the lead is told of a teammate's request as it is now, in one line.
+/// The current state of a teammate's request for the lead, in one line.
 pub(crate) fn news(request: &Request) -> Option<String> {
     let Request { id, member, .. } = request;
     let told = match &request.state {

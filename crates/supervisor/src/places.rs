@@ -1,5 +1,5 @@
-//! `agent-teamd --places`: which places there are for members, asked for by `agent-team doctor`, which links nothing that
-//! could find it out. No supervisor is started, and none is asked.
+//! `agent-teamd --places`: reports which terminal backends are available to members. Called by `agent-team doctor`,
+//! which links no code that could find out. Neither starts nor contacts a supervisor.
 
 use std::io::{self, Write};
 
@@ -22,8 +22,8 @@ pub fn tell_places() -> u8 {
 }
 
 fn tell() -> anyhow::Result<()> {
-    let terminal: CallerTerminal =
-        serde_json::from_reader(io::stdin()).context("stdin tells of no terminal")?;
+    let terminal: CallerTerminal = serde_json::from_reader(io::stdin())
+        .context("cannot read the terminal's description from stdin")?;
     let directories = Directories::from_environment()?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

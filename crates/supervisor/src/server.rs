@@ -1,7 +1,8 @@
-//! The socket: who connects as what, and which call goes to which team.
+//! The server: accepts connections, authenticates them as client or member, and routes calls.
 //!
-//! A connection is a client, which is the user, or a member, which is what its launch says whatever its frames say.
-//! Calls (`call`) that concern one team go to its driver; the supervisor answers only for itself as a whole (`question`).
+//! A client connection acts as the user. A member connection acts as the member of its launch token, whatever its
+//! frames claim. Calls for one team go to its driver (`dispatch`); the server itself answers only calls about the
+//! supervisor as a whole (`supervisor_calls`).
 
 mod call;
 mod question;
@@ -34,7 +35,7 @@ use crate::machine::Machine;
 use crate::outbox::{Outbox, Reply};
 use crate::teams::Teams;
 
-/// How long a connection may take to say who it is.
+/// How long a connection may take to send `initialize`.
 const FIRST_FRAME_LIMIT: Duration = Duration::from_secs(2);
 
 pub(crate) struct Server {
@@ -44,12 +45,12 @@ pub(crate) struct Server {
     pub(crate) started: Instant,
     connections: Cell<u32>,
     clients: Cell<u32>,
-    /// Descriptors that this process may have.
+    /// Maximum number of file descriptors of this process.
     descriptors_max: u64,
     next_connection: Cell<u64>,
-    /// Told of every client.
+    /// Notified for every client that connects.
     claimed: Notify,
-    /// Told when something happened after which the supervisor may have to end.
+    /// Receives events after which the supervisor may have to exit.
     ending: mpsc::UnboundedSender<Ending>,
     phase: Cell<Phase>,
     phase_changed: Notify,
@@ -61,32 +62,33 @@ pub(crate) struct Server {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
     Serving,
-    /// No connection is accepted and no frame is read. Calls that have no answer yet get none: their callers see the
-    /// connection end and repeat them to the next supervisor, by key.
+    /// No connection is accepted and no frame is read. Calls without an answer stay unanswered: their callers see the
+    /// connection end and repeat them, with the same key, at the next supervisor. A refusal here would be final for
+    /// the caller although the call may already be stored.
     Closing,
-    /// Every connection receives this reason and ends. Clients without a subscription too: a client whose call was lost
-    /// must know whether to start the next supervisor.
+    /// Every connection receives this reason and is closed. This includes clients without a subscription: a client
+    /// whose call stayed unanswered must know whether to start the next supervisor.
     Closed(GoodbyeReason),
 }
 
-/// Why the supervisor may have to end.
+/// Why the supervisor may have to exit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ending {
-    /// A client went; perhaps there is nothing left to do.
+    /// A client disconnected; no work may be left.
     ClientGone,
-    /// Its teams were ended.
+    /// `supervisor/stop`: all teams were taken down.
     Stop,
-    /// Another takes over.
+    /// `supervisor/restart`: another supervisor takes over.
     Restart,
 }
 
-/// Who calls over one connection.
+/// The authenticated peer of one connection.
 #[derive(Clone)]
 struct Correspondent {
     by: Origin,
     caller: Caller,
     outbox: Outbox,
-    /// A member's own team.
+    /// The team of a member connection.
     driver: Option<DriverHandle>,
 }
 
@@ -113,12 +115,13 @@ impl Server {
         }
     }
 
-    /// Returns once there has been a client.
+    /// Returns once a client has connected.
     pub(crate) async fn claimed(&self) {
         self.claimed.notified().await;
     }
 
-    /// Whether so many connections are less than so many quarters of the descriptors.
+    /// Whether one more connection leaves enough descriptors: at most `quarters` quarters of the limit are for
+    /// connections.
     fn is_room_for(&self, connections: u32, quarters: u64) -> bool {
         u64::from(connections) < self.descriptors_max / 4 * quarters
     }
@@ -131,7 +134,9 @@ impl Server {
         Tick(self.machine.monotonic_ms())
     }
 
-    /// Closes every team, then every connection. Returns when each peer has read the reason, or has not for 200 ms.
+    /// Closes every team, then every connection. The order matters: members must get the answers of calls that were
+    /// accepted before the goodbye. Returns when each peer has read the goodbye, or after 200 ms for a peer that does
+    /// not read.
     pub(crate) async fn close(&self, goodbye: GoodbyeReason) {
         self.enter(Phase::Closing);
         self.teams.close(goodbye).await;
@@ -154,14 +159,14 @@ impl Server {
         self.phase.get() != Phase::Serving
     }
 
-    /// Returns when the supervisor no longer serves.
+    /// Returns when the supervisor stops serving.
     async fn closing(&self) {
         while !self.is_closing() {
             self.phase_changed.notified().await;
         }
     }
 
-    /// Returns when connections are to end, and why.
+    /// Returns the goodbye reason when connections must be closed.
     async fn closed(&self) -> GoodbyeReason {
         loop {
             if let Phase::Closed(reason) = self.phase.get() {
@@ -171,7 +176,7 @@ impl Server {
         }
     }
 
-    /// A refusal that only the end of this supervisor explains is not sent: see [`Phase::Closing`].
+    /// Sends a refusal, unless it is only caused by the shutdown of this supervisor: see [`Phase::Closing`].
     fn refuse(&self, reply: Reply, refusal: Refusal) {
         if !self.is_closing() {
             reply.refuse(refusal);
@@ -186,7 +191,8 @@ impl Server {
                 () = self.closing() => return,
             };
             match accepted {
-                // Teams and members need descriptors too. Silent connections end within 2 s.
+                // A quarter of the descriptors is left for stores and members. Connections that send nothing are
+                // closed after 2 s.
                 Ok(stream) if !self.is_room_for(self.connections.get(), 3) => drop(stream),
                 Ok(stream) => {
                     let peer = stream.peer();
@@ -196,16 +202,17 @@ impl Server {
                     tokio::task::spawn_local(served);
                 }
                 Err(error) => {
-                    // Too many open files, most likely: others must end before there can be more.
-                    tracing::error!(%error, "cannot accept");
+                    // Most likely EMFILE: accepting cannot succeed before other descriptors are closed, and an
+                    // immediate retry would spin.
+                    tracing::error!(%error, "cannot accept a connection");
                     tokio::time::sleep(Duration::from_millis(100)).await;
                 }
             }
         }
     }
 
-    /// Serves one connection until it ends. It counts at once: of a burst, several are accepted before the first of their
-    /// tasks runs.
+    /// Serves one connection until it ends. Counts it synchronously, not in the returned future: of a burst, several
+    /// connections are accepted before the first of their tasks runs, and would all pass the limit.
     pub(crate) fn serve(
         self: Rc<Self>,
         reader: FrameReader,
@@ -254,10 +261,7 @@ impl Server {
             Ok(Ok(None)) => return,
             Ok(Err(error)) => return refuse_frame(outbox, &error),
             Err(_elapsed) => {
-                let refusal = Refusal::new(
-                    ErrorCode::InvalidRequest,
-                    "initialize did not come within 2 s",
-                );
+                let refusal = Refusal::new(ErrorCode::InvalidRequest, "no initialize within 2 s");
                 return outbox.answer(agent_team_protocol::rpc::error(RawValue::NULL, refusal));
             }
         };
@@ -275,9 +279,11 @@ impl Server {
         reader.set_limit(FRAME_MAX);
         match initialize.role {
             ConnectionRole::Client if !self.is_room_for(self.clients.get(), 2) => {
-                let text = format!("the supervisor has {} clients", self.clients.get());
+                let text = format!("too many clients: {}", self.clients.get());
                 let refusal = Refusal::new(ErrorCode::TooManyCalls, text);
-                reply.refuse(refusal.hint("close some of them, or raise its limit: ulimit -n"));
+                reply.refuse(refusal.hint(
+                    "close some of them, or raise the supervisor's limit of open files: ulimit -n",
+                ));
             }
             ConnectionRole::Client => {
                 self.clients.set(self.clients.get() + 1);
@@ -321,18 +327,20 @@ impl Server {
         let (Some(team), Some(launch), Some(token)) =
             (initialize.team, initialize.launch, initialize.token)
         else {
-            return reply.refuse(refused("a member shows its team, its launch and its token"));
+            return reply.refuse(refused(
+                "a member must send its team, its launch and its token",
+            ));
         };
         let process = peer
             .pid
             .and_then(|pid| self.machine.process(pid).ok().flatten());
         let Some(process) = process else {
-            return reply.refuse(refused("the peer's process is not known"));
+            return reply.refuse(refused("cannot determine the process of the peer"));
         };
         let driver = match self.teams.find(Some(&TeamRef::Id(team))) {
             Ok(driver) => driver,
             Err(refusal) if refusal.code == ErrorCode::UnknownTeam => {
-                return reply.refuse(refused("this launch's team is gone"));
+                return reply.refuse(refused("the team of this launch does not exist"));
             }
             Err(refusal) => return self.refuse(reply, refusal),
         };
@@ -347,7 +355,7 @@ impl Server {
             reply,
         };
         let _driver_gone = driver.messages.send(Message::Hello(hello));
-        // A refusal has been answered by the driver.
+        // The driver has already sent the refusal.
         let Ok(name) = admission.await else { return };
         let correspondent = Correspondent {
             by: Origin::Member {
@@ -364,7 +372,7 @@ impl Server {
             .send(Message::Disconnected { launch, connection });
     }
 
-    /// Takes frames until the connection ends.
+    /// Reads and handles frames until the connection ends.
     async fn calls(self: &Rc<Self>, reader: &mut FrameReader, peer: &Correspondent) {
         loop {
             let frame = tokio::select! {
@@ -461,7 +469,8 @@ impl Server {
                 teams: self.teams.list(),
             }),
             Ok(Destination::Supervisor(question)) => {
-                // It may wait for others; the connection goes on meanwhile.
+                // The call can wait for several teams, so that it runs in its own task and the connection continues
+                // to be read.
                 let (team, key, digest) =
                     (envelope.team.clone(), envelope.key.clone(), envelope.digest);
                 let (server, peer) = (self.clone(), peer.clone());
@@ -501,8 +510,8 @@ impl Correspondent {
 }
 
 fn tell(driver: &DriverHandle, message: Message) {
-    // A driver that has ended closed its team. Callers of a deleted team receive a refusal, the others see their
-    // connection end with the supervisor's.
+    // A driver that has stopped has closed its store. Callers of a deleted team receive a refusal; when the
+    // supervisor stops, the callers see the connection end.
     if let Err(mpsc::error::SendError(Message::Called(request))) = driver.messages.send(message)
         && driver.watched.is_deleted.get()
     {
@@ -510,7 +519,7 @@ fn tell(driver: &DriverHandle, message: Message) {
     }
 }
 
-/// What a member tells without asking. Unknown notifications are passed over: a newer worker may send them.
+/// Handles a notification of a member. Unknown notifications are ignored, because a newer worker may send them.
 fn notified(
     method: &str,
     params: &RawValue,
@@ -542,9 +551,9 @@ fn read_initialize(frame: &str) -> Result<(Box<RawValue>, Initialize), Refusal> 
                 .map_err(|error| Refusal::invalid_params(initialize::METHOD, &error))?;
             Ok((id.to_owned(), initialize))
         }
-        Kind::Request { .. } | Kind::Notification { .. } | Kind::Response { .. } => {
-            Err(Refusal::invalid_request("the first frame is initialize"))
-        }
+        Kind::Request { .. } | Kind::Notification { .. } | Kind::Response { .. } => Err(
+            Refusal::invalid_request("the first frame must be initialize"),
+        ),
     }
 }
 

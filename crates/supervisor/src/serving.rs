@@ -1,8 +1,8 @@
-//! A supervisor that serves at a socket: what the daemon and the supervisor within another program have in common.
+//! A supervisor that listens at a socket: the common part of the daemon and the embedded supervisor.
 //!
-//! Called by `boot` and `embed`, which hold the lock and decide when it ends. A removed socket is bound again when they
-//! ask: the daemon after SIGHUP, which a command sends that finds the lock held and no socket; the embedded supervisor,
-//! which owns no signals, every [`Serving::LOOK`].
+//! Called by `boot` and `embed`, which hold the lock and decide when to stop. They also decide when to check for a
+//! removed socket: the daemon on SIGHUP, which a command sends when the lock is held but there is no socket; the
+//! embedded supervisor, which owns no signals, every [`Serving::LOOK`].
 
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -35,11 +35,11 @@ pub(crate) struct Serving {
 }
 
 impl Serving {
-    /// How often a supervisor without signals looks for its socket.
+    /// How often a supervisor without signals checks its socket.
     pub(crate) const LOOK: Duration = Duration::from_secs(1);
 
-    /// Binds the socket, opens the teams that were up, and accepts. With a host, members run within this process, and no
-    /// team outlives it.
+    /// Binds the socket, opens the teams that were up, and accepts connections. With a host, members run inside this
+    /// process, so no team survives it and none is restored.
     pub(crate) async fn start(
         lock: &FileLock,
         directories: &Rc<Directories>,
@@ -49,7 +49,7 @@ impl Serving {
         let socket = directories.socket();
         let listener = Listener::bind_replacing_stale(lock, &socket)
             .with_context(|| format!("cannot listen at {}", socket.display()))?;
-        let boot = clock::boot_id().context("cannot tell which boot of the machine this is")?;
+        let boot = clock::boot_id().context("cannot read the boot id")?;
         let machine: Rc<dyn Machine> = Rc::new(ThisMachine);
         let (notify, notices) = mpsc::unbounded_channel();
         let (ending, endings) = mpsc::unbounded_channel();
@@ -79,7 +79,7 @@ impl Serving {
         })
     }
 
-    /// Binds the socket again, in directories that are made again, if it is not the one that was bound.
+    /// Binds the socket again if the bound one was removed or replaced. Creates its directories again if needed.
     pub(crate) fn restore_socket(&mut self, lock: &FileLock) {
         let now = BoundSocket::at(&self.socket);
         if now.is_some() && now == self.bound {
@@ -87,13 +87,13 @@ impl Serving {
         }
         let directories = self.server.directories.prepare();
         let bound = directories
-            .context("cannot make its directory")
+            .context("cannot create its directory")
             .and_then(|()| Ok(Listener::bind_replacing_stale(lock, &self.socket)?));
         let socket = self.socket.display();
         match bound {
             Ok(listener) => {
-                tracing::warn!(%socket, "the socket was removed: bound again");
-                // Accepted connections stay open.
+                tracing::warn!(%socket, "bound the removed socket again");
+                // Aborting the accept loop leaves accepted connections open: each has its own task.
                 self.accepting.abort();
                 self.accepting = tokio::task::spawn_local(self.server.clone().accept(listener));
                 self.bound = BoundSocket::at(&self.socket);

@@ -1,8 +1,9 @@
-//! The settings that the core carries as opaque text: what launchers, hooks and permission rules depend on.
+//! Settings of teams and members that the core stores as opaque text: inputs of launchers, hooks and permission
+//! rules. Called by the driver.
 //!
-//! [`PlanSettings`] parses a text once, when the plan that carries it changes. Readers never parse. A text that this version
-//! cannot read, such as one of a newer version's journal, is an [`Unreadable`] error: its members are held and none of their
-//! calls is allowed. A default in its place would drop every deny rule.
+//! [`PlanSettings`] parses each text once, when the state that carries it changes; readers never parse. A text that
+//! this version cannot read, for example from the journal of a newer version, is an [`Unreadable`] error: its members
+//! are held and all of their calls are denied. Using defaults instead would drop every deny rule.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -22,7 +23,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::permission;
 
-/// A team's settings, in `TeamPlan::settings`.
+/// A team's settings, stored in `TeamPlan::settings`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct TeamSettings {
     pub(crate) place: Place,
@@ -35,7 +36,7 @@ pub(crate) struct TeamSettings {
     #[serde(default)]
     pub(crate) stance: PermissionDefaults,
     pub(crate) roles: Vec<RoleSpec>,
-    /// The scripts that hooks and lines of tasks start.
+    /// The scripts that hooks and task lines start.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) trusted: Vec<TrustedLine>,
     /// See [`agent_team_protocol::spec::TeamSpec::protected`].
@@ -43,11 +44,11 @@ pub(crate) struct TeamSettings {
     pub(crate) protected: Vec<KeptPath>,
 }
 
-/// Where the members' workers run.
+/// Where the members' workers are shown.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Place {
     pub(crate) terminal: Terminal,
-    /// Why it was chosen, for a person.
+    /// Why it was chosen, for display.
     pub(crate) reason: String,
 }
 
@@ -61,7 +62,7 @@ pub(crate) enum Terminal {
 }
 
 impl Terminal {
-    /// Where a member is, unless it is to be somewhere else than the team.
+    /// The placement of members without a placement of their own.
     pub(crate) fn placement(&self) -> Placement {
         match self {
             Self::Headless => Placement::Headless,
@@ -72,86 +73,87 @@ impl Terminal {
     }
 }
 
-/// Which tmux server shows the team, and as what.
+/// The tmux server and session that show the team.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct TmuxPlace {
     pub(crate) binary: PathBuf,
     pub(crate) socket: PathBuf,
     pub(crate) session: TmuxSession,
-    /// Columns and rows that a window is made with.
+    /// Columns and rows of new windows.
     pub(crate) size: (u16, u16),
-    /// Attached through tmux's control mode, in which iTerm2 draws windows and panes itself.
+    /// Attached through tmux's control mode, in which iTerm2 draws windows and panes natively.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) control_mode: bool,
 }
 
-/// Which iTerm2 shows the team. What lets us in is no part of it: a cookie is a secret, and used once.
+/// The iTerm2 instance that shows the team. Contains no cookie: a cookie is a secret and is used once.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ItermPlace {
-    /// Where its API listens.
+    /// The socket of its API.
     pub(crate) socket: PathBuf,
-    /// The session that the team was brought up in, beside whose tab its own ones are.
+    /// The session that called `up`: the team's tabs open beside its tab.
     pub(crate) session: Option<String>,
-    /// What asks the app for a cookie, where it is installed.
+    /// The program that requests a cookie from the app, if installed.
     pub(crate) osascript: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum TmuxSession {
-    /// Of our own server: made and ended with the team.
+    /// On our own server: created and ended with the team.
     Own,
-    /// The user's, by its id: only windows of ours are made in it.
+    /// The user's session, by its id: only our own windows are created in it.
     Users(String),
 }
 
-/// A member's settings, in `MemberPlan::settings`: a difference means a new launch.
+/// A member's settings, stored in `MemberPlan::settings`. A change requires a new launch.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct MemberSettings {
     pub(crate) engine: Engine,
     pub(crate) cwd: PathBuf,
     pub(crate) env: BTreeMap<String, String>,
-    /// Without a terminal, wherever the others are.
+    /// Runs without a terminal, whatever the team's placement.
     pub(crate) headless: bool,
-    /// In one process with others, wherever they are.
+    /// Runs in a process shared with other members, whatever the team's placement.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) hosted: bool,
     #[serde(default, skip_serializing_if = "is_plain")]
     pub(crate) agent: AgentSpec,
 }
 
-/// Settings of members without an agent stay as earlier builds wrote them.
+/// Omits the default, so that the text of members without an agent equals that of earlier builds and `up` does not
+/// restart them.
 fn is_plain(agent: &AgentSpec) -> bool {
     *agent == AgentSpec::default()
 }
 
 impl TeamSettings {
-    /// The scripts that this line of the team's file starts.
+    /// The scripts that this line of the team file starts.
     pub(crate) fn files_of(&self, line: &str) -> Vec<FileDigest> {
         let known = self.trusted.iter().find(|known| known.line == line);
         known.map(|known| known.files.clone()).unwrap_or_default()
     }
 }
 
-/// The settings of a team and of its members, parsed from the texts that the core carries.
+/// Parsed settings of a team and its members.
 #[derive(Debug, Default)]
 pub(crate) struct PlanSettings {
     team: Parsed<Option<TeamRules>>,
     members: BTreeMap<MemberName, Parsed<MemberSettings>>,
 }
 
-/// The settings of a team that was brought up, with what its rules compile to.
+/// The settings of a team that was brought up, with its compiled rules.
 #[derive(Debug)]
 pub(crate) struct TeamRules {
     pub(crate) settings: TeamSettings,
     /// The rules of the team file and of the user's settings.
     pub(crate) book: RuleBook,
-    /// The same with the rules by which the lead may allow requests of others.
+    /// The same plus the rules for requests that the lead may allow.
     pub(crate) delegated: RuleBook,
     pub(crate) mode: Mode,
 }
 
-/// Why settings cannot be read. Names the settings and the fault.
+/// Why settings cannot be read: names the settings and the fault.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("cannot read the settings of {of}: {fault}")]
 pub(crate) struct Unreadable {
@@ -161,7 +163,8 @@ pub(crate) struct Unreadable {
 
 impl Unreadable {
     pub(crate) fn refusal(&self) -> Refusal {
-        Refusal::new(ErrorCode::WrongState, self.to_string()).hint("agent-team up replaces them")
+        Refusal::new(ErrorCode::WrongState, self.to_string())
+            .hint("replace them with: agent-team up")
     }
 }
 
@@ -215,7 +218,7 @@ impl PlanSettings {
         self.team.value.as_ref().map(Option::as_ref)
     }
 
-    /// For what is only shown. A decision must look at the error: see [`Self::rules`].
+    /// For display only. A decision must handle the error: see [`Self::rules`].
     pub(crate) fn team(&self) -> Option<&TeamSettings> {
         let rules = self.rules().ok().flatten();
         rules.map(|rules| &rules.settings)
@@ -226,12 +229,12 @@ impl PlanSettings {
             Some(parsed) => parsed.value.as_ref().map_err(Clone::clone),
             None => Err(Unreadable {
                 of: name.to_string(),
-                fault: "it is not a member".to_owned(),
+                fault: "not a member".to_owned(),
             }),
         }
     }
 
-    /// The members that cannot run, because the settings of the team or their own are unreadable.
+    /// Members that cannot run because the team's settings or their own are unreadable.
     pub(crate) fn unreadable(&self) -> Vec<(MemberName, Unreadable)> {
         let of_team = self.rules().err();
         let members = self.members.iter();
@@ -244,7 +247,7 @@ impl PlanSettings {
     }
 }
 
-/// The core shares the text of a plan, so that equal texts mostly are one allocation.
+/// The core shares texts, so the pointers of equal texts are mostly equal.
 fn is_same(known: &Arc<str>, text: &Arc<str>) -> bool {
     Arc::ptr_eq(known, text) || known == text
 }
@@ -286,14 +289,14 @@ fn parse<T: DeserializeOwned>(text: &str, of: &str) -> Result<T, Unreadable> {
     })
 }
 
-/// The settings as the core carries them.
+/// Serialises settings for the core.
 pub(crate) fn carried(settings: &impl Serialize) -> Arc<str> {
     serde_json::to_string(settings)
         .expect("settings have string keys")
         .into()
 }
 
-/// The colour that a plan carries, by its name.
+/// The colour named in the member's plan.
 pub(crate) fn colour(plan: &MemberPlan) -> Colour {
     Colour::PALETTE
         .into_iter()

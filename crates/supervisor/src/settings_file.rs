@@ -1,6 +1,5 @@
-//! The user's own settings, as far as the supervisor goes by them: `config.toml` in the configuration directory.
-//!
-//! Read before it serves, and before a restart: what cannot be meant is refused with its place, never passed over.
+//! The user's `config.toml`, as far as the supervisor reads it: `durability`. Called at start-up and before a
+//! restart. An invalid value is refused with its position, never ignored.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -11,18 +10,18 @@ use agent_team_store::Durability;
 use agent_team_system::directories::Directories;
 use toml::de::{DeTable, DeValue};
 
-/// Every key that the supervisor goes by, which today is one.
+/// The only key that the supervisor reads.
 const DURABILITY: &str = "durability";
 
-/// Others read these, and tell what is wrong with them: whoever reads a team file, and a worker that thinks.
+/// Keys read, and validated, by other programs: readers of team files and agent workers.
 const OTHERS: [&str; 5] = ["roles", "models", "search", "permissions", "sandbox"];
 
-/// Why the settings cannot be gone by.
+/// Why the settings cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SettingsError {
     #[error("cannot read {}: {source}", file.display())]
     Read { file: PathBuf, source: io::Error },
-    /// The message begins with the place: file, line and column.
+    /// The message begins with the position: file, line and column.
     #[error("{0}")]
     Fault(Refusal),
 }
@@ -86,12 +85,12 @@ fn parse(file: &Path, text: &str) -> Result<Durability, Refusal> {
     Ok(durability)
 }
 
-/// The key that was probably meant, else all of them.
+/// The most similar known key, otherwise all known keys.
 fn suggestion(name: &str) -> String {
     if strsim::damerau_levenshtein(name, DURABILITY) <= DURABILITY.len() / 3 {
         format!("did you mean `{DURABILITY}`?")
     } else {
-        format!("known here: {DURABILITY}, {}", OTHERS.join(", "))
+        format!("known keys: {DURABILITY}, {}", OTHERS.join(", "))
     }
 }
 
@@ -104,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn durability_is_power_unless_the_user_says_process() {
+    fn durability_defaults_to_power() {
         assert_eq!(parse("").unwrap(), Durability::Power);
         assert_eq!(parse("durability = \"power\"").unwrap(), Durability::Power);
         assert_eq!(parse("[roles.x]").unwrap(), Durability::Power);
@@ -117,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_meant_is_refused_with_its_place() {
+    fn invalid_settings_are_refused_with_their_position() {
         for (text, says) in [
             (
                 "durability = \"none\"",
@@ -141,7 +140,7 @@ mod tests {
         let all = parse("colour = 1").unwrap_err().hint;
         assert_eq!(
             all.as_deref(),
-            Some("known here: durability, roles, models, search, permissions, sandbox")
+            Some("known keys: durability, roles, models, search, permissions, sandbox")
         );
     }
 }

@@ -1,4 +1,5 @@
-//! The teams that this supervisor has, and those on disk: by which words a person means which.
+//! The open teams of this supervisor and the teams on disk. Resolves references to teams, and opens, deletes and
+//! closes them. Called by the server and at start-up.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -22,7 +23,7 @@ use crate::driver::{Driver, DriverHandle, Message, Notice, Start};
 use crate::embed::Host;
 use crate::machine::Machine;
 
-/// How long the locks of teams are waited for at the start, and how often they are looked at.
+/// How long to wait at start-up for the locks of teams, and how often to check.
 const UNLOCK_LIMIT: Duration = Duration::from_millis(250);
 const UNLOCK_PAUSE: Duration = Duration::from_millis(5);
 
@@ -31,13 +32,13 @@ pub(crate) struct Teams {
     directories: Rc<Directories>,
     boot: Arc<str>,
     durability: Durability,
-    /// Runs the workers of all members within this process.
+    /// Runs the workers of all members inside this process (embedded supervisor).
     host: Option<Arc<dyn Host>>,
     notices: mpsc::UnboundedSender<Notice>,
     open: RefCell<BTreeMap<TeamId, DriverHandle>>,
-    /// Whose each directory on disk is, as it was read once.
+    /// Identities of team directories, read once each.
     known: RefCell<BTreeMap<TeamId, TeamIdentity>>,
-    /// The supervisor is ending: no team is opened from now on.
+    /// The supervisor is shutting down: no further team is opened.
     closing: Cell<bool>,
 }
 
@@ -62,7 +63,7 @@ impl Teams {
         }
     }
 
-    /// The same, with every member hosted.
+    /// The same with every member hosted by `host`.
     pub(crate) fn hosted_by(self, host: Arc<dyn Host>) -> Self {
         Self {
             host: Some(host),
@@ -74,9 +75,10 @@ impl Teams {
         self.host.is_some()
     }
 
-    /// Waits, for a bounded time, until no team on disk is locked. A process that a killed supervisor was starting holds
-    /// copies of its descriptors until exec, which closes them in the order of their numbers: the lock of the
-    /// supervisor is free a moment before those of its teams.
+    /// Waits, for a bounded time, until no team on disk is locked. Needed after `kill -9`: between fork and exec, a
+    /// worker that the killed supervisor was starting has copies of its descriptors. Exec closes them in order of
+    /// their numbers, so that the supervisor's lock, which has the lowest, is free a moment before the locks of its
+    /// teams. Without the wait those teams would be reported as in use.
     pub(crate) async fn unlocked(&self) {
         let Ok(entries) = std::fs::read_dir(self.directories.teams()) else {
             return;
@@ -91,7 +93,7 @@ impl Teams {
         }
     }
 
-    /// Opens every team that was up when the last supervisor ended: those whose environment is still kept.
+    /// Opens every team that was up when the last supervisor exited: those with an environment file.
     pub(crate) fn restore(&self) {
         for identity in self.on_disk().known {
             if self
@@ -100,14 +102,14 @@ impl Teams {
                 .exists()
                 && let Err(refusal) = self.opened(&identity)
             {
-                tracing::error!(team = %identity.team, %refusal, "a team cannot be restored");
+                tracing::error!(team = %identity.team, %refusal, "cannot restore a team");
             }
         }
     }
 
-    /// The team that somebody means.
+    /// Resolves a reference to a team.
     pub(crate) fn find(&self, team: Option<&TeamRef>) -> Result<DriverHandle, Refusal> {
-        let team = team.ok_or_else(|| Refusal::invalid_request("the call names no team"))?;
+        let team = team.ok_or_else(|| Refusal::invalid_request("the call requires `team`"))?;
         if let TeamRef::Id(id) = team
             && let Some(driver) = self.open.borrow().get(id)
         {
@@ -120,7 +122,8 @@ impl Teams {
             TeamRef::Directory(directory) => one_around(&known, directory),
         };
         let found = identity.map(|identity| precision(team, identity));
-        // Neither is a team that cannot be read unknown, which would end its members, nor is the next best one meant.
+        // An unreadable team must not count as unknown, because that ends its members; and a readable team must not
+        // be used when the reference names the unreadable one more precisely.
         let is_meant = |(id, _): &(Option<TeamId>, Refusal)| match id {
             Some(id) => precision_of_id(team, id).is_some_and(|precision| Some(precision) >= found),
             None => found.is_none(),
@@ -134,7 +137,7 @@ impl Teams {
         }
     }
 
-    /// The team of a project, made if it is new.
+    /// The team of a project, created if it is new.
     pub(crate) fn for_up(&self, spec: &TeamSpec) -> Result<DriverHandle, Refusal> {
         self.opened(&TeamIdentity {
             team: TeamId::new(&spec.name, &spec.project),
@@ -143,8 +146,8 @@ impl Teams {
         })
     }
 
-    /// Removes a team that is down, and what the user set, allowed and trusted for it: a later team of the same name
-    /// and project starts with none of it.
+    /// Removes a team that is down together with the user's settings, grants and trust for it, so that a later team
+    /// with the same name and project starts without them.
     pub(crate) async fn delete_for_good(
         &self,
         driver: &DriverHandle,
@@ -178,7 +181,8 @@ impl Teams {
             done,
         });
         let _driver_gone = closed.await;
-        // Of two calls that delete the team at the same time, the second finds it gone, or finds its successor.
+        // Two concurrent calls can delete the same team. While the second one waited, the first removed the team, and
+        // a successor may be open already; that one must not be removed.
         let is_current = |current: &DriverHandle| current.messages.same_channel(&driver.messages);
         if !self.open.borrow().get(team).is_some_and(is_current) {
             return Err(unknown(&TeamRef::Id(team.clone())));
@@ -231,8 +235,8 @@ impl Teams {
             .all(|driver| driver.watched.is_down.get())
     }
 
-    /// Closes every team for good: members receive the reason, and accepted calls are stored. A second driver beside
-    /// one that is still closing would be a second writer, so no team is opened again.
+    /// Closes every team: members receive the reason, and accepted calls are stored. Sets `closing` first, because
+    /// opening a team again while its old driver still closes would create a second writer of its journal.
     pub(crate) async fn close(&self, goodbye: GoodbyeReason) {
         self.closing.set(true);
         let drivers = std::mem::take(&mut *self.open.borrow_mut());
@@ -278,7 +282,7 @@ impl Teams {
         Ok(driver)
     }
 
-    /// Every team that is open, whatever became of its files, and every other one on disk, by id.
+    /// All open teams, even if their files were removed, and all other teams on disk, in order of their ids.
     fn all(&self) -> OnDisk {
         let open = self.open.borrow();
         let mut all = self.on_disk();
@@ -290,14 +294,14 @@ impl Teams {
         all
     }
 
-    /// Every team on disk, by id.
+    /// All teams on disk, in order of their ids.
     fn on_disk(&self) -> OnDisk {
         let mut found = OnDisk::default();
         let entries = match std::fs::read_dir(self.directories.teams()) {
             Ok(entries) => entries,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return found,
             Err(error) => {
-                let text = format!("the teams cannot be listed: {error}");
+                let text = format!("cannot list the teams: {error}");
                 let refusal = Refusal::new(ErrorCode::StorageFailed, text);
                 found.unreadable.push((None, refusal));
                 return found;
@@ -319,7 +323,7 @@ impl Teams {
                     found.known.push(identity);
                 }
                 Err(error) => {
-                    tracing::error!(%team, %error, "a team on disk cannot be read");
+                    tracing::error!(%team, %error, "cannot read a team on disk");
                     found.unreadable.push((Some(team), open_refusal(&error)));
                 }
             }
@@ -329,15 +333,15 @@ impl Teams {
     }
 }
 
-/// The teams that the state directory contains.
+/// The teams in the state directory.
 #[derive(Debug, Default)]
 struct OnDisk {
     known: Vec<TeamIdentity>,
-    /// Why a team cannot be read; without an id, why none can.
+    /// Why a team cannot be read; without an id, why the directory cannot be listed.
     unreadable: Vec<(Option<TeamId>, Refusal)>,
 }
 
-/// How closely the reference names a team that it names: the innermost project and a whole id win.
+/// How precisely a reference names a team: a full id and the innermost project win.
 fn precision(team: &TeamRef, identity: &TeamIdentity) -> usize {
     match team {
         TeamRef::Id(_) => usize::MAX,
@@ -347,8 +351,8 @@ fn precision(team: &TeamRef, identity: &TeamIdentity) -> usize {
     }
 }
 
-/// The same of a team of which only the id can be read: its name, and a hash of its project's path. `None` when the
-/// reference does not name it.
+/// The same for a team of which only the id is known, that is its name and a hash of its project's path. `None` when
+/// the reference does not match.
 fn precision_of_id(team: &TeamRef, id: &TeamId) -> Option<usize> {
     let (name, _hash) = id.as_str().rsplit_once('-')?;
     let project = match team {
@@ -391,11 +395,13 @@ fn one_named<'a>(
             .map(|identity| format!("{} ({})", identity.team, identity.project.display()))
             .collect();
         let text = format!(
-            "{} projects have a team called {name}: {}",
+            "{} projects have a team named {name}: {}",
             named.len(),
             candidates.join(", ")
         );
-        return Err(Refusal::new(ErrorCode::AmbiguousTeam, text).hint("name one by its id: -t ID"));
+        return Err(
+            Refusal::new(ErrorCode::AmbiguousTeam, text).hint("select one by its id: -t ID")
+        );
     }
     Ok(named.first().copied())
 }
@@ -413,27 +419,27 @@ fn one_around<'a>(known: &'a [TeamIdentity], directory: &Path) -> Option<&'a Tea
 
 fn unknown(team: &TeamRef) -> Refusal {
     let text = match team {
-        TeamRef::Id(id) => format!("there is no team {id}"),
-        TeamRef::Name(name) => format!("there is no team called {name}"),
+        TeamRef::Id(id) => format!("unknown team {id}"),
+        TeamRef::Name(name) => format!("unknown team {name}"),
         TeamRef::Directory(directory) => {
             format!("no team's project contains {}", directory.display())
         }
     };
     Refusal::new(ErrorCode::UnknownTeam, text)
-        .hint("agent-team team list shows the teams; agent-team up makes one")
+        .hint("list the teams with agent-team team list; create one with: agent-team up")
 }
 
 fn open_refusal(error: &OpenError) -> Refusal {
     let refusal = Refusal::new(ErrorCode::StorageFailed, with_causes(error));
     match error {
         OpenError::Damaged { .. } => {
-            refusal.hint("what was set aside is untouched; agent-team up begins anew")
+            refusal.hint("the damaged files were set aside unchanged; start with an empty team with: agent-team up")
         }
         OpenError::Newer { .. } => {
-            refusal.hint("install the newer agent-team, then run agent-team supervisor restart")
+            refusal.hint("install the newer agent-team, then run: agent-team supervisor restart")
         }
         OpenError::Lost { lock, .. } => refusal.hint(format!(
-            "restore the file and its -wal; to continue with the events that are left: truncate -s 0 '{}'",
+            "restore the file and its -wal; or continue with the remaining events with: truncate -s 0 '{}'",
             lock.display()
         )),
         OpenError::NotOurs { .. }
@@ -460,7 +466,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_two_projects_use_is_refused_with_both() {
+    fn an_ambiguous_name_is_refused_with_candidates() {
         let known = [
             team("pay", "/a/pay"),
             team("pay", "/b/pay"),
@@ -500,7 +506,7 @@ mod tests {
         let below = TeamRef::Directory("/w/x/src".into());
         assert!(precision_of_id(&below, &inner.team) > Some(precision(&below, &outer)));
         assert!(precision_of_id(&below, &outer.team) < Some(precision(&below, &inner)));
-        // Two projects have a team of this name: the whole id means one of them.
+        // Two projects have a team of this name: the full id names one of them.
         let (one, other) = (team("pay", "/a"), team("pay", "/b"));
         let name = TeamRef::Name("pay".to_owned());
         assert!(precision_of_id(&name, &other.team) >= Some(precision(&name, &one)));
@@ -509,7 +515,7 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_means_the_innermost_project_around_it() {
+    fn a_directory_resolves_to_the_innermost_project() {
         let known = [
             team("outer", "/w"),
             team("inner", "/w/x"),

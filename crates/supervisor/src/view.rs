@@ -1,4 +1,4 @@
-//! The core's state in the wire's words.
+//! Converts the core's state into the views of the wire. Called by the driver.
 
 use agent_team_core::CompletedTask;
 use agent_team_core::member::{Life, Member};
@@ -17,24 +17,24 @@ use agent_team_protocol::view::{
 
 use crate::settings::{self, MemberSettings, TeamSettings};
 
-/// What is known of a member outside the core.
+/// Facts about a member that the core does not have.
 #[derive(Debug, Clone)]
 pub(crate) struct Outside<'a> {
-    /// `None` when this version cannot read them.
+    /// `None` when this version cannot read the settings.
     pub(crate) settings: Option<&'a MemberSettings>,
     /// Unix time in milliseconds.
     pub(crate) wall_ms: u64,
-    /// As its worker said last.
+    /// As last reported by the worker.
     pub(crate) waiting: Option<Waiting>,
     pub(crate) placement: Placement,
     pub(crate) pane: Option<String>,
-    /// It is to have a pane, and goes on without.
+    /// The member should have a pane, but runs without one.
     pub(crate) lost_pane: bool,
     pub(crate) unresponsive: bool,
     pub(crate) disconnected: bool,
 }
 
-/// What can be spawned.
+/// The roles that can be spawned.
 pub(crate) fn roles(settings: &TeamSettings) -> Vec<RoleView> {
     let view = |role: &RoleSpec| RoleView {
         name: role.name.clone(),
@@ -54,15 +54,15 @@ pub(crate) fn member(team: &Team, member: &Member, outside: Outside, now: Tick) 
     };
     let mut why = why(member, task, waiting.as_ref(), &outside, now);
     if outside.disconnected {
-        why.push_str("; its worker is not connected to the supervisor");
+        why.push_str("; its worker is not connected");
     }
     if let (Life::Ready { .. }, Some(reason)) = (&member.life, &member.objection) {
-        why.push_str(&format!("; it objected to ending: {reason}"));
+        why.push_str(&format!("; it objected to stopping: {reason}"));
     }
     let name = &member.plan.name;
     if let Some(message) = team.user_mail().newest_from(name) {
         why.push_str(&format!(
-            "; it asks you in {message}: agent-team messages shows it, agent-team send {name} answers it"
+            "; it asks you in {message}: read it with agent-team messages, answer it with agent-team send {name}"
         ));
     }
     MemberView {
@@ -135,7 +135,7 @@ pub(crate) fn run(run: &Run) -> RunView {
     }
 }
 
-/// Every round of a run, in order.
+/// All rounds of a run, in order.
 pub(crate) fn rounds(run: &Run) -> impl Iterator<Item = RoundView> {
     (1..).zip(&run.rounds).map(|(round, what)| {
         let (state, member, task, output) = match what {
@@ -160,7 +160,7 @@ pub(crate) fn rounds(run: &Run) -> impl Iterator<Item = RoundView> {
     })
 }
 
-/// What the lead's model is to be asked now.
+/// The question that the lead's model must answer now.
 pub(crate) fn question(team: &Team) -> Option<QuestionView> {
     let question = team.question()?;
     Some(QuestionView {
@@ -174,7 +174,7 @@ pub(crate) fn question(team: &Team) -> Option<QuestionView> {
     })
 }
 
-/// What she waits for, with something to do.
+/// What the member waits for; nothing for a member without work.
 pub(crate) fn waiting(team: &Team, member: &Member, said: Option<&Waiting>) -> Option<Waiting> {
     let has_work = || {
         member.mind.active || !member.inbox.is_empty() || team.task_of(&member.plan.name).is_some()
@@ -200,7 +200,7 @@ pub(crate) fn waiting(team: &Team, member: &Member, said: Option<&Waiting>) -> O
     }
 }
 
-/// How far who must plan first has come with it.
+/// The state of a member's plan, if the member must plan first.
 fn plan(team: &Team, member: &Member) -> Option<PlanView> {
     if !member.plan.must_plan {
         return None;
@@ -239,7 +239,7 @@ pub(crate) fn usage(spent: Spent) -> Usage {
     }
 }
 
-/// In one word; `works`: she holds a task, or is in a turn of her model.
+/// The state shown for a member. `works`: it holds a task, or its model is in a turn.
 pub(crate) fn state(member: &Member, works: bool, waits: bool, unresponsive: bool) -> MemberState {
     match &member.life {
         Life::Planned => MemberState::Planned,
@@ -255,7 +255,7 @@ pub(crate) fn state(member: &Member, works: bool, waits: bool, unresponsive: boo
     }
 }
 
-/// One sentence from facts.
+/// Explains the member's state in one sentence.
 fn why(
     member: &Member,
     task: Option<&Task>,
@@ -266,30 +266,28 @@ fn why(
     let name = &member.plan.name;
     let age = duration(now.since(member.since));
     match &member.life {
-        Life::Planned => format!("{name} waits for its turn to start"),
+        Life::Planned => format!("{name} is queued to start"),
         Life::Launching { .. } => {
-            format!("{name} was started {age} ago and has not said hello yet")
+            format!("{name} was started {age} ago and has not connected yet")
         }
         Life::Ready { .. } => {
             let trouble = match (outside.unresponsive, outside.lost_pane) {
-                (true, true) => ", but has lost its pane and does not answer",
-                (true, false) => ", but does not answer",
-                (false, true) => {
-                    "; it goes on without a pane, and agent-team panes reopen gives it one"
-                }
+                (true, true) => "; it has lost its pane and does not respond",
+                (true, false) => "; it does not respond",
+                (false, true) => "; it runs without a pane: reopen it with agent-team panes reopen",
                 (false, false) => "",
             };
             let waits = waiting.and_then(|waiting| match waiting {
                 Waiting::Budget { why } => Some(format!(": {why}")),
                 Waiting::RateLimit { until, why } => Some(format!(
-                    " for its model, which is asked again in {}: {why}",
+                    " for its model; next request in {}: {why}",
                     duration(until.saturating_sub(outside.wall_ms))
                 )),
                 Waiting::Permission { request } => Some(format!(
-                    " for permission: agent-team requests show {request}"
+                    " for permission: see agent-team requests show {request}"
                 )),
                 Waiting::Plan { request, number } => Some(format!(
-                    " for a word about its plan {number}: agent-team requests show {request}"
+                    " for approval of its plan {number}: see agent-team requests show {request}"
                 )),
                 Waiting::Reply { what } => Some(format!(" for {what}")),
                 Waiting::Unknown => None,
@@ -309,34 +307,36 @@ fn why(
                     format!("{name} is in a turn, without a task{trouble}")
                 }
                 (None, None) if member.plan.lead => format!(
-                    "{name} has been idle for {age}: she waits for a goal, or for what her team tells her{trouble}"
+                    "{name} has been idle for {age}: it waits for a goal or a message from the team{trouble}"
                 ),
                 (None, None) => {
-                    format!("{name} has been idle for {age}: no ready task is its to take{trouble}")
+                    format!(
+                        "{name} has been idle for {age}: no ready task is claimable by it{trouble}"
+                    )
                 }
             }
         }
         Life::Asked { asked, .. } => format!(
-            "{name} was asked by {} to end {age} ago, and may object",
+            "{name} was asked by {} to stop {age} ago, and may object",
             asked.by
         ),
-        Life::Draining { .. } => format!("{name} was asked to end {age} ago"),
-        Life::Ending { reason, .. } => format!("{name} is being ended, because {reason}"),
+        Life::Draining { .. } => format!("{name} was asked to stop {age} ago"),
+        Life::Ending { reason, .. } => format!("{name} is being terminated: {reason}"),
         Life::Cooling { restart_at } => {
             let left = duration(restart_at.since(now));
             format!(
-                "{name} died {} times lately and starts again in {left}",
+                "{name} exited {} times recently and restarts in {left}",
                 member.restarts.recent(now)
             )
         }
         Life::Held { reason } => {
-            format!("{name} is held, because {reason}; agent-team restart {name} tries again")
+            format!("{name} is held: {reason}; try again with agent-team restart {name}")
         }
-        Life::Stopped => format!("{name} is stopped; agent-team restart {name} starts it again"),
+        Life::Stopped => format!("{name} is stopped; start it with agent-team restart {name}"),
     }
 }
 
-/// The words for a task in progress.
+/// The description of a task in progress.
 pub(crate) fn doing(task: &Task) -> &str {
     task.plan.active_form.as_deref().unwrap_or(&task.plan.title)
 }
@@ -363,7 +363,7 @@ pub(crate) fn task(team: &Team, task: &Task) -> TaskView {
     }
 }
 
-/// As it was completed: this is what the archive keeps.
+/// The view of a completed task, as stored in the archive.
 pub(crate) fn completed(completed: &CompletedTask) -> TaskView {
     TaskView {
         blocks: completed.blocks.clone(),
@@ -448,7 +448,7 @@ pub(crate) fn assignment(task: &Task, settings: Option<&TeamSettings>) -> Assign
     }
 }
 
-/// The scripts that the lines of a task start, as the user trusted them.
+/// The scripts started by a task's lines, with the digests that the user trusted.
 fn files(task: &Task, settings: Option<&TeamSettings>) -> Vec<FileDigest> {
     let lines = [task.plan.run.as_deref(), task.plan.verify.as_deref()];
     let mut lines = lines.into_iter().flatten().peekable();

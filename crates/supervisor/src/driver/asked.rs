@@ -1,5 +1,5 @@
-//! What is asked of one team's driver, as the server hands it over: changes, which the core decides, and queries, which
-//! wait until what they may see is stored.
+//! Decoded requests to one team's driver, as the server hands them over: changes, which the core decides, and
+//! queries, which are answered from the state once everything before them is stored.
 
 use agent_team_core::{Call, Caller, Origin};
 use agent_team_protocol::method::{
@@ -20,10 +20,10 @@ use crate::outbox::Reply;
 #[derive(Debug)]
 pub(crate) struct Request {
     pub(crate) by: Origin,
-    /// Who repeats its keys.
+    /// The scope of the idempotency key: the launch or the client that repeats it.
     pub(crate) caller: Caller,
     pub(crate) key: Option<String>,
-    /// Of the method and its arguments.
+    /// Hash of the method and its arguments.
     pub(crate) digest: u64,
     pub(crate) reply: Reply,
     pub(crate) asked: Asked,
@@ -37,7 +37,7 @@ pub(crate) enum Asked {
 
 #[derive(Debug)]
 pub(crate) enum Change {
-    /// What the core knows as it is.
+    /// A call that the core takes as it is.
     Call(Box<Call>),
     Up(Box<WantedTeam>),
     Spawn(Spawn),
@@ -54,7 +54,7 @@ pub(crate) enum Query {
     FindLog(MemberName),
     ListMessages(ListMessages),
     ListTasks(ListTasks),
-    /// The same, when it may read.
+    /// `ListTasks` after it received a permit to read history.
     ReadTasks(ListTasks, ReadTurn),
     ShowTask(TaskId),
     Wait,
@@ -75,7 +75,7 @@ pub(crate) enum Query {
 }
 
 impl Asked {
-    /// Whether it ends something, so that it is taken whatever the disk says.
+    /// Whether the request ends something. Such requests are accepted even when the disk is full.
     pub(super) fn is_urgent(&self) -> bool {
         match self {
             Self::Change(Change::Call(call)) => matches!(

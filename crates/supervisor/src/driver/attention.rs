@@ -1,11 +1,12 @@
-//! Whether workers answer: who owes a sign of life is pinged, and who gives none is unresponsive.
+//! Liveness of connected workers: a worker that leaves a frame unanswered is pinged, and after two missed pings it is
+//! marked unresponsive.
 //!
 //! ```text
 //!   Quiet ──sent something──▶ Awaiting ──5 s──▶ Pinged ──5 s──▶ Pinged again ──5 s──▶ Unresponsive
 //!     ▲                          │                │                │                     │
-//!     └──────────────────────────┴── heard of ────┴────────────────┴─────────────────────┘
+//!     └──────────────────────────┴── any frame ───┴────────────────┴─────────────────────┘
 //! ```
-//! It is told, and nobody is killed for it.
+//! An unresponsive member is shown and reported; it is never killed for it.
 
 use agent_team_core::{Input, Tick};
 use agent_team_protocol::notification::Ping;
@@ -14,17 +15,17 @@ use agent_team_protocol::{LaunchId, rpc};
 use super::Driver;
 use super::members::Live;
 
-/// How long a frame may go unanswered before the worker is pinged, and how long a ping may, in milliseconds.
+/// Timeout in milliseconds, both for a frame before the worker is pinged and for each ping.
 const PATIENCE_MS: u64 = 5_000;
 
-/// Unanswered pings that make a member unresponsive.
+/// Number of unanswered pings after which a member is unresponsive.
 const MISSES_MAX: u32 = 2;
 
-/// Whether a worker owes us a sign of life. Nothing wakes while it owes none.
+/// Liveness of one worker. Only a worker with an unanswered frame has a deadline, so an idle team sets no timer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Attention {
     Quiet,
-    /// It was sent something; it is pinged then.
+    /// A frame was sent to the worker and is unanswered.
     Awaiting {
         ping_at: Tick,
     },
@@ -54,7 +55,7 @@ impl Driver {
             .min()
     }
 
-    /// Pings who owes an answer, and counts who does not give one.
+    /// Pings workers whose deadline has passed, and counts missed pings.
     pub(super) fn attend(&mut self) {
         let now = self.now();
         let mut unresponsive = Vec::new();
@@ -80,7 +81,7 @@ impl Driver {
                         },
                     };
                     let ping = rpc::request::<agent_team_protocol::method::MemberPing>(0, &call);
-                    // A full queue is as good a miss as any.
+                    // A full queue means that the worker does not read. The ping counts as missed like any other.
                     let _full = connection.outbox.send(ping);
                 }
                 Attention::Pinged {
@@ -90,7 +91,7 @@ impl Driver {
             };
         }
         for launch in unresponsive {
-            tracing::warn!(%launch, "does not answer");
+            tracing::warn!(%launch, "worker is unresponsive");
             self.step(Input::Unresponsive { launch });
         }
     }

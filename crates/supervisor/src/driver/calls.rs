@@ -1,4 +1,5 @@
-//! Changes that clients and members ask for: they go to the core, and its answer goes back in the method's shape.
+//! Calls of clients and members that change the team: passes them to the core and sends its answer in the shape of
+//! the method.
 
 use agent_team_core::refusal::PLAN_FIRST;
 use agent_team_core::{Answer, Call, CallKey, Effect, Input, Origin, ReplyTo};
@@ -75,8 +76,9 @@ impl Driver {
         }
     }
 
-    /// The answer to a repeated call that is judged against the state, or writes a file, before the core sees it: the
-    /// state may have changed since the call was carried out, and the disk may be full by now.
+    /// Returns the stored answer of a repeated call. Needed for calls that are judged against the state, or write a
+    /// file, before the core sees them: since the first call the state may have changed (a decided request, a taken
+    /// name) or the disk may have filled up, and the repetition would be refused although the call was carried out.
     fn first_answer(&self, change: &Change, key: Option<&CallKey>) -> Option<(Answer, Shape)> {
         let answered = || self.team.answered(key?).ok()?.cloned();
         match change {
@@ -84,7 +86,7 @@ impl Driver {
             Change::Up(wanted) if !wanted.dry_run => {
                 Some((answered()?, self.shape_of_up(&wanted.place)))
             }
-            // The core itself answers these again.
+            // The core recognises the key of these calls itself.
             Change::Up(_)
             | Change::Call(_)
             | Change::Ask(_)
@@ -93,7 +95,7 @@ impl Driver {
         }
     }
 
-    /// Answers when everything before is stored, which the first answer may be part of.
+    /// Sends the answer after the pending commit, because the first call may be part of that commit.
     fn answer_again(&mut self, reply: Reply, key: Option<CallKey>, shape: Shape, answer: Answer) {
         let to = self.awaiting(reply, shape, key);
         let outcome = Ok(answer);
@@ -142,7 +144,7 @@ impl Driver {
         });
     }
 
-    /// Answers a call that was decided.
+    /// Sends the core's answer to the caller.
     pub(super) fn answer(
         &mut self,
         to: ReplyTo,
@@ -179,7 +181,7 @@ impl Driver {
                 reply.ok(&permission);
             }
             (Answer::CallAllowed | Answer::CallDenied, _) => {
-                let text = "the rules have changed since this was first asked: ask anew";
+                let text = "the rules changed after the first call with this key: repeat it with a new key";
                 reply.refuse(Refusal::new(ErrorCode::NotAllowed, text));
             }
             (Answer::PlanFirst, _) => reply.ok(&Permission::Denied {
@@ -192,7 +194,7 @@ impl Driver {
                 allowance: self.allowance(&member),
             }),
             (Answer::Length { .. }, _) => {
-                reply.refuse(Refusal::internal("a transcript is a member's"));
+                reply.refuse(Refusal::internal("only a member appends to a transcript"));
             }
             (Answer::Sent { message, to }, _) => reply.ok(&SendAnswer { id: message, to }),
             (Answer::Member { member }, _) => self.waiters.add(Until::Member(member), reply),
@@ -207,7 +209,7 @@ impl Driver {
                 self.up_decided(reply, placement, placement_reason, changes);
             }
             (Answer::Up { .. }, _) => {
-                reply.refuse(Refusal::internal("up was asked for as something else"))
+                reply.refuse(Refusal::internal("unexpected answer of the core: up"))
             }
         }
     }

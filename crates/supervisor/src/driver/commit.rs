@@ -1,4 +1,4 @@
-//! Handing a turn to the store, and what follows from its answer.
+//! Submits batches to the store, and handles the result of each commit. Called by the driver's loop.
 
 use std::time::Instant;
 
@@ -13,11 +13,11 @@ use super::{After, Driver, Flight, Message, Notice, RECENT_MAX, Request, Storage
 use crate::committer::Submitted;
 use crate::failpoints::Failpoint;
 
-/// Records after the last snapshot that make the next one due: reading them takes some 20 ms.
+/// Number of records after the last snapshot that make the next one due. Replaying them takes about 20 ms.
 const SNAPSHOT_AFTER: u64 = 10_000;
 
 impl Driver {
-    /// Hands the turn to the store. A turn without events needs no commit.
+    /// Submits the pending batch to the store. A batch without events needs no commit.
     pub(super) fn submit(&mut self) {
         if self.flight.is_some() {
             return;
@@ -78,7 +78,8 @@ impl Driver {
         }
     }
 
-    /// A snapshot longer than the journal that it saves reading would cost more than it gains.
+    /// A snapshot has about as many events as the board has tasks. While the journal after the last snapshot is
+    /// shorter than that, a new snapshot would cost more than it saves at the next start.
     fn is_snapshot_due(&self) -> bool {
         self.since_snapshot >= SNAPSHOT_AFTER.max(self.team.board().len() as u64)
     }
@@ -102,7 +103,7 @@ impl Driver {
                 self.machine.pass(Failpoint::Effected);
             }
             (Ok(_), Flight::Probe) => {
-                tracing::info!("there is room on the disk again");
+                tracing::info!("the disk has room again");
                 if let Storage::Full(held) = std::mem::replace(&mut self.storage, Storage::Stored) {
                     held.into_iter().for_each(|request| self.called(request));
                 }
@@ -144,9 +145,11 @@ impl Driver {
         }
     }
 
-    /// `visible`: what is shown of members may have changed.
+    /// `visible`: member views may have changed.
     fn carry_out(&mut self, after: Vec<After>, visible: bool) {
-        // Act, then reply.
+        // Effects come before replies: a caller that has its answer may rely on the effect, for example that a killed
+        // member's processes are being ended. If the supervisor dies in between, the caller repeats the call with the
+        // same key and gets the stored answer.
         let is_act = |one: &mut After| matches!(one, After::Effect(effect) if !matches!(effect, Effect::Reply { .. }));
         let mut after = after;
         let acts: Vec<After> = after.extract_if(.., is_act).collect();
@@ -165,7 +168,7 @@ impl Driver {
         self.watch_for_down();
     }
 
-    /// Tells the supervisor when the team is down for good: its panes closed, its callers answered.
+    /// Notifies the supervisor once the team is down for good: panes closed, callers answered.
     pub(super) fn watch_for_down(&mut self) {
         let is_down = self.team.is_down() && self.down.is_none();
         if is_down && !self.watched.is_down.get() {
@@ -174,7 +177,7 @@ impl Driver {
         self.watched.is_down.set(is_down);
     }
 
-    /// Refuses everything in the turn, and goes back to what is stored.
+    /// Refuses all calls of a batch that was not stored, and restores the state from the store.
     fn not_stored(&mut self, error: &CommitError, after: Vec<After>) {
         tracing::error!(error = %with_causes(error), "a commit failed");
         let refusal = storage_refusal(error);
@@ -184,7 +187,8 @@ impl Driver {
                 After::Effect(
                     Effect::Reply { to, .. } | Effect::AskToComplete { reply: to, .. },
                 ) => calls.push(to),
-                // Ending something is right whether or not it could be written down.
+                // Ending processes is safe without a record of it: the restored state decides the same end again, and
+                // `EndTree` can be repeated.
                 After::Effect(end @ Effect::EndTree { .. }) => ends.push(end),
                 After::Effect(_) | After::Pump(_) => {}
                 After::Read { by, reply, query } => reads.push((by, reply, query)),
@@ -214,19 +218,21 @@ impl Driver {
             .for_each(|to| self.refuse_call(to, &refusal));
         for (by, reply, query) in reads {
             match self.storage {
-                // The state is what is stored again.
+                // The state equals the stored state again, so queries can be answered from it.
                 Storage::Stored | Storage::Full(_) => self.read(&by, reply, query),
                 Storage::Failed(_) => reply.refuse(refusal.clone()),
             }
         }
     }
 
-    /// Refuses a call of a turn that was not stored, unless it repeats one that was stored before.
+    /// Refuses a call of a batch that was not stored. A call that repeats an earlier, stored one gets the stored
+    /// answer.
     fn refuse_call(&mut self, to: ReplyTo, refusal: &Refusal) {
         let Some(pending) = self.pending.remove(&to) else {
             return;
         };
-        // Otherwise the state is not what is stored.
+        // Only then does `self.team` contain stored answers alone. After a fatal storage error it still contains the
+        // answers of the failed batch.
         let is_rebuilt = matches!(self.storage, Storage::Stored | Storage::Full(_));
         let key = pending.key.as_ref().filter(|_| is_rebuilt);
         match key.and_then(|key| self.team.answered(key).ok()?.cloned()) {
@@ -238,7 +244,7 @@ impl Driver {
         }
     }
 
-    /// Whether a call repeats one that was answered before.
+    /// Whether the call repeats one that was answered before.
     fn is_repeated(&self, request: &Request) -> bool {
         request.key.as_ref().is_some_and(|key| {
             let key = CallKey {
@@ -250,7 +256,8 @@ impl Driver {
         })
     }
 
-    /// Drops the state and reads it from the store again: the same path as a start.
+    /// Drops the state and restores it from the store, the same path as a start. The hellos of connected workers are
+    /// fed to the new state first, so that `adopt` finds these members ready.
     fn rebuild(&mut self) {
         match self.reader.history().restore::<Team>() {
             Ok(restored) => {
@@ -261,13 +268,13 @@ impl Driver {
                 self.adopt();
             }
             Err(error) => {
-                tracing::error!(%error, "the team cannot be read back");
+                tracing::error!(%error, "cannot restore the team from its store");
                 self.storage = Storage::Failed(error.to_string());
             }
         }
     }
 
-    /// Whether a call may be taken now; otherwise it has been answered, or waits.
+    /// Returns the request if it may be processed now. Otherwise it was refused, or is held until the disk has room.
     pub(super) fn admit(&mut self, request: Request) -> Option<Request> {
         let urgent = request.asked.is_urgent();
         let is_full = matches!(self.storage, Storage::Full(_));
@@ -294,7 +301,7 @@ impl Driver {
         }
     }
 
-    /// Kills everything without writing it down: the last resort when nothing can be stored.
+    /// Kills all processes of the team without a record: the last resort when nothing can be stored.
     fn end_unstored(&mut self) {
         let ends: Vec<Effect> = self
             .team
@@ -312,21 +319,24 @@ impl Driver {
     }
 
     pub(super) fn send_to_self(&self, message: Message) {
-        // The driver holds the other end itself.
+        // Cannot fail: the driver owns the receiver.
         let _sent = self.to_self.send(message);
     }
 }
 
-/// What is left to do when nothing can be stored any more.
-const NO_MORE: &str = "nothing is accepted any more; agent-team kill and down --force still end processes, \
-                       then agent-team supervisor restart reads what is stored";
+/// Hint when storage has failed for good.
+const NO_MORE: &str = "end processes with agent-team kill or agent-team down --force, \
+                       then continue from the stored state with: agent-team supervisor restart";
 
 fn storage_refusal(error: &CommitError) -> Refusal {
     match error {
         CommitError::Full(_) => Refusal::new(ErrorCode::StorageFull, error.to_string())
-            .hint("make room and try again; reading and stopping still work"),
+            .hint("free disk space and try again; reading and stopping still work"),
         CommitError::Locked(file) => {
-            let hint = format!("close it and try again; fuser {} names it", file.display());
+            let hint = format!(
+                "close the other program and try again; find it with: fuser {}",
+                file.display()
+            );
             Refusal::new(ErrorCode::StorageFailed, error.to_string()).hint(hint)
         }
         CommitError::Failed { .. } => Refusal::new(ErrorCode::StorageFailed, with_causes(error)),

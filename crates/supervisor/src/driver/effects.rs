@@ -1,4 +1,5 @@
-//! Carrying out what was decided and stored. Each effect is safe to repeat.
+//! Carries out effects after they were committed. Each effect is safe to repeat: after a crash or a failed commit it
+//! is derived again from the state.
 
 use std::path::Path;
 use std::time::Duration;
@@ -23,7 +24,7 @@ use crate::launch::{LaunchOrder, Order, ProgramTask};
 use crate::settings::Unreadable;
 use crate::view;
 
-/// How long a tree may take to end before somebody is told; it is tried on all the same.
+/// How long a process tree may take to end before a warning is sent. The end is retried after that.
 const END_LIMIT: Duration = Duration::from_secs(5);
 
 impl Driver {
@@ -112,7 +113,7 @@ impl Driver {
         }
     }
 
-    /// The last member by name that holds no claim.
+    /// The last member by name that holds no claim. Used by a plant of the tests.
     fn without_task(&self) -> Option<MemberName> {
         let members = self.team.members().map(|member| &member.plan.name);
         let free = members.filter(|name| self.team.task_of(name).is_none());
@@ -141,7 +142,7 @@ impl Driver {
         let member_there = self
             .team
             .member(member)
-            .ok_or_else(|| StartFault::Unfit("it left the team".to_owned()))?;
+            .ok_or_else(|| StartFault::Unfit("the member has left the team".to_owned()))?;
         let plan = &member_there.plan;
         let settings = self.settings.member(member);
         let settings = settings.map_err(|error| StartFault::Unfit(error.to_string()))?;
@@ -182,7 +183,7 @@ impl Driver {
         private_file::create(&path, &bytes).map_err(failed)?;
         let label = self
             .label_of(member)
-            .ok_or_else(|| StartFault::Unfit("it left the team".to_owned()))?;
+            .ok_or_else(|| StartFault::Unfit("the member has left the team".to_owned()))?;
         Ok(LaunchOrder {
             member: member.clone(),
             launch: launch.clone(),
@@ -193,22 +194,27 @@ impl Driver {
         })
     }
 
-    /// What the team was brought up with.
+    /// The environment that the team was brought up with.
     fn environment(&self) -> Result<Environment, StartFault> {
         let file = self
             .directories
             .environment_file(self.identity.team.as_str());
         let bytes = private_file::read(&file).map_err(|error| {
             if error.kind() == std::io::ErrorKind::NotFound {
-                StartFault::Unfit("the team's environment is gone: run agent-team up".to_owned())
+                StartFault::Unfit(
+                    "the team's environment file is missing; write it again with: agent-team up"
+                        .to_owned(),
+                )
             } else {
                 StartFault::Failed(error.to_string())
             }
         })?;
         serde_json::from_slice(&bytes).map_err(|error| {
-            // A power cut can leave it empty.
+            // A power cut can leave the file empty.
             let file = file.display();
-            StartFault::Unfit(format!("{file} does not read ({error}): run agent-team up"))
+            StartFault::Unfit(format!(
+                "cannot read {file}: {error}; write it again with: agent-team up"
+            ))
         })
     }
 
@@ -219,7 +225,8 @@ impl Driver {
         process: Option<ProcessId>,
         scan: Scan,
     ) {
-        // A worker that has not taken its launch file yet must not find it.
+        // A worker that has not yet taken its launch file must not find it: otherwise it would start after its tree
+        // was reported gone. This must happen before the scan for processes.
         let file = self.directories.launch_file(launch.as_str());
         if let Err(error) = private_file::discard(&file) {
             tracing::warn!(file = %file.display(), %error, "cannot remove a launch file");
@@ -227,7 +234,8 @@ impl Driver {
         let live = self.live_of(member, &launch);
         let root = process.or(live.started);
         let sessions = live.sessions.clone();
-        // One that is hosted is ended by who hosts it, and what it started by its other marks.
+        // A hosted worker has no process of its own: killing its pid would end the host, or this supervisor. Its host
+        // ends it, and the programs that it started are found by the launch marker and the registered sessions.
         let (hosted, gone) = oneshot::channel();
         let is_hosted = self.is_hosted(&launch, root);
         if is_hosted {
@@ -271,7 +279,7 @@ impl Driver {
                             if let Some(root) = root.filter(|root| !ended.contains(&root.pid)) {
                                 ended.insert(0, root.pid);
                             }
-                            tracing::info!(?ended, "its processes are gone");
+                            tracing::info!(?ended, "all processes of the launch have ended");
                             let _driver_gone = driver.send(Message::TreeEnded { launch, ended });
                             return;
                         }
@@ -282,7 +290,7 @@ impl Driver {
                             ended.extend(more.iter().map(|process| process.pid));
                             let pids: Vec<u32> =
                                 survivors.iter().map(|process| process.pid).collect();
-                            tracing::error!(?pids, "its processes do not end");
+                            tracing::error!(?pids, "processes of the launch do not end");
                             let survived = Message::TreeSurvived {
                                 launch: launch.clone(),
                                 pids,
@@ -290,7 +298,7 @@ impl Driver {
                             let _driver_gone = driver.send(survived);
                         }
                         Err(TreeSurvived::Unknown(error)) => {
-                            tracing::error!(%error, "its processes cannot be listed");
+                            tracing::error!(%error, "cannot list the processes of the launch");
                             tokio::time::sleep(END_LIMIT).await;
                         }
                     }
@@ -301,7 +309,7 @@ impl Driver {
     }
 
     pub(super) fn tree_ended(&mut self, launch: LaunchId, ended: Vec<u32>) {
-        // Its worker may have ended before anything watched it.
+        // The worker may have exited before anything watched it, and would stay a zombie.
         self.machine.reap();
         self.note_ended(&launch, &ended, Fate::Ended);
         self.forget(&launch);
@@ -342,7 +350,7 @@ impl Driver {
             move |heard| {
                 let verdict = match heard {
                     Heard::Agreed => Verdict::Passed,
-                    // Silence is never consent.
+                    // Without a positive answer the completion is refused.
                     Heard::Refused(reason) | Heard::Failed(reason) => Verdict::Refused(reason),
                 };
                 Some(Message::Verdict {
@@ -401,7 +409,8 @@ impl Driver {
             let heard = match hook {
                 Ok(Some(hook)) => hooks::ask(hook).await,
                 Ok(None) => Heard::Agreed,
-                // Whether there is a hook is unknown: a completion is refused, an idle member stays idle.
+                // The settings are unreadable, so it is unknown whether there is a hook: a completion is refused, an
+                // idle member stays idle.
                 Err(unreadable) => Heard::Failed(unreadable.to_string()),
             };
             if let Some(message) = then(heard) {
@@ -411,14 +420,15 @@ impl Driver {
     }
 }
 
-/// Returns once nothing of the launch runs within this process; tells when that does not come about.
+/// Waits until the hosted worker of a launch has ended. Reports it as a survivor at each timeout and waits on.
+/// Returns at once for a worker with a process of its own, whose sender was dropped.
 async fn wait_for_hosted(
     mut gone: oneshot::Receiver<()>,
     launch: &LaunchId,
     driver: &mpsc::UnboundedSender<Message>,
 ) {
     while tokio::time::timeout(END_LIMIT, &mut gone).await.is_err() {
-        tracing::error!("its hosted worker does not end");
+        tracing::error!("the hosted worker does not end");
         let survived = Message::TreeSurvived {
             launch: launch.clone(),
             pids: vec![std::process::id()],

@@ -1,4 +1,5 @@
-//! Letting workers in: a launch's token, and the process that shows it.
+//! The handshake of workers: checks the launch's token and the connecting process, and attaches the connection.
+//! Called by the driver for each connection that shows a token.
 
 use agent_team_core::Input;
 use agent_team_core::mail::Courier;
@@ -15,28 +16,28 @@ use super::{After, Driver};
 use crate::outbox::Reply;
 use crate::view;
 
-/// A worker that wants to be let in.
+/// A worker's handshake.
 #[derive(Debug)]
 pub(crate) struct Hello {
     pub(crate) launch: LaunchId,
     pub(crate) token: String,
-    /// The peer's process, as the kernel says.
+    /// The peer's process , from the socket's peer credentials.
     pub(crate) process: ProcessId,
-    /// The protocol version that was agreed on.
+    /// The negotiated protocol version.
     pub(crate) protocol: u32,
     pub(crate) connection: u64,
-    /// Told that it was let in, and as whom.
+    /// Receives the member's name once the worker is admitted.
     pub(crate) admitted: tokio::sync::oneshot::Sender<MemberName>,
     pub(crate) reply: Reply,
 }
 
 impl Driver {
-    /// A worker shows its token. It is let in once that it said hello is stored.
+    /// Checks a worker's token. The worker is welcomed after the commit that stores its hello.
     pub(super) fn hello(&mut self, hello: Hello) {
         if let Some(live) = self.live.get_mut(&hello.launch)
             && let Placing::UnderWay { hello: early } = &mut live.placing
         {
-            // Of two that come early the later one counts: a worker that connects again has given up the other.
+            // A worker that reconnects has given up its earlier connection, so only the latest hello counts.
             *early = Some(hello);
             return;
         }
@@ -60,14 +61,14 @@ impl Driver {
         let member = self
             .team
             .member_of(&hello.launch)
-            .ok_or_else(|| refused("this launch is over"))?;
+            .ok_or_else(|| refused("this launch has ended"))?;
         let launch = member
             .life
             .launch()
-            .ok_or_else(|| refused("this launch is over"))?;
+            .ok_or_else(|| refused("this launch has ended"))?;
         let shown = agent_team_core::time::TokenHash::of(&hello.token);
         if !bool::from(shown.as_bytes().ct_eq(launch.token_hash.as_bytes())) {
-            return Err(refused("the token is not this launch's"));
+            return Err(refused("wrong token for this launch"));
         }
         let is_the_one = |process: ProcessStamp| {
             process.pid == hello.process.pid && process.start_time == hello.process.start_time
@@ -77,7 +78,8 @@ impl Driver {
                 Some(started) if started != hello.process => {
                     Err(refused("another process was started for this launch"))
                 }
-                // Of a start that was not seen, the token alone tells.
+                // The start was not observed (it was an earlier supervisor's, or is not reported yet): the token
+                // alone authenticates.
                 Some(_) | None => Ok(()),
             },
             Life::Ready { process, .. }
@@ -87,14 +89,14 @@ impl Driver {
             {
                 Ok(())
             }
-            Life::Ready { .. } | Life::Asked { .. } | Life::Draining { .. } => {
-                Err(refused("another process is this launch's worker"))
-            }
+            Life::Ready { .. } | Life::Asked { .. } | Life::Draining { .. } => Err(refused(
+                "another process is already connected as this launch's worker",
+            )),
             Life::Ending { .. }
             | Life::Planned
             | Life::Cooling { .. }
             | Life::Held { .. }
-            | Life::Stopped => Err(refused("this launch is over")),
+            | Life::Stopped => Err(refused("this launch has ended")),
         }
     }
 
@@ -102,7 +104,7 @@ impl Driver {
         let Some(member) = self.team.member_of(&hello.launch) else {
             return hello.reply.refuse(Refusal::new(
                 ErrorCode::Unauthenticated,
-                "this launch is over",
+                "this launch has ended",
             ));
         };
         let name = member.plan.name.clone();
@@ -137,13 +139,15 @@ impl Driver {
             pid,
             member,
         });
-        // A connection that is gone by now has told us so, or will.
+        // A connection that has closed meanwhile reports that separately as `Disconnected`.
         let _connection_gone = hello.admitted.send(name.clone());
         let process = ProcessStamp {
             pid: hello.process.pid,
             start_time: hello.process.start_time,
         };
-        // Of a hosted worker the host reports the end.
+        // `watch` registers only hosted workers here: their host reports their end, because the pid is shared. For a
+        // worker with a process of its own the end of the connection is the signal, so that no pidfd is needed while
+        // it is connected.
         self.watch(hello.launch.clone(), process);
         self.unwatch(&hello.launch);
         self.tell_to_stop_again(&name);
@@ -151,19 +155,20 @@ impl Driver {
         self.pump(&name);
     }
 
-    /// What it was told over an earlier connection, or was to be told while it had none, it may not know.
+    /// Repeats a stop request: the one sent over an earlier connection, or while there was none, may be lost.
     fn tell_to_stop_again(&mut self, name: &MemberName) {
         let member = self.team.member(name);
         if let Some(Life::Draining { kill_at, .. }) = member.map(|member| &member.life) {
             let stop = StopMember {
                 grace_ms: kill_at.since(self.now()),
-                reason: "asked to stop".to_owned(),
+                reason: "stop requested".to_owned(),
             };
             self.notify(name, &stop);
         }
     }
 
-    /// After a failed commit: who said hello in it is still there.
+    /// After a failed commit the restored state does not know the workers whose hello was in it. They are still
+    /// connected, so their hellos are repeated.
     pub(super) fn resay_hello(&mut self) {
         let connected: Vec<(LaunchId, ProcessStamp)> = self
             .live
@@ -183,7 +188,8 @@ impl Driver {
             self.urgent(Input::SaidHello { launch, process });
         }
         for live in self.live.values_mut() {
-            // An end that it reported may have been in the commit that failed.
+            // An exit that this watch reported may have been in the failed commit, and a watch reports only once.
+            // `adopt` starts a new one.
             live.watch.end();
         }
     }

@@ -1,4 +1,5 @@
-//! Members from outside the core: their processes and connections, and what they are offered.
+//! State of launches that the core does not keep: processes, connections, panes, and the messages offered to each
+//! member. All of it is derived again after a restart.
 
 use agent_team_core::Input;
 use agent_team_core::mail::Courier;
@@ -19,47 +20,48 @@ use crate::launch::{Order, Started};
 use crate::machine::Machine;
 use crate::outbox::Outbox;
 
-/// Bytes of text in one delivery, at most; one message may exceed it.
+/// Maximum bytes of text in one delivery. A single larger message is delivered alone.
 const DELIVERY_MAX: usize = 256 << 10;
 
-/// What is known of a launch outside the core.
+/// Runtime state of one launch outside the core.
 #[derive(Debug)]
 pub(super) struct Live {
     pub(super) member: MemberName,
     pub(super) connection: Option<Connection>,
     pub(super) placing: Placing,
-    /// What was started, also before it said hello.
+    /// The process that the launcher started, known before the worker's hello.
     pub(super) started: Option<ProcessId>,
-    /// Leaders of the sessions of its tasks.
+    /// Session leaders of its current task's commands.
     pub(super) sessions: Vec<ProcessId>,
     pub(super) placement: Option<Placement>,
     pub(super) pane: Option<String>,
-    /// Who lends it the terminal that it is shown on, when that is not its own.
+    /// The attach helper that lends its terminal to this worker.
     pub(super) holder: Option<ProcessId>,
-    /// What its worker waits for. Passing: never stored, and said again on every connect.
+    /// What the worker currently waits for. Never stored: the worker repeats it after each connect.
     pub(super) waiting: Option<Waiting>,
     pub(super) watch: Watch,
     pub(super) attention: Attention,
 }
 
-/// What the launcher has said of its order. A worker can be faster than the call of tmux that started it: its hello is
-/// taken up after that, so that who is ready is known to be where she is.
+/// Whether the launcher has reported the result of the start order. A worker can connect before the tmux call that
+/// started it returns. Its hello is kept until the launcher has answered, so that the pane and the process of a ready
+/// member are known.
 #[derive(Debug)]
 pub(super) enum Placing {
-    /// What came of it, or the order was an earlier supervisor's.
+    /// The result is known, or the order was an earlier supervisor's.
     Over,
-    /// Nothing yet.
+    /// No result yet.
     UnderWay { hello: Option<Hello> },
 }
 
-/// What reports the end of a launch's process. A worker that dies while it is connected ends its connection first, so that
-/// a descriptor for its process is needed only without one.
+/// Which mechanism reports the end of the launch's process. A connected worker's death closes its connection, so a
+/// pidfd is held only for workers without a connection.
 #[derive(Debug)]
 pub(super) enum Watch {
     Nobody,
-    /// The process that hosts it.
+    /// The process that hosts the worker.
     Host,
-    /// A task of this driver's.
+    /// A task of this driver.
     Process(AbortHandle),
 }
 
@@ -77,7 +79,7 @@ pub(super) struct Connection {
     pub(super) outbox: Outbox,
     pub(super) courier: Courier,
     pub(super) process: ProcessId,
-    /// Messages up to here may have been offered before.
+    /// Messages up to this one may have been offered before: they are marked as redelivered.
     pub(super) offered_before: Option<MessageId>,
 }
 
@@ -103,8 +105,8 @@ impl Driver {
         self.live.get_key_value(launch)
     }
 
-    /// Whether its worker shares a process with others, whose pid says nothing of its life: with this supervisor, or with
-    /// members alone. What was not started by this supervisor is where its team wants it.
+    /// Whether the worker shares its process with the supervisor or with other members, so that the pid says nothing
+    /// about this one worker. For launches of an earlier supervisor the placement that the team wants is assumed.
     pub(super) fn is_hosted(&self, launch: &LaunchId, process: Option<ProcessId>) -> bool {
         let live = self.live.get(launch);
         let placement = live.and_then(|live| live.placement).or_else(|| {
@@ -115,13 +117,13 @@ impl Driver {
             || process.is_some_and(|process| self.is_this_process(process))
     }
 
-    /// A worker in this very process.
+    /// Whether the worker runs inside this process.
     fn is_this_process(&self, process: ProcessId) -> bool {
         let is_own = |now: Option<ProcessId>| now == Some(process);
         process.pid == self.machine.own_pid() && self.machine.process(process.pid).is_ok_and(is_own)
     }
 
-    /// The launcher was ordered to start this.
+    /// Records that the launcher was ordered to start this launch.
     pub(super) fn ordered(&mut self, member: &MemberName, launch: &LaunchId) {
         self.live_of(member, launch).placing = Placing::UnderWay { hello: None };
     }
@@ -143,7 +145,7 @@ impl Driver {
         }
     }
 
-    /// Reports the end of the launch's process, which has no connection. Safe to repeat.
+    /// Starts watching the process of a launch without a connection. Idempotent.
     pub(super) fn watch(&mut self, launch: LaunchId, process: ProcessStamp) {
         let Some(live) = self.live.get(&launch) else {
             return;
@@ -181,13 +183,13 @@ impl Driver {
         let launch = launch.clone();
         let watch = async move {
             wait_for_end(&*machine, process).await;
-            tracing::info!("its process ended");
+            tracing::info!("the worker's process ended");
             let _driver_gone = driver.send(Message::Exited(launch));
         };
         tokio::task::spawn_local(tracing::Instrument::instrument(watch, span)).abort_handle()
     }
 
-    /// A worker has a connection, whose end is seen in place of its process's.
+    /// Stops the process watch of a connected worker: the end of its connection replaces it.
     pub(super) fn unwatch(&mut self, launch: &LaunchId) {
         if let Some(live) = self.live.get_mut(launch)
             && matches!(live.watch, Watch::Process(_))
@@ -223,10 +225,10 @@ impl Driver {
                 self.watch(launch, process);
             }
             Err(why) if early.is_some() => {
-                tracing::warn!(%member, %launch, why, "started all the same");
+                tracing::warn!(%member, %launch, why, "the launcher reported a failure, but the worker is running");
             }
             Err(why) => {
-                tracing::warn!(%member, %launch, why, "not started");
+                tracing::warn!(%member, %launch, why, "cannot start");
                 let fault = agent_team_core::input::StartFault::Failed(why);
                 self.urgent(Input::NotStarted { launch, fault });
             }
@@ -239,7 +241,7 @@ impl Driver {
     pub(super) fn session(&mut self, launch: &LaunchId, session: TaskSession) {
         self.heard(launch);
         if let Some(live) = self.live.get_mut(launch) {
-            // One task at a time: the sessions of those before have been ended by the worker.
+            // A worker runs one task at a time, and has ended the sessions of the tasks before.
             live.sessions = vec![ProcessId {
                 pid: session.pid,
                 start_time: session.start_time,
@@ -265,7 +267,8 @@ impl Driver {
         }
     }
 
-    /// Sends a frame to a member's worker, if it is connected; what it is about is derived again when it connects.
+    /// Sends a frame to the member's worker if it is connected. Nothing is lost otherwise: the state that the frame
+    /// reports is sent again when the worker connects.
     pub(super) fn notify<N: Notification>(&mut self, member: &MemberName, notification: &N) {
         let now = self.now();
         let Some(live) = self.connected(member) else {
@@ -274,13 +277,13 @@ impl Driver {
         if let Some(connection) = &live.connection
             && connection.outbox.notify(notification).is_err()
         {
-            tracing::warn!(%member, "does not read: its connection is closed");
+            tracing::warn!(%member, "the member does not read its connection: closing it");
             connection.outbox.close();
         }
         live.expect_answer(now);
     }
 
-    /// The member's current launch, if it is connected.
+    /// The runtime state of the member's current launch, if it is connected.
     fn connected(&mut self, member: &MemberName) -> Option<&mut Live> {
         let launch = self.team.member(member)?.life.launch()?.id.clone();
         self.live
@@ -288,7 +291,7 @@ impl Driver {
             .filter(|live| live.connection.is_some())
     }
 
-    /// Offers a member what she has not been offered over this connection, as long as it takes more.
+    /// Offers the member all messages that were not yet offered over this connection, as long as its queue has room.
     pub(super) fn pump(&mut self, name: &MemberName) {
         let now = self.now();
         let Some(member) = self.team.member(name) else {
@@ -330,7 +333,7 @@ impl Driver {
             if messages.is_empty() {
                 break;
             }
-            // There was room for it a moment ago, and nobody else runs in between.
+            // Cannot be full: room was checked above, and there is no await in between.
             let _sent = connection.outbox.notify(&Deliver { messages });
         }
         if let Some(newest) = newest {
@@ -355,7 +358,7 @@ impl Driver {
         }
     }
 
-    /// Closes the connections of a deleted team's members and subscribers, with the reason.
+    /// Sends a goodbye to the members and subscribers of a deleted team, and waits until it is written.
     pub(super) async fn disconnect_all(&self) {
         let members = self
             .live
@@ -376,7 +379,7 @@ impl Driver {
         }
     }
 
-    /// A launch is over: nothing of it is remembered.
+    /// Drops all runtime state of a launch that has ended.
     pub(super) fn forget(&mut self, launch: &LaunchId) {
         if let Some(live) = self.live.remove(launch)
             && let Some(connection) = live.connection
@@ -386,14 +389,14 @@ impl Driver {
     }
 }
 
-/// Returns when a process has ended. An error means unknown, not dead: such as when
-/// there is no descriptor left, and then it is tried again.
+/// Waits until a process has ended. An error means unknown, not dead (for example no free file descriptor for a
+/// pidfd); it is retried every second.
 async fn wait_for_end(machine: &dyn Machine, process: ProcessId) {
     const AGAIN: std::time::Duration = std::time::Duration::from_secs(1);
     loop {
         match machine.ended(process).await {
             Ok(()) => return machine.reap(),
-            Err(error) => tracing::error!(%error, "its process cannot be watched"),
+            Err(error) => tracing::error!(%error, "cannot watch the worker's process"),
         }
         tokio::time::sleep(AGAIN).await;
     }

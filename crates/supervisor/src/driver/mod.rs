@@ -1,4 +1,4 @@
-//! The one task that owns a team: inputs in, one commit at a time, effects after it.
+//! The driver task of one team: takes inputs, commits their events in batches, and carries out effects after the commit.
 //!
 //! ```text
 //!   inputs ──▶ decide and apply ──▶ store (group commit) ──▶ effects, replies, events
@@ -6,7 +6,8 @@
 //!      └───────────────────────────────────────────────────────────────┘
 //! ```
 //! Only [`Driver`] changes a `Team` (I3), and nothing leaves it that rests on an event which is not stored (I4).
-//! It never waits for a member, for tmux, for a hook or for the disk: what they have to say comes back as a message.
+//! It never waits for a member, for tmux, for a hook or for the disk: their results come back as
+//! [`Message`]s.
 
 mod asked;
 mod attention;
@@ -58,23 +59,23 @@ use members::Live;
 use reader::Reader;
 use waiters::{Down, Shape, Waiters};
 
-/// Inputs that one commit takes at most: enough to fill a sync, few enough to keep a turn short.
+/// Maximum number of inputs per commit: enough to make one sync worthwhile, few enough to keep latency low.
 const TURN_MAX: usize = 512;
 
-/// Committed events that are kept for subscribers who have nearly caught up.
+/// Number of committed events kept in memory for subscribers that have nearly caught up.
 const RECENT_MAX: usize = 1_024;
 
-/// What reaches a driver.
+/// Inputs of a driver.
 #[derive(Debug)]
 pub(crate) enum Message {
     Called(Request),
     Hello(Hello),
-    /// A member's connection ended; its process may live on.
+    /// A member's connection ended. Its process may still be running.
     Disconnected {
         launch: LaunchId,
         connection: u64,
     },
-    /// A member sent something that changes nothing.
+    /// A member sent a frame that changes nothing; it proves that the worker is alive.
     Heard(LaunchId),
     Output(LaunchId, TaskOutput),
     Session(LaunchId, TaskSession),
@@ -95,7 +96,7 @@ pub(crate) enum Message {
         launch: LaunchId,
         pids: Vec<u32>,
     },
-    /// A hook answered a completion.
+    /// The result of the `task_completed` hook.
     Verdict {
         by: Origin,
         key: Option<CallKey>,
@@ -104,35 +105,35 @@ pub(crate) enum Message {
         result: Arc<str>,
         verdict: Verdict,
     },
-    /// A caller waits for a run that cannot end by itself any more.
+    /// A caller waits for a run that can no longer end by itself.
     RunStuck {
         run: RunId,
         reason: String,
     },
-    /// A hook wants an idle member to go on.
+    /// The `teammate_idle` hook refused: the member must continue.
     IdleRefused {
         launch: LaunchId,
         reason: String,
     },
-    /// The next part of something to be answered from the state.
+    /// A query to be answered from the state, once the events before it are stored.
     Read {
         by: Origin,
         reply: Reply,
         query: Query,
     },
-    /// A subscriber has read history up to here.
+    /// A subscriber has read history up to its `after`.
     CaughtUp(subscribers::Reader),
     PanesFound(Vec<FoundPane>),
     PanesClosed(Vec<Receipt>),
     Status(oneshot::Sender<DriverView>),
-    /// The team was deleted, or the supervisor ends: the store is closed.
+    /// The team was deleted or the supervisor is stopping: close the store.
     Close {
         goodbye: GoodbyeReason,
         done: oneshot::Sender<()>,
     },
 }
 
-/// The server's end of a driver.
+/// The server's handle of a driver.
 #[derive(Debug, Clone)]
 pub(crate) struct DriverHandle {
     pub(crate) identity: Rc<TeamIdentity>,
@@ -147,30 +148,31 @@ impl DriverHandle {
         self.history.check().err().map(|moved| moved.to_string())
     }
 
-    /// For what only a team that is down can have done to it.
+    /// Refuses operations that require the team to be down.
     pub(crate) fn refuse_if_up(&self) -> Result<(), Refusal> {
         if self.watched.is_down.get() {
             return Ok(());
         }
         let text = format!("{} is up", self.identity.team);
-        Err(Refusal::new(ErrorCode::TeamRunning, text).hint("agent-team down takes it down first"))
+        Err(Refusal::new(ErrorCode::TeamRunning, text).hint("stop it first with: agent-team down"))
     }
 }
 
-/// What the server may look at without asking.
+/// Flags that the server reads without sending a message.
 #[derive(Debug, Default)]
 pub(crate) struct Watched {
     pub(crate) is_down: std::cell::Cell<bool>,
-    /// The team was deleted: its driver answers no further call.
+    /// The team was deleted; its driver answers no further calls.
     pub(crate) is_deleted: std::cell::Cell<bool>,
 }
 
-/// What the supervisor must do because of a driver.
+/// Events of a driver that concern the whole supervisor.
 #[derive(Debug)]
 pub(crate) enum Notice {
-    /// A team went down, so there may be nothing left to do.
+    /// A team went down: the supervisor may be able to exit.
     WentDown,
-    /// A sync failed: nothing that this process thinks is stored can be trusted.
+    /// A sync failed. After a failed fsync the kernel may have dropped the dirty pages, so nothing that this process
+    /// believes to be stored can be trusted.
     SyncFailed,
 }
 
@@ -179,7 +181,7 @@ pub(crate) struct Driver {
     identity: Rc<TeamIdentity>,
     directories: Rc<Directories>,
     team: Team,
-    /// What the texts in the team's plan say. Refreshed with the team.
+    /// Settings parsed from the JSON in the team's state. Refreshed whenever the state changes them.
     settings: PlanSettings,
     boot: Arc<str>,
     committer: Box<dyn Committer>,
@@ -203,19 +205,19 @@ pub(crate) struct Driver {
     waiters: Waiters,
     down: Option<Down>,
 
-    /// In one order, so that what is done for each is done in it.
+    /// Ordered, so that effects over all launches run in a deterministic order (the simulation relies on it).
     live: BTreeMap<LaunchId, Live>,
-    /// The newest message that each member was offered, by whichever connection.
+    /// The newest message that each member was offered, over any connection.
     offered: BTreeMap<MemberName, MessageId>,
     labels: BTreeMap<MemberName, Label>,
-    /// Who waits for the person, as the launcher knows it.
+    /// Summary of the members that wait for the user, as last sent to the launcher.
     waiting: String,
     subscribers: Vec<subscribers::Subscriber>,
     recent: VecDeque<JournalEntry>,
 }
 
-/// Fresh randomness for every step: drawn once, and told apart by the steps' count. What is made of it goes through a
-/// hash that does not give it away.
+/// Source of randomness for the core: random bytes drawn once, made unique per step by a counter. The core hashes the
+/// seed, so that values derived from it do not reveal it.
 struct Seed {
     drawn: [u8; 24],
     step: u64,
@@ -230,14 +232,14 @@ impl Seed {
     }
 }
 
-/// A call that was decided and is answered when that is stored.
+/// A call that was decided; its reply is sent when the events are stored.
 struct Pending {
     reply: Reply,
     shape: Shape,
     key: Option<CallKey>,
 }
 
-/// What one turn gathers until it is stored.
+/// Events and follow-up work collected for the next commit.
 #[derive(Default)]
 struct Turn {
     records: Vec<agent_team_core::Record>,
@@ -245,45 +247,45 @@ struct Turn {
     grown: Vec<agent_team_core::Grown>,
     after: Vec<After>,
     urgent: bool,
-    /// Something besides messages changed, so that what is shown of members may have.
+    /// An event other than a message was recorded, so member views and pane borders may have changed.
     visible: bool,
 }
 
-/// What is done once the turn's events are stored, in order.
+/// Work to do, in order, once the batch is stored.
 enum After {
     Effect(Effect),
-    /// Something to be answered from the state then.
+    /// A query to answer from the stored state.
     Read {
         by: Origin,
         reply: Reply,
         query: Query,
     },
     Welcome(Hello),
-    /// More messages may be offered.
+    /// The member may have room for more messages.
     Pump(MemberName),
 }
 
-/// The commit under way.
+/// The commit in progress.
 enum Flight {
     Turn {
         after: Vec<After>,
         records: usize,
         visible: bool,
     },
-    /// Nothing but the question whether there is room again.
+    /// An empty commit that tests whether the disk has room again.
     Probe,
 }
 
-/// Whether anything can be stored.
+/// Whether commits succeed.
 enum Storage {
     Stored,
-    /// No room: only what ends things is accepted. These wait for the answer to a probe.
+    /// Disk full: only calls that end something are accepted. The other calls wait here for the result of a probe.
     Full(Vec<Request>),
-    /// Why no further call is acknowledged.
+    /// Why no further call is accepted.
     Failed(String),
 }
 
-/// All that a driver is started with.
+/// Parameters for starting a driver.
 pub(crate) struct Start {
     pub(crate) machine: Rc<dyn Machine>,
     pub(crate) identity: TeamIdentity,
@@ -291,13 +293,13 @@ pub(crate) struct Start {
     pub(crate) boot: Arc<str>,
     pub(crate) opened: agent_team_store::Opened<Team>,
     pub(crate) durability: Durability,
-    /// Runs the workers of all members within this process.
+    /// Runs the workers of all members inside this process (embedded supervisor).
     pub(crate) host: Option<Arc<dyn Host>>,
     pub(crate) notices: mpsc::UnboundedSender<Notice>,
 }
 
 impl Driver {
-    /// Starts a team's driver from what its store holds.
+    /// Starts a team's driver with the state restored from its store.
     pub(crate) fn start(start: Start) -> std::io::Result<DriverHandle> {
         let (to_self, messages) = mpsc::unbounded_channel();
         let machine = start.machine;
@@ -388,7 +390,9 @@ impl Driver {
             let mut room = TURN_MAX;
             while let Some(message) = next {
                 if let Message::Close { goodbye, done } = message {
-                    // What came before it is stored and answered first.
+                    // Messages queued before `Close` are stored and answered first: the loop submits this batch,
+                    // waits for its commit and only then closes. Messages queued after it are not taken; a deleted
+                    // team refuses them in `close`.
                     closing = Some((goodbye, done));
                     break;
                 }
@@ -458,7 +462,7 @@ impl Driver {
         }
     }
 
-    /// Decides and applies; what follows is done once it is stored.
+    /// Runs the core on one input. The resulting effects are carried out after the commit.
     fn step(&mut self, input: Input) {
         self.seed.step += 1;
         let context = Context {
@@ -476,7 +480,7 @@ impl Driver {
         }
         self.turn.visible |= step.records.iter().any(|record| {
             if let Event::MessageAccepted { from, to, .. } = &record.event {
-                // Borders show whether a member asks the user.
+                // Pane borders show whether a member asks the user.
                 return *from == Party::User || to.contains(&Party::User);
             }
             !matches!(record.event, Event::MessagesRead { .. })
@@ -492,12 +496,13 @@ impl Driver {
                 Archived {
                     task: completed.task.id,
                     view: serde_json::to_string(&crate::view::completed(completed))
-                        .expect("views have string keys"),
+                        .expect("task views have string keys"),
                 }
             }));
     }
 
-    /// A fact that cannot be refused, or a call that ends things: the store's reserve may be used for it.
+    /// Takes an input that must be stored even on a full disk: a fact that cannot be refused, or a call that ends
+    /// something. The store may use its reserve file for it.
     fn urgent(&mut self, input: Input) {
         self.turn.urgent = true;
         self.step(input);
@@ -518,7 +523,7 @@ impl Driver {
         self.attend();
     }
 
-    /// Tells the launcher where the team's panes are.
+    /// Sends the team's placement to the launcher.
     fn place(&mut self) {
         if let Some(settings) = self.settings.team() {
             let (place, layout) = (settings.place.clone(), settings.layout);
@@ -527,7 +532,7 @@ impl Driver {
         }
     }
 
-    /// Takes over whatever of the team is alive, as after a start so after a failed commit.
+    /// Takes over launches that are still alive, after a start and after a failed commit alike.
     fn adopt(&mut self) {
         self.urgent(Input::Resumed {
             boot: self.boot.clone(),
@@ -541,14 +546,17 @@ impl Driver {
             .filter(|launch| !self.live.contains_key(launch))
             .collect();
         for launch in launching {
-            // Whoever unlinks the launch file owns the launch: if we do, nobody started, and we may start again.
+            // Whoever unlinks the launch file owns the launch. If this unlink succeeds, no worker has taken the file
+            // and none can take it later, so that starting again cannot create a second worker for the same launch.
             let file = self.directories.launch_file(launch.as_str());
             match agent_team_system::private_file::discard(&file) {
                 Ok(true) => self.untaken(launch),
-                // Taken, or never written: a worker that took it carries the launch's marker.
+                // The file is gone: a worker took it, or it was never written because the supervisor died between the
+                // commit and the write. A worker that took it carries the launch's marker in its environment, so a
+                // launch without any marked process never started. Otherwise its hello is awaited until `give_up_at`.
                 Ok(false) if self.is_without_process(&launch) => self.untaken(launch),
                 Ok(false) => {}
-                Err(error) => tracing::warn!(%launch, %error, "cannot look for its launch file"),
+                Err(error) => tracing::warn!(%launch, %error, "cannot check for the launch file"),
             }
         }
         let processes: Vec<_> = self
@@ -568,12 +576,12 @@ impl Driver {
         }
     }
 
-    /// Ends members whose settings this version cannot read, such as those that a newer version wrote. Their calls cannot be
-    /// judged by unreadable rules; `up` replaces the settings.
+    /// Holds members whose settings this build cannot read, for example settings written by a newer version. Without
+    /// readable rules their calls cannot be judged. `up` replaces the settings.
     fn hold_unreadable(&mut self) {
         for (member, unreadable) in self.settings.unreadable() {
             tracing::error!(%member, %unreadable, "held");
-            let reason = format!("{unreadable}; agent-team up replaces them");
+            let reason = format!("{unreadable}; replace them with: agent-team up");
             self.urgent(Input::Unreadable {
                 member,
                 reason: reason.into(),
@@ -588,7 +596,8 @@ impl Driver {
         });
     }
 
-    /// Two looks, as one can miss a process that is between two programs.
+    /// Scans twice, because a scan can miss a process that is just executing another program (`execve` replaces its
+    /// environment).
     fn is_without_process(&self, launch: &LaunchId) -> bool {
         let tree = Tree {
             marker: launch.as_str().to_owned(),
@@ -658,7 +667,7 @@ async fn sleep_for(ms: Option<u64>) {
     }
 }
 
-/// What a supervisor before this one may have offered: everything that is still unread.
+/// Messages that an earlier supervisor may have offered: everything still unread.
 fn offered_before(team: &Team) -> BTreeMap<MemberName, MessageId> {
     let last =
         |member: &agent_team_core::member::Member| member.inbox.iter().last().map(|(id, _)| id);
@@ -667,7 +676,7 @@ fn offered_before(team: &Team) -> BTreeMap<MemberName, MessageId> {
         .collect()
 }
 
-/// A team as wanted, with everything about it that is not in its file.
+/// An `up` request: the team specification and the parameters that are not part of the team file.
 #[derive(Debug)]
 pub(crate) struct WantedTeam {
     pub(crate) spec: TeamSpec,
@@ -676,9 +685,9 @@ pub(crate) struct WantedTeam {
     pub(crate) dry_run: bool,
 }
 
-/// Why the callers of a deleted team get no other answer.
+/// The answer to all open calls of a deleted team.
 pub(crate) fn deleted() -> Refusal {
-    Refusal::new(ErrorCode::ShuttingDown, "the team was deleted meanwhile")
+    Refusal::new(ErrorCode::ShuttingDown, "the team was deleted")
 }
 
 fn refuse_all(outboxes: impl IntoIterator<Item = Reply>, refusal: &Refusal) {

@@ -1,7 +1,8 @@
-//! Where members are shown: which pane is whose, panes again for who lost theirs, and terminals that are lent.
+//! Panes of members: assigns found panes to members, opens new panes for members that lost theirs, and lends
+//! terminals. Called by the driver.
 //!
-//! A pane is a view: nothing here says who lives. A member is in a pane when tmux or iTerm2 shows there the process
-//! that is its worker, or the one of which the worker says that it lends it that terminal.
+//! A pane is only a display and says nothing about whether a member lives. A member is in a pane when tmux or iTerm2
+//! reports that the pane's process is its worker, or the attach helper that lends its terminal to the worker.
 
 use std::path::PathBuf;
 
@@ -21,7 +22,7 @@ use crate::launch::{FoundPane, LaunchOrder, Lend, Order, ProgramTask};
 use crate::outbox::Reply;
 
 impl Driver {
-    /// The panes that there are, those among them that an earlier supervisor made.
+    /// Assigns panes to members by the process in them. Includes panes that an earlier supervisor opened.
     pub(super) fn panes_found(&mut self, panes: Vec<FoundPane>) {
         for found in panes {
             let FoundPane {
@@ -50,20 +51,22 @@ impl Driver {
     pub(super) fn pane_lost(&mut self, launch: &LaunchId) {
         self.heard(launch);
         if let Some(live) = self.live.get_mut(launch) {
-            tracing::info!(member = %live.member, "lost its pane and goes on headless");
+            tracing::info!(member = %live.member, "lost its pane; continues headless");
             live.placement = Some(Placement::Headless);
             live.pane = None;
             live.holder = None;
             let member = live.member.clone();
             self.publish_change(&member);
-            // The pane may be there still, and its holder dead.
+            // The pane can still exist with a dead attach helper. A label order makes the tmux backend send SIGCHLD to
+            // its server, so that tmux notices the dead process and the pane says how to reopen it.
             if let Some(label) = self.label_of(&member) {
                 self.launcher.order(Order::Label(member, label));
             }
         }
     }
 
-    /// Which pane that is, if it is one, its place says.
+    /// The worker reports only which process lends it a terminal. Whether that is a pane, and which, is asked of tmux
+    /// or iTerm2.
     pub(super) fn pane_shown(&mut self, launch: &LaunchId, shown: &PaneShown) {
         self.heard(launch);
         if let Some(live) = self.live.get_mut(launch) {
@@ -79,21 +82,22 @@ impl Driver {
 
     /// Lends a terminal to a launch's worker.
     pub(super) fn hold(&mut self, reply: Reply, hold: &HoldPane) {
-        let over = || Refusal::new(ErrorCode::NoPane, "who is to be shown here has ended");
+        let over = || Refusal::new(ErrorCode::NoPane, "the member has exited");
         let Some(member) = self.team.member_of(&hold.launch) else {
-            return reply.refuse(over().hint("agent-team ps shows who is there"));
+            return reply.refuse(over().hint("list the members with: agent-team ps"));
         };
         let name = member.plan.name.clone();
         let live = self.live.get(&hold.launch);
         let Some(connection) = live.and_then(|live| live.connection.as_ref()) else {
             let refusal = format!("{name} is not connected");
-            return reply.refuse(Refusal::new(ErrorCode::NoPane, refusal).hint("try it again"));
+            return reply.refuse(Refusal::new(ErrorCode::NoPane, refusal).hint("try again"));
         };
         if self.is_hosted(&hold.launch, Some(connection.process)) {
             return reply.refuse(no_own_process(&name));
         }
         let ProcessId { pid, start_time } = connection.process;
-        // Who holds it is told first: the worker may let go of it at once.
+        // The attach helper is answered before the worker is notified: the worker may release the terminal at once,
+        // and the helper must know by then for whom it waits.
         reply.ok(&HoldAnswer {
             member: name.clone(),
             pid,
@@ -126,7 +130,7 @@ impl Driver {
         answer_with(reply, answer, |answer| answer);
     }
 
-    /// How the caller's terminal is lent to a member that is there.
+    /// How the caller's terminal is lent to a connected member.
     fn lend_to(&self, member: &Member, read_only: bool) -> Option<Lend> {
         let (launch, live) = self.live_launch(&member.plan.name)?;
         let worker = live.connection.as_ref()?.process;
@@ -148,7 +152,7 @@ impl Driver {
         })
     }
 
-    /// The arguments of who lends a terminal to a launch's worker.
+    /// Arguments of the attach helper for a launch's worker.
     fn holding(&self, how: &str, launch: &LaunchId) -> Vec<PathBuf> {
         vec![
             how.into(),
@@ -158,7 +162,7 @@ impl Driver {
         ]
     }
 
-    /// Panes for who goes on without.
+    /// Opens panes for members without one.
     pub(super) fn reopen(&self, reply: Reply, member: Option<MemberName>) {
         let orders = match member {
             None => Ok(self.without_panes()),
@@ -178,7 +182,7 @@ impl Driver {
         answer_with(reply, answer, |panes| Ok(ReopenAnswer { panes }));
     }
 
-    /// The same for everybody, when nobody asks what came of it.
+    /// The same for all members, without a caller; failures are logged.
     pub(super) fn reopen_all(&self) {
         let orders = self.without_panes();
         if orders.is_empty() {
@@ -189,7 +193,7 @@ impl Driver {
         tokio::task::spawn_local(async move {
             for pane in answer.await.unwrap_or_default() {
                 if let Some(why) = pane.why {
-                    tracing::warn!(member = %pane.member, why, "gets no pane");
+                    tracing::warn!(member = %pane.member, why, "cannot open a pane");
                 }
             }
         });
@@ -202,7 +206,7 @@ impl Driver {
             .collect()
     }
 
-    /// A pane for a worker that is there; `None`: it has one.
+    /// The order that opens a pane for a connected worker, or `None` if it has one.
     fn pane_for(&self, member: &Member) -> Result<Option<LaunchOrder>, Refusal> {
         let name = &member.plan.name;
         let refused = |why: String| Refusal::new(ErrorCode::NoPane, why);
@@ -211,14 +215,17 @@ impl Driver {
             Placement::Tmux | Placement::Iterm => {}
             Placement::Headless | Placement::Unknown => {
                 let team = self.placement();
-                return Err(refused(format!("{name} is to have no pane: {team}"))
-                    .hint(format!("agent-team attach {name} shows {name} here")));
+                return Err(
+                    refused(format!("{name} has no pane by its placement: {team}")).hint(format!(
+                        "show it in this terminal with: agent-team attach {name}"
+                    )),
+                );
             }
             Placement::Hosted => return Err(no_own_process(name)),
         }
         let Some((launch, live)) = self.live_launch(name) else {
             return Err(refused(format!("{name} is not running")).hint(format!(
-                "agent-team restart {name} starts {name}, in a pane"
+                "start it in a pane with: agent-team restart {name}"
             )));
         };
         if live.pane.is_some() {
@@ -228,7 +235,7 @@ impl Driver {
             (Life::Ready { .. } | Life::Draining { .. }, Some(connection)) => connection.process,
             _ => {
                 return Err(
-                    refused(format!("{name} is not connected")).hint("try it again in a moment")
+                    refused(format!("{name} is not connected")).hint("try again in a moment")
                 );
             }
         };
@@ -250,18 +257,18 @@ impl Driver {
     }
 }
 
-/// It carries no engine but the smallest.
+/// The attach helper is part of every worker program; the command engine's is the smallest.
 fn holding_program() -> Result<PathBuf, daemon::FindBinaryError> {
     daemon::sibling_binary(Engine::Command.worker())
 }
 
 fn no_own_process(name: &MemberName) -> Refusal {
-    let text = format!("{name} has no process of its own, and no terminal");
+    let text = format!("{name} runs in a shared process and has no terminal");
     Refusal::new(ErrorCode::NoPane, text)
-        .hint(format!("agent-team logs -f {name} shows what it prints"))
+        .hint(format!("follow its output with: agent-team logs -f {name}"))
 }
 
-/// Passes on what the launcher says.
+/// Forwards the launcher's answer to the caller.
 fn answer_with<T: 'static, A: serde::Serialize>(
     reply: Reply,
     answer: oneshot::Receiver<T>,
@@ -271,7 +278,7 @@ fn answer_with<T: 'static, A: serde::Serialize>(
         match answer.await.map(say) {
             Ok(Ok(answer)) => reply.ok(&answer),
             Ok(Err(refusal)) => reply.refuse(refusal),
-            Err(_) => reply.refuse(Refusal::internal("the launcher is gone")),
+            Err(_) => reply.refuse(Refusal::internal("the launcher has stopped")),
         }
     });
 }

@@ -1,5 +1,5 @@
-//! Reading a team's history off the driver, a few readers at a time: threads, memory and descriptors stay bounded however
-//! many calls there are.
+//! Reads a team's history off the driver's thread, with a limit on concurrent readers: threads, memory and
+//! descriptors stay bounded for any number of calls.
 
 use std::fmt;
 use std::rc::Rc;
@@ -11,7 +11,7 @@ use tokio::task::JoinError;
 
 use crate::machine::Machine;
 
-/// Readers of one team's history at a time.
+/// Maximum number of concurrent readers of one team's history.
 const READERS_MAX: usize = 4;
 
 /// Cheap to clone.
@@ -33,7 +33,7 @@ impl fmt::Debug for Shared {
     }
 }
 
-/// The right to read once.
+/// Permission for one read.
 #[derive(Debug)]
 pub(crate) struct ReadTurn {
     reader: Reader,
@@ -49,12 +49,12 @@ impl Reader {
         }))
     }
 
-    /// For the driver itself, which waits for the disk then.
+    /// For the driver itself, which then blocks on the disk.
     pub(super) fn history(&self) -> &History {
         &self.0.history
     }
 
-    /// Waits until fewer than [`READERS_MAX`] read.
+    /// Waits until fewer than [`READERS_MAX`] reads are running.
     pub(super) async fn turn(&self) -> ReadTurn {
         let permit = self.0.turns.clone().acquire_owned().await;
         ReadTurn {
@@ -65,7 +65,7 @@ impl Reader {
 }
 
 impl ReadTurn {
-    /// Reads where work may block. An error is a panic of `read`.
+    /// Runs `read` on a blocking thread. An error is a panic of `read`.
     pub(super) async fn read<T: Send + 'static>(
         self,
         read: impl FnOnce(&History) -> T + Send + 'static,
@@ -77,7 +77,8 @@ impl ReadTurn {
         let history = history.clone();
         let (done, result) = oneshot::channel();
         let work = move || {
-            // Held to the end, also when the caller dropped the result.
+            // Held until the read has ended, even if the caller dropped the result: the limit counts threads, not
+            // callers.
             let _permit = permit;
             let _reader_gone = done.send(read(&history));
         };

@@ -1,5 +1,5 @@
-//! What clients and members ask without changing anything: answered from the state, which is what is stored, or from
-//! history, off the driver.
+//! Queries of clients and members: answered from the state, which at that point equals the stored state, or from
+//! history, off the driver's thread.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -25,7 +25,7 @@ use crate::settings::Place;
 use crate::{convert, view};
 
 impl Driver {
-    /// Answers a question from the state, which is what is stored.
+    /// Answers a query from the stored state.
     pub(super) fn read(&mut self, by: &Origin, reply: Reply, query: Query) {
         if let Err(refusal) = check_reader(by, &query) {
             return reply.refuse(refusal);
@@ -43,7 +43,7 @@ impl Driver {
             },
             Query::FindLog(name) => {
                 let path = self.log_of(&name);
-                // The log of a member who left is still there to be read.
+                // The log of a removed member can still be read.
                 if self.team.member(&name).is_some() || path.exists() {
                     reply.ok(&LogAnswer { path });
                 } else {
@@ -88,7 +88,8 @@ impl Driver {
         }
     }
 
-    /// Why nothing can be stored any more. Looks at the files, so that it is known before a commit fails.
+    /// Why nothing can be stored any longer. Checks the files, so that a moved database is reported before a commit
+    /// fails.
     pub(super) fn storage_error(&self) -> Option<String> {
         match &self.storage {
             Storage::Failed(why) => Some(why.clone()),
@@ -99,20 +100,20 @@ impl Driver {
         }
     }
 
-    /// Which placement was chosen, and why.
+    /// The chosen placement and its reason.
     pub(super) fn placement(&self) -> String {
         match self.settings.rules() {
             Ok(Some(rules)) => {
                 let Place { terminal, reason } = &rules.settings.place;
                 format!("{}: {reason}", terminal.placement().name())
             }
-            Ok(None) => "never brought up".to_owned(),
+            Ok(None) => "the team was never brought up".to_owned(),
             Err(error) => error.to_string(),
         }
     }
 
-    /// The page is built when a reader is free: a queued call holds no tasks, and a burst of calls keeps the driver
-    /// from others for one page at a time.
+    /// The page is built when a reader is free, so that queued calls hold no tasks in memory, and a burst of calls
+    /// delays other calls by at most one page.
     fn list_tasks(&self, by: &Origin, reply: Reply, list: ListTasks) {
         let by = by.clone();
         let (reader, driver) = (self.reader.clone(), self.to_self.clone());
@@ -139,7 +140,8 @@ impl Driver {
             None if self.team.board().is_completed(id) => {
                 self.read_history(reply, move |history| {
                     let archived = history.archived(id).map_err(|error| error.to_string())?;
-                    let view = archived.ok_or_else(|| format!("the archive has no {id}"))?;
+                    let view =
+                        archived.ok_or_else(|| format!("cannot find {id} in the archive"))?;
                     RawValue::from_string(view).map_err(|error| error.to_string())
                 })
             }
@@ -162,7 +164,7 @@ impl Driver {
                 self.wait(reply, Until::Question);
             }
             Origin::Member { .. } | Origin::User => {
-                let text = "a run asks its lead alone";
+                let text = "only the lead can wait for a run's questions";
                 reply.refuse(Refusal::new(ErrorCode::NotPermitted, text));
             }
         }
@@ -174,7 +176,8 @@ impl Driver {
         };
         let (mut rounds, mut bytes) = (Vec::new(), 0);
         let mut left = view::rounds(run).skip(list.after as usize).peekable();
-        // However its text is escaped, a page of one more fits into a frame.
+        // JSON escaping can make text six times longer (`\u0000`), so a page of an eighth of the limit fits into a
+        // frame even with one more round.
         while let Some(round) = left.next_if(|_| bytes < PAGE_BYTES / 8) {
             bytes += round.output.as_ref().map_or(0, String::len);
             rounds.push(round);
@@ -183,25 +186,25 @@ impl Driver {
         reply.ok(&RoundListAnswer { rounds, more });
     }
 
-    /// Members read their own.
+    /// A member can read only its own transcript.
     fn read_transcript(&self, reply: Reply, by: &Origin, read: ReadTranscript) {
         let whose = match (by, read.member) {
             (Origin::User, Some(member)) => member,
             (Origin::Member { name, .. }, None) => name.clone(),
             (Origin::Member { name, .. }, Some(member)) if *name == member => member,
             (Origin::User, None) => {
-                let text = "transcript/read names no member";
+                let text = "transcript/read requires `member`";
                 return reply.refuse(Refusal::new(ErrorCode::InvalidParams, text));
             }
             (Origin::Member { .. }, Some(_)) => {
-                let text = "a member reads its own transcript only";
+                let text = "a member can read only its own transcript";
                 return reply.refuse(Refusal::new(ErrorCode::NotPermitted, text));
             }
         };
         let Some(member) = self.team.member(&whose) else {
             return reply.refuse(unknown_member(&whose));
         };
-        // The store may have more, of a member of this name that left the team.
+        // The store can have more items than the member: those of a removed member with the same name.
         let own = member.mind.length.saturating_sub(read.after);
         let own = usize::try_from(own).unwrap_or(usize::MAX);
         self.read_history(reply, move |history| {
@@ -295,7 +298,7 @@ impl Driver {
         });
     }
 
-    /// Answers from history, off the driver.
+    /// Answers from history, off the driver's thread.
     fn read_history<A: Serialize + Send + 'static>(
         &self,
         reply: Reply,
@@ -320,21 +323,21 @@ fn answer<A: Serialize>(reply: Reply, read: Result<Result<A, String>, JoinError>
     }
 }
 
-/// A member is told what is its own and what the team shares.
+/// A member can read its own data and what the team shares.
 fn check_reader(by: &Origin, query: &Query) -> Result<(), Refusal> {
     let Origin::Member { name, .. } = by else {
         return Ok(());
     };
     let what = match query {
-        Query::FindLog(_) => "look for logs",
-        Query::Attach(_) | Query::Reopen(_) | Query::Hold(_) => "look into panes",
-        Query::Subscribe(_) => "see every event",
-        Query::ListRules | Query::CheckRules(_) => "see the rules",
+        Query::FindLog(_) => "find logs",
+        Query::Attach(_) | Query::Reopen(_) | Query::Hold(_) => "use panes",
+        Query::Subscribe(_) => "subscribe to events",
+        Query::ListRules | Query::CheckRules(_) => "list rules",
         Query::Wait | Query::WaitForRun(_) => "wait for the team",
         Query::ListMessages(list) if list.of != Some(Party::Member(name.clone())) => {
-            "read messages that are not this member's"
+            "read messages of other members"
         }
-        // These look at who asks themselves, or show what everybody may see.
+        // These check the caller themselves, or return data that every member may see.
         Query::ListMessages(_)
         | Query::WaitForRequest(_)
         | Query::ListRequests(_)
@@ -353,7 +356,7 @@ fn check_reader(by: &Origin, query: &Query) -> Result<(), Refusal> {
     Err(Refusal::new(ErrorCode::NotPermitted, text))
 }
 
-/// The newest of these that fit into a frame however their texts are escaped; one at least.
+/// Keeps the newest messages that fit into a frame for any escaping, at least one.
 fn newest_that_fit(mut messages: Vec<MessageView>) -> Vec<MessageView> {
     let mut bytes = 0;
     let fitting = messages.iter().rev().take_while(|message| {
@@ -366,13 +369,13 @@ fn newest_that_fit(mut messages: Vec<MessageView>) -> Vec<MessageView> {
     messages
 }
 
-/// Tasks of one page, at most.
+/// Maximum number of tasks per page.
 const PAGE_TASKS: usize = 512;
 
-/// Bytes of one page, at most; one task may exceed it.
+/// Maximum bytes per page; a single task may exceed it.
 const PAGE_BYTES: usize = 512 << 10;
 
-/// `TaskListAnswer` on the wire, its tasks in the form in which the archive keeps them.
+/// `TaskListAnswer` on the wire, with tasks in the JSON form that the archive stores.
 #[derive(Debug, Serialize)]
 struct Page {
     revision: Revision,
@@ -380,11 +383,11 @@ struct Page {
     more: bool,
 }
 
-/// Tasks of the board by number, not many more than fit into a page.
+/// Tasks of the board in order of their ids, slightly more than fit into a page.
 #[derive(Debug)]
 struct Live {
     tasks: Vec<TaskView>,
-    /// There are more after these.
+    /// The board has more tasks after these.
     more: bool,
 }
 
@@ -393,7 +396,8 @@ impl Live {
         let mut board = team.board().after(after).peekable();
         let (mut tasks, mut bytes) = (Vec::new(), 0);
         while let Some(task) = board.next_if(|_| tasks.len() < PAGE_TASKS && bytes < PAGE_BYTES) {
-            // Never more than the bytes of the task in a page, so that a page ends before the first one left out.
+            // Counts less than the task's serialised size, so that the page is always cut by `fit`, before the first
+            // task left out here.
             let lines = task.plan.run.iter().chain(&task.plan.verify);
             bytes += task.plan.description.len() + lines.map(|line| line.len()).sum::<usize>();
             tasks.push(view::task(team, task));
@@ -403,7 +407,7 @@ impl Live {
     }
 }
 
-/// A page of the board by number, what has left memory included.
+/// One page of the board in order of ids, including archived tasks.
 fn page(
     revision: Revision,
     live: &Live,
@@ -416,7 +420,7 @@ fn page(
     fit(revision, live, archived).map_err(|error| error.to_string())
 }
 
-/// The first of both that fit into a page.
+/// Merges both sources, and keeps the first tasks that fit into a page.
 fn fit(revision: Revision, live: &Live, archived: Vec<String>) -> Result<Page, serde_json::Error> {
     #[derive(Deserialize)]
     struct Numbered {
@@ -429,7 +433,7 @@ fn fit(revision: Revision, live: &Live, archived: Vec<String>) -> Result<Page, s
         numbered.insert(id, RawValue::from_string(view)?);
     }
     for view in &live.tasks {
-        // One that was completed between the two looks is newer in the archive.
+        // A task completed between the two reads is in both; the archive has the newer version.
         if let Entry::Vacant(place) = numbered.entry(view.id) {
             place.insert(to_raw_value(view)?);
         }
@@ -451,7 +455,7 @@ fn fit(revision: Revision, live: &Live, archived: Vec<String>) -> Result<Page, s
 }
 
 fn unknown_run(run: RunId) -> Refusal {
-    let text = format!("there is no run {run} any more");
+    let text = format!("run {run} does not exist or has been replaced");
     Refusal::new(ErrorCode::UnknownRun, text)
 }
 
@@ -508,7 +512,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_has_both_kinds_in_order_and_each_task_once() {
+    fn a_page_merges_board_and_archive_in_order() {
         let mut archived = board(4, 0).tasks;
         let live = Live {
             tasks: archived.split_off(1),
@@ -527,10 +531,14 @@ mod tests {
     }
 
     #[test]
-    fn a_page_ends_where_a_frame_would_and_says_so() {
+    fn a_page_stops_at_the_frame_limit_and_sets_more() {
         const LONG: usize = 60_000;
         let live = board(20, LONG);
-        assert_eq!(live.tasks.len(), PAGE_BYTES / LONG + 1, "no more is held");
+        assert_eq!(
+            live.tasks.len(),
+            PAGE_BYTES / LONG + 1,
+            "holds one page and one task"
+        );
         let mut archived = board(20, 0).tasks;
         for archived in [Vec::new(), archived.split_off(15)] {
             let page = read(&live, &archived);

@@ -1,4 +1,5 @@
-//! Permission requests: what the policy says of a call, and what a decision covers. The core is told both.
+//! Permission requests: judges calls by the rules, and computes what a decision covers. The results are passed to the
+//! core, which keeps the requests.
 
 use agent_team_core::input::{self, Decree, TaskLine};
 use agent_team_core::request::{self, Grant, RequestState};
@@ -21,11 +22,12 @@ use super::waiters::{Shape, Until};
 use crate::outbox::Reply;
 use crate::permission;
 
-/// Characters of a command in the reasons of a request.
+/// Maximum characters of a command in the reasons of a request.
 const SUBJECT: usize = 80;
 
 impl Driver {
-    /// What the rules let pass or forbid is told as soon as it is on record; the rest is asked.
+    /// Judges a member's call. Calls that the rules allow or deny are answered once that is stored; the others become
+    /// requests.
     pub(super) fn ask_permission(
         &mut self,
         by: Origin,
@@ -34,7 +36,7 @@ impl Driver {
         ask: &AskRequest,
     ) {
         let Origin::Member { name, .. } = &by else {
-            let text = "only a member asks for permission";
+            let text = "only a member can ask for permission";
             return reply.refuse(Refusal::new(ErrorCode::NotPermitted, text));
         };
         let call = match permission::call(ask) {
@@ -71,7 +73,7 @@ impl Driver {
         self.call(by, key, reply, shape, call);
     }
 
-    /// Puts beside each shell line that a member writes into a task what the rules say of it.
+    /// Adds the rules' verdict on each shell line that a member writes into a task.
     pub(super) fn judge_task_lines(&self, by: &Origin, call: &mut Call) {
         let Origin::Member { name, .. } = by else {
             return;
@@ -89,7 +91,7 @@ impl Driver {
             _ => return,
         };
         let written = written.into_iter().flatten();
-        // What cannot be judged is not allowed.
+        // A line that cannot be judged is not allowed: it gets no entry.
         *lines = written
             .filter_map(|line| {
                 let ask = AskRequest::for_task_line(line, self.identity.project.clone());
@@ -103,7 +105,7 @@ impl Driver {
             .collect();
     }
 
-    /// Whatever the rules say, somebody decides.
+    /// A plan is always a request: the rules do not decide it.
     pub(super) fn propose_plan(
         &mut self,
         by: Origin,
@@ -126,7 +128,7 @@ impl Driver {
         decide: DecideRequest,
     ) {
         let request = decide.request;
-        // A member's decision comes through none of the person's ways.
+        // `via` names the user interface of a decision; a member's decision has none.
         let via = decide.via.filter(|_| matches!(by, Origin::User));
         let (decree, covers) = match self.decree(&by, decide) {
             Ok(decided) => decided,
@@ -141,7 +143,7 @@ impl Driver {
         self.call(by, key, reply, Shape::Plain, call);
     }
 
-    /// A decision in the core's words, and what else it covers.
+    /// Converts a decision for the core, and finds the other pending requests that it covers.
     fn decree(
         &self,
         by: &Origin,
@@ -152,7 +154,10 @@ impl Driver {
             .digest
             .is_some_and(|digest| *digest != *request.digest)
         {
-            let text = format!("{} is not what you saw: look at it again", request.id);
+            let text = format!(
+                "{} has changed since it was shown: review it again",
+                request.id
+            );
             return Err(Refusal::new(ErrorCode::AlreadyDecided, text));
         }
         let (scope, rules) = match decide.decision {
@@ -162,7 +167,7 @@ impl Driver {
                 return Ok((Decree::Deny { reason }, Vec::new()));
             }
             Decision::Unknown => {
-                let reason = "it was decided in a way that this build does not know".into();
+                let reason = "the decision is unknown to this version".into();
                 return Ok((Decree::Deny { reason }, Vec::new()));
             }
         };
@@ -204,7 +209,7 @@ impl Driver {
         Ok((decree, covers))
     }
 
-    /// Sends the lead the news of a teammate's request. A request that the lead may allow wakes it.
+    /// Sends the lead the state of a teammate's request. A request that the lead may allow wakes it.
     pub(super) fn inform(&mut self, lead: &MemberName, request: RequestId) {
         let Some(request) = self.team.requests().get(request) else {
             return;
@@ -223,8 +228,8 @@ impl Driver {
         self.notify(lead, &inform);
     }
 
-    /// A lead that connects knows nothing of the requests that wait already: its last connection may have ended before
-    /// it was informed.
+    /// Reports pending requests to a lead that connects: its last connection may have ended before they were
+    /// reported.
     pub(super) fn inform_of_pending(&mut self, name: &MemberName) {
         if self.team.lead().is_none_or(|lead| lead.plan.name != *name) {
             return;
@@ -239,7 +244,7 @@ impl Driver {
         }
     }
 
-    /// Whether the lead may allow this to another.
+    /// Whether the lead may allow this request.
     fn check_delegated(&self, request: &request::Request) -> Result<bool, Refusal> {
         let is_delegated = match request.plan {
             Some(_) => {
@@ -254,12 +259,12 @@ impl Driver {
         if is_delegated {
             return Ok(true);
         }
-        let text = format!("nobody let the lead allow {}", request.id);
+        let text = format!("the lead may not allow {}: it is not delegated", request.id);
         Err(Refusal::new(ErrorCode::NotPermitted, text)
-            .hint("it waits for the user, unless `approve` in their rules covers it"))
+            .hint("leave it to the user, or delegate it with `approve` in the user's rules"))
     }
 
-    /// Whether somebody else than the user may allow it.
+    /// Whether the user delegated approval of this call to the lead. Never true for the lead's own calls.
     fn is_delegated(&self, member: &MemberName, call: &agent_team_policy::Call) -> bool {
         let lead = self.team.lead().map(|lead| &lead.plan.name);
         if lead.is_none_or(|lead| lead == member) {
@@ -272,7 +277,7 @@ impl Driver {
         decision.ruling == Ruling::Allow
     }
 
-    /// What rules start from.
+    /// The fixed inputs of every judgement: project and protected paths.
     fn ground(&self) -> RuleContext {
         let protected = self.settings.team().map(|team| team.protected.iter());
         let protected = protected.into_iter().flatten();
@@ -280,7 +285,7 @@ impl Driver {
         permission::ground(&self.identity.project, paths)
     }
 
-    /// What the user's settings allowed, they allow no longer.
+    /// Removes a rule from the `allow` lists of the user's settings.
     pub(super) fn forget_rule(
         &mut self,
         by: Origin,
@@ -300,7 +305,7 @@ impl Driver {
         self.call(by, key, reply, Shape::Plain, Call::Settle { settings });
     }
 
-    /// Rules that do not let pass what they were given for would look as if they did.
+    /// Refuses rules that do not cover the request they were given for: the user would believe that they do.
     fn check_covers(&self, request: &request::Request, grant: &Grant) -> Result<(), Refusal> {
         if grant.rules.is_empty() {
             return Ok(());
@@ -315,8 +320,9 @@ impl Driver {
         }
         let rules: Vec<&str> = grant.rules.iter().map(|rule| &**rule).collect();
         let text = format!("{} does not cover {}", rules.join(", "), request.id);
-        Err(Refusal::new(ErrorCode::NotCovered, text)
-            .hint(format!("with it the decision would be: {judgement}")))
+        Err(Refusal::new(ErrorCode::NotCovered, text).hint(format!(
+            "with these rules the decision would be: {judgement}"
+        )))
     }
 
     pub(super) fn list_rules(&self, reply: Reply) {
@@ -338,8 +344,8 @@ impl Driver {
         }
     }
 
-    /// What the rules say of a call, with one more grant perhaps. Without a member only what is granted to everybody
-    /// counts.
+    /// Judges a call by the rules, the grants and optionally one more grant. Without a member only grants to the
+    /// whole team count.
     fn judge(
         &self,
         member: Option<&MemberName>,
@@ -360,7 +366,7 @@ impl Driver {
         let judgement = book.judge(call, &self.ground(), permission::mode(stance.mode));
         let lead_may = || member.is_some_and(|member| self.is_delegated(member, call));
         match stance.unattended && judgement.ruling == Ruling::Ask && !lead_may() {
-            true => judgement.without_asking(&Why::BuiltIn("nobody is there to be asked")),
+            true => judgement.without_asking(&Why::BuiltIn("unattended: no user to ask")),
             false => judgement,
         }
     }
@@ -382,7 +388,7 @@ impl Driver {
                 reply.refuse(crate::convert::refusal(&refused));
             }
             (Origin::User, _) => {
-                let text = "a request is waited for by who asked";
+                let text = "only the member that made the request can wait for it";
                 reply.refuse(Refusal::new(ErrorCode::NotPermitted, text));
             }
         }
@@ -415,14 +421,14 @@ impl Driver {
         }
     }
 
-    /// The user decides, and the lead is to know what her team waits for.
+    /// The user decides requests; the lead may see what the team waits for.
     fn may_see_requests(&self, by: &Origin) -> Result<(), Refusal> {
         let lead = self.team.lead().map(|lead| &lead.plan.name);
         match by {
             Origin::User => Ok(()),
             Origin::Member { name, .. } if lead == Some(name) => Ok(()),
             Origin::Member { .. } => {
-                let text = "a member does not see the requests of others";
+                let text = "a member cannot see requests of other members";
                 Err(Refusal::new(ErrorCode::NotPermitted, text))
             }
         }
@@ -440,7 +446,7 @@ impl Driver {
         let why = why.map(|part| {
             let mut what = part.what.to_string();
             if matches!(part.what, What::Text(_)) {
-                // The request itself shows all of it.
+                // The request itself shows the full text.
                 what = visible_label(&what, SUBJECT);
             }
             format!("{what}: {}", part.why)
@@ -464,7 +470,7 @@ fn is_for(grant: &Grant, member: Option<&MemberName>) -> bool {
     }
 }
 
-/// What who waits for a request is told, as soon as it is decided.
+/// The answer for a caller that waits for a request, once it is decided.
 pub(super) fn decided(request: Option<&request::Request>) -> Option<Decided> {
     Some(match request.map(|request| &request.state) {
         Some(RequestState::Pending) => return None,

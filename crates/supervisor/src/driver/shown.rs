@@ -1,4 +1,4 @@
-//! How members look from outside: their views, and what their panes' borders say.
+//! Views of members for clients, and labels for the borders of their panes.
 
 use agent_team_core::member::{Life, Member};
 use agent_team_protocol::method::MemberAnswer;
@@ -72,7 +72,7 @@ impl Driver {
             .team()
             .map(|settings| &settings.place.terminal)
         {
-            // The program that has the team within it has no other place.
+            // An embedding program has no terminals: all its members are hosted.
             Some(Terminal::Hosted) if self.launcher.hosts() => Placement::Hosted,
             _ if hosted => Placement::Hosted,
             _ if headless => Placement::Headless,
@@ -109,7 +109,8 @@ impl Driver {
         view::state(member, works, waits, self.is_unresponsive(name))
     }
 
-    /// In words, for status lines. Whole views are made of those alone who may be among them.
+    /// Summary of members that wait for the user, for status lines. Builds full views only for members that may be
+    /// waiting.
     fn who_waits(&self) -> String {
         let may_wait = |member: &&Member| {
             self.team
@@ -128,7 +129,7 @@ impl Driver {
         attention::summary(&views)
     }
 
-    /// Whether she may ask her model, as her worker is told.
+    /// Whether the member has budget for further model requests, as sent to its worker.
     pub(super) fn allowance(&self, name: &MemberName) -> Allowance {
         let out = self
             .team
@@ -145,7 +146,7 @@ impl Driver {
             .is_some_and(|(_, live)| live.attention == Attention::Unresponsive)
     }
 
-    /// Tells the launcher whose border says something else now, and who waits for the person.
+    /// Sends changed border labels and the summary of waiting members to the launcher.
     pub(super) fn relabel(&mut self) {
         let names: Vec<MemberName> = self
             .team

@@ -1,4 +1,4 @@
-//! Events to those who asked: history at the reader's pace, then live ones, with no gap and no duplicate.
+//! Event subscriptions: history in pages at the reader's pace, then live events, without a gap or a duplicate.
 
 use std::sync::Arc;
 
@@ -12,17 +12,17 @@ use super::reader::Reader as HistoryReader;
 use super::{Driver, Message};
 use crate::outbox::{Full, Outbox, Reply};
 
-/// Events of one page of history.
+/// Events per page of history.
 const PAGE: usize = 512;
 
-/// Somebody who gets every event as it is committed.
+/// A subscriber that receives every event as it is committed.
 #[derive(Debug)]
 pub(super) struct Subscriber {
     pub(super) outbox: Outbox,
     transient: bool,
 }
 
-/// Somebody who still reads history.
+/// A subscriber that still reads history.
 #[derive(Debug)]
 pub(crate) struct Reader {
     outbox: Outbox,
@@ -43,7 +43,9 @@ impl Driver {
         });
     }
 
-    /// Attaches a reader who is near the head; others go on reading. Runs between two commits.
+    /// Attaches a subscriber that is near the head; otherwise it continues with history. Runs in the driver between
+    /// two commits: no event can be published between the last one sent here and the attachment, so there is neither
+    /// a gap nor a duplicate.
     pub(super) fn caught_up(&mut self, mut reader: Reader) {
         if reader.outbox.is_closed() {
             return;
@@ -69,11 +71,11 @@ impl Driver {
             }
             let line = line(&self.identity.team, entry);
             if reader.outbox.send(line).is_err() {
-                // Not live yet, so at its own pace still.
+                // Not attached yet, so a full queue only delays it; the remaining events are sent when there is room.
                 let driver = self.to_self.clone();
                 tokio::task::spawn_local(async move {
                     reader.outbox.room().await;
-                    // The driver is gone only when the connection soon is.
+                    // The driver stops only together with its connections.
                     let _sent = driver.send(Message::CaughtUp(reader));
                 });
                 return;
@@ -94,7 +96,7 @@ impl Driver {
         self.send_to_subscribers(&line, false);
     }
 
-    /// Tells that a member is shown in another way, though nothing was stored.
+    /// Notifies subscribers that a member's view changed although no event was stored.
     pub(super) fn publish_change(&mut self, member: &MemberName) {
         self.publish_output(member, TaskOutput::default());
     }
@@ -125,7 +127,7 @@ impl Driver {
             if subscriber.outbox.is_closed() {
                 return false;
             }
-            // What is not stored may be left out, and takes no room from what is.
+            // Transient events may be dropped: they use at most half of the queue, so that durable events find room.
             if transient && !(subscriber.transient && subscriber.outbox.is_half_empty()) {
                 return true;
             }
@@ -140,11 +142,14 @@ impl Driver {
     }
 }
 
-/// A reader who does not read: it resumes from its last revision.
+/// Disconnects a subscriber that does not read. It resumes after its last revision.
 fn cut_off(outbox: &Outbox) {
-    tracing::info!("a subscriber fell behind and is cut off");
-    let error = Refusal::new(ErrorCode::SlowConsumer, "events were not read fast enough")
-        .hint("subscribe again after the last revision that was read");
+    tracing::info!("disconnecting a subscriber that fell behind");
+    let error = Refusal::new(
+        ErrorCode::SlowConsumer,
+        "the client did not read events fast enough",
+    )
+    .hint("subscribe again after the last revision received");
     outbox.farewell(&Goodbye {
         reason: GoodbyeReason::Closed,
         error: Some(error),
@@ -189,14 +194,14 @@ async fn read_history(
             reader.after = entry.revision;
         }
         if is_last || page.is_empty() {
-            // The driver is gone only when the connection soon is.
+            // The driver stops only together with its connections.
             let _sent = driver.send(Message::CaughtUp(reader));
             return;
         }
     }
 }
 
-/// The notice of an event, around the JSON that the journal has.
+/// The event notification. Embeds the journal's JSON as it is, without parsing it.
 fn line(team: &TeamId, entry: &JournalEntry) -> Arc<str> {
     format!(
         "{{\"jsonrpc\":\"2.0\",\"method\":\"event\",\"params\":{{\"team\":\"{team}\",\"revision\":{},\"at\":{},\"event\":{}}}}}\n",

@@ -1,4 +1,4 @@
-//! `up`: what is wanted becomes one change of the core, or is only told.
+//! The `up` call: turns the team specification into one change of the core, or previews it (`dry_run`).
 
 use agent_team_core::input::UpPlan;
 use agent_team_core::{Answer, Call, CallKey, Context, Effect, Input, Origin, ReplyTo, Team, Tick};
@@ -36,7 +36,8 @@ impl Driver {
             return reply.refuse(refusal);
         }
         let plan = convert::up_plan(spec, place.clone(), &self.team);
-        // What is refused must leave no environment behind: that is what marks a team as up.
+        // The environment file marks a team as up, so a refused `up` must not write it: the plan is tried on a copy
+        // of the state first.
         let answer = match would_answer(
             &self.team,
             &self.identity.team,
@@ -56,7 +57,7 @@ impl Driver {
             .environment_file(self.identity.team.as_str());
         if let Err(error) = private_file::replace(&file, &environment) {
             let text = format!(
-                "cannot keep the team's environment in {}: {error}",
+                "cannot write the team's environment to {}: {error}",
                 file.display()
             );
             reply.refuse(Refusal::new(ErrorCode::StorageFull, text));
@@ -64,11 +65,11 @@ impl Driver {
         }
         let shape = self.shape_of_up(&place);
         self.call(by, key, reply, shape, Call::Up(Box::new(plan)));
-        // Before any launch of this turn is carried out.
+        // Before the launches of this batch: the launcher must know the placement before its first start order.
         self.place();
     }
 
-    /// A team that is up stays where it is.
+    /// A team that is up keeps its placement.
     fn place_of_up<'a>(&'a self, wanted: &'a Place) -> &'a Place {
         match self.settings.team() {
             Some(settings) if !self.team.is_down() => &settings.place,
@@ -84,7 +85,7 @@ impl Driver {
         }
     }
 
-    /// Answers when the members that it started are ready, or cannot be.
+    /// Reopens panes, and answers once all members are ready or cannot be started.
     pub(super) fn up_decided(
         &mut self,
         reply: Reply,
@@ -104,7 +105,7 @@ impl Driver {
     }
 }
 
-/// What `up` would tell of a team that begins with it.
+/// The answer of `up` for a team that does not exist yet.
 pub(crate) fn preview(spec: &TeamSpec, place: &Place, now: Tick) -> Result<UpAnswer, Refusal> {
     let nobody = Team::default();
     let plan = convert::up_plan(spec.clone(), place.clone(), &nobody);
@@ -117,7 +118,7 @@ pub(crate) fn preview(spec: &TeamSpec, place: &Place, now: Tick) -> Result<UpAns
     )
 }
 
-/// What `up` would tell of a team as it is now. It is done on a copy.
+/// Computes the answer of `up` on a copy of the state.
 fn would_answer(
     team: &Team,
     id: &TeamId,
@@ -155,7 +156,7 @@ fn would_answer(
             changes: changes.into_iter().map(change).collect(),
         }),
         Some(Err(refused)) => Err(convert::refusal(&refused)),
-        Some(Ok(_)) | None => Err(Refusal::internal("up was answered as something else")),
+        Some(Ok(_)) | None => Err(Refusal::internal("unexpected answer of the core to up")),
     }
 }
 

@@ -1,4 +1,5 @@
-//! Callers whose answer means done: they wait for a state, and get it when it is stored.
+//! Calls that are answered when a condition holds: `wait`, `up`, `stop`, `down` and the like. Answers follow the
+//! commit.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +19,7 @@ use crate::launch::Order;
 use crate::outbox::Reply;
 use crate::view;
 
-/// What a call's answer looks like, beyond what the core says.
+/// How the core's answer is turned into the method's answer.
 #[derive(Debug)]
 pub(super) enum Shape {
     Plain,
@@ -27,50 +28,50 @@ pub(super) enum Shape {
         placement_reason: String,
     },
     Down,
-    /// What this member's model saw and said is stored.
+    /// The answer of `transcript/append` of this member.
     Append(MemberName),
-    /// What the rules say to a call.
+    /// The answer of a permission call that the rules decided.
     Permit(Permission),
-    /// Of a plan.
+    /// The answer of a plan proposal.
     Plan,
 }
 
-/// What a caller waits for. It is looked at once a turn, however many callers wait for it.
+/// A condition that callers wait for. Checked once per batch, however many callers wait for it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Until {
-    /// The member's state is no longer a passing one.
+    /// The member's state is not transitional.
     Member(MemberName),
     /// The member has left the team.
     Removed(MemberName),
-    /// No member's state is a passing one.
+    /// No member's state is transitional.
     Up,
-    /// The run is not under way any more.
+    /// The run has ended.
     Run(RunId),
     /// The request is decided.
     Request(RequestId),
     /// The run has a question for the lead's model.
     Question,
-    /// Nothing is in progress and nothing can be taken.
+    /// No task is in progress and none can be claimed.
     Quiet,
 }
 
 #[derive(Debug)]
 struct Waiter {
     reply: Reply,
-    /// Of a caller of `up`.
+    /// Set for callers of `up`.
     up: Option<Box<UpAnswer>>,
 }
 
-/// Callers that wait, by what they wait for.
+/// Waiting callers by condition.
 #[derive(Debug, Default)]
 pub(super) struct Waiters {
     by: BTreeMap<Until, Vec<Waiter>>,
     count: usize,
-    /// When there are so many, those whose caller has gone are dropped.
+    /// At this number of callers those that disconnected are dropped.
     sweep_at: usize,
 }
 
-/// Fewer callers than this are not looked through for those that have gone.
+/// Below this number of callers no sweep takes place.
 const SWEEP_MIN: usize = 64;
 
 impl Waiters {
@@ -91,7 +92,7 @@ impl Waiters {
         self.count += 1;
     }
 
-    /// Each sweep follows at least as many insertions as it leaves callers.
+    /// Drops disconnected callers. Amortised: each sweep follows at least as many insertions as it keeps callers.
     fn sweep(&mut self) {
         self.by.retain(|_, waiters| {
             waiters.retain(|waiter| !waiter.reply.is_abandoned());
@@ -101,7 +102,7 @@ impl Waiters {
         self.sweep_at = 2 * self.count;
     }
 
-    /// Whether a caller that is still connected waits for this.
+    /// Whether a connected caller waits for this condition.
     fn has_caller(&self, until: &Until) -> bool {
         let waiters = self.by.get(until).into_iter().flatten();
         waiters
@@ -121,7 +122,7 @@ impl Waiters {
     }
 }
 
-/// A team on its way down.
+/// A `down` in progress.
 #[derive(Debug, Default)]
 pub(super) struct Down {
     replies: Vec<Reply>,
@@ -130,7 +131,7 @@ pub(super) struct Down {
 }
 
 impl Down {
-    /// One receipt for each process: after a failed commit its end is carried out, and reported, once more.
+    /// One receipt for each process: after a failed commit its end is carried out, and reported, a second time.
     fn note(&mut self, pid: u32, member: &str, fate: Fate) {
         let begins = format!("{pid} (");
         let known = self.receipts.iter_mut().find(|receipt| {
@@ -148,14 +149,15 @@ impl Down {
 }
 
 impl Driver {
-    /// Has a caller wait for something that may never come about.
+    /// Registers a caller for a condition that may never hold. Such calls are limited per connection.
     pub(super) fn wait(&mut self, reply: Reply, until: Until) {
         if let Some(reply) = reply.waiting() {
             self.waiters.add(until, reply);
         }
     }
 
-    /// Ends a run that cannot end by itself, when a caller waits for it. The caller is answered when that is stored.
+    /// Ends a run that can no longer end by itself, if a caller waits for it. The caller is answered when the end is
+    /// stored.
     fn end_stuck_run(&mut self) {
         let run = self.team.run().filter(|run| run.is_under_way());
         let Some(run) = run.map(|run| run.id) else {
@@ -200,7 +202,7 @@ impl Driver {
         }
     }
 
-    /// The answer to those who wait for this; `None` while it has not come about.
+    /// The answer once the condition holds, `None` before.
     fn settled(&self, until: &Until) -> Option<Answer> {
         match until {
             Until::Member(member) => {
@@ -210,7 +212,7 @@ impl Driver {
                 }
                 if let Some(reason) = there.and_then(|there| there.objection.as_ref()) {
                     let text = format!("{member} objects: {reason}");
-                    let hint = format!("agent-team stop {member} --force ends it all the same");
+                    let hint = format!("stop it anyway with: agent-team stop {member} --force");
                     return Some(Err(Refusal::new(ErrorCode::Objected, text).hint(hint)));
                 }
                 let answer = self.member_answer(member);
@@ -227,21 +229,22 @@ impl Driver {
                 }
                 let why = match &there.objection {
                     Some(reason) => format!("{member} objects: {reason}"),
-                    None => format!("{member} was started again meanwhile"),
+                    None => format!("{member} was started again"),
                 };
-                let hint = format!("agent-team member remove {member} --force removes it anyway");
+                let hint =
+                    format!("remove it anyway with: agent-team member remove {member} --force");
                 Some(Err(Refusal::new(ErrorCode::Objected, why).hint(hint)))
             }
             Until::Up => {
                 let passing = self.team.members().any(|member| member.life.is_passing());
-                // Each caller has an answer of its own.
+                // Each caller of `up` has its own answer.
                 (!passing).then(|| raw(&()))
             }
             Until::Run(run) => match self.team.run() {
                 Some(last) if last.id == *run && last.is_under_way() => None,
                 Some(last) if last.id == *run => Some(raw(&view::run(last))),
                 Some(_) | None => {
-                    let text = format!("another goal took the place of {run}");
+                    let text = format!("run {run} was replaced by another goal");
                     Some(Err(Refusal::new(ErrorCode::UnknownRun, text)))
                 }
             },
@@ -255,7 +258,7 @@ impl Driver {
     }
 
     fn quiet(&self) -> WaitAnswer {
-        // Completed tasks have left the board.
+        // Completed tasks are not on the board.
         let mut left = self.team.board().iter();
         let all = left.all(|task| task.outcome == TaskOutcome::Cancelled);
         WaitAnswer {
@@ -269,14 +272,14 @@ impl Driver {
         }
     }
 
-    /// Why the run under way cannot end by itself any more, if so.
+    /// Why the current run can no longer end by itself, if so.
     fn stuck(&self) -> Option<String> {
         match self.team.lead().map(|lead| &lead.life) {
             Some(Life::Held { reason }) => Some(format!("the lead is held: {reason}")),
             Some(Life::Stopped) => Some("the lead was stopped".to_owned()),
-            None => Some("the team has no lead any more".to_owned()),
+            None => Some("the team has no lead".to_owned()),
             Some(Life::Ready { .. }) if self.team.is_stalled() => {
-                Some("everybody is idle, and the lead has not finished the run".to_owned())
+                Some("all members are idle, and the lead has not finished the run".to_owned())
             }
             Some(
                 Life::Planned
@@ -294,7 +297,7 @@ impl Driver {
         self.down.get_or_insert_default().replies.push(reply);
     }
 
-    /// For the receipts, if the team is on its way down.
+    /// Adds receipts if the team is going down.
     pub(super) fn note_ended(&mut self, launch: &LaunchId, pids: &[u32], fate: Fate) {
         let live = self.live.get(launch).map(|live| &live.member);
         let member = self.team.member_of(launch).map(|member| &member.plan.name);
@@ -308,7 +311,7 @@ impl Driver {
         }
     }
 
-    /// Something would not die: the callers of `down` are told now, and it is tried on.
+    /// A process survives SIGKILL: callers of `down` are answered now, while the end is retried.
     pub(super) fn tell_survivors(&mut self) {
         if let Some(down) = self.down.take() {
             tell(down);
@@ -332,7 +335,8 @@ impl Driver {
             return;
         };
         if !self.team.is_down() {
-            // Somebody brought it up again meanwhile: what was asked for has happened all the same.
+            // Another `up` came first: the members were stopped, so the callers of `down` get their receipts; the
+            // environment of the new `up` is kept.
             down.receipts.extend(receipts);
             return tell(down);
         }
@@ -360,8 +364,8 @@ impl Driver {
         self.watch_for_down();
     }
 
-    /// The team is being closed under those who wait: only a deleted team's callers can be told so, the others see the
-    /// supervisor go and ask the next one.
+    /// Answers all waiting callers of a deleted team. When the supervisor only stops they get no answer: they see the
+    /// connection end, and repeat the call at the next supervisor.
     pub(super) fn dismiss_waiters(&mut self) {
         let refusal = super::deleted();
         for waiter in self.waiters.take_all() {
@@ -370,7 +374,7 @@ impl Driver {
     }
 }
 
-/// What those who wait for one thing are answered.
+/// The answer to all callers that wait for one condition.
 type Answer = Result<Box<RawValue>, Refusal>;
 
 fn raw(answer: &impl Serialize) -> Answer {
@@ -396,7 +400,7 @@ mod tests {
     use crate::outbox::Outbox;
 
     #[test]
-    fn waiting_calls_of_callers_that_have_gone_are_dropped() {
+    fn waiting_calls_of_closed_connections_are_dropped() {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()

@@ -1,4 +1,5 @@
-//! Workers without a terminal: children of the supervisor, in sessions of their own, so that they outlive it.
+//! Workers without a terminal: started as children of the supervisor in sessions of their own, so that they outlive
+//! it.
 
 use std::ffi::OsString;
 
@@ -30,14 +31,14 @@ pub(super) fn start(machine: &dyn Machine, order: &LaunchOrder) -> Result<Runnin
     })
 }
 
-/// What the worker itself needs; the member's environment is in the launch file.
+/// The environment of the worker process itself; the member's environment is in the launch file.
 fn environment(order: &LaunchOrder) -> Vec<(OsString, OsString)> {
     own_environment()
         .chain([(LAUNCH_MARKER.into(), order.launch.as_str().into())])
         .collect()
 }
 
-/// The same for a process that is no launch's alone.
+/// The same for a process that does not belong to one launch.
 pub(super) fn own_environment() -> impl Iterator<Item = (OsString, OsString)> {
     let kept = ["PATH", "HOME", "LANG", "AGENT_TEAM_LOG", "RUST_BACKTRACE"];
     let given = |name: &str| Some((name.into(), std::env::var_os(name)?));

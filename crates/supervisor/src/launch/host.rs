@@ -1,8 +1,9 @@
-//! The process that hosts a team's members: started on need, and ended by itself with its last member. Called by the
-//! team's launcher.
+//! The host process of a team's hosted members: started on demand, exits with its last member. Called by the team's
+//! launcher.
 //!
-//! Every order is a connection of its own, so that a supervisor that was started anew goes on with the process that is
-//! there. A connection that ends says that the member has ended, or the whole process; that nobody listens says the same.
+//! Every order uses a connection of its own, so that a restarted supervisor can continue with the running host
+//! process. The end of a connection means that the member, or the whole process, has ended; so does a refused
+//! connection.
 
 use std::cell::Cell;
 use std::io;
@@ -25,19 +26,19 @@ use tokio::sync::{mpsc, oneshot};
 use super::{LaunchOrder, ProgramTask, Running, headless};
 use crate::driver::Message;
 
-/// How long a member that is cut off may take to be gone, before the process is killed with all that are in it.
+/// How long a cancelled member may take to end before the host process is killed with all members in it.
 const END_LIMIT: Duration = Duration::from_secs(1);
 
-/// How long the process may take to end after its last member.
+/// How long the host process may take to exit after its last member.
 const GONE_LIMIT: Duration = Duration::from_secs(5);
 
-/// How often it is tried: the process may have been ending with its last member.
+/// Number of attempts to start a member: the host process may be exiting with its last member when the order arrives.
 const ATTEMPTS: u32 = 3;
 
 #[derive(Debug)]
 pub(super) struct HostProcess {
     socket: PathBuf,
-    /// Who it is, as soon as somebody was started in it or ended.
+    /// The host process, known after the first start or end of a member.
     process: Cell<Option<ProcessId>>,
     driver: mpsc::UnboundedSender<Message>,
 }
@@ -53,7 +54,7 @@ impl HostProcess {
 
     pub(super) async fn start(&self, order: &LaunchOrder) -> Result<Running, String> {
         let ProgramTask::Launch { file } = &order.task else {
-            return Err("it has no terminal to be shown on".to_owned());
+            return Err("a hosted member has no terminal".to_owned());
         };
         let start = HostOrder::Start { file: file.clone() };
         let mut fault = String::new();
@@ -77,9 +78,7 @@ impl HostProcess {
                 Err(error) => fault = error.to_string(),
             }
         }
-        Err(format!(
-            "the process that hosts members does not answer: {fault}"
-        ))
+        Err(format!("the host process does not respond: {fault}"))
     }
 
     async fn ask(&self, order: &HostOrder) -> io::Result<HostAnswer> {
@@ -110,13 +109,13 @@ impl HostProcess {
         let mut child = spawn_session_with(&spec, stdio)?;
         tokio::task::spawn_local(async move {
             if let Err(error) = child.wait().await {
-                tracing::warn!(%error, "cannot reap who hosts members");
+                tracing::warn!(%error, "cannot reap the host process");
             }
         });
         Ok(())
     }
 
-    /// Reports to the driver when the member has ended; `process` hosts it.
+    /// Reports to the driver when the member has ended. `process` is its host process.
     pub(super) fn watch(&self, launch: LaunchId, process: ProcessId) {
         let (socket, driver) = (self.socket.clone(), self.driver.clone());
         tokio::task::spawn_local(async move {
@@ -127,13 +126,13 @@ impl HostProcess {
                 Ok(()) => {
                     let _driver_gone = driver.send(Message::Exited(launch));
                 }
-                // Unknown is not dead: nothing is concluded from it.
-                Err(error) => tracing::error!(%launch, %error, "a hosted member cannot be watched"),
+                // Unknown is not dead: report nothing.
+                Err(error) => tracing::error!(%launch, %error, "cannot watch a hosted member"),
             }
         });
     }
 
-    /// Cuts the member off; `process` is who hosts it. Answered when nothing of it is left there.
+    /// Cancels the member. `process` is its host process. Answers when nothing of the member is left in it.
     pub(super) fn end(
         &self,
         launch: LaunchId,
@@ -150,9 +149,9 @@ impl HostProcess {
             if !matches!(in_time, Ok(Ok(())))
                 && let Some(process) = process
             {
-                tracing::warn!(%launch, pid = process.pid, "does not end: its process is killed, and the others in it start again");
+                tracing::warn!(%launch, pid = process.pid, "the hosted member does not end: killing the host process; its other members restart");
                 if let Err(error) = kill(process).await {
-                    tracing::error!(pid = process.pid, %error, "who hosts members cannot be killed");
+                    tracing::error!(pid = process.pid, %error, "cannot kill the host process");
                     return;
                 }
             }
@@ -160,19 +159,20 @@ impl HostProcess {
         });
     }
 
-    /// Waits for the end of the process, whose members have ended, and removes its socket. `None`: there was none.
+    /// Waits until the host process has exited after its last member, and removes its socket. `None` if there was no
+    /// host process.
     pub(super) async fn gone(&self) -> Option<Receipt> {
         let gone = async {
             loop {
                 match Stream::connect(&self.socket).await {
                     Err(error) if is_nobody(&error) => return true,
                     Ok(stream) => {
-                        // It says nothing until it ends.
+                        // The host process sends nothing on this connection; reading returns when it exits.
                         let (read, _write) = stream.into_halves();
                         let _ended = FrameReader::new(read, FIRST_FRAME_MAX).next().await;
                     }
                     Err(error) => {
-                        tracing::warn!(%error, "who hosts members cannot be asked");
+                        tracing::warn!(%error, "cannot connect to the host process");
                         return false;
                     }
                 }
@@ -180,13 +180,13 @@ impl HostProcess {
         };
         let in_time = matches!(tokio::time::timeout(GONE_LIMIT, gone).await, Ok(true));
         if in_time && let Err(error) = private_file::discard(&self.socket) {
-            tracing::warn!(%error, "the socket of who hosted members stays behind");
+            tracing::warn!(%error, "cannot remove the socket of the host process");
         }
         let fate = match in_time {
             true => Fate::Ended,
             false => Fate::Survived,
         };
-        const WHO: &str = "who hosted members";
+        const WHO: &str = "host process";
         let what = match (self.process.take(), fate) {
             (Some(process), _) => format!("{} ({WHO})", process.pid),
             (None, Fate::Survived) => WHO.to_owned(),
@@ -208,8 +208,8 @@ async fn kill(process: ProcessId) -> io::Result<()> {
     Ok(())
 }
 
-/// Returns when the other end has closed the connection. Where nothing listens, it returns when the process has ended: a
-/// socket whose file was removed is no death.
+/// Returns when the host process closes the connection. If nothing listens, waits for the process to end instead: a
+/// removed socket file does not mean that it is dead.
 async fn closed(
     socket: &std::path::Path,
     order: &HostOrder,
@@ -226,7 +226,7 @@ async fn closed(
         connected => connected?,
     };
     let Ok(mut reader) = send(stream, order).await else {
-        // It was closed before it was heard.
+        // The connection was closed before the order was read: the member has ended.
         return Ok(());
     };
     let _closed = reader.next().await;

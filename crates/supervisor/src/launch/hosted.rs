@@ -1,5 +1,5 @@
-//! Workers within this process: started by the program that embeds the supervisor, known by their launches alone, as
-//! they all have the program's pid.
+//! Workers inside this process, started by the program that embeds the supervisor. They are identified by launch
+//! only, because they all have the program's pid. Called by the team's launcher.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -21,9 +21,9 @@ pub(super) struct HostedWorkers {
 }
 
 struct Worker {
-    /// `None`: it was told to end.
+    /// `None` once the worker was asked to end.
     end: Option<oneshot::Sender<()>>,
-    /// True when nothing of it is left.
+    /// True when nothing of the worker is left.
     gone: watch::Receiver<bool>,
 }
 
@@ -40,14 +40,14 @@ impl HostedWorkers {
         self.workers.retain(|_, worker| !*worker.gone.borrow());
         let own = ProcessId::current().map_err(|error| error.to_string())?;
         let ProgramTask::Launch { file } = &order.task else {
-            return Err("it has no terminal to be shown on".to_owned());
+            return Err("a hosted member has no terminal".to_owned());
         };
         let hosted = self.host.start(&order.member, file);
         let Hosted { end, ended } = hosted.map_err(|error| error.to_string())?;
         let (left, gone) = watch::channel(false);
         let (driver, launch) = (self.driver.clone(), order.launch.clone());
         tokio::task::spawn_local(async move {
-            // Either way there is nobody left who could say more.
+            // A value and an error mean the same: the worker has ended.
             let _ended = ended.await;
             left.send_replace(true);
             let _driver_gone = driver.send(Message::Exited(launch));
@@ -67,7 +67,7 @@ impl HostedWorkers {
         })
     }
 
-    /// A launch that is not known here was another supervisor's, whose workers ended before it let go of the lock.
+    /// A launch unknown here was another supervisor's; its workers ended before it released the lock.
     pub(super) fn watch(&self, launch: LaunchId) {
         if !self.workers.contains_key(&launch) {
             let _driver_gone = self.driver.send(Message::Exited(launch));
@@ -81,7 +81,8 @@ impl HostedWorkers {
         worker.end = None;
         let mut gone = worker.gone.clone();
         tokio::task::spawn_local(async move {
-            // It comes to an end with the task that watches the worker, which is then over.
+            // An error means that the task that watches the worker is gone, which also means that the worker has
+            // ended.
             let _gone = gone.wait_for(|gone| *gone).await;
             let _asker_gone = ended.send(());
         });

@@ -1,8 +1,8 @@
-//! Where members run: one task per team that starts workers, and shows and closes their panes.
+//! The launcher: one task per team that starts workers, and opens, labels and closes their panes.
 //!
-//! Called by the driver through [`Launcher`]; it never waits for it. What comes of an order returns as a message. The
-//! launcher decides nothing, and knows no more of life and death than that it started a process: those are the
-//! worker's socket and its pidfd.
+//! The driver sends it orders through [`Launcher`] and never waits for it; results return as messages. The launcher
+//! decides nothing. It knows that it started a process, not whether that process lives: the driver learns that from
+//! the worker's connection and its pidfd.
 
 mod headless;
 mod host;
@@ -38,36 +38,37 @@ use crate::launch::panes::Panes;
 use crate::machine::Machine;
 use crate::settings::Place;
 
-/// How long what a border says may be behind: a team that starts, or a task that follows another, is one call of tmux.
+/// How long label changes are collected. A team that starts, or a task that follows another, then costs one tmux
+/// call.
 const LABEL_PAUSE: Duration = Duration::from_millis(30);
 
-/// A worker to be started, or one that is there to be shown.
+/// An order to start a worker, or to show a running one.
 #[derive(Debug, Clone)]
 pub(crate) struct LaunchOrder {
     pub(crate) member: MemberName,
     pub(crate) launch: LaunchId,
-    /// Empty where the worker is hosted.
+    /// Empty if the worker runs inside this process.
     pub(crate) program: PathBuf,
     pub(crate) task: ProgramTask,
-    /// Where it is to run; in a pane only where the team has any.
+    /// Where it must run. A pane is used only if the team has panes.
     pub(crate) placement: Placement,
     pub(crate) label: Label,
 }
 
-/// What the program of an order is there for.
+/// What the started program does.
 #[derive(Debug, Clone)]
 pub(crate) enum ProgramTask {
-    /// To be the worker; its launch file is written.
+    /// Run as the worker; the launch file is already written.
     Launch { file: PathBuf },
-    /// To hold a pane open for the worker that is there.
+    /// Run as attach helper: keep a pane open for a running worker.
     Hold {
-        /// Its pid: a pane that it is still in needs no other.
+        /// The worker's pid. If its old pane still runs it, no new pane is needed.
         worker: u32,
         arguments: Vec<OsString>,
     },
 }
 
-/// What a pane's border says.
+/// The label of a pane's border.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Label {
     pub(crate) colour: Colour,
@@ -75,7 +76,7 @@ pub(crate) struct Label {
     pub(crate) text: String,
 }
 
-/// What came of a launch order.
+/// The result of a launch order.
 #[derive(Debug)]
 pub(crate) struct Started {
     pub(crate) member: MemberName,
@@ -91,11 +92,11 @@ pub(crate) struct Running {
     pub(crate) pane: Option<String>,
 }
 
-/// A pane of the team's that was there before.
+/// A pane of the team that already exists.
 #[derive(Debug)]
 pub(crate) struct FoundPane {
     pub(crate) member: MemberName,
-    /// Of what runs in it.
+    /// Pid of the process in the pane.
     pub(crate) pid: u32,
     pub(crate) id: String,
     pub(crate) placement: Placement,
@@ -103,51 +104,51 @@ pub(crate) struct FoundPane {
 
 #[derive(Debug)]
 pub(crate) enum Order {
-    /// Where things are from now on.
+    /// Sets the terminal backend and layout.
     Place(Place, agent_team_protocol::spec::Layout),
     Start(LaunchOrder),
-    /// Panes for workers that are there without; tells of each what is shown where, or why it is not.
+    /// Opens panes for running workers without one. Answers for each with the pane or the reason why there is none.
     Show(Vec<LaunchOrder>, oneshot::Sender<Vec<Reopened>>),
-    /// Tells which panes there are.
+    /// Reports the existing panes.
     Look,
     Label(MemberName, Label),
-    /// Who waits for the person, in words; empty: nobody.
+    /// Sets the summary of members that wait for the user; empty for none.
     Waiting(String),
     Close(MemberName),
-    /// Reports when a hosted worker ends, or at once if there is none of this launch. With the process that hosts it.
+    /// Reports the end of a hosted worker, or immediately if there is no such launch. Contains the host process.
     Watch(LaunchId, ProcessId),
-    /// Ends a hosted worker where it stands, and if need be the process that hosts it. Answered when nothing of it is
-    /// left, or by silence.
+    /// Ends a hosted worker and, if it does not end in time, its host process. Answered when nothing of it is left;
+    /// dropped without an answer if it cannot be ended.
     End {
         launch: LaunchId,
         process: Option<ProcessId>,
         gone: oneshot::Sender<()>,
     },
-    /// Every pane of the team, and our server when nobody else is on it.
+    /// Closes all panes of the team, and our tmux server if it has no other sessions.
     CloseAll(oneshot::Sender<Vec<Receipt>>),
     Attach {
         member: Option<MemberName>,
         read_only: bool,
         terminal: CallerTerminal,
-        /// Of a member that is there.
+        /// For a connected member.
         lend: Option<Lend>,
         reply: oneshot::Sender<Result<AttachAnswer, Refusal>>,
     },
 }
 
-/// How a member is shown in the caller's terminal where it has no pane.
+/// How a member without a pane is shown in the caller's terminal.
 #[derive(Debug)]
 pub(crate) struct Lend {
-    /// Whose pane is the member's, by their pids.
+    /// Pids of the processes that can show the member: its pane is the one in which one of them runs.
     pub(crate) shown_by: Vec<u32>,
     pub(crate) answer: AttachAnswer,
 }
 
-/// The driver's end.
+/// The driver's handle of the launcher.
 #[derive(Clone)]
 pub(crate) struct Launcher {
     machine: Rc<dyn Machine>,
-    /// Workers have no processes of their own.
+    /// Workers run inside this process.
     hosts: bool,
     orders: mpsc::UnboundedSender<Order>,
 }
@@ -180,12 +181,12 @@ impl Launcher {
         }
     }
 
-    /// Whether workers run within this process, and nowhere else.
+    /// Whether all workers run inside this process.
     pub(crate) fn hosts(&self) -> bool {
         self.hosts
     }
 
-    /// The program that does an engine's work, empty where this one does.
+    /// The worker program of an engine; empty if workers run inside this process.
     pub(crate) fn program(&self, engine: Engine) -> Result<PathBuf, FindBinaryError> {
         if self.hosts {
             return Ok(PathBuf::new());
@@ -194,16 +195,16 @@ impl Launcher {
     }
 
     pub(crate) fn order(&self, order: Order) {
-        // The task lives as long as this sender.
+        // Cannot fail: the task lives as long as this sender.
         let _sent = self.orders.send(order);
     }
 }
 
-/// Labels that are still to be shown. They are looks: they wait for each other, and while workers start.
+/// Labels not yet shown. They are cosmetic, so they are collected, and wait while workers start.
 #[derive(Default)]
 struct Labels {
     waiting: Vec<(MemberName, Label)>,
-    /// Who waits for the person, where that is to be shown too.
+    /// The summary of members that wait for the user, if it changed.
     summary: Option<String>,
     due: Option<Instant>,
 }
@@ -233,13 +234,13 @@ struct Task {
     machine: Rc<dyn Machine>,
     team: TeamId,
     directories: Directories,
-    /// `None`: everybody is headless.
+    /// `None`: all members are headless.
     panes: Option<Panes>,
-    /// `None`: no worker is within this process.
+    /// `None`: no worker runs inside this process.
     hosted: Option<HostedWorkers>,
-    /// Who waits for the person.
+    /// The current summary of members that wait for the user.
     waiting: String,
-    /// Where hosted workers are otherwise.
+    /// The host process for hosted workers outside this process.
     process: HostProcess,
     driver: mpsc::UnboundedSender<Message>,
 }
@@ -259,12 +260,13 @@ impl Task {
                 },
             };
             let Some(mut order) = order else { return };
-            // Starts that wait together are one order to the place.
+            // Consecutive start orders are combined: with tmux they cost one call. Any other order ends the batch, so
+            // that it runs after the starts before it.
             let mut starts = Vec::new();
             let other = loop {
                 match order {
                     Order::Start(start) => {
-                        // It brings its own.
+                        // The start order contains a newer label.
                         labels.forget(&start.member);
                         starts.push(start);
                     }
@@ -288,7 +290,7 @@ impl Task {
                 }
             };
             if !starts.is_empty() && !self.waiting.is_empty() {
-                // What shows it may be made only now.
+                // The window that shows the summary may be created only by this start.
                 labels.put_summary(self.waiting.clone());
             }
             self.start_all(starts).await;
@@ -315,7 +317,7 @@ impl Task {
         if let Some(hosted) = &mut self.hosted {
             for start in starts {
                 let running = hosted.start(&start);
-                // Without a driver there is nobody to tell.
+                // A dropped receiver means that the driver has stopped.
                 let _sent = self.driver.send(Message::Started(started(start, running)));
             }
             return;
@@ -340,7 +342,7 @@ impl Task {
             let gone = panes.are_gone();
             for (start, outcome) in in_panes.into_iter().zip(outcomes) {
                 let outcome = match outcome {
-                    // The user has closed what the team was shown in; the team goes on.
+                    // The user closed the team's window or tmux server. The team continues headless.
                     Err(why) if gone => {
                         tracing::warn!(member = %start.member, why, "started headless instead of in a pane");
                         headless::start(&*self.machine, &start)
@@ -352,10 +354,10 @@ impl Task {
         }
     }
 
-    /// Tells the driver which panes there are.
+    /// Reports the existing panes to the driver.
     async fn look(&mut self) {
         if let Some(panes) = &mut self.panes {
-            // Without a driver there is nobody to tell.
+            // A dropped receiver means that the driver has stopped.
             let _sent = self.driver.send(Message::PanesFound(panes.found().await));
         }
     }
@@ -387,7 +389,7 @@ impl Task {
     }
 
     fn tell(&self, start: LaunchOrder, outcome: Result<Running, String>) {
-        // Without a driver there is nobody to tell.
+        // A dropped receiver means that the driver has stopped.
         let _sent = self.driver.send(Message::Started(started(start, outcome)));
     }
 
@@ -470,29 +472,29 @@ fn started(order: LaunchOrder, outcome: Result<Running, String>) -> Started {
     }
 }
 
-/// Nothing to attach to.
+/// The refusal for a team without panes.
 pub(crate) fn no_pane(member: Option<&MemberName>) -> Refusal {
     let code = ErrorCode::NoPane;
     match member {
         Some(member) => Refusal::new(code, format!("{member} has no pane: it runs headless"))
-            .hint(format!("agent-team logs -f {member} shows what it prints")),
+            .hint(format!("follow its output with: agent-team logs -f {member}")),
         None => Refusal::new(code, "the team has no panes: its members run headless")
-            .hint("agent-team attach MEMBER shows one of them here; agent-team up --panes tmux after a down gives panes"),
+            .hint("show a member in this terminal with agent-team attach MEMBER; get panes with agent-team down and agent-team up --panes tmux"),
     }
 }
 
-/// Nothing to attach to in a team that has panes.
+/// The refusal for a member without a pane in a team with panes.
 fn not_shown(member: Option<&MemberName>) -> Refusal {
     let refusal = |what: String| Refusal::new(ErrorCode::NoPane, what);
     match member {
         Some(member) => refusal(format!(
-            "{member} has no pane: it was closed, or {member} has not been started"
+            "{member} has no pane: the pane was closed, or {member} was never started"
         ))
         .hint(format!(
-            "agent-team panes reopen {member} opens a new one for who is running"
+            "if {member} is running, open a new pane with: agent-team panes reopen {member}"
         )),
-        None => refusal("the team has no window: nobody in it has been started in one".to_owned())
-            .hint("agent-team ps shows what the members do"),
+        None => refusal("the team has no window: no member was started in one".to_owned())
+            .hint("show the members with: agent-team ps"),
     }
 }
 
@@ -504,8 +506,8 @@ fn pane_receipt(what: String, fate: Fate) -> Receipt {
     }
 }
 
-/// Marks a worker as the launch's, in its environment. Who only holds a pane for it is no part of its tree, which ends
-/// with each task.
+/// The environment entry that marks a worker as part of its launch. The attach helper gets no marker: it would belong
+/// to the launch's process tree, which is killed after each task.
 fn marker(order: &LaunchOrder) -> Option<String> {
     match order.task {
         ProgramTask::Launch { .. } => Some(format!("{LAUNCH_MARKER}={}", order.launch)),
@@ -526,7 +528,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn of_labels_that_wait_the_newest_is_shown_and_a_start_brings_its_own() {
+    fn pending_labels_keep_the_newest_per_member() {
         let label = |text: &str| Label {
             colour: Colour::Grey,
             text: text.to_owned(),
@@ -537,7 +539,10 @@ mod tests {
         labels.put(bob.clone(), label("draining"));
         let due = labels.due;
         labels.put(ada.clone(), label("working"));
-        assert_eq!(labels.due, due, "they wait no longer for a newer one");
+        assert_eq!(
+            labels.due, due,
+            "a newer label does not postpone the update"
+        );
         labels.forget(&bob);
         assert_eq!(labels.waiting, [(ada, label("working"))]);
         labels.put_summary("ada asks".into());

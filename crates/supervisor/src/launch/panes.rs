@@ -1,7 +1,7 @@
-//! The places in which a member has a pane, behind the same calls. Called by the team's launcher, one order at a time.
+//! The terminal backends that have panes, behind one interface. Called by the team's launcher, one order at a time.
 //!
-//! A place shows workers, and no more: starting one there is telling it which program to run. Who lives, how a worker is
-//! stopped and what it ended with is known elsewhere, and the same for all. A new place is a variant here.
+//! A backend only shows workers: starting one means running its program in a pane. Liveness, stopping and exit status
+//! are handled elsewhere, identically for all backends. A new backend is a new variant here.
 
 use agent_team_protocol::method::{AttachAnswer, CallerTerminal};
 use agent_team_protocol::spec::Layout;
@@ -20,7 +20,7 @@ pub(super) enum Panes {
 }
 
 impl Panes {
-    /// Makes no call of the terminal yet. `None` where members have no panes.
+    /// Makes no call to the terminal yet. `None` if members have no panes.
     pub(super) fn at(
         terminal: Terminal,
         team: TeamId,
@@ -37,7 +37,7 @@ impl Panes {
         }
     }
 
-    /// A worker for each order, in the member's own pane where there is one. One outcome for each, in order.
+    /// Starts a worker for each order, in the member's existing pane if there is one. One result per order, in order.
     pub(super) async fn start(&mut self, orders: &[LaunchOrder]) -> Vec<Result<Running, String>> {
         match self {
             Self::Tmux(panes) => panes.start(orders).await,
@@ -45,7 +45,8 @@ impl Panes {
         }
     }
 
-    /// Whether the last start failed because there is nowhere to put a pane until the person does something about it.
+    /// Whether the last start failed because no pane can be opened until the user acts, for example after the window
+    /// was closed.
     pub(super) fn are_gone(&self) -> bool {
         match self {
             Self::Tmux(panes) => panes.are_gone(),
@@ -53,7 +54,7 @@ impl Panes {
         }
     }
 
-    /// The team's panes as they are now: whose, with which process, and their ids.
+    /// The team's current panes: member, process and id.
     pub(super) async fn found(&mut self) -> Vec<FoundPane> {
         match self {
             Self::Tmux(panes) => panes.found().await,
@@ -61,16 +62,16 @@ impl Panes {
         }
     }
 
-    /// What is known of the panes may be wrong.
+    /// Drops cached knowledge of the panes.
     pub(super) fn forget(&mut self) {
         match self {
             Self::Tmux(panes) => panes.forget(),
-            // It asks each time.
+            // Caches nothing.
             Self::Iterm(_) => {}
         }
     }
 
-    /// Shows what the members are and do. Best effort: it is looks.
+    /// Shows labels of members. Best effort: labels are cosmetic.
     pub(super) async fn label(&mut self, labels: Vec<(MemberName, Label)>) {
         match self {
             Self::Tmux(panes) => panes.label(labels).await,
@@ -78,17 +79,17 @@ impl Panes {
         }
     }
 
-    /// Has status lines say who waits for the person; nobody: an empty text.
+    /// Shows the summary of members that wait for the user in status lines; an empty text clears it.
     pub(super) async fn tell_waiting(&mut self, summary: &str) {
         match self {
             Self::Tmux(panes) => panes.tell_waiting(summary).await,
-            // It has none; who waits says so in the name of the session.
+            // iTerm2 has no status line; session names show waiting members.
             Self::Iterm(_) => {}
         }
     }
 
-    /// What the caller runs to see the team or one member's pane, if anything; of a member that is there, the pane is
-    /// one in which a process of `shown_by` is.
+    /// The command with which the caller sees the team or one member's pane. For a connected member only a pane whose
+    /// process is in `shown_by` counts.
     pub(super) async fn attach(
         &mut self,
         member: Option<&MemberName>,
@@ -102,7 +103,7 @@ impl Panes {
         }
     }
 
-    /// Closes the member's pane. Best effort: what is left is closed with the team.
+    /// Closes the member's pane. Best effort: remaining panes are closed with the team.
     pub(super) async fn close(&mut self, member: &MemberName) {
         match self {
             Self::Tmux(panes) => panes.close(member).await,
@@ -110,7 +111,7 @@ impl Panes {
         }
     }
 
-    /// Closes every pane of the team, with a receipt for each.
+    /// Closes all panes of the team, with a receipt for each.
     pub(super) async fn close_all(&mut self) -> Vec<Receipt> {
         match self {
             Self::Tmux(panes) => panes.close_all().await,

@@ -1,5 +1,8 @@
-//! Which terminal a team's members are shown in, and why: decided from what the caller's terminal is, never from the
-//! supervisor's own environment. An explicit choice that is not there is refused; only `auto` falls back, aloud.
+//! Chooses the terminal backend of a team, with a reason for the user. Called by the server for `up`, and by
+//! `agent-teamd --places`.
+//!
+//! Decides from the caller's terminal, never from the supervisor's own environment. An explicit choice that is not
+//! available is refused; only `auto` falls back, and its reason says so.
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
@@ -18,7 +21,7 @@ use super::iterm;
 use super::tmux::{Inside, Tmux, TmuxError};
 use crate::settings::{Place, Terminal, TmuxPlace, TmuxSession};
 
-/// Where programs are looked for besides the caller's PATH: a desktop's or a daemon's may be a bare one.
+/// Directories searched in addition to the caller's PATH, because the PATH of a desktop or a daemon can be minimal.
 const USUAL_PLACES: [&str; 6] = [
     "/opt/homebrew/bin",
     "/usr/local/bin",
@@ -28,33 +31,34 @@ const USUAL_PLACES: [&str; 6] = [
     "/bin",
 ];
 
-/// The oldest tmux that has options of panes, and environments of new ones.
+/// The oldest usable tmux: it has pane options, and environment variables for new panes.
 const OLDEST: (u32, u32) = (3, 0);
 
-/// A window's columns and rows when the caller has no terminal, and at least.
+/// Columns and rows of a window when the caller has no terminal, and the minimum.
 const SIZE: (u16, u16) = (200, 50);
 const SIZE_LEAST: (u16, u16) = (80, 24);
 
-/// How long iTerm2 may take to answer: it may ask the person, who waits for it only where it was asked for.
+/// How long iTerm2 may take to answer. It can show a dialog to the user; the long limit applies only where iTerm2 was
+/// requested explicitly.
 const ITERM_LIMIT: Duration = Duration::from_secs(40);
 const ITERM_PROBE_LIMIT: Duration = Duration::from_secs(1);
 
-/// Said with all that is about iTerm2, until somebody has run it there.
-const UNTRIED: &str = "tried against a protocol server, not yet on a Mac";
+/// Added to everything about iTerm2 until it was tested on macOS.
+const UNTRIED: &str = "tested against a protocol server, not yet on a Mac";
 
 /// Why tmux cannot be used.
 #[derive(Debug, thiserror::Error)]
 enum Unusable {
     #[error("tmux is not installed")]
     Missing,
-    #[error("{0} is too old: 3.0 is the oldest that serves")]
+    #[error("{0} is too old: tmux 3.0 or later is required")]
     TooOld(String),
-    #[error("{} cannot be asked for its version: {error}", binary.display())]
+    #[error("cannot get the version of {}: {error}", binary.display())]
     Silent { binary: PathBuf, error: TmuxError },
-    /// Of a tmux that iTerm2 is to draw.
+    /// For `iterm-tmux` only.
     #[error("you are not inside iTerm2")]
     Outside,
-    #[error("you are inside tmux already")]
+    #[error("you are already inside tmux")]
     Inside,
 }
 
@@ -63,17 +67,17 @@ enum Unusable {
 enum NotYours {
     #[error("you are not inside tmux")]
     Outside,
-    #[error("your TMUX variable is not one that tmux wrote")]
+    #[error("your TMUX variable is malformed")]
     Malformed,
-    #[error("your TMUX variable is of a server that is gone")]
+    #[error("the server in your TMUX variable is gone")]
     Replaced,
-    #[error("yours is {0}, which is too old")]
+    #[error("your server is {0}, which is too old")]
     TooOld(String),
-    #[error("yours does not answer: {0}")]
+    #[error("your server does not respond: {0}")]
     Silent(#[from] TmuxError),
 }
 
-/// Chooses the place for a team's members.
+/// Chooses the backend for a team's members.
 pub(crate) async fn choose(
     choice: PlacementChoice,
     terminal: &CallerTerminal,
@@ -82,14 +86,14 @@ pub(crate) async fn choose(
     let unavailable = |what: &str, why: &dyn std::fmt::Display| {
         Refusal::new(
             ErrorCode::PlacementUnavailable,
-            format!("no panes in {what}: {why}"),
+            format!("cannot open panes in {what}: {why}"),
         )
     };
     match choice {
-        PlacementChoice::Headless => Ok(headless("as asked")),
+        PlacementChoice::Headless => Ok(headless("as requested")),
         PlacementChoice::Hosted => Ok(Place {
             terminal: Terminal::Hosted,
-            reason: "in one process, as asked".to_owned(),
+            reason: "in one process, as requested".to_owned(),
         }),
         PlacementChoice::Tmux => in_tmux(terminal, directories).await.map_err(|why| {
             unavailable("tmux", &why).hint("install tmux 3.0 or later, or use --panes headless")
@@ -106,14 +110,14 @@ pub(crate) async fn choose(
                 })
         }
         PlacementChoice::ItermTmux => drawn_by_iterm(terminal, directories).await.map_err(|why| {
-            unavailable("a tmux that iTerm2 draws", &why)
-                .hint("it needs a session of iTerm2 outside of tmux, and tmux 3.0 or later")
+            unavailable("tmux drawn by iTerm2", &why)
+                .hint("run it in iTerm2 outside tmux, with tmux 3.0 or later installed")
         }),
         PlacementChoice::Auto => Ok(auto(terminal, directories).await),
     }
 }
 
-/// The caller's own tmux, its iTerm2, a tmux server of ours, none: the first that can be used.
+/// The first usable of: the caller's tmux, the caller's iTerm2, our own tmux server, no panes.
 async fn auto(terminal: &CallerTerminal, directories: &Directories) -> Place {
     let tmux = in_tmux(terminal, directories).await;
     let is_users = |place: &Place| match &place.terminal {
@@ -148,11 +152,11 @@ async fn in_iterm(
     let place = iterm::place::choose(terminal, &directories.run, limit).await?;
     Ok(Place {
         terminal: Terminal::Iterm(place),
-        reason: "a tab of its own in your iTerm2".to_owned(),
+        reason: "a new tab in your iTerm2".to_owned(),
     })
 }
 
-/// A tmux server of ours, whose windows and panes the caller's iTerm2 draws. It may be on another machine.
+/// Our own tmux server, whose windows and panes the caller's iTerm2 draws. iTerm2 can be on another machine.
 async fn drawn_by_iterm(
     terminal: &CallerTerminal,
     directories: &Directories,
@@ -165,14 +169,14 @@ async fn drawn_by_iterm(
     }
     let installed = Installed::find(terminal).await?;
     let reason = format!(
-        "a tmux server of its own ({}), drawn by your iTerm2",
+        "a separate tmux server ({}), drawn by your iTerm2",
         installed.version
     );
     let (socket, session) = (directories.tmux_socket(), TmuxSession::Own);
     Ok(installed.place(socket, session, true, reason))
 }
 
-/// What is said of each place to a person who asks what is there.
+/// A report on each backend, for `agent-team doctor`.
 pub(crate) async fn reports(
     terminal: &CallerTerminal,
     directories: &Directories,
@@ -190,14 +194,14 @@ pub(crate) async fn reports(
             None,
             why.to_string(),
             Some(
-                "install tmux 3.0 or newer to see members in panes; without it a terminal shows them in turn",
+                "install tmux 3.0 or later to see members in panes; without it one terminal shows them in turn",
             ),
         ),
         Err(why) => report(
             "tmux",
             Some(false),
             why.to_string(),
-            Some("tmux 3.0 or newer is needed for panes"),
+            Some("install tmux 3.0 or later for panes"),
         ),
     };
     let iterm = match in_iterm(terminal, directories, ITERM_LIMIT).await {
@@ -219,8 +223,8 @@ pub(crate) async fn reports(
         ),
         Err(why) => report("iterm-tmux", None, why.to_string(), None),
     };
-    let headless = "processes of their own, without a terminal".to_owned();
-    let hosted = "members that share one process, shown in turn in your terminal".to_owned();
+    let headless = "separate processes without a terminal".to_owned();
+    let hosted = "members in one process, shown in turn in your terminal".to_owned();
     let chosen = auto(terminal, directories).await;
     let chosen = format!("{}: {}", chosen.terminal.placement().name(), chosen.reason);
     vec![
@@ -233,15 +237,15 @@ pub(crate) async fn reports(
     ]
 }
 
-/// The place of members whose workers run within this process: there is no other.
+/// The placement of members inside an embedding program; there is no other.
 pub(crate) fn hosted() -> Place {
     Place {
         terminal: Terminal::Hosted,
-        reason: "in the process of the program that has the team".to_owned(),
+        reason: "in the embedding program's process".to_owned(),
     }
 }
 
-/// One process, whose members a terminal shows in turn; for who has none, processes of their own.
+/// Hosted if the caller has a terminal to show the members in, headless otherwise.
 fn without_panes(terminal: &CallerTerminal, why: &Unusable) -> Place {
     match terminal.size {
         Some(_) => Place {
@@ -266,17 +270,17 @@ async fn in_tmux(terminal: &CallerTerminal, directories: &Directories) -> Result
         Ok((socket, session)) => (
             socket,
             TmuxSession::Users(session),
-            format!("a window of its own in your tmux ({version})"),
+            format!("a new window in your tmux ({version})"),
         ),
         Err(why) => {
-            let reason = format!("a tmux server of its own ({version}): {why}");
+            let reason = format!("a separate tmux server ({version}): {why}");
             (directories.tmux_socket(), TmuxSession::Own, reason)
         }
     };
     Ok(installed.place(socket, session, false, reason))
 }
 
-/// A tmux that serves.
+/// A usable tmux.
 struct Installed {
     binary: PathBuf,
     version: String,
@@ -322,12 +326,12 @@ impl Installed {
     }
 }
 
-/// The version of an installed tmux, which is asked once: until its file changes it says the same.
+/// The version of an installed tmux, cached until its file changes.
 async fn version_of(binary: &Path) -> Result<String, TmuxError> {
-    /// By device, inode, and when the file was last changed.
+    /// Keyed by device, inode and change time.
     type Said = BTreeMap<PathBuf, ((u64, u64, i64, i64), String)>;
     static SAID: Mutex<Said> = Mutex::new(BTreeMap::new());
-    // It is whole between any two of its uses.
+    // A panic cannot leave the map half-written: no code that can panic runs while the lock is held.
     let said = || SAID.lock().unwrap_or_else(PoisonError::into_inner);
 
     let file = binary.metadata()?;
@@ -342,7 +346,7 @@ async fn version_of(binary: &Path) -> Result<String, TmuxError> {
     Ok(version)
 }
 
-/// The socket of the server that the caller is inside of, and the id of its session there.
+/// The socket of the caller's tmux server, and the id of the caller's session on it.
 async fn users(terminal: &CallerTerminal, binary: &Path) -> Result<(PathBuf, String), NotYours> {
     let tmux = terminal
         .tmux
@@ -351,7 +355,8 @@ async fn users(terminal: &CallerTerminal, binary: &Path) -> Result<(PathBuf, Str
         .ok_or(NotYours::Outside)?;
     let inside = Inside::parse(tmux).ok_or(NotYours::Malformed)?;
     let server = Tmux::of_user(binary.to_owned(), inside.socket.clone());
-    // Where the pane is now, not where it was made, nor what somebody looks at.
+    // Ask where the caller's pane is now: it can have been moved from the session in `TMUX`, and the session shown by
+    // some client can be another one.
     let target = terminal
         .tmux_pane
         .as_deref()
@@ -366,7 +371,8 @@ async fn users(terminal: &CallerTerminal, binary: &Path) -> Result<(PathBuf, Str
         fields.next().unwrap_or_default(),
     );
     let version = fields.next().unwrap_or_default();
-    // Another server at that socket has other panes of the same ids. An empty answer is for an id that it lacks.
+    // Pane ids are unique per server only. `TMUX` can be left over from an earlier server at the same socket, whose
+    // ids now name other panes, so the server's pid is compared. tmux answers with empty fields for an unknown id.
     if pid != inside.pid.to_string() || !session.starts_with('$') {
         return Err(NotYours::Replaced);
     }
@@ -384,8 +390,8 @@ fn is_pane(text: &str) -> bool {
         .is_some_and(|digits| !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()))
 }
 
-/// Reads `tmux 3.3a`, `next-3.6`, `master`. What names no release is taken as new, and so is OpenBSD's, which numbers
-/// its own by the system's releases.
+/// Parses `tmux 3.3a`, `next-3.6`, `master`. A version without a release number counts as new; so does OpenBSD's
+/// tmux, which is numbered by OpenBSD releases.
 fn is_too_old(version: &str) -> bool {
     if version.contains("openbsd") {
         return false;
@@ -398,7 +404,7 @@ fn is_too_old(version: &str) -> bool {
     (major, number().unwrap_or(0)) < OLDEST
 }
 
-/// A program in the caller's PATH, or where it usually is.
+/// Finds a program in the caller's PATH or in the usual directories.
 pub(super) fn find(program: &str, path: &str) -> Option<PathBuf> {
     std::env::split_paths(path)
         .filter(|directory| directory.is_absolute())
@@ -421,7 +427,7 @@ mod tests {
     use super::*;
     use crate::launch::tmux::testing::{Server, tmux_or_skip};
 
-    /// A directory with a `tmux` of our own making, and installation directories.
+    /// A directory with a fake `tmux`, and installation directories.
     struct Fixture {
         directory: tempfile::TempDir,
     }
@@ -459,7 +465,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_installed_tmux_is_asked_for_its_version_once_until_it_is_another() {
+    async fn tmux_version_is_cached_until_the_file_changes() {
         let script =
             |version: &str| format!("#!/bin/sh\necho asked >> \"$0.asked\"\necho tmux {version}\n");
         let fixture = Fixture::new(Some(&script("3.3a")));
@@ -498,7 +504,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn headless_asks_no_tmux() {
+    async fn headless_does_not_run_tmux() {
         let place = Fixture::new(Some("#!/bin/sh\nexit 1\n"))
             .choose(PlacementChoice::Headless)
             .await
@@ -507,7 +513,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_tmux_that_is_too_old_is_refused_by_its_version() {
+    async fn a_tmux_that_is_too_old_is_refused() {
         let fixture = Fixture::new(Some("#!/bin/sh\necho tmux 2.9a\n"));
         let refusal = fixture.choose(PlacementChoice::Tmux).await.unwrap_err();
         assert_eq!(refusal.code, ErrorCode::PlacementUnavailable);
@@ -529,7 +535,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_tmux_that_hangs_is_given_up() {
+    async fn a_hanging_tmux_times_out() {
         let fixture = Fixture::new(Some("#!/bin/sh\nexec sleep 600\n"));
         let began = Instant::now();
         let refusal = fixture.choose(PlacementChoice::Tmux).await.unwrap_err();
@@ -543,7 +549,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn inside_tmux_it_is_the_callers_own_session() {
+    async fn inside_tmux_the_callers_session_is_used() {
         let Some(binary) = tmux_or_skip() else { return };
         let server = Server::start(binary);
         let fixture = Fixture::new(None);
@@ -553,7 +559,7 @@ mod tests {
             ..CallerTerminal::default()
         };
         terminal.tmux = Some(format!("{},{},0", server.socket().display(), server.pid()));
-        // In another session than the variable names: the pane has been moved.
+        // The pane was moved to another session than the one in `TMUX`.
         terminal.tmux_pane = Some(server.tmux(&[
             "new-session",
             "-d",
@@ -576,7 +582,7 @@ mod tests {
             (server.socket(), SIZE_LEAST)
         );
 
-        // The same socket, but the variable is of a server before.
+        // The same socket, but `TMUX` names an earlier server.
         terminal.tmux = Some(format!(
             "{},{},0",
             server.socket().display(),
@@ -593,7 +599,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_stale_tmux_variable_leads_to_a_server_of_our_own_and_says_so() {
+    async fn a_stale_tmux_variable_selects_our_own_server() {
         let Some(binary) = tmux_or_skip() else { return };
         let fixture = Fixture::new(None);
         let terminal = CallerTerminal {
@@ -620,7 +626,7 @@ mod tests {
             (&TmuxSession::Own, &fixture.directories().tmux_socket())
         );
         assert!(
-            place.reason.contains("yours does not answer"),
+            place.reason.contains("your server does not respond"),
             "{}",
             place.reason
         );

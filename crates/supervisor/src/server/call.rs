@@ -1,6 +1,6 @@
-//! What a call asks for, and of whom: the one place where methods have names.
+//! Decodes calls: maps each method name to a typed call and its destination. The only place that knows method names.
 //!
-//! It only reads. Who may ask, and what comes of it, is the server's and the drivers' business.
+//! It only parses. Whether the caller may make the call, and its result, are decided by the server and the drivers.
 
 use agent_team_core::Call;
 use agent_team_core::input::{ClaimRef, Verdict};
@@ -16,7 +16,7 @@ use serde_json::value::RawValue;
 use crate::convert;
 use crate::driver::{Asked, Change, Query};
 
-/// A call before it is known what it asks for.
+/// The common fields of a call, before its arguments are decoded.
 pub(super) struct Envelope<'a> {
     pub(super) team: Option<TeamRef>,
     pub(super) key: Option<String>,
@@ -41,7 +41,7 @@ impl<'a> Envelope<'a> {
         if key.as_ref().is_some_and(|key| key.len() > KEY_MAX) {
             return Err(Refusal::new(
                 ErrorCode::InvalidParams,
-                format!("a key is at most {KEY_MAX} bytes long"),
+                format!("the key exceeds {KEY_MAX} bytes"),
             ));
         }
         Ok(Self {
@@ -63,19 +63,19 @@ impl<'a> Envelope<'a> {
     }
 }
 
-/// Tells two calls with one key apart, by the method and its arguments as they were sent.
+/// Distinguishes calls with the same key by the method and its arguments as sent.
 fn digest(method: &str, args: &str) -> u64 {
     stable_hash(method.bytes().chain([0]).chain(args.bytes()))
 }
 
 pub(super) enum Destination {
     Team(Asked),
-    /// The list of teams: answered at once.
+    /// The list of teams, answered at once.
     Teams,
     Supervisor(Question),
 }
 
-/// What concerns the supervisor as a whole, and may wait for others.
+/// Calls about the supervisor as a whole. They can wait for several teams.
 pub(super) enum Question {
     Status,
     Up(Box<m::Up>),
@@ -303,7 +303,7 @@ pub(super) fn destination(method: &str, call: &Envelope<'_>) -> Result<Destinati
 
         _ => Err(Refusal::new(
             ErrorCode::MethodNotFound,
-            format!("there is no method {method}"),
+            format!("unknown method {method}"),
         )),
     }
 }

@@ -1,4 +1,5 @@
-//! What is asked of the supervisor as a whole: answers that may have to wait for several teams.
+//! Calls about the supervisor as a whole: status, stop, restart, `up` and deletion of teams. They can wait for
+//! several teams, so each runs in its own task.
 
 use agent_team_core::Call;
 use agent_team_protocol::initialize::{BUILD, PROTOCOL};
@@ -18,10 +19,10 @@ use crate::launch::place;
 use crate::outbox::Reply;
 use crate::settings_file;
 
-/// How an `up` goes on once it is known what there is.
+/// The next step of an `up` call.
 enum Wanted {
     Of(DriverHandle, Box<WantedTeam>),
-    /// What a team that begins anew would be told; nothing was touched.
+    /// The preview for a team that would be created; nothing was written.
     Told(m::UpAnswer),
 }
 
@@ -55,13 +56,15 @@ impl Server {
             Question::Stop => {
                 let receipts = self.down_all(peer).await;
                 if self.is_closing() {
-                    // A signal came first: some teams were closed and not taken down.
+                    // A signal started the shutdown first: some teams were closed instead of taken down, so the
+                    // receipts are incomplete. The connection ends without an answer.
                     return;
                 }
                 reply.ok(&m::DownAnswer { receipts });
                 let _ending_already = self.ending.send(Ending::Stop);
             }
-            // One that the next supervisor could not start with would leave the teams without any.
+            // Check the configuration before stopping: a supervisor that cannot start with it would leave the teams
+            // without one.
             Question::Restart => match settings_file::durability(&self.directories) {
                 Ok(_) => {
                     reply.ok(&Nothing {});
@@ -72,7 +75,7 @@ impl Server {
         }
     }
 
-    /// A new team that was refused is not left on disk, and one that was only looked at never comes there.
+    /// Runs `up`. A new team whose `up` is refused is removed from disk again; a dry run never creates it.
     async fn up(
         &self,
         up: m::Up,
@@ -96,19 +99,19 @@ impl Server {
         peer.ask(&driver, key, digest, inward, asked);
         let answer = answer.await;
         if self.is_closing() && answer.is_err() {
-            // The repeated call finds the team on disk.
+            // The call may be stored. The team stays on disk, so that the repeated call finds the first answer.
             return;
         }
         if !matches!(answer, Ok(Ok(_)))
             && let Err(refusal) = self.teams.delete(&driver).await
         {
-            tracing::error!(%team, %refusal, "a team that was not started is left on disk");
+            tracing::error!(%team, %refusal, "cannot remove a team that was not started");
         }
         match answer.map(|answer| answer.map(RawValue::from_string)) {
             Ok(Ok(Ok(answer))) => reply.ok(&answer),
             Ok(Ok(Err(error))) => reply.refuse(Refusal::internal(error.to_string())),
             Ok(Err(refusal)) => reply.refuse(refusal),
-            // The driver has closed its team: its callers see their connection end.
+            // The driver has stopped: the callers see their connection end.
             Err(_driver_gone) => {}
         }
     }
@@ -138,7 +141,8 @@ impl Server {
             self.teams.for_up(&spec)?.refuse_if_up()?;
         }
         if fresh || !was_there {
-            // Before anything of it is made, and before what was there is removed.
+            // Check first: a refused specification must neither create a team nor delete the one that `fresh`
+            // replaces.
             let answer = driver::preview(&spec, &place, self.now())?;
             if dry_run {
                 return Ok(Wanted::Told(answer));
@@ -181,7 +185,7 @@ impl Server {
         }
     }
 
-    /// Takes every team down; what survived is in the receipts.
+    /// Takes every team down and collects the receipts, which also name survivors.
     async fn down_all(&self, peer: &Correspondent) -> Vec<Receipt> {
         let mut receipts = Vec::new();
         for driver in self.teams.drivers() {
@@ -199,7 +203,7 @@ impl Server {
                     receipts.extend(answer.map(|answer| answer.receipts).unwrap_or_default());
                 }
                 Ok(Err(refusal)) => {
-                    tracing::error!(team = %driver.identity.team, %refusal, "cannot take it down")
+                    tracing::error!(team = %driver.identity.team, %refusal, "cannot take the team down")
                 }
                 Err(_driver_gone) => {}
             }

@@ -1,5 +1,5 @@
-//! What is asked of iTerm2, one method for each request that we make, with its refusals as typed errors. Called by
-//! everything in [`super`].
+//! Typed requests to iTerm2, one method per request, with the app's refusals as typed errors. Called by everything in
+//! [`super`].
 
 use super::connection::{Connection, Cookie, ItermError, failed};
 use super::survey::{Session, Tag};
@@ -10,10 +10,10 @@ use super::wire::{
 };
 use crate::settings::ItermPlace;
 
-/// On a session of ours: whose it is, as [`Tag`] writes it. Variables of that prefix are for whoever sets them.
+/// The session variable that holds a [`Tag`]. iTerm2 reserves the prefix `user.` for variables set by clients.
 const TAG: &str = "user.agent_team";
 
-/// One app, by its socket.
+/// One app, identified by its socket.
 #[derive(Debug, Clone)]
 pub(super) struct App {
     place: ItermPlace,
@@ -24,7 +24,7 @@ impl App {
         Self { place }
     }
 
-    /// Makes sure that there is a connection, with the caller's cookie where one is needed.
+    /// Ensures that there is a connection, with the caller's cookie if one is required.
     pub(super) async fn open(&self, cookie: Option<&Cookie>) -> Result<(), ItermError> {
         Connection::to(&self.place, cookie).await.map(drop)
     }
@@ -38,8 +38,8 @@ impl App {
         outcome
     }
 
-    /// Every session, without what is asked of each. The app may have been started anew since it was last asked: a
-    /// connection that turns out to be over is made once more.
+    /// All sessions, without their variables. The app may have been restarted since the last request, so a lost
+    /// connection is opened once more.
     pub(super) async fn sessions(&self) -> Result<Vec<Session>, ItermError> {
         let ask = || self.call(Ask::ListSessions(Empty {}));
         let answer = match ask().await {
@@ -52,7 +52,7 @@ impl App {
         Ok(listed(sessions))
     }
 
-    /// Which process a session runs, and whose it is of ours.
+    /// The process in a session, and the session's tag.
     pub(super) async fn look_at(
         &self,
         session: &str,
@@ -92,12 +92,12 @@ impl App {
             return Err(ItermError::Gone);
         }
         if status != VariableStatus::Ok {
-            return Err(failed("tell a session's variables", &format!("{status:?}")));
+            return Err(failed("read a session's variables", &format!("{status:?}")));
         }
         Ok(answer.values)
     }
 
-    /// A session beside another one, in its tab.
+    /// Opens a session beside another one, in its tab.
     pub(super) async fn split(
         &self,
         session: &str,
@@ -117,8 +117,8 @@ impl App {
                 .sessions
                 .into_iter()
                 .next()
-                // So it is in a tab whose sessions are tmux's.
-                .ok_or_else(|| failed("split a session", "it names no new one")),
+                // iTerm2 reports no new session for tabs whose sessions belong to a tmux integration.
+                .ok_or_else(|| failed("split a session", "the response contains no new session")),
             SplitStatus::CannotSplit => Err(ItermError::NoRoom),
             SplitStatus::SessionNotFound => Err(ItermError::Gone),
             status @ (SplitStatus::InvalidProfileName | SplitStatus::MalformedProperty) => {
@@ -127,7 +127,7 @@ impl App {
         }
     }
 
-    /// A session in a tab of its own, in this window or one of its own.
+    /// Opens a session in a new tab of this window, or of a new window.
     pub(super) async fn create_tab(
         &self,
         window: Option<String>,
@@ -150,10 +150,10 @@ impl App {
         }
         answer
             .session
-            .ok_or_else(|| failed("open a tab", "it names no session"))
+            .ok_or_else(|| failed("open a tab", "the response contains no session"))
     }
 
-    /// What a session is called from now on.
+    /// Sets the name of a session.
     pub(super) async fn name(&self, session: &str, name: &str) -> Result<(), ItermError> {
         let name = serde_json::Value::from(name);
         let ask = Invoke {
@@ -173,7 +173,7 @@ impl App {
         }
     }
 
-    /// Closes sessions without asking the person; one that is gone already is none that failed.
+    /// Closes sessions without asking the user. A session that is already gone is not an error.
     pub(super) async fn close(&self, sessions: Vec<String>) -> Result<(), ItermError> {
         let ask = Close {
             sessions: Some(CloseSessions {
@@ -188,12 +188,12 @@ impl App {
             .statuses()
             .any(|status| status == CloseStatus::UserDeclined)
         {
-            return Err(failed("close a session", "you declined it"));
+            return Err(failed("close a session", "the user declined"));
         }
         Ok(())
     }
 
-    /// Brings a session before the person: its window, its tab, itself, and the app.
+    /// Brings a session to the front: its window, its tab, the session and the app.
     pub(super) async fn show(&self, session: &str) -> Result<(), ItermError> {
         self.activate(Activate {
             target: Some(Target::Session(session.to_owned())),
@@ -207,7 +207,7 @@ impl App {
         .await
     }
 
-    /// What each window shows, and which session of each tab is typed into.
+    /// The selected tab of each window, and the focused session of each tab.
     pub(super) async fn focus(&self) -> Result<Vec<Focus>, ItermError> {
         let Answer::Focused(answer) = self.call(Ask::Focus(Empty {})).await? else {
             return Err(unexpected());
@@ -216,7 +216,7 @@ impl App {
         Ok(all.filter_map(|one| one.focus).collect())
     }
 
-    /// Gives the focus back within a window or a tab; no window comes forward.
+    /// Restores the focus within a window or a tab. No window is raised.
     pub(super) async fn give_back(&self, focus: Focus) -> Result<(), ItermError> {
         let (target, tab) = match focus {
             Focus::Tab(tab) => (Target::Tab(tab), true),
@@ -244,7 +244,7 @@ impl App {
 }
 
 fn unexpected() -> ItermError {
-    failed("do that", "its answer is to something else")
+    failed("handle the request", "unexpected type of response")
 }
 
 /// The sessions of an answer, in the app's order.
@@ -285,7 +285,7 @@ fn session(summary: &Summary) -> Session {
     }
 }
 
-/// The sessions of a tree of splits, from the left and the top. Its depth is bounded by decoding.
+/// The sessions of a tree of splits, from left to right and top to bottom. The decoder bounds the depth.
 fn leaves(node: Node) -> Vec<Summary> {
     let mut found = Vec::new();
     for link in node.links {

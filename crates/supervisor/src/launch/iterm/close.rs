@@ -1,4 +1,4 @@
-//! Sessions away: one member's, or all of the team's with a receipt for each.
+//! Closes sessions: one member's, or all of the team's with a receipt for each. Called by the team's launcher.
 
 use agent_team_protocol::MemberName;
 use agent_team_protocol::view::{Fate, Receipt};
@@ -9,7 +9,7 @@ use super::survey::Survey;
 use crate::launch::pane_receipt;
 
 impl Panes {
-    /// Closes the member's session. Best effort: what is left is closed with the team.
+    /// Closes the member's session. Best effort: remaining sessions are closed with the team.
     pub(in crate::launch) async fn close(&mut self, member: &MemberName) {
         self.named.remove(member);
         let closed = async {
@@ -20,17 +20,17 @@ impl Panes {
             }
         };
         if let Err(error) = closed.await {
-            tracing::warn!(%member, %error, "its session was not closed");
+            tracing::warn!(%member, %error, "cannot close the member's session");
         }
     }
 
-    /// Closes every session that is tagged as the team's and that nobody took over. Tells of each, as it was found
-    /// afterwards.
+    /// Closes every session tagged as the team's, except those that run another process by now. Reports each one's
+    /// state afterwards.
     pub(in crate::launch) async fn close_all(&mut self) -> Vec<Receipt> {
         self.named.clear();
         let before = match self.survey().await {
             Ok(before) => before,
-            // Its sessions have gone with the app.
+            // The app was quit, and its sessions with it.
             Err(ItermError::Off(_)) => Survey::default(),
             Err(error) => {
                 let what = format!("the sessions of {} ({error})", self.team);
@@ -44,11 +44,11 @@ impl Panes {
         if !ids.is_empty()
             && let Err(error) = self.app.close(ids).await
         {
-            tracing::warn!(%error, "not all sessions were closed");
+            tracing::warn!(%error, "cannot close all sessions");
         }
         let left = match self.app.sessions().await {
             Ok(left) => Ok(left),
-            // The app ended with its last window, as some have it set.
+            // The app quit with its last window, which is a setting of iTerm2.
             Err(ItermError::Off(_)) => Ok(Vec::new()),
             Err(error) => Err(error),
         };

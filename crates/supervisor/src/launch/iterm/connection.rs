@@ -1,9 +1,9 @@
 //! The connection to iTerm2's API: a WebSocket over the app's Unix socket, one request at a time. Used by
-//! [`super::app`], and by nobody else.
+//! [`super::app`] only.
 //!
-//! All teams share one, since what lets us in is used up by it: a cookie, from the environment of the caller whose
-//! session it is, or else from the app itself, which may ask the person first. It is never stored. A connection that
-//! failed is forgotten; whoever asks next makes another.
+//! All teams share one connection, because the cookie that authenticates it can be used only once. The cookie comes
+//! from the environment of the caller, or else from the app, which may ask the user first. It is never stored. A
+//! failed connection is dropped; the next request opens a new one.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -26,13 +26,13 @@ use tokio_tungstenite::tungstenite::{self, Message};
 use super::wire::{Answer, Ask, Request, Response};
 use crate::settings::ItermPlace;
 
-/// How long a request may take.
+/// Time limit of a request.
 pub(super) const LIMIT: Duration = Duration::from_secs(5);
 
-/// How long the app may take to give a cookie: it asks the person the first time.
+/// How long the app may take to provide a cookie: the first time it asks the user.
 const COOKIE_LIMIT: Duration = Duration::from_secs(30);
 
-/// The app wants a name and a number; it turns away old ones of its own client alone.
+/// The app requires a library name and version; it rejects only old versions of its own client library.
 const LIBRARY: &str = concat!(
     "agent-team ",
     env!("CARGO_PKG_VERSION_MAJOR"),
@@ -40,39 +40,39 @@ const LIBRARY: &str = concat!(
     env!("CARGO_PKG_VERSION_MINOR")
 );
 
-/// Asked of the app in its own scripting language.
+/// AppleScript that requests a cookie.
 const REQUEST_COOKIE: &str =
     "tell application \"iTerm2\" to request cookie and key for app named \"agent-team\"";
 
-/// What went wrong with iTerm2.
+/// Errors of iTerm2's API.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ItermError {
-    #[error("nothing answers at {}: the app has ended, or its Python API is switched off", .0.display())]
+    #[error("cannot connect to {}: iTerm2 is not running, or its Python API is disabled", .0.display())]
     Off(PathBuf),
     #[error("iTerm2 did not answer within {} s", .0.as_secs())]
     TimedOut(Duration),
-    #[error("iTerm2 does not let us in (401): {0}")]
+    #[error("iTerm2 rejects the connection (401): {0}")]
     Unauthorized(String),
-    #[error("iTerm2 finds this client too old for it (406)")]
+    #[error("iTerm2 rejects this client as too old (406)")]
     TooOld,
-    #[error("iTerm2 does not take the connection: it answers {0}")]
+    #[error("iTerm2 rejects the connection with status {0}")]
     Refused(u16),
     #[error("the connection to iTerm2 was lost: {0}")]
     Lost(String),
-    #[error("iTerm2 has no room for another session there")]
+    #[error("the session is too small to split")]
     NoRoom,
     #[error("the session, tab or window is gone")]
     Gone,
-    #[error("its worker ended at once; its session shows its last words")]
+    #[error("the worker exited at once; its session shows its last output")]
     Ended,
     #[error("iTerm2 cannot {what}: {why}")]
     Failed { what: &'static str, why: String },
-    #[error("{0:?} has characters that no command of iTerm2 can hold")]
+    #[error("{0:?} has characters that an iTerm2 command cannot contain")]
     Unquotable(String),
 }
 
 impl ItermError {
-    /// Whether nothing can be shown until the app is there again, and lets us in.
+    /// Whether no session can be shown until the app is back and accepts us.
     pub(super) fn is_away(&self) -> bool {
         match self {
             Self::Off(_)
@@ -87,14 +87,14 @@ impl ItermError {
         }
     }
 
-    /// What the person can do about it.
+    /// What the user can do about it.
     pub(crate) fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Off(_) => {
-                Some("switch it on in iTerm2: Settings > General > Magic > Enable Python API")
+                Some("enable it in iTerm2: Settings > General > Magic > Enable Python API")
             }
             Self::Unauthorized(_) | Self::TimedOut(_) => Some(
-                "iTerm2 may be asking you; else see System Settings > Privacy & Security > Automation",
+                "answer the dialog of iTerm2, or check System Settings > Privacy & Security > Automation",
             ),
             Self::TooOld => Some("install a newer agent-team, or use --panes iterm-tmux"),
             Self::Refused(_)
@@ -108,13 +108,13 @@ impl ItermError {
     }
 }
 
-/// What lets a client in, once. The key tells clients apart for the person.
+/// Authenticates one connection. The key identifies the client to the user.
 pub(super) struct Cookie {
     pub(super) cookie: String,
     pub(super) key: Option<String>,
 }
 
-/// One connection. What was sent before an answer was given up is passed over when it comes.
+/// One connection. The response to a request that timed out is skipped when it arrives.
 #[derive(Clone)]
 pub(super) struct Connection(Arc<tokio::sync::Mutex<Open>>);
 
@@ -123,16 +123,16 @@ struct Open {
     last_id: i64,
 }
 
-/// Those that are open, by socket.
+/// Open connections by socket.
 static OPEN: Mutex<BTreeMap<PathBuf, Connection>> = Mutex::new(BTreeMap::new());
 
 fn open() -> std::sync::MutexGuard<'static, BTreeMap<PathBuf, Connection>> {
-    // It is whole between any two of its uses.
+    // A panic cannot leave the map half-written: no code that can panic runs while the lock is held.
     OPEN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Connection {
-    /// The one that is open, or a new one. `cookie` is the caller's, if there is a caller who has one.
+    /// The open connection, or a new one. `cookie` is the caller's, if there is one.
     pub(super) async fn to(
         place: &ItermPlace,
         cookie: Option<&Cookie>,
@@ -159,7 +159,7 @@ impl Connection {
         Ok(connection)
     }
 
-    /// Whoever asks next makes another.
+    /// Drops the connection, so that the next request opens a new one.
     pub(super) fn forget(&self, place: &ItermPlace) {
         let mut open = open();
         if open
@@ -191,25 +191,25 @@ impl Open {
             .map_err(lost)?;
         loop {
             let message = self.stream.next().await;
-            let message = message.ok_or_else(|| ItermError::Lost("it was closed".to_owned()))?;
-            // Pings are answered by reading them.
+            let message = message.ok_or_else(|| ItermError::Lost("closed by iTerm2".to_owned()))?;
+            // The library answers pings while reading.
             let Message::Binary(bytes) = message.map_err(lost)? else {
                 continue;
             };
             let response = Response::decode(bytes)
-                .map_err(|error| ItermError::Lost(format!("it does not read: {error}")))?;
+                .map_err(|error| ItermError::Lost(format!("invalid response: {error}")))?;
             if response.id == Some(id) {
                 return match response.answer {
-                    Some(Answer::Error(why)) => Err(failed("do that", &why)),
+                    Some(Answer::Error(why)) => Err(failed("handle the request", &why)),
                     Some(answer) => Ok(answer),
-                    None => Err(failed("do that", "its answer is of another kind")),
+                    None => Err(failed("handle the request", "unknown type of response")),
                 };
             }
         }
     }
 }
 
-/// A refusal in the app's own words.
+/// A refusal of the app, with its text.
 pub(super) fn failed(what: &'static str, why: &str) -> ItermError {
     ItermError::Failed {
         what,
@@ -238,8 +238,8 @@ async fn handshake(
             Ok((stream, _)) => Ok(stream),
             Err(tungstenite::Error::Http(answer)) => Err(match answer.status().as_u16() {
                 401 => ItermError::Unauthorized(match cookie {
-                    Some(_) => "it does not know our cookie".to_owned(),
-                    None => "it wants a cookie, and there is none in your environment".to_owned(),
+                    Some(_) => "the cookie is invalid".to_owned(),
+                    None => "no cookie in your environment".to_owned(),
                 }),
                 406 => ItermError::TooOld,
                 status => ItermError::Refused(status),
@@ -250,7 +250,7 @@ async fn handshake(
     within(LIMIT, shaking).await
 }
 
-/// What the app checks: a local origin, its sub-protocol, a client with a name and a version, and a cookie.
+/// The handshake that iTerm2 checks: a local origin, the sub-protocol, a client name and version, and a cookie.
 fn upgrade(cookie: Option<&Cookie>) -> Result<Handshake, tungstenite::Error> {
     let mut request = "ws://localhost/".into_client_request()?;
     let headers = request.headers_mut();
@@ -273,11 +273,12 @@ fn upgrade(cookie: Option<&Cookie>) -> Result<Handshake, tungstenite::Error> {
     Ok(request)
 }
 
-/// The app is there: it has just turned us away, and so is not started by this.
+/// Requests a cookie from the app with osascript. This cannot launch the app: it is running, because it has just
+/// rejected the connection.
 async fn request_cookie(osascript: &Path) -> Result<Cookie, ItermError> {
     let refused = |why: &str| {
         let why = visible_label(why.trim(), 200);
-        ItermError::Unauthorized(format!("no cookie is to be had from it: {why}"))
+        ItermError::Unauthorized(format!("iTerm2 did not return a cookie: {why}"))
     };
     let mut script = tokio::process::Command::new(osascript);
     script
@@ -296,7 +297,9 @@ async fn request_cookie(osascript: &Path) -> Result<Cookie, ItermError> {
     }
     let said = String::from_utf8_lossy(&output.stdout);
     let mut words = said.split_whitespace().map(str::to_owned);
-    let cookie = words.next().ok_or_else(|| refused("it said nothing"))?;
+    let cookie = words
+        .next()
+        .ok_or_else(|| refused("empty output of osascript"))?;
     Ok(Cookie {
         cookie,
         key: words.next(),

@@ -1,15 +1,16 @@
-//! Members in sessions of iTerm2, through the app's own API. Called by the team's launcher, one order at a time.
+//! The iTerm2 backend: members in sessions of iTerm2, through the app's API. Called by the team's launcher, one order
+//! at a time.
 //!
-//! As in tmux a pane is a view, found by its tag and addressed by its id. Only sessions with this team's tag, in which
-//! still runs what was started there, are ever closed; only tabs in which there is nothing but the team's are split;
-//! nobody's focus is moved. Nothing is typed into a session, and nothing that anybody wrote is evaluated by the app.
+//! As in tmux a session is only a display, found by its tag and addressed by its id. Only sessions with this team's tag
+//! that still run the tagged process are ever closed; only tabs that contain nothing but the team's sessions are split;
+//! the focus is not moved. Nothing is typed into a session, and the app never evaluates text from users or models.
 //!
 //! ```text
-//! start.rs    workers into sessions            survey.rs     which sessions there are, and whose
-//! room.rs     which pane is split, and how     profile.rs    what a new session is told: command, name, colour
-//! close.rs    sessions away, with receipts     place.rs      whether the app is there for a caller
-//! app.rs      the requests                     connection.rs the socket, what lets us in, the errors
-//! wire.rs     their messages
+//! start.rs    starts workers in sessions       survey.rs     lists sessions and their members
+//! room.rs     chooses the pane to split        profile.rs    command, name and colour of a new session
+//! close.rs    closes sessions                  place.rs      whether the caller's app is available
+//! app.rs      typed requests                   connection.rs socket, authentication, errors
+//! wire.rs     messages
 //! ```
 
 mod app;
@@ -42,16 +43,16 @@ pub(crate) struct Panes {
     team: TeamId,
     layout: Layout,
     app: App,
-    /// The session that the team was brought up in.
+    /// The session in which `up` was called.
     caller: Option<String>,
-    /// Where a member was seen last, and what her session is called.
+    /// The session of each member, and the name last set on it.
     named: BTreeMap<MemberName, (String, String)>,
-    /// The last start found the app ended, or closed to us.
+    /// The last start found that the app is not running or rejects us.
     gone: bool,
 }
 
 impl Panes {
-    /// Asks nobody yet.
+    /// Makes no request yet.
     pub(super) fn new(team: TeamId, place: ItermPlace, layout: Layout) -> Self {
         Self {
             team,
@@ -67,13 +68,13 @@ impl Panes {
         self.gone
     }
 
-    /// Every session, with what is asked of each.
+    /// All sessions, with their processes and tags.
     async fn survey(&self) -> Result<Survey, ItermError> {
         let mut sessions = self.app.sessions().await?;
         for session in &mut sessions {
             match self.app.look_at(&session.id).await {
                 Ok((pid, tag)) => (session.pid, session.tag) = (pid, tag),
-                // Closed meanwhile.
+                // Closed since it was listed.
                 Err(ItermError::Gone) => {}
                 Err(error) => return Err(error),
             }
@@ -81,12 +82,12 @@ impl Panes {
         Ok(Survey { sessions })
     }
 
-    /// The team's sessions that are there: whose, with which process, and their ids.
+    /// The team's existing sessions: member, process and id.
     pub(super) async fn found(&mut self) -> Vec<FoundPane> {
         let survey = match self.survey().await {
             Ok(survey) => survey,
             Err(error) => {
-                tracing::warn!(%error, "the sessions that are there cannot be listed");
+                tracing::warn!(%error, "cannot list the sessions");
                 return Vec::new();
             }
         };
@@ -107,7 +108,7 @@ impl Panes {
         found
     }
 
-    /// Shows in their names what the members are and do. Best effort: it is looks.
+    /// Shows labels of members as session names. Best effort: labels are cosmetic.
     pub(super) async fn label(&mut self, labels: Vec<(MemberName, Label)>) {
         for (member, label) in labels {
             let Some((session, shown)) = self.named.get_mut(&member) else {
@@ -120,10 +121,10 @@ impl Panes {
             match self.app.name(session, &name).await {
                 Ok(()) => *shown = name,
                 Err(error) => {
-                    tracing::debug!(%error, %member, "what it does cannot be shown");
+                    tracing::debug!(%error, %member, "cannot set the name of a session");
                     self.named.remove(&member);
                     if error.is_away() {
-                        // Nor could the others'.
+                        // The remaining requests would fail too.
                         return;
                     }
                 }
@@ -131,8 +132,8 @@ impl Panes {
         }
     }
 
-    /// Has the app show the team's tab, or one member's session; of a member that is there, one in which a process of
-    /// `shown_by` is. A caller somewhere else would not see it.
+    /// Brings the team's tab, or one member's session, to the front. For a connected member only a session whose
+    /// process is in `shown_by` counts. Refused for callers outside this iTerm2: they would not see it.
     pub(super) async fn attach(
         &mut self,
         member: Option<&MemberName>,
@@ -142,13 +143,16 @@ impl Panes {
     ) -> Result<AttachAnswer, Refusal> {
         let refused = |text: String| Refusal::new(ErrorCode::NoPane, text);
         if read_only {
-            return Err(refused("what iTerm2 shows can be typed into".to_owned())
-                .hint("name a member: agent-team attach MEMBER --read-only shows it here"));
+            return Err(
+                refused("sessions of iTerm2 are not read-only".to_owned()).hint(
+                    "show one member in this terminal with: agent-team attach MEMBER --read-only",
+                ),
+            );
         }
         if terminal.iterm.as_ref().is_none_or(|iterm| iterm.remote) {
-            let text = "the team is shown in iTerm2, and this is not a terminal of it";
+            let text = "the team is shown in iTerm2, and this terminal is not a session of it";
             return Err(refused(text.to_owned())
-                .hint("name a member: agent-team attach MEMBER shows it here"));
+                .hint("show one member in this terminal with: agent-team attach MEMBER"));
         }
         let failed = |error: ItermError| {
             let refusal = refused(error.to_string());

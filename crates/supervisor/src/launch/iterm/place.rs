@@ -1,5 +1,5 @@
-//! Whether a caller's iTerm2 can show its team: inside of it, on this machine, and its API answers. Called by
-//! [`crate::launch::place`].
+//! Checks whether the caller's iTerm2 can show the team: the caller is inside it, it runs on this machine, and its
+//! API answers. Called by [`crate::launch::place`].
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -27,18 +27,19 @@ pub(in crate::launch) enum Unusable {
 }
 
 impl Unusable {
-    /// What the person can do about it.
+    /// What the user can do about it.
     pub(in crate::launch) fn hint(&self) -> Option<&'static str> {
         match self {
-            Self::Outside => Some("run it in a session of iTerm2"),
-            Self::Remote => Some("--panes iterm-tmux draws panes of this machine in it"),
+            Self::Outside => Some("run it in an iTerm2 session"),
+            Self::Remote => Some("use --panes iterm-tmux to show panes of this machine in it"),
             Self::App(error) => error.hint(),
             Self::TooSlow(limit) => ItermError::TimedOut(*limit).hint(),
         }
     }
 }
 
-/// The caller's app, if it answers within the limit. `run` is the runtime directory, of which commands there tell.
+/// The caller's app, if it answers within the limit. `run` is the runtime directory; it must be representable,
+/// because commands in sessions contain its path.
 pub(in crate::launch) async fn choose(
     terminal: &CallerTerminal,
     run: &Path,
@@ -73,7 +74,7 @@ pub(in crate::launch) async fn choose(
     Ok(place)
 }
 
-/// Where an app listens whose user has this home.
+/// The socket of the app for the user with this home directory.
 fn socket(caller: &CallerIterm) -> PathBuf {
     let suite = caller.suite.as_deref().unwrap_or("iTerm2");
     Path::new(&caller.home)
@@ -82,7 +83,7 @@ fn socket(caller: &CallerIterm) -> PathBuf {
         .join("private/socket")
 }
 
-/// The session's id in `w0t1p2:UUID`.
+/// The session id in `w0t1p2:UUID`.
 fn session(variable: &str) -> Option<&str> {
     let (_, id) = variable.split_once(':')?;
     let is_id = |c: char| c.is_ascii_hexdigit() || c == '-';
@@ -94,7 +95,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_session_is_known_by_what_follows_its_place() {
+    fn session_id_is_the_part_after_the_colon() {
         assert_eq!(session("w0t1p2:0A-F"), Some("0A-F"));
         for bad in ["", "0A-F", "w0t1p2:", "w0t1p2:x y", "w0:active"] {
             assert_eq!(session(bad), None, "{bad}");
@@ -102,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn another_build_of_the_app_listens_elsewhere() {
+    fn each_app_suite_has_its_own_socket() {
         let caller = |suite: Option<&str>| CallerIterm {
             home: "/h/ada".to_owned(),
             suite: suite.map(str::to_owned),
@@ -120,7 +121,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_app_that_is_not_the_callers_is_not_asked() {
+    async fn only_the_callers_own_app_is_contacted() {
         let mut terminal = CallerTerminal::default();
         let run = Path::new("/run");
         let unusable = choose(&terminal, run, Duration::from_secs(1)).await;

@@ -1,9 +1,9 @@
-//! What a new session is told in place of what the user's profile says: its command, name, badge and colour. Used by
-//! [`super::start`].
+//! The profile keys that a new session overrides: command, name, badge and colour. Used by [`super::start`].
 //!
-//! The command is words for the app's own splitter, and no shell's. Before that the app looks in it for `$$NAME$$`,
-//! which it asks the person for, and in it, in names and in badges for `\(…)`, which it evaluates. So nothing of ours
-//! ever holds a backslash, and a dollar stands alone.
+//! The command is split by the app's own word splitter, without a shell. Before that the app replaces `$$NAME$$` in
+//! the command by a value that it asks the user for, and it evaluates `\(…)` in commands, names and badges. Therefore
+//! nothing written here contains a backslash or two adjacent dollar signs: text from a model or a file name could
+//! otherwise run code in the app.
 
 use std::ffi::OsStr;
 
@@ -15,7 +15,7 @@ use super::connection::ItermError;
 use super::wire::Property;
 use crate::launch::{Label, LaunchOrder, arguments, marker};
 
-/// Characters of a session's name.
+/// Maximum characters of a session's name.
 const NAME_CHARACTERS: usize = 80;
 
 pub(super) fn properties(order: &LaunchOrder) -> Result<Vec<Property>, ItermError> {
@@ -26,26 +26,26 @@ pub(super) fn properties(order: &LaunchOrder) -> Result<Vec<Property>, ItermErro
     Ok(vec![
         property("Custom Command", json!("Yes")),
         property("Command", json!(command(order)?)),
-        // A worker changes to its member's directory itself.
+        // The worker changes to its member's directory itself.
         property("Custom Directory", json!("Yes")),
         property("Working Directory", json!("/")),
         property("Name", json!(name(order.member.as_str(), &order.label))),
         property("Badge Text", json!(order.member.as_str())),
         property("Use Tab Color", json!(true)),
         property("Tab Color", colour(order.label.colour)),
-        // What a worker said last stays there to be read.
+        // Keep the session open after the worker exits, so that its last output can be read.
         property("Close Sessions On End", json!(0)),
     ])
 }
 
-/// What a session is called: who it is, and what it does.
+/// The name of a session: member and label.
 pub(super) fn name(member: &str, label: &Label) -> String {
     let name = visible_label(&format!("{member} · {}", label.text), NAME_CHARACTERS);
-    // What was made visible has backslashes too.
+    // `visible_label` writes control characters as escapes with a backslash.
     name.replace('\\', "/")
 }
 
-/// The program and its arguments. The app gives its sessions its own environment, so `env` adds the launch's marker.
+/// The program and its arguments. The app gives sessions its own environment, so `env` adds the launch's marker.
 fn command(order: &LaunchOrder) -> Result<String, ItermError> {
     let mut words = Vec::new();
     if let Some(marker) = marker(order) {
@@ -58,7 +58,7 @@ fn command(order: &LaunchOrder) -> Result<String, ItermError> {
     Ok(words.join(" "))
 }
 
-/// One word that is read back as it is.
+/// Quotes one word so that the app's splitter returns it unchanged.
 pub(super) fn quoted(word: &OsStr) -> Result<String, ItermError> {
     let text = word
         .to_str()
@@ -94,7 +94,7 @@ fn colour(colour: Colour) -> Value {
     })
 }
 
-/// A number of the 256-colour palette: above the 16 that a theme sets, a cube of 6 × 6 × 6, then greys.
+/// Converts a number of the 256-colour palette: after the 16 theme colours a 6 × 6 × 6 cube, then greys.
 fn rgb(number: u8) -> (u8, u8, u8) {
     const STEPS: [u8; 6] = [0, 95, 135, 175, 215, 255];
     let step = |at: u8| STEPS[usize::from(at % 6)];
@@ -115,7 +115,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn words_are_quoted_such_that_nothing_in_them_is_looked_for() {
+    fn quoted_words_contain_no_substitutions() {
         let quoted = |word: &str| quoted(word.as_ref()).unwrap();
         assert_eq!(quoted("/opt/agent-team_1.0/x"), "/opt/agent-team_1.0/x");
         assert_eq!(quoted("/a b/it's"), "'/a b/it'\"'\"'s'");
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_holds_nothing_that_is_evaluated() {
+    fn a_session_name_contains_nothing_evaluated() {
         let label = Label {
             colour: Colour::Blue,
             text: "worker · \\(app.evil()) \u{1b}[2J\u{202e}".to_owned(),

@@ -1,25 +1,25 @@
-//! Where the next pane of a tab is split off. The app halves what it splits, and refuses only where next to nothing is
-//! left, so that how small a pane may be is our own rule.
+//! Chooses the pane of a tab to split for the next member. iTerm2 halves the split pane and refuses only when almost
+//! nothing is left, so the minimum size of a pane is enforced here.
 
 use agent_team_protocol::spec::Layout;
 
 use super::wire::Direction;
 
-/// A pane has at least these columns and rows.
+/// Minimum columns and rows of a pane.
 const LEAST: (u16, u16) = (40, 6);
 
-/// A line between two panes takes one of them.
+/// The divider between two panes takes one cell.
 fn half(cells: u16) -> u16 {
     cells.saturating_sub(1) / 2
 }
 
-/// Whether halves side by side are more of a square than the whole: a cell is about twice as high as wide.
+/// Whether splitting side by side gives the squarer halves. A cell is about twice as high as wide.
 pub(super) fn is_wide((columns, rows): (u16, u16)) -> bool {
     columns / 3 >= rows
 }
 
-/// Which pane is split, and how; `None`: the next one needs a tab of its own. `sizes` are columns and rows of the
-/// tab's panes, the first one's first; the lead, or whoever was first, is in the team's `first` tab.
+/// The pane to split and the direction; `None` if the next pane needs a new tab. `sizes` are columns and rows of the
+/// tab's panes, the oldest first. The team's `first` tab holds the lead, or the first member started.
 pub(super) fn next(
     layout: Layout,
     sizes: &[(u16, u16)],
@@ -34,7 +34,7 @@ pub(super) fn next(
         false => down(size).or(across(size)),
     };
     let mut all: Vec<(usize, (u16, u16))> = sizes.iter().copied().enumerate().collect();
-    // The largest first; of equals the one that was there first.
+    // The largest first; of equal sizes the oldest.
     all.sort_by_key(|(_, (columns, rows))| {
         std::cmp::Reverse(u32::from(*columns) * u32::from(*rows))
     });
@@ -47,7 +47,7 @@ pub(super) fn next(
         Layout::Tiled => find(&either, true),
         Layout::EvenHorizontal => find(&across, true),
         Layout::EvenVertical => find(&down, true),
-        // The first split makes the main pane's column, which stays as it is.
+        // The first split creates the main pane's column, which is not split again.
         Layout::MainVertical if first && sizes.len() > 1 => find(&either, false),
         Layout::MainVertical if first => find(&|size| across(size).or(down(size)), true),
         Layout::MainVertical => find(&either, true),
@@ -58,7 +58,7 @@ pub(super) fn next(
 mod tests {
     use super::*;
 
-    /// Splits as long as there is room, as the app does; the sizes in the end.
+    /// Splits until there is no room, as the app does; returns the final sizes.
     fn fill(layout: Layout, size: (u16, u16)) -> Vec<(u16, u16)> {
         let mut panes = vec![size];
         while let Some((at, direction)) = next(layout, &panes, true) {
@@ -74,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn the_lead_keeps_a_column_beside_a_grid_of_the_others() {
+    fn main_vertical_keeps_a_column_for_the_lead() {
         let panes = fill(Layout::MainVertical, (200, 50));
         assert_eq!(panes[0], (99, 50));
         assert_eq!(panes.len(), 9);
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn a_narrow_tab_stacks_its_panes_and_windows_have_one_each() {
+    fn a_narrow_tab_is_split_horizontally() {
         assert_eq!(
             next(Layout::MainVertical, &[(80, 24)], true),
             Some((0, Direction::Horizontal))

@@ -1,5 +1,5 @@
-//! Workers into sessions: beside the member's old one where there is one, which is then closed, else in a tab of the
-//! team's that has room, else in a tab of its own.
+//! Starts workers in sessions: in place of the member's old session if there is one, otherwise in a tab of the team
+//! with room, otherwise in a new tab.
 
 use agent_team_core::member::ProcessStamp;
 use agent_team_protocol::view::Placement;
@@ -14,11 +14,12 @@ use super::survey::{Session, Survey, Tag};
 use super::wire::{Direction, Focus};
 use crate::launch::{LaunchOrder, ProgramTask, Running};
 
-/// Between two looks for the process of a session that was just made: the app tells of it when it has been started.
+/// Interval between two checks for the process of a new session: the app reports the pid only after it has started
+/// the process.
 const LOOK: std::time::Duration = std::time::Duration::from_millis(5);
 
 impl Panes {
-    /// Starts a worker for each order. One outcome for each, in order.
+    /// Starts a worker for each order. One result per order, in order.
     pub(in crate::launch) async fn start(
         &mut self,
         orders: &[LaunchOrder],
@@ -31,7 +32,7 @@ impl Panes {
                 return orders.iter().map(|_| Err(error.to_string())).collect();
             }
         };
-        // What it cannot be told, it cannot be given back.
+        // Without the current focus nothing is restored.
         let focus = self.app.focus().await.unwrap_or_default();
         let mut outcomes = Vec::with_capacity(orders.len());
         for order in orders {
@@ -42,7 +43,7 @@ impl Panes {
             }));
         }
         if let Err(error) = self.give_back(focus).await {
-            tracing::debug!(%error, "the focus may have moved");
+            tracing::debug!(%error, "cannot restore the focus");
         }
         outcomes
     }
@@ -54,7 +55,8 @@ impl Panes {
     ) -> Result<Running, ItermError> {
         let old = survey.of_member(&self.team, &order.member).cloned();
         let (id, tag) = match (&order.task, old) {
-            // A worker that is still in its session is not driven out of it by who would show it there.
+            // The worker still runs in its old session: keep that session instead of replacing it by an attach
+            // helper.
             (ProgramTask::Hold { worker, .. }, Some(Session { id, pid, tag, .. }))
                 if pid == Some(*worker) && tag.is_some() =>
             {
@@ -68,7 +70,7 @@ impl Panes {
             None => self.tagged(order, &id).await?,
         };
         let process = tag.process;
-        // For the next one; what it would not see it would not split.
+        // Sizes for the next order. If this fails, the next order does not split this tab.
         if let Ok(listed) = self.app.sessions().await {
             survey.refresh(listed);
             survey.put(&id, tag);
@@ -88,7 +90,7 @@ impl Panes {
         })
     }
 
-    /// A session for the order where the old one is, which goes.
+    /// Opens a session beside the member's old one and closes the old one.
     async fn replace(
         &self,
         survey: &mut Survey,
@@ -102,12 +104,13 @@ impl Panes {
         let properties = profile::properties(order)?;
         let new = match self.app.split(&old.id, direction, properties).await {
             Ok(new) => Some(new),
-            // It is too small for two, is buried, or has been closed meanwhile.
+            // The old session is too small to split, buried or closed. A new place is chosen below, after the old
+            // session is closed.
             Err(ItermError::NoRoom | ItermError::Gone | ItermError::Failed { .. }) => None,
             Err(error) => return Err(error),
         };
         if let Err(error) = self.app.close(vec![old.id.clone()]).await {
-            tracing::warn!(member = %order.member, %error, "its old session stays open");
+            tracing::warn!(member = %order.member, %error, "cannot close the old session");
         }
         survey.refresh(self.app.sessions().await?);
         match new {
@@ -116,7 +119,7 @@ impl Panes {
         }
     }
 
-    /// A session for the order where there is room.
+    /// Opens a session where there is room.
     async fn place(&self, survey: &mut Survey, order: &LaunchOrder) -> Result<String, ItermError> {
         let properties = profile::properties(order)?;
         for (at, tab) in survey.tabs_of(&self.team).into_iter().enumerate() {
@@ -136,25 +139,25 @@ impl Panes {
         }
         let window = survey.window_for(&self.team, self.caller.as_deref());
         match self.app.create_tab(window, properties.clone()).await {
-            // Closed meanwhile.
+            // The window was closed since it was listed.
             Err(ItermError::Gone) => self.app.create_tab(None, properties).await,
             other => other,
         }
     }
 
-    /// Tags a session that was just made as the order's, and tells how. One that cannot be tagged goes: nobody would
-    /// find it again.
+    /// Tags a new session as the order's. A session that cannot be tagged is closed, because it could never be found
+    /// again.
     async fn tagged(&self, order: &LaunchOrder, id: &str) -> Result<Tag, ItermError> {
         let tagged = self.try_tag(order, id).await;
         if tagged.is_err()
             && let Err(error) = self.app.close(vec![id.to_owned()]).await
         {
-            tracing::warn!(session = id, %error, "a session without a tag may stay behind");
+            tracing::warn!(session = id, %error, "cannot close a session without a tag");
         }
         tagged
     }
 
-    /// A process that has ended already began at no time.
+    /// A start time of 0 marks a process that has already ended.
     async fn try_tag(&self, order: &LaunchOrder, id: &str) -> Result<Tag, ItermError> {
         let pid = self.pid_in(id).await?;
         let process = ProcessId::of(pid).ok().flatten();
@@ -180,13 +183,14 @@ impl Panes {
         Err(ItermError::TimedOut(LIMIT))
     }
 
-    /// Whoever typed somewhere goes on typing there, and sees what they saw.
+    /// Restores the focus in each window and tab where it moved, so that the user's keystrokes keep going to the same
+    /// session.
     async fn give_back(&self, before: Vec<Focus>) -> Result<(), ItermError> {
         let now = self.app.focus().await?;
         for focus in before {
             if !now.contains(&focus) {
                 match self.app.give_back(focus).await {
-                    // It was closed: that of a session that was replaced among them.
+                    // The session or tab was closed, for example the one that was replaced.
                     Ok(()) | Err(ItermError::Gone) => {}
                     Err(error) => return Err(error),
                 }

@@ -1,5 +1,5 @@
-//! Which sessions there are in iTerm2, and which of them are whose: known by the tags that we set on them, so that a
-//! supervisor that was started anew finds them again, and by nothing else.
+//! Lists the sessions of iTerm2 and assigns them to members by the tags that we set on them. Tags are the only
+//! criterion, so that a restarted supervisor finds its sessions again.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -7,7 +7,8 @@ use std::fmt;
 use agent_team_protocol::{MemberName, TeamId};
 use agent_team_system::process::ProcessId;
 
-/// Whose a session is, and what was started in it. Written in one line, as names, ids and numbers have no spaces.
+/// The owner of a session, and the process started in it. Serialised with spaces as separators, which names, ids and
+/// numbers cannot contain.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Tag {
     pub(super) team: String,
@@ -17,7 +18,7 @@ pub(super) struct Tag {
 }
 
 impl Tag {
-    /// `None` for what is no tag of ours.
+    /// `None` if the text is not one of our tags.
     pub(super) fn parse(text: &str) -> Option<Self> {
         let mut words = text.split(' ');
         let mut word = || words.next().filter(|word| !word.is_empty());
@@ -49,14 +50,14 @@ impl fmt::Display for Tag {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Session {
     pub(super) id: String,
-    /// `None`: the user has buried it.
+    /// `None`: the user has buried the session.
     pub(super) window: Option<String>,
     pub(super) tab: Option<String>,
-    /// In none of the panes that its tab shows.
+    /// Not visible in its tab, because another session is maximised.
     pub(super) hidden: bool,
     /// Columns and rows.
     pub(super) size: (u16, u16),
-    /// Of what runs in it, or ran there last.
+    /// The process in the session, running or ended.
     pub(super) pid: Option<u32>,
     pub(super) tag: Option<Tag>,
 }
@@ -68,7 +69,7 @@ impl Session {
             .is_some_and(|tag| tag.team == team.as_str())
     }
 
-    /// Whether somebody else's process runs in it: the user has it restarted with one of theirs.
+    /// Whether another process runs in it: the user has restarted the session with a program of their own.
     pub(super) fn is_taken_over(&self) -> bool {
         let Some(pid) = self.pid else { return false };
         let runs = ProcessId::of(pid).ok().flatten();
@@ -76,7 +77,7 @@ impl Session {
     }
 }
 
-/// All sessions of the app at one time, in its order.
+/// All sessions of the app at one moment, in its order.
 #[derive(Debug, Default)]
 pub(super) struct Survey {
     pub(super) sessions: Vec<Session>,
@@ -87,7 +88,7 @@ impl Survey {
         self.sessions.iter().filter(|session| session.is_of(team))
     }
 
-    /// The member's session, unless the user took it over.
+    /// The member's session, unless the user has taken it over.
     pub(super) fn of_member<'a>(
         &'a self,
         team: &'a TeamId,
@@ -100,7 +101,7 @@ impl Survey {
         })
     }
 
-    /// The panes of each tab in which there is nothing but the team's, in the order in which tabs are listed.
+    /// The panes of each tab that contains only the team's sessions, in the order of the tabs.
     pub(super) fn tabs_of(&self, team: &TeamId) -> Vec<Vec<&Session>> {
         let mut tabs: BTreeMap<&str, (usize, Vec<&Session>)> = BTreeMap::new();
         for (at, session) in self.sessions.iter().enumerate() {
@@ -122,8 +123,8 @@ impl Survey {
             .collect()
     }
 
-    /// Where a further tab of the team goes: to its others, else to where it was brought up from, else to whichever
-    /// window there is.
+    /// The window for a new tab of the team: where its other tabs are, otherwise where `up` was called, otherwise any
+    /// window.
     pub(super) fn window_for(&self, team: &TeamId, caller: Option<&str>) -> Option<String> {
         let callers = || {
             let caller = caller?;
@@ -138,7 +139,7 @@ impl Survey {
             .clone()
     }
 
-    /// A session of those listed was tagged.
+    /// Records the tag of a listed session.
     pub(super) fn put(&mut self, id: &str, tag: Tag) {
         if let Some(session) = self.sessions.iter_mut().find(|session| session.id == id) {
             session.pid = Some(tag.process.pid);
@@ -146,7 +147,7 @@ impl Survey {
         }
     }
 
-    /// What there is now, as it is listed; tags and processes of those that were known are kept.
+    /// Replaces the list, keeping the tags and processes of known sessions.
     pub(super) fn refresh(&mut self, listed: Vec<Session>) {
         let before = std::mem::take(&mut self.sessions);
         let known = |id: &str| before.iter().find(|session| session.id == id);
@@ -196,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tag_reads_back_and_nothing_else_does() {
+    fn tags_round_trip_and_other_text_is_rejected() {
         let ada = tag("ada");
         assert_eq!(Tag::parse(&ada.to_string()), Some(ada.clone()));
         for bad in [
@@ -211,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tab_with_a_session_of_the_users_is_not_ours_to_split() {
+    fn a_tab_with_a_user_session_is_never_split() {
         let survey = Survey {
             sessions: vec![
                 session("1", "t2", Some(tag("ada"))),
@@ -230,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn a_session_in_which_the_user_runs_something_else_is_nobodys() {
+    fn a_session_with_a_user_process_is_taken_over() {
         let own = ProcessId::current().unwrap();
         let ours = Session {
             pid: Some(own.pid),
@@ -246,7 +247,7 @@ mod tests {
             ..ours.clone()
         };
         assert!(theirs.is_taken_over());
-        // What was started there has ended, and nothing else runs.
+        // The tagged process has ended, and no other one runs.
         let ended = Session {
             pid: Some(u32::MAX - 1),
             ..theirs
@@ -255,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_tab_stands_where_the_team_or_its_caller_is() {
+    fn a_new_tab_opens_beside_the_team_or_the_caller() {
         let at = |id: &str, window: &str, tag| Session {
             window: Some(window.to_owned()),
             ..session(id, id, tag)

@@ -1,9 +1,9 @@
-//! The messages of iTerm2's API, as far as we use them: protobuf (proto2), one in each binary WebSocket frame. Used by
-//! [`super::app`]; nothing here decides.
+//! The messages of iTerm2's API that we use: protobuf (proto2), one message per binary WebSocket frame. Used by
+//! [`super::app`].
 //!
-//! Written by hand from the interface that the app publishes: of its fields only those that we set or read. A field's
-//! number is the interface; that they are right is proved by the end-to-end tests, which speak to a server that has
-//! its message classes from the app's own client library.
+//! Written by hand from the app's published `api.proto`, with only the fields that we set or read. The field numbers
+//! are the interface. The end-to-end tests verify them against a server built from the message classes of the app's
+//! own client library.
 
 #[cfg(test)]
 mod tests;
@@ -36,7 +36,7 @@ pub(super) enum Ask {
     Invoke(Invoke),
 }
 
-/// An answer, or a notification, which has no id.
+/// A response, or a notification, which has no id.
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct Response {
     #[prost(int64, optional, tag = "1")]
@@ -70,20 +70,20 @@ pub(super) enum Answer {
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct Empty {}
 
-/// An answer of which only the status counts: 0 is success in all of them.
+/// A response of which only the status matters; 0 is success in all of them.
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct Status {
     #[prost(int32, optional, tag = "1")]
     pub(super) status: Option<i32>,
 }
 
-// Sessions.
+// Listing sessions.
 
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct Sessions {
     #[prost(message, repeated, tag = "1")]
     pub(super) windows: Vec<Window>,
-    /// Hidden by the user; they go on.
+    /// Hidden by the user; they continue to run.
     #[prost(message, repeated, tag = "2")]
     pub(super) buried: Vec<Summary>,
 }
@@ -102,12 +102,12 @@ pub(super) struct Tab {
     pub(super) root: Option<Node>,
     #[prost(string, optional, tag = "2")]
     pub(super) tab_id: Option<String>,
-    /// Beneath a session that fills the whole tab.
+    /// Sessions hidden by a maximised one.
     #[prost(message, repeated, tag = "6")]
     pub(super) minimized: Vec<Summary>,
 }
 
-/// Of the tree of splits in a tab.
+/// A node in the tree of splits of a tab.
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct Node {
     #[prost(message, repeated, tag = "2")]
@@ -145,9 +145,9 @@ pub(super) struct Size {
     pub(super) height: Option<i32>,
 }
 
-// New ones.
+// Creating sessions.
 
-/// A key of a profile, for the one session that is made.
+/// A profile key that is overridden for the new session.
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct Property {
     #[prost(string, optional, tag = "1")]
@@ -166,7 +166,7 @@ pub(super) struct SplitPane {
     pub(super) properties: Vec<Property>,
 }
 
-/// Of the line between the two.
+/// The direction of the divider.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, prost::Enumeration)]
 #[repr(i32)]
 pub(super) enum Direction {
@@ -194,12 +194,12 @@ pub(super) enum SplitStatus {
 
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct CreateTab {
-    /// Without: a window of its own.
+    /// Absent: a new window.
     #[prost(string, optional, tag = "2")]
     pub(super) window_id: Option<String>,
     #[prost(message, repeated, tag = "5")]
     pub(super) properties: Vec<Property>,
-    /// Versions that do not know it select it.
+    /// Versions that do not know this field select the tab.
     #[prost(bool, optional, tag = "6")]
     pub(super) select_tab: Option<bool>,
 }
@@ -222,7 +222,7 @@ pub(super) enum TabStatus {
     MissingSubstitution = 4,
 }
 
-// Of those that are there.
+// Requests about existing sessions.
 
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct Variable {
@@ -247,7 +247,7 @@ pub(super) struct Assignment {
 pub(super) struct Variables {
     #[prost(enumeration = "VariableStatus", optional, tag = "1")]
     pub(super) status: Option<i32>,
-    /// JSON, one for each that was asked for.
+    /// JSON, one value for each requested variable.
     #[prost(string, repeated, tag = "2")]
     pub(super) values: Vec<String>,
 }
@@ -264,7 +264,7 @@ pub(super) enum VariableStatus {
     WindowNotFound = 6,
 }
 
-/// Shows a session; of the flags those that are unset change nothing.
+/// Selects a session; unset flags change nothing.
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct Activate {
     #[prost(oneof = "Target", tags = "2, 3")]
@@ -293,7 +293,7 @@ pub(super) struct ActivateApp {
     pub(super) ignoring_other_apps: Option<bool>,
 }
 
-/// What is looked at, as if it had just been changed to.
+/// The current focus, in the form of change notifications.
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct Focused {
     #[prost(message, repeated, tag = "1")]
@@ -308,10 +308,10 @@ pub(super) struct FocusChanged {
 
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, prost::Oneof)]
 pub(super) enum Focus {
-    /// Its window shows this tab.
+    /// The selected tab of its window.
     #[prost(string, tag = "3")]
     Tab(String),
-    /// In its tab, what is typed goes to this session.
+    /// The focused session of its tab.
     #[prost(string, tag = "4")]
     Session(String),
 }
@@ -345,7 +345,7 @@ pub(super) enum CloseStatus {
     UserDeclined = 2,
 }
 
-/// Calls a function of the app's on a session.
+/// Calls a function of the app on a session.
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct Invoke {
     #[prost(message, optional, tag = "7")]

@@ -1,13 +1,13 @@
-//! Calling tmux: the only place that builds its command lines and reads its errors. Called by everything in
+//! Runs tmux commands. The only place that builds tmux command lines and parses tmux errors. Called by everything in
 //! [`super`], and by [`crate::launch::place`] for its probes.
 //!
-//! A call is a list of commands joined by `;` that the server runs without anything in between, up to the first that
-//! fails. The builder stands on `tmux_interface`'s raw [`TmuxCommand`]. Its typed commands are passed by: they take a
+//! A call is a list of commands joined by `;`. The server runs them without interruption up to the first that fails.
+//! The builder uses the raw [`TmuxCommand`] of `tmux_interface`. Its typed commands are unsuitable: they take a
 //! program as one string for a shell instead of as words, keep only the last of several `-e`, run synchronously, and
-//! escape no word that ends in `;`.
+//! do not escape a word that ends in `;`.
 //!
-//! No word that tmux expands as a format (`-c`, `-n`, `-s`, `-F`) is made from anybody's text: names there are ids of
-//! ours. People's text goes into option values only, which nothing expands.
+//! Words that tmux expands as formats (`-c`, `-n`, `-s`, `-F`) never contain text from users or models: names there
+//! are our own ids. Such text is passed only in option values, which tmux does not expand.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -21,39 +21,41 @@ use tmux_interface::TmuxCommand;
 
 use super::server::OwnFiles;
 
-/// How long a call may take. A client of another version than its server can hang for ever.
+/// Time limit of a call. A client of another version than its server can hang for ever.
 pub(super) const LIMIT: Duration = Duration::from_secs(5);
 
-/// Bytes of one call, at most: tmux takes 16 KiB.
+/// Maximum bytes of one call. tmux accepts 16 KiB per message.
 pub(super) const CALL_MAX: usize = 12 << 10;
 
-/// Characters of a border's label.
+/// Maximum characters of a border's label.
 const LABEL_CHARACTERS: usize = 80;
 
-/// What went wrong with a call, by tmux's own words.
+/// Errors of a call, classified by tmux's message.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TmuxError {
-    #[error("there is no tmux server ({0})")]
+    #[error("no tmux server is running ({0})")]
     NoServer(String),
     #[error("the pane, window or session is gone ({0})")]
     Gone(String),
-    #[error("there is no room for another pane ({0})")]
+    #[error("no room for another pane ({0})")]
     NoSpace(String),
-    #[error("a command line is too long for tmux ({0})")]
+    #[error("the command line is too long for tmux ({0})")]
     TooLong(String),
-    #[error("there is such a session already ({0})")]
+    #[error("the session exists already ({0})")]
     Duplicate(String),
-    #[error("tmux and its running server do not fit together ({0}): was tmux upgraded under it?")]
+    #[error(
+        "tmux and its running server have different versions ({0}): was tmux upgraded while it was running?"
+    )]
     Skew(String),
     #[error("tmux did not answer within {} s", LIMIT.as_secs())]
     TimedOut,
     #[error("tmux refused: {0}")]
     Refused(String),
-    #[error("tmux answered strangely: {0}")]
+    #[error("unexpected output of tmux: {0}")]
     Strange(String),
-    #[error("{} is not UTF-8, which tmux needs", .0.display())]
+    #[error("cannot pass {} to tmux: not UTF-8", .0.display())]
     NotText(PathBuf),
-    #[error("tmux cannot be run: {0}")]
+    #[error("cannot run tmux: {0}")]
     Io(#[from] io::Error),
 }
 
@@ -64,7 +66,8 @@ impl TmuxError {
         if says(&["Permission denied"]) {
             Self::Refused(text)
         } else if says(&["no server running", "error connecting", "no current target"]) {
-            // The last: it has lost its last session, and waits for a client to go before it ends.
+            // tmux reports "no current target" when the server has lost its last session and waits for a client to
+            // disconnect before it exits.
             Self::NoServer(text)
         } else if says(&[
             "can't find",
@@ -86,7 +89,8 @@ impl TmuxError {
         }
     }
 
-    /// Whether what was known of the server is out of date. A server that just ends looks like [`Self::Skew`].
+    /// Whether cached knowledge of the server is outdated. [`Self::Skew`] is included, because a server that is just
+    /// exiting causes the same messages.
     pub(super) fn is_stale(&self) -> bool {
         matches!(
             self,
@@ -95,7 +99,7 @@ impl TmuxError {
     }
 }
 
-/// One command of tmux, its words safe from being read as anything else.
+/// One tmux command, with all words escaped.
 #[derive(Debug, Clone)]
 pub(super) struct Command(TmuxCommand<'static>);
 
@@ -106,14 +110,15 @@ impl Command {
         Self(command)
     }
 
-    /// Sets an option; `flags` say of what kind. `target` is `None` for what the command before it in the call made.
+    /// Sets an option of the kind given by `flags`. `target` is `None` for the object created by the preceding
+    /// command of the call.
     pub(super) fn set(flags: &'static str, target: Option<&str>, name: &str, value: &str) -> Self {
         let set = Self::new("set-option").flag(flags);
         let set = match target {
             Some(target) => set.option("-t", target),
             None => set,
         };
-        // The dashes: a value may begin with one.
+        // `--`: a value may begin with a dash.
         set.flag("--").word(name).word(value)
     }
 
@@ -132,9 +137,9 @@ impl Command {
         self
     }
 
-    /// A program and its arguments: at least two words, so that no shell reads them.
+    /// A program and its arguments. tmux passes a single word to a shell, and runs two or more directly.
     pub(super) fn program(self, argv: &[String]) -> Self {
-        debug_assert!(argv.len() >= 2, "a single word is a shell's");
+        debug_assert!(argv.len() >= 2, "tmux passes a single word to a shell");
         argv.iter()
             .fold(self.flag("--"), |command, argument| command.word(argument))
     }
@@ -144,7 +149,7 @@ impl Command {
     }
 }
 
-/// A word that ends in `;` would end its command.
+/// Escapes a trailing `;`: tmux treats a word that ends in `;` as the end of the command.
 fn escaped(text: &str) -> String {
     match text.strip_suffix(';') {
         Some(start) => format!("{start}\\;"),
@@ -152,7 +157,7 @@ fn escaped(text: &str) -> String {
     }
 }
 
-/// Bytes that the commands take in a call.
+/// Bytes of the commands in a call.
 pub(super) fn bytes(commands: &[Command]) -> usize {
     commands
         .iter()
@@ -162,7 +167,7 @@ pub(super) fn bytes(commands: &[Command]) -> usize {
         + 2 * commands.len()
 }
 
-/// The same commands in as few calls as tmux takes them in.
+/// Distributes commands over as few calls as tmux accepts.
 pub(super) fn calls(commands: Vec<Command>) -> Vec<Vec<Command>> {
     let mut calls: Vec<Vec<Command>> = Vec::new();
     for command in commands {
@@ -176,7 +181,8 @@ pub(super) fn calls(commands: Vec<Command>) -> Vec<Vec<Command>> {
     calls
 }
 
-/// A label as an option's value: `#{@…}` expands nothing in it, but would draw its `#[…]` as styles.
+/// A label as the value of an option. `#{@…}` inserts the value without expanding it, but tmux then interprets `#[…]`
+/// in it as styles.
 pub(super) fn label_text(text: &str) -> String {
     let mut safe = String::new();
     for c in visible_label(text, LABEL_CHARACTERS).chars() {
@@ -194,12 +200,12 @@ pub(super) fn path_text(path: &Path) -> Result<&str, TmuxError> {
         .ok_or_else(|| TmuxError::NotText(path.to_owned()))
 }
 
-/// One tmux server, through the client that is installed.
+/// One tmux server, reached through the installed client.
 #[derive(Debug, Clone)]
 pub(crate) struct Tmux {
     binary: PathBuf,
     pub(super) socket: PathBuf,
-    /// `None`: calls for the user's server, which we never start.
+    /// `None` for the user's server, which we never start.
     pub(super) own: Option<OwnFiles>,
 }
 
@@ -212,18 +218,18 @@ impl Tmux {
         }
     }
 
-    /// A server of the user's.
+    /// A server of the user.
     pub(crate) fn of_user(binary: PathBuf, socket: PathBuf) -> Self {
         Self::new(binary, socket, None)
     }
 
-    /// What `tmux -V` says.
+    /// The output of `tmux -V`.
     pub(crate) async fn version(binary: &Path) -> Result<String, TmuxError> {
         let (said, outcome) = output(tokio::process::Command::new(binary).arg("-V")).await;
         outcome.map(|()| said.trim().to_owned())
     }
 
-    /// What a format gives for a pane or a session, by its id.
+    /// Expands a format for a pane or a session, by its id.
     pub(crate) async fn show(&self, target: &str, format: &str) -> Result<String, TmuxError> {
         let show = Command::new("display-message")
             .flag("-p")
@@ -232,16 +238,16 @@ impl Tmux {
         Ok(self.run(&[show]).await?.trim_end_matches('\n').to_owned())
     }
 
-    /// Makes the call; gives what it printed.
+    /// Runs the call and returns its output.
     pub(super) async fn run(&self, commands: &[Command]) -> Result<String, TmuxError> {
         let (printed, outcome) = self.run_partly(commands).await;
         outcome.map(|()| printed)
     }
 
-    /// Makes the call; gives what it printed before it failed, if it did.
+    /// Runs the call and returns its output, including what was printed before a failure.
     pub(super) async fn run_partly(&self, commands: &[Command]) -> (String, Result<(), TmuxError>) {
         let mut client = tokio::process::Command::new(&self.binary);
-        // Without UTF-8, which a bare environment does not promise, tmux prints our tabs as underscores.
+        // `-u`: without UTF-8, which a minimal environment does not announce, tmux prints tabs as underscores.
         client.arg("-u").arg("-S").arg(&self.socket);
         if let Some(files) = &self.own {
             client.arg("-f").arg(&files.configuration);
@@ -249,7 +255,7 @@ impl Tmux {
         output(client.args(joined(commands))).await
     }
 
-    /// The same call as words to be run by somebody with a terminal.
+    /// The same call as an argv for a caller with a terminal.
     pub(super) fn argv(&self, commands: &[Command]) -> Result<Vec<String>, TmuxError> {
         let server = [path_text(&self.binary)?, "-S", path_text(&self.socket)?];
         Ok(server
@@ -271,10 +277,11 @@ fn joined(commands: &[Command]) -> Vec<String> {
     words
 }
 
-/// Runs a client of tmux. Its working directory becomes that of the server it may start, which must never vanish.
+/// Runs a tmux client. If it starts a server, the server inherits the working directory, which therefore must never
+/// be removed.
 async fn output(client: &mut tokio::process::Command) -> (String, Result<(), TmuxError>) {
-    // A server that this starts hands its environment to all its panes for as long as it runs, so it is neither a
-    // team's nor that of whoever happened to start the supervisor.
+    // A server started by this client passes its environment to all panes for as long as it runs. So the environment
+    // contains neither variables of one team nor those of the process that happened to start the supervisor.
     let kept = std::env::vars_os().filter(|(name, _)| is_neutral(name));
     client
         .env_clear()
@@ -286,7 +293,7 @@ async fn output(client: &mut tokio::process::Command) -> (String, Result<(), Tmu
         .kill_on_drop(true);
     let run = async {
         let child = client.spawn()?;
-        // A server that this starts hands the limit to its panes.
+        // A server started by this client passes the limit of open files on to its panes.
         if let Some(pid) = child.id() {
             lower_limit_of(pid);
         }
@@ -319,7 +326,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_word_can_end_its_command() {
+    fn words_cannot_end_their_command() {
         let words = |value: &str| joined(&[Command::set("-p", None, "@x", value)]);
         let tail = |value: &str| words(value).pop();
         assert_eq!(words("a"), ["set-option", "-p", "--", "@x", "a"]);
@@ -343,7 +350,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_are_told_apart_by_what_tmux_says() {
+    fn errors_are_classified_by_tmux_messages() {
         assert!(matches!(
             TmuxError::of("no server running on /x\n"),
             TmuxError::NoServer(_)
@@ -391,7 +398,7 @@ mod tests {
     }
 
     #[test]
-    fn a_call_is_never_longer_than_tmux_takes() {
+    fn calls_stay_within_the_limit_of_tmux() {
         let commands = vec![Command::set("-p", Some("%1"), "@x", &"x".repeat(1000)); 30];
         let calls = calls(commands);
         assert!(calls.len() > 1);

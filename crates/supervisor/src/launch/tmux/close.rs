@@ -1,4 +1,4 @@
-//! Panes away: one member's, or all of the team's with a receipt for each.
+//! Closes panes: one member's, or all of the team's with a receipt for each. Called by the team's launcher.
 
 use agent_team_protocol::MemberName;
 use agent_team_protocol::view::{Fate, Receipt};
@@ -11,24 +11,25 @@ use crate::launch::pane_receipt;
 use crate::settings::TmuxSession;
 
 impl Panes {
-    /// Closes the member's pane. Best effort: what is left is closed with the team.
+    /// Closes the member's pane. Best effort: remaining panes are closed with the team.
     pub(crate) async fn close(&mut self, member: &MemberName) {
         self.labels.remove(member);
         self.survey = None;
         let closed = match self.look().await {
             Ok(survey) => {
-                let hers = |pane: &&Pane| pane.is_of(&self.team) && pane.member == member.as_str();
-                self.kill(survey.panes().filter(hers)).await
+                let of_member =
+                    |pane: &&Pane| pane.is_of(&self.team) && pane.member == member.as_str();
+                self.kill(survey.panes().filter(of_member)).await
             }
             Err(error) => Err(error),
         };
         if let Err(error) = closed {
-            tracing::warn!(%member, %error, "its pane was not closed");
+            tracing::warn!(%member, %error, "cannot close the member's pane");
         }
     }
 
-    /// Closes every pane that is tagged as the team's, and ends our own server when it shows nobody else. Tells of
-    /// each, as it was found afterwards, and of panes in our windows that are not ours and therefore stay.
+    /// Closes every pane tagged as the team's, and ends our own server if no other pane is left on it. Reports each
+    /// pane's state afterwards, and foreign panes in our windows, which stay open.
     pub(crate) async fn close_all(&mut self) -> Vec<Receipt> {
         self.labels.clear();
         self.survey = None;
@@ -50,7 +51,8 @@ impl Panes {
             }
         };
         let mut left = Ok(Survey::default());
-        // A pane that goes by itself meanwhile ends the call for those after it.
+        // tmux stops a call at the first failing command: a pane that closes by itself in between keeps the call from
+        // closing the panes after it. So the remaining panes are listed and closed a second time.
         for _ in 0..2 {
             let remaining = left
                 .as_ref()
@@ -61,7 +63,7 @@ impl Panes {
                 .kill(remaining.panes().filter(|pane| pane.is_of(&self.team)))
                 .await
             {
-                tracing::debug!(%error, "a pane was not closed at once");
+                tracing::debug!(%error, "cannot close a pane at the first attempt");
             }
             left = self.look_after().await;
             if left
@@ -73,7 +75,7 @@ impl Panes {
         }
 
         if let Err(error) = &left {
-            tracing::warn!(%error, "the panes that are left cannot be listed");
+            tracing::warn!(%error, "cannot list the remaining panes");
         }
         let mut receipts = Vec::new();
         for pane in before.panes().filter(|pane| pane.is_of(&self.team)) {
@@ -95,7 +97,7 @@ impl Panes {
         receipts
     }
 
-    /// Whether it is somebody else's pane in a session or window that we made.
+    /// Whether the pane is not ours but in a session or window that we created.
     fn is_guest(&self, pane: &Pane) -> bool {
         let team = self.team.as_str();
         !pane.is_of(&self.team) && (pane.session_team == team || pane.window_team == team)
@@ -109,7 +111,8 @@ impl Panes {
         Ok(())
     }
 
-    /// Looks at what is left; a server that has just lost its last session may be ending, and say so.
+    /// Lists the remaining panes. Our own server exits with its last session, so "no server" means that nothing is
+    /// left.
     async fn look_after(&mut self) -> Result<Survey, TmuxError> {
         match self.look().await {
             Err(TmuxError::NoServer(_) | TmuxError::Skew(_)) => Ok(Survey::default()),

@@ -1,4 +1,4 @@
-//! The call that makes panes: what is said to tmux, in which order. Used by [`super::start`].
+//! Builds the call that creates panes: its commands and their order. Used by [`super::start`].
 
 use std::path::Path;
 
@@ -9,42 +9,43 @@ use super::survey::{FORMAT, LAUNCH_TAG, MEMBER_TAG, SESSION_TAG, TEAM_TAG, WINDO
 use super::{Panes, label_commands, room};
 use crate::launch::{LaunchOrder, marker};
 
-/// A border: the name in its colour, then what it does. A pane that is not ours gets its number.
+/// The border: name in the member's colour, then its label. A foreign pane shows its number.
 const BORDER: &str = "#{?@agent_team_member,#[fg=#{@agent_team_colour}]#[bold] #{@agent_team_member}#[default] \
                       #{@agent_team_label} , #{pane_index} }";
 
-/// What a pane says whose program has ended, where tmux knows this option. Whom it only showed may live.
+/// Shown in a pane whose program has exited, where tmux supports this option. After an attach helper has exited, the
+/// member itself can still be running.
 const ENDED: &str = "#{?#{m:* --hold *,#{pane_start_command}},\
-                     #{@agent_team_member} left; agent-team panes reopen #{@agent_team_member} brings it back,\
-                     #{@agent_team_member} has ended; agent-team restart #{@agent_team_member} starts it again}";
+                     #{@agent_team_member} left this pane; run agent-team panes reopen #{@agent_team_member},\
+                     #{@agent_team_member} has exited; run agent-team restart #{@agent_team_member}}";
 
-/// Bytes kept free in a call for the commands that finish a window.
+/// Bytes reserved in a call for the commands that finish a window.
 const FINISH_BYTES: usize = 512;
 
-/// Bytes that a pane takes in the words for where it is.
+/// Bytes per pane in a layout string.
 const ARRANGEMENT_BYTES: usize = 40;
 
-/// Where the next panes go.
+/// Where the next panes are created.
 #[derive(Debug)]
 pub(super) enum Room {
     /// The team's session on our own server, with its first window.
     Session,
-    /// A further window in a session.
+    /// A further window of a session.
     NewWindow { session: String, name: String },
-    /// A window of ours that has seats left.
+    /// A window of ours with room for more panes.
     Beside(Window),
 }
 
-/// A call, and the orders in whose order it prints panes.
+/// One call, and the orders in the sequence in which the call prints their panes.
 pub(super) struct Step {
     pub(super) commands: Vec<Command>,
     pub(super) orders: Vec<usize>,
-    /// `None`: only panes that were there already.
+    /// `None`: only existing panes are reused.
     pub(super) room: Option<Room>,
 }
 
 impl Panes {
-    /// Orders into the panes that are theirs already, as many as go into one call.
+    /// Restarts existing panes for orders, as many as fit into one call.
     pub(super) fn respawns(
         &self,
         progress: &Progress<'_>,
@@ -77,7 +78,7 @@ impl Panes {
         Ok(step)
     }
 
-    /// As many waiting orders as have seats and go into one call.
+    /// Creates panes for waiting orders, as many as there is room for and fit into one call.
     pub(super) fn fill(
         &self,
         progress: &Progress<'_>,
@@ -93,7 +94,8 @@ impl Panes {
             Room::Beside(window) => window.panes,
             Room::Session | Room::NewWindow { .. } => 0,
         };
-        // The new window is addressed by what only it is called until the call ends.
+        // The id of the new window is unknown until the call returns. Until the end of the call the window is named
+        // after the launch, which is unique, and addressed by that name.
         let target = match (&room, progress.waiting().next()) {
             (Room::Session, _) => format!("={}:", self.team),
             (Room::NewWindow { session, .. }, Some(first)) => {
@@ -125,15 +127,17 @@ impl Panes {
                 (Room::Beside(_), 0) | (Room::Session | Room::NewWindow { .. }, 1) => {
                     Some(Command::new("split-window").option("-t", &target))
                 }
-                // Without a target: the pane that this call made last, so that they stay in order.
+                // Without a target: splits the pane that this call created last, which keeps the panes in order.
                 _ => Some(Command::new("split-window")),
             };
             match split {
-                // Not detached, so that it is the one that the commands after it are about.
+                // Not detached (`-d`): the new pane must become the current one, because the following commands have
+                // no target.
                 Some(split) => {
                     group.push(program(split.flag("-P").option("-F", FORMAT), order)?);
                     group.extend(self.tags(None, order));
-                    // Each time, or the last pane would soon be too small to split; windows are drawn only in the end.
+                    // After each split, because tmux halves a pane and the last one would soon be too small to split.
+                    // tmux draws the window only at the end of the call.
                     group.push(meanwhile.clone());
                 }
                 None => group.extend(self.tags(Some(&target), order)),
@@ -146,7 +150,8 @@ impl Panes {
             commands.extend(group);
             orders.push(index);
         }
-        // With one pane there is nothing to arrange, and no pane of this window is the current one.
+        // A single pane needs no layout. Also, `select-layout` without a target would then apply to the current
+        // window, which is not this one: nothing was split in it.
         if there + orders.len() > 1
             && let Some(arrangement) = frame.arrangement(there + orders.len())
         {
@@ -198,7 +203,8 @@ impl Panes {
             .option("-x", &columns)
             .option("-y", &rows)
             .option("-n", &self.window_name(0, &order.member));
-        // Its `-e` would be every later pane's in the session, also of those that a person makes.
+        // The marker is set with `env`, not with `-e` of new-session: that sets it for the session, so that every
+        // later pane in it, even the user's, would carry the marker and be killed with the launch.
         let mut argv = Vec::new();
         if let Some(marker) = marker(order) {
             argv.extend(["/usr/bin/env".to_owned(), marker]);
@@ -214,7 +220,7 @@ impl Panes {
                 .option("-t", target)
                 .word(SESSION_TAG)
                 .word(self.team.as_str()),
-            // tmux 3.2 does not go by the size that it is given.
+            // tmux 3.2 ignores the size given to new-session.
             Command::new("resize-window")
                 .option("-t", target)
                 .option("-x", &columns)
@@ -255,7 +261,7 @@ impl Panes {
     }
 }
 
-/// The order's program as what a pane runs. A worker changes to its member's directory itself.
+/// The order's program as the command of a pane. The worker changes to its member's directory itself.
 fn program(command: Command, order: &LaunchOrder) -> Result<Command, TmuxError> {
     let command = match marker(order) {
         Some(marker) => command.option("-e", &marker),

@@ -1,15 +1,15 @@
-//! Members in panes of tmux. Called by the team's launcher, one order at a time.
+//! The tmux backend: members in panes. Called by the team's launcher, one order at a time.
 //!
-//! A pane is a view: whether its worker lives is known from its socket and its pidfd. Panes are found by their tags
-//! and addressed by their ids, so that a supervisor that was started anew goes on with the panes that are there. Only
-//! panes that carry this team's tag are ever respawned, changed or closed; the user's windows are never split, and
-//! nobody's focus is moved.
+//! A pane is only a display: whether its worker lives is known from its connection and its pidfd. Panes are found by
+//! their tags and addressed by their ids, so that a restarted supervisor continues with the existing panes. Only panes
+//! with this team's tag are ever respawned, changed or closed; the user's windows are never split, and the focus is
+//! never moved.
 //!
 //! ```text
-//! start.rs   workers into panes, step by step   survey.rs  which panes there are, and whose
-//! fill.rs    the call of such a step            room.rs    how many fit into a window
-//! close.rs   panes away, with receipts          server.rs  which server answers; our own one
-//! call.rs    one call of tmux, and its errors
+//! start.rs   starts workers in panes     survey.rs  lists panes and their members
+//! fill.rs    builds one such call        room.rs    panes per window and their layout
+//! close.rs   closes panes                server.rs  identity of servers; our own server
+//! call.rs    runs tmux, classifies errors
 //! ```
 
 mod call;
@@ -44,8 +44,9 @@ use crate::settings::{TmuxPlace, TmuxSession};
 
 const LABEL_TAG: &str = "@agent_team_label";
 const COLOUR_TAG: &str = "@agent_team_colour";
-/// On the team's first window: who waits for the person, for status lines. A status line finds it by looking through
-/// the windows of its session, since on the user's server nothing but windows and panes is ours.
+/// Option of the team's first window: the summary of members that wait for the user, for status lines. A status line
+/// finds it with a loop over the windows of its session, because on the user's server we set options only on our own
+/// windows and panes.
 const WAITING_TAG: &str = "@agent_team_waiting";
 
 /// The panes of one team.
@@ -53,22 +54,22 @@ const WAITING_TAG: &str = "@agent_team_waiting";
 pub(crate) struct Panes {
     team: TeamId,
     session: TmuxSession,
-    /// Columns and rows of a window that is made before anybody looks at it.
+    /// Columns and rows of a window created before a client is attached.
     size: (u16, u16),
     layout: Layout,
-    /// Who attaches from iTerm2 has it draw windows and panes itself.
+    /// Clients that attach from iTerm2 use control mode, in which iTerm2 draws windows and panes.
     control_mode: bool,
     tmux: Tmux,
-    /// `None` until tmux was asked, and when what it said may be wrong.
+    /// The known panes; `None` before the first listing and when it may be outdated.
     survey: Option<Survey>,
-    /// What the borders say.
+    /// The labels shown in the borders.
     labels: BTreeMap<MemberName, Label>,
-    /// The last start found the user's server or session ended.
+    /// The last start found that the user's server or session has ended.
     gone: bool,
 }
 
 impl Panes {
-    /// Makes no call of tmux yet.
+    /// Makes no call to tmux yet.
     pub(crate) fn new(
         team: TeamId,
         place: TmuxPlace,
@@ -83,7 +84,7 @@ impl Panes {
         Self {
             team,
             session: place.session,
-            // The terminal's last line is the status line.
+            // The status line takes the terminal's last line.
             size: (columns, rows.saturating_sub(1).max(1)),
             layout,
             control_mode: place.control_mode,
@@ -94,14 +95,14 @@ impl Panes {
         }
     }
 
-    /// Whether the last start failed because the user's server or session has ended: there is nowhere to put a pane
-    /// until the next `up` chooses anew. Our own server is never gone, it is started again.
+    /// Whether the last start failed because the user's server or session has ended. No pane can be opened then
+    /// before the next `up` chooses a backend again. Our own server is never gone: it is started again.
     pub(crate) fn are_gone(&self) -> bool {
         self.gone
     }
 
-    /// What there is, asked for only when what is known is of another server than the one that answers now: until a
-    /// server ends, its ids name what they named.
+    /// The known panes. Listed again only if another server answers at the socket: as long as a server lives, its ids
+    /// keep their meaning.
     async fn survey(&mut self) -> Result<&mut Survey, TmuxError> {
         let known = self.survey.take().filter(|survey| {
             survey
@@ -115,12 +116,12 @@ impl Panes {
         Ok(self.survey.insert(survey))
     }
 
-    /// What is known may be wrong.
+    /// Drops the known panes.
     pub(crate) fn forget(&mut self) {
         self.survey = None;
     }
 
-    /// The team's panes that are there: whose, with which process, and their ids.
+    /// The team's existing panes: member, process and id.
     pub(crate) async fn found(&mut self) -> Vec<FoundPane> {
         let team = self.team.clone();
         match self.survey().await {
@@ -137,14 +138,14 @@ impl Panes {
                 })
                 .collect(),
             Err(error) => {
-                tracing::warn!(%error, "the panes that are there cannot be listed");
+                tracing::warn!(%error, "cannot list the panes");
                 Vec::new()
             }
         }
     }
 
     async fn look(&self) -> Result<Survey, TmuxError> {
-        // Our own server is started on need; the user's is there or the place is gone.
+        // Our own server is started on demand; the user's server must exist.
         let socket = &self.tmux.socket;
         if let Some(own) = &self.tmux.own
             && !socket.exists()
@@ -165,16 +166,17 @@ impl Panes {
         }
     }
 
-    /// A server of ours is to be found also without its socket.
+    /// Records the process of our own server, so that it can be found without its socket.
     fn record(&self, server: Option<Server>) {
         if let (Some(own), Some(server)) = (&self.tmux.own, server) {
             own.record(server.process, &self.tmux.socket);
         }
     }
 
-    /// Shows in the borders what the members are and do. Best effort: it is looks.
+    /// Shows labels in the borders. Best effort: labels are cosmetic.
     pub(crate) async fn label(&mut self, mut labels: Vec<(MemberName, Label)>) {
-        // Also for those whose process has ended; their panes say so once tmux knows: see `how_ended`.
+        // Labels also change when a member's process ends. SIGCHLD makes tmux notice the dead process, so that its
+        // pane shows that it has exited: see `how_ended`.
         if let Ok(Survey {
             server: Some(server),
             ..
@@ -188,9 +190,10 @@ impl Panes {
         }
         if let Err(error) = self.try_label(&labels).await {
             self.survey = None;
-            // A pane that was closed by hand ends the call for those after it.
+            // A pane closed by hand makes the call fail for all labels after it. The panes are listed again and the
+            // call is repeated once.
             if !error.is_stale() || self.try_label(&labels).await.is_err() {
-                tracing::debug!(%error, "labels cannot be shown");
+                tracing::debug!(%error, "cannot set labels");
             }
         }
     }
@@ -223,7 +226,8 @@ impl Panes {
         Ok(())
     }
 
-    /// Has status lines say who waits for the person; nobody: an empty text. Best effort: it is looks.
+    /// Shows the summary of members that wait for the user in status lines; an empty text clears it. Best effort:
+    /// labels are cosmetic.
     pub(crate) async fn tell_waiting(&mut self, summary: &str) {
         let team = self.team.clone();
         let Ok(survey) = self.survey().await else {
@@ -235,12 +239,12 @@ impl Panes {
         };
         let set = Command::set("-w", Some(&window.id), WAITING_TAG, &label_text(summary));
         if let Err(error) = self.tmux.run(&[set]).await {
-            tracing::debug!(%error, "status lines cannot be told who waits");
+            tracing::debug!(%error, "cannot set the summary for status lines");
         }
     }
 
-    /// What the caller runs to see the team, or one member's pane; nothing when its own client could be switched there.
-    /// Of a member that is there, its pane is one in which a process of `shown_by` is.
+    /// The command with which the caller sees the team or one member's pane; empty if the caller's own tmux client
+    /// was switched there. For a connected member only a pane whose process is in `shown_by` counts.
     pub(crate) async fn attach(
         &mut self,
         member: Option<&MemberName>,
@@ -271,10 +275,9 @@ impl Panes {
             .filter(|inside| Some(inside.pid) == server);
         if let Some(inside) = inside {
             if read_only {
-                let refusal =
-                    "your whole tmux client would become read-only, not only the team's windows";
+                let refusal = "cannot attach read-only inside tmux: the whole tmux client would become read-only";
                 return Err(Refusal::new(ErrorCode::Invalid, refusal)
-                    .hint("attach without --read-only, or from a terminal outside of this tmux"));
+                    .hint("attach without --read-only, or from a terminal outside this tmux"));
             }
             self.switch(&inside, &pane.id).await.map_err(refused)?;
             return Ok(AttachAnswer {
@@ -290,7 +293,7 @@ impl Panes {
         ];
         let draws = self.control_mode && tmux.is_none() && terminal.iterm.is_some();
         if member.is_some() && !draws {
-            // Zoomed, unless it is already.
+            // Zooms the pane unless it is zoomed already: `resize-pane -Z` toggles.
             let zoom = format!("resize-pane -Z -t {}", pane.id);
             let look = Command::new("if-shell").flag("-F").option("-t", &pane.id);
             commands.push(look.word("#{?window_zoomed_flag,0,1}").word(&zoom));
@@ -307,7 +310,7 @@ impl Panes {
         })
     }
 
-    /// Shows a pane in the caller's own client: of those that look at its session, the one that was used last.
+    /// Shows a pane in the caller's own client: the most recently used one of those attached to its session.
     async fn switch(&self, inside: &Inside, pane: &str) -> Result<(), TmuxError> {
         let format = "#{client_activity}\t#{session_id}\t#{client_name}";
         let listing = self
@@ -319,13 +322,14 @@ impl Panes {
             .filter_map(|line| {
                 let mut fields = line.splitn(3, '\t');
                 let active: u64 = fields.next()?.parse().ok()?;
-                // The caller's pane may have been moved out of the session that it was made in.
+                // `TMUX` names the session in which the caller's pane was created; the pane can have been moved to
+                // another one. So clients of other sessions are a fallback.
                 let here = fields.next()? == inside.session;
                 Some(((here, active), fields.next()?))
             })
             .max();
         let (_, client) = client
-            .ok_or_else(|| TmuxError::Gone("nobody is attached to your session".to_owned()))?;
+            .ok_or_else(|| TmuxError::Gone("no client is attached to your session".to_owned()))?;
         self.tmux
             .run(&[Command::new("switch-client")
                 .option("-c", client)

@@ -1,32 +1,32 @@
-//! How many panes fit into a window, and where each is. Our own rule: tmux refuses only when nothing can be split any
-//! more, and some layouts never refuse but make panes of no rows.
+//! The number of panes per window, and their layout. The limits are our own: tmux refuses a split only when nothing is
+//! left to split, and some of its layouts never refuse but create panes without rows.
 //!
 //! ```text
-//! main-vertical:   ┌──────┬─────┬─────┐   the lead, or who was first, beside a grid of the others, filled column by
-//!                  │ lead │ ada │ cyd │   column; further windows are all grid. tmux has no such layout of its own:
-//!                  │      ├─────┼─────┤   it is given to it in the words in which it prints one.
+//! main-vertical:   ┌──────┬─────┬─────┐   the lead, or the first member, beside a grid of the others, filled column by
+//!                  │ lead │ ada │ cyd │   column; further windows are grids. tmux has no such layout, so it is passed as
+//!                  │      ├─────┼─────┤   a layout string in the format that tmux prints.
 //!                  │      │ bob │ dan │
 //!                  └──────┴─────┴─────┘
 //! ```
 
 use agent_team_protocol::spec::Layout;
 
-/// A pane has at least these columns and rows of its own.
+/// Minimum columns and rows of a pane, without its border.
 const LEAST: (usize, usize) = (40, 6);
 
-/// A pane's rows with the line of its border.
+/// Rows of a pane with its border.
 const ROWS: usize = LEAST.1 + 1;
 
-/// Rows of a pane in a grid, with its border, before another column is begun for more.
+/// Rows of a grid pane, with its border, below which another column is added.
 const ROWS_WANTED: usize = 13;
 
-/// A window, as the rule sees it.
+/// The parameters of a window's layout.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Frame {
     pub(super) layout: Layout,
     /// Columns and rows.
     pub(super) size: (u16, u16),
-    /// The team's first window, in which the main pane is.
+    /// The team's first window, which contains the main pane.
     pub(super) first: bool,
 }
 
@@ -39,7 +39,7 @@ impl Frame {
         self.size.1.into()
     }
 
-    /// The layout that serves here: what puts panes side by side needs room for two.
+    /// The layout used at this size: layouts with panes side by side need room for two.
     fn fitting(self) -> Layout {
         if self.columns() > 2 * LEAST.0 {
             self.layout
@@ -50,7 +50,7 @@ impl Frame {
         }
     }
 
-    /// How many panes of the least size there is room for; at least one.
+    /// How many panes of the minimum size fit; at least one.
     pub(super) fn capacity(self) -> usize {
         let across = across(self.columns());
         let down = self.rows() / ROWS;
@@ -59,14 +59,14 @@ impl Frame {
             Layout::MainVertical => across * down,
             Layout::EvenHorizontal => across,
             Layout::EvenVertical => down,
-            // The rows of a grid are equal before the border's line is taken off the first.
+            // The rows of a tmux grid are equal before the border line is taken from the first one.
             Layout::Tiled => tiled(across, (self.rows() + 1) / (ROWS + 1)),
             Layout::Windows => 1,
         };
         panes.max(1)
     }
 
-    /// What tmux is told after each pane that it makes, so that there is room for the next.
+    /// The tmux layout applied after each split, so that there is room for the next one.
     pub(super) fn meanwhile(self) -> &'static str {
         match self.fitting() {
             Layout::MainVertical | Layout::Tiled | Layout::Windows => "tiled",
@@ -75,7 +75,7 @@ impl Frame {
         }
     }
 
-    /// Where so many panes are in the end; `None`: where [`Frame::meanwhile`] put them.
+    /// The final layout string for this number of panes; `None` to keep [`Frame::meanwhile`].
     pub(super) fn arrangement(self, panes: usize) -> Option<String> {
         if self.fitting() != Layout::MainVertical || panes == 0 {
             return None;
@@ -92,7 +92,7 @@ impl Frame {
         let columns = grid_columns(others, most, height);
         let (mut parts, mut left) = (Vec::new(), 0);
         if self.first {
-            // Half, where the others stand in one column.
+            // Half of the window if the others are in one column.
             let main = if columns < 2 {
                 width / 2
             } else {
@@ -119,7 +119,7 @@ impl Frame {
     }
 }
 
-/// Panes are told apart in a layout by numbers that tmux reads over.
+/// Numbers of panes in a layout string. tmux ignores their values.
 #[derive(Default)]
 struct Leaves(usize);
 
@@ -131,7 +131,7 @@ impl Leaves {
     }
 }
 
-/// Panes of the least width side by side.
+/// How many panes of the minimum width fit side by side.
 fn across(columns: usize) -> usize {
     (columns + 1) / (LEAST.0 + 1)
 }
@@ -140,13 +140,13 @@ fn across_beside_main(frame: Frame) -> usize {
     across(frame.columns() - main_width(frame.columns()) - 1)
 }
 
-/// The fewest columns in which panes have the rows that are wanted, or as many as there may be.
+/// The smallest number of columns in which panes have the wanted rows, up to the maximum.
 fn grid_columns(panes: usize, at_most: usize, height: usize) -> usize {
     let wanted = (height / ROWS_WANTED).max(1);
     panes.div_ceil(wanted).clamp(1, at_most.max(1))
 }
 
-/// Where so many parts begin and how long they are, with a line between each two; the first ones are the longer.
+/// Start and length of each part, with a divider between adjacent parts. The first parts get the remainder.
 fn shares(length: usize, parts: usize) -> Vec<(usize, usize)> {
     let free = length - (parts - 1);
     let mut from = 0;
@@ -160,7 +160,7 @@ fn shares(length: usize, parts: usize) -> Vec<(usize, usize)> {
         .collect()
 }
 
-/// A layout with tmux's checksum before it.
+/// A layout string with tmux's checksum in front.
 fn checked(layout: &str) -> String {
     let sum = layout.bytes().fold(0_u16, |sum, byte| {
         sum.rotate_right(1).wrapping_add(byte.into())
@@ -168,7 +168,7 @@ fn checked(layout: &str) -> String {
     format!("{sum:04x},{layout}")
 }
 
-/// Panes that tmux tiles within so many columns and rows: it adds a row, then a column, until all fit.
+/// How many panes tmux tiles into this many columns and rows: it adds a row, then a column, until all fit.
 fn tiled(across: usize, down: usize) -> usize {
     let (mut columns, mut rows, mut panes) = (1, 1, 0);
     while columns <= across && rows <= down {
@@ -182,7 +182,7 @@ fn tiled(across: usize, down: usize) -> usize {
     panes
 }
 
-/// Columns of the main pane beside a grid.
+/// Width of the main pane beside a grid.
 pub(super) fn main_width(columns: usize) -> usize {
     (columns * 3 / 10).max(LEAST.0)
 }
@@ -209,8 +209,8 @@ mod tests {
     }
 
     #[test]
-    fn as_many_panes_fit_as_have_the_least_size() {
-        // The lead beside three columns of seven rows; four columns where she is not.
+    fn capacity_counts_panes_of_the_minimum_size() {
+        // The lead and three columns of seven rows; four columns in windows without the lead.
         let main = frame(Layout::MainVertical, (200, 49));
         assert_eq!(main.capacity(), 22);
         let further = Frame {
@@ -233,11 +233,11 @@ mod tests {
     }
 
     #[test]
-    fn the_lead_stands_beside_a_grid_that_grows_by_columns() {
+    fn main_vertical_adds_grid_columns_beside_the_lead() {
         let main = frame(Layout::MainVertical, (200, 49));
         let alone = main.arrangement(1).unwrap();
         assert!(alone.ends_with(",200x49,0,0,0"), "{alone}");
-        // What tmux itself says of two panes side by side.
+        // The layout that tmux prints for two panes side by side.
         let two = main.arrangement(2).unwrap();
         assert!(
             two.ends_with(",200x49,0,0{100x49,0,0,0,99x49,101,0,1}"),
@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn a_checksum_is_tmuxs_own() {
+    fn checksum_matches_tmux() {
         // From `tmux list-windows` of tmux 3.3a.
         assert_eq!(
             checked("159x48,0,0{79x48,0,0,0,79x48,80,0,1}"),

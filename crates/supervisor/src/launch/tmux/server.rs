@@ -1,7 +1,7 @@
-//! Which server answers at a socket, and the life of our own one. Used by [`super`].
+//! Identity of the tmux server behind a socket, and the life of our own server. Used by [`super`].
 //!
-//! Our own server is started by the first session and ends with the last one, whoever's that is. What decides over it
-//! by more than one call holds [`OWN_SERVER`]: teams share it.
+//! Our own server starts with the first session and exits with the last one, of whatever team. Teams share it, so
+//! every sequence of calls that decides whether it starts or ends holds [`OWN_SERVER`].
 
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -17,42 +17,42 @@ use tokio::sync::Mutex;
 
 use super::call::{LIMIT, Tmux};
 
-/// Between two looks for a socket that the server was told to bind again.
+/// Interval between checks for a socket that the server was told to bind again.
 const LOOK: Duration = Duration::from_millis(5);
 
 /// How long the server may take to bind its socket again. A busy one takes milliseconds; `down --force` waits for it.
 const BIND_LIMIT: Duration = Duration::from_secs(1);
 
-/// Held while our own server may be started, and while it is ended and its socket removed.
+/// Held while our own server may be started, and while it ends and its socket is removed.
 pub(super) static OWN_SERVER: Mutex<()> = Mutex::const_new(());
 
-/// What our own server goes by: the user's own configuration is not read there.
+/// The configuration of our own server, used instead of the user's.
 const CONFIGURATION: &str = r##"# Written by agent-team for its own tmux server; changes are overwritten.
 set -s escape-time 10
 set -s set-clipboard off
 set -s exit-empty on
 set -sq extended-keys on
-# Described on every system, which tmux-256color is not.
+# In every system's terminfo, unlike tmux-256color.
 set -g default-terminal screen-256color
 set -g mouse on
 set -g history-limit 5000
 set -g destroy-unattached off
 set -g status-left "#[bold] #{session_name} #[default] "
 set -g status-left-length 48
-set -g status-right "#{W:#{?@agent_team_waiting,#[bold] #{@agent_team_waiting} #[default],}} C-b d leaves, the team goes on "
+set -g status-right "#{W:#{?@agent_team_waiting,#[bold] #{@agent_team_waiting} #[default],}} C-b d detaches, the team keeps running "
 set -g status-right-length 120
 setw -g automatic-rename off
 setw -g allow-rename off
 setw -gq allow-passthrough off
 "##;
 
-/// The files of our own server, whose teams share it.
+/// The files of our own server, shared by its teams.
 #[derive(Debug, Clone)]
 pub(super) struct OwnFiles {
     /// In the runtime directory.
     pub(super) configuration: PathBuf,
-    /// Names the server's process. In the state directory: a supervisor that starts after the runtime directory was
-    /// deleted still finds the server.
+    /// Records the server's process. In the state directory, so that a supervisor that starts after the runtime
+    /// directory was deleted still finds the server.
     process: PathBuf,
     directories: Directories,
 }
@@ -74,9 +74,9 @@ impl OwnFiles {
         }
     }
 
-    /// Puts the configuration in its place; the directory is there.
+    /// Writes the configuration file. Its directory must exist.
     pub(super) fn write_configuration(&self) -> io::Result<()> {
-        // Writing is a sync to disk, which is not to delay every team's start.
+        // Written only if it differs: writing syncs to disk, which would delay every start of a team.
         match private_file::read(&self.configuration) {
             Ok(there) if there == CONFIGURATION.as_bytes() => Ok(()),
             Ok(_) | Err(_) => private_file::replace(&self.configuration, CONFIGURATION.as_bytes()),
@@ -99,11 +99,11 @@ impl OwnFiles {
             private_file::create(&self.process, &bytes)
         });
         if let Err(error) = written {
-            tracing::warn!(%error, "a supervisor after this one would not find tmux without its socket");
+            tracing::warn!(%error, "cannot record tmux's process: without its socket the next supervisor would not find it");
         }
     }
 
-    /// The process that was recorded last for this socket, if it is alive.
+    /// The process last recorded for this socket, if it is alive.
     fn recorded(&self, socket: &Path) -> Option<ProcessId> {
         let bytes = private_file::read(&self.process).ok()?;
         let recorded: Recorded = serde_json::from_slice(&bytes).ok()?;
@@ -113,15 +113,15 @@ impl OwnFiles {
         is_here.then_some(recorded.process)
     }
 
-    /// Has the server bind its socket again when somebody deleted that: another one beside it would leave it, and the
-    /// panes in it, to nobody.
+    /// Makes the server bind its deleted socket again, with SIGUSR1. Starting a second server instead would leave the
+    /// first one, and its panes, unreachable.
     pub(super) async fn bind_again(&self, socket: &Path) {
         let Some(process) = self.recorded(socket) else {
             return;
         };
-        // The server makes no directory for its socket, and does not try again when binding fails.
+        // The server does not create the socket's directory, and does not retry a failed bind.
         if let Err(error) = self.directories.prepare() {
-            tracing::warn!(%error, "cannot make the directory of tmux's socket");
+            tracing::warn!(%error, "cannot create the directory of tmux's socket");
             return;
         }
         if !matches!(process.signal(Signal::SIGUSR1), Ok(true)) {
@@ -137,7 +137,7 @@ impl OwnFiles {
         if tokio::time::timeout(BIND_LIMIT, bound).await.is_err() {
             tracing::warn!(
                 pid = process.pid,
-                "tmux does not bind its deleted socket again"
+                "tmux did not bind its deleted socket again"
             );
         }
     }
@@ -149,16 +149,16 @@ impl OwnFiles {
     }
 }
 
-/// One tmux server at its socket. Ids of panes start anew with the next one, and name other panes there.
+/// One tmux server at its socket. The next server assigns the same pane ids to other panes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Server {
     pub(super) process: ProcessId,
-    /// Device and inode: a socket that was deleted can be bound by another server while this one lives.
+    /// Device and inode: after the socket was deleted another server can bind it while this one lives.
     socket: (u64, u64),
 }
 
 impl Server {
-    /// `None` when it is gone already.
+    /// `None` if the process has ended.
     pub(super) fn of(pid: u32, socket: &Path) -> Option<Self> {
         let process = ProcessId::of(pid).ok().flatten()?;
         Some(Self {
@@ -178,8 +178,9 @@ fn identity(socket: &Path) -> Option<(u64, u64)> {
     Some((file.dev(), file.ino()))
 }
 
-/// Waits for our own server, whose last session has been ended, and removes the socket that tmux leaves behind, and
-/// what it went by. Only under [`OWN_SERVER`]. `None` when there was nothing.
+/// Waits for the end of our own server after its last session was closed, and removes its socket, which tmux leaves
+/// behind, and its files. Requires [`OWN_SERVER`]: another team could otherwise start a server in between and lose
+/// its socket. `None` if there was nothing to remove.
 pub(super) async fn bury(server: Option<Server>, tmux: &Tmux) -> Option<Receipt> {
     let socket = &tmux.socket;
     let receipt = |fate| Receipt {
@@ -200,7 +201,7 @@ pub(super) async fn bury(server: Option<Server>, tmux: &Tmux) -> Option<Receipt>
     if let Some(files) = &tmux.own
         && let Err(error) = files.discard()
     {
-        tracing::warn!(%error, "a file of our tmux server stays behind");
+        tracing::warn!(%error, "cannot remove a file of our tmux server");
     }
     match private_file::discard(socket) {
         Ok(removed) => (removed || server.is_some()).then(|| receipt(Fate::Removed)),
@@ -208,20 +209,20 @@ pub(super) async fn bury(server: Option<Server>, tmux: &Tmux) -> Option<Receipt>
     }
 }
 
-/// What `$TMUX` tells of its pane: `socket,pid,session`.
+/// The content of `$TMUX`: `socket,pid,session`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Inside {
     pub(crate) socket: PathBuf,
-    /// The server's.
+    /// The server's pid.
     pub(crate) pid: u32,
-    /// Where the pane was made; it may have been moved since.
+    /// The session in which the pane was created; it can have been moved since.
     pub(crate) session: String,
 }
 
 impl Inside {
-    /// `None` for what tmux did not write.
+    /// `None` if the value does not have tmux's format.
     pub(crate) fn parse(tmux: &str) -> Option<Self> {
-        // From the right: a path may hold commas.
+        // From the right, because a path can contain commas.
         let mut fields = tmux.rsplitn(3, ',');
         let session = fields.next()?.parse::<u32>().ok()?;
         let pid = fields.next()?.parse().ok()?;
@@ -239,7 +240,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_tmux_variable_reads_back_whatever_its_path() {
+    fn the_tmux_variable_parses_with_any_path() {
         let inside = Inside::parse("/tmp/a,b/default,4711,3").unwrap();
         assert_eq!(inside.socket, PathBuf::from("/tmp/a,b/default"));
         assert_eq!((inside.pid, inside.session.as_str()), (4711, "$3"));
@@ -256,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn another_server_at_the_socket_is_not_taken_for_the_one_before() {
+    fn a_new_server_at_the_same_socket_is_detected() {
         let directory = tempfile::tempdir().unwrap();
         let socket = directory.path().join("s");
         let _bound = std::os::unix::net::UnixListener::bind(&socket).unwrap();

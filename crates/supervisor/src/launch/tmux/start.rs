@@ -1,7 +1,8 @@
-//! Workers into panes: a member's own pane again where there is one, else a new one.
+//! Starts workers in panes: in the member's existing pane if there is one, otherwise in a new one.
 //!
-//! Each step is one call of tmux that makes and tags panes in one go, so that no pane is ever there without its tags.
-//! What a step found out, that a pane was closed by hand or that a window is full, the next one goes by.
+//! Each step is one tmux call that creates and tags panes, so that no pane exists without its tags: a supervisor that
+//! dies between two calls would never find it again. What a step discovers, for example a pane closed by hand or a
+//! full window, is used by the next step.
 
 use std::collections::BTreeSet;
 
@@ -20,12 +21,12 @@ use super::survey::Pane;
 use crate::launch::{LaunchOrder, ProgramTask, Running};
 use crate::settings::TmuxSession;
 
-/// What the steps have come to.
+/// Progress over the steps of one start.
 pub(super) struct Progress<'a> {
     pub(super) orders: &'a [LaunchOrder],
-    /// Beside the orders: the pane that each got.
+    /// The pane of each order, parallel to `orders`.
     born: Vec<Option<Pane>>,
-    /// Windows that tmux has no room in, whatever we reckoned.
+    /// Windows in which tmux has no room, whatever our own calculation says.
     full: BTreeSet<String>,
 }
 
@@ -36,7 +37,7 @@ impl Progress<'_> {
 }
 
 impl Panes {
-    /// Starts a worker for each order, in the member's own pane where there is one. One outcome for each, in order.
+    /// Starts a worker for each order, in the member's existing pane if there is one. One result per order, in order.
     pub(crate) async fn start(&mut self, orders: &[LaunchOrder]) -> Vec<Result<Running, String>> {
         let mut progress = Progress {
             orders,
@@ -45,13 +46,13 @@ impl Panes {
         };
         let team = &self.team;
         let is_known = |order: &LaunchOrder| {
-            // Who is to be shown may be shown already.
+            // An order to show a worker needs the current list: the worker may have a pane already.
             let starts = matches!(order.task, ProgramTask::Launch { .. });
             let survey = self.survey.as_ref().filter(|_| starts);
             survey.is_some_and(|survey| survey.of_member(team, order.member.as_str()).is_some())
         };
         if !orders.iter().all(is_known) {
-            // A window may have another size by now than when we looked.
+            // The list may be outdated: windows can have been resized since.
             self.survey = None;
         }
         self.gone = false;
@@ -87,7 +88,7 @@ impl Panes {
         outcomes
     }
 
-    /// One call of tmux for orders that wait.
+    /// Makes one tmux call for waiting orders.
     async fn step(&mut self, progress: &mut Progress<'_>) -> Result<(), TmuxError> {
         self.find_shown(progress).await?;
         if progress.waiting().next().is_none() {
@@ -140,7 +141,7 @@ impl Panes {
         }
     }
 
-    /// A worker that is still in its pane is not driven out of it by who would show it there.
+    /// A worker that still runs in its pane keeps the pane: an attach helper started there would kill it.
     async fn find_shown(&mut self, progress: &mut Progress<'_>) -> Result<(), TmuxError> {
         let team = self.team.clone();
         let survey = self.survey().await?;
@@ -207,7 +208,8 @@ impl Panes {
         self.fill(progress, room, frame, frame.capacity())
     }
 
-    /// On our own server the session is named for the team already. `first` is who is in it first.
+    /// The name of a new window. On our own server the session already has the team's name. `first` is the first
+    /// member in the window.
     pub(super) fn window_name(&self, others: usize, first: &MemberName) -> String {
         match (self.layout, &self.session, others) {
             (Layout::Windows, TmuxSession::Own, _) => first.to_string(),
@@ -219,7 +221,7 @@ impl Panes {
         }
     }
 
-    /// The pane as it is after the call that printed it before it was tagged.
+    /// The pane in its state after the call: the call prints each pane before it is tagged.
     fn tagged(&self, pane: Pane, order: &LaunchOrder, room: Option<&Room>, nth: usize) -> Pane {
         let team = self.team.to_string();
         let Some(room) = room else { return pane };
@@ -256,25 +258,23 @@ impl Panes {
                 pane: Some(pane.id),
             }),
             Ok(None) => Err(self.ended(&pane).await),
-            Err(error) => Err(format!(
-                "its process {} cannot be looked at: {error}",
-                pane.pid
-            )),
+            Err(error) => Err(format!("cannot inspect its process {}: {error}", pane.pid)),
         }
     }
 
-    /// That a worker was gone before we could look at it.
+    /// The error for a worker that exited before it could be observed.
     async fn ended(&self, pane: &Pane) -> String {
         let how = self.how_ended(pane).await;
         format!(
-            "its worker ended at once, {}; pane {} shows its last words",
-            how.as_deref().unwrap_or("tmux does not know how"),
+            "the worker exited at once, {}; pane {} shows its last output",
+            how.as_deref().unwrap_or("cause unknown to tmux"),
             pane.id
         )
     }
 
-    /// How a pane's process ended that has. Up to 3.5a, a tmux that was built with libutempter loses some of the
-    /// signals that tell it so (tmux#4559), and has the process as its zombie until it gets another one.
+    /// How a pane's process ended. Before 3.5a, tmux built with libutempter loses some SIGCHLD signals (tmux#4559):
+    /// the process stays a zombie and the pane looks alive until the server receives another SIGCHLD, which is sent
+    /// here.
     pub(super) async fn how_ended(&self, pane: &Pane) -> Option<String> {
         if let Some(how) = self.known_end(pane).await {
             return Some(how);

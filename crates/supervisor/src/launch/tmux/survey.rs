@@ -1,5 +1,5 @@
-//! What tmux says there is: its panes, and which of them are whose. Panes are known by the tags that we set on them,
-//! so that a supervisor that was started anew finds them again, and by nothing else.
+//! Lists the panes of a tmux server and assigns them to members by the tags that we set on them. Tags are the only
+//! criterion, so that a restarted supervisor finds its panes again.
 
 use std::collections::BTreeMap;
 
@@ -8,22 +8,23 @@ use agent_team_protocol::TeamId;
 use super::call::Command;
 use super::server::Server;
 
-/// On a pane: whose it is. A pane without them is somebody else's, wherever it is.
+/// Pane options that name the owner. A pane without them is not ours, wherever it is.
 pub(super) const TEAM_TAG: &str = "@agent_team_team";
 pub(super) const MEMBER_TAG: &str = "@agent_team_member";
 pub(super) const LAUNCH_TAG: &str = "@agent_team_launch";
-/// On a window and on a session of ours: its team. Other names than the panes' have, which would inherit them.
+/// Options of our windows and sessions that name the team. The names differ from those of panes, because a pane
+/// inherits options of its window.
 pub(super) const WINDOW_TAG: &str = "@agent_team_window";
 pub(super) const SESSION_TAG: &str = "@agent_team_session";
 
-/// One line for a pane, as [`Pane::parse`] reads it. Tags hold no tabs: they are names and ids.
+/// One line per pane, parsed by [`Pane::parse`]. Tags are names and ids, so they contain no tabs.
 pub(super) const FORMAT: &str = concat!(
     "#{pid}\t#{session_id}\t#{window_id}\t#{pane_id}\t#{pane_pid}\t#{window_width}\t#{window_height}",
     "\t#{window_active}\t#{pane_active}\t#{window_zoomed_flag}",
     "\t#{@agent_team_session}\t#{@agent_team_window}\t#{@agent_team_team}\t#{@agent_team_member}",
 );
 
-/// Asks for every pane of the server.
+/// Lists all panes of the server.
 pub(super) fn list() -> Command {
     Command::new("list-panes").flag("-a").option("-F", FORMAT)
 }
@@ -36,12 +37,12 @@ pub(super) struct Pane {
     pub(super) window: String,
     pub(super) id: String,
     pub(super) pid: u32,
-    /// Of its window, in columns and rows.
+    /// Columns and rows of its window.
     pub(super) size: (u16, u16),
     pub(super) window_active: bool,
     pub(super) active: bool,
     pub(super) zoomed: bool,
-    /// The teams whose session, window and pane it is; empty: nobody's of ours.
+    /// The team of its session, window and pane; empty if not ours.
     pub(super) session_team: String,
     pub(super) window_team: String,
     pub(super) team: String,
@@ -49,7 +50,7 @@ pub(super) struct Pane {
 }
 
 impl Pane {
-    /// `None` for a line that is none of [`FORMAT`].
+    /// `None` for a line that is not in [`FORMAT`].
     pub(super) fn parse(line: &str) -> Option<Self> {
         let mut fields = line.split('\t');
         let mut field = || fields.next();
@@ -59,7 +60,7 @@ impl Pane {
             session: field()?.to_owned(),
             window: field()?.to_owned(),
             id: field().filter(|id| id.starts_with('%'))?.to_owned(),
-            // A pane without a process has none.
+            // The pid is empty for a pane without a process.
             pid: field()?.parse().unwrap_or(0),
             size: (field()?.parse().ok()?, field()?.parse().ok()?),
             window_active: flag(field()?),
@@ -77,30 +78,30 @@ impl Pane {
     }
 }
 
-/// A window of the team's that shows at least one of its members.
+/// A window of the team with at least one pane of a member.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Window {
     pub(super) session: String,
     pub(super) id: String,
     pub(super) size: (u16, u16),
-    /// How many panes there are in it, whoever's.
+    /// Number of panes in it, including foreign ones.
     pub(super) panes: usize,
-    /// The team's last one: where the next is split off.
+    /// The team's last pane, which is split next.
     pub(super) last: String,
     pub(super) active: String,
     pub(super) zoomed: bool,
 }
 
-/// All panes of a server, at one time.
+/// All panes of a server at one moment.
 #[derive(Debug, Default)]
 pub(super) struct Survey {
-    /// `None`: there is no server.
+    /// `None`: no server is running.
     pub(super) server: Option<Server>,
     panes: Vec<Pane>,
 }
 
 impl Survey {
-    /// `listing` is what [`list`] printed.
+    /// `listing` is the output of [`list`].
     pub(super) fn of(listing: &str, socket: &std::path::Path) -> Self {
         let mut survey = Self::default();
         listing
@@ -114,7 +115,8 @@ impl Survey {
         survey
     }
 
-    /// A pane whose window is in several sessions is listed once for each: it is known by the one that is ours.
+    /// Adds a pane. A pane whose window is linked into several sessions is listed once for each; the entry of our own
+    /// session wins.
     pub(super) fn add(&mut self, pane: Pane) {
         match self.panes.iter_mut().find(|known| known.id == pane.id) {
             Some(known) if known.session_team.is_empty() => *known = pane,
@@ -144,7 +146,7 @@ impl Survey {
             .find(|pane| pane.is_of(team) && pane.member == member)
     }
 
-    /// In the order in which they were made.
+    /// The team's windows in order of creation.
     pub(super) fn windows_of(&self, team: &TeamId) -> Vec<Window> {
         let mut windows: BTreeMap<u64, Window> = BTreeMap::new();
         let in_ours = |pane: &&Pane| pane.window_team == team.as_str();
@@ -178,7 +180,7 @@ impl Survey {
         windows.into_values().collect()
     }
 
-    /// The session that was made for the team on our own server.
+    /// The team's session on our own server.
     pub(super) fn session_of(&self, team: &TeamId) -> Option<&str> {
         let pane = self
             .panes
@@ -187,7 +189,7 @@ impl Survey {
         Some(&pane.session)
     }
 
-    /// The size that a new window of the session gets, as far as can be known: that of its current one.
+    /// The probable size of a new window in the session: the size of its current window.
     pub(super) fn size_in(&self, session: &str) -> Option<(u16, u16)> {
         let in_current = |pane: &&Pane| pane.session == session && pane.window_active;
         self.panes.iter().find(in_current).map(|pane| pane.size)
@@ -220,7 +222,7 @@ mod tests {
     const USERS: &str = "9\t$1\t@0\t%0\t12\t80\t24\t1\t1\t0\t\t\t\t";
 
     #[test]
-    fn a_listing_reads_back() {
+    fn a_listing_is_parsed() {
         let survey = survey(&[USERS, ADA, "noise", "9\t$1\t@0\tx"]);
         assert_eq!(survey.panes().count(), 2);
         let ada = survey.of_member(&team(), "ada").unwrap();
@@ -231,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn a_window_counts_foreign_panes_but_is_split_beside_ours() {
+    fn foreign_panes_count_but_are_never_split() {
         let windows = survey(&[ADA, BOB, HAND, USERS]).windows_of(&team());
         let [window] = windows.as_slice() else {
             panic!("{windows:?}")
@@ -243,12 +245,12 @@ mod tests {
     }
 
     #[test]
-    fn a_window_without_a_member_is_not_ours_to_split() {
+    fn a_window_without_members_is_never_split() {
         assert_eq!(survey(&[HAND, USERS]).windows_of(&team()), []);
     }
 
     #[test]
-    fn a_pane_that_was_moved_to_a_users_window_does_not_make_it_ours() {
+    fn a_moved_pane_does_not_claim_a_user_window() {
         let moved = "9\t$1\t@0\t%3\t13\t80\t24\t1\t0\t0\t\t\tdemo-12345678\tada";
         let survey = survey(&[USERS, moved]);
         assert_eq!(survey.windows_of(&team()), []);
@@ -256,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pane_in_a_view_of_our_session_is_one_pane_of_our_session() {
+    fn a_linked_window_is_listed_once() {
         let view = ADA
             .replace("\t$0\t", "\t$7\t")
             .replacen("demo-12345678", "", 1);

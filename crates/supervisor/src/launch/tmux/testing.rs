@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// The tmux to test with. Only where the variable says that there is none are such tests passed over.
+/// The tmux to test with. Tests are skipped only if the variable declares that there is none.
 pub(crate) fn tmux_or_skip() -> Option<PathBuf> {
     if std::env::var_os("AGENT_TEAM_TEST_NO_TMUX").is_some() {
         println!("SKIPPED: AGENT_TEAM_TEST_NO_TMUX is set");
@@ -23,7 +23,7 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// A place for a server that is not running yet.
+    /// A socket for a server that is not running yet.
     pub(crate) fn none(binary: PathBuf) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let socket = directory.path().join("tmux.sock");
@@ -34,7 +34,7 @@ impl Server {
         }
     }
 
-    /// A person's server: session `$0` with one pane, `%0`.
+    /// A user's server: session `$0` with one pane, `%0`.
     pub(crate) fn start(binary: PathBuf) -> Self {
         let server = Self::none(binary);
         server.tmux(&[
@@ -42,7 +42,7 @@ impl Server {
             "-d",
             "-s",
             "theirs",
-            // Else tmux names it after what runs in it, which is tmux itself for a moment.
+            // Otherwise tmux names the window after its process, which for a moment is tmux itself.
             "-n",
             "window",
             "-x",
@@ -60,7 +60,7 @@ impl Server {
         &self.socket
     }
 
-    /// A PATH with this tmux in it.
+    /// A PATH that contains this tmux.
     pub(crate) fn path(&self) -> String {
         self.binary.parent().unwrap().display().to_string()
     }
@@ -71,7 +71,7 @@ impl Server {
             .unwrap()
     }
 
-    /// What tmux prints for a command that succeeds.
+    /// The output of a successful command.
     pub(crate) fn tmux(&self, arguments: &[&str]) -> String {
         let output = self.command(arguments).output().unwrap();
         assert!(
@@ -100,7 +100,7 @@ impl Server {
         command
     }
 
-    /// Each pane as the format shows it.
+    /// Each pane in the given format.
     pub(crate) fn panes(&self, format: &str) -> Vec<String> {
         self.tmux(&["list-panes", "-a", "-F", format])
             .lines()
@@ -111,7 +111,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // There may be none, by now or at all.
+        // The server may have ended or never started.
         let _ended = self
             .command(&["kill-server"])
             .stderr(Stdio::null())

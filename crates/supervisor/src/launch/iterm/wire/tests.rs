@@ -1,4 +1,4 @@
-//! A fuzz target: no frame from the socket panics, and what is read of it is what it says.
+//! A fuzz target: no frame from the socket causes a panic, and decoding is consistent with encoding.
 
 use agent_team_fuzz::{Target, bytes, input, must};
 use prost::Message;
@@ -96,11 +96,11 @@ fn frame(text: &str) -> Result<(), String> {
     if let Some(tag) = Tag::parse(text) {
         must(
             tag.to_string().split(' ').count() == 5,
-            "a tag has other words",
+            "a tag has the wrong number of words",
         )?;
         must(
             Tag::parse(&tag.to_string()) == Some(tag),
-            "a tag is read as another",
+            "a tag does not round-trip",
         )?;
     }
     let Ok(response) = Response::decode(bytes(text).as_slice()) else {
@@ -109,7 +109,7 @@ fn frame(text: &str) -> Result<(), String> {
     let again = Response::decode(response.encode_to_vec().as_slice());
     must(
         again.as_ref() == Ok(&response),
-        "a frame is read as another",
+        "a frame does not round-trip",
     )?;
     if let Some(Answer::Sessions(sessions)) = response.answer {
         let buried = sessions.buried.len();

@@ -1,4 +1,4 @@
-//! Panes away.
+//! Closing panes.
 
 use super::*;
 
@@ -58,7 +58,7 @@ async fn closing_all_finds_a_server_whose_socket_was_deleted() {
 }
 
 #[tokio::test]
-async fn panes_that_are_not_ours_are_kept_and_told_of() {
+async fn foreign_panes_are_kept_and_reported() {
     let Some(binary) = tmux_or_skip() else { return };
     let mut rig = Rig::own(binary);
     let running = rig.start(&["lead"]).await;
@@ -99,13 +99,13 @@ async fn panes_that_are_not_ours_are_kept_and_told_of() {
     assert_eq!(left, expected);
     assert!(is_alive(&theirs));
 
-    // The other team is not the last on the server: no receipt for its socket.
+    // The other team's pane is not the last on the server: no receipt for its socket.
     assert_eq!(others.close_all().await.len(), 1);
     assert_eq!(rig.server.panes("#{pane_id}"), [by_hand]);
 }
 
 #[tokio::test]
-async fn closing_a_member_closes_nobody_else() {
+async fn closing_a_member_closes_only_its_pane() {
     let Some(binary) = tmux_or_skip() else { return };
     let mut rig = Rig::own(binary);
     rig.start(&["lead", "ada", "bob"]).await;

@@ -17,7 +17,7 @@ use super::testing::{Server, tmux_or_skip};
 use super::*;
 use crate::launch::{LaunchOrder, ProgramTask, Running};
 
-/// Says what it was given, then does nothing.
+/// A worker that writes its arguments and environment to a file, then sleeps.
 const WORKER: &str = "#!/bin/sh\nprintf '%s|' \"$@\" \"$AGENT_TEAM_LAUNCH\" \"$PWD\" \"${CARGO_MANIFEST_DIR-none}\" > \"$2.said\"\nexec sleep 600\n";
 
 struct Rig {
@@ -59,7 +59,7 @@ impl Rig {
         }
     }
 
-    /// A supervisor that was started anew knows nothing.
+    /// Simulates a restarted supervisor, which has no cached state.
     fn forget(&mut self) {
         self.panes = panes(
             &self.server,
@@ -112,7 +112,7 @@ fn panes(server: &Server, session: TmuxSession, layout: Layout, size: (u16, u16)
     Panes::new(team(), place, layout, &directories)
 }
 
-/// A caller, in tmux or not.
+/// A caller inside or outside tmux.
 fn within(tmux: Option<&str>) -> CallerTerminal {
     CallerTerminal {
         tmux: tmux.map(str::to_owned),
@@ -147,7 +147,7 @@ fn is_alive(running: &Running) -> bool {
     process.is_alive().unwrap()
 }
 
-/// Waits for the end of a process that somebody has killed.
+/// Waits for the end of a killed process.
 async fn ended(running: &Running) {
     let process = ProcessId {
         pid: running.process.pid,
@@ -165,11 +165,11 @@ fn fates(receipts: &[Receipt]) -> Vec<(ReceiptKind, &str, Fate)> {
         .collect()
 }
 
-/// What a worker wrote; it has been started, so that it will.
+/// The file written by a started worker.
 async fn said(file: &std::path::Path) -> String {
     let file = PathBuf::from(format!("{}.said", file.display()));
     let wait = async {
-        // A file tells nobody that it was written.
+        // Polls, because the file is written without a notification.
         let mut looks = tokio::time::interval(Duration::from_millis(5));
         loop {
             looks.tick().await;
@@ -181,5 +181,5 @@ async fn said(file: &std::path::Path) -> String {
     };
     tokio::time::timeout(Duration::from_secs(10), wait)
         .await
-        .expect("the worker says what it was given")
+        .expect("the worker writes its arguments")
 }

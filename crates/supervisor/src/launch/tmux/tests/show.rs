@@ -1,9 +1,9 @@
-//! Borders, and attaching.
+//! Labels and attaching.
 
 use super::*;
 
 #[tokio::test]
-async fn labels_are_shown_and_one_missing_pane_hides_no_others() {
+async fn a_missing_pane_does_not_hide_other_labels() {
     let Some(binary) = tmux_or_skip() else { return };
     let mut rig = Rig::own(binary);
     let running = rig.start(&["lead", "ada", "bob"]).await;
@@ -18,13 +18,13 @@ async fn labels_are_shown_and_one_missing_pane_hides_no_others() {
 }
 
 #[tokio::test]
-async fn a_status_line_can_say_who_waits_and_nothing_of_the_users_was_set_for_it() {
+async fn status_lines_can_show_waiting_members() {
     let Some(binary) = tmux_or_skip() else { return };
     for mut rig in [Rig::own(binary.clone()), Rig::users(binary)] {
         rig.start(&["lead", "ada"]).await;
         let theirs = ["show-options", "-t", "$0"];
         let before = rig.server.tmux(&theirs);
-        // As the README gives it.
+        // As in the README.
         let status = "#{W:#{?@agent_team_waiting, #{@agent_team_waiting},}}";
         let said = |rig: &Rig| {
             let shown = ["display-message", "-p", "-t", "$0", status];
@@ -40,7 +40,7 @@ async fn a_status_line_can_say_who_waits_and_nothing_of_the_users_was_set_for_it
 }
 
 #[tokio::test]
-async fn attaching_from_outside_is_a_command_for_the_callers_terminal() {
+async fn attaching_from_outside_returns_a_command() {
     let Some(binary) = tmux_or_skip() else { return };
     let mut rig = Rig::own(binary);
     assert_eq!(
@@ -70,7 +70,7 @@ async fn attaching_from_outside_is_a_command_for_the_callers_terminal() {
     );
     assert_eq!(end, ["attach-session", "-t", "$0", "-r"]);
 
-    // All but the last command can be run here: it wants a terminal.
+    // All but the last command can run here; the last one needs a terminal.
     let upto = answer.argv.len() - 5;
     for _ in 0..2 {
         let words: Vec<&str> = answer.argv[3..upto].iter().map(String::as_str).collect();
@@ -95,7 +95,7 @@ async fn attaching_from_outside_is_a_command_for_the_callers_terminal() {
 }
 
 #[tokio::test]
-async fn attaching_from_inside_switches_the_client_that_looks_at_the_callers_session() {
+async fn attaching_from_inside_switches_the_callers_client() {
     let Some(binary) = tmux_or_skip() else { return };
     let mut rig = Rig::users(binary.clone());
     let running = rig.start(&["lead", "ada"]).await;
@@ -118,7 +118,7 @@ async fn attaching_from_inside_switches_the_client_that_looks_at_the_callers_ses
         ErrorCode::Invalid
     );
 
-    // A client without a terminal is a client: control mode, which says when it is there.
+    // A client in control mode needs no terminal, and prints when it is attached.
     let mut client = tokio::process::Command::new(&binary);
     client
         .arg("-S")

@@ -1,4 +1,4 @@
-//! Workers into panes.
+//! Starting workers in panes.
 
 use super::*;
 
@@ -45,10 +45,11 @@ async fn workers_are_started_in_tagged_panes_of_our_own_server() {
 }
 
 #[tokio::test]
-async fn words_reach_the_worker_as_they_are_and_start_nothing_else() {
+async fn hostile_words_reach_the_worker_unchanged() {
     let Some(binary) = tmux_or_skip() else { return };
     for users in [false, true] {
-        // The environment of whoever started the server is seen, and ours is not handed on to one that we start.
+        // Panes see the environment of the process that started the server; our own environment is not passed to a
+        // server that we start.
         let (mut rig, inherited) = if users {
             let inherited = std::env::var("CARGO_MANIFEST_DIR").unwrap_or("none".to_owned());
             (Rig::users(binary.clone()), inherited)
@@ -84,7 +85,7 @@ async fn words_reach_the_worker_as_they_are_and_start_nothing_else() {
             );
             assert_eq!(said(file).await, expected);
         }
-        // Drawn as it is drawn in a border.
+        // Expanded as in a border.
         let drawn = rig.server.tmux(&[
             "display-message",
             "-p",
@@ -126,7 +127,7 @@ async fn a_restarted_member_keeps_its_pane() {
             "#{@agent_team_launch}",
         ]);
         assert_eq!(launch, format!("{:032x}", rig.launches));
-        // Also for a supervisor that was started anew.
+        // Also for a restarted supervisor.
         rig.forget();
     }
     assert!(is_alive(&first[0]));
@@ -153,7 +154,7 @@ async fn a_pane_that_was_closed_by_hand_is_replaced() {
 }
 
 #[tokio::test]
-async fn a_killed_server_is_started_anew() {
+async fn a_killed_server_is_started_again() {
     let Some(binary) = tmux_or_skip() else { return };
     let mut rig = Rig::own(binary);
     let first = rig.start(&["lead", "ada"]).await;
@@ -169,7 +170,7 @@ async fn a_killed_server_is_started_anew() {
 }
 
 #[tokio::test]
-async fn ids_of_a_server_that_is_gone_are_never_used_on_the_next_one() {
+async fn pane_ids_are_not_reused_on_another_server() {
     let Some(binary) = tmux_or_skip() else { return };
     let mut rig = Rig::own(binary);
     let first = rig.start(&["lead"]).await;
@@ -177,7 +178,7 @@ async fn ids_of_a_server_that_is_gone_are_never_used_on_the_next_one() {
     let mut watch = ExitWatch::open(server).unwrap().unwrap();
     rig.server.tmux(&["kill-server"]);
     assert!(watch.exited_within(Duration::from_secs(10)).await.unwrap());
-    // A person's pane gets the id that the lead's had.
+    // A user's pane has the id that the lead's pane had.
     let theirs = rig.server.tmux(&[
         "new-session",
         "-d",
@@ -200,7 +201,7 @@ async fn ids_of_a_server_that_is_gone_are_never_used_on_the_next_one() {
 }
 
 #[tokio::test]
-async fn nobodys_pane_is_made_too_small() {
+async fn no_pane_is_smaller_than_the_minimum() {
     let Some(binary) = tmux_or_skip() else { return };
     let layouts = [
         Layout::MainVertical,
@@ -245,7 +246,7 @@ async fn nobodys_pane_is_made_too_small() {
 }
 
 #[tokio::test]
-async fn the_lead_stands_beside_a_grid_of_the_others_in_their_order() {
+async fn main_vertical_places_members_in_order() {
     let Some(binary) = tmux_or_skip() else { return };
     let mut rig = Rig::own(binary);
     let places = "#{@agent_team_member} #{pane_left},#{pane_top} #{pane_width}x#{pane_height}";
@@ -266,7 +267,7 @@ async fn the_lead_stands_beside_a_grid_of_the_others_in_their_order() {
 }
 
 #[tokio::test]
-async fn what_a_person_has_zoomed_stays_so() {
+async fn a_zoomed_pane_stays_zoomed() {
     let Some(binary) = tmux_or_skip() else { return };
     let mut rig = Rig::own(binary);
     let running = rig.start(&["lead", "ada"]).await;
@@ -280,7 +281,7 @@ async fn what_a_person_has_zoomed_stays_so() {
 }
 
 #[tokio::test]
-async fn each_has_a_window_of_their_own_where_that_is_the_layout() {
+async fn layout_windows_gives_each_member_a_window() {
     let Some(binary) = tmux_or_skip() else { return };
     for users in [false, true] {
         let (server, session, prefix) = match users {
@@ -303,7 +304,7 @@ async fn each_has_a_window_of_their_own_where_that_is_the_layout() {
 }
 
 #[tokio::test]
-async fn a_worker_that_is_still_in_its_pane_is_not_driven_out_by_who_would_show_it() {
+async fn an_attach_helper_never_replaces_a_live_worker() {
     let Some(binary) = tmux_or_skip() else { return };
     let mut rig = Rig::own(binary);
     let running = rig.start(&["lead", "ada"]).await;
@@ -318,13 +319,13 @@ async fn a_worker_that_is_still_in_its_pane_is_not_driven_out_by_who_would_show_
     let shown = rig.panes.start(&[there]).await.remove(0).unwrap();
     assert_eq!(shown.process, running[1].process);
     assert!(is_alive(&running[1]));
-    // Who is elsewhere is shown where her pane was.
+    // A member without a pane gets an attach helper in its old pane.
     let (elsewhere, said_to) = hold(rig.order("ada"), std::process::id());
     let shown = rig.panes.start(&[elsewhere]).await.remove(0).unwrap();
     assert_eq!(id(&shown), id(&running[1]));
     assert_ne!(shown.process, running[1].process);
     let words = said(&said_to).await;
-    // Nothing of it is the launch's, which is ended with every task.
+    // The attach helper carries no launch marker: a launch's processes are killed after each task.
     assert!(
         words.starts_with("--hold|") && words.contains("||/|"),
         "{words}"
@@ -332,7 +333,7 @@ async fn a_worker_that_is_still_in_its_pane_is_not_driven_out_by_who_would_show_
 }
 
 #[tokio::test]
-async fn a_large_team_goes_in_more_calls_than_one() {
+async fn a_large_team_is_started_in_several_calls() {
     let Some(binary) = tmux_or_skip() else { return };
     let mut rig = Rig::over(
         Server::none(binary),
@@ -358,7 +359,7 @@ async fn a_large_team_goes_in_more_calls_than_one() {
 }
 
 #[tokio::test]
-async fn the_users_window_and_focus_stay_as_they_are() {
+async fn user_windows_and_focus_are_unchanged() {
     let Some(binary) = tmux_or_skip() else { return };
     let mut rig = Rig::users(binary);
     let look = |rig: &Rig| {
@@ -380,7 +381,7 @@ async fn the_users_window_and_focus_stay_as_they_are() {
             "demo-12345678 bob 0"
         ]
     );
-    // Zoomed by the user, and so it stays.
+    // Zoomed by the user, and still zoomed after the start.
     rig.server.tmux(&["resize-pane", "-Z", "-t", id(&first[0])]);
     rig.start(&["eve"]).await;
     assert_eq!(
@@ -408,7 +409,7 @@ async fn the_users_window_and_focus_stay_as_they_are() {
 }
 
 #[tokio::test]
-async fn whatever_the_user_has_set_holds_for_the_user_alone() {
+async fn user_options_and_hooks_do_not_affect_our_panes() {
     let Some(binary) = tmux_or_skip() else { return };
     let mut rig = Rig::users(binary);
     for [flags, option, value] in [
@@ -455,7 +456,7 @@ async fn whatever_the_user_has_set_holds_for_the_user_alone() {
 }
 
 #[tokio::test]
-async fn with_the_users_session_gone_nothing_is_put_elsewhere() {
+async fn a_closed_user_session_is_not_replaced() {
     let Some(binary) = tmux_or_skip() else { return };
     let mut rig = Rig::users(binary);
     rig.server
@@ -472,25 +473,25 @@ async fn with_the_users_session_gone_nothing_is_put_elsewhere() {
 }
 
 #[tokio::test]
-async fn a_worker_that_ends_at_once_is_told_with_what_tmux_knows() {
+async fn a_worker_that_exits_at_once_is_reported() {
     let Some(binary) = tmux_or_skip() else { return };
     let mut rig = Rig::own(binary);
     let mut order = rig.order("lead");
     order.program = rig.server.directory.path().join("missing");
-    // Whether it is seen before or after its end, no order hangs and none is lost.
+    // Whether the worker is observed before or after its end, no order hangs or is lost.
     let outcome = rig.panes.start(&[order]).await.remove(0);
     match outcome {
         Ok(running) => ended(&running).await,
-        Err(told) => assert!(told.contains("ended at once"), "{told}"),
+        Err(told) => assert!(told.contains("exited at once"), "{told}"),
     }
     assert_eq!(rig.server.panes("#{@agent_team_member}"), ["lead"]);
 }
 
 #[tokio::test]
-async fn tmux_tells_how_each_of_many_ended() {
+async fn tmux_reports_the_exit_of_every_process() {
     let Some(binary) = tmux_or_skip() else { return };
     let mut rig = Rig::own(binary);
-    // In one kind of build several of these go unnoticed by tmux.
+    // tmux built with libutempter misses several of these.
     for signal in [Signal::SIGKILL, Signal::SIGSEGV, Signal::SIGTERM].repeat(10) {
         let ada = rig.start(&["ada"]).await.remove(0);
         let process = ProcessId {
