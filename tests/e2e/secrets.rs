@@ -233,7 +233,7 @@ async fn a_task_has_the_secret_and_its_pane_result_and_log_do_not() {
     rig.run(["up", "--secret", &named])
         .await
         .expect(2)
-        .says("others than its owner may use it")
+        .says("it is accessible to other users")
         .says("chmod 600");
     fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
     rig.ok(["up", "--secret", &named]).await;

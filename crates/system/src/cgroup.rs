@@ -1,43 +1,43 @@
-//! A control group for the commands of one launch, where the user's system delegated a part of the tree to us: the
-//! kernel then bounds them together. Called by the worker, by [`crate::sandbox`] for each command, and by the supervisor
-//! to remove the group of a killed worker.
+//! A control group for the commands of one launch: the kernel limits them together. Works only where the system
+//! delegates a part of the cgroup tree to this user. Called by the worker, by [`crate::sandbox`] for each command, and
+//! by the supervisor to remove the group of a killed worker.
 //!
 //! ```text
 //! unit (delegated: the attribute user.delegate is 1)
 //!  ├── subgroup: supervisor, workers
 //!  └── agent-team-LAUNCH: memory.max, pids.max, cpu.weight ── commands
 //! ```
-//! Linux (control groups, version 2) bounds a group only below one without processes of its own, so ours is made beside
-//! the subgroup that we run in. systemd makes that with `Delegate=yes` and `DelegateSubgroup=NAME`. Nothing else is
-//! touched: processes that are not ours are never moved.
+//! In cgroup version 2 a group that distributes limits to its children must not contain processes itself ("no internal
+//! processes", cgroups(7)). So the launch's group is created beside the subgroup that this process runs in, which
+//! systemd creates with `Delegate=yes` and `DelegateSubgroup=NAME`. Processes of others are never moved.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-/// What the commands of a member may use together.
+/// Limits of all commands of a member together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GroupLimits {
     pub memory_bytes: u64,
     pub processes: u64,
-    /// From 1 to 10,000; what other groups have is 100.
+    /// From 1 to 10,000; the kernel's default is 100.
     pub cpu_weight: u64,
 }
 
-/// How often the kernel kept the group to a limit.
+/// How often the kernel enforced a limit of the group.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct GroupEvents {
     pub memory: u64,
     pub processes: u64,
 }
 
-/// The group of one launch. Removed when dropped, unless a process is still in it.
+/// The group of one launch. Dropping it removes the group, unless it still contains a process.
 #[derive(Debug)]
 pub struct Group {
     directory: PathBuf,
 }
 
-/// The directory of the tree that was delegated to us, if one was.
+/// The cgroup directory that is delegated to this user, if there is one.
 pub fn delegated() -> Option<PathBuf> {
     let own = fs::read_to_string("/proc/self/cgroup").ok()?;
     let own = own.lines().find_map(|line| line.strip_prefix("0::/"))?;
@@ -58,13 +58,13 @@ fn is_delegated(unit: &Path) -> bool {
 }
 
 impl Group {
-    /// Makes the group below a delegated directory.
+    /// Creates the group below a delegated directory.
     ///
     /// # Errors
-    /// Also when the memory or the number of processes of a group cannot be bounded there.
+    /// Also when the limits of memory or processes cannot be set there.
     pub fn make(unit: &Path, name: &str, limits: GroupLimits) -> io::Result<Group> {
         for controller in ["+memory", "+pids", "+cpu"] {
-            // A controller that is not there shows when the limit is set.
+            // If a controller is missing, setting its limit fails below.
             let _missing = write(&unit.join("cgroup.subtree_control"), controller);
         }
         let directory = directory(unit, name);
@@ -73,7 +73,7 @@ impl Group {
         group.set("memory.max", limits.memory_bytes)?;
         group.set("pids.max", limits.processes)?;
         if let Err(error) = group.set("cpu.weight", limits.cpu_weight) {
-            tracing::debug!(%error, "the share of processor time is not bounded");
+            tracing::debug!(%error, "cannot set cpu.weight of the control group");
         }
         Ok(group)
     }
@@ -103,12 +103,12 @@ impl Group {
 impl Drop for Group {
     fn drop(&mut self) {
         if let Err(error) = fs::remove_dir(&self.directory) {
-            tracing::debug!(directory = %self.directory.display(), %error, "a control group stays");
+            tracing::debug!(directory = %self.directory.display(), %error, "cannot remove the control group");
         }
     }
 }
 
-/// Removes the group that a killed worker left behind below a delegated directory. Its processes must have ended.
+/// Removes the group of a killed worker below a delegated directory. Its processes must have exited.
 pub fn remove(unit: &Path, name: &str) {
     let directory = directory(unit, name);
     if let Err(error) = fs::remove_dir(&directory)
@@ -122,7 +122,7 @@ fn directory(unit: &Path, name: &str) -> PathBuf {
     unit.join(format!("agent-team-{name}"))
 }
 
-/// A process that writes `0` to it becomes one of the group, with all that it starts.
+/// A process that writes `0` to this file joins the group, with all processes that it starts afterwards.
 pub(crate) fn entrance(group: &Path) -> io::Result<File> {
     OpenOptions::new()
         .write(true)

@@ -1,12 +1,12 @@
 //! A typed client of the supervisor. Called by the CLI, the workers, the tests and the bench.
 //!
 //! ```text
-//! Client::call ──┐                 ┌── answers ──► the call that waits
+//! Client::call ──┐                 ┌── responses ──► the waiting call
 //!                ├─ writer ─ socket ─ reader
-//! Client::notify ┘                 └── the rest ──► Incoming
+//! Client::notify ┘                 └── all other frames ──► Incoming
 //! ```
-//! When the socket ends, every waiting call fails with [`CallError::Disconnected`] and
-//! [`Incoming::next`] gives `None`. Nothing is repeated here: who made a call knows its key.
+//! When the connection closes, every waiting call fails with [`CallError::Disconnected`] and [`Incoming::next`] returns
+//! `None`. Nothing is retried here: only the caller knows the idempotency key of its call.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -28,55 +28,55 @@ use tokio::sync::{mpsc, oneshot};
 use crate::connection::{FrameReader, FrameWriter, ReadFrameError};
 use crate::socket::Stream;
 
-/// How long a supervisor may take to answer `initialize`: it accepts connections before it has
-/// restored its teams, which takes seconds for the largest.
+/// How long a supervisor may take to answer `initialize`. It accepts connections before it has restored its teams,
+/// which takes seconds for the largest teams.
 const INITIALIZE_LIMIT: Duration = Duration::from_secs(30);
 
-/// Frames that wait on their way out, or in until somebody takes them from [`Incoming`].
+/// Capacity of the queue of outgoing frames, and of the queue behind [`Incoming`].
 const QUEUE_FRAMES: usize = 1024;
 
-/// Bytes that are gathered for one write.
+/// Bytes that are batched into one write.
 const WRITE_BYTES: usize = 256 * 1024;
 
 /// The id of `initialize`; calls count on from there.
 const INITIALIZE_ID: u64 = 0;
 
-/// Why there is no connection.
+/// Why the connection could not be made.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
     #[error("no supervisor answers at {}", path.display())]
     Unreachable { path: PathBuf, source: io::Error },
     #[error(transparent)]
     Refused(#[from] Refusal),
-    #[error("the supervisor ended before it answered")]
+    #[error("the supervisor exited before it answered")]
     Ended,
     #[error("the supervisor did not answer within {INITIALIZE_LIMIT:?}")]
     TimedOut,
-    /// Nothing continues it but a signal.
+    /// Only a signal (SIGCONT) resumes it.
     #[error("the supervisor, process {pid}, is stopped")]
     Stopped { pid: u32 },
-    #[error("what answers does not speak our protocol: {0}")]
+    #[error("the peer does not speak the agent-team protocol: {0}")]
     Protocol(String),
 }
 
-/// Why a call has no answer.
+/// Why a call failed.
 #[derive(Debug, thiserror::Error)]
 pub enum CallError {
     #[error(transparent)]
     Refused(#[from] Refusal),
-    /// Whether it was carried out is not known; repeating it with the same key is safe.
-    #[error("the connection to the supervisor ended")]
+    /// It is unknown whether the call took effect. Repeating it with the same key is safe.
+    #[error("the connection to the supervisor closed")]
     Disconnected,
-    #[error("the answer to {method} does not fit")]
+    #[error("cannot decode the answer to {method}")]
     Answer {
         method: &'static str,
         source: serde_json::Error,
     },
 }
 
-/// The connection ended.
+/// The connection is closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the connection to the supervisor ended")]
+#[error("the connection to the supervisor closed")]
 pub struct Disconnected;
 
 /// One connection; clones share it. It closes when the last clone and [`Incoming`] are dropped.
@@ -87,23 +87,23 @@ pub struct Client {
     initialized: Arc<Initialized>,
 }
 
-/// What the supervisor says of its own accord. It must be read: while its queue is full, answers
-/// wait too, and in the end the supervisor cuts the connection.
+/// Notifications and requests of the supervisor. Must be read: while the queue is full, the reader task also delivers
+/// no responses, and finally the supervisor closes the connection.
 #[derive(Debug)]
 pub struct Incoming {
     arrivals: mpsc::Receiver<Arrival>,
-    /// Keeps the connection open for those who only listen.
+    /// Keeps the connection open for a client that only listens.
     _client: Client,
 }
 
-/// A frame that is no answer.
+/// An incoming frame that is not a response.
 #[derive(Debug)]
 pub enum Arrival {
     Notification {
         method: String,
         params: Box<RawValue>,
     },
-    /// Wants [`Client::answer`] or [`Client::refuse`] with this id.
+    /// Must be answered by [`Client::answer`] or [`Client::refuse`] with this id.
     Request {
         id: Box<RawValue>,
         method: String,
@@ -116,11 +116,11 @@ type Outcome = Result<Box<RawValue>, Refusal>;
 #[derive(Debug, Default)]
 struct Calls {
     last_id: AtomicU64,
-    /// In the order in which they were made, in which they fail when the connection ends; `None` once it has ended.
+    /// By id, so that the calls fail in their order when the connection closes; `None` once it has closed.
     waiting: Mutex<Option<BTreeMap<u64, oneshot::Sender<Outcome>>>>,
 }
 
-/// A connection over which `initialize` was sent and has not been answered.
+/// A connection on which `initialize` was sent but not yet answered.
 #[derive(Debug)]
 pub struct Introduced {
     reader: FrameReader,
@@ -128,7 +128,7 @@ pub struct Introduced {
 }
 
 impl Introduced {
-    /// Connects to a supervisor's socket and introduces itself.
+    /// Connects to a supervisor's socket and sends `initialize`.
     pub async fn at(path: &Path, initialize: &Initialize) -> Result<Introduced, ConnectError> {
         let stream = Stream::connect(path)
             .await
@@ -147,7 +147,7 @@ impl Introduced {
         initialize: &Initialize,
     ) -> Result<Introduced, ConnectError> {
         writer.queue(&rpc::initialize(INITIALIZE_ID, initialize));
-        // It is the first thing in an empty socket, and waits for no reader.
+        // The first frame fits into the empty socket buffer, so this does not wait for the peer.
         writer
             .flush()
             .await
@@ -155,7 +155,7 @@ impl Introduced {
         Ok(Introduced { reader, writer })
     }
 
-    /// Waits for the answer.
+    /// Waits for the answer to `initialize` and starts the reader and writer tasks.
     pub async fn answered(self) -> Result<(Client, Incoming), ConnectError> {
         let Introduced { mut reader, writer } = self;
         let answer = read_initialized(&mut reader);
@@ -187,7 +187,7 @@ impl Introduced {
 }
 
 impl Client {
-    /// Connects to a supervisor's socket and introduces itself.
+    /// Connects to a supervisor's socket and completes the handshake.
     pub async fn connect(
         path: &Path,
         initialize: &Initialize,
@@ -195,7 +195,7 @@ impl Client {
         Introduced::at(path, initialize).await?.answered().await
     }
 
-    /// Introduces itself over a connection that is there already.
+    /// Completes the handshake on an existing connection.
     pub async fn over(
         stream: Stream,
         initialize: &Initialize,
@@ -205,7 +205,7 @@ impl Client {
         Client::over_frames(reader, FrameWriter::new(writer), initialize).await
     }
 
-    /// [`Client::over`] with any connection whose frames may be as long as [`FRAME_MAX`].
+    /// [`Client::over`] for any pair of byte streams whose frames may have [`FRAME_MAX`] bytes.
     pub async fn over_frames(
         reader: FrameReader,
         writer: FrameWriter,
@@ -215,13 +215,13 @@ impl Client {
         introduced.answered().await
     }
 
-    /// What the supervisor answered to `initialize`.
+    /// The supervisor's answer to `initialize`.
     pub fn initialized(&self) -> &Initialized {
         &self.initialized
     }
 
-    /// Calls a method and waits for its answer, which means done and stored. When it is cancelled,
-    /// the call is carried out all the same.
+    /// Calls a method and waits for its answer, which the supervisor sends once the result is stored. Dropping the
+    /// future does not cancel the call in the supervisor.
     pub async fn call<M: Method>(&self, call: &Call<M::Args>) -> Result<M::Answer, CallError> {
         let answer = self.call_named(M::NAME, call).await?;
         serde_json::from_str(answer.get()).map_err(|source| CallError::Answer {
@@ -230,7 +230,7 @@ impl Client {
         })
     }
 
-    /// [`Client::call`] of a method that is known by its name only; the answer is its JSON.
+    /// [`Client::call`] of a method by name; returns the JSON of the answer.
     pub async fn call_named(
         &self,
         method: &str,
@@ -249,7 +249,7 @@ impl Client {
         Ok(answer.await.map_err(|_ended| CallError::Disconnected)??)
     }
 
-    /// Sends a notification; waits only while the way out is full.
+    /// Sends a notification; waits only while the outgoing queue is full.
     pub async fn notify<N: Notification>(&self, notification: &N) -> Result<(), Disconnected> {
         self.send(rpc::notification(notification)).await
     }
@@ -273,7 +273,7 @@ impl Client {
 }
 
 impl Incoming {
-    /// The next notification or request; `None` when the connection has ended. Safe to cancel.
+    /// The next notification or request; `None` when the connection has closed. Safe to cancel.
     pub async fn next(&mut self) -> Option<Arrival> {
         self.arrivals.recv().await
     }
@@ -281,7 +281,7 @@ impl Incoming {
 
 impl Calls {
     fn waiting(&self) -> MutexGuard<'_, Option<BTreeMap<u64, oneshot::Sender<Outcome>>>> {
-        // The map is whole between any two of its operations.
+        // A panic cannot leave the map inconsistent: each operation on it is complete.
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -289,8 +289,8 @@ impl Calls {
         let id: Option<u64> = id.get().parse().ok();
         let mut waiting = self.waiting();
         let answered = id.and_then(|id| waiting.as_mut()?.remove(&id));
-        // An answer to a call that was given up is nobody's.
-        let _given_up = answered.map(|answered| answered.send(outcome));
+        // Sending fails if the caller has dropped its call.
+        let _dropped = answered.map(|answered| answered.send(outcome));
     }
 }
 
@@ -300,21 +300,21 @@ async fn read_initialized(reader: &mut FrameReader) -> Result<Initialized, Conne
         Err(ReadFrameError::Io(_)) => return Err(ConnectError::Ended),
         Err(ReadFrameError::Frame(error)) => return Err(ConnectError::Protocol(error.to_string())),
     };
-    let foreign = |text: &str| ConnectError::Protocol(text.chars().take(200).collect());
+    let not_ours = |text: &str| ConnectError::Protocol(text.chars().take(200).collect());
     match Frame::parse(&frame).and_then(Frame::kind) {
         Ok(Kind::Response {
             outcome: Ok(result),
             ..
-        }) => serde_json::from_str(result.get()).map_err(|error| foreign(&error.to_string())),
+        }) => serde_json::from_str(result.get()).map_err(|error| not_ours(&error.to_string())),
         Ok(Kind::Response {
             outcome: Err(error),
             ..
         }) => Err(Refusal::from(error).into()),
-        Ok(Kind::Request { .. } | Kind::Notification { .. }) | Err(_) => Err(foreign(&frame)),
+        Ok(Kind::Request { .. } | Kind::Notification { .. }) | Err(_) => Err(not_ours(&frame)),
     }
 }
 
-/// Ends with the last client, and thereby tells the supervisor.
+/// The writer task. Ends with the last client; dropping the write half closes the connection for the supervisor.
 async fn write(mut writer: FrameWriter, mut lines: mpsc::Receiver<String>) {
     while let Some(line) = lines.recv().await {
         writer.queue(&line);
@@ -323,19 +323,20 @@ async fn write(mut writer: FrameWriter, mut lines: mpsc::Receiver<String>) {
             writer.queue(&line);
         }
         if writer.flush().await.is_err() {
-            // The reader sees the end as well, and fails the calls.
+            // The reader task sees the closed connection too, and fails the calls.
             return;
         }
     }
 }
 
+/// The reader task. Ends with the connection.
 async fn read(mut reader: FrameReader, calls: Arc<Calls>, arrived: mpsc::Sender<Arrival>) {
     loop {
         match reader.next().await {
             Ok(Some(frame)) => {
                 if let Some(arrival) = sort(&frame, &calls) {
-                    // Nobody listens any more: that is no reason to miss an answer.
-                    let _unheard = arrived.send(arrival).await;
+                    // Sending fails once `Incoming` is dropped. Keep reading: calls still wait for responses.
+                    let _dropped = arrived.send(arrival).await;
                 }
             }
             Ok(None) => break,
@@ -345,11 +346,11 @@ async fn read(mut reader: FrameReader, calls: Arc<Calls>, arrived: mpsc::Sender<
             }
         }
     }
-    // Dropping the senders is what tells the callers.
+    // Dropping the senders fails the waiting calls.
     *calls.waiting() = None;
 }
 
-/// Hands an answer to its call; gives everything else back.
+/// Passes a response to its call; returns all other frames.
 fn sort(frame: &str, calls: &Calls) -> Option<Arrival> {
     match Frame::parse(frame).and_then(Frame::kind) {
         Ok(Kind::Response { id, outcome }) => {
@@ -366,7 +367,7 @@ fn sort(frame: &str, calls: &Calls) -> Option<Arrival> {
             params: params.to_owned(),
         }),
         Err(refusal) => {
-            tracing::warn!(%refusal, "frame passed over");
+            tracing::warn!(%refusal, "frame skipped");
             None
         }
     }

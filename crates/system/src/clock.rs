@@ -1,7 +1,7 @@
-//! Time as the rest of the project uses it. Called by whoever feeds time into the core.
+//! Clocks. Called by the processes that pass the time into the core.
 //!
-//! Deadlines are monotonic milliseconds and mean nothing under another boot id; wall time is for
-//! showing to people and is never compared. Nothing here sleeps.
+//! Deadlines are monotonic milliseconds and are invalid under another boot id. Wall time is only for display and is
+//! never compared. Nothing here sleeps.
 
 use std::io;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -23,12 +23,12 @@ pub fn wall_ms() -> u64 {
         })
 }
 
-/// The time that a file gets which changes now: that of the kernel's last tick.
+/// The time stamp that a file changed now would get: the time of the kernel's last tick.
 pub fn file_time() -> SystemTime {
     os::file_time()
 }
 
-/// Names this boot of the machine: recorded pids and deadlines are void under another one.
+/// Identifies this boot of the machine: recorded pids and deadlines are invalid under another one.
 pub fn boot_id() -> io::Result<String> {
     os::boot_id()
 }

@@ -1,8 +1,7 @@
 //! Frames over the socket, or over any other pair of byte streams. Called by [`crate::client`] and by the supervisor's
 //! server.
 //!
-//! What the frames say is not looked at here; limits and text are checked by the protocol's decoder
-//! before anything else sees them.
+//! Frames are not interpreted here. The protocol's decoder checks their size and encoding first.
 
 use std::fmt;
 use std::io;
@@ -10,22 +9,22 @@ use std::io;
 use agent_team_protocol::codec::{Decoder, FrameError};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
-/// Bytes that arrive.
+/// The incoming bytes of a connection.
 pub type ByteReader = Box<dyn AsyncRead + Send + Unpin>;
 
-/// Bytes that leave.
+/// The outgoing bytes of a connection.
 pub type ByteWriter = Box<dyn AsyncWrite + Send + Unpin>;
 
-/// Room that is made for one read: many small frames, and little enough per idle connection.
+/// Buffer space for one read: enough for many small frames, small enough for many idle connections.
 const READ_BYTES: usize = 8 * 1024;
 
-/// Buffer that a writer keeps once everything is sent.
+/// Buffer capacity that a writer keeps after it has sent everything.
 const KEPT_BYTES: usize = 64 * 1024;
 
-/// Why a connection gives no more frames. Its end is not an error.
+/// Why a connection delivers no more frames. A closed connection is not an error.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadFrameError {
-    #[error("the connection broke")]
+    #[error("the connection failed")]
     Io(#[from] io::Error),
     #[error(transparent)]
     Frame(#[from] FrameError),
@@ -59,8 +58,8 @@ impl FrameReader {
         self.decoder.set_limit(limit);
     }
 
-    /// The next frame, without its newline; `None` when the peer has gone. A frame that the peer's
-    /// death cut off was never sent. Safe to cancel.
+    /// The next frame, without its newline; `None` when the peer has closed the connection. An incomplete last frame is
+    /// dropped. Safe to cancel.
     pub async fn next(&mut self) -> Result<Option<String>, ReadFrameError> {
         loop {
             if let Some(frame) = self.buffered()? {
@@ -71,14 +70,14 @@ impl FrameReader {
             match self.stream.read_buf(buffer).await {
                 Ok(0) => return Ok(None),
                 Ok(_) => {}
-                // It went with something from us still unread.
+                // The kernel reports a reset instead of EOF when the peer closes with unread data from us.
                 Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Ok(None),
                 Err(error) => return Err(error.into()),
             }
         }
     }
 
-    /// The next frame of those that have arrived together; `None` when the rest is not here yet.
+    /// The next complete frame that is already buffered; does not read from the stream.
     pub fn buffered(&mut self) -> Result<Option<String>, ReadFrameError> {
         Ok(self.decoder.next_frame()?.map(str::to_owned))
     }
@@ -120,8 +119,8 @@ impl FrameWriter {
         self.queued.len() - self.sent
     }
 
-    /// Sends all that is queued; waits while the peer does not read. When cancelled, the next call
-    /// goes on where this one stopped.
+    /// Sends all queued frames; waits while the peer does not read. After a cancellation the next call continues with
+    /// the first unsent byte.
     pub async fn flush(&mut self) -> io::Result<()> {
         while self.sent < self.queued.len() {
             self.sent += self.stream.write(&self.queued[self.sent..]).await?;

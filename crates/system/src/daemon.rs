@@ -1,11 +1,10 @@
-//! Finding the supervisor, and starting it when there is none. Called by the CLI for every verb
-//! that needs it, and by a worker whose supervisor has died.
+//! Finds the supervisor, and starts it if none runs. Called by the CLI for every verb that needs the supervisor, and by
+//! a worker whose supervisor has exited.
 //!
-//! Any number of processes may do this at once: the lock picks one supervisor, and everybody
-//! connects to that one.
+//! Any number of processes may do this at once: only one supervisor gets the lock, and all callers connect to it.
 //!
-//! The lock file contains the path of the socket and nothing else: workers of other builds read the whole file. The file
-//! `supervisor.pid` beside it names the process, with its start time and the boot:
+//! The lock file contains the path of the socket and nothing else: workers of other builds read the whole file. The
+//! file `supervisor.pid` beside it names the process, with its start time and the boot:
 //! ```text
 //! 4711 8123456 0b7f6a1c-6f0e-4a57-9d1e-4f3c8a5b2d10
 //! ```
@@ -31,28 +30,27 @@ use crate::socket::Stream;
 use crate::spawn::{Detached, ProgramSpec, StartError};
 use crate::{clock, private_file};
 
-/// How long a start may take altogether: a supervisor with the largest of teams restores in two
-/// seconds, on a busy machine in several times that.
+/// Limit for a whole start. A supervisor restores the largest teams in two seconds, and in several times that on a busy
+/// machine.
 const START_LIMIT: Duration = Duration::from_secs(30);
 
-/// Pauses between attempts while another starter's supervisor holds the lock and does not listen
-/// yet, or not any more.
+/// Pauses between attempts while a supervisor that another process started holds the lock but does not listen: it is
+/// starting or exiting.
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
-/// Supervisors that may end while they start before that is an error.
+/// Supervisors that may exit during their start before the caller gets an error.
 const EXITS_MAX: u32 = 3;
 
-/// How long a supervisor that was told to bind its socket again may take.
+/// How long a supervisor may take to bind its socket again after SIGHUP.
 const REBIND_LIMIT: Duration = Duration::from_secs(1);
 
-/// A supervisor that has not answered for this long may be stopped, which its process's state shows.
+/// After this time without an answer, check whether the supervisor's process is stopped.
 const STOPPED_AFTER: Duration = Duration::from_secs(1);
 
 const SUPERVISOR: &str = "agent-teamd";
 
-/// What a process that serves everybody gets of the environment of whoever happens to start it: see
-/// [`is_neutral`].
+/// Environment variables that a shared process inherits from the process that starts it: see [`is_neutral`].
 const NEUTRAL: [&str; 10] = [
     "AGENT_TEAM_LOG",
     "HOME",
@@ -66,37 +64,37 @@ const NEUTRAL: [&str; 10] = [
     "USER",
 ];
 
-/// Why there is no connection to a supervisor.
+/// Why [`connect_or_start`] failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectOrStartError {
     #[error(transparent)]
     Binary(#[from] FindBinaryError),
-    #[error("the supervisor did not start")]
+    #[error("cannot start the supervisor")]
     Start(#[from] StartError),
     #[error(transparent)]
     Connect(#[from] ConnectError),
-    /// The supervisor cannot go by the user's settings; it says where they are at fault.
+    /// The user's settings are invalid; the supervisor's refusal contains the position.
     #[error("{0}")]
     Settings(Refusal),
-    #[error("cannot look at the supervisor's lock")]
+    #[error("cannot read the supervisor's lock file")]
     Lock(#[from] io::Error),
 }
 
-/// Begins what a supervisor reports instead of its readiness when the user's settings are at fault.
+/// Prefix of the line that a supervisor reports instead of its readiness when the user's settings are invalid.
 const SETTINGS: &str = "settings: ";
 
-/// What a supervisor reports, as a line, that found the lock held by another one, which may be ending.
+/// The line that a supervisor reports when another supervisor, which may be exiting, holds the lock.
 pub const TAKEN: &str = "taken";
 
-/// A supervisor's report, one line, that it cannot go by the user's settings.
+/// The line that a supervisor reports when the user's settings are invalid.
 pub fn settings_report(refusal: Refusal) -> String {
     let refusal = serde_json::to_string(&refusal).expect("a refusal has string keys");
     format!("{SETTINGS}{refusal}\n")
 }
 
-/// A binary of ours is not where it should be.
+/// One of the project's binaries was not found.
 #[derive(Debug, thiserror::Error)]
-#[error("{name} is neither beside this program nor in PATH")]
+#[error("cannot find {name}: it is neither beside this program nor in PATH")]
 pub struct FindBinaryError {
     name: String,
 }
@@ -105,14 +103,15 @@ pub struct FindBinaryError {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Announced {
     pub socket: PathBuf,
-    /// `None` when it does not bind its socket again on SIGHUP, or was not recorded under this boot.
+    /// `None` when it does not bind its socket again on SIGHUP, or was recorded under another boot.
     pub process: Option<ProcessId>,
 }
 
 impl Announced {
     /// Writes both files. `held` is the lock at the path `lock`. A process that is named must handle SIGHUP already.
     pub fn write(&self, held: &mut FileLock, lock: &Path) -> io::Result<()> {
-        // The process first: a reader takes it for that of the supervisor whose socket the lock names.
+        // The process first. A reader that finds a socket in the lock file takes the process file to belong to the same
+        // supervisor; in the other order it could read the process of the previous one and signal that.
         let file = process_file(lock);
         private_file::discard(&file)?;
         if let Some(ProcessId { pid, start_time }) = self.process {
@@ -138,7 +137,7 @@ impl Announced {
         }))
     }
 
-    /// Has the supervisor bind its socket again. False when it has ended, or cannot be told.
+    /// Asks the supervisor, by SIGHUP, to bind its socket again. False when it has exited or cannot be signalled.
     fn wake(&self) -> bool {
         self.process
             .is_some_and(|process| process.signal(Signal::SIGHUP).unwrap_or(false))
@@ -166,21 +165,21 @@ fn recorded_process(lock: &Path) -> Option<ProcessId> {
     (words.next()? == clock::boot_id().ok()?).then_some(process)
 }
 
-/// A living supervisor beside the caller, which holds the lock: the lock file of that supervisor was removed. Found by
-/// its record, or by the socket where it listens.
+/// Another running supervisor, found although the caller holds the lock: its lock file was removed. Found by its
+/// process file, or by the socket where it listens.
 pub async fn without_lock(directories: &Directories) -> Option<ProcessId> {
     let recorded = recorded_process(&directories.supervisor_lock());
     if let Some(process) = recorded.filter(|process| process.is_alive().unwrap_or(true)) {
         return Some(process);
     }
-    // No frame is exchanged: a stopped process is found too.
+    // Connecting is enough, as the kernel accepts connections for a stopped process too.
     let socket = directories.socket();
     let connected = tokio::time::timeout(STOPPED_AFTER, Stream::connect(&socket)).await;
     let pid = connected.ok()?.ok()?.peer().pid?;
     ProcessId::of(pid).ok().flatten()
 }
 
-/// The living supervisor; `None` when there is none, or it has only just taken the lock.
+/// The running supervisor; `None` when none runs, or when it has taken the lock but not yet written its socket.
 fn announced(directories: &Directories) -> io::Result<Option<Announced>> {
     let lock = directories.supervisor_lock();
     if FileLock::is_held(&lock)? {
@@ -190,17 +189,17 @@ fn announced(directories: &Directories) -> io::Result<Option<Announced>> {
     }
 }
 
-/// The socket of the living supervisor; `None` when there is none.
+/// The socket of the running supervisor; `None` when none runs.
 pub fn find(directories: &Directories) -> io::Result<Option<PathBuf>> {
     Ok(announced(directories)?.map(|announced| announced.socket))
 }
 
-/// The socket file that a supervisor listens at, only for comparing: another supervisor binds another.
+/// Identity of the socket file that a supervisor listens at, only for comparison: each supervisor binds a new file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BoundSocket {
     device: u64,
     inode: u64,
-    /// Seconds and nanoseconds: an inode's number is given again.
+    /// Seconds and nanoseconds, because inode numbers are reused.
     changed: (i64, i64),
 }
 
@@ -216,12 +215,13 @@ impl BoundSocket {
     }
 }
 
-/// The socket of the living supervisor, once it serves; `None` when there is none.
+/// The socket file of the running supervisor, once it is bound; `None` when none runs.
 pub fn bound_socket(directories: &Directories) -> Option<BoundSocket> {
     BoundSocket::at(&find(directories).ok()??)
 }
 
-/// Connects to a supervisor whose socket may be gone, and which may be stopped.
+/// Connects to a supervisor whose socket file may have been removed, and which may be stopped. If the socket is
+/// unreachable, asks the supervisor to bind it again and retries for [`REBIND_LIMIT`].
 async fn connect_to(
     announced: &Announced,
     directories: &Directories,
@@ -263,7 +263,7 @@ async fn connect_at(
     }
 }
 
-/// Connects to the supervisor, having started it if need be. The directories must be prepared.
+/// Connects to the supervisor, and starts it first if none runs. The directories must be prepared.
 pub async fn connect_or_start(
     directories: &Directories,
     initialize: &Initialize,
@@ -289,7 +289,7 @@ pub async fn connect_or_start(
             {
                 Started::Another
             }
-            // Killed while it started, most likely: a supervisor that cannot start says why.
+            // Most likely killed during its start: a supervisor that cannot start reports the reason.
             Err(ConnectOrStartError::Start(StartError::Exited)) if exits < EXITS_MAX => {
                 exits += 1;
                 Started::Another
@@ -309,7 +309,7 @@ pub async fn connect_or_start(
     }
 }
 
-/// Connects to the supervisor that is there.
+/// Connects to the running supervisor; starts none.
 pub async fn connect(
     directories: &Directories,
     initialize: &Initialize,
@@ -322,7 +322,7 @@ pub async fn connect(
     Ok(connect_to(&announced, directories, initialize).await?)
 }
 
-/// What came of starting a supervisor.
+/// The result of starting a supervisor.
 #[derive(PartialEq, Eq)]
 enum Started {
     /// It serves.
@@ -347,19 +347,20 @@ async fn start(directories: &Directories) -> Result<Started, ConnectOrStartError
         None => Ok(Started::Ready),
         Some(refusal) => Err(match serde_json::from_str(refusal) {
             Ok(refusal) => ConnectOrStartError::Settings(refusal),
-            // Of another build.
+            // A supervisor of another build, whose refusal this build cannot decode.
             Err(_) => StartError::Refused(refusal.to_owned()).into(),
         }),
     }
 }
 
-/// Whether a variable goes on to a process that serves others too, the supervisor or its tmux server: what finds
-/// programs, language, logs. No secret of whoever starts it, and nothing of their terminal.
+/// Whether a shared process (the supervisor or its tmux server) inherits this variable. Only variables for finding
+/// programs, for the language and for logs are inherited: no secrets and no terminal settings of the process that
+/// happens to start it.
 pub fn is_neutral(variable: &OsStr) -> bool {
     NEUTRAL.iter().any(|name| variable == *name) || variable.as_bytes().starts_with(b"LC_")
 }
 
-/// Such that the supervisor finds these same directories.
+/// The environment of a new supervisor: the neutral variables, and those that lead it to the same directories.
 fn environment(directories: &Directories) -> Vec<(OsString, OsString)> {
     let places = directories.variables();
     std::env::vars_os()
@@ -373,7 +374,7 @@ fn environment(directories: &Directories) -> Vec<(OsString, OsString)> {
         .collect()
 }
 
-/// Finds one of our binaries: beside the running one, else in `PATH`.
+/// Finds one of the project's binaries: beside the running one, else in `PATH`.
 pub fn sibling_binary(name: &str) -> Result<PathBuf, FindBinaryError> {
     let own = std::env::current_exe().ok();
     let beside = own

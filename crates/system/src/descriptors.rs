@@ -1,8 +1,9 @@
-//! How many descriptors this process has and may have. Called by the supervisor: at its start, for its status, and
-//! whenever it starts a program.
+//! Number and limit of open descriptors. Called by the supervisor at its start, for its status, and whenever it starts
+//! a program.
 //!
-//! The supervisor holds some descriptors for each team and member, more than the usual soft limit of 1,024 has room for.
-//! What it starts gets the former limit back: a program that waits with select(2) breaks on a larger one.
+//! The supervisor holds several descriptors per team and member, more than the usual soft limit of 1,024 allows.
+//! Programs that it starts get the original limit back: select(2) cannot handle descriptors above 1,023, so programs
+//! that use it rely on that limit.
 
 use std::fs;
 use std::io;
@@ -12,13 +13,13 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::os;
 
-/// The limit that this process was started with, once it was raised.
+/// The limits of this process before they were raised.
 static BEFORE: OnceLock<(Option<u64>, Option<u64>)> = OnceLock::new();
 
 /// macOS refuses more than OPEN_MAX where the hard limit is infinite.
 const UNLIMITED: u64 = 10_240;
 
-/// Raises the soft limit to the hard one. Returns the limit from now on.
+/// Raises the soft limit to the hard limit. Returns the new limit.
 pub fn raise_limit() -> io::Result<u64> {
     let before = getrlimit(Resource::Nofile);
     let hard = before.maximum.unwrap_or(UNLIMITED);
@@ -33,14 +34,14 @@ pub fn raise_limit() -> io::Result<u64> {
     Ok(limit())
 }
 
-/// How many descriptors this process may have.
+/// The largest number of descriptors that this process may open.
 pub fn limit() -> u64 {
     getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
 }
 
-/// How many descriptors this process has open.
+/// The number of open descriptors of this process.
 pub fn open() -> io::Result<usize> {
-    // The directory is open while it is read.
+    // Reading the directory opens one descriptor itself, hence the subtraction below.
     let directory = if cfg!(target_os = "linux") {
         "/proc/self/fd"
     } else {
@@ -49,8 +50,8 @@ pub fn open() -> io::Result<usize> {
     Ok(fs::read_dir(directory)?.count().saturating_sub(1))
 }
 
-/// Gives a program that was just started the limit back that was there before [`raise_limit`]. Does nothing on macOS,
-/// where no other process's limit can be set.
+/// Restores, for a program that was just started, the limit from before [`raise_limit`]. Does nothing on macOS, where a
+/// process cannot set the limits of another.
 pub fn lower_limit_of(pid: u32) {
     if let Some(&(current, maximum)) = BEFORE.get() {
         os::limit_descriptors(pid, Rlimit { current, maximum });

@@ -1,8 +1,8 @@
-//! Where our files are, and whether these places are ours alone. Called first thing by every
-//! binary; everybody else takes paths from here.
+//! The directories and files of an installation, and checks that only this user has access to them. Called first by
+//! every binary; all other code takes its paths from here.
 //!
-//! A directory that somebody else could have planted or could write to is refused, with what is
-//! wrong and what to do; it is never repaired, because what is in it already may not be ours.
+//! A directory that another user could have created or could write to is refused, with the problem and a remedy. It is
+//! never repaired, because its content may already come from another user.
 
 use std::ffi::OsString;
 use std::fs::{self, DirBuilder, OpenOptions};
@@ -15,14 +15,13 @@ use nix::libc;
 use nix::unistd::{User, geteuid};
 use sha2::{Digest, Sha256};
 
-/// Longest path that we bind or connect a socket at: the kernel's limit is 104 bytes with the final
-/// NUL on macOS, 108 on Linux.
+/// Longest path of a socket. The kernel's limit including the final NUL is 104 bytes on macOS and 108 on Linux.
 const SOCKET_PATH_BYTES: usize = 100;
 
 /// Moves all directories, for tests and for several installations side by side.
 pub const HOME_VARIABLE: &str = "AGENT_TEAM_HOME";
 
-/// The home directory that the user's account names, whatever `HOME` says.
+/// The home directory of the user's account, regardless of `HOME`.
 pub fn user_home() -> Option<PathBuf> {
     let user = User::from_uid(geteuid()).ok().flatten()?;
     Some(user.dir)
@@ -41,10 +40,10 @@ pub struct Directories {
 
 #[derive(Debug, thiserror::Error)]
 pub enum DirectoriesError {
-    #[error("{HOME_VARIABLE} is {0}, which is not an absolute path")]
+    #[error("{HOME_VARIABLE} must be an absolute path, not {0}")]
     Relative(PathBuf),
     #[error(
-        "there is no home directory: set HOME, or {HOME_VARIABLE} to a directory for our files"
+        "cannot find the home directory: set HOME, or set {HOME_VARIABLE} to a directory for agent-team's files"
     )]
     NoHome,
     #[error("{} {problem}; {}", path.display(), problem.remedy(path))]
@@ -60,22 +59,22 @@ pub enum Problem {
     Symlink,
     #[error("is not a directory")]
     NotADirectory,
-    #[error("belongs to user {0}, not to us")]
+    #[error("belongs to user {0}, not to you")]
     ForeignOwner(u32),
-    #[error("may be used by others than its owner (mode {0:03o})")]
+    #[error("is accessible to other users (mode {0:03o})")]
     TooOpen(u32),
 }
 
 impl Problem {
-    /// What a person can do about it.
+    /// The hint for the user.
     fn remedy(self, path: &Path) -> String {
         let path = path.display();
         match self {
             Problem::Symlink | Problem::NotADirectory | Problem::ForeignOwner(_) => {
-                format!("remove it, or set {HOME_VARIABLE} to a directory of your own")
+                format!("remove it, or set {HOME_VARIABLE} to your own directory")
             }
             Problem::TooOpen(_) => {
-                format!("look at what is in it, then close it with: chmod 700 {path}")
+                format!("inspect its content, then run: chmod 700 {path}")
             }
         }
     }
@@ -101,7 +100,7 @@ impl Directories {
                 config: home.join("config"),
             });
         }
-        // The XDG specification: what is not absolute is to be ignored.
+        // The XDG base directory specification: ignore paths that are not absolute.
         let absolute = |name: &str| {
             variable(name)
                 .map(PathBuf::from)
@@ -123,8 +122,8 @@ impl Directories {
         })
     }
 
-    /// The variables that lead [`Directories::from_environment`] to these same directories, for a
-    /// child's environment; `None` is to be unset.
+    /// The variables with which [`Directories::from_environment`] finds the same directories in a child process.
+    /// `None`: the variable must be unset.
     pub fn variables(&self) -> Vec<(&'static str, Option<OsString>)> {
         let parent = |path: &Path| path.parent().map(|parent| parent.as_os_str().to_owned());
         let home = self.state.parent().filter(|home| {
@@ -148,7 +147,7 @@ impl Directories {
         variables
     }
 
-    /// Creates what is missing (0700) and refuses what is not ours alone.
+    /// Creates missing directories (0700) and refuses those to which other users have access.
     pub fn prepare(&self) -> Result<(), DirectoriesError> {
         secure(&self.state)?;
         secure(&self.teams())?;
@@ -178,7 +177,7 @@ impl Directories {
         self.config.join("config.toml")
     }
 
-    /// Held by the living supervisor; contains the path of its socket.
+    /// The lock that the running supervisor holds; contains the path of its socket.
     pub fn supervisor_lock(&self) -> PathBuf {
         self.state.join("supervisor.lock")
     }
@@ -187,12 +186,12 @@ impl Directories {
         self.state.join("log/supervisor.log")
     }
 
-    /// Where a supervisor binds. Clients take the path from the lock file instead.
+    /// The socket that a supervisor binds. Clients take the path from the lock file instead.
     pub fn socket(&self) -> PathBuf {
         self.socket_path("supervisor.sock")
     }
 
-    /// The socket of our own tmux server.
+    /// The socket of the project's own tmux server.
     pub fn tmux_socket(&self) -> PathBuf {
         self.socket_path("tmux.sock")
     }
@@ -206,22 +205,22 @@ impl Directories {
         self.state.join("teams")
     }
 
-    /// Of one team: `team.db` and `log/`.
+    /// The directory of one team: `team.db` and `log/`.
     pub fn team(&self, team_id: &str) -> PathBuf {
         self.teams().join(team_id)
     }
 
-    /// What was typed to the members of one team: see [`crate::history`].
+    /// The input history of one team: see [`crate::history`].
     pub fn typed_file(&self, team_id: &str) -> PathBuf {
         self.team(team_id).join("typed")
     }
 
-    /// The digest of what the person trusted of a team's file.
+    /// The digest of the lines that the user trusted in a team file.
     pub fn trusted(&self, team_id: &str) -> PathBuf {
         self.state.join("trusted").join(team_id)
     }
 
-    /// The user's own settings and rules for one team, and the trust in its file: all that outlives its journal.
+    /// The user's own settings and rules for one team, and the trust in its file. These files outlive the journal.
     pub fn of_user_for(&self, team_id: &str) -> [PathBuf; 3] {
         let settings = self.config.join("teams");
         [
@@ -248,8 +247,8 @@ impl Directories {
         self.run.join("env")
     }
 
-    /// Whether a team is up, or was up when the last supervisor was killed: its environment is still kept. The file of a
-    /// team that was deleted by hand does not count.
+    /// Whether a team is up, or was up when the last supervisor was killed: its environment file still exists. Files of
+    /// teams that were deleted by hand do not count.
     pub fn has_teams_up(&self) -> bool {
         let Ok(entries) = std::fs::read_dir(self.environment_files()) else {
             return false;
@@ -259,8 +258,8 @@ impl Directories {
         names.any(|team| teams.join(team).is_dir())
     }
 
-    /// Where the path in the runtime directory is too long, a short one under `/tmp`: not under
-    /// `TMPDIR`, so that it is the same for everybody who uses this runtime directory.
+    /// The path of a socket in the runtime directory or, if that is too long, a short path under `/tmp`. `TMPDIR` is
+    /// not used, so that all processes with this runtime directory get the same path.
     fn socket_path(&self, name: &str) -> PathBuf {
         let path = self.run.join(name);
         if path.as_os_str().len() <= SOCKET_PATH_BYTES {
@@ -280,10 +279,10 @@ fn of_this_user(temporary: &Path) -> PathBuf {
     temporary.join(format!("agent-team-{}", geteuid()))
 }
 
-/// Creates a directory (0700) where there is nothing, and checks it where there is.
+/// Creates a directory (0700) if it does not exist, and checks it if it does.
 fn secure(path: &Path) -> Result<(), DirectoriesError> {
     let created = DirBuilder::new().recursive(true).mode(0o700).create(path);
-    // Checked on the opened directory: a path can change between two looks.
+    // Check the opened directory, not the path: the path could be replaced between check and use.
     let opened = created.and_then(|()| {
         OpenOptions::new()
             .read(true)
@@ -328,7 +327,7 @@ mod tests {
     }
 
     #[test]
-    fn one_variable_moves_everything() {
+    fn home_variable_moves_all_directories() {
         let all = from(&[
             (HOME_VARIABLE, "/x"),
             ("XDG_STATE_HOME", "/y"),
@@ -344,7 +343,7 @@ mod tests {
     }
 
     #[test]
-    fn defaults_are_below_home_and_relative_settings_are_ignored() {
+    fn defaults_are_in_home_and_relative_xdg_paths_are_ignored() {
         let all = from(&[
             ("HOME", "/h"),
             ("XDG_RUNTIME_DIR", "/r"),
@@ -357,7 +356,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_runtime_directory_each_user_has_one_of_their_own() {
+    fn each_user_has_a_separate_default_runtime_directory() {
         let run = from(&[("HOME", "/h")]).unwrap().run;
         assert_eq!(
             run,
@@ -366,7 +365,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_runtime_directory_has_short_sockets_of_its_own() {
+    fn long_runtime_directories_get_distinct_short_sockets() {
         let long = |last: &str| Directories {
             state: "/s".into(),
             run: Path::new("/").join("d".repeat(90)).join(last),

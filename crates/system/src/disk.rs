@@ -1,5 +1,5 @@
-//! What a store must ask of its disk: is the file still the one at its path, and is there room to
-//! stop in good order. Called by the store at each commit, and by the supervisor when it is full.
+//! Disk checks for the store: whether a file is still at its path, how much space is free, and a reserve file. Called
+//! by the store at each commit, and by the supervisor when the disk is full.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -10,21 +10,21 @@ use nix::libc;
 
 use crate::os;
 
-/// Which file this is, whatever its name.
+/// Identity of a file, independent of its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FileIdentity {
     device: u64,
     inode: u64,
 }
 
-/// The path no longer leads to the file: what is written to it now would be lost.
+/// The path no longer names the open file: data written to the file now would be lost.
 #[derive(Debug, thiserror::Error)]
 pub enum Moved {
     #[error("{0} was removed")]
     Removed(PathBuf),
     #[error("{0} was replaced by another file")]
     Replaced(PathBuf),
-    #[error("cannot look at {path}")]
+    #[error("cannot inspect {path}")]
     Unknown { path: PathBuf, source: io::Error },
 }
 
@@ -34,13 +34,13 @@ impl FileIdentity {
             .map(|metadata| FileIdentity::from(&metadata))
     }
 
-    /// Whether `path` still leads to this file. One system call; no symlink is followed.
+    /// Checks that `path` still names this file. One system call; follows no symlink.
     pub fn check(&self, path: &Path) -> Result<(), Moved> {
         match fs::symlink_metadata(path) {
             Ok(metadata) if FileIdentity::from(&metadata) != *self => {
                 Err(Moved::Replaced(path.to_owned()))
             }
-            // A path that leads to it is a link, so the link count needs no look of its own.
+            // The path is a hard link to the file, so the link count need not be checked.
             Ok(_) => Ok(()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 Err(Moved::Removed(path.to_owned()))
@@ -63,7 +63,7 @@ impl From<&fs::Metadata> for FileIdentity {
 }
 
 /// Bytes that this user may still write to the disk of this path. A file system that reports no size, as some network
-/// and FUSE file systems do, is taken for an empty one.
+/// and FUSE file systems do, counts as having unlimited space.
 pub fn free_bytes(path: &Path) -> io::Result<u64> {
     let found = rustix::fs::statvfs(path)?;
     if found.f_blocks == 0 {
@@ -72,8 +72,8 @@ pub fn free_bytes(path: &Path) -> io::Result<u64> {
     Ok(found.f_bavail.saturating_mul(found.f_frsize))
 }
 
-/// Makes sure that a file of at least this size (0600) is there and has its blocks, to be given
-/// back by [`release`] when the disk is full.
+/// Creates a reserve file (0600) of at least this size with its blocks allocated. [`release`] frees the blocks when the
+/// disk is full, so that the supervisor has room to stop cleanly.
 pub fn reserve(path: &Path, bytes: u64) -> io::Result<()> {
     let file = OpenOptions::new()
         .write(true)
@@ -84,13 +84,13 @@ pub fn reserve(path: &Path, bytes: u64) -> io::Result<()> {
         .open(path)?;
     let reserved = os::allocate(&file, bytes);
     if reserved.is_err() {
-        // A part of a reserve only makes the shortage worse.
+        // A partial reserve only makes the shortage worse.
         let _released = release(path);
     }
     reserved
 }
 
-/// Gives the reserve's blocks back. False when there was no reserve.
+/// Frees the reserve's blocks. False when there was no reserve.
 pub fn release(path: &Path) -> io::Result<bool> {
     match fs::remove_file(path) {
         Ok(()) => Ok(true),

@@ -1,8 +1,8 @@
-//! What was typed to the members of one team, kept in its directory for all their prompts: the panes of members that
-//! think, and the view of several in one terminal.
+//! The input history of one team, stored in its directory. Called by the agents' panes and by the single-terminal view,
+//! whose prompts share it.
 //!
-//! A line a text, as JSON. It holds what its callers give it, which is without the secrets that they know; it is nobody
-//! else's, and it never stops anything: where it cannot be kept, it is not.
+//! The file (0600) has one JSON string per line. Callers remove the secrets that they know before they add a text.
+//! History is optional: a read or write error is logged and otherwise ignored.
 
 use std::fs::OpenOptions;
 use std::io::{self, Write};
@@ -11,10 +11,10 @@ use std::path::PathBuf;
 
 use crate::private_file;
 
-/// From so many bytes on the oldest are dropped.
+/// Above this size in bytes, the older half of the texts is dropped.
 const FILE_MAX: usize = 256 << 10;
 
-/// Bytes of one text that are kept.
+/// Largest text in bytes; longer ones are not stored.
 const TEXT_MAX: usize = 8 << 10;
 
 #[derive(Debug)]
@@ -27,19 +27,19 @@ impl History {
         Self { path }
     }
 
-    /// The oldest first; nothing where it cannot be read.
+    /// The texts, oldest first; empty if the file cannot be read.
     pub fn read(&self) -> Vec<String> {
         let bytes = match private_file::read(&self.path) {
             Ok(bytes) => bytes,
             Err(error) => {
                 if error.kind() != io::ErrorKind::NotFound {
-                    tracing::warn!(%error, "what was typed before cannot be read");
+                    tracing::warn!(%error, "cannot read the input history");
                 }
                 return Vec::new();
             }
         };
         let lines = bytes.split(|byte| *byte == b'\n');
-        // One that was cut off is passed over.
+        // Skip a line that was cut off.
         lines
             .filter_map(|line| serde_json::from_slice(line).ok())
             .collect()
@@ -50,7 +50,7 @@ impl History {
             return;
         }
         if let Err(error) = self.try_add(text) {
-            tracing::warn!(%error, "what was typed is not kept");
+            tracing::warn!(%error, "cannot write the input history");
         }
     }
 
@@ -61,7 +61,7 @@ impl History {
             .create(true)
             .mode(0o600)
             .open(&self.path)?;
-        // At once, so that two members' lines stay whole.
+        // A single write with O_APPEND, so that the lines of two members do not interleave.
         file.write_all(line(text).as_bytes())?;
         if file.metadata()?.len() > FILE_MAX as u64 {
             let texts = self.read();
@@ -81,7 +81,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_added_is_read_by_everybody_who_shares_it_and_is_nobody_elses() {
+    fn history_file_is_shared_and_0600() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("typed");
         let (one, another) = (History::new(path.clone()), History::new(path.clone()));
@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_bounded_and_the_newest_stay() {
+    fn a_full_history_drops_the_oldest_texts() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("typed");
         let history = History::new(path.clone());

@@ -1,19 +1,19 @@
 //! The operating system, and the only crate that may contain `unsafe`.
 //!
-//! Everybody else asks here for whatever a kernel must be asked for: who a process is and when it
-//! ends, sockets, terminals, locks, directories, signals, time. What differs between systems is in
-//! one module, `os`, whose twins (`os/linux.rs`, `os/macos.rs`) export the same names.
+//! All other crates use this one for processes, sockets, terminals, locks, directories, signals and time. Code that
+//! differs between systems is in one module, `os`; `os/linux.rs` and `os/macos.rs` export the same names.
 //!
-//! A reader who looks for …
-//! - who a process is, and waiting for its end: [`process`]; ending all that a launch started: [`tree`]
-//! - starting programs: [`spawn`] (daemons, sessions), [`pty`] (with a terminal of their own)
-//! - holding a program to what it may do: [`sandbox`]
-//! - the person's own terminal: [`terminal`]; signals to this process: [`signals`]
-//! - files and places: [`directories`], [`private_file`], [`log_file`], [`lock`], [`disk`]
-//! - talking to the supervisor: [`socket`], [`connection`] (frames), [`client`] (calls), [`daemon`]
-//!   (finding and starting it)
-//! - time: [`clock`]; how many descriptors there are: [`descriptors`]
-//! - faults that test builds contain: [`planted`]
+//! Where to look:
+//! - process identity and exit: [`process`]; ending all processes of a launch: [`tree`]
+//! - starting programs: [`spawn`] (daemons, sessions), [`pty`] (with their own terminal)
+//! - restricting programs: [`sandbox`], [`limits`], [`cgroup`]
+//! - the user's terminal: [`terminal`]; signals to this process: [`signals`]
+//! - files and directories: [`directories`], [`private_file`], [`log_file`], [`lock`], [`disk`], [`history`], [`path`]
+//! - the connection to the supervisor: [`socket`], [`connection`] (frames), [`client`] (calls), [`daemon`] (finding and
+//!   starting it)
+//! - time: [`clock`]; open descriptors and their limit: [`descriptors`]
+//! - digests of trusted scripts: [`trusted`]
+//! - faults that only test builds contain: [`planted`]
 //!
 //! This crate decides nothing about teams: it has no notion of members, tasks or restarts.
 

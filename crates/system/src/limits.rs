@@ -1,7 +1,8 @@
-//! What one program, and each process that it starts, may use of the machine. Called by [`crate::sandbox`].
+//! Resource limits (setrlimit(2)) of a program and of each process that it starts. Called by [`crate::sandbox`].
 //!
-//! The kernel counts processes per user, not per program: the limit is what the user runs now and so many more. Root has
-//! no such limit. Memory and the sum over processes are not limited here: who starts the program watches them.
+//! The kernel counts processes per user, not per program, so the process limit is added to the number that the user
+//! runs now. Root has no such limit. Memory and totals over several processes are not limited here; the caller monitors
+//! them.
 
 use std::io;
 
@@ -9,7 +10,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::os;
 
-/// `None`: as much as this process may use.
+/// Limits of a program. `None`: the limit of this process.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Limits {
     /// Processes and threads.
@@ -18,21 +19,21 @@ pub struct Limits {
     pub open_files: Option<u64>,
     /// Bytes of one file.
     pub file_bytes: Option<u64>,
-    /// Bytes in each of a profile's `scratch` directories, where the sandbox makes them.
+    /// Bytes in each of a profile's `scratch` directories, if the sandbox provides them.
     pub scratch_bytes: Option<u64>,
 }
 
-/// Bytes of memory that this machine has.
+/// Memory of this machine, in bytes.
 pub fn memory_bytes() -> Option<u64> {
     os::memory_bytes()
 }
 
-/// The limits as numbers for the kernel.
+/// The limits as arguments of setrlimit(2).
 #[derive(Clone, Debug, Default)]
 pub(crate) struct KernelLimits(Vec<(Resource, Rlimit)>);
 
 impl Limits {
-    /// Reads the process table.
+    /// Computes the kernel's limits. Reads the process table if processes are limited.
     pub(crate) fn for_kernel(&self) -> io::Result<KernelLimits> {
         let mut limits = Vec::new();
         if let Some(processes) = self.processes.filter(|_| !nix::unistd::geteuid().is_root()) {
@@ -55,7 +56,8 @@ impl Limits {
 }
 
 impl KernelLimits {
-    /// Holds this process to them, and what it becomes. Makes system calls only.
+    /// Applies the limits to this process; they survive exec. Makes only system calls, so it may run between fork and
+    /// exec.
     pub(crate) fn apply(&self) -> io::Result<()> {
         for (resource, limit) in &self.0 {
             setrlimit(*resource, *limit)?;

@@ -1,7 +1,8 @@
-//! Lock files: who holds one is alive, by the kernel's word. Called for `supervisor.lock`.
+//! Lock files: the kernel guarantees that the holder of a lock is alive. Used for `supervisor.lock` and sandbox trials.
 //!
-//! We never unlink a lock file: two processes could then hold "the" lock on two files. Others may: see [`FileLock::is_at`].
-//! The lock goes when its holder's last descriptor does, however it dies; descriptors are close-on-exec.
+//! A lock file is never unlinked here: two processes could then each hold "the" lock on different files. Other programs
+//! may unlink it: see [`FileLock::is_at`]. The kernel releases the lock when the holder's last descriptor closes,
+//! however the process ends; descriptors are close-on-exec.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Seek, Write};
@@ -17,7 +18,7 @@ pub struct FileLock {
 }
 
 impl FileLock {
-    /// Creates the file (0600) when it is not there. `None` when somebody else holds it.
+    /// Creates the file (0600) if it does not exist. `None` when another process holds the lock.
     pub fn try_acquire(path: &Path) -> io::Result<Option<FileLock>> {
         let file = OpenOptions::new()
             .read(true)
@@ -31,23 +32,23 @@ impl FileLock {
             if taken(file.try_lock())? {
                 return Ok(Some(FileLock { file }));
             }
-            // `is_held` holds it shared for an instant. Where a shared lock is to be had, nobody
-            // holds it exclusively, and trying again is right.
+            // The exclusive attempt also fails while `is_held` of another process holds a shared lock for an instant.
+            // If a shared lock succeeds, no process holds the lock exclusively, so try again; otherwise there is a
+            // real holder.
             if !taken(file.try_lock_shared())? {
                 return Ok(None);
             }
         }
     }
 
-    /// Whether the file at this path is the one that this lock holds. Where it is not, another process can hold a lock
-    /// at the path.
+    /// Whether the path still names the locked file. If not, another process can hold a lock at the same path.
     pub fn is_at(&self, path: &Path) -> bool {
         let identity = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
         let own = self.file.metadata().map(identity).ok();
         own.is_some() && own == fs::symlink_metadata(path).map(identity).ok()
     }
 
-    /// Whether somebody holds it. No file: nobody does.
+    /// Whether any process holds the lock. False without a file.
     pub fn is_held(path: &Path) -> io::Result<bool> {
         match OpenOptions::new()
             .read(true)
@@ -60,8 +61,8 @@ impl FileLock {
         }
     }
 
-    /// Puts text at the beginning of the file, in one write and without a sync: after a crash of this process the file
-    /// contains the old text or the new one, if both are of one length.
+    /// Overwrites the beginning of the file in one write, without a sync. If the old and the new text have the same
+    /// length, the file contains one or the other after a crash of this process.
     pub fn overwrite(&self, text: &str) -> io::Result<()> {
         self.file.write_all_at(text.as_bytes(), 0)
     }
@@ -78,14 +79,14 @@ impl FileLock {
         Ok(String::from_utf8_lossy(&bytes[..read]).into_owned())
     }
 
-    /// Replaces what the file says. A reader may see it half written.
+    /// Replaces the file's content. A concurrent reader may see a part of it.
     pub fn write_contents(&mut self, text: &str) -> io::Result<()> {
         self.file.set_len(0)?;
         self.file.rewind()?;
         self.file.write_all(text.as_bytes())
     }
 
-    /// What the file says, held or not; `None` without a file.
+    /// The file's content, whether the lock is held or not; `None` without a file.
     pub fn contents(path: &Path) -> io::Result<Option<String>> {
         match fs::read_to_string(path) {
             Ok(text) => Ok(Some(text)),

@@ -1,15 +1,15 @@
-//! A log that only its owner may read, and that does not grow for ever. Written by the supervisor and by each worker,
-//! one process per file.
+//! A log file that only its owner may read, rotated at a fixed size. Written by the supervisor and by each worker, one
+//! process per file.
 //!
-//! It is opened by the first write, and anew after one that failed: the disk may have room again, or somebody may have
-//! moved the file.
+//! The first write opens the file. A failed write closes it and the next one opens it again: the disk may have room by
+//! then, or the file may have been moved.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-/// From this size on, in bytes, a log is set aside as `<log>.1`.
+/// At this size in bytes a log is renamed to `<log>.1`.
 const ROTATE_AT: u64 = 8 << 20;
 
 #[derive(Debug)]
@@ -44,7 +44,7 @@ impl LogFile {
                 let mut file = open(&self.path)?;
                 self.written = file.metadata()?.len();
                 if self.written >= self.rotate_at {
-                    std::fs::rename(&self.path, set_aside(&self.path))?;
+                    std::fs::rename(&self.path, rotated(&self.path))?;
                     file = open(&self.path)?;
                     self.written = 0;
                 }
@@ -79,7 +79,7 @@ fn open(path: &Path) -> io::Result<File> {
         .open(path)
 }
 
-fn set_aside(path: &Path) -> PathBuf {
+fn rotated(path: &Path) -> PathBuf {
     let mut aside = path.as_os_str().to_owned();
     aside.push(".1");
     aside.into()
@@ -92,7 +92,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_full_log_is_set_aside_and_the_next_process_goes_on_in_the_same_file() {
+    fn a_full_log_is_rotated_and_a_new_process_appends() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("ada.log");
         let mut log = LogFile::new(path.clone());
@@ -105,7 +105,7 @@ mod tests {
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "first\nsecond\n");
         log.write_all(b"third\n").unwrap();
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "third\n");
-        let aside = set_aside(&path);
+        let aside = rotated(&path);
         assert_eq!(std::fs::read_to_string(&aside).unwrap(), "first\nsecond\n");
         for file in [path, aside] {
             let mode = std::fs::metadata(&file).unwrap().mode();
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn a_log_that_could_not_be_written_is_opened_anew() {
+    fn a_log_is_reopened_after_a_failed_write() {
         let directory = tempfile::tempdir().unwrap();
         let place = directory.path().join("log");
         let mut log = LogFile::new(place.join("ada.log"));

@@ -1,12 +1,12 @@
-//! Where paths lead once links are followed. Called by whoever asks for a permission, or for what the rules say.
+//! Resolution of paths. Called where a path is checked against permission rules.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Follows every link of what exists; what does not exist yet is appended as it is.
+/// Resolves every symbolic link in the existing part of a path and appends the rest, which does not exist yet.
 ///
 /// # Errors
-/// When a part cannot be looked at, or a link leads to nothing.
+/// When a part cannot be inspected, or a link dangles: the target could be created later, outside the checked place.
 pub fn resolve(path: &Path) -> io::Result<PathBuf> {
     let mut existing = path;
     loop {
@@ -20,7 +20,7 @@ pub fn resolve(path: &Path) -> io::Result<PathBuf> {
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 if existing.symlink_metadata().is_ok() {
-                    return Err(io::Error::other("a symbolic link that leads to nothing"));
+                    return Err(io::Error::other("a dangling symbolic link"));
                 }
                 existing = existing.parent().ok_or(error)?;
             }

@@ -1,20 +1,21 @@
-//! Faults for the torture's checkers to find. Called at the few places that a promise rests on.
+//! Faults that prove that the checkers of the torture test can fail. Called at the places in the code that each promise
+//! depends on.
 //!
-//! The program `agent-teamd-planted` of the `tests` package plants a fault before it runs the supervisor. No program
-//! that is shipped calls [`plant`], and release builds contain none of the faults.
+//! The program `agent-teamd-planted` of the `tests` package plants a fault before it runs the supervisor. No shipped
+//! program calls [`plant`], and release builds contain none of the faults.
 
-/// A place where a promise can be broken.
+/// A fault that breaks one promise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Plant {
     /// An acknowledged message is stored without its recipients.
     LostMessage,
-    /// A task is given to a second member.
+    /// A task is assigned to a second member.
     DoubleClaim,
-    /// Something else writes to the journal.
+    /// A second process writes to the journal.
     SecondWriter,
-    /// A call that must be asked is allowed.
+    /// A call that requires permission is allowed without asking.
     UnaskedRun,
-    /// A claim's end passes with any generation.
+    /// A claim can be ended with a stale generation.
     StaleOwner,
 }
 
@@ -45,7 +46,7 @@ impl Plant {
 #[cfg(debug_assertions)]
 static PLANTED: std::sync::OnceLock<Plant> = std::sync::OnceLock::new();
 
-/// Makes this process contain the fault. False in a release build, which contains none.
+/// Activates the fault in this process. False in a release build, which contains no faults.
 pub fn plant(plant: Plant) -> bool {
     #[cfg(debug_assertions)]
     let planted = PLANTED.set(plant).is_ok();
@@ -57,13 +58,13 @@ pub fn plant(plant: Plant) -> bool {
     planted
 }
 
-/// Whether the fault happens now: each time that the count of its occasions is a multiple of `every`.
+/// Whether the fault occurs now: at every `every`-th call.
 #[cfg(not(debug_assertions))]
 pub fn strikes(_: Plant, _every: u64) -> bool {
     false
 }
 
-/// Whether the fault happens now: each time that the count of its occasions is a multiple of `every`.
+/// Whether the fault occurs now: at every `every`-th call.
 #[cfg(debug_assertions)]
 pub fn strikes(plant: Plant, every: u64) -> bool {
     use std::sync::atomic::{AtomicU64, Ordering};

@@ -1,8 +1,7 @@
-//! Files that only their owner may read: launch files with their tokens, environments. Called by
-//! the supervisor and the workers, inside directories that [`crate::directories`] has checked.
+//! Files that only their owner may read: launch files with their tokens, environments. Called by the supervisor and the
+//! workers, inside directories that [`crate::directories`] has checked.
 //!
-//! Nothing here follows a symlink, and nothing is read that somebody else could have written.
-//! Errors name the file.
+//! No function follows a symlink, and no file is read that another user could have written. Errors contain the path.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -11,42 +10,42 @@ use std::path::{Path, PathBuf};
 
 use nix::libc;
 
-/// Creates a file with mode 0600; fails when there is anything at that path.
+/// Creates a file with mode 0600; fails if the path exists.
 pub fn create(path: &Path, bytes: &[u8]) -> io::Result<()> {
     create_new(path)
         .and_then(|mut file| file.write_all(bytes))
         .map_err(|error| name(path, error))
 }
 
-/// Puts a file with mode 0600 in the place of whatever file was there: readers see the old one or
-/// the new one. After a power cut it may be empty: for what is written anew after each boot.
+/// Atomically replaces a file by a new one with mode 0600: readers see the old or the new content. Without a sync the
+/// file may be empty after a power failure, so this is only for files that are rewritten after each boot.
 pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut temporary = path.as_os_str().to_owned();
     temporary.push(format!(".{}", std::process::id()));
     let temporary = PathBuf::from(temporary);
     let replaced = write_and_rename(&temporary, path, bytes);
     if replaced.is_err() {
-        // It may not have been created; there is nothing better to say than the first error.
+        // The temporary file may not exist. Report the first error.
         let _removed = fs::remove_file(&temporary);
     }
     replaced.map_err(|error| name(path, error))
 }
 
 fn write_and_rename(temporary: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
-    // What an earlier process with our pid left half written.
+    // An earlier process with the same pid may have left an incomplete file.
     discard(temporary)?;
     let mut file = create_new(temporary)?;
     file.write_all(bytes)?;
     fs::rename(temporary, path)
 }
 
-/// Reads a file that must be a regular one, ours, and closed to everybody else.
+/// Reads a file, which must be a regular file of this user without permissions for other users.
 pub fn read(path: &Path) -> io::Result<Vec<u8>> {
     read_checked(path).map_err(|error| name(path, error))
 }
 
-/// Reads a file and removes it. Of several takers exactly one gets its bytes: the one whose unlink
-/// succeeded. The others, and all when it was not there, get `None`.
+/// Reads a file and removes it. Of several concurrent callers exactly one gets the bytes: the one whose unlink
+/// succeeds. The others get `None`, as do all callers if the file does not exist.
 pub fn take(path: &Path) -> io::Result<Option<Vec<u8>>> {
     let bytes = match read_checked(path) {
         Ok(bytes) => bytes,
@@ -56,7 +55,7 @@ pub fn take(path: &Path) -> io::Result<Option<Vec<u8>>> {
     Ok(discard(path)?.then_some(bytes))
 }
 
-/// Removes a file. True if it was this call that did.
+/// Removes a file. Returns whether this call removed it.
 pub fn discard(path: &Path) -> io::Result<bool> {
     match fs::remove_file(path) {
         Ok(()) => Ok(true),
@@ -75,7 +74,7 @@ fn create_new(path: &Path) -> io::Result<File> {
 }
 
 fn read_checked(path: &Path) -> io::Result<Vec<u8>> {
-    // Non-blocking, so that a planted FIFO does not hold us up before it is refused.
+    // Non-blocking, so that opening a planted FIFO does not block before it is refused.
     let mut file = OpenOptions::new()
         .read(true)
         .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
@@ -86,7 +85,7 @@ fn read_checked(path: &Path) -> io::Result<Vec<u8>> {
     } else if metadata.uid() != nix::unistd::geteuid().as_raw() {
         "it belongs to another user"
     } else if metadata.mode() & 0o077 != 0 {
-        "others than its owner may use it"
+        "it is accessible to other users"
     } else {
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes)?;

@@ -1,9 +1,8 @@
-//! Who a process is, and when it ends. Called by the launchers, by adoption and by [`crate::tree`].
+//! Identity and exit of a process. Called by the launchers, by adoption and by [`crate::tree`].
 //!
-//! A pid is a number that the kernel hands out again; a pid with its start time names one process
-//! of this boot. Life is asked of the process table or of a pidfd, never by sending signal 0, which
-//! also succeeds on zombies and on the number's next owner. Ids recorded under another
-//! [`crate::clock::boot_id`] mean nothing: compare that first.
+//! The kernel reuses pids; a pid together with its start time identifies one process of this boot. Liveness is read
+//! from the process table or from a pidfd, never by sending signal 0, which also succeeds for zombies and for a process
+//! that got the same pid later. Ids recorded under another [`crate::clock::boot_id`] are invalid: compare that first.
 
 use std::io;
 use std::time::Duration;
@@ -26,7 +25,7 @@ pub struct ProcessId {
 }
 
 impl ProcessId {
-    /// The process that has this pid now; `None` when there is none or only its zombie.
+    /// The process that has this pid now; `None` when there is none or only a zombie.
     pub fn of(pid: u32) -> io::Result<Option<ProcessId>> {
         Ok(os::stat(pid)?
             .filter(|stat| !stat.zombie)
@@ -38,17 +37,17 @@ impl ProcessId {
             .ok_or_else(|| io::Error::other("this process is not in the process table"))
     }
 
-    /// An error means unknown, not dead.
+    /// Whether the process is running. An error means unknown, not exited.
     pub fn is_alive(&self) -> io::Result<bool> {
         Ok(ProcessId::of(self.pid)? == Some(*self))
     }
 
-    /// Whether it is stopped, as by SIGSTOP: it lives and does nothing.
+    /// Whether the process is stopped, for example by SIGSTOP.
     pub fn is_stopped(&self) -> io::Result<bool> {
         Ok(os::stat(self.pid)?.is_some_and(|stat| stat.stopped && ProcessId::from(&stat) == *self))
     }
 
-    /// Sends a signal to exactly this process. False when it had ended already.
+    /// Signals exactly this process. False if it has already exited.
     pub fn signal(&self, signal: Signal) -> io::Result<bool> {
         match self.hold()? {
             Some(handle) => handle.signal(signal),
@@ -56,7 +55,8 @@ impl ProcessId {
         }
     }
 
-    /// Opens the pid, then looks whether it is still ours: from then on it cannot change hands.
+    /// Opens a handle on the pid, then checks that the pid still belongs to this process. In this order the handle
+    /// cannot refer to another process that got the pid later.
     fn hold(self) -> io::Result<Option<os::Handle>> {
         let Some(handle) = os::Handle::open(self.pid)? else {
             return Ok(None);
@@ -74,17 +74,17 @@ impl From<&os::Stat> for ProcessId {
     }
 }
 
-/// Memory that a process has for itself alone, in RAM; `None` when it is gone.
+/// Private memory of a process in RAM, in bytes; `None` when the process has exited.
 pub fn anonymous_bytes(pid: u32) -> io::Result<Option<u64>> {
     os::anonymous_bytes(pid)
 }
 
-/// Memory that a process has in RAM, in bytes; `None` when it is gone.
+/// Memory of a process in RAM, in bytes; `None` when the process has exited.
 pub fn resident_bytes(pid: u32) -> io::Result<Option<u64>> {
     os::resident_bytes(pid)
 }
 
-/// Tells when one process ends, whoever's child it is.
+/// Reports the exit of one process, which need not be a child of this one.
 #[derive(Debug)]
 pub struct ExitWatch {
     process: ProcessId,
@@ -92,7 +92,7 @@ pub struct ExitWatch {
 }
 
 impl ExitWatch {
-    /// `None` when it has ended already. Must be called within a tokio runtime.
+    /// `None` if the process has already exited. Must be called within a tokio runtime.
     pub fn open(process: ProcessId) -> io::Result<Option<ExitWatch>> {
         process
             .hold()?
@@ -100,9 +100,9 @@ impl ExitWatch {
             .transpose()
     }
 
-    /// For a child that nobody has waited for: its pid is ours even if it has ended already.
+    /// For a child that was not yet reaped: its pid cannot be reused, even if it has already exited.
     pub(crate) fn of_child(pid: u32) -> io::Result<ExitWatch> {
-        let gone = || io::Error::other(format!("child {pid} was waited for by somebody else"));
+        let gone = || io::Error::other(format!("child {pid} was reaped by another wait"));
         let handle = os::Handle::open(pid)?.ok_or_else(gone)?;
         let process = ProcessId::from(&os::stat(pid)?.ok_or_else(gone)?);
         ExitWatch::over(process, handle)
@@ -119,14 +119,13 @@ impl ExitWatch {
         self.process
     }
 
-    /// Returns when the process has ended, at once if it has. Safe to cancel and to repeat. An
-    /// error means unknown, not dead.
+    /// Returns when the process has exited. Safe to cancel and to repeat. An error means unknown, not exited.
     pub async fn exited(&mut self) -> io::Result<()> {
         self.handle.readable().await?.retain_ready();
         Ok(())
     }
 
-    /// Like [`ExitWatch::exited`]; false when `limit` passes first.
+    /// [`ExitWatch::exited`] with a timeout; false when `limit` passes first.
     pub async fn exited_within(&mut self, limit: Duration) -> io::Result<bool> {
         match tokio::time::timeout(limit, self.exited()).await {
             Ok(result) => result.map(|()| true),
@@ -134,7 +133,7 @@ impl ExitWatch {
         }
     }
 
-    /// Sends a signal to exactly this process. False when it had ended already.
+    /// Signals exactly this process. False if it has already exited.
     pub fn signal(&self, signal: Signal) -> io::Result<bool> {
         self.handle.get_ref().signal(signal)
     }

@@ -1,8 +1,7 @@
-//! A pseudo-terminal, and programs that have it as their own terminal. Called by the engines.
+//! A pseudo-terminal, and programs that have it as their controlling terminal. Called by the engines.
 //!
-//! The master side is asynchronous and never blocks the runtime; what a program prints is bytes,
-//! and what is written arrives as if typed, so a ^C byte interrupts it. One pty serves one program
-//! at a time.
+//! The master side is asynchronous and never blocks the runtime. Reads return the program's output as bytes; writes
+//! arrive as if typed, so a ^C byte interrupts the program. One pty serves one program at a time.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -32,7 +31,7 @@ impl Pty {
         };
         let terminal = os::open_pty_terminal(pty.master.get_ref().as_fd())?;
         let mut modes = rustix::termios::tcgetattr(&terminal)?;
-        // So that erasing a character erases all its bytes.
+        // With IUTF8 the kernel's line editing erases a whole UTF-8 character instead of its last byte.
         modes.input_modes.insert(InputModes::IUTF8);
         rustix::termios::tcsetattr(&terminal, OptionalActions::Now, &modes)?;
         pty.resize(columns, rows)?;
@@ -54,8 +53,8 @@ impl Pty {
         Child::start(&mut command)
     }
 
-    /// Reads what was printed. 0 once all who had the terminal open are gone and everything was
-    /// read. Safe to cancel.
+    /// Reads the program's output. Returns 0 once every process has closed the terminal and all output was read: the
+    /// kernel then reports EIO on the master. Safe to cancel.
     pub async fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.master.async_io(Interest::READABLE, |master| {
             Ok(rustix::io::read(master, &mut *buffer)?)
@@ -66,8 +65,8 @@ impl Pty {
         }
     }
 
-    /// Types these bytes, all of them; waits while the terminal's input queue is full. When it is
-    /// cancelled, some of them may have been typed.
+    /// Types all of these bytes; waits while the terminal's input queue is full. If cancelled, some of them may have
+    /// been typed.
     pub async fn write_all(&self, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {
             let written = self.master.async_io(Interest::WRITABLE, |master| {
@@ -78,7 +77,7 @@ impl Pty {
         Ok(())
     }
 
-    /// The foreground program is told by SIGWINCH.
+    /// Sets the size. The kernel sends SIGWINCH to the foreground program.
     pub fn resize(&self, columns: u16, rows: u16) -> io::Result<()> {
         let size = Winsize {
             ws_col: columns,

@@ -1,4 +1,4 @@
-//! Descriptors that tokio waits on: one place for the promise that its constructor asks for.
+//! Registers descriptors with tokio. The only place for the unsafe constructor of `AsyncFd`.
 
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -6,7 +6,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-/// Registers a descriptor with the runtime. `Into<OwnedFd>` is what says that `T` owns it.
+/// Registers a descriptor with the runtime. `Into<OwnedFd>` ensures that `T` owns it.
 ///
 /// Panics outside a tokio runtime.
 pub(crate) fn register<T: AsRawFd + Into<OwnedFd>>(

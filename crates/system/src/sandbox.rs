@@ -1,24 +1,24 @@
-//! Programs that are held to a [`Profile`]. Called by the teammate for what its agent runs, and by `doctor`.
+//! Runs programs in a sandbox. Called by the workers for the commands of their agents, and by `doctor`.
 //!
-//! A profile says what a program may write, what it must not see, and whether it has the network. A [`Sandbox`] is a
-//! way to hold it to that; [`find`] gives the best one that was *tried* here and held, never one that is only
-//! installed:
+//! A [`Profile`] lists the paths that a program may write, the paths that are hidden from it, and whether it has
+//! network access. A [`Sandbox`] is a mechanism that enforces the profile. [`find`] returns the best mechanism that
+//! passed a trial on this machine; an installed program alone is not enough:
 //!
 //! | | |
 //! |---|---|
-//! | bubblewrap | a view of the files, process ids and network of its own. The whole profile holds |
-//! | Landlock | the kernel refuses instead of hiding. It cannot take back below a directory what it gave there, so `protected` and `absent` do not hold; it does not know of modes, owners and times, which can be changed everywhere; there are no pseudo-terminals; before Linux 6.12 other processes can be signalled |
-//! | sandbox-exec | macOS, from its documentation: never run by us |
+//! | bubblewrap | separate views of files, process ids and network. Enforces the whole profile |
+//! | Landlock | the kernel refuses access instead of hiding files. A right that is granted for a directory cannot be revoked below it, so `protected` and `absent` are not enforced; modes, owners and times of files are not covered and can be changed everywhere; pseudo-terminals are not available; before Linux 6.12 other processes can be signalled |
+//! | sandbox-exec | macOS; written from the documentation, never run by us |
 //!
 //! On Linux both also refuse these system calls:
-//! - Unix sockets (tmux, ssh-agent, D-Bus, our own supervisor), but for connected pairs of stream and seqpacket sockets;
+//! - Unix sockets (tmux, ssh-agent, D-Bus, the supervisor), except connected pairs of stream and seqpacket sockets;
 //! - reading the memory of other processes;
-//! - `io_uring`, which makes other system calls past the filter;
+//! - `io_uring`, which would make other system calls past the filter;
 //! - new namespaces and mounts.
 //!
-//! A session of its own keeps a program from typing into a terminal.
+//! Each program runs in its own session, so that it cannot type into a terminal.
 //!
-//! What a program inherits is not looked at: whoever calls passes no descriptor and no variable that it must not have.
+//! Inherited descriptors and variables are not checked: the caller must pass only those that the program may have.
 
 use std::ffi::OsStr;
 use std::fmt;
@@ -47,27 +47,28 @@ pub(crate) mod seatbelt;
 mod tests;
 mod trial;
 
-/// How long a sandbox may take to show that it holds. It needs some 10 ms.
+/// Limit of one trial, which usually takes about 10 ms.
 const TRIAL_LIMIT: Duration = Duration::from_secs(5);
 
-/// What a program may do beyond computing, and reading what its user may. Paths are absolute and resolved.
+/// The permissions of a program, in addition to reading the files that its user may read. Paths are absolute and
+/// resolved.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Profile {
-    /// Files and directories, with all that is below, that may be changed. They are there.
+    /// Files and directories, with everything below them, that may be changed. They must exist.
     pub writable: Vec<PathBuf>,
-    /// What of it may not. It is there.
+    /// Exceptions from `writable`, which are read-only. They must exist.
     pub protected: Vec<PathBuf>,
-    /// What of it must not come to be while the program runs.
+    /// Paths within `writable` that must not be created while the program runs.
     pub absent: Option<AbsentPaths>,
-    /// What cannot be read either, and seems to be empty. A place within it that is `writable` still is.
+    /// Paths that cannot be read and appear empty. A `writable` path within a hidden one stays writable.
     pub hidden: Vec<PathBuf>,
-    /// What of `hidden` can be read after all.
+    /// Exceptions from `hidden`, which are readable.
     pub readable: Vec<PathBuf>,
     /// Symbolic links within `hidden`, and their targets.
     pub links: Vec<(PathBuf, PathBuf)>,
-    /// Directories that are hidden. Under bubblewrap the program has empty ones in their place, to write to.
+    /// Hidden directories. Under bubblewrap the program gets empty writable ones in their place.
     pub scratch: Vec<PathBuf>,
-    /// Files of which the program sees another content, where a sandbox can do that.
+    /// Files that the program sees with another content, if the sandbox supports it.
     pub replaced: Vec<(PathBuf, Vec<u8>)>,
     pub network: Network,
     pub limits: Limits,
@@ -77,13 +78,13 @@ pub struct Profile {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Network {
-    /// None; under bubblewrap a loopback of its own.
+    /// No network; under bubblewrap a separate loopback interface.
     None,
-    /// What this machine has.
+    /// The network of this machine.
     Host,
 }
 
-/// Why there is no sandbox: what was tried, best first, and how it failed.
+/// No mechanism passed its trial. Lists each mechanism, best first, with its error.
 #[derive(Debug, thiserror::Error)]
 #[error("{}", self.tried.iter().map(|(sandbox, why)| format!("{sandbox}: {why}")).collect::<Vec<_>>().join("; "))]
 pub struct NoSandbox {
@@ -91,11 +92,12 @@ pub struct NoSandbox {
 }
 
 impl Sandbox {
-    /// Starts a program in a session of its own, with these as its stdin, stdout and stderr. Must be called within a
-    /// tokio runtime, and not on its thread: it reads directories and may wait. The placeholders are dropped when the program and all that it started has ended.
+    /// Starts a program in its own session, with these as its stdin, stdout and stderr. Must be called within a tokio
+    /// runtime, but on a blocking thread: it reads directories and may wait. Drop the placeholders when the program and
+    /// all processes that it started have exited.
     ///
     /// # Errors
-    /// Also when a writable place does not exist, or the kernel refuses to hold the program to the profile: it does not
+    /// Also when a writable path does not exist, or when the kernel cannot enforce the profile. The program does not
     /// run then.
     pub fn spawn(
         &self,
@@ -114,7 +116,8 @@ impl Sandbox {
         Ok((child, placeholders))
     }
 
-    /// Sees for itself that writing inside works, and that writing outside and reading what is hidden do not.
+    /// Runs a trial: a program must be able to write inside its directory, and unable to write outside or to read a
+    /// hidden file.
     async fn try_out(&self, path: &OsStr) -> io::Result<()> {
         let trial = Trial::new()?;
         let profile = Profile {
@@ -155,22 +158,22 @@ impl Sandbox {
         let Ok(status) = timeout(TRIAL_LIMIT, child.wait()).await else {
             child.signal(Signal::SIGKILL)?;
             child.wait().await?;
-            return Err(io::Error::other("it does not end"));
+            return Err(io::Error::other("the trial did not end in time"));
         };
-        let (status, said) = (status?, fs::read_to_string(errors)?);
-        match (status.success(), said.lines().next()) {
-            (true, _) => trial.held(),
-            (false, Some(said)) => Err(io::Error::other(said.to_owned())),
+        let (status, stderr) = (status?, fs::read_to_string(errors)?);
+        match (status.success(), stderr.lines().next()) {
+            (true, _) => trial.check(),
+            (false, Some(line)) => Err(io::Error::other(line.to_owned())),
             (false, None) => Err(io::Error::other(status.to_string())),
         }
     }
 }
 
-/// The best sandbox of this machine. `path` is the `PATH` in which its programs are looked for. Takes some 10 ms. Must
-/// be called within a tokio runtime.
+/// The best sandbox that works on this machine. Its programs are searched in `path`, a value of `PATH`. Takes about
+/// 10 ms. Must be called within a tokio runtime.
 ///
 /// # Errors
-/// Says of each that was tried why it is none.
+/// When no mechanism works; contains the error of each.
 pub async fn find(path: &OsStr) -> Result<Sandbox, NoSandbox> {
     let mut tried = Vec::new();
     for sandbox in Sandbox::all(path) {
@@ -182,11 +185,11 @@ pub async fn find(path: &OsStr) -> Result<Sandbox, NoSandbox> {
     Err(NoSandbox { tried })
 }
 
-/// Fails, too, when it can do what it must not.
+/// The script of a trial. Also fails when it can do what it must not.
 const TRIAL: &str = r#"
 printf x > "$1/inside/made" || exit
-(printf x > "$1/outside/made") 2>/dev/null && { echo "it writes outside" >&2; exit 1; }
-(read -r line < "$1/hidden/file") 2>/dev/null && { echo "it reads what is hidden" >&2; exit 1; }
+(printf x > "$1/outside/made") 2>/dev/null && { echo "the trial could write outside its directory" >&2; exit 1; }
+(read -r line < "$1/hidden/file") 2>/dev/null && { echo "the trial could read a hidden file" >&2; exit 1; }
 exit 0
 "#;
 

@@ -1,7 +1,7 @@
 //! Signals to this process as one typed stream. Called by the main loops of the three binaries.
 //!
-//! From [`Signals::install`] on none of these signals has its default effect in this process, also
-//! after the stream is dropped. Children get the defaults back ([`crate::spawn`]).
+//! After [`Signals::install`] none of these signals has its default effect in this process, even after the stream is
+//! dropped. Children get the default dispositions back ([`crate::spawn`]).
 
 use std::io;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use std::sync::atomic::AtomicBool;
 use nix::libc;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// Exit status of what an interrupt ended, as shells count it.
+/// Exit status of a process that SIGINT terminated, by the convention of shells.
 const INTERRUPTED: i32 = 128 + libc::SIGINT;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,11 +19,11 @@ pub enum SignalEvent {
     Shutdown,
     /// SIGINT.
     Interrupt,
-    /// SIGHUP: the terminal has gone.
+    /// SIGHUP: the terminal was closed.
     Hangup,
-    /// SIGWINCH: the terminal has another size.
+    /// SIGWINCH: the terminal was resized.
     WindowChanged,
-    /// SIGUSR1: tell what you are doing.
+    /// SIGUSR1: log the current state.
     Info,
 }
 
@@ -62,7 +62,7 @@ impl Signals {
     }
 }
 
-/// SIGQUIT, which a terminal makes of `^\`. From [`QuitKey::listen`] on it ends this process no more.
+/// SIGQUIT, which a terminal sends for `^\`. After [`QuitKey::listen`] it no longer terminates this process.
 #[derive(Debug)]
 pub struct QuitKey(Signal);
 
@@ -72,17 +72,18 @@ impl QuitKey {
         signal(SignalKind::quit()).map(QuitKey)
     }
 
-    /// Returns when it was pressed. Safe to cancel.
+    /// Returns when the key was pressed. Safe to cancel.
     pub async fn pressed(&mut self) {
         self.0.recv().await;
     }
 }
 
-/// From now on a second SIGINT ends this process at once, whatever it is busy with, with exit
-/// status 130. The first one still arrives as [`SignalEvent::Interrupt`].
+/// From now on a second SIGINT terminates this process at once with exit status 130, even if it is busy. The first one
+/// still arrives as [`SignalEvent::Interrupt`].
 pub fn second_interrupt_exits() -> io::Result<()> {
     let interrupted = Arc::new(AtomicBool::new(false));
-    // In this order: the first interrupt finds the flag unset, then sets it.
+    // The handlers run in the order of registration: the first interrupt finds the flag unset and then sets it. In the
+    // other order it would terminate the process at once.
     signal_hook::flag::register_conditional_shutdown(
         libc::SIGINT,
         INTERRUPTED,
@@ -100,7 +101,7 @@ mod tests {
     use crate::process::{ProcessId, Signal as Sent};
 
     #[tokio::test]
-    async fn each_signal_arrives_as_what_it_means() {
+    async fn each_signal_maps_to_its_event() {
         let mut signals = Signals::install().unwrap();
         let own = ProcessId::current().unwrap();
         for (sent, event) in [
@@ -116,12 +117,12 @@ mod tests {
     }
 
     #[test]
-    fn the_second_interrupt_ends_even_what_does_not_listen() {
+    fn second_sigint_exits_a_busy_process() {
         const CHILD: &str = "AGENT_TEAM_TEST_SECOND_INTERRUPT";
-        let name = "signals::tests::the_second_interrupt_ends_even_what_does_not_listen";
+        let name = "signals::tests::second_sigint_exits_a_busy_process";
         if std::env::var_os(CHILD).is_some() {
             second_interrupt_exits().unwrap();
-            // Runs after the hooks that it tells about: they are called in the order of registering.
+            // Registered last, so it runs after the handlers under test.
             let handled = Arc::new(AtomicBool::new(false));
             signal_hook::flag::register(libc::SIGINT, Arc::clone(&handled)).unwrap();
             let own = ProcessId::current().unwrap();
@@ -129,11 +130,11 @@ mod tests {
             while !handled.load(Ordering::SeqCst) {
                 std::thread::yield_now();
             }
-            println!("the first one was survived");
+            println!("survived the first interrupt");
             own.signal(Sent::SIGINT).unwrap();
-            // Another thread may be the one to handle it. Only a failing test waits this long.
+            // Another thread may handle the signal. Only a failing test waits this long.
             std::thread::sleep(std::time::Duration::from_secs(20));
-            panic!("the second one was survived");
+            panic!("survived the second interrupt");
         }
         let child = std::process::Command::new(std::env::current_exe().unwrap())
             .args(["--exact", name, "--nocapture"])
@@ -141,6 +142,6 @@ mod tests {
             .output()
             .unwrap();
         assert_eq!(child.status.code(), Some(INTERRUPTED));
-        assert!(String::from_utf8_lossy(&child.stdout).contains("the first one was survived"));
+        assert!(String::from_utf8_lossy(&child.stdout).contains("survived the first interrupt"));
     }
 }

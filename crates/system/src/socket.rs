@@ -1,8 +1,8 @@
-//! The Unix-domain socket between supervisor, workers and clients: bytes and who sent them.
-//! Called by [`crate::connection`] and by the supervisor's server.
+//! The Unix-domain socket between supervisor, workers and clients: byte streams with the peer's credentials. Called by
+//! [`crate::connection`] and by the supervisor's server.
 //!
-//! Only processes of our own user are talked to, in both directions; the kernel says who they are.
-//! What a peer may do is decided above, from its token.
+//! Both sides accept only peers of the same user, whose credentials come from the kernel. The permissions of a peer are
+//! decided by the supervisor from its token, not here.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -21,10 +21,10 @@ use crate::lock::FileLock;
 pub type ReadHalf = OwnedReadHalf;
 pub type WriteHalf = OwnedWriteHalf;
 
-/// Who is at the other end, as it was when the connection was made.
+/// Credentials of the peer at the time of the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Peer {
-    /// `None` where the system does not say.
+    /// `None` where the system does not provide it.
     pub pid: Option<u32>,
     pub uid: u32,
 }
@@ -35,14 +35,14 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// Binds with mode 0600, in place of a socket that a dead holder of the lock left behind. The
-    /// lock is what makes it certain that nobody listens there. The socket is not removed on drop.
-    /// Must be called within a tokio runtime.
+    /// Binds with mode 0600, and replaces a socket file that a previous holder of the lock left behind. Holding the
+    /// lock guarantees that no other process listens there. The socket file is not removed on drop. Must be called
+    /// within a tokio runtime.
     pub fn bind_replacing_stale(_held: &FileLock, path: &Path) -> io::Result<Listener> {
         Listener::over(bind(path)?)
     }
 
-    /// The socket that this process was given as its stdin by who used [`bind_for`].
+    /// The listening socket that the parent created with [`bind_for`] and passed as stdin.
     pub fn inherited() -> io::Result<Listener> {
         let given = io::stdin().as_fd().try_clone_to_owned()?;
         Listener::over(StdListener::from(given))
@@ -54,8 +54,9 @@ impl Listener {
             listener: UnixListener::from_std(listener)?,
         })
     }
-    /// The next connection of our own user; others are closed. Safe to cancel. An error (too many
-    /// open files) leaves the listener usable.
+
+    /// The next connection of the same user; others are closed. Safe to cancel. After an error, such as too many open
+    /// files, the listener is still usable.
     pub async fn accept(&self) -> io::Result<Stream> {
         loop {
             let (stream, _address) = self.listener.accept().await?;
@@ -67,13 +68,14 @@ impl Listener {
     }
 }
 
-/// A socket for a process that is about to be started, which takes it with [`Listener::inherited`]: who connects waits
-/// for it. Only for a path that nobody else binds, in place of what a dead one left there.
+/// Binds a socket for a process that is about to start and that takes it with [`Listener::inherited`]. Clients can
+/// connect at once and wait until the process accepts. Replaces a stale socket file; only for a path that no other
+/// process binds.
 pub fn bind_for(path: &Path) -> io::Result<OwnedFd> {
     bind(path).map(OwnedFd::from)
 }
 
-/// With mode 0600.
+/// Binds with mode 0600 and replaces an existing file.
 fn bind(path: &Path) -> io::Result<StdListener> {
     match std::fs::remove_file(path) {
         Ok(()) => {}
@@ -98,11 +100,12 @@ pub struct Stream {
 }
 
 impl Stream {
-    /// Waits while the listener's queue is full. `NotFound` or `ConnectionRefused` when nobody
-    /// listens, `PermissionDenied` when somebody else does.
+    /// Connects; waits while the listener's queue is full. Fails with `NotFound` or `ConnectionRefused` when no process
+    /// listens, with `PermissionDenied` when a process of another user does.
     pub async fn connect(path: &Path) -> io::Result<Stream> {
         let stream = match UnixStream::connect(path).await {
-            // Nothing tells when a full queue has room again, but a blocking connect waits for it.
+            // A non-blocking connect to a full queue fails with EAGAIN, and no event reports when the queue has room. A
+            // blocking connect waits for that, so make one on another thread.
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 let path = path.to_owned();
                 let connect = move || StdStream::connect(path);
@@ -115,7 +118,7 @@ impl Stream {
         Stream::checked(stream)
     }
 
-    /// Two ends of one connection within this process. Must be called within a tokio runtime.
+    /// The two ends of a connection within this process. Must be called within a tokio runtime.
     pub fn pair() -> io::Result<(Stream, Stream)> {
         let (one, other) = UnixStream::pair()?;
         Ok((Stream::checked(one)?, Stream::checked(other)?))
@@ -129,7 +132,7 @@ impl Stream {
             uid: credentials.uid(),
         };
         if peer.uid != nix::unistd::geteuid().as_raw() {
-            let text = format!("the other end belongs to user {}, not to us", peer.uid);
+            let text = format!("the peer belongs to user {}, not to this user", peer.uid);
             return Err(io::Error::new(io::ErrorKind::PermissionDenied, text));
         }
         Ok(Stream { stream, peer })
@@ -139,7 +142,7 @@ impl Stream {
         self.peer
     }
 
-    /// Dropping the write half ends the stream for the peer.
+    /// Splits the stream. Dropping the write half ends the stream for the peer.
     pub fn into_halves(self) -> (ReadHalf, WriteHalf) {
         self.stream.into_split()
     }

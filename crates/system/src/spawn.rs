@@ -1,10 +1,10 @@
-//! Starting programs, always with a complete environment, a working directory, a session of their
-//! own and no descriptor that was not meant for them. Called by the CLI and the teammates (to start
-//! the supervisor), by the supervisor (headless workers) and, through [`crate::pty`], by engines.
+//! Starts programs, always with a complete environment, a working directory, their own session and no inherited
+//! descriptors but those that are passed. Called by the CLI and the workers (to start the supervisor), by the
+//! supervisor (headless workers) and, through [`crate::pty`], by engines.
 //!
-//! Children started here are waited for here, each by its own pid: a wait for "any child" would
-//! take the status from whoever waits for that child. A worker is a subreaper and reaps what it
-//! inherited with [`reap_orphans`].
+//! Children started here are reaped here, each by its own pid: a wait for any child would take the exit status away
+//! from the caller that waits for that child. A worker is a subreaper and reaps the orphans that it adopts with
+//! [`reap_orphans`].
 //!
 //! [`Child`] neither kills nor reaps when dropped.
 
@@ -29,13 +29,13 @@ mod detached;
 
 pub use detached::{Detached, READY_FD, StartError, ready_fd};
 
-/// A program to be started.
+/// A program to start.
 #[derive(Clone, Debug)]
 pub struct ProgramSpec {
-    /// A path, or a name to be looked up in the `PATH` of `env`.
+    /// A path, or a name that is looked up in the `PATH` of `env`.
     pub program: PathBuf,
     pub args: Vec<OsString>,
-    /// All of it: nothing is inherited.
+    /// The complete environment: nothing is inherited.
     pub env: Vec<(OsString, OsString)>,
     pub cwd: PathBuf,
 }
@@ -52,12 +52,12 @@ impl ProgramSpec {
     }
 }
 
-/// A running child of this process. Must be waited for, or its zombie stays.
+/// A child of this process. Must be waited for, or its zombie stays.
 #[derive(Debug)]
 pub struct Child {
     pub process: ProcessId,
     watch: ExitWatch,
-    /// How it ended, once it was reaped.
+    /// The exit status, once the child was reaped.
     status: Option<ExitStatus>,
 }
 
@@ -67,7 +67,7 @@ impl Child {
         Child::of(|| Ok(command.spawn()?.id()))
     }
 
-    /// `spawn` gives the new child's pid.
+    /// `spawn` returns the new child's pid.
     fn of(spawn: impl FnOnce() -> io::Result<u32>) -> io::Result<Child> {
         let pid = {
             let mut own = own_children();
@@ -84,13 +84,13 @@ impl Child {
         })
     }
 
-    /// Gives up the descriptor that shows its end. To be reaped by [`reap_unwatched`].
+    /// Closes the descriptor that reports its exit. [`reap_unwatched`] reaps the child.
     pub fn unwatched(self) -> ProcessId {
         unwatched_children().insert(self.process.pid);
         self.process
     }
 
-    /// Waits for its end and reaps it. Safe to cancel and to repeat.
+    /// Waits for its exit and reaps it. Safe to cancel and to repeat.
     pub async fn wait(&mut self) -> io::Result<ExitStatus> {
         if let Some(status) = self.status {
             return Ok(status);
@@ -104,28 +104,28 @@ impl Child {
         Ok(*self.status.insert(ExitStatus::from_raw(status.as_raw())))
     }
 
-    /// Sends a signal to this process alone. False when it had ended already.
+    /// Signals this process only. False if it has already exited.
     pub fn signal(&self, signal: Signal) -> io::Result<bool> {
         self.watch.signal(signal)
     }
 }
 
-/// Starts a program without a terminal in a session of its own, stdin empty, stdout and stderr in
-/// `log` or nowhere. Must be called within a tokio runtime.
+/// Starts a program without a terminal in its own session, with empty stdin, and with stdout and stderr to `log` or
+/// `/dev/null`. Must be called within a tokio runtime.
 pub fn spawn_session(spec: &ProgramSpec, log: Option<File>) -> io::Result<Child> {
     let null = File::options().read(true).write(true).open("/dev/null")?;
     let output = log.as_ref().unwrap_or(&null).as_fd();
     Child::of(|| os::spawn_session(spec, [null.as_fd(), output, output]))
 }
 
-/// The same with these as its stdin, stdout and stderr.
+/// [`spawn_session`] with these as its stdin, stdout and stderr.
 pub fn spawn_session_with(spec: &ProgramSpec, stdio: [OwnedFd; 3]) -> io::Result<Child> {
     let [input, output, errors] = &stdio;
     Child::of(|| os::spawn_session(spec, [input.as_fd(), output.as_fd(), errors.as_fd()]))
 }
 
-/// Adds what every child does between fork and exec: a session of its own, default signal
-/// dispositions (std resets the mask and SIGPIPE only), no descriptor of ours. `then` runs last.
+/// Adds the steps of every child between fork and exec: its own session, default signal dispositions (std resets only
+/// the mask and SIGPIPE), all descriptors above stderr close-on-exec. `then` runs last.
 ///
 /// `then` runs in the child of a possibly threaded process: it must make system calls only, and
 /// neither allocate nor lock.
@@ -152,7 +152,7 @@ pub(crate) fn before_exec(
     }
 }
 
-/// Reaps the children that have ended of those given up with [`Child::unwatched`].
+/// Reaps the exited children that were released with [`Child::unwatched`].
 pub fn reap_unwatched() -> io::Result<()> {
     let mut own = own_children();
     let mut unwatched = unwatched_children();
@@ -173,22 +173,21 @@ pub fn reap_unwatched() -> io::Result<()> {
 
 fn unwatched_children() -> MutexGuard<'static, BTreeSet<u32>> {
     static UNWATCHED: Mutex<BTreeSet<u32>> = Mutex::new(BTreeSet::new());
-    // The set is whole between any two of its operations.
+    // A panic cannot leave the set inconsistent: each operation on it is complete.
     UNWATCHED.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Makes this process the parent of orphans among its descendants (Linux; elsewhere nothing, and
-/// orphans are found by session and marker alone).
+/// Makes this process adopt the orphans among its descendants. Linux only; on other systems orphans are found only by
+/// session and marker.
 pub fn become_subreaper() -> io::Result<()> {
     os::set_subreaper(true)
 }
 
-/// Reaps what has ended of the orphans that this process adopted, and returns their pids. Never
-/// blocks. In a process that calls this, children that were started any other way than by this
-/// crate lose their exit status to it.
+/// Reaps the exited orphans that this process adopted, and returns their pids. Never blocks. In a process that calls
+/// this, children that were not started by this crate lose their exit status to it.
 pub fn reap_any() -> io::Result<Vec<u32>> {
     let own = own_children();
-    // Without taking it: is there any? Most of the time there is not, and the table stays unread.
+    // NOWAIT leaves the status in place. Usually no child has exited, and the process table need not be read.
     let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
     match waitid(WaitId::All, look) {
         Ok(Some(_)) => {}
@@ -213,7 +212,7 @@ pub fn reap_any() -> io::Result<Vec<u32>> {
     Ok(reaped)
 }
 
-/// [`reap_any`] whenever a child ends, for as long as it is polled. Returns only with an error.
+/// Calls [`reap_any`] whenever a child exits, as long as the future is polled. Returns only with an error.
 pub async fn reap_orphans() -> io::Error {
     let mut child_ended = match tokio::signal::unix::signal(SignalKind::child()) {
         Ok(signal) => signal,
@@ -229,10 +228,13 @@ pub async fn reap_orphans() -> io::Error {
     }
 }
 
-/// The children that somebody holds a [`Child`] of. Locked from before a fork until its pid is in
-/// it, and while orphans are reaped, so that no child is ever taken for an orphan.
+/// The pids of all children that were started here and not yet reaped.
+///
+/// The lock is held from before a fork until the new pid is inserted, and while orphans are reaped. Without it
+/// [`reap_any`] could see a child between its fork and its insertion, take it for an orphan and reap it; its [`Child`]
+/// would then never get the exit status.
 fn own_children() -> MutexGuard<'static, BTreeSet<u32>> {
     static OWN_CHILDREN: Mutex<BTreeSet<u32>> = Mutex::new(BTreeSet::new());
-    // The set is whole between any two of its operations.
+    // A panic cannot leave the set inconsistent: each operation on it is complete.
     OWN_CHILDREN.lock().unwrap_or_else(PoisonError::into_inner)
 }

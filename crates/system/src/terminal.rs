@@ -1,9 +1,8 @@
-//! The terminal that a person sits at. Called by the CLI (`attach`) and by the pane.
+//! The user's terminal. Called by the CLI (`attach`) and by the panes.
 //!
-//! A terminal's open file description is shared with the shell that started us, and non-blocking
-//! mode belongs to that description: setting it on stdin would break the shell. So the terminal is
-//! opened anew, by name, and only that descriptor is non-blocking. Its modes are shared too: they
-//! are put back when the guard goes.
+//! The open file description of stdin is shared with the shell that started this process, and O_NONBLOCK belongs to the
+//! description: setting it on stdin would break the shell. So the terminal is opened again, by name, and only that
+//! descriptor is non-blocking. The terminal's modes are shared too and are restored when the guard is dropped.
 
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
@@ -25,7 +24,7 @@ pub fn is_terminal(descriptor: impl AsFd) -> bool {
     rustix::termios::isatty(descriptor)
 }
 
-/// Columns and rows; `None` when it is no terminal or does not say.
+/// Columns and rows; `None` when it is not a terminal or reports no size.
 pub fn size(descriptor: impl AsFd) -> Option<(u16, u16)> {
     let size = rustix::termios::tcgetwinsize(descriptor).ok()?;
     (size.ws_col > 0 && size.ws_row > 0).then_some((size.ws_col, size.ws_row))
@@ -36,13 +35,13 @@ pub fn controlling_tty_name() -> io::Result<Option<PathBuf>> {
     os::controlling_terminal()
 }
 
-/// Path of the terminal that this descriptor is of.
+/// Path of the terminal behind this descriptor.
 pub fn name(descriptor: impl AsFd) -> io::Result<PathBuf> {
     let name = rustix::termios::ttyname(descriptor, Vec::new())?;
     Ok(PathBuf::from(OsString::from_vec(name.into_bytes())))
 }
 
-/// The modes of a terminal, as they were when this was made. Dropping it restores them.
+/// A terminal's modes at the time of creation. Dropping the value restores them.
 #[derive(Debug)]
 pub struct Modes {
     terminal: OwnedFd,
@@ -59,13 +58,13 @@ impl Modes {
 
 impl Drop for Modes {
     fn drop(&mut self) {
-        // A terminal that is gone has no modes to restore.
+        // Fails if the terminal was closed; then there is nothing to restore.
         let _restored = tcsetattr(&self.terminal, SetArg::TCSANOW, &self.found);
     }
 }
 
-/// A terminal in raw mode: every key arrives at once and as typed, nothing is echoed, output is not
-/// translated (a line ends in CR LF). Dropping it restores the modes that it found.
+/// A terminal in raw mode: keys arrive at once and unchanged, nothing is echoed, output is not translated (lines must
+/// end in CR LF). Dropping the value restores the previous modes.
 #[derive(Debug)]
 pub struct RawMode {
     _found: Modes,
@@ -81,10 +80,10 @@ impl RawMode {
     }
 }
 
-/// A terminal of our own opening, read and written without blocking.
+/// A terminal with its own open file description, read and written without blocking.
 #[derive(Debug)]
 pub struct Tty {
-    // Before `file`: modes are restored while it is open.
+    // Declared before `file`, because fields are dropped in order: the modes are restored while the file is open.
     raw: Option<RawMode>,
     file: AsyncFd<File>,
 }
@@ -97,7 +96,7 @@ impl Tty {
         Tty::open_path(&name)
     }
 
-    /// A terminal by name, without making it ours. Must be called within a tokio runtime.
+    /// A terminal by name, without making it the controlling terminal. Must be called within a tokio runtime.
     pub fn open_path(path: &Path) -> io::Result<Tty> {
         let file = OpenOptions::new()
             .read(true)
@@ -119,7 +118,7 @@ impl Tty {
         size(self.file.get_ref())
     }
 
-    /// The same terminal, for who only asks for its [`size`].
+    /// A second descriptor of this terminal, for callers that need only its [`size`].
     pub fn another(&self) -> io::Result<OwnedFd> {
         self.file.get_ref().as_fd().try_clone_to_owned()
     }
@@ -132,12 +131,12 @@ impl Tty {
         Ok(())
     }
 
-    /// Restores the modes that [`Tty::raw`] found.
+    /// Restores the modes from before [`Tty::raw`].
     pub fn cooked(&mut self) {
         self.raw = None;
     }
 
-    /// Reads what was typed. 0 at its end or when the terminal has gone. Safe to cancel.
+    /// Reads input. Returns 0 at end of input or when the terminal was closed. Safe to cancel.
     pub async fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.file.async_io(Interest::READABLE, |file| {
             Ok(rustix::io::read(file, &mut *buffer)?)
@@ -148,8 +147,8 @@ impl Tty {
         }
     }
 
-    /// Shows these bytes, all of them; waits while the terminal is stopped (^S). An error when it
-    /// has gone. When it is cancelled, some of them may have been shown.
+    /// Writes all of these bytes; waits while the terminal is stopped (^S). Fails if the terminal was closed. If
+    /// cancelled, some bytes may have been written.
     pub async fn write_all(&self, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {
             bytes = &bytes[self.write(bytes).await?..];
@@ -157,12 +156,13 @@ impl Tty {
         Ok(())
     }
 
-    /// Shows as many of these bytes as the terminal takes without waiting, and says how many.
+    /// Writes as many of these bytes as the terminal accepts without waiting, and returns their number.
     pub fn write_now(&self, bytes: &[u8]) -> io::Result<usize> {
         Ok(rustix::io::write(self.file.get_ref(), bytes)?)
     }
 
-    /// Shows as many of these bytes as the terminal takes at once, and says how many. Safe to cancel: then none were.
+    /// Waits until the terminal accepts output, writes as many of these bytes as possible, and returns their number. If
+    /// cancelled, nothing was written.
     pub async fn write(&self, bytes: &[u8]) -> io::Result<usize> {
         let write = |file: &File| Ok(rustix::io::write(file, bytes)?);
         self.file.async_io(Interest::WRITABLE, write).await

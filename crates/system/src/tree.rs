@@ -1,16 +1,18 @@
-//! Everything that one launch started, found and ended. Called by the supervisor (`kill`, `down`,
-//! before a successor starts) and by a worker (before it exits).
+//! Finds and kills all processes of a launch. Called by the supervisor (`kill`, `down`, before a successor starts) and
+//! by a worker (before it exits).
 //!
-//! A process can leave its parent, its group and its session, so three marks are followed at once:
-//! descent from the worker (who is a subreaper, so orphans stay below it while it lives), the
-//! sessions that were registered, and the launch's marker in the environment, which is all that is
-//! left once the worker was killed. What clears its environment, calls `setsid` and outlives the
-//! worker escapes; only a PID namespace would hold it.
+//! A process can leave its parent, its process group and its session, so three criteria are combined:
+//! - descent from the worker, which is a subreaper, so that orphans stay below it while it runs;
+//! - the sessions that the launch registered;
+//! - the launch's marker in the environment, the only criterion left once the worker was killed.
 //!
-//! Never touched: this process and what descends from the tree only through it, pid 1, other users'
-//! processes that merely carry the marker, and below the worker whatever carries another launch's
-//! marker or [`NO_LAUNCH`]: a supervisor that a task's command happened to start becomes a child of
-//! that worker, and its tmux server and workers with it.
+//! A process that clears its environment, calls `setsid` and outlives the worker escapes; only a PID namespace would
+//! prevent that.
+//!
+//! Never touched: this process and those that descend from the tree only through it; pid 1; other users' processes that
+//! carry the marker; and, below the worker, processes that carry another launch's marker or [`NO_LAUNCH`]. The last
+//! case protects a supervisor that a task's command started: it becomes a child of that worker, with its tmux server
+//! and its workers.
 
 use std::collections::{HashMap, HashSet};
 use std::io;
@@ -23,28 +25,28 @@ use crate::process::{ExitWatch, ProcessId, Signal};
 
 pub use agent_team_protocol::launch::LAUNCH_MARKER;
 
-/// The marker of what belongs to no launch: the supervisor, and what it starts for all of them.
+/// The marker of processes that belong to no launch: the supervisor, and the processes that it starts for all launches.
 pub const NO_LAUNCH: &str = "none";
 
-/// Looks in a row that must find nothing. A look is not a snapshot: a process that forks and exits
-/// while the table is read, or is between two programs, can be missed by one of them.
-const EMPTY_LOOKS: u32 = 2;
+/// Consecutive scans of the process table that must find nothing. A scan is not a snapshot: it can miss a process that
+/// forks and exits while the table is read, or that is in the middle of an exec, when its environment reads as empty.
+const EMPTY_SCANS: u32 = 2;
 
-/// Rounds of [`Tree::signal_all`] after which whatever forks faster than we look is left alone.
+/// Most rounds of [`Tree::signal_all`], in case the tree forks faster than the process table is read.
 const SIGNAL_ROUNDS: u32 = 16;
 
-/// The processes of one launch, by the marks it left.
+/// The criteria that identify the processes of one launch.
 #[derive(Clone, Debug, Default)]
 pub struct Tree {
     /// The worker, if it is known.
     pub root: Option<ProcessId>,
-    /// Leaders of the sessions it registered. A leader may be gone while its session lives on.
+    /// Leaders of the registered sessions. A session can outlive its leader.
     pub sessions: Vec<ProcessId>,
     /// Value of [`LAUNCH_MARKER`]; empty matches nothing.
     pub marker: String,
 }
 
-/// Why a tree is not known to be gone.
+/// Why a tree could not be ended.
 #[derive(Debug, thiserror::Error)]
 pub enum TreeSurvived {
     #[error("{} of its processes did not end in time: {}", survivors.len(), pids(survivors))]
@@ -52,7 +54,7 @@ pub enum TreeSurvived {
         survivors: Vec<ProcessId>,
         ended: Vec<ProcessId>,
     },
-    #[error("its processes cannot be listed")]
+    #[error("cannot list its processes")]
     Unknown(#[from] io::Error),
 }
 
@@ -72,8 +74,7 @@ fn pids(processes: &[ProcessId]) -> String {
 }
 
 impl Tree {
-    /// The living processes of this tree, the root included. Reads the process table; zombies do
-    /// not count.
+    /// The running processes of this tree, including the root but no zombies. Reads the process table.
     pub fn survivors(&self) -> io::Result<Vec<ProcessId>> {
         let all = os::processes()?;
         let own_pid = std::process::id();
@@ -88,7 +89,8 @@ impl Tree {
                 .filter(|(_, mark)| **mark == Marking::Ours)
                 .map(|(&pid, _)| pid),
         );
-        // Before descent: neither what we nor what pid 1 started is of the tree because of that.
+        // Before the descendants are added: children of this process or of pid 1 are not part of the tree because of
+        // that parent.
         members.remove(&own_pid);
         members.remove(&1);
         let root = all
@@ -104,7 +106,7 @@ impl Tree {
             .collect())
     }
 
-    /// What the environments of our own user's processes say; those that say nothing are left out.
+    /// The markers in the environments of this user's processes; processes without a marker are left out.
     fn markings(&self, all: &[os::Stat]) -> io::Result<HashMap<u32, Marking>> {
         let mut markings = HashMap::new();
         if self.marker.is_empty() {
@@ -128,8 +130,8 @@ impl Tree {
         Ok(markings)
     }
 
-    /// Signals each process of the tree, also those that it forks meanwhile. Returns to how many
-    /// the signal was sent; those that we may not signal are left out.
+    /// Signals each process of the tree, including those that are forked meanwhile. Returns the number of processes
+    /// that were signalled; processes that this user may not signal are skipped.
     pub fn signal_all(&self, signal: Signal) -> io::Result<usize> {
         let mut signalled: HashSet<ProcessId> = HashSet::new();
         let mut sent = 0;
@@ -148,13 +150,13 @@ impl Tree {
         Ok(sent)
     }
 
-    /// Kills the tree and returns once nothing of it is left, with what was there. Must be called
-    /// within a tokio runtime.
+    /// Kills the tree and returns, once no process of it is left, the killed processes. Must be called within a tokio
+    /// runtime.
     pub async fn end(&self, deadline: Duration) -> Result<Vec<ProcessId>, TreeSurvived> {
         let mut ended: Vec<ProcessId> = Vec::new();
         let survivors = self
             .watch_until_gone(deadline, |process| {
-                // A failed signal shows in that the process survives.
+                // If the signal fails, the process stays among the survivors.
                 if !ended.contains(&process) {
                     ended.push(process);
                 }
@@ -168,45 +170,44 @@ impl Tree {
         Err(TreeSurvived::Alive { survivors, ended })
     }
 
-    /// Waits for the tree to end by itself. False when `deadline` passes first, or when its
-    /// processes cannot be listed.
+    /// Waits until no process of the tree is left. False when `deadline` passes first, or when its processes cannot be
+    /// listed.
     pub async fn gone(&self, deadline: Duration) -> bool {
         matches!(self.watch_until_gone(deadline, |_| {}).await, Ok(left) if left.is_empty())
     }
 
-    /// Looks, hands each survivor to `meet`, waits for their ends, looks again. Returns those that
-    /// were left at the deadline.
+    /// Scans, passes each survivor to `visit`, waits for their exits, and scans again. Returns the processes that are
+    /// left at the deadline.
     async fn watch_until_gone(
         &self,
         deadline: Duration,
-        mut meet: impl FnMut(ProcessId),
+        mut visit: impl FnMut(ProcessId),
     ) -> io::Result<Vec<ProcessId>> {
         let deadline = Instant::now() + deadline;
-        let mut empty_looks = 0;
-        while empty_looks < EMPTY_LOOKS {
-            let survivors = self.look().await?;
+        let mut empty_scans = 0;
+        while empty_scans < EMPTY_SCANS {
+            let survivors = self.scan().await?;
             if survivors.is_empty() {
-                empty_looks += 1;
+                empty_scans += 1;
                 continue;
             }
-            empty_looks = 0;
-            survivors.iter().copied().for_each(&mut meet);
+            empty_scans = 0;
+            survivors.iter().copied().for_each(&mut visit);
             for &process in &survivors {
                 let Some(mut watch) = ExitWatch::open(process)? else {
                     continue;
                 };
                 match timeout_at(deadline, watch.exited()).await {
                     Ok(result) => result?,
-                    Err(_elapsed) => return self.look().await,
+                    Err(_elapsed) => return self.scan().await,
                 }
             }
         }
         Ok(Vec::new())
     }
 
-    /// [`Tree::survivors`] off the runtime's thread: reading a long process table takes
-    /// milliseconds.
-    async fn look(&self) -> io::Result<Vec<ProcessId>> {
+    /// [`Tree::survivors`] on a blocking thread: reading a long process table takes milliseconds.
+    async fn scan(&self) -> io::Result<Vec<ProcessId>> {
         let tree = self.clone();
         tokio::task::spawn_blocking(move || tree.survivors())
             .await
@@ -214,9 +215,11 @@ impl Tree {
     }
 }
 
-/// A session's number is its leader's pid, which stays taken while the session has a member, and
-/// can name a stranger's session afterwards. So the leader, if it is there, must be the one that
-/// was registered, and nobody in its session is older.
+/// The processes of a registered session.
+///
+/// A session id is its leader's pid. The kernel does not reuse the pid while the session has members, but afterwards
+/// the id can name an unrelated session. So a running leader must have the registered start time, and processes that
+/// are older than the registered leader do not count.
 fn session_members(all: &[os::Stat], leader: ProcessId) -> impl Iterator<Item = u32> {
     let reused = all
         .iter()
@@ -241,8 +244,8 @@ fn add_descendants(
     let mut open: Vec<u32> = members.iter().copied().collect();
     while let Some(pid) = open.pop() {
         for &child in children.get(&pid).map_or(&[][..], Vec::as_slice) {
-            let foreign = child == own_pid || markings.get(&child) == Some(&Marking::Other);
-            if !foreign && members.insert(child) {
+            let excluded = child == own_pid || markings.get(&child) == Some(&Marking::Other);
+            if !excluded && members.insert(child) {
                 open.push(child);
             }
         }

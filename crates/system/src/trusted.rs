@@ -1,5 +1,5 @@
-//! Whether the scripts that a trusted line starts are still those that the user trusted. Called right before such a
-//! line runs outside the sandbox: agents can write the project's files.
+//! Checks that the scripts of a trusted line still have the content that the user trusted. Called right before such a
+//! line runs outside the sandbox, because agents can write the project's files.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -9,30 +9,31 @@ use agent_team_protocol::spec::FileDigest;
 use rustix::fs::{Mode, OFlags};
 use sha2::{Digest, Sha256};
 
-/// A script that is not what the user trusted.
+/// A script that does not have the content that the user trusted.
 #[derive(Debug, thiserror::Error)]
 pub enum Untrusted {
     #[error(
-        "the script {} changed since you trusted it. Look at it, then run agent-team up, which asks again",
+        "script {} changed since you trusted it; review it, then run agent-team up to trust it again",
         .0.display()
     )]
     Changed(PathBuf),
     #[error(
-        "the script {} did not exist when you trusted the line that starts it. Look at it, then run agent-team up, \
-         which asks again",
+        "script {} did not exist when you trusted the line that starts it; review it, then run agent-team up to trust it",
         .0.display()
     )]
     Made(PathBuf),
 }
 
+/// Checks each script.
+///
 /// # Errors
-/// The first script that changed, is gone, was made or cannot be read.
+/// The first script that changed, was removed, was created or cannot be read.
 pub fn check(files: &[FileDigest]) -> Result<(), Untrusted> {
     for file in files {
         let path = || file.path.clone();
         match (read(&file.path), file.is_absent()) {
             (Err(error), true) if is_absence(&error) => {}
-            // A program that a build made has no digest, whenever it was made.
+            // A program that a build creates has no digest, even if it existed when the line was trusted.
             (Ok(bytes), true) if is_program(&bytes) => {}
             (_, true) => return Err(Untrusted::Made(path())),
             (Ok(bytes), false) if hex(&Sha256::digest(&bytes)) == file.sha256 => {}
@@ -47,8 +48,8 @@ fn is_absence(error: &io::Error) -> bool {
     matches!(error.kind(), NotFound | NotADirectory)
 }
 
-/// Whether the kernel starts these bytes as machine code. A text with a NUL byte is still a script to a shell, which would
-/// run what an agent wrote.
+/// Whether the kernel executes these bytes as machine code. A NUL byte alone does not make a program: a shell would
+/// still run a text that contains one as a script, which an agent could have written.
 fn is_program(bytes: &[u8]) -> bool {
     /// ELF; Mach-O of 32 and 64 bits in the byte order of its machine, and of several machines.
     const MAGIC: [[u8; 4]; 4] = [
@@ -60,12 +61,12 @@ fn is_program(bytes: &[u8]) -> bool {
     MAGIC.iter().any(|magic| bytes.starts_with(magic))
 }
 
-/// A regular file: an agent could put a pipe there, which would block this thread, or a link to a device.
+/// Reads a regular file. An agent could create a pipe there, which would block this thread, or a link to a device.
 fn read(path: &Path) -> io::Result<Vec<u8>> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let mut file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
     if !file.metadata()?.is_file() {
-        return Err(io::Error::other("it is no regular file"));
+        return Err(io::Error::other("not a regular file"));
     }
     let mut bytes = Vec::new();
     file.read_to_end(&mut bytes)?;
@@ -103,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn an_absent_script_is_trusted_until_it_is_made() {
+    fn an_absent_script_is_trusted_until_it_is_created() {
         let place = tempfile::tempdir().unwrap();
         let path = place.path().join("tools/check.sh");
         let files = [FileDigest {

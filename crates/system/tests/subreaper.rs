@@ -1,4 +1,4 @@
-//! Reaping orphans changes what the whole process is, so it has a test program of its own.
+//! Being a subreaper affects the whole process, so this is a separate test program.
 
 #![cfg(target_os = "linux")]
 #![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
@@ -53,12 +53,12 @@ fn parent(process: ProcessId) -> u32 {
         .unwrap()
 }
 
-/// One test, because its parts would take each other's orphans.
+/// One test, because separate tests in one process would reap each other's orphans.
 #[tokio::test]
-async fn a_subreaper_reaps_its_orphans_and_nobody_elses_children() {
+async fn a_subreaper_reaps_only_its_orphans() {
     become_subreaper().unwrap();
 
-    // An orphan becomes ours, and its end is reaped; our own child's is left for its owner.
+    // An orphan is adopted and reaped; the status of a direct child is left for its owner.
     let (mut child, mut output) = start("setsid -f sh -c 'echo $$; exec sleep 600'; exit 3");
     let orphan = process(&mut output);
     let mut child_end = ExitWatch::open(child.process).unwrap();
@@ -73,7 +73,7 @@ async fn a_subreaper_reaps_its_orphans_and_nobody_elses_children() {
     assert_eq!(reap_any().unwrap(), Vec::<u32>::new());
     assert_eq!(child.wait().await.unwrap().code(), Some(3));
 
-    // The same without being asked each time.
+    // The same with `reap_orphans` in the background.
     let (mut child, mut output) = start("setsid -f sh -c 'echo $$; exec sleep 600'; exit 4");
     let orphan = process(&mut output);
     let reaping = tokio::spawn(reap_orphans());
@@ -91,7 +91,7 @@ async fn a_subreaper_reaps_its_orphans_and_nobody_elses_children() {
     assert_eq!(child.wait().await.unwrap().code(), Some(4));
     reaping.abort();
 
-    // A daemon does not become ours all the same.
+    // A daemon is not adopted.
     let report = "echo $$ > /dev/fd/$AGENT_TEAM_READY_FD; exec sleep 600";
     let line = Detached::new(shell(report)).start(LIMIT).await.unwrap();
     let daemon = ProcessId::of(line.parse().unwrap()).unwrap().unwrap();

@@ -1,7 +1,7 @@
-//! Linux: `/proc`, pidfds, `prctl`. Its twin is `macos.rs`, which exports the same names.
+//! Linux: `/proc`, pidfds, `prctl`. `macos.rs` exports the same names.
 //!
-//! Called only from within this crate, where each name gets its meaning; nothing here decides
-//! which process is whose. "It is gone" is always a value (`None`), never an error.
+//! Called only from this crate, whose public functions document the meaning. Nothing here decides which process belongs
+//! to which launch. An exited process is always a value (`None`), never an error.
 
 #[path = "linux/sandbox.rs"]
 mod sandbox;
@@ -31,9 +31,9 @@ pub(crate) struct Stat {
     pub(crate) session: u32,
     /// Clock ticks since boot.
     pub(crate) start_time: u64,
-    /// Ended, and not yet waited for.
+    /// Exited and not yet reaped.
     pub(crate) zombie: bool,
-    /// By a signal or a debugger.
+    /// Stopped by a signal or a debugger.
     pub(crate) stopped: bool,
     /// Device number of the controlling terminal, 0 without one.
     terminal: i32,
@@ -51,11 +51,11 @@ pub(crate) fn boot_id() -> io::Result<String> {
 }
 
 pub(crate) fn stat(pid: u32) -> io::Result<Option<Stat>> {
-    // The kernel gives the whole line to one read that has room for it; about 300 bytes are usual.
+    // One read returns the whole line if the buffer is large enough; a line usually has about 300 bytes.
     let mut line = [0; 1024];
     let read =
         fs::File::open(format!("/proc/{pid}/stat")).and_then(|mut file| file.read(&mut line));
-    match gone_is_none(read)? {
+    match exited_is_none(read)? {
         None => Ok(None),
         Some(bytes) => parse_stat(&line[..bytes]).map(Some).ok_or_else(|| {
             io::Error::new(
@@ -66,7 +66,7 @@ pub(crate) fn stat(pid: u32) -> io::Result<Option<Stat>> {
     }
 }
 
-/// All processes that can be seen. Not a snapshot: what forks meanwhile may be missing.
+/// All visible processes. Not a snapshot: a process that is forked meanwhile may be missing.
 pub(crate) fn processes() -> io::Result<Vec<Stat>> {
     let mut found = Vec::new();
     for entry in fs::read_dir("/proc")? {
@@ -79,32 +79,33 @@ pub(crate) fn processes() -> io::Result<Vec<Stat>> {
     Ok(found)
 }
 
-/// The effective user of a process; `None` when it is gone.
+/// The effective user of a process; `None` when it has exited.
 pub(crate) fn owner(pid: u32) -> io::Result<Option<u32>> {
-    Ok(gone_is_none(fs::metadata(format!("/proc/{pid}")))?.map(|metadata| metadata.uid()))
+    Ok(exited_is_none(fs::metadata(format!("/proc/{pid}")))?.map(|metadata| metadata.uid()))
 }
 
-/// The environment a process was started with, `NAME=value` entries each ended by a NUL; `None`
-/// when it is gone or not ours to read.
+/// The environment at the start of a process, as `NAME=value` entries that each end with a NUL; `None` when it has
+/// exited or may not be read.
 pub(crate) fn environment(pid: u32) -> io::Result<Option<Vec<u8>>> {
     match fs::read(format!("/proc/{pid}/environ")) {
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(None),
-        result => gone_is_none(result),
+        result => exited_is_none(result),
     }
 }
 
-/// The part of [`resident_bytes`] that the process shares with no file and no other process; `None` when it is gone.
+/// The part of [`resident_bytes`] that is not shared with a file or another process; `None` when the process has
+/// exited.
 pub(crate) fn anonymous_bytes(pid: u32) -> io::Result<Option<u64>> {
-    let Some(text) = gone_is_none(fs::read_to_string(format!("/proc/{pid}/status")))? else {
+    let Some(text) = exited_is_none(fs::read_to_string(format!("/proc/{pid}/status")))? else {
         return Ok(None);
     };
-    // A kernel thread has none.
+    // Kernel threads have no such line.
     let line = text.lines().find_map(|line| line.strip_prefix("RssAnon:"));
     let kib = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok());
     Ok(kib.map(|kib| kib << 10))
 }
 
-/// Processes and threads of this user, as RLIMIT_NPROC counts them.
+/// Number of processes and threads of this user, as RLIMIT_NPROC counts them.
 pub(crate) fn tasks_of_user() -> io::Result<u64> {
     let user = nix::unistd::geteuid().as_raw();
     let mut tasks = 0;
@@ -117,7 +118,7 @@ pub(crate) fn tasks_of_user() -> io::Result<u64> {
     Ok(tasks)
 }
 
-/// Since Linux 6.13 some files have a finer time, which is no earlier.
+/// The kernel's coarse time. Since Linux 6.13 some file systems use finer time stamps, which are never earlier.
 pub(crate) fn file_time() -> SystemTime {
     let now = clock_gettime(ClockId::CLOCK_REALTIME_COARSE);
     let now = now.expect("every Linux has CLOCK_REALTIME_COARSE");
@@ -134,9 +135,9 @@ pub(crate) fn memory_bytes() -> Option<u64> {
     Some(kib << 10)
 }
 
-/// Memory that a process has in RAM; `None` when it is gone.
+/// Memory of a process in RAM; `None` when it has exited.
 pub(crate) fn resident_bytes(pid: u32) -> io::Result<Option<u64>> {
-    let Some(line) = gone_is_none(fs::read_to_string(format!("/proc/{pid}/statm")))? else {
+    let Some(line) = exited_is_none(fs::read_to_string(format!("/proc/{pid}/statm")))? else {
         return Ok(None);
     };
     let pages: u64 = line
@@ -156,7 +157,7 @@ pub(crate) fn controlling_terminal() -> io::Result<Option<std::path::PathBuf>> {
         return Ok(None);
     }
     let device = u64::from(own.terminal.cast_unsigned());
-    // Mostly we were started with it, and need not look at everybody's.
+    // Usually a standard stream is the terminal, and the other devices need not be searched.
     let given = (0..=2).filter_map(|number| fs::read_link(format!("/proc/self/fd/{number}")).ok());
     let all = ["/dev/pts", "/dev"]
         .into_iter()
@@ -179,7 +180,7 @@ pub(crate) fn is_subreaper() -> io::Result<bool> {
     Ok(nix::sys::prctl::get_child_subreaper()?)
 }
 
-/// Sets how many descriptors a process may have. Does nothing when it has ended.
+/// Sets the descriptor limit of a process. Does nothing when it has exited.
 pub(crate) fn limit_descriptors(pid: u32, limit: Rlimit) {
     if let Some(pid) = i32::try_from(pid)
         .ok()
@@ -189,14 +190,14 @@ pub(crate) fn limit_descriptors(pid: u32, limit: Rlimit) {
     }
 }
 
-/// As a subreaper this process adopts the orphans among its descendants.
+/// A subreaper adopts the orphans among its descendants.
 pub(crate) fn set_subreaper(on: bool) -> io::Result<()> {
     Ok(nix::sys::prctl::set_child_subreaper(on)?)
 }
 
-/// Marks every descriptor above stderr close-on-exec, those included that came without the mark
-/// from whoever started us. Kernels before 5.11 refuse, and then only our own descriptors, which
-/// all have the mark, are kept from a child.
+/// Marks every descriptor above stderr close-on-exec, including those that this process inherited without the flag.
+/// Kernels before 5.11 refuse; then only the descriptors that this process opened, which all have the flag, are kept
+/// from a child.
 pub(crate) fn close_descriptors_on_exec() {
     #[expect(unsafe_code, reason = "neither nix nor rustix wraps close_range")]
     // SAFETY: the call takes three integers and, with this flag, closes nothing.
@@ -210,7 +211,7 @@ pub(crate) fn close_descriptors_on_exec() {
     }
 }
 
-/// Gives a file of this size its blocks on the disk.
+/// Allocates disk blocks for a file of this size.
 pub(crate) fn allocate(file: &fs::File, bytes: u64) -> io::Result<()> {
     let bytes = i64::try_from(bytes).map_err(io::Error::other)?;
     Ok(nix::fcntl::posix_fallocate(file, 0, bytes)?)
@@ -223,20 +224,19 @@ pub(crate) fn open_pty_master() -> io::Result<OwnedFd> {
     Ok(master)
 }
 
-/// The side that programs see. Opened from the master, not by name: names belong to whatever
-/// `/dev/pts` is mounted here.
+/// The program's side of a pseudo-terminal. Opened through the master, not by name: another `/dev/pts` may be mounted
+/// in this namespace.
 pub(crate) fn open_pty_terminal(master: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
     Ok(rustix::pty::ioctl_tiocgptpeer(master, flags)?)
 }
 
-/// A hold on one process that its pid's next owner cannot take over: a pidfd, readable once the
-/// process has ended.
+/// A pidfd: refers to one process even if its pid is reused, and is readable once the process has exited.
 #[derive(Debug)]
 pub(crate) struct Handle(OwnedFd);
 
 impl Handle {
-    /// `None` when there is no such process. A zombie still is one.
+    /// `None` when there is no such process. A zombie is a process.
     pub(crate) fn open(pid: u32) -> io::Result<Option<Handle>> {
         let Some(pid) = i32::try_from(pid)
             .ok()
@@ -246,7 +246,7 @@ impl Handle {
         };
         match rustix::process::pidfd_open(pid, PidfdFlags::empty()) {
             Ok(descriptor) => Ok(Some(Handle(descriptor))),
-            // ENOENT and EINVAL: the number is a thread's, not a process's.
+            // ENOENT and EINVAL: the id is that of a thread.
             Err(rustix::io::Errno::SRCH | rustix::io::Errno::NOENT | rustix::io::Errno::INVAL) => {
                 Ok(None)
             }
@@ -254,7 +254,7 @@ impl Handle {
         }
     }
 
-    /// False when the process had ended already.
+    /// Signals the process. False if it has already exited.
     pub(crate) fn signal(&self, signal: Signal) -> io::Result<bool> {
         let signal = rustix::process::Signal::from_named_raw(signal as i32)
             .expect("nix has only named signals");
@@ -278,8 +278,8 @@ impl From<Handle> for OwnedFd {
     }
 }
 
-/// A process that ends while its files are read shows as a missing file or as ESRCH.
-fn gone_is_none<T>(result: io::Result<T>) -> io::Result<Option<T>> {
+/// Maps the errors of a process that exits while its files in `/proc` are read (a missing file or ESRCH) to `None`.
+fn exited_is_none<T>(result: io::Result<T>) -> io::Result<Option<T>> {
     match result {
         Ok(value) => Ok(Some(value)),
         Err(error)
@@ -292,8 +292,8 @@ fn gone_is_none<T>(result: io::Result<T>) -> io::Result<Option<T>> {
     }
 }
 
-/// The name (field 2) is in parentheses and may itself contain spaces and parentheses, so fields
-/// are counted from the last closing one; see proc_pid_stat(5).
+/// Parses a line of `/proc/<pid>/stat`. The name (field 2) is in parentheses and can contain spaces and parentheses, so
+/// the fields are counted from the last closing parenthesis; see proc_pid_stat(5).
 fn parse_stat(line: &[u8]) -> Option<Stat> {
     let name_end = line.iter().rposition(|&byte| byte == b')')?;
     let pid = std::str::from_utf8(line.split(|&byte| byte == b' ').next()?)
@@ -303,9 +303,9 @@ fn parse_stat(line: &[u8]) -> Option<Stat> {
     let rest = std::str::from_utf8(line.get(name_end + 2..)?).ok()?;
     let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
     let field = |number: usize| fields.get(number - 3).copied();
-    // A leader that ended before its other threads is shown as a zombie, but is not one.
+    // While a process has other threads, its exited main thread has state Z, but the process still runs.
     let threads: u32 = field(20)?.parse().ok()?;
-    // Of one that is being waited for right now, the kernel has no session any more and says -1.
+    // While a process is being reaped, `/proc/<pid>/stat` reports session -1.
     let session: i32 = field(6)?.parse().ok()?;
     let reaped = session < 0;
     Some(Stat {
@@ -324,7 +324,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_process_name_full_of_parentheses_and_spaces_does_not_shift_the_fields() {
+    fn parentheses_in_a_process_name_do_not_shift_fields() {
         let line =
             b"42 (a) S 1 (b) c) Z 7 42 41 34816 42 4194304 1 0 0 0 0 0 0 0 20 0 1 0 9876 0 0";
         let stat = parse_stat(line).unwrap();
@@ -336,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_is_being_waited_for_has_ended() {
+    fn a_process_being_reaped_counts_as_a_zombie() {
         let line = b"42 (x) X 0 -1 -1 0 -1 4194304 1 0 0 0 0 0 0 0 20 0 0 0 9876 0 0";
         let stat = parse_stat(line).unwrap();
         assert!(stat.zombie);
@@ -344,7 +344,7 @@ mod tests {
     }
 
     #[test]
-    fn a_leader_that_ended_before_its_threads_is_not_a_zombie() {
+    fn an_exited_main_thread_does_not_make_a_zombie() {
         let line = b"42 (x) Z 7 42 41 0 42 4194304 1 0 0 0 0 0 0 0 20 0 3 0 9876 0 0";
         assert!(!parse_stat(line).unwrap().zombie);
     }

@@ -1,12 +1,10 @@
-//! macOS: `libproc`, `sysctl`, kqueue. Its twin is `linux.rs`, which exports the same names.
+//! macOS: `libproc`, `sysctl`, kqueue. `linux.rs` exports the same names.
 //!
-//! This file has never been compiled: the project is built and tested on Linux, and no macOS
-//! toolchain was at hand. It is kept small and follows the documented interfaces; the first person
-//! with a Mac should run this crate's tests before anything else.
+//! This file has never been compiled: the project is built and tested on Linux. It is small and follows the documented
+//! interfaces. Run this crate's tests before anything else when building on a Mac.
 //!
-//! What macOS does not have: subreapers (an orphan goes to launchd and is found by its session or
-//! marker), and a signal that is bound to a process rather than to its pid (the start time is
-//! compared right before).
+//! macOS has no subreapers: launchd adopts an orphan, which is then found by its session or marker. It also cannot send
+//! a signal to a process rather than to a pid, so the start time is compared right before.
 
 use std::ffi::{CStr, OsStr, OsString};
 use std::fs;
@@ -39,9 +37,9 @@ pub(crate) struct Stat {
     pub(crate) session: u32,
     /// Microseconds of Unix time.
     pub(crate) start_time: u64,
-    /// Ended, and not yet waited for.
+    /// Exited and not yet reaped.
     pub(crate) zombie: bool,
-    /// By a signal or a debugger.
+    /// Stopped by a signal or a debugger.
     pub(crate) stopped: bool,
 }
 
@@ -97,11 +95,11 @@ fn raw(pid: u32) -> Option<Pid> {
 }
 
 fn bsd_info(pid: u32) -> io::Result<Option<libc::proc_bsdinfo>> {
-    // With 1 as argument zombies are found too.
+    // With 1 as argument the call finds zombies too.
     proc_info(pid, libc::PROC_PIDTBSDINFO, 1)
 }
 
-/// Asks libproc for one of its plain structures; `None` when there is no such process.
+/// Reads a plain structure from libproc; `None` when there is no such process.
 fn proc_info<T: Copy>(pid: u32, flavor: libc::c_int, argument: u64) -> io::Result<Option<T>> {
     let Some(pid) = raw(pid) else { return Ok(None) };
     let size = mem::size_of::<T>();
@@ -128,13 +126,13 @@ fn proc_info<T: Copy>(pid: u32, flavor: libc::c_int, argument: u64) -> io::Resul
     }
 }
 
-/// All processes that can be seen. Not a snapshot: what forks meanwhile may be missing.
+/// All visible processes. Not a snapshot: a process that is forked meanwhile may be missing.
 pub(crate) fn processes() -> io::Result<Vec<Stat>> {
     let mut pids: Vec<libc::pid_t> = vec![0; 4096];
     let count = loop {
         let bytes = mem::size_of_val(pids.as_slice());
         #[expect(unsafe_code, reason = "nix does not wrap libproc")]
-        // SAFETY: the buffer has as many bytes as are announced.
+        // SAFETY: the buffer has the given size.
         let count =
             unsafe { libc::proc_listallpids(pids.as_mut_ptr().cast(), bytes as libc::c_int) };
         let count = Errno::result(count)? as usize;
@@ -149,19 +147,19 @@ pub(crate) fn processes() -> io::Result<Vec<Stat>> {
         .take(count)
         .filter_map(|pid| u32::try_from(pid).ok())
     {
-        // Other users' processes may be refused; none of them is ours to find.
+        // Processes of other users may be refused; they are not needed.
         found.extend(stat(pid).ok().flatten());
     }
     Ok(found)
 }
 
-/// The effective user of a process; `None` when it is gone.
+/// The effective user of a process; `None` when it has exited.
 pub(crate) fn owner(pid: u32) -> io::Result<Option<u32>> {
     Ok(bsd_info(pid)?.map(|info| info.pbi_uid))
 }
 
-/// The environment a process was started with, `NAME=value` entries each ended by a NUL; `None`
-/// when it is gone or not ours to read.
+/// The environment at the start of a process, as `NAME=value` entries that each end with a NUL; `None` when it has
+/// exited or may not be read.
 pub(crate) fn environment(pid: u32) -> io::Result<Option<Vec<u8>>> {
     let Some(pid) = raw(pid) else { return Ok(None) };
     let mut name = [libc::CTL_KERN, libc::KERN_PROCARGS2, pid.as_raw()];
@@ -181,15 +179,14 @@ pub(crate) fn environment(pid: u32) -> io::Result<Option<Vec<u8>>> {
         )
     };
     if result != 0 {
-        // EINVAL is what it says of processes that have gone or are another user's.
+        // EINVAL: the process has exited or belongs to another user.
         return Ok(None);
     }
     bytes.truncate(length);
     Ok(after_arguments(&bytes).map(<[u8]>::to_vec))
 }
 
-/// KERN_PROCARGS2: the number of arguments, the program's path, NULs, the arguments, the
-/// environment.
+/// Parses KERN_PROCARGS2: the number of arguments, the program's path, NULs, the arguments, the environment.
 fn after_arguments(bytes: &[u8]) -> Option<&[u8]> {
     let (count, mut rest) = bytes.split_first_chunk()?;
     let mut skip = |wanted: fn(u8) -> bool| -> Option<()> {
@@ -206,12 +203,12 @@ fn after_arguments(bytes: &[u8]) -> Option<&[u8]> {
     Some(rest)
 }
 
-/// What a process has for itself is not told apart here.
+/// Not available on macOS.
 pub(crate) fn anonymous_bytes(pid: u32) -> io::Result<Option<u64>> {
     resident_bytes(pid)
 }
 
-/// Processes of this user, as RLIMIT_NPROC counts them.
+/// Number of processes of this user, as RLIMIT_NPROC counts them.
 pub(crate) fn tasks_of_user() -> io::Result<u64> {
     let user = nix::unistd::geteuid().as_raw();
     let mut tasks = 0;
@@ -225,18 +222,18 @@ pub(crate) fn file_time() -> std::time::SystemTime {
     std::time::SystemTime::now()
 }
 
-/// Memory of this machine: not read here.
+/// Memory of this machine; not read on macOS.
 pub(crate) fn memory_bytes() -> Option<u64> {
     None
 }
 
-/// Memory that a process has in RAM; `None` when it is gone.
+/// Memory of a process in RAM; `None` when it has exited.
 pub(crate) fn resident_bytes(pid: u32) -> io::Result<Option<u64>> {
     let info: Option<libc::proc_taskinfo> = proc_info(pid, libc::PROC_PIDTASKINFO, 0)?;
     Ok(info.map(|info| info.pti_resident_size))
 }
 
-/// Path of this process's controlling terminal, as far as one of its standard streams has it.
+/// Path of this process's controlling terminal, if one of its standard streams is that terminal.
 pub(crate) fn controlling_terminal() -> io::Result<Option<PathBuf>> {
     let own_session = nix::unistd::getsid(None)?;
     let (input, output, error) = (io::stdin(), io::stdout(), io::stderr());
@@ -254,13 +251,13 @@ pub(crate) fn set_subreaper(_on: bool) -> io::Result<()> {
     Ok(())
 }
 
-/// Marks every descriptor above stderr close-on-exec. For the child side of a fork.
+/// Marks every descriptor above stderr close-on-exec, in the child of a fork.
 pub(crate) fn close_descriptors_on_exec() {
     #[expect(
         unsafe_code,
         reason = "the descriptors are not ours, only their numbers are known"
     )]
-    // SAFETY: both calls take integers; what is not open refuses, and nothing is closed.
+    // SAFETY: both calls take integers; they fail for numbers that are not open, and close nothing.
     unsafe {
         for number in 3..libc::getdtablesize() {
             libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC);
@@ -268,8 +265,8 @@ pub(crate) fn close_descriptors_on_exec() {
     }
 }
 
-/// Starts a program in a session of its own, its signals at their defaults, with these as its stdin,
-/// and as its stdout and stderr, and no other descriptor. Gives its pid.
+/// Starts a program in its own session, with default signal dispositions, with these as its stdin, stdout and stderr,
+/// and with no other descriptors. Returns its pid.
 pub(crate) fn spawn_session(
     spec: &ProgramSpec,
     [input, output, errors]: [BorrowedFd<'_>; 3],
@@ -283,10 +280,10 @@ pub(crate) fn spawn_session(
     Ok(command.spawn()?.id())
 }
 
-/// Nothing: only a process itself can set its limits.
+/// Does nothing: on macOS a process can set only its own limits.
 pub(crate) fn limit_descriptors(_pid: u32, _limit: rustix::process::Rlimit) {}
 
-/// Gives a file of this size its blocks on the disk.
+/// Allocates disk blocks for a file of this size.
 pub(crate) fn allocate(file: &fs::File, bytes: u64) -> io::Result<()> {
     let missing = bytes.saturating_sub(file.metadata()?.len());
     if missing > 0 {
@@ -311,7 +308,7 @@ pub(crate) fn open_pty_master() -> io::Result<OwnedFd> {
     Ok(master)
 }
 
-/// The side that programs see.
+/// The program's side of a pseudo-terminal.
 pub(crate) fn open_pty_terminal(master: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     let name = rustix::pty::ptsname(master, Vec::new())?;
     let path = Path::new(std::ffi::OsStr::from_bytes(name.as_bytes()));
@@ -319,7 +316,7 @@ pub(crate) fn open_pty_terminal(master: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     Ok(nix::fcntl::open(path, flags, Mode::empty())?)
 }
 
-/// A watch on one process: a kqueue, readable once the process has ended.
+/// A kqueue that watches one process, readable once the process has exited.
 #[derive(Debug)]
 pub(crate) struct Handle {
     queue: Kqueue,
@@ -328,7 +325,7 @@ pub(crate) struct Handle {
 }
 
 impl Handle {
-    /// `None` when there is no such process. A zombie still is one.
+    /// `None` when there is no such process. A zombie is a process.
     pub(crate) fn open(pid: u32) -> io::Result<Option<Handle>> {
         let (Some(found), Some(pid)) = (stat(pid)?, raw(pid)) else {
             return Ok(None);
@@ -346,7 +343,7 @@ impl Handle {
         );
         match on_exit {
             Ok(_) => {}
-            // It has become a zombie, which cannot be watched: what waits for it is told at once.
+            // The process is a zombie, which cannot be watched. Make the handle readable at once.
             Err(Errno::ESRCH) => {
                 add(
                     EventFilter::EVFILT_USER,
@@ -368,7 +365,7 @@ impl Handle {
         }))
     }
 
-    /// False when the process had ended already.
+    /// Signals the process. False if it has already exited.
     pub(crate) fn signal(&self, signal: Signal) -> io::Result<bool> {
         let found = stat(self.pid.as_raw().unsigned_abs())?;
         if found.is_none_or(|found| found.zombie || found.start_time != self.start_time) {
@@ -394,7 +391,7 @@ impl From<Handle> for OwnedFd {
     }
 }
 
-/// A way to hold programs to a profile.
+/// A mechanism that enforces a profile.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Sandbox {
     Seatbelt,
@@ -409,31 +406,28 @@ impl Sandbox {
         "sandbox-exec"
     }
 
-    /// Whether a program of its own stands between us and what it holds.
+    /// Whether a wrapper process runs between this process and the sandboxed program.
     pub fn is_program(&self) -> bool {
-        // It becomes the program that it holds.
+        // sandbox-exec replaces itself by the program.
         false
     }
 
-    /// Whether [`Profile::protected`] holds.
+    /// Whether [`Profile::protected`] is enforced.
     pub fn protects(&self) -> bool {
         true
     }
 
-    /// Its rules are about paths, whether something is there or not.
+    /// Rules apply to paths that do not exist too, so placeholders are not needed.
     pub(crate) fn needs_placeholders(&self) -> bool {
         false
     }
 
-    /// Whether this sandbox can hold a program to `profile`.
-    ///
-    /// # Errors
-    /// None: its language has no such limit.
+    /// Checks that this sandbox can enforce `profile`. Never fails on macOS.
     pub fn supports(&self, _profile: &Profile) -> io::Result<()> {
         Ok(())
     }
 
-    /// The command that runs a program held to `profile`.
+    /// The command that runs a program under `profile`.
     pub(crate) fn command(
         &self,
         profile: &Profile,

@@ -1,20 +1,21 @@
-//! Placeholders: what stands on the disk where a protected path does not exist, while a sandbox runs. Called by
+//! Placeholders: files and directories that exist at absent protected paths while a sandbox runs. Called by
 //! [`crate::sandbox::Sandbox::spawn`].
 //!
-//! bubblewrap can mount something read-only over a path only where something is. So an empty directory or a neutral
-//! file is made there first, and removed afterwards:
+//! bubblewrap can mount only over a path that exists. So an empty directory or a neutral file is created there first,
+//! mounted read-only, and removed afterwards:
 //!
 //! ```text
-//! Placeholders::make ── shared lock on the project's directory ── placeholders made ── sandbox starts
-//!                         │ the sandbox holds the lock, too, as long as a process runs in it
-//! dropped ── exclusive lock? ── yes: every placeholder is removed
-//!                            └─ no: another sandbox runs; the last one removes them
+//! Placeholders::make ── shared lock on the project's directory ── create placeholders ── sandbox starts
+//!                         │ the sandbox also holds the lock as long as a process runs in it
+//! drop ── exclusive lock? ── yes: remove every placeholder
+//!                         └─ no: another sandbox runs; the last one removes them
 //! ```
-//! Unlinking a mount point takes the mount away in other namespaces (Linux 3.18), hence the lock: a placeholder is
-//! removed only when no sandbox runs in this project. The kernel releases the lock with the last process, also after
-//! SIGKILL; what is left then, the next call removes.
+//! Since Linux 3.18 unlinking a mount point detaches the mount in other namespaces, and the path would be unprotected
+//! in a sandbox that still runs. Hence the lock: placeholders are removed only when no sandbox runs in this project.
+//! The kernel releases the lock with the last process, also after SIGKILL; the next call removes leftover placeholders.
 //!
-//! A placeholder is known by its content, its mode and its time together; any other file is the user's and stays.
+//! A placeholder is recognised by its content, mode and time stamp together; any other file belongs to the user and is
+//! never removed.
 
 use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder, File, FileTimes, OpenOptions, Permissions, TryLockError};
@@ -28,25 +29,25 @@ use std::time::{Duration, SystemTime};
 
 use rustix::fs::{CWD, RenameFlags};
 
-/// When every placeholder was changed last, in seconds of Unix time: the second 1,000,000,000.
+/// Modification time of every placeholder, in seconds of Unix time.
 const TIME: u64 = 1_000_000_000;
 
-/// The user may write to them: what they wrote to is a placeholder no longer.
+/// Modes of placeholders. The user may write to them; a file that was written is no longer a placeholder.
 const FILE_MODE: u32 = 0o644;
 const DIRECTORY_MODE: u32 = 0o755;
 
-/// What the name of a placeholder begins with until it is complete.
+/// Prefix of the name of a placeholder that is not yet complete.
 const UNFINISHED: &str = ".agent-team-placeholder-";
 
-/// How often a lock is tried, and how long apart: another process holds it while it removes placeholders.
+/// Number and interval of attempts to lock: another process holds the lock while it removes placeholders.
 const TRIES: u32 = 100;
 const BETWEEN: Duration = Duration::from_millis(2);
 
-/// The same for the lock of a sandbox that has just ended: its last process closes the lock's descriptor a moment after
-/// the others see it end.
+/// Attempts for the lock of a sandbox that has just ended: its last process closes the lock's descriptor a moment after
+/// its exit becomes visible.
 const END_TRIES: u32 = 10;
 
-/// A path that may not exist, and must not come to exist.
+/// A path that may be absent, and that must then not be created.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Absent {
     pub path: PathBuf,
@@ -54,10 +55,10 @@ pub struct Absent {
     pub content: Option<&'static str>,
 }
 
-/// The paths that must not come to exist while a program runs.
+/// The paths that must not be created while a program runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AbsentPaths {
-    /// Whose lock says that sandboxes need the placeholders: the project.
+    /// The project's directory. Sandboxes that need the placeholders hold a lock on it.
     pub directory: PathBuf,
     pub all: Vec<Absent>,
 }
@@ -65,13 +66,15 @@ pub struct AbsentPaths {
 /// The placeholders of one running sandbox.
 #[derive(Debug)]
 pub struct Placeholders {
-    /// The project's directory, locked. Closed, not unlocked: the sandbox shares the lock.
+    /// The locked project directory. It is closed, not unlocked: an unlock would also release the lock for the sandbox,
+    /// which shares the open file description.
     lock: Option<File>,
     paths: AbsentPaths,
 }
 
 impl Placeholders {
-    /// Makes what is missing. Within a parent that is missing, too, nothing is made. May wait for the lock.
+    /// Creates placeholders at the absent paths, except where the parent directory is absent too. May wait for the
+    /// lock.
     pub(crate) fn make(paths: &AbsentPaths) -> io::Result<Placeholders> {
         let lock = File::open(&paths.directory)?;
         let mut tries = 0;
@@ -98,7 +101,7 @@ impl Placeholders {
         Ok(placeholders)
     }
 
-    /// Removes them, unless another sandbox needs them. Waits a moment for the end of the sandbox.
+    /// Removes the placeholders, unless another sandbox needs them. Waits a moment for the end of the sandbox.
     pub fn remove(mut self) {
         self.lock = None;
         for _ in 0..END_TRIES {
@@ -109,7 +112,7 @@ impl Placeholders {
         }
     }
 
-    /// A lock of its own for the sandbox to inherit.
+    /// A descriptor of the lock that the sandbox inherits.
     pub(crate) fn lock(&self) -> io::Result<Option<OwnedFd>> {
         let lock = self.lock.as_ref().map(File::try_clone).transpose()?;
         Ok(lock.map(OwnedFd::from))
@@ -124,7 +127,7 @@ impl Drop for Placeholders {
 }
 
 impl AbsentPaths {
-    /// Removes the placeholders that are there. Does nothing, and returns false, while a sandbox needs them.
+    /// Removes the placeholders. Does nothing and returns false while a sandbox needs them.
     pub fn remove_placeholders(&self) -> bool {
         let Ok(lock) = File::open(&self.directory) else {
             return true;
@@ -143,7 +146,7 @@ impl AbsentPaths {
         for parent in parents {
             for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
                 if entry.file_name().to_string_lossy().starts_with(UNFINISHED) {
-                    // Its maker would hold the lock.
+                    // Abandoned: a process that creates a placeholder holds the lock.
                     let _removed = remove_any(&entry.path());
                 }
             }
@@ -157,12 +160,12 @@ fn remove_any(path: &Path) -> io::Result<()> {
 }
 
 impl Absent {
-    /// Whether a placeholder is there. A path that cannot be read is none.
+    /// Whether the path is a placeholder. A path that cannot be inspected is not.
     pub fn is_placeholder(&self) -> bool {
-        self.look().unwrap_or(false)
+        self.check().unwrap_or(false)
     }
 
-    fn look(&self) -> io::Result<bool> {
+    fn check(&self) -> io::Result<bool> {
         let found = match fs::symlink_metadata(&self.path) {
             Ok(found) => found,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
@@ -186,7 +189,8 @@ impl Absent {
         }
     }
 
-    /// Complete when its name appears: another process takes it for a user's file otherwise.
+    /// Creates the placeholder under a temporary name and renames it when it is complete. Otherwise another process
+    /// could see an incomplete placeholder and take it for a user's file.
     fn make(&self) -> io::Result<()> {
         static NUMBER: AtomicU64 = AtomicU64::new(0);
         let Some(parent) = self.path.parent() else {
@@ -203,7 +207,8 @@ impl Absent {
         });
         let Err(error) = made else { return Ok(()) };
         let _removed = remove_any(&unfinished);
-        // The user, or another sandbox, was faster; or no program of this user can make anything there.
+        // Not an error: the user or another sandbox has created the path meanwhile, or no program of this user can
+        // create anything there.
         let is_kept = matches!(
             error.kind(),
             io::ErrorKind::AlreadyExists
@@ -216,7 +221,7 @@ impl Absent {
             return Ok(());
         }
         let path = self.path.display();
-        let text = format!("cannot keep {path} from being made: {error}");
+        let text = format!("cannot create a placeholder at {path}: {error}");
         Err(io::Error::new(error.kind(), text))
     }
 
@@ -248,7 +253,7 @@ impl Absent {
     }
 
     fn remove(&self) -> io::Result<()> {
-        match (self.look()?, self.content) {
+        match (self.check()?, self.content) {
             (false, _) => Ok(()),
             (true, None) => fs::remove_dir(&self.path),
             (true, Some(_)) => fs::remove_file(&self.path),

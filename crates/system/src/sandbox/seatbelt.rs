@@ -1,14 +1,14 @@
-//! A profile in the language of macOS's `sandbox-exec`. Called by the twin of `os/linux/sandbox.rs`.
+//! Translates a profile to the language of macOS's `sandbox-exec`. Called by `os/macos.rs`.
 //!
-//! Written from what is published about it, and compared with what it should be; never run on a Mac by us.
-//! Of two rules that fit, the later one holds: hence the order, by depth.
+//! Written from published documentation and tested only by comparing the text; never run on a Mac by us. Of two rules
+//! that match a path the later one applies, so rules are ordered by the depth of their paths.
 
 use std::fmt::Write;
 use std::path::Path;
 
 use super::{Network, Profile};
 
-/// What every program needs, none of which reaches another.
+/// Permissions that every program needs. None of them affects processes outside the sandbox.
 const BASE: &str = r#"(version 1)
 (deny default)
 (allow process-exec)
@@ -43,14 +43,14 @@ pub(crate) fn profile(profile: &Profile) -> String {
         .iter()
         .chain(absent.map(|absent| &absent.path))
         .map(|path| (path, "(deny file-write* "));
-    let mut places: Vec<_> = hidden
+    let mut rules: Vec<_> = hidden
         .chain(readable)
         .chain(writable)
         .chain(protected)
         .collect();
-    places.sort_by_key(|(path, _)| path.components().count());
+    rules.sort_by_key(|(path, _)| path.components().count());
     let mut text = BASE.to_owned();
-    for (path, rule) in places {
+    for (path, rule) in rules {
         text.push_str(rule);
         below(&mut text, path);
     }
@@ -62,7 +62,7 @@ pub(crate) fn profile(profile: &Profile) -> String {
     text
 }
 
-/// Closes a rule with a place and all below.
+/// Completes a rule with a path and everything below it.
 fn below(text: &mut String, path: &Path) {
     let path = path.to_string_lossy();
     let quoted = path.replace('\\', "\\\\").replace('"', "\\\"");

@@ -1,4 +1,5 @@
-//! What `sandbox-exec` is told. How Linux holds programs is tried in `tests/system/sandbox.rs`.
+//! Tests of the `sandbox-exec` profile, of trials and of placeholders. `tests/system/sandbox.rs` tests the sandboxes of
+//! Linux with real programs.
 
 use std::fs::{self, File, FileTimes};
 use std::time::{Duration, SystemTime};
@@ -7,7 +8,7 @@ use super::trial::{Trial, remove_abandoned};
 use super::{Absent, AbsentPaths, Network, Placeholders, Profile, seatbelt};
 
 #[test]
-fn a_profile_for_macos_has_its_places_from_the_root_down() {
+fn seatbelt_rules_are_ordered_by_path_depth() {
     let told = seatbelt::profile(&Profile {
         writable: vec!["/srv/me/\"our\" code".into(), "/tmp/ours".into()],
         protected: vec!["/srv/me/\"our\" code/.git/hooks".into()],
@@ -43,7 +44,7 @@ fn a_profile_for_macos_has_its_places_from_the_root_down() {
 }
 
 #[test]
-fn on_macos_no_socket_with_a_path_is_reached_even_with_the_network() {
+fn seatbelt_denies_unix_sockets_even_with_network() {
     let told = seatbelt::profile(&Profile {
         writable: Vec::new(),
         protected: Vec::new(),
@@ -112,7 +113,7 @@ fn names(directory: &std::path::Path) -> Vec<String> {
 }
 
 #[test]
-fn placeholders_stay_until_the_last_sandbox_ends() {
+fn placeholders_stay_until_the_last_sandbox_exits() {
     let project = tempfile::tempdir().unwrap();
     let paths = absent(project.path());
     let first = Placeholders::make(&paths).unwrap();
@@ -125,7 +126,7 @@ fn placeholders_stay_until_the_last_sandbox_ends() {
 }
 
 #[test]
-fn a_sandbox_that_outlives_its_worker_keeps_the_placeholders() {
+fn a_sandbox_that_outlives_its_worker_keeps_placeholders() {
     let project = tempfile::tempdir().unwrap();
     let paths = absent(project.path());
     let worker = Placeholders::make(&paths).unwrap();
@@ -139,10 +140,10 @@ fn a_sandbox_that_outlives_its_worker_keeps_the_placeholders() {
 }
 
 #[test]
-fn files_of_the_user_are_never_taken_for_placeholders() {
+fn user_files_are_never_taken_for_placeholders() {
     let project = tempfile::tempdir().unwrap();
     let paths = absent(project.path());
-    // Empty, as a placeholder is, but the user's.
+    // Empty like a placeholder, but the user's own directory.
     fs::write(project.path().join(".envrc"), "").unwrap();
     let placeholders = Placeholders::make(&paths).unwrap();
     // The user writes while a command runs.
@@ -150,7 +151,7 @@ fn files_of_the_user_are_never_taken_for_placeholders() {
     fs::write(project.path().join("commondir"), ".\n").unwrap();
     drop(placeholders);
     assert_eq!(names(project.path()), [".envrc", ".vscode", "commondir"]);
-    // One that was not finished, of a process that was killed.
+    // An unfinished placeholder of a killed process.
     let unfinished = project.path().join(".agent-team-placeholder-1-1");
     fs::write(&unfinished, "").unwrap();
     paths.remove_placeholders();

@@ -1,7 +1,7 @@
-//! The directories in which a sandbox is tried. Called by [`super::find`].
+//! The directories of a sandbox trial. Called by [`super::find`].
 //!
-//! A trial removes its directory at its end. Each directory holds a lock file for as long as its process lives; a new
-//! trial removes the directories of this user whose lock is free, which processes left that were killed.
+//! A trial removes its directory when it ends. While it runs, its process holds the lock file in the directory. A new
+//! trial removes directories of this user whose lock is free: their processes were killed.
 
 use std::fs;
 use std::io;
@@ -13,20 +13,20 @@ use std::time::Duration;
 use crate::lock::FileLock;
 use crate::os;
 
-/// What the names of all trials begin with.
+/// Prefix of the names of all trial directories.
 const PREFIX: &str = "agent-team-trial-";
 
-/// Younger directories may not have their lock yet.
+/// Directories younger than this are not removed: their process may not have created the lock yet.
 const YOUNG: Duration = Duration::from_secs(60);
 
-/// Places to try a sandbox on; dropped with what is in them.
+/// The directories of one trial. Dropping it removes them with their content.
 pub(super) struct Trial {
     pub(super) root: PathBuf,
     _lock: FileLock,
 }
 
 impl Trial {
-    /// Below the system's directory for temporary files. Removes what killed processes left there.
+    /// Creates a trial in the system's directory for temporary files. Removes abandoned trials there.
     pub(super) fn new() -> io::Result<Trial> {
         let directory = fs::canonicalize(std::env::temp_dir())?;
         remove_abandoned(&directory);
@@ -34,7 +34,7 @@ impl Trial {
     }
 
     pub(super) fn within(directory: &Path) -> io::Result<Trial> {
-        // Members in one process try at the same moment.
+        // Members that share a process run their trials at the same time.
         static TRIALS: AtomicU64 = AtomicU64::new(0);
         let name = format!(
             "{PREFIX}{}-{}-{}",
@@ -43,7 +43,7 @@ impl Trial {
             TRIALS.fetch_add(1, Ordering::Relaxed)
         );
         let root = directory.join(name);
-        // Fails when another user made it before.
+        // Fails if the directory exists: another user may have created it.
         fs::create_dir(&root)?;
         let lock = FileLock::try_acquire(&root.join("lock"))?
             .ok_or_else(|| io::Error::other("another process holds the lock of this trial"))?;
@@ -77,13 +77,18 @@ impl Trial {
         self.root.join("scratch")
     }
 
-    /// What it did is what can be seen from here.
-    pub(super) fn held(&self) -> io::Result<()> {
+    /// Checks from outside the sandbox which files the trial created. The exit status alone is not enough: the program
+    /// could have written to another view of the file system.
+    pub(super) fn check(&self) -> io::Result<()> {
         let made = |place: PathBuf| place.join("made").try_exists();
         match (made(self.inside())?, made(self.outside())?) {
             (true, false) => Ok(()),
-            (false, _) => Err(io::Error::other("what it writes inside does not exist")),
-            (true, true) => Err(io::Error::other("it writes outside")),
+            (false, _) => Err(io::Error::other(
+                "the trial could not write inside its directory",
+            )),
+            (true, true) => Err(io::Error::other(
+                "the trial could write outside its directory",
+            )),
         }
     }
 }
@@ -96,7 +101,7 @@ impl Drop for Trial {
     }
 }
 
-/// Removes the directories of trials of this user that no process holds.
+/// Removes the trial directories of this user that no process has locked.
 pub(super) fn remove_abandoned(directory: &Path) {
     let user = nix::unistd::geteuid().as_raw();
     for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
@@ -105,8 +110,8 @@ pub(super) fn remove_abandoned(directory: &Path) {
         }
         let path = entry.path();
         if let Err(error) = remove_if_abandoned(&path, user) {
-            // Other processes remove them at the same time.
-            tracing::debug!(path = %path.display(), %error, "a sandbox trial stays");
+            // Expected when another process removes it at the same time.
+            tracing::debug!(path = %path.display(), %error, "cannot remove an abandoned sandbox trial");
         }
     }
 }

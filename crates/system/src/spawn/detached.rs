@@ -1,12 +1,12 @@
-//! Starting a daemon and learning whether it is ready. Called by whoever needs the supervisor.
+//! Starts a daemon and waits until it reports that it is ready. Called by processes that need the supervisor.
 //!
 //! ```text
 //! caller ── fork ── intermediate: setsid ── fork ── daemon: exec
 //!    │                    └ exits                     │
 //!    └── reads one line ◄──── pipe, AGENT_TEAM_READY_FD ──┘
 //! ```
-//! The daemon is nobody's child: not even of a worker, which as a subreaper would otherwise adopt
-//! it, count it to its tree and kill it with that.
+//! The daemon is not a child of its starter. A worker is a subreaper and switches that off meanwhile: it would
+//! otherwise adopt the daemon, count it as part of its process tree and kill it with that tree.
 
 use std::fs::File;
 use std::io;
@@ -26,13 +26,13 @@ use super::{ProgramSpec, before_exec, own_children};
 use crate::os;
 use crate::tree::{LAUNCH_MARKER, NO_LAUNCH};
 
-/// Names the descriptor on which a daemon reports, in its environment.
+/// The environment variable that contains the number of the descriptor on which a daemon reports.
 pub const READY_FD: &str = "AGENT_TEAM_READY_FD";
 
-/// What a daemon's report is cut off at.
+/// Largest report in bytes; the rest is ignored.
 const REPORT_BYTES: u64 = 64 * 1024;
 
-/// A daemon: null stdio, a session of its own, working directory `/`, no parent, no launch.
+/// A daemon: null stdio, its own session, working directory `/`, not a child of its starter, part of no launch.
 #[derive(Clone, Debug)]
 pub struct Detached {
     spec: ProgramSpec,
@@ -43,10 +43,10 @@ pub struct Detached {
 pub enum StartError {
     #[error("cannot start {program}")]
     Spawn { program: String, source: io::Error },
-    /// It said why; the text is its own, for a person.
+    /// The daemon reported this error, which is written for the user.
     #[error("{0}")]
     Refused(String),
-    #[error("it ended before it was ready and said nothing")]
+    #[error("it exited before it was ready and reported no error")]
     Exited,
     #[error("it was not ready within {0:?}")]
     TimedOut(Duration),
@@ -62,8 +62,8 @@ impl Detached {
         Detached { spec }
     }
 
-    /// Starts it and waits for its report: one line, which is returned, or a text that begins with
-    /// `error:`. A daemon that is not ready in time is left alone: it may still become so.
+    /// Starts the daemon and waits for its report: one line, which is returned, or a text that begins with `error:`. A
+    /// daemon that is not ready in time keeps running: it may still become ready.
     pub async fn start(&self, limit: Duration) -> Result<String, StartError> {
         let failed = |source| StartError::Spawn {
             program: self.spec.program.display().to_string(),
@@ -88,8 +88,8 @@ impl Detached {
         let number = report_to.as_raw_fd();
         before_exec(&mut command, move || {
             #[expect(unsafe_code, reason = "fork is unsafe in nix")]
-            // SAFETY: this already is the single-threaded child of a fork, and both sides go on
-            // with system calls only, as `before_exec` demands.
+            // SAFETY: this already is the single-threaded child of a fork, and both sides make
+            // only system calls afterwards, as `before_exec` requires.
             match unsafe { nix::unistd::fork() }? {
                 ForkResult::Parent { .. } => {
                     #[expect(unsafe_code, reason = "no destructor of ours may run here")]
@@ -108,13 +108,13 @@ impl Detached {
             let report_to = unsafe { BorrowedFd::borrow_raw(number) };
             Ok(rustix::io::fcntl_setfd(report_to, FdFlags::empty())?)
         });
-        // The intermediate is not for anybody else to reap.
+        // Hold the lock of the own children, so that `reap_any` does not reap the intermediate process.
         let own = own_children();
         let adopts = os::is_subreaper()?;
         if adopts {
             os::set_subreaper(false)?;
         }
-        // Returns when the daemon runs or could not: both forks hold std's error pipe until exec.
+        // Returns when the daemon's exec has succeeded or failed: both forks hold std's error pipe until then.
         let spawned = command
             .spawn()
             .and_then(|mut intermediate| intermediate.wait());
@@ -143,8 +143,8 @@ async fn read_report(report: pipe::Receiver) -> io::Result<Result<String, StartE
     })
 }
 
-/// The daemon's side: the pipe on which to write `ready …\n` or `error: …\n` and which to close
-/// then. `None` when nobody waits, or when it was taken before.
+/// The daemon's side: the pipe on which it writes `ready …\n` or `error: …\n`, and which it then closes. `None` when no
+/// process waits for the report, or when this function returned the pipe before.
 pub fn ready_fd() -> Option<File> {
     static TAKEN: AtomicBool = AtomicBool::new(false);
     let number: i32 = std::env::var(READY_FD).ok()?.parse().ok()?;
@@ -152,8 +152,8 @@ pub fn ready_fd() -> Option<File> {
         return None;
     }
     #[expect(unsafe_code, reason = "the descriptor was inherited, as a number")]
-    // SAFETY: whoever set the variable gave us this descriptor to own, and TAKEN lets nobody own it
-    // twice. A number that is not open shows in the next call, which then fails.
+    // SAFETY: the process that set the variable passed this descriptor to us, and TAKEN prevents a second owner. If the
+    // number is not open, the next call fails.
     let pipe = unsafe { OwnedFd::from_raw_fd(number) };
     if rustix::io::fcntl_setfd(pipe.as_fd(), FdFlags::CLOEXEC).is_err() {
         std::mem::forget(pipe);

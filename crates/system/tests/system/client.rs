@@ -1,4 +1,4 @@
-//! Calls over a real socket: answers, refusals, and what a lost connection does to them.
+//! Calls over a real socket: responses, refusals, lost connections.
 
 use agent_team_protocol::codec::FRAME_MAX;
 use agent_team_protocol::initialize::{BUILD, Initialize, Initialized};
@@ -14,7 +14,7 @@ use agent_team_system::lock::FileLock;
 use agent_team_system::socket::{Listener, Stream};
 use serde_json::value::RawValue;
 
-/// The other end of a client, played by the test.
+/// The supervisor's end of a connection, played by the test.
 struct Supervisor {
     reader: FrameReader,
     writer: FrameWriter,
@@ -81,7 +81,7 @@ fn nothing() -> Call<Nothing> {
 }
 
 #[tokio::test]
-async fn each_call_gets_its_own_answer_in_whatever_order_they_come() {
+async fn responses_match_calls_in_any_order() {
     let (client, _incoming, mut supervisor) = connected().await;
     let (list, restart) = (nothing(), nothing());
     let (list, restart, ()) = tokio::join!(
@@ -109,7 +109,7 @@ async fn each_call_gets_its_own_answer_in_whatever_order_they_come() {
 }
 
 #[tokio::test]
-async fn the_end_of_the_connection_fails_every_call_that_waits() {
+async fn disconnect_fails_all_waiting_calls() {
     let (client, mut incoming, mut supervisor) = connected().await;
     let call = nothing();
     let (one, other, ()) = tokio::join!(
@@ -156,7 +156,7 @@ async fn requests_and_notifications_arrive_and_are_answered() {
 }
 
 #[tokio::test]
-async fn the_connection_closes_with_its_last_user() {
+async fn dropping_the_last_user_closes_the_connection() {
     let (client, incoming, mut supervisor) = connected().await;
     drop(client);
     supervisor
@@ -165,14 +165,14 @@ async fn the_connection_closes_with_its_last_user() {
     let mut incoming = incoming;
     assert!(
         incoming.next().await.is_some(),
-        "who only listens keeps it open"
+        "a client that only listens keeps the connection open"
     );
     drop(incoming);
     assert_eq!(supervisor.reader.next().await.unwrap(), None);
 }
 
 #[tokio::test]
-async fn a_refused_introduction_says_why() {
+async fn a_refused_handshake_returns_the_refusal() {
     let (here, there) = Stream::pair().unwrap();
     let mut supervisor = Supervisor::over(there);
     let initialize = Initialize::client("test");
@@ -188,7 +188,7 @@ async fn a_refused_introduction_says_why() {
 }
 
 #[tokio::test]
-async fn what_is_no_supervisor_is_told_apart_from_one_that_died() {
+async fn a_non_supervisor_peer_is_distinguished_from_a_dead_one() {
     let initialize = Initialize::client("test");
     let (here, there) = Stream::pair().unwrap();
     let mut impostor = Supervisor::over(there);
@@ -215,7 +215,7 @@ async fn what_is_no_supervisor_is_told_apart_from_one_that_died() {
 }
 
 #[tokio::test]
-async fn a_supervisor_that_lives_is_connected_to_and_no_other_started() {
+async fn connect_or_start_uses_a_running_supervisor() {
     let home = tempfile::tempdir().unwrap();
     let directories = Directories {
         state: home.path().join("state"),

@@ -1,4 +1,4 @@
-//! Frames over a real socket: limits, cuts, cancellation.
+//! Frames over a real socket: limits, incomplete frames, cancellation.
 
 use agent_team_protocol::codec::FrameError;
 use agent_team_system::connection::{FrameReader, FrameWriter, ReadFrameError};
@@ -6,7 +6,7 @@ use agent_team_system::socket::Stream;
 use tokio::io::AsyncWriteExt;
 
 #[tokio::test]
-async fn frames_arrive_in_order_however_many_are_sent_at_once() {
+async fn many_queued_frames_arrive_in_order() {
     let (here, there) = Stream::pair().unwrap();
     let (_, here) = here.into_halves();
     let (there, _) = there.into_halves();
@@ -32,7 +32,7 @@ async fn frames_arrive_in_order_however_many_are_sent_at_once() {
 }
 
 #[tokio::test]
-async fn a_flush_that_was_cancelled_goes_on_where_it_stopped() {
+async fn a_cancelled_flush_resumes_at_the_first_unsent_byte() {
     let (here, there) = Stream::pair().unwrap();
     let (_, here) = here.into_halves();
     let (there, _) = there.into_halves();
@@ -41,7 +41,7 @@ async fn a_flush_that_was_cancelled_goes_on_where_it_stopped() {
     writer.queue(&line);
     tokio::select! {
         biased;
-        _ = writer.flush() => panic!("nobody reads, and no socket takes that much"),
+        _ = writer.flush() => panic!("no peer reads, and the data exceeds the socket buffer"),
         () = async {} => {}
     }
     assert!((1..line.len()).contains(&writer.queued()));
@@ -52,7 +52,7 @@ async fn a_flush_that_was_cancelled_goes_on_where_it_stopped() {
 }
 
 #[tokio::test]
-async fn a_frame_that_death_cut_off_was_never_sent() {
+async fn an_incomplete_last_frame_is_dropped() {
     let (here, there) = Stream::pair().unwrap();
     let (_, mut here) = here.into_halves();
     let (there, _) = there.into_halves();
@@ -64,7 +64,7 @@ async fn a_frame_that_death_cut_off_was_never_sent() {
 }
 
 #[tokio::test]
-async fn an_endless_frame_is_cut_off_at_the_limit() {
+async fn a_frame_over_the_limit_is_an_error() {
     let (here, there) = Stream::pair().unwrap();
     let (_, mut here) = here.into_halves();
     let (there, _) = there.into_halves();

@@ -1,4 +1,4 @@
-//! Directories, private files, locks, the reserve: what is refused, and who wins a race.
+//! Directories, private files, locks and the reserve: refusals and races.
 
 use std::fs::{self, File, Permissions};
 use std::io::ErrorKind;
@@ -39,7 +39,7 @@ fn refusal(directories: &Directories) -> (String, Problem) {
 }
 
 #[test]
-fn new_directories_are_private_and_preparing_again_is_fine() {
+fn prepare_creates_private_directories_and_can_repeat() {
     let (_home, directories) = directories();
     directories.prepare().unwrap();
     directories.prepare().unwrap();
@@ -71,14 +71,14 @@ fn a_symlinked_run_directory_is_refused() {
 }
 
 #[test]
-fn a_dangling_symlink_is_refused_as_one() {
+fn a_dangling_symlink_is_refused_as_a_symlink() {
     let (_home, directories) = directories();
     symlink("/nowhere", &directories.state).unwrap();
     assert_eq!(refusal(&directories).1, Problem::Symlink);
 }
 
 #[test]
-fn a_directory_that_others_may_use_is_refused_and_not_repaired() {
+fn a_directory_open_to_others_is_refused_not_repaired() {
     for open in [0o720, 0o702, 0o750, 0o701] {
         let (_home, directories) = directories();
         fs::create_dir(&directories.run).unwrap();
@@ -91,14 +91,14 @@ fn a_directory_that_others_may_use_is_refused_and_not_repaired() {
 }
 
 #[test]
-fn what_is_no_directory_is_refused() {
+fn a_file_in_place_of_a_directory_is_refused() {
     let (_home, directories) = directories();
     fs::write(&directories.run, "").unwrap();
     assert_eq!(refusal(&directories).1, Problem::NotADirectory);
 }
 
 #[test]
-fn somebody_elses_directory_is_refused() {
+fn another_users_directory_is_refused() {
     let (_home, mut directories) = directories();
     let owner = if nix::unistd::geteuid().is_root() {
         fs::create_dir(&directories.state).unwrap();
@@ -114,7 +114,7 @@ fn somebody_elses_directory_is_refused() {
 }
 
 #[test]
-fn of_many_takers_of_a_file_exactly_one_gets_it() {
+fn exactly_one_concurrent_take_gets_the_file() {
     const TAKERS: usize = 4;
     let directory = tempfile::tempdir().unwrap();
     for round in 0..100 {
@@ -138,7 +138,7 @@ fn of_many_takers_of_a_file_exactly_one_gets_it() {
 }
 
 #[test]
-fn a_private_file_is_created_once_and_closed_to_others() {
+fn create_makes_a_0600_file_and_fails_if_it_exists() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("file");
     private_file::create(&path, b"one").unwrap();
@@ -158,7 +158,7 @@ fn a_private_file_is_created_once_and_closed_to_others() {
 }
 
 #[test]
-fn replacing_leaves_one_private_file() {
+fn replace_leaves_one_private_file() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("file");
     private_file::replace(&path, b"one").unwrap();
@@ -169,7 +169,7 @@ fn replacing_leaves_one_private_file() {
 }
 
 #[test]
-fn what_somebody_else_could_have_written_is_not_read() {
+fn files_that_others_could_write_are_not_read() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("file");
     private_file::create(&path, b"token").unwrap();
@@ -184,7 +184,7 @@ fn what_somebody_else_could_have_written_is_not_read() {
     );
     assert!(
         path.exists(),
-        "a refused file is left for the person to look at"
+        "a refused file is not removed, so that the user can inspect it"
     );
 
     fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
@@ -201,7 +201,7 @@ fn what_somebody_else_could_have_written_is_not_read() {
 }
 
 #[test]
-fn a_lock_has_one_holder_and_outlives_it_as_a_file() {
+fn a_lock_has_one_holder_and_its_file_is_kept() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("lock");
     assert!(!FileLock::is_held(&path).unwrap());
@@ -221,7 +221,7 @@ fn a_lock_has_one_holder_and_outlives_it_as_a_file() {
 }
 
 #[test]
-fn looking_at_a_lock_never_keeps_anybody_from_it() {
+fn is_held_never_makes_try_acquire_fail() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("lock");
     let done = AtomicBool::new(false);
@@ -258,7 +258,7 @@ async fn a_killed_holder_releases_its_lock() {
 }
 
 #[test]
-fn a_supervisor_is_found_by_its_lock_alone() {
+fn a_supervisor_is_found_by_its_lock() {
     let (_home, directories) = directories();
     directories.prepare().unwrap();
     assert_eq!(daemon::find(&directories).unwrap(), None);
@@ -268,7 +268,7 @@ fn a_supervisor_is_found_by_its_lock_alone() {
     assert_eq!(
         daemon::find(&directories).unwrap(),
         None,
-        "it has not said where it listens"
+        "the lock file contains no socket yet"
     );
     for process in [None, Some(ProcessId::current().unwrap())] {
         let announced = Announced {
@@ -281,7 +281,7 @@ fn a_supervisor_is_found_by_its_lock_alone() {
         assert_eq!(found.as_ref(), Some(&announced.socket));
         let read = Announced::read(&path).unwrap();
         assert_eq!(read, Some(announced));
-        // Workers of the first build take the whole file for the socket's path.
+        // Workers of the first build read the whole file as the socket's path.
         let whole = fs::read_to_string(&path).unwrap();
         assert_eq!(whole.trim(), "/somewhere/socket");
     }
@@ -293,7 +293,7 @@ fn a_supervisor_is_found_by_its_lock_alone() {
 }
 
 #[test]
-fn a_process_of_another_boot_is_not_a_supervisor() {
+fn a_process_recorded_in_another_boot_is_ignored() {
     let (_home, directories) = directories();
     directories.prepare().unwrap();
     let lock = directories.supervisor_lock();
@@ -311,7 +311,7 @@ fn a_process_of_another_boot_is_not_a_supervisor() {
 }
 
 #[test]
-fn a_file_that_was_removed_or_replaced_is_noticed() {
+fn a_removed_or_replaced_file_is_detected() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("team.db");
     let file = File::create(&path).unwrap();
@@ -327,7 +327,7 @@ fn a_file_that_was_removed_or_replaced_is_noticed() {
 }
 
 #[test]
-fn a_reserve_really_has_its_blocks() {
+fn reserve_allocates_disk_blocks() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("reserve");
     disk::reserve(&path, 1 << 20).unwrap();

@@ -1,5 +1,5 @@
-//! What this crate promises, tried with real processes, terminals, sockets and files. Whatever a
-//! test starts it ends itself, by pid.
+//! Tests of this crate with real processes, terminals, sockets and files. Each test ends the processes that it started,
+//! by pid.
 
 #![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
 

@@ -1,11 +1,11 @@
-//! Who a process is, and when its end is seen.
+//! Identity and exit of processes.
 
 use agent_team_system::process::{ExitWatch, ProcessId, Signal, resident_bytes};
 
 use crate::rig::{KillOnDrop, LIMIT, Script};
 
 #[tokio::test]
-async fn a_pid_that_changed_hands_is_not_the_process_it_was() {
+async fn a_reused_pid_is_a_different_process() {
     let script = Script::start("exec sleep 600", &[]);
     let now = script.child.process;
     let before = ProcessId {
@@ -19,10 +19,10 @@ async fn a_pid_that_changed_hands_is_not_the_process_it_was() {
 }
 
 #[tokio::test]
-async fn a_zombie_is_dead() {
+async fn a_zombie_is_not_alive() {
     let mut script = Script::start("exit 0", &[]);
     let process = script.child.process;
-    // Opened before or after its end; either way it has ended afterwards, and nobody has reaped it.
+    // The process may exit before or after the open. Afterwards it has exited and is not reaped.
     if let Some(mut watch) = ExitWatch::open(process).unwrap() {
         assert!(watch.exited_within(LIMIT).await.unwrap());
     }
@@ -32,20 +32,23 @@ async fn a_zombie_is_dead() {
 }
 
 #[tokio::test]
-async fn the_end_of_somebody_elses_child_is_seen() {
+async fn exit_of_another_processs_child_is_reported() {
     let mut script = Script::start("sleep 600 & echo $!; wait", &[]);
     let grandchild = script.process().await;
     let _killed = KillOnDrop(grandchild);
     let mut watch = ExitWatch::open(grandchild).unwrap().unwrap();
     let early = tokio::time::timeout(std::time::Duration::from_millis(20), watch.exited()).await;
-    assert!(early.is_err(), "it is still running");
+    assert!(early.is_err(), "the process is still running");
     assert!(watch.signal(Signal::SIGKILL).unwrap());
     assert!(watch.exited_within(LIMIT).await.unwrap());
-    assert!(watch.exited_within(LIMIT).await.unwrap(), "and it stays so");
+    assert!(
+        watch.exited_within(LIMIT).await.unwrap(),
+        "the exit stays reported"
+    );
 }
 
 #[tokio::test]
-async fn a_child_gives_its_exit_status_once_and_again() {
+async fn wait_can_be_repeated() {
     let mut script = Script::start("exit 7", &[]);
     assert_eq!(script.child.wait().await.unwrap().code(), Some(7));
     assert_eq!(script.child.wait().await.unwrap().code(), Some(7));
@@ -53,7 +56,7 @@ async fn a_child_gives_its_exit_status_once_and_again() {
 }
 
 #[test]
-fn memory_is_known_of_the_living_only() {
+fn memory_is_known_only_for_running_processes() {
     assert!(resident_bytes(std::process::id()).unwrap().unwrap() > 100 * 1024);
     assert_eq!(resident_bytes(u32::MAX).unwrap(), None);
     assert_eq!(ProcessId::of(u32::MAX).unwrap(), None);

@@ -1,4 +1,4 @@
-//! Programs in terminals of their own.
+//! Programs with their own pseudo-terminals.
 
 use std::os::unix::process::ExitStatusExt;
 
@@ -7,7 +7,7 @@ use agent_team_system::pty::Pty;
 
 use crate::rig::{LIMIT, shell};
 
-/// Reads until `wanted` was printed, or to the end.
+/// Reads until `wanted` was printed, or until the end of output.
 async fn read_until(pty: &Pty, wanted: &str) -> String {
     let mut printed = Vec::new();
     let mut buffer = [0; 1024];
@@ -25,7 +25,7 @@ async fn read_until(pty: &Pty, wanted: &str) -> String {
 const NEVER_PRINTED: &str = "\u{1}";
 
 #[tokio::test]
-async fn a_program_has_the_pty_as_its_terminal() {
+async fn the_pty_is_the_programs_controlling_terminal() {
     let pty = Pty::open(97, 31).unwrap();
     let script = "test -t 0 && test -t 1 && test -t 2 && stty size && echo mine >/dev/tty; exit 7";
     let mut child = pty.spawn(&shell(script, &[])).unwrap();
@@ -34,7 +34,7 @@ async fn a_program_has_the_pty_as_its_terminal() {
 }
 
 #[tokio::test]
-async fn an_interrupt_that_is_typed_reaches_the_program() {
+async fn typed_interrupt_reaches_the_program() {
     let pty = Pty::open(80, 24).unwrap();
     let mut child = pty
         .spawn(&shell("echo started; exec sleep 600", &[]))
@@ -49,7 +49,7 @@ async fn an_interrupt_that_is_typed_reaches_the_program() {
 }
 
 #[tokio::test]
-async fn a_program_sees_a_new_size() {
+async fn resize_is_visible_to_the_program() {
     let pty = Pty::open(80, 24).unwrap();
     let mut child = pty
         .spawn(&shell("echo started; read line; stty size", &[]))
@@ -62,7 +62,7 @@ async fn a_program_sees_a_new_size() {
 }
 
 #[tokio::test]
-async fn one_pty_serves_one_program_after_the_other() {
+async fn a_pty_can_be_reused_after_a_program_exits() {
     let pty = Pty::open(80, 24).unwrap();
     for word in ["first", "second"] {
         let mut child = pty.spawn(&shell(&format!("echo {word}"), &[])).unwrap();
@@ -72,7 +72,7 @@ async fn one_pty_serves_one_program_after_the_other() {
 }
 
 #[tokio::test]
-async fn a_large_paste_arrives_whole() {
+async fn large_paste_arrives_complete() {
     let pty = Pty::open(80, 24).unwrap();
     let script = "stty raw -echo; echo started; head -c 300000 | cksum";
     let mut child = pty.spawn(&shell(script, &[])).unwrap();

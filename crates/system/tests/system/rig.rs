@@ -1,4 +1,4 @@
-//! Shell scripts as children, and what they print, line by line.
+//! Shell scripts as children whose output is read line by line.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -11,7 +11,7 @@ use agent_team_system::spawn::{Child, ProgramSpec, spawn_session};
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::net::unix::pipe;
 
-/// Longer than anything here takes on the slowest machine; passing it is a failure.
+/// Timeout of each step; longer than any step takes on the slowest machine.
 pub(crate) const LIMIT: Duration = Duration::from_secs(20);
 
 pub(crate) fn shell(script: &str, env: &[(&str, &str)]) -> ProgramSpec {
@@ -28,7 +28,7 @@ pub(crate) fn shell(script: &str, env: &[(&str, &str)]) -> ProgramSpec {
     }
 }
 
-/// A script in a session of its own. Killed on drop, it alone: tests of trees end theirs.
+/// A script in its own session. Only the script itself is killed on drop: tests of trees kill the rest.
 pub(crate) struct Script {
     pub(crate) child: Child,
     lines: Lines<BufReader<pipe::Receiver>>,
@@ -53,7 +53,7 @@ impl Script {
             .expect("it prints a line")
     }
 
-    /// Reads a line that is the pid of a process that will stay.
+    /// Reads a line with the pid of a process that keeps running.
     pub(crate) async fn process(&mut self) -> ProcessId {
         let pid = self.line().await.trim().parse().unwrap();
         ProcessId::of(pid).unwrap().expect("it runs")
@@ -66,7 +66,7 @@ impl Drop for Script {
     }
 }
 
-/// Ends a process of a test on drop, also when the test has failed.
+/// Kills a process on drop, also when the test has failed.
 pub(crate) struct KillOnDrop(pub(crate) ProcessId);
 
 impl Drop for KillOnDrop {

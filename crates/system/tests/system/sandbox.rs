@@ -1,5 +1,5 @@
-//! What a program that is held to a profile can and cannot do, tried by programs that try it. Each sandbox that this
-//! machine has is tried; which these are is printed, with the reason for each that it lacks.
+//! Tests what a sandboxed program can and cannot do, with real programs, in each sandbox that this machine has. Prints
+//! the sandboxes that are tested, and the reason for each that is missing.
 
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -20,13 +20,13 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use rustix::pty::OpenptFlags;
 use tempfile::TempDir;
 
-/// Names what the test binary is to try, when a sandbox runs it.
+/// The variable that names the attempt of the test binary when a sandbox runs it.
 const ATTEMPT: &str = "AGENT_TEAM_TEST_ATTEMPT";
 
-/// What the test binary ends with when the attempt was refused as not permitted.
+/// Exit code of the test binary when the attempt was not permitted.
 const REFUSED: i32 = 77;
 
-/// The best sandbox of this machine, and the one that it would have without bubblewrap.
+/// The best sandbox of this machine, and the best one without bubblewrap.
 #[expect(
     clippy::print_stdout,
     reason = "what could not be tried here is in the report of the tests"
@@ -46,7 +46,7 @@ async fn sandboxes() -> Vec<Sandbox> {
     found
 }
 
-/// A place of work, and one beside it.
+/// A project directory and a home directory beside it.
 struct Places {
     dir: TempDir,
 }
@@ -82,7 +82,7 @@ impl Places {
         }
     }
 
-    /// Runs a shell script with the place of both, and gives what it printed.
+    /// Runs a shell script with the parent of both directories as `$1`; returns its status and output.
     async fn sh(&self, sandbox: &Sandbox, script: &str) -> (ExitStatus, String) {
         let args = ["-c", script, "sh"].map(OsString::from);
         let args = args.into_iter().chain([self.path("").into()]).collect();
@@ -102,7 +102,7 @@ impl Places {
             .await
     }
 
-    /// Has the test binary attempt something.
+    /// Runs the test binary in the sandbox to make one attempt.
     async fn attempt(
         &self,
         sandbox: &Sandbox,
@@ -111,7 +111,7 @@ impl Places {
     ) -> (ExitStatus, String) {
         let args = [
             "--exact",
-            "sandbox::attempts_what_another_test_says",
+            "sandbox::run_attempt_for_another_test",
             "--nocapture",
         ];
         let args = args.map(OsString::from).into();
@@ -167,13 +167,13 @@ impl Places {
     }
 }
 
-/// Runs within a sandbox, for the tests below; by itself it attempts nothing.
+/// The attempts that other tests run in a sandbox. Does nothing as a test of its own.
 #[test]
 #[expect(
     clippy::exit,
     reason = "the exit code tells a refusal from any other failure"
 )]
-fn attempts_what_another_test_says() {
+fn run_attempt_for_another_test() {
     let Ok(attempt) = std::env::var(ATTEMPT) else {
         return;
     };
@@ -202,7 +202,7 @@ fn attempts_what_another_test_says() {
             let pid = rustix::process::Pid::from_raw(with.parse().unwrap()).unwrap();
             rustix::process::test_kill_process(pid).map_err(Into::into)
         }
-        _ => unreachable!("{what} is no attempt"),
+        _ => unreachable!("unknown attempt {what}"),
     };
     match done {
         Ok(()) => {}
@@ -213,9 +213,9 @@ fn attempts_what_another_test_says() {
     }
 }
 
-/// Their places to try it on had one name, and all but one found no sandbox.
+/// Regression: concurrent trials used the same directory name, and all but one failed.
 #[test]
-fn who_tries_at_the_same_moment_in_one_process_finds_the_same() {
+fn concurrent_trials_find_the_same_sandbox() {
     const MEMBERS: usize = 16;
     let together = Barrier::new(MEMBERS);
     let find = || {
@@ -235,7 +235,7 @@ fn who_tries_at_the_same_moment_in_one_process_finds_the_same() {
 }
 
 #[tokio::test]
-async fn what_is_writable_is_written_and_nothing_else() {
+async fn only_writable_paths_can_be_written() {
     for sandbox in sandboxes().await {
         let places = Places::new();
         let script = r#"
@@ -266,7 +266,7 @@ async fn what_is_writable_is_written_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn what_is_hidden_cannot_be_read_or_replaced_and_what_is_beside_it_can() {
+async fn hidden_paths_cannot_be_read_or_replaced() {
     for sandbox in sandboxes().await {
         let places = Places::new();
         let script = r#"cat "$1/home/.ssh/key"; ln "$1/home/.ssh/key" "$1/work/key"; cat "$1/work/key"
@@ -280,7 +280,7 @@ async fn what_is_hidden_cannot_be_read_or_replaced_and_what_is_beside_it_can() {
 }
 
 #[tokio::test]
-async fn what_is_protected_within_a_writable_place_stays_as_it_is() {
+async fn protected_paths_in_a_writable_directory_are_read_only() {
     for sandbox in sandboxes().await.into_iter().filter(Sandbox::protects) {
         let places = Places::new();
         let script = r#"echo evil > "$1/work/.git/hooks/post-commit"
@@ -292,7 +292,7 @@ async fn what_is_protected_within_a_writable_place_stays_as_it_is() {
 }
 
 #[tokio::test]
-async fn nobody_outside_can_be_asked_over_a_socket_with_a_path() {
+async fn sandbox_blocks_unix_sockets() {
     for sandbox in sandboxes().await {
         let places = Places::new();
         let socket = places.path("work/socket");
@@ -305,11 +305,11 @@ async fn nobody_outside_can_be_asked_over_a_socket_with_a_path() {
         let (status, printed) = places
             .attempt(&sandbox, Network::None, "pair -".to_owned())
             .await;
-        assert!(status.success(), "{sandbox}, a pair of its own: {printed}");
+        assert!(status.success(), "{sandbox}, a connected pair: {printed}");
     }
 }
 
-/// A datagram socket of a pair sends to any path, as root and as a user.
+/// A datagram socket of a socket pair could send to any path.
 #[tokio::test]
 async fn datagram_sockets_are_refused() {
     for sandbox in sandboxes().await {
@@ -323,7 +323,7 @@ async fn datagram_sockets_are_refused() {
 }
 
 #[tokio::test]
-async fn nested_namespaces_are_refused_and_threads_start() {
+async fn new_namespaces_are_refused_and_threads_start() {
     for sandbox in sandboxes().await {
         let places = Places::new();
         for flag in [
@@ -344,7 +344,7 @@ async fn nested_namespaces_are_refused_and_threads_start() {
 
 /// Root may write to these files; `core_pattern` names a program that the kernel runs outside.
 #[tokio::test]
-async fn the_kernels_settings_cannot_be_changed() {
+async fn kernel_settings_cannot_be_changed() {
     for sandbox in sandboxes().await {
         let places = Places::new();
         for file in ["core_pattern", "modprobe", "hotplug"] {
@@ -360,7 +360,7 @@ async fn the_kernels_settings_cannot_be_changed() {
 }
 
 #[tokio::test]
-async fn the_network_is_there_only_when_the_profile_says_so() {
+async fn network_is_available_only_if_the_profile_allows_it() {
     for sandbox in sandboxes().await {
         let places = Places::new();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -375,7 +375,7 @@ async fn the_network_is_there_only_when_the_profile_says_so() {
 }
 
 #[tokio::test]
-async fn processes_outside_cannot_be_signalled_or_looked_into() {
+async fn outside_processes_cannot_be_signalled_or_inspected() {
     for sandbox in sandboxes().await {
         let places = Places::new();
         let pid = std::process::id();
@@ -389,7 +389,7 @@ async fn processes_outside_cannot_be_signalled_or_looked_into() {
 }
 
 #[tokio::test]
-async fn a_program_has_no_terminal_of_anybody() {
+async fn a_program_has_no_terminal() {
     let master = rustix::pty::openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
     rustix::pty::grantpt(&master).unwrap();
     rustix::pty::unlockpt(&master).unwrap();
@@ -407,7 +407,7 @@ async fn a_program_has_no_terminal_of_anybody() {
 }
 
 #[tokio::test]
-async fn what_is_hidden_within_a_writable_place_is_hidden_or_nothing_runs() {
+async fn hidden_in_a_writable_path_is_enforced_or_refused() {
     for sandbox in sandboxes().await {
         let places = Places::new();
         let mut profile = places.profile(Network::None);
@@ -468,7 +468,7 @@ async fn readable_places_in_a_hidden_directory_are_read_only() {
 }
 
 #[tokio::test]
-async fn a_place_that_is_not_there_is_no_place_to_write() {
+async fn a_missing_writable_path_is_an_error() {
     for sandbox in sandboxes().await {
         let places = Places::new();
         let mut profile = places.profile(Network::None);
@@ -489,7 +489,7 @@ async fn a_place_that_is_not_there_is_no_place_to_write() {
 }
 
 #[tokio::test]
-async fn what_there_is_no_sandbox_for_is_told_of() {
+async fn without_bubblewrap_find_uses_or_reports_landlock() {
     let missing = Path::new("/nowhere");
     match sandbox::find(missing.as_os_str()).await {
         Ok(sandbox) => assert!(!sandbox.to_string().contains("bubblewrap"), "{sandbox}"),
@@ -498,7 +498,7 @@ async fn what_there_is_no_sandbox_for_is_told_of() {
 }
 
 #[tokio::test]
-async fn limits_hold_for_a_program_and_what_it_starts() {
+async fn limits_apply_to_a_program_and_its_children() {
     for sandbox in sandboxes().await {
         let places = Places::new();
         let profile = Profile {
@@ -517,7 +517,7 @@ async fn limits_hold_for_a_program_and_what_it_starts() {
         let script =
             r#"head -c 3000000 /dev/zero > "$1/home/code/big"; wc -c < "$1/home/code/big""#;
         let (_, printed) = places.sh_with(&sandbox, &profile, script).await;
-        // Under Landlock nothing can be written there.
+        // Landlock has no scratch directories, so nothing can be written there.
         let size = printed.lines().find_map(|line| line.parse::<u64>().ok());
         assert!(size.unwrap_or(0) <= 1 << 20, "{sandbox}: {printed}");
         assert_eq!(size.is_some(), sandbox.protects(), "{sandbox}: {printed}");
@@ -529,7 +529,7 @@ async fn limits_hold_for_a_program_and_what_it_starts() {
     }
 }
 
-/// Where this process may make control groups: below a delegated directory, or else its own.
+/// The directory in which this process may create control groups: a delegated one, or its own group.
 fn unit() -> Option<PathBuf> {
     let own = || {
         let groups = fs::read_to_string("/proc/self/cgroup").ok()?;
@@ -544,7 +544,7 @@ fn unit() -> Option<PathBuf> {
 }
 
 #[tokio::test]
-async fn a_control_group_bounds_all_its_programs() {
+async fn a_control_group_limits_all_its_programs() {
     let Some(unit) = unit() else {
         return eprintln!("skipped: no delegated cgroup");
     };
@@ -560,7 +560,7 @@ async fn a_control_group_bounds_all_its_programs() {
         let (_, printed) = places.sh_with(&sandbox, &profile, script).await;
         let name = format!("/agent-team-test-{}/group\n", std::process::id());
         assert!(printed.contains(&name), "{sandbox}: {printed}");
-        // The last process leaves the group a moment after its end was seen.
+        // The last process leaves the group a moment after its exit becomes visible.
         while fs::remove_dir(&group).is_err() {
             tokio::task::yield_now().await;
         }

@@ -1,4 +1,4 @@
-//! Binding, connecting, and who may.
+//! Binding and connecting, and the check of the peer's user.
 
 use std::io;
 use std::os::unix::fs::PermissionsExt;
@@ -28,7 +28,7 @@ fn place() -> Place {
 }
 
 #[tokio::test]
-async fn a_stale_socket_is_replaced_and_the_new_one_is_private() {
+async fn a_stale_socket_is_replaced_by_a_private_one() {
     let place = place();
     drop(Listener::bind_replacing_stale(&place.lock, &place.socket).unwrap());
     let error = Stream::connect(&place.socket).await.unwrap_err();
@@ -49,14 +49,14 @@ async fn a_stale_socket_is_replaced_and_the_new_one_is_private() {
 }
 
 #[tokio::test]
-async fn nobody_there_is_not_found() {
+async fn connecting_without_a_listener_fails() {
     let place = place();
     let error = Stream::connect(&place.socket).await.unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::NotFound);
 }
 
 #[tokio::test]
-async fn a_crowd_waits_for_its_turn() {
+async fn connect_waits_while_the_accept_queue_is_full() {
     let place = place();
     let listener = Listener::bind_replacing_stale(&place.lock, &place.socket).unwrap();
     let connects: Vec<_> = (0..300)
@@ -74,9 +74,9 @@ async fn a_crowd_waits_for_its_turn() {
     }
 }
 
-/// Only root can be somebody else; an ordinary user's run has nothing to try here.
+/// Only root can connect as another user; the test does nothing for other users.
 #[tokio::test]
-async fn another_user_is_not_talked_to() {
+async fn connections_of_other_users_are_closed() {
     if !nix::unistd::geteuid().is_root() {
         return;
     }
@@ -94,7 +94,7 @@ async fn another_user_is_not_talked_to() {
         let mut stream = std::os::unix::net::UnixStream::connect(socket).unwrap();
         io::Read::read(&mut stream, &mut [0]).unwrap()
     });
-    // The stranger's connection is first in the queue, and closed while ours is waited for.
+    // The other user's connection is first in the queue; `accept` closes it and waits for ours.
     let (accepted, connected) = tokio::join!(listener.accept(), async {
         let closed = tokio::task::spawn_blocking(|| stranger.join().unwrap())
             .await

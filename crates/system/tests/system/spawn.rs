@@ -11,8 +11,8 @@ use agent_team_system::tree::{LAUNCH_MARKER, NO_LAUNCH};
 use crate::rig::{KillOnDrop, LIMIT, Script, shell};
 
 #[tokio::test]
-async fn a_child_has_nothing_of_ours() {
-    // A descriptor without close-on-exec, as one comes from whoever started us.
+async fn a_child_inherits_no_descriptors_signals_or_variables() {
+    // A descriptor without close-on-exec, as if inherited from the parent.
     let leaky = nix::unistd::dup(std::io::stderr()).unwrap();
     let number = leaky.as_raw_fd();
     #[expect(unsafe_code, reason = "an ignored signal is what is tried here")]
@@ -33,7 +33,7 @@ async fn a_child_has_nothing_of_ours() {
     assert_eq!(child.line().await, "SigBlk:\t0000000000000000");
     let ignored = child.line().await;
     let ignored = u64::from_str_radix(ignored.strip_prefix("SigIgn:\t").unwrap(), 16).unwrap();
-    // The C library reserves the two signals after the 31 named ones and lets nobody set them.
+    // The C library reserves the two signals after the 31 named ones; their dispositions cannot be set.
     assert_eq!(ignored & 0x7fff_ffff, 0);
     let mut variables = [child.line().await, child.line().await, child.line().await];
     variables.sort();
@@ -43,7 +43,7 @@ async fn a_child_has_nothing_of_ours() {
 }
 
 #[tokio::test]
-async fn a_program_that_is_not_there_is_an_error_and_no_child() {
+async fn spawning_a_missing_program_fails_without_a_child() {
     let spec = ProgramSpec {
         program: "/nowhere/nothing".into(),
         ..shell("", &[])
@@ -56,8 +56,8 @@ async fn a_program_that_is_not_there_is_an_error_and_no_child() {
 }
 
 #[tokio::test]
-async fn a_daemon_is_nobodys_child_and_of_no_launch() {
-    // It stops itself rather than become another program: between two programs an environment reads as empty.
+async fn a_daemon_is_detached_and_belongs_to_no_launch() {
+    // It stops itself instead of calling exec: during an exec the environment of a process reads as empty.
     let script = "echo ready $$ > /dev/fd/$AGENT_TEAM_READY_FD; kill -STOP $$";
     let daemon = Detached::new(shell(script, &[(LAUNCH_MARKER, "somebody")]));
     let line = daemon.start(LIMIT).await.unwrap();
@@ -84,7 +84,7 @@ async fn a_daemon_is_nobodys_child_and_of_no_launch() {
 }
 
 #[tokio::test]
-async fn a_daemon_that_refuses_says_why() {
+async fn a_daemons_error_report_is_returned() {
     let script = "printf 'error: the disk is full\\nfree some\\n' > /dev/fd/$AGENT_TEAM_READY_FD";
     match Detached::new(shell(script, &[])).start(LIMIT).await {
         Err(StartError::Refused(text)) => assert_eq!(text, "the disk is full\nfree some"),
@@ -93,13 +93,13 @@ async fn a_daemon_that_refuses_says_why() {
 }
 
 #[tokio::test]
-async fn a_daemon_that_dies_without_a_word_did_not_start() {
+async fn a_daemon_that_dies_silently_is_a_start_error() {
     let started = Detached::new(shell("kill -9 $$", &[])).start(LIMIT).await;
     assert!(matches!(started, Err(StartError::Exited)), "{started:?}");
 }
 
 #[tokio::test]
-async fn a_daemon_that_says_nothing_is_not_waited_for_for_ever() {
+async fn waiting_for_a_silent_daemon_times_out() {
     let directory = tempfile::tempdir().unwrap();
     let fifo = directory.path().join("end");
     nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
@@ -109,7 +109,7 @@ async fn a_daemon_that_says_nothing_is_not_waited_for_for_ever() {
         matches!(started, Err(StartError::TimedOut(_))),
         "{started:?}"
     );
-    // Opening waits for the daemon to open its end, so it has not ended before.
+    // Opening a FIFO waits for the daemon to open its end, so the daemon is still running here.
     tokio::task::spawn_blocking(move || fs::write(fifo, "\n"))
         .await
         .unwrap()

@@ -1,4 +1,4 @@
-//! The person's terminal: raw, cooked, and restored.
+//! The user's terminal: raw mode, cooked mode, restoring.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -10,7 +10,7 @@ use nix::sys::termios::{LocalFlags, tcgetattr};
 
 use crate::rig::LIMIT;
 
-/// A terminal that is nobody's controlling terminal: the keyboard's side, the terminal, its name.
+/// A terminal that is not the controlling terminal of a process: its keyboard side, the terminal, its name.
 fn terminal() -> (File, OwnedFd, PathBuf) {
     let window = nix::pty::Winsize {
         ws_row: 31,
@@ -31,7 +31,7 @@ fn echoes(terminal: &OwnedFd) -> bool {
 }
 
 #[test]
-fn raw_mode_is_taken_back_when_it_is_dropped() {
+fn dropping_raw_mode_restores_the_modes() {
     let (_keyboard, terminal, _name) = terminal();
     let raw = RawMode::enter(&terminal).unwrap();
     assert!(!echoes(&terminal));
@@ -40,7 +40,7 @@ fn raw_mode_is_taken_back_when_it_is_dropped() {
 }
 
 #[test]
-fn what_is_no_terminal_has_no_size() {
+fn a_non_terminal_has_no_size() {
     let (_keyboard, terminal, _name) = terminal();
     assert!(is_terminal(&terminal));
     assert_eq!(size(&terminal), Some((97, 31)));
@@ -50,7 +50,7 @@ fn what_is_no_terminal_has_no_size() {
 }
 
 #[tokio::test]
-async fn keys_are_read_one_by_one_and_output_arrives_untranslated() {
+async fn raw_mode_reads_single_keys_and_keeps_output() {
     let (mut keyboard, terminal, name) = terminal();
     let mut tty = Tty::open_path(&name).unwrap();
     assert_eq!(tty.size(), Some((97, 31)));
@@ -74,7 +74,7 @@ async fn keys_are_read_one_by_one_and_output_arrives_untranslated() {
 }
 
 #[tokio::test]
-async fn a_terminal_that_goes_is_the_end_of_input() {
+async fn closing_the_terminal_ends_input() {
     let (keyboard, _terminal, name) = terminal();
     let tty = Tty::open_path(&name).unwrap();
     let mut buffer = [0; 16];
@@ -84,7 +84,7 @@ async fn a_terminal_that_goes_is_the_end_of_input() {
 }
 
 #[tokio::test]
-async fn a_file_is_refused_as_a_terminal() {
+async fn a_regular_file_is_refused_as_a_terminal() {
     let file = tempfile::NamedTempFile::new().unwrap();
     let error = Tty::open_path(file.path()).unwrap_err();
     assert!(error.to_string().contains("is not a terminal"), "{error}");

@@ -1,4 +1,4 @@
-//! Ending a launch's whole tree, whatever it did to get away.
+//! Killing all processes of a launch, however they try to escape.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use agent_team_system::tree::{LAUNCH_MARKER, NO_LAUNCH, Tree, TreeSurvived};
 
 use crate::rig::{KillOnDrop, LIMIT, Script};
 
-/// A marker that no other test, and no other run of this one, uses.
+/// A marker that is unique to this test and this run.
 fn marker(test: &str) -> String {
     format!("test-{test}-{}", std::process::id())
 }
@@ -17,7 +17,7 @@ async fn kill(script: &mut Script) {
     script.child.wait().await.unwrap();
 }
 
-/// What a launch of this marker started, as far as its root and its marker tell.
+/// The tree of a launch with this root and marker and without sessions.
 fn tree(root: Option<ProcessId>, marker: String) -> Tree {
     Tree {
         root,
@@ -27,7 +27,7 @@ fn tree(root: Option<ProcessId>, marker: String) -> Tree {
 }
 
 #[tokio::test]
-async fn a_daemon_that_outlived_its_killed_worker_is_ended() {
+async fn a_daemon_of_a_killed_worker_is_killed() {
     let marker = marker("outlived");
     let script = "setsid -f sh -c 'echo $$; exec sleep 600'; exec sleep 600";
     let mut worker = Script::start(script, &[(LAUNCH_MARKER, &marker)]);
@@ -43,7 +43,7 @@ async fn a_daemon_that_outlived_its_killed_worker_is_ended() {
 }
 
 #[tokio::test]
-async fn a_registered_session_is_ended_without_its_leader_and_without_a_marker() {
+async fn a_registered_session_is_killed_without_leader_or_marker() {
     let mut leader = Script::start("env -i sh -c 'echo $$; exec sleep 600' & wait", &[]);
     let member = leader.process().await;
     let _killed = KillOnDrop(member);
@@ -68,7 +68,7 @@ async fn a_registered_session_is_ended_without_its_leader_and_without_a_marker()
 }
 
 #[tokio::test]
-async fn descent_finds_what_cleared_its_environment_and_left_the_session() {
+async fn descent_finds_a_process_without_marker_and_session() {
     let marker = marker("descent");
     let script = "env -i setsid sh -c 'echo $$; exec sleep 600' & wait";
     let mut worker = Script::start(script, &[(LAUNCH_MARKER, &marker)]);
@@ -80,7 +80,7 @@ async fn descent_finds_what_cleared_its_environment_and_left_the_session() {
 }
 
 #[tokio::test]
-async fn below_a_worker_what_belongs_to_no_launch_is_left_alone() {
+async fn processes_of_no_launch_below_a_worker_are_kept() {
     let marker = marker("no-launch");
     let script = format!(
         "{LAUNCH_MARKER}={NO_LAUNCH} setsid sh -c 'env -i sleep 600 & echo $!; echo $$; wait' & wait"
@@ -95,7 +95,7 @@ async fn below_a_worker_what_belongs_to_no_launch_is_left_alone() {
 }
 
 #[tokio::test]
-async fn a_marker_counts_only_whole() {
+async fn a_marker_must_match_exactly() {
     let marker = marker("whole");
     let longer = format!("{marker}2");
     let other = Script::start(
@@ -109,7 +109,7 @@ async fn a_marker_counts_only_whole() {
 }
 
 #[tokio::test]
-async fn this_process_is_in_no_tree() {
+async fn the_own_process_is_in_no_tree() {
     let own = ProcessId::current().unwrap();
     let script = Script::start("exec sleep 600", &[]);
     let tree = Tree {
@@ -122,7 +122,7 @@ async fn this_process_is_in_no_tree() {
 }
 
 #[tokio::test]
-async fn a_tree_that_listens_ends_by_itself_after_term() {
+async fn a_tree_that_handles_sigterm_exits() {
     let marker = marker("listens");
     let script = "sleep 600 & sleep 600 & echo started; wait";
     let mut worker = Script::start(script, &[(LAUNCH_MARKER, &marker)]);
@@ -134,7 +134,7 @@ async fn a_tree_that_listens_ends_by_itself_after_term() {
 }
 
 #[tokio::test]
-async fn a_tree_that_ignores_term_is_killed() {
+async fn a_tree_that_ignores_sigterm_is_killed() {
     let marker = marker("ignores");
     let mut worker = Script::start(
         "trap '' TERM; echo started; sleep 600",
@@ -153,7 +153,7 @@ async fn a_tree_that_ignores_term_is_killed() {
 }
 
 #[tokio::test]
-async fn a_tree_that_goes_on_forking_is_ended() {
+async fn a_tree_that_keeps_forking_is_killed() {
     let marker = marker("forking");
     let script = "i=0; while [ $i -lt 400 ]; do setsid -f sleep 600; echo $i; i=$((i+1)); done";
     let mut worker = Script::start(script, &[(LAUNCH_MARKER, &marker)]);
@@ -164,12 +164,12 @@ async fn a_tree_that_goes_on_forking_is_ended() {
 }
 
 #[tokio::test]
-async fn a_deadline_that_passes_names_the_survivors() {
+async fn a_missed_deadline_lists_the_survivors() {
     let marker = marker("deadline");
     let script = Script::start("exec sleep 600", &[(LAUNCH_MARKER, &marker)]);
     let tree = tree(None, marker);
     match tree.end(Duration::ZERO).await {
-        // Dead before it was waited for: nothing has survived then.
+        // The process was already gone at the deadline.
         Ok(ended) => assert_eq!(ended, [script.child.process]),
         Err(TreeSurvived::Alive { survivors, ended }) => {
             assert_eq!((survivors, ended), (vec![script.child.process], Vec::new()));

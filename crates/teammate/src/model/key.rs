@@ -130,7 +130,7 @@ mod tests {
         fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).expect("it is ours");
         let error = with_causes(&find(&vars).expect_err("others may read it"));
         assert!(error.contains("GEMINI_API_KEY_FILE"), "{error}");
-        assert!(error.contains("others than its owner"), "{error}");
+        assert!(error.contains("accessible to other users"), "{error}");
         assert!(!error.contains("AIza2"), "{error}");
     }
 

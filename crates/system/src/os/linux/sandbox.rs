@@ -1,7 +1,7 @@
-//! How Linux holds a program to a profile. Called by [`crate::sandbox`].
+//! Enforces a profile on Linux. Called by [`crate::sandbox`].
 //!
-//! Everything that allocates or opens files is done before the fork; between fork and exec there are a few system
-//! calls, which restrict the child and what it becomes.
+//! All allocations and opening of files happen before the fork. Between fork and exec only system calls are made, which
+//! restrict the child and stay in force after exec.
 
 #[path = "sandbox/bubblewrap.rs"]
 mod bubblewrap;
@@ -32,19 +32,19 @@ const NO_CAPABILITIES: CapabilitySets = CapabilitySets {
     inheritable: CapabilitySet::empty(),
 };
 
-/// A way to hold programs to a profile.
+/// A mechanism that enforces a profile.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Sandbox {
     Bubblewrap {
         program: PathBuf,
-        /// It bounds the size of directories in memory, as it does from version 0.7 on.
+        /// It supports `--size` for directories in memory (version 0.7 and later).
         sizes: bool,
     },
     Landlock,
 }
 
 impl Sandbox {
-    /// What there may be here, the best first.
+    /// The mechanisms to try, best first.
     pub(crate) fn all(path: &OsStr) -> Vec<Sandbox> {
         let bubblewrap = std::env::split_paths(path)
             .map(|directory| directory.join("bwrap"))
@@ -65,25 +65,25 @@ impl Sandbox {
         }
     }
 
-    /// Whether a program of its own stands between us and what it holds.
+    /// Whether a wrapper process runs between this process and the sandboxed program.
     pub fn is_program(&self) -> bool {
         matches!(self, Sandbox::Bubblewrap { .. })
     }
 
-    /// Whether [`Profile::protected`] holds.
+    /// Whether [`Profile::protected`] is enforced.
     pub fn protects(&self) -> bool {
         matches!(self, Sandbox::Bubblewrap { .. })
     }
 
-    /// Whether something must be at a place before it can be protected.
+    /// Whether a path must exist before it can be protected.
     pub(crate) fn needs_placeholders(&self) -> bool {
         matches!(self, Sandbox::Bubblewrap { .. })
     }
 
-    /// Whether this sandbox can hold a program to `profile`; the error says what it cannot keep.
+    /// Checks that this sandbox can enforce `profile`.
     ///
     /// # Errors
-    /// Landlock cannot hide a place within a writable one.
+    /// Landlock cannot hide a path within a writable one.
     pub fn supports(&self, profile: &Profile) -> io::Result<()> {
         match self {
             Sandbox::Bubblewrap { .. } => Ok(()),
@@ -91,7 +91,7 @@ impl Sandbox {
         }
     }
 
-    /// The command that runs a program held to `profile`. `lock` stays open as long as a process runs in the sandbox.
+    /// The command that runs a program under `profile`. `lock` stays open as long as a process runs in the sandbox.
     pub(crate) fn command(
         &self,
         profile: &Profile,
@@ -144,9 +144,10 @@ impl Sandbox {
                 let mut command = spec.command();
                 before_exec(&mut command, move || {
                     enter(group.as_ref())?;
-                    // No new privileges before anything else: the kernel asks for it.
+                    // Must come first: without no_new_privs the kernel refuses landlock_restrict_self and seccomp
+                    // filters of unprivileged processes.
                     rustix::thread::set_no_new_privs(true)?;
-                    // Root could read the memory of others with them.
+                    // Drop capabilities: with them root could read the memory of other processes.
                     rustix::thread::set_capabilities(None, NO_CAPABILITIES)?;
                     #[expect(unsafe_code, reason = "the crate's own call consumes the rules")]
                     // SAFETY: a descriptor that is open, and no flags.
@@ -167,7 +168,7 @@ impl Sandbox {
     }
 }
 
-/// Makes this process one of a control group.
+/// Moves this process to a control group.
 fn enter(group: Option<&File>) -> io::Result<()> {
     if let Some(group) = group {
         rustix::io::write(group, b"0")?;
@@ -175,7 +176,7 @@ fn enter(group: Option<&File>) -> io::Result<()> {
     Ok(())
 }
 
-/// A file of these bytes, to be read from its beginning. Closed on exec until the child changes that.
+/// An in-memory file with these bytes, positioned at its beginning. Close-on-exec until the child clears the flag.
 fn in_memory(bytes: &[u8]) -> io::Result<OwnedFd> {
     let file = rustix::fs::memfd_create("agent-team", MemfdFlags::CLOEXEC)?;
     let mut written = 0;

@@ -1,7 +1,7 @@
-//! A program without a terminal, in a session of its own. Called by [`crate::spawn`].
+//! Starts a program without a terminal in its own session. Called by [`crate::spawn`].
 //!
-//! `posix_spawn` lends the child our memory until it runs its program. A fork copies the page tables, and then every
-//! page that either side touches: for a supervisor that is a good part of a worker's start.
+//! Uses `posix_spawn`, because its child shares the parent's memory until exec. A fork copies the page tables and then
+//! every page that either side writes; for a large supervisor that is a considerable part of a worker's start time.
 
 use std::ffi::{CString, OsStr};
 use std::io;
@@ -20,13 +20,13 @@ use crate::spawn::ProgramSpec;
 const SETSIGDEF: libc::c_short = libc::POSIX_SPAWN_SETSIGDEF as libc::c_short;
 const SETSIGMASK: libc::c_short = libc::POSIX_SPAWN_SETSIGMASK as libc::c_short;
 
-/// Starts a program in a session of its own, its signals at their defaults, with these as its stdin,
-/// stdout and stderr, and no other descriptor. Gives its pid.
+/// Starts a program in its own session, with default signal dispositions, with these as its stdin, stdout and stderr,
+/// and with no other descriptors. Returns its pid.
 pub(crate) fn spawn_session(
     spec: &ProgramSpec,
     [input, output, errors]: [BorrowedFd<'_>; 3],
 ) -> io::Result<u32> {
-    // Ours have the mark; this is for those that came without it from whoever started us.
+    // Descriptors of this process are close-on-exec. This marks those that it inherited without the flag.
     close_descriptors_on_exec();
     let text = |text: &OsStr| Ok::<_, io::Error>(CString::new(text.as_bytes())?);
     let program = text(found(spec).as_os_str())?;
@@ -63,7 +63,7 @@ pub(crate) fn spawn_session(
     ];
     for (descriptor, number) in stdio {
         actions.add(|actions| {
-            #[expect(unsafe_code, reason = "of the calls beside it")]
+            #[expect(unsafe_code, reason = "a call of the posix_spawn family")]
             // SAFETY: `actions` was initialised; the descriptor outlives the spawn below.
             unsafe {
                 libc::posix_spawn_file_actions_adddup2(actions, descriptor.as_raw_fd(), number)
@@ -73,8 +73,7 @@ pub(crate) fn spawn_session(
     let attributes = Attributes::of_session()?;
     let mut pid = 0;
     #[expect(unsafe_code, reason = "nix lacks POSIX_SPAWN_SETSID and addchdir_np")]
-    // SAFETY: the lists end with a null pointer, and what they point to, as all else here, lives
-    // until the call returns.
+    // SAFETY: the lists end with a null pointer. All pointers are to values that live until the call returns.
     let spawned = unsafe {
         libc::posix_spawn(
             &mut pid,
@@ -101,7 +100,7 @@ fn found(spec: &ProgramSpec) -> PathBuf {
     beside.unwrap_or_else(|| spec.program.clone())
 }
 
-/// What a function of the `posix_spawn` family returns: an error's number, or 0.
+/// The result of a function of the `posix_spawn` family, which returns an error number or 0.
 fn done(result: libc::c_int) -> io::Result<()> {
     match result {
         0 => Ok(()),
@@ -109,14 +108,14 @@ fn done(result: libc::c_int) -> io::Result<()> {
     }
 }
 
-/// What a child does with its files before it runs its program.
+/// File actions of a child before exec.
 struct FileActions(libc::posix_spawn_file_actions_t);
 
 impl FileActions {
     fn new() -> io::Result<FileActions> {
         let mut actions = MaybeUninit::uninit();
-        #[expect(unsafe_code, reason = "of a C structure")]
-        // SAFETY: it is initialised when the call says so, and not moved while it is in use.
+        #[expect(unsafe_code, reason = "a C structure")]
+        // SAFETY: the structure is initialised if the call succeeds, and is not moved while it is in use.
         unsafe {
             done(libc::posix_spawn_file_actions_init(actions.as_mut_ptr()))?;
             Ok(FileActions(actions.assume_init()))
@@ -133,24 +132,24 @@ impl FileActions {
 
 impl Drop for FileActions {
     fn drop(&mut self) {
-        #[expect(unsafe_code, reason = "of a C structure")]
-        // SAFETY: it was initialised, and is not used any more.
+        #[expect(unsafe_code, reason = "a C structure")]
+        // SAFETY: the structure was initialised and is not used afterwards.
         unsafe {
             libc::posix_spawn_file_actions_destroy(&mut self.0);
         }
     }
 }
 
-/// How a child starts.
+/// Attributes of a new child.
 struct Attributes(libc::posix_spawnattr_t);
 
 impl Attributes {
-    /// In a session of its own, every signal at its default and none blocked.
+    /// A new session, all signals at their defaults and none blocked.
     fn of_session() -> io::Result<Attributes> {
         let flags = libc::POSIX_SPAWN_SETSID | SETSIGDEF | SETSIGMASK;
         let mut attributes = MaybeUninit::uninit();
-        #[expect(unsafe_code, reason = "of a C structure")]
-        // SAFETY: it is initialised when the first call says so; the others change only it.
+        #[expect(unsafe_code, reason = "a C structure")]
+        // SAFETY: the structure is initialised if the first call succeeds; the other calls change only this structure.
         unsafe {
             done(libc::posix_spawnattr_init(attributes.as_mut_ptr()))?;
             let mut attributes = Attributes(attributes.assume_init());
@@ -172,8 +171,8 @@ impl Attributes {
 
 impl Drop for Attributes {
     fn drop(&mut self) {
-        #[expect(unsafe_code, reason = "of a C structure")]
-        // SAFETY: it was initialised, and is not used any more.
+        #[expect(unsafe_code, reason = "a C structure")]
+        // SAFETY: the structure was initialised and is not used afterwards.
         unsafe {
             libc::posix_spawnattr_destroy(&mut self.0);
         }

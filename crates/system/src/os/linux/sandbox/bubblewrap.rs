@@ -1,7 +1,7 @@
-//! The arguments of `bwrap` for a profile. Called by [`super::Sandbox::command`].
+//! Builds the arguments of `bwrap` for a profile. Called by [`super::Sandbox::command`].
 //!
-//! bubblewrap builds a view of the file system: the whole of it read-only, then one mount for each place of the
-//! profile. A later mount covers an earlier one, so places are mounted from the root down.
+//! bubblewrap builds a view of the file system: first the whole of it read-only, then one mount per path of the
+//! profile. A later mount covers an earlier one, so paths are mounted from the root down.
 
 use std::ffi::OsString;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
@@ -14,8 +14,9 @@ use crate::spawn::ProgramSpec;
 #[path = "bubblewrap_tests.rs"]
 mod tests;
 
-/// Parts of /proc that change the kernel. bwrap (0.8) covers only those that its user could write to as a directory;
-/// root may write to files in the others, and `core_pattern` makes the kernel run a program outside the sandbox.
+/// Parts of /proc through which the kernel's settings can be changed. bwrap (0.8) makes read-only only those
+/// directories that its user may write to. Root can write to files in the others, and `core_pattern` names a program
+/// that the kernel runs outside the sandbox.
 const KERNEL: [&str; 7] = [
     "/proc/sys",
     "/proc/irq",
@@ -26,18 +27,22 @@ const KERNEL: [&str; 7] = [
     "/proc/mtrr",
 ];
 
-/// What is mounted at a place.
+/// A kind of mount.
 enum Mount<'a> {
-    /// Nothing in it, and nothing can be put there.
+    /// Empty and read-only.
     Empty,
-    /// Nothing in it; what is put there is gone with the program.
+    /// Empty and writable; its content is lost when the program exits.
     Scratch,
     Link(&'a Path),
     ReadOnly,
     Writable,
 }
 
-/// `sizes`: this bubblewrap bounds scratch directories. `namespaces`: the descriptor of the filter that is put on the program alone. `lock`: one that bubblewrap keeps open.
+/// The arguments of `bwrap` for `spec`.
+///
+/// - `sizes`: this bubblewrap supports `--size`.
+/// - `namespaces`: descriptor of the filter that bubblewrap applies to the program only.
+/// - `lock`: descriptor that bubblewrap keeps open.
 pub(super) fn arguments(
     profile: &Profile,
     sizes: bool,
@@ -75,7 +80,7 @@ pub(super) fn arguments(
         match mount {
             Mount::Empty if path.is_dir() => {
                 args.extend(["--tmpfs".into(), path.into()]);
-                // Not what covers it at the same place.
+                // Skip if a writable mount covers it at the same path: the remount would make that one read-only.
                 if !profile.writable.iter().any(|writable| writable == path) {
                     empty.extend(["--remount-ro".into(), path.into()]);
                 }
@@ -96,7 +101,7 @@ pub(super) fn arguments(
         let content = content.as_raw_fd().to_string();
         args.extend(["--ro-bind-data".into(), content.into(), path.into()]);
     }
-    // After everything that is mounted within them.
+    // After all mounts within them: bwrap could not create mount points in a read-only directory.
     args.extend(empty);
     args.extend(["--chdir".into(), spec.cwd.clone().into(), "--".into()]);
     args.push(spec.program.clone().into());
@@ -104,7 +109,7 @@ pub(super) fn arguments(
     args
 }
 
-/// From the root down; at one place the later of these kinds covers the earlier.
+/// The mounts of a profile, from the root down. At the same path a later kind covers an earlier one.
 fn mounts(profile: &Profile) -> Vec<(&Path, Mount<'_>)> {
     fn there(paths: &[PathBuf]) -> impl Iterator<Item = &Path> + Clone {
         paths
@@ -118,7 +123,8 @@ fn mounts(profile: &Profile) -> Vec<(&Path, Mount<'_>)> {
     };
     let absent = profile.absent.iter().flat_map(|absent| &absent.all);
     let absent = absent.filter(|absent| absent.path.exists());
-    // What is protected within a hidden place is not shown for it. A writable place within that is.
+    // Do not mount protected paths within a hidden one: that would reveal them. Compare depths, because a writable path
+    // within the hidden one is visible again.
     let depth = |places: &[PathBuf], path: &Path| {
         let around = places.iter().filter(|place| path.starts_with(place));
         around.map(|place| place.components().count()).max()
@@ -127,13 +133,14 @@ fn mounts(profile: &Profile) -> Vec<(&Path, Mount<'_>)> {
         let hidden = depth(&profile.hidden, path).max(depth(&profile.scratch, path));
         hidden > depth(&profile.writable, path)
     };
-    // A link cannot be a mount point.
+    // A symbolic link cannot be a mount point.
     let absent = absent.map(|absent| absent.path.as_path());
     let absent = absent.filter(|path| !path.is_symlink() && !is_hidden(path));
     let protected = there(&profile.protected).filter(|path| !is_hidden(path));
     let kept: Vec<&Path> = protected.chain(absent).collect();
-    // A mount point cannot be renamed, but a directory that leads to it can, unless it is a mount point, too. One that is
-    // protected itself needs none, and a writable mount would cover its own.
+    // A mount point cannot be renamed, but its parent directories can: the program could move the protected path away
+    // with its parent and create another in its place. So each writable ancestor becomes a mount point too. Ancestors
+    // that are protected need none; a writable mount would cover their read-only one.
     let below_writable = |of: &&Path| {
         let mut writable = profile.writable.iter();
         writable.any(|writable| of.starts_with(writable) && of != writable)
@@ -148,7 +155,7 @@ fn mounts(profile: &Profile) -> Vec<(&Path, Mount<'_>)> {
     mounts.extend(there(&profile.scratch).map(|path| (path, Mount::Scratch)));
     mounts.extend(links.map(|(path, target)| (path.as_path(), Mount::Link(target))));
     mounts.extend(readable.map(|path| (path, Mount::ReadOnly)));
-    // A path that does not exist makes bwrap fail, as it should.
+    // If a writable path does not exist, bwrap fails, which is intended.
     mounts.extend(
         profile
             .writable
@@ -156,7 +163,7 @@ fn mounts(profile: &Profile) -> Vec<(&Path, Mount<'_>)> {
             .map(|path| (path.as_path(), Mount::Writable)),
     );
     mounts.extend(leading.map(|path| (path, Mount::Writable)));
-    // Also what the user made since the profile was read.
+    // Includes paths that the user has created since the profile was made.
     mounts.extend(kept.iter().map(|path| (*path, Mount::ReadOnly)));
     mounts.sort_by_key(|(path, _)| path.components().count());
     mounts

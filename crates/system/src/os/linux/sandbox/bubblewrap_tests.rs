@@ -1,4 +1,4 @@
-//! A fuzz target: whatever a profile names, its protected paths are read-only and its hidden ones empty.
+//! A fuzz target: for every profile, protected paths are read-only and hidden paths are empty.
 
 use std::fs;
 use std::sync::LazyLock;
@@ -65,7 +65,7 @@ fn fuzz_profile() {
     TARGET.fuzz();
 }
 
-/// One line for each place: its kind and its path. What no caller writes into a profile is left out.
+/// Parses one line per path: its kind and the path. Skips combinations that no caller creates.
 fn profile(text: &str) -> Profile {
     let root = &ROOT.1;
     let places = |kind: &str| -> Vec<PathBuf> {
@@ -114,7 +114,7 @@ enum Access {
     Nothing,
 }
 
-/// What bubblewrap makes of its arguments: of the mounts around a path, the last one counts.
+/// Simulates bubblewrap's mounts: the last mount around a path determines the access.
 fn view(args: &[OsString]) -> Vec<(PathBuf, Access)> {
     let mut mounts = Vec::new();
     let mut args = args.iter();
@@ -167,7 +167,7 @@ fn profile_is_kept(text: &str) -> Result<(), String> {
             if below(&kept, path) {
                 must(found != Access::Writable, &what("it is protected"))?;
             }
-            // What is nearest counts: a place within a hidden one can be readable.
+            // The nearest path of the profile decides: a path within a hidden one can be readable.
             let depth = |places: &[PathBuf]| {
                 let around = places.iter().filter(|place| path.starts_with(place));
                 around.map(|place| place.components().count()).max()

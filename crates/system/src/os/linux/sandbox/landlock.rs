@@ -1,8 +1,8 @@
-//! A profile as Landlock's rules, which the kernel holds a process and its children to. Called by
+//! Translates a profile to Landlock rules, which the kernel enforces on a process and its children. Called by
 //! [`super::Sandbox::command`].
 //!
-//! A rule grants rights to all below a place; nothing takes them back further down. So reading is granted around what is
-//! hidden, entry by entry, and nothing within a writable place can be hidden or protected.
+//! A rule grants rights for everything below a path, and no rule can revoke them further down. So read access is
+//! granted around hidden paths, entry by entry, and paths within a writable one can be neither hidden nor protected.
 
 use std::fs;
 use std::io;
@@ -17,13 +17,14 @@ use rustix::fs::{Mode, OFlags};
 
 use crate::sandbox::Profile;
 
-/// The newest rights that are asked for: 5 has devices, 6 signals and abstract sockets. An older kernel gives what it has.
+/// The newest ABI that is used: version 5 adds devices, 6 signals and abstract sockets. Older kernels apply the rights
+/// that they know.
 const LANDLOCK: ABI = ABI::V6;
 
-/// Without these Landlock does not keep what it is asked to: renaming between directories, and truncating.
+/// The oldest sufficient ABI: version 2 adds control over renames between directories, 3 over truncation.
 const LANDLOCK_NEEDED: ABI = ABI::V3;
 
-/// The devices that may be used: the others are disks, and terminals of users.
+/// The devices that may be used. Others include disks and users' terminals.
 const DEVICES: [&str; 5] = [
     "/dev/null",
     "/dev/zero",
@@ -32,7 +33,7 @@ const DEVICES: [&str; 5] = [
     "/dev/urandom",
 ];
 
-/// What is hidden is not within what is writable.
+/// Checks that no hidden path is within a writable one.
 pub(super) fn supports(profile: &Profile) -> io::Result<()> {
     let hidden = profile.hidden.iter().chain(&profile.scratch);
     let within = hidden.filter(|hidden| hidden.exists()).find_map(|hidden| {
@@ -50,7 +51,7 @@ pub(super) fn supports(profile: &Profile) -> io::Result<()> {
     }
 }
 
-/// The rules, in a descriptor.
+/// The descriptor of a rule set for the profile.
 pub(super) fn rules(profile: &Profile) -> io::Result<OwnedFd> {
     supports(profile)?;
     let needed = AccessFs::from_all(LANDLOCK_NEEDED);
@@ -80,7 +81,7 @@ pub(super) fn rules(profile: &Profile) -> io::Result<OwnedFd> {
             rules = allow(rules, device, false, AccessFs::from_all(LANDLOCK))?;
         }
     }
-    // The names in a directory may be known where what they name may not.
+    // Directories may be listed everywhere, even where their files may not be read.
     let root = Path::new("/");
     if let Some(root) = open(root)? {
         rules = allow(rules, root, true, AccessFs::ReadDir.into())?;
@@ -91,7 +92,7 @@ pub(super) fn rules(profile: &Profile) -> io::Result<OwnedFd> {
     hidden.push(devices);
     rules = allow_reading(rules, root, &hidden)?;
     for path in &profile.readable {
-        // What hides this place, or one around it, does not count; what is hidden within does.
+        // Ignore hidden paths at or around this one; respect those within it.
         let within = |hidden: &&&Path| hidden.starts_with(path) && **hidden != path;
         let within: Vec<&Path> = hidden.iter().filter(within).copied().collect();
         if !within.is_empty() {
@@ -105,8 +106,8 @@ pub(super) fn rules(profile: &Profile) -> io::Result<OwnedFd> {
         .ok_or_else(|| io::Error::new(io::ErrorKind::Unsupported, "this kernel has no Landlock"))
 }
 
-/// All below `directory` but what is hidden. As rights cannot be taken back, what leads to something hidden is given
-/// entry by entry, and what is made there later cannot be read.
+/// Grants read access to everything below `directory` except hidden paths. As rights cannot be revoked, an ancestor of
+/// a hidden path is granted entry by entry, and entries that are created there later cannot be read.
 fn allow_reading(
     mut rules: RulesetCreated,
     directory: &Path,
@@ -118,7 +119,7 @@ fn allow_reading(
         let Ok(kind) = entry.file_type() else {
             continue;
         };
-        // What a link leads to is allowed where that is.
+        // A link's target is granted at the target's own path.
         if kind.is_symlink() || hidden.iter().any(|hidden| path.starts_with(hidden)) {
             continue;
         }
@@ -146,7 +147,7 @@ fn allow(
         .map_err(io::Error::other)
 }
 
-/// A place itself, not what a link there leads to; `None` when it is gone.
+/// Opens a path without following a link; `None` when it does not exist or is not accessible.
 fn open(path: &Path) -> io::Result<Option<OwnedFd>> {
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     match rustix::fs::open(path, flags, Mode::empty()) {

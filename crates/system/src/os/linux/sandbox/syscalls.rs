@@ -1,9 +1,9 @@
-//! The system calls that a sandboxed program is refused, as seccomp filters. Called by [`super::Sandbox::command`].
+//! The seccomp filters that refuse system calls to a sandboxed program. Called by [`super::Sandbox::command`].
 //!
-//! Three filters, because a filter gives one error for all that it refuses, and because bubblewrap needs calls that the
-//! program must not make:
+//! There are three filters, because a filter returns the same error for all refused calls, and because bubblewrap needs
+//! calls that the program must not make:
 //!
-//! | filter | error | is put on |
+//! | filter | error | applied to |
 //! |---|---|---|
 //! | [`outside`] | EPERM | bubblewrap and the program: sockets, other processes, the kernel |
 //! | [`without_clone3`] | ENOSYS | bubblewrap and the program, so that libc calls `clone`, whose flags can be read |
@@ -20,7 +20,7 @@ use seccompiler::{
 
 use crate::sandbox::Network;
 
-/// Calls that look into other processes, change the kernel, or go around the filter.
+/// Calls that inspect other processes, change the kernel, or bypass the filter.
 const REFUSED: [libc::c_long; 21] = [
     libc::SYS_ptrace,
     libc::SYS_process_vm_readv,
@@ -45,7 +45,7 @@ const REFUSED: [libc::c_long; 21] = [
     libc::SYS_acct,
 ];
 
-/// Calls that change what is mounted where, or enter another namespace.
+/// Calls that change mounts or enter another namespace.
 const MOUNTS: [libc::c_long; 12] = [
     libc::SYS_mount,
     libc::SYS_umount2,
@@ -72,21 +72,21 @@ const NAMESPACES: [libc::c_int; 7] = [
     libc::CLONE_NEWNET,
 ];
 
-/// A flag of `unshare` alone: in `clone` the bit belongs to the number of a signal.
+/// A flag of `unshare` only: in `clone` this bit is part of the exit signal's number.
 const CLONE_NEWTIME: libc::c_int = 0x80;
 
 /// The bits of a socket's type that are not flags.
 const SOCK_TYPE_MASK: u64 = 0xf;
 
-/// Calls of the x32 interface, where the kernel has it, have this bit beside the number.
+/// Calls of the x32 ABI, if the kernel has it, have this bit set in their number.
 #[cfg(target_arch = "x86_64")]
 const X32: i64 = 0x4000_0000;
 
-/// Refused calls, each with the arguments that are refused; without any: all.
+/// Refused calls, each with rules for the refused arguments. Without rules the call is always refused.
 type Calls = BTreeMap<i64, Vec<SeccompRule>>;
 
-/// What reaches processes and services outside the sandbox. `own_network`: the program has a network namespace of its
-/// own, in which it may use IP.
+/// Refuses calls that reach processes and services outside the sandbox. `own_network`: the program has its own network
+/// namespace, in which it may use IP.
 pub(super) fn outside(network: Network, own_network: bool) -> io::Result<BpfProgram> {
     let mut families = vec![libc::AF_NETLINK];
     if network == Network::Host || own_network {
@@ -98,8 +98,9 @@ pub(super) fn outside(network: Network, own_network: bool) -> io::Result<BpfProg
     }
     let mut calls = Calls::new();
     calls.insert(libc::SYS_socket, vec![rule(other)?]);
-    // A pair is connected to itself, but a datagram socket of a pair can be connected again, or sends to any path.
-    // The kernel takes SOCK_RAW for SOCK_DGRAM (unix(7)); stream and seqpacket sockets refuse another address.
+    // socketpair returns connected sockets, but a datagram socket can be reconnected or can send to any path, and would
+    // thus reach sockets outside. The kernel treats SOCK_RAW as SOCK_DGRAM (unix(7)). Stream and seqpacket sockets
+    // refuse another address once connected.
     let mut pairs = vec![rule(vec![argument(0, SeccompCmpOp::Ne, libc::AF_UNIX)?])?];
     for kind in [libc::SOCK_DGRAM, libc::SOCK_RAW] {
         let masked = SeccompCmpOp::MaskedEq(SOCK_TYPE_MASK);
@@ -110,8 +111,8 @@ pub(super) fn outside(network: Network, own_network: bool) -> io::Result<BpfProg
     compile(calls, libc::EPERM)
 }
 
-/// New namespaces and mounts: within one the program could undo what hides and protects files, or reach kernel code
-/// that only an administrator reaches otherwise.
+/// Refuses new namespaces and mounts. In a new namespace the program could undo the mounts that hide and protect files,
+/// or reach kernel code that otherwise requires root.
 pub(super) fn namespaces() -> io::Result<BpfProgram> {
     let mut calls: Calls = MOUNTS.map(|call| (call, Vec::new())).into();
     let mut flags = Vec::new();
@@ -124,7 +125,8 @@ pub(super) fn namespaces() -> io::Result<BpfProgram> {
     compile(calls, libc::EPERM)
 }
 
-/// The flags of `clone3` are in memory, which a filter cannot read. libc falls back to `clone` on ENOSYS alone.
+/// Refuses `clone3`, whose flags are in memory, where a filter cannot read them. The error must be ENOSYS: only then
+/// does libc fall back to `clone`.
 pub(super) fn without_clone3() -> io::Result<BpfProgram> {
     compile([(libc::SYS_clone3, Vec::new())].into(), libc::ENOSYS)
 }
@@ -140,13 +142,13 @@ pub(super) fn bytes(filter: &BpfProgram) -> Vec<u8> {
     bytes
 }
 
-/// Puts a filter on this thread for good. Makes system calls only.
+/// Applies a filter to this thread; it cannot be removed. Makes only system calls.
 pub(super) fn apply(filter: &BpfProgram) -> io::Result<()> {
-    // The crate's error allocates its text; the system's code says the same.
+    // Converting the crate's error would allocate, which is not allowed between fork and exec.
     seccompiler::apply_filter(filter).map_err(|_| io::Error::last_os_error())
 }
 
-/// The first argument has this flag.
+/// Matches calls whose first argument has this flag.
 fn has(flag: libc::c_int) -> io::Result<SeccompCondition> {
     let mask = u64::from(flag.unsigned_abs());
     argument(0, SeccompCmpOp::MaskedEq(mask), flag)
@@ -157,7 +159,7 @@ fn argument(index: u8, compare: SeccompCmpOp, with: libc::c_int) -> io::Result<S
     SeccompCondition::new(index, SeccompCmpArgLen::Dword, compare, with).map_err(io::Error::other)
 }
 
-/// All of these conditions hold.
+/// Matches calls for which all of these conditions hold.
 fn rule(conditions: Vec<SeccompCondition>) -> io::Result<SeccompRule> {
     SeccompRule::new(conditions).map_err(io::Error::other)
 }
