@@ -1,13 +1,11 @@
 //! The only list of protected paths: files and directories that other programs later run or obey, as the user.
 //!
-//! The edit tools ask before they change one of them, in every mode ([`crate::CallPath`]); the worker gives the same list
-//! to the sandbox of commands; SECURITY.md prints it, and a test compares.
+//! The edit tools ask before they change one of them, in every mode ([`crate::CallPath`]); the worker passes the same
+//! list to the sandbox of commands; SECURITY.md prints it, and a test compares.
 //!
 //! A name belongs in the list if it takes effect when the user opens the project, enters it in a shell, commits,
-//! installs
-//! packages, or starts an agent there. Files that take effect only when the user builds, tests or runs the project are
-//! its
-//! code and do not belong in the list.
+//! installs packages, or starts an agent there. Files that take effect only when the user builds, tests or runs the
+//! project are its code and do not belong in the list.
 
 use std::ffi::OsStr;
 

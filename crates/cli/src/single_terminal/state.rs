@@ -1,7 +1,8 @@
 //! The state of the single-terminal view: the shown member, the transcripts, key handling. Used by [`super`]; pure.
 //!
-//! Each member has its own [`TranscriptView`], which receives all its output. The view of the shown member is painted, with a
-//! strip of all members above its prompt. The output of the other members appears when the user switches to them.
+//! Each member has its own [`TranscriptView`], which receives all its output. The view of the shown member is painted,
+//! with a strip of all members above its prompt. The output of the other members appears when the user switches to
+//! them.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -51,7 +52,7 @@ pub(super) enum Action {
 #[derive(Debug)]
 struct MemberRow {
     view: MemberView,
-    face: TranscriptView,
+    transcript: TranscriptView,
     /// The request that the member waits for, and whether it was read already.
     request: Option<(RequestId, bool)>,
     /// The member has output since it was last shown.
@@ -108,21 +109,21 @@ impl State {
         for member in &team.members {
             state.add(member.clone(), now);
         }
-        let face = &mut state.members.get_mut(shown)?.face;
-        face.lines(Tone::Dim, HINT);
+        let transcript = &mut state.members.get_mut(shown)?.transcript;
+        transcript.lines(Tone::Dim, HINT);
         state.update_strip();
         Some(state)
     }
 
     fn add(&mut self, view: MemberView, now: Instant) {
-        let mut face = TranscriptView::new(view.name.clone(), self.colours);
-        face.set_colour(Some(view.colour));
-        face.moved(self.size);
-        face.remember(self.history.iter().cloned());
-        face.open("");
+        let mut transcript = TranscriptView::new(view.name.clone(), self.colours);
+        transcript.set_colour(Some(view.colour));
+        transcript.moved(self.size);
+        transcript.remember(self.history.iter().cloned());
+        transcript.open("");
         let mut row = MemberRow {
             view: view.clone(),
-            face,
+            transcript,
             request: None,
             has_unread: false,
             removed: false,
@@ -145,7 +146,7 @@ impl State {
     pub(super) fn on_resize(&mut self, size: (u16, u16)) {
         self.size = size;
         for row in &mut self.members {
-            row.face.fit(size);
+            row.transcript.fit(size);
         }
         self.update_strip();
     }
@@ -153,7 +154,7 @@ impl State {
     /// Appends plain text to the transcript of a member.
     pub(super) fn append_output(&mut self, member: &MemberName, text: &str) {
         if let Some(row) = self.row(member) {
-            row.face.lines(Tone::Plain, text);
+            row.transcript.lines(Tone::Plain, text);
         }
     }
 
@@ -161,7 +162,7 @@ impl State {
     pub(super) fn add_to_history(&mut self, typed: impl IntoIterator<Item = String>) {
         for text in typed {
             for row in &mut self.members {
-                row.face.remember([text.clone()]);
+                row.transcript.remember([text.clone()]);
             }
             self.history.push(text);
         }
@@ -180,8 +181,8 @@ impl State {
         let is_removed = !names.contains(&shown.view.name);
         if is_removed && !shown.removed {
             let text = format!("{} was removed from the team", shown.view.name);
-            shown.face.rests();
-            shown.face.lines(Tone::Accent, &text);
+            shown.transcript.rests();
+            shown.transcript.lines(Tone::Accent, &text);
         }
         shown.removed = is_removed;
         let name = shown.view.name.clone();
@@ -211,7 +212,7 @@ impl State {
         if let Some(row) = self.row(member)
             && row.request.is_some_and(|(request, _)| request == view.id)
         {
-            row.face.ask(view, Channel::Top);
+            row.transcript.ask(view, Channel::Top);
         }
     }
 
@@ -231,7 +232,7 @@ impl State {
         if let Some(row) = self.row(&member) {
             row.has_unread = member != shown;
             match row.view.engine {
-                Engine::Command => row.face.lines(Tone::Plain, &text),
+                Engine::Command => row.transcript.lines(Tone::Plain, &text),
                 Engine::Native | Engine::Unknown => {
                     for said in said {
                         row.on_output(said, now);
@@ -244,7 +245,9 @@ impl State {
 
     /// Shows a note of this program in the transcript of the shown member.
     pub(super) fn note(&mut self, text: &str) {
-        self.members[self.shown].face.lines(Tone::Accent, text);
+        self.members[self.shown]
+            .transcript
+            .lines(Tone::Accent, text);
     }
 
     /// Handles the keys of one read.
@@ -264,7 +267,7 @@ impl State {
                         .into_iter()
                         .collect();
                 }
-                let typed = row.face.press(keys, now);
+                let typed = row.transcript.press(keys, now);
                 let effects: Vec<Effect> =
                     typed.into_iter().map(|typed| row.effect(typed)).collect();
                 for effect in &effects {
@@ -283,7 +286,7 @@ impl State {
 
     fn switch(&mut self, by: usize) {
         if std::mem::take(&mut self.is_painted) {
-            self.erase = self.members[self.shown].face.step_aside();
+            self.erase = self.members[self.shown].transcript.step_aside();
         }
         let next = (self.shown + by) % self.members.len();
         let name = self.members[next].view.name.clone();
@@ -298,7 +301,7 @@ impl State {
         if !self.is_painted {
             return Some(now);
         }
-        self.members[self.shown].face.next_paint(now)
+        self.members[self.shown].transcript.next_paint(now)
     }
 
     pub(super) fn paint(&mut self, now: Instant) -> Vec<u8> {
@@ -306,21 +309,21 @@ impl State {
         let row = &mut self.members[self.shown];
         if !std::mem::replace(&mut self.is_painted, true) {
             let title = format!("━━ {} ({}) ━━", row.view.name, row.view.role);
-            row.face.step_in(many.then_some(&title));
+            row.transcript.step_in(many.then_some(&title));
         }
         let mut bytes = std::mem::take(&mut self.erase);
-        bytes.extend(row.face.paint(now));
+        bytes.extend(row.transcript.paint(now));
         bytes
     }
 
     pub(super) fn on_painted(&mut self, now: Instant) {
-        self.members[self.shown].face.was_painted(now);
+        self.members[self.shown].transcript.was_painted(now);
     }
 
     /// The last bytes, which erase the prompt.
     pub(super) fn leave(&mut self, now: Instant) -> Vec<u8> {
         let mut bytes = std::mem::take(&mut self.erase);
-        bytes.extend(self.members[self.shown].face.leave(now));
+        bytes.extend(self.members[self.shown].transcript.leave(now));
         bytes
     }
 
@@ -337,7 +340,7 @@ impl State {
         });
         let columns = usize::from(self.size.0).saturating_sub(1);
         let strip = strip::strip(&marks.collect::<Vec<_>>(), self.shown, columns);
-        self.members[self.shown].face.set_strip(strip);
+        self.members[self.shown].transcript.set_strip(strip);
     }
 }
 
@@ -370,7 +373,7 @@ impl MemberRow {
             }
         };
         let works = self.view.state == MemberState::Working;
-        self.face.works(works.then_some((what, since)));
+        self.transcript.works(works.then_some((what, since)));
     }
 
     /// Applies the current state of the member.
@@ -384,10 +387,10 @@ impl MemberRow {
         let works = |state| matches!(state, MemberState::Working | MemberState::Waiting);
         if works(before.0) && !works(self.view.state) {
             // The notification about the end of a tool call may have been lost: notifications are not stored.
-            self.face.rests();
+            self.transcript.rests();
             self.calls.clear();
         }
-        self.face
+        self.transcript
             .waits(self.view.state == MemberState::Waiting, now);
         let request = match &self.view.waiting {
             Some(Waiting::Permission { request } | Waiting::Plan { request, .. }) => Some(*request),
@@ -396,7 +399,7 @@ impl MemberRow {
         let before = self.request.map(|(request, _)| request);
         if request != before {
             if let Some(before) = before {
-                self.face.end_request(before);
+                self.transcript.end_request(before);
             }
             self.request = request.map(|request| (request, false));
         }
@@ -405,8 +408,8 @@ impl MemberRow {
     /// Adds output of the model to the transcript.
     fn on_output(&mut self, said: Said, now: Instant) {
         match said {
-            Said::Text { delta, .. } => self.face.say(Words::Spoken, &delta),
-            Said::TextEnded { .. } => self.face.pause(),
+            Said::Text { delta, .. } => self.transcript.say(Words::Spoken, &delta),
+            Said::TextEnded { .. } => self.transcript.pause(),
             Said::Call { call, tool, .. } => {
                 self.calls.insert(call, (tool, String::new()));
             }
@@ -417,17 +420,17 @@ impl MemberRow {
             }
             Said::CallEnded { call } => {
                 if let Some((tool, input)) = self.calls.remove(&call) {
-                    self.face
+                    self.transcript
                         .begin_call(&call, &call::header(&tool, &input), now);
                 }
             }
             Said::Returned { call, text } => {
-                self.face
+                self.transcript
                     .end_call(&call, &call::first_line(&text, false), None, &text);
             }
             Said::Lines { text, diff } => {
                 let tone = if diff { Tone::Diff } else { Tone::Accent };
-                self.face.lines(tone, &text);
+                self.transcript.lines(tone, &text);
             }
             Said::Unknown => {}
         }
