@@ -1,8 +1,8 @@
-//! `cargo xtask bench`: how fast the system is, each figure beside what the machine can do at best in the same run.
+//! `cargo xtask bench`: measures performance. Each figure is compared with the limit of the machine in the same run.
 //!
-//! Builds the release binaries, goes on in a release build of itself, and drives private installations through their
-//! socket. Limits are measured here too: bare sockets, syncs, SQLite, tmux and process starts without us between them.
-//! It writes to its own temporary directory alone, and ends whatever it started, also when it is interrupted: see
+//! Builds the release binaries, continues in a release build of itself, and drives private installations through their
+//! sockets. It also measures the limits: bare sockets, syncs, SQLite, tmux and process starts without agent-team. It
+//! writes only to its own temporary directory and stops all processes that it started, also after an interrupt: see
 //! [`keep`].
 
 mod claims;
@@ -123,21 +123,21 @@ const GROUPS: &[Group] = &[
     },
 ];
 
-/// What every group is given.
+/// The environment of a group of measurements.
 struct Bench {
     programs: Programs,
-    /// Private, on the file system that is measured.
+    /// A private directory on the measured file system.
     directory: PathBuf,
     quick: bool,
 }
 
 impl Bench {
-    /// The second in a quick run.
+    /// Returns the second value in a quick run.
     fn pick<T>(&self, full: T, quick: T) -> T {
         if self.quick { quick } else { full }
     }
 
-    /// A directory of its own within the bench's.
+    /// Creates a subdirectory of the bench directory.
     fn place(&self, name: &str) -> Result<PathBuf> {
         let place = self.directory.join(name);
         fs::create_dir_all(&place)?;
@@ -217,14 +217,15 @@ fn chosen(names: &[String]) -> Result<Vec<&'static Group>> {
             .iter()
             .find(|group| group.name == name)
             .ok_or_else(|| {
-                let what = format!("no group {name}; the groups: cargo xtask bench --list");
+                let what =
+                    format!("unknown group {name}; list the groups with: cargo xtask bench --list");
                 Failed { what, code: 2 }.into()
             })
     };
     names.iter().map(find).collect()
 }
 
-/// Builds what is measured and what measures, and goes on there with the same arguments.
+/// Builds the release binaries and continues in the release build of this program with the same arguments.
 fn in_release() -> Result<()> {
     let packages = [
         "agent-team-supervisor",
@@ -244,12 +245,12 @@ fn in_release() -> Result<()> {
         "agent-team-xtask",
         "--",
     ]);
-    // In our place: who ends this process means the bench.
+    // `exec` replaces this process, so that a signal to it reaches the bench.
     let error = again.args(std::env::args_os().skip(1)).exec();
     Err(error).context("cannot start the release build of the bench")
 }
 
-/// What kind of file system a directory is on, and on which device, where the system says.
+/// The type and device of the file system of a directory, where the system reports them.
 fn file_system(directory: &Path) -> String {
     let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
     let longest = mounts
@@ -265,7 +266,7 @@ fn file_system(directory: &Path) -> String {
     longest.map_or_else(|| "an unknown file system".to_owned(), |(_, shown)| shown)
 }
 
-/// Fails where a sync means nothing.
+/// Fails on a file system without persistence, where a sync costs nothing.
 fn check_disk(directory: &Path) -> Result<()> {
     let kind = file_system(directory);
     if kind.starts_with("tmpfs") || kind.starts_with("ramfs") {

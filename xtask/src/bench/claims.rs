@@ -1,7 +1,7 @@
-//! Rows about the board: how many claims a second, and whether a large board slows one.
+//! Measurements of the board: claims per second, and the effect of the board's size.
 //!
-//! Claimants are clients, each with one call in flight: the user may hold many tasks, so that claims follow each other
-//! without completions between. After each round the claims are released again, which is not measured.
+//! Claimants are clients with one call in flight each. They act as the user, who may hold many tasks, so no completions
+//! are needed between claims. After each round the claims are released, outside the measured time.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -20,7 +20,7 @@ use super::swarm::{SocketsAlone, Swarm};
 use super::table::{Row, Target, Unit};
 use super::{Bench, check_disk};
 
-/// Claims in a round, on boards that have as many ready tasks.
+/// Claims per round; the boards have as many ready tasks.
 const CLAIMS: usize = 4_000;
 
 struct Board {
@@ -31,8 +31,8 @@ struct Board {
 }
 
 impl Board {
-    /// With dependencies, the board is in layers, each task after two of the layer before; the first is completed, so
-    /// that what is claimed then has two dependencies, and completing it would free others.
+    /// With dependencies, the board has layers, and each task depends on two tasks of the previous layer. The first
+    /// layer is completed, so that each claimed task has two dependencies and other tasks depend on it.
     fn load(installation: &mut Installation, tasks: usize, dependencies: bool) -> Result<Self> {
         let name = format!("b{tasks}{}", if dependencies { "d" } else { "" });
         let project = installation.project(&name)?;
@@ -77,7 +77,7 @@ impl Board {
         Ok(board)
     }
 
-    /// The claimed tasks. No task twice.
+    /// The claimed tasks, each once.
     fn claim(&self, swarm: &mut Swarm, window: usize, count: usize) -> Result<Vec<u64>> {
         Ok(self.claim_timed(swarm, window, count)?.1)
     }
@@ -112,7 +112,7 @@ impl Board {
         Ok(())
     }
 
-    /// Claims per second, and how many records a commit had.
+    /// Claims per second, and records per commit.
     fn round(&self, home: &Path, swarm: &mut Swarm) -> Result<(f64, f64)> {
         let count = self.ready.min(CLAIMS);
         let watched = Watched::start(home)?;
@@ -188,7 +188,7 @@ fn rate(
     let mut swarm = Swarm::connect(&installation.socket()?, &format!("c{claimants}"), claimants)?;
     let (mut rates, mut limits, mut batches) = (Vec::new(), Vec::new(), Vec::new());
     board.round(&installation.home, &mut swarm)?;
-    // A small board is claimed more often, so that as many claims are measured.
+    // Repeat the rounds on a small board, so that the number of claims is equal.
     let repeats = (1_000 / board.ready).clamp(1, 10);
     for _ in 0..bench.pick(3, 3) {
         let mut rounds = Vec::new();
@@ -239,7 +239,7 @@ pub(super) fn board_size(bench: &Bench) -> Result<Vec<Row>> {
     let small = Board::load(&mut installation, 100, false)?;
     let large = Board::load(&mut installation, bench.pick(100_000, 20_000), true)?;
     let mut swarm = Swarm::connect(&installation.socket()?, "claimant", 1)?;
-    // The same number of claims from both, one at a time.
+    // The same number of claims from both boards, one at a time.
     let round = |board: &Board, swarm: &mut Swarm| -> Result<f64> {
         let (took, claimed) = board.claim_timed(swarm, 1, 100)?;
         board.release(swarm, &claimed)?;

@@ -1,6 +1,6 @@
-//! Rows about events: how many deliveries a second, and when the last of many subscribers has one.
+//! Measurements of events: deliveries per second, and the delay until the last of many subscribers has an event.
 //!
-//! One thread reads for all subscribers, the same for us and for the limit, so that its cost is in both.
+//! One thread reads for all subscribers, in the measurement and in the limit, so that its cost is in both.
 
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
@@ -24,13 +24,13 @@ use super::stats::{Figure, percentile};
 use super::swarm::Swarm;
 use super::table::{Row, Target, Unit};
 
-/// Calls in flight of the one who causes the events.
+/// Calls in flight of the client that causes the events.
 const WINDOW: usize = 256;
 
-/// Sockets on which lines arrive.
+/// The sockets of the subscribers.
 struct Readers {
     streams: Vec<UnixStream>,
-    /// Lines that each has got.
+    /// Received lines per socket.
     lines: Vec<usize>,
 }
 
@@ -43,7 +43,7 @@ impl Readers {
         Ok(Self { streams, lines })
     }
 
-    /// Reads until every one has got `count` lines; gives the time when the first and the last one had.
+    /// Reads until each socket has received `count` lines; returns when the first and the last one had.
     fn read(&mut self, count: usize) -> Result<(Instant, Instant)> {
         self.lines.fill(0);
         let mut first = None;
@@ -183,7 +183,7 @@ fn message() -> SendMessage {
     }
 }
 
-/// The limit: a thread that does nothing but write each event to each client.
+/// The limit: a thread that only writes each event to each client.
 fn bare(count: usize, events: usize) -> Result<f64> {
     let event = format!("{:<219}\n", "an event of the usual length");
     let pairs = (0..count)
@@ -204,7 +204,8 @@ fn bare(count: usize, events: usize) -> Result<f64> {
     Ok((events * count) as f64 / (ended.1 - started).as_secs_f64())
 }
 
-/// How long after the first sign of a commit, the caller's answer or anybody's event, the last of 100 has the event.
+/// The delay between the first sign of a commit (the answer to the caller, or an event) and the event at the last of
+/// 100 subscribers.
 fn last_of_many(bench: &Bench, installation: &mut Installation, team: &TeamId) -> Result<Row> {
     const SUBSCRIBERS: usize = 100;
     let mut readers = subscribers(installation, team, SUBSCRIBERS)?;

@@ -1,4 +1,5 @@
-//! Rows about permission requests: how soon everybody who waits goes on when one decision covers them all.
+//! Measurement of permission requests: the delay until all waiting members continue after one decision that covers
+//! them.
 
 use std::os::unix::net::UnixListener;
 use std::time::Instant;
@@ -76,7 +77,7 @@ pub(super) fn settled(bench: &Bench) -> Result<Vec<Row>> {
     installation.down(&team)?;
     Ok(vec![
         Row::new(
-            "one grant, until 8 members that wait go on, power",
+            "one grant, until 8 waiting members continue, power",
             Unit::Milliseconds,
             Figure::of(times),
         )

@@ -1,8 +1,8 @@
-//! The directory that a bench measures in, and its end: whatever becomes of the bench, a ^C and a panic included, no
-//! process that it started and no file of it is left.
+//! The directory of a bench and its cleanup: after any end of the bench, `^C` and panics included, no process and no
+//! file of it is left.
 //!
-//! The measuring process is a child that may die anyhow; this one outlives it. What belongs to the bench is known by
-//! the directory's random name: it is in the environment or the arguments of every process that works there.
+//! The measuring process is a child of this one, so this process can clean up after any end of the child. Processes of
+//! the bench are identified by the random name of the directory, which is in their environment or arguments.
 
 use std::fs;
 use std::io::Read;
@@ -19,13 +19,13 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use crate::run::Failed;
 
-/// How long processes may take to die of SIGKILL.
+/// Timeout for processes to exit after SIGKILL.
 const END_LIMIT: Duration = Duration::from_secs(10);
 
-/// Between two looks at the process table.
+/// Interval between two reads of the process table.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
-/// Runs what measures within a new directory below `top`, and takes everything away that is left of it.
+/// Runs the measuring process in a new directory below `top`, then removes its processes and files.
 pub(super) fn measured_within(top: &Path, measure: impl FnOnce(&Path) -> Command) -> Result<()> {
     let directory = tempfile::Builder::new().prefix("bench").tempdir_in(top)?;
     let place = directory.path().canonicalize()?;
@@ -37,7 +37,7 @@ pub(super) fn measured_within(top: &Path, measure: impl FnOnce(&Path) -> Command
     outcome
 }
 
-/// A signal that would end us ends the child instead; then we go on to clean up.
+/// Forwards a terminating signal to the child, so that this process can clean up.
 fn run_to_its_end(measure: &mut Command) -> Result<()> {
     let (mut asked, handler) = UnixStream::pair()?;
     for signal in [SIGINT, SIGTERM, SIGHUP] {
@@ -49,7 +49,7 @@ fn run_to_its_end(measure: &mut Command) -> Result<()> {
     let pid = Pid::from_raw(child.id().cast_signed());
     std::thread::spawn(move || {
         if asked.read_exact(&mut [0]).is_ok() {
-            // Of a ^C it has been told itself.
+            // `^C` reaches the child directly: it is in the same foreground process group.
             let _ended_already = kill(pid, Signal::SIGTERM);
         }
     });
@@ -59,13 +59,13 @@ fn run_to_its_end(measure: &mut Command) -> Result<()> {
     }
     let code = status.code().and_then(|code| u8::try_from(code).ok());
     Err(Failed {
-        what: format!("the bench did not end well: {status}"),
+        what: format!("the bench failed: {status}"),
         code: code.unwrap_or(1),
     }
     .into())
 }
 
-/// Kills every process that names the directory. What they start meanwhile is killed too.
+/// Kills every process that names the directory, also those that they start in the meantime.
 fn end_all(place: &Path) -> Result<()> {
     let deadline = Instant::now() + END_LIMIT;
     loop {
@@ -83,7 +83,7 @@ fn end_all(place: &Path) -> Result<()> {
     }
 }
 
-/// Without `/proc` they are not found, and what the bench did not end itself stays.
+/// Without `/proc` no process is found, and processes that the bench did not stop itself remain.
 fn processes_of(place: &Path) -> Vec<i32> {
     let name = place.as_os_str().as_bytes();
     let names = |pid: i32, file: &str| {
@@ -116,7 +116,7 @@ mod tests {
         let outcome = measured_within(top.path(), |directory| {
             place = Some(directory.to_owned());
             let mut measure = Command::new("sh");
-            // Two that outlive it, one by its arguments and one by its environment; then an interrupt.
+            // Two processes that outlive the shell, identified by arguments and by environment; then an interrupt.
             let line =
                 "sh -c 'sleep 600; :' $PLACE/x & sleep 601 & touch $PLACE/began; kill -INT $$";
             measure.args(["-c", line]).env("PLACE", directory);

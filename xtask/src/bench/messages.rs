@@ -1,7 +1,7 @@
-//! Rows about messages: how long one takes, whether history slows it, how many are stored per second.
+//! Measurements of messages: latency, the effect of a long history, and stored messages per second.
 //!
-//! Both ends are stub members, each its own process, blocked on its socket. The limit has the same two processes at the
-//! ends of a bare relay, a third one; rounds alternate.
+//! Both ends are stub members, each in its own process, blocked on its socket. The limit has the same two processes at
+//! the ends of a bare relay, which is a third process; rounds alternate.
 
 use std::io::Write;
 use std::os::unix::net::UnixListener;
@@ -22,17 +22,17 @@ use super::swarm::{SocketsAlone, Swarm};
 use super::table::{Row, Target, Unit};
 use super::{Bench, check_disk};
 
-/// Exchanges in a round.
+/// Exchanges per round.
 const EXCHANGES: usize = 1_000;
 const SYNCED_EXCHANGES: usize = 100;
 
-/// Messages that the history row has stored.
+/// Number of stored messages for the measurement with history.
 const HISTORY: usize = 100_000;
 
-/// Calls in flight of one flooding member: below what an inbox holds.
+/// Calls in flight of a flooding member; fewer than an inbox holds.
 const WINDOW: usize = 512;
 
-/// A pair of members: one takes commands, the other echoes.
+/// A pair of members: one receives commands, the other echoes.
 struct Pair {
     sender: Commanded,
     team: TeamId,
@@ -181,7 +181,7 @@ pub(super) fn latency(bench: &Bench) -> Result<Vec<Row>> {
     Ok(rows)
 }
 
-/// What one sync costs SQLite and a plain file, with nobody else there.
+/// The cost of one sync for SQLite and for a plain file, without other load.
 fn syncs_alone(bench: &Bench, rows: &Rows) -> Result<String> {
     let per_second = rows.written_per_second(&bench.directory, 1, Durability::Power)?;
     let mut file = tempfile::tempfile_in(&bench.directory)?;
@@ -193,7 +193,7 @@ fn syncs_alone(bench: &Bench, rows: &Rows) -> Result<String> {
     }
     let append = started.elapsed().as_secs_f64() * 1e6 / count as f64;
     Ok(format!(
-        "of which SQLite alone takes {:.0} µs to commit one such row, and an append alone {append:.0} µs",
+        "SQLite alone takes {:.0} µs of it to commit such a row, and an append alone {append:.0} µs",
         1e6 / per_second
     ))
 }
@@ -323,7 +323,7 @@ fn many_senders(bench: &Bench) -> Result<Row> {
     )
 }
 
-/// How large the supervisor's commits are, from when this was made until it is asked.
+/// Measures the size of the supervisor's commits since its creation.
 pub(super) struct Watched {
     wire: super::wire::Wire,
     /// Records and commits before.

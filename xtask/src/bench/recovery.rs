@@ -1,4 +1,4 @@
-//! Rows about a supervisor that was killed: how long until its successor answers.
+//! Measurements of recovery: the time until the successor of a killed supervisor answers.
 
 use agent_team_protocol::TeamId;
 use agent_team_protocol::id::Recipient;
@@ -15,11 +15,11 @@ use super::table::{Row, Target, Unit};
 const TASKS: usize = 10_000;
 const MESSAGES: usize = 100_000;
 
-/// Events of the long journal, and how long reading it back may take, in milliseconds.
+/// Events in the long journal, and the limit for reading it, in milliseconds.
 const EVENTS: usize = 1_000_000;
 const OPEN_LIMIT: f64 = 2_000.0;
 
-/// A team that is up, with one member, so that a successor restores it.
+/// A team with one member that is up, so that a successor restores it.
 fn team_of_one(installation: &mut Installation, name: &str) -> Result<TeamId> {
     let project = installation.project(name)?;
     let spec = team(&project, name, PlacementChoice::Headless, &["bob"])?;
@@ -55,7 +55,7 @@ pub(super) fn successor(bench: &Bench) -> Result<Vec<Row>> {
     send(&installation, &team, messages)?;
     let full = rounds(bench, &mut installation, &team)?;
     installation.down(&team)?;
-    // As many records as tasks, at most, are newer than the snapshot.
+    // At most as many records as tasks are newer than the snapshot.
     let why = format!(
         "from exec to the answer about the team; {:.1} ms of it read the JSON of {TASKS} tasks and at most {TASKS} records",
         full.median - empty.median

@@ -1,4 +1,4 @@
-//! Rows about a team that does nothing: how much memory, and does anything wake.
+//! Measurements of an idle team: memory and wake-ups.
 
 use std::fs;
 use std::path::PathBuf;
@@ -13,7 +13,7 @@ use super::rig::{Durability, Installation, Worker, environment, task, team};
 use super::stats::Figure;
 use super::table::{Row, Target, Unit};
 
-/// How long nothing is to happen before it counts as rest, and then is looked at.
+/// The idle time before the measurement, and its duration.
 const SETTLE: Duration = Duration::from_secs(2);
 const WATCH: Duration = Duration::from_secs(5);
 
@@ -38,7 +38,7 @@ pub(super) fn memory(bench: &Bench) -> Result<Vec<Row>> {
     let empty = memory_of(installation.status()?.pid)?;
     installation.add_tasks(&team, TASKS, |place| task(format!("task {place}")))?;
     let loaded = observe(&mut installation, &team)?;
-    // The same team in a supervisor that has only read it.
+    // The same team after a restart of the supervisor.
     installation.replace_supervisor(&team)?;
     let restarted = observe(&mut installation, &team)?;
     installation.down(&team)?;
@@ -47,11 +47,12 @@ pub(super) fn memory(bench: &Bench) -> Result<Vec<Row>> {
         Row::new(what, Unit::Mebibytes, one(value.resident))
             .target(most.map_or(Target::None, Target::AtMost))
             .note(format!(
-                "of which {:.1} MiB is its own data, the rest pages of programs",
+                "{:.1} MiB of it are its own data, the rest program pages",
                 value.anonymous
             ))
     };
-    // Tasks are in memory with all their words, and Linux maps 16 pages around each that is touched: the whole program.
+    // Tasks are in memory with their texts. Linux maps 16 pages around each touched page of a program (fault-around),
+    // so that the whole program is resident.
     let why = format!(
         "{:.1} MiB are pages of programs, mapped 64 KiB at a time, {:.1} MiB an empty team's data, {:.0} bytes each task",
         loaded.supervisor.resident - loaded.supervisor.anonymous,
@@ -99,7 +100,7 @@ struct Memory {
     anonymous: f64,
 }
 
-/// The workers' processes, once all are ready and have had time to come to rest.
+/// The processes of the workers, once all are ready and idle.
 fn settled_workers(
     installation: &mut Installation,
     team: &agent_team_protocol::TeamId,
@@ -165,7 +166,7 @@ fn memory_of(pid: u32) -> Result<Memory> {
     })
 }
 
-/// Of all its threads.
+/// The sum over all threads.
 fn voluntary_switches(pid: u32) -> Result<f64> {
     let threads = fs::read_dir(format!("/proc/{pid}/task")).context("this system has no /proc")?;
     let paths: Vec<PathBuf> = threads

@@ -1,6 +1,6 @@
-//! Private installations to measure: own directories, own supervisor, own team files' worth of specs.
+//! Private installations for measurements, with their own directories, supervisor and team specs.
 //!
-//! Nothing outside the given directory is touched. An [`Installation`] ends its teams and its supervisor when dropped.
+//! They change nothing outside the given directory. An [`Installation`] stops its teams and its supervisor on drop.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -26,20 +26,20 @@ use anyhow::{Context as _, Result, ensure};
 use super::swarm::Swarm;
 use super::wire::Wire;
 
-/// How long anything may take to start.
+/// Timeout for starting anything.
 const START_LIMIT: Duration = Duration::from_secs(60);
 
-/// Between two looks at something that has no event of its own.
+/// Polling interval for state without events.
 const LOOK_EVERY: Duration = Duration::from_micros(200);
 
-/// The programs that are measured, and those that measure.
+/// The measured programs, and the stub that measures.
 pub(super) struct Programs {
-    /// Where `agent-teamd` and `agent-teammate` are.
+    /// The directory of `agent-teamd` and `agent-teammate`.
     pub(super) real: PathBuf,
     pub(super) stub: PathBuf,
 }
 
-/// Which worker a supervisor finds beside itself.
+/// The worker program in the directory of the supervisor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Worker {
     Real,
@@ -69,7 +69,7 @@ pub(super) struct Installation {
 }
 
 impl Installation {
-    /// `name` is short: it is part of a socket's path.
+    /// `name` must be short, because it is part of a socket path.
     pub(super) fn start(
         directory: &Path,
         name: &str,
@@ -88,7 +88,7 @@ impl Installation {
             Worker::Stub => {
                 let beside = home.join("bin");
                 fs::create_dir(&beside)?;
-                // A link would lead the supervisor back to the real worker.
+                // Not a link: the supervisor would resolve it and find the real worker beside its target.
                 fs::copy(
                     programs.real.join("agent-teamd"),
                     beside.join("agent-teamd"),
@@ -107,7 +107,7 @@ impl Installation {
         })
     }
 
-    /// A directory of its own for a team.
+    /// Creates a project directory for a team.
     pub(super) fn project(&self, name: &str) -> Result<PathBuf> {
         let project = self.home.join("projects").join(name);
         fs::create_dir_all(&project)?;
@@ -122,7 +122,7 @@ impl Installation {
         self.wire.call::<SupervisorStatus>(None, Nothing {})
     }
 
-    /// Brings a team up; returns once it is accepted.
+    /// Starts a team; returns when the call is answered.
     pub(super) fn up(
         &mut self,
         spec: TeamSpec,
@@ -154,8 +154,8 @@ impl Installation {
         Ok(())
     }
 
-    /// `kill -9`, and a new one at once, started by hand. Gives the time from its start to its first answer about the
-    /// team, which it can only give once it has read it.
+    /// Kills the supervisor with SIGKILL and starts a new one. Returns the time from its start to its first answer
+    /// about the team, for which it must have read the journal.
     pub(super) fn replace_supervisor(&mut self, team: &TeamId) -> Result<Duration> {
         self.supervisor.kill()?;
         self.supervisor.wait()?;
@@ -177,7 +177,7 @@ impl Installation {
 
 impl Drop for Installation {
     fn drop(&mut self) {
-        // Over a new connection: a measurement that failed may have left the other one in the middle of something.
+        // Over a new connection: after a failed measurement the other one may have unread answers.
         let stopped = connect(&self.home, "last")
             .and_then(|mut wire| wire.call::<SupervisorStop>(None, Nothing {}));
         if let Err(error) = stopped {
@@ -227,7 +227,7 @@ pub(super) fn connect(home: &Path, client: &str) -> Result<Wire> {
     }
 }
 
-/// What a person's shell would pass on.
+/// The environment that a shell would pass.
 pub(super) fn environment() -> BTreeMap<String, String> {
     ["PATH", "HOME", "LANG"]
         .into_iter()
@@ -251,7 +251,7 @@ pub(super) fn up(spec: TeamSpec, environment: BTreeMap<String, String>) -> Up {
     }
 }
 
-/// A team without tasks. Its members take only what is assigned to them, so that boards stay as they are.
+/// A team without tasks. Its members claim only assigned tasks, so that they do not change the board.
 pub(super) fn team(
     project: &Path,
     name: &str,
@@ -305,7 +305,7 @@ pub(super) fn task(title: String) -> TaskSpec {
     }
 }
 
-/// The task's number in an answer about it.
+/// The number of the task in an answer.
 pub(super) fn task_number(answer: &[u8]) -> Result<u64> {
     #[derive(serde::Deserialize)]
     struct Answered {
@@ -315,7 +315,7 @@ pub(super) fn task_number(answer: &[u8]) -> Result<u64> {
     Ok(result.task.0)
 }
 
-/// A stub that takes commands, over a socket of its own.
+/// A stub that receives commands over its own socket.
 pub(super) struct Commanded {
     reader: BufReader<std::os::unix::net::UnixStream>,
 }

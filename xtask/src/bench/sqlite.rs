@@ -1,4 +1,4 @@
-//! The limit of storing: the supervisor's own rows, written again by a loop that does nothing else.
+//! The limit of storing: a loop that writes the supervisor's rows again.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -9,13 +9,13 @@ use rusqlite::{Connection, OpenFlags, TransactionBehavior, params_from_iter};
 
 use super::rig::Durability;
 
-/// Rows that are written at least, so that one slow sync does not decide.
+/// Minimum number of rows, so that one slow sync does not dominate.
 const ROWS: usize = 20_000;
 
-/// How long a loop goes on at most.
+/// Maximum duration of a loop.
 const LONGEST: Duration = Duration::from_secs(2);
 
-/// Rows of a journal and the tables they go into.
+/// Rows of a journal, and the schema of their table.
 pub(super) struct Rows {
     schema: Vec<String>,
     columns: usize,
@@ -23,7 +23,7 @@ pub(super) struct Rows {
 }
 
 impl Rows {
-    /// The newest of a team's journal, as they are.
+    /// Reads the newest rows of a team's journal.
     pub(super) fn newest(database: &Path, count: usize) -> Result<Self> {
         let connection = Connection::open_with_flags(database, OpenFlags::SQLITE_OPEN_READ_ONLY)
             .with_context(|| format!("cannot read {}", database.display()))?;
@@ -49,7 +49,7 @@ impl Rows {
         })
     }
 
-    /// Writes them to a new database, `batch` to a transaction; rows per second.
+    /// Writes the rows to a new database, `batch` per transaction; returns rows per second.
     pub(super) fn written_per_second(
         &self,
         directory: &Path,
@@ -77,7 +77,7 @@ impl Rows {
             let mut statement = transaction.prepare_cached(&insert)?;
             for row in rows.by_ref().take(batch.max(1)) {
                 written += 1;
-                // The first column is the revision: it goes on counting here.
+                // The first column is the revision, which must be unique: count it up.
                 let revision = Value::Integer(i64::try_from(written)?);
                 statement.execute(params_from_iter(
                     std::iter::once(&revision).chain(&row[1..]),

@@ -1,7 +1,7 @@
-//! Rows about starting: a whole team, and the successor of a killed worker; in panes and without.
+//! Measurements of starting: a whole team, and the replacement of a killed worker, with and without panes.
 //!
-//! The limit starts the stub that connects and writes a line, in the least number of calls: one joined call of tmux for
-//! as many panes as fit into it, one process start each without panes.
+//! The limit starts a stub that connects and writes a line, with the fewest calls: one combined tmux command for as
+//! many panes as fit into it, or one process start each without panes.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -25,17 +25,17 @@ use super::table::{Row, Target, Unit};
 
 const READY: &str = "launch_ready";
 
-/// What happens between a worker's death and its successor, as events tell it: each is a commit.
+/// The events between the exit of a worker and the readiness of its replacement; each is a commit.
 const STEPS: [&str; 2] = ["launch_started", READY];
 
-/// Members that are killed, each once: only the first restart is immediate.
+/// Number of members to kill, each once, because only the first restart of a member is immediate.
 const KILLED: usize = 8;
 
-/// Panes that one joined call makes, and that fit into a window of [`SIZE`].
+/// Panes per combined call; they fit into a window of [`SIZE`].
 const PANES_PER_CALL: usize = 14;
 const SIZE: [&str; 2] = ["200", "50"];
 
-/// Where the limit's stubs report.
+/// The socket that the stubs of the limit connect to.
 struct Reports {
     listener: UnixListener,
     socket: PathBuf,
@@ -50,7 +50,7 @@ impl Reports {
         })
     }
 
-    /// The next stub's pid; it lives as long as the stream.
+    /// The pid of the next stub, which runs as long as the stream is open.
     fn next(&self) -> Result<(u32, UnixStream)> {
         let mut reader = BufReader::new(self.listener.accept()?.0);
         let mut line = String::new();
@@ -75,7 +75,7 @@ impl Reports {
     }
 }
 
-/// A tmux server of the bench's own.
+/// A private tmux server.
 struct Tmux {
     socket: PathBuf,
 }
@@ -101,7 +101,7 @@ impl Tmux {
         Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
     }
 
-    /// Panes with the stub, tagged like ours, in as few calls as tmux takes.
+    /// Creates panes with the stub, with the tags that agent-team sets, in as few calls as possible.
     fn open(&self, stub: &Path, reports: &Path, count: usize) -> Result<()> {
         let pane = |text: &str| {
             text.split(' ')
@@ -122,7 +122,7 @@ impl Tmux {
                         "new-session -d -s bench -x {} -y {}",
                         SIZE[0], SIZE[1]
                     )),
-                    // Two calls' panes fit into a window.
+                    // The panes of two calls fit into a window.
                     (_, 0) if nth % 2 == 0 => pane("new-window"),
                     _ => pane("split-window"),
                 });
@@ -203,7 +203,7 @@ fn up_of(
     }
     let project = installation.project(&format!("up-{}-{count}", shown(placement)))?;
     let spec = members(&project, count, placement)?;
-    // Once unmeasured: the team is new then, and nobody can have subscribed to it.
+    // Once without measuring: before that the team does not exist, so the subscription below would fail.
     let team = installation.up(spec.clone(), environment())?;
     wait_until_ready(installation, &team, count)?;
     installation.down(&team)?;
@@ -230,23 +230,23 @@ fn up_of(
         .limit(limit, Figure::of(limits))
         .target(Target::RatioAtMost(most))
         .note(format!(
-            "to start, a worker takes {:.1} ms of processor, the stub {:.1}; its hello is stored before it counts",
+            "a worker takes {:.1} ms of processor time to start, the stub {:.1}; its hello is stored before it counts",
             percentile(&worker, 50.0),
             percentile(&stub, 50.0),
         )))
 }
 
-/// What the limit came to.
+/// The result of the limit.
 struct Bare {
     took_ms: f64,
     processor_ms: Option<f64>,
 }
 
-/// What these processes have had of a processor, in milliseconds each; `None` where the system does not say.
+/// The mean processor time of these processes in milliseconds; `None` where the system does not report it.
 fn processor_ms(pids: &[u32]) -> Option<f64> {
     let nanoseconds = |task: PathBuf| -> Option<f64> {
-        let told = fs::read_to_string(task.join("schedstat")).ok()?;
-        told.split(' ').next()?.parse().ok()
+        let text = fs::read_to_string(task.join("schedstat")).ok()?;
+        text.split(' ').next()?.parse().ok()
     };
     let mut sum = 0.0;
     for pid in pids {
@@ -279,7 +279,7 @@ fn bare_up(bench: &Bench, placement: PlacementChoice, count: usize) -> Result<Ba
     let took = started.elapsed();
     let pids: Vec<u32> = streams.iter().map(|(pid, _)| *pid).collect();
     let processor_ms = processor_ms(&pids);
-    // Before the stubs: without a pane the server ends by itself, and is not there to be told.
+    // Before the stubs exit: tmux exits with its last pane, and then `kill-server` would fail.
     if placement != PlacementChoice::Headless {
         tmux.end()?;
     }
@@ -398,7 +398,7 @@ fn restart_in(
         )))
 }
 
-/// A stub that is killed and started again, by nobody but the bench.
+/// The limit of a restart: the bench itself kills a stub and starts another one.
 struct BareRestart<'a> {
     bench: &'a Bench,
     place: tempfile::TempDir,

@@ -1,19 +1,19 @@
-//! Medians, percentiles and ranges. Samples come from the groups of rows; nothing is thrown away.
+//! Medians, percentiles and ranges. No samples are discarded.
 
 use serde::Serialize;
 
-/// What several rounds gave: the median, and the lowest and highest of them.
+/// The results of several rounds: median, minimum and maximum.
 #[derive(Debug, Clone, Serialize)]
 pub(super) struct Figure {
     pub(super) median: f64,
     pub(super) low: f64,
     pub(super) high: f64,
-    /// One per round, in their order.
+    /// One value per round, in order.
     pub(super) rounds: Vec<f64>,
 }
 
 impl Figure {
-    /// Of at least one round.
+    /// Needs at least one round.
     pub(super) fn of(rounds: Vec<f64>) -> Self {
         Self {
             median: percentile(&rounds, 50.0),
@@ -23,7 +23,7 @@ impl Figure {
         }
     }
 
-    /// The median of the rounds' ratios where rounds belong together, so that what slowed both counts for neither.
+    /// The median of the ratios of paired rounds. A disturbance that slows both rounds of a pair cancels out.
     pub(super) fn ratio_to(&self, limit: &Self) -> f64 {
         if self.rounds.len() != limit.rounds.len() {
             return self.median / limit.median;
@@ -38,7 +38,7 @@ impl Figure {
     }
 }
 
-/// By the nearest rank. Zero without samples.
+/// The percentile by the nearest-rank method; zero without samples.
 pub(super) fn percentile(samples: &[f64], percent: f64) -> f64 {
     let mut sorted = samples.to_vec();
     sorted.sort_by(f64::total_cmp);

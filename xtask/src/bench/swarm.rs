@@ -1,7 +1,7 @@
-//! Many callers in one thread: each has its own connection, and so many calls in flight.
+//! Many callers in one thread, each with its own connection and several calls in flight.
 //!
-//! The load must cost little beside what it measures: one `poll` for all, requests written together, answers looked at
-//! no further than whoever wants them does.
+//! The load generator must cost little compared with the measured system: one `poll` for all connections, requests
+//! written in batches, answers parsed only as far as needed.
 
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
@@ -20,7 +20,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use super::Bench;
 use super::stats::Figure;
 
-/// Refusals in a row after which nothing will come of it any more.
+/// Consecutive refusals after which the measurement fails.
 const REFUSALS_MAX: usize = 100_000;
 
 pub(super) struct Swarm {
@@ -36,7 +36,7 @@ struct Caller {
 }
 
 impl Swarm {
-    /// `name` is the callers' identity, with their number behind it.
+    /// `name` with a number appended is the identity of each caller.
     pub(super) fn connect(socket: &Path, name: &str, callers: usize) -> Result<Self> {
         let connect = |number| {
             let mut stream =
@@ -63,7 +63,8 @@ impl Swarm {
     }
 
     /// Makes calls, `window` of them in flight for each caller, until `total` have succeeded. `succeeded` sees every
-    /// successful answer. Refused calls are replaced by others. Gives the time from the first call to the last answer.
+    /// successful answer. Refused calls are replaced by new ones. Returns the time from the first call to the last
+    /// answer.
     pub(super) fn run<M: Method>(
         &mut self,
         team: &TeamId,
@@ -132,14 +133,14 @@ impl Swarm {
     }
 }
 
-/// What a rate over the socket is made of at best: what the callers and the sockets do alone, with somebody who answers
-/// at once, and then the store.
+/// The upper limit of a rate over the socket: the callers and sockets with a stub that answers immediately, followed by
+/// the store.
 pub(super) struct SocketsAlone {
     per_second: Figure,
 }
 
 impl SocketsAlone {
-    /// Of `callers` with `window` calls in flight each.
+    /// Measures `callers` with `window` calls in flight each.
     pub(super) fn measure<M: Method>(
         bench: &Bench,
         callers: usize,
@@ -155,7 +156,7 @@ impl SocketsAlone {
             .stdin(OwnedFd::from(listener))
             .spawn()?;
         let mut swarm = Swarm::connect(&socket, "caller", callers)?;
-        let team = TeamId::new(&"nobody".parse()?, Path::new("/nowhere"));
+        let team = TeamId::new(&"none".parse()?, Path::new("/nowhere"));
         let mut rates = Vec::new();
         for _ in 0..bench.pick(5, 3) {
             let took = swarm.run::<M>(&team, window, CALLS, &args, |_| {})?;
@@ -168,7 +169,7 @@ impl SocketsAlone {
         })
     }
 
-    /// How near `ours` comes to the sockets and then a store that writes `stored` a second.
+    /// The ratio of `ours` to the limit of the sockets followed by a store that writes `stored` rows per second.
     pub(super) fn beside(&self, ours: &Figure, stored: &Figure) -> String {
         let sockets = self.per_second.median;
         let both = 1.0 / (1.0 / sockets + 1.0 / stored.median);
@@ -218,7 +219,7 @@ impl Caller {
     }
 }
 
-/// `{"jsonrpc":"2.0","id":7,"result":…`: everything before it is short.
+/// `{"jsonrpc":"2.0","id":7,"result":…`: the id is near the start, so a search is cheap.
 fn is_success(answer: &[u8]) -> bool {
     const RESULT: &[u8] = b"\"result\":";
     answer[..answer.len().min(60)]

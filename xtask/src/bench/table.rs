@@ -1,4 +1,4 @@
-//! Rows, and how they are shown: as one table, and as JSON.
+//! Result rows, printed as a table and as JSON.
 
 use std::fmt::Write as _;
 
@@ -10,15 +10,15 @@ use super::stats::Figure;
 pub(super) struct Row {
     pub(super) what: String,
     pub(super) unit: Unit,
-    /// Or why it could not be measured.
+    /// The result, or the reason why it could not be measured.
     pub(super) ours: Result<Figure, String>,
     pub(super) limit: Option<Limit>,
     pub(super) target: Target,
-    /// What else a reader has to know.
+    /// A note for the reader.
     pub(super) note: String,
 }
 
-/// What the machine can do at best, measured beside ours.
+/// The limit of the machine, measured in the same run.
 #[derive(Debug, Clone, Serialize)]
 pub(super) struct Limit {
     pub(super) what: String,
@@ -41,7 +41,7 @@ pub(super) enum Target {
     /// Times the limit.
     RatioAtMost(f64),
     RatioAtLeast(f64),
-    /// In the row's unit.
+    /// In the unit of the row.
     AtMost(f64),
     None,
 }
@@ -132,7 +132,7 @@ impl Unit {
     }
 }
 
-/// Three digits that matter.
+/// Three significant digits.
 fn digits(value: f64) -> String {
     match value {
         _ if value >= 100.0 => format!("{value:.0}"),
@@ -151,7 +151,7 @@ fn thousands(value: f64) -> String {
     }
 }
 
-/// One line a row, columns aligned, and a note beneath where there is one.
+/// One line per row with aligned columns, and the note below it.
 pub(super) fn shown(rows: &[Row]) -> String {
     let cells: Vec<[String; 6]> = std::iter::once(
         ["", "ours (median [range])", "limit", "ratio", "target", ""].map(str::to_owned),
@@ -168,7 +168,7 @@ pub(super) fn shown(rows: &[Row]) -> String {
     for (place, row) in cells.iter().enumerate() {
         let mut line = String::new();
         for (cell, width) in row.iter().zip(widths) {
-            write!(line, "{cell:<width$}  ").expect("a String takes everything");
+            write!(line, "{cell:<width$}  ").expect("writing to a String cannot fail");
         }
         text.push_str(line.trim_end());
         text.push('\n');
@@ -177,7 +177,7 @@ pub(super) fn shown(rows: &[Row]) -> String {
             .map(|row| &rows[row].note)
             .filter(|note| !note.is_empty())
         {
-            writeln!(text, "    {note}").expect("a String takes everything");
+            writeln!(text, "    {note}").expect("writing to a String cannot fail");
         }
     }
     text

@@ -1,4 +1,4 @@
-//! A client of the supervisor that does one thing at a time and blocks: its own cost stays small and plain.
+//! A blocking client of the supervisor with one call at a time, so that its own cost is small and predictable.
 
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Write};
@@ -13,7 +13,7 @@ use agent_team_protocol::notification::{EventNotice, Notification};
 use agent_team_protocol::rpc::{self, Call, Frame, Kind, TeamRef};
 use anyhow::{Context as _, Result, bail};
 
-/// Longer than anything that is measured: whoever waits so long waits for nothing.
+/// Read timeout; longer than any measured time.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
 pub(super) struct Wire {
@@ -24,14 +24,14 @@ pub(super) struct Wire {
     events: VecDeque<Event>,
 }
 
-/// A durable event and when it arrived.
+/// A stored event and its time of arrival.
 pub(super) struct Event {
     pub(super) at: Instant,
     pub(super) kind: String,
 }
 
 impl Wire {
-    /// A connection of its own identity.
+    /// Opens a connection with its own client identity.
     pub(super) fn connect(socket: &Path, client: &str) -> Result<Self> {
         let mut writer = UnixStream::connect(socket).context("cannot connect to the supervisor")?;
         writer.set_read_timeout(Some(LONGEST_WAIT))?;
@@ -51,7 +51,7 @@ impl Wire {
         })
     }
 
-    /// Calls, and waits for the answer; events on the way are kept.
+    /// Makes a call and waits for the answer; keeps events that arrive before it.
     pub(super) fn call<M: Method>(
         &mut self,
         team: Option<&TeamId>,
@@ -68,7 +68,7 @@ impl Wire {
         loop {
             let frame = self.frame()?;
             match Frame::parse(&frame).and_then(Frame::kind)? {
-                // To a call whose answer was given up.
+                // The answer to a call that timed out.
                 Kind::Response { id, .. } if id.get() != self.next_id.to_string() => {}
                 Kind::Response {
                     outcome: Ok(result),
@@ -86,7 +86,7 @@ impl Wire {
         }
     }
 
-    /// From now on [`next_event`](Self::next_event) has something to wait for.
+    /// Subscribes to events; required before [`next_event`](Self::next_event).
     pub(super) fn subscribe(&mut self, team: &TeamId) -> Result<()> {
         let show = self.call::<agent_team_protocol::method::TeamShow>(
             Some(team),
@@ -118,7 +118,7 @@ impl Wire {
         }
     }
 
-    /// Waits for the `count`th event of a kind from here on, and gives its time of arrival.
+    /// Waits for the `count`th event of a kind from now on; returns its time of arrival.
     pub(super) fn wait_for(&mut self, kind: &str, count: usize) -> Result<Instant> {
         let mut seen = 0;
         loop {

@@ -1,4 +1,4 @@
-//! The least that can answer calls: one `poll` for all callers, and the same short answer to every line.
+//! A minimal server: one `poll` for all callers, and the same short answer to every line.
 
 use std::io::{ErrorKind, Read, Write};
 use std::os::fd::AsFd;
@@ -7,10 +7,10 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use anyhow::Result;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-/// As long as the answer to a claim.
+/// An answer of the length of that to a claim.
 const ANSWER: &[u8] = b"{\"jsonrpc\":\"2.0\",\"id\":1000,\"result\":{\"task\":\"T-1000\",\"generation\":1,\"overlaps\":[]}}\n";
 
-/// Answers whoever connects to the listener on standard input, until the first of them goes.
+/// Answers all clients of the listener on stdin until the first one disconnects.
 pub(crate) fn run() -> Result<()> {
     let listener = UnixListener::from(std::io::stdin().as_fd().try_clone_to_owned()?);
     let mut callers: Vec<UnixStream> = Vec::new();

@@ -1,4 +1,4 @@
-//! What the two ends say to each other, whatever lies between: `ping`, answered with the time at which it arrived.
+//! The conversation of the two ends over any transport: `ping`, answered with its time of arrival.
 
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
@@ -15,7 +15,7 @@ fn padded(text: &str) -> String {
     format!("{text:<TEXT$}")
 }
 
-/// Answers every ping until there are no more; other texts are read and left.
+/// Answers every ping until the end of input; ignores other texts.
 pub(crate) fn echo(line: &mut impl Line) -> Result<()> {
     while let Some((arrived, text)) = line.receive()? {
         if text.starts_with("ping") {
@@ -25,12 +25,12 @@ pub(crate) fn echo(line: &mut impl Line) -> Result<()> {
     Ok(())
 }
 
-/// Carries out what the bench says over the control socket, and answers each command with a line.
+/// Executes the commands of the bench from the control socket, and answers each with a line.
 ///
-/// `ping N` → the one-way and the round-trip time of each of N exchanges, in nanoseconds; `flood N WINDOW` → how long
-/// it took in nanoseconds, and the refusals; `ask N` → 1 once it is allowed, 0 once it is not.
+/// `ping N` → the one-way and the round-trip time of each of N exchanges, in nanoseconds; `flood N WINDOW` → the
+/// duration in nanoseconds and the number of refusals; `ask N` → 1 when allowed, 0 when denied.
 pub(crate) fn obey(line: &mut impl Line, control: &Path) -> Result<()> {
-    let mut control = UnixStream::connect(control).context("the bench does not listen")?;
+    let mut control = UnixStream::connect(control).context("cannot connect to the bench")?;
     writeln!(control, "{}", std::process::id())?;
     let mut commands = BufReader::new(control.try_clone()?).lines();
     while let Some(command) = commands.next().transpose()? {
@@ -43,7 +43,7 @@ pub(crate) fn obey(line: &mut impl Line, control: &Path) -> Result<()> {
                 format!("{} {refusals}", now_ns() - begun)
             }
             ["ask", number] => u8::from(line.ask(number.parse()?)?).to_string(),
-            _ => bail!("no such command: {command}"),
+            _ => bail!("unknown command: {command}"),
         };
         writeln!(control, "{answer}")?;
     }

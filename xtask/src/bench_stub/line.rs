@@ -1,4 +1,4 @@
-//! One end of a conversation, and the barest one: a line of text is a message.
+//! The trait of a conversation end, and the simplest implementation: a line of text is a message.
 
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
@@ -7,23 +7,23 @@ use std::path::Path;
 use anyhow::{Context as _, Result};
 use nix::time::{ClockId, clock_gettime};
 
-/// Where messages of a few bytes go and come from.
+/// A transport of short messages.
 pub(crate) trait Line {
-    /// Sends one; it may leave with the next [`receive`](Self::receive), not later.
+    /// Sends a message, at the latest with the next [`receive`](Self::receive).
     fn send(&mut self, text: &str) -> Result<()>;
 
-    /// The next one with the time of its arrival, in nanoseconds; `None` when there will be no more.
+    /// Returns the next message and its time of arrival in nanoseconds; `None` at the end.
     fn receive(&mut self) -> Result<Option<(u64, String)>>;
 
-    /// Sends `count` messages with at most `window` of them unanswered, and returns once all are accepted. Gives how
-    /// often one was refused for the time being.
+    /// Sends `count` messages with at most `window` of them unanswered; returns when all are accepted, with the number
+    /// of temporary refusals.
     fn flood(&mut self, count: u64, window: u64) -> Result<u64>;
 
-    /// Asks whether it may run a command of this number, and waits for a person's word.
+    /// Requests permission for a command with this number, and waits for the decision.
     fn ask(&mut self, number: u64) -> Result<bool>;
 }
 
-/// Of a clock that all processes share.
+/// Nanoseconds of a clock that all processes share.
 pub(crate) fn now_ns() -> u64 {
     let now = clock_gettime(ClockId::CLOCK_MONOTONIC).expect("every system has this clock");
     now.tv_sec().cast_unsigned() * 1_000_000_000 + now.tv_nsec().cast_unsigned()
@@ -56,10 +56,10 @@ impl Line for RawLine {
     }
 
     fn flood(&mut self, _count: u64, _window: u64) -> Result<u64> {
-        anyhow::bail!("a bare line accepts nothing")
+        anyhow::bail!("a bare line does not support floods")
     }
 
     fn ask(&mut self, _number: u64) -> Result<bool> {
-        anyhow::bail!("a bare line asks nobody")
+        anyhow::bail!("a bare line does not support requests")
     }
 }

@@ -1,12 +1,12 @@
-//! What `cargo xtask bench` starts where the real thing would be a program of ours: as small as it can be.
+//! The stub programs of `cargo xtask bench`: minimal replacements for the programs of agent-team.
 //!
-//! - `line SOCKET`: connects, writes a line, and stays. What the least worker costs to start.
-//! - `relay SOCKET [FILE]`: passes lines on between its first two connections; with FILE, appends and syncs each first.
-//! - `answer`: answers every line of whoever connects to the listener on its standard input.
+//! - `line SOCKET`: connects, writes a line and waits: the start-up cost of a minimal worker.
+//! - `relay SOCKET [FILE]`: forwards lines between its first two connections; with FILE, appends and syncs each first.
+//! - `answer`: answers every line of all clients of the listener on its stdin.
 //! - `echo SOCKET` and `ping SOCKET CONTROL`: the two ends of a relay.
-//! - `--launch FILE`: a worker that does no work; it sends and reads messages as fast as it can.
+//! - `--launch FILE`: a worker without an engine that sends and reads messages as fast as possible.
 //!
-//! Every end of every conversation is this program, so that what is compared is what lies between.
+//! This program is both ends of every conversation, so that measurement and limit differ only in what is between them.
 
 mod answerer;
 mod conversation;
@@ -35,14 +35,14 @@ fn main() -> Result<()> {
             conversation::obey(&mut RawLine::connect(socket.as_ref())?, control.as_ref())
         }
         ["--launch", file] => member::run(file.as_ref()),
-        _ => bail!("cargo xtask bench starts this by itself"),
+        _ => bail!("this program is started by cargo xtask bench"),
     }
 }
 
 fn stay(socket: &Path) -> Result<()> {
-    let mut stream = UnixStream::connect(socket).context("nobody waits for the line")?;
+    let mut stream = UnixStream::connect(socket).context("cannot connect to the socket")?;
     writeln!(stream, "{}", std::process::id())?;
-    // Until whoever listens is gone.
+    // Until the listener closes the connection.
     BufReader::new(stream).read_line(&mut String::new())?;
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! A worker by the supervisor's rules that has no engine: it only sends and reads messages.
+//! A worker that speaks the supervisor's protocol but has no engine: it only sends and reads messages.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -21,24 +21,25 @@ use anyhow::{Context as _, Result, bail};
 use crate::conversation;
 use crate::line::{Line, now_ns};
 
-/// In a member's environment: whom it talks to.
+/// Environment variable of a member: the name of its peer.
 const PEER: &str = "AGENT_TEAM_BENCH_PEER";
 
-/// In a member's environment: where the bench gives it commands. Without it, it echoes.
+/// Environment variable of a member: the control socket of the bench. Without it, the member echoes.
 const CONTROL: &str = "AGENT_TEAM_BENCH_CONTROL";
 
-/// How often a worker without a supervisor looks for the next one, and how many times.
+/// Interval and number of attempts to reconnect to a supervisor.
 const SEARCH_EVERY: Duration = Duration::from_millis(2);
 const SEARCHES: u32 = 5_000;
 
 pub(crate) fn run(file: &Path) -> Result<()> {
-    let bytes = fs::read(file).context("the launch was taken by another process, or withdrawn")?;
+    let bytes = fs::read(file)
+        .context("cannot read the launch file: it was used by another process, or withdrawn")?;
     fs::remove_file(file)?;
     let launch: LaunchFile = serde_json::from_slice(&bytes)?;
     let mut member = Member::connect(&launch)?;
     match launch.environment.get(CONTROL) {
         Some(control) => conversation::obey(&mut member, control.as_ref()),
-        // A supervisor that was killed is waited for: whoever is adopted must still be there.
+        // After a kill of the supervisor, wait for the next one, which adopts this worker.
         None => loop {
             conversation::echo(&mut member)?;
             if member.stopped {
@@ -53,15 +54,15 @@ struct Member {
     writer: UnixStream,
     reader: BufReader<UnixStream>,
     peer: MemberName,
-    /// What leaves with the next write.
+    /// Frames for the next write.
     outgoing: String,
     next_id: u64,
-    /// Messages that arrived together and were not handed out yet.
+    /// Received messages that were not returned yet.
     arrived: Vec<(u64, String)>,
     stopped: bool,
 }
 
-/// What a frame was, as far as it matters here.
+/// A received frame.
 enum Heard {
     Messages,
     Accepted,
@@ -100,7 +101,7 @@ impl Member {
         })
     }
 
-    /// Queues a request and gives its id.
+    /// Queues a request; returns its id.
     fn queue<M: agent_team_protocol::method::Method>(&mut self, args: M::Args) -> u64 {
         self.next_id += 1;
         let call = Call {
@@ -132,7 +133,7 @@ impl Member {
         Ok(())
     }
 
-    /// Makes a call and waits for its answer. What arrives meanwhile is left.
+    /// Makes a call and waits for its answer; ignores other frames that arrive in between.
     fn answered<M: agent_team_protocol::method::Method>(
         &mut self,
         args: M::Args,
@@ -142,7 +143,7 @@ impl Member {
         loop {
             let mut frame = String::new();
             if self.reader.read_line(&mut frame)? == 0 {
-                bail!("the supervisor went");
+                bail!("the supervisor closed the connection");
             }
             if let Kind::Response { id, outcome } = Frame::parse(&frame).and_then(Frame::kind)?
                 && id.get() == asked
@@ -153,7 +154,7 @@ impl Member {
         }
     }
 
-    /// Waits for one frame. What it acknowledges leaves with the next write.
+    /// Waits for one frame; its acknowledgement is sent with the next write.
     fn hear(&mut self) -> Result<Heard> {
         let mut frame = String::new();
         if self.reader.read_line(&mut frame)? == 0 {
@@ -190,7 +191,7 @@ impl Member {
                 self.flush()?;
                 Ok(Heard::Nothing)
             }
-            // Only messages are answered with an id of theirs.
+            // Only answers to message calls contain a message id.
             Kind::Response {
                 outcome: Ok(result),
                 ..
@@ -218,7 +219,7 @@ impl Line for Member {
             if let Some(message) = self.arrived.pop() {
                 return Ok(Some(message));
             }
-            // Before waiting, acknowledge what was handed out: an answer to it has taken that along already.
+            // Before blocking, flush the acknowledgements; a reply would have sent them already.
             if !self.reader.buffer().contains(&b'\n') {
                 self.flush()?;
             }
@@ -242,7 +243,7 @@ impl Line for Member {
                     Heard::Accepted => (accepted, in_flight) = (accepted + 1, in_flight - 1),
                     Heard::RefusedForNow => (refused, in_flight) = (refused + 1, in_flight - 1),
                     Heard::Messages | Heard::Nothing => {}
-                    Heard::End => bail!("the supervisor went"),
+                    Heard::End => bail!("the supervisor closed the connection"),
                 }
                 if !self.reader.buffer().contains(&b'\n') {
                     break;
@@ -263,7 +264,7 @@ impl Line for Member {
             places: Vec::new(),
         })?;
         let Permission::Asked { request } = asked else {
-            bail!("decided at once: {asked:?}");
+            bail!("expected a pending request, but it was decided immediately: {asked:?}");
         };
         let decided = self.answered::<RequestWait>(OneRequest { request })?;
         Ok(matches!(decided, Decided::Allowed))
@@ -273,7 +274,7 @@ impl Line for Member {
 fn search(launch: &LaunchFile) -> Result<UnixStream> {
     for _ in 0..SEARCHES {
         let lock = fs::read_to_string(&launch.supervisor_lock).unwrap_or_default();
-        // The socket's path; the next line names the process.
+        // The first line is the path of the socket; the next one names the process.
         let socket = lock.lines().next().unwrap_or_default();
         if let Ok(stream) = UnixStream::connect(socket) {
             return Ok(stream);

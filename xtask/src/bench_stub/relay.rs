@@ -1,4 +1,4 @@
-//! The least that can stand between two ends: read, perhaps store, write.
+//! A minimal relay between two ends: read, optionally store, write.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -9,7 +9,7 @@ use std::path::Path;
 use anyhow::Result;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-/// Passes on between the first two who connect, until one of them goes.
+/// Forwards between the first two connections until one of them closes.
 pub(crate) fn run(socket: &Path, file: Option<&Path>) -> Result<()> {
     let listener = UnixListener::bind(socket)?;
     let mut ends = [listener.accept()?.0, listener.accept()?.0];
