@@ -48,7 +48,7 @@ pub(crate) fn up_call(project: &Path, name: &str, members: &[&str]) -> Up {
         here: &project,
         settings: None,
         variables: None,
-        own: None,
+        overrides: None,
     };
     Up {
         spec: agent_team_file::of_text(&text, &project, reading).expect("it is a team"),

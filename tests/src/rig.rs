@@ -111,7 +111,7 @@ impl Rig {
             here: directory,
             settings: Some(&directories.config),
             variables: None,
-            own: None,
+            overrides: None,
         };
         // A file with faults is the verb's to report.
         let Ok(loaded) = agent_team_file::load(&file, reading) else {

@@ -375,7 +375,7 @@ impl TeamBuilder {
             here: &project,
             settings: None,
             variables: Some(&self.variables),
-            own: None,
+            overrides: None,
         };
         self.wanted.defaults.model = match &self.model {
             Some(ModelChoice::Named(name)) => Some(name.clone()),

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::error::Error;
 use std::io::Write;
 
-use agent_team_file::{Fault, KeyError, LoadTeamError, OwnError};
+use agent_team_file::{Fault, KeyError, LoadTeamError, OverridesError};
 use agent_team_protocol::exit::ExitCode;
 use agent_team_protocol::text::{visible, visible_line};
 use agent_team_protocol::{ErrorCode, Refusal};
@@ -297,11 +297,11 @@ impl From<KeyError> for Failure {
     }
 }
 
-impl From<OwnError> for Failure {
-    fn from(error: OwnError) -> Self {
+impl From<OverridesError> for Failure {
+    fn from(error: OverridesError) -> Self {
         match error {
-            OwnError::Fault(fault) => LoadTeamError::Faults(vec![fault]).into(),
-            error @ (OwnError::Read(..) | OwnError::Write(..)) => {
+            OverridesError::Fault(fault) => LoadTeamError::Faults(vec![fault]).into(),
+            error @ (OverridesError::Read(..) | OverridesError::Write(..)) => {
                 let failure = Self::new("io", ExitCode::Failed, error.to_string());
                 match error.source() {
                     Some(source) => failure.because(source),

@@ -1,5 +1,5 @@
-//! How a member of the native engine thinks: the keys of `[lead]`, `[[member]]` and `[roles.<name>]` that say so, and
-//! what role, member and `[defaults]` make together.
+//! The keys of an agent in `[lead]`, `[[member]]`, `[roles.<name>]` and role files, and their combination from role,
+//! member and `[defaults]`. Called by the readers of these tables.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -7,97 +7,97 @@ use std::path::Path;
 use agent_team_protocol::model::ModelName;
 use agent_team_protocol::spec::{AgentSpec, ProviderSpec, TOOLS, is_tool, with_parts};
 
-use super::own::Own;
+use super::overrides::Overrides;
 use super::source::Source;
 use super::table::{At, Table, suggest};
 use super::variables::{self, Variables};
 
-/// What `plan` may be: without it nothing is asked.
+/// Values of `plan`. Without the key no plan is required.
 pub(super) const PLANS: &[(&str, ())] = &[("required", ())];
 
-/// What a role that only coordinates does not have.
+/// Tools that a coordinating role does not have.
 pub(super) const EDITING: [&str; 3] = ["bash", "edit", "write"];
 
 const REPLAY: &str = "replay:";
 
-/// What one table or role file says of how a member thinks.
+/// The agent keys of one table or role file.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Thinking {
+pub(super) struct AgentKeys {
     pub(super) model: Option<String>,
     pub(super) prompt: String,
     pub(super) max_steps: Option<u32>,
     pub(super) tools: Option<Vec<String>>,
     pub(super) deny_tools: Vec<String>,
-    /// It says `plan = "required"`.
+    /// `plan = "required"`.
     pub(super) must_plan: bool,
-    /// Whether what it runs in the sandbox has the network.
+    /// Whether sandboxed commands have network access.
     pub(super) network: Option<bool>,
-    /// Of `[defaults]` alone: what the whole file says.
+    /// Set only in `[defaults]`: the providers of the whole file.
     pub(super) providers: BTreeMap<String, ProviderSpec>,
-    /// The first of these keys that is about tools and where it stands.
+    /// The first of these keys that concerns tools, with its position.
     pub(super) tools_at: Option<At<&'static str>>,
-    /// The first of these keys and where it stands. `None`: nothing is said.
-    pub(super) said: Option<At<&'static str>>,
+    /// The first of these keys, with its position. `None`: no key is set.
+    pub(super) first_key: Option<At<&'static str>>,
 }
 
-/// What the keys of a file are read with.
+/// Inputs for reading keys, besides the file.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Reader<'a> {
     pub(super) project: &'a Path,
-    /// `None`: the values come later, and variables stay as they are.
+    /// `None`: not known yet; variables are not replaced.
     pub(super) variables: Option<&'a Variables>,
-    /// The user's own layer, which goes before everything.
-    pub(super) own: &'a Own,
+    /// The user's overrides, which take precedence over all files.
+    pub(super) overrides: &'a Overrides,
 }
 
-impl Thinking {
+impl AgentKeys {
     pub(super) fn read(source: &Source<'_>, table: &mut Table<'_>, reader: Reader<'_>) -> Self {
-        let mut thinking = Self::default();
+        let mut keys = Self::default();
         if let Some(found) = table.string("model") {
-            thinking.say("model", found.at);
-            thinking.model = model(source, found, reader.project);
+            keys.note_key("model", found.at);
+            keys.model = model(source, found, reader.project);
         }
         if let Some(found) = table.string("prompt") {
-            thinking.say("prompt", found.at);
-            thinking.prompt = prompt(source, found, reader.variables);
+            keys.note_key("prompt", found.at);
+            keys.prompt = prompt(source, found, reader.variables);
         }
         if let Some(found) = max_steps(table) {
-            thinking.say("max_steps", table.at);
-            thinking.max_steps = Some(found);
+            keys.note_key("max_steps", table.at);
+            keys.max_steps = Some(found);
         }
         if let Some(found) = table.strings("tools") {
             let at = found.first().map_or(table.at, |tool| tool.at);
-            thinking.say_of_tools("tools", at);
-            thinking.tools = Some(tools(source, "tools", &found));
+            keys.note_tool_key("tools", at);
+            keys.tools = Some(tools(source, "tools", &found));
         }
         if let Some(found) = table.strings("deny_tools") {
             let at = found.first().map_or(table.at, |tool| tool.at);
-            thinking.say_of_tools("deny_tools", at);
-            thinking.deny_tools = tools(source, "deny_tools", &found);
+            keys.note_tool_key("deny_tools", at);
+            keys.deny_tools = tools(source, "deny_tools", &found);
         }
         if let Some(found) = table.word("plan", PLANS) {
-            thinking.say_of_tools("plan", found.at);
-            thinking.must_plan = true;
+            keys.note_tool_key("plan", found.at);
+            keys.must_plan = true;
         }
-        thinking.network = table.boolean("network");
-        if thinking.network.is_some() {
-            thinking.say_of_tools("network", table.at);
+        keys.network = table.boolean("network");
+        if keys.network.is_some() {
+            keys.note_tool_key("network", table.at);
         }
-        thinking
+        keys
     }
 
-    pub(super) fn say(&mut self, key: &'static str, at: usize) {
-        self.said.get_or_insert(At { value: key, at });
+    pub(super) fn note_key(&mut self, key: &'static str, at: usize) {
+        self.first_key.get_or_insert(At { value: key, at });
     }
 
-    fn say_of_tools(&mut self, key: &'static str, at: usize) {
-        self.say(key, at);
+    fn note_tool_key(&mut self, key: &'static str, at: usize) {
+        self.note_key(key, at);
         self.tools_at.get_or_insert(At { value: key, at });
     }
 
-    /// A member that runs commands thinks nothing: what is said of it would be ignored.
-    pub(super) fn refuse_for_commands(&self, source: &Source<'_>) {
-        if let Some(At { value: key, at }) = self.said {
+    /// Refuses agent keys for a member with the command engine, where they would have no effect.
+    pub(super) fn refuse_for_command_engine(&self, source: &Source<'_>) {
+        if let Some(At { value: key, at }) = self.first_key {
             source.fault_with_hint(
                 at,
                 format!("`{key}` applies only to agents, but `engine = \"command\"` runs commands"),
@@ -106,33 +106,33 @@ impl Thinking {
         }
     }
 
-    /// An agent of this role, with what the member says besides. What neither says `defaults` may.
-    pub(super) fn agent(&self, own: &Self, defaults: &Self, description: &str) -> AgentSpec {
-        let prompts = [&self.prompt, &own.prompt];
+    /// Combines the keys of a role (`self`) with those of a member, which take precedence, and with the defaults.
+    pub(super) fn agent(&self, member: &Self, defaults: &Self, description: &str) -> AgentSpec {
+        let prompts = [&self.prompt, &member.prompt];
         let prompts: Vec<_> = prompts
             .into_iter()
             .filter(|prompt| !prompt.is_empty())
             .map(String::as_str)
             .collect();
-        let mut deny_tools = [self.deny_tools.as_slice(), own.deny_tools.as_slice()].concat();
+        let mut deny_tools = [self.deny_tools.as_slice(), member.deny_tools.as_slice()].concat();
         deny_tools.sort();
         deny_tools.dedup();
-        let first = |of: fn(&Self) -> Option<String>| of(own).or(of(self)).or(of(defaults));
+        let first = |of: fn(&Self) -> Option<String>| of(member).or(of(self)).or(of(defaults));
         AgentSpec {
-            model: first(|thinking| thinking.model.clone()),
+            model: first(|keys| keys.model.clone()),
             description: description.to_owned(),
             prompt: prompts.join("\n\n"),
-            max_steps: own.max_steps.or(self.max_steps).or(defaults.max_steps),
-            tools: own
+            max_steps: member.max_steps.or(self.max_steps).or(defaults.max_steps),
+            tools: member
                 .tools
                 .as_ref()
                 .or(self.tools.as_ref())
                 .map(|tools| with_parts(tools)),
             deny_tools: with_parts(&deny_tools),
-            must_plan: self.must_plan || own.must_plan,
-            network: [own, self, defaults]
+            must_plan: self.must_plan || member.must_plan,
+            network: [member, self, defaults]
                 .iter()
-                .find_map(|thinking| thinking.network)
+                .find_map(|keys| keys.network)
                 .unwrap_or(false),
             may_spawn: None,
             mcp: Vec::new(),
@@ -149,13 +149,14 @@ impl Thinking {
     }
 }
 
-/// Answers of the model for one task or turn.
+/// Reads `max_steps`: the largest number of model answers for one task or turn.
 pub(super) fn max_steps(table: &mut Table<'_>) -> Option<u32> {
     let steps = table.integer("max_steps", 1..=i32::MAX);
     steps.map(i32::unsigned_abs)
 }
 
-/// A model in its canonical form; a recording becomes the path that every member finds.
+/// Reads a model in canonical form. The path of a recording becomes absolute, because members have different working
+/// directories.
 pub(super) fn model(source: &Source<'_>, found: At<&str>, project: &Path) -> Option<String> {
     let text = found.value.trim();
     if let Some(file) = text.strip_prefix(REPLAY) {
@@ -183,7 +184,7 @@ pub(super) fn model(source: &Source<'_>, found: At<&str>, project: &Path) -> Opt
     }
 }
 
-/// A prompt with its variables filled in.
+/// Reads a prompt and replaces its variables.
 pub(super) fn prompt(
     source: &Source<'_>,
     found: At<&str>,
@@ -203,7 +204,7 @@ pub(super) fn prompt(
     }
 }
 
-/// Says that a variable has no value, where it stands in the file: at `from` or behind it.
+/// Reports a variable without a value at its first position at or after `from`.
 pub(super) fn report_unknown(source: &Source<'_>, from: usize, name: &str) {
     source.fault_with_hint(
         source.find(from, &["{{", name]).unwrap_or(from),
@@ -212,7 +213,7 @@ pub(super) fn report_unknown(source: &Source<'_>, from: usize, name: &str) {
     );
 }
 
-/// Names of tools, each known.
+/// Reads tool names and reports unknown ones.
 pub(super) fn tools(source: &Source<'_>, key: &str, names: &[At<&str>]) -> Vec<String> {
     for name in names {
         if !is_tool(name.value) {

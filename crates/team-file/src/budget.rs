@@ -1,4 +1,4 @@
-//! `limits.tokens`, `limits.usd`, `limits.minutes`: what may be spent on one goal, by the team or by one member.
+//! `limits.tokens`, `limits.usd`, `limits.minutes`: the budget of the team or of one member for one goal.
 
 use agent_team_protocol::spec::Budget;
 
@@ -6,7 +6,7 @@ use super::table::Table;
 
 const KEYS: [&str; 3] = ["tokens", "usd", "minutes"];
 
-/// Takes the keys of a budget out of a table that may hold others.
+/// Reads the keys of a budget from a table that may have other keys.
 pub(super) fn read(table: &mut Table<'_>) -> Budget {
     let [tokens, usd, minutes] = KEYS;
     let tokens = table.count(tokens);
@@ -14,7 +14,7 @@ pub(super) fn read(table: &mut Table<'_>) -> Budget {
     with(Budget::default(), tokens, usd, minutes)
 }
 
-/// The budget with these in place of what it says.
+/// The budget with the given limits replaced.
 pub(super) fn with(
     budget: Budget,
     tokens: Option<u64>,

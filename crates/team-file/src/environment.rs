@@ -1,9 +1,9 @@
-//! Which variables `env` of a project's file may set for agents. Called when the members are known.
+//! Restricts the variables that `env` in a team file may set for agents. Called when the members are known.
 //!
-//! A native member starts programs outside the sandbox too (MCP servers, git, bubblewrap itself), and its sandbox is
-//! set up from its environment. So a variable that chooses a program, makes a program load code, or moves a directory
-//! that the sandbox hides is the user's to set. A command member runs the lines of the same file: for it such a
-//! variable is one more line that the user trusts.
+//! An agent also starts programs outside the sandbox (MCP servers, git, bubblewrap itself), and its sandbox is
+//! configured from its environment. So only the user may set variables that choose a program, make a program load code,
+//! or move a directory that the sandbox hides. A command member is exempt: it runs command lines of the same file, and
+//! such a variable is one more line that the user must trust.
 
 use std::collections::BTreeSet;
 
@@ -68,15 +68,15 @@ const PREFIXES: [&str; 7] = [
 const SUFFIX: &str = "_WRAPPER";
 
 pub(super) fn check(source: &Source<'_>, members: &[Member]) {
-    // What `[defaults]` sets for several members is one fault.
-    let mut told = BTreeSet::new();
+    // Report a variable of `[defaults]` once, not for each member.
+    let mut reported = BTreeSet::new();
     let agents = members
         .iter()
         .filter(|member| member.spec.engine == Engine::Native);
     for member in agents {
         for name in member.spec.env.keys() {
             let at = member.env_at.get(name).copied().unwrap_or(member.at);
-            if leads_keys(name) && told.insert(at) {
+            if leads_keys(name) && reported.insert(at) {
                 source.fault_with_hint(
                     at,
                     format!(
@@ -84,7 +84,7 @@ pub(super) fn check(source: &Source<'_>, members: &[Member]) {
                     ),
                     "set it in your own environment, or set base_url under [providers.<name>]",
                 );
-            } else if chooses_programs(name) && told.insert(at) {
+            } else if chooses_programs(name) && reported.insert(at) {
                 source.fault_with_hint(
                     at,
                     format!(

@@ -1,17 +1,16 @@
-//! The team file and the role files: `.agent-team/team.toml` and what stands beside it, read into the team that they
-//! want. Called by the command line and by the embedding library.
+//! Reads the team file `.agent-team/team.toml`, the role files and the user's overrides into a [`TeamSpec`]. Called by
+//! the CLI and by the embedding library.
 //!
-//! Whatever is wrong is collected, each with file, line and column, and told at once; nothing is ever ignored. Nothing
-//! here talks to a supervisor or changes a file.
+//! All faults are collected with file, line and column and reported together; no key is silently ignored. Loading never
+//! talks to a supervisor and never changes a file.
 
 mod agent;
 mod budget;
 mod environment;
-mod later;
 mod mcp;
 mod member;
 mod open;
-mod own;
+mod overrides;
 mod permissions;
 mod provider;
 mod role;
@@ -24,6 +23,7 @@ mod task;
 #[cfg(test)]
 mod tests;
 mod trust;
+mod unsupported;
 mod variables;
 
 use std::collections::HashMap;
@@ -45,14 +45,14 @@ use table::{At, Level, Table};
 
 pub use member::check_variable;
 pub use open::find;
-pub use own::{Item, Key, KeyError, Own, OwnError, Setting};
+pub use overrides::{Item, Key, KeyError, Overrides, OverridesError, Setting};
 pub use permissions::{allow_always, revoke_always};
-pub use role::{Layer, Place, RoleSheet};
+pub use role::{Layer, RoleSource, RoleView};
 pub use source::Fault;
 pub use trust::Widening;
 pub use variables::{Variables, is_variable};
 
-/// The directory that makes a directory a project.
+/// The directory in a project's root that contains the team file.
 pub const DIRECTORY: &str = ".agent-team";
 pub const FILE: &str = "team.toml";
 
@@ -69,7 +69,7 @@ const PLACEMENTS: &[(&str, PlacementChoice)] = &[
     ("headless", PlacementChoice::Headless),
     ("hosted", PlacementChoice::Hosted),
 ];
-/// Of one member. Which panes there are is the team's.
+/// Placements of a single member. The kind of panes is chosen for the whole team.
 const MEMBER_PLACEMENTS: &[(&str, PlacementChoice)] = &[
     ("auto", PlacementChoice::Auto),
     ("tmux", PlacementChoice::Tmux),
@@ -84,14 +84,14 @@ const LAYOUTS: &[(&str, Layout)] = &[
     ("windows", Layout::Windows),
 ];
 
-/// A team of more has a window for each member, unless its file says otherwise.
-const BESIDE_EACH_OTHER: usize = 12;
+/// A larger team gets a window per member, unless its file sets the layout.
+const MAX_SHARED_WINDOW: usize = 12;
 
 fn colours() -> [(&'static str, Colour); Colour::PALETTE.len()] {
     Colour::PALETTE.map(|colour| (colour.name(), colour))
 }
 
-/// Why there is no team to be had from a file.
+/// Why a team file could not be loaded.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadTeamError {
     #[error("there is no file {0}")]
@@ -108,47 +108,47 @@ pub enum LoadTeamError {
     Faults(Vec<Fault>),
 }
 
-/// What a team file is read with.
+/// Inputs for reading a team file, besides its text.
 #[derive(Debug, Clone, Copy)]
 pub struct Reading<'a> {
-    /// The directory to which places are shown relative.
+    /// The directory to which paths in messages are relative.
     pub here: &'a Path,
-    /// The user's own settings and roles.
+    /// The directory of the user's settings and roles.
     pub settings: Option<&'a Path>,
-    /// The values of `{{name}}`. `None`: they are not known yet, and nothing is filled in.
+    /// The values of `{{name}}`. `None`: not known yet; variables are not replaced.
     pub variables: Option<&'a Variables>,
-    /// What the user sets, in place of what is kept below `settings`: to see what it would come to.
-    pub own: Option<&'a Own>,
+    /// Overrides that replace those stored in `settings`, to preview their effect.
+    pub overrides: Option<&'a Overrides>,
 }
 
-/// A team file as read.
+/// The result of reading a team file.
 #[derive(Debug)]
 pub struct Loaded {
     pub spec: TeamSpec,
-    /// What the roles of other programs say in vain, and the user's own layer.
+    /// Keys without effect in imported roles and in the user's overrides, and absent scripts.
     pub warnings: Vec<Fault>,
-    /// What can be set with `agent-team config`, as it is.
+    /// The current values of all keys of `agent-team config`.
     pub settings: Vec<Setting>,
-    /// What of it holds only once the person trusts it. `None`: nothing does.
+    /// The parts that require the user's trust. `None`: no part does.
     pub widening: Option<Widening>,
 }
 
-/// Reads a team file, and the roles that its project and its user have.
+/// Reads a team file, and the roles of its project and of its user.
 pub fn load(file: &Path, reading: Reading<'_>) -> Result<Loaded, LoadTeamError> {
     let (shown, text, project) = open(file, reading.here)?;
     parse(&shown, &text, &project, reading).map_err(LoadTeamError::Faults)
 }
 
-/// The team that this text of a team file wants, which somebody wrote down for a program.
+/// Parses the text of a team file that an embedding program provides.
 ///
 /// # Errors
-/// Everything that is wrong with it.
+/// All faults of the text.
 pub fn of_text(text: &str, project: &Path, reading: Reading<'_>) -> Result<TeamSpec, Vec<Fault>> {
     Ok(parse("the team", text, project, reading)?.spec)
 }
 
-/// The team of a project without a team file: a lead, and so many workers. The project is the repository around `here`,
-/// or `here` itself.
+/// The default team of a project without a team file: a lead and `workers` workers. The project is the repository
+/// around `here`, or `here` itself.
 pub fn of_workers(workers: u32, reading: Reading<'_>) -> Result<Loaded, LoadTeamError> {
     let shown = "generated team file";
     let here = reading.here.canonicalize();
@@ -169,39 +169,39 @@ pub fn of_workers(workers: u32, reading: Reading<'_>) -> Result<Loaded, LoadTeam
     parse(shown, &text, project.unwrap_or(&here), reading).map_err(LoadTeamError::Faults)
 }
 
-/// Every role that a project knows, by name, whatever else is wrong with its team file.
+/// Every role of a project, by name. Faults in other parts of the team file do not matter.
 pub fn roles(
     file: Option<&Path>,
     project: &Path,
     reading: Reading<'_>,
-) -> Result<Vec<RoleSheet>, LoadTeamError> {
+) -> Result<Vec<RoleView>, LoadTeamError> {
     let (shown, text, project) = match file {
         Some(file) => open(file, reading.here)?,
         None => (String::new(), String::new(), project.to_owned()),
     };
     let source = Source::new(shown, &text);
-    let document = document(&source, &text).map_err(LoadTeamError::Faults)?;
+    let document = parse_toml(&source, &text).map_err(LoadTeamError::Faults)?;
     let mut root = Table::new(&source, document.get_ref(), Level::Root, 0);
     let name = team_name(&source, &mut root, &project);
-    let (own, of_own) = own(name.as_ref(), &project, reading);
+    let (overrides, overrides_fault) = overrides(name.as_ref(), &project, reading);
     let reader = Reader {
         project: &project,
         variables: reading.variables,
-        own: &own,
+        overrides: &overrides,
     };
     let table = root.table("roles", Level::Roles);
     let roles = Roles::read(&source, table, reading.settings, reader);
     let mut faults = source.take_faults();
-    faults.extend(of_own);
+    faults.extend(overrides_fault);
     if faults.is_empty() {
-        Ok(roles.sheets())
+        Ok(roles.views())
     } else {
         Err(LoadTeamError::Faults(faults))
     }
 }
 
-/// The text as TOML.
-fn document<'a>(
+/// Parses the text as TOML.
+fn parse_toml<'a>(
     source: &Source<'_>,
     text: &'a str,
 ) -> Result<toml::Spanned<DeTable<'a>>, Vec<Fault>> {
@@ -214,12 +214,12 @@ fn document<'a>(
         source.fault(at, error.message());
     }
     let mut faults = source.take_faults();
-    // One slip of the pen can be several errors to a parser.
+    // A single typing error can cause several parser errors in one line; keep the first.
     faults.dedup_by_key(|fault| fault.line);
     Err(faults)
 }
 
-/// `project` is canonical.
+/// Reads the text of a team file. `project` must be canonical.
 fn parse(
     file: &str,
     text: &str,
@@ -227,37 +227,41 @@ fn parse(
     reading: Reading<'_>,
 ) -> Result<Loaded, Vec<Fault>> {
     let source = Source::new(file, text);
-    let document = document(&source, text)?;
+    let document = parse_toml(&source, text)?;
     let mut root = Table::new(&source, document.get_ref(), Level::Root, 0);
     let name = team_name(&source, &mut root, project);
-    let (own, of_own) = own(name.as_ref(), project, reading);
+    let (overrides, overrides_fault) = overrides(name.as_ref(), project, reading);
     let reader = Reader {
         project,
         variables: reading.variables,
-        own: &own,
+        overrides: &overrides,
     };
-    let (loaded, of_roles) = read(&source, name, root, reading.settings, reader);
+    let (loaded, role_faults) = read(&source, name, root, reading.settings, reader);
     let mut faults = source.take_faults();
-    faults.extend(of_roles);
-    faults.extend(of_own);
+    faults.extend(role_faults);
+    faults.extend(overrides_fault);
     match loaded {
         Some(loaded) if faults.is_empty() => Ok(loaded),
         Some(_) | None => Err(faults),
     }
 }
 
-/// The user's own layer for the team of this name.
-fn own(name: Option<&TeamName>, project: &Path, reading: Reading<'_>) -> (Own, Option<Fault>) {
-    if let Some(own) = reading.own {
-        return (own.clone(), None);
+/// The user's overrides for the team of this name.
+fn overrides(
+    name: Option<&TeamName>,
+    project: &Path,
+    reading: Reading<'_>,
+) -> (Overrides, Option<Fault>) {
+    if let Some(overrides) = reading.overrides {
+        return (overrides.clone(), None);
     }
     let (Some(name), Some(settings)) = (name, reading.settings) else {
-        return (Own::default(), None);
+        return (Overrides::default(), None);
     };
-    match Own::load(settings, &TeamId::new(name, project)) {
-        Ok(own) => (own, None),
-        Err(OwnError::Fault(fault)) => (Own::default(), Some(fault)),
-        Err(error @ (OwnError::Read(..) | OwnError::Write(..))) => {
+    match Overrides::load(settings, &TeamId::new(name, project)) {
+        Ok(overrides) => (overrides, None),
+        Err(OverridesError::Fault(fault)) => (Overrides::default(), Some(fault)),
+        Err(error @ (OverridesError::Read(..) | OverridesError::Write(..))) => {
             let fault = Fault {
                 file: settings.display().to_string(),
                 line: 1,
@@ -265,12 +269,13 @@ fn own(name: Option<&TeamName>, project: &Path, reading: Reading<'_>) -> (Own, O
                 message: with_causes(&error),
                 hint: None,
             };
-            (Own::default(), Some(fault))
+            (Overrides::default(), Some(fault))
         }
     }
 }
 
-/// The team, if it has a name; what is wrong is with the source, or for role files beside it.
+/// Reads the tables of the file. Returns no team if its name is invalid. Faults of the file go to `source`; faults of
+/// role files and of the user's settings are returned.
 fn read(
     source: &Source<'_>,
     name: Option<TeamName>,
@@ -290,26 +295,26 @@ fn read(
         mode.map(|found| found.value),
     );
     let table = root.table("providers", Level::Providers);
-    defaults.thinking.providers = provider::read(source, table, reader.own);
+    defaults.agent_keys.providers = provider::read(source, table, reader.overrides);
     let (placement, layout) = panes(root.table("panes", Level::Panes));
     let mut limits = limits(root.table("limits", Level::Limits));
-    let of_file = limits.budget;
-    limits.budget = reader.own.budget(of_file, Key::Team);
+    let budget_of_file = limits.budget;
+    limits.budget = reader.overrides.budget(budget_of_file, Key::Team);
     let hooks = hooks(root.table("hooks", Level::Hooks));
     let team = name.as_ref().map(|name| TeamId::new(name, project));
     let permissions = permissions::read(source, root.table("permissions", Level::Permissions));
-    let (own_permissions, mut of_settings) = settings
+    let (user_permissions, mut settings_faults) = settings
         .map(|settings| permissions::of_user(settings, team.as_ref()))
         .unwrap_or_default();
     let mut servers = mcp::read(source, root.table("mcp", Level::Mcp));
     let search = search::read(source, root.table("search", Level::Search));
     let search_of_file = search.clone();
-    let search = match (search, settings.map(search::of_settings)) {
+    let search = match (search, settings.map(search::from_settings)) {
         (Some(search), _) => Some(search),
         (None, None) => None,
         (None, Some(Ok(search))) => search,
         (None, Some(Err(faults))) => {
-            of_settings.extend(faults);
+            settings_faults.extend(faults);
             None
         }
     };
@@ -320,20 +325,20 @@ fn read(
     let others = root.tables("member", Level::Member);
     let others = others.into_iter().map(|table| (Level::Member, table));
     let tables: Vec<_> = lead.into_iter().chain(others).collect();
-    let nobody = tables.is_empty();
+    let no_tables = tables.is_empty();
     let mut members: Vec<Member> = tables
         .into_iter()
         .filter_map(|(level, table)| {
             member::read(source, table, level, &defaults, &mut roles, reader)
         })
         .collect();
-    appoint(source, mode, &mut members, &defaults, &mut roles, reader);
+    ensure_lead(source, mode, &mut members, &defaults, &mut roles, reader);
     strategy::check(source, mode, &members);
     environment::check(source, &members);
     check_members(source, &members, limits);
 
     let tables = root.tables("task", Level::Task);
-    if let (Some(first), true) = (tables.first(), nobody && members.is_empty()) {
+    if let (Some(first), true) = (tables.first(), no_tables && members.is_empty()) {
         source.fault_with_hint(
             first.at,
             "there are tasks but no member to do them",
@@ -343,9 +348,16 @@ fn read(
     let tasks = task::read(source, tables, &members, &roles);
     root.finish();
 
-    // Without the user's settings nothing else of the user's counts, either.
+    // Without the user's settings, ignore the user's home directory too.
     let home = settings.and_then(|_| std::env::home_dir());
-    let settings = settings::list(source, &defaults, of_file, &members, &roles, reader.own);
+    let settings = settings::list(
+        source,
+        &defaults,
+        budget_of_file,
+        &members,
+        &roles,
+        reader.overrides,
+    );
     let networked = networked(&defaults, &members, &roles);
     let trust::Trust {
         widening,
@@ -354,7 +366,7 @@ fn read(
     } = trust::of(trust::Team {
         project,
         permissions: &permissions,
-        own: &own_permissions,
+        user: &user_permissions,
         hooks: &hooks,
         servers: &mut servers,
         networked,
@@ -363,29 +375,29 @@ fn read(
         members: &members,
         tasks: &tasks,
         search: search_of_file.as_ref(),
-        providers: &defaults.thinking.providers,
+        providers: &defaults.agent_keys.providers,
     });
-    let mut warnings = settings::in_vain(&members, &roles, reader.own);
-    let mut roles = roles.finish(defaults.engine, &defaults.thinking);
+    let mut warnings = settings::ineffective(&members, &roles, reader.overrides);
+    let mut roles = roles.finish(defaults.engine, &defaults.agent_keys);
     warnings.extend(roles.warnings);
     warnings.extend(trust::absent_scripts(source, project, &protected));
     let mut members: Vec<_> = members
         .into_iter()
         .map(|member| member.finish(&defaults, &strategy))
         .collect();
-    let thinking = members
+    let agents = members
         .iter_mut()
         .filter(|member| member.engine == Engine::Native);
-    let of_members = thinking.map(|member| &mut member.agent);
-    // A role of another engine too: `spawn --engine native` makes it an agent.
-    let of_roles = roles.specs.iter_mut().map(|role| &mut role.agent);
-    for agent in of_members.chain(of_roles) {
+    let of_members = agents.map(|member| &mut member.agent);
+    // Roles of every engine: `spawn --engine native` can make any of them an agent.
+    let role_faults = roles.specs.iter_mut().map(|role| &mut role.agent);
+    for agent in of_members.chain(role_faults) {
         agent.mcp.clone_from(&servers);
         agent.search.clone_from(&search);
     }
-    let stance = permissions::stance(&permissions, &own_permissions);
+    let permission_defaults = permissions::defaults(&permissions, &user_permissions);
     let layout = layout.unwrap_or(match members.len() {
-        0..=BESIDE_EACH_OTHER => Layout::MainVertical,
+        0..=MAX_SHARED_WINDOW => Layout::MainVertical,
         _ => Layout::Windows,
     });
     let spec = name.map(|name| TeamSpec {
@@ -396,8 +408,11 @@ fn read(
         limits,
         hooks,
         permissions: permissions.rules,
-        own_permissions: own_permissions.into_iter().map(|said| said.rules).collect(),
-        stance,
+        own_permissions: user_permissions
+            .into_iter()
+            .map(|settings| settings.rules)
+            .collect(),
+        stance: permission_defaults,
         roles: roles.specs,
         members,
         tasks,
@@ -411,21 +426,21 @@ fn read(
         widening,
     });
     let mut faults = roles.faults;
-    faults.extend(of_settings);
+    faults.extend(settings_faults);
     (loaded, faults)
 }
 
-/// Whose commands the project's files let reach the network.
+/// The members and roles to which the project's files give network access, for the trust question.
 fn networked(defaults: &Defaults, members: &[Member], roles: &Roles) -> Vec<String> {
-    let all = defaults.says.network.then(|| "all members".to_owned());
-    let members = members.iter().filter(|member| member.says.network);
+    let all = defaults.set_keys.network.then(|| "all members".to_owned());
+    let members = members.iter().filter(|member| member.set_keys.network);
     let members = members.map(|member| format!("member {}", member.spec.name));
     let roles = roles.networked().map(|role| format!("role {role}"));
     all.into_iter().chain(members).chain(roles).collect()
 }
 
-/// A team that thinks has a lead that thinks: the one of the file, else one of our own.
-fn appoint(
+/// Ensures that a team of agents has a lead that is an agent: the file's lead, or else a default one.
+fn ensure_lead(
     source: &Source<'_>,
     mode: Option<At<Mode>>,
     members: &mut Vec<Member>,
@@ -433,14 +448,14 @@ fn appoint(
     roles: &mut Roles,
     reader: Reader<'_>,
 ) {
-    let thinks = |member: &Member| member.spec.engine == Engine::Native;
-    let usual = if defaults.engine == Engine::Native || members.iter().any(thinks) {
+    let is_agent = |member: &Member| member.spec.engine == Engine::Native;
+    let default_mode = if defaults.engine == Engine::Native || members.iter().any(is_agent) {
         Mode::Lead
     } else {
         Mode::Manual
     };
     let mode = mode.map(|found| found.value);
-    if mode.unwrap_or(usual) == Mode::Manual {
+    if mode.unwrap_or(default_mode) == Mode::Manual {
         return;
     }
     match members.iter_mut().find(|member| member.spec.lead) {
@@ -449,7 +464,7 @@ fn appoint(
             (_, Engine::Native | Engine::Unknown) => {}
             (None, Engine::Command) => lead.spec.engine = Engine::Native,
             (Some(at), Engine::Command) => {
-                // Nobody asked for more than a lead by name.
+                // Without `mode` a lead with the command engine is allowed: the file asks only for a member named lead.
                 let Some(mode) = mode else { return };
                 source.fault_with_hint(
                     at,
@@ -464,23 +479,23 @@ fn appoint(
     }
 }
 
-/// Why a word is no engine to be had.
+/// Why an engine name is refused.
 #[derive(Debug)]
-pub enum NoEngine {
-    NotCarriedOut,
+pub enum EngineError {
+    Unsupported,
     Unknown { hint: String },
 }
 
 /// The engine of this name, for the command line.
-pub fn engine(text: &str) -> Result<Engine, NoEngine> {
+pub fn engine(text: &str) -> Result<Engine, EngineError> {
     if let Some((_, engine)) = ENGINES.iter().find(|(word, _)| *word == text) {
         return Ok(*engine);
     }
-    if later::is_value("engine", text) {
-        return Err(NoEngine::NotCarriedOut);
+    if unsupported::is_value("engine", text) {
+        return Err(EngineError::Unsupported);
     }
     let known: Vec<_> = ENGINES.iter().map(|(word, _)| *word).collect();
-    Err(NoEngine::Unknown {
+    Err(EngineError::Unknown {
         hint: table::suggest(text, &known),
     })
 }
@@ -497,7 +512,7 @@ fn team_name(source: &Source<'_>, root: &mut Table<'_>, project: &Path) -> Optio
         .ok()
 }
 
-/// A directory's name as a team's.
+/// Converts a directory name to a team name.
 fn slug(text: &str) -> TeamName {
     let mut slug = String::new();
     for c in text.chars().flat_map(char::to_lowercase) {
@@ -513,7 +528,7 @@ fn slug(text: &str) -> TeamName {
         .unwrap_or_else(|_| "team".parse().expect("it follows the rule"))
 }
 
-/// The layout: `None`, where the file leaves it to the number of members.
+/// Reads `[panes]`. The layout is `None` if the file does not set it; it then depends on the number of members.
 fn panes(table: Option<Table<'_>>) -> (PlacementChoice, Option<Layout>) {
     let (mut placement, mut layout) = (PlacementChoice::Auto, None);
     if let Some(mut table) = table {

@@ -1,4 +1,4 @@
-//! `[mcp.<name>]`: the MCP servers whose tools agents are offered.
+//! `[mcp.<name>]`: the MCP servers whose tools the agents get. Called when the team is read.
 
 use agent_team_protocol::spec::{McpServer, McpTransport};
 
@@ -6,11 +6,11 @@ use super::check_variable;
 use super::source::Source;
 use super::table::{At, Level, Table};
 
-/// Bytes of a server's name: with its tools' it must fit into what providers take.
+/// Longest server name, in bytes. Providers limit the length of a tool's name, which includes the server's name.
 const NAME_MAX: usize = 24;
 
-/// Headers that hold nothing but secrets.
-const PROOFS: [&str; 4] = [
+/// Headers whose values are secrets.
+const SECRET_HEADERS: [&str; 4] = [
     "authorization",
     "cookie",
     "proxy-authorization",
@@ -30,7 +30,7 @@ pub(super) fn read(source: &Source<'_>, table: Option<Table<'_>>) -> Vec<McpServ
 fn server(source: &Source<'_>, name: At<&str>, mut table: Table<'_>) -> Option<McpServer> {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
     let fits = (1..=NAME_MAX).contains(&name.value.len()) && name.value.chars().all(is_plain);
-    // Two of them part the server from its tool.
+    // `__` separates the server from the tool in a tool's name.
     if !fits || name.value.contains("__") {
         source.fault(
             name.at,
@@ -100,13 +100,17 @@ fn server(source: &Source<'_>, name: At<&str>, mut table: Table<'_>) -> Option<M
     })
 }
 
-/// A file that is committed is no place for what proves who somebody is.
+/// Refuses credentials in the file, which is usually committed.
 fn check_header(name: &str, value: &str) -> Result<(), String> {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_".contains(c);
     if name.is_empty() || !name.chars().all(is_plain) || value.contains(char::is_control) {
         return Err(format!("header {name:?} has an invalid name or value"));
     }
-    if PROOFS.iter().any(|proof| name.eq_ignore_ascii_case(proof)) && !value.contains('$') {
+    if SECRET_HEADERS
+        .iter()
+        .any(|header| name.eq_ignore_ascii_case(header))
+        && !value.contains('$')
+    {
         return Err(format!(
             "`{name}` must not contain the secret itself: write $NAME in its place and pass the value with --secret NAME"
         ));

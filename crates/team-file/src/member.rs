@@ -1,4 +1,5 @@
-//! `[lead]` and `[[member]]`: one member each, with what `[defaults]` and her role fill in.
+//! `[lead]`, `[[member]]` and `[defaults]`: the members, with values from their roles and the defaults filled in.
+//! Called when the team is read.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -7,28 +8,28 @@ use agent_team_protocol::launch::LAUNCH_MARKER;
 use agent_team_protocol::spec::{AgentSpec, Budget, ClaimPolicy, Engine, MemberSpec, Strategy};
 use agent_team_protocol::{MemberName, RoleName};
 
-use super::agent::{self, Reader, Thinking};
+use super::agent::{self, AgentKeys, Reader};
 use super::budget;
-use super::own::{Item, Key, Own};
+use super::overrides::{Item, Key, Overrides};
 use super::role::{LEAD, Roles, WORKER};
 use super::source::Source;
 use super::strategy::Mode;
 use super::table::{At, Level, Table};
 use super::{CLAIMS, ENGINES, MEMBER_PLACEMENTS, colours};
 
-/// What `[defaults]` says, with this build's own for what it does not say.
+/// The values of `[defaults]`, and built-in values for keys that it does not set.
 #[derive(Debug)]
 pub(super) struct Defaults {
     role: Option<RoleName>,
     pub(super) engine: Engine,
-    pub(super) thinking: Thinking,
+    pub(super) agent_keys: AgentKeys,
     cwd: PathBuf,
     pub(super) env: BTreeMap<String, String>,
-    /// Where each of these variables is set.
+    /// Position of each of these variables.
     env_at: BTreeMap<String, usize>,
-    /// `None`: the lead thinks of what she does, the others take what is ready.
+    /// `None`: an agent that leads takes only assigned tasks, other members take ready ones.
     claim: Option<ClaimPolicy>,
-    pub(super) says: Says,
+    pub(super) set_keys: SetKeys,
 }
 
 impl Defaults {
@@ -39,22 +40,24 @@ impl Defaults {
         reader: Reader<'_>,
         mode: Option<Mode>,
     ) -> Self {
-        let Reader { project, own, .. } = reader;
+        let Reader {
+            project, overrides, ..
+        } = reader;
         let mut defaults = Self {
             role: None,
             engine: match mode {
                 Some(Mode::Lead | Mode::Coordinator | Mode::Collaborate) => Engine::Native,
                 Some(Mode::Manual) | None => Engine::Command,
             },
-            thinking: Thinking::default(),
+            agent_keys: AgentKeys::default(),
             cwd: project.to_owned(),
             env: BTreeMap::new(),
             env_at: BTreeMap::new(),
             claim: None,
-            says: Says::default(),
+            set_keys: SetKeys::default(),
         };
         let Some(mut table) = table else {
-            defaults.put_before(own, roles);
+            defaults.apply_overrides(overrides, roles);
             return defaults;
         };
         defaults.role = table
@@ -62,106 +65,108 @@ impl Defaults {
             .and_then(|name| roles.find(source, name));
         let engine = table.word("engine", ENGINES);
         if let Some(found) = table.string("model") {
-            defaults.thinking.say("model", found.at);
-            defaults.thinking.model = agent::model(source, found, project);
+            defaults.agent_keys.note_key("model", found.at);
+            defaults.agent_keys.model = agent::model(source, found, project);
         }
         if let Some(steps) = agent::max_steps(&mut table) {
-            defaults.thinking.say("max_steps", table.at);
-            defaults.thinking.max_steps = Some(steps);
+            defaults.agent_keys.note_key("max_steps", table.at);
+            defaults.agent_keys.max_steps = Some(steps);
         }
-        defaults.thinking.network = table.boolean("network");
-        if defaults.thinking.network.is_some() {
-            defaults.thinking.say("network", table.at);
+        defaults.agent_keys.network = table.boolean("network");
+        if defaults.agent_keys.network.is_some() {
+            defaults.agent_keys.note_key("network", table.at);
         }
         match engine {
             Some(engine) => defaults.engine = engine.value,
-            None if defaults.thinking.said.is_some() => defaults.engine = Engine::Native,
+            None if defaults.agent_keys.first_key.is_some() => defaults.engine = Engine::Native,
             None => {}
         }
         if let Some(cwd) = table.string("cwd") {
             defaults.cwd = directory(source, cwd, project);
         }
         defaults.env = table.string_map("env", check_variable);
-        defaults.env_at = table.places_in("env");
+        defaults.env_at = table.positions_in("env");
         if let Some(claim) = table.word("claim", CLAIMS) {
             defaults.claim = Some(claim.value);
         }
-        defaults.says = Says {
+        defaults.set_keys = SetKeys {
             at: table.at,
             role: defaults.role.is_some(),
-            model: defaults.thinking.model.is_some(),
-            max_steps: defaults.thinking.max_steps.is_some(),
+            model: defaults.agent_keys.model.is_some(),
+            max_steps: defaults.agent_keys.max_steps.is_some(),
             limits: false,
-            network: defaults.thinking.network == Some(true),
+            network: defaults.agent_keys.network == Some(true),
         };
         table.finish();
-        defaults.put_before(own, roles);
+        defaults.apply_overrides(overrides, roles);
         defaults
     }
 
-    /// The role of a member that names none.
+    /// The role of a member that sets none.
     pub(super) fn role(&self) -> RoleName {
         let named = self.role.clone();
         named.unwrap_or_else(|| WORKER.parse().expect("built-in names follow the rule"))
     }
 
-    /// What the user says of the whole team.
-    fn put_before(&mut self, own: &Own, roles: &Roles) {
-        let thinking = &mut self.thinking;
-        if let Some(model) = own.get(&Key::Team(Item::Model)) {
-            thinking.model = Some(model.to_owned());
+    /// Applies the user's overrides for the whole team.
+    fn apply_overrides(&mut self, overrides: &Overrides, roles: &Roles) {
+        let agent_keys = &mut self.agent_keys;
+        if let Some(model) = overrides.get(&Key::Team(Item::Model)) {
+            agent_keys.model = Some(model.to_owned());
         }
-        if let Some(steps) = own.number(&Key::Team(Item::MaxSteps)) {
-            thinking.max_steps = Some(steps);
+        if let Some(steps) = overrides.number(&Key::Team(Item::MaxSteps)) {
+            agent_keys.max_steps = Some(steps);
         }
-        if let Some(role) = own.get(&Key::Team(Item::Role)) {
+        if let Some(role) = overrides.get(&Key::Team(Item::Role)) {
             self.role = roles.known(role).or(self.role.take());
         }
     }
 }
 
-/// Which of the settings a table of the team file says itself.
+/// The keys that a table of the team file sets itself.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Says {
-    /// Where the table begins.
+pub(super) struct SetKeys {
+    /// Position of the table.
     pub(super) at: usize,
     pub(super) role: bool,
     pub(super) model: bool,
     pub(super) max_steps: bool,
     pub(super) limits: bool,
-    /// That commands have the network.
+    /// Whether the table sets `network = true`.
     pub(super) network: bool,
 }
 
-/// A member and where the file names her.
+/// A member and the position of its name in the file.
 #[derive(Debug)]
 pub(super) struct Member {
     pub(super) at: usize,
-    /// Without an agent yet: see [`Member::finish`].
+    /// Not complete before [`Member::finish`].
     pub(super) spec: MemberSpec,
-    /// The first key of her table that is about tools.
+    /// The first key of its table that concerns tools.
     pub(super) tools_at: Option<At<&'static str>>,
-    /// Where her engine is written, if it is.
+    /// Position of its engine, if the table sets it.
     pub(super) engine_at: Option<usize>,
-    /// Where each variable of its environment is set.
+    /// Position of each variable of its environment.
     pub(super) env_at: BTreeMap<String, usize>,
-    /// `None`: as [`Defaults::claim`] says.
+    /// `None`: the value of [`Defaults::claim`].
     claim: Option<ClaimPolicy>,
-    /// How she thinks, if she does.
+    /// The agent, which is used if the engine is native.
     pub(super) agent: AgentSpec,
-    pub(super) says: Says,
+    pub(super) set_keys: SetKeys,
 }
 
 impl Member {
-    /// The lead of a file that names none.
+    /// The default lead of a file without `[lead]`.
     pub(super) fn lead(defaults: &Defaults, roles: &mut Roles, reader: Reader<'_>) -> Self {
-        let Reader { project, own, .. } = reader;
+        let Reader {
+            project, overrides, ..
+        } = reader;
         let name: MemberName = LEAD.parse().expect("it follows the rule");
-        let role = own.get(&Key::Member(name.clone(), Item::Role));
+        let role = overrides.get(&Key::Member(name.clone(), Item::Role));
         let role = role.and_then(|role| roles.known(role));
         let role = role.unwrap_or_else(|| LEAD.parse().expect("it follows the rule"));
-        let mut thinking = Thinking::default();
-        put_before(own, &name, &mut thinking);
+        let mut agent_keys = AgentKeys::default();
+        apply_overrides(overrides, &name, &mut agent_keys);
         let of_role = roles.used(&role);
         Self {
             at: 0,
@@ -176,18 +181,18 @@ impl Member {
                 claim: ClaimPolicy::Assigned,
                 placement: None,
                 agent: AgentSpec::default(),
-                budget: own.budget(Budget::default(), of_member(&name)),
+                budget: overrides.budget(Budget::default(), of_member(&name)),
             },
             tools_at: None,
             engine_at: None,
             env_at: defaults.env_at.clone(),
             claim: None,
-            agent: of_role.agent(&thinking, &defaults.thinking),
-            says: Says::default(),
+            agent: of_role.agent(&agent_keys, &defaults.agent_keys),
+            set_keys: SetKeys::default(),
         }
     }
 
-    /// The member as wanted, once her engine is certain. `strategy`: the lead's.
+    /// Completes the member once its engine is final. `strategy`: the lead's.
     pub(super) fn finish(self, defaults: &Defaults, strategy: &Option<Strategy>) -> MemberSpec {
         let Self {
             mut spec,
@@ -195,14 +200,14 @@ impl Member {
             agent,
             ..
         } = self;
-        let thinks = spec.engine == Engine::Native;
-        let usual = if spec.lead && thinks {
+        let is_agent = spec.engine == Engine::Native;
+        let default_claim = if spec.lead && is_agent {
             ClaimPolicy::Assigned
         } else {
             ClaimPolicy::Ready
         };
-        spec.claim = claim.or(defaults.claim).unwrap_or(usual);
-        if thinks {
+        spec.claim = claim.or(defaults.claim).unwrap_or(default_claim);
+        if is_agent {
             spec.agent = agent;
             if spec.lead {
                 spec.agent.strategy.clone_from(strategy);
@@ -212,8 +217,8 @@ impl Member {
     }
 }
 
-/// Reads one member. Where something is wrong a default stands in, so that what refers to her still resolves; a file
-/// with faults gives no team. `None` when she has no usable name.
+/// Reads one member. Invalid values are replaced by defaults, so that references to the member still resolve; a file
+/// with faults produces no team. `None` when the member has no valid name.
 pub(super) fn read(
     source: &Source<'_>,
     mut table: Table<'_>,
@@ -222,7 +227,9 @@ pub(super) fn read(
     roles: &mut Roles,
     reader: Reader<'_>,
 ) -> Option<Member> {
-    let Reader { project, own, .. } = reader;
+    let Reader {
+        project, overrides, ..
+    } = reader;
     let lead = level == Level::Lead;
     let at = table.at;
     let table_at = at;
@@ -240,17 +247,17 @@ pub(super) fn read(
             None
         }
     };
-    let role_said = table.string("role");
-    let role = match role_said {
+    let role_in_table = table.string("role");
+    let role = match role_in_table {
         Some(found) => roles.find(source, found),
         None if lead => None,
         None => defaults.role.clone(),
     };
-    let role_of_own = name.as_ref().and_then(|name| {
-        let role = own.get(&Key::Member(name.value.clone(), Item::Role))?;
+    let role_override = name.as_ref().and_then(|name| {
+        let role = overrides.get(&Key::Member(name.value.clone(), Item::Role))?;
         roles.known(role)
     });
-    let role = role_of_own.or(role);
+    let role = role_override.or(role);
     let role = role.unwrap_or_else(|| {
         let name = if lead { LEAD } else { WORKER };
         name.parse().expect("built-in names follow the rule")
@@ -264,15 +271,15 @@ pub(super) fn read(
     };
     let of_role = roles.used(&role);
     let engine = table.word("engine", ENGINES);
-    let mut thinking = Thinking::read(source, &mut table, reader);
+    let mut agent_keys = AgentKeys::read(source, &mut table, reader);
     let mut budget = Budget::default();
     if let Some(mut limits) = table.table("limits", Level::Budget) {
-        thinking.say("limits", limits.at);
+        agent_keys.note_key("limits", limits.at);
         budget = budget::read(&mut limits);
         limits.finish();
     }
     if engine.is_some_and(|engine| engine.value == Engine::Command) {
-        thinking.refuse_for_commands(source);
+        agent_keys.refuse_for_command_engine(source);
     }
     let colour = table.word("colour", &colours()).map(|found| found.value);
     let cwd = table
@@ -281,31 +288,31 @@ pub(super) fn read(
     let mut env = defaults.env.clone();
     env.extend(table.string_map("env", check_variable));
     let mut env_at = defaults.env_at.clone();
-    env_at.extend(table.places_in("env"));
+    env_at.extend(table.positions_in("env"));
     let claim = table.word("claim", CLAIMS).map(|found| found.value);
     let placement = table
         .word("placement", MEMBER_PLACEMENTS)
         .map(|found| found.value);
     table.finish();
     let At { value: name, at } = name?;
-    let says = Says {
+    let set_keys = SetKeys {
         at: table_at,
-        role: role_said.is_some(),
-        model: thinking.model.is_some(),
-        max_steps: thinking.max_steps.is_some(),
+        role: role_in_table.is_some(),
+        model: agent_keys.model.is_some(),
+        max_steps: agent_keys.max_steps.is_some(),
         limits: !budget.is_empty(),
-        network: thinking.network == Some(true),
+        network: agent_keys.network == Some(true),
     };
-    put_before(own, &name, &mut thinking);
-    let budget = own.budget(budget, of_member(&name));
-    let mut agent = of_role.agent(&thinking, &defaults.thinking);
+    apply_overrides(overrides, &name, &mut agent_keys);
+    let budget = overrides.budget(budget, of_member(&name));
+    let mut agent = of_role.agent(&agent_keys, &defaults.agent_keys);
     agent.may_spawn = may_spawn.or(agent.may_spawn);
     let spec = MemberSpec {
         name,
         lead,
         engine: engine
             .map(|found| found.value)
-            .or(thinking.said.map(|_| Engine::Native))
+            .or(agent_keys.first_key.map(|_| Engine::Native))
             .or(of_role.engine())
             .unwrap_or(defaults.engine),
         colour: colour.or(of_role.colour),
@@ -320,23 +327,23 @@ pub(super) fn read(
     Some(Member {
         at,
         spec,
-        tools_at: thinking.tools_at,
+        tools_at: agent_keys.tools_at,
         engine_at: engine.map(|found| found.at),
         env_at,
         claim,
         agent,
-        says,
+        set_keys,
     })
 }
 
-/// What the user says of one member.
-fn put_before(own: &Own, member: &MemberName, thinking: &mut Thinking) {
+/// Applies the user's overrides for one member.
+fn apply_overrides(overrides: &Overrides, member: &MemberName, agent_keys: &mut AgentKeys) {
     let key = of_member(member);
-    if let Some(model) = own.get(&key(Item::Model)) {
-        thinking.model = Some(model.to_owned());
+    if let Some(model) = overrides.get(&key(Item::Model)) {
+        agent_keys.model = Some(model.to_owned());
     }
-    if let Some(steps) = own.number(&key(Item::MaxSteps)) {
-        thinking.max_steps = Some(steps);
+    if let Some(steps) = overrides.number(&key(Item::MaxSteps)) {
+        agent_keys.max_steps = Some(steps);
     }
 }
 
@@ -362,7 +369,7 @@ fn name(source: &Source<'_>, found: At<&str>, lead: bool) -> Option<MemberName> 
     Some(name)
 }
 
-/// A directory as written, relative to the project. The project stands in for one that is not there.
+/// Reads a directory, relative to the project. Returns the project's directory if it does not exist.
 fn directory(source: &Source<'_>, found: At<&str>, project: &Path) -> PathBuf {
     let path = project.join(found.value);
     match path.canonicalize() {
@@ -385,7 +392,7 @@ fn directory(source: &Source<'_>, found: At<&str>, project: &Path) -> PathBuf {
     }
 }
 
-/// Whether a variable can be handed to a process, and is not ours.
+/// Checks that a variable can be set for a process and is not reserved for agent-team.
 pub fn check_variable(name: &str, value: &str) -> Result<(), String> {
     if name.is_empty() || name.contains(['=', '\0']) || value.contains('\0') {
         Err(format!("{name:?} cannot be an environment variable"))

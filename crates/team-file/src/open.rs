@@ -1,4 +1,4 @@
-//! The files that a team is read from: where they are, whose project they make, and their text.
+//! Finds and opens the files of a team: their paths, their project and their text.
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -7,10 +7,10 @@ use agent_team_protocol::text::position;
 
 use super::{DIRECTORY, FILE, LoadTeamError};
 
-/// Longest file, in bytes.
+/// Largest file, in bytes.
 pub(super) const FILE_MAX: u64 = 1 << 20;
 
-/// Why a file is no text that we read.
+/// Why a file could not be read as text.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadTextError {
     #[error("not a regular file")]
@@ -31,7 +31,7 @@ pub fn find(directory: &Path) -> Option<PathBuf> {
     candidates.into_iter().find(|file| file.exists())
 }
 
-/// A team file's name as it is shown, its text, and its project.
+/// Opens a team file. Returns its name for messages, its text, and its project.
 pub(super) fn open(file: &Path, here: &Path) -> Result<(String, String, PathBuf), LoadTeamError> {
     let shown = file
         .strip_prefix(here)
@@ -52,7 +52,7 @@ pub(super) fn open(file: &Path, here: &Path) -> Result<(String, String, PathBuf)
     Ok((shown, text, project))
 }
 
-/// The directory that holds the file's `.agent-team`; a file that lies elsewhere belongs to its own directory.
+/// The project of a team file: the parent of `.agent-team`, or the file's own directory if it is elsewhere.
 fn project_of(file: &Path) -> std::io::Result<PathBuf> {
     let file = file.canonicalize()?;
     let directory = file.parent().unwrap_or(&file);
@@ -63,9 +63,9 @@ fn project_of(file: &Path) -> std::io::Result<PathBuf> {
     Ok(project.to_owned())
 }
 
-/// The whole text of a file, which must be one, and not too large.
+/// Reads a regular UTF-8 file of at most [`FILE_MAX`] bytes.
 pub(super) fn read_text(path: &Path) -> Result<String, ReadTextError> {
-    // Looked at before it is opened: opening a pipe would wait for its writer.
+    // Check before opening: opening a FIFO would block until a writer opens it.
     if !path.metadata()?.is_file() {
         return Err(ReadTextError::NotAFile);
     }

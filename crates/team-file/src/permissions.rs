@@ -1,7 +1,7 @@
-//! `[permissions]`: rules, the mode, and how far a decision reaches. In the team file, in the user's `config.toml` for
-//! every team, and in a file of the user's for this one, which holds what was allowed `always`.
+//! `[permissions]`: rules, the mode and the default scope of decisions. Read from the team file, from the user's
+//! `config.toml` (all teams), and from a user's file for this team, which stores the rules that were allowed `always`.
 //!
-//! `trust` lists what of the team file needs the user's trust.
+//! The module `trust` lists the permissions of the team file that require the user's trust.
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -15,11 +15,11 @@ use agent_team_protocol::{TeamId, with_causes};
 use toml::de::DeTable;
 
 use super::open::{ReadTextError, read_text};
-use super::own::{OwnError, write_own};
+use super::overrides::{OverridesError, write_private};
 use super::source::{Fault, Source};
 use super::table::{At, Level, Table};
 
-/// A decision that says nothing about how far it reaches cannot be one for always.
+/// Default scopes. `always` is missing on purpose: a decision without an explicit scope must not be permanent.
 const SCOPES: &[(&str, Scope)] = &[
     ("once", Scope::Once),
     ("task", Scope::Task),
@@ -27,17 +27,17 @@ const SCOPES: &[(&str, Scope)] = &[
     ("team", Scope::Team),
 ];
 
-/// What one file says.
+/// The `[permissions]` of one file.
 #[derive(Debug, Default)]
-pub(super) struct Said {
+pub(super) struct PermissionSettings {
     pub(super) rules: Permissions,
     pub(super) mode: Option<Mode>,
     pub(super) default_scope: Option<Scope>,
 }
 
-pub(super) fn read(source: &Source<'_>, table: Option<Table<'_>>) -> Said {
+pub(super) fn read(source: &Source<'_>, table: Option<Table<'_>>) -> PermissionSettings {
     let Some(mut table) = table else {
-        return Said::default();
+        return PermissionSettings::default();
     };
     let mut rules = |list, effect| -> Vec<String> {
         let found = table.strings(list).unwrap_or_default().into_iter();
@@ -52,16 +52,16 @@ pub(super) fn read(source: &Source<'_>, table: Option<Table<'_>>) -> Said {
         approve: rules("approve", Effect::Allow),
         expire_ms: table.amount("expire_minutes").map(milliseconds),
     };
-    let said = Said {
+    let settings = PermissionSettings {
         rules,
         mode: table.word("mode", &Mode::NAMES).map(|found| found.value),
         default_scope: table.word("default_scope", SCOPES).map(|found| found.value),
     };
     table.finish();
-    said
+    settings
 }
 
-/// Says what is wrong with a text that is none.
+/// Whether a text is a valid rule for the list; reports a fault if not.
 fn is_rule(source: &Source<'_>, rule: At<&str>, list: &str, effect: Effect) -> bool {
     match Rule::parse(rule.value, effect) {
         Ok(parsed) if parsed.is_about_plans() && list != "approve" => {
@@ -77,20 +77,23 @@ fn is_rule(source: &Source<'_>, rule: At<&str>, list: &str, effect: Effect) -> b
     }
 }
 
-/// What the user's own files say: for every team, then for this one.
-pub(super) fn of_user(settings: &Path, team: Option<&TeamId>) -> (Vec<Said>, Vec<Fault>) {
+/// Reads the user's files: first the one for all teams, then the one for this team.
+pub(super) fn of_user(
+    settings: &Path,
+    team: Option<&TeamId>,
+) -> (Vec<PermissionSettings>, Vec<Fault>) {
     let files = [
         Some(settings.join("config.toml")),
         team.map(|team| file_of(settings, team)),
     ];
-    let (mut said, mut faults) = (Vec::new(), Vec::new());
+    let (mut found, mut faults) = (Vec::new(), Vec::new());
     for file in files.into_iter().flatten() {
         let shown = file.display().to_string();
         let text = match read_text(&file) {
             Ok(text) => text,
             Err(ReadTextError::Io(error)) if error.kind() == ErrorKind::NotFound => continue,
             Err(error) => {
-                // What it forbids would hold nobody back.
+                // An unreadable file is a fault, because its `deny` rules would not be enforced.
                 let source = Source::new(shown, "");
                 source.fault(0, with_causes(&error));
                 faults.extend(source.into_faults());
@@ -101,7 +104,7 @@ pub(super) fn of_user(settings: &Path, team: Option<&TeamId>) -> (Vec<Said>, Vec
         match DeTable::parse(&text) {
             Ok(document) => {
                 let mut root = Table::new(&source, document.get_ref(), Level::Root, 0);
-                said.push(read(&source, root.table("permissions", Level::Permissions)));
+                found.push(read(&source, root.table("permissions", Level::Permissions)));
             }
             Err(error) => {
                 let at = error.span().map_or(0, |span| span.start);
@@ -110,32 +113,42 @@ pub(super) fn of_user(settings: &Path, team: Option<&TeamId>) -> (Vec<Said>, Vec
         }
         faults.extend(source.into_faults());
     }
-    (said, faults)
+    (found, faults)
 }
 
-/// What holds where no rule decides: the word of the user's file for this team, of the one for all, of the team file.
-pub(super) fn stance(file: &Said, own: &[Said]) -> PermissionDefaults {
-    let nearest = || own.iter().rev().chain([file]);
+/// The mode and scope that apply where no rule decides. The user's file for this team takes precedence over the user's
+/// file for all teams, and both over the team file.
+pub(super) fn defaults(
+    file: &PermissionSettings,
+    user: &[PermissionSettings],
+) -> PermissionDefaults {
+    let nearest = || user.iter().rev().chain([file]);
     PermissionDefaults {
-        mode: nearest().find_map(|said| said.mode).unwrap_or_default(),
+        mode: nearest()
+            .find_map(|settings| settings.mode)
+            .unwrap_or_default(),
         unattended: false,
         default_scope: nearest()
-            .find_map(|said| said.default_scope)
+            .find_map(|settings| settings.default_scope)
             .unwrap_or_default(),
     }
 }
 
-/// Where the user's rules for one team stand.
+/// The path of the user's rules for one team.
 fn file_of(settings: &Path, team: &TeamId) -> PathBuf {
     let teams = settings.join("teams");
     teams.join(format!("{team}.permissions.toml"))
 }
 
-/// Allows these for the user in every team of this name and project, from the next `up` on. Gives the file.
+/// Adds rules to the user's `allow` list for this team and returns the file. They apply from the next `up` on.
 ///
 /// # Errors
-/// When the file is no TOML, or cannot be written.
-pub fn allow_always(settings: &Path, team: &TeamId, rules: &[String]) -> Result<PathBuf, OwnError> {
+/// When the file is not valid TOML, or cannot be written.
+pub fn allow_always(
+    settings: &Path,
+    team: &TeamId,
+    rules: &[String],
+) -> Result<PathBuf, OverridesError> {
     let file = file_of(settings, team);
     change(&file, |allowed| {
         for rule in rules {
@@ -147,11 +160,11 @@ pub fn allow_always(settings: &Path, team: &TeamId, rules: &[String]) -> Result<
     Ok(file)
 }
 
-/// Takes one of them back. False: it was none.
+/// Removes a rule from the user's `allow` list. False: the rule was not in the list.
 ///
 /// # Errors
 /// As for [`allow_always`].
-pub fn revoke_always(settings: &Path, team: &TeamId, rule: &str) -> Result<bool, OwnError> {
+pub fn revoke_always(settings: &Path, team: &TeamId, rule: &str) -> Result<bool, OverridesError> {
     let mut revoked = false;
     change(&file_of(settings, team), |allowed| {
         let before = allowed.len();
@@ -161,16 +174,16 @@ pub fn revoke_always(settings: &Path, team: &TeamId, rule: &str) -> Result<bool,
     Ok(revoked)
 }
 
-/// What else the file says stays.
-fn change(file: &Path, change: impl FnOnce(&mut Vec<String>)) -> Result<(), OwnError> {
+/// Changes the `allow` list and keeps the rest of the file.
+fn change(file: &Path, change: impl FnOnce(&mut Vec<String>)) -> Result<(), OverridesError> {
     let text = match read_text(file) {
         Ok(text) => text,
         Err(ReadTextError::Io(error)) if error.kind() == ErrorKind::NotFound => String::new(),
-        Err(error) => return Err(OwnError::Read(file.to_owned(), error)),
+        Err(error) => return Err(OverridesError::Read(file.to_owned(), error)),
     };
     let fault = |at: usize, message: &str| {
         let (line, column) = position(&text, at);
-        OwnError::Fault(Fault {
+        OverridesError::Fault(Fault {
             file: file.display().to_string(),
             line,
             column,
@@ -199,7 +212,7 @@ fn change(file: &Path, change: impl FnOnce(&mut Vec<String>)) -> Result<(), OwnE
     let rules = rules.into_iter().map(toml::Value::String).collect();
     table.insert("allow".to_owned(), toml::Value::Array(rules));
     whole.insert("permissions".to_owned(), permissions.clone());
-    write_own(
+    write_private(
         file,
         &format!(
             "# Your rules for this project's team; to list them, run agent-team rules list.\n{whole}"

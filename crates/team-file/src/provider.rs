@@ -1,23 +1,25 @@
-//! `[providers.<name>]`: where a provider of models is asked, and what it is told besides. The file comes with the
-//! project: it may not lead away what is the person's.
+//! `[providers.<name>]`: the base URL of a model provider, and extra request headers. Called when the team is read.
+//!
+//! The file comes with the project, so a base URL from it is marked as the project's: the user's API keys are not sent
+//! there.
 
 use std::collections::BTreeMap;
 
 use agent_team_protocol::model::{PROVIDERS, ProviderName};
 use agent_team_protocol::spec::{BaseUrl, ProviderSpec};
 
-use super::own::{Key, Own};
+use super::overrides::{Key, Overrides};
 use super::source::Source;
 use super::table::{Level, Table, suggest};
 
-/// Headers that say where a request goes or ends: not a team file's to say.
-const OF_THE_REQUEST: [&str; 4] = ["connection", "content-length", "host", "transfer-encoding"];
+/// Headers that determine the target or the length of a request. The HTTP client sets them.
+const CLIENT_HEADERS: [&str; 4] = ["connection", "content-length", "host", "transfer-encoding"];
 
-/// Providers as the file has them, and `own` before it.
+/// Reads the providers of the file; base URLs in `overrides` take precedence.
 pub(super) fn read(
     source: &Source<'_>,
     table: Option<Table<'_>>,
-    own: &Own,
+    overrides: &Overrides,
 ) -> BTreeMap<String, ProviderSpec> {
     let mut providers = BTreeMap::new();
     let tables = table.map(|table| table.named_tables(Level::Provider));
@@ -44,7 +46,7 @@ pub(super) fn read(
         }
     }
     for provider in &PROVIDERS {
-        if let Some(url) = own.get(&Key::BaseUrl(provider)) {
+        if let Some(url) = overrides.get(&Key::BaseUrl(provider)) {
             let spec: &mut ProviderSpec = providers.entry(provider.name.to_owned()).or_default();
             spec.base_url = Some(BaseUrl::Own(url.to_owned()));
         }
@@ -52,7 +54,7 @@ pub(super) fn read(
     providers
 }
 
-/// A base URL as it is kept. Whether it is one is known to who asks there.
+/// Normalises a base URL. Only rejects what cannot be a URL; the HTTP client validates the rest.
 pub(super) fn check_base_url(text: &str) -> Result<String, String> {
     let text = text.trim();
     let never = |c: char| c.is_whitespace() || c.is_control();
@@ -62,13 +64,13 @@ pub(super) fn check_base_url(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
-/// What could not be sent is found before anybody is started.
+/// Checks a header when the file is read, so that an invalid one is reported before a member starts.
 fn check_header(name: &str, value: &str) -> Result<(), String> {
     let is_name = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
     if name.is_empty() || !name.chars().all(is_name) {
         return Err(format!("{name:?} is not a valid header name"));
     }
-    if OF_THE_REQUEST.contains(&name.to_lowercase().as_str()) {
+    if CLIENT_HEADERS.contains(&name.to_lowercase().as_str()) {
         return Err(format!("cannot set header {name}: the HTTP client sets it"));
     }
     if value.chars().any(char::is_control) {

@@ -1,13 +1,13 @@
-//! The roles that a project knows, each from the nearest place that has one of its name:
+//! The roles of a project. If several layers define a role of the same name, the first layer wins, in this order:
 //!
 //! `[roles.<name>]` in the team file · `.agent-team/roles/` · `.claude/agents/` · `.nyzhi/agents/` · the user's
-//! `config.toml` · the user's `roles/` · the built-in ones
+//! `config.toml` · the user's `roles/` · built-in roles
 
 mod built_in;
 mod file;
-mod foreign;
 mod front_matter;
-mod sheet;
+mod import;
+mod view;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -17,20 +17,20 @@ use agent_team_protocol::spec::{Colour, Engine, RoleSpec};
 use serde::Serialize;
 use toml::de::DeTable;
 
-use super::agent::{self, EDITING, Reader, Thinking};
-use super::own::Key;
+use super::agent::{self, AgentKeys, EDITING, Reader};
+use super::overrides::Key;
 use super::source::{Fault, Source};
 use super::table::{At, Level, Table, suggest};
 use super::{ENGINES, colours};
 
-pub use sheet::RoleSheet;
+pub use view::RoleView;
 
-/// What members of no other role have.
+/// The default role of members.
 pub(super) const WORKER: &str = "worker";
-/// What the lead has unless the file says otherwise.
+/// The default role of the lead, and its default name.
 pub(super) const LEAD: &str = "lead";
 
-/// Where a role is from, the nearest place first.
+/// The origin of a role, in order of precedence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Layer {
@@ -43,8 +43,8 @@ pub enum Layer {
 }
 
 impl Layer {
-    /// Written for another program.
-    fn is_foreign(self) -> bool {
+    /// Whether the role files were written for another program.
+    fn is_imported(self) -> bool {
         match self {
             Self::Claude | Self::Nyzhi => true,
             Self::TeamFile | Self::Project | Self::User | Self::BuiltIn => false,
@@ -54,31 +54,31 @@ impl Layer {
 
 /// A role's layer and file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Place {
+pub struct RoleSource {
     pub from: Layer,
-    /// As a person would type it.
+    /// The path, for messages.
     pub place: String,
 }
 
 #[derive(Debug)]
 pub(super) struct Role {
-    pub(super) place: Place,
-    /// Of the same name, farther away.
-    hides: Vec<Place>,
+    pub(super) place: RoleSource,
+    /// Roles of the same name in lower layers.
+    hides: Vec<RoleSource>,
     pub(super) description: String,
-    /// As written.
+    /// The engine that the role sets.
     engine: Option<Engine>,
     pub(super) colour: Option<Colour>,
-    pub(super) thinking: Thinking,
-    /// The user's own layer, when its model is from there.
+    pub(super) agent_keys: AgentKeys,
+    /// The path of the user's overrides, if they set the model.
     pub(super) model_from: Option<String>,
-    /// Whom a lead of it may spawn, and where that is written. `None`: everybody.
+    /// The roles that a lead with this role may spawn, with the position. `None`: all.
     may_spawn: Option<At<Vec<RoleName>>>,
-    /// Members of it change nothing themselves.
+    /// Members with this role have no editing tools.
     coordinate: bool,
-    /// What is wrong with the role's own file. Told when a member has the role: a role that nobody has harms nobody.
+    /// Faults of the role's file. Reported only if a member uses the role.
     faults: Vec<Fault>,
-    /// What a foreign file says in vain.
+    /// Keys without effect in an imported file.
     warnings: Vec<Fault>,
     used: bool,
 }
@@ -87,12 +87,12 @@ impl Role {
     fn new(from: Layer, place: impl Into<String>) -> Self {
         let place = place.into();
         Self {
-            place: Place { from, place },
+            place: RoleSource { from, place },
             hides: Vec::new(),
             description: String::new(),
             engine: None,
             colour: None,
-            thinking: Thinking::default(),
+            agent_keys: AgentKeys::default(),
             model_from: None,
             may_spawn: None,
             coordinate: false,
@@ -102,17 +102,17 @@ impl Role {
         }
     }
 
-    /// The engine of its members. `None`: the team's. A built-in role fits either.
+    /// The engine of its members. `None`: the team's default. Built-in roles work with either engine.
     pub(super) fn engine(&self) -> Option<Engine> {
-        let thinks = self.place.from != Layer::BuiltIn && self.thinking.said.is_some();
-        self.engine.or(thinks.then_some(Engine::Native))
+        let is_agent = self.place.from != Layer::BuiltIn && self.agent_keys.first_key.is_some();
+        self.engine.or(is_agent.then_some(Engine::Native))
     }
 }
 
 #[derive(Debug)]
 pub(super) struct Roles(BTreeMap<RoleName, Role>);
 
-/// What the roles of a team came to.
+/// The result of [`Roles::finish`].
 #[derive(Debug)]
 pub(super) struct Finished {
     pub(super) specs: Vec<RoleSpec>,
@@ -121,7 +121,7 @@ pub(super) struct Finished {
 }
 
 impl Roles {
-    /// `table` is the table `[roles]` of the team file, `settings` the user's own directory.
+    /// Reads all layers. `table` is `[roles]` of the team file, `settings` the directory of the user's settings.
     pub(super) fn read(
         source: &Source<'_>,
         table: Option<Table<'_>>,
@@ -155,9 +155,9 @@ impl Roles {
             roles.add(name, role);
         }
         for (name, role) in &mut roles.0 {
-            if let Some(model) = reader.own.get(&Key::RoleModel(name.clone())) {
-                role.thinking.model = Some(model.to_owned());
-                role.model_from = Some(reader.own.place());
+            if let Some(model) = reader.overrides.get(&Key::RoleModel(name.clone())) {
+                role.agent_keys.model = Some(model.to_owned());
+                role.model_from = Some(reader.overrides.place());
             }
         }
         roles.check_may_spawn(source);
@@ -168,7 +168,7 @@ impl Roles {
         self.0.iter()
     }
 
-    /// The name of a role that is there.
+    /// The name of a role, if it exists.
     pub(super) fn known(&self, name: &str) -> Option<RoleName> {
         self.0.keys().find(|role| role.as_str() == name).cloned()
     }
@@ -177,7 +177,7 @@ impl Roles {
         self.0.get(name)
     }
 
-    /// Once all roles are known: those that others name must be there.
+    /// Checks that the roles in `may_spawn` exist. Must be called after all roles are read.
     fn check_may_spawn(&mut self, source: &Source<'_>) {
         let names: Vec<_> = self.0.keys().cloned().collect();
         let known: Vec<_> = names.iter().map(RoleName::as_str).collect();
@@ -203,7 +203,7 @@ impl Roles {
         }
     }
 
-    /// A nearer one of the same name wins.
+    /// Adds a role unless a higher layer has one of the same name. Must be called in order of precedence.
     fn add(&mut self, name: RoleName, role: Role) {
         match self.0.get_mut(&name) {
             Some(nearer) => nearer.hides.push(role.place),
@@ -225,9 +225,10 @@ impl Roles {
         }
     }
 
-    /// `[roles.<name>]` of the user's settings. What else stands there is the supervisor's to read.
+    /// Reads `[roles.<name>]` of the user's `config.toml`. The supervisor reads its other tables.
     fn add_settings(&mut self, file: &Path, reader: Reader<'_>) {
-        // Without the file there are none; one that cannot be read stops the supervisor, which says so.
+        // Ignore a file that is missing or cannot be read: the supervisor refuses to start with an unreadable file and
+        // reports the reason.
         let Ok(text) = super::open::read_text(file) else {
             return;
         };
@@ -250,7 +251,7 @@ impl Roles {
         }
     }
 
-    /// The role of a member or of a task, as written.
+    /// Looks up the role of a member or of a task; reports an unknown one.
     pub(super) fn find(&self, source: &Source<'_>, name: At<&str>) -> Option<RoleName> {
         let found = self.known(name.value);
         if found.is_none() {
@@ -261,17 +262,17 @@ impl Roles {
         found
     }
 
-    /// Those of files that come with the project whose commands have the network.
+    /// Roles from the project's files that set `network = true`.
     pub(super) fn networked(&self) -> impl Iterator<Item = &RoleName> {
         let of_project = |role: &Role| matches!(role.place.from, Layer::TeamFile | Layer::Project);
         let networked = self
             .0
             .iter()
-            .filter(move |(_, role)| role.thinking.network == Some(true) && of_project(role));
+            .filter(move |(_, role)| role.agent_keys.network == Some(true) && of_project(role));
         networked.map(|(name, _)| name)
     }
 
-    /// The role that a member has.
+    /// Marks a role as used by a member and returns it.
     pub(super) fn used(&mut self, name: &RoleName) -> &Role {
         let role = self.0.entry(name.clone());
         let role = role.or_insert_with(|| Role::new(Layer::BuiltIn, ""));
@@ -279,9 +280,9 @@ impl Roles {
         role
     }
 
-    /// What the team may spawn, and what is wrong with the roles that it uses. `engine` and `defaults` are for roles
-    /// that do not say theirs.
-    pub(super) fn finish(self, engine: Engine, defaults: &Thinking) -> Finished {
+    /// The roles that the team may spawn, and the faults of those that it uses. `engine` and `defaults` apply to roles
+    /// that do not set their own.
+    pub(super) fn finish(self, engine: Engine, defaults: &AgentKeys) -> Finished {
         let mut finished = Finished {
             specs: Vec::new(),
             faults: Vec::new(),
@@ -290,7 +291,7 @@ impl Roles {
         for (name, role) in self.0 {
             let spec = RoleSpec {
                 engine: role.engine().unwrap_or(engine),
-                agent: role.agent(&Thinking::default(), defaults),
+                agent: role.agent(&AgentKeys::default(), defaults),
                 name,
                 description: role.description,
                 colour: role.colour,
@@ -306,32 +307,32 @@ impl Roles {
         finished
     }
 
-    pub(super) fn sheets(self) -> Vec<RoleSheet> {
-        let sheets = self.0.into_iter();
-        sheets
-            .map(|(name, role)| RoleSheet::new(name, role))
+    pub(super) fn views(self) -> Vec<RoleView> {
+        let views = self.0.into_iter();
+        views
+            .map(|(name, role)| RoleView::new(name, role))
             .collect()
     }
 }
 
 impl Role {
-    /// How a member of this role thinks.
+    /// The agent of a member with this role.
     pub(super) fn agent(
         &self,
-        own: &Thinking,
-        defaults: &Thinking,
+        member: &AgentKeys,
+        defaults: &AgentKeys,
     ) -> agent_team_protocol::spec::AgentSpec {
-        let mut of_role = self.thinking.clone();
+        let mut keys = self.agent_keys.clone();
         if self.coordinate {
-            of_role.deny_tools.extend(EDITING.map(str::to_owned));
+            keys.deny_tools.extend(EDITING.map(str::to_owned));
         }
-        let mut agent = of_role.agent(own, defaults, &self.description);
+        let mut agent = keys.agent(member, defaults, &self.description);
         agent.may_spawn = self.may_spawn.as_ref().map(|may| may.value.clone());
         agent
     }
 }
 
-/// The names of roles, which need not be known yet.
+/// Reads role names, which need not exist yet: see [`Roles::check_may_spawn`].
 pub(super) fn may_spawn(source: &Source<'_>, table: &mut Table<'_>) -> Option<At<Vec<RoleName>>> {
     let names = table.strings("may_spawn")?;
     let at = names.first().map_or(table.at, |name| name.at);
@@ -358,13 +359,13 @@ fn from_table(source: &Source<'_>, mut table: Table<'_>, role: Role, reader: Rea
             .unwrap_or_default(),
         engine: table.word("engine", ENGINES).map(|found| found.value),
         colour: table.word("colour", &colours()).map(|found| found.value),
-        thinking: Thinking::read(source, &mut table, reader),
+        agent_keys: AgentKeys::read(source, &mut table, reader),
         may_spawn: may_spawn(source, &mut table),
         coordinate: table.boolean("coordinate").unwrap_or(false),
         ..role
     };
     if role.engine == Some(Engine::Command) {
-        role.thinking.refuse_for_commands(source);
+        role.agent_keys.refuse_for_command_engine(source);
     }
     table.finish();
     role

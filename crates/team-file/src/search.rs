@@ -1,4 +1,4 @@
-//! `[search]`: who searches the web for agents. In the team file, else in the user's own settings.
+//! `[search]`: the web search service for agents. Read from the team file, else from the user's `config.toml`.
 
 use std::path::Path;
 
@@ -8,26 +8,27 @@ use toml::de::DeTable;
 use super::source::{Fault, Source};
 use super::table::{At, Level, Table};
 
-/// The variable that Brave's own examples use.
+/// The default variable of the API key, as in Brave's documentation.
 const BRAVE_KEY: &str = "BRAVE_API_KEY";
 
 #[derive(Debug, Clone, Copy)]
 enum Api {
-    Nobody,
+    None,
     Provider,
     Searxng,
     Brave,
 }
 
 const APIS: &[(&str, Api)] = &[
-    ("none", Api::Nobody),
+    ("none", Api::None),
     ("provider", Api::Provider),
     ("searxng", Api::Searxng),
     ("brave", Api::Brave),
 ];
 
-/// What the user's `config.toml` says. A file that cannot be read at all stops the supervisor, which says so.
-pub(super) fn of_settings(settings: &Path) -> Result<Option<Search>, Vec<Fault>> {
+/// Reads the user's `config.toml`. Ignores a file that cannot be read or parsed: the supervisor refuses to start with
+/// it and reports the reason.
+pub(super) fn from_settings(settings: &Path) -> Result<Option<Search>, Vec<Fault>> {
     let file = settings.join("config.toml");
     let Ok(text) = super::open::read_text(&file) else {
         return Ok(None);
@@ -48,12 +49,12 @@ pub(super) fn of_settings(settings: &Path) -> Result<Option<Search>, Vec<Fault>>
 pub(super) fn read(source: &Source<'_>, table: Option<Table<'_>>) -> Option<Search> {
     let mut table = table?;
     let at = table.at;
-    let is_there = table.place_of("api").is_some();
+    let has_api = table.position_of("api").is_some();
     let api = table.word("api", APIS);
     let url = table.string("url");
     let key = table.string("key");
     table.finish();
-    if !is_there {
+    if !has_api {
         source.fault_with_hint(
             at,
             "`[search]` needs `api`",
@@ -63,22 +64,22 @@ pub(super) fn read(source: &Source<'_>, table: Option<Table<'_>>) -> Option<Sear
     if let Some(url) = url {
         check_url(source, url);
     }
-    let needless = |found: Option<At<&str>>, name: &str| {
+    let refuse_unused = |found: Option<At<&str>>, name: &str| {
         if let Some(found) = found {
             source.fault(found.at, format!("`{name}` has no effect with this `api`"));
         }
     };
     match api?.value {
-        api @ (Api::Nobody | Api::Provider) => {
-            needless(url, "url");
-            needless(key, "key");
+        api @ (Api::None | Api::Provider) => {
+            refuse_unused(url, "url");
+            refuse_unused(key, "key");
             Some(match api {
-                Api::Nobody => Search::Nobody,
+                Api::None => Search::Nobody,
                 Api::Provider | Api::Searxng | Api::Brave => Search::Provider,
             })
         }
         Api::Searxng => {
-            needless(key, "key");
+            refuse_unused(key, "key");
             if url.is_none() {
                 source.fault_with_hint(
                     at,
@@ -93,7 +94,7 @@ pub(super) fn read(source: &Source<'_>, table: Option<Table<'_>>) -> Option<Sear
             if let Some(key) = key
                 && !is_usual_variable(key.value)
             {
-                // It may be the key itself, which is shown nowhere.
+                // The value may be the key itself, so the message must not contain it.
                 source.fault_with_hint(
                     key.at,
                     "`key` must be the name of an environment variable, not the key itself",
@@ -108,13 +109,13 @@ pub(super) fn read(source: &Source<'_>, table: Option<Table<'_>>) -> Option<Sear
     }
 }
 
-/// As variables with keys are called, and keys are not.
+/// Whether a name looks like a variable (upper case) and not like an API key.
 fn is_usual_variable(name: &str) -> bool {
     let is_usual = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
     super::is_variable(name) && name.chars().all(is_usual)
 }
 
-/// What stands in the file is no secret.
+/// Refuses a URL with credentials: the file must not contain secrets.
 fn check_url(source: &Source<'_>, url: At<&str>) {
     let rest = ["http://", "https://"]
         .iter()

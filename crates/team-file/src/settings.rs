@@ -1,60 +1,61 @@
-//! What can be set with `agent-team config`, its value and origin; and what is set in vain.
+//! The keys of `agent-team config` with their values and origins, and warnings for overrides without effect. Called
+//! when the team is read.
 
 use agent_team_protocol::MemberName;
 use agent_team_protocol::model::PROVIDERS;
 use agent_team_protocol::spec::{BaseUrl, Budget, Engine};
 
-use super::member::{Defaults, Member, Says};
-use super::own::{Item, Key, Own, Setting};
+use super::member::{Defaults, Member, SetKeys};
+use super::overrides::{Item, Key, Overrides, Setting};
 use super::role::Roles;
 use super::source::{Fault, Source};
 
-/// What stands in for a model that nobody names, and for steps that nobody counts.
+/// The default model and step limit, for display.
 const FIRST_MODEL: &str = "the first provider with a key or a server";
 const STEPS: (&str, &str) = ("100", "built in");
 
-/// Every setting: of the team, of each role, of each member. A role without a model is listed with no value.
+/// All settings of the team, of each role and of each member. A role without a model is listed without a value.
 pub(super) fn list(
     source: &Source<'_>,
     defaults: &Defaults,
-    of_file: Budget,
+    budget_of_file: Budget,
     members: &[Member],
     roles: &Roles,
-    own: &Own,
+    overrides: &Overrides,
 ) -> Vec<Setting> {
-    let lister = Lister { source, own };
+    let lister = Lister { source, overrides };
     let steps = |steps: Option<u32>| steps.map(|steps| steps.to_string());
-    let team = defaults.says;
-    let thinking = &defaults.thinking;
+    let team = defaults.set_keys;
+    let agent_keys = &defaults.agent_keys;
     let of_team = Key::Team(Item::Role);
     let mut all = vec![
         lister.setting(
             of_team.clone(),
             Some(defaults.role().to_string()),
-            lister.said(team.role, team, "built in"),
+            lister.origin(team.role, team, "built in"),
         ),
         lister.setting(
             Key::Team(Item::Model),
-            thinking.model.clone(),
-            lister.said(team.model, team, FIRST_MODEL),
+            agent_keys.model.clone(),
+            lister.origin(team.model, team, FIRST_MODEL),
         ),
         lister.setting(
             Key::Team(Item::MaxSteps),
-            steps(thinking.max_steps).or(Some(STEPS.0.to_owned())),
-            lister.said(team.max_steps, team, STEPS.1),
+            steps(agent_keys.max_steps).or(Some(STEPS.0.to_owned())),
+            lister.origin(team.max_steps, team, STEPS.1),
         ),
     ];
     let in_file = format!("{} [limits]", source.file());
-    all.extend(lister.limits(of_file, &in_file, Key::Team));
+    all.extend(lister.limits(budget_of_file, &in_file, Key::Team));
     let in_file = |name: &str| format!("{} [providers.{name}]", source.file());
     all.extend(PROVIDERS.iter().filter_map(|provider| {
-        let spec = thinking.providers.get(provider.name)?;
+        let spec = agent_keys.providers.get(provider.name)?;
         let (BaseUrl::OfProject(url) | BaseUrl::Own(url)) = spec.base_url.as_ref()?;
         let from = in_file(provider.name);
         Some(lister.setting(Key::BaseUrl(provider), Some(url.clone()), from))
     }));
     all.extend(roles.iter().map(|(name, role)| {
-        let model = role.thinking.model.clone();
+        let model = role.agent_keys.model.clone();
         let from = match model {
             Some(_) => role.place.place.clone(),
             None => "the team's".to_owned(),
@@ -64,57 +65,58 @@ pub(super) fn list(
     for member in members {
         let name = &member.spec.name;
         let key = |item| Key::Member(name.clone(), item);
-        let says = member.says;
+        let set_keys = member.set_keys;
         let role = roles.get(&member.spec.role);
-        let inherited_role = match (member.spec.lead, own.get(&of_team), team.role) {
+        let inherited_role = match (member.spec.lead, overrides.get(&of_team), team.role) {
             (true, _, _) | (false, None, false) => "built in".to_owned(),
-            (false, Some(_), _) => own.place(),
-            (false, None, true) => lister.said(true, team, ""),
+            (false, Some(_), _) => overrides.place(),
+            (false, None, true) => lister.origin(true, team, ""),
         };
         all.push(lister.setting(
             key(Item::Role),
             Some(member.spec.role.to_string()),
-            lister.said(says.role, says, &inherited_role),
+            lister.origin(set_keys.role, set_keys, &inherited_role),
         ));
         if member.spec.engine == Engine::Command {
             continue;
         }
-        let of_role = |says: bool, from: Option<&String>| {
+        let of_role = |is_set: bool, from: Option<&String>| {
             let place = role.map(|role| role.place.place.clone());
             let place = from.cloned().or(place).unwrap_or_default();
-            says.then(|| format!("role {}: {place}", member.spec.role))
+            is_set.then(|| format!("role {}: {place}", member.spec.role))
         };
-        let model_of_role =
-            role.and_then(|role| of_role(role.thinking.model.is_some(), role.model_from.as_ref()));
-        let steps_of_role = role.and_then(|role| of_role(role.thinking.max_steps.is_some(), None));
-        let inherited = |of_role: Option<String>, of_team: bool, nobody: &str| {
-            let of_team = if of_team { "the team's" } else { nobody };
+        let model_of_role = role
+            .and_then(|role| of_role(role.agent_keys.model.is_some(), role.model_from.as_ref()));
+        let steps_of_role =
+            role.and_then(|role| of_role(role.agent_keys.max_steps.is_some(), None));
+        let inherited = |of_role: Option<String>, of_team: bool, default: &str| {
+            let of_team = if of_team { "the team's" } else { default };
             of_role.unwrap_or_else(|| of_team.to_owned())
         };
-        let from = inherited(model_of_role, thinking.model.is_some(), FIRST_MODEL);
+        let from = inherited(model_of_role, agent_keys.model.is_some(), FIRST_MODEL);
         all.push(lister.setting(
             key(Item::Model),
             member.agent.model.clone(),
-            lister.said(says.model, says, &from),
+            lister.origin(set_keys.model, set_keys, &from),
         ));
-        let from = inherited(steps_of_role, thinking.max_steps.is_some(), STEPS.1);
+        let from = inherited(steps_of_role, agent_keys.max_steps.is_some(), STEPS.1);
         all.push(lister.setting(
             key(Item::MaxSteps),
             steps(member.agent.max_steps).or(Some(STEPS.0.to_owned())),
-            lister.said(says.max_steps, says, &from),
+            lister.origin(set_keys.max_steps, set_keys, &from),
         ));
-        let in_file = lister.said(says.limits, says, "no limit");
+        let in_file = lister.origin(set_keys.limits, set_keys, "no limit");
         all.extend(lister.limits(member.spec.budget, &in_file, key));
     }
     all
 }
 
-/// What the user set of members and roles that are not there, or that it says nothing to.
-pub(super) fn in_vain(members: &[Member], roles: &Roles, own: &Own) -> Vec<Fault> {
+/// Warnings for overrides of missing members and roles, and for overrides that have no effect.
+pub(super) fn ineffective(members: &[Member], roles: &Roles, overrides: &Overrides) -> Vec<Fault> {
     let member = |name: &MemberName| members.iter().find(|member| member.spec.name == *name);
     let why = |key: &Key| match key {
         Key::Team(Item::Role) => {
-            let role = own.get(key)?;
+            let role = overrides.get(key)?;
             let unknown = roles.known(role).is_none();
             unknown.then(|| format!("there is no role {role}"))
         }
@@ -126,7 +128,7 @@ pub(super) fn in_vain(members: &[Member], roles: &Roles, own: &Own) -> Vec<Fault
         Key::Member(name, item) => match member(name) {
             None => Some(format!("there is no member {name}")),
             Some(_) if *item == Item::Role => {
-                let role = own.get(key)?;
+                let role = overrides.get(key)?;
                 let unknown = roles.known(role).is_none();
                 unknown.then(|| format!("there is no role {role}"))
             }
@@ -134,9 +136,9 @@ pub(super) fn in_vain(members: &[Member], roles: &Roles, own: &Own) -> Vec<Fault
                 .then(|| format!("{name} runs commands and uses no model")),
         },
     };
-    let keys = own.keys().filter_map(|key| Some((key, why(key)?)));
+    let keys = overrides.keys().filter_map(|key| Some((key, why(key)?)));
     keys.map(|(key, why)| Fault {
-        file: own.place(),
+        file: overrides.place(),
         line: 1,
         column: 1,
         message: format!("{key} has no effect: {why}"),
@@ -147,13 +149,13 @@ pub(super) fn in_vain(members: &[Member], roles: &Roles, own: &Own) -> Vec<Fault
 
 struct Lister<'a> {
     source: &'a Source<'a>,
-    own: &'a Own,
+    overrides: &'a Overrides,
 }
 
 impl Lister<'_> {
     fn setting(&self, key: Key, value: Option<String>, from: String) -> Setting {
-        let from = match self.own.get(&key) {
-            Some(_) => self.own.place(),
+        let from = match self.overrides.get(&key) {
+            Some(_) => self.overrides.place(),
             None => from,
         };
         Setting {
@@ -163,10 +165,10 @@ impl Lister<'_> {
         }
     }
 
-    /// Where a table of the team file says it, else `otherwise`.
-    fn said(&self, is_said: bool, says: Says, otherwise: &str) -> String {
-        match is_said {
-            true => format!("{}:{}", self.source.file(), self.source.line(says.at)),
+    /// The position of a table that sets the key, else `otherwise`.
+    fn origin(&self, is_set: bool, table: SetKeys, otherwise: &str) -> String {
+        match is_set {
+            true => format!("{}:{}", self.source.file(), self.source.line(table.at)),
             false => otherwise.to_owned(),
         }
     }
@@ -181,7 +183,7 @@ impl Lister<'_> {
         ]
         .map(|(item, value)| {
             let key = key(item);
-            let value = self.own.get(&key).map(str::to_owned).or(value);
+            let value = self.overrides.get(&key).map(str::to_owned).or(value);
             let from = if value.is_some() { in_file } else { "no limit" };
             self.setting(key, value, from.to_owned())
         })

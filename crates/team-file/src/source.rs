@@ -1,14 +1,14 @@
-//! The text of a file that a person wrote, and the faults found in it, each with its place.
+//! The text of a configuration file, and the faults found in it with their positions. Used by all readers.
 
 use std::cell::RefCell;
 use std::fmt;
 
 use agent_team_protocol::text::position;
 
-/// One thing that is wrong, and where.
+/// A fault or warning with its position.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
-    /// As a person would type it.
+    /// The path, relative to the current directory if possible.
     pub file: String,
     /// From 1.
     pub line: usize,
@@ -31,7 +31,7 @@ impl fmt::Display for Fault {
     }
 }
 
-/// A file being read. Whoever finds a fault reports it here and reads on, so that a person sees all of them at once.
+/// A file being read. Readers report faults here and continue, so that the user sees all of them at once.
 #[derive(Debug)]
 pub(super) struct Source<'a> {
     file: String,
@@ -52,7 +52,7 @@ impl<'a> Source<'a> {
         &self.file
     }
 
-    /// Reports a fault at a byte of the text.
+    /// Reports a fault at a byte offset.
     pub(super) fn fault(&self, at: usize, message: impl Into<String>) {
         self.push(at, message.into(), None);
     }
@@ -66,7 +66,7 @@ impl<'a> Source<'a> {
         self.push(at, message.into(), Some(hint.into()));
     }
 
-    /// Something at a byte of the text that is not wrong, but worth a look.
+    /// A warning at a byte offset. It is returned, not collected.
     pub(super) fn warning(&self, at: usize, message: String) -> Fault {
         let (line, column) = position(self.text, at);
         Fault {
@@ -86,7 +86,7 @@ impl<'a> Source<'a> {
         self.faults.borrow_mut().push(fault);
     }
 
-    /// Where `parts` stand, with nothing but blanks between them, at a byte or behind it.
+    /// The first position at or after `from` where `parts` follow each other, separated only by whitespace.
     pub(super) fn find(&self, from: usize, parts: &[&str]) -> Option<usize> {
         let (first, rest) = parts.split_first()?;
         let behind = self.text.get(from..)?;
@@ -106,7 +106,7 @@ impl<'a> Source<'a> {
             .map(|(at, _)| from + at)
     }
 
-    /// The line of a byte, from 1.
+    /// The line of a byte offset, from 1.
     pub(super) fn line(&self, at: usize) -> usize {
         position(self.text, at).0
     }

@@ -1,4 +1,5 @@
-//! `mode`, and the keys of the modes that go by rounds: who decides what is done, and how a run comes to its answer.
+//! `mode` and the keys of the modes that work in rounds. The mode determines who plans the work. Called when the team
+//! is read.
 
 use agent_team_protocol::spec::{Engine, Strategy};
 use agent_team_protocol::template::{PLACEHOLDERS, placeholders};
@@ -8,16 +9,16 @@ use super::member::Member;
 use super::source::Source;
 use super::table::{At, Table, suggest};
 
-/// Who decides what is done.
+/// Who plans the work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Mode {
-    /// A lead that thinks and has tools.
+    /// A lead that is an agent with tools.
     Lead,
-    /// A lead whose model says each round who works.
+    /// A lead whose model chooses the members of each round.
     Coordinator,
-    /// Everybody in turn, and a lead who sums up.
+    /// All members in turn, then a summary by the lead.
     Collaborate,
-    /// The person, and the board.
+    /// The user, through the board.
     Manual,
 }
 
@@ -28,7 +29,7 @@ pub(super) const MODES: &[(&str, Mode)] = &[
     ("manual", Mode::Manual),
 ];
 
-/// Rounds of a run, unless the file says otherwise, and at most.
+/// Default and maximum number of rounds of a run.
 const ROUNDS: u32 = 5;
 const ROUNDS_MAX: i32 = 100;
 
@@ -39,7 +40,7 @@ impl Mode {
     }
 }
 
-/// The strategy of the lead, which is `None` where she leads with tools or there is none.
+/// The strategy of the lead; `None` for the modes without rounds.
 pub(super) fn read(
     source: &Source<'_>,
     root: &mut Table<'_>,
@@ -50,11 +51,14 @@ pub(super) fn read(
     let prompt = root.string("coordinator_prompt");
     let mode = mode.map(|found| found.value);
     if mode != Some(Mode::Coordinator) {
-        let said = [
-            rounds.and(root.place_of("max_rounds")),
+        let positions = [
+            rounds.and(root.position_of("max_rounds")),
             prompt.map(|found| found.at),
         ];
-        for (key, at) in ["max_rounds", "coordinator_prompt"].into_iter().zip(said) {
+        for (key, at) in ["max_rounds", "coordinator_prompt"]
+            .into_iter()
+            .zip(positions)
+        {
             if let Some(at) = at {
                 source.fault_with_hint(
                     at,
@@ -74,7 +78,7 @@ pub(super) fn read(
     }
 }
 
-/// What a coordinator's model is asked with: every placeholder known.
+/// The coordinator's prompt. Reports unknown placeholders.
 fn template(source: &Source<'_>, found: At<&str>, reader: Reader<'_>) -> String {
     for (_, word) in placeholders(found.value) {
         if !PLACEHOLDERS.contains(&word) {
@@ -88,7 +92,8 @@ fn template(source: &Source<'_>, found: At<&str>, reader: Reader<'_>) -> String 
     agent::prompt(source, found, reader.variables)
 }
 
-/// Rounds need somebody to work in them, and a lead who is asked alone has no use for tools.
+/// Checks that a mode with rounds has members to work in them, and that its lead has no keys for tools, which it cannot
+/// use.
 pub(super) fn check(source: &Source<'_>, mode: Option<At<Mode>>, members: &[Member]) {
     let Some(At { value: mode, at }) = mode else {
         return;
@@ -98,8 +103,8 @@ pub(super) fn check(source: &Source<'_>, mode: Option<At<Mode>>, members: &[Memb
         Mode::Coordinator | Mode::Collaborate => {}
     }
     let word = mode.word();
-    let works = |member: &Member| !member.spec.lead && member.spec.engine == Engine::Native;
-    if !members.iter().any(works) {
+    let is_worker = |member: &Member| !member.spec.lead && member.spec.engine == Engine::Native;
+    if !members.iter().any(is_worker) {
         source.fault_with_hint(
             at,
             format!("`mode = \"{word}\"` needs at least one agent besides the lead"),

@@ -1,5 +1,6 @@
-//! A typed reader over one table of the file: it takes the keys it is asked for, reports every value of the wrong
-//! type, and at the end every key that nobody asked for.
+//! A typed reader for one table of a TOML file. Called by the modules that read the tables.
+//!
+//! Each accessor reports a value of the wrong type. [`Table::finish`] reports every key that no accessor asked for.
 
 use std::collections::BTreeMap;
 
@@ -7,10 +8,10 @@ use serde_json::{Map, Number, Value};
 use toml::Spanned;
 use toml::de::{DeArray, DeTable, DeValue};
 
-use super::later;
 use super::source::Source;
+use super::unsupported;
 
-/// Which table of the file; the keys that are known but not carried out yet differ from one to the other.
+/// The kind of a table. Determines which reserved keys it has: see [`unsupported`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Level {
     Root,
@@ -32,11 +33,11 @@ pub(super) enum Level {
     Search,
 }
 
-/// A value and where it stands.
+/// A value with its position.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct At<T> {
     pub(super) value: T,
-    /// Byte of the file.
+    /// Byte offset in the file.
     pub(super) at: usize,
 }
 
@@ -46,9 +47,9 @@ pub(super) struct Table<'a> {
     source: &'a Source<'a>,
     table: &'a DeTable<'a>,
     level: Level,
-    /// Where the table begins.
+    /// Byte offset of the table.
     pub(super) at: usize,
-    asked: Vec<&'static str>,
+    known_keys: Vec<&'static str>,
 }
 
 impl<'a> Table<'a> {
@@ -63,7 +64,7 @@ impl<'a> Table<'a> {
             table,
             level,
             at,
-            asked: Vec::new(),
+            known_keys: Vec::new(),
         }
     }
 
@@ -106,7 +107,7 @@ impl<'a> Table<'a> {
         value
     }
 
-    /// A whole number from 1 on.
+    /// A whole number of at least 1.
     pub(super) fn count(&mut self, key: &'static str) -> Option<u64> {
         let found = self.value(key)?;
         let Some(integer) = found.value.as_integer() else {
@@ -161,7 +162,7 @@ impl<'a> Table<'a> {
         strings
     }
 
-    /// A table of strings, such as `env`, whose keys are the person's own.
+    /// A table of strings with arbitrary keys, such as `env`.
     pub(super) fn string_map(
         &mut self,
         key: &'static str,
@@ -198,7 +199,7 @@ impl<'a> Table<'a> {
         map
     }
 
-    /// One of a few words. A word that a later build will know is refused as such.
+    /// One of a fixed set of words. Reserved words of later versions get their own message.
     pub(super) fn word<T: Copy>(
         &mut self,
         key: &'static str,
@@ -211,10 +212,10 @@ impl<'a> Table<'a> {
                 at: found.at,
             });
         }
-        if later::is_value(key, found.value) {
+        if unsupported::is_value(key, found.value) {
             self.source.fault(
                 found.at,
-                later::sentence(&format!("{key} = {:?}", found.value)),
+                unsupported::message(&format!("{key} = {:?}", found.value)),
             );
             return None;
         }
@@ -227,7 +228,7 @@ impl<'a> Table<'a> {
         None
     }
 
-    /// A table whose keys and values belong to the user, as JSON. Dates become strings.
+    /// A table with arbitrary keys and values, as JSON. Dates become strings.
     pub(super) fn object(&mut self, key: &'static str) -> Option<Map<String, Value>> {
         let found = self.value(key)?;
         let Some(table) = found.value.as_table() else {
@@ -302,7 +303,7 @@ impl<'a> Table<'a> {
         tables
     }
 
-    /// Every table in this one, whose keys are names that the person chose, such as `[roles.<name>]`.
+    /// All tables within this one, whose keys are names, such as `[roles.<name>]`.
     pub(super) fn named_tables(self, level: Level) -> Vec<(At<&'a str>, Table<'a>)> {
         let mut tables = Vec::new();
         for (name, value) in self.table {
@@ -324,28 +325,33 @@ impl<'a> Table<'a> {
         tables
     }
 
-    /// Reports every key that was not asked for. To be called when all that are known were.
+    /// Reports every key that no accessor asked for. Must be called after all accessors.
     pub(super) fn finish(self) {
         for key in self.table.keys() {
             let name: &str = key.get_ref();
-            if self.asked.contains(&name) {
+            if self.known_keys.contains(&name) {
                 continue;
             }
             let at = key.span().start;
-            let later: Vec<_> = later::keys(self.level).collect();
-            if later.contains(&name) {
-                self.source.fault(at, later::sentence(name));
+            let unsupported: Vec<_> = unsupported::keys(self.level).collect();
+            if unsupported.contains(&name) {
+                self.source.fault(at, unsupported::message(name));
                 continue;
             }
-            let known: Vec<_> = self.asked.iter().chain(&later).copied().collect();
+            let known: Vec<_> = self
+                .known_keys
+                .iter()
+                .chain(&unsupported)
+                .copied()
+                .collect();
             let message = format!("unknown key `{name}`");
             self.source
                 .fault_with_hint(at, message, suggest(name, &known));
         }
     }
 
-    /// Where each key of a table within this one is written.
-    pub(super) fn places_in(&self, key: &str) -> BTreeMap<String, usize> {
+    /// The position of each key in a table within this one.
+    pub(super) fn positions_in(&self, key: &str) -> BTreeMap<String, usize> {
         let table = self
             .table
             .get(key)
@@ -355,13 +361,13 @@ impl<'a> Table<'a> {
             .collect()
     }
 
-    /// Where the value of a key stands.
-    pub(super) fn place_of(&self, key: &str) -> Option<usize> {
+    /// The position of a key's value.
+    pub(super) fn position_of(&self, key: &str) -> Option<usize> {
         self.table.get(key).map(|value| value.span().start)
     }
 
     fn value(&mut self, key: &'static str) -> Option<At<&'a DeValue<'a>>> {
-        self.asked.push(key);
+        self.known_keys.push(key);
         let value = self.table.get(key)?;
         Some(At {
             value: value.get_ref(),
@@ -388,7 +394,7 @@ fn type_of(value: &DeValue<'_>) -> &'static str {
     }
 }
 
-/// The known word that was probably meant, else all of them.
+/// A hint: the known word with the smallest edit distance, or all known words if none is close.
 pub(super) fn suggest(text: &str, known: &[&str]) -> String {
     let farthest = |word: &str| 2.max(word.len() / 3);
     let nearest = known

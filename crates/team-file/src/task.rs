@@ -1,4 +1,5 @@
-//! `[[task]]`: the board that the file wants, its keys unique and its order without a circle.
+//! `[[task]]`: the tasks of the board. Checks that their keys are unique and that their dependencies have no cycle.
+//! Called when the team is read.
 
 use std::collections::HashMap;
 
@@ -10,15 +11,15 @@ use super::role::{LEAD, Roles};
 use super::source::Source;
 use super::table::{At, Table, suggest};
 
-/// A task with what is still to be resolved.
+/// A task whose dependencies are not yet resolved.
 struct Draft<'a> {
-    /// Where its key or title stands.
+    /// Position of its key or title.
     at: usize,
     after: Vec<At<&'a str>>,
     spec: TaskSpec,
 }
 
-/// Reads the tasks, resolving who and what they refer to.
+/// Reads the tasks and resolves the members, roles and tasks that they name.
 pub(super) fn read(
     source: &Source<'_>,
     tables: Vec<Table<'_>>,
@@ -135,7 +136,7 @@ fn member(source: &Source<'_>, name: At<&str>, members: &[Member]) -> Option<Mem
     found.map(|member| member.spec.name.clone())
 }
 
-/// For each task the indices of those it waits for, with the place that says so.
+/// For each task the indices of its dependencies, with their positions.
 fn resolve(
     source: &Source<'_>,
     drafts: &[Draft<'_>],
@@ -166,25 +167,25 @@ fn resolve(
     edges
 }
 
-/// Circles that are told at once. Who has more mends these first: dense tangles have more circles than tasks.
-const CIRCLES_MAX: usize = 10;
+/// Most cycles that are reported at once: densely connected tasks can have more cycles than tasks.
+const CYCLES_MAX: usize = 10;
 
-/// Reports circles, each whole and from its first task on.
+/// Reports cycles, each completely, starting with its first task in the file.
 fn report_cycles(source: &Source<'_>, drafts: &[Draft<'_>], mut after: Vec<Vec<At<usize>>>) {
-    for _ in 0..CIRCLES_MAX {
-        let Some(circle) = find_cycle(&after) else {
+    for _ in 0..CYCLES_MAX {
+        let Some(cycle) = find_cycle(&after) else {
             return;
         };
-        let first = circle[0];
+        let first = cycle[0];
         let name = |task: &usize| {
             let Draft { at, spec, .. } = &drafts[*task];
             format!("{:?} (line {})", spec.key, source.line(*at))
         };
-        let names: Vec<_> = circle.iter().map(name).collect();
-        let next = circle[1 % circle.len()];
+        let names: Vec<_> = cycle.iter().map(name).collect();
+        let next = cycle[1 % cycle.len()];
         let edge = after[first].iter().position(|edge| edge.value == next);
-        // Without this edge the circle is gone, and another one can be found.
-        let edge = after[first].remove(edge.expect("a circle is made of edges"));
+        // Remove this edge to break the cycle, so that the next iteration finds another one.
+        let edge = after[first].remove(edge.expect("consecutive tasks of a cycle have an edge"));
         source.fault_with_hint(
             edge.at,
             format!(
@@ -197,9 +198,9 @@ fn report_cycles(source: &Source<'_>, drafts: &[Draft<'_>], mut after: Vec<Vec<A
     }
 }
 
-/// Some tasks of which each waits for the next, and the last for the first, which is the earliest of the file.
+/// Finds a cycle: each task waits for the next, and the last for the first, which is the earliest in the file.
 fn find_cycle(after: &[Vec<At<usize>>]) -> Option<Vec<usize>> {
-    // Take away whatever waits for nothing that is left; what then remains is in a circle or waits for one.
+    // Repeatedly remove tasks without remaining dependencies. The tasks that are left are in a cycle or depend on one.
     let mut waits_for: Vec<usize> = after.iter().map(Vec::len).collect();
     let mut waited_for_by = vec![Vec::new(); after.len()];
     for (task, edges) in after.iter().enumerate() {
@@ -225,12 +226,10 @@ fn find_cycle(after: &[Vec<At<usize>>]) -> Option<Vec<usize>> {
         path.push(at);
         let mut edges = after[at].iter();
         let left = edges.find(|edge| waits_for[edge.value] > 0);
-        at = left
-            .expect("a task that waits for nothing was taken away")
-            .value;
+        at = left.expect("tasks without dependencies were removed").value;
     }
-    let mut circle = path.split_off(place[&at]);
-    let earliest = (0..circle.len()).min_by_key(|index| circle[*index])?;
-    circle.rotate_left(earliest);
-    Some(circle)
+    let mut cycle = path.split_off(place[&at]);
+    let earliest = (0..cycle.len()).min_by_key(|index| cycle[*index])?;
+    cycle.rotate_left(earliest);
+    Some(cycle)
 }

@@ -1,4 +1,4 @@
-//! What a good file gives, and what each kind of bad file is told.
+//! Teams from valid files, and the faults of each kind of invalid file.
 
 use std::fs;
 use std::path::Path;
@@ -10,7 +10,7 @@ use super::open::FILE_MAX;
 use super::{Fault, LoadTeamError, Loaded, Reading, Variables, parse, slug};
 
 mod agents;
-mod own;
+mod overrides;
 mod permissions;
 
 /// A project with a directory `web` and a file `notes`.
@@ -36,22 +36,22 @@ fn load(file: &Path, here: &Path) -> Result<TeamSpec, LoadTeamError> {
     loaded.map(|loaded| loaded.spec)
 }
 
-/// Reads without any settings of a user.
+/// Reads without a user's settings.
 fn reading<T>(here: &Path, variables: &Variables, read: impl FnOnce(Reading<'_>) -> T) -> T {
     read(Reading {
         here,
         settings: None,
         variables: Some(variables),
-        own: None,
+        overrides: None,
     })
 }
 
-/// What is said of a file, one line per fault, its hint after ` | `.
-fn told(text: &str) -> String {
-    told_in(project().path(), text)
+/// The faults of a file, one line each, with the hint after ` | `.
+fn faults_of(text: &str) -> String {
+    faults_in(project().path(), text)
 }
 
-fn told_in(project: &Path, text: &str) -> String {
+fn faults_in(project: &Path, text: &str) -> String {
     let faults = read_in(project, text).expect_err("a file with faults gives no team");
     let line = |fault: &Fault| match &fault.hint {
         Some(hint) => format!("{fault} | {hint}"),
@@ -125,7 +125,7 @@ files = ["src/**"]
 "#;
 
 #[test]
-fn a_team_of_more_than_twelve_has_a_window_for_each_unless_it_says_otherwise() {
+fn more_than_twelve_members_default_to_windows() {
     let project = project();
     let layout = |members: usize, panes: &str| {
         let mut file = format!(
@@ -145,7 +145,7 @@ fn a_team_of_more_than_twelve_has_a_window_for_each_unless_it_says_otherwise() {
 }
 
 #[test]
-fn a_good_file_gives_the_team_it_describes() {
+fn a_valid_file_yields_the_described_team() {
     let project = project();
     let spec = read_in(project.path(), GOOD).unwrap();
     let path = project.path().canonicalize().unwrap();
@@ -202,7 +202,7 @@ fn a_good_file_gives_the_team_it_describes() {
     assert_eq!(
         test.assignee.as_ref().map(|name| name.as_str()),
         Some("grace"),
-        "`lead` is the lead, whatever her name"
+        "`lead` names the lead, whatever its name"
     );
     assert!(!test.rerun && build.rerun);
     assert_eq!(test.active_form.as_deref(), Some("Testing"));
@@ -218,7 +218,7 @@ fn a_good_file_gives_the_team_it_describes() {
 }
 
 #[test]
-fn the_project_names_a_team_that_has_no_name() {
+fn the_default_team_name_is_the_project_directory() {
     for (directory, name) in [
         ("Payments API", "payments-api"),
         ("2048_game!", "game"),
@@ -231,7 +231,7 @@ fn the_project_names_a_team_that_has_no_name() {
 }
 
 #[test]
-fn every_fault_is_told_with_its_place_and_what_to_do() {
+fn every_fault_has_a_position_and_a_hint() {
     let member = "[[member]]\nname = \"ada\"\n";
     let table: &[(&str, &str)] = &[
         // Not TOML.
@@ -298,7 +298,7 @@ fn every_fault_is_told_with_its_place_and_what_to_do() {
             "[defaults]\nenv = [\"A=1\"]",
             "team.toml:2:7: `env` must be a table of strings, not a list",
         ),
-        // The modes that go by rounds.
+        // Modes with rounds.
         (
             "max_rounds = 3",
             "team.toml:1:14: `max_rounds` requires `mode = \"coordinator\"` | set mode = \"coordinator\", or remove the key",
@@ -323,7 +323,7 @@ fn every_fault_is_told_with_its_place_and_what_to_do() {
             "mode = \"collaborate\"\n[lead]\ntools = [\"read\"]\n[[member]]\nname = \"ada\"",
             "team.toml:3:10: `tools` has no effect: with `mode = \"collaborate\"` the lead has no tools | remove the key",
         ),
-        // Known, and not carried out yet.
+        // Unsupported and invalid values.
         (
             "[permissions]\nexpire_minutes = 0",
             "team.toml:2:18: `expire_minutes` must be a number above 0",
@@ -449,7 +449,7 @@ fn every_fault_is_told_with_its_place_and_what_to_do() {
         ),
     ];
     for (text, expected) in table {
-        assert_eq!(told(text), *expected, "of:\n{text}");
+        assert_eq!(faults_of(text), *expected, "of:\n{text}");
     }
     let tasks: &[(&str, &str)] = &[
         (
@@ -503,14 +503,14 @@ fn every_fault_is_told_with_its_place_and_what_to_do() {
     ];
     for (task, expected) in tasks {
         let text = format!("{member}[[task]]\n{task}");
-        assert_eq!(told(&text), *expected, "of:\n{text}");
+        assert_eq!(faults_of(&text), *expected, "of:\n{text}");
     }
 }
 
 #[test]
-fn all_faults_are_told_at_once_in_the_order_of_the_file() {
+fn all_faults_are_reported_in_file_order() {
     let text = "nam = 1\n[[task]]\ntitle = 3\n[[member]]\nname = \"Ada\"\ncommand = \"x\"\n";
-    let lines: Vec<_> = told(text)
+    let lines: Vec<_> = faults_of(text)
         .lines()
         .map(|line| line.split(": ").take(2).collect::<Vec<_>>().join(": "))
         .collect();
@@ -527,7 +527,7 @@ fn all_faults_are_told_at_once_in_the_order_of_the_file() {
 }
 
 #[test]
-fn two_circles_are_both_told() {
+fn two_dependency_cycles_are_both_reported() {
     let task = |title: &str, after: &str| {
         format!("[[task]]\ntitle = \"{title}\"\nafter = [\"{after}\"]\n")
     };
@@ -539,21 +539,21 @@ fn two_circles_are_both_told() {
         task("D", "C"),
         task("waits", "A")
     );
-    let told = told(&text);
-    let circles: Vec<_> = told.lines().collect();
-    assert_eq!(circles.len(), 2, "{told}");
+    let faults = faults_of(&text);
+    let cycles: Vec<_> = faults.lines().collect();
+    assert_eq!(cycles.len(), 2, "{faults}");
     assert!(
-        circles[0].contains("\"A\" (line 4) waits for \"B\" (line 7) waits for \"A\""),
-        "{told}"
+        cycles[0].contains("\"A\" (line 4) waits for \"B\" (line 7) waits for \"A\""),
+        "{faults}"
     );
     assert!(
-        circles[1].contains("\"C\" (line 10) waits for \"D\" (line 13) waits for \"C\""),
-        "{told}"
+        cycles[1].contains("\"C\" (line 10) waits for \"D\" (line 13) waits for \"C\""),
+        "{faults}"
     );
 }
 
 #[test]
-fn a_role_file_is_a_role_and_its_faults_count_when_a_member_has_it() {
+fn role_file_faults_count_only_if_the_role_is_used() {
     let project = project();
     let roles = project.path().join(".agent-team/roles");
     fs::write(
@@ -584,12 +584,12 @@ fn a_role_file_is_a_role_and_its_faults_count_when_a_member_has_it() {
     assert_eq!(
         described("agent"),
         None,
-        "a role that cannot be carried out is not offered"
+        "a role with faults is not offered"
     );
 
-    let told = told_in(project.path(), &member("agent"));
+    let faults = faults_in(project.path(), &member("agent"));
     assert_eq!(
-        told,
+        faults,
         ".agent-team/roles/agent.md:3:1: \"requird\" is not a valid value of `plan` | did you mean `required`?\n\
          .agent-team/roles/agent.md:5:5: `tools`: there is no tool \"Read\" | did you mean `read`?\n\
          .agent-team/roles/agent.md:6:1: unknown key `modle` | did you mean `model`?"
@@ -605,7 +605,7 @@ fn a_role_file_is_a_role_and_its_faults_count_when_a_member_has_it() {
 }
 
 #[test]
-fn a_file_that_is_no_text_is_refused_with_the_reason() {
+fn an_unreadable_file_is_refused_with_the_reason() {
     let project = project();
     let file = project.path().join(".agent-team/team.toml");
     let cause = || match load(&file, project.path()) {
@@ -628,7 +628,7 @@ fn a_file_that_is_no_text_is_refused_with_the_reason() {
 }
 
 #[test]
-fn a_file_elsewhere_belongs_to_its_own_directory() {
+fn a_file_outside_dot_agent_team_defines_its_own_project() {
     let project = project();
     for (file, expected) in [
         (".agent-team/other.toml", project.path().to_owned()),
@@ -644,9 +644,9 @@ fn a_file_elsewhere_belongs_to_its_own_directory() {
 }
 
 proptest! {
-    /// However the file is padded, a fault is told at the line where it stands.
+    /// A fault has the right line and column, regardless of the lines before it.
     #[test]
-    fn a_fault_is_told_in_its_line(blank in 0_usize..6, comments in 0_usize..6, indent in 0_usize..4) {
+    fn a_fault_has_the_right_line_and_column(blank in 0_usize..6, comments in 0_usize..6, indent in 0_usize..4) {
         let text = format!(
             "{}{}[[member]]\nname = \"ada\"\n{}colur = \"blue\"\n",
             "\n".repeat(blank),
@@ -658,10 +658,10 @@ proptest! {
         prop_assert_eq!((faults[0].line, faults[0].column), (blank + comments + 3, indent + 1));
     }
 
-    /// Whatever is in the file, reading it ends in a team or in faults.
+    /// Any text results in a team or in faults, and never in a panic.
     #[test]
-    fn no_text_upsets_the_reader(text in "([a-z_]{0,6}( = |\\[\\[?|\\]\\]?|\"[a-z]{0,3}\"|[0-9]|\\n|\\{|\\}|,|é){0,3}){0,12}") {
-        let told = read_in(project().path(), &text);
-        prop_assert!(told.is_ok() || !told.unwrap_err().is_empty());
+    fn any_text_yields_a_team_or_faults(text in "([a-z_]{0,6}( = |\\[\\[?|\\]\\]?|\"[a-z]{0,3}\"|[0-9]|\\n|\\{|\\}|,|é){0,3}){0,12}") {
+        let result = read_in(project().path(), &text);
+        prop_assert!(result.is_ok() || !result.unwrap_err().is_empty());
     }
 }

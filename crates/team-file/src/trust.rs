@@ -1,7 +1,7 @@
-//! What of a project's files needs the user's trust: the lines that allow something, start a program or send something
-//! away without being asked about, and the scripts that these lines start. Called when the team is read.
+//! Lists the parts of a project's files that require the user's trust: lines that allow calls, start programs or send
+//! data without asking, and the scripts that these lines start. Called when the team is read.
 //!
-//! Rules that deny or ask hold without trust, and are not here.
+//! Rules that deny or ask apply without trust and are not listed.
 
 mod git_config;
 mod scripts;
@@ -18,41 +18,41 @@ use agent_team_protocol::spec::{
 };
 
 use super::member::{Defaults, Member};
-use super::permissions::Said;
+use super::permissions::PermissionSettings;
 use super::source::{Fault, Source};
 pub(super) use git_config::repository_around;
 use scripts::Scripts;
 
-/// What the files of a project would let pass or have run in the user's name.
+/// The permissions and commands for which a project's files need the user's trust.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Widening {
-    /// A line for each thing, and all of it.
+    /// One complete description per line.
     pub lines: Vec<String>,
-    /// Of these lines: another one is asked about again.
+    /// Digest of the lines. The user is asked again when it changes.
     pub digest: String,
 }
 
-/// What a team is made of, as far as trust is concerned.
+/// The parts of a team that can require trust.
 pub(super) struct Team<'a> {
     pub(super) project: &'a Path,
-    pub(super) permissions: &'a Said,
-    /// The user's own files: where they decide, the project's file does not.
-    pub(super) own: &'a [Said],
+    pub(super) permissions: &'a PermissionSettings,
+    /// The user's files, which take precedence over the project's file.
+    pub(super) user: &'a [PermissionSettings],
     pub(super) hooks: &'a Hooks,
     pub(super) servers: &'a mut [McpServer],
-    /// Whose commands reach the network.
+    /// The members and roles whose commands have network access.
     pub(super) networked: Vec<String>,
-    /// The user's, for their configuration of git.
+    /// The user's home directory, for the user's git configuration.
     pub(super) home: Option<&'a Path>,
     pub(super) defaults: &'a Defaults,
     pub(super) members: &'a [Member],
     pub(super) tasks: &'a [TaskSpec],
-    /// As the project's file has it.
+    /// The search of the project's file.
     pub(super) search: Option<&'a Search>,
     pub(super) providers: &'a BTreeMap<String, ProviderSpec>,
 }
 
-/// What trust in a team comes to.
+/// The result of [`of`].
 pub(super) struct Trust {
     /// `None` when nothing needs trust.
     pub(super) widening: Option<Widening>,
@@ -62,9 +62,9 @@ pub(super) struct Trust {
     pub(super) protected: Vec<KeptPath>,
 }
 
-/// Finds what of a team needs trust. Writes the scripts of MCP servers to the servers.
+/// Finds the parts of a team that require trust. Stores the digests of MCP servers' scripts in the servers.
 pub(super) fn of(team: Team<'_>) -> Trust {
-    let mut lines = rules(team.permissions, team.own);
+    let mut lines = rules(team.permissions, team.user);
     let hooks = [
         ("task_completed", &team.hooks.task_completed),
         ("teammate_idle", &team.hooks.teammate_idle),
@@ -138,7 +138,7 @@ pub(super) fn of(team: Team<'_>) -> Trust {
     }
 }
 
-/// A warning for each script that a trusted line starts and that does not exist, where the file names it.
+/// A warning for each script that a trusted line starts but that does not exist.
 pub(super) fn absent_scripts(
     source: &Source<'_>,
     project: &Path,
@@ -161,14 +161,14 @@ pub(super) fn absent_scripts(
         .collect()
 }
 
-fn rules(file: &Said, own: &[Said]) -> Vec<String> {
+fn rules(file: &PermissionSettings, user: &[PermissionSettings]) -> Vec<String> {
     let mut lines = Vec::new();
-    let says_mode = own.iter().any(|said| said.mode.is_some());
-    if let (false, Some(mode @ (Mode::AcceptEdits | Mode::Bypass))) = (says_mode, file.mode) {
+    let user_sets_mode = user.iter().any(|settings| settings.mode.is_some());
+    if let (false, Some(mode @ (Mode::AcceptEdits | Mode::Bypass))) = (user_sets_mode, file.mode) {
         lines.push(format!("mode = {:?}", mode.name()));
     }
-    let says_scope = own.iter().any(|said| said.default_scope.is_some());
-    if let (false, Some(scope)) = (says_scope, file.default_scope)
+    let user_sets_scope = user.iter().any(|settings| settings.default_scope.is_some());
+    if let (false, Some(scope)) = (user_sets_scope, file.default_scope)
         && scope != Scope::Once
     {
         lines.push(format!("default_scope = {:?}", scope.name()));

@@ -1,31 +1,31 @@
-//! `{{name}}` in prompts, filled from `--var name=value`.
+//! Replaces `{{name}}` in prompts and descriptions by the values of `--var name=value`. Called while files are read.
 //!
-//! Braces around anything but a plain name are text like any other.
+//! Braces around anything but a plain name are ordinary text.
 
 use std::collections::BTreeMap;
 
 /// Values by name.
 pub type Variables = BTreeMap<String, String>;
 
-/// A `{{name}}` that has no value.
+/// A `{{name}}` without a value.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Unknown<'a> {
-    /// Byte of the text.
+    /// Byte offset in the text.
     pub(super) at: usize,
     pub(super) name: &'a str,
 }
 
-/// The text with every variable filled in, or those that have no value.
+/// Replaces every variable; fails with the variables that have no value.
 pub(super) fn fill<'a>(text: &'a str, variables: &Variables) -> Result<String, Vec<Unknown<'a>>> {
     let (mut filled, mut unknown, mut done) = (String::with_capacity(text.len()), Vec::new(), 0);
-    for place in places(text) {
-        filled.push_str(&text[done..place.at]);
-        done = place.end;
-        match variables.get(place.name) {
+    for placeholder in placeholders(text) {
+        filled.push_str(&text[done..placeholder.at]);
+        done = placeholder.end;
+        match variables.get(placeholder.name) {
             Some(value) => filled.push_str(value),
             None => unknown.push(Unknown {
-                at: place.at,
-                name: place.name,
+                at: placeholder.at,
+                name: placeholder.name,
             }),
         }
     }
@@ -37,21 +37,21 @@ pub(super) fn fill<'a>(text: &'a str, variables: &Variables) -> Result<String, V
     }
 }
 
-/// The same where an unknown one is no fault: it stays as it is.
+/// Replaces the variables that have a value and leaves the others unchanged.
 pub(super) fn fill_known(text: &str, variables: &Variables) -> String {
     let (mut filled, mut done) = (String::with_capacity(text.len()), 0);
-    for place in places(text) {
-        if let Some(value) = variables.get(place.name) {
-            filled.push_str(&text[done..place.at]);
+    for placeholder in placeholders(text) {
+        if let Some(value) = variables.get(placeholder.name) {
+            filled.push_str(&text[done..placeholder.at]);
             filled.push_str(value);
-            done = place.end;
+            done = placeholder.end;
         }
     }
     filled.push_str(&text[done..]);
     filled
 }
 
-/// Whether a text can be a variable's name.
+/// Whether a text is a valid variable name.
 pub fn is_variable(name: &str) -> bool {
     name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
         && name
@@ -59,17 +59,17 @@ pub fn is_variable(name: &str) -> bool {
             .all(|c| c.is_ascii_alphanumeric() || "_-".contains(c))
 }
 
-struct Place<'a> {
+struct Placeholder<'a> {
     at: usize,
     end: usize,
     name: &'a str,
 }
 
-fn places(text: &str) -> impl Iterator<Item = Place<'_>> {
+fn placeholders(text: &str) -> impl Iterator<Item = Placeholder<'_>> {
     text.match_indices("{{").filter_map(|(at, _)| {
         let (inside, _) = text[at + 2..].split_once("}}")?;
         let name = inside.trim();
-        is_variable(name).then(|| Place {
+        is_variable(name).then(|| Placeholder {
             at,
             end: at + inside.len() + 4,
             name,
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_is_put_in_as_it_is() {
+    fn values_are_not_expanded_again() {
         assert_eq!(
             fill("a {{k}}, {{ k }}.", &variables()).unwrap(),
             "a {{v}}, {{v}}."
@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_value_is_named_with_its_place() {
+    fn a_variable_without_a_value_is_reported_with_its_offset() {
         assert_eq!(
             fill("{{k}} {{x}}", &variables()).unwrap_err(),
             [Unknown { at: 6, name: "x" }]
@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn other_braces_are_text() {
+    fn other_braces_are_ordinary_text() {
         for text in ["{{", "{{}}", "{{ a.b }}", "{k}", "{{\"k\": 1}}", "é{{"] {
             assert_eq!(fill(text, &variables()).unwrap(), text);
         }

@@ -3,7 +3,7 @@
 
 use std::process::ExitCode;
 
-use agent_team_file::{Key, Loaded, Own, Reading, Setting};
+use agent_team_file::{Key, Loaded, Overrides, Reading, Setting};
 use agent_team_protocol::method::{Nothing, SetBudget, TeamBudget, TeamList};
 use agent_team_protocol::rpc::TeamRef;
 use agent_team_protocol::spec::{Budget, MemberSpec};
@@ -89,8 +89,8 @@ async fn change(
     let spec = &before.spec;
     let team = TeamId::new(&spec.name, &spec.project);
     let directories = Directories::from_environment()?;
-    let mut own = Own::load(&directories.config, &team)?;
-    if value.is_none() && own.get(&key).is_none() {
+    let mut overrides = Overrides::load(&directories.config, &team)?;
+    if value.is_none() && overrides.get(&key).is_none() {
         return Err(Failure::of(
             ErrorCode::WrongState,
             format!("cannot reset {key}: you have not set it"),
@@ -98,8 +98,8 @@ async fn change(
     }
     let is_reset = value.is_none();
     let whose = format!("{} in {}", spec.name, spec.project.display());
-    own.set(key.clone(), value);
-    let after = load(global, Some(&own)).await?;
+    overrides.set(key.clone(), value);
+    let after = load(global, Some(&overrides)).await?;
     let name = key.to_string();
     let ineffective = after.warnings.iter().find(|warning| {
         let prefix = format!("{name} has no effect: ");
@@ -110,7 +110,7 @@ async fn change(
         let failure = Failure::of(ErrorCode::Invalid, format!("cannot set {name}: {why}"));
         return Err(failure.hint("list the settings with: agent-team config get"));
     }
-    own.save(&whose)?;
+    overrides.save(&whose)?;
     let now = match key.is_limit() {
         true => apply_limit(&team, &key, &after).await?,
         false => false,
@@ -118,12 +118,12 @@ async fn change(
     let listed = after.settings.iter().find(|setting| setting.key == name);
     let setting = listed.cloned().unwrap_or(Setting {
         key: name,
-        value: own.get(&key).map(str::to_owned),
-        from: own.place(),
+        value: overrides.get(&key).map(str::to_owned),
+        from: overrides.place(),
     });
     let changed = Changed {
         setting,
-        file: own.place(),
+        file: overrides.place(),
         holds: if now { "now" } else { "next_launch" },
     };
     output.show(&changed, || text_of(&changed))
@@ -160,14 +160,14 @@ fn budget_of(key: &Key, loaded: &Loaded) -> (Option<MemberName>, Budget) {
 }
 
 /// The team of this project, or the default team without a team file.
-async fn load(global: &Global, own: Option<&Own>) -> Result<Loaded, Failure> {
+async fn load(global: &Global, overrides: Option<&Overrides>) -> Result<Loaded, Failure> {
     let here = session::current_directory()?;
     let directories = Directories::from_environment()?;
     let reading = Reading {
         here: &here,
         settings: Some(&directories.config),
         variables: None,
-        own,
+        overrides,
     };
     let file = match &global.team {
         Some(name) => Some(up::known_file(global, name).await?),

@@ -275,7 +275,7 @@ fn project() -> (Check, Option<agent_team_file::Loaded>) {
         here: &here,
         settings: directories.as_ref().map(|all| all.config.as_path()),
         variables: None,
-        own: None,
+        overrides: None,
     };
     let Some(file) = file else {
         let none = Check::neutral(NAME, "none in this directory or a parent")

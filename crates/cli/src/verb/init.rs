@@ -107,7 +107,7 @@ fn trust(here: &Path, file: &Path) -> Result<(), Failure> {
         here,
         settings: Some(&directories.config),
         variables: None,
-        own: None,
+        overrides: None,
     };
     match agent_team_file::load(file, reading) {
         Ok(loaded) => trust::trust_own(&loaded),
@@ -197,7 +197,7 @@ mod tests {
                 here: project.path(),
                 settings: None,
                 variables: None,
-                own: None,
+                overrides: None,
             };
             let spec = agent_team_file::load(&path, reading)
                 .unwrap_or_else(|error| panic!("{}: {error:?}", template.name))

@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use agent_team_file::{Layer, Place, Reading, RoleSheet};
+use agent_team_file::{Layer, Reading, RoleSource, RoleView};
 use agent_team_protocol::spec::Engine;
 use agent_team_protocol::text::visible;
 use agent_team_protocol::{ErrorCode, RoleName};
@@ -21,7 +21,7 @@ use crate::session;
 
 #[derive(Serialize)]
 struct Roles {
-    roles: Vec<RoleSheet>,
+    roles: Vec<RoleView>,
 }
 
 pub(super) async fn run(
@@ -43,7 +43,7 @@ pub(super) async fn run(
     Ok(ExitCode::SUCCESS)
 }
 
-async fn known(global: &Global) -> Result<Vec<RoleSheet>, Failure> {
+async fn known(global: &Global) -> Result<Vec<RoleView>, Failure> {
     let here = session::current_directory()?;
     let directories = Directories::from_environment()?;
     let file = match &global.team {
@@ -54,7 +54,7 @@ async fn known(global: &Global) -> Result<Vec<RoleSheet>, Failure> {
         here: &here,
         settings: Some(&directories.config),
         variables: None,
-        own: None,
+        overrides: None,
     };
     Ok(agent_team_file::roles(
         file.as_deref(),
@@ -71,7 +71,7 @@ fn project(here: &Path) -> &Path {
         .unwrap_or(here)
 }
 
-fn find(roles: Vec<RoleSheet>, name: &RoleName) -> Result<RoleSheet, Failure> {
+fn find(roles: Vec<RoleView>, name: &RoleName) -> Result<RoleView, Failure> {
     let known: Vec<_> = roles.iter().map(|role| role.name.to_string()).collect();
     let mut roles = roles.into_iter();
     roles.find(|role| role.name == *name).ok_or_else(|| {
@@ -80,7 +80,7 @@ fn find(roles: Vec<RoleSheet>, name: &RoleName) -> Result<RoleSheet, Failure> {
     })
 }
 
-fn table(roles: &[RoleSheet]) -> String {
+fn table(roles: &[RoleView]) -> String {
     const COLUMNS: &[Column] = &[
         fixed("ROLE"),
         fixed("FROM"),
@@ -122,14 +122,14 @@ fn engine(engine: Engine) -> &'static str {
     }
 }
 
-fn details(role: &RoleSheet) -> String {
+fn details(role: &RoleView) -> String {
     let mut text = format!("{}: {}\n", role.name.bold(), text::line(&role.description));
     let mut row = |name: &str, value: String| {
         text.push_str(&format!("  {name:<10} {}\n", text::line(&value)));
     };
     row("from", place(role.from, &role.place));
     for hidden in &role.hides {
-        let Place { from, place: at } = hidden;
+        let RoleSource { from, place: at } = hidden;
         row("hides", place(*from, at));
     }
     row(

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use agent_team_file::NoEngine;
+use agent_team_file::EngineError;
 use agent_team_protocol::exit::ExitCode as ExitCodeKind;
 use agent_team_protocol::method::{MemberAnswer, MemberShow, MemberSpawn, OneMember, Spawn};
 use agent_team_protocol::spec::{AgentSpec, Engine, reading_tools};
@@ -106,7 +106,9 @@ async fn after_model_check(
 
 fn known_engine(name: String) -> Result<Engine, Failure> {
     agent_team_file::engine(&name).map_err(|error| match error {
-        NoEngine::NotCarriedOut => Failure::unsupported(&format!("engine `{name}`")),
-        NoEngine::Unknown { hint } => Failure::usage(format!("unknown engine {name:?}")).hint(hint),
+        EngineError::Unsupported => Failure::unsupported(&format!("engine `{name}`")),
+        EngineError::Unknown { hint } => {
+            Failure::usage(format!("unknown engine {name:?}")).hint(hint)
+        }
     })
 }

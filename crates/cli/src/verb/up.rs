@@ -386,7 +386,7 @@ async fn load_with(
         here: &here,
         settings: Some(&directories.config),
         variables: Some(variables),
-        own: None,
+        overrides: None,
     };
     let named = args.file.as_deref().map(|file| here.join(file));
     let file = named.or_else(|| agent_team_file::find(&here));

@@ -1,4 +1,4 @@
-//! The roles that every team has: role files like any other, in `crates/team-file/roles/`.
+//! The built-in roles, from the role files in `crates/team-file/roles/`.
 
 use super::super::agent::Reader;
 use super::{Layer, Role, file};
@@ -41,13 +41,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_built_in_role_is_whole() {
+    fn built_in_roles_have_no_faults_and_are_complete() {
         let (project, variables) = (std::path::Path::new("/"), Variables::new());
-        let own = crate::own::Own::default();
+        let overrides = crate::overrides::Overrides::default();
         let reader = Reader {
             project,
             variables: Some(&variables),
-            own: &own,
+            overrides: &overrides,
         };
         let roles: Vec<_> = all(reader).collect();
         assert_eq!(roles.len(), FILES.len());
@@ -55,7 +55,7 @@ mod tests {
             assert_eq!(name.as_str(), *file);
             assert_eq!(role.faults, [], "{name}");
             assert!(
-                !role.description.is_empty() && !role.thinking.prompt.is_empty(),
+                !role.description.is_empty() && !role.agent_keys.prompt.is_empty(),
                 "{name}"
             );
         }

@@ -1,4 +1,5 @@
-//! One role file: Markdown, whose head says what the role is and whose body is its prompt.
+//! Reads a role file: Markdown with front matter, whose body is the prompt. Called for every directory of roles and for
+//! the built-in roles.
 
 use std::path::Path;
 
@@ -9,11 +10,11 @@ use super::super::agent::{self, Reader};
 use super::super::source::{Fault, Source};
 use super::super::table::{At, suggest};
 use super::super::variables;
-use super::super::{ENGINES, later};
+use super::super::{ENGINES, unsupported};
 use super::front_matter::{self, Field, RoleText, Value};
-use super::{Layer, Role, colours, foreign};
+use super::{Layer, Role, colours, import};
 
-/// Keys of our own role files.
+/// Keys of agent-team's role files.
 const KEYS: [&str; 12] = [
     "name",
     "description",
@@ -29,7 +30,7 @@ const KEYS: [&str; 12] = [
     "network",
 ];
 
-/// The role of a file on disk. `None` when nothing in it is a role's name: a README is no role.
+/// Loads a role file. `None` when neither its front matter nor its file name is a valid role name, as for a README.
 pub(super) fn load(path: &Path, layer: Layer, reader: Reader<'_>) -> Option<(RoleName, Role)> {
     let stem = path.file_stem()?.to_str()?;
     let shown = path.strip_prefix(reader.project).unwrap_or(path);
@@ -51,7 +52,7 @@ pub(super) fn load(path: &Path, layer: Layer, reader: Reader<'_>) -> Option<(Rol
     }
 }
 
-/// The role of a text, whose place is told as `shown`; `stem` names it when it does not name itself.
+/// Parses the text of a role file. `shown` is its path in messages; `stem` is its name if the front matter sets none.
 pub(super) fn parse(
     shown: &str,
     stem: &str,
@@ -69,25 +70,25 @@ pub(super) fn parse(
             return Some((stem.parse().ok()?, role));
         }
     };
-    let named = if layer.is_foreign() {
-        let named = foreign::read(&source, &text, &mut role);
-        foreign_prompt(&text, &mut role, reader);
+    let named = if layer.is_imported() {
+        let named = import::read(&source, &text, &mut role);
+        import_prompt(&text, &mut role, reader);
         role.warnings = source.take_faults();
         named
     } else {
         let named = ours(&source, &text, &mut role, reader);
         prompt(&source, &text, &mut role, reader);
         if role.engine == Some(Engine::Command) {
-            role.thinking.refuse_for_commands(&source);
+            role.agent_keys.refuse_for_command_engine(&source);
         }
         named
     };
     let name = name(&source, named, stem, layer);
-    let said = source.into_faults();
-    if layer.is_foreign() {
-        role.warnings.extend(said);
+    let faults = source.into_faults();
+    if layer.is_imported() {
+        role.warnings.extend(faults);
     } else {
-        role.faults.extend(said);
+        role.faults.extend(faults);
     }
     Some((name?, role))
 }
@@ -103,7 +104,7 @@ fn name(
     };
     match value.parse() {
         Ok(name) => Some(name),
-        Err(_) if layer.is_foreign() => {
+        Err(_) if layer.is_imported() => {
             let name: RoleName = super::super::slug(&value).as_str().parse().ok()?;
             source.fault(at, format!("role {value:?} is renamed to {name}"));
             Some(name)
@@ -115,15 +116,15 @@ fn name(
     }
 }
 
-fn foreign_prompt(text: &RoleText<'_>, role: &mut Role, reader: Reader<'_>) {
+fn import_prompt(text: &RoleText<'_>, role: &mut Role, reader: Reader<'_>) {
     let body = text.body.value.trim();
     let filled = |text: &str| match reader.variables {
         Some(variables) => variables::fill_known(text, variables),
         None => text.to_owned(),
     };
-    role.thinking.prompt = filled(body);
+    role.agent_keys.prompt = filled(body);
     role.description = filled(&role.description);
-    role.thinking.say("prompt", text.body.at);
+    role.agent_keys.note_key("prompt", text.body.at);
 }
 
 fn prompt(source: &Source<'_>, text: &RoleText<'_>, role: &mut Role, reader: Reader<'_>) {
@@ -131,13 +132,13 @@ fn prompt(source: &Source<'_>, text: &RoleText<'_>, role: &mut Role, reader: Rea
     if body.is_empty() {
         return;
     }
-    role.thinking.say("prompt", text.body.at);
-    role.thinking.prompt = body.to_owned();
+    role.agent_keys.note_key("prompt", text.body.at);
+    role.agent_keys.prompt = body.to_owned();
     let Some(variables) = reader.variables else {
         return;
     };
     match variables::fill(text.body.value, variables) {
-        Ok(filled) => filled.trim().clone_into(&mut role.thinking.prompt),
+        Ok(filled) => filled.trim().clone_into(&mut role.agent_keys.prompt),
         Err(unknown) => {
             for variable in unknown {
                 agent::report_unknown(source, text.body.at + variable.at, variable.name);
@@ -146,7 +147,7 @@ fn prompt(source: &Source<'_>, text: &RoleText<'_>, role: &mut Role, reader: Rea
     }
 }
 
-/// What one of our own files says; faults go to the source.
+/// Reads the front matter of an agent-team role file and returns the name. Faults go to the source.
 fn ours(
     source: &Source<'_>,
     text: &RoleText<'_>,
@@ -171,13 +172,13 @@ fn ours(
                 role.colour = word(source, field, value, &colours());
             }
             ("model", Value::Text(value)) => {
-                role.thinking.say("model", at);
-                role.thinking.model = agent::model(source, At { value, at }, reader.project);
+                role.agent_keys.note_key("model", at);
+                role.agent_keys.model = agent::model(source, At { value, at }, reader.project);
             }
             ("max_steps", Value::Text(value)) => {
-                role.thinking.say("max_steps", at);
-                role.thinking.max_steps = value.parse().ok().filter(|steps| *steps > 0);
-                if role.thinking.max_steps.is_none() {
+                role.agent_keys.note_key("max_steps", at);
+                role.agent_keys.max_steps = value.parse().ok().filter(|steps| *steps > 0);
+                if role.agent_keys.max_steps.is_none() {
                     source.fault(
                         at,
                         format!("`max_steps` must be a whole number of at least 1, not {value:?}"),
@@ -185,16 +186,16 @@ fn ours(
                 }
             }
             ("tools", value) => {
-                role.thinking.say("tools", at);
-                role.thinking.tools = Some(tools(source, "tools", value, at));
+                role.agent_keys.note_key("tools", at);
+                role.agent_keys.tools = Some(tools(source, "tools", value, at));
             }
             ("deny_tools", value) => {
-                role.thinking.say("deny_tools", at);
-                role.thinking.deny_tools = tools(source, "deny_tools", value, at);
+                role.agent_keys.note_key("deny_tools", at);
+                role.agent_keys.deny_tools = tools(source, "deny_tools", value, at);
             }
             ("plan", Value::Text(value)) => {
-                role.thinking.say("plan", at);
-                role.thinking.must_plan = word(source, field, value, agent::PLANS).is_some();
+                role.agent_keys.note_key("plan", at);
+                role.agent_keys.must_plan = word(source, field, value, agent::PLANS).is_some();
             }
             ("may_spawn", value) => {
                 let names = items(source, key, value, at);
@@ -210,8 +211,8 @@ fn ours(
             }
             ("coordinate", value) => role.coordinate = switch(source, field, value) == Some(true),
             ("network", value) => {
-                role.thinking.say("network", at);
-                role.thinking.network = switch(source, field, value);
+                role.agent_keys.note_key("network", at);
+                role.agent_keys.network = switch(source, field, value);
             }
             (key, Value::List(_) | Value::Nested) if KEYS.contains(&key) => {
                 source.fault(at, format!("`{key}` must be a single-line string"));
@@ -248,7 +249,7 @@ fn tools(source: &Source<'_>, key: &str, value: &Value, at: usize) -> Vec<String
     agent::tools(source, key, &names)
 }
 
-/// A list, or names in one line.
+/// A list, or comma-separated names in one line.
 fn items(source: &Source<'_>, key: &str, value: &Value, at: usize) -> Vec<At<String>> {
     match value {
         Value::List(items) => items.clone(),
@@ -273,8 +274,8 @@ fn word<T: Copy>(
     let found = words.iter().find(|(word, _)| *word == value);
     if found.is_none() {
         let At { value: key, at } = field.key;
-        if later::is_value(key, value) {
-            source.fault(at, later::sentence(&format!("{key}: {value}")));
+        if unsupported::is_value(key, value) {
+            source.fault(at, unsupported::message(&format!("{key}: {value}")));
         } else {
             let known: Vec<_> = words.iter().map(|(word, _)| *word).collect();
             let message = format!("{value:?} is not a valid value of `{key}`");

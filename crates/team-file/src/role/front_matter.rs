@@ -1,9 +1,9 @@
-//! The head of a role file: the part of YAML that people write there. Keys with a text or a list of texts; what lies
-//! deeper belongs to the key above it, and only that key matters then.
+//! Parses the front matter of a role file: a subset of YAML with top-level keys whose values are strings or lists of
+//! strings. Nested keys are not read; their top-level key gets the value [`Value::Nested`]. Called by [`super::file`].
 
 use super::super::table::At;
 
-/// A role file in its two parts.
+/// A role file, split into front matter and body.
 #[derive(Debug)]
 pub(super) struct RoleText<'a> {
     pub(super) fields: Vec<Field<'a>>,
@@ -15,7 +15,7 @@ pub(super) struct RoleText<'a> {
 pub(super) struct Field<'a> {
     pub(super) key: At<&'a str>,
     pub(super) value: Value,
-    /// What joins the lines of a block, which are text whatever they look like.
+    /// The separator of the lines of a block scalar (`|` or `>`), whose lines are always text.
     block: Option<char>,
 }
 
@@ -23,14 +23,14 @@ pub(super) struct Field<'a> {
 pub(super) enum Value {
     Text(String),
     List(Vec<At<String>>),
-    /// Keys below this key.
+    /// The key has nested keys.
     Nested,
 }
 
-/// What cannot be read, and where.
+/// A syntax error with its position.
 pub(super) type Unreadable = At<String>;
 
-/// A text without a head is all body.
+/// Splits a role file. A text without front matter is only a body.
 pub(super) fn read(text: &str) -> Result<RoleText<'_>, Unreadable> {
     let mut lines = text.split_inclusive('\n');
     let Some(first) = lines.next().filter(|line| line.trim_end() == "---") else {
@@ -71,7 +71,7 @@ fn read_line<'a>(fields: &mut Vec<Field<'a>>, line: At<&'a str>) -> Result<(), U
         let Some(field) = fields.last_mut() else {
             return Err(no_field(at));
         };
-        field.go_on(At { value: text, at });
+        field.add_line(At { value: text, at });
         return Ok(());
     }
     let Some((key, value)) = text.split_once(':') else {
@@ -122,7 +122,7 @@ fn value_of(found: At<&str>) -> Value {
     }))
 }
 
-/// The parts of a list in one line.
+/// Splits a comma-separated list.
 pub(super) fn split(list: At<&str>) -> Vec<At<String>> {
     let (mut parts, mut at) = (Vec::new(), list.at);
     for part in list.value.split(',') {
@@ -138,7 +138,7 @@ pub(super) fn split(list: At<&str>) -> Vec<At<String>> {
     parts
 }
 
-/// Without quotes, or without the comment behind it.
+/// Removes quotes, or a trailing comment.
 fn scalar(text: &str) -> &str {
     for quote in ['"', '\''] {
         if let Some(inside) = text.strip_prefix(quote)
@@ -155,8 +155,8 @@ fn scalar(text: &str) -> &str {
 }
 
 impl Field<'_> {
-    /// A line that belongs to this key.
-    fn go_on(&mut self, line: At<&str>) {
+    /// Adds a continuation line to this key's value.
+    fn add_line(&mut self, line: At<&str>) {
         if let (Some(join), Value::Text(text)) = (self.block, &mut self.value) {
             if !text.is_empty() {
                 text.push(join);
@@ -187,7 +187,7 @@ impl Field<'_> {
     }
 }
 
-/// `word:` or `word: …`.
+/// Whether a line has the form `word:` or `word: …`.
 fn is_key(text: &str) -> bool {
     text.split_once(':').is_some_and(|(key, value)| {
         let plain = |c: char| c.is_ascii_alphanumeric() || "_-".contains(c);
@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn texts_and_lists_are_read_as_people_write_them() {
+    fn all_spellings_of_strings_and_lists_are_read() {
         let head = "---\na: x # why\nb: \"y: # z\"\nc: >\n  one\n  two\n# no\nd: 'q'\n---\nBody\n";
         let expected = [("a", "x"), ("b", "y: # z"), ("c", "one two"), ("d", "q")];
         let expected = expected.map(|(key, value)| (key.to_owned(), text(value)));
@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn the_lines_of_a_block_are_text() {
+    fn lines_of_a_block_scalar_are_text() {
         let head = "---\na: |\n  Use it:\n  - here\n  # there\nb: >-\n  x: y\n  z\n---\n";
         let expected = [("a", "Use it:\n- here\n# there"), ("b", "x: y z")];
         let expected = expected.map(|(key, value)| (key.to_owned(), text(value)));
@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn an_item_of_a_list_has_its_place() {
+    fn list_items_have_positions() {
         let text = "---\nl: [a, bc]\nm:\n  - d\n---\n";
         for field in read(text).unwrap().fields {
             let Value::List(items) = field.value else {
@@ -253,14 +253,14 @@ mod tests {
     }
 
     #[test]
-    fn a_text_without_a_head_is_all_body() {
+    fn a_text_without_front_matter_is_only_a_body() {
         let read = read("# You\n---\nx: y\n").unwrap();
         assert!(read.fields.is_empty());
         assert_eq!(read.body.value, "# You\n---\nx: y\n");
     }
 
     #[test]
-    fn what_cannot_be_read_is_told_with_its_place() {
+    fn syntax_errors_have_positions() {
         for (text, at) in [
             ("---\na: b\n", 0),
             ("---\n  a\n---\n", 6),

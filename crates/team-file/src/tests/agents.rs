@@ -1,4 +1,4 @@
-//! Members that think, their roles, and the lead.
+//! Agents, their roles, and the lead.
 
 use std::fs;
 use std::path::Path;
@@ -7,8 +7,8 @@ use agent_team_protocol::spec::{
     AgentSpec, Budget, ClaimPolicy, Engine, MemberSpec, Strategy, TeamSpec,
 };
 
-use super::super::{LoadTeamError, RoleSheet, roles};
-use super::{Loaded, Reading, Variables, parse, project, read_in, reading, told, told_in};
+use super::super::{LoadTeamError, RoleView, roles};
+use super::{Loaded, Reading, Variables, faults_in, faults_of, parse, project, read_in, reading};
 
 pub(super) fn member<'a>(spec: &'a TeamSpec, name: &str) -> &'a MemberSpec {
     let mut members = spec.members.iter();
@@ -32,18 +32,18 @@ fn read_with(project: &Path, text: &str, variables: &[(&str, &str)]) -> Loaded {
     .unwrap()
 }
 
-fn sheets(
+fn views(
     project: &Path,
     settings: Option<&Path>,
     file: bool,
-) -> Result<Vec<RoleSheet>, LoadTeamError> {
+) -> Result<Vec<RoleView>, LoadTeamError> {
     let project = project.canonicalize().unwrap();
     let path = project.join(".agent-team/team.toml");
     let reading = Reading {
         here: &project,
         settings,
         variables: None,
-        own: None,
+        overrides: None,
     };
     roles(file.then_some(path.as_path()), &project, reading)
 }
@@ -78,7 +78,7 @@ deny_tools = ["web_search"]
 "#;
 
 #[test]
-fn a_member_thinks_as_her_role_and_her_own_table_say() {
+fn an_agent_combines_role_and_member_keys() {
     let project = project();
     let spec = read_in(project.path(), THINKING).unwrap();
     assert_eq!(names(&spec), ["grace", "ada", "bob"]);
@@ -127,7 +127,7 @@ fn a_member_thinks_as_her_role_and_her_own_table_say() {
     assert_eq!(
         bob.tools,
         Some(strings(&["read", "bash", "bash_kill", "bash_output"])),
-        "what belongs to a tool comes with it"
+        "a tool includes its companion tools"
     );
     assert!(
         bob.prompt.starts_with("You complete tasks."),
@@ -143,7 +143,7 @@ fn a_member_thinks_as_her_role_and_her_own_table_say() {
     assert_eq!(
         (grace.claim, member(&spec, "ada").claim),
         (ClaimPolicy::Assigned, ClaimPolicy::Ready),
-        "a lead that thinks takes no tasks unasked"
+        "a lead that is an agent takes only assigned tasks"
     );
     let front = spec
         .roles
@@ -157,7 +157,7 @@ fn a_member_thinks_as_her_role_and_her_own_table_say() {
 }
 
 #[test]
-fn a_team_that_thinks_has_a_lead() {
+fn a_team_of_agents_has_a_lead() {
     let with_lead = [
         "[[member]]\nname = \"ada\"\nmodel = \"openai/gpt-5\"\n",
         "[[member]]\nname = \"ada\"\nprompt = \"p\"\n",
@@ -181,7 +181,7 @@ fn a_team_that_thinks_has_a_lead() {
 }
 
 #[test]
-fn a_file_with_command_members_only_stays_as_it_is() {
+fn a_team_of_command_members_gets_no_lead() {
     for text in [
         "[[member]]\nname = \"ada\"\n",
         "[[member]]\nname = \"ada\"\nengine = \"command\"\n[roles.worker]\nengine = \"command\"\n",
@@ -211,7 +211,7 @@ fn a_file_with_command_members_only_stays_as_it_is() {
 }
 
 #[test]
-fn limits_are_of_the_team_and_of_who_thinks() {
+fn limits_apply_to_the_team_and_to_agents() {
     let spec = read_in(
         project().path(),
         "[limits]\ntokens = 1_000_000\nusd = 5\n[lead]\nlimits.minutes = 1.5\n\
@@ -234,7 +234,7 @@ fn limits_are_of_the_team_and_of_who_thinks() {
 }
 
 #[test]
-fn what_cannot_be_thought_is_told_with_its_place() {
+fn invalid_agent_keys_are_faults_with_positions() {
     let ada = "[[member]]\nname = \"ada\"\n";
     for (text, expected) in [
         (
@@ -283,12 +283,12 @@ fn what_cannot_be_thought_is_told_with_its_place() {
              team.toml:5:5: there is no value for `{{style}}` | pass --var style=VALUE",
         ),
     ] {
-        assert_eq!(told(&text), expected, "of:\n{text}");
+        assert_eq!(faults_of(&text), expected, "of:\n{text}");
     }
 }
 
 #[test]
-fn a_recording_is_found_from_everywhere() {
+fn recordings_get_absolute_paths() {
     let project = project();
     fs::write(project.path().join("one.jsonl"), "").unwrap();
     let text = "[[member]]\nname = \"ada\"\ncwd = \"web\"\nmodel = \"replay:one.jsonl\"\n";
@@ -299,7 +299,7 @@ fn a_recording_is_found_from_everywhere() {
 }
 
 #[test]
-fn variables_are_filled_in_wherever_a_prompt_is() {
+fn variables_are_replaced_in_all_prompts() {
     let project = project();
     let roles = project.path().join(".agent-team/roles");
     fs::write(roles.join("poet.md"), "You write in {{lang}}.\n").unwrap();
@@ -314,18 +314,18 @@ fn variables_are_filled_in_wherever_a_prompt_is() {
         "You write in Greek.\n\nBe brief."
     );
 
-    let told = told_in(
+    let faults = faults_in(
         project.path(),
         "[[member]]\nname = \"ada\"\nrole = \"poet\"\n",
     );
     assert_eq!(
-        told,
+        faults,
         ".agent-team/roles/poet.md:1:14: there is no value for `{{lang}}` | pass --var lang=VALUE"
     );
 }
 
 #[test]
-fn a_foreign_role_is_mapped_and_warns_of_what_it_cannot_have() {
+fn an_imported_role_is_mapped_with_warnings() {
     let project = project();
     let agents = project.path().join(".claude/agents");
     fs::create_dir_all(&agents).unwrap();
@@ -356,12 +356,15 @@ fn a_foreign_role_is_mapped_and_warns_of_what_it_cannot_have() {
     let Loaded { spec, warnings, .. } = read_with(project.path(), text, &[]);
     let ada = &member(&spec, "ada").agent;
     assert_eq!(ada.model.as_deref(), Some("anthropic/claude-sonnet-4-6"));
-    assert_eq!(ada.prompt, "Keep {{this}}.", "its braces are its own");
+    assert_eq!(
+        ada.prompt, "Keep {{this}}.",
+        "unknown variables of an imported role are kept"
+    );
     let tools = |name| member(&spec, name).agent.tools.clone().unwrap();
     assert_eq!(
         tools("ada"),
         ["grep", "read", "todo"],
-        "never more than it had there"
+        "never more tools than in the other program"
     );
     assert_eq!(
         member(&spec, "bob").agent.model.as_deref(),
@@ -372,9 +375,9 @@ fn a_foreign_role_is_mapped_and_warns_of_what_it_cannot_have() {
         (vec!["read".to_owned()], Some(9))
     );
 
-    let told: Vec<_> = warnings.iter().map(ToString::to_string).collect();
+    let faults: Vec<_> = warnings.iter().map(ToString::to_string).collect();
     assert_eq!(
-        told,
+        faults,
         [
             ".claude/agents/helper.md:5:1: `Bash(git log:*)` is ignored: a role cannot limit a tool to some arguments",
             ".claude/agents/helper.md:5:1: unknown tool \"NotebookEdit\" is ignored",
@@ -385,7 +388,7 @@ fn a_foreign_role_is_mapped_and_warns_of_what_it_cannot_have() {
 }
 
 #[test]
-fn the_nearest_role_wins_and_says_what_it_hides() {
+fn the_first_layer_wins_and_lists_hidden_roles() {
     let (project, home) = (project(), tempfile::tempdir().unwrap());
     let put = |base: &Path, file: &str, text: &str| {
         let path = base.join(file);
@@ -434,14 +437,14 @@ fn the_nearest_role_wins_and_says_what_it_hides() {
         home.path().join("roles/reviewer.md"),
     ];
     for (step, prompt) in prompts.iter().enumerate() {
-        let sheets = sheets(project.path(), Some(home.path()), step == 0).unwrap();
-        let sheet = sheets
+        let views = views(project.path(), Some(home.path()), step == 0).unwrap();
+        let view = views
             .iter()
-            .find(|sheet| sheet.name.as_str() == "reviewer")
+            .find(|view| view.name.as_str() == "reviewer")
             .unwrap();
-        assert!(sheet.prompt.starts_with(prompt), "{step}: {}", sheet.prompt);
-        assert_eq!(sheet.place, places.remove(0));
-        let hidden: Vec<_> = sheet
+        assert!(view.prompt.starts_with(prompt), "{step}: {}", view.prompt);
+        assert_eq!(view.place, places.remove(0));
+        let hidden: Vec<_> = view
             .hides
             .iter()
             .map(|hidden| hidden.place.clone())
@@ -454,7 +457,7 @@ fn the_nearest_role_wins_and_says_what_it_hides() {
 }
 
 #[test]
-fn a_role_that_coordinates_edits_nothing() {
+fn a_coordinating_role_has_no_editing_tools() {
     let project = project();
     let roles = project.path().join(".agent-team/roles");
     fs::write(roles.join("boss.md"), "---\ncoordinate: true\n---\nLead.\n").unwrap();
@@ -467,7 +470,7 @@ fn a_role_that_coordinates_edits_nothing() {
 }
 
 #[test]
-fn a_role_file_whose_head_cannot_be_read_is_told() {
+fn invalid_front_matter_is_a_fault() {
     let project = project();
     let roles = project.path().join(".agent-team/roles");
     let member = "[[member]]\nname = \"ada\"\nrole = \"x\"\n";
@@ -492,12 +495,12 @@ fn a_role_file_whose_head_cannot_be_read_is_told() {
         ),
     ] {
         fs::write(roles.join("x.md"), text).unwrap();
-        assert_eq!(told_in(project.path(), member), expected, "of:\n{text}");
+        assert_eq!(faults_in(project.path(), member), expected, "of:\n{text}");
     }
 }
 
 #[test]
-fn the_lead_of_a_team_that_goes_by_rounds_knows_how() {
+fn modes_with_rounds_set_the_leads_strategy() {
     let project = project();
     let strategy = |text: &str, variables: &[(&str, &str)]| {
         let loaded = read_with(project.path(), text, variables);
@@ -525,7 +528,7 @@ fn the_lead_of_a_team_that_goes_by_rounds_knows_how() {
 }
 
 #[test]
-fn whom_a_lead_may_spawn_is_said_by_her_table_or_her_role() {
+fn may_spawn_comes_from_the_lead_or_its_role() {
     let project = project();
     let roles = "[roles.boss]\nmay_spawn = [\"reviewer\"]\n";
     let of = |lead: &str| {
@@ -541,7 +544,7 @@ fn whom_a_lead_may_spawn_is_said_by_her_table_or_her_role() {
 }
 
 #[test]
-fn every_agent_is_offered_the_servers_of_the_file() {
+fn every_agent_gets_the_mcp_servers_of_the_file() {
     use agent_team_protocol::spec::{McpServer, McpTransport};
     let project = project();
     let file = "mode = \"lead\"\n[[member]]\nname = \"ada\"\n\
@@ -573,7 +576,7 @@ fn every_agent_is_offered_the_servers_of_the_file() {
 }
 
 #[test]
-fn a_server_that_cannot_be_is_a_fault() {
+fn invalid_mcp_servers_are_faults() {
     let project = project();
     for (file, why) in [
         ("[mcp.x]", "neither `command` nor `url`"),
@@ -602,13 +605,13 @@ fn a_server_that_cannot_be_is_a_fault() {
         ("[mcp.x]\ncomand = \"a\"", "unknown key `comand`"),
     ] {
         let faults = read_in(project.path(), &format!("mode = \"lead\"\n{file}\n")).unwrap_err();
-        let told = format!("{faults:?}");
-        assert!(told.contains(why), "{file}: {told}");
+        let text = format!("{faults:?}");
+        assert!(text.contains(why), "{file}: {text}");
     }
 }
 
 #[test]
-fn the_search_of_the_file_goes_before_the_users_own() {
+fn the_files_search_overrides_the_users() {
     use agent_team_protocol::spec::Search;
     let (project, home) = (project(), tempfile::tempdir().unwrap());
     let of = |file: &str, own: &str| {
@@ -618,7 +621,7 @@ fn the_search_of_the_file_goes_before_the_users_own() {
             here: project.path(),
             settings: Some(home.path()),
             variables: None,
-            own: None,
+            overrides: None,
         };
         let spec = crate::of_text(&text, project.path(), reading);
         spec.map(|spec| spec.members[0].agent.search.clone())
@@ -669,7 +672,7 @@ fn the_search_of_the_file_goes_before_the_users_own() {
 }
 
 #[test]
-fn who_must_plan_first_is_said_by_the_member_or_by_her_role() {
+fn a_required_plan_comes_from_the_member_or_its_role() {
     let text = r#"
 mode = "lead"
 [[member]]
@@ -693,11 +696,15 @@ plan = "required"
         .collect();
     assert_eq!(must_plan, ["ada", "bob"]);
     let roles = spec.roles.iter().filter(|role| role.agent.must_plan);
-    assert_eq!(roles.count(), 1, "who is spawned in it must, too");
+    assert_eq!(
+        roles.count(),
+        1,
+        "members spawned with the role must plan too"
+    );
 }
 
 #[test]
-fn descriptions_take_variables_like_prompts() {
+fn variables_are_replaced_in_descriptions() {
     let project = project();
     let roles = [
         (".agent-team/roles/fixer.md", "Fixes {{proj}}", "Fix."),
@@ -724,7 +731,7 @@ fn descriptions_take_variables_like_prompts() {
     assert_eq!(description("builder"), Some("Knows payments"));
     assert_eq!(description("fixer"), Some("Fixes payments"));
     assert_eq!(description("keeper"), Some("Keeps payments and {{other}}"));
-    let faults = told(text);
+    let faults = faults_of(text);
     assert!(
         faults.contains("there is no value for `{{proj}}`"),
         "{faults}"

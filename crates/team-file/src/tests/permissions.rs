@@ -1,4 +1,4 @@
-//! What the team file and the user's own files say about permissions, and what of it needs trust.
+//! Permissions in the team file and in the user's files, and the parts that require trust.
 
 use std::fs;
 use std::path::Path;
@@ -7,33 +7,33 @@ use agent_team_protocol::permissions::Mode;
 use agent_team_protocol::request::Scope;
 
 use super::super::{Fault, Loaded, Reading, Variables, parse};
-use super::{project, read_in, reading, told};
+use super::{faults_of, project, read_in, reading};
 
 fn read(project: &Path, settings: &Path, text: &str) -> Result<Loaded, Vec<Fault>> {
     let reading = Reading {
         here: project,
         settings: Some(settings),
         variables: Some(&Variables::new()),
-        own: None,
+        overrides: None,
     };
     parse("team.toml", text, &project.canonicalize().unwrap(), reading)
 }
 
-/// With a user who says this for every team.
+/// Reads with this `config.toml` of the user.
 fn with_user(user: &str, text: &str) -> Result<Loaded, Vec<Fault>> {
     let (project, settings) = (project(), tempfile::tempdir().unwrap());
     fs::write(settings.path().join("config.toml"), user).unwrap();
     read(project.path(), settings.path(), text)
 }
 
-/// What needs trust of a file, a line for each.
+/// The lines of a file that require trust.
 fn widens(user: &str, text: &str) -> Vec<String> {
     let widening = with_user(user, text).unwrap().widening;
     widening.map(|it| it.lines).unwrap_or_default()
 }
 
 #[test]
-fn what_holds_back_needs_no_trust_and_what_lets_pass_does() {
+fn only_permissive_lines_require_trust() {
     for text in [
         "[permissions]\ndeny = [\"Read(.env)\"]\nask = [\"mcp__db__drop\"]",
         "[permissions]\nmode = \"plan\"\ndefault_scope = \"once\"",
@@ -107,7 +107,7 @@ headers = { Y = \"z\" }
 }
 
 #[test]
-fn the_network_is_the_nearest_words_and_off_where_nobody_speaks() {
+fn network_is_off_by_default_and_the_nearest_key_wins() {
     let file = "
 [defaults]
 network = true
@@ -146,11 +146,11 @@ network = true
 }
 
 #[test]
-fn a_plan_is_approved_by_somebody_and_never_by_a_rule() {
+fn plan_is_valid_only_in_approve() {
     for list in ["allow", "ask", "deny"] {
-        let told = told(&format!("[permissions]\n{list} = [\"Plan\"]"));
-        assert!(told.contains("team.toml:2:"), "{told}");
-        assert!(told.contains("`approve`"), "{told}");
+        let faults = faults_of(&format!("[permissions]\n{list} = [\"Plan\"]"));
+        assert!(faults.contains("team.toml:2:"), "{faults}");
+        assert!(faults.contains("`approve`"), "{faults}");
     }
     assert_eq!(
         widens("", "[permissions]\napprove = [\"Plan\"]"),
@@ -159,7 +159,7 @@ fn a_plan_is_approved_by_somebody_and_never_by_a_rule() {
 }
 
 #[test]
-fn scripts_and_servers_reach_roles_of_every_engine() {
+fn scripts_and_mcp_servers_apply_to_roles_of_every_engine() {
     let project = project();
     fs::write(project.path().join("check.sh"), "true\n").unwrap();
     fs::write(project.path().join("serve.py"), "\n").unwrap();
@@ -187,12 +187,12 @@ fn scripts_and_servers_reach_roles_of_every_engine() {
     let protected: Vec<_> = protected.collect();
     let expected = [("check.sh", false), ("made.sh", true), ("serve.py", false)];
     assert_eq!(protected, expected);
-    // `spawn builder --engine native` has the server, too.
+    // `spawn builder --engine native` gets the server too.
     assert_eq!(spec.roles[0].agent.mcp[0].name.to_string(), "notes");
 }
 
 #[test]
-fn a_script_that_does_not_exist_is_a_warning() {
+fn an_absent_script_is_a_warning() {
     let project = project();
     let text = "name = \"demo\"\n[[member]]\nname = \"ada\"\nengine = \"command\"\n[[task]]\n\
         title = \"Build\"\nrun = \"node dist/index.js\"\n";
@@ -215,7 +215,7 @@ fn a_script_that_does_not_exist_is_a_warning() {
 }
 
 #[test]
-fn another_word_in_what_needs_trust_is_another_digest() {
+fn changed_permissive_lines_change_the_digest() {
     let digest = |text: &str| with_user("", text).unwrap().widening.unwrap().digest;
     let one = "[permissions]\nallow = [\"Bash(ls:*)\"]";
     assert_eq!(
@@ -233,7 +233,7 @@ fn another_word_in_what_needs_trust_is_another_digest() {
 }
 
 #[test]
-fn the_users_own_word_counts_before_the_files_and_needs_no_trust() {
+fn user_permissions_take_precedence_without_trust() {
     let user = "[permissions]\nmode = \"default\"\ndefault_scope = \"member\"\nallow = [\"Edit\"]";
     let file =
         "[permissions]\nmode = \"bypass\"\ndefault_scope = \"team\"\ndeny = [\"Bash(rm:*)\"]";
@@ -248,12 +248,13 @@ fn the_users_own_word_counts_before_the_files_and_needs_no_trust() {
 }
 
 #[test]
-fn a_rule_that_is_none_is_told_with_its_place_in_either_file() {
+fn an_invalid_rule_is_a_fault_with_its_position() {
     let slips = "[permissions]\nallow = [\"Bash(ls:*)\", \"Edit(../x)\"]\nask = [\"Wirte\"]";
     assert!(
-        told(slips).starts_with("team.toml:2:24: `Edit(../x)`, at character 6: `..` never matches"),
+        faults_of(slips)
+            .starts_with("team.toml:2:24: `Edit(../x)`, at character 6: `..` never matches"),
         "{}",
-        told(slips)
+        faults_of(slips)
     );
     let faults = with_user(slips, "").unwrap_err();
     let places: Vec<_> = faults
@@ -263,7 +264,7 @@ fn a_rule_that_is_none_is_told_with_its_place_in_either_file() {
     assert_eq!(places, [(2, 24), (3, 8)]);
     assert!(faults[0].file.ends_with("/config.toml"), "{:?}", faults[0]);
     assert!(
-        told("[permissions]\nmode = \"accept\"")
+        faults_of("[permissions]\nmode = \"accept\"")
             .contains("\"accept\" is not a valid value of `mode`")
     );
 }

@@ -1,9 +1,9 @@
-//! The paths of a project that git's configuration leads to: directories of hooks, and included configuration. Called
-//! when the team is read.
+//! Finds the paths of a project that git's configuration names: directories of hooks, and included configuration files.
+//! Called when the team is read.
 //!
-//! A change of one of them runs code when the user runs git. Git's own directory is protected by the list in
-//! `agent_team_policy::protected`; these can be anywhere in the project. The files are read as git reads them, and a
-//! line that git refuses is skipped.
+//! A program that can change one of them can run code when the user runs git. The list in
+//! `agent_team_policy::protected` covers git's own directory; these paths can be anywhere in the project. The files are
+//! parsed like git does; lines that git refuses are skipped.
 
 use std::fs::{self, File};
 use std::io::Read;
@@ -12,13 +12,13 @@ use std::path::{Path, PathBuf};
 use agent_team_policy::CallPath;
 use agent_team_protocol::spec::KeptPath;
 
-/// Bytes of one configuration file, and files that include one another: git stops there, too.
+/// Largest configuration file in bytes, and deepest nesting of includes, which is git's limit too.
 const FILE_MAX: u64 = 1 << 20;
 const DEPTH_MAX: u32 = 10;
 
 const SYSTEM: &str = "/etc/gitconfig";
 
-/// The paths within `project`, whether they exist or not. `home`: the user's, for their own configuration.
+/// The paths within `project`, existing or not. `home`: the user's home directory, for the user's git configuration.
 pub(crate) fn kept(project: &Path, home: Option<&Path>) -> Vec<KeptPath> {
     let top = repository_around(project).unwrap_or(project);
     let mut files = files_of(&top.join(".git"));
@@ -44,8 +44,8 @@ pub(crate) fn kept(project: &Path, home: Option<&Path>) -> Vec<KeptPath> {
     paths
 }
 
-/// The top of the working tree that `directory` is in. As git does, an empty `.git` is not taken for a repository: a
-/// sandbox that runs in a project without one puts it there.
+/// The root of the working tree around `directory`. As in git, an empty `.git` is not a repository: a sandbox in a
+/// project without a repository creates one as a placeholder.
 pub(crate) fn repository_around(directory: &Path) -> Option<&Path> {
     directory.ancestors().find(|directory| {
         let git = directory.join(".git");
@@ -53,7 +53,7 @@ pub(crate) fn repository_around(directory: &Path) -> Option<&Path> {
     })
 }
 
-/// The configuration files of a repository, whose `.git` is a directory, or a file that leads to one.
+/// The configuration files of a repository. Its `.git` is a directory, or a file that names one (a linked worktree).
 fn files_of(git: &Path) -> Vec<PathBuf> {
     let lead = |file: PathBuf, from: &Path| {
         let text = read(&file)?;
@@ -73,7 +73,7 @@ fn files_of(git: &Path) -> Vec<PathBuf> {
 
 struct Found<'a> {
     project: &'a Path,
-    /// Where git runs hooks.
+    /// The root of the working tree, where git runs hooks.
     top: &'a Path,
     home: Option<&'a Path>,
     paths: Vec<KeptPath>,
@@ -107,7 +107,8 @@ impl Found<'_> {
         }
     }
 
-    /// The path, and what it leads to. Git's own directory is protected otherwise, and the project itself cannot be.
+    /// Adds the path and the target of its links, if they are in the project. Skips git's own directory, which is
+    /// already protected, and the project itself, which must stay writable.
     fn keep(&mut self, path: &Path, is_directory: bool) {
         let target = path.canonicalize().ok();
         for path in [Some(path.to_owned()), target].into_iter().flatten() {
@@ -123,7 +124,7 @@ impl Found<'_> {
     }
 }
 
-/// A regular file, and nothing that blocks.
+/// Reads a regular file; anything else, such as a FIFO, could block.
 fn read(path: &Path) -> Option<String> {
     if !fs::metadata(path).ok()?.is_file() {
         return None;
@@ -134,7 +135,7 @@ fn read(path: &Path) -> Option<String> {
     Some(String::from_utf8_lossy(&text).into_owned())
 }
 
-/// The entries that lead somewhere: `core.hookspath`, `include.path` and `includeif.path`, with their values.
+/// The entries that name paths: `core.hookspath`, `include.path` and `includeif.path`, with their values.
 fn entries(text: &str) -> Vec<(String, String)> {
     let text = text.replace("\r\n", "\n").replace("\\\n", "");
     let mut section = String::new();
@@ -160,7 +161,7 @@ fn entries(text: &str) -> Vec<(String, String)> {
     entries
 }
 
-/// Where `]` ends the header: one in the quotes of a subsection does not.
+/// The position of the `]` that ends a section header; a `]` in a quoted subsection does not.
 fn end_of_header(header: &str) -> Option<usize> {
     let (mut quoted, mut escaped) = (false, false);
     header.char_indices().find_map(|(at, c)| {
@@ -177,7 +178,7 @@ fn end_of_header(header: &str) -> Option<usize> {
 
 fn unquoted(value: &str) -> String {
     let (mut text, mut quoted, mut escaped) = (String::new(), false, false);
-    // Blanks at the end count only within quotes.
+    // Trailing whitespace counts only within quotes.
     let mut length = 0;
     for c in value.trim_start().chars() {
         match c {
@@ -252,14 +253,14 @@ mod tests {
         ] {
             write(&project, ".git/HEAD", "");
             write(&project, ".git/config", config);
-            // The path of hooks is relative to the working tree, also in an included file.
+            // The path of hooks is relative to the working tree, even in an included file.
             write(&project, "deep/one.inc", "[core]\nhooksPath = deep/hooks\n");
             assert_eq!(names(&project, None), expected, "{config}");
         }
     }
 
     #[test]
-    fn the_users_configuration_and_a_linked_worktree_count() {
+    fn user_configuration_and_linked_worktrees_are_read() {
         let place = tempfile::tempdir().unwrap();
         let place = place.path().canonicalize().unwrap();
         write(&place, "home/.gitconfig", "[core]\nhooksPath = .hooks\n");
@@ -284,7 +285,7 @@ mod tests {
             "[core]\nhooksPath = part/hooks\n",
         );
         assert_eq!(names(&place.join("main/part"), None), ["hooks/"]);
-        // Files that include one another, and a link.
+        // Files that include each other, and a symbolic link.
         write(&project, "hooks/pre-push", "");
         std::os::unix::fs::symlink("hooks", project.join("link")).unwrap();
         write(
@@ -295,7 +296,7 @@ mod tests {
         assert_eq!(names(&project, None), ["hooks/", "link/"]);
     }
 
-    /// What a sandbox puts into a project without a repository, below the top of one.
+    /// The placeholder that a sandbox creates in a project below the root of a repository.
     #[test]
     fn an_empty_git_directory_is_not_a_repository() {
         let place = tempfile::tempdir().unwrap();

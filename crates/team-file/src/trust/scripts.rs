@@ -1,11 +1,11 @@
-//! The scripts of a project that a line starts by name: its command, or the file that an interpreter is given. Called
-//! for lines that run outside a sandbox, so that a script that changed since it was trusted is not started.
+//! Finds the scripts of a project that a shell line starts: its command, or the file argument of an interpreter. Called
+//! for lines that run outside a sandbox, so that a script is not started if it changed since the user trusted it.
 //!
-//! Only files of text count. A program that a build makes changes with every build; it is as indirect as what
-//! `cargo test` or `make check` start, which no digest covers either.
+//! Only text files count. A built program changes with every build; it is as indirect as the programs that `cargo test`
+//! or `make check` start, which no digest covers either.
 //!
-//! A script that does not exist is found as absent: otherwise an agent could make it after the user trusted the line.
-//! A name that only looks like a script's costs a line in the question to the user, and nothing else.
+//! A script that does not exist is recorded as absent: otherwise an agent could create it after the user trusted the
+//! line. A name that only looks like a script merely adds a line to the trust question.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -14,14 +14,14 @@ use std::path::{Component, Path, PathBuf};
 use agent_team_protocol::spec::FileDigest;
 use agent_team_protocol::text::is_text;
 
-/// Programs whose first argument that is no option is a script.
+/// Programs whose first non-option argument is a script.
 const INTERPRETERS: [&str; 25] = [
     ".", "ash", "awk", "bash", "bun", "busybox", "dash", "deno", "fish", "ksh", "lua", "node",
     "perl", "php", "pwsh", "python", "python2", "python3", "ruby", "sh", "source", "tclsh", "tsx",
     "uv", "zsh",
 ];
 
-/// Programs and words that another command follows.
+/// Programs and shell words that are followed by another command.
 const WRAPPERS: [&str; 22] = [
     "!", "command", "do", "else", "env", "exec", "if", "ionice", "nice", "nohup", "npx", "pnpm",
     "poetry", "run", "setsid", "stdbuf", "sudo", "then", "time", "timeout", "until", "while",
@@ -46,7 +46,7 @@ impl<'a> Scripts<'a> {
         }
     }
 
-    /// Of a shell line that is run in any of these directories.
+    /// The scripts of a shell line that runs in any of these directories.
     pub(super) fn of_line(&mut self, line: &str, directories: &[&Path]) -> Vec<FileDigest> {
         let mut files = Vec::new();
         for directory in directories {
@@ -62,13 +62,13 @@ impl<'a> Scripts<'a> {
         sorted(files)
     }
 
-    /// Of a program with its arguments, which is started in the project.
+    /// The scripts of a program with arguments that starts in the project directory.
     pub(super) fn of_program(&mut self, command: &str, args: &[String]) -> Vec<FileDigest> {
         let mut files = Vec::new();
         let args: Vec<&str> = args.iter().map(String::as_str).collect();
         let project = self.project;
         self.of_command(&[&[command], args.as_slice()].concat(), project, &mut files);
-        // A launcher that is unknown here is given its script as an argument, too.
+        // Unknown launchers get their script as an argument too.
         for arg in args {
             let known = Path::new(arg).extension().and_then(|known| known.to_str());
             let is_script = known.is_some_and(|known| {
@@ -87,7 +87,7 @@ impl<'a> Scripts<'a> {
         sorted(files)
     }
 
-    /// Each once, in the order of their paths.
+    /// All scripts found, ordered by path.
     pub(super) fn found(&self) -> impl Iterator<Item = &FileDigest> {
         self.found.values()
     }
@@ -96,7 +96,7 @@ impl<'a> Scripts<'a> {
         let project = self.project;
         let is_prefix = |word: &&&str| {
             let is_number = word.starts_with(|c: char| c.is_ascii_digit());
-            // A script of the project can have the name of a wrapper: `./run`.
+            // A script of the project can have a wrapper's name: `./run`.
             let is_own = word.contains('/') && directory.join(word).starts_with(project);
             let is_wrapper = WRAPPERS.contains(&name_of(word)) && !is_own;
             is_wrapper || word.starts_with('-') || is_number || word.contains('=')
@@ -116,7 +116,8 @@ impl<'a> Scripts<'a> {
         }
     }
 
-    /// The first argument that names a file of the project, and before it the first that may name an absent one.
+    /// Finds the first argument that names a file of the project, and before it the first that may name an absent
+    /// script.
     fn of_interpreter<'w>(
         &mut self,
         is_shell: bool,
@@ -132,7 +133,7 @@ impl<'a> Scripts<'a> {
                 return;
             }
             if word.starts_with('-') {
-                // What follows is a line of code or a module.
+                // The next argument is code or a module, not a script.
                 may_be_absent &= !gives_code(is_shell, word);
                 is_value = true;
                 continue;
@@ -141,13 +142,13 @@ impl<'a> Scripts<'a> {
             if may_be_absent && looks_like_file {
                 files.extend(self.absent(word, directory));
             }
-            // An option may take this word: then the script is a later one.
+            // If this word is an option's value, the script is a later argument.
             may_be_absent &= is_value;
             is_value = false;
         }
     }
 
-    /// The script of this path, if it is one of the project.
+    /// The existing script at this path, if it is in the project.
     fn look_at(&mut self, word: &str, directory: &Path) -> Option<FileDigest> {
         let real = directory.join(word).canonicalize().ok()?;
         if !real.starts_with(self.project) {
@@ -171,7 +172,7 @@ impl<'a> Scripts<'a> {
         Some(file)
     }
 
-    /// The script that this path may name once it is made, if it would be one of the project.
+    /// The absent script at this path, if it would be in the project.
     fn absent(&mut self, word: &str, directory: &Path) -> Option<FileDigest> {
         let is_name = |c: char| c.is_ascii_alphanumeric() || "_./+@%,:-".contains(c);
         if word.is_empty() || !word.chars().all(is_name) {
@@ -190,7 +191,7 @@ impl<'a> Scripts<'a> {
     }
 }
 
-/// A path that does not exist, without the links in its directories that do.
+/// Resolves the links in the existing directories of a path that does not exist.
 fn resolve_absent(path: &Path) -> Option<PathBuf> {
     let (existing, real) = path
         .ancestors()
@@ -247,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn the_script_that_a_line_starts_is_found() {
+    fn scripts_of_shell_lines_are_found() {
         let project = project();
         let project = project.path().canonicalize().unwrap();
         for (line, expected) in [
@@ -274,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn a_script_that_does_not_exist_is_found_as_absent() {
+    fn missing_scripts_are_recorded_as_absent() {
         let project = project();
         let project = project.path().canonicalize().unwrap();
         for (line, expected) in [
@@ -304,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn the_script_of_a_server_is_found_behind_any_launcher() {
+    fn scripts_of_mcp_servers_are_found_behind_launchers() {
         let project = project();
         let project = project.path().canonicalize().unwrap();
         for (command, args, expected) in [

@@ -1,51 +1,51 @@
-//! A role as `role list` and `role show` tell it. The JSON form is public.
+//! A role as shown by `role list` and `role show`. The JSON form is public.
 
 use agent_team_protocol::RoleName;
 use agent_team_protocol::spec::{Colour, Engine};
 use serde::Serialize;
 
-use super::{Layer, Place, Role};
-use crate::agent::Thinking;
+use super::{Layer, Role, RoleSource};
+use crate::agent::AgentKeys;
 
 #[derive(Debug, Serialize)]
-pub struct RoleSheet {
+pub struct RoleView {
     pub name: RoleName,
     pub description: String,
     pub from: Layer,
-    /// File and line of the team file's roles, the file of others.
+    /// The file; for roles of the team file also the line.
     pub place: String,
-    /// Of the same name, farther away.
-    pub hides: Vec<Place>,
-    /// `None`: the team's.
+    /// Roles of the same name in lower layers.
+    pub hides: Vec<RoleSource>,
+    /// `None`: the team's default.
     pub engine: Option<Engine>,
-    /// `None`: the team's.
+    /// `None`: the team's default.
     pub model: Option<String>,
-    /// The file that the model is from, when it is not the role's own.
+    /// The file that sets the model, if it is not the role's file.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub model_from: Option<String>,
     pub max_steps: Option<u32>,
     /// `None`: all.
     pub tools: Option<Vec<String>>,
     pub deny_tools: Vec<String>,
-    /// What it runs in the sandbox has the network.
+    /// Whether sandboxed commands have network access.
     pub network: bool,
     pub colour: Option<Colour>,
     pub prompt: String,
-    /// Why it cannot be used.
+    /// Faults that prevent its use.
     pub faults: Vec<String>,
-    /// What its file says in vain.
+    /// Keys without effect in its file.
     pub warnings: Vec<String>,
 }
 
-impl RoleSheet {
+impl RoleView {
     pub(super) fn new(name: RoleName, role: Role) -> Self {
-        let agent = role.agent(&Thinking::default(), &Thinking::default());
-        let told = |faults: &[super::Fault]| faults.iter().map(ToString::to_string).collect();
+        let agent = role.agent(&AgentKeys::default(), &AgentKeys::default());
+        let texts = |faults: &[super::Fault]| faults.iter().map(ToString::to_string).collect();
         Self {
             name,
             engine: role.engine(),
-            faults: told(&role.faults),
-            warnings: told(&role.warnings),
+            faults: texts(&role.faults),
+            warnings: texts(&role.warnings),
             description: role.description,
             from: role.place.from,
             place: role.place.place,

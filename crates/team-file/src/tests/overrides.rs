@@ -1,16 +1,16 @@
-//! Models, the providers that are asked for them, and what the user sets before the file.
+//! Models, providers, and the user's overrides.
 
 use std::path::Path;
 
 use agent_team_protocol::TeamId;
 use agent_team_protocol::spec::BaseUrl;
 
-use super::super::{Fault, Key, Own, roles};
+use super::super::{Fault, Key, Overrides, roles};
 use super::agents::member;
-use super::{Loaded, Reading, parse, project, read_in, told};
+use super::{Loaded, Reading, faults_of, parse, project, read_in};
 
 #[test]
-fn models_are_shown_in_one_form_however_they_are_written() {
+fn model_names_are_normalised() {
     let spec = read_in(
         project().path(),
         "[lead]\nmodel = \"claude-opus-4-5\"\n[[member]]\nname = \"ada\"\nmodel = \"OpenAI:gpt-5.1\"\n",
@@ -22,7 +22,7 @@ fn models_are_shown_in_one_form_however_they_are_written() {
 }
 
 #[test]
-fn a_provider_is_asked_as_the_file_says() {
+fn provider_keys_of_the_file_apply() {
     let spec = read_in(
         project().path(),
         "mode = \"lead\"\n[providers.google]\nbase_url = \"https://gate.example\"\nheaders = { x-key = \"$GATE\" }\n",
@@ -32,7 +32,7 @@ fn a_provider_is_asked_as_the_file_says() {
     let of_project = BaseUrl::OfProject("https://gate.example".to_owned());
     assert_eq!(provider.base_url, Some(of_project));
     assert_eq!(provider.headers["x-key"], "$GATE");
-    let wrong = told("[lead]\n[providers.opnai]\nheaders = { \"x y\" = \"1\" }");
+    let wrong = faults_of("[lead]\n[providers.opnai]\nheaders = { \"x y\" = \"1\" }");
     assert_eq!(
         wrong,
         "team.toml:2:12: there is no provider \"opnai\" | did you mean `openai`?\n\
@@ -41,7 +41,7 @@ fn a_provider_is_asked_as_the_file_says() {
 }
 
 #[test]
-fn a_file_of_the_project_does_not_say_where_keys_go() {
+fn a_team_file_cannot_redirect_api_keys() {
     for variable in [
         "OPENAI_BASE_URL",
         "OLLAMA_HOST",
@@ -53,37 +53,36 @@ fn a_file_of_the_project_does_not_say_where_keys_go() {
         let env = format!("env = {{ {variable} = \"x\" }}\n");
         let thinks = format!("[[member]]\nname = \"ada\"\nengine = \"native\"\n{env}");
         let says = format!("team.toml:4:9: `env`: {variable} can redirect your API keys");
-        let said = told(&thinks);
+        let said = faults_of(&thinks);
         assert!(said.starts_with(&says), "{said}");
-        let said = told(&format!("mode = \"lead\"\n[defaults]\n{env}"));
-        assert!(
-            said.contains(variable),
-            "of the lead that nobody named: {said}"
-        );
+        let said = faults_of(&format!("mode = \"lead\"\n[defaults]\n{env}"));
+        assert!(said.contains(variable), "also for the default lead: {said}");
         let runs = format!("[[member]]\nname = \"ada\"\nengine = \"command\"\n{env}");
         read_in(project().path(), &runs).expect("a program may need it");
     }
     assert_eq!(
-        told("mode = \"lead\"\n[providers.openai]\nbase_url = \"\"\nheaders = { Host = \"x\" }"),
+        faults_of(
+            "mode = \"lead\"\n[providers.openai]\nbase_url = \"\"\nheaders = { Host = \"x\" }"
+        ),
         "team.toml:3:12: `base_url` must be a URL, such as https://gateway.example/v1\n\
          team.toml:4:13: cannot set header Host: the HTTP client sets it"
     );
 }
 
-/// The team as its file and the user want it.
-fn with_own(project: &Path, settings: &Path, text: &str) -> Result<Loaded, Vec<Fault>> {
+/// Reads a file with the user's overrides.
+fn with_overrides(project: &Path, settings: &Path, text: &str) -> Result<Loaded, Vec<Fault>> {
     let project = project.canonicalize().unwrap();
     let reading = Reading {
         here: &project,
         settings: Some(settings),
         variables: None,
-        own: None,
+        overrides: None,
     };
     parse("team.toml", text, &project, reading)
 }
 
 #[test]
-fn what_the_user_sets_goes_before_the_file_and_says_where_it_is_from() {
+fn overrides_take_precedence_and_settings_have_origins() {
     let (project, settings) = (project(), tempfile::tempdir().unwrap());
     let text = "name = \"demo\"\n[defaults]\nmodel = \"openai/gpt-5\"\n[limits]\ntokens = 5\n[lead]\n\
                 [[member]]\nname = \"ada\"\nrole = \"reviewer\"\nmodel = \"openai/gpt-4o\"\n\
@@ -93,7 +92,7 @@ fn what_the_user_sets_goes_before_the_file_and_says_where_it_is_from() {
         &"demo".parse().unwrap(),
         &project.path().canonicalize().unwrap(),
     );
-    let mut own = Own::load(settings.path(), &team).unwrap();
+    let mut overrides = Overrides::load(settings.path(), &team).unwrap();
     for (key, value) in [
         ("model", "claude-opus-4-5"),
         ("members.ada.role", "planner"),
@@ -105,18 +104,22 @@ fn what_the_user_sets_goes_before_the_file_and_says_where_it_is_from() {
     ] {
         let key: Key = key.parse().unwrap();
         let value = key.check(value).unwrap();
-        own.set(key, Some(value));
+        overrides.set(key, Some(value));
     }
-    own.save("demo").unwrap();
+    overrides.save("demo").unwrap();
     let Loaded {
         spec,
-        settings: told,
+        settings: listed,
         warnings,
         widening: _,
-    } = with_own(project.path(), settings.path(), text).unwrap();
+    } = with_overrides(project.path(), settings.path(), text).unwrap();
     let model = |name| member(&spec, name).agent.model.as_deref();
     assert_eq!(model("lead"), Some("anthropic/claude-opus-4-5"));
-    assert_eq!(model("ada"), Some("openai/gpt-4o"), "her own stands");
+    assert_eq!(
+        model("ada"),
+        Some("openai/gpt-4o"),
+        "the member's overrides model takes precedence"
+    );
     assert_eq!(member(&spec, "ada").role.as_str(), "planner");
     assert_eq!(member(&spec, "ben").budget.micro_usd, Some(2_000_000));
     assert_eq!(spec.limits.budget.tokens, Some(5));
@@ -126,17 +129,17 @@ fn what_the_user_sets_goes_before_the_file_and_says_where_it_is_from() {
     assert_eq!(openai.base_url, Some(own_url));
     assert_eq!(openai.headers["x"], "1", "the file's headers stay");
     let from = |key: &str| {
-        let setting = told.iter().find(|setting| setting.key == key);
+        let setting = listed.iter().find(|setting| setting.key == key);
         setting.unwrap_or_else(|| panic!("{key}")).from.clone()
     };
-    assert_eq!(from("model"), own.place());
+    assert_eq!(from("model"), overrides.place());
     assert_eq!(from("members.lead.model"), "the team's");
     assert_eq!(from("members.ada.model"), "team.toml:7");
-    assert_eq!(from("members.ada.role"), own.place());
+    assert_eq!(from("members.ada.role"), overrides.place());
     assert_eq!(from("members.ben.role"), "built in");
     assert_eq!(from("limits.tokens"), "team.toml [limits]");
     assert_eq!(from("limits.usd"), "no limit");
-    assert_eq!(from("providers.openai.base_url"), own.place());
+    assert_eq!(from("providers.openai.base_url"), overrides.place());
     let warnings: Vec<_> = warnings.iter().map(|it| it.message.as_str()).collect();
     assert_eq!(
         warnings,
@@ -146,11 +149,11 @@ fn what_the_user_sets_goes_before_the_file_and_says_where_it_is_from() {
         here: project.path(),
         settings: Some(settings.path()),
         variables: None,
-        own: None,
+        overrides: None,
     };
     std::fs::write(project.path().join(".agent-team/team.toml"), text).unwrap();
     let file = project.path().join(".agent-team/team.toml");
-    let sheets = roles(Some(&file), project.path(), reading).unwrap();
-    let planner = sheets.iter().find(|sheet| sheet.name.as_str() == "planner");
+    let views = roles(Some(&file), project.path(), reading).unwrap();
+    let planner = views.iter().find(|view| view.name.as_str() == "planner");
     assert_eq!(planner.unwrap().model.as_deref(), Some("openai/gpt-5.1"));
 }

@@ -1,5 +1,5 @@
-//! What the team file of the design knows and this build does not carry out yet. Such a key or value is refused: one
-//! that is silently ignored would look as if it worked.
+//! Keys and values that are reserved for later versions. They are refused: if they were ignored, they would seem to
+//! work.
 
 use super::table::Level;
 
@@ -10,7 +10,7 @@ const KEYS: &[(Level, &[&str])] = &[(Level::Lead, &["command"]), (Level::Member,
 const VALUES: &[(&str, &[&str])] = &[(
     "engine",
     &[
-        "acp", "terminal", // The command lines of other agents, by name.
+        "acp", "terminal", // Other agents' command lines.
         "claude", "codex", "copilot", "gemini", "opencode", "qwen",
     ],
 )];
@@ -27,7 +27,7 @@ pub(super) fn is_value(key: &str, value: &str) -> bool {
         .any(|(of, values)| *of == key && values.contains(&value))
 }
 
-/// What a person is told about it.
-pub(super) fn sentence(what: &str) -> String {
+/// The fault for such a key or value.
+pub(super) fn message(what: &str) -> String {
     format!("`{what}` is not supported in this version")
 }

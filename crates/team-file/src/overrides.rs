@@ -1,5 +1,8 @@
-//! The user's own layer for one team: what `agent-team config set` wrote down. It goes before the team file and the
-//! roles, and is never committed: `teams/<team-id>.toml` in the directory of the user's settings, a line for each key.
+//! The user's overrides for one team, which `agent-team config set` stores. Called when the team is read, and by the
+//! CLI.
+//!
+//! Overrides take precedence over the team file and the roles. They are stored outside the project, in
+//! `teams/<team-id>.toml` in the directory of the user's settings, one line per key.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -20,7 +23,7 @@ use super::provider::check_base_url;
 use super::source::Fault;
 use super::table::suggest;
 
-/// What can be set of the team, of a member or of a role.
+/// A setting of the team or of a member.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Item {
     Model,
@@ -40,19 +43,19 @@ const ITEMS: [(&str, Item); 6] = [
     ("limits.minutes", Item::Minutes),
 ];
 
-/// A key as a person types it: `model`, `members.ada.model`, `roles.worker.model`.
+/// A key of `agent-team config`: `model`, `members.ada.model`, `roles.worker.model`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Key {
-    /// Of every member that says nothing else.
+    /// The default for all members.
     Team(Item),
     Member(MemberName, Item),
-    /// The model of a role: of its other sides its file speaks.
+    /// The model of a role. The other keys of a role can be set only in its file.
     RoleModel(RoleName),
-    /// Where a provider is asked, and with that, that the person's key goes there.
+    /// The base URL of a provider. Setting it also allows sending the user's API key there.
     BaseUrl(&'static ProviderName),
 }
 
-/// Why a key cannot be set.
+/// Why a key or its value is refused.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
     #[error("there is no setting {key:?}")]
@@ -65,9 +68,9 @@ pub enum KeyError {
     },
 }
 
-/// Why the layer cannot be read or written.
+/// Why the overrides cannot be read or written.
 #[derive(Debug, thiserror::Error)]
-pub enum OwnError {
+pub enum OverridesError {
     #[error("cannot read {}", .0.display())]
     Read(PathBuf, #[source] ReadTextError),
     #[error("{}", .0)]
@@ -76,21 +79,21 @@ pub enum OwnError {
     Write(PathBuf, #[source] std::io::Error),
 }
 
-/// One setting as it is, and where it is from.
+/// The current value of one key and its origin.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Setting {
     pub key: String,
-    /// `None`: nothing is set, and `from` says what then.
+    /// `None`: not set; `from` describes the fallback.
     pub value: Option<String>,
-    /// A file with its line, or a sentence.
+    /// A file with its line, or a description.
     pub from: String,
 }
 
-/// The layer of one team.
+/// The overrides of one team.
 #[derive(Debug, Clone, Default)]
-pub struct Own {
+pub struct Overrides {
     file: PathBuf,
-    /// Each in its canonical form.
+    /// Values in canonical form.
     values: BTreeMap<Key, String>,
 }
 
@@ -100,7 +103,7 @@ impl Item {
         named.map_or("", |(name, _)| name)
     }
 
-    /// A value in its canonical form.
+    /// Checks a value and returns its canonical form.
     fn check(self, value: &str) -> Result<String, String> {
         let value = value.trim();
         match self {
@@ -132,7 +135,7 @@ impl Item {
 }
 
 impl Key {
-    /// Whether it is a limit, which holds at once.
+    /// Whether the key is a limit. Changes of limits apply to a running team at once.
     pub fn is_limit(&self) -> bool {
         match self {
             Self::Team(item) | Self::Member(_, item) => {
@@ -149,10 +152,10 @@ impl Key {
         }
     }
 
-    /// The value as it is kept.
+    /// Checks a value and returns its canonical form.
     ///
     /// # Errors
-    /// When the key has no such value.
+    /// When the value is not valid for the key.
     pub fn check(&self, value: &str) -> Result<String, KeyError> {
         let checked = match self {
             Self::Team(item) | Self::Member(_, item) => item.check(value),
@@ -229,12 +232,12 @@ impl fmt::Display for Key {
     }
 }
 
-impl Own {
-    /// The layer of this team; an empty one without its file.
+impl Overrides {
+    /// Loads the overrides of a team; empty if the file does not exist.
     ///
     /// # Errors
-    /// When the file is there and cannot be read.
-    pub fn load(settings: &Path, team: &TeamId) -> Result<Self, OwnError> {
+    /// When the file exists but cannot be read or is invalid.
+    pub fn load(settings: &Path, team: &TeamId) -> Result<Self, OverridesError> {
         let file = settings
             .join("teams")
             .join(team.as_str())
@@ -244,10 +247,10 @@ impl Own {
             Err(ReadTextError::Io(error)) if error.kind() == std::io::ErrorKind::NotFound => {
                 String::new()
             }
-            Err(error) => return Err(OwnError::Read(file, error)),
+            Err(error) => return Err(OverridesError::Read(file, error)),
         };
         let fault = |line: usize, message: String, hint: Option<String>| {
-            OwnError::Fault(Fault {
+            OverridesError::Fault(Fault {
                 file: file.display().to_string(),
                 line,
                 column: 1,
@@ -264,7 +267,7 @@ impl Own {
         flatten("", &table, &mut leaves);
         let mut values = BTreeMap::new();
         for (name, value) in leaves {
-            // It was written a line for each key.
+            // The file has one line per key, so the line starts with the key.
             let line = text.lines().position(|line| line.starts_with(&*name));
             let at = |error: KeyError| {
                 let hint = match &error {
@@ -280,12 +283,12 @@ impl Own {
         Ok(Self { file, values })
     }
 
-    /// Writes it, or takes the file away when nothing is left.
+    /// Writes the file, or removes it when no key is set.
     ///
     /// # Errors
     /// When the file cannot be written.
-    pub fn save(&self, whose: &str) -> Result<(), OwnError> {
-        let failed = |error| OwnError::Write(self.file.clone(), error);
+    pub fn save(&self, whose: &str) -> Result<(), OverridesError> {
+        let failed = |error| OverridesError::Write(self.file.clone(), error);
         if self.values.is_empty() {
             return match std::fs::remove_file(&self.file) {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(failed(error)),
@@ -300,15 +303,15 @@ impl Own {
             };
             text.push_str(&format!("{key} = {value}\n"));
         }
-        write_own(&self.file, &text)
+        write_private(&self.file, &text)
     }
 
-    /// As a person would type it.
+    /// The path of the file, for messages.
     pub fn place(&self) -> String {
         self.file.display().to_string()
     }
 
-    /// `value` as [`Key::check`] gave it; `None` takes the key away.
+    /// Sets a key to a value that [`Key::check`] returned; `None` removes the key.
     pub fn set(&mut self, key: Key, value: Option<String>) {
         match value {
             Some(value) => self.values.insert(key, value),
@@ -324,12 +327,12 @@ impl Own {
         self.values.keys()
     }
 
-    /// A value that is not text.
+    /// A numeric value.
     pub(super) fn number<T: FromStr>(&self, key: &Key) -> Option<T> {
         self.get(key)?.parse().ok()
     }
 
-    /// A budget with what is set here before what is not.
+    /// A budget in which the limits that are set here replace those of `given`.
     pub(super) fn budget(&self, given: Budget, key: impl Fn(Item) -> Key) -> Budget {
         budget::with(
             given,
@@ -340,17 +343,18 @@ impl Own {
     }
 }
 
-/// Puts a file of the user's own in place as a whole: a half-written one is nobody's setting.
-pub(super) fn write_own(file: &Path, text: &str) -> Result<(), OwnError> {
+/// Writes a user's file atomically with mode 0600. A crash must not leave a partial file, which would be refused or
+/// would lose settings.
+pub(super) fn write_private(file: &Path, text: &str) -> Result<(), OverridesError> {
     let new = file.with_added_extension("new");
     std::fs::create_dir_all(file.parent().unwrap_or(Path::new(".")))
-        .and_then(|()| write_for_us_alone(&new, text))
+        .and_then(|()| write_0600(&new, text))
         .and_then(|()| std::fs::rename(&new, file))
-        .map_err(|error| OwnError::Write(file.to_owned(), error))
+        .map_err(|error| OverridesError::Write(file.to_owned(), error))
 }
 
-/// A base URL may hold a password.
-fn write_for_us_alone(path: &Path, text: &str) -> std::io::Result<()> {
+/// Mode 0600, because a base URL can contain a password.
+fn write_0600(path: &Path, text: &str) -> std::io::Result<()> {
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(true).mode(0o600);
     options.open(path)?.write_all(text.as_bytes())
@@ -382,9 +386,9 @@ mod tests {
     }
 
     #[test]
-    fn what_is_set_is_there_again_and_gone_when_it_is_reset() {
+    fn overrides_round_trip_and_reset_removes_the_file() {
         let dir = tempfile::tempdir().expect("a directory");
-        let mut own = Own::load(dir.path(), &team()).expect("there is none yet");
+        let mut own = Overrides::load(dir.path(), &team()).expect("there is none yet");
         let given = [
             ("model", "claude-opus-4-5", "anthropic/claude-opus-4-5"),
             ("members.ada.limits.usd", "$2.50", "2.5"),
@@ -404,8 +408,8 @@ mod tests {
         }
         own.save("demo").expect("it can be written");
         let mode = std::fs::metadata(own.place()).expect("it is there").mode();
-        assert_eq!(mode & 0o077, 0, "it is ours alone");
-        let mut again = Own::load(dir.path(), &team()).expect("it can be read");
+        assert_eq!(mode & 0o077, 0, "the file is private");
+        let mut again = Overrides::load(dir.path(), &team()).expect("it can be read");
         for (key, _, kept) in given {
             let parsed: Key = key.parse().expect("a key");
             assert_eq!(parsed.to_string(), key);
@@ -414,11 +418,11 @@ mod tests {
         }
         let file = again.place();
         again.save("demo").expect("it can be written");
-        assert!(!Path::new(&file).exists(), "nothing is left of it");
+        assert!(!Path::new(&file).exists(), "the empty file is removed");
     }
 
     #[test]
-    fn what_cannot_be_set_is_refused_with_what_can() {
+    fn unknown_keys_are_refused_with_a_suggestion() {
         for (key, says) in [
             ("modle", "did you mean `model`?"),
             ("members.ada.modle", "did you mean `model`?"),
@@ -447,12 +451,12 @@ mod tests {
     }
 
     #[test]
-    fn a_file_with_what_nobody_knows_is_refused_with_its_line() {
+    fn an_unknown_key_in_the_file_is_refused_with_its_line() {
         let dir = tempfile::tempdir().expect("a directory");
-        let file = Own::load(dir.path(), &team()).expect("none").place();
+        let file = Overrides::load(dir.path(), &team()).expect("none").place();
         std::fs::create_dir_all(dir.path().join("teams")).expect("it can be written");
         std::fs::write(&file, "model = \"gpt-5.1\"\nmodle = \"x\"\n").expect("it can be written");
-        let error = Own::load(dir.path(), &team()).expect_err("a slip of the pen");
+        let error = Overrides::load(dir.path(), &team()).expect_err("a misspelt key");
         assert_eq!(
             error.to_string(),
             format!("{file}:2:1: there is no setting \"modle\"")

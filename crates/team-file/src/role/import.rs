@@ -1,6 +1,7 @@
-//! Role files that were written for other programs, `.claude/agents/*.md` and `.nyzhi/agents/*.md`: their names of
-//! tools, models and keys in ours. What has no counterpart here is a warning, and never makes a role reach further
-//! than it did there.
+//! Imports role files of other programs, `.claude/agents/*.md` and `.nyzhi/agents/*.md`: maps their tools, models and
+//! keys. Called by [`super::file`].
+//!
+//! Unknown keys and tools cause a warning. An imported role never has more permissions than in the other program.
 
 use agent_team_protocol::model::ModelName;
 use agent_team_protocol::spec::{Colour, is_tool, reading_tools};
@@ -10,7 +11,7 @@ use super::super::table::At;
 use super::front_matter::{Field, RoleText, Value, split};
 use super::{Role, colours};
 
-/// Their names of the domain's tools.
+/// Other programs' tools and ours.
 const TOOLS: &[(&str, &str)] = &[
     ("Bash", "bash"),
     ("BashOutput", "bash"),
@@ -27,7 +28,7 @@ const TOOLS: &[(&str, &str)] = &[
     ("WebFetch", "fetch"),
     ("WebSearch", "web_search"),
     ("Write", "write"),
-    // The other one's own, where they differ from ours.
+    // Nyzhi's names, where they differ from ours.
     ("web_fetch", "fetch"),
     ("todowrite", "todo"),
     ("todoread", "todo"),
@@ -35,8 +36,8 @@ const TOOLS: &[(&str, &str)] = &[
     ("list_dir", "glob"),
 ];
 
-/// Tools for working in a team: every member has ours.
-const OF_THE_TEAM: [&str; 8] = [
+/// Other programs' team tools. They are dropped silently: every member has agent-team's own.
+const TEAM_TOOLS: [&str; 8] = [
     "Agent",
     "SendMessage",
     "Task",
@@ -47,7 +48,7 @@ const OF_THE_TEAM: [&str; 8] = [
     "TeamCreate",
 ];
 
-/// Their short names of models. `inherit` is the team's.
+/// Short names of models. `inherit` and `default` select the team's model.
 const MODELS: &[(&str, Option<&str>)] = &[
     ("inherit", None),
     ("default", None),
@@ -58,7 +59,7 @@ const MODELS: &[(&str, Option<&str>)] = &[
 
 const COLOURS: &[(&str, Colour)] = &[("purple", Colour::Violet), ("white", Colour::Grey)];
 
-/// What the file says, as one of our roles; warnings go to the source.
+/// Reads the front matter into `role` and returns the name. Warnings go to the source.
 pub(super) fn read(
     source: &Source<'_>,
     text: &RoleText<'_>,
@@ -75,15 +76,15 @@ pub(super) fn read(
                 });
             }
             ("description", Value::Text(value)) => role.description.clone_from(value),
-            ("model", Value::Text(value)) => role.thinking.model = model(source, value, at),
+            ("model", Value::Text(value)) => role.agent_keys.model = model(source, value, at),
             ("tools" | "allowed_tools", Value::Text(value))
                 if ["*", "all"].contains(&value.as_str()) => {}
-            ("tools" | "allowed_tools", _) => role.thinking.tools = Some(tools(source, field)),
+            ("tools" | "allowed_tools", _) => role.agent_keys.tools = Some(tools(source, field)),
             ("disallowedTools" | "disallowed_tools", _) => {
-                role.thinking.deny_tools = denied(source, field);
+                role.agent_keys.deny_tools = denied(source, field);
             }
             ("maxTurns" | "max_steps", Value::Text(value)) => match value.parse() {
-                Ok(steps) if steps > 0 => role.thinking.max_steps = Some(steps),
+                Ok(steps) if steps > 0 => role.agent_keys.max_steps = Some(steps),
                 Ok(_) | Err(_) => source.fault(
                     at,
                     format!(
@@ -109,10 +110,10 @@ pub(super) fn read(
     }
     if read_only {
         let mut only = reading_tools();
-        if let Some(tools) = role.thinking.tools.take() {
+        if let Some(tools) = role.agent_keys.tools.take() {
             only.retain(|tool| tools.contains(tool));
         }
-        role.thinking.tools = Some(only);
+        role.agent_keys.tools = Some(only);
     }
     name
 }
@@ -145,7 +146,8 @@ fn items(field: &Field<'_>) -> Vec<At<String>> {
     }
 }
 
-/// What the role may use. A tool that it might use for some arguments only is left out: that cannot be held to here.
+/// The allowed tools. A tool that is allowed only for some arguments is dropped: a role cannot enforce that, and
+/// allowing the whole tool would give the role more permissions than intended.
 fn tools(source: &Source<'_>, field: &Field<'_>) -> Vec<String> {
     let mut tools = Vec::new();
     for item in items(field) {
@@ -160,7 +162,7 @@ fn tools(source: &Source<'_>, field: &Field<'_>) -> Vec<String> {
                 format!("`{name}` is ignored: a role cannot limit a tool to some arguments"),
             ),
             Some(tool) => tools.push(tool.to_owned()),
-            None if OF_THE_TEAM.contains(&bare) => {}
+            None if TEAM_TOOLS.contains(&bare) => {}
             None => source.fault(item.at, format!("unknown tool {name:?} is ignored")),
         }
     }
@@ -169,14 +171,14 @@ fn tools(source: &Source<'_>, field: &Field<'_>) -> Vec<String> {
     tools
 }
 
-/// What it may not use: rather the whole tool than too little of it.
+/// The denied tools. A tool that is denied for some arguments is denied completely.
 fn denied(source: &Source<'_>, field: &Field<'_>) -> Vec<String> {
     let mut tools = Vec::new();
     for item in items(field) {
         let bare = item.value.split('(').next().unwrap_or_default();
         match ours(bare) {
             Some(tool) => tools.push(tool.to_owned()),
-            None if OF_THE_TEAM.contains(&bare) => {}
+            None if TEAM_TOOLS.contains(&bare) => {}
             None => source.fault(item.at, format!("unknown tool {:?} is ignored", item.value)),
         }
     }
