@@ -17,9 +17,9 @@ use agent_team_system::{daemon, descriptors, private_file, spawn};
 use anyhow::Context;
 
 use crate::driver::Notice;
-use crate::server::Ending;
-use crate::serving::Serving;
+use crate::server::ShutdownTrigger;
 use crate::settings_file::{self, SettingsError};
+use crate::socket_server::SocketServer;
 
 /// Threads for blocking work (reading history, inspecting processes) over all teams. Without a limit a flood of reads
 /// would start many more threads than there are readers: tokio starts a new thread while one that has just finished
@@ -99,7 +99,7 @@ async fn serve(foreground: bool, ready: &mut Option<std::fs::File>) -> anyhow::R
     }
     let mut signals = Signals::install().context("cannot install signal handlers")?;
     let durability = settings_file::durability(&directories)?;
-    let mut serving = Serving::start(&lock, &directories, durability, None).await?;
+    let mut serving = SocketServer::start(&lock, &directories, durability, None).await?;
     let server = serving.server.clone();
     let socket = directories.socket();
     let announced = daemon::Announced {
@@ -119,17 +119,17 @@ async fn serve(foreground: bool, ready: &mut Option<std::fs::File>) -> anyhow::R
     let mut unclaimed = Some(Box::pin(unclaimed));
     let (goodbye, code) = loop {
         tokio::select! {
-            () = over(&mut unclaimed) => unclaimed = None,
+            () = wait_optional(&mut unclaimed) => unclaimed = None,
             Some(notice) = serving.notices.recv() => match notice {
                 Notice::WentDown => {}
                 // No goodbye: a worker whose connection ends without one starts a new supervisor, which reads what is
                 // really on disk.
                 Notice::SyncFailed => break (None, SYNC_FAILED),
             },
-            Some(ending) = serving.endings.recv() => match ending {
-                Ending::ClientGone => {}
-                Ending::Stop => break (Some(GoodbyeReason::Stopped), 0),
-                Ending::Restart => break (Some(GoodbyeReason::Restarting), 0),
+            Some(trigger) = serving.triggers.recv() => match trigger {
+                ShutdownTrigger::ClientGone => {}
+                ShutdownTrigger::Stop => break (Some(GoodbyeReason::Stopped), 0),
+                ShutdownTrigger::Restart => break (Some(GoodbyeReason::Restarting), 0),
             },
             signal = signals.next() => match signal {
                 SignalEvent::Shutdown | SignalEvent::Interrupt => break (Some(GoodbyeReason::Stopped), 0),
@@ -181,7 +181,7 @@ fn restore_lock(lock: &mut FileLock, announced: &daemon::Announced, directories:
 }
 
 /// Waits for the future, if there is one, and drops its result.
-async fn over<T>(wait: &mut Option<impl Future<Output = T> + Unpin>) {
+async fn wait_optional<T>(wait: &mut Option<impl Future<Output = T> + Unpin>) {
     match wait {
         Some(wait) => drop(wait.await),
         None => std::future::pending().await,

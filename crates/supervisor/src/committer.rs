@@ -12,7 +12,7 @@ use agent_team_store::{Batch, CommitError, Committed, Store, Writer};
 use tokio::sync::mpsc;
 
 /// Limit of a sync that may block the driver: about the cost of the hand-overs on a busy machine.
-const QUICK: Duration = Duration::from_millis(1);
+const FAST_SYNC: Duration = Duration::from_millis(1);
 
 pub type Answer = Result<Committed, CommitError>;
 
@@ -93,7 +93,7 @@ impl Threaded {
 
 impl Committer for Threaded {
     fn submit(&mut self, batch: Batch, alone: bool) -> Submitted {
-        let batch = if alone && self.took <= QUICK {
+        let batch = if alone && self.took <= FAST_SYNC {
             match self.store.commit_here(batch) {
                 Ok(answer) => {
                     self.note(&answer);

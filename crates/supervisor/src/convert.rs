@@ -23,11 +23,11 @@ use serde_json::{Map, Value};
 
 use crate::permission;
 use crate::settings::{
-    self, MemberSettings, Place, PlanSettings, TeamSettings, Unreadable, carried,
+    self, MemberSettings, PlanSettings, TeamPlacement, TeamSettings, Unreadable, to_json,
 };
 
 /// The desired team for the core. Members without a colour keep their current one, or get an unused one.
-pub(crate) fn up_plan(spec: TeamSpec, place: Place, team: &Team) -> UpPlan {
+pub(crate) fn up_plan(spec: TeamSpec, team_placement: TeamPlacement, team: &Team) -> UpPlan {
     let mut taken: BTreeSet<Colour> = team
         .members()
         .map(|member| settings::colour(&member.plan))
@@ -58,8 +58,8 @@ pub(crate) fn up_plan(spec: TeamSpec, place: Place, team: &Team) -> UpPlan {
             asks_when_idle: hooks.teammate_idle.is_some(),
             strategy,
             requests_expire_ms,
-            settings: carried(&TeamSettings {
-                place,
+            settings: to_json(&TeamSettings {
+                team_placement,
                 layout: spec.layout,
                 hooks,
                 permissions: spec.permissions,
@@ -110,7 +110,7 @@ fn member_plan(spec: MemberSpec, colour: Colour) -> MemberPlan {
         foreign: is_foreign(spec.engine),
         by_hand: false,
         must_plan: spec.agent.must_plan && spec.engine == Engine::Native,
-        settings: carried(&MemberSettings {
+        settings: to_json(&MemberSettings {
             engine: spec.engine,
             cwd: spec.cwd,
             env: spec.env,
@@ -176,7 +176,7 @@ fn is_foreign(engine: Engine) -> bool {
 }
 
 /// The agent of a spawned member: the role's, with overrides. Never has tools that the role does not have.
-fn spawned(
+fn spawned_agent(
     role: AgentSpec,
     model: Option<String>,
     prompt: Option<String>,
@@ -285,7 +285,7 @@ pub(crate) fn spawn_plan(
         check_tools(tools, engine)?;
     }
     let cwd = match &spawn.cwd {
-        Some(cwd) => directory(project, cwd, by)?,
+        Some(cwd) => working_directory(project, cwd, by)?,
         None => project.to_owned(),
     };
     let colour = role.colour.unwrap_or_else(|| free_colour(&mut taken));
@@ -303,7 +303,7 @@ pub(crate) fn spawn_plan(
         budget: spec::Budget::default(),
         agent: AgentSpec {
             must_plan: role.agent.must_plan || spawn.must_plan,
-            ..spawned(role.agent, model, spawn.prompt, spawn.tools)
+            ..spawned_agent(role.agent, model, spawn.prompt, spawn.tools)
         },
     };
     Ok(MemberPlanByHand {
@@ -330,7 +330,7 @@ fn check_tools(tools: &[String], engine: Engine) -> Result<(), Refusal> {
 }
 
 /// The working directory of a spawned member. Members can only spawn members inside the project.
-fn directory(project: &Path, cwd: &Path, by: &Origin) -> Result<PathBuf, Refusal> {
+fn working_directory(project: &Path, cwd: &Path, by: &Origin) -> Result<PathBuf, Refusal> {
     let path = project.join(cwd);
     let invalid = |why: String| {
         let text = format!(

@@ -18,8 +18,8 @@ use agent_team_system::private_file;
 use tokio::sync::oneshot;
 
 use crate::driver::Notice;
-use crate::server::Ending;
-use crate::serving::Serving;
+use crate::server::ShutdownTrigger;
+use crate::socket_server::SocketServer;
 
 /// Runs the workers of hosted members in this process.
 pub trait Host: Send + Sync {
@@ -93,7 +93,7 @@ pub async fn serve(
     let lock = FileLock::try_acquire(&directories.supervisor_lock());
     let lock = lock.map_err(ServeError::Lock)?;
     let mut lock = lock.ok_or_else(|| ServeError::InUse(directories.state.clone()))?;
-    let serving = Serving::start(&lock, &directories, durability, Some(host)).await;
+    let serving = SocketServer::start(&lock, &directories, durability, Some(host)).await;
     let mut serving = serving.map_err(ServeError::Start)?;
     let socket = directories.socket();
     // No process: SIGHUP belongs to the embedding program.
@@ -106,18 +106,18 @@ pub async fn serve(
     // The receiver may have given up.
     let _given_up = ready.send(());
 
-    let mut look = tokio::time::interval(Serving::LOOK);
+    let mut socket_check = tokio::time::interval(SocketServer::SOCKET_CHECK);
     let result = loop {
         tokio::select! {
             _over = &mut over => break Ok(()),
-            _ = look.tick() => serving.restore_socket(&lock),
+            _ = socket_check.tick() => serving.restore_socket(&lock),
             Some(notice) = serving.notices.recv() => match notice {
                 Notice::WentDown => {}
                 Notice::SyncFailed => break Err(ServeError::SyncFailed),
             },
-            Some(ending) = serving.endings.recv() => match ending {
-                Ending::ClientGone => {}
-                Ending::Stop | Ending::Restart => break Ok(()),
+            Some(trigger) = serving.triggers.recv() => match trigger {
+                ShutdownTrigger::ClientGone => {}
+                ShutdownTrigger::Stop | ShutdownTrigger::Restart => break Ok(()),
             },
         }
     };

@@ -30,8 +30,8 @@ pub(crate) struct Hook {
     pub(crate) input: String,
 }
 
-pub(crate) enum Heard {
-    Agreed,
+pub(crate) enum HookOutcome {
+    Approved,
     /// Exit 2, with stderr as the reason.
     Refused(String),
     /// The hook failed or did not finish; contains the cause.
@@ -39,25 +39,27 @@ pub(crate) enum Heard {
 }
 
 /// Runs a hook in the project directory.
-pub(crate) async fn ask(hook: Hook) -> Heard {
+pub(crate) async fn run(hook: Hook) -> HookOutcome {
     let line = hook.line.clone();
-    let heard = match tokio::time::timeout(LIMIT, run(hook)).await {
-        Ok(Ok((Some(0), _))) => Heard::Agreed,
-        Ok(Ok((Some(REFUSED), reason))) => Heard::Refused(reason),
+    let outcome = match tokio::time::timeout(LIMIT, execute(hook)).await {
+        Ok(Ok((Some(0), _))) => HookOutcome::Approved,
+        Ok(Ok((Some(REFUSED), reason))) => HookOutcome::Refused(reason),
         Ok(Ok((Some(code), text))) => {
-            Heard::Failed(format!("the hook failed with exit {code}: {text}"))
+            HookOutcome::Failed(format!("the hook failed with exit {code}: {text}"))
         }
-        Ok(Ok((None, _))) => Heard::Failed("the hook was killed by a signal".to_owned()),
-        Ok(Err(error)) => Heard::Failed(format!("cannot run the hook: {error}")),
-        Err(_elapsed) => Heard::Failed(format!("the hook was killed after {} s", LIMIT.as_secs())),
+        Ok(Ok((None, _))) => HookOutcome::Failed("the hook was killed by a signal".to_owned()),
+        Ok(Err(error)) => HookOutcome::Failed(format!("cannot run the hook: {error}")),
+        Err(_elapsed) => {
+            HookOutcome::Failed(format!("the hook was killed after {} s", LIMIT.as_secs()))
+        }
     };
-    if let Heard::Failed(why) = &heard {
+    if let HookOutcome::Failed(why) = &outcome {
         tracing::warn!(line, why, "a hook failed");
     }
-    heard
+    outcome
 }
 
-async fn run(hook: Hook) -> std::io::Result<(Option<i32>, String)> {
+async fn execute(hook: Hook) -> std::io::Result<(Option<i32>, String)> {
     trusted::check(&hook.files).map_err(std::io::Error::other)?;
     let mut child = Command::new("/bin/sh")
         .arg("-c")
@@ -91,7 +93,7 @@ async fn run(hook: Hook) -> std::io::Result<(Option<i32>, String)> {
 mod tests {
     use super::*;
 
-    fn heard(line: &str) -> Heard {
+    fn outcome(line: &str) -> HookOutcome {
         let environment = BTreeMap::from([("PATH".to_owned(), "/usr/bin:/bin".to_owned())]);
         let input = r#"{"task":"T-1"}"#.to_owned();
         let hook = Hook {
@@ -105,26 +107,33 @@ mod tests {
             .enable_all()
             .build()
             .unwrap();
-        runtime.block_on(ask(hook))
+        runtime.block_on(run(hook))
     }
 
     #[test]
     fn only_exit_0_agrees() {
-        assert!(matches!(heard("exit 0"), Heard::Agreed));
+        assert!(matches!(outcome("exit 0"), HookOutcome::Approved));
         assert!(
-            matches!(heard("echo tests are missing >&2; exit 2"), Heard::Refused(why) if why == "tests are missing")
+            matches!(outcome("echo tests are missing >&2; exit 2"), HookOutcome::Refused(why) if why == "tests are missing")
         );
-        assert!(matches!(heard("exit 1"), Heard::Failed(why) if why.contains("exit 1")));
-        assert!(matches!(heard("kill -9 $$"), Heard::Failed(why) if why.contains("signal")));
-        assert!(matches!(heard("no-such-program"), Heard::Failed(why) if why.contains("exit 127")));
+        assert!(matches!(outcome("exit 1"), HookOutcome::Failed(why) if why.contains("exit 1")));
+        assert!(
+            matches!(outcome("kill -9 $$"), HookOutcome::Failed(why) if why.contains("signal"))
+        );
+        assert!(
+            matches!(outcome("no-such-program"), HookOutcome::Failed(why) if why.contains("exit 127"))
+        );
     }
 
     #[test]
     fn a_hook_receives_json_and_may_ignore_it() {
         assert!(matches!(
-            heard(r#"test "$(cat)" = '{"task":"T-1"}'"#),
-            Heard::Agreed
+            outcome(r#"test "$(cat)" = '{"task":"T-1"}'"#),
+            HookOutcome::Approved
         ));
-        assert!(matches!(heard("exec 0<&-; exit 0"), Heard::Agreed));
+        assert!(matches!(
+            outcome("exec 0<&-; exit 0"),
+            HookOutcome::Approved
+        ));
     }
 }

@@ -45,7 +45,7 @@ impl InMemorySupervisor {
         directories.prepare()?;
         // The receivers are dropped: the caller decides when this supervisor ends.
         let (notices, _) = mpsc::unbounded_channel();
-        let (ending, _) = mpsc::unbounded_channel();
+        let (trigger, _) = mpsc::unbounded_channel();
         let boot = boot.into();
         let teams = Teams::new(
             machine.clone(),
@@ -55,7 +55,7 @@ impl InMemorySupervisor {
             notices,
         );
         teams.restore();
-        let server = Rc::new(Server::new(machine, teams, directories, ending));
+        let server = Rc::new(Server::new(machine, teams, directories, trigger));
         Ok(Self { server })
     }
 

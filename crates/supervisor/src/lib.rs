@@ -5,6 +5,7 @@
 //! (`launch`) that starts its workers and shows them in panes. The crate links no model, TLS or web code, so that a
 //! tool or a provider can never take the supervisor down.
 
+mod backend_report;
 mod boot;
 mod committer;
 mod convert;
@@ -19,14 +20,13 @@ mod log;
 pub mod machine;
 mod outbox;
 mod permission;
-mod places;
 mod server;
-mod serving;
 mod settings;
 mod settings_file;
+mod socket_server;
 mod teams;
 mod view;
 
+pub use backend_report::report_backends;
 pub use boot::run;
 pub use failpoints::crash_at;
-pub use places::tell_places;

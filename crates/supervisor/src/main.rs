@@ -9,7 +9,7 @@ fn main() -> ExitCode {
     match arguments[..] {
         [] => ExitCode::from(agent_team_supervisor::run(false)),
         ["--foreground"] => ExitCode::from(agent_team_supervisor::run(true)),
-        ["--places"] => ExitCode::from(agent_team_supervisor::tell_places()),
+        ["--places"] => ExitCode::from(agent_team_supervisor::report_backends()),
         ["--version"] => {
             let _no_stdout = writeln!(
                 std::io::stdout(),

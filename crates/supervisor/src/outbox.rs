@@ -30,7 +30,7 @@ const WAITING_MAX: usize = 64;
 
 /// The peer's queue is full.
 #[derive(Debug)]
-pub(crate) struct Full;
+pub(crate) struct QueueFull;
 
 /// The sending side of one connection. Cheap to clone. Sending to a closed connection does nothing.
 #[derive(Debug, Clone)]
@@ -61,17 +61,17 @@ impl Outbox {
     }
 
     /// Queues one frame, newline included.
-    pub(crate) fn send(&self, line: impl Into<Arc<str>>) -> Result<(), Full> {
+    pub(crate) fn send(&self, line: impl Into<Arc<str>>) -> Result<(), QueueFull> {
         if self.has_room() || self.is_closed() {
             self.queue(line.into());
             Ok(())
         } else {
-            Err(Full)
+            Err(QueueFull)
         }
     }
 
     /// Sends a goodbye with the reason, and closes the connection.
-    pub(crate) fn farewell(&self, goodbye: &Goodbye) {
+    pub(crate) fn send_goodbye(&self, goodbye: &Goodbye) {
         self.queue(rpc::notification(goodbye).into());
         self.close();
     }
@@ -92,7 +92,7 @@ impl Outbox {
         }
     }
 
-    pub(crate) fn notify<N: Notification>(&self, notification: &N) -> Result<(), Full> {
+    pub(crate) fn notify<N: Notification>(&self, notification: &N) -> Result<(), QueueFull> {
         self.send(rpc::notification(notification))
     }
 
@@ -109,7 +109,7 @@ impl Outbox {
 
     /// Waits until the peer may make another call, or the connection is closed. A peer that does not read its
     /// answers, or has too many unanswered calls, is not read: the socket's buffer fills and the peer blocks.
-    pub(crate) async fn room_for_a_call(&self) {
+    pub(crate) async fn room_for_call(&self) {
         loop {
             let changed = self.shared.changed.notified();
             let calls = self.shared.calls.load(Ordering::Relaxed);
@@ -171,7 +171,7 @@ async fn write(
     shared: Arc<Shared>,
 ) {
     /// How long a closing connection waits for the peer to read the queued frames.
-    const LAST_WORDS: std::time::Duration = std::time::Duration::from_millis(200);
+    const FLUSH_LIMIT: std::time::Duration = std::time::Duration::from_millis(200);
 
     loop {
         let closing = async {
@@ -201,7 +201,7 @@ async fn write(
                 while !shared.closed.load(Ordering::Relaxed) {
                     shared.changed.notified().await;
                 }
-            } => tokio::time::timeout(LAST_WORDS, writer.flush()).await.is_ok_and(|flushed| flushed.is_ok()),
+            } => tokio::time::timeout(FLUSH_LIMIT, writer.flush()).await.is_ok_and(|flushed| flushed.is_ok()),
         };
         shared.bytes.fetch_sub(bytes, Ordering::Relaxed);
         shared.frames.fetch_sub(frames, Ordering::Relaxed);
@@ -219,25 +219,25 @@ async fn write(
 #[derive(Debug)]
 pub(crate) struct Reply {
     outbox: Outbox,
-    to: To,
+    to: ReplyTarget,
 }
 
 #[derive(Debug)]
-enum To {
+enum ReplyTarget {
     /// A request id of the peer, over the socket.
-    Peer(Box<RawValue>, Counted),
+    Peer(Box<RawValue>, CallCount),
     /// A call made inside this process.
-    Inward(oneshot::Sender<Result<String, Refusal>>),
+    Internal(oneshot::Sender<Result<String, Refusal>>),
 }
 
 /// Counts a call of a peer until it is answered or dropped.
 #[derive(Debug)]
-struct Counted {
+struct CallCount {
     shared: Arc<Shared>,
     waits: bool,
 }
 
-impl Counted {
+impl CallCount {
     fn new(shared: &Arc<Shared>) -> Self {
         shared.calls.fetch_add(1, Ordering::Relaxed);
         Self {
@@ -261,7 +261,7 @@ impl Counted {
     }
 }
 
-impl Drop for Counted {
+impl Drop for CallCount {
     fn drop(&mut self) {
         if self.waits {
             self.shared.waiting.fetch_sub(1, Ordering::Relaxed);
@@ -284,15 +284,15 @@ impl Reply {
     pub(crate) fn new(outbox: &Outbox, id: &RawValue) -> Self {
         Self {
             outbox: outbox.clone(),
-            to: To::Peer(id.to_owned(), Counted::new(&outbox.shared)),
+            to: ReplyTarget::Peer(id.to_owned(), CallCount::new(&outbox.shared)),
         }
     }
 
     /// Converts this into the reply of a call that waits for a condition, possibly forever. `None` when the peer has
     /// too many of them; the call was then refused.
     pub(crate) fn waiting(mut self) -> Option<Self> {
-        if let To::Peer(_, counted) = &mut self.to
-            && !counted.wait()
+        if let ReplyTarget::Peer(_, count) = &mut self.to
+            && !count.wait()
         {
             let text = format!("this connection already has {WAITING_MAX} waiting calls");
             let refusal = Refusal::new(ErrorCode::TooManyCalls, text);
@@ -307,18 +307,18 @@ impl Reply {
     /// Whether the caller's connection is closed.
     pub(crate) fn is_abandoned(&self) -> bool {
         match &self.to {
-            To::Peer(..) => self.outbox.is_closed(),
-            To::Inward(to) => to.is_closed(),
+            ReplyTarget::Peer(..) => self.outbox.is_closed(),
+            ReplyTarget::Internal(to) => to.is_closed(),
         }
     }
 
     /// A call made inside this process on behalf of a peer; its answer arrives as JSON.
-    pub(crate) fn inward(outbox: &Outbox) -> (Self, oneshot::Receiver<Result<String, Refusal>>) {
+    pub(crate) fn internal(outbox: &Outbox) -> (Self, oneshot::Receiver<Result<String, Refusal>>) {
         let (to, answer) = oneshot::channel();
         (
             Self {
                 outbox: outbox.clone(),
-                to: To::Inward(to),
+                to: ReplyTarget::Internal(to),
             },
             answer,
         )
@@ -326,8 +326,8 @@ impl Reply {
 
     pub(crate) fn ok(self, answer: &impl Serialize) {
         match self.to {
-            To::Peer(id, _counted) => self.outbox.answer(rpc::result(&id, answer)),
-            To::Inward(to) => {
+            ReplyTarget::Peer(id, _count) => self.outbox.answer(rpc::result(&id, answer)),
+            ReplyTarget::Internal(to) => {
                 let answer = serde_json::to_string(answer)
                     .map_err(|error| Refusal::internal(error.to_string()));
                 let _asker_gone = to.send(answer);
@@ -337,8 +337,8 @@ impl Reply {
 
     pub(crate) fn refuse(self, refusal: Refusal) {
         match self.to {
-            To::Peer(id, _counted) => self.outbox.answer(rpc::error(&id, refusal)),
-            To::Inward(to) => {
+            ReplyTarget::Peer(id, _count) => self.outbox.answer(rpc::error(&id, refusal)),
+            ReplyTarget::Internal(to) => {
                 let _asker_gone = to.send(Err(refusal));
             }
         }
@@ -414,7 +414,7 @@ mod tests {
         run(async {
             let (outbox, mut peer) = connected();
             outbox.send("first\n").unwrap();
-            outbox.farewell(&Goodbye {
+            outbox.send_goodbye(&Goodbye {
                 reason: GoodbyeReason::Stopped,
                 error: None,
             });

@@ -24,7 +24,7 @@ use agent_team_protocol::{ErrorCode, Refusal};
 use crate::settings::{TeamRules, TeamSettings};
 
 /// Maximum width, in columns, of the line that reports a request to the lead.
-const NEWS: usize = 240;
+const NOTICE_WIDTH: usize = 240;
 
 /// The fixed inputs of judgements about files. `home` is the home directory of the user who runs this process;
 /// `scripts` are those that the user trusted.
@@ -85,7 +85,7 @@ pub(crate) fn plan(plan: ProposePlan, project: &Path) -> Result<(Arc<str>, Arc<s
 }
 
 /// Reads back a call stored by the core.
-pub(crate) fn stored(call: &str) -> Result<AskRequest, Refusal> {
+pub(crate) fn stored_call(call: &str) -> Result<AskRequest, Refusal> {
     serde_json::from_str(call).map_err(|error| Refusal::internal(error.to_string()))
 }
 
@@ -187,7 +187,7 @@ pub(crate) fn check(spec: &TeamSpec) -> Result<(), Refusal> {
 }
 
 /// Writes into each agent's settings what the worker itself must know of the rules.
-pub(crate) fn tell(spec: &mut TeamSpec) -> Result<(), Refusal> {
+pub(crate) fn inform_agents(spec: &mut TeamSpec) -> Result<(), Refusal> {
     let mut book = RuleBook::new();
     add_all(&mut book, &spec.permissions, &spec.own_permissions)
         .map_err(|error| Refusal::new(ErrorCode::Invalid, error.to_string()))?;
@@ -253,7 +253,7 @@ pub(crate) fn rules(settings: &TeamSettings, grants: &[Grant]) -> Vec<RuleView> 
             effect: RulingView::Allow,
             rule: rule.map(|rule| rule.to_string()),
             request: Some(grant.request),
-            scope: Some(reach(grant)),
+            scope: Some(grant_scope(grant)),
             member: grant.member.clone(),
             from: None,
         };
@@ -314,7 +314,7 @@ pub(crate) fn judgement(judged: &Decision) -> JudgementView {
 }
 
 /// The error of the first text that is not a valid rule.
-pub(crate) fn fault(rules: &[Arc<str>]) -> Option<RuleError> {
+pub(crate) fn first_invalid(rules: &[Arc<str>]) -> Option<RuleError> {
     rules
         .iter()
         .find_map(|rule| Rule::parse(rule, Effect::Allow).err())
@@ -330,7 +330,7 @@ pub(crate) fn scope(scope: Scope) -> request::Scope {
     }
 }
 
-fn shown(scope: request::Scope) -> Scope {
+fn scope_view(scope: request::Scope) -> Scope {
     match scope {
         request::Scope::Once => Scope::Once,
         request::Scope::Task => Scope::Task,
@@ -341,7 +341,7 @@ fn shown(scope: request::Scope) -> Scope {
 }
 
 /// The scope of a grant.
-fn reach(grant: &Grant) -> Scope {
+fn grant_scope(grant: &Grant) -> Scope {
     match (&grant.member, grant.task) {
         _ if grant.always => Scope::Always,
         (None, _) => Scope::Team,
@@ -379,11 +379,11 @@ pub(crate) fn runnable(run: Runnable) -> RunnableView {
 }
 
 /// The current state of a teammate's request for the lead, in one line.
-pub(crate) fn news(request: &Request) -> Option<String> {
+pub(crate) fn lead_notice(request: &Request) -> Option<String> {
     let Request { id, member, .. } = request;
-    let told = match &request.state {
+    let state_text = match &request.state {
         RequestState::Pending => {
-            let ask = stored(&request.call).ok()?;
+            let ask = stored_call(&request.call).ok()?;
             let input: serde_json::Value = serde_json::from_str(ask.arguments.get()).ok()?;
             match request.plan {
                 Some(plan) => {
@@ -404,7 +404,7 @@ pub(crate) fn news(request: &Request) -> Option<String> {
         RequestState::Withdrawn => format!("of {member} was withdrawn"),
         RequestState::Begun { .. } | RequestState::Ended | RequestState::Unknown => return None,
     };
-    Some(visible_label(&format!("{id} {told}"), NEWS))
+    Some(visible_label(&format!("{id} {state_text}"), NOTICE_WIDTH))
 }
 
 pub(crate) fn view(
@@ -418,7 +418,7 @@ pub(crate) fn view(
         RequestState::Pending => (wire::RequestState::Pending, None, None, None),
         RequestState::Allowed { scope, by, .. } => (
             wire::RequestState::Allowed,
-            Some(shown(*scope)),
+            Some(scope_view(*scope)),
             Some(by.clone()),
             None,
         ),

@@ -4,8 +4,8 @@
 //! frames claim. Calls for one team go to its driver (`dispatch`); the server itself answers only calls about the
 //! supervisor as a whole (`supervisor_calls`).
 
-mod call;
-mod question;
+mod dispatch;
+mod supervisor_calls;
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -28,9 +28,9 @@ use serde_json::value::RawValue;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tracing::Instrument;
 
-use call::{Destination, Envelope, destination};
+use dispatch::{Destination, Envelope, destination};
 
-use crate::driver::{self, Asked, DriverHandle, Hello, Message, Request};
+use crate::driver::{self, DriverHandle, Hello, Message, Request, RequestKind};
 use crate::machine::Machine;
 use crate::outbox::{Outbox, Reply};
 use crate::teams::Teams;
@@ -51,7 +51,7 @@ pub(crate) struct Server {
     /// Notified for every client that connects.
     claimed: Notify,
     /// Receives events after which the supervisor may have to exit.
-    ending: mpsc::UnboundedSender<Ending>,
+    trigger: mpsc::UnboundedSender<ShutdownTrigger>,
     phase: Cell<Phase>,
     phase_changed: Notify,
 }
@@ -73,7 +73,7 @@ enum Phase {
 
 /// Why the supervisor may have to exit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Ending {
+pub(crate) enum ShutdownTrigger {
     /// A client disconnected; no work may be left.
     ClientGone,
     /// `supervisor/stop`: all teams were taken down.
@@ -84,7 +84,7 @@ pub(crate) enum Ending {
 
 /// The authenticated peer of one connection.
 #[derive(Clone)]
-struct Correspondent {
+struct ConnectionContext {
     by: Origin,
     caller: Caller,
     outbox: Outbox,
@@ -97,7 +97,7 @@ impl Server {
         machine: Rc<dyn Machine>,
         teams: Teams,
         directories: Rc<Directories>,
-        ending: mpsc::UnboundedSender<Ending>,
+        trigger: mpsc::UnboundedSender<ShutdownTrigger>,
     ) -> Self {
         Self {
             machine,
@@ -109,7 +109,7 @@ impl Server {
             descriptors_max: descriptors::limit(),
             next_connection: Cell::new(0),
             claimed: Notify::new(),
-            ending,
+            trigger,
             phase: Cell::new(Phase::Serving),
             phase_changed: Notify::new(),
         }
@@ -296,15 +296,15 @@ impl Server {
                     member: None,
                 });
                 let caller = Caller::Client(id);
-                let correspondent = Correspondent {
+                let context = ConnectionContext {
                     by: Origin::User,
                     caller,
                     outbox: outbox.clone(),
                     driver: None,
                 };
-                self.calls(reader, &correspondent).await;
+                self.calls(reader, &context).await;
                 self.clients.set(self.clients.get() - 1);
-                let _ending_already = self.ending.send(Ending::ClientGone);
+                let _already_stopping = self.trigger.send(ShutdownTrigger::ClientGone);
             }
             ConnectionRole::Member => {
                 self.serve_member(reader, reply, initialize, peer, protocol, connection)
@@ -357,7 +357,7 @@ impl Server {
         let _driver_gone = driver.messages.send(Message::Hello(hello));
         // The driver has already sent the refusal.
         let Ok(name) = admission.await else { return };
-        let correspondent = Correspondent {
+        let context = ConnectionContext {
             by: Origin::Member {
                 name,
                 launch: launch.clone(),
@@ -366,14 +366,14 @@ impl Server {
             outbox,
             driver: Some(driver.clone()),
         };
-        self.calls(reader, &correspondent).await;
+        self.calls(reader, &context).await;
         let _driver_gone = driver
             .messages
             .send(Message::Disconnected { launch, connection });
     }
 
     /// Reads and handles frames until the connection ends.
-    async fn calls(self: &Rc<Self>, reader: &mut FrameReader, peer: &Correspondent) {
+    async fn calls(self: &Rc<Self>, reader: &mut FrameReader, peer: &ConnectionContext) {
         loop {
             let frame = tokio::select! {
                 biased;
@@ -387,7 +387,7 @@ impl Server {
                     () = peer.outbox.closed() => return,
                     reason = self.closed() => reason,
                 };
-                return peer.outbox.farewell(&Goodbye {
+                return peer.outbox.send_goodbye(&Goodbye {
                     reason,
                     error: None,
                 });
@@ -408,14 +408,14 @@ impl Server {
             }
             tokio::select! {
                 biased;
-                () = peer.outbox.room_for_a_call() => {}
+                () = peer.outbox.room_for_call() => {}
                 () = self.closing() => {}
             }
         }
     }
 
     /// An error closes the connection.
-    fn frame(self: &Rc<Self>, frame: &str, peer: &Correspondent) -> Result<(), Refusal> {
+    fn frame(self: &Rc<Self>, frame: &str, peer: &ConnectionContext) -> Result<(), Refusal> {
         match Frame::parse(frame)?.kind()? {
             Kind::Request { id, method, params } => {
                 let reply = Reply::new(&peer.outbox, id);
@@ -431,7 +431,7 @@ impl Server {
             }
             Kind::Response { .. } => {
                 if let (Origin::Member { launch, .. }, Some(driver)) = (&peer.by, &peer.driver) {
-                    tell(driver, Message::Heard(launch.clone()));
+                    send_to_driver(driver, Message::Activity(launch.clone()));
                 }
             }
         }
@@ -442,21 +442,21 @@ impl Server {
         self: &Rc<Self>,
         method: &str,
         envelope: &Envelope<'_>,
-        peer: &Correspondent,
+        peer: &ConnectionContext,
         reply: Reply,
     ) {
         let key = envelope.key.as_deref();
         let _entered = tracing::debug_span!("request", method, by = ?peer.by, key).entered();
         tracing::debug!("received");
         match destination(method, envelope) {
-            Ok(Destination::Team(asked)) => {
+            Ok(Destination::Team(kind)) => {
                 let driver = match &peer.driver {
                     Some(driver) => Ok(driver.clone()),
                     None => self.teams.find(envelope.team.as_ref()),
                 };
                 match driver {
                     Ok(driver) => {
-                        peer.ask(&driver, envelope.key.clone(), envelope.digest, reply, asked)
+                        peer.ask(&driver, envelope.key.clone(), envelope.digest, reply, kind)
                     }
                     Err(refusal) => self.refuse(reply, refusal),
                 }
@@ -468,16 +468,14 @@ impl Server {
             Ok(Destination::Teams) => reply.ok(&TeamListAnswer {
                 teams: self.teams.list(),
             }),
-            Ok(Destination::Supervisor(question)) => {
+            Ok(Destination::Supervisor(call)) => {
                 // The call can wait for several teams, so that it runs in its own task and the connection continues
                 // to be read.
                 let (team, key, digest) =
                     (envelope.team.clone(), envelope.key.clone(), envelope.digest);
                 let (server, peer) = (self.clone(), peer.clone());
                 tokio::task::spawn_local(async move {
-                    server
-                        .answer(question, team, key, digest, &peer, reply)
-                        .await;
+                    server.answer(call, team, key, digest, &peer, reply).await;
                 });
             }
             Err(refusal) => reply.refuse(refusal),
@@ -485,17 +483,17 @@ impl Server {
     }
 }
 
-impl Correspondent {
+impl ConnectionContext {
     fn ask(
         &self,
         driver: &DriverHandle,
         key: Option<String>,
         digest: u64,
         reply: Reply,
-        asked: Asked,
+        kind: RequestKind,
     ) {
         let (by, caller) = (self.by.clone(), self.caller.clone());
-        tell(
+        send_to_driver(
             driver,
             Message::Called(Request {
                 by,
@@ -503,17 +501,17 @@ impl Correspondent {
                 key,
                 digest,
                 reply,
-                asked,
+                kind,
             }),
         );
     }
 }
 
-fn tell(driver: &DriverHandle, message: Message) {
+fn send_to_driver(driver: &DriverHandle, message: Message) {
     // A driver that has stopped has closed its store. Callers of a deleted team receive a refusal; when the
     // supervisor stops, the callers see the connection end.
     if let Err(mpsc::error::SendError(Message::Called(request))) = driver.messages.send(message)
-        && driver.watched.is_deleted.get()
+        && driver.flags.is_deleted.get()
     {
         request.reply.refuse(driver::deleted());
     }
@@ -530,14 +528,14 @@ fn notified(
         serde_json::from_str(params.get()).map_err(|error| Refusal::invalid_params(N::NAME, &error))
     }
     let launch = launch.clone();
-    tell(
+    send_to_driver(
         driver,
         match method {
             notification::TaskOutput::NAME => Message::Output(launch, read(params)?),
             notification::TaskSession::NAME => Message::Session(launch, read(params)?),
             notification::PaneLost::NAME => Message::PaneLost(launch),
             notification::PaneShown::NAME => Message::PaneShown(launch, read(params)?),
-            notification::MemberWaits::NAME => Message::Waits(launch, read(params)?),
+            notification::MemberWaits::NAME => Message::Waiting(launch, read(params)?),
             _ => return Ok(()),
         },
     );
@@ -564,7 +562,7 @@ fn refuse_frame(outbox: &Outbox, error: &ReadFrameError) {
             FrameError::TooDeep | FrameError::NotText => ErrorCode::ParseError,
         };
         let refusal = Refusal::new(code, error.to_string());
-        outbox.farewell(&Goodbye {
+        outbox.send_goodbye(&Goodbye {
             reason: GoodbyeReason::Closed,
             error: Some(refusal),
         });

@@ -26,7 +26,8 @@ use crate::permission;
 /// A team's settings, stored in `TeamPlan::settings`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct TeamSettings {
-    pub(crate) place: Place,
+    #[serde(rename = "place")]
+    pub(crate) team_placement: TeamPlacement,
     pub(crate) layout: Layout,
     pub(crate) hooks: Hooks,
     #[serde(default)]
@@ -46,22 +47,22 @@ pub(crate) struct TeamSettings {
 
 /// Where the members' workers are shown.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Place {
-    pub(crate) terminal: Terminal,
+pub(crate) struct TeamPlacement {
+    pub(crate) terminal: TerminalBackend,
     /// Why it was chosen, for display.
     pub(crate) reason: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
-pub(crate) enum Terminal {
+pub(crate) enum TerminalBackend {
     Headless,
     Hosted,
-    Tmux(TmuxPlace),
-    Iterm(ItermPlace),
+    Tmux(TmuxBackend),
+    Iterm(ItermBackend),
 }
 
-impl Terminal {
+impl TerminalBackend {
     /// The placement of members without a placement of their own.
     pub(crate) fn placement(&self) -> Placement {
         match self {
@@ -75,7 +76,7 @@ impl Terminal {
 
 /// The tmux server and session that show the team.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct TmuxPlace {
+pub(crate) struct TmuxBackend {
     pub(crate) binary: PathBuf,
     pub(crate) socket: PathBuf,
     pub(crate) session: TmuxSession,
@@ -88,7 +89,7 @@ pub(crate) struct TmuxPlace {
 
 /// The iTerm2 instance that shows the team. Contains no cookie: a cookie is a secret and is used once.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct ItermPlace {
+pub(crate) struct ItermBackend {
     /// The socket of its API.
     pub(crate) socket: PathBuf,
     /// The session that called `up`: the team's tabs open beside its tab.
@@ -290,7 +291,7 @@ fn parse<T: DeserializeOwned>(text: &str, of: &str) -> Result<T, Unreadable> {
 }
 
 /// Serialises settings for the core.
-pub(crate) fn carried(settings: &impl Serialize) -> Arc<str> {
+pub(crate) fn to_json(settings: &impl Serialize) -> Arc<str> {
     serde_json::to_string(settings)
         .expect("settings have string keys")
         .into()
@@ -310,8 +311,8 @@ mod tests {
 
     fn written() -> TeamSettings {
         TeamSettings {
-            place: Place {
-                terminal: Terminal::Headless,
+            team_placement: TeamPlacement {
+                terminal: TerminalBackend::Headless,
                 reason: String::new(),
             },
             layout: Layout::Tiled,
@@ -330,7 +331,7 @@ mod tests {
 
     #[test]
     fn settings_of_this_version_are_read() {
-        let rules = read_team(&carried(&written())).unwrap().unwrap();
+        let rules = read_team(&to_json(&written())).unwrap().unwrap();
         assert_eq!(rules.settings, written());
         assert_eq!(rules.book.entries().len(), 1);
         assert!(read_team("").unwrap().is_none(), "never brought up");
@@ -338,7 +339,7 @@ mod tests {
 
     #[test]
     fn settings_of_a_newer_version_are_an_error() {
-        let written = carried(&written());
+        let written = to_json(&written());
         let newer = [
             (r#""mode":"default""#, r#""mode":"newer""#),
             (r#""unattended""#, r#""newer":1,"unattended""#),

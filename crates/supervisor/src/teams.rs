@@ -19,7 +19,7 @@ use agent_team_system::directories::Directories;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
-use crate::driver::{Driver, DriverHandle, Message, Notice, Start};
+use crate::driver::{Driver, DriverConfig, DriverHandle, Message, Notice};
 use crate::embed::Host;
 use crate::machine::Machine;
 
@@ -79,7 +79,7 @@ impl Teams {
     /// worker that the killed supervisor was starting has copies of its descriptors. Exec closes them in order of
     /// their numbers, so that the supervisor's lock, which has the lowest, is free a moment before the locks of its
     /// teams. Without the wait those teams would be reported as in use.
-    pub(crate) async fn unlocked(&self) {
+    pub(crate) async fn wait_unlocked(&self) {
         let Ok(entries) = std::fs::read_dir(self.directories.teams()) else {
             return;
         };
@@ -100,7 +100,7 @@ impl Teams {
                 .directories
                 .environment_file(identity.team.as_str())
                 .exists()
-                && let Err(refusal) = self.opened(&identity)
+                && let Err(refusal) = self.open_driver(&identity)
             {
                 tracing::error!(team = %identity.team, %refusal, "cannot restore a team");
             }
@@ -118,8 +118,8 @@ impl Teams {
         let OnDisk { known, unreadable } = self.all();
         let identity = match team {
             TeamRef::Id(id) => known.iter().find(|identity| identity.team == *id),
-            TeamRef::Name(name) => one_named(&known, name)?,
-            TeamRef::Directory(directory) => one_around(&known, directory),
+            TeamRef::Name(name) => find_by_name(&known, name)?,
+            TeamRef::Directory(directory) => innermost_project(&known, directory),
         };
         let found = identity.map(|identity| precision(team, identity));
         // An unreadable team must not count as unknown, because that ends its members; and a readable team must not
@@ -132,14 +132,14 @@ impl Teams {
             return Err(refusal);
         }
         match identity {
-            Some(identity) => self.opened(identity),
+            Some(identity) => self.open_driver(identity),
             None => Err(unknown(team)),
         }
     }
 
     /// The team of a project, created if it is new.
     pub(crate) fn for_up(&self, spec: &TeamSpec) -> Result<DriverHandle, Refusal> {
-        self.opened(&TeamIdentity {
+        self.open_driver(&TeamIdentity {
             team: TeamId::new(&spec.name, &spec.project),
             name: spec.name.clone(),
             project: spec.project.clone(),
@@ -211,7 +211,7 @@ impl Teams {
         let open = self.open.borrow();
         let entry = |identity: TeamIdentity| TeamEntry {
             state: match open.get(&identity.team) {
-                Some(driver) if !driver.watched.is_down.get() => TeamState::Up,
+                Some(driver) if !driver.flags.is_down.get() => TeamState::Up,
                 Some(_) | None => TeamState::Down,
             },
             storage_error: open
@@ -232,7 +232,7 @@ impl Teams {
         self.open
             .borrow()
             .values()
-            .all(|driver| driver.watched.is_down.get())
+            .all(|driver| driver.flags.is_down.get())
     }
 
     /// Closes every team: members receive the reason, and accepted calls are stored. Sets `closing` first, because
@@ -247,7 +247,7 @@ impl Teams {
         }
     }
 
-    fn opened(&self, identity: &TeamIdentity) -> Result<DriverHandle, Refusal> {
+    fn open_driver(&self, identity: &TeamIdentity) -> Result<DriverHandle, Refusal> {
         if let Some(driver) = self.open.borrow().get(&identity.team) {
             return Ok(driver.clone());
         }
@@ -261,7 +261,7 @@ impl Teams {
             .map_err(|error| Refusal::new(ErrorCode::StorageFailed, error.to_string()))?;
         let opened = agent_team_store::open(&directory, identity, self.durability)
             .map_err(|error| open_refusal(&error))?;
-        let driver = Driver::start(Start {
+        let driver = Driver::start(DriverConfig {
             machine: self.machine.clone(),
             identity: identity.clone(),
             directories: self.directories.clone(),
@@ -378,7 +378,7 @@ fn precision_of_id(team: &TeamRef, id: &TeamId) -> Option<usize> {
     ))
 }
 
-fn one_named<'a>(
+fn find_by_name<'a>(
     known: &'a [TeamIdentity],
     name: &str,
 ) -> Result<Option<&'a TeamIdentity>, Refusal> {
@@ -407,7 +407,7 @@ fn one_named<'a>(
 }
 
 /// The team of the innermost project that contains the directory.
-fn one_around<'a>(known: &'a [TeamIdentity], directory: &Path) -> Option<&'a TeamIdentity> {
+fn innermost_project<'a>(known: &'a [TeamIdentity], directory: &Path) -> Option<&'a TeamIdentity> {
     let directory: PathBuf = directory
         .canonicalize()
         .unwrap_or_else(|_| directory.to_owned());
@@ -472,18 +472,18 @@ mod tests {
             team("pay", "/b/pay"),
             team("ship", "/c/ship"),
         ];
-        assert_eq!(one_named(&known, "ship").unwrap(), Some(&known[2]));
+        assert_eq!(find_by_name(&known, "ship").unwrap(), Some(&known[2]));
         assert_eq!(
-            one_named(&known, known[1].team.as_str()).unwrap(),
+            find_by_name(&known, known[1].team.as_str()).unwrap(),
             Some(&known[1])
         );
-        let refusal = one_named(&known, "pay").unwrap_err();
+        let refusal = find_by_name(&known, "pay").unwrap_err();
         assert_eq!(refusal.code, ErrorCode::AmbiguousTeam);
         assert!(
             refusal.message.contains("/a/pay") && refusal.message.contains("/b/pay"),
             "{refusal}"
         );
-        assert_eq!(one_named(&known, "other").unwrap(), None);
+        assert_eq!(find_by_name(&known, "other").unwrap(), None);
     }
 
     #[test]
@@ -521,8 +521,11 @@ mod tests {
             team("inner", "/w/x"),
             team("beside", "/w/xy"),
         ];
-        assert_eq!(one_around(&known, "/w/x/src".as_ref()), Some(&known[1]));
-        assert_eq!(one_around(&known, "/w/z".as_ref()), Some(&known[0]));
-        assert_eq!(one_around(&known, "/elsewhere".as_ref()), None);
+        assert_eq!(
+            innermost_project(&known, "/w/x/src".as_ref()),
+            Some(&known[1])
+        );
+        assert_eq!(innermost_project(&known, "/w/z".as_ref()), Some(&known[0]));
+        assert_eq!(innermost_project(&known, "/elsewhere".as_ref()), None);
     }
 }

@@ -19,7 +19,7 @@ use crate::settings::{self, MemberSettings, TeamSettings};
 
 /// Facts about a member that the core does not have.
 #[derive(Debug, Clone)]
-pub(crate) struct Outside<'a> {
+pub(crate) struct RuntimeFacts<'a> {
     /// `None` when this version cannot read the settings.
     pub(crate) settings: Option<&'a MemberSettings>,
     /// Unix time in milliseconds.
@@ -43,17 +43,17 @@ pub(crate) fn roles(settings: &TeamSettings) -> Vec<RoleView> {
     settings.roles.iter().map(view).collect()
 }
 
-pub(crate) fn member(team: &Team, member: &Member, outside: Outside, now: Tick) -> MemberView {
+pub(crate) fn member(team: &Team, member: &Member, facts: RuntimeFacts, now: Tick) -> MemberView {
     let task = team.task_of(&member.plan.name);
-    let waiting = waiting(team, member, outside.waiting.as_ref());
+    let waiting = waiting(team, member, facts.waiting.as_ref());
     let works = task.is_some() || member.mind.active;
-    let state = state(member, works, waiting.is_some(), outside.unresponsive);
-    let (engine, model) = match outside.settings {
+    let state = state(member, works, waiting.is_some(), facts.unresponsive);
+    let (engine, model) = match facts.settings {
         Some(settings) => (settings.engine, settings.agent.model.clone()),
         None => (Engine::Unknown, None),
     };
-    let mut why = why(member, task, waiting.as_ref(), &outside, now);
-    if outside.disconnected {
+    let mut why = why(member, task, waiting.as_ref(), &facts, now);
+    if facts.disconnected {
         why.push_str("; its worker is not connected");
     }
     if let (Life::Ready { .. }, Some(reason)) = (&member.life, &member.objection) {
@@ -76,7 +76,7 @@ pub(crate) fn member(team: &Team, member: &Member, outside: Outside, now: Tick) 
         working_ms: member.account.working.read(now),
         completed: member.account.completed,
         colour: settings::colour(&member.plan),
-        placement: outside.placement,
+        placement: facts.placement,
         state,
         waiting: waiting.filter(|_| state == MemberState::Waiting),
         why,
@@ -84,9 +84,9 @@ pub(crate) fn member(team: &Team, member: &Member, outside: Outside, now: Tick) 
         pid: member.life.process().map(|process| process.pid),
         launch: member.life.launch().map(|launch| launch.id.clone()),
         task: task.map(|task| task.id),
-        pane: outside.pane,
-        lost_pane: outside.lost_pane,
-        disconnected: outside.disconnected,
+        pane: facts.pane,
+        lost_pane: facts.lost_pane,
+        disconnected: facts.disconnected,
         unread: u32::try_from(member.inbox.len()).unwrap_or(u32::MAX),
         requests: u32::try_from(
             team.requests()
@@ -175,7 +175,7 @@ pub(crate) fn question(team: &Team) -> Option<QuestionView> {
 }
 
 /// What the member waits for; nothing for a member without work.
-pub(crate) fn waiting(team: &Team, member: &Member, said: Option<&Waiting>) -> Option<Waiting> {
+pub(crate) fn waiting(team: &Team, member: &Member, reported: Option<&Waiting>) -> Option<Waiting> {
     let has_work = || {
         member.mind.active || !member.inbox.is_empty() || team.task_of(&member.plan.name).is_some()
     };
@@ -195,7 +195,7 @@ pub(crate) fn waiting(team: &Team, member: &Member, said: Option<&Waiting>) -> O
                     request: request.id,
                 },
             })
-            .or_else(|| said.cloned())
+            .or_else(|| reported.cloned())
         }
     }
 }
@@ -260,7 +260,7 @@ fn why(
     member: &Member,
     task: Option<&Task>,
     waiting: Option<&Waiting>,
-    outside: &Outside,
+    facts: &RuntimeFacts,
     now: Tick,
 ) -> String {
     let name = &member.plan.name;
@@ -271,7 +271,7 @@ fn why(
             format!("{name} was started {age} ago and has not connected yet")
         }
         Life::Ready { .. } => {
-            let trouble = match (outside.unresponsive, outside.lost_pane) {
+            let trouble = match (facts.unresponsive, facts.lost_pane) {
                 (true, true) => "; it has lost its pane and does not respond",
                 (true, false) => "; it does not respond",
                 (false, true) => "; it runs without a pane: reopen it with agent-team panes reopen",
@@ -281,7 +281,7 @@ fn why(
                 Waiting::Budget { why } => Some(format!(": {why}")),
                 Waiting::RateLimit { until, why } => Some(format!(
                     " for its model; next request in {}: {why}",
-                    duration(until.saturating_sub(outside.wall_ms))
+                    duration(until.saturating_sub(facts.wall_ms))
                 )),
                 Waiting::Permission { request } => Some(format!(
                     " for permission: see agent-team requests show {request}"

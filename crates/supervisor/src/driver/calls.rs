@@ -10,33 +10,36 @@ use agent_team_protocol::request::{OneRequest, Permission};
 use agent_team_protocol::{ErrorCode, Refusal};
 use agent_team_system::planted::{self, Plant};
 
-use super::asked::{Asked, Change, Request};
-use super::waiters::{Shape, Until};
-use super::{After, Driver, Pending};
+use super::request::{Change, Request, RequestKind};
+use super::waiters::{ReplyShape, Until};
+use super::{Driver, PendingReply, PostCommit};
 use crate::convert;
 use crate::outbox::Reply;
 
 impl Driver {
     pub(super) fn called(&mut self, request: Request) {
         if let Origin::Member { launch, .. } = &request.by {
-            self.heard(&launch.clone());
+            self.note_activity(&launch.clone());
         }
         let Some(request) = self.admit(request) else {
             return;
         };
-        self.turn.urgent |= request.asked.is_urgent();
+        self.next_batch.urgent |= request.kind.is_urgent();
         let Request {
             by,
             caller,
             key,
             digest,
             reply,
-            asked,
+            kind,
         } = request;
-        let change = match asked {
-            Asked::Change(change) => change,
-            Asked::Query(query) => {
-                return self.turn.after.push(After::Read { by, reply, query });
+        let change = match kind {
+            RequestKind::Change(change) => change,
+            RequestKind::Query(query) => {
+                return self
+                    .next_batch
+                    .after
+                    .push(PostCommit::Read { by, reply, query });
             }
         };
         let key = key.map(|key| CallKey {
@@ -56,14 +59,16 @@ impl Driver {
                     claim.generation = None;
                 }
                 let shape = match (&*call, &by) {
-                    (Call::Down { .. }, _) => Shape::Down,
-                    (Call::Append(_), Origin::Member { name, .. }) => Shape::Append(name.clone()),
-                    _ => Shape::Plain,
+                    (Call::Down { .. }, _) => ReplyShape::Down,
+                    (Call::Append(_), Origin::Member { name, .. }) => {
+                        ReplyShape::Append(name.clone())
+                    }
+                    _ => ReplyShape::Plain,
                 };
                 if let (Call::Read { .. } | Call::Append(_), Origin::Member { name, .. }) =
                     (&*call, &by)
                 {
-                    self.turn.after.push(After::Pump(name.clone()));
+                    self.next_batch.after.push(PostCommit::Pump(name.clone()));
                 }
                 self.call(by, key, reply, shape, *call);
             }
@@ -79,12 +84,12 @@ impl Driver {
     /// Returns the stored answer of a repeated call. Needed for calls that are judged against the state, or write a
     /// file, before the core sees them: since the first call the state may have changed (a decided request, a taken
     /// name) or the disk may have filled up, and the repetition would be refused although the call was carried out.
-    fn first_answer(&self, change: &Change, key: Option<&CallKey>) -> Option<(Answer, Shape)> {
+    fn first_answer(&self, change: &Change, key: Option<&CallKey>) -> Option<(Answer, ReplyShape)> {
         let answered = || self.team.answered(key?).ok()?.cloned();
         match change {
-            Change::Decide(_) | Change::Spawn(_) => Some((answered()?, Shape::Plain)),
+            Change::Decide(_) | Change::Spawn(_) => Some((answered()?, ReplyShape::Plain)),
             Change::Up(wanted) if !wanted.dry_run => {
-                Some((answered()?, self.shape_of_up(&wanted.place)))
+                Some((answered()?, self.shape_of_up(&wanted.team_placement)))
             }
             // The core recognises the key of these calls itself.
             Change::Up(_)
@@ -96,17 +101,23 @@ impl Driver {
     }
 
     /// Sends the answer after the pending commit, because the first call may be part of that commit.
-    fn answer_again(&mut self, reply: Reply, key: Option<CallKey>, shape: Shape, answer: Answer) {
+    fn answer_again(
+        &mut self,
+        reply: Reply,
+        key: Option<CallKey>,
+        shape: ReplyShape,
+        answer: Answer,
+    ) {
         let to = self.awaiting(reply, shape, key);
         let outcome = Ok(answer);
         let reply = Effect::Reply { to, outcome };
-        self.turn.after.push(After::Effect(reply));
+        self.next_batch.after.push(PostCommit::Effect(reply));
     }
 
-    fn awaiting(&mut self, reply: Reply, shape: Shape, key: Option<CallKey>) -> ReplyTo {
+    fn awaiting(&mut self, reply: Reply, shape: ReplyShape, key: Option<CallKey>) -> ReplyTo {
         let to = ReplyTo(self.next_reply);
         self.next_reply += 1;
-        let pending = Pending { reply, shape, key };
+        let pending = PendingReply { reply, shape, key };
         self.pending.insert(to, pending);
         to
     }
@@ -122,7 +133,7 @@ impl Driver {
         let plan = allowed
             .and_then(|()| convert::spawn_plan(spawn, &by, project, &self.team, &self.settings));
         match plan {
-            Ok(plan) => self.call(by, key, reply, Shape::Plain, Call::Spawn { plan }),
+            Ok(plan) => self.call(by, key, reply, ReplyShape::Plain, Call::Spawn { plan }),
             Err(refusal) => reply.refuse(refusal),
         }
     }
@@ -132,7 +143,7 @@ impl Driver {
         by: Origin,
         key: Option<CallKey>,
         reply: Reply,
-        shape: Shape,
+        shape: ReplyShape,
         call: Call,
     ) {
         let to = self.awaiting(reply, shape, key.clone());
@@ -150,7 +161,7 @@ impl Driver {
         to: ReplyTo,
         outcome: Result<Answer, agent_team_core::Refused>,
     ) {
-        let Some(Pending { reply, shape, .. }) = self.pending.remove(&to) else {
+        let Some(PendingReply { reply, shape, .. }) = self.pending.remove(&to) else {
             return;
         };
         let answer = match outcome {
@@ -158,7 +169,7 @@ impl Driver {
             Err(refused) => return reply.refuse(convert::refusal(&refused)),
         };
         match (answer, shape) {
-            (Answer::Done, Shape::Down) => self.begin_down(reply),
+            (Answer::Done, ReplyShape::Down) => self.begin_down(reply),
             (Answer::Done, _) => reply.ok(&Nothing {}),
             (
                 Answer::Task {
@@ -174,10 +185,10 @@ impl Driver {
                     overlaps,
                 });
             }
-            (Answer::Request { request }, Shape::Plan) => reply.ok(&OneRequest { request }),
+            (Answer::Request { request }, ReplyShape::Plan) => reply.ok(&OneRequest { request }),
             (Answer::Request { request }, _) => reply.ok(&Permission::Asked { request }),
-            (Answer::CallAllowed, Shape::Permit(permission @ Permission::Allowed { .. }))
-            | (Answer::CallDenied, Shape::Permit(permission @ Permission::Denied { .. })) => {
+            (Answer::CallAllowed, ReplyShape::Permit(permission @ Permission::Allowed { .. }))
+            | (Answer::CallDenied, ReplyShape::Permit(permission @ Permission::Denied { .. })) => {
                 reply.ok(&permission);
             }
             (Answer::CallAllowed | Answer::CallDenied, _) => {
@@ -189,10 +200,12 @@ impl Driver {
             }),
             (Answer::Run { run }, _) => reply.ok(&RunAnswer { run }),
             (Answer::Cancelled { run, tasks }, _) => reply.ok(&CancelAnswer { run, tasks }),
-            (Answer::Length { length }, Shape::Append(member)) => reply.ok(&TranscriptAnswer {
-                length,
-                allowance: self.allowance(&member),
-            }),
+            (Answer::Length { length }, ReplyShape::Append(member)) => {
+                reply.ok(&TranscriptAnswer {
+                    length,
+                    allowance: self.allowance(&member),
+                })
+            }
             (Answer::Length { .. }, _) => {
                 reply.refuse(Refusal::internal("only a member appends to a transcript"));
             }
@@ -201,7 +214,7 @@ impl Driver {
             (Answer::Removed { member }, _) => self.waiters.add(Until::Removed(member), reply),
             (
                 Answer::Up { changes },
-                Shape::Up {
+                ReplyShape::Up {
                     placement,
                     placement_reason,
                 },

@@ -8,8 +8,10 @@ use agent_team_protocol::{ErrorCode, Refusal, Revision, with_causes};
 use agent_team_store::{Batch, CommitError, Committed};
 use agent_team_system::planted::{self, Plant};
 
-use super::asked::{Asked, Change};
-use super::{After, Driver, Flight, Message, Notice, RECENT_MAX, Request, Storage, Turn};
+use super::request::{Change, RequestKind};
+use super::{
+    Driver, InFlight, Message, NextBatch, Notice, PostCommit, RECENT_MAX, Request, Storage,
+};
 use crate::committer::Submitted;
 use crate::failpoints::Failpoint;
 
@@ -19,30 +21,30 @@ const SNAPSHOT_AFTER: u64 = 10_000;
 impl Driver {
     /// Submits the pending batch to the store. A batch without events needs no commit.
     pub(super) fn submit(&mut self) {
-        if self.flight.is_some() {
+        if self.in_flight.is_some() {
             return;
         }
-        if self.turn.records.is_empty() {
-            let after = std::mem::take(&mut self.turn).after;
+        if self.next_batch.records.is_empty() {
+            let after = std::mem::take(&mut self.next_batch).after;
             if !after.is_empty() {
                 self.carry_out(after, false);
             }
             if let Storage::Full(held) = &self.storage
                 && !held.is_empty()
             {
-                let batch = self.batch(Turn::default());
-                self.hand_over(batch, Flight::Probe);
+                let batch = self.batch(NextBatch::default());
+                self.hand_over(batch, InFlight::Probe);
             }
             return;
         }
         self.machine.pass(Failpoint::Decided);
-        let mut turn = std::mem::take(&mut self.turn);
-        let after = std::mem::take(&mut turn.after);
-        let (records, visible) = (turn.records.len(), turn.visible);
-        let batch = self.batch(turn);
+        let mut next = std::mem::take(&mut self.next_batch);
+        let after = std::mem::take(&mut next.after);
+        let (records, visible) = (next.records.len(), next.visible);
+        let batch = self.batch(next);
         self.hand_over(
             batch,
-            Flight::Turn {
+            InFlight::Batch {
                 after,
                 records,
                 visible,
@@ -50,8 +52,8 @@ impl Driver {
         );
     }
 
-    fn hand_over(&mut self, batch: Batch, flight: Flight) {
-        self.flight = Some(flight);
+    fn hand_over(&mut self, batch: Batch, flight: InFlight) {
+        self.in_flight = Some(flight);
         if let Submitted::Answered(answer) = self.committer.submit(batch, self.messages.is_empty())
         {
             self.commit_ended(*answer);
@@ -59,22 +61,22 @@ impl Driver {
         }
     }
 
-    fn batch(&self, mut turn: Turn) -> Batch {
-        for record in &mut turn.records {
+    fn batch(&self, mut next: NextBatch) -> Batch {
+        for record in &mut next.records {
             if let Event::MessageAccepted { to, .. } = &mut record.event
                 && planted::strikes(Plant::LostMessage, 5)
             {
                 to.clear();
             }
         }
-        let count = turn.records.len() as u64;
+        let count = next.records.len() as u64;
         Batch {
             first: Revision(self.team.revision().0 + 1 - count),
             snapshot: self.is_snapshot_due().then(|| self.team.snapshot()),
-            records: turn.records,
-            archived: turn.archived,
-            grown: turn.grown,
-            urgent: turn.urgent,
+            records: next.records,
+            archived: next.archived,
+            grown: next.grown,
+            urgent: next.urgent,
         }
     }
 
@@ -85,13 +87,13 @@ impl Driver {
     }
 
     pub(super) fn commit_ended(&mut self, result: Result<Committed, CommitError>) {
-        let Some(flight) = self.flight.take() else {
+        let Some(flight) = self.in_flight.take() else {
             return;
         };
         match (result, flight) {
             (
                 Ok(committed),
-                Flight::Turn {
+                InFlight::Batch {
                     after,
                     records,
                     visible,
@@ -102,14 +104,14 @@ impl Driver {
                 self.carry_out(after, visible);
                 self.machine.pass(Failpoint::Effected);
             }
-            (Ok(_), Flight::Probe) => {
+            (Ok(_), InFlight::Probe) => {
                 tracing::info!("the disk has room again");
                 if let Storage::Full(held) = std::mem::replace(&mut self.storage, Storage::Stored) {
                     held.into_iter().for_each(|request| self.called(request));
                 }
             }
-            (Err(error), Flight::Turn { after, .. }) => self.not_stored(&error, after),
-            (Err(error), Flight::Probe) => {
+            (Err(error), InFlight::Batch { after, .. }) => self.not_stored(&error, after),
+            (Err(error), InFlight::Probe) => {
                 let refusal = storage_refusal(&error);
                 if let Storage::Full(held) = &mut self.storage {
                     super::refuse_all(held.drain(..).map(|request| request.reply), &refusal);
@@ -146,24 +148,24 @@ impl Driver {
     }
 
     /// `visible`: member views may have changed.
-    fn carry_out(&mut self, after: Vec<After>, visible: bool) {
+    fn carry_out(&mut self, after: Vec<PostCommit>, visible: bool) {
         // Effects come before replies: a caller that has its answer may rely on the effect, for example that a killed
         // member's processes are being ended. If the supervisor dies in between, the caller repeats the call with the
         // same key and gets the stored answer.
-        let is_act = |one: &mut After| matches!(one, After::Effect(effect) if !matches!(effect, Effect::Reply { .. }));
+        let is_act = |one: &mut PostCommit| matches!(one, PostCommit::Effect(effect) if !matches!(effect, Effect::Reply { .. }));
         let mut after = after;
-        let acts: Vec<After> = after.extract_if(.., is_act).collect();
+        let acts: Vec<PostCommit> = after.extract_if(.., is_act).collect();
         for one in acts.into_iter().chain(after) {
             match one {
-                After::Effect(effect) => self.effect(effect),
-                After::Read { by, reply, query } => self.read(&by, reply, query),
-                After::Welcome(hello) => self.welcome(hello),
-                After::Pump(member) => self.pump(&member),
+                PostCommit::Effect(effect) => self.effect(effect),
+                PostCommit::Read { by, reply, query } => self.read(&by, reply, query),
+                PostCommit::Welcome(hello) => self.welcome(hello),
+                PostCommit::Pump(member) => self.pump(&member),
             }
         }
         self.check_waiters();
         if visible {
-            self.relabel();
+            self.refresh_labels();
         }
         self.watch_for_down();
     }
@@ -171,28 +173,28 @@ impl Driver {
     /// Notifies the supervisor once the team is down for good: panes closed, callers answered.
     pub(super) fn watch_for_down(&mut self) {
         let is_down = self.team.is_down() && self.down.is_none();
-        if is_down && !self.watched.is_down.get() {
+        if is_down && !self.flags.is_down.get() {
             let _supervisor_gone = self.notices.send(Notice::WentDown);
         }
-        self.watched.is_down.set(is_down);
+        self.flags.is_down.set(is_down);
     }
 
     /// Refuses all calls of a batch that was not stored, and restores the state from the store.
-    fn not_stored(&mut self, error: &CommitError, after: Vec<After>) {
+    fn not_stored(&mut self, error: &CommitError, after: Vec<PostCommit>) {
         tracing::error!(error = %with_causes(error), "a commit failed");
         let refusal = storage_refusal(error);
         let (mut ends, mut reads, mut calls) = (Vec::new(), Vec::new(), Vec::new());
         for one in after {
             match one {
-                After::Effect(
+                PostCommit::Effect(
                     Effect::Reply { to, .. } | Effect::AskToComplete { reply: to, .. },
                 ) => calls.push(to),
                 // Ending processes is safe without a record of it: the restored state decides the same end again, and
                 // `EndTree` can be repeated.
-                After::Effect(end @ Effect::EndTree { .. }) => ends.push(end),
-                After::Effect(_) | After::Pump(_) => {}
-                After::Read { by, reply, query } => reads.push((by, reply, query)),
-                After::Welcome(hello) => hello.reply.refuse(refusal.clone()),
+                PostCommit::Effect(end @ Effect::EndTree { .. }) => ends.push(end),
+                PostCommit::Effect(_) | PostCommit::Pump(_) => {}
+                PostCommit::Read { by, reply, query } => reads.push((by, reply, query)),
+                PostCommit::Welcome(hello) => hello.reply.refuse(refusal.clone()),
             }
         }
         ends.into_iter().for_each(|end| self.effect(end));
@@ -263,8 +265,8 @@ impl Driver {
             Ok(restored) => {
                 self.team = restored.state;
                 self.settings.refresh(&self.team);
-                self.turn = Turn::default();
-                self.resay_hello();
+                self.next_batch = NextBatch::default();
+                self.repeat_hellos();
                 self.adopt();
             }
             Err(error) => {
@@ -276,22 +278,22 @@ impl Driver {
 
     /// Returns the request if it may be processed now. Otherwise it was refused, or is held until the disk has room.
     pub(super) fn admit(&mut self, request: Request) -> Option<Request> {
-        let urgent = request.asked.is_urgent();
+        let urgent = request.kind.is_urgent();
         let is_full = matches!(self.storage, Storage::Full(_));
         if is_full && self.is_repeated(&request) {
             return Some(request);
         }
-        match (&mut self.storage, &request.asked) {
-            (Storage::Stored, _) | (Storage::Full(_) | Storage::Failed(_), Asked::Query(_)) => {
-                Some(request)
-            }
-            (Storage::Full(_), Asked::Change(_)) if urgent => Some(request),
-            (Storage::Full(held), Asked::Change(_)) => {
+        match (&mut self.storage, &request.kind) {
+            (Storage::Stored, _)
+            | (Storage::Full(_) | Storage::Failed(_), RequestKind::Query(_)) => Some(request),
+            (Storage::Full(_), RequestKind::Change(_)) if urgent => Some(request),
+            (Storage::Full(held), RequestKind::Change(_)) => {
                 held.push(request);
                 None
             }
-            (Storage::Failed(why), Asked::Change(change)) => {
-                let refusal = Refusal::new(ErrorCode::StorageFailed, why.clone()).hint(NO_MORE);
+            (Storage::Failed(why), RequestKind::Change(change)) => {
+                let refusal =
+                    Refusal::new(ErrorCode::StorageFailed, why.clone()).hint(STORAGE_LOST_HINT);
                 if urgent && !matches!(change, Change::Decide(_)) {
                     self.end_unstored();
                 }
@@ -325,7 +327,7 @@ impl Driver {
 }
 
 /// Hint when storage has failed for good.
-const NO_MORE: &str = "end processes with agent-team kill or agent-team down --force, \
+const STORAGE_LOST_HINT: &str = "end processes with agent-team kill or agent-team down --force, \
                        then continue from the stored state with: agent-team supervisor restart";
 
 fn storage_refusal(error: &CommitError) -> Refusal {
@@ -344,7 +346,7 @@ fn storage_refusal(error: &CommitError) -> Refusal {
         | CommitError::Broken { .. }
         | CommitError::OutOfOrder { .. }
         | CommitError::Panicked(_) => {
-            Refusal::new(ErrorCode::StorageFailed, with_causes(error)).hint(NO_MORE)
+            Refusal::new(ErrorCode::StorageFailed, with_causes(error)).hint(STORAGE_LOST_HINT)
         }
     }
 }

@@ -19,7 +19,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::{Driver, Message};
 use crate::environment::Environment;
-use crate::hooks::{self, Heard, Hook};
+use crate::hooks::{self, Hook, HookOutcome};
 use crate::launch::{LaunchOrder, Order, ProgramTask};
 use crate::settings::Unreadable;
 use crate::view;
@@ -231,9 +231,9 @@ impl Driver {
         if let Err(error) = private_file::discard(&file) {
             tracing::warn!(file = %file.display(), %error, "cannot remove a launch file");
         }
-        let live = self.live_of(member, &launch);
-        let root = process.or(live.started);
-        let sessions = live.sessions.clone();
+        let runtime = self.runtime_of(member, &launch);
+        let root = process.or(runtime.started);
+        let sessions = runtime.sessions.clone();
         // A hosted worker has no process of its own: killing its pid would end the host, or this supervisor. Its host
         // ends it, and the programs that it started are found by the launch marker and the registered sessions.
         let (hosted, gone) = oneshot::channel();
@@ -318,7 +318,7 @@ impl Driver {
 
     pub(super) fn tree_survived(&mut self, launch: &LaunchId, pids: &[u32]) {
         self.note_ended(launch, pids, Fate::Survived);
-        self.tell_survivors();
+        self.report_survivors();
     }
 
     fn ask_to_complete(
@@ -344,14 +344,16 @@ impl Driver {
             "task": task,
             "result": &*result,
         });
-        self.ask(
+        self.run_hook(
             |hooks| hooks.task_completed.as_deref(),
             input,
-            move |heard| {
-                let verdict = match heard {
-                    Heard::Agreed => Verdict::Passed,
+            move |outcome| {
+                let verdict = match outcome {
+                    HookOutcome::Approved => Verdict::Passed,
                     // Without a positive answer the completion is refused.
-                    Heard::Refused(reason) | Heard::Failed(reason) => Verdict::Refused(reason),
+                    HookOutcome::Refused(reason) | HookOutcome::Failed(reason) => {
+                        Verdict::Refused(reason)
+                    }
                 };
                 Some(Message::Verdict {
                     by,
@@ -371,21 +373,21 @@ impl Driver {
             "team": self.identity.team,
             "member": self.member_view(member),
         });
-        self.ask(
+        self.run_hook(
             |hooks| hooks.teammate_idle.as_deref(),
             input,
-            move |heard| match heard {
-                Heard::Agreed | Heard::Failed(_) => None,
-                Heard::Refused(reason) => Some(Message::IdleRefused { launch, reason }),
+            move |outcome| match outcome {
+                HookOutcome::Approved | HookOutcome::Failed(_) => None,
+                HookOutcome::Refused(reason) => Some(Message::IdleRefused { launch, reason }),
             },
         );
     }
 
-    fn ask(
+    fn run_hook(
         &self,
         line: impl FnOnce(&agent_team_protocol::spec::Hooks) -> Option<&str>,
         input: serde_json::Value,
-        then: impl FnOnce(Heard) -> Option<Message> + 'static,
+        then: impl FnOnce(HookOutcome) -> Option<Message> + 'static,
     ) {
         let rules = self.settings.rules().map_err(Unreadable::clone);
         let line = rules.map(|rules| {
@@ -406,14 +408,14 @@ impl Driver {
         });
         let driver = self.to_self.clone();
         tokio::task::spawn_local(async move {
-            let heard = match hook {
-                Ok(Some(hook)) => hooks::ask(hook).await,
-                Ok(None) => Heard::Agreed,
+            let outcome = match hook {
+                Ok(Some(hook)) => hooks::run(hook).await,
+                Ok(None) => HookOutcome::Approved,
                 // The settings are unreadable, so it is unknown whether there is a hook: a completion is refused, an
                 // idle member stays idle.
-                Err(unreadable) => Heard::Failed(unreadable.to_string()),
+                Err(unreadable) => HookOutcome::Failed(unreadable.to_string()),
             };
-            if let Some(message) = then(heard) {
+            if let Some(message) = then(outcome) {
                 let _driver_gone = driver.send(message);
             }
         });

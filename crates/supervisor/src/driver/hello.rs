@@ -10,9 +10,9 @@ use agent_team_protocol::{ErrorCode, LaunchId, MemberName, Refusal};
 use agent_team_system::process::ProcessId;
 use subtle::ConstantTimeEq;
 
-use super::attention::Attention;
-use super::members::{Connection, Placing};
-use super::{After, Driver};
+use super::launches::{Connection, StartState};
+use super::liveness::Liveness;
+use super::{Driver, PostCommit};
 use crate::outbox::Reply;
 use crate::view;
 
@@ -34,8 +34,8 @@ pub(crate) struct Hello {
 impl Driver {
     /// Checks a worker's token. The worker is welcomed after the commit that stores its hello.
     pub(super) fn hello(&mut self, hello: Hello) {
-        if let Some(live) = self.live.get_mut(&hello.launch)
-            && let Placing::UnderWay { hello: early } = &mut live.placing
+        if let Some(runtime) = self.launches.get_mut(&hello.launch)
+            && let StartState::Pending { hello: early } = &mut runtime.start_state
         {
             // A worker that reconnects has given up its earlier connection, so only the latest hello counts.
             *early = Some(hello);
@@ -53,7 +53,7 @@ impl Driver {
             launch: hello.launch.clone(),
             process,
         });
-        self.turn.after.push(After::Welcome(hello));
+        self.next_batch.after.push(PostCommit::Welcome(hello));
     }
 
     fn check_hello(&self, hello: &Hello) -> Result<(), Refusal> {
@@ -74,14 +74,16 @@ impl Driver {
             process.pid == hello.process.pid && process.start_time == hello.process.start_time
         };
         match &member.life {
-            Life::Launching { .. } => match self.live.get(&hello.launch).and_then(|l| l.started) {
-                Some(started) if started != hello.process => {
-                    Err(refused("another process was started for this launch"))
+            Life::Launching { .. } => {
+                match self.launches.get(&hello.launch).and_then(|l| l.started) {
+                    Some(started) if started != hello.process => {
+                        Err(refused("another process was started for this launch"))
+                    }
+                    // The start was not observed (it was an earlier supervisor's, or is not reported yet): the token
+                    // alone authenticates.
+                    Some(_) | None => Ok(()),
                 }
-                // The start was not observed (it was an earlier supervisor's, or is not reported yet): the token
-                // alone authenticates.
-                Some(_) | None => Ok(()),
-            },
+            }
             Life::Ready { process, .. }
             | Life::Asked { process, .. }
             | Life::Draining { process, .. }
@@ -125,9 +127,9 @@ impl Driver {
             process: hello.process,
             offered_before,
         };
-        let live = self.live_of(&name, &hello.launch);
-        live.attention = Attention::Quiet;
-        if let Some(old) = live.connection.replace(connection) {
+        let runtime = self.runtime_of(&name, &hello.launch);
+        runtime.liveness = Liveness::Quiet;
+        if let Some(old) = runtime.connection.replace(connection) {
             old.outbox.close();
         }
         tracing::info!(member = %name, launch = %hello.launch, pid = hello.process.pid, "connected");
@@ -150,13 +152,13 @@ impl Driver {
         // it is connected.
         self.watch(hello.launch.clone(), process);
         self.unwatch(&hello.launch);
-        self.tell_to_stop_again(&name);
+        self.repeat_stop(&name);
         self.inform_of_pending(&name);
         self.pump(&name);
     }
 
     /// Repeats a stop request: the one sent over an earlier connection, or while there was none, may be lost.
-    fn tell_to_stop_again(&mut self, name: &MemberName) {
+    fn repeat_stop(&mut self, name: &MemberName) {
         let member = self.team.member(name);
         if let Some(Life::Draining { kill_at, .. }) = member.map(|member| &member.life) {
             let stop = StopMember {
@@ -169,12 +171,12 @@ impl Driver {
 
     /// After a failed commit the restored state does not know the workers whose hello was in it. They are still
     /// connected, so their hellos are repeated.
-    pub(super) fn resay_hello(&mut self) {
+    pub(super) fn repeat_hellos(&mut self) {
         let connected: Vec<(LaunchId, ProcessStamp)> = self
-            .live
+            .launches
             .iter()
-            .filter_map(|(launch, live)| {
-                let process = live.connection.as_ref()?.process;
+            .filter_map(|(launch, runtime)| {
+                let process = runtime.connection.as_ref()?.process;
                 Some((
                     launch.clone(),
                     ProcessStamp {
@@ -187,10 +189,10 @@ impl Driver {
         for (launch, process) in connected {
             self.urgent(Input::SaidHello { launch, process });
         }
-        for live in self.live.values_mut() {
+        for runtime in self.launches.values_mut() {
             // An exit that this watch reported may have been in the failed commit, and a watch reports only once.
             // `adopt` starts a new one.
-            live.watch.end();
+            runtime.watch.end();
         }
     }
 }

@@ -17,8 +17,8 @@ use agent_team_system::process::ProcessId;
 use tokio::sync::oneshot;
 
 use super::Driver;
-use super::reads::unknown_member;
-use crate::launch::{FoundPane, LaunchOrder, Lend, Order, ProgramTask};
+use super::queries::unknown_member;
+use crate::launch::{FoundPane, LaunchOrder, Order, ProgramTask, TerminalLoan};
 use crate::outbox::Reply;
 
 impl Driver {
@@ -38,24 +38,24 @@ impl Driver {
             let Some(launch) = there.life.launch().map(|launch| launch.id.clone()) else {
                 continue;
             };
-            let live = self.live_of(&member, &launch);
-            let holder = live.holder.map(|holder| holder.pid);
+            let runtime = self.runtime_of(&member, &launch);
+            let holder = runtime.holder.map(|holder| holder.pid);
             if [worker, holder].contains(&Some(pid)) {
-                live.placement = Some(placement);
-                live.pane = Some(id);
+                runtime.placement = Some(placement);
+                runtime.pane = Some(id);
                 self.publish_change(&member);
             }
         }
     }
 
     pub(super) fn pane_lost(&mut self, launch: &LaunchId) {
-        self.heard(launch);
-        if let Some(live) = self.live.get_mut(launch) {
-            tracing::info!(member = %live.member, "lost its pane; continues headless");
-            live.placement = Some(Placement::Headless);
-            live.pane = None;
-            live.holder = None;
-            let member = live.member.clone();
+        self.note_activity(launch);
+        if let Some(runtime) = self.launches.get_mut(launch) {
+            tracing::info!(member = %runtime.member, "lost its pane; continues headless");
+            runtime.placement = Some(Placement::Headless);
+            runtime.pane = None;
+            runtime.holder = None;
+            let member = runtime.member.clone();
             self.publish_change(&member);
             // The pane can still exist with a dead attach helper. A label order makes the tmux backend send SIGCHLD to
             // its server, so that tmux notices the dead process and the pane says how to reopen it.
@@ -68,15 +68,15 @@ impl Driver {
     /// The worker reports only which process lends it a terminal. Whether that is a pane, and which, is asked of tmux
     /// or iTerm2.
     pub(super) fn pane_shown(&mut self, launch: &LaunchId, shown: &PaneShown) {
-        self.heard(launch);
-        if let Some(live) = self.live.get_mut(launch) {
-            live.placement = Some(Placement::Headless);
-            live.pane = None;
-            live.holder = Some(ProcessId {
+        self.note_activity(launch);
+        if let Some(runtime) = self.launches.get_mut(launch) {
+            runtime.placement = Some(Placement::Headless);
+            runtime.pane = None;
+            runtime.holder = Some(ProcessId {
                 pid: shown.pid,
                 start_time: shown.start_time,
             });
-            self.launcher.order(Order::Look);
+            self.launcher.order(Order::FindPanes);
         }
     }
 
@@ -87,8 +87,8 @@ impl Driver {
             return reply.refuse(over().hint("list the members with: agent-team ps"));
         };
         let name = member.plan.name.clone();
-        let live = self.live.get(&hold.launch);
-        let Some(connection) = live.and_then(|live| live.connection.as_ref()) else {
+        let runtime = self.launches.get(&hold.launch);
+        let Some(connection) = runtime.and_then(|runtime| runtime.connection.as_ref()) else {
             let refusal = format!("{name} is not connected");
             return reply.refuse(Refusal::new(ErrorCode::NoPane, refusal).hint("try again"));
         };
@@ -131,19 +131,19 @@ impl Driver {
     }
 
     /// How the caller's terminal is lent to a connected member.
-    fn lend_to(&self, member: &Member, read_only: bool) -> Option<Lend> {
-        let (launch, live) = self.live_launch(&member.plan.name)?;
-        let worker = live.connection.as_ref()?.process;
+    fn lend_to(&self, member: &Member, read_only: bool) -> Option<TerminalLoan> {
+        let (launch, runtime) = self.current_launch(&member.plan.name)?;
+        let worker = runtime.connection.as_ref()?.process;
         if self.is_hosted(launch, Some(worker)) {
             return None;
         }
         let how = if read_only { "--watch" } else { "--attach" };
-        let program = holding_program().ok()?;
+        let program = attach_helper_program().ok()?;
         let mut argv = vec![program];
-        argv.extend(self.holding(how, launch));
+        argv.extend(self.attach_arguments(how, launch));
         let argv = argv.iter().map(|word| word.to_str().map(str::to_owned));
-        let holder = live.holder.map(|holder| holder.pid);
-        Some(Lend {
+        let holder = runtime.holder.map(|holder| holder.pid);
+        Some(TerminalLoan {
             shown_by: [Some(worker.pid), holder].into_iter().flatten().collect(),
             answer: AttachAnswer {
                 argv: argv.collect::<Option<_>>()?,
@@ -153,7 +153,7 @@ impl Driver {
     }
 
     /// Arguments of the attach helper for a launch's worker.
-    fn holding(&self, how: &str, launch: &LaunchId) -> Vec<PathBuf> {
+    fn attach_arguments(&self, how: &str, launch: &LaunchId) -> Vec<PathBuf> {
         vec![
             how.into(),
             self.directories.socket(),
@@ -178,7 +178,7 @@ impl Driver {
             Err(refusal) => return reply.refuse(refusal),
         };
         let (shown, answer) = oneshot::channel();
-        self.launcher.order(Order::Show(orders, shown));
+        self.launcher.order(Order::OpenPanes(orders, shown));
         answer_with(reply, answer, |panes| Ok(ReopenAnswer { panes }));
     }
 
@@ -189,7 +189,7 @@ impl Driver {
             return;
         }
         let (shown, answer) = oneshot::channel();
-        self.launcher.order(Order::Show(orders, shown));
+        self.launcher.order(Order::OpenPanes(orders, shown));
         tokio::task::spawn_local(async move {
             for pane in answer.await.unwrap_or_default() {
                 if let Some(why) = pane.why {
@@ -223,15 +223,15 @@ impl Driver {
             }
             Placement::Hosted => return Err(no_own_process(name)),
         }
-        let Some((launch, live)) = self.live_launch(name) else {
+        let Some((launch, runtime)) = self.current_launch(name) else {
             return Err(refused(format!("{name} is not running")).hint(format!(
                 "start it in a pane with: agent-team restart {name}"
             )));
         };
-        if live.pane.is_some() {
+        if runtime.pane.is_some() {
             return Ok(None);
         }
-        let worker = match (&member.life, &live.connection) {
+        let worker = match (&member.life, &runtime.connection) {
             (Life::Ready { .. } | Life::Draining { .. }, Some(connection)) => connection.process,
             _ => {
                 return Err(
@@ -240,9 +240,9 @@ impl Driver {
             }
         };
         let failed = |why: String| Refusal::new(ErrorCode::Internal, why);
-        let program = holding_program().map_err(|error| failed(error.to_string()))?;
+        let program = attach_helper_program().map_err(|error| failed(error.to_string()))?;
         let label = self.label_of(name).ok_or_else(|| unknown_member(name))?;
-        let arguments = self.holding("--hold", launch).into_iter();
+        let arguments = self.attach_arguments("--hold", launch).into_iter();
         Ok(Some(LaunchOrder {
             member: name.clone(),
             launch: launch.clone(),
@@ -258,7 +258,7 @@ impl Driver {
 }
 
 /// The attach helper is part of every worker program; the command engine's is the smallest.
-fn holding_program() -> Result<PathBuf, daemon::FindBinaryError> {
+fn attach_helper_program() -> Result<PathBuf, daemon::FindBinaryError> {
     daemon::sibling_binary(Engine::Command.worker())
 }
 

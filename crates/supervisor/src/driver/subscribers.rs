@@ -8,9 +8,9 @@ use agent_team_protocol::{ErrorCode, MemberName, Refusal, Revision, TeamId, rpc}
 use agent_team_store::JournalEntry;
 use tokio::sync::mpsc;
 
-use super::reader::Reader as HistoryReader;
+use super::history_reader::HistoryReader;
 use super::{Driver, Message};
-use crate::outbox::{Full, Outbox, Reply};
+use crate::outbox::{Outbox, QueueFull, Reply};
 
 /// Events per page of history.
 const PAGE: usize = 512;
@@ -24,7 +24,7 @@ pub(super) struct Subscriber {
 
 /// A subscriber that still reads history.
 #[derive(Debug)]
-pub(crate) struct Reader {
+pub(crate) struct CatchUp {
     outbox: Outbox,
     after: Revision,
     transient: bool,
@@ -36,7 +36,7 @@ impl Driver {
         reply.ok(&SubscribeAnswer {
             head: self.team.revision(),
         });
-        self.caught_up(Reader {
+        self.caught_up(CatchUp {
             outbox,
             after: subscribe.after,
             transient: subscribe.transient,
@@ -46,7 +46,7 @@ impl Driver {
     /// Attaches a subscriber that is near the head; otherwise it continues with history. Runs in the driver between
     /// two commits: no event can be published between the last one sent here and the attachment, so there is neither
     /// a gap nor a duplicate.
-    pub(super) fn caught_up(&mut self, mut reader: Reader) {
+    pub(super) fn caught_up(&mut self, mut reader: CatchUp) {
         if reader.outbox.is_closed() {
             return;
         }
@@ -133,7 +133,7 @@ impl Driver {
             }
             match subscriber.outbox.send(line.clone()) {
                 Ok(()) => true,
-                Err(Full) => {
+                Err(QueueFull) => {
                     cut_off(&subscriber.outbox);
                     false
                 }
@@ -150,7 +150,7 @@ fn cut_off(outbox: &Outbox) {
         "the client did not read events fast enough",
     )
     .hint("subscribe again after the last revision received");
-    outbox.farewell(&Goodbye {
+    outbox.send_goodbye(&Goodbye {
         reason: GoodbyeReason::Closed,
         error: Some(error),
     });
@@ -159,16 +159,16 @@ fn cut_off(outbox: &Outbox) {
 async fn read_history(
     team: TeamId,
     history: HistoryReader,
-    mut reader: Reader,
+    mut reader: CatchUp,
     driver: mpsc::UnboundedSender<Message>,
 ) {
     loop {
         let after = reader.after;
-        let turn = history.turn().await;
+        let permit = history.permit().await;
         if reader.outbox.is_closed() {
             return;
         }
-        let page = turn
+        let page = permit
             .read(move |history| history.events_after(after, PAGE))
             .await;
         let page = match page {

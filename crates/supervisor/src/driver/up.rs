@@ -8,40 +8,34 @@ use agent_team_protocol::view::Placement;
 use agent_team_protocol::{ErrorCode, Refusal, TeamId};
 use agent_team_system::private_file;
 
-use super::waiters::Shape;
-use super::{Driver, WantedTeam};
+use super::waiters::ReplyShape;
+use super::{Driver, UpRequest};
 use crate::outbox::Reply;
-use crate::settings::Place;
+use crate::settings::TeamPlacement;
 use crate::{convert, permission};
 
 impl Driver {
-    pub(super) fn up(
-        &mut self,
-        by: Origin,
-        key: Option<CallKey>,
-        reply: Reply,
-        wanted: WantedTeam,
-    ) {
-        let WantedTeam {
+    pub(super) fn up(&mut self, by: Origin, key: Option<CallKey>, reply: Reply, wanted: UpRequest) {
+        let UpRequest {
             mut spec,
             environment,
-            mut place,
+            mut team_placement,
             dry_run,
         } = wanted;
-        place = self.place_of_up(&place).clone();
+        team_placement = self.placement_of_up(&team_placement).clone();
         let checked = convert::check_engines(&spec)
             .and_then(|()| permission::check(&spec))
-            .and_then(|()| permission::tell(&mut spec));
+            .and_then(|()| permission::inform_agents(&mut spec));
         if let Err(refusal) = checked {
             return reply.refuse(refusal);
         }
-        let plan = convert::up_plan(spec, place.clone(), &self.team);
+        let plan = convert::up_plan(spec, team_placement.clone(), &self.team);
         // The environment file marks a team as up, so a refused `up` must not write it: the plan is tried on a copy
         // of the state first.
-        let answer = match would_answer(
+        let answer = match try_up(
             &self.team,
             &self.identity.team,
-            &place,
+            &team_placement,
             plan.clone(),
             self.now(),
         ) {
@@ -63,25 +57,25 @@ impl Driver {
             reply.refuse(Refusal::new(ErrorCode::StorageFull, text));
             return;
         }
-        let shape = self.shape_of_up(&place);
+        let shape = self.shape_of_up(&team_placement);
         self.call(by, key, reply, shape, Call::Up(Box::new(plan)));
         // Before the launches of this batch: the launcher must know the placement before its first start order.
-        self.place();
+        self.send_placement();
     }
 
     /// A team that is up keeps its placement.
-    fn place_of_up<'a>(&'a self, wanted: &'a Place) -> &'a Place {
+    fn placement_of_up<'a>(&'a self, wanted: &'a TeamPlacement) -> &'a TeamPlacement {
         match self.settings.team() {
-            Some(settings) if !self.team.is_down() => &settings.place,
+            Some(settings) if !self.team.is_down() => &settings.team_placement,
             Some(_) | None => wanted,
         }
     }
 
-    pub(super) fn shape_of_up(&self, wanted: &Place) -> Shape {
-        let place = self.place_of_up(wanted);
-        Shape::Up {
-            placement: place.terminal.placement(),
-            placement_reason: place.reason.clone(),
+    pub(super) fn shape_of_up(&self, wanted: &TeamPlacement) -> ReplyShape {
+        let team_placement = self.placement_of_up(wanted);
+        ReplyShape::Up {
+            placement: team_placement.terminal.placement(),
+            placement_reason: team_placement.reason.clone(),
         }
     }
 
@@ -106,23 +100,27 @@ impl Driver {
 }
 
 /// The answer of `up` for a team that does not exist yet.
-pub(crate) fn preview(spec: &TeamSpec, place: &Place, now: Tick) -> Result<UpAnswer, Refusal> {
+pub(crate) fn preview(
+    spec: &TeamSpec,
+    team_placement: &TeamPlacement,
+    now: Tick,
+) -> Result<UpAnswer, Refusal> {
     let nobody = Team::default();
-    let plan = convert::up_plan(spec.clone(), place.clone(), &nobody);
-    would_answer(
+    let plan = convert::up_plan(spec.clone(), team_placement.clone(), &nobody);
+    try_up(
         &nobody,
         &TeamId::new(&spec.name, &spec.project),
-        place,
+        team_placement,
         plan,
         now,
     )
 }
 
 /// Computes the answer of `up` on a copy of the state.
-fn would_answer(
+fn try_up(
     team: &Team,
     id: &TeamId,
-    place: &Place,
+    team_placement: &TeamPlacement,
     plan: UpPlan,
     now: Tick,
 ) -> Result<UpAnswer, Refusal> {
@@ -151,8 +149,8 @@ fn would_answer(
         Some(Ok(Answer::Up { changes })) => Ok(UpAnswer {
             team: id.clone(),
             revision: team.revision(),
-            placement: place.terminal.placement(),
-            placement_reason: place.reason.clone(),
+            placement: team_placement.terminal.placement(),
+            placement_reason: team_placement.reason.clone(),
             changes: changes.into_iter().map(change).collect(),
         }),
         Some(Err(refused)) => Err(convert::refusal(&refused)),

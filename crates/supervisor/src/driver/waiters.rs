@@ -21,7 +21,7 @@ use crate::view;
 
 /// How the core's answer is turned into the method's answer.
 #[derive(Debug)]
-pub(super) enum Shape {
+pub(super) enum ReplyShape {
     Plain,
     Up {
         placement: Placement,
@@ -124,13 +124,13 @@ impl Waiters {
 
 /// A `down` in progress.
 #[derive(Debug, Default)]
-pub(super) struct Down {
+pub(super) struct PendingDown {
     replies: Vec<Reply>,
     receipts: Vec<Receipt>,
     closing: bool,
 }
 
-impl Down {
+impl PendingDown {
     /// One receipt for each process: after a failed commit its end is carried out, and reported, a second time.
     fn note(&mut self, pid: u32, member: &str, fate: Fate) {
         let begins = format!("{pid} (");
@@ -216,7 +216,7 @@ impl Driver {
                     return Some(Err(Refusal::new(ErrorCode::Objected, text).hint(hint)));
                 }
                 let answer = self.member_answer(member);
-                let unknown = || super::reads::unknown_member(member);
+                let unknown = || super::queries::unknown_member(member);
                 Some(answer.ok_or_else(unknown).and_then(|answer| raw(&answer)))
             }
             Until::Removed(member) => {
@@ -249,7 +249,7 @@ impl Driver {
                 }
             },
             Until::Request(request) => {
-                let decided = super::requests::decided(self.team.requests().get(*request));
+                let decided = super::permissions::decided(self.team.requests().get(*request));
                 decided.map(|decided| raw(&decided))
             }
             Until::Question => view::question(&self.team).map(|question| raw(&question)),
@@ -299,9 +299,9 @@ impl Driver {
 
     /// Adds receipts if the team is going down.
     pub(super) fn note_ended(&mut self, launch: &LaunchId, pids: &[u32], fate: Fate) {
-        let live = self.live.get(launch).map(|live| &live.member);
+        let runtime = self.launches.get(launch).map(|runtime| &runtime.member);
         let member = self.team.member_of(launch).map(|member| &member.plan.name);
-        let member = live
+        let member = runtime
             .or(member)
             .map_or_else(|| launch.to_string(), ToString::to_string);
         if let Some(down) = &mut self.down {
@@ -312,9 +312,9 @@ impl Driver {
     }
 
     /// A process survives SIGKILL: callers of `down` are answered now, while the end is retried.
-    pub(super) fn tell_survivors(&mut self) {
+    pub(super) fn report_survivors(&mut self) {
         if let Some(down) = self.down.take() {
-            tell(down);
+            answer_down(down);
         }
     }
 
@@ -338,7 +338,7 @@ impl Driver {
             // Another `up` came first: the members were stopped, so the callers of `down` get their receipts; the
             // environment of the new `up` is kept.
             down.receipts.extend(receipts);
-            return tell(down);
+            return answer_down(down);
         }
         down.receipts.extend(receipts);
         let file = self
@@ -360,7 +360,7 @@ impl Driver {
                 });
             }
         }
-        tell(down);
+        answer_down(down);
         self.watch_for_down();
     }
 
@@ -381,7 +381,7 @@ fn raw(answer: &impl Serialize) -> Answer {
     to_raw_value(answer).map_err(|error| Refusal::internal(error.to_string()))
 }
 
-fn tell(down: Down) {
+fn answer_down(down: PendingDown) {
     let answer = DownAnswer {
         receipts: down.receipts,
     };

@@ -8,10 +8,10 @@ use agent_team_protocol::launch::LAUNCH_MARKER;
 use agent_team_protocol::view::Placement;
 use agent_team_system::spawn::ProgramSpec;
 
-use super::{LaunchOrder, Running, arguments};
+use super::{LaunchOrder, StartedWorker, arguments};
 use crate::machine::Machine;
 
-pub(super) fn start(machine: &dyn Machine, order: &LaunchOrder) -> Result<Running, String> {
+pub(super) fn start(machine: &dyn Machine, order: &LaunchOrder) -> Result<StartedWorker, String> {
     let spec = ProgramSpec {
         program: order.program.clone(),
         args: arguments(order),
@@ -21,7 +21,7 @@ pub(super) fn start(machine: &dyn Machine, order: &LaunchOrder) -> Result<Runnin
     let process = machine
         .start(&spec)
         .map_err(|error| format!("{}: {error}", order.program.display()))?;
-    Ok(Running {
+    Ok(StartedWorker {
         process: ProcessStamp {
             pid: process.pid,
             start_time: process.start_time,

@@ -9,8 +9,8 @@ use agent_team_protocol::view::Receipt;
 use agent_team_protocol::{MemberName, Refusal, TeamId};
 use agent_team_system::directories::Directories;
 
-use super::{FoundPane, Label, LaunchOrder, Running, iterm, tmux};
-use crate::settings::Terminal;
+use super::{FoundPane, Label, LaunchOrder, StartedWorker, iterm, tmux};
+use crate::settings::TerminalBackend;
 
 /// The panes of one team.
 #[derive(Debug)]
@@ -22,23 +22,28 @@ pub(super) enum Panes {
 impl Panes {
     /// Makes no call to the terminal yet. `None` if members have no panes.
     pub(super) fn at(
-        terminal: Terminal,
+        terminal: TerminalBackend,
         team: TeamId,
         layout: Layout,
         directories: &Directories,
     ) -> Option<Self> {
         match terminal {
-            Terminal::Headless | Terminal::Hosted => None,
-            Terminal::Tmux(place) => {
-                let panes = tmux::Panes::new(team, place, layout, directories);
+            TerminalBackend::Headless | TerminalBackend::Hosted => None,
+            TerminalBackend::Tmux(backend) => {
+                let panes = tmux::Panes::new(team, backend, layout, directories);
                 Some(Self::Tmux(panes))
             }
-            Terminal::Iterm(place) => Some(Self::Iterm(iterm::Panes::new(team, place, layout))),
+            TerminalBackend::Iterm(backend) => {
+                Some(Self::Iterm(iterm::Panes::new(team, backend, layout)))
+            }
         }
     }
 
     /// Starts a worker for each order, in the member's existing pane if there is one. One result per order, in order.
-    pub(super) async fn start(&mut self, orders: &[LaunchOrder]) -> Vec<Result<Running, String>> {
+    pub(super) async fn start(
+        &mut self,
+        orders: &[LaunchOrder],
+    ) -> Vec<Result<StartedWorker, String>> {
         match self {
             Self::Tmux(panes) => panes.start(orders).await,
             Self::Iterm(panes) => panes.start(orders).await,
@@ -47,10 +52,10 @@ impl Panes {
 
     /// Whether the last start failed because no pane can be opened until the user acts, for example after the window
     /// was closed.
-    pub(super) fn are_gone(&self) -> bool {
+    pub(super) fn is_gone(&self) -> bool {
         match self {
-            Self::Tmux(panes) => panes.are_gone(),
-            Self::Iterm(panes) => panes.are_gone(),
+            Self::Tmux(panes) => panes.is_gone(),
+            Self::Iterm(panes) => panes.is_gone(),
         }
     }
 
@@ -80,9 +85,9 @@ impl Panes {
     }
 
     /// Shows the summary of members that wait for the user in status lines; an empty text clears it.
-    pub(super) async fn tell_waiting(&mut self, summary: &str) {
+    pub(super) async fn show_summary(&mut self, summary: &str) {
         match self {
-            Self::Tmux(panes) => panes.tell_waiting(summary).await,
+            Self::Tmux(panes) => panes.show_summary(summary).await,
             // iTerm2 has no status line; session names show waiting members.
             Self::Iterm(_) => {}
         }

@@ -8,7 +8,7 @@ use super::wire::{
     CreateTab, Direction, Empty, Focus, Invoke, InvokeStatus, Method, Node, Property, Sessions,
     SplitPane, SplitStatus, Summary, TabStatus, Target, Variable, VariableStatus,
 };
-use crate::settings::ItermPlace;
+use crate::settings::ItermBackend;
 
 /// The session variable that holds a [`Tag`]. iTerm2 reserves the prefix `user.` for variables set by clients.
 const TAG: &str = "user.agent_team";
@@ -16,24 +16,24 @@ const TAG: &str = "user.agent_team";
 /// One app, identified by its socket.
 #[derive(Debug, Clone)]
 pub(super) struct App {
-    place: ItermPlace,
+    backend: ItermBackend,
 }
 
 impl App {
-    pub(super) fn at(place: ItermPlace) -> Self {
-        Self { place }
+    pub(super) fn at(backend: ItermBackend) -> Self {
+        Self { backend }
     }
 
     /// Ensures that there is a connection, with the caller's cookie if one is required.
     pub(super) async fn open(&self, cookie: Option<&Cookie>) -> Result<(), ItermError> {
-        Connection::to(&self.place, cookie).await.map(drop)
+        Connection::to(&self.backend, cookie).await.map(drop)
     }
 
     async fn call(&self, ask: Ask) -> Result<Answer, ItermError> {
-        let connection = Connection::to(&self.place, None).await?;
+        let connection = Connection::to(&self.backend, None).await?;
         let outcome = connection.call(ask).await;
-        if outcome.as_ref().is_err_and(ItermError::is_away) {
-            connection.forget(&self.place);
+        if outcome.as_ref().is_err_and(ItermError::is_unavailable) {
+            connection.forget(&self.backend);
         }
         outcome
     }
@@ -53,7 +53,7 @@ impl App {
     }
 
     /// The process in a session, and the session's tag.
-    pub(super) async fn look_at(
+    pub(super) async fn inspect(
         &self,
         session: &str,
     ) -> Result<(Option<u32>, Option<Tag>), ItermError> {
@@ -217,7 +217,7 @@ impl App {
     }
 
     /// Restores the focus within a window or a tab. No window is raised.
-    pub(super) async fn give_back(&self, focus: Focus) -> Result<(), ItermError> {
+    pub(super) async fn restore_focus(&self, focus: Focus) -> Result<(), ItermError> {
         let (target, tab) = match focus {
             Focus::Tab(tab) => (Target::Tab(tab), true),
             Focus::Session(session) => (Target::Session(session), false),

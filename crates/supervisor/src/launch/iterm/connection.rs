@@ -24,7 +24,7 @@ use tokio_tungstenite::tungstenite::http::HeaderValue;
 use tokio_tungstenite::tungstenite::{self, Message};
 
 use super::wire::{Answer, Ask, Request, Response};
-use crate::settings::ItermPlace;
+use crate::settings::ItermBackend;
 
 /// Time limit of a request.
 pub(super) const LIMIT: Duration = Duration::from_secs(5);
@@ -73,7 +73,7 @@ pub(crate) enum ItermError {
 
 impl ItermError {
     /// Whether no session can be shown until the app is back and accepts us.
-    pub(super) fn is_away(&self) -> bool {
+    pub(super) fn is_unavailable(&self) -> bool {
         match self {
             Self::Off(_)
             | Self::TimedOut(_)
@@ -134,20 +134,20 @@ fn open() -> std::sync::MutexGuard<'static, BTreeMap<PathBuf, Connection>> {
 impl Connection {
     /// The open connection, or a new one. `cookie` is the caller's, if there is one.
     pub(super) async fn to(
-        place: &ItermPlace,
+        backend: &ItermBackend,
         cookie: Option<&Cookie>,
     ) -> Result<Self, ItermError> {
-        let known = open().get(&place.socket).cloned();
+        let known = open().get(&backend.socket).cloned();
         if let Some(known) = known {
             return Ok(known);
         }
-        let connection = match handshake(&place.socket, cookie).await {
+        let connection = match handshake(&backend.socket, cookie).await {
             Err(error @ ItermError::Unauthorized(_)) => {
-                let Some(osascript) = &place.osascript else {
+                let Some(osascript) = &backend.osascript else {
                     return Err(error);
                 };
                 let cookie = request_cookie(osascript).await?;
-                handshake(&place.socket, Some(&cookie)).await?
+                handshake(&backend.socket, Some(&cookie)).await?
             }
             other => other?,
         };
@@ -155,18 +155,18 @@ impl Connection {
             stream: connection,
             last_id: 0,
         })));
-        open().insert(place.socket.clone(), connection.clone());
+        open().insert(backend.socket.clone(), connection.clone());
         Ok(connection)
     }
 
     /// Drops the connection, so that the next request opens a new one.
-    pub(super) fn forget(&self, place: &ItermPlace) {
+    pub(super) fn forget(&self, backend: &ItermBackend) {
         let mut open = open();
         if open
-            .get(&place.socket)
+            .get(&backend.socket)
             .is_some_and(|known| Arc::ptr_eq(&known.0, &self.0))
         {
-            open.remove(&place.socket);
+            open.remove(&backend.socket);
         }
     }
 
@@ -295,8 +295,8 @@ async fn request_cookie(osascript: &Path) -> Result<Cookie, ItermError> {
     if !output.status.success() {
         return Err(refused(&String::from_utf8_lossy(&output.stderr)));
     }
-    let said = String::from_utf8_lossy(&output.stdout);
-    let mut words = said.split_whitespace().map(str::to_owned);
+    let output_text = String::from_utf8_lossy(&output.stdout);
+    let mut words = output_text.split_whitespace().map(str::to_owned);
     let cookie = words
         .next()
         .ok_or_else(|| refused("empty output of osascript"))?;

@@ -8,27 +8,27 @@ use tokio::time::Instant;
 
 use super::Panes;
 use super::connection::{ItermError, LIMIT};
+use super::layout;
 use super::profile;
-use super::room;
 use super::survey::{Session, Survey, Tag};
 use super::wire::{Direction, Focus};
-use crate::launch::{LaunchOrder, ProgramTask, Running};
+use crate::launch::{LaunchOrder, ProgramTask, StartedWorker};
 
 /// Interval between two checks for the process of a new session: the app reports the pid only after it has started
 /// the process.
-const LOOK: std::time::Duration = std::time::Duration::from_millis(5);
+const POLL_INTERVAL: std::time::Duration = std::time::Duration::from_millis(5);
 
 impl Panes {
     /// Starts a worker for each order. One result per order, in order.
     pub(in crate::launch) async fn start(
         &mut self,
         orders: &[LaunchOrder],
-    ) -> Vec<Result<Running, String>> {
+    ) -> Vec<Result<StartedWorker, String>> {
         self.gone = false;
         let mut survey = match self.survey().await {
             Ok(survey) => survey,
             Err(error) => {
-                self.gone = error.is_away();
+                self.gone = error.is_unavailable();
                 return orders.iter().map(|_| Err(error.to_string())).collect();
             }
         };
@@ -38,11 +38,11 @@ impl Panes {
         for order in orders {
             let started = self.start_one(&mut survey, order).await;
             outcomes.push(started.map_err(|error| {
-                self.gone |= error.is_away();
+                self.gone |= error.is_unavailable();
                 error.to_string()
             }));
         }
-        if let Err(error) = self.give_back(focus).await {
+        if let Err(error) = self.restore_focus(focus).await {
             tracing::debug!(%error, "cannot restore the focus");
         }
         outcomes
@@ -52,7 +52,7 @@ impl Panes {
         &mut self,
         survey: &mut Survey,
         order: &LaunchOrder,
-    ) -> Result<Running, ItermError> {
+    ) -> Result<StartedWorker, ItermError> {
         let old = survey.of_member(&self.team, &order.member).cloned();
         let (id, tag) = match (&order.task, old) {
             // The worker still runs in its old session: keep that session instead of replacing it by an attach
@@ -63,7 +63,7 @@ impl Panes {
                 (id, tag)
             }
             (_, Some(old)) => (self.replace(survey, &old, order).await?, None),
-            (_, None) => (self.place(survey, order).await?, None),
+            (_, None) => (self.open_session(survey, order).await?, None),
         };
         let tag = match tag {
             Some(tag) => tag,
@@ -80,7 +80,7 @@ impl Panes {
         if process.start_time == 0 {
             return Err(ItermError::Ended);
         }
-        Ok(Running {
+        Ok(StartedWorker {
             process: ProcessStamp {
                 pid: process.pid,
                 start_time: process.start_time,
@@ -97,7 +97,7 @@ impl Panes {
         old: &Session,
         order: &LaunchOrder,
     ) -> Result<String, ItermError> {
-        let direction = match room::is_wide(old.size) {
+        let direction = match layout::is_wide(old.size) {
             true => Direction::Vertical,
             false => Direction::Horizontal,
         };
@@ -115,16 +115,20 @@ impl Panes {
         survey.refresh(self.app.sessions().await?);
         match new {
             Some(new) => Ok(new),
-            None => self.place(survey, order).await,
+            None => self.open_session(survey, order).await,
         }
     }
 
     /// Opens a session where there is room.
-    async fn place(&self, survey: &mut Survey, order: &LaunchOrder) -> Result<String, ItermError> {
+    async fn open_session(
+        &self,
+        survey: &mut Survey,
+        order: &LaunchOrder,
+    ) -> Result<String, ItermError> {
         let properties = profile::properties(order)?;
         for (at, tab) in survey.tabs_of(&self.team).into_iter().enumerate() {
             let sizes: Vec<_> = tab.iter().map(|session| session.size).collect();
-            let Some((pane, direction)) = room::next(self.layout, &sizes, at == 0) else {
+            let Some((pane, direction)) = layout::next(self.layout, &sizes, at == 0) else {
                 continue;
             };
             let split = self
@@ -173,10 +177,10 @@ impl Panes {
 
     async fn pid_in(&self, session: &str) -> Result<u32, ItermError> {
         let give_up = Instant::now() + LIMIT;
-        let mut looks = tokio::time::interval(LOOK);
+        let mut polls = tokio::time::interval(POLL_INTERVAL);
         while Instant::now() < give_up {
-            looks.tick().await;
-            if let (Some(pid), _) = self.app.look_at(session).await? {
+            polls.tick().await;
+            if let (Some(pid), _) = self.app.inspect(session).await? {
                 return Ok(pid);
             }
         }
@@ -185,11 +189,11 @@ impl Panes {
 
     /// Restores the focus in each window and tab where it moved, so that the user's keystrokes keep going to the same
     /// session.
-    async fn give_back(&self, before: Vec<Focus>) -> Result<(), ItermError> {
+    async fn restore_focus(&self, before: Vec<Focus>) -> Result<(), ItermError> {
         let now = self.app.focus().await?;
         for focus in before {
             if !now.contains(&focus) {
-                match self.app.give_back(focus).await {
+                match self.app.restore_focus(focus).await {
                     // The session or tab was closed, for example the one that was replaced.
                     Ok(()) | Err(ItermError::Gone) => {}
                     Err(error) => return Err(error),

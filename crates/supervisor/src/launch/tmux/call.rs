@@ -1,5 +1,5 @@
 //! Runs tmux commands. The only place that builds tmux command lines and parses tmux errors. Called by everything in
-//! [`super`], and by [`crate::launch::place`] for its probes.
+//! [`super`], and by [`crate::launch::backend`] for its probes.
 //!
 //! A call is a list of commands joined by `;`. The server runs them without interruption up to the first that fails.
 //! The builder uses the raw [`TmuxCommand`] of `tmux_interface`. Its typed commands are unsuitable: they take a
@@ -62,27 +62,27 @@ pub(crate) enum TmuxError {
 impl TmuxError {
     fn of(stderr: &str) -> Self {
         let text = stderr.trim().to_owned();
-        let says = |any: &[&str]| any.iter().any(|words| text.contains(words));
-        if says(&["Permission denied"]) {
+        let contains = |any: &[&str]| any.iter().any(|words| text.contains(words));
+        if contains(&["Permission denied"]) {
             Self::Refused(text)
-        } else if says(&["no server running", "error connecting", "no current target"]) {
+        } else if contains(&["no server running", "error connecting", "no current target"]) {
             // tmux reports "no current target" when the server has lost its last session and waits for a client to
             // disconnect before it exits.
             Self::NoServer(text)
-        } else if says(&[
+        } else if contains(&[
             "can't find",
             "no such pane",
             "no such window",
             "no such session",
         ]) {
             Self::Gone(text)
-        } else if says(&["no space"]) {
+        } else if contains(&["no space"]) {
             Self::NoSpace(text)
-        } else if says(&["command too long", "failed to send command"]) {
+        } else if contains(&["command too long", "failed to send command"]) {
             Self::TooLong(text)
-        } else if says(&["duplicate session"]) {
+        } else if contains(&["duplicate session"]) {
             Self::Duplicate(text)
-        } else if says(&["server exited", "lost server", "protocol version mismatch"]) {
+        } else if contains(&["server exited", "lost server", "protocol version mismatch"]) {
             Self::Skew(text)
         } else {
             Self::Refused(text)
@@ -225,8 +225,8 @@ impl Tmux {
 
     /// The output of `tmux -V`.
     pub(crate) async fn version(binary: &Path) -> Result<String, TmuxError> {
-        let (said, outcome) = output(tokio::process::Command::new(binary).arg("-V")).await;
-        outcome.map(|()| said.trim().to_owned())
+        let (printed, outcome) = output(tokio::process::Command::new(binary).arg("-V")).await;
+        outcome.map(|()| printed.trim().to_owned())
     }
 
     /// Expands a format for a pane or a session, by its id.

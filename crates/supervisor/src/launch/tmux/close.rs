@@ -4,7 +4,7 @@ use agent_team_protocol::MemberName;
 use agent_team_protocol::view::{Fate, Receipt};
 
 use super::call::{Command, TmuxError};
-use super::server::{OWN_SERVER, bury};
+use super::server::{OWN_SERVER, clean_up_server};
 use super::survey::{Pane, Survey};
 use super::{Panes, call};
 use crate::launch::pane_receipt;
@@ -15,7 +15,7 @@ impl Panes {
     pub(crate) async fn close(&mut self, member: &MemberName) {
         self.labels.remove(member);
         self.survey = None;
-        let closed = match self.look().await {
+        let closed = match self.list_panes().await {
             Ok(survey) => {
                 let of_member =
                     |pane: &&Pane| pane.is_of(&self.team) && pane.member == member.as_str();
@@ -40,7 +40,7 @@ impl Panes {
             None
         };
 
-        let before = match self.look().await {
+        let before = match self.list_panes().await {
             Ok(before) => before,
             Err(TmuxError::NoServer(_)) => Survey::default(),
             Err(error) => {
@@ -65,7 +65,7 @@ impl Panes {
             {
                 tracing::debug!(%error, "cannot close a pane at the first attempt");
             }
-            left = self.look_after().await;
+            left = self.list_remaining().await;
             if left
                 .as_ref()
                 .is_ok_and(|left| !left.panes().any(|pane| pane.is_of(&self.team)))
@@ -91,7 +91,7 @@ impl Panes {
                 foreign.map(|pane| pane_receipt(format!("{} (not ours)", pane.id), Fate::Kept)),
             );
             if own && left.is_empty() {
-                receipts.extend(bury(before.server, &self.tmux).await);
+                receipts.extend(clean_up_server(before.server, &self.tmux).await);
             }
         }
         receipts
@@ -113,10 +113,10 @@ impl Panes {
 
     /// Lists the remaining panes. Our own server exits with its last session, so "no server" means that nothing is
     /// left.
-    async fn look_after(&mut self) -> Result<Survey, TmuxError> {
-        match self.look().await {
+    async fn list_remaining(&mut self) -> Result<Survey, TmuxError> {
+        match self.list_panes().await {
             Err(TmuxError::NoServer(_) | TmuxError::Skew(_)) => Ok(Survey::default()),
-            looked => looked,
+            listed => listed,
         }
     }
 }

@@ -18,7 +18,7 @@ use tokio::sync::Mutex;
 use super::call::{LIMIT, Tmux};
 
 /// Interval between checks for a socket that the server was told to bind again.
-const LOOK: Duration = Duration::from_millis(5);
+const POLL_INTERVAL: Duration = Duration::from_millis(5);
 
 /// How long the server may take to bind its socket again. A busy one takes milliseconds; `down --force` waits for it.
 const BIND_LIMIT: Duration = Duration::from_secs(1);
@@ -128,10 +128,10 @@ impl OwnFiles {
             return;
         }
         // The server does not report that it has bound the socket.
-        let mut looks = tokio::time::interval(LOOK);
+        let mut polls = tokio::time::interval(POLL_INTERVAL);
         let bound = async {
             while !socket.exists() && process.is_alive().unwrap_or(false) {
-                looks.tick().await;
+                polls.tick().await;
             }
         };
         if tokio::time::timeout(BIND_LIMIT, bound).await.is_err() {
@@ -181,7 +181,7 @@ fn identity(socket: &Path) -> Option<(u64, u64)> {
 /// Waits for the end of our own server after its last session was closed, and removes its socket, which tmux leaves
 /// behind, and its files. Requires [`OWN_SERVER`]: another team could otherwise start a server in between and lose
 /// its socket. `None` if there was nothing to remove.
-pub(super) async fn bury(server: Option<Server>, tmux: &Tmux) -> Option<Receipt> {
+pub(super) async fn clean_up_server(server: Option<Server>, tmux: &Tmux) -> Option<Receipt> {
     let socket = &tmux.socket;
     let receipt = |fate| Receipt {
         kind: ReceiptKind::Socket,
@@ -211,7 +211,7 @@ pub(super) async fn bury(server: Option<Server>, tmux: &Tmux) -> Option<Receipt>
 
 /// The content of `$TMUX`: `socket,pid,session`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Inside {
+pub(crate) struct TmuxVariable {
     pub(crate) socket: PathBuf,
     /// The server's pid.
     pub(crate) pid: u32,
@@ -219,7 +219,7 @@ pub(crate) struct Inside {
     pub(crate) session: String,
 }
 
-impl Inside {
+impl TmuxVariable {
     /// `None` if the value does not have tmux's format.
     pub(crate) fn parse(tmux: &str) -> Option<Self> {
         // From the right, because a path can contain commas.
@@ -241,7 +241,7 @@ mod tests {
 
     #[test]
     fn the_tmux_variable_parses_with_any_path() {
-        let inside = Inside::parse("/tmp/a,b/default,4711,3").unwrap();
+        let inside = TmuxVariable::parse("/tmp/a,b/default,4711,3").unwrap();
         assert_eq!(inside.socket, PathBuf::from("/tmp/a,b/default"));
         assert_eq!((inside.pid, inside.session.as_str()), (4711, "$3"));
         for bad in [
@@ -252,7 +252,7 @@ mod tests {
             "/tmp/x,1,$2",
             ",1,2",
         ] {
-            assert_eq!(Inside::parse(bad), None, "{bad}");
+            assert_eq!(TmuxVariable::parse(bad), None, "{bad}");
         }
     }
 

@@ -14,34 +14,37 @@ use agent_team_system::process::{ProcessId, Signal};
 
 use super::Panes;
 use super::call::TmuxError;
-use super::fill::{Room, Step};
-use super::room::Frame;
+use super::create::{PaneTarget, Step};
+use super::layout::Frame;
 use super::server::{OWN_SERVER, Server};
 use super::survey::Pane;
-use crate::launch::{LaunchOrder, ProgramTask, Running};
+use crate::launch::{LaunchOrder, ProgramTask, StartedWorker};
 use crate::settings::TmuxSession;
 
 /// Progress over the steps of one start.
 pub(super) struct Progress<'a> {
     pub(super) orders: &'a [LaunchOrder],
     /// The pane of each order, parallel to `orders`.
-    born: Vec<Option<Pane>>,
+    panes: Vec<Option<Pane>>,
     /// Windows in which tmux has no room, whatever our own calculation says.
     full: BTreeSet<String>,
 }
 
 impl Progress<'_> {
     pub(super) fn waiting(&self) -> impl Iterator<Item = usize> {
-        (0..self.orders.len()).filter(|&index| self.born[index].is_none())
+        (0..self.orders.len()).filter(|&index| self.panes[index].is_none())
     }
 }
 
 impl Panes {
     /// Starts a worker for each order, in the member's existing pane if there is one. One result per order, in order.
-    pub(crate) async fn start(&mut self, orders: &[LaunchOrder]) -> Vec<Result<Running, String>> {
+    pub(crate) async fn start(
+        &mut self,
+        orders: &[LaunchOrder],
+    ) -> Vec<Result<StartedWorker, String>> {
         let mut progress = Progress {
             orders,
-            born: vec![None; orders.len()],
+            panes: vec![None; orders.len()],
             full: BTreeSet::new(),
         };
         let team = &self.team;
@@ -56,14 +59,14 @@ impl Panes {
             self.survey = None;
         }
         self.gone = false;
-        let (mut looked_again, mut fault) = (false, None);
+        let (mut listed_again, mut fault) = (false, None);
         while fault.is_none() && progress.waiting().next().is_some() {
             match self.step(&mut progress).await {
                 Ok(()) => {}
                 Err(error) => {
                     self.survey = None;
-                    if error.is_stale() && !looked_again {
-                        looked_again = true;
+                    if error.is_stale() && !listed_again {
+                        listed_again = true;
                     } else {
                         let users = matches!(self.session, TmuxSession::Users(_));
                         self.gone =
@@ -75,8 +78,8 @@ impl Panes {
         }
         let fault = fault.unwrap_or_default();
         let mut outcomes = Vec::with_capacity(orders.len());
-        for (order, born) in orders.iter().zip(progress.born) {
-            outcomes.push(match born {
+        for (order, panes) in orders.iter().zip(progress.panes) {
+            outcomes.push(match panes {
                 Some(pane) => {
                     self.labels
                         .insert(order.member.clone(), order.label.clone());
@@ -95,7 +98,7 @@ impl Panes {
             return Ok(());
         }
         let step = self.next_step(progress).await?;
-        let (printed, outcome) = if let Some(Room::Session) = step.room {
+        let (printed, outcome) = if let Some(PaneTarget::Session) = step.pane_target {
             let _sole = OWN_SERVER.lock().await;
             if let Some(own) = &self.tmux.own {
                 own.write_configuration()?;
@@ -105,9 +108,9 @@ impl Panes {
             self.tmux.run_partly(&step.commands).await
         };
 
-        let mut window = match &step.room {
-            Some(Room::Beside(window)) => Some(window.id.clone()),
-            Some(Room::Session | Room::NewWindow { .. }) | None => None,
+        let mut window = match &step.pane_target {
+            Some(PaneTarget::Beside(window)) => Some(window.id.clone()),
+            Some(PaneTarget::Session | PaneTarget::NewWindow { .. }) | None => None,
         };
         let mut made = 0;
         for (&index, pane) in step
@@ -115,7 +118,12 @@ impl Panes {
             .iter()
             .zip(printed.lines().filter_map(Pane::parse))
         {
-            let pane = self.tagged(pane, &progress.orders[index], step.room.as_ref(), made);
+            let pane = self.tagged(
+                pane,
+                &progress.orders[index],
+                step.pane_target.as_ref(),
+                made,
+            );
             window = Some(pane.window.clone());
             made += 1;
             if let Some(survey) = &mut self.survey {
@@ -127,7 +135,7 @@ impl Panes {
                     self.record(server);
                 }
             }
-            progress.born[index] = Some(pane);
+            progress.panes[index] = Some(pane);
         }
         match (outcome, window) {
             (Err(TmuxError::NoSpace(_)), Some(window)) => {
@@ -145,12 +153,12 @@ impl Panes {
     async fn find_shown(&mut self, progress: &mut Progress<'_>) -> Result<(), TmuxError> {
         let team = self.team.clone();
         let survey = self.survey().await?;
-        for (order, born) in progress.orders.iter().zip(&mut progress.born) {
+        for (order, panes) in progress.orders.iter().zip(&mut progress.panes) {
             if let ProgramTask::Hold { worker, .. } = &order.task
                 && let Some(pane) = survey.of_member(&team, order.member.as_str())
                 && pane.pid == *worker
             {
-                *born = Some(pane.clone());
+                *panes = Some(pane.clone());
             }
         }
         Ok(())
@@ -187,7 +195,7 @@ impl Panes {
             (seats > 0 && !progress.full.contains(&window.id)).then_some((window, frame, seats))
         });
         if let Some((window, frame, seats)) = open {
-            return self.fill(progress, Room::Beside(window.clone()), frame, seats);
+            return self.fill(progress, PaneTarget::Beside(window.clone()), frame, seats);
         }
         let session = match session {
             TmuxSession::Users(id) => Some(id),
@@ -198,14 +206,14 @@ impl Panes {
             .and_then(|session| survey.size_in(session))
             .unwrap_or(default_size);
         let frame = frame(size, windows.len());
-        let room = match (session, progress.waiting().next()) {
-            (Some(session), Some(first)) => Room::NewWindow {
+        let pane_target = match (session, progress.waiting().next()) {
+            (Some(session), Some(first)) => PaneTarget::NewWindow {
                 name: self.window_name(windows.len(), &progress.orders[first].member),
                 session,
             },
-            (_, _) => Room::Session,
+            (_, _) => PaneTarget::Session,
         };
-        self.fill(progress, room, frame, frame.capacity())
+        self.fill(progress, pane_target, frame, frame.capacity())
     }
 
     /// The name of a new window. On our own server the session already has the team's name. `first` is the first
@@ -222,18 +230,28 @@ impl Panes {
     }
 
     /// The pane in its state after the call: the call prints each pane before it is tagged.
-    fn tagged(&self, pane: Pane, order: &LaunchOrder, room: Option<&Room>, nth: usize) -> Pane {
+    fn tagged(
+        &self,
+        pane: Pane,
+        order: &LaunchOrder,
+        pane_target: Option<&PaneTarget>,
+        nth: usize,
+    ) -> Pane {
         let team = self.team.to_string();
-        let Some(room) = room else { return pane };
-        let session_team = match (room, &self.session) {
-            (Room::Beside(_), _) => pane.session_team,
-            (Room::Session | Room::NewWindow { .. }, TmuxSession::Own) => team.clone(),
-            (Room::Session | Room::NewWindow { .. }, TmuxSession::Users(_)) => String::new(),
+        let Some(pane_target) = pane_target else {
+            return pane;
         };
-        let (active, zoomed, size) = match room {
-            Room::Beside(window) => (false, window.zoomed, pane.size),
-            Room::Session => (nth == 0, false, self.size),
-            Room::NewWindow { .. } => (nth == 0, false, pane.size),
+        let session_team = match (pane_target, &self.session) {
+            (PaneTarget::Beside(_), _) => pane.session_team,
+            (PaneTarget::Session | PaneTarget::NewWindow { .. }, TmuxSession::Own) => team.clone(),
+            (PaneTarget::Session | PaneTarget::NewWindow { .. }, TmuxSession::Users(_)) => {
+                String::new()
+            }
+        };
+        let (active, zoomed, size) = match pane_target {
+            PaneTarget::Beside(window) => (false, window.zoomed, pane.size),
+            PaneTarget::Session => (nth == 0, false, self.size),
+            PaneTarget::NewWindow { .. } => (nth == 0, false, pane.size),
         };
         Pane {
             session_team,
@@ -247,9 +265,9 @@ impl Panes {
         }
     }
 
-    async fn running(&self, pane: Pane) -> Result<Running, String> {
+    async fn running(&self, pane: Pane) -> Result<StartedWorker, String> {
         match ProcessId::of(pane.pid) {
-            Ok(Some(process)) => Ok(Running {
+            Ok(Some(process)) => Ok(StartedWorker {
                 process: ProcessStamp {
                     pid: process.pid,
                     start_time: process.start_time,
@@ -286,8 +304,8 @@ impl Panes {
 
     async fn known_end(&self, pane: &Pane) -> Option<String> {
         let format = "#{pane_dead_status}\t#{pane_dead_signal}";
-        let told = self.tmux.show(&pane.id, format).await.ok()?;
-        match told.split_once('\t')? {
+        let answer = self.tmux.show(&pane.id, format).await.ok()?;
+        match answer.split_once('\t')? {
             ("", "") => None,
             (status, "") => Some(format!("with status {status}")),
             (_, signal) => Some(format!("by signal {signal}")),

@@ -31,9 +31,9 @@ async fn status_lines_can_show_waiting_members() {
             rig.server.tmux(&shown)
         };
         assert_eq!(said(&rig), "");
-        rig.panes.tell_waiting("ada asks: #[fg=red]").await;
+        rig.panes.show_summary("ada asks: #[fg=red]").await;
         assert_eq!(said(&rig), " ada asks: # [fg=red]");
-        rig.panes.tell_waiting("").await;
+        rig.panes.show_summary("").await;
         assert_eq!(said(&rig), "");
         assert_eq!(rig.server.tmux(&theirs), before);
     }
@@ -75,14 +75,14 @@ async fn attaching_from_outside_returns_a_command() {
     for _ in 0..2 {
         let words: Vec<&str> = answer.argv[3..upto].iter().map(String::as_str).collect();
         rig.server.tmux(&words);
-        let looked = rig.server.tmux(&[
+        let shown_now = rig.server.tmux(&[
             "display-message",
             "-p",
             "-t",
             "=demo-12345678:",
             "#{pane_id} #{window_zoomed_flag}",
         ]);
-        assert_eq!(looked, format!("{} 1", id(&running[1])));
+        assert_eq!(shown_now, format!("{} 1", id(&running[1])));
     }
     assert_eq!(
         rig.panes
@@ -149,8 +149,8 @@ async fn attaching_from_inside_switches_the_callers_client() {
         .await
         .unwrap();
     assert!(answer.argv.is_empty() && answer.unset.is_empty());
-    let looked = rig
+    let shown_now = rig
         .server
         .tmux(&["display-message", "-p", "-t", "$0:", "#{pane_id}"]);
-    assert_eq!(looked, id(&running[1]));
+    assert_eq!(shown_now, id(&running[1]));
 }

@@ -468,7 +468,7 @@ async fn a_closed_user_session_is_not_replaced() {
         outcomes[0].as_ref().unwrap_err().contains("gone"),
         "{outcomes:?}"
     );
-    assert!(rig.panes.are_gone());
+    assert!(rig.panes.is_gone());
     assert_eq!(rig.server.panes("#{session_id}"), ["$1"]);
 }
 
@@ -482,7 +482,7 @@ async fn a_worker_that_exits_at_once_is_reported() {
     let outcome = rig.panes.start(&[order]).await.remove(0);
     match outcome {
         Ok(running) => ended(&running).await,
-        Err(told) => assert!(told.contains("exited at once"), "{told}"),
+        Err(error) => assert!(error.contains("exited at once"), "{error}"),
     }
     assert_eq!(rig.server.panes("#{@agent_team_member}"), ["lead"]);
 }
@@ -522,7 +522,7 @@ async fn a_hanging_tmux_fails_the_start_in_time() {
     assert!(
         outcomes.iter().all(|outcome| outcome
             .as_ref()
-            .is_err_and(|told| told.contains("within 5 s"))),
+            .is_err_and(|error| error.contains("within 5 s"))),
         "{outcomes:?}"
     );
     assert!(

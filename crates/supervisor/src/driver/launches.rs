@@ -13,8 +13,8 @@ use agent_team_protocol::{LaunchId, MemberName, MessageId};
 use agent_team_system::process::ProcessId;
 use tokio::task::AbortHandle;
 
-use super::attention::Attention;
 use super::hello::Hello;
+use super::liveness::Liveness;
 use super::{Driver, Message};
 use crate::launch::{Order, Started};
 use crate::machine::Machine;
@@ -25,10 +25,10 @@ const DELIVERY_MAX: usize = 256 << 10;
 
 /// Runtime state of one launch outside the core.
 #[derive(Debug)]
-pub(super) struct Live {
+pub(super) struct LaunchRuntime {
     pub(super) member: MemberName,
     pub(super) connection: Option<Connection>,
-    pub(super) placing: Placing,
+    pub(super) start_state: StartState,
     /// The process that the launcher started, known before the worker's hello.
     pub(super) started: Option<ProcessId>,
     /// Session leaders of its current task's commands.
@@ -40,25 +40,25 @@ pub(super) struct Live {
     /// What the worker currently waits for. Never stored: the worker repeats it after each connect.
     pub(super) waiting: Option<Waiting>,
     pub(super) watch: Watch,
-    pub(super) attention: Attention,
+    pub(super) liveness: Liveness,
 }
 
 /// Whether the launcher has reported the result of the start order. A worker can connect before the tmux call that
 /// started it returns. Its hello is kept until the launcher has answered, so that the pane and the process of a ready
 /// member are known.
 #[derive(Debug)]
-pub(super) enum Placing {
+pub(super) enum StartState {
     /// The result is known, or the order was an earlier supervisor's.
-    Over,
+    Reported,
     /// No result yet.
-    UnderWay { hello: Option<Hello> },
+    Pending { hello: Option<Hello> },
 }
 
 /// Which mechanism reports the end of the launch's process. A connected worker's death closes its connection, so a
 /// pidfd is held only for workers without a connection.
 #[derive(Debug)]
 pub(super) enum Watch {
-    Nobody,
+    Unwatched,
     /// The process that hosts the worker.
     Host,
     /// A task of this driver.
@@ -67,7 +67,7 @@ pub(super) enum Watch {
 
 impl Watch {
     pub(super) fn end(&mut self) {
-        if let Self::Process(task) = std::mem::replace(self, Self::Nobody) {
+        if let Self::Process(task) = std::mem::replace(self, Self::Unwatched) {
             task.abort();
         }
     }
@@ -84,32 +84,41 @@ pub(super) struct Connection {
 }
 
 impl Driver {
-    pub(super) fn live_of(&mut self, member: &MemberName, launch: &LaunchId) -> &mut Live {
-        self.live.entry(launch.clone()).or_insert_with(|| Live {
-            member: member.clone(),
-            connection: None,
-            placing: Placing::Over,
-            started: None,
-            sessions: Vec::new(),
-            placement: None,
-            pane: None,
-            holder: None,
-            waiting: None,
-            watch: Watch::Nobody,
-            attention: Attention::Quiet,
-        })
+    pub(super) fn runtime_of(
+        &mut self,
+        member: &MemberName,
+        launch: &LaunchId,
+    ) -> &mut LaunchRuntime {
+        self.launches
+            .entry(launch.clone())
+            .or_insert_with(|| LaunchRuntime {
+                member: member.clone(),
+                connection: None,
+                start_state: StartState::Reported,
+                started: None,
+                sessions: Vec::new(),
+                placement: None,
+                pane: None,
+                holder: None,
+                waiting: None,
+                watch: Watch::Unwatched,
+                liveness: Liveness::Quiet,
+            })
     }
 
-    pub(super) fn live_launch(&self, member: &MemberName) -> Option<(&LaunchId, &Live)> {
+    pub(super) fn current_launch(
+        &self,
+        member: &MemberName,
+    ) -> Option<(&LaunchId, &LaunchRuntime)> {
         let launch = &self.team.member(member)?.life.launch()?.id;
-        self.live.get_key_value(launch)
+        self.launches.get_key_value(launch)
     }
 
     /// Whether the worker shares its process with the supervisor or with other members, so that the pid says nothing
     /// about this one worker. For launches of an earlier supervisor the placement that the team wants is assumed.
     pub(super) fn is_hosted(&self, launch: &LaunchId, process: Option<ProcessId>) -> bool {
-        let live = self.live.get(launch);
-        let placement = live.and_then(|live| live.placement).or_else(|| {
+        let runtime = self.launches.get(launch);
+        let placement = runtime.and_then(|runtime| runtime.placement).or_else(|| {
             let member = self.team.member_of(launch)?;
             Some(self.wanted_placement(member))
         });
@@ -125,19 +134,19 @@ impl Driver {
 
     /// Records that the launcher was ordered to start this launch.
     pub(super) fn ordered(&mut self, member: &MemberName, launch: &LaunchId) {
-        self.live_of(member, launch).placing = Placing::UnderWay { hello: None };
+        self.runtime_of(member, launch).start_state = StartState::Pending { hello: None };
     }
 
     pub(super) fn disconnected(&mut self, launch: &LaunchId, connection: u64) {
-        if let Some(live) = self.live.get_mut(launch)
-            && live
+        if let Some(runtime) = self.launches.get_mut(launch)
+            && runtime
                 .connection
                 .as_ref()
                 .is_some_and(|current| current.id == connection)
         {
-            live.connection = None;
-            live.waiting = None;
-            live.attention = Attention::Quiet;
+            runtime.connection = None;
+            runtime.waiting = None;
+            runtime.liveness = Liveness::Quiet;
             let process = self.team.member_of(launch);
             if let Some(process) = process.and_then(|member| member.life.process()) {
                 self.watch(launch.clone(), process);
@@ -147,14 +156,14 @@ impl Driver {
 
     /// Starts watching the process of a launch without a connection. Idempotent.
     pub(super) fn watch(&mut self, launch: LaunchId, process: ProcessStamp) {
-        let Some(live) = self.live.get(&launch) else {
+        let Some(runtime) = self.launches.get(&launch) else {
             return;
         };
-        if !matches!(live.watch, Watch::Nobody) {
+        if !matches!(runtime.watch, Watch::Unwatched) {
             return;
         }
-        let is_connected = live.connection.is_some();
-        let member = live.member.clone();
+        let is_connected = runtime.connection.is_some();
+        let member = runtime.member.clone();
         let process = ProcessId {
             pid: process.pid,
             start_time: process.start_time,
@@ -167,8 +176,8 @@ impl Driver {
         } else {
             Watch::Process(self.report_end(&member, &launch, process))
         };
-        if let Some(live) = self.live.get_mut(&launch) {
-            live.watch = watch;
+        if let Some(runtime) = self.launches.get_mut(&launch) {
+            runtime.watch = watch;
         }
     }
 
@@ -191,10 +200,10 @@ impl Driver {
 
     /// Stops the process watch of a connected worker: the end of its connection replaces it.
     pub(super) fn unwatch(&mut self, launch: &LaunchId) {
-        if let Some(live) = self.live.get_mut(launch)
-            && matches!(live.watch, Watch::Process(_))
+        if let Some(runtime) = self.launches.get_mut(launch)
+            && matches!(runtime.watch, Watch::Process(_))
         {
-            live.watch.end();
+            runtime.watch.end();
         }
     }
 
@@ -204,24 +213,24 @@ impl Driver {
             launch,
             outcome,
         } = started;
-        let placing = self
-            .live
+        let start_state = self
+            .launches
             .get_mut(&launch)
-            .map(|live| std::mem::replace(&mut live.placing, Placing::Over));
-        let early = match placing {
-            Some(Placing::UnderWay { hello }) => hello,
-            Some(Placing::Over) | None => None,
+            .map(|runtime| std::mem::replace(&mut runtime.start_state, StartState::Reported));
+        let early = match start_state {
+            Some(StartState::Pending { hello }) => hello,
+            Some(StartState::Reported) | None => None,
         };
         match outcome {
             Ok(running) => {
                 let process = running.process;
-                let live = self.live_of(&member, &launch);
-                live.started = Some(ProcessId {
+                let runtime = self.runtime_of(&member, &launch);
+                runtime.started = Some(ProcessId {
                     pid: process.pid,
                     start_time: process.start_time,
                 });
-                live.placement = Some(running.placement);
-                live.pane = running.pane;
+                runtime.placement = Some(running.placement);
+                runtime.pane = running.pane;
                 self.watch(launch, process);
             }
             Err(why) if early.is_some() => {
@@ -239,30 +248,30 @@ impl Driver {
     }
 
     pub(super) fn session(&mut self, launch: &LaunchId, session: TaskSession) {
-        self.heard(launch);
-        if let Some(live) = self.live.get_mut(launch) {
+        self.note_activity(launch);
+        if let Some(runtime) = self.launches.get_mut(launch) {
             // A worker runs one task at a time, and has ended the sessions of the tasks before.
-            live.sessions = vec![ProcessId {
+            runtime.sessions = vec![ProcessId {
                 pid: session.pid,
                 start_time: session.start_time,
             }];
         }
     }
 
-    pub(super) fn waits(&mut self, launch: &LaunchId, waits: MemberWaits) {
-        self.heard(launch);
-        if let Some(live) = self.live.get_mut(launch) {
-            live.waiting = waits.on;
-            let member = live.member.clone();
-            self.relabel();
+    pub(super) fn set_waiting(&mut self, launch: &LaunchId, waits: MemberWaits) {
+        self.note_activity(launch);
+        if let Some(runtime) = self.launches.get_mut(launch) {
+            runtime.waiting = waits.on;
+            let member = runtime.member.clone();
+            self.refresh_labels();
             self.publish_change(&member);
         }
     }
 
     pub(super) fn output(&mut self, launch: &LaunchId, output: TaskOutput) {
-        self.heard(launch);
-        if let Some(live) = self.live.get(launch) {
-            let member = live.member.clone();
+        self.note_activity(launch);
+        if let Some(runtime) = self.launches.get(launch) {
+            let member = runtime.member.clone();
             self.publish_output(&member, output);
         }
     }
@@ -271,24 +280,24 @@ impl Driver {
     /// reports is sent again when the worker connects.
     pub(super) fn notify<N: Notification>(&mut self, member: &MemberName, notification: &N) {
         let now = self.now();
-        let Some(live) = self.connected(member) else {
+        let Some(runtime) = self.connected(member) else {
             return;
         };
-        if let Some(connection) = &live.connection
+        if let Some(connection) = &runtime.connection
             && connection.outbox.notify(notification).is_err()
         {
             tracing::warn!(%member, "the member does not read its connection: closing it");
             connection.outbox.close();
         }
-        live.expect_answer(now);
+        runtime.expect_answer(now);
     }
 
     /// The runtime state of the member's current launch, if it is connected.
-    fn connected(&mut self, member: &MemberName) -> Option<&mut Live> {
+    fn connected(&mut self, member: &MemberName) -> Option<&mut LaunchRuntime> {
         let launch = self.team.member(member)?.life.launch()?.id.clone();
-        self.live
+        self.launches
             .get_mut(&launch)
-            .filter(|live| live.connection.is_some())
+            .filter(|runtime| runtime.connection.is_some())
     }
 
     /// Offers the member all messages that were not yet offered over this connection, as long as its queue has room.
@@ -300,14 +309,14 @@ impl Driver {
         if member.inbox.is_empty() {
             return;
         }
-        let Some(live) = member
+        let Some(runtime) = member
             .life
             .launch()
-            .and_then(|launch| self.live.get_mut(&launch.id))
+            .and_then(|launch| self.launches.get_mut(&launch.id))
         else {
             return;
         };
-        let Some(connection) = &mut live.connection else {
+        let Some(connection) = &mut runtime.connection else {
             return;
         };
         let mut newest = None;
@@ -337,7 +346,7 @@ impl Driver {
             let _sent = connection.outbox.notify(&Deliver { messages });
         }
         if let Some(newest) = newest {
-            live.expect_answer(now);
+            runtime.expect_answer(now);
             let offered = self.offered.entry(name.clone()).or_insert(newest);
             *offered = newest.max(*offered);
         }
@@ -348,8 +357,8 @@ impl Driver {
             return MessageState::Accepted;
         };
         let offered = self
-            .live_launch(member)
-            .and_then(|(_, live)| live.connection.as_ref())
+            .current_launch(member)
+            .and_then(|(_, runtime)| runtime.connection.as_ref())
             .is_some_and(|connection| connection.courier.has_offered(message, &there.inbox));
         if offered {
             MessageState::Delivered
@@ -361,15 +370,15 @@ impl Driver {
     /// Sends a goodbye to the members and subscribers of a deleted team, and waits until it is written.
     pub(super) async fn disconnect_all(&self) {
         let members = self
-            .live
+            .launches
             .values()
-            .filter_map(|live| Some(&live.connection.as_ref()?.outbox));
+            .filter_map(|runtime| Some(&runtime.connection.as_ref()?.outbox));
         let outboxes: Vec<Outbox> = members
             .chain(self.subscribers.iter().map(|one| &one.outbox))
             .cloned()
             .collect();
         for outbox in &outboxes {
-            outbox.farewell(&Goodbye {
+            outbox.send_goodbye(&Goodbye {
                 reason: GoodbyeReason::Closed,
                 error: None,
             });
@@ -381,8 +390,8 @@ impl Driver {
 
     /// Drops all runtime state of a launch that has ended.
     pub(super) fn forget(&mut self, launch: &LaunchId) {
-        if let Some(live) = self.live.remove(launch)
-            && let Some(connection) = live.connection
+        if let Some(runtime) = self.launches.remove(launch)
+            && let Some(connection) = runtime.connection
         {
             connection.outbox.close();
         }

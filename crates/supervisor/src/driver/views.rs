@@ -7,10 +7,10 @@ use agent_team_protocol::view::{MemberState, MemberView, Placement, TeamState};
 use agent_team_protocol::{MemberName, attention};
 
 use super::Driver;
-use super::attention::Attention;
+use super::liveness::Liveness;
 use crate::launch::{Label, Order};
-use crate::settings::{self, Terminal};
-use crate::view::{self, Outside};
+use crate::settings::{self, TerminalBackend};
+use crate::view::{self, RuntimeFacts};
 
 impl Driver {
     pub(super) fn member_views(&self) -> Vec<MemberView> {
@@ -45,21 +45,23 @@ impl Driver {
 
     pub(super) fn member_view(&self, name: &MemberName) -> Option<MemberView> {
         let member = self.team.member(name)?;
-        let live = self.live_launch(name).map(|(_, live)| live);
+        let runtime = self.current_launch(name).map(|(_, runtime)| runtime);
         let wanted = self.wanted_placement(member);
-        let placement = live.and_then(|live| live.placement).unwrap_or(wanted);
-        let outside = Outside {
+        let placement = runtime
+            .and_then(|runtime| runtime.placement)
+            .unwrap_or(wanted);
+        let facts = RuntimeFacts {
             settings: self.settings.member(name).ok(),
             wall_ms: self.machine.wall_ms(),
             placement,
             lost_pane: wanted.has_panes() && placement == Placement::Headless,
-            pane: live.and_then(|live| live.pane.clone()),
+            pane: runtime.and_then(|runtime| runtime.pane.clone()),
             unresponsive: self.is_unresponsive(name),
             disconnected: matches!(member.life, Life::Ready { .. })
-                && live.is_none_or(|live| live.connection.is_none()),
-            waiting: live.and_then(|live| live.waiting.clone()),
+                && runtime.is_none_or(|runtime| runtime.connection.is_none()),
+            waiting: runtime.and_then(|runtime| runtime.waiting.clone()),
         };
-        Some(view::member(&self.team, member, outside, self.now()))
+        Some(view::member(&self.team, member, facts, self.now()))
     }
 
     pub(super) fn wanted_placement(&self, member: &Member) -> Placement {
@@ -70,10 +72,10 @@ impl Driver {
         match self
             .settings
             .team()
-            .map(|settings| &settings.place.terminal)
+            .map(|settings| &settings.team_placement.terminal)
         {
             // An embedding program has no terminals: all its members are hosted.
-            Some(Terminal::Hosted) if self.launcher.hosts() => Placement::Hosted,
+            Some(TerminalBackend::Hosted) if self.launcher.hosts() => Placement::Hosted,
             _ if hosted => Placement::Hosted,
             _ if headless => Placement::Headless,
             Some(terminal) => terminal.placement(),
@@ -102,16 +104,16 @@ impl Driver {
 
     fn state_of(&self, member: &Member) -> MemberState {
         let name = &member.plan.name;
-        let said = self.live_launch(name);
-        let said = said.and_then(|(_, live)| live.waiting.as_ref());
-        let waits = view::waiting(&self.team, member, said).is_some();
+        let reported = self.current_launch(name);
+        let reported = reported.and_then(|(_, runtime)| runtime.waiting.as_ref());
+        let waits = view::waiting(&self.team, member, reported).is_some();
         let works = self.team.task_of(name).is_some() || member.mind.active;
         view::state(member, works, waits, self.is_unresponsive(name))
     }
 
     /// Summary of members that wait for the user, for status lines. Builds full views only for members that may be
     /// waiting.
-    fn who_waits(&self) -> String {
+    fn waiting_summary(&self) -> String {
         let may_wait = |member: &&Member| {
             self.team
                 .user_mail()
@@ -142,12 +144,12 @@ impl Driver {
     }
 
     fn is_unresponsive(&self, name: &MemberName) -> bool {
-        self.live_launch(name)
-            .is_some_and(|(_, live)| live.attention == Attention::Unresponsive)
+        self.current_launch(name)
+            .is_some_and(|(_, runtime)| runtime.liveness == Liveness::Unresponsive)
     }
 
     /// Sends changed border labels and the summary of waiting members to the launcher.
-    pub(super) fn relabel(&mut self) {
+    pub(super) fn refresh_labels(&mut self) {
         let names: Vec<MemberName> = self
             .team
             .members()
@@ -162,10 +164,10 @@ impl Driver {
                 self.launcher.order(Order::Label(name, label));
             }
         }
-        let waiting = self.who_waits();
+        let waiting = self.waiting_summary();
         if self.waiting != waiting {
             self.waiting.clone_from(&waiting);
-            self.launcher.order(Order::Waiting(waiting));
+            self.launcher.order(Order::SetSummary(waiting));
         }
     }
 }

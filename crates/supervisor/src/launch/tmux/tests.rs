@@ -15,7 +15,7 @@ use agent_team_system::process::{ExitWatch, ProcessId, Signal};
 
 use super::testing::{Server, tmux_or_skip};
 use super::*;
-use crate::launch::{LaunchOrder, ProgramTask, Running};
+use crate::launch::{LaunchOrder, ProgramTask, StartedWorker};
 
 /// A worker that writes its arguments and environment to a file, then sleeps.
 const WORKER: &str = "#!/bin/sh\nprintf '%s|' \"$@\" \"$AGENT_TEAM_LAUNCH\" \"$PWD\" \"${CARGO_MANIFEST_DIR-none}\" > \"$2.said\"\nexec sleep 600\n";
@@ -84,7 +84,7 @@ impl Rig {
         }
     }
 
-    async fn start(&mut self, members: &[&str]) -> Vec<Running> {
+    async fn start(&mut self, members: &[&str]) -> Vec<StartedWorker> {
         let orders: Vec<_> = members.iter().map(|member| self.order(member)).collect();
         let outcomes = self.panes.start(&orders).await;
         outcomes
@@ -95,7 +95,7 @@ impl Rig {
 }
 
 fn panes(server: &Server, session: TmuxSession, layout: Layout, size: (u16, u16)) -> Panes {
-    let place = TmuxPlace {
+    let backend = TmuxBackend {
         binary: server.binary.clone(),
         socket: server.socket().to_owned(),
         session,
@@ -109,7 +109,7 @@ fn panes(server: &Server, session: TmuxSession, layout: Layout, size: (u16, u16)
         config: home.join("config"),
     };
     directories.prepare().unwrap();
-    Panes::new(team(), place, layout, &directories)
+    Panes::new(team(), backend, layout, &directories)
 }
 
 /// A caller inside or outside tmux.
@@ -135,11 +135,11 @@ fn names(range: std::ops::Range<usize>) -> Vec<String> {
     range.map(|n| format!("m{n}")).collect()
 }
 
-fn id(running: &Running) -> &str {
+fn id(running: &StartedWorker) -> &str {
     running.pane.as_deref().unwrap()
 }
 
-fn is_alive(running: &Running) -> bool {
+fn is_alive(running: &StartedWorker) -> bool {
     let process = ProcessId {
         pid: running.process.pid,
         start_time: running.process.start_time,
@@ -148,7 +148,7 @@ fn is_alive(running: &Running) -> bool {
 }
 
 /// Waits for the end of a killed process.
-async fn ended(running: &Running) {
+async fn ended(running: &StartedWorker) {
     let process = ProcessId {
         pid: running.process.pid,
         start_time: running.process.start_time,
@@ -170,9 +170,9 @@ async fn said(file: &std::path::Path) -> String {
     let file = PathBuf::from(format!("{}.said", file.display()));
     let wait = async {
         // Polls, because the file is written without a notification.
-        let mut looks = tokio::time::interval(Duration::from_millis(5));
+        let mut polls = tokio::time::interval(Duration::from_millis(5));
         loop {
-            looks.tick().await;
+            polls.tick().await;
             match std::fs::read_to_string(&file) {
                 Ok(text) if text.matches('|').count() == 5 => return text,
                 Ok(_) | Err(_) => {}

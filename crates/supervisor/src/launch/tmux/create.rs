@@ -3,10 +3,10 @@
 use std::path::Path;
 
 use super::call::{self, CALL_MAX, Command, TmuxError, path_text};
-use super::room::Frame;
+use super::layout::Frame;
 use super::start::Progress;
 use super::survey::{FORMAT, LAUNCH_TAG, MEMBER_TAG, SESSION_TAG, TEAM_TAG, WINDOW_TAG, Window};
-use super::{Panes, label_commands, room};
+use super::{Panes, label_commands, layout};
 use crate::launch::{LaunchOrder, marker};
 
 /// The border: name in the member's colour, then its label. A foreign pane shows its number.
@@ -27,7 +27,7 @@ const ARRANGEMENT_BYTES: usize = 40;
 
 /// Where the next panes are created.
 #[derive(Debug)]
-pub(super) enum Room {
+pub(super) enum PaneTarget {
     /// The team's session on our own server, with its first window.
     Session,
     /// A further window of a session.
@@ -41,7 +41,7 @@ pub(super) struct Step {
     pub(super) commands: Vec<Command>,
     pub(super) orders: Vec<usize>,
     /// `None`: only existing panes are reused.
-    pub(super) room: Option<Room>,
+    pub(super) pane_target: Option<PaneTarget>,
 }
 
 impl Panes {
@@ -54,7 +54,7 @@ impl Panes {
         let mut step = Step {
             commands: Vec::new(),
             orders: Vec::new(),
-            room: None,
+            pane_target: None,
         };
         for (index, pane) in old {
             let order = &progress.orders[*index];
@@ -82,7 +82,7 @@ impl Panes {
     pub(super) fn fill(
         &self,
         progress: &Progress<'_>,
-        room: Room,
+        pane_target: PaneTarget,
         frame: Frame,
         seats: usize,
     ) -> Result<Step, TmuxError> {
@@ -90,29 +90,29 @@ impl Panes {
         let (mut commands, mut orders) = (Vec::new(), Vec::new());
         let layout = |layout: &str| Command::new("select-layout").word(layout);
         let meanwhile = layout(frame.meanwhile());
-        let there = match &room {
-            Room::Beside(window) => window.panes,
-            Room::Session | Room::NewWindow { .. } => 0,
+        let there = match &pane_target {
+            PaneTarget::Beside(window) => window.panes,
+            PaneTarget::Session | PaneTarget::NewWindow { .. } => 0,
         };
         // The id of the new window is unknown until the call returns. Until the end of the call the window is named
         // after the launch, which is unique, and addressed by that name.
-        let target = match (&room, progress.waiting().next()) {
-            (Room::Session, _) => format!("={}:", self.team),
-            (Room::NewWindow { session, .. }, Some(first)) => {
+        let target = match (&pane_target, progress.waiting().next()) {
+            (PaneTarget::Session, _) => format!("={}:", self.team),
+            (PaneTarget::NewWindow { session, .. }, Some(first)) => {
                 format!("{session}:={}", progress.orders[first].launch)
             }
-            (Room::NewWindow { .. }, None) => String::new(),
-            (Room::Beside(window), _) => window.last.clone(),
+            (PaneTarget::NewWindow { .. }, None) => String::new(),
+            (PaneTarget::Beside(window), _) => window.last.clone(),
         };
         for index in progress.waiting().take(seats) {
             let order = &progress.orders[index];
             let mut group = Vec::new();
-            let split = match (&room, orders.len()) {
-                (Room::Session, 0) => {
+            let split = match (&pane_target, orders.len()) {
+                (PaneTarget::Session, 0) => {
                     group.extend(self.new_session(order, size, &target)?);
                     None
                 }
-                (Room::NewWindow { session, .. }, 0) => {
+                (PaneTarget::NewWindow { session, .. }, 0) => {
                     let window = Command::new("new-window")
                         .flag("-d")
                         .option("-t", &format!("{session}:"));
@@ -124,7 +124,8 @@ impl Panes {
                     group.extend(self.window_options(&target, size));
                     None
                 }
-                (Room::Beside(_), 0) | (Room::Session | Room::NewWindow { .. }, 1) => {
+                (PaneTarget::Beside(_), 0)
+                | (PaneTarget::Session | PaneTarget::NewWindow { .. }, 1) => {
                     Some(Command::new("split-window").option("-t", &target))
                 }
                 // Without a target: splits the pane that this call created last, which keeps the panes in order.
@@ -157,8 +158,8 @@ impl Panes {
         {
             commands.push(layout(&arrangement));
         }
-        match &room {
-            Room::Beside(window) => {
+        match &pane_target {
+            PaneTarget::Beside(window) => {
                 commands.push(Command::new("select-pane").option("-t", &window.active));
                 if window.zoomed {
                     commands.push(
@@ -168,14 +169,14 @@ impl Panes {
                     );
                 }
             }
-            Room::Session | Room::NewWindow { .. } if orders.len() > 1 => {
+            PaneTarget::Session | PaneTarget::NewWindow { .. } if orders.len() > 1 => {
                 commands.push(
                     Command::new("select-pane").option("-t", &format!("{target}.{{top-left}}")),
                 );
             }
-            Room::Session | Room::NewWindow { .. } => {}
+            PaneTarget::Session | PaneTarget::NewWindow { .. } => {}
         }
-        if let Room::NewWindow { name, .. } = &room {
+        if let PaneTarget::NewWindow { name, .. } = &pane_target {
             commands.push(
                 Command::new("rename-window")
                     .option("-t", &target)
@@ -185,7 +186,7 @@ impl Panes {
         Ok(Step {
             commands,
             orders,
-            room: Some(room),
+            pane_target: Some(pane_target),
         })
     }
 
@@ -235,7 +236,7 @@ impl Panes {
     }
 
     fn window_options(&self, window: &str, size: (u16, u16)) -> Vec<Command> {
-        let width = room::main_width(size.0.into()).to_string();
+        let width = layout::main_width(size.0.into()).to_string();
         let set = |name: &str, value: &str| Command::set("-w", Some(window), name, value);
         vec![
             set(WINDOW_TAG, self.team.as_str()),

@@ -6,19 +6,19 @@
 //! the focus is not moved. Nothing is typed into a session, and the app never evaluates text from users or models.
 //!
 //! ```text
-//! start.rs    starts workers in sessions       survey.rs     lists sessions and their members
-//! room.rs     chooses the pane to split        profile.rs    command, name and colour of a new session
-//! close.rs    closes sessions                  place.rs      whether the caller's app is available
-//! app.rs      typed requests                   connection.rs socket, authentication, errors
+//! start.rs    starts workers in sessions       survey.rs       lists sessions and their members
+//! layout.rs   chooses the pane to split        profile.rs      command, name and colour of a new session
+//! close.rs    closes sessions                  availability.rs whether the caller's app is available
+//! app.rs      typed requests                   connection.rs   socket, authentication, errors
 //! wire.rs     messages
 //! ```
 
 mod app;
+pub(super) mod availability;
 mod close;
 mod connection;
-pub(super) mod place;
+mod layout;
 mod profile;
-mod room;
 mod start;
 mod survey;
 mod wire;
@@ -35,7 +35,7 @@ use connection::ItermError;
 use survey::{Session, Survey};
 
 use super::{FoundPane, Label, not_shown};
-use crate::settings::ItermPlace;
+use crate::settings::ItermBackend;
 
 /// The sessions of one team.
 #[derive(Debug)]
@@ -53,18 +53,18 @@ pub(crate) struct Panes {
 
 impl Panes {
     /// Makes no request yet.
-    pub(super) fn new(team: TeamId, place: ItermPlace, layout: Layout) -> Self {
+    pub(super) fn new(team: TeamId, backend: ItermBackend, layout: Layout) -> Self {
         Self {
             team,
             layout,
-            caller: place.session.clone(),
-            app: App::at(place),
+            caller: backend.session.clone(),
+            app: App::at(backend),
             named: BTreeMap::new(),
             gone: false,
         }
     }
 
-    pub(super) fn are_gone(&self) -> bool {
+    pub(super) fn is_gone(&self) -> bool {
         self.gone
     }
 
@@ -72,7 +72,7 @@ impl Panes {
     async fn survey(&self) -> Result<Survey, ItermError> {
         let mut sessions = self.app.sessions().await?;
         for session in &mut sessions {
-            match self.app.look_at(&session.id).await {
+            match self.app.inspect(&session.id).await {
                 Ok((pid, tag)) => (session.pid, session.tag) = (pid, tag),
                 // Closed since it was listed.
                 Err(ItermError::Gone) => {}
@@ -123,7 +123,7 @@ impl Panes {
                 Err(error) => {
                     tracing::debug!(%error, %member, "cannot set the name of a session");
                     self.named.remove(&member);
-                    if error.is_away() {
+                    if error.is_unavailable() {
                         // The remaining requests would fail too.
                         return;
                     }

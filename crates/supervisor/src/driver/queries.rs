@@ -16,12 +16,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 use tokio::task::JoinError;
 
-use super::asked::Query;
-use super::reader::ReadTurn;
+use super::history_reader::ReadPermit;
+use super::request::Query;
 use super::waiters::Until;
 use super::{Driver, Message, Storage};
 use crate::outbox::Reply;
-use crate::settings::Place;
+use crate::settings::TeamPlacement;
 use crate::{convert, view};
 
 impl Driver {
@@ -52,7 +52,7 @@ impl Driver {
             }
             Query::ListMessages(list) => self.list_messages(reply, list),
             Query::ListTasks(list) => self.list_tasks(by, reply, list),
-            Query::ReadTasks(list, turn) => self.read_tasks(reply, &list, turn),
+            Query::ReadTasks(list, permit) => self.read_tasks(reply, &list, permit),
             Query::ShowTask(task) => self.show_task(reply, task),
             Query::WaitForRun(run) => self.wait_for_run(reply, run),
             Query::WaitForQuestion => self.wait_for_question(reply, by),
@@ -104,7 +104,7 @@ impl Driver {
     pub(super) fn placement(&self) -> String {
         match self.settings.rules() {
             Ok(Some(rules)) => {
-                let Place { terminal, reason } = &rules.settings.place;
+                let TeamPlacement { terminal, reason } = &rules.settings.team_placement;
                 format!("{}: {reason}", terminal.placement().name())
             }
             Ok(None) => "the team was never brought up".to_owned(),
@@ -118,19 +118,19 @@ impl Driver {
         let by = by.clone();
         let (reader, driver) = (self.reader.clone(), self.to_self.clone());
         tokio::task::spawn_local(async move {
-            let turn = reader.turn().await;
+            let permit = reader.permit().await;
             if !reply.is_abandoned() {
-                let query = Query::ReadTasks(list, turn);
+                let query = Query::ReadTasks(list, permit);
                 let _driver_gone = driver.send(Message::Read { by, reply, query });
             }
         });
     }
 
-    pub(super) fn read_tasks(&self, reply: Reply, list: &ListTasks, turn: ReadTurn) {
+    pub(super) fn read_tasks(&self, reply: Reply, list: &ListTasks, permit: ReadPermit) {
         let after = TaskId(list.after);
-        let live = Live::after(&self.team, after);
+        let board = BoardPage::after(&self.team, after);
         let revision = self.team.revision();
-        let read = turn.read(move |history| page(revision, &live, history, after));
+        let read = permit.read(move |history| page(revision, &board, history, after));
         tokio::task::spawn_local(async move { answer(reply, read.await) });
     }
 
@@ -306,11 +306,11 @@ impl Driver {
     ) {
         let reader = self.reader.clone();
         tokio::task::spawn_local(async move {
-            let turn = reader.turn().await;
+            let permit = reader.permit().await;
             if reply.is_abandoned() {
                 return;
             }
-            answer(reply, turn.read(read).await);
+            answer(reply, permit.read(read).await);
         });
     }
 }
@@ -385,13 +385,13 @@ struct Page {
 
 /// Tasks of the board in order of their ids, slightly more than fit into a page.
 #[derive(Debug)]
-struct Live {
+struct BoardPage {
     tasks: Vec<TaskView>,
     /// The board has more tasks after these.
     more: bool,
 }
 
-impl Live {
+impl BoardPage {
     fn after(team: &Team, after: TaskId) -> Self {
         let mut board = team.board().after(after).peekable();
         let (mut tasks, mut bytes) = (Vec::new(), 0);
@@ -410,29 +410,33 @@ impl Live {
 /// One page of the board in order of ids, including archived tasks.
 fn page(
     revision: Revision,
-    live: &Live,
+    board: &BoardPage,
     history: &agent_team_store::History,
     after: TaskId,
 ) -> Result<Page, String> {
     let archived = history
         .archived_after(after, PAGE_TASKS)
         .map_err(|error| error.to_string())?;
-    fit(revision, live, archived).map_err(|error| error.to_string())
+    fit(revision, board, archived).map_err(|error| error.to_string())
 }
 
 /// Merges both sources, and keeps the first tasks that fit into a page.
-fn fit(revision: Revision, live: &Live, archived: Vec<String>) -> Result<Page, serde_json::Error> {
+fn fit(
+    revision: Revision,
+    board: &BoardPage,
+    archived: Vec<String>,
+) -> Result<Page, serde_json::Error> {
     #[derive(Deserialize)]
     struct Numbered {
         id: TaskId,
     }
-    let mut more = live.more || archived.len() == PAGE_TASKS;
+    let mut more = board.more || archived.len() == PAGE_TASKS;
     let mut numbered = BTreeMap::new();
     for view in archived {
         let Numbered { id } = serde_json::from_str(&view)?;
         numbered.insert(id, RawValue::from_string(view)?);
     }
-    for view in &live.tasks {
+    for view in &board.tasks {
         // A task completed between the two reads is in both; the archive has the newer version.
         if let Entry::Vacant(place) = numbered.entry(view.id) {
             place.insert(to_raw_value(view)?);
@@ -472,7 +476,7 @@ mod tests {
     use super::*;
 
     /// A board of pending tasks with descriptions of this many bytes.
-    fn board(count: usize, bytes: usize) -> Live {
+    fn board_page(count: usize, bytes: usize) -> BoardPage {
         let mut team = Team::default();
         for number in 0..count {
             let plan = convert::task_plan(TaskSpec {
@@ -499,29 +503,29 @@ mod tests {
             };
             team.step(&context, input);
         }
-        Live::after(&team, TaskId(0))
+        BoardPage::after(&team, TaskId(0))
     }
 
     /// The page as a client reads it.
-    fn read(live: &Live, archived: &[TaskView]) -> TaskListAnswer {
+    fn read(board: &BoardPage, archived: &[TaskView]) -> TaskListAnswer {
         let archived = archived
             .iter()
             .map(|view| serde_json::to_string(view).unwrap());
-        let page = fit(Revision(7), live, archived.collect()).unwrap();
+        let page = fit(Revision(7), board, archived.collect()).unwrap();
         serde_json::from_str(&serde_json::to_string(&page).unwrap()).unwrap()
     }
 
     #[test]
     fn a_page_merges_board_and_archive_in_order() {
-        let mut archived = board(4, 0).tasks;
-        let live = Live {
+        let mut archived = board_page(4, 0).tasks;
+        let board = BoardPage {
             tasks: archived.split_off(1),
             more: false,
         };
-        let mut completed = live.tasks[1].clone();
+        let mut completed = board.tasks[1].clone();
         completed.result = Some("done meanwhile".to_owned());
         archived.push(completed.clone());
-        let page = read(&live, &archived);
+        let page = read(&board, &archived);
         let ids: Vec<u64> = page.tasks.iter().map(|task| task.id.0).collect();
         assert_eq!(
             (ids, page.revision, page.more),
@@ -533,20 +537,20 @@ mod tests {
     #[test]
     fn a_page_stops_at_the_frame_limit_and_sets_more() {
         const LONG: usize = 60_000;
-        let live = board(20, LONG);
+        let board = board_page(20, LONG);
         assert_eq!(
-            live.tasks.len(),
+            board.tasks.len(),
             PAGE_BYTES / LONG + 1,
             "holds one page and one task"
         );
-        let mut archived = board(20, 0).tasks;
+        let mut archived = board_page(20, 0).tasks;
         for archived in [Vec::new(), archived.split_off(15)] {
-            let page = read(&live, &archived);
-            assert_eq!((page.tasks.len(), page.more), (live.tasks.len(), true));
+            let page = read(&board, &archived);
+            assert_eq!((page.tasks.len(), page.more), (board.tasks.len(), true));
         }
-        let page = read(&board(PAGE_TASKS, 0), &[]);
+        let page = read(&board_page(PAGE_TASKS, 0), &[]);
         assert_eq!((page.tasks.len(), page.more), (PAGE_TASKS, false));
-        let page = read(&board(PAGE_TASKS + 1, 0), &[]);
+        let page = read(&board_page(PAGE_TASKS + 1, 0), &[]);
         assert_eq!((page.tasks.len(), page.more), (PAGE_TASKS, true));
     }
 }

@@ -12,8 +12,8 @@ use agent_team_protocol::request::{
 use agent_team_protocol::rule::CheckRules;
 use agent_team_protocol::{MemberName, RequestId, RunId, TaskId};
 
-use super::WantedTeam;
-use super::reader::ReadTurn;
+use super::UpRequest;
+use super::history_reader::ReadPermit;
 use crate::outbox::Reply;
 
 /// One call for one team.
@@ -26,11 +26,11 @@ pub(crate) struct Request {
     /// Hash of the method and its arguments.
     pub(crate) digest: u64,
     pub(crate) reply: Reply,
-    pub(crate) asked: Asked,
+    pub(crate) kind: RequestKind,
 }
 
 #[derive(Debug)]
-pub(crate) enum Asked {
+pub(crate) enum RequestKind {
     Change(Change),
     Query(Query),
 }
@@ -39,7 +39,7 @@ pub(crate) enum Asked {
 pub(crate) enum Change {
     /// A call that the core takes as it is.
     Call(Box<Call>),
-    Up(Box<WantedTeam>),
+    Up(Box<UpRequest>),
     Spawn(Spawn),
     Ask(Box<AskRequest>),
     Propose(ProposePlan),
@@ -55,7 +55,7 @@ pub(crate) enum Query {
     ListMessages(ListMessages),
     ListTasks(ListTasks),
     /// `ListTasks` after it received a permit to read history.
-    ReadTasks(ListTasks, ReadTurn),
+    ReadTasks(ListTasks, ReadPermit),
     ShowTask(TaskId),
     Wait,
     WaitForRun(RunId),
@@ -74,7 +74,7 @@ pub(crate) enum Query {
     Subscribe(Subscribe),
 }
 
-impl Asked {
+impl RequestKind {
     /// Whether the request ends something. Such requests are accepted even when the disk is full.
     pub(super) fn is_urgent(&self) -> bool {
         match self {

@@ -14,7 +14,7 @@ use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
 use crate::convert;
-use crate::driver::{Asked, Change, Query};
+use crate::driver::{Change, Query, RequestKind};
 
 /// The common fields of a call, before its arguments are decoded.
 pub(super) struct Envelope<'a> {
@@ -69,14 +69,14 @@ fn digest(method: &str, args: &str) -> u64 {
 }
 
 pub(super) enum Destination {
-    Team(Asked),
+    Team(RequestKind),
     /// The list of teams, answered at once.
     Teams,
-    Supervisor(Question),
+    Supervisor(SupervisorCall),
 }
 
 /// Calls about the supervisor as a whole. They can wait for several teams.
-pub(super) enum Question {
+pub(super) enum SupervisorCall {
     Status,
     Up(Box<m::Up>),
     Delete,
@@ -85,16 +85,17 @@ pub(super) enum Question {
 }
 
 pub(super) fn destination(method: &str, call: &Envelope<'_>) -> Result<Destination, Refusal> {
-    let asked = |change: Change| Ok(Destination::Team(Asked::Change(change)));
-    let change = |call: Call| asked(Change::Call(Box::new(call)));
-    let read = |query: Query| Ok(Destination::Team(Asked::Query(query)));
-    let question = |question: Question| Ok(Destination::Supervisor(question));
+    let team_change = |change: Change| Ok(Destination::Team(RequestKind::Change(change)));
+    let change = |call: Call| team_change(Change::Call(Box::new(call)));
+    let read = |query: Query| Ok(Destination::Team(RequestKind::Query(query)));
+    let supervisor_call =
+        |supervisor_call: SupervisorCall| Ok(Destination::Supervisor(supervisor_call));
     let claim = |end: &m::EndTask| ClaimRef {
         task: end.task,
         generation: end.generation,
     };
     match method {
-        m::TeamUp::NAME => question(Question::Up(Box::new(call.args::<m::TeamUp>()?))),
+        m::TeamUp::NAME => supervisor_call(SupervisorCall::Up(Box::new(call.args::<m::TeamUp>()?))),
         m::TeamDown::NAME => change(Call::Down {
             force: call.args::<m::TeamDown>()?.force,
         }),
@@ -105,13 +106,13 @@ pub(super) fn destination(method: &str, call: &Envelope<'_>) -> Result<Destinati
             let budget = convert::budget(budget);
             change(Call::SetBudget { member, budget })
         }
-        m::TeamDelete::NAME => question(Question::Delete),
+        m::TeamDelete::NAME => supervisor_call(SupervisorCall::Delete),
         m::TeamWait::NAME => read(Query::Wait),
         m::TeamAttach::NAME => read(Query::Attach(call.args::<m::TeamAttach>()?)),
         m::PaneReopen::NAME => read(Query::Reopen(call.args::<m::PaneReopen>()?.member)),
         m::PaneHold::NAME => read(Query::Hold(call.args::<m::PaneHold>()?)),
 
-        m::MemberSpawn::NAME => asked(Change::Spawn(call.args::<m::MemberSpawn>()?)),
+        m::MemberSpawn::NAME => team_change(Change::Spawn(call.args::<m::MemberSpawn>()?)),
         m::MemberStop::NAME => {
             let m::Stop { member, force } = call.args::<m::MemberStop>()?;
             change(Call::Stop { member, force })
@@ -256,8 +257,8 @@ pub(super) fn destination(method: &str, call: &Envelope<'_>) -> Result<Destinati
         m::RunRounds::NAME => read(Query::ListRounds(call.args::<m::RunRounds>()?)),
         m::RunWait::NAME => read(Query::WaitForRun(call.args::<m::RunWait>()?.run)),
 
-        m::RequestAsk::NAME => asked(Change::Ask(Box::new(call.args::<m::RequestAsk>()?))),
-        m::PlanPropose::NAME => asked(Change::Propose(call.args::<m::PlanPropose>()?)),
+        m::RequestAsk::NAME => team_change(Change::Ask(Box::new(call.args::<m::RequestAsk>()?))),
+        m::PlanPropose::NAME => team_change(Change::Propose(call.args::<m::PlanPropose>()?)),
         m::RequestWait::NAME => read(Query::WaitForRequest(
             call.args::<m::RequestWait>()?.request,
         )),
@@ -272,11 +273,13 @@ pub(super) fn destination(method: &str, call: &Envelope<'_>) -> Result<Destinati
         }),
         m::RequestList::NAME => read(Query::ListRequests(call.args::<m::RequestList>()?)),
         m::RequestShow::NAME => read(Query::ShowRequest(call.args::<m::RequestShow>()?.request)),
-        m::RequestDecide::NAME => asked(Change::Decide(Box::new(call.args::<m::RequestDecide>()?))),
+        m::RequestDecide::NAME => {
+            team_change(Change::Decide(Box::new(call.args::<m::RequestDecide>()?)))
+        }
 
         m::RuleList::NAME => read(Query::ListRules),
         m::RuleCheck::NAME => read(Query::CheckRules(Box::new(call.args::<m::RuleCheck>()?))),
-        m::RuleForget::NAME => asked(Change::ForgetRule(call.args::<m::RuleForget>()?.rule)),
+        m::RuleForget::NAME => team_change(Change::ForgetRule(call.args::<m::RuleForget>()?.rule)),
         m::RuleRevoke::NAME => change(Call::RevokeGrant {
             request: call.args::<m::RuleRevoke>()?.request,
         }),
@@ -297,9 +300,9 @@ pub(super) fn destination(method: &str, call: &Envelope<'_>) -> Result<Destinati
 
         m::EventSubscribe::NAME => read(Query::Subscribe(call.args::<m::EventSubscribe>()?)),
 
-        m::SupervisorStatus::NAME => question(Question::Status),
-        m::SupervisorStop::NAME => question(Question::Stop),
-        m::SupervisorRestart::NAME => question(Question::Restart),
+        m::SupervisorStatus::NAME => supervisor_call(SupervisorCall::Status),
+        m::SupervisorStop::NAME => supervisor_call(SupervisorCall::Stop),
+        m::SupervisorRestart::NAME => supervisor_call(SupervisorCall::Restart),
 
         _ => Err(Refusal::new(
             ErrorCode::MethodNotFound,

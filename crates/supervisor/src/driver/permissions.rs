@@ -18,7 +18,7 @@ use agent_team_protocol::{ErrorCode, MemberName, Refusal, RequestId};
 use agent_team_system::planted::{self, Plant};
 
 use super::Driver;
-use super::waiters::{Shape, Until};
+use super::waiters::{ReplyShape, Until};
 use crate::outbox::Reply;
 use crate::permission;
 
@@ -49,18 +49,18 @@ impl Driver {
             Ruling::Allow => {
                 let run = judgement.run.map(permission::runnable);
                 let why = why.into();
-                let shape = Shape::Permit(Permission::Allowed { run });
+                let shape = ReplyShape::Permit(Permission::Allowed { run });
                 (input::Ruling::Allow { why }, shape)
             }
             Ruling::Deny => {
-                let shape = Shape::Permit(Permission::Denied { why: why.clone() });
+                let shape = ReplyShape::Permit(Permission::Denied { why: why.clone() });
                 (input::Ruling::Deny { why: why.into() }, shape)
             }
             Ruling::Ask if planted::strikes(Plant::UnaskedRun, 1) => {
-                let shape = Shape::Permit(Permission::Allowed { run: None });
+                let shape = ReplyShape::Permit(Permission::Allowed { run: None });
                 (input::Ruling::Allow { why: why.into() }, shape)
             }
-            Ruling::Ask => (input::Ruling::Ask, Shape::Plain),
+            Ruling::Ask => (input::Ruling::Ask, ReplyShape::Plain),
         };
         let call = Call::Ask {
             digest: agent_team_policy::Digest::of(&call).to_string().into(),
@@ -117,7 +117,13 @@ impl Driver {
             Ok(plan) => plan,
             Err(refusal) => return reply.refuse(refusal),
         };
-        self.call(by, key, reply, Shape::Plan, Call::Propose { digest, call });
+        self.call(
+            by,
+            key,
+            reply,
+            ReplyShape::Plan,
+            Call::Propose { digest, call },
+        );
     }
 
     pub(super) fn decide(
@@ -140,7 +146,7 @@ impl Driver {
             covers,
             via: via.map(|via| via.name().into()),
         };
-        self.call(by, key, reply, Shape::Plain, call);
+        self.call(by, key, reply, ReplyShape::Plain, call);
     }
 
     /// Converts a decision for the core, and finds the other pending requests that it covers.
@@ -193,7 +199,7 @@ impl Driver {
             .filter(|other| other.id != request.id && other.plan.is_none())
             .filter(|other| grant.is_for(&other.member));
         let covered = others.filter(|other| {
-            permission::stored(&other.call)
+            permission::stored_call(&other.call)
                 .and_then(|ask| permission::call(&ask))
                 .is_ok_and(|call| {
                     self.judge(Some(&other.member), &call, Some(&grant)).ruling == Ruling::Allow
@@ -214,7 +220,7 @@ impl Driver {
         let Some(request) = self.team.requests().get(request) else {
             return;
         };
-        let Some(text) = permission::news(request) else {
+        let Some(text) = permission::lead_notice(request) else {
             return;
         };
         let (id, pending) = (request.id, request.is_pending());
@@ -252,7 +258,7 @@ impl Driver {
                 rules.is_some_and(permission::lead_approves_plans)
             }
             None => {
-                let call = permission::call(&permission::stored(&request.call)?)?;
+                let call = permission::call(&permission::stored_call(&request.call)?)?;
                 self.is_delegated(&request.member, &call)
             }
         };
@@ -301,8 +307,8 @@ impl Driver {
         for own in &mut settings.own_permissions {
             own.allow.retain(|allowed| allowed != rule);
         }
-        let settings = crate::settings::carried(&settings);
-        self.call(by, key, reply, Shape::Plain, Call::Settle { settings });
+        let settings = crate::settings::to_json(&settings);
+        self.call(by, key, reply, ReplyShape::Plain, Call::Settle { settings });
     }
 
     /// Refuses rules that do not cover the request they were given for: the user would believe that they do.
@@ -310,10 +316,10 @@ impl Driver {
         if grant.rules.is_empty() {
             return Ok(());
         }
-        if let Some(error) = permission::fault(&grant.rules) {
+        if let Some(error) = permission::first_invalid(&grant.rules) {
             return Err(Refusal::new(ErrorCode::Invalid, error.to_string()));
         }
-        let call = permission::call(&permission::stored(&request.call)?)?;
+        let call = permission::call(&permission::stored_call(&request.call)?)?;
         let judgement = self.judge(Some(&request.member), &call, Some(grant));
         if judgement.ruling == Ruling::Allow {
             return Ok(());
@@ -435,7 +441,7 @@ impl Driver {
     }
 
     fn request_view(&self, request: &request::Request) -> Result<RequestView, Refusal> {
-        let ask = permission::stored(&request.call)?;
+        let ask = permission::stored_call(&request.call)?;
         if request.plan.is_some() {
             let (why, offers) = (Vec::new(), Vec::new());
             return Ok(permission::view(request, ask, why, offers, Scope::Once));

@@ -2,7 +2,7 @@
 //!
 //! Called by `boot` and `embed`, which hold the lock and decide when to stop. They also decide when to check for a
 //! removed socket: the daemon on SIGHUP, which a command sends when the lock is held but there is no socket; the
-//! embedded supervisor, which owns no signals, every [`Serving::LOOK`].
+//! embedded supervisor, which owns no signals, every [`SocketServer::SOCKET_CHECK`].
 
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -22,21 +22,21 @@ use tokio::task::JoinHandle;
 use crate::driver::Notice;
 use crate::embed::Host;
 use crate::machine::{Machine, ThisMachine};
-use crate::server::{Ending, Server};
+use crate::server::{Server, ShutdownTrigger};
 use crate::teams::Teams;
 
-pub(crate) struct Serving {
+pub(crate) struct SocketServer {
     pub(crate) server: Rc<Server>,
     pub(crate) notices: mpsc::UnboundedReceiver<Notice>,
-    pub(crate) endings: mpsc::UnboundedReceiver<Ending>,
+    pub(crate) triggers: mpsc::UnboundedReceiver<ShutdownTrigger>,
     socket: PathBuf,
     bound: Option<BoundSocket>,
     pub(crate) accepting: JoinHandle<()>,
 }
 
-impl Serving {
+impl SocketServer {
     /// How often a supervisor without signals checks its socket.
-    pub(crate) const LOOK: Duration = Duration::from_secs(1);
+    pub(crate) const SOCKET_CHECK: Duration = Duration::from_secs(1);
 
     /// Binds the socket, opens the teams that were up, and accepts connections. With a host, members run inside this
     /// process, so no team survives it and none is restored.
@@ -45,14 +45,14 @@ impl Serving {
         directories: &Rc<Directories>,
         durability: Durability,
         host: Option<Arc<dyn Host>>,
-    ) -> anyhow::Result<Serving> {
+    ) -> anyhow::Result<SocketServer> {
         let socket = directories.socket();
         let listener = Listener::bind_replacing_stale(lock, &socket)
             .with_context(|| format!("cannot listen at {}", socket.display()))?;
         let boot = clock::boot_id().context("cannot read the boot id")?;
         let machine: Rc<dyn Machine> = Rc::new(ThisMachine);
         let (notify, notices) = mpsc::unbounded_channel();
-        let (ending, endings) = mpsc::unbounded_channel();
+        let (trigger, triggers) = mpsc::unbounded_channel();
         let teams = Teams::new(
             machine.clone(),
             directories.clone(),
@@ -60,7 +60,7 @@ impl Serving {
             durability,
             notify,
         );
-        teams.unlocked().await;
+        teams.wait_unlocked().await;
         let teams = match host {
             Some(host) => teams.hosted_by(host),
             None => {
@@ -68,13 +68,13 @@ impl Serving {
                 teams
             }
         };
-        let server = Rc::new(Server::new(machine, teams, directories.clone(), ending));
-        Ok(Serving {
+        let server = Rc::new(Server::new(machine, teams, directories.clone(), trigger));
+        Ok(SocketServer {
             accepting: tokio::task::spawn_local(server.clone().accept(listener)),
             bound: BoundSocket::at(&socket),
             server,
             notices,
-            endings,
+            triggers,
             socket,
         })
     }

@@ -18,11 +18,11 @@ use agent_team_protocol::{ErrorCode, Refusal};
 use agent_team_system::directories::Directories;
 
 use super::iterm;
-use super::tmux::{Inside, Tmux, TmuxError};
-use crate::settings::{Place, Terminal, TmuxPlace, TmuxSession};
+use super::tmux::{Tmux, TmuxError, TmuxVariable};
+use crate::settings::{TeamPlacement, TerminalBackend, TmuxBackend, TmuxSession};
 
 /// Directories searched in addition to the caller's PATH, because the PATH of a desktop or a daemon can be minimal.
-const USUAL_PLACES: [&str; 6] = [
+const PROGRAM_DIRECTORIES: [&str; 6] = [
     "/opt/homebrew/bin",
     "/usr/local/bin",
     "/opt/local/bin",
@@ -44,7 +44,7 @@ const ITERM_LIMIT: Duration = Duration::from_secs(40);
 const ITERM_PROBE_LIMIT: Duration = Duration::from_secs(1);
 
 /// Added to everything about iTerm2 until it was tested on macOS.
-const UNTRIED: &str = "tested against a protocol server, not yet on a Mac";
+const UNTESTED: &str = "tested against a protocol server, not yet on a Mac";
 
 /// Why tmux cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -64,7 +64,7 @@ enum Unusable {
 
 /// Why the caller's own tmux server cannot be used.
 #[derive(Debug, thiserror::Error)]
-enum NotYours {
+enum UserServerError {
     #[error("you are not inside tmux")]
     Outside,
     #[error("your TMUX variable is malformed")]
@@ -82,7 +82,7 @@ pub(crate) async fn choose(
     choice: PlacementChoice,
     terminal: &CallerTerminal,
     directories: &Directories,
-) -> Result<Place, Refusal> {
+) -> Result<TeamPlacement, Refusal> {
     let unavailable = |what: &str, why: &dyn std::fmt::Display| {
         Refusal::new(
             ErrorCode::PlacementUnavailable,
@@ -91,8 +91,8 @@ pub(crate) async fn choose(
     };
     match choice {
         PlacementChoice::Headless => Ok(headless("as requested")),
-        PlacementChoice::Hosted => Ok(Place {
-            terminal: Terminal::Hosted,
+        PlacementChoice::Hosted => Ok(TeamPlacement {
+            terminal: TerminalBackend::Hosted,
             reason: "in one process, as requested".to_owned(),
         }),
         PlacementChoice::Tmux => in_tmux(terminal, directories).await.map_err(|why| {
@@ -118,40 +118,40 @@ pub(crate) async fn choose(
 }
 
 /// The first usable of: the caller's tmux, the caller's iTerm2, our own tmux server, no panes.
-async fn auto(terminal: &CallerTerminal, directories: &Directories) -> Place {
+async fn auto(terminal: &CallerTerminal, directories: &Directories) -> TeamPlacement {
     let tmux = in_tmux(terminal, directories).await;
-    let is_users = |place: &Place| match &place.terminal {
-        Terminal::Tmux(tmux) => tmux.session != TmuxSession::Own,
-        Terminal::Iterm(_) | Terminal::Headless | Terminal::Hosted => false,
+    let is_users = |team_placement: &TeamPlacement| match &team_placement.terminal {
+        TerminalBackend::Tmux(tmux) => tmux.session != TmuxSession::Own,
+        TerminalBackend::Iterm(_) | TerminalBackend::Headless | TerminalBackend::Hosted => false,
     };
-    if let Ok(place) = &tmux
-        && is_users(place)
+    if let Ok(team_placement) = &tmux
+        && is_users(team_placement)
     {
-        return place.clone();
+        return team_placement.clone();
     }
     let why = match in_iterm(terminal, directories, ITERM_PROBE_LIMIT).await {
-        Ok(place) => return place,
-        Err(iterm::place::Unusable::Outside) => None,
+        Ok(team_placement) => return team_placement,
+        Err(iterm::availability::Unusable::Outside) => None,
         Err(why) => Some(why),
     };
-    let mut place = tmux.unwrap_or_else(|unusable| without_panes(terminal, &unusable));
+    let mut team_placement = tmux.unwrap_or_else(|unusable| without_panes(terminal, &unusable));
     if let Some(why) = why {
-        place.reason = format!("{}; no panes in iTerm2: {why}", place.reason);
+        team_placement.reason = format!("{}; no panes in iTerm2: {why}", team_placement.reason);
         if let Some(hint) = why.hint() {
-            place.reason = format!("{} ({hint})", place.reason);
+            team_placement.reason = format!("{} ({hint})", team_placement.reason);
         }
     }
-    place
+    team_placement
 }
 
 async fn in_iterm(
     terminal: &CallerTerminal,
     directories: &Directories,
     limit: Duration,
-) -> Result<Place, iterm::place::Unusable> {
-    let place = iterm::place::choose(terminal, &directories.run, limit).await?;
-    Ok(Place {
-        terminal: Terminal::Iterm(place),
+) -> Result<TeamPlacement, iterm::availability::Unusable> {
+    let backend = iterm::availability::choose(terminal, &directories.run, limit).await?;
+    Ok(TeamPlacement {
+        terminal: TerminalBackend::Iterm(backend),
         reason: "a new tab in your iTerm2".to_owned(),
     })
 }
@@ -160,20 +160,20 @@ async fn in_iterm(
 async fn drawn_by_iterm(
     terminal: &CallerTerminal,
     directories: &Directories,
-) -> Result<Place, Unusable> {
+) -> Result<TeamPlacement, Unusable> {
     if terminal.iterm.is_none() {
         return Err(Unusable::Outside);
     }
     if terminal.tmux.is_some() {
         return Err(Unusable::Inside);
     }
-    let installed = Installed::find(terminal).await?;
+    let installed = InstalledTmux::find(terminal).await?;
     let reason = format!(
         "a separate tmux server ({}), drawn by your iTerm2",
         installed.version
     );
     let (socket, session) = (directories.tmux_socket(), TmuxSession::Own);
-    Ok(installed.place(socket, session, true, reason))
+    Ok(installed.placement(socket, session, true, reason))
 }
 
 /// A report on each backend, for `agent-team doctor`.
@@ -188,7 +188,7 @@ pub(crate) async fn reports(
         hint: hint.map(str::to_owned),
     };
     let tmux = match in_tmux(terminal, directories).await {
-        Ok(place) => report("tmux", Some(true), place.reason, None),
+        Ok(team_placement) => report("tmux", Some(true), team_placement.reason, None),
         Err(why @ Unusable::Missing) => report(
             "tmux",
             None,
@@ -205,20 +205,22 @@ pub(crate) async fn reports(
         ),
     };
     let iterm = match in_iterm(terminal, directories, ITERM_LIMIT).await {
-        Ok(place) => report(
+        Ok(team_placement) => report(
             "iterm",
             Some(true),
-            format!("{}; {UNTRIED}", place.reason),
+            format!("{}; {UNTESTED}", team_placement.reason),
             None,
         ),
-        Err(why @ iterm::place::Unusable::Outside) => report("iterm", None, why.to_string(), None),
-        Err(why) => report("iterm", None, format!("{why}; {UNTRIED}"), why.hint()),
+        Err(why @ iterm::availability::Unusable::Outside) => {
+            report("iterm", None, why.to_string(), None)
+        }
+        Err(why) => report("iterm", None, format!("{why}; {UNTESTED}"), why.hint()),
     };
     let drawn = match drawn_by_iterm(terminal, directories).await {
-        Ok(place) => report(
+        Ok(team_placement) => report(
             "iterm-tmux",
             Some(true),
-            format!("{}; {UNTRIED}", place.reason),
+            format!("{}; {UNTESTED}", team_placement.reason),
             None,
         ),
         Err(why) => report("iterm-tmux", None, why.to_string(), None),
@@ -238,35 +240,38 @@ pub(crate) async fn reports(
 }
 
 /// The placement of members inside an embedding program; there is no other.
-pub(crate) fn hosted() -> Place {
-    Place {
-        terminal: Terminal::Hosted,
+pub(crate) fn hosted() -> TeamPlacement {
+    TeamPlacement {
+        terminal: TerminalBackend::Hosted,
         reason: "in the embedding program's process".to_owned(),
     }
 }
 
 /// Hosted if the caller has a terminal to show the members in, headless otherwise.
-fn without_panes(terminal: &CallerTerminal, why: &Unusable) -> Place {
+fn without_panes(terminal: &CallerTerminal, why: &Unusable) -> TeamPlacement {
     match terminal.size {
-        Some(_) => Place {
-            terminal: Terminal::Hosted,
+        Some(_) => TeamPlacement {
+            terminal: TerminalBackend::Hosted,
             reason: format!("in one process, shown in this terminal: {why}"),
         },
         None => headless(&why.to_string()),
     }
 }
 
-fn headless(why: &str) -> Place {
-    Place {
-        terminal: Terminal::Headless,
+fn headless(why: &str) -> TeamPlacement {
+    TeamPlacement {
+        terminal: TerminalBackend::Headless,
         reason: why.to_owned(),
     }
 }
 
-async fn in_tmux(terminal: &CallerTerminal, directories: &Directories) -> Result<Place, Unusable> {
-    let installed = Installed::find(terminal).await?;
+async fn in_tmux(
+    terminal: &CallerTerminal,
+    directories: &Directories,
+) -> Result<TeamPlacement, Unusable> {
+    let installed = InstalledTmux::find(terminal).await?;
     let version = &installed.version;
-    let (socket, session, reason) = match users(terminal, &installed.binary).await {
+    let (socket, session, reason) = match user_server(terminal, &installed.binary).await {
         Ok((socket, session)) => (
             socket,
             TmuxSession::Users(session),
@@ -277,20 +282,20 @@ async fn in_tmux(terminal: &CallerTerminal, directories: &Directories) -> Result
             (directories.tmux_socket(), TmuxSession::Own, reason)
         }
     };
-    Ok(installed.place(socket, session, false, reason))
+    Ok(installed.placement(socket, session, false, reason))
 }
 
 /// A usable tmux.
-struct Installed {
+struct InstalledTmux {
     binary: PathBuf,
     version: String,
     /// Columns and rows of the caller's terminal.
     size: (u16, u16),
 }
 
-impl Installed {
+impl InstalledTmux {
     async fn find(terminal: &CallerTerminal) -> Result<Self, Unusable> {
-        let binary = find("tmux", &terminal.path).ok_or(Unusable::Missing)?;
+        let binary = find_program("tmux", &terminal.path).ok_or(Unusable::Missing)?;
         let version = match version_of(&binary).await {
             Ok(version) => version,
             Err(error) => return Err(Unusable::Silent { binary, error }),
@@ -306,15 +311,15 @@ impl Installed {
         })
     }
 
-    fn place(
+    fn placement(
         self,
         socket: PathBuf,
         session: TmuxSession,
         control_mode: bool,
         reason: String,
-    ) -> Place {
-        Place {
-            terminal: Terminal::Tmux(TmuxPlace {
+    ) -> TeamPlacement {
+        TeamPlacement {
+            terminal: TerminalBackend::Tmux(TmuxBackend {
                 binary: self.binary,
                 socket,
                 session,
@@ -329,31 +334,34 @@ impl Installed {
 /// The version of an installed tmux, cached until its file changes.
 async fn version_of(binary: &Path) -> Result<String, TmuxError> {
     /// Keyed by device, inode and change time.
-    type Said = BTreeMap<PathBuf, ((u64, u64, i64, i64), String)>;
-    static SAID: Mutex<Said> = Mutex::new(BTreeMap::new());
+    type Versions = BTreeMap<PathBuf, ((u64, u64, i64, i64), String)>;
+    static VERSIONS: Mutex<Versions> = Mutex::new(BTreeMap::new());
     // A panic cannot leave the map half-written: no code that can panic runs while the lock is held.
-    let said = || SAID.lock().unwrap_or_else(PoisonError::into_inner);
+    let versions = || VERSIONS.lock().unwrap_or_else(PoisonError::into_inner);
 
     let file = binary.metadata()?;
     let file = (file.dev(), file.ino(), file.ctime(), file.ctime_nsec());
-    if let Some((before, version)) = said().get(binary)
+    if let Some((before, version)) = versions().get(binary)
         && *before == file
     {
         return Ok(version.clone());
     }
     let version = visible_label(&Tmux::version(binary).await?, 40);
-    said().insert(binary.to_owned(), (file, version.clone()));
+    versions().insert(binary.to_owned(), (file, version.clone()));
     Ok(version)
 }
 
 /// The socket of the caller's tmux server, and the id of the caller's session on it.
-async fn users(terminal: &CallerTerminal, binary: &Path) -> Result<(PathBuf, String), NotYours> {
+async fn user_server(
+    terminal: &CallerTerminal,
+    binary: &Path,
+) -> Result<(PathBuf, String), UserServerError> {
     let tmux = terminal
         .tmux
         .as_deref()
         .filter(|tmux| !tmux.is_empty())
-        .ok_or(NotYours::Outside)?;
-    let inside = Inside::parse(tmux).ok_or(NotYours::Malformed)?;
+        .ok_or(UserServerError::Outside)?;
+    let inside = TmuxVariable::parse(tmux).ok_or(UserServerError::Malformed)?;
     let server = Tmux::of_user(binary.to_owned(), inside.socket.clone());
     // Ask where the caller's pane is now: it can have been moved from the session in `TMUX`, and the session shown by
     // some client can be another one.
@@ -362,10 +370,10 @@ async fn users(terminal: &CallerTerminal, binary: &Path) -> Result<(PathBuf, Str
         .as_deref()
         .filter(|pane| is_pane(pane))
         .unwrap_or(&inside.session);
-    let told = server
+    let answer = server
         .show(target, "#{pid}\t#{session_id}\t#{version}")
         .await?;
-    let mut fields = told.split('\t');
+    let mut fields = answer.split('\t');
     let (pid, session) = (
         fields.next().unwrap_or_default(),
         fields.next().unwrap_or_default(),
@@ -374,10 +382,10 @@ async fn users(terminal: &CallerTerminal, binary: &Path) -> Result<(PathBuf, Str
     // Pane ids are unique per server only. `TMUX` can be left over from an earlier server at the same socket, whose
     // ids now name other panes, so the server's pid is compared. tmux answers with empty fields for an unknown id.
     if pid != inside.pid.to_string() || !session.starts_with('$') {
-        return Err(NotYours::Replaced);
+        return Err(UserServerError::Replaced);
     }
     if is_too_old(version) {
-        return Err(NotYours::TooOld(format!(
+        return Err(UserServerError::TooOld(format!(
             "tmux {}",
             visible_label(version, 40)
         )));
@@ -405,10 +413,10 @@ fn is_too_old(version: &str) -> bool {
 }
 
 /// Finds a program in the caller's PATH or in the usual directories.
-pub(super) fn find(program: &str, path: &str) -> Option<PathBuf> {
+pub(super) fn find_program(program: &str, path: &str) -> Option<PathBuf> {
     std::env::split_paths(path)
         .filter(|directory| directory.is_absolute())
-        .chain(USUAL_PLACES.map(PathBuf::from))
+        .chain(PROGRAM_DIRECTORIES.map(PathBuf::from))
         .map(|directory| directory.join(program))
         .find(|binary| is_executable(binary))
 }
@@ -459,7 +467,7 @@ mod tests {
             }
         }
 
-        async fn choose(&self, choice: PlacementChoice) -> Result<Place, Refusal> {
+        async fn choose(&self, choice: PlacementChoice) -> Result<TeamPlacement, Refusal> {
             choose(choice, &self.terminal(), &self.directories()).await
         }
     }
@@ -470,17 +478,25 @@ mod tests {
             |version: &str| format!("#!/bin/sh\necho asked >> \"$0.asked\"\necho tmux {version}\n");
         let fixture = Fixture::new(Some(&script("3.3a")));
         let asked = || {
-            let told = fixture.directory.path().join("tmux.asked");
-            std::fs::read_to_string(told).unwrap().lines().count()
+            let answer = fixture.directory.path().join("tmux.asked");
+            std::fs::read_to_string(answer).unwrap().lines().count()
         };
         for _ in 0..2 {
-            let place = fixture.choose(PlacementChoice::Tmux).await.unwrap();
-            assert!(place.reason.contains("tmux 3.3a"), "{}", place.reason);
+            let team_placement = fixture.choose(PlacementChoice::Tmux).await.unwrap();
+            assert!(
+                team_placement.reason.contains("tmux 3.3a"),
+                "{}",
+                team_placement.reason
+            );
         }
         assert_eq!(asked(), 1);
         std::fs::write(fixture.directory.path().join("tmux"), script("3.4")).unwrap();
-        let place = fixture.choose(PlacementChoice::Tmux).await.unwrap();
-        assert!(place.reason.contains("tmux 3.4"), "{}", place.reason);
+        let team_placement = fixture.choose(PlacementChoice::Tmux).await.unwrap();
+        assert!(
+            team_placement.reason.contains("tmux 3.4"),
+            "{}",
+            team_placement.reason
+        );
         assert_eq!(asked(), 2);
     }
 
@@ -505,11 +521,11 @@ mod tests {
 
     #[tokio::test]
     async fn headless_does_not_run_tmux() {
-        let place = Fixture::new(Some("#!/bin/sh\nexit 1\n"))
+        let team_placement = Fixture::new(Some("#!/bin/sh\nexit 1\n"))
             .choose(PlacementChoice::Headless)
             .await
             .unwrap();
-        assert_eq!(place.terminal, Terminal::Headless);
+        assert_eq!(team_placement.terminal, TerminalBackend::Headless);
     }
 
     #[tokio::test]
@@ -519,19 +535,27 @@ mod tests {
         assert_eq!(refusal.code, ErrorCode::PlacementUnavailable);
         assert!(refusal.message.contains("tmux 2.9a"), "{refusal}");
 
-        let place = fixture.choose(PlacementChoice::Auto).await.unwrap();
-        assert_eq!(place.terminal, Terminal::Headless);
-        assert!(place.reason.contains("tmux 2.9a"), "{}", place.reason);
+        let team_placement = fixture.choose(PlacementChoice::Auto).await.unwrap();
+        assert_eq!(team_placement.terminal, TerminalBackend::Headless);
+        assert!(
+            team_placement.reason.contains("tmux 2.9a"),
+            "{}",
+            team_placement.reason
+        );
 
         let terminal = CallerTerminal {
             size: Some((80, 24)),
             ..fixture.terminal()
         };
         let directories = fixture.directories();
-        let place = choose(PlacementChoice::Auto, &terminal, &directories).await;
-        let place = place.unwrap();
-        assert_eq!(place.terminal, Terminal::Hosted);
-        assert!(place.reason.contains("tmux 2.9a"), "{}", place.reason);
+        let team_placement = choose(PlacementChoice::Auto, &terminal, &directories).await;
+        let team_placement = team_placement.unwrap();
+        assert_eq!(team_placement.terminal, TerminalBackend::Hosted);
+        assert!(
+            team_placement.reason.contains("tmux 2.9a"),
+            "{}",
+            team_placement.reason
+        );
     }
 
     #[tokio::test]
@@ -570,11 +594,11 @@ mod tests {
             "sleep",
             "600",
         ]));
-        let place = choose(PlacementChoice::Auto, &terminal, &fixture.directories())
+        let team_placement = choose(PlacementChoice::Auto, &terminal, &fixture.directories())
             .await
             .unwrap();
-        let Terminal::Tmux(tmux) = place.terminal else {
-            panic!("{place:?}")
+        let TerminalBackend::Tmux(tmux) = team_placement.terminal else {
+            panic!("{team_placement:?}")
         };
         assert_eq!(tmux.session, TmuxSession::Users("$1".to_owned()));
         assert_eq!(
@@ -588,14 +612,18 @@ mod tests {
             server.socket().display(),
             server.pid() + 1
         ));
-        let place = choose(PlacementChoice::Auto, &terminal, &fixture.directories())
+        let team_placement = choose(PlacementChoice::Auto, &terminal, &fixture.directories())
             .await
             .unwrap();
-        let Terminal::Tmux(tmux) = &place.terminal else {
-            panic!("{place:?}")
+        let TerminalBackend::Tmux(tmux) = &team_placement.terminal else {
+            panic!("{team_placement:?}")
         };
         assert_eq!(tmux.session, TmuxSession::Own);
-        assert!(place.reason.contains("gone"), "{}", place.reason);
+        assert!(
+            team_placement.reason.contains("gone"),
+            "{}",
+            team_placement.reason
+        );
     }
 
     #[tokio::test]
@@ -615,20 +643,22 @@ mod tests {
             path: binary.parent().unwrap().display().to_string(),
             ..CallerTerminal::default()
         };
-        let place = choose(PlacementChoice::Auto, &terminal, &fixture.directories())
+        let team_placement = choose(PlacementChoice::Auto, &terminal, &fixture.directories())
             .await
             .unwrap();
-        let Terminal::Tmux(tmux) = &place.terminal else {
-            panic!("{place:?}")
+        let TerminalBackend::Tmux(tmux) = &team_placement.terminal else {
+            panic!("{team_placement:?}")
         };
         assert_eq!(
             (&tmux.session, &tmux.socket),
             (&TmuxSession::Own, &fixture.directories().tmux_socket())
         );
         assert!(
-            place.reason.contains("your server does not respond"),
+            team_placement
+                .reason
+                .contains("your server does not respond"),
             "{}",
-            place.reason
+            team_placement.reason
         );
     }
 }

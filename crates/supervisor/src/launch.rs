@@ -4,12 +4,12 @@
 //! decides nothing. It knows that it started a process, not whether that process lives: the driver learns that from
 //! the worker's connection and its pidfd.
 
+pub(crate) mod backend;
 mod headless;
-mod host;
-mod hosted;
+mod host_process;
+mod in_process;
 mod iterm;
 mod panes;
-pub(crate) mod place;
 pub(crate) mod tmux;
 
 use std::ffi::OsString;
@@ -32,11 +32,11 @@ use tokio::time::Instant;
 
 use crate::driver::Message;
 use crate::embed::Host;
-use crate::launch::host::HostProcess;
-use crate::launch::hosted::HostedWorkers;
+use crate::launch::host_process::HostProcess;
+use crate::launch::in_process::HostedWorkers;
 use crate::launch::panes::Panes;
 use crate::machine::Machine;
-use crate::settings::Place;
+use crate::settings::TeamPlacement;
 
 /// How long label changes are collected. A team that starts, or a task that follows another, then costs one tmux
 /// call.
@@ -81,11 +81,11 @@ pub(crate) struct Label {
 pub(crate) struct Started {
     pub(crate) member: MemberName,
     pub(crate) launch: LaunchId,
-    pub(crate) outcome: Result<Running, String>,
+    pub(crate) outcome: Result<StartedWorker, String>,
 }
 
 #[derive(Debug)]
-pub(crate) struct Running {
+pub(crate) struct StartedWorker {
     pub(crate) process: ProcessStamp,
     pub(crate) placement: Placement,
     /// The pane's id.
@@ -105,15 +105,15 @@ pub(crate) struct FoundPane {
 #[derive(Debug)]
 pub(crate) enum Order {
     /// Sets the terminal backend and layout.
-    Place(Place, agent_team_protocol::spec::Layout),
+    SetBackend(TeamPlacement, agent_team_protocol::spec::Layout),
     Start(LaunchOrder),
     /// Opens panes for running workers without one. Answers for each with the pane or the reason why there is none.
-    Show(Vec<LaunchOrder>, oneshot::Sender<Vec<Reopened>>),
+    OpenPanes(Vec<LaunchOrder>, oneshot::Sender<Vec<Reopened>>),
     /// Reports the existing panes.
-    Look,
+    FindPanes,
     Label(MemberName, Label),
     /// Sets the summary of members that wait for the user; empty for none.
-    Waiting(String),
+    SetSummary(String),
     Close(MemberName),
     /// Reports the end of a hosted worker, or immediately if there is no such launch. Contains the host process.
     Watch(LaunchId, ProcessId),
@@ -131,14 +131,14 @@ pub(crate) enum Order {
         read_only: bool,
         terminal: CallerTerminal,
         /// For a connected member.
-        lend: Option<Lend>,
+        lend: Option<TerminalLoan>,
         reply: oneshot::Sender<Result<AttachAnswer, Refusal>>,
     },
 }
 
 /// How a member without a pane is shown in the caller's terminal.
 #[derive(Debug)]
-pub(crate) struct Lend {
+pub(crate) struct TerminalLoan {
     /// Pids of the processes that can show the member: its pane is the one in which one of them runs.
     pub(crate) shown_by: Vec<u32>,
     pub(crate) answer: AttachAnswer,
@@ -163,7 +163,7 @@ impl Launcher {
     ) -> Self {
         let hosts = host.is_some();
         let (orders, taken) = mpsc::unbounded_channel();
-        let task = Task {
+        let task = LauncherTask {
             machine: machine.clone(),
             directories: directories.clone(),
             panes: None,
@@ -202,14 +202,14 @@ impl Launcher {
 
 /// Labels not yet shown. They are cosmetic, so they are collected, and wait while workers start.
 #[derive(Default)]
-struct Labels {
+struct PendingLabels {
     waiting: Vec<(MemberName, Label)>,
     /// The summary of members that wait for the user, if it changed.
     summary: Option<String>,
     due: Option<Instant>,
 }
 
-impl Labels {
+impl PendingLabels {
     fn put(&mut self, member: MemberName, label: Label) {
         self.forget(&member);
         self.waiting.push((member, label));
@@ -230,7 +230,7 @@ impl Labels {
     }
 }
 
-struct Task {
+struct LauncherTask {
     machine: Rc<dyn Machine>,
     team: TeamId,
     directories: Directories,
@@ -245,9 +245,9 @@ struct Task {
     driver: mpsc::UnboundedSender<Message>,
 }
 
-impl Task {
+impl LauncherTask {
     async fn run(mut self, mut orders: mpsc::UnboundedReceiver<Order>) {
-        let mut labels = Labels::default();
+        let mut labels = PendingLabels::default();
         loop {
             let order = match labels.due {
                 None => orders.recv().await,
@@ -271,13 +271,13 @@ impl Task {
                         starts.push(start);
                     }
                     Order::Label(member, label) => labels.put(member, label),
-                    Order::Waiting(summary) => {
+                    Order::SetSummary(summary) => {
                         self.waiting.clone_from(&summary);
                         labels.put_summary(summary);
                     }
-                    Order::Place(..)
-                    | Order::Show(..)
-                    | Order::Look
+                    Order::SetBackend(..)
+                    | Order::OpenPanes(..)
+                    | Order::FindPanes
                     | Order::Close(_)
                     | Order::Watch(..)
                     | Order::End { .. }
@@ -301,14 +301,14 @@ impl Task {
         }
     }
 
-    async fn show(&mut self, labels: &mut Labels) {
-        let Labels {
+    async fn show(&mut self, labels: &mut PendingLabels) {
+        let PendingLabels {
             waiting, summary, ..
         } = std::mem::take(labels);
         if let Some(panes) = &mut self.panes {
             panes.label(waiting).await;
             if let Some(summary) = summary {
-                panes.tell_waiting(&summary).await;
+                panes.show_summary(&summary).await;
             }
         }
     }
@@ -333,13 +333,13 @@ impl Task {
                     headless::start(&*self.machine, &start)
                 }
             };
-            self.tell(start, running);
+            self.report(start, running);
         }
         if let Some(panes) = &mut self.panes
             && !in_panes.is_empty()
         {
             let outcomes = panes.start(&in_panes).await;
-            let gone = panes.are_gone();
+            let gone = panes.is_gone();
             for (start, outcome) in in_panes.into_iter().zip(outcomes) {
                 let outcome = match outcome {
                     // The user closed the team's window or tmux server. The team continues headless.
@@ -349,13 +349,13 @@ impl Task {
                     }
                     outcome => outcome,
                 };
-                self.tell(start, outcome);
+                self.report(start, outcome);
             }
         }
     }
 
     /// Reports the existing panes to the driver.
-    async fn look(&mut self) {
+    async fn report_panes(&mut self) {
         if let Some(panes) = &mut self.panes {
             // A dropped receiver means that the driver has stopped.
             let _sent = self.driver.send(Message::PanesFound(panes.found().await));
@@ -366,7 +366,7 @@ impl Task {
         let outcomes = match &mut self.panes {
             Some(panes) => {
                 let outcomes = panes.start(orders).await;
-                panes.tell_waiting(&self.waiting).await;
+                panes.show_summary(&self.waiting).await;
                 outcomes
             }
             None => {
@@ -388,25 +388,29 @@ impl Task {
         shown.collect()
     }
 
-    fn tell(&self, start: LaunchOrder, outcome: Result<Running, String>) {
+    fn report(&self, start: LaunchOrder, outcome: Result<StartedWorker, String>) {
         // A dropped receiver means that the driver has stopped.
         let _sent = self.driver.send(Message::Started(started(start, outcome)));
     }
 
     async fn one(&mut self, order: Order) {
         match order {
-            Order::Place(place, layout) => {
-                self.panes =
-                    Panes::at(place.terminal, self.team.clone(), layout, &self.directories);
-                self.look().await;
+            Order::SetBackend(team_placement, layout) => {
+                self.panes = Panes::at(
+                    team_placement.terminal,
+                    self.team.clone(),
+                    layout,
+                    &self.directories,
+                );
+                self.report_panes().await;
             }
-            Order::Look => {
+            Order::FindPanes => {
                 if let Some(panes) = &mut self.panes {
                     panes.forget();
                 }
-                self.look().await;
+                self.report_panes().await;
             }
-            Order::Show(orders, reply) => {
+            Order::OpenPanes(orders, reply) => {
                 let shown = self.show_workers(&orders).await;
                 let _asker_gone = reply.send(shown);
             }
@@ -432,7 +436,7 @@ impl Task {
                     Some(panes) => panes.close_all().await,
                     None => Vec::new(),
                 };
-                receipts.extend(self.process.gone().await);
+                receipts.extend(self.process.wait_gone().await);
                 let _asker_gone = reply.send(receipts);
             }
             Order::Attach {
@@ -459,12 +463,12 @@ impl Task {
                 };
                 let _asker_gone = reply.send(answer);
             }
-            Order::Start(_) | Order::Label(..) | Order::Waiting(_) => {}
+            Order::Start(_) | Order::Label(..) | Order::SetSummary(_) => {}
         }
     }
 }
 
-fn started(order: LaunchOrder, outcome: Result<Running, String>) -> Started {
+fn started(order: LaunchOrder, outcome: Result<StartedWorker, String>) -> Started {
     Started {
         member: order.member,
         launch: order.launch,
@@ -534,7 +538,7 @@ mod tests {
             text: text.to_owned(),
         };
         let [ada, bob]: [MemberName; 2] = ["ada", "bob"].map(|name| name.parse().unwrap());
-        let mut labels = Labels::default();
+        let mut labels = PendingLabels::default();
         labels.put(ada.clone(), label("idle"));
         labels.put(bob.clone(), label("draining"));
         let due = labels.due;

@@ -7,15 +7,15 @@
 //!
 //! ```text
 //! start.rs   starts workers in panes     survey.rs  lists panes and their members
-//! fill.rs    builds one such call        room.rs    panes per window and their layout
+//! create.rs  builds one such call        layout.rs  panes per window and their layout
 //! close.rs   closes panes                server.rs  identity of servers; our own server
 //! call.rs    runs tmux, classifies errors
 //! ```
 
 mod call;
 mod close;
-mod fill;
-mod room;
+mod create;
+mod layout;
 mod server;
 mod start;
 mod survey;
@@ -35,12 +35,12 @@ use agent_team_system::process::Signal;
 
 use call::{Command, label_text};
 pub(crate) use call::{Tmux, TmuxError};
-pub(crate) use server::Inside;
+pub(crate) use server::TmuxVariable;
 use server::{OwnFiles, Server};
 use survey::Survey;
 
 use super::{FoundPane, Label, not_shown};
-use crate::settings::{TmuxPlace, TmuxSession};
+use crate::settings::{TmuxBackend, TmuxSession};
 
 const LABEL_TAG: &str = "@agent_team_label";
 const COLOUR_TAG: &str = "@agent_team_colour";
@@ -72,23 +72,23 @@ impl Panes {
     /// Makes no call to tmux yet.
     pub(crate) fn new(
         team: TeamId,
-        place: TmuxPlace,
+        backend: TmuxBackend,
         layout: Layout,
         directories: &Directories,
     ) -> Self {
-        let own = match place.session {
+        let own = match backend.session {
             TmuxSession::Own => Some(OwnFiles::within(directories)),
             TmuxSession::Users(_) => None,
         };
-        let (columns, rows) = place.size;
+        let (columns, rows) = backend.size;
         Self {
             team,
-            session: place.session,
+            session: backend.session,
             // The status line takes the terminal's last line.
             size: (columns, rows.saturating_sub(1).max(1)),
             layout,
-            control_mode: place.control_mode,
-            tmux: Tmux::new(place.binary, place.socket, own),
+            control_mode: backend.control_mode,
+            tmux: Tmux::new(backend.binary, backend.socket, own),
             survey: None,
             labels: BTreeMap::new(),
             gone: false,
@@ -97,7 +97,7 @@ impl Panes {
 
     /// Whether the last start failed because the user's server or session has ended. No pane can be opened then
     /// before the next `up` chooses a backend again. Our own server is never gone: it is started again.
-    pub(crate) fn are_gone(&self) -> bool {
+    pub(crate) fn is_gone(&self) -> bool {
         self.gone
     }
 
@@ -111,7 +111,7 @@ impl Panes {
         });
         let survey = match known {
             Some(survey) => survey,
-            None => self.look().await?,
+            None => self.list_panes().await?,
         };
         Ok(self.survey.insert(survey))
     }
@@ -144,7 +144,7 @@ impl Panes {
         }
     }
 
-    async fn look(&self) -> Result<Survey, TmuxError> {
+    async fn list_panes(&self) -> Result<Survey, TmuxError> {
         // Our own server is started on demand; the user's server must exist.
         let socket = &self.tmux.socket;
         if let Some(own) = &self.tmux.own
@@ -228,7 +228,7 @@ impl Panes {
 
     /// Shows the summary of members that wait for the user in status lines; an empty text clears it. Best effort:
     /// labels are cosmetic.
-    pub(crate) async fn tell_waiting(&mut self, summary: &str) {
+    pub(crate) async fn show_summary(&mut self, summary: &str) {
         let team = self.team.clone();
         let Ok(survey) = self.survey().await else {
             return;
@@ -271,7 +271,7 @@ impl Panes {
 
         let tmux = terminal.tmux.as_deref();
         let inside = tmux
-            .and_then(Inside::parse)
+            .and_then(TmuxVariable::parse)
             .filter(|inside| Some(inside.pid) == server);
         if let Some(inside) = inside {
             if read_only {
@@ -311,7 +311,7 @@ impl Panes {
     }
 
     /// Shows a pane in the caller's own client: the most recently used one of those attached to its session.
-    async fn switch(&self, inside: &Inside, pane: &str) -> Result<(), TmuxError> {
+    async fn switch(&self, inside: &TmuxVariable, pane: &str) -> Result<(), TmuxError> {
         let format = "#{client_activity}\t#{session_id}\t#{client_name}";
         let listing = self
             .tmux

@@ -3,8 +3,8 @@
 //!
 //! ```text
 //! main-vertical:   ┌──────┬─────┬─────┐   the lead, or the first member, beside a grid of the others, filled column by
-//!                  │ lead │ ada │ cyd │   column; further windows are grids. tmux has no such layout, so it is passed as
-//!                  │      ├─────┼─────┤   a layout string in the format that tmux prints.
+//!                  │ lead │ ada │ cyd │   column; further windows are grids. tmux has no such layout, so it is passed
+//!                  │      ├─────┼─────┤   as a layout string in the format that tmux prints.
 //!                  │      │ bob │ dan │
 //!                  └──────┴─────┴─────┘
 //! ```

@@ -1,5 +1,5 @@
 //! Checks whether the caller's iTerm2 can show the team: the caller is inside it, it runs on this machine, and its
-//! API answers. Called by [`crate::launch::place`].
+//! API answers. Called by [`crate::launch::backend`].
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -10,8 +10,8 @@ use agent_team_protocol::placement::CallerIterm;
 use super::app::App;
 use super::connection::{Cookie, ItermError};
 use super::profile;
-use crate::launch::place::find;
-use crate::settings::ItermPlace;
+use crate::launch::backend::find_program;
+use crate::settings::ItermBackend;
 
 /// Why iTerm2 cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -44,26 +44,26 @@ pub(in crate::launch) async fn choose(
     terminal: &CallerTerminal,
     run: &Path,
     limit: Duration,
-) -> Result<ItermPlace, Unusable> {
+) -> Result<ItermBackend, Unusable> {
     let caller = terminal.iterm.as_ref().ok_or(Unusable::Outside)?;
     if caller.remote {
         return Err(Unusable::Remote);
     }
     profile::quoted(run.as_os_str())?;
-    let place = ItermPlace {
+    let backend = ItermBackend {
         socket: socket(caller),
         session: caller
             .session
             .as_deref()
             .and_then(session)
             .map(str::to_owned),
-        osascript: find("osascript", &terminal.path),
+        osascript: find_program("osascript", &terminal.path),
     };
     let cookie = caller.cookie.clone().map(|cookie| Cookie {
         cookie,
         key: caller.key.clone(),
     });
-    let app = App::at(place.clone());
+    let app = App::at(backend.clone());
     let answers = async {
         app.open(cookie.as_ref()).await?;
         app.sessions().await
@@ -71,7 +71,7 @@ pub(in crate::launch) async fn choose(
     tokio::time::timeout(limit, answers)
         .await
         .map_err(|_elapsed| Unusable::TooSlow(limit))??;
-    Ok(place)
+    Ok(backend)
 }
 
 /// The socket of the app for the user with this home directory.

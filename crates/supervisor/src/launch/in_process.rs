@@ -10,7 +10,7 @@ use agent_team_protocol::view::Placement;
 use agent_team_system::process::ProcessId;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::{LaunchOrder, ProgramTask, Running};
+use super::{LaunchOrder, ProgramTask, StartedWorker};
 use crate::driver::Message;
 use crate::embed::{Host, Hosted};
 
@@ -36,7 +36,7 @@ impl HostedWorkers {
         }
     }
 
-    pub(super) fn start(&mut self, order: &LaunchOrder) -> Result<Running, String> {
+    pub(super) fn start(&mut self, order: &LaunchOrder) -> Result<StartedWorker, String> {
         self.workers.retain(|_, worker| !*worker.gone.borrow());
         let own = ProcessId::current().map_err(|error| error.to_string())?;
         let ProgramTask::Launch { file } = &order.task else {
@@ -57,7 +57,7 @@ impl HostedWorkers {
             gone,
         };
         self.workers.insert(order.launch.clone(), worker);
-        Ok(Running {
+        Ok(StartedWorker {
             process: ProcessStamp {
                 pid: own.pid,
                 start_time: own.start_time,

@@ -16,12 +16,12 @@ const READERS_MAX: usize = 4;
 
 /// Cheap to clone.
 #[derive(Debug, Clone)]
-pub(super) struct Reader(Rc<Shared>);
+pub(super) struct HistoryReader(Rc<Shared>);
 
 struct Shared {
     history: History,
     machine: Rc<dyn Machine>,
-    turns: Arc<Semaphore>,
+    permits: Arc<Semaphore>,
 }
 
 impl fmt::Debug for Shared {
@@ -35,17 +35,17 @@ impl fmt::Debug for Shared {
 
 /// Permission for one read.
 #[derive(Debug)]
-pub(crate) struct ReadTurn {
-    reader: Reader,
+pub(crate) struct ReadPermit {
+    reader: HistoryReader,
     permit: OwnedSemaphorePermit,
 }
 
-impl Reader {
+impl HistoryReader {
     pub(super) fn new(history: History, machine: Rc<dyn Machine>) -> Self {
         Self(Rc::new(Shared {
             history,
             machine,
-            turns: Arc::new(Semaphore::new(READERS_MAX)),
+            permits: Arc::new(Semaphore::new(READERS_MAX)),
         }))
     }
 
@@ -55,16 +55,16 @@ impl Reader {
     }
 
     /// Waits until fewer than [`READERS_MAX`] reads are running.
-    pub(super) async fn turn(&self) -> ReadTurn {
-        let permit = self.0.turns.clone().acquire_owned().await;
-        ReadTurn {
+    pub(super) async fn permit(&self) -> ReadPermit {
+        let permit = self.0.permits.clone().acquire_owned().await;
+        ReadPermit {
             reader: self.clone(),
             permit: permit.expect("the semaphore is never closed"),
         }
     }
 }
 
-impl ReadTurn {
+impl ReadPermit {
     /// Runs `read` on a blocking thread. An error is a panic of `read`.
     pub(super) async fn read<T: Send + 'static>(
         self,

@@ -13,17 +13,17 @@ use agent_team_protocol::notification::Ping;
 use agent_team_protocol::{LaunchId, rpc};
 
 use super::Driver;
-use super::members::Live;
+use super::launches::LaunchRuntime;
 
 /// Timeout in milliseconds, both for a frame before the worker is pinged and for each ping.
-const PATIENCE_MS: u64 = 5_000;
+const PING_TIMEOUT_MS: u64 = 5_000;
 
 /// Number of unanswered pings after which a member is unresponsive.
 const MISSES_MAX: u32 = 2;
 
 /// Liveness of one worker. Only a worker with an unanswered frame has a deadline, so an idle team sets no timer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Attention {
+pub(super) enum Liveness {
     Quiet,
     /// A frame was sent to the worker and is unanswered.
     Awaiting {
@@ -37,42 +37,42 @@ pub(super) enum Attention {
 }
 
 impl Driver {
-    pub(super) fn heard(&mut self, launch: &LaunchId) {
-        if let Some(live) = self.live.get_mut(launch) {
-            live.attention = Attention::Quiet;
+    pub(super) fn note_activity(&mut self, launch: &LaunchId) {
+        if let Some(runtime) = self.launches.get_mut(launch) {
+            runtime.liveness = Liveness::Quiet;
         }
     }
 
-    pub(super) fn attention_deadline(&self) -> Option<Tick> {
-        self.live
+    pub(super) fn liveness_deadline(&self) -> Option<Tick> {
+        self.launches
             .values()
-            .filter_map(|live| match live.attention {
-                Attention::Awaiting { ping_at: at } | Attention::Pinged { miss_at: at, .. } => {
+            .filter_map(|runtime| match runtime.liveness {
+                Liveness::Awaiting { ping_at: at } | Liveness::Pinged { miss_at: at, .. } => {
                     Some(at)
                 }
-                Attention::Quiet | Attention::Unresponsive => None,
+                Liveness::Quiet | Liveness::Unresponsive => None,
             })
             .min()
     }
 
     /// Pings workers whose deadline has passed, and counts missed pings.
-    pub(super) fn attend(&mut self) {
+    pub(super) fn check_liveness(&mut self) {
         let now = self.now();
         let mut unresponsive = Vec::new();
-        for (launch, live) in &mut self.live {
-            let misses = match live.attention {
-                Attention::Awaiting { ping_at } if ping_at <= now => 0,
-                Attention::Pinged { miss_at, misses } if miss_at <= now => misses + 1,
-                Attention::Quiet
-                | Attention::Unresponsive
-                | Attention::Awaiting { .. }
-                | Attention::Pinged { .. } => continue,
+        for (launch, runtime) in &mut self.launches {
+            let misses = match runtime.liveness {
+                Liveness::Awaiting { ping_at } if ping_at <= now => 0,
+                Liveness::Pinged { miss_at, misses } if miss_at <= now => misses + 1,
+                Liveness::Quiet
+                | Liveness::Unresponsive
+                | Liveness::Awaiting { .. }
+                | Liveness::Pinged { .. } => continue,
             };
-            live.attention = if misses >= MISSES_MAX {
+            runtime.liveness = if misses >= MISSES_MAX {
                 unresponsive.push(launch.clone());
-                Attention::Unresponsive
+                Liveness::Unresponsive
             } else {
-                if let Some(connection) = &live.connection {
+                if let Some(connection) = &runtime.connection {
                     let call = rpc::Call {
                         team: None,
                         key: None,
@@ -84,8 +84,8 @@ impl Driver {
                     // A full queue means that the worker does not read. The ping counts as missed like any other.
                     let _full = connection.outbox.send(ping);
                 }
-                Attention::Pinged {
-                    miss_at: now.after_ms(PATIENCE_MS),
+                Liveness::Pinged {
+                    miss_at: now.after_ms(PING_TIMEOUT_MS),
                     misses,
                 }
             };
@@ -97,11 +97,11 @@ impl Driver {
     }
 }
 
-impl Live {
+impl LaunchRuntime {
     pub(super) fn expect_answer(&mut self, now: Tick) {
-        if self.attention == Attention::Quiet {
-            self.attention = Attention::Awaiting {
-                ping_at: now.after_ms(PATIENCE_MS),
+        if self.liveness == Liveness::Quiet {
+            self.liveness = Liveness::Awaiting {
+                ping_at: now.after_ms(PING_TIMEOUT_MS),
             };
         }
     }

@@ -1,4 +1,4 @@
-//! The driver task of one team: takes inputs, commits their events in batches, and carries out effects after the commit.
+//! The driver task of one team: takes inputs, commits their events in batches, carries out effects after the commit.
 //!
 //! ```text
 //!   inputs ──▶ decide and apply ──▶ store (group commit) ──▶ effects, replies, events
@@ -6,23 +6,23 @@
 //!      └───────────────────────────────────────────────────────────────┘
 //! ```
 //! Only [`Driver`] changes a `Team` (I3), and nothing leaves it that rests on an event which is not stored (I4).
-//! It never waits for a member, for tmux, for a hook or for the disk: their results come back as
-//! [`Message`]s.
+//! It never waits for a member, for tmux, for a hook or for the disk: their
+//! results come back as [`Message`]s.
 
-mod asked;
-mod attention;
 mod calls;
 mod commit;
 mod effects;
 mod hello;
-mod members;
+mod history_reader;
+mod launches;
+mod liveness;
 mod panes;
-mod reader;
-mod reads;
-mod requests;
-mod shown;
+mod permissions;
+mod queries;
+mod request;
 mod subscribers;
 mod up;
+mod views;
 mod waiters;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -44,8 +44,8 @@ use agent_team_system::directories::Directories;
 use agent_team_system::tree::Tree;
 use tokio::sync::{mpsc, oneshot};
 
-pub(crate) use asked::{Asked, Change, Query, Request};
 pub(crate) use hello::Hello;
+pub(crate) use request::{Change, Query, Request, RequestKind};
 pub(crate) use up::preview;
 
 use crate::committer::Committer;
@@ -54,13 +54,13 @@ use crate::environment::Environment;
 use crate::launch::{FoundPane, Label, Launcher, Started};
 use crate::machine::Machine;
 use crate::outbox::Reply;
-use crate::settings::{Place, PlanSettings};
-use members::Live;
-use reader::Reader;
-use waiters::{Down, Shape, Waiters};
+use crate::settings::{PlanSettings, TeamPlacement};
+use history_reader::HistoryReader;
+use launches::LaunchRuntime;
+use waiters::{PendingDown, ReplyShape, Waiters};
 
 /// Maximum number of inputs per commit: enough to make one sync worthwhile, few enough to keep latency low.
-const TURN_MAX: usize = 512;
+const BATCH_INPUTS_MAX: usize = 512;
 
 /// Number of committed events kept in memory for subscribers that have nearly caught up.
 const RECENT_MAX: usize = 1_024;
@@ -76,12 +76,12 @@ pub(crate) enum Message {
         connection: u64,
     },
     /// A member sent a frame that changes nothing; it proves that the worker is alive.
-    Heard(LaunchId),
+    Activity(LaunchId),
     Output(LaunchId, TaskOutput),
     Session(LaunchId, TaskSession),
     PaneLost(LaunchId),
     PaneShown(LaunchId, PaneShown),
-    Waits(LaunchId, MemberWaits),
+    Waiting(LaunchId, MemberWaits),
     Started(Started),
     NotStarted {
         launch: LaunchId,
@@ -122,7 +122,7 @@ pub(crate) enum Message {
         query: Query,
     },
     /// A subscriber has read history up to its `after`.
-    CaughtUp(subscribers::Reader),
+    CaughtUp(subscribers::CatchUp),
     PanesFound(Vec<FoundPane>),
     PanesClosed(Vec<Receipt>),
     Status(oneshot::Sender<DriverView>),
@@ -138,7 +138,7 @@ pub(crate) enum Message {
 pub(crate) struct DriverHandle {
     pub(crate) identity: Rc<TeamIdentity>,
     pub(crate) messages: mpsc::UnboundedSender<Message>,
-    pub(crate) watched: Rc<Watched>,
+    pub(crate) flags: Rc<DriverFlags>,
     history: History,
 }
 
@@ -150,7 +150,7 @@ impl DriverHandle {
 
     /// Refuses operations that require the team to be down.
     pub(crate) fn refuse_if_up(&self) -> Result<(), Refusal> {
-        if self.watched.is_down.get() {
+        if self.flags.is_down.get() {
             return Ok(());
         }
         let text = format!("{} is up", self.identity.team);
@@ -160,7 +160,7 @@ impl DriverHandle {
 
 /// Flags that the server reads without sending a message.
 #[derive(Debug, Default)]
-pub(crate) struct Watched {
+pub(crate) struct DriverFlags {
     pub(crate) is_down: std::cell::Cell<bool>,
     /// The team was deleted; its driver answers no further calls.
     pub(crate) is_deleted: std::cell::Cell<bool>,
@@ -185,28 +185,28 @@ pub(crate) struct Driver {
     settings: PlanSettings,
     boot: Arc<str>,
     committer: Box<dyn Committer>,
-    reader: Reader,
+    reader: HistoryReader,
     messages: mpsc::UnboundedReceiver<Message>,
     to_self: mpsc::UnboundedSender<Message>,
     notices: mpsc::UnboundedSender<Notice>,
-    watched: Rc<Watched>,
+    flags: Rc<DriverFlags>,
     launcher: Launcher,
 
     seed: Seed,
-    turn: Turn,
-    flight: Option<Flight>,
+    next_batch: NextBatch,
+    in_flight: Option<InFlight>,
     storage: Storage,
     since_snapshot: u64,
     commits: u64,
     last_commit: Option<(CommitView, Instant)>,
 
-    pending: HashMap<ReplyTo, Pending>,
+    pending: HashMap<ReplyTo, PendingReply>,
     next_reply: u64,
     waiters: Waiters,
-    down: Option<Down>,
+    down: Option<PendingDown>,
 
     /// Ordered, so that effects over all launches run in a deterministic order (the simulation relies on it).
-    live: BTreeMap<LaunchId, Live>,
+    launches: BTreeMap<LaunchId, LaunchRuntime>,
     /// The newest message that each member was offered, over any connection.
     offered: BTreeMap<MemberName, MessageId>,
     labels: BTreeMap<MemberName, Label>,
@@ -233,26 +233,26 @@ impl Seed {
 }
 
 /// A call that was decided; its reply is sent when the events are stored.
-struct Pending {
+struct PendingReply {
     reply: Reply,
-    shape: Shape,
+    shape: ReplyShape,
     key: Option<CallKey>,
 }
 
 /// Events and follow-up work collected for the next commit.
 #[derive(Default)]
-struct Turn {
+struct NextBatch {
     records: Vec<agent_team_core::Record>,
     archived: Vec<Archived>,
     grown: Vec<agent_team_core::Grown>,
-    after: Vec<After>,
+    after: Vec<PostCommit>,
     urgent: bool,
     /// An event other than a message was recorded, so member views and pane borders may have changed.
     visible: bool,
 }
 
 /// Work to do, in order, once the batch is stored.
-enum After {
+enum PostCommit {
     Effect(Effect),
     /// A query to answer from the stored state.
     Read {
@@ -266,9 +266,9 @@ enum After {
 }
 
 /// The commit in progress.
-enum Flight {
-    Turn {
-        after: Vec<After>,
+enum InFlight {
+    Batch {
+        after: Vec<PostCommit>,
         records: usize,
         visible: bool,
     },
@@ -286,7 +286,7 @@ enum Storage {
 }
 
 /// Parameters for starting a driver.
-pub(crate) struct Start {
+pub(crate) struct DriverConfig {
     pub(crate) machine: Rc<dyn Machine>,
     pub(crate) identity: TeamIdentity,
     pub(crate) directories: Rc<Directories>,
@@ -300,42 +300,42 @@ pub(crate) struct Start {
 
 impl Driver {
     /// Starts a team's driver with the state restored from its store.
-    pub(crate) fn start(start: Start) -> std::io::Result<DriverHandle> {
+    pub(crate) fn start(config: DriverConfig) -> std::io::Result<DriverHandle> {
         let (to_self, messages) = mpsc::unbounded_channel();
-        let machine = start.machine;
-        let committer = machine.committer(start.opened.writer, start.durability)?;
-        let identity = Rc::new(start.identity);
-        let watched = Rc::new(Watched::default());
-        let team = start.opened.restored.state;
-        let history = start.opened.history;
+        let machine = config.machine;
+        let committer = machine.committer(config.opened.writer, config.durability)?;
+        let identity = Rc::new(config.identity);
+        let flags = Rc::new(DriverFlags::default());
+        let team = config.opened.restored.state;
+        let history = config.opened.history;
         let launcher = Launcher::start(
             identity.team.clone(),
-            &start.directories,
-            start.host,
+            &config.directories,
+            config.host,
             machine.clone(),
             to_self.clone(),
         );
         let mut driver = Self {
             offered: offered_before(&team),
-            since_snapshot: start.opened.restored.since_snapshot,
+            since_snapshot: config.opened.restored.since_snapshot,
             identity: identity.clone(),
-            directories: start.directories,
+            directories: config.directories,
             settings: PlanSettings::of(&team),
             team,
-            boot: start.boot,
+            boot: config.boot,
             committer,
-            reader: Reader::new(history.clone(), machine.clone()),
+            reader: HistoryReader::new(history.clone(), machine.clone()),
             messages,
             to_self: to_self.clone(),
-            notices: start.notices,
-            watched: watched.clone(),
+            notices: config.notices,
+            flags: flags.clone(),
             launcher,
             seed: Seed {
                 drawn: machine.random(),
                 step: 0,
             },
-            turn: Turn::default(),
-            flight: None,
+            next_batch: NextBatch::default(),
+            in_flight: None,
             storage: Storage::Stored,
             commits: 0,
             last_commit: None,
@@ -343,21 +343,21 @@ impl Driver {
             next_reply: 0,
             waiters: Waiters::default(),
             down: None,
-            live: BTreeMap::new(),
+            launches: BTreeMap::new(),
             labels: BTreeMap::new(),
             waiting: String::new(),
             subscribers: Vec::new(),
             recent: VecDeque::new(),
             machine,
         };
-        driver.place();
+        driver.send_placement();
         driver.adopt();
-        driver.watched.is_down.set(driver.team.is_down());
+        driver.flags.is_down.set(driver.team.is_down());
         tokio::task::spawn_local(driver.run());
         Ok(DriverHandle {
             identity,
             messages: to_self,
-            watched,
+            flags,
             history,
         })
     }
@@ -366,7 +366,7 @@ impl Driver {
         let mut closing = None;
         loop {
             self.submit();
-            if self.flight.is_some() {
+            if self.in_flight.is_some() {
                 let Some(result) = self.committer.answer().await else {
                     return;
                 };
@@ -387,7 +387,7 @@ impl Driver {
                 message = self.messages.recv() => message,
                 () = sleep => continue,
             };
-            let mut room = TURN_MAX;
+            let mut room = BATCH_INPUTS_MAX;
             while let Some(message) = next {
                 if let Message::Close { goodbye, done } = message {
                     // Messages queued before `Close` are stored and answered first: the loop submits this batch,
@@ -412,12 +412,12 @@ impl Driver {
             Message::Called(request) => self.called(request),
             Message::Hello(hello) => self.hello(hello),
             Message::Disconnected { launch, connection } => self.disconnected(&launch, connection),
-            Message::Heard(launch) => self.heard(&launch),
+            Message::Activity(launch) => self.note_activity(&launch),
             Message::Output(launch, output) => self.output(&launch, output),
             Message::Session(launch, session) => self.session(&launch, session),
             Message::PaneLost(launch) => self.pane_lost(&launch),
             Message::PaneShown(launch, shown) => self.pane_shown(&launch, &shown),
-            Message::Waits(launch, waits) => self.waits(&launch, waits),
+            Message::Waiting(launch, waits) => self.set_waiting(&launch, waits),
             Message::Started(started) => self.started(started),
             Message::NotStarted { launch, fault } => {
                 self.urgent(Input::NotStarted { launch, fault })
@@ -450,7 +450,9 @@ impl Driver {
                 self.step(Input::IdleRefused { launch, reason })
             }
             Message::Read { by, reply, query } => {
-                self.turn.after.push(After::Read { by, reply, query });
+                self.next_batch
+                    .after
+                    .push(PostCommit::Read { by, reply, query });
             }
             Message::CaughtUp(reader) => self.caught_up(reader),
             Message::PanesFound(panes) => self.panes_found(panes),
@@ -478,19 +480,19 @@ impl Driver {
         {
             self.settings.refresh(&self.team);
         }
-        self.turn.visible |= step.records.iter().any(|record| {
+        self.next_batch.visible |= step.records.iter().any(|record| {
             if let Event::MessageAccepted { from, to, .. } = &record.event {
                 // Pane borders show whether a member asks the user.
                 return *from == Party::User || to.contains(&Party::User);
             }
             !matches!(record.event, Event::MessagesRead { .. })
         });
-        self.turn.records.extend(step.records);
-        self.turn.grown.extend(step.grown);
-        self.turn
+        self.next_batch.records.extend(step.records);
+        self.next_batch.grown.extend(step.grown);
+        self.next_batch
             .after
-            .extend(step.effects.into_iter().map(After::Effect));
-        self.turn
+            .extend(step.effects.into_iter().map(PostCommit::Effect));
+        self.next_batch
             .archived
             .extend(step.completed.iter().map(|completed| {
                 Archived {
@@ -504,7 +506,7 @@ impl Driver {
     /// Takes an input that must be stored even on a full disk: a fact that cannot be refused, or a call that ends
     /// something. The store may use its reserve file for it.
     fn urgent(&mut self, input: Input) {
-        self.turn.urgent = true;
+        self.next_batch.urgent = true;
         self.step(input);
     }
 
@@ -512,7 +514,7 @@ impl Driver {
         self.team
             .next_deadline()
             .into_iter()
-            .chain(self.attention_deadline())
+            .chain(self.liveness_deadline())
             .min()
     }
 
@@ -520,15 +522,15 @@ impl Driver {
         if self.team.next_deadline().is_some_and(|at| at <= self.now()) {
             self.urgent(Input::DeadlineReached);
         }
-        self.attend();
+        self.check_liveness();
     }
 
     /// Sends the team's placement to the launcher.
-    fn place(&mut self) {
+    fn send_placement(&mut self) {
         if let Some(settings) = self.settings.team() {
-            let (place, layout) = (settings.place.clone(), settings.layout);
+            let (team_placement, layout) = (settings.team_placement.clone(), settings.layout);
             self.launcher
-                .order(crate::launch::Order::Place(place, layout));
+                .order(crate::launch::Order::SetBackend(team_placement, layout));
         }
     }
 
@@ -543,7 +545,7 @@ impl Driver {
             .members()
             .filter(|member| matches!(member.life, agent_team_core::member::Life::Launching { .. }))
             .filter_map(|member| member.life.launch().map(|launch| launch.id.clone()))
-            .filter(|launch| !self.live.contains_key(launch))
+            .filter(|launch| !self.launches.contains_key(launch))
             .collect();
         for launch in launching {
             // Whoever unlinks the launch file owns the launch. If this unlink succeeds, no worker has taken the file
@@ -571,7 +573,7 @@ impl Driver {
             })
             .collect();
         for (member, launch, process) in processes {
-            self.live_of(&member, &launch);
+            self.runtime_of(&member, &launch);
             self.watch(launch, process);
         }
     }
@@ -617,9 +619,11 @@ impl Driver {
             project: self.identity.project.clone(),
             revision: self.team.revision(),
             inputs: u32::try_from(self.messages.len()).unwrap_or(u32::MAX),
-            committing: match &self.flight {
-                Some(Flight::Turn { records, .. }) => u32::try_from(*records).unwrap_or(u32::MAX),
-                Some(Flight::Probe) | None => 0,
+            committing: match &self.in_flight {
+                Some(InFlight::Batch { records, .. }) => {
+                    u32::try_from(*records).unwrap_or(u32::MAX)
+                }
+                Some(InFlight::Probe) | None => 0,
             },
             subscribers: u32::try_from(self.subscribers.len()).unwrap_or(u32::MAX),
             commits: self.commits,
@@ -638,7 +642,7 @@ impl Driver {
 
     async fn close(mut self, goodbye: GoodbyeReason, done: oneshot::Sender<()>) {
         if goodbye == GoodbyeReason::Closed {
-            self.watched.is_deleted.set(true);
+            self.flags.is_deleted.set(true);
             self.messages.close();
             while let Ok(message) = self.messages.try_recv() {
                 if let Message::Called(request) = message {
@@ -678,10 +682,10 @@ fn offered_before(team: &Team) -> BTreeMap<MemberName, MessageId> {
 
 /// An `up` request: the team specification and the parameters that are not part of the team file.
 #[derive(Debug)]
-pub(crate) struct WantedTeam {
+pub(crate) struct UpRequest {
     pub(crate) spec: TeamSpec,
     pub(crate) environment: Environment,
-    pub(crate) place: Place,
+    pub(crate) team_placement: TeamPlacement,
     pub(crate) dry_run: bool,
 }
 

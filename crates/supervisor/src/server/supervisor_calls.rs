@@ -11,19 +11,19 @@ use agent_team_system::process::resident_bytes;
 use serde_json::value::RawValue;
 use tokio::sync::oneshot;
 
-use super::call::Question;
-use super::{Correspondent, Ending, Server, tell};
-use crate::driver::{self, Asked, Change, DriverHandle, Message, WantedTeam};
+use super::dispatch::SupervisorCall;
+use super::{ConnectionContext, Server, ShutdownTrigger, send_to_driver};
+use crate::driver::{self, Change, DriverHandle, Message, RequestKind, UpRequest};
 use crate::environment::Environment;
-use crate::launch::place;
+use crate::launch::backend;
 use crate::outbox::Reply;
 use crate::settings_file;
 
 /// The next step of an `up` call.
-enum Wanted {
-    Of(DriverHandle, Box<WantedTeam>),
+enum UpStep {
+    Run(DriverHandle, Box<UpRequest>),
     /// The preview for a team that would be created; nothing was written.
-    Told(m::UpAnswer),
+    Preview(m::UpAnswer),
 }
 
 fn count(number: impl TryInto<u32>) -> u32 {
@@ -33,17 +33,17 @@ fn count(number: impl TryInto<u32>) -> u32 {
 impl Server {
     pub(super) async fn answer(
         &self,
-        question: Question,
+        call: SupervisorCall,
         team: Option<TeamRef>,
         key: Option<String>,
         digest: u64,
-        peer: &Correspondent,
+        peer: &ConnectionContext,
         reply: Reply,
     ) {
-        match question {
-            Question::Status => reply.ok(&self.status().await),
-            Question::Up(up) => self.up(*up, key, digest, peer, reply).await,
-            Question::Delete => {
+        match call {
+            SupervisorCall::Status => reply.ok(&self.status().await),
+            SupervisorCall::Up(up) => self.up(*up, key, digest, peer, reply).await,
+            SupervisorCall::Delete => {
                 let deleted = match self.teams.find(team.as_ref()) {
                     Ok(driver) => self.teams.delete_for_good(&driver).await,
                     Err(refusal) => Err(refusal),
@@ -53,7 +53,7 @@ impl Server {
                     Err(refusal) => self.refuse(reply, refusal),
                 }
             }
-            Question::Stop => {
+            SupervisorCall::Stop => {
                 let receipts = self.down_all(peer).await;
                 if self.is_closing() {
                     // A signal started the shutdown first: some teams were closed instead of taken down, so the
@@ -61,14 +61,14 @@ impl Server {
                     return;
                 }
                 reply.ok(&m::DownAnswer { receipts });
-                let _ending_already = self.ending.send(Ending::Stop);
+                let _already_stopping = self.trigger.send(ShutdownTrigger::Stop);
             }
             // Check the configuration before stopping: a supervisor that cannot start with it would leave the teams
             // without one.
-            Question::Restart => match settings_file::durability(&self.directories) {
+            SupervisorCall::Restart => match settings_file::durability(&self.directories) {
                 Ok(_) => {
                     reply.ok(&Nothing {});
-                    let _ending_already = self.ending.send(Ending::Restart);
+                    let _already_stopping = self.trigger.send(ShutdownTrigger::Restart);
                 }
                 Err(error) => reply.refuse(error.into()),
             },
@@ -81,22 +81,22 @@ impl Server {
         up: m::Up,
         key: Option<String>,
         digest: u64,
-        peer: &Correspondent,
+        peer: &ConnectionContext,
         reply: Reply,
     ) {
         let team = TeamId::new(&up.spec.name, &up.spec.project);
         let was_there = self.directories.team(team.as_str()).exists();
-        let (driver, wanted) = match self.wanted(up, was_there).await {
-            Ok(Wanted::Of(driver, wanted)) => (driver, wanted),
-            Ok(Wanted::Told(answer)) => return reply.ok(&answer),
+        let (driver, wanted) = match self.next_step(up, was_there).await {
+            Ok(UpStep::Run(driver, wanted)) => (driver, wanted),
+            Ok(UpStep::Preview(answer)) => return reply.ok(&answer),
             Err(refusal) => return self.refuse(reply, refusal),
         };
-        let asked = Asked::Change(Change::Up(wanted));
+        let kind = RequestKind::Change(Change::Up(wanted));
         if was_there {
-            return peer.ask(&driver, key, digest, reply, asked);
+            return peer.ask(&driver, key, digest, reply, kind);
         }
-        let (inward, answer) = Reply::inward(&peer.outbox);
-        peer.ask(&driver, key, digest, inward, asked);
+        let (internal, answer) = Reply::internal(&peer.outbox);
+        peer.ask(&driver, key, digest, internal, kind);
         let answer = answer.await;
         if self.is_closing() && answer.is_err() {
             // The call may be stored. The team stays on disk, so that the repeated call finds the first answer.
@@ -116,7 +116,7 @@ impl Server {
         }
     }
 
-    async fn wanted(&self, up: m::Up, was_there: bool) -> Result<Wanted, Refusal> {
+    async fn next_step(&self, up: m::Up, was_there: bool) -> Result<UpStep, Refusal> {
         let m::Up {
             spec,
             environment: variables,
@@ -132,10 +132,10 @@ impl Server {
             secrets,
         };
         environment.check()?;
-        let place = if self.teams.are_hosted() {
-            place::hosted()
+        let team_placement = if self.teams.are_hosted() {
+            backend::hosted()
         } else {
-            place::choose(spec.placement, &terminal, &self.directories).await?
+            backend::choose(spec.placement, &terminal, &self.directories).await?
         };
         if fresh && was_there {
             self.teams.for_up(&spec)?.refuse_if_up()?;
@@ -143,9 +143,9 @@ impl Server {
         if fresh || !was_there {
             // Check first: a refused specification must neither create a team nor delete the one that `fresh`
             // replaces.
-            let answer = driver::preview(&spec, &place, self.now())?;
+            let answer = driver::preview(&spec, &team_placement, self.now())?;
             if dry_run {
-                return Ok(Wanted::Told(answer));
+                return Ok(UpStep::Preview(answer));
             }
         }
         let mut driver = self.teams.for_up(&spec)?;
@@ -153,20 +153,20 @@ impl Server {
             self.teams.delete(&driver).await?;
             driver = self.teams.for_up(&spec)?;
         }
-        let wanted = WantedTeam {
+        let wanted = UpRequest {
             spec,
             environment,
-            place,
+            team_placement,
             dry_run,
         };
-        Ok(Wanted::Of(driver, Box::new(wanted)))
+        Ok(UpStep::Run(driver, Box::new(wanted)))
     }
 
     async fn status(&self) -> SupervisorView {
         let mut teams = Vec::new();
         for driver in self.teams.drivers() {
             let (reply, status) = oneshot::channel();
-            tell(&driver, Message::Status(reply));
+            send_to_driver(&driver, Message::Status(reply));
             teams.extend(status.await);
         }
         let pid = self.machine.own_pid();
@@ -186,16 +186,16 @@ impl Server {
     }
 
     /// Takes every team down and collects the receipts, which also name survivors.
-    async fn down_all(&self, peer: &Correspondent) -> Vec<Receipt> {
+    async fn down_all(&self, peer: &ConnectionContext) -> Vec<Receipt> {
         let mut receipts = Vec::new();
         for driver in self.teams.drivers() {
-            let (reply, answer) = Reply::inward(&peer.outbox);
+            let (reply, answer) = Reply::internal(&peer.outbox);
             peer.ask(
                 &driver,
                 None,
                 0,
                 reply,
-                Asked::Change(Change::Call(Box::new(Call::Down { force: false }))),
+                RequestKind::Change(Change::Call(Box::new(Call::Down { force: false }))),
             );
             match answer.await {
                 Ok(Ok(answer)) => {

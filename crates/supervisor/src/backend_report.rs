@@ -8,11 +8,11 @@ use agent_team_protocol::method::CallerTerminal;
 use agent_team_system::directories::Directories;
 use anyhow::Context;
 
-use crate::launch::place;
+use crate::launch::backend;
 
 /// Reads the caller's terminal as JSON from stdin, and prints a JSON list of reports.
-pub fn tell_places() -> u8 {
-    match tell() {
+pub fn report_backends() -> u8 {
+    match report() {
         Ok(()) => ExitCode::Done as u8,
         Err(error) => {
             let _no_stderr = writeln!(io::stderr(), "error: {error:#}");
@@ -21,7 +21,7 @@ pub fn tell_places() -> u8 {
     }
 }
 
-fn tell() -> anyhow::Result<()> {
+fn report() -> anyhow::Result<()> {
     let terminal: CallerTerminal = serde_json::from_reader(io::stdin())
         .context("cannot read the terminal's description from stdin")?;
     let directories = Directories::from_environment()?;
@@ -29,7 +29,7 @@ fn tell() -> anyhow::Result<()> {
         .enable_all()
         .build()
         .context("cannot start a runtime")?;
-    let reports = runtime.block_on(place::reports(&terminal, &directories));
+    let reports = runtime.block_on(backend::reports(&terminal, &directories));
     writeln!(io::stdout(), "{}", serde_json::to_string(&reports)?)?;
     Ok(())
 }

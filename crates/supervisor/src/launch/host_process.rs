@@ -23,7 +23,7 @@ use agent_team_system::spawn::{ProgramSpec, spawn_session_with};
 use agent_team_system::{daemon, private_file};
 use tokio::sync::{mpsc, oneshot};
 
-use super::{LaunchOrder, ProgramTask, Running, headless};
+use super::{LaunchOrder, ProgramTask, StartedWorker, headless};
 use crate::driver::Message;
 
 /// How long a cancelled member may take to end before the host process is killed with all members in it.
@@ -52,14 +52,14 @@ impl HostProcess {
         }
     }
 
-    pub(super) async fn start(&self, order: &LaunchOrder) -> Result<Running, String> {
+    pub(super) async fn start(&self, order: &LaunchOrder) -> Result<StartedWorker, String> {
         let ProgramTask::Launch { file } = &order.task else {
             return Err("a hosted member has no terminal".to_owned());
         };
         let start = HostOrder::Start { file: file.clone() };
         let mut fault = String::new();
         for _ in 0..ATTEMPTS {
-            match self.ask(&start).await {
+            match self.request(&start).await {
                 Ok(HostAnswer {
                     failed: Some(why), ..
                 }) => return Err(why),
@@ -69,7 +69,7 @@ impl HostProcess {
                     let process = ProcessId { pid, start_time };
                     self.process.set(Some(process));
                     self.watch(order.launch.clone(), process);
-                    return Ok(Running {
+                    return Ok(StartedWorker {
                         process: ProcessStamp { pid, start_time },
                         placement: Placement::Hosted,
                         pane: None,
@@ -81,9 +81,9 @@ impl HostProcess {
         Err(format!("the host process does not respond: {fault}"))
     }
 
-    async fn ask(&self, order: &HostOrder) -> io::Result<HostAnswer> {
+    async fn request(&self, order: &HostOrder) -> io::Result<HostAnswer> {
         let stream = match Stream::connect(&self.socket).await {
-            Err(error) if is_nobody(&error) => {
+            Err(error) if is_not_listening(&error) => {
                 self.launch()?;
                 Stream::connect(&self.socket).await?
             }
@@ -161,11 +161,11 @@ impl HostProcess {
 
     /// Waits until the host process has exited after its last member, and removes its socket. `None` if there was no
     /// host process.
-    pub(super) async fn gone(&self) -> Option<Receipt> {
+    pub(super) async fn wait_gone(&self) -> Option<Receipt> {
         let gone = async {
             loop {
                 match Stream::connect(&self.socket).await {
-                    Err(error) if is_nobody(&error) => return true,
+                    Err(error) if is_not_listening(&error) => return true,
                     Ok(stream) => {
                         // The host process sends nothing on this connection; reading returns when it exits.
                         let (read, _write) = stream.into_halves();
@@ -216,7 +216,7 @@ async fn closed(
     process: Option<ProcessId>,
 ) -> io::Result<()> {
     let stream = match Stream::connect(socket).await {
-        Err(error) if is_nobody(&error) => {
+        Err(error) if is_not_listening(&error) => {
             let watch = process.map(ExitWatch::open).transpose()?.flatten();
             return match watch {
                 Some(mut watch) => watch.exited().await,
@@ -241,7 +241,7 @@ async fn send(stream: Stream, order: &HostOrder) -> io::Result<FrameReader> {
     Ok(FrameReader::new(read, FIRST_FRAME_MAX))
 }
 
-fn is_nobody(error: &io::Error) -> bool {
+fn is_not_listening(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused
