@@ -77,7 +77,7 @@ fn exit_code(error: &anyhow::Error) -> ExitCode {
 }
 
 /// How long a supervisor without a team waits for its first client.
-const UNCLAIMED_LIMIT: std::time::Duration = std::time::Duration::from_secs(10);
+const FIRST_CLIENT_LIMIT: std::time::Duration = std::time::Duration::from_secs(10);
 
 async fn serve(foreground: bool, ready: &mut Option<std::fs::File>) -> anyhow::Result<u8> {
     let directories = Rc::new(Directories::from_environment()?);
@@ -115,11 +115,11 @@ async fn serve(foreground: bool, ready: &mut Option<std::fs::File>) -> anyhow::R
 
     // The starter may exit before it connects, so an unclaimed supervisor must not live for ever. The timer is
     // dropped once it has fired, so that an idle supervisor has no timer.
-    let unclaimed = tokio::time::timeout(UNCLAIMED_LIMIT, server.claimed());
-    let mut unclaimed = Some(Box::pin(unclaimed));
+    let first_client = tokio::time::timeout(FIRST_CLIENT_LIMIT, server.first_client());
+    let mut first_client = Some(Box::pin(first_client));
     let (goodbye, code) = loop {
         tokio::select! {
-            () = wait_optional(&mut unclaimed) => unclaimed = None,
+            () = wait_optional(&mut first_client) => first_client = None,
             Some(notice) = serving.notices.recv() => match notice {
                 Notice::WentDown => {}
                 // No goodbye: a worker whose connection ends without one starts a new supervisor, which reads what is

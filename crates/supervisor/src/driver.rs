@@ -6,8 +6,8 @@
 //!      └───────────────────────────────────────────────────────────────┘
 //! ```
 //! Only [`Driver`] changes a `Team` (I3), and nothing leaves it that rests on an event which is not stored (I4).
-//! It never waits for a member, for tmux, for a hook or for the disk: their
-//! results come back as [`Message`]s.
+//! It never waits for a member, for tmux or for a hook: their results come back as [`Message`]s. While a commit waits
+//! for the disk, messages stay in the channel.
 
 mod calls;
 mod commit;
@@ -262,7 +262,7 @@ enum PostCommit {
     },
     Welcome(Hello),
     /// The member may have room for more messages.
-    Pump(MemberName),
+    DeliverMessages(MemberName),
 }
 
 /// The commit in progress.
@@ -367,6 +367,9 @@ impl Driver {
         loop {
             self.submit();
             if self.in_flight.is_some() {
+                // One commit at a time. Messages stay in the channel until it has ended and form the next batch
+                // (group commit). Deciding on them now would build on events that may not be stored: after a failed
+                // commit their answers would have to be taken back, too.
                 let Some(result) = self.committer.answer().await else {
                     return;
                 };
@@ -376,6 +379,8 @@ impl Driver {
             if let Some((goodbye, done)) = closing.take() {
                 return self.close(goodbye, done).await;
             }
+            // Deadlines are checked before each batch, so that a flood of messages cannot postpone a kill or a
+            // restart.
             let deadline = self.deadline();
             if deadline.is_some_and(|at| at <= self.now()) {
                 self.deadline_reached();
@@ -642,6 +647,9 @@ impl Driver {
 
     async fn close(mut self, goodbye: GoodbyeReason, done: oneshot::Sender<()>) {
         if goodbye == GoodbyeReason::Closed {
+            // Close the channel before draining it. A request sent later fails at the sender, which refuses it (see
+            // `server::send_to_driver`); a request already queued is refused here. So no request of a deleted team
+            // stays unanswered.
             self.flags.is_deleted.set(true);
             self.messages.close();
             while let Ok(message) = self.messages.try_recv() {

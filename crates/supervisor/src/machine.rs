@@ -149,6 +149,8 @@ impl Machine for ThisMachine {
         Box::pin(async move {
             let launch = tree.marker.clone();
             let ended = tree.end(limit).await;
+            // Only after all processes have ended: the kernel refuses to remove a control group that contains
+            // processes.
             if let (Ok(_), Some(unit)) = (&ended, cgroup::delegated()) {
                 cgroup::remove(&unit, &launch);
             }

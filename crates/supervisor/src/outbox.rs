@@ -99,6 +99,7 @@ impl Outbox {
     /// Waits until there is room, or the connection is closed.
     pub(crate) async fn room(&self) {
         loop {
+            // Created before the check: `notify_waiters` wakes only `Notified` futures that exist already.
             let changed = self.shared.changed.notified();
             if self.has_room() || self.is_closed() {
                 return;

@@ -49,7 +49,7 @@ pub(crate) struct Server {
     descriptors_max: u64,
     next_connection: Cell<u64>,
     /// Notified for every client that connects.
-    claimed: Notify,
+    client_connected: Notify,
     /// Receives events after which the supervisor may have to exit.
     trigger: mpsc::UnboundedSender<ShutdownTrigger>,
     phase: Cell<Phase>,
@@ -108,7 +108,7 @@ impl Server {
             clients: Cell::new(0),
             descriptors_max: descriptors::limit(),
             next_connection: Cell::new(0),
-            claimed: Notify::new(),
+            client_connected: Notify::new(),
             trigger,
             phase: Cell::new(Phase::Serving),
             phase_changed: Notify::new(),
@@ -116,8 +116,8 @@ impl Server {
     }
 
     /// Returns once a client has connected.
-    pub(crate) async fn claimed(&self) {
-        self.claimed.notified().await;
+    pub(crate) async fn first_client(&self) {
+        self.client_connected.notified().await;
     }
 
     /// Whether one more connection leaves enough descriptors: at most `quarters` quarters of the limit are for
@@ -160,14 +160,14 @@ impl Server {
     }
 
     /// Returns when the supervisor stops serving.
-    async fn closing(&self) {
+    async fn wait_closing(&self) {
         while !self.is_closing() {
             self.phase_changed.notified().await;
         }
     }
 
     /// Returns the goodbye reason when connections must be closed.
-    async fn closed(&self) -> GoodbyeReason {
+    async fn wait_closed(&self) -> GoodbyeReason {
         loop {
             if let Phase::Closed(reason) = self.phase.get() {
                 return reason;
@@ -188,7 +188,7 @@ impl Server {
             let accepted = tokio::select! {
                 biased;
                 accepted = listener.accept() => accepted,
-                () = self.closing() => return,
+                () = self.wait_closing() => return,
             };
             match accepted {
                 // A quarter of the descriptors is left for stores and members. Connections that send nothing are
@@ -253,7 +253,7 @@ impl Server {
     ) {
         let first = tokio::select! {
             biased;
-            () = self.closing() => return,
+            () = self.wait_closing() => return,
             first = tokio::time::timeout(FIRST_FRAME_LIMIT, reader.next()) => first,
         };
         let first = match first {
@@ -287,7 +287,7 @@ impl Server {
             }
             ConnectionRole::Client => {
                 self.clients.set(self.clients.get() + 1);
-                self.claimed.notify_one();
+                self.client_connected.notify_one();
                 let id = initialize.client.unwrap_or_default();
                 reply.ok(&Initialized {
                     protocol,
@@ -302,7 +302,7 @@ impl Server {
                     outbox: outbox.clone(),
                     driver: None,
                 };
-                self.calls(reader, &context).await;
+                self.serve_calls(reader, &context).await;
                 self.clients.set(self.clients.get() - 1);
                 let _already_stopping = self.trigger.send(ShutdownTrigger::ClientGone);
             }
@@ -339,6 +339,8 @@ impl Server {
         };
         let driver = match self.teams.find(Some(&TeamRef::Id(team))) {
             Ok(driver) => driver,
+            // A worker exits on `unauthenticated` and retries after any other refusal. Only a team that certainly does
+            // not exist may end it, not one whose store cannot be read now.
             Err(refusal) if refusal.code == ErrorCode::UnknownTeam => {
                 return reply.refuse(refused("the team of this launch does not exist"));
             }
@@ -366,26 +368,26 @@ impl Server {
             outbox,
             driver: Some(driver.clone()),
         };
-        self.calls(reader, &context).await;
+        self.serve_calls(reader, &context).await;
         let _driver_gone = driver
             .messages
             .send(Message::Disconnected { launch, connection });
     }
 
     /// Reads and handles frames until the connection ends.
-    async fn calls(self: &Rc<Self>, reader: &mut FrameReader, peer: &ConnectionContext) {
+    async fn serve_calls(self: &Rc<Self>, reader: &mut FrameReader, peer: &ConnectionContext) {
         loop {
             let frame = tokio::select! {
                 biased;
                 frame = reader.next() => frame,
                 () = peer.outbox.closed() => return,
-                () = self.closing() => Ok(None),
+                () = self.wait_closing() => Ok(None),
             };
             if self.is_closing() {
                 let reason = tokio::select! {
                     biased;
                     () = peer.outbox.closed() => return,
-                    reason = self.closed() => reason,
+                    reason = self.wait_closed() => reason,
                 };
                 return peer.outbox.send_goodbye(&Goodbye {
                     reason,
@@ -397,7 +399,7 @@ impl Server {
             }
             match frame {
                 Ok(Some(frame)) => {
-                    if let Err(refusal) = self.frame(&frame, peer) {
+                    if let Err(refusal) = self.handle_frame(&frame, peer) {
                         return peer
                             .outbox
                             .answer(agent_team_protocol::rpc::error(RawValue::NULL, refusal));
@@ -409,24 +411,24 @@ impl Server {
             tokio::select! {
                 biased;
                 () = peer.outbox.room_for_call() => {}
-                () = self.closing() => {}
+                () = self.wait_closing() => {}
             }
         }
     }
 
     /// An error closes the connection.
-    fn frame(self: &Rc<Self>, frame: &str, peer: &ConnectionContext) -> Result<(), Refusal> {
+    fn handle_frame(self: &Rc<Self>, frame: &str, peer: &ConnectionContext) -> Result<(), Refusal> {
         match Frame::parse(frame)?.kind()? {
             Kind::Request { id, method, params } => {
                 let reply = Reply::new(&peer.outbox, id);
                 match Envelope::read(&method, params) {
-                    Ok(envelope) => self.request(&method, &envelope, peer, reply),
+                    Ok(envelope) => self.handle_request(&method, &envelope, peer, reply),
                     Err(refusal) => reply.refuse(refusal),
                 }
             }
             Kind::Notification { method, params } => {
                 if let (Origin::Member { launch, .. }, Some(driver)) = (&peer.by, &peer.driver) {
-                    notified(&method, params, launch, driver)?;
+                    handle_notification(&method, params, launch, driver)?;
                 }
             }
             Kind::Response { .. } => {
@@ -438,7 +440,7 @@ impl Server {
         Ok(())
     }
 
-    fn request(
+    fn handle_request(
         self: &Rc<Self>,
         method: &str,
         envelope: &Envelope<'_>,
@@ -455,9 +457,13 @@ impl Server {
                     None => self.teams.find(envelope.team.as_ref()),
                 };
                 match driver {
-                    Ok(driver) => {
-                        peer.ask(&driver, envelope.key.clone(), envelope.digest, reply, kind)
-                    }
+                    Ok(driver) => peer.call_driver(
+                        &driver,
+                        envelope.key.clone(),
+                        envelope.digest,
+                        reply,
+                        kind,
+                    ),
                     Err(refusal) => self.refuse(reply, refusal),
                 }
             }
@@ -484,7 +490,7 @@ impl Server {
 }
 
 impl ConnectionContext {
-    fn ask(
+    fn call_driver(
         &self,
         driver: &DriverHandle,
         key: Option<String>,
@@ -518,7 +524,7 @@ fn send_to_driver(driver: &DriverHandle, message: Message) {
 }
 
 /// Handles a notification of a member. Unknown notifications are ignored, because a newer worker may send them.
-fn notified(
+fn handle_notification(
     method: &str,
     params: &RawValue,
     launch: &LaunchId,

@@ -117,7 +117,7 @@ mod tests {
 
     #[test]
     fn invalid_settings_are_refused_with_their_position() {
-        for (text, says) in [
+        for (text, prefix) in [
             (
                 "durability = \"none\"",
                 "config.toml:1:14: `durability` must be",
@@ -133,7 +133,7 @@ mod tests {
             ),
         ] {
             let refusal = parse(text).unwrap_err();
-            assert!(refusal.message.starts_with(says), "{refusal}");
+            assert!(refusal.message.starts_with(prefix), "{refusal}");
         }
         let nearest = parse("durabilty = \"power\"").unwrap_err().hint;
         assert_eq!(nearest.as_deref(), Some("did you mean `durability`?"));

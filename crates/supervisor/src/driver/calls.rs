@@ -68,7 +68,9 @@ impl Driver {
                 if let (Call::Read { .. } | Call::Append(_), Origin::Member { name, .. }) =
                     (&*call, &by)
                 {
-                    self.next_batch.after.push(PostCommit::Pump(name.clone()));
+                    self.next_batch
+                        .after
+                        .push(PostCommit::DeliverMessages(name.clone()));
                 }
                 self.call(by, key, reply, shape, *call);
             }

@@ -33,7 +33,7 @@ impl Driver {
                 && !held.is_empty()
             {
                 let batch = self.batch(NextBatch::default());
-                self.hand_over(batch, InFlight::Probe);
+                self.submit_batch(batch, InFlight::Probe);
             }
             return;
         }
@@ -42,7 +42,7 @@ impl Driver {
         let after = std::mem::take(&mut next.after);
         let (records, visible) = (next.records.len(), next.visible);
         let batch = self.batch(next);
-        self.hand_over(
+        self.submit_batch(
             batch,
             InFlight::Batch {
                 after,
@@ -52,7 +52,7 @@ impl Driver {
         );
     }
 
-    fn hand_over(&mut self, batch: Batch, flight: InFlight) {
+    fn submit_batch(&mut self, batch: Batch, flight: InFlight) {
         self.in_flight = Some(flight);
         if let Submitted::Answered(answer) = self.committer.submit(batch, self.messages.is_empty())
         {
@@ -160,7 +160,7 @@ impl Driver {
                 PostCommit::Effect(effect) => self.effect(effect),
                 PostCommit::Read { by, reply, query } => self.read(&by, reply, query),
                 PostCommit::Welcome(hello) => self.welcome(hello),
-                PostCommit::Pump(member) => self.pump(&member),
+                PostCommit::DeliverMessages(member) => self.deliver_messages(&member),
             }
         }
         self.check_waiters();
@@ -192,7 +192,7 @@ impl Driver {
                 // Ending processes is safe without a record of it: the restored state decides the same end again, and
                 // `EndTree` can be repeated.
                 PostCommit::Effect(end @ Effect::EndTree { .. }) => ends.push(end),
-                PostCommit::Effect(_) | PostCommit::Pump(_) => {}
+                PostCommit::Effect(_) | PostCommit::DeliverMessages(_) => {}
                 PostCommit::Read { by, reply, query } => reads.push((by, reply, query)),
                 PostCommit::Welcome(hello) => hello.reply.refuse(refusal.clone()),
             }

@@ -91,7 +91,7 @@ impl Driver {
                     },
                 );
             }
-            Effect::Deliver { member } => self.pump(&member),
+            Effect::Deliver { member } => self.deliver_messages(&member),
             Effect::Inform { member, request } => {
                 self.inform(&member, request);
             }

@@ -70,7 +70,7 @@ impl Driver {
         if !bool::from(shown.as_bytes().ct_eq(launch.token_hash.as_bytes())) {
             return Err(refused("wrong token for this launch"));
         }
-        let is_the_one = |process: ProcessStamp| {
+        let is_same_process = |process: ProcessStamp| {
             process.pid == hello.process.pid && process.start_time == hello.process.start_time
         };
         match &member.life {
@@ -87,7 +87,7 @@ impl Driver {
             Life::Ready { process, .. }
             | Life::Asked { process, .. }
             | Life::Draining { process, .. }
-                if is_the_one(*process) =>
+                if is_same_process(*process) =>
             {
                 Ok(())
             }
@@ -154,7 +154,7 @@ impl Driver {
         self.unwatch(&hello.launch);
         self.repeat_stop(&name);
         self.inform_of_pending(&name);
-        self.pump(&name);
+        self.deliver_messages(&name);
     }
 
     /// Repeats a stop request: the one sent over an earlier connection, or while there was none, may be lost.

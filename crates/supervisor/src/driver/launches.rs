@@ -36,7 +36,7 @@ pub(super) struct LaunchRuntime {
     pub(super) placement: Option<Placement>,
     pub(super) pane: Option<String>,
     /// The attach helper that lends its terminal to this worker.
-    pub(super) holder: Option<ProcessId>,
+    pub(super) attach_helper: Option<ProcessId>,
     /// What the worker currently waits for. Never stored: the worker repeats it after each connect.
     pub(super) waiting: Option<Waiting>,
     pub(super) watch: Watch,
@@ -99,7 +99,7 @@ impl Driver {
                 sessions: Vec::new(),
                 placement: None,
                 pane: None,
-                holder: None,
+                attach_helper: None,
                 waiting: None,
                 watch: Watch::Unwatched,
                 liveness: Liveness::Quiet,
@@ -142,6 +142,8 @@ impl Driver {
             && runtime
                 .connection
                 .as_ref()
+                // Compare the ids: when a worker reconnects, the end of its old connection arrives after the new one
+                // was attached, and must not detach it.
                 .is_some_and(|current| current.id == connection)
         {
             runtime.connection = None;
@@ -301,7 +303,7 @@ impl Driver {
     }
 
     /// Offers the member all messages that were not yet offered over this connection, as long as its queue has room.
-    pub(super) fn pump(&mut self, name: &MemberName) {
+    pub(super) fn deliver_messages(&mut self, name: &MemberName) {
         let now = self.now();
         let Some(member) = self.team.member(name) else {
             return;

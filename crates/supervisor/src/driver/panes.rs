@@ -39,8 +39,8 @@ impl Driver {
                 continue;
             };
             let runtime = self.runtime_of(&member, &launch);
-            let holder = runtime.holder.map(|holder| holder.pid);
-            if [worker, holder].contains(&Some(pid)) {
+            let attach_helper = runtime.attach_helper.map(|attach_helper| attach_helper.pid);
+            if [worker, attach_helper].contains(&Some(pid)) {
                 runtime.placement = Some(placement);
                 runtime.pane = Some(id);
                 self.publish_change(&member);
@@ -54,7 +54,7 @@ impl Driver {
             tracing::info!(member = %runtime.member, "lost its pane; continues headless");
             runtime.placement = Some(Placement::Headless);
             runtime.pane = None;
-            runtime.holder = None;
+            runtime.attach_helper = None;
             let member = runtime.member.clone();
             self.publish_change(&member);
             // The pane can still exist with a dead attach helper. A label order makes the tmux backend send SIGCHLD to
@@ -72,7 +72,7 @@ impl Driver {
         if let Some(runtime) = self.launches.get_mut(launch) {
             runtime.placement = Some(Placement::Headless);
             runtime.pane = None;
-            runtime.holder = Some(ProcessId {
+            runtime.attach_helper = Some(ProcessId {
                 pid: shown.pid,
                 start_time: shown.start_time,
             });
@@ -142,9 +142,12 @@ impl Driver {
         let mut argv = vec![program];
         argv.extend(self.attach_arguments(how, launch));
         let argv = argv.iter().map(|word| word.to_str().map(str::to_owned));
-        let holder = runtime.holder.map(|holder| holder.pid);
+        let attach_helper = runtime.attach_helper.map(|attach_helper| attach_helper.pid);
         Some(TerminalLoan {
-            shown_by: [Some(worker.pid), holder].into_iter().flatten().collect(),
+            shown_by: [Some(worker.pid), attach_helper]
+                .into_iter()
+                .flatten()
+                .collect(),
             answer: AttachAnswer {
                 argv: argv.collect::<Option<_>>()?,
                 unset: Vec::new(),

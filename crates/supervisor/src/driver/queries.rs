@@ -27,7 +27,7 @@ use crate::{convert, view};
 impl Driver {
     /// Answers a query from the stored state.
     pub(super) fn read(&mut self, by: &Origin, reply: Reply, query: Query) {
-        if let Err(refusal) = check_reader(by, &query) {
+        if let Err(refusal) = check_may_query(by, &query) {
             return reply.refuse(refusal);
         }
         match query {
@@ -324,7 +324,7 @@ fn answer<A: Serialize>(reply: Reply, read: Result<Result<A, String>, JoinError>
 }
 
 /// A member can read its own data and what the team shares.
-fn check_reader(by: &Origin, query: &Query) -> Result<(), Refusal> {
+fn check_may_query(by: &Origin, query: &Query) -> Result<(), Refusal> {
     let Origin::Member { name, .. } = by else {
         return Ok(());
     };

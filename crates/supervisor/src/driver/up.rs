@@ -105,10 +105,10 @@ pub(crate) fn preview(
     team_placement: &TeamPlacement,
     now: Tick,
 ) -> Result<UpAnswer, Refusal> {
-    let nobody = Team::default();
-    let plan = convert::up_plan(spec.clone(), team_placement.clone(), &nobody);
+    let empty_team = Team::default();
+    let plan = convert::up_plan(spec.clone(), team_placement.clone(), &empty_team);
     try_up(
-        &nobody,
+        &empty_team,
         &TeamId::new(&spec.name, &spec.project),
         team_placement,
         plan,

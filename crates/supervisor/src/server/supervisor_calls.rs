@@ -93,10 +93,10 @@ impl Server {
         };
         let kind = RequestKind::Change(Change::Up(wanted));
         if was_there {
-            return peer.ask(&driver, key, digest, reply, kind);
+            return peer.call_driver(&driver, key, digest, reply, kind);
         }
         let (internal, answer) = Reply::internal(&peer.outbox);
-        peer.ask(&driver, key, digest, internal, kind);
+        peer.call_driver(&driver, key, digest, internal, kind);
         let answer = answer.await;
         if self.is_closing() && answer.is_err() {
             // The call may be stored. The team stays on disk, so that the repeated call finds the first answer.
@@ -190,7 +190,7 @@ impl Server {
         let mut receipts = Vec::new();
         for driver in self.teams.drivers() {
             let (reply, answer) = Reply::internal(&peer.outbox);
-            peer.ask(
+            peer.call_driver(
                 &driver,
                 None,
                 0,

@@ -6,7 +6,7 @@ use agent_team_protocol::spec::Layout;
 use super::wire::Direction;
 
 /// Minimum columns and rows of a pane.
-const LEAST: (u16, u16) = (40, 6);
+const MIN_SIZE: (u16, u16) = (40, 6);
 
 /// The divider between two panes takes one cell.
 fn half(cells: u16) -> u16 {
@@ -25,8 +25,8 @@ pub(super) fn next(
     sizes: &[(u16, u16)],
     first: bool,
 ) -> Option<(usize, Direction)> {
-    let beside = |(columns, _): (u16, u16)| half(columns) >= LEAST.0;
-    let below = |(_, rows): (u16, u16)| half(rows) >= LEAST.1;
+    let beside = |(columns, _): (u16, u16)| half(columns) >= MIN_SIZE.0;
+    let below = |(_, rows): (u16, u16)| half(rows) >= MIN_SIZE.1;
     let across = |size| beside(size).then_some(Direction::Vertical);
     let down = |size| below(size).then_some(Direction::Horizontal);
     let either = |size| match is_wide(size) {
@@ -91,7 +91,7 @@ mod tests {
             for size in [(80, 24), (200, 50), (120, 13), (39, 80), (300, 100)] {
                 let panes = fill(layout, size);
                 let small = |(columns, rows): &(u16, u16)| {
-                    *columns < LEAST.0.min(size.0) || *rows < LEAST.1.min(size.1)
+                    *columns < MIN_SIZE.0.min(size.0) || *rows < MIN_SIZE.1.min(size.1)
                 };
                 assert!(!panes.iter().any(small), "{layout:?} {size:?}: {panes:?}");
             }

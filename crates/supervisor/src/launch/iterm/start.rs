@@ -102,6 +102,8 @@ impl Panes {
             false => Direction::Horizontal,
         };
         let properties = profile::properties(order)?;
+        // Split first, close afterwards: closing the only session of a tab closes the tab, and of the last window
+        // perhaps the app, so that the member would lose its position.
         let new = match self.app.split(&old.id, direction, properties).await {
             Ok(new) => Some(new),
             // The old session is too small to split, buried or closed. A new place is chosen below, after the old

@@ -52,7 +52,7 @@ pub(crate) enum TmuxError {
     #[error("tmux refused: {0}")]
     Refused(String),
     #[error("unexpected output of tmux: {0}")]
-    Strange(String),
+    Unexpected(String),
     #[error("cannot pass {} to tmux: not UTF-8", .0.display())]
     NotText(PathBuf),
     #[error("cannot run tmux: {0}")]

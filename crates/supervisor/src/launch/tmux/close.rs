@@ -86,7 +86,7 @@ impl Panes {
             receipts.push(pane_receipt(format!("{} ({})", pane.id, pane.member), fate));
         }
         if let Ok(left) = &left {
-            let foreign = left.panes().filter(|pane| self.is_guest(pane));
+            let foreign = left.panes().filter(|pane| self.is_foreign(pane));
             receipts.extend(
                 foreign.map(|pane| pane_receipt(format!("{} (not ours)", pane.id), Fate::Kept)),
             );
@@ -98,7 +98,7 @@ impl Panes {
     }
 
     /// Whether the pane is not ours but in a session or window that we created.
-    fn is_guest(&self, pane: &Pane) -> bool {
+    fn is_foreign(&self, pane: &Pane) -> bool {
         let team = self.team.as_str();
         !pane.is_of(&self.team) && (pane.session_team == team || pane.window_team == team)
     }

@@ -89,7 +89,7 @@ impl Panes {
         let size = frame.size;
         let (mut commands, mut orders) = (Vec::new(), Vec::new());
         let layout = |layout: &str| Command::new("select-layout").word(layout);
-        let meanwhile = layout(frame.meanwhile());
+        let interim_layout = layout(frame.interim_layout());
         let there = match &pane_target {
             PaneTarget::Beside(window) => window.panes,
             PaneTarget::Session | PaneTarget::NewWindow { .. } => 0,
@@ -139,7 +139,7 @@ impl Panes {
                     group.extend(self.tags(None, order));
                     // After each split, because tmux halves a pane and the last one would soon be too small to split.
                     // tmux draws the window only at the end of the call.
-                    group.push(meanwhile.clone());
+                    group.push(interim_layout.clone());
                 }
                 None => group.extend(self.tags(Some(&target), order)),
             }
@@ -154,9 +154,9 @@ impl Panes {
         // A single pane needs no layout. Also, `select-layout` without a target would then apply to the current
         // window, which is not this one: nothing was split in it.
         if there + orders.len() > 1
-            && let Some(arrangement) = frame.arrangement(there + orders.len())
+            && let Some(final_layout) = frame.final_layout(there + orders.len())
         {
-            commands.push(layout(&arrangement));
+            commands.push(layout(&final_layout));
         }
         match &pane_target {
             PaneTarget::Beside(window) => {

@@ -12,13 +12,13 @@
 use agent_team_protocol::spec::Layout;
 
 /// Minimum columns and rows of a pane, without its border.
-const LEAST: (usize, usize) = (40, 6);
+const MIN_SIZE: (usize, usize) = (40, 6);
 
 /// Rows of a pane with its border.
-const ROWS: usize = LEAST.1 + 1;
+const MIN_ROWS: usize = MIN_SIZE.1 + 1;
 
 /// Rows of a grid pane, with its border, below which another column is added.
-const ROWS_WANTED: usize = 13;
+const WANTED_ROWS: usize = 13;
 
 /// The parameters of a window's layout.
 #[derive(Debug, Clone, Copy)]
@@ -41,7 +41,7 @@ impl Frame {
 
     /// The layout used at this size: layouts with panes side by side need room for two.
     fn fitting(self) -> Layout {
-        if self.columns() > 2 * LEAST.0 {
+        if self.columns() > 2 * MIN_SIZE.0 {
             self.layout
         } else if self.layout == Layout::Windows {
             Layout::Windows
@@ -53,21 +53,21 @@ impl Frame {
     /// How many panes of the minimum size fit; at least one.
     pub(super) fn capacity(self) -> usize {
         let across = across(self.columns());
-        let down = self.rows() / ROWS;
+        let down = self.rows() / MIN_ROWS;
         let panes = match self.fitting() {
             Layout::MainVertical if self.first => 1 + across_beside_main(self) * down,
             Layout::MainVertical => across * down,
             Layout::EvenHorizontal => across,
             Layout::EvenVertical => down,
             // The rows of a tmux grid are equal before the border line is taken from the first one.
-            Layout::Tiled => tiled(across, (self.rows() + 1) / (ROWS + 1)),
+            Layout::Tiled => tiled(across, (self.rows() + 1) / (MIN_ROWS + 1)),
             Layout::Windows => 1,
         };
         panes.max(1)
     }
 
     /// The tmux layout applied after each split, so that there is room for the next one.
-    pub(super) fn meanwhile(self) -> &'static str {
+    pub(super) fn interim_layout(self) -> &'static str {
         match self.fitting() {
             Layout::MainVertical | Layout::Tiled | Layout::Windows => "tiled",
             Layout::EvenHorizontal => "even-horizontal",
@@ -75,8 +75,8 @@ impl Frame {
         }
     }
 
-    /// The final layout string for this number of panes; `None` to keep [`Frame::meanwhile`].
-    pub(super) fn arrangement(self, panes: usize) -> Option<String> {
+    /// The final layout string for this number of panes; `None` to keep [`Frame::interim_layout`].
+    pub(super) fn final_layout(self, panes: usize) -> Option<String> {
         if self.fitting() != Layout::MainVertical || panes == 0 {
             return None;
         }
@@ -133,7 +133,7 @@ impl Leaves {
 
 /// How many panes of the minimum width fit side by side.
 fn across(columns: usize) -> usize {
-    (columns + 1) / (LEAST.0 + 1)
+    (columns + 1) / (MIN_SIZE.0 + 1)
 }
 
 fn across_beside_main(frame: Frame) -> usize {
@@ -142,7 +142,7 @@ fn across_beside_main(frame: Frame) -> usize {
 
 /// The smallest number of columns in which panes have the wanted rows, up to the maximum.
 fn grid_columns(panes: usize, at_most: usize, height: usize) -> usize {
-    let wanted = (height / ROWS_WANTED).max(1);
+    let wanted = (height / WANTED_ROWS).max(1);
     panes.div_ceil(wanted).clamp(1, at_most.max(1))
 }
 
@@ -184,7 +184,7 @@ fn tiled(across: usize, down: usize) -> usize {
 
 /// Width of the main pane beside a grid.
 pub(super) fn main_width(columns: usize) -> usize {
-    (columns * 3 / 10).max(LEAST.0)
+    (columns * 3 / 10).max(MIN_SIZE.0)
 }
 
 #[cfg(test)]
@@ -235,15 +235,15 @@ mod tests {
     #[test]
     fn main_vertical_adds_grid_columns_beside_the_lead() {
         let main = frame(Layout::MainVertical, (200, 49));
-        let alone = main.arrangement(1).unwrap();
+        let alone = main.final_layout(1).unwrap();
         assert!(alone.ends_with(",200x49,0,0,0"), "{alone}");
         // The layout that tmux prints for two panes side by side.
-        let two = main.arrangement(2).unwrap();
+        let two = main.final_layout(2).unwrap();
         assert!(
             two.ends_with(",200x49,0,0{100x49,0,0,0,99x49,101,0,1}"),
             "{two}"
         );
-        let five = main.arrangement(5).unwrap();
+        let five = main.final_layout(5).unwrap();
         assert!(
             five.ends_with(
                 ",200x49,0,0{60x49,0,0,0,69x49,61,0[69x24,61,0,1,69x24,61,25,2],\
@@ -251,7 +251,7 @@ mod tests {
             ),
             "{five}"
         );
-        assert_eq!(frame(Layout::Tiled, (200, 49)).arrangement(5), None);
+        assert_eq!(frame(Layout::Tiled, (200, 49)).final_layout(5), None);
     }
 
     #[test]

@@ -143,7 +143,7 @@ impl Panes {
                 Ok(())
             }
             (Ok(()), _) if made < step.orders.len() => {
-                Err(TmuxError::Strange(format!("{printed:?} for new panes")))
+                Err(TmuxError::Unexpected(format!("{printed:?} for new panes")))
             }
             (outcome, _) => outcome,
         }
