@@ -396,7 +396,7 @@ impl LauncherTask {
     async fn one(&mut self, order: Order) {
         match order {
             Order::SetBackend(team_placement, layout) => {
-                self.panes = Panes::at(
+                self.panes = Panes::for_backend(
                     team_placement.terminal,
                     self.team.clone(),
                     layout,

@@ -58,7 +58,7 @@ impl Panes {
             team,
             layout,
             caller: backend.session.clone(),
-            app: App::at(backend),
+            app: App::new(backend),
             named: BTreeMap::new(),
             gone: false,
         }

@@ -21,7 +21,7 @@ pub(super) enum Panes {
 
 impl Panes {
     /// Makes no call to the terminal yet. `None` if members have no panes.
-    pub(super) fn at(
+    pub(super) fn for_backend(
         terminal: TerminalBackend,
         team: TeamId,
         layout: Layout,

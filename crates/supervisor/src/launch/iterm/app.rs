@@ -20,17 +20,19 @@ pub(super) struct App {
 }
 
 impl App {
-    pub(super) fn at(backend: ItermBackend) -> Self {
+    pub(super) fn new(backend: ItermBackend) -> Self {
         Self { backend }
     }
 
     /// Ensures that there is a connection, with the caller's cookie if one is required.
     pub(super) async fn open(&self, cookie: Option<&Cookie>) -> Result<(), ItermError> {
-        Connection::to(&self.backend, cookie).await.map(drop)
+        Connection::get_or_open(&self.backend, cookie)
+            .await
+            .map(drop)
     }
 
     async fn call(&self, ask: Ask) -> Result<Answer, ItermError> {
-        let connection = Connection::to(&self.backend, None).await?;
+        let connection = Connection::get_or_open(&self.backend, None).await?;
         let outcome = connection.call(ask).await;
         if outcome.as_ref().is_err_and(ItermError::is_unavailable) {
             connection.forget(&self.backend);

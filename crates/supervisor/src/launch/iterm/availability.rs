@@ -63,7 +63,7 @@ pub(in crate::launch) async fn choose(
         cookie,
         key: caller.key.clone(),
     });
-    let app = App::at(backend.clone());
+    let app = App::new(backend.clone());
     let answers = async {
         app.open(cookie.as_ref()).await?;
         app.sessions().await

@@ -133,7 +133,7 @@ fn open() -> std::sync::MutexGuard<'static, BTreeMap<PathBuf, Connection>> {
 
 impl Connection {
     /// The open connection, or a new one. `cookie` is the caller's, if there is one.
-    pub(super) async fn to(
+    pub(super) async fn get_or_open(
         backend: &ItermBackend,
         cookie: Option<&Cookie>,
     ) -> Result<Self, ItermError> {

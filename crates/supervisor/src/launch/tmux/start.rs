@@ -290,7 +290,7 @@ impl Panes {
         )
     }
 
-    /// How a pane's process ended. Before 3.5a, tmux built with libutempter loses some SIGCHLD signals (tmux#4559):
+    /// How a pane's process ended. Up to 3.5a, tmux built with libutempter loses some SIGCHLD signals (tmux#4559):
     /// the process stays a zombie and the pane looks alive until the server receives another SIGCHLD, which is sent
     /// here.
     pub(super) async fn how_ended(&self, pane: &Pane) -> Option<String> {
