@@ -1,12 +1,21 @@
-//! The worker of the native engine: owns the process's state while a model works in it. Called by `lib.rs`,
-//! once.¬¬```text¬supervisor ◄─► link ──tasks, messages, stop──► inbox ──► agent_loop ◄─► model¬                ▲
-//! │  └─► tools¬                └── calls ◄── supervisor_client ◄─────────┤¬pane, log ◄── lines ◄── output_sink
-//! ◄─────────────────────┘¬```¬A reader who looks for …¬- a turn: `agent_loop`; one answer: `step`; its tool calls:
-//! `calls`; the end of a turn: `ending`¬- engines of an embedding program: `custom`¬- inputs for the model, and
-//! interruptions: `inbox`; their texts: `prompts`¬- a lead without tools, asked round by round: `rounds`; the text of
-//! its questions: `question`¬- live output for connected clients: `live_output`¬- the stored conversation:
-//! `transcript`; its summaries: `compact`¬- requests to the supervisor, stopping, reconnecting:
-//! `pending_call`¬¬Everything arrives here as an [`Event`] and is applied without waiting. Only the agent loop waits.
+//! The worker of the native engine: owns the process's state while a model works in it. Called by `lib.rs`, once.
+//!
+//! ```text
+//! supervisor ◄─► link ──tasks, messages, stop──► inbox ──► agent_loop ◄─► model
+//!                 ▲                                         │  └─► tools
+//!                 └── calls ◄── supervisor_client ◄─────────┤
+//! pane, log ◄── lines ◄── output_sink ◄─────────────────────┘
+//! ```
+//! A reader who looks for …
+//! - a turn: `agent_loop`; one answer: `step`; its tool calls: `calls`; the end of a turn: `ending`
+//! - engines of an embedding program: `custom`
+//! - inputs for the model, and interruptions: `inbox`; their texts: `prompts`
+//! - a lead without tools, asked round by round: `rounds`; the text of its questions: `question`
+//! - live output for connected clients: `live_output`
+//! - the stored conversation: `transcript`; its summaries: `compact`
+//! - requests to the supervisor, stopping, reconnecting: `pending_call`
+//!
+//! Everything arrives here as an [`Event`] and is applied without waiting. Only the agent loop waits.
 
 mod agent_loop;
 mod calls;
@@ -79,7 +88,7 @@ pub(crate) struct AgentConfig<T> {
 }
 
 /// Runs the `verify` lines of the member's tasks.
-struct Hold {
+struct VerifySandbox {
     project: PathBuf,
     confinement: Option<Arc<Confinement>>,
     permission: Permission,
@@ -89,7 +98,7 @@ pub(crate) struct Agent {
     config: WorkerConfig,
     pane: AgentPane,
     /// Text for the log that does not form a complete line yet.
-    said: String,
+    log_text: String,
     life: Life,
     /// `None` after it has ended.
     agent_loop: Option<JoinHandle<End>>,
@@ -98,7 +107,7 @@ pub(crate) struct Agent {
     calls: mpsc::UnboundedReceiver<ClientCall>,
     shared: Shared,
     /// The claim that this member holds according to the supervisor.
-    held: Option<Assignment>,
+    assignment: Option<Assignment>,
     /// Requests that are not answered yet.
     pending_calls: HashMap<Ticket, PendingCall>,
     /// Output that is not sent to the supervisor yet, and the time at which it may be sent.
@@ -142,34 +151,40 @@ impl Agent {
             confinement,
             tools,
         } = config;
-        let hold = Hold {
+        let verify_sandbox = VerifySandbox {
             project: context.project.clone(),
             confinement: confinement.clone(),
             permission: deps::permission_of(&agent, &client),
         };
-        Self::around(worker_config, pane, calls, hold, |inputs, shared, sink| {
-            let tools = match agent.strategy {
-                Some(_) => Vec::new(),
-                None => tools(&client, &shared),
-            };
-            let toolbox = Toolbox::new(tools, context);
-            let agent_loop = AgentLoop {
-                agent,
-                model,
-                confinement,
-                specs: toolbox.specs(),
-                search: false,
-                toolbox,
-                system: String::new(),
-                lead: None,
-                client,
-                inbox: Inbox::new(inputs, shared.arrivals.clone(), shared.claims.clone()),
-                shared,
-                transcript: Transcript::default(),
-                sink,
-            };
-            agent_loop.run()
-        })
+        Self::around(
+            worker_config,
+            pane,
+            calls,
+            verify_sandbox,
+            |inputs, shared, sink| {
+                let tools = match agent.strategy {
+                    Some(_) => Vec::new(),
+                    None => tools(&client, &shared),
+                };
+                let toolbox = Toolbox::new(tools, context);
+                let agent_loop = AgentLoop {
+                    agent,
+                    model,
+                    confinement,
+                    specs: toolbox.specs(),
+                    search: false,
+                    toolbox,
+                    system: String::new(),
+                    lead: None,
+                    client,
+                    inbox: Inbox::new(inputs, shared.arrivals.clone(), shared.claims.clone()),
+                    shared,
+                    transcript: Transcript::default(),
+                    sink,
+                };
+                agent_loop.run()
+            },
+        )
     }
 
     /// Creates a worker whose engine is code of the embedding program.
@@ -181,30 +196,36 @@ impl Agent {
         engine: Box<dyn Engine>,
     ) -> Self {
         // The embedding program also supplied the lines, so they need neither sandbox nor permission.
-        let hold = Hold {
+        let verify_sandbox = VerifySandbox {
             project: worker_config.program_context.cwd.clone(),
             confinement: None,
             permission: Permission::Bypass,
         };
-        Self::around(worker_config, pane, calls, hold, |inputs, shared, sink| {
-            let custom = Custom {
-                engine,
-                team: TeamHandle {
-                    client,
-                    shared,
-                    sink,
-                },
-                comes: Inputs::new(inputs),
-            };
-            custom.run()
-        })
+        Self::around(
+            worker_config,
+            pane,
+            calls,
+            verify_sandbox,
+            |inputs, shared, sink| {
+                let custom = Custom {
+                    engine,
+                    team: TeamHandle {
+                        client,
+                        shared,
+                        sink,
+                    },
+                    inputs: Inputs::new(inputs),
+                };
+                custom.run()
+            },
+        )
     }
 
     fn around<F>(
         worker_config: WorkerConfig,
         pane: AgentPane,
         calls: mpsc::UnboundedReceiver<ClientCall>,
-        hold: Hold,
+        verify_sandbox: VerifySandbox,
         agent_loop: impl FnOnce(mpsc::UnboundedReceiver<Input>, Shared, OutputSink) -> F,
     ) -> Self
     where
@@ -218,24 +239,24 @@ impl Agent {
             arrivals: Arrivals::default(),
             verify: Arc::new(Verifier {
                 program_context: Arc::clone(&worker_config.program_context),
-                project: hold.project,
+                project: verify_sandbox.project,
                 sink: sink.clone(),
-                confinement: hold.confinement,
-                permission: hold.permission,
+                confinement: verify_sandbox.confinement,
+                permission: verify_sandbox.permission,
             }),
         };
         let agent_loop = agent_loop(heard, shared.clone(), sink);
         Self {
             config: worker_config,
             pane,
-            said: String::new(),
+            log_text: String::new(),
             life: Life::Working,
             agent_loop: Some(tokio::spawn(agent_loop)),
             inputs,
             shown,
             calls,
             shared,
-            held: None,
+            assignment: None,
             pending_calls: HashMap::new(),
             output: Coalescer::default(),
             live,
@@ -327,10 +348,10 @@ impl Agent {
             LinkEvent::Deliver(deliver) => {
                 let urgent = deliver.messages.iter().any(|message| message.urgent);
                 self.shared.arrivals.deliver(deliver.messages);
-                self.tell(Input::Arrived { urgent });
+                self.send_input(Input::Arrived { urgent });
             }
             LinkEvent::Inform(inform) => self.inform(inform),
-            LinkEvent::Allowance(allowance) => self.tell(Input::Allowance(allowance)),
+            LinkEvent::Allowance(allowance) => self.send_input(Input::Allowance(allowance)),
             LinkEvent::Show(show) => {
                 self.move_pane(&show);
                 self.look_up_request();
@@ -358,16 +379,16 @@ impl Agent {
                 };
                 if self.shared.arrivals.add_request(request) {
                     self.note(&shown);
-                    self.tell(Input::Arrived { urgent: false });
+                    self.send_input(Input::Arrived { urgent: false });
                 }
             }
             over => {
                 if let Some(id) = over {
                     self.shared.arrivals.end_request(id);
-                    self.tell(Input::RequestOver(id));
+                    self.send_input(Input::RequestOver(id));
                 }
                 self.note(&shown);
-                self.tell(Input::Informed(inform.text));
+                self.send_input(Input::Informed(inform.text));
             }
         }
     }
@@ -376,13 +397,13 @@ impl Agent {
     fn output(&mut self) -> TaskOutput {
         self.output_at = Instant::now() + OUTPUT_PAUSE;
         TaskOutput {
-            task: self.held.as_ref().map(|held| held.task),
+            task: self.assignment.as_ref().map(|held| held.task),
             text: self.output.take(),
             said: self.live.take(),
         }
     }
 
-    fn tell(&self, input: Input) {
+    fn send_input(&self, input: Input) {
         // A loop that has ended has already reported its end.
         let _ended = self.inputs.send(input);
     }
@@ -392,19 +413,19 @@ impl Agent {
         match told {
             OutputEvent::Said(of, piece) => {
                 self.pane.view.say(of, &piece);
-                self.said.push_str(&piece);
-                let whole = whole_lines(&self.said);
-                let lines: String = self.said.drain(..whole).collect();
-                self.tell_lines(&lines);
+                self.log_text.push_str(&piece);
+                let whole = whole_lines(&self.log_text);
+                let lines: String = self.log_text.drain(..whole).collect();
+                self.log_and_stream(&lines);
             }
             OutputEvent::Paused => {
                 self.pane.view.pause();
-                let rest = std::mem::take(&mut self.said);
-                self.tell_lines(&rest);
+                let rest = std::mem::take(&mut self.log_text);
+                self.log_and_stream(&rest);
             }
             OutputEvent::Lines { tone, text } => {
                 self.pane.view.lines(tone, &text);
-                self.tell_lines(&text);
+                self.log_and_stream(&text);
             }
             OutputEvent::Thinks(thinks) => {
                 let thinking = thinks.then(|| ("thinking".to_owned(), now));
@@ -412,14 +433,14 @@ impl Agent {
             }
             OutputEvent::Begun { call, header } => {
                 self.pane.view.begin_call(&call, &header, now);
-                self.tell_lines(&header);
+                self.log_and_stream(&header);
             }
             OutputEvent::Printed { call, text, weight } => {
                 match call {
                     Some(call) => self.pane.view.printed(&call, &text),
                     None => self.pane.view.lines(Tone::Dim, &text),
                 }
-                self.tell_lines(&text);
+                self.log_and_stream(&text);
                 drop(weight);
             }
             OutputEvent::EndedCall(EndedCall {
@@ -433,7 +454,7 @@ impl Agent {
                     .view
                     .end_call(&call, &first_line, diff.as_deref(), &all);
                 for text in diff.iter().chain(&unseen) {
-                    self.tell_lines(text);
+                    self.log_and_stream(text);
                 }
             }
             OutputEvent::Waits(on) => {
@@ -445,7 +466,7 @@ impl Agent {
     }
 
     /// Writes complete lines to the log and sends them to connected clients.
-    fn tell_lines(&mut self, text: &str) {
+    fn log_and_stream(&mut self, text: &str) {
         let text = text.trim_end_matches('\n');
         if text.trim().is_empty() {
             return;
@@ -465,7 +486,7 @@ impl Agent {
         let _ended = match event {
             AgentEvent::Said(text) => self.config.typed.actions.send(Action::Line(text)),
             AgentEvent::Decided(decide) => self.config.typed.actions.send(Action::Decide(decide)),
-            AgentEvent::Verb(words) => return self.config.typed.verb(words),
+            AgentEvent::Verb(report) => return self.config.typed.verb(report),
             AgentEvent::Gone => return self.lose_pane(),
         };
     }

@@ -1,8 +1,13 @@
 //! Lends a terminal to a running member: `agent-teammate --hold SOCKET TEAM LAUNCH`, the command of a new pane, or
-//! `--attach` and `--watch` in a user's own terminal.¬¬The helper keeps the terminal open and forwards the kernel's
-//! signals to the worker: resizes, ^C and hangups. It neither reads nor writes the terminal; the worker does
-//! both.¬¬```text¬request ── who shows the member? ──► holding ── ^\, hangup: notify the worker ──► wait 1 s ──► exit¬
-//! └── the worker releases it (SIGTERM), or exits ──────►¬```
+//! `--attach` and `--watch` in a user's own terminal.
+//!
+//! The helper keeps the terminal open and forwards the kernel's signals to the worker: resizes, ^C and hangups. It
+//! neither reads nor writes the terminal; the worker does both.
+//!
+//! ```text
+//! request ── which worker? ──────────► holding ── ^\, hangup: notify the worker ──► wait 1 s ──► exit
+//!                                         └── the worker releases it (SIGTERM), or exits ──────►
+//! ```
 
 use std::io;
 use std::path::Path;
@@ -45,13 +50,16 @@ pub enum AttachError {
 }
 
 /// Lends this process's terminal to the worker of a launch, until one of them ends. Called once, by a process that does
-/// nothing else.¬¬# Errors¬If there is no terminal, no supervisor, or no such running member.
+/// nothing else.
+///
+/// # Errors
+/// If there is no terminal, no supervisor, or no such running member.
 pub fn run(hold: Hold, socket: &Path, team: TeamId, launch: LaunchId) -> Result<(), AttachError> {
     let terminal = terminal::name(io::stdin()).map_err(AttachError::NoTerminal)?;
     // Restore the modes here: a worker that is killed cannot.
     let _modes = Modes::of(io::stdin())?;
     let own = ProcessId::current()?;
-    let asked = HoldPane {
+    let request = HoldPane {
         launch,
         show: ShowPane {
             terminal,
@@ -68,7 +76,7 @@ pub fn run(hold: Hold, socket: &Path, team: TeamId, launch: LaunchId) -> Result<
         let signals = Signals::install()?;
         let quit = QuitKey::listen()?;
         signal_hook::flag::register(SIGTSTP, Arc::new(AtomicBool::new(false)))?;
-        let worker = ask(socket, team, asked).await?;
+        let worker = ask(socket, team, request).await?;
         if let Some(worker) = ExitWatch::open(worker)? {
             serve(hold, worker, signals, quit).await?;
         }
@@ -77,12 +85,12 @@ pub fn run(hold: Hold, socket: &Path, team: TeamId, launch: LaunchId) -> Result<
 }
 
 /// Registers this terminal for the member.
-async fn ask(socket: &Path, team: TeamId, asked: HoldPane) -> Result<ProcessId, AttachError> {
-    let initialize = Initialize::client(format!("{}-hold", asked.show.pid));
+async fn ask(socket: &Path, team: TeamId, request: HoldPane) -> Result<ProcessId, AttachError> {
+    let initialize = Initialize::client(format!("{}-hold", request.show.pid));
     let call = Call {
         team: Some(TeamRef::Id(team)),
         key: None,
-        args: asked,
+        args: request,
     };
     let mut pause = FIRST_RETRY;
     for look in 1.. {

@@ -1,5 +1,6 @@
-//! The engine interface of the worker: it starts one [`Run`] at a time and receives its events.¬¬An engine never talks
-//! to the supervisor and never touches the pane.
+//! The engine interface of the worker: it starts one [`Run`] at a time and receives its events.
+//!
+//! An engine never talks to the supervisor and never touches the pane.
 
 pub(crate) mod command;
 pub(crate) mod output;

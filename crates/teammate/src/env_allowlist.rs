@@ -1,7 +1,9 @@
 //! The allow-list of environment variables that an agent's tools receive without being named in the configuration.
-//! Called by `launch`.¬¬A user's environment contains values that a model must not see: access keys, tokens, URLs with
-//! passwords. The list therefore contains only variables that programs need for lookup, locale and builds. Any other
-//! variable must be named explicitly.
+//! Called by `launch`.
+//!
+//! A user's environment contains values that a model must not see: access keys, tokens, URLs with passwords. The list
+//! therefore contains only variables that programs need for lookup, locale and builds. Any other variable must be named
+//! explicitly.
 
 /// Paths of programs, homes, caches and proxies; locale; build settings.
 const NAMES: [&str; 89] = [

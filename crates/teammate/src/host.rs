@@ -1,7 +1,9 @@
 //! The process of a team's hosted members: `agent-teammate-native --host`. The supervisor starts it with a listening
 //! socket as stdin, and sends orders to start and end members over that socket. Each member is a separate launch with
-//! its own thread and its own connection to the supervisor.¬¬The process outlives the supervisor, like other workers:
-//! the next supervisor connects to the same socket. It exits with its last member.
+//! its own thread and its own connection to the supervisor.
+//!
+//! The process outlives the supervisor, like other workers: the next supervisor connects to the same socket. It exits
+//! with its last member.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -32,14 +34,16 @@ struct Members {
 }
 
 struct InProcessWorker {
-    /// `None` after the member was told to end.
+    /// `None` after the member was ordered to end.
     end: Option<oneshot::Sender<()>>,
     /// True when the member's thread has ended.
     gone: watch::Receiver<bool>,
 }
 
-/// Hosts members until the last one has ended. Called once, by a process that does nothing else.¬¬# Errors¬If the
-/// socket cannot be used.
+/// Hosts members until the last one has ended. Called once, by a process that does nothing else.
+///
+/// # Errors
+/// If the socket cannot be used.
 pub fn host() -> Result<(), RunError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

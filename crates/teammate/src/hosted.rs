@@ -1,6 +1,7 @@
-//! A member's worker inside another program's process. Called once per launch by the embedding library and by
-//! tests.¬¬Uses no terminal, no signals, no working directory and no other process-wide state. Dropping the future
-//! kills the member; the supervisor then terminates the processes that it left behind.
+//! A member's worker inside another program's process. Called once per launch by the embedding library and by tests.
+//!
+//! Uses no terminal, no signals, no working directory and no other process-wide state. Dropping the future kills the
+//! member; the supervisor then terminates the processes that it left behind.
 
 mod team_handle;
 pub mod thread;
@@ -32,9 +33,11 @@ use crate::{
     worker_config,
 };
 
-/// Does a member's work instead of a model. Created anew for each launch of the member.¬¬One call is in progress at a
-/// time. Its future is dropped when the task is taken away, the member is killed, or its grace period is over: do
-/// necessary cleanup in a `Drop`. A panic kills only the member, which is restarted as after a crash.
+/// Does a member's work instead of a model. Created anew for each launch of the member.
+///
+/// One call is in progress at a time. Its future is dropped when the task is taken away, the member is killed, or its
+/// grace period is over: do necessary cleanup in a `Drop`. A panic kills only the member, which is restarted as after a
+/// crash.
 pub trait Engine: Send {
     /// Works on a task that the member owns. `Ok` completes the task with this result, after its `verify` line if it
     /// has one; `Err` fails it for this reason.
@@ -69,7 +72,10 @@ pub struct HostedLaunch {
 
 impl HostedLaunch {
     /// Takes a launch in an embedding program. `None`: another process has taken it, or the supervisor has withdrawn
-    /// it.¬¬# Errors¬If the file cannot be used.
+    /// it.
+    ///
+    /// # Errors
+    /// If the file cannot be used.
     pub fn take(launch_file: &Path) -> Result<Option<Self>, RunError> {
         Ok(Self::take_here(launch_file)?.map(|mut taken| {
             // An embedding program does not use the user's settings of the installation.
@@ -80,7 +86,10 @@ impl HostedLaunch {
         }))
     }
 
-    /// Takes a launch in a process of this installation.¬¬# Errors¬If the file cannot be used.
+    /// Takes a launch in a process of this installation.
+    ///
+    /// # Errors
+    /// If the file cannot be used.
     pub fn take_here(launch_file: &Path) -> Result<Option<Self>, RunError> {
         let launch = match launch::take(launch_file) {
             Ok(launch) => launch,
@@ -126,11 +135,14 @@ impl HostedLaunch {
     }
 
     /// Runs the agent loop with the tools of the launch, and with this model or the configured one. Returns the exit
-    /// code.¬¬# Errors¬If no thread or directory can be created.
+    /// code.
+    ///
+    /// # Errors
+    /// If no thread or directory can be created.
     pub async fn think(self, model: Option<Arc<dyn Model>>) -> Result<u8, RunError> {
         let worker_config = self.worker_config().await?;
         let model = match (work_dir(&self.launch), model) {
-            (Err(words), _) => Err(words),
+            (Err(report), _) => Err(report),
             (Ok(_), Some(model)) => Ok(model),
             (Ok(_), None) => {
                 model_of(&self.launch, &worker_config.directories.settings_file()).await
@@ -139,8 +151,10 @@ impl HostedLaunch {
         Ok(think(&self.launch, worker_config, Surface::none(), model).await)
     }
 
-    /// Runs the agent loop with this model and these tools. Returns the exit code.¬¬# Errors¬As
-    /// [`HostedLaunch::think`].
+    /// Runs the agent loop with this model and these tools. Returns the exit code.
+    ///
+    /// # Errors
+    /// As [`HostedLaunch::think`].
     pub async fn think_with<T>(self, model: Arc<dyn Model>, tools: T) -> Result<u8, RunError>
     where
         T: FnOnce(&SupervisorClient, &Shared) -> Vec<Box<dyn Tool>>,
@@ -158,7 +172,10 @@ impl HostedLaunch {
         Ok(Agent::new(worker_config, pane, config).run().await)
     }
 
-    /// Runs this engine. Returns the exit code.¬¬# Errors¬As [`HostedLaunch::think`].
+    /// Runs this engine. Returns the exit code.
+    ///
+    /// # Errors
+    /// As [`HostedLaunch::think`].
     pub async fn work(self, engine: Box<dyn Engine>) -> Result<u8, RunError> {
         let worker_config = self.worker_config().await?;
         let pane = agent_pane(&self.launch, &worker_config, Surface::none());
@@ -173,7 +190,10 @@ impl HostedLaunch {
         )
     }
 
-    /// Runs the lines of tasks. Returns the exit code.¬¬# Errors¬As [`HostedLaunch::think`].
+    /// Runs the lines of tasks. Returns the exit code.
+    ///
+    /// # Errors
+    /// As [`HostedLaunch::think`].
     pub async fn run_commands(self) -> Result<u8, RunError> {
         let worker_config = self.worker_config().await?;
         let unfit = work_dir(&self.launch).err();

@@ -1,6 +1,7 @@
 //! The HTTP client setup: TLS, user agent, and the proxies of a member's environment. Called by models, MCP servers,
-//! `fetch` and `web_search`.¬¬A client follows no redirect, which would forward keys, and uses only the proxies that it
-//! is given.
+//! `fetch` and `web_search`.
+//!
+//! A client follows no redirect, which would forward keys, and uses only the proxies that it is given.
 
 use std::time::Duration;
 

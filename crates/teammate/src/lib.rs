@@ -1,12 +1,22 @@
-//! The worker process of one member.¬¬```text¬ supervisor ◄── socket ──► link (own thread) ◄─ events ─► worker ◄─►
-//! engine ── task's pty ── /bin/sh -c LINE¬                                                            │ ▲¬
-//! log ◄┘ └─► pane ── the user's terminal¬```¬A reader who looks for …¬- the launch file that configures the process:
-//! `launch`¬- the state machine of the process and its exit: `worker` for the command engine, `agent` for the native
-//! engine¬- pings, reconnects and repeated requests: `link`¬- running and terminating a task's line: `engine`¬- the
-//! team tools and the system prompt of a model: `team_tool`¬- members inside another program, and its engines:
-//! `hosted`; several members in one process: `host`¬- the pane's output and input: `pane`, `typed`¬- lending a terminal
-//! to a running member: `attach_helper`¬- redaction of secrets: `secret`¬¬No task runs before the supervisor has
-//! answered, and no process outlives the claim that it was started for.
+//! The worker process of one member.
+//!
+//! ```text
+//!  supervisor ◄── socket ──► link (own thread) ◄─ events ─► worker ◄─► engine ── task's pty ── /bin/sh -c LINE
+//!                                                             │ ▲
+//!                                                        log ◄┘ └─► pane ── the user's terminal
+//! ```
+//! A reader who looks for …
+//! - the launch file that configures the process: `launch`
+//! - the state machine of the process and its exit: `worker` for the command engine, `agent` for the native engine
+//! - pings, reconnects and repeated requests: `link`
+//! - running and terminating a task's line: `engine`
+//! - the team tools and the system prompt of a model: `team_tool`
+//! - members inside another program, and its engines: `hosted`; several members in one process: `host`
+//! - the pane's output and input: `pane`, `typed`
+//! - lending a terminal to a running member: `attach_helper`
+//! - redaction of secrets: `secret`
+//!
+//! No task runs before the supervisor has answered, and no process outlives the claim that it was started for.
 
 mod agent;
 pub mod attach_helper;
@@ -72,7 +82,7 @@ use crate::tool::ToolContext;
 use crate::tool::confine::{Confinement, Settings, User};
 use crate::tool::guard::Guard;
 use crate::typed::Typed;
-use crate::worker::{LastWords, Worker, WorkerConfig};
+use crate::worker::{ExitReport, Worker, WorkerConfig};
 
 /// The largest size of a tool result for the model, in bytes.
 const OUTPUT_MAX: usize = 30_000;
@@ -101,7 +111,10 @@ pub enum RunOutcome {
 }
 
 /// Takes the launch of a member with the command engine, and runs until it is over. Called once, by a process that does
-/// nothing else.¬¬# Errors¬If the launch file cannot be used, or threads, signals or directories cannot be set up.
+/// nothing else.
+///
+/// # Errors
+/// If the launch file cannot be used, or threads, signals or directories cannot be set up.
 pub fn run_commands(launch_file: &Path) -> Result<RunOutcome, RunError> {
     run(
         launch_file,
@@ -113,7 +126,10 @@ pub fn run_commands(launch_file: &Path) -> Result<RunOutcome, RunError> {
     )
 }
 
-/// Like [`run_commands`], for a member with the native engine.¬¬# Errors¬As [`run_commands`].
+/// Like [`run_commands`], for a member with the native engine.
+///
+/// # Errors
+/// As [`run_commands`].
 pub fn run_agent(launch_file: &Path) -> Result<RunOutcome, RunError> {
     run(
         launch_file,
@@ -121,7 +137,7 @@ pub fn run_agent(launch_file: &Path) -> Result<RunOutcome, RunError> {
         async |launch, worker_config, surface, unfit| {
             let program_context = Arc::clone(&worker_config.program_context);
             let model = match unfit {
-                Some(words) => Err(words),
+                Some(report) => Err(report),
                 None => model_of(launch, &worker_config.directories.settings_file()).await,
             };
             let code = think(launch, worker_config, surface, model).await;
@@ -134,7 +150,7 @@ pub fn run_agent(launch_file: &Path) -> Result<RunOutcome, RunError> {
 /// `work` is a parameter, so that a program links only its own engine.
 fn run<W>(launch_file: &Path, engine: Engine, work: W) -> Result<RunOutcome, RunError>
 where
-    W: AsyncFnOnce(&LaunchFile, WorkerConfig, Surface, Option<LastWords>) -> u8,
+    W: AsyncFnOnce(&LaunchFile, WorkerConfig, Surface, Option<ExitReport>) -> u8,
 {
     let launch = match launch::take(launch_file) {
         Ok(launch) => launch,
@@ -180,7 +196,7 @@ fn introduction(launch: &LaunchFile) -> Initialize {
 }
 
 /// The model of the launch.
-async fn model_of(launch: &LaunchFile, settings: &Path) -> Result<Arc<dyn Model>, LastWords> {
+async fn model_of(launch: &LaunchFile, settings: &Path) -> Result<Arc<dyn Model>, ExitReport> {
     let member = launch.member.as_str();
     let secrets = launch.secrets.values().cloned().collect();
     deps::model_of(
@@ -194,7 +210,10 @@ async fn model_of(launch: &LaunchFile, settings: &Path) -> Result<Arc<dyn Model>
 }
 
 /// Explains as JSON which model an agent with this process's environment would use, and why; `asks` is an `AgentSpec`
-/// as JSON. Keys are named by their variable and never shown.¬¬# Errors¬If there is none; the reason is for the user.
+/// as JSON. Keys are named by their variable and never shown.
+///
+/// # Errors
+/// If there is none; the reason is for the user.
 pub fn explain_model(asks: &str) -> Result<String, String> {
     let agent: AgentSpec = serde_json::from_str(asks).map_err(|error| error.to_string())?;
     let directories = Directories::from_environment().map_err(|error| error.to_string())?;
@@ -215,14 +234,14 @@ async fn think(
     launch: &LaunchFile,
     worker_config: WorkerConfig,
     surface: Surface,
-    model: Result<Arc<dyn Model>, LastWords>,
+    model: Result<Arc<dyn Model>, ExitReport>,
 ) -> u8 {
-    let unusable = |error: io::Error| LastWords {
+    let unusable = |error: io::Error| ExitReport {
         code: ExitCode::Failed as u8,
         reason: format!("cannot prepare the directory of its outputs: {error}"),
         hold: true,
     };
-    let no_sandbox = |error: io::Error| LastWords {
+    let no_sandbox = |error: io::Error| ExitReport {
         code: ExitCode::Failed as u8,
         reason: format!("cannot prepare the sandbox: {error}"),
         hold: true,
@@ -240,9 +259,9 @@ async fn think(
             let pane = agent_pane(launch, &worker_config, surface);
             Agent::new(worker_config, pane, config).run().await
         }
-        Err(words) => {
+        Err(report) => {
             let pane = Pane::on(surface, launch.member.clone());
-            Worker::new(worker_config, pane, Some(words)).run().await
+            Worker::new(worker_config, pane, Some(report)).run().await
         }
     }
 }
@@ -327,7 +346,7 @@ fn config<T>(
         SupervisorClient::new(launch.member.clone(), launch.role.clone(), launch.lead);
     let context = ToolContext {
         project: launch.project.clone(),
-        cwd: work_dir(launch).map_err(|words| io::Error::other(words.reason))?,
+        cwd: work_dir(launch).map_err(|report| io::Error::other(report.reason))?,
         env: program_context.env.clone(),
         secrets: program_context.secrets.clone(),
         outputs: outputs.canonicalize()?,
@@ -414,14 +433,14 @@ fn worker_config(
 }
 
 /// Changes to the member's working directory.
-fn enter_work_dir(launch: &LaunchFile) -> Result<(), LastWords> {
+fn enter_work_dir(launch: &LaunchFile) -> Result<(), ExitReport> {
     let cwd = work_dir(launch)?;
     std::env::set_current_dir(&cwd).map_err(|error| work_dir_error(&launch.cwd, &error))
 }
 
 /// The canonical working directory of the member. It was checked when the member was added. Since then a component may
 /// have become a symbolic link out of the project, so every launch checks it again.
-fn work_dir(launch: &LaunchFile) -> Result<PathBuf, LastWords> {
+fn work_dir(launch: &LaunchFile) -> Result<PathBuf, ExitReport> {
     let cannot = |error: io::Error| work_dir_error(&launch.cwd, &error);
     let found = launch.cwd.canonicalize().map_err(cannot)?;
     if !found.is_dir() {
@@ -434,7 +453,7 @@ fn work_dir(launch: &LaunchFile) -> Result<PathBuf, LastWords> {
     Ok(found)
 }
 
-fn work_dir_error(cwd: &Path, error: &io::Error) -> LastWords {
+fn work_dir_error(cwd: &Path, error: &io::Error) -> ExitReport {
     let place = cwd.display().to_string();
     let place = visible_line(&place);
     let reason = if error.kind() == io::ErrorKind::NotFound {
@@ -443,7 +462,7 @@ fn work_dir_error(cwd: &Path, error: &io::Error) -> LastWords {
         let error = error.to_string();
         format!("cannot use cwd {place}: {}", visible_line(&error))
     };
-    LastWords {
+    ExitReport {
         code: ExitCode::NotFound as u8,
         reason,
         hold: true,

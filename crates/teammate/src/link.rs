@@ -1,11 +1,19 @@
 //! The member's connection to the supervisor, on its own thread, so that pings are answered while the engine is busy.
-//! Called by the worker through [`Link`].¬¬```text¬           ┌────────────── lost ───────────────┐¬           ▼
-//! │¬start ► connecting ── initialize answered ► serving ── goodbye{stopped}, retired ► over¬           │  ▲ jitter, or
-//! 2 s after               │¬           └──┘ goodbye{restarting}; backoff       └ answers pings¬```¬The pauses protect
-//! against supervisors that fail at start: they delay only the start of another supervisor. If a supervisor is serving
-//! already, the link connects at once.¬¬The link makes no decisions about tasks. A request is kept until it is
-//! answered, and repeated in order with its idempotency key on every new connection. Notifications are not repeated;
-//! the worker sends the relevant ones again after a reconnect.
+//! Called by the worker through [`Link`].
+//!
+//! ```text
+//!            ┌────────────── lost ───────────────┐
+//!            ▼                                   │
+//! start ► connecting ── initialize answered ► serving ── goodbye{stopped}, retired ► over
+//!            │  ▲ jitter, or 2 s after               │
+//!            └──┘ goodbye{restarting}; backoff       └ answers pings
+//! ```
+//! The pauses protect against supervisors that fail at start: they delay only the start of another supervisor. If a
+//! supervisor is serving already, the link connects at once.
+//!
+//! The link makes no decisions about tasks. A request is kept until it is answered, and repeated in order with its
+//! idempotency key on every new connection. Notifications are not repeated; the worker sends the relevant ones again
+//! after a reconnect.
 
 mod arrival;
 mod pending;
@@ -33,7 +41,7 @@ use serde_json::value::RawValue;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use self::arrival::{Arrived, arrived, farewell};
+use self::arrival::{Arrived, arrived, connection_end};
 use self::pending::{Pending, Settled};
 use crate::sleep_until;
 
@@ -135,7 +143,7 @@ pub(crate) struct Link {
     outgoing: mpsc::UnboundedSender<Outgoing>,
     /// One text at a time; the worker coalesces further output meanwhile.
     pub(crate) output: mpsc::Sender<TaskOutput>,
-    // Unbounded: the supervisor's outbox is bounded, and the link must keep answering pings.
+    // Unbounded: the supervisor limits a member's inbox, and the link must not block, since it answers pings.
     events: mpsc::UnboundedReceiver<LinkEvent>,
     last_ticket: u64,
     thread: Option<JoinHandle<()>>,
@@ -379,7 +387,7 @@ impl Connector {
                             let _gone = self.to_worker.send(event);
                         }
                         Arrived::Nothing => {}
-                        Arrived::Goodbye(goodbye) => return farewell(goodbye),
+                        Arrived::Goodbye(goodbye) => return connection_end(goodbye),
                     }
                 }
                 Some(call) = calls.join_next(), if !calls.is_empty() => {

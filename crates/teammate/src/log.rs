@@ -1,5 +1,6 @@
-//! The member's log: the plain text of its pane, for `agent-team logs`. Written only by the worker.¬¬A write error
-//! (full disk) never stops a task. A message that could not be logged does not count as delivered.
+//! The member's log: the plain text of its pane, for `agent-team logs`. Written only by the worker.
+//!
+//! A write error (full disk) never stops a task. A message that could not be logged does not count as delivered.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -13,7 +14,7 @@ const RECENT_BYTES: u64 = 16 << 10;
 #[derive(Debug)]
 pub(crate) struct MemberLog {
     file: LogFile,
-    /// Whether the last byte was a newline.
+    /// The last byte was a newline.
     at_line_start: bool,
 }
 

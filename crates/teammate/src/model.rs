@@ -1,9 +1,14 @@
-//! Language models behind one trait, independent of the provider. Called by the native engine.¬¬A model knows nothing
-//! of teams, tools or panes: it receives a [`Prompt`] and returns an [`Answer`], with [`Delta`]s while the answer
-//! streams in. Dropping the future of an answer closes the connection.¬¬A reader who looks for …¬- model names, and the
-//! table of providers: `name`, `provider`¬- keys, base URLs, proxies: `open`, `key`; the default model: `choose`¬-
-//! window sizes and prices: `catalogue`¬- the two HTTP APIs: `http`¬- retries: `retry`; recording and replay:
-//! `recording`
+//! Language models behind one trait, independent of the provider. Called by the native engine.
+//!
+//! A model knows nothing of teams, tools or panes: it receives a [`Prompt`] and returns an [`Answer`], with [`Delta`]s
+//! while the answer streams in. Dropping the future of an answer closes the connection.
+//!
+//! A reader who looks for …
+//! - model names, and the table of providers: `name`, `provider`
+//! - keys, base URLs, proxies: `open`, `key`; the default model: `choose`
+//! - window sizes and prices: `catalogue`
+//! - the two HTTP APIs: `http`
+//! - retries: `retry`; recording and replay: `recording`
 
 pub mod catalogue;
 pub mod choose;
@@ -258,10 +263,10 @@ pub trait Model: Send + Sync + std::fmt::Debug {
         Searches::Never
     }
 
-    /// Requests one answer. `told` receives its deltas and must not block.
+    /// Requests one answer. `on_delta` receives its deltas and must not block.
     fn answer<'a>(
         &'a self,
         prompt: Prompt<'a>,
-        told: &'a mut (dyn FnMut(Delta) + Send),
+        on_delta: &'a mut (dyn FnMut(Delta) + Send),
     ) -> Answering<'a>;
 }

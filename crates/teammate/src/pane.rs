@@ -1,8 +1,11 @@
-//! The pane of this member: its output and the user's input. Called by the worker.¬¬- a member with the command engine:
-//! [`Pane`], whose terminal is used by its tasks¬- an agent: [`AgentPane`]¬- the terminal of either:
-//! [`Surface`]¬¬Between tasks the terminal edits lines at a prompt. While a task runs, the terminal is raw and every
-//! keystroke goes to the task. The pane may be lost at any time; its methods then do nothing. Write errors are never
-//! reported.
+//! The pane of this member: its output and the user's input. Called by the worker.
+//!
+//! - a member with the command engine: [`Pane`], whose terminal is used by its tasks
+//! - an agent: [`AgentPane`]
+//! - the terminal of either: [`Surface`]
+//!
+//! Between tasks the terminal edits lines at a prompt. While a task runs, the terminal is raw and every keystroke goes
+//! to the task. The pane may be lost at any time; its methods then do nothing. Write errors are never reported.
 
 mod agent;
 mod attach_helper;
@@ -45,7 +48,7 @@ pub(crate) struct Pane {
     view: View,
     pub(crate) surface: Surface,
     /// Messages passed to the terminal that are not confirmed as visible yet.
-    unshown: Vec<MessageId>,
+    unconfirmed: Vec<MessageId>,
     /// The terminal is stalled, so output skips it.
     behind: bool,
 }
@@ -61,17 +64,17 @@ enum View {
     Task {
         position: Position,
         /// Runtime lines that would interrupt other output.
-        held: Vec<Held>,
+        queued: Vec<QueuedLine>,
     },
 }
 
 #[derive(Debug)]
-struct Held {
+struct QueuedLine {
     text: String,
     messages: Vec<MessageId>,
 }
 
-impl Held {
+impl QueuedLine {
     /// Marks a gap in the terminal's output.
     fn gap() -> Self {
         Self {
@@ -88,17 +91,20 @@ impl Pane {
             paint: Paint::default(),
             view: View::Quiet,
             surface,
-            unshown: Vec::new(),
+            unconfirmed: Vec::new(),
             behind: false,
         }
     }
 
     /// Moves to a terminal that an attach helper lends; `recent` is the latest output, free of control characters.
     /// Returns the messages that the previous terminal did not show. Must be called within the worker's
-    /// [`tokio::task::LocalSet`].¬¬# Errors¬If the terminal no longer exists; nothing has changed then.
+    /// [`tokio::task::LocalSet`].
+    ///
+    /// # Errors
+    /// If the terminal no longer exists; nothing has changed then.
     pub(crate) fn move_to(&mut self, show: &ShowPane, recent: &str) -> io::Result<Vec<MessageId>> {
         self.surface.move_to(show)?;
-        let unshown = self.lost();
+        let unconfirmed = self.lost();
         self.show(recent.replace('\n', "\r\n").into_bytes(), Vec::new(), None);
         match &self.view {
             View::Quiet => {}
@@ -117,7 +123,7 @@ impl Pane {
         if let Some(line) = surface::how_to_leave(&self.member, show.hold) {
             self.line(&line);
         }
-        Ok(unshown)
+        Ok(unconfirmed)
     }
 
     pub(crate) fn set_paint(&mut self, paint: Paint) {
@@ -145,7 +151,8 @@ impl Pane {
                 | (Event::EndOfInput, View::Quiet | View::Task { .. })
                 | (Event::Written, _) => {}
                 (Event::Shown(messages), _) => {
-                    self.unshown.retain(|message| !messages.contains(message));
+                    self.unconfirmed
+                        .retain(|message| !messages.contains(message));
                     return PaneEvent::Shown(messages);
                 }
                 (Event::Gone, _) => return PaneEvent::Gone,
@@ -161,7 +168,7 @@ impl Pane {
 
     fn lost(&mut self) -> Vec<MessageId> {
         self.behind = false;
-        std::mem::take(&mut self.unshown)
+        std::mem::take(&mut self.unconfirmed)
     }
 
     /// Shows the prompt if nothing else is shown.
@@ -210,7 +217,7 @@ impl Pane {
         if !self.surface.is_open() {
             return messages;
         }
-        self.unshown.extend(&messages);
+        self.unconfirmed.extend(&messages);
         self.put(text, messages);
         Vec::new()
     }
@@ -219,9 +226,9 @@ impl Pane {
         let text = self.paint.accent(text).replace('\n', "\r\n");
         let bytes = match &mut self.view {
             View::Quiet | View::Prompt { .. } => self.above_prompt(&text),
-            View::Task { position, held } => {
+            View::Task { position, queued } => {
                 if !fits(position) {
-                    held.push(Held { text, messages });
+                    queued.push(QueuedLine { text, messages });
                     return;
                 }
                 between(position, &text)
@@ -245,26 +252,26 @@ impl Pane {
         self.command(Command::Raw);
         self.view = View::Task {
             position: Position::default(),
-            held: Vec::new(),
+            queued: Vec::new(),
         };
     }
 
     /// Takes the terminal back from a program of the task, which has exited.
     pub(crate) fn end_program(&mut self) {
-        let View::Task { position, held } = &mut self.view else {
+        let View::Task { position, queued } = &mut self.view else {
             return;
         };
         let position = std::mem::take(position);
-        let mut held = std::mem::take(held);
+        let mut queued = std::mem::take(queued);
         if std::mem::take(&mut self.behind) {
-            held.insert(0, Held::gap());
+            queued.insert(0, QueuedLine::gap());
         }
         let mut bytes = position.reset_sequence();
         if !position.at_line_start() {
             bytes.extend_from_slice(b"\r\n");
         }
         self.show(bytes, Vec::new(), None);
-        self.show_held(held);
+        self.show_queued(queued);
     }
 
     /// Takes the terminal back from the task.
@@ -281,7 +288,7 @@ impl Pane {
 
     /// Shows a program's output.
     pub(crate) fn output(&mut self, bytes: Vec<u8>, room: Option<Room>) {
-        let View::Task { position, held } = &mut self.view else {
+        let View::Task { position, queued } = &mut self.view else {
             return;
         };
         position.follow(&bytes);
@@ -290,19 +297,19 @@ impl Pane {
             return;
         }
         if missed && fits(position) {
-            held.insert(0, Held::gap());
+            queued.insert(0, QueuedLine::gap());
         }
-        let held = if fits(position) {
-            std::mem::take(held)
+        let queued = if fits(position) {
+            std::mem::take(queued)
         } else {
             Vec::new()
         };
         self.show(bytes, Vec::new(), room);
-        self.show_held(held);
+        self.show_queued(queued);
     }
 
-    fn show_held(&mut self, held: Vec<Held>) {
-        for Held { text, messages } in held {
+    fn show_queued(&mut self, queued: Vec<QueuedLine>) {
+        for QueuedLine { text, messages } in queued {
             if let View::Task { position, .. } = &mut self.view {
                 let bytes = between(position, &text);
                 self.show(bytes, messages, None);
@@ -348,9 +355,9 @@ mod tests {
         pane
     }
 
-    fn held(pane: &Pane) -> usize {
+    fn queued(pane: &Pane) -> usize {
         match &pane.view {
-            View::Task { held, .. } => held.len(),
+            View::Task { queued, .. } => queued.len(),
             View::Quiet | View::Prompt { .. } => 0,
         }
     }
@@ -360,9 +367,9 @@ mod tests {
         let mut pane = pane();
         pane.output(b"\x1b[?1049h".to_vec(), None);
         pane.line("hello");
-        assert_eq!(held(&pane), 1);
+        assert_eq!(queued(&pane), 1);
         pane.end_program();
-        assert_eq!(held(&pane), 0);
+        assert_eq!(queued(&pane), 0);
     }
 
     #[test]

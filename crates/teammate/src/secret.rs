@@ -1,7 +1,9 @@
 //! Redacts the user's secrets, which tools receive as environment variables, in the output of programs and tools,
-//! before it reaches a model, a pane, a log or the supervisor.¬¬Redacted are the value itself, even split over
-//! consecutive pieces of output, each of its lines, and its encodings in JSON, URLs and base64. Other transformations
-//! (reversed, hashed, encrypted, hexadecimal) are not recognized, nor is part of a value that was cut off earlier.
+//! before it reaches a model, a pane, a log or the supervisor.
+//!
+//! Redacted are the value itself, even split over consecutive pieces of output, each of its lines, and its encodings in
+//! JSON, URLs and base64. Other transformations (reversed, hashed, encrypted, hexadecimal) are not recognized, nor is
+//! part of a value that was cut off earlier.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -145,8 +147,8 @@ impl SecretForms {
         let from = text.len().saturating_sub(longest);
         let could_be = |at: &usize| {
             let rest = &text[*at..];
-            let goes_on = |form: &Vec<u8>| form.len() > rest.len() && form.starts_with(rest);
-            self.forms.iter().any(goes_on)
+            let continues = |form: &Vec<u8>| form.len() > rest.len() && form.starts_with(rest);
+            self.forms.iter().any(continues)
         };
         (from..text.len()).find(could_be).unwrap_or(text.len())
     }

@@ -151,7 +151,7 @@ where
         &'a self,
         input: Value,
         context: &'a ToolContext,
-        _shown: &'a (dyn Fn(&str) + Send + Sync),
+        _progress: &'a (dyn Fn(&str) + Send + Sync),
     ) -> ToolFuture<'a> {
         Box::pin(async move {
             let arguments = arguments::parse(&self.spec, input)?;

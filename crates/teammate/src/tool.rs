@@ -66,13 +66,13 @@ pub trait Tool: Send + Sync + std::fmt::Debug {
     /// Returns whether the tool changes nothing. Calls of such tools may run concurrently.
     fn reads_only(&self) -> bool;
 
-    /// Executes one call. `shown` receives progress output for the user and must not block. Dropping the future
+    /// Executes one call. `progress` receives progress output for the user and must not block. Dropping the future
     /// terminates the call and every process that it started.
     fn run<'a>(
         &'a self,
         input: Value,
         context: &'a ToolContext,
-        shown: &'a (dyn Fn(&str) + Send + Sync),
+        progress: &'a (dyn Fn(&str) + Send + Sync),
     ) -> ToolFuture<'a>;
 }
 

@@ -1,7 +1,9 @@
 //! The user's actions in the pane. At the prompt of a member with the command engine, a line becomes a task; for an
-//! agent, it becomes a message; a keystroke at a permission request is a decision. Called by the worker.¬¬`verb` runs
-//! slash commands through the command line.¬¬Actions use their own connection as a client: the member's connection
-//! never carries the user's actions.
+//! agent, it becomes a message; a keystroke at a permission request is a decision. Called by the worker.
+//!
+//! `verb` runs slash commands through the command line.
+//!
+//! Actions use their own connection as a client: the member's connection never carries the user's actions.
 
 mod verb;
 

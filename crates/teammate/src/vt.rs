@@ -1,6 +1,7 @@
 //! A minimal terminal parser. Called by the engine, whose results and logs are plain text, and by the pane, which must
-//! know whether a line of the runtime can be inserted at the current position.¬¬It neither draws nor keeps a screen:
-//! the text of a full-screen program appears in the fragments that it printed.
+//! know whether a line of the runtime can be inserted at the current position.
+//!
+//! It neither draws nor keeps a screen: the text of a full-screen program appears in the fragments that it printed.
 
 /// The number of parameter bytes of a control sequence that are kept; no mode that we track has longer ones.
 const PARAMETERS_MAX: usize = 32;

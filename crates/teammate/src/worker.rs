@@ -1,11 +1,18 @@
-//! The worker's loop for the command engine: owns the process's state. Called by `lib.rs`, once.¬¬```text¬
-//! start                ended: reported¬  Idle ────────► Running ─────────────────────────► Idle¬   │               │ └
-//! abandoned, replaced ─► Ending ─► Idle, or the next run¬   │ stop          │ stop                       │ stop,
-//! retired¬   │               ▼     grace over             ▼¬   │            Draining ─────────► Ending, then leave¬
-//! │               │ ended: reported            │¬   ▼               ▼                            ▼¬  Settling: reports
-//! are answered ──► Leaving: exit report ──► Gone¬```¬Everything arrives as an [`Event`] and is applied without
-//! waiting. The supervisor's state takes precedence over the worker's: a claim that the supervisor no longer reports is
-//! terminated without a report.
+//! The worker's loop for the command engine: owns the process's state. Called by `lib.rs`, once.
+//!
+//! ```text
+//!          start                ended: reported
+//!   Idle ────────► Running ─────────────────────────► Idle
+//!    │               │ └ abandoned, replaced ─► Ending ─► Idle, or the next run
+//!    │ stop          │ stop                       │ stop, retired
+//!    │               ▼     grace over             ▼
+//!    │            Draining ─────────► Ending, then leave
+//!    │               │ ended: reported            │
+//!    ▼               ▼                            ▼
+//!   Settling: reports are answered ──► Leaving: exit report ──► Gone
+//! ```
+//! Everything arrives as an [`Event`] and is applied without waiting. The supervisor's state takes precedence over the
+//! worker's: a claim that the supervisor no longer reports is terminated without a report.
 
 mod report;
 mod state;
@@ -37,7 +44,7 @@ use crate::sleep_until;
 use crate::typed::{Action, ActionOutcome, ActionResult, Typed};
 
 pub(crate) use self::report::refused;
-pub(crate) use self::state::{LastWords, Reconciled, reconcile};
+pub(crate) use self::state::{ExitReport, Reconciled, reconcile};
 
 /// The grace period after SIGTERM.
 pub(crate) const TERM_GRACE: Duration = Duration::from_secs(1);
@@ -107,7 +114,7 @@ enum Event {
 
 impl Worker {
     /// `unfit`: the reason why this worker cannot work; it then only reports this.
-    pub(crate) fn new(config: WorkerConfig, pane: Pane, unfit: Option<LastWords>) -> Self {
+    pub(crate) fn new(config: WorkerConfig, pane: Pane, unfit: Option<ExitReport>) -> Self {
         let mut worker = Self {
             config,
             pane,
@@ -115,9 +122,9 @@ impl Worker {
             pending: HashMap::new(),
             in_progress: BTreeSet::new(),
         };
-        if let Some(words) = unfit {
-            worker.note(&words.reason);
-            worker.leave(words, Instant::now());
+        if let Some(report) = unfit {
+            worker.note(&report.reason);
+            worker.leave(report, Instant::now());
         }
         worker
     }
@@ -199,8 +206,8 @@ impl Worker {
             // The command engine uses no model.
             LinkEvent::Allowance(_) => {}
             LinkEvent::Show(show) => {
-                let unshown = self.move_pane(&show);
-                self.acknowledge(unshown);
+                let unconfirmed = self.move_pane(&show);
+                self.acknowledge(unconfirmed);
                 self.fit();
             }
             LinkEvent::Inform(inform) => self.note(&visible_line(&inform.text)),
@@ -304,9 +311,9 @@ impl Worker {
     fn lose_pane(&mut self) {
         if self.pane.surface.is_open() {
             self.config.log_loss(&self.pane.surface);
-            let unshown = self.pane.lose();
+            let unconfirmed = self.pane.lose();
             self.config.report_surface(&self.pane.surface);
-            self.acknowledge(unshown);
+            self.acknowledge(unconfirmed);
         }
     }
 

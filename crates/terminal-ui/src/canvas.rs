@@ -1,8 +1,14 @@
 //! The live rows at the bottom of the terminal, which are repainted when they change. Finished lines are printed above
 //! them and scroll into the terminal's own scrollback. Used by the transcript view; pure: it returns bytes and writes
-//! none.¬¬```text¬  finished lines: the terminal wraps, searches, copies and scrolls them¬  ├─ live rows: never wider
-//! or higher than the screen¬  └─ the cursor is in one of them¬```¬The cursor position is never queried: the canvas
-//! knows how many rows it has painted, and computes how a narrower terminal has rewrapped them.
+//! none.
+//!
+//! ```text
+//!   finished lines: the terminal wraps, searches, copies and scrolls them
+//!   ├─ live rows: never wider or higher than the screen
+//!   └─ the cursor is in one of them
+//! ```
+//! The cursor position is never queried: the canvas knows how many rows it has painted, and computes how a narrower
+//! terminal has rewrapped them.
 
 use std::collections::VecDeque;
 

@@ -1,6 +1,8 @@
 //! Syntax colours for code in common languages: comments, strings, numbers and keywords. Used by the Markdown renderer;
-//! pure.¬¬Uses keyword tables instead of grammars, which would add megabytes for a few lines in a pane. Unknown
-//! languages stay plain.
+//! pure.
+//!
+//! Uses keyword tables instead of grammars, which would add megabytes for a few lines in a pane. Unknown languages stay
+//! plain.
 
 use crate::line::{Line, Look};
 

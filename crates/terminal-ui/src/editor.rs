@@ -1,5 +1,6 @@
-//! The line editor of the prompt: text, cursor and history. Used by the transcript view; pure.¬¬The text is stored
-//! exactly as typed. Control characters are escaped only for display, in [`Editor::rows`].
+//! The line editor of the prompt: text, cursor and history. Used by the transcript view; pure.
+//!
+//! The text is stored exactly as typed. Control characters are escaped only for display, in [`Editor::rows`].
 
 use std::collections::VecDeque;
 

@@ -1,10 +1,19 @@
 //! Rendering and input of one agent's terminal, without I/O. Used by the member's own pane, and by clients that show
-//! members in another terminal.¬¬```text¬  output of the member ──┐                    ┌─► bytes for the terminal¬
-//! keystrokes ────────────┼─► TranscriptView ──┤¬  pending requests ──────┘                    └─► actions of the
-//! user¬```¬A reader who looks for …¬- the layout of the screen, and key bindings: `transcript_view`¬- live rows and
-//! the terminal's scrollback: `canvas`¬- Markdown, code: `markdown`, `code`¬- the prompt: `editor`; slash commands:
-//! `slash`¬- tool calls as lines: [`call`]; decoding of keystrokes: [`keys`]; styled text without control characters:
-//! [`line`]¬¬Reads no terminal, no clock and no file.
+//! members in another terminal.
+//!
+//! ```text
+//!   output of the member ──┐                    ┌─► bytes for the terminal
+//!   keystrokes ────────────┼─► TranscriptView ──┤
+//!   pending requests ──────┘                    └─► actions of the user
+//! ```
+//! A reader who looks for …
+//! - the layout of the screen, and key bindings: `transcript_view`
+//! - live rows and the terminal's scrollback: `canvas`
+//! - Markdown, code: `markdown`, `code`
+//! - the prompt: `editor`; slash commands: `slash`
+//! - tool calls as lines: [`call`]; decoding of keystrokes: [`keys`]; styled text without control characters: [`line`]
+//!
+//! Reads no terminal, no clock and no file.
 
 pub mod call;
 mod canvas;

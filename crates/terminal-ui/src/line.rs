@@ -1,5 +1,6 @@
-//! Styled text in lines, the basis of all rendering; pure.¬¬A [`Line`] contains only visible characters: text from
-//! other sources is escaped here on its way to a terminal.
+//! Styled text in lines, the basis of all rendering; pure.
+//!
+//! A [`Line`] contains only visible characters: text from other sources is escaped here on its way to a terminal.
 
 use agent_team_protocol::text::visible_line;
 use unicode_width::UnicodeWidthChar;

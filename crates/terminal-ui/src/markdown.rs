@@ -1,8 +1,12 @@
-//! Renders Markdown as it streams in. Called by the transcript view for the model's text; pure.¬¬```text¬  pieces ─►
-//! lines ─► blocks ─ finished ─► styled lines, final¬                       └─ the open one ─► tail, rendered as far as
-//! it is known¬```¬A block is finished when no later line can change it: a heading or a code line at its end, a list
-//! item when the next one begins, a paragraph or a table at the first line that does not belong to it. pulldown-cmark
-//! parses the content of a block.
+//! Renders Markdown as it streams in. Called by the transcript view for the model's text; pure.
+//!
+//! ```text
+//!   pieces ─► lines ─► blocks ─ finished ─► styled lines, final
+//!                        └─ the open one ─► tail, rendered as far as it is known
+//! ```
+//! A block is finished when no later line can change it: a heading or a code line at its end, a list item when the next
+//! one begins, a paragraph or a table at the first line that does not belong to it. pulldown-cmark parses the content
+//! of a block.
 
 mod render;
 
@@ -89,8 +93,8 @@ impl Markdown {
                 vec![code_line(*indent, &Line::of(Look::PLAIN, &self.partial))]
             }
             Open::Block { kind, indent, text } => {
-                let goes_on = *kind != Kind::Table || self.partial.is_empty();
-                let text = if goes_on {
+                let continues = *kind != Kind::Table || self.partial.is_empty();
+                let text = if continues {
                     format!("{text}{}", self.partial)
                 } else {
                     text.clone()

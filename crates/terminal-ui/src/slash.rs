@@ -1,6 +1,7 @@
-//! Slash commands: verbs of the command line, typed at the prompt. Used by the transcript view; pure.¬¬The words are
-//! passed to `agent-team`, so syntax and errors are the same as there. Only quotes for free text, and this member's
-//! name as a default, are added here.
+//! Slash commands: verbs of the command line, typed at the prompt. Used by the transcript view; pure.
+//!
+//! The words are passed to `agent-team`, so syntax and errors are the same as there. Only quotes for free text, and
+//! this member's name as a default, are added here.
 
 use agent_team_protocol::MemberName;
 

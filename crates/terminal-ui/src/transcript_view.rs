@@ -1,9 +1,15 @@
-//! The layout of an agent's screen, and its key bindings. Called by the pane, which writes the returned bytes;
-//! pure.¬¬```text¬  finished ── text and calls, final, in the scrollback¬  ─────────── live rows, repainted:¬  tail
-//! ── the text that is streaming in¬  activity ── running calls with their output, or a running request to the model¬
-//! request  ── a pending permission request, or a page of it¬  prompt   ── or the request's keys, while nothing is
-//! typed¬```¬A request never takes keystrokes from a text that is being typed, and no keystroke answers it before all
-//! of it was on the screen. After its decision it is kept in the scrollback.
+//! The layout of an agent's screen, and its key bindings. Called by the pane, which writes the returned bytes; pure.
+//!
+//! ```text
+//!   finished ── text and calls, final, in the scrollback
+//!   ─────────── live rows, repainted:
+//!   tail     ── the text that is streaming in
+//!   activity ── running calls with their output, or a running request to the model
+//!   request  ── a pending permission request, or a page of it
+//!   prompt   ── or the request's keys, while nothing is typed
+//! ```
+//! A request never takes keystrokes from a text that is being typed, and no keystroke answers it before all of it was
+//! on the screen. After its decision it is kept in the scrollback.
 
 mod activity;
 mod folded_calls;
@@ -75,14 +81,14 @@ pub enum Act {
 }
 
 #[derive(Debug)]
-struct AskedRequest {
+struct PendingRequest {
     dialog: Dialog,
     text: String,
     /// The request's text, wrapped to the current width.
     rows: Vec<Line>,
 }
 
-impl AskedRequest {
+impl PendingRequest {
     fn wrap(&mut self, look: Look, columns: usize) {
         let lines = Line::all(look, &self.text);
         self.rows = lines.flat_map(|line| line.wrapped(columns, 2)).collect();
@@ -116,7 +122,7 @@ pub struct TranscriptView {
     thought: String,
     activity: Activity,
     folded: FoldedCalls,
-    asked: Option<AskedRequest>,
+    pending: Option<PendingRequest>,
     editor: Editor,
     /// The prompt is shown.
     open: bool,
@@ -141,7 +147,7 @@ impl TranscriptView {
             thought: String::new(),
             activity: Activity::default(),
             folded: FoldedCalls::default(),
-            asked: None,
+            pending: None,
             editor: Editor::default(),
             open: false,
             shown: true,
@@ -186,8 +192,8 @@ impl TranscriptView {
             self.finished_bytes += title.len();
             self.finished.push_front(title);
         }
-        if let Some(asked) = &mut self.asked {
-            asked.dialog.hidden();
+        if let Some(pending) = &mut self.pending {
+            pending.dialog.hidden();
         }
         self.changed = true;
     }
@@ -206,7 +212,7 @@ impl TranscriptView {
         self.finished.clear();
         self.finished_bytes = 0;
         self.dropped = false;
-        self.asked = None;
+        self.pending = None;
         self.shown = false;
     }
 
@@ -220,8 +226,8 @@ impl TranscriptView {
 
     fn wrap_request(&mut self) {
         let (look, columns) = (self.accent(), self.columns());
-        if let Some(asked) = &mut self.asked {
-            asked.wrap(look, columns);
+        if let Some(pending) = &mut self.pending {
+            pending.wrap(look, columns);
         }
     }
 
@@ -329,7 +335,7 @@ impl TranscriptView {
             return;
         }
         self.changed = true;
-        self.asked = Some(AskedRequest {
+        self.pending = Some(PendingRequest {
             text: dialog::text(&view),
             dialog: Dialog::of(view, via),
             rows: Vec::new(),
@@ -339,14 +345,14 @@ impl TranscriptView {
 
     /// Moves the request to the scrollback.
     fn keep_request(&mut self) {
-        let Some(asked) = self.asked.take() else {
+        let Some(pending) = self.pending.take() else {
             return;
         };
         self.changed = true;
-        let more = asked.rows.len().saturating_sub(KEPT_MAX);
-        self.finish(asked.rows.into_iter().take(KEPT_MAX));
+        let more = pending.rows.len().saturating_sub(KEPT_MAX);
+        self.finish(pending.rows.into_iter().take(KEPT_MAX));
         if more > 0 {
-            let request = asked.dialog.request();
+            let request = pending.dialog.request();
             let rest = format!("… {more} more lines: agent-team requests show {request}");
             self.lines(Tone::Dim, &rest);
         }
@@ -354,8 +360,8 @@ impl TranscriptView {
 
     /// The request no longer needs a decision.
     pub fn end_request(&mut self, request: RequestId) {
-        let ended = |asked: &AskedRequest| asked.dialog.request() == request;
-        if self.asked.as_ref().is_some_and(ended) {
+        let ended = |pending: &PendingRequest| pending.dialog.request() == request;
+        if self.pending.as_ref().is_some_and(ended) {
             self.keep_request();
         }
     }
@@ -375,7 +381,7 @@ impl TranscriptView {
             return None;
         }
         self.folded.rewind();
-        if self.editor.is_empty() && self.asked.is_some() {
+        if self.editor.is_empty() && self.pending.is_some() {
             return self.answer(key, alone, now);
         }
         if self.editor.is_empty() && matches!(key, Key::Control('c' | 'd')) {
@@ -394,15 +400,15 @@ impl TranscriptView {
         reason = "of all keys only these answer"
     )]
     fn answer(&mut self, key: &Key, alone: bool, now: Instant) -> Option<Act> {
-        let asked = self.asked.as_mut()?;
+        let pending = self.pending.as_mut()?;
         let mut typed = [0; 4];
         let typed: &[u8] = match key {
             Key::Char(c) if alone => c.encode_utf8(&mut typed).as_bytes(),
             Key::Escape | Key::Control('c') => &[0x1b],
             _ => &[],
         };
-        let request = asked.dialog.request();
-        match asked.dialog.pressed(typed, now) {
+        let request = pending.dialog.request();
+        match pending.dialog.pressed(typed, now) {
             Pressed::Decided(decide) => {
                 self.keep_request();
                 Some(Act::Decide(decide))
@@ -415,7 +421,7 @@ impl TranscriptView {
             }
             Pressed::Nothing => {
                 if let Some(turn) = key.turn().filter(|_| alone) {
-                    asked.dialog.turn(turn);
+                    pending.dialog.turn(turn);
                 }
                 None
             }
@@ -491,40 +497,40 @@ impl TranscriptView {
         }
         let columns = self.columns();
         let Some(page) = self.page() else { return };
-        if let Some(asked) = &mut self.asked {
-            let was_read = asked.dialog.is_read();
-            let total = asked.rows.len();
-            asked.dialog.was_shown(columns, page.height, total, now);
+        if let Some(pending) = &mut self.pending {
+            let was_read = pending.dialog.is_read();
+            let total = pending.rows.len();
+            pending.dialog.was_shown(columns, page.height, total, now);
             // The prompt now shows the request's keys.
-            self.changed = asked.dialog.is_read() != was_read;
+            self.changed = pending.dialog.is_read() != was_read;
         }
     }
 
     /// The visible part of the request; `None` while text is being typed.
     fn page(&self) -> Option<Page> {
-        let asked = self.asked.as_ref().filter(|_| self.editor.is_empty())?;
+        let pending = self.pending.as_ref().filter(|_| self.editor.is_empty())?;
         let columns = self.columns();
         let rows = usize::from(self.size.1).max(1);
-        let total = asked.rows.len();
+        let total = pending.rows.len();
         let prompt = |text: &str| {
             let mut prompt = Line::of(self.accent(), text.trim_end()).wrapped(columns, 2);
             prompt.drain(..prompt.len().saturating_sub(rows));
             prompt
         };
-        let answer = prompt(&asked.dialog.prompt());
-        if asked.dialog.is_read() || total + answer.len() <= rows {
+        let answer = prompt(&pending.dialog.prompt());
+        if pending.dialog.is_read() || total + answer.len() <= rows {
             let height = rows - answer.len();
             let prompt = answer;
             return Some(Page { prompt, height });
         }
         // The prompt below the last page may be taller than the prompt below the others.
-        let pager = prompt(&asked.dialog.pager(total));
+        let pager = prompt(&pending.dialog.pager(total));
         let height = rows.saturating_sub(pager.len().max(answer.len()));
-        let below = total - asked.dialog.visible(columns, height, total).end;
+        let below = total - pending.dialog.visible(columns, height, total).end;
         let prompt = match (height, below) {
-            (0, _) => prompt(&asked.dialog.no_room()),
+            (0, _) => prompt(&pending.dialog.no_room()),
             (_, 0) => answer,
-            (_, below) => prompt(&asked.dialog.pager(below)),
+            (_, below) => prompt(&pending.dialog.pager(below)),
         };
         Some(Page { prompt, height })
     }
@@ -558,14 +564,14 @@ impl TranscriptView {
             }
         };
         let mut below = Vec::new();
-        if let Some(asked) = &self.asked {
-            let visible = asked.dialog.visible(columns, height, asked.rows.len());
-            below.extend_from_slice(&asked.rows[visible]);
+        if let Some(pending) = &self.pending {
+            let visible = pending.dialog.visible(columns, height, pending.rows.len());
+            below.extend_from_slice(&pending.rows[visible]);
         }
         let request = below.len();
         let room = rows.saturating_sub(prompt.len() + 1);
-        if let Some(asked) = self.asked.as_ref().filter(|_| !asks) {
-            let request = asked.dialog.request();
+        if let Some(pending) = self.pending.as_ref().filter(|_| !asks) {
+            let request = pending.dialog.request();
             let waits = format!("{request} waits until you send or clear (^C) your text");
             below.push(Line::of(self.accent(), &waits).clipped(columns));
         }

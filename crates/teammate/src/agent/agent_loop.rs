@@ -1,10 +1,14 @@
 //! The loop of an agent: input for the model, its answers, its tool calls, and the end of its turns. Started by the
-//! worker's loop; the two communicate only over channels.¬¬```text¬read transcript ──► idle ──input──► stored ──► step
-//! ──► calls stored ──► executed ──► results stored ─┐¬                     ▲                ▲         └ no calls: the
-//! end of the turn                         │¬                     │
-//! └────────────────────────────────────────────────────────────────┘¬                     └── report, or release of
-//! its task ◄┘¬```¬Nothing takes effect before it is stored: a message counts as read, a call is executed and a result
-//! is used only after the supervisor has stored it in the transcript.
+//! worker's loop; the two communicate only over channels.
+//!
+//! ```text
+//! read transcript ──► idle ──input──► stored ──► step ──► calls stored ──► executed ──► results stored ─┐
+//!                      ▲                ▲         └ no calls: the end of the turn                       │
+//!                      │                └───────────────────────────────────────────────────────────────┘
+//!                      └── report, or release of its task ◄┘
+//! ```
+//! Nothing takes effect before it is stored: a message counts as read, a call is executed and a result is used only
+//! after the supervisor has stored it in the transcript.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -34,7 +38,7 @@ use crate::tool::bash::BASH;
 use crate::tool::confine::Confinement;
 use crate::tool::web_search::Search;
 use crate::tool::{mcp, plan_first, web_search};
-use crate::worker::LastWords;
+use crate::worker::ExitReport;
 
 /// The size of one append in bytes of JSON, unless a single item is larger.
 const APPEND: usize = 512 << 10;
@@ -48,9 +52,9 @@ const SHARES: [u64; 3] = [25, 10, 0];
 /// Why the loop ended.
 #[derive(Debug)]
 pub(super) enum End {
-    /// It was told to stop.
+    /// A stop was requested.
     Stopped,
-    Words(LastWords),
+    Words(ExitReport),
 }
 
 #[derive(Debug)]
@@ -92,7 +96,7 @@ enum Allowed {
 }
 
 impl AgentLoop {
-    /// Runs until the member is told to stop, or cannot continue.
+    /// Runs until the member is stopped, or cannot continue.
     pub(super) async fn run(mut self) -> End {
         match self.live().await {
             Ok(never) => match never {},
@@ -121,7 +125,7 @@ impl AgentLoop {
         let context = self.toolbox.context();
         let mut offered = tokio::select! {
             offered = mcp::connect(&self.agent, &permission, context) => offered,
-            () = self.inbox.told_to_stop() => return Err(End::Stopped),
+            () = self.inbox.stop_requested() => return Err(End::Stopped),
         };
         match web_search::of(&self.agent, self.model.searches(), &permission, context) {
             Ok(Search::None) => {}
@@ -157,7 +161,7 @@ impl AgentLoop {
             let page = self.client.call::<TranscriptRead>(&args).await;
             let page = page.map_err(|refusal| cannot("cannot read the transcript", &refusal))?;
             self.transcript.read(&page.items).map_err(|unreadable| {
-                End::Words(LastWords {
+                End::Words(ExitReport {
                     code: ExitCode::Failed as u8,
                     reason: with_causes(&unreadable),
                     hold: true,
@@ -185,7 +189,7 @@ impl AgentLoop {
                 .await?;
         }
         if self.transcript.is_unfinished() {
-            let heard = self.inbox.take();
+            let model_inputs = self.inbox.take();
             let mut note = prompts::restarted(self.inbox.task());
             let mut members = team.members.iter();
             let me = members.find(|member| member.name == self.client.member);
@@ -197,7 +201,7 @@ impl AgentLoop {
             };
             self.append(vec![note], Vec::new(), Usage::default())
                 .await?;
-            self.hear(heard).await?;
+            self.store_inputs(model_inputs).await?;
             return self.turn().await;
         }
         Ok(())
@@ -210,25 +214,28 @@ impl AgentLoop {
         let mut reminders = Reminders::default();
         let mut was_filtered = false;
         loop {
-            let mut heard = self.inbox.take();
-            if heard
+            let mut model_inputs = self.inbox.take();
+            if model_inputs
                 .iter()
-                .any(|heard| matches!(heard, ModelInput::Task(_)))
+                .any(|model_inputs| matches!(model_inputs, ModelInput::Task(_)))
             {
                 steps = 0;
             }
-            if heard.iter().any(|heard| self.gives_new_work(heard)) {
+            if model_inputs
+                .iter()
+                .any(|model_inputs| self.gives_new_work(model_inputs))
+            {
                 reminders.reset();
             }
             steps += 1;
             let is_last = steps >= limit;
             if is_last {
-                heard.push(ModelInput::Note(prompts::last_step(
+                model_inputs.push(ModelInput::Note(prompts::last_step(
                     limit,
                     self.inbox.task(),
                 )));
             }
-            self.hear(heard).await?;
+            self.store_inputs(model_inputs).await?;
             let answer = match self.step().await? {
                 Stepped::Answered(answer) => answer,
                 Stepped::Interrupted(_) => continue,
@@ -281,8 +288,8 @@ impl AgentLoop {
 
     /// Returns whether the input gives the model new work: a new task, or a message of the user or the lead. A later
     /// end of the turn is then reminded again.
-    fn gives_new_work(&self, heard: &ModelInput) -> bool {
-        match heard {
+    fn gives_new_work(&self, model_inputs: &ModelInput) -> bool {
+        match model_inputs {
             ModelInput::Task(_) => true,
             ModelInput::Message(message) => match &message.from {
                 Party::User => true,
@@ -294,15 +301,15 @@ impl AgentLoop {
     }
 
     /// Stores inputs for the model, and acknowledges the messages among them.
-    pub(super) async fn hear(&mut self, heard: Vec<ModelInput>) -> Result<(), End> {
+    pub(super) async fn store_inputs(&mut self, model_inputs: Vec<ModelInput>) -> Result<(), End> {
         let mut items = Vec::new();
         let mut read = Vec::new();
         let mut bytes = 0;
-        for heard in heard {
-            if let Some(header) = prompts::header(&heard) {
+        for model_inputs in model_inputs {
+            if let Some(header) = prompts::header(&model_inputs) {
                 self.sink.lines(Tone::Accent, &header);
             }
-            let item = prompts::item(&heard);
+            let item = prompts::item(&model_inputs);
             let length = stored(&mut item.clone()).get().len();
             if bytes > 0 && bytes + length > APPEND {
                 let (items, read) = (std::mem::take(&mut items), std::mem::take(&mut read));
@@ -311,7 +318,7 @@ impl AgentLoop {
             }
             bytes += length;
             items.push(item);
-            if let ModelInput::Message(message) = heard {
+            if let ModelInput::Message(message) = model_inputs {
                 read.push(message.id);
             }
         }
@@ -390,15 +397,15 @@ impl AgentLoop {
         let owned = self.inbox.task().is_some();
         let (calls, refused): (Vec<_>, Vec<_>) =
             all.into_iter().partition(|call| allowed.includes(call));
-        let carried_out = self
+        let executed = self
             .toolbox
             .execute(&calls, &mut self.inbox, &self.sink)
             .await;
         // Messages that these calls have shown. They count as read once the results are stored.
         let read = self.shared.arrivals.taken_by_tool();
-        let mut done = calls.iter().zip(&carried_out.results);
+        let mut done = calls.iter().zip(&executed.results);
         let finished = done.any(|(call, result)| call.name == FINISH && !result.failed);
-        let mut results = carried_out.results;
+        let mut results = executed.results;
         results.extend(refused.into_iter().map(|call| ToolResult {
             id: call.id,
             text: allowed.refusal().into(),
@@ -406,7 +413,7 @@ impl AgentLoop {
         }));
         self.append(vec![Item::Returned { results }], read, Usage::default())
             .await?;
-        if carried_out.stopped {
+        if executed.stopped {
             return Err(End::Stopped);
         }
         // The task or run is over: another answer would only cost tokens.
@@ -507,7 +514,7 @@ pub(super) fn unless_stopped(stepped: Stepped) -> Result<Stepped, End> {
 }
 
 pub(super) fn cannot(what: &str, refusal: &Refusal) -> End {
-    End::Words(LastWords {
+    End::Words(ExitReport {
         code: ExitCode::Failed as u8,
         reason: format!("{what}: {}", refusal.message),
         hold: false,

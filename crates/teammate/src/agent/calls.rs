@@ -1,5 +1,7 @@
 //! Executes the tool calls of one answer: read-only calls concurrently, the others one by one, in order. Called by the
-//! agent loop.¬¬Every call gets a result. A failure or a panic becomes text for the model.
+//! agent loop.
+//!
+//! Every call gets a result. A failure or a panic becomes text for the model.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;

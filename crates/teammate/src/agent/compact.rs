@@ -1,6 +1,8 @@
 //! Keeps the conversation within the model's window: replaces its oldest part by a summary that the model writes.
-//! Called by the agent loop before each step.¬¬The current task is repeated verbatim and the team's state is read from
-//! the supervisor, so neither depends on the summary.
+//! Called by the agent loop before each step.
+//!
+//! The current task is repeated verbatim and the team's state is read from the supervisor, so neither depends on the
+//! summary.
 
 use std::fmt::Write;
 

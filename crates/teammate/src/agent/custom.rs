@@ -1,8 +1,12 @@
 //! The loop of a member whose engine is code of the embedding program: passes it one task or one batch of messages at a
-//! time, and reports the result. Replaces `agent_loop`; started by the worker's loop.¬¬```text¬idle ──messages──► hear
-//! ──► acknowledged ──┐¬   ▲ └────task──────► work ──► verified ──► reported¬
-//! └─────────────────────────────────────────┘¬```¬A call of the engine is dropped when its task is taken away or the
-//! grace period is over.
+//! time, and reports the result. Replaces `agent_loop`; started by the worker's loop.
+//!
+//! ```text
+//! idle ──messages──► hear ──► acknowledged ──┐
+//!   ▲ └────task────► work ──► verified ──► reported
+//!   └────────────────────────────────────────┘
+//! ```
+//! A call of the engine is dropped when its task is taken away or the grace period is over.
 
 use std::pin::pin;
 
@@ -22,7 +26,7 @@ use crate::pane::paint;
 pub(super) struct Custom {
     pub(super) engine: Box<dyn Engine>,
     pub(super) team: TeamHandle,
-    pub(super) comes: Inputs,
+    pub(super) inputs: Inputs,
 }
 
 /// Inputs from the worker's loop that are not handled yet.
@@ -40,16 +44,16 @@ enum Called<T> {
 }
 
 impl Custom {
-    /// Runs until the member is told to stop.
+    /// Runs until the member is stopped.
     pub(super) async fn run(mut self) -> End {
-        while !self.comes.is_to_stop() {
+        while !self.inputs.is_to_stop() {
             let messages = self.team.shared.arrivals.take();
             let done = if !messages.is_empty() {
                 self.hear(messages).await
-            } else if let Some(task) = self.comes.task.take() {
+            } else if let Some(task) = self.inputs.task.take() {
                 self.work(task).await
             } else {
-                self.comes.receive().await;
+                self.inputs.receive().await;
                 Ok(())
             };
             if let Err(end) = done {
@@ -64,7 +68,7 @@ impl Custom {
             self.team.sink.lines(Tone::Accent, &paint::message(message));
         }
         let heard = self.engine.hear(&messages, &self.team);
-        self.comes.while_held(None, heard).await?;
+        self.inputs.while_held(None, heard).await?;
         let mut read: Vec<MessageId> = messages.iter().map(|message| message.id).collect();
         // Include the messages that the engine has read itself.
         read.extend(self.team.shared.arrivals.taken_by_tool());
@@ -77,14 +81,14 @@ impl Custom {
         let Self {
             engine,
             team,
-            comes,
+            inputs,
         } = self;
         let work = async {
             let worked = engine.work(&task, team).await;
             let worked = verified(team, &task, worked).await;
             report(team, &task, worked).await;
         };
-        match comes.while_held(Some(Claim::from(&task)), work).await? {
+        match inputs.while_held(Some(Claim::from(&task)), work).await? {
             Called::Returned(()) => {}
             Called::Abandoned => self.team.sink.lines(
                 Tone::Accent,

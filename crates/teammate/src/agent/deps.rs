@@ -21,18 +21,20 @@ use crate::supervisor_client::SupervisorClient;
 use crate::team_tool::{Briefing, Shared, plan_tool, request_tools, system_prompt, team_tools};
 use crate::tool::confine::Confinement;
 use crate::tool::{Options, Permission, Tool, domain_tools, may_use, plan_first};
-use crate::worker::LastWords;
+use crate::worker::ExitReport;
 
 /// The model of this member: the configured one, else the first one that is available. `secrets` and keys are kept out
-/// of recordings; `settings` is the user's `config.toml`.¬¬# Errors¬If there is none, or it can never be used; a
-/// restart would not help.
+/// of recordings; `settings` is the user's `config.toml`.
+///
+/// # Errors
+/// If there is none, or it can never be used; a restart would not help.
 pub(crate) async fn model_of(
     agent: &AgentSpec,
     member: &str,
     environment: &BTreeMap<String, String>,
     mut secrets: Vec<String>,
     settings: &Path,
-) -> Result<Arc<dyn Model>, LastWords> {
+) -> Result<Arc<dyn Model>, ExitReport> {
     let surroundings = OpenConfig {
         environment: environment.clone(),
         catalogue: Catalogue::with(settings).map_err(|error| unfit(&error))?,
@@ -82,8 +84,8 @@ pub(crate) async fn explain(
     Ok((name.to_string(), why))
 }
 
-fn unfit(error: &dyn std::error::Error) -> LastWords {
-    LastWords {
+fn unfit(error: &dyn std::error::Error) -> ExitReport {
+    ExitReport {
         code: ExitCode::NotFound as u8,
         reason: with_causes(error),
         hold: true,

@@ -6,8 +6,8 @@
 //!        └── owns a task ── first time ──► reminder, next step
 //!                └── second time, empty or refused too ──► release with the reason
 //! ```
-//! No end of a turn completes a task: only `complete_task` does. A model that cannot be asked, and one that has used
-//! up its steps, releases its task with a note, so that a member never owns a task that it does not work on.
+//! No end of a turn completes a task: only `complete_task` does. When the model fails, or has used up its steps, the
+//! task is released with a note, so that a member never owns a task that it does not work on.
 
 use agent_team_protocol::exit::ExitCode;
 use agent_team_protocol::method::{EndTask, MessageSend, Rest, SendMessage, TEXT_MAX, TaskRelease};
@@ -20,7 +20,7 @@ use super::agent_loop::{AgentLoop, End, Turn};
 use super::prompts;
 use super::transcript::{Mark, without_middle};
 use crate::model::{Answer, ModelError, Stop};
-use crate::worker::{LastWords, refused};
+use crate::worker::{ExitReport, refused};
 
 /// The longest result, reason or report. Longer texts are cut, and the note about the cut needs some room.
 pub(super) const WORDS_MAX: usize = TEXT_MAX - 256;
@@ -111,7 +111,7 @@ impl AgentLoop {
                     .await;
             }
         };
-        Err(End::Words(LastWords {
+        Err(End::Words(ExitReport {
             code: code as u8,
             reason: why,
             hold: true,

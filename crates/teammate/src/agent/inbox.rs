@@ -1,6 +1,7 @@
 //! Inputs for the model that it has not received yet. The worker's loop adds them, the agent loop takes them at its
-//! next step.¬¬Most inputs wait for that step. An urgent message, the loss of a task and a stop interrupt the current
-//! step.
+//! next step.
+//!
+//! Most inputs wait for that step. An urgent message, the loss of a task and a stop interrupt the current step.
 
 use std::collections::VecDeque;
 
@@ -76,7 +77,7 @@ pub(super) struct Inbox {
     arrived: bool,
     interruption: Option<Interruption>,
     /// The task that the model was last notified of.
-    told: Option<Assignment>,
+    known_task: Option<Assignment>,
     allowance: Allowance,
 }
 
@@ -93,7 +94,7 @@ impl Inbox {
             waiting: VecDeque::new(),
             arrived: false,
             interruption: None,
-            told: None,
+            known_task: None,
             allowance: Allowance::default(),
         }
     }
@@ -106,10 +107,13 @@ impl Inbox {
     }
 
     /// Waits until the model may be called; shows the reason while it may not. Returns whether it had to wait.
-    /// Cancel-safe.¬¬# Errors¬On a stop.
+    /// Cancel-safe.
+    ///
+    /// # Errors
+    /// On a stop.
     pub(super) async fn until_allowed(
         &mut self,
-        told: impl Fn(&str),
+        known_task: impl Fn(&str),
     ) -> Result<bool, Interruption> {
         let mut waited = None;
         loop {
@@ -121,7 +125,7 @@ impl Inbox {
                 return Ok(waited.is_some());
             };
             if waited.as_ref() != Some(why) {
-                told(why);
+                known_task(why);
                 waited = Some(why.clone());
             }
             self.receive().await;
@@ -134,15 +138,15 @@ impl Inbox {
 
     /// The task that the model was notified of, while this member owns it.
     pub(super) fn task(&self) -> Option<&Assignment> {
-        self.told
-            .as_ref()
-            .filter(|told| self.claims.generation(told.task) == Some(told.generation))
+        self.known_task.as_ref().filter(|known_task| {
+            self.claims.generation(known_task.task) == Some(known_task.generation)
+        })
     }
 
     /// Returns whether a task is queued that the model was not notified of.
     pub(super) fn has_task(&mut self) -> bool {
         self.drain();
-        let task = |heard: &ModelInput| matches!(heard, ModelInput::Task(_));
+        let task = |model_input: &ModelInput| matches!(model_input, ModelInput::Task(_));
         self.waiting.iter().any(task)
     }
 
@@ -153,16 +157,19 @@ impl Inbox {
         if let Some(Interruption::Read(_)) = self.interruption {
             self.interruption = None;
         }
-        let heard: Vec<ModelInput> = self.waiting.drain(..).collect();
-        for heard in &heard {
-            if let ModelInput::Task(task) = heard {
-                self.told = Some(task.clone());
+        let model_input: Vec<ModelInput> = self.waiting.drain(..).collect();
+        for model_input in &model_input {
+            if let ModelInput::Task(task) = model_input {
+                self.known_task = Some(task.clone());
             }
         }
-        heard
+        model_input
     }
 
-    /// Waits for an input that starts a turn. Cancel-safe.¬¬# Errors¬On a stop.
+    /// Waits for an input that starts a turn. Cancel-safe.
+    ///
+    /// # Errors
+    /// On a stop.
     pub(super) async fn work(&mut self) -> Result<(), Interruption> {
         loop {
             self.drain();
@@ -177,8 +184,11 @@ impl Inbox {
         }
     }
 
-    /// Waits for the next input. Returns whether it is one for the model. Cancel-safe.¬¬# Errors¬On a stop.
-    pub(super) async fn news(&mut self) -> Result<bool, Interruption> {
+    /// Waits for the next input. Returns whether it is one for the model. Cancel-safe.
+    ///
+    /// # Errors
+    /// On a stop.
+    pub(super) async fn next_input(&mut self) -> Result<bool, Interruption> {
         if let Some(stop @ Interruption::Stop { .. }) = &self.interruption {
             return Err(stop.clone());
         }
@@ -208,7 +218,7 @@ impl Inbox {
     }
 
     /// Waits for a stop; other inputs stay queued. Cancel-safe.
-    pub(super) async fn told_to_stop(&mut self) {
+    pub(super) async fn stop_requested(&mut self) {
         while !matches!(self.interruption, Some(Interruption::Stop { .. })) {
             self.receive().await;
         }
@@ -235,7 +245,7 @@ impl Inbox {
                 if urgent {
                     // A message that was delivered a second time is not in the arrivals.
                     self.pull();
-                    let urgent = |heard: &ModelInput| matches!(heard, ModelInput::Message(message) if message.urgent);
+                    let urgent = |model_input: &ModelInput| matches!(model_input, ModelInput::Message(message) if message.urgent);
                     if self.waiting.iter().any(urgent) {
                         self.interrupt("an urgent message has arrived");
                     }
@@ -244,8 +254,8 @@ impl Inbox {
             Input::Task(task) => self.waiting.push_back(ModelInput::Task(task)),
             Input::Abandoned(abandon) => self.abandoned(&abandon),
             Input::RequestOver(id) => {
-                let is = |heard: &ModelInput| matches!(heard, ModelInput::Request(request) if request.id == id);
-                self.waiting.retain(|heard| !is(heard));
+                let is = |model_input: &ModelInput| matches!(model_input, ModelInput::Request(request) if request.id == id);
+                self.waiting.retain(|model_input| !is(model_input));
             }
             Input::Informed(text) => self.note(text),
             Input::Welcomed(allowance) => self.allowance = allowance,
@@ -261,9 +271,9 @@ impl Inbox {
         };
         let is = |task: &Assignment| Claim::from(task) == claim;
         self.waiting
-            .retain(|heard| !matches!(heard, ModelInput::Task(task) if is(task)));
-        if self.told.as_ref().is_some_and(is) {
-            self.told = None;
+            .retain(|model_input| !matches!(model_input, ModelInput::Task(task) if is(task)));
+        if self.known_task.as_ref().is_some_and(is) {
+            self.known_task = None;
             self.note(format!(
                 "{} is no longer yours: {}. Its processes were terminated; do not continue work on it.",
                 abandon.task, abandon.reason
@@ -361,8 +371,8 @@ mod tests {
         arrivals.deliver(vec![message(2, true)]);
         inputs.send(Input::Arrived { urgent: true }).unwrap();
         assert!(matches!(inbox.interruption().await, Interruption::Read(_)));
-        let heard = [message(1, false), message(2, true)].map(ModelInput::Message);
-        assert_eq!(inbox.take(), heard);
+        let model_input = [message(1, false), message(2, true)].map(ModelInput::Message);
+        assert_eq!(inbox.take(), model_input);
         // Delivered again over a new connection.
         arrivals.deliver(vec![message(2, true)]);
         inputs.send(Input::Arrived { urgent: true }).unwrap();

@@ -1,5 +1,7 @@
-//! Streams a member's output to connected clients. Written by the agent loop, read by the worker's loop.¬¬Independent
-//! of the pane's speed. Pieces that are not taken in time are dropped; the transcript has the complete text.
+//! Streams a member's output to connected clients. Written by the agent loop, read by the worker's loop.
+//!
+//! Independent of the pane's speed. Pieces that are not taken in time are dropped; the transcript has the complete
+//! text.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -33,7 +35,7 @@ struct Waiting {
     said: Vec<Said>,
     weight: usize,
     /// The number of bytes dropped since the last piece.
-    left_out: usize,
+    dropped: usize,
 }
 
 impl LiveOutput {
@@ -114,7 +116,7 @@ impl Waiting {
         };
         if self.weight + length + PIECE > WAITING_MAX {
             if let Said::Text { .. } = said {
-                self.left_out += length;
+                self.dropped += length;
             }
             return;
         }
@@ -139,9 +141,9 @@ impl Waiting {
                 self.weight += length;
                 delta.push_str(&more);
             }
-            (_, Said::Text { message, delta }) if self.left_out > 0 => {
-                let left_out = std::mem::take(&mut self.left_out);
-                let delta = format!("\n… {left_out} bytes omitted …\n{delta}");
+            (_, Said::Text { message, delta }) if self.dropped > 0 => {
+                let dropped = std::mem::take(&mut self.dropped);
+                let delta = format!("\n… {dropped} bytes omitted …\n{delta}");
                 self.weight += delta.len() + PIECE;
                 self.said.push(Said::Text { message, delta });
             }

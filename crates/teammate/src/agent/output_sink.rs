@@ -1,6 +1,8 @@
 //! The sink for a member's visible output, on its way to the pane and the log. Written by the agent loop and its tools,
-//! read by the worker's loop.¬¬Control characters are escaped here. The model's text passes through at its own speed;
-//! tool output is bounded, and dropped when it is not taken in time.
+//! read by the worker's loop.
+//!
+//! Control characters are escaped here. The model's text passes through at its own speed; tool output is bounded, and
+//! dropped when it is not taken in time.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

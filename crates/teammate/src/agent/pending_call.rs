@@ -22,13 +22,13 @@ use crate::engine::Claim;
 use crate::link::{Notice, Request, Ticket};
 use crate::supervisor_client::ClientCall;
 use crate::typed::Action;
-use crate::worker::{LastWords, Reconciled, reconcile};
+use crate::worker::{ExitReport, Reconciled, reconcile};
 
 /// The part of a grace period that is reserved for storing results and for the exit report; of a short period, half.
 const EXIT_RESERVE: Duration = Duration::from_millis(1_500);
 
 /// The time limit for the supervisor's answer to the exit report.
-const LAST_WORDS_LIMIT: Duration = Duration::from_secs(5);
+const EXIT_REPORT_LIMIT: Duration = Duration::from_secs(5);
 
 /// A request that is not answered yet.
 pub(super) enum PendingCall {
@@ -47,7 +47,7 @@ pub(super) enum Life {
     Working,
     /// The loop was asked to end by itself until this time.
     Stopping {
-        words: LastWords,
+        report: ExitReport,
         give_up_at: Instant,
     },
     /// The loop has ended; the exit report is sent and not yet answered.
@@ -84,13 +84,13 @@ impl Agent {
         self.config.report_surface(&self.pane.surface);
         self.shared.arrivals.reconnected();
         // Revisions of an earlier connection do not apply to this one: the supervisor may have lost its last ones.
-        self.tell(Input::Welcomed(welcome.allowance.clone()));
+        self.send_input(Input::Welcomed(welcome.allowance.clone()));
         if let Some(on) = self.waits.clone() {
             let waits = MemberWaits { on: Some(on) };
             self.config.link.notify(Notice::Waits(waits));
         }
         self.pane.view.open(HINT);
-        let held = self.held.as_ref().map(Claim::from);
+        let held = self.assignment.as_ref().map(Claim::from);
         let held = held.filter(|held| !self.is_ending(*held));
         match reconcile(held, welcome, |claim| self.is_ending(claim)) {
             Reconciled::Unchanged => {}
@@ -109,17 +109,17 @@ impl Agent {
 
     pub(super) fn start(&mut self, assignment: Assignment) {
         let claim = Claim::from(&assignment);
-        if !self.life.thinks() || self.held.as_ref().map(Claim::from) == Some(claim) {
+        if !self.life.thinks() || self.assignment.as_ref().map(Claim::from) == Some(claim) {
             return;
         }
         self.lose_claim("it was assigned again");
         self.shared.claims.note(claim.task, claim.generation);
-        self.held = Some(assignment.clone());
-        self.tell(Input::Task(assignment));
+        self.assignment = Some(assignment.clone());
+        self.send_input(Input::Task(assignment));
     }
 
     fn lose_claim(&mut self, why: &str) {
-        let Some(held) = &self.held else { return };
+        let Some(held) = &self.assignment else { return };
         let claim = Claim::from(held);
         if self.is_ending(claim) {
             self.forget(claim);
@@ -138,14 +138,14 @@ impl Agent {
             generation: abandon.generation,
         };
         if self.forget(claim) {
-            self.tell(Input::Abandoned(abandon));
+            self.send_input(Input::Abandoned(abandon));
         }
     }
 
     /// Forgets the claim. Returns false if this member did not hold it.
     fn forget(&mut self, claim: Claim) -> bool {
         self.shared.claims.forget(claim.task, claim.generation);
-        self.held
+        self.assignment
             .take_if(|held| Claim::from(&*held) == claim)
             .is_some()
     }
@@ -236,20 +236,20 @@ impl Agent {
         match &mut self.life {
             Life::Working => {
                 self.note(&format!("stopping: {}", visible_line(&reason)));
-                let words = LastWords {
+                let report = ExitReport {
                     code: 0,
                     reason,
                     hold: false,
                 };
                 self.life = Life::Stopping {
-                    words,
+                    report,
                     give_up_at: now + grace.max(finish),
                 };
             }
             Life::Stopping { give_up_at, .. } => *give_up_at = (*give_up_at).min(now + grace),
             Life::Leaving { .. } | Life::Gone { .. } => return,
         }
-        self.tell(Input::Stop { finish_at });
+        self.send_input(Input::Stop { finish_at });
     }
 
     /// The loop has ended, and every process that it started.
@@ -258,37 +258,37 @@ impl Agent {
             // Show the last lines even if the terminal is slow.
             self.show(told);
         }
-        let words = match (&self.life, end) {
-            (Life::Working | Life::Stopping { .. }, End::Words(words)) => {
-                self.note(&format!("✗ {}", visible(&words.reason)));
-                words
+        let report = match (&self.life, end) {
+            (Life::Working | Life::Stopping { .. }, End::Words(report)) => {
+                self.note(&format!("✗ {}", visible(&report.reason)));
+                report
             }
-            (Life::Stopping { words, .. }, End::Stopped) => words.clone(),
+            (Life::Stopping { report, .. }, End::Stopped) => report.clone(),
             // The task was aborted after its end was already reported.
             (Life::Working | Life::Leaving { .. } | Life::Gone { .. }, _) => return,
         };
-        self.report_exit(words);
+        self.report_exit(report);
     }
 
-    fn report_exit(&mut self, words: LastWords) {
+    fn report_exit(&mut self, report: ExitReport) {
         self.life = Life::Leaving {
-            code: words.code,
-            give_up_at: Instant::now() + LAST_WORDS_LIMIT,
+            code: report.code,
+            give_up_at: Instant::now() + EXIT_REPORT_LIMIT,
         };
         self.flush_before_request();
-        let request = Request::of::<MemberExit>(&words.into());
+        let request = Request::of::<MemberExit>(&report.into());
         let ticket = self.config.link.request(request);
         self.pending_calls.insert(ticket, PendingCall::Exit);
     }
 
     pub(super) fn deadline(&mut self) {
         match &self.life {
-            Life::Stopping { words, .. } => {
+            Life::Stopping { report, .. } => {
                 // The grace period is over. Work whose result is not stored counts as not done.
                 if let Some(agent_loop) = &self.agent_loop {
                     agent_loop.abort();
                 }
-                self.report_exit(words.clone());
+                self.report_exit(report.clone());
             }
             Life::Leaving { code, .. } => self.life = Life::Gone { code: *code },
             Life::Working | Life::Gone { .. } => {}

@@ -10,8 +10,8 @@ use crate::pane::paint;
 use crate::team_tool::message_line;
 
 /// The input as the model reads it.
-pub(super) fn item(heard: &ModelInput) -> Item {
-    let text = match heard {
+pub(super) fn item(input: &ModelInput) -> Item {
+    let text = match input {
         ModelInput::Message(message) => message_line(message),
         ModelInput::Task(task) => assignment(task),
         ModelInput::Request(request) => note(&request.text()),
@@ -21,8 +21,8 @@ pub(super) fn item(heard: &ModelInput) -> Item {
 }
 
 /// The input as the pane shows it. Notes are not shown.
-pub(super) fn header(heard: &ModelInput) -> Option<String> {
-    match heard {
+pub(super) fn header(input: &ModelInput) -> Option<String> {
+    match input {
         ModelInput::Message(message) => Some(paint::message(message)),
         ModelInput::Task(task) => Some(paint::header(task)),
         // The worker's loop has already shown the request.

@@ -1,9 +1,13 @@
 //! The loop of a lead without tools: asks its model for the next round of a run, or for a synthesis, and passes the
-//! reply on. Called by the agent loop instead of its turns.¬¬```text¬question of the run ──► already answered before a
-//! restart? ── yes ───────────┐¬     ▲                       │ no                                            ▼¬     │
-//! └──► question stored ──► model ──► answer stored ──► passed on¬
-//! └───────────────────────────────────────────────────────────────────────────┘¬```¬The supervisor keeps the rounds
-//! and interprets replies. Messages to the lead are added to the next question.
+//! reply on. Called by the agent loop instead of its turns.
+//!
+//! ```text
+//! question of the run ──► already answered before a restart? ── yes ───────────┐
+//!     ▲                        │ no                                            ▼
+//!     │                        └──► question stored ──► model ──► answer stored ──► passed on
+//!     └─────────────────────────────────────────────────────────────────────────────┘
+//! ```
+//! The supervisor keeps the rounds and interprets replies. Messages to the lead are added to the next question.
 
 use std::convert::Infallible;
 
@@ -23,23 +27,23 @@ use super::step::Stepped;
 use super::transcript::{Mark, QuestionKey, raw, spent, stored};
 use crate::model::{Answer, Item};
 use crate::pane::paint;
-use crate::worker::LastWords;
+use crate::worker::ExitReport;
 
 /// The largest total size of the outputs in one question, in bytes.
 const OUTPUTS_MAX: usize = 192 << 10;
 
 impl AgentLoop {
-    /// Runs until the member is told to stop, or cannot continue.
+    /// Runs until the member is stopped, or cannot continue.
     pub(super) async fn lead_by_rounds(&mut self, strategy: &Strategy) -> Result<Infallible, End> {
         loop {
             let question = self.question().await?;
-            let asked = QuestionKey {
+            let key = QuestionKey {
                 run: question.run,
                 round: question.round,
             };
-            let reply = match self.transcript.answer_to(asked) {
+            let reply = match self.transcript.answer_to(key) {
                 Some(answer) => question::reply(answer),
-                None => self.ask_model(asked, &question, strategy).await?,
+                None => self.ask_model(key, &question, strategy).await?,
             };
             let reply = ReplyToRun {
                 run: question.run,
@@ -63,7 +67,7 @@ impl AgentLoop {
         loop {
             tokio::select! {
                 biased;
-                news = self.inbox.news() => match news {
+                next_input = self.inbox.next_input() => match next_input {
                     Err(_) => return Err(End::Stopped),
                     Ok(true) => self.sink.lines(Tone::Dim, "… added to the next question"),
                     Ok(false) => {}
@@ -78,7 +82,7 @@ impl AgentLoop {
     /// Asks the model, including all messages to the lead since the last question.
     async fn ask_model(
         &mut self,
-        asked: QuestionKey,
+        key: QuestionKey,
         question: &QuestionView,
         strategy: &Strategy,
     ) -> Result<String, End> {
@@ -86,7 +90,7 @@ impl AgentLoop {
         let team = self.client.call::<TeamShow>(&Nothing {}).await;
         let team = team.map_err(|refusal| cannot("cannot read the team", &refusal))?;
         self.system = deps::system_of(&self.client, &self.agent, &team, self.toolbox.cwd());
-        let (begins, news) = match question.wants {
+        let (begins, next_input) = match question.wants {
             Wants::Decision { .. } => (rounds.is_empty(), rounds.len().saturating_sub(1)),
             // A synthesis is the only question of its run.
             Wants::Synthesis => (true, 0),
@@ -94,7 +98,7 @@ impl AgentLoop {
         if begins {
             self.sink.lines(Tone::Accent, &paint::goal(question));
         }
-        for ended in rounds[news..].iter().filter_map(paint::round) {
+        for ended in rounds[next_input..].iter().filter_map(paint::round) {
             self.sink.lines(Tone::Dim, &ended);
         }
         self.sink.lines(Tone::Accent, &paint::question(question));
@@ -109,7 +113,7 @@ impl AgentLoop {
                 most,
             };
             let text = asking.text();
-            let mark = Mark::QuestionKey { asked, text };
+            let mark = Mark::Asked { asked: key, text };
             if raw(&mark).get().len() <= ITEM_MAX || most == 0 {
                 break mark;
             }
@@ -117,14 +121,14 @@ impl AgentLoop {
         };
         self.append_mark(mark, Usage::default(), None).await?;
         loop {
-            let heard = self.inbox.take();
-            self.hear(heard).await?;
+            let model_inputs = self.inbox.take();
+            self.store_inputs(model_inputs).await?;
             match self.ask().await? {
                 Stepped::Answered(answer) => return self.store_reply(answer).await,
                 Stepped::Interrupted(_) => {}
                 // The next launch asks the same question again.
                 Stepped::Failed(error) => {
-                    return Err(End::Words(LastWords {
+                    return Err(End::Words(ExitReport {
                         code: ExitCode::Failed as u8,
                         reason: with_causes(&error),
                         hold: true,

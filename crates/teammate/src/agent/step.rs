@@ -44,7 +44,7 @@ pub(super) async fn ask(
     }
     let _asked = sink.thinks();
     let mut thoughts = sink.stream(Words::Thought);
-    let mut words = sink.stream(Words::Spoken);
+    let mut report = sink.stream(Words::Spoken);
     let mut speech = sink.live.speech();
     let mut waits = false;
     let mut told = |delta| {
@@ -55,7 +55,7 @@ pub(super) async fn ask(
             Delta::Waiting { pause, why } => {
                 speech.start_over();
                 thoughts.end();
-                words.end();
+                report.end();
                 let seconds = pause.as_secs_f64();
                 sink.lines(
                     Tone::Accent,
@@ -70,7 +70,7 @@ pub(super) async fn ask(
             Delta::Thought(text) => thoughts.push(&text),
             Delta::Text(text) => {
                 thoughts.end();
-                words.push(&text);
+                report.push(&text);
                 speech.text(&text);
             }
             // The pane shows a call when it is executed.
@@ -79,7 +79,7 @@ pub(super) async fn ask(
             // The provider has executed this call: begin and end it at once.
             Delta::Searched { id, query, found } => {
                 thoughts.end();
-                words.end();
+                report.end();
                 let call = ToolCall {
                     id,
                     name: web_search::NAME.to_owned(),
@@ -107,7 +107,7 @@ pub(super) async fn ask(
         interruption = inbox.interruption() => Stepped::Interrupted(interruption),
     };
     thoughts.end();
-    words.end();
+    report.end();
     if waits {
         sink.waits(None);
     }

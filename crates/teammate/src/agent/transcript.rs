@@ -1,7 +1,11 @@
-//! The conversation with the model, as it is stored and as the model sees it. Pure. Called by the agent
-//! loop.¬¬```text¬stored:  Said  Answered  Returned  Said  …  summarised{kept: 2}  Answered  rested¬shown:   ───────
-//! replaced by the summary ──────┘ (except the 2 before it)¬```¬The supervisor's copy is append-only. Marks among its
-//! entries tell a reader how to derive the conversation that the model sees.
+//! The conversation with the model, as it is stored and as the model sees it. Pure. Called by the agent loop.
+//!
+//! ```text
+//! stored:  Said  Answered  Returned  Said  …  summarised{kept: 2}  Answered  rested
+//! shown:   ─────── replaced by the summary ──────┘ (except the 2 before it)
+//! ```
+//! The supervisor's copy is append-only. Marks among its entries define how to derive the conversation that the model
+//! sees.
 
 use agent_team_protocol::RunId;
 use agent_team_protocol::method::ITEM_MAX;
@@ -23,7 +27,7 @@ pub(super) enum Mark {
     Summarised { text: String, kept: usize },
     /// A question of a run with rounds. It replaces the previous question of the same run; the first question of a run
     /// replaces all items before it.
-    QuestionKey { asked: QuestionKey, text: String },
+    Asked { asked: QuestionKey, text: String },
     /// The end of the turn.
     Rested,
 }
@@ -49,7 +53,7 @@ pub(super) struct Transcript {
     entries: u64,
     rested: bool,
     /// The last question, and its index among the items.
-    asked: Option<(QuestionKey, usize)>,
+    question: Option<(QuestionKey, usize)>,
     /// The model's token count of the prompt with this many items.
     counted: Option<(usize, u64)>,
 }
@@ -97,17 +101,17 @@ impl Transcript {
                 self.items.drain(..self.items.len().saturating_sub(kept));
                 self.items.insert(0, Item::Said { text });
                 self.counted = None;
-                self.asked = None;
+                self.question = None;
             }
-            Mark::QuestionKey { asked, text } => {
-                match self.asked {
+            Mark::Asked { asked, text } => {
+                match self.question {
                     Some((before, place)) if before.run == asked.run => {
                         let text = prompts::asked_before(before.round);
                         self.items[place] = Item::Said { text };
                     }
                     Some(_) | None => self.items.clear(),
                 }
-                self.asked = Some((asked, self.items.len()));
+                self.question = Some((asked, self.items.len()));
                 self.items.push(Item::Said { text });
                 self.counted = None;
                 self.rested = false;
@@ -132,9 +136,9 @@ impl Transcript {
     }
 
     /// The model's answer to this question, if it has answered.
-    pub(super) fn answer_to(&self, asked: QuestionKey) -> Option<&Answer> {
-        match (self.asked, self.items.last()) {
-            (Some((last, _)), Some(Item::Answered(answer))) if last == asked => Some(answer),
+    pub(super) fn answer_to(&self, question: QuestionKey) -> Option<&Answer> {
+        match (self.question, self.items.last()) {
+            (Some((last, _)), Some(Item::Answered(answer))) if last == question => Some(answer),
             _ => None,
         }
     }

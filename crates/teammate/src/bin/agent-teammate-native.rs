@@ -1,6 +1,7 @@
-//! The worker of a member with the native engine. The only program that links HTTP, TLS and search.¬¬`--model` explains
-//! which model an agent would use; stdin contains the agent, and both are JSON. `agent-team doctor` uses it. `--host`
-//! hosts members of any engine in one process.
+//! The worker of a member with the native engine. The only program that links HTTP, TLS and search.
+//!
+//! `--model` explains which model an agent would use; stdin contains the agent, and both are JSON. `agent-team doctor`
+//! uses it. `--host` hosts members of any engine in one process.
 
 use std::ffi::OsStr;
 use std::process::ExitCode;

@@ -1,5 +1,7 @@
-//! The worker of a member with the command engine.¬¬`--hold`, `--attach` and `--watch SOCKET TEAM LAUNCH` lend this
-//! terminal to a member of any engine: as its pane, for a user to work in, or read-only.
+//! The worker of a member with the command engine.
+//!
+//! `--hold`, `--attach` and `--watch SOCKET TEAM LAUNCH` lend this terminal to a member of any engine: as its pane, for
+//! a user to work in, or read-only.
 
 use std::ffi::{OsStr, OsString};
 use std::path::Path;

@@ -1,7 +1,13 @@
-//! The command engine: runs a task's `run` line, then its `verify` line, each on its own terminal.¬¬```text¬run ── exit
-//! 0 ── verify (if any) ── exit 0 ──► completed¬ │                 └── otherwise ──► failed¬ ├── otherwise ──► failed¬
-//! └── terminated: TERM to all ── 1 s ── KILL ──► abandoned¬```¬When a line's shell has exited, the processes that it
-//! left in the background are terminated before the result is reported.
+//! The command engine: runs a task's `run` line, then its `verify` line, each on its own terminal.
+//!
+//! ```text
+//! run ── exit 0 ── verify (if any) ── exit 0 ──► completed
+//!  │                 └── otherwise ──► failed
+//!  ├── otherwise ──► failed
+//!  └── terminated: TERM to all ── 1 s ── KILL ──► abandoned
+//! ```
+//! When a line's shell has exited, the processes that it left in the background are terminated before the result is
+//! reported.
 
 use std::convert::Infallible;
 use std::io;

@@ -1,5 +1,7 @@
-//! The interface of an embedding program's engine to its member's team.¬¬Every method is a request to the supervisor
-//! over the member's own connection, so an engine can act only as its own member. An answer means done and stored.
+//! The interface of an embedding program's engine to its member's team.
+//!
+//! Every method is a request to the supervisor over the member's own connection, so an engine can act only as its own
+//! member. An answer means done and stored.
 
 use std::collections::BTreeMap;
 
@@ -61,7 +63,10 @@ impl TeamHandle {
         }
     }
 
-    /// Sends a message in this member's name.¬¬# Errors¬If there is no such recipient, or the text is too long.
+    /// Sends a message in this member's name.
+    ///
+    /// # Errors
+    /// If there is no such recipient, or the text is too long.
     pub async fn send(&self, to: Recipient, text: &str) -> Result<SendAnswer, Refusal> {
         let message = SendMessage {
             to,
@@ -74,7 +79,10 @@ impl TeamHandle {
         self.call::<MessageSend>(&message).await
     }
 
-    /// Lists the whole board.¬¬# Errors¬If this member is ending.
+    /// Lists the whole board.
+    ///
+    /// # Errors
+    /// If this member is ending.
     pub async fn tasks(&self) -> Result<Vec<TaskView>, Refusal> {
         let mut tasks = Vec::new();
         let mut wanted = Some(ListTasks::default());
@@ -86,14 +94,19 @@ impl TeamHandle {
         Ok(tasks)
     }
 
-    /// Creates a task.¬¬# Errors¬If it refers to unknown tasks, members or roles, or this member may not create tasks.
+    /// Creates a task.
+    ///
+    /// # Errors
+    /// If it refers to unknown tasks, members or roles, or this member may not create tasks.
     pub async fn create_task(&self, spec: TaskSpec) -> Result<TaskAnswer, Refusal> {
         self.call::<TaskAdd>(&AddTask { spec }).await
     }
 
     /// Claims this task, or the ready task of highest priority that the member may claim. For members that choose their
-    /// tasks themselves; end the claim with [`TeamHandle::complete`], [`TeamHandle::fail`] or
-    /// [`TeamHandle::release`].¬¬# Errors¬If the task is not ready or has another owner, or no task is ready.
+    /// tasks themselves; end the claim with [`TeamHandle::complete`], [`TeamHandle::fail`] or [`TeamHandle::release`].
+    ///
+    /// # Errors
+    /// If the task is not ready or has another owner, or no task is ready.
     pub async fn claim(&self, task: Option<TaskId>) -> Result<Assignment, Refusal> {
         let claimed = self.call::<TaskClaim>(&ClaimTask { task }).await?;
         self.shared.claims.note(claimed.task, claimed.generation);
@@ -111,23 +124,34 @@ impl TeamHandle {
         })
     }
 
-    /// Completes a claimed task. The caller must run its `verify` line.¬¬# Errors¬If this member no longer owns the
-    /// task, or a hook of the user refuses.
+    /// Completes a claimed task. The caller must run its `verify` line.
+    ///
+    /// # Errors
+    /// If this member no longer owns the task, or a hook of the user refuses.
     pub async fn complete(&self, task: &Assignment, result: &str) -> Result<TaskAnswer, Refusal> {
         self.end::<TaskComplete>(task, result).await
     }
 
-    /// Fails a claimed task.¬¬# Errors¬If this member no longer owns the task.
+    /// Fails a claimed task.
+    ///
+    /// # Errors
+    /// If this member no longer owns the task.
     pub async fn fail(&self, task: &Assignment, reason: &str) -> Result<TaskAnswer, Refusal> {
         self.end::<TaskFail>(task, reason).await
     }
 
-    /// Returns a claimed task to the board.¬¬# Errors¬If this member no longer owns the task.
+    /// Returns a claimed task to the board.
+    ///
+    /// # Errors
+    /// If this member no longer owns the task.
     pub async fn release(&self, task: &Assignment, note: &str) -> Result<TaskAnswer, Refusal> {
         self.end::<TaskRelease>(task, note).await
     }
 
-    /// Stores JSON in the team's shared memory.¬¬# Errors¬If the value is too large, or the memory is full.
+    /// Stores JSON in the team's shared memory.
+    ///
+    /// # Errors
+    /// If the value is too large, or the memory is full.
     pub async fn remember(&self, key: &str, value: &Value) -> Result<(), Refusal> {
         let value = to_raw_value(value).map_err(|error| Refusal::internal(error.to_string()))?;
         let key = key.to_owned();
@@ -135,7 +159,10 @@ impl TeamHandle {
         Ok(())
     }
 
-    /// Reads the team's shared memory.¬¬# Errors¬If this member is ending.
+    /// Reads the team's shared memory.
+    ///
+    /// # Errors
+    /// If this member is ending.
     pub async fn recall(&self) -> Result<BTreeMap<String, Value>, Refusal> {
         let memory = self.call::<MemoryGet>(&GetMemory { key: None }).await?;
         let values = memory.values.into_iter();
@@ -145,16 +172,20 @@ impl TeamHandle {
             .map_err(|error| Refusal::internal(error.to_string()))
     }
 
-    /// Ends the run with its answer. Only for the lead; `force` ends it even with unfinished tasks.¬¬# Errors¬If this
-    /// member is not the lead, there is no run, or tasks are unfinished.
+    /// Ends the run with its answer. Only for the lead; `force` ends it even with unfinished tasks.
+    ///
+    /// # Errors
+    /// If this member is not the lead, there is no run, or tasks are unfinished.
     pub async fn finish(&self, answer: &str, force: bool) -> Result<(), Refusal> {
         let answer = answer.to_owned();
         self.call::<RunFinish>(&FinishRun { answer, force }).await?;
         Ok(())
     }
 
-    /// Makes any other request that a member may make.¬¬# Errors¬The supervisor's refusal; `shutting_down` if this
-    /// member is ending.
+    /// Makes any other request that a member may make.
+    ///
+    /// # Errors
+    /// The supervisor's refusal; `shutting_down` if this member is ending.
     pub async fn call<M: Method>(&self, args: &M::Args) -> Result<M::Answer, Refusal> {
         self.client.call::<M>(args).await
     }

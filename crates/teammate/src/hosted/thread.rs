@@ -1,5 +1,7 @@
 //! Runs one hosted member on its own thread with its own runtime. Called by the embedding library and by the host
-//! process.¬¬A member that blocks or panics affects only its own thread.
+//! process.
+//!
+//! A member that blocks or panics affects only its own thread.
 
 use std::any::Any;
 use std::io;
@@ -13,7 +15,10 @@ use tokio::sync::oneshot;
 const SHUTDOWN_LIMIT: Duration = Duration::from_secs(2);
 
 /// Runs `work` on a new thread until it returns or `ending` completes; `ending` drops the work, like a kill. Then calls
-/// `over` with the result, after everything of the member has stopped.¬¬# Errors¬If the thread cannot be started.
+/// `over` with the result, after everything of the member has stopped.
+///
+/// # Errors
+/// If the thread cannot be started.
 pub fn start<F>(
     name: String,
     ending: oneshot::Receiver<()>,

@@ -63,7 +63,7 @@ fn notified(method: &str, params: &RawValue) -> serde_json::Result<Arrived> {
 }
 
 /// How a connection ends that the supervisor closes deliberately.
-pub(super) fn farewell(goodbye: Goodbye) -> Ended {
+pub(super) fn connection_end(goodbye: Goodbye) -> Ended {
     match goodbye.reason {
         GoodbyeReason::Restarting => Ended::Restarting,
         GoodbyeReason::Stopped => Ended::Over(Over::Stopped),
@@ -87,7 +87,7 @@ mod tests {
 
     fn closed(error: Option<Refusal>) -> Ended {
         let reason = GoodbyeReason::Closed;
-        farewell(Goodbye { reason, error })
+        connection_end(Goodbye { reason, error })
     }
 
     #[test]

@@ -1,6 +1,7 @@
-//! Static data about models: window sizes and prices. Called by `open` and by the accounting.¬¬The data is in
-//! `catalogue.toml`; entries in the user's `config.toml` below `[models.<provider>]` take precedence. A model that is
-//! in neither has a conservative window and no price.
+//! Static data about models: window sizes and prices. Called by `open` and by the accounting.
+//!
+//! The data is in `catalogue.toml`; entries in the user's `config.toml` below `[models.<provider>]` take precedence. A
+//! model that is in neither has a conservative window and no price.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -92,8 +93,10 @@ struct Settings {
 }
 
 impl Catalogue {
-    /// The built-in data with the entries of the user's `config.toml`, if it exists.¬¬# Errors¬If the file cannot be
-    /// read, or contains invalid entries.
+    /// The built-in data with the entries of the user's `config.toml`, if it exists.
+    ///
+    /// # Errors
+    /// If the file cannot be read, or contains invalid entries.
     pub fn with(settings: &Path) -> Result<Self, CatalogueError> {
         let text = match std::fs::read_to_string(settings) {
             Ok(text) => text,

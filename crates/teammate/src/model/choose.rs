@@ -44,8 +44,10 @@ pub enum ChooseError {
     Open(#[from] OpenError),
 }
 
-/// Chooses the first usable provider in table order.¬¬# Errors¬If there is none, or if the user's configuration of one
-/// is invalid; the next provider is not tried then.
+/// Chooses the first usable provider in table order.
+///
+/// # Errors
+/// If there is none, or if the user's configuration of one is invalid; the next provider is not tried then.
 pub async fn choose(surroundings: &OpenConfig) -> Result<Choice, ChooseError> {
     let mut found = String::new();
     for provider in &PROVIDERS {

@@ -1,7 +1,11 @@
-//! A model behind an HTTP API: one request, one event stream, one answer. Created by `open`.¬¬```text¬ Prompt ─► chat |
-//! messages (request) ─► POST ─► sse ─► chat | messages (Reading) ─► draft ─► Answer¬
-//! │¬                                         └─► failure (maps error responses and broken streams)¬```¬One attempt is
-//! one request; `retry` repeats them. Keys and headers are never shown.
+//! A model behind an HTTP API: one request, one event stream, one answer. Created by `open`.
+//!
+//! ```text
+//!  Prompt ─► chat | messages (request) ─► POST ─► sse ─► chat | messages (Reading) ─► draft ─► Answer
+//!                                          │
+//!                                          └─► failure (maps error responses and broken streams)
+//! ```
+//! One attempt is one request; `retry` repeats them. Keys and headers are never shown.
 
 mod chat;
 mod draft;
@@ -93,7 +97,7 @@ enum Broken {
 
 /// Decodes the events of one API into an answer.
 trait Decode: Send {
-    fn event(&mut self, data: &str, told: OnDelta<'_>) -> Result<Progress, Broken>;
+    fn event(&mut self, data: &str, on_delta: OnDelta<'_>) -> Result<Progress, Broken>;
 
     /// The answer, unless it was truncated. `ended`: the final event was received.
     fn finish(self: Box<Self>, ended: bool) -> Option<Answer>;
@@ -122,7 +126,7 @@ impl HttpModel {
         })
     }
 
-    async fn ask(&self, prompt: Prompt<'_>, told: OnDelta<'_>) -> Result<Answer, ModelError> {
+    async fn ask(&self, prompt: Prompt<'_>, on_delta: OnDelta<'_>) -> Result<Answer, ModelError> {
         let provider = self.endpoint.provider;
         let target = Target {
             provider: provider.name,
@@ -148,7 +152,7 @@ impl HttpModel {
             .body(body.to_string());
         let response = self.receive(&target, request.send()).await?;
         if response.status().is_success() {
-            self.read(&target, response, reading, told).await
+            self.read(&target, response, reading, on_delta).await
         } else {
             Err(self.refused(&target, response).await)
         }
@@ -188,7 +192,7 @@ impl HttpModel {
         target: &Target<'_>,
         mut response: Response,
         mut reading: Box<dyn Decode>,
-        told: OnDelta<'_>,
+        on_delta: OnDelta<'_>,
     ) -> Result<Answer, ModelError> {
         let mut events = sse::Reader::default();
         let mut beginning = Vec::new();
@@ -209,7 +213,7 @@ impl HttpModel {
                 return Err(target.invalid_response("the answer exceeds the size limit", ""));
             }
             for data in data {
-                match reading.event(&data, told) {
+                match reading.event(&data, on_delta) {
                     Ok(Progress::More) => {}
                     Ok(Progress::Ended) => {
                         return reading
@@ -321,8 +325,8 @@ impl Model for HttpModel {
     fn answer<'a>(
         &'a self,
         prompt: Prompt<'a>,
-        told: &'a mut (dyn FnMut(Delta) + Send),
+        on_delta: &'a mut (dyn FnMut(Delta) + Send),
     ) -> Answering<'a> {
-        Box::pin(self.ask(prompt, told))
+        Box::pin(self.ask(prompt, on_delta))
     }
 }

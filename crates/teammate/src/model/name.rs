@@ -54,11 +54,11 @@ mod tests {
         let asked = PROVIDERS.iter().map(|provider| provider.name);
         let named = model::PROVIDERS.iter().map(|provider| provider.name);
         assert!(asked.eq(named), "in one order");
-        let usual = PROVIDERS.iter().filter_map(|provider| {
+        let default_model = PROVIDERS.iter().filter_map(|provider| {
             let model = provider.default_model?;
             Some(format!("{}/{model}", provider.name))
         });
-        for name in usual {
+        for name in default_model {
             let parsed = name.parse::<ModelName>().expect("a model's name");
             assert_eq!(parsed.to_string(), name);
         }

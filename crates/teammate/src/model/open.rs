@@ -1,6 +1,7 @@
-//! Opens a model by name: base URL, key, headers, proxies. Called once per launch of a member.¬¬All values come from
-//! the member's environment, never from this process's own. Secrets are sent only to the provider itself or to a URL
-//! that the user configured, never to a URL from a project file.
+//! Opens a model by name: base URL, key, headers, proxies. Called once per launch of a member.
+//!
+//! All values come from the member's environment, never from this process's own. Secrets are sent only to the provider
+//! itself or to a URL that the user configured, never to a URL from a project file.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -79,8 +80,10 @@ pub enum OpenError {
     Replay(#[from] ReplayError),
 }
 
-/// Opens the model of this name for this member, with retries. A recording is read here; no connection is made yet.¬¬#
-/// Errors¬If the key, the base URL or the recording is missing or invalid.
+/// Opens the model of this name for this member, with retries. A recording is read here; no connection is made yet.
+///
+/// # Errors
+/// If the key, the base URL or the recording is missing or invalid.
 pub fn open(
     name: &ModelName,
     member: &str,
@@ -105,7 +108,10 @@ pub fn open(
 }
 
 impl OpenConfig {
-    /// Explains to the user why a model is available: the variable with its key, or its server.¬¬# Errors¬As [`open`].
+    /// Explains to the user why a model is available: the variable with its key, or its server.
+    ///
+    /// # Errors
+    /// As [`open`].
     pub fn why(&self, name: &ModelName) -> Result<String, OpenError> {
         open(name, "doctor", self)?;
         let ModelName::Of { provider, .. } = name else {

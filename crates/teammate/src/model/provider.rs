@@ -1,5 +1,6 @@
-//! The table of model providers. Read by `name`, `open` and `choose`.¬¬A new provider with one of the two APIs is a row
-//! here and one in `protocol::model`.
+//! The table of model providers. Read by `name`, `open` and `choose`.
+//!
+//! A new provider with one of the two APIs is a row here and one in `protocol::model`.
 
 use agent_team_protocol::model::ProviderName;
 

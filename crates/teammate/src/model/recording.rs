@@ -99,8 +99,8 @@ enum Last {
 impl Last {
     /// Messages arrive at any time, before or after the results of a call, so the two kinds are interchangeable.
     fn may_be(self, other: Self) -> bool {
-        let is_told = |last| matches!(last, Self::Said | Self::Returned);
-        self == other || (is_told(self) && is_told(other))
+        let is_input = |last| matches!(last, Self::Said | Self::Returned);
+        self == other || (is_input(self) && is_input(other))
     }
 
     fn as_str(self) -> &'static str {

@@ -1,5 +1,7 @@
-//! Retries requests to a model. Wraps every model behind HTTP.¬¬Retries overload responses and connection errors with
-//! backoff; returns all other errors immediately. Dropping the future cancels the retries.
+//! Retries requests to a model. Wraps every model behind HTTP.
+//!
+//! Retries overload responses and connection errors with backoff; returns all other errors immediately. Dropping the
+//! future cancels the retries.
 
 use std::time::Duration;
 
@@ -16,7 +18,7 @@ const ATTEMPTS: u32 = 10;
 const FIRST: Duration = Duration::from_millis(500);
 const LAST: Duration = Duration::from_secs(60);
 
-/// A longer requested pause is not waited for: holding the member tells the user more than a silent member.
+/// The longest requested pause. After a longer one the member is held, which shows the user the reason.
 const NAMED_MAX: Duration = Duration::from_secs(3_600);
 
 /// A random number in 0..1.
@@ -40,19 +42,19 @@ impl RetryingModel {
     async fn ask(
         &self,
         prompt: Prompt<'_>,
-        told: &mut (dyn FnMut(Delta) + Send),
+        on_delta: &mut (dyn FnMut(Delta) + Send),
     ) -> Result<Answer, ModelError> {
         let mut attempt = 0;
         loop {
             attempt += 1;
-            let error = match self.inner.answer(prompt, told).await {
+            let error = match self.inner.answer(prompt, on_delta).await {
                 Ok(answer) => return Ok(answer),
                 Err(error) => error,
             };
             let Some(pause) = pause(&error, attempt, (self.chance)()) else {
                 return Err(error);
             };
-            told(Delta::Waiting {
+            on_delta(Delta::Waiting {
                 pause,
                 why: with_causes(&error),
             });
@@ -110,9 +112,9 @@ impl Model for RetryingModel {
     fn answer<'a>(
         &'a self,
         prompt: Prompt<'a>,
-        told: &'a mut (dyn FnMut(Delta) + Send),
+        on_delta: &'a mut (dyn FnMut(Delta) + Send),
     ) -> Answering<'a> {
-        Box::pin(self.ask(prompt, told))
+        Box::pin(self.ask(prompt, on_delta))
     }
 }
 
@@ -135,7 +137,7 @@ mod tests {
     #[derive(Debug, Default)]
     struct Failing {
         errors: Mutex<Vec<ModelError>>,
-        asked: Mutex<usize>,
+        attempts: Mutex<usize>,
     }
 
     impl Model for &'static Failing {
@@ -150,11 +152,11 @@ mod tests {
         fn answer<'a>(
             &'a self,
             _: Prompt<'a>,
-            told: &'a mut (dyn FnMut(Delta) + Send),
+            on_delta: &'a mut (dyn FnMut(Delta) + Send),
         ) -> Answering<'a> {
-            *self.asked.lock().expect("no panic") += 1;
+            *self.attempts.lock().expect("no panic") += 1;
             let error = self.errors.lock().expect("no panic").pop();
-            told(Delta::Text("so".to_owned()));
+            on_delta(Delta::Text("so".to_owned()));
             Box::pin(async { error.map_or(Ok(Answer::default()), Err) })
         }
     }
@@ -190,9 +192,11 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn it_waits_as_requested_or_with_backoff() {
         let (_, retrying) = failing([busy(Some(20)), cut(), busy(None)]);
-        let mut told = Vec::new();
+        let mut on_delta = Vec::new();
         let before = Instant::now();
-        let answer = retrying.answer(PROMPT, &mut |delta| told.push(delta)).await;
+        let answer = retrying
+            .answer(PROMPT, &mut |delta| on_delta.push(delta))
+            .await;
         answer.expect("it answers at last");
         let said = || Delta::Text("so".to_owned());
         let waiting = |milliseconds, why: &str| Delta::Waiting {
@@ -200,7 +204,7 @@ mod tests {
             why: why.to_owned(),
         };
         assert_eq!(
-            told,
+            on_delta,
             [
                 said(),
                 waiting(375, "test is busy (429): slow down"),
@@ -219,7 +223,7 @@ mod tests {
         let (model, retrying) = failing((0..99).map(|_| cut()));
         let answer = retrying.answer(PROMPT, &mut drop).await;
         assert!(matches!(answer, Err(ModelError::Unreachable { .. })));
-        assert_eq!(*model.asked.lock().expect("no panic"), ATTEMPTS as usize);
+        assert_eq!(*model.attempts.lock().expect("no panic"), ATTEMPTS as usize);
     }
 
     #[tokio::test(start_paused = true)]
@@ -231,18 +235,18 @@ mod tests {
                 .answer(PROMPT, &mut drop)
                 .await
                 .expect_err("it does not help");
-            assert_eq!(*model.asked.lock().expect("no panic"), 1);
+            assert_eq!(*model.attempts.lock().expect("no panic"), 1);
         }
     }
 
     #[tokio::test(start_paused = true)]
     async fn dropping_the_answer_cancels_retries() {
         let (model, retrying) = failing([cut(), cut()]);
-        let mut told = drop;
-        let answer = retrying.answer(PROMPT, &mut told);
+        let mut on_delta = drop;
+        let answer = retrying.answer(PROMPT, &mut on_delta);
         let dropped = tokio::time::timeout(Duration::from_millis(1), answer).await;
         assert!(dropped.is_err(), "it waits");
         tokio::time::advance(LAST * 10).await;
-        assert_eq!(*model.asked.lock().expect("no panic"), 1);
+        assert_eq!(*model.attempts.lock().expect("no panic"), 1);
     }
 }

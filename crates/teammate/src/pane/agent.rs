@@ -1,6 +1,7 @@
-//! An agent's pane: the [`TranscriptView`] on a [`Surface`]. Called by the agent's loop.¬¬Receives every keystroke
-//! unedited. A frame is written when something has changed, one at a time, at least 50 ms after the previous one;
-//! nothing wakes up while nothing changes.
+//! An agent's pane: the [`TranscriptView`] on a [`Surface`]. Called by the agent's loop.
+//!
+//! Receives every keystroke unedited. A frame is written when something has changed, one at a time, at least 50 ms
+//! after the previous one; nothing wakes up while nothing changes.
 
 use std::collections::VecDeque;
 use std::io;
@@ -86,7 +87,10 @@ impl AgentPane {
     }
 
     /// Moves to a terminal that an attach helper lends; `recent` is the latest output. Must be called within the
-    /// worker's [`tokio::task::LocalSet`].¬¬# Errors¬If the terminal no longer exists; nothing has changed then.
+    /// worker's [`tokio::task::LocalSet`].
+    ///
+    /// # Errors
+    /// If the terminal no longer exists; nothing has changed then.
     pub(crate) fn move_to(&mut self, show: &ShowPane, recent: &str) -> io::Result<()> {
         self.surface.move_to(show)?;
         self.begin();

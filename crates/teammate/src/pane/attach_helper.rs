@@ -1,6 +1,7 @@
-//! The attach helper that lends its terminal to this worker. Called only by the pane's terminal.¬¬The terminal is not
-//! this process's controlling terminal, so the kernel sends its signals (keys, resizes) to the helper, which forwards
-//! them. When the helper exits, the terminal belongs to another program again.
+//! The attach helper that lends its terminal to this worker. Called only by the pane's terminal.
+//!
+//! The terminal is not this process's controlling terminal, so the kernel sends its signals (keys, resizes) to the
+//! helper, which forwards them. When the helper exits, the terminal belongs to another program again.
 
 use std::io;
 

@@ -1,6 +1,7 @@
 //! The lines of the runtime between programs' output, as plain text, and their colours. Called by the worker, which
-//! logs the plain text, and by the pane. Pure.¬¬Titles, lines and messages may contain control characters; they are
-//! escaped here.
+//! logs the plain text, and by the pane. Pure.
+//!
+//! Titles, lines and messages may contain control characters; they are escaped here.
 
 use std::time::Duration;
 

@@ -1,5 +1,7 @@
 //! The terminal that shows a member: the one it was started in, one that an attach helper lends, or none. Used by the
-//! panes, which define the content.¬¬The terminal may be lost at any time; all methods then do nothing.
+//! panes, which define the content.
+//!
+//! The terminal may be lost at any time; all methods then do nothing.
 
 use std::io;
 use std::sync::Arc;
@@ -58,13 +60,15 @@ impl Surface {
         }
     }
 
-    /// Moves to a terminal that an attach helper lends. Must be called within the worker's
-    /// [`tokio::task::LocalSet`].¬¬# Errors¬If the terminal no longer exists; nothing has changed then.
+    /// Moves to a terminal that an attach helper lends. Must be called within the worker's [`tokio::task::LocalSet`].
+    ///
+    /// # Errors
+    /// If the terminal no longer exists; nothing has changed then.
     pub(super) fn move_to(&mut self, show: &ShowPane) -> io::Result<()> {
-        let holder = AttachHelper::of(show)?;
+        let helper = AttachHelper::of(show)?;
         let tty = Tty::open_path(&show.terminal)?;
-        let shown = holder.shown();
-        let terminal = Terminal::start(tty, Some(holder))?;
+        let shown = helper.shown();
+        let terminal = Terminal::start(tty, Some(helper))?;
         self.lose();
         self.terminal = Some(terminal);
         self.state_notice = SurfaceState::Lent(shown, show.hold);

@@ -77,12 +77,11 @@ pub(super) struct Terminal {
     task: JoinHandle<()>,
 }
 
-/// A terminal and its attach helper. The field order matters: the terminal is restored before the helper is told to
-/// exit.
+/// A terminal and its attach helper. The field order matters: the terminal is restored before the helper is terminated.
 struct Stage {
     tty: Tty,
     /// `None`: the terminal is this process's own.
-    holder: Option<AttachHelper>,
+    helper: Option<AttachHelper>,
     /// Bracketed paste is on.
     marks_pastes: bool,
 }
@@ -98,13 +97,13 @@ impl Drop for Stage {
 
 impl Terminal {
     /// Must be called within the worker's [`tokio::task::LocalSet`].
-    pub(super) fn start(tty: Tty, holder: Option<AttachHelper>) -> io::Result<Self> {
+    pub(super) fn start(tty: Tty, helper: Option<AttachHelper>) -> io::Result<Self> {
         let (commands, pane) = mpsc::unbounded_channel();
         let (to_pane, events) = mpsc::unbounded_channel();
         let window = tty.another()?;
         let stage = Stage {
             tty,
-            holder,
+            helper,
             marks_pastes: false,
         };
         Ok(Self {
@@ -154,10 +153,10 @@ async fn run(
 ) {
     let Stage {
         tty,
-        holder,
+        helper,
         marks_pastes,
     } = &mut stage;
-    let hold = holder.as_ref().map(|holder| holder.hold);
+    let hold = helper.as_ref().map(|helper| helper.hold);
     // A read-only terminal must not echo keystrokes either.
     let read_only = hold == Some(Hold::ReadOnly);
     let mut raw = read_only;
@@ -194,7 +193,7 @@ async fn run(
                     let written = tokio::select! {
                         written = tty.write_all(&bytes) => written.is_ok(),
                         () = read_on(tty, raw, hold, &events) => false,
-                        () = gone(holder) => false,
+                        () = gone(helper) => false,
                     };
                     drop(room);
                     if written && !shown.is_empty() {
@@ -204,7 +203,7 @@ async fn run(
                 }
             },
             () = read_on(tty, raw, hold, &events) => false,
-            () = gone(holder) => false,
+            () = gone(helper) => false,
         };
         if !more {
             // Restore the terminal before reporting the loss.
@@ -216,9 +215,9 @@ async fn run(
 }
 
 /// Returns when the terminal is no longer lent. Cancel-safe.
-async fn gone(holder: &mut Option<AttachHelper>) {
-    match holder {
-        Some(holder) => holder.gone().await,
+async fn gone(helper: &mut Option<AttachHelper>) {
+    match helper {
+        Some(helper) => helper.gone().await,
         None => std::future::pending().await,
     }
 }

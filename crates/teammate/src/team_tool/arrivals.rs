@@ -68,7 +68,7 @@ impl PendingRequest {
 }
 
 impl Arrivals {
-    /// Messages as the supervisor delivers them; those that are here already change nothing.
+    /// Adds messages that the supervisor delivers; known messages are ignored.
     pub fn deliver(&self, messages: Vec<DeliveredMessage>) {
         let mut inbox = self.inbox();
         for message in messages {
@@ -121,13 +121,13 @@ impl Arrivals {
         self.inbox().requests.drain(..).collect()
     }
 
-    /// The same, left where they are, as the model reads them.
+    /// The pending requests as the model reads them, without taking them.
     pub(super) fn requests(&self) -> Vec<String> {
         let inbox = self.inbox();
         inbox.requests.iter().map(PendingRequest::text).collect()
     }
 
-    /// Everything that is unread, for the loop to show at its next step. What it takes it must have acknowledged.
+    /// Takes all unread messages, for the loop to show at its next step. The loop must have them acknowledged.
     pub fn take(&self) -> Vec<DeliveredMessage> {
         self.inbox().unread.drain(..).collect()
     }
@@ -146,7 +146,7 @@ impl Arrivals {
         }
     }
 
-    /// Everything that is unread, for the result of a tool or an engine in the middle of its work.
+    /// Takes all unread messages, for a tool result or an engine's call.
     pub(crate) fn show(&self) -> Vec<DeliveredMessage> {
         let mut inbox = self.inbox();
         let messages: Vec<_> = inbox.unread.drain(..).collect();
@@ -182,7 +182,7 @@ impl Arrivals {
         Some(unanswered)
     }
 
-    /// Ends when something is delivered after this call.
+    /// Completes when a message or request is delivered after this call.
     pub(crate) fn arrived(&self) -> Notified<'_> {
         self.0.arrived.notified()
     }

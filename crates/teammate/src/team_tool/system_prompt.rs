@@ -240,9 +240,9 @@ pub fn digest(client: &SupervisorClient, team: &TeamView, tasks: &[TaskView]) ->
 fn capped<'a>(
     all: &[&TaskView],
     most: usize,
-    shown: impl Iterator<Item = &'a &'a TaskView>,
+    progress: impl Iterator<Item = &'a &'a TaskView>,
 ) -> String {
-    let mut lines: Vec<_> = shown.map(|task| task_line(task)).collect();
+    let mut lines: Vec<_> = progress.map(|task| task_line(task)).collect();
     if all.len() > most {
         let completed = all.iter().filter(|task| task.state == TaskState::Completed);
         let completed = match completed.count() {

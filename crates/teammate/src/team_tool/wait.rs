@@ -1,13 +1,13 @@
-//! `wait`: a member's pause until something happens that it has to act on. A teammate waits for messages and tasks, the
-//! lead for members too.
+//! `wait`: blocks a member until an event that it must act on. A teammate waits for messages and tasks, the lead also
+//! for members.
 //!
 //! ```text
 //! poll ──► changes? ─► returned
 //!   ▲        │ none
 //!   └────────┴── a message or a request to decide arrives, 2 s have passed, or the time is up
 //! ```
-//! The end of a task and whatever else matters to the lead comes as a message, which ends the wait at once. Looking
-//! again is for changes without a message: a member's connection receives no events.
+//! The end of a task, and other events for the lead, arrive as messages, which end the wait at once. Polling covers
+//! changes without a message: a member's connection receives no event stream.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

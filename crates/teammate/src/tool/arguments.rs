@@ -1,6 +1,8 @@
-//! The schema and the parser of a tool's arguments. Called by every tool.¬¬Both are derived from one type per tool: its
-//! fields and their comments are the schema, and the call's arguments are parsed into it. A mismatch is reported with
-//! the field, the reason and the tool's full signature, so that the model can correct the call at once.
+//! The schema and the parser of a tool's arguments. Called by every tool.
+//!
+//! Both are derived from one type per tool: its fields and their comments are the schema, and the call's arguments are
+//! parsed into it. A mismatch is reported with the field, the reason and the tool's full signature, so that the model
+//! can correct the call at once.
 
 use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
@@ -52,11 +54,11 @@ pub(crate) fn parse<T: DeserializeOwned>(spec: &ToolSpec, input: Value) -> Resul
     };
     serde_path_to_error::deserialize(input).map_err(|error| {
         let field = error.path().to_string();
-        let place = match field.as_str() {
+        let field = match field.as_str() {
             "." | "?" => String::new(),
             field => format!("`{field}`: "),
         };
-        ToolError::Input(format!("{place}{}. {}", error.inner(), signature(spec)))
+        ToolError::Input(format!("{field}{}. {}", error.inner(), signature(spec)))
     })
 }
 

@@ -121,12 +121,12 @@ impl Bash {
     async fn sandbox(
         &self,
         outside: bool,
-        shown: &(dyn Fn(&str) + Send + Sync),
+        progress: &(dyn Fn(&str) + Send + Sync),
     ) -> Option<ActiveSandbox> {
         let confinement = self.confinement.as_ref().filter(|_| !outside)?;
         let sandbox = confinement.sandbox().await;
         sandbox
-            .inspect_err(|why| shown(&format!("the sandbox is not available: {why}\n")))
+            .inspect_err(|why| progress(&format!("the sandbox is not available: {why}\n")))
             .ok()
     }
 }
@@ -144,7 +144,7 @@ impl Tool for Bash {
         &'a self,
         input: Value,
         context: &'a ToolContext,
-        shown: &'a (dyn Fn(&str) + Send + Sync),
+        progress: &'a (dyn Fn(&str) + Send + Sync),
     ) -> ToolFuture<'a> {
         Box::pin(async move {
             let arguments: BashArguments = arguments::parse(&self.spec, input.clone())?;
@@ -165,10 +165,10 @@ impl Tool for Bash {
                 ));
             }
             let name = &self.spec.name;
-            let sandbox = self.sandbox(arguments.outside_sandbox, shown).await;
+            let sandbox = self.sandbox(arguments.outside_sandbox, progress).await;
             let asked = self
                 .permission
-                .ask(name, &input, sandbox.is_some(), context, shown);
+                .ask(name, &input, sandbox.is_some(), context, progress);
             let mut permit = asked.await?;
             let line = match permit.run.take() {
                 Some(run) => Line::words(run),
@@ -184,13 +184,13 @@ impl Tool for Bash {
             let mut capture = Capture::new(context);
             let ended = program
                 .finish(limit, std::future::pending(), |bytes| {
-                    shown(&capture.push(bytes));
+                    progress(&capture.push(bytes));
                 })
                 .await
                 .map_err(|error| {
                     ToolError::Failed(format!("lost track of the command: {error}"))
                 })?;
-            shown(&capture.end());
+            progress(&capture.end());
             Ok(output(format!("{}({ended})", with_newline(capture.take()))))
         })
     }
@@ -215,14 +215,14 @@ impl Tool for BashOutput {
     fn run<'a>(
         &'a self,
         input: Value,
-        _bench: &'a ToolContext,
-        shown: &'a (dyn Fn(&str) + Send + Sync),
+        _context: &'a ToolContext,
+        progress: &'a (dyn Fn(&str) + Send + Sync),
     ) -> ToolFuture<'a> {
         Box::pin(async move {
             let arguments: OutputArguments = arguments::parse(&self.spec, input)?;
             let wait = Duration::from_secs(arguments.wait_seconds.min(WAIT_MAX));
             let job = self.jobs.find(arguments.id)?;
-            Ok(job_output(&job, wait, shown).await)
+            Ok(job_output(&job, wait, progress).await)
         })
     }
 }
@@ -245,14 +245,14 @@ impl Tool for BashKill {
     fn run<'a>(
         &'a self,
         input: Value,
-        _bench: &'a ToolContext,
-        shown: &'a (dyn Fn(&str) + Send + Sync),
+        _context: &'a ToolContext,
+        progress: &'a (dyn Fn(&str) + Send + Sync),
     ) -> ToolFuture<'a> {
         Box::pin(async move {
             let arguments: KillArguments = arguments::parse(&self.spec, input)?;
             let job = self.jobs.find(arguments.id)?;
             job.stop().await;
-            Ok(job_output(&job, Duration::ZERO, shown).await)
+            Ok(job_output(&job, Duration::ZERO, progress).await)
         })
     }
 }
@@ -283,9 +283,9 @@ fn find_bash(env: &[(OsString, OsString)]) -> PathBuf {
 }
 
 /// Returns a job's output since the last call and its state, and shows the output to the user.
-async fn job_output(job: &Job, wait: Duration, shown: &(dyn Fn(&str) + Send + Sync)) -> Output {
+async fn job_output(job: &Job, wait: Duration, progress: &(dyn Fn(&str) + Send + Sync)) -> Output {
     let (printed, state) = job.output(wait).await;
-    shown(&printed);
+    progress(&printed);
     output(format!("{}({state})", with_newline(printed)))
 }
 

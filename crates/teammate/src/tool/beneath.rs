@@ -1,4 +1,4 @@
-//! Opens files and directories below one root directory by descriptor. Called by `place` and `walk`.
+//! Opens files and directories below one root directory by descriptor. Called by `resolved` and `walk`.
 //!
 //! A sandboxed command can run at the same time and change the project, so a path that was checked can name another
 //! file a moment later. Every open therefore starts at the descriptor of the root and follows no symbolic link in any
@@ -109,7 +109,10 @@ impl Beneath {
     }
 }
 
-/// Opens a regular file in an open directory.¬¬# Errors¬`EINVAL` for any other type.
+/// Opens a regular file in an open directory.
+///
+/// # Errors
+/// `EINVAL` for any other type.
 pub(super) fn regular_at(directory: &OwnedFd, name: &str) -> rustix::io::Result<File> {
     let flags = FILE | NO_LINK;
     regular(rustix::fs::openat(directory, name, flags, Mode::empty())?)
@@ -153,15 +156,15 @@ mod tests {
 
     #[test]
     fn links_and_parents_are_refused_in_every_component() {
-        let place = tempfile::tempdir().unwrap();
-        let root = place.path().join("root");
+        let resolved = tempfile::tempdir().unwrap();
+        let root = resolved.path().join("root");
         fs::create_dir_all(root.join("a/b")).unwrap();
         fs::write(root.join("a/b/file"), "inside").unwrap();
-        fs::write(place.path().join("secret"), "outside").unwrap();
+        fs::write(resolved.path().join("secret"), "outside").unwrap();
         symlink("a", root.join("first")).unwrap();
         symlink("../b", root.join("a/b/middle")).unwrap();
         symlink("file", root.join("a/b/last")).unwrap();
-        symlink(place.path(), root.join("out")).unwrap();
+        symlink(resolved.path(), root.join("out")).unwrap();
         let below = Beneath::new(&root).unwrap();
         let inside = Ok("inside".to_owned());
         assert_eq!(open_both(&below, "a/b/file"), [inside.clone(), inside]);
@@ -177,7 +180,7 @@ mod tests {
                 assert!(refused, "{path}: {opened:?}");
             }
         }
-        let absolute = place.path().join("secret");
+        let absolute = resolved.path().join("secret");
         for path in ["../secret", "a/../../secret", absolute.to_str().unwrap()] {
             assert_eq!(
                 open_both(&below, path),

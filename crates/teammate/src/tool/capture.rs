@@ -1,7 +1,8 @@
 //! A program's output: shown as it is printed, truncated in the middle for the model, and stored completely in a file
-//! if it was truncated. Called by the tools that run programs.¬¬Memory and disk use are bounded: a file holds the first
-//! [`FILE_MAX`] bytes of an output, and the directory of these files is kept below [`DIRECTORY_MAX`] by removing the
-//! oldest.
+//! if it was truncated. Called by the tools that run programs.
+//!
+//! Memory and disk use are bounded: a file holds the first [`FILE_MAX`] bytes of an output, and the directory of these
+//! files is kept below [`DIRECTORY_MAX`] by removing the oldest.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};

@@ -1,9 +1,11 @@
 //! The sandbox of an agent's commands. Called by `bash` for commands that the user did not allow to run outside the
-//! sandbox.¬¬Commands have no network unless their role permits it. They write only to the project and to their own
-//! temporary directory. Of the home directory they can read a list of paths ([`home`]); of the rest of the machine they
-//! can read everything but our own directories. Files that other programs run or obey later in the user's name are
-//! protected ([`agent_team_policy::protected`]): bubblewrap mounts them read-only; changes to those that it cannot
-//! protect, and to all of them under Landlock, are reported afterwards ([`changes`]).
+//! sandbox.
+//!
+//! Commands have no network unless their role permits it. They write only to the project and to their own temporary
+//! directory. Of the home directory they can read a list of paths ([`home`]); of the rest of the machine they can read
+//! everything but our own directories. Files that other programs run or obey later in the user's name are protected
+//! ([`agent_team_policy::protected`]): bubblewrap mounts them read-only; changes to those that it cannot protect, and
+//! to all of them under Landlock, are reported afterwards ([`changes`]).
 
 mod changes;
 mod denied;
@@ -155,8 +157,10 @@ impl Confinement {
         self.network == Network::Host
     }
 
-    /// Returns the sandbox with the current profile. The first call probes the machine and takes some 10 ms.¬¬#
-    /// Errors¬If no sandbox works here; the reason is for the user.
+    /// Returns the sandbox with the current profile. The first call probes the machine and takes some 10 ms.
+    ///
+    /// # Errors
+    /// If no sandbox works here; the reason is for the user.
     pub(crate) async fn sandbox(self: &Arc<Self>) -> Result<ActiveSandbox, &str> {
         let find = async || {
             let found = sandbox::find(&self.program_path()).await;

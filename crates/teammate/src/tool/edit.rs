@@ -57,7 +57,7 @@ impl Tool for EditFile {
         &'a self,
         input: Value,
         context: &'a ToolContext,
-        shown: &'a (dyn Fn(&str) + Send + Sync),
+        progress: &'a (dyn Fn(&str) + Send + Sync),
     ) -> ToolFuture<'a> {
         Box::pin(async move {
             let arguments: Arguments = arguments::parse(&self.spec, input)?;
@@ -70,24 +70,24 @@ impl Tool for EditFile {
             if arguments.old == arguments.new {
                 return Err(ToolError::Input("`old` and `new` are the same".to_owned()));
             }
-            let place = ResolvedPath::find(context, &arguments.path, Purpose::Writing)?;
-            let known = context.known(&place);
+            let resolved = ResolvedPath::find(context, &arguments.path, Purpose::Writing)?;
+            let known = context.known(&resolved);
             let given = arguments.path.clone();
-            let change = off_thread(move || edit(place, known, &arguments)).await?;
+            let change = off_thread(move || edit(resolved, known, &arguments)).await?;
             change
-                .apply("edit", &given, &self.permission, context, shown)
+                .apply("edit", &given, &self.permission, context, progress)
                 .await
         })
     }
 }
 
 fn edit(
-    place: ResolvedPath,
+    resolved: ResolvedPath,
     known: Option<Version>,
     arguments: &Arguments,
 ) -> Result<Change, ToolError> {
-    let name = place.shown();
-    let Some(file) = Existing::read(&place, known)? else {
+    let name = resolved.display();
+    let Some(file) = Existing::read(&resolved, known)? else {
         return Err(ToolError::Failed(format!(
             "{name} does not exist: use write to create it"
         )));
@@ -130,7 +130,7 @@ fn edit(
         1 => format!("edited {name} at line {lines}"),
         count => format!("edited {name} at {count} places: lines {lines}"),
     };
-    Ok(Change::new(place, Some(file), bytes, done))
+    Ok(Change::new(resolved, Some(file), bytes, done))
 }
 
 /// The texts with the file's line endings, and the offsets of the old one.

@@ -1,7 +1,8 @@
-//! `fetch`: a web page as Markdown, or another text unchanged.¬¬Size, time and the number of redirects are limited.
-//! Connections to this machine and its local network are refused: a page that the model read may contain a prompt
-//! injection with such an address. Sends no cookies and no keys, and uses no proxy. When the user was asked about a
-//! host, a redirect to another host is not followed.
+//! `fetch`: a web page as Markdown, or another text unchanged.
+//!
+//! Size, time and the number of redirects are limited. Connections to this machine and its local network are refused: a
+//! page that the model read may contain a prompt injection with such an address. Sends no cookies and no keys, and uses
+//! no proxy. When the user was asked about a host, a redirect to another host is not followed.
 
 mod address;
 mod markdown;
@@ -137,7 +138,7 @@ impl Tool for Fetch {
         &self.spec
     }
 
-    /// Not read-only: permission requests are made one at a time.
+    /// Calls that need permission run one at a time.
     fn reads_only(&self) -> bool {
         !self.permission.is_asked()
     }
@@ -146,7 +147,7 @@ impl Tool for Fetch {
         &'a self,
         input: Value,
         context: &'a ToolContext,
-        shown: &'a (dyn Fn(&str) + Send + Sync),
+        progress: &'a (dyn Fn(&str) + Send + Sync),
     ) -> ToolFuture<'a> {
         Box::pin(async move {
             let Arguments { url } = arguments::parse(&self.spec, input.clone())?;
@@ -154,7 +155,9 @@ impl Tool for Fetch {
                 .map_err(|error| ToolError::Input(format!("`url`: {url:?}: {error}")))?;
             let name = &self.spec.name;
             let permission = &self.permission;
-            let _permit = permission.ask(name, &input, false, context, shown).await?;
+            let _permit = permission
+                .ask(name, &input, false, context, progress)
+                .await?;
             let page = tokio::time::timeout(TIMEOUT, self.get(url.clone()))
                 .await
                 .map_err(|_elapsed| {

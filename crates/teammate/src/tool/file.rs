@@ -1,6 +1,7 @@
-//! Reads and replaces whole text files. Called by `write` and `edit`.¬¬A file is replaced atomically by a complete
-//! file, and only if it is still the version that the model has read. The permission request contains the diff; the
-//! bytes written afterwards are those from which the diff was made.
+//! Reads and replaces whole text files. Called by `write` and `edit`.
+//!
+//! A file is replaced atomically by a complete file, and only if it is still the version that the model has read. The
+//! permission request contains the diff; the bytes written afterwards are those from which the diff was made.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -33,17 +34,19 @@ pub(super) struct Existing {
 }
 
 impl Existing {
-    /// Reads a file that the model wants to change. Returns `None` if it does not exist.¬¬# Errors¬If the file is too
-    /// large, or is not the version `known` that the model has read.
+    /// Reads a file that the model wants to change. Returns `None` if it does not exist.
+    ///
+    /// # Errors
+    /// If the file is too large, or is not the version `known` that the model has read.
     pub(super) fn read(
-        place: &ResolvedPath,
+        resolved: &ResolvedPath,
         known: Option<Version>,
     ) -> Result<Option<Self>, ToolError> {
-        let Some((file, version)) = place.open()? else {
+        let Some((file, version)) = resolved.open()? else {
             return Ok(None);
         };
-        check(place, version, known)?;
-        let name = place.shown();
+        check(resolved, version, known)?;
+        let name = resolved.display();
         if version.len > WHOLE_MAX {
             return Err(ToolError::Failed(format!(
                 "{name} has {} bytes: files over {WHOLE_MAX} bytes cannot be edited",
@@ -73,13 +76,13 @@ pub(super) fn is_binary(bytes: &[u8]) -> bool {
     bytes[..bytes.len().min(SNIFFED)].contains(&0)
 }
 
-fn check(place: &ResolvedPath, now: Version, known: Option<Version>) -> Result<(), ToolError> {
+fn check(resolved: &ResolvedPath, now: Version, known: Option<Version>) -> Result<(), ToolError> {
     let why = match known {
         None => "exists and you have not read it",
         Some(known) if known != now => "has changed since you read it",
         Some(_) => return Ok(()),
     };
-    let name = place.shown();
+    let name = resolved.display();
     Err(ToolError::Failed(format!(
         "{name} {why}: read it before you change it"
     )))
@@ -88,7 +91,7 @@ fn check(place: &ResolvedPath, now: Version, known: Option<Version>) -> Result<(
 /// A change of a file that is not written yet.
 #[derive(Debug)]
 pub(super) struct Change {
-    place: ResolvedPath,
+    resolved: ResolvedPath,
     old: Option<Existing>,
     new: Vec<u8>,
     /// The tool's result after the change.
@@ -98,15 +101,15 @@ pub(super) struct Change {
 
 impl Change {
     pub(super) fn new(
-        place: ResolvedPath,
+        resolved: ResolvedPath,
         old: Option<Existing>,
         new: Vec<u8>,
         done: String,
     ) -> Self {
         let before = old.as_ref().map(|old| old.bytes.as_slice());
-        let diff = diff(&place.shown(), before, &new);
+        let diff = diff(&resolved.display(), before, &new);
         Self {
-            place,
+            resolved,
             old,
             new,
             done,
@@ -114,15 +117,17 @@ impl Change {
         }
     }
 
-    /// Requests permission and writes the file. `given` is the path from the call.¬¬# Errors¬If permission is denied,
-    /// or the file has changed meanwhile.
+    /// Requests permission and writes the file. `given` is the path from the call.
+    ///
+    /// # Errors
+    /// If permission is denied, or the file has changed meanwhile.
     pub(super) async fn apply(
         self,
         tool: &str,
         given: &str,
         permission: &Permission,
         context: &ToolContext,
-        shown: &(dyn Fn(&str) + Send + Sync),
+        progress: &(dyn Fn(&str) + Send + Sync),
     ) -> Result<Output, ToolError> {
         let diff = context.secrets.redact(&self.diff.text);
         let mut asked = json!({ "path": given, "diff": diff });
@@ -130,31 +135,35 @@ impl Change {
             // A truncated diff does not show every change, so the request's digest also covers the new content.
             asked["sha256"] = Digest::of_bytes(&self.new).to_string().into();
         }
-        let _permit = permission.ask(tool, &asked, false, context, shown).await?;
-        let (place, version, output) = off_thread(move || {
-            let version = replace(&self.place, self.old.as_ref(), &self.new)?;
+        let _permit = permission
+            .ask(tool, &asked, false, context, progress)
+            .await?;
+        let (resolved, version, output) = off_thread(move || {
+            let version = replace(&self.resolved, self.old.as_ref(), &self.new)?;
             let output = Output {
                 text: self.done,
                 diff: Some(self.diff.text),
             };
-            Ok((self.place, version, output))
+            Ok((self.resolved, version, output))
         })
         .await?;
-        context.remember(&place, version);
+        context.remember(&resolved, version);
         Ok(output)
     }
 }
 
-/// Atomically replaces `old`, or creates the file, with `bytes`.¬¬# Errors¬If the file is no longer `old`, or on an I/O
-/// error.
+/// Atomically replaces `old`, or creates the file, with `bytes`.
+///
+/// # Errors
+/// If the file is no longer `old`, or on an I/O error.
 fn replace(
-    place: &ResolvedPath,
+    resolved: &ResolvedPath,
     old: Option<&Existing>,
     bytes: &[u8],
 ) -> Result<Version, ToolError> {
-    let name = place.name()?;
-    let wrong = |error: std::io::Error| failed(&place.shown(), &error);
-    let directory = place
+    let name = resolved.name()?;
+    let wrong = |error: std::io::Error| failed(&resolved.display(), &error);
+    let directory = resolved
         .directory(old.is_none())
         .map_err(|error| wrong(error.into()))?;
     let temporary = format!(".agent-team-{}", unique().map_err(wrong)?);
@@ -164,7 +173,7 @@ fn replace(
         .map_err(std::io::Error::from)
         .and_then(|file| fill(File::from(file), old, bytes));
     let replaced = written.map_err(wrong).and_then(|version| {
-        unchanged(place, old)?;
+        unchanged(resolved, old)?;
         match old {
             Some(_) => rustix::fs::renameat(&directory, &temporary, &directory, name),
             None => create_new(&directory, &temporary, name),
@@ -201,32 +210,32 @@ fn fill(mut file: File, old: Option<&Existing>, bytes: &[u8]) -> std::io::Result
 }
 
 /// Fails if the file has changed since the model read it. A change between this check and the rename is not detected.
-fn unchanged(place: &ResolvedPath, old: Option<&Existing>) -> Result<(), ToolError> {
-    let now = place.open()?.map(|(_, version)| version);
+fn unchanged(resolved: &ResolvedPath, old: Option<&Existing>) -> Result<(), ToolError> {
+    let now = resolved.open()?.map(|(_, version)| version);
     if now == old.map(|old| old.version) {
         return Ok(());
     }
     Err(ToolError::Failed(format!(
         "{} has changed since you read it: read it before you change it",
-        place.shown()
+        resolved.display()
     )))
 }
 
 impl ToolContext {
     /// The version of the file that the model has read.
-    pub(super) fn known(&self, place: &ResolvedPath) -> Option<Version> {
+    pub(super) fn known(&self, resolved: &ResolvedPath) -> Option<Version> {
         let seen = self
             .seen
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner);
-        seen.get(&place.path()).copied()
+        seen.get(&resolved.path()).copied()
     }
 
-    pub(super) fn remember(&self, place: &ResolvedPath, version: Version) {
+    pub(super) fn remember(&self, resolved: &ResolvedPath, version: Version) {
         let mut seen = self
             .seen
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner);
-        seen.insert(place.path(), version);
+        seen.insert(resolved.path(), version);
     }
 }

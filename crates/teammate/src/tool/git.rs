@@ -105,17 +105,17 @@ impl Tool for GitStatus {
         &'a self,
         input: Value,
         context: &'a ToolContext,
-        shown: &'a (dyn Fn(&str) + Send + Sync),
+        progress: &'a (dyn Fn(&str) + Send + Sync),
     ) -> ToolFuture<'a> {
         Box::pin(async move {
             let StatusArguments {} = arguments::parse(&self.spec, input.clone())?;
             let git = self
                 .runner
-                .open("git_status", &input, context, shown)
+                .open("git_status", &input, context, progress)
                 .await?;
             let args = ["status", "--short", "--branch", "--ignore-submodules=all"];
             let args = args.into_iter().chain(["--", "."]).map(OsString::from);
-            Ok(output(git.run(args.collect(), shown).await?))
+            Ok(output(git.run(args.collect(), progress).await?))
         })
     }
 }
@@ -150,7 +150,7 @@ impl Tool for GitDiff {
         &'a self,
         input: Value,
         context: &'a ToolContext,
-        shown: &'a (dyn Fn(&str) + Send + Sync),
+        progress: &'a (dyn Fn(&str) + Send + Sync),
     ) -> ToolFuture<'a> {
         Box::pin(async move {
             let arguments: DiffArguments = arguments::parse(&self.spec, input.clone())?;
@@ -160,7 +160,10 @@ impl Tool for GitDiff {
                     .into(),
                 None => ".".into(),
             };
-            let git = self.runner.open("git_diff", &input, context, shown).await?;
+            let git = self
+                .runner
+                .open("git_diff", &input, context, progress)
+                .await?;
             let mut args: Vec<OsString> = ["diff", "--no-ext-diff", "--no-textconv"]
                 .map(OsString::from)
                 .into();
@@ -180,7 +183,7 @@ impl Tool for GitDiff {
             }
             args.push("--".into());
             args.extend(of);
-            Ok(output(git.run(args, shown).await?))
+            Ok(output(git.run(args, progress).await?))
         })
     }
 }
@@ -225,7 +228,7 @@ impl Runner {
         tool: &str,
         input: &Value,
         context: &'a ToolContext,
-        shown: &(dyn Fn(&str) + Send + Sync),
+        progress: &(dyn Fn(&str) + Send + Sync),
     ) -> Result<Git<'a>, ToolError> {
         let held = match &self.confinement {
             Some(confinement) => confinement
@@ -238,7 +241,7 @@ impl Runner {
         let permit = match &held {
             Some(_) => None,
             None => {
-                let asked = self.permission.ask(tool, input, false, context, shown);
+                let asked = self.permission.ask(tool, input, false, context, progress);
                 Some(asked.await?)
             }
         };
@@ -335,26 +338,29 @@ impl Git<'_> {
                 true => words.next(),
                 false => None,
             };
-            let shown = [name].into_iter().chain(new);
+            let progress = [name].into_iter().chain(new);
             let is_guarded = |name| self.context.guard.covers(&self.context.project.join(name));
-            if !shown.clone().any(is_guarded) {
-                names.extend(shown);
+            if !progress.clone().any(is_guarded) {
+                names.extend(progress);
             }
         }
         Ok(names.into_iter().map(OsString::from).collect())
     }
 
-    /// Runs git and returns its output as text for the model and the user.¬¬# Errors¬If git cannot be started or fails.
+    /// Runs git and returns its output as text for the model and the user.
+    ///
+    /// # Errors
+    /// If git cannot be started or fails.
     async fn run(
         &self,
         args: Vec<OsString>,
-        shown: &(dyn Fn(&str) + Send + Sync),
+        progress: &(dyn Fn(&str) + Send + Sync),
     ) -> Result<String, ToolError> {
         let mut capture = Capture::new(self.context);
         let ended = self
-            .follow(args, |bytes| shown(&capture.push(bytes)))
+            .follow(args, |bytes| progress(&capture.push(bytes)))
             .await?;
-        shown(&capture.end());
+        progress(&capture.end());
         let text = capture.take();
         match matches!(ended, ProgramEnd::Exited(status) if status.success()) {
             true => Ok(text),
@@ -362,7 +368,10 @@ impl Git<'_> {
         }
     }
 
-    /// Runs git and returns its raw output.¬¬# Errors¬Also if the output is longer than [`LIST_MAX`].
+    /// Runs git and returns its raw output.
+    ///
+    /// # Errors
+    /// Also if the output is longer than [`LIST_MAX`].
     async fn bytes(&self, args: Vec<OsString>) -> Result<Vec<u8>, ToolError> {
         let mut printed = Vec::new();
         let ended = self.follow(args, |bytes| {

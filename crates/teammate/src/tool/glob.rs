@@ -56,25 +56,25 @@ impl Tool for Glob {
         &'a self,
         input: Value,
         context: &'a ToolContext,
-        _shown: &'a (dyn Fn(&str) + Send + Sync),
+        _progress: &'a (dyn Fn(&str) + Send + Sync),
     ) -> ToolFuture<'a> {
         Box::pin(async move {
             let arguments: Arguments = arguments::parse(&self.spec, input)?;
             let matcher = pattern("pattern", &arguments.pattern)?;
             let given = arguments.path.as_deref().unwrap_or(".");
-            let place = ResolvedPath::find(context, given, Purpose::Reading)?;
-            if !place.is_a_directory() {
+            let resolved = ResolvedPath::find(context, given, Purpose::Reading)?;
+            if !resolved.is_a_directory() {
                 return Err(ToolError::Failed(format!("{given} is not a directory")));
             }
             let (project, guard) = (context.project.clone(), context.guard.clone());
             let room = context.output_max.saturating_sub(200);
             let text = with_deadline(move |deadline| {
                 let mut found: Vec<(SystemTime, String)> = Vec::new();
-                let whole = files(&place, &guard, &deadline, |file| {
+                let whole = files(&resolved, &guard, &deadline, |file| {
                     if matcher.is_match(&file.relative) {
                         let changed = file.modified().unwrap_or(SystemTime::UNIX_EPOCH);
-                        let shown = file.path.strip_prefix(&project).unwrap_or(&file.path);
-                        found.push((changed, shown.display().to_string()));
+                        let progress = file.path.strip_prefix(&project).unwrap_or(&file.path);
+                        found.push((changed, progress.display().to_string()));
                     }
                     match found.len() {
                         FOUND_MAX => ControlFlow::Break(()),

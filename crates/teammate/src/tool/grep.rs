@@ -97,9 +97,9 @@ impl Tool for Grep {
             let glob = arguments.glob.as_deref();
             let glob = glob.map(|glob| pattern("glob", glob)).transpose()?;
             let given = arguments.path.as_deref().unwrap_or(".");
-            let place = ResolvedPath::find(context, given, Purpose::Reading)?;
+            let resolved = ResolvedPath::find(context, given, Purpose::Reading)?;
             self.permission
-                .ask_to_read("grep", given, &place, context, shown)
+                .ask_to_read("grep", given, &resolved, context, shown)
                 .await?;
             let search = Search {
                 matcher,
@@ -111,7 +111,7 @@ impl Tool for Grep {
                 project: context.project.clone(),
                 guard: context.guard.clone(),
             };
-            let text = with_deadline(move |deadline| search.run(&place, &deadline)).await?;
+            let text = with_deadline(move |deadline| search.run(&resolved, &deadline)).await?;
             Ok(Output { text, diff: None })
         })
     }
@@ -132,7 +132,7 @@ struct Search {
 }
 
 impl Search {
-    fn run(&self, place: &ResolvedPath, deadline: &Deadline) -> Result<String, ToolError> {
+    fn run(&self, resolved: &ResolvedPath, deadline: &Deadline) -> Result<String, ToolError> {
         let mut searcher = SearcherBuilder::new()
             .binary_detection(BinaryDetection::quit(0))
             .line_number(true)
@@ -149,8 +149,8 @@ impl Search {
             full: false,
         };
         let mut finished = true;
-        if place.is_a_directory() {
-            finished = files(place, &self.guard, deadline, |file| {
+        if resolved.is_a_directory() {
+            finished = files(resolved, &self.guard, deadline, |file| {
                 let wanted = self.glob.as_ref();
                 if wanted.is_some_and(|glob| !glob.is_match(&file.relative)) {
                     return ControlFlow::Continue(());
@@ -167,16 +167,16 @@ impl Search {
                 }
             })?;
         } else {
-            let Some((file, _)) = place.open()? else {
+            let Some((file, _)) = resolved.open()? else {
                 return Err(ToolError::Failed(format!(
                     "{} does not exist",
-                    place.shown()
+                    resolved.display()
                 )));
             };
-            shown.begin(&place.path());
+            shown.begin(&resolved.path());
             searcher
                 .search_file(&self.matcher, &file, &mut shown)
-                .map_err(|error| super::resolved_path::failed(&place.shown(), &error))?;
+                .map_err(|error| super::resolved_path::failed(&resolved.display(), &error))?;
         }
         let full = shown.full;
         let mut text = shown.text;

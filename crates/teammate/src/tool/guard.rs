@@ -1,5 +1,7 @@
 //! Files that `Read` rules deny or ask about. Called by the tools that read: a file named in a call needs permission, a
-//! search skips it.¬¬The guard can only restrict; the supervisor decides whether such a file may be read.
+//! search skips it.
+//!
+//! The guard can only restrict; the supervisor decides whether such a file may be read.
 
 use std::path::{Path, PathBuf};
 

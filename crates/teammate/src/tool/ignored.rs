@@ -44,17 +44,18 @@ impl Ignored {
     /// The ignore files above the project, if it is part of a repository.
     pub(super) fn around(project: &Path) -> Ignored {
         let mut around = Vec::new();
-        let is_repository = |place: &Path| place.join(".git").symlink_metadata().is_ok();
+        let is_repository = |resolved: &Path| resolved.join(".git").symlink_metadata().is_ok();
         if !is_repository(project) {
             let above: Vec<&Path> = project.ancestors().skip(1).collect();
-            let repository = above.iter().position(|place| is_repository(place));
+            let repository = above.iter().position(|resolved| is_repository(resolved));
             let above = repository.map_or(&above[..0], |at| &above[..=at]);
-            for place in above.iter().rev() {
-                let opened = Beneath::new(place).and_then(|place| place.directory(Path::new("")));
+            for resolved in above.iter().rev() {
+                let opened =
+                    Beneath::new(resolved).and_then(|resolved| resolved.directory(Path::new("")));
                 around.push(
                     opened
                         .ok()
-                        .and_then(|opened| Level::of(&opened, &IGNORE_FILES, place)),
+                        .and_then(|opened| Level::of(&opened, &IGNORE_FILES, resolved)),
                 );
             }
         }

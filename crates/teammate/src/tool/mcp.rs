@@ -1,11 +1,16 @@
-//! The tools of MCP servers, offered as `mcp__<server>__<tool>`. Called by the agent loop before its first
-//! step.¬¬```text¬program: started ─┐                                       ┌──────── gone: reconnect ◄─────┐¬
-//! ├─► initialize ─► tools/list ─► offered ┴─ call ──► result, or an error ─┘¬url ──────────────┘       └── fails or
-//! times out: reported to model and user, nothing offered¬```¬A server is foreign code: a crash, a hang or an invalid
-//! message is an error of one call and never ends the member. The names and descriptions that it returns are untrusted
-//! data. A server's program is terminated, with all processes that it started, when the last of its tools is
-//! dropped.¬¬- a server and its reconnects: `server`; connecting and calling: `connection`¬- HTTP headers for a server
-//! at a URL: `headers`; the result of a call: `answer`
+//! The tools of MCP servers, offered as `mcp__<server>__<tool>`. Called by the agent loop before its first step.
+//!
+//! ```text
+//! program: started ─┐                                       ┌──────── gone: reconnect ◄─────┐
+//!                   ├─► initialize ─► tools/list ─► offered ┴─ call ─► result, or an error ─┘
+//! url ──────────────┘       └── fails or times out: reported to model and user, nothing offered
+//! ```
+//! A server is foreign code: a crash, a hang or an invalid message is an error of one call and never ends the member.
+//! The names and descriptions that it returns are untrusted data. A server's program is terminated, with all processes
+//! that it started, when the last of its tools is dropped.
+//!
+//! - a server and its reconnects: `server`; connecting and calling: `connection`
+//! - HTTP headers for a server at a URL: `headers`; the result of a call: `answer`
 
 mod answer;
 mod connection;
@@ -47,17 +52,17 @@ pub struct Offered {
 /// Connects to all servers of this member concurrently. Cancel-safe: started programs are terminated.
 pub async fn connect(agent: &AgentSpec, permission: &Permission, context: &ToolContext) -> Offered {
     let mut connecting = JoinSet::new();
-    for (place, server) in agent.mcp.iter().enumerate() {
+    for (resolved, server) in agent.mcp.iter().enumerate() {
         let (name, secrets) = (server.name.clone(), context.secrets.clone());
         let origin = Endpoint::new(server, context);
         connecting.spawn(async move {
             let found = Server::connect(origin).await;
             let hidden = |why: String| secrets.redact(&why).into_owned();
-            (place, name, found.map_err(hidden))
+            (resolved, name, found.map_err(hidden))
         });
     }
     let mut found = connecting.join_all().await;
-    found.sort_by_key(|(place, ..)| *place);
+    found.sort_by_key(|(resolved, ..)| *resolved);
     let mut offered = Offered::default();
     let mut names = BTreeSet::new();
     for (_, name, found) in found {
@@ -187,11 +192,13 @@ impl Tool for McpTool {
         &'a self,
         input: Value,
         context: &'a ToolContext,
-        shown: &'a (dyn Fn(&str) + Send + Sync),
+        progress: &'a (dyn Fn(&str) + Send + Sync),
     ) -> ToolFuture<'a> {
         Box::pin(async move {
             let (name, permission) = (&self.spec.name, &self.permission);
-            let _permit = permission.ask(name, &input, false, context, shown).await?;
+            let _permit = permission
+                .ask(name, &input, false, context, progress)
+                .await?;
             answer::output(self.call(input).await?, context)
         })
     }

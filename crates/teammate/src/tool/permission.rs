@@ -1,8 +1,8 @@
 //! Permission for a call. Called by the tools that change files, run commands or reach out of the project, before they
-//! begin.¬¬The supervisor decides; the call waits without a time limit, and no answer is no permission. The begin of an
-//! allowed call is recorded before the call does anything, so that a crash cannot make another member execute it a
-//! second time.
-//! allowed is told to be begun before anything is done, so that nobody does it a second time after a crash.
+//! begin.
+//!
+//! The supervisor decides; the call waits without a time limit, and no answer is no permission. The begin of an allowed
+//! call is recorded before the call does anything, so that a crash cannot make another member execute it a second time.
 
 use std::path::Path;
 
@@ -77,25 +77,27 @@ impl Permission {
         given: &str,
         found: &File,
         context: &ToolContext,
-        shown: &(dyn Fn(&str) + Send + Sync),
+        progress: &(dyn Fn(&str) + Send + Sync),
     ) -> Result<(), ToolError> {
         let is_guarded = context.guard.covers_given(&context.cwd, given);
         if is_guarded || context.guard.covers(&found.path()) {
             let arguments = serde_json::json!({ "path": given });
-            let _permit = self.ask(tool, &arguments, false, context, shown).await?;
+            let _permit = self.ask(tool, &arguments, false, context, progress).await?;
         }
         Ok(())
     }
 
-    /// Waits for permission. `confined`: whether the call's processes run in a sandbox.¬¬# Errors¬If permission is
-    /// denied; the text gives the model the reason.
+    /// Waits for permission. `confined`: whether the call's processes run in a sandbox.
+    ///
+    /// # Errors
+    /// If permission is denied; the text gives the model the reason.
     pub(super) async fn ask(
         &self,
         tool: &str,
         arguments: &Value,
         confined: bool,
         context: &ToolContext,
-        shown: &(dyn Fn(&str) + Send + Sync),
+        progress: &(dyn Fn(&str) + Send + Sync),
     ) -> Result<Permit, ToolError> {
         if !self.is_asked() {
             return Ok(Permit::free(None));
@@ -108,7 +110,7 @@ impl Permission {
             confined,
             places: places(Action::of(tool, arguments).paths(), context).await?,
         };
-        self.put(&ask, shown).await
+        self.put(&ask, progress).await
     }
 
     /// Waits for permission to put this shell line on a task.
@@ -116,16 +118,16 @@ impl Permission {
         &self,
         line: &str,
         project: &Path,
-        shown: &(dyn Fn(&str) + Send + Sync),
+        progress: &(dyn Fn(&str) + Send + Sync),
     ) -> Result<Permit, ToolError> {
         let ask = AskRequest::for_task_line(line, project.to_owned());
-        self.put(&ask, shown).await
+        self.put(&ask, progress).await
     }
 
     async fn put(
         &self,
         ask: &AskRequest,
-        shown: &(dyn Fn(&str) + Send + Sync),
+        progress: &(dyn Fn(&str) + Send + Sync),
     ) -> Result<Permit, ToolError> {
         let client = match self {
             Permission::Bypass => return Ok(Permit::free(None)),
@@ -140,7 +142,7 @@ impl Permission {
             }
         };
         let mut open = OpenRequest::new(client.clone(), request);
-        shown(&format!(
+        progress(&format!(
             "{request} waits for permission: agent-team requests show {request}\n"
         ));
         match open.decided().await.map_err(refused)? {

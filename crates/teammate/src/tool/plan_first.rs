@@ -1,5 +1,7 @@
 //! Wraps the tools of a member that must plan first: calls that change something are refused until its plan is
-//! approved.¬¬Each call asks the supervisor for the plan's state, so no outdated copy of it is used.
+//! approved.
+//!
+//! Each call asks the supervisor for the plan's state, so no outdated copy of it is used.
 
 use agent_team_policy::Action;
 use agent_team_protocol::method::{MemberShow, OneMember};
@@ -36,9 +38,9 @@ impl PlanFirst {
         let one = OneMember {
             member: self.client.member.clone(),
         };
-        let shown = self.client.call::<MemberShow>(&one).await;
-        let shown = shown.map_err(|refusal| ToolError::Failed(refusal.message))?;
-        match shown.member.plan {
+        let progress = self.client.call::<MemberShow>(&one).await;
+        let progress = progress.map_err(|refusal| ToolError::Failed(refusal.message))?;
+        match progress.member.plan {
             Some(PlanView::Approved { .. }) => Ok(()),
             Some(plan) => Err(held_back(&plan_status(&plan))),
             // A supervisor of another version.
@@ -64,7 +66,7 @@ impl Tool for PlanFirst {
         &'a self,
         input: Value,
         context: &'a ToolContext,
-        shown: &'a (dyn Fn(&str) + Send + Sync),
+        progress: &'a (dyn Fn(&str) + Send + Sync),
     ) -> ToolFuture<'a> {
         Box::pin(async move {
             match Action::of(&self.spec().name, &input) {
@@ -76,7 +78,7 @@ impl Tool for PlanFirst {
                 | Action::Mcp(_)
                 | Action::Unknown => self.check().await?,
             }
-            self.tool.run(input, context, shown).await
+            self.tool.run(input, context, progress).await
         })
     }
 }

@@ -1,9 +1,15 @@
 //! Runs one program for a call and terminates everything that it starts. Called by `bash`, the git tools and MCP
-//! connections.¬¬```text¬start ── own session, stdout and stderr in one pipe¬  └── output … ── exit ──► end: kill all
-//! remaining processes, read the rest of the output¬        ├── stop: TERM to all ── 1 s ── end¬        └── dropped:
-//! KILL to all¬```¬The processes of a call are found by descent, by session, and by a marker in the environment that is
-//! unique to the call. A process that clears its environment, starts a session and outlives its parent escapes the
-//! call; the supervisor still terminates it with the member if it has the launch's marker.
+//! connections.
+//!
+//! ```text
+//! start ── own session, stdout and stderr in one pipe
+//!   └── output … ── exit ──► end: kill all remaining processes, read the rest of the output
+//!         ├── stop: TERM to all ── 1 s ── end
+//!         └── dropped: KILL to all
+//! ```
+//! The processes of a call are found by descent, by session, and by a marker in the environment that is unique to the
+//! call. A process that clears its environment, starts a session and outlives its parent escapes the call; the
+//! supervisor still terminates it with the member if it has the launch's marker.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
@@ -188,8 +194,10 @@ impl Program {
     }
 
     /// Follows the program until it exits, and terminates the processes that it left behind. `stop` and `limit`
-    /// terminate it early. Hints of the sandbox are appended to the output.¬¬# Errors¬If its output or exit status
-    /// cannot be read; the program is then terminated.
+    /// terminate it early. Hints of the sandbox are appended to the output.
+    ///
+    /// # Errors
+    /// If its output or exit status cannot be read; the program is then terminated.
     pub(crate) async fn finish(
         &mut self,
         limit: Option<Duration>,
@@ -392,8 +400,8 @@ impl Descendants {
     /// Kills until no process is left, or the remaining ones do not exit.
     async fn end(&self) {
         let deadline = Instant::now() + KILL_LIMIT;
-        let mut empty_looks = 0;
-        while empty_looks < EMPTY_SCANS {
+        let mut empty_scans = 0;
+        while empty_scans < EMPTY_SCANS {
             let descendants = self.clone();
             let look = tokio::task::spawn_blocking(move || descendants.survivors()).await;
             let survivors = match look.map_err(io::Error::other).flatten() {
@@ -404,10 +412,10 @@ impl Descendants {
                 }
             };
             if survivors.is_empty() {
-                empty_looks += 1;
+                empty_scans += 1;
                 continue;
             }
-            empty_looks = 0;
+            empty_scans = 0;
             for &process in &survivors {
                 let _sent = process.signal(Signal::SIGKILL);
             }

@@ -61,7 +61,7 @@ impl Tool for ReadFile {
         &'a self,
         input: Value,
         context: &'a ToolContext,
-        shown: &'a (dyn Fn(&str) + Send + Sync),
+        progress: &'a (dyn Fn(&str) + Send + Sync),
     ) -> ToolFuture<'a> {
         Box::pin(async move {
             let arguments: Arguments = arguments::parse(&self.spec, input)?;
@@ -70,26 +70,26 @@ impl Tool for ReadFile {
                     "`offset` and `limit` count from 1".to_owned(),
                 ));
             }
-            let place = ResolvedPath::find(context, &arguments.path, Purpose::Reading)?;
+            let resolved = ResolvedPath::find(context, &arguments.path, Purpose::Reading)?;
             self.permission
-                .ask_to_read("read", &arguments.path, &place, context, shown)
+                .ask_to_read("read", &arguments.path, &resolved, context, progress)
                 .await?;
             let room = context.output_max;
-            let asked = place.clone();
+            let asked = resolved.clone();
             let (text, version) = off_thread(move || show(&asked, &arguments, room)).await?;
-            context.remember(&place, version);
+            context.remember(&resolved, version);
             Ok(Output { text, diff: None })
         })
     }
 }
 
 fn show(
-    place: &ResolvedPath,
+    resolved: &ResolvedPath,
     arguments: &Arguments,
     room: usize,
 ) -> Result<(String, super::Version), ToolError> {
-    let name = place.shown();
-    let Some((mut file, version)) = place.open()? else {
+    let name = resolved.display();
+    let Some((mut file, version)) = resolved.open()? else {
         return Err(ToolError::Failed(format!("{name} does not exist")));
     };
     if version.len > WHOLE_MAX && arguments.limit.is_none() {
@@ -135,10 +135,10 @@ fn lines(file: File, arguments: &Arguments, room: usize) -> io::Result<String> {
         }
         ended = line.last() == Some(&b'\n') || length > line.len() as u64;
         crlf |= line.ends_with(b"\r\n");
-        let shown = String::from_utf8_lossy(&line);
-        let shown = shown.trim_end_matches(['\n', '\r']);
+        let progress = String::from_utf8_lossy(&line);
+        let progress = progress.trim_end_matches(['\n', '\r']);
         let before = text.len();
-        let _infallible = write!(text, "{number:>6}\t{shown}");
+        let _infallible = write!(text, "{number:>6}\t{progress}");
         if length > line.len() as u64 {
             let _infallible = write!(text, " … (line cut: it has {length} bytes)");
         }

@@ -1,6 +1,8 @@
-//! Resolves and checks a path of a call. Called by every tool that takes a path.¬¬A path is checked twice: as given,
-//! and with symbolic links resolved; both must be within the project. The checked path is then opened below the root's
-//! descriptor without following any link (see `beneath`), so a link that is created in between has no effect.
+//! Resolves and checks a path of a call. Called by every tool that takes a path.
+//!
+//! A path is checked twice: as given, and with symbolic links resolved; both must be within the project. The checked
+//! path is then opened below the root's descriptor without following any link (see `beneath`), so a link that is
+//! created in between has no effect.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -44,8 +46,10 @@ pub(super) struct ResolvedPath {
 }
 
 impl ResolvedPath {
-    /// Resolves and checks a path of a call.¬¬# Errors¬If the path is outside the project, or a component is not a
-    /// directory.
+    /// Resolves and checks a path of a call.
+    ///
+    /// # Errors
+    /// If the path is outside the project, or a component is not a directory.
     pub(super) fn find(
         context: &ToolContext,
         given: &str,
@@ -102,15 +106,17 @@ impl ResolvedPath {
     }
 
     /// The path in results: relative to the project.
-    pub(super) fn shown(&self) -> String {
+    pub(super) fn display(&self) -> String {
         if self.relative.as_os_str().is_empty() {
             return ".".to_owned();
         }
         self.relative.display().to_string()
     }
 
-    /// Opens the regular file at this path. Returns `None` if it does not exist.¬¬# Errors¬If it is a directory, a
-    /// device, a pipe or a socket, or cannot be opened.
+    /// Opens the regular file at this path. Returns `None` if it does not exist.
+    ///
+    /// # Errors
+    /// If it is a directory, a device, a pipe or a socket, or cannot be opened.
     pub(super) fn open(&self) -> Result<Option<(File, Version)>, ToolError> {
         if self.relative.as_os_str().is_empty() {
             return Err(self.is_directory());
@@ -122,11 +128,11 @@ impl ResolvedPath {
             // A socket, or a device without a driver.
             Err(Errno::NXIO) => return Err(self.special()),
             Err(Errno::ISDIR) => return Err(self.is_directory()),
-            Err(error) => return Err(failed(&self.shown(), &error.into())),
+            Err(error) => return Err(failed(&self.display(), &error.into())),
         };
         let metadata = file
             .metadata()
-            .map_err(|error| failed(&self.shown(), &error))?;
+            .map_err(|error| failed(&self.display(), &error))?;
         if metadata.is_dir() {
             return Err(self.is_directory());
         }
@@ -161,7 +167,8 @@ impl ResolvedPath {
         &self.relative
     }
 
-    /// # Errors¬If the path is the project itself.
+    /// # Errors
+    /// If the path is the project itself.
     pub(super) fn name(&self) -> Result<&OsStr, ToolError> {
         self.relative.file_name().ok_or_else(|| self.is_directory())
     }
@@ -169,14 +176,14 @@ impl ResolvedPath {
     fn is_directory(&self) -> ToolError {
         ToolError::Failed(format!(
             "{} is a directory: use glob to list its files",
-            self.shown()
+            self.display()
         ))
     }
 
     fn special(&self) -> ToolError {
         ToolError::Failed(format!(
             "{} is not a regular file (a pipe, a socket or a device) and cannot be opened",
-            self.shown()
+            self.display()
         ))
     }
 }

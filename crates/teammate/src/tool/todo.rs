@@ -67,8 +67,8 @@ impl Tool for Todo {
     fn run<'a>(
         &'a self,
         input: Value,
-        _bench: &'a ToolContext,
-        shown: &'a (dyn Fn(&str) + Send + Sync),
+        _context: &'a ToolContext,
+        progress: &'a (dyn Fn(&str) + Send + Sync),
     ) -> ToolFuture<'a> {
         Box::pin(async move {
             let arguments: Arguments = arguments::parse(&self.spec, input)?;
@@ -80,7 +80,7 @@ impl Tool for Todo {
                 *items = new;
             }
             let text = render(&items);
-            shown(&text);
+            progress(&text);
             Ok(Output { text, diff: None })
         })
     }

@@ -1,7 +1,8 @@
 //! Walks the files of a directory as git sees them: without ignored files and without `.git`. Called by `glob` and
-//! `grep`.¬¬Each walk runs on its own thread. It opens every file by descriptor below the project (see `beneath`),
-//! follows no link, and stops when its caller is gone or its time is up. A thread that is blocked by the file system is
-//! abandoned.
+//! `grep`.
+//!
+//! Each walk runs on its own thread. It opens every file by descriptor below the project (see `beneath`), follows no
+//! link, and stops when its caller is gone or its time is up. A thread that is blocked by the file system is abandoned.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -97,7 +98,8 @@ pub(super) struct Found<'a> {
 }
 
 impl Found<'_> {
-    /// # Errors¬Also if the path is no longer a regular file, or leads through a link.
+    /// # Errors
+    /// Also if the path is no longer a regular file, or leads through a link.
     pub(super) fn open(&self) -> rustix::io::Result<File> {
         self.root.regular(&self.in_root)
     }
@@ -122,31 +124,34 @@ struct Entry {
 }
 
 /// Calls `meet` for every file that is neither ignored nor guarded, sorted by path, until it returns `Break`. Returns
-/// whether the walk is complete.¬¬# Errors¬If the directory itself cannot be opened.
+/// whether the walk is complete.
+///
+/// # Errors
+/// If the directory itself cannot be opened.
 pub(super) fn files(
-    place: &ResolvedPath,
+    resolved: &ResolvedPath,
     guard: &Guard,
     deadline: &Deadline,
     mut meet: impl FnMut(Found<'_>) -> ControlFlow<()>,
 ) -> Result<bool, ToolError> {
-    let cannot = |error: rustix::io::Errno| failed(&place.shown(), &error.into());
-    let beneath = Beneath::new(place.root()).map_err(cannot)?;
-    let mut ignored = Ignored::around(place.root());
+    let cannot = |error: rustix::io::Errno| failed(&resolved.display(), &error.into());
+    let beneath = Beneath::new(resolved.root()).map_err(cannot)?;
+    let mut ignored = Ignored::around(resolved.root());
     // The walk starts at the given path, but the ignore files between the root and this path apply as well.
-    let mut parents: Vec<&Path> = place.relative().ancestors().skip(1).collect();
+    let mut parents: Vec<&Path> = resolved.relative().ancestors().skip(1).collect();
     parents.reverse();
     for parent in parents {
         let opened = beneath.directory(parent).map_err(cannot)?;
         ignored.push(Level::of(
             &opened,
             &IGNORE_FILES,
-            &place.root().join(parent),
+            &resolved.root().join(parent),
         ));
     }
-    let opened = beneath.directory(place.relative()).map_err(cannot)?;
+    let opened = beneath.directory(resolved.relative()).map_err(cannot)?;
     let mut stack = vec![enter(
-        place,
-        place.relative().to_owned(),
+        resolved,
+        resolved.relative().to_owned(),
         opened,
         &mut ignored,
         deadline,
@@ -161,7 +166,7 @@ pub(super) fn files(
             continue;
         };
         let in_root = frame.directory.join(&entry.name);
-        let path = place.root().join(&in_root);
+        let path = resolved.root().join(&in_root);
         let is_dir = entry.kind.is_dir();
         if !(is_dir || entry.kind.is_file()) || ignored.covers(&path, is_dir) {
             continue;
@@ -169,7 +174,7 @@ pub(super) fn files(
         if is_dir {
             // Skip a directory that cannot be read, or that was replaced by a link.
             if let Ok(opened) = beneath.directory(&in_root) {
-                let entered = enter(place, in_root, opened, &mut ignored, deadline);
+                let entered = enter(resolved, in_root, opened, &mut ignored, deadline);
                 stack.push(entered);
             }
             continue;
@@ -177,7 +182,7 @@ pub(super) fn files(
         if guard.covers(&path) {
             continue;
         }
-        let relative = in_root.strip_prefix(place.relative());
+        let relative = in_root.strip_prefix(resolved.relative());
         let found = Found {
             relative: relative.unwrap_or(&in_root).to_owned(),
             path,
@@ -193,7 +198,7 @@ pub(super) fn files(
 
 /// Lists a directory and adds the level of its ignore files.
 fn enter(
-    place: &ResolvedPath,
+    resolved: &ResolvedPath,
     directory: PathBuf,
     opened: OwnedFd,
     ignored: &mut Ignored,
@@ -205,7 +210,11 @@ fn enter(
     entries.retain(|entry| entry.name != ".git");
     entries.sort_by(|a, b| a.name.cmp(&b.name));
     let levels = ignored.len();
-    ignored.push(Level::of(&opened, &files, &place.root().join(&directory)));
+    ignored.push(Level::of(
+        &opened,
+        &files,
+        &resolved.root().join(&directory),
+    ));
     Frame {
         directory,
         entries: entries.into_iter(),

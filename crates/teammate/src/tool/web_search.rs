@@ -1,8 +1,10 @@
-//! `web_search`. Called by the agent loop to set up the search, and by the model.¬¬Either the model's own provider
-//! searches, without a call to this tool, or an endpoint that the user configured:¬- SearXNG: `GET
-//! <url>/search?q=…&format=json`, and `results: [{title, url, content}]`¬- Brave: `GET <url>?q=…` with the key in
-//! `X-Subscription-Token`, and `web: {results: [{title, url, description}]}`¬¬Only the endpoint is contacted; pages in
-//! the results are not fetched.
+//! `web_search`. Called by the agent loop to set up the search, and by the model.
+//!
+//! Either the model's own provider searches, without a call to this tool, or an endpoint that the user configured:
+//! - SearXNG: `GET <url>/search?q=…&format=json`, and `results: [{title, url, content}]`
+//! - Brave: `GET <url>?q=…` with the key in `X-Subscription-Token`, and `web: {results: [{title, url, description}]}`
+//!
+//! Only the endpoint is contacted; pages in the results are not fetched.
 
 use std::time::Duration;
 
@@ -44,8 +46,10 @@ pub(crate) enum Search {
     Tool(Box<dyn Tool>),
 }
 
-/// Determines how this member searches. `searches`: the capability of its model's provider.¬¬# Errors¬If the configured
-/// search cannot work; the reason is for the model and the user.
+/// Determines how this member searches. `searches`: the capability of its model's provider.
+///
+/// # Errors
+/// If the configured search cannot work; the reason is for the model and the user.
 pub(crate) fn of(
     agent: &AgentSpec,
     searches: Searches,
@@ -204,10 +208,10 @@ impl WebSearch {
     }
 
     fn failed(&self, what: &str, body: &[u8]) -> ToolError {
-        let shown = String::from_utf8_lossy(&body[..body.len().min(COMPLAINT_MAX)]);
+        let progress = String::from_utf8_lossy(&body[..body.len().min(COMPLAINT_MAX)]);
         let mut text = format!("the search at {} {what}", self.url);
-        if !shown.trim().is_empty() {
-            text.push_str(&format!("\n{}", visible(shown.trim())));
+        if !progress.trim().is_empty() {
+            text.push_str(&format!("\n{}", visible(progress.trim())));
         }
         ToolError::Failed(text)
     }
@@ -226,7 +230,7 @@ impl Tool for WebSearch {
         &self.spec
     }
 
-    /// Not read-only: permission requests are made one at a time.
+    /// Calls that need permission run one at a time.
     fn reads_only(&self) -> bool {
         !self.permission.is_asked()
     }
@@ -235,7 +239,7 @@ impl Tool for WebSearch {
         &'a self,
         input: Value,
         context: &'a ToolContext,
-        shown: &'a (dyn Fn(&str) + Send + Sync),
+        progress: &'a (dyn Fn(&str) + Send + Sync),
     ) -> ToolFuture<'a> {
         Box::pin(async move {
             let Arguments { query } = arguments::parse(&self.spec, input.clone())?;
@@ -243,7 +247,9 @@ impl Tool for WebSearch {
                 return Err(ToolError::Input("`query` is empty".to_owned()));
             }
             let permission = &self.permission;
-            let _permit = permission.ask(NAME, &input, false, context, shown).await?;
+            let _permit = permission
+                .ask(NAME, &input, false, context, progress)
+                .await?;
             let pages = tokio::time::timeout(TIMEOUT, self.ask(query.trim())).await;
             let pages = pages.map_err(|_elapsed| {
                 let why = format!("did not respond within {} s", TIMEOUT.as_secs());

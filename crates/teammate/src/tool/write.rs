@@ -49,23 +49,23 @@ impl Tool for WriteFile {
         &'a self,
         input: Value,
         context: &'a ToolContext,
-        shown: &'a (dyn Fn(&str) + Send + Sync),
+        progress: &'a (dyn Fn(&str) + Send + Sync),
     ) -> ToolFuture<'a> {
         Box::pin(async move {
             let Arguments { path, content } = arguments::parse(&self.spec, input)?;
-            let place = ResolvedPath::find(context, &path, Purpose::Writing)?;
-            let known = context.known(&place);
+            let resolved = ResolvedPath::find(context, &path, Purpose::Writing)?;
+            let known = context.known(&resolved);
             let change = off_thread(move || {
-                let old = Existing::read(&place, known)?;
+                let old = Existing::read(&resolved, known)?;
                 let done = if old.is_some() { "replaced" } else { "created" };
                 let lines = content.lines().count();
                 let noun = if lines == 1 { "line" } else { "lines" };
-                let done = format!("{done} {}: {lines} {noun}", place.shown());
-                Ok(Change::new(place, old, content.into_bytes(), done))
+                let done = format!("{done} {}: {lines} {noun}", resolved.display());
+                Ok(Change::new(resolved, old, content.into_bytes(), done))
             })
             .await?;
             change
-                .apply("write", &path, &self.permission, context, shown)
+                .apply("write", &path, &self.permission, context, progress)
                 .await
         })
     }

@@ -15,7 +15,7 @@ pub(super) enum State {
     Draining {
         task: Task,
         end_at: Instant,
-        words: LastWords,
+        report: ExitReport,
     },
     /// The run is being terminated and will not be reported.
     Ending {
@@ -24,7 +24,7 @@ pub(super) enum State {
     },
     /// Nothing runs. The exit report follows when every report is answered, or at the deadline.
     Settling {
-        words: LastWords,
+        report: ExitReport,
         until: Instant,
     },
     /// The exit report is sent and not yet answered.
@@ -53,26 +53,26 @@ pub(super) struct Task {
 pub(super) enum Then {
     Idle,
     Start(Assignment),
-    Leave(LastWords),
+    Leave(ExitReport),
     /// Exit without a report, because there is no supervisor to report to.
     Vanish,
 }
 
 /// The exit report and the exit code of this worker.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct LastWords {
+pub(crate) struct ExitReport {
     pub(crate) code: u8,
     pub(crate) reason: String,
     /// A restart cannot help.
     pub(crate) hold: bool,
 }
 
-impl From<LastWords> for Exit {
-    fn from(words: LastWords) -> Self {
+impl From<ExitReport> for Exit {
+    fn from(report: ExitReport) -> Self {
         Self {
-            code: words.code.into(),
-            reason: words.reason,
-            hold: words.hold,
+            code: report.code.into(),
+            reason: report.reason,
+            hold: report.hold,
         }
     }
 }

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::Worker;
 use super::report::PendingReport;
-use super::state::{LastWords, State, Task, Then};
+use super::state::{ExitReport, State, Task, Then};
 use crate::engine::output::Coalescer;
 use crate::engine::{Claim, HEADLESS_SIZE, Outcome, command};
 use crate::link::Request;
@@ -21,7 +21,7 @@ use crate::pane::paint;
 const TERMINATION_RESERVE: Duration = Duration::from_millis(1_500);
 
 /// The time limit for reports, unless a grace period is shorter, and for the exit report.
-const LAST_WORDS_LIMIT: Duration = Duration::from_secs(5);
+const EXIT_REPORT_LIMIT: Duration = Duration::from_secs(5);
 
 impl Worker {
     pub(super) fn start(&mut self, assignment: Assignment) {
@@ -86,7 +86,7 @@ impl Worker {
     pub(super) fn end_task(&mut self, why: &str, next: Then) {
         self.state = match mem::replace(&mut self.state, State::Idle) {
             State::Running(task) => self.ending(task, why, next),
-            State::Draining { task, words, .. } => self.ending(task, why, Then::Leave(words)),
+            State::Draining { task, report, .. } => self.ending(task, why, Then::Leave(report)),
             State::Ending {
                 task,
                 then: then @ (Then::Leave(_) | Then::Vanish),
@@ -117,16 +117,16 @@ impl Worker {
             }
             State::Draining {
                 task,
-                words,
+                report,
                 end_at,
             } => {
                 self.report(&task, outcome);
-                self.leave(words, end_at.max(Instant::now() + LAST_WORDS_LIMIT));
+                self.leave(report, end_at.max(Instant::now() + EXIT_REPORT_LIMIT));
             }
             State::Ending { then, .. } => match then {
                 Then::Idle => self.pane.prompt(),
                 Then::Start(assignment) => self.begin(assignment),
-                Then::Leave(words) => self.leave(words, Instant::now() + LAST_WORDS_LIMIT),
+                Then::Leave(report) => self.leave(report, Instant::now() + EXIT_REPORT_LIMIT),
                 Then::Vanish => self.state = State::Gone { code: 0 },
             },
             other @ (State::Idle
@@ -138,38 +138,38 @@ impl Worker {
 
     pub(super) fn stop(&mut self, grace: Duration, reason: String) {
         let finish = grace.saturating_sub(TERMINATION_RESERVE).max(grace / 2);
-        let words = LastWords {
+        let report = ExitReport {
             code: 0,
             reason,
             hold: false,
         };
         match mem::replace(&mut self.state, State::Idle) {
-            State::Idle => self.leave(words, Instant::now() + grace.max(LAST_WORDS_LIMIT)),
+            State::Idle => self.leave(report, Instant::now() + grace.max(EXIT_REPORT_LIMIT)),
             State::Running(task) => {
                 let end_at = Instant::now() + finish;
                 self.state = State::Draining {
                     task,
                     end_at,
-                    words,
+                    report,
                 };
             }
             State::Draining {
                 task,
                 end_at,
-                words,
+                report,
             } => {
                 let end_at = end_at.min(Instant::now() + finish);
                 self.state = State::Draining {
                     task,
                     end_at,
-                    words,
+                    report,
                 };
             }
             State::Ending {
                 task,
                 then: Then::Idle | Then::Start(_),
             } => {
-                let then = Then::Leave(words);
+                let then = Then::Leave(report);
                 self.state = State::Ending { task, then };
             }
             other @ (State::Ending { .. }
@@ -189,8 +189,8 @@ impl Worker {
     }
 
     /// Sends the exit report once every report is answered, or at `until`.
-    pub(super) fn leave(&mut self, words: LastWords, until: Instant) {
-        self.state = State::Settling { words, until };
+    pub(super) fn leave(&mut self, report: ExitReport, until: Instant) {
+        self.state = State::Settling { report, until };
         self.leave_when_settled();
     }
 
@@ -201,14 +201,14 @@ impl Worker {
     }
 
     fn report_exit(&mut self) {
-        if let State::Settling { words, .. } = &self.state {
-            let words = words.clone();
+        if let State::Settling { report, .. } = &self.state {
+            let report = report.clone();
             self.state = State::Leaving {
-                code: words.code,
-                give_up_at: Instant::now() + LAST_WORDS_LIMIT,
+                code: report.code,
+                give_up_at: Instant::now() + EXIT_REPORT_LIMIT,
             };
             self.ask(
-                Request::of::<MemberExit>(&words.into()),
+                Request::of::<MemberExit>(&report.into()),
                 PendingReport::Exit,
             );
         }
@@ -223,7 +223,7 @@ impl Worker {
                 self.state = State::Ending { task, then };
             }
             State::Settling {
-                words: LastWords { code, .. },
+                report: ExitReport { code, .. },
                 ..
             }
             | State::Leaving { code, .. }

@@ -1,5 +1,7 @@
-//! OpenAI's Chat Completions API, as implemented by OpenAI and other providers. Called by `http`.¬¬Implementations
-//! differ in the fields that they omit or repeat. Where two of them conflict, the provider's `Quirks` decide.
+//! OpenAI's Chat Completions API, as implemented by OpenAI and other providers. Called by `http`.
+//!
+//! Implementations differ in the fields that they omit or repeat. Where two of them conflict, the provider's `Quirks`
+//! decide.
 
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -133,7 +135,7 @@ impl Reading {
         }
     }
 
-    fn call(&mut self, call: CallPart, told: OnDelta<'_>) {
+    fn call(&mut self, call: CallPart, on_delta: OnDelta<'_>) {
         let CallPart {
             index,
             id,
@@ -143,7 +145,7 @@ impl Reading {
         let id = id.unwrap_or_default();
         let name = function.name.unwrap_or_default();
         let open = self.calls.iter().rfind(|(at, ..)| *at == index);
-        let goes_on = open.filter(|(_, open, number)| {
+        let continues = open.filter(|(_, open, number)| {
             // Some servers give all calls the same index; some repeat the id or the name in every chunk.
             if !id.is_empty() && !open.is_empty() {
                 *open == id
@@ -152,10 +154,10 @@ impl Reading {
                     || serde_json::from_str::<Value>(self.draft.input_of(*number)).is_err()
             }
         });
-        let number = match goes_on {
+        let number = match continues {
             Some((.., number)) => *number,
             None => {
-                let number = self.draft.begin_call(&id, &name, told);
+                let number = self.draft.begin_call(&id, &name, on_delta);
                 self.calls.push((index, id, number));
                 number
             }
@@ -169,15 +171,15 @@ impl Reading {
             self.draft.thought().signature = signature;
         }
         match function.arguments {
-            Some(Value::String(fragment)) => self.draft.input(number, &fragment, told),
+            Some(Value::String(fragment)) => self.draft.input(number, &fragment, on_delta),
             Some(Value::Null) | None => {}
-            Some(whole) => self.draft.input(number, &whole.to_string(), told),
+            Some(whole) => self.draft.input(number, &whole.to_string(), on_delta),
         }
     }
 }
 
 impl Decode for Reading {
-    fn event(&mut self, data: &str, told: OnDelta<'_>) -> Result<Progress, Broken> {
+    fn event(&mut self, data: &str, on_delta: OnDelta<'_>) -> Result<Progress, Broken> {
         if data.trim() == DONE {
             return Ok(Progress::Ended);
         }
@@ -192,23 +194,23 @@ impl Decode for Reading {
         for choice in chunk.choices.into_iter().flatten().take(1) {
             let part = choice.delta.unwrap_or_default();
             let thought = part.reasoning_content.or(part.reasoning);
-            self.draft.think(&thought.unwrap_or_default(), told);
+            self.draft.think(&thought.unwrap_or_default(), on_delta);
             match part.content {
-                Some(Value::String(text)) => self.draft.text(&text, told),
+                Some(Value::String(text)) => self.draft.text(&text, on_delta),
                 Some(Value::Array(parts)) => {
                     for part in parts {
-                        self.part(&part, told);
+                        self.part(&part, on_delta);
                     }
                 }
                 _ => {}
             }
             let refusal = part.refusal.filter(|refusal| !refusal.is_empty());
             if let Some(refusal) = refusal {
-                self.draft.text(&refusal, told);
+                self.draft.text(&refusal, on_delta);
                 self.draft.stop = Some(Stop::Refused);
             }
             for call in part.tool_calls.into_iter().flatten() {
-                self.call(call, told);
+                self.call(call, on_delta);
             }
             let Some(reason) = choice.finish_reason.filter(|reason| !reason.is_empty()) else {
                 continue;
@@ -240,13 +242,13 @@ impl Decode for Reading {
 
 impl Reading {
     /// Mistral's reasoning models answer in parts.
-    fn part(&mut self, part: &Value, told: OnDelta<'_>) {
+    fn part(&mut self, part: &Value, on_delta: OnDelta<'_>) {
         if let Some(text) = part["text"].as_str() {
-            self.draft.text(text, told);
+            self.draft.text(text, on_delta);
         }
         for thought in part["thinking"].as_array().into_iter().flatten() {
             self.draft
-                .think(thought["text"].as_str().unwrap_or(""), told);
+                .think(thought["text"].as_str().unwrap_or(""), on_delta);
         }
     }
 }

@@ -16,8 +16,8 @@ const SEARCHES_MAX: u32 = 8;
 pub(super) fn request(model: &str, by: &str, output: u64, prompt: &Prompt<'_>) -> Value {
     let mut messages = messages(by, prompt);
     // Mark the last input as a cache breakpoint: the next prompt is identical up to here.
-    let told = |message: &&mut Value| message["role"] == "user";
-    let last = messages.iter_mut().rfind(told);
+    let is_input = |message: &&mut Value| message["role"] == "user";
+    let last = messages.iter_mut().rfind(is_input);
     let block = last.and_then(|message| message["content"].as_array_mut()?.last_mut());
     if let Some(block) = block {
         block["cache_control"] = cached();
@@ -144,17 +144,17 @@ impl Reading {
         }
     }
 
-    fn begin(&mut self, index: u64, block: Value, told: OnDelta<'_>) -> Result<(), Broken> {
-        let known = Block::deserialize(&block).map_err(|error| nonsense(&error))?;
+    fn begin(&mut self, index: u64, block: Value, on_delta: OnDelta<'_>) -> Result<(), Broken> {
+        let known = Block::deserialize(&block).map_err(|error| invalid(&error))?;
         self.blocks.begin(index, block);
         match known {
-            Block::Text { text } => self.draft.text(&text, told),
+            Block::Text { text } => self.draft.text(&text, on_delta),
             Block::Thinking {
                 thinking,
                 signature,
             } => {
                 self.draft.begin_thought();
-                self.draft.think(&thinking, told);
+                self.draft.think(&thinking, on_delta);
                 self.draft.thought().signature = signature.filter(|text| !text.is_empty());
             }
             Block::RedactedThinking { data } => {
@@ -164,19 +164,19 @@ impl Reading {
                 thought.sealed = true;
             }
             Block::ToolUse { id, name, input } => {
-                let call = self.draft.begin_call(&id, &name, told);
+                let call = self.draft.begin_call(&id, &name, on_delta);
                 self.calls.push((index, call));
                 // The arguments follow in deltas, except from servers that send them at once.
                 if input.as_object().is_some_and(|input| !input.is_empty()) {
-                    self.draft.input(call, &input.to_string(), told);
+                    self.draft.input(call, &input.to_string(), on_delta);
                 }
             }
             Block::WebSearchToolResult {
                 tool_use_id,
                 content,
             } => {
-                self.draft.paragraph(told);
-                told(Delta::Searched {
+                self.draft.paragraph(on_delta);
+                on_delta(Delta::Searched {
                     query: self.blocks.query(&tool_use_id),
                     id: tool_use_id,
                     found: found(&content),
@@ -187,12 +187,17 @@ impl Reading {
         Ok(())
     }
 
-    fn apply_delta(&mut self, index: u64, delta: &Value, told: OnDelta<'_>) -> Result<(), Broken> {
-        let known = BlockDelta::deserialize(delta).map_err(|error| nonsense(&error))?;
+    fn apply_delta(
+        &mut self,
+        index: u64,
+        delta: &Value,
+        on_delta: OnDelta<'_>,
+    ) -> Result<(), Broken> {
+        let known = BlockDelta::deserialize(delta).map_err(|error| invalid(&error))?;
         self.blocks.apply_delta(index, delta);
         match known {
-            BlockDelta::TextDelta { text } => self.draft.text(&text, told),
-            BlockDelta::ThinkingDelta { thinking } => self.draft.think(&thinking, told),
+            BlockDelta::TextDelta { text } => self.draft.text(&text, on_delta),
+            BlockDelta::ThinkingDelta { thinking } => self.draft.think(&thinking, on_delta),
             BlockDelta::SignatureDelta { signature } => {
                 let thought = self.draft.thought();
                 thought
@@ -203,7 +208,7 @@ impl Reading {
             BlockDelta::InputJsonDelta { partial_json } => {
                 let call = self.calls.iter().find(|(at, _)| *at == index);
                 if let Some((_, call)) = call {
-                    self.draft.input(*call, &partial_json, told);
+                    self.draft.input(*call, &partial_json, on_delta);
                 }
             }
             BlockDelta::CitationsDelta { citation } => {
@@ -218,11 +223,11 @@ impl Reading {
     }
 
     /// Shows the sources to the user; the model has them in its own blocks.
-    fn show_sources(&mut self, told: OnDelta<'_>) {
+    fn show_sources(&mut self, on_delta: OnDelta<'_>) {
         if !self.sources.is_empty() {
             let sources = std::mem::take(&mut self.sources).join("\n- ");
-            self.draft.paragraph(told);
-            self.draft.text(&format!("Sources:\n- {sources}"), told);
+            self.draft.paragraph(on_delta);
+            self.draft.text(&format!("Sources:\n- {sources}"), on_delta);
         }
     }
 
@@ -249,15 +254,17 @@ impl Reading {
 }
 
 impl Decode for Reading {
-    fn event(&mut self, data: &str, told: OnDelta<'_>) -> Result<Progress, Broken> {
-        let event: Event = serde_json::from_str(data).map_err(|error| nonsense(&error))?;
+    fn event(&mut self, data: &str, on_delta: OnDelta<'_>) -> Result<Progress, Broken> {
+        let event: Event = serde_json::from_str(data).map_err(|error| invalid(&error))?;
         match event {
             Event::MessageStart { message } => self.count(message.usage.unwrap_or_default()),
             Event::ContentBlockStart {
                 index,
                 content_block,
-            } => self.begin(index, content_block, told)?,
-            Event::ContentBlockDelta { index, delta } => self.apply_delta(index, &delta, told)?,
+            } => self.begin(index, content_block, on_delta)?,
+            Event::ContentBlockDelta { index, delta } => {
+                self.apply_delta(index, &delta, on_delta)?
+            }
             Event::MessageDelta { delta, usage } => {
                 self.count(usage.unwrap_or_default());
                 if let Some(reason) = delta.stop_reason {
@@ -271,7 +278,7 @@ impl Decode for Reading {
                 }
             }
             Event::MessageStop => {
-                self.show_sources(told);
+                self.show_sources(on_delta);
                 return Ok(Progress::Ended);
             }
             Event::Error { error } => return Err(Broken::Error(error)),
@@ -290,7 +297,7 @@ impl Decode for Reading {
     }
 }
 
-fn nonsense(error: &serde_json::Error) -> Broken {
+fn invalid(error: &serde_json::Error) -> Broken {
     Broken::Invalid(error.to_string())
 }
 

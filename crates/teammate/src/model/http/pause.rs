@@ -1,5 +1,6 @@
-//! The pause that a server requests in the headers of an error response. Called by `failure`.¬¬Providers use four
-//! formats. Without any of them, no pause is assumed.
+//! The pause that a server requests in the headers of an error response. Called by `failure`.
+//!
+//! Providers use four formats. Without any of them, no pause is assumed.
 
 use std::time::Duration;
 

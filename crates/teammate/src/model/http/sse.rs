@@ -1,5 +1,6 @@
-//! Parses server-sent events from a byte stream. Called by `http`.¬¬Does no I/O. Sizes are limited, since a server is
-//! not trusted to end an event.
+//! Parses server-sent events from a byte stream. Called by `http`.
+//!
+//! Does no I/O. Sizes are limited, since a server is not trusted to end an event.
 
 /// The largest event, in bytes. Legitimate ones are complete answers of up to a few hundred kilobytes.
 const EVENT_MAX: usize = 16 << 20;

@@ -1,5 +1,6 @@
-//! Records every exchange with a model. Wraps a member's model under `--record`.¬¬Known secret values are never
-//! written.
+//! Records every exchange with a model. Wraps a member's model under `--record`.
+//!
+//! Known secret values are never written.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -45,8 +46,10 @@ struct Writing {
 }
 
 impl Recorder {
-    /// Appends to the file at `path`, which is created if necessary. Values in `secrets` are never written.¬¬#
-    /// Errors¬If the file cannot be written, or is not a recording.
+    /// Appends to the file at `path`, which is created if necessary. Values in `secrets` are never written.
+    ///
+    /// # Errors
+    /// If the file cannot be written, or is not a recording.
     pub fn open(
         inner: Box<dyn Model>,
         path: &Path,
@@ -97,9 +100,9 @@ impl Recorder {
     async fn ask(
         &self,
         prompt: Prompt<'_>,
-        told: &mut (dyn FnMut(Delta) + Send),
+        on_delta: &mut (dyn FnMut(Delta) + Send),
     ) -> Result<Answer, ModelError> {
-        let answered = self.inner.answer(prompt, told).await;
+        let answered = self.inner.answer(prompt, on_delta).await;
         let outcome = match &answered {
             Ok(answer) => Outcome::Answer(answer.clone()),
             Err(ModelError::TooLong(why)) => Outcome::TooLong(why.clone()),
@@ -180,8 +183,8 @@ impl Model for Recorder {
     fn answer<'a>(
         &'a self,
         prompt: Prompt<'a>,
-        told: &'a mut (dyn FnMut(Delta) + Send),
+        on_delta: &'a mut (dyn FnMut(Delta) + Send),
     ) -> Answering<'a> {
-        Box::pin(self.ask(prompt, told))
+        Box::pin(self.ask(prompt, on_delta))
     }
 }

@@ -1,5 +1,6 @@
-//! Replays a recording instead of a model. Created by `open` for `replay:FILE`.¬¬It returns the recorded answer, or an
-//! error with the difference. It never invents an answer.
+//! Replays a recording instead of a model. Created by `open` for `replay:FILE`.
+//!
+//! It returns the recorded answer, or an error with the difference. It never invents an answer.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -32,8 +33,10 @@ pub enum ReplayError {
 }
 
 impl Replay {
-    /// Reads the exchanges of one member. If there are none, the first request fails.¬¬# Errors¬If the file cannot be
-    /// read or is not a recording.
+    /// Reads the exchanges of one member. If there are none, the first request fails.
+    ///
+    /// # Errors
+    /// If the file cannot be read or is not a recording.
     pub fn open(path: &Path, member: &str) -> Result<Self, ReplayError> {
         let text = std::fs::read_to_string(path)
             .map_err(|error| ReplayError::Read(path.to_owned(), error))?;
@@ -169,18 +172,18 @@ fn difference(then: &Exchange, now: &Shape) -> Option<String> {
     Some(differences.join("; "))
 }
 
-fn stream(answer: &Answer, told: &mut (dyn FnMut(Delta) + Send)) {
+fn stream(answer: &Answer, on_delta: &mut (dyn FnMut(Delta) + Send)) {
     for thought in &answer.thoughts {
-        told(Delta::Thought(thought.text.clone()));
+        on_delta(Delta::Thought(thought.text.clone()));
     }
     if !answer.text.is_empty() {
-        told(Delta::Text(answer.text.clone()));
+        on_delta(Delta::Text(answer.text.clone()));
     }
     for call in &answer.calls {
         let (id, name) = (call.id.clone(), call.name.clone());
-        told(Delta::Call { id, name });
+        on_delta(Delta::Call { id, name });
         let (id, fragment) = (call.id.clone(), call.input.clone());
-        told(Delta::Input { id, fragment });
+        on_delta(Delta::Input { id, fragment });
     }
 }
 
@@ -202,12 +205,12 @@ impl Model for Replay {
     fn answer<'a>(
         &'a self,
         prompt: Prompt<'a>,
-        told: &'a mut (dyn FnMut(Delta) + Send),
+        on_delta: &'a mut (dyn FnMut(Delta) + Send),
     ) -> Answering<'a> {
         Box::pin(async move {
             match self.play(&prompt) {
                 Ok(Outcome::Answer(answer)) => {
-                    stream(answer, told);
+                    stream(answer, on_delta);
                     Ok(answer.clone())
                 }
                 Ok(Outcome::TooLong(why)) => Err(ModelError::TooLong(why.clone())),

@@ -84,7 +84,7 @@ impl Tool for CreateTask {
         &'a self,
         input: Value,
         context: &'a ToolContext,
-        shown: &'a (dyn Fn(&str) + Send + Sync),
+        progress: &'a (dyn Fn(&str) + Send + Sync),
     ) -> ToolFuture<'a> {
         Box::pin(async move {
             let args: Create = arguments::parse(&self.spec, input)?;
@@ -92,7 +92,7 @@ impl Tool for CreateTask {
             for line in args.run.iter().chain(&args.verify) {
                 let asked = self
                     .permission
-                    .ask_for_task_line(line, &context.project, shown);
+                    .ask_for_task_line(line, &context.project, progress);
                 permits.push(asked.await?);
             }
             Ok(Output {

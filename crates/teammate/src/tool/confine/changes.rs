@@ -1,7 +1,8 @@
-//! Finds protected paths that were created or changed while a command ran. Called after each sandboxed
-//! command.¬¬bubblewrap protects the paths of the project itself, but not those in nested directories (a nested
-//! repository, a package with its own settings); Landlock protects none. Changes are detected by ctime, which a program
-//! cannot set. The user may have made the change, so it is reported and nothing is removed or moved.
+//! Finds protected paths that were created or changed while a command ran. Called after each sandboxed command.
+//!
+//! bubblewrap protects the paths of the project itself, but not those in nested directories (a nested repository, a
+//! package with its own settings); Landlock protects none. Changes are detected by ctime, which a program cannot set.
+//! The user may have made the change, so it is reported and nothing is removed or moved.
 
 use std::collections::VecDeque;
 use std::fs;
@@ -199,9 +200,10 @@ impl Walk<'_> {
         (target.starts_with(self.project) && target != self.project).then_some(target)
     }
 
-    /// Checks a file, or each file below a directory. For a link, checks the link and its target.¬¬A directory is
-    /// reported if its own ctime changed and no file in it is reported: files keep their times when their directory is
-    /// renamed into place.
+    /// Checks a file, or each file below a directory. For a link, checks the link and its target.
+    ///
+    /// A directory is reported if its own ctime changed and no file in it is reported: files keep their times when
+    /// their directory is renamed into place.
     fn all(&mut self, path: PathBuf) {
         let enough = self.found.len() + REPORTED_OF_ONE;
         let mut directories = Vec::new();

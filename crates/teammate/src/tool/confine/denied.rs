@@ -21,8 +21,10 @@ const OBJECTS: &str = ".git/objects";
 
 /// Existing files and directories that the rules deny. For a denied link, its target if that is in the project. A rule
 /// for files below a linked directory denies the target's files if it names the link literally; a pattern such as
-/// `*/key` does not.¬¬# Errors¬If the project is too large to find all denied files: the command is then not started,
-/// since it could read them.
+/// `*/key` does not.
+///
+/// # Errors
+/// If the project is too large to find all denied files: the command is then not started, since it could read them.
 pub(super) fn within(project: &Path, guard: &Guard) -> io::Result<Vec<PathBuf>> {
     if guard.is_empty() {
         return Ok(Vec::new());

@@ -1,8 +1,10 @@
-//! The part of the home directory that a sandboxed command can read. Called by [`super::Confinement`] for each
-//! command.¬¬The home directory is hidden except for a list of toolchains, package caches and git's settings: a list of
-//! secrets would never be complete. The user extends the list with `[sandbox] readable` in `config.toml`.¬¬If the home
-//! directory cannot be hidden (the project contains it, or the user made it readable), known secrets are hidden
-//! instead.
+//! The part of the home directory that a sandboxed command can read. Called by [`super::Confinement`] for each command.
+//!
+//! The home directory is hidden except for a list of toolchains, package caches and git's settings: a list of secrets
+//! would never be complete. The user extends the list with `[sandbox] readable` in `config.toml`.
+//!
+//! If the home directory cannot be hidden (the project contains it, or the user made it readable), known secrets are
+//! hidden instead.
 
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};

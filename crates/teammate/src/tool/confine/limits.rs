@@ -152,7 +152,8 @@ impl Settings {
 }
 
 impl Watch {
-    /// # Errors¬If the free space on one of the disks is below the setting.
+    /// # Errors
+    /// If the free space on one of the disks is below the setting.
     pub(super) fn new(
         settings: Settings,
         commands: &Commands,

@@ -59,8 +59,10 @@ pub enum SettingsError {
 }
 
 impl Settings {
-    /// Reads the file; returns the defaults if it does not exist.¬¬# Errors¬If it cannot be read, or contains an
-    /// invalid value.
+    /// Reads the file; returns the defaults if it does not exist.
+    ///
+    /// # Errors
+    /// If it cannot be read, or contains an invalid value.
     pub fn read(file: &Path) -> Result<Settings, SettingsError> {
         let invalid = |text: String| SettingsError::Invalid {
             file: file.to_owned(),

@@ -1,6 +1,7 @@
-//! Converts HTML to Markdown. Called by `fetch` on a blocking thread.¬¬Streams tokens and builds no tree: pages are
-//! untrusted, and the tree of a deeply nested page can take quadratic time or overflow the stack. Unmatched tags are
-//! accepted.
+//! Converts HTML to Markdown. Called by `fetch` on a blocking thread.
+//!
+//! Streams tokens and builds no tree: pages are untrusted, and the tree of a deeply nested page can take quadratic time
+//! or overflow the stack. Unmatched tags are accepted.
 
 use std::cell::RefCell;
 use std::time::{Duration, Instant};

@@ -98,7 +98,7 @@ impl Endpoint {
                     .retain(|(name, _)| name.to_str().is_none_or(|name| !env.contains_key(name)));
                 environment.extend(env.iter().map(|(name, value)| (name.into(), value.into())));
                 let args = args.iter().map(Into::into).collect();
-                let (program, said_to, stdout) = Program::start_with_stdio(
+                let (program, stdin, stdout) = Program::start_with_stdio(
                     command.into(),
                     args,
                     environment,
@@ -106,7 +106,7 @@ impl Endpoint {
                 )
                 .map_err(|error| format!("cannot start {command}: {error}"))?;
                 let (watched, messages) = ServerProgram::start(program, stdout);
-                let handshake = async move { us.serve((messages, said_to)).await };
+                let handshake = async move { us.serve((messages, stdin)).await };
                 Ok((Box::pin(handshake), Some(watched)))
             }
             McpTransport::Http { url, headers } => {
@@ -123,8 +123,10 @@ impl Endpoint {
 }
 
 impl Connection {
-    /// Connects, initializes, and lists the tools. Must be called within a tokio runtime.¬¬# Errors¬If the connection
-    /// fails, with the reason.
+    /// Connects, initializes, and lists the tools. Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// If the connection fails, with the reason.
     pub(super) async fn to(endpoint: &Endpoint) -> Result<(Self, Vec<ForeignTool>), String> {
         let (handshake, program) = endpoint.start()?;
         let introduced = async {
@@ -153,7 +155,8 @@ impl Connection {
             || self.program.as_ref().is_some_and(ended)
     }
 
-    /// # Errors¬If there is no result. The reason continues a sentence that begins with the server's name.
+    /// # Errors
+    /// If there is no result. The reason continues a sentence that begins with the server's name.
     pub(super) async fn call(
         &self,
         params: CallToolRequestParams,

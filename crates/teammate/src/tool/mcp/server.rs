@@ -1,6 +1,7 @@
-//! One MCP server with reconnects. Called by the server's tools.¬¬A call that was in flight when the server died is
-//! never repeated, since it may have taken effect. The next call restarts the server, unless it has died several times
-//! soon after its start.
+//! One MCP server with reconnects. Called by the server's tools.
+//!
+//! A call that was in flight when the server died is never repeated, since it may have taken effect. The next call
+//! restarts the server, unless it has died several times soon after its start.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,7 +34,10 @@ struct State {
 
 impl Server {
     /// Connects to the server. Returns it with its tools and the first line on stdout that is not JSON-RPC. Must be
-    /// called within a tokio runtime.¬¬# Errors¬If the connection fails, with the reason.
+    /// called within a tokio runtime.
+    ///
+    /// # Errors
+    /// If the connection fails, with the reason.
     pub(super) async fn connect(
         origin: Endpoint,
     ) -> Result<(Self, Vec<ForeignTool>, Option<String>), String> {
@@ -55,7 +59,8 @@ impl Server {
         &self.origin.server.name
     }
 
-    /// # Errors¬If there is no result.
+    /// # Errors
+    /// If there is no result.
     pub(super) async fn call(
         &self,
         params: CallToolRequestParams,
