@@ -272,7 +272,7 @@ async fn without_a_team_file_and_a_key_a_local_server_is_enough() {
     rig.run(["doctor"])
         .await
         .expect(0)
-        .says("ollama/qwen3:8b (ollama answers at");
+        .says("ollama/qwen3:8b (ollama responds at");
 }
 
 #[tokio::test]

@@ -118,7 +118,7 @@ async fn the_tools_of_a_server_are_offered_and_answer() {
     assert_eq!(results[6].trim_end(), "[secret DEPLOY]");
     let text = &results[7];
     assert!(
-        text.contains("near did not answer") && text.contains("exit 3"),
+        text.contains("near did not respond") && text.contains("exit 3"),
         "{text}"
     );
     assert!(text.contains("out of memory"), "{text}");

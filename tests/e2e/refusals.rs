@@ -152,7 +152,7 @@ async fn a_teammate_has_no_say_over_what_is_not_hers() {
         (
             "claim_task",
             json!({"task": "T-2"}),
-            "ada holds T-1 already\nWhat to do: list_tasks shows",
+            "ada holds T-1 already\nWhat to do: call list_tasks to see",
         ),
         (
             "update_task",

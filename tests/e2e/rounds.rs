@@ -108,7 +108,7 @@ async fn a_coordinator_says_who_works_until_there_is_an_answer() {
 
     let questions = questions(&server);
     assert!(questions[0].contains("Greet the world") && questions[0].contains("- ada (worker"));
-    assert!(questions[0].contains("Nothing yet."));
+    assert!(questions[0].contains("None yet."));
     assert!(questions[3].contains("There is no greeting.") && questions[3].contains("round 3"));
     let requests = server.requests();
     let lead = requests.iter().find(|request| request.model() == "lead");

@@ -91,7 +91,7 @@ async fn a_price_that_is_none_holds_who_would_go_by_it() {
     rig.run(["run", "Do it"])
         .await
         .expect(1)
-        .says("no provider is called \"opnai\"");
+        .says("unknown provider \"opnai\"");
 }
 
 /// She may use 1,000 tokens on a goal.
@@ -291,7 +291,7 @@ async fn a_key_goes_where_the_team_file_says_only_when_its_owner_says_so_too() {
     rig.run(["run", "Do it"])
         .await
         .expect(1)
-        .says("OPENAI_API_KEY would go there");
+        .says("would receive your OPENAI_API_KEY");
     rig.run(["doctor"])
         .await
         .expect(1)

@@ -112,7 +112,7 @@ async fn ask(socket: &Path, team: TeamId, request: HoldPane) -> Result<ProcessId
         tokio::time::sleep(pause).await;
         pause *= 2;
     }
-    unreachable!("the last look returns")
+    unreachable!("the last attempt returns")
 }
 
 async fn register(

@@ -54,7 +54,7 @@ const SHARES: [u64; 3] = [25, 10, 0];
 pub(super) enum End {
     /// A stop was requested.
     Stopped,
-    Words(ExitReport),
+    Report(ExitReport),
 }
 
 #[derive(Debug)]
@@ -98,13 +98,13 @@ enum Allowed {
 impl AgentLoop {
     /// Runs until the member is stopped, or cannot continue.
     pub(super) async fn run(mut self) -> End {
-        match self.live().await {
+        match self.run_until_end().await {
             Ok(never) => match never {},
             Err(end) => end,
         }
     }
 
-    async fn live(&mut self) -> Result<Infallible, End> {
+    async fn run_until_end(&mut self) -> Result<Infallible, End> {
         self.read_back().await?;
         if let Some(strategy) = self.agent.strategy.clone() {
             return self.lead_by_rounds(&strategy).await;
@@ -161,7 +161,7 @@ impl AgentLoop {
             let page = self.client.call::<TranscriptRead>(&args).await;
             let page = page.map_err(|refusal| cannot("cannot read the transcript", &refusal))?;
             self.transcript.read(&page.items).map_err(|unreadable| {
-                End::Words(ExitReport {
+                End::Report(ExitReport {
                     code: ExitCode::Failed as u8,
                     reason: with_causes(&unreadable),
                     hold: true,
@@ -217,14 +217,11 @@ impl AgentLoop {
             let mut model_inputs = self.inbox.take();
             if model_inputs
                 .iter()
-                .any(|model_inputs| matches!(model_inputs, ModelInput::Task(_)))
+                .any(|input| matches!(input, ModelInput::Task(_)))
             {
                 steps = 0;
             }
-            if model_inputs
-                .iter()
-                .any(|model_inputs| self.gives_new_work(model_inputs))
-            {
+            if model_inputs.iter().any(|input| self.gives_new_work(input)) {
                 reminders.reset();
             }
             steps += 1;
@@ -288,8 +285,8 @@ impl AgentLoop {
 
     /// Returns whether the input gives the model new work: a new task, or a message of the user or the lead. A later
     /// end of the turn is then reminded again.
-    fn gives_new_work(&self, model_inputs: &ModelInput) -> bool {
-        match model_inputs {
+    fn gives_new_work(&self, input: &ModelInput) -> bool {
+        match input {
             ModelInput::Task(_) => true,
             ModelInput::Message(message) => match &message.from {
                 Party::User => true,
@@ -305,11 +302,11 @@ impl AgentLoop {
         let mut items = Vec::new();
         let mut read = Vec::new();
         let mut bytes = 0;
-        for model_inputs in model_inputs {
-            if let Some(header) = prompts::header(&model_inputs) {
+        for input in model_inputs {
+            if let Some(header) = prompts::header(&input) {
                 self.sink.lines(Tone::Accent, &header);
             }
-            let item = prompts::item(&model_inputs);
+            let item = prompts::item(&input);
             let length = stored(&mut item.clone()).get().len();
             if bytes > 0 && bytes + length > APPEND {
                 let (items, read) = (std::mem::take(&mut items), std::mem::take(&mut read));
@@ -318,7 +315,7 @@ impl AgentLoop {
             }
             bytes += length;
             items.push(item);
-            if let ModelInput::Message(message) = model_inputs {
+            if let ModelInput::Message(message) = input {
                 read.push(message.id);
             }
         }
@@ -514,7 +511,7 @@ pub(super) fn unless_stopped(stepped: Stepped) -> Result<Stepped, End> {
 }
 
 pub(super) fn cannot(what: &str, refusal: &Refusal) -> End {
-    End::Words(ExitReport {
+    End::Report(ExitReport {
         code: ExitCode::Failed as u8,
         reason: format!("{what}: {}", refusal.message),
         hold: false,

@@ -111,7 +111,7 @@ impl AgentLoop {
                     .await;
             }
         };
-        Err(End::Words(ExitReport {
+        Err(End::Report(ExitReport {
             code: code as u8,
             reason: why,
             hold: true,

@@ -259,7 +259,7 @@ impl Agent {
             self.show(told);
         }
         let report = match (&self.life, end) {
-            (Life::Working | Life::Stopping { .. }, End::Words(report)) => {
+            (Life::Working | Life::Stopping { .. }, End::Report(report)) => {
                 self.note(&format!("✗ {}", visible(&report.reason)));
                 report
             }

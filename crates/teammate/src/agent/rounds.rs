@@ -128,7 +128,7 @@ impl AgentLoop {
                 Stepped::Interrupted(_) => {}
                 // The next launch asks the same question again.
                 Stepped::Failed(error) => {
-                    return Err(End::Words(ExitReport {
+                    return Err(End::Report(ExitReport {
                         code: ExitCode::Failed as u8,
                         reason: with_causes(&error),
                         hold: true,

@@ -329,7 +329,7 @@ mod tests {
     };
 
     #[test]
-    fn a_reader_restores_what_the_model_saw() {
+    fn a_reader_restores_the_models_view() {
         let items = [said("goal"), called("1"), returned("1", "x"), said("more")];
         let mut live = Transcript::default();
         let mut entries: Vec<_> = items.iter().map(raw).collect();

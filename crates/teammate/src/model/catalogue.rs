@@ -80,7 +80,7 @@ impl Default for Catalogue {
     fn default() -> Self {
         Self {
             own: Tables::new(),
-            built_in: toml::from_str(BUILT_IN).expect("a test reads it"),
+            built_in: toml::from_str(BUILT_IN).expect("a test parses the built-in data"),
         }
     }
 }
@@ -303,11 +303,11 @@ mod tests {
         let unknown = known(&catalogue, "openai/gpt-99");
         assert_eq!((unknown.window, unknown.price), (WINDOW, None));
         let somewhere = known(&catalogue, "openai-compatible/gpt-5");
-        assert_eq!(somewhere.price, None, "whose server it is nobody knows");
+        assert_eq!(somewhere.price, None, "the server is unknown");
         let local = known(&catalogue, "ollama/qwen3:8b");
         assert_eq!(local.window, LOCAL_WINDOW);
         for free in [local, known(&catalogue, "replay:run.jsonl")] {
-            let price = free.price.expect("nobody is paid");
+            let price = free.price.expect("a local model is free");
             assert_eq!((price.input, price.output), (0.0, 0.0));
         }
     }
@@ -330,7 +330,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("config.toml");
         let write = |text: &str| std::fs::write(&path, text).expect("it is written");
-        Catalogue::with(&path).expect("without a file nothing is theirs");
+        Catalogue::with(&path).expect("the file is optional");
         write(
             "durability = \"process\"\n\
              [models.ollama]\n\"qwen3*\" = { window = 8_000 }\n\

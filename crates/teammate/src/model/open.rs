@@ -363,7 +363,7 @@ mod tests {
         ] {
             opened(name, &vars).expect("nothing is missing");
         }
-        let error = opened("openai-compatible/x", &[]).expect_err("nobody knows where");
+        let error = opened("openai-compatible/x", &[]).expect_err("no base URL is known");
         assert!(error.contains("OPENAI_COMPATIBLE_BASE_URL"), "{error}");
     }
 
@@ -440,7 +440,7 @@ mod tests {
         let error = open(&name, "ada", &around).expect_err("no header holds it");
         assert_eq!(error.to_string(), "cannot send the header x-gate");
         around.providers = gate("openai", "$GATE");
-        let error = open(&name, "ada", &around).expect_err("nobody knows what to send");
+        let error = open(&name, "ada", &around).expect_err("the variable is not set");
         assert_eq!(
             error.to_string(),
             "the header x-gate uses $GATE, which is not set"

@@ -197,7 +197,7 @@ mod tests {
         let answer = retrying
             .answer(PROMPT, &mut |delta| on_delta.push(delta))
             .await;
-        answer.expect("it answers at last");
+        answer.expect("the model answers");
         let said = || Delta::Text("so".to_owned());
         let waiting = |milliseconds, why: &str| Delta::Waiting {
             pause: Duration::from_millis(milliseconds),
@@ -234,7 +234,7 @@ mod tests {
             retrying
                 .answer(PROMPT, &mut drop)
                 .await
-                .expect_err("it does not help");
+                .expect_err("the error is final");
             assert_eq!(*model.attempts.lock().expect("no panic"), 1);
         }
     }

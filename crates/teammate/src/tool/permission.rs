@@ -110,7 +110,7 @@ impl Permission {
             confined,
             places: places(Action::of(tool, arguments).paths(), context).await?,
         };
-        self.put(&ask, progress).await
+        self.request(&ask, progress).await
     }
 
     /// Waits for permission to put this shell line on a task.
@@ -121,10 +121,10 @@ impl Permission {
         progress: &(dyn Fn(&str) + Send + Sync),
     ) -> Result<Permit, ToolError> {
         let ask = AskRequest::for_task_line(line, project.to_owned());
-        self.put(&ask, progress).await
+        self.request(&ask, progress).await
     }
 
-    async fn put(
+    async fn request(
         &self,
         ask: &AskRequest,
         progress: &(dyn Fn(&str) + Send + Sync),

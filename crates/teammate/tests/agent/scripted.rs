@@ -117,7 +117,7 @@ impl Model for ScriptedModel {
             answer,
         };
         Box::pin(async move {
-            self.asked.send(asked).expect("the test goes on");
+            self.asked.send(asked).expect("the test is running");
             match answered.await.expect("the test answers") {
                 Said::Answer(answer) => {
                     told(Delta::Text(answer.text.clone()));
@@ -207,7 +207,7 @@ impl Tool for ScriptedTool {
         };
         Box::pin(async move {
             shown("at work\n");
-            self.called.send(called).expect("the test goes on");
+            self.called.send(called).expect("the test is running");
             answered.await.expect("the tool does not panic")
         })
     }
