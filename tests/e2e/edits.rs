@@ -86,7 +86,7 @@ async fn what_is_guarded_is_refused_and_nobody_is_asked() {
     ];
     let (server, rig) = team("[permissions]\nallow = [\"Edit\"]\n", replies).await;
     server.asked("ada", 3).await;
-    assert!(result(&server).contains("says what the team may do"));
+    assert!(result(&server).contains("configures the team's permissions"));
     assert_eq!(
         rig.json(["requests", "list", "--all"]).await["requests"],
         json!([])
@@ -96,10 +96,15 @@ async fn what_is_guarded_is_refused_and_nobody_is_asked() {
 #[tokio::test]
 async fn each_mode_does_with_an_edit_what_it_says() {
     for (settings, says, asked, written) in [
-        ("mode = \"accept-edits\"", "made src/new.rs", false, true),
+        ("mode = \"accept-edits\"", "created src/new.rs", false, true),
         ("mode = \"plan\"", "in mode plan", false, false),
         ("mode = \"dont-ask\"", "in mode dont-ask", false, false),
-        ("allow = [\"Edit(src/**)\"]", "made src/new.rs", false, true),
+        (
+            "allow = [\"Edit(src/**)\"]",
+            "created src/new.rs",
+            false,
+            true,
+        ),
         (
             "mode = \"accept-edits\"\ndeny = [\"Edit(*.rs)\"]",
             "denied by Edit(*.rs)",

@@ -159,7 +159,7 @@ async fn the_verbs_of_the_command_line_are_typed_with_a_slash() {
     type_in(&tmux, &pane, "/send lead it's mended", ["Enter"]).await;
     tmux.until_shown(&pane, "is in the inbox of lead").await;
     type_in(&tmux, &pane, "/tsk", ["Enter"]).await;
-    tmux.until_shown(&pane, "there is no /tsk; /task there is")
+    tmux.until_shown(&pane, "unknown command /tsk; did you mean /task?")
         .await;
     assert!(!sent(&rig).await.iter().any(|text| text.starts_with('/')));
 }

@@ -124,7 +124,7 @@ async fn a_secret_reaches_tools_and_is_shown_to_nobody() {
         text(0)
     );
     assert!(
-        text(1).contains("1 [secret DEPLOY]\n") && text(1).contains("kept in"),
+        text(1).contains("1 [secret DEPLOY]\n") && text(1).contains("stored in"),
         "{}",
         text(1)
     );

@@ -65,7 +65,7 @@ async fn send_wait_prints_the_reply() {
         asked[0].said()
     );
     let hinted = &asked[1].results()[0].1;
-    assert!(hinted.contains("not the reply to M-1"), "{hinted}");
+    assert!(hinted.contains("count as the reply to M-1"), "{hinted}");
     let list = rig.json(["messages"]).await;
     assert_eq!(
         list["messages"][1]["state"], "delivered",
