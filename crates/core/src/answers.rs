@@ -120,11 +120,11 @@ pub struct AnsweredCall {
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Answers {
-    callers: BTreeMap<Caller, Kept>,
+    callers: BTreeMap<Caller, CallerAnswers>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Kept {
+struct CallerAnswers {
     last_used: Tick,
     /// Oldest first.
     calls: VecDeque<AnsweredCall>,
@@ -132,7 +132,7 @@ struct Kept {
     hashes: VecDeque<u64>,
 }
 
-impl Kept {
+impl CallerAnswers {
     fn find(&self, key: &str) -> Option<&AnsweredCall> {
         let hash = stable_hash(key.bytes());
         let alike = self
@@ -167,7 +167,7 @@ impl Answers {
         let kept = self
             .callers
             .entry(call.key.caller.clone())
-            .or_insert_with(|| Kept {
+            .or_insert_with(|| CallerAnswers {
                 last_used: now,
                 calls: VecDeque::new(),
                 hashes: VecDeque::new(),
@@ -198,7 +198,7 @@ impl Answers {
     /// Every answer with the last use of its caller, latest first. Keeping them again in this order drops none of them
     /// in favour of a later one.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (Tick, &AnsweredCall)> {
-        let mut callers: Vec<&Kept> = self.callers.values().collect();
+        let mut callers: Vec<&CallerAnswers> = self.callers.values().collect();
         callers.sort_by_key(|kept| std::cmp::Reverse(kept.last_used));
         callers
             .into_iter()

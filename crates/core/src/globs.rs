@@ -2,7 +2,7 @@
 
 /// `*` and `?` do not cross a `/`, `**` does. `[…]` and `{…}` count as any text, so the answer may be a false yes but
 /// never a false no.
-pub(crate) fn may_meet(one: &str, other: &str) -> bool {
+pub(crate) fn may_overlap(one: &str, other: &str) -> bool {
     let (one, other) = (tokens(one), tokens(other));
     // reach[i][j]: some text is matched by the first i tokens of `one` and the first j tokens of `other`.
     let mut reach = vec![vec![false; other.len() + 1]; one.len() + 1];
@@ -100,7 +100,7 @@ mod tests {
             ("*", "**"),
         ] {
             assert!(
-                may_meet(one, other) && may_meet(other, one),
+                may_overlap(one, other) && may_overlap(other, one),
                 "{one} and {other}"
             );
         }
@@ -112,7 +112,7 @@ mod tests {
             ("x", "xy"),
         ] {
             assert!(
-                !may_meet(one, other) && !may_meet(other, one),
+                !may_overlap(one, other) && !may_overlap(other, one),
                 "{one} and {other}"
             );
         }

@@ -61,7 +61,7 @@ pub struct Member {
     /// The member was spawned and stopped with the team: the next `up` starts it again.
     pub(crate) suspended: bool,
     /// The idle hook was asked since the member last worked.
-    pub(crate) told_idle: bool,
+    pub(crate) idle_notified: bool,
     /// This launch held a task, so it may have processes besides its worker.
     pub(crate) worked: bool,
 }
@@ -266,7 +266,7 @@ impl Member {
             lock: Lock::default(),
             objection: None,
             suspended: false,
-            told_idle: false,
+            idle_notified: false,
             worked: false,
         }
     }

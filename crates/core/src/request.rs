@@ -302,7 +302,7 @@ impl Requests {
     /// stay
     /// open; otherwise they are withdrawn.
     pub(crate) fn end(&mut self, member: &MemberName, next: &Next) {
-        self.lose(member);
+        self.mark_unknown(member);
         match next {
             Next::Launch | Next::Cool { .. } => {}
             Next::Hold { .. } | Next::Stop => self.withdraw_all(member),
@@ -310,7 +310,7 @@ impl Requests {
     }
 
     /// Marks the member's begun calls as `Unknown`.
-    fn lose(&mut self, member: &MemberName) {
+    fn mark_unknown(&mut self, member: &MemberName) {
         for request in self.all.values_mut() {
             if request.member == *member && matches!(request.state, RequestState::Begun { .. }) {
                 request.state = RequestState::Unknown;

@@ -20,7 +20,7 @@ use crate::run::{MEMORY_VALUE_MAX, Run};
 use crate::team::Team;
 
 /// Maximum number of outputs shown to a member; older ones are left out.
-const SHOWN: usize = 64;
+const OUTPUTS_MAX: usize = 64;
 
 /// Bytes reserved for the heading of each text.
 const HEADING: usize = 128;
@@ -159,7 +159,7 @@ impl Team {
 
     /// Whether the member is the lead of a team that works in rounds: its model answers questions, and it claims no
     /// tasks.
-    pub(crate) fn only_asks(&self, member: &Member) -> bool {
+    pub(crate) fn leads_in_rounds(&self, member: &Member) -> bool {
         member.plan.lead && self.plan.strategy != Strategy::Lead
     }
 }
@@ -211,7 +211,12 @@ pub(crate) fn read(reply: &str) -> Result<Reply<'_>, &'static str> {
 }
 
 /// The prompt for a member in a round, in at most `max` bytes.
-pub(crate) fn work(goal: &str, instructions: &str, rounds: &[Round], max: usize) -> String {
+pub(crate) fn member_prompt(
+    goal: &str,
+    instructions: &str,
+    rounds: &[Round],
+    max: usize,
+) -> String {
     let outputs: Vec<(usize, &MemberName, &str, &str)> = rounds
         .iter()
         .enumerate()
@@ -224,14 +229,14 @@ pub(crate) fn work(goal: &str, instructions: &str, rounds: &[Round], max: usize)
             Round::Unclear { .. } | Round::Answered => None,
         })
         .collect();
-    let outputs = &outputs[outputs.len().saturating_sub(SHOWN)..];
+    let outputs = &outputs[outputs.len().saturating_sub(OUTPUTS_MAX)..];
     let mut texts = vec![goal, instructions];
     texts.extend(outputs.iter().map(|(_, _, _, output)| *output));
-    let words = WORDS.len() + HEADING * texts.len();
-    let mut fitting = fitting(&texts, max.saturating_sub(words)).into_iter();
+    let words = INSTRUCTIONS.len() + HEADING * texts.len();
+    let mut fitting = cut_to_fit(&texts, max.saturating_sub(words)).into_iter();
     let mut next = || fitting.next().unwrap_or_default();
     let (goal, instructions) = (next(), next());
-    let mut text = WORDS.to_owned();
+    let mut text = INSTRUCTIONS.to_owned();
     if !instructions.is_empty() {
         text.push_str(&format!("\n\n# Your instructions\n{instructions}"));
     }
@@ -251,13 +256,13 @@ pub(crate) fn work(goal: &str, instructions: &str, rounds: &[Round], max: usize)
     text
 }
 
-const WORDS: &str = "\
+const INSTRUCTIONS: &str = "\
 The team works on its goal in rounds, and this round is yours. Call complete_task with what you did and what you \
 found: the lead and the other members see only this result. Nobody answers questions during a round: decide open \
 points yourself and state your decisions in the result.";
 
 /// Cuts the texts to `total` bytes together. A text shorter than its share leaves the rest to the longer ones.
-fn fitting<'a>(texts: &[&'a str], total: usize) -> Vec<&'a str> {
+fn cut_to_fit<'a>(texts: &[&'a str], total: usize) -> Vec<&'a str> {
     let mut by_length: Vec<usize> = (0..texts.len()).collect();
     by_length.sort_unstable_by_key(|place| texts[*place].len());
     let mut cut = vec![""; texts.len()];
@@ -272,7 +277,7 @@ fn fitting<'a>(texts: &[&'a str], total: usize) -> Vec<&'a str> {
 }
 
 /// An output as stored in the team's memory: a JSON string, cut to the maximum length of a value.
-pub(crate) fn remembered(output: &str) -> Arc<str> {
+pub(crate) fn memory_value(output: &str) -> Arc<str> {
     let mut max = output.len();
     loop {
         let kept = &output[..output.floor_char_boundary(max)];
@@ -350,7 +355,7 @@ mod tests {
                 },
             ),
         ];
-        let text = work("Mend it", "Look again", &rounds, 4096);
+        let text = member_prompt("Mend it", "Look again", &rounds, 4096);
         for part in [
             "Look again",
             "Mend it",
@@ -374,7 +379,7 @@ mod tests {
                 work: Work::Completed { output: "é".repeat(length / 2).into() },
             }).collect();
             let max = 64 << 10;
-            let text = work(&"g".repeat(goal), "i", &rounds, max);
+            let text = member_prompt(&"g".repeat(goal), "i", &rounds, max);
             prop_assert!(text.len() <= max, "{}", text.len());
             prop_assert!(text.contains("# Your instructions\ni"));
         }
@@ -383,7 +388,7 @@ mod tests {
         fn what_needs_less_than_its_share_is_whole(lengths in prop::collection::vec(0_usize..100, 1..10), total in 0_usize..500) {
             let texts: Vec<String> = lengths.iter().map(|length| "x".repeat(*length)).collect();
             let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
-            let cut = fitting(&texts, total);
+            let cut = cut_to_fit(&texts, total);
             prop_assert!(cut.iter().map(|text| text.len()).sum::<usize>() <= total);
             for (cut, whole) in cut.iter().zip(&texts) {
                 prop_assert!(cut.len() == whole.len() || cut.len() >= total / texts.len());
@@ -393,8 +398,8 @@ mod tests {
 
     #[test]
     fn an_output_is_remembered_as_far_as_it_may_be() {
-        assert_eq!(&*remembered("a \"b\""), "\"a \\\"b\\\"\"");
-        let long = remembered(&"\u{1}".repeat(64 << 10));
+        assert_eq!(&*memory_value("a \"b\""), "\"a \\\"b\\\"\"");
+        let long = memory_value(&"\u{1}".repeat(64 << 10));
         assert!(long.len() <= MEMORY_VALUE_MAX && long.len() > MEMORY_VALUE_MAX / 2);
     }
 }

@@ -30,7 +30,7 @@ pub struct Run {
     /// The rounds so far, in a team that works in rounds.
     pub rounds: Vec<Round>,
     /// The lead was notified that all members are idle, and no member has worked since.
-    pub(crate) told_idle: bool,
+    pub(crate) idle_notified: bool,
     /// Tasks from this number on were added during the run.
     pub(crate) first_task: TaskId,
 }

@@ -189,7 +189,7 @@ impl Team {
                 events.push((0, Event::TranscriptGrown { member, mind }));
             }
         }
-        if let Some(run) = self.run.as_ref().filter(|run| run.told_idle) {
+        if let Some(run) = self.run.as_ref().filter(|run| run.idle_notified) {
             events.push((0, Event::RunIdle { run: run.id }));
         }
         events
@@ -351,7 +351,7 @@ fn member_events(member: &Member) -> Vec<Event> {
         restarts: member.restarts.clone(),
         last_result: member.last_result.clone(),
         since: member.since,
-        told_idle: member.told_idle,
+        told_idle: member.idle_notified,
         worked: member.worked,
         objection: member.objection.clone(),
         suspended: member.suspended,

@@ -107,18 +107,18 @@ impl Task {
         }
     }
 
-    fn queue(&self) -> Queue {
-        Queue {
+    fn queue(&self) -> ReadyKey {
+        ReadyKey {
             wanted: match (&self.plan.assignee, &self.plan.role) {
-                (Some(member), _) => Wanted::Member(member.clone()),
-                (None, Some(role)) => Wanted::Role(role.clone()),
-                (None, None) => Wanted::Anyone,
+                (Some(member), _) => Claimants::Member(member.clone()),
+                (None, Some(role)) => Claimants::Role(role.clone()),
+                (None, None) => Claimants::Anyone,
             },
             runs: self.plan.run.is_some(),
         }
     }
 
-    fn place(&self) -> Place {
+    fn place(&self) -> ReadyRank {
         (Reverse(self.plan.priority), self.id)
     }
 
@@ -129,19 +129,19 @@ impl Task {
 
 /// The key of an index of ready tasks that the same members may claim.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-struct Queue {
-    wanted: Wanted,
+struct ReadyKey {
+    wanted: Claimants,
     runs: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-enum Wanted {
+enum Claimants {
     Member(MemberName),
     Role(RoleName),
     Anyone,
 }
 
-type Place = (Reverse<i32>, TaskId);
+type ReadyRank = (Reverse<i32>, TaskId);
 
 /// Why the dependencies of a task are invalid.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -152,7 +152,7 @@ pub enum GraphError {
 }
 
 /// The task that a key of the team file refers to.
-pub(crate) enum OfFile<'a> {
+pub(crate) enum KeyedTask<'a> {
     Open(&'a Task),
     /// With the digest of its plan.
     Completed(TaskId, u64),
@@ -164,7 +164,7 @@ pub struct Board {
     tasks: BTreeMap<TaskId, Arc<Task>>,
     /// Pairs of a task and a task that depends on it.
     blocks: BTreeSet<(TaskId, TaskId)>,
-    ready: BTreeMap<Queue, BTreeSet<Place>>,
+    ready: BTreeMap<ReadyKey, BTreeSet<ReadyRank>>,
     claims: BTreeMap<Party, BTreeSet<TaskId>>,
     /// Tasks by the hash of their key. The key itself is in the task.
     keys: BTreeSet<(u64, TaskId)>,
@@ -234,12 +234,14 @@ impl Board {
     }
 
     /// The newest task of the team file with this key.
-    pub(crate) fn of_file(&self, key: &str) -> Option<OfFile<'_>> {
+    pub(crate) fn of_file(&self, key: &str) -> Option<KeyedTask<'_>> {
         let on_board = self.of_key(key).find(|task| task.plan.from_file);
         match (on_board, self.completed_keys.get(key)) {
-            (Some(task), Some((completed, _))) if task.id > *completed => Some(OfFile::Open(task)),
-            (_, Some((task, digest))) => Some(OfFile::Completed(*task, *digest)),
-            (task, None) => task.map(OfFile::Open),
+            (Some(task), Some((completed, _))) if task.id > *completed => {
+                Some(KeyedTask::Open(task))
+            }
+            (_, Some((task, digest))) => Some(KeyedTask::Completed(*task, *digest)),
+            (task, None) => task.map(KeyedTask::Open),
         }
     }
 
@@ -269,10 +271,10 @@ impl Board {
 
     /// The best ready task that the member may claim on its own: highest priority, then lowest number.
     pub(crate) fn next_for(&self, member: &Member) -> Option<TaskId> {
-        let mut wanted = vec![Wanted::Member(member.plan.name.clone())];
+        let mut wanted = vec![Claimants::Member(member.plan.name.clone())];
         if member.plan.takes.unassigned {
-            wanted.push(Wanted::Role(member.plan.role.clone()));
-            wanted.push(Wanted::Anyone);
+            wanted.push(Claimants::Role(member.plan.role.clone()));
+            wanted.push(Claimants::Anyone);
         }
         let runs: &[bool] = if member.plan.takes.without_run {
             &[true, false]
@@ -282,7 +284,7 @@ impl Board {
         wanted
             .into_iter()
             .flat_map(|wanted| {
-                runs.iter().map(move |runs| Queue {
+                runs.iter().map(move |runs| ReadyKey {
                     wanted: wanted.clone(),
                     runs: *runs,
                 })
@@ -305,7 +307,7 @@ impl Board {
     }
 
     /// The best ready task of the whole board.
-    pub(crate) fn next_for_anybody(&self) -> Option<TaskId> {
+    pub(crate) fn next_for_any_member(&self) -> Option<TaskId> {
         self.ready
             .values()
             .filter_map(BTreeSet::first)
@@ -397,8 +399,8 @@ impl Board {
         self.keys.remove(&(hash_of_key(&task), id));
         if task.plan.from_file {
             let newer = match self.of_file(&task.plan.key) {
-                Some(OfFile::Open(other)) => other.id > id,
-                Some(OfFile::Completed(other, _)) => other > id,
+                Some(KeyedTask::Open(other)) => other.id > id,
+                Some(KeyedTask::Completed(other, _)) => other > id,
                 None => false,
             };
             if !newer {

@@ -9,7 +9,7 @@ use agent_team_protocol::id::{LaunchId, MemberName, MessageId, Party, Revision, 
 
 use crate::answers::{Answer, AnsweredCall, Answers, CallKey};
 use crate::budget::Account;
-use crate::decide::Turn;
+use crate::decide::Decider;
 use crate::effect::Effect;
 use crate::event::Record;
 use crate::input::Input;
@@ -93,10 +93,10 @@ pub struct CompletedTask {
 impl Team {
     /// Decides what an input means and applies it.
     pub fn step(&mut self, context: &Context, input: Input) -> Step {
-        let mut turn = Turn::new(self, context);
-        turn.take(input);
-        turn.settle();
-        turn.finish()
+        let mut decider = Decider::new(self, context);
+        decider.take(input);
+        decider.settle();
+        decider.finish()
     }
 
     /// The earliest deadline of the team: then the input `DeadlineReached` is due.
@@ -137,7 +137,7 @@ impl Team {
     /// lead
     /// receives a message.
     pub fn is_stalled(&self) -> bool {
-        let is_told = |run: &Run| run.is_under_way() && run.told_idle;
+        let is_told = |run: &Run| run.is_under_way() && run.idle_notified;
         self.run.as_ref().is_some_and(is_told) && !self.is_busy()
     }
 

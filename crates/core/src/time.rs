@@ -34,7 +34,7 @@ pub struct Context {
 
 /// A launch's identity and secret.
 #[derive(Debug)]
-pub(crate) struct Minted {
+pub(crate) struct NewLaunch {
     pub(crate) launch: LaunchId,
     /// 256 bits in hexadecimal, given only to the worker.
     pub(crate) token: String,
@@ -60,10 +60,10 @@ impl TokenHash {
 
 impl Context {
     /// The `n`th launch of this step.
-    pub(crate) fn mint(&self, n: u64) -> Minted {
+    pub(crate) fn new_launch(&self, n: u64) -> NewLaunch {
         let id = self.derive("launch", n);
         let token = hex(&self.derive("token", n));
-        Minted {
+        NewLaunch {
             launch: LaunchId::from_bits(u128::from_be_bytes(
                 id[..16].try_into().expect("16 of 32 bytes"),
             )),

@@ -2,7 +2,7 @@
 
 use agent_team_protocol::id::{MemberName, Party};
 
-use super::{Decided, Turn};
+use super::{CallResult, Decider};
 use crate::answers::Answer;
 use crate::budget::{Account, Budget, Measure, Standing};
 use crate::effect::Effect;
@@ -12,8 +12,8 @@ use crate::plan::{MemberPlan, TeamPlan};
 use crate::refusal::Refused;
 use crate::run::Spent;
 
-impl Turn<'_> {
-    pub(super) fn set_budget(&mut self, member: Option<MemberName>, budget: Budget) -> Decided {
+impl Decider<'_> {
+    pub(super) fn set_budget(&mut self, member: Option<MemberName>, budget: Budget) -> CallResult {
         match member {
             None if self.team.plan.budget != budget => {
                 let plan = TeamPlan {
@@ -77,18 +77,18 @@ impl Turn<'_> {
             standing,
         });
         if standing > before {
-            self.tell_standing(whose.as_ref(), measure, standing);
+            self.notify_standing(whose.as_ref(), measure, standing);
         }
         if (before == Standing::Spent) != (standing == Standing::Spent) {
             let concerned = |member: &Member| {
                 member.plan.budget.is_some()
                     && whose.as_ref().is_none_or(|name| *name == member.plan.name)
             };
-            self.tell_budgets(self.names(concerned));
+            self.notify_budgets(self.names(concerned));
         }
     }
 
-    pub(super) fn tell_budgets(&mut self, names: Vec<MemberName>) {
+    pub(super) fn notify_budgets(&mut self, names: Vec<MemberName>) {
         for member in names {
             self.effect(Effect::TellBudget { member });
         }
@@ -96,7 +96,12 @@ impl Turn<'_> {
 
     /// Notifies the lead and the user. The lead is not notified of a limit that blocks the lead itself: it could not
     /// act on it.
-    fn tell_standing(&mut self, whose: Option<&MemberName>, measure: Measure, standing: Standing) {
+    fn notify_standing(
+        &mut self,
+        whose: Option<&MemberName>,
+        measure: Measure,
+        standing: Standing,
+    ) {
         let Some((account, budget, spent)) = self.accounts(whose) else {
             return;
         };
@@ -124,12 +129,12 @@ impl Turn<'_> {
                     limit,
                 };
                 if !is_lead && lead != Party::User {
-                    self.tell([lead], format!("{who} waits: {}", out.for_model()));
+                    self.notify([lead], format!("{who} waits: {}", out.for_model()));
                 }
                 (vec![Party::User], format!("{who} waits: {out}"))
             }
         };
-        self.tell(to, text);
+        self.notify(to, text);
     }
 
     /// The usage and limits of the member, or of the team.

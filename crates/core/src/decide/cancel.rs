@@ -6,7 +6,7 @@
 
 use agent_team_protocol::id::{Party, RunId};
 
-use super::{Decided, TEXT_MAX, Turn, check_size};
+use super::{CallResult, Decider, TEXT_MAX, check_size};
 use crate::answers::Answer;
 use crate::event::Event;
 use crate::input::Origin;
@@ -15,8 +15,8 @@ use crate::refusal::Refused;
 use crate::run::{Failure, Run};
 use crate::task::{Outcome, Task};
 
-impl Turn<'_> {
-    pub(super) fn cancel_run(&mut self, reason: &str) -> Decided {
+impl Decider<'_> {
+    pub(super) fn cancel_run(&mut self, reason: &str) -> CallResult {
         check_size("the reason", reason, TEXT_MAX)?;
         let under_way = self.team.run.as_ref().filter(|run| run.is_under_way());
         let run = under_way.ok_or(Refused::NoRun)?;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use agent_team_protocol::id::{Generation, MemberName, Party, TaskId};
 
-use super::{TEXT_MAX, Turn};
+use super::{Decider, TEXT_MAX};
 use crate::event::Event;
 use crate::plan::TaskPlan;
 use crate::task::{Outcome, RELEASES_MAX, Task};
@@ -16,7 +16,7 @@ use crate::task::{Outcome, RELEASES_MAX, Task};
 /// How much of the last note becomes part of a failure's reason, in bytes.
 const NOTE_MAX: usize = TEXT_MAX - 256;
 
-impl Turn<'_> {
+impl Decider<'_> {
     /// Claims a task under its next generation.
     pub(super) fn claim_as(&mut self, task: &Task, owner: Party) -> Generation {
         let generation = Generation(task.generation.0 + 1);
@@ -81,7 +81,7 @@ impl Turn<'_> {
                 task: task.id,
                 reason: reason.as_str().into(),
             });
-            return self.tell_result(task, "failed", &reason, None);
+            return self.notify_result(task, "failed", &reason, None);
         }
         let taken_from = match task.owner() {
             Some(Party::Member(owner)) => Some(owner.clone()),
@@ -94,7 +94,7 @@ impl Turn<'_> {
             releases,
         });
         if by_owner {
-            self.tell_result(task, "was released", &note, Some(by));
+            self.notify_result(task, "was released", &note, Some(by));
         }
     }
 
@@ -131,7 +131,7 @@ impl Turn<'_> {
             task: task.id,
             reason: reason.as_str().into(),
         });
-        self.tell_result(task, "failed", &reason, None);
+        self.notify_result(task, "failed", &reason, None);
     }
 
     fn claims_of(&self, member: &MemberName) -> Vec<Task> {

@@ -2,7 +2,7 @@
 
 use agent_team_protocol::id::{LaunchId, MemberName, Party};
 
-use super::{Decided, Turn, reason_line};
+use super::{CallResult, Decider, reason_line};
 use crate::answers::Answer;
 use crate::effect::{Effect, Scan};
 use crate::event::Event;
@@ -19,8 +19,8 @@ const RESTART_GRACE_MS: u64 = 2_000;
 /// How long a worker may take from its last words to its exit, in milliseconds.
 const LAST_WORDS_MS: u64 = 2_000;
 
-impl Turn<'_> {
-    pub(super) fn spawn(&mut self, by_hand: MemberPlanByHand) -> Decided {
+impl Decider<'_> {
+    pub(super) fn spawn(&mut self, by_hand: MemberPlanByHand) -> CallResult {
         let name = match by_hand.name {
             Some(name) if name.is_reserved() => return Err(Refused::ReservedName(name)),
             Some(name) => name,
@@ -29,7 +29,7 @@ impl Turn<'_> {
         if self.team.member(&name).is_some() {
             return Err(Refused::NameTaken(name));
         }
-        self.check_room(1)?;
+        self.check_member_limit(1)?;
         let plan = MemberPlan {
             name: name.clone(),
             role: by_hand.role,
@@ -61,7 +61,7 @@ impl Turn<'_> {
         }
     }
 
-    pub(super) fn check_room(&self, more: usize) -> Result<(), Refused> {
+    pub(super) fn check_member_limit(&self, more: usize) -> Result<(), Refused> {
         let wanted = self
             .team
             .members()
@@ -76,7 +76,7 @@ impl Turn<'_> {
         }
     }
 
-    pub(super) fn kill(&mut self, name: &MemberName) -> Decided {
+    pub(super) fn kill(&mut self, name: &MemberName) -> CallResult {
         let then = self.stop_or_leave(self.member(name)?);
         self.end(name, 0, then, "it was killed");
         Ok(Answer::Member {
@@ -85,13 +85,13 @@ impl Turn<'_> {
         .into())
     }
 
-    pub(super) fn restart(&mut self, name: &MemberName) -> Decided {
+    pub(super) fn restart(&mut self, name: &MemberName) -> CallResult {
         let member = self.member(name)?;
         if member.is_leaving() {
             return Err(Refused::UnknownMember(name.to_string()));
         }
         if member.is_stopped() && !member.plan.lead {
-            self.check_room(1)?;
+            self.check_member_limit(1)?;
         }
         self.end(
             name,
@@ -105,7 +105,7 @@ impl Turn<'_> {
         .into())
     }
 
-    pub(super) fn down(&mut self, force: bool) -> Decided {
+    pub(super) fn down(&mut self, force: bool) -> CallResult {
         self.end_all(if force { 0 } else { GRACE_MS }, "the team went down");
         if !self.team.requests.grants().is_empty() {
             self.record(Event::GrantsEnded {});
@@ -134,12 +134,17 @@ impl Turn<'_> {
     }
 
     /// Stops a spawned member and removes it from the team, which frees its name.
-    pub(super) fn remove_member(&mut self, by: &Origin, name: &MemberName, force: bool) -> Decided {
+    pub(super) fn remove_member(
+        &mut self,
+        by: &Origin,
+        name: &MemberName,
+        force: bool,
+    ) -> CallResult {
         let member = self.member(name)?;
         if !member.plan.by_hand {
             return Err(Refused::OfTheFile(name.clone()));
         }
-        self.end_or_ask(by, name, Then::Remove, force)?;
+        self.stop_or_request(by, name, Then::Remove, force)?;
         Ok(Answer::Removed {
             member: name.clone(),
         }
@@ -181,7 +186,7 @@ impl Turn<'_> {
                 }
             }
             Life::Ready { launch, .. } | Life::Asked { launch, .. } if grace_ms > 0 => {
-                self.forget_asking(name);
+                self.acknowledge_stop_request(name);
                 if matches!(then, Then::Stop | Then::Remove) {
                     // The member will not receive another decision, and must not wait for one while it exits.
                     self.withdraw_waiting(name);
@@ -250,7 +255,7 @@ impl Turn<'_> {
             return;
         };
         let launch = launch.id.clone();
-        self.forget_asking(name);
+        self.acknowledge_stop_request(name);
         self.record(Event::LaunchEnding {
             member: name.clone(),
             launch,
@@ -290,7 +295,7 @@ impl Turn<'_> {
             && self.team.task_of(&member.plan.name).is_none()
     }
 
-    pub(super) fn said_hello(&mut self, launch: &LaunchId, process: ProcessStamp) {
+    pub(super) fn hello_received(&mut self, launch: &LaunchId, process: ProcessStamp) {
         let Some(name) = self.current(launch) else {
             return;
         };
@@ -314,7 +319,7 @@ impl Turn<'_> {
         code: i32,
         reason: &str,
         hold: bool,
-    ) -> Decided {
+    ) -> CallResult {
         let Origin::Member { name, launch } = by else {
             return Err(Refused::NotPermitted("end it with stop or kill"));
         };
@@ -335,7 +340,7 @@ impl Turn<'_> {
                     ready_since: Some(member.since),
                 }
             };
-            self.forget_asking(name);
+            self.acknowledge_stop_request(name);
             let kill_at = self.context.now.after_ms(LAST_WORDS_MS);
             self.record(Event::LaunchDraining {
                 member: name.clone(),
@@ -515,7 +520,7 @@ impl Turn<'_> {
             Next::Stop => self.return_claims(&name, &reason),
             Next::Hold { reason } => {
                 self.return_claims(&name, "it is held");
-                self.tell(
+                self.notify(
                     [self.lead(), Party::User],
                     format!("{name} is held: {reason}"),
                 );

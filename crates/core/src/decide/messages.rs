@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use agent_team_protocol::id::{LaunchId, MemberName, MessageId, Party, Recipient};
 
-use super::{Decided, LABEL_MAX, TEXT_MAX, Turn, check_size, party};
+use super::{CallResult, Decider, LABEL_MAX, TEXT_MAX, check_size, party};
 use crate::answers::Answer;
 use crate::effect::Effect;
 use crate::event::Event;
@@ -12,7 +12,7 @@ use crate::input::Origin;
 use crate::mail::{INBOX_MAX, MessageNote};
 use crate::refusal::Refused;
 
-impl Turn<'_> {
+impl Decider<'_> {
     pub(super) fn send(
         &mut self,
         by: &Origin,
@@ -21,7 +21,7 @@ impl Turn<'_> {
         urgent: bool,
         reply_to: Option<MessageId>,
         note: MessageNote,
-    ) -> Decided {
+    ) -> CallResult {
         check_size("the message", &text, TEXT_MAX)?;
         if let Some(summary) = &note.summary {
             check_size("the message's summary", summary, LABEL_MAX)?;
@@ -97,7 +97,7 @@ impl Turn<'_> {
 
     /// Sends a notice from the system. If a member's inbox is full, the user receives its copy, so that no notice is
     /// lost.
-    pub(super) fn tell(&mut self, to: impl IntoIterator<Item = Party>, text: String) {
+    pub(super) fn notify(&mut self, to: impl IntoIterator<Item = Party>, text: String) {
         let mut told: Vec<Party> = Vec::new();
         for party in to {
             let party = match &party {
@@ -131,7 +131,7 @@ impl Turn<'_> {
             .map_or(Party::User, |lead| Party::Member(lead.plan.name.clone()))
     }
 
-    pub(super) fn read(&mut self, by: &Origin, messages: Vec<MessageId>) -> Decided {
+    pub(super) fn read(&mut self, by: &Origin, messages: Vec<MessageId>) -> CallResult {
         match by {
             Origin::Member { name, .. } => self.acknowledge(name, messages)?,
             Origin::User => self.user_reads(messages),
@@ -176,10 +176,10 @@ impl Turn<'_> {
             let text = format!(
                 "{fact}. Stop it with stop_teammate, then start it again with resume_teammate"
             );
-            self.tell([lead], text);
+            self.notify([lead], text);
         }
         let text = format!("{fact}. Restart it with: agent-team restart {name}");
-        self.tell([Party::User], text);
+        self.notify([Party::User], text);
     }
 
     pub(super) fn idle_refused(&mut self, launch: &LaunchId, reason: &str) {
@@ -187,6 +187,6 @@ impl Turn<'_> {
             return;
         };
         let reason = &reason[..reason.floor_char_boundary(TEXT_MAX)];
-        self.tell([Party::Member(name)], reason.to_owned());
+        self.notify([Party::Member(name)], reason.to_owned());
     }
 }

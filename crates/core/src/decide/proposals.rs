@@ -5,16 +5,16 @@ use std::sync::Arc;
 use agent_team_protocol::id::{MemberName, Party, TaskId};
 
 use super::requests::CALL_MAX;
-use super::{Decided, Turn, check_size};
+use super::{CallResult, Decider, check_size};
 use crate::answers::Answer;
 use crate::input::Origin;
 use crate::lock::Proposed;
 use crate::refusal::Refused;
 
-impl Turn<'_> {
+impl Decider<'_> {
     /// Adds a plan for approval; rules do not apply to it. It replaces the previous plan, whether that was decided or
     /// not.
-    pub(super) fn propose(&mut self, by: &Origin, digest: Arc<str>, call: Arc<str>) -> Decided {
+    pub(super) fn propose(&mut self, by: &Origin, digest: Arc<str>, call: Arc<str>) -> CallResult {
         let Origin::Member { name, .. } = by else {
             return Err(Refused::NotPermitted("propose for a member"));
         };
@@ -37,7 +37,7 @@ impl Turn<'_> {
         let request = self.record_asked(name.clone(), digest, call, Some(plan));
         let number = plan.number;
         let text = format!("{name} proposes plan {number}: agent-team requests show {request}");
-        self.tell([Party::User], text);
+        self.notify([Party::User], text);
         Ok(Answer::Request { request }.into())
     }
 

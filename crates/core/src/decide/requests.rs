@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use agent_team_protocol::id::{LaunchId, MemberName, Party, RequestId};
 
-use super::{Decided, TEXT_MAX, Turn, check_size, party};
+use super::{CallResult, Decider, TEXT_MAX, check_size, party};
 use crate::answers::Answer;
 use crate::effect::Effect;
 use crate::event::Event;
@@ -20,7 +20,7 @@ pub(super) const CALL_MAX: usize = 256 << 10;
 /// The reason of an expired request.
 const NOT_ANSWERED: &str = "not answered in time";
 
-impl Turn<'_> {
+impl Decider<'_> {
     /// Records what the rules decide; everything else becomes a pending request. A repeated call returns its open
     /// request.
     pub(super) fn ask(
@@ -30,7 +30,7 @@ impl Turn<'_> {
         call: Arc<str>,
         changes: bool,
         ruling: Ruling,
-    ) -> Decided {
+    ) -> CallResult {
         let Origin::Member { name, .. } = by else {
             return Err(Refused::NotPermitted("ask for a member"));
         };
@@ -76,7 +76,7 @@ impl Turn<'_> {
         self.check_pending(name)?;
         let request = self.record_asked(member, digest, call, None);
         let text = format!("{name} asks for permission: agent-team requests show {request}");
-        self.tell([Party::User], text);
+        self.notify([Party::User], text);
         Ok(Answer::Request { request }.into())
     }
 
@@ -144,7 +144,7 @@ impl Turn<'_> {
             });
             self.inform_lead(request, None);
             let text = format!("{request} of {member} is denied: {NOT_ANSWERED}");
-            self.tell([Party::User], text);
+            self.notify([Party::User], text);
         }
     }
 
@@ -156,7 +156,7 @@ impl Turn<'_> {
         decree: Decree,
         covers: &[RequestId],
         via: Option<Arc<str>>,
-    ) -> Decided {
+    ) -> CallResult {
         let request = self.request(id)?;
         match (by, &decree) {
             (Origin::User, _) => {}
@@ -262,7 +262,7 @@ impl Turn<'_> {
     }
 
     /// Consumes the permission.
-    pub(super) fn begin_request(&mut self, by: &Origin, id: RequestId) -> Decided {
+    pub(super) fn begin_request(&mut self, by: &Origin, id: RequestId) -> CallResult {
         let (request, launch) = self.own_request(by, id)?;
         if request.plan.is_some() || !matches!(request.state, RequestState::Allowed { .. }) {
             return Err(Refused::NotAllowed {
@@ -277,7 +277,7 @@ impl Turn<'_> {
         Ok(Answer::Done.into())
     }
 
-    pub(super) fn end_request(&mut self, by: &Origin, id: RequestId) -> Decided {
+    pub(super) fn end_request(&mut self, by: &Origin, id: RequestId) -> CallResult {
         let (request, launch) = self.own_request(by, id)?;
         if request.state == (RequestState::Begun { launch }) {
             self.record(Event::RequestEnded { request: id });
@@ -285,7 +285,7 @@ impl Turn<'_> {
         Ok(Answer::Done.into())
     }
 
-    pub(super) fn revoke_grant(&mut self, id: RequestId) -> Decided {
+    pub(super) fn revoke_grant(&mut self, id: RequestId) -> CallResult {
         let mut grants = self.team.requests.grants().iter();
         if !grants.any(|grant| grant.request == id) {
             return Err(Refused::UnknownGrant(id));
@@ -294,7 +294,7 @@ impl Turn<'_> {
         Ok(Answer::Done.into())
     }
 
-    pub(super) fn settle_plan(&mut self, settings: Arc<str>) -> Decided {
+    pub(super) fn settle_plan(&mut self, settings: Arc<str>) -> CallResult {
         if self.team.plan.settings != settings {
             let plan = TeamPlan {
                 settings,
@@ -306,7 +306,7 @@ impl Turn<'_> {
     }
 
     /// The member no longer waits for the decision.
-    pub(super) fn withdraw_request(&mut self, by: &Origin, id: RequestId) -> Decided {
+    pub(super) fn withdraw_request(&mut self, by: &Origin, id: RequestId) -> CallResult {
         let (request, _) = self.own_request(by, id)?;
         if request.is_open() {
             let was_pending = request.is_pending();

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use agent_team_protocol::id::MemberName;
 
-use super::Turn;
+use super::Decider;
 use super::up::CHANGE_GRACE_MS;
 use crate::effect::Effect;
 use crate::event::Event;
@@ -12,7 +12,7 @@ use crate::member::{Life, Next, Then};
 
 const REBOOTED: &str = "the machine was restarted";
 
-impl Turn<'_> {
+impl Decider<'_> {
     pub(super) fn resume(&mut self, boot: Arc<str>) {
         if self.team.boot.as_ref() != Some(&boot) {
             self.record(Event::Booted { boot });

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use agent_team_protocol::id::{MemberName, Party, RunId, TaskId};
 
-use super::{Decided, TEXT_MAX, Turn, check_size, first_line};
+use super::{CallResult, Decider, TEXT_MAX, check_size, first_line};
 use crate::answers::Answer;
 use crate::event::Event;
 use crate::input::Origin;
@@ -20,7 +20,7 @@ use crate::task::Outcome;
 /// The priority of a round's task: above the usual priorities of the member's other tasks.
 const PRIORITY: i32 = 100;
 
-impl Turn<'_> {
+impl Decider<'_> {
     /// Acts on the reply of the lead's model to the question of a round.
     pub(super) fn reply_to_question(
         &mut self,
@@ -28,7 +28,7 @@ impl Turn<'_> {
         run: RunId,
         round: u32,
         text: &Arc<str>,
-    ) -> Decided {
+    ) -> CallResult {
         self.lead_only(by, "decide how a run continues")?;
         check_size("the reply", text, TEXT_MAX)?;
         let question = self.team.question();
@@ -108,7 +108,7 @@ impl Turn<'_> {
                 self.fail_run(id, Failure::MaxRounds, reason);
             }
             Strategy::Coordinator { .. } => {
-                if let Some(reason) = self.nobody_works() {
+                if let Some(reason) = self.why_no_member_works() {
                     self.fail_run(id, Failure::Stuck, reason);
                 }
             }
@@ -118,7 +118,7 @@ impl Turn<'_> {
                     self.begin_round(id, round, member, "");
                 }
                 None if !run.rounds.iter().any(is_completed) => {
-                    let reason = self.nobody_works();
+                    let reason = self.why_no_member_works();
                     let reason =
                         reason.unwrap_or_else(|| "no member completed any work".to_owned());
                     self.fail_run(id, Failure::Stuck, reason);
@@ -129,7 +129,7 @@ impl Turn<'_> {
     }
 
     /// Why no member can be given work, or `None` if one can.
-    fn nobody_works(&self) -> Option<String> {
+    fn why_no_member_works(&self) -> Option<String> {
         let members = self.team.members().filter(|member| takes_part(member));
         let mut reasons = Vec::new();
         for member in members {
@@ -151,7 +151,7 @@ impl Turn<'_> {
         let plan = TaskPlan {
             key: format!("{run}, round {round}").into(),
             title: title.into(),
-            description: round::work(&of.goal, instructions, &of.rounds, TEXT_MAX).into(),
+            description: round::member_prompt(&of.goal, instructions, &of.rounds, TEXT_MAX).into(),
             priority: PRIORITY,
             labels: Vec::new(),
             after: Vec::new(),
@@ -206,7 +206,8 @@ impl Turn<'_> {
             Some(Outcome::Failed { reason, .. }) => (RoundEnd::Failed, reason.clone()),
             Some(Outcome::Cancelled) => (RoundEnd::Failed, "its task was cancelled".into()),
             Some(Outcome::Pending { note, taken_from }) => {
-                let Some(reason) = self.never_taken(id, note.clone(), taken_from.clone()) else {
+                let Some(reason) = self.why_unclaimable(id, note.clone(), taken_from.clone())
+                else {
                     return;
                 };
                 self.record(Event::TaskFailed {
@@ -220,7 +221,7 @@ impl Turn<'_> {
     }
 
     /// Why the pending task of a round will never be claimed, if so.
-    fn never_taken(
+    fn why_unclaimable(
         &self,
         id: TaskId,
         note: Option<Arc<str>>,
@@ -248,7 +249,7 @@ impl Turn<'_> {
         end: RoundEnd,
         output: Arc<str>,
     ) {
-        let (key, value) = (member.as_str().into(), round::remembered(&output));
+        let (key, value) = (member.as_str().into(), round::memory_value(&output));
         self.record(Event::RoundEnded {
             run,
             round,

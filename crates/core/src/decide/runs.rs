@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use agent_team_protocol::id::{MemberName, Party, RunId, TaskId};
 
-use super::{Decided, TEXT_MAX, Turn, check_size};
+use super::{CallResult, Decider, TEXT_MAX, check_size};
 use crate::answers::Answer;
 use crate::event::Event;
 use crate::input::{Growth, Origin};
@@ -19,7 +19,7 @@ use crate::team::Grown;
 /// Maximum number of tasks that a refusal names.
 const NAMED_MAX: usize = 20;
 
-impl Turn<'_> {
+impl Decider<'_> {
     /// `anew`: abandon a run that is under way in favour of this one.
     pub(super) fn start_run(
         &mut self,
@@ -27,7 +27,7 @@ impl Turn<'_> {
         then_down: bool,
         anew: bool,
         memory: Memory,
-    ) -> Decided {
+    ) -> CallResult {
         check_size("the goal", &goal, TEXT_MAX)?;
         for (key, value) in &memory {
             check_memory(key, value)?;
@@ -57,7 +57,7 @@ impl Turn<'_> {
         if self.member(&lead)?.plan.must_plan {
             self.withdraw_waiting(&lead);
         }
-        self.tell_budgets(waited);
+        self.notify_budgets(waited);
         // In rounds the question to the lead's model contains the goal.
         if self.team.plan.strategy == Strategy::Lead {
             self.accept(
@@ -72,7 +72,7 @@ impl Turn<'_> {
         Ok(Answer::Run { run }.into())
     }
 
-    pub(super) fn finish_run(&mut self, by: &Origin, answer: Arc<str>, force: bool) -> Decided {
+    pub(super) fn finish_run(&mut self, by: &Origin, answer: Arc<str>, force: bool) -> CallResult {
         self.lead_only(by, "finish a run")?;
         check_size("the answer", &answer, TEXT_MAX)?;
         let run = self.team.run.as_ref().filter(|run| run.is_under_way());
@@ -87,7 +87,7 @@ impl Turn<'_> {
         Ok(Answer::Run { run: id }.into())
     }
 
-    pub(super) fn append(&mut self, by: &Origin, growth: Growth) -> Decided {
+    pub(super) fn append(&mut self, by: &Origin, growth: Growth) -> CallResult {
         let Origin::Member { name, .. } = by else {
             return Err(Refused::NotPermitted("have a transcript"));
         };
@@ -156,7 +156,7 @@ impl Turn<'_> {
         );
     }
 
-    pub(super) fn remember(&mut self, key: Arc<str>, value: Arc<str>) -> Decided {
+    pub(super) fn remember(&mut self, key: Arc<str>, value: Arc<str>) -> CallResult {
         check_memory(&key, &value)?;
         if !self.team.memory.contains_key(&key) && self.team.memory.len() >= MEMORY_KEYS_MAX {
             return Err(Refused::MemoryFull(MEMORY_KEYS_MAX));
@@ -181,7 +181,7 @@ impl Turn<'_> {
             // A run in rounds always has a member or a question to wait for.
             return;
         }
-        if !run.is_under_way() || run.told_idle || !matches!(lead.life, Life::Ready { .. }) {
+        if !run.is_under_way() || run.idle_notified || !matches!(lead.life, Life::Ready { .. }) {
             return;
         }
         if self.team.is_busy() {
@@ -196,7 +196,7 @@ impl Turn<'_> {
             ),
         };
         self.record(Event::RunIdle { run });
-        self.tell([Party::Member(lead)], text);
+        self.notify([Party::Member(lead)], text);
     }
 
     /// Tasks that can still be done.

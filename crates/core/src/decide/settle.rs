@@ -2,12 +2,12 @@
 
 use agent_team_protocol::id::{MemberName, Party, TaskId};
 
-use super::Turn;
+use super::Decider;
 use crate::effect::Effect;
 use crate::event::Event;
 use crate::member::{GIVE_UP_MS, Life};
 
-impl Turn<'_> {
+impl Decider<'_> {
     /// Repeats until nothing more follows.
     pub(crate) fn settle(&mut self) {
         while std::mem::take(&mut self.unsettled) {
@@ -48,21 +48,21 @@ impl Turn<'_> {
     }
 
     fn start(&mut self, member: MemberName) {
-        let minted = self.context.mint(self.launches);
+        let new = self.context.new_launch(self.launches);
         self.launches += 1;
         let give_up_at = self.context.now.after_ms(GIVE_UP_MS);
         self.record(Event::LaunchStarted {
             member: member.clone(),
-            launch: minted.launch.clone(),
-            token_hash: minted.token_hash,
+            launch: new.launch.clone(),
+            token_hash: new.token_hash,
             give_up_at,
         });
         // The claims of the dead launch move to its successor in the same commit.
         self.renew_claims(&member);
         self.effect(Effect::Launch {
             member,
-            launch: minted.launch,
-            token: minted.token,
+            launch: new.launch,
+            token: new.token,
         });
     }
 
@@ -71,7 +71,7 @@ impl Turn<'_> {
             .team
             .members()
             .filter(|member| matches!(member.life, Life::Ready { .. }))
-            .filter(|member| !self.team.only_asks(member))
+            .filter(|member| !self.team.leads_in_rounds(member))
             .filter(|member| self.team.task_of(&member.plan.name).is_none())
             // Leave tasks that this member cannot start for members within their budget.
             .filter(|member| self.team.out_of_budget(member).is_none())
@@ -85,7 +85,7 @@ impl Turn<'_> {
             };
             match self.team.board.next_for(member) {
                 Some(task) => self.assign(task, name),
-                None if !member.told_idle => self.idle(name),
+                None if !member.idle_notified => self.idle(name),
                 None => {}
             }
         }

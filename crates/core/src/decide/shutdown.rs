@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use agent_team_protocol::id::{MemberName, Party};
 
-use super::{Decided, Turn, party, reason_line};
+use super::{CallResult, Decider, party, reason_line};
 use crate::answers::Answer;
 use crate::event::Event;
 use crate::input::Origin;
@@ -12,11 +12,11 @@ use crate::mail::MessageNote;
 use crate::member::{ANSWER_MS, Asked, GRACE_MS, Life, Then};
 use crate::refusal::Refused;
 
-impl Turn<'_> {
+impl Decider<'_> {
     /// The caller's permission was checked before; only the user may force a stop.
-    pub(super) fn stop(&mut self, by: &Origin, name: &MemberName, force: bool) -> Decided {
+    pub(super) fn stop(&mut self, by: &Origin, name: &MemberName, force: bool) -> CallResult {
         let then = self.stop_or_leave(self.member(name)?);
-        self.end_or_ask(by, name, then, force)?;
+        self.stop_or_request(by, name, then, force)?;
         Ok(Answer::Member {
             member: name.clone(),
         }
@@ -24,7 +24,7 @@ impl Turn<'_> {
     }
 
     /// Ends a member, or asks it first if it may object.
-    pub(super) fn end_or_ask(
+    pub(super) fn stop_or_request(
         &mut self,
         by: &Origin,
         name: &MemberName,
@@ -34,9 +34,9 @@ impl Turn<'_> {
         let member = self.member(name)?;
         // A member without a turn has nothing to interrupt, and the lead of a team in rounds has no tool to object
         // with.
-        let may_object = member.mind.active && !self.team.only_asks(member) && !force;
+        let may_object = member.mind.active && !self.team.leads_in_rounds(member) && !force;
         match &member.life {
-            Life::Ready { .. } if may_object => self.ask_to_end(by, name, then),
+            Life::Ready { .. } if may_object => self.request_stop(by, name, then),
             Life::Asked { .. } if !force => {}
             Life::Planned
             | Life::Launching { .. }
@@ -51,7 +51,7 @@ impl Turn<'_> {
         Ok(())
     }
 
-    fn ask_to_end(&mut self, by: &Origin, name: &MemberName, then: Then) {
+    fn request_stop(&mut self, by: &Origin, name: &MemberName, then: Then) {
         let Some(launch) = self.team.member(name).and_then(|it| it.life.launch()) else {
             return;
         };
@@ -84,7 +84,7 @@ impl Turn<'_> {
     }
 
     /// `None`: the member agrees.
-    pub(super) fn answer_stop(&mut self, by: &Origin, objection: Option<Arc<str>>) -> Decided {
+    pub(super) fn answer_stop(&mut self, by: &Origin, objection: Option<Arc<str>>) -> CallResult {
         let Origin::Member { name, launch } = by else {
             return Err(Refused::NotPermitted("answer for a member"));
         };
@@ -96,18 +96,18 @@ impl Turn<'_> {
             return Ok(Answer::Done.into());
         };
         let reason = reason_line(&reason);
-        self.forget_asking(name);
+        self.acknowledge_stop_request(name);
         self.record(Event::LaunchObjected {
             member: name.clone(),
             launch: launch.clone(),
             reason: reason.clone(),
         });
-        self.tell([asked.by], format!("{name} objects to the stop: {reason}"));
+        self.notify([asked.by], format!("{name} objects to the stop: {reason}"));
         Ok(Answer::Done.into())
     }
 
     /// Marks the stop request as read, so that a later launch of the member does not receive it.
-    pub(super) fn forget_asking(&mut self, name: &MemberName) {
+    pub(super) fn acknowledge_stop_request(&mut self, name: &MemberName) {
         let life = self.team.member(name).map(|member| &member.life);
         let Some(Life::Asked { asked, .. }) = life else {
             return;

@@ -4,13 +4,11 @@ use std::sync::Arc;
 
 use agent_team_protocol::id::{MemberName, Party, TaskId};
 
-use super::{
-    Decided, LABEL_MAX, Outcome as CallOutcome, TEXT_MAX, Turn, check_size, first_line, party,
-};
+use super::{CallOutcome, CallResult, Decider, LABEL_MAX, TEXT_MAX, check_size, first_line, party};
 use crate::answers::{Answer, CallKey};
 use crate::effect::Effect;
 use crate::event::Event;
-use crate::globs::may_meet;
+use crate::globs::may_overlap;
 use crate::input::{After, ClaimRef, Origin, ReplyTo, TaskChanges, TaskLine, Verdict};
 use crate::member::Life;
 use crate::plan::TaskPlan;
@@ -29,14 +27,14 @@ const METADATA_MAX: usize = 32 << 10;
 /// Maximum number of blocked tasks that a notice names.
 const NAMED_MAX: usize = 20;
 
-impl Turn<'_> {
+impl Decider<'_> {
     pub(super) fn add_task(
         &mut self,
         by: &Origin,
         mut plan: TaskPlan,
         after: &[After],
         lines: &[TaskLine],
-    ) -> Decided {
+    ) -> CallResult {
         let task = self.team.next_task();
         plan.after = self.resolve(&plan.title, after)?;
         self.check_plan(&plan)?;
@@ -56,7 +54,7 @@ impl Turn<'_> {
         id: TaskId,
         changes: TaskChanges,
         lines: &[TaskLine],
-    ) -> Decided {
+    ) -> CallResult {
         let task = self.open_task(id, "changed")?;
         self.check_may_change(by, task)?;
         let written = [&changes.run, &changes.verify];
@@ -89,7 +87,7 @@ impl Turn<'_> {
         Ok(self.task_answer(id))
     }
 
-    pub(super) fn claim_task(&mut self, by: &Origin, id: Option<TaskId>) -> Decided {
+    pub(super) fn claim_task(&mut self, by: &Origin, id: Option<TaskId>) -> CallResult {
         let claimant = match by {
             Origin::User => None,
             Origin::Member { name, .. } => Some(self.member(name)?),
@@ -117,7 +115,7 @@ impl Turn<'_> {
             (None, None) => self
                 .team
                 .board
-                .next_for_anybody()
+                .next_for_any_member()
                 .ok_or(Refused::NothingToClaim)?,
         };
         let task = self.open_task(id, "claimed")?;
@@ -163,7 +161,12 @@ impl Turn<'_> {
         Ok(self.task_answer(id))
     }
 
-    pub(super) fn assign_task(&mut self, by: &Origin, id: TaskId, member: &MemberName) -> Decided {
+    pub(super) fn assign_task(
+        &mut self,
+        by: &Origin,
+        id: TaskId,
+        member: &MemberName,
+    ) -> CallResult {
         self.member(member)?;
         let task = self.open_task(id, "assigned")?;
         self.check_may_change(by, task)?;
@@ -190,7 +193,7 @@ impl Turn<'_> {
         claim: ClaimRef,
         result: Arc<str>,
         verdict: Verdict,
-    ) -> Decided {
+    ) -> CallResult {
         check_size("the result", &result, TEXT_MAX)?;
         let task = self.claimed(by, claim, "completed")?.clone();
         self.check_unlocked(by)?;
@@ -209,7 +212,7 @@ impl Turn<'_> {
                     claim,
                     result,
                 });
-                return Ok(CallOutcome::Asked);
+                return Ok(CallOutcome::Deferred);
             }
             Verdict::Refused(reason) if task.refusals < REFUSALS_MAX => {
                 let refusals = task.refusals + 1;
@@ -218,7 +221,7 @@ impl Turn<'_> {
                     reason: reason.as_str().into(),
                     refusals,
                 });
-                self.tell_result(&task, "was refused by the completion hook", &reason, None);
+                self.notify_result(&task, "was refused by the completion hook", &reason, None);
                 return Err(Refused::CompletionRefused {
                     task: task.id,
                     reason,
@@ -242,7 +245,7 @@ impl Turn<'_> {
             true => format!("completed although its hook refused {REFUSALS_MAX} times"),
             false => "completed".to_owned(),
         };
-        self.tell_result(&task, &how, &result, Some(&party(by)));
+        self.notify_result(&task, &how, &result, Some(&party(by)));
         Ok(Answer::Task {
             task: task.id,
             generation: task.generation,
@@ -251,7 +254,12 @@ impl Turn<'_> {
         .into())
     }
 
-    pub(super) fn fail_task(&mut self, by: &Origin, claim: ClaimRef, reason: Arc<str>) -> Decided {
+    pub(super) fn fail_task(
+        &mut self,
+        by: &Origin,
+        claim: ClaimRef,
+        reason: Arc<str>,
+    ) -> CallResult {
         check_size("the reason", &reason, TEXT_MAX)?;
         let task = self.claimed(by, claim, "failed")?.clone();
         self.record(Event::TaskFailed {
@@ -259,11 +267,16 @@ impl Turn<'_> {
             reason: reason.clone(),
         });
         self.abandon(by, &task, "the lead or the user marked it as failed");
-        self.tell_result(&task, "failed", &reason, Some(&party(by)));
+        self.notify_result(&task, "failed", &reason, Some(&party(by)));
         Ok(self.task_answer(task.id))
     }
 
-    pub(super) fn release_task(&mut self, by: &Origin, claim: ClaimRef, note: Arc<str>) -> Decided {
+    pub(super) fn release_task(
+        &mut self,
+        by: &Origin,
+        claim: ClaimRef,
+        note: Arc<str>,
+    ) -> CallResult {
         check_size("the note", &note, TEXT_MAX)?;
         let task = self.claimed(by, claim, "released")?.clone();
         self.release_claim(&party(by), &task, note);
@@ -271,7 +284,7 @@ impl Turn<'_> {
         Ok(self.task_answer(task.id))
     }
 
-    pub(super) fn retry_task(&mut self, by: &Origin, id: TaskId) -> Decided {
+    pub(super) fn retry_task(&mut self, by: &Origin, id: TaskId) -> CallResult {
         let task = self.open_task(id, "retried")?;
         self.check_may_change(by, task)?;
         if !matches!(task.outcome, Outcome::Failed { .. } | Outcome::Cancelled) {
@@ -281,7 +294,7 @@ impl Turn<'_> {
         Ok(self.task_answer(id))
     }
 
-    pub(super) fn cancel_task(&mut self, by: &Origin, id: TaskId) -> Decided {
+    pub(super) fn cancel_task(&mut self, by: &Origin, id: TaskId) -> CallResult {
         let task = self.open_task(id, "cancelled")?.clone();
         self.check_may_change(by, &task)?;
         if task.outcome == Outcome::Cancelled {
@@ -290,7 +303,7 @@ impl Turn<'_> {
         self.record(Event::TaskCancelled { task: id });
         self.abandon(by, &task, "it was cancelled");
         if self.team.board.blocks(id).next().is_some() {
-            self.tell_result(&task, "was cancelled", "", Some(&party(by)));
+            self.notify_result(&task, "was cancelled", "", Some(&party(by)));
         }
         Ok(self.task_answer(id))
     }
@@ -312,7 +325,7 @@ impl Turn<'_> {
     /// Notifies the lead and the creator how a task ended, except the party that ended it. The end of a round's task is
     /// part
     /// of the next question to the lead's model instead.
-    pub(super) fn tell_result(&mut self, task: &Task, how: &str, text: &str, by: Option<&Party>) {
+    pub(super) fn notify_result(&mut self, task: &Task, how: &str, text: &str, by: Option<&Party>) {
         let round = self.team.run.as_ref().and_then(Run::round_under_way);
         if round.is_some_and(|(_, _, id)| id == task.id) {
             return;
@@ -329,7 +342,7 @@ impl Turn<'_> {
         }
         notice.push_str(&stuck);
         let to = [self.lead(), task.created_by.clone()];
-        self.tell(to.into_iter().filter(|party| by != Some(party)), notice);
+        self.notify(to.into_iter().filter(|party| by != Some(party)), notice);
     }
 
     /// What to do about tasks that depend on a failed or cancelled task.
@@ -364,7 +377,7 @@ impl Turn<'_> {
                 task.id,
                 others.join(", ")
             );
-            self.tell([self.lead()], text);
+            self.notify([self.lead()], text);
         }
     }
 
@@ -381,7 +394,7 @@ impl Turn<'_> {
                     .plan
                     .files
                     .iter()
-                    .any(|theirs| task.plan.files.iter().any(|ours| may_meet(ours, theirs)))
+                    .any(|theirs| task.plan.files.iter().any(|ours| may_overlap(ours, theirs)))
             })
             .map(|other| other.id)
             .collect()

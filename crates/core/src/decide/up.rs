@@ -5,20 +5,20 @@ use std::sync::Arc;
 
 use agent_team_protocol::id::{MemberName, Party, TaskId};
 
-use super::{Decided, Turn};
+use super::{CallResult, Decider};
 use crate::answers::{Answer, Change, ChangeKind, Changed};
 use crate::event::Event;
 use crate::input::UpPlan;
 use crate::member::{Life, Member, Then};
 use crate::plan::{FileTask, MemberPlan, TaskPlan};
 use crate::refusal::Refused;
-use crate::task::{OfFile, Outcome, digest};
+use crate::task::{KeyedTask, Outcome, digest};
 
 /// How long a member whose settings changed, or that left the file, may take to finish its work, in milliseconds.
 pub(super) const CHANGE_GRACE_MS: u64 = 5_000;
 
-impl Turn<'_> {
-    pub(super) fn up(&mut self, wanted: UpPlan) -> Decided {
+impl Decider<'_> {
+    pub(super) fn up(&mut self, wanted: UpPlan) -> CallResult {
         self.check_members(&wanted)?;
         let order = self.check_tasks(&wanted)?;
 
@@ -32,7 +32,7 @@ impl Turn<'_> {
             .iter()
             .map(|plan| plan.name.clone())
             .collect();
-        for name in self.left_members(&named) {
+        for name in self.removed_members(&named) {
             let was_running = self
                 .team
                 .member(&name)
@@ -49,11 +49,11 @@ impl Turn<'_> {
         }
         for plan in wanted.members {
             let name = plan.name.clone();
-            if let Some(change) = self.bring(plan) {
+            if let Some(change) = self.reconcile_member(plan) {
                 put(Changed::Member(name), change);
             }
         }
-        for name in self.names(comes_back) {
+        for name in self.names(restarts_on_up) {
             self.end(
                 &name,
                 CHANGE_GRACE_MS,
@@ -67,7 +67,7 @@ impl Turn<'_> {
             .iter()
             .map(|task| task.plan.key.clone())
             .collect();
-        for (key, change) in self.bring_tasks(wanted.tasks, &order) {
+        for (key, change) in self.reconcile_tasks(wanted.tasks, &order) {
             put(Changed::Task(key), change);
         }
         for (key, change) in self.cancel_removed(&keys) {
@@ -93,7 +93,7 @@ impl Turn<'_> {
             return Err(Refused::TwoLeads);
         }
         let by_hand = self.team.members().filter(|member| {
-            let runs = !member.is_stopped() || comes_back(member);
+            let runs = !member.is_stopped() || restarts_on_up(member);
             member.plan.by_hand && runs && !named.contains(&member.plan.name)
         });
         let teammates = wanted.members.iter().filter(|plan| !plan.lead);
@@ -153,7 +153,7 @@ impl Turn<'_> {
     }
 
     /// Members of the previous file that are missing in this one.
-    fn left_members(&self, named: &BTreeSet<MemberName>) -> Vec<MemberName> {
+    fn removed_members(&self, named: &BTreeSet<MemberName>) -> Vec<MemberName> {
         self.team
             .members()
             .filter(|member| !member.plan.by_hand && !named.contains(&member.plan.name))
@@ -161,7 +161,7 @@ impl Turn<'_> {
             .collect()
     }
 
-    fn bring(&mut self, plan: MemberPlan) -> Option<ChangeKind> {
+    fn reconcile_member(&mut self, plan: MemberPlan) -> Option<ChangeKind> {
         let name = plan.name.clone();
         let Some(member) = self.team.member(&name) else {
             self.record(Event::MemberAdded { plan });
@@ -220,7 +220,7 @@ impl Turn<'_> {
         }
     }
 
-    fn bring_tasks(
+    fn reconcile_tasks(
         &mut self,
         tasks: Vec<FileTask>,
         order: &[usize],
@@ -231,7 +231,7 @@ impl Turn<'_> {
         let ids: Vec<TaskId> = tasks
             .iter()
             .map(|task| {
-                self.standing(&task.plan).unwrap_or_else(|| {
+                self.matching_task(&task.plan).unwrap_or_else(|| {
                     let given = next;
                     next = TaskId(next.0 + 1);
                     given
@@ -255,27 +255,32 @@ impl Turn<'_> {
             after.dedup();
             let plan = TaskPlan { after, ..plan };
             changes[*place] = self
-                .bring_task(ids[*place], first_new, plan)
+                .reconcile_task(ids[*place], first_new, plan)
                 .map(|change| (key, change));
         }
         changes.into_iter().flatten().collect()
     }
 
     /// The task on the board that this one is identical to, unless that one is finished and differs.
-    fn standing(&self, plan: &TaskPlan) -> Option<TaskId> {
+    fn matching_task(&self, plan: &TaskPlan) -> Option<TaskId> {
         let (id, same) = match self.team.board.of_file(&plan.key)? {
-            OfFile::Open(task) => match task.outcome {
+            KeyedTask::Open(task) => match task.outcome {
                 Outcome::Pending { .. } | Outcome::InProgress { .. } => (task.id, true),
                 Outcome::Failed { .. } | Outcome::Cancelled => {
                     (task.id, digest(&task.plan) == digest(plan))
                 }
             },
-            OfFile::Completed(task, was) => (task, was == digest(plan)),
+            KeyedTask::Completed(task, was) => (task, was == digest(plan)),
         };
         same.then_some(id)
     }
 
-    fn bring_task(&mut self, id: TaskId, first_new: TaskId, plan: TaskPlan) -> Option<ChangeKind> {
+    fn reconcile_task(
+        &mut self,
+        id: TaskId,
+        first_new: TaskId,
+        plan: TaskPlan,
+    ) -> Option<ChangeKind> {
         if id >= first_new {
             self.record(Event::TaskAdded {
                 task: id,
@@ -333,7 +338,7 @@ impl Turn<'_> {
 }
 
 /// Whether `up` starts a spawned member again: it ended with the team, or it is held.
-fn comes_back(member: &Member) -> bool {
+fn restarts_on_up(member: &Member) -> bool {
     member.plan.by_hand
         && match &member.life {
             Life::Stopped => member.suspended,

@@ -63,14 +63,14 @@ impl Team {
                 if let Some(member) = self.members.get_mut(&plan.name) {
                     member.plan = plan.clone();
                 }
-                self.keep_time(&plan.name, tick);
+                self.update_clocks(&plan.name, tick);
             }
             Event::MemberRemoved { member } => {
                 self.members.remove(member);
                 self.requests.forget(member);
-                self.keep_team_time(tick);
+                self.update_team_clocks(tick);
             }
-            Event::MemberWanted { member } => self.live(member, tick, |member| {
+            Event::MemberWanted { member } => self.set_life(member, tick, |member| {
                 member.restarts = Restarts::default();
                 member.suspended = false;
                 Life::Planned
@@ -80,8 +80,8 @@ impl Team {
                 launch,
                 token_hash,
                 give_up_at,
-            } => self.live(member, tick, |member| {
-                member.told_idle = false;
+            } => self.set_life(member, tick, |member| {
+                member.idle_notified = false;
                 member.worked = false;
                 member.objection = None;
                 member.suspended = false;
@@ -95,11 +95,11 @@ impl Team {
             }),
             Event::LaunchReady {
                 member, process, ..
-            } => self.relive(member, tick, |launch, _| Life::Ready {
+            } => self.update_launch(member, tick, |launch, _| Life::Ready {
                 launch,
                 process: *process,
             }),
-            Event::LaunchAsked { member, asked, .. } => self.live(member, tick, |member| {
+            Event::LaunchAsked { member, asked, .. } => self.set_life(member, tick, |member| {
                 member.objection = None;
                 let Life::Ready { launch, process } = member.life.clone() else {
                     return member.life.clone();
@@ -110,7 +110,7 @@ impl Team {
                     asked: asked.clone(),
                 }
             }),
-            Event::LaunchObjected { member, reason, .. } => self.live(member, tick, |member| {
+            Event::LaunchObjected { member, reason, .. } => self.set_life(member, tick, |member| {
                 member.objection = Some(reason.clone());
                 let Life::Asked {
                     launch, process, ..
@@ -125,7 +125,7 @@ impl Team {
                 kill_at,
                 then,
                 ..
-            } => self.relive(member, tick, |launch, process| match process {
+            } => self.update_launch(member, tick, |launch, process| match process {
                 Some(process) => Life::Draining {
                     launch,
                     process,
@@ -144,7 +144,7 @@ impl Team {
                 reason,
                 then,
                 ..
-            } => self.relive(member, tick, |launch, process| Life::Ending {
+            } => self.update_launch(member, tick, |launch, process| Life::Ending {
                 launch,
                 process,
                 reason: reason.clone(),
@@ -158,14 +158,14 @@ impl Team {
             } => {
                 self.answers.forget_launch(launch);
                 self.requests.end(member, next);
-                self.live(member, tick, |member| {
+                self.set_life(member, tick, |member| {
                     member.restarts = restarts.clone();
                     next.clone().into()
                 });
             }
             Event::MemberParked { member, next } => {
                 self.requests.end(member, next);
-                self.live(member, tick, |member| {
+                self.set_life(member, tick, |member| {
                     member.suspended = false;
                     next.clone().into()
                 })
@@ -179,7 +179,7 @@ impl Team {
             }
             Event::MemberIdle { member } => {
                 if let Some(member) = self.members.get_mut(member) {
-                    member.told_idle = true;
+                    member.idle_notified = true;
                 }
             }
 
@@ -222,7 +222,7 @@ impl Team {
                     member.worked = true;
                     member.lock.take(*task);
                 });
-                self.somebody_works();
+                self.clear_idle_notice();
             }
             Event::TaskReleased {
                 task,
@@ -254,7 +254,7 @@ impl Team {
                     self.account.completed += 1;
                 }
                 self.touch_worker(completed.owner().cloned(), tick, |member| {
-                    member.told_idle = false;
+                    member.idle_notified = false;
                     member.account.completed += 1;
                     member.last_result = Some(report(*task, "completed", result).into());
                     member.mind.report();
@@ -286,7 +286,7 @@ impl Team {
                     && self
                         .member(name)
                         .is_some_and(|it| it.mind != Mind::default())
-                    && self.tells_lead(to)
+                    && self.reaches_lead(to)
                     && let Some(member) = self.members.get_mut(name)
                 {
                     member.mind.report();
@@ -341,7 +341,7 @@ impl Team {
                     started_at: record.at,
                     then_down: *then_down,
                     rounds: Vec::new(),
-                    told_idle: false,
+                    idle_notified: false,
                     first_task: first_task.unwrap_or_else(|| self.next_task()),
                 });
                 self.memory = memory.iter().cloned().collect();
@@ -352,7 +352,7 @@ impl Team {
                         member.lock.shut();
                     }
                 }
-                self.keep_everybodys_time(tick);
+                self.update_all_clocks(tick);
             }
             Event::RunFinished { run, answer } => self.change_run(*run, |run| {
                 run.state = RunState::Finished {
@@ -402,7 +402,7 @@ impl Team {
             Event::RunAbandoned { run } => self.change_run(*run, |run| {
                 run.state = RunState::Abandoned { at: record.at };
             }),
-            Event::RunIdle { run } => self.change_run(*run, |run| run.told_idle = true),
+            Event::RunIdle { run } => self.change_run(*run, |run| run.idle_notified = true),
             Event::TranscriptGrown { member, mind } => {
                 let works =
                     mind.active && self.member(member).is_some_and(|member| !member.plan.lead);
@@ -412,9 +412,9 @@ impl Team {
                     self.spent = self.spent.and(more);
                 }
                 if works {
-                    self.somebody_works();
+                    self.clear_idle_notice();
                 }
-                self.keep_time(member, tick);
+                self.update_clocks(member, tick);
             }
             Event::BudgetStands {
                 member: Some(name),
@@ -424,7 +424,7 @@ impl Team {
                 if let Some(member) = self.members.get_mut(name) {
                     member.account.stand(*measure, *standing);
                 }
-                self.keep_time(name, tick);
+                self.update_clocks(name, tick);
             }
             Event::BudgetStands {
                 member: None,
@@ -432,7 +432,7 @@ impl Team {
                 standing,
             } => {
                 self.account.stand(*measure, *standing);
-                self.keep_everybodys_time(tick);
+                self.update_all_clocks(tick);
             }
             Event::Remembered { key, value } => {
                 self.memory.insert(key.clone(), value.clone());
@@ -521,7 +521,7 @@ impl Team {
                     member.restarts = restarts.clone();
                     member.last_result = last_result.clone();
                     member.since = *since;
-                    member.told_idle = *told_idle;
+                    member.idle_notified = *told_idle;
                     member.worked = *worked;
                     member.objection.clone_from(objection);
                     member.suspended = *suspended;
@@ -553,7 +553,7 @@ impl Team {
         None
     }
 
-    fn tells_lead(&self, to: &[Party]) -> bool {
+    fn reaches_lead(&self, to: &[Party]) -> bool {
         self.lead()
             .is_some_and(|lead| to.contains(&Party::Member(lead.plan.name.clone())))
     }
@@ -565,23 +565,23 @@ impl Team {
     }
 
     /// A member works again: if all members become idle later, the lead must be notified again.
-    fn somebody_works(&mut self) {
+    fn clear_idle_notice(&mut self) {
         if let Some(run) = &mut self.run {
-            run.told_idle = false;
+            run.idle_notified = false;
         }
     }
 
-    fn live(&mut self, name: &MemberName, tick: Tick, next: impl FnOnce(&mut Member) -> Life) {
+    fn set_life(&mut self, name: &MemberName, tick: Tick, next: impl FnOnce(&mut Member) -> Life) {
         if let Some(member) = self.members.get_mut(name) {
             member.life = next(member);
             member.since = tick;
         }
-        self.keep_time(name, tick);
+        self.update_clocks(name, tick);
     }
 
     /// Starts or stops the member's clocks according to what it does now. Call it after every change that can affect
     /// them.
-    fn keep_time(&mut self, name: &MemberName, now: Tick) {
+    fn update_clocks(&mut self, name: &MemberName, now: Tick) {
         let Some(member) = self.members.get(name) else {
             return;
         };
@@ -596,10 +596,10 @@ impl Team {
             member.account.up.set(ready, now);
             member.account.working.set(works, now);
         }
-        self.keep_team_time(now);
+        self.update_team_clocks(now);
     }
 
-    fn keep_team_time(&mut self, now: Tick) {
+    fn update_team_clocks(&mut self, now: Tick) {
         let mut accounts = self.members.values().map(|member| &member.account);
         let up = accounts.clone().any(|account| account.up.runs());
         let works = accounts.any(|account| account.working.runs());
@@ -607,21 +607,21 @@ impl Team {
         self.account.working.set(works, now);
     }
 
-    fn keep_everybodys_time(&mut self, now: Tick) {
+    fn update_all_clocks(&mut self, now: Tick) {
         let names: Vec<MemberName> = self.members.keys().cloned().collect();
         for name in names {
-            self.keep_time(&name, now);
+            self.update_clocks(&name, now);
         }
     }
 
     /// Enters a new state of the same launch.
-    fn relive(
+    fn update_launch(
         &mut self,
         name: &MemberName,
         tick: Tick,
         next: impl FnOnce(Launch, Option<ProcessStamp>) -> Life,
     ) {
-        self.live(name, tick, |member| match member.life.launch() {
+        self.set_life(name, tick, |member| match member.life.launch() {
             Some(launch) => next(launch.clone(), member.life.process()),
             None => member.life.clone(),
         });
@@ -646,7 +646,7 @@ impl Team {
         };
         self.change_task(id, record, |task| task.outcome = outcome);
         self.touch_worker(owner, record.tick, |member| {
-            member.told_idle = false;
+            member.idle_notified = false;
             member.last_result = Some(report.into());
             member.mind.report();
         });
@@ -660,7 +660,7 @@ impl Team {
             if matches!(member.life, Life::Ready { .. }) {
                 member.since = tick;
             }
-            self.keep_time(&name, tick);
+            self.update_clocks(&name, tick);
         }
     }
 

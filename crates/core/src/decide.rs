@@ -1,6 +1,6 @@
 //! Decisions: what an input means in the current state.
 //!
-//! A [`Turn`] handles one input. It reads the team, records events, which are applied immediately, and collects
+//! A [`Decider`] handles one input. It reads the team, records events, which are applied immediately, and collects
 //! effects.
 //! A call is refused before its first event, so a refused call changes nothing.
 
@@ -40,7 +40,7 @@ const TEXT_MAX: usize = 64 << 10;
 /// Maximum length of a title, key or label, in bytes.
 const LABEL_MAX: usize = 1 << 10;
 
-pub(crate) struct Turn<'a> {
+pub(crate) struct Decider<'a> {
     team: &'a mut Team,
     context: &'a Context,
     step: Step,
@@ -50,21 +50,21 @@ pub(crate) struct Turn<'a> {
 }
 
 /// The outcome of a call.
-enum Outcome {
+enum CallOutcome {
     Answered(Answer),
     /// The answer follows after a hook has replied.
-    Asked,
+    Deferred,
 }
 
-type Decided = Result<Outcome, Refused>;
+type CallResult = Result<CallOutcome, Refused>;
 
-impl From<Answer> for Outcome {
+impl From<Answer> for CallOutcome {
     fn from(answer: Answer) -> Self {
         Self::Answered(answer)
     }
 }
 
-impl<'a> Turn<'a> {
+impl<'a> Decider<'a> {
     pub(crate) fn new(team: &'a mut Team, context: &'a Context) -> Self {
         Self {
             team,
@@ -89,7 +89,7 @@ impl<'a> Turn<'a> {
                 call,
             } => self.called(&by, key, reply, call),
             Input::Unreadable { member, reason } => self.hold_unreadable(&member, reason),
-            Input::SaidHello { launch, process } => self.said_hello(&launch, process),
+            Input::SaidHello { launch, process } => self.hello_received(&launch, process),
             Input::Exited { launch } => self.exited(&launch),
             Input::NotStarted { launch, fault } => self.not_started(&launch, fault),
             Input::TreeGone { launch } => self.tree_gone(&launch),
@@ -112,12 +112,12 @@ impl<'a> Turn<'a> {
         let before = self.step.records.len();
         let outcome = match first {
             Err(refused) => Err(refused),
-            Ok(Some(answer)) => Ok(Outcome::Answered(answer)),
+            Ok(Some(answer)) => Ok(CallOutcome::Answered(answer)),
             Ok(None) => self.dispatch(by, key.clone(), reply, *call),
         };
         let outcome = match outcome {
-            Ok(Outcome::Asked) => return,
-            Ok(Outcome::Answered(answer)) => {
+            Ok(CallOutcome::Deferred) => return,
+            Ok(CallOutcome::Answered(answer)) => {
                 if let (Some(key), Some(last)) = (key, self.step.records[before..].last_mut()) {
                     let call = AnsweredCall {
                         key,
@@ -139,7 +139,7 @@ impl<'a> Turn<'a> {
         key: Option<CallKey>,
         reply: ReplyTo,
         call: Call,
-    ) -> Decided {
+    ) -> CallResult {
         if let Origin::Member { name, launch } = by {
             let member = self.team.member(name).ok_or(Refused::StaleLaunch)?;
             if member
