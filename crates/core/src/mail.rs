@@ -108,14 +108,14 @@ impl Inbox {
 /// every
 /// unread message again.
 #[derive(Debug, Clone, Default)]
-pub struct Courier {
+pub struct InboxCursor {
     /// The last message offered in each lane.
     offered: [Option<MessageId>; LANES],
     /// Turns that each lane with messages has been skipped.
     waited: [u32; LANES],
 }
 
-impl Courier {
+impl InboxCursor {
     /// The next message to offer: from the highest lane with messages, unless a lower lane is due for its share.
     pub fn next<'a>(&mut self, inbox: &'a Inbox) -> Option<(MessageId, &'a Unread)> {
         let heads: [Option<(MessageId, &Unread)>; LANES] = std::array::from_fn(|lane| {
@@ -178,8 +178,8 @@ mod tests {
         #[test]
         fn every_message_is_offered_once_and_in_order_within_its_lane(lanes in prop::collection::vec(0_usize..3, 0..200)) {
             let inbox = inbox(&lanes);
-            let mut courier = Courier::default();
-            let offered: Vec<MessageId> = std::iter::from_fn(|| courier.next(&inbox).map(|(id, _)| id)).collect();
+            let mut cursor = InboxCursor::default();
+            let offered: Vec<MessageId> = std::iter::from_fn(|| cursor.next(&inbox).map(|(id, _)| id)).collect();
             prop_assert_eq!(offered.len(), lanes.len());
             for lane in 0..LANES {
                 let of_lane: Vec<u64> =
@@ -192,9 +192,9 @@ mod tests {
         #[test]
         fn no_lane_waits_longer_than_its_share(lanes in prop::collection::vec(0_usize..3, 0..300)) {
             let mut rest = inbox(&lanes);
-            let mut courier = Courier::default();
+            let mut cursor = InboxCursor::default();
             let mut waited = [0_u32; LANES];
-            while let Some(id) = courier.next(&rest).map(|(id, _)| id) {
+            while let Some(id) = cursor.next(&rest).map(|(id, _)| id) {
                 let chosen = lanes[id.0 as usize - 1];
                 for (lane, waited) in waited.iter_mut().enumerate() {
                     let has = !rest.lanes[lane].is_empty();
@@ -210,22 +210,22 @@ mod tests {
     #[test]
     fn the_control_lane_goes_first() {
         let inbox = inbox(&[2, 2, 1, 0, 2]);
-        let mut courier = Courier::default();
+        let mut cursor = InboxCursor::default();
         let offered: Vec<u64> =
-            std::iter::from_fn(|| courier.next(&inbox).map(|(id, _)| id.0)).collect();
+            std::iter::from_fn(|| cursor.next(&inbox).map(|(id, _)| id.0)).collect();
         assert_eq!(offered, [4, 3, 1, 2, 5]);
     }
 
     #[test]
     fn a_new_connection_is_offered_everything_again() {
         let inbox = inbox(&[2, 2]);
-        let mut first = Courier::default();
+        let mut first = InboxCursor::default();
         first.next(&inbox);
         assert!(
             first.has_offered(MessageId(1), &inbox) && !first.has_offered(MessageId(2), &inbox)
         );
         assert_eq!(
-            Courier::default().next(&inbox).map(|(id, _)| id),
+            InboxCursor::default().next(&inbox).map(|(id, _)| id),
             Some(MessageId(1))
         );
     }

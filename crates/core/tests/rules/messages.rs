@@ -1,7 +1,7 @@
 //! Who gets a message, and the keys of calls.
 
 use agent_team_core::input::Call;
-use agent_team_core::mail::{Courier, INBOX_MAX};
+use agent_team_core::mail::{InboxCursor, INBOX_MAX};
 use agent_team_core::user_mail::UNREAD_MAX;
 use agent_team_core::{Answer, Refused, Team};
 use agent_team_protocol::id::{MessageId, Party, Recipient};
@@ -246,7 +246,7 @@ fn what_the_lead_wrote_keeps_its_place_when_she_is_lead_no_longer() {
     let rebuilt = replayed(&rig.team.snapshot());
     for team in [&rig.team, &rebuilt] {
         let inbox = &team.member(&name("ada")).expect("ada").inbox;
-        let first = Courier::default().next(inbox).expect("two messages");
+        let first = InboxCursor::default().next(inbox).expect("two messages");
         assert_eq!(&*first.1.text, "from the lead");
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use agent_team_core::Team;
-use agent_team_core::mail::Courier;
+use agent_team_core::mail::InboxCursor;
 use agent_team_core::member::{Life, Member, Then};
 use agent_team_core::task::{Outcome, Task};
 use agent_team_protocol::id::{Party, TaskId};
@@ -175,9 +175,9 @@ fn check_inbox(member: &Member, model: &Model) {
         "what {name} has not read: {:?} instead of {expected:?}",
         member.inbox
     );
-    let mut courier = Courier::default();
+    let mut cursor = InboxCursor::default();
     let offered: Vec<_> =
-        std::iter::from_fn(|| courier.next(&member.inbox).map(|(id, _)| id)).collect();
+        std::iter::from_fn(|| cursor.next(&member.inbox).map(|(id, _)| id)).collect();
     for lane in 0..3 {
         let of_lane = |id| {
             expected

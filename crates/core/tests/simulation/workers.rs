@@ -2,7 +2,7 @@
 
 use agent_team_core::effect::Scan;
 use agent_team_core::input::{Call, ClaimRef, Input, Origin, StartFault};
-use agent_team_core::mail::Courier;
+use agent_team_core::mail::InboxCursor;
 use agent_team_core::member::{Life, ProcessStamp};
 use agent_team_core::time::TokenHash;
 use agent_team_core::{Answer, Caller, Refused, Team};
@@ -24,7 +24,7 @@ pub(crate) struct Worker {
     /// What it believes to own.
     pub(crate) task: Option<(TaskId, Generation)>,
     pub(crate) has_worked: bool,
-    courier: Courier,
+    cursor: InboxCursor,
     pub(crate) offered: Vec<MessageId>,
 }
 
@@ -85,7 +85,7 @@ impl World {
             never_says_hello: how % 16 == 1,
             task: None,
             has_worked: false,
-            courier: Courier::default(),
+            cursor: InboxCursor::default(),
             offered: Vec::new(),
         };
         self.workers.insert(launch, worker);
@@ -196,7 +196,7 @@ impl World {
         worker.said_hello = true;
         worker.has_worked |= owned.is_some();
         worker.task = owned;
-        worker.courier = Courier::default();
+        worker.cursor = InboxCursor::default();
         worker.offered.clear();
         self.deliver(&member);
     }
@@ -227,7 +227,7 @@ impl World {
         let Some(worker) = self.connected(member) else {
             return;
         };
-        while let Some((message, _)) = worker.courier.next(&inbox) {
+        while let Some((message, _)) = worker.cursor.next(&inbox) {
             assert!(
                 !worker.offered.contains(&message),
                 "{message} is offered once over a connection"

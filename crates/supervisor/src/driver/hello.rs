@@ -2,7 +2,7 @@
 //! Called by the driver for each connection that shows a token.
 
 use agent_team_core::Input;
-use agent_team_core::mail::Courier;
+use agent_team_core::mail::InboxCursor;
 use agent_team_core::member::{Life, ProcessStamp};
 use agent_team_protocol::initialize::{BUILD, Initialized, Welcome};
 use agent_team_protocol::notification::StopMember;
@@ -123,7 +123,7 @@ impl Driver {
         let connection = Connection {
             id: hello.connection,
             outbox: hello.reply.outbox().clone(),
-            courier: Courier::default(),
+            cursor: InboxCursor::default(),
             process: hello.process,
             offered_before,
         };

@@ -2,7 +2,7 @@
 //! member. All of it is derived again after a restart.
 
 use agent_team_core::Input;
-use agent_team_core::mail::Courier;
+use agent_team_core::mail::InboxCursor;
 use agent_team_core::member::ProcessStamp;
 use agent_team_protocol::notification::{
     Deliver, DeliveredMessage, Goodbye, GoodbyeReason, MemberWaits, Notification, TaskOutput,
@@ -77,7 +77,7 @@ impl Watch {
 pub(super) struct Connection {
     pub(super) id: u64,
     pub(super) outbox: Outbox,
-    pub(super) courier: Courier,
+    pub(super) cursor: InboxCursor,
     pub(super) process: ProcessId,
     /// Messages up to this one may have been offered before: they are marked as redelivered.
     pub(super) offered_before: Option<MessageId>,
@@ -326,7 +326,7 @@ impl Driver {
             let (mut messages, mut bytes) = (Vec::new(), 0);
             while bytes < DELIVERY_MAX
                 && connection.outbox.has_room()
-                && let Some((id, unread)) = connection.courier.next(&member.inbox)
+                && let Some((id, unread)) = connection.cursor.next(&member.inbox)
             {
                 bytes += unread.text.len();
                 newest = newest.max(Some(id));
@@ -361,7 +361,7 @@ impl Driver {
         let offered = self
             .current_launch(member)
             .and_then(|(_, runtime)| runtime.connection.as_ref())
-            .is_some_and(|connection| connection.courier.has_offered(message, &there.inbox));
+            .is_some_and(|connection| connection.cursor.has_offered(message, &there.inbox));
         if offered {
             MessageState::Delivered
         } else {
