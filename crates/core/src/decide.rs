@@ -233,10 +233,10 @@ impl<'a> Decider<'a> {
             Call::Propose { digest, call } => self.propose(by, digest, call),
             Call::Decide {
                 request,
-                decree,
+                decision,
                 covers,
                 via,
-            } => self.decide(by, request, decree, &covers, via),
+            } => self.decide(by, request, decision, &covers, via),
             Call::BeginRequest { request } => self.begin_request(by, request),
             Call::EndRequest { request } => self.end_request(by, request),
             Call::WithdrawRequest { request } => self.withdraw_request(by, request),

@@ -212,7 +212,7 @@ pub enum Call {
     },
     Decide {
         request: RequestId,
-        decree: Decree,
+        decision: RequestDecision,
         /// Other pending requests that the policy says this decision covers.
         covers: Vec<RequestId>,
         /// Where the user decided.
@@ -267,7 +267,7 @@ pub enum Ruling {
 
 /// A decision about a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Decree {
+pub enum RequestDecision {
     /// Without rules it allows exactly this call.
     Allow {
         scope: Scope,

@@ -8,7 +8,7 @@ use super::{CallResult, Decider, TEXT_MAX, check_size, party};
 use crate::answers::Answer;
 use crate::effect::Effect;
 use crate::event::Event;
-use crate::input::{Decree, Origin, Ruling};
+use crate::input::{RequestDecision, Origin, Ruling};
 use crate::lock::Proposed;
 use crate::plan::TeamPlan;
 use crate::refusal::{PLAN_FIRST, Refused};
@@ -153,24 +153,24 @@ impl Decider<'_> {
         &mut self,
         by: &Origin,
         id: RequestId,
-        decree: Decree,
+        decision: RequestDecision,
         covers: &[RequestId],
         via: Option<Arc<str>>,
     ) -> CallResult {
         let request = self.request(id)?;
-        match (by, &decree) {
+        match (by, &decision) {
             (Origin::User, _) => {}
             // The lead may approve what the user delegated: once, and never for itself.
             (
                 Origin::Member { name, .. },
-                Decree::Allow {
+                RequestDecision::Allow {
                     scope: Scope::Once,
                     rules,
                     delegated: true,
                 },
             ) if rules.is_empty() && self.member(name)?.plan.lead && request.member != *name => {}
             // Without a delegation the lead may only deny, and only requests of others.
-            (Origin::Member { name, .. }, Decree::Deny { .. })
+            (Origin::Member { name, .. }, RequestDecision::Deny { .. })
                 if self.member(name)?.plan.lead && request.member != *name => {}
             (Origin::Member { .. }, _) => return Err(Refused::NotPermitted("decide requests")),
         }
@@ -183,8 +183,8 @@ impl Decider<'_> {
         let member = request.member.clone();
         let is_plan = request.plan.is_some();
         let by = party(by);
-        match decree {
-            Decree::Deny { reason } => {
+        match decision {
+            RequestDecision::Deny { reason } => {
                 check_size("the reason", &reason, TEXT_MAX)?;
                 self.record(Event::RequestDenied {
                     request: id,
@@ -193,7 +193,7 @@ impl Decider<'_> {
                     via,
                 });
             }
-            Decree::Allow { scope, rules, .. } => {
+            RequestDecision::Allow { scope, rules, .. } => {
                 if is_plan && (scope != Scope::Once || !rules.is_empty()) {
                     return Err(Refused::ApprovedOnce);
                 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::sync::Arc;
 
-use agent_team_core::input::{Call, Decree, Ruling, Verdict};
+use agent_team_core::input::{Call, RequestDecision, Ruling, Verdict};
 use agent_team_core::request::{RequestState, Scope};
 use agent_team_core::{Answer, Refused};
 use agent_team_protocol::id::RequestId;
@@ -47,17 +47,17 @@ fn ask(changes: bool) -> Call {
     }
 }
 
-fn decide(request: RequestId, decree: Decree) -> Call {
+fn decide(request: RequestId, decision: RequestDecision) -> Call {
     Call::Decide {
         request,
-        decree,
+        decision,
         covers: Vec::new(),
         via: None,
     }
 }
 
-fn allow(scope: Scope, rules: Vec<Arc<str>>) -> Decree {
-    Decree::Allow {
+fn allow(scope: Scope, rules: Vec<Arc<str>>) -> RequestDecision {
+    RequestDecision::Allow {
         scope,
         rules,
         delegated: false,
@@ -70,7 +70,7 @@ fn approve(request: RequestId) -> Call {
 
 fn send_back(request: RequestId) -> Call {
     let reason = "tests first".into();
-    decide(request, Decree::Deny { reason })
+    decide(request, RequestDecision::Deny { reason })
 }
 
 fn state(rig: &Rig, request: RequestId) -> RequestState {
@@ -212,7 +212,7 @@ fn a_plan_is_approved_once_and_for_itself() {
     let asked = request(rig.by("bob", ask(true)).answer());
     let grant = Call::Decide {
         request: asked,
-        decree: allow(Scope::Team, Vec::new()),
+        decision: allow(Scope::Team, Vec::new()),
         covers: vec![plan],
         via: None,
     };

@@ -1,7 +1,7 @@
 //! Who may do what after asking: only a decision allows, the first one wins, and nothing is carried out twice.
 
 use agent_team_core::effect::Effect;
-use agent_team_core::input::{Call, Decree, Growth, Ruling, TaskLine, Verdict};
+use agent_team_core::input::{Call, RequestDecision, Growth, Ruling, TaskLine, Verdict};
 use agent_team_core::plan::TaskPlan;
 use agent_team_core::request::{RequestState, Scope};
 use agent_team_core::{Answer, Refused};
@@ -28,10 +28,10 @@ fn asked(rig: &mut Rig, member: &str, digest: &str) -> RequestId {
     request
 }
 
-fn decide(request: RequestId, decree: Decree, covers: &[RequestId]) -> Call {
+fn decide(request: RequestId, decision: RequestDecision, covers: &[RequestId]) -> Call {
     Call::Decide {
         request,
-        decree,
+        decision,
         covers: covers.to_vec(),
         via: None,
     }
@@ -44,17 +44,17 @@ fn allow(request: RequestId) -> Call {
 fn allow_for(request: RequestId, scope: Scope, covers: &[RequestId]) -> Call {
     let rules = Vec::new();
     let delegated = false;
-    let decree = Decree::Allow {
+    let decision = RequestDecision::Allow {
         scope,
         rules,
         delegated,
     };
-    decide(request, decree, covers)
+    decide(request, decision, covers)
 }
 
 fn deny(request: RequestId) -> Call {
     let reason = "not now".into();
-    decide(request, Decree::Deny { reason }, &[])
+    decide(request, RequestDecision::Deny { reason }, &[])
 }
 
 fn state(rig: &Rig, request: RequestId) -> RequestState {
@@ -163,12 +163,12 @@ fn the_lead_allows_once_what_the_user_lets_her_and_never_her_own() {
     let request = asked(&mut rig, "ada", "d");
     let own = asked(&mut rig, "lead", "d");
     let delegated = |request, scope, rules: &[&str]| {
-        let decree = Decree::Allow {
+        let decision = RequestDecision::Allow {
             scope,
             rules: rules.iter().map(|rule| (*rule).into()).collect(),
             delegated: true,
         };
-        decide(request, decree, &[])
+        decide(request, decision, &[])
     };
     for (by, call) in [
         ("lead", delegated(own, Scope::Once, &[])),
@@ -576,7 +576,7 @@ fn the_lead_is_informed_of_every_request_that_ends() {
     let (first, covered) = (asked(&mut rig, "ada", "d"), asked(&mut rig, "bob", "e"));
     let allowed = rig.user(Call::Decide {
         request: first,
-        decree: Decree::Allow {
+        decision: RequestDecision::Allow {
             scope: Scope::Team,
             rules: Vec::new(),
             delegated: false,

@@ -1,7 +1,7 @@
 //! Permission requests: judges calls by the rules, and computes what a decision covers. The results are passed to the
 //! core, which keeps the requests.
 
-use agent_team_core::input::{self, Decree, TaskLine};
+use agent_team_core::input::{self, RequestDecision, TaskLine};
 use agent_team_core::request::{self, Grant, RequestState};
 use agent_team_core::{Call, CallKey, Origin};
 use agent_team_policy::{Action, Decision as Judgement, RuleBook, RuleContext, Ruling, What, Why};
@@ -136,13 +136,13 @@ impl Driver {
         let request = decide.request;
         // `via` names the user interface of a decision; a member's decision has none.
         let via = decide.via.filter(|_| matches!(by, Origin::User));
-        let (decree, covers) = match self.decree(&by, decide) {
+        let (decision, covers) = match self.decision(&by, decide) {
             Ok(decided) => decided,
             Err(refusal) => return reply.refuse(refusal),
         };
         let call = Call::Decide {
             request,
-            decree,
+            decision,
             covers,
             via: via.map(|via| via.name().into()),
         };
@@ -150,11 +150,11 @@ impl Driver {
     }
 
     /// Converts a decision for the core, and finds the other pending requests that it covers.
-    fn decree(
+    fn decision(
         &self,
         by: &Origin,
         decide: DecideRequest,
-    ) -> Result<(Decree, Vec<RequestId>), Refusal> {
+    ) -> Result<(RequestDecision, Vec<RequestId>), Refusal> {
         let request = self.find_request(decide.request)?;
         if decide
             .digest
@@ -170,11 +170,11 @@ impl Driver {
             Decision::Allow { scope, rules } => (permission::scope(scope), rules),
             Decision::Deny { reason } => {
                 let reason = reason.into();
-                return Ok((Decree::Deny { reason }, Vec::new()));
+                return Ok((RequestDecision::Deny { reason }, Vec::new()));
             }
             Decision::Unknown => {
                 let reason = "the decision is unknown to this version".into();
-                return Ok((Decree::Deny { reason }, Vec::new()));
+                return Ok((RequestDecision::Deny { reason }, Vec::new()));
             }
         };
         let rules = rules.into_iter().map(Into::into).collect();
@@ -183,12 +183,12 @@ impl Driver {
             Origin::Member { .. } => self.check_delegated(request)?,
         };
         if request.plan.is_some() {
-            let decree = Decree::Allow {
+            let decision = RequestDecision::Allow {
                 scope,
                 rules,
                 delegated,
             };
-            return Ok((decree, Vec::new()));
+            return Ok((decision, Vec::new()));
         }
         let grant = Grant::of(request, scope, None, rules);
         self.check_covers(request, &grant)?;
@@ -207,12 +207,12 @@ impl Driver {
         });
         let covers = covered.map(|other| other.id).collect();
         let rules = grant.rules;
-        let decree = Decree::Allow {
+        let decision = RequestDecision::Allow {
             scope,
             rules,
             delegated,
         };
-        Ok((decree, covers))
+        Ok((decision, covers))
     }
 
     /// Sends the lead the state of a teammate's request. A request that the lead may allow wakes it.
