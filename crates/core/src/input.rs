@@ -96,7 +96,7 @@ pub enum Call {
         force: bool,
     },
     Spawn {
-        plan: MemberPlanByHand,
+        plan: SpawnPlan,
     },
     /// The member may object, unless `force` is set.
     Stop {
@@ -317,7 +317,7 @@ pub struct UpPlan {
 
 /// A member to spawn. Without a name it gets the next number of its role.
 #[derive(Debug, Clone)]
-pub struct MemberPlanByHand {
+pub struct SpawnPlan {
     pub name: Option<MemberName>,
     pub role: RoleName,
     /// The other fields; the name and role in here are ignored.

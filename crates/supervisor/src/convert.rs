@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use agent_team_core::budget::Budget;
-use agent_team_core::input::{After, Growth, MemberPlanByHand, TaskChanges, UpPlan};
+use agent_team_core::input::{After, Growth, SpawnPlan, TaskChanges, UpPlan};
 use agent_team_core::plan::{FileTask, MemberPlan, Takes, TaskPlan, TeamPlan};
 use agent_team_core::round;
 use agent_team_core::run::Spent;
@@ -239,7 +239,7 @@ pub(crate) fn spawn_plan(
     project: &Path,
     team: &Team,
     settings: &PlanSettings,
-) -> Result<MemberPlanByHand, Refusal> {
+) -> Result<SpawnPlan, Refusal> {
     let rules = settings.rules().map_err(Unreadable::refusal)?;
     let known = rules.map_or(&[][..], |rules| &rules.settings.roles);
     let role = match known.iter().find(|role| role.name == spawn.role) {
@@ -290,7 +290,7 @@ pub(crate) fn spawn_plan(
     };
     let colour = role.colour.unwrap_or_else(|| free_colour(&mut taken));
     let spec = MemberSpec {
-        // Not used: see `MemberPlanByHand`.
+        // Not used: see `SpawnPlan`.
         name: "unnamed".parse().expect("a plain word is a name"),
         role: role.name.clone(),
         lead: false,
@@ -306,7 +306,7 @@ pub(crate) fn spawn_plan(
             ..spawned_agent(role.agent, model, spawn.prompt, spawn.tools)
         },
     };
-    Ok(MemberPlanByHand {
+    Ok(SpawnPlan {
         name: spawn.name,
         role: role.name,
         like: member_plan(spec, colour),

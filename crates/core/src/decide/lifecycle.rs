@@ -6,7 +6,7 @@ use super::{CallResult, Decider, reason_line};
 use crate::answers::Answer;
 use crate::effect::{Effect, Scan};
 use crate::event::Event;
-use crate::input::{MemberPlanByHand, Origin, StartFault};
+use crate::input::{SpawnPlan, Origin, StartFault};
 use crate::member::{Asked, GRACE_MS, Life, Member, Next, ProcessStamp, Then};
 use crate::plan::MemberPlan;
 use crate::refusal::Refused;
@@ -20,7 +20,7 @@ const RESTART_GRACE_MS: u64 = 2_000;
 const LAST_WORDS_MS: u64 = 2_000;
 
 impl Decider<'_> {
-    pub(super) fn spawn(&mut self, by_hand: MemberPlanByHand) -> CallResult {
+    pub(super) fn spawn(&mut self, by_hand: SpawnPlan) -> CallResult {
         let name = match by_hand.name {
             Some(name) if name.is_reserved() => return Err(Refused::ReservedName(name)),
             Some(name) => name,

@@ -439,7 +439,7 @@ fn a_restart_of_a_stopped_member_needs_room() {
     rig.kill("ada");
     rig.dies("ada");
     let spawn = Call::Spawn {
-        plan: agent_team_core::input::MemberPlanByHand {
+        plan: agent_team_core::input::SpawnPlan {
             name: None,
             role: "worker".parse().expect("a role"),
             like: crate::plans::member_plan("any"),

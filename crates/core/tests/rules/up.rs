@@ -1,6 +1,6 @@
 //! `up` changes what differs, and nothing else.
 
-use agent_team_core::input::{Call, MemberPlanByHand, UpPlan, Verdict};
+use agent_team_core::input::{Call, SpawnPlan, UpPlan, Verdict};
 use agent_team_core::member::Life;
 use agent_team_core::plan::FileTask;
 use agent_team_core::task::Outcome;
@@ -57,7 +57,7 @@ fn changes(done: Done) -> Vec<String> {
 
 fn spawn(member: Option<&str>, role: &str) -> Call {
     Call::Spawn {
-        plan: MemberPlanByHand {
+        plan: SpawnPlan {
             name: member.map(name),
             role: role.parse().expect("a role"),
             like: member_plan("any"),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use agent_team_core::input::{
-    After, Call, ClaimRef, MemberPlanByHand, Origin, TaskChanges, UpPlan, Verdict,
+    After, Call, ClaimRef, SpawnPlan, Origin, TaskChanges, UpPlan, Verdict,
 };
 use agent_team_core::plan::{FileTask, MemberPlan, TaskPlan};
 use agent_team_protocol::id::{Generation, MemberName, Recipient, RoleName, TaskId};
@@ -55,7 +55,7 @@ impl World {
             Ask::Up(file) => Call::Up(Box::new(up_plan(file))),
             Ask::Down { force } => Call::Down { force: *force },
             Ask::Spawn { name, role } => Call::Spawn {
-                plan: MemberPlanByHand {
+                plan: SpawnPlan {
                     name: name.as_ref().map(member),
                     role: role_of(*role),
                     like: member_plan("any"),
