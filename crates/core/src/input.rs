@@ -190,7 +190,7 @@ pub enum Call {
         round: u32,
         text: Arc<str>,
     },
-    Append(Growth),
+    Append(TurnProgress),
     Remember {
         key: Arc<str>,
         value: Arc<str>,
@@ -282,7 +282,7 @@ pub enum RequestDecision {
 
 /// What a member's model received and replied.
 #[derive(Debug, Clone, Default)]
-pub struct Growth {
+pub struct TurnProgress {
     /// Each as JSON, which the core never reads.
     pub items: Vec<Arc<str>>,
     /// Messages contained in the items.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use agent_team_core::budget::Budget;
-use agent_team_core::input::{After, Growth, SpawnPlan, TaskChanges, UpPlan};
+use agent_team_core::input::{After, TurnProgress, SpawnPlan, TaskChanges, UpPlan};
 use agent_team_core::plan::{FileTask, MemberPlan, Takes, TaskPlan, TeamPlan};
 use agent_team_core::round;
 use agent_team_core::run::Spent;
@@ -431,7 +431,7 @@ fn change<T>(value: Option<T>, clears: bool) -> Option<Option<T>> {
 }
 
 /// Items that a member adds to its transcript.
-pub(crate) fn growth(append: method::AppendTranscript) -> Result<Growth, Refusal> {
+pub(crate) fn growth(append: method::AppendTranscript) -> Result<TurnProgress, Refusal> {
     let items: Vec<Arc<str>> = append.items.iter().map(|item| item.get().into()).collect();
     if let Some(long) = items.iter().find(|item| item.len() > method::ITEM_MAX) {
         let (bytes, limit) = (long.len(), method::ITEM_MAX);
@@ -447,7 +447,7 @@ pub(crate) fn growth(append: method::AppendTranscript) -> Result<Growth, Refusal
         micro_usd,
         unpriced,
     } = append.usage;
-    Ok(Growth {
+    Ok(TurnProgress {
         items,
         read: append.read,
         spent: Spent {

@@ -7,7 +7,7 @@ use agent_team_protocol::id::{MemberName, Party, RunId, TaskId};
 use super::{CallResult, Decider, TEXT_MAX, check_size};
 use crate::answers::Answer;
 use crate::event::Event;
-use crate::input::{Growth, Origin};
+use crate::input::{TurnProgress, Origin};
 use crate::mail::MessageNote;
 use crate::member::{GRACE_MS, Life};
 use crate::refusal::Refused;
@@ -87,11 +87,11 @@ impl Decider<'_> {
         Ok(Answer::Run { run: id }.into())
     }
 
-    pub(super) fn append(&mut self, by: &Origin, growth: Growth) -> CallResult {
+    pub(super) fn append(&mut self, by: &Origin, growth: TurnProgress) -> CallResult {
         let Origin::Member { name, .. } = by else {
             return Err(Refused::NotPermitted("have a transcript"));
         };
-        let Growth {
+        let TurnProgress {
             items,
             read,
             spent,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use agent_team_core::budget::{Budget, Measure, Standing};
 use agent_team_core::effect::Effect;
-use agent_team_core::input::{Call, Growth, UpPlan};
+use agent_team_core::input::{Call, TurnProgress, UpPlan};
 use agent_team_core::run::{Memory, Spent};
 use agent_team_core::{Event, Refused};
 use agent_team_protocol::id::Party;
@@ -43,22 +43,22 @@ fn thinking(team: Budget, ada: Budget) -> UpPlan {
 
 /// A step of her model that cost so many tokens.
 fn spends(rig: &mut Rig, member: &str, input: u64) -> Done {
-    let growth = Growth {
+    let growth = TurnProgress {
         items: vec!["1".into()],
         spent: Spent {
             input,
             micro_usd: input * 10,
             ..Spent::default()
         },
-        ..Growth::default()
+        ..TurnProgress::default()
     };
     rig.by(member, Call::Append(growth))
 }
 
 fn rests(rig: &mut Rig, member: &str) {
-    let growth = Growth {
+    let growth = TurnProgress {
         rests: Some(Arc::from("")),
-        ..Growth::default()
+        ..TurnProgress::default()
     };
     rig.by(member, Call::Append(growth)).answer();
 }
@@ -246,14 +246,14 @@ fn money_of_which_nobody_knows_is_not_counted() {
         ..Budget::default()
     };
     let mut rig = Rig::of(thinking(Budget::default(), usd));
-    let growth = Growth {
+    let growth = TurnProgress {
         items: vec!["1".into()],
         spent: Spent {
             input: 1_000_000,
             unpriced: 1_000_000,
             ..Spent::default()
         },
-        ..Growth::default()
+        ..TurnProgress::default()
     };
     rig.by("ada", Call::Append(growth)).answer();
     assert_eq!(waits(&rig, "ada"), None);

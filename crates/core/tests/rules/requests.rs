@@ -1,7 +1,7 @@
 //! Who may do what after asking: only a decision allows, the first one wins, and nothing is carried out twice.
 
 use agent_team_core::effect::Effect;
-use agent_team_core::input::{Call, RequestDecision, Growth, Ruling, TaskLine, Verdict};
+use agent_team_core::input::{Call, RequestDecision, TurnProgress, Ruling, TaskLine, Verdict};
 use agent_team_core::plan::TaskPlan;
 use agent_team_core::request::{RequestState, Scope};
 use agent_team_core::{Answer, Refused};
@@ -298,9 +298,9 @@ fn what_was_allowed_and_not_done_in_a_turn_is_not_done_later() {
     let waits = asked(&mut rig, "ada", "waits");
     let allowed = asked(&mut rig, "ada", "allowed");
     rig.user(allow(allowed)).answer();
-    let over = Growth {
+    let over = TurnProgress {
         rests: Some("".into()),
-        ..Growth::default()
+        ..TurnProgress::default()
     };
     rig.by("ada", Call::Append(over)).answer();
     for request in [waits, allowed] {

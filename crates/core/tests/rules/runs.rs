@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use agent_team_core::effect::Effect;
-use agent_team_core::input::{Call, Growth, Input, Verdict};
+use agent_team_core::input::{Call, TurnProgress, Input, Verdict};
 use agent_team_core::member::Life;
 use agent_team_core::run::{Failure, Memory, RunState, Spent};
 use agent_team_core::task::Outcome;
@@ -34,10 +34,10 @@ fn says(rig: &mut Rig, member: &str, text: &str) -> Done {
     let read: Vec<MessageId> = rig.member(member).inbox.iter().map(|(id, _)| id).collect();
     rig.by(
         member,
-        Call::Append(Growth {
+        Call::Append(TurnProgress {
             items: vec![text.into()],
             read,
-            ..Growth::default()
+            ..TurnProgress::default()
         }),
     )
 }
@@ -46,9 +46,9 @@ fn says(rig: &mut Rig, member: &str, text: &str) -> Done {
 fn rests(rig: &mut Rig, member: &str, report: &str) -> Done {
     rig.by(
         member,
-        Call::Append(Growth {
+        Call::Append(TurnProgress {
             rests: Some(report.into()),
-            ..Growth::default()
+            ..TurnProgress::default()
         }),
     )
 }
@@ -129,7 +129,7 @@ fn the_members_end_with_a_run_that_says_so() {
 fn what_is_said_and_what_was_read_for_it_are_one() {
     let mut rig = Rig::of(file(&["ada"]));
     rig.send("user", "ada", "hello").answer();
-    let growth = Growth {
+    let growth = TurnProgress {
         items: vec!["1".into(), "2".into()],
         read: vec![MessageId(1)],
         spent: Spent {
@@ -146,7 +146,7 @@ fn what_is_said_and_what_was_read_for_it_are_one() {
     assert_eq!(answer, Answer::Length { length: 4 });
     assert_eq!(rig.member("ada").mind.spent.input, 20);
     assert!(matches!(
-        rig.user(Call::Append(Growth::default())).refusal(),
+        rig.user(Call::Append(TurnProgress::default())).refusal(),
         Refused::NotPermitted(_)
     ));
 }

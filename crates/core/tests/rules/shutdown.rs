@@ -1,6 +1,6 @@
 //! Who is at work and asked to end may object; silence, force and the team's end do not wait for her word.
 
-use agent_team_core::input::{Call, ClaimRef, Growth};
+use agent_team_core::input::{Call, ClaimRef, TurnProgress};
 use agent_team_core::member::{ANSWER_MS, GRACE_MS, Life};
 use agent_team_core::{Answer, Refused};
 
@@ -28,10 +28,10 @@ fn team() -> Rig {
 }
 
 fn turn(rig: &mut Rig, rests: Option<&str>) {
-    let growth = Growth {
+    let growth = TurnProgress {
         items: vec!["{}".into()],
         rests: rests.map(Into::into),
-        ..Growth::default()
+        ..TurnProgress::default()
     };
     rig.by("ada", Call::Append(growth)).answer();
 }
