@@ -236,7 +236,7 @@ pub enum Event {
     RunIdle {
         run: RunId,
     },
-    /// The transcript, which the store keeps, has grown to this length.
+    /// The transcript, which the store keeps, has transcript_items to this length.
     TranscriptGrown {
         member: MemberName,
         mind: Mind,

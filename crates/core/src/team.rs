@@ -66,12 +66,12 @@ pub struct Step {
     /// Tasks that this step completed, with their results. They have left the board.
     pub completed: Vec<CompletedTask>,
     /// Items that this step added to transcripts, to be stored with the records.
-    pub grown: Vec<Grown>,
+    pub transcript_items: Vec<TranscriptItems>,
 }
 
 /// New items of a transcript that had `after` items before.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Grown {
+pub struct TranscriptItems {
     pub member: MemberName,
     pub after: u64,
     /// Each as JSON.

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::{Duration, Instant};
 
-use agent_team_core::{Event, Grown, Record};
+use agent_team_core::{Event, TranscriptItems, Record};
 use agent_team_protocol::id::{Party, Revision, TaskId};
 use agent_team_system::disk::{FileIdentity, Moved};
 use agent_team_system::planted::{self, Plant};
@@ -34,7 +34,7 @@ pub struct Batch {
     pub first: Revision,
     pub records: Vec<Record>,
     pub archived: Vec<Archived>,
-    pub grown: Vec<Grown>,
+    pub transcript_items: Vec<TranscriptItems>,
     /// A snapshot of the state after these records. It only speeds up the next start, so it is stored after the batch
     /// was
     /// answered, and dropped when the disk is full.
@@ -182,9 +182,9 @@ impl Writer {
         }
 
         let rows: Vec<Columns> = batch.records.iter().map(Columns::of).collect();
-        let mut written = self.write(&rows, &batch.archived, &batch.grown);
+        let mut written = self.write(&rows, &batch.archived, &batch.transcript_items);
         if matches!(written, Err(CommitError::Full(_))) && self.room.spend() && batch.urgent {
-            written = self.write(&rows, &batch.archived, &batch.grown);
+            written = self.write(&rows, &batch.archived, &batch.transcript_items);
         }
         written
             .and_then(|()| self.check_files())
@@ -265,7 +265,7 @@ impl Writer {
         &mut self,
         rows: &[Columns],
         archived: &[Archived],
-        grown: &[Grown],
+        transcript_items: &[TranscriptItems],
     ) -> Result<(), CommitError> {
         let first = self.newest + 1;
         let mut message = self.newest_message;
@@ -296,8 +296,8 @@ impl Writer {
                     .prepare_cached("INSERT OR REPLACE INTO archive (task, view) VALUES (?1, ?2)")?
                     .execute(params![task.0.cast_signed(), view])?;
             }
-            for grown in grown {
-                append(&transaction, grown)?;
+            for transcript_items in transcript_items {
+                append(&transaction, transcript_items)?;
             }
             transaction.commit()
         };
@@ -405,12 +405,12 @@ fn write_beside(file: &Path) {
     }
 }
 
-fn append(transaction: &Transaction<'_>, grown: &Grown) -> rusqlite::Result<()> {
-    let Grown {
+fn append(transaction: &Transaction<'_>, transcript_items: &TranscriptItems) -> rusqlite::Result<()> {
+    let TranscriptItems {
         member,
         after,
         items,
-    } = grown;
+    } = transcript_items;
     // A former member of this name may have a longer transcript.
     transaction
         .prepare_cached("DELETE FROM transcript WHERE member = ?1 AND place > ?2")?

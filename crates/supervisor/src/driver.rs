@@ -244,7 +244,7 @@ struct PendingReply {
 struct NextBatch {
     records: Vec<agent_team_core::Record>,
     archived: Vec<Archived>,
-    grown: Vec<agent_team_core::Grown>,
+    transcript_items: Vec<agent_team_core::TranscriptItems>,
     after: Vec<PostCommit>,
     urgent: bool,
     /// An event other than a message was recorded, so member views and pane borders may have changed.
@@ -493,7 +493,7 @@ impl Driver {
             !matches!(record.event, Event::MessagesRead { .. })
         });
         self.next_batch.records.extend(step.records);
-        self.next_batch.grown.extend(step.grown);
+        self.next_batch.transcript_items.extend(step.transcript_items);
         self.next_batch
             .after
             .extend(step.effects.into_iter().map(PostCommit::Effect));

@@ -14,7 +14,7 @@ use crate::refusal::Refused;
 use crate::round::Strategy;
 use crate::run::{MEMORY_KEY_MAX, MEMORY_KEYS_MAX, MEMORY_VALUE_MAX, Memory, Mind};
 use crate::task::Outcome;
-use crate::team::Grown;
+use crate::team::TranscriptItems;
 
 /// Maximum number of tasks that a refusal names.
 const NAMED_MAX: usize = 20;
@@ -112,7 +112,7 @@ impl Decider<'_> {
             });
         }
         if !items.is_empty() {
-            self.step.grown.push(Grown {
+            self.step.transcript_items.push(TranscriptItems {
                 member: name.clone(),
                 after: before.length,
                 items,

@@ -116,7 +116,7 @@ pub(crate) fn batch(first: u64, records: Vec<Record>) -> Batch {
         first: Revision(first),
         records,
         archived: Vec::new(),
-        grown: Vec::new(),
+        transcript_items: Vec::new(),
         snapshot: None,
         urgent: false,
     }

@@ -75,7 +75,7 @@ impl Driver {
             snapshot: self.is_snapshot_due().then(|| self.team.snapshot()),
             records: next.records,
             archived: next.archived,
-            grown: next.grown,
+            transcript_items: next.transcript_items,
             urgent: next.urgent,
         }
     }
