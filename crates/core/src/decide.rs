@@ -89,7 +89,7 @@ impl<'a> Decider<'a> {
                 call,
             } => self.called(&by, key, reply, call),
             Input::Unreadable { member, reason } => self.hold_unreadable(&member, reason),
-            Input::SaidHello { launch, process } => self.hello_received(&launch, process),
+            Input::HelloReceived { launch, process } => self.hello_received(&launch, process),
             Input::Exited { launch } => self.exited(&launch),
             Input::NotStarted { launch, fault } => self.not_started(&launch, fault),
             Input::TreeGone { launch } => self.tree_gone(&launch),
@@ -181,7 +181,7 @@ impl<'a> Decider<'a> {
             Call::Restart { member } => self
                 .user_or_lead(by, Some(&member), "restart a member")
                 .and_then(|()| self.restart(&member)),
-            Call::LastWords { code, reason, hold } => self.last_words(by, code, &reason, hold),
+            Call::ReportExit { code, reason, hold } => self.report_exit(by, code, &reason, hold),
             Call::Send {
                 to,
                 text,

@@ -37,7 +37,7 @@ pub enum Input {
         reason: Arc<str>,
     },
     /// The launch's worker connected and presented its token.
-    SaidHello {
+    HelloReceived {
         launch: LaunchId,
         process: ProcessStamp,
     },
@@ -118,7 +118,7 @@ pub enum Call {
     Restart {
         member: MemberName,
     },
-    LastWords {
+    ReportExit {
         code: i32,
         reason: String,
         hold: bool,

@@ -17,7 +17,7 @@ use crate::run::Mind;
 const RESTART_GRACE_MS: u64 = 2_000;
 
 /// How long a worker may take from its last words to its exit, in milliseconds.
-const LAST_WORDS_MS: u64 = 2_000;
+const EXIT_REPORT_MS: u64 = 2_000;
 
 impl Decider<'_> {
     pub(super) fn spawn(&mut self, by_hand: SpawnPlan) -> CallResult {
@@ -313,7 +313,7 @@ impl Decider<'_> {
         }
     }
 
-    pub(super) fn last_words(
+    pub(super) fn report_exit(
         &mut self,
         by: &Origin,
         code: i32,
@@ -341,7 +341,7 @@ impl Decider<'_> {
                 }
             };
             self.acknowledge_stop_request(name);
-            let kill_at = self.context.now.after_ms(LAST_WORDS_MS);
+            let kill_at = self.context.now.after_ms(EXIT_REPORT_MS);
             self.record(Event::LaunchDraining {
                 member: name.clone(),
                 launch: launch.clone(),

@@ -15,8 +15,8 @@ fn stop(member: &str) -> Call {
     }
 }
 
-fn last_words(code: i32, hold: bool) -> Call {
-    Call::LastWords {
+fn report_exit(code: i32, hold: bool) -> Call {
+    Call::ReportExit {
         code,
         reason: "no key for this model\nand a stack trace".into(),
         hold,
@@ -145,7 +145,7 @@ fn a_kill_does_not_wait_for_the_grace_of_a_stop() {
 #[test]
 fn a_teammate_that_exits_with_0_is_stopped() {
     let mut rig = Rig::of(file(&["ada"]));
-    rig.by("ada", last_words(0, false)).answer();
+    rig.by("ada", report_exit(0, false)).answer();
     rig.dies("ada");
     assert!(rig.member("ada").is_stopped());
 }
@@ -153,14 +153,14 @@ fn a_teammate_that_exits_with_0_is_stopped() {
 #[test]
 fn a_teammate_that_exits_with_1_is_started_again() {
     let mut rig = Rig::of(file(&["ada"]));
-    rig.by("ada", last_words(1, false)).answer();
+    rig.by("ada", report_exit(1, false)).answer();
     assert_eq!(rig.dies("ada").launches(), ["ada"]);
 }
 
 #[test]
 fn the_lead_is_started_again_even_after_she_exits_with_0() {
     let mut rig = Rig::of(file(&[]));
-    rig.by("lead", last_words(0, false)).answer();
+    rig.by("lead", report_exit(0, false)).answer();
     assert_eq!(rig.dies("lead").launches(), ["lead"]);
 }
 
@@ -168,7 +168,7 @@ fn the_lead_is_started_again_even_after_she_exits_with_0() {
 fn last_words_that_say_so_hold_at_once() {
     let mut rig = Rig::of(file(&["ada"]));
     let task = rig.add("Build");
-    rig.by("ada", last_words(78, true)).answer();
+    rig.by("ada", report_exit(78, true)).answer();
     rig.exits("ada");
     let gone = rig.tree_is_gone("ada");
     assert_eq!(gone.launches(), [""; 0]);
@@ -223,7 +223,7 @@ fn a_reboot_does_not_bring_back_who_was_to_stop_or_to_leave() {
     let mut rig = Rig::of(file(&["ada", "bob", "eve"]));
     rig.up(file(&["ada", "eve"])).answer();
     rig.kill("ada");
-    rig.by("eve", last_words(78, true)).answer();
+    rig.by("eve", report_exit(78, true)).answer();
 
     rig.reboot();
     assert!(rig.member("ada").is_stopped());

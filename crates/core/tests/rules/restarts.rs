@@ -117,7 +117,7 @@ fn a_started_run_without_rerun_fails_however_its_claim_ends() {
         ("last words that hold it", |rig, _| {
             rig.by(
                 "ada",
-                Call::LastWords {
+                Call::ReportExit {
                     code: 1,
                     reason: "no key".into(),
                     hold: true,
@@ -129,7 +129,7 @@ fn a_started_run_without_rerun_fails_however_its_claim_ends() {
         ("last words that stop it", |rig, _| {
             rig.by(
                 "ada",
-                Call::LastWords {
+                Call::ReportExit {
                     code: 0,
                     reason: "that is all".into(),
                     hold: false,

@@ -272,7 +272,7 @@ impl Rig {
 
     pub(crate) fn hello(&mut self, member: &str) -> Done {
         let launch = self.launch(member);
-        self.input(Input::SaidHello {
+        self.input(Input::HelloReceived {
             launch,
             process: ProcessStamp {
                 pid: 100,

@@ -236,7 +236,7 @@ fn why_a_member_did_not_do_her_round_is_its_output() {
         ),
         (
             |rig| {
-                let words = Call::LastWords {
+                let words = Call::ReportExit {
                     code: 5,
                     reason: "the key is wrong".into(),
                     hold: true,

@@ -504,7 +504,7 @@ fn up_starts_who_is_stopped_or_held() {
     let mut rig = Rig::of(plan.clone());
     rig.kill("ada");
     rig.dies("ada");
-    let hold = Call::LastWords {
+    let hold = Call::ReportExit {
         code: 78,
         reason: "no key".into(),
         hold: true,

@@ -127,7 +127,7 @@ impl World {
             let (code, hold) = (i32::from(how / 8 % 2), how % 32 == 9);
             self.call_as(
                 launch,
-                Call::LastWords {
+                Call::ReportExit {
                     code,
                     reason: "that is all".into(),
                     hold,
@@ -187,7 +187,7 @@ impl World {
     pub(crate) fn hello(&mut self, launch: &LaunchId) {
         let worker = &self.workers[launch];
         let (member, process) = (worker.member.clone(), worker.process);
-        self.step(Input::SaidHello {
+        self.step(Input::HelloReceived {
             launch: launch.clone(),
             process,
         });

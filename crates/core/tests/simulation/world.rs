@@ -197,7 +197,7 @@ impl World {
                 launch,
                 fault: StartFault::Failed("too late".into()),
             },
-            5 => Input::SaidHello {
+            5 => Input::HelloReceived {
                 launch,
                 process: crate::workers::stamp(u64::from(what)),
             },

@@ -49,7 +49,7 @@ impl Driver {
             pid: hello.process.pid,
             start_time: hello.process.start_time,
         };
-        self.urgent(Input::SaidHello {
+        self.urgent(Input::HelloReceived {
             launch: hello.launch.clone(),
             process,
         });
@@ -187,7 +187,7 @@ impl Driver {
             })
             .collect();
         for (launch, process) in connected {
-            self.urgent(Input::SaidHello { launch, process });
+            self.urgent(Input::HelloReceived { launch, process });
         }
         for runtime in self.launches.values_mut() {
             // An exit that this watch reported may have been in the failed commit, and a watch reports only once.

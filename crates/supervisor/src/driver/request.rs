@@ -84,7 +84,7 @@ impl RequestKind {
                     | Call::Remove { .. }
                     | Call::Kill { .. }
                     | Call::Down { .. }
-                    | Call::LastWords { .. }
+                    | Call::ReportExit { .. }
             ),
             Self::Change(Change::Decide(decide)) => {
                 !matches!(decide.decision, Decision::Allow { .. })

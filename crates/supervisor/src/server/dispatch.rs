@@ -134,7 +134,7 @@ pub(super) fn destination(method: &str, call: &Envelope<'_>) -> Result<Destinati
         m::MemberLog::NAME => read(Query::FindLog(call.args::<m::MemberLog>()?.member)),
         m::MemberExit::NAME => {
             let m::Exit { code, reason, hold } = call.args::<m::MemberExit>()?;
-            change(Call::LastWords { code, reason, hold })
+            change(Call::ReportExit { code, reason, hold })
         }
 
         m::MessageSend::NAME => {
