@@ -225,7 +225,7 @@ impl Life {
     }
 
     /// Whether the state ends by itself, so that a caller that waits for the outcome continues to wait.
-    pub fn is_passing(&self) -> bool {
+    pub fn is_transient(&self) -> bool {
         match self {
             Self::Planned
             | Self::Launching { .. }

@@ -207,7 +207,7 @@ impl Team {
     }
 
     /// Whether a task is in progress, or can be claimed by a member without intervention.
-    pub fn can_go_on(&self) -> bool {
+    pub fn can_progress(&self) -> bool {
         self.board.in_progress().next().is_some()
             || self
                 .members

@@ -87,9 +87,9 @@ fn what_failed_is_not_completed() {
         },
     )
     .answer();
-    assert!(waits(&rig.team, test) && !rig.team.can_go_on());
+    assert!(waits(&rig.team, test) && !rig.team.can_progress());
     rig.user(Call::RetryTask { task: build }).answer();
-    assert!(rig.team.can_go_on());
+    assert!(rig.team.can_progress());
 }
 
 #[test]

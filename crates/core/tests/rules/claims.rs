@@ -241,7 +241,7 @@ fn what_was_taken_away_from_her_she_does_not_take_again_but_others_do() {
         Effect::Abandon { member, generation, .. }
             if *member == name("ada") && Some(*generation) == claim.generation
     )));
-    assert!(rig.is_pending(task) && !rig.team.can_go_on());
+    assert!(rig.is_pending(task) && !rig.team.can_progress());
 
     rig.up(file(&["ada", "bob"])).answer();
     rig.hello("bob");

@@ -187,7 +187,7 @@ fn down_stops_everybody_and_gives_everything_back() {
         rig.dies(member);
     }
     assert!(rig.team.is_down() && rig.is_pending(build) && rig.is_pending(test));
-    assert!(!rig.team.can_go_on());
+    assert!(!rig.team.can_progress());
     assert_eq!(
         rig.team.next_deadline(),
         None,

@@ -156,7 +156,7 @@ fn check_members(team: &Team) {
         || team
             .members()
             .any(|it| works_again(&it.life) && best_for(team, it).is_some());
-    assert_eq!(team.can_go_on(), goes_on);
+    assert_eq!(team.can_progress(), goes_on);
 }
 
 fn check_inbox(member: &Member, model: &Model) {

@@ -322,7 +322,7 @@ impl World {
             "{:?} are stuck",
             self.model.owners
         );
-        assert_eq!(self.team.can_go_on(), !self.model.owners.is_empty());
+        assert_eq!(self.team.can_progress(), !self.model.owners.is_empty());
         assert_eq!(
             replayed(&self.journal),
             self.team,

@@ -207,7 +207,7 @@ impl Driver {
         match until {
             Until::Member(member) => {
                 let there = self.team.member(member);
-                if there.is_some_and(|there| there.life.is_passing()) {
+                if there.is_some_and(|there| there.life.is_transient()) {
                     return None;
                 }
                 if let Some(reason) = there.and_then(|there| there.objection.as_ref()) {
@@ -224,7 +224,7 @@ impl Driver {
                     let (revision, member) = (self.team.revision(), member.clone());
                     return Some(raw(&RemoveAnswer { revision, member }));
                 };
-                if there.life.is_passing() {
+                if there.life.is_transient() {
                     return None;
                 }
                 let why = match &there.objection {
@@ -236,7 +236,7 @@ impl Driver {
                 Some(Err(Refusal::new(ErrorCode::Objected, why).hint(hint)))
             }
             Until::Up => {
-                let passing = self.team.members().any(|member| member.life.is_passing());
+                let passing = self.team.members().any(|member| member.life.is_transient());
                 // Each caller of `up` has its own answer.
                 (!passing).then(|| raw(&()))
             }
@@ -253,7 +253,7 @@ impl Driver {
                 decided.map(|decided| raw(&decided))
             }
             Until::Question => view::question(&self.team).map(|question| raw(&question)),
-            Until::Quiet => (!self.team.can_go_on()).then(|| raw(&self.quiet())),
+            Until::Quiet => (!self.team.can_progress()).then(|| raw(&self.quiet())),
         }
     }
 
