@@ -19,7 +19,7 @@ pub enum Effect {
         token: String,
     },
     /// Ask the worker to exit.
-    AskToStop {
+    RequestStop {
         member: MemberName,
         launch: LaunchId,
         grace_ms: u64,
@@ -53,9 +53,9 @@ pub enum Effect {
         request: RequestId,
     },
     /// Tell the member that its permission to call its model changed.
-    TellBudget { member: MemberName },
+    SendAllowance { member: MemberName },
     /// Ask the hook whether the task may complete, then repeat the call with the hook's verdict.
-    AskToComplete {
+    RunCompletionHook {
         by: Origin,
         key: Option<CallKey>,
         reply: ReplyTo,
@@ -63,7 +63,7 @@ pub enum Effect {
         result: Arc<str>,
     },
     /// Ask the hook whether the member may be idle.
-    AskWhenIdle {
+    RunIdleHook {
         member: MemberName,
         launch: LaunchId,
     },

@@ -90,7 +90,7 @@ impl Decider<'_> {
 
     pub(super) fn notify_budgets(&mut self, names: Vec<MemberName>) {
         for member in names {
-            self.effect(Effect::TellBudget { member });
+            self.effect(Effect::SendAllowance { member });
         }
     }
 

@@ -199,7 +199,7 @@ impl Decider<'_> {
                     kill_at,
                     then,
                 });
-                self.effect(Effect::AskToStop {
+                self.effect(Effect::RequestStop {
                     member,
                     launch,
                     grace_ms,

@@ -75,7 +75,7 @@ impl Decider<'_> {
             } => {
                 let grace_ms = kill_at.since(self.context.now);
                 let (member, launch) = (name.clone(), launch.id.clone());
-                self.effect(Effect::AskToStop {
+                self.effect(Effect::RequestStop {
                     member,
                     launch,
                     grace_ms,

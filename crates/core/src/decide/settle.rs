@@ -115,7 +115,7 @@ impl Decider<'_> {
         if let Some(launch) = launch
             && self.team.plan.asks_when_idle
         {
-            self.effect(Effect::AskWhenIdle {
+            self.effect(Effect::RunIdleHook {
                 member: name,
                 launch,
             });

@@ -205,7 +205,7 @@ impl Decider<'_> {
                     task: task.id,
                     generation: Some(task.generation),
                 };
-                self.effect(Effect::AskToComplete {
+                self.effect(Effect::RunCompletionHook {
                     by: by.clone(),
                     key,
                     reply,

@@ -76,7 +76,7 @@ fn waits(rig: &Rig, member: &str) -> Option<Measure> {
 /// Whose workers are told how they stand.
 fn informed(done: &Done) -> Vec<&str> {
     let informed = done.effects.iter().filter_map(|effect| {
-        if let Effect::TellBudget { member } = effect {
+        if let Effect::SendAllowance { member } = effect {
             Some(member.as_str())
         } else {
             None

@@ -391,7 +391,7 @@ fn the_first_idle_moment_is_said_once() {
         hello
             .effects
             .iter()
-            .any(|effect| matches!(effect, Effect::AskWhenIdle { .. }))
+            .any(|effect| matches!(effect, Effect::RunIdleHook { .. }))
     );
     let again = rig.hello("lead");
     assert!(!again.events.contains(&Event::MemberIdle {

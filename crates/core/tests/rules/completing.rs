@@ -20,7 +20,7 @@ fn complete(claim: ClaimRef, verdict: Verdict) -> Call {
 fn is_asked(done: &Done) -> bool {
     done.effects
         .iter()
-        .any(|effect| matches!(effect, Effect::AskToComplete { .. }))
+        .any(|effect| matches!(effect, Effect::RunCompletionHook { .. }))
 }
 
 fn unverified(done: &Done) -> Option<bool> {

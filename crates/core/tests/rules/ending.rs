@@ -242,7 +242,7 @@ fn a_new_supervisor_orders_again_what_may_have_been_lost() {
     assert_eq!(resumed.events, []);
     let again = |wanted: fn(&Effect) -> bool| resumed.effects.iter().filter(|e| wanted(e)).count();
     assert_eq!(again(|e| matches!(e, Effect::EndTree { .. })), 1);
-    assert_eq!(again(|e| matches!(e, Effect::AskToStop { .. })), 1);
+    assert_eq!(again(|e| matches!(e, Effect::RequestStop { .. })), 1);
     assert_eq!(again(|e| matches!(e, Effect::Deliver { .. })), 1);
 }
 

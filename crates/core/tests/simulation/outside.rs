@@ -85,7 +85,7 @@ impl World {
                 launch,
                 token,
             } => self.launch(member, launch, &token, how),
-            Effect::AskToStop { launch, .. } => self.ask_to_stop(&launch, how),
+            Effect::RequestStop { launch, .. } => self.ask_to_stop(&launch, how),
             Effect::EndTree {
                 launch,
                 process,
@@ -126,7 +126,7 @@ impl World {
                 }
             }
             Effect::Deliver { member } => self.deliver(&member),
-            Effect::AskToComplete {
+            Effect::RunCompletionHook {
                 by,
                 key,
                 reply,
@@ -150,7 +150,7 @@ impl World {
                     call,
                 });
             }
-            Effect::AskWhenIdle { launch, .. } => {
+            Effect::RunIdleHook { launch, .. } => {
                 if how.is_multiple_of(2) {
                     self.report(Input::IdleRefused {
                         launch,
@@ -159,7 +159,7 @@ impl World {
                 }
             }
             Effect::Reply { to, .. } => drop(self.calls.waiting.remove(&to)),
-            Effect::ClosePane { .. } | Effect::Inform { .. } | Effect::TellBudget { .. } => {}
+            Effect::ClosePane { .. } | Effect::Inform { .. } | Effect::SendAllowance { .. } => {}
         }
     }
 }

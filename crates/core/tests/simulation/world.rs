@@ -352,15 +352,15 @@ pub(crate) fn pick<T>(from: &[T], which: u8) -> Option<&T> {
 pub(crate) fn target(effect: &Effect) -> Option<&MemberName> {
     match effect {
         Effect::Launch { member, .. }
-        | Effect::AskToStop { member, .. }
+        | Effect::RequestStop { member, .. }
         | Effect::EndTree { member, .. }
         | Effect::ClosePane { member }
         | Effect::Assign { member, .. }
         | Effect::Abandon { member, .. }
         | Effect::Deliver { member }
         | Effect::Inform { member, .. }
-        | Effect::TellBudget { member }
-        | Effect::AskWhenIdle { member, .. } => Some(member),
-        Effect::AskToComplete { .. } | Effect::Reply { .. } => None,
+        | Effect::SendAllowance { member }
+        | Effect::RunIdleHook { member, .. } => Some(member),
+        Effect::RunCompletionHook { .. } | Effect::Reply { .. } => None,
     }
 }

@@ -187,7 +187,7 @@ impl Driver {
         for one in after {
             match one {
                 PostCommit::Effect(
-                    Effect::Reply { to, .. } | Effect::AskToComplete { reply: to, .. },
+                    Effect::Reply { to, .. } | Effect::RunCompletionHook { reply: to, .. },
                 ) => calls.push(to),
                 // Ending processes is safe without a record of it: the restored state decides the same end again, and
                 // `EndTree` can be repeated.

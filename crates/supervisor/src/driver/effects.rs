@@ -35,7 +35,7 @@ impl Driver {
                 launch,
                 token,
             } => self.launch(member, launch, token),
-            Effect::AskToStop {
+            Effect::RequestStop {
                 member,
                 launch: _,
                 grace_ms,
@@ -95,11 +95,11 @@ impl Driver {
             Effect::Inform { member, request } => {
                 self.inform(&member, request);
             }
-            Effect::TellBudget { member } => {
+            Effect::SendAllowance { member } => {
                 let allowance = self.allowance(&member);
                 self.notify(&member, &allowance);
             }
-            Effect::AskToComplete {
+            Effect::RunCompletionHook {
                 by,
                 key,
                 reply,
@@ -108,7 +108,7 @@ impl Driver {
             } => {
                 self.ask_to_complete(by, key, reply, claim, result);
             }
-            Effect::AskWhenIdle { member, launch } => self.ask_when_idle(&member, launch),
+            Effect::RunIdleHook { member, launch } => self.ask_when_idle(&member, launch),
             Effect::Reply { to, outcome } => self.answer(to, outcome),
         }
     }
