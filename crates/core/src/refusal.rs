@@ -13,7 +13,7 @@ pub enum Refused {
     #[error("this team has no lead")]
     NoLead,
     #[error("the team has no other running member to receive it")]
-    NobodyToTell,
+    NoRecipient,
     #[error("there is no message {0}")]
     UnknownMessage(MessageId),
     #[error("there is no task {0}")]
@@ -31,7 +31,7 @@ pub enum Refused {
     #[error("a member called {0} already exists")]
     NameTaken(MemberName),
     #[error("{0} is defined in the team file")]
-    OfTheFile(MemberName),
+    InTeamFile(MemberName),
     #[error(
         "the team would have {wanted} teammates that are not stopped, and its limit is {limit}"
     )]
@@ -101,9 +101,9 @@ pub enum Refused {
     #[error("these tasks are not finished: {}{}", list(named), and_more(*more))]
     TasksOpen { named: Vec<TaskId>, more: usize },
     #[error("{0} does not use a model, so it cannot have a budget")]
-    SpendsNothing(MemberName),
+    NoBudget(MemberName),
     #[error("there is no stop request to answer")]
-    NotAskedToEnd,
+    NoStopRequest,
     #[error("only the lead may {0}")]
     LeadOnly(&'static str),
     #[error("the team's memory is full: the limit is {0} keys")]

@@ -480,11 +480,11 @@ pub(crate) fn refusal(refused: &Refused) -> Refusal {
         Refused::TooLarge { what, .. } if what.contains("message") => ErrorCode::MessageTooLarge,
         Refused::TooLarge { what, .. } if what.contains("result") => ErrorCode::ResultTooLarge,
         Refused::TooLarge { .. } => ErrorCode::Invalid,
-        Refused::NobodyToTell | Refused::WrongState { .. } | Refused::NotAsked(..) => {
+        Refused::NoRecipient | Refused::WrongState { .. } | Refused::NotAsked(..) => {
             ErrorCode::WrongState
         }
         Refused::NameTaken(_) => ErrorCode::NameTaken,
-        Refused::OfTheFile(_) => ErrorCode::WrongState,
+        Refused::InTeamFile(_) => ErrorCode::WrongState,
         Refused::TooManyMembers { .. } => ErrorCode::TooManyMembers,
         Refused::InboxFull(_) => ErrorCode::InboxFull,
         Refused::AlreadyClaimed { .. } | Refused::HasClaim { .. } => ErrorCode::AlreadyClaimed,
@@ -499,7 +499,7 @@ pub(crate) fn refusal(refused: &Refused) -> Refusal {
         Refused::NoRun => ErrorCode::NoRun,
         Refused::TasksOpen { .. } => ErrorCode::TasksOpen,
         Refused::MemoryFull(_) => ErrorCode::MemoryFull,
-        Refused::SpendsNothing(_) => ErrorCode::WrongState,
+        Refused::NoBudget(_) => ErrorCode::WrongState,
         Refused::NotPermitted(_) | Refused::LeadOnly(_) | Refused::LineNotAllowed(_) => {
             ErrorCode::NotPermitted
         }
@@ -511,7 +511,7 @@ pub(crate) fn refusal(refused: &Refused) -> Refusal {
             ErrorCode::Invalid
         }
         Refused::PlanFirst => ErrorCode::PlanFirst,
-        Refused::NeedsNoPlan(_) | Refused::NoTask(_) | Refused::NotAskedToEnd => {
+        Refused::NeedsNoPlan(_) | Refused::NoTask(_) | Refused::NoStopRequest => {
             ErrorCode::WrongState
         }
         Refused::TooManyRequests(_) => ErrorCode::WrongState,
@@ -550,7 +550,7 @@ fn hint(refused: &Refused) -> Option<String> {
         Refused::NameTaken(name) => format!(
             "start it again with agent-team restart {name}; free the name of a spawned member with agent-team member remove {name}"
         ),
-        Refused::OfTheFile(name) => {
+        Refused::InTeamFile(name) => {
             format!("remove {name} from the team file and run: agent-team up")
         }
         Refused::InboxFull(name) => format!("try again when {name} has read some messages"),
@@ -576,7 +576,7 @@ fn hint(refused: &Refused) -> Option<String> {
             "wait for them, cancel them, or finish with `force` and report what is left open"
                 .to_owned()
         }
-        Refused::NobodyToTell => "start the members with: agent-team up".to_owned(),
+        Refused::NoRecipient => "start the members with: agent-team up".to_owned(),
         _ => return None,
     })
 }

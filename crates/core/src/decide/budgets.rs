@@ -26,7 +26,7 @@ impl Decider<'_> {
             Some(name) => {
                 let plan = &self.member(&name)?.plan;
                 if plan.budget.is_none() {
-                    return Err(Refused::SpendsNothing(name));
+                    return Err(Refused::NoBudget(name));
                 }
                 if plan.budget != Some(budget) {
                     let plan = MemberPlan {

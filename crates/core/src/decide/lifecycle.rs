@@ -142,7 +142,7 @@ impl Decider<'_> {
     ) -> CallResult {
         let member = self.member(name)?;
         if !member.plan.by_hand {
-            return Err(Refused::OfTheFile(name.clone()));
+            return Err(Refused::InTeamFile(name.clone()));
         }
         self.stop_or_request(by, name, Then::Remove, force)?;
         Ok(Answer::Removed {

@@ -60,7 +60,7 @@ impl Decider<'_> {
             }
         };
         if to.is_empty() {
-            Err(Refused::NobodyToTell)
+            Err(Refused::NoRecipient)
         } else {
             Ok(to)
         }

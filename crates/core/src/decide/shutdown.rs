@@ -89,7 +89,7 @@ impl Decider<'_> {
             return Err(Refused::NotPermitted("answer for a member"));
         };
         let Life::Asked { asked, .. } = self.member(name)?.life.clone() else {
-            return Err(Refused::NotAskedToEnd);
+            return Err(Refused::NoStopRequest);
         };
         let Some(reason) = objection else {
             self.end(name, GRACE_MS, asked.then, "it was stopped");

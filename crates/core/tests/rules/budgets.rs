@@ -266,7 +266,7 @@ fn who_asks_no_model_has_no_limits_and_only_the_person_sets_them() {
     let mut rig = Rig::of(file(&["ada"]));
     assert_eq!(
         set(&mut rig, Some("ada"), tokens(1)).refusal(),
-        Refused::SpendsNothing(name("ada"))
+        Refused::NoBudget(name("ada"))
     );
     let call = Call::SetBudget {
         member: None,

@@ -177,11 +177,11 @@ fn who_is_asked_to_end_is_given_nothing_more() {
 fn only_who_is_asked_answers() {
     let mut rig = team();
     let refusal = rig.by("ada", answer(Some("no"))).refusal();
-    assert_eq!(refusal, Refused::NotAskedToEnd);
+    assert_eq!(refusal, Refused::NoStopRequest);
     rig.user(stop("ada", false)).answer();
     assert_eq!(
         rig.by("bob", answer(None)).refusal(),
-        Refused::NotAskedToEnd
+        Refused::NoStopRequest
     );
     assert!(matches!(
         rig.user(answer(None)).refusal(),

@@ -470,7 +470,7 @@ fn a_removed_member_leaves_its_name_and_its_tasks_to_others() {
     assert_eq!(rig.owner(held).as_deref(), Some("zoe"));
     assert_eq!(
         rig.user(remove("ada")).refusal(),
-        Refused::OfTheFile(name("ada"))
+        Refused::InTeamFile(name("ada"))
     );
     assert_eq!(
         rig.by("ada", remove("zoe")).refusal(),
