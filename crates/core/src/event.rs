@@ -16,7 +16,7 @@ use crate::answers::AnsweredCall;
 use crate::budget::{Account, Measure, Standing};
 use crate::lock::{Lock, Proposed};
 use crate::mail::{Lane, MessageNote};
-use crate::member::{Asked, Next, ProcessStamp, Then};
+use crate::member::{StopRequest, Next, ProcessStamp, Then};
 use crate::plan::{MemberPlan, TaskPlan, TeamPlan};
 use crate::request::{Grant, Request, Scope};
 use crate::restarts::Restarts;
@@ -77,7 +77,7 @@ pub enum Event {
     LaunchAsked {
         member: MemberName,
         launch: LaunchId,
-        asked: Asked,
+        asked: StopRequest,
     },
     /// The member objected to the stop and continues.
     LaunchObjected {

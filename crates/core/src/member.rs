@@ -10,7 +10,7 @@
 //!   Held    ◀──┼─ LaunchEnded ─┘ ▲                                │
 //!   Stopped ◀──┘                 └────────────────────────────────┘
 //! ```
-//! `Asked`: a stop was requested during a turn. The member may accept (→ `Draining`), object (→ `Ready`) or not reply
+//! `StopRequested`: a stop was requested during a turn. The member may accept (→ `Draining`), object (→ `Ready`) or not reply
 //! before `answer_by` (→ `Draining`).
 //!
 //! `Ending`: the process tree is being terminated. Until `LaunchEnded` confirms that no process is left, the member's
@@ -79,10 +79,10 @@ pub enum Life {
         process: ProcessStamp,
     },
     /// The member was asked to stop and may object until `answer_by`.
-    Asked {
+    StopRequested {
         launch: Launch,
         process: ProcessStamp,
-        asked: Asked,
+        asked: StopRequest,
     },
     Draining {
         launch: Launch,
@@ -108,7 +108,7 @@ pub enum Life {
 
 /// A stop request that the member has not answered yet.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Asked {
+pub struct StopRequest {
     pub by: Party,
     /// The message that carries the request.
     pub message: MessageId,
@@ -174,7 +174,7 @@ impl Life {
         match self {
             Self::Launching { launch, .. }
             | Self::Ready { launch, .. }
-            | Self::Asked { launch, .. }
+            | Self::StopRequested { launch, .. }
             | Self::Draining { launch, .. }
             | Self::Ending { launch, .. } => Some(launch),
             Self::Planned | Self::Cooling { .. } | Self::Held { .. } | Self::Stopped => None,
@@ -184,7 +184,7 @@ impl Life {
     pub fn process(&self) -> Option<ProcessStamp> {
         match self {
             Self::Ready { process, .. }
-            | Self::Asked { process, .. }
+            | Self::StopRequested { process, .. }
             | Self::Draining { process, .. } => Some(*process),
             Self::Ending { process, .. } => *process,
             Self::Planned
@@ -198,7 +198,7 @@ impl Life {
     /// The state that was decided to follow the launch.
     pub(crate) fn then(&self) -> Option<&Then> {
         match self {
-            Self::Asked { asked, .. } => Some(&asked.then),
+            Self::StopRequested { asked, .. } => Some(&asked.then),
             Self::Draining { then, .. } | Self::Ending { then, .. } => Some(then),
             Self::Planned
             | Self::Launching { .. }
@@ -212,7 +212,7 @@ impl Life {
     /// When this state ends by a timeout.
     pub(crate) fn deadline(&self) -> Option<Tick> {
         match self {
-            Self::Asked { asked, .. } => Some(asked.answer_by),
+            Self::StopRequested { asked, .. } => Some(asked.answer_by),
             Self::Launching { give_up_at: at, .. }
             | Self::Draining { kill_at: at, .. }
             | Self::Cooling { restart_at: at } => Some(*at),
@@ -229,7 +229,7 @@ impl Life {
         match self {
             Self::Planned
             | Self::Launching { .. }
-            | Self::Asked { .. }
+            | Self::StopRequested { .. }
             | Self::Draining { .. }
             | Self::Ending { .. } => true,
             Self::Ready { .. } | Self::Cooling { .. } | Self::Held { .. } | Self::Stopped => false,
@@ -246,7 +246,7 @@ impl Life {
                 matches!(then, Then::Restart | Then::Recover { .. })
             }
             // The member may object and continue; until then it does not count as available.
-            Self::Asked { .. } => false,
+            Self::StopRequested { .. } => false,
             Self::Held { .. } | Self::Stopped => false,
         }
     }

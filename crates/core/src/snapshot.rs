@@ -296,7 +296,7 @@ fn member_events(member: &Member) -> Vec<Event> {
         Life::Stopped => {}
         Life::Launching { launch, .. }
         | Life::Ready { launch, .. }
-        | Life::Asked { launch, .. }
+        | Life::StopRequested { launch, .. }
         | Life::Draining { launch, .. }
         | Life::Ending { launch, .. } => {
             let (id, token_hash) = (launch.id.clone(), launch.token_hash.clone());
@@ -319,7 +319,7 @@ fn member_events(member: &Member) -> Vec<Event> {
                 reason = "the other lives are complete by now"
             )]
             match &member.life {
-                Life::Asked { asked, .. } => events.push(Event::LaunchAsked {
+                Life::StopRequested { asked, .. } => events.push(Event::LaunchAsked {
                     member: name(),
                     launch: id,
                     asked: asked.clone(),

@@ -152,7 +152,7 @@ impl Team {
             }
             Life::Planned
             | Life::Launching { .. }
-            | Life::Asked { .. }
+            | Life::StopRequested { .. }
             | Life::Draining { .. }
             | Life::Ending { .. }
             | Life::Cooling { .. } => true,

@@ -248,7 +248,7 @@ pub(crate) fn state(member: &Member, works: bool, waits: bool, unresponsive: boo
         Life::Ready { .. } if waits => MemberState::Waiting,
         Life::Ready { .. } if works => MemberState::Working,
         Life::Ready { .. } => MemberState::Idle,
-        Life::Asked { .. } | Life::Draining { .. } | Life::Ending { .. } => MemberState::Draining,
+        Life::StopRequested { .. } | Life::Draining { .. } | Life::Ending { .. } => MemberState::Draining,
         Life::Cooling { .. } => MemberState::Cooling,
         Life::Held { .. } => MemberState::Held,
         Life::Stopped => MemberState::Stopped,
@@ -316,7 +316,7 @@ fn why(
                 }
             }
         }
-        Life::Asked { asked, .. } => format!(
+        Life::StopRequested { asked, .. } => format!(
             "{name} was asked by {} to stop {age} ago, and may object",
             asked.by
         ),

@@ -7,7 +7,7 @@ use crate::answers::Answer;
 use crate::effect::{Effect, Scan};
 use crate::event::Event;
 use crate::input::{SpawnPlan, Origin, StartFault};
-use crate::member::{Asked, GRACE_MS, Life, Member, Next, ProcessStamp, Then};
+use crate::member::{StopRequest, GRACE_MS, Life, Member, Next, ProcessStamp, Then};
 use crate::plan::MemberPlan;
 use crate::refusal::Refused;
 use crate::restarts::{INTENSITY, Verdict};
@@ -185,7 +185,7 @@ impl Decider<'_> {
                     self.remove(name);
                 }
             }
-            Life::Ready { launch, .. } | Life::Asked { launch, .. } if grace_ms > 0 => {
+            Life::Ready { launch, .. } | Life::StopRequested { launch, .. } if grace_ms > 0 => {
                 self.acknowledge_stop_request(name);
                 if matches!(then, Then::Stop | Then::Remove) {
                     // The member will not receive another decision, and must not wait for one while it exits.
@@ -222,7 +222,7 @@ impl Decider<'_> {
                 }
             }
             Life::Ready { .. }
-            | Life::Asked { .. }
+            | Life::StopRequested { .. }
             | Life::Draining { .. }
             | Life::Launching { .. } => {
                 self.end_launch(name, reason, then);
@@ -325,7 +325,7 @@ impl Decider<'_> {
         };
         let member = self.member(name)?;
         let asked = member.life.then().cloned();
-        if let Life::Ready { .. } | Life::Asked { .. } = member.life {
+        if let Life::Ready { .. } | Life::StopRequested { .. } = member.life {
             let then = if let Some(then) = asked {
                 // The member was asked to stop and now exits.
                 then
@@ -373,8 +373,8 @@ impl Decider<'_> {
                 };
                 self.end_worker(&name, launch, "its process exited without a reason", then);
             }
-            Life::Asked {
-                asked: Asked { then, .. },
+            Life::StopRequested {
+                asked: StopRequest { then, .. },
                 ..
             }
             | Life::Draining { then, .. } => {
@@ -453,7 +453,7 @@ impl Decider<'_> {
                         Then::Recover { ready_since: None },
                     );
                 }
-                Life::Asked { asked, .. } => {
+                Life::StopRequested { asked, .. } => {
                     let reason = "it did not answer the stop request in time";
                     self.end(&name, GRACE_MS, asked.then, reason);
                 }

@@ -82,7 +82,7 @@ impl Decider<'_> {
                     reason: "asked to stop".into(),
                 });
             }
-            Life::Ready { .. } | Life::Asked { .. } if !member.inbox.is_empty() => {
+            Life::Ready { .. } | Life::StopRequested { .. } if !member.inbox.is_empty() => {
                 self.effect(Effect::Deliver {
                     member: name.clone(),
                 })
@@ -90,7 +90,7 @@ impl Decider<'_> {
             Life::Planned
             | Life::Launching { .. }
             | Life::Ready { .. }
-            | Life::Asked { .. }
+            | Life::StopRequested { .. }
             | Life::Cooling { .. }
             | Life::Held { .. }
             | Life::Stopped => {}

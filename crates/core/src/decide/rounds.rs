@@ -308,7 +308,7 @@ fn cannot_work(member: &Member) -> Option<String> {
         | Life::Planned
         | Life::Launching { .. }
         | Life::Ready { .. }
-        | Life::Asked { .. }
+        | Life::StopRequested { .. }
         | Life::Draining { .. }
         | Life::Ending { .. }
         | Life::Cooling { .. } => "it was stopped".to_owned(),

@@ -128,7 +128,7 @@ impl Decider<'_> {
             self.report(name, &report);
         }
         if !mind.active
-            && let Life::Asked { asked, .. } = self.member(name)?.life.clone()
+            && let Life::StopRequested { asked, .. } = self.member(name)?.life.clone()
         {
             // The turn is over, and the member did not object to the stop.
             self.end(name, GRACE_MS, asked.then, "it was stopped");

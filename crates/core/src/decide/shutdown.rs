@@ -9,7 +9,7 @@ use crate::answers::Answer;
 use crate::event::Event;
 use crate::input::Origin;
 use crate::mail::MessageNote;
-use crate::member::{ANSWER_MS, Asked, GRACE_MS, Life, Then};
+use crate::member::{ANSWER_MS, StopRequest, GRACE_MS, Life, Then};
 use crate::refusal::Refused;
 
 impl Decider<'_> {
@@ -37,11 +37,11 @@ impl Decider<'_> {
         let may_object = member.mind.active && !self.team.leads_in_rounds(member) && !force;
         match &member.life {
             Life::Ready { .. } if may_object => self.request_stop(by, name, then),
-            Life::Asked { .. } if !force => {}
+            Life::StopRequested { .. } if !force => {}
             Life::Planned
             | Life::Launching { .. }
             | Life::Ready { .. }
-            | Life::Asked { .. }
+            | Life::StopRequested { .. }
             | Life::Draining { .. }
             | Life::Ending { .. }
             | Life::Cooling { .. }
@@ -74,7 +74,7 @@ impl Decider<'_> {
         self.record(Event::LaunchAsked {
             member: name.clone(),
             launch,
-            asked: Asked {
+            asked: StopRequest {
                 by,
                 message,
                 answer_by: self.context.now.after_ms(ANSWER_MS),
@@ -88,7 +88,7 @@ impl Decider<'_> {
         let Origin::Member { name, launch } = by else {
             return Err(Refused::NotPermitted("answer for a member"));
         };
-        let Life::Asked { asked, .. } = self.member(name)?.life.clone() else {
+        let Life::StopRequested { asked, .. } = self.member(name)?.life.clone() else {
             return Err(Refused::NoStopRequest);
         };
         let Some(reason) = objection else {
@@ -109,7 +109,7 @@ impl Decider<'_> {
     /// Marks the stop request as read, so that a later launch of the member does not receive it.
     pub(super) fn acknowledge_stop_request(&mut self, name: &MemberName) {
         let life = self.team.member(name).map(|member| &member.life);
-        let Some(Life::Asked { asked, .. }) = life else {
+        let Some(Life::StopRequested { asked, .. }) = life else {
             return;
         };
         let message = asked.message;

@@ -182,7 +182,7 @@ impl Decider<'_> {
                 self.record(Event::MemberWanted { member: name });
                 Some(ChangeKind::Started)
             }
-            Life::Asked { .. } => {
+            Life::StopRequested { .. } => {
                 self.end(
                     &name,
                     CHANGE_GRACE_MS,
@@ -349,7 +349,7 @@ fn restarts_on_up(member: &Member) -> bool {
             Life::Planned
             | Life::Launching { .. }
             | Life::Ready { .. }
-            | Life::Asked { .. }
+            | Life::StopRequested { .. }
             | Life::Cooling { .. } => false,
         }
 }

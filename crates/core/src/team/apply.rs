@@ -104,7 +104,7 @@ impl Team {
                 let Life::Ready { launch, process } = member.life.clone() else {
                     return member.life.clone();
                 };
-                Life::Asked {
+                Life::StopRequested {
                     launch,
                     process,
                     asked: asked.clone(),
@@ -112,7 +112,7 @@ impl Team {
             }),
             Event::LaunchObjected { member, reason, .. } => self.set_life(member, tick, |member| {
                 member.objection = Some(reason.clone());
-                let Life::Asked {
+                let Life::StopRequested {
                     launch, process, ..
                 } = member.life.clone()
                 else {
@@ -585,7 +585,7 @@ impl Team {
         let Some(member) = self.members.get(name) else {
             return;
         };
-        let ready = matches!(member.life, Life::Ready { .. } | Life::Asked { .. });
+        let ready = matches!(member.life, Life::Ready { .. } | Life::StopRequested { .. });
         let busy = member.mind.active || self.task_of(name).is_some();
         let works = ready && busy && self.out_of_budget(member).is_none();
         let is_so = (member.account.up.runs(), member.account.working.runs()) == (ready, works);

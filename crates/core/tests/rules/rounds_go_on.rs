@@ -100,7 +100,7 @@ fn settle(rig: &mut Rig) {
                 Life::Launching { .. } => {
                     rig.hello(member);
                 }
-                Life::Asked { .. } | Life::Draining { .. } => {
+                Life::StopRequested { .. } | Life::Draining { .. } => {
                     rig.dies(member);
                 }
                 Life::Ending { .. } => {

@@ -37,7 +37,7 @@ fn turn(rig: &mut Rig, rests: Option<&str>) {
 }
 
 fn is_asked(rig: &Rig) -> bool {
-    matches!(rig.life("ada"), Life::Asked { .. })
+    matches!(rig.life("ada"), Life::StopRequested { .. })
 }
 
 fn drains(rig: &Rig) -> bool {

@@ -150,7 +150,7 @@ fn check_members(team: &Team) {
         Life::Draining { then, .. } | Life::Ending { then, .. } => {
             matches!(then, Then::Restart | Then::Recover { .. })
         }
-        Life::Asked { .. } | Life::Held { .. } | Life::Stopped => false,
+        Life::StopRequested { .. } | Life::Held { .. } | Life::Stopped => false,
     };
     let goes_on = team.board().iter().any(|task| task.owner().is_some())
         || team

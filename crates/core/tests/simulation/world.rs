@@ -298,7 +298,7 @@ impl World {
                 Life::Held { .. } | Life::Stopped => {}
                 Life::Planned
                 | Life::Launching { .. }
-                | Life::Asked { .. }
+                | Life::StopRequested { .. }
                 | Life::Draining { .. }
                 | Life::Ending { .. }
                 | Life::Cooling { .. } => panic!("{name} is stuck: {:?}", member.life),

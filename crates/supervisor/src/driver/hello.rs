@@ -85,13 +85,13 @@ impl Driver {
                 }
             }
             Life::Ready { process, .. }
-            | Life::Asked { process, .. }
+            | Life::StopRequested { process, .. }
             | Life::Draining { process, .. }
                 if is_same_process(*process) =>
             {
                 Ok(())
             }
-            Life::Ready { .. } | Life::Asked { .. } | Life::Draining { .. } => Err(refused(
+            Life::Ready { .. } | Life::StopRequested { .. } | Life::Draining { .. } => Err(refused(
                 "another process is already connected as this launch's worker",
             )),
             Life::Ending { .. }

@@ -285,7 +285,7 @@ impl Driver {
                 Life::Planned
                 | Life::Launching { .. }
                 | Life::Ready { .. }
-                | Life::Asked { .. }
+                | Life::StopRequested { .. }
                 | Life::Draining { .. }
                 | Life::Ending { .. }
                 | Life::Cooling { .. },
