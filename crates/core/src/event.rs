@@ -16,12 +16,12 @@ use crate::answers::AnsweredCall;
 use crate::budget::{Account, Measure, Standing};
 use crate::lock::{Lock, Proposed};
 use crate::mail::{Lane, MessageNote};
-use crate::member::{StopRequest, Next, ProcessStamp, Then};
+use crate::member::{Next, ProcessStamp, StopRequest, Then};
 use crate::plan::{MemberPlan, TaskPlan, TeamPlan};
 use crate::request::{Grant, Request, Scope};
 use crate::restarts::Restarts;
 use crate::round::{Decision, RoundEnd};
-use crate::run::{Failure, Mind, Spent};
+use crate::run::{Failure, Spent, TranscriptSummary};
 use crate::task::{Outcome, Task, is_default};
 use crate::time::{Tick, TokenHash};
 
@@ -239,7 +239,8 @@ pub enum Event {
     /// The transcript, which the store keeps, has transcript_items to this length.
     TranscriptGrown {
         member: MemberName,
-        mind: Mind,
+        #[serde(rename = "mind")]
+        summary: TranscriptSummary,
     },
     Remembered {
         key: Arc<str>,

@@ -34,5 +34,5 @@ pub use effect::Effect;
 pub use event::{Event, Record};
 pub use input::{Call, Input, Origin, ReplyTo};
 pub use refusal::Refused;
-pub use team::{CompletedTask, TranscriptItems, Step, Team};
+pub use team::{CompletedTask, Step, Team, TranscriptItems};
 pub use time::{Context, Tick};

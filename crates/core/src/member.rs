@@ -28,7 +28,7 @@ use crate::lock::Lock;
 use crate::mail::Inbox;
 use crate::plan::MemberPlan;
 use crate::restarts::Restarts;
-use crate::run::Mind;
+use crate::run::TranscriptSummary;
 use crate::time::{Tick, TokenHash};
 
 /// How long a worker may take from its launch to its hello, in milliseconds: several times the slowest pane start that
@@ -53,7 +53,7 @@ pub struct Member {
     pub inbox: Inbox,
     /// How the member's last finished task ended.
     pub last_result: Option<Arc<str>>,
-    pub mind: Mind,
+    pub transcript: TranscriptSummary,
     pub account: Account,
     pub lock: Lock,
     /// Why the member objected to the last stop request of this launch.
@@ -261,7 +261,7 @@ impl Member {
             restarts: Restarts::default(),
             inbox: Inbox::default(),
             last_result: None,
-            mind: Mind::default(),
+            transcript: TranscriptSummary::default(),
             account: Account::default(),
             lock: Lock::default(),
             objection: None,

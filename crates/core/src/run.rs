@@ -66,7 +66,7 @@ pub enum Failure {
 
 /// Summary of a member's transcript; the transcript itself is in the store.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Mind {
+pub struct TranscriptSummary {
     /// Number of items in the transcript.
     pub length: u64,
     #[serde(default)]
@@ -92,7 +92,7 @@ pub struct Spent {
     pub unpriced: u64,
 }
 
-impl Mind {
+impl TranscriptSummary {
     /// The lead received a report. This matters only within a turn.
     pub(crate) fn report(&mut self) {
         self.reported = self.active;

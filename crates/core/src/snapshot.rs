@@ -12,7 +12,7 @@ use crate::lock::Lock;
 use crate::mail::{Lane, Unread};
 use crate::member::{Life, Member, Next, Then};
 use crate::round::{Decision, Round, RoundEnd, Work};
-use crate::run::{Mind, Run, RunState};
+use crate::run::{Run, RunState, TranscriptSummary};
 use crate::task::Task;
 use crate::team::Team;
 use crate::time::Tick;
@@ -184,9 +184,9 @@ impl Team {
             events.push((0, Event::Remembered { key, value }));
         }
         for member in self.members.values() {
-            if member.mind != Mind::default() {
-                let (member, mind) = (member.plan.name.clone(), member.mind);
-                events.push((0, Event::TranscriptGrown { member, mind }));
+            if member.transcript != TranscriptSummary::default() {
+                let (member, summary) = (member.plan.name.clone(), member.transcript);
+                events.push((0, Event::TranscriptGrown { member, summary }));
             }
         }
         if let Some(run) = self.run.as_ref().filter(|run| run.idle_notified) {

@@ -146,7 +146,7 @@ impl Team {
         self.members.values().any(|member| match &member.life {
             Life::Held { .. } | Life::Stopped => false,
             Life::Ready { .. } => {
-                member.mind.active
+                member.transcript.active
                     || !member.inbox.is_empty()
                     || self.task_of(&member.plan.name).is_some()
             }

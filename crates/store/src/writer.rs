@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::{Duration, Instant};
 
-use agent_team_core::{Event, TranscriptItems, Record};
+use agent_team_core::{Event, Record, TranscriptItems};
 use agent_team_protocol::id::{Party, Revision, TaskId};
 use agent_team_system::disk::{FileIdentity, Moved};
 use agent_team_system::planted::{self, Plant};
@@ -405,7 +405,10 @@ fn write_beside(file: &Path) {
     }
 }
 
-fn append(transaction: &Transaction<'_>, transcript_items: &TranscriptItems) -> rusqlite::Result<()> {
+fn append(
+    transaction: &Transaction<'_>,
+    transcript_items: &TranscriptItems,
+) -> rusqlite::Result<()> {
     let TranscriptItems {
         member,
         after,

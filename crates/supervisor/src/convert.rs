@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use agent_team_core::budget::Budget;
-use agent_team_core::input::{After, TurnProgress, SpawnPlan, TaskChanges, UpPlan};
+use agent_team_core::input::{After, SpawnPlan, TaskChanges, TurnProgress, UpPlan};
 use agent_team_core::plan::{FileTask, MemberPlan, Takes, TaskPlan, TeamPlan};
 use agent_team_core::round;
 use agent_team_core::run::Spent;

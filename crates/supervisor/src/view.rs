@@ -46,7 +46,7 @@ pub(crate) fn roles(settings: &TeamSettings) -> Vec<RoleView> {
 pub(crate) fn member(team: &Team, member: &Member, facts: RuntimeFacts, now: Tick) -> MemberView {
     let task = team.task_of(&member.plan.name);
     let waiting = waiting(team, member, facts.waiting.as_ref());
-    let works = task.is_some() || member.mind.active;
+    let works = task.is_some() || member.transcript.active;
     let state = state(member, works, waiting.is_some(), facts.unresponsive);
     let (engine, model) = match facts.settings {
         Some(settings) => (settings.engine, settings.agent.model.clone()),
@@ -71,7 +71,7 @@ pub(crate) fn member(team: &Team, member: &Member, facts: RuntimeFacts, now: Tic
         lead: member.plan.lead,
         engine,
         model,
-        usage: usage(member.mind.spent),
+        usage: usage(member.transcript.spent),
         up_ms: member.account.up.read(now),
         working_ms: member.account.working.read(now),
         completed: member.account.completed,
@@ -177,7 +177,9 @@ pub(crate) fn question(team: &Team) -> Option<QuestionView> {
 /// What the member waits for; nothing for a member without work.
 pub(crate) fn waiting(team: &Team, member: &Member, reported: Option<&Waiting>) -> Option<Waiting> {
     let has_work = || {
-        member.mind.active || !member.inbox.is_empty() || team.task_of(&member.plan.name).is_some()
+        member.transcript.active
+            || !member.inbox.is_empty()
+            || team.task_of(&member.plan.name).is_some()
     };
     match team.out_of_budget(member) {
         Some(out) => has_work().then(|| Waiting::Budget {
@@ -248,7 +250,9 @@ pub(crate) fn state(member: &Member, works: bool, waits: bool, unresponsive: boo
         Life::Ready { .. } if waits => MemberState::Waiting,
         Life::Ready { .. } if works => MemberState::Working,
         Life::Ready { .. } => MemberState::Idle,
-        Life::StopRequested { .. } | Life::Draining { .. } | Life::Ending { .. } => MemberState::Draining,
+        Life::StopRequested { .. } | Life::Draining { .. } | Life::Ending { .. } => {
+            MemberState::Draining
+        }
         Life::Cooling { .. } => MemberState::Cooling,
         Life::Held { .. } => MemberState::Held,
         Life::Stopped => MemberState::Stopped,
@@ -303,7 +307,7 @@ fn why(
                     task.id,
                     doing(task)
                 ),
-                (None, None) if member.mind.active => {
+                (None, None) if member.transcript.active => {
                     format!("{name} is in a turn, without a task{trouble}")
                 }
                 (None, None) if member.plan.lead => format!(

@@ -55,7 +55,7 @@ impl Decider<'_> {
             .members()
             .filter_map(|member| {
                 let budget = member.plan.budget.as_ref()?;
-                let judged = member.account.judge(budget, &member.mind.spent, now);
+                let judged = member.account.judge(budget, &member.transcript.spent, now);
                 Some((member.plan.name.clone(), judged))
             })
             .collect();
@@ -144,7 +144,7 @@ impl Decider<'_> {
             Some(name) => {
                 let member = self.team.member(name)?;
                 let budget = member.plan.budget.as_ref()?;
-                Some((&member.account, budget, &member.mind.spent))
+                Some((&member.account, budget, &member.transcript.spent))
             }
         }
     }

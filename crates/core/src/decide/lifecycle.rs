@@ -6,12 +6,12 @@ use super::{CallResult, Decider, reason_line};
 use crate::answers::Answer;
 use crate::effect::{Effect, Scan};
 use crate::event::Event;
-use crate::input::{SpawnPlan, Origin, StartFault};
-use crate::member::{StopRequest, GRACE_MS, Life, Member, Next, ProcessStamp, Then};
+use crate::input::{Origin, SpawnPlan, StartFault};
+use crate::member::{GRACE_MS, Life, Member, Next, ProcessStamp, StopRequest, Then};
 use crate::plan::MemberPlan;
 use crate::refusal::Refused;
 use crate::restarts::{INTENSITY, Verdict};
-use crate::run::Mind;
+use crate::run::TranscriptSummary;
 
 /// How long a member that is restarted on request may take to finish its work, in milliseconds.
 const RESTART_GRACE_MS: u64 = 2_000;
@@ -291,7 +291,7 @@ impl Decider<'_> {
     /// so a member with a transcript never qualifies.
     fn ran_nothing(&self, member: &Member) -> bool {
         !member.worked
-            && member.mind == Mind::default()
+            && member.transcript == TranscriptSummary::default()
             && self.team.task_of(&member.plan.name).is_none()
     }
 

@@ -8,7 +8,7 @@ use super::{CallResult, Decider, TEXT_MAX, check_size, party};
 use crate::answers::Answer;
 use crate::effect::Effect;
 use crate::event::Event;
-use crate::input::{RequestDecision, Origin, Ruling};
+use crate::input::{Origin, RequestDecision, Ruling};
 use crate::lock::Proposed;
 use crate::plan::TeamPlan;
 use crate::refusal::{PLAN_FIRST, Refused};

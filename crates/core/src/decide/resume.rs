@@ -82,11 +82,10 @@ impl Decider<'_> {
                     reason: "asked to stop".into(),
                 });
             }
-            Life::Ready { .. } | Life::StopRequested { .. } if !member.inbox.is_empty() => {
-                self.effect(Effect::Deliver {
+            Life::Ready { .. } | Life::StopRequested { .. } if !member.inbox.is_empty() => self
+                .effect(Effect::Deliver {
                     member: name.clone(),
-                })
-            }
+                }),
             Life::Planned
             | Life::Launching { .. }
             | Life::Ready { .. }

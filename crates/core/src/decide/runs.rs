@@ -7,12 +7,12 @@ use agent_team_protocol::id::{MemberName, Party, RunId, TaskId};
 use super::{CallResult, Decider, TEXT_MAX, check_size};
 use crate::answers::Answer;
 use crate::event::Event;
-use crate::input::{TurnProgress, Origin};
+use crate::input::{Origin, TurnProgress};
 use crate::mail::MessageNote;
 use crate::member::{GRACE_MS, Life};
 use crate::refusal::Refused;
 use crate::round::Strategy;
-use crate::run::{MEMORY_KEY_MAX, MEMORY_KEYS_MAX, MEMORY_VALUE_MAX, Memory, Mind};
+use crate::run::{MEMORY_KEY_MAX, MEMORY_KEYS_MAX, MEMORY_VALUE_MAX, Memory, TranscriptSummary};
 use crate::task::Outcome;
 use crate::team::TranscriptItems;
 
@@ -97,18 +97,18 @@ impl Decider<'_> {
             spent,
             rests,
         } = growth;
-        let before = self.member(name)?.mind;
+        let before = self.member(name)?.transcript;
         self.acknowledge(name, read)?;
-        let mind = Mind {
+        let summary = TranscriptSummary {
             length: before.length + items.len() as u64,
             spent: before.spent.and(spent),
             active: rests.is_none(),
             reported: before.active && before.reported,
         };
-        if mind != before {
+        if summary != before {
             self.record(Event::TranscriptGrown {
                 member: name.clone(),
-                mind,
+                summary,
             });
         }
         if !items.is_empty() {
@@ -122,19 +122,19 @@ impl Decider<'_> {
             self.withdraw_waiting(name);
         }
         if let Some(report) = rests
-            && !mind.reported
+            && !summary.reported
             && !report.is_empty()
         {
             self.report(name, &report);
         }
-        if !mind.active
+        if !summary.active
             && let Life::StopRequested { asked, .. } = self.member(name)?.life.clone()
         {
             // The turn is over, and the member did not object to the stop.
             self.end(name, GRACE_MS, asked.then, "it was stopped");
         }
         Ok(Answer::Length {
-            length: mind.length,
+            length: summary.length,
         }
         .into())
     }

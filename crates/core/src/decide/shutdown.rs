@@ -9,7 +9,7 @@ use crate::answers::Answer;
 use crate::event::Event;
 use crate::input::Origin;
 use crate::mail::MessageNote;
-use crate::member::{ANSWER_MS, StopRequest, GRACE_MS, Life, Then};
+use crate::member::{ANSWER_MS, GRACE_MS, Life, StopRequest, Then};
 use crate::refusal::Refused;
 
 impl Decider<'_> {
@@ -34,7 +34,7 @@ impl Decider<'_> {
         let member = self.member(name)?;
         // A member without a turn has nothing to interrupt, and the lead of a team in rounds has no tool to object
         // with.
-        let may_object = member.mind.active && !self.team.leads_in_rounds(member) && !force;
+        let may_object = member.transcript.active && !self.team.leads_in_rounds(member) && !force;
         match &member.life {
             Life::Ready { .. } if may_object => self.request_stop(by, name, then),
             Life::StopRequested { .. } if !force => {}

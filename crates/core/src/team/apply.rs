@@ -9,7 +9,7 @@ use crate::mail::Unread;
 use crate::member::{Launch, Life, Member, ProcessStamp};
 use crate::restarts::Restarts;
 use crate::round::{Decision, Round, RoundEnd, Work};
-use crate::run::{Mind, Run, RunState};
+use crate::run::{Run, RunState, TranscriptSummary};
 use crate::task::{Outcome, Task};
 use crate::time::Tick;
 
@@ -257,7 +257,7 @@ impl Team {
                     member.idle_notified = false;
                     member.account.completed += 1;
                     member.last_result = Some(report(*task, "completed", result).into());
-                    member.mind.report();
+                    member.transcript.report();
                 });
                 return Some(completed);
             }
@@ -285,11 +285,11 @@ impl Team {
                 if let Party::Member(name) = from
                     && self
                         .member(name)
-                        .is_some_and(|it| it.mind != Mind::default())
+                        .is_some_and(|it| it.transcript != TranscriptSummary::default())
                     && self.reaches_lead(to)
                     && let Some(member) = self.members.get_mut(name)
                 {
-                    member.mind.report();
+                    member.transcript.report();
                 }
                 if let (Party::User, [Party::Member(name)]) = (from, to.as_slice()) {
                     self.user_mail.answer(name);
@@ -347,7 +347,7 @@ impl Team {
                 self.memory = memory.iter().cloned().collect();
                 self.account.begin(&self.spent, tick);
                 for member in self.members.values_mut() {
-                    member.account.begin(&member.mind.spent, tick);
+                    member.account.begin(&member.transcript.spent, tick);
                     if member.plan.lead {
                         member.lock.shut();
                     }
@@ -403,12 +403,12 @@ impl Team {
                 run.state = RunState::Abandoned { at: record.at };
             }),
             Event::RunIdle { run } => self.change_run(*run, |run| run.idle_notified = true),
-            Event::TranscriptGrown { member, mind } => {
+            Event::TranscriptGrown { member, summary } => {
                 let works =
-                    mind.active && self.member(member).is_some_and(|member| !member.plan.lead);
+                    summary.active && self.member(member).is_some_and(|member| !member.plan.lead);
                 if let Some(member) = self.members.get_mut(member) {
-                    let more = mind.spent.less(member.mind.spent);
-                    member.mind = *mind;
+                    let more = summary.spent.less(member.transcript.spent);
+                    member.transcript = *summary;
                     self.spent = self.spent.and(more);
                 }
                 if works {
@@ -586,7 +586,7 @@ impl Team {
             return;
         };
         let ready = matches!(member.life, Life::Ready { .. } | Life::StopRequested { .. });
-        let busy = member.mind.active || self.task_of(name).is_some();
+        let busy = member.transcript.active || self.task_of(name).is_some();
         let works = ready && busy && self.out_of_budget(member).is_none();
         let is_so = (member.account.up.runs(), member.account.working.runs()) == (ready, works);
         if is_so {
@@ -648,7 +648,7 @@ impl Team {
         self.touch_worker(owner, record.tick, |member| {
             member.idle_notified = false;
             member.last_result = Some(report.into());
-            member.mind.report();
+            member.transcript.report();
         });
     }
 

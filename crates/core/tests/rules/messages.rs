@@ -1,7 +1,7 @@
 //! Who gets a message, and the keys of calls.
 
 use agent_team_core::input::Call;
-use agent_team_core::mail::{InboxCursor, INBOX_MAX};
+use agent_team_core::mail::{INBOX_MAX, InboxCursor};
 use agent_team_core::user_mail::UNREAD_MAX;
 use agent_team_core::{Answer, Refused, Team};
 use agent_team_protocol::id::{MessageId, Party, Recipient};

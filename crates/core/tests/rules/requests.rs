@@ -1,7 +1,7 @@
 //! Who may do what after asking: only a decision allows, the first one wins, and nothing is carried out twice.
 
 use agent_team_core::effect::Effect;
-use agent_team_core::input::{Call, RequestDecision, TurnProgress, Ruling, TaskLine, Verdict};
+use agent_team_core::input::{Call, RequestDecision, Ruling, TaskLine, TurnProgress, Verdict};
 use agent_team_core::plan::TaskPlan;
 use agent_team_core::request::{RequestState, Scope};
 use agent_team_core::{Answer, Refused};

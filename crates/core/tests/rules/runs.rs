@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use agent_team_core::effect::Effect;
-use agent_team_core::input::{Call, TurnProgress, Input, Verdict};
+use agent_team_core::input::{Call, Input, TurnProgress, Verdict};
 use agent_team_core::member::Life;
 use agent_team_core::run::{Failure, Memory, RunState, Spent};
 use agent_team_core::task::Outcome;
@@ -144,7 +144,7 @@ fn what_is_said_and_what_was_read_for_it_are_one() {
     assert_eq!(rig.inbox("ada"), [""; 0]);
     let answer = rig.by("ada", Call::Append(growth)).answer();
     assert_eq!(answer, Answer::Length { length: 4 });
-    assert_eq!(rig.member("ada").mind.spent.input, 20);
+    assert_eq!(rig.member("ada").transcript.spent.input, 20);
     assert!(matches!(
         rig.user(Call::Append(TurnProgress::default())).refusal(),
         Refused::NotPermitted(_)

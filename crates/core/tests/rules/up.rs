@@ -490,7 +490,7 @@ fn a_removed_member_leaves_its_name_and_its_tasks_to_others() {
     assert_eq!(rig.task(waiting).plan.assignee, None);
 
     spawned(&mut rig, "zoe");
-    assert_eq!(rig.member("zoe").mind.length, 0);
+    assert_eq!(rig.member("zoe").transcript.length, 0);
     // A stopped one leaves at once.
     rig.kill("zoe").answer();
     rig.dies("zoe");

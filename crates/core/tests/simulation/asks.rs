@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use agent_team_core::input::{
-    After, Call, ClaimRef, SpawnPlan, Origin, TaskChanges, UpPlan, Verdict,
+    After, Call, ClaimRef, Origin, SpawnPlan, TaskChanges, UpPlan, Verdict,
 };
 use agent_team_core::plan::{FileTask, MemberPlan, TaskPlan};
 use agent_team_protocol::id::{Generation, MemberName, Recipient, RoleName, TaskId};

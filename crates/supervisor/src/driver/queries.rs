@@ -205,7 +205,7 @@ impl Driver {
             return reply.refuse(unknown_member(&whose));
         };
         // The store can have more items than the member: those of a removed member with the same name.
-        let own = member.mind.length.saturating_sub(read.after);
+        let own = member.transcript.length.saturating_sub(read.after);
         let own = usize::try_from(own).unwrap_or(usize::MAX);
         self.read_history(reply, move |history| {
             let (mut items, mut more) = history

@@ -107,7 +107,7 @@ impl Driver {
         let reported = self.current_launch(name);
         let reported = reported.and_then(|(_, runtime)| runtime.waiting.as_ref());
         let waits = view::waiting(&self.team, member, reported).is_some();
-        let works = self.team.task_of(name).is_some() || member.mind.active;
+        let works = self.team.task_of(name).is_some() || member.transcript.active;
         view::state(member, works, waits, self.is_unresponsive(name))
     }
 
