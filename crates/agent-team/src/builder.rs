@@ -15,19 +15,19 @@ use agent_team_supervisor::embed::{Durability, ServeError};
 use agent_team_teammate::hosted::Engine;
 use serde::Serialize;
 
-use crate::heard::{Callback, Heard};
-use crate::home::{CallFailed, Home, MoveInError};
-use crate::hosting::{Crew, MakeEngine, MemberInfo};
 use crate::member::{BudgetTable, Member, ModelChoice, Role};
-use crate::place::{Place, Session};
+use crate::member_threads::{Engines, MakeEngine, MemberInfo};
+use crate::subscription::{Callback, Subscription};
 use crate::team::Team;
+use crate::team_dirs::{Session, TeamDirs};
+use crate::team_thread::{CallFailed, StartError, TeamThread};
 
 /// Why a team could not be built.
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
     /// The settings are invalid; one message per fault.
     #[error("{}", .0.join("\n"))]
-    Wanted(Vec<String>),
+    Invalid(Vec<String>),
     #[error("cannot use the team file")]
     File(#[source] LoadTeamError),
     #[error("cannot use {}", path.display())]
@@ -68,7 +68,7 @@ pub enum Mode {
 #[derive(Default)]
 #[must_use = "a builder does nothing until `build`"]
 pub struct TeamBuilder {
-    wanted: Wanted,
+    table: TeamFileTable,
     file: Option<PathBuf>,
     project: Option<PathBuf>,
     variables: BTreeMap<String, String>,
@@ -87,7 +87,7 @@ pub struct TeamBuilder {
 
 /// The team file that corresponds to the builder's settings.
 #[derive(Debug, Default, Serialize)]
-struct Wanted {
+struct TeamFileTable {
     name: Option<String>,
     mode: Option<Mode>,
     max_rounds: Option<u32>,
@@ -125,7 +125,7 @@ impl std::fmt::Debug for TeamBuilder {
     /// Leaves out everything that may be secret.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("TeamBuilder")
-            .field("wanted", &self.wanted)
+            .field("table", &self.table)
             .field("file", &self.file)
             .field("project", &self.project)
             .field("store", &self.store)
@@ -136,57 +136,56 @@ impl std::fmt::Debug for TeamBuilder {
 impl TeamBuilder {
     /// `[a-z][a-z0-9-]{0,31}`; default `team`.
     pub fn name(mut self, name: impl Into<String>) -> Self {
-        self.wanted.name = Some(name.into());
+        self.table.name = Some(name.into());
         self
     }
 
     /// Default: [`Mode::Lead`], or [`Mode::Manual`] for a team without members that use a model.
     pub fn mode(mut self, mode: Mode) -> Self {
-        self.wanted.mode = Some(mode);
+        self.table.mode = Some(mode);
         self
     }
 
     /// For [`Mode::Coordinator`]: the rounds after which a run ends without an answer; default 5.
     pub fn max_rounds(mut self, rounds: u32) -> Self {
-        self.wanted.max_rounds = Some(rounds);
+        self.table.max_rounds = Some(rounds);
         self
     }
 
     /// For [`Mode::Coordinator`]: the template of the question to the lead's model, with the placeholders
     /// `{worker_descriptions}`, `{task}` and `{prior_outputs}`.
     pub fn coordinator_prompt(mut self, template: impl Into<String>) -> Self {
-        self.wanted.coordinator_prompt = Some(template.into());
+        self.table.coordinator_prompt = Some(template.into());
         self
     }
 
     /// Replaces the default lead.
     pub fn lead(mut self, lead: Member) -> Self {
-        self.wanted.lead = Some(lead);
+        self.table.lead = Some(lead);
         self
     }
 
     pub fn member(mut self, member: Member) -> Self {
-        self.wanted.member.push(member);
+        self.table.member.push(member);
         self
     }
 
     /// Adds a role; it takes precedence over a built-in one of the same name.
     pub fn role(mut self, role: Role) -> Self {
-        self.wanted.roles.insert(role.name.clone(), role);
+        self.table.roles.insert(role.name.clone(), role);
         self
     }
 
     /// Maximum number of members that are not stopped; default 10.
     pub fn max_teammates(mut self, teammates: u32) -> Self {
-        self.wanted.limits.teammates = Some(teammates);
+        self.table.limits.teammates = Some(teammates);
         self
     }
 
     /// Limits on what all members spend together on one goal. The lead and the user are warned at 80 %; at 100 % the
-    /// members,
-    /// and with them the run, wait for [`Team::set_budget`].
+    /// members, and with them the run, wait for [`Team::set_budget`].
     pub fn budget(mut self, budget: Budget) -> Self {
-        self.wanted.limits.budget = budget.into();
+        self.table.limits.budget = budget.into();
         self
     }
 
@@ -197,8 +196,7 @@ impl TeamBuilder {
     }
 
     /// The project: the working directory of the members' tools, and the source of role files. Default: an empty
-    /// directory of
-    /// the team's own.
+    /// directory of the team's own.
     pub fn project(mut self, directory: impl Into<PathBuf>) -> Self {
         self.project = Some(directory.into());
         self
@@ -211,8 +209,7 @@ impl TeamBuilder {
     }
 
     /// Adds a variable to the members' environment: for their tools, and for the keys and base URLs of models. From
-    /// this
-    /// process's environment tools receive only the usual variables: `PATH`, `HOME`, and settings of languages and
+    /// this process's environment tools receive only the usual variables: `PATH`, `HOME`, and settings of languages and
     /// builds.
     pub fn env(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.environment.insert(name.into(), value.into());
@@ -242,8 +239,7 @@ impl TeamBuilder {
     }
 
     /// Makes the engine of a member's next launch; if `make` returns `None`, the member uses its model. Called on the
-    /// member's
-    /// thread.
+    /// member's thread.
     pub fn engine<F>(mut self, make: F) -> Self
     where
         F: Fn(&MemberInfo) -> Option<Box<dyn Engine>> + Send + Sync + 'static,
@@ -253,8 +249,7 @@ impl TeamBuilder {
     }
 
     /// What members may do. No user is available to decide, so calls that need a decision are denied. Default: files of
-    /// the
-    /// project may be read and edited, and nothing may be run or fetched; with a team file, what the file sets.
+    /// the project may be read and edited, and nothing may be run or fetched; with a team file, what the file sets.
     pub fn permission_mode(mut self, mode: PermissionMode) -> Self {
         self.permissions = Some(mode);
         self
@@ -274,8 +269,7 @@ impl TeamBuilder {
     }
 
     /// Identifies the team in the store: the same user, session, name and project find it again, with its board,
-    /// messages,
-    /// memory and conversations.
+    /// messages, memory and conversations.
     pub fn session(mut self, user: impl Into<String>, session: impl Into<String>) -> Self {
         self.session = Some(Session {
             user: user.into(),
@@ -305,28 +299,29 @@ impl TeamBuilder {
     /// # Errors
     /// When the settings are invalid, or a directory cannot be used or is in use.
     pub async fn build(mut self) -> Result<Team, BuildError> {
-        let place = self.place()?;
-        let mut crew = Crew {
+        let dirs = self.dirs()?;
+        let mut engines = Engines {
             engine: self.engine.take(),
-            ..Crew::default()
+            ..Engines::default()
         };
-        let spec = self.spec(&place, &mut crew)?;
+        let spec = self.spec(&dirs, &mut engines)?;
         let team = TeamId::new(&spec.name, &spec.project);
         let durability = match self.store {
             Some(_) => Durability::Power,
             None => Durability::Process,
         };
-        let home = Home::new(team, place, durability, crew).await?;
+        let thread = TeamThread::new(team, dirs, durability, engines).await?;
         let up = Up {
             named: self.environment.keys().cloned().collect(),
-            environment: self.surroundings(),
+            environment: self.members_environment(),
             secrets: self.secrets,
             spec,
             terminal: CallerTerminal::default(),
             dry_run: false,
             fresh: self.fresh,
         };
-        home.line()
+        thread
+            .supervisor()
             .call::<TeamUp>(up)
             .await
             .map_err(|error| match error {
@@ -336,37 +331,38 @@ impl TeamBuilder {
                 }
             })?;
         if let Some(callback) = self.callback {
-            let heard = Heard::of(home.line()).await;
-            let mut heard = heard.map_err(|error| BuildError::Start(Box::new(error)))?;
-            home.line().spawn(async move {
-                while let Some(envelopes) = heard.next().await {
+            let subscription = Subscription::start(thread.supervisor()).await;
+            let mut subscription =
+                subscription.map_err(|error| BuildError::Start(Box::new(error)))?;
+            thread.supervisor().spawn(async move {
+                while let Some(envelopes) = subscription.next().await {
                     envelopes.iter().for_each(&callback);
                 }
             });
         }
-        Ok(Team::new(home))
+        Ok(Team::new(thread))
     }
 
-    fn place(&self) -> Result<Place, BuildError> {
+    fn dirs(&self) -> Result<TeamDirs, BuildError> {
         let session = self.session.clone();
         let store = match (&self.store, session) {
             (None, Some(_)) => {
                 let sentence = "a session needs a store: set one with `store`";
-                return Err(BuildError::Wanted(vec![sentence.to_owned()]));
+                return Err(BuildError::Invalid(vec![sentence.to_owned()]));
             }
             (None, None) => None,
             (Some(store), session) => Some((store.as_path(), session.unwrap_or_default())),
         };
         let store = store.as_ref().map(|(path, session)| (*path, session));
-        Place::new(store).map_err(|source| BuildError::Directory {
+        TeamDirs::new(store).map_err(|source| BuildError::Directory {
             path: std::env::temp_dir(),
             source,
         })
     }
 
     /// The desired state. The caller's own models are moved into the crew, by their names.
-    fn spec(&mut self, place: &Place, crew: &mut Crew) -> Result<TeamSpec, BuildError> {
-        let project = place.project(self.project.as_deref());
+    fn spec(&mut self, dirs: &TeamDirs, engines: &mut Engines) -> Result<TeamSpec, BuildError> {
+        let project = dirs.project(self.project.as_deref());
         let project = project.map_err(|source| BuildError::Directory {
             path: self.project.clone().unwrap_or_default(),
             source,
@@ -377,28 +373,30 @@ impl TeamBuilder {
             variables: Some(&self.variables),
             overrides: None,
         };
-        self.wanted.defaults.model = match &self.model {
+        self.table.defaults.model = match &self.model {
             Some(ModelChoice::Named(name)) => Some(name.clone()),
             Some(ModelChoice::Own(_)) | None => None,
         };
         let mut spec = match &self.file {
             Some(file) => self.of_file(file, reading)?,
             None => {
-                self.wanted.name.get_or_insert_with(|| "team".to_owned());
-                let text = toml::to_string(&self.wanted)
-                    .map_err(|error| BuildError::Wanted(vec![error.to_string()]))?;
+                self.table.name.get_or_insert_with(|| "team".to_owned());
+                let text = toml::to_string(&self.table)
+                    .map_err(|error| BuildError::Invalid(vec![error.to_string()]))?;
                 let loaded = agent_team_file::of_text(&text, &project, reading);
-                let mut spec = loaded.map_err(unfit)?;
+                let mut spec = loaded.map_err(invalid)?;
                 spec.stance.mode = PermissionMode::AcceptEdits;
                 spec
             }
         };
         let mut models = BTreeMap::new();
-        let lead = self.wanted.lead.iter();
-        for member in lead.chain(&self.wanted.member) {
+        let lead = self.table.lead.iter();
+        for member in lead.chain(&self.table.member) {
             if let Some(ModelChoice::Own(model)) = &member.model {
                 models.insert(member.name.clone(), model.name().to_owned());
-                crew.models.insert(model.name().to_owned(), model.clone());
+                engines
+                    .models
+                    .insert(model.name().to_owned(), model.clone());
             }
         }
         for member in &mut spec.members {
@@ -419,14 +417,16 @@ impl TeamBuilder {
             agent.bypass = bypass;
             if let Some(ModelChoice::Own(model)) = &self.model {
                 agent.model.get_or_insert_with(|| model.name().to_owned());
-                crew.models.insert(model.name().to_owned(), model.clone());
+                engines
+                    .models
+                    .insert(model.name().to_owned(), model.clone());
             }
         }
         Ok(spec)
     }
 
     fn of_file(&self, file: &Path, reading: Reading<'_>) -> Result<TeamSpec, BuildError> {
-        let Wanted {
+        let TeamFileTable {
             name,
             mode,
             max_rounds,
@@ -436,7 +436,7 @@ impl TeamBuilder {
             member,
             roles,
             defaults: _,
-        } = &self.wanted;
+        } = &self.table;
         let said = name.is_some()
             || mode.is_some()
             || max_rounds.is_some()
@@ -448,9 +448,9 @@ impl TeamBuilder {
         if said || self.project.is_some() {
             let sentence = "name, mode, project, limits, members and roles stand in the team file: \
                             give either the file or these";
-            return Err(BuildError::Wanted(vec![sentence.to_owned()]));
+            return Err(BuildError::Invalid(vec![sentence.to_owned()]));
         }
-        let loaded = agent_team_file::load(file, reading).map_err(unreadable)?;
+        let loaded = agent_team_file::load(file, reading).map_err(invalid_file)?;
         if let Some(Widening { lines, digest }) = loaded.widening
             && self.trust.as_ref() != Some(&digest)
         {
@@ -466,7 +466,7 @@ impl TeamBuilder {
     }
 
     /// The members' environment.
-    fn surroundings(&mut self) -> BTreeMap<String, String> {
+    fn members_environment(&mut self) -> BTreeMap<String, String> {
         let mut environment = BTreeMap::new();
         if !self.alone {
             // A variable that is not valid UTF-8 cannot be passed on in JSON.
@@ -482,23 +482,23 @@ impl TeamBuilder {
 }
 
 /// The faults of generated text: their positions would mean nothing to the caller.
-fn unfit(faults: Vec<Fault>) -> BuildError {
+fn invalid(faults: Vec<Fault>) -> BuildError {
     let sentence = |fault: Fault| match fault.hint {
         Some(hint) => format!("{} ({hint})", fault.message),
         None => fault.message,
     };
-    BuildError::Wanted(faults.into_iter().map(sentence).collect())
+    BuildError::Invalid(faults.into_iter().map(sentence).collect())
 }
 
 /// The faults of a team file, with their positions.
-fn unreadable(error: LoadTeamError) -> BuildError {
+fn invalid_file(error: LoadTeamError) -> BuildError {
     match error {
         LoadTeamError::Faults(faults) => {
             let sentence = |fault: Fault| match &fault.hint {
                 Some(hint) => format!("{fault} ({hint})"),
                 None => fault.to_string(),
             };
-            BuildError::Wanted(faults.into_iter().map(sentence).collect())
+            BuildError::Invalid(faults.into_iter().map(sentence).collect())
         }
         other @ (LoadTeamError::Missing(_)
         | LoadTeamError::Unreadable(..)
@@ -506,11 +506,11 @@ fn unreadable(error: LoadTeamError) -> BuildError {
     }
 }
 
-impl From<MoveInError> for BuildError {
-    fn from(error: MoveInError) -> Self {
+impl From<StartError> for BuildError {
+    fn from(error: StartError) -> Self {
         match error {
-            MoveInError::Serve(ServeError::InUse(_)) => Self::InUse,
-            other @ (MoveInError::Serve(_) | MoveInError::Connect(_) | MoveInError::Thread(_)) => {
+            StartError::Serve(ServeError::InUse(_)) => Self::InUse,
+            other @ (StartError::Serve(_) | StartError::Connect(_) | StartError::Thread(_)) => {
                 Self::Start(Box::new(other))
             }
         }

@@ -132,25 +132,25 @@
 //!
 //! Where to look:
 //! - from a builder to a team: `builder`, `member`
-//! - the team's thread and its end: `home`; the members' threads: `hosting`; their directories: `place`
-//! - the caller's API: `team`; events: `heard`, `stream`, `result`
+//! - the team's thread and its end: `team_thread`; the members' threads: `member_threads`; the directories: `team_dirs`
+//! - the caller's API: `team`; events: `subscription`, `stream`, `result`
 
 mod builder;
-mod heard;
-mod home;
-mod hosting;
 mod member;
-mod place;
+mod member_threads;
 mod result;
 mod stream;
+mod subscription;
 mod team;
+mod team_dirs;
+mod team_thread;
 
 pub use builder::{BuildError, Mode, TeamBuilder};
-pub use home::CallFailed;
-pub use hosting::MemberInfo;
 pub use member::{Member, ModelChoice, Role};
+pub use member_threads::MemberInfo;
 pub use stream::RunStream;
 pub use team::{Board, Members, Messages, RunError, Team};
+pub use team_thread::CallFailed;
 
 pub use agent_team_protocol as protocol;
 pub use agent_team_protocol::envelope::{AgUi, Envelope};

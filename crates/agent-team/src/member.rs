@@ -39,7 +39,7 @@ impl From<Arc<dyn Model>> for ModelChoice {
 }
 
 /// The settings that members and roles share.
-macro_rules! told_alike {
+macro_rules! shared_settings {
     () => {
         /// The prompt; a member's is appended to its role's. `{{name}}` is a variable of the builder.
         #[must_use]
@@ -124,7 +124,7 @@ impl Member {
         }
     }
 
-    told_alike!();
+    shared_settings!();
 
     /// A built-in role, one of the project's role files, or one added to the builder.
     #[must_use]
@@ -189,7 +189,7 @@ impl Role {
         }
     }
 
-    told_alike!();
+    shared_settings!();
 
     /// One line that helps to choose a member for a task.
     #[must_use]

@@ -9,8 +9,8 @@ use agent_team_protocol::RunId;
 use agent_team_protocol::envelope::{AgUi, Envelope};
 use futures_core::Stream;
 
-use crate::heard::Heard;
 use crate::result;
+use crate::subscription::Subscription;
 
 /// The envelopes of a run, from its `RUN_STARTED` to its `RUN_FINISHED` or `RUN_ERROR`, which is the last.
 ///
@@ -23,31 +23,31 @@ pub struct RunStream {
     /// Envelopes to yield next.
     ready: VecDeque<Envelope>,
     /// `None` once the run has ended.
-    telling: Option<Telling>,
+    pending: Option<NextEnvelopes>,
 }
 
 /// Fetches the next envelopes, and returns the source of those after them.
-type Telling = Pin<Box<dyn Future<Output = (Vec<Envelope>, Option<Teller>)> + Send>>;
+type NextEnvelopes = Pin<Box<dyn Future<Output = (Vec<Envelope>, Option<RunEnvelopes>)> + Send>>;
 
-struct Teller {
-    heard: Heard,
+struct RunEnvelopes {
+    subscription: Subscription,
     run: RunId,
     /// Envelopes before the start of the run. `None`: the run has started.
-    before: Option<Vec<Envelope>>,
+    early: Option<Vec<Envelope>>,
 }
 
 impl RunStream {
     /// `heard` must be subscribed before the run starts.
-    pub(crate) fn new(run: RunId, heard: Heard) -> Self {
-        let teller = Teller {
-            heard,
+    pub(crate) fn new(run: RunId, subscription: Subscription) -> Self {
+        let source = RunEnvelopes {
+            subscription,
             run,
-            before: Some(Vec::new()),
+            early: Some(Vec::new()),
         };
         Self {
             run,
             ready: VecDeque::new(),
-            telling: Some(Box::pin(teller.tell())),
+            pending: Some(Box::pin(source.next())),
         }
     }
 
@@ -69,14 +69,14 @@ impl Stream for RunStream {
             if let Some(envelope) = self.ready.pop_front() {
                 return Poll::Ready(Some(envelope));
             }
-            let Some(telling) = &mut self.telling else {
+            let Some(pending) = &mut self.pending else {
                 return Poll::Ready(None);
             };
-            let Poll::Ready((told, teller)) = telling.as_mut().poll(context) else {
+            let Poll::Ready((envelopes, source)) = pending.as_mut().poll(context) else {
                 return Poll::Pending;
             };
-            self.ready.extend(told);
-            self.telling = teller.map(|teller| Box::pin(teller.tell()) as Telling);
+            self.ready.extend(envelopes);
+            self.pending = source.map(|source| Box::pin(source.next()) as NextEnvelopes);
         }
     }
 }
@@ -89,41 +89,42 @@ impl std::fmt::Debug for RunStream {
     }
 }
 
-impl Teller {
-    async fn tell(mut self) -> (Vec<Envelope>, Option<Self>) {
-        let Some(heard) = self.heard.next().await else {
+impl RunEnvelopes {
+    async fn next(mut self) -> (Vec<Envelope>, Option<Self>) {
+        let Some(received) = self.subscription.next().await else {
             return (vec![self.cut_off()], None);
         };
-        let mut told = Vec::new();
-        for mut envelope in heard {
+        let mut envelopes = Vec::new();
+        for mut envelope in received {
             if envelope.run_id == Some(self.run) {
                 if let AgUi::RunStarted { .. } = envelope.event {
-                    told.push(envelope);
-                    told.extend(self.before.take().unwrap_or_default());
+                    envelopes.push(envelope);
+                    envelopes.extend(self.early.take().unwrap_or_default());
                     continue;
                 }
                 if let AgUi::RunFinished { result, .. } = &mut envelope.event
-                    && let Ok(full) = result::of(self.heard.line(), self.run).await
+                    && let Ok(full) =
+                        result::wait_for(self.subscription.supervisor(), self.run).await
                     && let Ok(full) = serde_json::to_value(full)
                 {
                     *result = full;
                 }
                 if let AgUi::RunFinished { .. } | AgUi::RunError { .. } = envelope.event {
-                    told.push(envelope);
-                    return (told, None);
+                    envelopes.push(envelope);
+                    return (envelopes, None);
                 }
             }
-            match &mut self.before {
-                Some(before) => before.push(envelope),
-                None => told.push(envelope),
+            match &mut self.early {
+                Some(early) => early.push(envelope),
+                None => envelopes.push(envelope),
             }
         }
-        (told, Some(self))
+        (envelopes, Some(self))
     }
 
     fn cut_off(&self) -> Envelope {
         Envelope {
-            team_id: self.heard.line().team.clone(),
+            team_id: self.subscription.supervisor().team.clone(),
             agent_id: None,
             role_name: None,
             run_id: Some(self.run),

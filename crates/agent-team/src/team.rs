@@ -19,10 +19,10 @@ use agent_team_protocol::{
 use serde_json::Value;
 
 use crate::builder::TeamBuilder;
-use crate::heard::Heard;
-use crate::home::{CallFailed, Home, Line};
 use crate::result;
 use crate::stream::RunStream;
+use crate::subscription::Subscription;
+use crate::team_thread::{CallFailed, SupervisorClient, TeamThread};
 
 /// Maximum number of messages that [`Messages::list`] returns.
 const MESSAGES: u32 = 1_000;
@@ -60,7 +60,7 @@ impl From<CallFailed> for RunError {
 /// [`Team::shutdown`] gives them time to finish.
 #[derive(Debug)]
 pub struct Team {
-    home: Home,
+    thread: TeamThread,
     /// This process has given a goal. A run that was under way before belongs to an earlier process and is over.
     begun: AtomicBool,
 }
@@ -70,15 +70,15 @@ impl Team {
         TeamBuilder::default()
     }
 
-    pub(crate) fn new(home: Home) -> Self {
+    pub(crate) fn new(thread: TeamThread) -> Self {
         Self {
-            home,
+            thread,
             begun: AtomicBool::new(false),
         }
     }
 
     pub fn id(&self) -> &TeamId {
-        &self.home.line().team
+        &self.thread.supervisor().team
     }
 
     /// Gives the lead a goal, and waits for the result. Dropping the future does not stop the run.
@@ -87,7 +87,7 @@ impl Team {
     /// When a run is under way, the team has no lead, or no member can continue it.
     pub async fn run(&self, goal: impl Into<String>) -> Result<RunResult, RunError> {
         let run = self.start(goal.into()).await?;
-        Ok(result::of(self.home.line(), run).await?)
+        Ok(result::wait_for(self.thread.supervisor(), run).await?)
     }
 
     /// Gives the lead a goal, and streams what happens until the run ends. Dropping the stream does not
@@ -96,9 +96,9 @@ impl Team {
     /// # Errors
     /// When a run is under way, or the team has no lead.
     pub async fn run_streaming(&self, goal: impl Into<String>) -> Result<RunStream, RunError> {
-        let heard = Heard::of(self.home.line()).await?;
+        let subscription = Subscription::start(self.thread.supervisor()).await?;
         let run = self.start(goal.into()).await?;
-        Ok(RunStream::new(run, heard))
+        Ok(RunStream::new(run, subscription))
     }
 
     async fn start(&self, goal: String) -> Result<RunId, CallFailed> {
@@ -108,21 +108,21 @@ impl Team {
             anew: !self.begun.swap(true, Ordering::Relaxed),
             memory: BTreeMap::new(),
         };
-        Ok(self.home.line().call::<RunStart>(start).await?.run)
+        Ok(self.thread.supervisor().call::<RunStart>(start).await?.run)
     }
 
     /// The board, with the permissions of the user. It works without members.
     pub fn board(&self) -> Board<'_> {
-        Board(self.home.line())
+        Board(self.thread.supervisor())
     }
 
     /// Messages from and to the user. A recipient need not be running.
     pub fn messages(&self) -> Messages<'_> {
-        Messages(self.home.line())
+        Messages(self.thread.supervisor())
     }
 
     pub fn members(&self) -> Members<'_> {
-        Members(self.home.line())
+        Members(self.thread.supervisor())
     }
 
     /// The shared memory of the team: JSON by key, written by its members.
@@ -131,7 +131,7 @@ impl Team {
     /// When the team has ended.
     pub async fn memory(&self) -> Result<BTreeMap<String, Value>, CallFailed> {
         let all = GetMemory { key: None };
-        let memory = self.home.line().ask::<MemoryGet>(all).await?;
+        let memory = self.thread.supervisor().ask::<MemoryGet>(all).await?;
         let values = memory.values.into_iter();
         let parsed = values.map(|(key, value)| Ok((key, serde_json::from_str(value.get())?)));
         parsed
@@ -140,32 +140,30 @@ impl Team {
     }
 
     /// Replaces the limits of [`TeamBuilder::budget`] on what all members spend together on one goal. Members blocked
-    /// by the
-    /// old limits continue if the new ones allow it.
+    /// by the old limits continue if the new ones allow it.
     ///
     /// # Errors
     /// When the team has ended.
     pub async fn set_budget(&self, budget: Budget) -> Result<(), CallFailed> {
         let member = None;
         let set = SetBudget { member, budget };
-        self.home.line().call::<TeamBudget>(set).await?;
+        self.thread.supervisor().call::<TeamBudget>(set).await?;
         Ok(())
     }
 
     /// Stops the team: its members finish within a grace, then everything is removed from this process. Returns a
-    /// receipt for
-    /// each thing that was stopped or removed.
+    /// receipt for each thing that was stopped or removed.
     ///
     /// # Errors
     /// When the team had already ended.
     pub async fn shutdown(self) -> Result<Vec<Receipt>, CallFailed> {
-        Ok(self.home.leave().await?.receipts)
+        Ok(self.thread.shut_down().await?.receipts)
     }
 }
 
 /// The tasks of a team.
 #[derive(Debug, Clone, Copy)]
-pub struct Board<'a>(&'a Line);
+pub struct Board<'a>(&'a SupervisorClient);
 
 /// Every call returns the new state. It fails when the supervisor refuses it, with the reason, or the team has ended.
 impl Board<'_> {
@@ -243,7 +241,7 @@ impl Board<'_> {
 
 /// The messages of a team.
 #[derive(Debug, Clone, Copy)]
-pub struct Messages<'a>(&'a Line);
+pub struct Messages<'a>(&'a SupervisorClient);
 
 /// Every call fails when the supervisor refuses it, with the reason, or the team has ended.
 impl Messages<'_> {
@@ -292,7 +290,7 @@ impl Messages<'_> {
 
 /// The members of a team.
 #[derive(Debug, Clone, Copy)]
-pub struct Members<'a>(&'a Line);
+pub struct Members<'a>(&'a SupervisorClient);
 
 /// Every call fails when the supervisor refuses it, with the reason, or the team has ended.
 impl Members<'_> {

@@ -6,9 +6,8 @@
 //!      └── the limit is raised, or a new goal is given: judged again
 //! ```
 //! Usage counts from the last goal, or from the beginning if there was none. A member's minutes are the time in which
-//! it
-//! works: in a turn of its model or on a task, and not while its budget blocks it. The team's minutes are the time in
-//! which any member works. A command member spends nothing and is never blocked.
+//! it works: in a turn of its model or on a task, and not while its budget blocks it. The team's minutes are the time
+//! in which any member works. A command member spends nothing and is never blocked.
 
 use std::fmt;
 use std::sync::Arc;

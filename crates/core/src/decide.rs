@@ -1,8 +1,7 @@
 //! Decisions: what an input means in the current state.
 //!
 //! A [`Decider`] handles one input. It reads the team, records events, which are applied immediately, and collects
-//! effects.
-//! A call is refused before its first event, so a refused call changes nothing.
+//! effects. A call is refused before its first event, so a refused call changes nothing.
 
 mod budgets;
 mod cancel;

@@ -46,8 +46,7 @@ pub enum Effect {
     /// The member's inbox has a new message.
     Deliver { member: MemberName },
     /// Inform the lead that the state of a teammate's request changed. The driver informs a new connection of every
-    /// pending
-    /// request.
+    /// pending request.
     Inform {
         member: MemberName,
         request: RequestId,

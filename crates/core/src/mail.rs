@@ -105,8 +105,7 @@ impl Inbox {
 }
 
 /// Picks the next message to offer on a connection. It lives as long as the connection: a new connection is offered
-/// every
-/// unread message again.
+/// every unread message again.
 #[derive(Debug, Clone, Default)]
 pub struct InboxCursor {
     /// The last message offered in each lane.

@@ -36,8 +36,7 @@ use crate::time::{Tick, TokenHash};
 pub const GIVE_UP_MS: u64 = 20_000;
 
 /// How long a member in a turn may take to accept a stop or object to it, in milliseconds. The time includes its
-/// model's
-/// reply.
+/// model's reply.
 pub const ANSWER_MS: u64 = 30_000;
 
 /// How long a member that was asked to stop may take to finish its work, in milliseconds.

@@ -8,8 +8,7 @@
 //! A plan that needs approval is also a request; it is over as soon as it is decided: see [`crate::lock`].
 //!
 //! Only a decision leads to `Allowed`; a timeout can only deny. The first decision wins. A permission is consumed
-//! before
-//! the call runs (`Begun`), so that the call is not repeated after a crash in between.
+//! before the call runs (`Begun`), so that the call is not repeated after a crash in between.
 //!
 //! The core does not know what a call contains or which calls a grant covers: both come with the decision.
 
@@ -299,8 +298,7 @@ impl Requests {
     }
 
     /// The member's launch ended: calls that it had begun become `Unknown`. If the member continues, its other requests
-    /// stay
-    /// open; otherwise they are withdrawn.
+    /// stay open; otherwise they are withdrawn.
     pub(crate) fn end(&mut self, member: &MemberName, next: &Next) {
         self.mark_unknown(member);
         match next {

@@ -1,6 +1,5 @@
 //! Snapshots: the shortest list of events that rebuilds a team, in the journal's own format. A snapshot only speeds up
-//! a
-//! start; the journal alone rebuilds the same state.
+//! a start; the journal alone rebuilds the same state.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -138,8 +137,7 @@ impl Team {
     }
 
     /// The run, the memory and the transcript summaries, with their times. They come after the messages, because
-    /// replaying a
-    /// message to the lead changes `reported`.
+    /// replaying a message to the lead changes `reported`.
     fn run_events(&self) -> Vec<(u64, Event)> {
         let mut events = Vec::new();
         if let Some(run) = &self.run {

@@ -67,8 +67,7 @@ pub(crate) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// `note`: why the task was returned, if it was. `taken_from`: the member that lost it and does not claim it again
-    /// on its
-    /// own.
+    /// on its own.
     Pending {
         note: Option<Arc<str>>,
         taken_from: Option<MemberName>,
@@ -496,8 +495,7 @@ fn put<K: Ord, V: Ord>(index: &mut BTreeMap<K, BTreeSet<V>>, key: K, value: V, p
 }
 
 /// A digest of the fields that make a task of the team file a different task when they change. It leaves out
-/// dependencies,
-/// since a completed task has none, and `active_form` and `metadata`, which do not change the work.
+/// dependencies, since a completed task has none, and `active_form` and `metadata`, which do not change the work.
 pub(crate) fn digest(plan: &TaskPlan) -> u64 {
     let list = |list: &[Arc<str>]| list.join("\u{1}");
     let parts: [&str; 11] = [

@@ -134,8 +134,7 @@ impl Team {
     }
 
     /// Whether the run is under way while no member works, although the lead was notified: it cannot end unless the
-    /// lead
-    /// receives a message.
+    /// lead receives a message.
     pub fn is_stalled(&self) -> bool {
         let is_told = |run: &Run| run.is_under_way() && run.idle_notified;
         self.run.as_ref().is_some_and(is_told) && !self.is_busy()

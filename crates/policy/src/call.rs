@@ -122,8 +122,7 @@ impl Call {
 }
 
 /// The directory that the leading `cd`s of a line lead to, relative to the call's directory, and the number of steps
-/// that
-/// they are. `None` when a `cd` is in a position where it might not run.
+/// that they are. `None` when a `cd` is in a position where it might not run.
 pub(crate) fn moves(line: &Line) -> Option<(Option<String>, usize)> {
     let cd = |index: usize| match line.steps[index].pipeline.as_slice() {
         [command] if command.argv[0] == "cd" => Some(command),

@@ -24,8 +24,7 @@ impl Digest {
 }
 
 /// One JSON document: the tool, its arguments, whether it is confined, the directory and the changes to the
-/// environment,
-/// with sorted keys in every object. Two calls have the same document exactly when they would do the same.
+/// environment, with sorted keys in every object. Two calls have the same document exactly when they would do the same.
 pub fn canonical(call: &Call) -> String {
     let mut text = String::from("{\"arguments\":");
     write(&mut text, &call.arguments);

@@ -1,8 +1,7 @@
 //! Path patterns in rules: gitignore syntax, relative to the project, to `~` or to the root. Called by the rules.
 //!
 //! Deny and ask rules also match everything below what they name, and ignore case. Allow rules match below a name only
-//! if
-//! the name is written out.
+//! if the name is written out.
 
 use std::path::{Path, PathBuf};
 

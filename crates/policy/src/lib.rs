@@ -2,10 +2,9 @@
 //! `rules check`, which explains.
 //!
 //! A [`Call`] is what a member wants to do. A [`RuleBook`] contains the rules of all sources. [`RuleBook::judge`]
-//! returns
-//! a [`Decision`], which lists for every command, file and host in the call which rule of which source
-//! decided. Deny is evaluated before ask and ask before allow; how specific a rule is never matters. Deny and ask rules
-//! match as widely as they can be read, allow rules only as far as they are written.
+//! returns a [`Decision`], which lists for every command, file and host in the call which rule of which source decided.
+//! Deny is evaluated before ask and ask before allow; how specific a rule is never matters. Deny and ask rules match as
+//! widely as they can be read, allow rules only as far as they are written.
 //!
 //! Where to look:
 //! - the syntax of rules and its errors: [`rule`]; paths in rules: [`glob`]

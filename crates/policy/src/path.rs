@@ -13,8 +13,7 @@ pub struct RuleContext {
     /// `None`: rules that begin with `~` never match.
     pub home: Option<PathBuf>,
     /// Scripts whose content the user trusted, which run outside the sandbox, and paths that git's configuration refers
-    /// to:
-    /// directories of hooks, and included configuration.
+    /// to: directories of hooks, and included configuration.
     pub scripts: Vec<PathBuf>,
 }
 

@@ -19,15 +19,13 @@ use self::table::{
 pub(crate) enum Form {
     Plain,
     /// It runs the command that begins at this argument. If `clear`, it changes nothing else about that command, so a
-    /// rule
-    /// for the inner command is sufficient; otherwise a rule must name both.
+    /// rule for the inner command is sufficient; otherwise a rule must name both.
     Wraps {
         inner: usize,
         clear: bool,
     },
     /// It evaluates an argument or its input as code, or has arguments that this table does not know: a prefix rule is
-    /// not
-    /// sufficient.
+    /// not sufficient.
     Evaluates,
 }
 

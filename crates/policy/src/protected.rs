@@ -62,8 +62,7 @@ pub const PROJECT: [Protected; 17] = [
 ];
 
 /// Names in a home directory. The edit tools protect them at any depth. The sandbox always protects the home directory,
-/// so
-/// it uses this list only where the project is or contains the home directory.
+/// so it uses this list only where the project is or contains the home directory.
 pub const HOME: [Protected; 13] = [
     file(".bash_aliases"),
     file(".bash_login"),
@@ -92,8 +91,7 @@ pub const GIT: [Protected; 6] = [
 ];
 
 /// Paths in the directory of a linked working tree, below `worktrees/*/`: they point git to its configuration, and
-/// always
-/// exist.
+/// always exist.
 pub const GIT_WORKTREE: [&str; 3] = ["commondir", "config.worktree", "gitdir"];
 
 /// Git's directory, or the file that points to it.

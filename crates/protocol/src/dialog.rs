@@ -1,10 +1,8 @@
 //! A pending request on a terminal: its text, its prompt, and what each key does. Called by the pane and by `top`, so
-//! that
-//! the same keys do the same everywhere. Pure.
+//! that the same keys do the same everywhere. Pure.
 //!
 //! The text comes from the request as the supervisor stores it, never from the model's words, and a decision is bound
-//! to
-//! the digest of the shown request. A request with more rows than the screen is shown in pages.
+//! to the digest of the shown request. A request with more rows than the screen is shown in pages.
 
 mod reading;
 
@@ -19,8 +17,7 @@ use self::reading::Reading;
 pub use self::reading::Turn;
 
 /// Keys are ignored until every row of the request has been on the screen and the screen has been without a keystroke
-/// for
-/// this long. A user who is typing something else when the request appears would otherwise answer it by accident.
+/// for this long. A user who is typing something else when the request appears would otherwise answer it by accident.
 pub const QUIET: Duration = Duration::from_millis(300);
 
 /// Offers that can be chosen with a digit key.

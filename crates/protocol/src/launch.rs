@@ -1,6 +1,5 @@
 //! The launch file: everything that a worker needs before it can connect. Mode 0600; the process that unlinks it owns
-//! the
-//! launch.
+//! the launch.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -29,8 +28,7 @@ pub struct LaunchFile {
     /// The member's whole environment; the worker's own environment is not inherited.
     pub environment: BTreeMap<String, String>,
     /// The variables of `environment` that the user or the team file named. An agent's tools receive these, and of the
-    /// others
-    /// only what tools usually need.
+    /// others only what tools usually need.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub named: BTreeSet<String>,
     /// Variables for the member's programs only; their values are hidden in all output.

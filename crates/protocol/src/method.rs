@@ -103,8 +103,7 @@ methods! {
     /// Adds a member of a role. Client, and the lead.
     MemberSpawn = "member/spawn" (Spawn) -> MemberAnswer;
     /// Asks a member to stop, terminates it after the grace, and keeps it stopped; refused when it is in a turn and
-    /// objects.
-    /// Client, and the lead.
+    /// objects. Client, and the lead.
     MemberStop = "member/stop" (Stop) -> MemberAnswer;
     /// Stops a spawned member as `member/stop` does and removes it from the team. Client, and the lead.
     MemberRemove = "member/remove" (RemoveMember) -> RemoveAnswer;

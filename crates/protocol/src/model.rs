@@ -2,8 +2,7 @@
 //! and by the worker that calls the model.
 //!
 //! `provider/model` is canonical. `provider:model`, and bare names whose prefix only one provider uses, are accepted
-//! too;
-//! `replay:FILE` is a recording. Nothing here checks whether the provider offers the model.
+//! too; `replay:FILE` is a recording. Nothing here checks whether the provider offers the model.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -22,8 +21,7 @@ pub struct ProviderName {
     /// Environment variables that set the base URL; the first that is set wins.
     pub base_url_vars: &'static [&'static str],
     /// Environment variables that contain the key; the first that is set wins. With the suffix `_FILE` they name a file
-    /// that
-    /// contains it.
+    /// that contains it.
     pub key_vars: &'static [&'static str],
 }
 

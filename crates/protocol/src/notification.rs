@@ -275,8 +275,7 @@ pub struct EventNotice {
 }
 
 /// A transient event; `after` is the revision that it follows. Without `text` and `said`: the member's view changed,
-/// for
-/// example what blocks it.
+/// for example what blocks it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct TransientNotice {

@@ -28,10 +28,8 @@ pub struct AskRequest {
 
 impl AskRequest {
     /// The request to add this shell line to a task. The owner of the task runs the line later, in the project and
-    /// without a
-    /// sandbox, when its paths may lead elsewhere. The member and the supervisor must compute the same digest, so both
-    /// use
-    /// this function.
+    /// without a sandbox, when its paths may lead elsewhere. The member and the supervisor must compute the same
+    /// digest, so both use this function.
     pub fn for_task_line(line: &str, project: PathBuf) -> Self {
         let arguments = serde_json::json!({ "command": line, "for": "a task, without a sandbox" });
         Self {
@@ -327,8 +325,7 @@ impl RequestView {
 }
 
 /// A call of a tool on one line of plain text: the tool, each argument that changes what the call does, and its
-/// subject.
-/// `bash (outside the sandbox): cargo test`
+/// subject. `bash (outside the sandbox): cargo test`
 ///
 /// The arguments come before the command, whose text could imitate them.
 pub fn summary(tool: &str, input: &serde_json::Value) -> String {

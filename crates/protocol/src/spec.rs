@@ -402,8 +402,7 @@ pub enum McpTransport {
     Http {
         url: String,
         /// Sent with every request. `$NAME` or `${NAME}` in a value is replaced by that variable of the member's
-        /// programs,
-        /// so that no secret is written down.
+        /// programs, so that no secret is written down.
         #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
         headers: BTreeMap<String, String>,
     },
@@ -451,8 +450,7 @@ pub enum ClaimPolicy {
 #[serde(rename_all = "kebab-case")]
 pub enum PlacementChoice {
     /// The first that is available: the caller's own tmux, the caller's iTerm2, our own tmux server, headless. The
-    /// choice and
-    /// its reason are reported.
+    /// choice and its reason are reported.
     Auto,
     Tmux,
     /// Native sessions of iTerm2.

@@ -1,10 +1,8 @@
 //! Escapes untrusted text for display.
 //!
 //! Names, titles, messages, directories and results may contain anything. Shown raw, they could repaint a terminal,
-//! hide
-//! text behind bidirectional controls or start tmux's `#(…)`. Characters that could mislead a terminal or a reader
-//! become
-//! visible escapes. The policy's shell reader uses the same list of characters.
+//! hide text behind bidirectional controls or start tmux's `#(…)`. Characters that could mislead a terminal or a reader
+//! become visible escapes. The policy's shell reader uses the same list of characters.
 
 use std::borrow::Cow;
 
@@ -44,8 +42,7 @@ pub fn position(text: &str, at: usize) -> (usize, usize) {
 }
 
 /// Whether a character can mislead a reader: controls, blanks other than U+0020, invisible or zero-width characters,
-/// and
-/// characters that change the order of text.
+/// and characters that change the order of text.
 ///
 /// This is the only list of such characters: the shell reader refuses what the display escapes, so that a command never
 /// looks different from what was evaluated. It contains Unicode's White_Space and Default_Ignorable_Code_Point.

@@ -1,10 +1,9 @@
 //! Reads history beside the writer and off the driver, a page or a list at a time.
 //!
 //! No read transaction outlives a call, so that a slow reader does not keep old pages of the write-ahead log alive.
-//! SQLite
-//! cannot close the descriptor of a database on which this process holds locks, and the writer holds some: closing a
-//! connection leaves its descriptor open until the next connection reuses it. Therefore one connection is kept for the
-//! next call, and callers bound the number of concurrent reads.
+//! SQLite cannot close the descriptor of a database on which this process holds locks, and the writer holds some:
+//! closing a connection leaves its descriptor open until the next connection reuses it. Therefore one connection is
+//! kept for the next call, and callers bound the number of concurrent reads.
 
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
@@ -128,8 +127,7 @@ impl History {
     }
 
     /// The newest `limit` messages from or to a party, or of all; the oldest of them first. If the party has fewer
-    /// messages,
-    /// the call visits every message of the team, at about a microsecond each, but does not read their texts.
+    /// messages, the call visits every message of the team, at about a microsecond each, but does not read their texts.
     pub fn messages(
         &self,
         of: Option<&Party>,

@@ -1,8 +1,7 @@
 //! Opens a team's database: creates it, checks which team it belongs to, and sets it aside when it is damaged.
 //!
 //! The file is first read through a read-only connection, so that nothing is written to a file of another program or of
-//! an
-//! unknown version.
+//! an unknown version.
 
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -89,8 +88,7 @@ pub enum OpenError {
     #[error("cannot open {}: another supervisor writes it", .file.display())]
     InUse { file: PathBuf },
     /// The journal is readable but ends before the acknowledged revision: its write-ahead log was removed, or the
-    /// database
-    /// was replaced by an older one.
+    /// database was replaced by an older one.
     #[error(
         "{} has lost its newest events: revision {acknowledged} was acknowledged, and it ends at {stored}",
         .file.display()
@@ -111,8 +109,7 @@ pub enum OpenError {
 }
 
 /// Opens the database in a team's directory, or creates it there. The directory must be private to the user. A lock
-/// beside
-/// the database, held until the writer is dropped, excludes every other writer.
+/// beside the database, held until the writer is dropped, excludes every other writer.
 pub fn open<T: Default + Extend<Record>>(
     dir: &Path,
     identity: &TeamIdentity,
@@ -343,8 +340,7 @@ fn store_identity(connection: &mut Connection, identity: &TeamIdentity) -> rusql
 }
 
 /// The newest revision of the journal or of its snapshot, or 0. If the journal does not reach its snapshot, the
-/// database
-/// is damaged; reading it reports that.
+/// database is damaged; reading it reports that.
 fn newest(connection: &Connection) -> Result<u64, ReadError> {
     let select = "SELECT max(coalesce((SELECT max(revision) FROM journal), 0),
                              coalesce((SELECT value FROM meta WHERE key = 'snapshot_revision'), 0))";

@@ -1,8 +1,7 @@
 //! Reads records back. Shared by opening and by [`crate::History`].
 //!
 //! A record that cannot be read is either damaged (the bytes are not what was written) or was written by another build
-//! (it
-//! contains values that this build does not know). Only damage is a reason to set a database aside.
+//! (it contains values that this build does not know). Only damage is a reason to set a database aside.
 
 use std::sync::Arc;
 

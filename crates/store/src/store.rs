@@ -49,8 +49,7 @@ impl Store {
     }
 
     /// Commits on the caller's thread, which waits for the disk: on a fast disk this is cheaper than switching threads
-    /// twice.
-    /// The sink is not called. Returns the batch if the writer's thread is busy.
+    /// twice. The sink is not called. Returns the batch if the writer's thread is busy.
     pub fn commit_here(&self, batch: Batch) -> Result<Result<Committed, CommitError>, Batch> {
         let writer = self.writer.as_ref().expect("only closing takes it away");
         let mut writer = match writer.try_lock() {

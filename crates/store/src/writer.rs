@@ -36,8 +36,7 @@ pub struct Batch {
     pub archived: Vec<Archived>,
     pub transcript_items: Vec<TranscriptItems>,
     /// A snapshot of the state after these records. It only speeds up the next start, so it is stored after the batch
-    /// was
-    /// answered, and dropped when the disk is full.
+    /// was answered, and dropped when the disk is full.
     pub snapshot: Option<Vec<Record>>,
     /// The batch ends or denies something, so it may use the disk reserve.
     pub urgent: bool,

@@ -180,7 +180,7 @@ async fn a_team_file_says_what_the_builder_would() {
 
     let both = Team::builder().file(&file).member(Member::new("ben"));
     let error = both.build().await.unwrap_err();
-    assert!(matches!(error, BuildError::Wanted(_)), "{error:?}");
+    assert!(matches!(error, BuildError::Invalid(_)), "{error:?}");
     write("nmae = \"payments\"\n");
     let error = Team::builder().file(&file).model(model).build().await;
     let told = error.unwrap_err().to_string();
@@ -259,7 +259,7 @@ async fn what_does_not_fit_together_is_told_without_a_team() {
         .build()
         .await
         .unwrap_err();
-    let BuildError::Wanted(faults) = &error else {
+    let BuildError::Invalid(faults) = &error else {
         panic!("{error:?}")
     };
     assert_eq!(faults.len(), 2, "{faults:?}");
@@ -269,7 +269,7 @@ async fn what_does_not_fit_together_is_told_without_a_team() {
             .any(|fault| fault.contains("no role \"no-such\""))
     );
     let error = Team::builder().session("me", "one").build().await;
-    assert!(matches!(error, Err(BuildError::Wanted(_))), "{error:?}");
+    assert!(matches!(error, Err(BuildError::Invalid(_))), "{error:?}");
     let error = Team::builder().project("/no/such/place").build().await;
     assert!(
         matches!(error, Err(BuildError::Directory { .. })),

@@ -61,8 +61,7 @@ impl Decider<'_> {
     }
 
     /// Returns a claim on request. Its owner does not claim it again on its own. A task that its owners have released
-    /// too
-    /// often fails, so that it does not circle between members without end.
+    /// too often fails, so that it does not circle between members without end.
     pub(super) fn release_claim(&mut self, by: &Party, task: &Task, note: Arc<str>) {
         if !may_start_again(task) {
             let note = &note[..note.floor_char_boundary(NOTE_MAX)];
@@ -99,8 +98,7 @@ impl Decider<'_> {
     }
 
     /// Removes the assignee from pending tasks of a member that leaves, so that others can claim them. Tasks of the
-    /// team file
-    /// keep theirs.
+    /// team file keep theirs.
     pub(super) fn free_tasks_for(&mut self, member: &MemberName) {
         let tasks = self.team.board.iter().filter(|task| {
             task.plan.assignee.as_ref() == Some(member)

@@ -287,8 +287,7 @@ impl Decider<'_> {
     }
 
     /// Whether the worker is the launch's only process: the launch never held a task. Agents can run programs outside a
-    /// task,
-    /// so a member with a transcript never qualifies.
+    /// task, so a member with a transcript never qualifies.
     fn ran_nothing(&self, member: &Member) -> bool {
         !member.worked
             && member.transcript == TranscriptSummary::default()
@@ -389,8 +388,7 @@ impl Decider<'_> {
     }
 
     /// Ends a launch whose worker has exited. If the worker was its only process and the member is to continue, the
-    /// successor
-    /// starts in the same step, without a scan for processes and with one commit less.
+    /// successor starts in the same step, without a scan for processes and with one commit less.
     fn end_worker(&mut self, name: &MemberName, launch: &LaunchId, reason: &str, then: Then) {
         let was_all = self
             .team

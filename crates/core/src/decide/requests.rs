@@ -316,8 +316,7 @@ impl Decider<'_> {
     }
 
     /// Withdraws the member's open requests at the end of its turn: it no longer waits for decisions, and must not use
-    /// a
-    /// permission from this turn later.
+    /// a permission from this turn later.
     pub(super) fn withdraw_waiting(&mut self, name: &MemberName) {
         for (request, was_pending) in self.open_requests_of(name) {
             self.withdraw(request, was_pending);

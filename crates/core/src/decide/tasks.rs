@@ -17,8 +17,7 @@ use crate::run::Run;
 use crate::task::{GraphError, Outcome, REFUSALS_MAX, Task};
 
 /// Maximum size of all texts of a task together, in bytes: with its result, and with every character escaped, a task
-/// still
-/// fits into a frame.
+/// still fits into a frame.
 const PLAN_MAX: usize = 96 << 10;
 
 /// Longest metadata of a task, in bytes.
@@ -323,8 +322,7 @@ impl Decider<'_> {
     }
 
     /// Notifies the lead and the creator how a task ended, except the party that ended it. The end of a round's task is
-    /// part
-    /// of the next question to the lead's model instead.
+    /// part of the next question to the lead's model instead.
     pub(super) fn notify_result(&mut self, task: &Task, how: &str, text: &str, by: Option<&Party>) {
         let round = self.team.run.as_ref().and_then(Run::round_under_way);
         if round.is_some_and(|(_, _, id)| id == task.id) {
@@ -480,8 +478,7 @@ impl Decider<'_> {
     }
 
     /// A member must not write a shell line that it may not run itself: either the rules allow the line, or the member
-    /// is
-    /// carrying out the request in which it was allowed.
+    /// is carrying out the request in which it was allowed.
     fn check_lines<'a>(
         &self,
         by: &Origin,

@@ -63,8 +63,7 @@ impl CommandPattern {
     }
 
     /// Whether a shell text contains the words: in one command, as far as commands can be separated, or with only
-    /// options
-    /// and their values between them.
+    /// options and their values between them.
     pub(super) fn is_in_text(&self, text: &str) -> bool {
         let commands = text.split([';', '|', '&', '\n']);
         self.is_found(&words::of_arguments(&[text]), Gap::Options(VALUE_WORDS))

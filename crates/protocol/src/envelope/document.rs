@@ -5,10 +5,8 @@
 //!   "tasks":   { "T-3": { "title": "…", "state": "in_progress", "owner": "ada", … } } }
 //! ```
 //! A member's state is `planned`, `launching`, `ready`, `draining`, `cooling`, `held` or `stopped`; `why` is a reason
-//! for
-//! the user. A task has the fields and states of `task list --json`, without those derived from other tasks. A patch
-//! only
-//! adds (which in RFC 6902 also replaces) and removes, always with absolute values.
+//! for the user. A task has the fields and states of `task list --json`, without those derived from other tasks. A
+//! patch only adds (which in RFC 6902 also replaces) and removes, always with absolute values.
 
 use std::collections::BTreeMap;
 

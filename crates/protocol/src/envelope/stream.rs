@@ -1,8 +1,7 @@
 //! Turns a subscriber's notices into envelopes. Called by the command line and by the library; pure.
 //!
 //! The output is valid AG-UI even if notices are missing: a text or a call starts before its content, and ends before
-//! its
-//! run ends.
+//! its run ends.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -6,14 +6,14 @@ use agent_team_protocol::method::{EventSubscribe, Nothing, Subscribe, TeamShow};
 use agent_team_protocol::notification::{EventNotice, Notification, TransientNotice};
 use agent_team_system::client::{Arrival, Incoming};
 
-use crate::home::{CallFailed, Line};
+use crate::team_thread::{CallFailed, SupervisorClient};
 
 /// Called for each envelope.
 pub(crate) type Callback = Box<dyn Fn(&Envelope) + Send + Sync>;
 
 /// A subscription. If it falls behind it resumes: it reads stored events again and loses only transient ones.
-pub(crate) struct Heard {
-    line: Line,
+pub(crate) struct Subscription {
+    supervisor: SupervisorClient,
     incoming: Incoming,
     envelopes: Envelopes,
     /// The last stored event that was received.
@@ -22,18 +22,18 @@ pub(crate) struct Heard {
     snapshot: Option<Envelope>,
 }
 
-impl Heard {
+impl Subscription {
     /// Subscribes from the current state on.
-    pub(crate) async fn of(line: &Line) -> Result<Self, CallFailed> {
-        let (line, incoming) = line.another().await?;
-        let last = line.ask::<TeamShow>(Nothing {}).await?.revision;
-        subscribe(&line, last).await?;
+    pub(crate) async fn start(supervisor: &SupervisorClient) -> Result<Self, CallFailed> {
+        let (supervisor, incoming) = supervisor.open_another().await?;
+        let last = supervisor.ask::<TeamShow>(Nothing {}).await?.revision;
+        subscribe(&supervisor, last).await?;
         // The order matters: subscribing before fetching the state leaves no gap between them.
-        let team = line.ask::<TeamShow>(Nothing {}).await?;
-        let tasks = line.tasks().await?;
+        let team = supervisor.ask::<TeamShow>(Nothing {}).await?;
+        let tasks = supervisor.tasks().await?;
         let mut envelopes = Envelopes::standing(&team, &tasks);
         Ok(Self {
-            line,
+            supervisor,
             incoming,
             snapshot: Some(envelopes.snapshot()),
             envelopes,
@@ -68,21 +68,22 @@ impl Heard {
         }
     }
 
-    pub(crate) fn line(&self) -> &Line {
-        &self.line
+    pub(crate) fn supervisor(&self) -> &SupervisorClient {
+        &self.supervisor
     }
 
     async fn resume(&mut self) -> Result<(), CallFailed> {
-        let (line, incoming) = self.line.another().await?;
-        subscribe(&line, self.last).await?;
-        (self.line, self.incoming) = (line, incoming);
+        let (supervisor, incoming) = self.supervisor.open_another().await?;
+        subscribe(&supervisor, self.last).await?;
+        (self.supervisor, self.incoming) = (supervisor, incoming);
         Ok(())
     }
 }
 
-async fn subscribe(line: &Line, after: Revision) -> Result<(), CallFailed> {
+async fn subscribe(supervisor: &SupervisorClient, after: Revision) -> Result<(), CallFailed> {
     let transient = true;
-    line.ask::<EventSubscribe>(Subscribe { after, transient })
+    supervisor
+        .ask::<EventSubscribe>(Subscribe { after, transient })
         .await?;
     Ok(())
 }

@@ -17,7 +17,7 @@ const SHOWN: usize = 32;
 
 /// A team's directories. Dropping it removes the private ones.
 #[derive(Debug)]
-pub(crate) struct Place {
+pub(crate) struct TeamDirs {
     pub(crate) directories: Directories,
     /// The project directory if the caller sets none. Created on use.
     own_project: PathBuf,
@@ -31,7 +31,7 @@ pub(crate) struct Session {
     pub(crate) session: String,
 }
 
-impl Place {
+impl TeamDirs {
     /// `store`: where lasting files are kept. `None`: all files are private.
     pub(crate) fn new(store: Option<(&Path, &Session)>) -> io::Result<Self> {
         // Not in the store, because a socket's path must be short.
@@ -114,11 +114,11 @@ mod tests {
     fn what_is_private_goes_with_the_place_and_what_is_stored_stays() {
         let store = tempfile::tempdir().unwrap();
         let session = Session::default();
-        let place = Place::new(Some((store.path(), &session))).unwrap();
-        let project = place.project(None).unwrap();
-        let private = place.directories.run.parent().unwrap().to_owned();
+        let dirs = TeamDirs::new(Some((store.path(), &session))).unwrap();
+        let project = dirs.project(None).unwrap();
+        let private = dirs.directories.run.parent().unwrap().to_owned();
         assert!(private.is_dir() && project.starts_with(store.path().canonicalize().unwrap()));
-        drop(place);
+        drop(dirs);
         assert!(!private.exists() && project.is_dir());
     }
 }

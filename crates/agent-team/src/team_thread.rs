@@ -1,4 +1,4 @@
-//! The home of a team: a thread that runs the supervisor, the members' threads, and the team's directories. All of them
+//! The thread of a team. It runs the supervisor and owns the members' threads and the team's directories; all of them
 //! end together.
 //!
 //! Connections to the supervisor run on that thread as well, so that a caller needs no particular async runtime, and
@@ -22,8 +22,8 @@ use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
 use tokio::task::LocalSet;
 
-use crate::hosting::{Crew, Hosting};
-use crate::place::Place;
+use crate::member_threads::{Engines, MemberThreads};
+use crate::team_dirs::TeamDirs;
 
 /// How long a dropped team may take to end before its thread is detached.
 const DROP_LIMIT: Duration = Duration::from_secs(5);
@@ -33,7 +33,7 @@ const THREADS_LIMIT: Duration = Duration::from_secs(5);
 
 /// Why a team could not be started.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum MoveInError {
+pub(crate) enum StartError {
     #[error(transparent)]
     Serve(#[from] ServeError),
     #[error(transparent)]
@@ -56,7 +56,7 @@ pub enum CallFailed {
 
 /// A connection to a team's supervisor. Cheap to clone; calls fail once the team has ended.
 #[derive(Debug, Clone)]
-pub(crate) struct Line {
+pub(crate) struct SupervisorClient {
     pub(crate) team: TeamId,
     runtime: Handle,
     directories: Directories,
@@ -65,7 +65,7 @@ pub(crate) struct Line {
     id: String,
 }
 
-impl Line {
+impl SupervisorClient {
     /// Spawns a task that ends with the team.
     pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         drop(self.runtime.spawn(task));
@@ -84,24 +84,24 @@ impl Line {
     /// All tasks of the board, fetched page by page.
     pub(crate) async fn tasks(&self) -> Result<Vec<TaskView>, CallFailed> {
         let mut tasks = Vec::new();
-        let mut wanted = Some(ListTasks::default());
-        while let Some(list) = wanted {
+        let mut request = Some(ListTasks::default());
+        while let Some(list) = request {
             let page = self.ask::<TaskList>(list).await?;
-            wanted = page.next();
+            request = page.next();
             tasks.extend(page.tasks);
         }
         Ok(tasks)
     }
 
     /// Opens another connection, with its notifications.
-    pub(crate) async fn another(&self) -> Result<(Self, Incoming), CallFailed> {
+    pub(crate) async fn open_another(&self) -> Result<(Self, Incoming), CallFailed> {
         let connected = connect(&self.runtime, &self.directories, &self.id).await;
         let (client, incoming) = connected.map_err(|_| CallFailed::Ended)?;
-        let line = Self {
+        let supervisor = Self {
             client,
             ..self.clone()
         };
-        Ok((line, incoming))
+        Ok((supervisor, incoming))
     }
 
     async fn perform<M: Method>(
@@ -126,31 +126,31 @@ impl Line {
 }
 
 /// A team's thread. Dropping it ends everything immediately.
-pub(crate) struct Home {
-    line: Line,
+pub(crate) struct TeamThread {
+    supervisor: SupervisorClient,
     /// Sent or dropped, it makes the supervisor exit.
     over: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<Result<(), ServeError>>>,
 }
 
-impl Home {
+impl TeamThread {
     pub(crate) async fn new(
         team: TeamId,
-        place: Place,
+        dirs: TeamDirs,
         durability: Durability,
-        crew: Crew,
-    ) -> Result<Self, MoveInError> {
-        let directories = place.directories.clone();
+        engines: Engines,
+    ) -> Result<Self, StartError> {
+        let directories = dirs.directories.clone();
         let (over, ended) = oneshot::channel();
         let (ready, is_ready) = oneshot::channel();
         let thread = std::thread::Builder::new().name("agent-team".to_owned());
         let thread = thread
-            .spawn(move || live(place, durability, crew, ready, ended))
-            .map_err(MoveInError::Thread)?;
+            .spawn(move || run_supervisor(dirs, durability, engines, ready, ended))
+            .map_err(StartError::Thread)?;
         let Ok(runtime) = is_ready.await else {
             return Err(match thread.join() {
                 Ok(Err(error)) => error.into(),
-                Ok(Ok(())) => MoveInError::Thread(io::Error::other("it ended")),
+                Ok(Ok(())) => StartError::Thread(io::Error::other("it ended")),
                 Err(panic) => std::panic::resume_unwind(panic),
             });
         };
@@ -158,7 +158,7 @@ impl Home {
         // This connection has no subscription, so it receives no notifications.
         let (client, _incoming) = connect(&runtime, &directories, &id).await?;
         Ok(Self {
-            line: Line {
+            supervisor: SupervisorClient {
                 team,
                 runtime,
                 directories,
@@ -170,13 +170,16 @@ impl Home {
         })
     }
 
-    pub(crate) fn line(&self) -> &Line {
-        &self.line
+    pub(crate) fn supervisor(&self) -> &SupervisorClient {
+        &self.supervisor
     }
 
     /// Stops the members with a grace, then everything else.
-    pub(crate) async fn leave(mut self) -> Result<DownAnswer, CallFailed> {
-        let down = self.line.call::<TeamDown>(Down { force: false }).await;
+    pub(crate) async fn shut_down(mut self) -> Result<DownAnswer, CallFailed> {
+        let down = self
+            .supervisor
+            .call::<TeamDown>(Down { force: false })
+            .await;
         self.over = None;
         let Some(thread) = self.thread.take() else {
             return down;
@@ -196,16 +199,16 @@ impl Home {
     }
 }
 
-impl Drop for Home {
+impl Drop for TeamThread {
     fn drop(&mut self) {
         let Some(thread) = self.thread.take() else {
             return;
         };
-        let (line, over) = (self.line.clone(), self.over.take());
-        self.line.spawn(async move {
-            let down = line.call::<TeamDown>(Down { force: true });
+        let (supervisor, over) = (self.supervisor.clone(), self.over.take());
+        self.supervisor.spawn(async move {
+            let down = supervisor.call::<TeamDown>(Down { force: true });
             if !matches!(tokio::time::timeout(DROP_LIMIT, down).await, Ok(Ok(_))) {
-                tracing::warn!(team = %line.team, "the team was dropped without an orderly shutdown");
+                tracing::warn!(team = %supervisor.team, "the team was dropped without an orderly shutdown");
             }
             drop(over);
         });
@@ -216,29 +219,29 @@ impl Drop for Home {
     }
 }
 
-impl std::fmt::Debug for Home {
+impl std::fmt::Debug for TeamThread {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Home")
-            .field("team", &self.line.team)
+            .field("team", &self.supervisor.team)
             .finish_non_exhaustive()
     }
 }
 
 /// Runs on the team's thread.
-fn live(
-    place: Place,
+fn run_supervisor(
+    dirs: TeamDirs,
     durability: Durability,
-    crew: Crew,
+    engines: Engines,
     ready: oneshot::Sender<Handle>,
     over: oneshot::Receiver<()>,
 ) -> Result<(), ServeError> {
     let runtime = Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(ServeError::Runtime)?;
-    let hosting = Arc::new(Hosting::new(crew));
+    let member_threads = Arc::new(MemberThreads::new(engines));
     let embedding = Embedding {
-        directories: place.directories.clone(),
+        directories: dirs.directories.clone(),
         durability,
-        host: Arc::clone(&hosting) as _,
+        host: Arc::clone(&member_threads) as _,
     };
     let (serves, is_serving) = oneshot::channel();
     let handle = runtime.handle().clone();
@@ -252,8 +255,8 @@ fn live(
     let result = local.block_on(&runtime, embed::serve(embedding, serves, over));
     drop(local);
     runtime.shutdown_timeout(THREADS_LIMIT);
-    hosting.join(THREADS_LIMIT);
-    drop(place);
+    member_threads.join(THREADS_LIMIT);
+    drop(dirs);
     result
 }
 

@@ -33,15 +33,15 @@ pub(crate) type MakeEngine = Box<dyn Fn(&MemberInfo) -> Option<Box<dyn Engine>> 
 
 /// The models and engines that the caller provides.
 #[derive(Default)]
-pub(crate) struct Crew {
+pub(crate) struct Engines {
     /// The caller's models, by their names.
     pub(crate) models: BTreeMap<String, Arc<dyn Model>>,
     pub(crate) engine: Option<MakeEngine>,
 }
 
 /// All workers of one team.
-pub(crate) struct Hosting {
-    crew: Arc<Crew>,
+pub(crate) struct MemberThreads {
+    engines: Arc<Engines>,
     threads: Mutex<Threads>,
 }
 
@@ -53,11 +53,11 @@ struct Threads {
     ended: Option<mpsc::Receiver<Infallible>>,
 }
 
-impl Hosting {
-    pub(crate) fn new(crew: Crew) -> Self {
+impl MemberThreads {
+    pub(crate) fn new(engines: Engines) -> Self {
         let (alive, ended) = mpsc::channel();
         Self {
-            crew: Arc::new(crew),
+            engines: Arc::new(engines),
             threads: Mutex::new(Threads {
                 handles: Vec::new(),
                 alive: Some(alive),
@@ -89,17 +89,20 @@ impl Hosting {
     }
 }
 
-impl Host for Hosting {
+impl Host for MemberThreads {
     fn start(&self, member: &MemberName, launch_file: &Path) -> io::Result<Hosted> {
         let (end, ending) = oneshot::channel();
         let (left, ended) = oneshot::channel();
-        let (crew, launch_file) = (Arc::clone(&self.crew), launch_file.to_owned());
+        let (engines, launch_file) = (Arc::clone(&self.engines), launch_file.to_owned());
         let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
         let alive = threads.alive.clone();
         let alive = alive.ok_or_else(|| io::Error::other("the team is ending"))?;
         let worker = member.clone();
-        let work =
-            move || async move { work(&crew, &launch_file).await.map_err(|e| e.to_string()) };
+        let work = move || async move {
+            work(&engines, &launch_file)
+                .await
+                .map_err(|e| e.to_string())
+        };
         let over = move |worked| {
             if let Err(error) = worked {
                 tracing::error!(member = %worker, error, "the worker failed");
@@ -114,7 +117,7 @@ impl Host for Hosting {
     }
 }
 
-async fn work(crew: &Crew, launch_file: &Path) -> Result<(), RunError> {
+async fn work(engines: &Engines, launch_file: &Path) -> Result<(), RunError> {
     let Some(launch) = HostedLaunch::take(launch_file)? else {
         return Ok(());
     };
@@ -123,13 +126,13 @@ async fn work(crew: &Crew, launch_file: &Path) -> Result<(), RunError> {
         role: launch.role().clone(),
         lead: launch.is_lead(),
     };
-    let engine = crew.engine.as_ref().and_then(|make| make(&member));
+    let engine = engines.engine.as_ref().and_then(|make| make(&member));
     // The exit code is also in the worker's exit report.
     let _code = match (engine, launch.engine()) {
         (Some(engine), _) => launch.work(engine).await?,
         (None, spec::Engine::Command) => launch.run_commands().await?,
         (None, spec::Engine::Native) => {
-            let model = launch.model().and_then(|name| crew.models.get(name));
+            let model = launch.model().and_then(|name| engines.models.get(name));
             let model = model.map(Arc::clone);
             launch.think(model).await?
         }
