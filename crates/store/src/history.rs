@@ -17,7 +17,7 @@ use agent_team_system::disk::{FileIdentity, Moved};
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row};
 
 use crate::read::{JournalEntry, ReadError, Restored, json, newest_message, restore, text};
-use crate::writer::mention;
+use crate::writer::party_key;
 
 /// A page ends after this many bytes of events, whatever its limit.
 const PAGE_BYTES: usize = 1 << 20;
@@ -37,13 +37,13 @@ pub struct History {
 }
 
 /// A connection for one call; it returns to the idle ones when dropped.
-struct Lent<'a> {
+struct PooledConnection<'a> {
     /// `None` only during drop.
     connection: Option<Connection>,
     history: &'a History,
 }
 
-impl Deref for Lent<'_> {
+impl Deref for PooledConnection<'_> {
     type Target = Connection;
 
     fn deref(&self) -> &Connection {
@@ -51,7 +51,7 @@ impl Deref for Lent<'_> {
     }
 }
 
-impl Drop for Lent<'_> {
+impl Drop for PooledConnection<'_> {
     fn drop(&mut self) {
         if let Some(connection) = self.connection.take()
             && connection.is_autocommit()
@@ -134,15 +134,16 @@ impl History {
         limit: usize,
     ) -> Result<Vec<StoredMessage>, ReadError> {
         let connection = self.connect()?;
-        let mut look = connection.prepare(
+        let mut lookup = connection.prepare(
             "SELECT message_before, ?2 IS NULL OR instr(parties, ?2) FROM journal WHERE revision = ?1",
         )?;
         let mut fetch = connection.prepare("SELECT at, event FROM journal WHERE revision = ?1")?;
-        let mention = of.map(mention);
+        let party_key = of.map(party_key);
         let mut messages = Vec::new();
         let mut revision = newest_message(&connection)?;
         while revision > 0 && messages.len() < limit {
-            let found = look.query_row((revision, &mention), |row| Ok((row.get(0)?, row.get(1)?)));
+            let found =
+                lookup.query_row((revision, &party_key), |row| Ok((row.get(0)?, row.get(1)?)));
             let (before, is_wanted): (i64, bool) = found?;
             if is_wanted {
                 let mut rows = fetch.query([revision])?;
@@ -212,14 +213,14 @@ impl History {
         restore(&connection)
     }
 
-    fn connect(&self) -> Result<Lent<'_>, ReadError> {
+    fn connect(&self) -> Result<PooledConnection<'_>, ReadError> {
         let idle = self.idle().pop();
         let connection = match idle {
             Some(connection) => connection,
             None => read_only(&self.files[0].0)?,
         };
         self.check()?;
-        Ok(Lent {
+        Ok(PooledConnection {
             connection: Some(connection),
             history: self,
         })

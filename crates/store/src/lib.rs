@@ -11,11 +11,11 @@
 //! It must never report a batch as stored that is not, delete or overwrite a database, or decide
 //! anything about a team. Start reading at [`open`] and [`Writer::commit`].
 
+mod disk_reserve;
 mod history;
 mod lock;
 mod open;
 mod read;
-mod room;
 mod schema;
 mod store;
 mod writer;

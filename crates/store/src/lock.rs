@@ -76,7 +76,7 @@ impl TeamLock {
     }
 
     /// Records that everything up to this revision is acknowledged.
-    pub(crate) fn note(&self, revision: u64) {
+    pub(crate) fn record(&self, revision: u64) {
         // The length is fixed, so that a crash leaves either the old or the new text.
         let text = format!("{revision:020} {}\n", self.boot);
         if let Err(error) = self.file.overwrite(&text) {

@@ -19,10 +19,10 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
 
 use crate::FILE_NAME;
+use crate::disk_reserve::{self, DiskReserve};
 use crate::history::{History, read_only};
 use crate::lock::TeamLock;
 use crate::read::{ReadError, Restored, restore};
-use crate::room::{self, Room};
 use crate::schema::{self, Kind};
 use crate::writer::Writer;
 
@@ -127,7 +127,7 @@ pub fn open<T: Default + Extend<Record>>(
         Err(OpenError::Read {
             source: ReadError::Sqlite(error),
             ..
-        }) if room::is_missing(dir, &error) && room::release(dir) => attempt(),
+        }) if disk_reserve::is_disk_full(dir, &error) && disk_reserve::release(dir) => attempt(),
         other => other,
     };
     match opened {
@@ -142,7 +142,7 @@ pub fn open<T: Default + Extend<Record>>(
 /// The team that the database in a directory belongs to; `None` when there is no database. Changes nothing.
 pub fn identity(dir: &Path) -> Result<Option<TeamIdentity>, OpenError> {
     let file = dir.join(FILE_NAME);
-    match look(&file)? {
+    match open_read_only(&file)? {
         None => Ok(None),
         Some(connection) => {
             stored_identity(&connection).map_err(|source| OpenError::Read { file, source })
@@ -166,7 +166,7 @@ fn open_as_found<T: Default + Extend<Record>>(
         source,
     };
 
-    let stored = match look(&file)? {
+    let stored = match open_read_only(&file)? {
         None => 0,
         Some(connection) => newest(&connection).map_err(read)?,
     };
@@ -207,10 +207,10 @@ fn open_as_found<T: Default + Extend<Record>>(
         located(file.clone()).map_err(io)?,
         located(beside(&file, "-wal")).map_err(io)?,
     ];
-    lock.note(restored.revision.0);
+    lock.record(restored.revision.0);
     let history = History::new(files.clone());
-    let room = Room::claim(dir);
-    let writer = Writer::new(connection, files, &restored, room, lock.clone()).map_err(read)?;
+    let reserve = DiskReserve::claim(dir);
+    let writer = Writer::new(connection, files, &restored, reserve, lock.clone()).map_err(read)?;
     Ok(Opened {
         writer,
         history,
@@ -219,7 +219,7 @@ fn open_as_found<T: Default + Extend<Record>>(
 }
 
 /// A read-only connection to a database that this build can read; `None` if there is no content yet.
-fn look(file: &Path) -> Result<Option<Connection>, OpenError> {
+fn open_read_only(file: &Path) -> Result<Option<Connection>, OpenError> {
     let length = |path: &Path| match fs::symlink_metadata(path) {
         Ok(metadata) if metadata.is_file() => Ok(metadata.len()),
         Ok(_) => Err(OpenError::NotOurs {

@@ -31,11 +31,11 @@ impl Store {
     pub fn start(writer: Writer, sink: Sink) -> io::Result<Self> {
         let file = writer.file().to_owned();
         let writer = Arc::new(Mutex::new(writer));
-        let (work, given) = mpsc::channel();
+        let (work, queue) = mpsc::channel();
         let on_thread = Arc::clone(&writer);
         let thread = thread::Builder::new()
             .name("store".into())
-            .spawn(move || serve(&on_thread, &file, &given, &sink))?;
+            .spawn(move || serve(&on_thread, &file, &queue, &sink))?;
         Ok(Self {
             work: Some(work),
             thread: Some(thread),
@@ -45,7 +45,7 @@ impl Store {
 
     /// Submits a batch and returns immediately; the sink receives the result.
     pub fn submit(&self, batch: Batch) {
-        self.give(Work::Commit(batch));
+        self.send(Work::Commit(batch));
     }
 
     /// Commits on the caller's thread, which waits for the disk: on a fast disk this is cheaper than switching threads
@@ -61,7 +61,7 @@ impl Store {
         let upkeep = writer.is_upkeep_due();
         drop(writer);
         if upkeep {
-            self.give(Work::Upkeep);
+            self.send(Work::Upkeep);
         }
         Ok(result)
     }
@@ -71,7 +71,7 @@ impl Store {
         drop(self);
     }
 
-    fn give(&self, work: Work) {
+    fn send(&self, work: Work) {
         let thread = self.work.as_ref().expect("only closing takes it away");
         thread
             .send(work)
@@ -95,31 +95,31 @@ fn serve(writer: &Mutex<Writer>, file: &Path, work: &mpsc::Receiver<Work>, sink:
     for work in work {
         let mut writer = writer.lock().unwrap_or_else(PoisonError::into_inner);
         if let Work::Commit(batch) = work {
-            let answer = Answer {
+            let guard = ResultGuard {
                 sink,
                 file: Some(file.to_owned()),
             };
-            answer.give(writer.commit(batch));
+            guard.send(writer.commit(batch));
         }
         writer.upkeep();
     }
 }
 
 /// Sends a result even if the thread panics: a batch without a result would block the driver forever.
-struct Answer<'a> {
+struct ResultGuard<'a> {
     sink: &'a Sink,
     /// `None` once the result was sent.
     file: Option<PathBuf>,
 }
 
-impl Answer<'_> {
-    fn give(mut self, result: Result<Committed, CommitError>) {
+impl ResultGuard<'_> {
+    fn send(mut self, result: Result<Committed, CommitError>) {
         self.file = None;
         (self.sink)(result);
     }
 }
 
-impl Drop for Answer<'_> {
+impl Drop for ResultGuard<'_> {
     fn drop(&mut self) {
         if let Some(file) = self.file.take() {
             (self.sink)(Err(CommitError::Panicked(file)));

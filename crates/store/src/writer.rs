@@ -17,9 +17,9 @@ use agent_team_system::disk::{FileIdentity, Moved};
 use agent_team_system::planted::{self, Plant};
 use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior, params};
 
+use crate::disk_reserve::{self, DiskReserve};
 use crate::lock::TeamLock;
 use crate::read::{JournalEntry, ReadError, Restored, newest_message};
-use crate::room::{self, Room};
 
 /// Pages in the write-ahead log after which a checkpoint copies them to the database.
 const CHECKPOINT_PAGES: i32 = 1000;
@@ -113,7 +113,7 @@ pub struct Writer {
     since_snapshot: u64,
     /// To be stored once the batch before it has been answered.
     snapshot: Option<Vec<Record>>,
-    room: Room,
+    reserve: DiskReserve,
     /// Pages in the write-ahead log, as reported by SQLite.
     log_pages: Arc<AtomicI32>,
     checkpoint_at: i32,
@@ -138,7 +138,7 @@ impl Writer {
         mut connection: Connection,
         files: [(PathBuf, FileIdentity); 2],
         restored: &Restored<T>,
-        room: Room,
+        reserve: DiskReserve,
         lock: Arc<TeamLock>,
     ) -> Result<Self, ReadError> {
         connection.busy_timeout(LOCKED_LIMIT)?;
@@ -155,7 +155,7 @@ impl Writer {
             newest_message: newest_message(&connection)?,
             since_snapshot: restored.since_snapshot,
             snapshot: None,
-            room,
+            reserve,
             log_pages,
             checkpoint_at: CHECKPOINT_PAGES,
             ended: None,
@@ -176,13 +176,13 @@ impl Writer {
                 found: batch.first.0,
             });
         }
-        if !self.room.admits(batch.urgent) {
+        if !self.reserve.admits(batch.urgent) {
             return Err(self.full());
         }
 
         let rows: Vec<Columns> = batch.records.iter().map(Columns::of).collect();
         let mut written = self.write(&rows, &batch.archived, &batch.transcript_items);
-        if matches!(written, Err(CommitError::Full(_))) && self.room.spend() && batch.urgent {
+        if matches!(written, Err(CommitError::Full(_))) && self.reserve.spend() && batch.urgent {
             written = self.write(&rows, &batch.archived, &batch.transcript_items);
         }
         written
@@ -191,9 +191,9 @@ impl Writer {
 
         self.newest += rows.len() as u64;
         if planted::strikes(Plant::SecondWriter, 50) {
-            write_beside(self.file());
+            insert_foreign_event(self.file());
         }
-        self.lock.note(self.newest);
+        self.lock.record(self.newest);
         self.since_snapshot += rows.len() as u64;
         self.snapshot = batch.snapshot;
         Ok(Committed {
@@ -227,7 +227,7 @@ impl Writer {
         if self.ended.is_some() {
             return;
         }
-        if let Some(snapshot) = snapshot.filter(|_| self.room.is_ample()) {
+        if let Some(snapshot) = snapshot.filter(|_| self.reserve.is_ample()) {
             self.since_snapshot = 0;
             if let Err(error) = self.write_snapshot(&snapshot) {
                 self.upkeep_failed("snapshot", error);
@@ -368,7 +368,7 @@ impl Writer {
     }
 
     fn failure(&self, error: rusqlite::Error) -> CommitError {
-        if room::is_missing(self.dir(), &error) {
+        if disk_reserve::is_disk_full(self.dir(), &error) {
             return self.full();
         }
         let code = error.sqlite_error_code();
@@ -390,7 +390,7 @@ impl Writer {
 }
 
 /// A failpoint: an event of another writer.
-fn write_beside(file: &Path) {
+fn insert_foreign_event(file: &Path) {
     let written = Connection::open(file).and_then(|other| {
         other.execute(
             "INSERT INTO journal (revision, at, tick, parties, message_before, event, call)
@@ -453,6 +453,6 @@ fn parties(event: &Event) -> Option<String> {
 }
 
 /// The entry of a party in a message's `parties` column.
-pub(crate) fn mention(party: &Party) -> String {
+pub(crate) fn party_key(party: &Party) -> String {
     format!("|{party}|")
 }

@@ -30,7 +30,7 @@ const PROBE: u64 = 64 << 10;
 const RESERVE_NAME: &str = "reserve";
 
 #[derive(Debug)]
-pub(crate) struct Room {
+pub(crate) struct DiskReserve {
     file: PathBuf,
     state: State,
 }
@@ -42,7 +42,7 @@ enum State {
 }
 
 /// Whether this error occurred because the disk of `dir` is full.
-pub(crate) fn is_missing(dir: &Path, error: &rusqlite::Error) -> bool {
+pub(crate) fn is_disk_full(dir: &Path, error: &rusqlite::Error) -> bool {
     let code = error
         .sqlite_error()
         .map(|error| (error.code, error.extended_code));
@@ -59,12 +59,12 @@ pub(crate) fn is_missing(dir: &Path, error: &rusqlite::Error) -> bool {
     }
 }
 
-/// Releases the reserve in `dir` before there is a [`Room`]. False when there was none.
+/// Releases the reserve in `dir` before there is a [`DiskReserve`]. False when there was none.
 pub(crate) fn release(dir: &Path) -> bool {
     disk::release(&dir.join(RESERVE_NAME)).unwrap_or(false)
 }
 
-impl Room {
+impl DiskReserve {
     pub(crate) fn claim(dir: &Path) -> Self {
         let file = dir.join(RESERVE_NAME);
         let state = if fits(&file, RESERVE) {
