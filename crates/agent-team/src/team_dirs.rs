@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn sessions_have_directories_of_their_own_whatever_they_are_called() {
+    fn session_directories_are_distinct() {
         assert_eq!(directory("ada", "one"), directory("ada", "one"));
         assert!(directory("ada", "one").starts_with("ada-one-"));
         assert_ne!(directory("ada", "one"), directory("ad", "aone"));
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_private_goes_with_the_place_and_what_is_stored_stays() {
+    fn dropping_removes_private_and_keeps_stored_directories() {
         let store = tempfile::tempdir().unwrap();
         let session = Session::default();
         let dirs = TeamDirs::new(Some((store.path(), &session))).unwrap();

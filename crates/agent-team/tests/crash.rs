@@ -1,14 +1,14 @@
-//! A program that dies with its team in it: what was acknowledged is there for the next one.
+//! A program that crashes with its team: the next one finds everything that was acknowledged.
 
 use agent_team::protocol::view::{MemberState, TaskState};
 use agent_team::{
     Assignment, Engine, Member, Mode, TaskSpec, Team, TeamBuilder, TeamHandle, Worked, Working,
 };
 
-/// Names the store to the program that dies.
+/// The store of the program that crashes.
 const STORE: &str = "AGENT_TEAM_TEST_STORE";
 
-/// Never done in the program that dies; at once in the next.
+/// Never finishes in the program that crashes; finishes immediately in the next one.
 struct Patient;
 
 impl Engine for Patient {
@@ -32,7 +32,7 @@ fn builder(store: impl Into<std::path::PathBuf>) -> TeamBuilder {
 }
 
 #[tokio::test]
-async fn what_a_program_that_died_had_stored_is_done_by_the_next() {
+async fn a_new_process_completes_the_work_of_a_crashed_one() {
     if let Some(store) = std::env::var_os(STORE) {
         let team = builder(store).build().await.expect("a team");
         let spec = TaskSpec {
@@ -41,7 +41,7 @@ async fn what_a_program_that_died_had_stored_is_done_by_the_next() {
             ..TaskSpec::default()
         };
         team.board().add(spec).await.expect("a task");
-        // It dies when ada begins.
+        // The program crashes when ada begins.
         return std::future::pending().await;
     }
     let store = tempfile::tempdir().expect("a directory");

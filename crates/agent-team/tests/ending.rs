@@ -1,5 +1,5 @@
-//! What is left of a team that has ended: no thread, no socket and no file. One test, so that no other's threads are
-//! there.
+//! An ended team leaves no thread, no socket and no file. One test, because other tests in the process would have
+//! threads of their own.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -11,7 +11,7 @@ fn threads() -> usize {
     std::fs::read_dir("/proc/self/task").map_or(1, Iterator::count)
 }
 
-/// What teams of this process have among the temporary files.
+/// The temporary files of teams of this process.
 fn files(directory: &std::path::Path) -> BTreeSet<PathBuf> {
     let entries = std::fs::read_dir(directory).expect("it is there");
     entries
@@ -19,11 +19,11 @@ fn files(directory: &std::path::Path) -> BTreeSet<PathBuf> {
         .collect()
 }
 
-/// Set where the test is alone in its process, with temporary files of its own.
+/// Set where the test is alone in its process, with its own temporary directory.
 const ALONE: &str = "AGENT_TEAM_TEST_ALONE";
 
 #[test]
-fn nothing_is_left_of_a_team_that_was_shut_down_or_dropped() {
+fn an_ended_team_leaves_nothing_behind() {
     if std::env::var_os(ALONE).is_none() {
         let temporary = tempfile::tempdir().expect("a directory");
         let own = std::env::current_exe().expect("this test");
@@ -38,7 +38,7 @@ fn nothing_is_left_of_a_team_that_was_shut_down_or_dropped() {
     for dropped in [false, true] {
         let runtime = tokio::runtime::Builder::new_current_thread().build();
         let runtime = runtime.expect("a runtime");
-        // Neither its time nor its sockets are needed.
+        // This runtime needs neither timers nor I/O.
         runtime.block_on(async {
             let team = Team::builder()
                 .model("openai/gpt-x")
@@ -66,7 +66,7 @@ fn nothing_is_left_of_a_team_that_was_shut_down_or_dropped() {
         });
         assert_eq!(files(&temporary), BTreeSet::new());
         drop(runtime);
-        // A member's link ends by itself when its member has.
+        // A member's connection ends shortly after the member.
         while threads() > before {
             std::thread::yield_now();
         }

@@ -316,7 +316,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_warning_comes_at_80_percent_and_never_later() {
+    fn a_warning_comes_at_80_percent() {
         for (limit, first) in [(1, 1), (2, 2), (5, 4), (9, 8), (10, 8), (100, 80)] {
             assert_eq!(warning(limit), first, "{limit}");
             assert!(first * 5 >= limit * 4 && (first - 1) * 5 < limit * 4);
@@ -324,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_shows_the_time_while_it_ran() {
+    fn a_clock_counts_only_while_it_runs() {
         let mut clock = Clock::default();
         clock.set(true, Tick(100));
         clock.set(true, Tick(150));

@@ -88,7 +88,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn globs_meet_when_some_path_fits_both() {
+    fn globs_overlap_when_a_path_matches_both() {
         for (one, other) in [
             ("src/**", "src/main.rs"),
             ("src/*.rs", "src/m*"),

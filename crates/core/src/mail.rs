@@ -175,7 +175,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_message_is_offered_once_and_in_order_within_its_lane(lanes in prop::collection::vec(0_usize..3, 0..200)) {
+        fn each_message_is_offered_once_in_lane_order(lanes in prop::collection::vec(0_usize..3, 0..200)) {
             let inbox = inbox(&lanes);
             let mut cursor = InboxCursor::default();
             let offered: Vec<MessageId> = std::iter::from_fn(|| cursor.next(&inbox).map(|(id, _)| id)).collect();
@@ -189,7 +189,7 @@ mod tests {
         }
 
         #[test]
-        fn no_lane_waits_longer_than_its_share(lanes in prop::collection::vec(0_usize..3, 0..300)) {
+        fn no_lane_is_starved(lanes in prop::collection::vec(0_usize..3, 0..300)) {
             let mut rest = inbox(&lanes);
             let mut cursor = InboxCursor::default();
             let mut waited = [0_u32; LANES];

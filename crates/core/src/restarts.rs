@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_restart_is_at_once_and_the_next_ones_wait_longer_each() {
+    fn restarts_back_off_after_the_first() {
         let (restarts, first) = Restarts::default().count(&at(0), None);
         assert_eq!(first, Verdict::AtOnce);
         let (restarts, second) = restarts.count(&at(10), None);
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn the_sixth_death_within_a_minute_holds() {
+    fn the_sixth_crash_within_a_minute_holds() {
         let mut restarts = Restarts::default();
         for death in 0..5 {
             let (counted, verdict) = restarts.count(&at(death * 1_000), None);
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn a_minute_up_forgives() {
+    fn a_minute_up_resets_the_count() {
         let (restarts, _) = Restarts::default().count(&at(0), None);
         let (restarts, _) = restarts.count(&at(1_000), None);
         assert_eq!(
@@ -128,7 +128,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn never_more_restarts_than_the_intensity_allows(gaps in prop::collection::vec(0_u64..30_000, 1..200)) {
+        fn restarts_never_exceed_the_intensity(gaps in prop::collection::vec(0_u64..30_000, 1..200)) {
             let (mut now, mut restarts, mut granted) = (0, Restarts::default(), Vec::new());
             for gap in gaps {
                 now += gap;

@@ -296,7 +296,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_reply_is_read_to_the_letter() {
+    fn replies_are_parsed_strictly() {
         let route = |name, instructions| Ok(Reply::Route { name, instructions });
         let done = |answer| Ok(Reply::Done { answer });
         for (reply, read) in [
@@ -332,7 +332,7 @@ mod tests {
     }
 
     #[test]
-    fn a_member_is_told_the_goal_what_to_do_and_what_there_is() {
+    fn a_round_prompt_has_goal_instructions_and_outputs() {
         let worked = |name: &str, work| Round::Worked {
             member: name.parse().expect("a good name"),
             task: None,
@@ -369,7 +369,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_members_work_fits_whatever_there_is(
+        fn a_round_prompt_fits_its_limit(
             lengths in prop::collection::vec(0_usize..70_000, 0..20),
             goal in 0_usize..65_537,
         ) {
@@ -385,7 +385,7 @@ mod tests {
         }
 
         #[test]
-        fn what_needs_less_than_its_share_is_whole(lengths in prop::collection::vec(0_usize..100, 1..10), total in 0_usize..500) {
+        fn short_texts_are_not_cut(lengths in prop::collection::vec(0_usize..100, 1..10), total in 0_usize..500) {
             let texts: Vec<String> = lengths.iter().map(|length| "x".repeat(*length)).collect();
             let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
             let cut = cut_to_fit(&texts, total);
@@ -397,7 +397,7 @@ mod tests {
     }
 
     #[test]
-    fn an_output_is_remembered_as_far_as_it_may_be() {
+    fn outputs_are_cut_to_the_memory_limit() {
         assert_eq!(&*memory_value("a \"b\""), "\"a \\\"b\\\"\"");
         let long = memory_value(&"\u{1}".repeat(64 << 10));
         assert!(long.len() <= MEMORY_VALUE_MAX && long.len() > MEMORY_VALUE_MAX / 2);

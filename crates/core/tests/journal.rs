@@ -1,12 +1,12 @@
-//! The journal's format, frozen per version in `tests/fixtures/journal/`: what an old supervisor wrote is read for
-//! ever.
+//! The journal's format, frozen per version in `tests/fixtures/journal/`: every later version reads what an old
+//! supervisor wrote.
 
 use std::collections::BTreeSet;
 
 use agent_team_core::{Event, Record, Team};
 use agent_team_protocol::id::{Generation, TaskId};
 
-/// What each version wrote; the later ones have only what they added.
+/// The journals of each version; the later ones contain only the events that the version added.
 const VERSIONS: [&str; 13] = [
     include_str!("../../../tests/fixtures/journal/v1.jsonl"),
     include_str!("../../../tests/fixtures/journal/v2.jsonl"),
@@ -27,7 +27,7 @@ fn lines() -> impl Iterator<Item = &'static str> {
     VERSIONS.into_iter().flat_map(str::lines)
 }
 
-/// Every kind of event there is, from the list with which its parser answers an unknown one.
+/// All kinds of events, taken from the error with which the parser answers an unknown one.
 fn kinds() -> BTreeSet<String> {
     let unknown = serde_json::from_str::<Event>(r#"{"kind": "?", "data": {}}"#);
     let error = unknown.expect_err("there is no such kind").to_string();
@@ -47,7 +47,7 @@ fn read(line: &str) -> Record {
 }
 
 #[test]
-fn what_every_version_wrote_is_read_and_written_the_same() {
+fn journals_of_all_versions_round_trip() {
     for line in lines() {
         let now: serde_json::Value =
             serde_json::to_value(read(line)).expect("a record is plain data");
@@ -69,7 +69,7 @@ fn the_fixtures_have_every_kind_of_event() {
 }
 
 #[test]
-fn fields_that_this_version_does_not_know_are_ignored() {
+fn unknown_fields_are_ignored() {
     for line in lines() {
         let mut newer: serde_json::Value = serde_json::from_str(line).expect("the fixture is JSON");
         newer["from_the_future"] = true.into();
@@ -80,7 +80,7 @@ fn fields_that_this_version_does_not_know_are_ignored() {
 }
 
 #[test]
-fn a_snapshot_of_version_1_gives_the_tasks_that_one_of_today_gives() {
+fn snapshots_of_version_1_restore_the_same_tasks() {
     let records = [
         r#"{"at":0,"tick":0,"event":{"kind":"task_added","data":{"task":"T-2","plan":{"key":"Test","title":"Test","priority":0,"rerun":true,"from_file":false},"created_by":"user"}}}"#,
         r#"{"at":0,"tick":0,"event":{"kind":"task_kept","data":{"task":"T-2","generation":3,"attempts":2,"refusals":1,"outcome":{"in_progress":{"owner":"ada"}},"created_at":7,"changed_at":9,"revision":20}}}"#,

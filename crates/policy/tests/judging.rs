@@ -1,4 +1,4 @@
-//! The order of judgement, modes, digests and offers, as properties.
+//! Evaluation order, modes, digests and offers, as properties.
 
 #[path = "corpus/context.rs"]
 mod context;
@@ -20,7 +20,7 @@ fn ruling(rules: &[(Effect, &str)], call: &Call, mode: Mode) -> Ruling {
 }
 
 #[test]
-fn each_mode_decides_what_no_rule_does() {
+fn modes_decide_unmatched_calls() {
     let calls = [
         ("read", call("read", json!({"path": "src/a"}))),
         ("look", call("grep", json!({"pattern": "x"}))),
@@ -55,7 +55,7 @@ fn each_mode_decides_what_no_rule_does() {
 }
 
 #[test]
-fn deny_comes_before_ask_and_ask_before_allow_whatever_is_more_specific() {
+fn deny_precedes_ask_precedes_allow() {
     let make = bash("make all");
     let all = [
         (Effect::Allow, "Bash(make all)"),
@@ -72,7 +72,7 @@ fn deny_comes_before_ask_and_ask_before_allow_whatever_is_more_specific() {
 }
 
 #[test]
-fn a_teammates_mode_is_never_wider_than_its_leads() {
+fn a_teammates_mode_is_limited_by_its_leads() {
     for lead in Mode::ALL {
         for teammate in Mode::ALL {
             let narrowed = teammate.narrowed_by(lead);
@@ -87,7 +87,7 @@ fn a_teammates_mode_is_never_wider_than_its_leads() {
 }
 
 #[test]
-fn an_exact_grant_holds_for_this_call_alone_and_against_no_denial() {
+fn an_exact_grant_covers_one_call_and_no_denial() {
     let complex = bash("make $X > log");
     let mut book = book(&[
         (Effect::Ask, "Bash(make:*)"),
@@ -97,7 +97,7 @@ fn an_exact_grant_holds_for_this_call_alone_and_against_no_denial() {
     let decide = |call: &Call, mode| book.judge(call, &context(), mode);
     let decision = decide(&complex, Mode::Default);
     assert_eq!(decision.ruling, Ruling::Allow);
-    // It was seen as a text, and is handed to bash as that text.
+    // The user decided about the text, so that text is handed to bash.
     assert_eq!(decision.run, None);
     assert!(decision.to_string().contains("grant P-4"), "{decision}");
     assert_eq!(decide(&complex, Mode::DontAsk).ruling, Ruling::Allow);
@@ -124,7 +124,7 @@ fn an_exact_grant_holds_for_this_call_alone_and_against_no_denial() {
 }
 
 #[test]
-fn what_no_sandbox_would_hold_is_not_covered_by_a_rule() {
+fn unconfined_calls_are_never_allowed_by_rules() {
     let book = book(&[(Effect::Allow, "Bash(make:*)"), (Effect::Allow, "Read")]);
     let mut make = bash("make");
     assert_eq!(
@@ -159,7 +159,7 @@ fn what_no_sandbox_would_hold_is_not_covered_by_a_rule() {
 }
 
 #[test]
-fn a_changed_environment_is_not_covered_by_a_rule() {
+fn changed_environments_are_never_allowed_by_rules() {
     let mut make = bash("make");
     make.environment.insert("LD_PRELOAD".into(), "x".into());
     assert_eq!(
@@ -169,7 +169,7 @@ fn a_changed_environment_is_not_covered_by_a_rule() {
 }
 
 #[test]
-fn a_line_that_begins_outside_of_the_project_is_asked_about() {
+fn lines_outside_the_project_need_a_decision() {
     let mut make = bash("make");
     make.directory = CallPath {
         given: ".".into(),
@@ -201,7 +201,7 @@ fn the_canonical_form_is_frozen() {
 }
 
 #[test]
-fn offers_go_from_the_request_to_what_it_begins_with() {
+fn offers_widen_from_the_exact_request() {
     for (line, expected) in [
         (
             "cargo test --all",
@@ -306,7 +306,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn no_rule_ever_allows_a_line_that_is_not_literal(line in line(), rules in prop::collection::vec(rule(), 0..6)) {
+    fn non_literal_lines_are_never_allowed(line in line(), rules in prop::collection::vec(rule(), 0..6)) {
         let mut book = RuleBook::new();
         for rule in &rules {
             let _useless = book.add(Effect::Allow, rule, Source::UserSettings);
@@ -321,7 +321,7 @@ proptest! {
     }
 
     #[test]
-    fn one_more_command_is_never_allowed_along(line in line(), rules in prop::collection::vec(rule(), 0..6), join in prop::sample::select(vec!["&&", "||", ";", "|", "&", "\n"])) {
+    fn an_added_command_is_never_allowed_along(line in line(), rules in prop::collection::vec(rule(), 0..6), join in prop::sample::select(vec!["&&", "||", ";", "|", "&", "\n"])) {
         let mut book = RuleBook::new();
         for rule in rules.iter().filter(|rule| !matches!(rule.as_str(), "Bash" | "Bash(*)")) {
             let _useless = book.add(Effect::Allow, rule, Source::UserSettings);
@@ -331,7 +331,7 @@ proptest! {
     }
 
     #[test]
-    fn a_denial_survives_every_other_rule(line in line(), deny in rule(), others in prop::collection::vec((rule(), prop::sample::select(vec![Effect::Allow, Effect::Ask])), 0..6)) {
+    fn denials_survive_all_other_rules(line in line(), deny in rule(), others in prop::collection::vec((rule(), prop::sample::select(vec![Effect::Allow, Effect::Ask])), 0..6)) {
         let mut book = RuleBook::new();
         let added = book.add(Effect::Deny, &deny, Source::TeamFile);
         if added.is_err() || book.judge(&bash(&line), &context(), Mode::Bypass).ruling != Ruling::Deny {
@@ -347,7 +347,7 @@ proptest! {
     }
 
     #[test]
-    fn what_an_allow_rule_lets_pass_the_same_deny_rule_stops(line in line(), rule in rule()) {
+    fn deny_rules_match_at_least_what_allow_rules_do(line in line(), rule in rule()) {
         let mut allow = RuleBook::new();
         let mut deny = RuleBook::new();
         if allow.add(Effect::Allow, &rule, Source::TeamFile).is_err() {
@@ -362,7 +362,7 @@ proptest! {
     }
 
     #[test]
-    fn a_narrower_mode_allows_nothing_more(line in line(), rules in prop::collection::vec((rule(), prop::sample::select(vec![Effect::Allow, Effect::Ask, Effect::Deny])), 0..6)) {
+    fn narrower_modes_never_allow_more(line in line(), rules in prop::collection::vec((rule(), prop::sample::select(vec![Effect::Allow, Effect::Ask, Effect::Deny])), 0..6)) {
         let mut book = RuleBook::new();
         for (rule, effect) in &rules {
             let _useless = book.add(*effect, rule, Source::UserSettings);
@@ -372,7 +372,7 @@ proptest! {
     }
 
     #[test]
-    fn what_is_offered_covers_what_was_asked(line in line()) {
+    fn offers_cover_the_request(line in line()) {
         let call = bash(&line);
         for offer in offers(&call, &context()) {
             let mut book = RuleBook::new();
@@ -389,7 +389,7 @@ proptest! {
     }
 
     #[test]
-    fn another_argument_is_another_digest(a in "[a-z]{0,3}", b in "[a-z]{0,3}") {
+    fn digests_depend_on_every_argument(a in "[a-z]{0,3}", b in "[a-z]{0,3}") {
         let one = Digest::of(&call("bash", json!({"command": a, "background": b})));
         let other = Digest::of(&call("bash", json!({"background": b, "command": a})));
         prop_assert_eq!(one, other);
@@ -401,7 +401,7 @@ proptest! {
 }
 
 #[test]
-fn a_change_of_a_trusted_script_is_asked_about() {
+fn changes_of_trusted_scripts_need_a_decision() {
     let mut context = context();
     context.scripts = vec![context.project.join("tools/check.sh")];
     let rules = [(Effect::Allow, "Edit"), (Effect::Allow, "Bash(touch:*)")];

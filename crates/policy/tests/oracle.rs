@@ -1,8 +1,9 @@
-//! The reader against bash itself: what it reads is what bash hands to programs, and what it accepts bash accepts.
+//! Compares the reader with bash: parsed words must be the words that bash passes to programs, and accepted lines must
+//! be valid in bash.
 //!
-//! The lines are generated: words of letters, digits and shell syntax, so that most of them are one step from something
-//! that bash would expand. Bash runs them in an empty directory, with no program on its PATH: what it would start is
-//! written down instead. The second and third tests are a fuzzer: any text over that alphabet, for as long as one wants:
+//! The lines are generated from letters, digits and shell syntax, so that most of them are one character away from text
+//! that bash would expand. Bash runs them in an empty directory without programs on its PATH: a stub records what it
+//! would start. The second and third tests are fuzzers for any text over that alphabet, for as long as one wants:
 //! `PROPTEST_CASES=1000000 cargo nextest run -p agent-team-policy --test oracle`.
 
 use std::collections::BTreeSet;
@@ -13,9 +14,9 @@ use agent_team_policy::shell::{Join, Line, Target, read};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
-/// Bash calls it for each program, as none is found. It writes the arguments and their number, each process into a file
-/// of its own, since bash writes line by line and both sides of a pipe run at once; it fails for names with an `f`. The
-/// only builtin that the lines could name is off.
+/// Bash calls this function for each program, since none is found. It records the arguments and their number, each
+/// process in its own file, because bash writes line by line and both sides of a pipe run at once; it fails for names
+/// with an `f`. The only builtin that the lines could name is disabled.
 const STUB: &str = r#"
 enable -n [
 command_not_found_handle() {
@@ -80,7 +81,7 @@ fn files(directory: &Path) -> BTreeSet<String> {
         .collect()
 }
 
-/// What the reader says that bash does, with the stub's failures.
+/// What bash does according to the reader, including the stub's failures.
 fn expected(line: &Line) -> Ran {
     let mut argvs = Vec::new();
     let mut files = BTreeSet::from(["in".to_owned()]);
@@ -122,7 +123,7 @@ fn compare(text: &str) -> Result<bool, TestCaseError> {
     let Ok(line) = read(text.as_bytes()) else {
         return Ok(false);
     };
-    // A file that one side of a pipe makes may be there for the other or not.
+    // A file that one side of a pipe creates may or may not exist for the other side.
     let reads = line
         .commands()
         .flat_map(|command| &command.redirects)
@@ -136,7 +137,7 @@ fn compare(text: &str) -> Result<bool, TestCaseError> {
     Ok(true)
 }
 
-/// Words with everything that the reader takes, and a little that it does not.
+/// Words with everything that the reader accepts, and a little that it does not.
 fn word() -> impl Strategy<Value = String> {
     let piece = prop_oneof![
         8 => "[axyzf0-9]{1,3}",
@@ -191,7 +192,7 @@ fn line() -> impl Strategy<Value = String> {
 }
 
 #[test]
-fn bash_hands_programs_the_words_that_were_read() {
+fn bash_passes_the_parsed_words() {
     let config = Config {
         cases: Config::default().cases.max(600),
         failure_persistence: None,
@@ -213,8 +214,8 @@ fn bash_hands_programs_the_words_that_were_read() {
 }
 
 #[test]
-fn any_text_that_is_read_means_the_same_to_bash() {
-    // No slash and no builtin can come of these letters: whatever bash makes of it stays in its directory.
+fn parsed_words_match_bash() {
+    // These letters form no slash and no builtin, so bash stays in its directory.
     let text = "[axf ]{0,2}[axf '\"\\\\$`*?{}\\[\\]()!#~&|;<>=0-9\n\t-]{1,8}[axf'\" ]{0,2}";
     let config = Config {
         cases: Config::default().cases.max(3000),
@@ -237,7 +238,7 @@ fn any_text_that_is_read_means_the_same_to_bash() {
 }
 
 #[test]
-fn what_is_read_bash_can_parse() {
+fn parsed_lines_are_valid_bash() {
     let text = "[a-z ]{0,4}[a-z '\"\\\\$`*?{}\\[\\]()!#~&|;<>=0-9\n\t/.-]{1,10}";
     let config = Config {
         cases: Config::default().cases.max(3000),
@@ -262,7 +263,7 @@ fn what_is_read_bash_can_parse() {
 }
 
 #[test]
-fn the_reader_ends_with_any_bytes() {
+fn the_reader_terminates_on_any_bytes() {
     proptest!(|(bytes in prop::collection::vec(any::<u8>(), 0..64))| {
         let _ = read(&bytes).map(|line| line.commands().count());
     });

@@ -36,7 +36,7 @@ fn edited(path: &str) -> Ruling {
 }
 
 #[test]
-fn edit_tools_ask_about_every_protected_path() {
+fn edits_of_protected_paths_need_a_decision() {
     for protected in PROJECT.iter().chain(&HOME) {
         let path = protected.path;
         for path in [path.to_owned(), format!("sub/{path}"), format!("{path}/x")] {

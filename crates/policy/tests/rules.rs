@@ -1,4 +1,4 @@
-//! Rules: which texts are rules, what is said about the others, and what each covers.
+//! Rules: valid and invalid texts, error messages, and what each rule matches.
 
 use std::path::{Path, PathBuf};
 
@@ -31,7 +31,7 @@ fn call(tool: &str, arguments: serde_json::Value, places: Vec<CallPath>) -> Call
     }
 }
 
-/// A call about a path that leads where another does.
+/// A call with a path that resolves to another one.
 fn file(tool: &str, path: &str, resolved: Option<&str>) -> Call {
     let lexical = CallPath::lexical(Path::new("/p"), path);
     let place = CallPath {
@@ -52,7 +52,7 @@ fn ruling(rules: &[(Effect, &str)], call: &Call, mode: Mode) -> Ruling {
 }
 
 #[test]
-fn a_text_that_is_no_rule_is_told_what_where_and_what_instead() {
+fn invalid_rules_report_position_and_alternative() {
     for (text, at, instead) in [
         ("", 0, "Bash, Read, Edit"),
         ("plan", 0, "`Plan`"),
@@ -134,7 +134,7 @@ fn a_text_that_is_no_rule_is_told_what_where_and_what_instead() {
 }
 
 #[test]
-fn what_may_not_be_allowed_may_be_forbidden() {
+fn unallowable_commands_can_be_denied() {
     for text in [
         "Bash(sudo:*)",
         "Bash(sh -c:*)",
@@ -171,7 +171,7 @@ fn a_rule_prints_as_it_was_written() {
 }
 
 #[test]
-fn paths_are_gitignores() {
+fn paths_use_gitignore_patterns() {
     for (pattern, fits, not) in [
         (
             "src/**",
@@ -210,7 +210,7 @@ fn paths_are_gitignores() {
     ] {
         let rule = format!("Edit({pattern})");
         let grade = |path: &str| {
-            // Protected files are asked about whatever allows them.
+            // Protected files need a decision, whatever the rules allow.
             let call = file("write", path, None);
             let book = [(Effect::Allow, rule.as_str())];
             ruling(&book, &call, Mode::DontAsk)
@@ -225,7 +225,7 @@ fn paths_are_gitignores() {
 }
 
 #[test]
-fn what_forbids_reaches_below_and_takes_small_letters_for_capital_ones() {
+fn deny_rules_match_below_and_ignore_case() {
     for (pattern, path) in [
         ("src/*", "src/a/b"),
         ("src/**", "src"),
@@ -246,7 +246,7 @@ fn what_forbids_reaches_below_and_takes_small_letters_for_capital_ones() {
 }
 
 #[test]
-fn both_ways_must_be_allowed_and_either_is_denied() {
+fn both_paths_must_be_allowed_and_either_can_be_denied() {
     let through = file("edit", "link/a", Some("/p/src/a"));
     let out = file("edit", "src/a", Some("/etc/a"));
     let allow = |rule| [(Effect::Allow, rule)];
@@ -276,7 +276,7 @@ fn both_ways_must_be_allowed_and_either_is_denied() {
 }
 
 #[test]
-fn a_place_that_was_not_looked_up_or_is_not_the_paths_is_not_allowed() {
+fn unresolved_paths_are_not_allowed() {
     let rules = [(Effect::Allow, "Edit(src/**)")];
     let unknown = call("write", json!({ "path": "src/a" }), Vec::new());
     assert_eq!(ruling(&rules, &unknown, Mode::AcceptEdits), Ruling::Ask);
@@ -332,7 +332,7 @@ fn hosts_are_compared_in_their_ascii_form() {
 }
 
 #[test]
-fn hosts_are_compared_whole() {
+fn hosts_match_as_whole_names() {
     let fetch = |url: &str| call("fetch", json!({ "url": url }), Vec::new());
     for (rule, url, expected) in [
         ("domain:example.com", "https://example.com/x", Ruling::Allow),
@@ -447,7 +447,7 @@ fn hosts_are_compared_whole() {
 }
 
 #[test]
-fn tools_of_servers_are_allowed_one_by_one_or_all() {
+fn mcp_tools_are_allowed_singly_or_per_server() {
     let tool = |name: &str| call(name, json!({}), Vec::new());
     for (rule, name, expected) in [
         ("mcp__db__read", "mcp__db__read", Ruling::Allow),
@@ -457,7 +457,7 @@ fn tools_of_servers_are_allowed_one_by_one_or_all() {
         ("mcp__db__*", "mcp__db__drop", Ruling::Allow),
         ("mcp__db", "mcp__db2__drop", Ruling::Ask),
         ("mcp__db", "mcp__db_x__drop", Ruling::Ask),
-        // Of the server `db_`, perhaps.
+        // Possibly a tool of the server `db_`.
         ("mcp__db", "mcp__db___drop", Ruling::Ask),
         ("Bash", "mcp__db__drop", Ruling::Ask),
     ] {

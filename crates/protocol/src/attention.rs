@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_request_comes_first_then_who_waits_longest() {
+    fn oldest_requests_first_then_longest_blocked() {
         let members = [
             member("ada", "idle", 900, 0),
             member("ben", "held", 500, 0),
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unread_message_to_the_user_is_a_need() {
+    fn an_unread_message_needs_the_user() {
         let mut ada = member("ada", "working", 5, 0);
         assert_eq!(Need::of(&ada), None);
         ada.asks_user = Some(crate::MessageId(3));

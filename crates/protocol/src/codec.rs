@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_that_are_not_text_are_refused() {
+    fn invalid_utf8_is_refused() {
         assert_eq!(
             frames(&mut Decoder::new(64), b"\xff\n"),
             Err(FrameError::NotText)
@@ -164,7 +164,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn how_the_bytes_are_cut_changes_nothing(
+        fn chunking_does_not_change_the_frames(
             lines in prop::collection::vec("[a-z\\[\\]\"é ]{0,20}", 0..20),
             cuts in prop::collection::vec(1_usize..9, 1..40),
         ) {

@@ -249,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_decides_once_all_has_been_seen_for_a_while() {
+    fn keys_decide_after_all_rows_and_a_pause() {
         let once = Some(Decision::Allow {
             scope: Scope::Once,
             rules: Vec::new(),
@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn no_key_answers_before_the_last_row_was_shown() {
+    fn keys_are_ignored_until_the_last_row_was_shown() {
         let mut now = Instant::now();
         let mut dialog = Dialog::of(view(), Channel::Pane);
         for page in 0..3 {
@@ -284,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unread_request_can_be_left_for_later() {
+    fn an_unread_request_can_be_postponed() {
         let (mut dialog, start) = (Dialog::of(view(), Channel::Pane), Instant::now());
         dialog.was_shown(80, 4, 10, start);
         assert!(matches!(dialog.pressed(&[ESCAPE], start), Pressed::Nothing));
@@ -293,14 +293,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_pasted_or_no_answer_decides_nothing() {
+    fn pasted_and_unknown_keys_decide_nothing() {
         for keys in ["yes", "yy", "Y", "0", "3", "\r", " ", ""] {
             assert_eq!(decision(keys, Some(QUIET)), None, "{keys:?}");
         }
     }
 
     #[test]
-    fn a_digit_is_the_offer_of_its_line() {
+    fn a_digit_chooses_its_offer() {
         let rules = |key| match decision(key, Some(QUIET)) {
             Some(Decision::Allow {
                 scope: Scope::Team,
@@ -318,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn all_of_it_is_shown_as_nothing_but_text() {
+    fn the_whole_request_is_shown_escaped() {
         let text = text(&view());
         assert!(text.contains("ls\\e[2J\n      rm -rf build"), "{text}");
         assert!(!text.contains('\x1b'));

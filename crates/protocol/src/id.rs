@@ -408,7 +408,7 @@ mod tests {
     }
 
     #[test]
-    fn a_team_id_tells_two_projects_apart() {
+    fn team_ids_differ_between_projects() {
         let name: TeamName = "payments".parse().unwrap();
         let one = TeamId::new(&name, "/srv/a/payments".as_ref());
         let two = TeamId::new(&name, "/srv/b/payments".as_ref());
@@ -418,7 +418,7 @@ mod tests {
     }
 
     #[test]
-    fn a_party_reads_back() {
+    fn parties_round_trip() {
         for party in [
             Party::User,
             Party::System,

@@ -259,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn every_way_to_write_a_model_has_one_canonical_form() {
+    fn model_names_have_a_canonical_form() {
         for (written, shown) in [
             ("anthropic/claude-sonnet-4-6", "anthropic/claude-sonnet-4-6"),
             (
@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_provider_is_told_the_known_ones_nearest_first() {
+    fn an_unknown_provider_error_lists_similar_ones_first() {
         let error = canonical("antropic/claude");
         assert!(
             error.starts_with("no provider is called \"antropic\": there are anthropic, "),
@@ -301,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn what_names_no_model_is_told_what_would() {
+    fn invalid_model_names_explain_the_syntax() {
         for (written, says) in [
             ("", "anthropic/claude-sonnet-4-6"),
             ("qwen3", "write provider/qwen3, with one of "),

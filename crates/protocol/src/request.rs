@@ -401,7 +401,7 @@ mod tests {
     use super::summary;
 
     #[test]
-    fn a_summary_names_every_argument_that_is_not_a_default() {
+    fn summaries_contain_all_non_default_arguments() {
         for (tool, input, expected) in [
             ("bash", json!({"command": "cargo test"}), "bash: cargo test"),
             (

@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn a_member_that_is_asked_again_overwrites_nothing() {
+    fn repeated_rounds_keep_all_outputs() {
         let rounds = vec![
             round(1, Some("ada"), Some("one")),
             round(2, None, Some("nobody")),

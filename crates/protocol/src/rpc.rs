@@ -221,7 +221,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_frame_is_one_of_three_things() {
+    fn frames_are_classified() {
         let kind = |text: &'static str| Frame::parse(text).and_then(Frame::kind);
         assert!(matches!(
             kind(r#"{"jsonrpc":"2.0","id":1,"method":"a/b"}"#),

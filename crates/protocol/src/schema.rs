@@ -58,7 +58,7 @@ fn schema() -> String {
 }
 
 #[test]
-fn the_schema_that_is_kept_is_that_of_the_types() {
+fn the_schema_is_up_to_date() {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("schema/protocol.json");
     let schema = schema();
     if std::env::var_os(WRITE).is_some() {

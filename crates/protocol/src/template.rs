@@ -38,14 +38,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn words_in_braces_are_found_and_nothing_else() {
+    fn only_lower_case_words_are_placeholders() {
         let found: Vec<_> =
             placeholders("{task}, {\"a\": {b_c}}, {Task}, {}, {x y}, {{v}}, é{z").collect();
         assert_eq!(found, [(0..6, "task"), (14..19, "b_c")]);
     }
 
     #[test]
-    fn what_is_put_in_is_not_looked_into() {
+    fn inserted_text_is_not_expanded() {
         let value = |word: &str| match word {
             "task" => Some("say {prior_outputs}"),
             "prior_outputs" => Some("nothing"),

@@ -100,7 +100,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_position_leads_back_to_its_byte(text in "[aé\n🙂]{0,40}", at in 0_usize..80) {
+        fn positions_round_trip(text in "[aé\n🙂]{0,40}", at in 0_usize..80) {
             let at = text.floor_char_boundary(at.min(text.len()));
             let (line, column) = position(&text, at);
             let start: usize = text.split_inclusive('\n').take(line - 1).map(str::len).sum();
@@ -111,12 +111,12 @@ mod tests {
     }
 
     #[test]
-    fn plain_text_is_left_alone() {
+    fn plain_text_is_unchanged() {
         assert!(matches!(visible("naïve 名前\n\t🙂"), Cow::Borrowed(_)));
     }
 
     #[test]
-    fn what_could_deceive_becomes_visible() {
+    fn deceptive_characters_are_escaped() {
         assert_eq!(
             visible("\u{1b}[2Jhi\r\u{202e}gpj"),
             "\\e[2Jhi\\r\\u{202e}gpj"

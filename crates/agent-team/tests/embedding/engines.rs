@@ -1,4 +1,4 @@
-//! Members whose work the program does itself.
+//! Members with a custom engine.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -18,7 +18,7 @@ fn spec(title: &str) -> TaskSpec {
     }
 }
 
-/// A team of a lead and ada, whose tasks are done like this.
+/// A team of a lead and ada, whose tasks are done by this function.
 async fn working(work: impl Fn(&Assignment) -> Worked + Send + Sync + 'static) -> Team {
     let work: Arc<dyn Fn(&Assignment) -> Worked + Send + Sync> = Arc::new(work);
     let team = Team::builder()
@@ -28,7 +28,7 @@ async fn working(work: impl Fn(&Assignment) -> Worked + Send + Sync + 'static) -
     within("the team", team.build()).await.expect("a team")
 }
 
-/// The task, once it has ended.
+/// The task once it has ended.
 async fn ended(team: &Team, task: TaskId) -> TaskView {
     let ended = async {
         loop {
@@ -49,7 +49,7 @@ async fn state(team: &Team, name: &str) -> MemberState {
 }
 
 #[tokio::test]
-async fn an_engine_does_tasks_and_a_lead_with_one_answers() {
+async fn custom_engines_do_tasks_and_answer_goals() {
     let team = working(|task| match &*task.title {
         "Fail" => Err("it cannot be done".to_owned()),
         title => Ok(format!("did {title}")),
@@ -71,7 +71,7 @@ async fn an_engine_does_tasks_and_a_lead_with_one_answers() {
 }
 
 #[tokio::test]
-async fn a_verify_line_holds_for_engines_too() {
+async fn verify_lines_apply_to_custom_engines() {
     let team = working(|_| Ok("all good".to_owned())).await;
     let checked = TaskSpec {
         verify: Some("echo checked; test -e no-such-file".to_owned()),
@@ -84,7 +84,7 @@ async fn a_verify_line_holds_for_engines_too() {
 }
 
 #[tokio::test]
-async fn a_panicking_engine_ends_its_member_alone_and_starts_again() {
+async fn a_panicking_engine_restarts_only_its_member() {
     let attempts = Arc::new(AtomicU32::new(0));
     let counted = Arc::clone(&attempts);
     let team = working(move |task| {
@@ -120,7 +120,7 @@ async fn an_engine_that_always_panics_is_held() {
     assert_eq!(state(&team, "boss").await, MemberState::Idle);
 }
 
-/// Works for ever, and tells when it begins and when it is cut off.
+/// Works forever, and reports when it begins and when it is cancelled.
 struct Endless {
     begun: Arc<Notify>,
     dropped: Arc<Notify>,
@@ -151,7 +151,7 @@ impl Engine for Endless {
 }
 
 #[tokio::test]
-async fn work_is_cut_off_where_it_stands_and_hears_messages_meanwhile() {
+async fn engine_work_receives_messages_and_can_be_cancelled() {
     let (begun, dropped) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
     let (begins, drops) = (Arc::clone(&begun), Arc::clone(&dropped));
     let team = Team::builder()
@@ -167,7 +167,7 @@ async fn work_is_cut_off_where_it_stands_and_hears_messages_meanwhile() {
     let ada: MemberName = "ada".parse().unwrap();
     let task = team.board().add(spec("Endless")).await.unwrap().task;
     within("the work", begun.notified()).await;
-    // Taken away: the engine is free for the next.
+    // The claim is gone, so the engine is free for the next task.
     team.board().cancel(task).await.unwrap();
     within("the work to be cut off", dropped.notified()).await;
     let task = team.board().add(spec("Endless too")).await.unwrap().task;
@@ -180,7 +180,7 @@ async fn work_is_cut_off_where_it_stands_and_hears_messages_meanwhile() {
     let task = ended(&team, task).await;
     assert_eq!(task.result.as_deref(), Some("as you wish"));
     within("its end", dropped.notified()).await;
-    // Killed: nothing of it runs any more.
+    // Killed: nothing of it runs.
     let task = team.board().add(spec("Endless again")).await.unwrap().task;
     within("the work", begun.notified()).await;
     team.members().kill(ada.clone()).await.unwrap();
@@ -192,7 +192,7 @@ async fn work_is_cut_off_where_it_stands_and_hears_messages_meanwhile() {
     };
     within("the task to be free", freed).await;
     assert_eq!(state(&team, "ada").await, MemberState::Stopped);
-    // And started again by the same rules.
+    // It can be restarted by the usual rules.
     team.members().restart(ada).await.unwrap();
     within("the work", begun.notified()).await;
 }

@@ -1,4 +1,4 @@
-//! Teams inside a program: what a caller does with them, with models and engines of its own.
+//! The embedding API with custom models and engines.
 
 mod engines;
 mod runs;

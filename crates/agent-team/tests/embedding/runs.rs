@@ -1,4 +1,4 @@
-//! From a goal to its answer.
+//! Runs from goal to answer.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -15,7 +15,7 @@ use tokio::sync::Notify;
 use crate::scripted::{ScriptedModel, call, said, text, within};
 
 #[tokio::test]
-async fn a_goal_comes_to_its_answer_through_the_callers_model() {
+async fn a_goal_is_answered_by_the_callers_model() {
     let team = Team::builder().model(ScriptedModel::shouting());
     let team = within("the team", team.build()).await.unwrap();
     let result = within("the answer", team.run("goal hello")).await.unwrap();
@@ -32,7 +32,7 @@ async fn a_goal_comes_to_its_answer_through_the_callers_model() {
 }
 
 #[tokio::test]
-async fn a_lead_has_its_teammate_do_a_task_with_real_tools() {
+async fn a_teammate_does_the_leads_task_with_real_tools() {
     let lead = ScriptedModel::new("scripted/lead", |prompt| {
         let results = prompt.items.iter().filter_map(|item| match item {
             Item::Returned { results } => Some(results[0].text.as_str()),
@@ -76,7 +76,7 @@ async fn a_lead_has_its_teammate_do_a_task_with_real_tools() {
 }
 
 #[tokio::test]
-async fn a_model_by_name_is_asked_over_http_with_what_the_builder_says_of_it() {
+async fn a_named_model_is_called_over_http() {
     let server = FakeModelServer::start(in_turn([
         Reply::call("finish", json!({ "answer": "by wire" })),
         Reply::text("Done."),
@@ -98,7 +98,7 @@ async fn a_model_by_name_is_asked_over_http_with_what_the_builder_says_of_it() {
 }
 
 #[tokio::test]
-async fn a_secret_reaches_tools_and_neither_a_model_nor_the_journal() {
+async fn a_secret_reaches_only_tools() {
     let told = Arc::new(Mutex::new(String::new()));
     let seen = Arc::clone(&told);
     let model = ScriptedModel::new("scripted/curious", move |prompt| {
@@ -147,7 +147,7 @@ async fn a_secret_reaches_tools_and_neither_a_model_nor_the_journal() {
 }
 
 #[tokio::test]
-async fn a_team_file_says_what_the_builder_would() {
+async fn a_team_file_replaces_the_builders_settings() {
     let project = tempfile::tempdir().unwrap();
     let file = project.path().join(".agent-team/team.toml");
     std::fs::create_dir(file.parent().unwrap()).unwrap();
@@ -193,7 +193,7 @@ async fn a_second_run_is_refused_while_one_is_under_way() {
     static GO_ON: Notify = Notify::const_new();
     let (mut waited, mut finished) = (false, false);
     let model = ScriptedModel::new("scripted/slow", move |prompt| {
-        // The word may come before she waits for it.
+        // The message may arrive before the member waits for it.
         if !finished && (waited || said(prompt).any(|text| text.contains("go on"))) {
             finished = true;
             call("finish", json!({ "answer": "at last" }))
@@ -212,7 +212,7 @@ async fn a_second_run_is_refused_while_one_is_under_way() {
         result
     };
     let second = async {
-        // Until the first is under way, this may be the one that is.
+        // Until the first run has started, this call may be the first one.
         let mut stream = team.run_streaming("two").await;
         while stream.is_ok() {
             stream = team.run_streaming("two").await;
@@ -253,7 +253,7 @@ async fn a_team_without_members_has_a_board_and_messages() {
 }
 
 #[tokio::test]
-async fn what_does_not_fit_together_is_told_without_a_team() {
+async fn invalid_settings_fail_the_build() {
     let error = Team::builder()
         .member(Member::new("Ada").role("no-such"))
         .build()
@@ -278,7 +278,7 @@ async fn what_does_not_fit_together_is_told_without_a_team() {
 }
 
 #[tokio::test]
-async fn a_member_that_cannot_think_is_held_and_says_why() {
+async fn a_member_without_a_working_model_is_held() {
     let team = Team::builder().model("openai/gpt-x").clear_env();
     let team = within("the team", team.build()).await.unwrap();
     let error = within("the refusal", team.run("anything")).await;
@@ -290,12 +290,12 @@ async fn a_member_that_cannot_think_is_held_and_says_why() {
 }
 
 #[tokio::test]
-async fn who_has_spent_a_budget_waits_until_it_is_raised() {
+async fn a_spent_budget_blocks_until_it_is_raised() {
     let small = Budget::default().tokens(5);
     for whole_team in [false, true] {
         let asked = Arc::new(AtomicUsize::new(0));
         let counted = Arc::clone(&asked);
-        // 12 tokens an answer.
+        // 12 tokens per reply.
         let model = ScriptedModel::new("scripted/spender", move |_| {
             match counted.fetch_add(1, Ordering::SeqCst) {
                 0 => call("list_tasks", json!({})),

@@ -1,4 +1,4 @@
-//! A model and an engine that do what a test says.
+//! A scripted model and a scripted engine.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,7 +9,7 @@ use agent_team::protocol::Party;
 use agent_team::{Assignment, DeliveredMessage, Engine, TeamHandle, Worked, Working};
 use serde_json::{Value, json};
 
-/// What decides each answer.
+/// Returns each reply.
 type Script = dyn FnMut(&Prompt<'_>) -> Answer + Send;
 
 pub(crate) struct ScriptedModel {
@@ -28,7 +28,7 @@ impl ScriptedModel {
         })
     }
 
-    /// A lead that answers each goal at once with the goal in capitals.
+    /// A lead that answers each goal immediately with the goal in capitals.
     pub(crate) fn shouting() -> Arc<Self> {
         Self::new("scripted/shouting", |prompt| {
             let goal = said(prompt).filter(|text| text.contains("goal ")).last();
@@ -77,7 +77,7 @@ impl Model for ScriptedModel {
     }
 }
 
-/// Everything that was said to the model.
+/// All texts in the prompt.
 pub(crate) fn said<'a>(prompt: &Prompt<'a>) -> impl Iterator<Item = &'a str> {
     prompt.items.iter().filter_map(|item| match item {
         Item::Said { text } => Some(text.as_str()),
@@ -117,7 +117,7 @@ fn random() -> u64 {
 /// How a [`ScriptedEngine`] does a task.
 type Work = dyn Fn(&Assignment) -> Worked + Send + Sync;
 
-/// Does tasks by a function, and as a lead finishes each goal with what its tasks came to.
+/// Does tasks with a function; as a lead it finishes each goal with the results of its tasks.
 pub(crate) struct ScriptedEngine(pub(crate) Arc<Work>);
 
 impl Engine for ScriptedEngine {
@@ -131,7 +131,7 @@ impl Engine for ScriptedEngine {
         team: &'a TeamHandle,
     ) -> Working<'a, ()> {
         Box::pin(async move {
-            // What the system tells her is no goal, and may come when no run is under way.
+            // System notices are not goals, and can arrive while no run is under way.
             let goals = messages
                 .iter()
                 .filter(|message| message.from == Party::User);
@@ -145,7 +145,7 @@ impl Engine for ScriptedEngine {
     }
 }
 
-/// Within the time that a busy machine may take.
+/// Waits with a limit that is long enough for a loaded machine.
 pub(crate) async fn within<T>(what: &str, event: impl Future<Output = T>) -> T {
     match tokio::time::timeout(Duration::from_secs(60), event).await {
         Ok(happened) => happened,

@@ -1,4 +1,4 @@
-//! A team that is found again.
+//! Sessions: teams that are reopened from a store.
 
 use agent_team::model::Item;
 use agent_team::{BuildError, Mode, TaskSpec, Team};
@@ -7,7 +7,7 @@ use crate::scripted::{ScriptedModel, call, said, text, within};
 use serde_json::json;
 
 #[tokio::test]
-async fn a_session_is_found_again_with_board_messages_memory_and_conversation() {
+async fn a_session_restores_board_messages_and_transcripts() {
     let store = tempfile::tempdir().unwrap();
     let team = |goal: &'static str| {
         let model = ScriptedModel::new("scripted/keeper", move |prompt| {
@@ -56,7 +56,7 @@ async fn a_session_is_found_again_with_board_messages_memory_and_conversation() 
 }
 
 #[tokio::test]
-async fn sessions_of_one_store_are_teams_of_their_own_at_the_same_time() {
+async fn sessions_of_one_store_run_concurrently() {
     let store = tempfile::tempdir().unwrap();
     let team = |session: &str| {
         let team = Team::builder().mode(Mode::Manual).store(store.path());

@@ -1,4 +1,4 @@
-//! What a caller is told while a run goes on.
+//! Streams and callbacks during a run.
 
 use std::sync::{Arc, Mutex};
 
@@ -12,7 +12,7 @@ async fn shouting() -> Team {
 }
 
 #[tokio::test]
-async fn a_stream_begins_with_the_runs_start_and_ends_with_its_result() {
+async fn a_stream_covers_a_run_from_start_to_result() {
     let team = shouting().await;
     for goal in ["one", "two"] {
         let stream = team.run_streaming(format!("goal {goal}")).await;
@@ -40,11 +40,11 @@ async fn a_stream_begins_with_the_runs_start_and_ends_with_its_result() {
 }
 
 #[tokio::test]
-async fn a_stream_that_is_dropped_stops_nothing() {
+async fn dropping_a_stream_does_not_stop_the_run() {
     let team = shouting().await;
     let stream = team.run_streaming("goal unseen").await.unwrap();
     drop(stream);
-    // The lead takes the next goal once it has answered this one.
+    // The lead accepts the next goal once it has answered this one.
     let next = async {
         loop {
             match team.run("goal next").await {
@@ -60,7 +60,7 @@ async fn a_stream_that_is_dropped_stops_nothing() {
 }
 
 #[tokio::test]
-async fn a_callback_hears_what_a_stream_yields() {
+async fn a_callback_receives_what_a_stream_yields() {
     let heard: Arc<Mutex<Vec<Envelope>>> = Arc::default();
     let (listener, finished) = (Arc::clone(&heard), Arc::new(tokio::sync::Notify::new()));
     let tell = Arc::clone(&finished);

@@ -1,4 +1,4 @@
-//! What teams are made of in these tests: plans with nothing in them but their names.
+//! Minimal plans for tests: a name, and defaults for everything else.
 
 use agent_team_core::plan::{MemberPlan, Takes, TaskPlan, TeamPlan};
 use agent_team_protocol::id::MemberName;
@@ -15,7 +15,7 @@ pub(crate) fn team_plan() -> TeamPlan {
     }
 }
 
-/// A worker that takes every task.
+/// A worker that claims every task.
 pub(crate) fn member_plan(member: &str) -> MemberPlan {
     MemberPlan {
         name: name(member),

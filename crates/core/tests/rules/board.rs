@@ -1,4 +1,4 @@
-//! What tasks may say, and what they wait for.
+//! The fields of tasks, and their dependencies.
 
 use agent_team_core::input::{After, Call, TaskChanges, Verdict};
 use agent_team_core::{Refused, Team};
@@ -50,7 +50,7 @@ fn waits(team: &Team, task: TaskId) -> bool {
 }
 
 #[test]
-fn a_task_is_ready_when_everything_it_waits_for_is_completed() {
+fn a_task_is_ready_when_its_dependencies_are_completed() {
     let mut rig = Rig::of(file(&[]));
     let (one, two) = (rig.add("One"), rig.add("Two"));
     let both = rig
@@ -74,7 +74,7 @@ fn a_task_is_ready_when_everything_it_waits_for_is_completed() {
 }
 
 #[test]
-fn what_failed_is_not_completed() {
+fn a_failed_dependency_blocks() {
     let mut rig = Rig::of(file(&["ada"]));
     let build = rig.add("Build");
     let test = rig.user(add_after("Test", &[After::Task(build)])).task();
@@ -93,7 +93,7 @@ fn what_failed_is_not_completed() {
 }
 
 #[test]
-fn waiting_for_what_is_completed_is_not_waiting() {
+fn a_completed_dependency_does_not_block() {
     let mut rig = Rig::of(file(&[]));
     let one = rig.add("One");
     finish(&mut rig, one);
@@ -102,7 +102,7 @@ fn waiting_for_what_is_completed_is_not_waiting() {
 }
 
 #[test]
-fn a_circle_is_refused_and_named() {
+fn a_dependency_cycle_is_refused_by_name() {
     let mut rig = Rig::of(file(&[]));
     let one = rig.add("One");
     let two = rig.user(add_after("Two", &[After::Task(one)])).task();
@@ -118,7 +118,7 @@ fn a_circle_is_refused_and_named() {
 }
 
 #[test]
-fn an_unknown_dependency_is_refused_and_named() {
+fn an_unknown_dependency_is_refused_by_name() {
     let mut rig = Rig::of(file(&[]));
     let one = rig.add("One");
     let refused = rig.user(wait_for(one, &[TaskId(9)])).refusal();
@@ -136,7 +136,7 @@ fn an_unknown_dependency_is_refused_and_named() {
 }
 
 #[test]
-fn a_key_means_the_newest_task_of_that_key_that_is_left() {
+fn a_key_resolves_to_its_newest_open_task() {
     let mut rig = Rig::of(file(&[]));
     let (old, new) = (rig.add("Build"), rig.add("Build"));
     let after_build = |rig: &mut Rig, title| {
@@ -151,7 +151,7 @@ fn a_key_means_the_newest_task_of_that_key_that_is_left() {
 }
 
 #[test]
-fn agents_do_not_write_shell_lines() {
+fn agents_cannot_write_unapproved_shell_lines() {
     let mut rig = Rig::of(file(&["ada"]));
     let own = rig.by("ada", add_after("Review", &[])).task();
     let mut with_run = task_plan("Build");
@@ -190,7 +190,7 @@ fn agents_do_not_write_shell_lines() {
 }
 
 #[test]
-fn an_agent_may_change_the_rest_of_a_task_that_has_shell_lines() {
+fn agents_can_edit_other_fields_of_tasks_with_shell_lines() {
     let mut rig = Rig::of(file(&["ada"]));
     let mut plan = task_plan("Build");
     plan.run = Some("make".into());
@@ -232,7 +232,7 @@ fn only_creator_owner_lead_and_user_change_a_task() {
 }
 
 #[test]
-fn bad_words_of_a_task_are_refused() {
+fn invalid_task_texts_are_refused() {
     let mut rig = Rig::of(file(&[]));
     let mut refuse = |change: fn(&mut agent_team_core::plan::TaskPlan)| {
         let mut plan = task_plan("Build");
@@ -276,7 +276,7 @@ fn bad_words_of_a_task_are_refused() {
 }
 
 #[test]
-fn an_unknown_task_is_told_from_a_completed_one() {
+fn unknown_and_completed_tasks_are_distinguished() {
     let mut rig = Rig::of(file(&[]));
     let one = rig.add("One");
     finish(&mut rig, one);
@@ -292,7 +292,7 @@ fn an_unknown_task_is_told_from_a_completed_one() {
 }
 
 #[test]
-fn a_task_is_freed_from_a_cancelled_one() {
+fn a_cancelled_dependency_can_be_removed() {
     let mut rig = Rig::of(file(&["ada"]));
     let mut first = task_plan("First");
     first.assignee = Some(name("lead"));
@@ -305,7 +305,7 @@ fn a_task_is_freed_from_a_cancelled_one() {
         })
         .task();
     let cancelled = rig.user(Call::CancelTask { task: first });
-    let told = cancelled.told();
+    let told = cancelled.notices();
     assert!(
         told.iter().any(|(_, text)| text.contains("It blocks T-2")),
         "{told:?}"

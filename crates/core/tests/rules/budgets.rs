@@ -1,4 +1,4 @@
-//! Budgets: who is told when, who waits, and who goes on.
+//! Budgets: warnings, blocked members, and their release.
 
 use std::sync::Arc;
 
@@ -28,7 +28,7 @@ fn minutes(limit: u64) -> Budget {
     }
 }
 
-/// A lead and two who think, of whom the first has this budget.
+/// A lead and two members with a model, the first of which has this budget.
 fn thinking(team: Budget, ada: Budget) -> UpPlan {
     let mut plan = file(&["ada", "ben"]);
     plan.team.budget = team;
@@ -41,7 +41,7 @@ fn thinking(team: Budget, ada: Budget) -> UpPlan {
     plan
 }
 
-/// A step of her model that cost so many tokens.
+/// A model reply of the member that costs this many tokens.
 fn spends(rig: &mut Rig, member: &str, input: u64) -> Done {
     let growth = TurnProgress {
         items: vec!["1".into()],
@@ -73,7 +73,7 @@ fn waits(rig: &Rig, member: &str) -> Option<Measure> {
     out.map(|out| out.measure)
 }
 
-/// Whose workers are told how they stand.
+/// The members that receive a new allowance.
 fn informed(done: &Done) -> Vec<&str> {
     let informed = done.effects.iter().filter_map(|effect| {
         if let Effect::SendAllowance { member } = effect {
@@ -86,27 +86,27 @@ fn informed(done: &Done) -> Vec<&str> {
 }
 
 #[test]
-fn at_80_percent_lead_and_person_are_told_once_and_nobody_waits() {
+fn at_80_percent_lead_and_user_are_warned_once() {
     let mut rig = Rig::of(thinking(Budget::default(), tokens(100)));
-    assert_eq!(spends(&mut rig, "ada", 79).told(), []);
+    assert_eq!(spends(&mut rig, "ada", 79).notices(), []);
     let told = spends(&mut rig, "ada", 1);
     let lead = Party::Member(name("lead"));
-    let (to, text) = told.told().pop().expect("somebody is told");
+    let (to, text) = told.notices().pop().expect("somebody is told");
     assert_eq!(to, [lead, Party::User]);
     assert!(text.contains("80 of 100"), "{text}");
     assert_eq!(waits(&rig, "ada"), None);
-    assert_eq!(spends(&mut rig, "ada", 5).told(), []);
+    assert_eq!(spends(&mut rig, "ada", 5).notices(), []);
 }
 
 #[test]
-fn at_100_percent_she_alone_waits_and_the_person_is_asked() {
+fn at_100_percent_only_that_member_is_blocked() {
     let mut rig = Rig::of(thinking(Budget::default(), tokens(100)));
     let task = rig.add("Build");
     let owner = rig.owner(task);
     assert_eq!(owner.as_deref(), Some("ada"));
     let done = spends(&mut rig, "ada", 250);
     assert_eq!(informed(&done), ["ada"]);
-    let (to, text) = done.told().pop().expect("the person is asked");
+    let (to, text) = done.notices().pop().expect("the person is asked");
     assert!(to.contains(&Party::User));
     assert!(
         text.contains("agent-team config set members.ada.limits.tokens"),
@@ -118,7 +118,7 @@ fn at_100_percent_she_alone_waits_and_the_person_is_asked() {
 }
 
 #[test]
-fn the_teams_limit_is_everybodys_together_and_also_of_those_who_left() {
+fn the_team_limit_includes_former_members() {
     let mut rig = Rig::of(thinking(tokens(100), Budget::default()));
     spends(&mut rig, "ben", 60).answer();
     let mut without = thinking(tokens(100), Budget::default());
@@ -131,18 +131,18 @@ fn the_teams_limit_is_everybodys_together_and_also_of_those_who_left() {
     assert!(rig.team.member(&name("ben")).is_none());
     let done = spends(&mut rig, "ada", 40);
     assert_eq!(informed(&done), ["ada", "lead"]);
-    let (to, _) = done.told().pop().expect("the person is asked");
+    let (to, _) = done.notices().pop().expect("the person is asked");
     assert_eq!(to, [Party::User], "the lead cannot listen now");
     assert_eq!(waits(&rig, "lead"), Some(Measure::Tokens));
 }
 
 #[test]
-fn raising_the_limit_lets_her_go_on_and_a_new_up_does_too() {
+fn raising_the_limit_unblocks_a_member() {
     let mut rig = Rig::of(thinking(Budget::default(), tokens(100)));
     spends(&mut rig, "ada", 100).answer();
     let done = set(&mut rig, Some("ada"), tokens(200));
     assert_eq!(informed(&done), ["ada"]);
-    assert_eq!(done.told(), [], "nobody needs to be told");
+    assert_eq!(done.notices(), [], "nobody needs to be told");
     assert_eq!(waits(&rig, "ada"), None);
 
     spends(&mut rig, "ada", 100).answer();
@@ -154,7 +154,7 @@ fn raising_the_limit_lets_her_go_on_and_a_new_up_does_too() {
 }
 
 #[test]
-fn a_new_goal_begins_with_a_whole_budget() {
+fn a_new_goal_resets_the_usage() {
     let mut rig = Rig::of(thinking(tokens(100), Budget::default()));
     spends(&mut rig, "ada", 100).answer();
     assert_eq!(waits(&rig, "ada"), Some(Measure::Tokens));
@@ -167,12 +167,12 @@ fn a_new_goal_begins_with_a_whole_budget() {
     let done = rig.user(start);
     assert_eq!(informed(&done), ["ada", "ben", "lead"]);
     assert_eq!(waits(&rig, "ada"), None);
-    assert_eq!(spends(&mut rig, "ada", 79).told(), []);
-    assert_eq!(spends(&mut rig, "ada", 1).told().len(), 1);
+    assert_eq!(spends(&mut rig, "ada", 79).notices(), []);
+    assert_eq!(spends(&mut rig, "ada", 1).notices().len(), 1);
 }
 
 #[test]
-fn what_she_waits_for_outlives_her_worker_and_the_supervisor() {
+fn a_blocked_budget_survives_restarts() {
     let mut rig = Rig::of(thinking(Budget::default(), tokens(100)));
     spends(&mut rig, "ada", 100).answer();
     rig.dies("ada");
@@ -186,7 +186,7 @@ fn what_she_waits_for_outlives_her_worker_and_the_supervisor() {
 }
 
 #[test]
-fn who_waits_leaves_tasks_to_others() {
+fn a_blocked_member_claims_no_tasks() {
     let mut rig = Rig::of(thinking(Budget::default(), tokens(100)));
     spends(&mut rig, "ada", 100).answer();
     rests(&mut rig, "ada");
@@ -199,7 +199,7 @@ fn who_waits_leaves_tasks_to_others() {
 }
 
 #[test]
-fn minutes_are_those_in_which_she_works() {
+fn a_members_minutes_count_only_work() {
     let mut rig = Rig::of(thinking(Budget::default(), minutes(10)));
     assert_eq!(rig.wait(60 * MINUTE), [], "who rests uses nothing up");
     spends(&mut rig, "ada", 1).answer();
@@ -223,7 +223,7 @@ fn minutes_are_those_in_which_she_works() {
 }
 
 #[test]
-fn the_teams_minutes_are_those_in_which_anybody_works() {
+fn team_minutes_count_while_any_member_works() {
     let mut rig = Rig::of(thinking(minutes(10), Budget::default()));
     spends(&mut rig, "ada", 1).answer();
     spends(&mut rig, "ben", 1).answer();
@@ -240,7 +240,7 @@ fn the_teams_minutes_are_those_in_which_anybody_works() {
 }
 
 #[test]
-fn money_of_which_nobody_knows_is_not_counted() {
+fn tokens_without_a_price_do_not_count() {
     let usd = Budget {
         micro_usd: Some(1_000),
         ..Budget::default()
@@ -262,7 +262,7 @@ fn money_of_which_nobody_knows_is_not_counted() {
 }
 
 #[test]
-fn who_asks_no_model_has_no_limits_and_only_the_person_sets_them() {
+fn only_members_with_a_model_have_limits() {
     let mut rig = Rig::of(file(&["ada"]));
     assert_eq!(
         set(&mut rig, Some("ada"), tokens(1)).refusal(),

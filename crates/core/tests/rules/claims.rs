@@ -1,4 +1,4 @@
-//! Who owns a task, and who may.
+//! Ownership of tasks, and who may claim them.
 
 use agent_team_core::effect::Effect;
 use agent_team_core::input::{Call, ClaimRef, Verdict};
@@ -9,7 +9,7 @@ use agent_team_protocol::id::{Generation, Party, TaskId};
 use crate::plans::{member_plan, name, task_plan};
 use crate::rig::{Rig, file};
 
-/// A team whose workers take nothing by themselves.
+/// A team whose workers claim nothing by themselves.
 fn waiting(workers: &[&str]) -> Rig {
     let mut plan = file(workers);
     for member in &mut plan.members {
@@ -41,7 +41,7 @@ fn assign(task: TaskId, member: &str) -> Call {
 }
 
 #[test]
-fn of_many_claims_one_wins_and_the_others_are_told_who_has_it() {
+fn exactly_one_of_many_claims_wins() {
     let mut rig = waiting(&["ada", "bob", "eve"]);
     let task = rig.add("Build");
     rig.claim("bob", task);
@@ -82,7 +82,7 @@ fn a_stale_generation_changes_nothing() {
 }
 
 #[test]
-fn a_member_has_to_name_the_generation() {
+fn a_member_must_give_the_generation() {
     let mut rig = waiting(&["ada"]);
     let task = rig.add("Build");
     let current = rig.claim("ada", task);
@@ -126,7 +126,7 @@ fn a_task_completes_once() {
 }
 
 #[test]
-fn an_idle_member_takes_the_ready_task_of_highest_priority_and_lowest_number() {
+fn an_idle_member_claims_the_best_ready_task() {
     let mut rig = waiting(&["ada"]);
     let mut add = |title: &str, priority| {
         let mut plan = task_plan(title);
@@ -150,7 +150,7 @@ fn an_idle_member_takes_the_ready_task_of_highest_priority_and_lowest_number() {
 }
 
 #[test]
-fn what_an_idle_member_takes_she_is_told_to_work_on() {
+fn a_claim_assigns_the_task_to_the_worker() {
     let mut rig = Rig::of(file(&["ada"]));
     let plan = task_plan("Build");
     let added = rig.user(Call::AddTask {
@@ -165,7 +165,7 @@ fn what_an_idle_member_takes_she_is_told_to_work_on() {
 }
 
 #[test]
-fn a_role_is_for_its_members_and_a_name_for_its_bearer() {
+fn role_and_assignee_restrict_claims() {
     let mut plan = file(&["ada"]);
     let mut tester = member_plan("bob");
     tester.role = "tester".parse().expect("a role");
@@ -198,7 +198,7 @@ fn a_role_is_for_its_members_and_a_name_for_its_bearer() {
 }
 
 #[test]
-fn a_task_without_a_run_line_is_not_taken_by_who_runs_commands() {
+fn command_members_skip_tasks_without_a_run_line() {
     let mut plan = file(&["ada"]);
     plan.members[1].takes.without_run = false;
     let mut rig = Rig::of(plan);
@@ -231,7 +231,7 @@ fn a_member_holds_one_task() {
 }
 
 #[test]
-fn what_was_taken_away_from_her_she_does_not_take_again_but_others_do() {
+fn a_released_task_is_not_reclaimed_by_its_last_owner() {
     let mut rig = Rig::of(file(&["ada"]));
     let task = rig.add("Build");
     let claim = rig.claim_of(task);
@@ -249,7 +249,7 @@ fn what_was_taken_away_from_her_she_does_not_take_again_but_others_do() {
 }
 
 #[test]
-fn what_was_taken_away_from_her_is_hers_again_when_it_is_assigned_to_her() {
+fn an_assigned_task_can_be_reclaimed_by_its_last_owner() {
     let mut rig = Rig::of(file(&["ada"]));
     let task = rig.add("Build");
     let claim = rig.claim_of(task);
@@ -267,7 +267,7 @@ fn the_third_release_by_owners_fails_a_task() {
         let owner = rig.owner(task).expect("the other member takes it");
         let claim = rig.claim_of(task);
         let released = rig.by(&owner, release(claim));
-        told.push(released.told().len());
+        told.push(released.notices().len());
         assert_ne!(rig.owner(task), Some(owner));
         assert_eq!(rig.owner(task).is_none(), time == 3);
     }
@@ -297,7 +297,7 @@ fn releases_by_the_user_are_not_counted() {
 }
 
 #[test]
-fn a_task_in_progress_is_released_before_it_is_assigned() {
+fn a_task_in_progress_cannot_be_assigned() {
     let mut rig = Rig::of(file(&["ada", "bob"]));
     let task = rig.add("Build");
     assert!(matches!(
@@ -307,7 +307,7 @@ fn a_task_in_progress_is_released_before_it_is_assigned() {
 }
 
 #[test]
-fn the_users_claim_lives_until_it_is_released() {
+fn a_claim_of_the_user_lasts_until_released() {
     let mut rig = Rig::of(file(&["ada"]));
     rig.kill("ada");
     rig.dies("ada");
@@ -323,7 +323,7 @@ fn the_users_claim_lives_until_it_is_released() {
 }
 
 #[test]
-fn a_cancelled_or_failed_task_is_tried_again_only_when_somebody_says_so() {
+fn only_a_retry_reopens_a_failed_or_cancelled_task() {
     let mut rig = Rig::of(file(&["ada"]));
     let task = rig.add("Build");
     let cancelled = rig.user(Call::CancelTask { task });
@@ -342,7 +342,7 @@ fn a_cancelled_or_failed_task_is_tried_again_only_when_somebody_says_so() {
 }
 
 #[test]
-fn two_tasks_in_progress_that_mean_the_same_files_warn_the_lead() {
+fn overlapping_files_warn_the_lead() {
     let mut rig = Rig::of(file(&["ada", "bob", "eve"]));
     let mut add = |title: &str, glob: &str| {
         let mut plan = task_plan(title);
@@ -370,7 +370,7 @@ fn two_tasks_in_progress_that_mean_the_same_files_warn_the_lead() {
     let Answer::Task { task, overlaps, .. } = add("Lexer", "src/lexer.rs") else {
         panic!("not a task")
     };
-    // It is taken only after it was added, so the one who adds it learns of no overlap yet.
+    // The task is claimed after the call that adds it, so that call reports no overlap.
     assert_eq!(overlaps, []);
     assert_eq!(
         rig.inbox("lead"),
@@ -379,7 +379,7 @@ fn two_tasks_in_progress_that_mean_the_same_files_warn_the_lead() {
 }
 
 #[test]
-fn the_first_idle_moment_is_said_once() {
+fn idleness_is_reported_once() {
     let mut plan = file(&["ada"]);
     plan.team.asks_when_idle = true;
     let mut rig = Rig::planned(plan);

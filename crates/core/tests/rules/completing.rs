@@ -1,4 +1,4 @@
-//! What is asked before a task counts as completed, and who is told of its end.
+//! The completion hook, and the notices about the end of a task.
 
 use agent_team_core::effect::Effect;
 use agent_team_core::input::{Call, ClaimRef, Verdict};
@@ -33,7 +33,7 @@ fn unverified(done: &Done) -> Option<bool> {
     })
 }
 
-/// ada works on a task, in a team with a hook.
+/// ada works on a task, in a team with a completion hook.
 fn hooked() -> (Rig, TaskId) {
     let mut plan = file(&["ada"]);
     plan.team.asks_before_completing = true;
@@ -43,7 +43,7 @@ fn hooked() -> (Rig, TaskId) {
 }
 
 #[test]
-fn the_hook_is_asked_before_a_task_is_completed() {
+fn the_hook_runs_before_a_completion() {
     let (mut rig, task) = hooked();
     let claim = rig.claim_of(task);
     let asked = rig.by("ada", complete(claim, Verdict::Unasked));
@@ -53,7 +53,7 @@ fn the_hook_is_asked_before_a_task_is_completed() {
 }
 
 #[test]
-fn a_hook_refuses_three_times_in_a_row_and_not_a_fourth_time() {
+fn a_hook_refuses_at_most_three_times_in_a_row() {
     let (mut rig, task) = hooked();
     let claim = rig.claim_of(task);
     for _ in 0..REFUSALS_MAX {
@@ -71,7 +71,7 @@ fn a_hook_refuses_three_times_in_a_row_and_not_a_fourth_time() {
 }
 
 #[test]
-fn a_fourth_refusal_of_a_hook_asked_twice_at_once_does_not_count() {
+fn concurrent_hook_refusals_stop_at_the_limit() {
     let (mut rig, task) = hooked();
     let claim = rig.claim_of(task);
     for _ in 0..REFUSALS_MAX {
@@ -83,7 +83,7 @@ fn a_fourth_refusal_of_a_hook_asked_twice_at_once_does_not_count() {
 }
 
 #[test]
-fn a_new_claim_starts_the_count_of_refusals_anew() {
+fn a_new_claim_resets_the_refusals() {
     let (mut rig, task) = hooked();
     for _ in 0..REFUSALS_MAX {
         let claim = rig.claim_of(task);
@@ -96,7 +96,7 @@ fn a_new_claim_starts_the_count_of_refusals_anew() {
 }
 
 #[test]
-fn the_users_own_completion_is_marked_unverified() {
+fn a_completion_by_the_user_is_marked_unverified() {
     let mut rig = Rig::of(file(&["ada", "bob", "eve"]));
     let mut add = |title: &str, verify: Option<&str>| {
         let mut plan = task_plan(title);
@@ -132,7 +132,7 @@ fn the_users_own_completion_is_marked_unverified() {
 }
 
 #[test]
-fn the_leads_completion_of_somebody_elses_task_is_marked_unverified() {
+fn a_completion_by_the_lead_is_marked_unverified() {
     let mut rig = Rig::of(file(&["ada"]));
     let mut plan = task_plan("Build");
     plan.verify = Some("test".into());
@@ -149,10 +149,10 @@ fn the_leads_completion_of_somebody_elses_task_is_marked_unverified() {
 }
 
 #[test]
-fn a_result_reaches_the_lead_and_the_creator_once_and_not_who_did_it() {
+fn a_result_reaches_lead_and_creator_once() {
     let mut rig = Rig::of(file(&["ada", "bob"]));
     let told =
-        |done: &Done| -> Vec<Vec<Party>> { done.told().into_iter().map(|(to, _)| to).collect() };
+        |done: &Done| -> Vec<Vec<Party>> { done.notices().into_iter().map(|(to, _)| to).collect() };
     let (lead, ada) = (Party::Member(name("lead")), Party::Member(name("ada")));
     let by_user = rig.add("Build");
     let claim = rig.claim_of(by_user);

@@ -1,4 +1,4 @@
-//! How members end, and what becomes of what they held.
+//! How launches end, and what happens to the claims of their members.
 
 use agent_team_core::effect::{Effect, Scan};
 use agent_team_core::input::{Call, Input, StartFault};
@@ -34,7 +34,7 @@ fn end_tree(effects: &[Effect]) -> Option<Scan> {
 }
 
 #[test]
-fn a_killed_member_gives_her_task_back_once_her_tree_is_gone_and_not_before() {
+fn a_killed_members_task_is_freed_after_its_tree_is_gone() {
     let mut rig = Rig::of(file(&["ada"]));
     let task = rig.add("Build");
     assert_eq!(rig.owner(task).as_deref(), Some("ada"));
@@ -55,26 +55,26 @@ fn a_killed_member_gives_her_task_back_once_her_tree_is_gone_and_not_before() {
 }
 
 #[test]
-fn a_killed_member_who_never_worked_is_not_searched_for_children() {
+fn a_member_that_never_worked_needs_no_process_scan() {
     let mut rig = Rig::of(file(&["ada"]));
     assert_eq!(end_tree(&rig.kill("ada").effects), Some(Scan::ProcessAlone));
 }
 
 #[test]
-fn who_is_ending_takes_nothing_more() {
+fn a_stopping_member_claims_nothing() {
     let mut rig = Rig::of(file(&["ada"]));
     rig.user(stop("ada")).answer();
     let task = rig.add("Build");
     let claim = Call::ClaimTask { task: Some(task) };
     assert_eq!(rig.by("ada", claim.clone()).refusal(), Refused::StaleLaunch);
-    // A task begun now would escape the end that was ordered for a member without one.
+    // A task claimed now would be missed by the process search that was ordered before it.
     assert_eq!(end_tree(&rig.kill("ada").effects), Some(Scan::ProcessAlone));
     assert_eq!(rig.by("ada", claim).refusal(), Refused::StaleLaunch);
     assert!(rig.is_pending(task));
 }
 
 #[test]
-fn a_killed_member_stays_stopped_whatever_is_heard_of_her_start() {
+fn late_start_reports_do_not_revive_a_killed_member() {
     for fault in [
         StartFault::Untaken,
         StartFault::Failed("tmux said no".into()),
@@ -94,7 +94,7 @@ fn a_killed_member_stays_stopped_whatever_is_heard_of_her_start() {
 }
 
 #[test]
-fn a_ready_member_was_started_whatever_is_heard_later() {
+fn late_start_faults_do_not_stop_a_ready_member() {
     let mut rig = Rig::of(file(&["ada"]));
     let launch = rig.launch("ada");
     rig.input(Input::NotStarted {
@@ -105,7 +105,7 @@ fn a_ready_member_was_started_whatever_is_heard_later() {
 }
 
 #[test]
-fn a_member_asked_to_stop_may_finish_what_she_does_within_her_grace() {
+fn a_stopped_member_may_finish_within_its_grace() {
     let mut rig = Rig::of(file(&["ada"]));
     let task = rig.add("Build");
     rig.user(stop("ada")).answer();
@@ -125,7 +125,7 @@ fn a_member_asked_to_stop_may_finish_what_she_does_within_her_grace() {
 }
 
 #[test]
-fn who_does_not_stop_within_her_grace_is_ended() {
+fn a_member_is_killed_after_its_grace() {
     let mut rig = Rig::of(file(&["ada"]));
     rig.user(stop("ada")).answer();
     rig.wait(GRACE_MS - 1);
@@ -151,34 +151,34 @@ fn a_teammate_that_exits_with_0_is_stopped() {
 }
 
 #[test]
-fn a_teammate_that_exits_with_1_is_started_again() {
+fn a_teammate_that_exits_with_1_is_restarted() {
     let mut rig = Rig::of(file(&["ada"]));
     rig.by("ada", report_exit(1, false)).answer();
     assert_eq!(rig.dies("ada").launches(), ["ada"]);
 }
 
 #[test]
-fn the_lead_is_started_again_even_after_she_exits_with_0() {
+fn the_lead_is_restarted_even_after_exit_0() {
     let mut rig = Rig::of(file(&[]));
     rig.by("lead", report_exit(0, false)).answer();
     assert_eq!(rig.dies("lead").launches(), ["lead"]);
 }
 
 #[test]
-fn last_words_that_say_so_hold_at_once() {
+fn an_exit_report_can_hold_the_member() {
     let mut rig = Rig::of(file(&["ada"]));
     let task = rig.add("Build");
     rig.by("ada", report_exit(78, true)).answer();
     rig.exits("ada");
     let gone = rig.tree_is_gone("ada");
     assert_eq!(gone.launches(), [""; 0]);
-    assert_eq!(gone.told().len(), 1, "lead and user are told once");
+    assert_eq!(gone.notices().len(), 1, "lead and user are told once");
     assert_eq!(rig.held("ada").as_deref(), Some("no key for this model"));
     assert!(rig.is_pending(task));
 }
 
 #[test]
-fn down_stops_everybody_and_gives_everything_back() {
+fn down_stops_all_members_and_frees_their_tasks() {
     let mut rig = Rig::of(file(&["ada", "bob"]));
     let (build, test) = (rig.add("Build"), rig.add("Test"));
     rig.dies("bob");
@@ -196,7 +196,7 @@ fn down_stops_everybody_and_gives_everything_back() {
 }
 
 #[test]
-fn after_a_reboot_everybody_is_held_and_nothing_runs_before_an_up() {
+fn after_a_reboot_all_members_are_held_until_up() {
     let plan = file(&["ada", "bob"]);
     let mut rig = Rig::of(plan.clone());
     let task = rig.add("Build");
@@ -219,7 +219,7 @@ fn after_a_reboot_everybody_is_held_and_nothing_runs_before_an_up() {
 }
 
 #[test]
-fn a_reboot_does_not_bring_back_who_was_to_stop_or_to_leave() {
+fn a_reboot_keeps_decided_stops_and_removals() {
     let mut rig = Rig::of(file(&["ada", "bob", "eve"]));
     rig.up(file(&["ada", "eve"])).answer();
     rig.kill("ada");
@@ -232,7 +232,7 @@ fn a_reboot_does_not_bring_back_who_was_to_stop_or_to_leave() {
 }
 
 #[test]
-fn a_new_supervisor_orders_again_what_may_have_been_lost() {
+fn a_new_supervisor_repeats_lost_effects() {
     let mut rig = Rig::of(file(&["ada", "bob", "eve"]));
     rig.kill("ada");
     rig.user(stop("bob")).answer();
@@ -247,7 +247,7 @@ fn a_new_supervisor_orders_again_what_may_have_been_lost() {
 }
 
 #[test]
-fn what_a_launch_that_is_over_says_changes_nothing() {
+fn a_stale_launch_changes_nothing() {
     let mut rig = Rig::of(file(&["ada"]));
     let old = rig.launch("ada");
     let task = rig.add("Build");
@@ -286,7 +286,7 @@ fn what_a_launch_that_is_over_says_changes_nothing() {
 }
 
 #[test]
-fn the_lead_stops_and_resumes_others_and_the_rest_is_the_users() {
+fn the_lead_may_stop_and_restart_teammates_only() {
     let mut rig = Rig::of(file(&["ada"]));
     let kill = Call::Kill {
         member: name("ada"),
@@ -314,7 +314,7 @@ fn the_lead_stops_and_resumes_others_and_the_rest_is_the_users() {
 }
 
 #[test]
-fn who_leaves_the_team_goes_whatever_else_is_asked_of_her() {
+fn a_member_marked_for_removal_is_always_removed() {
     let mut rig = Rig::of(file(&["ada"]));
     rig.up(file(&[])).answer();
     assert!(matches!(

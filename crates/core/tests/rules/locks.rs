@@ -1,4 +1,5 @@
-//! Who must plan first: nothing is changed before that very plan is approved, and a new plan or task locks again.
+//! Members that need an approved plan: they change nothing before that version is approved, and a new plan or task
+//! locks again.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -12,11 +13,11 @@ use proptest::prelude::*;
 
 use crate::rig::{Rig, file};
 
-/// ada has to plan, bob has not.
+/// ada must have a plan approved, bob need not.
 fn team() -> Rig {
     let mut file = file(&["ada", "bob"]);
     file.members[1].must_plan = true;
-    // They take nothing by themselves.
+    // They claim nothing by themselves.
     for member in &mut file.members {
         member.takes.unassigned = false;
     }
@@ -83,10 +84,10 @@ fn is_locked(rig: &Rig) -> bool {
 }
 
 #[test]
-fn until_a_plan_is_approved_only_looking_is_asked_about() {
+fn a_locked_member_may_only_read() {
     let mut rig = team();
     assert_eq!(rig.by("ada", ask(true)).answer(), Answer::PlanFirst);
-    // Whatever the rules say.
+    // Even if the rules allow it.
     let allowed = Call::Ask {
         digest: "d".into(),
         call: "{}".into(),
@@ -122,7 +123,7 @@ fn a_locked_member_does_not_complete_what_it_holds() {
 }
 
 #[test]
-fn what_is_sent_back_opens_nothing_and_its_number_is_not_used_again() {
+fn a_rejected_plan_opens_nothing() {
     let mut rig = team();
     let first = propose(&mut rig, "one");
     rig.user(send_back(first)).answer();
@@ -137,7 +138,7 @@ fn what_is_sent_back_opens_nothing_and_its_number_is_not_used_again() {
 }
 
 #[test]
-fn a_new_plan_takes_the_place_of_the_last_and_locks_again() {
+fn a_new_plan_replaces_the_last_and_locks() {
     let mut rig = team();
     let first = propose(&mut rig, "one");
     assert_eq!(propose(&mut rig, "one"), first, "it is the same plan");
@@ -154,7 +155,7 @@ fn a_new_plan_takes_the_place_of_the_last_and_locks_again() {
 }
 
 #[test]
-fn a_new_task_locks_again_and_the_same_one_does_not() {
+fn a_new_task_locks_again() {
     let mut rig = team();
     let (build, test) = (rig.add("Build"), rig.add("Test"));
     rig.claim("ada", build);
@@ -172,12 +173,12 @@ fn a_new_task_locks_again_and_the_same_one_does_not() {
     rig.by("ada", release).answer();
     rig.claim("ada", test);
     assert!(is_locked(&rig));
-    // What she was allowed for the other one is no way past it.
+    // A permission for the other task does not open the lock.
     assert_eq!(state(&rig, asked), RequestState::Withdrawn);
 }
 
 #[test]
-fn a_plan_for_another_task_is_nobodys_to_approve() {
+fn a_plan_for_another_task_is_withdrawn() {
     let mut rig = team();
     let plan = propose(&mut rig, "one");
     let task = rig.add("Build");
@@ -187,7 +188,7 @@ fn a_plan_for_another_task_is_nobodys_to_approve() {
 }
 
 #[test]
-fn a_plan_and_its_approval_outlive_the_worker_that_proposed_it() {
+fn plans_and_approvals_survive_the_worker() {
     let mut rig = team();
     let plan = propose(&mut rig, "one");
     rig.dies("ada");
@@ -197,7 +198,7 @@ fn a_plan_and_its_approval_outlive_the_worker_that_proposed_it() {
 }
 
 #[test]
-fn a_plan_is_approved_once_and_for_itself() {
+fn a_plan_is_approved_once_without_rules() {
     let mut rig = team();
     let plan = propose(&mut rig, "one");
     for (scope, rules) in [
@@ -208,7 +209,7 @@ fn a_plan_is_approved_once_and_for_itself() {
         let call = decide(plan, allow(scope, rules));
         assert_eq!(rig.user(call).refusal(), Refused::ApprovedOnce);
     }
-    // And nothing that is granted covers it, whatever the policy says.
+    // No grant covers a plan, whatever the policy reports.
     let asked = request(rig.by("bob", ask(true)).answer());
     let grant = Call::Decide {
         request: asked,
@@ -218,7 +219,7 @@ fn a_plan_is_approved_once_and_for_itself() {
     };
     rig.user(grant).answer();
     assert_eq!(state(&rig, plan), RequestState::Pending);
-    // Approved, it is over: there is nothing to carry out.
+    // An approved plan is over: it cannot begin.
     rig.user(approve(plan)).answer();
     let begin = Call::BeginRequest { request: plan };
     assert!(matches!(
@@ -228,7 +229,7 @@ fn a_plan_is_approved_once_and_for_itself() {
 }
 
 #[test]
-fn members_propose_for_themselves_and_the_lead_approves_nothing() {
+fn only_the_user_approves_plans() {
     let mut rig = team();
     let plan = propose(&mut rig, "one");
     for by in ["ada", "bob", "lead"] {
@@ -249,7 +250,7 @@ fn members_propose_for_themselves_and_the_lead_approves_nothing() {
 }
 
 #[test]
-fn a_goal_locks_the_lead_again() {
+fn a_new_goal_locks_the_lead() {
     let mut plan = file(&[]);
     plan.members[0].must_plan = true;
     let mut rig = Rig::of(plan);
@@ -275,7 +276,7 @@ enum Move {
     Propose(u8),
     Ask,
     Begin(u64),
-    /// By the user, or by the lead.
+    /// By the user if the first flag is set, else by the lead.
     Decide(u64, bool, bool),
     Claim(usize),
     Release,
@@ -300,10 +301,10 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn nothing_is_begun_but_under_the_last_plan_that_the_user_approved(moves in moves()) {
+    fn only_the_last_approved_plan_permits_calls(moves in moves()) {
         let mut rig = team();
         let tasks = ["a", "b", "c"].map(|title| rig.add(title));
-        // What a plan was for, of those that the user approved and no newer one or task took the place of.
+        // The tasks of the approved plans that no newer plan or task has replaced.
         let mut approved = None;
         let mut proposed = BTreeMap::new();
         for step in moves {
@@ -311,7 +312,7 @@ proptest! {
             match step {
                 Move::Propose(text) => {
                     let request = propose(&mut rig, &text.to_string());
-                    // The same words while they wait are the same plan.
+                    // Proposing the same text again while it is pending returns the same plan.
                     if let Entry::Vacant(new) = proposed.entry(request) {
                         new.insert(held);
                         approved = None;

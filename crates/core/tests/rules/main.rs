@@ -1,4 +1,4 @@
-//! The rules of a team, one by one: each test is a sentence of the contract and an example of it.
+//! The rules of a team: each test states one rule of the design and checks an example of it.
 
 mod board;
 mod budgets;
@@ -13,7 +13,7 @@ mod requests;
 mod restarts;
 mod rig;
 mod rounds;
-mod rounds_go_on;
+mod rounds_progress;
 mod runs;
 mod shutdown;
 mod up;

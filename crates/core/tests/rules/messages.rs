@@ -1,4 +1,4 @@
-//! Who gets a message, and the keys of calls.
+//! Recipients of messages, and idempotency keys of calls.
 
 use agent_team_core::input::Call;
 use agent_team_core::mail::{INBOX_MAX, InboxCursor};
@@ -33,7 +33,7 @@ fn a_broadcast_reaches_every_living_member_but_its_sender() {
 }
 
 #[test]
-fn a_broadcast_reaches_all_or_nobody() {
+fn a_broadcast_is_atomic() {
     let mut rig = Rig::of(file(&["ada", "bob"]));
     fill(&mut rig, "bob");
     let before = rig.team.clone();
@@ -57,7 +57,7 @@ fn a_notice_for_a_full_inbox_goes_to_the_user() {
             reason: "no".into(),
         },
     );
-    assert_eq!(failed.told()[0].0, [Party::User]);
+    assert_eq!(failed.notices()[0].0, [Party::User]);
 }
 
 fn fill(rig: &mut Rig, member: &str) {
@@ -75,7 +75,7 @@ fn fill(rig: &mut Rig, member: &str) {
 }
 
 #[test]
-fn a_message_to_nobody_is_refused() {
+fn a_message_without_recipients_is_refused() {
     let mut rig = Rig::of(file(&["ada"]));
     assert_eq!(
         rig.send("ada", "zoe", "hello").refusal(),
@@ -84,7 +84,7 @@ fn a_message_to_nobody_is_refused() {
 }
 
 #[test]
-fn a_message_is_in_the_inbox_until_it_is_read_over_any_number_of_deaths() {
+fn unread_messages_survive_crashes() {
     let mut rig = Rig::of(file(&["ada"]));
     rig.send("user", "ada", "one");
     rig.send("user", "ada", "two");
@@ -141,7 +141,7 @@ fn unread_user_mail_is_bounded() {
 }
 
 #[test]
-fn the_same_call_with_the_same_key_gets_the_first_answer_and_does_nothing() {
+fn a_repeated_call_gets_the_first_answer() {
     let mut rig = Rig::of(file(&["ada"]));
     let call = Call::Send {
         to: Recipient::Member(name("ada")),
@@ -162,7 +162,7 @@ fn the_same_call_with_the_same_key_gets_the_first_answer_and_does_nothing() {
 }
 
 #[test]
-fn the_same_key_for_another_call_is_refused() {
+fn a_reused_key_is_refused() {
     let mut rig = Rig::of(file(&["ada"]));
     let call = Call::Send {
         to: Recipient::Member(name("ada")),
@@ -179,7 +179,7 @@ fn the_same_key_for_another_call_is_refused() {
 }
 
 #[test]
-fn a_client_that_was_away_for_long_is_remembered_until_a_new_one_comes() {
+fn answers_of_idle_clients_are_kept_until_needed() {
     let mut rig = Rig::of(file(&["ada"]));
     let call = || Call::Send {
         to: Recipient::Member(name("ada")),
@@ -191,7 +191,7 @@ fn a_client_that_was_away_for_long_is_remembered_until_a_new_one_comes() {
     let first = rig.client_keyed("away", "k1", call()).answer();
     rig.client_keyed("here", "k1", call()).answer();
     rig.wait(700_000);
-    // What a snapshot keeps is what is kept: the rig compares them.
+    // The rig compares the snapshot with the state, so this also checks what a snapshot keeps.
     rig.client_keyed("here", "k2", call()).answer();
     assert_eq!(rig.client_keyed("away", "k1", call()).answer(), first);
     rig.client_keyed("new", "k1", call()).answer();
@@ -231,7 +231,7 @@ fn a_refusal_is_not_kept() {
 }
 
 #[test]
-fn what_the_lead_wrote_keeps_its_place_when_she_is_lead_no_longer() {
+fn queued_messages_keep_their_lane_when_the_lead_changes() {
     let mut rig = Rig::of(file(&["ada", "bob"]));
     rig.send("bob", "ada", "from a peer");
     rig.send("lead", "ada", "from the lead");
@@ -242,7 +242,7 @@ fn what_the_lead_wrote_keeps_its_place_when_she_is_lead_no_longer() {
     rig.up(plan).answer();
     rig.dies("lead");
 
-    // The rig has compared snapshots on the way; this is what a member sees of it.
+    // The rig has compared snapshots after each step; this checks the order that a member sees.
     let rebuilt = replayed(&rig.team.snapshot());
     for team in [&rig.team, &rebuilt] {
         let inbox = &team.member(&name("ada")).expect("ada").inbox;
@@ -252,7 +252,7 @@ fn what_the_lead_wrote_keeps_its_place_when_she_is_lead_no_longer() {
 }
 
 #[test]
-fn a_text_that_is_too_long_is_refused() {
+fn an_overlong_text_is_refused() {
     let mut rig = Rig::of(file(&["ada"]));
     let long = "x".repeat((64 << 10) + 1);
     assert!(matches!(

@@ -1,4 +1,4 @@
-//! Who may do what after asking: only a decision allows, the first one wins, and nothing is carried out twice.
+//! Permission requests: only a decision allows, the first decision wins, and no call runs twice.
 
 use agent_team_core::effect::Effect;
 use agent_team_core::input::{Call, RequestDecision, Ruling, TaskLine, TurnProgress, Verdict};
@@ -63,7 +63,7 @@ fn state(rig: &Rig, request: RequestId) -> RequestState {
 }
 
 #[test]
-fn what_the_rules_decide_is_on_record_and_waits_for_nobody() {
+fn rule_decisions_are_recorded_immediately() {
     let mut rig = Rig::of(file(&["ada"]));
     let ruled = |ruling| Call::Ask {
         digest: "d".into(),
@@ -82,7 +82,7 @@ fn what_the_rules_decide_is_on_record_and_waits_for_nobody() {
 }
 
 #[test]
-fn what_was_allowed_is_used_up_before_it_is_carried_out() {
+fn a_permission_is_consumed_before_the_call_runs() {
     let mut rig = Rig::of(file(&["ada"]));
     let request = asked(&mut rig, "ada", "d");
     assert!(matches!(
@@ -101,7 +101,7 @@ fn what_was_allowed_is_used_up_before_it_is_carried_out() {
 }
 
 #[test]
-fn what_a_dead_worker_had_begun_is_unknown_and_not_done_again() {
+fn a_call_begun_by_a_dead_worker_is_not_repeated() {
     let mut rig = Rig::of(file(&["ada"]));
     let request = asked(&mut rig, "ada", "d");
     rig.user(allow(request)).answer();
@@ -113,7 +113,7 @@ fn what_a_dead_worker_had_begun_is_unknown_and_not_done_again() {
 }
 
 #[test]
-fn a_request_and_its_decision_outlive_the_worker_that_asked() {
+fn requests_and_decisions_survive_the_worker() {
     let mut rig = Rig::of(file(&["ada"]));
     let request = asked(&mut rig, "ada", "d");
     rig.dies("ada");
@@ -136,7 +136,7 @@ fn the_first_decision_wins() {
 }
 
 #[test]
-fn members_decide_nothing_and_the_lead_may_only_say_no_to_others() {
+fn members_cannot_decide_and_the_lead_can_only_deny() {
     let mut rig = Rig::of(file(&["ada", "bob"]));
     let request = asked(&mut rig, "ada", "d");
     let own = asked(&mut rig, "lead", "d");
@@ -158,7 +158,7 @@ fn members_decide_nothing_and_the_lead_may_only_say_no_to_others() {
 }
 
 #[test]
-fn the_lead_allows_once_what_the_user_lets_her_and_never_her_own() {
+fn the_lead_allows_delegated_requests_of_others_once() {
     let mut rig = Rig::of(file(&["ada", "bob"]));
     let request = asked(&mut rig, "ada", "d");
     let own = asked(&mut rig, "lead", "d");
@@ -194,7 +194,7 @@ fn the_lead_allows_once_what_the_user_lets_her_and_never_her_own() {
 }
 
 #[test]
-fn what_is_allowed_for_a_task_ends_with_it() {
+fn a_task_grant_ends_with_the_task() {
     let mut rig = Rig::of(file(&["ada"]));
     let request = asked(&mut rig, "ada", "d");
     assert_eq!(
@@ -222,7 +222,7 @@ fn what_is_allowed_for_a_task_ends_with_it() {
 }
 
 #[test]
-fn what_holds_always_is_said_as_rules() {
+fn scope_always_needs_rules() {
     let mut rig = Rig::of(file(&["ada"]));
     let request = asked(&mut rig, "ada", "d");
     assert_eq!(
@@ -232,7 +232,7 @@ fn what_holds_always_is_said_as_rules() {
 }
 
 #[test]
-fn nobody_acts_for_another() {
+fn members_cannot_act_for_each_other() {
     let mut rig = Rig::of(file(&["ada", "bob"]));
     let request = asked(&mut rig, "ada", "d");
     rig.user(allow(request)).answer();
@@ -251,7 +251,7 @@ fn nobody_acts_for_another() {
 }
 
 #[test]
-fn a_grant_settles_what_it_covers_in_the_same_step() {
+fn a_grant_settles_covered_requests_in_the_same_step() {
     let mut rig = Rig::of(file(&["ada", "bob", "eve"]));
     let requests = ["ada", "bob", "eve"].map(|member| asked(&mut rig, member, "d"));
     let other = asked(&mut rig, "bob", "other");
@@ -265,7 +265,7 @@ fn a_grant_settles_what_it_covers_in_the_same_step() {
 }
 
 #[test]
-fn a_grant_for_a_member_settles_nothing_of_another() {
+fn a_member_grant_does_not_cover_other_members() {
     let mut rig = Rig::of(file(&["ada", "bob"]));
     let request = asked(&mut rig, "ada", "d");
     let other = asked(&mut rig, "bob", "d");
@@ -277,7 +277,7 @@ fn a_grant_for_a_member_settles_nothing_of_another() {
 }
 
 #[test]
-fn what_nobody_waits_for_is_withdrawn() {
+fn abandoned_requests_are_withdrawn() {
     let mut rig = Rig::of(file(&["ada"]));
     let request = asked(&mut rig, "ada", "d");
     rig.by("ada", Call::WithdrawRequest { request }).answer();
@@ -293,7 +293,7 @@ fn what_nobody_waits_for_is_withdrawn() {
 }
 
 #[test]
-fn what_was_allowed_and_not_done_in_a_turn_is_not_done_later() {
+fn unused_permissions_end_with_the_turn() {
     let mut rig = Rig::of(file(&["ada"]));
     let waits = asked(&mut rig, "ada", "waits");
     let allowed = asked(&mut rig, "ada", "allowed");
@@ -309,7 +309,7 @@ fn what_was_allowed_and_not_done_in_a_turn_is_not_done_later() {
 }
 
 #[test]
-fn what_is_revoked_holds_no_longer_and_only_the_user_revokes() {
+fn only_the_user_revokes_grants() {
     let mut rig = Rig::of(file(&["ada"]));
     let request = asked(&mut rig, "ada", "d");
     let revoke = || Call::RevokeGrant { request };
@@ -333,7 +333,7 @@ fn grants_end_with_the_team() {
     assert!(rig.team.requests().grants().is_empty());
 }
 
-/// Of whom the lead was informed in this step.
+/// The requests that the lead was informed of in this step.
 fn informed(done: &crate::rig::Done) -> Vec<RequestId> {
     let informed = done.effects.iter().filter_map(|effect| {
         if let Effect::Inform { member, request } = effect {
@@ -347,7 +347,7 @@ fn informed(done: &crate::rig::Done) -> Vec<RequestId> {
 }
 
 #[test]
-fn the_lead_knows_what_others_ask_and_what_others_decided() {
+fn the_lead_is_informed_of_requests_and_decisions() {
     let mut rig = Rig::of(file(&["ada"]));
     let asked_now = rig.by("ada", ask("d"));
     let request = RequestId(1);
@@ -359,7 +359,7 @@ fn the_lead_knows_what_others_ask_and_what_others_decided() {
     assert_eq!(informed(&rig.by("lead", deny(other))), [], "it is her word");
 }
 
-/// A team whose requests wait so long and no longer.
+/// A team whose requests expire after this time.
 fn expiring(ms: u64) -> Rig {
     let mut file = file(&["ada"]);
     file.team.requests_expire_ms = Some(ms);
@@ -367,7 +367,7 @@ fn expiring(ms: u64) -> Rig {
 }
 
 #[test]
-fn who_is_not_answered_in_time_is_denied() {
+fn an_expired_request_is_denied() {
     let mut rig = expiring(60_000);
     let request = asked(&mut rig, "ada", "d");
     rig.wait(59_999);
@@ -384,7 +384,7 @@ fn who_is_not_answered_in_time_is_denied() {
         rig.user(allow(request)).refusal(),
         Refused::Decided { .. }
     ));
-    // What was decided before has no end.
+    // A decided request does not expire.
     let decided = asked(&mut rig, "ada", "e");
     rig.user(allow(decided)).answer();
     rig.wait(600_000);
@@ -392,7 +392,7 @@ fn who_is_not_answered_in_time_is_denied() {
 }
 
 #[test]
-fn without_an_end_a_request_waits_for_ever() {
+fn a_request_without_expiry_stays_pending() {
     let mut rig = Rig::of(file(&["ada"]));
     let request = asked(&mut rig, "ada", "d");
     rig.wait(u64::from(u32::MAX));
@@ -400,7 +400,7 @@ fn without_an_end_a_request_waits_for_ever() {
 }
 
 #[test]
-fn the_time_of_another_boot_decides_nothing() {
+fn expiry_times_of_another_boot_are_void() {
     let mut rig = expiring(60_000);
     let request = asked(&mut rig, "ada", "d");
     rig.reboot();
@@ -414,10 +414,10 @@ enum Move {
     Begin(usize, u64),
     End(usize, u64),
     Withdraw(usize, u64),
-    /// By somebody, of whom only the last is the user.
+    /// By one of several parties; only the last one is the user.
     Decide(usize, u64, bool),
     Die(usize),
-    /// The supervisor does, and another starts.
+    /// The supervisor crashes, and another one starts.
     Resume,
     Wait(u64),
 }
@@ -442,7 +442,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn nothing_is_begun_without_the_users_word_and_nothing_twice(moves in moves()) {
+    fn calls_begin_once_and_only_after_approval(moves in moves()) {
         const MEMBERS: [&str; 3] = ["ada", "bob", "lead"];
         let mut file = file(&["ada", "bob"]);
         file.team.requests_expire_ms = Some(600_000);
@@ -489,7 +489,7 @@ proptest! {
                     }
                 }
                 Move::Die(who) => {
-                    // Each life is as quick as the last one's end lets it be.
+                    // Advances past the restart window, so that the successor starts immediately.
                     rig.wait(120_000);
                     rig.dies(MEMBERS[who]);
                     rig.hello(MEMBERS[who]);
@@ -525,7 +525,7 @@ proptest! {
 }
 
 #[test]
-fn a_stale_launch_asks_nothing() {
+fn a_stale_launch_cannot_make_requests() {
     let mut rig = Rig::of(file(&["ada"]));
     let gone = LaunchId::from_bits(7);
     assert_eq!(
@@ -535,7 +535,7 @@ fn a_stale_launch_asks_nothing() {
 }
 
 #[test]
-fn a_tasks_shell_line_needs_the_allowed_request() {
+fn a_task_shell_line_needs_its_approved_request() {
     let mut rig = Rig::of(file(&["ada", "bob"]));
     let add = |title: &str, allowed: bool| Call::AddTask {
         plan: TaskPlan {

@@ -1,4 +1,4 @@
-//! What follows a death, and who may start.
+//! Restarts after a crash, and the order of starts.
 
 use agent_team_core::effect::Effect;
 use agent_team_core::input::{Call, Input, StartFault};
@@ -11,7 +11,7 @@ use crate::plans::{name, task_plan};
 use crate::rig::{Rig, file};
 
 #[test]
-fn a_crashed_member_keeps_her_task_under_a_new_generation_in_the_step_of_her_launch() {
+fn a_crashed_member_keeps_its_task_under_a_new_generation() {
     let mut rig = Rig::of(file(&["ada", "bob"]));
     let task = rig.add("Build");
     let owner = rig.owner(task).expect("taken by an idle member");
@@ -52,7 +52,7 @@ fn unreadable_settings_hold_what_runs() {
 }
 
 #[test]
-fn a_restart_keeps_the_task_too_and_is_not_counted_as_a_death() {
+fn a_requested_restart_keeps_the_task_and_is_not_counted() {
     let mut rig = Rig::of(file(&["ada"]));
     let task = rig.add("Build");
     for _ in 0..10 {
@@ -68,7 +68,7 @@ fn a_restart_keeps_the_task_too_and_is_not_counted_as_a_death() {
 }
 
 #[test]
-fn a_run_that_may_not_be_repeated_fails_when_its_worker_is_lost() {
+fn a_run_without_rerun_fails_when_its_worker_is_lost() {
     let mut rig = Rig::of(file(&["ada"]));
     let mut plan = task_plan("Publish");
     plan.rerun = false;
@@ -86,7 +86,7 @@ fn a_run_that_may_not_be_repeated_fails_when_its_worker_is_lost() {
     };
     assert!(reason.contains("worker lost"), "{reason}");
     assert_eq!(
-        gone.told().len(),
+        gone.notices().len(),
         1,
         "the lead and the creator are told once"
     );
@@ -184,7 +184,7 @@ fn a_started_run_without_rerun_fails_however_its_claim_ends() {
 }
 
 #[test]
-fn the_sixth_death_does_not_return_a_run_without_rerun() {
+fn a_held_member_does_not_return_a_run_without_rerun() {
     let mut rig = Rig::of(file(&["ada", "bob"]));
     for _ in 0..5 {
         rig.dies("ada");
@@ -215,7 +215,7 @@ fn the_users_claim_of_a_task_without_rerun_can_be_released() {
 }
 
 #[test]
-fn no_successor_starts_before_the_tree_of_her_predecessor_is_gone() {
+fn no_successor_starts_before_the_old_tree_is_gone() {
     let mut rig = Rig::of(file(&["ada"]));
     rig.add("Build");
     rig.exits("ada");
@@ -234,7 +234,7 @@ fn no_successor_starts_before_the_tree_of_her_predecessor_is_gone() {
 }
 
 #[test]
-fn who_ran_nothing_is_started_again_in_the_step_of_her_death() {
+fn an_unused_worker_is_replaced_in_the_same_step() {
     let mut rig = Rig::of(file(&["ada"]));
     let before = rig.launch("ada");
     assert_eq!(rig.exits("ada").launches(), ["ada"]);
@@ -242,7 +242,7 @@ fn who_ran_nothing_is_started_again_in_the_step_of_her_death() {
 }
 
 #[test]
-fn who_ran_a_task_and_is_idle_again_may_have_left_processes_behind() {
+fn a_worker_that_ran_a_task_needs_a_process_scan() {
     let mut rig = Rig::of(file(&["ada"]));
     let task = rig.add("Build");
     let claim = rig.claim_of(task);
@@ -260,7 +260,7 @@ fn who_ran_a_task_and_is_idle_again_may_have_left_processes_behind() {
 }
 
 #[test]
-fn the_sixth_death_within_a_minute_holds_her() {
+fn the_sixth_crash_holds_and_notifies() {
     let mut rig = Rig::of(file(&["ada"]));
     let task = rig.add("Build");
     for death in 1..=5 {
@@ -277,7 +277,7 @@ fn the_sixth_death_within_a_minute_holds_her() {
     let reason = rig.held("ada").expect("held");
     assert!(reason.contains("6 times"), "{reason}");
     assert!(rig.is_pending(task));
-    let told: Vec<_> = sixth.told();
+    let told: Vec<_> = sixth.notices();
     assert_eq!(
         told.iter().map(|(to, _)| to.as_slice()).collect::<Vec<_>>(),
         [[Party::Member(name("lead")), Party::User]]
@@ -286,7 +286,7 @@ fn the_sixth_death_within_a_minute_holds_her() {
 }
 
 #[test]
-fn deaths_that_are_far_apart_never_hold() {
+fn spaced_crashes_never_hold() {
     let mut rig = Rig::of(file(&["ada"]));
     for _ in 0..20 {
         rig.dies("ada");
@@ -297,7 +297,7 @@ fn deaths_that_are_far_apart_never_hold() {
 }
 
 #[test]
-fn who_is_held_starts_anew_when_somebody_asks() {
+fn a_held_member_restarts_with_a_new_count() {
     let mut rig = Rig::of(file(&["ada"]));
     while rig.held("ada").is_none() {
         rig.dies("ada");
@@ -318,7 +318,7 @@ fn who_is_held_starts_anew_when_somebody_asks() {
 }
 
 #[test]
-fn a_launch_that_nobody_took_is_repeated_and_is_no_death() {
+fn an_untaken_launch_is_repeated_and_not_counted() {
     let mut rig = Rig::planned(file(&["ada"]));
     for _ in 0..10 {
         let launch = rig.launch("ada");
@@ -346,7 +346,7 @@ fn a_start_that_cannot_succeed_holds_at_once() {
 }
 
 #[test]
-fn who_does_not_say_hello_in_time_is_ended_and_started_again() {
+fn a_worker_without_hello_is_replaced() {
     let mut rig = Rig::planned(file(&["ada"]));
     rig.hello("lead");
     rig.wait(GIVE_UP_MS - 1);
@@ -364,7 +364,7 @@ fn who_does_not_say_hello_in_time_is_ended_and_started_again() {
 }
 
 #[test]
-fn foreign_members_start_a_few_at_a_time_and_the_lead_first() {
+fn foreign_agents_start_within_the_start_limit() {
     let mut plan = file(&["ada", "bob", "eve"]);
     plan.team.starting = 1;
     for member in &mut plan.members {
@@ -383,7 +383,7 @@ fn foreign_members_start_a_few_at_a_time_and_the_lead_first() {
 }
 
 #[test]
-fn a_launch_is_told_its_token_and_the_journal_only_its_hash() {
+fn the_journal_stores_only_the_token_hash() {
     let mut rig = Rig::of(file(&["ada"]));
     let gone = rig.dies("ada");
     let token = gone.effects.iter().find_map(|effect| {
@@ -414,12 +414,12 @@ fn a_spurious_deadline_changes_nothing() {
 }
 
 #[test]
-fn a_silent_member_is_told_of_and_left_alone() {
+fn an_unresponsive_member_is_reported_and_not_killed() {
     let mut rig = Rig::of(file(&["ada"]));
     let task = rig.add("Build");
     let launch = rig.launch("ada");
     let done = rig.input(Input::Unresponsive { launch });
-    let told = done.told();
+    let told = done.notices();
     let (to, text) = told.last().expect("the user is notified");
     assert!(to.contains(&Party::User) && text.contains("agent-team restart ada"));
     let others = &told[..told.len() - 1];
@@ -432,7 +432,7 @@ fn a_silent_member_is_told_of_and_left_alone() {
 }
 
 #[test]
-fn a_restart_of_a_stopped_member_needs_room() {
+fn a_restart_respects_the_member_limit() {
     let mut plan = file(&["ada"]);
     plan.team.teammates = 1;
     let mut rig = Rig::of(plan);

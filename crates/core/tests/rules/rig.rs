@@ -1,7 +1,7 @@
-//! One team on a table: its clock stands still until it is told, and nothing outside happens by itself.
+//! One team without a supervisor: its clock moves only when a test moves it, and nothing happens outside by itself.
 //!
-//! After every step the rig rebuilds the team from its journal, and from a snapshot of itself: each rule is a test of
-//! replay, too.
+//! After every step the rig rebuilds the team from its journal, and from a snapshot of itself, so every test of a rule
+//! also tests replay.
 
 use std::sync::Arc;
 
@@ -23,9 +23,9 @@ pub(crate) struct Rig {
     journal: Vec<Record>,
 }
 
-/// What one input led to.
+/// The result of one input.
 pub(crate) struct Done {
-    /// What the caller was told, if it was.
+    /// The reply to the caller, if there was one.
     pub(crate) outcome: Option<Result<Answer, Refused>>,
     pub(crate) events: Vec<Event>,
     pub(crate) effects: Vec<Effect>,
@@ -67,8 +67,8 @@ impl Done {
         launched.collect()
     }
 
-    /// The notices of this step, with whom each is for.
-    pub(crate) fn told(&self) -> Vec<(Vec<Party>, &str)> {
+    /// The notices of this step, with their recipients.
+    pub(crate) fn notices(&self) -> Vec<(Vec<Party>, &str)> {
         let told = self.events.iter().filter_map(|event| {
             if let Event::MessageAccepted {
                 from: Party::System,
@@ -101,7 +101,7 @@ impl Rig {
         rig
     }
 
-    /// A team that was brought up and of which nobody has said hello yet.
+    /// A team that was brought up, before any worker has said hello.
     pub(crate) fn planned(plan: UpPlan) -> Self {
         let mut rig = Self {
             team: Team::default(),
@@ -167,7 +167,7 @@ impl Rig {
         self.called(Origin::User, None, call)
     }
 
-    /// The user, with a key for the call and what it stands for.
+    /// A call of the user with an idempotency key and the digest of its arguments.
     pub(crate) fn user_keyed(&mut self, key: &str, digest: u64, call: Call) -> Done {
         let key = CallKey {
             caller: Caller::Client("tui".into()),
@@ -199,7 +199,7 @@ impl Rig {
         self.called(by, None, call)
     }
 
-    /// A call of the user without the checks after it: of a thousand steps one check is enough.
+    /// A call of the user without the checks afterwards: of a thousand steps, checking one is enough.
     pub(crate) fn user_unchecked(&mut self, call: Call) {
         let context = self.context();
         let input = Input::Called {
@@ -258,7 +258,7 @@ impl Rig {
         })
     }
 
-    /// A supervisor starts, on the same boot of the machine as the one before.
+    /// A supervisor starts on the same boot of the machine.
     pub(crate) fn resume(&mut self) -> Done {
         let boot = format!("boot {}", self.boot).into();
         self.input(Input::Resumed { boot })
@@ -291,18 +291,18 @@ impl Rig {
         self.input(Input::TreeGone { launch })
     }
 
-    /// Her process dies, and nothing of it is left.
+    /// The member's process exits, and nothing of its tree is left.
     pub(crate) fn dies(&mut self, member: &str) -> Done {
         let exited = self.exits(member);
         if let Life::Ending { .. } = self.life(member) {
             self.tree_is_gone(member)
         } else {
-            // It had run nothing: its process was all of it.
+            // The launch had run nothing, so its worker was its only process.
             exited
         }
     }
 
-    /// Lets time pass; each deadline on the way is met when it is due.
+    /// Advances the clock; each deadline on the way is met when it is due.
     pub(crate) fn wait(&mut self, ms: u64) -> Vec<Event> {
         let until = self.now.after_ms(ms);
         let mut events = Vec::new();
@@ -371,7 +371,7 @@ impl Rig {
         }
     }
 
-    /// What a member has not read, in the order of its acceptance.
+    /// The member's unread messages, in the order of their acceptance.
     pub(crate) fn inbox(&self, member: &str) -> Vec<String> {
         self.member(member)
             .inbox
@@ -395,7 +395,7 @@ fn seed(step: usize) -> [u8; 32] {
     seed
 }
 
-/// A team's file: a lead and these workers, who take everything.
+/// A team file with a lead and these workers, which claim every task.
 pub(crate) fn file(workers: &[&str]) -> UpPlan {
     let mut members = vec![member_plan("lead")];
     members[0].lead = true;

@@ -1,4 +1,4 @@
-//! Runs that go by rounds: a coordinator who says who works next, and members who work in turn.
+//! Runs in rounds: a coordinator that names the next member, and collaborators that work in turn.
 
 use agent_team_core::input::{Call, UpPlan, Verdict};
 use agent_team_core::plan::TaskPlan;
@@ -23,7 +23,7 @@ fn coordinator(max_rounds: u32) -> Rig {
     rig
 }
 
-/// Who works in the order of the file, which is not that of the names.
+/// Collaborators in the order of the file, which differs from that of their names.
 fn collaborators() -> Rig {
     let order = vec![name("ben"), name("ada")];
     let mut rig = Rig::of(team(Strategy::Collaborate { order }));
@@ -41,7 +41,7 @@ pub(crate) fn start(rig: &mut Rig) {
     .answer();
 }
 
-/// The lead's model says this to the question that is open.
+/// The lead's model replies this to the open question.
 pub(crate) fn says(rig: &mut Rig, text: &str) -> Done {
     let Question { run, round, .. } = rig.team.question().expect("the run asks something");
     rig.by(
@@ -101,7 +101,7 @@ fn remembered<'a>(rig: &'a Rig, key: &str) -> Option<&'a str> {
 }
 
 #[test]
-fn a_coordinator_gives_rounds_until_it_is_done() {
+fn a_coordinator_routes_rounds_until_done() {
     let mut rig = coordinator(5);
     assert_eq!(rig.inbox("lead"), [""; 0], "its model is asked instead");
     says(&mut rig, "ROUTE: ada\nLook at a.rs").answer();
@@ -110,7 +110,7 @@ fn a_coordinator_gives_rounds_until_it_is_done() {
     assert!(task.plan.description.contains("Look at a.rs"));
     assert!(task.plan.description.contains("Mend it"));
     let ended = completes(&mut rig, "ada", "it is line 7");
-    assert_eq!(ended.told(), [], "the next question tells the lead");
+    assert_eq!(ended.notices(), [], "the next question tells the lead");
 
     says(&mut rig, "ROUTE: ben").answer();
     let task = rig.team.task_of(&name("ben")).expect("he has it").clone();
@@ -135,7 +135,7 @@ fn a_coordinator_gives_rounds_until_it_is_done() {
 }
 
 #[test]
-fn what_cannot_be_followed_is_put_back_and_costs_a_round() {
+fn an_invalid_reply_is_returned_and_costs_a_round() {
     let mut rig = coordinator(5);
     let replies = [
         ("I would ask ada.", "does not begin"),
@@ -159,7 +159,7 @@ fn what_cannot_be_followed_is_put_back_and_costs_a_round() {
 }
 
 #[test]
-fn a_run_without_a_round_left_fails_and_keeps_what_there_is() {
+fn a_run_out_of_rounds_fails_and_keeps_its_outputs() {
     let mut rig = coordinator(1);
     says(&mut rig, "ROUTE: ada").answer();
     assert!(
@@ -173,7 +173,7 @@ fn a_run_without_a_round_left_fails_and_keeps_what_there_is() {
 }
 
 #[test]
-fn only_the_lead_replies_and_only_to_what_is_asked() {
+fn only_the_lead_replies_and_only_to_the_open_question() {
     let mut rig = coordinator(5);
     let reply = |run, round| Call::ReplyToQuestion {
         run: RunId(run),
@@ -201,7 +201,7 @@ fn only_the_lead_replies_and_only_to_what_is_asked() {
 }
 
 #[test]
-fn why_a_member_did_not_do_her_round_is_its_output() {
+fn a_failed_rounds_output_is_its_reason() {
     let task = TaskId(1);
     type Act = fn(&mut Rig);
     let acts: [(Act, &str); 5] = [
@@ -261,7 +261,7 @@ fn why_a_member_did_not_do_her_round_is_its_output() {
 }
 
 #[test]
-fn a_member_who_dies_in_her_round_goes_on_with_it() {
+fn a_crashed_member_continues_its_round() {
     let mut rig = coordinator(5);
     says(&mut rig, "ROUTE: ada").answer();
     rig.dies("ada");
@@ -272,7 +272,7 @@ fn a_member_who_dies_in_her_round_goes_on_with_it() {
 }
 
 #[test]
-fn a_run_that_nobody_can_work_for_fails_with_the_reason() {
+fn a_run_without_available_members_fails() {
     let mut rig = coordinator(5);
     for member in ["ada", "ben"] {
         assert_eq!(*state(&rig), RunState::UnderWay);
@@ -307,7 +307,7 @@ fn a_run_survives_down_in_the_middle_of_a_round() {
 }
 
 #[test]
-fn what_a_round_came_to_is_kept_while_the_lead_is_away() {
+fn a_round_output_is_kept_while_the_lead_is_away() {
     let mut rig = coordinator(5);
     says(&mut rig, "ROUTE: ada").answer();
     rig.kill("lead").answer();
@@ -323,7 +323,7 @@ fn what_a_round_came_to_is_kept_while_the_lead_is_away() {
 }
 
 #[test]
-fn another_goal_takes_the_round_away() {
+fn another_goal_abandons_the_round() {
     let mut rig = coordinator(5);
     says(&mut rig, "ROUTE: ada").answer();
     start(&mut rig);
@@ -333,7 +333,7 @@ fn another_goal_takes_the_round_away() {
 }
 
 #[test]
-fn a_lead_that_only_asks_takes_no_tasks() {
+fn a_lead_in_rounds_claims_no_tasks() {
     let mut rig = coordinator(5);
     let plan = TaskPlan {
         assignee: Some(name("lead")),
@@ -351,7 +351,7 @@ fn a_lead_that_only_asks_takes_no_tasks() {
 }
 
 #[test]
-fn everybody_works_in_turn_and_then_the_lead_sums_up() {
+fn collaborators_work_in_turn_before_the_synthesis() {
     let mut rig = collaborators();
     assert_eq!(rig.team.question(), None);
     completes(&mut rig, "ben", "one half").answer();
@@ -368,7 +368,7 @@ fn everybody_works_in_turn_and_then_the_lead_sums_up() {
 }
 
 #[test]
-fn who_cannot_work_has_a_round_that_says_so() {
+fn an_unavailable_member_gets_a_failed_round() {
     let mut rig = collaborators();
     rig.kill("ada").answer();
     rig.tree_is_gone("ada");
@@ -385,7 +385,7 @@ fn who_cannot_work_has_a_round_that_says_so() {
 }
 
 #[test]
-fn the_journal_tells_of_decisions_and_rounds() {
+fn the_journal_contains_decisions_and_rounds() {
     let mut rig = coordinator(5);
     let told = |done: Done| -> Vec<&'static str> {
         #[expect(

@@ -1,4 +1,4 @@
-//! Goals, the turns of the members' models, and what the team remembers.
+//! Goals, turns of the members' models, and the team's memory.
 
 use std::sync::Arc;
 
@@ -29,7 +29,7 @@ fn finish(answer: &str, force: bool) -> Call {
     }
 }
 
-/// She says one thing, after reading all that she has, and goes on.
+/// The member appends one item, reads all its messages, and continues its turn.
 fn says(rig: &mut Rig, member: &str, text: &str) -> Done {
     let read: Vec<MessageId> = rig.member(member).inbox.iter().map(|(id, _)| id).collect();
     rig.by(
@@ -42,7 +42,7 @@ fn says(rig: &mut Rig, member: &str, text: &str) -> Done {
     )
 }
 
-/// Her turn ends with these words.
+/// The member's turn ends with this text.
 fn rests(rig: &mut Rig, member: &str, report: &str) -> Done {
     rig.by(
         member,
@@ -55,13 +55,13 @@ fn rests(rig: &mut Rig, member: &str, report: &str) -> Done {
 
 fn told_lead(done: &Done) -> Vec<String> {
     let lead = [Party::Member(name("lead"))];
-    let told = done.told();
+    let told = done.notices();
     let texts = told.iter().filter(|(to, _)| *to == lead);
     texts.map(|(_, text)| (*text).to_owned()).collect()
 }
 
 #[test]
-fn the_lead_gets_the_goal_and_finishes_the_run() {
+fn the_lead_receives_the_goal_and_finishes_the_run() {
     let mut rig = Rig::of(file(&["ada"]));
     let answer = rig.user(start("Add validation")).answer();
     assert_eq!(answer, Answer::Run { run: RunId(1) });
@@ -78,7 +78,7 @@ fn the_lead_gets_the_goal_and_finishes_the_run() {
 }
 
 #[test]
-fn one_run_at_a_time_unless_it_is_to_be_another() {
+fn a_second_run_is_refused_unless_it_replaces_the_first() {
     let mut rig = Rig::of(file(&[]));
     rig.user(start("one")).answer();
     assert_eq!(
@@ -95,7 +95,7 @@ fn one_run_at_a_time_unless_it_is_to_be_another() {
 }
 
 #[test]
-fn a_run_with_open_tasks_is_finished_only_by_force() {
+fn a_run_with_open_tasks_needs_force_to_finish() {
     let mut rig = Rig::of(file(&[]));
     rig.user(start("goal")).answer();
     let task = rig.add("Left");
@@ -111,7 +111,7 @@ fn a_run_with_open_tasks_is_finished_only_by_force() {
 }
 
 #[test]
-fn the_members_end_with_a_run_that_says_so() {
+fn a_run_with_then_down_stops_the_members() {
     let mut rig = Rig::of(file(&["ada"]));
     let call = Call::StartRun {
         goal: "goal".into(),
@@ -126,7 +126,7 @@ fn the_members_end_with_a_run_that_says_so() {
 }
 
 #[test]
-fn what_is_said_and_what_was_read_for_it_are_one() {
+fn transcript_and_read_messages_are_stored_together() {
     let mut rig = Rig::of(file(&["ada"]));
     rig.send("user", "ada", "hello").answer();
     let growth = TurnProgress {
@@ -152,7 +152,7 @@ fn what_is_said_and_what_was_read_for_it_are_one() {
 }
 
 #[test]
-fn last_words_are_the_report_of_who_told_the_lead_nothing() {
+fn the_last_text_reports_to_the_lead_if_nothing_else_did() {
     let mut rig = Rig::of(file(&["ada"]));
     says(&mut rig, "ada", "working");
     rests(&mut rig, "ada", "I looked around");
@@ -165,7 +165,7 @@ fn last_words_are_the_report_of_who_told_the_lead_nothing() {
 }
 
 #[test]
-fn the_lead_is_told_once_that_everybody_is_idle() {
+fn the_lead_is_notified_once_that_all_are_idle() {
     let mut rig = Rig::of(file(&["ada"]));
     rig.user(start("goal")).answer();
     says(&mut rig, "ada", "working");
@@ -187,7 +187,7 @@ fn the_lead_is_told_once_that_everybody_is_idle() {
 }
 
 #[test]
-fn idleness_is_nobodys_concern_without_a_run() {
+fn idleness_without_a_run_is_not_reported() {
     let mut rig = Rig::of(file(&["ada"]));
     says(&mut rig, "ada", "working");
     let rested = rests(&mut rig, "ada", "");
@@ -195,7 +195,7 @@ fn idleness_is_nobodys_concern_without_a_run() {
 }
 
 #[test]
-fn a_run_begins_with_the_memory_that_it_is_given() {
+fn a_run_starts_with_the_given_memory() {
     let mut rig = Rig::of(file(&["ada"]));
     let remember = |key: &str, value: &str| Call::Remember {
         key: key.into(),
@@ -225,7 +225,7 @@ fn a_run_begins_with_the_memory_that_it_is_given() {
 }
 
 #[test]
-fn who_thinks_may_have_started_programs_without_a_task() {
+fn a_member_with_a_transcript_needs_a_process_scan() {
     let mut rig = Rig::of(file(&["ada"]));
     says(&mut rig, "ada", "running a command");
     rig.exits("ada");
@@ -241,7 +241,7 @@ fn cancel(reason: &str) -> Call {
     }
 }
 
-/// A task that a member adds.
+/// A task added by a member.
 fn adds(rig: &mut Rig, member: &str, title: &str) -> TaskId {
     rig.by(
         member,
@@ -255,7 +255,7 @@ fn adds(rig: &mut Rig, member: &str, title: &str) -> TaskId {
 }
 
 #[test]
-fn a_cancelled_goal_takes_the_tasks_of_members_with_it() {
+fn cancelling_a_goal_cancels_its_members_tasks() {
     let mut rig = Rig::of(file(&["ada"]));
     let before = rig.add("Before");
     assert_eq!(rig.owner(before).as_deref(), Some("ada"));
@@ -316,7 +316,7 @@ fn a_cancelled_goal_takes_the_tasks_of_members_with_it() {
 }
 
 #[test]
-fn a_goal_that_nobody_works_for_gives_way_to_the_next() {
+fn a_stalled_run_can_be_replaced() {
     let mut rig = Rig::of(file(&["ada"]));
     rig.user(start("one")).answer();
     for words in ["planning", "so what"] {
@@ -331,7 +331,7 @@ fn a_goal_that_nobody_works_for_gives_way_to_the_next() {
 }
 
 #[test]
-fn a_run_that_was_reported_as_stuck_is_over() {
+fn a_run_reported_as_stuck_has_failed() {
     let mut rig = Rig::of(file(&["ada"]));
     rig.user(start("one")).answer();
     let stuck = |run| Input::RunStuck {

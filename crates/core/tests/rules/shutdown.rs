@@ -1,4 +1,4 @@
-//! Who is at work and asked to end may object; silence, force and the team's end do not wait for her word.
+//! Stop requests: a busy member may object; a missing answer, force and `down` do not wait.
 
 use agent_team_core::input::{Call, ClaimRef, TurnProgress};
 use agent_team_core::member::{ANSWER_MS, GRACE_MS, Life};
@@ -20,7 +20,7 @@ fn answer(objection: Option<&str>) -> Call {
     }
 }
 
-/// A team in which ada is in the middle of a turn.
+/// A team in which ada is in a turn.
 fn team() -> Rig {
     let mut rig = Rig::of(file(&["ada", "bob"]));
     turn(&mut rig, None);
@@ -45,14 +45,14 @@ fn drains(rig: &Rig) -> bool {
 }
 
 #[test]
-fn who_is_at_work_is_asked_and_an_objection_lets_her_go_on() {
+fn a_busy_member_may_object_to_a_stop() {
     let mut rig = team();
     rig.by("lead", stop("ada", false)).answer();
     assert!(is_asked(&rig));
     let asked = rig.inbox("ada");
     assert!(asked[0].starts_with("lead asks you to stop"), "{asked:?}");
     let objected = rig.by("ada", answer(Some("half of it is written")));
-    let told = objected.told().pop().map(|(_, text)| text.to_owned());
+    let told = objected.notices().pop().map(|(_, text)| text.to_owned());
     assert_eq!(
         told.as_deref(),
         Some("ada objects to the stop: half of it is written")
@@ -62,7 +62,7 @@ fn who_is_at_work_is_asked_and_an_objection_lets_her_go_on() {
     let why = rig.member("ada").objection.clone();
     assert_eq!(why.as_deref(), Some("half of it is written"));
 
-    // What she said then is no answer to the next one who asks.
+    // The first objection does not answer a second request.
     rig.user(stop("ada", false)).answer();
     assert!(is_asked(&rig) && rig.member("ada").objection.is_none());
     rig.by("ada", answer(None)).answer();
@@ -72,7 +72,7 @@ fn who_is_at_work_is_asked_and_an_objection_lets_her_go_on() {
 }
 
 #[test]
-fn silence_is_no_objection() {
+fn an_unanswered_stop_request_stops_the_member() {
     let mut rig = team();
     rig.user(stop("ada", false)).answer();
     rig.resume();
@@ -88,7 +88,7 @@ fn silence_is_no_objection() {
 }
 
 #[test]
-fn the_end_of_her_turn_is_no_objection() {
+fn the_end_of_the_turn_accepts_a_stop_request() {
     let mut rig = team();
     rig.user(stop("ada", false)).answer();
     turn(&mut rig, Some("done"));
@@ -96,7 +96,7 @@ fn the_end_of_her_turn_is_no_objection() {
 }
 
 #[test]
-fn who_has_nothing_under_way_is_not_asked() {
+fn an_idle_member_is_stopped_without_a_request() {
     let mut rig = team();
     turn(&mut rig, Some("done"));
     rig.user(stop("ada", false)).answer();
@@ -106,7 +106,7 @@ fn who_has_nothing_under_way_is_not_asked() {
 }
 
 #[test]
-fn force_is_the_users_and_asks_nobody() {
+fn only_the_user_forces_a_stop() {
     let mut rig = team();
     let refusal = rig.by("lead", stop("ada", true)).refusal();
     assert!(matches!(refusal, Refused::NotPermitted(_)));
@@ -123,7 +123,7 @@ fn force_is_the_users_and_asks_nobody() {
 }
 
 #[test]
-fn the_teams_end_and_a_kill_wait_for_no_answer() {
+fn down_and_kill_do_not_wait_for_an_answer() {
     let mut rig = team();
     rig.user(stop("ada", false)).answer();
     rig.user(Call::Down { force: false }).answer();
@@ -139,7 +139,7 @@ fn the_teams_end_and_a_kill_wait_for_no_answer() {
 }
 
 #[test]
-fn who_dies_before_she_answers_stays_stopped() {
+fn a_crash_before_the_answer_still_stops_the_member() {
     let mut rig = team();
     rig.user(stop("ada", false)).answer();
     rig.dies("ada");
@@ -152,7 +152,7 @@ fn who_dies_before_she_answers_stays_stopped() {
 }
 
 #[test]
-fn who_is_asked_to_end_is_given_nothing_more() {
+fn a_member_asked_to_stop_gets_no_tasks() {
     let mut rig = team();
     rig.kill("bob");
     rig.dies("bob");
@@ -163,7 +163,7 @@ fn who_is_asked_to_end_is_given_nothing_more() {
     assert_eq!(rig.by("ada", claim).refusal(), Refused::StaleLaunch);
     rig.by("ada", answer(Some("not yet"))).answer();
     assert_eq!(rig.owner(task).as_deref(), Some("ada"), "she goes on");
-    // And ends it while she is asked again.
+    // The worker exits while it is asked again.
     rig.user(stop("ada", false)).answer();
     let claim: ClaimRef = rig.claim_of(task);
     let release = Call::ReleaseTask {
@@ -174,7 +174,7 @@ fn who_is_asked_to_end_is_given_nothing_more() {
 }
 
 #[test]
-fn only_who_is_asked_answers() {
+fn only_the_asked_member_answers_a_stop_request() {
     let mut rig = team();
     let refusal = rig.by("ada", answer(Some("no"))).refusal();
     assert_eq!(refusal, Refused::NoStopRequest);
@@ -191,7 +191,7 @@ fn only_who_is_asked_answers() {
 }
 
 #[test]
-fn who_is_wanted_again_starts_anew() {
+fn up_during_a_stop_request_restarts_the_member() {
     let mut rig = team();
     rig.user(stop("ada", false)).answer();
     rig.up(file(&["ada", "bob"])).answer();

@@ -1,4 +1,4 @@
-//! `up` changes what differs, and nothing else.
+//! `up` changes only what differs.
 
 use agent_team_core::input::{Call, SpawnPlan, UpPlan, Verdict};
 use agent_team_core::member::Life;
@@ -35,7 +35,7 @@ fn without(mut file: UpPlan, key: &str) -> UpPlan {
     file
 }
 
-/// What `up` says it did, as one line each.
+/// The changes that `up` reports, one line each.
 fn changes(done: Done) -> Vec<String> {
     let Answer::Up { changes } = done.answer() else {
         panic!("not the answer of up");
@@ -83,7 +83,7 @@ fn standing(rig: &Rig, key: &str) -> TaskId {
 }
 
 #[test]
-fn up_twice_changes_nothing_the_second_time() {
+fn a_repeated_up_changes_nothing() {
     let plan = with(file(&["ada"]), &[("Build", &[]), ("Test", &["Build"])]);
     let mut rig = Rig::planned(plan.clone());
     for _ in 0..2 {
@@ -98,7 +98,7 @@ fn up_twice_changes_nothing_the_second_time() {
 }
 
 #[test]
-fn who_is_leaving_already_is_no_change() {
+fn a_leaving_member_is_not_a_change() {
     let mut rig = Rig::of(file(&["ada"]));
     assert_eq!(changes(rig.up(file(&[]))), ["ada stopped"]);
     let again = rig.up(file(&[]));
@@ -117,7 +117,7 @@ fn an_edited_pending_task_is_updated() {
 }
 
 #[test]
-fn an_edited_task_in_progress_is_left_and_said() {
+fn an_edited_task_in_progress_is_kept_and_reported() {
     let plan = with(file(&["ada"]), &[("Build", &[])]);
     let mut rig = Rig::of(plan.clone());
     let build = standing(&rig, "Build");
@@ -149,7 +149,7 @@ fn an_edited_finished_task_is_a_new_task() {
 }
 
 #[test]
-fn a_removed_task_is_cancelled_if_pending_and_left_if_in_progress() {
+fn a_removed_task_is_cancelled_only_if_pending() {
     let plan = with(file(&["ada"]), &[("Build", &[]), ("Test", &["Build"])]);
     let mut rig = Rig::of(plan.clone());
     let (build, test) = (standing(&rig, "Build"), standing(&rig, "Test"));
@@ -170,7 +170,7 @@ fn a_removed_task_is_cancelled_if_pending_and_left_if_in_progress() {
 }
 
 #[test]
-fn a_failed_version_of_a_task_does_not_hide_that_the_next_one_is_completed() {
+fn a_failed_task_does_not_hide_its_completed_successor() {
     let plan = with(file(&[]), &[("Build", &[])]);
     let mut rig = Rig::of(plan.clone());
     let first = standing(&rig, "Build");
@@ -197,7 +197,7 @@ fn a_failed_version_of_a_task_does_not_hide_that_the_next_one_is_completed() {
 }
 
 #[test]
-fn a_task_by_hand_of_the_same_title_is_not_the_files() {
+fn a_manual_task_is_not_matched_with_the_file() {
     let plan = with(file(&[]), &[("Build", &[]), ("Test", &[])]);
     let mut rig = Rig::of(plan.clone());
     let test = standing(&rig, "Test");
@@ -222,7 +222,7 @@ fn tasks_are_numbered_in_the_order_of_the_file() {
 }
 
 #[test]
-fn a_bad_file_is_refused_whole_and_says_what_is_wrong_with_it() {
+fn an_invalid_file_changes_nothing() {
     let mut rig = Rig::of(file(&["ada"]));
     let mut refuse = |plan: UpPlan| rig.up(plan).refusal().to_string();
     assert_eq!(
@@ -264,7 +264,7 @@ fn a_bad_file_is_refused_whole_and_says_what_is_wrong_with_it() {
 }
 
 #[test]
-fn a_member_whose_settings_changed_is_restarted_and_keeps_her_task() {
+fn changed_settings_restart_a_member_with_its_task() {
     let plan = file(&["ada", "bob"]);
     let mut rig = Rig::of(plan.clone());
     let task = rig.add("Build");
@@ -284,7 +284,7 @@ fn a_member_whose_settings_changed_is_restarted_and_keeps_her_task() {
 }
 
 #[test]
-fn a_member_whose_colour_changed_goes_on() {
+fn a_changed_colour_does_not_restart_a_member() {
     let plan = file(&["ada"]);
     let mut rig = Rig::of(plan.clone());
     let mut changed = plan;
@@ -295,7 +295,7 @@ fn a_member_whose_colour_changed_goes_on() {
 }
 
 #[test]
-fn who_is_not_in_the_file_any_more_leaves() {
+fn a_member_missing_in_the_file_is_removed() {
     let mut rig = Rig::of(file(&["ada", "bob"]));
     let task = rig.add("Build");
     let owner = rig.owner(task).expect("taken");
@@ -307,7 +307,7 @@ fn who_is_not_in_the_file_any_more_leaves() {
 }
 
 #[test]
-fn who_is_named_again_while_she_leaves_stays() {
+fn a_leaving_member_named_again_stays() {
     let mut rig = Rig::of(file(&["ada"]));
     rig.up(file(&[])).answer();
     assert_eq!(changes(rig.up(file(&["ada"]))), ["ada started"]);
@@ -315,7 +315,7 @@ fn who_is_named_again_while_she_leaves_stays() {
 }
 
 #[test]
-fn the_lead_is_who_stays_while_the_former_one_leaves() {
+fn the_new_lead_counts_while_the_former_one_leaves() {
     let mut rig = Rig::of(file(&["zoe"]));
     let mut plan = file(&[]);
     plan.members[0].name = name("mia");
@@ -327,7 +327,7 @@ fn the_lead_is_who_stays_while_the_former_one_leaves() {
 }
 
 #[test]
-fn who_was_spawned_by_hand_is_left_alone() {
+fn up_keeps_spawned_members() {
     let plan = file(&["ada"]);
     let mut rig = Rig::of(plan.clone());
     rig.user(spawn(Some("zoe"), "worker")).answer();
@@ -338,7 +338,7 @@ fn who_was_spawned_by_hand_is_left_alone() {
 }
 
 #[test]
-fn the_number_of_an_unnamed_member_is_never_used_again() {
+fn numbers_of_unnamed_members_are_not_reused() {
     let mut rig = Rig::of(file(&["worker-7"]));
     let spawned = |rig: &mut Rig| {
         let Answer::Member { member } = rig.user(spawn(None, "worker")).answer() else {
@@ -353,7 +353,7 @@ fn the_number_of_an_unnamed_member_is_never_used_again() {
 }
 
 #[test]
-fn an_unnamed_member_gets_a_name_that_is_free() {
+fn an_unnamed_member_gets_a_free_name() {
     let mut plan = file(&["worker-1", "worker-2"]);
     for member in &mut plan.members {
         member.role = "tester".parse().expect("a role");
@@ -368,7 +368,7 @@ fn an_unnamed_member_gets_a_name_that_is_free() {
 }
 
 #[test]
-fn the_highest_number_there_is_does_not_end_the_supervisor() {
+fn the_highest_member_number_does_not_overflow() {
     let mut rig = Rig::of(file(&[]));
     let last = format!("a-{}", u64::MAX);
     rig.user(spawn(Some(&last), "a")).answer();
@@ -377,7 +377,7 @@ fn the_highest_number_there_is_does_not_end_the_supervisor() {
 }
 
 #[test]
-fn bad_names_of_spawned_members_are_refused() {
+fn invalid_spawn_names_are_refused() {
     let mut plan = file(&["ada"]);
     plan.team.teammates = 2;
     let mut rig = Rig::of(plan);
@@ -409,7 +409,7 @@ fn spawned_members_come_back_after_down_and_reboot() {
     for member in ["zoe", "yve", "xia"] {
         spawned(&mut rig, member);
     }
-    // The lead did without one of them, and the user stops another while the team is down.
+    // The user kills one of them before the team goes down, and stops another one after it.
     rig.kill("yve").answer();
     rig.dies("yve");
     rig.user(Call::Down { force: true }).answer();
@@ -435,7 +435,7 @@ fn spawned_members_come_back_after_down_and_reboot() {
 }
 
 #[test]
-fn members_that_come_back_need_room() {
+fn returning_members_respect_the_member_limit() {
     let mut plan = file(&["ada"]);
     let mut rig = Rig::of(plan.clone());
     spawned(&mut rig, "zoe");
@@ -461,7 +461,7 @@ fn remove(member: &str) -> Call {
 }
 
 #[test]
-fn a_removed_member_leaves_its_name_and_its_tasks_to_others() {
+fn a_removed_member_frees_its_name_and_tasks() {
     let mut rig = Rig::of(file(&["ada"]));
     spawned(&mut rig, "zoe");
     let mut plan = task_plan("Hers");
@@ -491,7 +491,7 @@ fn a_removed_member_leaves_its_name_and_its_tasks_to_others() {
 
     spawned(&mut rig, "zoe");
     assert_eq!(rig.member("zoe").transcript.length, 0);
-    // A stopped one leaves at once.
+    // A stopped member is removed immediately.
     rig.kill("zoe").answer();
     rig.dies("zoe");
     rig.user(remove("zoe")).answer();
@@ -499,7 +499,7 @@ fn a_removed_member_leaves_its_name_and_its_tasks_to_others() {
 }
 
 #[test]
-fn up_starts_who_is_stopped_or_held() {
+fn up_starts_stopped_and_held_members() {
     let plan = file(&["ada", "bob"]);
     let mut rig = Rig::of(plan.clone());
     rig.kill("ada");

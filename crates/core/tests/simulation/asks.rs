@@ -1,4 +1,4 @@
-//! What a schedule asks for, as calls: its small numbers become tasks, members and files that are there.
+//! Turns the commands of a schedule into calls: their small numbers select existing tasks, members and files.
 
 use std::sync::Arc;
 
@@ -15,12 +15,12 @@ use crate::world::World;
 const NAMES: [&str; 8] = [
     "ada", "bob", "cy", "lead", "dee", "worker-1", "tester-1", "nobody",
 ];
-/// Those whom a team file may name.
+/// The names that a team file may contain.
 const WORKERS: [&str; 4] = ["ada", "bob", "cy", "dee"];
 const ROLES: [&str; 2] = ["worker", "tester"];
 
 impl World {
-    /// A number that was given; rarely the one that comes next.
+    /// An existing number; rarely the next free one.
     pub(crate) fn task(&self, which: u8) -> TaskId {
         let last = self.model.tasks;
         TaskId(if which >= 245 {

@@ -1,4 +1,4 @@
-//! Callers: what they ask, and what they have to be told.
+//! Callers of the simulated team: their calls, and checks of the replies.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,7 +13,7 @@ use crate::command::{Ask, By};
 use crate::outside::Pending;
 use crate::world::{World, pick};
 
-/// How long a client's answers are surely kept after its last call.
+/// How long a client's answers are kept at least after its last call.
 const KEPT_MS: u64 = 600_000;
 
 /// A call as its caller remembers it.
@@ -29,11 +29,11 @@ pub(crate) struct Calls {
     keys: u64,
     replies: u64,
     keyed: Vec<Made>,
-    /// Calls whose reply has not come.
+    /// Calls without a reply so far.
     pub(crate) waiting: BTreeMap<ReplyTo, Made>,
-    /// The answers that have to be remembered, by caller and key.
+    /// The answers that the core must still have, by caller and key.
     kept: BTreeMap<(Caller, String), (u64, Answer)>,
-    /// Calls whose answer may be forgotten: their client was away for long.
+    /// Calls whose answer may have been dropped, because their client was away for long.
     doubtful: BTreeSet<(Caller, String)>,
     last_used: BTreeMap<Caller, Tick>,
 }
@@ -78,13 +78,13 @@ impl Calls {
         }
     }
 
-    /// A client that has been away for long may be forgotten when another one comes.
+    /// The answers of a client that was away for long may be dropped when another one connects.
     fn is_fresh(&self, caller: &Caller, now: Tick) -> bool {
         let last_used = self.last_used.get(caller);
         matches!(caller, Caller::Launch(_)) || last_used.is_some_and(|at| now.since(*at) < KEPT_MS)
     }
 
-    /// What the caller was told before, if that is surely known.
+    /// The first answer to the call, if the core must still have it.
     fn kept_answer(&self, key: &CallKey, now: Tick) -> Option<Result<Answer, Refused>> {
         let (digest, answer) = self
             .kept
@@ -129,7 +129,7 @@ impl World {
             By::User(n) => Some((Origin::User, Caller::Client(format!("client {n}")))),
             By::Former(which) => pick(&self.former, *which).cloned().map(member),
             By::Member(which) => {
-                // Who has not said hello has no connection; frames of one who is ending may still arrive.
+                // A worker has a connection only after its hello; frames of one that is ending may still arrive.
                 let connected: Vec<_> = self
                     .team
                     .members()
@@ -143,7 +143,7 @@ impl World {
         }
     }
 
-    /// Makes a new call, and looks at what it is told.
+    /// Makes a new call and checks the reply.
     pub(crate) fn make(
         &mut self,
         by: Origin,
@@ -209,7 +209,7 @@ impl World {
         outcome
     }
 
-    /// Calls of a launch that is over, and those that name a claim which is not the current one.
+    /// Calls of a stale launch, and those with a stale claim.
     fn must_be_refused(&self, made: &Made, before: &agent_team_core::Team) -> bool {
         let is_stale = match &made.by {
             Origin::User => false,
@@ -266,7 +266,7 @@ impl World {
         self.send(made);
     }
 
-    /// After a crash every caller that still waits makes its call again, where it has a key for it.
+    /// After a crash every waiting caller repeats its call if it has a key.
     pub(crate) fn call_again(&mut self) {
         let waiting = std::mem::take(&mut self.calls.waiting);
         self.pending.extend(
@@ -277,7 +277,8 @@ impl World {
         );
     }
 
-    /// Of any number of claims of one task exactly one wins, where it may be claimed at all: the user may take any.
+    /// Of any number of concurrent claims of a task exactly one wins, if it can be claimed: the user may claim any
+    /// task.
     pub(crate) fn race(&mut self, task: u8) {
         let task = self.task(task);
         let is_ready =
@@ -309,7 +310,7 @@ pub(crate) fn reply_in(step: &Step) -> Option<Result<Answer, Refused>> {
     })
 }
 
-/// The task that a call claims by its number, or whose claim it ends.
+/// The task that a call claims by number, or whose claim it ends.
 fn named(call: &Call) -> Option<TaskId> {
     if let Call::ClaimTask { task } = call {
         *task

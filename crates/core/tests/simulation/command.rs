@@ -1,7 +1,7 @@
-//! A schedule: what happens to the team, and how such schedules are drawn.
+//! Schedules: the commands that a simulation runs, and their generators.
 //!
-//! Commands carry small numbers that are resolved against whatever is there when their turn comes, so that every part
-//! of a schedule is a schedule, too, and a failing one shrinks to a few lines.
+//! Commands contain small numbers that are resolved when the command runs, so that every part of a schedule is a valid
+//! schedule, too, and a failing one shrinks to a few lines.
 
 use std::fmt;
 
@@ -26,7 +26,7 @@ pub(crate) enum Command {
         ask: Ask,
         keyed: bool,
     },
-    /// A call that was made before is made again with its key: the same, or another one.
+    /// Repeats an earlier call with its key, with the same arguments or others.
     Repeat {
         which: u8,
         changed: bool,
@@ -35,22 +35,22 @@ pub(crate) enum Command {
     Race {
         task: u8,
     },
-    /// An effect is carried out, or a worker does what it has to do: well, badly or late.
+    /// Runs an effect, or lets a worker do its next action: correctly, badly or late.
     Outside {
         which: u8,
         how: u8,
     },
-    /// A worker's process is killed.
+    /// Kills a worker's process.
     Die {
         which: u8,
     },
-    /// A worker's process is killed again and again, each time as soon as there is a new one.
+    /// Kills a worker's process repeatedly, each time as soon as it has a successor.
     DieAgain {
         which: u8,
         deaths: u8,
         every_ms: u32,
     },
-    /// Something is heard of a launch that is over.
+    /// Delivers a report of a stale launch.
     Late {
         which: u8,
         what: u8,
@@ -59,12 +59,12 @@ pub(crate) enum Command {
         ms: u32,
     },
     SaveSnapshot,
-    /// The supervisor is killed, with every effect that is under way; later another one starts.
+    /// Kills the supervisor with all effects under way; another one starts later.
     Crash {
         snapshot: u8,
         down_ms: u32,
     },
-    /// The machine restarts, and a supervisor on it.
+    /// Reboots the machine and starts a supervisor.
     Reboot {
         snapshot: u8,
     },
@@ -74,7 +74,7 @@ pub(crate) enum Command {
 pub(crate) enum By {
     User(u8),
     Member(u8),
-    /// A launch that is over.
+    /// A stale launch.
     Former(u8),
 }
 
@@ -139,7 +139,7 @@ pub(crate) enum Gen {
     Unsaid,
 }
 
-/// A team file. Each mask has a bit for each of the workers that may be in it.
+/// A team file. Each mask has a bit for each worker that it may contain.
 #[derive(Debug, Clone)]
 pub(crate) struct FileChoice {
     pub(crate) workers: u8,
@@ -166,7 +166,7 @@ pub(crate) struct TaskChoice {
     pub(crate) assignee: Option<u8>,
 }
 
-/// What may go wrong in a schedule.
+/// The faults of a schedule.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Faults {
     pub(crate) deaths: u32,
@@ -200,7 +200,7 @@ fn death() -> impl Strategy<Value = Command> {
     ]
 }
 
-/// One of the names; mostly of those who are in most teams.
+/// One of the names; mostly one that occurs in most teams.
 fn member() -> impl Strategy<Value = u8> {
     prop_oneof![6 => 0_u8..4, 1 => 4_u8..8]
 }

@@ -1,5 +1,5 @@
-//! Random edits of what waits for what, against a graph of bare numbers: a circle and an unknown task are refused
-//! exactly when there is one, and what is ready is exactly what waits for nothing.
+//! Random edits of dependencies, compared with a graph of plain numbers: an edit is refused exactly when it contains a
+//! cycle or an unknown task, and a task is ready exactly when it has no open dependency.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -32,7 +32,7 @@ fn edit() -> impl Strategy<Value = Edit> {
     ]
 }
 
-/// The tasks that are not completed, with what each was told to wait for.
+/// The open tasks with their dependencies.
 #[derive(Default)]
 struct Graph {
     waits: BTreeMap<u64, Vec<u64>>,
@@ -157,11 +157,11 @@ fn complete(team: &mut Team, graph: &mut Graph, task: u64) {
 }
 
 proptest! {
-    // An edit is cheap, and rare cases are what is looked for.
+    // An edit is cheap, and rare cases need many of them.
     #![proptest_config(crate::config(8))]
 
     #[test]
-    fn the_graph_has_no_circle_and_what_waits_for_nothing_is_ready(edits in vec(edit(), 0..120)) {
+    fn the_task_graph_is_acyclic_and_ready_tasks_are_indexed(edits in vec(edit(), 0..120)) {
         let (mut team, mut graph) = (Team::default(), Graph::default());
         for edit in edits {
             match edit {

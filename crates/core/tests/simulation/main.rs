@@ -1,8 +1,9 @@
-//! A simulated team: the real core, a clock that jumps, and a world that carries effects out well, badly, late or never.
+//! Simulates a team: the real core, a clock that jumps, and an environment that runs effects correctly, badly, late or
+//! never.
 //!
-//! A schedule is drawn at random; after each of its steps the whole team is held against a small model. At the end
-//! faults stop, and everything that can be done has to be done. A failing schedule is shrunk and printed, a command a
-//! line. `PROPTEST_CASES` sets how many schedules are tried.
+//! A schedule is random; after each of its steps the whole team is compared with a small model. At the end
+//! faults stop, and all remaining work must complete. A failing schedule is shrunk and printed, one command per
+//! line. `PROPTEST_CASES` sets the number of schedules.
 
 mod asks;
 mod calls;
@@ -21,7 +22,7 @@ use proptest::prelude::*;
 use command::{Ask, By, Command, Faults, FileChoice, Schedule, schedule};
 use world::World;
 
-/// Longest schedule.
+/// Maximum length of a schedule.
 const LENGTH: usize = 300;
 
 fn check(schedule: &Schedule) {
@@ -60,7 +61,7 @@ fn check(schedule: &Schedule) {
     );
 }
 
-/// A failing schedule is the whole cause of its failure, so no seed is kept: it becomes a test with a name.
+/// A failing schedule fully describes its failure, so no seeds are kept: it becomes a named test instead.
 fn config(times: u32) -> ProptestConfig {
     let default = ProptestConfig::default();
     ProptestConfig {
@@ -75,21 +76,21 @@ proptest! {
     #![proptest_config(config(1))]
 
     #[test]
-    fn a_team_keeps_its_promises_while_workers_die(
+    fn invariants_hold_while_workers_crash(
         schedule in schedule(Faults { deaths: 12, crashes: 0, reboots: 0 }, LENGTH)
     ) {
         check(&schedule);
     }
 
     #[test]
-    fn a_team_keeps_its_promises_while_supervisors_die(
+    fn invariants_hold_while_supervisors_crash(
         schedule in schedule(Faults { deaths: 5, crashes: 8, reboots: 0 }, LENGTH)
     ) {
         check(&schedule);
     }
 
     #[test]
-    fn a_team_keeps_its_promises_while_machines_restart(
+    fn invariants_hold_across_reboots(
         schedule in schedule(Faults { deaths: 5, crashes: 3, reboots: 2 }, LENGTH)
     ) {
         check(&schedule);

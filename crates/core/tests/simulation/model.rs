@@ -1,7 +1,7 @@
-//! What a team has to be, in the simplest words: who owns what, what nobody has read, who was started again when.
+//! A simple model of a team: the owner of each task, unread messages, and the restarts of each member.
 //!
-//! It is fed the journal's records one by one, with the team as it was before each, and objects to those that must
-//! not be. It shares no code with the core.
+//! It receives the journal's records one by one, with the team before each, and rejects those that break a rule. It
+//! shares no code with the core.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,34 +15,34 @@ use crate::recount;
 pub(crate) struct Model {
     pub(crate) owners: BTreeMap<TaskId, Party>,
     pub(crate) completed: BTreeSet<TaskId>,
-    /// The highest number of a task.
+    /// The highest task number.
     pub(crate) tasks: u64,
     given: BTreeSet<TaskId>,
     generations: BTreeMap<TaskId, u64>,
-    /// Tasks that a member has started since they were last retried or changed.
+    /// Tasks that a member has started since their last retry or change.
     started: BTreeSet<TaskId>,
     messages: u64,
     pub(crate) unread: BTreeMap<MemberName, Vec<Mail>>,
-    /// When each member's restarts after a death were allowed for, since somebody last asked for her start.
+    /// When each member's restarts after a crash were granted, since its start was last requested.
     restarts: BTreeMap<MemberName, Vec<u64>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Mail {
     pub(crate) id: MessageId,
-    /// 0 goes first.
+    /// 0 is the highest priority.
     pub(crate) lane: u8,
 }
 
-/// What the world knows of the step that a record belongs to.
+/// Facts about the step that a record belongs to.
 pub(crate) struct Facts<'a> {
-    /// Members of whom some process is left.
+    /// Members with a living process.
     pub(crate) trees: &'a BTreeSet<MemberName>,
-    /// The task that a call of this step names: to claim it, or to end its claim.
+    /// The task that a call of this step claims, or whose claim it ends.
     pub(crate) named: Option<TaskId>,
-    /// Somebody asked for the step: it does not follow from something that was heard.
+    /// The step was caused by a call and not by a report.
     pub(crate) is_called: bool,
-    /// Who was launched in this step already.
+    /// Members launched in this step.
     pub(crate) launched: BTreeSet<MemberName>,
 }
 
@@ -87,7 +87,7 @@ impl Model {
             }
             Event::TaskCancelled { task } => drop(self.owners.remove(task)),
             Event::TaskRetried { task } => drop(self.started.remove(task)),
-            // The lost run of a task with `rerun` was no obstacle before the change, and is none after it.
+            // A lost run of a task with `rerun` does not restrict its claims, before or after the change.
             Event::TaskChanged { task, .. } => {
                 let was = before.board().get(*task).map(|task| task.plan.rerun);
                 if was == Some(true) {
@@ -130,7 +130,7 @@ impl Model {
                     allowed.is_none_or(|at| at <= record.tick.0),
                     "{member} starts before her time"
                 );
-                // A limit that was lowered holds for the starts that follow.
+                // A lowered limit applies to the following starts.
                 let is_foreign = before.member(member).expect("a member").plan.foreign;
                 let limit = before.plan().starting as usize;
                 assert!(

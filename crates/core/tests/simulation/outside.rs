@@ -1,4 +1,4 @@
-//! What is outside the core: effects on their way, reports of them, and whose turn it is.
+//! The environment of the core: effects under way, reports of them, and the next action.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +9,7 @@ use agent_team_protocol::id::{LaunchId, MemberName};
 use crate::calls::Made;
 use crate::world::{World, target};
 
-/// The way of doing things in which nothing goes wrong.
+/// The choice under which nothing goes wrong.
 pub(crate) const WELL: u8 = 7;
 
 #[derive(Debug, Clone)]
@@ -28,7 +28,7 @@ enum Move {
 }
 
 impl World {
-    /// One thing happens outside; false when there is nothing left to happen.
+    /// Performs one action outside; false when there is none left.
     pub(crate) fn outside(&mut self, which: u8, how: u8) -> bool {
         let mut moves = self.moves();
         if moves.is_empty() {
@@ -98,7 +98,7 @@ impl World {
                     .is_some_and(|worker| worker.may_have_processes());
                 self.kill(&launch, process, scan);
                 if has_processes && how.is_multiple_of(4) {
-                    // Something of it is slow to die.
+                    // Some process of the tree is slow to exit.
                     self.pending.push_back(Pending::Effect(again));
                 } else {
                     self.workers.remove(&launch);

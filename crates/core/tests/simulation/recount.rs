@@ -1,4 +1,4 @@
-//! What follows from a team's tasks, members and messages, counted again the slow way.
+//! Recomputes derived values of a team without its indexes, for comparison.
 
 use std::collections::BTreeSet;
 
@@ -10,7 +10,7 @@ use agent_team_protocol::id::{Party, TaskId};
 
 use crate::model::Model;
 
-/// How many tasks this one waits for.
+/// How many dependencies of this task are open.
 pub(crate) fn open(team: &Team, task: &Task) -> usize {
     let waits = task.plan.after.iter();
     waits
@@ -18,7 +18,7 @@ pub(crate) fn open(team: &Team, task: &Task) -> usize {
         .count()
 }
 
-/// The task that an idle member takes.
+/// The task that an idle member must claim.
 pub(crate) fn best_for(team: &Team, member: &Member) -> Option<TaskId> {
     let name = &member.plan.name;
     let takes = |task: &Task| {
@@ -39,7 +39,7 @@ pub(crate) fn best_for(team: &Team, member: &Member) -> Option<TaskId> {
         .map(|task| task.id)
 }
 
-/// How many members start a foreign agent just now.
+/// How many members are starting a foreign agent.
 pub(crate) fn starting(team: &Team) -> usize {
     let starts = |it: &&Member| it.plan.foreign && matches!(it.life, Life::Launching { .. });
     team.members().filter(starts).count()
@@ -105,7 +105,7 @@ fn check_board(team: &Team, model: &Model) {
     );
 }
 
-/// Takes away tasks that wait for nothing until none is left.
+/// Removes tasks without open dependencies until none is left.
 fn check_graph(team: &Team) {
     let mut left: BTreeSet<TaskId> = team.board().iter().map(|task| task.id).collect();
     while let Some(free) = left.iter().copied().find(|task| {

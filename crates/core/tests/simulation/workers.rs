@@ -1,4 +1,4 @@
-//! Workers, who do what they are told, or not: they connect, work, read, say their last words and die.
+//! Simulated workers: they connect, work, read, report their exit and die, not always as they should.
 
 use agent_team_core::effect::Scan;
 use agent_team_core::input::{Call, ClaimRef, Input, Origin, StartFault};
@@ -12,16 +12,16 @@ use crate::asks::complete;
 use crate::outside::WELL;
 use crate::world::{World, pick};
 
-/// The processes of one launch. It is forgotten when none is left.
+/// The processes of one launch. Removed when none is left.
 #[derive(Debug)]
 pub(crate) struct Worker {
     pub(crate) member: MemberName,
     pub(crate) process: ProcessStamp,
-    /// The worker itself; its children may live on without it.
+    /// The worker itself; its children can outlive it.
     pub(crate) is_alive: bool,
     pub(crate) said_hello: bool,
     pub(crate) never_says_hello: bool,
-    /// What it believes to own.
+    /// The claim that it believes to own.
     pub(crate) task: Option<(TaskId, Generation)>,
     pub(crate) has_worked: bool,
     cursor: InboxCursor,
@@ -29,7 +29,7 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
-    /// Itself, or children that it may have left behind.
+    /// The worker, or children that it may have left behind.
     pub(crate) fn may_have_processes(&self) -> bool {
         self.is_alive || self.has_worked
     }
@@ -149,7 +149,7 @@ impl World {
         }
     }
 
-    /// In between everything goes well, for a while at least.
+    /// Between two deaths everything goes well.
     pub(crate) fn die_again(&mut self, which: u8, deaths: u8, every_ms: u64) {
         let names: Vec<MemberName> = self.team.members().map(|it| it.plan.name.clone()).collect();
         let Some(name) = pick(&names, which) else {
@@ -183,7 +183,7 @@ impl World {
         }
     }
 
-    /// A worker connects: it learns what it owns, and is offered its messages from the first one on.
+    /// A worker connects: it receives its claim, and is offered its unread messages from the first one on.
     pub(crate) fn hello(&mut self, launch: &LaunchId) {
         let worker = &self.workers[launch];
         let (member, process) = (worker.member.clone(), worker.process);
@@ -201,7 +201,7 @@ impl World {
         self.deliver(&member);
     }
 
-    /// Whether its life is not over already.
+    /// Whether the launch is still current.
     fn is_trusted(&self, launch: &LaunchId) -> bool {
         let member = self.team.member_of(launch);
         member
@@ -242,7 +242,7 @@ impl World {
         self.call_as(launch, Call::Read { messages });
     }
 
-    /// It goes on with its task: completes it, mostly.
+    /// Continues its task, and mostly completes it.
     pub(crate) fn work(&mut self, launch: &LaunchId, how: u8) {
         let Some((task, generation)) = self.workers[launch].task else {
             return;
@@ -265,7 +265,7 @@ impl World {
             _ => complete(claim),
         };
         let outcome = self.call_as(launch, call);
-        // Without an answer yet, or refused by a hook, it still owns the task; else it is done with it.
+        // Without an answer, or after a refusal by a hook, it still owns the task; otherwise it has none.
         let goes_on = matches!(outcome, None | Some(Err(Refused::CompletionRefused { .. })));
         if let Some(worker) = self.workers.get_mut(launch)
             && worker.task == Some((task, generation))
@@ -284,7 +284,7 @@ impl World {
         self.make(by, Some(Caller::Launch(launch.clone())), call)
     }
 
-    /// A new supervisor hears from those who live, and finds out about those who do not.
+    /// A new supervisor receives hellos of living workers, and detects dead ones.
     pub(crate) fn find_workers(&mut self) {
         let workers: Vec<(LaunchId, bool, bool)> = self
             .workers
@@ -293,7 +293,7 @@ impl World {
             .collect();
         for (launch, is_alive, said_hello) in workers {
             if self.team.member_of(&launch).is_none() {
-                // Its end was stored; that it was to be forgotten was not.
+                // Its end was stored, but not yet removed from the simulation.
                 assert!(!is_alive, "{launch} is over and lives");
                 self.workers.remove(&launch);
             } else if !is_alive {

@@ -1,5 +1,5 @@
-//! The world of a simulated team: its clock, journal, supervisors and boots. Every input goes through [`World::step`],
-//! which holds each step against the model.
+//! The simulated environment: clock, journal, supervisors and boots. Every input goes through [`World::step`],
+//! which compares each step with the model.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -28,7 +28,7 @@ pub(crate) struct World {
     steps: u64,
     pub(crate) pending: VecDeque<Pending>,
     pub(crate) workers: BTreeMap<LaunchId, Worker>,
-    /// Launches whose file was taken away, so that no process of theirs can start any more.
+    /// Launches whose file was removed, so that no process of theirs can start.
     pub(crate) retired: BTreeSet<LaunchId>,
     pub(crate) former: Vec<(MemberName, LaunchId)>,
     pub(crate) calls: Calls,
@@ -104,7 +104,7 @@ impl World {
         step
     }
 
-    /// The journal's records alone give the same team, also after they were stored as text.
+    /// The journal's records alone rebuild the same team, also after a round trip through text.
     fn replay(
         &mut self,
         mut before: Team,
@@ -150,7 +150,7 @@ impl World {
         }
     }
 
-    /// Time passes, and every deadline is met when it is due.
+    /// Advances the clock and meets every deadline when it is due.
     pub(crate) fn wait(&mut self, ms: u64) {
         let until = self.now.after_ms(ms);
         while self.team.next_deadline().is_some_and(|due| due <= until) {
@@ -165,7 +165,7 @@ impl World {
         );
     }
 
-    /// The clock jumps to the next deadline, if there is any.
+    /// Advances the clock to the next deadline, if there is one.
     fn meet_deadline(&mut self) -> bool {
         let Some(due) = self.team.next_deadline() else {
             return false;
@@ -179,7 +179,7 @@ impl World {
         true
     }
 
-    /// A report of a launch that is over.
+    /// Delivers a report of a stale launch.
     fn late(&mut self, which: u8, what: u8) {
         let Some((_, launch)) = pick(&self.former, which) else {
             return;
@@ -231,7 +231,7 @@ impl World {
         self.boot += 1;
         self.now = Tick(u64::from(snapshot));
         let step = self.resume();
-        // A notice about a failed task is delivered when its reader connects.
+        // A notice about a failed task is delivered when its recipient connects.
         let harmless =
             |effect: &Effect| matches!(effect, Effect::ClosePane { .. } | Effect::Deliver { .. });
         assert!(
@@ -258,7 +258,7 @@ impl World {
         self.step(Input::Resumed { boot })
     }
 
-    /// Throws the team away and builds it again, from a snapshot and what came after it.
+    /// Discards the team and rebuilds it from a snapshot and the records after it.
     fn rebuild(&mut self, snapshot: u8) {
         let start = (0, Vec::new());
         let (length, records) = pick(&self.snapshots, snapshot).unwrap_or(&start);
@@ -270,7 +270,7 @@ impl World {
         self.team = team;
     }
 
-    /// Faults stop, time passes, everybody does their work: then nothing that can be done is left undone.
+    /// Stops all faults and lets every worker finish: afterwards no possible work is left.
     pub(crate) fn calm_down(&mut self) {
         for _ in 0..20_000 {
             if !self.outside(0, crate::outside::WELL) && !self.meet_deadline() {
@@ -348,7 +348,7 @@ pub(crate) fn pick<T>(from: &[T], which: u8) -> Option<&T> {
     from.get(usize::from(which).checked_rem(from.len())?)
 }
 
-/// Effects that concern the same member are carried out in their order.
+/// Effects for the same member run in their order.
 pub(crate) fn target(effect: &Effect) -> Option<&MemberName> {
     match effect {
         Effect::Launch { member, .. }

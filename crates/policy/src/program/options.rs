@@ -49,7 +49,7 @@ mod tests {
     use super::is;
 
     #[test]
-    fn a_letter_is_found_in_any_cluster() {
+    fn letters_are_found_in_clusters() {
         for arg in ["-x", "-nx", "-xn", "-ix./run", "-x=1", "-xVALUE", "--x"] {
             assert!(is(arg, "-x"), "{arg}");
         }
@@ -59,7 +59,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_is_found_behind_one_dash_or_two() {
+    fn names_are_found_after_one_or_two_dashes() {
         for option in ["-exec", "--exec"] {
             for arg in ["-exec", "--exec", "-exec=a", "--exec=a", "--ex", "--e=a"] {
                 assert!(is(arg, option), "{arg}");
@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn a_beginning_and_a_part_are_found() {
+    fn prefixes_and_parts_are_found() {
         assert!(is("-Wl,--plugin=a", "-Wl,*"));
         assert!(is("--fplugin=a", "-fplugin*"));
         assert!(!is("Wl,a", "-Wl,*"));

@@ -1,4 +1,4 @@
-//! The format of the corpus files: see README.md beside them. Used by the table test and by the fuzz targets.
+//! Parses the corpus files: see README.md beside them. Used by the table test and by the fuzz targets.
 
 use agent_team_policy::{Call, Decision, Effect, Mode, RuleBook};
 use serde_json::json;
@@ -6,7 +6,7 @@ use serde_json::json;
 pub(crate) use crate::context::book;
 use crate::context::{self, context};
 
-/// A file, as it was when the tests were built.
+/// A corpus file, as it was at build time.
 pub(crate) struct File {
     pub(crate) name: &'static str,
     pub(crate) text: &'static str,
@@ -29,7 +29,7 @@ pub(crate) const RULES: File = File {
     text: include_str!("rules.txt"),
 };
 
-/// What the cases below a title have in common.
+/// The settings shared by the cases below a title.
 #[derive(Debug, Clone)]
 pub(crate) struct Set {
     pub(crate) title: String,

@@ -13,7 +13,7 @@ pub(crate) fn context() -> RuleContext {
     }
 }
 
-/// In the project `link` leads to `/etc` and `dotenv` to `.env`.
+/// In the project, `link` is a link to `/etc` and `dotenv` to `.env`.
 pub(crate) fn place(given: &str) -> CallPath {
     let path = CallPath::lexical(Path::new("/p"), given);
     let resolved = match path.strip_prefix("/p/link") {
@@ -28,7 +28,7 @@ pub(crate) fn place(given: &str) -> CallPath {
     }
 }
 
-/// A call in the project's directory, whose command runs in a sandbox.
+/// A call in the project's directory, with its command in a sandbox.
 pub(crate) fn call(tool: &str, arguments: Value) -> Call {
     let paths = Action::of(tool, &arguments).paths();
     Call {

@@ -1,6 +1,6 @@
-//! Fuzz targets: inputs of the corpus, mutated for a bounded time, against properties that hold for any input.
+//! Fuzz targets: mutates corpus inputs for a bounded time and checks properties that hold for any input.
 //!
-//! `cargo xtask fuzz` runs them for longer; an input that fails is kept in `regressions/`.
+//! `cargo xtask fuzz` runs them for longer; a failing input is kept in `regressions/`.
 
 use std::sync::LazyLock;
 
@@ -191,7 +191,7 @@ const ALLOWED: [(Effect, &str); 4] = [
     (Effect::Allow, "WebFetch"),
 ];
 
-/// What the properties of a line, a path and an address are checked with: rules take longer to read than lines.
+/// The rules for lines, paths and URLs. Built once: parsing rules takes longer than parsing lines.
 static ALL: LazyLock<RuleBook> = LazyLock::new(|| all_but(&[]));
 static NARROWED: LazyLock<RuleBook> =
     LazyLock::new(|| all_but(&["Bash(rm:*)", "Read(.env)", "Edit(.env)"]));
@@ -214,7 +214,7 @@ fn shell_line(line: &str) -> Result<(), String> {
     must(narrowed >= open, "a deny rule widened the decision")?;
     let read = shell::read(line.as_bytes());
     if let Ok(literal) = &read {
-        // Every word in quotes is the same line.
+        // With every word in quotes it must be the same line.
         let quoted = quoted(literal);
         let again = shell::read(quoted.as_bytes());
         must(
@@ -239,9 +239,9 @@ fn shell_line(line: &str) -> Result<(), String> {
             "./wrapper ",
             "X=1 ",
         ] {
-            // A line break or a comment at the beginning would leave the wrapper alone.
+            // A line break or a comment at the beginning would separate the wrapper from the line.
             let wrapped = format!("{wrapper}{line}");
-            // A line that no shell reads, such as `&& x`, becomes another line when the wrapper completes it.
+            // A line that no shell accepts, such as `&& x`, becomes a valid line when the wrapper completes it.
             if read.is_err() && shell::read(wrapped.as_bytes()).is_ok() {
                 continue;
             }
@@ -260,7 +260,7 @@ fn shell_line(line: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// The line with every word and path in single quotes, where it has none of those.
+/// The line with every word and path in single quotes, unless one of them contains single quotes.
 fn quoted(line: &shell::Line) -> String {
     let word = |word: &String| match word.contains('\'') {
         true => format!("\"{word}\""),
@@ -306,7 +306,7 @@ fn rule_text(text: &str) -> Result<(), String> {
                     Rule::parse(&shown, effect).is_ok(),
                     "a shown rule is no rule",
                 )?;
-                // Whatever it says, it may be compared with anything.
+                // Any parsed rule can be compared with any call.
                 let mut book = RuleBook::new();
                 let added = book.add(effect, text, agent_team_policy::Source::TeamFile);
                 must(added.is_ok(), "a rule is not taken into the book")?;
@@ -355,7 +355,7 @@ fn path_of_a_tool(path: &str) -> Result<(), String> {
 fn address(address: &str) -> Result<(), String> {
     let allowed = ruling(&ONE_HOST, Mode::Default, "fetch", address) == Ruling::Allow;
     let denied = ruling(&NO_HOST, Mode::Bypass, "fetch", address) == Ruling::Deny;
-    // The `url` crate is what the fetch tool parses with.
+    // The fetch tool parses with the `url` crate.
     let parsed = Url::parse(address).ok();
     let host = parsed
         .as_ref()
@@ -386,7 +386,7 @@ fn frames(text: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// The frames of these bytes, which arrive so many at once, and whether they ended in an error.
+/// The frames of these bytes, received in chunks of `size`, and whether they ended in an error.
 fn decoded(bytes: &[u8], size: usize) -> (Vec<String>, bool) {
     const LIMIT: usize = 4 << 10;
     let (mut decoder, mut frames) = (Decoder::new(LIMIT), Vec::new());
@@ -454,14 +454,14 @@ fn fuzz_frame() {
 }
 
 #[test]
-fn seeds_of_the_fuzz_targets_have_their_properties() {
+fn fuzz_seeds_have_their_properties() {
     for target in &TARGETS {
         target.check_seeds();
     }
 }
 
 #[test]
-fn regressions_stay_repaired() {
+fn fuzz_regressions_pass() {
     for target in &TARGETS {
         target.repeat_regressions();
     }

@@ -9,7 +9,7 @@ use agent_team_policy::{Effect, Rule};
 use self::cases::{JUDGED, RULES, call, judged};
 
 #[test]
-fn every_case_of_the_corpus_is_decided_as_it_says() {
+fn corpus_cases_get_their_ruling() {
     let mut wrong = Vec::new();
     let mut count = 0;
     for file in &JUDGED {
@@ -40,7 +40,7 @@ fn every_case_of_the_corpus_is_decided_as_it_says() {
 }
 
 #[test]
-fn every_text_of_the_corpus_is_a_rule_or_not_as_it_says() {
+fn corpus_rules_parse_as_expected() {
     let mut wrong = Vec::new();
     for (set, cases) in RULES.sets() {
         let effect = match set.tool.as_str() {

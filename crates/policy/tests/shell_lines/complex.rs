@@ -1,11 +1,11 @@
-//! What is not literal, and programs that run what they are told: never allowed by how they begin.
+//! Text that is not literal, and programs that run their arguments: never allowed by a prefix.
 
 use agent_team_policy::Ruling;
 
 use super::check;
 
 #[test]
-fn what_a_shell_would_expand_is_never_allowed() {
+fn shell_expansions_are_never_allowed() {
     check(
         Ruling::Ask,
         &[
@@ -63,7 +63,7 @@ fn what_a_shell_would_expand_is_never_allowed() {
 }
 
 #[test]
-fn what_is_syntax_and_not_a_word_is_never_allowed() {
+fn shell_syntax_is_never_allowed() {
     check(
         Ruling::Ask,
         &[
@@ -147,7 +147,7 @@ fn what_is_syntax_and_not_a_word_is_never_allowed() {
 }
 
 #[test]
-fn what_is_not_seen_for_what_it_is_is_never_allowed() {
+fn deceptive_characters_are_never_allowed() {
     check(
         Ruling::Ask,
         &[
@@ -196,7 +196,7 @@ fn the_reader_refuses_exactly_what_the_display_escapes() {
 }
 
 #[test]
-fn programs_that_run_what_they_are_told_are_not_allowed_by_how_they_begin() {
+fn evaluating_programs_are_not_allowed_by_prefix() {
     check(
         Ruling::Ask,
         &[

@@ -1,11 +1,11 @@
-//! What is forbidden, in all of its disguises.
+//! Denied commands in all of their disguises.
 
 use agent_team_policy::Ruling;
 
 use super::check;
 
 #[test]
-fn what_is_denied_is_found_wherever_it_stands() {
+fn denied_commands_are_found_anywhere() {
     check(
         Ruling::Deny,
         &[

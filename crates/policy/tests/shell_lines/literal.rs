@@ -1,11 +1,11 @@
-//! Literal lines: what is allowed by how it begins, and what is asked about.
+//! Literal lines: what a prefix allows, and what needs a decision.
 
 use agent_team_policy::Ruling;
 
 use super::check;
 
 #[test]
-fn literal_commands_that_are_allowed_pass() {
+fn allowed_literal_commands_pass() {
     check(
         Ruling::Allow,
         &[
@@ -164,7 +164,7 @@ fn every_command_of_a_line_must_be_allowed() {
 }
 
 #[test]
-fn a_place_that_may_not_be_is_asked_about() {
+fn disallowed_paths_need_a_decision() {
     check(
         Ruling::Ask,
         &[
@@ -217,7 +217,7 @@ fn a_place_that_may_not_be_is_asked_about() {
 }
 
 #[test]
-fn what_is_to_be_asked_is_asked_although_it_is_allowed() {
+fn ask_rules_override_allow_rules() {
     check(
         Ruling::Ask,
         &[
@@ -234,7 +234,7 @@ fn what_is_to_be_asked_is_asked_although_it_is_allowed() {
 }
 
 #[test]
-fn a_line_with_too_much_in_it_is_not_allowed() {
+fn oversized_lines_are_not_allowed() {
     let many = vec!["true"; 65].join(" && ");
     let long = format!("echo {}", "x".repeat(20_000));
     check(Ruling::Ask, &[&many, &long]);

@@ -1,5 +1,5 @@
-//! Lines of shell and what is decided about each, by one book of rules. Every class of bypass that has been seen in
-//! agents' command lines is in here; a line is added for each new one.
+//! Shell lines and their decisions under one rule book. It covers every class of bypass that was seen in
+//! agents' command lines; a line is added for each new one.
 
 mod complex;
 #[path = "../corpus/context.rs"]
@@ -87,7 +87,7 @@ fn check(expected: Ruling, lines: &[&str]) {
 }
 
 #[test]
-fn what_is_allowed_runs_as_the_words_that_were_judged() {
+fn allowed_lines_run_as_the_judged_words() {
     let run = judged("cd src && cargo 'test' \"a b\" 2>&1 | cat", Mode::Default)
         .run
         .expect("it is allowed");
@@ -101,7 +101,7 @@ fn what_is_allowed_runs_as_the_words_that_were_judged() {
 }
 
 #[test]
-fn a_decision_tells_which_rule_of_which_source_decided() {
+fn decisions_name_rule_and_source() {
     let decision = judged("cd src && cargo test && curl x | sh > log", Mode::Default);
     assert_eq!(
         decision.to_string(),

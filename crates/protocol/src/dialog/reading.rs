@@ -124,7 +124,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_text_is_read_only_when_every_row_was_shown(total in 1_usize..20, steps in steps()) {
+        fn reading_needs_every_row(total in 1_usize..20, steps in steps()) {
             let (mut reading, now) = (Reading::default(), Instant::now());
             let (mut width, mut shown) = (0, vec![false; total]);
             for step in steps {
@@ -145,7 +145,7 @@ mod tests {
         }
 
         #[test]
-        fn paging_down_reads_all(total in 1_usize..200, height in 1_usize..20) {
+        fn paging_down_shows_every_row(total in 1_usize..200, height in 1_usize..20) {
             let (mut reading, now) = (Reading::default(), Instant::now());
             for _ in 0..total.div_ceil(height) {
                 prop_assert!(!reading.is_complete());

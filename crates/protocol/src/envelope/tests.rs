@@ -61,7 +61,7 @@ fn types(envelopes: &[Envelope]) -> Vec<String> {
 }
 
 #[test]
-fn names_and_fields_are_those_of_ag_ui() {
+fn events_match_ag_ui() {
     let mut envelopes = with_ada();
     let run = json!({"kind": "run_started", "data": {"run": "R-1", "goal": "g", "then_down": true, "memory": []}});
     let started = envelopes.event(&notice(2, &run));
@@ -116,7 +116,7 @@ fn names_and_fields_are_those_of_ag_ui() {
 }
 
 #[test]
-fn what_is_lost_on_the_way_leaves_no_text_and_no_call_without_beginning_or_end() {
+fn lost_notices_leave_no_unbalanced_events() {
     let mut envelopes = with_ada();
     // The end of m1 and the beginning of c1 were lost.
     let told = envelopes.transient(&live(&[
@@ -159,7 +159,7 @@ fn what_is_lost_on_the_way_leaves_no_text_and_no_call_without_beginning_or_end()
 }
 
 #[test]
-fn a_member_that_dies_has_ended_what_it_said() {
+fn a_crash_ends_open_texts_and_calls() {
     let mut envelopes = with_ada();
     envelopes.transient(&live(&[text("m1", "a")]));
     let ended = json!({"kind": "launch_ended", "data": {
@@ -193,7 +193,7 @@ fn patched(mut state: Value, envelopes: &[Envelope]) -> Value {
 }
 
 #[test]
-fn the_patches_build_the_board_and_the_members() {
+fn patches_rebuild_board_and_members() {
     let mut envelopes = Envelopes::new(team());
     let AgUi::StateSnapshot { snapshot, .. } = envelopes.snapshot().event else {
         panic!("a snapshot is one");
@@ -238,7 +238,7 @@ fn the_patches_build_the_board_and_the_members() {
 }
 
 #[test]
-fn a_failed_task_keeps_its_owner_and_a_retried_one_not() {
+fn only_a_failed_task_keeps_its_owner() {
     let mut envelopes = with_ada();
     let mut state = json!({"members": {}, "tasks": {"T-1": {}}});
     let mut owner_after = |revision: u64, event: Value| {
@@ -256,7 +256,7 @@ fn a_failed_task_keeps_its_owner_and_a_retried_one_not() {
 }
 
 #[test]
-fn an_event_of_a_newer_build_is_passed_on_as_it_is() {
+fn unknown_events_are_passed_on() {
     let newer = json!({"kind": "moon_landed", "data": {"by": "ada"}});
     let told = with_ada().event(&notice(2, &newer));
     let AgUi::Custom { name, value, .. } = &told[0].event else {
@@ -266,7 +266,7 @@ fn an_event_of_a_newer_build_is_passed_on_as_it_is() {
 }
 
 #[test]
-fn an_envelope_can_be_read_back() {
+fn envelopes_round_trip() {
     let mut envelopes = with_ada();
     let mut told = vec![envelopes.snapshot()];
     told.extend(envelopes.event(&notice(2, &added("ben"))));
@@ -295,7 +295,7 @@ const JOURNALS: &[&str] = &[
 ];
 
 #[test]
-fn every_kind_of_event_that_a_journal_has_is_known() {
+fn every_journal_event_is_known() {
     let lines = JOURNALS.iter().flat_map(|journal| journal.lines());
     for (revision, line) in (1..).zip(lines) {
         let record: Value = serde_json::from_str(line).unwrap();
@@ -309,7 +309,7 @@ fn every_kind_of_event_that_a_journal_has_is_known() {
 }
 
 #[test]
-fn no_version_of_the_journal_is_forgotten() {
+fn every_journal_version_has_a_fixture() {
     let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures/journal");
     assert_eq!(
         std::fs::read_dir(directory).unwrap().count(),

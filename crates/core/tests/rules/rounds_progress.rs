@@ -1,4 +1,4 @@
-//! A run that goes by rounds never waits for nobody, whatever happens to its team.
+//! A run in rounds always has a member or a question to wait for, whatever happens to its team.
 
 use agent_team_core::input::{Call, UpPlan};
 use agent_team_core::member::Life;
@@ -92,7 +92,7 @@ fn happen(rig: &mut Rig, plan: &UpPlan, what: Happening) {
     settle(rig);
 }
 
-/// Whoever is on the way arrives.
+/// Completes all launches and exits under way.
 fn settle(rig: &mut Rig) {
     for member in ["ada", "ben", "lead"] {
         for _ in 0..2 {
@@ -116,7 +116,7 @@ fn settle(rig: &mut Rig) {
     }
 }
 
-/// While the lead is there, a run waits for her model, or for a member who has the round's task or will take it.
+/// While the lead is up, a run waits for its model, or for a member that has the round's task or can claim it.
 fn assert_goes_on(rig: &Rig) {
     let run = rig.team.run().expect("there is a run");
     if !run.is_under_way() || !rig.is_ready("lead") || rig.team.question().is_some() {
@@ -149,7 +149,7 @@ fn assert_goes_on(rig: &Rig) {
 
 proptest! {
     #[test]
-    fn no_run_waits_for_nobody(
+    fn every_open_run_can_progress(
         collaborate in any::<bool>(),
         happenings in prop::collection::vec(happening(), 1..40),
     ) {

@@ -1,4 +1,4 @@
-//! What was committed is what is read, in order, whole or not at all.
+//! Committed records are read back, in order, and atomically.
 
 use std::os::unix::fs::PermissionsExt;
 use std::sync::mpsc;
@@ -11,7 +11,7 @@ use agent_team_store::{Archived, Batch, CommitError, Store};
 use crate::rig::{Team, batch, commit, record, records};
 
 #[test]
-fn what_was_committed_is_read_back_in_order() {
+fn committed_records_are_restored_in_order() {
     let team = Team::new();
     let mut opened = team.open();
     assert_eq!(
@@ -41,7 +41,7 @@ fn what_was_committed_is_read_back_in_order() {
 }
 
 #[test]
-fn what_subscribers_are_told_is_what_is_stored() {
+fn published_entries_equal_stored_entries() {
     let team = Team::new();
     let mut opened = team.open();
     let committed = commit(&mut opened.writer, batch(1, records(1..=4))).unwrap();
@@ -58,7 +58,7 @@ fn what_subscribers_are_told_is_what_is_stored() {
 }
 
 #[test]
-fn a_snapshot_stands_for_the_records_before_it() {
+fn a_snapshot_replaces_the_records_before_it() {
     let team = Team::new();
     let mut opened = team.open();
     let first = Batch {
@@ -74,7 +74,7 @@ fn a_snapshot_stands_for_the_records_before_it() {
         [record(90), record(91), record(6), record(7)]
     );
 
-    // The next one leaves nothing of it.
+    // The next snapshot replaces all of it.
     let second = Batch {
         snapshot: Some(vec![record(92)]),
         ..batch(8, records(8..=8))
@@ -90,7 +90,7 @@ fn a_snapshot_stands_for_the_records_before_it() {
 }
 
 #[test]
-fn a_batch_is_stored_whole_or_not_at_all() {
+fn a_batch_is_atomic() {
     let team = Team::new();
     let mut opened = team.open();
     commit(&mut opened.writer, batch(1, records(1..=1))).unwrap();
@@ -129,7 +129,7 @@ fn a_batch_is_stored_whole_or_not_at_all() {
 }
 
 #[test]
-fn a_batch_that_does_not_follow_the_last_one_is_refused() {
+fn a_batch_out_of_sequence_is_refused() {
     let team = Team::new();
     let mut opened = team.open();
     commit(&mut opened.writer, batch(1, records(1..=3))).unwrap();
@@ -143,7 +143,7 @@ fn a_batch_that_does_not_follow_the_last_one_is_refused() {
 }
 
 #[test]
-fn somebody_who_holds_the_database_locked_only_delays_it() {
+fn a_lock_of_another_program_only_delays_a_batch() {
     let team = Team::new();
     let mut opened = team.open();
     let person = team.sqlite();
@@ -161,7 +161,7 @@ fn somebody_who_holds_the_database_locked_only_delays_it() {
 }
 
 #[test]
-fn every_batch_is_answered_once_and_in_order_and_closing_waits_for_it() {
+fn every_batch_gets_one_result_in_order() {
     let team = Team::new();
     let opened = team.open();
     let (told, answers) = mpsc::channel();
@@ -194,7 +194,7 @@ fn every_batch_is_answered_once_and_in_order_and_closing_waits_for_it() {
 }
 
 #[test]
-fn a_batch_may_be_stored_on_the_callers_thread_between_two_of_the_stores() {
+fn batches_can_be_committed_on_the_callers_thread() {
     let team = Team::new();
     let opened = team.open();
     let (told, answers) = mpsc::channel();
@@ -209,7 +209,7 @@ fn a_batch_may_be_stored_on_the_callers_thread_between_two_of_the_stores() {
     let stored = loop {
         match store.commit_here(here) {
             Ok(stored) => break stored.unwrap(),
-            // The thread has answered and is just putting the writer down.
+            // The thread has sent its result and is about to release the writer.
             Err(back) => here = back,
         }
     };
@@ -225,7 +225,7 @@ fn a_batch_may_be_stored_on_the_callers_thread_between_two_of_the_stores() {
 }
 
 #[test]
-fn nobody_else_may_read_it() {
+fn database_files_are_private_to_the_user() {
     let team = Team::new();
     let mut opened = team.open();
     commit(&mut opened.writer, batch(1, records(1..=1))).unwrap();
@@ -249,7 +249,7 @@ fn nobody_else_may_read_it() {
 }
 
 #[test]
-fn the_log_does_not_grow_for_ever() {
+fn the_write_ahead_log_stays_bounded() {
     let team = Team::new();
     let mut opened = team.open();
     for n in 1..=4_000 {
@@ -283,10 +283,10 @@ fn a_million_events_open_in_two_seconds() {
     let took = started.elapsed();
     assert!(took < Duration::from_secs(2), "{took:?}");
     assert_eq!(opened.restored.revision, Revision(1_000_000));
-    // What is held follows the live state, not the journal.
+    // The restored records depend on the live state, not on the length of the journal.
     assert_eq!(opened.restored.state.len(), 1 + 1_000);
 
-    // Nor does the newest page or list read what is before it.
+    // Reading the newest page or list does not read earlier events either.
     let started = Instant::now();
     assert_eq!(
         opened

@@ -1,4 +1,4 @@
-//! A full disk, and a disk that fails. The full one is a small tmpfs in a mount namespace of its own.
+//! A full disk, and a disk that fails. The full one is a small tmpfs in its own mount namespace.
 
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
@@ -12,10 +12,10 @@ use crate::rig::{Team, batch, commit, in_child, member, message, record, records
 const SMALL_DISK: &str = r#"exec unshare --user --map-root-user --mount sh -c '
     mount -t tmpfs -o size=12m,mode=700 tmpfs "$AGENT_TEAM_STORE_TEST_DIR" && exec "$@"' sh "$@""#;
 
-/// A file may have 1 MiB here, beyond which writing fails as on a broken disk.
+/// Files are limited to 1 MiB here; writes beyond that fail as on a broken disk.
 const SMALL_FILES: &str = r#"trap '' XFSZ; ulimit -f 2048 && exec "$@""#;
 
-/// The team on the other conditions, in the child; `None` in the parent, which only waits for it.
+/// The team under these conditions, in the child process; `None` in the parent, which only waits for the child.
 fn team_in_child(test: &str, script: &str) -> Option<Team> {
     if let Some(dir) = in_child() {
         return Some(Team::at(dir));
@@ -49,7 +49,7 @@ fn long(n: u64) -> Vec<Record> {
     )]
 }
 
-/// Commits long records, counted from `next`, until one is refused.
+/// Commits long records, numbered from `next`, until one is refused.
 fn commit_until_refused(writer: &mut Writer, next: &mut u64) -> CommitError {
     loop {
         match commit(writer, batch(*next, long(*next))) {
@@ -60,9 +60,9 @@ fn commit_until_refused(writer: &mut Writer, next: &mut u64) -> CommitError {
 }
 
 #[test]
-fn a_full_disk_stores_what_ends_things_and_recovers() {
+fn a_full_disk_stores_urgent_batches_and_recovers() {
     let Some(team) = team_in_child(
-        "room::a_full_disk_stores_what_ends_things_and_recovers",
+        "disk_full::a_full_disk_stores_urgent_batches_and_recovers",
         SMALL_DISK,
     ) else {
         return;
@@ -76,7 +76,7 @@ fn a_full_disk_stores_what_ends_things_and_recovers() {
     assert!(matches!(refused, CommitError::Full(_)), "{refused:?}");
     assert!(!team.path("reserve").exists());
 
-    // What ends things is stored, many times over; nothing else is, in between; and all can be read.
+    // Urgent batches are stored, many times over; others are not; and everything can be read.
     for _ in 0..50 {
         let urgent = Batch {
             urgent: true,
@@ -90,10 +90,10 @@ fn a_full_disk_stores_what_ends_things_and_recovers() {
     }
     let restored = opened.history.restore::<Vec<Record>>().unwrap();
     assert_eq!(restored.revision, Revision(next - 1));
-    // Snapshots would take the room from what ends things.
+    // Snapshots would use the space that urgent batches need.
     assert_eq!(restored.since_snapshot, next - 1);
 
-    // A little more than the reserve needs is not yet room.
+    // Slightly more space than the reserve needs is not sufficient.
     let filler = File::options()
         .write(true)
         .open(team.path("filler"))
@@ -104,7 +104,7 @@ fn a_full_disk_stores_what_ends_things_and_recovers() {
     let refused = commit(&mut opened.writer, batch(next, vec![record(next)])).unwrap_err();
     assert!(matches!(refused, CommitError::Full(_)), "{refused:?}");
 
-    // All is as before once there is room, without a restart.
+    // With space available everything works again without a restart.
     fs::remove_file(team.path("filler")).unwrap();
     commit(&mut opened.writer, batch(next, long(next))).unwrap();
     assert_eq!(fs::metadata(team.path("reserve")).unwrap().len(), 4 << 20);
@@ -113,9 +113,9 @@ fn a_full_disk_stores_what_ends_things_and_recovers() {
 }
 
 #[test]
-fn the_first_that_does_not_fit_is_stored_when_it_is_urgent() {
+fn an_urgent_batch_uses_the_reserve_immediately() {
     let Some(team) = team_in_child(
-        "room::the_first_that_does_not_fit_is_stored_when_it_is_urgent",
+        "disk_full::an_urgent_batch_uses_the_reserve_immediately",
         SMALL_DISK,
     ) else {
         return;
@@ -134,7 +134,8 @@ fn the_first_that_does_not_fit_is_stored_when_it_is_urgent() {
 
 #[test]
 fn a_full_disk_can_be_opened_and_read() {
-    let Some(team) = team_in_child("room::a_full_disk_can_be_opened_and_read", SMALL_DISK) else {
+    let Some(team) = team_in_child("disk_full::a_full_disk_can_be_opened_and_read", SMALL_DISK)
+    else {
         return;
     };
     let mut opened = team.open();
@@ -155,21 +156,22 @@ fn a_full_disk_can_be_opened_and_read() {
 }
 
 #[test]
-fn the_reserve_makes_room_for_opening() {
-    let Some(team) = team_in_child("room::the_reserve_makes_room_for_opening", SMALL_DISK) else {
+fn the_reserve_is_released_for_opening() {
+    let Some(team) = team_in_child("disk_full::the_reserve_is_released_for_opening", SMALL_DISK)
+    else {
         return;
     };
     commit(&mut team.open().writer, batch(1, records(1..=2))).unwrap();
-    // As after a restart of the machine.
+    // As after a reboot.
     fs::remove_file(team.path("team.db-shm")).unwrap();
     fill(&team);
     assert_eq!(team.open().restored.state, records(1..=2));
 }
 
 #[test]
-fn a_snapshot_that_does_not_fit_refuses_nothing() {
+fn a_snapshot_without_space_refuses_no_batch() {
     let Some(team) = team_in_child(
-        "room::a_snapshot_that_does_not_fit_refuses_nothing",
+        "disk_full::a_snapshot_without_space_refuses_no_batch",
         SMALL_DISK,
     ) else {
         return;
@@ -192,11 +194,9 @@ fn a_snapshot_that_does_not_fit_refuses_nothing() {
 }
 
 #[test]
-fn after_a_failed_write_nothing_is_stored_any_more() {
-    let Some(team) = team_in_child(
-        "room::after_a_failed_write_nothing_is_stored_any_more",
-        SMALL_FILES,
-    ) else {
+fn a_failed_write_ends_all_storing() {
+    let Some(team) = team_in_child("disk_full::a_failed_write_ends_all_storing", SMALL_FILES)
+    else {
         return;
     };
     let mut opened = team.open();

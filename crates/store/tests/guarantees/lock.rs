@@ -1,4 +1,4 @@
-//! The lock beside the database: it keeps a second writer out, and knows what the journal must contain.
+//! The lock beside the database: it excludes a second writer, and knows what the journal must contain.
 
 use std::fs;
 
@@ -8,7 +8,7 @@ use crate::rig::{Team, batch, commit, identity, records};
 
 const LOCK: &str = "team.lock";
 
-/// A team's directory after a crash, with these files of it alone.
+/// A team's directory after a crash, with only these files.
 fn after_a_crash(team: &Team, files: &[&str]) -> Team {
     let copy = Team::new();
     for name in files {
@@ -47,7 +47,7 @@ fn a_second_writer_is_refused() {
 }
 
 #[test]
-fn a_removed_log_is_reported_until_the_loss_is_accepted() {
+fn a_removed_log_is_reported_until_accepted() {
     let team = Team::new();
     let mut opened = team.open();
     commit(&mut opened.writer, batch(1, records(1..=50))).unwrap();
@@ -63,7 +63,7 @@ fn a_removed_log_is_reported_until_the_loss_is_accepted() {
 }
 
 #[test]
-fn an_older_database_in_its_place_is_reported() {
+fn a_replaced_older_database_is_reported() {
     let team = Team::new();
     let mut opened = team.open();
     commit(&mut opened.writer, batch(1, records(1..=10))).unwrap();
@@ -77,7 +77,7 @@ fn an_older_database_in_its_place_is_reported() {
 }
 
 #[test]
-fn a_removed_database_is_not_taken_for_a_new_team() {
+fn a_removed_database_is_not_a_new_team() {
     let team = Team::new();
     let mut opened = team.open();
     commit(&mut opened.writer, batch(1, records(1..=5))).unwrap();
@@ -89,7 +89,7 @@ fn a_removed_database_is_not_taken_for_a_new_team() {
 }
 
 #[test]
-fn a_power_cut_may_lose_what_was_not_synced() {
+fn an_unsynced_journal_may_lose_events_in_a_power_cut() {
     let team = Team::new();
     let mut opened = team.open();
     commit(&mut opened.writer, batch(1, records(1..=5))).unwrap();

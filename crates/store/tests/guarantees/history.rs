@@ -7,7 +7,7 @@ use agent_team_store::{Archived, Batch, History};
 
 use crate::rig::{Team, batch, commit, member, message, record, records};
 
-/// Reads pages of `limit` until there are no more; their revisions.
+/// Reads pages of `limit` until there are no more, and returns their revisions.
 fn all_pages(history: &History, mut after: Revision, limit: usize) -> Vec<u64> {
     let mut revisions = Vec::new();
     loop {
@@ -83,7 +83,7 @@ fn readers_beside_the_writer_see_every_event_once() {
 }
 
 #[test]
-fn messages_are_listed_by_party_the_newest_ones_oldest_first() {
+fn messages_of_a_party_are_the_newest_oldest_first() {
     let team = Team::new();
     let mut opened = team.open();
     let (ada, ad, bob) = (member("ada"), member("ad"), member("bob"));
@@ -120,7 +120,7 @@ fn messages_are_listed_by_party_the_newest_ones_oldest_first() {
 }
 
 #[test]
-fn no_message_is_left_out_after_a_restart_or_a_refused_batch() {
+fn messages_are_listed_after_restarts_and_refused_batches() {
     let team = Team::new();
     let say = |n| message(n, Party::User, vec![member("ada")], "hello");
     commit(

@@ -1,4 +1,4 @@
-//! A team's directory, records to store in it, and children that run one test under other conditions.
+//! A team's directory, records to store in it, and child processes that run one test under other conditions.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -48,7 +48,7 @@ impl Team {
         self.try_open().unwrap()
     }
 
-    /// Somebody else's connection.
+    /// A connection of another program.
     pub(crate) fn sqlite(&self) -> rusqlite::Connection {
         rusqlite::Connection::open(self.file()).unwrap()
     }
@@ -78,7 +78,7 @@ pub(crate) fn member(name: &str) -> Party {
     Party::Member(name.parse().unwrap())
 }
 
-/// Some event that can be told from the others by `n`.
+/// An event that `n` distinguishes from others.
 pub(crate) fn record(n: u64) -> Record {
     let member: MemberName = format!("ada-{n}").parse().unwrap();
     Record {
@@ -129,8 +129,8 @@ pub(crate) fn commit(writer: &mut Writer, batch: Batch) -> Result<Committed, Com
     committed
 }
 
-/// Runs the test called `name` once more, in a child that the shell `script` starts with `exec "$@"`, where
-/// [`in_child`] is the directory given here. False when the script did not come that far.
+/// Runs the test called `name` again, in a child that the shell `script` starts with `exec "$@"`, and in which
+/// [`in_child`] returns `dir`. False when the script failed before that.
 pub(crate) fn run_in_child(name: &str, script: &str, dir: &Path) -> bool {
     let output = Command::new("sh")
         .args(["-c", script, "sh"])
@@ -149,7 +149,7 @@ pub(crate) fn run_in_child(name: &str, script: &str, dir: &Path) -> bool {
     ran
 }
 
-/// The directory to work in, in the child.
+/// In the child: the directory to work in.
 pub(crate) fn in_child() -> Option<PathBuf> {
     std::env::var_os(CHILD).map(PathBuf::from)
 }

@@ -1,4 +1,4 @@
-//! What the store promises, on real files with the real SQLite.
+//! Guarantees of the store, on real files with the real SQLite.
 
 #![expect(
     clippy::unwrap_used,
@@ -10,9 +10,9 @@
 )]
 
 mod damage;
+mod disk_full;
 mod history;
 mod journal;
 mod lock;
 mod moved;
 mod rig;
-mod room;

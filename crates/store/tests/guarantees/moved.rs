@@ -40,7 +40,7 @@ fn an_unlinked_log_acknowledges_nothing() {
 }
 
 #[test]
-fn a_moved_database_acknowledges_nothing_even_when_it_is_back() {
+fn a_moved_database_acknowledges_nothing_after_its_return() {
     is_refused_from_then_on(
         &Team::new(),
         |team| fs::rename(team.file(), team.path("elsewhere")).unwrap(),
@@ -49,7 +49,7 @@ fn a_moved_database_acknowledges_nothing_even_when_it_is_back() {
 }
 
 #[test]
-fn a_database_in_its_place_is_neither_written_nor_read_nor_stripped_of_its_log() {
+fn a_replacement_database_is_untouched() {
     let (team, other) = (Team::new(), Team::new());
     let mut theirs = other.open();
     commit(&mut theirs.writer, batch(1, records(50..=59))).unwrap();

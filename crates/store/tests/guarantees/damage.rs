@@ -1,4 +1,4 @@
-//! A database that cannot be used is never lost: set aside when it is damaged, left alone when it is not ours to judge.
+//! An unusable database is never lost: a damaged one is set aside, and a foreign or newer one is not touched.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -10,8 +10,8 @@ use agent_team_store::OpenError;
 
 use crate::rig::{Team, batch, commit, identity, record, records};
 
-/// Every file of the team with a hash of its bytes. Left out are SQLite's scratch memory, the reserve, and a log without
-/// content, which looking at a database may leave.
+/// Every file of the team with a hash of its bytes, except SQLite's shared memory, the reserve, and an empty log,
+/// which reading a database may leave.
 fn files(team: &Team) -> BTreeMap<String, u64> {
     let names = team
         .names()
@@ -25,7 +25,7 @@ fn files(team: &Team) -> BTreeMap<String, u64> {
         .collect()
 }
 
-/// Three records, the last of which is in the log alone.
+/// Three records, the last of which is only in the log.
 fn with_records() -> Team {
     let team = Team::new();
     commit(&mut team.open().writer, batch(1, records(1..=2))).unwrap();
@@ -58,7 +58,7 @@ fn spoil(team: &Team) -> Vec<u8> {
 }
 
 #[test]
-fn what_is_no_database_is_set_aside_and_the_error_says_where() {
+fn a_file_that_is_no_database_is_set_aside() {
     let team = with_records();
     let log = fs::read(team.path("team.db-wal")).unwrap();
     let spoilt = spoil(&team);
@@ -66,12 +66,12 @@ fn what_is_no_database_is_set_aside_and_the_error_says_where() {
     assert_eq!(fs::read(&aside).unwrap(), spoilt);
     assert_eq!(fs::read(format!("{}-wal", aside.display())).unwrap(), log);
 
-    // The place is free for a new beginning.
+    // A new database can be created at the path.
     assert_eq!(team.open().restored.state, []);
 }
 
 #[test]
-fn a_second_damage_does_not_overwrite_the_first() {
+fn a_second_damaged_file_does_not_overwrite_the_first() {
     let team = Team::new();
     let asides: Vec<_> = (0..3_u8)
         .map(|n| {
@@ -85,7 +85,7 @@ fn a_second_damage_does_not_overwrite_the_first() {
 }
 
 #[test]
-fn damage_within_is_found_while_opening() {
+fn damaged_content_is_found_on_open() {
     let damages = [
         r#"UPDATE journal SET event = substr(event, 1, 20) WHERE revision = 2"#,
         r#"UPDATE journal SET call = '{' WHERE revision = 3"#,
@@ -103,9 +103,9 @@ fn damage_within_is_found_while_opening() {
 }
 
 #[test]
-fn a_damaged_page_is_found_while_opening() {
+fn a_damaged_page_is_found_on_open() {
     let team = with_records();
-    // So that no log hides the page.
+    // Otherwise the log would still contain the page.
     team.sqlite()
         .execute_batch("PRAGMA wal_checkpoint(TRUNCATE)")
         .unwrap();
@@ -165,7 +165,7 @@ fn a_newer_database_is_refused_and_untouched() {
 }
 
 #[test]
-fn somebody_elses_database_is_refused_and_untouched() {
+fn a_foreign_database_is_refused_and_untouched() {
     let team = Team::new();
     team.sqlite()
         .execute_batch("CREATE TABLE recipes (name TEXT)")
@@ -176,7 +176,7 @@ fn somebody_elses_database_is_refused_and_untouched() {
 }
 
 #[test]
-fn an_event_of_another_version_is_no_damage() {
+fn an_unknown_event_is_not_damage() {
     let team = with_records();
     team.sqlite()
         .execute_batch(
@@ -204,7 +204,7 @@ fn another_teams_database_is_refused() {
 }
 
 #[test]
-fn telling_whose_a_database_is_changes_nothing() {
+fn identity_does_not_change_the_database() {
     let empty = Team::new();
     assert_eq!(agent_team_store::identity(&empty.dir).unwrap(), None);
     assert_eq!(empty.names(), [""; 0]);
@@ -224,7 +224,7 @@ fn telling_whose_a_database_is_changes_nothing() {
 }
 
 #[test]
-fn a_creation_that_was_cut_off_is_finished() {
+fn an_interrupted_creation_is_completed() {
     let team = Team::new();
     fs::write(team.file(), b"").unwrap();
     commit(&mut team.open().writer, batch(1, records(1..=1))).unwrap();
