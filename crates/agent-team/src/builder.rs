@@ -409,8 +409,8 @@ impl TeamBuilder {
             spec.stance.mode = mode;
         }
         let bypass = spec.stance.mode == PermissionMode::Bypass;
-        let everybody = spec.members.iter_mut().map(|member| &mut member.agent);
-        let agents: Vec<&mut AgentSpec> = everybody
+        let members = spec.members.iter_mut().map(|member| &mut member.agent);
+        let agents: Vec<&mut AgentSpec> = members
             .chain(spec.roles.iter_mut().map(|role| &mut role.agent))
             .collect();
         for agent in agents {

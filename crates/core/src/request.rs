@@ -209,7 +209,7 @@ impl Requests {
 
     #[expect(
         clippy::wildcard_enum_match_arm,
-        reason = "the team hands over what is about requests"
+        reason = "the team passes only events about requests"
     )]
     pub(crate) fn apply(&mut self, record: &Record) {
         match record.event.clone() {

@@ -314,7 +314,7 @@ fn member_events(member: &Member) -> Vec<Event> {
             }
             #[expect(
                 clippy::wildcard_enum_match_arm,
-                reason = "the other lives are complete by now"
+                reason = "the other states are complete at this point"
             )]
             match &member.life {
                 Life::StopRequested { asked, .. } => events.push(Event::LaunchAsked {

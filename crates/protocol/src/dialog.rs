@@ -4,7 +4,7 @@
 //! The text comes from the request as the supervisor stores it, never from the model's words, and a decision is bound
 //! to the digest of the shown request. A request with more rows than the screen is shown in pages.
 
-mod reading;
+mod shown_rows;
 
 use std::ops::Range;
 use std::time::{Duration, Instant};
@@ -13,8 +13,8 @@ use crate::RequestId;
 use crate::request::{Channel, DecideRequest, Decision, OfferView, RequestView, Scope};
 use crate::text::visible_line;
 
-use self::reading::Reading;
-pub use self::reading::Turn;
+use self::shown_rows::ShownRows;
+pub use self::shown_rows::Turn;
 
 /// Keys are ignored until every row of the request has been on the screen and the screen has been without a keystroke
 /// for this long. A user who is typing something else when the request appears would otherwise answer it by accident.
@@ -37,7 +37,7 @@ pub struct Dialog {
     scope: Scope,
     /// The channel that a decision reports.
     via: Channel,
-    reading: Reading,
+    shown: ShownRows,
 }
 
 /// The effect of a keystroke.
@@ -59,7 +59,7 @@ impl Dialog {
             via,
             is_plan: view.plan.is_some(),
             offers: view.offers.into_iter().take(OFFERS).collect(),
-            reading: Reading::default(),
+            shown: ShownRows::default(),
         }
     }
 
@@ -69,42 +69,42 @@ impl Dialog {
 
     /// The rows to show, out of `total` rows, on a screen of this size.
     pub fn visible(&self, columns: usize, height: usize, total: usize) -> Range<usize> {
-        self.reading.visible(columns, height, total)
+        self.shown.visible(columns, height, total)
     }
 
     /// Call when the [visible](Self::visible) rows are on the screen and the user is not typing.
     pub fn was_shown(&mut self, columns: usize, height: usize, total: usize, now: Instant) {
-        self.reading.was_shown(columns, height, total, now);
+        self.shown.was_shown(columns, height, total, now);
     }
 
     /// Every row has been on the screen.
     pub fn is_read(&self) -> bool {
-        self.reading.is_complete()
+        self.shown.is_complete()
     }
 
     /// Scrolls.
     pub fn turn(&mut self, turn: Turn) {
-        self.reading.turn(turn);
+        self.shown.turn(turn);
     }
 
     /// Something else covers the screen.
     pub fn hidden(&mut self) {
-        self.reading.hidden();
+        self.shown.hidden();
     }
 
     /// The screen was resized: its rows have to be shown again.
     pub fn resized(&mut self) {
-        self.reading = Reading::default();
+        self.shown = ShownRows::default();
     }
 
     /// `keys`: the bytes of one read from the terminal.
     pub fn pressed(&mut self, keys: &[u8], now: Instant) -> Pressed {
-        let quiet = self.reading.quiet(now).filter(|quiet| *quiet >= QUIET);
+        let quiet = self.shown.quiet(now).filter(|quiet| *quiet >= QUIET);
         let pressed = match (keys, quiet) {
             (&[key], Some(_)) => self.answer(key),
             _ => Pressed::Nothing,
         };
-        self.reading.disturbed(now);
+        self.shown.disturbed(now);
         pressed
     }
 

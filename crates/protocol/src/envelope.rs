@@ -14,8 +14,8 @@ use serde_json::Value;
 use crate::id::{MemberName, Revision, RoleName, RunId, TeamId};
 
 pub mod document;
-mod fact;
-mod live;
+mod journal_event;
+mod live_output;
 mod stream;
 #[cfg(test)]
 mod tests;

@@ -47,7 +47,7 @@ impl Deref for PooledConnection<'_> {
     type Target = Connection;
 
     fn deref(&self) -> &Connection {
-        self.connection.as_ref().expect("only dropping takes it")
+        self.connection.as_ref().expect("taken only on drop")
     }
 }
 
@@ -149,7 +149,7 @@ impl History {
                 let mut rows = fetch.query([revision])?;
                 let row = rows
                     .next()?
-                    .expect("it was found just now, and is never removed");
+                    .expect("found by the query above, and never removed");
                 messages.push(stored_message(row, revision)?);
             }
             if before >= revision {

@@ -51,7 +51,7 @@ impl Store {
     /// Commits on the caller's thread, which waits for the disk: on a fast disk this is cheaper than switching threads
     /// twice. The sink is not called. Returns the batch if the writer's thread is busy.
     pub fn commit_here(&self, batch: Batch) -> Result<Result<Committed, CommitError>, Batch> {
-        let writer = self.writer.as_ref().expect("only closing takes it away");
+        let writer = self.writer.as_ref().expect("taken only on close");
         let mut writer = match writer.try_lock() {
             Ok(writer) => writer,
             // If the thread panicked, the sink has received the error, and receives it again for the next submission.
@@ -72,7 +72,7 @@ impl Store {
     }
 
     fn send(&self, work: Work) {
-        let thread = self.work.as_ref().expect("only closing takes it away");
+        let thread = self.work.as_ref().expect("taken only on close");
         thread
             .send(work)
             .expect("the thread lives as long as the store");

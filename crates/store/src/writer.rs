@@ -400,7 +400,7 @@ fn insert_foreign_event(file: &Path) {
         )
     });
     if let Err(error) = written {
-        tracing::warn!(%error, "the planted fault did not happen");
+        tracing::warn!(%error, "the failpoint did not trigger");
     }
 }
 

@@ -126,9 +126,9 @@ struct Endless {
     dropped: Arc<Notify>,
 }
 
-struct Tells(Arc<Notify>);
+struct NotifiesOnDrop(Arc<Notify>);
 
-impl Drop for Tells {
+impl Drop for NotifiesOnDrop {
     fn drop(&mut self) {
         self.0.notify_one();
     }
@@ -137,7 +137,7 @@ impl Drop for Tells {
 impl Engine for Endless {
     fn work<'a>(&'a mut self, _: &'a Assignment, team: &'a TeamHandle) -> Working<'a, Worked> {
         Box::pin(async move {
-            let _tells = Tells(Arc::clone(&self.dropped));
+            let _guard = NotifiesOnDrop(Arc::clone(&self.dropped));
             self.begun.notify_one();
             loop {
                 for message in team.messages().await {

@@ -246,8 +246,8 @@ async fn a_team_without_members_has_a_board_and_messages() {
     assert!(!board.show(test).await.unwrap().blocked);
     assert_eq!(board.list().await.unwrap().len(), 2);
     assert_eq!(team.messages().list(None).await.unwrap(), []);
-    let nobody = team.messages().send("ada".parse().unwrap(), "hi").await;
-    assert!(nobody.unwrap_err().to_string().contains("ada"));
+    let unknown = team.messages().send("ada".parse().unwrap(), "hi").await;
+    assert!(unknown.unwrap_err().to_string().contains("ada"));
     let refused = team.run("a goal").await.unwrap_err();
     assert!(matches!(refused, RunError::Refused(_)), "{refused:?}");
 }

@@ -91,7 +91,7 @@ fn at_80_percent_lead_and_user_are_warned_once() {
     assert_eq!(spends(&mut rig, "ada", 79).notices(), []);
     let told = spends(&mut rig, "ada", 1);
     let lead = Party::Member(name("lead"));
-    let (to, text) = told.notices().pop().expect("somebody is told");
+    let (to, text) = told.notices().pop().expect("a notice is sent");
     assert_eq!(to, [lead, Party::User]);
     assert!(text.contains("80 of 100"), "{text}");
     assert_eq!(waits(&rig, "ada"), None);
@@ -106,7 +106,7 @@ fn at_100_percent_only_that_member_is_blocked() {
     assert_eq!(owner.as_deref(), Some("ada"));
     let done = spends(&mut rig, "ada", 250);
     assert_eq!(informed(&done), ["ada"]);
-    let (to, text) = done.notices().pop().expect("the person is asked");
+    let (to, text) = done.notices().pop().expect("the user is notified");
     assert!(to.contains(&Party::User));
     assert!(
         text.contains("agent-team config set members.ada.limits.tokens"),
@@ -114,7 +114,7 @@ fn at_100_percent_only_that_member_is_blocked() {
     );
     assert_eq!(waits(&rig, "ada"), Some(Measure::Tokens));
     assert_eq!(waits(&rig, "ben"), None);
-    assert_eq!(rig.owner(task), owner, "her claim stays hers");
+    assert_eq!(rig.owner(task), owner, "the member keeps its claim");
 }
 
 #[test]
@@ -131,8 +131,8 @@ fn the_team_limit_includes_former_members() {
     assert!(rig.team.member(&name("ben")).is_none());
     let done = spends(&mut rig, "ada", 40);
     assert_eq!(informed(&done), ["ada", "lead"]);
-    let (to, _) = done.notices().pop().expect("the person is asked");
-    assert_eq!(to, [Party::User], "the lead cannot listen now");
+    let (to, _) = done.notices().pop().expect("the user is notified");
+    assert_eq!(to, [Party::User], "the lead is blocked too");
     assert_eq!(waits(&rig, "lead"), Some(Measure::Tokens));
 }
 
@@ -142,14 +142,14 @@ fn raising_the_limit_unblocks_a_member() {
     spends(&mut rig, "ada", 100).answer();
     let done = set(&mut rig, Some("ada"), tokens(200));
     assert_eq!(informed(&done), ["ada"]);
-    assert_eq!(done.notices(), [], "nobody needs to be told");
+    assert_eq!(done.notices(), [], "no notice is needed");
     assert_eq!(waits(&rig, "ada"), None);
 
     spends(&mut rig, "ada", 100).answer();
     assert_eq!(waits(&rig, "ada"), Some(Measure::Tokens));
     let done = rig.up(thinking(Budget::default(), tokens(1_000)));
     assert_eq!(informed(&done), ["ada"]);
-    assert!(rig.is_ready("ada"), "it is no new launch");
+    assert!(rig.is_ready("ada"), "the launch is the same");
     assert_eq!(waits(&rig, "ada"), None);
 }
 
@@ -201,7 +201,7 @@ fn a_blocked_member_claims_no_tasks() {
 #[test]
 fn a_members_minutes_count_only_work() {
     let mut rig = Rig::of(thinking(Budget::default(), minutes(10)));
-    assert_eq!(rig.wait(60 * MINUTE), [], "who rests uses nothing up");
+    assert_eq!(rig.wait(60 * MINUTE), [], "an idle member uses nothing");
     spends(&mut rig, "ada", 1).answer();
     assert_eq!(rig.wait(8 * MINUTE - 1), []);
     let stood = |standing| Event::BudgetStands {
@@ -218,7 +218,11 @@ fn a_members_minutes_count_only_work() {
     let worked = rig.member("ada").account.working.read(rig.now);
     rig.wait(60 * MINUTE);
     let account = rig.member("ada").account;
-    assert_eq!(account.working.read(rig.now), worked, "waiting is no work");
+    assert_eq!(
+        account.working.read(rig.now),
+        worked,
+        "blocked time does not count"
+    );
     assert!(account.up.read(rig.now) > worked);
 }
 

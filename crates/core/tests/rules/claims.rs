@@ -183,13 +183,13 @@ fn role_and_assignee_restrict_claims() {
         })
         .task()
     };
-    let (first, second, hers) = (add(for_testers.clone()), add(for_testers), add(for_ada));
+    let (first, second, adas) = (add(for_testers.clone()), add(for_testers), add(for_ada));
     assert_eq!(rig.owner(first).as_deref(), Some("bob"));
-    assert_eq!(rig.owner(hers).as_deref(), Some("ada"));
-    assert!(rig.is_pending(second), "ada is no tester");
-    let claim = rig.claim_of(hers);
+    assert_eq!(rig.owner(adas).as_deref(), Some("ada"));
+    assert!(rig.is_pending(second), "ada does not have the role");
+    let claim = rig.claim_of(adas);
     rig.by("ada", release(claim)).answer();
-    assert!(rig.is_pending(hers), "bob is not ada");
+    assert!(rig.is_pending(adas), "bob is not ada");
     assert!(matches!(
         rig.by("ada", Call::ClaimTask { task: Some(second) })
             .refusal(),

@@ -63,7 +63,11 @@ fn a_hook_refuses_at_most_three_times_in_a_row() {
             refused.outcome,
             Some(Err(Refused::CompletionRefused { .. }))
         ));
-        assert_eq!(rig.owner(task).as_deref(), Some("ada"), "she works on");
+        assert_eq!(
+            rig.owner(task).as_deref(),
+            Some("ada"),
+            "the member keeps working"
+        );
     }
     let fourth = rig.by("ada", complete(claim, Verdict::Unasked));
     assert!(!is_asked(&fourth));
@@ -119,7 +123,7 @@ fn a_completion_by_the_user_is_marked_unverified() {
     assert_eq!(
         unverified(&done),
         Some(false),
-        "her teammate has run verify"
+        "the owner's worker has run verify"
     );
     let done = rig.user(complete(by_user, Verdict::Unasked));
     assert_eq!(unverified(&done), Some(true));

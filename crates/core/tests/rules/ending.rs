@@ -46,7 +46,7 @@ fn a_killed_members_task_is_freed_after_its_tree_is_gone() {
     assert_eq!(
         rig.owner(task).as_deref(),
         Some("ada"),
-        "her death is not confirmed"
+        "the death is not confirmed"
     );
 
     rig.tree_is_gone("ada");
@@ -172,7 +172,7 @@ fn an_exit_report_can_hold_the_member() {
     rig.exits("ada");
     let gone = rig.tree_is_gone("ada");
     assert_eq!(gone.launches(), [""; 0]);
-    assert_eq!(gone.notices().len(), 1, "lead and user are told once");
+    assert_eq!(gone.notices().len(), 1, "lead and user are notified once");
     assert_eq!(rig.held("ada").as_deref(), Some("no key for this model"));
     assert!(rig.is_pending(task));
 }

@@ -165,7 +165,7 @@ fn a_new_task_locks_again() {
     rig.user(approve(asked)).answer();
     rig.dies("ada");
     rig.hello("ada");
-    assert!(!is_locked(&rig), "she holds the same task again");
+    assert!(!is_locked(&rig), "the member holds the same task again");
     let release = Call::ReleaseTask {
         claim: rig.claim_of(build),
         note: "later".into(),

@@ -122,7 +122,7 @@ fn user_mail_is_unread_until_read_or_answered() {
     assert_eq!(rig.user(all).events, [], "read once is read");
 
     rig.send("user", "ada", "8080 on localhost");
-    assert_eq!(asks(&rig, "ada"), None, "an answer shows that it was read");
+    assert_eq!(asks(&rig, "ada"), None, "an answer marks it as read");
     assert!(rig.team.user_mail().is_empty());
     let mut again = Team::default();
     again.extend(rig.team.snapshot());

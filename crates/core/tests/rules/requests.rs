@@ -354,9 +354,17 @@ fn the_lead_is_informed_of_requests_and_decisions() {
     assert_eq!(informed(&asked_now), [request]);
     assert_eq!(informed(&rig.user(deny(request))), [request]);
     let own = rig.by("lead", ask("d"));
-    assert_eq!(informed(&own), [], "her own she knows");
+    assert_eq!(
+        informed(&own),
+        [],
+        "the lead is not informed of its own requests"
+    );
     let other = asked(&mut rig, "ada", "e");
-    assert_eq!(informed(&rig.by("lead", deny(other))), [], "it is her word");
+    assert_eq!(
+        informed(&rig.by("lead", deny(other))),
+        [],
+        "the lead is not informed of its own decisions"
+    );
 }
 
 /// A team whose requests expire after this time.
@@ -374,7 +382,7 @@ fn an_expired_request_is_denied() {
     assert_eq!(state(&rig, request), RequestState::Pending);
     rig.wait(1);
     let RequestState::Denied { by, reason } = state(&rig, request) else {
-        panic!("it waits on");
+        panic!("the request is still pending");
     };
     assert_eq!(
         (by.to_string().as_str(), &*reason),
@@ -564,7 +572,7 @@ fn a_task_shell_line_needs_its_approved_request() {
         lines[0].digest = "e".into();
     }
     refused(&mut rig, "ada", other);
-    rig.by("ada", add("hers", false)).task();
+    rig.by("ada", add("own", false)).task();
     rig.by("ada", Call::EndRequest { request: id }).answer();
     refused(&mut rig, "ada", add("used up", false));
     rig.by("ada", add("by the rules", true)).task();

@@ -88,7 +88,7 @@ fn a_run_without_rerun_fails_when_its_worker_is_lost() {
     assert_eq!(
         gone.notices().len(),
         1,
-        "the lead and the creator are told once"
+        "the lead and the creator are notified once"
     );
 }
 
@@ -282,7 +282,10 @@ fn the_sixth_crash_holds_and_notifies() {
         told.iter().map(|(to, _)| to.as_slice()).collect::<Vec<_>>(),
         [[Party::Member(name("lead")), Party::User]]
     );
-    assert!(rig.wait(3_600_000).is_empty(), "nothing wakes who is held");
+    assert!(
+        rig.wait(3_600_000).is_empty(),
+        "a held member has no deadline"
+    );
 }
 
 #[test]
@@ -313,7 +316,7 @@ fn a_held_member_restarts_with_a_new_count() {
     assert_eq!(
         rig.dies("ada").launches(),
         ["ada"],
-        "her deaths are forgotten"
+        "the crashes no longer count"
     );
 }
 

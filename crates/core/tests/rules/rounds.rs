@@ -43,7 +43,7 @@ pub(crate) fn start(rig: &mut Rig) {
 
 /// The lead's model replies this to the open question.
 pub(crate) fn says(rig: &mut Rig, text: &str) -> Done {
-    let Question { run, round, .. } = rig.team.question().expect("the run asks something");
+    let Question { run, round, .. } = rig.team.question().expect("the run has a question");
     rig.by(
         "lead",
         Call::ReplyToQuestion {
@@ -55,7 +55,11 @@ pub(crate) fn says(rig: &mut Rig, text: &str) -> Done {
 }
 
 pub(crate) fn completes(rig: &mut Rig, member: &str, result: &str) -> Done {
-    let task = rig.team.task_of(&name(member)).expect("she works").id;
+    let task = rig
+        .team
+        .task_of(&name(member))
+        .expect("the member has a task")
+        .id;
     let claim = rig.claim_of(task);
     rig.by(
         member,
@@ -106,14 +110,22 @@ fn a_coordinator_routes_rounds_until_done() {
     assert_eq!(rig.inbox("lead"), [""; 0], "its model is asked instead");
     says(&mut rig, "ROUTE: ada\nLook at a.rs").answer();
     assert_eq!(rig.team.question(), None, "it waits for ada");
-    let task = rig.team.task_of(&name("ada")).expect("she has it").clone();
+    let task = rig
+        .team
+        .task_of(&name("ada"))
+        .expect("ada has a task")
+        .clone();
     assert!(task.plan.description.contains("Look at a.rs"));
     assert!(task.plan.description.contains("Mend it"));
     let ended = completes(&mut rig, "ada", "it is line 7");
-    assert_eq!(ended.notices(), [], "the next question tells the lead");
+    assert_eq!(ended.notices(), [], "the next question informs the lead");
 
     says(&mut rig, "ROUTE: ben").answer();
-    let task = rig.team.task_of(&name("ben")).expect("he has it").clone();
+    let task = rig
+        .team
+        .task_of(&name("ben"))
+        .expect("ben has a task")
+        .clone();
     assert!(task.plan.description.contains("it is line 7"));
     completes(&mut rig, "ben", "mended").answer();
     says(&mut rig, "ROUTE: ada").answer();
@@ -164,7 +176,7 @@ fn a_run_out_of_rounds_fails_and_keeps_its_outputs() {
     says(&mut rig, "ROUTE: ada").answer();
     assert!(
         state(&rig) == &RunState::UnderWay,
-        "her round is still hers"
+        "the member keeps its round"
     );
     completes(&mut rig, "ada", "half of it").answer();
     assert_eq!(failed(&rig).0, Failure::MaxRounds);
@@ -255,7 +267,7 @@ fn a_failed_rounds_output_is_its_reason() {
         assert!(rig.team.question().is_some(), "the coordinator decides");
         assert!(
             !matches!(rig.task(task).outcome, Outcome::Pending { .. }),
-            "nobody takes it up later"
+            "no member claims it later"
         );
     }
 }
@@ -328,7 +340,7 @@ fn another_goal_abandons_the_round() {
     says(&mut rig, "ROUTE: ada").answer();
     start(&mut rig);
     assert_eq!(rig.team.task_of(&name("ada")), None);
-    let question = rig.team.question().expect("it begins anew");
+    let question = rig.team.question().expect("a new question is asked");
     assert_eq!((question.run, question.round), (RunId(2), 1));
 }
 
@@ -355,7 +367,11 @@ fn collaborators_work_in_turn_before_the_synthesis() {
     let mut rig = collaborators();
     assert_eq!(rig.team.question(), None);
     completes(&mut rig, "ben", "one half").answer();
-    let task = rig.team.task_of(&name("ada")).expect("her turn").clone();
+    let task = rig
+        .team
+        .task_of(&name("ada"))
+        .expect("it is ada's turn")
+        .clone();
     assert!(task.plan.description.contains("one half"));
     completes(&mut rig, "ada", "the other").answer();
     let question = rig.team.question().expect("a synthesis");
@@ -381,7 +397,11 @@ fn an_unavailable_member_gets_a_failed_round() {
     start(&mut rig);
     rig.kill("ben").answer();
     rig.tree_is_gone("ben");
-    assert_eq!(failed(&rig).0, Failure::Stuck, "there is nothing to sum up");
+    assert_eq!(
+        failed(&rig).0,
+        Failure::Stuck,
+        "there is no output for a synthesis"
+    );
 }
 
 #[test]
@@ -390,7 +410,7 @@ fn the_journal_contains_decisions_and_rounds() {
     let told = |done: Done| -> Vec<&'static str> {
         #[expect(
             clippy::wildcard_enum_match_arm,
-            reason = "of all events these are told of"
+            reason = "only these events are compared"
         )]
         let kinds = done.events.iter().filter_map(|event| {
             Some(match event {

@@ -27,15 +27,15 @@ enum Happening {
 
 fn happening() -> impl prop::strategy::Strategy<Value = Happening> {
     let member = || prop::sample::select(vec!["ada", "ben"]);
-    let anybody = || prop::sample::select(vec!["ada", "ben", "lead"]);
+    let any_member = || prop::sample::select(vec!["ada", "ben", "lead"]);
     let replies = vec!["ROUTE: ada", "ROUTE: ben", "ROUTE: eve", "hm", "DONE: yes"];
     prop_oneof![
         4 => prop::sample::select(replies).prop_map(Happening::Says),
         4 => member().prop_map(Happening::Completes),
         1 => member().prop_map(Happening::GivesBack),
-        2 => anybody().prop_map(Happening::Dies),
-        1 => anybody().prop_map(Happening::Killed),
-        2 => anybody().prop_map(Happening::Restarted),
+        2 => any_member().prop_map(Happening::Dies),
+        1 => any_member().prop_map(Happening::Killed),
+        2 => any_member().prop_map(Happening::Restarted),
         1 => Just(Happening::DownAndUp),
         1 => Just(Happening::Reboot),
         1 => Just(Happening::Waits),
@@ -128,7 +128,7 @@ fn assert_goes_on(rig: &Rig) {
         ..
     }) = run.rounds.last()
     else {
-        panic!("it waits for nobody: {:?}", run.rounds);
+        panic!("the run waits for no member: {:?}", run.rounds);
     };
     let task = rig.task(*task);
     let assignee = task.plan.assignee.as_ref().expect("it is for a member");
@@ -139,7 +139,7 @@ fn assert_goes_on(rig: &Rig) {
                 rig.life(assignee.as_str()),
                 Life::Held { .. } | Life::Stopped
             ),
-            "nobody takes {task:?}"
+            "no member can claim {task:?}"
         ),
         other @ (Outcome::Failed { .. } | Outcome::Cancelled) => {
             panic!("the round's task is {other:?}")

@@ -175,10 +175,10 @@ fn the_lead_is_notified_once_that_all_are_idle() {
     let rested = rests(&mut rig, "ada", "");
     assert_eq!(told_lead(&rested).len(), 1);
 
-    assert!(!rig.team.is_stalled(), "she has it to read");
+    assert!(!rig.team.is_stalled(), "the lead has an unread message");
     says(&mut rig, "lead", "so what");
     let rested = rests(&mut rig, "lead", "");
-    assert_eq!(told_lead(&rested).len(), 0, "she knows");
+    assert_eq!(told_lead(&rested).len(), 0, "the lead was already notified");
     assert!(rig.team.is_stalled());
 
     says(&mut rig, "ada", "working again");
@@ -231,7 +231,7 @@ fn a_member_with_a_transcript_needs_a_process_scan() {
     rig.exits("ada");
     assert!(
         matches!(rig.life("ada"), Life::Ending { .. }),
-        "what she left behind is looked for first"
+        "left processes are searched for first"
     );
 }
 

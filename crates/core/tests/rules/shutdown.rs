@@ -116,7 +116,7 @@ fn only_the_user_forces_a_stop() {
     let mut rig = team();
     rig.user(stop("ada", false)).answer();
     rig.user(stop("ada", false)).answer();
-    assert!(is_asked(&rig), "she is asked once");
+    assert!(is_asked(&rig), "the member is asked once");
     assert_eq!(rig.inbox("ada").len(), 1);
     rig.user(stop("ada", true)).answer();
     assert!(drains(&rig));
@@ -130,7 +130,7 @@ fn down_and_kill_do_not_wait_for_an_answer() {
     assert!(drains(&rig));
     let mut rig = team();
     rig.user(Call::Down { force: false }).answer();
-    assert!(drains(&rig), "and asks nobody");
+    assert!(drains(&rig), "without a request");
 
     let mut rig = team();
     rig.user(stop("ada", false)).answer();
@@ -162,7 +162,11 @@ fn a_member_asked_to_stop_gets_no_tasks() {
     let claim = Call::ClaimTask { task: Some(task) };
     assert_eq!(rig.by("ada", claim).refusal(), Refused::StaleLaunch);
     rig.by("ada", answer(Some("not yet"))).answer();
-    assert_eq!(rig.owner(task).as_deref(), Some("ada"), "she goes on");
+    assert_eq!(
+        rig.owner(task).as_deref(),
+        Some("ada"),
+        "the member continues"
+    );
     // The worker exits while it is asked again.
     rig.user(stop("ada", false)).answer();
     let claim: ClaimRef = rig.claim_of(task);

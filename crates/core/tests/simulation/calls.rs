@@ -201,7 +201,7 @@ impl World {
                 "a refusal changes nothing: {made:?} {refused}"
             );
         } else if !is_known && self.must_be_refused(&made, &before) {
-            panic!("this has to be refused: {made:?} {outcome:?}");
+            panic!("must be refused: {made:?} {outcome:?}");
         }
         if let (false, Some(Ok(_)), Call::Up(plan)) = (is_known, &outcome, &made.call) {
             self.check_up_again(plan);

@@ -123,12 +123,12 @@ impl Model {
             Event::LaunchStarted { member, .. } => {
                 assert!(
                     !facts.trees.contains(member),
-                    "{member} starts beside processes of hers"
+                    "{member} starts while its old processes live"
                 );
                 let allowed = self.restarts.get(member).and_then(|at| at.last()).copied();
                 assert!(
                     allowed.is_none_or(|at| at <= record.tick.0),
-                    "{member} starts before her time"
+                    "{member} starts before its restart is due"
                 );
                 // A lowered limit applies to the following starts.
                 let is_foreign = before.member(member).expect("a member").plan.foreign;
@@ -147,13 +147,13 @@ impl Model {
                 let changes = decided.is_some_and(|decided| decided != then);
                 assert!(
                     !is_final || !changes || facts.is_called,
-                    "{member} was to {decided:?}, and nobody asked for {then:?}"
+                    "{member}: {decided:?} changed to {then:?} without a request"
                 );
             }
             Event::LaunchEnded { member, next, .. } => {
                 assert!(
                     !facts.trees.contains(member),
-                    "{member} ends beside processes of hers"
+                    "{member} ends while its processes live"
                 );
                 let life = &before.member(member).expect("a member").life;
                 if let Some(Then::Recover { .. }) = then_of(life) {
@@ -185,7 +185,7 @@ impl Model {
             assert_eq!(
                 previous.as_ref(),
                 Some(owner),
-                "a launch takes on what was hers"
+                "a launch takes over the claims of its predecessor"
             );
             return;
         }
@@ -206,7 +206,7 @@ impl Model {
                 assert_eq!(
                     recount::best_for(before, member),
                     Some(task),
-                    "{name} takes the best she may"
+                    "{name} claims its best task"
                 );
             }
         }
@@ -238,7 +238,7 @@ impl Model {
                     "{member} is held at the sixth death within a minute"
                 );
             }
-            Next::Stop => panic!("{member} died and is not to be stopped"),
+            Next::Stop => panic!("{member} died, which must not stop it"),
         };
         restarts.push(at);
         let within = restarts

@@ -101,7 +101,7 @@ fn check_board(team: &Team, model: &Model) {
     }
     assert!(
         model.owners.values().all(|owner| parties.contains(owner)),
-        "nobody owns who is not there"
+        "every owner is a member"
     );
 }
 

@@ -61,9 +61,9 @@ impl World {
         let life = &self
             .team
             .member(&member)
-            .expect("who is launched is a member")
+            .expect("a launch belongs to a member")
             .life;
-        let hash = &life.launch().expect("she has a launch").token_hash;
+        let hash = &life.launch().expect("the member has a launch").token_hash;
         assert_eq!(
             *hash,
             TokenHash::of(token),
@@ -294,7 +294,7 @@ impl World {
         for (launch, is_alive, said_hello) in workers {
             if self.team.member_of(&launch).is_none() {
                 // Its end was stored, but not yet removed from the simulation.
-                assert!(!is_alive, "{launch} is over and lives");
+                assert!(!is_alive, "{launch} has ended but its worker lives");
                 self.workers.remove(&launch);
             } else if !is_alive {
                 self.report(Input::Exited { launch });

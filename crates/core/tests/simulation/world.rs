@@ -277,7 +277,7 @@ impl World {
                 return self.check_calm();
             }
         }
-        panic!("the team does not come to rest");
+        panic!("the team does not become idle");
     }
 
     fn check_calm(&self) {
@@ -289,7 +289,8 @@ impl World {
                 .and_then(|launch| self.workers.get(&launch.id));
             match &member.life {
                 Life::Ready { .. } => {
-                    let worker = worker.unwrap_or_else(|| panic!("{name} is ready and not there"));
+                    let worker =
+                        worker.unwrap_or_else(|| panic!("{name} is ready without a worker"));
                     assert!(
                         worker.is_alive && worker.unread(&self.team) == 0,
                         "{name} has read everything"

@@ -81,7 +81,7 @@ impl Reader<'_> {
                 Token::Semicolon => Some(Join::Then),
                 Token::End => None,
                 Token::Word(_) | Token::Redirect { .. } => {
-                    unreachable!("a command goes on after them")
+                    unreachable!("these tokens do not end a command")
                 }
             };
             steps.push(Step {

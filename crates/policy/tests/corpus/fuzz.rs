@@ -304,7 +304,7 @@ fn rule_text(text: &str) -> Result<(), String> {
                 )?;
                 must(
                     Rule::parse(&shown, effect).is_ok(),
-                    "a shown rule is no rule",
+                    "a displayed rule does not parse",
                 )?;
                 // Any parsed rule can be compared with any call.
                 let mut book = RuleBook::new();

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Value, json};
 
 use super::document::{Document, Life, Operation, add};
-use super::fact::{Decision, Fact, MemberPlan, Next, TaskPlan, json};
+use super::journal_event::{Decision, JournalEvent, MemberPlan, Next, TaskPlan, json};
 use super::{AgUi, Envelope};
 use crate::id::{MemberName, Party, Revision, RoleName, RunId, TaskId, TeamId};
 use crate::notification::{EventNotice, TransientNotice};
@@ -18,7 +18,7 @@ use crate::view::{TaskState, TaskView, TeamView, Usage};
 #[derive(Debug)]
 pub struct Envelopes {
     team: TeamId,
-    pub(super) members: BTreeMap<MemberName, Known>,
+    pub(super) members: BTreeMap<MemberName, MemberProgress>,
     /// The owner of each task.
     owners: BTreeMap<TaskId, MemberName>,
     run: Option<RunId>,
@@ -29,7 +29,7 @@ pub struct Envelopes {
 
 /// State of one member.
 #[derive(Debug)]
-pub(super) struct Known {
+pub(super) struct MemberProgress {
     role: RoleName,
     usage: Usage,
     /// The message that has begun and not ended.
@@ -38,7 +38,7 @@ pub(super) struct Known {
     pub(super) calls: BTreeSet<String>,
 }
 
-impl Known {
+impl MemberProgress {
     fn new(role: RoleName) -> Self {
         Self {
             role,
@@ -71,19 +71,19 @@ impl Envelopes {
 
     /// For a subscriber that reads from a revision before `team` was fetched; `tasks` was fetched after it.
     pub fn standing(team: &TeamView, tasks: &[TaskView]) -> Self {
-        let known = |member: &crate::view::MemberView| {
-            let known = Known {
+        let progress = |member: &crate::view::MemberView| {
+            let progress = MemberProgress {
                 usage: member.usage,
-                ..Known::new(member.role.clone())
+                ..MemberProgress::new(member.role.clone())
             };
-            (member.name.clone(), known)
+            (member.name.clone(), progress)
         };
         let owner = |task: &TaskView| match (&task.owner, task.state) {
             (Some(Party::Member(owner)), TaskState::InProgress) => Some((task.id, owner.clone())),
             _ => None,
         };
         Self {
-            members: team.members.iter().map(known).collect(),
+            members: team.members.iter().map(progress).collect(),
             owners: tasks.iter().filter_map(owner).collect(),
             start: Document::of(team, tasks),
             start_at: team.revision,
@@ -116,7 +116,7 @@ impl Envelopes {
             timestamp: Some(notice.at),
         };
         match serde_json::from_str(notice.event.get()) {
-            Ok(fact) => self.fact(fact, origin),
+            Ok(event) => self.convert(event, origin),
             Err(_) => vec![self.custom(None, "event", json(notice.event.get()), origin)],
         }
     }
@@ -127,31 +127,32 @@ impl Envelopes {
             revision: None,
             timestamp: (notice.at > 0).then_some(notice.at),
         };
-        let mut told = Vec::new();
+        let mut envelopes = Vec::new();
         for said in &notice.said {
-            self.said(&notice.member, said, origin, &mut told);
+            self.said(&notice.member, said, origin, &mut envelopes);
         }
         if !notice.text.is_empty() {
             let value = json!({"task": notice.task, "text": notice.text});
-            told.push(self.custom(Some(&notice.member), "output", value, origin));
+            envelopes.push(self.custom(Some(&notice.member), "output", value, origin));
         }
-        told
+        envelopes
     }
 
-    fn fact(&mut self, fact: Fact, origin: Origin) -> Vec<Envelope> {
-        match fact {
-            Fact::MemberAdded { plan } => {
+    fn convert(&mut self, event: JournalEvent, origin: Origin) -> Vec<Envelope> {
+        match event {
+            JournalEvent::MemberAdded { plan } => {
                 let MemberPlan { name, role, lead } = plan;
-                self.members.insert(name.clone(), Known::new(role.clone()));
+                self.members
+                    .insert(name.clone(), MemberProgress::new(role.clone()));
                 let value =
                     json!({"role": role, "lead": lead, "state": Life::Stopped, "why": null});
                 let added = add(format!("/members/{name}"), value);
                 self.change(Some(&name), vec![added], origin)
             }
-            Fact::MemberChanged { plan } => {
+            JournalEvent::MemberChanged { plan } => {
                 let MemberPlan { name, role, lead } = plan;
-                if let Some(known) = self.members.get_mut(&name) {
-                    known.role = role.clone();
+                if let Some(progress) = self.members.get_mut(&name) {
+                    progress.role = role.clone();
                 }
                 let path = format!("/members/{name}");
                 let changed = vec![
@@ -160,29 +161,35 @@ impl Envelopes {
                 ];
                 self.change(Some(&name), changed, origin)
             }
-            Fact::MemberRemoved { member } => {
-                let mut told = self.fall_silent(&member, origin);
+            JournalEvent::MemberRemoved { member } => {
+                let mut envelopes = self.end_open_output(&member, origin);
                 let path = format!("/members/{member}");
                 let removed = vec![Operation::Remove { path }];
-                told.extend(self.change(Some(&member), removed, origin));
+                envelopes.extend(self.change(Some(&member), removed, origin));
                 self.members.remove(&member);
-                told
+                envelopes
             }
-            Fact::MemberWanted { member } => self.life(&member, Life::Planned, None, origin),
-            Fact::LaunchStarted { member } => self.life(&member, Life::Launching, None, origin),
-            Fact::LaunchReady { member } => self.life(&member, Life::Ready, None, origin),
-            Fact::LaunchDraining { member } => self.life(&member, Life::Draining, None, origin),
-            Fact::LaunchEnding { member, reason } => {
+            JournalEvent::MemberWanted { member } => {
+                self.life(&member, Life::Planned, None, origin)
+            }
+            JournalEvent::LaunchStarted { member } => {
+                self.life(&member, Life::Launching, None, origin)
+            }
+            JournalEvent::LaunchReady { member } => self.life(&member, Life::Ready, None, origin),
+            JournalEvent::LaunchDraining { member } => {
+                self.life(&member, Life::Draining, None, origin)
+            }
+            JournalEvent::LaunchEnding { member, reason } => {
                 self.life(&member, Life::Draining, Some(reason), origin)
             }
-            Fact::LaunchEnded { member, next } => {
-                let mut told = self.fall_silent(&member, origin);
-                told.extend(self.next(&member, next, origin));
-                told
+            JournalEvent::LaunchEnded { member, next } => {
+                let mut envelopes = self.end_open_output(&member, origin);
+                envelopes.extend(self.next(&member, next, origin));
+                envelopes
             }
-            Fact::MemberParked { member, next } => self.next(&member, next, origin),
+            JournalEvent::MemberParked { member, next } => self.next(&member, next, origin),
 
-            Fact::TaskAdded {
+            JournalEvent::TaskAdded {
                 task,
                 plan,
                 created_by,
@@ -190,7 +197,7 @@ impl Envelopes {
                 let added = add(format!("/tasks/{task}"), new_task(plan, &created_by));
                 self.change(member(&created_by), vec![added], origin)
             }
-            Fact::TaskChanged { task, plan } => {
+            JournalEvent::TaskChanged { task, plan } => {
                 let Value::Object(fields) = planned(plan) else {
                     return Vec::new();
                 };
@@ -199,7 +206,7 @@ impl Envelopes {
                     .map(|(field, value)| add(format!("/tasks/{task}/{field}"), value));
                 self.change(None, changed.collect(), origin)
             }
-            Fact::TaskClaimed {
+            JournalEvent::TaskClaimed {
                 task,
                 owner,
                 generation,
@@ -218,18 +225,20 @@ impl Envelopes {
                 ];
                 self.change(member(&owner), claimed, origin)
             }
-            Fact::TaskReleased { task, note } => {
+            JournalEvent::TaskReleased { task, note } => {
                 self.left(task, TaskState::Pending, Some(note), origin)
             }
-            Fact::TaskCompleted { task, result } => {
+            JournalEvent::TaskCompleted { task, result } => {
                 self.ended(task, TaskState::Completed, result, origin)
             }
-            Fact::TaskFailed { task, reason } => {
+            JournalEvent::TaskFailed { task, reason } => {
                 self.ended(task, TaskState::Failed, reason, origin)
             }
-            Fact::TaskCancelled { task } => self.left(task, TaskState::Cancelled, None, origin),
-            Fact::TaskRetried { task } => self.left(task, TaskState::Pending, None, origin),
-            Fact::TaskRefused {
+            JournalEvent::TaskCancelled { task } => {
+                self.left(task, TaskState::Cancelled, None, origin)
+            }
+            JournalEvent::TaskRetried { task } => self.left(task, TaskState::Pending, None, origin),
+            JournalEvent::TaskRefused {
                 task,
                 reason,
                 refusals,
@@ -238,7 +247,7 @@ impl Envelopes {
                 vec![self.custom(self.owners.get(&task), "task_refused", value, origin)]
             }
 
-            Fact::MessageAccepted {
+            JournalEvent::MessageAccepted {
                 message,
                 from,
                 to,
@@ -254,31 +263,31 @@ impl Envelopes {
                 });
                 vec![self.custom(sender, "message", value, origin)]
             }
-            Fact::MessagesRead { member, messages } => {
+            JournalEvent::MessagesRead { member, messages } => {
                 let value = json!({"messages": messages});
                 vec![self.custom(Some(&member), "messages_read", value, origin)]
             }
-            Fact::UserRead { messages } => {
+            JournalEvent::UserRead { messages } => {
                 let value = serde_json::json!({ "messages": messages });
                 vec![self.custom(None, "messages_read", value, origin)]
             }
 
-            Fact::RunStarted { run, memory } => {
+            JournalEvent::RunStarted { run, memory } => {
                 self.run = Some(run);
                 let started = AgUi::RunStarted {
                     thread_id: self.team.clone(),
                     run_id: run,
                     timestamp: origin.timestamp,
                 };
-                let mut told = vec![self.wrap(None, started, origin)];
-                told.extend(
+                let mut envelopes = vec![self.wrap(None, started, origin)];
+                envelopes.extend(
                     memory
                         .iter()
                         .map(|(key, value)| self.memory(key, value, origin)),
                 );
-                told
+                envelopes
             }
-            Fact::RunFinished { run, answer } => {
+            JournalEvent::RunFinished { run, answer } => {
                 let finished = AgUi::RunFinished {
                     thread_id: self.team.clone(),
                     run_id: run,
@@ -287,7 +296,7 @@ impl Envelopes {
                 };
                 self.run_ended(run, finished, origin)
             }
-            Fact::RunFailed {
+            JournalEvent::RunFailed {
                 run,
                 failure,
                 reason,
@@ -299,7 +308,7 @@ impl Envelopes {
                 };
                 self.run_ended(run, failed, origin)
             }
-            Fact::CoordinatorDecided {
+            JournalEvent::CoordinatorDecided {
                 round,
                 decision,
                 text,
@@ -313,7 +322,7 @@ impl Envelopes {
                 };
                 vec![self.custom(None, "coordinator_decision", value, origin)]
             }
-            Fact::RoundStarted { round, member } => {
+            JournalEvent::RoundStarted { round, member } => {
                 let started = AgUi::StepStarted {
                     step_name: format!("round {round}: {member}"),
                     member: member.clone(),
@@ -322,7 +331,7 @@ impl Envelopes {
                 };
                 vec![self.wrap(Some(&member), started, origin)]
             }
-            Fact::RoundEnded { round, member } => {
+            JournalEvent::RoundEnded { round, member } => {
                 let finished = AgUi::StepFinished {
                     step_name: format!("round {round}: {member}"),
                     member: member.clone(),
@@ -331,7 +340,7 @@ impl Envelopes {
                 };
                 vec![self.wrap(Some(&member), finished, origin)]
             }
-            Fact::RunAbandoned { run } => {
+            JournalEvent::RunAbandoned { run } => {
                 let abandoned = AgUi::RunError {
                     message: format!("{run} was replaced by another goal"),
                     code: Some("abandoned".to_owned()),
@@ -339,18 +348,20 @@ impl Envelopes {
                 };
                 self.run_ended(run, abandoned, origin)
             }
-            Fact::RunIdle {} => vec![self.custom(None, "idle", Value::Null, origin)],
-            Fact::TranscriptGrown { member, mind } => match self.members.get_mut(&member) {
-                Some(known) if known.usage != mind.spent => {
-                    known.usage = mind.spent;
-                    let value = json!(mind.spent);
-                    vec![self.custom(Some(&member), "usage", value, origin)]
+            JournalEvent::RunIdle {} => vec![self.custom(None, "idle", Value::Null, origin)],
+            JournalEvent::TranscriptGrown { member, summary } => {
+                match self.members.get_mut(&member) {
+                    Some(progress) if progress.usage != summary.spent => {
+                        progress.usage = summary.spent;
+                        let value = json!(summary.spent);
+                        vec![self.custom(Some(&member), "usage", value, origin)]
+                    }
+                    Some(_) | None => Vec::new(),
                 }
-                Some(_) | None => Vec::new(),
-            },
-            Fact::Remembered { key, value } => vec![self.memory(&key, &value, origin)],
+            }
+            JournalEvent::Remembered { key, value } => vec![self.memory(&key, &value, origin)],
 
-            Fact::BudgetStands {
+            JournalEvent::BudgetStands {
                 member,
                 measure,
                 standing,
@@ -359,7 +370,7 @@ impl Envelopes {
                 vec![self.custom(member.as_ref(), "budget", value, origin)]
             }
 
-            Fact::RequestAsked {
+            JournalEvent::RequestAsked {
                 request,
                 member,
                 call,
@@ -372,7 +383,7 @@ impl Envelopes {
                 }
                 vec![self.custom(Some(&member), "permission", value, origin)]
             }
-            Fact::RequestAllowed {
+            JournalEvent::RequestAllowed {
                 request,
                 by,
                 scope,
@@ -382,7 +393,7 @@ impl Envelopes {
                 let value = json!({ "request": request, "state": state, "by": by, "scope": scope, "rules": rules });
                 vec![self.custom(None, "permission", value, origin)]
             }
-            Fact::RequestDenied {
+            JournalEvent::RequestDenied {
                 request,
                 by,
                 reason,
@@ -392,49 +403,49 @@ impl Envelopes {
                     json!({ "request": request, "state": state, "by": by, "reason": reason });
                 vec![self.custom(None, "permission", value, origin)]
             }
-            Fact::RequestWithdrawn { request } => {
+            JournalEvent::RequestWithdrawn { request } => {
                 let value = json!({ "request": request, "state": "withdrawn" });
                 vec![self.custom(None, "permission", value, origin)]
             }
 
-            Fact::CallAllowed {}
-            | Fact::CallDenied {}
-            | Fact::LaunchAsked {}
-            | Fact::LaunchObjected {}
-            | Fact::RequestBegun {}
-            | Fact::RequestEnded {}
-            | Fact::GrantRevoked {}
-            | Fact::GrantsEnded {}
-            | Fact::RequestKept {}
-            | Fact::GrantKept {}
-            | Fact::LockKept {}
-            | Fact::TeamPlanned {}
-            | Fact::Booted {}
-            | Fact::MemberIdle {}
-            | Fact::Counted {}
-            | Fact::KeyCompleted {}
-            | Fact::TasksKept {}
-            | Fact::TaskKept {}
-            | Fact::MemberKept {}
-            | Fact::MembersSuspended {}
-            | Fact::AccountKept {}
-            | Fact::TeamAccountKept {}
-            | Fact::MessageKept {}
-            | Fact::UserMailKept {}
-            | Fact::CallAnswered {} => Vec::new(),
+            JournalEvent::CallAllowed {}
+            | JournalEvent::CallDenied {}
+            | JournalEvent::LaunchAsked {}
+            | JournalEvent::LaunchObjected {}
+            | JournalEvent::RequestBegun {}
+            | JournalEvent::RequestEnded {}
+            | JournalEvent::GrantRevoked {}
+            | JournalEvent::GrantsEnded {}
+            | JournalEvent::RequestKept {}
+            | JournalEvent::GrantKept {}
+            | JournalEvent::LockKept {}
+            | JournalEvent::TeamPlanned {}
+            | JournalEvent::Booted {}
+            | JournalEvent::MemberIdle {}
+            | JournalEvent::Counted {}
+            | JournalEvent::KeyCompleted {}
+            | JournalEvent::TasksKept {}
+            | JournalEvent::TaskKept {}
+            | JournalEvent::MemberKept {}
+            | JournalEvent::MembersSuspended {}
+            | JournalEvent::AccountKept {}
+            | JournalEvent::TeamAccountKept {}
+            | JournalEvent::MessageKept {}
+            | JournalEvent::UserMailKept {}
+            | JournalEvent::CallAnswered {} => Vec::new(),
         }
     }
 
     fn run_ended(&mut self, run: RunId, end: AgUi, origin: Origin) -> Vec<Envelope> {
         let names: Vec<_> = self.members.keys().cloned().collect();
-        let mut told: Vec<_> = names
+        let mut envelopes: Vec<_> = names
             .iter()
-            .flat_map(|name| self.fall_silent(name, origin))
+            .flat_map(|name| self.end_open_output(name, origin))
             .collect();
         self.run = Some(run);
-        told.push(self.wrap(None, end, origin));
+        envelopes.push(self.wrap(None, end, origin));
         self.run = None;
-        told
+        envelopes
     }
 
     fn next(&mut self, name: &MemberName, next: Next, origin: Origin) -> Vec<Envelope> {

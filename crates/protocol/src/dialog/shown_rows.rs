@@ -20,7 +20,7 @@ pub enum Turn {
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Reading {
+pub(super) struct ShownRows {
     columns: usize,
     /// Rows of the screen.
     height: usize,
@@ -34,7 +34,7 @@ pub(super) struct Reading {
     quiet: Option<Instant>,
 }
 
-impl Reading {
+impl ShownRows {
     /// The rows to show of a text of `total` rows on a screen of this size.
     pub(super) fn visible(&self, columns: usize, height: usize, total: usize) -> Range<usize> {
         let same = (columns, total) == (self.columns, self.total);
@@ -125,34 +125,34 @@ mod tests {
     proptest! {
         #[test]
         fn reading_needs_every_row(total in 1_usize..20, steps in steps()) {
-            let (mut reading, now) = (Reading::default(), Instant::now());
+            let (mut tracker, now) = (ShownRows::default(), Instant::now());
             let (mut width, mut shown) = (0, vec![false; total]);
             for step in steps {
                 match step {
-                    Step::Turn(turn) => reading.turn(turn),
+                    Step::Turn(turn) => tracker.turn(turn),
                     Step::Show { columns, height } => {
                         if std::mem::replace(&mut width, columns) != columns {
                             shown = vec![false; total];
                         }
-                        let rows = reading.visible(columns, height, total);
+                        let rows = tracker.visible(columns, height, total);
                         prop_assert!(rows.len() <= height);
                         shown[rows].fill(true);
-                        reading.was_shown(columns, height, total, now);
+                        tracker.was_shown(columns, height, total, now);
                     }
                 }
-                prop_assert!(!reading.is_complete() || shown.iter().all(|shown| *shown));
+                prop_assert!(!tracker.is_complete() || shown.iter().all(|shown| *shown));
             }
         }
 
         #[test]
         fn paging_down_shows_every_row(total in 1_usize..200, height in 1_usize..20) {
-            let (mut reading, now) = (Reading::default(), Instant::now());
+            let (mut shown, now) = (ShownRows::default(), Instant::now());
             for _ in 0..total.div_ceil(height) {
-                prop_assert!(!reading.is_complete());
-                reading.was_shown(40, height, total, now);
-                reading.turn(Turn::PageDown);
+                prop_assert!(!shown.is_complete());
+                shown.was_shown(40, height, total, now);
+                shown.turn(Turn::PageDown);
             }
-            prop_assert!(reading.is_complete());
+            prop_assert!(shown.is_complete());
         }
     }
 }

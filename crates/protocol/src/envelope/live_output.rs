@@ -11,7 +11,7 @@ impl Envelopes {
         name: &MemberName,
         said: &Said,
         origin: Origin,
-        told: &mut Vec<Envelope>,
+        envelopes: &mut Vec<Envelope>,
     ) {
         // The models' ids are unique within one transcript only, so the member's name is added.
         let id = |of_hers: &str| format!("{name}/{of_hers}");
@@ -19,18 +19,18 @@ impl Envelopes {
         match said {
             Said::Text { message, delta } => {
                 let message_id = id(message);
-                let Some(known) = self.members.get_mut(name) else {
+                let Some(progress) = self.members.get_mut(name) else {
                     return;
                 };
-                if known.text.as_ref() != Some(&message_id) {
-                    let before = known.text.replace(message_id.clone());
-                    told.extend(before.map(|before| self.text_end(name, before, origin)));
+                if progress.text.as_ref() != Some(&message_id) {
+                    let before = progress.text.replace(message_id.clone());
+                    envelopes.extend(before.map(|before| self.text_end(name, before, origin)));
                     let start = AgUi::TextMessageStart {
                         message_id: message_id.clone(),
                         role: Speaker::Assistant,
                         timestamp,
                     };
-                    told.push(self.wrap(Some(name), start, origin));
+                    envelopes.push(self.wrap(Some(name), start, origin));
                 }
                 if !delta.is_empty() {
                     let content = AgUi::TextMessageContent {
@@ -38,48 +38,49 @@ impl Envelopes {
                         delta: delta.clone(),
                         timestamp,
                     };
-                    told.push(self.wrap(Some(name), content, origin));
+                    envelopes.push(self.wrap(Some(name), content, origin));
                 }
             }
             Said::TextEnded { message } => {
                 let message_id = id(message);
-                let known = self.members.get_mut(name);
-                let ended = known.and_then(|known| known.text.take_if(|text| *text == message_id));
-                told.extend(ended.map(|ended| self.text_end(name, ended, origin)));
+                let progress = self.members.get_mut(name);
+                let ended =
+                    progress.and_then(|progress| progress.text.take_if(|text| *text == message_id));
+                envelopes.extend(ended.map(|ended| self.text_end(name, ended, origin)));
             }
             Said::Call {
                 call,
                 tool,
                 message,
             } => {
-                let Some(known) = self.members.get_mut(name) else {
+                let Some(progress) = self.members.get_mut(name) else {
                     return;
                 };
-                if known.calls.insert(id(call)) {
+                if progress.calls.insert(id(call)) {
                     let start = AgUi::ToolCallStart {
                         tool_call_id: id(call),
                         tool_call_name: tool.clone(),
                         parent_message_id: message.as_deref().map(id),
                         timestamp,
                     };
-                    told.push(self.wrap(Some(name), start, origin));
+                    envelopes.push(self.wrap(Some(name), start, origin));
                 }
             }
             Said::Input { call, delta } => {
                 let tool_call_id = id(call);
-                let known = self.members.get(name);
-                if known.is_some_and(|known| known.calls.contains(&tool_call_id)) {
+                let progress = self.members.get(name);
+                if progress.is_some_and(|progress| progress.calls.contains(&tool_call_id)) {
                     let arguments = AgUi::ToolCallArgs {
                         tool_call_id,
                         delta: delta.clone(),
                         timestamp,
                     };
-                    told.push(self.wrap(Some(name), arguments, origin));
+                    envelopes.push(self.wrap(Some(name), arguments, origin));
                 }
             }
-            Said::CallEnded { call } => told.extend(self.call_end(name, id(call), origin)),
+            Said::CallEnded { call } => envelopes.extend(self.call_end(name, id(call), origin)),
             Said::Returned { call, text } => {
-                told.extend(self.call_end(name, id(call), origin));
+                envelopes.extend(self.call_end(name, id(call), origin));
                 let result = AgUi::ToolCallResult {
                     message_id: id(&format!("{call}/result")),
                     tool_call_id: id(call),
@@ -87,7 +88,7 @@ impl Envelopes {
                     role: Speaker::Tool,
                     timestamp,
                 };
-                told.push(self.wrap(Some(name), result, origin));
+                envelopes.push(self.wrap(Some(name), result, origin));
             }
             // `output` contains these lines.
             Said::Lines { .. } | Said::Unknown => {}
@@ -111,8 +112,8 @@ impl Envelopes {
     }
 
     fn call_end(&mut self, name: &MemberName, id: String, origin: Origin) -> Option<Envelope> {
-        let known = self.members.get_mut(name)?;
-        let tool_call_id = known.calls.take(&id)?;
+        let progress = self.members.get_mut(name)?;
+        let tool_call_id = progress.calls.take(&id)?;
         let timestamp = origin.timestamp;
         let end = AgUi::ToolCallEnd {
             tool_call_id,
@@ -129,20 +130,20 @@ impl Envelopes {
     }
 
     /// Ends the text and the calls that the member has begun.
-    pub(super) fn fall_silent(&mut self, name: &MemberName, origin: Origin) -> Vec<Envelope> {
-        let Some(known) = self.members.get_mut(name) else {
+    pub(super) fn end_open_output(&mut self, name: &MemberName, origin: Origin) -> Vec<Envelope> {
+        let Some(progress) = self.members.get_mut(name) else {
             return Vec::new();
         };
-        let (text, calls) = (known.text.take(), known.calls.clone());
-        let mut told: Vec<_> = text
+        let (text, calls) = (progress.text.take(), progress.calls.clone());
+        let mut envelopes: Vec<_> = text
             .map(|text| self.text_end(name, text, origin))
             .into_iter()
             .collect();
-        told.extend(
+        envelopes.extend(
             calls
                 .into_iter()
                 .filter_map(|call| self.call_end(name, call, origin)),
         );
-        told
+        envelopes
     }
 }

@@ -10,7 +10,7 @@ use crate::view::Usage;
 
 #[derive(Debug, Deserialize)]
 #[serde(tag = "kind", content = "data", rename_all = "snake_case")]
-pub(super) enum Fact {
+pub(super) enum JournalEvent {
     MemberAdded {
         plan: MemberPlan,
     },
@@ -135,7 +135,8 @@ pub(super) enum Fact {
     RunIdle {},
     TranscriptGrown {
         member: MemberName,
-        mind: Mind,
+        #[serde(rename = "mind")]
+        summary: TranscriptSummary,
     },
     Remembered {
         key: String,
@@ -267,7 +268,7 @@ pub(super) struct MessageNote {
 }
 
 #[derive(Debug, Deserialize)]
-pub(super) struct Mind {
+pub(super) struct TranscriptSummary {
     #[serde(default)]
     pub(super) spent: Usage,
 }
