@@ -493,7 +493,9 @@ impl Driver {
             !matches!(record.event, Event::MessagesRead { .. })
         });
         self.next_batch.records.extend(step.records);
-        self.next_batch.transcript_items.extend(step.transcript_items);
+        self.next_batch
+            .transcript_items
+            .extend(step.transcript_items);
         self.next_batch
             .after
             .extend(step.effects.into_iter().map(PostCommit::Effect));
