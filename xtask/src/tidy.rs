@@ -10,6 +10,7 @@ mod manifest;
 mod source;
 mod text;
 mod tree;
+mod words;
 
 use anyhow::Result;
 
@@ -65,6 +66,7 @@ fn check(tree: &Tree) -> Result<Vec<Finding>> {
     findings.extend(text::no_forbidden_names(tree));
     findings.extend(text::no_machine_paths(tree));
     findings.extend(text::cited_invariants_exist(tree));
+    findings.extend(words::plain_words(tree));
     for file in tree.rust() {
         findings.extend(source::has_module_header(file));
         findings.extend(source::no_unfinished_code(file));

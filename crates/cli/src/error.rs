@@ -81,7 +81,7 @@ impl Failure {
         Self::new("io", ExitCode::Failed, message).because(error)
     }
 
-    /// A failed write to stdout; a closed pipe is no error.
+    /// A failed write to stdout; a closed pipe is not an error.
     pub(crate) fn output(error: &std::io::Error) -> Self {
         if error.kind() == std::io::ErrorKind::BrokenPipe {
             Self::BrokenPipe

@@ -58,7 +58,7 @@ pub enum Input {
     Unresponsive {
         launch: LaunchId,
     },
-    /// A caller that waits for the run was told, for this reason, that the run cannot end by itself.
+    /// A caller that waits for the run received this reason why the run cannot end by itself.
     RunStuck {
         run: RunId,
         reason: String,

@@ -258,7 +258,7 @@ pub(crate) fn member_prompt(
 
 const INSTRUCTIONS: &str = "\
 The team works on its goal in rounds, and this round is yours. Call complete_task with what you did and what you \
-found: the lead and the other members see only this result. Nobody answers questions during a round: decide open \
+found: the lead and the other members see only this result. No member answers questions during a round: decide open \
 points yourself and state your decisions in the result.";
 
 /// Cuts the texts to `total` bytes together. A text shorter than its share leaves the rest to the longer ones.

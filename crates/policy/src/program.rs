@@ -46,10 +46,10 @@ pub(crate) fn form<S: AsRef<str>>(argv: &[S]) -> Form {
     if BUILTINS.contains(&name) || EVALUATORS.contains(&name) || is_loader(name) {
         return Form::Evaluates;
     }
-    if takes(name, &args) || is_told(SUBCOMMANDS, name, first) {
+    if takes(name, &args) || is_selected(SUBCOMMANDS, name, first) {
         return Form::Evaluates;
     }
-    if is_told(RUNNING, name, first) {
+    if is_selected(RUNNING, name, first) {
         return after_options(&args, 1, |_| false);
     }
     match name {
@@ -350,7 +350,7 @@ fn git(args: &[&str]) -> Form {
         _ => &[],
     };
     let runs = has_any(args, letters) || args.iter().any(|word| word.contains("ext::"));
-    if before || runs || is_told(SUBCOMMANDS, "git", subcommand) {
+    if before || runs || is_selected(SUBCOMMANDS, "git", subcommand) {
         return Form::Evaluates;
     }
     Form::Plain
@@ -378,7 +378,7 @@ fn is_interpreter(name: &str) -> bool {
     INTERPRETERS.contains(&canonical(name))
 }
 
-fn is_told(table: &[(&str, &[&str])], name: &str, first: Option<&str>) -> bool {
+fn is_selected(table: &[(&str, &[&str])], name: &str, first: Option<&str>) -> bool {
     let told = |words: &&[&str]| first.is_some_and(|word| words.contains(&word));
     of(table, name).is_some_and(|words| told(&words))
 }

@@ -84,7 +84,7 @@ impl RunResult {
 }
 
 impl<O> RunResult<O> {
-    /// Of a board on which no task can run any more.
+    /// The result of a board on which no task can run.
     pub fn of_board(
         team: TeamId,
         outcome: O,

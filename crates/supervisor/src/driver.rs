@@ -555,7 +555,7 @@ impl Driver {
             .filter(|launch| !self.launches.contains_key(launch))
             .collect();
         for launch in launching {
-            // Whoever unlinks the launch file owns the launch. If this unlink succeeds, no worker has taken the file
+            // The process that unlinks the launch file owns the launch. If this unlink succeeds, no worker has taken the file
             // and none can take it later, so that starting again cannot create a second worker for the same launch.
             let file = self.directories.launch_file(launch.as_str());
             match agent_team_system::private_file::discard(&file) {

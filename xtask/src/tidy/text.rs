@@ -14,6 +14,8 @@ pub(super) fn no_forbidden_names(tree: &Tree) -> Vec<Finding> {
             .path
             .trim_end_matches(".rs")
             .split('/')
+            // The process that helps to attach a terminal: the term of the field.
+            .filter(|part| *part != "attach_helper")
             .flat_map(|part| part.split(['-', '_']));
         let inline = file.code.lines().enumerate().filter_map(|(index, line)| {
             let at = words(line, "mod").next()?;

@@ -32,7 +32,7 @@ pub(crate) fn line(text: &str) -> String {
     visible_line(text.trim_end()).into_owned()
 }
 
-/// The output of a program as plain lines, without colours and cursor movements. Text after a carriage return goes on a
+/// The output of a program as plain lines, without colours and cursor movements. Text after a carriage return starts a
 /// new line instead of overwriting the line.
 pub(crate) fn of_program(text: &str) -> String {
     let plain = anstream::adapter::strip_str(text).to_string();

@@ -200,7 +200,7 @@ snapshots! {
     },
 }
 
-/// Shows ada, who waits for the answer to a request.
+/// Shows ada, which is blocked on a request.
 fn asking(columns: u16) -> Terminal {
     let now = Instant::now();
     let mut terminal = Terminal::of(&team("idle"), columns);

@@ -142,7 +142,7 @@ pub(super) async fn run(output: Output) -> Result<ExitCode, Failure> {
     checks.push(project);
     checks.extend(model::checks(loaded.as_ref()).into_iter().map(|check| {
         match check.ok {
-            // Without a team file a missing model is no problem: command members need none.
+            // Without a team file a missing model is not a problem: command members need none.
             Some(false) if !has_file => Check { ok: None, ..check },
             Some(_) | None => check,
         }

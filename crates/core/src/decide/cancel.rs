@@ -61,7 +61,7 @@ impl Decider<'_> {
         by_members.cloned().collect()
     }
 
-    /// A caller was told that the run failed, so the run ends here: the next goal starts a new one.
+    /// A caller was notified that the run failed, so the run ends here: the next goal starts a new one.
     pub(super) fn run_stuck(&mut self, run: RunId, reason: String) {
         let under_way = self.team.run.as_ref().filter(|it| it.is_under_way());
         if under_way.is_some_and(|under_way| under_way.id == run) {

@@ -17,7 +17,7 @@ use tokio::sync::Mutex;
 
 use super::call::{LIMIT, Tmux};
 
-/// Interval between checks for a socket that the server was told to bind again.
+/// Interval between checks for a socket that the server was asked to bind again.
 const POLL_INTERVAL: Duration = Duration::from_millis(5);
 
 /// How long the server may take to bind its socket again. A busy one takes milliseconds; `down --force` waits for it.

@@ -221,7 +221,7 @@ async fn explained(why: String, program: Option<&ServerProgram>) -> String {
         return why;
     };
     let mut ended = program.ended.clone();
-    // A program that is still running is no reason to wait longer.
+    // A program that is still running does not justify a longer wait.
     let _waited = tokio::time::timeout(END_LIMIT, ended.wait_for(Option::is_some)).await;
     let mut why = match &*program.ended.borrow() {
         Some(how) => format!("the program exited ({how})"),
