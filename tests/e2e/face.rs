@@ -173,8 +173,7 @@ async fn a_request_waits_for_what_is_being_typed() {
     let (_server, rig, tmux, pane) = team(vec![bash, Reply::text("Done.")]).await;
     type_in(&tmux, &pane, "I sa", []).await;
     rig.ok(["send", "ada", "Go on"]).await;
-    tmux.until_shown(&pane, "P-1 waits until what you type")
-        .await;
+    tmux.until_shown(&pane, "P-1 waits until you send").await;
     type_in(&tmux, &pane, "y", []).await;
     tmux.until_shown(&pane, "ada ▸ I say").await;
     assert_eq!(rig.read("ran.txt"), None);

@@ -13,13 +13,12 @@
 //! - the team tools and the system prompt of a model: `team_tool`
 //! - members inside another program, and its engines: `hosted`; several members in one process: `host`
 //! - the pane's output and input: `pane`, `typed`
-//! - lending a terminal to a running member: `attach_helper`
+//! - lending a terminal to a running member: `terminal_lender`
 //! - redaction of secrets: `secret`
 //!
 //! No task runs before the supervisor has answered, and no process outlives the claim that it was started for.
 
 mod agent;
-pub mod attach_helper;
 mod engine;
 mod env_allowlist;
 pub mod host;
@@ -34,6 +33,7 @@ pub mod program;
 pub mod secret;
 pub mod supervisor_client;
 pub mod team_tool;
+pub mod terminal_lender;
 pub mod tool;
 mod typed;
 mod vt;

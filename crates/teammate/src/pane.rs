@@ -8,10 +8,10 @@
 //! to the task. The pane may be lost at any time; its methods then do nothing. Write errors are never reported.
 
 mod agent;
-mod attach_helper;
 pub(crate) mod paint;
 mod surface;
 mod terminal;
+mod terminal_lender;
 
 use std::io;
 
@@ -96,7 +96,7 @@ impl Pane {
         }
     }
 
-    /// Moves to a terminal that an attach helper lends; `recent` is the latest output, free of control characters.
+    /// Moves to a terminal that a terminal lender lends; `recent` is the latest output, free of control characters.
     /// Returns the messages that the previous terminal did not show. Must be called within the worker's
     /// [`tokio::task::LocalSet`].
     ///

@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use agent_team_protocol::notification::Hold;
 use agent_team_protocol::spec::Engine;
 use agent_team_protocol::{TeamId, with_causes};
-use agent_team_teammate::{attach_helper, program, run_commands};
+use agent_team_teammate::{program, run_commands, terminal_lender};
 
 fn main() -> ExitCode {
     let args: Vec<OsString> = std::env::args_os().skip(1).collect();
@@ -38,5 +38,5 @@ fn lend(lent: Hold, socket: &OsStr, team: &OsStr, launch: &OsStr) -> Result<(), 
     let team = team.ok_or("invalid team id")?;
     let launch = launch.to_str().and_then(|launch| launch.parse().ok());
     let launch = launch.ok_or("invalid launch id")?;
-    attach_helper::run(lent, Path::new(socket), team, launch).map_err(|error| with_causes(&error))
+    terminal_lender::run(lent, Path::new(socket), team, launch).map_err(|error| with_causes(&error))
 }

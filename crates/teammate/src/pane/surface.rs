@@ -1,4 +1,4 @@
-//! The terminal that shows a member: the one it was started in, one that an attach helper lends, or none. Used by the
+//! The terminal that shows a member: the one it was started in, one that a terminal lender lends, or none. Used by the
 //! panes, which define the content.
 //!
 //! The terminal may be lost at any time; all methods then do nothing.
@@ -12,8 +12,8 @@ use agent_team_protocol::{MemberName, MessageId};
 use agent_team_system::terminal::{self as tty, Tty};
 use tokio::sync::Semaphore;
 
-use super::attach_helper::AttachHelper;
 use super::terminal::{Command, Event, Room, Terminal};
+use super::terminal_lender::TerminalLender;
 use crate::engine::Size;
 use crate::link::Notice;
 
@@ -31,7 +31,7 @@ pub(crate) struct Surface {
 enum SurfaceState {
     /// The terminal that the process was started in.
     AsStarted,
-    /// A terminal that an attach helper lends.
+    /// A terminal that a terminal lender lends.
     Lent(PaneShown, Hold),
     Lost,
 }
@@ -60,15 +60,15 @@ impl Surface {
         }
     }
 
-    /// Moves to a terminal that an attach helper lends. Must be called within the worker's [`tokio::task::LocalSet`].
+    /// Moves to a terminal that a terminal lender lends. Must be called within the worker's [`tokio::task::LocalSet`].
     ///
     /// # Errors
     /// If the terminal no longer exists; nothing has changed then.
     pub(super) fn move_to(&mut self, show: &ShowPane) -> io::Result<()> {
-        let helper = AttachHelper::of(show)?;
+        let lender = TerminalLender::of(show)?;
         let tty = Tty::open_path(&show.terminal)?;
-        let shown = helper.shown();
-        let terminal = Terminal::start(tty, Some(helper))?;
+        let shown = lender.shown();
+        let terminal = Terminal::start(tty, Some(lender))?;
         self.lose();
         self.terminal = Some(terminal);
         self.state_notice = SurfaceState::Lent(shown, show.hold);

@@ -12,7 +12,7 @@ use agent_team_system::terminal::{self as tty, Tty};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinHandle;
 
-use super::attach_helper::{self, AttachHelper};
+use super::terminal_lender::{self, TerminalLender};
 use crate::engine::Size;
 
 /// The largest number of queued pieces of output.
@@ -77,11 +77,11 @@ pub(super) struct Terminal {
     task: JoinHandle<()>,
 }
 
-/// A terminal and its attach helper. The field order matters: the terminal is restored before the helper is terminated.
+/// A terminal and its lender. The field order matters: the terminal is restored before the lender is terminated.
 struct Stage {
     tty: Tty,
     /// `None`: the terminal is this process's own.
-    helper: Option<AttachHelper>,
+    lender: Option<TerminalLender>,
     /// Bracketed paste is on.
     marks_pastes: bool,
 }
@@ -97,13 +97,13 @@ impl Drop for Stage {
 
 impl Terminal {
     /// Must be called within the worker's [`tokio::task::LocalSet`].
-    pub(super) fn start(tty: Tty, helper: Option<AttachHelper>) -> io::Result<Self> {
+    pub(super) fn start(tty: Tty, lender: Option<TerminalLender>) -> io::Result<Self> {
         let (commands, pane) = mpsc::unbounded_channel();
         let (to_pane, events) = mpsc::unbounded_channel();
         let window = tty.another()?;
         let stage = Stage {
             tty,
-            helper,
+            lender,
             marks_pastes: false,
         };
         Ok(Self {
@@ -153,10 +153,10 @@ async fn run(
 ) {
     let Stage {
         tty,
-        helper,
+        lender,
         marks_pastes,
     } = &mut stage;
-    let hold = helper.as_ref().map(|helper| helper.hold);
+    let hold = lender.as_ref().map(|lender| lender.hold);
     // A read-only terminal must not echo keystrokes either.
     let read_only = hold == Some(Hold::ReadOnly);
     let mut raw = read_only;
@@ -193,7 +193,7 @@ async fn run(
                     let written = tokio::select! {
                         written = tty.write_all(&bytes) => written.is_ok(),
                         () = read_on(tty, raw, hold, &events) => false,
-                        () = gone(helper) => false,
+                        () = gone(lender) => false,
                     };
                     drop(room);
                     if written && !shown.is_empty() {
@@ -203,7 +203,7 @@ async fn run(
                 }
             },
             () = read_on(tty, raw, hold, &events) => false,
-            () = gone(helper) => false,
+            () = gone(lender) => false,
         };
         if !more {
             // Restore the terminal before reporting the loss.
@@ -215,9 +215,9 @@ async fn run(
 }
 
 /// Returns when the terminal is no longer lent. Cancel-safe.
-async fn gone(helper: &mut Option<AttachHelper>) {
-    match helper {
-        Some(helper) => helper.gone().await,
+async fn gone(lender: &mut Option<TerminalLender>) {
+    match lender {
+        Some(lender) => lender.gone().await,
         None => std::future::pending().await,
     }
 }
@@ -245,7 +245,7 @@ async fn read_on(tty: &Tty, raw: bool, hold: Option<Hold>, events: &mpsc::Unboun
             Ok(read) => Some(&buffer[..read]),
         };
         let event = match (typed, hold) {
-            (Some(keys), Some(hold)) if attach_helper::leaves(keys, hold) => return,
+            (Some(keys), Some(hold)) if terminal_lender::leaves(keys, hold) => return,
             (None, Some(Hold::Attached | Hold::ReadOnly)) => return,
             (Some(_), Some(Hold::ReadOnly)) => continue,
             (Some(keys), _) => Event::Typed(keys.to_vec()),

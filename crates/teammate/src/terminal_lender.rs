@@ -1,7 +1,7 @@
 //! Lends a terminal to a running member: `agent-teammate --hold SOCKET TEAM LAUNCH`, the command of a new pane, or
 //! `--attach` and `--watch` in a user's own terminal.
 //!
-//! The helper keeps the terminal open and forwards the kernel's signals to the worker: resizes, ^C and hangups. It
+//! The lender keeps the terminal open and forwards the kernel's signals to the worker: resizes, ^C and hangups. It
 //! neither reads nor writes the terminal; the worker does both.
 //!
 //! ```text
@@ -38,7 +38,7 @@ const RELEASE_LIMIT: Duration = Duration::from_secs(1);
 
 /// Why the terminal could not be lent.
 #[derive(Debug, thiserror::Error)]
-pub enum AttachError {
+pub enum LendError {
     #[error("stdin is not a terminal")]
     NoTerminal(#[source] io::Error),
     #[error(transparent)]
@@ -54,8 +54,8 @@ pub enum AttachError {
 ///
 /// # Errors
 /// If there is no terminal, no supervisor, or no such running member.
-pub fn run(hold: Hold, socket: &Path, team: TeamId, launch: LaunchId) -> Result<(), AttachError> {
-    let terminal = terminal::name(io::stdin()).map_err(AttachError::NoTerminal)?;
+pub fn run(hold: Hold, socket: &Path, team: TeamId, launch: LaunchId) -> Result<(), LendError> {
+    let terminal = terminal::name(io::stdin()).map_err(LendError::NoTerminal)?;
     // Restore the modes here: a worker that is killed cannot.
     let _modes = Modes::of(io::stdin())?;
     let own = ProcessId::current()?;
@@ -85,7 +85,7 @@ pub fn run(hold: Hold, socket: &Path, team: TeamId, launch: LaunchId) -> Result<
 }
 
 /// Registers this terminal for the member.
-async fn ask(socket: &Path, team: TeamId, request: HoldPane) -> Result<ProcessId, AttachError> {
+async fn ask(socket: &Path, team: TeamId, request: HoldPane) -> Result<ProcessId, LendError> {
     let initialize = Initialize::client(format!("{}-hold", request.show.pid));
     let call = Call {
         team: Some(TeamRef::Id(team)),
@@ -99,10 +99,8 @@ async fn ask(socket: &Path, team: TeamId, request: HoldPane) -> Result<ProcessId
                 pid, start_time, ..
             }) => return Ok(ProcessId { pid, start_time }),
             Err(
-                error @ (AttachError::Connect(
-                    ConnectError::Unreachable { .. } | ConnectError::Ended,
-                )
-                | AttachError::Call(CallError::Disconnected)),
+                error @ (LendError::Connect(ConnectError::Unreachable { .. } | ConnectError::Ended)
+                | LendError::Call(CallError::Disconnected)),
             ) => error,
             Err(error) => return Err(error),
         };
@@ -119,7 +117,7 @@ async fn register(
     socket: &Path,
     initialize: &Initialize,
     call: &Call<HoldPane>,
-) -> Result<HoldAnswer, AttachError> {
+) -> Result<HoldAnswer, LendError> {
     // Notifications are dropped with the connection.
     let (client, _incoming) = Client::connect(socket, initialize).await?;
     Ok(client.call::<PaneHold>(call).await?)

@@ -1,27 +1,27 @@
-//! The attach helper that lends its terminal to this worker. Called only by the pane's terminal.
+//! The process that lends its terminal to this worker. Called only by the pane's terminal.
 //!
 //! The terminal is not this process's controlling terminal, so the kernel sends its signals (keys, resizes) to the
-//! helper, which forwards them. When the helper exits, the terminal belongs to another program again.
+//! lender, which forwards them. When the lender exits, the terminal belongs to another program again.
 
 use std::io;
 
 use agent_team_protocol::notification::{Hold, PaneShown, ShowPane};
 use agent_team_system::process::{ExitWatch, ProcessId, Signal};
 
-/// `^\` returns a lent terminal to the user. In cooked mode the terminal turns it into a signal for the helper.
+/// `^\` returns a lent terminal to the user. In cooked mode the terminal turns it into a signal for the lender.
 const LEAVE: u8 = 0x1c;
 
 /// ^C and ^D return a read-only terminal as well.
 const LEAVE_READING: [u8; 3] = [LEAVE, 0x03, 0x04];
 
-/// The helper process. Dropping it terminates the helper.
+/// The lender process. Dropping it terminates the lender.
 #[derive(Debug)]
-pub(super) struct AttachHelper {
+pub(super) struct TerminalLender {
     pub(super) hold: Hold,
     watch: ExitWatch,
 }
 
-impl AttachHelper {
+impl TerminalLender {
     /// Must be called within the worker's runtime.
     pub(super) fn of(show: &ShowPane) -> io::Result<Self> {
         let process = ProcessId {
@@ -29,7 +29,7 @@ impl AttachHelper {
             start_time: show.start_time,
         };
         let watch = ExitWatch::open(process)?;
-        let ended = || io::Error::new(io::ErrorKind::NotFound, "the attach helper has exited");
+        let ended = || io::Error::new(io::ErrorKind::NotFound, "the terminal lender has exited");
         Ok(Self {
             hold: show.hold,
             watch: watch.ok_or_else(ended)?,
@@ -41,7 +41,7 @@ impl AttachHelper {
         PaneShown { pid, start_time }
     }
 
-    /// Returns when the helper has exited. Cancel-safe.
+    /// Returns when the lender has exited. Cancel-safe.
     pub(super) async fn gone(&mut self) {
         if self.watch.exited().await.is_err() {
             // Unknown does not mean exited: the terminal itself reports a hangup as well.
@@ -50,7 +50,7 @@ impl AttachHelper {
     }
 }
 
-impl Drop for AttachHelper {
+impl Drop for TerminalLender {
     fn drop(&mut self) {
         let _gone = self.watch.signal(Signal::SIGTERM);
     }
