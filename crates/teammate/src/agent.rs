@@ -499,7 +499,7 @@ impl Agent {
         }
     }
 
-    /// Moves the pane to a terminal that a terminal lender lends.
+    /// Moves the pane to a lent terminal.
     fn move_pane(&mut self, show: &ShowPane) {
         let Some(recent) = self.config.recent() else {
             return;

@@ -96,7 +96,7 @@ impl Pane {
         }
     }
 
-    /// Moves to a terminal that a terminal lender lends; `recent` is the latest output, free of control characters.
+    /// Moves to a lent terminal; `recent` is the latest output, free of control characters.
     /// Returns the messages that the previous terminal did not show. Must be called within the worker's
     /// [`tokio::task::LocalSet`].
     ///

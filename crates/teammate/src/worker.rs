@@ -83,7 +83,7 @@ impl WorkerConfig {
         }
     }
 
-    /// The latest output, for a terminal that a terminal lender lends; `None` if this member cannot use one.
+    /// The latest output, for a lent terminal; `None` if this member cannot use one.
     pub(crate) fn recent(&self) -> Option<String> {
         // Signals for resizes and keys concern the whole process, which a hosted member shares with others.
         self.signals.as_ref()?;
@@ -317,7 +317,7 @@ impl Worker {
         }
     }
 
-    /// Moves to a terminal that a terminal lender lends. Returns the messages that the previous terminal did not show.
+    /// Moves to a lent terminal. Returns the messages that the previous terminal did not show.
     fn move_pane(&mut self, show: &ShowPane) -> Vec<MessageId> {
         let Some(recent) = self.config.recent() else {
             return Vec::new();

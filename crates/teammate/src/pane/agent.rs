@@ -86,7 +86,7 @@ impl AgentPane {
         pane
     }
 
-    /// Moves to a terminal that a terminal lender lends; `recent` is the latest output. Must be called within the
+    /// Moves to a lent terminal; `recent` is the latest output. Must be called within the
     /// worker's [`tokio::task::LocalSet`].
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-//! The terminal that shows a member: the one it was started in, one that a terminal lender lends, or none. Used by the
+//! The terminal that shows a member: the one it was started in, a lent one, or none. Used by the
 //! panes, which define the content.
 //!
 //! The terminal may be lost at any time; all methods then do nothing.
@@ -31,7 +31,7 @@ pub(crate) struct Surface {
 enum SurfaceState {
     /// The terminal that the process was started in.
     AsStarted,
-    /// A terminal that a terminal lender lends.
+    /// A lent terminal.
     Lent(PaneShown, Hold),
     Lost,
 }
@@ -60,7 +60,7 @@ impl Surface {
         }
     }
 
-    /// Moves to a terminal that a terminal lender lends. Must be called within the worker's [`tokio::task::LocalSet`].
+    /// Moves to a lent terminal. Must be called within the worker's [`tokio::task::LocalSet`].
     ///
     /// # Errors
     /// If the terminal no longer exists; nothing has changed then.
