@@ -1,7 +1,7 @@
-//! Where the binaries are. Called by the rig.
+//! Locates the binaries. Called by the rig.
 //!
-//! `cargo xtask test` has built them. When somebody runs the tests alone, after a change, they are built here: a test
-//! of an old binary would prove nothing.
+//! `cargo xtask test` builds them. When the tests are run directly after a change, they are built here, so that no test
+//! runs an outdated binary.
 
 use std::fs::{self, File};
 use std::io;
@@ -16,7 +16,7 @@ pub(crate) const NAMES: [&str; 4] = [
     "agent-teammate-native",
 ];
 
-/// The directory that holds them all, built from the sources as they are.
+/// The directory of the binaries, built from the current sources.
 ///
 /// # Panics
 /// When they cannot be built.

@@ -1,6 +1,6 @@
-//! A fake iTerm2 that plays the person's: `fake_iterm2/server.py` speaks the app's protocol with the message classes of
-//! the app's own client library, which is why it is no Rust. That library and the app's command line, `it2`, are
-//! programs of their own here: they are installed for the tests by `cargo xtask test iterm2`, and are no part of ours.
+//! A fake of the user's iTerm2: `fake_iterm2/server.py` speaks the app's protocol with the message classes of the app's
+//! own client library, and is therefore written in Python. `cargo xtask test iterm2` installs that library and the
+//! app's command line, `it2`, for the tests; they are not part of this project.
 
 use std::fs::{self, OpenOptions};
 use std::io::Write;
@@ -15,7 +15,7 @@ use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use crate::verb::{Output, run};
 use crate::{Rig, until, within};
 
-/// What stands for `osascript`, of which the person has allowed that it asks the app for cookies.
+/// A fake `osascript` that the user has allowed to request cookies from the app.
 const FAKE_OSASCRIPT: &str = r#"#!/bin/sh
 test "$1" = -e || exit 2
 case $2 in
@@ -27,7 +27,7 @@ echo "$cookie" >> "$HOME/cookies"
 echo "$cookie key"
 "#;
 
-/// Where the app's own clients were installed; says so when they are not there.
+/// The directory where the app's clients are installed; prints a note if they are missing.
 pub fn client() -> Option<PathBuf> {
     let own = std::env::current_exe().expect("a test knows its own path");
     let mut around = own.ancestors().skip(1);
@@ -48,12 +48,12 @@ pub struct FakeIterm {
     child: Child,
     stdin: ChildStdin,
     stdout: Lines<BufReader<ChildStdout>>,
-    /// The one that the person types in.
+    /// The session in which the user types.
     pub session: String,
 }
 
 impl FakeIterm {
-    /// Starts it, and has the rig's verbs run in its first session, with a cookie in their environment.
+    /// Starts the app and runs the rig's verbs in its first session, with a cookie in their environment.
     pub async fn start(rig: &mut Rig, client: PathBuf, options: &[&str]) -> Self {
         let home = rig.root().join("home");
         let mut child = Command::new(client.join("python"))
@@ -91,7 +91,7 @@ impl FakeIterm {
         self.child.id().expect("it was not waited for")
     }
 
-    /// Something that lets a client in once.
+    /// A cookie, with which a client can connect once.
     pub fn cookie(&self) -> String {
         let path = self.home.join("cookies");
         let cookie = format!("cookie-{}", fs::read(&path).map_or(0, |known| known.len()));
@@ -117,12 +117,12 @@ impl FakeIterm {
         self.line().await
     }
 
-    /// Windows with their tabs with their sessions; what it was asked.
+    /// The state of the app: windows, tabs, sessions, and the requests that it received.
     pub async fn state(&mut self) -> Value {
         self.command(json!({ "do": "state" })).await
     }
 
-    /// Every session but the person's own.
+    /// Every session except the user's own.
     pub async fn sessions(&mut self) -> Vec<Value> {
         let state = self.state().await;
         let all = |value: &Value, key: &str| value[key].as_array().cloned().unwrap_or_default();
@@ -133,7 +133,7 @@ impl FakeIterm {
             .collect()
     }
 
-    /// The session of a member, by what it is called; waits for it to be called so.
+    /// Waits for the session with the name of a member.
     pub async fn until_named(&mut self, begins: &str) -> Value {
         until(&format!("a session named {begins:?}"), async || {
             let sessions = self.sessions().await;
@@ -154,19 +154,19 @@ impl FakeIterm {
         .await
     }
 
-    /// The person closes a session.
+    /// Closes a session, as the user does.
     pub async fn close(&mut self, session: &str) {
         self.command(json!({ "do": "close", "session": session }))
             .await;
     }
 
-    /// The person runs something of theirs in a session.
+    /// Runs a command of the user in a session.
     pub async fn take_over(&mut self, session: &str) {
         self.command(json!({ "do": "run", "session": session }))
             .await;
     }
 
-    /// The app ends, and its sessions with it.
+    /// Ends the app with all its sessions.
     pub async fn quit(self) {
         let Self {
             mut child, stdin, ..
@@ -176,7 +176,7 @@ impl FakeIterm {
         assert!(ended.expect("it can be waited for").success());
     }
 
-    /// Runs the app's own command line, in the person's session.
+    /// Runs the app's command line in the user's session.
     pub async fn it2<const N: usize>(&self, arguments: [&str; N]) -> Output {
         let mut command = Command::new(self.client.join("it2"));
         command
@@ -191,7 +191,7 @@ impl FakeIterm {
     }
 }
 
-/// Has the app's cookies to be had by asking for them too.
+/// Makes the app's cookies available on request too.
 pub fn with_fake_osascript(rig: &mut Rig) {
     let bin = rig.root().join("fake-bin");
     fs::create_dir(&bin).expect("it can be written");

@@ -1,4 +1,4 @@
-//! A server that speaks the wires of Chat Completions and Anthropic's Messages, and says what a test scripts.
+//! A model server for the Chat Completions and Anthropic Messages protocols whose replies a test scripts.
 //!
 //! ```no_run
 //! # use agent_team_tests::fake_model_server::{FakeModelServer, Reply, in_turn};
@@ -9,11 +9,11 @@
 //!     Reply::text("It says: 42."),
 //! ]))
 //! .await;
-//! // … a member is asked at server.base_url() …
+//! // … run a member with server.base_url() …
 //! assert_eq!(server.requests()[1].results()[0].1, "42");
 //! # }
 //! ```
-//! Streams are cut into pieces of a few bytes, in the middle of characters too. It ends when it is dropped.
+//! Streams are split into pieces of a few bytes, also within characters. The server stops when it is dropped.
 
 mod reply;
 
@@ -33,7 +33,7 @@ use reply::{Ending, Writing};
 
 use crate::within;
 
-/// What decides each reply.
+/// The script: makes the reply to each request.
 type Script = Box<dyn FnMut(&Request) -> Reply + Send>;
 
 /// The running server.
@@ -47,7 +47,7 @@ pub struct FakeModelServer {
     serving: JoinHandle<()>,
 }
 
-/// A request as it came.
+/// A received request.
 #[derive(Debug, Clone)]
 pub struct Request {
     pub method: String,
@@ -96,12 +96,12 @@ impl FakeModelServer {
         format!("http://{}/v1", self.address)
     }
 
-    /// Everything that was asked so far, in order.
+    /// All requests so far, in order.
     pub fn requests(&self) -> Vec<Request> {
         lock(&self.seen).clone()
     }
 
-    /// Waits until this model was asked so often.
+    /// Waits until this model has received this many requests.
     pub async fn asked(&self, model: &str, times: usize) {
         let is_enough = |_: &usize| {
             let seen = lock(&self.seen);
@@ -113,7 +113,7 @@ impl FakeModelServer {
         waited.expect("the server runs");
     }
 
-    /// Waits until that many clients left before their reply was whole.
+    /// Waits until this many clients have disconnected before the end of their reply.
     pub async fn hung_up(&self, clients: usize) {
         let mut hung_up = self.hung_up.clone();
         let enough = hung_up.wait_for(|left| *left >= clients);
@@ -159,7 +159,7 @@ impl Request {
         self.body["messages"].as_array().map_or(&[], Vec::as_slice)
     }
 
-    /// The last words of the user.
+    /// The user's last message.
     pub fn said(&self) -> String {
         let mut messages = self.messages().iter().rev();
         let user = messages.find(|message| message["role"] == "user");
@@ -202,20 +202,20 @@ fn text(content: &Value) -> String {
     }
 }
 
-/// Replies in this order, whoever asks; then refuses.
+/// Replies in this order to any client; refuses further requests.
 pub fn in_turn(replies: impl IntoIterator<Item = Reply>) -> impl FnMut(&Request) -> Reply + Send {
     let mut replies = replies.into_iter().collect::<Vec<_>>().into_iter();
     move |_| replies.next().unwrap_or_else(script_is_over)
 }
 
-/// Replies in order to each model by its name, so that members with models of their own cannot take each other's.
+/// Replies in order per model, so that members with different models do not get each other's replies.
 pub fn by_model<const N: usize>(
     conversations: [(&'static str, Vec<Reply>); N],
 ) -> impl FnMut(&Request) -> Reply + Send {
     by(|request| request.model().to_owned(), conversations)
 }
 
-/// Replies in order to each conversation; `key` tells which one a request belongs to.
+/// Replies in order per conversation; `key` returns the conversation of a request.
 pub fn by<const N: usize>(
     key: impl Fn(&Request) -> String + Send,
     conversations: [(&'static str, Vec<Reply>); N],
@@ -229,7 +229,7 @@ pub fn by<const N: usize>(
     }
 }
 
-/// A refusal that nobody repeats, so that a test with too short a script fails at once.
+/// A refusal that clients do not retry, so that a test with too short a script fails at once.
 fn script_is_over() -> Reply {
     Reply::error(400, "the script has no reply to this")
 }
@@ -303,7 +303,7 @@ async fn receive(read: &mut (impl AsyncReadExt + Unpin)) -> io::Result<Request> 
     })
 }
 
-/// A script that panicked has failed its test; the rest is still to be seen.
+/// Ignores poisoning: a script that panicked has failed its test, but its requests can still be inspected.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex
         .lock()

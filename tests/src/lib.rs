@@ -1,22 +1,22 @@
-//! The rig of the end-to-end tests in `e2e/`: the real binaries in a world of their own, which ends with the test.
+//! Helpers of the end-to-end tests in `e2e/`: the real binaries in an isolated world that ends with the test.
 //!
-//! A reader who looks for …
-//! - the world itself, its places and how a verb is run in it: [`rig`]
-//! - what a verb printed, and verbs that go on while the test does: [`verb`]
-//! - asking the supervisor as a client does, and waiting for events: [`user`]
-//! - a terminal with a person at it: [`screen`]
-//! - tmux, as the person's own and as the team's: [`tmux`]
-//! - iTerm2, as the person's own: [`fake_iterm2`]
-//! - a worker whose words are the test's: [`stub`]
-//! - a provider of models whose words are the test's: [`fake_model_server`]
+//! Where to look:
+//! - the world, its directories and running a verb in it: [`rig`]
+//! - the output of a verb, and verbs in the background: [`verb`]
+//! - calls to the supervisor as a client, and waiting for events: [`user`]
+//! - a terminal with a user: [`screen`]
+//! - tmux servers, the user's and the team's: [`tmux`]
+//! - the user's iTerm2: [`fake_iterm2`]
+//! - a worker that the test scripts: [`stub`]
+//! - a model provider that the test scripts: [`fake_model_server`]
 //! - a disk that can be filled: [`small_disk`]; other faults of the machine: [`shim`]
 //! - random faults and the checks of every promise: [`torture`]
 //! - which processes belong to a world: [`processes`]
 //! - where the binaries come from: [`binaries`]
 //!
-//! It asks the binaries by their public faces only: command line, socket, terminal, files. It must never end or touch
-//! what no test of it started, so that it can run beside a person's real team and beside itself.
-//! Everything in it panics with what went wrong: it serves tests alone.
+//! Tests use only public interfaces of the binaries: command line, socket, terminal, files. They must never end or
+//! change anything that they did not start, so that they can run beside a user's real team and beside each other.
+//! Helpers panic with the cause when they fail.
 
 #![expect(
     clippy::print_stderr,
@@ -48,10 +48,10 @@ pub use screen::Screen;
 pub use user::{Event, Events, User};
 pub use verb::{Output, Running};
 
-/// Nothing that is waited for takes this long: who waits longer waits for what will not come.
+/// Timeout of every wait. Longer than any operation takes on the slowest machine.
 pub const LIMIT: Duration = Duration::from_secs(30);
 
-/// How often [`until`] looks. Only what tells nobody that it changed is looked at: files, panes, processes.
+/// Interval of [`until`]. Only for states that send no event when they change: files, panes, processes.
 const LOOK: Duration = Duration::from_millis(10);
 
 /// The future's value.
@@ -65,7 +65,7 @@ pub async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
     }
 }
 
-/// Looks again and again, until there is something to be seen.
+/// Polls until `look` returns a value.
 ///
 /// # Panics
 /// When there is nothing within [`LIMIT`].
@@ -82,7 +82,7 @@ pub async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T
     within(what, looking).await
 }
 
-/// Runs futures side by side; what each of them comes to, in their order.
+/// Runs futures concurrently; returns their results in order.
 pub async fn together<F: Future>(futures: impl IntoIterator<Item = F>) -> Vec<F::Output> {
     let mut open: Vec<_> = futures
         .into_iter()

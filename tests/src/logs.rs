@@ -1,9 +1,9 @@
-//! What the processes of a world logged, told when its test has failed. Called by the rig.
+//! Prints the logs of a world's processes when its test has failed. Called by the rig.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Bytes of one log that are told: its end.
+/// Bytes of the end of each log that are printed.
 const TOLD: usize = 6_000;
 
 /// Prints the logs of a state directory.

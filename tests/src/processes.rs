@@ -1,8 +1,8 @@
-//! Which processes belong to a world: all that name its directory. Called by the rig and by tests that prove that
-//! nothing is left.
+//! Finds the processes of a world: those that name its directory. Called by the rig, and by tests that check that no
+//! process is left.
 //!
-//! The directory is in the environment of the supervisor and of everything that works for it, and in the command line
-//! of tmux. Nobody else's process has it: its name is random. What a test lets escape on purpose has it too.
+//! The directory is in the environment of the supervisor and of all its processes, and in the command line of tmux. Its
+//! name is random, so no other process has it. Processes that a test lets escape on purpose have it too.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -67,14 +67,14 @@ fn found(pid: u32, directory: &[u8]) -> Option<Found> {
     })
 }
 
-/// Kills them all. What they start meanwhile is killed too.
+/// Kills all these processes and those that they start meanwhile.
 pub async fn end(directory: &Path) {
     loop {
         let found = of(directory);
         if found.is_empty() {
             return;
         }
-        // All at once first: a worker starts a supervisor when it sees its own die.
+        // Kill all of them before waiting: a worker starts a supervisor when its own dies.
         for Found { process, .. } in &found {
             let _already_gone = process.signal(Signal::SIGKILL);
         }
@@ -98,7 +98,7 @@ pub fn living(pid: u64) -> ProcessId {
         .unwrap_or_else(|| panic!("process {pid} lives"))
 }
 
-/// Waits for its end.
+/// Waits for its exit.
 pub async fn ended(process: ProcessId) {
     ended_of(process, "").await;
 }

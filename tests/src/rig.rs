@@ -1,7 +1,8 @@
-//! One test's world: directories, an environment and a project of its own, with the real binaries in it.
+//! The isolated world of one test: directories, an environment and a project, with the real binaries.
 //!
-//! It is a temporary directory. Everything that a test starts names it in its environment or its arguments, which is
-//! how whatever is left at the end is found and ended. After a failure the directory stays, and its logs are printed.
+//! The world is a temporary directory. Every process that a test starts names it in its environment or its arguments,
+//! so that remaining processes are found and killed at the end. After a failure the directory is kept, and its logs are
+//! printed.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -35,23 +36,23 @@ use crate::user::{Events, User};
 use crate::verb::{Output, Running, run};
 use crate::{binaries, logs, until};
 
-/// What a terminal is here: columns and rows.
+/// Default size of a terminal: columns and rows.
 const SIZE: (u16, u16) = (120, 40);
 
-/// The variable with the placement that a run of the suite tries in place of `headless`.
+/// The variable with the placement that a run of the test suite uses instead of `headless`.
 pub const PLACEMENT: &str = "AGENT_TEAM_TEST_PLACEMENT";
 
-/// How long `down` may take when a test has ended, before everything is killed instead.
+/// How long `down` may take at the end of a test before all processes are killed.
 const DOWN_LIMIT: Duration = Duration::from_secs(10);
 
 /// See the module.
 #[derive(Debug)]
 pub struct Rig {
-    /// `None` only while it is dropped.
+    /// `None` only during drop.
     root: Option<TempDir>,
     binaries: PathBuf,
     environment: BTreeMap<OsString, OsString>,
-    /// Whether the user has looked at a team file before a verb starts it.
+    /// Whether team files are trusted before a verb starts them.
     trusts: bool,
 }
 
@@ -90,7 +91,7 @@ impl Rig {
         }
     }
 
-    /// From now on no team file is trusted but by what the test does.
+    /// From now on a team file is trusted only if the test trusts it explicitly.
     pub fn trust_nothing(&mut self) {
         self.trusts = false;
     }
@@ -113,7 +114,7 @@ impl Rig {
             variables: None,
             overrides: None,
         };
-        // A file with faults is the verb's to report.
+        // The verb reports the faults of a file.
         let Ok(loaded) = agent_team_file::load(&file, reading) else {
             return;
         };
@@ -123,7 +124,7 @@ impl Rig {
             let digest = widening.digest.as_bytes();
             let is_trusted = private_file::read(&file).is_ok_and(|known| known == digest);
             if !is_trusted {
-                // On a full disk it is the verb that fails.
+                // On a full disk let the verb fail.
                 let _prepared = directories.prepare();
                 let _written = private_file::replace(&file, digest);
             }
@@ -137,7 +138,7 @@ impl Rig {
         rig
     }
 
-    /// A variable of everything that is run from now on.
+    /// Sets a variable for all processes that are started from now on.
     pub fn set(&mut self, name: &str, value: impl AsRef<OsStr>) {
         self.environment.insert(name.into(), value.as_ref().into());
     }
@@ -172,8 +173,8 @@ impl Rig {
         }
     }
 
-    /// Puts a worker in place of the real one whose words are the test's, for launches from now on. `test` is the
-    /// test of the same program that calls [`stub::carry`] and nothing else.
+    /// Replaces the real worker by a stub that the test scripts, for launches from now on. `test` is a test of the same
+    /// program that only calls [`stub::carry`].
     pub fn stub_workers(&mut self, test: &str) -> Stubs {
         self.link_binaries(["agent-team", "agent-teamd"]);
         let socket = self.root().join("member.sock");
@@ -181,8 +182,8 @@ impl Rig {
         Stubs::listen(&socket)
     }
 
-    /// Puts a shell script in place of the supervisor, which knows the real one as `$SUPERVISOR` and the one with faults
-    /// as `$PLANTED`.
+    /// Replaces the supervisor by a shell script. The script gets the path of the real one in `$SUPERVISOR` and that of
+    /// the one with planted faults in `$PLANTED`.
     pub fn script_supervisor(&mut self, script: &str) {
         let (real, planted) = (
             self.binary("agent-teamd"),
@@ -201,8 +202,8 @@ impl Rig {
         Some(shim)
     }
 
-    /// Copies the binaries into the rig, where another user can execute them: the checkout may be below a directory that
-    /// only its owner enters.
+    /// Copies the binaries into the rig, where another user can execute them: the checkout may be below a directory
+    /// that only its owner enters.
     pub fn copy_binaries(&mut self) {
         let real = self.link_binaries([]);
         for name in binaries::NAMES {
@@ -210,15 +211,15 @@ impl Rig {
         }
     }
 
-    /// The same, with a supervisor that contains a fault.
+    /// The same, with a supervisor with a planted fault.
     pub fn plant_fault(&mut self, fault: Plant) -> Option<Shim> {
         let shim = Shim::build(self.root());
         self.wrap_binaries(shim.as_ref(), Some(fault));
         shim
     }
 
-    /// Puts scripts in the place of the binaries. A process finds the other binaries beside its own: the real ones lie
-    /// beside the scripts that start them.
+    /// Replaces binaries by scripts. A process finds the other binaries beside its own, so the real ones are in the
+    /// same directory as the scripts.
     fn wrap_binaries(&mut self, shim: Option<&Shim>, fault: Option<Plant>) {
         let real = self.link_binaries([]);
         let preload = shim.map(|shim| {
@@ -249,7 +250,7 @@ impl Rig {
         }
     }
 
-    /// Makes a directory of the rig's the place of the binaries, with these in it; returns the former place.
+    /// Moves the binaries to a directory of the rig; returns the former directory.
     fn link_binaries<const N: usize>(&mut self, names: [&str; N]) -> PathBuf {
         let own = self.root().join("bin");
         let real = std::mem::replace(&mut self.binaries, own);
@@ -273,12 +274,12 @@ impl Rig {
         fs::write(path, text).expect("the project can be written");
     }
 
-    /// What a file of the project says; `None` without it.
+    /// The content of a file of the project; `None` if it does not exist.
     pub fn read(&self, name: &str) -> Option<String> {
         fs::read_to_string(self.project().join(name)).ok()
     }
 
-    /// Waits until a file of the project has a whole line, and returns what it says without the last newline.
+    /// Waits until a file of the project contains a complete line; returns its content without the last newline.
     pub async fn written(&self, name: &str) -> String {
         until(name, async || {
             let text = self.read(name)?;
@@ -287,7 +288,7 @@ impl Rig {
         .await
     }
 
-    /// The team file. What it has run headless, a whole run of the suite can have elsewhere: see [`PLACEMENT`].
+    /// Writes the team file. A run of the test suite can replace its headless placement: see [`PLACEMENT`].
     pub fn set_team(&self, file: &str) {
         let elsewhere = std::env::var(PLACEMENT).map(|placement| {
             let there = format!("placement = {placement:?}");
@@ -297,7 +298,7 @@ impl Rig {
         self.write(".agent-team/team.toml", file);
     }
 
-    /// What the person says in their own settings, for every team.
+    /// Writes the user's settings for all teams.
     pub fn set_settings(&self, text: &str) {
         let config = self.directories().config;
         fs::create_dir_all(&config).expect("it can be written");
@@ -312,7 +313,7 @@ impl Rig {
         project
     }
 
-    /// Removes the runtime directory, with what processes of this world put into it meanwhile.
+    /// Removes the runtime directory, even if processes of this world create files in it meanwhile.
     ///
     /// # Panics
     /// When it cannot be removed for another reason.
@@ -327,7 +328,7 @@ impl Rig {
         }
     }
 
-    /// A verb in the project, ready to be run.
+    /// The command of a verb in the project.
     pub fn command(&self, arguments: &[&str]) -> Command {
         self.trust_file(&self.project(), arguments);
         let mut command = Command::new(self.binary("agent-team"));
@@ -339,7 +340,7 @@ impl Rig {
         command
     }
 
-    /// Runs a verb to its end.
+    /// Runs a verb and waits for its exit.
     pub async fn run<const N: usize>(&self, arguments: [&str; N]) -> Output {
         run(self.command(&arguments), verb(&arguments), b"").await
     }
@@ -357,19 +358,19 @@ impl Rig {
         run(command, verb(&arguments), b"").await
     }
 
-    /// Runs a verb that succeeds.
+    /// Runs a verb that must succeed.
     pub async fn ok<const N: usize>(&self, arguments: [&str; N]) -> Output {
         self.run(arguments).await.expect(0)
     }
 
-    /// The document of a verb that succeeds.
+    /// The JSON output of a verb that must succeed.
     pub async fn json<const N: usize>(&self, arguments: [&str; N]) -> Value {
         let mut command = self.command(&arguments);
         command.arg("--json");
         run(command, verb(&arguments), b"").await.expect(0).json()
     }
 
-    /// The error object of a verb that ends with this exit code.
+    /// The error object of a verb that must fail with this exit code.
     pub async fn refused<const N: usize>(&self, code: i32, arguments: [&str; N]) -> Value {
         let mut command = self.command(&arguments);
         command.arg("--json");
@@ -379,7 +380,7 @@ impl Rig {
             .error()
     }
 
-    /// Starts a verb that goes on while the test does.
+    /// Starts a verb in the background.
     pub fn start<const N: usize>(&self, arguments: [&str; N]) -> Running {
         Running::start(self.command(&arguments), verb(&arguments))
     }
@@ -389,7 +390,7 @@ impl Rig {
         self.on_terminal_of(SIZE, arguments)
     }
 
-    /// The same, on one of these columns and rows.
+    /// The same, on a terminal of this size.
     pub fn on_terminal_of<const N: usize>(&self, size: (u16, u16), arguments: [&str; N]) -> Screen {
         self.start_on_terminal(&self.binary("agent-team"), &arguments, size)
     }
@@ -411,7 +412,7 @@ impl Rig {
         Screen::start(&spec, size)
     }
 
-    /// Connects to the supervisor as the user, about the project's team.
+    /// Connects to the supervisor as the user, for the project's team.
     pub async fn user(&self) -> User {
         User::connect(&self.directories().supervisor_lock(), self.project()).await
     }
@@ -437,13 +438,13 @@ impl Rig {
         self.ask::<TaskShow>(OneTask { task }).await
     }
 
-    /// Asks a question that changes nothing, again if the supervisor dies meanwhile or has no such team yet.
+    /// Makes a read-only call; repeats it if the supervisor dies meanwhile or has no such team yet.
     pub async fn ask<M: Method<Args: Clone>>(&self, args: M::Args) -> M::Answer {
         until(M::NAME, async || {
             match self.user().await.call::<M>(args.clone(), None).await {
                 Ok(answer) => Some(answer),
                 Err(CallError::Disconnected) => None,
-                // An `up` that was only started is still making it.
+                // An `up` in the background has not created the team yet.
                 Err(CallError::Refused(refusal)) if refusal.code == ErrorCode::UnknownTeam => None,
                 Err(error) => panic!("{}: {error}", M::NAME),
             }
@@ -451,11 +452,11 @@ impl Rig {
         .await
     }
 
-    /// Waits until a member is as wanted.
+    /// Waits until a member satisfies a condition.
     pub async fn until_member(&self, name: &str, is: impl Fn(&MemberView) -> bool) -> MemberView {
         let known: MemberName = name.parse().expect("a name");
         until(&format!("{name} to be as wanted"), async || {
-            // Who is being spawned may not be there yet.
+            // A member that is being spawned may not exist yet.
             let members = self.ask::<TeamShow>(Nothing {}).await.members;
             let member = members.into_iter().find(|member| member.name == known)?;
             Some(member).filter(|member| is(member))
@@ -481,7 +482,7 @@ impl Rig {
         living(pid.expect("it runs").into())
     }
 
-    /// The living supervisor's process, without asking it.
+    /// The running supervisor's process, found without a call.
     pub async fn supervisor(&self) -> ProcessId {
         let user = self.user().await;
         living(user.client.initialized().pid.into())
@@ -492,12 +493,12 @@ impl Rig {
         Tmux::at(self.directories().tmux_socket(), self.root())
     }
 
-    /// A tmux server that is the person's.
+    /// The user's tmux server.
     pub fn users_tmux(&self) -> Tmux {
         Tmux::at(self.root().join("users.sock"), self.root())
     }
 
-    /// The living processes of this world.
+    /// The running processes of this world.
     pub fn processes(&self) -> Vec<Found> {
         processes::of(self.root())
     }
@@ -533,7 +534,7 @@ impl Drop for Rig {
         down.stderr(std::process::Stdio::null());
         let root = self.root().to_owned();
         let clean = async move {
-            // Only a courtesy, as it is what is tested: whatever it leaves is killed.
+            // Best effort: `down` is under test itself, so remaining processes are killed afterwards.
             let _courtesy = tokio::time::timeout(DOWN_LIMIT, down.status()).await;
             processes::end(&root).await;
         };

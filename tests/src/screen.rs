@@ -1,4 +1,4 @@
-//! A terminal with a person at it: what a verb shows there, and what is typed. Made by the rig.
+//! A terminal with a user: the output of a program, and typed input. Created by the rig.
 
 use agent_team_system::process::Signal;
 use agent_team_system::pty::Pty;
@@ -6,13 +6,13 @@ use agent_team_system::spawn::{Child, ProgramSpec};
 
 use crate::within;
 
-/// A program on a terminal of its own. Killed when dropped.
+/// A program on its own terminal. Killed on drop.
 #[derive(Debug)]
 pub struct Screen {
     pty: Pty,
     child: Child,
     seen: Vec<u8>,
-    /// How much of it was waited for already.
+    /// The length of the output that earlier waits have matched.
     read: usize,
 }
 
@@ -28,14 +28,14 @@ impl Screen {
         }
     }
 
-    /// Types text as it is; a line ends in `\r`.
+    /// Types text unchanged; a line ends with `\r`.
     pub async fn type_in(&mut self, text: &str) {
         within("the terminal", self.pty.write_all(text.as_bytes()))
             .await
             .expect("the terminal is there");
     }
 
-    /// Waits until this is printed, after what was waited for before.
+    /// Waits until this text is printed after the text of the previous wait.
     ///
     /// # Panics
     /// When the program ends first, or does not print it.
@@ -60,7 +60,7 @@ impl Screen {
         );
     }
 
-    /// Waits for the program's end, and returns its exit code.
+    /// Waits for the program's exit; returns its exit code.
     pub async fn end(mut self) -> (i32, String) {
         within("the end of the program", async {
             while self.more().await {}
@@ -72,7 +72,7 @@ impl Screen {
         (status.code().unwrap_or(-1), self.seen())
     }
 
-    /// All that was printed, escape sequences included.
+    /// The whole output, including escape sequences.
     pub fn seen(&self) -> String {
         String::from_utf8_lossy(&self.seen).into_owned()
     }

@@ -1,9 +1,9 @@
-//! Faults of the machine, made in the C library: wall clock jumps, failing syncs and reads, another boot. Called by the
-//! torture and by tests of storage and time.
+//! Faults of the machine, injected at the C library: wall clock jumps, failing syncs and reads, another boot id. Called
+//! by the torture and by tests of storage and time.
 //!
 //! `shim.c` is built with the machine's C compiler and preloaded into the product's processes by
 //! [`Rig::preload_shim`](crate::Rig::preload_shim). Its settings are a mapped file, so a change takes effect at once in
-//! running processes. It exists on Linux only; the product knows nothing of it.
+//! running processes. Linux only. The product's code has no knowledge of it.
 
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
@@ -12,10 +12,10 @@ use std::process::Command;
 
 const SOURCE: &str = include_str!("shim.c");
 
-/// Names the settings file to a preloaded process.
+/// The variable with the path of the settings file, for preloaded processes.
 pub(crate) const VARIABLE: &str = "AGENT_TEAM_TEST_SHIM";
 
-/// Keeps the shim from the processes that a preloaded one starts.
+/// Prevents the shim from being preloaded into child processes.
 pub(crate) const ALONE: &str = "AGENT_TEAM_TEST_SHIM_ALONE";
 
 /// Offsets in the settings file, each of an `i64`: see `struct settings`.

@@ -51,7 +51,7 @@ use supervisors::Supervisors;
 
 const NAME: &str = "simulated";
 
-/// The project, which is nowhere.
+/// The project's path, which does not exist.
 const PROJECT: &str = "/simulated/project";
 
 /// How long the parts of a round last, in virtual time.
@@ -66,7 +66,7 @@ pub struct Lengths {
 /// Between two probes: each costs as much as many other calls.
 const PROBE_PAUSE: Duration = Duration::from_millis(300);
 
-/// What came of one round.
+/// The result of one round.
 #[derive(Debug)]
 pub struct Round {
     pub seed: u64,
@@ -118,7 +118,7 @@ struct World {
     recorder: Recorder,
     /// Workers' members by their pids.
     workers: RefCell<BTreeMap<u32, String>>,
-    /// What contradicts a promise, as clients and workers saw it.
+    /// Violations that clients and workers observed.
     contradictions: RefCell<Vec<String>>,
     journal: RefCell<Vec<String>>,
 }

@@ -1,8 +1,8 @@
-//! A worker whose every word is the test's. Made by the rig, in place of the real `agent-teammate`.
+//! A stub worker whose frames the test writes. Created by the rig instead of the real `agent-teammate`.
 //!
-//! Only the process that was launched may speak for a launch, so the test cannot: what is launched takes the launch
-//! file, connects to the supervisor, and carries bytes between that connection and one to the test.
-//! It is the test's own program, started again to run [`carry`] alone.
+//! Only the launched process may connect for a launch, so the test itself cannot. The launched process takes the launch
+//! file, connects to the supervisor, and copies bytes between that connection and one to the test. It is the test's own
+//! program, started again to run only [`carry`].
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -20,12 +20,12 @@ use tokio::net::UnixStream;
 
 use crate::within;
 
-/// Names the launch file to a test that is started to carry, and is not set otherwise.
+/// The variable with the launch file; set only in a process that runs [`carry`].
 const LAUNCH: &str = "AGENT_TEAM_TEST_LAUNCH";
-/// Where the test listens, with the launch's file copied beside it.
+/// The variable with the socket where the test listens; the launch file is copied beside it.
 const SOCKET: &str = "AGENT_TEAM_TEST_SOCKET";
 
-/// What is put in place of the real worker: `test` is the test that calls [`carry`].
+/// The script that replaces the real worker. `test` is the test that calls [`carry`].
 pub(crate) fn write_worker(path: &Path, socket: &Path, test: &str) {
     let own = std::env::current_exe().expect("a test knows its own path");
     let script = format!(
@@ -41,7 +41,7 @@ pub(crate) fn write_script(path: &Path, script: &str) {
     fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("it is ours");
 }
 
-/// Carries until either side ends, if this process was started to. Otherwise nothing.
+/// Copies bytes until either side closes, if this process was started for that; otherwise returns at once.
 pub async fn carry() {
     let (Some(launch), Some(socket)) = (std::env::var_os(LAUNCH), std::env::var_os(SOCKET)) else {
         return;
@@ -61,7 +61,7 @@ pub async fn carry() {
     let _ended = tokio::io::copy_bidirectional(&mut supervisor, &mut test).await;
 }
 
-/// Where stub workers are waited for.
+/// Accepts stub workers.
 #[derive(Debug)]
 pub struct Stubs {
     listener: Listener,
@@ -81,7 +81,7 @@ impl Stubs {
         }
     }
 
-    /// The next worker that is launched. Launch one at a time.
+    /// Waits for the next launched worker. Launch only one at a time.
     pub async fn next(&self) -> Stub {
         let stream = within("a stub worker", self.listener.accept())
             .await
@@ -94,7 +94,7 @@ impl Stubs {
     }
 }
 
-/// A worker that was launched and has not said hello.
+/// A launched worker that has not yet sent its handshake.
 #[expect(
     missing_debug_implementations,
     reason = "its launch file holds secrets"
@@ -105,7 +105,7 @@ pub struct Stub {
 }
 
 impl Stub {
-    /// What a worker of this launch says first.
+    /// The handshake of a worker of this launch.
     pub fn hello(&self) -> Initialize {
         let LaunchFile {
             team,
@@ -116,17 +116,17 @@ impl Stub {
         Initialize::member(team.clone(), launch.clone(), token.clone())
     }
 
-    /// Says this as its first words.
+    /// Sends this handshake.
     ///
     /// # Errors
-    /// When the supervisor does not take it for the member.
+    /// When the supervisor refuses it.
     pub async fn say(self, hello: &Initialize) -> Result<Member, ConnectError> {
         let (client, incoming) = Client::over(self.stream, hello).await?;
         Ok(Member { client, incoming })
     }
 }
 
-/// A member whose calls are the test's.
+/// A member whose calls the test makes.
 #[derive(Debug)]
 pub struct Member {
     pub client: Client,

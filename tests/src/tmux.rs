@@ -1,14 +1,14 @@
-//! tmux servers on sockets of the rig's: the team's own, looked at from outside, and one that plays the person's.
+//! tmux servers on sockets of the rig: the team's own, inspected from outside, and one that plays the user's.
 
 use std::path::{Path, PathBuf};
 
 use crate::verb::{Output, run};
 use crate::{until, within};
 
-/// What `cargo xtask test` sets where no tmux can be had.
+/// The variable that `cargo xtask test` sets when tmux is not available.
 const NO_TMUX: &str = "AGENT_TEAM_TEST_NO_TMUX";
 
-/// Whether tests that need tmux can run; says so when not.
+/// Whether tests that need tmux can run; prints a note if not.
 pub fn is_here() -> bool {
     let here = std::env::var_os(NO_TMUX).is_none();
     if !here {
@@ -56,7 +56,7 @@ impl Tmux {
         run(command, format!("tmux {}", arguments.join(" ")), b"").await
     }
 
-    /// What one tmux command that succeeds prints, without the last newline.
+    /// The output of a tmux command that must succeed, without the last newline.
     pub async fn ask<const N: usize>(&self, arguments: [&str; N]) -> String {
         let output = self.run(arguments).await.expect(0);
         output.stdout.trim_end_matches('\n').to_owned()
@@ -68,7 +68,7 @@ impl Tmux {
         panes.lines().map(str::to_owned).collect()
     }
 
-    /// What a pane shows now, with its scrollback.
+    /// The content of a pane with its scrollback.
     pub async fn capture(&self, pane: &str) -> String {
         self.ask(["capture-pane", "-p", "-J", "-S", "-", "-t", pane])
             .await

@@ -1,17 +1,18 @@
-//! The torture: random faults against the real binaries at work, and a checker for each promise of the product.
+//! The torture test: random faults against the real binaries while a team works, and a checker for each promise of the
+//! product.
 //!
 //! ```text
 //! workload ── operations ─┐
 //! nemesis ─── faults ─────┼─► evidence ─► check ─► violations
 //! product ─── journal ────┘
 //! ```
-//! `cargo xtask torture` runs it; the tests in `tests/torture/` prove with planted faults that the checkers find what
-//! they are for. Everything happens in a world of its own: the torture ends and removes only what it started. The same
-//! seed repeats the same choices; the machine's timing stays its own.
+//! `cargo xtask torture` runs it; the tests in `tests/torture/` prove with planted faults that the checkers can fail.
+//! It runs in a separate world and ends and removes only what it started. The same seed repeats the random choices, but
+//! not the timing of the machine.
 //!
 //! - records: [`history`]; checkers: [`check`]
-//! - clients: `workload`; faults: `nemesis`; directories and processes: `world`; measurements: `meters`; the end and its
-//!   evidence: `collect`
+//! - clients: `workload`; faults: `nemesis`; directories and processes: `world`; measurements: `meters`; the end and
+//!   its evidence: `collect`
 
 pub(crate) mod caller;
 pub mod check;
@@ -35,7 +36,7 @@ use check::{Promise, Violation};
 use history::{Dice, Evidence, Recorder};
 use world::World;
 
-/// What to torture, how long, and from which seed.
+/// Duration, seed and placement of a torture run.
 #[derive(Debug, Clone)]
 pub struct Options {
     /// How long faults happen.
@@ -48,7 +49,7 @@ pub struct Options {
     pub plant: Option<Plant>,
 }
 
-/// The promise that a planted fault breaks, and the words of the evidence that the fault alone gives.
+/// The promise that a planted fault breaks, and a text in the evidence that only this fault produces.
 pub fn broken_by(plant: Plant) -> (Promise, &'static str) {
     match plant {
         Plant::LostMessage => (Promise::Delivery, " to []"),
@@ -59,7 +60,7 @@ pub fn broken_by(plant: Plant) -> (Promise, &'static str) {
     }
 }
 
-/// What came of a torture.
+/// The result of a torture run.
 #[derive(Debug)]
 pub struct Report {
     pub options: Options,
@@ -69,14 +70,14 @@ pub struct Report {
     pub kept: Option<PathBuf>,
 }
 
-/// Runs a torture to its end.
+/// Runs a torture.
 ///
 /// # Panics
-/// When the world cannot be made: the binaries or the directories are missing.
+/// When the world cannot be created: the binaries or the directories are missing.
 pub async fn run(options: Options) -> Report {
     let mut world = World::start(&options).await;
     let recorder = Recorder::start();
-    torment(&world, &options, &recorder).await;
+    run_phases(&world, &options, &recorder).await;
     let evidence = world.collect(&recorder).await;
     let violations = check::check(&evidence);
     let kept = if violations.is_empty() {
@@ -92,11 +93,11 @@ pub async fn run(options: Options) -> Report {
     }
 }
 
-/// Between two probes.
+/// Pause between two probes.
 const PROBE_PAUSE: Duration = Duration::from_millis(40);
 
-/// Faults and work, then work without faults.
-async fn torment(world: &World, options: &Options, recorder: &Recorder) {
+/// Runs the phase with faults and then the calm phase, in which the team finishes its work.
+async fn run_phases(world: &World, options: &Options, recorder: &Recorder) {
     let dice = |stream| Dice::new(options.seed, stream);
     let target = || world.target();
     let finished = watch::Sender::new(false);
@@ -116,7 +117,7 @@ async fn torment(world: &World, options: &Options, recorder: &Recorder) {
         );
         finished.send_replace(true);
     };
-    let go_on_to_the_end = async {
+    let until_the_end = async {
         tokio::join!(
             workload::decider(target(), recorder.clone(), options.seed),
             workload::reviver(world),
@@ -132,5 +133,5 @@ async fn torment(world: &World, options: &Options, recorder: &Recorder) {
         world.calm_down(options.calms, recorder).await;
         world.enter(Phase::Over);
     };
-    tokio::join!(phases, begin_work, go_on_to_the_end);
+    tokio::join!(phases, begin_work, until_the_end);
 }

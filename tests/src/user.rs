@@ -1,4 +1,4 @@
-//! Asking the supervisor as any client does, and hearing of events. Made by the rig.
+//! A client of the supervisor that makes calls and receives events. Created by the rig.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use crate::{until, within};
 
-/// A connection of the user's, about the team of one directory.
+/// A connection of the user, for the team of one directory.
 #[derive(Debug)]
 pub struct User {
     pub client: Client,
@@ -23,7 +23,7 @@ pub struct User {
 }
 
 impl User {
-    /// Connects to the supervisor that lives, or to the next one that somebody else starts. It starts none.
+    /// Connects to the running supervisor, or to the next one that another process starts. Starts none itself.
     pub(crate) async fn connect(lock: &Path, project: PathBuf) -> User {
         static COUNT: AtomicU64 = AtomicU64::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
@@ -50,7 +50,7 @@ impl User {
     /// Calls a method about the team, with or without a key.
     ///
     /// # Errors
-    /// As the supervisor refuses it, or the connection has ended.
+    /// When the supervisor refuses it, or the connection has closed.
     pub async fn call<M: Method>(
         &self,
         args: M::Args,
@@ -64,7 +64,7 @@ impl User {
         within(M::NAME, self.client.call::<M>(&call)).await
     }
 
-    /// Calls a method that is carried out.
+    /// Calls a method that must succeed.
     ///
     /// # Panics
     /// When it is refused.
@@ -75,10 +75,10 @@ impl User {
         }
     }
 
-    /// Calls a method that is refused.
+    /// Calls a method that must be refused.
     ///
     /// # Panics
-    /// When it is not.
+    /// When it succeeds.
     pub async fn refused<M: Method>(&self, args: M::Args) -> Refusal {
         match self.call::<M>(args, None).await {
             Err(CallError::Refused(refusal)) => refusal,
@@ -87,7 +87,7 @@ impl User {
         }
     }
 
-    /// Listens to the team's events after a revision.
+    /// Subscribes to the team's events after a revision.
     ///
     /// # Errors
     /// As [`User::call`].
@@ -148,7 +148,7 @@ pub struct Events {
 }
 
 impl Events {
-    /// The next event; `None` when the connection has ended.
+    /// The next event; `None` when the connection has closed.
     pub async fn next(&mut self) -> Option<Event> {
         loop {
             let Some(event) = Event::of(&self.user.incoming.next().await?) else {
@@ -164,10 +164,10 @@ impl Events {
         }
     }
 
-    /// The next event of this kind with these values; those before it are passed over.
+    /// The next event of this kind with these values; earlier events are skipped.
     ///
     /// # Panics
-    /// When the connection ends, or it does not come.
+    /// When the connection closes, or the event does not arrive in time.
     pub async fn until(&mut self, kind: &str, values: &[(&str, &str)]) -> Event {
         let what = format!("{kind} {values:?}");
         within(&what, async {
@@ -182,7 +182,7 @@ impl Events {
         .await
     }
 
-    /// The revision of the last event that was given.
+    /// The revision of the last event that was returned.
     pub fn last(&self) -> u64 {
         self.last
     }

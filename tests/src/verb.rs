@@ -1,4 +1,4 @@
-//! A verb that runs: what it printed, or what it prints while the test goes on. Made by the rig.
+//! A run of a verb: its result, or its output while it runs in the background. Created by the rig.
 
 use std::process::{ExitStatus, Stdio};
 
@@ -8,7 +8,7 @@ use tokio::process::{Child, ChildStdout, Command};
 
 use crate::within;
 
-/// What became of a verb.
+/// The result of a verb.
 #[derive(Debug, Clone)]
 pub struct Output {
     pub verb: String,
@@ -19,7 +19,7 @@ pub struct Output {
 
 impl Output {
     /// # Panics
-    /// When it ended with another exit code.
+    /// When the exit code differs.
     #[track_caller]
     pub fn expect(self, code: i32) -> Self {
         assert_eq!(
@@ -71,7 +71,7 @@ fn parsed(text: &str, verb: &str) -> Value {
     }
 }
 
-/// A verb that has not ended yet. Killed when dropped.
+/// A running verb. Killed on drop.
 #[derive(Debug)]
 pub struct Running {
     verb: String,
@@ -124,7 +124,7 @@ impl Running {
     }
 }
 
-/// Runs a command to its end.
+/// Runs a command and waits for its exit.
 pub(crate) async fn run(mut command: Command, verb: String, input: &[u8]) -> Output {
     use tokio::io::AsyncWriteExt;
 
@@ -136,7 +136,7 @@ pub(crate) async fn run(mut command: Command, verb: String, input: &[u8]) -> Out
     let mut child = command.spawn().expect("the binary runs");
     let mut stdin = child.stdin.take().expect("it is piped");
     let feed = async {
-        // A verb that does not read its input may have ended already.
+        // Fails if the verb does not read its input and has already exited.
         let _unread = stdin.write_all(input).await;
         drop(stdin);
     };

@@ -1,4 +1,5 @@
-//! `cargo xtask simulate`: see the library's `simulation` module.
+//! `cargo xtask simulate`: runs rounds of [`agent_team_tests::simulation`] and prints the violations. Exits with 1 when
+//! a promise is violated.
 
 #![expect(clippy::print_stdout, reason = "a command's output is its purpose")]
 
@@ -18,29 +19,29 @@ use clap::Parser;
 /// How long a team may take to finish its work when the faults have stopped.
 const CALM: Duration = Duration::from_secs(180);
 
-/// Rounds side by side, at most: each needs some 12 MiB of disk.
+/// Most concurrent rounds; each needs about 12 MiB of disk.
 const THREADS_MAX: usize = 4;
 
-/// Violations of one promise that are printed.
+/// Most violations of one promise that are printed.
 const PRINTED_MAX: usize = 10;
 
 /// Simulate a team and its faults in virtual time, then check every promise.
 #[derive(Parser)]
 #[command(name = "cargo xtask simulate", bin_name = "cargo xtask simulate")]
 struct Arguments {
-    /// Simulate rounds until there were so many steps: frames delivered, processes started and ended.
+    /// Simulate rounds until this many steps were made: frames delivered, processes started and ended.
     #[arg(long, default_value_t = 1_000_000)]
     steps: u64,
-    /// Repeat an earlier simulation exactly. The rounds after the first have the seeds that follow.
+    /// Repeat an earlier simulation exactly. Rounds after the first use the seeds that follow from it.
     #[arg(long)]
     seed: Option<u64>,
-    /// Make faults for so long in each round, in virtual time.
+    /// Make faults for this many seconds of virtual time in each round.
     #[arg(long, default_value_t = 60)]
     seconds: u64,
-    /// Write the events of the last round into this file.
+    /// Write the events of the last round to this file.
     #[arg(long)]
     journal: Option<PathBuf>,
-    /// Use a fault that is built into test builds, which a checker must find.
+    /// Activate a planted fault of test builds, which a checker must find.
     #[arg(long, value_parser = plant)]
     plant: Option<Plant>,
 }
@@ -85,7 +86,7 @@ fn main() -> ExitCode {
     if let Some(plant) = arguments.plant
         && !agent_team_system::planted::plant(plant)
     {
-        println!("a release build contains no faults");
+        println!("cannot plant a fault: a release build contains none");
         return ExitCode::FAILURE;
     }
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
@@ -95,7 +96,8 @@ fn main() -> ExitCode {
     println!("seed          {seed}");
     let began = Instant::now();
     let mut total = Total::default();
-    // A planted fault happens by one count for the whole process, and may keep a team from finishing its work for good.
+    // One thread, because a planted fault counts its occasions per process. A short calm phase, because a planted fault
+    // can prevent a team from ever finishing its work.
     let (threads, calm) = match arguments.plant {
         Some(_) => (1, Duration::from_secs(3)),
         None => (threads_for(&arguments), CALM),
@@ -122,7 +124,7 @@ fn main() -> ExitCode {
             let plant = arguments.plant.map(Plant::name);
             let plant = plant.map_or_else(String::new, |name| format!(" --plant {name}"));
             println!(
-                "{} violations; again: cargo xtask simulate --steps 1 --seconds {} --seed {}{plant}",
+                "{} violations; repeat with: cargo xtask simulate --steps 1 --seconds {} --seed {}{plant}",
                 round.violations.len(),
                 arguments.seconds,
                 round.seed
@@ -137,7 +139,7 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// A few of each promise are enough to see what is wrong.
+/// Prints some violations of each promise, and their number.
 fn print_violations(round: &Round) {
     for promise in Promise::ALL {
         let of_it = round.violations.iter();
@@ -152,7 +154,7 @@ fn print_violations(round: &Round) {
     }
 }
 
-/// As many as are of use: a team makes some 500 steps per second of virtual time.
+/// The number of threads: no more than there are rounds. A team makes about 500 steps per second of virtual time.
 fn threads_for(arguments: &Arguments) -> usize {
     let rounds = arguments.steps / (500 * arguments.seconds.max(1));
     let useful = usize::try_from(rounds).unwrap_or(THREADS_MAX);
@@ -160,11 +162,11 @@ fn threads_for(arguments: &Arguments) -> usize {
     available.min(useful).clamp(1, THREADS_MAX)
 }
 
-/// Rounds, each simulated in one thread. Of `n` threads each has every `n`-th round.
+/// Rounds, each simulated in one thread. Each of `n` threads simulates every `n`-th round.
 struct Rounds(Vec<Worker>);
 
 struct Worker {
-    /// Lets it begin its next round.
+    /// Starts its next round.
     begin: Sender<()>,
     rounds: Receiver<Round>,
     thread: JoinHandle<()>,
@@ -193,25 +195,25 @@ impl Rounds {
         rounds
     }
 
-    /// Lets the thread of this round go on to its next one.
+    /// Starts the next round of the thread of this round.
     fn begin_after(&self, number: usize) {
-        // A thread that panicked is found when its round is taken.
+        // Fails if the thread has panicked, which `take` reports.
         let _panicked = self.0[number % self.0.len()].begin.send(());
     }
 
-    /// The rounds come in their order, so that the same seed gives the same output.
+    /// Takes the rounds in order, so that the same seed gives the same output.
     fn take(&self, number: usize) -> Round {
         let round = self.0[number % self.0.len()].rounds.recv();
-        round.expect("a simulation that panicked said why")
+        round.expect("the simulation panicked")
     }
 }
 
 impl Drop for Rounds {
-    /// Waits for the rounds under way: they remove their directories themselves.
+    /// Waits for the running rounds, which remove their directories themselves.
     fn drop(&mut self) {
         for worker in self.0.drain(..) {
             drop(worker.begin);
-            // A panic was reported where it happened.
+            // A panic was already reported by its thread.
             let _ended = worker.thread.join();
         }
     }
@@ -237,5 +239,5 @@ fn report(total: &Total, took: Duration) {
         took.as_secs_f64(),
         u128::from(total.steps) * 1000 / took.as_millis().max(1)
     );
-    println!("every promise held");
+    println!("all promises kept");
 }

@@ -9,26 +9,26 @@ use agent_team_tests::torture::{self, Options, Plant};
 use clap::Parser;
 use tokio::signal::unix::{SignalKind, signal};
 
-/// How long the team may take to finish its work once the faults have stopped.
-const CALMS: Duration = Duration::from_secs(90);
+/// How long the team may take to finish its work after the last fault.
+const SETTLE_LIMIT: Duration = Duration::from_secs(90);
 
-/// Set in the process that has mounts of its own.
-const APART: &str = "AGENT_TEAM_TEST_OWN_MOUNTS";
+/// Set in the process that has its own mount namespace.
+const OWN_MOUNTS: &str = "AGENT_TEAM_TEST_OWN_MOUNTS";
 
-/// Kill, stop, fill and break things at random while a team works, then check every promise.
+/// Inject random faults (kills, stops, full disks and others) while a team works, then check every promise.
 #[derive(Parser)]
 #[command(name = "cargo xtask torture", bin_name = "cargo xtask torture")]
 struct Arguments {
-    /// Make faults for this long; fractions count.
+    /// Make faults for this many minutes; fractions are allowed.
     #[arg(long, default_value_t = 3.0)]
     minutes: f64,
-    /// Repeat the choices of an earlier run.
+    /// Repeat the random choices of an earlier run.
     #[arg(long)]
     seed: Option<u64>,
-    /// Run the members there: headless, hosted or tmux.
+    /// Placement of the members: headless, hosted or tmux.
     #[arg(long, default_value = "headless", value_parser = ["headless", "hosted", "tmux"])]
     placement: String,
-    /// Plant this fault in the supervisor, for a checker to find.
+    /// Plant this fault in the supervisor; a checker must find it.
     #[arg(long, value_parser = plant)]
     plant: Option<Plant>,
 }
@@ -43,7 +43,7 @@ fn main() -> ExitCode {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     let options = Options {
         lasts: Duration::from_secs_f64(arguments.minutes * 60.0),
-        calms: CALMS,
+        calms: SETTLE_LIMIT,
         seed: arguments.seed.unwrap_or_else(|| {
             now.map_or(1, |now| now.as_secs() << 16 ^ u64::from(std::process::id()))
         }),
@@ -60,7 +60,7 @@ fn main() -> ExitCode {
         .build()
         .expect("a runtime can be started");
     let report = runtime.block_on(async {
-        // What was started ends with the torture, also when it is interrupted.
+        // An interrupt drops the torture, which ends all processes that it started.
         tokio::select! {
             report = torture::run(options) => Some(report),
             () = interrupted() => None,
@@ -72,14 +72,17 @@ fn main() -> ExitCode {
     };
     print!("{report}");
     if report.violations.is_empty() {
-        println!("every promise held");
+        println!("all promises kept");
         return ExitCode::SUCCESS;
     }
-    println!("{} violations; again: {again}", report.violations.len());
+    println!(
+        "{} violations; repeat with: {again}",
+        report.violations.len()
+    );
     ExitCode::FAILURE
 }
 
-/// Waits for a signal that asks this process to end.
+/// Waits for SIGTERM or SIGINT.
 async fn interrupted() {
     let mut terminate = signal(SignalKind::terminate()).expect("signals can be received");
     let mut interrupt = signal(SignalKind::interrupt()).expect("signals can be received");
@@ -89,9 +92,10 @@ async fn interrupted() {
     }
 }
 
-/// Continues in a mount namespace of its own where it may: a small disk of a torture that is killed ends with it.
+/// Restarts this process in its own mount namespace, if permitted: the small disk is then unmounted even if the torture
+/// is killed.
 fn own_mounts() {
-    if std::env::var_os(APART).is_some() {
+    if std::env::var_os(OWN_MOUNTS).is_some() {
         return;
     }
     let unshare = || {
@@ -102,11 +106,11 @@ fn own_mounts() {
     let works = unshare().arg("true").output();
     let own = std::env::current_exe();
     if let (Ok(true), Ok(own)) = (works.map(|output| output.status.success()), own) {
-        // It returns only when it fails; then the torture continues here.
+        // exec returns only on failure; then continue without a namespace.
         let _failed = unshare()
             .arg(own)
             .args(std::env::args_os().skip(1))
-            .env(APART, "1")
+            .env(OWN_MOUNTS, "1")
             .exec();
     }
 }

@@ -1,5 +1,5 @@
-//! `agent-teamd-planted FAULT …`: the supervisor with a fault that a checker of the torture must find, or that dies at a
-//! point: `crash-at=committed:3`. The rig puts it in the place of `agent-teamd`; it is never shipped.
+//! `agent-teamd-planted FAULT …`: the supervisor with a planted fault that a checker of the torture must find, or with
+//! a crash point: `crash-at=committed:3`. The rig runs it instead of `agent-teamd`; it is never shipped.
 #![expect(clippy::print_stderr, reason = "a command's output is its purpose")]
 
 use std::process::ExitCode;
@@ -16,7 +16,7 @@ fn main() -> ExitCode {
     if !planted {
         let known = Plant::ALL.map(Plant::name).join("|");
         eprintln!("usage: agent-teamd-planted {known}|crash-at=POINT:N [--foreground]");
-        eprintln!("a release build contains no faults");
+        eprintln!("cannot plant a fault: a release build contains none");
         return ExitCode::from(2);
     }
     let foreground = arguments.next().as_deref() == Some("--foreground");

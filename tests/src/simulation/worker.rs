@@ -57,7 +57,7 @@ pub(super) async fn run(world: Rc<World>, start: Start) {
     world.machine.exit(start.pid);
 }
 
-/// Whoever removes the launch file owns the launch.
+/// Takes the launch: the process that removes the launch file owns it.
 fn take(path: &PathBuf) -> Option<LaunchFile> {
     let bytes = fs::read(path).ok()?;
     fs::remove_file(path).ok()?;
@@ -309,7 +309,7 @@ impl Worker {
         }
     }
 
-    /// Most members leave when they are asked to; the others are killed after the grace.
+    /// Most members exit when they are asked to stop; the others are killed after the grace period.
     fn stop(&mut self) {
         if self.leaving || self.shared.world.machine.roll(6) == 0 {
             return;

@@ -1,5 +1,5 @@
-//! A client that repeats each call with its key until it is answered, whatever dies meanwhile. Used by the workload of
-//! the torture and of the simulation.
+//! A client that repeats each call with its key until it is answered, although supervisors die meanwhile. Used by the
+//! workload of the torture and of the simulation.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -18,24 +18,24 @@ use tokio::time::{sleep, timeout};
 
 use super::history::Outcome;
 
-/// How long one attempt waits for its answer before it is made again.
+/// How long an attempt waits for its answer before it is repeated.
 const ATTEMPT_LIMIT: Duration = Duration::from_secs(15);
 
-/// Between two attempts.
+/// Pause between two attempts.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// What the torture does now.
+/// The phase of the torture.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Phase {
     /// Faults happen.
     Torture,
-    /// No more faults; clients finish what they began, and begin nothing.
+    /// No more faults; clients finish their work and start nothing new.
     Calm,
     /// Unanswered calls stay unanswered.
     Over,
 }
 
-/// A connection that was answered.
+/// A connection whose handshake is complete.
 pub(crate) type Connection = (Client, Incoming);
 
 /// How a client reaches the supervisor.
@@ -47,7 +47,7 @@ pub(crate) trait Connect: fmt::Debug {
     ) -> Pin<Box<dyn Future<Output = Option<Connection>> + '_>>;
 }
 
-/// The socket of the supervisor that holds this lock.
+/// Connects to the socket of the supervisor that holds this lock.
 #[derive(Debug)]
 pub(crate) struct Socket {
     pub(crate) lock: PathBuf,
@@ -65,7 +65,7 @@ impl Connect for Socket {
     }
 }
 
-/// Where the team is, and which phase it is: what each client of a torture needs.
+/// The team and the phase of the torture, for its clients.
 #[derive(Debug, Clone)]
 pub(crate) struct Target {
     pub(crate) way: Rc<dyn Connect>,
@@ -78,7 +78,7 @@ impl Target {
         *self.phase.borrow()
     }
 
-    /// Waits, or returns at once when there is nothing more to begin.
+    /// Waits for a pause; returns at once when clients must start nothing new.
     pub(crate) async fn pause(&mut self, pause: Duration) -> bool {
         let calm = self.phase.wait_for(|phase| *phase != Phase::Torture);
         timeout(pause, calm).await.is_err()
@@ -98,7 +98,7 @@ impl Target {
     }
 }
 
-/// See the module.
+/// The client: see the module.
 #[derive(Debug)]
 pub(crate) struct Caller {
     pub(crate) target: Target,
@@ -117,10 +117,10 @@ impl Caller {
         }
     }
 
-    /// The answer, once there is one.
+    /// Repeats the call until it is answered.
     ///
     /// # Errors
-    /// How it was refused, or that there was no answer before the end.
+    /// The refusal, or that there was no answer before the end.
     pub(crate) async fn call<M: Method<Args: Clone>>(
         &mut self,
         args: M::Args,
@@ -153,7 +153,7 @@ impl Caller {
     }
 }
 
-/// The code as it is on the wire.
+/// The error code's name on the wire.
 fn word(code: ErrorCode) -> String {
     let value = serde_json::to_value(code).expect("a code is a word");
     value.as_str().unwrap_or_default().to_owned()

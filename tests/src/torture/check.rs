@@ -1,12 +1,12 @@
-//! The checkers: one for each promise. Pure functions from the evidence to what contradicts the promise.
+//! The checkers, one for each promise: pure functions from the evidence to the violations.
 //!
-//! Each relies on the answers that clients received, on the journal and on traces that commands left outside the product, never
-//! on the product's opinion alone. `--plant` proves for five kinds of fault that a checker finds them; histories made by
-//! hand in `tests.rs` prove it for the rest.
+//! Each compares the answers that clients received with the journal and with traces that commands left outside the
+//! product; none relies only on the product's own statements. `--plant` proves for five kinds of fault that a checker
+//! finds them; hand-written histories in `tests.rs` prove it for the others.
 //!
-//! The lines of DESIGN section 11, and what proves each:
+//! The promises of DESIGN section 11 and their checkers:
 //!
-//! | line | checker | what no checker sees, and the end-to-end test of it |
+//! | promise | checker | parts that only an end-to-end test covers |
 //! |---|---|---|
 //! | delivery | [`Promise::Delivery`]: stored once, read once, in order | |
 //! | claims | [`Promise::Claims`], [`Promise::Rerun`], [`Promise::Stopping`] (free within 1 s) | an unconfirmed end: `members::` |
@@ -36,7 +36,7 @@ pub use life::{Recovery, recoveries};
 use super::history::Evidence;
 use crate::Event;
 
-/// The promises of which each has a checker.
+/// The promises; each has a checker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Promise {
     Delivery,
@@ -71,7 +71,7 @@ impl Promise {
         Promise::Liveness,
     ];
 
-    /// The promise, as the report prints it.
+    /// The text of the promise in the report.
     pub fn text(self) -> &'static str {
         match self {
             Self::Delivery => {
@@ -96,17 +96,17 @@ impl Promise {
             }
             Self::Storage => "every acknowledged change is stored, and no refused one",
             Self::OneWriter => {
-                "the journal has one writer: nothing is refused, repeated or missing for another one's sake"
+                "the journal has one writer: no change is refused, repeated or lost because of a second one"
             }
             Self::Time => {
                 "a clock jump changes no state and no timeout; after a reboot no recorded process is trusted"
             }
             Self::Load => "slow readers and floods cost bounded memory and delay no call",
-            Self::Liveness => "when faults stop, everything is finished; nothing panics",
+            Self::Liveness => "when the faults stop, all work finishes; no process panics",
         }
     }
 
-    /// What contradicts it.
+    /// Returns the evidence of each violation.
     pub fn check(self, evidence: &Evidence) -> Vec<String> {
         match self {
             Self::Delivery => delivery::delivery(evidence),
@@ -137,7 +137,7 @@ impl Promise {
     }
 }
 
-/// A promise that was not kept.
+/// A violated promise.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Violation {
     pub promise: Promise,
@@ -150,7 +150,7 @@ impl fmt::Display for Violation {
     }
 }
 
-/// Every contradiction of every promise.
+/// All violations of all promises.
 pub fn check(evidence: &Evidence) -> Vec<Violation> {
     let of = |promise: Promise| {
         let found = promise.check(evidence).into_iter();

@@ -1,4 +1,4 @@
-//! The end of a torture: waiting until all work is done, and reading the evidence that the checkers need.
+//! The end of a torture: waits until all work is done, and collects the evidence for the checkers.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -21,7 +21,7 @@ use super::history::{Evidence, Mark, Pane, Recorder, Shown, Task};
 use super::world::World;
 use crate::{Event, logs};
 
-/// Until the next event of history. A team that lost its storage announces events that it never delivers.
+/// How long to wait for the next event. A team that lost its storage announces events that it never delivers.
 const EVENT_LIMIT: Duration = Duration::from_secs(2);
 
 impl World {
@@ -230,7 +230,7 @@ pub(crate) async fn journal(target: &Target) -> Vec<Event> {
     Vec::new()
 }
 
-/// Waits until all work is done; the work that is not after so long.
+/// Waits until all work is done; returns the work that is unfinished after `limit`.
 pub(crate) async fn unfinished_after(target: Target, limit: Duration) -> Vec<String> {
     let mut caller = Caller::new(target, "calm");
     let deadline = Instant::now() + limit;
@@ -250,7 +250,7 @@ pub(crate) async fn unfinished_after(target: Target, limit: Duration) -> Vec<Str
 async fn unfinished(caller: &mut Caller) -> Vec<String> {
     let mut unfinished = Vec::new();
     let Ok(team) = caller.call::<TeamShow>(Nothing {}).await else {
-        return vec!["the team cannot be shown".to_owned()];
+        return vec!["cannot show the team".to_owned()];
     };
     for member in team.members {
         if member.unread > 0 {
@@ -277,7 +277,7 @@ async fn unfinished(caller: &mut Caller) -> Vec<String> {
     let mut page = Some(ListTasks::default());
     while let Some(list) = page {
         let Ok(answer) = caller.call::<TaskList>(list).await else {
-            return vec!["the board cannot be listed".to_owned()];
+            return vec!["cannot list the board".to_owned()];
         };
         page = answer.next();
         for task in answer.tasks {

@@ -1,4 +1,4 @@
-//! What happened during a torture, as its clients and its nemesis saw it: plain data that the checkers read.
+//! The history of a torture as observed by its clients and by the nemesis: plain data for the checkers.
 //!
 //! Clients record each operation with its outcome through [`Recorder`]. The rest of [`Evidence`] is read from the
 //! product's public interfaces when the faults have stopped.
@@ -22,7 +22,7 @@ pub struct Operation {
     pub outcome: Outcome,
 }
 
-/// What a client asked for.
+/// The call of an operation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Call {
     /// `text` is unique to the operation.
@@ -74,14 +74,14 @@ pub struct Answer {
     pub recipients: Vec<String>,
 }
 
-/// A fault, while it lasted.
+/// A fault with its time span.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
     pub kind: FaultKind,
     pub began: Duration,
     /// When it was healed; of a kill, when the process was dead.
     pub ended: Duration,
-    /// The processes it hit.
+    /// The affected processes.
     pub pids: Vec<u32>,
 }
 
@@ -123,7 +123,7 @@ pub enum FaultKind {
 }
 
 impl FaultKind {
-    /// Whether the supervisor ends because of it, and another one starts.
+    /// Whether the fault ends the supervisor, so that another one starts.
     pub fn ends_supervisor(self) -> bool {
         matches!(
             self,
@@ -136,7 +136,7 @@ impl FaultKind {
         )
     }
 
-    /// Whether calls may take longer meanwhile, or a successor start later.
+    /// Whether the fault may delay calls or the start of a successor.
     pub fn delays(self) -> bool {
         match self {
             Self::KillCommand
@@ -258,7 +258,7 @@ pub struct Evidence {
     pub kept: Vec<String>,
     /// Processes outside the team that ended.
     pub harmed: Vec<String>,
-    /// What the product's processes wrote about a panic.
+    /// Panic messages of the product's processes.
     pub panics: Vec<String>,
 }
 
@@ -276,7 +276,7 @@ impl Evidence {
             .filter(move |fault| fault.began <= to && fault.ended >= from)
     }
 
-    /// How long the machine did not schedule us within a span.
+    /// How long the machine did not schedule the torture within a span.
     pub fn stalled_in(&self, from: Duration, to: Duration) -> Duration {
         let within = |stall: &&Stall| stall.at + stall.lasted >= from && stall.at <= to;
         self.stalls
@@ -330,18 +330,18 @@ impl Recorder {
     }
 }
 
-/// Random numbers that a seed repeats (splitmix64).
+/// Reproducible random numbers from a seed (splitmix64).
 #[derive(Debug, Clone)]
 pub struct Dice(u64);
 
 impl Dice {
-    /// `stream` separates the numbers of several users of one seed.
+    /// `stream` selects an independent sequence for the same seed.
     pub(crate) fn new(seed: u64, stream: u64) -> Self {
         // Mixed, so that the streams of neighbouring seeds do not overlap.
         Self(mix(mix(seed) ^ stream.wrapping_mul(STEP)))
     }
 
-    /// Other dice, for one user more.
+    /// Another independent sequence.
     pub(crate) fn split(&mut self) -> Self {
         let seed = self.below(1 << 53);
         Self::new(seed, 0)

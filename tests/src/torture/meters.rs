@@ -1,5 +1,5 @@
-//! Measurements beside the workload: the supervisor's answers, events, memory and descriptors, and the times in which the
-//! machine was too busy to run the torture itself.
+//! Measurements beside the workload: the supervisor's answers, events, memory and descriptors, and the times in which
+//! the machine was too busy to run the torture itself.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use super::history::{Probe, Recorder, Stall};
 use super::world::{Role, World, size_of};
 use crate::Event;
 
-/// Between two attempts to connect.
+/// Pause between two attempts to connect.
 const CONNECT_PAUSE: Duration = Duration::from_millis(10);
 
 /// A probe without an answer is recorded as one that took this long.
@@ -22,7 +22,7 @@ const PROBE_LIMIT: Duration = Duration::from_secs(15);
 /// A sleep that is longer than asked for by this much is a stall.
 const STALL: Duration = Duration::from_millis(50);
 
-/// Asks what the team is, after each pause.
+/// Requests the team's state after each pause and records the latency.
 pub(crate) async fn probe(mut target: Target, recorder: Recorder, pause: Duration) {
     while target.phase() == Phase::Torture {
         let Some((client, _incoming)) = target.connect("probe").await else {
@@ -90,7 +90,7 @@ pub(crate) async fn subscriber(mut target: Target, recorder: Recorder) {
     }
 }
 
-/// The largest supervisor.
+/// Records the largest memory use and descriptor count of a supervisor.
 pub(crate) async fn size(world: &World, recorder: Recorder) {
     let mut target = world.target();
     while target.pause(Duration::from_millis(500)).await {
@@ -104,7 +104,7 @@ pub(crate) async fn size(world: &World, recorder: Recorder) {
     }
 }
 
-/// Times in which this process did not run though it wanted to.
+/// Records times in which this process was runnable but not scheduled.
 pub(crate) async fn stalls(target: Target, recorder: Recorder) {
     const NAP: Duration = Duration::from_millis(20);
     while target.phase() != Phase::Over {

@@ -1,8 +1,9 @@
-//! The nemesis: one random fault after another. It hits only processes of its own world, found by the world's
-//! directory, and heals what it began.
+//! The nemesis injects one random fault after another. It affects only processes of its own world, which it finds by
+//! the world's directory, and heals each fault.
 //!
-//! After a fault that ends a supervisor it waits for the next one's first answer, so that each recovery is measured by
-//! itself. The seed gives each fault its kind, its pause and its numbers, whatever the faults before it drew.
+//! After a fault that ends a supervisor it waits for the first answer of the next one, so that each recovery is
+//! measured separately. The kind, pause and numbers of each fault depend only on the seed and the fault's number, not
+//! on earlier faults.
 
 use std::fs;
 use std::time::Duration;
@@ -29,16 +30,16 @@ const FLOOD: usize = 400;
 /// Supervisors that die in a row.
 const ROW: usize = 3;
 
-/// How long a recovery is waited for. A longer one is a violation.
+/// How long to wait for a recovery. A longer one is a violation.
 pub(crate) const RECOVERY: Duration = Duration::from_secs(10);
 
-/// How long git is waited for: tasks that run it come every few seconds.
+/// How long to wait for a git process: tasks that run git start every few seconds.
 const GIT: Duration = Duration::from_secs(5);
 
-/// Between two looks for an answer or a process.
+/// Pause between two checks for an answer or a process.
 const LOOK: Duration = Duration::from_millis(10);
 
-/// The streams of the seed's numbers that faults use, one for each.
+/// First stream of random numbers for faults; each fault uses its own.
 const STREAMS: u64 = 1_000;
 
 /// How often each fault happens, relative to the others.
@@ -67,7 +68,7 @@ const WEIGHTS: [(FaultKind, u64); 22] = [
     (FaultKind::StopTmux, 2),
 ];
 
-/// What the seed gives the fault of this number: the pause before it, its kind, and the numbers for the rest.
+/// The random choices for the fault of this number: the pause before it, its kind, and dice for the rest.
 fn choice(seed: u64, number: u64) -> (Duration, FaultKind, Dice) {
     let mut dice = Dice::new(seed, STREAMS + number);
     // Now and then the team comes to rest in between.
@@ -86,7 +87,7 @@ fn choice(seed: u64, number: u64) -> (Duration, FaultKind, Dice) {
     unreachable!("the number is below the sum of the weights")
 }
 
-/// Makes faults until the torture's time is over.
+/// Injects faults until the torture's time is over.
 pub(crate) async fn run(world: &World, options: &Options, recorder: &Recorder) {
     for number in 0.. {
         if recorder.now() >= options.lasts {
@@ -113,8 +114,8 @@ pub(crate) async fn run(world: &World, options: &Options, recorder: &Recorder) {
     }
 }
 
-/// Waits until a supervisor that is none of these has answered a probe, or for `limit`. A fault in between would excuse a
-/// supervisor that never came back.
+/// Waits until a supervisor that is none of these has answered a probe, or for `limit`. A fault in between would excuse
+/// a supervisor that never came back.
 pub(crate) async fn until_answered(
     recorder: &Recorder,
     since: Duration,
@@ -127,14 +128,14 @@ pub(crate) async fn until_answered(
     }
 }
 
-/// What a fault did.
+/// The effect of a fault.
 struct Hit {
     pids: Vec<u32>,
     /// When it was healed; of a kill, when the processes were dead.
     ended: Duration,
 }
 
-/// Makes one fault and heals it; `None` where it is not possible now.
+/// Injects one fault and heals it; `None` if it is not possible now.
 async fn make(kind: FaultKind, world: &World, recorder: &Recorder, dice: &mut Dice) -> Option<Hit> {
     let hit = |pids| Hit {
         pids,
@@ -313,7 +314,7 @@ async fn stop_one(world: &World, role: Role, longest_ms: u64, dice: &mut Dice) -
     process.signal(Signal::SIGSTOP).ok()?;
     sleep(dice.between(50, longest_ms)).await;
     process.signal(Signal::SIGCONT).ok()?;
-    // It was not hurt: no launch may end because of this.
+    // Not listed as affected: no launch may end because of this fault.
     Some(Vec::new())
 }
 

@@ -1,4 +1,4 @@
-//! The figures of a torture, as text.
+//! The report of a torture, as text.
 
 use std::collections::BTreeMap;
 use std::fmt;

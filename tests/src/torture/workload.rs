@@ -1,5 +1,6 @@
-//! What the clients do while faults happen: send, add tasks, claim and complete, ask and decide, by the socket and by
-//! the command line. Each records its operations; [`super::check`] compares them with what happened.
+//! The clients of the torture: they send messages, add tasks, claim and complete them, make requests and decide them,
+//! over the socket and the command line. Each records its operations, which [`super::check`] compares with the
+//! evidence.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -21,7 +22,7 @@ use super::history::{Answer, Call, Dice, Operation, Outcome, Recorder, Unlisted}
 use super::world::{AGENT, COMMAND_MEMBERS, World};
 use crate::fake_model_server::{Reply, Request};
 
-/// At most so many commands ask for permission: the agent's conversation holds them all.
+/// Most commands that ask for permission: the agent's conversation contains all of them.
 const COMMANDS_MAX: u64 = 150;
 
 /// Streams of the seed's numbers: the decider's pauses, and one for each command's decision.
@@ -86,7 +87,7 @@ pub(crate) async fn sender(target: Target, recorder: Recorder, number: u64, mut 
     }
 }
 
-/// Sends through the command line. A command that lost its supervisor may have been carried out.
+/// Sends through the command line. A command that lost its supervisor may have taken effect.
 pub(crate) async fn typist(world: &World, recorder: Recorder, mut dice: Dice) {
     let mut target = world.target();
     for count in 0.. {
@@ -251,7 +252,7 @@ async fn end<M: End>(caller: &mut Caller, recorder: &Recorder, task: TaskId, gen
     recorded(recorder, &client, M::call(task.0, generation), ended).await;
 }
 
-/// Has the agent run numbered commands that need the user's permission, for as long as faults happen.
+/// Makes the agent run numbered commands that need the user's permission, as long as faults happen.
 pub(crate) async fn asker(target: Target, recorder: Recorder, mut dice: Dice, lasts: Duration) {
     let mut caller = Caller::new(target, "asker");
     let least = lasts / u32::try_from(COMMANDS_MAX).expect("it is small");
@@ -291,20 +292,20 @@ pub(crate) fn shell_line(command: u64) -> String {
     format!("echo ran >> commands/c{command}-")
 }
 
-/// Which command a message of the asker asks for.
+/// The command that a message of the asker requests.
 pub(crate) fn asked_command(text: &str) -> Option<u64> {
     let number = text.strip_prefix("run command ")?.strip_suffix(" now")?;
     number.parse().ok()
 }
 
-/// Which command a request is for.
+/// The command of a permission request.
 fn command_of(request: &RequestView) -> Option<u64> {
     let (_, rest) = request.input.get().split_once("commands/c")?;
     rest.split_once('-')?.0.parse().ok()
 }
 
-/// Allows some requests and denies others after a pause, as the user does: each command gets the decision that the seed
-/// gives it. Ends with the torture.
+/// Plays the user: allows some requests and denies others after a pause. The decision for a command depends only on the
+/// seed. Ends with the torture.
 pub(crate) async fn decider(target: Target, recorder: Recorder, seed: u64) {
     let mut caller = Caller::new(target, "decider");
     let mut dice = Dice::new(seed, DECIDER);
@@ -361,7 +362,7 @@ pub(crate) async fn decider(target: Target, recorder: Recorder, seed: u64) {
     }
 }
 
-/// Starts members again that died too often or lost their environment, as the user does with `up`.
+/// Plays the user: runs `up` to restart members that died too often or lost their environment.
 pub(crate) async fn reviver(world: &World) {
     let mut caller = Caller::new(world.target(), "reviver");
     while caller.target.phase() != Phase::Over {
@@ -377,7 +378,7 @@ pub(crate) async fn reviver(world: &World) {
     }
 }
 
-/// Runs a reading verb now and then: it starts a supervisor where none is left.
+/// Runs a read-only verb from time to time, which starts a supervisor if none runs.
 pub(crate) async fn watcher(world: &World, recorder: Recorder, mut dice: Dice) {
     let mut target = world.target();
     while target.pause(dice.between(2_000, 4_000)).await {

@@ -1,4 +1,4 @@
-//! The world of a torture: a rig with a team at work, and the means for its faults.
+//! The world of a torture: a rig with a working team, and the operations that faults need.
 
 use std::fs;
 use std::path::Path;
@@ -30,13 +30,13 @@ pub(crate) const COMMAND_MEMBERS: [&str; 4] = ["m0", "m1", "m2", "m3"];
 /// The member with a model.
 pub(crate) const AGENT: &str = "ada";
 
-/// How long a confirmed end of a member may leave its task claimed.
+/// How long a task may stay claimed after the confirmed exit of its member.
 const FREED: Duration = Duration::from_secs(1);
 
 /// Files of the state directory that hold what was acknowledged, by their beginnings, and those of the small disk.
 const KEPT: [&str; 4] = ["team.db", "team.lock", "reserve", "filler"];
 
-/// A verb that takes longer does not answer.
+/// Timeout of a verb.
 const VERB_LIMIT: Duration = Duration::from_secs(60);
 
 /// See the module. The disk is unmounted before the rig's directory is removed.
@@ -51,7 +51,7 @@ pub(crate) struct World {
     _model: FakeModelServer,
 }
 
-/// What a process of the world is, by its command line.
+/// The role of a process of the world, derived from its command line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Role {
     Supervisor,
@@ -61,7 +61,7 @@ pub(crate) enum Role {
     Tmux,
     /// One of the torture's own commands.
     Verb,
-    /// What a worker started.
+    /// A process that a worker started.
     Command,
 }
 
@@ -156,7 +156,7 @@ impl World {
             .collect()
     }
 
-    /// Undoes every fault, and makes sure that there is a supervisor.
+    /// Heals every fault, and ensures that a supervisor runs.
     pub(crate) async fn heal(&self) {
         if let Some(shim) = &self.shim {
             shim.set_clock(0);
@@ -169,7 +169,7 @@ impl World {
         self.up().await;
     }
 
-    /// What the user does when members do not run. It fails while a fault lasts; the reviver repeats it.
+    /// Runs `up`, as the user does when members do not run. Fails during a fault; the reviver repeats it.
     pub(crate) async fn up(&self) {
         let (_code, _output) = self.verb(&["up", "--detach", "--json"]).await;
     }
@@ -269,7 +269,7 @@ pub(crate) fn size_of(process: ProcessId) -> (u64, u64) {
     )
 }
 
-/// Kills processes and waits until they are dead; the pids of those that lived.
+/// Kills processes and waits until they are dead; returns the pids of those that were alive.
 pub(crate) async fn kill(victims: &[Found]) -> Vec<u32> {
     let mut killed = Vec::new();
     for found in victims {

@@ -1,4 +1,4 @@
-//! Every message has exactly its effect: stored once, read once, in the sender's order.
+//! Checks messages: each is stored once and read once, in the sender's order.
 
 use std::collections::BTreeMap;
 
@@ -31,9 +31,9 @@ pub(super) fn delivery(evidence: &Evidence) -> Vec<String> {
         match (&operation.outcome, &events[..]) {
             (Outcome::Refused(_) | Outcome::Unknown, []) => {}
             (Outcome::Refused(code), [_, ..]) if code != "storage_failed" => {
-                found.push(format!("{text:?} was refused ({code}) and stored"));
+                found.push(format!("{text:?} was refused ({code}) but stored"));
             }
-            (Outcome::Done(_), []) => found.push(format!("{text:?} was accepted and is lost")),
+            (Outcome::Done(_), []) => found.push(format!("{text:?} was accepted but is lost")),
             (_, [_, _, ..]) => found.push(format!("{text:?} is stored {} times", events.len())),
             (outcome, [event]) => {
                 let recipients = texts(event, "to");
@@ -51,7 +51,7 @@ pub(super) fn delivery(evidence: &Evidence) -> Vec<String> {
                     && revision > event.revision
                 {
                     found.push(format!(
-                        "{text:?} was sent after {earlier:?} and is before it"
+                        "{text:?} was sent after {earlier:?} but is stored before it"
                     ));
                 }
             }

@@ -1,4 +1,4 @@
-//! Processes: how soon a supervisor is back, why launches end, what load costs.
+//! Checks processes: recovery time of the supervisor, reasons why launches end, memory and latency under load.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -16,10 +16,10 @@ const MEMORY_LIMIT: u64 = 192 << 20;
 
 const DESCRIPTOR_LIMIT: u64 = 700;
 
-/// A supervisor that served for less than this is one of a row for the workers, which then pause longer.
+/// Supervisors that served for less than this count as a series: workers then pause longer before they reconnect.
 const ROW: Duration = Duration::from_secs(2);
 
-/// How soon a new supervisor serves after the last kill of a row.
+/// How soon a new supervisor serves after the last kill of a series.
 const ROW_LIMIT: Duration = Duration::from_secs(10);
 
 pub(super) fn recovery(evidence: &Evidence) -> Vec<String> {

@@ -1,4 +1,4 @@
-//! Panes: when faults have stopped, each running member has its pane, and each pane has a running member.
+//! Checks panes: after the faults, each running member has its pane, and each pane has a running member.
 
 use super::super::history::{Evidence, Pane};
 

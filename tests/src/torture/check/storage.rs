@@ -1,4 +1,4 @@
-//! The journal: it holds what was acknowledged, nothing that was refused, and the words of one writer.
+//! Checks the journal: it contains every acknowledged change and no refused one, all from one writer.
 
 use std::collections::BTreeMap;
 
@@ -25,7 +25,7 @@ pub(super) fn storage(evidence: &Evidence) -> Vec<String> {
                     false,
                 )
             }
-            // Nothing tells which of the claims in the journal it would have been.
+            // It is unknown which of the claims in the journal belongs to this operation.
             (Call::Claim { .. }, Outcome::Refused(_) | Outcome::Unknown) => continue,
             (Call::Release { task, generation }, _) => {
                 let end = (*task, *generation, Ended::Released);
@@ -77,7 +77,7 @@ pub(super) fn storage(evidence: &Evidence) -> Vec<String> {
         }
     }
     let unread = evidence.unread.iter();
-    found.extend(unread.map(|what| format!("cannot be read in the end: {what}")));
+    found.extend(unread.map(|what| format!("cannot read at the end: {what}")));
     found
 }
 
@@ -87,7 +87,7 @@ enum Ended {
     Completed,
 }
 
-/// What the journal contains of the clients' operations.
+/// The clients' operations as stored in the journal.
 #[derive(Debug, Default)]
 struct Stored {
     /// The ids of tasks, by key.

@@ -1,4 +1,4 @@
-//! Time: jumps of the wall clock end nothing early, and after a reboot nothing recorded before it is trusted.
+//! Checks time: jumps of the wall clock trigger no timeout, and after a reboot no recorded process is trusted.
 
 use std::collections::BTreeSet;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Claims, runs of tasks and commands that need permission: one owner, one end, nothing that was not allowed.
+//! Checks claims, runs of tasks, and commands that need permission: one owner, one end, no command without permission.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -51,8 +51,8 @@ pub(super) fn claims(evidence: &Evidence) -> Vec<String> {
     found
 }
 
-/// A client that ends a claim with a generation which is not the newest is refused. Claims that may have been made
-/// without an answer leave the generation open.
+/// A client that ends a claim with a stale generation must be refused. The generation is unknown after a claim whose
+/// answer was lost.
 fn stale_owners(evidence: &Evidence) -> Vec<String> {
     let mut found = Vec::new();
     let mut newest: BTreeMap<u64, u64> = BTreeMap::new();
@@ -79,7 +79,7 @@ fn stale_owners(evidence: &Evidence) -> Vec<String> {
     found
 }
 
-/// Runs of one task side by side: one of them ended after another began.
+/// Concurrent runs of one task: one of them ended after another began.
 fn overlaps(key: &str, marks: &[Mark]) -> Vec<String> {
     let mut found = Vec::new();
     let mut open: Vec<(&str, &str)> = Vec::new();
