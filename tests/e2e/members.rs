@@ -28,7 +28,7 @@ fn with_family() -> Rig {
 }
 
 #[tokio::test]
-async fn kill_ends_the_whole_process_tree_at_once_and_returns_the_task() {
+async fn kill_ends_the_process_tree_and_releases_the_task() {
     let rig = with_family();
     rig.ok(["up"]).await;
     let family = family(&rig).await;
@@ -48,7 +48,7 @@ async fn kill_ends_the_whole_process_tree_at_once_and_returns_the_task() {
 }
 
 #[tokio::test]
-async fn what_a_worker_that_was_killed_had_started_is_ended_before_its_successor_starts() {
+async fn a_killed_workers_processes_end_before_its_successor_starts() {
     let rig = with_family();
     rig.ok(["up"]).await;
     let family = family(&rig).await;
@@ -66,7 +66,7 @@ async fn what_a_worker_that_was_killed_had_started_is_ended_before_its_successor
 }
 
 #[tokio::test]
-async fn a_member_killed_from_outside_is_back_by_herself_with_her_task() {
+async fn a_member_killed_from_outside_restarts_with_its_task() {
     let run = "echo run >> runs; test $(wc -l < runs) = 2 || { mkfifo gate; cat gate; }";
     let rig = headless(&["ada"], &task("Build", run, ""));
     rig.ok(["up"]).await;
@@ -164,7 +164,7 @@ async fn the_sixth_death_within_a_minute_holds_a_member_and_why_says_so() {
 }
 
 #[tokio::test]
-async fn restart_gives_a_member_a_new_launch_and_her_task_again() {
+async fn restart_starts_a_new_launch_with_the_same_task() {
     let run = "echo run >> runs; test $(wc -l < runs) = 2 || { mkfifo gate; cat gate; }";
     let rig = headless(&["ada"], &task("Build", run, ""));
     rig.ok(["up"]).await;
@@ -179,7 +179,7 @@ async fn restart_gives_a_member_a_new_launch_and_her_task_again() {
 }
 
 #[tokio::test]
-async fn stop_lets_a_member_finish_within_the_grace_and_keeps_her_stopped() {
+async fn stop_waits_for_the_grace_period_and_prevents_restarts() {
     let rig = headless(&["ada", "bob"], "");
     rig.ok(["up"]).await;
     let worker = rig.worker("ada").await;
@@ -213,7 +213,7 @@ async fn spawn_adds_a_member_of_a_role_with_the_next_number_or_a_name() {
 }
 
 #[tokio::test]
-async fn every_member_has_a_colour_of_her_own_that_outlives_restarts() {
+async fn members_keep_distinct_colours_across_restarts() {
     let names = [
         "ada", "bob", "cyd", "dee", "eve", "fay", "gus", "hal", "ida", "jon",
     ];
@@ -238,7 +238,7 @@ async fn every_member_has_a_colour_of_her_own_that_outlives_restarts() {
 }
 
 #[tokio::test]
-async fn logs_show_what_a_member_printed_and_follow_what_she_prints() {
+async fn logs_show_and_follow_a_members_output() {
     let rig = headless(
         &["ada"],
         &task("Talk", "echo before; mkfifo gate; cat gate", ""),
@@ -275,7 +275,7 @@ async fn a_program_has_a_terminal_and_a_session_of_its_own() {
 }
 
 #[tokio::test]
-async fn a_member_whose_directory_went_away_is_held_at_once_and_says_why() {
+async fn a_member_without_its_directory_is_held_with_the_reason() {
     let rig = headless(&["ada"], "cwd = \"work\"\n");
     std::fs::create_dir(rig.project().join("work")).unwrap();
     rig.ok(["up"]).await;

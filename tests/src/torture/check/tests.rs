@@ -108,7 +108,7 @@ fn a_message_is_stored_and_read_once() {
 }
 
 #[test]
-fn an_unknown_outcome_may_be_either_and_a_refusal_may_not() {
+fn unknown_outcomes_may_be_stored_but_refusals_may_not() {
     let events = [stored(1, "a"), read(1)];
     assert_eq!(delivery(vec![sent("a", Outcome::Unknown)], &events), []);
     assert_eq!(delivery(vec![sent("a", Outcome::Unknown)], &[]), []);
@@ -348,7 +348,7 @@ fn after_a_reboot_a_recorded_launch_is_void() {
 }
 
 #[test]
-fn what_a_killed_member_kept_is_a_violation() {
+fn leftovers_of_a_killed_member_are_a_violation() {
     let evidence = Evidence {
         kept: vec!["m0 was killed and has T-1".to_owned()],
         ..Evidence::default()
@@ -357,7 +357,7 @@ fn what_a_killed_member_kept_is_a_violation() {
 }
 
 #[test]
-fn what_cannot_be_read_in_the_end_is_a_violation() {
+fn unreadable_evidence_is_a_violation() {
     let mut evidence = Evidence {
         unread: vec!["the board".to_owned()],
         ..Evidence::default()
@@ -530,7 +530,7 @@ fn a_launch_ends_only_by_a_fault() {
 }
 
 #[test]
-fn what_is_acknowledged_is_stored_by_one_writer() {
+fn acknowledged_changes_are_stored_by_one_writer() {
     let key = || "k".to_owned();
     let of = |outcome, events: &[(&str, Value)]| {
         broken(&Evidence {
