@@ -147,7 +147,7 @@ async fn a_recorded_run_is_played_back_without_a_model() {
 }
 
 #[tokio::test]
-async fn a_member_who_is_killed_goes_on_where_she_was() {
+async fn a_killed_agent_resumes_where_it_stopped() {
     let mut conversations = greeting();
     let [_, (_, ada)] = &mut conversations;
     // Her second answer does not come before she is killed.
@@ -171,7 +171,7 @@ async fn a_member_who_is_killed_goes_on_where_she_was() {
 }
 
 #[tokio::test]
-async fn a_run_whose_lead_may_not_ask_its_model_fails_and_says_why() {
+async fn a_run_without_model_access_fails_with_the_reason() {
     let server = FakeModelServer::start(|_: &_| Reply::error(401, "who are you?")).await;
     let rig = rig(&server);
     rig.run(["run", "Greet the world"])
@@ -182,7 +182,7 @@ async fn a_run_whose_lead_may_not_ask_its_model_fails_and_says_why() {
 }
 
 #[tokio::test]
-async fn a_run_whose_lead_only_rests_ends_when_everybody_is_idle() {
+async fn a_run_with_an_idle_lead_ends_when_all_members_are_idle() {
     let server = FakeModelServer::start(|_: &_| Reply::text("I am done, I think.")).await;
     let rig = rig(&server);
     rig.run(["run", "Greet the world"])
@@ -193,7 +193,7 @@ async fn a_run_whose_lead_only_rests_ends_when_everybody_is_idle() {
 }
 
 #[tokio::test]
-async fn a_run_says_what_keeps_its_lead_from_going_on() {
+async fn a_run_reports_what_blocks_its_lead() {
     let lead = vec![
         Reply::error(429, "slow down").header("retry-after", "3"),
         Reply::html(200, "<h1>Welcome to the proxy</h1>"),
@@ -213,7 +213,7 @@ async fn a_run_says_what_keeps_its_lead_from_going_on() {
 }
 
 #[tokio::test]
-async fn a_lead_spawns_only_the_roles_that_she_may() {
+async fn a_lead_spawns_only_permitted_roles() {
     let server = FakeModelServer::start(by_model([
         (
             "lead",
@@ -293,7 +293,7 @@ async fn a_run_in_a_team_that_is_up_is_its_leads_and_leaves_it_up() {
 }
 
 #[tokio::test]
-async fn what_a_run_is_to_remember_is_recalled_and_not_by_the_next() {
+async fn run_memory_is_recalled_only_in_the_same_run() {
     let recalled = |answer: &str| {
         [
             Reply::call("recall", json!({"key": "style"})),

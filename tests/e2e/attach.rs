@@ -42,7 +42,7 @@ async fn up_with_detach_returns_also_on_a_terminal() {
 }
 
 #[tokio::test]
-async fn attach_puts_a_person_into_a_members_pane_where_a_typed_line_becomes_a_task() {
+async fn attach_opens_a_pane_where_typed_lines_become_tasks() {
     if !tmux::is_here() {
         return;
     }
@@ -115,7 +115,7 @@ async fn the_terminal_last_used_determines_the_size() {
 }
 
 #[tokio::test]
-async fn what_is_typed_while_a_task_runs_is_the_tasks() {
+async fn input_during_a_task_goes_to_the_task() {
     if !tmux::is_here() {
         return;
     }

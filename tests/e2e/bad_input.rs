@@ -110,7 +110,7 @@ async fn an_unknown_role_or_engine_is_named_with_the_nearest_one() {
 }
 
 #[tokio::test]
-async fn what_a_member_cannot_think_with_is_told_with_its_place() {
+async fn invalid_agent_keys_are_reported_with_their_position() {
     let model = format!("{MEMBER}model = \"x/y\"\n");
     let thinks = "[[member]]\nname = \"ada\"\n";
     let tool = format!("{thinks}tools = [\"raed\"]\n");
@@ -124,7 +124,7 @@ async fn what_a_member_cannot_think_with_is_told_with_its_place() {
 }
 
 #[tokio::test]
-async fn what_is_not_carried_out_yet_says_so() {
+async fn unsupported_keys_are_refused() {
     let engine = "[[member]]\nname = \"ada\"\nengine = \"acp\"\n";
     let command = format!("{MEMBER}command = \"aider\"\n");
     refused(&[
@@ -176,7 +176,7 @@ async fn without_a_team_file_up_says_how_to_get_one() {
 }
 
 #[tokio::test]
-async fn a_team_name_that_two_projects_use_is_told_apart_by_its_id() {
+async fn an_ambiguous_team_name_needs_the_team_id() {
     let rig = headless(&["ada"], "");
     let other = rig.other_project("other", &file(&["bob"], "headless", "ready", ""));
     rig.ok(["up"]).await;
@@ -213,7 +213,7 @@ async fn attach_without_a_terminal_is_refused() {
 }
 
 #[tokio::test]
-async fn a_claim_of_a_taken_or_blocked_task_is_refused_with_who_or_what() {
+async fn a_refused_claim_names_the_owner_or_the_blocker() {
     let tasks = [
         task("One", "true", ""),
         task("Two", "true", "after = [\"One\"]"),

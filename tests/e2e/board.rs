@@ -162,7 +162,7 @@ async fn the_graph_is_shown_as_text_and_for_graphviz() {
 }
 
 #[tokio::test]
-async fn of_many_who_claim_a_task_at_once_exactly_one_wins_and_the_others_are_told_who() {
+async fn exactly_one_concurrent_claim_wins() {
     const CLAIMANTS: usize = 32;
     const TASKS: u64 = 40;
     let rig = board("").await;
@@ -281,7 +281,7 @@ async fn an_edit_that_would_make_a_circle_changes_nothing() {
 }
 
 #[tokio::test]
-async fn tasks_that_mean_to_touch_the_same_files_are_told_of_each_other() {
+async fn tasks_with_overlapping_files_are_warned_of_each_other() {
     let rig = board(
         &[
             task("One", "true", "files = [\"src/**\"]"),
@@ -298,7 +298,7 @@ async fn tasks_that_mean_to_touch_the_same_files_are_told_of_each_other() {
 }
 
 #[tokio::test]
-async fn what_became_of_a_task_is_told_to_who_made_it() {
+async fn the_creator_of_a_task_is_notified_of_its_result() {
     let rig = headless(&["ada"], &task("Build", "echo all good", ""));
     rig.ok(["up", "--wait"]).await;
     let messages = rig.json(["messages"]).await;
@@ -331,7 +331,7 @@ async fn a_hook_refuses_a_completion_with_its_reason_at_most_three_times_in_a_ro
 }
 
 #[tokio::test]
-async fn a_task_whose_completion_a_hook_refuses_fails_with_the_reason() {
+async fn a_completion_hook_can_fail_a_task_with_a_reason() {
     let rest = "[hooks]\ntask_completed = \"echo not like this >&2; exit 2\"\n";
     let rig = headless(&["ada"], &format!("{rest}{}", task("One", "true", "")));
     rig.run(["up", "--wait"]).await.expect(1);
@@ -352,7 +352,7 @@ async fn a_hook_hears_of_an_idle_member() {
 }
 
 #[tokio::test]
-async fn the_list_shows_what_a_program_came_to_and_show_all_that_it_said() {
+async fn task_list_shows_the_result_and_task_show_the_output() {
     let run = "echo much before; echo; echo it came to this; echo";
     let rig = headless(&["ada"], &task("Talk", run, ""));
     rig.ok(["up", "--wait"]).await;
@@ -366,7 +366,7 @@ async fn the_list_shows_what_a_program_came_to_and_show_all_that_it_said() {
 }
 
 #[tokio::test]
-async fn what_blocks_a_task_is_shown_and_taken_away() {
+async fn blockers_of_a_task_are_shown_and_removable() {
     let rig = headless(&["ada"], "");
     rig.ok(["up"]).await;
     rig.ok(["task", "add", "First", "--for", "ada"]).await;

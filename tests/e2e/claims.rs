@@ -35,7 +35,7 @@ fn help(rig: &Rig, arguments: &[&str]) -> String {
 }
 
 #[tokio::test]
-async fn docs_and_help_list_what_run_takes_in_a_running_team() {
+async fn docs_and_help_list_run_options_for_a_running_team() {
     let rig = Rig::new();
     assert!(documentation().contains(
         "In a team that is already up, `run` only gives the lead a goal: `--mode`, `--fresh` and every other flag \

@@ -116,7 +116,7 @@ async fn init_tells_the_kind_of_project_by_its_files() {
 }
 
 #[tokio::test]
-async fn doctor_finds_nothing_wrong_here_and_says_what_is_wrong_elsewhere() {
+async fn doctor_passes_here_and_reports_problems_elsewhere() {
     let mut rig = headless(&["ada"], "");
     let doctor = rig.json(["doctor"]).await;
     let checks = doctor["checks"].as_array().unwrap();
@@ -163,7 +163,7 @@ async fn doctor_finds_nothing_wrong_here_and_says_what_is_wrong_elsewhere() {
 }
 
 #[tokio::test]
-async fn supervisor_status_says_what_it_is_doing_right_now() {
+async fn supervisor_status_reports_current_activity() {
     let rig = headless(&["ada"], &task("Long", "mkfifo gate; cat gate", ""));
     rig.run(["supervisor", "status"]).await.expect(6);
     rig.ok(["up"]).await;
@@ -270,7 +270,7 @@ async fn colour_is_for_terminals_unless_it_is_asked_for_or_forbidden() {
 }
 
 #[tokio::test]
-async fn events_are_told_to_programs_as_lines_of_json() {
+async fn events_are_printed_as_json_lines() {
     let rig = headless(&["ada"], &task("Build", "true", ""));
     rig.ok(["up", "--wait"]).await;
     let lines = rig.ok(["events", "--json"]).await.stdout;

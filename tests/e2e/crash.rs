@@ -72,7 +72,7 @@ async fn tasks_go_on_without_a_supervisor_and_a_worker_starts_the_next_one() {
 }
 
 #[tokio::test]
-async fn what_ended_while_there_was_no_supervisor_is_told_to_the_next_one() {
+async fn exits_without_a_supervisor_are_seen_by_the_next_one() {
     // The task itself kills the supervisor, so that it ends while there is none, or nearly so.
     let run = "echo run >> runs; xargs kill -9 < pid; echo after";
     let rig = assigned(&["ada"], &task("Kill", run, ""));
@@ -87,7 +87,7 @@ async fn what_ended_while_there_was_no_supervisor_is_told_to_the_next_one() {
 }
 
 #[tokio::test]
-async fn a_verb_that_waits_goes_on_over_the_death_of_the_supervisor() {
+async fn a_waiting_verb_survives_a_supervisor_crash() {
     let rig = headless(&["ada"], &task("Long", "mkfifo gate; cat gate", ""));
     let mut up = rig.start(["up", "--wait"]);
     rig.until_task_is("T-1", TaskState::InProgress).await;
@@ -116,7 +116,7 @@ async fn a_restarted_supervisor_adopts_its_workers() {
 }
 
 #[tokio::test]
-async fn nobody_restarts_a_supervisor_that_was_terminated_and_the_next_command_does() {
+async fn a_terminated_supervisor_restarts_only_on_the_next_command() {
     let rig = headless(&["ada"], "");
     rig.ok(["up"]).await;
     let (ada, supervisor) = (rig.worker("ada").await, rig.supervisor().await);
@@ -335,7 +335,7 @@ async fn random_kills_leave_no_impossible_history() {
 }
 
 #[tokio::test]
-async fn a_member_that_is_stopped_while_she_has_no_connection_is_told_when_she_is_back() {
+async fn a_disconnected_member_gets_its_stop_after_reconnecting() {
     let rig = headless(&["ada", "bob"], "");
     rig.ok(["up"]).await;
     rig.until_member_is("ada", MemberState::Idle).await;

@@ -182,7 +182,7 @@ fn answers(recording: &str) -> Vec<(String, Value)> {
 }
 
 #[tokio::test]
-async fn the_recording_of_the_demo_is_what_the_script_gives() {
+async fn demo_recording_matches_the_script() {
     let member =
         |request: &agent_team_tests::fake_model_server::Request| request.model().to_owned();
     let conversations = [

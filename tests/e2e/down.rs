@@ -166,7 +166,7 @@ async fn processes_that_the_team_did_not_start_are_not_touched() {
 }
 
 #[tokio::test]
-async fn stopping_the_supervisor_ends_every_team_and_nobody_restarts_it() {
+async fn supervisor_stop_ends_all_teams_and_is_not_undone() {
     let rig = headless(&["ada"], "");
     rig.ok(["up"]).await;
     let (ada, supervisor) = (rig.worker("ada").await, rig.supervisor().await);
@@ -219,7 +219,7 @@ async fn a_team_that_is_up_is_not_deleted_and_one_that_is_down_leaves_its_projec
 }
 
 #[tokio::test]
-async fn what_survives_has_a_receipt_and_the_exit_code_says_so() {
+async fn survivors_of_down_have_receipts_and_an_exit_code() {
     use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
     const NOBODY: u32 = 65_534;
 
