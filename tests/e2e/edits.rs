@@ -78,7 +78,7 @@ async fn a_file_that_changed_while_the_request_waited_stays_as_it_is() {
 }
 
 #[tokio::test]
-async fn what_is_guarded_is_refused_and_nobody_is_asked() {
+async fn edits_of_guarded_files_are_refused_without_asking() {
     let replies = vec![
         write(".git/hooks/pre-commit", "evil"),
         write(".agent-team/team.toml", "evil"),
@@ -94,7 +94,7 @@ async fn what_is_guarded_is_refused_and_nobody_is_asked() {
 }
 
 #[tokio::test]
-async fn each_mode_does_with_an_edit_what_it_says() {
+async fn each_permission_mode_handles_edits() {
     for (settings, says, asked, written) in [
         ("mode = \"accept-edits\"", "created src/new.rs", false, true),
         ("mode = \"plan\"", "in mode plan", false, false),
@@ -194,7 +194,7 @@ async fn a_directory_grant_settles_edits_of_eight_different_files() {
 }
 
 #[tokio::test]
-async fn a_file_that_rules_guard_is_asked_about_and_found_by_nobody() {
+async fn files_guarded_by_rules_need_permission_and_are_not_found() {
     let replies = vec![
         Reply::call("grep", json!({ "pattern": "hunter" })),
         Reply::call("glob", json!({ "pattern": "**/*.txt" })),
@@ -235,7 +235,7 @@ async fn a_file_that_rules_guard_is_asked_about_and_found_by_nobody() {
 }
 
 #[tokio::test]
-async fn a_run_that_nobody_watches_denies_what_it_would_ask_and_says_so_once() {
+async fn an_unattended_run_denies_requests_and_reports_it_once() {
     let edit = || write("new.txt", "new\n");
     let finish = || Reply::call("finish", json!({ "answer": "Done." }));
     for (arguments, written) in [

@@ -43,7 +43,7 @@ fn is_well_formed(envelopes: &[Value]) {
 }
 
 #[tokio::test]
-async fn a_run_is_told_from_its_beginning_to_its_result() {
+async fn a_run_emits_events_from_start_to_result() {
     let server = FakeModelServer::start(by_model(greeting())).await;
     let rig = rig(&server);
     let output = rig.run(["run", "--events", "Greet the world"]).await;
@@ -99,7 +99,7 @@ async fn a_run_that_comes_to_nothing_ends_with_an_error() {
 }
 
 #[tokio::test]
-async fn a_team_that_agents_worked_in_is_told_again_as_far_as_it_is_stored() {
+async fn stored_events_of_an_agent_team_are_replayed() {
     let server = FakeModelServer::start(by_model(greeting())).await;
     let rig = rig(&server);
     rig.ok(["up", "--detach", "Greet the world"]).await;
@@ -141,7 +141,7 @@ async fn a_team_that_agents_worked_in_is_told_again_as_far_as_it_is_stored() {
 }
 
 #[tokio::test]
-async fn a_reader_who_does_not_read_delays_nobody_and_misses_nothing_stored() {
+async fn a_stalled_event_reader_misses_no_stored_event() {
     // As fast as output is passed on, for as long as fills every buffer on the way.
     let print = "for i in $(seq 70); do seq 1 3000; sleep 0.05; done";
     let rig = headless(&["ada"], &task("Print", print, ""));

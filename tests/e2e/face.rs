@@ -165,7 +165,7 @@ async fn the_verbs_of_the_command_line_are_typed_with_a_slash() {
 }
 
 #[tokio::test]
-async fn a_request_waits_for_what_is_being_typed() {
+async fn a_request_waits_until_typing_is_finished() {
     if !tmux::is_here() {
         return;
     }

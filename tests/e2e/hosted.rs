@@ -92,7 +92,7 @@ async fn members_in_one_process_work_talk_and_go_down() {
 }
 
 #[tokio::test]
-async fn the_end_of_one_members_task_or_of_her_leaves_the_others_alone() {
+async fn a_hosted_members_exit_does_not_affect_others() {
     let rig = hosted(
         &["ada", "bob", "cyd"],
         &["ada", "bob", "cyd"].map(gated).concat(),
@@ -174,7 +174,7 @@ async fn a_hosted_member_that_does_not_end_restarts_the_others() {
 }
 
 #[tokio::test]
-async fn a_new_supervisor_goes_on_with_the_process_that_is_there() {
+async fn a_new_supervisor_adopts_the_running_host_process() {
     let rig = hosted(&["ada", "bob"], &["ada", "bob"].map(gated).concat());
     rig.ok(["up"]).await;
     until_begun(&rig, "ada").await;

@@ -338,7 +338,7 @@ async fn a_killed_workers_session_stays_readable() {
 }
 
 #[tokio::test]
-async fn a_session_that_the_person_took_over_is_left_alone() {
+async fn a_session_taken_over_by_the_user_is_left_alone() {
     let Some(mut world) = world(&["ada", "bob"], "", &[]).await else {
         return;
     };
@@ -356,7 +356,7 @@ async fn a_session_that_the_person_took_over_is_left_alone() {
 }
 
 #[tokio::test]
-async fn whom_the_app_turns_away_is_told_why_and_what_to_do() {
+async fn a_refusal_by_iterm2_has_a_reason_and_a_hint() {
     let Some(client) = fake_iterm2::client() else {
         return;
     };
@@ -402,7 +402,7 @@ async fn whom_the_app_turns_away_is_told_why_and_what_to_do() {
 }
 
 #[tokio::test]
-async fn what_stands_in_paths_is_never_read_as_anything_else() {
+async fn special_characters_in_paths_are_never_interpreted() {
     let Some(client) = fake_iterm2::client() else {
         return;
     };
@@ -480,7 +480,7 @@ async fn iterm2_may_draw_a_tmux_of_ours() {
 }
 
 #[tokio::test]
-async fn doctor_tells_of_each_place_and_of_what_was_never_tried() {
+async fn doctor_reports_each_placement_and_untested_ones() {
     let Some(world) = world(&["ada"], "", &[]).await else {
         return;
     };
@@ -524,7 +524,7 @@ async fn doctor_tells_of_each_place_and_of_what_was_never_tried() {
 
 /// Whoever is stopped does not answer.
 #[tokio::test]
-async fn an_app_that_hangs_is_given_up_and_holds_nobody_up() {
+async fn a_hanging_iterm2_is_given_up_without_blocking() {
     let Some(world) = world(&["ada"], "", &[]).await else {
         return;
     };

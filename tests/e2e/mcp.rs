@@ -136,7 +136,7 @@ async fn the_tools_of_a_server_are_offered_and_answer() {
 }
 
 #[tokio::test]
-async fn a_server_that_does_not_behave_is_told_of_and_missed_by_nobody_else() {
+async fn a_misbehaving_mcp_server_is_reported_and_isolated() {
     let server = FakeModelServer::start(in_turn([
         Reply::call("mcp__chatty__say", json!({"text": "hello"})),
         Reply::call("finish", json!({"answer": "Done."})),

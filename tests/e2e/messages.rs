@@ -72,7 +72,7 @@ async fn a_message_is_read_while_a_long_task_runs() {
 }
 
 #[tokio::test]
-async fn a_message_that_waited_for_its_member_reaches_her_next_launch() {
+async fn a_queued_message_reaches_the_members_next_launch() {
     let rig = headless(&["ada", "bob"], "");
     rig.ok(["up"]).await;
     rig.ok(["stop", "ada"]).await;
@@ -92,7 +92,7 @@ async fn a_message_that_waited_for_its_member_reaches_her_next_launch() {
 }
 
 #[tokio::test]
-async fn a_long_message_comes_from_stdin_and_stays_whole() {
+async fn a_long_message_from_stdin_is_complete() {
     let rig = headless(&["ada"], "");
     rig.ok(["up"]).await;
     let text: String = (0..2_000).map(|line| format!("line {line}\n")).collect();

@@ -8,7 +8,7 @@ use agent_team_tests::{Rig, processes, tmux, until};
 use crate::teams::{in_panes, task};
 
 #[tokio::test]
-async fn each_member_has_a_pane_of_her_own_on_a_server_of_ours() {
+async fn each_member_has_a_pane_on_the_teams_tmux_server() {
     if !tmux::is_here() {
         return;
     }
@@ -102,7 +102,7 @@ async fn a_restarted_member_is_in_the_same_pane_with_a_new_launch() {
 }
 
 #[tokio::test]
-async fn a_member_whose_pane_is_closed_goes_on_without_it() {
+async fn a_member_continues_without_its_closed_pane() {
     if !tmux::is_here() {
         return;
     }
@@ -136,7 +136,7 @@ async fn a_member_whose_pane_is_closed_goes_on_without_it() {
 }
 
 #[tokio::test]
-async fn the_team_goes_on_without_its_tmux_server() {
+async fn the_team_continues_without_its_tmux_server() {
     if !tmux::is_here() {
         return;
     }
@@ -187,7 +187,7 @@ async fn the_team_goes_on_without_its_tmux_server() {
 }
 
 #[tokio::test]
-async fn a_new_supervisor_goes_on_with_the_panes_that_are_there() {
+async fn a_new_supervisor_adopts_existing_panes() {
     if !tmux::is_here() {
         return;
     }
@@ -255,7 +255,7 @@ async fn in_users_tmux() -> Rig {
 }
 
 #[tokio::test]
-async fn in_the_persons_tmux_the_team_has_a_window_of_its_own_and_theirs_is_as_it_was() {
+async fn in_the_users_tmux_the_team_gets_its_own_window() {
     if !tmux::is_here() {
         return;
     }
@@ -294,7 +294,7 @@ async fn in_the_persons_tmux_the_team_has_a_window_of_its_own_and_theirs_is_as_i
 }
 
 #[tokio::test]
-async fn a_pane_that_a_person_opened_in_the_teams_window_stays_when_the_team_goes() {
+async fn down_keeps_a_users_pane_in_the_teams_window() {
     if !tmux::is_here() {
         return;
     }
@@ -325,7 +325,7 @@ async fn a_pane_that_a_person_opened_in_the_teams_window_stays_when_the_team_goe
 }
 
 #[tokio::test]
-async fn nothing_secret_is_in_what_others_can_see_of_a_process_or_a_pane() {
+async fn no_secret_is_visible_in_processes_or_panes() {
     if !tmux::is_here() {
         return;
     }
@@ -350,7 +350,7 @@ async fn nothing_secret_is_in_what_others_can_see_of_a_process_or_a_pane() {
 }
 
 #[tokio::test]
-async fn a_tmux_server_whose_socket_was_deleted_is_found_again() {
+async fn a_tmux_server_is_found_after_its_socket_was_deleted() {
     if !tmux::is_here() {
         return;
     }
@@ -370,7 +370,7 @@ async fn a_tmux_server_whose_socket_was_deleted_is_found_again() {
 }
 
 #[tokio::test]
-async fn a_new_supervisor_finds_the_tmux_server_whose_socket_was_deleted() {
+async fn a_new_supervisor_finds_tmux_without_its_socket() {
     if !tmux::is_here() {
         return;
     }

@@ -54,7 +54,7 @@ async fn a_tmux_that_is_too_old_is_refused_when_asked_for_and_passed_over_aloud_
 }
 
 #[tokio::test]
-async fn a_tmux_that_hangs_holds_nobody_up_for_long() {
+async fn a_hanging_tmux_does_not_block_the_team() {
     let mut rig = Rig::with_team(&file(&["ada"], "auto", "ready", ""));
     fake_tmux(
         &mut rig,
