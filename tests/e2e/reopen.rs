@@ -49,7 +49,7 @@ fn assert_same_worker(before: &MemberView, after: &MemberView) {
 }
 
 #[tokio::test]
-async fn a_pane_closed_by_hand_is_opened_again_with_what_was_shown_and_the_same_worker() {
+async fn a_reopened_pane_shows_its_history_with_the_same_worker() {
     if !tmux::is_here() {
         return;
     }
@@ -156,7 +156,7 @@ async fn a_pane_without_a_member_keeps_its_text_and_a_hint() {
 }
 
 #[tokio::test]
-async fn after_the_tmux_server_was_killed_up_gives_everybody_a_pane_again() {
+async fn up_reopens_all_panes_after_tmux_was_killed() {
     if !tmux::is_here() {
         return;
     }
@@ -215,7 +215,7 @@ async fn a_new_supervisor_finds_members_in_the_panes_that_are_held_for_them() {
 }
 
 #[tokio::test]
-async fn a_headless_member_is_shown_in_the_terminal_of_who_attaches_and_goes_on_after() {
+async fn attach_shows_a_headless_member_which_continues_after() {
     let rig = headless(&["ada"], &task("Long", GATED, ""));
     rig.ok(["up"]).await;
     let before = rig.until_member_is("ada", MemberState::Working).await;
@@ -242,7 +242,7 @@ async fn a_headless_member_is_shown_in_the_terminal_of_who_attaches_and_goes_on_
 }
 
 #[tokio::test]
-async fn the_key_that_leaves_does_so_in_the_middle_of_a_task_that_goes_on() {
+async fn the_detach_key_works_during_a_running_task() {
     let rig = headless(&["ada"], &task("Long", GATED, ""));
     rig.ok(["up"]).await;
     until_gated(&rig).await;
@@ -269,7 +269,7 @@ async fn the_key_that_leaves_does_so_in_the_middle_of_a_task_that_goes_on() {
 }
 
 #[tokio::test]
-async fn who_attaches_later_takes_the_member_over() {
+async fn a_later_attach_takes_over_the_member() {
     let rig = headless(&["ada"], "");
     rig.ok(["up"]).await;
     rig.until_member_is("ada", MemberState::Idle).await;

@@ -134,7 +134,7 @@ async fn a_page_is_fetched_after_asking_and_its_host_is_offered() {
 }
 
 #[tokio::test]
-async fn a_rule_for_the_team_lets_pass_what_it_covers_as_words() {
+async fn a_team_rule_allows_matching_commands() {
     if !there_is_a_sandbox().await {
         return;
     }
@@ -171,7 +171,7 @@ async fn a_rule_for_the_team_lets_pass_what_it_covers_as_words() {
 }
 
 #[tokio::test]
-async fn what_a_rule_covers_is_asked_about_when_no_sandbox_would_hold_it() {
+async fn allowed_commands_need_permission_without_a_sandbox() {
     if !there_is_a_sandbox().await {
         return;
     }
@@ -214,7 +214,7 @@ async fn a_request_outlives_the_supervisor() {
 }
 
 #[tokio::test]
-async fn who_was_killed_while_it_waited_asks_the_same_request_again() {
+async fn a_member_killed_while_waiting_repeats_its_request() {
     let again = || bash("echo ran >> ran.txt");
     let (server, rig) = team(vec![again(), again(), Reply::text("Done.")]).await;
     rig.until_member("ada", asks).await;
@@ -232,7 +232,7 @@ async fn who_was_killed_while_it_waited_asks_the_same_request_again() {
 }
 
 #[tokio::test]
-async fn what_was_being_carried_out_when_its_worker_died_is_not_done_again() {
+async fn a_call_interrupted_by_worker_death_is_not_repeated() {
     let line = "echo ran >> ran.txt; sleep 1000";
     let (server, rig) = team(vec![bash(line), Reply::text("Hm.")]).await;
     rig.until_member("ada", asks).await;
@@ -350,7 +350,7 @@ async fn a_key_in_the_pane_decides_and_a_decision_elsewhere_ends_the_asking() {
 }
 
 #[tokio::test]
-async fn rules_of_the_team_file_hold_whatever_is_allowed() {
+async fn team_file_rules_override_allowed_requests() {
     let replies = vec![
         bash("echo no; rm -rf src"),
         bash("touch asked"),
@@ -450,7 +450,7 @@ async fn one_grant_for_the_team_lets_eight_go_on_and_the_ninth_still_asks() {
 }
 
 #[tokio::test]
-async fn who_watches_is_told_of_each_request_once_and_its_program_with_them() {
+async fn requests_watch_reports_each_request_once() {
     let (_server, rig) = team(vec![
         bash("echo one > ran.txt"),
         bash("echo two > ran.txt"),
@@ -474,7 +474,7 @@ async fn who_watches_is_told_of_each_request_once_and_its_program_with_them() {
 }
 
 #[tokio::test]
-async fn the_lead_allows_what_the_user_lets_her_and_nothing_else() {
+async fn the_lead_allows_only_what_the_user_permits() {
     let allow = |request: &str| Reply::call("allow_request", json!({ "id": request }));
     let lead = vec![
         bash("touch hers"),
@@ -539,7 +539,7 @@ async fn the_lead_allows_what_the_user_lets_her_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn what_is_allowed_always_is_kept_in_the_users_own_settings_until_it_is_revoked() {
+async fn always_rules_are_stored_in_user_settings_until_revoked() {
     if !there_is_a_sandbox().await {
         return;
     }

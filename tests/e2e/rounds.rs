@@ -54,7 +54,7 @@ async fn run_while(rig: &Rig, meanwhile: impl Future<Output = ()>) -> Value {
 }
 
 #[tokio::test]
-async fn a_coordinator_says_who_works_until_there_is_an_answer() {
+async fn a_coordinator_selects_members_until_it_answers() {
     let server = FakeModelServer::start(by_model([
         (
             "lead",
@@ -203,7 +203,7 @@ async fn a_synthesis_that_was_cut_off_or_filtered_is_no_answer() {
 }
 
 #[tokio::test]
-async fn the_question_is_what_the_team_file_says() {
+async fn the_coordinator_prompt_comes_from_the_team_file() {
     let server =
         FakeModelServer::start(by_model([("lead", vec![Reply::text("DONE: Hello.")])])).await;
     let mode = "mode = \"coordinator\"\ncoordinator_prompt = \"GOAL {task} / WHO {worker_descriptions} / {x: 1}\"";
@@ -222,7 +222,7 @@ async fn the_question_is_what_the_team_file_says() {
 }
 
 #[tokio::test]
-async fn everybody_works_in_turn_and_the_lead_sums_up() {
+async fn collaborate_runs_all_members_and_the_lead_summarises() {
     let server = FakeModelServer::start(by_model([
         ("ben", done("T-1", "From here it is blue.")),
         ("ada", done("T-2", "From here it is green.")),
@@ -279,7 +279,7 @@ async fn everybody_works_in_turn_and_the_lead_sums_up() {
 }
 
 #[tokio::test]
-async fn a_lead_who_is_killed_between_two_rounds_asks_nothing_twice() {
+async fn a_lead_killed_between_rounds_repeats_no_question() {
     let server = FakeModelServer::start(by_model([
         (
             "lead",
@@ -306,7 +306,7 @@ async fn a_lead_who_is_killed_between_two_rounds_asks_nothing_twice() {
 }
 
 #[tokio::test]
-async fn a_member_who_is_killed_in_her_round_goes_on_with_it() {
+async fn a_member_killed_in_a_round_resumes_it() {
     let server = FakeModelServer::start(by_model([
         (
             "lead",
@@ -337,7 +337,7 @@ async fn a_member_who_is_killed_in_her_round_goes_on_with_it() {
 }
 
 #[tokio::test]
-async fn what_a_member_cannot_do_the_coordinator_hears_of() {
+async fn a_members_failure_is_reported_to_the_coordinator() {
     let server = FakeModelServer::start(by_model([
         (
             "lead",
@@ -363,7 +363,7 @@ async fn what_a_member_cannot_do_the_coordinator_hears_of() {
 }
 
 #[tokio::test]
-async fn what_is_said_to_a_coordinator_is_heard_with_the_next_question() {
+async fn messages_to_a_coordinator_join_its_next_question() {
     let server = FakeModelServer::start(by_model([
         (
             "lead",

@@ -86,7 +86,7 @@ fn streamed(events: &[Value]) -> Reply {
 }
 
 #[tokio::test]
-async fn the_provider_searches_and_is_shown_again_what_it_found() {
+async fn provider_search_results_are_replayed_to_the_provider() {
     let paused = [
         json!({ "type": "content_block_start", "index": 0, "content_block": {
             "type": "server_tool_use", "id": "srvtoolu_2", "name": "web_search", "input": { "query": "more" } } }),
@@ -148,7 +148,7 @@ async fn the_provider_searches_and_is_shown_again_what_it_found() {
 }
 
 #[tokio::test]
-async fn an_endpoint_of_the_persons_own_is_asked_and_its_key_shown_to_nobody() {
+async fn a_users_search_endpoint_is_used_without_leaking_its_key() {
     let script = |request: &Request| {
         let is_search = request.method == "GET";
         match request.path.split('?').next() {
@@ -204,7 +204,7 @@ async fn an_endpoint_of_the_persons_own_is_asked_and_its_key_shown_to_nobody() {
 }
 
 #[tokio::test]
-async fn it_is_not_offered_where_nobody_searches() {
+async fn web_search_is_not_offered_without_a_search_service() {
     for (model, search, bypass, why) in [
         ("openai/lead", "", true, ""),
         // Whoever stands before the provider may not know of it.

@@ -50,7 +50,7 @@ fn holders_of(texts: &[&str], directory: &Path) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_secret_reaches_tools_and_is_shown_to_nobody() {
+async fn a_secret_reaches_tools_and_is_never_shown() {
     let whole =
         "printf '%s' \"$DEPLOY\" > from-tool; for i in $(seq 3000); do echo \"$i $DEPLOY\"; done";
     let server = FakeModelServer::start(in_turn([

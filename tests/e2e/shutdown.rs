@@ -39,7 +39,7 @@ async fn team(lead: Vec<Reply>, ada: Vec<Reply>) -> (FakeModelServer, Rig) {
 }
 
 #[tokio::test]
-async fn an_objection_is_what_the_asking_comes_to_and_agreeing_ends_her() {
+async fn a_member_can_object_to_or_accept_a_stop() {
     let ada = vec![works(), objects(), works(), agrees(), Reply::text("Bye.")];
     let (_server, rig) = team(vec![Reply::text("I see.")], ada).await;
     let refused = rig.refused(4, ["stop", "ada"]).await;
@@ -58,7 +58,7 @@ async fn an_objection_is_what_the_asking_comes_to_and_agreeing_ends_her() {
 }
 
 #[tokio::test]
-async fn force_asks_nobody() {
+async fn force_stops_without_asking() {
     let ada = vec![works(), objects(), Reply::text("No.")];
     let (server, rig) = team(vec![Reply::text("I see.")], ada).await;
     rig.ok(["stop", "ada", "--force"]).await;
@@ -69,7 +69,7 @@ async fn force_asks_nobody() {
 }
 
 #[tokio::test]
-async fn the_lead_is_told_why_a_teammate_goes_on() {
+async fn the_lead_is_notified_of_a_teammates_objection() {
     let stop = Reply::call("stop_teammate", json!({ "name": "ada" }));
     let ada = vec![works(), objects(), works()];
     let (server, rig) = team(vec![stop, Reply::text("I see.")], ada).await;
@@ -87,7 +87,7 @@ async fn the_lead_is_told_why_a_teammate_goes_on() {
 }
 
 #[tokio::test]
-async fn who_only_waits_ends_at_once() {
+async fn an_idle_waiting_member_stops_at_once() {
     let waits = Reply::call("wait", json!({ "for": "messages" }));
     let (_server, rig) = team(vec![waits], vec![works()]).await;
     rig.ok(["send", "lead", "Wait for ada"]).await;

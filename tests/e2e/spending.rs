@@ -39,7 +39,7 @@ async fn run(model: &'static str, settings: &str) -> Value {
 }
 
 #[tokio::test]
-async fn a_run_tells_what_it_cost() {
+async fn a_run_reports_its_cost() {
     let told = run("gpt-5.1", "").await;
     assert_eq!(told["tokens"], 1_100_000);
     // 400,000 fresh and 600,000 cached ones, and 100,000 of the answer.
@@ -55,7 +55,7 @@ async fn a_price_of_the_users_own_goes_first() {
 }
 
 #[tokio::test]
-async fn a_cost_that_nobody_knows_is_none() {
+async fn an_unknown_cost_is_not_reported() {
     let told = run("gpt-of-tomorrow", "").await;
     assert_eq!(told["cost"], Value::Null);
     assert_eq!(told["members"][0]["usage"]["unpriced"], 1_100_000);
@@ -81,7 +81,7 @@ async fn ps_shows_tokens_and_cost_where_there_are_any() {
 }
 
 #[tokio::test]
-async fn a_price_that_is_none_holds_who_would_go_by_it() {
+async fn an_invalid_price_holds_the_members_that_need_it() {
     let server = FakeModelServer::start(by_model(finish("gpt-5.1"))).await;
     let rig = rig(&server, TEAM);
     let config = rig.directories().config;
@@ -113,7 +113,7 @@ fn finish_in_two_steps() -> Vec<Reply> {
 }
 
 #[tokio::test]
-async fn who_has_used_her_budget_up_waits_until_it_is_raised() {
+async fn a_member_over_budget_waits_until_it_is_raised() {
     let server = FakeModelServer::start(by_model([("lead", finish_in_two_steps())])).await;
     let rig = rig(&server, LIMITED);
     rig.ok(["up", "--detach", "Do it"]).await;
@@ -148,7 +148,7 @@ async fn who_has_used_her_budget_up_waits_until_it_is_raised() {
 }
 
 #[tokio::test]
-async fn who_waits_for_a_busy_model_is_shown_to_with_the_time() {
+async fn waiting_for_a_busy_model_is_shown_with_the_time() {
     let replies = vec![
         Reply::error(429, "slow down").header("retry-after", "600"),
         Reply::call("finish", json!({"answer": "It is done."})),
@@ -166,7 +166,7 @@ async fn who_waits_for_a_busy_model_is_shown_to_with_the_time() {
 }
 
 #[tokio::test]
-async fn a_lead_who_waits_for_others_is_shown_to() {
+async fn a_waiting_lead_is_shown() {
     let wait = Reply::call("wait", json!({"for": "messages"}));
     let server = FakeModelServer::start(by_model([("gpt-5.1", vec![wait])])).await;
     let rig = rig(&server, TEAM);
@@ -211,7 +211,7 @@ async fn a_model_that_the_user_sets_is_asked_at_the_next_launch() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_set_is_refused_and_nothing_is_written() {
+async fn invalid_settings_are_refused_without_writing() {
     let rig = Rig::with_team(TEAM);
     for (key, value, says) in [
         ("modle", "x", "did you mean `model`?"),

@@ -75,7 +75,7 @@ async fn on_a_full_disk_nothing_is_acknowledged_reading_and_killing_work_and_it_
 }
 
 #[tokio::test]
-async fn a_team_whose_database_was_unlinked_acknowledges_nothing_and_can_still_be_ended() {
+async fn a_team_with_an_unlinked_database_refuses_changes() {
     let rig = headless(&["ada"], &task("Long", "mkfifo gate; cat gate", ""));
     rig.ok(["up"]).await;
     rig.until_task_is("T-1", TaskState::InProgress).await;
@@ -90,7 +90,7 @@ async fn a_team_whose_database_was_unlinked_acknowledges_nothing_and_can_still_b
 }
 
 #[tokio::test]
-async fn a_team_whose_database_was_replaced_acknowledges_nothing() {
+async fn a_team_with_a_replaced_database_refuses_changes() {
     let rig = assigned(&["ada"], "");
     rig.ok(["up"]).await;
     let database = database(&rig);
@@ -111,7 +111,7 @@ async fn at_rest() -> Rig {
 }
 
 #[tokio::test]
-async fn a_newer_database_is_refused_with_what_to_do_and_left_as_it_is() {
+async fn a_newer_database_is_refused_with_a_hint_and_unchanged() {
     /// Where SQLite keeps `user_version`, which counts our migrations.
     const VERSION_AT: u64 = 60;
     let rig = at_rest().await;
@@ -157,7 +157,7 @@ async fn a_damaged_database_is_set_aside_and_the_error_says_where() {
 }
 
 #[tokio::test]
-async fn a_second_supervisor_is_refused_and_the_first_one_goes_on() {
+async fn a_second_supervisor_is_refused() {
     let rig = headless(&["ada"], "");
     rig.ok(["up"]).await;
     let supervisor = rig.supervisor().await;
@@ -232,7 +232,7 @@ async fn directories_that_others_could_have_made_are_refused_and_named() {
 }
 
 #[tokio::test]
-async fn a_socket_directory_of_somebody_else_is_refused() {
+async fn a_socket_directory_of_another_user_is_refused() {
     const ANOTHER_USER: u32 = 65_533;
     let rig = headless(&["ada"], "");
     let run = rig.directories().run;
@@ -250,7 +250,7 @@ async fn a_socket_directory_of_somebody_else_is_refused() {
 }
 
 #[tokio::test]
-async fn what_is_kept_is_ours_alone() {
+async fn state_files_are_private_to_the_user() {
     let rig = headless(&["ada"], &task("Build", "true", ""));
     rig.ok(["up", "--wait"]).await;
     let log = rig.directories().supervisor_log();

@@ -171,7 +171,7 @@ async fn a_job_is_done_in_panes_though_one_of_them_is_killed_on_the_way() {
 }
 
 #[tokio::test]
-async fn a_team_that_was_ended_goes_on_with_its_goal_its_board_and_its_conversations() {
+async fn up_resumes_goal_board_and_conversations_after_down() {
     let [mut ada, ben, cleo] = teammates();
     ada.1.insert(2, Reply::hang());
     let server = FakeModelServer::start(by_model([("lead", lead()), ada, ben, cleo])).await;

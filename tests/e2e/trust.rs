@@ -34,7 +34,7 @@ fn untrusted(file: &str) -> Rig {
 }
 
 #[tokio::test]
-async fn what_widens_nothing_is_started_without_a_word() {
+async fn a_team_without_permissive_lines_starts_without_a_question() {
     let rig = untrusted(&format!("{TEAM}[[task]]\ntitle = \"x\"\n"));
     let up = rig.ok(["up", "--detach"]).await;
     assert!(!up.stderr.contains("trust"), "{}", up.stderr);
@@ -153,7 +153,7 @@ async fn a_script_that_changed_since_it_was_trusted_does_not_run() {
 }
 
 #[tokio::test]
-async fn what_init_wrote_is_trusted() {
+async fn files_written_by_init_are_trusted() {
     let mut rig = Rig::new();
     rig.trust_nothing();
     rig.write("Makefile", "all:\n\ttouch ran\ncheck:\n\ttrue\n");
@@ -205,7 +205,7 @@ async fn without_a_terminal_it_is_refused_with_the_digest_which_is_then_remember
 }
 
 #[tokio::test]
-async fn on_a_terminal_the_person_is_asked_and_no_answer_is_no() {
+async fn on_a_terminal_trust_is_asked_and_defaults_to_no() {
     let rig = untrusted(&format!("{TEAM}{HOOK}"));
     for (answer, code) in [("\r", 4), ("yes\r", 0)] {
         let mut screen = rig.on_terminal(["up", "--detach"]);

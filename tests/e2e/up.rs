@@ -37,7 +37,7 @@ async fn wait_ends_with_zero_and_a_summary_when_every_task_is_completed() {
 }
 
 #[tokio::test]
-async fn wait_ends_with_one_when_a_task_is_left_that_nobody_may_take() {
+async fn wait_exits_with_1_for_a_task_without_an_eligible_member() {
     let tasks = task("Review", "true", "role = \"reviewer\"");
     let roles = "[roles.reviewer]\nengine = \"command\"\n";
     let rig = headless(&["ada"], &format!("{roles}{tasks}"));
@@ -49,7 +49,7 @@ async fn wait_ends_with_one_when_a_task_is_left_that_nobody_may_take() {
 }
 
 #[tokio::test]
-async fn wait_does_not_wait_for_what_a_failed_task_holds_back() {
+async fn wait_ignores_tasks_blocked_by_a_failed_task() {
     let tasks = [
         task("Build", "exit 1", ""),
         task("Test", "true", "after = [\"Build\"]"),
@@ -61,7 +61,7 @@ async fn wait_does_not_wait_for_what_a_failed_task_holds_back() {
 }
 
 #[tokio::test]
-async fn a_task_waits_for_what_it_comes_after() {
+async fn a_task_waits_for_its_dependencies() {
     let tasks = [
         task("Last", "cat two > last", "after = [\"Two\"]"),
         task("Two", "cat one > two", "after = [\"One\"]"),
@@ -124,7 +124,7 @@ fn entries(directory: &std::path::Path) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_dry_run_of_a_new_team_says_what_would_be_done_and_leaves_no_trace() {
+async fn dry_run_of_a_new_team_prints_changes_and_stores_nothing() {
     let rig = headless(&["ada"], &task("Build", "touch built", ""));
     rig.run(["up", "--dry-run", "--panes", "headless"])
         .await
@@ -194,7 +194,7 @@ async fn a_second_up_without_an_edit_changes_nothing() {
 }
 
 #[tokio::test]
-async fn a_second_up_after_an_edit_touches_only_what_changed() {
+async fn a_second_up_applies_only_the_changes() {
     let before = [
         task("Kept", "true", ""),
         task("Edited", "true", ""),
@@ -260,7 +260,7 @@ async fn an_up_leaves_a_task_in_progress_and_repeats_a_finished_one_that_was_edi
 }
 
 #[tokio::test]
-async fn what_is_given_with_env_reaches_the_tasks_and_is_in_no_file_but_the_private_one() {
+async fn env_values_reach_tasks_and_only_the_private_file() {
     let run = "echo \"$SECRET $OWN\"; test -z \"$TMUX\"";
     let rest = [
         "env = { OWN = \"hers\" }\n".to_owned(),
@@ -295,7 +295,7 @@ async fn what_is_given_with_env_reaches_the_tasks_and_is_in_no_file_but_the_priv
 }
 
 #[tokio::test]
-async fn without_a_terminal_up_returns_and_the_team_goes_on() {
+async fn without_a_terminal_up_returns_and_the_team_continues() {
     let rig = headless(&["ada"], "");
     rig.ok(["up"]).await;
     rig.until_member_is("ada", MemberState::Idle).await;
@@ -353,7 +353,7 @@ async fn another_file_can_be_named() {
 }
 
 #[tokio::test]
-async fn a_dry_run_of_a_fresh_start_compares_with_nothing_and_keeps_what_is_there() {
+async fn dry_run_of_a_fresh_start_keeps_the_existing_team() {
     let rig = assigned(&["ada"], &task("Build", "true", ""));
     rig.ok(["up"]).await;
     rig.run(["up", "--fresh", "--dry-run"])
@@ -371,7 +371,7 @@ async fn a_dry_run_of_a_fresh_start_compares_with_nothing_and_keeps_what_is_ther
 }
 
 #[tokio::test]
-async fn a_fresh_start_that_is_refused_keeps_what_is_there() {
+async fn a_refused_fresh_start_keeps_the_existing_team() {
     let rig = assigned(&["ada"], &task("Build", "true", ""));
     rig.ok(["up"]).await;
     // Its supervisor stays for this listener.

@@ -140,7 +140,7 @@ async fn tasks_carry_metadata_and_an_active_form() {
 }
 
 #[tokio::test]
-async fn spawned_members_work_where_and_with_what_they_are_given() {
+async fn spawned_members_use_their_directory_and_environment() {
     let helper = vec![Reply::text("Ready.")];
     let server =
         FakeModelServer::start(by_model([("lead", Vec::new()), ("helper", helper.clone())])).await;

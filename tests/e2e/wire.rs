@@ -115,7 +115,7 @@ async fn a_bad_frame_closes_its_connection_with_an_error_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn an_unknown_method_or_wrong_arguments_are_refused_and_the_connection_goes_on() {
+async fn invalid_calls_are_refused_and_the_connection_stays_open() {
     let rig = up().await;
     let mut raw = Raw::introduced(&rig).await;
     raw.say(b"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"team/dance\",\"params\":{\"args\":{}}}\n")
@@ -306,7 +306,7 @@ async fn add_tasks(user: &User, count: usize, bytes: usize) {
 }
 
 #[tokio::test]
-async fn a_reader_that_does_not_read_is_cut_off_delays_nobody_and_resumes_without_a_gap() {
+async fn a_stalled_reader_is_disconnected_and_resumes_without_a_gap() {
     const TASKS: usize = 200;
     let rig = assigned(&["ada"], "");
     rig.ok(["up"]).await;
@@ -346,7 +346,7 @@ async fn a_reader_that_does_not_read_is_cut_off_delays_nobody_and_resumes_withou
 }
 
 #[tokio::test]
-async fn a_board_of_many_tasks_is_listed_whole() {
+async fn a_large_board_is_listed_completely() {
     const TASKS: usize = 100;
     let rig = assigned(&["ada"], "");
     rig.ok(["up"]).await;
