@@ -106,14 +106,16 @@ impl FakeIterm {
 
     async fn line(&mut self) -> Value {
         let line = within("the fake iTerm2", self.stdout.next_line()).await;
-        let line = line.expect("it can be read").expect("it goes on");
+        let line = line
+            .expect("stdout can be read")
+            .expect("the fake is running");
         serde_json::from_str(&line).expect("it prints JSON")
     }
 
     async fn command(&mut self, command: Value) -> Value {
         let line = format!("{command}\n");
         let written = self.stdin.write_all(line.as_bytes()).await;
-        written.expect("it goes on");
+        written.expect("the fake is running");
         self.line().await
     }
 

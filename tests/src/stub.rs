@@ -47,7 +47,7 @@ pub async fn carry() {
         return;
     };
     let text = fs::read(&launch).expect("the launch file is there");
-    fs::remove_file(&launch).expect("nobody else took it");
+    fs::remove_file(&launch).expect("no other process took the launch file");
     let file: LaunchFile = serde_json::from_slice(&text).expect("a launch file");
     let supervisor = Announced::read(&file.supervisor_lock)
         .ok()
@@ -73,7 +73,7 @@ impl Stubs {
     pub(crate) fn listen(socket: &Path) -> Self {
         let lock = FileLock::try_acquire(&socket.with_extension("lock"))
             .expect("it can be locked")
-            .expect("nobody else has it");
+            .expect("the socket is unused");
         Self {
             listener: Listener::bind_replacing_stale(&lock, socket).expect("it can be bound"),
             socket: socket.to_owned(),

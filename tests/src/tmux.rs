@@ -50,7 +50,7 @@ impl Tmux {
             .env("HOME", &self.directory)
             .env("LANG", "C.UTF-8")
             .env("TERM", "xterm-256color")
-            // The login shell of a user such as nobody runs nothing.
+            // The login shell of a system user such as `nobody` runs no commands.
             .env("SHELL", "/bin/sh")
             .env("PATH", std::env::var_os("PATH").unwrap_or_default());
         run(command, format!("tmux {}", arguments.join(" ")), b"").await

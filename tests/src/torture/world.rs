@@ -96,7 +96,7 @@ impl World {
         let minutes = options.lasts.as_secs().div_ceil(60);
         let disk = SmallDisk::mount(&rig.directories().state, (64 + 12 * minutes) << 20);
         rig.set("OPENAI_BASE_URL", model.base_url());
-        rig.set("OPENAI_API_KEY", "a-key-for-nobody");
+        rig.set("OPENAI_API_KEY", "unused-key");
         rig.write(".agent-team/team.toml", &team_file(&options.placement));
         // The small disk has less room than commands leave free by default.
         rig.set_settings("[sandbox]\nfree_mib = 0\n");

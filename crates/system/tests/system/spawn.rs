@@ -59,7 +59,7 @@ async fn spawning_a_missing_program_fails_without_a_child() {
 async fn a_daemon_is_detached_and_belongs_to_no_launch() {
     // It stops itself instead of calling exec: during an exec the environment of a process reads as empty.
     let script = "echo ready $$ > /dev/fd/$AGENT_TEAM_READY_FD; kill -STOP $$";
-    let daemon = Detached::new(shell(script, &[(LAUNCH_MARKER, "somebody")]));
+    let daemon = Detached::new(shell(script, &[(LAUNCH_MARKER, "another-launch")]));
     let line = daemon.start(LIMIT).await.unwrap();
     let pid: u32 = line.strip_prefix("ready ").unwrap().parse().unwrap();
     let process = ProcessId::of(pid).unwrap().unwrap();
