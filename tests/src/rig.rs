@@ -65,7 +65,11 @@ impl Rig {
             .expect("a temporary directory");
         // Canonical, as a team's project is.
         let path = root.path().canonicalize().expect("it is there");
-        assert_eq!(path, root.path(), "the temporary directory is no link");
+        assert_eq!(
+            path,
+            root.path(),
+            "the temporary directory is not a symbolic link"
+        );
         for directory in ["project", "home", "tmp"] {
             fs::create_dir(path.join(directory)).expect("it can be written");
         }

@@ -35,7 +35,7 @@ use super::{PROJECT, World};
 use crate::torture::history::Mark;
 use crate::torture::workload::{asked_command, shell_line};
 
-/// A connection that lived this long was no failure.
+/// A connection that lived this long does not count as a failure.
 const SETTLED_AFTER: Duration = Duration::from_secs(1);
 
 /// How a connection ended.
