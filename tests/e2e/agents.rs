@@ -147,7 +147,7 @@ async fn a_recorded_run_is_played_back_without_a_model() {
 }
 
 #[tokio::test]
-async fn a_killed_agent_resumes_where_it_stopped() {
+async fn a_killed_member_resumes_its_conversation() {
     let mut conversations = greeting();
     let [_, (_, ada)] = &mut conversations;
     // Her second answer does not come before she is killed.
@@ -171,7 +171,7 @@ async fn a_killed_agent_resumes_where_it_stopped() {
 }
 
 #[tokio::test]
-async fn a_run_without_model_access_fails_with_the_reason() {
+async fn a_run_reports_why_the_model_refused_its_lead() {
     let server = FakeModelServer::start(|_: &_| Reply::error(401, "who are you?")).await;
     let rig = rig(&server);
     rig.run(["run", "Greet the world"])
@@ -182,7 +182,7 @@ async fn a_run_without_model_access_fails_with_the_reason() {
 }
 
 #[tokio::test]
-async fn a_run_with_an_idle_lead_ends_when_all_members_are_idle() {
+async fn a_run_of_an_idle_lead_ends_once_all_members_are_idle() {
     let server = FakeModelServer::start(|_: &_| Reply::text("I am done, I think.")).await;
     let rig = rig(&server);
     rig.run(["run", "Greet the world"])

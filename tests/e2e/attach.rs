@@ -9,7 +9,7 @@ use crate::teams::{headless, in_panes, task};
 const DETACH: &str = "\u{2}d";
 
 #[tokio::test]
-async fn up_on_a_terminal_attaches_and_leaving_it_leaves_the_team_running() {
+async fn up_on_a_terminal_attaches_and_detaching_keeps_the_team() {
     if !tmux::is_here() {
         return;
     }
@@ -42,7 +42,7 @@ async fn up_with_detach_returns_also_on_a_terminal() {
 }
 
 #[tokio::test]
-async fn attach_opens_a_pane_where_typed_lines_become_tasks() {
+async fn a_line_typed_into_an_attached_pane_becomes_a_task() {
     if !tmux::is_here() {
         return;
     }
@@ -130,7 +130,7 @@ async fn input_during_a_task_goes_to_the_task() {
 }
 
 #[tokio::test]
-async fn an_interrupt_typed_into_the_pane_reaches_the_task_and_not_the_member() {
+async fn an_interrupt_in_the_pane_reaches_only_the_task() {
     if !tmux::is_here() {
         return;
     }

@@ -51,7 +51,7 @@ async fn a_value_of_the_wrong_type_is_named_with_its_line() {
 }
 
 #[tokio::test]
-async fn a_file_that_is_no_toml_is_refused_where_it_breaks() {
+async fn a_toml_syntax_error_is_reported_with_its_line() {
     refused(&[
         ("name = \n", &["team.toml:1"]),
         ("[[member]\n", &["team.toml:1"]),
@@ -110,7 +110,7 @@ async fn an_unknown_role_or_engine_is_named_with_the_nearest_one() {
 }
 
 #[tokio::test]
-async fn invalid_agent_keys_are_reported_with_their_position() {
+async fn invalid_agent_settings_are_reported_with_their_line() {
     let model = format!("{MEMBER}model = \"x/y\"\n");
     let thinks = "[[member]]\nname = \"ada\"\n";
     let tool = format!("{thinks}tools = [\"raed\"]\n");
@@ -176,7 +176,7 @@ async fn without_a_team_file_up_says_how_to_get_one() {
 }
 
 #[tokio::test]
-async fn an_ambiguous_team_name_needs_the_team_id() {
+async fn an_ambiguous_team_name_requires_the_team_id() {
     let rig = headless(&["ada"], "");
     let other = rig.other_project("other", &file(&["bob"], "headless", "ready", ""));
     rig.ok(["up"]).await;
@@ -213,7 +213,7 @@ async fn attach_without_a_terminal_is_refused() {
 }
 
 #[tokio::test]
-async fn a_refused_claim_names_the_owner_or_the_blocker() {
+async fn a_refused_claim_names_the_holder_or_the_blocking_task() {
     let tasks = [
         task("One", "true", ""),
         task("Two", "true", "after = [\"One\"]"),
@@ -239,7 +239,7 @@ async fn a_refused_claim_names_the_owner_or_the_blocker() {
 }
 
 #[tokio::test]
-async fn a_member_cannot_complete_what_is_somebody_elses() {
+async fn a_member_cannot_complete_a_task_of_another() {
     let mut rig = assigned(&["ada"], &task("One", "true", ""));
     let stubs = rig.stub_workers("wire::carries_the_words_of_another_test");
     let mut up = rig.start(["up"]);
@@ -313,7 +313,7 @@ async fn an_unknown_member_is_named_by_every_verb_that_takes_one() {
 }
 
 #[tokio::test]
-async fn a_message_that_is_too_large_is_refused_and_one_that_just_fits_is_not() {
+async fn a_message_is_refused_only_above_the_size_limit() {
     let rig = headless(&["ada"], "");
     rig.ok(["up"]).await;
     let fits = "x".repeat(TEXT_MAX);
@@ -356,7 +356,7 @@ async fn a_full_inbox_refuses_until_something_is_read() {
 }
 
 #[tokio::test]
-async fn words_that_are_no_verbs_or_options_are_refused() {
+async fn unknown_verbs_and_options_are_refused() {
     let rig = Rig::new();
     rig.run(["pss"]).await.expect(2).says("ps");
     rig.run(["up", "--wiat"]).await.expect(2).says("--wait");
@@ -373,7 +373,7 @@ async fn words_that_are_no_verbs_or_options_are_refused() {
 }
 
 #[tokio::test]
-async fn an_error_is_an_object_for_programs_and_the_exit_code_is_the_same() {
+async fn json_errors_are_objects_with_the_same_exit_code() {
     let rig = headless(&["ada"], "");
     rig.ok(["up"]).await;
     let error: Value = rig.refused(3, ["why", "zoe"]).await;

@@ -94,7 +94,7 @@ async fn a_task_is_added_shown_changed_and_listed() {
 }
 
 #[tokio::test]
-async fn a_claim_of_the_users_is_completed_failed_retried_released_or_cancelled() {
+async fn a_users_claim_supports_every_task_transition() {
     let rig = board(&[task("One", "true", ""), task("Two", "true", "priority = 1")].concat()).await;
     let claimed = rig.json(["task", "claim"]).await;
     assert_eq!(claimed["task"], "T-2", "the highest priority");
@@ -162,7 +162,7 @@ async fn the_graph_is_shown_as_text_and_for_graphviz() {
 }
 
 #[tokio::test]
-async fn exactly_one_concurrent_claim_wins() {
+async fn one_of_many_concurrent_claims_wins_and_the_rest_name_it() {
     const CLAIMANTS: usize = 32;
     const TASKS: u64 = 40;
     let rig = board("").await;
@@ -231,7 +231,7 @@ async fn a_stale_generation_changes_nothing() {
 }
 
 #[tokio::test]
-async fn a_call_repeated_with_its_key_has_one_effect_and_the_same_answer() {
+async fn a_call_repeated_with_its_key_has_one_effect_and_reply() {
     let rig = board("").await;
     let spec = |title: &str| AddTask {
         spec: TaskSpec {
@@ -281,7 +281,7 @@ async fn an_edit_that_would_make_a_circle_changes_nothing() {
 }
 
 #[tokio::test]
-async fn tasks_with_overlapping_files_are_warned_of_each_other() {
+async fn a_claim_reports_tasks_that_change_the_same_files() {
     let rig = board(
         &[
             task("One", "true", "files = [\"src/**\"]"),
@@ -298,7 +298,7 @@ async fn tasks_with_overlapping_files_are_warned_of_each_other() {
 }
 
 #[tokio::test]
-async fn the_creator_of_a_task_is_notified_of_its_result() {
+async fn the_creator_of_a_task_receives_its_result() {
     let rig = headless(&["ada"], &task("Build", "echo all good", ""));
     rig.ok(["up", "--wait"]).await;
     let messages = rig.json(["messages"]).await;
@@ -310,7 +310,7 @@ async fn the_creator_of_a_task_is_notified_of_its_result() {
 }
 
 #[tokio::test]
-async fn a_hook_refuses_a_completion_with_its_reason_at_most_three_times_in_a_row() {
+async fn a_hook_refuses_a_completion_at_most_three_times_in_a_row() {
     let hook = "cat >> asked; echo >> asked; echo tests are missing >&2; exit 2";
     let rest = format!("[hooks]\ntask_completed = {hook:?}\n");
     let rig = assigned(&["ada"], &format!("{rest}{}", task("One", "true", "")));
@@ -331,7 +331,7 @@ async fn a_hook_refuses_a_completion_with_its_reason_at_most_three_times_in_a_ro
 }
 
 #[tokio::test]
-async fn a_completion_hook_can_fail_a_task_with_a_reason() {
+async fn a_task_fails_with_the_reason_of_the_refusing_hook() {
     let rest = "[hooks]\ntask_completed = \"echo not like this >&2; exit 2\"\n";
     let rig = headless(&["ada"], &format!("{rest}{}", task("One", "true", "")));
     rig.run(["up", "--wait"]).await.expect(1);
@@ -341,7 +341,7 @@ async fn a_completion_hook_can_fail_a_task_with_a_reason() {
 }
 
 #[tokio::test]
-async fn a_hook_hears_of_an_idle_member() {
+async fn a_hook_runs_for_an_idle_member() {
     let rest = "[hooks]\nteammate_idle = \"cat > idle; echo >> idle\"\n";
     let rig = headless(&["ada"], &format!("{rest}{}", task("One", "true", "")));
     rig.ok(["up", "--wait"]).await;
@@ -352,7 +352,7 @@ async fn a_hook_hears_of_an_idle_member() {
 }
 
 #[tokio::test]
-async fn task_list_shows_the_result_and_task_show_the_output() {
+async fn the_list_shows_a_programs_result_and_show_its_output() {
     let run = "echo much before; echo; echo it came to this; echo";
     let rig = headless(&["ada"], &task("Talk", run, ""));
     rig.ok(["up", "--wait"]).await;

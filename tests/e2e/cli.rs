@@ -270,7 +270,7 @@ async fn colour_is_for_terminals_unless_it_is_asked_for_or_forbidden() {
 }
 
 #[tokio::test]
-async fn events_are_printed_as_json_lines() {
+async fn events_json_prints_one_object_per_line() {
     let rig = headless(&["ada"], &task("Build", "true", ""));
     rig.ok(["up", "--wait"]).await;
     let lines = rig.ok(["events", "--json"]).await.stdout;
@@ -290,7 +290,7 @@ async fn events_are_printed_as_json_lines() {
 }
 
 #[tokio::test]
-async fn a_reader_that_has_seen_enough_is_no_error() {
+async fn a_closed_output_pipe_is_not_an_error() {
     let rig = headless(&["ada"], "");
     rig.ok(["up"]).await;
     let mut follow = rig.start(["events", "-f"]);
@@ -310,7 +310,7 @@ async fn a_reader_that_has_seen_enough_is_no_error() {
 }
 
 #[tokio::test]
-async fn a_member_that_does_not_answer_is_shown_so_and_not_killed_for_it() {
+async fn an_unresponsive_member_is_shown_so_and_not_killed() {
     use agent_team_system::process::Signal;
 
     let rig = headless(&["ada", "bob"], "");

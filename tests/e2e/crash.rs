@@ -30,7 +30,7 @@ pub(crate) async fn successor_of(rig: &Rig, pid: u32) -> User {
 }
 
 #[tokio::test]
-async fn tasks_go_on_without_a_supervisor_and_a_worker_starts_the_next_one() {
+async fn tasks_outlive_the_supervisor_and_a_worker_restarts_it() {
     let tasks = [
         task(
             "Long",
@@ -72,7 +72,7 @@ async fn tasks_go_on_without_a_supervisor_and_a_worker_starts_the_next_one() {
 }
 
 #[tokio::test]
-async fn exits_without_a_supervisor_are_seen_by_the_next_one() {
+async fn a_result_without_a_supervisor_reaches_its_successor() {
     // The task itself kills the supervisor, so that it ends while there is none, or nearly so.
     let run = "echo run >> runs; xargs kill -9 < pid; echo after";
     let rig = assigned(&["ada"], &task("Kill", run, ""));
@@ -87,7 +87,7 @@ async fn exits_without_a_supervisor_are_seen_by_the_next_one() {
 }
 
 #[tokio::test]
-async fn a_waiting_verb_survives_a_supervisor_crash() {
+async fn a_waiting_verb_survives_the_death_of_the_supervisor() {
     let rig = headless(&["ada"], &task("Long", "mkfifo gate; cat gate", ""));
     let mut up = rig.start(["up", "--wait"]);
     rig.until_task_is("T-1", TaskState::InProgress).await;
@@ -116,7 +116,7 @@ async fn a_restarted_supervisor_adopts_its_workers() {
 }
 
 #[tokio::test]
-async fn a_terminated_supervisor_restarts_only_on_the_next_command() {
+async fn only_a_command_restarts_a_terminated_supervisor() {
     let rig = headless(&["ada"], "");
     rig.ok(["up"]).await;
     let (ada, supervisor) = (rig.worker("ada").await, rig.supervisor().await);
@@ -201,7 +201,7 @@ async fn send_each(
 }
 
 #[tokio::test]
-async fn messages_sent_while_the_supervisor_is_killed_are_each_there_exactly_once() {
+async fn messages_sent_during_supervisor_kills_are_stored_once() {
     const MESSAGES: u32 = 300;
     let rig = headless(&["ada"], "");
     rig.ok(["up"]).await;
@@ -335,7 +335,7 @@ async fn random_kills_leave_no_impossible_history() {
 }
 
 #[tokio::test]
-async fn a_disconnected_member_gets_its_stop_after_reconnecting() {
+async fn a_disconnected_member_is_stopped_once_it_reconnects() {
     let rig = headless(&["ada", "bob"], "");
     rig.ok(["up"]).await;
     rig.until_member_is("ada", MemberState::Idle).await;

@@ -133,7 +133,7 @@ async fn the_board_outlives_a_team_that_went_down() {
 }
 
 #[tokio::test]
-async fn the_supervisor_stays_for_another_team_and_goes_with_the_last() {
+async fn the_supervisor_exits_with_its_last_team() {
     let rig = headless(&["ada"], "");
     let other = rig.other_project("other", &file(&["bob"], "headless", "ready", ""));
     rig.ok(["up"]).await;
@@ -166,7 +166,7 @@ async fn processes_that_the_team_did_not_start_are_not_touched() {
 }
 
 #[tokio::test]
-async fn supervisor_stop_ends_all_teams_and_is_not_undone() {
+async fn supervisor_stop_ends_every_team_and_starts_no_successor() {
     let rig = headless(&["ada"], "");
     rig.ok(["up"]).await;
     let (ada, supervisor) = (rig.worker("ada").await, rig.supervisor().await);
@@ -202,7 +202,7 @@ async fn of_two_deletions_one_removes_the_team() {
 }
 
 #[tokio::test]
-async fn a_team_that_is_up_is_not_deleted_and_one_that_is_down_leaves_its_project_alone() {
+async fn only_a_stopped_team_is_deleted_and_its_project_stays() {
     let rig = headless(&["ada"], &task("Build", "touch built", ""));
     rig.ok(["up", "--wait"]).await;
     rig.run(["team", "delete"]).await.expect(4).says("down");

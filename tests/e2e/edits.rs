@@ -37,7 +37,7 @@ fn result(server: &FakeModelServer) -> String {
 }
 
 #[tokio::test]
-async fn an_edit_waits_with_its_diff_and_is_written_once_it_is_allowed() {
+async fn an_edit_waits_with_its_diff_and_is_written_once_allowed() {
     let read = Reply::call("read", json!({ "path": "src/kept.rs" }));
     let edit = json!({ "path": "src/kept.rs", "old": "two", "new": "three" });
     let edit = Reply::call("edit", edit);
@@ -78,7 +78,7 @@ async fn a_file_that_changed_while_the_request_waited_stays_as_it_is() {
 }
 
 #[tokio::test]
-async fn edits_of_guarded_files_are_refused_without_asking() {
+async fn an_edit_of_a_guarded_file_is_denied_without_a_request() {
     let replies = vec![
         write(".git/hooks/pre-commit", "evil"),
         write(".agent-team/team.toml", "evil"),
@@ -194,7 +194,7 @@ async fn a_directory_grant_settles_edits_of_eight_different_files() {
 }
 
 #[tokio::test]
-async fn files_guarded_by_rules_need_permission_and_are_not_found() {
+async fn a_guarded_file_needs_permission_and_no_search_finds_it() {
     let replies = vec![
         Reply::call("grep", json!({ "pattern": "hunter" })),
         Reply::call("glob", json!({ "pattern": "**/*.txt" })),

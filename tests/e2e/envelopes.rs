@@ -43,7 +43,7 @@ fn is_well_formed(envelopes: &[Value]) {
 }
 
 #[tokio::test]
-async fn a_run_emits_events_from_start_to_result() {
+async fn a_runs_events_cover_its_start_to_its_result() {
     let server = FakeModelServer::start(by_model(greeting())).await;
     let rig = rig(&server);
     let output = rig.run(["run", "--events", "Greet the world"]).await;
@@ -87,7 +87,7 @@ async fn a_run_emits_events_from_start_to_result() {
 }
 
 #[tokio::test]
-async fn a_run_that_comes_to_nothing_ends_with_an_error() {
+async fn the_events_of_a_failed_run_end_with_an_error() {
     let server = FakeModelServer::start(|_: &_| Reply::error(401, "who are you?")).await;
     let rig = rig(&server);
     let output = rig.run(["run", "--events", "Greet the world"]).await;
@@ -99,7 +99,7 @@ async fn a_run_that_comes_to_nothing_ends_with_an_error() {
 }
 
 #[tokio::test]
-async fn stored_events_of_an_agent_team_are_replayed() {
+async fn the_stored_events_of_a_team_can_be_replayed() {
     let server = FakeModelServer::start(by_model(greeting())).await;
     let rig = rig(&server);
     rig.ok(["up", "--detach", "Greet the world"]).await;
@@ -141,7 +141,7 @@ async fn stored_events_of_an_agent_team_are_replayed() {
 }
 
 #[tokio::test]
-async fn a_stalled_event_reader_misses_no_stored_event() {
+async fn a_slow_reader_delays_no_client_and_misses_no_stored_event() {
     // As fast as output is passed on, for as long as fills every buffer on the way.
     let print = "for i in $(seq 70); do seq 1 3000; sleep 0.05; done";
     let rig = headless(&["ada"], &task("Print", print, ""));

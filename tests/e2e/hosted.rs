@@ -92,7 +92,7 @@ async fn members_in_one_process_work_talk_and_go_down() {
 }
 
 #[tokio::test]
-async fn a_hosted_members_exit_does_not_affect_others() {
+async fn the_end_of_a_member_or_its_task_leaves_the_others_alone() {
     let rig = hosted(
         &["ada", "bob", "cyd"],
         &["ada", "bob", "cyd"].map(gated).concat(),
@@ -122,7 +122,7 @@ async fn a_hosted_members_exit_does_not_affect_others() {
 }
 
 #[tokio::test]
-async fn when_their_process_dies_all_start_again_and_their_tasks_run_again() {
+async fn members_and_tasks_restart_when_their_process_dies() {
     let rig = hosted(&["ada", "bob"], &["ada", "bob"].map(gated).concat());
     rig.ok(["up"]).await;
     let mut tasks = Vec::new();
@@ -174,7 +174,7 @@ async fn a_hosted_member_that_does_not_end_restarts_the_others() {
 }
 
 #[tokio::test]
-async fn a_new_supervisor_adopts_the_running_host_process() {
+async fn a_new_supervisor_adopts_the_hosted_process() {
     let rig = hosted(&["ada", "bob"], &["ada", "bob"].map(gated).concat());
     rig.ok(["up"]).await;
     until_begun(&rig, "ada").await;

@@ -65,7 +65,7 @@ fn toml_string(text: &str) -> String {
 }
 
 #[tokio::test]
-async fn hostile_texts_are_shown_harmlessly_by_every_verb_and_run_nothing() {
+async fn every_verb_shows_hostile_texts_harmlessly() {
     let rig = with_hostile_texts("headless").await;
     let verbs: [&[&str]; 14] = [
         &["logs", "ada"],

@@ -209,7 +209,7 @@ async fn outcome(member: &Member, method: &str, args: &Value) -> Option<ErrorCod
 }
 
 #[tokio::test]
-async fn a_member_cannot_act_as_another_member_or_the_user() {
+async fn no_member_acts_as_another_or_as_the_user() {
     let mut rig = assigned(&[], "[lead]\n");
     let stubs = rig.stub_workers("wire::carries_the_words_of_another_test");
     let lead = launched(&rig, &stubs, ["up", "--detach"]).await;

@@ -338,7 +338,7 @@ async fn a_killed_workers_session_stays_readable() {
 }
 
 #[tokio::test]
-async fn a_session_taken_over_by_the_user_is_left_alone() {
+async fn a_session_that_the_user_took_over_is_left_alone() {
     let Some(mut world) = world(&["ada", "bob"], "", &[]).await else {
         return;
     };
@@ -356,7 +356,7 @@ async fn a_session_taken_over_by_the_user_is_left_alone() {
 }
 
 #[tokio::test]
-async fn a_refusal_by_iterm2_has_a_reason_and_a_hint() {
+async fn a_refusal_of_the_app_is_reported_with_a_hint() {
     let Some(client) = fake_iterm2::client() else {
         return;
     };
@@ -402,7 +402,7 @@ async fn a_refusal_by_iterm2_has_a_reason_and_a_hint() {
 }
 
 #[tokio::test]
-async fn special_characters_in_paths_are_never_interpreted() {
+async fn special_characters_in_paths_are_taken_literally() {
     let Some(client) = fake_iterm2::client() else {
         return;
     };
@@ -480,7 +480,7 @@ async fn iterm2_may_draw_a_tmux_of_ours() {
 }
 
 #[tokio::test]
-async fn doctor_reports_each_placement_and_untested_ones() {
+async fn doctor_reports_each_backend_and_those_never_tried() {
     let Some(world) = world(&["ada"], "", &[]).await else {
         return;
     };
@@ -524,7 +524,7 @@ async fn doctor_reports_each_placement_and_untested_ones() {
 
 /// Whoever is stopped does not answer.
 #[tokio::test]
-async fn a_hanging_iterm2_is_given_up_without_blocking() {
+async fn a_hung_app_does_not_delay_the_team() {
     let Some(world) = world(&["ada"], "", &[]).await else {
         return;
     };

@@ -136,7 +136,7 @@ async fn the_tools_of_a_server_are_offered_and_answer() {
 }
 
 #[tokio::test]
-async fn a_misbehaving_mcp_server_is_reported_and_isolated() {
+async fn a_failing_server_is_reported_and_affects_no_other() {
     let server = FakeModelServer::start(in_turn([
         Reply::call("mcp__chatty__say", json!({"text": "hello"})),
         Reply::call("finish", json!({"answer": "Done."})),
@@ -217,7 +217,7 @@ async fn a_server_that_ends_again_and_again_is_left_alone() {
 }
 
 #[tokio::test]
-async fn a_server_at_a_url_is_sent_headers_and_asked_through_the_proxy() {
+async fn an_http_server_receives_headers_through_the_proxy() {
     let server = FakeModelServer::start(in_turn([
         Reply::call("mcp__far__headers", json!({})),
         Reply::call("finish", json!({"answer": "Done."})),

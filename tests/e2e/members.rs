@@ -28,7 +28,7 @@ fn with_family() -> Rig {
 }
 
 #[tokio::test]
-async fn kill_ends_the_process_tree_and_releases_the_task() {
+async fn kill_ends_the_process_tree_and_returns_the_task() {
     let rig = with_family();
     rig.ok(["up"]).await;
     let family = family(&rig).await;
@@ -134,7 +134,7 @@ async fn a_started_run_without_rerun_needs_a_retry() {
 }
 
 #[tokio::test]
-async fn the_sixth_death_within_a_minute_holds_a_member_and_why_says_so() {
+async fn the_sixth_death_within_a_minute_holds_a_member() {
     let rig = headless(&["ada"], &task("Build", "mkfifo gate$$; cat gate$$", ""));
     rig.ok(["up"]).await;
     let mut events = rig.events().await;
@@ -164,7 +164,7 @@ async fn the_sixth_death_within_a_minute_holds_a_member_and_why_says_so() {
 }
 
 #[tokio::test]
-async fn restart_starts_a_new_launch_with_the_same_task() {
+async fn restart_gives_a_member_a_new_launch_and_its_task() {
     let run = "echo run >> runs; test $(wc -l < runs) = 2 || { mkfifo gate; cat gate; }";
     let rig = headless(&["ada"], &task("Build", run, ""));
     rig.ok(["up"]).await;
@@ -179,7 +179,7 @@ async fn restart_starts_a_new_launch_with_the_same_task() {
 }
 
 #[tokio::test]
-async fn stop_waits_for_the_grace_period_and_prevents_restarts() {
+async fn stop_grants_the_grace_and_keeps_the_member_stopped() {
     let rig = headless(&["ada", "bob"], "");
     rig.ok(["up"]).await;
     let worker = rig.worker("ada").await;
@@ -193,7 +193,7 @@ async fn stop_waits_for_the_grace_period_and_prevents_restarts() {
 }
 
 #[tokio::test]
-async fn spawn_adds_a_member_of_a_role_with_the_next_number_or_a_name() {
+async fn spawn_names_a_member_by_role_and_number_or_as_given() {
     let rig = headless(&["ada"], "");
     rig.ok(["up"]).await;
     rig.run(["spawn", "worker"])
@@ -213,7 +213,7 @@ async fn spawn_adds_a_member_of_a_role_with_the_next_number_or_a_name() {
 }
 
 #[tokio::test]
-async fn members_keep_distinct_colours_across_restarts() {
+async fn every_member_has_its_own_colour_across_restarts() {
     let names = [
         "ada", "bob", "cyd", "dee", "eve", "fay", "gus", "hal", "ida", "jon",
     ];
@@ -238,7 +238,7 @@ async fn members_keep_distinct_colours_across_restarts() {
 }
 
 #[tokio::test]
-async fn logs_show_and_follow_a_members_output() {
+async fn logs_print_and_follow_a_members_output() {
     let rig = headless(
         &["ada"],
         &task("Talk", "echo before; mkfifo gate; cat gate", ""),

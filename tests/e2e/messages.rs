@@ -72,7 +72,7 @@ async fn a_message_is_read_while_a_long_task_runs() {
 }
 
 #[tokio::test]
-async fn a_queued_message_reaches_the_members_next_launch() {
+async fn a_waiting_message_reaches_the_members_next_launch() {
     let rig = headless(&["ada", "bob"], "");
     rig.ok(["up"]).await;
     rig.ok(["stop", "ada"]).await;

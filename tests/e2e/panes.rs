@@ -8,7 +8,7 @@ use agent_team_tests::{Rig, processes, tmux, until};
 use crate::teams::{in_panes, task};
 
 #[tokio::test]
-async fn each_member_has_a_pane_on_the_teams_tmux_server() {
+async fn each_member_has_its_own_pane_on_the_teams_server() {
     if !tmux::is_here() {
         return;
     }
@@ -102,7 +102,7 @@ async fn a_restarted_member_is_in_the_same_pane_with_a_new_launch() {
 }
 
 #[tokio::test]
-async fn a_member_continues_without_its_closed_pane() {
+async fn a_member_outlives_its_closed_pane() {
     if !tmux::is_here() {
         return;
     }
@@ -136,7 +136,7 @@ async fn a_member_continues_without_its_closed_pane() {
 }
 
 #[tokio::test]
-async fn the_team_continues_without_its_tmux_server() {
+async fn the_team_outlives_its_tmux_server() {
     if !tmux::is_here() {
         return;
     }
@@ -187,7 +187,7 @@ async fn the_team_continues_without_its_tmux_server() {
 }
 
 #[tokio::test]
-async fn a_new_supervisor_adopts_existing_panes() {
+async fn a_new_supervisor_adopts_the_panes() {
     if !tmux::is_here() {
         return;
     }
@@ -255,7 +255,7 @@ async fn in_users_tmux() -> Rig {
 }
 
 #[tokio::test]
-async fn in_the_users_tmux_the_team_gets_its_own_window() {
+async fn in_the_users_tmux_the_team_adds_only_its_own_window() {
     if !tmux::is_here() {
         return;
     }
@@ -294,7 +294,7 @@ async fn in_the_users_tmux_the_team_gets_its_own_window() {
 }
 
 #[tokio::test]
-async fn down_keeps_a_users_pane_in_the_teams_window() {
+async fn a_users_pane_in_the_teams_window_outlives_the_team() {
     if !tmux::is_here() {
         return;
     }
@@ -325,7 +325,7 @@ async fn down_keeps_a_users_pane_in_the_teams_window() {
 }
 
 #[tokio::test]
-async fn no_secret_is_visible_in_processes_or_panes() {
+async fn processes_and_panes_expose_no_secrets() {
     if !tmux::is_here() {
         return;
     }
@@ -370,7 +370,7 @@ async fn a_tmux_server_is_found_after_its_socket_was_deleted() {
 }
 
 #[tokio::test]
-async fn a_new_supervisor_finds_tmux_without_its_socket() {
+async fn a_new_supervisor_finds_a_tmux_server_without_its_socket() {
     if !tmux::is_here() {
         return;
     }

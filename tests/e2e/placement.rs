@@ -9,7 +9,7 @@ use agent_team_tests::{Rig, tmux, within};
 use crate::teams::{file, in_panes};
 
 #[tokio::test]
-async fn a_tmux_that_is_named_and_gone_is_no_reason_to_fail() {
+async fn up_does_not_fail_when_the_named_tmux_server_is_gone() {
     if !tmux::is_here() {
         return;
     }
@@ -34,7 +34,7 @@ fn fake_tmux(rig: &mut Rig, script: &str) {
 }
 
 #[tokio::test]
-async fn a_tmux_that_is_too_old_is_refused_when_asked_for_and_passed_over_aloud_otherwise() {
+async fn an_old_tmux_is_refused_by_option_and_else_reported() {
     let mut rig = Rig::with_team(&file(&["ada"], "auto", "ready", ""));
     fake_tmux(&mut rig, "echo 'tmux 2.9a'");
     rig.run(["up", "--panes", "tmux"])
@@ -54,7 +54,7 @@ async fn a_tmux_that_is_too_old_is_refused_when_asked_for_and_passed_over_aloud_
 }
 
 #[tokio::test]
-async fn a_hanging_tmux_does_not_block_the_team() {
+async fn a_hung_tmux_does_not_delay_up_for_long() {
     let mut rig = Rig::with_team(&file(&["ada"], "auto", "ready", ""));
     fake_tmux(
         &mut rig,
@@ -68,7 +68,7 @@ async fn a_hanging_tmux_does_not_block_the_team() {
 }
 
 #[tokio::test]
-async fn without_tmux_members_are_headless_aloud_and_panes_that_were_asked_for_are_refused() {
+async fn without_tmux_up_reports_headless_and_refuses_panes() {
     // A world in which no program of that name can be run, wherever it is.
     let hide = "for tmux in /usr/local/bin/tmux /opt/homebrew/bin/tmux /usr/bin/tmux /bin/tmux; do \
                 test ! -e $tmux || mount --bind /dev/null $tmux || exit 99; done; exec \"$@\"";

@@ -112,7 +112,7 @@ async fn nothing_is_changed_before_the_plan_is_approved() {
 }
 
 #[tokio::test]
-async fn the_lead_approves_plans_if_the_user_permits_it() {
+async fn the_lead_approves_plans_where_the_user_permits_it() {
     let allow = |request: &str| Reply::call("allow_request", json!({ "id": request }));
     let lead = vec![
         allow("P-1"),
@@ -227,7 +227,7 @@ async fn a_plan_outlives_the_supervisor_and_its_approval_the_worker() {
 }
 
 #[tokio::test]
-async fn a_member_killed_with_a_pending_plan_proposes_it_again() {
+async fn a_member_killed_while_its_plan_waits_proposes_it_again() {
     let again = || propose("Write it.");
     let (server, rig) = team(vec![
         again(),
@@ -248,7 +248,7 @@ async fn a_member_killed_with_a_pending_plan_proposes_it_again() {
 }
 
 #[tokio::test]
-async fn user_and_lead_can_spawn_members_that_must_plan() {
+async fn the_user_and_the_lead_may_spawn_planning_members() {
     let lead = vec![
         Reply::call("spawn_teammate", json!({ "name": "bob", "plan": true })),
         Reply::text("I see."),

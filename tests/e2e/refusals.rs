@@ -39,7 +39,7 @@ fn results(server: &FakeModelServer, model: &str) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn refusals_to_the_lead_have_a_reason_and_a_hint() {
+async fn a_refused_call_of_the_lead_has_a_reason_and_a_hint() {
     // The first task is T-1, and nobody takes it.
     let create = json!({"title": "Build"});
     let calls: [(&str, Value, &str); 22] = [
@@ -139,7 +139,7 @@ async fn refusals_to_the_lead_have_a_reason_and_a_hint() {
 }
 
 #[tokio::test]
-async fn a_teammate_cannot_manage_tasks_of_others() {
+async fn a_teammate_changes_only_its_own_task() {
     let of_the_lead = [
         Reply::call("create_task", json!({"title": "Build"})),
         Reply::call("create_task", json!({"title": "Test", "after": ["T-1"]})),

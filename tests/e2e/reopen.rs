@@ -49,7 +49,7 @@ fn assert_same_worker(before: &MemberView, after: &MemberView) {
 }
 
 #[tokio::test]
-async fn a_reopened_pane_shows_its_history_with_the_same_worker() {
+async fn a_closed_pane_reopens_with_its_text_and_worker() {
     if !tmux::is_here() {
         return;
     }
@@ -156,7 +156,7 @@ async fn a_pane_without_a_member_keeps_its_text_and_a_hint() {
 }
 
 #[tokio::test]
-async fn up_reopens_all_panes_after_tmux_was_killed() {
+async fn up_reopens_all_panes_after_the_tmux_server_was_killed() {
     if !tmux::is_here() {
         return;
     }
@@ -186,7 +186,7 @@ async fn up_reopens_all_panes_after_tmux_was_killed() {
 }
 
 #[tokio::test]
-async fn a_new_supervisor_finds_members_in_the_panes_that_are_held_for_them() {
+async fn a_new_supervisor_finds_members_in_their_reopened_panes() {
     if !tmux::is_here() {
         return;
     }
@@ -215,7 +215,7 @@ async fn a_new_supervisor_finds_members_in_the_panes_that_are_held_for_them() {
 }
 
 #[tokio::test]
-async fn attach_shows_a_headless_member_which_continues_after() {
+async fn a_headless_member_is_shown_while_a_client_is_attached() {
     let rig = headless(&["ada"], &task("Long", GATED, ""));
     rig.ok(["up"]).await;
     let before = rig.until_member_is("ada", MemberState::Working).await;
@@ -242,7 +242,7 @@ async fn attach_shows_a_headless_member_which_continues_after() {
 }
 
 #[tokio::test]
-async fn the_detach_key_works_during_a_running_task() {
+async fn the_detach_key_works_during_a_task_and_the_task_continues() {
     let rig = headless(&["ada"], &task("Long", GATED, ""));
     rig.ok(["up"]).await;
     until_gated(&rig).await;
@@ -269,7 +269,7 @@ async fn the_detach_key_works_during_a_running_task() {
 }
 
 #[tokio::test]
-async fn a_later_attach_takes_over_the_member() {
+async fn a_later_client_takes_the_member_over() {
     let rig = headless(&["ada"], "");
     rig.ok(["up"]).await;
     rig.until_member_is("ada", MemberState::Idle).await;

@@ -171,7 +171,7 @@ async fn a_team_rule_allows_matching_commands() {
 }
 
 #[tokio::test]
-async fn allowed_commands_need_permission_without_a_sandbox() {
+async fn a_covered_command_still_asks_where_no_sandbox_holds_it() {
     if !there_is_a_sandbox().await {
         return;
     }
@@ -214,7 +214,7 @@ async fn a_request_outlives_the_supervisor() {
 }
 
 #[tokio::test]
-async fn a_member_killed_while_waiting_repeats_its_request() {
+async fn a_member_killed_while_blocked_repeats_its_request() {
     let again = || bash("echo ran >> ran.txt");
     let (server, rig) = team(vec![again(), again(), Reply::text("Done.")]).await;
     rig.until_member("ada", asks).await;
@@ -232,7 +232,7 @@ async fn a_member_killed_while_waiting_repeats_its_request() {
 }
 
 #[tokio::test]
-async fn a_call_interrupted_by_worker_death_is_not_repeated() {
+async fn a_call_interrupted_by_a_dead_worker_is_not_repeated() {
     let line = "echo ran >> ran.txt; sleep 1000";
     let (server, rig) = team(vec![bash(line), Reply::text("Hm.")]).await;
     rig.until_member("ada", asks).await;
@@ -276,7 +276,7 @@ impl Method for DecideAsSent {
 }
 
 #[tokio::test]
-async fn an_answer_that_is_none_allows_nothing() {
+async fn a_malformed_decision_allows_nothing() {
     let (_server, rig) = team(vec![bash("echo ran > ran.txt"), Reply::text("Done.")]).await;
     rig.until_member("ada", asks).await;
     let user = rig.user().await;
@@ -298,7 +298,7 @@ async fn an_answer_that_is_none_allows_nothing() {
 }
 
 #[tokio::test]
-async fn a_key_in_the_pane_decides_and_a_decision_elsewhere_ends_the_asking() {
+async fn a_key_decides_and_a_decision_elsewhere_closes_the_prompt() {
     if !tmux::is_here() {
         return;
     }
@@ -400,7 +400,7 @@ async fn team_file_rules_override_allowed_requests() {
 }
 
 #[tokio::test]
-async fn one_grant_for_the_team_lets_eight_go_on_and_the_ninth_still_asks() {
+async fn one_team_grant_unblocks_eight_members_and_not_the_ninth() {
     let replies = |request: &Request| {
         let (model, done) = (request.model(), !request.results().is_empty());
         match model {
@@ -474,7 +474,7 @@ async fn requests_watch_reports_each_request_once() {
 }
 
 #[tokio::test]
-async fn the_lead_allows_only_what_the_user_permits() {
+async fn the_lead_allows_only_what_the_user_delegates() {
     let allow = |request: &str| Reply::call("allow_request", json!({ "id": request }));
     let lead = vec![
         bash("touch hers"),
@@ -539,7 +539,7 @@ async fn the_lead_allows_only_what_the_user_permits() {
 }
 
 #[tokio::test]
-async fn always_rules_are_stored_in_user_settings_until_revoked() {
+async fn a_permanent_grant_stays_in_the_user_settings_until_revoked() {
     if !there_is_a_sandbox().await {
         return;
     }

@@ -186,7 +186,7 @@ async fn a_round_without_complete_task_has_failed() {
 }
 
 #[tokio::test]
-async fn a_synthesis_that_was_cut_off_or_filtered_is_no_answer() {
+async fn a_truncated_or_filtered_synthesis_is_not_an_answer() {
     for stop in ["length", "content_filter"] {
         let server = FakeModelServer::start(by_model([
             ("ben", done("T-1", "Blue.")),
@@ -222,7 +222,7 @@ async fn the_coordinator_prompt_comes_from_the_team_file() {
 }
 
 #[tokio::test]
-async fn collaborate_runs_all_members_and_the_lead_summarises() {
+async fn members_work_in_turn_and_the_lead_sums_up() {
     let server = FakeModelServer::start(by_model([
         ("ben", done("T-1", "From here it is blue.")),
         ("ada", done("T-2", "From here it is green.")),
@@ -279,7 +279,7 @@ async fn collaborate_runs_all_members_and_the_lead_summarises() {
 }
 
 #[tokio::test]
-async fn a_lead_killed_between_rounds_repeats_no_question() {
+async fn a_lead_killed_between_two_rounds_asks_nothing_twice() {
     let server = FakeModelServer::start(by_model([
         (
             "lead",
@@ -306,7 +306,7 @@ async fn a_lead_killed_between_rounds_repeats_no_question() {
 }
 
 #[tokio::test]
-async fn a_member_killed_in_a_round_resumes_it() {
+async fn a_member_killed_in_its_round_resumes_it() {
     let server = FakeModelServer::start(by_model([
         (
             "lead",
@@ -337,7 +337,7 @@ async fn a_member_killed_in_a_round_resumes_it() {
 }
 
 #[tokio::test]
-async fn a_members_failure_is_reported_to_the_coordinator() {
+async fn the_coordinator_receives_a_members_failure() {
     let server = FakeModelServer::start(by_model([
         (
             "lead",
@@ -363,7 +363,7 @@ async fn a_members_failure_is_reported_to_the_coordinator() {
 }
 
 #[tokio::test]
-async fn messages_to_a_coordinator_join_its_next_question() {
+async fn a_message_to_the_coordinator_joins_its_next_question() {
     let server = FakeModelServer::start(by_model([
         (
             "lead",

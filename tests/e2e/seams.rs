@@ -103,7 +103,7 @@ where
 }
 
 #[tokio::test]
-async fn a_crash_between_decide_and_commit_loses_nothing_that_was_answered() {
+async fn a_crash_between_decide_and_commit_loses_no_answered_call() {
     survives_a_crash_at("decided").await;
 }
 

@@ -148,7 +148,7 @@ async fn provider_search_results_are_replayed_to_the_provider() {
 }
 
 #[tokio::test]
-async fn a_users_search_endpoint_is_used_without_leaking_its_key() {
+async fn the_users_search_endpoint_is_used_and_its_key_never_shown() {
     let script = |request: &Request| {
         let is_search = request.method == "GET";
         match request.path.split('?').next() {
@@ -204,7 +204,7 @@ async fn a_users_search_endpoint_is_used_without_leaking_its_key() {
 }
 
 #[tokio::test]
-async fn web_search_is_not_offered_without_a_search_service() {
+async fn the_tool_is_not_offered_without_a_search_backend() {
     for (model, search, bypass, why) in [
         ("openai/lead", "", true, ""),
         // Whoever stands before the provider may not know of it.

@@ -50,7 +50,7 @@ fn holders_of(texts: &[&str], directory: &Path) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_secret_reaches_tools_and_is_never_shown() {
+async fn a_secret_reaches_tools_and_is_shown_nowhere() {
     let whole =
         "printf '%s' \"$DEPLOY\" > from-tool; for i in $(seq 3000); do echo \"$i $DEPLOY\"; done";
     let server = FakeModelServer::start(in_turn([
@@ -253,7 +253,7 @@ async fn a_task_has_the_secret_and_its_pane_result_and_log_do_not() {
 }
 
 #[tokio::test]
-async fn a_secret_that_cannot_be_had_or_hidden_is_refused() {
+async fn an_unreadable_or_short_secret_is_refused() {
     let rig = Rig::with_team("[[member]]\nname = \"ada\"\nengine = \"command\"\n");
     let refused = rig.run(["up", "--secret", "NOT_SET"]).await.expect(2);
     refused.says("NOT_SET").says("--secret NAME=FILE");

@@ -39,7 +39,7 @@ async fn team(lead: Vec<Reply>, ada: Vec<Reply>) -> (FakeModelServer, Rig) {
 }
 
 #[tokio::test]
-async fn a_member_can_object_to_or_accept_a_stop() {
+async fn an_objection_refuses_a_stop_and_agreement_allows_it() {
     let ada = vec![works(), objects(), works(), agrees(), Reply::text("Bye.")];
     let (_server, rig) = team(vec![Reply::text("I see.")], ada).await;
     let refused = rig.refused(4, ["stop", "ada"]).await;
@@ -58,7 +58,7 @@ async fn a_member_can_object_to_or_accept_a_stop() {
 }
 
 #[tokio::test]
-async fn force_stops_without_asking() {
+async fn force_stops_without_asking_the_member() {
     let ada = vec![works(), objects(), Reply::text("No.")];
     let (server, rig) = team(vec![Reply::text("I see.")], ada).await;
     rig.ok(["stop", "ada", "--force"]).await;
@@ -69,7 +69,7 @@ async fn force_stops_without_asking() {
 }
 
 #[tokio::test]
-async fn the_lead_is_notified_of_a_teammates_objection() {
+async fn the_lead_receives_the_objection_of_a_teammate() {
     let stop = Reply::call("stop_teammate", json!({ "name": "ada" }));
     let ada = vec![works(), objects(), works()];
     let (server, rig) = team(vec![stop, Reply::text("I see.")], ada).await;
@@ -87,7 +87,7 @@ async fn the_lead_is_notified_of_a_teammates_objection() {
 }
 
 #[tokio::test]
-async fn an_idle_waiting_member_stops_at_once() {
+async fn a_waiting_member_ends_at_once() {
     let waits = Reply::call("wait", json!({ "for": "messages" }));
     let (_server, rig) = team(vec![waits], vec![works()]).await;
     rig.ok(["send", "lead", "Wait for ada"]).await;

@@ -48,14 +48,14 @@ async fn a_run_reports_its_cost() {
 }
 
 #[tokio::test]
-async fn a_price_of_the_users_own_goes_first() {
+async fn a_price_of_the_user_overrides_the_known_one() {
     let own = "[models.openai]\n\"gpt-5.1\" = { input = 10.0, output = 20.0 }\n";
     let told = run("gpt-5.1", own).await;
     assert_eq!(told["cost"], 12.0);
 }
 
 #[tokio::test]
-async fn an_unknown_cost_is_not_reported() {
+async fn the_cost_of_an_unpriced_model_is_null() {
     let told = run("gpt-of-tomorrow", "").await;
     assert_eq!(told["cost"], Value::Null);
     assert_eq!(told["members"][0]["usage"]["unpriced"], 1_100_000);
@@ -81,7 +81,7 @@ async fn ps_shows_tokens_and_cost_where_there_are_any() {
 }
 
 #[tokio::test]
-async fn an_invalid_price_holds_the_members_that_need_it() {
+async fn an_invalid_price_file_fails_the_run() {
     let server = FakeModelServer::start(by_model(finish("gpt-5.1"))).await;
     let rig = rig(&server, TEAM);
     let config = rig.directories().config;
@@ -113,7 +113,7 @@ fn finish_in_two_steps() -> Vec<Reply> {
 }
 
 #[tokio::test]
-async fn a_member_over_budget_waits_until_it_is_raised() {
+async fn a_member_over_its_budget_waits_until_it_is_raised() {
     let server = FakeModelServer::start(by_model([("lead", finish_in_two_steps())])).await;
     let rig = rig(&server, LIMITED);
     rig.ok(["up", "--detach", "Do it"]).await;
@@ -148,7 +148,7 @@ async fn a_member_over_budget_waits_until_it_is_raised() {
 }
 
 #[tokio::test]
-async fn waiting_for_a_busy_model_is_shown_with_the_time() {
+async fn a_member_blocked_by_a_busy_model_is_shown_with_the_time() {
     let replies = vec![
         Reply::error(429, "slow down").header("retry-after", "600"),
         Reply::call("finish", json!({"answer": "It is done."})),
@@ -166,7 +166,7 @@ async fn waiting_for_a_busy_model_is_shown_with_the_time() {
 }
 
 #[tokio::test]
-async fn a_waiting_lead_is_shown() {
+async fn a_lead_that_waits_for_messages_is_shown_so() {
     let wait = Reply::call("wait", json!({"for": "messages"}));
     let server = FakeModelServer::start(by_model([("gpt-5.1", vec![wait])])).await;
     let rig = rig(&server, TEAM);
@@ -279,7 +279,7 @@ async fn doctor_says_which_model_is_asked_and_why_and_shows_no_key() {
 }
 
 #[tokio::test]
-async fn a_key_goes_where_the_team_file_says_only_when_its_owner_says_so_too() {
+async fn a_key_is_sent_to_a_team_files_url_only_by_consent() {
     let server = FakeModelServer::start(by_model(finish("gpt-5.1"))).await;
     let provider = format!(
         "[providers.openai]\nbase_url = {:?}\nheaders = {{ x-gate = \"$GATE\" }}\n",

@@ -21,8 +21,7 @@ fn database(rig: &Rig) -> PathBuf {
 }
 
 #[tokio::test]
-async fn on_a_full_disk_nothing_is_acknowledged_reading_and_killing_work_and_it_recovers_by_itself()
-{
+async fn on_a_full_disk_only_reads_and_kills_work_until_it_recovers() {
     let rig = assigned(&["ada", "bob"], &task("Long", "mkfifo gate; cat gate", ""));
     let Some(disk) = SmallDisk::mount(&rig.directories().state, 16 << 20) else {
         return;
@@ -75,7 +74,7 @@ async fn on_a_full_disk_nothing_is_acknowledged_reading_and_killing_work_and_it_
 }
 
 #[tokio::test]
-async fn a_team_with_an_unlinked_database_refuses_changes() {
+async fn a_team_without_its_database_can_only_be_ended() {
     let rig = headless(&["ada"], &task("Long", "mkfifo gate; cat gate", ""));
     rig.ok(["up"]).await;
     rig.until_task_is("T-1", TaskState::InProgress).await;
@@ -157,7 +156,7 @@ async fn a_damaged_database_is_set_aside_and_the_error_says_where() {
 }
 
 #[tokio::test]
-async fn a_second_supervisor_is_refused() {
+async fn a_second_supervisor_is_refused_and_the_first_keeps_running() {
     let rig = headless(&["ada"], "");
     rig.ok(["up"]).await;
     let supervisor = rig.supervisor().await;
@@ -203,7 +202,7 @@ async fn the_socket_of_a_supervisor_that_was_killed_is_replaced() {
 }
 
 #[tokio::test]
-async fn directories_that_others_could_have_made_are_refused_and_named() {
+async fn untrusted_directories_are_refused_by_name() {
     for (what, make) in [
         (
             "mode 777",

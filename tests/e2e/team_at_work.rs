@@ -99,7 +99,7 @@ fn teammates() -> [(&'static str, Vec<Reply>); 3] {
 }
 
 #[tokio::test]
-async fn a_job_is_done_in_panes_though_one_of_them_is_killed_on_the_way() {
+async fn a_job_in_panes_survives_a_killed_member() {
     if !tmux::is_here() {
         return;
     }
@@ -171,7 +171,7 @@ async fn a_job_is_done_in_panes_though_one_of_them_is_killed_on_the_way() {
 }
 
 #[tokio::test]
-async fn up_resumes_goal_board_and_conversations_after_down() {
+async fn an_ended_team_resumes_its_goal_board_and_conversations() {
     let [mut ada, ben, cleo] = teammates();
     ada.1.insert(2, Reply::hang());
     let server = FakeModelServer::start(by_model([("lead", lead()), ada, ben, cleo])).await;
@@ -208,7 +208,7 @@ async fn up_resumes_goal_board_and_conversations_after_down() {
 }
 
 #[tokio::test]
-async fn a_run_of_a_team_that_was_ended_remembers_and_a_fresh_one_does_not() {
+async fn a_run_of_an_ended_team_remembers_and_a_fresh_one_does_not() {
     let answers = || vec![Reply::call("finish", json!({"answer": "Done."}))];
     let three = [answers(), answers(), answers()].concat();
     let server = FakeModelServer::start(by_model([("lead", three)])).await;

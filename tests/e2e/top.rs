@@ -163,7 +163,7 @@ async fn a_team_is_shown_as_it_changes_and_obeys_keys() {
 }
 
 #[tokio::test]
-async fn a_lost_supervisor_is_found_again_and_a_signal_restores_the_terminal() {
+async fn top_reconnects_and_a_signal_restores_the_terminal() {
     if !tmux::is_here() {
         return;
     }
@@ -264,7 +264,7 @@ async fn a_request_is_read_and_decided_with_a_key() {
 }
 
 #[tokio::test]
-async fn next_leads_to_who_waits_and_status_lines_say_who_it_is() {
+async fn next_and_the_status_line_name_the_blocked_member() {
     let (_server, rig) = asking().await;
     let nobody = rig.ok(["next"]).await;
     assert_eq!(nobody.stdout, "no member waits for you\n");

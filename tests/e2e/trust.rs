@@ -173,7 +173,7 @@ async fn files_written_by_init_are_trusted() {
 }
 
 #[tokio::test]
-async fn without_a_terminal_it_is_refused_with_the_digest_which_is_then_remembered() {
+async fn without_a_terminal_up_prints_the_digest_to_trust() {
     let rig = untrusted(&format!("{TEAM}{HOOK}"));
     let refusal = rig.refused(4, ["up", "--detach"]).await;
     assert_eq!(refusal["code"], "untrusted");
@@ -205,7 +205,7 @@ async fn without_a_terminal_it_is_refused_with_the_digest_which_is_then_remember
 }
 
 #[tokio::test]
-async fn on_a_terminal_trust_is_asked_and_defaults_to_no() {
+async fn on_a_terminal_the_user_is_asked_and_enter_means_no() {
     let rig = untrusted(&format!("{TEAM}{HOOK}"));
     for (answer, code) in [("\r", 4), ("yes\r", 0)] {
         let mut screen = rig.on_terminal(["up", "--detach"]);

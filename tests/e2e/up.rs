@@ -27,7 +27,7 @@ async fn members_claim_ready_tasks_and_report_how_they_ended() {
 }
 
 #[tokio::test]
-async fn wait_ends_with_zero_and_a_summary_when_every_task_is_completed() {
+async fn wait_exits_0_with_a_summary_once_all_tasks_are_completed() {
     let rig = headless(&["ada"], &task("Build", "true", ""));
     rig.run(["up", "--wait"])
         .await
@@ -37,7 +37,7 @@ async fn wait_ends_with_zero_and_a_summary_when_every_task_is_completed() {
 }
 
 #[tokio::test]
-async fn wait_exits_with_1_for_a_task_without_an_eligible_member() {
+async fn wait_exits_1_when_no_member_may_take_a_task() {
     let tasks = task("Review", "true", "role = \"reviewer\"");
     let roles = "[roles.reviewer]\nengine = \"command\"\n";
     let rig = headless(&["ada"], &format!("{roles}{tasks}"));
@@ -124,7 +124,7 @@ fn entries(directory: &std::path::Path) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn dry_run_of_a_new_team_prints_changes_and_stores_nothing() {
+async fn a_dry_run_of_a_new_team_lists_actions_and_leaves_no_trace() {
     let rig = headless(&["ada"], &task("Build", "touch built", ""));
     rig.run(["up", "--dry-run", "--panes", "headless"])
         .await
@@ -236,7 +236,7 @@ async fn a_second_up_applies_only_the_changes() {
 }
 
 #[tokio::test]
-async fn an_up_leaves_a_task_in_progress_and_repeats_a_finished_one_that_was_edited() {
+async fn up_repeats_an_edited_task_only_if_it_is_finished() {
     let before = [
         task("Long", "mkfifo gate; cat gate", ""),
         task("Short", "echo one", ""),
@@ -295,7 +295,7 @@ async fn env_values_reach_tasks_and_only_the_private_file() {
 }
 
 #[tokio::test]
-async fn without_a_terminal_up_returns_and_the_team_continues() {
+async fn without_a_terminal_up_returns_and_the_team_keeps_running() {
     let rig = headless(&["ada"], "");
     rig.ok(["up"]).await;
     rig.until_member_is("ada", MemberState::Idle).await;
@@ -328,7 +328,7 @@ async fn up_says_the_same_things_to_programs() {
 }
 
 #[tokio::test]
-async fn a_team_is_found_from_any_directory_of_its_project_and_by_its_name() {
+async fn a_team_is_found_by_name_and_from_its_projects_directories() {
     let rig = headless(&["ada"], "");
     let below = rig.project().join("src/deep");
     std::fs::create_dir_all(&below).unwrap();
@@ -353,7 +353,7 @@ async fn another_file_can_be_named() {
 }
 
 #[tokio::test]
-async fn dry_run_of_a_fresh_start_keeps_the_existing_team() {
+async fn a_dry_run_of_a_fresh_start_keeps_the_team() {
     let rig = assigned(&["ada"], &task("Build", "true", ""));
     rig.ok(["up"]).await;
     rig.run(["up", "--fresh", "--dry-run"])

@@ -88,7 +88,7 @@ async fn up() -> Rig {
 }
 
 #[tokio::test]
-async fn a_bad_frame_closes_its_connection_with_an_error_and_nothing_else() {
+async fn a_bad_frame_closes_only_its_connection_with_an_error() {
     let rig = up().await;
     let bystander = rig.user().await;
     let deep = format!(
@@ -115,7 +115,7 @@ async fn a_bad_frame_closes_its_connection_with_an_error_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn invalid_calls_are_refused_and_the_connection_stays_open() {
+async fn an_invalid_call_is_refused_and_its_connection_continues() {
     let rig = up().await;
     let mut raw = Raw::introduced(&rig).await;
     raw.say(b"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"team/dance\",\"params\":{\"args\":{}}}\n")
@@ -189,7 +189,7 @@ async fn versions_that_share_none_say_which_side_to_upgrade() {
 }
 
 #[tokio::test]
-async fn a_member_is_who_was_launched_and_nobody_else() {
+async fn only_the_launched_process_authenticates_as_its_member() {
     let mut rig = assigned(&["ada"], "");
     let stubs = rig.stub_workers("wire::carries_the_words_of_another_test");
     let mut up = rig.start(["up"]);
@@ -222,7 +222,7 @@ async fn a_member_is_who_was_launched_and_nobody_else() {
 }
 
 #[tokio::test]
-async fn a_member_speaks_for_herself_only_and_may_not_do_what_is_the_users() {
+async fn a_member_speaks_only_for_itself_and_never_for_the_user() {
     let mut rig = assigned(&["ada"], "");
     let stubs = rig.stub_workers("wire::carries_the_words_of_another_test");
     let mut up = rig.start(["up"]);
@@ -306,7 +306,7 @@ async fn add_tasks(user: &User, count: usize, bytes: usize) {
 }
 
 #[tokio::test]
-async fn a_stalled_reader_is_disconnected_and_resumes_without_a_gap() {
+async fn a_slow_reader_is_cut_off_and_resumes_without_a_gap() {
     const TASKS: usize = 200;
     let rig = assigned(&["ada"], "");
     rig.ok(["up"]).await;
@@ -359,7 +359,7 @@ async fn a_large_board_is_listed_completely() {
 }
 
 #[tokio::test]
-async fn events_are_replayed_from_any_revision_and_followed_without_a_gap() {
+async fn events_replay_from_any_revision_without_a_gap() {
     let rig = headless(&["ada"], "");
     rig.ok(["up"]).await;
     let mut follow = rig.start(["events", "-f", "--after", "2"]);

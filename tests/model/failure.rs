@@ -13,7 +13,7 @@ use crate::{
 };
 
 #[tokio::test]
-async fn a_refusal_is_told_at_once_and_by_its_kind() {
+async fn a_refusal_is_reported_at_once_by_its_kind() {
     for name in WIRES {
         let refused = |status, message| (Reply::error(status, message), status);
         let replies = [
@@ -68,7 +68,7 @@ async fn a_key_that_a_server_repeats_is_not_shown() {
 }
 
 #[tokio::test]
-async fn a_page_for_people_is_no_answer() {
+async fn an_html_page_is_not_an_answer() {
     for name in WIRES {
         let page = "<!DOCTYPE html><title>Sign in</title>\u{7}";
         let replies = [200, 404, 403].map(|status| Reply::html(status, page));
@@ -85,7 +85,7 @@ async fn a_page_for_people_is_no_answer() {
 }
 
 #[tokio::test]
-async fn a_document_in_place_of_a_stream_is_told_by_what_it_says() {
+async fn json_in_place_of_a_stream_is_reported_by_its_content() {
     for (body, says) in [
         (
             json!({ "error": { "type": "invalid_request_error", "message": "no" } }),
@@ -107,7 +107,7 @@ async fn a_document_in_place_of_a_stream_is_told_by_what_it_says() {
 }
 
 #[tokio::test]
-async fn events_that_are_no_answer_are_nonsense() {
+async fn events_that_do_not_parse_are_malformed() {
     for name in WIRES {
         let server = FakeModelServer::start(in_turn([Reply::events(&["{\"choi"])])).await;
         let error = first_answer(&*model_at(name, &server)).await;
@@ -164,7 +164,7 @@ async fn an_answer_that_is_cut_off_anywhere_is_asked_for_again() {
 }
 
 #[tokio::test]
-async fn a_stream_that_ends_in_good_order_without_its_last_event_was_cut_off() {
+async fn a_stream_without_its_last_event_is_truncated() {
     for (name, event) in [
         ("openai/m", r#"{"choices":[{"delta":{"content":"so"}}]}"#),
         (

@@ -75,7 +75,7 @@ async fn when_there_is_nothing_the_ways_out_are_named() {
 }
 
 #[tokio::test]
-async fn a_key_that_cannot_be_used_is_said_and_no_other_takes_its_place() {
+async fn an_unusable_key_is_reported_and_not_replaced() {
     let vars = [
         ("ANTHROPIC_API_KEY_FILE", "/nowhere/key"),
         ("OPENAI_API_KEY", KEY),
@@ -86,7 +86,7 @@ async fn a_key_that_cannot_be_used_is_said_and_no_other_takes_its_place() {
 
 /// Where they are asked and what their keys stand in are their documented names.
 #[tokio::test]
-async fn every_provider_is_asked_where_its_variable_says_with_its_own_key() {
+async fn each_provider_is_called_at_its_variables_url_with_its_key() {
     for (provider, url_var, key_var) in [
         ("anthropic", "ANTHROPIC_BASE_URL", "ANTHROPIC_API_KEY"),
         ("openai", "OPENAI_BASE_URL", "OPENAI_API_KEY"),
@@ -131,7 +131,7 @@ async fn every_provider_is_asked_where_its_variable_says_with_its_own_key() {
 }
 
 #[tokio::test]
-async fn an_encrypted_connection_is_asked_of_the_proxy_too_and_what_it_excepts_is_not() {
+async fn tls_connections_use_the_proxy_except_for_excluded_hosts() {
     let proxy = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = proxy.local_addr().expect("it is bound").to_string();
     let vars = [

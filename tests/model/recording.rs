@@ -64,7 +64,7 @@ fn hidden(answers: Vec<Answer>) -> Vec<Answer> {
 }
 
 #[tokio::test]
-async fn what_was_recorded_of_two_members_is_played_to_each_of_them() {
+async fn each_member_replays_its_own_recorded_exchanges() {
     let dir = tempfile::tempdir().expect("a directory");
     let file = dir.path().join("run.jsonl");
     let (ada, bob) = tokio::join!(record(&file, "ada", "one"), record(&file, "bob", "two"));
@@ -85,7 +85,7 @@ async fn what_was_recorded_of_two_members_is_played_to_each_of_them() {
 }
 
 #[tokio::test]
-async fn a_conversation_that_was_too_long_is_so_again() {
+async fn a_recorded_context_overflow_is_replayed() {
     let dir = tempfile::tempdir().expect("a directory");
     let file = dir.path().join("run.jsonl");
     let server = FakeModelServer::start(in_turn(script())).await;
@@ -106,7 +106,7 @@ async fn replay_after(model: &dyn Model) -> String {
 }
 
 #[tokio::test]
-async fn a_member_that_was_restarted_goes_on_where_it_was() {
+async fn a_restarted_member_resumes_its_replay() {
     let dir = tempfile::tempdir().expect("a directory");
     let file = dir.path().join("run.jsonl");
     let answers = hidden(record(&file, "ada", "one").await);
@@ -128,7 +128,7 @@ async fn a_member_that_was_restarted_goes_on_where_it_was() {
 }
 
 #[tokio::test]
-async fn a_member_that_was_restarted_after_its_conversation_was_shortened_goes_on_where_it_was() {
+async fn a_restarted_member_resumes_its_replay_after_compaction() {
     let dir = tempfile::tempdir().expect("a directory");
     let file = dir.path().join("run.jsonl");
     let words = ["zero", "one", "In short: zero, one.", "two", "three"];
@@ -159,7 +159,7 @@ async fn a_member_that_was_restarted_after_its_conversation_was_shortened_goes_o
 }
 
 #[tokio::test]
-async fn what_differs_from_the_recording_is_said() {
+async fn a_difference_from_the_recording_is_reported() {
     let dir = tempfile::tempdir().expect("a directory");
     let file = dir.path().join("run.jsonl");
     record(&file, "ada", "one").await;
@@ -197,7 +197,7 @@ async fn what_differs_from_the_recording_is_said() {
 }
 
 #[tokio::test]
-async fn a_file_that_is_no_recording_is_neither_played_nor_written() {
+async fn a_file_that_is_not_a_recording_is_neither_read_nor_written() {
     let dir = tempfile::tempdir().expect("a directory");
     let file = dir.path().join("notes.txt");
     for (text, says) in [

@@ -79,7 +79,7 @@ async fn tokens_are_counted_with_what_came_from_the_cache() {
 }
 
 #[tokio::test]
-async fn why_an_answer_ended_is_told_apart() {
+async fn stop_reasons_are_distinguished() {
     for (name, reason, stop) in [
         ("openai/m", "stop", Stop::Finished),
         ("openai/m", "length", Stop::Length),
@@ -200,7 +200,7 @@ async fn the_wires_own_shapes_are_kept() {
 }
 
 #[tokio::test]
-async fn mistral_is_told_the_users_words_within_the_last_result() {
+async fn mistral_receives_user_text_within_the_last_result() {
     let server = FakeModelServer::start(in_turn([Reply::text("ok")])).await;
     let (answered, _) = answer(&*model_at("mistral/m", &server), &transcript(), &[]).await;
     answered.expect("an answer");
@@ -267,7 +267,7 @@ async fn sealed_thoughts_go_back_sealed() {
 }
 
 #[tokio::test]
-async fn geminis_calls_are_told_apart_and_signed_again() {
+async fn geminis_calls_are_distinguished_and_signed_again() {
     let chunk = |id: &str, extra: &str| {
         format!(
             r#"{{"choices":[{{"delta":{{"tool_calls":[{{"index":0,"id":"{id}","type":"function",
@@ -334,7 +334,7 @@ async fn arguments_that_do_not_parse_come_as_they_were_written() {
 }
 
 #[tokio::test]
-async fn models_at_one_server_are_told_apart() {
+async fn models_at_one_server_are_distinguished() {
     let script = by_model([
         ("lead", vec![Reply::text("one"), Reply::text("two")]),
         ("worker", vec![Reply::text("three")]),
