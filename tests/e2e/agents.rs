@@ -20,14 +20,14 @@ engine = \"native\"
 model = \"openai/ada\"
 ";
 
-/// The team's members ask this server, and edit files without asking anybody else.
+/// The team's members ask this server, and edit files without permission requests.
 pub(crate) fn rig(server: &FakeModelServer) -> Rig {
     let rig = asking(server);
     rig.set_settings("[permissions]\nmode = \"accept-edits\"\n");
     rig
 }
 
-/// The same, in the mode in which they ask.
+/// The same, in the mode that requires permission for edits.
 pub(crate) fn asking(server: &FakeModelServer) -> Rig {
     let mut rig = Rig::with_team(TEAM);
     rig.set("OPENAI_BASE_URL", server.base_url());
@@ -150,7 +150,7 @@ async fn a_recorded_run_is_played_back_without_a_model() {
 async fn a_killed_member_resumes_its_conversation() {
     let mut conversations = greeting();
     let [_, (_, ada)] = &mut conversations;
-    // Her second answer does not come before she is killed.
+    // The second reply of ada's model hangs until ada is killed.
     ada.insert(1, Reply::hang());
     let server = FakeModelServer::start(by_model(conversations)).await;
     let rig = rig(&server);
@@ -164,8 +164,8 @@ async fn a_killed_member_resumes_its_conversation() {
         .iter()
         .filter(|request| request.model() == "ada")
         .nth(2);
-    let again = again.expect("she was asked again");
-    assert_eq!(again.results().len(), 1, "what she did is not done twice");
+    let again = again.expect("ada's model was called again");
+    assert_eq!(again.results().len(), 1, "completed calls are not repeated");
     let task = rig.until_task_is("T-1", TaskState::Completed).await;
     assert_eq!(task.result.as_deref(), Some("greeting.txt says hello"));
 }
@@ -284,8 +284,8 @@ async fn a_run_in_a_team_that_is_up_is_its_leads_and_leaves_it_up() {
     let told = rig.ok(["run", "Greet the world"]).await;
     assert_eq!(told.stdout, "The greeting is written.\n");
     let lead = rig.member("lead").await;
-    assert_eq!(lead.launch, before, "the lead who was there answered");
-    assert!(lead.pid.is_some(), "and she is still there");
+    assert_eq!(lead.launch, before, "the running lead answered");
+    assert!(lead.pid.is_some(), "and it still runs");
     rig.until_member_is("lead", MemberState::Idle).await;
     let requests = server.requests();
     let of_lead = requests.iter().filter(|asked| asked.model() == "lead");

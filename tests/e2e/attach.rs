@@ -1,11 +1,11 @@
-//! A person at a terminal: attached to the team or to one member, reading what is there and typing.
+//! A user at a terminal: attached to the team or to one member, reading output and typing.
 
 use agent_team_protocol::view::{MemberState, TaskState};
 use agent_team_tests::{tmux, until};
 
 use crate::teams::{headless, in_panes, task};
 
-/// tmux's prefix, then `d`: what a person types to leave.
+/// tmux's prefix, then `d`: the keys that detach a client.
 const DETACH: &str = "\u{2}d";
 
 #[tokio::test]
@@ -16,7 +16,7 @@ async fn up_on_a_terminal_attaches_and_detaching_keeps_the_team() {
     let rig = in_panes(&["ada", "bob"], &task("Say", "echo hello from a task", ""));
     let mut screen = rig.on_terminal(["up"]);
     screen.until("hello from a task").await;
-    // tmux takes keys for pasted text that come within a millisecond of the attaching.
+    // tmux treats keys that arrive within a millisecond of attaching as pasted text.
     let tmux = rig.tmux();
     until("a client to be attached", async || {
         (!tmux.ask(["list-clients"]).await.is_empty()).then_some(())
@@ -58,10 +58,10 @@ async fn a_line_typed_into_an_attached_pane_becomes_a_task() {
         (clients == bob).then_some(())
     })
     .await;
-    screen.type_in("echo typed by a person; tty\r").await;
+    screen.type_in("echo typed by a user; tty\r").await;
     screen.until("T-1 added").await;
     let done = rig.until_task_is("T-1", TaskState::Completed).await;
-    assert!(done.result.unwrap().starts_with("typed by a person"));
+    assert!(done.result.unwrap().starts_with("typed by a user"));
     assert_eq!(done.owner.unwrap().to_string(), "bob");
     assert_eq!(done.created_by.to_string(), "user");
     tmux.until_shown(&bob, "T-1 completed").await;
@@ -164,7 +164,7 @@ async fn attached_read_only_nothing_typed_reaches_the_pane() {
     })
     .await;
     screen.type_in("touch typed\r").await;
-    // What is sent after it is there, so that what was typed before it would be, too.
+    // The message appears after any earlier keys, so it proves that they were ignored.
     rig.ok(["send", "ada", "after it"]).await;
     screen.until("after it").await;
     let tasks = rig.json(["task", "list"]).await;

@@ -1,4 +1,4 @@
-//! What cannot be meant, or cannot be done: a sentence that says what is wrong and where, an exit code, and no change.
+//! Invalid or impossible input: an error with its location, an exit code, and no change.
 
 use agent_team_protocol::method::{
     AddTask, ClaimTask, EndTask, MessageSend, SendMessage, TEXT_MAX, TaskAdd, TaskClaim,
@@ -400,7 +400,7 @@ async fn settings_that_cannot_be_meant_are_named_with_their_file() {
     ] {
         std::fs::write(config.join("config.toml"), text).unwrap();
         rig.run(["up"]).await.expect(2).says(says);
-        // It has said why before it is gone.
+        // It prints the reason before it exits.
         for refused in rig.processes() {
             processes::ended(refused.process).await;
         }
@@ -410,7 +410,7 @@ async fn settings_that_cannot_be_meant_are_named_with_their_file() {
     rig.ok(["up"]).await;
     let supervisor = rig.supervisor().await;
 
-    // The one that goes by good settings stays.
+    // The supervisor that started with valid settings keeps running.
     std::fs::write(config.join("config.toml"), "durable = true\n").unwrap();
     rig.run(["supervisor", "restart"])
         .await

@@ -12,7 +12,7 @@ use agent_team_tests::{Rig, together};
 
 use crate::teams::{assigned, headless, task};
 
-/// A team whose member takes only what she is assigned, so that the board is the test's.
+/// A team whose member takes only tasks assigned to it, so that the test controls the board.
 async fn board(tasks: &str) -> Rig {
     let rig = assigned(&["ada"], tasks);
     rig.ok(["up"]).await;

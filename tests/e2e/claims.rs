@@ -101,7 +101,7 @@ async fn config_get_shows_every_setting_and_its_origin() {
     let unset = rig.json(["config", "get", "roles.explorer.model"]).await;
     assert_eq!(from(&unset, "roles.explorer.model")["value"], Value::Null);
     let unknown = rig
-        .refused(3, ["config", "get", "roles.nobody.model"])
+        .refused(3, ["config", "get", "roles.absent.model"])
         .await;
     assert_eq!(unknown["code"], "unknown_member");
 }
@@ -176,7 +176,7 @@ async fn every_verb_takes_json() {
     // `down` is first in the list of the help, and comes last here.
     let order = VERBS[1..].iter().chain(&VERBS[..1]);
     for (_, arguments) in order {
-        // The flag goes before `--`, behind which all is a command.
+        // Insert the flag ahead of `--`: everything after it is a command.
         let mut all: Vec<&str> = arguments.to_vec();
         let place = all
             .iter()
@@ -334,7 +334,7 @@ async fn outputs_hold_the_reasons_of_failed_tasks() {
         assert!(reason.contains('3'), "{reason}");
         assert_eq!(report["tasks"][0]["owner"], "ada");
         assert_eq!(report["outputs"], json!({"ada": reason}));
-        // The second report is of the stored team.
+        // The second report describes the stored team.
         rig.ok(["supervisor", "restart"]).await;
     }
 }

@@ -110,7 +110,7 @@ async fn init_tells_the_kind_of_project_by_its_files() {
     let init = rig.json(["init"]).await;
     assert_eq!(init["template"], "make");
     let ran = rig.run(["up", "--wait", "--panes", "headless"]).await;
-    // There may be no make on this machine; then its absence is what the tasks report.
+    // Without make on this machine, the tasks report its absence.
     let has_make = std::process::Command::new("make").arg("--version").output();
     ran.expect(if has_make.is_ok() { 0 } else { 1 });
 }

@@ -1,5 +1,5 @@
-//! `kill -9` of the supervisor and of workers, at any moment: what was acknowledged stays, nothing is done twice, and
-//! the rest goes on working.
+//! `kill -9` of the supervisor and of workers, at any moment: acknowledged changes are kept, no work is repeated, and
+//! the other processes continue.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -73,7 +73,7 @@ async fn tasks_outlive_the_supervisor_and_a_worker_restarts_it() {
 
 #[tokio::test]
 async fn a_result_without_a_supervisor_reaches_its_successor() {
-    // The task itself kills the supervisor, so that it ends while there is none, or nearly so.
+    // The task kills the supervisor, so that it ends while no supervisor runs, or nearly so.
     let run = "echo run >> runs; xargs kill -9 < pid; echo after";
     let rig = assigned(&["ada"], &task("Kill", run, ""));
     rig.ok(["up"]).await;
@@ -125,7 +125,7 @@ async fn only_a_command_restarts_a_terminated_supervisor() {
         .unwrap();
     processes::ended(supervisor).await;
     processes::ended(ada).await;
-    // A tmux of ours goes on showing what she said last.
+    // The team's tmux server keeps running and shows the member's last output.
     let programs = rig.processes().into_iter();
     let programs = programs.filter(|found| !found.command.contains("tmux.sock"));
     assert_eq!(programs.collect::<Vec<_>>(), []);
@@ -136,7 +136,7 @@ async fn only_a_command_restarts_a_terminated_supervisor() {
 #[tokio::test]
 async fn a_supervisor_starts_after_an_ending_one() {
     let mut rig = headless(&["ada"], "");
-    // What the first one says is heard only when the one that was in its way has gone.
+    // The output of the first supervisor is read only after the ending one has exited.
     rig.script_supervisor(
         "cd \"$AGENT_TEAM_HOME\"\n\
          if mkfifo gone; then\n\
@@ -238,7 +238,7 @@ async fn messages_sent_during_supervisor_kills_are_stored_once() {
             .collect();
         assert_eq!(mine, expected, "in order, once, under the id that was told");
     }
-    // They are read once each, too.
+    // Each message is also read once.
     until("ada to have read everything", async || {
         (rig.member("ada").await.unread == 0).then_some(())
     })
@@ -297,11 +297,11 @@ async fn random_kills_leave_no_impossible_history() {
                 processes::ended(process).await;
             }
         }
-        // Nobody may be left to start a supervisor; the next command does.
+        // All workers may be dead too; then the next command starts a supervisor.
         rig.ok(["ps"]).await;
         user = rig.user_as("torturer").await;
     }
-    // Whoever died too often is put back to work.
+    // Restart members that died too often.
     for name in ["ada", "bob", "cyd", "dee"] {
         if rig.member(name).await.state == MemberState::Held {
             rig.ok(["restart", name]).await;

@@ -153,7 +153,7 @@ async fn the_supervisor_exits_with_its_last_team() {
 async fn processes_that_the_team_did_not_start_are_not_touched() {
     let rig = headless(&["ada"], "");
     rig.ok(["up"]).await;
-    // Of the same project and the same name, but nobody's launch.
+    // The same project and name, but not a launch of any member.
     let mut stranger = tokio::process::Command::new("sleep");
     stranger
         .arg("1000")
@@ -233,8 +233,8 @@ async fn survivors_of_down_have_receipts_and_an_exit_code() {
             "",
         ),
     ));
-    // A program that becomes root is one that its user cannot end, and making one takes root. It ignores the hang-up
-    // of its terminal, which is the kernel's to send.
+    // Only root can create a program that its user cannot end: one that becomes root. It ignores the hang-up of its
+    // terminal, which the kernel sends.
     let privileged = rig.project().join("privileged");
     let mine = ["", "at", "home", "tmp", "project"].map(|name| rig.root().join(name));
     let can = mine
@@ -268,7 +268,7 @@ async fn survivors_of_down_have_receipts_and_an_exit_code() {
         let errors = String::from_utf8_lossy(&output.stderr).into_owned();
         (output.status.code(), json, errors)
     };
-    // Trust belongs to a user: `nobody` has to give it.
+    // Trust is stored per user: `nobody` has to confirm it.
     let (code, _, errors) = as_nobody(&["up", "--json"]).await;
     assert_eq!(code, Some(4), "{errors}");
     let error: Value = serde_json::from_str(&errors).unwrap();

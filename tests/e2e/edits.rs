@@ -10,7 +10,7 @@ fn write(path: &str, content: &str) -> Reply {
     Reply::call("write", json!({ "path": path, "content": content }))
 }
 
-/// A lead who says nothing, and ada, whose model says this; the person's own settings are these.
+/// A lead without calls, and ada, whose model returns these replies; `settings` is the user's settings file.
 async fn team(settings: &str, replies: Vec<Reply>) -> (FakeModelServer, Rig) {
     let lead = ("lead", vec![Reply::text("I see.")]);
     let server = FakeModelServer::start(by_model([lead, ("ada", replies)])).await;
@@ -22,7 +22,7 @@ async fn team(settings: &str, replies: Vec<Reply>) -> (FakeModelServer, Rig) {
     (server, rig)
 }
 
-/// What this member was told after each of its calls.
+/// The results that this member's model received for its calls.
 fn results(server: &FakeModelServer, member: &str) -> Vec<String> {
     let requests = server.requests();
     let of_member = requests.iter().filter(|request| request.model() == member);

@@ -1,4 +1,4 @@
-//! What programs are shown: AG-UI's events in envelopes, of a run and of a team.
+//! Events for programs: AG-UI's events in envelopes, of a run and of a team.
 
 use std::collections::BTreeSet;
 
@@ -20,7 +20,7 @@ fn of_type<'a>(envelopes: &'a [Value], name: &str) -> Vec<&'a Value> {
     events.filter(|event| event["type"] == name).collect()
 }
 
-/// That texts and calls begin before they go on, and end.
+/// Asserts that texts and calls start before they continue, and end.
 fn is_well_formed(envelopes: &[Value]) {
     let mut open = BTreeSet::new();
     for envelope in envelopes {
@@ -133,7 +133,7 @@ async fn the_stored_events_of_a_team_can_be_replayed() {
         of_type(&told, "TEXT_MESSAGE_CONTENT").is_empty(),
         "live only"
     );
-    // Whoever resumes is told the rest as they would have been.
+    // A client that resumes receives the rest unchanged.
     let revision = completed["revision"].as_u64().unwrap();
     let after = (revision - 1).to_string();
     let rest = lines(&rig.ok(["events", "--json", "--after", &after]).await.stdout);
@@ -142,7 +142,7 @@ async fn the_stored_events_of_a_team_can_be_replayed() {
 
 #[tokio::test]
 async fn a_slow_reader_delays_no_client_and_misses_no_stored_event() {
-    // As fast as output is passed on, for as long as fills every buffer on the way.
+    // As fast as output is forwarded, for long enough to fill every buffer in between.
     let print = "for i in $(seq 70); do seq 1 3000; sleep 0.05; done";
     let rig = headless(&["ada"], &task("Print", print, ""));
     rig.ok(["up", "--detach"]).await;

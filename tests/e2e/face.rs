@@ -10,14 +10,14 @@ use serde_json::json;
 
 use crate::agents::asking;
 
-/// A team in tmux whose ada says this; her pane.
+/// A team in tmux whose ada's model returns these replies, and ada's pane.
 async fn team(replies: Vec<Reply>) -> (FakeModelServer, Rig, Tmux, String) {
     let lead = ("lead", vec![Reply::text("I see.")]);
     let ben = ("ben", vec![Reply::text("I stay.")]);
     let server = FakeModelServer::start(by_model([lead, ("ada", replies), ben])).await;
     let rig = asking(&server);
     let file = rig.read(".agent-team/team.toml").expect("the rig wrote it");
-    // Ben is told nothing by the others.
+    // Ben receives no messages from the others.
     let ben = "[[member]]\nname = \"ben\"\nengine = \"native\"\nmodel = \"openai/ben\"\n";
     rig.set_team(&(file.replace("headless", "tmux") + ben));
     rig.ok(["up", "--detach"]).await;
@@ -36,7 +36,7 @@ async fn type_in<const N: usize>(tmux: &Tmux, pane: &str, text: &str, keys: [&st
     }
 }
 
-/// What the person has sent to ada so far.
+/// The messages that the user has sent to ada so far.
 async fn sent(rig: &Rig) -> Vec<String> {
     let messages = rig.json(["messages", "ada"]).await;
     let messages = messages["messages"].as_array().expect("a list").clone();
@@ -73,7 +73,7 @@ async fn markdown_is_rendered_and_stays_in_the_scrollback() {
     }
     assert_eq!(shown.matches("• item ").count(), 80, "each once: {shown}");
     assert!(!shown.contains("thinking"), "the sign has gone: {shown}");
-    // Narrower, and wide again: nothing is lost, and there is one prompt.
+    // After narrowing and widening, no text is lost and there is one prompt.
     tmux.ask(["resize-window", "-t", &pane, "-x", "60", "-y", "20"])
         .await;
     tmux.ask(["resize-window", "-t", &pane, "-x", "180", "-y", "40"])
@@ -109,7 +109,7 @@ async fn several_lines_are_one_message_and_a_paste_waits_for_enter() {
     })
     .await;
 
-    // Another process brings back what was typed, and nobody else can read it.
+    // A new process restores the history of typed lines, and no other user can read it.
     let process = async || {
         let asked = ["display-message", "-p", "-t", &pane, "#{pane_pid}"];
         tmux.ask(asked).await

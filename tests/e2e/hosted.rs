@@ -13,7 +13,7 @@ fn hosted(members: &[&str], rest: &str) -> Rig {
     Rig::with_team(&file(members, "hosted", "ready", rest))
 }
 
-/// A task that says that it has begun, and ends when the test lets it.
+/// A task that reports its start and ends when the test opens its gate.
 fn gated(member: &str) -> String {
     let run = format!(
         "echo $$ > {member}.pid; test -p {member} || mkfifo {member}; cat {member}; echo done"
@@ -62,7 +62,7 @@ async fn members_in_one_process_work_talk_and_go_down() {
         (Placement::Hosted, Placement::Hosted)
     );
     assert_eq!(ada.pid, bob.pid, "one process");
-    assert_ne!(ada.launch, bob.launch, "each a launch of her own");
+    assert_ne!(ada.launch, bob.launch, "each has its own launch");
     let supervisor = rig.supervisor().await.pid;
     assert_ne!(ada.pid, Some(supervisor));
     rig.ok(["send", "ada", "look", "here"]).await;
@@ -106,10 +106,10 @@ async fn the_end_of_a_member_or_its_task_leaves_the_others_alone() {
     rig.until_task_is("T-2", TaskState::Completed).await;
     assert!(
         is_alive(ada) && is_alive(cyd),
-        "bob's task ended nobody else's"
+        "the end of bob's task ended no other task"
     );
     rig.ok(["kill", "ada"]).await;
-    assert!(!is_alive(ada), "her children end with her");
+    assert!(!is_alive(ada), "a member's children end with it");
     assert!(is_alive(cyd));
     rig.ok(["restart", "bob"]).await;
     let bob = rig.until_member_is("bob", MemberState::Idle).await;
@@ -152,7 +152,7 @@ async fn a_hosted_member_that_does_not_end_restarts_the_others() {
     let ada = until_begun(&rig, "ada").await;
     let bob = until_begun(&rig, "bob").await;
     let host = rig.worker("ada").await;
-    // It hears of nothing any more, and nobody in it does what is asked.
+    // A stopped process receives no requests, and its members execute none.
     host.signal(Signal::SIGSTOP).unwrap();
     rig.ok(["send", "bob", "keep", "this"]).await;
     rig.ok(["kill", "ada"]).await;
@@ -186,7 +186,7 @@ async fn a_new_supervisor_adopts_the_hosted_process() {
     assert_eq!(done.attempts, 1);
     let after = rig.member("ada").await;
     assert_eq!((after.pid, &after.launch), (before.pid, &before.launch));
-    // It is told whom to end, and to start, as by the one before.
+    // It still ends and starts members on request, now of the new supervisor.
     rig.ok(["kill", "bob"]).await;
     assert!(!is_alive(task));
     assert!(is_alive(before.pid.unwrap()));
@@ -206,7 +206,7 @@ async fn one_terminal_shows_them_in_turn_and_types_to_each() {
     screen.type_in("echo typed to $AGENT_TEAM_MEMBER\r").await;
     screen.until("T-1 added").await;
     screen.until("typed to ada").await;
-    // The next one, and what is done there.
+    // The next member, and a task typed there.
     screen.type_in("\t").await;
     screen.until("━━ ben").await;
     screen.until("ben ▸").await;
@@ -219,10 +219,10 @@ async fn one_terminal_shows_them_in_turn_and_types_to_each() {
     assert_eq!(code, 0, "{shown}");
     assert!(shown.ends_with("\u{1b}[?2004l\u{1b}[?25h"), "{shown:?}");
     rig.until_task_is("T-2", TaskState::Completed).await;
-    // All goes on, and a second look begins with whom it names.
+    // The team keeps running, and a second client can attach.
     let mut screen = rig.on_terminal(["attach"]);
     screen.until("ada ▸").await;
-    // It goes on for ever, and holds nobody up.
+    // It runs for ever and does not block the view.
     screen.type_in("/requests watch\r").await;
     until("the verb to run", async || {
         let programs = rig.processes();

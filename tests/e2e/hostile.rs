@@ -5,7 +5,7 @@ use agent_team_tests::{Rig, tmux};
 
 use crate::teams::{file, task};
 
-/// Whatever a shell, tmux, a terminal or a reader could be fooled by. Each command in it would leave a file `x…`.
+/// Text that could fool a shell, tmux, a terminal or a reader. Each command in it would create a file `x…`.
 const HOSTILE: &str = "#(touch x1);`touch x2`$(touch x3)'; touch x4; '\"; touch x5; \"\n touch x6 \n\
      \u{1b}[2J\u{1b}]0;owned\u{7}\u{9b}31m\r#{pane_id}#[fg=red]\u{202e}gpj.exe\u{200b}\u{feff}\\;|&>x7<";
 
@@ -134,7 +134,7 @@ async fn hostile_texts_are_harmless_in_tmux() {
     rig.until_task_is("T-3", TaskState::InProgress).await;
     let ada = rig.until_member_is("ada", MemberState::Working).await;
     let pane = ada.pane.unwrap();
-    // Somebody looks at it, so that tmux draws the border.
+    // Attach a client, so that tmux draws the border.
     let mut screen = rig.on_terminal(["attach", "ada"]);
     screen.until("T-3").await;
     tmux.until_shown(&pane, "T-3").await;

@@ -1,5 +1,5 @@
-//! Every method by every kind of caller with the ids of others: a member does what is its own and nothing else, the lead
-//! what her place lets her, and what is the user's is the user's alone.
+//! Every method by every kind of caller with the ids of others: a member may act only on its own state, the lead
+//! only as its role permits, and no member may do what is reserved for the user.
 
 use agent_team_protocol::method::{
     AddTask, ClaimTask, METHODS, MessageSend, RequestAsk, RequestShow, SendMessage, TaskAdd,
@@ -18,20 +18,20 @@ use serde_json::{Value, json};
 
 use crate::teams::assigned;
 
-/// What becomes of a call.
+/// The expected result of a call.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Rule {
     /// It is refused, and nothing changes.
     Never,
-    /// Whatever comes of it, it is not refused for who asks.
+    /// It may fail, but is not refused because of its caller.
     May,
-    /// It is this member's to do; here it is left out, since it would wait, or end the member.
+    /// This member may do it; not called here, since it would block or end the member.
     Own,
 }
 
 use Rule::{May, Never, Own};
 
-/// Each method with arguments that name what is another's, and what becomes of it from ada and from the lead.
+/// Each method with arguments that name objects of other members, and the results for ada and for the lead.
 fn calls(rig: &Rig) -> Vec<(&'static str, Value, Rule, Rule)> {
     let spec = json!({
         "name": "demo",
@@ -225,7 +225,7 @@ async fn no_member_acts_as_another_or_as_the_user() {
         assert_eq!(welcome.name.as_str(), name);
     }
 
-    // What is bob's.
+    // Objects of bob.
     let spec = TaskSpec {
         key: "t".into(),
         title: "t".into(),

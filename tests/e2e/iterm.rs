@@ -16,7 +16,7 @@ struct World {
     rig: Rig,
 }
 
-/// The world of a test; none where the app's client, which the fake is made with, is not to be had.
+/// The world of a test; `None` where the app's client library, which the fake uses, is not installed.
 async fn world(members: &[&str], rest: &str, options: &[&str]) -> Option<World> {
     let client = fake_iterm2::client()?;
     let mut rig = Rig::with_team(&file(members, "auto", "ready", rest));
@@ -26,7 +26,7 @@ async fn world(members: &[&str], rest: &str, options: &[&str]) -> Option<World> 
 }
 
 impl World {
-    /// The app ends and is started anew, as by a person who goes on in it.
+    /// Quits the app and starts it again, as a user would.
     async fn another_app(mut self) -> Self {
         self.app.quit().await;
         let client = fake_iterm2::client().unwrap();
@@ -49,7 +49,7 @@ impl World {
             .collect()
     }
 
-    /// The tab in which the person is, and the session of it that they type into.
+    /// The first session of the selected tab, and the session that receives the user's keys.
     async fn looked_at(&mut self) -> (Value, Value) {
         let state = self.app.state().await;
         let window = &state["windows"][0];
@@ -109,7 +109,7 @@ async fn iterm2_members_get_a_tab_and_the_focus_stays() {
         assert_eq!(world.looked_at().await, before, "{options:?}");
         world.rig.ok(["ps"]).await.says("in iTerm2: a new tab");
 
-        // What it does is in its name; what a task is called is no expression there.
+        // The session's name shows the member's work; a task's title in it is not evaluated as an expression.
         let session = world
             .app
             .until_named("bob · worker · working T-1 Long")
@@ -205,7 +205,7 @@ async fn a_new_supervisor_adopts_the_sessions_and_is_let_in_anew() {
 #[tokio::test]
 async fn a_tab_that_is_full_is_followed_by_another() {
     let members = ["ada", "bob", "cyd", "dan"];
-    // By our own rule two of 24 rows; by the app's, which may be stricter, one.
+    // Our rule allows two sessions of 24 rows; the app's own rule, which may be stricter, one.
     for (options, tabs) in [
         (&["--columns", "80", "--rows", "24"][..], 2),
         (&["--least-columns", "120"], 2),
@@ -262,7 +262,7 @@ async fn a_member_without_a_session_gets_another_one() {
         .await
         .says("no member is without");
 
-    // The app goes, and comes back.
+    // The app quits and starts again.
     let bob = world.until_in("bob", Placement::Iterm).await;
     let mut world = world.another_app().await;
     world.until_in("ada", Placement::Headless).await;
@@ -380,7 +380,7 @@ async fn a_refusal_of_the_app_is_reported_with_a_hint() {
         .says("Enable Python API");
     rig.ok(["down"]).await;
 
-    // No cookie, none that it knows, and nobody to ask for one.
+    // No cookie, then an unknown one, and no user to grant one.
     let app = FakeIterm::start(&mut rig, client.clone(), &[]).await;
     rig.unset("ITERM2_COOKIE");
     refused(&rig)
@@ -466,14 +466,14 @@ async fn iterm2_may_draw_a_tmux_of_ours() {
         .expect(4)
         .says("you are already inside tmux");
     rig.unset("TMUX");
-    // What begins tmux's control mode.
+    // The sequence that begins tmux's control mode.
     let mut screen = rig.on_terminal(["up"]);
     screen.until("drawn by your iTerm2").await;
     screen.until("\u{1b}P1000p").await;
     screen.until("%session-changed").await;
     let ada = rig.until_member_is("ada", MemberState::Idle).await;
     assert_eq!(ada.placement, Placement::Tmux);
-    // Who attaches from another terminal is shown the same by tmux itself.
+    // In another terminal, tmux itself shows an attached client the same panes.
     rig.set("TERM_PROGRAM", "xterm");
     let attach = rig.json(["attach", "ada"]).await;
     assert!(!attach["argv"].to_string().contains("-CC"), "{attach}");
@@ -522,7 +522,7 @@ async fn doctor_reports_each_backend_and_those_never_tried() {
     );
 }
 
-/// Whoever is stopped does not answer.
+/// A stopped app does not answer.
 #[tokio::test]
 async fn a_hung_app_does_not_delay_the_team() {
     let Some(world) = world(&["ada"], "", &[]).await else {

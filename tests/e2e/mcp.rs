@@ -1,4 +1,4 @@
-//! MCP servers as tools: a real one over stdio and over HTTP, and such that do not behave.
+//! MCP servers as tools: a real one over stdio and over HTTP, and servers that misbehave.
 
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
@@ -18,7 +18,7 @@ fn program() -> PathBuf {
         .join("examples/mcp_server")
 }
 
-/// A team of a lead alone, with these servers, which the person trusts.
+/// A team of a lead alone, with these servers, which the user trusts.
 fn rig(server: &FakeModelServer, servers: &str) -> Rig {
     let mut rig = Rig::with_team(&format!(
         "mode = \"lead\"\n[panes]\nplacement = \"headless\"\n[lead]\nmodel = \"openai/lead\"\n{servers}"
@@ -28,7 +28,7 @@ fn rig(server: &FakeModelServer, servers: &str) -> Rig {
     rig
 }
 
-/// What the model was told after each of its calls.
+/// The results that the model received for its calls.
 fn results(server: &FakeModelServer) -> Vec<String> {
     let requests = server.requests();
     requests
@@ -223,7 +223,7 @@ async fn an_http_server_receives_headers_through_the_proxy() {
         Reply::call("finish", json!({"answer": "Done."})),
     ]))
     .await;
-    // It takes requests for other hosts as its own, as a proxy does.
+    // It serves requests for other hosts, as a proxy does.
     let (_http, url) = over_http();
     let proxy = url.trim_end_matches("/mcp").to_owned();
     let far = "[mcp.far]\nurl = \"http://mcp.invalid/mcp\"\n\

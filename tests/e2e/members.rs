@@ -1,4 +1,4 @@
-//! Members as processes: killed, restarted, held, stopped and spawned; nothing of a member outlives her end.
+//! Members as processes: killed, restarted, held, stopped and spawned; no process of a member outlives it.
 
 use agent_team_protocol::view::{MemberState, TaskState};
 use agent_team_tests::{Rig, processes};
@@ -175,7 +175,10 @@ async fn restart_gives_a_member_a_new_launch_and_its_task() {
     assert_eq!(task.attempts, 2);
     let after = rig.member("ada").await;
     assert_ne!(after.launch, before.launch);
-    assert_eq!(after.restarts, 0, "a wanted restart is no death");
+    assert_eq!(
+        after.restarts, 0,
+        "a requested restart does not count as a death"
+    );
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! Panes of a real tmux: one per member, lost without harm, and nobody else's touched.
+//! Panes of a real tmux: one per member, lost without harm, and no other pane is touched.
 
 use std::fs;
 
@@ -228,7 +228,7 @@ async fn down_closes_the_panes_and_the_server_goes() {
     assert!(!rig.directories().tmux_socket().exists());
 }
 
-/// A rig whose verbs are typed in a pane of the person's own tmux server, which is no server of a team.
+/// A rig whose verbs run in a pane of the user's own tmux server, which does not belong to a team.
 async fn in_users_tmux() -> Rig {
     let mut rig = in_panes(&["ada", "bob"], "");
     let users = rig.users_tmux();
@@ -270,7 +270,7 @@ async fn in_the_users_tmux_the_team_adds_only_its_own_window() {
             ])
             .await
     };
-    // tmux names a window for what runs in it, once it has looked.
+    // tmux names a window after its process, with a delay.
     let before = until("their window to have its name", async || {
         Some(theirs().await).filter(|shown| shown.contains(" cat "))
     })
@@ -379,7 +379,7 @@ async fn a_new_supervisor_finds_a_tmux_server_without_its_socket() {
     let before = rig.until_member_is("ada", MemberState::Idle).await;
     rig.until_member_is("bob", MemberState::Idle).await;
     let server = rig.tmux().ask(["display-message", "-p", "#{pid}"]).await;
-    // A pane of the person's own keeps the server when the members' are gone.
+    // A pane of the user keeps the server alive when the members' panes are gone.
     let window = before.pane.clone().unwrap();
     rig.tmux()
         .ask(["split-window", "-d", "-t", &window, "sleep", "600"])

@@ -1,4 +1,4 @@
-//! Where members run: which tmux is used, and what is said and done where there is none.
+//! Where members run: which tmux is used, and what `up` reports and does without one.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -23,7 +23,7 @@ async fn up_does_not_fail_when_the_named_tmux_server_is_gone() {
     rig.until_member_is("ada", MemberState::Idle).await;
 }
 
-/// Puts a program called tmux in front of the real one.
+/// Puts a script named tmux ahead of the real one in `PATH`.
 fn fake_tmux(rig: &mut Rig, script: &str) {
     let bin = rig.root().join("fake");
     fs::create_dir(&bin).unwrap();
@@ -69,7 +69,7 @@ async fn a_hung_tmux_does_not_delay_up_for_long() {
 
 #[tokio::test]
 async fn without_tmux_up_reports_headless_and_refuses_panes() {
-    // A world in which no program of that name can be run, wherever it is.
+    // Hides every program named tmux in its own mount namespace.
     let hide = "for tmux in /usr/local/bin/tmux /opt/homebrew/bin/tmux /usr/bin/tmux /bin/tmux; do \
                 test ! -e $tmux || mount --bind /dev/null $tmux || exit 99; done; exec \"$@\"";
     let rig = Rig::with_team(&file(&["ada"], "auto", "ready", ""));

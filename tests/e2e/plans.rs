@@ -1,4 +1,4 @@
-//! Who must plan first changes nothing before somebody has approved that very plan.
+//! A member that must plan first changes nothing before its plan is approved.
 
 use agent_team_protocol::RequestId;
 use agent_team_protocol::view::{MemberState, MemberView, PlanView, TaskState, Waiting};
@@ -22,7 +22,7 @@ fn complete(task: &str) -> Reply {
     Reply::call("complete_task", result)
 }
 
-/// A lead who says nothing, and ada, who must plan and whose model says this.
+/// A lead without calls, and ada, which must plan and whose model returns these replies.
 async fn server(replies: Vec<Reply>) -> FakeModelServer {
     let lead = ("lead", vec![Reply::text("I see.")]);
     FakeModelServer::start(by_model([lead, ("ada", replies)])).await
@@ -46,7 +46,7 @@ fn waits_for(member: &MemberView, id: u64, number: u64) -> bool {
     member.waiting == Some(Waiting::Plan { request, number })
 }
 
-/// What ada's model was told that its last calls came to.
+/// The first result in the last request of ada's model.
 fn told(server: &FakeModelServer) -> String {
     told_of(server, "ada")
 }
@@ -93,7 +93,7 @@ async fn nothing_is_changed_before_the_plan_is_approved() {
         shown.contains("plan 1\nWrite late.txt\n\nAnd check it.\n"),
         "{shown}"
     );
-    // Nothing reaches further than this one.
+    // An approval covers only this plan, so `--for team` is refused.
     rig.refused(2, ["requests", "allow", "P-1", "--for", "team"])
         .await;
 
@@ -141,7 +141,7 @@ async fn the_lead_approves_plans_where_the_user_permits_it() {
     let refused = told_of(&server, "lead");
     assert!(refused.contains("the lead may not allow P-1"), "{refused}");
 
-    // A turn that was cut off is begun anew, with the next reply.
+    // An interrupted turn restarts, with the next reply.
     rig.until_member_is("lead", MemberState::Idle).await;
     rig.ok(["down"]).await;
     approve("\"Plan\"");
@@ -198,7 +198,7 @@ async fn a_new_task_locks_again() {
 async fn a_plan_outlives_the_supervisor_and_its_approval_the_worker() {
     let (server, rig) = team(vec![
         propose("Write it."),
-        // The second life begins here.
+        // The restarted worker begins here.
         write("late.txt"),
         complete("T-1"),
         Reply::text("Done."),
@@ -211,7 +211,7 @@ async fn a_plan_outlives_the_supervisor_and_its_approval_the_worker() {
     processes::ended(supervisor).await;
     rig.until_member("ada", |ada| waits_for(ada, 1, 1)).await;
 
-    // Nobody hears of the approval: she is told when she is back.
+    // No process of ada receives the approval: its successor reads it after the restart.
     let ada = rig.worker("ada").await;
     ada.signal(Signal::SIGSTOP).expect("it is stopped");
     rig.ok(["requests", "allow", "P-1"]).await;
@@ -290,7 +290,7 @@ async fn a_plan_is_read_and_approved_in_the_pane() {
     let shown = tmux.until_read(&pane, "P-1? y approve · n send back").await;
     assert!(shown.contains("ada proposes: plan 1"), "{shown}");
     assert!(shown.contains("Then check it."), "{shown}");
-    // A key that comes while the plan is new is not an answer, and each such key makes it new again.
+    // A key that arrives while the plan is new is not an answer and restarts the pause.
     let once = std::time::Duration::from_millis(600);
     within("the key to be taken", async {
         loop {

@@ -1,5 +1,5 @@
-//! What each team tool refuses, from the model's side of the whole: the supervisor decides, and the model is told why
-//! and what to do.
+//! What each team tool refuses, from the model's side of the whole: the supervisor decides, and the model receives the
+//! reason and a hint.
 
 use agent_team_tests::Rig;
 use agent_team_tests::fake_model_server::{FakeModelServer, Reply, by_model, in_turn};
@@ -17,7 +17,7 @@ fn rig(server: &FakeModelServer, more: &str) -> Rig {
     rig
 }
 
-/// Each call is refused for its reason.
+/// Asserts that each call is refused with its reason.
 fn assert_refused<'a>(
     calls: &[(&str, Value, &str)],
     results: impl IntoIterator<Item = &'a String>,
@@ -28,7 +28,7 @@ fn assert_refused<'a>(
     }
 }
 
-/// What each call of this model's came to, in their order.
+/// The results of this model's calls, in order.
 fn results(server: &FakeModelServer, model: &str) -> Vec<String> {
     let requests = server.requests();
     let of_it = requests.iter().filter(|request| request.model() == model);
@@ -40,7 +40,7 @@ fn results(server: &FakeModelServer, model: &str) -> Vec<String> {
 
 #[tokio::test]
 async fn a_refused_call_of_the_lead_has_a_reason_and_a_hint() {
-    // The first task is T-1, and nobody takes it.
+    // The first task is T-1, and no member claims it.
     let create = json!({"title": "Build"});
     let calls: [(&str, Value, &str); 22] = [
         ("create_task", create, "T-1 is on the board."),
@@ -179,7 +179,7 @@ async fn a_teammate_changes_only_its_own_task() {
             "the result is 65537 bytes long, and the limit is 65536",
         ),
     ];
-    // Once she has nothing, it is about the task.
+    // Once ada holds no task, the refusal depends on the named task.
     let others: [(&str, Value, &str); 4] = [
         (
             "claim_task",

@@ -8,10 +8,10 @@ use agent_team_tests::{Rig, processes, tmux, until};
 
 use crate::teams::{headless, in_panes, task};
 
-/// A key that leaves a terminal which is lent to a member: Control and backslash.
+/// The key that detaches a terminal from a member: Control and backslash.
 const LEAVE: &str = "\u{1c}";
 
-/// A task that says it has begun, and ends when the test lets it.
+/// A task that reports its start and ends when the test opens its gate.
 const GATED: &str = "mkfifo gate; echo before; cat gate; echo after";
 
 async fn open_gate(rig: &Rig) {
@@ -86,7 +86,7 @@ async fn a_closed_pane_reopens_with_its_text_and_worker() {
     assert_eq!(typed.owner.unwrap().to_string(), "ada");
     tmux.until_shown(&pane, "T-2 completed").await;
 
-    // It may die again, and a successor has the same pane.
+    // The pane's process may die again; its successor uses the same pane.
     let holder: u64 = tmux
         .ask(["display-message", "-p", "-t", &pane, "#{pane_pid}"])
         .await
@@ -127,7 +127,7 @@ async fn a_pane_without_a_member_keeps_its_text_and_a_hint() {
     let pane = until_shown_again(&rig, "ada").await.pane.unwrap();
     tmux.until_shown(&pane, "before").await;
 
-    // She lives on, so a restart is nothing that she needs.
+    // The member still runs, so the hint does not suggest a restart.
     let holder = tmux
         .ask(["display-message", "-p", "-t", &pane, "#{pane_pid}"])
         .await;
@@ -170,7 +170,7 @@ async fn up_reopens_all_panes_after_the_tmux_server_was_killed() {
     processes::kill(ProcessId::of(server.parse().unwrap()).unwrap().unwrap()).await;
     until_headless(&rig, "ada").await;
     until_headless(&rig, "bob").await;
-    // A new supervisor knows of them what they say, and no more.
+    // A new supervisor knows only what the workers report about their panes.
     processes::kill(rig.supervisor().await).await;
     until_headless(&rig, "ada").await;
     until_headless(&rig, "bob").await;
@@ -226,7 +226,7 @@ async fn a_headless_member_is_shown_while_a_client_is_attached() {
     open_gate(&rig).await;
     screen.until("T-1 completed").await;
     screen.until("ada ▸").await;
-    // ^C drops what was typed, and nothing else.
+    // ^C clears only the typed line.
     screen.type_in("half a line\u{3}").await;
     screen.until("ada ▸").await;
     screen.type_in("stty size; echo typed here\r").await;
@@ -250,7 +250,7 @@ async fn the_detach_key_works_during_a_task_and_the_task_continues() {
     screen.until("ada is attached; press").await;
     screen.type_in(LEAVE).await;
     assert_eq!(screen.end().await.0, 0);
-    // Whose terminal is killed leaves too.
+    // A killed terminal detaches too.
     let mut screen = rig.on_terminal(["attach", "ada"]);
     screen.until("ada is attached; press").await;
     drop(screen);
@@ -278,11 +278,11 @@ async fn a_later_client_takes_the_member_over() {
     let mut second = rig.on_terminal(["attach", "ada"]);
     second.until("ada ▸").await;
     assert_eq!(first.end().await.0, 0);
-    // The supervisor is nothing that the terminal needs.
+    // The terminal does not depend on the supervisor.
     processes::kill(rig.supervisor().await).await;
     second.type_in("echo on and on\r").await;
     second.until("T-1 completed").await;
-    // A worker that is killed leaves the terminal as it was.
+    // A killed worker leaves the terminal restored.
     rig.worker("ada").await.signal(Signal::SIGKILL).unwrap();
     let (code, _) = second.end().await;
     assert_eq!(code, 0);

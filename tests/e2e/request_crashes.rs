@@ -1,6 +1,6 @@
-//! The crash matrix of a permission request: each of worker, supervisor and client is killed at each step of it. It is
-//! listed until somebody has decided it, never approved by itself, never carried out twice, and `lost` when nobody can
-//! tell how far it came.
+//! The crash matrix of a permission request: worker, supervisor and client are each killed at each step of it. It is
+//! listed until it is decided, never approved without a decision, never executed twice, and `lost` when its progress
+//! is unknown.
 
 use agent_team_protocol::RequestId;
 use agent_team_protocol::method::{RequestList, RequestShow};
@@ -13,7 +13,7 @@ use serde_json::json;
 
 use crate::agents::rig;
 
-/// Who is killed.
+/// The process that is killed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Who {
     Worker,
@@ -21,7 +21,7 @@ enum Who {
     Client,
 }
 
-/// How far the request has come by then.
+/// The progress of the request at the kill.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd)]
 enum Step {
     Asked,
@@ -39,11 +39,11 @@ const STEPS: [Step; 5] = [
     Step::Ended,
 ];
 
-/// Says that it began, and goes on when the gate is opened.
+/// Reports its start, and ends once the gate exists.
 const LINE: &str =
     "echo ran >> ran.txt; until test -e gate; do sleep 0.02; done; echo over >> ran.txt";
 
-/// ada's model wants to run the line, and again when she was interrupted at it.
+/// ada's model calls the line, and again after an interrupted call.
 fn script(request: &Request) -> Reply {
     let results = request.results();
     let is_lost = |text: &str| text.contains("unknown whether");
@@ -82,7 +82,7 @@ async fn cell(who: Who, step: Step) {
     let server = FakeModelServer::start(script).await;
     let rig = rig(&server);
     rig.ok(["up", "--detach"]).await;
-    // The client that hears of the request and may die.
+    // The client that receives the request and may be killed.
     let mut watch = rig.start(["requests", "watch"]);
     rig.ok(["send", "ada", "Go on"]).await;
     rig.until_member("ada", asks).await;
@@ -91,7 +91,7 @@ async fn cell(who: Who, step: Step) {
         watch.line_with("P-1 ada").await;
     }
     if step == Step::Decided {
-        // Else she begins at once.
+        // Otherwise the worker would begin at once.
         worker.signal(Signal::SIGSTOP).expect("it is stopped");
     }
     if step >= Step::Decided {
@@ -112,19 +112,19 @@ async fn cell(who: Who, step: Step) {
         Who::Client => processes::kill(processes::living(watch.pid())).await,
     }
     if step == Step::Decided && who != Who::Worker {
-        worker.signal(Signal::SIGCONT).expect("it goes on");
+        worker.signal(Signal::SIGCONT).expect("it continues");
     }
 
     if step < Step::Decided {
-        // Who was killed comes back, and the person is asked still: the same, once.
+        // The killed process restarts, and the same request is still pending, once.
         rig.until_member("ada", asks).await;
         assert_eq!(listed(&rig).await, [RequestId(1)], "{cell}");
         assert_eq!(first(&rig).await.state, RequestState::Pending, "{cell}");
-        assert_eq!(rig.read("ran.txt"), None, "{cell}: nobody allowed it");
+        assert_eq!(rig.read("ran.txt"), None, "{cell}: it was not allowed");
         rig.ok(["requests", "allow", "P-1"]).await;
     }
     if (who, step) == (Who::Worker, Step::Begun) {
-        // How far it came nobody knows. It is not repeated: doing it anew is another request.
+        // Its progress is unknown, so it is not repeated: another attempt is another request.
         until_state(&rig, RequestState::Lost).await;
         rig.until_member("ada", asks).await;
         assert_eq!(listed(&rig).await, [RequestId(2)], "{cell}");

@@ -1,4 +1,4 @@
-//! Permissions: a member asks before it runs a command, and does nothing until somebody has decided.
+//! Permissions: a member asks before it runs a command, and does nothing until the request is decided.
 
 use agent_team_protocol::method::{Method, Nothing, RequestDecide, RequestShow, TeamShow};
 use agent_team_protocol::request::{
@@ -17,7 +17,7 @@ fn bash(command: &str) -> Reply {
     Reply::call("bash", json!({ "command": command }))
 }
 
-/// A lead who says nothing, and ada, whose model says this.
+/// A lead without calls, and ada, whose model returns these replies.
 async fn team(replies: Vec<Reply>) -> (FakeModelServer, Rig) {
     let lead = ("lead", vec![Reply::text("I see.")]);
     let server = FakeModelServer::start(by_model([lead, ("ada", replies)])).await;
@@ -101,7 +101,7 @@ async fn a_denial_reaches_the_model_as_text_and_nothing_runs() {
     assert_eq!(rig.read("ran.txt"), None);
 }
 
-/// Without one nothing is let pass by a rule, and there is nothing to try.
+/// Without a sandbox no rule lets a command pass, and there is nothing to test.
 pub(crate) async fn there_is_a_sandbox() -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let none = agent_team_system::sandbox::find(&path).await.err();
@@ -319,7 +319,7 @@ async fn a_key_decides_and_a_decision_elsewhere_closes_the_prompt() {
     let shown = tmux.until_read(&pane, "P-1? y once").await;
     assert!(shown.contains("echo elsewhere >> ran.txt"), "{shown}");
     let label = format!("{pane} #{{@agent_team_label}}");
-    until("the border to say that she waits", async || {
+    until("the border to show the waiting member", async || {
         let labels = tmux.panes(&label.replace(&pane, "#{pane_id}")).await;
         let hers = labels.iter().find(|label| label.starts_with(&pane))?;
         hers.contains("waiting").then_some(())
@@ -331,7 +331,7 @@ async fn a_key_decides_and_a_decision_elsewhere_closes_the_prompt() {
     let (before, _) = shown.split_once("P-2 ada asks").expect("the second");
     assert!(!before.ends_with("P-1? y once"), "{shown}");
     assert_eq!(rig.read("ran.txt").as_deref(), Some("elsewhere\n"));
-    // A key that comes while the request is new is not an answer, and each such key makes it new again.
+    // A key that arrives while the request is new is not an answer and restarts the pause.
     let once = std::time::Duration::from_millis(600);
     within("the key to be taken", async {
         loop {
@@ -376,7 +376,7 @@ async fn team_file_rules_override_allowed_requests() {
         denied.contains("rm -rf src: denied by Bash(rm:*) (the team file)"),
         "{denied}"
     );
-    // No rule of a grant lets pass what the team wants to be asked about.
+    // A grant does not override an ask rule of the team file.
     let allow = [
         "requests",
         "allow",
@@ -440,7 +440,7 @@ async fn one_team_grant_unblocks_eight_members_and_not_the_ninth() {
     server.asked("one", 16).await;
     assert_eq!(rig.read("ran.txt"), Some("same\n".repeat(8)));
 
-    // One transaction: nobody ever sees it granted and another one waiting.
+    // One transaction: no event separates the grants.
     let mut events = rig.events().await;
     events.until("request_allowed", &[]).await;
     for _ in 1..8 {
@@ -463,7 +463,7 @@ async fn requests_watch_reports_each_request_once() {
     watch.line_with("P-1 ada").await;
     rig.ok(["requests", "deny", "P-1"]).await;
     watch.line_with("P-2 ada").await;
-    until("the program to be told", async || {
+    until("the program to receive both requests", async || {
         (rig.read("told.txt")? == "P-1\nP-2\n").then_some(())
     })
     .await;
@@ -495,14 +495,14 @@ async fn the_lead_allows_only_what_the_user_delegates() {
     rig.ok(["up", "--detach"]).await;
     rig.ok(["send", "ada", "Go on"]).await;
     rig.until_member("ada", |ada| waits_for(ada, 1)).await;
-    until("the lead's pane to tell of it", async || {
+    until("the lead's pane to show it", async || {
         let shown = rig.ok(["logs", "lead"]).await.stdout;
         let told = "P-1 ada asks for permission: bash: touch one";
         shown.contains(told).then_some(())
     })
     .await;
     rig.ok(["send", "lead", "Go on"]).await;
-    // Her own command is a request like any other.
+    // The lead's own command is a request like any other.
     rig.until_member("lead", |lead| waits_for(lead, 2)).await;
     rig.ok(["requests", "deny", "P-2"]).await;
     rig.until_member("ada", |ada| waits_for(ada, 3)).await;
@@ -626,7 +626,7 @@ async fn an_agents_shell_line_in_a_task_needs_permission() {
     rig.ok(["requests", "allow", "P-1"]).await;
     rig.until_member("lead", |lead| waits_for(lead, 2)).await;
     rig.ok(["requests", "allow", "P-2", "--for", "team"]).await;
-    // The check was allowed for all of them; the other line is not what was.
+    // The grant covers the check of every task, but not the other line.
     rig.until_member("lead", |lead| waits_for(lead, 3)).await;
     rig.until_task_is("T-1", TaskState::Completed).await;
     assert!(rig.read("made").is_some());

@@ -1,4 +1,4 @@
-//! Teams that go by rounds: a coordinator, and members who work in turn.
+//! Teams that work in rounds: a coordinator, and members that work in turn.
 
 use agent_team_protocol::RunId;
 use agent_team_protocol::method::{RunWait, WaitRun};
@@ -8,7 +8,7 @@ use agent_team_tests::Rig;
 use agent_team_tests::fake_model_server::{FakeModelServer, Reply, by_model};
 use serde_json::{Value, json};
 
-/// A lead with ada and ben, each with a model of its own name. Ben stands first.
+/// A lead with ada and ben, each with a model of its own name. Ben is listed first.
 fn team(mode: &str) -> String {
     format!(
         "name = \"demo\"\n{mode}\n[panes]\nplacement = \"headless\"\n[lead]\nmodel = \"openai/lead\"\n\
@@ -17,7 +17,7 @@ fn team(mode: &str) -> String {
     )
 }
 
-/// The team's members ask this server.
+/// The team's members query this server.
 fn rig(server: &FakeModelServer, mode: &str) -> Rig {
     let mut rig = Rig::with_team(&team(mode));
     rig.set_settings("[permissions]\nmode = \"accept-edits\"\n");
@@ -31,7 +31,7 @@ fn write_greeting() -> Reply {
     Reply::call("write", greeting)
 }
 
-/// What a member's model says when its round is done.
+/// The replies of a member's model that end its round.
 fn done(task: &str, output: &str) -> Vec<Reply> {
     let result = json!({"task": task, "result": output});
     vec![Reply::call("complete_task", result), Reply::text("Done.")]
@@ -39,7 +39,7 @@ fn done(task: &str, output: &str) -> Vec<Reply> {
 
 const COORDINATOR: &str = "mode = \"coordinator\"";
 
-/// What the lead's model was asked, in order.
+/// The questions to the lead's model, in order.
 fn questions(server: &FakeModelServer) -> Vec<String> {
     let requests = server.requests();
     let of_lead = requests.iter().filter(|request| request.model() == "lead");
@@ -341,7 +341,10 @@ async fn the_coordinator_receives_a_members_failure() {
     let server = FakeModelServer::start(by_model([
         (
             "lead",
-            vec![Reply::text("ROUTE: ada"), Reply::text("DONE: Nobody may.")],
+            vec![
+                Reply::text("ROUTE: ada"),
+                Reply::text("DONE: No member may."),
+            ],
         ),
         ("ada", vec![Reply::error(401, "who are you?")]),
     ]))

@@ -15,7 +15,7 @@ use crate::teams::assigned;
 /// Runs one sequence of calls against a supervisor that kills itself at a seam, each repeated by its key until it is
 /// answered, and proves that each had exactly one effect.
 async fn survives_a_crash_at(seam: &str) {
-    // To the first one that is not passed: the pings and events of a longer run are no new cases.
+    // Stop at the first count that is not reached: later pings and events add no cases.
     for nth in 1..=20 {
         let mut rig = assigned(&["ada"], "");
         // Only the first supervisor is to die.

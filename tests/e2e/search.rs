@@ -4,7 +4,7 @@ use agent_team_tests::Rig;
 use agent_team_tests::fake_model_server::{FakeModelServer, Reply, Request, in_turn};
 use serde_json::{Value, json};
 
-/// A team of a lead alone, with this in her team's file besides.
+/// A team of a lead alone; `more` is appended to its team file.
 fn rig(server: &FakeModelServer, model: &str, more: &str) -> Rig {
     let mut rig = Rig::with_team(&format!(
         "mode = \"lead\"\n[panes]\nplacement = \"headless\"\n[lead]\nmodel = {model:?}\n{more}"
@@ -18,7 +18,7 @@ fn rig(server: &FakeModelServer, model: &str, more: &str) -> Rig {
     rig
 }
 
-/// What she searches with, by the name and type of each tool.
+/// The search tools that the request offers.
 fn searches(request: &Request) -> Vec<Value> {
     let tools = request.body["tools"].as_array().cloned();
     let is_search = |tool: &Value| tool.to_string().contains("web_search");
@@ -33,7 +33,7 @@ fn finish() -> Reply {
     Reply::call("finish", json!({"answer": "Done."}))
 }
 
-/// An answer of a provider that searched on the way, in the words of its wire.
+/// The wire format of a provider's answer that includes its searches.
 fn searched() -> Vec<Value> {
     let event = |index: u32, kind: &str, field: &str, value: Value| json!({ "type": kind, "index": index, field: value });
     let begin = |index, block| event(index, "content_block_start", "content_block", block);
@@ -134,7 +134,7 @@ async fn provider_search_results_are_replayed_to_the_provider() {
     let last = requests[2].messages().last().unwrap();
     assert_eq!(
         last["role"], "assistant",
-        "a pause is no end: it is asked to go on"
+        "a pause does not end the turn: the model is called again"
     );
     assert_eq!(last["content"][0]["id"], "srvtoolu_2");
 
@@ -207,7 +207,7 @@ async fn the_users_search_endpoint_is_used_and_its_key_never_shown() {
 async fn the_tool_is_not_offered_without_a_search_backend() {
     for (model, search, bypass, why) in [
         ("openai/lead", "", true, ""),
-        // Whoever stands before the provider may not know of it.
+        // A proxy in front of the provider may not support it.
         ("anthropic/lead", "", true, ""),
         (
             "anthropic/lead",

@@ -1,4 +1,4 @@
-//! `--secret`: tools have it, and nobody else ever sees it.
+//! `--secret`: tools receive the value, and it appears nowhere else.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -26,12 +26,12 @@ fn lead_alone(server: &FakeModelServer, key: &str) -> Rig {
     rig
 }
 
-/// Every file below a directory in which the value stands.
+/// Every file below a directory that contains the value.
 fn holders(directory: &Path) -> Vec<String> {
     holders_of(&[VALUE, ENCODED], directory)
 }
 
-/// Every file below a directory in which one of these stands.
+/// Every file below a directory that contains one of these values.
 fn holders_of(texts: &[&str], directory: &Path) -> Vec<String> {
     let mut found = Vec::new();
     for entry in fs::read_dir(directory).unwrap() {
@@ -115,7 +115,7 @@ async fn a_secret_reaches_tools_and_is_shown_nowhere() {
     );
     assert!(
         text(0).contains("key: \n"),
-        "a model's key is no tool's: {}",
+        "tools do not receive a model's key: {}",
         text(0)
     );
     assert!(
@@ -181,7 +181,7 @@ async fn a_request_with_a_diff_shows_no_secret_and_none_is_stored() {
 
 #[tokio::test]
 async fn a_models_key_is_in_its_requests_and_nowhere_else() {
-    const KEY: &str = "sk-of-nobody-at-all";
+    const KEY: &str = "sk-of-no-user-at-all";
     let server = FakeModelServer::start(in_turn([
         Reply::call("todo", json!({"items": []})),
         Reply::call("finish", json!({"answer": "Done."})),

@@ -1,4 +1,4 @@
-//! Asking a member to end: who is at work may object, and the reason reaches who asked.
+//! Stop requests: a working member may object, and the caller receives its reason.
 
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::agents::rig;
 
-/// She waits for a permission, and so is in the middle of a turn.
+/// The call waits for permission, so the member is in the middle of a turn.
 fn works() -> Reply {
     Reply::call("bash", json!({ "command": "make" }))
 }
@@ -48,7 +48,7 @@ async fn an_objection_refuses_a_stop_and_agreement_allows_it() {
     assert_eq!(message, "ada objects: half of it is written");
     let hint = refused["hint"].as_str().expect("a hint");
     assert!(hint.contains("stop ada --force"), "{hint}");
-    // She goes on, and why is seen.
+    // The member continues, and `ps` shows why.
     let ada = rig.until_member("ada", asks).await;
     assert_eq!(ada.state, MemberState::Waiting);
     assert!(ada.why.contains("half of it is written"), "{}", ada.why);
@@ -73,7 +73,7 @@ async fn the_lead_receives_the_objection_of_a_teammate() {
     let stop = Reply::call("stop_teammate", json!({ "name": "ada" }));
     let ada = vec![works(), objects(), works()];
     let (server, rig) = team(vec![stop, Reply::text("I see.")], ada).await;
-    rig.ok(["send", "lead", "End her"]).await;
+    rig.ok(["send", "lead", "End ada"]).await;
     server.asked("lead", 2).await;
     let asked = server.requests();
     let last = asked.iter().rev().find(|asked| asked.model() == "lead");

@@ -1,4 +1,4 @@
-//! What models cost, told per member and in all; limits on it; and who waits, for what and how long.
+//! Model costs per member and in total; limits on them; and blocked members with the reason and the time.
 
 use agent_team_protocol::view::{MemberState, Waiting};
 use agent_team_tests::Rig;
@@ -27,7 +27,7 @@ fn finish(model: &'static str) -> [(&'static str, Vec<Reply>); 1] {
     [(model, vec![finish.tokens(1_000_000, 100_000, 600_000)])]
 }
 
-/// A run's document, with her price as `config.toml` says it.
+/// The JSON report of a run with the prices of these settings.
 async fn run(model: &'static str, settings: &str) -> Value {
     let server = FakeModelServer::start(by_model(finish(model))).await;
     let rig = rig(&server, &TEAM.replace("gpt-5.1", model));
@@ -42,7 +42,7 @@ async fn run(model: &'static str, settings: &str) -> Value {
 async fn a_run_reports_its_cost() {
     let told = run("gpt-5.1", "").await;
     assert_eq!(told["tokens"], 1_100_000);
-    // 400,000 fresh and 600,000 cached ones, and 100,000 of the answer.
+    // 400,000 uncached and 600,000 cached input tokens, and 100,000 output tokens.
     assert_eq!(told["cost"], 0.5 + 0.075 + 1.0);
     assert_eq!(told["members"][0]["usage"]["micro_usd"], 1_575_000);
 }
@@ -94,7 +94,7 @@ async fn an_invalid_price_file_fails_the_run() {
         .says("unknown provider \"opnai\"");
 }
 
-/// She may use 1,000 tokens on a goal.
+/// The lead may use 1,000 tokens on a goal.
 const LIMITED: &str = "\
 name = \"demo\"
 mode = \"lead\"
@@ -127,9 +127,13 @@ async fn a_member_over_its_budget_waits_until_it_is_raised() {
     );
     rig.run(["ps"]).await.expect(0).says("waiting (budget)");
     rig.run(["messages"]).await.expect(0).says("lead waits");
-    assert_eq!(server.requests().len(), 1, "she asks no more");
+    assert_eq!(
+        server.requests().len(),
+        1,
+        "the lead sends no further request"
+    );
 
-    // She is killed, and still waits; only the person lets her go on.
+    // After a restart the lead still waits; only a higher limit from the user unblocks it.
     rig.ok(["restart", "lead"]).await;
     rig.until_member_is("lead", MemberState::Waiting).await;
     assert_eq!(server.requests().len(), 1);
@@ -139,7 +143,7 @@ async fn a_member_over_its_budget_waits_until_it_is_raised() {
         .says("applies now");
     server.asked("lead", 2).await;
     let again = &server.requests()[1];
-    assert_eq!(again.results().len(), 1, "nothing of her work is lost");
+    assert_eq!(again.results().len(), 1, "no completed work is lost");
     rig.until_member_is("lead", MemberState::Idle).await;
     let stats = rig.json(["stats"]).await;
     assert_eq!(stats["total"]["tokens_in"], 1_300);
@@ -160,7 +164,7 @@ async fn a_member_blocked_by_a_busy_model_is_shown_with_the_time() {
     assert!(lead.why.contains("slow down"), "{}", lead.why);
     let shown = rig.run(["ps"]).await.expect(0).stdout;
     assert!(shown.contains("waiting (model, 10 min)"), "{shown}");
-    // What passes is no entry of the journal.
+    // The journal does not store transient states.
     let journal = rig.run(["events"]).await.expect(0).stdout;
     assert!(!journal.contains("slow down"), "{journal}");
 }
@@ -263,7 +267,7 @@ async fn doctor_says_which_model_is_asked_and_why_and_shows_no_key() {
         "lead: openai requires a key: set OPENAI_API_KEY",
         "ada: groq requires a key: set GROQ_API_KEY",
     ] {
-        assert!(said.contains(part), "each is told of: {said}");
+        assert!(said.contains(part), "each is reported: {said}");
     }
     std::fs::remove_file(unnamed.project().join(".agent-team/team.toml")).expect("it was there");
     unnamed

@@ -32,7 +32,7 @@ async fn on_a_full_disk_only_reads_and_kills_work_until_it_recovers() {
     let ada = rig.worker("ada").await;
     let supervisor = rig.supervisor().await;
     disk.fill();
-    // Room that the database has already is used up first.
+    // The database first uses space that it has already allocated.
     let mut acknowledged = 1;
     let text = "x".repeat(60_000);
     let refusal = loop {
@@ -62,7 +62,7 @@ async fn on_a_full_disk_only_reads_and_kills_work_until_it_recovers() {
         Some(acknowledged + 1)
     );
     assert_eq!(list["tasks"][0]["state"], "pending");
-    // What was said to be stored is there for the next one too.
+    // The next supervisor reads every acknowledged change.
     processes::kill(supervisor).await;
     let list = rig.json(["task", "list"]).await;
     assert_eq!(
@@ -100,7 +100,7 @@ async fn a_team_with_a_replaced_database_refuses_changes() {
     assert_eq!(refusal["code"], "storage_failed", "{refusal}");
 }
 
-/// A team that was up once, and whose files nobody has open.
+/// A team that was up once, and whose files no process has open.
 async fn at_rest() -> Rig {
     let rig = headless(&["ada"], &task("Build", "true", ""));
     rig.ok(["up", "--wait"]).await;
@@ -193,7 +193,7 @@ async fn the_socket_of_a_supervisor_that_was_killed_is_replaced() {
     rig.ok(["up"]).await;
     processes::end(rig.root()).await;
     let socket = rig.directories().socket();
-    assert!(socket.exists(), "nobody was there to remove it");
+    assert!(socket.exists(), "no process was left to remove it");
     rig.run(["supervisor", "status"]).await.expect(6);
     rig.ok(["up"]).await;
     rig.until_member_is("ada", MemberState::Idle).await;
@@ -238,7 +238,7 @@ async fn a_socket_directory_of_another_user_is_refused() {
     fs::create_dir(&run).unwrap();
     fs::set_permissions(&run, fs::Permissions::from_mode(0o700)).unwrap();
     if std::os::unix::fs::chown(&run, Some(ANOTHER_USER), None).is_err() {
-        eprintln!("skipped: only root can make a directory somebody else's");
+        eprintln!("skipped: only root can change the owner of a directory");
         return;
     }
     rig.run(["up"])
@@ -312,7 +312,7 @@ async fn a_journal_that_lost_its_log_is_never_a_new_team() {
             .says("truncate -s 0");
     }
     rig.run(["team", "list"]).await.expect(0).says("demo");
-    // As the hint says.
+    // Follow the hint.
     fs::write(database.with_file_name("team.lock"), "").unwrap();
     rig.ok(["up"]).await;
 }
@@ -335,7 +335,7 @@ async fn a_full_disk_still_allows_reads_and_down() {
             description: "x".repeat(60_000),
             ..TaskSpec::default()
         };
-        // Both are read in one turn.
+        // Send both calls at once, so that the supervisor reads them together.
         let (added, shown) = tokio::join!(
             user.call::<TaskAdd>(AddTask { spec }, None),
             user.call::<TeamShow>(Nothing {}, None)

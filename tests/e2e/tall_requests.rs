@@ -63,7 +63,7 @@ async fn a_tall_request_in_tmux_needs_every_page() {
         );
     }
     assert_eq!(rig.read("ran.txt"), None);
-    // A key that comes while the last page is new is no answer either.
+    // A key that arrives while the last page is new is not an answer either.
     within("the key to be taken", async {
         loop {
             press("y").await;

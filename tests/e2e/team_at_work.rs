@@ -1,4 +1,4 @@
-//! A lead and three teammates do a real small job in a git repository, and a team that was ended goes on with it.
+//! A lead and three teammates do a real small job in a git repository, and a team that was ended resumes it.
 
 use std::process::Command;
 
@@ -59,7 +59,7 @@ fn lead() -> Vec<Reply> {
         .and_call("create_task", task("Count", "ben", &["T-1"]))
         .and_call("create_task", task("Describe", "cleo", &["T-1"]));
     let mut replies = vec![split];
-    // Each message ends one; with nothing left to wait for they return at once.
+    // Each message ends one `wait`; without pending work the others return at once.
     replies.extend((0..6).map(|_| Reply::call("wait", json!({"for": "tasks"}))));
     replies.push(Reply::call("git_diff", json!({})));
     replies.push(Reply::call(
@@ -104,7 +104,7 @@ async fn a_job_in_panes_survives_a_killed_member() {
         return;
     }
     let [mut ada, ben, cleo] = teammates();
-    // She is killed while her model thinks, after she has edited.
+    // ada is killed during a model request, after its edit.
     ada.1.insert(2, Reply::hang());
     let server = FakeModelServer::start(by_model([("lead", lead()), ada, ben, cleo])).await;
     let rig = rig("tmux", &server);
@@ -159,7 +159,7 @@ async fn a_job_in_panes_survives_a_killed_member() {
     assert_eq!(owners, ["ada", "ben", "cleo"]);
     let again = rig.member("ada").await;
     assert_ne!(again.pid, Some(before.pid));
-    assert_eq!(again.pane.as_deref(), Some(pane.as_str()), "in her pane");
+    assert_eq!(again.pane.as_deref(), Some(pane.as_str()), "in its pane");
     let tmux = rig.tmux();
     let mut panes = tmux.panes("#{@agent_team_member}").await;
     panes.sort_unstable();

@@ -1,4 +1,4 @@
-//! `top` and `next`: a person with the whole team on one screen, and on the way to who waits.
+//! `top` and `next`: the whole team on one screen, and the way to a blocked member.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -78,7 +78,7 @@ impl Terminal {
         .await
     }
 
-    /// Waits for the shell, and says with which code `top` ended: the terminal is as it was before it.
+    /// Waits for the shell, and returns the exit code of `top`: the terminal is restored.
     async fn end(&self) -> String {
         let shown = self.until("the shell again").await;
         assert!(!shown.contains("MEMBER"), "{shown}");
@@ -157,7 +157,7 @@ async fn a_team_is_shown_as_it_changes_and_obeys_keys() {
 
     terminal.press("C-c").await;
     assert_eq!(terminal.end().await, "0");
-    // The team goes on: somebody else has taken the task.
+    // The team continues: another member has taken the task.
     let other = if owner == "ada" { "bob" } else { "ada" };
     rig.until_member_is(other, MemberState::Working).await;
 }
@@ -207,7 +207,7 @@ async fn it_is_for_a_terminal_or_once_as_text() {
     assert_eq!(frame.lines().count(), 24);
 }
 
-/// ada, who asks for a permission when she hears something.
+/// A team whose ada asks for permission once it receives a message.
 async fn asking() -> (FakeModelServer, Rig) {
     let (server, rig) = planned().await;
     rig.ok(["up", "--detach"]).await;
@@ -242,7 +242,7 @@ async fn a_request_is_read_and_decided_with_a_key() {
     let shown = terminal.until("P-1? y once").await;
     assert!(shown.contains("echo ran >> ran.txt"), "{shown}");
     assert_eq!(rig.read("ran.txt"), None);
-    // A key that comes while the request is new is not an answer, and each such key makes it new again.
+    // A key that arrives while the request is new is not an answer and restarts the pause.
     let once = Duration::from_millis(600);
     within("the key to be taken", async {
         loop {
@@ -277,7 +277,7 @@ async fn next_and_the_status_line_name_the_blocked_member() {
     if !tmux::is_here() {
         return;
     }
-    // Here is no terminal that could show her.
+    // There is no terminal here to show the member in.
     rig.run(["next"]).await.expect(4).says("not a terminal");
     let team = rig.tmux();
     let status = ["display-message", "-p", "#{T:status-right}"];
@@ -318,7 +318,7 @@ async fn a_key_of_the_users_tmux_shows_the_waiting_member() {
     rig.ok(["send", "ada", "Go on"]).await;
     let ada = rig.until_member("ada", |ada| ada.requests > 0).await;
     let pane = ada.pane.unwrap();
-    // The key binding of docs/guide/panes.md, with full paths: this tmux knows neither the programs nor their directory.
+    // The key binding of docs/guide/panes.md, with full paths: this tmux server has neither the programs nor their directory in `PATH`.
     let next = format!(
         "AGENT_TEAM_HOME='{}' '{}' next -t demo",
         rig.home().display(),

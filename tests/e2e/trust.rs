@@ -1,4 +1,4 @@
-//! What a project's file lets pass or has run holds only once the person has trusted it.
+//! Permissions and commands of a project's file apply only once the user has trusted them.
 
 use std::os::unix::fs::PermissionsExt;
 
@@ -26,7 +26,7 @@ fn digest(hint: &serde_json::Value) -> String {
     hint.rsplit(' ').next().expect("a word").to_owned()
 }
 
-/// The rig's user trusts nothing but what the test does.
+/// The rig's user trusts only what the test trusts.
 fn untrusted(file: &str) -> Rig {
     let mut rig = Rig::with_team(file);
     rig.trust_nothing();
@@ -34,13 +34,13 @@ fn untrusted(file: &str) -> Rig {
 }
 
 #[tokio::test]
-async fn a_team_without_permissive_lines_starts_without_a_question() {
+async fn a_file_that_widens_nothing_needs_no_trust() {
     let rig = untrusted(&format!("{TEAM}[[task]]\ntitle = \"x\"\n"));
     let up = rig.ok(["up", "--detach"]).await;
     assert!(!up.stderr.contains("trust"), "{}", up.stderr);
 }
 
-/// Each ran, or was sent, before the user was asked about anything.
+/// Each command ran, or value was sent, before the user was asked.
 #[tokio::test]
 async fn nothing_of_a_project_runs_before_it_is_trusted() {
     for (lines, shown) in [
@@ -111,13 +111,13 @@ async fn a_script_that_changed_since_it_was_trusted_does_not_run() {
     let message = refusal["message"].as_str().expect("a message");
     assert!(message.contains("the script run.sh (SHA-256 "), "{message}");
     let digest = digest(&refusal);
-    // Another content needs another digest.
+    // Changed content needs another digest.
     rig.write("run.sh", "touch ran # other\n");
     rig.refused(4, ["up", "--detach", "--trust", &digest]).await;
     rig.write("run.sh", "touch ran\n");
     rig.ok(["up", "--detach", "--dry-run", "--trust", &digest])
         .await;
-    // Trusted, and changed before it runs.
+    // The script is trusted, and changes before it runs.
     rig.ok(["up", "--wait"]).await;
     assert!(rig.read("ran").is_some());
 
@@ -160,7 +160,7 @@ async fn files_written_by_init_are_trusted() {
     rig.ok(["init"]).await;
     rig.ok(["up", "--wait", "--panes", "headless"]).await;
     assert!(rig.read("ran").is_some());
-    // What another file of the project adds is not.
+    // Additions in another file of the project are not trusted.
     let mut rig = Rig::new();
     rig.trust_nothing();
     rig.write("Makefile", "all:\n\ttouch ran\n");
@@ -196,7 +196,7 @@ async fn without_a_terminal_up_prints_the_digest_to_trust() {
     let mode = kept.metadata().expect("it is there").permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
 
-    // Another line is another matter; a rule that holds back is none.
+    // A changed hook line needs trust again; an ask rule, which only restricts, does not.
     rig.set_team(&format!("{TEAM}{}", HOOK.replace("ran", "run")));
     rig.refused(4, ["up", "--detach"]).await;
     rig.set_team(&format!("{TEAM}ask = [\"Bash(ls:*)\"]\n{HOOK}"));

@@ -1,4 +1,4 @@
-//! `up`: starts the team of a project, waits for it, says what it would do, and changes only what changed.
+//! `up`: starts the team of a project, waits for it, shows what it would do, and applies only edits.
 
 use agent_team_protocol::method::TeamUp;
 use agent_team_protocol::view::{MemberState, TaskState};
@@ -164,7 +164,7 @@ async fn a_dry_run_of_a_running_team_changes_nothing() {
     assert_eq!(rig.member("ada").await.launch, before.launch);
 }
 
-/// What an `up` did, by name.
+/// The changes that an `up` reports, by name.
 fn changes(up: &Value) -> Vec<(String, String)> {
     let text = |value: &Value| value.as_str().unwrap().to_owned();
     let mut changes: Vec<_> = up["changes"]
@@ -280,7 +280,7 @@ async fn env_values_reach_tasks_and_only_the_private_file() {
                 open.push(path);
             } else if let Ok(bytes) = std::fs::read(&path)
                 && String::from_utf8_lossy(&bytes).contains("SECRET")
-                // The journal holds the task's line, which names the variable, and not its value.
+                // The journal contains the task's line, which names the variable, but not its value.
                 && String::from_utf8_lossy(&bytes).contains("\"s3cr3t-value\"")
             {
                 said.push(path);
@@ -374,7 +374,7 @@ async fn a_dry_run_of_a_fresh_start_keeps_the_team() {
 async fn a_refused_fresh_start_keeps_the_existing_team() {
     let rig = assigned(&["ada"], &task("Build", "true", ""));
     rig.ok(["up"]).await;
-    // Its supervisor stays for this listener.
+    // The supervisor keeps running for this listener.
     let _listener = rig.user().await;
     rig.ok(["down"]).await;
     let mut twice = up_call(&rig.project(), "demo", &["ada"]);
@@ -388,7 +388,7 @@ async fn a_refused_fresh_start_keeps_the_existing_team() {
     assert_eq!(board["tasks"][0]["title"], "Build");
 }
 
-/// Nothing is done a second time for a repeated call: the disk may be full by then, the plan another one.
+/// A repeated call executes nothing again: by then the disk may be full or the file edited.
 #[tokio::test]
 async fn a_repeated_up_gets_its_first_answer() {
     use std::os::unix::fs::MetadataExt;

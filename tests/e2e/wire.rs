@@ -1,4 +1,4 @@
-//! The socket: frames that are none, peers that are too slow, too old, or not who they say.
+//! The socket: malformed frames, and peers that are too slow, too old, or impersonate a member.
 
 use std::time::{Duration, Instant};
 
@@ -25,13 +25,13 @@ use tokio::net::UnixStream;
 
 use crate::teams::{assigned, headless};
 
-/// Not a test: what a stub worker of another test runs. See [`stub`].
+/// Not a test: the entry point of stub workers of other tests. See [`stub`].
 #[tokio::test]
 async fn carries_the_words_of_another_test() {
     stub::carry().await;
 }
 
-/// A connection that says what it likes.
+/// A connection that sends arbitrary bytes.
 struct Raw(UnixStream);
 
 impl Raw {
@@ -51,21 +51,21 @@ impl Raw {
     }
 
     async fn say(&mut self, bytes: &[u8]) {
-        // It may be closed on us in the middle.
+        // The peer may close the connection during the write.
         let _closed = self.0.write_all(bytes).await;
     }
 
-    /// All frames until the connection is closed.
+    /// Returns all frames until the connection is closed.
     async fn until_closed(mut self) -> Vec<Value> {
         let mut bytes = Vec::new();
-        // A reset is an end too.
+        // A reset also ends the connection.
         let _end = within(
             "the connection to be closed",
             self.0.read_to_end(&mut bytes),
         )
         .await;
         let text = String::from_utf8(bytes).unwrap();
-        // What the end cut off was never said.
+        // Drop a frame that the end cut off.
         text.split_inclusive('\n')
             .filter(|line| line.ends_with('\n'))
             .map(|line| serde_json::from_str(line).unwrap())
@@ -73,7 +73,7 @@ impl Raw {
     }
 }
 
-/// The word for why the connection is closed: in its last words, or in the answer to what cannot be read.
+/// The code of the close reason: in the last notification, or in the reply to an unreadable frame.
 fn reason(last: &Value) -> &Value {
     match last["method"].as_str() {
         Some("goodbye") => &last["params"]["error"]["code"],
@@ -98,7 +98,7 @@ async fn a_bad_frame_closes_only_its_connection_with_an_error() {
     );
     let long = vec![b' '; FRAME_MAX + 2];
     let frames: [&[u8]; 5] = [
-        b"this is no JSON\n",
+        b"this is not JSON\n",
         b"\xff\xfe\n",
         b"{\"jsonrpc\":\"2.0\"}\n",
         deep.as_bytes(),
@@ -154,7 +154,7 @@ async fn before_it_is_introduced_a_connection_has_4_kib_and_2_s() {
     assert!(said[0]["error"].is_object(), "{said:?}");
 }
 
-/// Without a subscription too: a client that lost a call must know whether to start the next supervisor.
+/// Also without a subscription: a client that lost a call must know whether to start the next supervisor.
 #[tokio::test]
 async fn every_client_receives_the_reason_of_a_stop() {
     let rig = up().await;
@@ -212,7 +212,7 @@ async fn only_the_launched_process_authenticates_as_its_member() {
         ..hello.clone()
     };
     assert_eq!(refused(&none).await, ErrorCode::Unauthenticated);
-    // The right token, in the hands of another process: this one.
+    // The right token from another process: this one.
     assert_eq!(refused(&hello).await, ErrorCode::Unauthenticated);
     let ada = stub.say(&hello).await.unwrap();
     up.wait().await;
@@ -250,7 +250,7 @@ async fn a_member_speaks_only_for_itself_and_never_for_the_user() {
     assert_eq!(rig.json(["ps"]).await["members"][0]["state"], "idle");
 }
 
-/// The answer to the first one may be lost with its supervisor, and the request be over before it is repeated.
+/// The first reply may be lost with its supervisor, and the request may be closed before the call is repeated.
 #[tokio::test]
 async fn a_repeated_decision_gets_its_first_answer() {
     let mut rig = assigned(&["ada"], "");
@@ -289,7 +289,7 @@ async fn a_repeated_decision_gets_its_first_answer() {
     user.call::<RequestDecide>(allow, key).await.unwrap();
 }
 
-/// Adds tasks with descriptions of so many bytes.
+/// Adds tasks with descriptions of this many bytes.
 async fn add_tasks(user: &User, count: usize, bytes: usize) {
     let add = |number: usize| AddTask {
         spec: TaskSpec {
@@ -329,7 +329,7 @@ async fn a_slow_reader_is_cut_off_and_resumes_without_a_gap() {
         "{} bytes for a reader that does not read",
         status.resident_bytes
     );
-    // Only now it reads what is still there for it. That it was cut off it may have missed.
+    // The client reads its remaining frames only now; the notice that it was cut off may be missing.
     let said = slow.until_closed().await;
     let seen = said
         .iter()
@@ -339,7 +339,7 @@ async fn a_slow_reader_is_cut_off_and_resumes_without_a_gap() {
         .unwrap();
     assert!(seen < status.teams[0].revision.0, "it was cut off");
     let mut events = rig.user().await.events(seen).await.unwrap();
-    // Fails on its own when there is a gap.
+    // `events` fails if there is a gap.
     events
         .until("task_added", &[("task", &format!("T-{TASKS}"))])
         .await;

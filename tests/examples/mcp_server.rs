@@ -83,7 +83,7 @@ impl ServerHandler for Tools {
             "headers" => {
                 let sent = context.extensions.get::<Parts>();
                 let sent = |name| Some(sent?.headers.get(name)?.to_str().ok()?.to_owned());
-                // Backwards, so that nobody on the way can tell a secret.
+                // Reversed, so that redaction does not recognize a secret.
                 let backwards = |name| {
                     sent(name).map_or(String::new(), |value| {
                         value.chars().rev().collect::<String>()
@@ -120,7 +120,7 @@ async fn serve_http() -> anyhow::Result<()> {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
     writeln!(std::io::stdout(), "http://{}/mcp", listener.local_addr()?)?;
     let sessions = Arc::new(LocalSessionManager::default());
-    // Tests ask for it under other names too.
+    // Tests also reach it under other host names.
     let config = StreamableHttpServerConfig::default().disable_allowed_hosts();
     let service = StreamableHttpService::new(|| Ok(Tools), sessions, config);
     loop {
@@ -128,7 +128,7 @@ async fn serve_http() -> anyhow::Result<()> {
         let service = TowerToHyperService::new(service.clone());
         tokio::spawn(async move {
             let connection = hyper::server::conn::http1::Builder::new();
-            // Whoever hangs up is done.
+            // A client that disconnects ends its connection.
             let _ended = connection
                 .serve_connection(TokioIo::new(stream), service)
                 .await;

@@ -1,4 +1,4 @@
-//! What is made of servers that refuse, break off, say nothing, or are no models at all.
+//! Servers that refuse, disconnect, stay silent, or are not models at all.
 
 use std::time::Duration;
 
@@ -149,7 +149,7 @@ async fn a_busy_server_is_asked_again_after_the_pause_that_it_names() {
 #[tokio::test]
 async fn an_answer_that_is_cut_off_anywhere_is_asked_for_again() {
     let whole = || Reply::text("A whole answer.").and_call("read", json!({ "path": "a" }));
-    // Beyond these it is whole.
+    // With more events the answer is complete.
     for (name, events) in [("openai/m", 11), ("anthropic/m", 14)] {
         for event in 0..events {
             let replies = in_turn([whole().cut_after(event)]);
@@ -208,7 +208,7 @@ async fn silence_ends_a_connection_before_and_within_an_answer() {
 #[tokio::test]
 async fn leaving_an_answer_cuts_its_connection() {
     for name in WIRES {
-        let reply = Reply::text("A long answer that goes on.").hang_after(4);
+        let reply = Reply::text("A long answer that runs on.").hang_after(4);
         let server = FakeModelServer::start(in_turn([reply])).await;
         let model = model_at(name, &server);
         told_until(&*model, |delta| matches!(delta, Delta::Text(_))).await;

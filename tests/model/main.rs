@@ -1,7 +1,7 @@
-//! Models over the real wires: what the teammate's `model` makes of a server's words, and what it sends.
+//! Models over the real wire formats: how the teammate's `model` reads a server's replies, and what it sends.
 //!
 //! The server is `fake_model_server`, over real connections. Where waiting is the rule under test, the server names a
-//! pause of milliseconds, or the test looks at what is told and leaves.
+//! pause of milliseconds, or the test reads the first deltas and drops the answer.
 
 #![expect(
     clippy::wildcard_enum_match_arm,
@@ -22,7 +22,7 @@ use agent_team_tests::within;
 use serde_json::json;
 use tokio::sync::mpsc;
 
-/// One of each wire.
+/// One model of each wire format.
 const WIRES: [&str; 2] = ["openai/m", "anthropic/m"];
 
 /// What a key looks like in these tests.
@@ -74,7 +74,7 @@ fn tool(name: &str) -> ToolSpec {
     }
 }
 
-/// One answer, with all that was told of it.
+/// One answer, with all its deltas.
 async fn answer(
     model: &dyn Model,
     items: &[Item],
@@ -97,7 +97,7 @@ async fn first_answer(model: &dyn Model) -> Result<Answer, ModelError> {
     answer(model, &[said("Hello")], &[tool("read")]).await.0
 }
 
-/// What is told of an answer until `enough`; then it is left.
+/// The deltas of an answer until `enough`; then the answer is dropped.
 async fn told_until(model: &dyn Model, enough: impl Fn(&Delta) -> bool) -> Vec<Delta> {
     let (tell, mut hear) = mpsc::unbounded_channel();
     let items = [said("Hello")];
@@ -107,7 +107,7 @@ async fn told_until(model: &dyn Model, enough: impl Fn(&Delta) -> bool) -> Vec<D
         tools: &[],
         search: false,
     };
-    let mut told = |delta| tell.send(delta).expect("it is heard");
+    let mut told = |delta| tell.send(delta).expect("the receiver is open");
     let mut answering = model.answer(prompt, &mut told);
     let mut deltas = Vec::new();
     let listening = async {
@@ -115,7 +115,7 @@ async fn told_until(model: &dyn Model, enough: impl Fn(&Delta) -> bool) -> Vec<D
             tokio::select! {
                 biased;
                 delta = hear.recv() => {
-                    let delta = delta.expect("it is told");
+                    let delta = delta.expect("the sender is open");
                     let last = enough(&delta);
                     deltas.push(delta);
                     if last {
@@ -126,11 +126,11 @@ async fn told_until(model: &dyn Model, enough: impl Fn(&Delta) -> bool) -> Vec<D
             }
         }
     };
-    within("what is told", listening).await;
+    within("the deltas", listening).await;
     deltas
 }
 
-/// Why the model is asked again.
+/// The reason of the first retry.
 async fn first_failure(model: &dyn Model) -> String {
     let mut told = told_until(model, |delta| matches!(delta, Delta::Waiting { .. })).await;
     match told.pop() {
@@ -139,7 +139,7 @@ async fn first_failure(model: &dyn Model) -> String {
     }
 }
 
-/// The text that was told.
+/// The text of the deltas.
 fn text(deltas: &[Delta]) -> String {
     let text = deltas.iter().filter_map(|delta| match delta {
         Delta::Text(text) => Some(text.as_str()),

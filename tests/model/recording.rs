@@ -1,4 +1,4 @@
-//! Exchanges that are written down are played back as they were, or it is said what differs.
+//! Recorded exchanges are replayed unchanged, or the difference is reported.
 
 use std::path::Path;
 
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::{answer, model_at, said, tool};
 
-/// Three exchanges with whoever it is, and their answers.
+/// Three exchanges with this model, and their answers.
 async fn converse(model: &dyn Model, word: &str) -> Vec<Answer> {
     let mut items = vec![said(word)];
     let mut answers = Vec::new();
@@ -54,7 +54,7 @@ fn replay(file: &Path, member: &str) -> Replay {
     Replay::open(file, member).expect("it is a recording")
 }
 
-/// The texts with what stands for secrets in the file.
+/// The texts with the placeholders of secrets in the file.
 fn hidden(answers: Vec<Answer>) -> Vec<Answer> {
     let hide = |answer: Answer| Answer {
         text: answer.text.replace("to-ken \"x\"", "[secret]"),
@@ -68,7 +68,7 @@ async fn each_member_replays_its_own_recorded_exchanges() {
     let dir = tempfile::tempdir().expect("a directory");
     let file = dir.path().join("run.jsonl");
     let (ada, bob) = tokio::join!(record(&file, "ada", "one"), record(&file, "bob", "two"));
-    // Other words are said now.
+    // The live server replies differently now.
     assert_eq!(converse(&replay(&file, "ada"), "three").await, hidden(ada));
     assert_eq!(converse(&replay(&file, "bob"), "two").await, hidden(bob));
 
@@ -120,7 +120,7 @@ async fn a_restarted_member_resumes_its_replay() {
     let (again, _) = answer(&replay(&file, "ada"), &items, &[tool("read")]).await;
     assert_eq!(again.expect("an answer"), answers[1]);
 
-    // And a recording goes on too.
+    // A recording continues after a restart too.
     record(&file, "ada", "one").await;
     let text = std::fs::read_to_string(&file).expect("it is there");
     let last: Value = serde_json::from_str(text.lines().last().expect("a line")).expect("JSON");

@@ -1,4 +1,4 @@
-//! What goes over the two wires, in both directions.
+//! The two wire formats, in both directions.
 
 use agent_team_teammate::model::{Answer, Delta, Item, Stop, Thought, ToolCall, ToolResult, Usage};
 use agent_team_tests::fake_model_server::{FakeModelServer, Reply, by_model, in_turn};
@@ -20,7 +20,7 @@ async fn an_answer_is_the_same_however_its_stream_is_cut() {
             let answered = answered.expect("an answer");
             assert_eq!(answered.text, TEXT, "{name} {size}");
             assert_eq!(text(&told), TEXT, "{name} {size}");
-            assert!(told.len() > 1, "it is told while it comes");
+            assert!(told.len() > 1, "deltas arrive while the answer streams");
             assert_eq!(answered.stop, Stop::Finished);
         }
     }
@@ -92,14 +92,14 @@ async fn stop_reasons_are_distinguished() {
         let answered = first_answer(&*model_at(name, &server)).await;
         assert_eq!(answered.expect("an answer").stop, stop, "{name} {reason}");
     }
-    // Some say that they stopped when they want calls carried out.
+    // Some servers send `stop` although they request calls.
     let call = Reply::call("read", json!({})).stop("stop");
     let server = FakeModelServer::start(in_turn([call])).await;
     let answered = first_answer(&*model_at("openai/m", &server)).await;
     assert_eq!(answered.expect("an answer").stop, Stop::Calls);
 }
 
-/// A transcript with everything that can stand in one.
+/// A transcript with every kind of item.
 fn transcript() -> Vec<Item> {
     let call = |id: &str, input: &str| ToolCall {
         id: id.to_owned(),
@@ -164,7 +164,7 @@ async fn a_transcript_is_sent_as_each_wire_wants_it() {
             "{name}: {}",
             request.said()
         );
-        // What did not parse goes back as something that does.
+        // Input that did not parse is sent back as valid JSON.
         let body = request.body.to_string();
         assert!(body.contains("unparsable"), "{body}");
     }
