@@ -35,7 +35,7 @@ pub(crate) fn asking(server: &FakeModelServer) -> Rig {
     rig
 }
 
-/// What the two models say while a greeting is written.
+/// The replies of both models for the greeting task.
 pub(crate) fn greeting() -> [(&'static str, Vec<Reply>); 2] {
     let lead = vec![
         Reply::call(
@@ -268,7 +268,7 @@ async fn without_a_team_file_and_a_key_a_local_server_is_enough() {
     assert_eq!(names, ["lead", "worker-1", "worker-2", "worker-3"]);
     let asked = server.requests();
     let chat = asked.iter().find(|asked| !asked.body.is_null());
-    assert_eq!(chat.expect("she was asked").model(), "qwen3:8b");
+    assert_eq!(chat.expect("its model was called").model(), "qwen3:8b");
     rig.run(["doctor"])
         .await
         .expect(0)
@@ -293,7 +293,7 @@ async fn a_run_in_a_team_that_is_up_is_its_leads_and_leaves_it_up() {
 }
 
 #[tokio::test]
-async fn run_memory_is_recalled_only_in_the_same_run() {
+async fn memory_of_a_run_is_recalled_only_within_that_run() {
     let recalled = |answer: &str| {
         [
             Reply::call("recall", json!({"key": "style"})),

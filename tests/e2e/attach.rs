@@ -115,7 +115,7 @@ async fn the_terminal_last_used_determines_the_size() {
 }
 
 #[tokio::test]
-async fn input_during_a_task_goes_to_the_task() {
+async fn lines_typed_during_a_task_reach_the_task() {
     if !tmux::is_here() {
         return;
     }
@@ -148,7 +148,7 @@ async fn an_interrupt_in_the_pane_reaches_only_the_task() {
 }
 
 #[tokio::test]
-async fn attached_read_only_nothing_typed_reaches_the_pane() {
+async fn a_read_only_client_cannot_type() {
     if !tmux::is_here() {
         return;
     }

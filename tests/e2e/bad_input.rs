@@ -124,7 +124,7 @@ async fn invalid_agent_settings_are_reported_with_their_line() {
 }
 
 #[tokio::test]
-async fn unsupported_keys_are_refused() {
+async fn unsupported_settings_and_goals_are_refused() {
     let engine = "[[member]]\nname = \"ada\"\nengine = \"acp\"\n";
     let command = format!("{MEMBER}command = \"aider\"\n");
     refused(&[

@@ -366,7 +366,7 @@ async fn the_list_shows_a_programs_result_and_show_its_output() {
 }
 
 #[tokio::test]
-async fn blockers_of_a_task_are_shown_and_removable() {
+async fn blockers_of_a_task_are_shown_and_can_be_cleared() {
     let rig = headless(&["ada"], "");
     rig.ok(["up"]).await;
     rig.ok(["task", "add", "First", "--for", "ada"]).await;

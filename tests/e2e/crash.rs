@@ -17,10 +17,10 @@ use agent_team_tests::{Rig, User, processes, until};
 use crate::history::{check, history};
 use crate::teams::{assigned, headless, task};
 
-/// What a new supervisor may take from the death of the old one to serving. The promise is 2 s.
+/// The time limit from the death of a supervisor until its successor serves. The promise is 2 s.
 const PROMISED: Duration = Duration::from_secs(2);
 
-/// Waits until a supervisor other than this one answers.
+/// Waits until another supervisor than this one answers.
 pub(crate) async fn successor_of(rig: &Rig, pid: u32) -> User {
     until("the next supervisor", async || {
         let user = rig.user().await;
@@ -168,7 +168,7 @@ async fn a_supervisor_starts_after_an_ending_one() {
     rig.until_member_is("ada", MemberState::Idle).await;
 }
 
-/// Sends a message for each number, over and over until it is acknowledged, and returns what it was answered.
+/// Sends a message for each number, repeats it until it is acknowledged, and returns the replies.
 async fn send_each(
     rig: &Rig,
     caller: &str,
@@ -236,7 +236,7 @@ async fn messages_sent_during_supervisor_kills_are_stored_once() {
             .iter()
             .map(|(number, answer)| (*number, answer.id))
             .collect();
-        assert_eq!(mine, expected, "in order, once, under the id that was told");
+        assert_eq!(mine, expected, "in order, once, under the acknowledged id");
     }
     // Each message is also read once.
     until("ada to have read everything", async || {

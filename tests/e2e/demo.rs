@@ -14,7 +14,7 @@ const WRITE: &str = "AGENT_TEAM_WRITE_RECORDING";
 
 const ANSWER: &str = "tally::top gives the most frequent words, tests/top.rs tests it, and README.md says so. All tests pass.";
 
-/// What the lead is given.
+/// The lead's goal.
 fn goal() -> String {
     let goal = std::fs::read_to_string(scripts().join("demo/goal.txt")).unwrap();
     goal.trim_end().to_owned()
@@ -162,7 +162,7 @@ fn sample() -> Rig {
     rig
 }
 
-/// What each member answered, in order: texts and calls.
+/// The replies of each member in order: texts and calls.
 fn answers(recording: &str) -> Vec<(String, Value)> {
     let lines = recording.lines().skip(1);
     let mut answers: Vec<_> = lines
@@ -182,7 +182,7 @@ fn answers(recording: &str) -> Vec<(String, Value)> {
 }
 
 #[tokio::test]
-async fn demo_recording_matches_the_script() {
+async fn the_demo_recording_matches_its_script() {
     let member =
         |request: &agent_team_tests::fake_model_server::Request| request.model().to_owned();
     let conversations = [

@@ -26,7 +26,7 @@ fn receipts(down: &Value) -> Vec<(String, String, String)> {
         .collect()
 }
 
-/// Of the world of a rig there is no process, socket or held lock.
+/// Asserts that no process, socket or held lock of the rig is left.
 fn assert_nothing_is_left(rig: &Rig) {
     assert_eq!(rig.processes(), [], "no process");
     let directories = rig.directories();
@@ -42,7 +42,7 @@ fn assert_nothing_is_left(rig: &Rig) {
     }
 }
 
-/// Brings the team up, and waits until its task has made its gate.
+/// Brings the team up, and waits until its task has created its gate.
 async fn up_to_the_gate(rig: &Rig) {
     rig.ok(["up"]).await;
     until("the gate", async || {
@@ -219,7 +219,7 @@ async fn only_a_stopped_team_is_deleted_and_its_project_stays() {
 }
 
 #[tokio::test]
-async fn survivors_of_down_have_receipts_and_an_exit_code() {
+async fn a_surviving_process_has_a_receipt_and_sets_the_exit_code() {
     use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
     const NOBODY: u32 = 65_534;
 

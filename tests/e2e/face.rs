@@ -1,4 +1,4 @@
-//! The face of an agent in its pane: what it says in the terminal's scrollback, and a prompt to type to it.
+//! The transcript of an agent in its pane: its text in the terminal's scrollback, and a prompt for the user.
 
 use std::os::unix::fs::PermissionsExt;
 

@@ -1,18 +1,18 @@
-//! What the journal says happened, and whether it can have.
+//! Reads the journal and checks that its events are possible.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use agent_team_protocol::method::{Nothing, TeamShow};
 use agent_team_tests::{Event, Rig, until};
 
-/// Everything that happened so far.
+/// All events so far.
 pub(crate) async fn history(rig: &Rig) -> Vec<Event> {
     until("the history", async || {
         let revision = rig.ask::<TeamShow>(Nothing {}).await.revision.0;
         let mut events = rig.events().await;
         let mut history = Vec::new();
         while events.last() < revision {
-            // Without a next one the supervisor has died: it is read anew.
+            // Without a next event the supervisor has died: read the journal again.
             history.push(events.next().await?);
         }
         Some(history)
@@ -20,8 +20,8 @@ pub(crate) async fn history(rig: &Rig) -> Vec<Event> {
     .await
 }
 
-/// What the journal says happened must be possible: one owner at a time, generations that only grow, one end for each
-/// launch before the next one of that member begins, nothing completed twice.
+/// Asserts that the journal is possible: one owner at a time, growing generations, one end for each launch before the
+/// next launch of that member, no task completed twice.
 pub(crate) fn check(history: &[Event]) {
     let mut owners: BTreeMap<&str, (&str, u64)> = BTreeMap::new();
     let mut ended: BTreeSet<&str> = BTreeSet::new();

@@ -1,4 +1,4 @@
-//! Several members in one process: the same promises, and what the death of one, or of the process, means for others.
+//! Several members in one process: the same promises, and the effect of the death of a member or of the process.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -21,7 +21,7 @@ fn gated(member: &str) -> String {
     task(member, &run, &format!("for = \"{member}\""))
 }
 
-/// The shell of the member's task, once there is one that is not this.
+/// The shell of the member's task, once there is one other than `before`.
 async fn until_begun_after(rig: &Rig, member: &str, before: Option<u32>) -> u32 {
     until("the task to begin", async || {
         let pid = rig.read(&format!("{member}.pid"))?.trim().parse().ok();

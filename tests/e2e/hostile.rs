@@ -1,4 +1,4 @@
-//! Names, titles, directories and messages full of what could deceive or run: shown harmlessly everywhere.
+//! Names, titles, directories and messages with deceptive or executable text: every output shows them harmlessly.
 
 use agent_team_protocol::view::{MemberState, TaskState};
 use agent_team_tests::{Rig, tmux};
@@ -9,7 +9,7 @@ use crate::teams::{file, task};
 const HOSTILE: &str = "#(touch x1);`touch x2`$(touch x3)'; touch x4; '\"; touch x5; \"\n touch x6 \n\
      \u{1b}[2J\u{1b}]0;owned\u{7}\u{9b}31m\r#{pane_id}#[fg=red]\u{202e}gpj.exe\u{200b}\u{feff}\\;|&>x7<";
 
-/// What must not reach a terminal raw.
+/// Characters that must not reach a terminal raw.
 const RAW: [&str; 8] = [
     "\u{1b}", "\u{7}", "\u{9b}", "\r", "\u{202e}", "\u{200b}", "\u{feff}", "\u{8}",
 ];
@@ -20,7 +20,7 @@ fn assert_harmless(what: &str, text: &str) {
     }
 }
 
-/// No command in any of the texts was run.
+/// Asserts that no command in the texts was run.
 fn assert_nothing_ran(rig: &Rig) {
     let directories = [
         rig.project(),

@@ -291,6 +291,6 @@ async fn no_member_acts_as_another_or_as_the_user() {
     }
     assert!(
         rig.member("bob").await.unread >= unread,
-        "nobody read it for him"
+        "no other member read it"
     );
 }

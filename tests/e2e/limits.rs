@@ -1,4 +1,4 @@
-//! What one client, or a hundred teams, may cost the supervisor: threads, descriptors, calls that wait.
+//! The cost of one client, or of a hundred teams, to the supervisor: threads, descriptors, waiting calls.
 
 use std::fs;
 
@@ -134,7 +134,7 @@ async fn connections_are_limited_and_freed() {
     clients.truncate(CLIENTS - 4);
     rig.ok(["ps"]).await;
 
-    // Connections that say nothing count until they are ended, after 2 s. Ada's is among them.
+    // Silent connections count until they are closed after 2 s. ada's connection counts too.
     let silent = async || {
         UnixStream::connect(rig.directories().socket())
             .await
@@ -148,7 +148,7 @@ async fn connections_are_limited_and_freed() {
     let last = held.last_mut().expect("there are some");
     let read = within("the end of the connection", last.read(&mut byte)).await;
     assert_eq!(read.unwrap(), 0, "it is closed without an answer");
-    // Repeated until there is room again.
+    // Repeat until a connection is free.
     until("a free connection", async || {
         let output = rig.run(["ps"]).await;
         (output.code == 0).then_some(())
@@ -157,7 +157,7 @@ async fn connections_are_limited_and_freed() {
     drop(held);
 }
 
-/// The most memory that a process has had, in KiB.
+/// The peak resident memory of a process, in KiB.
 fn peak(pid: u32) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let line = status.lines().find(|line| line.starts_with("VmHWM:"));

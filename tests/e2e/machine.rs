@@ -51,7 +51,7 @@ async fn a_failed_sync_ends_the_supervisor_and_acknowledges_nothing() {
     rig.ok(["task", "add", "Third"]).await;
     assert_ne!(rig.supervisor().await, supervisor);
     let before = titles(&rig).await;
-    // What was written before the failed sync may be there, once.
+    // The write before the failed sync may be stored, once.
     assert!(
         before == ["First", "Third"] || before == ["First", "Second", "Third"],
         "{before:?}"
@@ -121,7 +121,7 @@ async fn after_a_reboot_nothing_runs_until_up() {
     assert_eq!(rig.read("runs").as_deref(), Some("run\n"));
     fs::remove_file(rig.project().join("gate")).unwrap();
     rig.ok(["up"]).await;
-    // A member does not take by itself what it lost.
+    // A member does not claim by itself a task that it lost.
     rig.ok(["task", "assign", "T-1", "ada"]).await;
     until("the second run", async || {
         (rig.read("runs").as_deref() == Some("run\nrun\n")).then_some(())

@@ -130,7 +130,7 @@ async fn the_tools_of_a_server_are_offered_and_answer() {
     assert_eq!(
         results[9].trim_end(),
         "you said still here",
-        "the other one goes on"
+        "the other server keeps running"
     );
     assert_eq!(rig.processes(), [], "the servers ended with their member");
 }

@@ -153,7 +153,7 @@ async fn the_lead_approves_plans_where_the_user_permits_it() {
 }
 
 #[tokio::test]
-async fn a_locked_member_cannot_complete_its_task() {
+async fn a_member_without_an_approved_plan_cannot_complete_its_task() {
     let (server, rig) = team(vec![
         complete("T-1"),
         propose("Nothing is to be changed."),

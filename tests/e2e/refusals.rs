@@ -1,11 +1,11 @@
-//! What each team tool refuses, from the model's side of the whole: the supervisor decides, and the model receives the
-//! reason and a hint.
+//! The refusals of each team tool as the model sees them: the supervisor decides, and the model receives the reason and
+//! a hint.
 
 use agent_team_tests::Rig;
 use agent_team_tests::fake_model_server::{FakeModelServer, Reply, by_model, in_turn};
 use serde_json::{Value, json};
 
-/// A team with these members besides its lead, which ask this server.
+/// A team with these members besides its lead; all query this server.
 fn rig(server: &FakeModelServer, more: &str) -> Rig {
     let mut rig = Rig::with_team(&format!(
         "mode = \"lead\"\n[panes]\nplacement = \"headless\"\n[limits]\nteammates = 1\n[lead]\n\

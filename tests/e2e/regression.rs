@@ -1,4 +1,4 @@
-//! One paragraph per bug that got away, and the test that would have held it.
+//! One paragraph per bug that was released, and the test that would have caught it.
 
 use agent_team_protocol::view::Placement;
 use agent_team_tests::tmux;

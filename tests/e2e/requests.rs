@@ -321,8 +321,8 @@ async fn a_key_decides_and_a_decision_elsewhere_closes_the_prompt() {
     let label = format!("{pane} #{{@agent_team_label}}");
     until("the border to show the waiting member", async || {
         let labels = tmux.panes(&label.replace(&pane, "#{pane_id}")).await;
-        let hers = labels.iter().find(|label| label.starts_with(&pane))?;
-        hers.contains("waiting").then_some(())
+        let label = labels.iter().find(|label| label.starts_with(&pane))?;
+        label.contains("waiting").then_some(())
     })
     .await;
     rig.ok(["requests", "allow", "P-1"]).await;
@@ -510,8 +510,8 @@ async fn the_lead_allows_only_what_the_user_delegates() {
     rig.ok(["send", "lead", "Go on"]).await;
     server.asked("lead", 5).await;
     let requests = server.requests();
-    let hers = requests.iter().rfind(|request| request.model() == "lead");
-    let told = hers.expect("she was asked").results();
+    let of_lead = requests.iter().rfind(|request| request.model() == "lead");
+    let told = of_lead.expect("its model was called").results();
     let refused = &told.last().expect("a result").1;
     assert!(refused.contains("the lead may not allow P-3"), "{refused}");
     let audit = rig.ok(["audit", "export"]).await.stdout;
@@ -636,7 +636,7 @@ async fn an_agents_shell_line_in_a_task_needs_permission() {
     let listed = rig.json(["task", "list"]).await;
     assert_eq!(listed["tasks"].as_array().map(Vec::len), Some(1));
     let requests = server.requests();
-    let told = requests.last().expect("she was asked").results();
+    let told = requests.last().expect("its model was called").results();
     assert!(told.last().expect("a result").1.contains("keep it"));
     for id in [1, 2] {
         assert_eq!(request(&rig, id).await.state, RequestState::Ended);

@@ -117,7 +117,7 @@ async fn a_coordinator_selects_members_until_it_answers() {
     let ben = ben.expect("he was asked").said();
     assert!(ben.contains("There is no greeting."), "{ben}");
     let ada = requests.iter().rfind(|request| request.model() == "ada");
-    let ada = ada.expect("she was asked").said();
+    let ada = ada.expect("its model was called").said();
     assert!(
         ada.contains("Check it.") && ada.contains("I have written one."),
         "{ada}"
@@ -246,7 +246,7 @@ async fn members_work_in_turn_and_the_lead_sums_up() {
     );
     let requests = server.requests();
     let ada = requests.iter().find(|request| request.model() == "ada");
-    let ada = ada.expect("she was asked").said();
+    let ada = ada.expect("its model was called").said();
     assert!(ada.contains("From here it is blue."), "{ada}");
     let asked = &questions(&server)[0];
     assert!(
@@ -302,7 +302,7 @@ async fn a_lead_killed_between_two_rounds_asks_nothing_twice() {
     let questions = questions(&server);
     assert!(questions[2].contains("Round 2 of 5") && questions[2].contains("Said hello."));
     let task = rig.until_task_is("T-1", TaskState::Completed).await;
-    assert_eq!(task.attempts, 1, "her round is not repeated");
+    assert_eq!(task.attempts, 1, "its round is not repeated");
 }
 
 #[tokio::test]

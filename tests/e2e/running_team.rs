@@ -1,4 +1,4 @@
-//! Flags of `run` and `up` in a team that is already up: what cannot be honoured is refused, never ignored.
+//! Flags of `run` and `up` in a team that is already up: an inapplicable flag is refused, never ignored.
 
 use std::process::Stdio;
 
@@ -126,9 +126,9 @@ async fn run_prints_which_member_waits_for_a_decision() {
                 return;
             }
         }
-        panic!("the run ended before it printed who waits");
+        panic!("the run ended before it printed the blocked member");
     };
-    within("the run to print who waits", told).await;
+    within("the run to print the blocked member", told).await;
     rig.ok(["requests", "allow", "P-1"]).await;
     let ended = within("the run to end", run.wait()).await;
     assert!(ended.expect("it can be waited for").success());

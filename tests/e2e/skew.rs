@@ -1,5 +1,5 @@
-//! Versions side by side: what a client of each protocol version sends is still understood, and it still receives what
-//! it knows. `tests/fixtures/wire/vN.jsonl` holds one conversation per version, a frame a line.
+//! Versions side by side: the supervisor still accepts the frames of each protocol version and replies in its terms.
+//! `tests/fixtures/wire/vN.jsonl` contains one conversation per version, one frame per line.
 //!
 //! A recorded answer is a lower bound: the real one may have more fields. `<text>`, `<number>` and `<any>` stand for
 //! values that differ between runs, `<project>` for the team's directory.
@@ -16,7 +16,7 @@ use tokio::net::UnixStream;
 
 use crate::teams::{assigned, headless};
 
-/// A connection that exchanges frames as they are written.
+/// A connection that exchanges frames verbatim.
 struct Raw(BufReader<UnixStream>);
 
 impl Raw {
@@ -42,7 +42,7 @@ impl Raw {
     }
 }
 
-/// Where a frame has less or something else than was recorded; `None` when it fits.
+/// The place where a frame lacks a recorded value or differs from it; `None` if it matches.
 fn differs(recorded: &Value, real: &Value, place: &str) -> Option<String> {
     let fits = match (recorded, real) {
         (Value::String(kind), _) if kind == "<any>" => !real.is_null(),

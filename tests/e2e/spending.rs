@@ -215,7 +215,7 @@ async fn a_model_that_the_user_sets_is_asked_at_the_next_launch() {
 }
 
 #[tokio::test]
-async fn invalid_settings_are_refused_without_writing() {
+async fn invalid_settings_are_refused_and_not_written() {
     let rig = Rig::with_team(TEAM);
     for (key, value, says) in [
         ("modle", "x", "did you mean `model`?"),

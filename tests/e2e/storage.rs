@@ -249,7 +249,7 @@ async fn a_socket_directory_of_another_user_is_refused() {
 }
 
 #[tokio::test]
-async fn state_files_are_private_to_the_user() {
+async fn stored_files_are_readable_only_by_their_owner() {
     let rig = headless(&["ada"], &task("Build", "true", ""));
     rig.ok(["up", "--wait"]).await;
     let log = rig.directories().supervisor_log();

@@ -19,8 +19,8 @@ use crate::teams::{assigned, file, headless, in_panes, task};
 /// How much longer a command may take when the socket is gone.
 const REACHED: Duration = Duration::from_secs(2);
 
-/// How much slower than its control a command may be for reasons that have nothing to do with what is tested: another
-/// test may have the processor just then.
+/// How much slower than its control a command may be for reasons unrelated to the test: another test may use the
+/// processor at that time.
 const NOISE: u32 = 5;
 
 /// The time that a command takes.
@@ -42,7 +42,7 @@ fn logged(rig: &Rig, message: &str) -> usize {
     log.lines().filter(|line| line.contains(message)).count()
 }
 
-/// Adds tasks until told to stop; repeats each call by its key until it is answered.
+/// Adds tasks until `stop` is set; repeats each call by its key until it is answered.
 async fn add_tasks(rig: &Rig, caller: usize, stop: &Cell<bool>) -> usize {
     let id = format!("caller-{caller}");
     let mut user = rig.user_as(&id).await;
@@ -369,7 +369,7 @@ async fn the_log_has_requests_commits_and_launches_on_demand() {
     up.env("AGENT_TEAM_LOG", "debug");
     assert!(up.output().await.unwrap().status.success());
     rig.ok(["down"]).await;
-    // It is printed without a supervisor, too, and written by a thread that may be behind.
+    // The log is printed without a supervisor too, and its writer thread may lag.
     let ended = async {
         loop {
             let log = rig.ok(["supervisor", "logs"]).await.stdout;

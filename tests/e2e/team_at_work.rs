@@ -200,7 +200,7 @@ async fn an_ended_team_resumes_its_goal_board_and_conversations() {
         .collect();
     assert!(
         of_ada[3].messages().len() > of_ada[2].messages().len(),
-        "her conversation is back"
+        "its conversation is restored"
     );
     let goals = requests.iter().filter(|request| request.model() == "lead");
     let goals = goals.filter(|request| request.said().contains("Make the words Latin"));

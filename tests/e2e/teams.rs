@@ -7,12 +7,12 @@ use agent_team_file::Reading;
 use agent_team_protocol::method::{CallerTerminal, Up};
 use agent_team_tests::Rig;
 
-/// Members of the role `worker` without a terminal, who take what is ready; `rest` is more of the file.
+/// Members of the role `worker` without a terminal, which claim ready tasks; `rest` is appended to the file.
 pub(crate) fn headless(members: &[&str], rest: &str) -> Rig {
     Rig::with_team(&file(members, "headless", "ready", rest))
 }
 
-/// Members without a terminal who take only what they are assigned.
+/// Members without a terminal, which take only assigned tasks.
 pub(crate) fn assigned(members: &[&str], rest: &str) -> Rig {
     Rig::with_team(&file(members, "headless", "assigned", rest))
 }
@@ -35,12 +35,12 @@ pub(crate) fn file(members: &[&str], placement: &str, claim: &str, rest: &str) -
     file + rest
 }
 
-/// A task of the file, `more` being further keys.
+/// A task of the file; `more` holds further keys.
 pub(crate) fn task(title: &str, run: &str, more: &str) -> String {
     format!("[[task]]\ntitle = {title:?}\nrun = {run:?}\n{more}\n")
 }
 
-/// The call `up`, as a client that checks nothing itself sends it, of a team of members that take nothing.
+/// The call `up`, as a client that checks nothing itself sends it, of a team whose members claim no tasks.
 pub(crate) fn up_call(project: &Path, name: &str, members: &[&str]) -> Up {
     let project = project.canonicalize().expect("it is there");
     let text = file(members, "headless", "assigned", "").replace("demo", name);

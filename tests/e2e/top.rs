@@ -178,7 +178,7 @@ async fn top_reconnects_and_a_signal_restores_the_terminal() {
     terminal.press("2").await;
     terminal.until("✓ T-1 Later").await;
     let top = living(terminal.pid().await);
-    top.signal(Signal::SIGTERM).expect("it is told");
+    top.signal(Signal::SIGTERM).expect("it receives the signal");
     assert_eq!(terminal.end().await, "143");
 }
 
@@ -197,7 +197,7 @@ async fn a_stopped_supervisor_ends_it_and_says_so() {
 }
 
 #[tokio::test]
-async fn it_is_for_a_terminal_or_once_as_text() {
+async fn top_requires_a_terminal_or_the_once_flag() {
     let rig = headless(&["ada"], &task("Say", "echo said", ""));
     rig.ok(["up", "--wait"]).await;
     assert_eq!(rig.json(["top"]).await["team"]["name"], "demo");
@@ -266,8 +266,8 @@ async fn a_request_is_read_and_decided_with_a_key() {
 #[tokio::test]
 async fn next_and_the_status_line_name_the_blocked_member() {
     let (_server, rig) = asking().await;
-    let nobody = rig.ok(["next"]).await;
-    assert_eq!(nobody.stdout, "no member waits for you\n");
+    let none = rig.ok(["next"]).await;
+    assert_eq!(none.stdout, "no member waits for you\n");
     assert_eq!(rig.json(["next"]).await["member"], Value::Null);
     assert_eq!(rig.ok(["next", "--print"]).await.stdout, "");
     rig.ok(["send", "ada", "Go on"]).await;
@@ -289,7 +289,7 @@ async fn next_and_the_status_line_name_the_blocked_member() {
     screen.until("P-1").await;
     let ada = rig.member("ada").await.pane.unwrap();
     let looked = ["list-clients", "-F", "#{pane_id} #{window_zoomed_flag}"];
-    until("her pane to be shown, alone", async || {
+    until("its pane to be shown, alone", async || {
         (team.ask(looked).await == format!("{ada} 1")).then_some(())
     })
     .await;
@@ -318,7 +318,8 @@ async fn a_key_of_the_users_tmux_shows_the_waiting_member() {
     rig.ok(["send", "ada", "Go on"]).await;
     let ada = rig.until_member("ada", |ada| ada.requests > 0).await;
     let pane = ada.pane.unwrap();
-    // The key binding of docs/guide/panes.md, with full paths: this tmux server has neither the programs nor their directory in `PATH`.
+    // The key binding of docs/guide/panes.md, with full paths: the `PATH` of this tmux server does not include the
+    // programs.
     let next = format!(
         "AGENT_TEAM_HOME='{}' '{}' next -t demo",
         rig.home().display(),

@@ -1,4 +1,4 @@
-//! Messages of members to the user: where they are shown, and when they count as read.
+//! Messages of members to the user: where they appear, and when they count as read.
 
 use agent_team_tests::fake_model_server::{FakeModelServer, Reply, by_model};
 use agent_team_tests::{Rig, tmux, until};

@@ -97,7 +97,7 @@ impl ServerHandler for Tools {
                 ))
             }
             "die" => {
-                let _nobody_reads = writeln!(std::io::stderr(), "out of memory");
+                let _closed = writeln!(std::io::stderr(), "out of memory");
                 std::process::exit(3);
             }
             other => return Err(ErrorData::invalid_params(format!("no tool {other}"), None)),

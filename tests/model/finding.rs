@@ -1,4 +1,4 @@
-//! How a model is found: which one when none is named, and through which proxy.
+//! Model selection: the default without a named model, and the proxy of its connections.
 
 use agent_team_teammate::model::Model;
 use agent_team_teammate::model::choose::choose;
@@ -38,7 +38,7 @@ async fn the_first_provider_with_a_key_is_chosen() {
 }
 
 #[tokio::test]
-async fn without_a_key_a_server_that_answers_is_asked_what_it_has() {
+async fn without_a_key_a_local_servers_model_is_used() {
     let models = Reply::models(&["nomic-embed-text", "qwen3:8b"]);
     let server = FakeModelServer::start(in_turn([models])).await;
     let base_url = server.base_url();
@@ -51,7 +51,7 @@ async fn without_a_key_a_server_that_answers_is_asked_what_it_has() {
 }
 
 #[tokio::test]
-async fn when_there_is_nothing_the_ways_out_are_named() {
+async fn without_any_model_the_error_lists_the_options() {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let closed = listener.local_addr().expect("it is bound").to_string();
     drop(listener);
@@ -84,7 +84,7 @@ async fn an_unusable_key_is_reported_and_not_replaced() {
     assert_eq!(error, "cannot read the key file in ANTHROPIC_API_KEY_FILE");
 }
 
-/// Where they are asked and what their keys stand in are their documented names.
+/// The variables of the URLs and keys have the documented names.
 #[tokio::test]
 async fn each_provider_is_called_at_its_variables_url_with_its_key() {
     for (provider, url_var, key_var) in [
@@ -142,7 +142,7 @@ async fn tls_connections_use_the_proxy_except_for_excluded_hosts() {
     let model = model_of("gpt-5.1", &config(&vars));
     assert_eq!(tunnel(&*model, &proxy).await, "CONNECT models.example:443");
 
-    // Every address of 127.0.0.0/8 is this machine on Linux, and only 127.0.0.1 is never sent to a proxy unasked.
+    // Every address of 127.0.0.0/8 is this machine on Linux, and only 127.0.0.1 bypasses the proxy by default.
     if cfg!(target_os = "linux") {
         let own = TcpListener::bind("127.0.0.2:0").await.expect("a port");
         let base_url = format!("http://{}/v1", own.local_addr().expect("it is bound"));
@@ -156,7 +156,7 @@ async fn tls_connections_use_the_proxy_except_for_excluded_hosts() {
     }
 }
 
-/// How the first connection begins that the model makes to this listener.
+/// The method and target of the model's first request to this listener.
 async fn tunnel(model: &dyn Model, listener: &TcpListener) -> String {
     let connection = async {
         let (stream, _) = listener.accept().await.expect("a connection");
@@ -167,14 +167,14 @@ async fn tunnel(model: &dyn Model, listener: &TcpListener) -> String {
     };
     let line = tokio::select! {
         line = within("a connection", connection) => line,
-        answer = first_answer(model) => panic!("nobody answers: {answer:?}"),
+        answer = first_answer(model) => panic!("the answer came before the connection: {answer:?}"),
     };
     let request = line.trim_end().rsplit_once(' ');
     request.expect("a request line").0.to_owned()
 }
 
 #[tokio::test]
-async fn the_members_proxy_is_used_but_for_what_it_excepts() {
+async fn the_members_proxy_is_used_except_for_excluded_hosts() {
     let proxy = FakeModelServer::start(|request| match request.path.as_str() {
         "http://models.example/v1/chat/completions" => Reply::text("through the proxy"),
         _ => Reply::error(400, "not that way"),

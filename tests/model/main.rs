@@ -25,7 +25,7 @@ use tokio::sync::mpsc;
 /// One model of each wire format.
 const WIRES: [&str; 2] = ["openai/m", "anthropic/m"];
 
-/// What a key looks like in these tests.
+/// The key of these tests.
 const KEY: &str = "sk-secret-1";
 
 /// Every provider with the key, at this base URL.
