@@ -67,13 +67,13 @@ async fn a_file_that_changed_while_the_request_waited_stays_as_it_is() {
     let replies = vec![read, write("src/kept.rs", "mine\n"), Reply::text("Done.")];
     let (server, rig) = team("", replies).await;
     rig.until_member("ada", |ada| ada.requests > 0).await;
-    rig.write("src/kept.rs", "a person was here\n");
+    rig.write("src/kept.rs", "the user was here\n");
     rig.ok(["requests", "allow", "P-1"]).await;
     server.asked("ada", 3).await;
     assert!(result(&server).contains("has changed since you read it"));
     assert_eq!(
         rig.read("src/kept.rs").as_deref(),
-        Some("a person was here\n")
+        Some("the user was here\n")
     );
 }
 

@@ -146,11 +146,11 @@ async fn the_verbs_of_the_command_line_are_typed_with_a_slash() {
     type_in(
         &tmux,
         &pane,
-        "/task add \"Mend what's broken\" --for nobody",
+        "/task add \"Mend what's broken\" --for zoe",
         ["Enter"],
     )
     .await;
-    tmux.until_shown(&pane, "there is no member called nobody")
+    tmux.until_shown(&pane, "there is no member called zoe")
         .await;
     type_in(&tmux, &pane, "/task add Mend the parser", ["Enter"]).await;
     tmux.until_shown(&pane, "T-1 is on the board").await;

@@ -303,7 +303,7 @@ async fn a_long_wait_is_explained_to_people_and_not_to_programs() {
         rig.written(ignores_signals).await;
     }
     let (ada, bob) = tokio::join!(rig.run(["stop", "ada"]), rig.run(["stop", "bob", "--json"]));
-    let told = "waiting for ada to end by itself (agent-team kill ada ends it at once)\n";
+    let told = "waiting for ada to stop (agent-team kill ada kills it at once)\n";
     assert_eq!(ada.expect(0).stderr, told);
     let bob = bob.expect(0);
     assert_eq!(bob.stderr, "");

@@ -48,10 +48,10 @@ fn waits_for(member: &MemberView, id: u64, number: u64) -> bool {
 
 /// The first result in the last request of ada's model.
 fn told(server: &FakeModelServer) -> String {
-    told_of(server, "ada")
+    prompt_of(server, "ada")
 }
 
-fn told_of(server: &FakeModelServer, model: &str) -> String {
+fn prompt_of(server: &FakeModelServer, model: &str) -> String {
     let requests = server.requests();
     let last = requests.iter().rev().find(|asked| asked.model() == model);
     let results = last.expect("it was asked").results();
@@ -138,7 +138,7 @@ async fn the_lead_approves_plans_where_the_user_permits_it() {
     rig.until_member("ada", |ada| waits_for(ada, 1, 1)).await;
     rig.ok(["send", "lead", "Go on"]).await;
     server.asked("lead", 2).await;
-    let refused = told_of(&server, "lead");
+    let refused = prompt_of(&server, "lead");
     assert!(refused.contains("the lead may not allow P-1"), "{refused}");
 
     // An interrupted turn restarts, with the next reply.

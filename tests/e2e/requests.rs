@@ -477,7 +477,7 @@ async fn requests_watch_reports_each_request_once() {
 async fn the_lead_allows_only_what_the_user_delegates() {
     let allow = |request: &str| Reply::call("allow_request", json!({ "id": request }));
     let lead = vec![
-        bash("touch hers"),
+        bash("touch theirs"),
         allow("P-1"),
         Reply::text("Done."),
         allow("P-3"),
@@ -516,7 +516,7 @@ async fn the_lead_allows_only_what_the_user_delegates() {
     assert!(refused.contains("the lead may not allow P-3"), "{refused}");
     let audit = rig.ok(["audit", "export"]).await.stdout;
     assert!(rig.read("one").is_some());
-    assert_eq!(rig.read("hers"), None);
+    assert_eq!(rig.read("theirs"), None);
     assert_eq!(request(&rig, 3).await.state, RequestState::Pending);
     let of = |request: &str| {
         let mut lines = audit.lines().map(serde_json::from_str::<Value>);

@@ -263,14 +263,14 @@ async fn up_repeats_an_edited_task_only_if_it_is_finished() {
 async fn env_values_reach_tasks_and_only_the_private_file() {
     let run = "echo \"$SECRET $OWN\"; test -z \"$TMUX\"";
     let rest = [
-        "env = { OWN = \"hers\" }\n".to_owned(),
+        "env = { OWN = \"mine\" }\n".to_owned(),
         task("Show", run, ""),
     ];
     let rig = headless(&["ada"], &rest.concat());
     rig.ok(["up", "--env", "SECRET=s3cr3t-value", "--wait"])
         .await;
     let shown = rig.task("T-1").await.result;
-    assert_eq!(shown.as_deref(), Some("s3cr3t-value hers"));
+    assert_eq!(shown.as_deref(), Some("s3cr3t-value mine"));
     let mut said = Vec::new();
     let mut open = vec![rig.home()];
     while let Some(directory) = open.pop() {

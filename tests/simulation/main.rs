@@ -59,7 +59,7 @@ fn finds(plant: &str, promise: &str, evidence: &str) {
     let again = format!("--plant {plant}");
     assert!(
         text.lines()
-            .any(|line| line.contains("again: ") && line.ends_with(&again))
+            .any(|line| line.contains("repeat with: ") && line.ends_with(&again))
     );
 }
 

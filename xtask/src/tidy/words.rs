@@ -90,12 +90,15 @@ fn name_of_function(code: &str) -> String {
     name.replace('_', " ")
 }
 
-/// Whether the phrase is there as words, outside back quotes, which name a word of something else, such as the user
+/// Whether the phrase is there as words. Quotes around the whole phrase name a word of something else, such as the user
 /// `nobody`.
 fn has(prose: &str, phrase: &str) -> bool {
-    let is_word = |c: char| in_a_name(c) || c == '`' || c == '"';
+    let names = ['`', '"'];
+    let is_word = |c: char| in_a_name(c) || c == '-';
     prose.match_indices(phrase).any(|(at, _)| {
-        !prose[..at].ends_with(is_word) && !prose[at + phrase.len()..].starts_with(is_word)
+        let (before, after) = (&prose[..at], &prose[at + phrase.len()..]);
+        let is_named = before.ends_with(names) && after.starts_with(names);
+        !is_named && !before.ends_with(is_word) && !after.starts_with(is_word)
     })
 }
 

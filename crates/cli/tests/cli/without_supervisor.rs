@@ -485,7 +485,7 @@ fn colours_need_a_terminal_or_color_always() {
 }
 
 #[test]
-fn a_closed_stdout_is_no_failure() {
+fn a_closed_stdout_is_not_a_failure() {
     let rig = Rig::new();
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);

@@ -117,7 +117,7 @@ fn settle(rig: &mut Rig) {
 }
 
 /// While the lead is up, a run waits for its model, or for a member that has the round's task or can claim it.
-fn assert_goes_on(rig: &Rig) {
+fn assert_continues(rig: &Rig) {
     let run = rig.team.run().expect("there is a run");
     if !run.is_under_way() || !rig.is_ready("lead") || rig.team.question().is_some() {
         return;
@@ -162,7 +162,7 @@ proptest! {
         start(&mut rig);
         for what in happenings {
             happen(&mut rig, &plan, what);
-            assert_goes_on(&rig);
+            assert_continues(&rig);
             prop_assert!(rig.team.run().expect("there is one").rounds.len() <= 6);
         }
     }

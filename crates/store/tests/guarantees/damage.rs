@@ -58,7 +58,7 @@ fn spoil(team: &Team) -> Vec<u8> {
 }
 
 #[test]
-fn a_file_that_is_no_database_is_set_aside() {
+fn a_file_that_is_not_a_database_is_set_aside() {
     let team = with_records();
     let log = fs::read(team.path("team.db-wal")).unwrap();
     let spoilt = spoil(&team);

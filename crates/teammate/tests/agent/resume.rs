@@ -118,13 +118,13 @@ async fn a_transcript_of_a_newer_version_holds_the_member() {
 async fn an_unknown_model_holds_the_member() {
     let supervisor = ScriptedSupervisor::new();
     let agent = AgentSpec {
-        model: Some("nobody/nothing".into()),
+        model: Some("absent/model".into()),
         ..AgentSpec::default()
     };
     let mut worker = supervisor.spawn_for(&launch_file(&supervisor, agent));
     let mut member = supervisor.member(None).await;
     let words = member.asked::<MemberExit>().await;
-    assert!(words.args().hold && words.args().reason.contains("nobody"));
+    assert!(words.args().hold && words.args().reason.contains("absent"));
     member.answer(&words, &Nothing {}).await;
     assert_ne!(worker.exit_code().await, Some(0));
 }

@@ -337,7 +337,7 @@ async fn a_too_long_error_triggers_a_summary() {
         .fail(ModelError::TooLong("200001 tokens".into()));
     let summary = scene.asked().await;
     assert!(summary.tools.is_empty());
-    summary.say("A story was told.");
+    summary.say("A story was heard.");
     let shown = scene.member.asked::<TeamShow>().await;
     scene
         .member
@@ -345,7 +345,7 @@ async fn a_too_long_error_triggers_a_summary() {
         .await;
     scene.stores().await;
     let asked = scene.asked().await;
-    assert!(asked.told().contains("A story was told."));
+    assert!(asked.told().contains("A story was heard."));
     assert!(!asked.told().contains("a long story"));
 }
 

@@ -104,8 +104,8 @@ async fn invalid_commits_and_repositories_are_refused() {
         .refusal("git_diff", json!({"against": "--output=x"}))
         .await;
     assert!(option.contains("`against`"), "{option}");
-    let unknown = rig.refusal("git_diff", json!({"against": "nobody"})).await;
-    assert!(unknown.contains("\"nobody\" is not a commit"), "{unknown}");
+    let unknown = rig.refusal("git_diff", json!({"against": "absent"})).await;
+    assert!(unknown.contains("\"absent\" is not a commit"), "{unknown}");
     let rig = Rig::new();
     for (tool, input) in [
         ("git_status", json!({})),
