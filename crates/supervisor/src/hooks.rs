@@ -7,7 +7,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use agent_team_protocol::spec::FileDigest;
-use agent_team_system::trusted;
+use agent_team_system::{descriptors, process, trusted};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::Command;
 
@@ -38,10 +38,31 @@ pub(crate) enum HookOutcome {
     Failed(String),
 }
 
+/// The process group of a running hook. Dropping it kills the group: killing `/bin/sh` alone would leave its children
+/// running.
+struct RunningGroup {
+    /// The leader, which must not be reaped before: afterwards its pid may name another group.
+    leader: Option<u32>,
+}
+
+impl Drop for RunningGroup {
+    fn drop(&mut self) {
+        if let Some(leader) = self.leader
+            && let Err(error) = process::kill_group(leader)
+        {
+            tracing::warn!(leader, %error, "cannot kill the processes of a hook");
+        }
+    }
+}
+
 /// Runs a hook in the project directory.
 pub(crate) async fn run(hook: Hook) -> HookOutcome {
+    run_within(LIMIT, hook).await
+}
+
+async fn run_within(limit: Duration, hook: Hook) -> HookOutcome {
     let line = hook.line.clone();
-    let outcome = match tokio::time::timeout(LIMIT, execute(hook)).await {
+    let outcome = match tokio::time::timeout(limit, execute(hook)).await {
         Ok(Ok((Some(0), _))) => HookOutcome::Approved,
         Ok(Ok((Some(REFUSED), reason))) => HookOutcome::Refused(reason),
         Ok(Ok((Some(code), text))) => {
@@ -50,7 +71,7 @@ pub(crate) async fn run(hook: Hook) -> HookOutcome {
         Ok(Ok((None, _))) => HookOutcome::Failed("the hook was killed by a signal".to_owned()),
         Ok(Err(error)) => HookOutcome::Failed(format!("cannot run the hook: {error}")),
         Err(_elapsed) => {
-            HookOutcome::Failed(format!("the hook was killed after {} s", LIMIT.as_secs()))
+            HookOutcome::Failed(format!("the hook was killed after {} s", limit.as_secs()))
         }
     };
     if let HookOutcome::Failed(why) = &outcome {
@@ -73,20 +94,33 @@ async fn execute(hook: Hook) -> std::io::Result<(Option<i32>, String)> {
         .process_group(0)
         .kill_on_drop(true)
         .spawn()?;
+    let mut group = RunningGroup { leader: child.id() };
     if let Some(pid) = child.id() {
-        agent_team_system::descriptors::lower_limit_of(pid);
+        descriptors::lower_limit_of(pid);
     }
-    if let Some(mut stdin) = child.stdin.take() {
-        // A hook may exit without reading its input: ignore EPIPE.
-        let _unread = stdin.write_all(hook.input.as_bytes()).await;
-    }
-    let mut reason = String::new();
-    if let Some(stderr) = child.stderr.take() {
+    let (stdin, stderr) = (child.stdin.take(), child.stderr.take());
+    let write = async {
+        if let Some(mut stdin) = stdin {
+            // A hook may exit without reading its input: ignore EPIPE.
+            let _unread = stdin.write_all(hook.input.as_bytes()).await;
+        }
+    };
+    // At the same time: a hook may fill the pipe of stderr before it reads its input. All of stderr is read, because a
+    // closed pipe would kill the hook.
+    let read = async {
         let mut bytes = Vec::new();
-        stderr.take(REASON_MAX).read_to_end(&mut bytes).await?;
-        reason = String::from_utf8_lossy(&bytes).trim().to_owned();
-    }
-    Ok((child.wait().await?.code(), reason))
+        if let Some(mut stderr) = stderr {
+            let mut head = (&mut stderr).take(REASON_MAX);
+            head.read_to_end(&mut bytes).await?;
+            tokio::io::copy(&mut stderr, &mut tokio::io::sink()).await?;
+        }
+        std::io::Result::Ok(bytes)
+    };
+    let ((), bytes) = tokio::join!(write, read);
+    let reason = String::from_utf8_lossy(&bytes?).trim().to_owned();
+    let status = child.wait().await?;
+    group.leader = None;
+    Ok((status.code(), reason))
 }
 
 #[cfg(test)]
@@ -94,20 +128,53 @@ mod tests {
     use super::*;
 
     fn outcome(line: &str) -> HookOutcome {
+        outcome_within(LIMIT, line, r#"{"task":"T-1"}"#)
+    }
+
+    fn outcome_within(limit: Duration, line: &str, input: &str) -> HookOutcome {
         let environment = BTreeMap::from([("PATH".to_owned(), "/usr/bin:/bin".to_owned())]);
-        let input = r#"{"task":"T-1"}"#.to_owned();
         let hook = Hook {
             line: line.to_owned(),
             files: Vec::new(),
             project: std::env::temp_dir(),
             environment,
-            input,
+            input: input.to_owned(),
         };
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .unwrap();
-        runtime.block_on(run(hook))
+        runtime.block_on(run_within(limit, hook))
+    }
+
+    #[test]
+    fn a_timeout_kills_the_children_of_the_hook() {
+        let place = tempfile::tempdir().unwrap();
+        let pid = place.path().join("pid");
+        let line = format!("sleep 1000 & echo $! > {}; wait", pid.display());
+        let outcome = outcome_within(Duration::from_millis(500), &line, "");
+        assert!(matches!(outcome, HookOutcome::Failed(why) if why.contains("killed after")));
+        let pid = std::fs::read_to_string(pid)
+            .unwrap()
+            .trim()
+            .parse()
+            .unwrap();
+        // An orphan may stay a zombie for a moment, until init reaps it.
+        let is_alive = || {
+            let child = process::ProcessId::of(pid).unwrap();
+            child.is_some_and(|child| child.is_alive().unwrap())
+        };
+        while is_alive() {
+            std::thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn a_hook_may_write_much_before_it_reads_much() {
+        let input = "x".repeat(200_000);
+        let line = "head -c 200000 /dev/zero >&2; cat > /dev/null; exit 2";
+        let outcome = outcome_within(LIMIT, line, &input);
+        assert!(matches!(outcome, HookOutcome::Refused(why) if why.len() as u64 == REASON_MAX));
     }
 
     #[test]

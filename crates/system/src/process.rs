@@ -74,6 +74,19 @@ impl From<&os::Stat> for ProcessId {
     }
 }
 
+/// Kills all processes of the group that this child leads. The child must not be reaped yet: until then its pid names no
+/// other group.
+pub fn kill_group(leader: u32) -> io::Result<()> {
+    let leader = i32::try_from(leader)
+        .ok()
+        .and_then(rustix::process::Pid::from_raw);
+    let leader = leader.ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
+    match rustix::process::kill_process_group(leader, rustix::process::Signal::KILL) {
+        Err(rustix::io::Errno::SRCH) => Ok(()),
+        result => Ok(result?),
+    }
+}
+
 /// Private memory of a process in RAM, in bytes; `None` when the process has exited.
 pub fn anonymous_bytes(pid: u32) -> io::Result<Option<u64>> {
     os::anonymous_bytes(pid)
