@@ -30,12 +30,15 @@ echo "$cookie key"
 /// The directory where the app's clients are installed; prints a note if they are missing.
 pub fn client() -> Option<PathBuf> {
     let own = std::env::current_exe().expect("a test knows its own path");
-    let mut around = own.ancestors().skip(1);
+    let around = own.ancestors().skip(1);
     let here = around
-        .find(|directory| directory.join("iterm2-client/bin/it2").is_file())
-        .map(|target| target.join("iterm2-client/bin"));
+        .map(|directory| directory.join("iterm2-client/bin"))
+        // The interpreter is a link, which can lead into a home that this user cannot enter.
+        .find(|client| client.join("it2").is_file() && client.join("python").is_file());
     if here.is_none() {
-        eprintln!("skipped: iTerm2's own client is not here; cargo xtask test iterm2 installs it");
+        eprintln!(
+            "skipped: iTerm2's own client is not here; cargo xtask test install-iterm2 installs it"
+        );
     }
     here
 }
