@@ -15,7 +15,7 @@ use super::role::{LEAD, Roles, WORKER};
 use super::source::Source;
 use super::strategy::Mode;
 use super::table::{At, Level, Table};
-use super::{CLAIMS, ENGINES, MEMBER_PLACEMENTS, colours};
+use super::{CLAIMS, ENGINES, MEMBER_PLACEMENTS};
 
 /// The values of `[defaults]`, and built-in values for keys that it does not set.
 #[derive(Debug)]
@@ -281,7 +281,7 @@ pub(super) fn read(
     if engine.is_some_and(|engine| engine.value == Engine::Command) {
         agent_keys.refuse_for_command_engine(source);
     }
-    let colour = table.word("colour", &colours()).map(|found| found.value);
+    let colour = table.colour();
     let cwd = table
         .string("cwd")
         .map(|found| directory(source, found, project));

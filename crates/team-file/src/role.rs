@@ -358,7 +358,7 @@ fn from_table(source: &Source<'_>, mut table: Table<'_>, role: Role, reader: Rea
             .map(|found| agent::prompt(source, found, reader.variables))
             .unwrap_or_default(),
         engine: table.word("engine", ENGINES).map(|found| found.value),
-        colour: table.word("colour", &colours()).map(|found| found.value),
+        colour: table.colour(),
         agent_keys: AgentKeys::read(source, &mut table, reader),
         may_spawn: may_spawn(source, &mut table),
         coordinate: table.boolean("coordinate").unwrap_or(false),

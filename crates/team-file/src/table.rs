@@ -4,12 +4,13 @@
 
 use std::collections::BTreeMap;
 
+use agent_team_protocol::spec::Colour;
 use serde_json::{Map, Number, Value};
 use toml::Spanned;
 use toml::de::{DeArray, DeTable, DeValue};
 
 use super::source::Source;
-use super::unsupported;
+use super::{colours, unsupported};
 
 /// The kind of a table. Determines which reserved keys it has: see [`unsupported`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -197,6 +198,16 @@ impl<'a> Table<'a> {
             }
         }
         map
+    }
+
+    /// `colour`, or `color` where the table has that alone.
+    pub(super) fn colour(&mut self) -> Option<Colour> {
+        let has = |key: &str| self.table.contains_key(key);
+        let key = match has("color") && !has("colour") {
+            true => "color",
+            false => "colour",
+        };
+        self.word(key, &colours()).map(|found| found.value)
     }
 
     /// One of a fixed set of words. Reserved words of later versions get their own message.

@@ -103,7 +103,7 @@ name = "bob"
 
 [roles.builder]
 description = "Builds"
-colour = "lime"
+color = "lime"
 
 [[task]]
 title = "Test"
@@ -176,6 +176,11 @@ fn a_valid_file_yields_the_described_team() {
     let env = |(name, value): (&String, &String)| format!("{name}={value}");
     assert_eq!(ada.env.iter().map(env).collect::<Vec<_>>(), ["A=1", "B=2"]);
     assert_eq!((ada.colour, bob.colour), (Some(Colour::Teal), None));
+    let builder = spec
+        .roles
+        .iter()
+        .find(|role| role.name.as_str() == "builder");
+    assert_eq!(builder.unwrap().colour, Some(Colour::Lime));
     assert_eq!(
         (ada.placement, bob.placement),
         (Some(PlacementChoice::Tmux), None)
