@@ -355,27 +355,19 @@ fn precision(team: &TeamRef, identity: &TeamIdentity) -> usize {
 /// the reference does not match.
 fn precision_of_id(team: &TeamRef, id: &TeamId) -> Option<usize> {
     let (name, _hash) = id.as_str().rsplit_once('-')?;
-    let project = match team {
+    match team {
+        TeamRef::Id(other) => (other == id).then_some(usize::MAX),
+        TeamRef::Name(other) if other == id.as_str() => Some(usize::MAX),
+        TeamRef::Name(other) => (other == name).then_some(0),
         TeamRef::Directory(directory) => {
             let real = directory.canonicalize();
             let directory = real.as_ref().unwrap_or(directory);
             let name = name.parse().ok()?;
             let mut projects = directory.ancestors();
-            projects
-                .find(|project| TeamId::new(&name, project) == *id)?
-                .to_owned()
+            let project = projects.find(|project| TeamId::new(&name, project) == *id)?;
+            Some(project.components().count())
         }
-        TeamRef::Id(other) => (other == id).then(PathBuf::new)?,
-        TeamRef::Name(other) => (other == name || other == id.as_str()).then(PathBuf::new)?,
-    };
-    Some(precision(
-        team,
-        &TeamIdentity {
-            team: id.clone(),
-            name: name.parse().ok()?,
-            project,
-        },
-    ))
+    }
 }
 
 fn find_by_name<'a>(
