@@ -19,7 +19,7 @@ pub(crate) struct Log {
 }
 
 impl Log {
-    pub(crate) fn new(path: PathBuf) -> Self {
+    fn new(path: PathBuf) -> Self {
         Self {
             path,
             file: None,
@@ -28,10 +28,18 @@ impl Log {
     }
 
     /// The previous log file, `.1`.
-    pub(crate) fn rotated(path: &Path) -> Result<Self, Failure> {
+    fn rotated(path: &Path) -> Self {
         let mut rotated = path.as_os_str().to_owned();
         rotated.push(".1");
-        Ok(Self::new(rotated.into()))
+        Self::new(rotated.into())
+    }
+
+    /// Opens a log; returns it with all its text, that of the previous file first.
+    pub(crate) fn whole(path: PathBuf) -> Result<(Self, String), Failure> {
+        let mut text = Self::rotated(&path).read()?;
+        let mut log = Self::new(path);
+        text.push_str(&log.read()?);
+        Ok((log, text))
     }
 
     /// Opens a log at its end; returns it with the complete lines among its last `bytes` bytes.
@@ -136,7 +144,7 @@ mod tests {
         std::fs::rename(&path, directory.path().join("ada.log.1")).unwrap();
         std::fs::write(&path, "three\n").unwrap();
         assert_eq!(log.read().unwrap(), "two\nthree\n");
-        assert_eq!(Log::rotated(&path).unwrap().read().unwrap(), "one\ntwo\n");
+        assert_eq!(Log::rotated(&path).read().unwrap(), "one\ntwo\n");
         assert_eq!(log.read().unwrap(), "");
     }
 

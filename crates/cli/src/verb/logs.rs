@@ -43,9 +43,7 @@ pub(super) async fn run(
         None
     };
 
-    let mut text = Log::rotated(&path)?.read()?;
-    let mut log = Log::new(path);
-    text.push_str(&log.read()?);
+    let (mut log, text) = Log::whole(path)?;
     if let Some(events) = &mut events {
         print(output, &member, &text)?;
         loop {

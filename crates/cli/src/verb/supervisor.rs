@@ -40,9 +40,7 @@ struct LogText<'a> {
 /// Works without a running supervisor, whose log is most useful after it failed.
 async fn logs(output: Output, follow: bool) -> Result<ExitCode, Failure> {
     let path = Directories::from_environment()?.supervisor_log();
-    let mut text = Log::rotated(&path)?.read()?;
-    let mut log = Log::new(path);
-    text.push_str(&log.read()?);
+    let (mut log, mut text) = Log::whole(path)?;
     if !follow {
         output.show(&LogText { text: &text }, || text::of_program(&text))?;
         return Ok(ExitCode::SUCCESS);
