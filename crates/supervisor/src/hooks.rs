@@ -82,7 +82,8 @@ async fn run_within(limit: Duration, hook: Hook) -> HookOutcome {
 
 async fn execute(hook: Hook) -> std::io::Result<(Option<i32>, String)> {
     trusted::check(&hook.files).map_err(std::io::Error::other)?;
-    let mut child = Command::new("/bin/sh")
+    let mut shell = Command::new("/bin/sh");
+    shell
         .arg("-c")
         .arg(&hook.line)
         .current_dir(&hook.project)
@@ -92,12 +93,10 @@ async fn execute(hook: Hook) -> std::io::Result<(Option<i32>, String)> {
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .process_group(0)
-        .kill_on_drop(true)
-        .spawn()?;
+        .kill_on_drop(true);
+    descriptors::lower_limit_of(shell.as_std_mut());
+    let mut child = shell.spawn()?;
     let mut group = RunningGroup { leader: child.id() };
-    if let Some(pid) = child.id() {
-        descriptors::lower_limit_of(pid);
-    }
     let (stdin, stderr) = (child.stdin.take(), child.stderr.take());
     let write = async {
         if let Some(mut stdin) = stdin {

@@ -7,14 +7,14 @@
 
 use std::fs;
 use std::io;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 use std::sync::OnceLock;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use crate::os;
-
 /// The limits of this process before they were raised.
-static BEFORE: OnceLock<(Option<u64>, Option<u64>)> = OnceLock::new();
+static BEFORE: OnceLock<Rlimit> = OnceLock::new();
 
 /// macOS refuses more than OPEN_MAX where the hard limit is infinite.
 const UNLIMITED: u64 = 10_240;
@@ -29,7 +29,7 @@ pub fn raise_limit() -> io::Result<u64> {
             maximum: before.maximum,
         };
         setrlimit(Resource::Nofile, raised)?;
-        let _raised_before = BEFORE.set((before.current, before.maximum));
+        let _raised_before = BEFORE.set(before);
     }
     Ok(limit())
 }
@@ -50,10 +50,30 @@ pub fn open() -> io::Result<usize> {
     Ok(fs::read_dir(directory)?.count().saturating_sub(1))
 }
 
-/// Restores, for a program that was just started, the limit from before [`raise_limit`]. Does nothing on macOS, where a
-/// process cannot set the limits of another.
-pub fn lower_limit_of(pid: u32) {
-    if let Some(&(current, maximum)) = BEFORE.get() {
-        os::limit_descriptors(pid, Rlimit { current, maximum });
+/// Gives the program the limit from before [`raise_limit`].
+///
+/// The limit is set between fork and exec. A program that starts others at once, as a tmux client starts its server,
+/// can do so before its parent runs again: limits that the parent sets then come too late for them.
+pub fn lower_limit_of(command: &mut Command) {
+    if original_limit().is_none() {
+        return;
+    }
+    #[expect(unsafe_code, reason = "code between fork and exec")]
+    // SAFETY: `lower_limit` makes one system call: it neither allocates nor takes a lock.
+    unsafe {
+        command.pre_exec(lower_limit);
+    }
+}
+
+/// The limit from before [`raise_limit`], unless that changed nothing.
+pub(crate) fn original_limit() -> Option<&'static Rlimit> {
+    BEFORE.get()
+}
+
+/// Lowers the limit of this process, a child that has not called exec yet.
+pub(crate) fn lower_limit() -> io::Result<()> {
+    match original_limit() {
+        Some(before) => Ok(setrlimit(Resource::Nofile, *before)?),
+        None => Ok(()),
     }
 }

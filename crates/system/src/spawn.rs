@@ -22,8 +22,8 @@ use nix::sys::signal::{SigHandler, Signal as NixSignal};
 use rustix::process::{Pid, WaitId, WaitIdOptions, WaitOptions, waitid, waitpid};
 use tokio::signal::unix::SignalKind;
 
-use crate::os;
 use crate::process::{ExitWatch, ProcessId, Signal};
+use crate::{descriptors, os};
 
 mod detached;
 
@@ -72,7 +72,6 @@ impl Child {
         let pid = {
             let mut own = own_children();
             let pid = spawn()?;
-            crate::descriptors::lower_limit_of(pid);
             own.insert(pid);
             pid
         };
@@ -125,7 +124,8 @@ pub fn spawn_session_with(spec: &ProgramSpec, stdio: [OwnedFd; 3]) -> io::Result
 }
 
 /// Adds the steps of every child between fork and exec: its own session, default signal dispositions (std resets only
-/// the mask and SIGPIPE), all descriptors above stderr close-on-exec. `then` runs last.
+/// the mask and SIGPIPE), the original limit of open files, all descriptors above stderr close-on-exec. `then` runs
+/// last.
 ///
 /// `then` runs in the child of a possibly threaded process: it must make system calls only, and
 /// neither allocate nor lock.
@@ -142,6 +142,7 @@ pub(crate) fn before_exec(
             let _previous = unsafe { nix::sys::signal::signal(signal, SigHandler::SigDfl) };
         }
         os::close_descriptors_on_exec();
+        descriptors::lower_limit()?;
         then()
     };
     #[expect(unsafe_code, reason = "code between fork and exec")]

@@ -17,7 +17,7 @@ use std::time::{Duration, SystemTime};
 use nix::libc;
 use nix::sys::signal::Signal;
 use nix::time::{ClockId, clock_gettime};
-use rustix::process::{PidfdFlags, Resource, Rlimit};
+use rustix::process::PidfdFlags;
 use rustix::pty::OpenptFlags;
 
 pub use self::sandbox::Sandbox;
@@ -178,16 +178,6 @@ pub(crate) fn controlling_terminal() -> io::Result<Option<std::path::PathBuf>> {
 
 pub(crate) fn is_subreaper() -> io::Result<bool> {
     Ok(nix::sys::prctl::get_child_subreaper()?)
-}
-
-/// Sets the descriptor limit of a process. Does nothing when it has exited.
-pub(crate) fn limit_descriptors(pid: u32, limit: Rlimit) {
-    if let Some(pid) = i32::try_from(pid)
-        .ok()
-        .and_then(rustix::process::Pid::from_raw)
-    {
-        let _ended = rustix::process::prlimit(Some(pid), Resource::Nofile, limit);
-    }
 }
 
 /// A subreaper adopts the orphans among its descendants.

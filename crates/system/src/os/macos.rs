@@ -280,9 +280,6 @@ pub(crate) fn spawn_session(
     Ok(command.spawn()?.id())
 }
 
-/// Does nothing: on macOS a process can set only its own limits.
-pub(crate) fn limit_descriptors(_pid: u32, _limit: rustix::process::Rlimit) {}
-
 /// Allocates disk blocks for a file of this size.
 pub(crate) fn allocate(file: &fs::File, bytes: u64) -> io::Result<()> {
     let missing = bytes.saturating_sub(file.metadata()?.len());

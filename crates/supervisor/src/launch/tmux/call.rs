@@ -291,14 +291,9 @@ async fn output(client: &mut tokio::process::Command) -> (String, Result<(), Tmu
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .kill_on_drop(true);
-    let run = async {
-        let child = client.spawn()?;
-        // A server started by this client passes the limit of open files on to its panes.
-        if let Some(pid) = child.id() {
-            lower_limit_of(pid);
-        }
-        child.wait_with_output().await
-    };
+    // A server started by this client passes the limit of open files on to its panes.
+    lower_limit_of(client.as_std_mut());
+    let run = async { client.spawn()?.wait_with_output().await };
     let began = Instant::now();
     let ran = tokio::time::timeout(LIMIT, run).await;
     let took = began.elapsed();

@@ -13,8 +13,10 @@ use std::ptr;
 
 use nix::libc;
 use nix::sys::signal::SigSet;
+use rustix::process::{Pid, Resource, prlimit};
 
 use super::close_descriptors_on_exec;
+use crate::descriptors::original_limit;
 use crate::spawn::ProgramSpec;
 
 const SETSIGDEF: libc::c_short = libc::POSIX_SPAWN_SETSIGDEF as libc::c_short;
@@ -85,6 +87,11 @@ pub(crate) fn spawn_session(
         )
     };
     done(spawned)?;
+    if let Some(limit) = original_limit() {
+        // `posix_spawn` cannot set limits, so the program may run for a moment with those of this process. A worker
+        // starts no program in that time: the supervisor admits it only after this call has returned.
+        let _exited = prlimit(Pid::from_raw(pid), Resource::Nofile, *limit);
+    }
     u32::try_from(pid).map_err(io::Error::other)
 }
 
