@@ -16,8 +16,10 @@ mod hello;
 mod history_reader;
 mod launches;
 mod liveness;
+mod message;
 mod panes;
 mod permissions;
+mod preview;
 mod queries;
 mod request;
 mod subscribers;
@@ -31,30 +33,26 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use agent_team_core::input::{ClaimRef, StartFault, Verdict};
+use agent_team_core::input::StartFault;
 use agent_team_core::{CallKey, Context, Effect, Event, Input, Origin, ReplyTo, Team, Tick};
-use agent_team_protocol::notification::{
-    GoodbyeReason, MemberWaits, PaneShown, TaskOutput, TaskSession,
-};
-use agent_team_protocol::spec::TeamSpec;
-use agent_team_protocol::view::{CommitView, DriverView, Receipt};
-use agent_team_protocol::{ErrorCode, LaunchId, MemberName, MessageId, Party, Refusal, RunId};
+use agent_team_protocol::notification::GoodbyeReason;
+use agent_team_protocol::view::{CommitView, DriverView};
+use agent_team_protocol::{ErrorCode, LaunchId, MemberName, MessageId, Party, Refusal};
 use agent_team_store::{Archived, Durability, History, JournalEntry, TeamIdentity};
 use agent_team_system::directories::Directories;
 use agent_team_system::tree::Tree;
 use tokio::sync::{mpsc, oneshot};
 
-pub(crate) use hello::Hello;
-pub(crate) use request::{Change, Query, Request, RequestKind};
-pub(crate) use up::preview;
+pub(crate) use message::{Hello, Message};
+pub(crate) use preview::preview;
+pub(crate) use request::{Change, Query, Request, RequestKind, UpRequest};
 
 use crate::committer::Committer;
-use crate::embed::Host;
-use crate::environment::Environment;
-use crate::launch::{FoundPane, Label, Launcher, Started};
+use crate::host::Host;
+use crate::launch::{Label, LaunchReport, Launcher, Order, ReportSender};
 use crate::machine::Machine;
 use crate::outbox::Reply;
-use crate::settings::{PlanSettings, TeamPlacement};
+use crate::settings::PlanSettings;
 use history_reader::HistoryReader;
 use launches::LaunchRuntime;
 use waiters::{PendingDown, ReplyShape, Waiters};
@@ -64,74 +62,6 @@ const BATCH_INPUTS_MAX: usize = 512;
 
 /// Number of committed events kept in memory for subscribers that have nearly caught up.
 const RECENT_MAX: usize = 1_024;
-
-/// Inputs of a driver.
-#[derive(Debug)]
-pub(crate) enum Message {
-    Called(Request),
-    Hello(Hello),
-    /// A member's connection ended. Its process may still be running.
-    Disconnected {
-        launch: LaunchId,
-        connection: u64,
-    },
-    /// A member sent a frame that changes nothing; it proves that the worker is alive.
-    Activity(LaunchId),
-    Output(LaunchId, TaskOutput),
-    Session(LaunchId, TaskSession),
-    PaneLost(LaunchId),
-    PaneShown(LaunchId, PaneShown),
-    Waiting(LaunchId, MemberWaits),
-    Started(Started),
-    NotStarted {
-        launch: LaunchId,
-        fault: StartFault,
-    },
-    Exited(LaunchId),
-    TreeEnded {
-        launch: LaunchId,
-        ended: Vec<u32>,
-    },
-    TreeSurvived {
-        launch: LaunchId,
-        pids: Vec<u32>,
-    },
-    /// The result of the `task_completed` hook.
-    Verdict {
-        by: Origin,
-        key: Option<CallKey>,
-        reply: ReplyTo,
-        claim: ClaimRef,
-        result: Arc<str>,
-        verdict: Verdict,
-    },
-    /// A caller waits for a run that can no longer end by itself.
-    RunStuck {
-        run: RunId,
-        reason: String,
-    },
-    /// The `teammate_idle` hook refused: the member must continue.
-    IdleRefused {
-        launch: LaunchId,
-        reason: String,
-    },
-    /// A query to be answered from the state, once the events before it are stored.
-    Read {
-        by: Origin,
-        reply: Reply,
-        query: Query,
-    },
-    /// A subscriber has read history up to its `after`.
-    CaughtUp(subscribers::CatchUp),
-    PanesFound(Vec<FoundPane>),
-    PanesClosed(Vec<Receipt>),
-    Status(oneshot::Sender<DriverView>),
-    /// The team was deleted or the supervisor is stopping: close the store.
-    Close {
-        goodbye: GoodbyeReason,
-        done: oneshot::Sender<()>,
-    },
-}
 
 /// The server's handle of a driver.
 #[derive(Debug, Clone)]
@@ -313,7 +243,12 @@ impl Driver {
             &config.directories,
             config.host,
             machine.clone(),
-            to_self.clone(),
+            ReportSender::new({
+                let driver = to_self.clone();
+                move |report| {
+                    let _driver_gone = driver.send(Message::Launch(report));
+                }
+            }),
         );
         let mut driver = Self {
             offered: offered_before(&team),
@@ -423,12 +358,15 @@ impl Driver {
             Message::PaneLost(launch) => self.pane_lost(&launch),
             Message::PaneShown(launch, shown) => self.pane_shown(&launch, &shown),
             Message::Waiting(launch, waits) => self.set_waiting(&launch, waits),
-            Message::Started(started) => self.started(started),
+            Message::Launch(LaunchReport::Started(started)) => self.started(started),
+            Message::Launch(LaunchReport::Exited(launch)) | Message::Exited(launch) => {
+                self.urgent(Input::Exited { launch })
+            }
+            Message::Launch(LaunchReport::PanesFound(panes)) => self.panes_found(panes),
             Message::NotStarted { launch, fault } => {
                 self.urgent(Input::NotStarted { launch, fault })
             }
             Message::RunStuck { run, reason } => self.urgent(Input::RunStuck { run, reason }),
-            Message::Exited(launch) => self.urgent(Input::Exited { launch }),
             Message::TreeEnded { launch, ended } => self.tree_ended(launch, ended),
             Message::TreeSurvived { launch, pids } => self.tree_survived(&launch, &pids),
             Message::Verdict {
@@ -460,7 +398,6 @@ impl Driver {
                     .push(PostCommit::Read { by, reply, query });
             }
             Message::CaughtUp(reader) => self.caught_up(reader),
-            Message::PanesFound(panes) => self.panes_found(panes),
             Message::PanesClosed(receipts) => self.panes_closed(receipts),
             Message::Status(reply) => {
                 let _asker_gone = reply.send(self.status());
@@ -537,7 +474,7 @@ impl Driver {
         if let Some(settings) = self.settings.team() {
             let (team_placement, layout) = (settings.team_placement.clone(), settings.layout);
             self.launcher
-                .order(crate::launch::Order::SetBackend(team_placement, layout));
+                .order(Order::SetBackend(team_placement, layout));
         }
     }
 
@@ -688,15 +625,6 @@ fn offered_before(team: &Team) -> BTreeMap<MemberName, MessageId> {
     team.members()
         .filter_map(|member| Some((member.plan.name.clone(), last(member)?)))
         .collect()
-}
-
-/// An `up` request: the team specification and the parameters that are not part of the team file.
-#[derive(Debug)]
-pub(crate) struct UpRequest {
-    pub(crate) spec: TeamSpec,
-    pub(crate) environment: Environment,
-    pub(crate) team_placement: TeamPlacement,
-    pub(crate) dry_run: bool,
 }
 
 /// The answer to all open calls of a deleted team.

@@ -4,11 +4,9 @@
 //! It is not a daemon: it installs no signal handlers, reads no settings, logs to the program's subscriber, and
 //! starts no worker processes. Workers are started by the program's [`Host`].
 
-use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use agent_team_protocol::MemberName;
 use agent_team_protocol::notification::GoodbyeReason;
 pub use agent_team_store::Durability;
 use agent_team_system::daemon::Announced;
@@ -18,26 +16,9 @@ use agent_team_system::private_file;
 use tokio::sync::oneshot;
 
 use crate::driver::Notice;
+pub use crate::host::{Host, Hosted};
 use crate::server::ShutdownTrigger;
 use crate::socket_server::SocketServer;
-
-/// Runs the workers of hosted members in this process.
-pub trait Host: Send + Sync {
-    /// Starts a worker that takes this launch file. Called on the supervisor's thread, so it must not block.
-    ///
-    /// # Errors
-    /// When the worker cannot be started, for example without a free thread.
-    fn start(&self, member: &MemberName, launch_file: &Path) -> std::io::Result<Hosted>;
-}
-
-/// A worker inside this process.
-#[derive(Debug)]
-pub struct Hosted {
-    /// Sending or dropping it ends the worker immediately.
-    pub end: oneshot::Sender<()>,
-    /// Completes, with a value or an error, once nothing of the worker runs in this process.
-    pub ended: oneshot::Receiver<()>,
-}
 
 /// Parameters of an embedded supervisor.
 #[expect(

@@ -10,6 +10,7 @@ mod host_process;
 mod in_process;
 mod iterm;
 mod panes;
+mod report;
 pub(crate) mod tmux;
 
 use std::ffi::OsString;
@@ -18,7 +19,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use agent_team_core::member::ProcessStamp;
 use agent_team_protocol::launch::LAUNCH_MARKER;
 use agent_team_protocol::method::{AttachAnswer, CallerTerminal, Reopened};
 use agent_team_protocol::spec::{Colour, Engine};
@@ -30,11 +30,13 @@ use agent_team_system::process::ProcessId;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
-use crate::driver::Message;
-use crate::embed::Host;
+use crate::host::Host;
 use crate::launch::host_process::HostProcess;
 use crate::launch::in_process::HostedWorkers;
 use crate::launch::panes::Panes;
+pub(crate) use crate::launch::report::{
+    FoundPane, LaunchReport, ReportSender, Started, StartedWorker,
+};
 use crate::machine::Machine;
 use crate::settings::TeamPlacement;
 
@@ -74,32 +76,6 @@ pub(crate) struct Label {
     pub(crate) colour: Colour,
     /// Role, state and task.
     pub(crate) text: String,
-}
-
-/// The result of a launch order.
-#[derive(Debug)]
-pub(crate) struct Started {
-    pub(crate) member: MemberName,
-    pub(crate) launch: LaunchId,
-    pub(crate) outcome: Result<StartedWorker, String>,
-}
-
-#[derive(Debug)]
-pub(crate) struct StartedWorker {
-    pub(crate) process: ProcessStamp,
-    pub(crate) placement: Placement,
-    /// The pane's id.
-    pub(crate) pane: Option<String>,
-}
-
-/// A pane of the team that already exists.
-#[derive(Debug)]
-pub(crate) struct FoundPane {
-    pub(crate) member: MemberName,
-    /// Pid of the process in the pane.
-    pub(crate) pid: u32,
-    pub(crate) id: String,
-    pub(crate) placement: Placement,
 }
 
 #[derive(Debug)]
@@ -159,7 +135,7 @@ impl Launcher {
         directories: &Directories,
         host: Option<Arc<dyn Host>>,
         machine: Rc<dyn Machine>,
-        driver: mpsc::UnboundedSender<Message>,
+        reports: ReportSender,
     ) -> Self {
         let hosts = host.is_some();
         let (orders, taken) = mpsc::unbounded_channel();
@@ -167,11 +143,11 @@ impl Launcher {
             machine: machine.clone(),
             directories: directories.clone(),
             panes: None,
-            process: HostProcess::new(directories.host_socket(team.as_str()), driver.clone()),
+            process: HostProcess::new(directories.host_socket(team.as_str()), reports.clone()),
             team,
-            hosted: host.map(|host| HostedWorkers::new(host, driver.clone())),
+            hosted: host.map(|host| HostedWorkers::new(host, reports.clone())),
             waiting: String::new(),
-            driver,
+            reports,
         };
         tokio::task::spawn_local(task.run(taken));
         Self {
@@ -242,7 +218,7 @@ struct LauncherTask {
     waiting: String,
     /// The host process for hosted workers outside this process.
     process: HostProcess,
-    driver: mpsc::UnboundedSender<Message>,
+    reports: ReportSender,
 }
 
 impl LauncherTask {
@@ -315,10 +291,9 @@ impl LauncherTask {
 
     async fn start_all(&mut self, starts: Vec<LaunchOrder>) {
         if let Some(hosted) = &mut self.hosted {
-            for start in starts {
-                let running = hosted.start(&start);
-                // A dropped receiver means that the driver has stopped.
-                let _sent = self.driver.send(Message::Started(started(start, running)));
+            let outcomes: Vec<_> = starts.iter().map(|start| hosted.start(start)).collect();
+            for (start, outcome) in starts.into_iter().zip(outcomes) {
+                self.report(start, outcome);
             }
             return;
         }
@@ -357,8 +332,8 @@ impl LauncherTask {
     /// Reports the existing panes to the driver.
     async fn report_panes(&mut self) {
         if let Some(panes) = &mut self.panes {
-            // A dropped receiver means that the driver has stopped.
-            let _sent = self.driver.send(Message::PanesFound(panes.found().await));
+            self.reports
+                .send(LaunchReport::PanesFound(panes.found().await));
         }
     }
 
@@ -389,8 +364,11 @@ impl LauncherTask {
     }
 
     fn report(&self, start: LaunchOrder, outcome: Result<StartedWorker, String>) {
-        // A dropped receiver means that the driver has stopped.
-        let _sent = self.driver.send(Message::Started(started(start, outcome)));
+        self.reports.send(LaunchReport::Started(Started {
+            member: start.member,
+            launch: start.launch,
+            outcome,
+        }));
     }
 
     async fn one(&mut self, order: Order) {
@@ -465,14 +443,6 @@ impl LauncherTask {
             }
             Order::Start(_) | Order::Label(..) | Order::SetSummary(_) => {}
         }
-    }
-}
-
-fn started(order: LaunchOrder, outcome: Result<StartedWorker, String>) -> Started {
-    Started {
-        member: order.member,
-        launch: order.launch,
-        outcome,
     }
 }
 

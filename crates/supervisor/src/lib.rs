@@ -14,6 +14,7 @@ pub mod embed;
 mod environment;
 mod failpoints;
 mod hooks;
+mod host;
 pub mod in_memory;
 mod launch;
 mod log;

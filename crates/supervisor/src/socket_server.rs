@@ -20,7 +20,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use crate::driver::Notice;
-use crate::embed::Host;
+use crate::host::Host;
 use crate::machine::{Machine, ThisMachine};
 use crate::server::{Server, ShutdownTrigger};
 use crate::teams::Teams;

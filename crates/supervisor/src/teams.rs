@@ -20,7 +20,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use crate::driver::{Driver, DriverConfig, DriverHandle, Message, Notice};
-use crate::embed::Host;
+use crate::host::Host;
 use crate::machine::Machine;
 
 /// How long to wait at start-up for the locks of teams, and how often to check.

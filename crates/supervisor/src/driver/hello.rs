@@ -7,29 +7,13 @@ use agent_team_core::member::{Life, ProcessStamp};
 use agent_team_protocol::initialize::{BUILD, Initialized, Welcome};
 use agent_team_protocol::notification::StopMember;
 use agent_team_protocol::{ErrorCode, LaunchId, MemberName, Refusal};
-use agent_team_system::process::ProcessId;
 use subtle::ConstantTimeEq;
 
 use super::launches::{Connection, StartState};
 use super::liveness::Liveness;
+use super::message::Hello;
 use super::{Driver, PostCommit};
-use crate::outbox::Reply;
 use crate::view;
-
-/// A worker's handshake.
-#[derive(Debug)]
-pub(crate) struct Hello {
-    pub(crate) launch: LaunchId,
-    pub(crate) token: String,
-    /// The peer's process , from the socket's peer credentials.
-    pub(crate) process: ProcessId,
-    /// The negotiated protocol version.
-    pub(crate) protocol: u32,
-    pub(crate) connection: u64,
-    /// Receives the member's name once the worker is admitted.
-    pub(crate) admitted: tokio::sync::oneshot::Sender<MemberName>,
-    pub(crate) reply: Reply,
-}
 
 impl Driver {
     /// Checks a worker's token. The worker is welcomed after the commit that stores its hello.

@@ -13,9 +13,9 @@ use agent_team_protocol::{LaunchId, MemberName, MessageId};
 use agent_team_system::process::ProcessId;
 use tokio::task::AbortHandle;
 
-use super::hello::Hello;
+use super::Driver;
 use super::liveness::Liveness;
-use super::{Driver, Message};
+use super::message::{Hello, Message};
 use crate::launch::{Order, Started};
 use crate::machine::Machine;
 use crate::outbox::Outbox;

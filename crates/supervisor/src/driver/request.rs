@@ -10,11 +10,13 @@ use agent_team_protocol::request::{
     AskRequest, DecideRequest, Decision, ListRequests, ProposePlan,
 };
 use agent_team_protocol::rule::CheckRules;
+use agent_team_protocol::spec::TeamSpec;
 use agent_team_protocol::{MemberName, RequestId, RunId, TaskId};
 
-use super::UpRequest;
 use super::history_reader::ReadPermit;
+use crate::environment::Environment;
 use crate::outbox::Reply;
+use crate::settings::TeamPlacement;
 
 /// One call for one team.
 #[derive(Debug)]
@@ -72,6 +74,15 @@ pub(crate) enum Query {
     Reopen(Option<MemberName>),
     Hold(HoldPane),
     Subscribe(Subscribe),
+}
+
+/// An `up` request: the team specification and the parameters that are not part of the team file.
+#[derive(Debug)]
+pub(crate) struct UpRequest {
+    pub(crate) spec: TeamSpec,
+    pub(crate) environment: Environment,
+    pub(crate) team_placement: TeamPlacement,
+    pub(crate) dry_run: bool,
 }
 
 impl RequestKind {

@@ -1,15 +1,15 @@
 //! The `up` call: turns the team specification into one change of the core, or previews it (`dry_run`).
 
-use agent_team_core::input::UpPlan;
-use agent_team_core::{Answer, Call, CallKey, Context, Effect, Input, Origin, ReplyTo, Team, Tick};
-use agent_team_protocol::method::{Change, ChangeKind, UpAnswer};
-use agent_team_protocol::spec::TeamSpec;
+use agent_team_core::{Call, CallKey, Origin};
+use agent_team_protocol::method::UpAnswer;
 use agent_team_protocol::view::Placement;
-use agent_team_protocol::{ErrorCode, Refusal, TeamId};
+use agent_team_protocol::{ErrorCode, Refusal};
 use agent_team_system::private_file;
 
+use super::Driver;
+use super::preview::{change, try_up};
+use super::request::UpRequest;
 use super::waiters::ReplyShape;
-use super::{Driver, UpRequest};
 use crate::outbox::Reply;
 use crate::settings::TeamPlacement;
 use crate::{convert, permission};
@@ -96,86 +96,5 @@ impl Driver {
         };
         self.reopen_all();
         self.waiters.add_up(answer, reply);
-    }
-}
-
-/// The answer of `up` for a team that does not exist yet.
-pub(crate) fn preview(
-    spec: &TeamSpec,
-    team_placement: &TeamPlacement,
-    now: Tick,
-) -> Result<UpAnswer, Refusal> {
-    let empty_team = Team::default();
-    let plan = convert::up_plan(spec.clone(), team_placement.clone(), &empty_team);
-    try_up(
-        &empty_team,
-        &TeamId::new(&spec.name, &spec.project),
-        team_placement,
-        plan,
-        now,
-    )
-}
-
-/// Computes the answer of `up` on a copy of the state.
-fn try_up(
-    team: &Team,
-    id: &TeamId,
-    team_placement: &TeamPlacement,
-    plan: UpPlan,
-    now: Tick,
-) -> Result<UpAnswer, Refusal> {
-    let context = Context {
-        now,
-        wall: 0,
-        seed: [0; 32],
-    };
-    let step = team.clone().step(
-        &context,
-        Input::Called {
-            by: Origin::User,
-            key: None,
-            reply: ReplyTo(0),
-            call: Box::new(Call::Up(Box::new(plan))),
-        },
-    );
-    let outcome = step.effects.into_iter().find_map(|effect| {
-        if let Effect::Reply { outcome, .. } = effect {
-            Some(outcome)
-        } else {
-            None
-        }
-    });
-    match outcome {
-        Some(Ok(Answer::Up { changes })) => Ok(UpAnswer {
-            team: id.clone(),
-            revision: team.revision(),
-            placement: team_placement.terminal.placement(),
-            placement_reason: team_placement.reason.clone(),
-            changes: changes.into_iter().map(change).collect(),
-        }),
-        Some(Err(refused)) => Err(convert::refusal(&refused)),
-        Some(Ok(_)) | None => Err(Refusal::internal("unexpected answer of the core to up")),
-    }
-}
-
-fn change(change: agent_team_core::Change) -> Change {
-    use agent_team_core::{ChangeKind as Core, Changed};
-    let what = match change.what {
-        Changed::Member(name) => format!("member {name}"),
-        Changed::Task(key) => format!("task {key}"),
-    };
-    let (kind, note) = match change.change {
-        Core::Started => (ChangeKind::Started, None),
-        Core::Restarted => (ChangeKind::Restarted, None),
-        Core::Stopped => (ChangeKind::Stopped, None),
-        Core::Added => (ChangeKind::Added, None),
-        Core::Updated => (ChangeKind::Updated, None),
-        Core::Cancelled => (ChangeKind::Cancelled, None),
-        Core::LeftInProgress => (ChangeKind::Left, Some("it is in progress".to_owned())),
-    };
-    Change {
-        what,
-        change: kind,
-        note,
     }
 }

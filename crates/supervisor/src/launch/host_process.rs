@@ -21,10 +21,10 @@ use agent_team_system::process::{ExitWatch, ProcessId, Signal};
 use agent_team_system::socket::{Stream, bind_for};
 use agent_team_system::spawn::{ProgramSpec, spawn_session_with};
 use agent_team_system::{daemon, private_file};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
-use super::{LaunchOrder, ProgramTask, StartedWorker, headless};
-use crate::driver::Message;
+use super::report::{LaunchReport, ReportSender, StartedWorker};
+use super::{LaunchOrder, ProgramTask, headless};
 
 /// How long a cancelled member may take to end before the host process is killed with all members in it.
 const END_LIMIT: Duration = Duration::from_secs(1);
@@ -40,15 +40,15 @@ pub(super) struct HostProcess {
     socket: PathBuf,
     /// The host process, known after the first start or end of a member.
     process: Cell<Option<ProcessId>>,
-    driver: mpsc::UnboundedSender<Message>,
+    reports: ReportSender,
 }
 
 impl HostProcess {
-    pub(super) fn new(socket: PathBuf, driver: mpsc::UnboundedSender<Message>) -> Self {
+    pub(super) fn new(socket: PathBuf, reports: ReportSender) -> Self {
         Self {
             socket,
             process: Cell::new(None),
-            driver,
+            reports,
         }
     }
 
@@ -115,17 +115,15 @@ impl HostProcess {
         Ok(())
     }
 
-    /// Reports to the driver when the member has ended. `process` is its host process.
+    /// Reports when the member has ended. `process` is its host process.
     pub(super) fn watch(&self, launch: LaunchId, process: ProcessId) {
-        let (socket, driver) = (self.socket.clone(), self.driver.clone());
+        let (socket, reports) = (self.socket.clone(), self.reports.clone());
         tokio::task::spawn_local(async move {
             let watch = HostOrder::Watch {
                 launch: launch.clone(),
             };
             match closed(&socket, &watch, Some(process)).await {
-                Ok(()) => {
-                    let _driver_gone = driver.send(Message::Exited(launch));
-                }
+                Ok(()) => reports.send(LaunchReport::Exited(launch)),
                 // Unknown is not dead: report nothing.
                 Err(error) => tracing::error!(%launch, %error, "cannot watch a hosted member"),
             }

@@ -8,16 +8,16 @@ use agent_team_core::member::ProcessStamp;
 use agent_team_protocol::LaunchId;
 use agent_team_protocol::view::Placement;
 use agent_team_system::process::ProcessId;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{oneshot, watch};
 
-use super::{LaunchOrder, ProgramTask, StartedWorker};
-use crate::driver::Message;
-use crate::embed::{Host, Hosted};
+use super::report::{LaunchReport, ReportSender, StartedWorker};
+use super::{LaunchOrder, ProgramTask};
+use crate::host::{Host, Hosted};
 
 pub(super) struct HostedWorkers {
     host: Arc<dyn Host>,
     workers: HashMap<LaunchId, Worker>,
-    driver: mpsc::UnboundedSender<Message>,
+    reports: ReportSender,
 }
 
 struct Worker {
@@ -28,11 +28,11 @@ struct Worker {
 }
 
 impl HostedWorkers {
-    pub(super) fn new(host: Arc<dyn Host>, driver: mpsc::UnboundedSender<Message>) -> Self {
+    pub(super) fn new(host: Arc<dyn Host>, reports: ReportSender) -> Self {
         Self {
             host,
             workers: HashMap::new(),
-            driver,
+            reports,
         }
     }
 
@@ -45,12 +45,12 @@ impl HostedWorkers {
         let hosted = self.host.start(&order.member, file);
         let Hosted { end, ended } = hosted.map_err(|error| error.to_string())?;
         let (left, gone) = watch::channel(false);
-        let (driver, launch) = (self.driver.clone(), order.launch.clone());
+        let (reports, launch) = (self.reports.clone(), order.launch.clone());
         tokio::task::spawn_local(async move {
             // A value and an error mean the same: the worker has ended.
             let _ended = ended.await;
             left.send_replace(true);
-            let _driver_gone = driver.send(Message::Exited(launch));
+            reports.send(LaunchReport::Exited(launch));
         });
         let worker = Worker {
             end: Some(end),
@@ -70,7 +70,7 @@ impl HostedWorkers {
     /// A launch unknown here was another supervisor's; its workers ended before it released the lock.
     pub(super) fn watch(&self, launch: LaunchId) {
         if !self.workers.contains_key(&launch) {
-            let _driver_gone = self.driver.send(Message::Exited(launch));
+            self.reports.send(LaunchReport::Exited(launch));
         }
     }
 

@@ -1,0 +1,100 @@
+//! Inputs of a driver. Sent by the server, the launcher, and the driver's own tasks.
+
+use std::sync::Arc;
+
+use agent_team_core::input::{ClaimRef, StartFault, Verdict};
+use agent_team_core::{CallKey, Origin, ReplyTo};
+use agent_team_protocol::notification::{
+    GoodbyeReason, MemberWaits, PaneShown, TaskOutput, TaskSession,
+};
+use agent_team_protocol::view::{DriverView, Receipt};
+use agent_team_protocol::{LaunchId, MemberName, RunId};
+use agent_team_system::process::ProcessId;
+use tokio::sync::oneshot;
+
+use super::request::{Query, Request};
+use super::subscribers::CatchUp;
+use crate::launch::LaunchReport;
+use crate::outbox::Reply;
+
+/// Inputs of a driver.
+#[derive(Debug)]
+pub(crate) enum Message {
+    Called(Request),
+    Hello(Hello),
+    /// A member's connection ended. Its process may still be running.
+    Disconnected {
+        launch: LaunchId,
+        connection: u64,
+    },
+    /// A member sent a frame that changes nothing; it proves that the worker is alive.
+    Activity(LaunchId),
+    Output(LaunchId, TaskOutput),
+    Session(LaunchId, TaskSession),
+    PaneLost(LaunchId),
+    PaneShown(LaunchId, PaneShown),
+    Waiting(LaunchId, MemberWaits),
+    Launch(LaunchReport),
+    NotStarted {
+        launch: LaunchId,
+        fault: StartFault,
+    },
+    Exited(LaunchId),
+    TreeEnded {
+        launch: LaunchId,
+        ended: Vec<u32>,
+    },
+    TreeSurvived {
+        launch: LaunchId,
+        pids: Vec<u32>,
+    },
+    /// The result of the `task_completed` hook.
+    Verdict {
+        by: Origin,
+        key: Option<CallKey>,
+        reply: ReplyTo,
+        claim: ClaimRef,
+        result: Arc<str>,
+        verdict: Verdict,
+    },
+    /// A caller waits for a run that can no longer end by itself.
+    RunStuck {
+        run: RunId,
+        reason: String,
+    },
+    /// The `teammate_idle` hook refused: the member must continue.
+    IdleRefused {
+        launch: LaunchId,
+        reason: String,
+    },
+    /// A query to be answered from the state, once the events before it are stored.
+    Read {
+        by: Origin,
+        reply: Reply,
+        query: Query,
+    },
+    /// A subscriber has read history up to its `after`.
+    CaughtUp(CatchUp),
+    PanesClosed(Vec<Receipt>),
+    Status(oneshot::Sender<DriverView>),
+    /// The team was deleted or the supervisor is stopping: close the store.
+    Close {
+        goodbye: GoodbyeReason,
+        done: oneshot::Sender<()>,
+    },
+}
+
+/// A worker's handshake.
+#[derive(Debug)]
+pub(crate) struct Hello {
+    pub(crate) launch: LaunchId,
+    pub(crate) token: String,
+    /// The peer's process, from the socket's peer credentials.
+    pub(crate) process: ProcessId,
+    /// The negotiated protocol version.
+    pub(crate) protocol: u32,
+    pub(crate) connection: u64,
+    /// Receives the member's name once the worker is admitted.
+    pub(crate) admitted: oneshot::Sender<MemberName>,
+    pub(crate) reply: Reply,
+}

@@ -1,0 +1,25 @@
+//! Interface to a program that runs the workers of hosted members inside this process. Implemented by the embedding
+//! library; called by the launchers.
+
+use std::path::Path;
+
+use agent_team_protocol::MemberName;
+use tokio::sync::oneshot;
+
+/// Runs the workers of hosted members in this process.
+pub trait Host: Send + Sync {
+    /// Starts a worker that takes this launch file. Called on the supervisor's thread, so it must not block.
+    ///
+    /// # Errors
+    /// When the worker cannot be started, for example without a free thread.
+    fn start(&self, member: &MemberName, launch_file: &Path) -> std::io::Result<Hosted>;
+}
+
+/// A worker inside this process.
+#[derive(Debug)]
+pub struct Hosted {
+    /// Sending or dropping it ends the worker immediately.
+    pub end: oneshot::Sender<()>,
+    /// Completes, with a value or an error, once nothing of the worker runs in this process.
+    pub ended: oneshot::Receiver<()>,
+}
