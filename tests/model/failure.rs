@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use agent_team_llm::{Delta, ModelError};
 use agent_team_protocol::with_causes;
-use agent_team_teammate::model::{Delta, ModelError};
 use agent_team_tests::fake_model_server::{FakeModelServer, Reply, in_turn};
 use serde_json::json;
 use tokio::net::TcpListener;

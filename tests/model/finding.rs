@@ -1,9 +1,9 @@
 //! Model selection: the default without a named model, and the proxy of its connections.
 
-use agent_team_teammate::model::Model;
-use agent_team_teammate::model::choose::choose;
-use agent_team_teammate::model::open::OpenConfig;
-use agent_team_teammate::model::provider::PROVIDERS;
+use agent_team_llm::Model;
+use agent_team_llm::choose::choose;
+use agent_team_llm::open::OpenConfig;
+use agent_team_llm::provider::PROVIDERS;
 use agent_team_tests::fake_model_server::{FakeModelServer, Reply, in_turn};
 use agent_team_tests::within;
 use tokio::io::{AsyncBufReadExt, BufReader};

@@ -13,10 +13,10 @@ mod finding;
 mod recording;
 mod wire;
 
+use agent_team_llm::open::{OpenConfig, open};
+use agent_team_llm::{Answer, Delta, Item, Model, ModelError, Prompt, ToolSpec};
 use agent_team_protocol::model::{PROVIDERS, ProviderName};
 use agent_team_protocol::spec::{BaseUrl, ProviderSpec};
-use agent_team_teammate::model::open::{OpenConfig, open};
-use agent_team_teammate::model::{Answer, Delta, Item, Model, ModelError, Prompt, ToolSpec};
 use agent_team_tests::fake_model_server::FakeModelServer;
 use agent_team_tests::within;
 use serde_json::json;

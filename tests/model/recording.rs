@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
+use agent_team_llm::recording::{Recorder, Replay};
+use agent_team_llm::{Answer, Item, Model, ToolResult};
 use agent_team_protocol::with_causes;
-use agent_team_teammate::model::recording::{Recorder, Replay};
-use agent_team_teammate::model::{Answer, Item, Model, ToolResult};
 use agent_team_tests::fake_model_server::{FakeModelServer, Reply, in_turn};
 use serde_json::{Value, json};
 

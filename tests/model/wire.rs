@@ -1,6 +1,6 @@
 //! The two wire formats, in both directions.
 
-use agent_team_teammate::model::{Answer, Delta, Item, Stop, Thought, ToolCall, ToolResult, Usage};
+use agent_team_llm::{Answer, Delta, Item, Stop, Thought, ToolCall, ToolResult, Usage};
 use agent_team_tests::fake_model_server::{FakeModelServer, Reply, by_model, in_turn};
 use serde_json::{Value, json};
 

@@ -65,11 +65,7 @@ impl Target {
                 LIBRARY,
                 "launch::iterm::wire::tests::fuzz_iterm",
             ),
-            Target::Sse => (
-                "agent-team-teammate",
-                LIBRARY,
-                "model::http::sse::tests::fuzz_sse",
-            ),
+            Target::Sse => ("agent-team-llm", LIBRARY, "http::sse::tests::fuzz_sse"),
         }
     }
 }

@@ -152,6 +152,7 @@ pub use stream::RunStream;
 pub use team::{Board, Members, Messages, RunError, Team};
 pub use team_thread::CallFailed;
 
+pub use agent_team_llm::{self as model, Model};
 pub use agent_team_protocol as protocol;
 pub use agent_team_protocol::envelope::{AgUi, Envelope};
 pub use agent_team_protocol::notification::{Assignment, DeliveredMessage};
@@ -159,4 +160,3 @@ pub use agent_team_protocol::permissions::Mode as PermissionMode;
 pub use agent_team_protocol::result::{Durations, Outputs, RoundOutput, RunResult};
 pub use agent_team_protocol::spec::{Budget, TaskSpec};
 pub use agent_team_teammate::hosted::{Engine, TeamHandle, Worked, Working};
-pub use agent_team_teammate::model::{self, Model};

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
+use agent_team_llm::Model;
 use agent_team_protocol::spec::Budget;
-use agent_team_teammate::model::Model;
 use serde::Serialize;
 
 /// A model by name, or the caller's own.

@@ -11,12 +11,12 @@ use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use agent_team_llm::Model;
 use agent_team_protocol::spec;
 use agent_team_protocol::{MemberName, RoleName};
 use agent_team_supervisor::embed::{Host, Hosted};
 use agent_team_teammate::RunError;
 use agent_team_teammate::hosted::{Engine, HostedLaunch, thread};
-use agent_team_teammate::model::Model;
 use tokio::sync::oneshot;
 
 /// A member that is about to start, for the caller's choice of an engine.

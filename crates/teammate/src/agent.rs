@@ -39,6 +39,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use agent_team_llm::Model;
 use agent_team_protocol::RequestId;
 use agent_team_protocol::notification::{Assignment, Inform, MemberWaits, ShowPane, TaskOutput};
 use agent_team_protocol::spec::AgentSpec;
@@ -62,7 +63,6 @@ use self::verify::Verifier;
 use crate::engine::output::Coalescer;
 use crate::hosted::{Engine, TeamHandle};
 use crate::link::{LinkEvent, Notice, Over, Ticket};
-use crate::model::Model;
 use crate::pane::{AgentEvent, AgentPane};
 use crate::sleep_until;
 use crate::supervisor_client::{ClientCall, SupervisorClient};

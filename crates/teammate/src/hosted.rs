@@ -11,6 +11,7 @@ use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use agent_team_llm::Model;
 use agent_team_protocol::launch::LaunchFile;
 use agent_team_protocol::notification::{Assignment, DeliveredMessage};
 use agent_team_protocol::spec;
@@ -22,7 +23,6 @@ pub use team_handle::TeamHandle;
 use crate::agent::Agent;
 use crate::launch::{self, TakeLaunchError};
 use crate::link::{Link, WhenAbsent};
-use crate::model::Model;
 use crate::pane::{Pane, Surface};
 use crate::supervisor_client::SupervisorClient;
 use crate::team_tool::Shared;

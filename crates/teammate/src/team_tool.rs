@@ -27,6 +27,7 @@ use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use agent_team_llm::ToolSpec;
 use agent_team_protocol::method::Method;
 use agent_team_protocol::{ErrorCode, Refusal, TaskId};
 use schemars::JsonSchema;
@@ -44,7 +45,6 @@ pub(crate) use members::role_of;
 pub(crate) use plan::{plan_status, plan_tool};
 pub use system_prompt::{Briefing, digest, system_prompt};
 
-use crate::model::ToolSpec;
 use crate::supervisor_client::SupervisorClient;
 use crate::tool::{Output, Permission, Tool, ToolContext, ToolError, ToolFuture, arguments};
 

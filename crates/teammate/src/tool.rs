@@ -48,12 +48,12 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
+use agent_team_llm::ToolSpec;
 use agent_team_protocol::spec::AgentSpec;
 use serde_json::Value;
 
 use self::confine::Confinement;
 use self::guard::Guard;
-use crate::model::ToolSpec;
 use crate::secret::Secrets;
 
 /// A running call.

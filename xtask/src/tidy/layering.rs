@@ -45,6 +45,15 @@ const EDGES: &[Edge] = &[
         why: "the terminal UI reads no terminal, clock or file",
     },
     Edge {
+        from: "agent-team-llm",
+        never: Never::OursBut(&[
+            "agent-team-protocol",
+            "agent-team-system",
+            "agent-team-fuzz",
+        ]),
+        why: "models know no team, agent loop or tool",
+    },
+    Edge {
         from: "agent-team-file",
         never: Never::OursBut(&["agent-team-protocol", "agent-team-policy"]),
         why: "reading a team file does not access a team",

@@ -13,6 +13,9 @@
 use std::convert::Infallible;
 use std::sync::Arc;
 
+use agent_team_llm::{
+    Answer, Item, Model, ModelError, Prompt, Stop, ToolCall, ToolResult, ToolSpec,
+};
 use agent_team_protocol::exit::ExitCode;
 use agent_team_protocol::method::{
     AppendTranscript, Nothing, ReadTranscript, Rest, TeamShow, TranscriptAppend, TranscriptRead,
@@ -31,7 +34,6 @@ use super::output_sink::OutputSink;
 use super::step::{Stepped, Voice, ask};
 use super::transcript::{Mark, Transcript, raw, spent, stored};
 use super::{deps, prompts};
-use crate::model::{Answer, Item, Model, ModelError, Prompt, Stop, ToolCall, ToolResult, ToolSpec};
 use crate::supervisor_client::SupervisorClient;
 use crate::team_tool::{ENDS_TASK, FINISH, Shared, plan_status};
 use crate::tool::bash::BASH;

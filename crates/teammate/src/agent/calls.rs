@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use agent_team_llm::{ToolCall, ToolResult, ToolSpec};
 use agent_team_protocol::text::visible_label;
 use agent_team_protocol::view::Waiting;
 use agent_team_terminal_ui::call::{first_line, header};
@@ -17,7 +18,6 @@ use tokio::time::Instant;
 use super::inbox::{Inbox, Interruption};
 use super::output_sink::{EndedCall, Ends, OutputSink};
 use super::transcript::without_middle;
-use crate::model::{ToolCall, ToolResult, ToolSpec};
 use crate::sleep_until;
 use crate::team_tool;
 use crate::tool::{Output, Tool, ToolContext, ToolError};

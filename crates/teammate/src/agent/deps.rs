@@ -5,18 +5,18 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use agent_team_llm::Model;
+use agent_team_llm::catalogue::Catalogue;
+use agent_team_llm::choose::choose;
+use agent_team_llm::name::ModelName;
+use agent_team_llm::open::{OpenConfig, open};
+use agent_team_llm::provider::PROVIDERS;
+use agent_team_llm::recording::Recorder;
 use agent_team_protocol::exit::ExitCode;
 use agent_team_protocol::spec::AgentSpec;
 use agent_team_protocol::view::TeamView;
 use agent_team_protocol::with_causes;
 
-use crate::model::Model;
-use crate::model::catalogue::Catalogue;
-use crate::model::choose::choose;
-use crate::model::name::ModelName;
-use crate::model::open::{OpenConfig, open};
-use crate::model::provider::PROVIDERS;
-use crate::model::recording::Recorder;
 use crate::supervisor_client::SupervisorClient;
 use crate::team_tool::{Briefing, Shared, plan_tool, request_tools, system_prompt, team_tools};
 use crate::tool::confine::Confinement;

@@ -9,6 +9,7 @@
 //! No end of a turn completes a task: only `complete_task` does. When the model fails, or has used up its steps, the
 //! task is released with a note, so that a member never owns a task that it does not work on.
 
+use agent_team_llm::{Answer, ModelError, Stop};
 use agent_team_protocol::exit::ExitCode;
 use agent_team_protocol::method::{EndTask, MessageSend, Rest, SendMessage, TEXT_MAX, TaskRelease};
 use agent_team_protocol::notification::Assignment;
@@ -19,7 +20,6 @@ use agent_team_terminal_ui::Tone;
 use super::agent_loop::{AgentLoop, End, Turn};
 use super::prompts;
 use super::transcript::{Mark, without_middle};
-use crate::model::{Answer, ModelError, Stop};
 use crate::worker::{ExitReport, refused};
 
 /// The longest result, reason or report. Longer texts are cut, and the note about the cut needs some room.

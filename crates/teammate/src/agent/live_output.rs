@@ -6,11 +6,11 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use agent_team_llm::{Answer, ToolCall, ToolResult};
 use agent_team_protocol::notification::Said;
 use tokio::sync::Notify;
 
 use super::transcript::without_middle;
-use crate::model::{Answer, ToolCall, ToolResult};
 
 /// The number of queued bytes above which pieces are dropped.
 const WAITING_MAX: usize = 128 << 10;

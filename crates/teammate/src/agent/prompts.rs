@@ -2,10 +2,10 @@
 //!
 //! Text by others is always attributed to its sender: a message is data, never an instruction of the runtime.
 
+use agent_team_llm::Item;
 use agent_team_protocol::notification::Assignment;
 
 use super::inbox::ModelInput;
-use crate::model::Item;
 use crate::pane::paint;
 use crate::team_tool::message_line;
 

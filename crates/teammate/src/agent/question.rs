@@ -1,5 +1,6 @@
 //! The question to a lead without tools. Pure. Called by `rounds`.
 
+use agent_team_llm::{Answer, Stop};
 use agent_team_protocol::spec::{Engine, Strategy};
 use agent_team_protocol::template::fill;
 use agent_team_protocol::text::visible_line;
@@ -10,7 +11,6 @@ use agent_team_protocol::view::{
 use super::ending::WORDS_MAX;
 use super::prompts;
 use super::transcript::without_middle;
-use crate::model::{Answer, Stop};
 use crate::team_tool::role_of;
 
 /// The default template of a question.

@@ -11,6 +11,7 @@
 
 use std::convert::Infallible;
 
+use agent_team_llm::{Answer, Item};
 use agent_team_protocol::exit::ExitCode;
 use agent_team_protocol::method::{
     ITEM_MAX, ListRounds, Nothing, ReplyToRun, Rest, RunQuestion, RunReply, RunRounds, TeamShow,
@@ -25,7 +26,6 @@ use super::deps;
 use super::question::{self, QuestionInputs};
 use super::step::Stepped;
 use super::transcript::{Mark, QuestionKey, raw, spent, stored};
-use crate::model::{Answer, Item};
 use crate::pane::paint;
 use crate::worker::ExitReport;
 

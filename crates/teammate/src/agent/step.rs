@@ -1,5 +1,6 @@
 //! One request to the model, with its answer streamed to the output sink. Called by the agent loop.
 
+use agent_team_llm::{Answer, Delta, Model, ModelError, Prompt, ToolCall};
 use agent_team_protocol::view::Waiting;
 use agent_team_system::clock;
 use agent_team_terminal_ui::call::{first_line, header};
@@ -8,7 +9,6 @@ use serde_json::json;
 
 use super::inbox::{Inbox, Interruption};
 use super::output_sink::{EndedCall, OutputSink};
-use crate::model::{Answer, Delta, Model, ModelError, Prompt, ToolCall};
 use crate::tool::web_search;
 
 /// The outcome of a request to the model.

@@ -7,14 +7,13 @@
 //! The supervisor's copy is append-only. Marks among its entries define how to derive the conversation that the model
 //! sees.
 
+use agent_team_llm::{Answer, Item, Price, Prompt, ToolResult, Usage};
 use agent_team_protocol::RunId;
 use agent_team_protocol::method::ITEM_MAX;
 use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 
 use super::prompts;
-use crate::model::catalogue::Price;
-use crate::model::{Answer, Item, Prompt, ToolResult, Usage};
 
 /// The estimated number of bytes per token, for text that no model has counted yet.
 const TOKEN_BYTES: u64 = 4;
@@ -287,7 +286,7 @@ pub(super) fn spent(usage: Usage, price: Option<Price>) -> agent_team_protocol::
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::ToolCall;
+    use agent_team_llm::ToolCall;
 
     fn said(text: &str) -> Item {
         Item::Said { text: text.into() }

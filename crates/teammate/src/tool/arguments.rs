@@ -4,6 +4,7 @@
 //! parsed into it. A mismatch is reported with the field, the reason and the tool's full signature, so that the model
 //! can correct the call at once.
 
+use agent_team_llm::ToolSpec;
 use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
 use schemars::transform::{RecursiveTransform, Transform};
@@ -11,7 +12,6 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::ToolError;
-use crate::model::ToolSpec;
 
 /// Builds a tool's spec; the schema is derived from the type of its arguments.
 pub(crate) fn spec<T: JsonSchema>(name: &str, description: &str) -> ToolSpec {

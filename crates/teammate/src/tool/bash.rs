@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use agent_team_llm::ToolSpec;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
@@ -19,7 +20,6 @@ use super::confine::{ActiveSandbox, Confinement};
 use super::permission::Permission;
 use super::program::Program;
 use super::{Output, Tool, ToolContext, ToolError, ToolFuture, arguments};
-use crate::model::ToolSpec;
 
 /// The default and the largest timeout of a command, in seconds.
 const TIMEOUT: u64 = 120;

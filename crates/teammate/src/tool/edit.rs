@@ -2,6 +2,7 @@
 
 mod nearest;
 
+use agent_team_llm::ToolSpec;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
@@ -10,7 +11,6 @@ use super::file::{Change, Existing};
 use super::permission::Permission;
 use super::resolved_path::{Purpose, ResolvedPath};
 use super::{Tool, ToolContext, ToolError, ToolFuture, Version, arguments, off_thread};
-use crate::model::ToolSpec;
 
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

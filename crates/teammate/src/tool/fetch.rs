@@ -10,6 +10,7 @@ mod markdown;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use agent_team_llm::ToolSpec;
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, LOCATION};
 use reqwest::{Client, Response, Url};
 use schemars::JsonSchema;
@@ -20,7 +21,6 @@ use self::address::PublicOnly;
 use super::capture::Capture;
 use super::permission::Permission;
 use super::{Output, Tool, ToolContext, ToolError, ToolFuture, arguments, off_thread};
-use crate::model::ToolSpec;
 
 /// The limit of the whole call, including redirects.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -66,7 +66,7 @@ impl Fetch {
 
     fn client(&self) -> Result<&Client, ToolError> {
         let client = self.client.get_or_init(|| {
-            let builder = crate::http::client();
+            let builder = agent_team_llm::http_client::client();
             let builder = if self.private_addresses {
                 builder
             } else {

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use agent_team_llm::ToolSpec;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
@@ -20,7 +21,6 @@ use super::permission::{Permission, Permit};
 use super::program::{Program, ProgramEnd, find_outside};
 use super::resolved_path::{Purpose, ResolvedPath};
 use super::{Output, Tool, ToolContext, ToolError, ToolFuture, arguments};
-use crate::model::ToolSpec;
 
 const TIMEOUT: Duration = Duration::from_secs(60);
 

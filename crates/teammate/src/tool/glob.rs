@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::ops::ControlFlow;
 use std::time::SystemTime;
 
+use agent_team_llm::ToolSpec;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
@@ -11,7 +12,6 @@ use serde_json::Value;
 use super::resolved_path::{Purpose, ResolvedPath};
 use super::walk::{files, pattern, with_deadline};
 use super::{Output, Tool, ToolContext, ToolError, ToolFuture, arguments};
-use crate::model::ToolSpec;
 
 /// The largest number of listed files.
 const LISTED: usize = 200;

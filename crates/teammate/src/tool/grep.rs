@@ -5,6 +5,7 @@ use std::io;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
+use agent_team_llm::ToolSpec;
 use globset::GlobMatcher;
 use grep_regex::{RegexMatcher, RegexMatcherBuilder};
 use grep_searcher::{
@@ -19,7 +20,6 @@ use super::permission::Permission;
 use super::resolved_path::{Purpose, ResolvedPath};
 use super::walk::{Deadline, files, pattern, with_deadline};
 use super::{Output, Tool, ToolContext, ToolError, ToolFuture, arguments};
-use crate::model::ToolSpec;
 
 /// The default and the largest number of matching lines.
 const MATCHES: usize = 100;

@@ -21,6 +21,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use agent_team_llm::ToolSpec;
 use agent_team_protocol::spec::AgentSpec;
 use rmcp::model::{CallToolRequestParams, CallToolResponse, Tool as ForeignTool};
 use serde_json::Value;
@@ -30,7 +31,6 @@ use self::connection::Endpoint;
 use self::server::Server;
 use super::permission::Permission;
 use super::{Tool, ToolContext, ToolError, ToolFuture};
-use crate::model::ToolSpec;
 
 /// The time limit of one call.
 const CALL_LIMIT: Duration = Duration::from_secs(300);

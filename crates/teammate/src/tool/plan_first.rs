@@ -3,13 +3,13 @@
 //!
 //! Each call asks the supervisor for the plan's state, so no outdated copy of it is used.
 
+use agent_team_llm::ToolSpec;
 use agent_team_policy::Action;
 use agent_team_protocol::method::{MemberShow, OneMember};
 use agent_team_protocol::view::PlanView;
 use serde_json::Value;
 
 use super::{Tool, ToolContext, ToolError, ToolFuture};
-use crate::model::ToolSpec;
 use crate::supervisor_client::SupervisorClient;
 use crate::team_tool::plan_status;
 

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek};
 
+use agent_team_llm::ToolSpec;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
@@ -12,7 +13,6 @@ use super::file::{SNIFFED, WHOLE_MAX, is_binary};
 use super::permission::Permission;
 use super::resolved_path::{Purpose, ResolvedPath, failed};
 use super::{Output, Tool, ToolContext, ToolError, ToolFuture, arguments, off_thread};
-use crate::model::ToolSpec;
 
 /// The default number of lines.
 const LINES: usize = 2000;

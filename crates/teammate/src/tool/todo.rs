@@ -3,12 +3,12 @@
 use std::fmt::Write as _;
 use std::sync::{Mutex, PoisonError};
 
+use agent_team_llm::ToolSpec;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::{Output, Tool, ToolContext, ToolError, ToolFuture, arguments};
-use crate::model::ToolSpec;
 
 const ITEMS_MAX: usize = 100;
 

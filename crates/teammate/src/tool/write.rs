@@ -1,5 +1,6 @@
 //! `write`: creates a file, or replaces the whole content of a file that the model has read.
 
+use agent_team_llm::ToolSpec;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
@@ -8,7 +9,6 @@ use super::file::{Change, Existing};
 use super::permission::Permission;
 use super::resolved_path::{Purpose, ResolvedPath};
 use super::{Tool, ToolContext, ToolFuture, arguments, off_thread};
-use crate::model::ToolSpec;
 
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

@@ -1,9 +1,9 @@
 //! Interruptions of a step: urgent messages, a task that is taken away, a stop.
 
+use agent_team_llm::Item;
 use agent_team_protocol::MessageId;
 use agent_team_protocol::notification::{Abandon, StopMember};
 use agent_team_teammate::RunOutcome;
-use agent_team_teammate::model::Item;
 
 use crate::scene::{Scene, items, task};
 

@@ -1,10 +1,10 @@
 //! Restarts of the member and of the supervisor.
 
+use agent_team_llm::Item;
 use agent_team_protocol::method::{MemberExit, Nothing, TranscriptAppend};
 use agent_team_protocol::notification::Assignment;
 use agent_team_protocol::spec::AgentSpec;
 use agent_team_protocol::{Generation, MessageId};
-use agent_team_teammate::model::Item;
 
 use crate::rig::ScriptedSupervisor;
 use crate::scene::{Opening, Scene, entries, items, launch_file, task};

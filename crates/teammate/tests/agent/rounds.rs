@@ -1,12 +1,12 @@
 //! A lead without tools: the questions to its model, and no repeated questions.
 
+use agent_team_llm::{Item, ModelError};
 use agent_team_protocol::method::{
     ReplyToRun, RoundListAnswer, RunAnswer, RunQuestion, RunReply, RunRounds, TeamShow,
 };
 use agent_team_protocol::spec::{AgentSpec, Strategy};
 use agent_team_protocol::view::{QuestionView, RoundState, RoundView, Wants};
 use agent_team_protocol::{ErrorCode, MessageId, Refusal, RunId, TaskId};
-use agent_team_teammate::model::{Item, ModelError};
 use serde_json::value::RawValue;
 
 use crate::rig::ScriptedSupervisor;

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use agent_team_llm::Item;
 use agent_team_protocol::method::{
     AppendTranscript, Exit, MemberExit, MessageSend, Nothing, ReadTranscript, SendAnswer,
     TaskAnswer, TeamShow, TranscriptAnswer, TranscriptAppend, TranscriptPage, TranscriptRead,
@@ -12,7 +13,6 @@ use agent_team_protocol::spec::{AgentSpec, Engine};
 use agent_team_protocol::view::{TaskCounts, TeamState, TeamView, Usage};
 use agent_team_protocol::{Generation, MessageId, Party, Recipient, Revision, TaskId};
 use agent_team_teammate::hosted::HostedLaunch;
-use agent_team_teammate::model::Item;
 use agent_team_teammate::{RunError, RunOutcome};
 use serde_json::value::{RawValue, to_raw_value};
 use tokio::sync::mpsc;

@@ -1,6 +1,6 @@
 //! A model and tools that a test controls.
 
-use agent_team_teammate::model::{
+use agent_team_llm::{
     Answer, Answering, Delta, Item, Model, ModelError, Prompt, Stop, ToolCall, ToolSpec, Usage,
 };
 use agent_team_teammate::tool::{Output, Tool, ToolContext, ToolError, ToolFuture};

@@ -1,10 +1,10 @@
 //! A turn from its input to its report: everything is stored before it takes effect.
 
+use agent_team_llm::{Answer, Item, ModelError, Stop};
 use agent_team_protocol::method::{TaskComplete, TaskList, TaskListAnswer, TaskRelease, TeamShow};
 use agent_team_protocol::notification::Inform;
 use agent_team_protocol::spec::AgentSpec;
 use agent_team_protocol::{ErrorCode, MessageId, Refusal, RequestId, Revision};
-use agent_team_teammate::model::{Answer, Item, ModelError, Stop};
 
 use crate::scene::{Opening, Scene, changed, items, task};
 use crate::scripted::{calls_for, says};

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use agent_team_llm::ToolSpec;
 use agent_team_protocol::method::{AddTask, TaskAdd};
 use agent_team_protocol::spec::TaskSpec;
 use agent_team_protocol::{MemberName, RoleName};
@@ -12,7 +13,6 @@ use serde_json::{Map, Value};
 
 use super::super::TeamContext;
 use super::overlaps;
-use crate::model::ToolSpec;
 use crate::tool::{Output, Permission, Tool, ToolContext, ToolError, ToolFuture, arguments};
 
 pub(super) fn tool(team_context: &Arc<TeamContext>, permission: &Permission) -> Box<dyn Tool> {

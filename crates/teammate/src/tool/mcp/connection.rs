@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use agent_team_llm::http_client;
 use agent_team_protocol::spec::{McpServer, McpTransport};
 use agent_team_protocol::text::visible_label;
 use agent_team_protocol::with_causes;
@@ -32,7 +33,6 @@ use super::super::program::Program;
 use super::super::{ToolContext, variable};
 use super::headers;
 use crate::engine::output::Tail;
-use crate::http;
 use crate::vt::Plain;
 
 /// The time limit of the handshake. A server that is downloaded first takes long.
@@ -205,10 +205,10 @@ async fn tools_of(peer: &Peer<RoleClient>) -> Result<Vec<ForeignTool>, String> {
 }
 
 fn client<'a>(variable: impl Fn(&str) -> Option<&'a str>) -> Result<reqwest::Client, String> {
-    let proxies = http::proxies(variable).map_err(|error| error.to_string())?;
+    let proxies = http_client::proxies(variable).map_err(|error| error.to_string())?;
     proxies
         .into_iter()
-        .fold(http::client(), |builder, proxy| builder.proxy(proxy))
+        .fold(http_client::client(), |builder, proxy| builder.proxy(proxy))
         // Reusing a connection whose last body was not read stalls briefly.
         .pool_max_idle_per_host(0)
         .build()

@@ -27,7 +27,7 @@ mod replay;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::{Answer, Item, Prompt};
+use crate::model::{Answer, Item, Prompt};
 
 pub use recorder::Recorder;
 pub use replay::{Replay, ReplayError};

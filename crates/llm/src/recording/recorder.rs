@@ -10,9 +10,9 @@ use std::sync::Mutex;
 
 use serde_json::Value;
 
-use super::super::catalogue::Price;
-use super::super::{Answer, Answering, Delta, Model, ModelError, Prompt, Searches};
 use super::{Exchange, Header, Outcome, Shape, read};
+use crate::model::{Answer, Answering, Delta, Model, ModelError, Prompt, Searches};
+use crate::usage::Price;
 
 /// The replacement for a secret.
 const HIDDEN: &str = "[secret]";

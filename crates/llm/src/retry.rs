@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
-use super::catalogue::Price;
-use super::{Answer, Answering, Delta, Model, ModelError, Prompt, Searches};
+use crate::model::{Answer, Answering, Delta, Model, ModelError, Prompt, Searches};
+use crate::usage::Price;
 use agent_team_protocol::with_causes;
 
 /// The largest number of attempts for one answer. Including the pauses, a server gets three minutes to recover.

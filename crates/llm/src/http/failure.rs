@@ -10,9 +10,9 @@ use reqwest::StatusCode;
 use reqwest::header::HeaderMap;
 use serde_json::Value;
 
-use super::super::ModelError;
-use super::super::key::Key;
 use super::pause;
+use crate::key::Key;
+use crate::model::ModelError;
 
 /// The length, in characters, of a server's error message in an error, and of an unrecognized response.
 const MESSAGE: usize = 600;

@@ -6,9 +6,9 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-use super::super::catalogue::Price;
-use super::super::{Answer, Answering, Delta, Item, Model, ModelError, Prompt};
 use super::{Exchange, Outcome, Shape, Unreadable, read};
+use crate::model::{Answer, Answering, Delta, Item, Model, ModelError, Prompt};
+use crate::usage::Price;
 
 /// A member's exchanges of a recording.
 #[derive(Debug)]

@@ -64,10 +64,10 @@ impl Reader {
 mod tests {
     use agent_team_fuzz::{Target, must};
 
-    use super::super::super::Prompt;
     use super::super::draft::Draft;
     use super::super::{Decode, chat, messages};
     use super::*;
+    use crate::model::Prompt;
 
     const STREAM: &str =
         "event: a\r\ndata: {\"t\":\"Größe 🦀\"}\r\n\r\n: ping\n\ndata:one\ndata: two\n\ndata: cut";

@@ -3,10 +3,10 @@
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::super::{Answer, Delta, Item, Prompt, Stop, Thought};
 use super::draft::{Draft, OnDelta, as_object};
 use super::verbatim::Blocks;
 use super::{Broken, Decode, Progress};
+use crate::model::{Answer, Delta, Item, Prompt, Stop, Thought};
 
 /// The provider's own search, and the largest number of paid searches per answer.
 const SEARCH: &str = "web_search_20250305";

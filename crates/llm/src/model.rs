@@ -1,31 +1,15 @@
-//! Language models behind one trait, independent of the provider. Called by the native engine.
+//! The trait of a language model, and what it receives and returns. Implemented in this crate by the HTTP clients, their
+//! layers and recordings, and by embedding programs.
 //!
 //! A model knows nothing of teams, tools or panes: it receives a [`Prompt`] and returns an [`Answer`], with [`Delta`]s
 //! while the answer streams in. Dropping the future of an answer closes the connection.
-//!
-//! A reader who looks for …
-//! - model names, and the table of providers: `name`, `provider`
-//! - keys, base URLs, proxies: `open`, `key`; the default model: `choose`
-//! - window sizes and prices: `catalogue`
-//! - the two HTTP APIs: `http`
-//! - retries: `retry`; recording and replay: `recording`
-
-pub mod catalogue;
-pub mod choose;
-mod http;
-pub(crate) mod key;
-pub mod name;
-pub mod open;
-pub mod provider;
-pub mod recording;
-pub mod retry;
 
 use std::pin::Pin;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use self::catalogue::Price;
+use crate::usage::{Price, Usage};
 
 /// One entry of a member's transcript: everything that the model saw and said, in order.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -145,20 +129,6 @@ pub enum Searches {
     /// The model is at another base URL than its provider's own, so this is unknown.
     Perhaps,
     Yes,
-}
-
-/// The tokens of one answer, or the sum of several.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Usage {
-    /// All input tokens, cached or not.
-    pub input: u64,
-    pub output: u64,
-    /// The part of `input` that was read from the provider's cache.
-    #[serde(default)]
-    pub cache_read: u64,
-    /// The part of `input` that was written to the provider's cache.
-    #[serde(default)]
-    pub cache_write: u64,
 }
 
 /// A piece of a streaming answer.

@@ -3,8 +3,8 @@
 
 use serde_json::{Map, Value, json};
 
-use super::super::Answer;
 use super::draft::as_object;
+use crate::model::Answer;
 
 /// The blocks so far, in order.
 #[derive(Debug, Default)]

@@ -6,10 +6,10 @@
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::super::provider::Quirks;
-use super::super::{Item, Prompt, Stop, Thought, ToolResult};
 use super::draft::{Draft, OnDelta, as_object};
 use super::{Broken, Decode, Progress};
+use crate::model::{Item, Prompt, Stop, Thought, ToolResult};
+use crate::provider::Quirks;
 
 /// The last event of a stream.
 const DONE: &str = "[DONE]";
@@ -231,7 +231,7 @@ impl Decode for Reading {
         Ok(Progress::More)
     }
 
-    fn finish(mut self: Box<Self>, ended: bool) -> Option<super::super::Answer> {
+    fn finish(mut self: Box<Self>, ended: bool) -> Option<crate::model::Answer> {
         // Some servers omit one of the two; an answer with neither was truncated.
         if ended {
             self.draft.stop.get_or_insert(Stop::Finished);

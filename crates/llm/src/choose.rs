@@ -7,11 +7,11 @@ use serde::Deserialize;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::http::Endpoint;
-use super::key::{Key, KeyError};
-use super::name::ModelName;
-use super::open::{OpenConfig, OpenError};
-use super::provider::{PROVIDERS, Provider, Wire};
+use crate::http::Endpoint;
+use crate::key::{Key, KeyError};
+use crate::name::ModelName;
+use crate::open::{OpenConfig, OpenError};
+use crate::provider::{PROVIDERS, Provider, Wire};
 
 /// The time limits for a local server: to accept a connection, and to list its models.
 const CONNECT: Duration = Duration::from_millis(300);
@@ -129,7 +129,7 @@ async fn served(
     let Ok(Ok(models)) = listed else {
         return Ok(Served::NotThere);
     };
-    let url = super::http::shown(&endpoint.base_url);
+    let url = crate::http::shown(&endpoint.base_url);
     // Embedding models cannot chat.
     let mut talking = models.into_iter().filter(|model| !model.contains("embed"));
     Ok(match talking.next() {

@@ -3,7 +3,8 @@
 
 use std::collections::HashSet;
 
-use super::super::{Answer, Delta, Item, Prompt, Stop, Thought, ToolCall, Usage, Verbatim};
+use crate::model::{Answer, Delta, Item, Prompt, Stop, Thought, ToolCall, Verbatim};
+use crate::usage::Usage;
 
 /// Receives the deltas of an answer.
 pub(super) type OnDelta<'a> = &'a mut (dyn FnMut(Delta) + Send);

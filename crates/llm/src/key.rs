@@ -6,7 +6,7 @@ use std::path::Path;
 
 use agent_team_system::private_file;
 
-use super::provider::Provider;
+use crate::provider::Provider;
 
 /// The replacement for a key in a text.
 const HIDDEN: &str = "[key]";

@@ -10,15 +10,15 @@ use agent_team_protocol::spec::{BaseUrl, ProviderSpec};
 use reqwest::Url;
 use reqwest::header::{HeaderName, HeaderValue};
 
-use super::catalogue::Catalogue;
-use super::http::{ClientError, Endpoint, HttpModel, SILENCE, shown};
-use super::key::{Key, KeyError, set};
-use super::name::ModelName;
-use super::provider::{Provider, Wire};
-use super::recording::{Replay, ReplayError};
-use super::retry::RetryingModel;
-use super::{Model, Searches};
-use crate::http::{NoProxy, proxies};
+use crate::catalogue::Catalogue;
+use crate::http::{ClientError, Endpoint, HttpModel, SILENCE, shown};
+use crate::http_client::{NoProxy, proxies};
+use crate::key::{Key, KeyError, set};
+use crate::model::{Model, Searches};
+use crate::name::ModelName;
+use crate::provider::{Provider, Wire};
+use crate::recording::{Replay, ReplayError};
+use crate::retry::RetryingModel;
 
 /// The configuration with which a model is opened.
 #[expect(missing_debug_implementations, reason = "it holds secrets")]

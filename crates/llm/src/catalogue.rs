@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use super::Usage;
-use super::name::ModelName;
-use super::provider::Provider;
+use crate::name::ModelName;
+use crate::provider::Provider;
+use crate::usage::Price;
 
 const BUILT_IN: &str = include_str!("catalogue.toml");
 
@@ -41,15 +41,6 @@ struct Entry {
     output: Option<f64>,
     cache_read: Option<f64>,
     cache_write: Option<f64>,
-}
-
-/// The price of a model's tokens, in US dollars per million.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Price {
-    pub input: f64,
-    pub output: f64,
-    pub cache_read: f64,
-    pub cache_write: f64,
 }
 
 /// The data about one model.
@@ -222,33 +213,10 @@ impl Entry {
     }
 }
 
-impl Price {
-    /// The price of free models.
-    pub const NOTHING: Self = Self {
-        input: 0.0,
-        output: 0.0,
-        cache_read: 0.0,
-        cache_write: 0.0,
-    };
-
-    /// The cost in millionths of a US dollar.
-    pub fn of(&self, usage: &Usage) -> u64 {
-        let plain = usage
-            .input
-            .saturating_sub(usage.cache_read + usage.cache_write);
-        let tokens = [plain, usage.cache_read, usage.cache_write, usage.output];
-        let prices = [self.input, self.cache_read, self.cache_write, self.output];
-        // Dollars per million tokens equal millionths of a dollar per token.
-        let micro_usd = |(tokens, price): (u64, f64)| tokens as f64 * price;
-        let sum: f64 = tokens.into_iter().zip(prices).map(micro_usd).sum();
-        // Both are far below 2^52, and prices are not negative.
-        sum.round() as u64
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::usage::Usage;
     use agent_team_protocol::with_causes;
 
     fn known(catalogue: &Catalogue, name: &str) -> Known {

@@ -20,7 +20,7 @@ const OWN_MACHINE: &str = "localhost,127.0.0.1,::1";
 pub struct NoProxy(String);
 
 /// A client builder without proxies; the caller adds its own settings.
-pub(crate) fn client() -> ClientBuilder {
+pub fn client() -> ClientBuilder {
     // Another caller may have installed the same provider already.
     let _installed = rustls::crypto::ring::default_provider().install_default();
     Client::builder()
@@ -31,7 +31,7 @@ pub(crate) fn client() -> ClientBuilder {
 }
 
 /// The proxies of the usual environment variables, in upper or lower case.
-pub(crate) fn proxies<'a>(var: impl Fn(&str) -> Option<&'a str>) -> Result<Vec<Proxy>, NoProxy> {
+pub fn proxies<'a>(var: impl Fn(&str) -> Option<&'a str>) -> Result<Vec<Proxy>, NoProxy> {
     let either = |name: &str| var(name).or_else(|| var(&name.to_uppercase()));
     let except = format!("{},{OWN_MACHINE}", either("no_proxy").unwrap_or(""));
     let mut proxies = Vec::new();

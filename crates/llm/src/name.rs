@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use agent_team_protocol::model::{self, ModelNameError};
 
-use super::provider::{PROVIDERS, Provider};
+use crate::provider::{PROVIDERS, Provider};
 
 /// A model, or a recording that replaces it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -28,10 +28,11 @@ use tokio::time::timeout;
 use self::draft::{Draft, OnDelta};
 use self::failure::{Target, looks_like_html};
 use self::sse::Unreadable;
-use super::catalogue::{Known, Price};
-use super::key::Key;
-use super::provider::{Provider, Wire};
-use super::{Answer, Answering, Delta, Model, ModelError, Prompt, Searches};
+use crate::catalogue::Known;
+use crate::key::Key;
+use crate::model::{Answer, Answering, Delta, Model, ModelError, Prompt, Searches};
+use crate::provider::{Provider, Wire};
+use crate::usage::Price;
 
 /// The default time without any byte after which the connection counts as dead; configurable by the user.
 pub(super) const SILENCE: Duration = Duration::from_secs(120);
@@ -252,7 +253,9 @@ impl Endpoint {
     pub(super) fn client(&self) -> Result<Client, ClientError> {
         let proxies = self.proxies.iter().cloned();
         Ok(proxies
-            .fold(crate::http::client(), |builder, proxy| builder.proxy(proxy))
+            .fold(crate::http_client::client(), |builder, proxy| {
+                builder.proxy(proxy)
+            })
             .build()?)
     }
 

@@ -1,0 +1,34 @@
+//! Language models behind one trait, independent of the provider. Called by the native engine.
+//!
+//! ```text
+//!  choose ─► open ─► RetryingModel ─► HttpModel ─► POST ─► the provider
+//!              └───► Replay (a recording instead)
+//! ```
+//! A reader who looks for …
+//! - the trait, prompts, answers and errors: `model`; tokens and cost: `usage`
+//! - model names, and the table of providers: `name`, `provider`
+//! - keys, base URLs, proxies: `open`, `key`, `http_client`; the default model: `choose`
+//! - window sizes and prices: `catalogue`
+//! - the two HTTP APIs: `http`
+//! - retries: `retry`; recording and replay: `recording`
+//!
+//! Nothing here knows a team, an agent loop or a tool that runs; a tool is a [`ToolSpec`].
+
+pub mod catalogue;
+pub mod choose;
+mod http;
+pub mod http_client;
+mod key;
+mod model;
+pub mod name;
+pub mod open;
+pub mod provider;
+pub mod recording;
+pub mod retry;
+mod usage;
+
+pub use model::{
+    Answer, Answering, Delta, Item, Model, ModelError, Prompt, Searches, Stop, Thought, ToolCall,
+    ToolResult, ToolSpec, Verbatim,
+};
+pub use usage::{Price, Usage};

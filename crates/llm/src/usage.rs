@@ -1,0 +1,50 @@
+//! The tokens of answers, and what they cost. Used by models and by the accounting of a member.
+
+use serde::{Deserialize, Serialize};
+
+/// The tokens of one answer, or the sum of several.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Usage {
+    /// All input tokens, cached or not.
+    pub input: u64,
+    pub output: u64,
+    /// The part of `input` that was read from the provider's cache.
+    #[serde(default)]
+    pub cache_read: u64,
+    /// The part of `input` that was written to the provider's cache.
+    #[serde(default)]
+    pub cache_write: u64,
+}
+
+/// The price of a model's tokens, in US dollars per million.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Price {
+    pub input: f64,
+    pub output: f64,
+    pub cache_read: f64,
+    pub cache_write: f64,
+}
+
+impl Price {
+    /// The price of free models.
+    pub const NOTHING: Self = Self {
+        input: 0.0,
+        output: 0.0,
+        cache_read: 0.0,
+        cache_write: 0.0,
+    };
+
+    /// The cost in millionths of a US dollar.
+    pub fn of(&self, usage: &Usage) -> u64 {
+        let plain = usage
+            .input
+            .saturating_sub(usage.cache_read + usage.cache_write);
+        let tokens = [plain, usage.cache_read, usage.cache_write, usage.output];
+        let prices = [self.input, self.cache_read, self.cache_write, self.output];
+        // Dollars per million tokens equal millionths of a dollar per token.
+        let micro_usd = |(tokens, price): (u64, f64)| tokens as f64 * price;
+        let sum: f64 = tokens.into_iter().zip(prices).map(micro_usd).sum();
+        // Both are far below 2^52, and prices are not negative.
+        sum.round() as u64
+    }
+}
