@@ -20,17 +20,16 @@ mod up;
 
 use std::sync::Arc;
 
-pub(crate) use rounds::takes_part;
-
 use agent_team_protocol::id::{LaunchId, MemberName, Party};
 
-use crate::answers::{Answer, AnsweredCall, CallKey};
 use crate::effect::Effect;
-use crate::event::{Event, Record};
 use crate::input::{Call, Input, Origin, ReplyTo};
-use crate::member::Member;
 use crate::refusal::Refused;
-use crate::team::{CompletedTask, Step, Team};
+use crate::step::{CompletedTask, Step};
+use crate::team::Team;
+use crate::team::answers::{Answer, AnsweredCall, CallKey};
+use crate::team::event::{Event, Record};
+use crate::team::member::Member;
 use crate::time::Context;
 
 /// Maximum length of a message, a result, a description or a shell line, in bytes.
@@ -39,7 +38,17 @@ const TEXT_MAX: usize = 64 << 10;
 /// Maximum length of a title, key or label, in bytes.
 const LABEL_MAX: usize = 1 << 10;
 
-pub(crate) struct Decider<'a> {
+impl Team {
+    /// Decides what an input means and applies it.
+    pub fn step(&mut self, context: &Context, input: Input) -> Step {
+        let mut decider = Decider::new(self, context);
+        decider.take(input);
+        decider.settle();
+        decider.step
+    }
+}
+
+struct Decider<'a> {
     team: &'a mut Team,
     context: &'a Context,
     step: Step,
@@ -64,7 +73,7 @@ impl From<Answer> for CallOutcome {
 }
 
 impl<'a> Decider<'a> {
-    pub(crate) fn new(team: &'a mut Team, context: &'a Context) -> Self {
+    fn new(team: &'a mut Team, context: &'a Context) -> Self {
         Self {
             team,
             context,
@@ -74,11 +83,7 @@ impl<'a> Decider<'a> {
         }
     }
 
-    pub(crate) fn finish(self) -> Step {
-        self.step
-    }
-
-    pub(crate) fn take(&mut self, input: Input) {
+    fn take(&mut self, input: Input) {
         match input {
             Input::Resumed { boot } => self.resume(boot),
             Input::Called {

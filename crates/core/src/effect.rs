@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use agent_team_protocol::id::{Generation, LaunchId, MemberName, RequestId, TaskId};
 
-use crate::answers::{Answer, CallKey};
 use crate::input::{ClaimRef, Origin, ReplyTo};
-use crate::member::ProcessStamp;
 use crate::refusal::Refused;
+use crate::team::answers::{Answer, CallKey};
+use crate::team::member::ProcessStamp;
 
 #[derive(Debug, Clone)]
 pub enum Effect {

@@ -6,13 +6,14 @@ use agent_team_protocol::id::{
     Generation, LaunchId, MemberName, MessageId, Recipient, RequestId, RoleName, RunId, TaskId,
 };
 
-use crate::answers::CallKey;
-use crate::budget::Budget;
-use crate::mail::MessageNote;
-use crate::member::ProcessStamp;
-use crate::plan::{FileTask, MemberPlan, TaskPlan, TeamPlan};
-use crate::request::Scope;
-use crate::run::{Memory, Spent};
+use crate::team::answers::CallKey;
+use crate::team::budget::Budget;
+use crate::team::mail::MessageNote;
+use crate::team::member::ProcessStamp;
+use crate::team::memory::Memory;
+use crate::team::plan::{FileTask, MemberPlan, TaskPlan, TeamPlan};
+use crate::team::request::Scope;
+use crate::team::run::Spent;
 
 /// The driver's id for one blocked caller. Never stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

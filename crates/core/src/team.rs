@@ -1,27 +1,41 @@
-//! The state of one team, and queries on it. Only `apply` changes it.
+//! The state of one team, and queries on it. Only `apply` changes it. Nothing here decides: see `decide`.
 
+pub(crate) mod answers;
 mod apply;
+pub mod budget;
+pub mod event;
+pub mod lock;
+pub mod mail;
+pub mod member;
+pub mod memory;
+pub mod plan;
+pub mod request;
+pub mod restarts;
+pub mod round;
+pub mod run;
+mod snapshot;
+pub mod task;
+pub mod user_mail;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use agent_team_protocol::id::{LaunchId, MemberName, MessageId, Party, Revision, TaskId};
 
-use crate::answers::{Answer, AnsweredCall, Answers, CallKey};
-use crate::budget::Account;
-use crate::decide::Decider;
-use crate::effect::Effect;
-use crate::event::Record;
-use crate::input::Input;
-use crate::mail::Lane;
-use crate::member::{Life, Member};
-use crate::plan::TeamPlan;
 use crate::refusal::Refused;
-use crate::request::Requests;
-use crate::run::{Memory, Run, Spent};
-use crate::task::{Board, Task};
-use crate::time::{Context, Tick};
-use crate::user_mail::UserMail;
+use crate::team::answers::{Answer, AnsweredCall, Answers, CallKey};
+use crate::team::budget::{Account, Budget, OutOfBudget};
+use crate::team::event::Record;
+use crate::team::mail::Lane;
+use crate::team::member::{Life, Member};
+use crate::team::memory::Memory;
+use crate::team::plan::TeamPlan;
+use crate::team::request::Requests;
+use crate::team::round::{Question, Round, Strategy, Wants};
+use crate::team::run::{Run, Spent};
+use crate::team::task::{Board, Task};
+use crate::team::user_mail::UserMail;
+use crate::time::Tick;
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Team {
@@ -57,48 +71,7 @@ impl Extend<Record> for Team {
     }
 }
 
-/// The result of one input.
-#[derive(Debug, Default)]
-pub struct Step {
-    /// To be stored, in this order, before any effect runs.
-    pub records: Vec<Record>,
-    pub effects: Vec<Effect>,
-    /// Tasks that this step completed, with their results. They have left the board.
-    pub completed: Vec<CompletedTask>,
-    /// Items that this step added to transcripts, to be stored with the records.
-    pub transcript_items: Vec<TranscriptItems>,
-}
-
-/// New items of a transcript that had `after` items before.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TranscriptItems {
-    pub member: MemberName,
-    pub after: u64,
-    /// Each as JSON.
-    pub items: Vec<Arc<str>>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CompletedTask {
-    pub task: Task,
-    pub owner: Party,
-    pub result: Arc<str>,
-    /// The tasks that depended on it.
-    pub blocks: Vec<TaskId>,
-    /// The revision of the completion, and its Unix time in milliseconds.
-    pub revision: Revision,
-    pub at: u64,
-}
-
 impl Team {
-    /// Decides what an input means and applies it.
-    pub fn step(&mut self, context: &Context, input: Input) -> Step {
-        let mut decider = Decider::new(self, context);
-        decider.take(input);
-        decider.settle();
-        decider.finish()
-    }
-
     /// The earliest deadline of the team: then the input `DeadlineReached` is due.
     pub fn next_deadline(&self) -> Option<Tick> {
         let lives = self.members.values().map(|member| member.life.deadline());
@@ -113,6 +86,21 @@ impl Team {
             member.account.deadline(budget)
         });
         members.chain([self.account.deadline(&self.plan.budget)])
+    }
+
+    /// The limit that blocks this member, if any.
+    pub fn out_of_budget(&self, member: &Member) -> Option<OutOfBudget> {
+        let own = member.plan.budget.as_ref()?;
+        let of = |measure, of, budget: &Budget| OutOfBudget {
+            measure,
+            of,
+            limit: budget.limit(measure).unwrap_or(0),
+        };
+        match (member.account.spent(), self.account.spent()) {
+            (Some(measure), _) => Some(of(measure, Some(member.plan.name.as_str().into()), own)),
+            (None, Some(measure)) => Some(of(measure, None, &self.plan.budget)),
+            (None, None) => None,
+        }
     }
 
     /// The usage of the whole team, including former members.
@@ -248,5 +236,47 @@ impl Team {
 
     pub(crate) fn next_message(&self) -> MessageId {
         MessageId(self.last_message + 1)
+    }
+
+    /// The question that the run waits for the lead's model to answer, if the team works in rounds.
+    pub fn question(&self) -> Option<Question> {
+        let run = self.run.as_ref().filter(|run| run.is_under_way())?;
+        let round = run.rounds_so_far() + 1;
+        let wants = match &self.plan.strategy {
+            _ if run.round_under_way().is_some() => return None,
+            Strategy::Lead => return None,
+            Strategy::Coordinator { max_rounds } if round > *max_rounds => return None,
+            Strategy::Coordinator { max_rounds } => Wants::Decision {
+                max_rounds: *max_rounds,
+            },
+            Strategy::Collaborate { .. } if self.next_collaborator().is_some() => return None,
+            Strategy::Collaborate { .. } => Wants::Synthesis,
+        };
+        Some(Question {
+            run: run.id,
+            round,
+            wants,
+        })
+    }
+
+    /// The member that works next when all members collaborate: first those in the file's order, then the others.
+    pub(crate) fn next_collaborator(&self) -> Option<&Member> {
+        let Strategy::Collaborate { order } = &self.plan.strategy else {
+            return None;
+        };
+        let run = self.run.as_ref()?;
+        let had_a_round = |name: &MemberName| {
+            let mut rounds = run.rounds.iter();
+            rounds.any(|round| matches!(round, Round::Worked { member, .. } if member == name))
+        };
+        let listed = order.iter().filter_map(|name| self.member(name));
+        let mut members = listed.chain(self.members.values());
+        members.find(|member| member.takes_part_in_rounds() && !had_a_round(&member.plan.name))
+    }
+
+    /// Whether the member is the lead of a team that works in rounds: its model answers questions, and it claims no
+    /// tasks.
+    pub(crate) fn leads_in_rounds(&self, member: &Member) -> bool {
+        member.plan.lead && self.plan.strategy != Strategy::Lead
     }
 }

@@ -3,14 +3,14 @@
 use agent_team_protocol::id::{MemberName, Party};
 
 use super::{CallResult, Decider};
-use crate::answers::Answer;
-use crate::budget::{Account, Budget, Measure, Standing};
 use crate::effect::Effect;
-use crate::event::Event;
-use crate::member::Member;
-use crate::plan::{MemberPlan, TeamPlan};
 use crate::refusal::Refused;
-use crate::run::Spent;
+use crate::team::answers::Answer;
+use crate::team::budget::{Account, Budget, Measure, Standing};
+use crate::team::event::Event;
+use crate::team::member::Member;
+use crate::team::plan::{MemberPlan, TeamPlan};
+use crate::team::run::Spent;
 
 impl Decider<'_> {
     pub(super) fn set_budget(&mut self, member: Option<MemberName>, budget: Budget) -> CallResult {
@@ -123,7 +123,7 @@ impl Decider<'_> {
             }
             Standing::Spent => {
                 let who = whose.map_or("every member with a model", MemberName::as_str);
-                let out = crate::budget::OutOfBudget {
+                let out = crate::team::budget::OutOfBudget {
                     measure,
                     of: whose.map(|name| name.as_str().into()),
                     limit,

@@ -7,13 +7,13 @@
 use agent_team_protocol::id::{Party, RunId};
 
 use super::{CallResult, Decider, TEXT_MAX, check_size};
-use crate::answers::Answer;
-use crate::event::Event;
 use crate::input::Origin;
-use crate::mail::MessageNote;
 use crate::refusal::Refused;
-use crate::run::{Failure, Run};
-use crate::task::{Outcome, Task};
+use crate::team::answers::Answer;
+use crate::team::event::Event;
+use crate::team::mail::MessageNote;
+use crate::team::run::{Failure, Run};
+use crate::team::task::{Outcome, Task};
 
 impl Decider<'_> {
     pub(super) fn cancel_run(&mut self, reason: &str) -> CallResult {

@@ -9,9 +9,9 @@ use std::sync::Arc;
 use agent_team_protocol::id::{Generation, MemberName, Party, TaskId};
 
 use super::{Decider, TEXT_MAX};
-use crate::event::Event;
-use crate::plan::TaskPlan;
-use crate::task::{Outcome, RELEASES_MAX, Task};
+use crate::team::event::Event;
+use crate::team::plan::TaskPlan;
+use crate::team::task::{Outcome, RELEASES_MAX, Task};
 
 /// How much of the last note becomes part of a failure's reason, in bytes.
 const NOTE_MAX: usize = TEXT_MAX - 256;

@@ -3,15 +3,15 @@
 use agent_team_protocol::id::{LaunchId, MemberName, Party};
 
 use super::{CallResult, Decider, reason_line};
-use crate::answers::Answer;
 use crate::effect::{Effect, Scan};
-use crate::event::Event;
 use crate::input::{Origin, SpawnPlan, StartFault};
-use crate::member::{GRACE_MS, Life, Member, Next, ProcessStamp, StopRequest, Then};
-use crate::plan::MemberPlan;
 use crate::refusal::Refused;
-use crate::restarts::{INTENSITY, Verdict};
-use crate::run::TranscriptSummary;
+use crate::team::answers::Answer;
+use crate::team::event::Event;
+use crate::team::member::{GRACE_MS, Life, Member, Next, ProcessStamp, StopRequest, Then};
+use crate::team::plan::MemberPlan;
+use crate::team::restarts::{INTENSITY, Verdict};
+use crate::team::run::TranscriptSummary;
 
 /// How long a member that is restarted on request may take to finish its work, in milliseconds.
 const RESTART_GRACE_MS: u64 = 2_000;

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use agent_team_protocol::id::{LaunchId, MemberName, MessageId, Party, Recipient};
 
 use super::{CallResult, Decider, LABEL_MAX, TEXT_MAX, check_size, party};
-use crate::answers::Answer;
 use crate::effect::Effect;
-use crate::event::Event;
 use crate::input::Origin;
-use crate::mail::{INBOX_MAX, MessageNote};
 use crate::refusal::Refused;
+use crate::team::answers::Answer;
+use crate::team::event::Event;
+use crate::team::mail::{INBOX_MAX, MessageNote};
 
 impl Decider<'_> {
     pub(super) fn send(

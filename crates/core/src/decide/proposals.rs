@@ -1,4 +1,4 @@
-//! Plans proposed by members: see [`crate::lock`]. They are decided like every other request.
+//! Plans proposed by members: see [`crate::team::lock`]. They are decided like every other request.
 
 use std::sync::Arc;
 
@@ -6,10 +6,10 @@ use agent_team_protocol::id::{MemberName, Party, TaskId};
 
 use super::requests::CALL_MAX;
 use super::{CallResult, Decider, check_size};
-use crate::answers::Answer;
 use crate::input::Origin;
-use crate::lock::Proposed;
 use crate::refusal::Refused;
+use crate::team::answers::Answer;
+use crate::team::lock::Proposed;
 
 impl Decider<'_> {
     /// Adds a plan for approval; rules do not apply to it. It replaces the previous plan, whether that was decided or

@@ -5,14 +5,14 @@ use std::sync::Arc;
 use agent_team_protocol::id::{LaunchId, MemberName, Party, RequestId};
 
 use super::{CallResult, Decider, TEXT_MAX, check_size, party};
-use crate::answers::Answer;
 use crate::effect::Effect;
-use crate::event::Event;
 use crate::input::{Origin, RequestDecision, Ruling};
-use crate::lock::Proposed;
-use crate::plan::TeamPlan;
 use crate::refusal::{PLAN_FIRST, Refused};
-use crate::request::{PENDING_MAX, Request, RequestState, Scope};
+use crate::team::answers::Answer;
+use crate::team::event::Event;
+use crate::team::lock::Proposed;
+use crate::team::plan::TeamPlan;
+use crate::team::request::{PENDING_MAX, Request, RequestState, Scope};
 
 /// Maximum length of a call, in bytes.
 pub(super) const CALL_MAX: usize = 256 << 10;

@@ -7,8 +7,8 @@ use agent_team_protocol::id::MemberName;
 use super::Decider;
 use super::up::CHANGE_GRACE_MS;
 use crate::effect::Effect;
-use crate::event::Event;
-use crate::member::{Life, Next, Then};
+use crate::team::event::Event;
+use crate::team::member::{Life, Next, Then};
 
 const REBOOTED: &str = "the machine was restarted";
 

@@ -7,15 +7,16 @@ use std::sync::Arc;
 use agent_team_protocol::id::{MemberName, Party, RunId, TaskId};
 
 use super::{CallResult, Decider, TEXT_MAX, check_size, first_line};
-use crate::answers::Answer;
-use crate::event::Event;
 use crate::input::Origin;
-use crate::member::{GRACE_MS, Life, Member};
-use crate::plan::TaskPlan;
 use crate::refusal::Refused;
-use crate::round::{self, Decision, Reply, Round, RoundEnd, Strategy, Wants, Work};
-use crate::run::{Failure, Run};
-use crate::task::Outcome;
+use crate::team::answers::Answer;
+use crate::team::event::Event;
+use crate::team::member::{GRACE_MS, Life, Member};
+use crate::team::memory;
+use crate::team::plan::TaskPlan;
+use crate::team::round::{self, Decision, Reply, Round, RoundEnd, Strategy, Wants, Work};
+use crate::team::run::{Failure, Run};
+use crate::team::task::Outcome;
 
 /// The priority of a round's task: above the usual priorities of the member's other tasks.
 const PRIORITY: i32 = 100;
@@ -73,9 +74,15 @@ impl Decider<'_> {
 
     /// The named member if it can be given work; otherwise the reason.
     fn routable(&self, name: &str) -> Result<MemberName, String> {
-        let mut members = self.team.members().filter(|member| takes_part(member));
+        let mut members = self
+            .team
+            .members()
+            .filter(|member| member.takes_part_in_rounds());
         let Some(member) = members.find(|member| member.plan.name.as_str() == name) else {
-            let known = self.team.members().filter(|member| takes_part(member));
+            let known = self
+                .team
+                .members()
+                .filter(|member| member.takes_part_in_rounds());
             let known: Vec<&str> = known.map(|member| member.plan.name.as_str()).collect();
             let name = first_line(name);
             return Err(format!(
@@ -130,7 +137,10 @@ impl Decider<'_> {
 
     /// Why no member can be given work, or `None` if one can.
     fn why_no_member_works(&self) -> Option<String> {
-        let members = self.team.members().filter(|member| takes_part(member));
+        let members = self
+            .team
+            .members()
+            .filter(|member| member.takes_part_in_rounds());
         let mut reasons = Vec::new();
         for member in members {
             let why = cannot_work(member)?;
@@ -249,7 +259,7 @@ impl Decider<'_> {
         end: RoundEnd,
         output: Arc<str>,
     ) {
-        let (key, value) = (member.as_str().into(), round::memory_value(&output));
+        let (key, value) = (member.as_str().into(), memory::stored_output(&output));
         self.record(Event::RoundEnded {
             run,
             round,
@@ -290,11 +300,6 @@ impl Decider<'_> {
             self.end_all(GRACE_MS, why);
         }
     }
-}
-
-/// Whether the member is of a kind that takes part in rounds.
-pub(crate) fn takes_part(member: &Member) -> bool {
-    !member.plan.lead && member.plan.takes.without_run && !member.is_leaving()
 }
 
 /// Why the member claims no work on its own, or `None` if it does.

@@ -5,16 +5,17 @@ use std::sync::Arc;
 use agent_team_protocol::id::{MemberName, Party, RunId, TaskId};
 
 use super::{CallResult, Decider, TEXT_MAX, check_size};
-use crate::answers::Answer;
-use crate::event::Event;
 use crate::input::{Origin, TurnProgress};
-use crate::mail::MessageNote;
-use crate::member::{GRACE_MS, Life};
 use crate::refusal::Refused;
-use crate::round::Strategy;
-use crate::run::{MEMORY_KEY_MAX, MEMORY_KEYS_MAX, MEMORY_VALUE_MAX, Memory, TranscriptSummary};
-use crate::task::Outcome;
-use crate::team::TranscriptItems;
+use crate::step::TranscriptItems;
+use crate::team::answers::Answer;
+use crate::team::event::Event;
+use crate::team::mail::MessageNote;
+use crate::team::member::{GRACE_MS, Life};
+use crate::team::memory::{self, Memory};
+use crate::team::round::Strategy;
+use crate::team::run::TranscriptSummary;
+use crate::team::task::Outcome;
 
 /// Maximum number of tasks that a refusal names.
 const NAMED_MAX: usize = 20;
@@ -158,8 +159,8 @@ impl Decider<'_> {
 
     pub(super) fn remember(&mut self, key: Arc<str>, value: Arc<str>) -> CallResult {
         check_memory(&key, &value)?;
-        if !self.team.memory.contains_key(&key) && self.team.memory.len() >= MEMORY_KEYS_MAX {
-            return Err(Refused::MemoryFull(MEMORY_KEYS_MAX));
+        if !self.team.memory.contains_key(&key) && self.team.memory.len() >= memory::KEYS_MAX {
+            return Err(Refused::MemoryFull(memory::KEYS_MAX));
         }
         self.record(Event::Remembered { key, value });
         Ok(Answer::Done.into())
@@ -210,6 +211,6 @@ impl Decider<'_> {
 }
 
 fn check_memory(key: &str, value: &str) -> Result<(), Refused> {
-    check_size("the key", key, MEMORY_KEY_MAX)?;
-    check_size("the value", value, MEMORY_VALUE_MAX)
+    check_size("the key", key, memory::KEY_MAX)?;
+    check_size("the value", value, memory::VALUE_MAX)
 }

@@ -4,8 +4,8 @@ use agent_team_protocol::id::{MemberName, Party, TaskId};
 
 use super::Decider;
 use crate::effect::Effect;
-use crate::event::Event;
-use crate::member::{GIVE_UP_MS, Life};
+use crate::team::event::Event;
+use crate::team::member::{GIVE_UP_MS, Life};
 
 impl Decider<'_> {
     /// Repeats until nothing more follows.

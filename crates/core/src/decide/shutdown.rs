@@ -5,12 +5,12 @@ use std::sync::Arc;
 use agent_team_protocol::id::{MemberName, Party};
 
 use super::{CallResult, Decider, party, reason_line};
-use crate::answers::Answer;
-use crate::event::Event;
 use crate::input::Origin;
-use crate::mail::MessageNote;
-use crate::member::{ANSWER_MS, GRACE_MS, Life, StopRequest, Then};
 use crate::refusal::Refused;
+use crate::team::answers::Answer;
+use crate::team::event::Event;
+use crate::team::mail::MessageNote;
+use crate::team::member::{ANSWER_MS, GRACE_MS, Life, StopRequest, Then};
 
 impl Decider<'_> {
     /// The caller's permission was checked before; only the user may force a stop.

@@ -5,16 +5,16 @@ use std::sync::Arc;
 use agent_team_protocol::id::{MemberName, Party, TaskId};
 
 use super::{CallOutcome, CallResult, Decider, LABEL_MAX, TEXT_MAX, check_size, first_line, party};
-use crate::answers::{Answer, CallKey};
 use crate::effect::Effect;
-use crate::event::Event;
 use crate::globs::may_overlap;
 use crate::input::{After, ClaimRef, Origin, ReplyTo, TaskChanges, TaskLine, Verdict};
-use crate::member::Life;
-use crate::plan::TaskPlan;
 use crate::refusal::Refused;
-use crate::run::Run;
-use crate::task::{GraphError, Outcome, REFUSALS_MAX, Task};
+use crate::team::answers::{Answer, CallKey};
+use crate::team::event::Event;
+use crate::team::member::Life;
+use crate::team::plan::TaskPlan;
+use crate::team::run::Run;
+use crate::team::task::{GraphError, Outcome, REFUSALS_MAX, Task};
 
 /// Maximum size of all texts of a task together, in bytes: with its result, and with every character escaped, a task
 /// still fits into a frame.

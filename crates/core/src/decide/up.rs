@@ -6,13 +6,13 @@ use std::sync::Arc;
 use agent_team_protocol::id::{MemberName, Party, TaskId};
 
 use super::{CallResult, Decider};
-use crate::answers::{Answer, Change, ChangeKind, Changed};
-use crate::event::Event;
 use crate::input::UpPlan;
-use crate::member::{Life, Member, Then};
-use crate::plan::{FileTask, MemberPlan, TaskPlan};
 use crate::refusal::Refused;
-use crate::task::{KeyedTask, Outcome, digest};
+use crate::team::answers::{Answer, Change, ChangeKind, Changed};
+use crate::team::event::Event;
+use crate::team::member::{Life, Member, Then};
+use crate::team::plan::{FileTask, MemberPlan, TaskPlan};
+use crate::team::task::{KeyedTask, Outcome, digest};
 
 /// How long a member whose settings changed, or that left the file, may take to finish its work, in milliseconds.
 pub(super) const CHANGE_GRACE_MS: u64 = 5_000;

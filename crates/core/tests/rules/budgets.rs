@@ -5,7 +5,8 @@ use std::sync::Arc;
 use agent_team_core::budget::{Budget, Measure, Standing};
 use agent_team_core::effect::Effect;
 use agent_team_core::input::{Call, TurnProgress, UpPlan};
-use agent_team_core::run::{Memory, Spent};
+use agent_team_core::memory::Memory;
+use agent_team_core::run::Spent;
 use agent_team_core::{Event, Refused};
 use agent_team_protocol::id::Party;
 

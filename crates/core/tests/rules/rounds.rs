@@ -1,9 +1,10 @@
 //! Runs in rounds: a coordinator that names the next member, and collaborators that work in turn.
 
 use agent_team_core::input::{Call, UpPlan, Verdict};
+use agent_team_core::memory::Memory;
 use agent_team_core::plan::TaskPlan;
 use agent_team_core::round::{Question, Round, Strategy, Wants, Work};
-use agent_team_core::run::{Failure, Memory, RunState};
+use agent_team_core::run::{Failure, RunState};
 use agent_team_core::task::Outcome;
 use agent_team_core::{Answer, Event, Refused};
 use agent_team_protocol::id::{RunId, TaskId};

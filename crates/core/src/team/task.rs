@@ -20,8 +20,8 @@ use agent_team_protocol::id::{
     Generation, MemberName, Party, Revision, RoleName, TaskId, stable_hash,
 };
 
-use crate::member::Member;
-use crate::plan::TaskPlan;
+use crate::team::member::Member;
+use crate::team::plan::TaskPlan;
 
 /// How often in a row a hook may refuse a completion.
 pub const REFUSALS_MAX: u32 = 3;

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use agent_team_protocol::id::{MemberName, RoleName, TaskId};
 
-use crate::budget::Budget;
-use crate::round::Strategy;
+use crate::team::budget::Budget;
+use crate::team::round::Strategy;
 
 /// The desired state of one member.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,7 +27,7 @@ pub struct MemberPlan {
     /// The member's limits. `None`: it does not use a model.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub budget: Option<Budget>,
-    /// The member must have a plan approved before it may change anything: see [`crate::lock`].
+    /// The member must have a plan approved before it may change anything: see [`crate::team::lock`].
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub must_plan: bool,
 }

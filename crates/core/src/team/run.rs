@@ -1,4 +1,4 @@
-//! State of a team's goal: the run, a summary of each member's transcript, spending, and the shared memory.
+//! State of a team's goal: the run, a summary of each member's transcript, and spending.
 //!
 //! ```text
 //!   RunStarted ──▶ under way ── RunFinished, by the lead ──▶ finished
@@ -7,15 +7,13 @@
 //! ```
 //! A run under way survives `down`: the next `up` continues it.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use agent_team_protocol::id::{RunId, TaskId};
+use agent_team_protocol::id::{MemberName, RunId, TaskId};
 
-use crate::round::Round;
-use crate::task::is_default;
+use crate::team::round::{Round, Work};
 
 /// One goal and its result.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -88,8 +86,12 @@ pub struct Spent {
     /// Millionths of a US dollar.
     pub micro_usd: u64,
     /// Tokens without a known price.
-    #[serde(default, skip_serializing_if = "is_default")]
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub unpriced: u64,
+}
+
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 impl TranscriptSummary {
@@ -121,16 +123,24 @@ impl Spent {
     }
 }
 
-/// Limits of the memory: bytes of a key, bytes of a value, and number of keys.
-pub(crate) const MEMORY_KEY_MAX: usize = 256;
-pub(crate) const MEMORY_VALUE_MAX: usize = 64 << 10;
-pub(crate) const MEMORY_KEYS_MAX: usize = 256;
-
-/// JSON values by key.
-pub type Memory = BTreeMap<Arc<str>, Arc<str>>;
-
 impl Run {
     pub fn is_under_way(&self) -> bool {
         self.state == RunState::UnderWay
+    }
+
+    /// The round in which a member works: its number, the member and the task.
+    pub(crate) fn round_under_way(&self) -> Option<(u32, &MemberName, TaskId)> {
+        match self.rounds.last() {
+            Some(Round::Worked {
+                member,
+                task: Some(task),
+                work: Work::UnderWay,
+            }) if self.is_under_way() => Some((self.rounds_so_far(), member, *task)),
+            Some(Round::Worked { .. } | Round::Unclear { .. } | Round::Answered) | None => None,
+        }
+    }
+
+    pub fn rounds_so_far(&self) -> u32 {
+        u32::try_from(self.rounds.len()).unwrap_or(u32::MAX)
     }
 }

@@ -23,12 +23,12 @@ use serde::{Deserialize, Serialize};
 
 use agent_team_protocol::id::{LaunchId, MessageId, Party};
 
-use crate::budget::Account;
-use crate::lock::Lock;
-use crate::mail::Inbox;
-use crate::plan::MemberPlan;
-use crate::restarts::Restarts;
-use crate::run::TranscriptSummary;
+use crate::team::budget::Account;
+use crate::team::lock::Lock;
+use crate::team::mail::Inbox;
+use crate::team::plan::MemberPlan;
+use crate::team::restarts::Restarts;
+use crate::team::run::TranscriptSummary;
 use crate::time::{Tick, TokenHash};
 
 /// How long a worker may take from its launch to its hello, in milliseconds: several times the slowest pane start that
@@ -282,5 +282,10 @@ impl Member {
     /// The member leaves the team as soon as its launch has ended.
     pub(crate) fn is_leaving(&self) -> bool {
         self.life.then() == Some(&Then::Remove)
+    }
+
+    /// The member is of a kind that takes part in rounds.
+    pub(crate) fn takes_part_in_rounds(&self) -> bool {
+        !self.plan.lead && self.plan.takes.without_run && !self.is_leaving()
     }
 }

@@ -14,11 +14,6 @@ use serde::{Deserialize, Serialize};
 
 use agent_team_protocol::id::{MemberName, RunId, TaskId};
 
-use crate::decide::takes_part;
-use crate::member::Member;
-use crate::run::{MEMORY_VALUE_MAX, Run};
-use crate::team::Team;
-
 /// Maximum number of outputs shown to a member; older ones are left out.
 const OUTPUTS_MAX: usize = 64;
 
@@ -100,68 +95,6 @@ pub enum Wants {
     },
     /// The final answer, written from the outputs of all members.
     Synthesis,
-}
-
-impl Run {
-    /// The round in which a member works: its number, the member and the task.
-    pub(crate) fn round_under_way(&self) -> Option<(u32, &MemberName, TaskId)> {
-        match self.rounds.last() {
-            Some(Round::Worked {
-                member,
-                task: Some(task),
-                work: Work::UnderWay,
-            }) if self.is_under_way() => Some((self.rounds_so_far(), member, *task)),
-            Some(Round::Worked { .. } | Round::Unclear { .. } | Round::Answered) | None => None,
-        }
-    }
-
-    pub fn rounds_so_far(&self) -> u32 {
-        u32::try_from(self.rounds.len()).unwrap_or(u32::MAX)
-    }
-}
-
-impl Team {
-    /// The question that the run waits for the lead's model to answer, if the team works in rounds.
-    pub fn question(&self) -> Option<Question> {
-        let run = self.run.as_ref().filter(|run| run.is_under_way())?;
-        let round = run.rounds_so_far() + 1;
-        let wants = match &self.plan.strategy {
-            _ if run.round_under_way().is_some() => return None,
-            Strategy::Lead => return None,
-            Strategy::Coordinator { max_rounds } if round > *max_rounds => return None,
-            Strategy::Coordinator { max_rounds } => Wants::Decision {
-                max_rounds: *max_rounds,
-            },
-            Strategy::Collaborate { .. } if self.next_collaborator().is_some() => return None,
-            Strategy::Collaborate { .. } => Wants::Synthesis,
-        };
-        Some(Question {
-            run: run.id,
-            round,
-            wants,
-        })
-    }
-
-    /// The member that works next when all members collaborate: first those in the file's order, then the others.
-    pub(crate) fn next_collaborator(&self) -> Option<&Member> {
-        let Strategy::Collaborate { order } = &self.plan.strategy else {
-            return None;
-        };
-        let run = self.run.as_ref()?;
-        let had_a_round = |name: &MemberName| {
-            let mut rounds = run.rounds.iter();
-            rounds.any(|round| matches!(round, Round::Worked { member, .. } if member == name))
-        };
-        let listed = order.iter().filter_map(|name| self.member(name));
-        let mut members = listed.chain(self.members.values());
-        members.find(|member| takes_part(member) && !had_a_round(&member.plan.name))
-    }
-
-    /// Whether the member is the lead of a team that works in rounds: its model answers questions, and it claims no
-    /// tasks.
-    pub(crate) fn leads_in_rounds(&self, member: &Member) -> bool {
-        member.plan.lead && self.plan.strategy != Strategy::Lead
-    }
 }
 
 /// A parsed reply of the lead's model.
@@ -276,19 +209,6 @@ fn cut_to_fit<'a>(texts: &[&'a str], total: usize) -> Vec<&'a str> {
     cut
 }
 
-/// An output as stored in the team's memory: a JSON string, cut to the maximum length of a value.
-pub(crate) fn memory_value(output: &str) -> Arc<str> {
-    let mut max = output.len();
-    loop {
-        let kept = &output[..output.floor_char_boundary(max)];
-        let json = serde_json::to_string(kept).expect("a text is JSON");
-        if json.len() <= MEMORY_VALUE_MAX {
-            return json.into();
-        }
-        max = max / 8 * 7;
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -394,12 +314,5 @@ mod tests {
                 prop_assert!(cut.len() == whole.len() || cut.len() >= total / texts.len());
             }
         }
-    }
-
-    #[test]
-    fn outputs_are_cut_to_the_memory_limit() {
-        assert_eq!(&*memory_value("a \"b\""), "\"a \\\"b\\\"\"");
-        let long = memory_value(&"\u{1}".repeat(64 << 10));
-        assert!(long.len() <= MEMORY_VALUE_MAX && long.len() > MEMORY_VALUE_MAX / 2);
     }
 }

@@ -5,7 +5,7 @@
 //! Pending ───┼─ deny ───► Denied                 └── its launch died ───► Unknown
 //!            └─ the member stops waiting ──► Withdrawn ◄── Allowed, never begun
 //! ```
-//! A plan that needs approval is also a request; it is over as soon as it is decided: see [`crate::lock`].
+//! A plan that needs approval is also a request; it is over as soon as it is decided: see [`crate::team::lock`].
 //!
 //! Only a decision leads to `Allowed`; a timeout can only deny. The first decision wins. A permission is consumed
 //! before the call runs (`Begun`), so that the call is not repeated after a crash in between.
@@ -19,9 +19,8 @@ use serde::{Deserialize, Serialize};
 
 use agent_team_protocol::id::{LaunchId, MemberName, Party, RequestId, TaskId};
 
-use crate::event::{Event, Record};
-use crate::lock::Proposed;
-use crate::member::Next;
+use crate::team::lock::Proposed;
+use crate::team::member::Next;
 use crate::time::Tick;
 
 /// Maximum number of pending requests of one member.
@@ -207,74 +206,44 @@ impl Requests {
         })
     }
 
-    #[expect(
-        clippy::wildcard_enum_match_arm,
-        reason = "the team passes only events about requests"
-    )]
-    pub(crate) fn apply(&mut self, record: &Record) {
-        match record.event.clone() {
-            Event::RequestAsked {
-                request,
-                member,
-                digest,
-                call,
-                plan,
-                expires_at,
-            } => self.insert(Request {
-                id: request,
-                member,
-                digest,
-                call,
-                plan,
-                expires_at,
-                asked_at: record.at,
-                state: RequestState::Pending,
-            }),
-            Event::RequestAllowed {
-                request,
-                scope,
-                by,
-                rules,
-                through,
-                task,
-                via: _,
-            } => {
-                if through.is_none()
-                    && scope != Scope::Once
-                    && let Some(asked) = self.all.get(&request)
-                {
-                    self.grants.push(Grant::of(asked, scope, task, rules));
-                }
-                let allowed = RequestState::Allowed { scope, by, through };
-                self.set(request, allowed);
-            }
-            Event::RequestDenied {
-                request,
-                by,
-                reason,
-                via: _,
-            } => self.set(request, RequestState::Denied { by, reason }),
-            Event::RequestWithdrawn { request } => self.set(request, RequestState::Withdrawn),
-            Event::RequestBegun { request, launch } => {
-                self.set(request, RequestState::Begun { launch });
-            }
-            Event::RequestEnded { request } => self.set(request, RequestState::Ended),
-            Event::GrantRevoked { request } => {
-                self.grants.retain(|grant| grant.request != request);
-            }
-            Event::GrantsEnded {} => self.grants.clear(),
-            Event::RequestKept { request } => self.insert(request),
-            Event::GrantKept { grant } => self.grants.push(grant),
-            _ => {}
+    /// Records a decision. A scope wider than once creates a grant, unless the request was allowed through the grant of
+    /// another one.
+    pub(crate) fn allow(
+        &mut self,
+        id: RequestId,
+        scope: Scope,
+        by: Party,
+        through: Option<RequestId>,
+        task: Option<TaskId>,
+        rules: Vec<Arc<str>>,
+    ) {
+        if through.is_none()
+            && scope != Scope::Once
+            && let Some(asked) = self.all.get(&id)
+        {
+            self.grants.push(Grant::of(asked, scope, task, rules));
         }
+        self.set(id, RequestState::Allowed { scope, by, through });
     }
 
-    fn insert(&mut self, request: Request) {
+    pub(crate) fn keep_grant(&mut self, grant: Grant) {
+        self.grants.push(grant);
+    }
+
+    pub(crate) fn revoke(&mut self, id: RequestId) {
+        self.grants.retain(|grant| grant.request != id);
+    }
+
+    pub(crate) fn end_grants(&mut self) {
+        self.grants.clear();
+    }
+
+    pub(crate) fn insert(&mut self, request: Request) {
         self.last = self.last.max(request.id.0);
         self.all.insert(request.id, request);
     }
 
-    fn set(&mut self, id: RequestId, state: RequestState) {
+    pub(crate) fn set(&mut self, id: RequestId, state: RequestState) {
         if let Some(request) = self.all.get_mut(&id) {
             request.state = state;
         }

@@ -12,17 +12,17 @@ use agent_team_protocol::id::{
     Generation, LaunchId, MemberName, MessageId, Party, RequestId, Revision, RunId, TaskId,
 };
 
-use crate::answers::AnsweredCall;
-use crate::budget::{Account, Measure, Standing};
-use crate::lock::{Lock, Proposed};
-use crate::mail::{Lane, MessageNote};
-use crate::member::{Next, ProcessStamp, StopRequest, Then};
-use crate::plan::{MemberPlan, TaskPlan, TeamPlan};
-use crate::request::{Grant, Request, Scope};
-use crate::restarts::Restarts;
-use crate::round::{Decision, RoundEnd};
-use crate::run::{Failure, Spent, TranscriptSummary};
-use crate::task::{Outcome, Task, is_default};
+use crate::team::answers::AnsweredCall;
+use crate::team::budget::{Account, Measure, Standing};
+use crate::team::lock::{Lock, Proposed};
+use crate::team::mail::{Lane, MessageNote};
+use crate::team::member::{Next, ProcessStamp, StopRequest, Then};
+use crate::team::plan::{MemberPlan, TaskPlan, TeamPlan};
+use crate::team::request::{Grant, Request, Scope};
+use crate::team::restarts::Restarts;
+use crate::team::round::{Decision, RoundEnd};
+use crate::team::run::{Failure, Spent, TranscriptSummary};
+use crate::team::task::{Outcome, Task, is_default};
 use crate::time::{Tick, TokenHash};
 
 /// One entry of the journal. Its position is its revision.

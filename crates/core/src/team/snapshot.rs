@@ -6,14 +6,14 @@ use std::sync::Arc;
 
 use agent_team_protocol::id::{MemberName, MessageId, Party, TaskId};
 
-use crate::event::{Event, Record};
-use crate::lock::Lock;
-use crate::mail::{Lane, Unread};
-use crate::member::{Life, Member, Next, Then};
-use crate::round::{Decision, Round, RoundEnd, Work};
-use crate::run::{Run, RunState, TranscriptSummary};
-use crate::task::Task;
 use crate::team::Team;
+use crate::team::event::{Event, Record};
+use crate::team::lock::Lock;
+use crate::team::mail::{Lane, Unread};
+use crate::team::member::{Life, Member, Next, Then};
+use crate::team::round::{Decision, Round, RoundEnd, Work};
+use crate::team::run::{Run, RunState, TranscriptSummary};
+use crate::team::task::Task;
 use crate::time::Tick;
 
 /// Tasks per record: enough that the overhead of a record is small for each of them.

@@ -14,9 +14,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::member::Member;
-use crate::run::Spent;
-use crate::team::Team;
+use crate::team::run::Spent;
 use crate::time::Tick;
 
 /// Limits of one member or of the team; each set limit is at least 1.
@@ -291,23 +289,6 @@ impl fmt::Display for OutOfBudget {
             f,
             "{fact}; run `agent-team config set {prefix}{key} MORE` to raise it"
         )
-    }
-}
-
-impl Team {
-    /// The limit that blocks this member, if any.
-    pub fn out_of_budget(&self, member: &Member) -> Option<OutOfBudget> {
-        let own = member.plan.budget.as_ref()?;
-        let of = |measure, of, budget: &Budget| OutOfBudget {
-            measure,
-            of,
-            limit: budget.limit(measure).unwrap_or(0),
-        };
-        match (member.account.spent(), self.account.spent()) {
-            (Some(measure), _) => Some(of(measure, Some(member.plan.name.as_str().into()), own)),
-            (None, Some(measure)) => Some(of(measure, None, &self.plan.budget)),
-            (None, None) => None,
-        }
     }
 }
 

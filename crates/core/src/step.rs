@@ -1,0 +1,43 @@
+//! What the driver receives for one input, in the order in which it stores and runs it. Returned by
+//! [`Team::step`](crate::Team::step).
+
+use std::sync::Arc;
+
+use agent_team_protocol::id::{MemberName, Party, Revision, TaskId};
+
+use crate::effect::Effect;
+use crate::team::event::Record;
+use crate::team::task::Task;
+
+/// The result of one input.
+#[derive(Debug, Default)]
+pub struct Step {
+    /// To be stored, in this order, before any effect runs.
+    pub records: Vec<Record>,
+    pub effects: Vec<Effect>,
+    /// Tasks that this step completed, with their results. They have left the board.
+    pub completed: Vec<CompletedTask>,
+    /// Items that this step added to transcripts, to be stored with the records.
+    pub transcript_items: Vec<TranscriptItems>,
+}
+
+/// New items of a transcript that had `after` items before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TranscriptItems {
+    pub member: MemberName,
+    pub after: u64,
+    /// Each as JSON.
+    pub items: Vec<Arc<str>>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CompletedTask {
+    pub task: Task,
+    pub owner: Party,
+    pub result: Arc<str>,
+    /// The tasks that depended on it.
+    pub blocks: Vec<TaskId>,
+    /// The revision of the completion, and its Unix time in milliseconds.
+    pub revision: Revision,
+    pub at: u64,
+}

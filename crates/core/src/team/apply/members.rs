@@ -1,0 +1,184 @@
+//! Events about members and their launches.
+
+use agent_team_protocol::id::MemberName;
+
+use crate::team::Team;
+use crate::team::event::{Event, Record};
+use crate::team::member::{Launch, Life, Member, ProcessStamp};
+use crate::team::restarts::Restarts;
+use crate::time::Tick;
+
+impl Team {
+    /// Launches, stops and changes of members.
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "`apply_event` passes only events of this family"
+    )]
+    pub(super) fn apply_members(&mut self, record: &Record) {
+        let tick = record.tick;
+        match &record.event {
+            Event::MemberAdded { plan } => {
+                self.count_spawned(&plan.name, plan.role.as_str());
+                self.members
+                    .insert(plan.name.clone(), Member::new(plan.clone(), tick));
+            }
+            Event::MemberChanged { plan } => {
+                if let Some(member) = self.members.get_mut(&plan.name) {
+                    member.plan = plan.clone();
+                }
+                self.update_clocks(&plan.name, tick);
+            }
+            Event::MemberRemoved { member } => {
+                self.members.remove(member);
+                self.requests.forget(member);
+                self.update_team_clocks(tick);
+            }
+            Event::MemberWanted { member } => self.set_life(member, tick, |member| {
+                member.restarts = Restarts::default();
+                member.suspended = false;
+                Life::Planned
+            }),
+            Event::LaunchStarted {
+                member,
+                launch,
+                token_hash,
+                give_up_at,
+            } => self.set_life(member, tick, |member| {
+                member.idle_notified = false;
+                member.worked = false;
+                member.objection = None;
+                member.suspended = false;
+                Life::Launching {
+                    launch: Launch {
+                        id: launch.clone(),
+                        token_hash: token_hash.clone(),
+                    },
+                    give_up_at: *give_up_at,
+                }
+            }),
+            Event::LaunchReady {
+                member, process, ..
+            } => self.update_launch(member, tick, |launch, _| Life::Ready {
+                launch,
+                process: *process,
+            }),
+            Event::LaunchAsked { member, asked, .. } => self.set_life(member, tick, |member| {
+                member.objection = None;
+                let Life::Ready { launch, process } = member.life.clone() else {
+                    return member.life.clone();
+                };
+                Life::StopRequested {
+                    launch,
+                    process,
+                    asked: asked.clone(),
+                }
+            }),
+            Event::LaunchObjected { member, reason, .. } => self.set_life(member, tick, |member| {
+                member.objection = Some(reason.clone());
+                let Life::StopRequested {
+                    launch, process, ..
+                } = member.life.clone()
+                else {
+                    return member.life.clone();
+                };
+                Life::Ready { launch, process }
+            }),
+            Event::LaunchDraining {
+                member,
+                kill_at,
+                then,
+                ..
+            } => self.update_launch(member, tick, |launch, process| match process {
+                Some(process) => Life::Draining {
+                    launch,
+                    process,
+                    kill_at: *kill_at,
+                    then: then.clone(),
+                },
+                None => Life::Ending {
+                    launch,
+                    process,
+                    reason: "it was never ready".into(),
+                    then: then.clone(),
+                },
+            }),
+            Event::LaunchEnding {
+                member,
+                reason,
+                then,
+                ..
+            } => self.update_launch(member, tick, |launch, process| Life::Ending {
+                launch,
+                process,
+                reason: reason.clone(),
+                then: then.clone(),
+            }),
+            Event::LaunchEnded {
+                member,
+                launch,
+                restarts,
+                next,
+            } => {
+                self.answers.forget_launch(launch);
+                self.requests.end(member, next);
+                self.set_life(member, tick, |member| {
+                    member.restarts = restarts.clone();
+                    next.clone().into()
+                });
+            }
+            Event::MemberParked { member, next } => {
+                self.requests.end(member, next);
+                self.set_life(member, tick, |member| {
+                    member.suspended = false;
+                    next.clone().into()
+                })
+            }
+            Event::MembersSuspended { members } => {
+                for name in members {
+                    if let Some(member) = self.members.get_mut(name) {
+                        member.suspended = true;
+                    }
+                }
+            }
+            Event::MemberIdle { member } => {
+                if let Some(member) = self.members.get_mut(member) {
+                    member.idle_notified = true;
+                }
+            }
+            other => debug_assert!(false, "no effect on the state: {other:?}"),
+        }
+    }
+
+    fn set_life(&mut self, name: &MemberName, tick: Tick, next: impl FnOnce(&mut Member) -> Life) {
+        if let Some(member) = self.members.get_mut(name) {
+            member.life = next(member);
+            member.since = tick;
+        }
+        self.update_clocks(name, tick);
+    }
+
+    /// Enters a new state of the same launch.
+    fn update_launch(
+        &mut self,
+        name: &MemberName,
+        tick: Tick,
+        next: impl FnOnce(Launch, Option<ProcessStamp>) -> Life,
+    ) {
+        self.set_life(name, tick, |member| match member.life.launch() {
+            Some(launch) => next(launch.clone(), member.life.process()),
+            None => member.life.clone(),
+        });
+    }
+
+    fn count_spawned(&mut self, name: &MemberName, role: &str) {
+        let number = name
+            .as_str()
+            .strip_prefix(role)
+            .and_then(|rest| rest.strip_prefix('-'))
+            .and_then(|number| number.parse::<u64>().ok());
+        if let Some(number) = number {
+            let last = self.spawned.entry(role.into()).or_default();
+            *last = number.max(*last);
+        }
+    }
+}

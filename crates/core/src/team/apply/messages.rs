@@ -1,0 +1,77 @@
+//! Events about messages: inboxes of members, and the unread messages of the user.
+
+use agent_team_protocol::id::Party;
+
+use crate::team::Team;
+use crate::team::event::{Event, Record};
+use crate::team::mail::Unread;
+use crate::team::run::TranscriptSummary;
+
+impl Team {
+    /// Messages that were accepted or read.
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "`apply_event` passes only events of this family"
+    )]
+    pub(super) fn apply_messages(&mut self, record: &Record) {
+        match &record.event {
+            Event::MessageAccepted {
+                message,
+                from,
+                to,
+                text,
+                urgent,
+                reply_to,
+                note,
+            } => {
+                self.last_message = self.last_message.max(message.0);
+                let lane = self.lane(from, *urgent);
+                // A command member has no turns, so a report has no turn to attach to.
+                if let Party::Member(name) = from
+                    && self
+                        .member(name)
+                        .is_some_and(|it| it.transcript != TranscriptSummary::default())
+                    && self.reaches_lead(to)
+                    && let Some(member) = self.members.get_mut(name)
+                {
+                    member.transcript.report();
+                }
+                if let (Party::User, [Party::Member(name)]) = (from, to.as_slice()) {
+                    self.user_mail.answer(name);
+                }
+                if to.contains(&Party::User) {
+                    self.user_mail.receive(*message, from.clone());
+                }
+                for party in to {
+                    if let Party::Member(name) = party
+                        && let Some(member) = self.members.get_mut(name)
+                    {
+                        let unread = Unread {
+                            from: from.clone(),
+                            text: text.clone(),
+                            urgent: *urgent,
+                            reply_to: *reply_to,
+                            note: note.clone(),
+                        };
+                        member.inbox.insert(*message, lane, unread);
+                    }
+                }
+            }
+            Event::MessagesRead { member, messages } => {
+                if let Some(member) = self.members.get_mut(member) {
+                    for message in messages {
+                        member.inbox.remove(*message);
+                    }
+                }
+            }
+
+            Event::UserRead { messages } => self.user_mail.read(messages),
+            other => debug_assert!(false, "no effect on the state: {other:?}"),
+        }
+    }
+
+    fn reaches_lead(&self, to: &[Party]) -> bool {
+        self.lead()
+            .is_some_and(|lead| to.contains(&Party::Member(lead.plan.name.clone())))
+    }
+}

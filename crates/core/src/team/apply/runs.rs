@@ -1,0 +1,145 @@
+//! Events about goals and their rounds, transcripts, usage and the shared memory.
+
+use agent_team_protocol::id::RunId;
+
+use crate::team::Team;
+use crate::team::event::{Event, Record};
+use crate::team::round::{Decision, Round, RoundEnd, Work};
+use crate::team::run::{Run, RunState};
+
+impl Team {
+    /// Goals, rounds, turns and usage.
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "`apply_event` passes only events of this family"
+    )]
+    pub(super) fn apply_runs(&mut self, record: &Record) {
+        let tick = record.tick;
+        match &record.event {
+            Event::RunStarted {
+                run,
+                goal,
+                then_down,
+                memory,
+                first_task,
+            } => {
+                self.run = Some(Run {
+                    id: *run,
+                    goal: goal.clone(),
+                    state: RunState::UnderWay,
+                    started_at: record.at,
+                    then_down: *then_down,
+                    rounds: Vec::new(),
+                    idle_notified: false,
+                    first_task: first_task.unwrap_or_else(|| self.next_task()),
+                });
+                self.memory = memory.iter().cloned().collect();
+                self.account.begin(&self.spent, tick);
+                for member in self.members.values_mut() {
+                    member.account.begin(&member.transcript.spent, tick);
+                    if member.plan.lead {
+                        member.lock.shut();
+                    }
+                }
+                self.update_all_clocks(tick);
+            }
+            Event::RunFinished { run, answer } => self.change_run(*run, |run| {
+                run.state = RunState::Finished {
+                    answer: answer.clone(),
+                    at: record.at,
+                };
+            }),
+            Event::RunFailed {
+                run,
+                failure,
+                reason,
+            } => self.change_run(*run, |run| {
+                run.state = RunState::Failed {
+                    failure: *failure,
+                    reason: reason.clone(),
+                    at: record.at,
+                };
+            }),
+            Event::CoordinatorDecided { run, decision, .. } => {
+                self.change_run(*run, |run| match decision {
+                    // A `RoundStarted` follows.
+                    Decision::Member(_) => {}
+                    Decision::Done => run.rounds.push(Round::Answered),
+                    Decision::Unclear(why) => run.rounds.push(Round::Unclear { why: why.clone() }),
+                });
+            }
+            Event::RoundStarted {
+                run, member, task, ..
+            } => self.change_run(*run, |run| {
+                run.rounds.push(Round::Worked {
+                    member: member.clone(),
+                    task: *task,
+                    work: Work::UnderWay,
+                });
+            }),
+            Event::RoundEnded {
+                run, end, output, ..
+            } => self.change_run(*run, |run| {
+                if let Some(Round::Worked { work, .. }) = run.rounds.last_mut() {
+                    let output = output.clone();
+                    *work = match end {
+                        RoundEnd::Completed => Work::Completed { output },
+                        RoundEnd::Failed => Work::Failed { output },
+                    };
+                }
+            }),
+            Event::RunAbandoned { run } => self.change_run(*run, |run| {
+                run.state = RunState::Abandoned { at: record.at };
+            }),
+            Event::RunIdle { run } => self.change_run(*run, |run| run.idle_notified = true),
+            Event::TranscriptGrown { member, summary } => {
+                let works =
+                    summary.active && self.member(member).is_some_and(|member| !member.plan.lead);
+                if let Some(member) = self.members.get_mut(member) {
+                    let more = summary.spent.less(member.transcript.spent);
+                    member.transcript = *summary;
+                    self.spent = self.spent.and(more);
+                }
+                if works {
+                    self.clear_idle_notice();
+                }
+                self.update_clocks(member, tick);
+            }
+            Event::BudgetStands {
+                member: Some(name),
+                measure,
+                standing,
+            } => {
+                if let Some(member) = self.members.get_mut(name) {
+                    member.account.stand(*measure, *standing);
+                }
+                self.update_clocks(name, tick);
+            }
+            Event::BudgetStands {
+                member: None,
+                measure,
+                standing,
+            } => {
+                self.account.stand(*measure, *standing);
+                self.update_all_clocks(tick);
+            }
+            Event::Remembered { key, value } => {
+                self.memory.insert(key.clone(), value.clone());
+            }
+            other => debug_assert!(false, "no effect on the state: {other:?}"),
+        }
+    }
+
+    fn change_run(&mut self, id: RunId, change: impl FnOnce(&mut Run)) {
+        if let Some(run) = self.run.as_mut().filter(|run| run.id == id) {
+            change(run);
+        }
+    }
+
+    /// A member works again: if all members become idle later, the lead must be notified again.
+    pub(super) fn clear_idle_notice(&mut self) {
+        if let Some(run) = &mut self.run {
+            run.idle_notified = false;
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! Events about tasks on the board, and their effect on the members that work on them.
+
+use agent_team_protocol::id::{Generation, Party, TaskId};
+
+use crate::team::Team;
+use crate::team::event::{Event, Record};
+use crate::team::member::{Life, Member};
+use crate::team::task::{Outcome, Task};
+use crate::time::Tick;
+
+impl Team {
+    /// Returns a completed task, which leaves the board.
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "`apply_event` passes only events of this family"
+    )]
+    pub(super) fn apply_tasks(&mut self, record: &Record) -> Option<Task> {
+        let tick = record.tick;
+        match &record.event {
+            Event::TaskAdded {
+                task,
+                plan,
+                created_by,
+            } => self.board.insert(Task {
+                id: *task,
+                plan: plan.clone(),
+                outcome: Outcome::default(),
+                generation: Generation(0),
+                attempts: 0,
+                refusals: 0,
+                releases: 0,
+                created_by: created_by.clone(),
+                created_at: record.at,
+                changed_at: record.at,
+                revision: self.revision,
+                open: 0,
+            }),
+            Event::TaskChanged { task, plan } => {
+                self.change_task(*task, record, |task| task.plan = plan.clone())
+            }
+            Event::TaskClaimed {
+                task,
+                owner,
+                generation,
+                attempts,
+            } => {
+                self.change_task(*task, record, |task| {
+                    task.outcome = Outcome::InProgress {
+                        owner: owner.clone(),
+                    };
+                    task.generation = *generation;
+                    task.attempts = *attempts;
+                    task.refusals = 0;
+                });
+                self.touch_worker(Some(owner.clone()), tick, |member| {
+                    member.worked = true;
+                    member.lock.take(*task);
+                });
+                self.clear_idle_notice();
+            }
+            Event::TaskReleased {
+                task,
+                note,
+                taken_from,
+                releases,
+            } => {
+                let outcome = Outcome::Pending {
+                    note: Some(note.clone()),
+                    taken_from: taken_from.clone(),
+                };
+                self.end_claim(*task, record, "released", outcome);
+                self.board.change(*task, |task| task.releases = *releases);
+            }
+            Event::TaskFailed { task, reason } => {
+                let owner = self.board.get(*task).and_then(Task::owner).cloned();
+                let outcome = Outcome::Failed {
+                    reason: reason.clone(),
+                    owner,
+                };
+                self.end_claim(*task, record, "failed", outcome);
+            }
+            Event::TaskCancelled { task } => {
+                self.end_claim(*task, record, "cancelled", Outcome::Cancelled)
+            }
+            Event::TaskCompleted { task, result, .. } => {
+                let completed = self.board.complete(*task)?;
+                if let Some(Party::Member(_)) = completed.owner() {
+                    self.account.completed += 1;
+                }
+                self.touch_worker(completed.owner().cloned(), tick, |member| {
+                    member.idle_notified = false;
+                    member.account.completed += 1;
+                    member.last_result = Some(report(*task, "completed", result).into());
+                    member.transcript.report();
+                });
+                return Some(completed);
+            }
+            Event::TaskRefused { task, refusals, .. } => {
+                self.change_task(*task, record, |task| task.refusals = *refusals);
+            }
+            Event::TaskRetried { task } => self.change_task(*task, record, |task| {
+                task.outcome = Outcome::default();
+                task.refusals = 0;
+                task.releases = 0;
+            }),
+            other => debug_assert!(false, "no effect on the state: {other:?}"),
+        }
+        None
+    }
+
+    fn change_task(&mut self, id: TaskId, record: &Record, change: impl FnOnce(&mut Task)) {
+        let revision = self.revision;
+        self.board.change(id, |task| {
+            change(task);
+            task.changed_at = record.at;
+            task.revision = revision;
+        });
+    }
+
+    fn end_claim(&mut self, id: TaskId, record: &Record, how: &str, outcome: Outcome) {
+        let owner = self.board.get(id).and_then(|task| task.owner().cloned());
+        let report = match &outcome {
+            Outcome::Failed { reason, .. } => report(id, how, reason),
+            Outcome::Pending { .. } | Outcome::InProgress { .. } | Outcome::Cancelled => {
+                report(id, how, "")
+            }
+        };
+        self.change_task(id, record, |task| task.outcome = outcome);
+        self.touch_worker(owner, record.tick, |member| {
+            member.idle_notified = false;
+            member.last_result = Some(report.into());
+            member.transcript.report();
+        });
+    }
+
+    fn touch_worker(&mut self, owner: Option<Party>, tick: Tick, touch: impl FnOnce(&mut Member)) {
+        if let Some(Party::Member(name)) = owner
+            && let Some(member) = self.members.get_mut(&name)
+        {
+            touch(member);
+            if matches!(member.life, Life::Ready { .. }) {
+                member.since = tick;
+            }
+            self.update_clocks(&name, tick);
+        }
+    }
+}
+
+/// The end of a task in one line, such as `T-1 completed: greeting.txt is written`.
+fn report(task: TaskId, how: &str, text: &str) -> String {
+    /// Maximum length of the preview, in characters.
+    const PREVIEW: usize = 160;
+    let line = text.lines().map(str::trim).find(|line| !line.is_empty());
+    let Some(line) = line else {
+        return format!("{task} {how}");
+    };
+    let preview: String = line.chars().take(PREVIEW).collect();
+    let cut = if preview.len() < line.len() {
+        "…"
+    } else {
+        ""
+    };
+    format!("{task} {how}: {preview}{cut}")
+}
