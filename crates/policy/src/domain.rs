@@ -1,6 +1,6 @@
 //! Host names in URLs and in rules. Called by the rules and the judge.
 
-use super::rule::{Fault, Reach};
+use super::pattern::{Fault, Reach};
 
 /// `example.com`, or `*.example.com` for its subdomains.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use globset::{GlobBuilder, GlobMatcher};
 
 use super::path::{CallPath, RuleContext};
-use super::rule::{Fault, Reach};
+use super::pattern::{Fault, Reach};
 
 #[derive(Debug, Clone)]
 pub(crate) struct PathPattern {

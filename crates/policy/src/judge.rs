@@ -12,7 +12,8 @@ use super::digest::Digest;
 use super::domain;
 use super::mode::Mode;
 use super::path::RuleContext;
-use super::rule::{Reach, Rule};
+use super::pattern::Reach;
+use super::rule::Rule;
 use super::rule_book::{Effect, Entry, RuleBook};
 
 impl RuleBook {

@@ -21,6 +21,7 @@ mod judge;
 mod mode;
 mod offer;
 mod path;
+mod pattern;
 mod program;
 pub mod protected;
 mod rule;

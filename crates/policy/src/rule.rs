@@ -17,6 +17,7 @@ use self::command::CommandPattern;
 use super::domain::DomainPattern;
 use super::glob::PathPattern;
 use super::path::{CallPath, RuleContext};
+use super::pattern::{Reach, Standing};
 
 /// One rule. It prints as it was written.
 #[derive(Debug, Clone)]
@@ -37,13 +38,6 @@ enum Pattern {
     McpTool(String),
 }
 
-/// How to match a rule: narrowly for allow, widely for deny and ask.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Reach {
-    Narrow,
-    Wide,
-}
-
 /// Why a text is not a valid rule.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{rule}`, at character {}: {what}; write {instead}", rule.get(..*at).map_or(0, |before| before.chars().count()) + 1)]
@@ -54,42 +48,6 @@ pub struct RuleError {
     pub what: String,
     /// What to write instead.
     pub instead: String,
-}
-
-/// An error with a byte offset relative to a part of a rule.
-#[derive(Debug)]
-pub(crate) struct Fault {
-    at: usize,
-    what: String,
-    instead: String,
-}
-
-impl Fault {
-    pub(crate) fn new(at: usize, what: impl Into<String>, instead: impl Into<String>) -> Self {
-        Self {
-            at,
-            what: what.into(),
-            instead: instead.into(),
-        }
-    }
-
-    fn after(mut self, bytes: usize) -> Self {
-        self.at += bytes;
-        self
-    }
-}
-
-/// The context of a command in its line.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Standing {
-    /// Its input is another command's output.
-    pub(crate) piped: bool,
-    /// Its input is another command's output, or a file.
-    pub(crate) fed: bool,
-    /// A `cd` changed its directory.
-    pub(crate) moved: bool,
-    /// Its output is the input of a program that may run it.
-    pub(crate) evaluated: bool,
 }
 
 impl Rule {

@@ -4,7 +4,8 @@ use std::fmt;
 
 use super::digest::Digest;
 use super::path::{CallPath, RuleContext};
-use super::rule::{Reach, Rule, RuleError};
+use super::pattern::Reach;
+use super::rule::{Rule, RuleError};
 
 /// The effect of a rule. Effects are evaluated in this order, regardless of the rules' sources.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -2,8 +2,9 @@
 
 use super::{Changes, Findings, Judge, Part, Runnable, What, Why, why};
 use crate::call::{join, moves, paths_in};
+use crate::pattern::{Reach, Standing};
 use crate::program::{self, Form};
-use crate::rule::{Reach, Rule, Standing};
+use crate::rule::Rule;
 use crate::rule_book::{Effect, Entry};
 use crate::shell::{self, Command, Line, Target};
 use crate::words;

@@ -1,6 +1,6 @@
 //! Matches commands against rules. Called by the rule.
 
-use super::Standing;
+use crate::pattern::Standing;
 use crate::program::{self, Form, name};
 use crate::words;
 

@@ -1,9 +1,10 @@
 //! Parses rules, and explains what is wrong with invalid ones. Called where rules are loaded.
 
 use super::command::CommandPattern;
-use super::{Fault, Pattern, Rule, RuleError};
+use super::{Pattern, Rule, RuleError};
 use crate::domain::DomainPattern;
 use crate::glob::PathPattern;
+use crate::pattern::Fault;
 use crate::program;
 use crate::rule_book::Effect;
 use crate::shell;

@@ -1,0 +1,44 @@
+//! What all patterns of rules share: how widely they match, in which context, and what is wrong with their text.
+
+/// How to match a rule: narrowly for allow, widely for deny and ask.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reach {
+    Narrow,
+    Wide,
+}
+
+/// An error with a byte offset relative to a part of a rule.
+#[derive(Debug)]
+pub(crate) struct Fault {
+    pub(crate) at: usize,
+    pub(crate) what: String,
+    pub(crate) instead: String,
+}
+
+impl Fault {
+    pub(crate) fn new(at: usize, what: impl Into<String>, instead: impl Into<String>) -> Self {
+        Self {
+            at,
+            what: what.into(),
+            instead: instead.into(),
+        }
+    }
+
+    pub(crate) fn after(mut self, bytes: usize) -> Self {
+        self.at += bytes;
+        self
+    }
+}
+
+/// The context of a command in its line.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Standing {
+    /// Its input is another command's output.
+    pub(crate) piped: bool,
+    /// Its input is another command's output, or a file.
+    pub(crate) fed: bool,
+    /// A `cd` changed its directory.
+    pub(crate) moved: bool,
+    /// Its output is the input of a program that may run it.
+    pub(crate) evaluated: bool,
+}
