@@ -15,14 +15,16 @@ mod disk_reserve;
 mod history;
 mod lock;
 mod open;
+mod open_error;
 mod read;
 mod schema;
 mod store;
 mod writer;
 
 pub use history::{History, StoredMessage};
-pub use lock::is_locked;
-pub use open::{Durability, OpenError, Opened, TeamIdentity, identity, open};
+pub use lock::{Durability, is_locked};
+pub use open::{Opened, identity, open};
+pub use open_error::{OpenError, TeamIdentity};
 pub use read::{JournalEntry, ReadError, Restored};
 pub use store::{Sink, Store};
 pub use writer::{Archived, Batch, CommitError, Committed, Writer};

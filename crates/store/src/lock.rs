@@ -14,13 +14,22 @@ use std::path::{Path, PathBuf};
 use agent_team_system::clock;
 use agent_team_system::lock::FileLock;
 
-use crate::open::{Durability, OpenError};
+use crate::open_error::OpenError;
 
 /// Beside the database.
 const NAME: &str = "team.lock";
 
 /// In place of a boot's id: the revision is valid under every boot.
 const EVERY_BOOT: &str = "any";
+
+/// What a commit survives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Durability {
+    /// A power cut.
+    Power,
+    /// Any kill, but not a power cut, which may lose the newest commits.
+    Process,
+}
 
 /// Whether a writer holds the lock of the team in this directory.
 pub fn is_locked(dir: &Path) -> io::Result<bool> {
