@@ -3,6 +3,7 @@
 //! Each rule is a function from the files to findings, so that its test can pass files that violate it. Rules change no
 //! file.
 
+mod circles;
 mod code;
 mod ids;
 mod layering;
@@ -63,6 +64,7 @@ fn check(tree: &Tree) -> Result<Vec<Finding>> {
     let mut findings = layering::edges(&manifests);
     findings.extend(manifest::lints_are_inherited(&manifests));
     findings.extend(ids::core_knows_ids_only(tree));
+    findings.extend(circles::no_import_circles(tree));
     findings.extend(text::no_forbidden_names(tree));
     findings.extend(text::no_machine_paths(tree));
     findings.extend(text::cited_invariants_exist(tree));
