@@ -12,7 +12,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use agent_team_llm::Model;
-use agent_team_protocol::spec;
+use agent_team_protocol::engine;
 use agent_team_protocol::{MemberName, RoleName};
 use agent_team_supervisor::embed::{Host, Hosted};
 use agent_team_teammate::RunError;
@@ -130,13 +130,13 @@ async fn work(engines: &Engines, launch_file: &Path) -> Result<(), RunError> {
     // The exit code is also in the worker's exit report.
     let _code = match (engine, launch.engine()) {
         (Some(engine), _) => launch.work(engine).await?,
-        (None, spec::Engine::Command) => launch.run_commands().await?,
-        (None, spec::Engine::Native) => {
+        (None, engine::Engine::Command) => launch.run_commands().await?,
+        (None, engine::Engine::Native) => {
             let model = launch.model().and_then(|name| engines.models.get(name));
             let model = model.map(Arc::clone);
             launch.think(model).await?
         }
-        (None, engine @ spec::Engine::Unknown) => return Err(RunError::Engine(engine)),
+        (None, engine @ engine::Engine::Unknown) => return Err(RunError::Engine(engine)),
     };
     Ok(())
 }

@@ -3,6 +3,7 @@
 
 use std::path::PathBuf;
 
+use agent_team_protocol::engine::ENGINES;
 use agent_team_protocol::envelope::{CUSTOM, CustomEvent};
 use agent_team_protocol::permissions::Mode;
 use agent_team_protocol::{MemberName, MessageId, Recipient, Revision, RoleName};
@@ -500,8 +501,7 @@ pub(crate) struct Spawn {
     /// Name of the member [default: the role and a number]
     #[arg(long)]
     pub(crate) name: Option<MemberName>,
-    /// Engine: command or native [default: the role's]
-    #[arg(long)]
+    #[arg(long, help = engine_help())]
     pub(crate) engine: Option<String>,
     /// Instructions added to the prompt of the role
     #[arg(long)]
@@ -578,6 +578,11 @@ pub(crate) enum SupervisorCommand {
 
 fn revision(text: &str) -> Result<Revision, std::num::ParseIntError> {
     text.parse().map(Revision)
+}
+
+fn engine_help() -> String {
+    let words: Vec<_> = ENGINES.iter().map(|engine| engine.word).collect();
+    format!("Engine: {} [default: the role's]", words.join(" or "))
 }
 
 #[cfg(test)]

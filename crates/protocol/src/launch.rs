@@ -6,8 +6,9 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::engine::Engine;
 use crate::id::{LaunchId, MemberName, RoleName, TeamId};
-use crate::spec::{AgentSpec, Engine};
+use crate::spec::AgentSpec;
 
 /// The environment variable that marks every process of a launch's tree. Not a secret.
 pub const LAUNCH_MARKER: &str = "AGENT_TEAM_LAUNCH";

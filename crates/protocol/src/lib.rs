@@ -7,6 +7,7 @@
 pub mod attention;
 pub mod codec;
 pub mod dialog;
+pub mod engine;
 pub mod envelope;
 pub mod error;
 pub mod exit;

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::engine::Engine;
 use crate::id::{MemberName, RoleName, TeamName};
 use crate::permissions::{PermissionDefaults, Permissions};
 use crate::text::visible_label;
@@ -406,31 +407,6 @@ pub enum McpTransport {
         #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
         headers: BTreeMap<String, String>,
     },
-}
-
-/// The program that does a member's work.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(rename_all = "snake_case")]
-pub enum Engine {
-    /// Runs each task's `run` line.
-    Command,
-    /// Our own agent: a model with tools.
-    Native,
-    /// A value from a newer version. Views show it; no member is launched with it.
-    #[serde(other)]
-    Unknown,
-}
-
-impl Engine {
-    /// The worker binary of this engine.
-    pub fn worker(self) -> &'static str {
-        match self {
-            Self::Command => "agent-teammate",
-            Self::Native => "agent-teammate-native",
-            Self::Unknown => "an unknown worker (newer version)",
-        }
-    }
 }
 
 /// Which tasks an idle member takes by itself.

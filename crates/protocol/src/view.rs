@@ -5,11 +5,12 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::engine::Engine;
 use crate::id::{
     Generation, LaunchId, MemberName, MessageId, Party, RequestId, Revision, RoleName, RunId,
     TaskId, TeamId, TeamName,
 };
-use crate::spec::{Colour, Engine};
+use crate::spec::Colour;
 
 /// One member, as `ps` shows it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -11,10 +11,11 @@ use agent_team_core::plan::{FileTask, MemberPlan, Takes, TaskPlan, TeamPlan};
 use agent_team_core::round;
 use agent_team_core::run::Spent;
 use agent_team_core::{Origin, Refused, Team};
+use agent_team_protocol::engine::Engine;
 use agent_team_protocol::method::{self, Spawn};
 use agent_team_protocol::model::ModelName;
 use agent_team_protocol::spec::{
-    self, AgentSpec, ClaimPolicy, Colour, Engine, MemberSpec, PlacementChoice, RoleSpec, Strategy,
+    self, AgentSpec, ClaimPolicy, Colour, MemberSpec, PlacementChoice, RoleSpec, Strategy,
     TaskSpec, TeamSpec,
 };
 use agent_team_protocol::view::Usage;
@@ -107,9 +108,9 @@ fn member_plan(spec: MemberSpec, colour: Colour) -> MemberPlan {
         role: spec.role,
         lead: spec.lead,
         takes: takes(spec.engine, spec.claim),
-        foreign: is_foreign(spec.engine),
+        foreign: spec.engine.info().is_some_and(|info| info.foreign),
         by_hand: false,
-        must_plan: spec.agent.must_plan && spec.engine == Engine::Native,
+        must_plan: spec.agent.must_plan && spec.engine.uses_model(),
         settings: to_json(&MemberSettings {
             engine: spec.engine,
             cwd: spec.cwd,
@@ -119,10 +120,7 @@ fn member_plan(spec: MemberSpec, colour: Colour) -> MemberPlan {
             agent: spec.agent,
         }),
         colour: colour.name().into(),
-        budget: match spec.engine {
-            Engine::Command | Engine::Unknown => None,
-            Engine::Native => Some(budget(spec.budget)),
-        },
+        budget: spec.engine.uses_model().then(|| budget(spec.budget)),
     }
 }
 
@@ -142,10 +140,7 @@ pub(crate) fn budget(budget: spec::Budget) -> Budget {
 fn takes(engine: Engine, claim: ClaimPolicy) -> Takes {
     Takes {
         unassigned: claim == ClaimPolicy::Ready,
-        without_run: match engine {
-            Engine::Command | Engine::Unknown => false,
-            Engine::Native => true,
-        },
+        without_run: engine.info().is_some_and(|info| !info.runs_lines),
     }
 }
 
@@ -159,20 +154,12 @@ pub(crate) fn check_engines(spec: &TeamSpec) -> Result<(), Refusal> {
 }
 
 fn check_engine(name: &str, engine: Engine) -> Result<(), Refusal> {
-    match engine {
-        Engine::Command | Engine::Native => Ok(()),
-        Engine::Unknown => {
-            let text = format!("cannot run {name}: this supervisor does not have its engine");
-            Err(Refusal::new(ErrorCode::NotCarriedOut, text)
-                .hint("start the installed version with: agent-team supervisor restart"))
-        }
+    if engine.info().is_some() {
+        return Ok(());
     }
-}
-
-fn is_foreign(engine: Engine) -> bool {
-    match engine {
-        Engine::Command | Engine::Native | Engine::Unknown => false,
-    }
+    let text = format!("cannot run {name}: this supervisor does not have its engine");
+    Err(Refusal::new(ErrorCode::NotCarriedOut, text)
+        .hint("start the installed version with: agent-team supervisor restart"))
 }
 
 /// The agent of a spawned member: the role's, with overrides. Never has tools that the role does not have.
@@ -275,7 +262,7 @@ pub(crate) fn spawn_plan(
         .collect();
     let engine = spawn.engine.unwrap_or(role.engine);
     check_engine(spawn.role.as_str(), engine)?;
-    if spawn.must_plan && engine == Engine::Command {
+    if spawn.must_plan && engine.runs_lines() {
         let text = "a member with the command engine cannot plan";
         return Err(
             Refusal::new(ErrorCode::Invalid, text).hint("spawn a role with the native engine")
@@ -314,7 +301,7 @@ pub(crate) fn spawn_plan(
 }
 
 fn check_tools(tools: &[String], engine: Engine) -> Result<(), Refusal> {
-    if engine == Engine::Command {
+    if engine.runs_lines() {
         let text = "a member with the command engine has no tools";
         return Err(
             Refusal::new(ErrorCode::Invalid, text).hint("spawn a role with the native engine")

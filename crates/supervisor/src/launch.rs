@@ -19,9 +19,10 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use agent_team_protocol::engine::Engine;
 use agent_team_protocol::launch::LAUNCH_MARKER;
 use agent_team_protocol::method::{AttachAnswer, CallerTerminal, Reopened};
-use agent_team_protocol::spec::{Colour, Engine};
+use agent_team_protocol::spec::Colour;
 use agent_team_protocol::view::{Fate, Placement, Receipt, ReceiptKind};
 use agent_team_protocol::{ErrorCode, LaunchId, MemberName, Refusal, TeamId};
 use agent_team_system::daemon::FindBinaryError;

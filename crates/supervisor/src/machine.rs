@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::pin::Pin;
 use std::time::Duration;
 
-use agent_team_protocol::spec::Engine;
+use agent_team_protocol::engine::Engine;
 use agent_team_store::{Durability, Writer};
 use agent_team_system::cgroup;
 use agent_team_system::clock;

@@ -12,9 +12,10 @@ use std::sync::Arc;
 use agent_team_core::Team;
 use agent_team_core::plan::MemberPlan;
 use agent_team_policy::{Mode, RuleBook};
+use agent_team_protocol::engine::Engine;
 use agent_team_protocol::permissions::{PermissionDefaults, Permissions};
 use agent_team_protocol::spec::{
-    AgentSpec, Colour, Engine, FileDigest, Hooks, KeptPath, Layout, RoleSpec, TrustedLine,
+    AgentSpec, Colour, FileDigest, Hooks, KeptPath, Layout, RoleSpec, TrustedLine,
 };
 use agent_team_protocol::view::Placement;
 use agent_team_protocol::{ErrorCode, MemberName, Refusal};
@@ -274,13 +275,13 @@ fn read_team(text: &str) -> Result<Option<TeamRules>, Unreadable> {
 
 fn read_member(text: &str, name: &MemberName) -> Result<MemberSettings, Unreadable> {
     let settings: MemberSettings = parse(text, name.as_str())?;
-    match settings.engine {
-        Engine::Command | Engine::Native => Ok(settings),
-        Engine::Unknown => Err(Unreadable {
-            of: name.to_string(),
-            fault: "this version does not have its engine".to_owned(),
-        }),
+    if settings.engine.info().is_some() {
+        return Ok(settings);
     }
+    Err(Unreadable {
+        of: name.to_string(),
+        fault: "this version does not have its engine".to_owned(),
+    })
 }
 
 fn parse<T: DeserializeOwned>(text: &str, of: &str) -> Result<T, Unreadable> {

@@ -8,8 +8,9 @@ use agent_team_core::run::{self, Failure, Run, Spent};
 use agent_team_core::task::{Outcome, Task};
 use agent_team_core::{Team, Tick};
 use agent_team_protocol::Party;
+use agent_team_protocol::engine::Engine;
 use agent_team_protocol::notification::Assignment;
-use agent_team_protocol::spec::{Engine, FileDigest, RoleSpec};
+use agent_team_protocol::spec::{FileDigest, RoleSpec};
 use agent_team_protocol::view::{
     MemberState, MemberView, Placement, PlanView, QuestionView, RoleView, RoundState, RoundView,
     RunState, RunView, TaskCounts, TaskState, TaskView, Usage, Waiting, Wants,

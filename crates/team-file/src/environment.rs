@@ -8,7 +8,6 @@
 use std::collections::BTreeSet;
 
 use agent_team_protocol::model::leads_keys;
-use agent_team_protocol::spec::Engine;
 
 use super::member::Member;
 use super::source::Source;
@@ -72,7 +71,7 @@ pub(super) fn check(source: &Source<'_>, members: &[Member]) {
     let mut reported = BTreeSet::new();
     let agents = members
         .iter()
-        .filter(|member| member.spec.engine == Engine::Native);
+        .filter(|member| member.spec.engine.uses_model());
     for member in agents {
         for name in member.spec.env.keys() {
             let at = member.env_at.get(name).copied().unwrap_or(member.at);

@@ -29,8 +29,9 @@ mod variables;
 use std::collections::HashMap;
 use std::path::Path;
 
+use agent_team_protocol::engine::{ENGINE_WORDS, Engine};
 use agent_team_protocol::spec::{
-    ClaimPolicy, Colour, Engine, Hooks, Layout, Limits, PlacementChoice, TeamSpec,
+    ClaimPolicy, Colour, Hooks, Layout, Limits, PlacementChoice, TeamSpec,
 };
 use agent_team_protocol::{TeamId, TeamName, with_causes};
 use toml::de::DeTable;
@@ -56,7 +57,6 @@ pub use variables::{Variables, is_variable};
 pub const DIRECTORY: &str = ".agent-team";
 pub const FILE: &str = "team.toml";
 
-const ENGINES: &[(&str, Engine)] = &[("command", Engine::Command), ("native", Engine::Native)];
 const CLAIMS: &[(&str, ClaimPolicy)] = &[
     ("ready", ClaimPolicy::Ready),
     ("assigned", ClaimPolicy::Assigned),
@@ -387,7 +387,7 @@ fn read(
         .collect();
     let agents = members
         .iter_mut()
-        .filter(|member| member.engine == Engine::Native);
+        .filter(|member| member.engine.uses_model());
     let of_members = agents.map(|member| &mut member.agent);
     // Roles of every engine: `spawn --engine native` can make any of them an agent.
     let role_faults = roles.specs.iter_mut().map(|role| &mut role.agent);
@@ -448,8 +448,8 @@ fn ensure_lead(
     roles: &mut Roles,
     reader: Reader<'_>,
 ) {
-    let is_agent = |member: &Member| member.spec.engine == Engine::Native;
-    let default_mode = if defaults.engine == Engine::Native || members.iter().any(is_agent) {
+    let is_agent = |member: &Member| member.spec.engine.uses_model();
+    let default_mode = if defaults.engine.uses_model() || members.iter().any(is_agent) {
         Mode::Lead
     } else {
         Mode::Manual
@@ -460,10 +460,10 @@ fn ensure_lead(
     }
     match members.iter_mut().find(|member| member.spec.lead) {
         None => members.insert(0, Member::lead(defaults, roles, reader)),
-        Some(lead) => match (lead.engine_at, lead.spec.engine) {
-            (_, Engine::Native | Engine::Unknown) => {}
-            (None, Engine::Command) => lead.spec.engine = Engine::Native,
-            (Some(at), Engine::Command) => {
+        Some(lead) if lead.spec.engine.info().is_none_or(|info| info.may_lead) => {}
+        Some(lead) => match lead.engine_at {
+            None => lead.spec.engine = Engine::Native,
+            Some(at) => {
                 // Without `mode` a lead with the command engine is allowed: the file asks only for a member named lead.
                 let Some(mode) = mode else { return };
                 source.fault_with_hint(
@@ -488,13 +488,13 @@ pub enum EngineError {
 
 /// The engine of this name, for the command line.
 pub fn engine(text: &str) -> Result<Engine, EngineError> {
-    if let Some((_, engine)) = ENGINES.iter().find(|(word, _)| *word == text) {
+    if let Some((_, engine)) = ENGINE_WORDS.iter().find(|(word, _)| *word == text) {
         return Ok(*engine);
     }
     if unsupported::is_value("engine", text) {
         return Err(EngineError::Unsupported);
     }
-    let known: Vec<_> = ENGINES.iter().map(|(word, _)| *word).collect();
+    let known: Vec<_> = ENGINE_WORDS.iter().map(|(word, _)| *word).collect();
     Err(EngineError::Unknown {
         hint: table::suggest(text, &known),
     })

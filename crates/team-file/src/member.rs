@@ -4,8 +4,9 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use agent_team_protocol::engine::{ENGINE_WORDS, Engine};
 use agent_team_protocol::launch::LAUNCH_MARKER;
-use agent_team_protocol::spec::{AgentSpec, Budget, ClaimPolicy, Engine, MemberSpec, Strategy};
+use agent_team_protocol::spec::{AgentSpec, Budget, ClaimPolicy, MemberSpec, Strategy};
 use agent_team_protocol::{MemberName, RoleName};
 
 use super::agent::{self, AgentKeys, Reader};
@@ -15,7 +16,7 @@ use super::role::{LEAD, Roles, WORKER};
 use super::source::Source;
 use super::strategy::Mode;
 use super::table::{At, Level, Table};
-use super::{CLAIMS, ENGINES, MEMBER_PLACEMENTS};
+use super::{CLAIMS, MEMBER_PLACEMENTS};
 
 /// The values of `[defaults]`, and built-in values for keys that it does not set.
 #[derive(Debug)]
@@ -63,7 +64,7 @@ impl Defaults {
         defaults.role = table
             .string("role")
             .and_then(|name| roles.find(source, name));
-        let engine = table.word("engine", ENGINES);
+        let engine = table.word("engine", ENGINE_WORDS);
         if let Some(found) = table.string("model") {
             defaults.agent_keys.note_key("model", found.at);
             defaults.agent_keys.model = agent::model(source, found, project);
@@ -200,7 +201,7 @@ impl Member {
             agent,
             ..
         } = self;
-        let is_agent = spec.engine == Engine::Native;
+        let is_agent = spec.engine.uses_model();
         let default_claim = if spec.lead && is_agent {
             ClaimPolicy::Assigned
         } else {
@@ -270,7 +271,7 @@ pub(super) fn read(
         None
     };
     let of_role = roles.used(&role);
-    let engine = table.word("engine", ENGINES);
+    let engine = table.word("engine", ENGINE_WORDS);
     let mut agent_keys = AgentKeys::read(source, &mut table, reader);
     let mut budget = Budget::default();
     if let Some(mut limits) = table.table("limits", Level::Budget) {
@@ -278,7 +279,7 @@ pub(super) fn read(
         budget = budget::read(&mut limits);
         limits.finish();
     }
-    if engine.is_some_and(|engine| engine.value == Engine::Command) {
+    if engine.is_some_and(|engine| engine.value.runs_lines()) {
         agent_keys.refuse_for_command_engine(source);
     }
     let colour = table.colour();

@@ -13,15 +13,16 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use agent_team_protocol::RoleName;
-use agent_team_protocol::spec::{Colour, Engine, RoleSpec};
+use agent_team_protocol::engine::{ENGINE_WORDS, Engine};
+use agent_team_protocol::spec::{Colour, RoleSpec};
 use serde::Serialize;
 use toml::de::DeTable;
 
 use super::agent::{self, AgentKeys, EDITING, Reader};
+use super::colours;
 use super::overrides::Key;
 use super::source::{Fault, Source};
 use super::table::{At, Level, Table, suggest};
-use super::{ENGINES, colours};
 
 pub use view::RoleView;
 
@@ -357,14 +358,14 @@ fn from_table(source: &Source<'_>, mut table: Table<'_>, role: Role, reader: Rea
             .string("description")
             .map(|found| agent::prompt(source, found, reader.variables))
             .unwrap_or_default(),
-        engine: table.word("engine", ENGINES).map(|found| found.value),
+        engine: table.word("engine", ENGINE_WORDS).map(|found| found.value),
         colour: table.colour(),
         agent_keys: AgentKeys::read(source, &mut table, reader),
         may_spawn: may_spawn(source, &mut table),
         coordinate: table.boolean("coordinate").unwrap_or(false),
         ..role
     };
-    if role.engine == Some(Engine::Command) {
+    if role.engine.is_some_and(Engine::runs_lines) {
         role.agent_keys.refuse_for_command_engine(source);
     }
     table.finish();

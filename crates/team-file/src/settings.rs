@@ -3,7 +3,7 @@
 
 use agent_team_protocol::MemberName;
 use agent_team_protocol::model::PROVIDERS;
-use agent_team_protocol::spec::{BaseUrl, Budget, Engine};
+use agent_team_protocol::spec::{BaseUrl, Budget};
 
 use super::member::{Defaults, Member, SetKeys};
 use super::overrides::{Item, Key, Overrides, Setting};
@@ -77,7 +77,7 @@ pub(super) fn list(
             Some(member.spec.role.to_string()),
             lister.origin(set_keys.role, set_keys, &inherited_role),
         ));
-        if member.spec.engine == Engine::Command {
+        if member.spec.engine.runs_lines() {
             continue;
         }
         let of_role = |is_set: bool, from: Option<&String>| {
@@ -132,7 +132,10 @@ pub(super) fn ineffective(members: &[Member], roles: &Roles, overrides: &Overrid
                 let unknown = roles.known(role).is_none();
                 unknown.then(|| format!("there is no role {role}"))
             }
-            Some(member) => (member.spec.engine == Engine::Command)
+            Some(member) => member
+                .spec
+                .engine
+                .runs_lines()
                 .then(|| format!("{name} runs commands and uses no model")),
         },
     };

@@ -1,7 +1,7 @@
 //! `mode` and the keys of the modes that work in rounds. The mode determines who plans the work. Called when the team
 //! is read.
 
-use agent_team_protocol::spec::{Engine, Strategy};
+use agent_team_protocol::spec::Strategy;
 use agent_team_protocol::template::{PLACEHOLDERS, placeholders};
 
 use super::agent::{self, Reader};
@@ -103,7 +103,7 @@ pub(super) fn check(source: &Source<'_>, mode: Option<At<Mode>>, members: &[Memb
         Mode::Coordinator | Mode::Collaborate => {}
     }
     let word = mode.word();
-    let is_worker = |member: &Member| !member.spec.lead && member.spec.engine == Engine::Native;
+    let is_worker = |member: &Member| !member.spec.lead && member.spec.engine.uses_model();
     if !members.iter().any(is_worker) {
         source.fault_with_hint(
             at,

@@ -3,7 +3,8 @@
 use std::fs;
 use std::path::Path;
 
-use agent_team_protocol::spec::{ClaimPolicy, Colour, Engine, Layout, PlacementChoice, TeamSpec};
+use agent_team_protocol::engine::Engine;
+use agent_team_protocol::spec::{ClaimPolicy, Colour, Layout, PlacementChoice, TeamSpec};
 use proptest::prelude::*;
 
 use super::open::FILE_MAX;

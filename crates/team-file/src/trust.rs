@@ -13,8 +13,8 @@ use agent_team_policy::Digest;
 use agent_team_protocol::permissions::Mode;
 use agent_team_protocol::request::Scope;
 use agent_team_protocol::spec::{
-    BaseUrl, Engine, FileDigest, Hooks, KeptPath, McpServer, McpTransport, ProviderSpec, Search,
-    TaskSpec, TrustedLine,
+    BaseUrl, FileDigest, Hooks, KeptPath, McpServer, McpTransport, ProviderSpec, Search, TaskSpec,
+    TrustedLine,
 };
 
 use super::member::{Defaults, Member};
@@ -97,7 +97,7 @@ pub(super) fn of(team: Team<'_>) -> Trust {
     let commands = team
         .members
         .iter()
-        .filter(|member| member.spec.engine == Engine::Command);
+        .filter(|member| member.spec.engine.runs_lines());
     directories.extend(commands.map(|member| member.spec.cwd.as_path()));
     directories.sort();
     directories.dedup();

@@ -14,8 +14,8 @@ use std::rc::Rc;
 
 use agent_team_protocol::LaunchId;
 use agent_team_protocol::codec::FIRST_FRAME_MAX;
+use agent_team_protocol::engine::Engine;
 use agent_team_protocol::host::{HostAnswer, HostOrder};
-use agent_team_protocol::spec::Engine;
 use agent_team_system::connection::{FrameReader, FrameWriter};
 use agent_team_system::process::ProcessId;
 use agent_team_system::socket::{Listener, Stream};

@@ -12,9 +12,9 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use agent_team_llm::Model;
+use agent_team_protocol::engine;
 use agent_team_protocol::launch::LaunchFile;
 use agent_team_protocol::notification::{Assignment, DeliveredMessage};
-use agent_team_protocol::spec;
 use agent_team_protocol::{LaunchId, MemberName, RoleName};
 use agent_team_system::directories::Directories;
 
@@ -130,7 +130,7 @@ impl HostedLaunch {
         self.launch.agent.model.as_deref()
     }
 
-    pub fn engine(&self) -> spec::Engine {
+    pub fn engine(&self) -> engine::Engine {
         self.launch.engine
     }
 

@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 
 use agent_team_protocol::launch::{LAUNCH_MARKER, LaunchFile};
 use agent_team_protocol::model::holds_key;
-use agent_team_protocol::spec::Engine;
 use agent_team_system::directories::Directories;
 use agent_team_system::private_file;
 
@@ -107,7 +106,7 @@ pub(crate) fn child_environment(
         |name: &str| !NOT_PASSED_ON.contains(&name) && !own.iter().any(|(ours, _)| *ours == name);
     let is_secret = |name: &str| file.secrets.contains_key(name);
     let is_given =
-        |name: &str| file.engine != Engine::Native || is_allowed(name) || file.named.contains(name);
+        |name: &str| !file.engine.uses_model() || is_allowed(name) || file.named.contains(name);
     let variables = file
         .environment
         .iter()
@@ -123,6 +122,7 @@ pub(crate) fn child_environment(
 
 #[cfg(test)]
 mod tests {
+    use agent_team_protocol::engine::Engine;
     use std::collections::{BTreeMap, BTreeSet};
 
     use agent_team_protocol::id::LaunchId;

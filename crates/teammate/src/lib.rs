@@ -48,10 +48,11 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use agent_team_llm::Model;
+use agent_team_protocol::engine::Engine;
 use agent_team_protocol::exit::ExitCode;
 use agent_team_protocol::initialize::Initialize;
 use agent_team_protocol::launch::LaunchFile;
-use agent_team_protocol::spec::{AgentSpec, Engine};
+use agent_team_protocol::spec::AgentSpec;
 use agent_team_protocol::text::visible_line;
 use agent_team_system::cgroup::{self, Group};
 use agent_team_system::directories::Directories;
@@ -414,7 +415,7 @@ fn worker_config(
         secrets: Secrets::new(&launch.secrets),
         marker: launch.launch.to_string(),
         // Programs of a hosted member are not the only processes below the host process.
-        alone: launch.engine == Engine::Command && signals.is_some(),
+        alone: launch.engine.runs_lines() && signals.is_some(),
     });
     WorkerConfig {
         directories: directories.clone(),

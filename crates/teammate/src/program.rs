@@ -6,9 +6,9 @@ use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 
+use agent_team_protocol::engine::Engine;
 use agent_team_protocol::exit::ExitCode as Exit;
 use agent_team_protocol::initialize::BUILD;
-use agent_team_protocol::spec::Engine;
 use agent_team_protocol::with_causes;
 
 use crate::{RunError, RunOutcome};

@@ -1,5 +1,5 @@
-//! The user's actions in the pane. At the prompt of a member with the command engine, a line becomes a task; for an
-//! agent, it becomes a message; a keystroke at a permission request is a decision. Called by the worker.
+//! The user's actions in the pane. At the prompt, a line becomes a task or a message, as the member's engine says; a
+//! keystroke at a permission request is a decision. Called by the worker.
 //!
 //! `verb` runs slash commands through the command line.
 //!
@@ -9,6 +9,7 @@ mod verb;
 
 use std::sync::Arc;
 
+use agent_team_protocol::engine::TypedLine;
 use agent_team_protocol::initialize::Initialize;
 use agent_team_protocol::launch::LaunchFile;
 use agent_team_protocol::method::{
@@ -16,7 +17,7 @@ use agent_team_protocol::method::{
 };
 use agent_team_protocol::request::{DecideRequest, OneRequest, RequestView};
 use agent_team_protocol::rpc::{Call, TeamRef};
-use agent_team_protocol::spec::{Engine, TaskSpec};
+use agent_team_protocol::spec::TaskSpec;
 use agent_team_protocol::{MemberName, Recipient, Refusal, RequestId, TaskId, TeamId};
 use agent_team_system::client::CallError;
 use agent_team_system::daemon;
@@ -72,15 +73,18 @@ impl Typed {
     pub(crate) fn start(directories: Directories, launch: &LaunchFile) -> Self {
         let (actions, worker) = mpsc::unbounded_channel();
         let (to_worker, outcomes) = mpsc::unbounded_channel();
-        let thinks = launch.engine == Engine::Native;
-        let verbs = thinks.then(|| Arc::new(Verbs::new(launch, &directories)));
+        let typed = launch.engine.typed();
+        let verbs = match typed {
+            TypedLine::Task => None,
+            TypedLine::Message => Some(Arc::new(Verbs::new(launch, &directories))),
+        };
         let client = Client {
             directories,
             // The launch id is random and unique to this worker, so the derived client id is unique too.
             id: format!("{}-pane", launch.launch),
             team: launch.team.clone(),
             member: launch.member.clone(),
-            engine: launch.engine,
+            typed,
         };
         tokio::spawn(client.run(worker, to_worker.clone()));
         Self {
@@ -111,7 +115,7 @@ struct Client {
     id: String,
     team: TeamId,
     member: MemberName,
-    engine: Engine,
+    typed: TypedLine,
 }
 
 impl Client {
@@ -132,8 +136,8 @@ impl Client {
     /// Performs the action. Returns the error text for a failure, and the result.
     async fn act(&self, act: Action, key: String) -> (&'static str, Result<ActionResult, Refusal>) {
         match act {
-            Action::Line(line) => match self.engine {
-                Engine::Command => {
+            Action::Line(line) => match self.typed {
+                TypedLine::Task => {
                     let spec = TaskSpec::typed(&line, self.member.clone());
                     let added = self.call::<TaskAdd>(key, AddTask { spec }).await;
                     (
@@ -141,7 +145,7 @@ impl Client {
                         added.map(|added| ActionResult::Task(added.task)),
                     )
                 }
-                Engine::Native | Engine::Unknown => {
+                TypedLine::Message => {
                     let message = SendMessage {
                         to: Recipient::Member(self.member.clone()),
                         text: line,

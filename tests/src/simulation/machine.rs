@@ -8,8 +8,8 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
+use agent_team_protocol::engine::Engine;
 use agent_team_protocol::launch::LAUNCH_MARKER;
-use agent_team_protocol::spec::Engine;
 use agent_team_store::{Durability, Writer};
 use agent_team_supervisor::machine::{self as real, Committer, Failpoint, Later};
 use agent_team_system::daemon::FindBinaryError;

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
+use agent_team_protocol::engine::Engine;
 use agent_team_protocol::initialize::{Initialize, Welcome};
 use agent_team_protocol::launch::LaunchFile;
 use agent_team_protocol::method::{
@@ -21,7 +22,6 @@ use agent_team_protocol::notification::{
 };
 use agent_team_protocol::request::{AskRequest, Decided, OneRequest, Permission};
 use agent_team_protocol::rpc;
-use agent_team_protocol::spec::Engine;
 use agent_team_protocol::{ErrorCode, MessageId, Refusal};
 use agent_team_system::client::{Arrival, CallError, Client, ConnectError, Incoming};
 use serde_json::value::to_raw_value;
@@ -394,16 +394,13 @@ async fn read(
 ) {
     while let Some(message) = messages.recv().await {
         let mut read = vec![message.id];
-        match engine {
-            Engine::Native => {
-                if let Some(command) = asked_command(&message.text) {
-                    run_command(&shared, command).await;
-                }
+        if engine.uses_model() {
+            if let Some(command) = asked_command(&message.text) {
+                run_command(&shared, command).await;
             }
-            Engine::Command | Engine::Unknown => {
-                while let Ok(next) = messages.try_recv() {
-                    read.push(next.id);
-                }
+        } else {
+            while let Ok(next) = messages.try_recv() {
+                read.push(next.id);
             }
         }
         let call = ReadMessages {

@@ -11,14 +11,15 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use agent_team_protocol::TeamId;
+use agent_team_protocol::engine::Engine;
 use agent_team_protocol::method::{
     AddTask, CallerTerminal, Down, Nothing, SupervisorStatus, SupervisorStop, TaskAdd, TaskAnswer,
     TeamDown, TeamUp, Up,
 };
 use agent_team_protocol::permissions::{PermissionDefaults, Permissions};
 use agent_team_protocol::spec::{
-    AgentSpec, Budget, ClaimPolicy, Engine, Hooks, Layout, Limits, MemberSpec, PlacementChoice,
-    TaskSpec, TeamSpec,
+    AgentSpec, Budget, ClaimPolicy, Hooks, Layout, Limits, MemberSpec, PlacementChoice, TaskSpec,
+    TeamSpec,
 };
 use agent_team_protocol::view::SupervisorView;
 use anyhow::{Context as _, Result, ensure};

@@ -7,9 +7,9 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
+use agent_team_protocol::engine::{OutputKind, TypedLine};
 use agent_team_protocol::notification::{Said, TransientNotice};
 use agent_team_protocol::request::{Channel, DecideRequest, RequestView};
-use agent_team_protocol::spec::Engine;
 use agent_team_protocol::view::{MemberState, MemberView, TeamView, Waiting};
 use agent_team_protocol::{MemberName, RequestId, TeamId};
 use agent_team_terminal_ui::keys::Key;
@@ -231,9 +231,9 @@ impl State {
         let shown = self.shown().clone();
         if let Some(row) = self.row(&member) {
             row.has_unread = member != shown;
-            match row.view.engine {
-                Engine::Command => row.transcript.lines(Tone::Plain, &text),
-                Engine::Native | Engine::Unknown => {
+            match row.view.engine.output() {
+                OutputKind::Plain => row.transcript.lines(Tone::Plain, &text),
+                OutputKind::Transcript => {
                     for said in said {
                         row.on_output(said, now);
                     }
@@ -366,11 +366,9 @@ impl MemberRow {
     fn show_work(&mut self, now: Instant) {
         let duration = Duration::from_millis(self.view.for_ms);
         let since = now.checked_sub(duration).unwrap_or(now);
-        let what = match (self.view.engine, self.view.task) {
-            (Engine::Command, Some(task)) => task.to_string(),
-            (Engine::Command, None) | (Engine::Native | Engine::Unknown, _) => {
-                "thinking".to_owned()
-            }
+        let what = match self.view.task {
+            Some(task) if self.view.engine.runs_lines() => task.to_string(),
+            Some(_) | None => "thinking".to_owned(),
         };
         let works = self.view.state == MemberState::Working;
         self.transcript.works(works.then_some((what, since)));
@@ -442,9 +440,9 @@ impl MemberRow {
         let (action, typed) = match typed {
             Typed::Typed(text) => {
                 let line = text.clone();
-                let action = match self.view.engine {
-                    Engine::Command => Action::Task { member, line },
-                    Engine::Native | Engine::Unknown => Action::Send {
+                let action = match self.view.engine.typed() {
+                    TypedLine::Task => Action::Task { member, line },
+                    TypedLine::Message => Action::Send {
                         to: member,
                         text: line,
                     },

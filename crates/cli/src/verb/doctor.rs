@@ -8,9 +8,9 @@ use std::borrow::Cow;
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 
+use agent_team_protocol::engine::ENGINES;
 use agent_team_protocol::exit;
 use agent_team_protocol::initialize::BUILD;
-use agent_team_protocol::spec::Engine;
 use agent_team_system::daemon;
 use agent_team_system::directories::Directories;
 use agent_team_system::sandbox;
@@ -116,11 +116,10 @@ impl Check {
 }
 
 pub(super) async fn run(output: Output) -> Result<ExitCode, Failure> {
-    let mut checks = vec![
-        binary(supervisor::BINARY),
-        binary(Engine::Command.worker()),
-        binary(Engine::Native.worker()),
-    ];
+    let mut programs = vec![supervisor::BINARY];
+    programs.extend(ENGINES.iter().map(|engine| engine.worker));
+    programs.dedup();
+    let mut checks: Vec<_> = programs.into_iter().map(binary).collect();
     match Directories::from_environment()
         .and_then(|directories| directories.prepare().map(|()| directories))
     {

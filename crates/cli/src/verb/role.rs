@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use agent_team_file::{Layer, Reading, RoleSource, RoleView};
-use agent_team_protocol::spec::Engine;
+use agent_team_protocol::engine::Engine;
 use agent_team_protocol::text::visible;
 use agent_team_protocol::{ErrorCode, RoleName};
 use agent_team_system::directories::Directories;
@@ -96,7 +96,7 @@ fn table(roles: &[RoleView]) -> String {
         table.row([
             Cell::new(role.name.as_str()),
             Cell::new(layer(role.from)),
-            Cell::new(role.engine.map_or("the team's", engine)),
+            Cell::new(role.engine.map_or("the team's", Engine::word)),
             Cell::new(summary),
         ]);
     }
@@ -114,14 +114,6 @@ fn layer(layer: Layer) -> &'static str {
     }
 }
 
-fn engine(engine: Engine) -> &'static str {
-    match engine {
-        Engine::Command => "command",
-        Engine::Native => "native",
-        Engine::Unknown => "unknown",
-    }
-}
-
 fn details(role: &RoleView) -> String {
     let mut text = format!("{}: {}\n", role.name.bold(), text::line(&role.description));
     let mut row = |name: &str, value: String| {
@@ -134,7 +126,7 @@ fn details(role: &RoleView) -> String {
     }
     row(
         "engine",
-        role.engine.map_or("the team's", engine).to_owned(),
+        role.engine.map_or("the team's", Engine::word).to_owned(),
     );
     row(
         "model",

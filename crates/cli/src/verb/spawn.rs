@@ -5,9 +5,10 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use agent_team_file::EngineError;
+use agent_team_protocol::engine::Engine;
 use agent_team_protocol::exit::ExitCode as ExitCodeKind;
 use agent_team_protocol::method::{MemberAnswer, MemberShow, MemberSpawn, OneMember, Spawn};
-use agent_team_protocol::spec::{AgentSpec, Engine, reading_tools};
+use agent_team_protocol::spec::{AgentSpec, reading_tools};
 use agent_team_protocol::view::MemberState;
 
 use super::doctor::model;
@@ -82,7 +83,7 @@ async fn after_model_check(
     spawned: MemberAnswer,
 ) -> Result<MemberAnswer, Failure> {
     let member = &spawned.member;
-    if member.engine != Engine::Native || member.state == MemberState::Held {
+    if !member.engine.uses_model() || member.state == MemberState::Held {
         return Ok(spawned);
     }
     let agent = AgentSpec {

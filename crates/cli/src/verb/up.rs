@@ -13,7 +13,7 @@ use agent_team_protocol::method::{
 use agent_team_protocol::permissions::Mode;
 use agent_team_protocol::result::RunResult;
 use agent_team_protocol::rpc::TeamRef;
-use agent_team_protocol::spec::{Engine, MemberSpec, PlacementChoice, TeamSpec};
+use agent_team_protocol::spec::{MemberSpec, PlacementChoice, TeamSpec};
 use agent_team_protocol::view::{Placement, TeamEntry};
 use agent_team_protocol::{ErrorCode, Revision, RunId, TeamId, exit};
 use agent_team_system::directories::Directories;
@@ -155,7 +155,7 @@ async fn check_placement(session: &mut Session, up: &Up) -> Result<(), Failure> 
 
 /// Refuses to start a lead without a usable model, before anything is started.
 async fn check_model(session: &mut Session, up: &Up) -> Result<(), Failure> {
-    let is_agent_lead = |member: &&MemberSpec| member.lead && member.engine == Engine::Native;
+    let is_agent_lead = |member: &&MemberSpec| member.lead && member.engine.uses_model();
     let Some(lead) = up.spec.members.iter().find(is_agent_lead) else {
         return Ok(());
     };

@@ -4,8 +4,9 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::engine::Engine;
 use crate::id::{MemberName, Revision, RoleName};
-use crate::spec::{Engine, PlacementChoice};
+use crate::spec::PlacementChoice;
 use crate::view::{MemberView, TeamState};
 
 #[derive(Debug, Clone, Serialize, Deserialize)]

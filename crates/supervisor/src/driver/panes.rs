@@ -7,9 +7,9 @@
 use std::path::PathBuf;
 
 use agent_team_core::member::{Life, Member};
+use agent_team_protocol::engine::Engine;
 use agent_team_protocol::method::{Attach, AttachAnswer, HoldAnswer, HoldPane, ReopenAnswer};
 use agent_team_protocol::notification::PaneShown;
-use agent_team_protocol::spec::Engine;
 use agent_team_protocol::view::Placement;
 use agent_team_protocol::{ErrorCode, LaunchId, MemberName, Refusal};
 use agent_team_system::daemon;

@@ -4,13 +4,13 @@
 use std::path::Path;
 
 use agent_team_protocol::RoleName;
-use agent_team_protocol::spec::Engine;
+use agent_team_protocol::engine::{ENGINE_WORDS, Engine};
 
 use super::super::agent::{self, Reader};
 use super::super::source::{Fault, Source};
 use super::super::table::{At, suggest};
+use super::super::unsupported;
 use super::super::variables;
-use super::super::{ENGINES, unsupported};
 use super::front_matter::{self, Field, RoleText, Value};
 use super::{Layer, Role, colours, import};
 
@@ -78,7 +78,7 @@ pub(super) fn parse(
     } else {
         let named = ours(&source, &text, &mut role, reader);
         prompt(&source, &text, &mut role, reader);
-        if role.engine == Some(Engine::Command) {
+        if role.engine.is_some_and(Engine::runs_lines) {
             role.agent_keys.refuse_for_command_engine(&source);
         }
         named
@@ -167,7 +167,9 @@ fn ours(
             ("description", Value::Text(value)) => {
                 role.description = agent::prompt(source, At { value, at }, reader.variables);
             }
-            ("engine", Value::Text(value)) => role.engine = word(source, field, value, ENGINES),
+            ("engine", Value::Text(value)) => {
+                role.engine = word(source, field, value, ENGINE_WORDS)
+            }
             ("colour" | "color", Value::Text(value)) => {
                 role.colour = word(source, field, value, &colours());
             }

@@ -1,7 +1,8 @@
 //! A role as shown by `role list` and `role show`. The JSON form is public.
 
 use agent_team_protocol::RoleName;
-use agent_team_protocol::spec::{Colour, Engine};
+use agent_team_protocol::engine::Engine;
+use agent_team_protocol::spec::Colour;
 use serde::Serialize;
 
 use super::{Layer, Role, RoleSource};

@@ -3,9 +3,8 @@
 use std::fs;
 use std::path::Path;
 
-use agent_team_protocol::spec::{
-    AgentSpec, Budget, ClaimPolicy, Engine, MemberSpec, Strategy, TeamSpec,
-};
+use agent_team_protocol::engine::Engine;
+use agent_team_protocol::spec::{AgentSpec, Budget, ClaimPolicy, MemberSpec, Strategy, TeamSpec};
 
 use super::super::{LoadTeamError, RoleView, roles};
 use super::{Loaded, Reading, Variables, faults_in, faults_of, parse, project, read_in, reading};

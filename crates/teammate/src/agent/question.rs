@@ -1,7 +1,7 @@
 //! The question to a lead without tools. Pure. Called by `rounds`.
 
 use agent_team_llm::{Answer, Stop};
-use agent_team_protocol::spec::{Engine, Strategy};
+use agent_team_protocol::spec::Strategy;
 use agent_team_protocol::template::fill;
 use agent_team_protocol::text::visible_line;
 use agent_team_protocol::view::{
@@ -84,7 +84,7 @@ impl QuestionInputs<'_> {
 
     fn members(&self) -> String {
         let members = self.team.members.iter();
-        let members = members.filter(|member| !member.lead && member.engine == Engine::Native);
+        let members = members.filter(|member| !member.lead && member.engine.uses_model());
         let lines: Vec<_> = members.map(|member| self.member(member)).collect();
         lines.join("\n")
     }

@@ -6,7 +6,7 @@
 use std::ffi::OsStr;
 use std::process::ExitCode;
 
-use agent_team_protocol::spec::Engine;
+use agent_team_protocol::engine::Engine;
 use agent_team_protocol::with_causes;
 use agent_team_teammate::{explain_model, host, program, run_agent};
 

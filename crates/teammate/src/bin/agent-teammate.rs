@@ -7,8 +7,8 @@ use std::ffi::{OsStr, OsString};
 use std::path::Path;
 use std::process::ExitCode;
 
+use agent_team_protocol::engine::Engine;
 use agent_team_protocol::notification::Hold;
-use agent_team_protocol::spec::Engine;
 use agent_team_protocol::{TeamId, with_causes};
 use agent_team_teammate::{program, run_commands, terminal_lender};
 

@@ -4,12 +4,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use agent_team_llm::Item;
+use agent_team_protocol::engine::Engine;
 use agent_team_protocol::method::{
     AppendTranscript, Exit, MemberExit, MessageSend, Nothing, ReadTranscript, SendAnswer,
     TaskAnswer, TeamShow, TranscriptAnswer, TranscriptAppend, TranscriptPage, TranscriptRead,
 };
 use agent_team_protocol::notification::{Allowance, Assignment, Deliver, DeliveredMessage};
-use agent_team_protocol::spec::{AgentSpec, Engine};
+use agent_team_protocol::spec::AgentSpec;
 use agent_team_protocol::view::{TaskCounts, TeamState, TeamView, Usage};
 use agent_team_protocol::{Generation, MessageId, Party, Recipient, Revision, TaskId};
 use agent_team_teammate::hosted::HostedLaunch;

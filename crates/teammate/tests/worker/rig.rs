@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use agent_team_protocol::engine::Engine;
 use agent_team_protocol::id::LaunchId;
 use agent_team_protocol::initialize::{ConnectionRole, Initialize};
 use agent_team_protocol::launch::LaunchFile;
 use agent_team_protocol::notification::{Assignment, TaskSession};
-use agent_team_protocol::spec::{AgentSpec, Engine};
+use agent_team_protocol::spec::AgentSpec;
 use agent_team_protocol::{Generation, TaskId, TeamId, TeamName};
 use agent_team_system::lock::FileLock;
 use agent_team_system::process::{ExitWatch, ProcessId, Signal};
@@ -307,8 +308,11 @@ pub(crate) async fn at_work() -> (ScriptedSupervisor, Worker, Connection, TaskSe
 fn program_of(launch_file: &Path) -> &'static str {
     let launch = std::fs::read(launch_file).ok();
     let launch = launch.map(|bytes| serde_json::from_slice::<LaunchFile>(&bytes).unwrap());
-    match launch.map_or(Engine::Command, |launch| launch.engine) {
-        Engine::Command => env!("CARGO_BIN_EXE_agent-teammate"),
-        Engine::Native | Engine::Unknown => env!("CARGO_BIN_EXE_agent-teammate-native"),
-    }
+    let engine = launch.map_or(Engine::Command, |launch| launch.engine);
+    let programs = [
+        env!("CARGO_BIN_EXE_agent-teammate"),
+        env!("CARGO_BIN_EXE_agent-teammate-native"),
+    ];
+    let is_worker = |path: &&str| Path::new(path).ends_with(engine.worker());
+    programs.into_iter().find(is_worker).unwrap()
 }

@@ -6,7 +6,8 @@ use std::io::Write;
 use std::process::{Command, Stdio};
 
 use agent_team_file::{Loaded, Setting};
-use agent_team_protocol::spec::{AgentSpec, Engine, MemberSpec};
+use agent_team_protocol::engine::Engine;
+use agent_team_protocol::spec::{AgentSpec, MemberSpec};
 use agent_team_system::daemon;
 use serde::Deserialize;
 
@@ -27,7 +28,7 @@ pub(super) fn checks(loaded: Option<&Loaded>) -> Vec<Check> {
     let Some(loaded) = loaded else {
         return neutral("unknown until the team file can be read");
     };
-    let is_agent = |member: &&MemberSpec| member.engine == Engine::Native;
+    let is_agent = |member: &&MemberSpec| member.engine.uses_model();
     let mut alike: BTreeMap<_, Vec<&MemberSpec>> = BTreeMap::new();
     for member in loaded.spec.members.iter().filter(is_agent) {
         let model = member.agent.model.as_deref();

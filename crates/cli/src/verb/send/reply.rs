@@ -8,7 +8,6 @@ use agent_team_protocol::method::{
     ListMessages, MemberShow, MessageList, MessageSend, Nothing, OneMember, SendAnswer,
     SendMessage, TeamShow,
 };
-use agent_team_protocol::spec::Engine;
 use agent_team_protocol::view::{MemberState, MemberView, MessageView};
 use agent_team_protocol::{ErrorCode, MemberName, MessageId, Party, Recipient};
 use serde::{Deserialize, Serialize};
@@ -87,7 +86,7 @@ fn recipient<'a>(to: &Recipient, members: &'a [MemberView]) -> Result<&'a Member
                 .hint("list the members with: agent-team ps"),
         );
     };
-    if member.engine == Engine::Command {
+    if member.engine.runs_lines() {
         let text = format!("{} is a command member and sends no replies", member.name);
         return Err(Failure::usage(text).hint("omit --wait"));
     }

@@ -1,0 +1,163 @@
+//! The engines that this version has, and what each crate must know about them. Bare data: how an engine works is in
+//! the crate of the workers.
+//!
+//! A new engine is a variant of [`Engine`] and a row of [`ENGINES`].
+
+use serde::{Deserialize, Serialize};
+
+/// The program that does a member's work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Engine {
+    /// Runs each task's `run` line.
+    Command,
+    /// Our own agent: a model with tools.
+    Native,
+    /// A value from a newer version. Views show it; no member is launched with it.
+    #[serde(other)]
+    Unknown,
+}
+
+/// The properties of an engine.
+#[derive(Debug)]
+pub struct EngineInfo {
+    pub engine: Engine,
+    /// Its name in files, on the command line and on the wire.
+    pub word: &'static str,
+    /// The program of its workers.
+    pub worker: &'static str,
+    /// Its members are agents of agent-team: they have a model, tools, plans and a budget.
+    pub uses_model: bool,
+    /// It runs the `run` lines of tasks, and takes no task without one. It sends no messages.
+    pub runs_lines: bool,
+    /// The lead of a team of agents can have it.
+    pub may_lead: bool,
+    /// It starts a foreign agent, so a start counts against `limits.starting`.
+    pub foreign: bool,
+    pub typed: TypedLine,
+    pub output: OutputKind,
+}
+
+/// What a line becomes that the user types at a member's prompt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TypedLine {
+    /// A task with this `run` line.
+    Task,
+    /// A message to the member. A line with a slash is a command of agent-team.
+    Message,
+}
+
+/// How a member's output is sent to clients.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OutputKind {
+    /// As text of a program.
+    Plain,
+    /// As parts of a conversation: text, tool calls, diffs.
+    Transcript,
+}
+
+/// Every engine of this version, in the order in which they are listed to the user.
+pub const ENGINES: &[EngineInfo] = &[
+    EngineInfo {
+        engine: Engine::Command,
+        word: "command",
+        worker: "agent-teammate",
+        uses_model: false,
+        runs_lines: true,
+        may_lead: false,
+        foreign: false,
+        typed: TypedLine::Task,
+        output: OutputKind::Plain,
+    },
+    EngineInfo {
+        engine: Engine::Native,
+        word: "native",
+        worker: "agent-teammate-native",
+        uses_model: true,
+        runs_lines: false,
+        may_lead: true,
+        foreign: false,
+        typed: TypedLine::Message,
+        output: OutputKind::Transcript,
+    },
+];
+
+/// The engines by their words.
+pub const ENGINE_WORDS: &[(&str, Engine)] = &{
+    let mut words = [("", Engine::Unknown); ENGINES.len()];
+    let mut at = 0;
+    while at < words.len() {
+        words[at] = (ENGINES[at].word, ENGINES[at].engine);
+        at += 1;
+    }
+    words
+};
+
+impl Engine {
+    /// `None` for an engine of a newer version.
+    pub fn info(self) -> Option<&'static EngineInfo> {
+        ENGINES.iter().find(|info| info.engine == self)
+    }
+
+    pub fn word(self) -> &'static str {
+        self.info().map_or("unknown", |info| info.word)
+    }
+
+    /// The worker binary of this engine.
+    pub fn worker(self) -> &'static str {
+        self.info()
+            .map_or("an unknown worker (newer version)", |info| info.worker)
+    }
+
+    pub fn uses_model(self) -> bool {
+        self.info().is_some_and(|info| info.uses_model)
+    }
+
+    pub fn runs_lines(self) -> bool {
+        self.info().is_some_and(|info| info.runs_lines)
+    }
+
+    pub fn typed(self) -> TypedLine {
+        self.info().map_or(TypedLine::Message, |info| info.typed)
+    }
+
+    pub fn output(self) -> OutputKind {
+        self.info()
+            .map_or(OutputKind::Transcript, |info| info.output)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_of_engines_are_their_wire_names() {
+        for info in ENGINES {
+            let wire = serde_json::to_value(info.engine).unwrap();
+            assert_eq!(wire, info.word);
+            assert_eq!(info.engine.info().unwrap().word, info.word);
+        }
+    }
+
+    #[test]
+    fn every_known_engine_has_a_row() {
+        let schema = serde_json::to_value(schemars::schema_for!(Engine)).unwrap();
+        let words = schema["oneOf"].as_array().unwrap().iter();
+        let words = words.filter_map(|variant| variant["const"].as_str());
+        for word in words.filter(|word| *word != "unknown") {
+            assert!(
+                ENGINE_WORDS.iter().any(|(known, _)| *known == word),
+                "{word}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_engine_of_a_newer_version_is_unknown() {
+        let engine: Engine = serde_json::from_str("\"newer\"").unwrap();
+        assert!(engine.info().is_none());
+        assert!(!engine.uses_model() && !engine.runs_lines());
+    }
+}
