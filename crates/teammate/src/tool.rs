@@ -31,6 +31,8 @@ mod plan_first;
 pub(crate) mod program;
 mod read;
 mod resolved_path;
+#[cfg(test)]
+mod tests;
 mod todo;
 mod walk;
 pub(crate) mod web_search;
