@@ -27,12 +27,10 @@ use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use agent_team_llm::ToolSpec;
 use agent_team_protocol::method::Method;
 use agent_team_protocol::{ErrorCode, Refusal, TaskId};
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
 
 pub(crate) use board::ENDS_TASK;
 pub(crate) use members::FINISH;
@@ -46,7 +44,8 @@ pub(crate) use plan::{plan_status, plan_tool};
 pub use system_prompt::{Briefing, digest, system_prompt};
 
 use crate::supervisor_client::SupervisorClient;
-use crate::tool::{Output, Permission, Tool, ToolContext, ToolError, ToolFuture, arguments};
+use crate::tool::adapter::{Access, Call, tool};
+use crate::tool::{Permission, Tool, ToolError};
 
 /// State shared by a member's agent loop and its team tools. Cheap to clone; all clones share one state.
 #[derive(Debug, Clone)]
@@ -118,52 +117,6 @@ impl TeamContext {
     }
 }
 
-/// One team tool. Its schema is derived from the argument type `A`; `run` executes a call.
-struct TeamTool<A, F> {
-    spec: ToolSpec,
-    reads_only: bool,
-    team_context: Arc<TeamContext>,
-    run: fn(Arc<TeamContext>, A) -> F,
-}
-
-impl<A, F> fmt::Debug for TeamTool<A, F> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TeamTool")
-            .field("name", &self.spec.name)
-            .finish_non_exhaustive()
-    }
-}
-
-impl<A, F> Tool for TeamTool<A, F>
-where
-    A: DeserializeOwned + Send,
-    F: Future<Output = Result<String, ToolError>> + Send,
-{
-    fn spec(&self) -> &ToolSpec {
-        &self.spec
-    }
-
-    fn reads_only(&self) -> bool {
-        self.reads_only
-    }
-
-    fn run<'a>(
-        &'a self,
-        input: Value,
-        context: &'a ToolContext,
-        _progress: &'a (dyn Fn(&str) + Send + Sync),
-    ) -> ToolFuture<'a> {
-        Box::pin(async move {
-            let arguments = arguments::parse(&self.spec, input)?;
-            let text = (self.run)(Arc::clone(&self.team_context), arguments).await?;
-            Ok(Output {
-                text: lines::within(text, context.output_max),
-                diff: None,
-            })
-        })
-    }
-}
-
 /// Creates a tool that changes state or waits.
 fn changing<A, F>(
     team_context: &Arc<TeamContext>,
@@ -175,12 +128,7 @@ where
     A: DeserializeOwned + JsonSchema + Send + 'static,
     F: Future<Output = Result<String, ToolError>> + Send + 'static,
 {
-    Box::new(TeamTool {
-        spec: arguments::spec::<A>(name, description),
-        reads_only: false,
-        team_context: Arc::clone(team_context),
-        run,
-    })
+    team_tool(team_context, name, description, Access::Changes, run)
 }
 
 /// Creates a tool that only reads.
@@ -194,12 +142,27 @@ where
     A: DeserializeOwned + JsonSchema + Send + 'static,
     F: Future<Output = Result<String, ToolError>> + Send + 'static,
 {
-    Box::new(TeamTool {
-        spec: arguments::spec::<A>(name, description),
-        reads_only: true,
-        team_context: Arc::clone(team_context),
-        run,
-    })
+    team_tool(team_context, name, description, Access::Reads, run)
+}
+
+/// Creates a tool whose function needs only the team. Its result is cut to the size for a model.
+fn team_tool<A, F>(
+    team_context: &Arc<TeamContext>,
+    name: &str,
+    description: &str,
+    access: Access,
+    run: fn(Arc<TeamContext>, A) -> F,
+) -> Box<dyn Tool>
+where
+    A: DeserializeOwned + JsonSchema + Send + 'static,
+    F: Future<Output = Result<String, ToolError>> + Send + 'static,
+{
+    let run = move |team_context: &Arc<TeamContext>, arguments: A, call: Call<'_>| {
+        let text = run(Arc::clone(team_context), arguments);
+        let room = call.context.output_max;
+        async move { Ok(lines::within(text.await?, room)) }
+    };
+    tool(name, description, access, Arc::clone(team_context), run)
 }
 
 /// Returns whether a hint is a shell command: it contains the program's name or a flag.

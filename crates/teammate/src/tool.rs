@@ -4,14 +4,15 @@
 //! that the model can act on; a tool never panics and never ends its member.
 //!
 //! A reader who looks for …
-//! - schemas and parsing of arguments: `arguments`
+//! - how a tool is made: `adapter`; schemas and parsing of arguments: `arguments`
 //! - path checks: `resolved_path`; opening paths: `beneath`; replacing a file: `file`; diffs: `change`
 //! - directory walks: `walk`; git's ignore rules: `ignored`
 //! - tools of MCP servers: `mcp`; web search: `web_search`
 //! - child processes: `program`; their output: `capture`
 //! - permission requests: `permission`; `Read` rules: `guard`; mandatory plans: `plan_first`; the sandbox: `confine`
 
-pub(crate) mod arguments;
+pub(crate) mod adapter;
+mod arguments;
 pub(crate) mod bash;
 mod beneath;
 mod capture;
@@ -87,6 +88,12 @@ pub struct Output {
     pub diff: Option<String>,
 }
 
+impl From<String> for Output {
+    fn from(text: String) -> Self {
+        Self { text, diff: None }
+    }
+}
+
 /// The reason why a call failed; the model receives the text.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ToolError {
@@ -160,20 +167,22 @@ pub struct Options {
 
 /// Creates the built-in tools of one member. Tools keep per-member state, so members must not share them.
 pub fn domain_tools(options: Options) -> Vec<Box<dyn Tool>> {
-    let git = git::Runner::new(options.permission.clone(), options.confinement.clone());
-    let mut tools: Vec<Box<dyn Tool>> = vec![
-        Box::new(read::ReadFile::new(options.permission.clone())),
-        Box::new(write::WriteFile::new(options.permission.clone())),
-        Box::new(edit::EditFile::new(options.permission.clone())),
-        Box::new(glob::Glob::new()),
-        Box::new(grep::Grep::new(options.permission.clone())),
-        Box::new(git::GitStatus::new(git.clone())),
-        Box::new(git::GitDiff::new(git)),
-        Box::new(todo::Todo::new()),
+    let Options {
+        permission,
+        confinement,
+        private_addresses,
+    } = options;
+    let mut tools = vec![
+        read::read(permission.clone()),
+        write::write(permission.clone()),
+        edit::edit(permission.clone()),
+        glob::glob(),
+        grep::grep(permission.clone()),
     ];
-    tools.extend(bash::tools(options.permission.clone(), options.confinement));
-    let fetch = fetch::Fetch::new(options.permission, options.private_addresses);
-    tools.push(Box::new(fetch));
+    tools.extend(git::tools(permission.clone(), confinement.clone()));
+    tools.push(todo::todo());
+    tools.extend(bash::tools(permission.clone(), confinement));
+    tools.push(fetch::fetch(permission, private_addresses));
     tools
 }
 

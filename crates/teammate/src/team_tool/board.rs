@@ -29,7 +29,7 @@ pub(super) fn tools_of_the_lead(
     permission: &Permission,
 ) -> [Box<dyn Tool>; 3] {
     [
-        creating::tool(team_context, permission),
+        creating::create_task(team_context, permission),
         changing(
             team_context,
             "assign_task",

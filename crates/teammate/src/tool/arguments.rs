@@ -1,20 +1,22 @@
-//! The schema and the parser of a tool's arguments. Called by every tool.
+//! The schema and the parser of a tool's arguments. Called by the adapter of all tools.
 //!
 //! Both are derived from one type per tool: its fields and their comments are the schema, and the call's arguments are
 //! parsed into it. A mismatch is reported with the field, the reason and the tool's full signature, so that the model
 //! can correct the call at once.
+
+use std::sync::LazyLock;
 
 use agent_team_llm::ToolSpec;
 use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
 use schemars::transform::{RecursiveTransform, Transform};
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::ToolError;
 
 /// Builds a tool's spec; the schema is derived from the type of its arguments.
-pub(crate) fn spec<T: JsonSchema>(name: &str, description: &str) -> ToolSpec {
+pub(super) fn spec<T: JsonSchema>(name: &str, description: &str) -> ToolSpec {
     let settings = SchemaSettings::draft2020_12().with(|settings| {
         settings.meta_schema = None;
         settings.inline_subschemas = true;
@@ -45,13 +47,10 @@ fn simplify(schema: &mut schemars::Schema) {
 }
 
 /// Parses the arguments into the tool's type.
-pub(crate) fn parse<T: DeserializeOwned>(spec: &ToolSpec, input: Value) -> Result<T, ToolError> {
+pub(super) fn parse<T: DeserializeOwned>(spec: &ToolSpec, input: &Value) -> Result<T, ToolError> {
+    static EMPTY: LazyLock<Value> = LazyLock::new(|| Value::Object(Map::new()));
     // Some models send `null` to a tool without arguments.
-    let input = if input.is_null() {
-        Value::Object(serde_json::Map::new())
-    } else {
-        input
-    };
+    let input = if input.is_null() { &*EMPTY } else { input };
     serde_path_to_error::deserialize(input).map_err(|error| {
         let field = error.path().to_string();
         let field = match field.as_str() {

@@ -8,18 +8,17 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use agent_team_llm::ToolSpec;
 use schemars::JsonSchema;
 use serde::Deserialize;
-use serde_json::Value;
 
 use self::jobs::{Job, Jobs};
 use self::line::Line;
+use super::adapter::{Access, Call, Progress, tool};
 use super::capture::Capture;
 use super::confine::{ActiveSandbox, Confinement};
 use super::permission::Permission;
 use super::program::Program;
-use super::{Output, Tool, ToolContext, ToolError, ToolFuture, arguments};
+use super::{Tool, ToolContext, ToolError};
 
 /// The default and the largest timeout of a command, in seconds.
 const TIMEOUT: u64 = 120;
@@ -75,42 +74,38 @@ pub(super) fn tools(
     } else {
         ", and have no network"
     };
+    let description = format!(
+        "Run a shell command. Every call starts in the working directory. When the command exits, all processes that \
+         it started are terminated; run long-lived processes such as servers with `background`. Long output is \
+         truncated in the middle and stored completely in a file. In the sandbox, commands can write only to the \
+         project and to $TMPDIR{network}; set `outside_sandbox` for a command that needs more."
+    );
+    let bash = Bash {
+        jobs: Arc::clone(&jobs),
+        permission,
+        confinement,
+    };
     [
-        Box::new(Bash {
-            spec: arguments::spec::<BashArguments>(
-                BASH,
-                &format!(
-                    "Run a shell command. Every call starts in the working directory. When the command exits, all \
-                     processes that it started are terminated; run long-lived processes such as servers with \
-                     `background`. Long output is truncated in the middle and stored completely in a file. In the \
-                     sandbox, commands can write only to the project and to $TMPDIR{network}; set `outside_sandbox` \
-                     for a command that needs more."
-                ),
-            ),
-            jobs: Arc::clone(&jobs),
-            permission,
-            confinement,
-        }),
-        Box::new(BashOutput {
-            spec: arguments::spec::<OutputArguments>(
-                "bash_output",
-                "Show the output of a background job since the last call, and whether it is running.",
-            ),
-            jobs: Arc::clone(&jobs),
-        }),
-        Box::new(BashKill {
-            spec: arguments::spec::<KillArguments>(
-                "bash_kill",
-                "Terminate a background job and all processes that it started, and show its last output.",
-            ),
+        tool(BASH, &description, Access::Changes, bash, run),
+        tool(
+            "bash_output",
+            "Show the output of a background job since the last call, and whether it is running.",
+            // Each call advances the read position of the output.
+            Access::Changes,
+            Arc::clone(&jobs),
+            output,
+        ),
+        tool(
+            "bash_kill",
+            "Terminate a background job and all processes that it started, and show its last output.",
+            Access::Changes,
             jobs,
-        }),
+            kill,
+        ),
     ]
 }
 
-#[derive(Debug)]
 struct Bash {
-    spec: ToolSpec,
     jobs: Arc<Jobs>,
     permission: Permission,
     confinement: Option<Arc<Confinement>>,
@@ -118,11 +113,7 @@ struct Bash {
 
 impl Bash {
     /// Returns the sandbox for a command; `None` if the command runs without one.
-    async fn sandbox(
-        &self,
-        outside: bool,
-        progress: &(dyn Fn(&str) + Send + Sync),
-    ) -> Option<ActiveSandbox> {
+    async fn sandbox(&self, outside: bool, progress: Progress<'_>) -> Option<ActiveSandbox> {
         let confinement = self.confinement.as_ref().filter(|_| !outside)?;
         let sandbox = confinement.sandbox().await;
         sandbox
@@ -131,130 +122,68 @@ impl Bash {
     }
 }
 
-impl Tool for Bash {
-    fn spec(&self) -> &ToolSpec {
-        &self.spec
+async fn run(bash: &Bash, arguments: BashArguments, call: Call<'_>) -> Result<String, ToolError> {
+    let limit = match arguments.timeout_seconds {
+        Some(seconds @ 1..=TIMEOUT_MAX) => Some(Duration::from_secs(seconds)),
+        Some(seconds) => {
+            return Err(ToolError::Input(format!(
+                "`timeout_seconds`: {seconds} is not between 1 and {TIMEOUT_MAX}; run longer commands with `background`"
+            )));
+        }
+        None if arguments.background => None,
+        None => Some(Duration::from_secs(TIMEOUT)),
+    };
+    if arguments.command.contains('\0') {
+        return Err(ToolError::Input(
+            "`command` contains a NUL character".to_owned(),
+        ));
     }
-
-    fn reads_only(&self) -> bool {
-        false
+    let Call {
+        context, progress, ..
+    } = call;
+    let sandbox = bash.sandbox(arguments.outside_sandbox, progress).await;
+    let asked = bash.permission.ask(call, call.input, sandbox.is_some());
+    let mut permit = asked.await?;
+    let line = match permit.run.take() {
+        Some(run) => Line::words(run),
+        None => Line::text(&arguments.command),
+    };
+    if arguments.background {
+        let id = bash.jobs.start(context, line, sandbox, limit).await?;
+        return Ok(format!(
+            "job {id} is running: call bash_output for its output, bash_kill to terminate it"
+        ));
     }
-
-    fn run<'a>(
-        &'a self,
-        input: Value,
-        context: &'a ToolContext,
-        progress: &'a (dyn Fn(&str) + Send + Sync),
-    ) -> ToolFuture<'a> {
-        Box::pin(async move {
-            let arguments: BashArguments = arguments::parse(&self.spec, input.clone())?;
-            let limit = match arguments.timeout_seconds {
-                Some(seconds @ 1..=TIMEOUT_MAX) => Some(Duration::from_secs(seconds)),
-                Some(seconds) => {
-                    return Err(ToolError::Input(format!(
-                        "`timeout_seconds`: {seconds} is not between 1 and {TIMEOUT_MAX}; run longer commands with \
-                         `background`"
-                    )));
-                }
-                None if arguments.background => None,
-                None => Some(Duration::from_secs(TIMEOUT)),
-            };
-            if arguments.command.contains('\0') {
-                return Err(ToolError::Input(
-                    "`command` contains a NUL character".to_owned(),
-                ));
-            }
-            let name = &self.spec.name;
-            let sandbox = self.sandbox(arguments.outside_sandbox, progress).await;
-            let asked = self
-                .permission
-                .ask(name, &input, sandbox.is_some(), context, progress);
-            let mut permit = asked.await?;
-            let line = match permit.run.take() {
-                Some(run) => Line::words(run),
-                None => Line::text(&arguments.command),
-            };
-            if arguments.background {
-                let id = self.jobs.start(context, line, sandbox, limit).await?;
-                return Ok(output(format!(
-                    "job {id} is running: call bash_output for its output, bash_kill to terminate it"
-                )));
-            }
-            let mut program = shell(context, line, sandbox).await?;
-            let mut capture = Capture::new(context);
-            let ended = program
-                .finish(limit, std::future::pending(), |bytes| {
-                    progress(&capture.push(bytes));
-                })
-                .await
-                .map_err(|error| {
-                    ToolError::Failed(format!("lost track of the command: {error}"))
-                })?;
-            progress(&capture.end());
-            Ok(output(format!("{}({ended})", with_newline(capture.take()))))
+    let mut program = shell(context, line, sandbox).await?;
+    let mut capture = Capture::new(context);
+    let ended = program
+        .finish(limit, std::future::pending(), |bytes| {
+            progress(&capture.push(bytes));
         })
-    }
+        .await
+        .map_err(|error| ToolError::Failed(format!("lost track of the command: {error}")))?;
+    progress(&capture.end());
+    Ok(format!("{}({ended})", with_newline(capture.take())))
 }
 
-#[derive(Debug)]
-struct BashOutput {
-    spec: ToolSpec,
-    jobs: Arc<Jobs>,
+async fn output(
+    jobs: &Arc<Jobs>,
+    arguments: OutputArguments,
+    call: Call<'_>,
+) -> Result<String, ToolError> {
+    let wait = Duration::from_secs(arguments.wait_seconds.min(WAIT_MAX));
+    let job = jobs.find(arguments.id)?;
+    Ok(job_output(&job, wait, call.progress).await)
 }
 
-impl Tool for BashOutput {
-    fn spec(&self) -> &ToolSpec {
-        &self.spec
-    }
-
-    fn reads_only(&self) -> bool {
-        // Not read-only: each call advances the read position of the output.
-        false
-    }
-
-    fn run<'a>(
-        &'a self,
-        input: Value,
-        _context: &'a ToolContext,
-        progress: &'a (dyn Fn(&str) + Send + Sync),
-    ) -> ToolFuture<'a> {
-        Box::pin(async move {
-            let arguments: OutputArguments = arguments::parse(&self.spec, input)?;
-            let wait = Duration::from_secs(arguments.wait_seconds.min(WAIT_MAX));
-            let job = self.jobs.find(arguments.id)?;
-            Ok(job_output(&job, wait, progress).await)
-        })
-    }
-}
-
-#[derive(Debug)]
-struct BashKill {
-    spec: ToolSpec,
-    jobs: Arc<Jobs>,
-}
-
-impl Tool for BashKill {
-    fn spec(&self) -> &ToolSpec {
-        &self.spec
-    }
-
-    fn reads_only(&self) -> bool {
-        false
-    }
-
-    fn run<'a>(
-        &'a self,
-        input: Value,
-        _context: &'a ToolContext,
-        progress: &'a (dyn Fn(&str) + Send + Sync),
-    ) -> ToolFuture<'a> {
-        Box::pin(async move {
-            let arguments: KillArguments = arguments::parse(&self.spec, input)?;
-            let job = self.jobs.find(arguments.id)?;
-            job.stop().await;
-            Ok(job_output(&job, Duration::ZERO, progress).await)
-        })
-    }
+async fn kill(
+    jobs: &Arc<Jobs>,
+    arguments: KillArguments,
+    call: Call<'_>,
+) -> Result<String, ToolError> {
+    let job = jobs.find(arguments.id)?;
+    job.stop().await;
+    Ok(job_output(&job, Duration::ZERO, call.progress).await)
 }
 
 /// Starts a command in its own session.
@@ -283,14 +212,10 @@ fn find_bash(env: &[(OsString, OsString)]) -> PathBuf {
 }
 
 /// Returns a job's output since the last call and its state, and shows the output to the user.
-async fn job_output(job: &Job, wait: Duration, progress: &(dyn Fn(&str) + Send + Sync)) -> Output {
+async fn job_output(job: &Job, wait: Duration, progress: Progress<'_>) -> String {
     let (printed, state) = job.output(wait).await;
     progress(&printed);
-    output(format!("{}({state})", with_newline(printed)))
-}
-
-fn output(text: String) -> Output {
-    Output { text, diff: None }
+    format!("{}({state})", with_newline(printed))
 }
 
 /// Adds a final newline to non-empty text.

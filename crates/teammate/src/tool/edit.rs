@@ -2,15 +2,14 @@
 
 mod nearest;
 
-use agent_team_llm::ToolSpec;
 use schemars::JsonSchema;
 use serde::Deserialize;
-use serde_json::Value;
 
+use super::adapter::{Access, Call, tool};
 use super::file::{Change, Existing};
 use super::permission::Permission;
 use super::resolved_path::{Purpose, ResolvedPath};
-use super::{Tool, ToolContext, ToolError, ToolFuture, Version, arguments, off_thread};
+use super::{Output, Tool, ToolError, Version, off_thread};
 
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -26,62 +25,34 @@ struct Arguments {
     all: bool,
 }
 
-#[derive(Debug)]
-pub(super) struct EditFile {
-    spec: ToolSpec,
-    permission: Permission,
+pub(super) fn edit(permission: Permission) -> Box<dyn Tool> {
+    let description = "Replace a text in a file of the project. `old` must occur exactly once unless `all` is \
+                       set. The file must have been read, and not have changed since. Line numbers shown by read \
+                       are not part of the text.";
+    tool("edit", description, Access::Changes, permission, run)
 }
 
-impl EditFile {
-    pub(super) fn new(permission: Permission) -> Self {
-        let description = "Replace a text in a file of the project. `old` must occur exactly once unless `all` is \
-                           set. The file must have been read, and not have changed since. Line numbers shown by read \
-                           are not part of the text.";
-        Self {
-            spec: arguments::spec::<Arguments>("edit", description),
-            permission,
-        }
+async fn run(
+    permission: &Permission,
+    arguments: Arguments,
+    call: Call<'_>,
+) -> Result<Output, ToolError> {
+    if arguments.old.is_empty() {
+        return Err(ToolError::Input(
+            "`old` is empty: use write to create a file or replace its whole content".to_owned(),
+        ));
     }
+    if arguments.old == arguments.new {
+        return Err(ToolError::Input("`old` and `new` are the same".to_owned()));
+    }
+    let resolved = ResolvedPath::find(call.context, &arguments.path, Purpose::Writing)?;
+    let known = call.context.known(&resolved);
+    let given = arguments.path.clone();
+    let change = off_thread(move || replace(resolved, known, &arguments)).await?;
+    change.apply(call, &given, permission).await
 }
 
-impl Tool for EditFile {
-    fn spec(&self) -> &ToolSpec {
-        &self.spec
-    }
-
-    fn reads_only(&self) -> bool {
-        false
-    }
-
-    fn run<'a>(
-        &'a self,
-        input: Value,
-        context: &'a ToolContext,
-        progress: &'a (dyn Fn(&str) + Send + Sync),
-    ) -> ToolFuture<'a> {
-        Box::pin(async move {
-            let arguments: Arguments = arguments::parse(&self.spec, input)?;
-            if arguments.old.is_empty() {
-                return Err(ToolError::Input(
-                    "`old` is empty: use write to create a file or replace its whole content"
-                        .to_owned(),
-                ));
-            }
-            if arguments.old == arguments.new {
-                return Err(ToolError::Input("`old` and `new` are the same".to_owned()));
-            }
-            let resolved = ResolvedPath::find(context, &arguments.path, Purpose::Writing)?;
-            let known = context.known(&resolved);
-            let given = arguments.path.clone();
-            let change = off_thread(move || edit(resolved, known, &arguments)).await?;
-            change
-                .apply("edit", &given, &self.permission, context, progress)
-                .await
-        })
-    }
-}
-
-fn edit(
+fn replace(
     resolved: ResolvedPath,
     known: Option<Version>,
     arguments: &Arguments,

@@ -14,6 +14,7 @@ use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 use serde_json::json;
 
+use super::adapter::Call;
 use super::change::{Diff, diff};
 use super::permission::Permission;
 use super::resolved_path::{ResolvedPath, failed};
@@ -123,21 +124,18 @@ impl Change {
     /// If permission is denied, or the file has changed meanwhile.
     pub(super) async fn apply(
         self,
-        tool: &str,
+        call: Call<'_>,
         given: &str,
         permission: &Permission,
-        context: &ToolContext,
-        progress: &(dyn Fn(&str) + Send + Sync),
     ) -> Result<Output, ToolError> {
+        let context = call.context;
         let diff = context.secrets.redact(&self.diff.text);
         let mut asked = json!({ "path": given, "diff": diff });
         if !self.diff.whole || diff != self.diff.text {
             // A truncated diff does not show every change, so the request's digest also covers the new content.
             asked["sha256"] = Digest::of_bytes(&self.new).to_string().into();
         }
-        let _permit = permission
-            .ask(tool, &asked, false, context, progress)
-            .await?;
+        let _permit = permission.ask(call, &asked, false).await?;
         let (resolved, version, output) = off_thread(move || {
             let version = replace(&self.resolved, self.old.as_ref(), &self.new)?;
             let output = Output {

@@ -10,17 +10,16 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use agent_team_llm::ToolSpec;
 use schemars::JsonSchema;
 use serde::Deserialize;
-use serde_json::Value;
 
+use super::adapter::{Access, Call, Progress, tool};
 use super::capture::Capture;
 use super::confine::{ActiveSandbox, Confinement};
 use super::permission::{Permission, Permit};
 use super::program::{Program, ProgramEnd, find_outside};
 use super::resolved_path::{Purpose, ResolvedPath};
-use super::{Output, Tool, ToolContext, ToolError, ToolFuture, arguments};
+use super::{Tool, ToolContext, ToolError};
 
 const TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -75,130 +74,90 @@ struct DiffArguments {
     against: Option<String>,
 }
 
-#[derive(Debug)]
-pub(super) struct GitStatus {
-    spec: ToolSpec,
-    runner: Runner,
-}
-
-impl GitStatus {
-    pub(super) fn new(runner: Runner) -> Self {
-        let description = "Show the branch and the changed, staged and untracked files of the project, like `git \
-                           status --short --branch`.";
-        Self {
-            spec: arguments::spec::<StatusArguments>("git_status", description),
+/// Creates both tools.
+pub(super) fn tools(
+    permission: Permission,
+    confinement: Option<Arc<Confinement>>,
+) -> [Box<dyn Tool>; 2] {
+    let runner = Runner {
+        permission,
+        confinement,
+    };
+    [
+        tool(
+            "git_status",
+            "Show the branch and the changed, staged and untracked files of the project, like `git status --short \
+             --branch`.",
+            Access::Reads,
+            runner.clone(),
+            status,
+        ),
+        tool(
+            "git_diff",
+            "Show the changes in the project as a unified diff. Untracked files are not included: call git_status to \
+             list them.",
+            Access::Reads,
             runner,
-        }
-    }
+            diff,
+        ),
+    ]
 }
 
-impl Tool for GitStatus {
-    fn spec(&self) -> &ToolSpec {
-        &self.spec
-    }
-
-    fn reads_only(&self) -> bool {
-        true
-    }
-
-    fn run<'a>(
-        &'a self,
-        input: Value,
-        context: &'a ToolContext,
-        progress: &'a (dyn Fn(&str) + Send + Sync),
-    ) -> ToolFuture<'a> {
-        Box::pin(async move {
-            let StatusArguments {} = arguments::parse(&self.spec, input.clone())?;
-            let git = self
-                .runner
-                .open("git_status", &input, context, progress)
-                .await?;
-            let args = ["status", "--short", "--branch", "--ignore-submodules=all"];
-            let args = args.into_iter().chain(["--", "."]).map(OsString::from);
-            Ok(output(git.run(args.collect(), progress).await?))
-        })
-    }
+async fn status(
+    runner: &Runner,
+    _arguments: StatusArguments,
+    call: Call<'_>,
+) -> Result<String, ToolError> {
+    let git = runner.open(call).await?;
+    let args = ["status", "--short", "--branch", "--ignore-submodules=all"];
+    let args = args.into_iter().chain(["--", "."]).map(OsString::from);
+    Ok(changes(git.run(args.collect(), call.progress).await?))
 }
 
-#[derive(Debug)]
-pub(super) struct GitDiff {
-    spec: ToolSpec,
-    runner: Runner,
+async fn diff(
+    runner: &Runner,
+    arguments: DiffArguments,
+    call: Call<'_>,
+) -> Result<String, ToolError> {
+    let of = match &arguments.path {
+        Some(path) => ResolvedPath::find(call.context, path, Purpose::Writing)?
+            .path()
+            .into(),
+        None => ".".into(),
+    };
+    let git = runner.open(call).await?;
+    let mut args: Vec<OsString> = ["diff", "--no-ext-diff", "--no-textconv"]
+        .map(OsString::from)
+        .into();
+    args.push("--ignore-submodules=all".into());
+    if arguments.staged {
+        args.push("--staged".into());
+    }
+    if let Some(against) = arguments.against {
+        args.push(git.commits(&against).await?.into());
+    }
+    let of = match call.context.guard.is_empty() {
+        true => vec![of],
+        false => git.unguarded(&args, of).await?,
+    };
+    if of.is_empty() {
+        return Ok(changes(String::new()));
+    }
+    args.push("--".into());
+    args.extend(of);
+    Ok(changes(git.run(args, call.progress).await?))
 }
 
-impl GitDiff {
-    pub(super) fn new(runner: Runner) -> Self {
-        let description = "Show the changes in the project as a unified diff. Untracked files are not included: call \
-                           git_status to list them.";
-        Self {
-            spec: arguments::spec::<DiffArguments>("git_diff", description),
-            runner,
-        }
-    }
-}
-
-impl Tool for GitDiff {
-    fn spec(&self) -> &ToolSpec {
-        &self.spec
-    }
-
-    fn reads_only(&self) -> bool {
-        true
-    }
-
-    fn run<'a>(
-        &'a self,
-        input: Value,
-        context: &'a ToolContext,
-        progress: &'a (dyn Fn(&str) + Send + Sync),
-    ) -> ToolFuture<'a> {
-        Box::pin(async move {
-            let arguments: DiffArguments = arguments::parse(&self.spec, input.clone())?;
-            let of = match &arguments.path {
-                Some(path) => ResolvedPath::find(context, path, Purpose::Writing)?
-                    .path()
-                    .into(),
-                None => ".".into(),
-            };
-            let git = self
-                .runner
-                .open("git_diff", &input, context, progress)
-                .await?;
-            let mut args: Vec<OsString> = ["diff", "--no-ext-diff", "--no-textconv"]
-                .map(OsString::from)
-                .into();
-            args.push("--ignore-submodules=all".into());
-            if arguments.staged {
-                args.push("--staged".into());
-            }
-            if let Some(against) = arguments.against {
-                args.push(git.commits(&against).await?.into());
-            }
-            let of = match context.guard.is_empty() {
-                true => vec![of],
-                false => git.unguarded(&args, of).await?,
-            };
-            if of.is_empty() {
-                return Ok(output(String::new()));
-            }
-            args.push("--".into());
-            args.extend(of);
-            Ok(output(git.run(args, progress).await?))
-        })
-    }
-}
-
-fn output(text: String) -> Output {
-    let text = match text.is_empty() {
+fn changes(text: String) -> String {
+    match text.is_empty() {
         true => "(no changes)".to_owned(),
         false => text,
-    };
-    Output { text, diff: None }
+    }
 }
 
 /// Runs git for one member.
 #[derive(Debug, Clone)]
-pub(super) struct Runner {
+struct Runner {
     permission: Permission,
     /// `None`: the member's programs run without a sandbox.
     confinement: Option<Arc<Confinement>>,
@@ -215,21 +174,9 @@ struct Git<'a> {
 }
 
 impl Runner {
-    pub(super) fn new(permission: Permission, confinement: Option<Arc<Confinement>>) -> Self {
-        Self {
-            permission,
-            confinement,
-        }
-    }
-
     /// Finds the sandbox, git and the repository. Requests permission if the sandbox is not available.
-    async fn open<'a>(
-        &'a self,
-        tool: &str,
-        input: &Value,
-        context: &'a ToolContext,
-        progress: &(dyn Fn(&str) + Send + Sync),
-    ) -> Result<Git<'a>, ToolError> {
+    async fn open<'a>(&'a self, call: Call<'a>) -> Result<Git<'a>, ToolError> {
+        let context = call.context;
         let held = match &self.confinement {
             Some(confinement) => confinement
                 .sandbox()
@@ -240,10 +187,7 @@ impl Runner {
         };
         let permit = match &held {
             Some(_) => None,
-            None => {
-                let asked = self.permission.ask(tool, input, false, context, progress);
-                Some(asked.await?)
-            }
+            None => Some(self.permission.ask(call, call.input, false).await?),
         };
         // A directory of the project could contain a program called `git`.
         let path = context.variable("PATH").unwrap_or_default();
@@ -351,11 +295,7 @@ impl Git<'_> {
     ///
     /// # Errors
     /// If git cannot be started or fails.
-    async fn run(
-        &self,
-        args: Vec<OsString>,
-        progress: &(dyn Fn(&str) + Send + Sync),
-    ) -> Result<String, ToolError> {
+    async fn run(&self, args: Vec<OsString>, progress: Progress<'_>) -> Result<String, ToolError> {
         let mut capture = Capture::new(self.context);
         let ended = self
             .follow(args, |bytes| progress(&capture.push(bytes)))

@@ -4,14 +4,13 @@ use std::fmt::Write as _;
 use std::ops::ControlFlow;
 use std::time::SystemTime;
 
-use agent_team_llm::ToolSpec;
 use schemars::JsonSchema;
 use serde::Deserialize;
-use serde_json::Value;
 
+use super::adapter::{Access, Call, tool};
 use super::resolved_path::{Purpose, ResolvedPath};
 use super::walk::{files, pattern, with_deadline};
-use super::{Output, Tool, ToolContext, ToolError, ToolFuture, arguments};
+use super::{Tool, ToolError};
 
 /// The largest number of listed files.
 const LISTED: usize = 200;
@@ -28,66 +27,39 @@ struct Arguments {
     path: Option<String>,
 }
 
-#[derive(Debug)]
-pub(super) struct Glob {
-    spec: ToolSpec,
+pub(super) fn glob() -> Box<dyn Tool> {
+    let description = "List the files of the project that match a path pattern, most recently changed first. \
+                       Files ignored by git are left out.";
+    tool("glob", description, Access::Reads, (), run)
 }
 
-impl Glob {
-    pub(super) fn new() -> Self {
-        let description = "List the files of the project that match a path pattern, most recently changed first. \
-                           Files ignored by git are left out.";
-        Self {
-            spec: arguments::spec::<Arguments>("glob", description),
-        }
+async fn run(_state: &(), arguments: Arguments, call: Call<'_>) -> Result<String, ToolError> {
+    let context = call.context;
+    let matcher = pattern("pattern", &arguments.pattern)?;
+    let given = arguments.path.as_deref().unwrap_or(".");
+    let resolved = ResolvedPath::find(context, given, Purpose::Reading)?;
+    if !resolved.is_a_directory() {
+        return Err(ToolError::Failed(format!("{given} is not a directory")));
     }
-}
-
-impl Tool for Glob {
-    fn spec(&self) -> &ToolSpec {
-        &self.spec
-    }
-
-    fn reads_only(&self) -> bool {
-        true
-    }
-
-    fn run<'a>(
-        &'a self,
-        input: Value,
-        context: &'a ToolContext,
-        _progress: &'a (dyn Fn(&str) + Send + Sync),
-    ) -> ToolFuture<'a> {
-        Box::pin(async move {
-            let arguments: Arguments = arguments::parse(&self.spec, input)?;
-            let matcher = pattern("pattern", &arguments.pattern)?;
-            let given = arguments.path.as_deref().unwrap_or(".");
-            let resolved = ResolvedPath::find(context, given, Purpose::Reading)?;
-            if !resolved.is_a_directory() {
-                return Err(ToolError::Failed(format!("{given} is not a directory")));
+    let (project, guard) = (context.project.clone(), context.guard.clone());
+    let room = context.output_max.saturating_sub(200);
+    with_deadline(move |deadline| {
+        let mut found: Vec<(SystemTime, String)> = Vec::new();
+        let whole = files(&resolved, &guard, &deadline, |file| {
+            if matcher.is_match(&file.relative) {
+                let changed = file.modified().unwrap_or(SystemTime::UNIX_EPOCH);
+                let path = file.path.strip_prefix(&project).unwrap_or(&file.path);
+                found.push((changed, path.display().to_string()));
             }
-            let (project, guard) = (context.project.clone(), context.guard.clone());
-            let room = context.output_max.saturating_sub(200);
-            let text = with_deadline(move |deadline| {
-                let mut found: Vec<(SystemTime, String)> = Vec::new();
-                let whole = files(&resolved, &guard, &deadline, |file| {
-                    if matcher.is_match(&file.relative) {
-                        let changed = file.modified().unwrap_or(SystemTime::UNIX_EPOCH);
-                        let progress = file.path.strip_prefix(&project).unwrap_or(&file.path);
-                        found.push((changed, progress.display().to_string()));
-                    }
-                    match found.len() {
-                        FOUND_MAX => ControlFlow::Break(()),
-                        _ => ControlFlow::Continue(()),
-                    }
-                })?;
-                found.sort_by(|(a, a_path), (b, b_path)| b.cmp(a).then_with(|| a_path.cmp(b_path)));
-                Ok(list(found, whole, room))
-            })
-            .await?;
-            Ok(Output { text, diff: None })
-        })
-    }
+            match found.len() {
+                FOUND_MAX => ControlFlow::Break(()),
+                _ => ControlFlow::Continue(()),
+            }
+        })?;
+        found.sort_by(|(a, a_path), (b, b_path)| b.cmp(a).then_with(|| a_path.cmp(b_path)));
+        Ok(list(found, whole, room))
+    })
+    .await
 }
 
 fn list(found: Vec<(SystemTime, String)>, whole: bool, room: usize) -> String {

@@ -5,7 +5,6 @@ use std::io;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use agent_team_llm::ToolSpec;
 use globset::GlobMatcher;
 use grep_regex::{RegexMatcher, RegexMatcherBuilder};
 use grep_searcher::{
@@ -13,13 +12,13 @@ use grep_searcher::{
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
-use serde_json::Value;
 
+use super::adapter::{Access, Call, tool};
 use super::guard::Guard;
 use super::permission::Permission;
-use super::resolved_path::{Purpose, ResolvedPath};
+use super::resolved_path::{Purpose, ResolvedPath, failed};
 use super::walk::{Deadline, files, pattern, with_deadline};
-use super::{Output, Tool, ToolContext, ToolError, ToolFuture, arguments};
+use super::{Tool, ToolError};
 
 /// The default and the largest number of matching lines.
 const MATCHES: usize = 100;
@@ -55,66 +54,39 @@ struct Arguments {
     limit: Option<usize>,
 }
 
-#[derive(Debug)]
-pub(super) struct Grep {
-    spec: ToolSpec,
-    permission: Permission,
+pub(super) fn grep(permission: Permission) -> Box<dyn Tool> {
+    let description = "Search the files of the project for a regular expression and show matching lines with line \
+                       numbers. Binary files and files ignored by git are left out.";
+    tool("grep", description, Access::Reads, permission, run)
 }
 
-impl Grep {
-    pub(super) fn new(permission: Permission) -> Self {
-        let description = "Search the files of the project for a regular expression and show matching lines with line \
-                           numbers. Binary files and files ignored by git are left out.";
-        Self {
-            spec: arguments::spec::<Arguments>("grep", description),
-            permission,
-        }
-    }
-}
-
-impl Tool for Grep {
-    fn spec(&self) -> &ToolSpec {
-        &self.spec
-    }
-
-    fn reads_only(&self) -> bool {
-        true
-    }
-
-    fn run<'a>(
-        &'a self,
-        input: Value,
-        context: &'a ToolContext,
-        shown: &'a (dyn Fn(&str) + Send + Sync),
-    ) -> ToolFuture<'a> {
-        Box::pin(async move {
-            let arguments: Arguments = arguments::parse(&self.spec, input)?;
-            let matcher = RegexMatcherBuilder::new()
-                .case_insensitive(arguments.ignore_case)
-                .line_terminator(Some(b'\n'))
-                .build(&arguments.pattern)
-                .map_err(|error| ToolError::Input(format!("`pattern`: {error}")))?;
-            let glob = arguments.glob.as_deref();
-            let glob = glob.map(|glob| pattern("glob", glob)).transpose()?;
-            let given = arguments.path.as_deref().unwrap_or(".");
-            let resolved = ResolvedPath::find(context, given, Purpose::Reading)?;
-            self.permission
-                .ask_to_read("grep", given, &resolved, context, shown)
-                .await?;
-            let search = Search {
-                matcher,
-                glob,
-                context: arguments.context.min(CONTEXT_MAX),
-                files_only: arguments.files_only,
-                limit: arguments.limit.unwrap_or(MATCHES).clamp(1, MATCHES_MAX),
-                room: context.output_max.saturating_sub(200),
-                project: context.project.clone(),
-                guard: context.guard.clone(),
-            };
-            let text = with_deadline(move |deadline| search.run(&resolved, &deadline)).await?;
-            Ok(Output { text, diff: None })
-        })
-    }
+async fn run(
+    permission: &Permission,
+    arguments: Arguments,
+    call: Call<'_>,
+) -> Result<String, ToolError> {
+    let matcher = RegexMatcherBuilder::new()
+        .case_insensitive(arguments.ignore_case)
+        .line_terminator(Some(b'\n'))
+        .build(&arguments.pattern)
+        .map_err(|error| ToolError::Input(format!("`pattern`: {error}")))?;
+    let glob = arguments.glob.as_deref();
+    let glob = glob.map(|glob| pattern("glob", glob)).transpose()?;
+    let given = arguments.path.as_deref().unwrap_or(".");
+    let context = call.context;
+    let resolved = ResolvedPath::find(context, given, Purpose::Reading)?;
+    permission.ask_to_read(call, given, &resolved).await?;
+    let search = Search {
+        matcher,
+        glob,
+        context: arguments.context.min(CONTEXT_MAX),
+        files_only: arguments.files_only,
+        limit: arguments.limit.unwrap_or(MATCHES).clamp(1, MATCHES_MAX),
+        room: context.output_max.saturating_sub(200),
+        project: context.project.clone(),
+        guard: context.guard.clone(),
+    };
+    with_deadline(move |deadline| search.run(&resolved, &deadline)).await
 }
 
 #[derive(Debug)]
@@ -176,7 +148,7 @@ impl Search {
             shown.begin(&resolved.path());
             searcher
                 .search_file(&self.matcher, &file, &mut shown)
-                .map_err(|error| super::resolved_path::failed(&resolved.display(), &error))?;
+                .map_err(|error| failed(&resolved.display(), &error))?;
         }
         let full = shown.full;
         let mut text = shown.text;

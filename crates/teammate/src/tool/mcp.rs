@@ -29,8 +29,9 @@ use tokio::task::JoinSet;
 
 use self::connection::Endpoint;
 use self::server::Server;
+use super::adapter::{Access, Call, tool_with};
 use super::permission::Permission;
-use super::{Tool, ToolContext, ToolError, ToolFuture};
+use super::{Tool, ToolContext, ToolError};
 
 /// The time limit of one call.
 const CALL_LIMIT: Duration = Duration::from_secs(300);
@@ -110,8 +111,8 @@ impl Offered {
                 self.problems.push(clash);
                 continue;
             }
-            let tool = McpTool::new(server, permission.clone(), name, tool);
-            self.tools.push(Box::new(tool));
+            let tool = mcp_tool(Arc::clone(server), permission.clone(), name, tool);
+            self.tools.push(tool);
         }
     }
 }
@@ -134,35 +135,46 @@ fn may_use(agent: &AgentSpec, server: &str, tool: &str) -> bool {
     agent.tools.as_deref().is_none_or(names) && !names(&agent.deny_tools)
 }
 
-#[derive(Debug)]
-struct McpTool {
-    spec: ToolSpec,
+/// A tool of a server.
+struct RemoteTool {
     server: Arc<Server>,
     permission: Permission,
     /// The server's name of the tool.
     name: String,
-    reads_only: bool,
 }
 
-impl McpTool {
-    fn new(server: &Arc<Server>, permission: Permission, name: String, tool: ForeignTool) -> Self {
-        let hints = tool.annotations.as_ref();
-        Self {
-            spec: ToolSpec {
-                name,
-                description: tool.description.unwrap_or_default().into_owned(),
-                input: Value::Object((*tool.input_schema).clone()),
-            },
-            server: Arc::clone(server),
-            permission,
-            name: tool.name.into_owned(),
-            // The server's read-only hint only decides whether calls run concurrently, never permissions.
-            reads_only: hints
-                .and_then(|hints| hints.read_only_hint)
-                .unwrap_or(false),
-        }
-    }
+fn mcp_tool(
+    server: Arc<Server>,
+    permission: Permission,
+    name: String,
+    tool: ForeignTool,
+) -> Box<dyn Tool> {
+    let hints = tool.annotations.as_ref();
+    // The server's read-only hint only decides whether calls run concurrently, never permissions.
+    let access = match hints.and_then(|hints| hints.read_only_hint) {
+        Some(true) => permission.access(),
+        Some(false) | None => Access::Changes,
+    };
+    let spec = ToolSpec {
+        name,
+        description: tool.description.unwrap_or_default().into_owned(),
+        input: Value::Object((*tool.input_schema).clone()),
+    };
+    let remote = RemoteTool {
+        server,
+        permission,
+        name: tool.name.into_owned(),
+    };
+    tool_with(spec, access, remote, run)
+}
 
+async fn run(remote: &RemoteTool, input: Value, call: Call<'_>) -> Result<String, ToolError> {
+    let permission = &remote.permission;
+    let _permit = permission.ask(call, call.input, false).await?;
+    answer::output(remote.call(input).await?, call.context)
+}
+
+impl RemoteTool {
     async fn call(&self, input: Value) -> Result<CallToolResponse, ToolError> {
         let mut params = CallToolRequestParams::new(self.name.clone());
         if let Value::Object(arguments) = input {
@@ -176,31 +188,6 @@ impl McpTool {
                 CALL_LIMIT.as_secs()
             ))),
         }
-    }
-}
-
-impl Tool for McpTool {
-    fn spec(&self) -> &ToolSpec {
-        &self.spec
-    }
-
-    fn reads_only(&self) -> bool {
-        self.reads_only && !self.permission.is_asked()
-    }
-
-    fn run<'a>(
-        &'a self,
-        input: Value,
-        context: &'a ToolContext,
-        progress: &'a (dyn Fn(&str) + Send + Sync),
-    ) -> ToolFuture<'a> {
-        Box::pin(async move {
-            let (name, permission) = (&self.spec.name, &self.permission);
-            let _permit = permission
-                .ask(name, &input, false, context, progress)
-                .await?;
-            answer::output(self.call(input).await?, context)
-        })
     }
 }
 

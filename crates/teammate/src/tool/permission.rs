@@ -17,6 +17,7 @@ use agent_team_protocol::{Refusal, RequestId};
 use agent_team_system::path::resolve;
 use serde_json::Value;
 
+use super::adapter::{Access, Call, Progress};
 use super::resolved_path::ResolvedPath as File;
 use super::{ToolContext, ToolError, off_thread};
 use crate::supervisor_client::SupervisorClient;
@@ -69,48 +70,55 @@ impl Permission {
         matches!(self, Permission::Ask(_))
     }
 
+    /// The access of a tool that changes nothing but needs permission: calls that may wait for a decision run one at a
+    /// time.
+    pub(super) fn access(&self) -> Access {
+        match self.is_asked() {
+            true => Access::Changes,
+            false => Access::Reads,
+        }
+    }
+
     /// Requests permission for a tool that only reads this file; only files that rules name need it. `found` is the
     /// resolved path of `given`: if a link changes meanwhile, both the decision and the read still concern `found`.
     pub(super) async fn ask_to_read(
         &self,
-        tool: &str,
+        call: Call<'_>,
         given: &str,
         found: &File,
-        context: &ToolContext,
-        progress: &(dyn Fn(&str) + Send + Sync),
     ) -> Result<(), ToolError> {
+        let context = call.context;
         let is_guarded = context.guard.covers_given(&context.cwd, given);
         if is_guarded || context.guard.covers(&found.path()) {
             let arguments = serde_json::json!({ "path": given });
-            let _permit = self.ask(tool, &arguments, false, context, progress).await?;
+            let _permit = self.ask(call, &arguments, false).await?;
         }
         Ok(())
     }
 
-    /// Waits for permission. `confined`: whether the call's processes run in a sandbox.
+    /// Waits for permission. `arguments`: what the user sees and decides about. `confined`: whether the call's
+    /// processes run in a sandbox.
     ///
     /// # Errors
     /// If permission is denied; the text gives the model the reason.
     pub(super) async fn ask(
         &self,
-        tool: &str,
+        call: Call<'_>,
         arguments: &Value,
         confined: bool,
-        context: &ToolContext,
-        progress: &(dyn Fn(&str) + Send + Sync),
     ) -> Result<Permit, ToolError> {
         if !self.is_asked() {
             return Ok(Permit::free(None));
         }
         let ask = AskRequest {
-            tool: tool.to_owned(),
+            tool: call.tool.to_owned(),
             arguments: serde_json::value::to_raw_value(arguments)
                 .map_err(|error| ToolError::Input(error.to_string()))?,
-            directory: context.cwd.clone(),
+            directory: call.context.cwd.clone(),
             confined,
-            places: places(Action::of(tool, arguments).paths(), context).await?,
+            places: places(Action::of(call.tool, arguments).paths(), call.context).await?,
         };
-        self.request(&ask, progress).await
+        self.request(&ask, call.progress).await
     }
 
     /// Waits for permission to put this shell line on a task.
@@ -118,17 +126,13 @@ impl Permission {
         &self,
         line: &str,
         project: &Path,
-        progress: &(dyn Fn(&str) + Send + Sync),
+        progress: Progress<'_>,
     ) -> Result<Permit, ToolError> {
         let ask = AskRequest::for_task_line(line, project.to_owned());
         self.request(&ask, progress).await
     }
 
-    async fn request(
-        &self,
-        ask: &AskRequest,
-        progress: &(dyn Fn(&str) + Send + Sync),
-    ) -> Result<Permit, ToolError> {
+    async fn request(&self, ask: &AskRequest, progress: Progress<'_>) -> Result<Permit, ToolError> {
         let client = match self {
             Permission::Bypass => return Ok(Permit::free(None)),
             Permission::Ask(client) => client,

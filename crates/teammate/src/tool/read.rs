@@ -4,15 +4,14 @@ use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek};
 
-use agent_team_llm::ToolSpec;
 use schemars::JsonSchema;
 use serde::Deserialize;
-use serde_json::Value;
 
+use super::adapter::{Access, Call, tool};
 use super::file::{SNIFFED, WHOLE_MAX, is_binary};
 use super::permission::Permission;
 use super::resolved_path::{Purpose, ResolvedPath, failed};
-use super::{Output, Tool, ToolContext, ToolError, ToolFuture, arguments, off_thread};
+use super::{Tool, ToolError, Version, off_thread};
 
 /// The default number of lines.
 const LINES: usize = 2000;
@@ -31,63 +30,39 @@ struct Arguments {
     limit: Option<usize>,
 }
 
-#[derive(Debug)]
-pub(super) struct ReadFile {
-    spec: ToolSpec,
-    permission: Permission,
+pub(super) fn read(permission: Permission) -> Box<dyn Tool> {
+    let description = "Show a text file of the project; each line is preceded by its number and a tab. Read a \
+                       file before you edit or replace it. For a long file, set `offset` and `limit`.";
+    tool("read", description, Access::Reads, permission, run)
 }
 
-impl ReadFile {
-    pub(super) fn new(permission: Permission) -> Self {
-        let description = "Show a text file of the project; each line is preceded by its number and a tab. Read a \
-                           file before you edit or replace it. For a long file, set `offset` and `limit`.";
-        Self {
-            spec: arguments::spec::<Arguments>("read", description),
-            permission,
-        }
+async fn run(
+    permission: &Permission,
+    arguments: Arguments,
+    call: Call<'_>,
+) -> Result<String, ToolError> {
+    if arguments.offset == Some(0) || arguments.limit == Some(0) {
+        return Err(ToolError::Input(
+            "`offset` and `limit` count from 1".to_owned(),
+        ));
     }
-}
-
-impl Tool for ReadFile {
-    fn spec(&self) -> &ToolSpec {
-        &self.spec
-    }
-
-    fn reads_only(&self) -> bool {
-        true
-    }
-
-    fn run<'a>(
-        &'a self,
-        input: Value,
-        context: &'a ToolContext,
-        progress: &'a (dyn Fn(&str) + Send + Sync),
-    ) -> ToolFuture<'a> {
-        Box::pin(async move {
-            let arguments: Arguments = arguments::parse(&self.spec, input)?;
-            if arguments.offset == Some(0) || arguments.limit == Some(0) {
-                return Err(ToolError::Input(
-                    "`offset` and `limit` count from 1".to_owned(),
-                ));
-            }
-            let resolved = ResolvedPath::find(context, &arguments.path, Purpose::Reading)?;
-            self.permission
-                .ask_to_read("read", &arguments.path, &resolved, context, progress)
-                .await?;
-            let room = context.output_max;
-            let asked = resolved.clone();
-            let (text, version) = off_thread(move || show(&asked, &arguments, room)).await?;
-            context.remember(&resolved, version);
-            Ok(Output { text, diff: None })
-        })
-    }
+    let context = call.context;
+    let resolved = ResolvedPath::find(context, &arguments.path, Purpose::Reading)?;
+    permission
+        .ask_to_read(call, &arguments.path, &resolved)
+        .await?;
+    let room = context.output_max;
+    let asked = resolved.clone();
+    let (text, version) = off_thread(move || show(&asked, &arguments, room)).await?;
+    context.remember(&resolved, version);
+    Ok(text)
 }
 
 fn show(
     resolved: &ResolvedPath,
     arguments: &Arguments,
     room: usize,
-) -> Result<(String, super::Version), ToolError> {
+) -> Result<(String, Version), ToolError> {
     let name = resolved.display();
     let Some((mut file, version)) = resolved.open()? else {
         return Err(ToolError::Failed(format!("{name} does not exist")));

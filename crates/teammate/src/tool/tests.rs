@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
+use agent_team_llm::Searches;
 use agent_team_protocol::TaskId;
 use agent_team_protocol::spec::{AgentSpec, Search as Wanted};
 use agent_team_system::directories::Directories;
@@ -14,7 +15,6 @@ use agent_team_system::sandbox::Network;
 use super::confine::{Confinement, Settings, User};
 use super::guard::Guard;
 use super::{Options, Permission, Tool, ToolContext, domain_tools, plan_first, web_search};
-use crate::model::Searches;
 use crate::secret::Secrets;
 use crate::supervisor_client::SupervisorClient;
 use crate::team_tool::{

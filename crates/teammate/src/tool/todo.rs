@@ -3,12 +3,11 @@
 use std::fmt::Write as _;
 use std::sync::{Mutex, PoisonError};
 
-use agent_team_llm::ToolSpec;
 use schemars::JsonSchema;
 use serde::Deserialize;
-use serde_json::Value;
 
-use super::{Output, Tool, ToolContext, ToolError, ToolFuture, arguments};
+use super::adapter::{Access, Call, tool};
+use super::{Tool, ToolError};
 
 const ITEMS_MAX: usize = 100;
 
@@ -38,52 +37,31 @@ enum State {
     Done,
 }
 
-#[derive(Debug)]
-pub(super) struct Todo {
-    spec: ToolSpec,
-    items: Mutex<Vec<Item>>,
+pub(super) fn todo() -> Box<dyn Tool> {
+    let description = "Keep your own checklist for work with several steps: write it first, keep it up to date. \
+                       It is independent of the team's board.";
+    tool(
+        "todo",
+        description,
+        Access::Changes,
+        Checklist::default(),
+        run,
+    )
 }
 
-impl Todo {
-    pub(super) fn new() -> Self {
-        let description = "Keep your own checklist for work with several steps: write it first, keep it up to date. \
-                           It is independent of the team's board.";
-        Self {
-            spec: arguments::spec::<Arguments>("todo", description),
-            items: Mutex::new(Vec::new()),
-        }
-    }
-}
+type Checklist = Mutex<Vec<Item>>;
 
-impl Tool for Todo {
-    fn spec(&self) -> &ToolSpec {
-        &self.spec
+async fn run(list: &Checklist, arguments: Arguments, call: Call<'_>) -> Result<String, ToolError> {
+    if let Some(items) = &arguments.items {
+        check(items)?;
     }
-
-    fn reads_only(&self) -> bool {
-        false
+    let mut items = list.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(new) = arguments.items {
+        *items = new;
     }
-
-    fn run<'a>(
-        &'a self,
-        input: Value,
-        _context: &'a ToolContext,
-        progress: &'a (dyn Fn(&str) + Send + Sync),
-    ) -> ToolFuture<'a> {
-        Box::pin(async move {
-            let arguments: Arguments = arguments::parse(&self.spec, input)?;
-            if let Some(items) = &arguments.items {
-                check(items)?;
-            }
-            let mut items = self.items.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(new) = arguments.items {
-                *items = new;
-            }
-            let text = render(&items);
-            progress(&text);
-            Ok(Output { text, diff: None })
-        })
-    }
+    let text = render(&items);
+    (call.progress)(&text);
+    Ok(text)
 }
 
 fn check(items: &[Item]) -> Result<(), ToolError> {

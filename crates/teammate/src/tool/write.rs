@@ -1,14 +1,13 @@
 //! `write`: creates a file, or replaces the whole content of a file that the model has read.
 
-use agent_team_llm::ToolSpec;
 use schemars::JsonSchema;
 use serde::Deserialize;
-use serde_json::Value;
 
+use super::adapter::{Access, Call, tool};
 use super::file::{Change, Existing};
 use super::permission::Permission;
 use super::resolved_path::{Purpose, ResolvedPath};
-use super::{Tool, ToolContext, ToolFuture, arguments, off_thread};
+use super::{Output, Tool, ToolError, off_thread};
 
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -19,54 +18,28 @@ struct Arguments {
     content: String,
 }
 
-#[derive(Debug)]
-pub(super) struct WriteFile {
-    spec: ToolSpec,
-    permission: Permission,
+pub(super) fn write(permission: Permission) -> Box<dyn Tool> {
+    let description = "Create a file of the project, or replace its whole content. An existing file must have \
+                       been read, and not have changed since. Use edit to change part of a file.";
+    tool("write", description, Access::Changes, permission, run)
 }
 
-impl WriteFile {
-    pub(super) fn new(permission: Permission) -> Self {
-        let description = "Create a file of the project, or replace its whole content. An existing file must have \
-                           been read, and not have changed since. Use edit to change part of a file.";
-        Self {
-            spec: arguments::spec::<Arguments>("write", description),
-            permission,
-        }
-    }
-}
-
-impl Tool for WriteFile {
-    fn spec(&self) -> &ToolSpec {
-        &self.spec
-    }
-
-    fn reads_only(&self) -> bool {
-        false
-    }
-
-    fn run<'a>(
-        &'a self,
-        input: Value,
-        context: &'a ToolContext,
-        progress: &'a (dyn Fn(&str) + Send + Sync),
-    ) -> ToolFuture<'a> {
-        Box::pin(async move {
-            let Arguments { path, content } = arguments::parse(&self.spec, input)?;
-            let resolved = ResolvedPath::find(context, &path, Purpose::Writing)?;
-            let known = context.known(&resolved);
-            let change = off_thread(move || {
-                let old = Existing::read(&resolved, known)?;
-                let done = if old.is_some() { "replaced" } else { "created" };
-                let lines = content.lines().count();
-                let noun = if lines == 1 { "line" } else { "lines" };
-                let done = format!("{done} {}: {lines} {noun}", resolved.display());
-                Ok(Change::new(resolved, old, content.into_bytes(), done))
-            })
-            .await?;
-            change
-                .apply("write", &path, &self.permission, context, progress)
-                .await
-        })
-    }
+async fn run(
+    permission: &Permission,
+    arguments: Arguments,
+    call: Call<'_>,
+) -> Result<Output, ToolError> {
+    let Arguments { path, content } = arguments;
+    let resolved = ResolvedPath::find(call.context, &path, Purpose::Writing)?;
+    let known = call.context.known(&resolved);
+    let change = off_thread(move || {
+        let old = Existing::read(&resolved, known)?;
+        let done = if old.is_some() { "replaced" } else { "created" };
+        let lines = content.lines().count();
+        let noun = if lines == 1 { "line" } else { "lines" };
+        let done = format!("{done} {}: {lines} {noun}", resolved.display());
+        Ok(Change::new(resolved, old, content.into_bytes(), done))
+    })
+    .await?;
+    change.apply(call, &path, permission).await
 }

@@ -3,7 +3,6 @@
 
 use std::sync::Arc;
 
-use agent_team_llm::ToolSpec;
 use agent_team_protocol::method::{AddTask, TaskAdd};
 use agent_team_protocol::spec::TaskSpec;
 use agent_team_protocol::{MemberName, RoleName};
@@ -13,19 +12,22 @@ use serde_json::{Map, Value};
 
 use super::super::TeamContext;
 use super::overlaps;
-use crate::tool::{Output, Permission, Tool, ToolContext, ToolError, ToolFuture, arguments};
+use crate::tool::adapter::{Access, Call, tool};
+use crate::tool::{Permission, Tool, ToolError};
 
-pub(super) fn tool(team_context: &Arc<TeamContext>, permission: &Permission) -> Box<dyn Tool> {
-    Box::new(CreateTask {
-        spec: arguments::spec::<Create>(
-            "create_task",
-            "Put a task on the board. Idle teammates claim ready tasks by themselves; a task with dependencies is ready \
-             when all of them are completed. Describe it so that a member that has not seen your conversation can do \
-             it and knows when it is done. The user is asked about `run` and `verify` before the task is created.",
-        ),
-        team_context: Arc::clone(team_context),
-        permission: permission.clone(),
-    })
+pub(super) fn create_task(
+    team_context: &Arc<TeamContext>,
+    permission: &Permission,
+) -> Box<dyn Tool> {
+    tool(
+        "create_task",
+        "Put a task on the board. Idle teammates claim ready tasks by themselves; a task with dependencies is ready \
+         when all of them are completed. Describe it so that a member that has not seen your conversation can do it \
+         and knows when it is done. The user is asked about `run` and `verify` before the task is created.",
+        Access::Changes,
+        (Arc::clone(team_context), permission.clone()),
+        create,
+    )
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -64,46 +66,16 @@ struct Create {
     metadata: Option<Map<String, Value>>,
 }
 
-#[derive(Debug)]
-struct CreateTask {
-    spec: ToolSpec,
-    team_context: Arc<TeamContext>,
-    permission: Permission,
-}
-
-impl Tool for CreateTask {
-    fn spec(&self) -> &ToolSpec {
-        &self.spec
+async fn create(
+    (team_context, permission): &(Arc<TeamContext>, Permission),
+    args: Create,
+    call: Call<'_>,
+) -> Result<String, ToolError> {
+    let mut permits = Vec::new();
+    for line in args.run.iter().chain(&args.verify) {
+        let asked = permission.ask_for_task_line(line, &call.context.project, call.progress);
+        permits.push(asked.await?);
     }
-
-    fn reads_only(&self) -> bool {
-        false
-    }
-
-    fn run<'a>(
-        &'a self,
-        input: Value,
-        context: &'a ToolContext,
-        progress: &'a (dyn Fn(&str) + Send + Sync),
-    ) -> ToolFuture<'a> {
-        Box::pin(async move {
-            let args: Create = arguments::parse(&self.spec, input)?;
-            let mut permits = Vec::new();
-            for line in args.run.iter().chain(&args.verify) {
-                let asked = self
-                    .permission
-                    .ask_for_task_line(line, &context.project, progress);
-                permits.push(asked.await?);
-            }
-            Ok(Output {
-                text: create(&self.team_context, args).await?,
-                diff: None,
-            })
-        })
-    }
-}
-
-async fn create(team_context: &TeamContext, args: Create) -> Result<String, ToolError> {
     let spec = TaskSpec {
         key: String::new(),
         title: args.title,

@@ -3,14 +3,14 @@
 use rmcp::model::{CallToolResponse, CallToolResult, ContentBlock, ResourceContents};
 
 use super::super::capture::Capture;
-use super::super::{Output, ToolContext, ToolError};
+use super::super::{ToolContext, ToolError};
 
 /// Converts a result, limited to the size for a model; a longer result is stored completely in a file, like a program's
 /// output.
 pub(super) fn output(
     response: CallToolResponse,
     context: &ToolContext,
-) -> Result<Output, ToolError> {
+) -> Result<String, ToolError> {
     let result = match response {
         CallToolResponse::Complete(result) => result,
         CallToolResponse::InputRequired(_) => {
@@ -33,7 +33,7 @@ pub(super) fn output(
     if failed {
         return Err(ToolError::Failed(text));
     }
-    Ok(Output { text, diff: None })
+    Ok(text)
 }
 
 fn text(result: &CallToolResult) -> String {
