@@ -16,6 +16,7 @@ pub mod refusal;
 mod step;
 mod team;
 pub mod time;
+mod timer;
 
 pub use effect::Effect;
 pub use input::{Call, Input, Origin, ReplyTo};
@@ -28,3 +29,4 @@ pub use team::{
     user_mail,
 };
 pub use time::{Context, Tick};
+pub use timer::Timer;

@@ -36,6 +36,7 @@ use crate::team::run::{Run, Spent};
 use crate::team::task::{Board, Task};
 use crate::team::user_mail::UserMail;
 use crate::time::Tick;
+use crate::timer::Timer;
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Team {
@@ -74,18 +75,25 @@ impl Extend<Record> for Team {
 impl Team {
     /// The earliest deadline of the team: then the input `DeadlineReached` is due.
     pub fn next_deadline(&self) -> Option<Tick> {
-        let lives = self.members.values().map(|member| member.life.deadline());
-        let others = self.budget_deadlines().chain([self.requests.deadline()]);
-        lives.chain(others).flatten().min()
+        self.timers().map(|(at, _)| at).min()
+    }
+
+    /// Every wake-up that the state has set, and its time.
+    pub fn timers(&self) -> impl Iterator<Item = (Tick, Timer<'_>)> {
+        let lives = self.members.values().filter_map(Member::timer);
+        lives
+            .chain(self.budget_timers())
+            .chain(self.requests.timers())
     }
 
     /// When the working minutes of a member or of the team reach a limit.
-    pub(crate) fn budget_deadlines(&self) -> impl Iterator<Item = Option<Tick>> {
-        let members = self.members.values().map(|member| {
-            let budget = member.plan.budget.as_ref()?;
-            member.account.deadline(budget)
+    pub(crate) fn budget_timers(&self) -> impl Iterator<Item = (Tick, Timer<'_>)> {
+        let members = self.members.values().filter_map(|member| {
+            let at = member.account.deadline(member.plan.budget.as_ref()?)?;
+            Some((at, Timer::MemberMinutes(&member.plan.name)))
         });
-        members.chain([self.account.deadline(&self.plan.budget)])
+        let team = self.account.deadline(&self.plan.budget);
+        members.chain(team.map(|at| (at, Timer::TeamMinutes)))
     }
 
     /// The limit that blocks this member, if any.

@@ -430,16 +430,11 @@ impl Decider<'_> {
 
     pub(super) fn deadline_reached(&mut self) {
         let now = self.context.now;
-        if self.team.budget_deadlines().flatten().any(|due| due <= now) {
+        if self.team.budget_timers().any(|(due, _)| due <= now) {
             self.unsettled = true;
         }
         self.deny_unanswered();
-        for name in self.names(|member| {
-            member
-                .life
-                .deadline()
-                .is_some_and(|deadline| deadline <= now)
-        }) {
+        for name in self.names(|member| member.timer().is_some_and(|(due, _)| due <= now)) {
             let Some(member) = self.team.member(&name) else {
                 continue;
             };

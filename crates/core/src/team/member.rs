@@ -30,6 +30,7 @@ use crate::team::plan::MemberPlan;
 use crate::team::restarts::Restarts;
 use crate::team::run::TranscriptSummary;
 use crate::time::{Tick, TokenHash};
+use crate::timer::Timer;
 
 /// How long a worker may take from its launch to its hello, in milliseconds: several times the slowest pane start that
 /// was measured on a loaded machine.
@@ -208,21 +209,6 @@ impl Life {
         }
     }
 
-    /// When this state ends by a timeout.
-    pub(crate) fn deadline(&self) -> Option<Tick> {
-        match self {
-            Self::StopRequested { asked, .. } => Some(asked.answer_by),
-            Self::Launching { give_up_at: at, .. }
-            | Self::Draining { kill_at: at, .. }
-            | Self::Cooling { restart_at: at } => Some(*at),
-            Self::Planned
-            | Self::Ready { .. }
-            | Self::Ending { .. }
-            | Self::Held { .. }
-            | Self::Stopped => None,
-        }
-    }
-
     /// Whether the state ends by itself, so that a caller that waits for the outcome continues to wait.
     pub fn is_transient(&self) -> bool {
         match self {
@@ -267,6 +253,22 @@ impl Member {
             suspended: false,
             idle_notified: false,
             worked: false,
+        }
+    }
+
+    /// The timeout that ends the current state.
+    pub(crate) fn timer(&self) -> Option<(Tick, Timer<'_>)> {
+        let name = &self.plan.name;
+        match &self.life {
+            Life::Launching { give_up_at, .. } => Some((*give_up_at, Timer::StartTimeout(name))),
+            Life::StopRequested { asked, .. } => Some((asked.answer_by, Timer::StopAnswer(name))),
+            Life::Draining { kill_at, .. } => Some((*kill_at, Timer::Kill(name))),
+            Life::Cooling { restart_at } => Some((*restart_at, Timer::Restart(name))),
+            Life::Planned
+            | Life::Ready { .. }
+            | Life::Ending { .. }
+            | Life::Held { .. }
+            | Life::Stopped => None,
         }
     }
 

@@ -22,6 +22,7 @@ use agent_team_protocol::id::{LaunchId, MemberName, Party, RequestId, TaskId};
 use crate::team::lock::Proposed;
 use crate::team::member::Next;
 use crate::time::Tick;
+use crate::timer::Timer;
 
 /// Maximum number of pending requests of one member.
 pub(crate) const PENDING_MAX: usize = 64;
@@ -259,11 +260,10 @@ impl Requests {
             });
     }
 
-    /// When the next pending request expires.
-    pub(crate) fn deadline(&self) -> Option<Tick> {
+    /// When each pending request expires.
+    pub(crate) fn timers(&self) -> impl Iterator<Item = (Tick, Timer<'_>)> {
         self.pending()
-            .filter_map(|request| request.expires_at)
-            .min()
+            .filter_map(|request| Some((request.expires_at?, Timer::RequestExpiry(request.id))))
     }
 
     /// The member's launch ended: calls that it had begun become `Unknown`. If the member continues, its other requests

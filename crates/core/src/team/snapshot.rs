@@ -298,7 +298,7 @@ fn member_events(member: &Member) -> Vec<Event> {
         | Life::Draining { launch, .. }
         | Life::Ending { launch, .. } => {
             let (id, token_hash) = (launch.id.clone(), launch.token_hash.clone());
-            let give_up_at = member.life.deadline().unwrap_or_default();
+            let give_up_at = member.timer().map_or_else(Tick::default, |(at, _)| at);
             events.push(Event::LaunchStarted {
                 member: name(),
                 launch: id.clone(),

@@ -1,0 +1,27 @@
+//! The wake-ups of a team. Each is derived from the state, so that none is lost in a restart. The driver sleeps until
+//! the earliest; at rest there is none.
+
+use agent_team_protocol::id::{LaunchId, MemberName, RequestId};
+
+/// Every wake-up, by name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Timer<'a> {
+    /// The member must be ready by now.
+    StartTimeout(&'a MemberName),
+    /// The member must have answered the stop request by now.
+    StopAnswer(&'a MemberName),
+    /// The member must have exited by now.
+    Kill(&'a MemberName),
+    /// The backoff after a crash is over.
+    Restart(&'a MemberName),
+    /// The request is denied unless it was answered.
+    RequestExpiry(RequestId),
+    /// The working minutes of the member reach the warning or the limit of its budget.
+    MemberMinutes(&'a MemberName),
+    /// The same for the team.
+    TeamMinutes,
+    /// The worker left a frame unanswered. The core knows no connections: the driver sets this timer and the next.
+    Ping(&'a LaunchId),
+    /// The worker left a ping unanswered.
+    PingTimeout(&'a LaunchId),
+}
