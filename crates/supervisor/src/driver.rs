@@ -20,12 +20,14 @@ mod message;
 mod panes;
 mod permissions;
 mod preview;
+mod processes;
 mod queries;
 mod request;
 mod subscribers;
 mod up;
 mod views;
 mod waiters;
+mod workers;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::path::PathBuf;
@@ -33,14 +35,12 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use agent_team_core::input::StartFault;
-use agent_team_core::{CallKey, Context, Effect, Event, Input, Origin, ReplyTo, Team, Tick};
+use agent_team_core::{CallKey, Context, Effect, Event, Input, Origin, ReplyTo, Team, Tick, Timer};
 use agent_team_protocol::notification::GoodbyeReason;
 use agent_team_protocol::view::{CommitView, DriverView};
-use agent_team_protocol::{ErrorCode, LaunchId, MemberName, MessageId, Party, Refusal};
+use agent_team_protocol::{ErrorCode, MemberName, Party, Refusal};
 use agent_team_store::{Archived, Durability, History, JournalEntry, TeamIdentity};
 use agent_team_system::directories::Directories;
-use agent_team_system::tree::Tree;
 use tokio::sync::{mpsc, oneshot};
 
 pub(crate) use message::{Hello, Message};
@@ -54,7 +54,7 @@ use crate::machine::Machine;
 use crate::outbox::Reply;
 use crate::settings::PlanSettings;
 use history_reader::HistoryReader;
-use launches::LaunchRuntime;
+use launches::Launches;
 use waiters::{PendingDown, ReplyShape, Waiters};
 
 /// Maximum number of inputs per commit: enough to make one sync worthwhile, few enough to keep latency low.
@@ -135,10 +135,7 @@ pub(crate) struct Driver {
     waiters: Waiters,
     down: Option<PendingDown>,
 
-    /// Ordered, so that effects over all launches run in a deterministic order (the simulation relies on it).
-    launches: BTreeMap<LaunchId, LaunchRuntime>,
-    /// The newest message that each member was offered, over any connection.
-    offered: BTreeMap<MemberName, MessageId>,
+    launches: Launches,
     labels: BTreeMap<MemberName, Label>,
     /// Summary of the members that wait for the user, as last sent to the launcher.
     waiting: String,
@@ -251,7 +248,7 @@ impl Driver {
             }),
         );
         let mut driver = Self {
-            offered: offered_before(&team),
+            launches: Launches::new(&team),
             since_snapshot: config.opened.restored.since_snapshot,
             identity: identity.clone(),
             directories: config.directories,
@@ -278,7 +275,6 @@ impl Driver {
             next_reply: 0,
             waiters: Waiters::default(),
             down: None,
-            launches: BTreeMap::new(),
             labels: BTreeMap::new(),
             waiting: String::new(),
             subscribers: Vec::new(),
@@ -314,11 +310,11 @@ impl Driver {
             if let Some((goodbye, done)) = closing.take() {
                 return self.close(goodbye, done).await;
             }
-            // Deadlines are checked before each batch, so that a flood of messages cannot postpone a kill or a
+            // Timers are checked before each batch, so that a flood of messages cannot postpone a kill or a
             // restart.
-            let deadline = self.deadline();
+            let deadline = self.timers().map(|(at, _)| at).min();
             if deadline.is_some_and(|at| at <= self.now()) {
-                self.deadline_reached();
+                self.fire_timers();
                 continue;
             }
             let sleep = sleep_for(deadline.map(|at| at.since(self.now())));
@@ -352,7 +348,7 @@ impl Driver {
             Message::Called(request) => self.called(request),
             Message::Hello(hello) => self.hello(hello),
             Message::Disconnected { launch, connection } => self.disconnected(&launch, connection),
-            Message::Activity(launch) => self.note_activity(&launch),
+            Message::Activity(launch) => self.launches.note_activity(&launch),
             Message::Output(launch, output) => self.output(&launch, output),
             Message::Session(launch, session) => self.session(&launch, session),
             Message::PaneLost(launch) => self.pane_lost(&launch),
@@ -454,19 +450,27 @@ impl Driver {
         self.step(input);
     }
 
-    fn deadline(&self) -> Option<Tick> {
-        self.team
-            .next_deadline()
-            .into_iter()
-            .chain(self.liveness_deadline())
-            .min()
+    /// Every wake-up that is set.
+    fn timers(&self) -> impl Iterator<Item = (Tick, Timer<'_>)> {
+        self.team.timers().chain(self.launches.timers())
     }
 
-    fn deadline_reached(&mut self) {
-        if self.team.next_deadline().is_some_and(|at| at <= self.now()) {
+    fn fire_timers(&mut self) {
+        let now = self.now();
+        let fired = |(_, timer): &(Tick, Timer<'_>)| {
+            tracing::debug!(team = %self.identity.team, ?timer, "timer fired");
+        };
+        let of_team = self.team.timers().filter(|(at, _)| *at <= now);
+        let is_team_due = of_team.inspect(fired).count() > 0;
+        let of_launches = self.launches.timers().filter(|(at, _)| *at <= now);
+        of_launches.for_each(|timer| fired(&timer));
+        if is_team_due {
             self.urgent(Input::DeadlineReached);
         }
-        self.check_liveness();
+        for launch in self.launches.check_liveness(now) {
+            tracing::warn!(%launch, "worker is unresponsive");
+            self.step(Input::Unresponsive { launch });
+        }
     }
 
     /// Sends the team's placement to the launcher.
@@ -475,50 +479,6 @@ impl Driver {
             let (team_placement, layout) = (settings.team_placement.clone(), settings.layout);
             self.launcher
                 .order(Order::SetBackend(team_placement, layout));
-        }
-    }
-
-    /// Takes over launches that are still alive, after a start and after a failed commit alike.
-    fn adopt(&mut self) {
-        self.urgent(Input::Resumed {
-            boot: self.boot.clone(),
-        });
-        self.hold_unreadable();
-        let launching: Vec<LaunchId> = self
-            .team
-            .members()
-            .filter(|member| matches!(member.life, agent_team_core::member::Life::Launching { .. }))
-            .filter_map(|member| member.life.launch().map(|launch| launch.id.clone()))
-            .filter(|launch| !self.launches.contains_key(launch))
-            .collect();
-        for launch in launching {
-            // The process that unlinks the launch file owns the launch. If this unlink succeeds, no worker has taken the file
-            // and none can take it later, so that starting again cannot create a second worker for the same launch.
-            let file = self.directories.launch_file(launch.as_str());
-            match agent_team_system::private_file::discard(&file) {
-                Ok(true) => self.untaken(launch),
-                // The file is gone: a worker took it, or it was never written because the supervisor died between the
-                // commit and the write. A worker that took it carries the launch's marker in its environment, so a
-                // launch without any marked process never started. Otherwise its hello is awaited until `give_up_at`.
-                Ok(false) if self.is_without_process(&launch) => self.untaken(launch),
-                Ok(false) => {}
-                Err(error) => tracing::warn!(%launch, %error, "cannot check for the launch file"),
-            }
-        }
-        let processes: Vec<_> = self
-            .team
-            .members()
-            .filter_map(|member| {
-                Some((
-                    member.plan.name.clone(),
-                    member.life.launch()?.id.clone(),
-                    member.life.process()?,
-                ))
-            })
-            .collect();
-        for (member, launch, process) in processes {
-            self.runtime_of(&member, &launch);
-            self.watch(launch, process);
         }
     }
 
@@ -533,24 +493,6 @@ impl Driver {
                 reason: reason.into(),
             });
         }
-    }
-
-    fn untaken(&mut self, launch: LaunchId) {
-        self.step(Input::NotStarted {
-            launch,
-            fault: StartFault::Untaken,
-        });
-    }
-
-    /// Scans twice, because a scan can miss a process that is just executing another program (`execve` replaces its
-    /// environment).
-    fn is_without_process(&self, launch: &LaunchId) -> bool {
-        let tree = Tree {
-            marker: launch.as_str().to_owned(),
-            ..Tree::default()
-        };
-        let is_empty = |survivors: std::io::Result<Vec<_>>| survivors.is_ok_and(|it| it.is_empty());
-        (0..2).all(|_| is_empty(self.machine.survivors(&tree)))
     }
 
     fn now(&self) -> Tick {
@@ -616,15 +558,6 @@ async fn sleep_for(ms: Option<u64>) {
         Some(ms) => tokio::time::sleep(Duration::from_millis(ms)).await,
         None => std::future::pending().await,
     }
-}
-
-/// Messages that an earlier supervisor may have offered: everything still unread.
-fn offered_before(team: &Team) -> BTreeMap<MemberName, MessageId> {
-    let last =
-        |member: &agent_team_core::member::Member| member.inbox.iter().last().map(|(id, _)| id);
-    team.members()
-        .filter_map(|member| Some((member.plan.name.clone(), last(member)?)))
-        .collect()
 }
 
 /// The answer to all open calls of a deleted team.

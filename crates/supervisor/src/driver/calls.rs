@@ -19,7 +19,7 @@ use crate::outbox::Reply;
 impl Driver {
     pub(super) fn called(&mut self, request: Request) {
         if let Origin::Member { launch, .. } = &request.by {
-            self.note_activity(&launch.clone());
+            self.launches.note_activity(launch);
         }
         let Some(request) = self.admit(request) else {
             return;

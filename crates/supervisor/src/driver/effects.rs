@@ -2,20 +2,15 @@
 //! is derived again from the state.
 
 use std::path::Path;
-use std::time::Duration;
 
-use agent_team_core::effect::Scan;
+use agent_team_core::Effect;
 use agent_team_core::input::{ClaimRef, StartFault, Verdict};
-use agent_team_core::{Effect, Input};
 use agent_team_protocol::launch::LaunchFile;
 use agent_team_protocol::notification::{Abandon, StopMember};
-use agent_team_protocol::view::Fate;
 use agent_team_protocol::{LaunchId, MemberName};
 use agent_team_system::planted::{self, Plant};
 use agent_team_system::private_file;
 use agent_team_system::process::ProcessId;
-use agent_team_system::tree::{Tree, TreeSurvived};
-use tokio::sync::{mpsc, oneshot};
 
 use super::{Driver, Message};
 use crate::environment::Environment;
@@ -23,9 +18,6 @@ use crate::hooks::{self, Hook, HookOutcome};
 use crate::launch::{LaunchOrder, Order, ProgramTask};
 use crate::settings::Unreadable;
 use crate::view;
-
-/// How long a process tree may take to end before a warning is sent. The end is retried after that.
-const END_LIMIT: Duration = Duration::from_secs(5);
 
 impl Driver {
     pub(super) fn effect(&mut self, effect: Effect) {
@@ -124,7 +116,7 @@ impl Driver {
         match self.write_launch_file(&member, &launch, token) {
             Ok(order) => {
                 tracing::debug!(%member, %launch, placement = ?order.placement, "launching");
-                self.ordered(&member, &launch);
+                self.launches.ordered(&member, &launch);
                 self.labels.insert(member, order.label.clone());
                 self.launcher.order(Order::Start(order));
             }
@@ -216,109 +208,6 @@ impl Driver {
                 "cannot read {file}: {error}; write it again with: agent-team up"
             ))
         })
-    }
-
-    fn end_tree(
-        &mut self,
-        member: &MemberName,
-        launch: LaunchId,
-        process: Option<ProcessId>,
-        scan: Scan,
-    ) {
-        // A worker that has not yet taken its launch file must not find it: otherwise it would start after its tree
-        // was reported gone. This must happen before the scan for processes.
-        let file = self.directories.launch_file(launch.as_str());
-        if let Err(error) = private_file::discard(&file) {
-            tracing::warn!(file = %file.display(), %error, "cannot remove a launch file");
-        }
-        let runtime = self.runtime_of(member, &launch);
-        let root = process.or(runtime.started);
-        let sessions = runtime.sessions.clone();
-        // A hosted worker has no process of its own: killing its pid would end the host, or this supervisor. Its host
-        // ends it, and the programs that it started are found by the launch marker and the registered sessions.
-        let (hosted, gone) = oneshot::channel();
-        let is_hosted = self.is_hosted(&launch, root);
-        if is_hosted {
-            self.launcher.order(Order::End {
-                launch: launch.clone(),
-                process: root,
-                gone: hosted,
-            });
-        } else {
-            drop(hosted);
-        }
-        let root = root.filter(|_| !is_hosted);
-        let scan = if root.is_none() {
-            Scan::Everything
-        } else {
-            scan
-        };
-        let marker = launch.as_str().to_owned();
-        let (driver, machine) = (self.to_self.clone(), self.machine.clone());
-        let span = tracing::info_span!("launch", %member, %launch);
-        tokio::task::spawn_local(tracing::Instrument::instrument(
-            async move {
-                let mut ended: Vec<u32> = Vec::new();
-                wait_for_hosted(gone, &launch, &driver).await;
-                loop {
-                    let result = match (scan, root) {
-                        (Scan::ProcessAlone, Some(root)) => machine.end_process(root, END_LIMIT),
-                        _ => {
-                            let tree = Tree {
-                                root,
-                                sessions: sessions.clone(),
-                                marker: marker.clone(),
-                            };
-                            machine.end_tree(tree, END_LIMIT)
-                        }
-                    };
-                    let result = result.await;
-                    match result {
-                        Ok(more) => {
-                            ended.extend(more.iter().map(|process| process.pid));
-                            if let Some(root) = root.filter(|root| !ended.contains(&root.pid)) {
-                                ended.insert(0, root.pid);
-                            }
-                            tracing::info!(?ended, "all processes of the launch have ended");
-                            let _driver_gone = driver.send(Message::TreeEnded { launch, ended });
-                            return;
-                        }
-                        Err(TreeSurvived::Alive {
-                            survivors,
-                            ended: more,
-                        }) => {
-                            ended.extend(more.iter().map(|process| process.pid));
-                            let pids: Vec<u32> =
-                                survivors.iter().map(|process| process.pid).collect();
-                            tracing::error!(?pids, "processes of the launch do not end");
-                            let survived = Message::TreeSurvived {
-                                launch: launch.clone(),
-                                pids,
-                            };
-                            let _driver_gone = driver.send(survived);
-                        }
-                        Err(TreeSurvived::Unknown(error)) => {
-                            tracing::error!(%error, "cannot list the processes of the launch");
-                            tokio::time::sleep(END_LIMIT).await;
-                        }
-                    }
-                }
-            },
-            span,
-        ));
-    }
-
-    pub(super) fn tree_ended(&mut self, launch: LaunchId, ended: Vec<u32>) {
-        // The worker may have exited before anything watched it, and would stay a zombie.
-        self.machine.reap();
-        self.note_ended(&launch, &ended, Fate::Ended);
-        self.forget(&launch);
-        self.urgent(Input::TreeGone { launch });
-    }
-
-    pub(super) fn tree_survived(&mut self, launch: &LaunchId, pids: &[u32]) {
-        self.note_ended(launch, pids, Fate::Survived);
-        self.report_survivors();
     }
 
     fn ask_to_complete(
@@ -419,22 +308,5 @@ impl Driver {
                 let _driver_gone = driver.send(message);
             }
         });
-    }
-}
-
-/// Waits until the hosted worker of a launch has ended. Reports it as a survivor at each timeout and waits on.
-/// Returns at once for a worker with a process of its own, whose sender was dropped.
-async fn wait_for_hosted(
-    mut gone: oneshot::Receiver<()>,
-    launch: &LaunchId,
-    driver: &mpsc::UnboundedSender<Message>,
-) {
-    while tokio::time::timeout(END_LIMIT, &mut gone).await.is_err() {
-        tracing::error!("the hosted worker does not end");
-        let survived = Message::TreeSurvived {
-            launch: launch.clone(),
-            pids: vec![std::process::id()],
-        };
-        let _driver_gone = driver.send(survived);
     }
 }

@@ -2,15 +2,12 @@
 //! Called by the driver for each connection that shows a token.
 
 use agent_team_core::Input;
-use agent_team_core::mail::InboxCursor;
 use agent_team_core::member::{Life, ProcessStamp};
 use agent_team_protocol::initialize::{BUILD, Initialized, Welcome};
 use agent_team_protocol::notification::StopMember;
 use agent_team_protocol::{ErrorCode, LaunchId, MemberName, Refusal};
 use subtle::ConstantTimeEq;
 
-use super::launches::{Connection, StartState};
-use super::liveness::Liveness;
 use super::message::Hello;
 use super::{Driver, PostCommit};
 use crate::view;
@@ -18,13 +15,9 @@ use crate::view;
 impl Driver {
     /// Checks a worker's token. The worker is welcomed after the commit that stores its hello.
     pub(super) fn hello(&mut self, hello: Hello) {
-        if let Some(runtime) = self.launches.get_mut(&hello.launch)
-            && let StartState::Pending { hello: early } = &mut runtime.start_state
-        {
-            // A worker that reconnects has given up its earlier connection, so only the latest hello counts.
-            *early = Some(hello);
+        let Some(hello) = self.launches.keep_early(hello) else {
             return;
-        }
+        };
         if let Err(refusal) = self.check_hello(&hello) {
             tracing::warn!(launch = %hello.launch, pid = hello.process.pid, %refusal, "a worker was refused");
             return hello.reply.refuse(refusal);
@@ -59,7 +52,11 @@ impl Driver {
         };
         match &member.life {
             Life::Launching { .. } => {
-                match self.launches.get(&hello.launch).and_then(|l| l.started) {
+                match self
+                    .launches
+                    .get(&hello.launch)
+                    .and_then(|l| l.started_process())
+                {
                     Some(started) if started != hello.process => {
                         Err(refused("another process was started for this launch"))
                     }
@@ -103,19 +100,10 @@ impl Driver {
                 .map(|task| view::assignment(task, self.settings.team())),
             allowance: self.allowance(&name),
         };
-        let offered_before = self.offered.get(&name).copied();
-        let connection = Connection {
-            id: hello.connection,
-            outbox: hello.reply.outbox().clone(),
-            cursor: InboxCursor::default(),
-            process: hello.process,
-            offered_before,
-        };
-        let runtime = self.runtime_of(&name, &hello.launch);
-        runtime.liveness = Liveness::Quiet;
-        if let Some(old) = runtime.connection.replace(connection) {
-            old.outbox.close();
-        }
+        let outbox = hello.reply.outbox().clone();
+        let (launch, connection) = (&hello.launch, hello.connection);
+        self.launches
+            .attach(&name, launch, connection, hello.process, outbox);
         tracing::info!(member = %name, launch = %hello.launch, pid = hello.process.pid, "connected");
         let pid = self.machine.own_pid();
         let member = Some(welcome);
@@ -135,7 +123,7 @@ impl Driver {
         // worker with a process of its own the end of the connection is the signal, so that no pidfd is needed while
         // it is connected.
         self.watch(hello.launch.clone(), process);
-        self.unwatch(&hello.launch);
+        self.launches.unwatch(&hello.launch);
         self.repeat_stop(&name);
         self.inform_of_pending(&name);
         self.deliver_messages(&name);
@@ -158,25 +146,20 @@ impl Driver {
     pub(super) fn repeat_hellos(&mut self) {
         let connected: Vec<(LaunchId, ProcessStamp)> = self
             .launches
-            .iter()
-            .filter_map(|(launch, runtime)| {
-                let process = runtime.connection.as_ref()?.process;
-                Some((
-                    launch.clone(),
-                    ProcessStamp {
-                        pid: process.pid,
-                        start_time: process.start_time,
-                    },
-                ))
+            .connected()
+            .map(|(launch, process)| {
+                let process = ProcessStamp {
+                    pid: process.pid,
+                    start_time: process.start_time,
+                };
+                (launch.clone(), process)
             })
             .collect();
         for (launch, process) in connected {
             self.urgent(Input::HelloReceived { launch, process });
         }
-        for runtime in self.launches.values_mut() {
-            // An exit that this watch reported may have been in the failed commit, and a watch reports only once.
-            // `adopt` starts a new one.
-            runtime.watch.end();
-        }
+        // An exit that a watch reported may have been in the failed commit, and a watch reports only once. `adopt`
+        // starts new ones.
+        self.launches.end_watches();
     }
 }

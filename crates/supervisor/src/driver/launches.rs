@@ -1,53 +1,59 @@
-//! State of launches that the core does not keep: processes, connections, panes, and the messages offered to each
-//! member. All of it is derived again after a restart.
+//! State of launches that the core does not keep: connections, processes, panes, and the messages offered to each
+//! member. All of it is derived again after a restart. Called by the driver; starts and ends nothing itself.
 
-use agent_team_core::Input;
+use std::collections::BTreeMap;
+
 use agent_team_core::mail::InboxCursor;
-use agent_team_core::member::ProcessStamp;
-use agent_team_protocol::notification::{
-    Deliver, DeliveredMessage, Goodbye, GoodbyeReason, MemberWaits, Notification, TaskOutput,
-    TaskSession,
-};
-use agent_team_protocol::view::{MessageState, Placement, Waiting};
-use agent_team_protocol::{LaunchId, MemberName, MessageId};
+use agent_team_core::member::Member;
+use agent_team_core::{Team, Tick, Timer};
+use agent_team_protocol::notification::{Deliver, DeliveredMessage, Notification, Ping};
+use agent_team_protocol::view::{Placement, Waiting};
+use agent_team_protocol::{LaunchId, MemberName, MessageId, rpc};
 use agent_team_system::process::ProcessId;
 use tokio::task::AbortHandle;
 
-use super::Driver;
-use super::liveness::Liveness;
-use super::message::{Hello, Message};
-use crate::launch::{Order, Started};
-use crate::machine::Machine;
+use super::liveness::{Liveness, Overdue};
+use super::message::Hello;
+use crate::launch::{FoundPane, StartedWorker};
 use crate::outbox::Outbox;
 
 /// Maximum bytes of text in one delivery. A single larger message is delivered alone.
 const DELIVERY_MAX: usize = 256 << 10;
 
+/// The launches of one team.
+#[derive(Debug)]
+pub(super) struct Launches {
+    /// Ordered, so that effects over all launches run in a deterministic order (the simulation relies on it).
+    runtimes: BTreeMap<LaunchId, LaunchRuntime>,
+    /// The newest message that each member was offered, over any connection.
+    offered: BTreeMap<MemberName, MessageId>,
+}
+
 /// Runtime state of one launch outside the core.
 #[derive(Debug)]
 pub(super) struct LaunchRuntime {
-    pub(super) member: MemberName,
-    pub(super) connection: Option<Connection>,
-    pub(super) start_state: StartState,
+    member: MemberName,
+    connection: Option<Connection>,
+    start_state: StartState,
     /// The process that the launcher started, known before the worker's hello.
-    pub(super) started: Option<ProcessId>,
+    started: Option<ProcessId>,
     /// Session leaders of its current task's commands.
-    pub(super) sessions: Vec<ProcessId>,
-    pub(super) placement: Option<Placement>,
-    pub(super) pane: Option<String>,
+    sessions: Vec<ProcessId>,
+    placement: Option<Placement>,
+    pane: Option<String>,
     /// The attach helper that lends its terminal to this worker.
-    pub(super) attach_helper: Option<ProcessId>,
+    attach_helper: Option<ProcessId>,
     /// What the worker currently waits for. Never stored: the worker repeats it after each connect.
-    pub(super) waiting: Option<Waiting>,
-    pub(super) watch: Watch,
-    pub(super) liveness: Liveness,
+    waiting: Option<Waiting>,
+    watch: Watch,
+    liveness: Liveness,
 }
 
 /// Whether the launcher has reported the result of the start order. A worker can connect before the tmux call that
 /// started it returns. Its hello is kept until the launcher has answered, so that the pane and the process of a ready
 /// member are known.
 #[derive(Debug)]
-pub(super) enum StartState {
+enum StartState {
     /// The result is known, or the order was an earlier supervisor's.
     Reported,
     /// No result yet.
@@ -66,7 +72,7 @@ pub(super) enum Watch {
 }
 
 impl Watch {
-    pub(super) fn end(&mut self) {
+    fn end(&mut self) {
         if let Self::Process(task) = std::mem::replace(self, Self::Unwatched) {
             task.abort();
         }
@@ -74,22 +80,45 @@ impl Watch {
 }
 
 #[derive(Debug)]
-pub(super) struct Connection {
-    pub(super) id: u64,
-    pub(super) outbox: Outbox,
-    pub(super) cursor: InboxCursor,
-    pub(super) process: ProcessId,
+struct Connection {
+    id: u64,
+    outbox: Outbox,
+    cursor: InboxCursor,
+    process: ProcessId,
     /// Messages up to this one may have been offered before: they are marked as redelivered.
-    pub(super) offered_before: Option<MessageId>,
+    offered_before: Option<MessageId>,
 }
 
-impl Driver {
-    pub(super) fn runtime_of(
-        &mut self,
+impl Launches {
+    /// Everything still unread may have been offered by an earlier supervisor.
+    pub(super) fn new(team: &Team) -> Self {
+        let last = |member: &Member| member.inbox.iter().last().map(|(id, _)| id);
+        let offered = team
+            .members()
+            .filter_map(|member| Some((member.plan.name.clone(), last(member)?)));
+        Self {
+            runtimes: BTreeMap::new(),
+            offered: offered.collect(),
+        }
+    }
+
+    pub(super) fn get(&self, launch: &LaunchId) -> Option<&LaunchRuntime> {
+        self.runtimes.get(launch)
+    }
+
+    /// The member's current launch.
+    pub(super) fn of(
+        &self,
+        team: &Team,
         member: &MemberName,
-        launch: &LaunchId,
-    ) -> &mut LaunchRuntime {
-        self.launches
+    ) -> Option<(&LaunchId, &LaunchRuntime)> {
+        let launch = &team.member(member)?.life.launch()?.id;
+        self.runtimes.get_key_value(launch)
+    }
+
+    /// Adds a launch if it is unknown.
+    pub(super) fn add(&mut self, member: &MemberName, launch: &LaunchId) -> &mut LaunchRuntime {
+        self.runtimes
             .entry(launch.clone())
             .or_insert_with(|| LaunchRuntime {
                 member: member.clone(),
@@ -106,218 +135,210 @@ impl Driver {
             })
     }
 
-    pub(super) fn current_launch(
-        &self,
-        member: &MemberName,
-    ) -> Option<(&LaunchId, &LaunchRuntime)> {
-        let launch = &self.team.member(member)?.life.launch()?.id;
-        self.launches.get_key_value(launch)
-    }
-
-    /// Whether the worker shares its process with the supervisor or with other members, so that the pid says nothing
-    /// about this one worker. For launches of an earlier supervisor the placement that the team wants is assumed.
-    pub(super) fn is_hosted(&self, launch: &LaunchId, process: Option<ProcessId>) -> bool {
-        let runtime = self.launches.get(launch);
-        let placement = runtime.and_then(|runtime| runtime.placement).or_else(|| {
-            let member = self.team.member_of(launch)?;
-            Some(self.wanted_placement(member))
-        });
-        placement == Some(Placement::Hosted)
-            || process.is_some_and(|process| self.is_this_process(process))
-    }
-
-    /// Whether the worker runs inside this process.
-    fn is_this_process(&self, process: ProcessId) -> bool {
-        let is_own = |now: Option<ProcessId>| now == Some(process);
-        process.pid == self.machine.own_pid() && self.machine.process(process.pid).is_ok_and(is_own)
-    }
-
-    /// Records that the launcher was ordered to start this launch.
-    pub(super) fn ordered(&mut self, member: &MemberName, launch: &LaunchId) {
-        self.runtime_of(member, launch).start_state = StartState::Pending { hello: None };
-    }
-
-    pub(super) fn disconnected(&mut self, launch: &LaunchId, connection: u64) {
-        if let Some(runtime) = self.launches.get_mut(launch)
-            && runtime
-                .connection
-                .as_ref()
-                // Compare the ids: when a worker reconnects, the end of its old connection arrives after the new one
-                // was attached, and must not detach it.
-                .is_some_and(|current| current.id == connection)
+    /// Drops all runtime state of a launch that has ended.
+    pub(super) fn remove(&mut self, launch: &LaunchId) {
+        if let Some(runtime) = self.runtimes.remove(launch)
+            && let Some(connection) = runtime.connection
         {
-            runtime.connection = None;
-            runtime.waiting = None;
-            runtime.liveness = Liveness::Quiet;
-            let process = self.team.member_of(launch);
-            if let Some(process) = process.and_then(|member| member.life.process()) {
-                self.watch(launch.clone(), process);
-            }
+            connection.outbox.close();
         }
     }
 
-    /// Starts watching the process of a launch without a connection. Idempotent.
-    pub(super) fn watch(&mut self, launch: LaunchId, process: ProcessStamp) {
-        let Some(runtime) = self.launches.get(&launch) else {
-            return;
-        };
-        if !matches!(runtime.watch, Watch::Unwatched) {
-            return;
+    /// The launcher was ordered to start this launch.
+    pub(super) fn ordered(&mut self, member: &MemberName, launch: &LaunchId) {
+        self.add(member, launch).start_state = StartState::Pending { hello: None };
+    }
+
+    /// Keeps a hello that arrives before the launcher's report. Returns any other hello.
+    pub(super) fn keep_early(&mut self, hello: Hello) -> Option<Hello> {
+        if let Some(runtime) = self.runtimes.get_mut(&hello.launch)
+            && let StartState::Pending { hello: early } = &mut runtime.start_state
+        {
+            // A worker that reconnects has given up its earlier connection, so only the latest hello counts.
+            *early = Some(hello);
+            return None;
         }
-        let is_connected = runtime.connection.is_some();
-        let member = runtime.member.clone();
-        let process = ProcessId {
-            pid: process.pid,
-            start_time: process.start_time,
+        Some(hello)
+    }
+
+    /// The launcher has reported the result of the start order. Returns the hello that was kept until then.
+    pub(super) fn start_reported(&mut self, launch: &LaunchId) -> Option<Hello> {
+        let runtime = self.runtimes.get_mut(launch)?;
+        match std::mem::replace(&mut runtime.start_state, StartState::Reported) {
+            StartState::Pending { hello } => hello,
+            StartState::Reported => None,
+        }
+    }
+
+    pub(super) fn started(
+        &mut self,
+        member: &MemberName,
+        launch: &LaunchId,
+        worker: StartedWorker,
+    ) {
+        let runtime = self.add(member, launch);
+        runtime.started = Some(ProcessId {
+            pid: worker.process.pid,
+            start_time: worker.process.start_time,
+        });
+        runtime.placement = Some(worker.placement);
+        runtime.pane = worker.pane;
+    }
+
+    /// Attaches a worker's connection in place of an earlier one.
+    pub(super) fn attach(
+        &mut self,
+        member: &MemberName,
+        launch: &LaunchId,
+        id: u64,
+        process: ProcessId,
+        outbox: Outbox,
+    ) {
+        let connection = Connection {
+            id,
+            outbox,
+            cursor: InboxCursor::default(),
+            process,
+            offered_before: self.offered.get(member).copied(),
         };
-        let watch = if self.is_hosted(&launch, Some(process)) {
-            self.launcher.order(Order::Watch(launch.clone(), process));
-            Watch::Host
-        } else if is_connected {
-            return;
-        } else {
-            Watch::Process(self.report_end(&member, &launch, process))
-        };
-        if let Some(runtime) = self.launches.get_mut(&launch) {
+        let runtime = self.add(member, launch);
+        runtime.liveness = Liveness::Quiet;
+        if let Some(old) = runtime.connection.replace(connection) {
+            old.outbox.close();
+        }
+    }
+
+    /// Detaches a connection that has ended. Returns false if it was replaced before.
+    pub(super) fn detach(&mut self, launch: &LaunchId, connection: u64) -> bool {
+        // Compare the ids: when a worker reconnects, the end of its old connection arrives after the new one was
+        // attached, and must not detach it.
+        let is_current = |current: &Connection| current.id == connection;
+        match self.runtimes.get_mut(launch) {
+            Some(runtime) if runtime.connection.as_ref().is_some_and(is_current) => {
+                runtime.connection = None;
+                runtime.waiting = None;
+                runtime.liveness = Liveness::Quiet;
+                true
+            }
+            Some(_) | None => false,
+        }
+    }
+
+    /// The launches with a connection, and their workers' processes.
+    pub(super) fn connected(&self) -> impl Iterator<Item = (&LaunchId, ProcessId)> {
+        let runtimes = self.runtimes.iter();
+        runtimes.filter_map(|(launch, runtime)| Some((launch, runtime.process()?)))
+    }
+
+    pub(super) fn outboxes(&self) -> impl Iterator<Item = &Outbox> {
+        let runtimes = self.runtimes.values();
+        runtimes.filter_map(|runtime| Some(&runtime.connection.as_ref()?.outbox))
+    }
+
+    pub(super) fn set_watch(&mut self, launch: &LaunchId, watch: Watch) {
+        if let Some(runtime) = self.runtimes.get_mut(launch) {
             runtime.watch = watch;
         }
     }
 
-    fn report_end(
-        &self,
-        member: &MemberName,
-        launch: &LaunchId,
-        process: ProcessId,
-    ) -> AbortHandle {
-        let (driver, machine) = (self.to_self.clone(), self.machine.clone());
-        let span = tracing::info_span!("launch", %member, %launch, pid = process.pid);
-        let launch = launch.clone();
-        let watch = async move {
-            wait_for_end(&*machine, process).await;
-            tracing::info!("the worker's process ended");
-            let _driver_gone = driver.send(Message::Exited(launch));
-        };
-        tokio::task::spawn_local(tracing::Instrument::instrument(watch, span)).abort_handle()
-    }
-
     /// Stops the process watch of a connected worker: the end of its connection replaces it.
     pub(super) fn unwatch(&mut self, launch: &LaunchId) {
-        if let Some(runtime) = self.launches.get_mut(launch)
+        if let Some(runtime) = self.runtimes.get_mut(launch)
             && matches!(runtime.watch, Watch::Process(_))
         {
             runtime.watch.end();
         }
     }
 
-    pub(super) fn started(&mut self, started: Started) {
-        let Started {
-            member,
-            launch,
-            outcome,
-        } = started;
-        let start_state = self
-            .launches
-            .get_mut(&launch)
-            .map(|runtime| std::mem::replace(&mut runtime.start_state, StartState::Reported));
-        let early = match start_state {
-            Some(StartState::Pending { hello }) => hello,
-            Some(StartState::Reported) | None => None,
+    pub(super) fn end_watches(&mut self) {
+        self.runtimes
+            .values_mut()
+            .for_each(|runtime| runtime.watch.end());
+    }
+
+    /// The worker reported the session of its task. It runs one task at a time, and has ended the sessions of the
+    /// tasks before.
+    pub(super) fn set_session(&mut self, launch: &LaunchId, leader: ProcessId) {
+        if let Some(runtime) = self.runtimes.get_mut(launch) {
+            runtime.sessions = vec![leader];
+        }
+    }
+
+    /// The worker reported what it waits for. Returns its member.
+    pub(super) fn set_waiting(
+        &mut self,
+        launch: &LaunchId,
+        waiting: Option<Waiting>,
+    ) -> Option<MemberName> {
+        let runtime = self.runtimes.get_mut(launch)?;
+        runtime.waiting = waiting;
+        Some(runtime.member.clone())
+    }
+
+    /// The worker lost its pane. Returns its member.
+    pub(super) fn lose_pane(&mut self, launch: &LaunchId) -> Option<MemberName> {
+        let runtime = self.runtimes.get_mut(launch)?;
+        runtime.placement = Some(Placement::Headless);
+        runtime.pane = None;
+        runtime.attach_helper = None;
+        Some(runtime.member.clone())
+    }
+
+    /// An attach helper lends its terminal to the worker. Returns false for an unknown launch.
+    pub(super) fn show_by(&mut self, launch: &LaunchId, attach_helper: ProcessId) -> bool {
+        let Some(runtime) = self.runtimes.get_mut(launch) else {
+            return false;
         };
-        match outcome {
-            Ok(running) => {
-                let process = running.process;
-                let runtime = self.runtime_of(&member, &launch);
-                runtime.started = Some(ProcessId {
-                    pid: process.pid,
-                    start_time: process.start_time,
-                });
-                runtime.placement = Some(running.placement);
-                runtime.pane = running.pane;
-                self.watch(launch, process);
-            }
-            Err(why) if early.is_some() => {
-                tracing::warn!(%member, %launch, why, "the launcher reported a failure, but the worker is running");
-            }
-            Err(why) => {
-                tracing::warn!(%member, %launch, why, "cannot start");
-                let fault = agent_team_core::input::StartFault::Failed(why);
-                self.urgent(Input::NotStarted { launch, fault });
-            }
-        }
-        if let Some(hello) = early {
-            self.hello(hello);
-        }
+        runtime.placement = Some(Placement::Headless);
+        runtime.pane = None;
+        runtime.attach_helper = Some(attach_helper);
+        true
     }
 
-    pub(super) fn session(&mut self, launch: &LaunchId, session: TaskSession) {
-        self.note_activity(launch);
-        if let Some(runtime) = self.launches.get_mut(launch) {
-            // A worker runs one task at a time, and has ended the sessions of the tasks before.
-            runtime.sessions = vec![ProcessId {
-                pid: session.pid,
-                start_time: session.start_time,
-            }];
+    /// Assigns a found pane to its member if the member's worker or attach helper runs in it.
+    pub(super) fn assign_pane(&mut self, team: &Team, found: FoundPane) -> Option<MemberName> {
+        let life = &team.member(&found.member)?.life;
+        let worker = life.process().map(|process| process.pid);
+        let runtime = self.add(&found.member, &life.launch()?.id);
+        let attach_helper = runtime.attach_helper.map(|attach_helper| attach_helper.pid);
+        if ![worker, attach_helper].contains(&Some(found.pid)) {
+            return None;
         }
-    }
-
-    pub(super) fn set_waiting(&mut self, launch: &LaunchId, waits: MemberWaits) {
-        self.note_activity(launch);
-        if let Some(runtime) = self.launches.get_mut(launch) {
-            runtime.waiting = waits.on;
-            let member = runtime.member.clone();
-            self.refresh_labels();
-            self.publish_change(&member);
-        }
-    }
-
-    pub(super) fn output(&mut self, launch: &LaunchId, output: TaskOutput) {
-        self.note_activity(launch);
-        if let Some(runtime) = self.launches.get(launch) {
-            let member = runtime.member.clone();
-            self.publish_output(&member, output);
-        }
+        runtime.placement = Some(found.placement);
+        runtime.pane = Some(found.id);
+        Some(found.member)
     }
 
     /// Sends a frame to the member's worker if it is connected. Nothing is lost otherwise: the state that the frame
     /// reports is sent again when the worker connects.
-    pub(super) fn notify<N: Notification>(&mut self, member: &MemberName, notification: &N) {
-        let now = self.now();
-        let Some(runtime) = self.connected(member) else {
+    pub(super) fn notify<N: Notification>(
+        &mut self,
+        team: &Team,
+        member: &MemberName,
+        notification: &N,
+        now: Tick,
+    ) {
+        let launch = team.member(member).and_then(|member| member.life.launch());
+        let runtime = launch.and_then(|launch| self.runtimes.get_mut(&launch.id));
+        let Some(runtime) = runtime else { return };
+        let Some(connection) = &runtime.connection else {
             return;
         };
-        if let Some(connection) = &runtime.connection
-            && connection.outbox.notify(notification).is_err()
-        {
+        if connection.outbox.notify(notification).is_err() {
             tracing::warn!(%member, "the member does not read its connection: closing it");
             connection.outbox.close();
         }
-        runtime.expect_answer(now);
+        runtime.liveness.expect_answer(now);
     }
 
-    /// The runtime state of the member's current launch, if it is connected.
-    fn connected(&mut self, member: &MemberName) -> Option<&mut LaunchRuntime> {
-        let launch = self.team.member(member)?.life.launch()?.id.clone();
-        self.launches
-            .get_mut(&launch)
-            .filter(|runtime| runtime.connection.is_some())
-    }
-
-    /// Offers the member all messages that were not yet offered over this connection, as long as its queue has room.
-    pub(super) fn deliver_messages(&mut self, name: &MemberName) {
-        let now = self.now();
-        let Some(member) = self.team.member(name) else {
-            return;
-        };
+    /// Offers the member all messages that were not yet offered over its connection, as long as its queue has room.
+    pub(super) fn deliver(&mut self, member: &Member, now: Tick) {
         if member.inbox.is_empty() {
             return;
         }
-        let Some(runtime) = member
-            .life
-            .launch()
-            .and_then(|launch| self.launches.get_mut(&launch.id))
-        else {
-            return;
-        };
+        let launch = member.life.launch();
+        let runtime = launch.and_then(|launch| self.runtimes.get_mut(&launch.id));
+        let Some(runtime) = runtime else { return };
         let Some(connection) = &mut runtime.connection else {
             return;
         };
@@ -348,67 +369,105 @@ impl Driver {
             let _sent = connection.outbox.notify(&Deliver { messages });
         }
         if let Some(newest) = newest {
-            runtime.expect_answer(now);
-            let offered = self.offered.entry(name.clone()).or_insert(newest);
+            runtime.liveness.expect_answer(now);
+            let offered = self.offered.entry(member.plan.name.clone());
+            let offered = offered.or_insert(newest);
             *offered = newest.max(*offered);
         }
     }
 
-    pub(super) fn message_state(&self, member: &MemberName, message: MessageId) -> MessageState {
-        let Some(there) = self.team.member(member) else {
-            return MessageState::Accepted;
-        };
-        let offered = self
-            .current_launch(member)
-            .and_then(|(_, runtime)| runtime.connection.as_ref())
-            .is_some_and(|connection| connection.cursor.has_offered(message, &there.inbox));
-        if offered {
-            MessageState::Delivered
-        } else {
-            MessageState::Accepted
+    /// Whether the message was offered over the member's current connection.
+    pub(super) fn has_offered(&self, member: &Member, message: MessageId) -> bool {
+        let launch = member.life.launch();
+        let runtime = launch.and_then(|launch| self.runtimes.get(&launch.id));
+        let connection = runtime.and_then(|runtime| runtime.connection.as_ref());
+        connection.is_some_and(|connection| connection.cursor.has_offered(message, &member.inbox))
+    }
+
+    /// The worker sent a frame.
+    pub(super) fn note_activity(&mut self, launch: &LaunchId) {
+        if let Some(runtime) = self.runtimes.get_mut(launch) {
+            runtime.liveness = Liveness::Quiet;
         }
     }
 
-    /// Sends a goodbye to the members and subscribers of a deleted team, and waits until it is written.
-    pub(super) async fn disconnect_all(&self) {
-        let members = self
-            .launches
-            .values()
-            .filter_map(|runtime| Some(&runtime.connection.as_ref()?.outbox));
-        let outboxes: Vec<Outbox> = members
-            .chain(self.subscribers.iter().map(|one| &one.outbox))
-            .cloned()
-            .collect();
-        for outbox in &outboxes {
-            outbox.send_goodbye(&Goodbye {
-                reason: GoodbyeReason::Closed,
-                error: None,
-            });
-        }
-        for outbox in &outboxes {
-            outbox.flushed().await;
-        }
+    pub(super) fn timers(&self) -> impl Iterator<Item = (Tick, Timer<'_>)> {
+        let runtimes = self.runtimes.iter();
+        runtimes.filter_map(|(launch, runtime)| runtime.liveness.timer(launch))
     }
 
-    /// Drops all runtime state of a launch that has ended.
-    pub(super) fn forget(&mut self, launch: &LaunchId) {
-        if let Some(runtime) = self.launches.remove(launch)
-            && let Some(connection) = runtime.connection
-        {
-            connection.outbox.close();
+    /// Pings workers whose timer has expired. Returns those that have become unresponsive.
+    pub(super) fn check_liveness(&mut self, now: Tick) -> Vec<LaunchId> {
+        let mut unresponsive = Vec::new();
+        for (launch, runtime) in &mut self.runtimes {
+            match runtime.liveness.check(now) {
+                Some(Overdue::Ping) => runtime.ping(launch),
+                Some(Overdue::Unresponsive) => unresponsive.push(launch.clone()),
+                None => {}
+            }
         }
+        unresponsive
     }
 }
 
-/// Waits until a process has ended. An error means unknown, not dead (for example no free file descriptor for a
-/// pidfd); it is retried every second.
-async fn wait_for_end(machine: &dyn Machine, process: ProcessId) {
-    const AGAIN: std::time::Duration = std::time::Duration::from_secs(1);
-    loop {
-        match machine.ended(process).await {
-            Ok(()) => return machine.reap(),
-            Err(error) => tracing::error!(%error, "cannot watch the worker's process"),
+impl LaunchRuntime {
+    pub(super) fn member(&self) -> &MemberName {
+        &self.member
+    }
+
+    pub(super) fn is_connected(&self) -> bool {
+        self.connection.is_some()
+    }
+
+    /// The process of the connected worker.
+    pub(super) fn process(&self) -> Option<ProcessId> {
+        Some(self.connection.as_ref()?.process)
+    }
+
+    pub(super) fn started_process(&self) -> Option<ProcessId> {
+        self.started
+    }
+
+    pub(super) fn sessions(&self) -> &[ProcessId] {
+        &self.sessions
+    }
+
+    pub(super) fn placement(&self) -> Option<Placement> {
+        self.placement
+    }
+
+    pub(super) fn pane(&self) -> Option<&String> {
+        self.pane.as_ref()
+    }
+
+    pub(super) fn attach_helper(&self) -> Option<ProcessId> {
+        self.attach_helper
+    }
+
+    pub(super) fn waiting(&self) -> Option<&Waiting> {
+        self.waiting.as_ref()
+    }
+
+    pub(super) fn is_watched(&self) -> bool {
+        !matches!(self.watch, Watch::Unwatched)
+    }
+
+    pub(super) fn is_unresponsive(&self) -> bool {
+        self.liveness == Liveness::Unresponsive
+    }
+
+    fn ping(&self, launch: &LaunchId) {
+        if let Some(connection) = &self.connection {
+            let call = rpc::Call {
+                team: None,
+                key: None,
+                args: Ping {
+                    launch: launch.clone(),
+                },
+            };
+            let ping = rpc::request::<agent_team_protocol::method::MemberPing>(0, &call);
+            // A full queue means that the worker does not read. The ping counts as missed like any other.
+            let _full = connection.outbox.send(ping);
         }
-        tokio::time::sleep(AGAIN).await;
     }
 }

@@ -1,5 +1,5 @@
-//! Liveness of connected workers: a worker that leaves a frame unanswered is pinged, and after two missed pings it is
-//! marked unresponsive.
+//! Liveness of one connected worker: a worker that leaves a frame unanswered is pinged, and after two missed pings it
+//! is unresponsive.
 //!
 //! ```text
 //!   Quiet ──sent something──▶ Awaiting ──5 s──▶ Pinged ──5 s──▶ Pinged again ──5 s──▶ Unresponsive
@@ -8,12 +8,8 @@
 //! ```
 //! An unresponsive member is shown and reported; it is never killed for it.
 
-use agent_team_core::{Input, Tick};
-use agent_team_protocol::notification::Ping;
-use agent_team_protocol::{LaunchId, rpc};
-
-use super::Driver;
-use super::launches::LaunchRuntime;
+use agent_team_core::{Tick, Timer};
+use agent_team_protocol::LaunchId;
 
 /// Timeout in milliseconds, both for a frame before the worker is pinged and for each ping.
 const PING_TIMEOUT_MS: u64 = 5_000;
@@ -21,7 +17,7 @@ const PING_TIMEOUT_MS: u64 = 5_000;
 /// Number of unanswered pings after which a member is unresponsive.
 const MISSES_MAX: u32 = 2;
 
-/// Liveness of one worker. Only a worker with an unanswered frame has a deadline, so an idle team sets no timer.
+/// Liveness of one worker. Only a worker with an unanswered frame has a timer, so an idle team sets none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Liveness {
     Quiet,
@@ -36,73 +32,77 @@ pub(super) enum Liveness {
     Unresponsive,
 }
 
-impl Driver {
-    pub(super) fn note_activity(&mut self, launch: &LaunchId) {
-        if let Some(runtime) = self.launches.get_mut(launch) {
-            runtime.liveness = Liveness::Quiet;
-        }
-    }
-
-    pub(super) fn liveness_deadline(&self) -> Option<Tick> {
-        self.launches
-            .values()
-            .filter_map(|runtime| match runtime.liveness {
-                Liveness::Awaiting { ping_at: at } | Liveness::Pinged { miss_at: at, .. } => {
-                    Some(at)
-                }
-                Liveness::Quiet | Liveness::Unresponsive => None,
-            })
-            .min()
-    }
-
-    /// Pings workers whose deadline has passed, and counts missed pings.
-    pub(super) fn check_liveness(&mut self) {
-        let now = self.now();
-        let mut unresponsive = Vec::new();
-        for (launch, runtime) in &mut self.launches {
-            let misses = match runtime.liveness {
-                Liveness::Awaiting { ping_at } if ping_at <= now => 0,
-                Liveness::Pinged { miss_at, misses } if miss_at <= now => misses + 1,
-                Liveness::Quiet
-                | Liveness::Unresponsive
-                | Liveness::Awaiting { .. }
-                | Liveness::Pinged { .. } => continue,
-            };
-            runtime.liveness = if misses >= MISSES_MAX {
-                unresponsive.push(launch.clone());
-                Liveness::Unresponsive
-            } else {
-                if let Some(connection) = &runtime.connection {
-                    let call = rpc::Call {
-                        team: None,
-                        key: None,
-                        args: Ping {
-                            launch: launch.clone(),
-                        },
-                    };
-                    let ping = rpc::request::<agent_team_protocol::method::MemberPing>(0, &call);
-                    // A full queue means that the worker does not read. The ping counts as missed like any other.
-                    let _full = connection.outbox.send(ping);
-                }
-                Liveness::Pinged {
-                    miss_at: now.after_ms(PING_TIMEOUT_MS),
-                    misses,
-                }
-            };
-        }
-        for launch in unresponsive {
-            tracing::warn!(%launch, "worker is unresponsive");
-            self.step(Input::Unresponsive { launch });
-        }
-    }
+/// What an expired timer of a worker demands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Overdue {
+    Ping,
+    Unresponsive,
 }
 
-impl LaunchRuntime {
+impl Liveness {
+    /// A frame was sent to the worker.
     pub(super) fn expect_answer(&mut self, now: Tick) {
-        if self.liveness == Liveness::Quiet {
-            self.liveness = Liveness::Awaiting {
+        if *self == Self::Quiet {
+            *self = Self::Awaiting {
                 ping_at: now.after_ms(PING_TIMEOUT_MS),
             };
         }
+    }
+
+    pub(super) fn timer(self, launch: &LaunchId) -> Option<(Tick, Timer<'_>)> {
+        match self {
+            Self::Awaiting { ping_at } => Some((ping_at, Timer::Ping(launch))),
+            Self::Pinged { miss_at, .. } => Some((miss_at, Timer::PingTimeout(launch))),
+            Self::Quiet | Self::Unresponsive => None,
+        }
+    }
+
+    /// Advances the state if its timer has expired.
+    pub(super) fn check(&mut self, now: Tick) -> Option<Overdue> {
+        let misses = match *self {
+            Self::Awaiting { ping_at } if ping_at <= now => 0,
+            Self::Pinged { miss_at, misses } if miss_at <= now => misses + 1,
+            Self::Quiet | Self::Unresponsive | Self::Awaiting { .. } | Self::Pinged { .. } => {
+                return None;
+            }
+        };
+        if misses >= MISSES_MAX {
+            *self = Self::Unresponsive;
+            return Some(Overdue::Unresponsive);
+        }
+        *self = Self::Pinged {
+            miss_at: now.after_ms(PING_TIMEOUT_MS),
+            misses,
+        };
+        Some(Overdue::Ping)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_missed_pings_make_a_worker_unresponsive() {
+        let launch = LaunchId::from_bits(1);
+        let mut liveness = Liveness::Quiet;
+        liveness.expect_answer(Tick(0));
+        liveness.expect_answer(Tick(4_000));
+        assert_eq!(
+            liveness.timer(&launch),
+            Some((Tick(5_000), Timer::Ping(&launch))),
+            "a second frame does not postpone the ping"
+        );
+        assert_eq!(liveness.check(Tick(4_999)), None);
+        assert_eq!(liveness.check(Tick(5_000)), Some(Overdue::Ping));
+        assert_eq!(
+            liveness.timer(&launch),
+            Some((Tick(10_000), Timer::PingTimeout(&launch)))
+        );
+        assert_eq!(liveness.check(Tick(10_000)), Some(Overdue::Ping));
+        assert_eq!(liveness.check(Tick(15_000)), Some(Overdue::Unresponsive));
+        assert_eq!(liveness.timer(&launch), None);
+        liveness.expect_answer(Tick(16_000));
+        assert_eq!(liveness, Liveness::Unresponsive, "only a frame ends it");
     }
 }

@@ -17,6 +17,7 @@ use agent_team_system::process::ProcessId;
 use tokio::sync::oneshot;
 
 use super::Driver;
+use super::launches::LaunchRuntime;
 use super::queries::unknown_member;
 use crate::launch::{FoundPane, LaunchOrder, Order, ProgramTask, TerminalLoan};
 use crate::outbox::Reply;
@@ -25,37 +26,16 @@ impl Driver {
     /// Assigns panes to members by the process in them. Includes panes that an earlier supervisor opened.
     pub(super) fn panes_found(&mut self, panes: Vec<FoundPane>) {
         for found in panes {
-            let FoundPane {
-                member,
-                pid,
-                id,
-                placement,
-            } = found;
-            let Some(there) = self.team.member(&member) else {
-                continue;
-            };
-            let worker = there.life.process().map(|process| process.pid);
-            let Some(launch) = there.life.launch().map(|launch| launch.id.clone()) else {
-                continue;
-            };
-            let runtime = self.runtime_of(&member, &launch);
-            let attach_helper = runtime.attach_helper.map(|attach_helper| attach_helper.pid);
-            if [worker, attach_helper].contains(&Some(pid)) {
-                runtime.placement = Some(placement);
-                runtime.pane = Some(id);
+            if let Some(member) = self.launches.assign_pane(&self.team, found) {
                 self.publish_change(&member);
             }
         }
     }
 
     pub(super) fn pane_lost(&mut self, launch: &LaunchId) {
-        self.note_activity(launch);
-        if let Some(runtime) = self.launches.get_mut(launch) {
-            tracing::info!(member = %runtime.member, "lost its pane; continues headless");
-            runtime.placement = Some(Placement::Headless);
-            runtime.pane = None;
-            runtime.attach_helper = None;
-            let member = runtime.member.clone();
+        self.launches.note_activity(launch);
+        if let Some(member) = self.launches.lose_pane(launch) {
+            tracing::info!(%member, "lost its pane; continues headless");
             self.publish_change(&member);
             // The pane can still exist with a dead attach helper. A label order makes the tmux backend send SIGCHLD to
             // its server, so that tmux notices the dead process and the pane says how to reopen it.
@@ -68,14 +48,12 @@ impl Driver {
     /// The worker reports only which process lends it a terminal. Whether that is a pane, and which, is asked of tmux
     /// or iTerm2.
     pub(super) fn pane_shown(&mut self, launch: &LaunchId, shown: &PaneShown) {
-        self.note_activity(launch);
-        if let Some(runtime) = self.launches.get_mut(launch) {
-            runtime.placement = Some(Placement::Headless);
-            runtime.pane = None;
-            runtime.attach_helper = Some(ProcessId {
-                pid: shown.pid,
-                start_time: shown.start_time,
-            });
+        self.launches.note_activity(launch);
+        let attach_helper = ProcessId {
+            pid: shown.pid,
+            start_time: shown.start_time,
+        };
+        if self.launches.show_by(launch, attach_helper) {
             self.launcher.order(Order::FindPanes);
         }
     }
@@ -88,14 +66,14 @@ impl Driver {
         };
         let name = member.plan.name.clone();
         let runtime = self.launches.get(&hold.launch);
-        let Some(connection) = runtime.and_then(|runtime| runtime.connection.as_ref()) else {
+        let Some(process) = runtime.and_then(LaunchRuntime::process) else {
             let refusal = format!("{name} is not connected");
             return reply.refuse(Refusal::new(ErrorCode::NoPane, refusal).hint("try again"));
         };
-        if self.is_hosted(&hold.launch, Some(connection.process)) {
+        if self.is_hosted(&hold.launch, Some(process)) {
             return reply.refuse(no_own_process(&name));
         }
-        let ProcessId { pid, start_time } = connection.process;
+        let ProcessId { pid, start_time } = process;
         // The attach helper is answered before the worker is notified: the worker may release the terminal at once,
         // and the helper must know by then for whom it waits.
         reply.ok(&HoldAnswer {
@@ -132,8 +110,8 @@ impl Driver {
 
     /// How the caller's terminal is lent to a connected member.
     fn lend_to(&self, member: &Member, read_only: bool) -> Option<TerminalLoan> {
-        let (launch, runtime) = self.current_launch(&member.plan.name)?;
-        let worker = runtime.connection.as_ref()?.process;
+        let (launch, runtime) = self.launches.of(&self.team, &member.plan.name)?;
+        let worker = runtime.process()?;
         if self.is_hosted(launch, Some(worker)) {
             return None;
         }
@@ -142,7 +120,9 @@ impl Driver {
         let mut argv = vec![program];
         argv.extend(self.attach_arguments(how, launch));
         let argv = argv.iter().map(|word| word.to_str().map(str::to_owned));
-        let attach_helper = runtime.attach_helper.map(|attach_helper| attach_helper.pid);
+        let attach_helper = runtime
+            .attach_helper()
+            .map(|attach_helper| attach_helper.pid);
         Some(TerminalLoan {
             shown_by: [Some(worker.pid), attach_helper]
                 .into_iter()
@@ -226,16 +206,16 @@ impl Driver {
             }
             Placement::Hosted => return Err(no_own_process(name)),
         }
-        let Some((launch, runtime)) = self.current_launch(name) else {
+        let Some((launch, runtime)) = self.launches.of(&self.team, name) else {
             return Err(refused(format!("{name} is not running")).hint(format!(
                 "start it in a pane with: agent-team restart {name}"
             )));
         };
-        if runtime.pane.is_some() {
+        if runtime.pane().is_some() {
             return Ok(None);
         }
-        let worker = match (&member.life, &runtime.connection) {
-            (Life::Ready { .. } | Life::Draining { .. }, Some(connection)) => connection.process,
+        let worker = match (&member.life, runtime.process()) {
+            (Life::Ready { .. } | Life::Draining { .. }, Some(process)) => process,
             _ => {
                 return Err(
                     refused(format!("{name} is not connected")).hint("try again in a moment")

@@ -7,7 +7,7 @@ use agent_team_protocol::view::{MemberState, MemberView, Placement, TeamState};
 use agent_team_protocol::{MemberName, attention};
 
 use super::Driver;
-use super::liveness::Liveness;
+use super::launches::LaunchRuntime;
 use crate::launch::{Label, Order};
 use crate::settings::{self, TerminalBackend};
 use crate::view::{self, RuntimeFacts};
@@ -45,21 +45,20 @@ impl Driver {
 
     pub(super) fn member_view(&self, name: &MemberName) -> Option<MemberView> {
         let member = self.team.member(name)?;
-        let runtime = self.current_launch(name).map(|(_, runtime)| runtime);
+        let runtime = self.launches.of(&self.team, name);
+        let runtime = runtime.map(|(_, runtime)| runtime);
         let wanted = self.wanted_placement(member);
-        let placement = runtime
-            .and_then(|runtime| runtime.placement)
-            .unwrap_or(wanted);
+        let placement = runtime.and_then(LaunchRuntime::placement).unwrap_or(wanted);
         let facts = RuntimeFacts {
             settings: self.settings.member(name).ok(),
             wall_ms: self.machine.wall_ms(),
             placement,
             lost_pane: wanted.has_panes() && placement == Placement::Headless,
-            pane: runtime.and_then(|runtime| runtime.pane.clone()),
-            unresponsive: self.is_unresponsive(name),
+            pane: runtime.and_then(LaunchRuntime::pane).cloned(),
+            unresponsive: runtime.is_some_and(LaunchRuntime::is_unresponsive),
             disconnected: matches!(member.life, Life::Ready { .. })
-                && runtime.is_none_or(|runtime| runtime.connection.is_none()),
-            waiting: runtime.and_then(|runtime| runtime.waiting.clone()),
+                && !runtime.is_some_and(LaunchRuntime::is_connected),
+            waiting: runtime.and_then(LaunchRuntime::waiting).cloned(),
         };
         Some(view::member(&self.team, member, facts, self.now()))
     }
@@ -104,11 +103,13 @@ impl Driver {
 
     fn state_of(&self, member: &Member) -> MemberState {
         let name = &member.plan.name;
-        let reported = self.current_launch(name);
-        let reported = reported.and_then(|(_, runtime)| runtime.waiting.as_ref());
+        let runtime = self.launches.of(&self.team, name);
+        let runtime = runtime.map(|(_, runtime)| runtime);
+        let reported = runtime.and_then(LaunchRuntime::waiting);
         let waits = view::waiting(&self.team, member, reported).is_some();
         let works = self.team.task_of(name).is_some() || member.transcript.active;
-        view::state(member, works, waits, self.is_unresponsive(name))
+        let unresponsive = runtime.is_some_and(LaunchRuntime::is_unresponsive);
+        view::state(member, works, waits, unresponsive)
     }
 
     /// Summary of members that wait for the user, for status lines. Builds full views only for members that may be
@@ -141,11 +142,6 @@ impl Driver {
             as_of: self.team.revision(),
             waits: out.map(|out| out.to_string()),
         }
-    }
-
-    fn is_unresponsive(&self, name: &MemberName) -> bool {
-        self.current_launch(name)
-            .is_some_and(|(_, runtime)| runtime.liveness == Liveness::Unresponsive)
     }
 
     /// Sends changed border labels and the summary of waiting members to the launcher.

@@ -14,6 +14,7 @@ use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 use tokio::sync::oneshot;
 
+use super::launches::LaunchRuntime;
 use super::{Driver, Message};
 use crate::launch::Order;
 use crate::outbox::Reply;
@@ -299,7 +300,7 @@ impl Driver {
 
     /// Adds receipts if the team is going down.
     pub(super) fn note_ended(&mut self, launch: &LaunchId, pids: &[u32], fate: Fate) {
-        let runtime = self.launches.get(launch).map(|runtime| &runtime.member);
+        let runtime = self.launches.get(launch).map(LaunchRuntime::member);
         let member = self.team.member_of(launch).map(|member| &member.plan.name);
         let member = runtime
             .or(member)

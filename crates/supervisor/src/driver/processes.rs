@@ -1,0 +1,316 @@
+//! Processes of launches: adopts those of an earlier supervisor, watches those without a connection, and ends process
+//! trees. Called by the driver.
+
+use std::time::Duration;
+
+use agent_team_core::Input;
+use agent_team_core::effect::Scan;
+use agent_team_core::input::StartFault;
+use agent_team_core::member::{Life, ProcessStamp};
+use agent_team_protocol::view::{Fate, Placement};
+use agent_team_protocol::{LaunchId, MemberName};
+use agent_team_system::private_file;
+use agent_team_system::process::ProcessId;
+use agent_team_system::tree::{Tree, TreeSurvived};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::AbortHandle;
+
+use super::Driver;
+use super::launches::Watch;
+use super::message::Message;
+use crate::launch::{Order, Started};
+use crate::machine::Machine;
+
+/// How long a process tree may take to end before a warning is sent. The end is retried after that.
+const END_LIMIT: Duration = Duration::from_secs(5);
+
+impl Driver {
+    /// Takes over launches that are still alive, after a start and after a failed commit alike.
+    pub(super) fn adopt(&mut self) {
+        self.urgent(Input::Resumed {
+            boot: self.boot.clone(),
+        });
+        self.hold_unreadable();
+        let launching: Vec<LaunchId> = self
+            .team
+            .members()
+            .filter(|member| matches!(member.life, Life::Launching { .. }))
+            .filter_map(|member| member.life.launch().map(|launch| launch.id.clone()))
+            .filter(|launch| self.launches.get(launch).is_none())
+            .collect();
+        for launch in launching {
+            // The process that unlinks the launch file owns the launch. If this unlink succeeds, no worker has taken the file
+            // and none can take it later, so that starting again cannot create a second worker for the same launch.
+            let file = self.directories.launch_file(launch.as_str());
+            match private_file::discard(&file) {
+                Ok(true) => self.untaken(launch),
+                // The file is gone: a worker took it, or it was never written because the supervisor died between the
+                // commit and the write. A worker that took it carries the launch's marker in its environment, so a
+                // launch without any marked process never started. Otherwise its hello is awaited until `give_up_at`.
+                Ok(false) if self.is_without_process(&launch) => self.untaken(launch),
+                Ok(false) => {}
+                Err(error) => tracing::warn!(%launch, %error, "cannot check for the launch file"),
+            }
+        }
+        let processes: Vec<_> = self
+            .team
+            .members()
+            .filter_map(|member| {
+                Some((
+                    member.plan.name.clone(),
+                    member.life.launch()?.id.clone(),
+                    member.life.process()?,
+                ))
+            })
+            .collect();
+        for (member, launch, process) in processes {
+            self.launches.add(&member, &launch);
+            self.watch(launch, process);
+        }
+    }
+
+    fn untaken(&mut self, launch: LaunchId) {
+        self.step(Input::NotStarted {
+            launch,
+            fault: StartFault::Untaken,
+        });
+    }
+
+    /// Scans twice, because a scan can miss a process that is just executing another program (`execve` replaces its
+    /// environment).
+    fn is_without_process(&self, launch: &LaunchId) -> bool {
+        let tree = Tree {
+            marker: launch.as_str().to_owned(),
+            ..Tree::default()
+        };
+        let is_empty = |survivors: std::io::Result<Vec<_>>| survivors.is_ok_and(|it| it.is_empty());
+        (0..2).all(|_| is_empty(self.machine.survivors(&tree)))
+    }
+
+    /// Whether the worker shares its process with the supervisor or with other members, so that the pid says nothing
+    /// about this one worker. For launches of an earlier supervisor the placement that the team wants is assumed.
+    pub(super) fn is_hosted(&self, launch: &LaunchId, process: Option<ProcessId>) -> bool {
+        let runtime = self.launches.get(launch);
+        let placement = runtime.and_then(|runtime| runtime.placement()).or_else(|| {
+            let member = self.team.member_of(launch)?;
+            Some(self.wanted_placement(member))
+        });
+        placement == Some(Placement::Hosted)
+            || process.is_some_and(|process| self.is_this_process(process))
+    }
+
+    /// Whether the worker runs inside this process.
+    fn is_this_process(&self, process: ProcessId) -> bool {
+        let is_own = |now: Option<ProcessId>| now == Some(process);
+        process.pid == self.machine.own_pid() && self.machine.process(process.pid).is_ok_and(is_own)
+    }
+
+    pub(super) fn disconnected(&mut self, launch: &LaunchId, connection: u64) {
+        if self.launches.detach(launch, connection) {
+            let process = self.team.member_of(launch);
+            if let Some(process) = process.and_then(|member| member.life.process()) {
+                self.watch(launch.clone(), process);
+            }
+        }
+    }
+
+    /// Starts watching the process of a launch without a connection. Idempotent.
+    pub(super) fn watch(&mut self, launch: LaunchId, process: ProcessStamp) {
+        let Some(runtime) = self.launches.get(&launch) else {
+            return;
+        };
+        if runtime.is_watched() {
+            return;
+        }
+        let process = ProcessId {
+            pid: process.pid,
+            start_time: process.start_time,
+        };
+        let watch = if self.is_hosted(&launch, Some(process)) {
+            self.launcher.order(Order::Watch(launch.clone(), process));
+            Watch::Host
+        } else if runtime.is_connected() {
+            return;
+        } else {
+            Watch::Process(self.report_end(runtime.member(), &launch, process))
+        };
+        self.launches.set_watch(&launch, watch);
+    }
+
+    fn report_end(
+        &self,
+        member: &MemberName,
+        launch: &LaunchId,
+        process: ProcessId,
+    ) -> AbortHandle {
+        let (driver, machine) = (self.to_self.clone(), self.machine.clone());
+        let span = tracing::info_span!("launch", %member, %launch, pid = process.pid);
+        let launch = launch.clone();
+        let watch = async move {
+            wait_for_end(&*machine, process).await;
+            tracing::info!("the worker's process ended");
+            let _driver_gone = driver.send(Message::Exited(launch));
+        };
+        tokio::task::spawn_local(tracing::Instrument::instrument(watch, span)).abort_handle()
+    }
+
+    pub(super) fn started(&mut self, started: Started) {
+        let Started {
+            member,
+            launch,
+            outcome,
+        } = started;
+        let early = self.launches.start_reported(&launch);
+        match outcome {
+            Ok(worker) => {
+                let process = worker.process;
+                self.launches.started(&member, &launch, worker);
+                self.watch(launch, process);
+            }
+            Err(why) if early.is_some() => {
+                tracing::warn!(%member, %launch, why, "the launcher reported a failure, but the worker is running");
+            }
+            Err(why) => {
+                tracing::warn!(%member, %launch, why, "cannot start");
+                let fault = StartFault::Failed(why);
+                self.urgent(Input::NotStarted { launch, fault });
+            }
+        }
+        if let Some(hello) = early {
+            self.hello(hello);
+        }
+    }
+
+    pub(super) fn end_tree(
+        &mut self,
+        member: &MemberName,
+        launch: LaunchId,
+        process: Option<ProcessId>,
+        scan: Scan,
+    ) {
+        // A worker that has not yet taken its launch file must not find it: otherwise it would start after its tree
+        // was reported gone. This must happen before the scan for processes.
+        let file = self.directories.launch_file(launch.as_str());
+        if let Err(error) = private_file::discard(&file) {
+            tracing::warn!(file = %file.display(), %error, "cannot remove a launch file");
+        }
+        let runtime = self.launches.add(member, &launch);
+        let root = process.or(runtime.started_process());
+        let sessions = runtime.sessions().to_vec();
+        // A hosted worker has no process of its own: killing its pid would end the host, or this supervisor. Its host
+        // ends it, and the programs that it started are found by the launch marker and the registered sessions.
+        let (hosted, gone) = oneshot::channel();
+        let is_hosted = self.is_hosted(&launch, root);
+        if is_hosted {
+            self.launcher.order(Order::End {
+                launch: launch.clone(),
+                process: root,
+                gone: hosted,
+            });
+        } else {
+            drop(hosted);
+        }
+        let root = root.filter(|_| !is_hosted);
+        let scan = if root.is_none() {
+            Scan::Everything
+        } else {
+            scan
+        };
+        let marker = launch.as_str().to_owned();
+        let (driver, machine) = (self.to_self.clone(), self.machine.clone());
+        let span = tracing::info_span!("launch", %member, %launch);
+        tokio::task::spawn_local(tracing::Instrument::instrument(
+            async move {
+                let mut ended: Vec<u32> = Vec::new();
+                wait_for_hosted(gone, &launch, &driver).await;
+                loop {
+                    let result = match (scan, root) {
+                        (Scan::ProcessAlone, Some(root)) => machine.end_process(root, END_LIMIT),
+                        _ => {
+                            let tree = Tree {
+                                root,
+                                sessions: sessions.clone(),
+                                marker: marker.clone(),
+                            };
+                            machine.end_tree(tree, END_LIMIT)
+                        }
+                    };
+                    let result = result.await;
+                    match result {
+                        Ok(more) => {
+                            ended.extend(more.iter().map(|process| process.pid));
+                            if let Some(root) = root.filter(|root| !ended.contains(&root.pid)) {
+                                ended.insert(0, root.pid);
+                            }
+                            tracing::info!(?ended, "all processes of the launch have ended");
+                            let _driver_gone = driver.send(Message::TreeEnded { launch, ended });
+                            return;
+                        }
+                        Err(TreeSurvived::Alive {
+                            survivors,
+                            ended: more,
+                        }) => {
+                            ended.extend(more.iter().map(|process| process.pid));
+                            let pids: Vec<u32> =
+                                survivors.iter().map(|process| process.pid).collect();
+                            tracing::error!(?pids, "processes of the launch do not end");
+                            let survived = Message::TreeSurvived {
+                                launch: launch.clone(),
+                                pids,
+                            };
+                            let _driver_gone = driver.send(survived);
+                        }
+                        Err(TreeSurvived::Unknown(error)) => {
+                            tracing::error!(%error, "cannot list the processes of the launch");
+                            tokio::time::sleep(END_LIMIT).await;
+                        }
+                    }
+                }
+            },
+            span,
+        ));
+    }
+
+    pub(super) fn tree_ended(&mut self, launch: LaunchId, ended: Vec<u32>) {
+        // The worker may have exited before anything watched it, and would stay a zombie.
+        self.machine.reap();
+        self.note_ended(&launch, &ended, Fate::Ended);
+        self.launches.remove(&launch);
+        self.urgent(Input::TreeGone { launch });
+    }
+
+    pub(super) fn tree_survived(&mut self, launch: &LaunchId, pids: &[u32]) {
+        self.note_ended(launch, pids, Fate::Survived);
+        self.report_survivors();
+    }
+}
+
+/// Waits until a process has ended. An error means unknown, not dead (for example no free file descriptor for a
+/// pidfd); it is retried every second.
+async fn wait_for_end(machine: &dyn Machine, process: ProcessId) {
+    const AGAIN: Duration = Duration::from_secs(1);
+    loop {
+        match machine.ended(process).await {
+            Ok(()) => return machine.reap(),
+            Err(error) => tracing::error!(%error, "cannot watch the worker's process"),
+        }
+        tokio::time::sleep(AGAIN).await;
+    }
+}
+
+/// Waits until the hosted worker of a launch has ended. Reports it as a survivor at each timeout and waits on.
+/// Returns at once for a worker with a process of its own, whose sender was dropped.
+async fn wait_for_hosted(
+    mut gone: oneshot::Receiver<()>,
+    launch: &LaunchId,
+    driver: &mpsc::UnboundedSender<Message>,
+) {
+    while tokio::time::timeout(END_LIMIT, &mut gone).await.is_err() {
+        tracing::error!("the hosted worker does not end");
+        let survived = Message::TreeSurvived {
+            launch: launch.clone(),
+            pids: vec![std::process::id()],
+        };
+        let _driver_gone = driver.send(survived);
+    }
+}

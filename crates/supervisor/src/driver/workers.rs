@@ -1,0 +1,75 @@
+//! Frames from and to the workers. Called by the driver.
+
+use agent_team_protocol::notification::{
+    Goodbye, GoodbyeReason, MemberWaits, Notification, TaskOutput, TaskSession,
+};
+use agent_team_protocol::view::MessageState;
+use agent_team_protocol::{LaunchId, MemberName, MessageId};
+use agent_team_system::process::ProcessId;
+
+use super::Driver;
+use crate::outbox::Outbox;
+
+impl Driver {
+    pub(super) fn session(&mut self, launch: &LaunchId, session: TaskSession) {
+        self.launches.note_activity(launch);
+        let leader = ProcessId {
+            pid: session.pid,
+            start_time: session.start_time,
+        };
+        self.launches.set_session(launch, leader);
+    }
+
+    pub(super) fn set_waiting(&mut self, launch: &LaunchId, waits: MemberWaits) {
+        self.launches.note_activity(launch);
+        if let Some(member) = self.launches.set_waiting(launch, waits.on) {
+            self.refresh_labels();
+            self.publish_change(&member);
+        }
+    }
+
+    pub(super) fn output(&mut self, launch: &LaunchId, output: TaskOutput) {
+        self.launches.note_activity(launch);
+        if let Some(runtime) = self.launches.get(launch) {
+            let member = runtime.member().clone();
+            self.publish_output(&member, output);
+        }
+    }
+
+    pub(super) fn notify<N: Notification>(&mut self, member: &MemberName, notification: &N) {
+        let now = self.now();
+        self.launches.notify(&self.team, member, notification, now);
+    }
+
+    pub(super) fn deliver_messages(&mut self, name: &MemberName) {
+        let now = self.now();
+        if let Some(member) = self.team.member(name) {
+            self.launches.deliver(member, now);
+        }
+    }
+
+    pub(super) fn message_state(&self, member: &MemberName, message: MessageId) -> MessageState {
+        match self.team.member(member) {
+            Some(member) if self.launches.has_offered(member, message) => MessageState::Delivered,
+            Some(_) | None => MessageState::Accepted,
+        }
+    }
+
+    /// Sends a goodbye to the members and subscribers of a deleted team, and waits until it is written.
+    pub(super) async fn disconnect_all(&self) {
+        let members = self.launches.outboxes();
+        let outboxes: Vec<Outbox> = members
+            .chain(self.subscribers.iter().map(|one| &one.outbox))
+            .cloned()
+            .collect();
+        for outbox in &outboxes {
+            outbox.send_goodbye(&Goodbye {
+                reason: GoodbyeReason::Closed,
+                error: None,
+            });
+        }
+        for outbox in &outboxes {
+            outbox.flushed().await;
+        }
+    }
+}
