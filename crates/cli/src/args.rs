@@ -94,7 +94,7 @@ pub(crate) struct Global {
     /// Print JSON: one document, or one line per item for streams
     #[arg(long, global = true, display_order = LAST)]
     pub(crate) json: bool,
-    /// When to use colours; `auto`: on a terminal, unless NO_COLOR is set
+    /// When to use colours; `auto`: on a terminal, unless NO_COLOR is set. AGENT_TEAM_THEME selects dark or light ones
     #[arg(long, global = true, value_name = "WHEN", default_value = "auto", display_order = LAST)]
     pub(crate) color: Color,
 }

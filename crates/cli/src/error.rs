@@ -14,8 +14,10 @@ use agent_team_protocol::{ErrorCode, Refusal};
 use agent_team_system::client::{CallError, ConnectError};
 use agent_team_system::daemon::ConnectOrStartError;
 use agent_team_system::directories::DirectoriesError;
-use owo_colors::OwoColorize;
+use agent_team_terminal_ui::style::{Ink, Style};
 use serde::Serialize;
+
+use crate::output::style::{BAD, paint};
 
 /// Why a command did not succeed.
 #[derive(Debug)]
@@ -149,18 +151,18 @@ impl ErrorReport {
     }
 
     fn to_text(&self) -> String {
-        let mut text = format!(
-            "{} {}\n",
-            "error:".red().bold(),
-            visible_line(&self.message)
-        );
+        let mut text = format!("{} {}\n", paint(BAD, "error:"), visible_line(&self.message));
         for cause in &self.causes {
-            text.push_str(&format!("  {} {}\n", "cause:".bold(), visible_line(cause)));
+            text.push_str(&format!(
+                "  {} {}\n",
+                paint(Style::BOLD, "cause:"),
+                visible_line(cause)
+            ));
         }
         if let Some(hint) = &self.hint {
             text.push_str(&format!(
                 "  {} {}\n",
-                "hint:".cyan().bold(),
+                paint(Style::of(Ink::Position).bold(), "hint:"),
                 visible_line(hint)
             ));
         }

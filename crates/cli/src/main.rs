@@ -20,6 +20,7 @@ use std::process::ExitCode;
 
 use agent_team_protocol::ErrorCode;
 use agent_team_protocol::text::visible;
+use agent_team_terminal_ui::style::{THEME, Theme};
 use clap::Parser;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
@@ -42,6 +43,10 @@ fn run() -> ExitCode {
     };
     choose_colour(cli.global.color);
     let json = cli.global.json;
+    if let Err(failure) = choose_theme() {
+        failure.print(json);
+        return failure.exit().into();
+    }
     let result = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -60,6 +65,21 @@ fn choose_colour(color: Color) {
         Color::Never => anstream::ColorChoice::Never,
     }
     .write_global();
+}
+
+fn choose_theme() -> Result<(), Failure> {
+    // `--color always` overrides NO_COLOR, which anstream reads.
+    let variable = |name: &str| {
+        let value = std::env::var(name).ok();
+        value.filter(|_| name != "NO_COLOR")
+    };
+    let theme = Theme::of_environment(variable).map_err(|value| {
+        let problem = format!("{THEME} cannot be {value:?}");
+        Failure::of(ErrorCode::Invalid, &problem)
+            .hint(format!("set {THEME} to auto, dark, light or none"))
+    })?;
+    output::style::set_theme(theme);
+    Ok(())
 }
 
 /// Prints a usage error, the help or the version; a usage error as JSON when `--json` is among the arguments.

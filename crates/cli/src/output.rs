@@ -9,6 +9,7 @@ pub(crate) mod member;
 pub(crate) mod receipt;
 pub(crate) mod request;
 pub(crate) mod status_line;
+pub(crate) mod style;
 pub(crate) mod table;
 pub(crate) mod task;
 pub(crate) mod text;

@@ -32,7 +32,7 @@ use self::state::{Action, Effect, State};
 use crate::error::Failure;
 use crate::secrets::Secrets;
 use crate::session::{Session, Step, Subscription};
-use crate::terminal::{Terminal, TerminalEvent, has_colours};
+use crate::terminal::{Terminal, TerminalEvent, theme};
 
 /// Minimum time between two frames.
 const FRAME_INTERVAL: Duration = Duration::from_millis(50);
@@ -80,7 +80,7 @@ pub(crate) async fn run(
         Signals::install().map_err(|error| Failure::io("cannot listen for signals", &error))?;
     let team = session.query::<TeamShow>(Nothing {}).await?;
     let mut events = Subscription::new(session.separate(), team.revision, true).await?;
-    let state = State::new(&team, first, read_only, has_colours(), Instant::now());
+    let state = State::new(&team, first, read_only, theme(), Instant::now());
     let mut state = state.ok_or_else(|| {
         Failure::new(
             "no_members",

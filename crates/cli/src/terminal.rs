@@ -9,7 +9,10 @@ use std::time::Duration;
 
 use agent_team_system::terminal::{RawMode, Tty};
 use agent_team_terminal_ui::keys::{Key, REST_OF_KEY, Reader};
+use agent_team_terminal_ui::style::Theme;
 use anstream::AutoStream;
+
+use crate::output::style;
 
 /// The size of a terminal that reports none.
 const DEFAULT_SIZE: (u16, u16) = (80, 24);
@@ -32,9 +35,12 @@ pub(crate) fn restore() {
     }
 }
 
-/// Whether stdout gets colours.
-pub(crate) fn has_colours() -> bool {
-    AutoStream::choice(&io::stdout()) != anstream::ColorChoice::Never
+/// The theme of a view on stdout.
+pub(crate) fn theme() -> Theme {
+    if AutoStream::choice(&io::stdout()) == anstream::ColorChoice::Never {
+        return Theme::None;
+    }
+    style::theme()
 }
 
 #[derive(Debug)]

@@ -29,17 +29,18 @@ use agent_team_protocol::request::RequestView;
 use agent_team_protocol::view::{MessageView, TaskView, TeamView};
 use agent_team_system::clock;
 use agent_team_system::signals::{SignalEvent, Signals};
+use agent_team_terminal_ui::style::Theme;
 use serde::Serialize;
 use tokio::task::JoinSet;
 
-use self::draw::{Drawn, Palette, draw};
+use self::draw::{Drawn, draw};
 use self::screen::Screen;
 use self::state::{Action, Effect, Refresh, Top};
 use crate::args::Global;
 use crate::error::Failure;
 use crate::log::Log;
 use crate::session::{Session, Step, Subscription, caller_terminal};
-use crate::terminal::{TerminalEvent, has_colours};
+use crate::terminal::{TerminalEvent, theme};
 use crate::verb::audit::Decisions;
 
 /// Minimum time between two frames.
@@ -68,7 +69,7 @@ enum CallResult {
 /// The state of the view and its background calls.
 struct EventLoop {
     top: Top,
-    palette: Palette,
+    theme: Theme,
     /// The session for reads; `None` while a read is in flight.
     refresh_session: Option<Session>,
     next_refresh: Instant,
@@ -100,10 +101,7 @@ pub(crate) async fn run(global: &Global) -> Result<ExitCode, Failure> {
     let mut session = Session::of_team(global)?.ending_with_supervisor();
     let mut signals =
         Signals::install().map_err(|error| Failure::io("cannot listen for signals", &error))?;
-    let palette = Palette {
-        colours: has_colours(),
-    };
-    let mut view = EventLoop::new(&mut session, palette).await?;
+    let mut view = EventLoop::new(&mut session, theme()).await?;
     loop {
         let mut events =
             Subscription::new(session.separate(), view.top.team.revision, true).await?;
@@ -136,8 +134,7 @@ pub(crate) async fn run(global: &Global) -> Result<ExitCode, Failure> {
 /// As [`run`].
 pub(crate) async fn once(global: &Global, columns: u16, rows: u16) -> Result<String, Failure> {
     let mut session = Session::of_team(global)?;
-    let palette = Palette { colours: false };
-    let mut view = EventLoop::new(&mut session, palette).await?;
+    let mut view = EventLoop::new(&mut session, Theme::None).await?;
     if let Some(member) = view.top.selected().cloned() {
         let path = calls::log_of(&mut session, member).await?;
         let (_, text) = Log::tail(path, LOG_TAIL)?;
@@ -145,7 +142,7 @@ pub(crate) async fn once(global: &Global, columns: u16, rows: u16) -> Result<Str
     }
     Ok(draw::text(
         &view.top,
-        palette,
+        Theme::None,
         (columns, rows),
         Instant::now(),
         clock::wall_ms(),
@@ -197,7 +194,7 @@ fn run_viewer(attach: AttachAnswer) -> Result<(), Failure> {
 
 impl EventLoop {
     /// Reads all data before the first frame.
-    async fn new(session: &mut Session, palette: Palette) -> Result<Self, Failure> {
+    async fn new(session: &mut Session, theme: Theme) -> Result<Self, Failure> {
         let now = Instant::now();
         let team = session.query::<TeamShow>(Nothing {}).await?;
         let mut top = Top::new(team, now);
@@ -205,7 +202,7 @@ impl EventLoop {
         top.on_refresh(calls::refresh(session, stale, 0).await?, now);
         Ok(Self {
             top,
-            palette,
+            theme,
             refresh_session: Some(session.separate()),
             next_refresh: now,
             decisions: Some(Box::default()),
@@ -294,9 +291,9 @@ impl EventLoop {
     }
 
     fn draw(&mut self, screen: &mut Screen, now: Instant) -> std::io::Result<()> {
-        let (top, palette) = (&self.top, self.palette);
+        let (top, theme) = (&self.top, self.theme);
         let mut drawn = Drawn::default();
-        screen.draw(|frame| drawn = draw(frame, top, palette, now, clock::wall_ms()))?;
+        screen.draw(|frame| drawn = draw(frame, top, theme, now, clock::wall_ms()))?;
         self.top.changed = false;
         self.drawn = Some(drawn);
         self.next_frame = now + FRAME_INTERVAL;

@@ -197,7 +197,7 @@ impl HostedLaunch {
     pub async fn run_commands(self) -> Result<u8, RunError> {
         let worker_config = self.worker_config().await?;
         let unfit = work_dir(&self.launch).err();
-        let pane = Pane::on(Surface::none(), self.launch.member);
+        let pane = Pane::on(Surface::none(), self.launch.member, worker_config.theme);
         Ok(Worker::new(worker_config, pane, unfit).run().await)
     }
 

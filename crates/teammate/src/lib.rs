@@ -62,6 +62,7 @@ use agent_team_system::sandbox::Network;
 use agent_team_system::signals::Signals;
 use agent_team_system::spawn;
 use agent_team_system::tree::Tree;
+use agent_team_terminal_ui::style::Theme;
 use signal_hook::consts::{SIGQUIT, SIGTSTP};
 use tokio::task::LocalSet;
 use tracing_subscriber::filter::Targets;
@@ -119,7 +120,7 @@ pub fn run_commands(launch_file: &Path) -> Result<RunOutcome, RunError> {
         launch_file,
         Engine::Command,
         async |launch, worker_config, surface, unfit| {
-            let pane = Pane::on(surface, launch.member.clone());
+            let pane = Pane::on(surface, launch.member.clone(), worker_config.theme);
             Worker::new(worker_config, pane, unfit).run().await
         },
     )
@@ -259,7 +260,7 @@ async fn think(
             Agent::new(worker_config, pane, config).run().await
         }
         Err(report) => {
-            let pane = Pane::on(surface, launch.member.clone());
+            let pane = Pane::on(surface, launch.member.clone(), worker_config.theme);
             Worker::new(worker_config, pane, Some(report)).run().await
         }
     }
@@ -271,7 +272,7 @@ fn agent_pane(launch: &LaunchFile, worker_config: &WorkerConfig, surface: Surfac
     AgentPane::on(
         surface,
         launch.member.clone(),
-        worker_config.coloured,
+        worker_config.theme,
         history,
         program_context,
     )
@@ -422,10 +423,9 @@ fn worker_config(
         log: MemberLog::new(launch.log.clone()),
         link,
         typed: Typed::start(directories, launch),
-        coloured: launch
-            .environment
-            .get("NO_COLOR")
-            .is_none_or(String::is_empty),
+        // The CLI refuses an unknown theme before it starts a team.
+        theme: Theme::of_environment(|name| launch.environment.get(name).cloned())
+            .unwrap_or_default(),
         program_context,
         signals,
     }

@@ -16,9 +16,10 @@ mod terminal_lender;
 use std::io;
 
 use agent_team_protocol::notification::ShowPane;
+use agent_team_protocol::spec::Colour;
 use agent_team_protocol::{MemberName, MessageId};
+use agent_team_terminal_ui::style::{Ink, Style, Theme};
 
-use self::paint::Paint;
 use self::terminal::{Command, Event};
 use crate::vt::Position;
 
@@ -44,7 +45,9 @@ pub(crate) enum PaneEvent {
 #[derive(Debug)]
 pub(crate) struct Pane {
     member: MemberName,
-    paint: Paint,
+    theme: Theme,
+    /// Of the member. `None` before the first connection.
+    colour: Option<Colour>,
     view: View,
     pub(crate) surface: Surface,
     /// Messages passed to the terminal that are not confirmed as visible yet.
@@ -85,10 +88,11 @@ impl QueuedLine {
 }
 
 impl Pane {
-    pub(crate) fn on(surface: Surface, member: MemberName) -> Self {
+    pub(crate) fn on(surface: Surface, member: MemberName, theme: Theme) -> Self {
         Self {
             member,
-            paint: Paint::default(),
+            theme,
+            colour: None,
             view: View::Quiet,
             surface,
             unconfirmed: Vec::new(),
@@ -126,8 +130,13 @@ impl Pane {
         Ok(unconfirmed)
     }
 
-    pub(crate) fn set_paint(&mut self, paint: Paint) {
-        self.paint = paint;
+    pub(crate) fn set_colour(&mut self, colour: Option<Colour>) {
+        self.colour = colour;
+    }
+
+    fn accent(&self, text: &str) -> String {
+        let ink = self.colour.map_or(Ink::Plain, Ink::Member);
+        self.theme.paint(Style::of(ink), text)
     }
 
     /// The next event. Cancel-safe. Never returns without a terminal.
@@ -203,7 +212,7 @@ impl Pane {
     }
 
     fn prompt_text(&self) -> String {
-        self.paint.accent(&format!("{} ▸ ", self.member))
+        self.accent(&format!("{} ▸ ", self.member))
     }
 
     /// Shows one line of the runtime. `text` must be free of control characters.
@@ -223,7 +232,7 @@ impl Pane {
     }
 
     fn put(&mut self, text: &str, messages: Vec<MessageId>) {
-        let text = self.paint.accent(text).replace('\n', "\r\n");
+        let text = self.accent(text).replace('\n', "\r\n");
         let bytes = match &mut self.view {
             View::Quiet | View::Prompt { .. } => self.above_prompt(&text),
             View::Task { position, queued } => {
@@ -350,7 +359,7 @@ mod tests {
     use super::*;
 
     fn pane() -> Pane {
-        let mut pane = Pane::on(Surface::none(), "ada".parse().unwrap());
+        let mut pane = Pane::on(Surface::none(), "ada".parse().unwrap(), Theme::Dark);
         pane.begin_task("a task");
         pane
     }

@@ -26,10 +26,12 @@ use std::time::Duration;
 use agent_team_protocol::MessageId;
 use agent_team_protocol::initialize::Welcome;
 use agent_team_protocol::notification::{ShowPane, TaskOutput, TaskSession};
+use agent_team_protocol::spec::Colour;
 use agent_team_protocol::text::visible_line;
 use agent_team_system::directories::Directories;
 use agent_team_system::process::ProcessId;
 use agent_team_system::signals::{SignalEvent, Signals};
+use agent_team_terminal_ui::style::Theme;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
@@ -38,7 +40,7 @@ use self::state::{State, Task, Then};
 use crate::engine::{Event as TaskEvent, ProgramContext};
 use crate::link::{Link, LinkEvent, Notice, Over, Ticket};
 use crate::log::MemberLog;
-use crate::pane::paint::{self, Paint};
+use crate::pane::paint;
 use crate::pane::{Pane, PaneEvent, Room, Surface};
 use crate::sleep_until;
 use crate::typed::{Action, ActionOutcome, ActionResult, Typed};
@@ -63,8 +65,8 @@ pub(crate) struct WorkerConfig {
     pub(crate) typed: Typed,
     /// `None` for a member in a shared process, which does not handle signals itself.
     pub(crate) signals: Option<Signals>,
-    /// Colours are on, that is `NO_COLOR` is not set.
-    pub(crate) coloured: bool,
+    /// Of the terminal from which the team was started.
+    pub(crate) theme: Theme,
     pub(crate) directories: Directories,
 }
 
@@ -222,9 +224,7 @@ impl Worker {
     }
 
     fn connected(&mut self, welcome: Welcome) {
-        if self.config.coloured {
-            self.pane.set_paint(Paint::named(&welcome.colour));
-        }
+        self.pane.set_colour(Colour::named(&welcome.colour));
         self.config.report_surface(&self.pane.surface);
         if let State::Idle = self.state {
             self.pane.open_prompt();

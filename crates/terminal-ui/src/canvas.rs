@@ -13,6 +13,7 @@
 use std::collections::VecDeque;
 
 use crate::line::Line;
+use crate::style::Theme;
 
 const HIDE_CURSOR: &str = "\x1b[?25l";
 const SHOW_CURSOR: &str = "\x1b[?25h";
@@ -40,7 +41,7 @@ impl Canvas {
         finished: &VecDeque<Line>,
         live: Vec<Line>,
         cursor: (usize, usize),
-        colours: bool,
+        theme: Theme,
     ) -> Vec<u8> {
         let size = (columns.max(2).into(), rows.max(1).into());
         let resized = size != (self.columns, self.rows);
@@ -50,14 +51,14 @@ impl Canvas {
         (self.columns, self.rows) = size;
         let mut text = self.erase_live_rows();
         for line in finished {
-            text.push_str(&line.ansi(colours));
+            text.push_str(&line.ansi(theme));
             text.push_str("\r\n");
         }
         text.push_str(NO_WRAP);
         for (number, row) in live.iter().enumerate() {
             let end = if number == 0 { "" } else { "\r\n" };
             text.push_str(end);
-            text.push_str(&row.ansi(colours));
+            text.push_str(&row.ansi(theme));
         }
         text.push_str(WRAP);
         let (row, column) = cursor;
@@ -103,12 +104,12 @@ fn up(rows: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::line::Look;
+    use crate::style::Style;
 
     fn lines(texts: &[&str]) -> Vec<Line> {
         texts
             .iter()
-            .map(|text| Line::of(Look::PLAIN, text))
+            .map(|text| Line::of(Style::PLAIN, text))
             .collect()
     }
 
@@ -120,7 +121,7 @@ mod tests {
         cursor: (usize, usize),
     ) -> String {
         let finished = lines(finished).into();
-        let bytes = canvas.paint((columns, 10), &finished, lines(live), cursor, true);
+        let bytes = canvas.paint((columns, 10), &finished, lines(live), cursor, Theme::Dark);
         String::from_utf8(bytes).unwrap()
     }
 

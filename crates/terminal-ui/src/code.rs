@@ -4,15 +4,13 @@
 //! Uses keyword tables instead of grammars, which would add megabytes for a few lines in a pane. Unknown languages stay
 //! plain.
 
-use crate::line::{Line, Look};
+use crate::line::Line;
+use crate::style::{Ink, Style};
 
-const COMMENT: Look = Look {
-    italic: true,
-    ..Look::coloured(245)
-};
-const STRING: Look = Look::coloured(114);
-const NUMBER: Look = Look::coloured(180);
-const KEYWORD: Look = Look::coloured(176);
+const COMMENT: Style = Style::of(Ink::Comment).italic();
+const STRING: Style = Style::of(Ink::Literal);
+const NUMBER: Style = Style::of(Ink::Number);
+const KEYWORD: Style = Style::of(Ink::Keyword);
 
 #[derive(Debug)]
 struct Language {
@@ -175,7 +173,7 @@ impl Code {
 
     pub(crate) fn line(&mut self, text: &str) -> Line {
         match &mut self.kind {
-            Kind::Plain => Line::of(Look::PLAIN, text),
+            Kind::Plain => Line::of(Style::PLAIN, text),
             Kind::Diff => Line::diff(text).next().unwrap_or_default(),
             Kind::Known {
                 language,
@@ -189,15 +187,15 @@ fn coloured(language: &Language, in_comment: &mut bool, text: &str) -> Line {
     let mut line = Line::default();
     let mut rest = text;
     while !rest.is_empty() {
-        let (look, end) = token(language, in_comment, rest);
-        line.push(look, &rest[..end]);
+        let (style, end) = token(language, in_comment, rest);
+        line.push(style, &rest[..end]);
         rest = &rest[end..];
     }
     line
 }
 
 /// The first token: its style and its length in bytes.
-fn token(language: &Language, in_comment: &mut bool, text: &str) -> (Look, usize) {
+fn token(language: &Language, in_comment: &mut bool, text: &str) -> (Style, usize) {
     if let Some((begin, end)) = language.block_comment
         && (*in_comment || text.starts_with(begin))
     {
@@ -211,15 +209,15 @@ fn token(language: &Language, in_comment: &mut bool, text: &str) -> (Look, usize
         return (COMMENT, text.len());
     }
     let Some(first) = text.chars().next() else {
-        return (Look::PLAIN, 0);
+        return (Style::PLAIN, 0);
     };
     if language.quotes.contains(&first) {
         return (STRING, string(text, first));
     }
     let word = |c: char| c.is_alphanumeric() || c == '_';
     let length = text.find(|c| !word(c)).unwrap_or(text.len());
-    let look = match &text[..length] {
-        "" => return (Look::PLAIN, first.len_utf8()),
+    let style = match &text[..length] {
+        "" => return (Style::PLAIN, first.len_utf8()),
         number if first.is_ascii_digit() && !number.is_empty() => NUMBER,
         name => {
             let is = |keyword: &str| {
@@ -228,11 +226,11 @@ fn token(language: &Language, in_comment: &mut bool, text: &str) -> (Look, usize
             if language.keywords.split_whitespace().any(is) {
                 KEYWORD
             } else {
-                Look::PLAIN
+                Style::PLAIN
             }
         }
     };
-    (look, length)
+    (style, length)
 }
 
 /// The length of a string in bytes, to its closing quote or the end of the line.
@@ -250,12 +248,13 @@ fn string(text: &str, quote: char) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::style::Theme;
 
     fn shown(info: &str, lines: &[&str]) -> Vec<String> {
         let mut code = Code::of(info);
         lines
             .iter()
-            .map(|line| code.line(line).ansi(true))
+            .map(|line| code.line(line).ansi(Theme::Dark))
             .collect()
     }
 

@@ -5,7 +5,8 @@
 use std::collections::VecDeque;
 
 use crate::keys::Key;
-use crate::line::{Line, Look, columns};
+use crate::line::{Line, columns};
+use crate::style::Style;
 
 /// The number of history entries.
 const HISTORY_MAX: usize = 500;
@@ -224,21 +225,21 @@ impl Editor {
             }
             if c == '\n' {
                 indent = indent.min(most / 2);
-                all.push(Line::of(Look::PLAIN, &" ".repeat(indent)));
+                all.push(Line::of(Style::PLAIN, &" ".repeat(indent)));
                 width = indent;
                 continue;
             }
             for (part, c) in shown(c).text().chars().enumerate() {
                 let takes = columns(c);
                 if width + takes > most && width > indent {
-                    all.push(Line::of(Look::PLAIN, &" ".repeat(indent)));
+                    all.push(Line::of(Style::PLAIN, &" ".repeat(indent)));
                     width = indent;
                     if byte == self.cursor && part == 0 {
                         at = (all.len() - 1, width);
                     }
                 }
                 if let Some(row) = all.last_mut() {
-                    row.put(Look::PLAIN, c);
+                    row.put(Style::PLAIN, c);
                 }
                 width += takes;
             }
@@ -254,7 +255,7 @@ impl Editor {
 
 /// The displayed form of a typed character.
 fn shown(c: char) -> Line {
-    Line::of(Look::PLAIN, c.encode_utf8(&mut [0; 4]))
+    Line::of(Style::PLAIN, c.encode_utf8(&mut [0; 4]))
 }
 
 /// Returns whether the character joins the column of the character before it.
@@ -336,7 +337,7 @@ mod tests {
 
     #[test]
     fn the_cursor_is_at_the_end_of_wrapped_text() {
-        let prompt = Line::of(Look::PLAIN, "ada ▸ ");
+        let prompt = Line::of(Style::PLAIN, "ada ▸ ");
         let editor = typed(&text("名前 and more"));
         let (rows, at) = editor.rows(&prompt, 12, 5);
         let rows: Vec<_> = rows.iter().map(Line::text).collect();
@@ -361,7 +362,7 @@ mod tests {
             for key in pressed {
                 editor.press(&keys[key]);
                 prop_assert!(editor.text.is_char_boundary(editor.cursor));
-                let (rows, (row, column)) = editor.rows(&Line::of(Look::PLAIN, "▸ "), most, 4);
+                let (rows, (row, column)) = editor.rows(&Line::of(Style::PLAIN, "▸ "), most, 4);
                 prop_assert!(row < rows.len() && column <= most);
                 for row in &rows {
                     prop_assert!(row.width() <= most, "{row:?}");
@@ -373,12 +374,12 @@ mod tests {
         #[test]
         fn the_cursor_follows_the_typed_text(typed in "[a名é\u{301}\u{202e}\t\u{200d}👩]{0,40}") {
             let editor = self::typed(&text(&typed));
-            let (rows, (row, column)) = editor.rows(&Line::of(Look::PLAIN, "▸ "), 30, 100);
+            let (rows, (row, column)) = editor.rows(&Line::of(Style::PLAIN, "▸ "), 30, 100);
             prop_assert_eq!(row, rows.len() - 1);
             prop_assert_eq!(column, rows[row].width());
             let shown: String = rows.iter().map(|row| row.text()).collect();
             let bare = |text: &str| text.replace(' ', "");
-            prop_assert_eq!(bare(&shown), format!("▸{}", bare(&Line::of(Look::PLAIN, &typed).text())));
+            prop_assert_eq!(bare(&shown), format!("▸{}", bare(&Line::of(Style::PLAIN, &typed).text())));
         }
     }
 }

@@ -11,7 +11,8 @@
 //! - live rows and the terminal's scrollback: `canvas`
 //! - Markdown, code: `markdown`, `code`
 //! - the prompt: `editor`; slash commands: `slash`
-//! - tool calls as lines: [`call`]; decoding of keystrokes: [`keys`]; styled text without control characters: [`line`]
+//! - tool calls as lines: [`call`]; decoding of keystrokes: [`keys`]; styled text without control characters: [`line`];
+//!   styles and themes: [`style`]
 //!
 //! Reads no terminal, no clock and no file.
 
@@ -23,6 +24,7 @@ pub mod keys;
 pub mod line;
 mod markdown;
 mod slash;
+pub mod style;
 mod transcript_view;
 
 pub use transcript_view::{Act, Tone, TranscriptView, Words};

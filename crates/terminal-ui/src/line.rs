@@ -5,71 +5,14 @@
 use agent_team_protocol::text::visible_line;
 use unicode_width::UnicodeWidthChar;
 
+use crate::style::{Ink, Style, Theme};
+
 /// The replacement for a tab.
 const TAB: &str = "    ";
 
-/// The style of text.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Look {
-    /// One of the terminal's 256 colours.
-    pub colour: Option<u8>,
-    pub bold: bool,
-    pub dim: bool,
-    pub italic: bool,
-    pub underlined: bool,
-    pub struck: bool,
-}
-
-impl Look {
-    pub const PLAIN: Self = Self {
-        colour: None,
-        bold: false,
-        dim: false,
-        italic: false,
-        underlined: false,
-        struck: false,
-    };
-    pub const DIM: Self = Self {
-        dim: true,
-        ..Self::PLAIN
-    };
-
-    pub const fn coloured(colour: u8) -> Self {
-        Self {
-            colour: Some(colour),
-            ..Self::PLAIN
-        }
-    }
-
-    /// The escape sequence that starts the style; empty for plain text.
-    fn sequence(self, colours: bool) -> String {
-        let mut codes = Vec::new();
-        let flags = [
-            (self.bold, "1"),
-            (self.dim, "2"),
-            (self.italic, "3"),
-            (self.underlined, "4"),
-            (self.struck, "9"),
-        ];
-        codes.extend(
-            flags
-                .iter()
-                .filter(|(is, _)| *is)
-                .map(|(_, code)| (*code).to_owned()),
-        );
-        if let Some(colour) = self.colour.filter(|_| colours) {
-            codes.push(format!("38;5;{colour}"));
-        }
-        if codes.is_empty() {
-            return String::new();
-        }
-        format!("\x1b[{}m", codes.join(";"))
-    }
-}
-
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Span {
-    look: Look,
+    style: Style,
     text: String,
 }
 
@@ -80,51 +23,51 @@ pub struct Line {
 }
 
 impl Line {
-    pub fn of(look: Look, text: &str) -> Self {
+    pub fn of(style: Style, text: &str) -> Self {
         let mut line = Self::default();
-        line.push(look, text);
+        line.push(style, text);
         line
     }
 
     /// The lines of a text.
-    pub fn all(look: Look, text: &str) -> impl Iterator<Item = Self> {
-        text.lines().map(move |line| Self::of(look, line))
+    pub fn all(style: Style, text: &str) -> impl Iterator<Item = Self> {
+        text.lines().map(move |line| Self::of(style, line))
     }
 
     /// The lines of a unified diff.
     pub fn diff(text: &str) -> impl Iterator<Item = Self> {
         text.lines().map(|line| {
-            let look = match line.as_bytes().first() {
-                Some(b'+') => Look::coloured(2),
-                Some(b'-') => Look::coloured(1),
-                Some(b'@') => Look::coloured(6),
-                Some(_) | None => Look::PLAIN,
+            let style = match line.as_bytes().first() {
+                Some(b'+') => Style::of(Ink::Added),
+                Some(b'-') => Style::of(Ink::Removed),
+                Some(b'@') => Style::of(Ink::Position),
+                Some(_) | None => Style::PLAIN,
             };
-            Self::of(look, line)
+            Self::of(style, line)
         })
     }
 
-    pub fn push(&mut self, look: Look, text: &str) {
+    pub fn push(&mut self, style: Style, text: &str) {
         if text.is_empty() {
             return;
         }
         let text = text.replace('\t', TAB);
         let text = visible_line(&text);
         match self.spans.last_mut() {
-            Some(last) if last.look == look => last.text.push_str(&text),
+            Some(last) if last.style == style => last.text.push_str(&text),
             Some(_) | None => self.spans.push(Span {
-                look,
+                style,
                 text: text.into_owned(),
             }),
         }
     }
 
     /// Appends a character that is known to be visible.
-    pub(crate) fn put(&mut self, look: Look, c: char) {
+    pub(crate) fn put(&mut self, style: Style, c: char) {
         match self.spans.last_mut() {
-            Some(last) if last.look == look => last.text.push(c),
+            Some(last) if last.style == style => last.text.push(c),
             Some(_) | None => self.spans.push(Span {
-                look,
+                style,
                 text: c.into(),
             }),
         }
@@ -132,7 +75,7 @@ impl Line {
 
     pub fn append(&mut self, other: &Self) {
         for span in &other.spans {
-            self.push(span.look, &span.text);
+            self.push(span.style, &span.text);
         }
     }
 
@@ -156,28 +99,23 @@ impl Line {
     }
 
     /// The bytes for a terminal, with all styles reset at the end.
-    pub fn ansi(&self, colours: bool) -> String {
-        let mut text = String::new();
-        for span in &self.spans {
-            let begin = span.look.sequence(colours);
-            let end = if begin.is_empty() { "" } else { "\x1b[m" };
-            text.push_str(&begin);
-            text.push_str(&span.text);
-            text.push_str(end);
-        }
-        text
+    pub fn ansi(&self, theme: Theme) -> String {
+        let spans = self.spans.iter();
+        spans
+            .map(|span| theme.paint(span.style, &span.text))
+            .collect()
     }
 
     /// The first `most` columns.
     pub fn clipped(&self, most: usize) -> Self {
         let mut clipped = Self::default();
         let mut width = 0;
-        for (look, c) in self.characters() {
+        for (style, c) in self.characters() {
             width += columns(c);
             if width > most {
                 break;
             }
-            clipped.put(look, c);
+            clipped.put(style, c);
         }
         clipped
     }
@@ -187,7 +125,7 @@ impl Line {
     pub fn wrapped(&self, most: usize, hanging: usize) -> Vec<Self> {
         // Leave room for the widest character behind the indentation.
         let hanging = hanging.min(most.saturating_sub(2) / 2);
-        let all: Vec<(Look, char)> = self.characters().collect();
+        let all: Vec<(Style, char)> = self.characters().collect();
         let mut rows = Vec::new();
         let mut start = 0;
         while start < all.len() {
@@ -199,10 +137,10 @@ impl Line {
             let end = end_of_row(&all[start..], room.max(2)) + start;
             let mut row = Self::default();
             if !rows.is_empty() {
-                row.push(Look::PLAIN, &" ".repeat(hanging));
+                row.push(Style::PLAIN, &" ".repeat(hanging));
             }
-            for (look, c) in &all[start..end] {
-                row.put(*look, *c);
+            for (style, c) in &all[start..end] {
+                row.put(*style, *c);
             }
             rows.push(row.without_end());
             start = end;
@@ -225,10 +163,17 @@ impl Line {
         self
     }
 
-    fn characters(&self) -> impl Iterator<Item = (Look, char)> {
+    /// Pieces of the text with their styles.
+    pub fn spans(&self) -> impl Iterator<Item = (Style, &str)> {
         self.spans
             .iter()
-            .flat_map(|span| span.text.chars().map(|c| (span.look, c)))
+            .map(|span| (span.style, span.text.as_str()))
+    }
+
+    fn characters(&self) -> impl Iterator<Item = (Style, char)> {
+        self.spans
+            .iter()
+            .flat_map(|span| span.text.chars().map(|c| (span.style, c)))
     }
 }
 
@@ -238,7 +183,7 @@ pub(crate) fn columns(c: char) -> usize {
 }
 
 /// The number of characters that fit into a row: up to the end of a word if possible.
-fn end_of_row(all: &[(Look, char)], room: usize) -> usize {
+fn end_of_row(all: &[(Style, char)], room: usize) -> usize {
     let (mut width, mut broken, mut in_words) = (0, None, false);
     for (at, (_, c)) in all.iter().enumerate() {
         width += columns(*c);
@@ -262,7 +207,7 @@ mod tests {
     use super::*;
 
     fn rows(text: &str, most: usize, hanging: usize) -> Vec<String> {
-        let line = Line::of(Look::PLAIN, text);
+        let line = Line::of(Style::PLAIN, text);
         let rows = line.wrapped(most, hanging);
         rows.iter().map(Line::text).collect()
     }
@@ -277,25 +222,17 @@ mod tests {
 
     #[test]
     fn a_line_contains_only_visible_text() {
-        let line = Line::of(Look::PLAIN, "a\x1b]52;c;eA==\x07\u{202e}\r\tb");
-        assert_eq!(line.ansi(true), "a\\e]52;c;eA==\\u{7}\\u{202e}\\r    b");
-    }
-
-    #[test]
-    fn without_colours_bold_is_kept() {
-        let look = Look {
-            bold: true,
-            ..Look::coloured(3)
-        };
-        let line = Line::of(look, "x");
-        assert_eq!(line.ansi(true), "\x1b[1;38;5;3mx\x1b[m");
-        assert_eq!(line.ansi(false), "\x1b[1mx\x1b[m");
+        let line = Line::of(Style::PLAIN, "a\x1b]52;c;eA==\x07\u{202e}\r\tb");
+        assert_eq!(
+            line.ansi(Theme::Dark),
+            "a\\e]52;c;eA==\\u{7}\\u{202e}\\r    b"
+        );
     }
 
     proptest! {
         #[test]
         fn wrapping_respects_the_width_and_loses_no_word(text in "[ab名 é]{0,60}", most in 2_usize..30, hanging in 0_usize..6) {
-            let line = Line::of(Look::PLAIN, &text);
+            let line = Line::of(Style::PLAIN, &text);
             let wrapped = line.wrapped(most, hanging);
             for row in &wrapped {
                 prop_assert!(row.width() <= most, "{row:?} in {most}");

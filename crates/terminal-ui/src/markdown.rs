@@ -13,7 +13,8 @@ mod render;
 use std::borrow::Cow;
 
 use crate::code::Code;
-use crate::line::{Line, Look};
+use crate::line::Line;
+use crate::style::Style;
 
 /// The indentation of code.
 const CODE_INDENT: &str = "  ";
@@ -90,7 +91,7 @@ impl Markdown {
         match &self.open {
             Open::Fence { .. } if self.partial.is_empty() => Vec::new(),
             Open::Fence { indent, .. } => {
-                vec![code_line(*indent, &Line::of(Look::PLAIN, &self.partial))]
+                vec![code_line(*indent, &Line::of(Style::PLAIN, &self.partial))]
             }
             Open::Block { kind, indent, text } => {
                 let continues = *kind != Kind::Table || self.partial.is_empty();
@@ -219,8 +220,8 @@ impl Markdown {
 }
 
 fn code_line(indent: usize, line: &Line) -> Line {
-    let mut shown = Line::of(Look::PLAIN, &" ".repeat(indent));
-    shown.push(Look::PLAIN, CODE_INDENT);
+    let mut shown = Line::of(Style::PLAIN, &" ".repeat(indent));
+    shown.push(Style::PLAIN, CODE_INDENT);
     shown.append(line);
     shown
 }

@@ -30,9 +30,10 @@ use crate::call;
 use crate::canvas::Canvas;
 use crate::editor::Editor;
 use crate::keys::Key;
-use crate::line::{Line, Look};
+use crate::line::Line;
 use crate::markdown::Markdown;
 use crate::slash::{self, Slash};
+use crate::style::{Ink, Style, Theme};
 
 /// The limits of lines, and of their bytes, that wait for a stalled terminal; beyond them the oldest lines are dropped.
 const WAITING_MAX: usize = 4_000;
@@ -89,8 +90,8 @@ struct PendingRequest {
 }
 
 impl PendingRequest {
-    fn wrap(&mut self, look: Look, columns: usize) {
-        let lines = Line::all(look, &self.text);
+    fn wrap(&mut self, style: Style, columns: usize) {
+        let lines = Line::all(style, &self.text);
         self.rows = lines.flat_map(|line| line.wrapped(columns, 2)).collect();
     }
 }
@@ -107,8 +108,7 @@ struct Page {
 pub struct TranscriptView {
     member: MemberName,
     colour: Option<Colour>,
-    /// Colours are on, that is `NO_COLOR` is not set.
-    colours: bool,
+    theme: Theme,
     canvas: Canvas,
     /// Columns and rows of the terminal.
     size: (u16, u16),
@@ -132,11 +132,11 @@ pub struct TranscriptView {
 }
 
 impl TranscriptView {
-    pub fn new(member: MemberName, colours: bool) -> Self {
+    pub fn new(member: MemberName, theme: Theme) -> Self {
         Self {
             member,
             colour: None,
-            colours,
+            theme,
             canvas: Canvas::default(),
             size: SIZE,
             finished: VecDeque::new(),
@@ -225,9 +225,9 @@ impl TranscriptView {
     }
 
     fn wrap_request(&mut self) {
-        let (look, columns) = (self.accent(), self.columns());
+        let (style, columns) = (self.accent(), self.columns());
         if let Some(pending) = &mut self.pending {
-            pending.wrap(look, columns);
+            pending.wrap(style, columns);
         }
     }
 
@@ -275,8 +275,8 @@ impl TranscriptView {
         let columns = self.columns();
         let lines: Vec<Line> = match tone {
             Tone::Diff => Line::diff(text).collect(),
-            Tone::Plain => Line::all(Look::PLAIN, text).collect(),
-            Tone::Dim => Line::all(Look::DIM, text)
+            Tone::Plain => Line::all(Style::PLAIN, text).collect(),
+            Tone::Dim => Line::all(Style::DIM, text)
                 .flat_map(|line| line.wrapped(columns, 2))
                 .collect(),
             Tone::Accent => Line::all(self.accent(), text)
@@ -440,7 +440,7 @@ impl TranscriptView {
             Slash::Help => {
                 let columns = self.columns();
                 let help = slash::help();
-                let lines = Line::all(Look::PLAIN, &help);
+                let lines = Line::all(Style::PLAIN, &help);
                 let lines: Vec<Line> = lines.flat_map(|line| line.wrapped(columns, 4)).collect();
                 self.finish(lines);
             }
@@ -479,7 +479,7 @@ impl TranscriptView {
         self.finished_bytes = 0;
         let mut finished = std::mem::take(&mut self.finished);
         if std::mem::take(&mut self.dropped) {
-            finished.push_front(Line::of(Look::DIM, "… output omitted above …"));
+            finished.push_front(Line::of(Style::DIM, "… output omitted above …"));
         }
         let (live, cursor) = if self.open {
             self.live(now)
@@ -487,7 +487,7 @@ impl TranscriptView {
             (Vec::new(), (0, 0))
         };
         self.canvas
-            .paint(self.size, &finished, live, cursor, self.colours)
+            .paint(self.size, &finished, live, cursor, self.theme)
     }
 
     /// Call when the last painted bytes are on the screen.
@@ -599,7 +599,7 @@ impl TranscriptView {
         let mut tail = if self.thought.is_empty() {
             self.spoken.tail(columns)
         } else {
-            Line::of(Look::DIM, &self.thought).wrapped(columns, 2)
+            Line::of(Style::DIM, &self.thought).wrapped(columns, 2)
         };
         tail.drain(..tail.len().saturating_sub(most));
         tail.iter().map(|row| row.clipped(columns)).collect()
@@ -621,11 +621,9 @@ impl TranscriptView {
         }
     }
 
-    fn accent(&self) -> Look {
-        Look {
-            colour: self.colour.map(Colour::ansi256),
-            ..Look::PLAIN
-        }
+    fn accent(&self) -> Style {
+        self.colour
+            .map_or(Style::PLAIN, |colour| Style::of(Ink::Member(colour)))
     }
 }
 

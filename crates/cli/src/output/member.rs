@@ -1,21 +1,15 @@
 //! The table of members for `ps`, `team show` and `supervisor status`: names in the member's colour, states in the
 //! colour of their urgency.
 
-use agent_team_protocol::spec::Colour;
 use agent_team_protocol::text::visible_label;
 use agent_team_protocol::view::{MemberState, MemberView, Waiting};
 use agent_team_system::clock;
-use owo_colors::{Style, XtermColors};
 
 use super::table::{Cell, Table, elastic, fixed};
-use super::{columns, text, time, usage};
+use super::{columns, style, text, time, usage};
 
 /// Maximum width of the text about what a member waits for, such as "tasks T-3, T-4".
 const CAUSE_WIDTH: usize = 24;
-
-fn style(colour: Colour) -> Style {
-    Style::new().color(XtermColors::from(colour.ansi256()))
-}
 
 fn state(state: MemberState) -> &'static str {
     match state {
@@ -60,18 +54,6 @@ pub(crate) fn state_and_cause(member: &MemberView) -> String {
     format!("{}{cause}{connection}", state(member.state))
 }
 
-fn state_style(state: MemberState) -> Style {
-    let style = Style::new();
-    match state {
-        MemberState::Working => style.green(),
-        MemberState::Unresponsive | MemberState::Held => style.red(),
-        MemberState::Waiting => style.yellow(),
-        MemberState::Launching | MemberState::Draining | MemberState::Cooling => style.yellow(),
-        MemberState::Stopped => style.dimmed(),
-        MemberState::Planned | MemberState::Idle | MemberState::Unknown => style,
-    }
-}
-
 /// The first part of a pane's id. iTerm2 ids are long and their first parts differ.
 fn short(pane: &str) -> &str {
     pane.split_once('-').map_or(pane, |(begin, _)| begin)
@@ -98,9 +80,9 @@ pub(crate) fn table(members: &[MemberView]) -> String {
     let mut table = Table::new(columns_shown);
     for member in members {
         let mut row = vec![
-            Cell::styled(member.name.as_str(), style(member.colour)),
+            Cell::styled(member.name.as_str(), style::member_name(member.colour)),
             Cell::new(member.role.as_str()),
-            Cell::styled(state_and_cause(member), state_style(member.state)),
+            Cell::styled(state_and_cause(member), style::member_state(member.state)),
             Cell::new(time::duration(member.for_ms)),
             or_dash(member.task.map(|task| task.to_string())),
             Cell::new(member.unread.to_string()),

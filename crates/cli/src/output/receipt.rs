@@ -3,8 +3,9 @@
 use agent_team_protocol::exit::ExitCode;
 use agent_team_protocol::method::DownAnswer;
 use agent_team_protocol::view::{Fate, Receipt, ReceiptKind};
-use owo_colors::Style;
+use agent_team_terminal_ui::style::Style;
 
+use super::style::{ATTENTION, BAD};
 use super::table::{Cell, Column, Table, elastic, fixed};
 use super::{Output, columns};
 use crate::error::Failure;
@@ -35,12 +36,12 @@ fn table(receipts: &[Receipt]) -> String {
     let mut table = Table::new(COLUMNS);
     for receipt in receipts {
         let (fate, style) = match receipt.fate {
-            Fate::Ended => ("ended", Style::new()),
-            Fate::Closed => ("closed", Style::new()),
-            Fate::Removed => ("removed", Style::new()),
-            Fate::Kept => ("kept", Style::new().dimmed()),
-            Fate::Survived => ("survived", Style::new().red()),
-            Fate::Unknown => ("unknown", Style::new().yellow()),
+            Fate::Ended => ("ended", Style::PLAIN),
+            Fate::Closed => ("closed", Style::PLAIN),
+            Fate::Removed => ("removed", Style::PLAIN),
+            Fate::Kept => ("kept", Style::DIM),
+            Fate::Survived => ("survived", BAD),
+            Fate::Unknown => ("unknown", ATTENTION),
         };
         let kind = match receipt.kind {
             ReceiptKind::Process => "process",

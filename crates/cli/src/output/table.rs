@@ -1,8 +1,9 @@
 //! Tables without borders: a header, one line per row. Elastic columns are cut when the terminal is too narrow.
 
-use owo_colors::Style;
+use agent_team_terminal_ui::style::Style;
 use unicode_width::UnicodeWidthStr;
 
+use super::style::paint;
 use super::text;
 
 /// Blanks between two columns.
@@ -43,7 +44,7 @@ pub(crate) struct Cell {
 impl Cell {
     /// Removes control characters from the text.
     pub(crate) fn new(text: impl AsRef<str>) -> Self {
-        Self::styled(text, Style::new())
+        Self::styled(text, Style::PLAIN)
     }
 
     pub(crate) fn styled(text: impl AsRef<str>, style: Style) -> Self {
@@ -78,10 +79,7 @@ impl Table {
     pub(crate) fn render(&self, columns: Option<usize>) -> String {
         let widths = self.widths(columns);
         let mut text = String::new();
-        let head = self
-            .columns
-            .iter()
-            .map(|column| (column.title, Style::new().dimmed()));
+        let head = self.columns.iter().map(|column| (column.title, Style::DIM));
         line(&mut text, head, &widths);
         for row in &self.rows {
             let cells = row.iter().map(|cell| (cell.text.as_str(), cell.style));
@@ -120,9 +118,7 @@ fn line<'a>(text: &mut String, cells: impl Iterator<Item = (&'a str, Style)>, wi
     for ((cell, style), width) in cells.zip(widths) {
         let cell = text::cut(cell, *width);
         text.extend(std::iter::repeat_n(' ', padding));
-        if !cell.is_empty() {
-            text.push_str(&style.style(&cell).to_string());
-        }
+        text.push_str(&paint(style, &cell));
         // Written before the next cell, so that no line ends in blanks.
         padding = width.saturating_sub(cell.width()) + GAP;
     }
@@ -133,6 +129,7 @@ fn line<'a>(text: &mut String, cells: impl Iterator<Item = (&'a str, Style)>, wi
 
 #[cfg(test)]
 mod tests {
+    use super::super::style::BAD;
     use super::*;
 
     fn plain(table: &Table, columns: Option<usize>) -> String {
@@ -148,7 +145,7 @@ mod tests {
             Cell::new("ada"),
         ]);
         table.row([
-            Cell::styled("T-12", Style::new().red()),
+            Cell::styled("T-12", BAD),
             Cell::new("名前\n"),
             Cell::new(""),
         ]);

@@ -2,10 +2,10 @@
 
 use agent_team_protocol::TaskId;
 use agent_team_protocol::view::{TaskCounts, TaskState, TaskView};
-use owo_colors::Style;
 
+use super::style::paint;
 use super::table::{Cell, Column, Table, elastic, fixed};
-use super::{columns, text, time};
+use super::{columns, style, text, time};
 
 /// The sign and the name of a task's state.
 pub(crate) fn state(task: &TaskView) -> (&'static str, &'static str) {
@@ -20,25 +20,11 @@ pub(crate) fn state(task: &TaskView) -> (&'static str, &'static str) {
     }
 }
 
-pub(crate) fn style(task: &TaskView) -> Style {
-    let style = Style::new();
-    match task.state {
-        TaskState::Pending if task.blocked => style.dimmed(),
-        TaskState::InProgress => style.yellow(),
-        TaskState::Completed => style.green(),
-        TaskState::Failed => style.red(),
-        TaskState::Cancelled => style.dimmed(),
-        TaskState::Pending | TaskState::Unknown => style,
-    }
-}
-
 /// `✓ T-3 Run the tests`, in the colour of the state; a failed task with its reason.
 pub(crate) fn line(task: &TaskView) -> String {
     let (sign, _) = state(task);
     let title = text::line(&task.title);
-    let mut line = style(task)
-        .style(format!("{sign} {} {title}", task.id))
-        .to_string();
+    let mut line = paint(style::task(task), format!("{sign} {} {title}", task.id));
     if let (TaskState::Failed, Some(reason)) = (task.state, &task.result) {
         line.push_str(&format!(": {}", text::line(first_line(reason))));
     }
@@ -82,7 +68,7 @@ pub(crate) fn table(tasks: &[TaskView]) -> String {
         let (sign, word) = state(task);
         table.row([
             Cell::new(task.id.to_string()),
-            Cell::styled(format!("{sign} {word}"), style(task)),
+            Cell::styled(format!("{sign} {word}"), style::task(task)),
             Cell::new(&task.title),
             Cell::new(
                 task.owner
@@ -105,7 +91,7 @@ pub(crate) fn details(task: &TaskView) -> String {
         .as_ref()
         .map(|owner| format!(" by {owner}"))
         .unwrap_or_default();
-    let state = style(task).style(format!("{sign} {word}{owner}"));
+    let state = paint(style::task(task), format!("{sign} {word}{owner}"));
     let mut text = format!("{} {}\n", task.id, text::line(&task.title));
     let mut field = |name: &str, value: String| {
         if !value.is_empty() {

@@ -13,6 +13,7 @@ use agent_team_protocol::request::{Channel, DecideRequest, RequestView};
 use agent_team_protocol::view::{MemberState, MemberView, TeamView, Waiting};
 use agent_team_protocol::{MemberName, RequestId, TeamId};
 use agent_team_terminal_ui::keys::Key;
+use agent_team_terminal_ui::style::Theme;
 use agent_team_terminal_ui::{Act as Typed, Tone, TranscriptView, Words, call};
 
 use super::strip::{self, Mark};
@@ -79,7 +80,7 @@ pub(super) struct State {
     /// Bytes that erase the prompt of the previously shown member.
     erase: Vec<u8>,
     read_only: bool,
-    colours: bool,
+    theme: Theme,
     size: (u16, u16),
 }
 
@@ -89,7 +90,7 @@ impl State {
         team: &TeamView,
         first: Option<&MemberName>,
         read_only: bool,
-        colours: bool,
+        theme: Theme,
         now: Instant,
     ) -> Option<Self> {
         let is_first = |view: &MemberView| first.map_or(view.lead, |first| view.name == *first);
@@ -103,7 +104,7 @@ impl State {
             is_painted: false,
             erase: Vec::new(),
             read_only,
-            colours,
+            theme,
             size: (80, 24),
         };
         for member in &team.members {
@@ -116,7 +117,7 @@ impl State {
     }
 
     fn add(&mut self, view: MemberView, now: Instant) {
-        let mut transcript = TranscriptView::new(view.name.clone(), self.colours);
+        let mut transcript = TranscriptView::new(view.name.clone(), self.theme);
         transcript.set_colour(Some(view.colour));
         transcript.moved(self.size);
         transcript.remember(self.history.iter().cloned());

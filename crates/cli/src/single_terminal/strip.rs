@@ -8,7 +8,8 @@
 
 use agent_team_protocol::MemberName;
 use agent_team_protocol::spec::Colour;
-use agent_team_terminal_ui::line::{Line, Look};
+use agent_team_terminal_ui::line::Line;
+use agent_team_terminal_ui::style::{Ink, Style};
 
 /// The sign of a member with output since it was last shown.
 const UNREAD: &str = "•";
@@ -31,18 +32,18 @@ pub(super) struct Mark<'a> {
 
 impl Mark<'_> {
     fn line(&self, is_shown: bool) -> Line {
-        let look = Look {
+        let style = Style {
             bold: is_shown,
-            ..Look::coloured(self.colour.ansi256())
+            ..Style::of(Ink::Member(self.colour))
         };
         let (open, close) = if is_shown { ("[", "]") } else { (" ", " ") };
-        let mut line = Line::of(Look::DIM, open);
-        line.push(look, self.name.as_str());
-        line.push(Look::PLAIN, &format!(" {}", self.sign));
+        let mut line = Line::of(Style::DIM, open);
+        line.push(style, self.name.as_str());
+        line.push(Style::PLAIN, &format!(" {}", self.sign));
         if self.has_unread {
-            line.push(look, UNREAD);
+            line.push(style, UNREAD);
         }
-        line.push(Look::DIM, close);
+        line.push(Style::DIM, close);
         line
     }
 }
@@ -76,13 +77,13 @@ pub(super) fn strip(marks: &[Mark<'_>], shown: usize, columns: usize) -> Line {
     }
     let mut strip = Line::default();
     if first > 0 {
-        strip.push(Look::DIM, &arrow("‹", &marks[..first]));
+        strip.push(Style::DIM, &arrow("‹", &marks[..first]));
     }
     for line in &lines[first..end] {
         strip.append(line);
     }
     if end < marks.len() {
-        strip.push(Look::DIM, &arrow("›", &marks[end..]));
+        strip.push(Style::DIM, &arrow("›", &marks[end..]));
     }
     strip
 }

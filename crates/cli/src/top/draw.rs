@@ -13,16 +13,15 @@
 mod head;
 mod members;
 mod overlay;
-mod palette;
+mod ratatui_text;
 mod views;
 
 use std::time::Instant;
 
+use agent_team_terminal_ui::style::Theme;
 use ratatui::backend::TestBackend;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::{Frame, Terminal};
-
-pub(super) use palette::Palette;
 
 use super::state::{Mode, Top, View};
 
@@ -45,7 +44,7 @@ pub(super) struct Drawn {
 pub(super) fn draw(
     frame: &mut Frame<'_>,
     top: &Top,
-    palette: Palette,
+    theme: Theme,
     now: Instant,
     wall_ms: u64,
 ) -> Drawn {
@@ -55,13 +54,13 @@ pub(super) fn draw(
         Constraint::Length(1),
     ];
     let [head_row, middle, foot_row] = Layout::vertical(rows).areas(frame.area());
-    head::head(frame, head_row, top, palette);
-    head::foot(frame, foot_row, top, palette);
+    head::head(frame, head_row, top, theme);
+    head::foot(frame, foot_row, top, theme);
     let mut drawn = Drawn::default();
     match &top.mode {
-        Mode::Help => overlay::help(frame, middle, palette),
+        Mode::Help => overlay::help(frame, middle, theme),
         Mode::Question(question) => {
-            drawn.question = Some(overlay::question(frame, middle, question, palette));
+            drawn.question = Some(overlay::question(frame, middle, question, theme));
         }
         Mode::Browse | Mode::Confirm(_) | Mode::Prompt { .. } => {
             let layout = match middle.width {
@@ -69,9 +68,9 @@ pub(super) fn draw(
                 WIDE.. => two_columns(middle, top),
                 _ => one_column(middle, top),
             };
-            members::members(frame, layout.members, top, palette, now);
+            members::members(frame, layout.members, top, theme, now);
             for ViewArea { area, titles, view } in layout.views {
-                let scrolls = views::view(frame, area, (titles, view), top, palette, wall_ms);
+                let scrolls = views::view(frame, area, (titles, view), top, theme, wall_ms);
                 if view == top.view {
                     drawn.scrolls = scrolls;
                 }
@@ -168,7 +167,7 @@ fn members_over(top: &Top, area: Rect, apart: u16) -> [Rect; 2] {
 /// Draws a frame as plain text.
 pub(super) fn text(
     top: &Top,
-    palette: Palette,
+    theme: Theme,
     (columns, rows): (u16, u16),
     now: Instant,
     wall_ms: u64,
@@ -177,7 +176,7 @@ pub(super) fn text(
     let terminal = Terminal::new(backend);
     let mut terminal = terminal.unwrap_or_else(|never| match never {});
     let drawn = terminal.draw(|frame| {
-        draw(frame, top, palette, now, wall_ms);
+        draw(frame, top, theme, now, wall_ms);
     });
     let buffer = drawn.unwrap_or_else(|never| match never {}).buffer;
     let row = |row| {

@@ -9,16 +9,17 @@ use insta::assert_snapshot;
 use serde_json::{Value, json};
 use unicode_width::UnicodeWidthStr;
 
-use super::draw::{Palette, text};
+use super::draw::text;
 use super::stale::Stale;
 use super::state::{Action, Effect, Mode, Refresh, Top, View};
 use crate::verb::audit::DecisionEntry;
 use agent_team_terminal_ui::keys::Key;
+use agent_team_terminal_ui::style::Theme;
 
 /// The Unix time in all tests.
 const WALL_MS: u64 = 1_795_232_539_000;
 
-const PLAIN: Palette = Palette { colours: false };
+const PLAIN: Theme = Theme::None;
 
 /// Control and format characters that could deceive a terminal or a reader.
 const HOSTILE: &str =

@@ -14,11 +14,12 @@ use agent_team_protocol::initialize::BUILD;
 use agent_team_system::daemon;
 use agent_team_system::directories::Directories;
 use agent_team_system::sandbox;
-use owo_colors::OwoColorize;
+use agent_team_terminal_ui::style::Style;
 use serde::Serialize;
 
 use super::supervisor;
 use crate::error::{ErrorReport, Failure};
+use crate::output::style::{BAD, GOOD, paint};
 use crate::output::{Output, text};
 use crate::session::{self, Session};
 
@@ -98,9 +99,9 @@ impl Check {
 
     fn text(&self) -> String {
         let sign = match self.ok {
-            Some(true) => "✓".green().to_string(),
-            Some(false) => "✗".red().to_string(),
-            None => "–".dimmed().to_string(),
+            Some(true) => paint(GOOD, "✓"),
+            Some(false) => paint(BAD, "✗"),
+            None => paint(Style::DIM, "–"),
         };
         let hint = self
             .hint

@@ -6,11 +6,12 @@ use agent_team_protocol::method::{ListMessages, MessageList, MessageRead, ReadMe
 use agent_team_protocol::text::{visible, visible_line};
 use agent_team_protocol::view::{MessageState, MessageView};
 use agent_team_protocol::{ErrorCode, MemberName, MessageId, Party};
-use owo_colors::OwoColorize;
+use agent_team_terminal_ui::style::Style;
 use serde::Serialize;
 
 use crate::args::Global;
 use crate::error::Failure;
+use crate::output::style::paint;
 use crate::output::{Output, time};
 use crate::session::Session;
 
@@ -91,7 +92,7 @@ pub(super) fn text(message: &MessageView) -> String {
     let text = visible(message.text.trim_end()).replace('\n', "\n  ");
     format!(
         "{}  {}, {state}{urgent}{answering}\n  {text}\n",
-        head.bold(),
+        paint(Style::BOLD, &head),
         time::ago(message.at)
     )
 }

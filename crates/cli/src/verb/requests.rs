@@ -11,12 +11,13 @@ use agent_team_protocol::request::{
 use agent_team_protocol::text::visible_line;
 use agent_team_protocol::{ErrorCode, RequestId};
 use agent_team_system::directories::Directories;
-use owo_colors::OwoColorize;
+use agent_team_terminal_ui::style::Style;
 use serde::Serialize;
 
 use crate::args::{self, Global, RequestsCommand};
 use crate::error::Failure;
 use crate::output::request::what;
+use crate::output::style::paint;
 use crate::output::{Output, text, time};
 use crate::session::Session;
 
@@ -122,7 +123,7 @@ fn brief(view: &RequestView) -> String {
     };
     format!(
         "{} {}, {}{state}\n  {}\n",
-        view.id.bold(),
+        paint(Style::BOLD, view.id.to_string()),
         view.member,
         time::ago(view.asked_at),
         what(view)
@@ -132,7 +133,7 @@ fn brief(view: &RequestView) -> String {
 fn details(view: &RequestView) -> String {
     let mut text = format!(
         "{}  {}\nasked by   {}, {}\n",
-        view.id.bold(),
+        paint(Style::BOLD, view.id.to_string()),
         state(view),
         view.member,
         time::ago(view.asked_at),

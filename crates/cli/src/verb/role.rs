@@ -9,12 +9,13 @@ use agent_team_protocol::engine::Engine;
 use agent_team_protocol::text::visible;
 use agent_team_protocol::{ErrorCode, RoleName};
 use agent_team_system::directories::Directories;
-use owo_colors::OwoColorize;
+use agent_team_terminal_ui::style::Style;
 use serde::Serialize;
 
 use super::up;
 use crate::args::{Global, RoleCommand};
 use crate::error::Failure;
+use crate::output::style::paint;
 use crate::output::table::{Cell, Column, Table, elastic, fixed};
 use crate::output::{Output, columns, text};
 use crate::session;
@@ -115,7 +116,11 @@ fn layer(layer: Layer) -> &'static str {
 }
 
 fn details(role: &RoleView) -> String {
-    let mut text = format!("{}: {}\n", role.name.bold(), text::line(&role.description));
+    let mut text = format!(
+        "{}: {}\n",
+        paint(Style::BOLD, role.name.as_str()),
+        text::line(&role.description)
+    );
     let mut row = |name: &str, value: String| {
         text.push_str(&format!("  {name:<10} {}\n", text::line(&value)));
     };

@@ -18,13 +18,14 @@ use agent_team_protocol::view::{Placement, TeamEntry};
 use agent_team_protocol::{ErrorCode, Revision, RunId, TeamId, exit};
 use agent_team_system::directories::Directories;
 use agent_team_system::private_file;
-use owo_colors::Style;
+use agent_team_terminal_ui::style::Style;
 
 use super::doctor::model;
 use super::waiting::{self, WaitOutcome};
 use super::{attach, goal, trust};
 use crate::args::{self, Global, Panes};
 use crate::error::{self, Failure};
+use crate::output::style::{BUSY, GOOD, paint};
 use crate::output::{Output, task, text};
 use crate::session::{self, Session};
 use crate::single_terminal;
@@ -460,14 +461,14 @@ fn text_of(answer: &UpAnswer, dry_run: bool) -> String {
     }
     for change in &answer.changes {
         let (word, style) = match change.change {
-            ChangeKind::Started => ("started", Style::new().green()),
-            ChangeKind::Restarted => ("restarted", Style::new().yellow()),
-            ChangeKind::Stopped => ("stopped", Style::new().yellow()),
-            ChangeKind::Added => ("added", Style::new().green()),
-            ChangeKind::Updated => ("updated", Style::new().yellow()),
-            ChangeKind::Cancelled => ("cancelled", Style::new().yellow()),
-            ChangeKind::Left => ("left", Style::new().dimmed()),
-            ChangeKind::Unknown => ("changed", Style::new()),
+            ChangeKind::Started => ("started", GOOD),
+            ChangeKind::Restarted => ("restarted", BUSY),
+            ChangeKind::Stopped => ("stopped", BUSY),
+            ChangeKind::Added => ("added", GOOD),
+            ChangeKind::Updated => ("updated", BUSY),
+            ChangeKind::Cancelled => ("cancelled", BUSY),
+            ChangeKind::Left => ("left", Style::DIM),
+            ChangeKind::Unknown => ("changed", Style::PLAIN),
         };
         let note = change
             .note
@@ -476,7 +477,7 @@ fn text_of(answer: &UpAnswer, dry_run: bool) -> String {
             .unwrap_or_default();
         text.push_str(&format!(
             "  {} {}{note}\n",
-            style.style(format_args!("{word:<9}")),
+            paint(style, format!("{word:<9}")),
             text::line(&change.what)
         ));
     }

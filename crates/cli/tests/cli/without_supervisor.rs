@@ -485,6 +485,16 @@ fn colours_need_a_terminal_or_color_always() {
 }
 
 #[test]
+fn an_unknown_theme_is_refused() {
+    let rig = Rig::new();
+    let mut command = rig.command(&["init", "--list"]);
+    let output = command_output(&command.env("AGENT_TEAM_THEME", "pink").output().unwrap());
+    assert_eq!(output.code, 2);
+    let hint = "set AGENT_TEAM_THEME to auto, dark, light or none";
+    assert!(output.stderr.contains(hint), "{}", output.stderr);
+}
+
+#[test]
 fn a_closed_stdout_is_not_a_failure() {
     let rig = Rig::new();
     let (reader, writer) = std::io::pipe().unwrap();

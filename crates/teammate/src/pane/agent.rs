@@ -13,6 +13,7 @@ use agent_team_protocol::notification::ShowPane;
 use agent_team_protocol::request::DecideRequest;
 use agent_team_system::history::History;
 use agent_team_terminal_ui::keys::{Key, REST_OF_KEY, Reader};
+use agent_team_terminal_ui::style::Theme;
 use agent_team_terminal_ui::{Act, Tone, TranscriptView};
 
 use super::HOW_TO_DETACH;
@@ -60,11 +61,11 @@ impl AgentPane {
     pub(crate) fn on(
         surface: Surface,
         member: MemberName,
-        colours: bool,
+        theme: Theme,
         history: History,
         program_context: Arc<ProgramContext>,
     ) -> Self {
-        let mut view = TranscriptView::new(member.clone(), colours);
+        let mut view = TranscriptView::new(member.clone(), theme);
         view.remember(history.read());
         let mut pane = Self {
             member,

@@ -1,12 +1,11 @@
-//! The lines of the runtime between programs' output, as plain text, and their colours. Called by the worker, which
-//! logs the plain text, and by the pane. Pure.
+//! The lines of the runtime between programs' output, as plain text. Called by the worker, which logs them, and by the
+//! pane. Pure.
 //!
 //! Titles, lines and messages may contain control characters; they are escaped here.
 
 use std::time::Duration;
 
 use agent_team_protocol::notification::{Assignment, DeliveredMessage};
-use agent_team_protocol::spec::Colour;
 use agent_team_protocol::text::{visible, visible_label};
 use agent_team_protocol::view::{QuestionView, RoundView, Wants};
 use agent_team_protocol::{Party, TaskId};
@@ -85,28 +84,6 @@ fn duration(duration: Duration) -> String {
     }
 }
 
-/// The member's colour, if colours are enabled.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Paint {
-    colour: Option<Colour>,
-}
-
-impl Paint {
-    /// `name` is the colour in the welcome; unknown colours of newer versions are ignored.
-    pub(crate) fn named(name: &str) -> Self {
-        Self {
-            colour: Colour::named(name),
-        }
-    }
-
-    pub(crate) fn accent(self, text: &str) -> String {
-        match self.colour {
-            Some(colour) => format!("\x1b[38;5;{}m{text}\x1b[m", colour.ansi256()),
-            None => text.to_owned(),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use agent_team_protocol::{Generation, MessageId, Party};
@@ -147,12 +124,5 @@ mod tests {
         assert_eq!(duration(Duration::from_millis(1234)), "1.2 s");
         assert_eq!(duration(Duration::from_secs(125)), "2 min 5 s");
         assert_eq!(duration(Duration::from_secs(7260)), "2 h 1 min");
-    }
-
-    #[test]
-    fn without_colour_text_is_unchanged() {
-        assert_eq!(Paint::default().accent("x"), "x");
-        assert_eq!(Paint::named("blue").accent("x"), "\x1b[38;5;75mx\x1b[m");
-        assert_eq!(Paint::named("colour of a later version").accent("x"), "x");
     }
 }

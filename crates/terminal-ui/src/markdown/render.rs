@@ -3,13 +3,11 @@
 use pulldown_cmark::{CodeBlockKind, Event, HeadingLevel, Options, Parser, Tag, TagEnd};
 
 use crate::code::Code;
-use crate::line::{Line, Look};
+use crate::line::Line;
+use crate::style::{Ink, Style};
 
-const HEADING: Look = Look {
-    bold: true,
-    ..Look::coloured(75)
-};
-const CODE: Look = Look::coloured(180);
+const HEADING: Style = Style::of(Ink::Heading).bold();
+const CODE: Style = Style::of(Ink::Code);
 
 /// The minimum width to which text is wrapped.
 const COLUMNS_MIN: usize = 4;
@@ -26,7 +24,7 @@ pub(super) fn block(text: &str, indent: usize, columns: usize) -> Vec<Line> {
         columns,
         lines: Vec::new(),
         line: Line::default(),
-        looks: vec![Look::PLAIN],
+        styles: vec![Style::PLAIN],
         margins: vec![Margin::blanks(indent.min(columns / 2))],
         numbers: Vec::new(),
         code: None,
@@ -51,7 +49,7 @@ impl Margin {
     fn blanks(count: usize) -> Self {
         Self {
             first: None,
-            rest: Line::of(Look::PLAIN, &" ".repeat(count)),
+            rest: Line::of(Style::PLAIN, &" ".repeat(count)),
         }
     }
 }
@@ -66,7 +64,7 @@ struct Page {
     lines: Vec<Line>,
     /// The line under construction.
     line: Line,
-    looks: Vec<Look>,
+    styles: Vec<Style>,
     margins: Vec<Margin>,
     /// The current numbers of open lists; `None`: an unordered list.
     numbers: Vec<Option<u64>>,
@@ -92,10 +90,10 @@ impl Page {
             Event::HardBreak => self.break_line(),
             Event::Rule => {
                 let rule = "─".repeat(self.columns.min(40));
-                self.put(Look::DIM, &rule);
+                self.put(Style::DIM, &rule);
                 self.break_line();
             }
-            Event::TaskListMarker(done) => self.put(Look::PLAIN, if done { "☑ " } else { "☐ " }),
+            Event::TaskListMarker(done) => self.put(Style::PLAIN, if done { "☑ " } else { "☐ " }),
         }
     }
 
@@ -104,19 +102,19 @@ impl Page {
         reason = "of all tags only these are shown in a way of their own"
     )]
     fn start(&mut self, tag: Tag<'_>) {
-        let look = self.look();
+        let style = self.style();
         match tag {
             Tag::Heading { level, .. } => {
                 self.break_line();
-                self.looks.push(HEADING);
+                self.styles.push(HEADING);
                 let sign = "#".repeat(level_number(level));
-                self.put(Look::DIM, &format!("{sign} "));
+                self.put(Style::DIM, &format!("{sign} "));
             }
             Tag::BlockQuote(_) => {
                 self.break_line();
                 self.margins.push(Margin {
                     first: None,
-                    rest: Line::of(Look::DIM, "│ "),
+                    rest: Line::of(Style::DIM, "│ "),
                 });
             }
             Tag::CodeBlock(kind) => {
@@ -143,8 +141,8 @@ impl Page {
                 };
                 let rest = " ".repeat(sign.chars().count());
                 self.margins.push(Margin {
-                    first: Some(Line::of(Look::DIM, &sign)),
-                    rest: Line::of(Look::PLAIN, &rest),
+                    first: Some(Line::of(Style::DIM, &sign)),
+                    rest: Line::of(Style::PLAIN, &rest),
                 });
             }
             Tag::Table(_) => {
@@ -156,19 +154,22 @@ impl Page {
                     table.rows.push(Vec::new());
                 }
             }
-            Tag::Emphasis => self.looks.push(Look {
+            Tag::Emphasis => self.styles.push(Style {
                 italic: true,
-                ..look
+                ..style
             }),
-            Tag::Strong => self.looks.push(Look { bold: true, ..look }),
-            Tag::Strikethrough => self.looks.push(Look {
+            Tag::Strong => self.styles.push(Style {
+                bold: true,
+                ..style
+            }),
+            Tag::Strikethrough => self.styles.push(Style {
                 struck: true,
-                ..look
+                ..style
             }),
             Tag::Link { dest_url, .. } | Tag::Image { dest_url, .. } => {
-                self.looks.push(Look {
+                self.styles.push(Style {
                     underlined: true,
-                    ..look
+                    ..style
                 });
                 self.link = Some((dest_url.into_string(), String::new()));
             }
@@ -185,7 +186,7 @@ impl Page {
         match tag {
             TagEnd::Heading(_) => {
                 self.break_line();
-                self.looks.pop();
+                self.styles.pop();
             }
             TagEnd::Paragraph => self.break_line(),
             TagEnd::BlockQuote(_) | TagEnd::Item => {
@@ -208,15 +209,15 @@ impl Page {
                 }
             }
             TagEnd::Emphasis | TagEnd::Strong | TagEnd::Strikethrough => {
-                self.looks.pop();
+                self.styles.pop();
             }
             TagEnd::Link | TagEnd::Image => {
-                self.looks.pop();
+                self.styles.pop();
                 // Show the target, so that a link's text cannot hide it.
                 if let Some((url, text)) = self.link.take()
                     && url != text
                 {
-                    self.put(Look::DIM, &format!(" ({url})"));
+                    self.put(Style::DIM, &format!(" ({url})"));
                 }
             }
             _ => {}
@@ -232,18 +233,18 @@ impl Page {
             }
             return;
         }
-        self.put(self.look(), text);
+        self.put(self.style(), text);
     }
 
-    fn put(&mut self, look: Look, text: &str) {
+    fn put(&mut self, style: Style, text: &str) {
         if let Some((_, shown)) = &mut self.link {
             shown.push_str(text);
         }
-        self.line.push(look, &text.replace('\n', " "));
+        self.line.push(style, &text.replace('\n', " "));
     }
 
-    fn look(&self) -> Look {
-        self.looks.last().copied().unwrap_or_default()
+    fn style(&self) -> Style {
+        self.styles.last().copied().unwrap_or_default()
     }
 
     /// Ends the line and wraps it to rows.
@@ -286,7 +287,7 @@ impl Page {
         if wide <= self.columns {
             let rule: Vec<_> = widths.iter().map(|width| "─".repeat(*width)).collect();
             let mut lines = vec![in_columns(head, &widths, true)];
-            lines.push(Line::of(Look::DIM, &rule.join("─┼─")));
+            lines.push(Line::of(Style::DIM, &rule.join("─┼─")));
             lines.extend(rows.iter().map(|row| in_columns(row, &widths, false)));
             for line in lines {
                 let line = self.with_margin(&line);
@@ -299,7 +300,7 @@ impl Page {
                 self.lines.push(Line::default());
             }
             for (name, cell) in head.iter().zip(row) {
-                self.line.push(Look::DIM, &format!("{}: ", name.text()));
+                self.line.push(Style::DIM, &format!("{}: ", name.text()));
                 self.line.append(cell);
                 self.break_line();
             }
@@ -311,12 +312,12 @@ fn in_columns(row: &[Line], widths: &[usize], is_head: bool) -> Line {
     let mut line = Line::default();
     for (number, (cell, width)) in row.iter().zip(widths).enumerate() {
         if number > 0 {
-            line.push(Look::DIM, BETWEEN);
+            line.push(Style::DIM, BETWEEN);
         }
         if is_head {
-            let strong = Look {
+            let strong = Style {
                 bold: true,
-                ..Look::PLAIN
+                ..Style::PLAIN
             };
             line.push(strong, &cell.text());
         } else {
@@ -324,7 +325,7 @@ fn in_columns(row: &[Line], widths: &[usize], is_head: bool) -> Line {
         }
         if number + 1 < widths.len() {
             let blanks = " ".repeat(width.saturating_sub(cell.width()));
-            line.push(Look::PLAIN, &blanks);
+            line.push(Style::PLAIN, &blanks);
         }
     }
     line

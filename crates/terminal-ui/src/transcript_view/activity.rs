@@ -4,7 +4,8 @@ use std::collections::VecDeque;
 use std::time::Instant;
 
 use super::STEP;
-use crate::line::{Line, Look};
+use crate::line::Line;
+use crate::style::Style;
 
 /// One sign per step.
 const SIGNS: [&str; 10] = ["⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏"];
@@ -108,7 +109,7 @@ impl Activity {
             .or(self.works.as_ref().map(|(_, since)| *since))
     }
 
-    pub(super) fn rows(&self, columns: usize, now: Instant, accent: Look) -> Vec<Line> {
+    pub(super) fn rows(&self, columns: usize, now: Instant, accent: Style) -> Vec<Line> {
         let mut rows = Vec::new();
         if let Some((what, since)) = &self.works
             && !self.waits
@@ -123,12 +124,12 @@ impl Activity {
         }
         if let Some(call) = self.calls.last() {
             let lines = call.printed.iter();
-            rows.extend(lines.map(|line| Line::of(Look::DIM, &format!("  {line}"))));
+            rows.extend(lines.map(|line| Line::of(Style::DIM, &format!("  {line}"))));
         }
         rows.iter().map(|row| row.clipped(columns)).collect()
     }
 
-    fn row(&self, what: &str, since: Instant, now: Instant, accent: Look) -> Line {
+    fn row(&self, what: &str, since: Instant, now: Instant, accent: Style) -> Line {
         let for_ms = now.saturating_duration_since(since).as_millis();
         let step = for_ms / STEP.as_millis() % (SIGNS.len() as u128);
         let sign = match usize::try_from(step) {
@@ -138,9 +139,9 @@ impl Activity {
         let mut row = Line::of(accent, &format!("{sign} "));
         if !self.waits && for_ms >= 1_000 {
             // First, so that it is visible in a narrow pane.
-            row.push(Look::DIM, &format!("{} s ", for_ms / 1_000));
+            row.push(Style::DIM, &format!("{} s ", for_ms / 1_000));
         }
-        row.push(Look::PLAIN, what);
+        row.push(Style::PLAIN, what);
         row
     }
 }

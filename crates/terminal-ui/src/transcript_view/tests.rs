@@ -10,7 +10,7 @@ use super::*;
 const LONG: Duration = Duration::from_secs(1);
 
 fn transcript(columns: u16) -> TranscriptView {
-    let mut transcript = TranscriptView::new("ada".parse().unwrap(), true);
+    let mut transcript = TranscriptView::new("ada".parse().unwrap(), Theme::Dark);
     transcript.moved((columns, 24));
     transcript.set_colour(Some(Colour::Blue));
     transcript

@@ -1,13 +1,18 @@
 //! The first line of the screen (team and totals) and the last one (key hints, prompts, status).
 
+use agent_team_protocol::text::visible_line;
 use agent_team_protocol::view::{MemberState, TeamState};
+use agent_team_terminal_ui::line::Line;
+use agent_team_terminal_ui::style::{Style, Theme};
 use ratatui::Frame;
 use ratatui::layout::{Position, Rect};
-use ratatui::text::{Line, Span};
+use ratatui::text;
 use unicode_width::UnicodeWidthStr;
 
-use super::Palette;
-use crate::output::{text, usage};
+use super::ratatui_text::put;
+use crate::output::style::{ATTENTION, BAD, GOOD};
+use crate::output::text::cut;
+use crate::output::usage;
 use crate::top::state::{Action, Mode, Prompt, Top, waiting};
 
 /// Key hints. Those at the end are omitted first when the line is too narrow.
@@ -27,36 +32,30 @@ const HINTS: [(&str, &str); 12] = [
 ];
 
 /// `payments · 2 working · 1 waits for you                12.3k tokens $0.42`
-pub(super) fn head(frame: &mut Frame<'_>, area: Rect, top: &Top, palette: Palette) {
+pub(super) fn head(frame: &mut Frame<'_>, area: Rect, top: &Top, theme: Theme) {
     let team = &top.team;
-    let mut left = vec![Span::styled(team.name.to_string(), palette.strong())];
-    let mut add = |text: String, style| {
-        left.push(Span::raw(" · "));
-        left.push(Span::styled(text, style));
+    let mut left = Line::of(Style::BOLD, team.name.as_str());
+    let mut add = |text: &str, style| {
+        left.push(Style::PLAIN, " · ");
+        left.push(style, text);
     };
     if top.disconnected {
-        add(
-            "disconnected from the supervisor, reconnecting".into(),
-            palette.bad(),
-        );
+        add("disconnected from the supervisor, reconnecting", BAD);
     } else if team.state == TeamState::Down {
-        add("down".into(), palette.bad());
+        add("down", BAD);
     }
     let working = team.members.iter();
     let working = working
         .filter(|it| it.state == MemberState::Working)
         .count();
-    add(format!("{working} working"), palette.title());
+    add(&format!("{working} working"), Style::DIM);
     let waits = waiting(&team.members);
     if waits > 0 {
         let verb = if waits == 1 { "waits" } else { "wait" };
-        add(format!("{waits} {verb} for you"), palette.attention());
+        add(&format!("{waits} {verb} for you"), ATTENTION);
     }
     if !top.filter.is_empty() {
-        add(
-            format!("only /{}", text::line(&top.filter)),
-            palette.attention(),
-        );
+        add(&format!("only /{}", top.filter), ATTENTION);
     }
     let spent = match team.usage.tokens() {
         0 => String::new(),
@@ -66,58 +65,52 @@ pub(super) fn head(frame: &mut Frame<'_>, area: Rect, top: &Top, palette: Palett
             usage::cost(&team.usage)
         ),
     };
-    let left = Line::from(left);
     let room = usize::from(area.width).saturating_sub(left.width() + 2);
-    frame.render_widget(left, area);
+    put(frame, area, &left, theme);
     if spent.width() <= room {
-        frame.render_widget(Line::raw(spent).right_aligned(), area);
+        frame.render_widget(text::Line::raw(spent).right_aligned(), area);
     }
 }
 
-pub(super) fn foot(frame: &mut Frame<'_>, area: Rect, top: &Top, palette: Palette) {
+pub(super) fn foot(frame: &mut Frame<'_>, area: Rect, top: &Top, theme: Theme) {
     let line = match (&top.mode, &top.status) {
         (Mode::Prompt { prompt, typed }, _) => {
             let label = prompt_label(prompt, top);
-            draw_prompt(frame, area, &label, typed, palette);
+            draw_prompt(frame, area, &label, typed, theme);
             return;
         }
-        (Mode::Confirm(action), _) => Line::styled(
-            format!("{} y yes · any other key no", confirmation(action)),
-            palette.attention(),
+        (Mode::Confirm(action), _) => Line::of(
+            ATTENTION,
+            &format!("{} y yes · any other key no", confirmation(action)),
         ),
         (Mode::Question(question), _) if question.has_unread_lines() => {
             let more = format!(
                 "{}: read on with ↓ or page down · esc later",
                 question.request()
             );
-            Line::styled(more, palette.attention())
+            Line::of(ATTENTION, &more)
         }
-        (Mode::Question(question), _) => Line::styled(
-            question.prompt().trim_end_matches(" ▸ ").to_owned(),
-            palette.attention(),
-        ),
-        (Mode::Help, _) => Line::styled("any key closes this", palette.title()),
+        (Mode::Question(question), _) => {
+            Line::of(ATTENTION, question.prompt().trim_end_matches(" ▸ "))
+        }
+        (Mode::Help, _) => Line::of(Style::DIM, "any key closes this"),
         (Mode::Browse, Some(status)) => {
-            let style = if status.is_error {
-                palette.bad()
-            } else {
-                palette.good()
-            };
-            Line::styled(text::line(&status.text), style)
+            let style = if status.is_error { BAD } else { GOOD };
+            Line::of(style, &status.text)
         }
-        (Mode::Browse, None) => hints(usize::from(area.width), palette),
+        (Mode::Browse, None) => hints(usize::from(area.width)),
     };
-    frame.render_widget(line, area);
+    put(frame, area, &line, theme);
 }
 
-fn hints(columns: usize, palette: Palette) -> Line<'static> {
+fn hints(columns: usize) -> Line {
     let mut line = Line::default();
     for (key, what) in HINTS {
         if line.width() + key.width() + what.width() + 3 > columns {
             break;
         }
-        line.push_span(Span::styled(key, palette.strong()));
-        line.push_span(Span::styled(format!(" {what}  "), palette.title()));
+        line.push(Style::BOLD, key);
+        line.push(Style::DIM, &format!(" {what}  "));
     }
     line
 }
@@ -140,25 +133,17 @@ fn prompt_label(prompt: &Prompt, top: &Top) -> String {
 }
 
 /// Draws a prompt; when the line is too narrow, the start of the typed text is cut.
-fn draw_prompt(frame: &mut Frame<'_>, area: Rect, label: &str, typed: &str, palette: Palette) {
+fn draw_prompt(frame: &mut Frame<'_>, area: Rect, label: &str, typed: &str, theme: Theme) {
     let columns = usize::from(area.width);
-    let label = text::cut(label, columns / 2).into_owned();
-    let room = columns.saturating_sub(label.width() + 1);
-    let mut shown = text::line(typed);
-    // `text::line` trims blanks at the end; show them, because the cursor follows them.
-    shown.extend(std::iter::repeat_n(
-        ' ',
-        typed.len() - typed.trim_end().len(),
-    ));
+    let mut line = Line::of(ATTENTION, &cut(label, columns / 2));
+    let room = columns.saturating_sub(line.width() + 1);
+    let mut shown = visible_line(typed).into_owned();
     while shown.width() > room {
         shown.remove(0);
     }
-    let at = label.width() + shown.width();
-    let line = Line::from(vec![
-        Span::styled(label, palette.attention()),
-        Span::raw(shown),
-    ]);
-    frame.render_widget(line, area);
+    line.push(Style::PLAIN, &shown);
+    let at = line.width();
+    put(frame, area, &line, theme);
     let column = area.x.saturating_add(u16::try_from(at).unwrap_or(u16::MAX));
     frame.set_cursor_position(Position::new(column.min(area.right()), area.y));
 }

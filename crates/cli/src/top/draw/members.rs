@@ -4,13 +4,15 @@ use std::time::Instant;
 
 use agent_team_protocol::attention::Need;
 use agent_team_protocol::view::MemberView;
+use agent_team_terminal_ui::style::{Style, Theme};
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Rect};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Cell, Row, Table};
 use unicode_width::UnicodeWidthStr;
 
-use super::Palette;
+use super::ratatui_text::style;
+use crate::output::style::{ATTENTION, member_name, member_state};
 use crate::output::{member, text, time, usage};
 use crate::top::state::Top;
 
@@ -26,15 +28,9 @@ struct Column<'a> {
     cell: Box<dyn Fn(&MemberView) -> Line<'static> + 'a>,
 }
 
-pub(super) fn members(
-    frame: &mut Frame<'_>,
-    area: Rect,
-    top: &Top,
-    palette: Palette,
-    now: Instant,
-) {
+pub(super) fn members(frame: &mut Frame<'_>, area: Rect, top: &Top, theme: Theme, now: Instant) {
     let members = top.members();
-    let columns = columns(&members, area.width, top, palette, now);
+    let columns = columns(&members, area.width, top, theme, now);
     let at = members
         .iter()
         .position(|it| Some(&it.name) == top.selected());
@@ -49,12 +45,13 @@ pub(super) fn members(
                 .map(|column| Cell::new((column.cell)(member))),
         );
         if Some(index) == at {
-            row.style(palette.selected())
+            row.style(style(Style::SELECTED, theme))
         } else {
             row
         }
     });
-    let titles = Row::new(columns.iter().map(|column| column.title)).style(palette.title());
+    let titles =
+        Row::new(columns.iter().map(|column| column.title)).style(style(Style::DIM, theme));
     let table = Table::new(rows, columns.iter().map(|column| column.room))
         .header(titles)
         .column_spacing(1);
@@ -65,7 +62,7 @@ fn columns<'a>(
     members: &[&MemberView],
     width: u16,
     top: &'a Top,
-    palette: Palette,
+    theme: Theme,
     now: Instant,
 ) -> Vec<Column<'a>> {
     let widest = |of: &dyn Fn(&MemberView) -> String, least: usize| {
@@ -79,8 +76,11 @@ fn columns<'a>(
             title: "  MEMBER",
             room: widest(&name, 8),
             cell: Box::new(move |it| {
-                let mark = Span::styled(mark(it), palette.attention());
-                let name = Span::styled(format!(" {}", it.name), palette.name(it.colour));
+                let mark = Span::styled(mark(it), style(ATTENTION, theme));
+                let name = Span::styled(
+                    format!(" {}", it.name),
+                    style(member_name(it.colour), theme),
+                );
                 Line::from(vec![mark, name])
             }),
         },
@@ -88,7 +88,10 @@ fn columns<'a>(
             title: "STATE",
             room: widest(&member::state_and_cause, 5),
             cell: Box::new(move |it| {
-                Line::styled(member::state_and_cause(it), palette.state(it.state))
+                Line::styled(
+                    member::state_and_cause(it),
+                    style(member_state(it.state), theme),
+                )
             }),
         },
         Column {

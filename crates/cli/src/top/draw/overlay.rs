@@ -1,10 +1,11 @@
 //! The pages that cover the whole screen: the help and an open request.
 
+use agent_team_terminal_ui::line::Line;
+use agent_team_terminal_ui::style::{Ink, Style, Theme};
 use ratatui::Frame;
 use ratatui::layout::Rect;
-use ratatui::text::{Line, Span};
 
-use super::Palette;
+use super::ratatui_text::put;
 use crate::top::question::{Question, Tone};
 
 const HELP: [(&str, &str); 21] = [
@@ -31,10 +32,11 @@ const HELP: [(&str, &str); 21] = [
     ("q", "quit; the team keeps running"),
 ];
 
-pub(super) fn help(frame: &mut Frame<'_>, area: Rect, palette: Palette) {
+pub(super) fn help(frame: &mut Frame<'_>, area: Rect, theme: Theme) {
     for ((keys, what), row) in HELP.into_iter().zip(area.rows()) {
-        let keys = Span::styled(format!("{keys:<14}"), palette.strong());
-        frame.render_widget(Line::from(vec![keys, Span::raw(what)]), row);
+        let mut line = Line::of(Style::BOLD, &format!("{keys:<14}"));
+        line.push(Style::PLAIN, what);
+        put(frame, row, &line, theme);
     }
 }
 
@@ -43,16 +45,16 @@ pub(super) fn question(
     frame: &mut Frame<'_>,
     area: Rect,
     question: &Question,
-    palette: Palette,
+    theme: Theme,
 ) -> (usize, usize) {
     let (columns, rows) = (usize::from(area.width), usize::from(area.height));
     for ((tone, line), row) in question.lines(columns, rows).into_iter().zip(area.rows()) {
         let style = match tone {
-            Tone::Plain => palette.plain(),
-            Tone::Removed => palette.bad(),
-            Tone::Added => palette.good(),
+            Tone::Plain => Style::PLAIN,
+            Tone::Removed => Style::of(Ink::Removed),
+            Tone::Added => Style::of(Ink::Added),
         };
-        frame.render_widget(Line::styled(line, style), row);
+        put(frame, row, &Line::of(style, &line), theme);
     }
     (columns, rows)
 }

@@ -2,11 +2,13 @@
 
 use agent_team_protocol::Party;
 use agent_team_protocol::view::{MessageState, MessageView, TaskState};
+use agent_team_terminal_ui::line::Line;
+use agent_team_terminal_ui::style::{Style, Theme};
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
-use ratatui::text::{Line, Span};
 
-use super::Palette;
+use super::ratatui_text::put;
+use crate::output::style::{self, ATTENTION};
 use crate::output::{request, task, text, time};
 use crate::top::state::{Top, View};
 use crate::top::wrap::wrap;
@@ -19,7 +21,7 @@ pub(super) fn view(
     area: Rect,
     (named, view): (&[View], View),
     top: &Top,
-    palette: Palette,
+    theme: Theme,
     wall_ms: u64,
 ) -> usize {
     let rows = [
@@ -27,40 +29,40 @@ pub(super) fn view(
         Constraint::Fill(1),
     ];
     let [titles_row, body] = Layout::vertical(rows).areas(area);
-    frame.render_widget(titles(named, top, palette, titles_row.width), titles_row);
+    let line = titles(named, top, titles_row.width);
+    put(frame, titles_row, &line, theme);
     let scroll = if view == top.view { top.scroll } else { 0 };
     match view {
-        View::Board => board(frame, body, top, palette, scroll),
+        View::Board => board(frame, body, top, theme, scroll),
         View::Requests => match &top.decided {
-            None => requests(frame, body, top, palette, wall_ms),
-            Some(decided) => decisions(frame, body, top, decided, palette, wall_ms),
+            None => requests(frame, body, top, theme, wall_ms),
+            Some(decided) => decisions(frame, body, top, decided, theme, wall_ms),
         },
         View::Output if top.output.is_empty() => {
             let text = match top.selected() {
                 Some(member) => format!("{member} has no output yet"),
                 None => "no member is selected".to_owned(),
             };
-            let line = Line::styled(text, palette.title());
-            first(frame, body, &[line], 0)
+            first(frame, body, &[Line::of(Style::DIM, &text)], 0, theme)
         }
         View::Output => {
             let lines = top.output.lines().rev();
             let lines = lines.filter(|line| top.passes(&[line]));
-            let rows = |line: &str| wrap(line, body.width.into()).map(Line::raw).collect();
-            last(frame, body, lines.map(rows), scroll)
+            let rows = |line: &str| wrap(line, body.width.into()).map(plain).collect();
+            last(frame, body, lines.map(rows), scroll, theme)
         }
         View::Messages => {
             let messages = top.messages.iter().rev().filter(|it| {
                 let (from, to) = (it.from.to_string(), it.to.to_string());
                 top.passes(&[&from, &to, &it.text])
             });
-            let rows = |it: &MessageView| message(it, body.width.into(), palette, wall_ms);
-            last(frame, body, messages.map(rows), scroll)
+            let rows = |it: &MessageView| message(it, body.width.into(), wall_ms);
+            last(frame, body, messages.map(rows), scroll, theme)
         }
     }
 }
 
-fn titles(named: &[View], top: &Top, palette: Palette, columns: u16) -> Line<'static> {
+fn titles(named: &[View], top: &Top, columns: u16) -> Line {
     let short = named.len() > 2 && columns < 60;
     let mut line = Line::default();
     for (number, view) in (1..).zip(View::ALL) {
@@ -84,32 +86,33 @@ fn titles(named: &[View], top: &Top, palette: Palette, columns: u16) -> Line<'st
             View::Messages => ("messages", count(top.messages.len()).filter(|_| !short)),
         };
         let style = if view == top.view {
-            palette.selected()
+            Style::SELECTED
         } else if view == View::Requests && !top.requests.is_empty() {
-            palette.attention()
+            ATTENTION
         } else {
-            palette.title()
+            Style::DIM
         };
         let title = if short {
             format!("{number} {}{}", &title[..3], detail.unwrap_or_default())
         } else {
             format!(" {number} {title}{} ", detail.unwrap_or_default())
         };
-        line.push_span(Span::styled(title, style));
-        line.push_span(Span::raw(" "));
+        line.push(style, &title);
+        line.push(Style::PLAIN, " ");
     }
     line
 }
 
 /// Draws the last rows of a list that is given newest first. Wraps only the entries that the scroll position needs.
-fn last<'a>(
+fn last(
     frame: &mut Frame<'_>,
     area: Rect,
-    newest_first: impl Iterator<Item = Vec<Line<'a>>>,
+    newest_first: impl Iterator<Item = Vec<Line>>,
     scroll: usize,
+    theme: Theme,
 ) -> usize {
     let height = usize::from(area.height);
-    let mut rows: Vec<Line<'a>> = Vec::new();
+    let mut rows: Vec<Line> = Vec::new();
     let wanted = height.saturating_add(scroll);
     for item in newest_first {
         rows.extend(item.into_iter().rev());
@@ -120,31 +123,35 @@ fn last<'a>(
     let scrolls = rows.len().saturating_sub(height);
     let shown = rows.into_iter().skip(scroll.min(scrolls)).take(height);
     let shown: Vec<_> = shown.collect();
-    for (line, row) in shown.into_iter().rev().zip(area.rows()) {
-        frame.render_widget(line, row);
+    for (line, row) in shown.iter().rev().zip(area.rows()) {
+        put(frame, row, line, theme);
     }
     scrolls
 }
 
 /// Draws rows from the first on.
-fn first(frame: &mut Frame<'_>, area: Rect, rows: &[Line<'_>], scroll: usize) -> usize {
+fn first(frame: &mut Frame<'_>, area: Rect, rows: &[Line], scroll: usize, theme: Theme) -> usize {
     let scrolls = rows.len().saturating_sub(usize::from(area.height));
     for (line, row) in rows.iter().skip(scroll.min(scrolls)).zip(area.rows()) {
-        frame.render_widget(line, row);
+        put(frame, row, line, theme);
     }
     scrolls
 }
 
-fn board(frame: &mut Frame<'_>, area: Rect, top: &Top, palette: Palette, scroll: usize) -> usize {
+fn plain(text: impl AsRef<str>) -> Line {
+    Line::of(Style::PLAIN, text.as_ref())
+}
+
+fn board(frame: &mut Frame<'_>, area: Rect, top: &Top, theme: Theme, scroll: usize) -> usize {
     let columns = usize::from(area.width);
     let tasks = top.board();
     if tasks.is_empty() {
-        let line = Line::styled("the board is empty", palette.title());
-        return first(frame, area, &[line], 0);
+        let line = Line::of(Style::DIM, "the board is empty");
+        return first(frame, area, &[line], 0, theme);
     }
     let scrolls = tasks.len().saturating_sub(usize::from(area.height));
     let shown = tasks.into_iter().skip(scroll.min(scrolls));
-    let rows: Vec<Line<'_>> = shown
+    let rows: Vec<Line> = shown
         .take(area.height.into())
         .map(|task| {
             let (sign, _) = task::state(task);
@@ -161,17 +168,16 @@ fn board(frame: &mut Frame<'_>, area: Rect, top: &Top, palette: Palette, scroll:
                 result => format!("{}  {}", owner.unwrap_or_default(), text::line(result)),
             };
             let title = format!("{sign} {} {}", task.id, text::line(&task.title));
-            Line::from(vec![
-                Span::styled(text::cut(&title, columns).into_owned(), palette.task(task)),
-                Span::styled(after, palette.title()),
-            ])
+            let mut line = Line::of(style::task(task), &text::cut(&title, columns));
+            line.push(Style::DIM, &after);
+            line
         })
         .collect();
-    first(frame, area, &rows, 0);
+    first(frame, area, &rows, 0, theme);
     scrolls
 }
 
-fn requests(frame: &mut Frame<'_>, area: Rect, top: &Top, palette: Palette, wall_ms: u64) -> usize {
+fn requests(frame: &mut Frame<'_>, area: Rect, top: &Top, theme: Theme, wall_ms: u64) -> usize {
     let mut rows = Vec::new();
     for view in &top.requests {
         let what = request::what(view);
@@ -179,19 +185,18 @@ fn requests(frame: &mut Frame<'_>, area: Rect, top: &Top, palette: Palette, wall
             continue;
         }
         let age = time::age(wall_ms.saturating_sub(view.asked_at));
-        rows.push(Line::from(vec![
-            Span::styled(view.id.to_string(), palette.attention()),
-            Span::raw(format!(" {}, {age} ago", view.member)),
-        ]));
+        let mut line = Line::of(ATTENTION, &view.id.to_string());
+        line.push(Style::PLAIN, &format!(" {}, {age} ago", view.member));
+        rows.push(line);
         let what = format!("  {what}");
-        rows.extend(wrap(&what, area.width.into()).map(Line::raw));
+        rows.extend(wrap(&what, area.width.into()).map(plain));
     }
     let end = match rows.as_slice() {
         [] => "no pending requests · d shows decided ones",
         _ => "r opens the first one to answer it · d shows decided ones",
     };
-    rows.push(Line::styled(end, palette.title()));
-    first(frame, area, &rows, top.scroll)
+    rows.push(Line::of(Style::DIM, end));
+    first(frame, area, &rows, top.scroll, theme)
 }
 
 fn decisions(
@@ -199,12 +204,12 @@ fn decisions(
     area: Rect,
     top: &Top,
     decided: &[DecisionEntry],
-    palette: Palette,
+    theme: Theme,
     wall_ms: u64,
 ) -> usize {
-    let mut rows = vec![Line::styled(
+    let mut rows = vec![Line::of(
+        Style::DIM,
         "newest decisions first · d shows pending",
-        palette.title(),
     )];
     for it in decided {
         let member = it.member.as_ref().map_or("?", |member| member.as_str());
@@ -212,28 +217,22 @@ fn decisions(
             continue;
         }
         let age = time::age(wall_ms.saturating_sub(it.at));
-        rows.push(Line::from(vec![
-            Span::styled(it.request.to_string(), palette.strong()),
-            Span::raw(format!(" {member}, {age} ago")),
-        ]));
+        let mut line = Line::of(Style::BOLD, &it.request.to_string());
+        line.push(Style::PLAIN, &format!(" {member}, {age} ago"));
+        rows.push(line);
         for text in [&it.how, &it.what] {
             let text = format!("  {text}");
-            rows.extend(wrap(&text, area.width.into()).map(Line::raw));
+            rows.extend(wrap(&text, area.width.into()).map(plain));
         }
     }
     if decided.is_empty() {
-        rows.push(Line::raw("no decisions yet"));
+        rows.push(plain("no decisions yet"));
     }
-    first(frame, area, &rows, top.scroll)
+    first(frame, area, &rows, top.scroll, theme)
 }
 
 /// A message: a line with sender, recipient and age, then the text.
-fn message(
-    view: &MessageView,
-    columns: usize,
-    palette: Palette,
-    wall_ms: u64,
-) -> Vec<Line<'static>> {
+fn message(view: &MessageView, columns: usize, wall_ms: u64) -> Vec<Line> {
     let state = match view.state {
         MessageState::Read => "",
         // The view itself shows these messages to the user.
@@ -243,17 +242,16 @@ fn message(
     let urgent = if view.urgent { " · urgent" } else { "" };
     let ago = time::age(wall_ms.saturating_sub(view.at));
     let head = format!("{} → {}", view.from, view.to);
-    let mut lines = vec![Line::from(vec![
-        Span::styled(head, palette.strong()),
-        Span::styled(
-            format!("  {}, {ago} ago{urgent}{state}", view.id),
-            palette.title(),
-        ),
-    ])];
+    let mut line = Line::of(Style::BOLD, &head);
+    line.push(
+        Style::DIM,
+        &format!("  {}, {ago} ago{urgent}{state}", view.id),
+    );
+    let mut lines = vec![line];
     let text = text::of_program(view.text.trim_end());
     for line in text.lines() {
         let line = format!("  {line}");
-        lines.extend(wrap(&line, columns).map(Line::raw));
+        lines.extend(wrap(&line, columns).map(plain));
     }
     lines
 }

@@ -1,0 +1,60 @@
+//! The styles of what verbs print and of what `top` shows: one meaning, one style. Used by the tables and by the
+//! full-screen view.
+
+use std::sync::OnceLock;
+
+use agent_team_protocol::spec::Colour;
+use agent_team_protocol::view::{MemberState, TaskState, TaskView};
+use agent_team_terminal_ui::style::{Ink, Style, Theme};
+
+pub(crate) const GOOD: Style = Style::of(Ink::Success);
+pub(crate) const BAD: Style = Style::of(Ink::Failure).bold();
+/// The user must act.
+pub(crate) const ATTENTION: Style = Style::of(Ink::Attention).bold();
+/// Work is in progress, or something has changed.
+pub(crate) const BUSY: Style = Style::of(Ink::Attention);
+
+static THEME: OnceLock<Theme> = OnceLock::new();
+
+/// Sets the theme of this process, once.
+pub(crate) fn set_theme(theme: Theme) {
+    let _set_before = THEME.set(theme);
+}
+
+/// Of the user's terminal, for text that is stripped of its styles where they are not wanted.
+pub(crate) fn theme() -> Theme {
+    THEME.get().copied().unwrap_or_default()
+}
+
+/// A text with its style. The text must be free of control characters.
+pub(crate) fn paint(style: Style, text: impl AsRef<str>) -> String {
+    theme().paint(style, text.as_ref())
+}
+
+pub(crate) fn member_name(colour: Colour) -> Style {
+    Style::of(Ink::Member(colour)).bold()
+}
+
+pub(crate) fn member_state(state: MemberState) -> Style {
+    match state {
+        MemberState::Working => GOOD,
+        MemberState::Unresponsive | MemberState::Held => BAD,
+        MemberState::Waiting
+        | MemberState::Launching
+        | MemberState::Draining
+        | MemberState::Cooling => BUSY,
+        MemberState::Stopped => Style::DIM,
+        MemberState::Planned | MemberState::Idle | MemberState::Unknown => Style::PLAIN,
+    }
+}
+
+pub(crate) fn task(task: &TaskView) -> Style {
+    match task.state {
+        TaskState::Pending if task.blocked => Style::DIM,
+        TaskState::InProgress => BUSY,
+        TaskState::Completed => GOOD,
+        TaskState::Failed => BAD,
+        TaskState::Cancelled => Style::DIM,
+        TaskState::Pending | TaskState::Unknown => Style::PLAIN,
+    }
+}

@@ -1,0 +1,263 @@
+//! Styles of text: what a piece of text means, and the themes that give each meaning a colour. Used by every screen,
+//! and by the tables that the CLI prints. No information is in a colour alone.
+
+use agent_team_protocol::spec::Colour;
+
+/// What a piece of text means, as far as a colour shows it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Ink {
+    #[default]
+    Plain,
+    /// The name of a member, in its own colour.
+    Member(Colour),
+    Success,
+    /// In progress, or waiting for the user.
+    Attention,
+    Failure,
+    /// Added to, removed from, and position in a file.
+    Added,
+    Removed,
+    Position,
+    Heading,
+    Code,
+    Comment,
+    Literal,
+    Number,
+    Keyword,
+}
+
+/// The style of text.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Style {
+    pub ink: Ink,
+    pub bold: bool,
+    pub dim: bool,
+    pub italic: bool,
+    pub underlined: bool,
+    pub struck: bool,
+    pub reversed: bool,
+}
+
+impl Style {
+    pub const PLAIN: Self = Self::of(Ink::Plain);
+    /// Text of lesser importance.
+    pub const DIM: Self = Self {
+        dim: true,
+        ..Self::PLAIN
+    };
+    pub const BOLD: Self = Self::PLAIN.bold();
+    pub const SELECTED: Self = Self {
+        reversed: true,
+        ..Self::PLAIN
+    };
+
+    pub const fn of(ink: Ink) -> Self {
+        Self {
+            ink,
+            bold: false,
+            dim: false,
+            italic: false,
+            underlined: false,
+            struck: false,
+            reversed: false,
+        }
+    }
+
+    pub const fn bold(self) -> Self {
+        Self { bold: true, ..self }
+    }
+
+    pub const fn italic(self) -> Self {
+        Self {
+            italic: true,
+            ..self
+        }
+    }
+}
+
+/// The colours of a screen.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Theme {
+    /// No colours; other attributes are kept.
+    None,
+    /// For terminals with a dark background.
+    #[default]
+    Dark,
+    /// For terminals with a light background.
+    Light,
+}
+
+/// The variable that selects a theme: `auto`, `dark`, `light` or `none`.
+pub const THEME: &str = "AGENT_TEAM_THEME";
+
+impl Theme {
+    /// The theme of a terminal whose programs have this environment: none with `NO_COLOR`, else the one that
+    /// [`THEME`] names, else the one for the background that `COLORFGBG` reports, else [`Theme::Dark`].
+    ///
+    /// # Errors
+    /// The value of [`THEME`] if it names no theme.
+    pub fn of_environment(variable: impl Fn(&str) -> Option<String>) -> Result<Self, String> {
+        let background = || match variable("COLORFGBG") {
+            // As rxvt writes it, and Vim reads it: `15;0`, or `0;default;15` with a picture behind the text.
+            Some(pair) => match pair.rsplit(';').next().unwrap_or_default().parse::<u8>() {
+                Ok(7 | 9..=15) => Self::Light,
+                Ok(_) | Err(_) => Self::Dark,
+            },
+            None => Self::Dark,
+        };
+        let theme = match variable(THEME).as_deref() {
+            None | Some("" | "auto") => background(),
+            Some("dark") => Self::Dark,
+            Some("light") => Self::Light,
+            Some("none") => Self::None,
+            Some(other) => return Err(other.to_owned()),
+        };
+        match variable("NO_COLOR") {
+            Some(value) if !value.is_empty() => Ok(Self::None),
+            Some(_) | None => Ok(theme),
+        }
+    }
+
+    /// A number of the 256-colour palette of terminals. `None` is the terminal's own colour of text.
+    ///
+    /// The first eight numbers follow the user's own theme of the terminal. Yellow of that range is unreadable on most
+    /// light backgrounds.
+    pub fn colour(self, ink: Ink) -> Option<u8> {
+        let (dark, light) = match ink {
+            Ink::Plain => return None,
+            Ink::Member(colour) => (colour.ansi256(), on_light_background(colour)),
+            Ink::Success | Ink::Added => (2, 2),
+            Ink::Attention => (3, 130),
+            Ink::Failure | Ink::Removed => (1, 1),
+            Ink::Position => (6, 6),
+            Ink::Heading => (75, 25),
+            Ink::Code | Ink::Number => (180, 94),
+            Ink::Comment => (245, 243),
+            Ink::Literal => (114, 28),
+            Ink::Keyword => (176, 90),
+        };
+        match self {
+            Self::None => None,
+            Self::Dark => Some(dark),
+            Self::Light => Some(light),
+        }
+    }
+
+    /// The escape sequence that starts a style; empty for plain text. [`RESET`] ends it.
+    pub fn sequence(self, style: Style) -> String {
+        let flags = [
+            (style.bold, "1"),
+            (style.dim, "2"),
+            (style.italic, "3"),
+            (style.underlined, "4"),
+            (style.reversed, "7"),
+            (style.struck, "9"),
+        ];
+        let flags = flags.iter().filter(|(is_set, _)| *is_set);
+        let mut codes: Vec<_> = flags.map(|(_, code)| (*code).to_owned()).collect();
+        codes.extend(
+            self.colour(style.ink)
+                .map(|colour| format!("38;5;{colour}")),
+        );
+        match codes.as_slice() {
+            [] => String::new(),
+            codes => format!("\x1b[{}m", codes.join(";")),
+        }
+    }
+
+    /// A text with its style. The text must be free of control characters.
+    pub fn paint(self, style: Style, text: &str) -> String {
+        match self.sequence(style) {
+            begin if begin.is_empty() || text.is_empty() => text.to_owned(),
+            begin => format!("{begin}{text}{RESET}"),
+        }
+    }
+}
+
+/// Ends all styles.
+pub const RESET: &str = "\x1b[m";
+
+/// A darker shade of a member's colour.
+fn on_light_background(colour: Colour) -> u8 {
+    match colour {
+        Colour::Blue => 25,
+        Colour::Green => 28,
+        Colour::Yellow => 136,
+        Colour::Magenta => 127,
+        Colour::Cyan => 31,
+        Colour::Orange => 166,
+        Colour::Pink => 161,
+        Colour::Lime => 64,
+        Colour::Violet => 91,
+        Colour::Teal => 29,
+        Colour::Red => 160,
+        Colour::Grey => 240,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn without_colours_attributes_are_kept() {
+        let style = Style::of(Ink::Failure).bold();
+        assert_eq!(Theme::Dark.paint(style, "x"), "\x1b[1;38;5;1mx\x1b[m");
+        assert_eq!(Theme::None.paint(style, "x"), "\x1b[1mx\x1b[m");
+        assert_eq!(Theme::None.paint(Style::of(Ink::Failure), "x"), "x");
+    }
+
+    #[test]
+    fn a_theme_follows_the_environment() {
+        let theme = |variables: &[(&str, &str)]| {
+            let value = |name: &str| variables.iter().find(|(it, _)| *it == name);
+            Theme::of_environment(|name| value(name).map(|(_, value)| (*value).to_owned()))
+        };
+        assert_eq!(theme(&[]), Ok(Theme::Dark));
+        assert_eq!(theme(&[("COLORFGBG", "0;15")]), Ok(Theme::Light));
+        assert_eq!(theme(&[("COLORFGBG", "0;default;7")]), Ok(Theme::Light));
+        assert_eq!(theme(&[("COLORFGBG", "15;0")]), Ok(Theme::Dark));
+        assert_eq!(theme(&[("COLORFGBG", "0;default")]), Ok(Theme::Dark));
+        let light = (THEME, "light");
+        assert_eq!(theme(&[light, ("COLORFGBG", "15;0")]), Ok(Theme::Light));
+        assert_eq!(theme(&[light, ("NO_COLOR", "1")]), Ok(Theme::None));
+        assert_eq!(theme(&[light, ("NO_COLOR", "")]), Ok(Theme::Light));
+        assert_eq!(theme(&[(THEME, "pink")]), Err("pink".to_owned()));
+    }
+
+    /// WCAG 2 asks for 3:1 for large text, which the smallest terminals' text is not; 4.5:1 would leave too few of the
+    /// 256 colours for twelve members.
+    #[test]
+    fn member_colours_are_distinct_and_readable() {
+        const CONTRAST_MIN: f64 = 3.0;
+        for (theme, background) in [(Theme::Dark, 0.0), (Theme::Light, 1.0)] {
+            let colours = Colour::PALETTE.map(|colour| theme.colour(Ink::Member(colour)).unwrap());
+            assert_eq!(BTreeSet::from(colours).len(), colours.len(), "{theme:?}");
+            for colour in colours {
+                let (a, b) = (luminance(colour) + 0.05, background + 0.05);
+                let contrast = a.max(b) / a.min(b);
+                assert!(contrast >= CONTRAST_MIN, "{theme:?} {colour}: {contrast}");
+            }
+        }
+    }
+
+    /// The relative luminance, as WCAG 2 defines it, of a colour of the 6 × 6 × 6 cube or of the greys.
+    fn luminance(colour: u8) -> f64 {
+        let level = |step: u8| if step == 0 { 0 } else { 55 + 40 * step };
+        let rgb = match colour {
+            16..=231 => [(colour - 16) / 36, (colour - 16) / 6 % 6, (colour - 16) % 6].map(level),
+            232.. => [8 + 10 * (colour - 232); 3],
+            0..=15 => panic!("the terminal's theme defines colour {colour}"),
+        };
+        let [red, green, blue] = rgb.map(|channel| {
+            let channel = f64::from(channel) / 255.0;
+            match channel <= 0.04045 {
+                true => channel / 12.92,
+                false => ((channel + 0.055) / 1.055).powf(2.4),
+            }
+        });
+        0.2126 * red + 0.7152 * green + 0.0722 * blue
+    }
+}
