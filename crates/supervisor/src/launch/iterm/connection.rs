@@ -170,8 +170,9 @@ impl Connection {
         }
     }
 
+    /// The limit includes the wait for requests of other teams on the same connection.
     pub(super) async fn call(&self, ask: Ask) -> Result<Answer, ItermError> {
-        within(LIMIT, self.0.lock().await.call(ask)).await
+        within(LIMIT, async { self.0.lock().await.call(ask).await }).await
     }
 }
 
@@ -304,4 +305,29 @@ async fn request_cookie(osascript: &Path) -> Result<Cookie, ItermError> {
         cookie,
         key: words.next(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio_tungstenite::tungstenite::protocol::Role;
+
+    use super::super::wire::Empty;
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn the_limit_includes_the_wait_for_other_requests() {
+        let (ours, _silent_app) = UnixStream::pair().unwrap();
+        let stream = WebSocketStream::from_raw_socket(ours, Role::Client, None).await;
+        let connection = Connection(Arc::new(tokio::sync::Mutex::new(Open {
+            stream,
+            last_id: 0,
+        })));
+        let request = || connection.call(Ask::ListSessions(Empty {}));
+        let both = async { tokio::join!(request(), request()) };
+        let (first, second) = tokio::time::timeout(LIMIT + Duration::from_secs(1), both)
+            .await
+            .expect("both requests end within one limit");
+        assert!(matches!(first, Err(ItermError::TimedOut(_))), "{first:?}");
+        assert!(matches!(second, Err(ItermError::TimedOut(_))), "{second:?}");
+    }
 }
