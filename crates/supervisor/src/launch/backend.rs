@@ -362,7 +362,7 @@ async fn user_server(
         .filter(|tmux| !tmux.is_empty())
         .ok_or(UserServerError::Outside)?;
     let inside = TmuxVariable::parse(tmux).ok_or(UserServerError::Malformed)?;
-    let server = Tmux::of_user(binary.to_owned(), inside.socket.clone());
+    let server = Tmux::new(binary.to_owned(), inside.socket.clone(), None);
     // Ask where the caller's pane is now: it can have been moved from the session in `TMUX`, and the session shown by
     // some client can be another one.
     let target = terminal

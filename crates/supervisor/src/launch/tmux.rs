@@ -60,6 +60,8 @@ pub(crate) struct Panes {
     /// Clients that attach from iTerm2 use control mode, in which iTerm2 draws windows and panes.
     control_mode: bool,
     tmux: Tmux,
+    /// `None`: the panes are on the user's server.
+    own: Option<OwnFiles>,
     /// The known panes; `None` before the first listing and when it may be outdated.
     survey: Option<Survey>,
     /// The labels shown in the borders.
@@ -80,6 +82,7 @@ impl Panes {
             TmuxSession::Own => Some(OwnFiles::within(directories)),
             TmuxSession::Users(_) => None,
         };
+        let configuration = own.as_ref().map(|own| own.configuration.clone());
         let (columns, rows) = backend.size;
         Self {
             team,
@@ -88,7 +91,8 @@ impl Panes {
             size: (columns, rows.saturating_sub(1).max(1)),
             layout,
             control_mode: backend.control_mode,
-            tmux: Tmux::new(backend.binary, backend.socket, own),
+            tmux: Tmux::new(backend.binary, backend.socket, configuration),
+            own,
             survey: None,
             labels: BTreeMap::new(),
             gone: false,
@@ -147,7 +151,7 @@ impl Panes {
     async fn list_panes(&self) -> Result<Survey, TmuxError> {
         // Our own server is started on demand; the user's server must exist.
         let socket = &self.tmux.socket;
-        if let Some(own) = &self.tmux.own
+        if let Some(own) = &self.own
             && !socket.exists()
         {
             own.bind_again(socket).await;
@@ -161,14 +165,14 @@ impl Panes {
                 self.record(survey.server);
                 Ok(survey)
             }
-            Err(TmuxError::NoServer(_)) if self.tmux.own.is_some() => Ok(Survey::default()),
+            Err(TmuxError::NoServer(_)) if self.own.is_some() => Ok(Survey::default()),
             Err(error) => Err(error),
         }
     }
 
     /// Records the process of our own server, so that it can be found without its socket.
     fn record(&self, server: Option<Server>) {
-        if let (Some(own), Some(server)) = (&self.tmux.own, server) {
+        if let (Some(own), Some(server)) = (&self.own, server) {
             own.record(server.process, &self.tmux.socket);
         }
     }

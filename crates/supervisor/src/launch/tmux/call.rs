@@ -2,9 +2,7 @@
 //! [`super`], and by [`crate::launch::backend`] for its probes.
 //!
 //! A call is a list of commands joined by `;`. The server runs them without interruption up to the first that fails.
-//! The builder uses the raw [`TmuxCommand`] of `tmux_interface`. Its typed commands are unsuitable: they take a
-//! program as one string for a shell instead of as words, keep only the last of several `-e`, run synchronously, and
-//! do not escape a word that ends in `;`.
+//! [`Command`] is the only builder of a command, so that each word is escaped once.
 //!
 //! Words that tmux expands as formats (`-c`, `-n`, `-s`, `-F`) never contain text from users or models: names there
 //! are our own ids. Such text is passed only in option values, which tmux does not expand.
@@ -17,9 +15,6 @@ use std::time::{Duration, Instant};
 use agent_team_protocol::text::visible_label;
 use agent_team_system::daemon::is_neutral;
 use agent_team_system::descriptors::lower_limit_of;
-use tmux_interface::TmuxCommand;
-
-use super::server::OwnFiles;
 
 /// Time limit of a call. A client of another version than its server can hang for ever.
 pub(super) const LIMIT: Duration = Duration::from_secs(5);
@@ -99,15 +94,13 @@ impl TmuxError {
     }
 }
 
-/// One tmux command, with all words escaped.
+/// One tmux command: its words, escaped.
 #[derive(Debug, Clone)]
-pub(super) struct Command(TmuxCommand<'static>);
+pub(super) struct Command(Vec<String>);
 
 impl Command {
     pub(super) fn new(name: &'static str) -> Self {
-        let mut command = TmuxCommand::new();
-        command.name(name);
-        Self(command)
+        Self(vec![name.to_owned()])
     }
 
     /// Sets an option of the kind given by `flags`. `target` is `None` for the object created by the preceding
@@ -123,17 +116,16 @@ impl Command {
     }
 
     pub(super) fn flag(mut self, flag: &'static str) -> Self {
-        self.0.push_flag(flag);
+        self.0.push(flag.to_owned());
         self
     }
 
-    pub(super) fn option(mut self, flag: &'static str, value: &str) -> Self {
-        self.0.push_option(flag, escaped(value));
-        self
+    pub(super) fn option(self, flag: &'static str, value: &str) -> Self {
+        self.flag(flag).word(value)
     }
 
     pub(super) fn word(mut self, value: &str) -> Self {
-        self.0.push_param(escaped(value));
+        self.0.push(escaped(value));
         self
     }
 
@@ -142,10 +134,6 @@ impl Command {
         debug_assert!(argv.len() >= 2, "tmux passes a single word to a shell");
         argv.iter()
             .fold(self.flag("--"), |command, argument| command.word(argument))
-    }
-
-    fn words(&self) -> impl Iterator<Item = String> {
-        self.0.to_vec().into_iter().map(|word| word.into_owned())
     }
 }
 
@@ -161,7 +149,7 @@ fn escaped(text: &str) -> String {
 pub(super) fn bytes(commands: &[Command]) -> usize {
     commands
         .iter()
-        .flat_map(Command::words)
+        .flat_map(|command| &command.0)
         .map(|word| word.len() + 1)
         .sum::<usize>()
         + 2 * commands.len()
@@ -205,22 +193,17 @@ pub(super) fn path_text(path: &Path) -> Result<&str, TmuxError> {
 pub(crate) struct Tmux {
     binary: PathBuf,
     pub(super) socket: PathBuf,
-    /// `None` for the user's server, which we never start.
-    pub(super) own: Option<OwnFiles>,
+    /// For a server that a call may start. `None` for the user's server, which we never start.
+    configuration: Option<PathBuf>,
 }
 
 impl Tmux {
-    pub(super) fn new(binary: PathBuf, socket: PathBuf, own: Option<OwnFiles>) -> Self {
+    pub(crate) fn new(binary: PathBuf, socket: PathBuf, configuration: Option<PathBuf>) -> Self {
         Self {
             binary,
             socket,
-            own,
+            configuration,
         }
-    }
-
-    /// A server of the user.
-    pub(crate) fn of_user(binary: PathBuf, socket: PathBuf) -> Self {
-        Self::new(binary, socket, None)
     }
 
     /// The output of `tmux -V`.
@@ -249,8 +232,8 @@ impl Tmux {
         let mut client = tokio::process::Command::new(&self.binary);
         // `-u`: without UTF-8, which a minimal environment does not announce, tmux prints tabs as underscores.
         client.arg("-u").arg("-S").arg(&self.socket);
-        if let Some(files) = &self.own {
-            client.arg("-f").arg(&files.configuration);
+        if let Some(configuration) = &self.configuration {
+            client.arg("-f").arg(configuration);
         }
         output(client.args(joined(commands))).await
     }
@@ -272,7 +255,7 @@ fn joined(commands: &[Command]) -> Vec<String> {
         if !words.is_empty() {
             words.push(";".to_owned());
         }
-        words.extend(command.words());
+        words.extend_from_slice(&command.0);
     }
     words
 }

@@ -8,7 +8,6 @@ use super::server::{OWN_SERVER, clean_up_server};
 use super::survey::{Pane, Survey};
 use super::{Panes, call};
 use crate::launch::pane_receipt;
-use crate::settings::TmuxSession;
 
 impl Panes {
     /// Closes the member's pane. Best effort: remaining panes are closed with the team.
@@ -33,11 +32,9 @@ impl Panes {
     pub(crate) async fn close_all(&mut self) -> Vec<Receipt> {
         self.labels.clear();
         self.survey = None;
-        let own = self.session == TmuxSession::Own;
-        let _sole = if own {
-            Some(OWN_SERVER.lock().await)
-        } else {
-            None
+        let _sole = match &self.own {
+            Some(_) => Some(OWN_SERVER.lock().await),
+            None => None,
         };
 
         let before = match self.list_panes().await {
@@ -90,8 +87,10 @@ impl Panes {
             receipts.extend(
                 foreign.map(|pane| pane_receipt(format!("{} (not ours)", pane.id), Fate::Kept)),
             );
-            if own && left.is_empty() {
-                receipts.extend(clean_up_server(before.server, &self.tmux).await);
+            if let Some(own) = &self.own
+                && left.is_empty()
+            {
+                receipts.extend(clean_up_server(before.server, &self.tmux.socket, own).await);
             }
         }
         receipts

@@ -15,7 +15,7 @@ use agent_team_system::{clock, private_file};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 
-use super::call::{LIMIT, Tmux};
+use super::call::LIMIT;
 
 /// Interval between checks for a socket that the server was asked to bind again.
 const POLL_INTERVAL: Duration = Duration::from_millis(5);
@@ -181,8 +181,11 @@ fn identity(socket: &Path) -> Option<(u64, u64)> {
 /// Waits for the end of our own server after its last session was closed, and removes its socket, which tmux leaves
 /// behind, and its files. Requires [`OWN_SERVER`]: another team could otherwise start a server in between and lose
 /// its socket. `None` if there was nothing to remove.
-pub(super) async fn clean_up_server(server: Option<Server>, tmux: &Tmux) -> Option<Receipt> {
-    let socket = &tmux.socket;
+pub(super) async fn clean_up_server(
+    server: Option<Server>,
+    socket: &Path,
+    own: &OwnFiles,
+) -> Option<Receipt> {
     let receipt = |fate| Receipt {
         kind: ReceiptKind::Socket,
         what: socket.display().to_string(),
@@ -198,9 +201,7 @@ pub(super) async fn clean_up_server(server: Option<Server>, tmux: &Tmux) -> Opti
             return Some(receipt(Fate::Survived));
         }
     }
-    if let Some(files) = &tmux.own
-        && let Err(error) = files.discard()
-    {
+    if let Err(error) = own.discard() {
         tracing::warn!(%error, "cannot remove a file of our tmux server");
     }
     match private_file::discard(socket) {

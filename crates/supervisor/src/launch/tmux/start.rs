@@ -100,7 +100,7 @@ impl Panes {
         let step = self.next_step(progress).await?;
         let (printed, outcome) = if let Some(PaneTarget::Session) = step.pane_target {
             let _sole = OWN_SERVER.lock().await;
-            if let Some(own) = &self.tmux.own {
+            if let Some(own) = &self.own {
                 own.write_configuration()?;
             }
             self.tmux.run_partly(&step.commands).await
