@@ -6,7 +6,9 @@ use std::path::PathBuf;
 use agent_team_protocol::engine::ENGINES;
 use agent_team_protocol::envelope::{CUSTOM, CustomEvent};
 use agent_team_protocol::permissions::Mode;
+use agent_team_protocol::placement::{PlacementChoice, PlacementInfo};
 use agent_team_protocol::{MemberName, MessageId, Recipient, Revision, RoleName};
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 mod requests;
@@ -334,8 +336,8 @@ pub(crate) struct Up {
     #[command(flatten)]
     pub(crate) start: Start,
     /// Where the members run, overriding the team file; `auto`: your tmux, your iTerm2, or a separate tmux server
-    #[arg(long, value_name = "WHERE")]
-    pub(crate) panes: Option<Panes>,
+    #[arg(long, value_name = "WHERE", value_parser = placements())]
+    pub(crate) panes: Option<PlacementChoice>,
     /// Do not attach
     #[arg(long)]
     pub(crate) detach: bool,
@@ -481,16 +483,17 @@ CUSTOM events:"
     help
 }
 
-#[derive(Debug, Clone, Copy, ValueEnum)]
-pub(crate) enum Panes {
-    Auto,
-    Tmux,
-    /// Native iTerm2 sessions
-    Iterm,
-    /// A separate tmux server, shown by iTerm2 (tmux -CC)
-    ItermTmux,
-    Headless,
-    Hosted,
+/// The values of `--panes`.
+fn placements() -> impl TypedValueParser<Value = PlacementChoice> {
+    let values = PlacementChoice::ALL.map(|choice| {
+        let PlacementInfo { word, help, .. } = choice.info();
+        PossibleValue::new(word).help(help)
+    });
+    PossibleValuesParser::new(values).try_map(|word| {
+        let mut all = PlacementChoice::ALL.into_iter();
+        all.find(|choice| choice.info().word == word)
+            .ok_or("not a placement")
+    })
 }
 
 /// Add a member with a role

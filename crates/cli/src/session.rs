@@ -12,9 +12,9 @@ use agent_team_protocol::codec::FRAME_MAX;
 use agent_team_protocol::exit::ExitCode;
 use agent_team_protocol::initialize::{Initialize, Initialized};
 use agent_team_protocol::launch::LAUNCH_MARKER;
-use agent_team_protocol::method::{CallerTerminal, ListTasks, Method, TaskList};
+use agent_team_protocol::method::{ListTasks, Method, TaskList};
 use agent_team_protocol::notification::{Goodbye, GoodbyeReason, Notification};
-use agent_team_protocol::placement::CallerIterm;
+use agent_team_protocol::placement::{CallerTerminal, TERMINAL_VARIABLES};
 use agent_team_protocol::rpc::{self, Call, TeamRef};
 use agent_team_protocol::view::TaskView;
 use agent_team_protocol::{ErrorCode, Refusal};
@@ -363,31 +363,7 @@ pub(crate) fn current_directory() -> Result<PathBuf, Failure> {
 /// The properties of this terminal that the supervisor needs for placement.
 pub(crate) fn caller_terminal() -> CallerTerminal {
     let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-    CallerTerminal {
-        tmux: variable("TMUX"),
-        tmux_pane: variable("TMUX_PANE"),
-        path: variable("PATH").unwrap_or_default(),
-        size: terminal::size(std::io::stdout()),
-        iterm: caller_iterm(&variable),
-    }
-}
-
-/// iTerm2 around this process, if any. Also found inside tmux and over ssh, which pass on its variables.
-fn caller_iterm(variable: &impl Fn(&str) -> Option<String>) -> Option<Box<CallerIterm>> {
-    let is = |name, expected: &str| variable(name).is_some_and(|value| value == expected);
-    let session = variable("ITERM_SESSION_ID");
-    let inside =
-        session.is_some() || is("TERM_PROGRAM", "iTerm.app") || is("LC_TERMINAL", "iTerm2");
-    inside.then(|| {
-        Box::new(CallerIterm {
-            session,
-            remote: variable("SSH_CONNECTION").is_some() || variable("SSH_TTY").is_some(),
-            home: variable("HOME").unwrap_or_default(),
-            suite: variable("IT2_SUITE"),
-            cookie: variable("ITERM2_COOKIE"),
-            key: variable("ITERM2_KEY"),
-        })
-    })
+    CallerTerminal::of(variable, terminal::size(std::io::stdout()))
 }
 
 /// Whether stdin and stdout are a terminal, so that a terminal program can run.
@@ -395,16 +371,8 @@ pub(crate) fn is_terminal() -> bool {
     terminal::is_terminal(std::io::stdin()) && terminal::is_terminal(std::io::stdout())
 }
 
-/// Variables that describe this process or its pane and must not reach the members.
-const NOT_PASSED_ON: [&str; 7] = [
-    "TMUX",
-    "TMUX_PANE",
-    "ITERM_SESSION_ID",
-    "ITERM2_COOKIE",
-    "ITERM2_KEY",
-    LAUNCH_MARKER,
-    READY_FD,
-];
+/// Variables that describe this process and, like those of its terminal, must not reach the members.
+const NOT_PASSED_ON: [&str; 2] = [LAUNCH_MARKER, READY_FD];
 
 /// The environment of this process for the members, and the names of the variables that are not UTF-8 and cannot be
 /// passed.
@@ -412,7 +380,9 @@ pub(crate) fn environment() -> (BTreeMap<String, String>, Vec<String>) {
     let (mut environment, mut lost) = (BTreeMap::new(), Vec::new());
     for (name, value) in std::env::vars_os() {
         match (name.into_string(), value.into_string()) {
-            (Ok(name), _) if NOT_PASSED_ON.contains(&name.as_str()) => {}
+            (Ok(name), _)
+                if NOT_PASSED_ON.contains(&name.as_str())
+                    || TERMINAL_VARIABLES.contains(&name.as_str()) => {}
             (Ok(name), Ok(value)) => drop(environment.insert(name, value)),
             (Ok(name), Err(_)) => lost.push(name),
             (Err(name), _) => lost.push(name.to_string_lossy().into_owned()),

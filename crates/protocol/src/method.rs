@@ -31,14 +31,15 @@ pub use task::{
     TaskChanges, TaskListAnswer, UpdateTask,
 };
 pub use team::{
-    CallerTerminal, Change, ChangeKind, Down, DownAnswer, Outcome, SECRET_MIN, SetBudget,
-    TeamListAnswer, Up, UpAnswer, WaitAnswer,
+    Change, ChangeKind, Down, DownAnswer, Outcome, SECRET_MIN, SetBudget, TeamListAnswer, Up,
+    UpAnswer, WaitAnswer,
 };
 pub use transcript::{
     AppendTranscript, ITEM_MAX, ReadTranscript, Rest, TranscriptAnswer, TranscriptPage,
 };
 
 use crate::notification::Ping;
+pub use crate::placement::CallerTerminal;
 use crate::request::{
     AskRequest, DecideRequest, Decided, ListRequests, OneRequest, Permission, ProposePlan,
     RequestListAnswer, RequestView,

@@ -1,6 +1,169 @@
-//! Where members can be shown: the caller's terminal app, and reports on each placement.
+//! Where members run and are shown: the placements, the caller's terminal, and reports on each placement. Everything
+//! that differs between placements, except how panes are opened, is stated here.
 
 use serde::{Deserialize, Serialize};
+
+/// The requested placement of members.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "kebab-case")]
+pub enum PlacementChoice {
+    /// The first that is available: the caller's own tmux, the caller's iTerm2, our own tmux server, headless. The
+    /// choice and its reason are reported.
+    Auto,
+    Tmux,
+    /// Native sessions of iTerm2.
+    Iterm,
+    /// Our own tmux server, whose windows and panes iTerm2 draws natively.
+    ItermTmux,
+    Headless,
+    /// Several members in one process.
+    Hosted,
+}
+
+/// What a value of [`PlacementChoice`] means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PlacementInfo {
+    /// The value of `--panes`, of `placement` in the team file, and the name of its report.
+    pub word: &'static str,
+    /// Explains the word in `--help`.
+    pub help: Option<&'static str>,
+    /// `None`: the first that is available.
+    pub placement: Option<Placement>,
+    /// Whether a single member can have it. The kind of panes is chosen for the whole team.
+    pub for_members: bool,
+}
+
+impl PlacementChoice {
+    /// In the order of `--help`.
+    pub const ALL: [Self; 6] = [
+        Self::Auto,
+        Self::Tmux,
+        Self::Iterm,
+        Self::ItermTmux,
+        Self::Headless,
+        Self::Hosted,
+    ];
+
+    pub fn info(self) -> PlacementInfo {
+        let plain = |word, placement| PlacementInfo {
+            word,
+            help: None,
+            placement,
+            for_members: true,
+        };
+        let of_teams = |word, help, placement| PlacementInfo {
+            help: Some(help),
+            for_members: false,
+            ..plain(word, Some(placement))
+        };
+        match self {
+            Self::Auto => plain("auto", None),
+            Self::Tmux => plain("tmux", Some(Placement::Tmux)),
+            Self::Iterm => of_teams("iterm", "Native iTerm2 sessions", Placement::Iterm),
+            Self::ItermTmux => of_teams(
+                "iterm-tmux",
+                "A separate tmux server, shown by iTerm2 (tmux -CC)",
+                Placement::Tmux,
+            ),
+            Self::Headless => plain("headless", Some(Placement::Headless)),
+            Self::Hosted => plain("hosted", Some(Placement::Hosted)),
+        }
+    }
+}
+
+/// The actual placement of a member.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Placement {
+    Tmux,
+    Iterm,
+    /// In its own process, without a terminal.
+    Headless,
+    /// Together with other members in one process.
+    Hosted,
+    #[serde(other)]
+    Unknown,
+}
+
+impl Placement {
+    /// The text after "runs".
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Tmux => "in tmux",
+            Self::Iterm => "in iTerm2",
+            Self::Headless => "headless",
+            Self::Hosted => "hosted",
+            Self::Unknown => "in an unknown place (newer version)",
+        }
+    }
+
+    /// Whether members with this placement have a pane, which they can lose.
+    pub fn has_panes(self) -> bool {
+        match self {
+            Self::Tmux | Self::Iterm => true,
+            Self::Headless | Self::Hosted | Self::Unknown => false,
+        }
+    }
+
+    /// What `up` opens beside the caller's own window, without moving the focus. `None`: the caller attaches to see the
+    /// panes.
+    pub fn opens_beside(self, terminal: &CallerTerminal) -> Option<&'static str> {
+        match self {
+            Self::Tmux => terminal.tmux.is_some().then_some("window"),
+            Self::Iterm => Some("tab"),
+            Self::Headless | Self::Hosted | Self::Unknown => None,
+        }
+    }
+}
+
+/// The caller's terminal. The supervisor never uses its own environment for this.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct CallerTerminal {
+    /// `$TMUX`, when set.
+    #[serde(default)]
+    pub tmux: Option<String>,
+    /// `$TMUX_PANE`, when set.
+    #[serde(default)]
+    pub tmux_pane: Option<String>,
+    /// `$PATH`, to find tmux and osascript.
+    pub path: String,
+    /// Columns and rows; `None` without a terminal.
+    #[serde(default)]
+    pub size: Option<(u16, u16)>,
+    /// `None`: it is not an iTerm2 terminal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub iterm: Option<Box<CallerIterm>>,
+}
+
+/// Variables that describe the caller's terminal. Members do not receive them.
+pub const TERMINAL_VARIABLES: [&str; 5] = [
+    "TMUX",
+    "TMUX_PANE",
+    "ITERM_SESSION_ID",
+    "ITERM2_COOKIE",
+    "ITERM2_KEY",
+];
+
+impl CallerTerminal {
+    /// `variable` returns a variable of the caller's environment, if it is set and not empty.
+    pub fn of(variable: impl Fn(&str) -> Option<String>, size: Option<(u16, u16)>) -> Self {
+        Self {
+            tmux: variable("TMUX"),
+            tmux_pane: variable("TMUX_PANE"),
+            path: variable("PATH").unwrap_or_default(),
+            size,
+            iterm: CallerIterm::of(&variable).map(Box::new),
+        }
+    }
+
+    /// Whether the supervisor can bring panes to the front of it by itself.
+    pub fn shows_panes(&self) -> bool {
+        self.tmux.is_some() || self.iterm.is_some()
+    }
+}
 
 /// The environment of a terminal in iTerm2. It must come from the caller: iTerm2 gives its cookies to its own sessions
 /// only, and listens on a socket below the user's home directory.
@@ -22,6 +185,24 @@ pub struct CallerIterm {
     pub cookie: Option<String>,
     #[serde(default)]
     pub key: Option<String>,
+}
+
+impl CallerIterm {
+    /// iTerm2 around the caller, if any. Also found inside tmux and over ssh, which pass on its variables.
+    fn of(variable: &impl Fn(&str) -> Option<String>) -> Option<Self> {
+        let is = |name, expected: &str| variable(name).is_some_and(|value| value == expected);
+        let session = variable("ITERM_SESSION_ID");
+        let is_inside =
+            session.is_some() || is("TERM_PROGRAM", "iTerm.app") || is("LC_TERMINAL", "iTerm2");
+        is_inside.then(|| Self {
+            session,
+            remote: variable("SSH_CONNECTION").is_some() || variable("SSH_TTY").is_some(),
+            home: variable("HOME").unwrap_or_default(),
+            suite: variable("IT2_SUITE"),
+            cookie: variable("ITERM2_COOKIE"),
+            key: variable("ITERM2_KEY"),
+        })
+    }
 }
 
 impl std::fmt::Debug for CallerIterm {
@@ -47,4 +228,46 @@ pub struct PlacementReport {
     pub detail: String,
     #[serde(default)]
     pub hint: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_the_names_on_the_wire_and_all_are_listed() {
+        let words = PlacementChoice::ALL.map(|choice| choice.info().word);
+        let on_the_wire = serde_json::to_value(PlacementChoice::ALL).unwrap();
+        assert_eq!(on_the_wire, serde_json::json!(words));
+
+        let schema = schemars::schema_for!(PlacementChoice).to_value();
+        let variants = schema["oneOf"].as_array().unwrap().iter();
+        let mut known: Vec<_> = variants
+            .flat_map(|variant| match variant["enum"].as_array() {
+                Some(plain) => plain.clone(),
+                None => vec![variant["const"].clone()],
+            })
+            .collect();
+        known.retain(|word| !words.iter().any(|listed| word == listed));
+        assert_eq!(known, [] as [serde_json::Value; 0]);
+    }
+
+    #[test]
+    fn iterm2_is_recognised_by_its_variables() {
+        let of = |set: &[(&str, &str)]| {
+            let find = |name: &str| set.iter().find(|(key, _)| *key == name);
+            CallerTerminal::of(
+                |name| find(name).map(|(_, value)| (*value).to_owned()),
+                None,
+            )
+        };
+        assert!(!of(&[("HOME", "/h"), ("ITERM2_COOKIE", "c")]).shows_panes());
+        for inside in [("ITERM_SESSION_ID", "w0t0p0:A"), ("LC_TERMINAL", "iTerm2")] {
+            let terminal = of(&[("HOME", "/h"), ("SSH_TTY", "/dev/pts/1"), inside]);
+            let iterm = terminal.iterm.clone().unwrap();
+            assert_eq!((iterm.home.as_str(), iterm.remote), ("/h", true));
+            assert!(terminal.shows_panes());
+        }
+        assert!(of(&[("TMUX", "/t,1,0")]).shows_panes());
+    }
 }

@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 use crate::engine::Engine;
 use crate::id::{MemberName, RoleName, TeamName};
 use crate::permissions::{PermissionDefaults, Permissions};
+pub use crate::placement::PlacementChoice;
 use crate::text::visible_label;
 
 /// The desired state of a team, with every default of the team file filled in.
@@ -418,24 +419,6 @@ pub enum ClaimPolicy {
     Ready,
     /// Only tasks that are assigned to it.
     Assigned,
-}
-
-/// The requested placement of members.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(rename_all = "kebab-case")]
-pub enum PlacementChoice {
-    /// The first that is available: the caller's own tmux, the caller's iTerm2, our own tmux server, headless. The
-    /// choice and its reason are reported.
-    Auto,
-    Tmux,
-    /// Native sessions of iTerm2.
-    Iterm,
-    /// Our own tmux server, whose windows and panes iTerm2 draws natively.
-    ItermTmux,
-    Headless,
-    /// Several members in one process.
-    Hosted,
 }
 
 /// How tmux arranges the panes of a team's window.

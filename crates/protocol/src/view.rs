@@ -10,6 +10,7 @@ use crate::id::{
     Generation, LaunchId, MemberName, MessageId, Party, RequestId, Revision, RoleName, RunId,
     TaskId, TeamId, TeamName,
 };
+pub use crate::placement::Placement;
 use crate::spec::Colour;
 
 /// One member, as `ps` shows it.
@@ -142,42 +143,6 @@ pub enum Waiting {
     Plan { request: RequestId, number: u64 },
     #[serde(other)]
     Unknown,
-}
-
-/// The actual placement of a member.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(rename_all = "snake_case")]
-pub enum Placement {
-    Tmux,
-    Iterm,
-    /// In its own process, without a terminal.
-    Headless,
-    /// Together with other members in one process.
-    Hosted,
-    #[serde(other)]
-    Unknown,
-}
-
-impl Placement {
-    /// The text after "runs".
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Tmux => "in tmux",
-            Self::Iterm => "in iTerm2",
-            Self::Headless => "headless",
-            Self::Hosted => "hosted",
-            Self::Unknown => "in an unknown place (newer version)",
-        }
-    }
-
-    /// Whether members with this placement have a pane, which they can lose.
-    pub fn has_panes(self) -> bool {
-        match self {
-            Self::Tmux | Self::Iterm => true,
-            Self::Headless | Self::Hosted | Self::Unknown => false,
-        }
-    }
 }
 
 /// One team, as `ps` and `team show` show it.

@@ -61,21 +61,6 @@ const CLAIMS: &[(&str, ClaimPolicy)] = &[
     ("ready", ClaimPolicy::Ready),
     ("assigned", ClaimPolicy::Assigned),
 ];
-const PLACEMENTS: &[(&str, PlacementChoice)] = &[
-    ("auto", PlacementChoice::Auto),
-    ("tmux", PlacementChoice::Tmux),
-    ("iterm", PlacementChoice::Iterm),
-    ("iterm-tmux", PlacementChoice::ItermTmux),
-    ("headless", PlacementChoice::Headless),
-    ("hosted", PlacementChoice::Hosted),
-];
-/// Placements of a single member. The kind of panes is chosen for the whole team.
-const MEMBER_PLACEMENTS: &[(&str, PlacementChoice)] = &[
-    ("auto", PlacementChoice::Auto),
-    ("tmux", PlacementChoice::Tmux),
-    ("headless", PlacementChoice::Headless),
-    ("hosted", PlacementChoice::Hosted),
-];
 const LAYOUTS: &[(&str, Layout)] = &[
     ("main-vertical", Layout::MainVertical),
     ("tiled", Layout::Tiled),
@@ -86,6 +71,10 @@ const LAYOUTS: &[(&str, Layout)] = &[
 
 /// A larger team gets a window per member, unless its file sets the layout.
 const MAX_SHARED_WINDOW: usize = 12;
+
+fn placements() -> [(&'static str, PlacementChoice); PlacementChoice::ALL.len()] {
+    PlacementChoice::ALL.map(|choice| (choice.info().word, choice))
+}
 
 fn colours() -> [(&'static str, Colour); Colour::PALETTE.len()] {
     Colour::PALETTE.map(|colour| (colour.name(), colour))
@@ -533,7 +522,7 @@ fn panes(table: Option<Table<'_>>) -> (PlacementChoice, Option<Layout>) {
     let (mut placement, mut layout) = (PlacementChoice::Auto, None);
     if let Some(mut table) = table {
         placement = table
-            .word("placement", PLACEMENTS)
+            .word("placement", &placements())
             .map_or(placement, |found| found.value);
         layout = table.word("layout", LAYOUTS).map(|found| found.value);
         table.finish();

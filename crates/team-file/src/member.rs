@@ -16,7 +16,7 @@ use super::role::{LEAD, Roles, WORKER};
 use super::source::Source;
 use super::strategy::Mode;
 use super::table::{At, Level, Table};
-use super::{CLAIMS, MEMBER_PLACEMENTS};
+use super::{CLAIMS, placements};
 
 /// The values of `[defaults]`, and built-in values for keys that it does not set.
 #[derive(Debug)]
@@ -291,8 +291,10 @@ pub(super) fn read(
     let mut env_at = defaults.env_at.clone();
     env_at.extend(table.positions_in("env"));
     let claim = table.word("claim", CLAIMS).map(|found| found.value);
+    let mut placements = placements().to_vec();
+    placements.retain(|(_, choice)| choice.info().for_members);
     let placement = table
-        .word("placement", MEMBER_PLACEMENTS)
+        .word("placement", &placements)
         .map(|found| found.value);
     table.finish();
     let At { value: name, at } = name?;

@@ -20,9 +20,8 @@ pub(super) async fn run(
     member: Option<MemberName>,
     read_only: bool,
 ) -> Result<ExitCode, Failure> {
-    // Inside tmux or iTerm2 the supervisor switches the client by itself, which needs no terminal here.
-    let caller = caller_terminal();
-    if !output.is_json() && !is_terminal() && caller.tmux.is_none() && caller.iterm.is_none() {
+    // A terminal that shows the panes itself is switched by the supervisor, which needs no terminal here.
+    if !output.is_json() && !is_terminal() && !caller_terminal().shows_panes() {
         return Err(no_terminal());
     }
     let mut session = Session::of_team(global)?;
@@ -97,7 +96,7 @@ async fn request_attach(
 fn exec_viewer(answer: AttachAnswer) -> Result<ExitCode, Failure> {
     let AttachAnswer { argv, unset } = answer;
     let Some((program, arguments)) = argv.split_first() else {
-        // The supervisor has switched the caller's tmux or iTerm2.
+        // The supervisor has switched the caller's terminal.
         return Ok(ExitCode::SUCCESS);
     };
     if !is_terminal() {

@@ -13,7 +13,7 @@ use agent_team_protocol::method::{
 use agent_team_protocol::permissions::Mode;
 use agent_team_protocol::result::RunResult;
 use agent_team_protocol::rpc::TeamRef;
-use agent_team_protocol::spec::{MemberSpec, PlacementChoice, TeamSpec};
+use agent_team_protocol::spec::{MemberSpec, TeamSpec};
 use agent_team_protocol::view::{Placement, TeamEntry};
 use agent_team_protocol::{ErrorCode, Revision, RunId, TeamId, exit};
 use agent_team_system::directories::Directories;
@@ -23,7 +23,7 @@ use agent_team_terminal_ui::style::Style;
 use super::doctor::model;
 use super::waiting::{self, WaitOutcome};
 use super::{attach, goal, trust};
-use crate::args::{self, Global, Panes};
+use crate::args::{self, Global};
 use crate::error::{self, Failure};
 use crate::output::style::{BUSY, GOOD, paint};
 use crate::output::{Output, task, text};
@@ -48,15 +48,8 @@ pub(super) async fn run(
     if goal.is_some() {
         check_lead(&spec)?;
     }
-    if let Some(panes) = args.panes {
-        spec.placement = match panes {
-            Panes::Auto => PlacementChoice::Auto,
-            Panes::Tmux => PlacementChoice::Tmux,
-            Panes::Iterm => PlacementChoice::Iterm,
-            Panes::ItermTmux => PlacementChoice::ItermTmux,
-            Panes::Headless => PlacementChoice::Headless,
-            Panes::Hosted => PlacementChoice::Hosted,
-        };
+    if let Some(placement) = args.panes {
+        spec.placement = placement;
     }
     let mut session = Session::to_create(TeamRef::Id(TeamId::new(&spec.name, &spec.project)));
     let up = Up {
@@ -102,16 +95,13 @@ pub(super) async fn run(
     if stays || !session::is_terminal() {
         return Ok(ExitCode::SUCCESS);
     }
-    let in_tmux = session::caller_terminal().tmux.is_some();
-    // Inside tmux and in iTerm2 the team opens beside the user's window, which keeps the focus.
-    let location = match answer.placement {
-        Placement::Hosted => return single_terminal::run(session, None, false).await,
-        Placement::Headless | Placement::Unknown => return Ok(ExitCode::SUCCESS),
-        Placement::Iterm => Some("tab"),
-        Placement::Tmux if in_tmux => Some("window"),
-        Placement::Tmux => None,
-    };
-    if let Some(location) = location {
+    if answer.placement == Placement::Hosted {
+        return single_terminal::run(session, None, false).await;
+    }
+    if !answer.placement.has_panes() {
+        return Ok(ExitCode::SUCCESS);
+    }
+    if let Some(location) = answer.placement.opens_beside(&session::caller_terminal()) {
         let note = format!("the team runs in a new {location}; show it with: agent-team attach");
         output.note(&note);
         return Ok(ExitCode::SUCCESS);
@@ -135,14 +125,8 @@ async fn check_placement(session: &mut Session, up: &Up) -> Result<(), Failure> 
         ..up.clone()
     };
     let current = session.call::<TeamUp>(would_be).await?.placement;
-    let is_kept = match up.spec.placement {
-        PlacementChoice::Auto => true,
-        PlacementChoice::Tmux | PlacementChoice::ItermTmux => current == Placement::Tmux,
-        PlacementChoice::Iterm => current == Placement::Iterm,
-        PlacementChoice::Headless => current == Placement::Headless,
-        PlacementChoice::Hosted => current == Placement::Hosted,
-    };
-    if is_kept {
+    let wanted = up.spec.placement.info().placement;
+    if wanted.is_none_or(|wanted| wanted == current) {
         return Ok(());
     }
     let text = format!(

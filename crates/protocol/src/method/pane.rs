@@ -2,9 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::CallerTerminal;
 use crate::id::{LaunchId, MemberName};
 use crate::notification::ShowPane;
+use crate::placement::CallerTerminal;
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]

@@ -5,29 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::id::{MemberName, Revision, TeamId};
-use crate::placement::CallerIterm;
+use crate::placement::{CallerTerminal, Placement};
 use crate::spec::{Budget, TeamSpec};
-use crate::view::{MemberView, Placement, Receipt, TeamEntry};
-
-/// The caller's terminal. The supervisor never uses its own environment for this.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct CallerTerminal {
-    /// `$TMUX`, when set.
-    #[serde(default)]
-    pub tmux: Option<String>,
-    /// `$TMUX_PANE`, when set.
-    #[serde(default)]
-    pub tmux_pane: Option<String>,
-    /// `$PATH`, to find tmux and osascript.
-    pub path: String,
-    /// Columns and rows; `None` without a terminal.
-    #[serde(default)]
-    pub size: Option<(u16, u16)>,
-    /// `None`: it is not an iTerm2 terminal.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub iterm: Option<Box<CallerIterm>>,
-}
+use crate::view::{MemberView, Receipt, TeamEntry};
 
 #[derive(Clone, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]

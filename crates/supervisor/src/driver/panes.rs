@@ -1,8 +1,8 @@
 //! Panes of members: assigns found panes to members, opens new panes for members that lost theirs, and lends
 //! terminals. Called by the driver.
 //!
-//! A pane is only a display and says nothing about whether a member lives. A member is in a pane when tmux or iTerm2
-//! reports that the pane's process is its worker, or the attach helper that lends its terminal to the worker.
+//! A pane is only a display and says nothing about whether a member lives. A member is in a pane when the terminal
+//! backend reports that the pane's process is its worker, or the attach helper that lends its terminal to the worker.
 
 use std::path::PathBuf;
 
@@ -45,8 +45,8 @@ impl Driver {
         }
     }
 
-    /// The worker reports only which process lends it a terminal. Whether that is a pane, and which, is asked of tmux
-    /// or iTerm2.
+    /// The worker reports only which process lends it a terminal. Whether that is a pane, and which, is asked of the
+    /// terminal backend.
     pub(super) fn pane_shown(&mut self, launch: &LaunchId, shown: &PaneShown) {
         self.launches.note_activity(launch);
         let attach_helper = ProcessId {
@@ -194,17 +194,16 @@ impl Driver {
         let name = &member.plan.name;
         let refused = |why: String| Refusal::new(ErrorCode::NoPane, why);
         let placement = self.wanted_placement(member);
-        match placement {
-            Placement::Tmux | Placement::Iterm => {}
-            Placement::Headless | Placement::Unknown => {
-                let team = self.placement();
-                return Err(
-                    refused(format!("{name} has no pane by its placement: {team}")).hint(format!(
-                        "show it in this terminal with: agent-team attach {name}"
-                    )),
-                );
-            }
-            Placement::Hosted => return Err(no_own_process(name)),
+        if placement == Placement::Hosted {
+            return Err(no_own_process(name));
+        }
+        if !placement.has_panes() {
+            let team = self.placement();
+            return Err(
+                refused(format!("{name} has no pane by its placement: {team}")).hint(format!(
+                    "show it in this terminal with: agent-team attach {name}"
+                )),
+            );
         }
         let Some((launch, runtime)) = self.launches.of(&self.team, name) else {
             return Err(refused(format!("{name} is not running")).hint(format!(
