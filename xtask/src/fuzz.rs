@@ -63,7 +63,7 @@ impl Target {
             Target::Iterm => (
                 "agent-team-supervisor",
                 LIBRARY,
-                "launch::iterm::wire::tests::fuzz_iterm",
+                "launch::panes::iterm::wire::tests::fuzz_iterm",
             ),
             Target::Sse => ("agent-team-llm", LIBRARY, "http::sse::tests::fuzz_sse"),
         }

@@ -8,22 +8,19 @@ pub(crate) mod backend;
 mod headless;
 mod host_process;
 mod in_process;
-mod iterm;
-mod panes;
+mod order;
+pub(crate) mod panes;
+mod program;
 mod report;
-pub(crate) mod tmux;
 
-use std::ffi::OsString;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use agent_team_protocol::engine::Engine;
-use agent_team_protocol::launch::LAUNCH_MARKER;
 use agent_team_protocol::method::{AttachAnswer, CallerTerminal, Reopened};
-use agent_team_protocol::spec::Colour;
-use agent_team_protocol::view::{Fate, Placement, Receipt, ReceiptKind};
+use agent_team_protocol::view::{Placement, Receipt};
 use agent_team_protocol::{ErrorCode, LaunchId, MemberName, Refusal, TeamId};
 use agent_team_system::daemon::FindBinaryError;
 use agent_team_system::directories::Directories;
@@ -34,6 +31,7 @@ use tokio::time::Instant;
 use crate::host::Host;
 use crate::launch::host_process::HostProcess;
 use crate::launch::in_process::HostedWorkers;
+pub(crate) use crate::launch::order::{Label, LaunchOrder, ProgramTask};
 use crate::launch::panes::Panes;
 pub(crate) use crate::launch::report::{
     FoundPane, LaunchReport, ReportSender, Started, StartedWorker,
@@ -44,40 +42,6 @@ use crate::settings::TeamPlacement;
 /// How long label changes are collected. A team that starts, or a task that follows another, then costs one tmux
 /// call.
 const LABEL_PAUSE: Duration = Duration::from_millis(30);
-
-/// An order to start a worker, or to show a running one.
-#[derive(Debug, Clone)]
-pub(crate) struct LaunchOrder {
-    pub(crate) member: MemberName,
-    pub(crate) launch: LaunchId,
-    /// Empty if the worker runs inside this process.
-    pub(crate) program: PathBuf,
-    pub(crate) task: ProgramTask,
-    /// Where it must run. A pane is used only if the team has panes.
-    pub(crate) placement: Placement,
-    pub(crate) label: Label,
-}
-
-/// What the started program does.
-#[derive(Debug, Clone)]
-pub(crate) enum ProgramTask {
-    /// Run as the worker; the launch file is already written.
-    Launch { file: PathBuf },
-    /// Run as attach helper: keep a pane open for a running worker.
-    Hold {
-        /// The worker's pid. If its old pane still runs it, no new pane is needed.
-        worker: u32,
-        arguments: Vec<OsString>,
-    },
-}
-
-/// The label of a pane's border.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Label {
-    pub(crate) colour: Colour,
-    /// Role, state and task.
-    pub(crate) text: String,
-}
 
 #[derive(Debug)]
 pub(crate) enum Order {
@@ -212,7 +176,7 @@ struct LauncherTask {
     team: TeamId,
     directories: Directories,
     /// `None`: all members are headless.
-    panes: Option<Panes>,
+    panes: Option<Box<dyn Panes>>,
     /// `None`: no worker runs inside this process.
     hosted: Option<HostedWorkers>,
     /// The current summary of members that wait for the user.
@@ -303,11 +267,9 @@ impl LauncherTask {
             .into_iter()
             .partition(|start| has_panes && start.placement.has_panes());
         for start in others {
-            let running = match start.placement {
-                Placement::Hosted => self.process.start(&start).await,
-                Placement::Tmux | Placement::Iterm | Placement::Headless | Placement::Unknown => {
-                    headless::start(&*self.machine, &start)
-                }
+            let running = match start.placement == Placement::Hosted {
+                true => self.process.start(&start).await,
+                false => headless::start(&*self.machine, &start),
             };
             self.report(start, running);
         }
@@ -375,20 +337,13 @@ impl LauncherTask {
     async fn one(&mut self, order: Order) {
         match order {
             Order::SetBackend(team_placement, layout) => {
-                self.panes = Panes::for_backend(
-                    team_placement.terminal,
-                    self.team.clone(),
-                    layout,
-                    &self.directories,
-                );
+                let team = self.team.clone();
+                self.panes = team_placement
+                    .terminal
+                    .open(team, layout, &self.directories);
                 self.report_panes().await;
             }
-            Order::FindPanes => {
-                if let Some(panes) = &mut self.panes {
-                    panes.forget();
-                }
-                self.report_panes().await;
-            }
+            Order::FindPanes => self.report_panes().await,
             Order::OpenPanes(orders, reply) => {
                 let shown = self.show_workers(&orders).await;
                 let _asker_gone = reply.send(shown);
@@ -458,48 +413,10 @@ pub(crate) fn no_pane(member: Option<&MemberName>) -> Refusal {
     }
 }
 
-/// The refusal for a member without a pane in a team with panes.
-fn not_shown(member: Option<&MemberName>) -> Refusal {
-    let refusal = |what: String| Refusal::new(ErrorCode::NoPane, what);
-    match member {
-        Some(member) => refusal(format!(
-            "{member} has no pane: the pane was closed, or {member} was never started"
-        ))
-        .hint(format!(
-            "if {member} is running, open a new pane with: agent-team panes reopen {member}"
-        )),
-        None => refusal("the team has no window: no member was started in one".to_owned())
-            .hint("show the members with: agent-team ps"),
-    }
-}
-
-fn pane_receipt(what: String, fate: Fate) -> Receipt {
-    Receipt {
-        kind: ReceiptKind::Pane,
-        what,
-        fate,
-    }
-}
-
-/// The environment entry that marks a worker as part of its launch. The attach helper gets no marker: it would belong
-/// to the launch's process tree, which is killed after each task.
-fn marker(order: &LaunchOrder) -> Option<String> {
-    match order.task {
-        ProgramTask::Launch { .. } => Some(format!("{LAUNCH_MARKER}={}", order.launch)),
-        ProgramTask::Hold { .. } => None,
-    }
-}
-
-/// The arguments of an order's program.
-fn arguments(order: &LaunchOrder) -> Vec<OsString> {
-    match &order.task {
-        ProgramTask::Launch { file } => vec!["--launch".into(), file.into()],
-        ProgramTask::Hold { arguments, .. } => arguments.clone(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use agent_team_protocol::spec::Colour;
+
     use super::*;
 
     #[test]

@@ -17,11 +17,11 @@ use agent_team_protocol::permissions::{PermissionDefaults, Permissions};
 use agent_team_protocol::spec::{
     AgentSpec, Colour, FileDigest, Hooks, KeptPath, Layout, RoleSpec, TrustedLine,
 };
-use agent_team_protocol::view::Placement;
 use agent_team_protocol::{ErrorCode, MemberName, Refusal};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::launch::panes::TerminalBackend;
 use crate::permission;
 
 /// A team's settings, stored in `TeamPlan::settings`.
@@ -52,60 +52,6 @@ pub(crate) struct TeamPlacement {
     pub(crate) terminal: TerminalBackend,
     /// Why it was chosen, for display.
     pub(crate) reason: String,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
-pub(crate) enum TerminalBackend {
-    Headless,
-    Hosted,
-    Tmux(TmuxBackend),
-    Iterm(ItermBackend),
-}
-
-impl TerminalBackend {
-    /// The placement of members without a placement of their own.
-    pub(crate) fn placement(&self) -> Placement {
-        match self {
-            Self::Headless => Placement::Headless,
-            Self::Hosted => Placement::Hosted,
-            Self::Tmux(_) => Placement::Tmux,
-            Self::Iterm(_) => Placement::Iterm,
-        }
-    }
-}
-
-/// The tmux server and session that show the team.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct TmuxBackend {
-    pub(crate) binary: PathBuf,
-    pub(crate) socket: PathBuf,
-    pub(crate) session: TmuxSession,
-    /// Columns and rows of new windows.
-    pub(crate) size: (u16, u16),
-    /// Attached through tmux's control mode, in which iTerm2 draws windows and panes natively.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub(crate) control_mode: bool,
-}
-
-/// The iTerm2 instance that shows the team. Contains no cookie: a cookie is a secret and is used once.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct ItermBackend {
-    /// The socket of its API.
-    pub(crate) socket: PathBuf,
-    /// The session that called `up`: the team's tabs open beside its tab.
-    pub(crate) session: Option<String>,
-    /// The program that requests a cookie from the app, if installed.
-    pub(crate) osascript: Option<PathBuf>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum TmuxSession {
-    /// On our own server: created and ended with the team.
-    Own,
-    /// The user's session, by its id: only our own windows are created in it.
-    Users(String),
 }
 
 /// A member's settings, stored in `MemberPlan::settings`. A change requires a new launch.

@@ -8,8 +8,9 @@ use agent_team_protocol::{MemberName, attention};
 
 use super::Driver;
 use super::launches::LaunchRuntime;
+use crate::launch::panes::TerminalBackend;
 use crate::launch::{Label, Order};
-use crate::settings::{self, TerminalBackend};
+use crate::settings;
 use crate::view::{self, RuntimeFacts};
 
 impl Driver {

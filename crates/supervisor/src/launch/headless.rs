@@ -8,13 +8,14 @@ use agent_team_protocol::launch::LAUNCH_MARKER;
 use agent_team_protocol::view::Placement;
 use agent_team_system::spawn::ProgramSpec;
 
-use super::{LaunchOrder, StartedWorker, arguments};
+use super::order::LaunchOrder;
+use super::report::StartedWorker;
 use crate::machine::Machine;
 
 pub(super) fn start(machine: &dyn Machine, order: &LaunchOrder) -> Result<StartedWorker, String> {
     let spec = ProgramSpec {
         program: order.program.clone(),
-        args: arguments(order),
+        args: order.arguments(),
         env: environment(order),
         cwd: "/".into(),
     };

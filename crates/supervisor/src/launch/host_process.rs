@@ -23,8 +23,9 @@ use agent_team_system::spawn::{ProgramSpec, spawn_session_with};
 use agent_team_system::{daemon, private_file};
 use tokio::sync::oneshot;
 
+use super::headless;
+use super::order::{LaunchOrder, ProgramTask};
 use super::report::{LaunchReport, ReportSender, StartedWorker};
-use super::{LaunchOrder, ProgramTask, headless};
 
 /// How long a cancelled member may take to end before the host process is killed with all members in it.
 const END_LIMIT: Duration = Duration::from_secs(1);

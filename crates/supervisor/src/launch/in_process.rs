@@ -10,8 +10,8 @@ use agent_team_protocol::view::Placement;
 use agent_team_system::process::ProcessId;
 use tokio::sync::{oneshot, watch};
 
+use super::order::{LaunchOrder, ProgramTask};
 use super::report::{LaunchReport, ReportSender, StartedWorker};
-use super::{LaunchOrder, ProgramTask};
 use crate::host::{Host, Hosted};
 
 pub(super) struct HostedWorkers {

@@ -1,126 +1,148 @@
-//! The terminal backends that have panes, behind one interface. Called by the team's launcher, one order at a time.
+//! The terminal backends: which ones exist, and which one a team uses. A backend is a directory here and a registration
+//! in this file: a variant of [`TerminalBackend`] with its two arms, and a row of [`BACKENDS`].
 //!
 //! A backend only shows workers: starting one means running its program in a pane. Liveness, stopping and exit status
-//! are handled elsewhere, identically for all backends. A new backend is a new variant here.
+//! are handled elsewhere, identically for all backends.
 
-use agent_team_protocol::method::{AttachAnswer, CallerTerminal};
+pub(super) mod interface;
+mod iterm;
+pub(super) mod tmux;
+
+use agent_team_protocol::TeamId;
+use agent_team_protocol::placement::{CallerTerminal, Placement, PlacementChoice};
 use agent_team_protocol::spec::Layout;
-use agent_team_protocol::view::Receipt;
-use agent_team_protocol::{MemberName, Refusal, TeamId};
 use agent_team_system::directories::Directories;
+use serde::{Deserialize, Serialize};
 
-use super::{FoundPane, Label, LaunchOrder, StartedWorker, iterm, tmux};
-use crate::settings::TerminalBackend;
+pub(super) use interface::Panes;
+use interface::{Offer, Pending, Purpose, Unavailable};
 
-/// The panes of one team.
-#[derive(Debug)]
-pub(super) enum Panes {
-    Tmux(tmux::Panes),
-    Iterm(iterm::Panes),
+/// The terminal backend of a team, with what a later supervisor needs to find its panes again. It is stored in the
+/// journal: variants and fields are added, never renamed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub(crate) enum TerminalBackend {
+    Headless,
+    Hosted,
+    Tmux(tmux::TmuxSite),
+    Iterm(iterm::ItermSite),
 }
 
-impl Panes {
-    /// Makes no call to the terminal yet. `None` if members have no panes.
-    pub(super) fn for_backend(
-        terminal: TerminalBackend,
+impl TerminalBackend {
+    /// The placement of members without a placement of their own.
+    pub(crate) fn placement(&self) -> Placement {
+        match self {
+            Self::Headless => Placement::Headless,
+            Self::Hosted => Placement::Hosted,
+            Self::Tmux(_) => Placement::Tmux,
+            Self::Iterm(_) => Placement::Iterm,
+        }
+    }
+
+    /// The panes of a team. Makes no call to the terminal yet. `None` if members have no panes.
+    pub(super) fn open(
+        self,
         team: TeamId,
         layout: Layout,
         directories: &Directories,
-    ) -> Option<Self> {
-        match terminal {
-            TerminalBackend::Headless | TerminalBackend::Hosted => None,
-            TerminalBackend::Tmux(backend) => {
-                let panes = tmux::Panes::new(team, backend, layout, directories);
-                Some(Self::Tmux(panes))
-            }
-            TerminalBackend::Iterm(backend) => {
-                Some(Self::Iterm(iterm::Panes::new(team, backend, layout)))
-            }
+    ) -> Option<Box<dyn Panes>> {
+        match self {
+            Self::Headless | Self::Hosted => None,
+            Self::Tmux(site) => Some(Box::new(tmux::TmuxPanes::new(
+                team,
+                site,
+                layout,
+                directories,
+            ))),
+            Self::Iterm(site) => Some(Box::new(iterm::ItermPanes::new(team, site, layout))),
+        }
+    }
+}
+
+/// A value of `--panes` that opens panes.
+pub(super) struct PaneBackend {
+    pub(super) choice: PlacementChoice,
+    /// In texts for the user.
+    pub(super) name: &'static str,
+    /// Whether `auto` tries it.
+    pub(super) is_in_auto: bool,
+    /// Added to everything that `doctor` reports about it.
+    pub(super) caveat: Option<&'static str>,
+    pub(super) probe: Probe,
+}
+
+/// Checks whether the caller's terminal can show the panes of a team.
+type Probe = for<'a> fn(
+    &'a CallerTerminal,
+    &'a Directories,
+    Purpose,
+) -> Pending<'a, Result<Offer<TerminalBackend>, Unavailable>>;
+
+/// In the order in which `auto` tries them and `doctor` reports them.
+pub(super) static BACKENDS: [PaneBackend; 3] = [
+    PaneBackend {
+        choice: PlacementChoice::Tmux,
+        name: "tmux",
+        is_in_auto: true,
+        caveat: None,
+        probe: |terminal, directories, _| {
+            Box::pin(async {
+                let offer = tmux::probe(terminal, directories).await?;
+                Ok(offer.map(TerminalBackend::Tmux))
+            })
+        },
+    },
+    PaneBackend {
+        choice: PlacementChoice::Iterm,
+        name: "iTerm2",
+        is_in_auto: true,
+        caveat: Some(iterm::UNTESTED),
+        probe: |terminal, directories, purpose| {
+            Box::pin(async move {
+                let offer = iterm::probe(terminal, directories, purpose).await?;
+                Ok(offer.map(TerminalBackend::Iterm))
+            })
+        },
+    },
+    PaneBackend {
+        choice: PlacementChoice::ItermTmux,
+        name: "tmux drawn by iTerm2",
+        is_in_auto: false,
+        caveat: Some(iterm::UNTESTED),
+        probe: |terminal, directories, _| {
+            Box::pin(async {
+                let offer = tmux::probe_drawn(terminal, directories).await?;
+                Ok(offer.map(TerminalBackend::Tmux))
+            })
+        },
+    },
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_choice_with_panes_has_a_backend() {
+        for choice in PlacementChoice::ALL {
+            let has_panes = choice.info().placement.is_some_and(Placement::has_panes);
+            let is_here = BACKENDS.iter().any(|backend| backend.choice == choice);
+            assert_eq!(is_here, has_panes, "{choice:?}");
         }
     }
 
-    /// Starts a worker for each order, in the member's existing pane if there is one. One result per order, in order.
-    pub(super) async fn start(
-        &mut self,
-        orders: &[LaunchOrder],
-    ) -> Vec<Result<StartedWorker, String>> {
-        match self {
-            Self::Tmux(panes) => panes.start(orders).await,
-            Self::Iterm(panes) => panes.start(orders).await,
-        }
-    }
-
-    /// Whether the last start failed because no pane can be opened until the user acts, for example after the window
-    /// was closed.
-    pub(super) fn is_gone(&self) -> bool {
-        match self {
-            Self::Tmux(panes) => panes.is_gone(),
-            Self::Iterm(panes) => panes.is_gone(),
-        }
-    }
-
-    /// The team's current panes: member, process and id.
-    pub(super) async fn found(&mut self) -> Vec<FoundPane> {
-        match self {
-            Self::Tmux(panes) => panes.found().await,
-            Self::Iterm(panes) => panes.found().await,
-        }
-    }
-
-    /// Drops cached knowledge of the panes.
-    pub(super) fn forget(&mut self) {
-        match self {
-            Self::Tmux(panes) => panes.forget(),
-            // Caches nothing.
-            Self::Iterm(_) => {}
-        }
-    }
-
-    /// Shows labels of members. Best effort: labels are cosmetic.
-    pub(super) async fn label(&mut self, labels: Vec<(MemberName, Label)>) {
-        match self {
-            Self::Tmux(panes) => panes.label(labels).await,
-            Self::Iterm(panes) => panes.label(labels).await,
-        }
-    }
-
-    /// Shows the summary of members that wait for the user in status lines; an empty text clears it.
-    pub(super) async fn show_summary(&mut self, summary: &str) {
-        match self {
-            Self::Tmux(panes) => panes.show_summary(summary).await,
-            // iTerm2 has no status line; session names show waiting members.
-            Self::Iterm(_) => {}
-        }
-    }
-
-    /// The command with which the caller sees the team or one member's pane. For a connected member only a pane whose
-    /// process is in `shown_by` counts.
-    pub(super) async fn attach(
-        &mut self,
-        member: Option<&MemberName>,
-        shown_by: Option<&[u32]>,
-        read_only: bool,
-        terminal: &CallerTerminal,
-    ) -> Result<AttachAnswer, Refusal> {
-        match self {
-            Self::Tmux(panes) => panes.attach(member, shown_by, read_only, terminal).await,
-            Self::Iterm(panes) => panes.attach(member, shown_by, read_only, terminal).await,
-        }
-    }
-
-    /// Closes the member's pane. Best effort: remaining panes are closed with the team.
-    pub(super) async fn close(&mut self, member: &MemberName) {
-        match self {
-            Self::Tmux(panes) => panes.close(member).await,
-            Self::Iterm(panes) => panes.close(member).await,
-        }
-    }
-
-    /// Closes all panes of the team, with a receipt for each.
-    pub(super) async fn close_all(&mut self) -> Vec<Receipt> {
-        match self {
-            Self::Tmux(panes) => panes.close_all().await,
-            Self::Iterm(panes) => panes.close_all().await,
+    #[test]
+    fn backends_keep_their_words_in_the_journal() {
+        let stored = [
+            r#"{"kind":"headless"}"#,
+            r#"{"kind":"hosted"}"#,
+            r#"{"kind":"tmux","binary":"/t","socket":"/s","session":"own","size":[80,24]}"#,
+            r#"{"kind":"tmux","binary":"/t","socket":"/s","session":{"users":"$1"},"size":[80,24],"control_mode":true}"#,
+            r#"{"kind":"iterm","socket":"/s","session":null,"osascript":"/o"}"#,
+        ];
+        for text in stored {
+            let read: TerminalBackend = serde_json::from_str(text).unwrap();
+            assert_eq!(serde_json::to_string(&read).unwrap(), text);
         }
     }
 }

@@ -8,38 +8,46 @@
 //! ```text
 //! start.rs    starts workers in sessions       survey.rs       lists sessions and their members
 //! layout.rs   chooses the pane to split        profile.rs      command, name and colour of a new session
-//! close.rs    closes sessions                  availability.rs whether the caller's app is available
+//! close.rs    closes sessions                  probe.rs        whether the caller's app is available
 //! app.rs      typed requests                   connection.rs   socket, authentication, errors
-//! wire.rs     messages
+//! wire.rs     messages                         site.rs         which app shows a team
 //! ```
 
 mod app;
-pub(super) mod availability;
 mod close;
 mod connection;
 mod layout;
+mod probe;
 mod profile;
+mod site;
 mod start;
 mod survey;
 mod wire;
 
 use std::collections::BTreeMap;
 
-use agent_team_protocol::method::{AttachAnswer, CallerTerminal};
+use agent_team_protocol::method::AttachAnswer;
+use agent_team_protocol::placement::{CallerTerminal, Placement};
 use agent_team_protocol::spec::Layout;
-use agent_team_protocol::view::Placement;
+use agent_team_protocol::view::Receipt;
 use agent_team_protocol::{ErrorCode, MemberName, Refusal, TeamId};
 
 use app::App;
 use connection::ItermError;
+pub(super) use probe::probe;
+pub(super) use site::ItermSite;
 use survey::{Session, Survey};
 
-use super::{FoundPane, Label, not_shown};
-use crate::settings::ItermBackend;
+use super::interface::{Panes, Pending, not_shown};
+use crate::launch::order::{Label, LaunchOrder};
+use crate::launch::report::{FoundPane, StartedWorker};
+
+/// Added to everything about iTerm2 until it was tested on macOS.
+pub(super) const UNTESTED: &str = "tested against a protocol server, not yet on a Mac";
 
 /// The sessions of one team.
 #[derive(Debug)]
-pub(crate) struct Panes {
+pub(super) struct ItermPanes {
     team: TeamId,
     layout: Layout,
     app: App,
@@ -51,21 +59,17 @@ pub(crate) struct Panes {
     gone: bool,
 }
 
-impl Panes {
+impl ItermPanes {
     /// Makes no request yet.
-    pub(super) fn new(team: TeamId, backend: ItermBackend, layout: Layout) -> Self {
+    pub(super) fn new(team: TeamId, site: ItermSite, layout: Layout) -> Self {
         Self {
             team,
             layout,
-            caller: backend.session.clone(),
-            app: App::new(backend),
+            caller: site.session.clone(),
+            app: App::new(site),
             named: BTreeMap::new(),
             gone: false,
         }
-    }
-
-    pub(super) fn is_gone(&self) -> bool {
-        self.gone
     }
 
     /// All sessions, with their processes and tags.
@@ -83,7 +87,7 @@ impl Panes {
     }
 
     /// The team's existing sessions: member, process and id.
-    pub(super) async fn found(&mut self) -> Vec<FoundPane> {
+    async fn found(&mut self) -> Vec<FoundPane> {
         let survey = match self.survey().await {
             Ok(survey) => survey,
             Err(error) => {
@@ -109,7 +113,7 @@ impl Panes {
     }
 
     /// Shows labels of members as session names. Best effort: labels are cosmetic.
-    pub(super) async fn label(&mut self, labels: Vec<(MemberName, Label)>) {
+    async fn label(&mut self, labels: Vec<(MemberName, Label)>) {
         for (member, label) in labels {
             let Some((session, shown)) = self.named.get_mut(&member) else {
                 continue;
@@ -134,7 +138,7 @@ impl Panes {
 
     /// Brings the team's tab, or one member's session, to the front. For a connected member only a session whose
     /// process is in `shown_by` counts. Refused for callers outside this iTerm2: they would not see it.
-    pub(super) async fn attach(
+    async fn attach(
         &mut self,
         member: Option<&MemberName>,
         shown_by: Option<&[u32]>,
@@ -175,5 +179,44 @@ impl Panes {
             argv: Vec::new(),
             unset: Vec::new(),
         })
+    }
+}
+
+impl Panes for ItermPanes {
+    fn start<'a>(
+        &'a mut self,
+        orders: &'a [LaunchOrder],
+    ) -> Pending<'a, Vec<Result<StartedWorker, String>>> {
+        Box::pin(self.start(orders))
+    }
+
+    fn is_gone(&self) -> bool {
+        self.gone
+    }
+
+    fn found(&mut self) -> Pending<'_, Vec<FoundPane>> {
+        Box::pin(self.found())
+    }
+
+    fn label(&mut self, labels: Vec<(MemberName, Label)>) -> Pending<'_, ()> {
+        Box::pin(self.label(labels))
+    }
+
+    fn attach<'a>(
+        &'a mut self,
+        member: Option<&'a MemberName>,
+        shown_by: Option<&'a [u32]>,
+        read_only: bool,
+        terminal: &'a CallerTerminal,
+    ) -> Pending<'a, Result<AttachAnswer, Refusal>> {
+        Box::pin(self.attach(member, shown_by, read_only, terminal))
+    }
+
+    fn close<'a>(&'a mut self, member: &'a MemberName) -> Pending<'a, ()> {
+        Box::pin(self.close(member))
+    }
+
+    fn close_all(&mut self) -> Pending<'_, Vec<Receipt>> {
+        Box::pin(self.close_all())
     }
 }

@@ -3,14 +3,14 @@
 use agent_team_protocol::MemberName;
 use agent_team_protocol::view::{Fate, Receipt};
 
-use super::Panes;
+use super::ItermPanes;
 use super::connection::ItermError;
 use super::survey::Survey;
-use crate::launch::pane_receipt;
+use crate::launch::panes::interface::pane_receipt;
 
-impl Panes {
+impl ItermPanes {
     /// Closes the member's session. Best effort: remaining sessions are closed with the team.
-    pub(in crate::launch) async fn close(&mut self, member: &MemberName) {
+    pub(super) async fn close(&mut self, member: &MemberName) {
         self.named.remove(member);
         let closed = async {
             let survey = self.survey().await?;
@@ -26,7 +26,7 @@ impl Panes {
 
     /// Closes every session tagged as the team's, except those that run another process by now. Reports each one's
     /// state afterwards.
-    pub(in crate::launch) async fn close_all(&mut self) -> Vec<Receipt> {
+    pub(super) async fn close_all(&mut self) -> Vec<Receipt> {
         self.named.clear();
         let before = match self.survey().await {
             Ok(before) => before,

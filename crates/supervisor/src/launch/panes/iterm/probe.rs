@@ -1,21 +1,27 @@
 //! Checks whether the caller's iTerm2 can show the team: the caller is inside it, it runs on this machine, and its
-//! API answers. Called by [`crate::launch::backend`].
+//! API answers. Called for `up`, and for the reports of `doctor`.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use agent_team_protocol::method::CallerTerminal;
-use agent_team_protocol::placement::CallerIterm;
+use agent_team_protocol::placement::{CallerIterm, CallerTerminal};
+use agent_team_system::directories::Directories;
 
 use super::app::App;
 use super::connection::{Cookie, ItermError};
 use super::profile;
-use crate::launch::backend::find_program;
-use crate::settings::ItermBackend;
+use super::site::ItermSite;
+use crate::launch::panes::interface::{Offer, Purpose, Unavailable};
+use crate::launch::program;
+
+/// How long iTerm2 may take to answer. It can show a dialog to the user; the long limit applies only where iTerm2 was
+/// requested explicitly.
+const LIMIT: Duration = Duration::from_secs(40);
+const AUTO_LIMIT: Duration = Duration::from_secs(1);
 
 /// Why iTerm2 cannot be used.
 #[derive(Debug, thiserror::Error)]
-pub(in crate::launch) enum Unusable {
+enum Unusable {
     #[error("you are not inside iTerm2")]
     Outside,
     #[error("your iTerm2 is on another machine")]
@@ -28,7 +34,7 @@ pub(in crate::launch) enum Unusable {
 
 impl Unusable {
     /// What the user can do about it.
-    pub(in crate::launch) fn hint(&self) -> Option<&'static str> {
+    fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Outside => Some("run it in an iTerm2 session"),
             Self::Remote => Some("use --panes iterm-tmux to show panes of this machine in it"),
@@ -38,32 +44,63 @@ impl Unusable {
     }
 }
 
+impl From<Unusable> for Unavailable {
+    fn from(why: Unusable) -> Self {
+        let is_here = !matches!(why, Unusable::Outside);
+        let hint = why.hint();
+        Self {
+            why: why.to_string(),
+            hint,
+            doctor_hint: hint.filter(|_| is_here),
+            is_fault: false,
+            is_here,
+        }
+    }
+}
+
+/// A new tab in the caller's app.
+pub(in crate::launch::panes) async fn probe(
+    terminal: &CallerTerminal,
+    directories: &Directories,
+    purpose: Purpose,
+) -> Result<Offer<ItermSite>, Unavailable> {
+    let limit = match purpose {
+        Purpose::Requested => LIMIT,
+        Purpose::Auto => AUTO_LIMIT,
+    };
+    Ok(Offer {
+        site: find(terminal, &directories.run, limit).await?,
+        reason: "a new tab in your iTerm2".to_owned(),
+        is_callers: true,
+    })
+}
+
 /// The caller's app, if it answers within the limit. `run` is the runtime directory; it must be representable,
 /// because commands in sessions contain its path.
-pub(in crate::launch) async fn choose(
+async fn find(
     terminal: &CallerTerminal,
     run: &Path,
     limit: Duration,
-) -> Result<ItermBackend, Unusable> {
+) -> Result<ItermSite, Unusable> {
     let caller = terminal.iterm.as_ref().ok_or(Unusable::Outside)?;
     if caller.remote {
         return Err(Unusable::Remote);
     }
     profile::quoted(run.as_os_str())?;
-    let backend = ItermBackend {
+    let site = ItermSite {
         socket: socket(caller),
         session: caller
             .session
             .as_deref()
             .and_then(session)
             .map(str::to_owned),
-        osascript: find_program("osascript", &terminal.path),
+        osascript: program::find("osascript", &terminal.path),
     };
     let cookie = caller.cookie.clone().map(|cookie| Cookie {
         cookie,
         key: caller.key.clone(),
     });
-    let app = App::new(backend.clone());
+    let app = App::new(site.clone());
     let answers = async {
         app.open(cookie.as_ref()).await?;
         app.sessions().await
@@ -71,7 +108,7 @@ pub(in crate::launch) async fn choose(
     tokio::time::timeout(limit, answers)
         .await
         .map_err(|_elapsed| Unusable::TooSlow(limit))??;
-    Ok(backend)
+    Ok(site)
 }
 
 /// The socket of the app for the user with this home directory.
@@ -124,13 +161,13 @@ mod tests {
     async fn only_the_callers_own_app_is_contacted() {
         let mut terminal = CallerTerminal::default();
         let run = Path::new("/run");
-        let unusable = choose(&terminal, run, Duration::from_secs(1)).await;
+        let unusable = find(&terminal, run, Duration::from_secs(1)).await;
         assert!(matches!(unusable, Err(Unusable::Outside)));
         terminal.iterm = Some(Box::new(CallerIterm {
             remote: true,
             ..CallerIterm::default()
         }));
-        let unusable = choose(&terminal, run, Duration::from_secs(1)).await;
+        let unusable = find(&terminal, run, Duration::from_secs(1)).await;
         assert!(matches!(unusable, Err(Unusable::Remote)));
     }
 }

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::connection::ItermError;
 use super::wire::Property;
-use crate::launch::{Label, LaunchOrder, arguments, marker};
+use crate::launch::order::{Label, LaunchOrder};
 
 /// Maximum characters of a session's name.
 const NAME_CHARACTERS: usize = 80;
@@ -48,11 +48,11 @@ pub(super) fn name(member: &str, label: &Label) -> String {
 /// The program and its arguments. The app gives sessions its own environment, so `env` adds the launch's marker.
 fn command(order: &LaunchOrder) -> Result<String, ItermError> {
     let mut words = Vec::new();
-    if let Some(marker) = marker(order) {
+    if let Some(marker) = order.marker() {
         words.extend(["/usr/bin/env".to_owned(), quoted(marker.as_ref())?]);
     }
     words.push(quoted(order.program.as_os_str())?);
-    for argument in arguments(order) {
+    for argument in order.arguments() {
         words.push(quoted(&argument)?);
     }
     Ok(words.join(" "))

@@ -1,5 +1,5 @@
 //! Runs tmux commands. The only place that builds tmux command lines and parses tmux errors. Called by everything in
-//! [`super`], and by [`crate::launch::backend`] for its probes.
+//! [`super`].
 //!
 //! A call is a list of commands joined by `;`. The server runs them without interruption up to the first that fails.
 //! [`Command`] is the only builder of a command, so that each word is escaped once.
@@ -27,7 +27,7 @@ const LABEL_CHARACTERS: usize = 80;
 
 /// Errors of a call, classified by tmux's message.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum TmuxError {
+pub(super) enum TmuxError {
     #[error("no tmux server is running ({0})")]
     NoServer(String),
     #[error("the pane, window or session is gone ({0})")]
@@ -190,7 +190,7 @@ pub(super) fn path_text(path: &Path) -> Result<&str, TmuxError> {
 
 /// One tmux server, reached through the installed client.
 #[derive(Debug, Clone)]
-pub(crate) struct Tmux {
+pub(super) struct Tmux {
     binary: PathBuf,
     pub(super) socket: PathBuf,
     /// For a server that a call may start. `None` for the user's server, which we never start.
@@ -198,7 +198,7 @@ pub(crate) struct Tmux {
 }
 
 impl Tmux {
-    pub(crate) fn new(binary: PathBuf, socket: PathBuf, configuration: Option<PathBuf>) -> Self {
+    pub(super) fn new(binary: PathBuf, socket: PathBuf, configuration: Option<PathBuf>) -> Self {
         Self {
             binary,
             socket,
@@ -207,13 +207,13 @@ impl Tmux {
     }
 
     /// The output of `tmux -V`.
-    pub(crate) async fn version(binary: &Path) -> Result<String, TmuxError> {
+    pub(super) async fn version(binary: &Path) -> Result<String, TmuxError> {
         let (printed, outcome) = output(tokio::process::Command::new(binary).arg("-V")).await;
         outcome.map(|()| printed.trim().to_owned())
     }
 
     /// Expands a format for a pane or a session, by its id.
-    pub(crate) async fn show(&self, target: &str, format: &str) -> Result<String, TmuxError> {
+    pub(super) async fn show(&self, target: &str, format: &str) -> Result<String, TmuxError> {
         let show = Command::new("display-message")
             .flag("-p")
             .option("-t", target)

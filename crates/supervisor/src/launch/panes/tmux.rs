@@ -6,41 +6,46 @@
 //! never moved.
 //!
 //! ```text
-//! start.rs   starts workers in panes     survey.rs  lists panes and their members
-//! create.rs  builds one such call        layout.rs  panes per window and their layout
-//! close.rs   closes panes                server.rs  identity of servers; our own server
-//! call.rs    runs tmux, classifies errors
+//! start.rs   starts workers in panes       survey.rs  lists panes and their members
+//! create.rs  builds one such call          layout.rs  panes per window and their layout
+//! close.rs   closes panes                  server.rs  identity of servers; our own server
+//! call.rs    runs tmux, classifies errors  probe.rs   whether the caller's tmux is usable
+//! site.rs    which server shows a team
 //! ```
 
 mod call;
 mod close;
 mod create;
 mod layout;
+mod probe;
 mod server;
+mod site;
 mod start;
 mod survey;
 #[cfg(test)]
-pub(crate) mod testing;
+pub(in crate::launch) mod testing;
 #[cfg(test)]
 mod tests;
 
 use std::collections::BTreeMap;
 
-use agent_team_protocol::method::{AttachAnswer, CallerTerminal};
+use agent_team_protocol::method::AttachAnswer;
+use agent_team_protocol::placement::{CallerTerminal, Placement};
 use agent_team_protocol::spec::Layout;
-use agent_team_protocol::view::Placement;
+use agent_team_protocol::view::Receipt;
 use agent_team_protocol::{ErrorCode, MemberName, Refusal, TeamId};
 use agent_team_system::directories::Directories;
 use agent_team_system::process::Signal;
 
-use call::{Command, label_text};
-pub(crate) use call::{Tmux, TmuxError};
-pub(crate) use server::TmuxVariable;
-use server::{OwnFiles, Server};
+use call::{Command, Tmux, TmuxError, label_text};
+pub(super) use probe::{probe, probe_drawn};
+use server::{OwnFiles, Server, TmuxVariable};
+pub(in crate::launch) use site::{TmuxSession, TmuxSite};
 use survey::Survey;
 
-use super::{FoundPane, Label, not_shown};
-use crate::settings::{TmuxBackend, TmuxSession};
+use super::interface::{Panes, Pending, not_shown};
+use crate::launch::order::{Label, LaunchOrder};
+use crate::launch::report::{FoundPane, StartedWorker};
 
 const LABEL_TAG: &str = "@agent_team_label";
 const COLOUR_TAG: &str = "@agent_team_colour";
@@ -51,7 +56,7 @@ const WAITING_TAG: &str = "@agent_team_waiting";
 
 /// The panes of one team.
 #[derive(Debug)]
-pub(crate) struct Panes {
+pub(super) struct TmuxPanes {
     team: TeamId,
     session: TmuxSession,
     /// Columns and rows of a window created before a client is attached.
@@ -66,43 +71,38 @@ pub(crate) struct Panes {
     survey: Option<Survey>,
     /// The labels shown in the borders.
     labels: BTreeMap<MemberName, Label>,
-    /// The last start found that the user's server or session has ended.
+    /// The last start found that the user's server or session has ended. No pane can be opened then before the next
+    /// `up` chooses a backend again. Our own server is never gone: it is started again.
     gone: bool,
 }
 
-impl Panes {
+impl TmuxPanes {
     /// Makes no call to tmux yet.
-    pub(crate) fn new(
+    pub(super) fn new(
         team: TeamId,
-        backend: TmuxBackend,
+        site: TmuxSite,
         layout: Layout,
         directories: &Directories,
     ) -> Self {
-        let own = match backend.session {
+        let own = match site.session {
             TmuxSession::Own => Some(OwnFiles::within(directories)),
             TmuxSession::Users(_) => None,
         };
         let configuration = own.as_ref().map(|own| own.configuration.clone());
-        let (columns, rows) = backend.size;
+        let (columns, rows) = site.size;
         Self {
             team,
-            session: backend.session,
+            session: site.session,
             // The status line takes the terminal's last line.
             size: (columns, rows.saturating_sub(1).max(1)),
             layout,
-            control_mode: backend.control_mode,
-            tmux: Tmux::new(backend.binary, backend.socket, configuration),
+            control_mode: site.control_mode,
+            tmux: Tmux::new(site.binary, site.socket, configuration),
             own,
             survey: None,
             labels: BTreeMap::new(),
             gone: false,
         }
-    }
-
-    /// Whether the last start failed because the user's server or session has ended. No pane can be opened then
-    /// before the next `up` chooses a backend again. Our own server is never gone: it is started again.
-    pub(crate) fn is_gone(&self) -> bool {
-        self.gone
     }
 
     /// The known panes. Listed again only if another server answers at the socket: as long as a server lives, its ids
@@ -120,13 +120,9 @@ impl Panes {
         Ok(self.survey.insert(survey))
     }
 
-    /// Drops the known panes.
-    pub(crate) fn forget(&mut self) {
-        self.survey = None;
-    }
-
     /// The team's existing panes: member, process and id.
-    pub(crate) async fn found(&mut self) -> Vec<FoundPane> {
+    async fn found(&mut self) -> Vec<FoundPane> {
+        self.survey = None;
         let team = self.team.clone();
         match self.survey().await {
             Ok(survey) => survey
@@ -178,7 +174,7 @@ impl Panes {
     }
 
     /// Shows labels in the borders. Best effort: labels are cosmetic.
-    pub(crate) async fn label(&mut self, mut labels: Vec<(MemberName, Label)>) {
+    async fn label(&mut self, mut labels: Vec<(MemberName, Label)>) {
         // Labels also change when a member's process ends. SIGCHLD makes tmux notice the dead process, so that its
         // pane shows that it has exited: see `how_ended`.
         if let Ok(Survey {
@@ -232,7 +228,7 @@ impl Panes {
 
     /// Shows the summary of members that wait for the user in status lines; an empty text clears it. Best effort:
     /// labels are cosmetic.
-    pub(crate) async fn show_summary(&mut self, summary: &str) {
+    async fn show_summary(&mut self, summary: &str) {
         let team = self.team.clone();
         let Ok(survey) = self.survey().await else {
             return;
@@ -249,7 +245,7 @@ impl Panes {
 
     /// The command with which the caller sees the team or one member's pane; empty if the caller's own tmux client
     /// was switched there. For a connected member only a pane whose process is in `shown_by` counts.
-    pub(crate) async fn attach(
+    async fn attach(
         &mut self,
         member: Option<&MemberName>,
         shown_by: Option<&[u32]>,
@@ -340,6 +336,49 @@ impl Panes {
                 .option("-t", pane)])
             .await?;
         Ok(())
+    }
+}
+
+impl Panes for TmuxPanes {
+    fn start<'a>(
+        &'a mut self,
+        orders: &'a [LaunchOrder],
+    ) -> Pending<'a, Vec<Result<StartedWorker, String>>> {
+        Box::pin(self.start(orders))
+    }
+
+    fn is_gone(&self) -> bool {
+        self.gone
+    }
+
+    fn found(&mut self) -> Pending<'_, Vec<FoundPane>> {
+        Box::pin(self.found())
+    }
+
+    fn label(&mut self, labels: Vec<(MemberName, Label)>) -> Pending<'_, ()> {
+        Box::pin(self.label(labels))
+    }
+
+    fn show_summary<'a>(&'a mut self, summary: &'a str) -> Pending<'a, ()> {
+        Box::pin(self.show_summary(summary))
+    }
+
+    fn attach<'a>(
+        &'a mut self,
+        member: Option<&'a MemberName>,
+        shown_by: Option<&'a [u32]>,
+        read_only: bool,
+        terminal: &'a CallerTerminal,
+    ) -> Pending<'a, Result<AttachAnswer, Refusal>> {
+        Box::pin(self.attach(member, shown_by, read_only, terminal))
+    }
+
+    fn close<'a>(&'a mut self, member: &'a MemberName) -> Pending<'a, ()> {
+        Box::pin(self.close(member))
+    }
+
+    fn close_all(&mut self) -> Pending<'_, Vec<Receipt>> {
+        Box::pin(self.close_all())
     }
 }
 

@@ -6,12 +6,12 @@ use agent_team_protocol::view::{Fate, Receipt};
 use super::call::{Command, TmuxError};
 use super::server::{OWN_SERVER, clean_up_server};
 use super::survey::{Pane, Survey};
-use super::{Panes, call};
-use crate::launch::pane_receipt;
+use super::{TmuxPanes, call};
+use crate::launch::panes::interface::pane_receipt;
 
-impl Panes {
+impl TmuxPanes {
     /// Closes the member's pane. Best effort: remaining panes are closed with the team.
-    pub(crate) async fn close(&mut self, member: &MemberName) {
+    pub(super) async fn close(&mut self, member: &MemberName) {
         self.labels.remove(member);
         self.survey = None;
         let closed = match self.list_panes().await {
@@ -29,7 +29,7 @@ impl Panes {
 
     /// Closes every pane tagged as the team's, and ends our own server if no other pane is left on it. Reports each
     /// pane's state afterwards, and foreign panes in our windows, which stay open.
-    pub(crate) async fn close_all(&mut self) -> Vec<Receipt> {
+    pub(super) async fn close_all(&mut self) -> Vec<Receipt> {
         self.labels.clear();
         self.survey = None;
         let _sole = match &self.own {

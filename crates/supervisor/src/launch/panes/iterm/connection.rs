@@ -23,8 +23,8 @@ use tokio_tungstenite::tungstenite::handshake::client::Request as Handshake;
 use tokio_tungstenite::tungstenite::http::HeaderValue;
 use tokio_tungstenite::tungstenite::{self, Message};
 
+use super::site::ItermSite;
 use super::wire::{Answer, Ask, Request, Response};
-use crate::settings::ItermBackend;
 
 /// Time limit of a request.
 pub(super) const LIMIT: Duration = Duration::from_secs(5);
@@ -46,7 +46,7 @@ const REQUEST_COOKIE: &str =
 
 /// Errors of iTerm2's API.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum ItermError {
+pub(super) enum ItermError {
     #[error("cannot connect to {}: iTerm2 is not running, or its Python API is disabled", .0.display())]
     Off(PathBuf),
     #[error("iTerm2 did not answer within {} s", .0.as_secs())]
@@ -88,7 +88,7 @@ impl ItermError {
     }
 
     /// What the user can do about it.
-    pub(crate) fn hint(&self) -> Option<&'static str> {
+    pub(super) fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Off(_) => {
                 Some("enable it in iTerm2: Settings > General > Magic > Enable Python API")
@@ -134,20 +134,20 @@ fn open() -> std::sync::MutexGuard<'static, BTreeMap<PathBuf, Connection>> {
 impl Connection {
     /// The open connection, or a new one. `cookie` is the caller's, if there is one.
     pub(super) async fn get_or_open(
-        backend: &ItermBackend,
+        site: &ItermSite,
         cookie: Option<&Cookie>,
     ) -> Result<Self, ItermError> {
-        let known = open().get(&backend.socket).cloned();
+        let known = open().get(&site.socket).cloned();
         if let Some(known) = known {
             return Ok(known);
         }
-        let connection = match handshake(&backend.socket, cookie).await {
+        let connection = match handshake(&site.socket, cookie).await {
             Err(error @ ItermError::Unauthorized(_)) => {
-                let Some(osascript) = &backend.osascript else {
+                let Some(osascript) = &site.osascript else {
                     return Err(error);
                 };
                 let cookie = request_cookie(osascript).await?;
-                handshake(&backend.socket, Some(&cookie)).await?
+                handshake(&site.socket, Some(&cookie)).await?
             }
             other => other?,
         };
@@ -155,18 +155,18 @@ impl Connection {
             stream: connection,
             last_id: 0,
         })));
-        open().insert(backend.socket.clone(), connection.clone());
+        open().insert(site.socket.clone(), connection.clone());
         Ok(connection)
     }
 
     /// Drops the connection, so that the next request opens a new one.
-    pub(super) fn forget(&self, backend: &ItermBackend) {
+    pub(super) fn forget(&self, site: &ItermSite) {
         let mut open = open();
         if open
-            .get(&backend.socket)
+            .get(&site.socket)
             .is_some_and(|known| Arc::ptr_eq(&known.0, &self.0))
         {
-            open.remove(&backend.socket);
+            open.remove(&site.socket);
         }
     }
 

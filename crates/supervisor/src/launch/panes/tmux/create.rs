@@ -1,13 +1,15 @@
 //! Builds the call that creates panes: its commands and their order. Used by [`super::start`].
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::call::{self, CALL_MAX, Command, TmuxError, path_text};
 use super::layout::Frame;
-use super::start::Progress;
-use super::survey::{FORMAT, LAUNCH_TAG, MEMBER_TAG, SESSION_TAG, TEAM_TAG, WINDOW_TAG, Window};
-use super::{Panes, label_commands, layout};
-use crate::launch::{LaunchOrder, marker};
+use super::survey::{
+    FORMAT, LAUNCH_TAG, MEMBER_TAG, Pane, SESSION_TAG, TEAM_TAG, WINDOW_TAG, Window,
+};
+use super::{TmuxPanes, label_commands, layout};
+use crate::launch::order::LaunchOrder;
 
 /// The border: name in the member's colour, then its label. A foreign pane shows its number.
 const BORDER: &str = "#{?@agent_team_member,#[fg=#{@agent_team_colour}]#[bold] #{@agent_team_member}#[default] \
@@ -24,6 +26,21 @@ const FINISH_BYTES: usize = 512;
 
 /// Bytes per pane in a layout string.
 const ARRANGEMENT_BYTES: usize = 40;
+
+/// Progress over the steps of one start.
+pub(super) struct Progress<'a> {
+    pub(super) orders: &'a [LaunchOrder],
+    /// The pane of each order, parallel to `orders`.
+    pub(super) panes: Vec<Option<Pane>>,
+    /// Windows in which tmux has no room, whatever our own calculation says.
+    pub(super) full: BTreeSet<String>,
+}
+
+impl Progress<'_> {
+    pub(super) fn waiting(&self) -> impl Iterator<Item = usize> {
+        (0..self.orders.len()).filter(|&index| self.panes[index].is_none())
+    }
+}
 
 /// Where the next panes are created.
 #[derive(Debug)]
@@ -44,7 +61,7 @@ pub(super) struct Step {
     pub(super) pane_target: Option<PaneTarget>,
 }
 
-impl Panes {
+impl TmuxPanes {
     /// Restarts existing panes for orders, as many as fit into one call.
     pub(super) fn respawns(
         &self,
@@ -207,7 +224,7 @@ impl Panes {
         // The marker is set with `env`, not with `-e` of new-session: that sets it for the session, so that every
         // later pane in it, even the user's, would carry the marker and be killed with the launch.
         let mut argv = Vec::new();
-        if let Some(marker) = marker(order) {
+        if let Some(marker) = order.marker() {
             argv.extend(["/usr/bin/env".to_owned(), marker]);
         }
         argv.extend(argv_of(order)?);
@@ -264,7 +281,7 @@ impl Panes {
 
 /// The order's program as the command of a pane. The worker changes to its member's directory itself.
 fn program(command: Command, order: &LaunchOrder) -> Result<Command, TmuxError> {
-    let command = match marker(order) {
+    let command = match order.marker() {
         Some(marker) => command.option("-e", &marker),
         None => command,
     };
@@ -273,7 +290,7 @@ fn program(command: Command, order: &LaunchOrder) -> Result<Command, TmuxError> 
 
 fn argv_of(order: &LaunchOrder) -> Result<Vec<String>, TmuxError> {
     let mut argv = vec![path_text(&order.program)?.to_owned()];
-    for word in crate::launch::arguments(order) {
+    for word in order.arguments() {
         argv.push(path_text(Path::new(&word))?.to_owned());
     }
     Ok(argv)

@@ -12,33 +12,19 @@ use agent_team_protocol::spec::Layout;
 use agent_team_protocol::view::Placement;
 use agent_team_system::process::{ProcessId, Signal};
 
-use super::Panes;
+use super::TmuxPanes;
 use super::call::TmuxError;
-use super::create::{PaneTarget, Step};
+use super::create::{PaneTarget, Progress, Step};
 use super::layout::Frame;
 use super::server::{OWN_SERVER, Server};
+use super::site::TmuxSession;
 use super::survey::Pane;
-use crate::launch::{LaunchOrder, ProgramTask, StartedWorker};
-use crate::settings::TmuxSession;
+use crate::launch::order::{LaunchOrder, ProgramTask};
+use crate::launch::report::StartedWorker;
 
-/// Progress over the steps of one start.
-pub(super) struct Progress<'a> {
-    pub(super) orders: &'a [LaunchOrder],
-    /// The pane of each order, parallel to `orders`.
-    panes: Vec<Option<Pane>>,
-    /// Windows in which tmux has no room, whatever our own calculation says.
-    full: BTreeSet<String>,
-}
-
-impl Progress<'_> {
-    pub(super) fn waiting(&self) -> impl Iterator<Item = usize> {
-        (0..self.orders.len()).filter(|&index| self.panes[index].is_none())
-    }
-}
-
-impl Panes {
+impl TmuxPanes {
     /// Starts a worker for each order, in the member's existing pane if there is one. One result per order, in order.
-    pub(crate) async fn start(
+    pub(super) async fn start(
         &mut self,
         orders: &[LaunchOrder],
     ) -> Vec<Result<StartedWorker, String>> {

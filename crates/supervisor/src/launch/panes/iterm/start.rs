@@ -6,21 +6,22 @@ use agent_team_protocol::view::Placement;
 use agent_team_system::process::ProcessId;
 use tokio::time::Instant;
 
-use super::Panes;
+use super::ItermPanes;
 use super::connection::{ItermError, LIMIT};
 use super::layout;
 use super::profile;
 use super::survey::{Session, Survey, Tag};
 use super::wire::{Direction, Focus};
-use crate::launch::{LaunchOrder, ProgramTask, StartedWorker};
+use crate::launch::order::{LaunchOrder, ProgramTask};
+use crate::launch::report::StartedWorker;
 
 /// Interval between two checks for the process of a new session: the app reports the pid only after it has started
 /// the process.
 const POLL_INTERVAL: std::time::Duration = std::time::Duration::from_millis(5);
 
-impl Panes {
+impl ItermPanes {
     /// Starts a worker for each order. One result per order, in order.
-    pub(in crate::launch) async fn start(
+    pub(super) async fn start(
         &mut self,
         orders: &[LaunchOrder],
     ) -> Vec<Result<StartedWorker, String>> {
@@ -102,12 +103,12 @@ impl Panes {
             false => Direction::Horizontal,
         };
         let properties = profile::properties(order)?;
-        // Split first, close afterwards: closing the only session of a tab closes the tab, and of the last window
-        // perhaps the app, so that the member would lose its position.
+        // Split before closing: closing the only session of a tab closes the tab, and closing the last tab can quit the
+        // app.
         let new = match self.app.split(&old.id, direction, properties).await {
             Ok(new) => Some(new),
-            // The old session is too small to split, buried or closed. A new place is chosen below, after the old
-            // session is closed.
+            // The old session is too small to split, buried or closed. It is closed before a new one is opened, so that
+            // its neighbours get its room. If it was the last one, the app can quit; the worker then starts headless.
             Err(ItermError::NoRoom | ItermError::Gone | ItermError::Failed { .. }) => None,
             Err(error) => return Err(error),
         };

@@ -212,17 +212,17 @@ pub(super) async fn clean_up_server(
 
 /// The content of `$TMUX`: `socket,pid,session`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct TmuxVariable {
-    pub(crate) socket: PathBuf,
+pub(super) struct TmuxVariable {
+    pub(super) socket: PathBuf,
     /// The server's pid.
-    pub(crate) pid: u32,
+    pub(super) pid: u32,
     /// The session in which the pane was created; it can have been moved since.
-    pub(crate) session: String,
+    pub(super) session: String,
 }
 
 impl TmuxVariable {
     /// `None` if the value does not have tmux's format.
-    pub(crate) fn parse(tmux: &str) -> Option<Self> {
+    pub(super) fn parse(tmux: &str) -> Option<Self> {
         // From the right, because a path can contain commas.
         let mut fields = tmux.rsplitn(3, ',');
         let session = fields.next()?.parse::<u32>().ok()?;

@@ -2,13 +2,13 @@
 //! [`super`].
 
 use super::connection::{Connection, Cookie, ItermError, failed};
+use super::site::ItermSite;
 use super::survey::{Session, Tag};
 use super::wire::{
     Activate, ActivateApp, Answer, Ask, Assignment, Child, Close, CloseSessions, CloseStatus,
     CreateTab, Direction, Empty, Focus, Invoke, InvokeStatus, Method, Node, Property, Sessions,
     SplitPane, SplitStatus, Summary, TabStatus, Target, Variable, VariableStatus,
 };
-use crate::settings::ItermBackend;
 
 /// The session variable that holds a [`Tag`]. iTerm2 reserves the prefix `user.` for variables set by clients.
 const TAG: &str = "user.agent_team";
@@ -16,26 +16,24 @@ const TAG: &str = "user.agent_team";
 /// One app, identified by its socket.
 #[derive(Debug, Clone)]
 pub(super) struct App {
-    backend: ItermBackend,
+    site: ItermSite,
 }
 
 impl App {
-    pub(super) fn new(backend: ItermBackend) -> Self {
-        Self { backend }
+    pub(super) fn new(site: ItermSite) -> Self {
+        Self { site }
     }
 
     /// Ensures that there is a connection, with the caller's cookie if one is required.
     pub(super) async fn open(&self, cookie: Option<&Cookie>) -> Result<(), ItermError> {
-        Connection::get_or_open(&self.backend, cookie)
-            .await
-            .map(drop)
+        Connection::get_or_open(&self.site, cookie).await.map(drop)
     }
 
     async fn call(&self, ask: Ask) -> Result<Answer, ItermError> {
-        let connection = Connection::get_or_open(&self.backend, None).await?;
+        let connection = Connection::get_or_open(&self.site, None).await?;
         let outcome = connection.call(ask).await;
         if outcome.as_ref().is_err_and(ItermError::is_unavailable) {
-            connection.forget(&self.backend);
+            connection.forget(&self.site);
         }
         outcome
     }

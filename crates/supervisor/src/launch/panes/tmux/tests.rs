@@ -15,14 +15,14 @@ use agent_team_system::process::{ExitWatch, ProcessId, Signal};
 
 use super::testing::{Server, tmux_or_skip};
 use super::*;
-use crate::launch::{LaunchOrder, ProgramTask, StartedWorker};
+use crate::launch::order::ProgramTask;
 
 /// A worker that writes its arguments and environment to a file, then sleeps.
 const WORKER: &str = "#!/bin/sh\nprintf '%s|' \"$@\" \"$AGENT_TEAM_LAUNCH\" \"$PWD\" \"${CARGO_MANIFEST_DIR-none}\" > \"$2.said\"\nexec sleep 600\n";
 
 struct Rig {
     server: Server,
-    panes: Panes,
+    panes: TmuxPanes,
     worker: PathBuf,
     launches: u128,
 }
@@ -94,8 +94,8 @@ impl Rig {
     }
 }
 
-fn panes(server: &Server, session: TmuxSession, layout: Layout, size: (u16, u16)) -> Panes {
-    let backend = TmuxBackend {
+fn panes(server: &Server, session: TmuxSession, layout: Layout, size: (u16, u16)) -> TmuxPanes {
+    let site = TmuxSite {
         binary: server.binary.clone(),
         socket: server.socket().to_owned(),
         session,
@@ -109,7 +109,7 @@ fn panes(server: &Server, session: TmuxSession, layout: Layout, size: (u16, u16)
         config: home.join("config"),
     };
     directories.prepare().unwrap();
-    Panes::new(team(), backend, layout, &directories)
+    TmuxPanes::new(team(), site, layout, &directories)
 }
 
 /// A caller inside or outside tmux.

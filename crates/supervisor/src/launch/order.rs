@@ -1,0 +1,63 @@
+//! The order to run a program for a member: as its worker, or to show its running worker. Sent by the driver; carried out
+//! by the launcher and by terminal backends.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use agent_team_protocol::launch::LAUNCH_MARKER;
+use agent_team_protocol::spec::Colour;
+use agent_team_protocol::view::Placement;
+use agent_team_protocol::{LaunchId, MemberName};
+
+/// An order to start a worker, or to show a running one.
+#[derive(Debug, Clone)]
+pub(crate) struct LaunchOrder {
+    pub(crate) member: MemberName,
+    pub(crate) launch: LaunchId,
+    /// Empty if the worker runs inside this process.
+    pub(crate) program: PathBuf,
+    pub(crate) task: ProgramTask,
+    /// Where it must run. A pane is used only if the team has panes.
+    pub(crate) placement: Placement,
+    pub(crate) label: Label,
+}
+
+/// What the started program does.
+#[derive(Debug, Clone)]
+pub(crate) enum ProgramTask {
+    /// Run as the worker; the launch file is already written.
+    Launch { file: PathBuf },
+    /// Run as attach helper: keep a pane open for a running worker.
+    Hold {
+        /// The worker's pid. If its old pane still runs it, no new pane is needed.
+        worker: u32,
+        arguments: Vec<OsString>,
+    },
+}
+
+/// The label of a pane's border.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Label {
+    pub(crate) colour: Colour,
+    /// Role, state and task.
+    pub(crate) text: String,
+}
+
+impl LaunchOrder {
+    /// The environment entry that marks a worker as part of its launch. The attach helper gets no marker: it would
+    /// belong to the launch's process tree, which is killed after each task.
+    pub(super) fn marker(&self) -> Option<String> {
+        match self.task {
+            ProgramTask::Launch { .. } => Some(format!("{LAUNCH_MARKER}={}", self.launch)),
+            ProgramTask::Hold { .. } => None,
+        }
+    }
+
+    /// The arguments of the program.
+    pub(super) fn arguments(&self) -> Vec<OsString> {
+        match &self.task {
+            ProgramTask::Launch { file } => vec!["--launch".into(), file.into()],
+            ProgramTask::Hold { arguments, .. } => arguments.clone(),
+        }
+    }
+}

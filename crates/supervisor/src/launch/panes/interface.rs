@@ -1,0 +1,127 @@
+//! What a terminal backend implements, and what it answers with. Called by the team's launcher, one order at a time, and
+//! by the choice of the backend.
+
+use std::fmt::Debug;
+use std::pin::Pin;
+
+use agent_team_protocol::method::AttachAnswer;
+use agent_team_protocol::placement::CallerTerminal;
+use agent_team_protocol::view::{Fate, Receipt, ReceiptKind};
+use agent_team_protocol::{ErrorCode, MemberName, Refusal};
+
+use crate::launch::order::{Label, LaunchOrder};
+use crate::launch::report::{FoundPane, StartedWorker};
+
+pub(in crate::launch) type Pending<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
+
+/// The panes of one team.
+pub(in crate::launch) trait Panes: Debug {
+    /// Starts a worker for each order, in the member's existing pane if there is one. One result per order, in order.
+    fn start<'a>(
+        &'a mut self,
+        orders: &'a [LaunchOrder],
+    ) -> Pending<'a, Vec<Result<StartedWorker, String>>>;
+
+    /// Whether the last start failed because no pane can be opened until the user acts, for example after the window
+    /// was closed.
+    fn is_gone(&self) -> bool;
+
+    /// Lists the team's panes anew: member, process and id.
+    fn found(&mut self) -> Pending<'_, Vec<FoundPane>>;
+
+    /// Shows labels of members. Best effort: labels are cosmetic.
+    fn label(&mut self, labels: Vec<(MemberName, Label)>) -> Pending<'_, ()>;
+
+    /// Shows the summary of members that wait for the user in status lines; an empty text clears it. Does nothing
+    /// without status lines: labels show waiting members, too.
+    fn show_summary<'a>(&'a mut self, _summary: &'a str) -> Pending<'a, ()> {
+        Box::pin(std::future::ready(()))
+    }
+
+    /// The command with which the caller sees the team or one member's pane; empty if the caller's terminal shows it
+    /// already. For a connected member only a pane whose process is in `shown_by` counts.
+    fn attach<'a>(
+        &'a mut self,
+        member: Option<&'a MemberName>,
+        shown_by: Option<&'a [u32]>,
+        read_only: bool,
+        terminal: &'a CallerTerminal,
+    ) -> Pending<'a, Result<AttachAnswer, Refusal>>;
+
+    /// Closes the member's pane. Best effort: remaining panes are closed with the team.
+    fn close<'a>(&'a mut self, member: &'a MemberName) -> Pending<'a, ()>;
+
+    /// Closes all panes of the team, and only those, with a receipt for each.
+    fn close_all(&mut self) -> Pending<'_, Vec<Receipt>>;
+}
+
+/// Why a backend is probed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::launch) enum Purpose {
+    /// The user requested this backend, or a report on it.
+    Requested,
+    /// `auto` tries it, so the probe must not wait for the user.
+    Auto,
+}
+
+/// Where a backend would open the panes of a team.
+#[derive(Debug)]
+pub(in crate::launch) struct Offer<S> {
+    pub(in crate::launch) site: S,
+    /// For display.
+    pub(in crate::launch) reason: String,
+    /// In the caller's own terminal, which `auto` prefers.
+    pub(in crate::launch) is_callers: bool,
+}
+
+impl<S> Offer<S> {
+    pub(super) fn map<T>(self, wrap: impl FnOnce(S) -> T) -> Offer<T> {
+        let Self {
+            site,
+            reason,
+            is_callers,
+        } = self;
+        Offer {
+            site: wrap(site),
+            reason,
+            is_callers,
+        }
+    }
+}
+
+/// Why a backend cannot show a team.
+#[derive(Debug)]
+pub(in crate::launch) struct Unavailable {
+    pub(in crate::launch) why: String,
+    /// For a user who requested this backend.
+    pub(in crate::launch) hint: Option<&'static str>,
+    /// For a user who runs `doctor`.
+    pub(in crate::launch) doctor_hint: Option<&'static str>,
+    /// Whether `doctor` reports an error.
+    pub(in crate::launch) is_fault: bool,
+    /// The caller is in a terminal of this backend, so `auto` says why it uses another one.
+    pub(in crate::launch) is_here: bool,
+}
+
+/// The refusal for a member without a pane in a team with panes.
+pub(super) fn not_shown(member: Option<&MemberName>) -> Refusal {
+    let refusal = |what: String| Refusal::new(ErrorCode::NoPane, what);
+    match member {
+        Some(member) => refusal(format!(
+            "{member} has no pane: the pane was closed, or {member} was never started"
+        ))
+        .hint(format!(
+            "if {member} is running, open a new pane with: agent-team panes reopen {member}"
+        )),
+        None => refusal("the team has no window: no member was started in one".to_owned())
+            .hint("show the members with: agent-team ps"),
+    }
+}
+
+pub(super) fn pane_receipt(what: String, fate: Fate) -> Receipt {
+    Receipt {
+        kind: ReceiptKind::Pane,
+        what,
+        fate,
+    }
+}

@@ -1,0 +1,16 @@
+//! Where iTerm2 shows a team, as stored in the journal: fields are added, never renamed.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+/// The iTerm2 instance that shows the team. Contains no cookie: a cookie is a secret and is used once.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ItermSite {
+    /// The socket of its API.
+    pub(crate) socket: PathBuf,
+    /// The session that called `up`: the team's tabs open beside its tab.
+    pub(crate) session: Option<String>,
+    /// The program that requests a cookie from the app, if installed.
+    pub(crate) osascript: Option<PathBuf>,
+}
