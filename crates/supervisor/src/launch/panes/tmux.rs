@@ -288,18 +288,24 @@ impl TmuxPanes {
 
         let window = format!("{}:{}", pane.session, pane.window);
         let mut commands = vec![
-            Command::new("select-window").option("-t", &window),
-            Command::new("select-pane").option("-t", &pane.id),
+            Command::of(&["select-window", "-t", &window]),
+            Command::of(&["select-pane", "-t", &pane.id]),
         ];
         let draws = self.control_mode && tmux.is_none() && terminal.iterm.is_some();
         if member.is_some() && !draws {
             // Zooms the pane unless it is zoomed already: `resize-pane -Z` toggles.
             let zoom = format!("resize-pane -Z -t {}", pane.id);
-            let look = Command::new("if-shell").flag("-F").option("-t", &pane.id);
-            commands.push(look.word("#{?window_zoomed_flag,0,1}").word(&zoom));
+            let is_zoomed = "#{?window_zoomed_flag,0,1}";
+            commands.push(Command::of(&[
+                "if-shell", "-F", "-t", &pane.id, is_zoomed, &zoom,
+            ]));
         }
-        let attach = Command::new("attach-session").option("-t", &pane.session);
-        commands.push(if read_only { attach.flag("-r") } else { attach });
+        let attach = Command::of(&["attach-session", "-t", &pane.session]);
+        commands.push(if read_only {
+            attach.with(&["-r"])
+        } else {
+            attach
+        });
         let mut argv = self.tmux.argv(&commands).map_err(refused)?;
         if draws {
             argv.insert(1, "-CC".to_owned());
@@ -315,7 +321,7 @@ impl TmuxPanes {
         let format = "#{client_activity}\t#{session_id}\t#{client_name}";
         let listing = self
             .tmux
-            .run(&[Command::new("list-clients").option("-F", format)])
+            .run(&[Command::of(&["list-clients", "-F", format])])
             .await?;
         let client = listing
             .lines()
@@ -331,9 +337,7 @@ impl TmuxPanes {
         let (_, client) = client
             .ok_or_else(|| TmuxError::Gone("no client is attached to your session".to_owned()))?;
         self.tmux
-            .run(&[Command::new("switch-client")
-                .option("-c", client)
-                .option("-t", pane)])
+            .run(&[Command::of(&["switch-client", "-c", client, "-t", pane])])
             .await?;
         Ok(())
     }

@@ -99,41 +99,32 @@ impl TmuxError {
 pub(super) struct Command(Vec<String>);
 
 impl Command {
-    pub(super) fn new(name: &'static str) -> Self {
-        Self(vec![name.to_owned()])
+    pub(super) fn of(words: &[&str]) -> Self {
+        Self(Vec::new()).with(words)
+    }
+
+    pub(super) fn with(mut self, words: &[&str]) -> Self {
+        self.0.extend(words.iter().map(|word| escaped(word)));
+        self
     }
 
     /// Sets an option of the kind given by `flags`. `target` is `None` for the object created by the preceding
     /// command of the call.
-    pub(super) fn set(flags: &'static str, target: Option<&str>, name: &str, value: &str) -> Self {
-        let set = Self::new("set-option").flag(flags);
+    pub(super) fn set(flags: &str, target: Option<&str>, name: &str, value: &str) -> Self {
+        let set = Self::of(&["set-option", flags]);
         let set = match target {
-            Some(target) => set.option("-t", target),
+            Some(target) => set.with(&["-t", target]),
             None => set,
         };
         // `--`: a value may begin with a dash.
-        set.flag("--").word(name).word(value)
-    }
-
-    pub(super) fn flag(mut self, flag: &'static str) -> Self {
-        self.0.push(flag.to_owned());
-        self
-    }
-
-    pub(super) fn option(self, flag: &'static str, value: &str) -> Self {
-        self.flag(flag).word(value)
-    }
-
-    pub(super) fn word(mut self, value: &str) -> Self {
-        self.0.push(escaped(value));
-        self
+        set.with(&["--", name, value])
     }
 
     /// A program and its arguments. tmux passes a single word to a shell, and runs two or more directly.
     pub(super) fn program(self, argv: &[String]) -> Self {
         debug_assert!(argv.len() >= 2, "tmux passes a single word to a shell");
-        argv.iter()
-            .fold(self.flag("--"), |command, argument| command.word(argument))
+        let argv = argv.iter().map(String::as_str);
+        self.with(&["--"]).with(&argv.collect::<Vec<_>>())
     }
 }
 
@@ -214,10 +205,7 @@ impl Tmux {
 
     /// Expands a format for a pane or a session, by its id.
     pub(super) async fn show(&self, target: &str, format: &str) -> Result<String, TmuxError> {
-        let show = Command::new("display-message")
-            .flag("-p")
-            .option("-t", target)
-            .word(format);
+        let show = Command::of(&["display-message", "-p", "-t", target, format]);
         Ok(self.run(&[show]).await?.trim_end_matches('\n').to_owned())
     }
 

@@ -103,7 +103,7 @@ impl TmuxPanes {
     }
 
     async fn kill(&self, panes: impl Iterator<Item = &Pane>) -> Result<(), TmuxError> {
-        let kill = |pane: &Pane| Command::new("kill-pane").option("-t", &pane.id);
+        let kill = |pane: &Pane| Command::of(&["kill-pane", "-t", &pane.id]);
         for call in call::calls(panes.map(kill).collect()) {
             self.tmux.run(&call).await?;
         }

@@ -21,6 +21,9 @@ const ENDED: &str = "#{?#{m:* --hold *,#{pane_start_command}},\
                      #{@agent_team_member} left this pane; run agent-team panes reopen #{@agent_team_member},\
                      #{@agent_team_member} has exited; run agent-team restart #{@agent_team_member}}";
 
+/// Makes a command print the pane that it creates.
+const PRINT: [&str; 3] = ["-P", "-F", FORMAT];
+
 /// Bytes reserved in a call for the commands that finish a window.
 const FINISH_BYTES: usize = 512;
 
@@ -75,15 +78,10 @@ impl TmuxPanes {
         };
         for (index, pane) in old {
             let order = &progress.orders[*index];
-            let respawn = Command::new("respawn-pane").flag("-k").option("-t", pane);
+            let respawn = Command::of(&["respawn-pane", "-k", "-t", pane]);
             let mut group = vec![program(respawn, order)?];
             group.extend(self.tags(Some(pane), order));
-            group.push(
-                Command::new("display-message")
-                    .flag("-p")
-                    .option("-t", pane)
-                    .word(FORMAT),
-            );
+            group.push(Command::of(&["display-message", "-p", "-t", pane, FORMAT]));
             if !step.commands.is_empty()
                 && call::bytes(&step.commands) + call::bytes(&group) > CALL_MAX
             {
@@ -105,7 +103,7 @@ impl TmuxPanes {
     ) -> Result<Step, TmuxError> {
         let size = frame.size;
         let (mut commands, mut orders) = (Vec::new(), Vec::new());
-        let layout = |layout: &str| Command::new("select-layout").word(layout);
+        let layout = |layout: &str| Command::of(&["select-layout", layout]);
         let interim_layout = layout(frame.interim_layout());
         let there = match &pane_target {
             PaneTarget::Beside(window) => window.panes,
@@ -130,29 +128,24 @@ impl TmuxPanes {
                     None
                 }
                 (PaneTarget::NewWindow { session, .. }, 0) => {
-                    let window = Command::new("new-window")
-                        .flag("-d")
-                        .option("-t", &format!("{session}:"));
-                    let window = window
-                        .option("-n", order.launch.as_str())
-                        .flag("-P")
-                        .option("-F", FORMAT);
-                    group.push(program(window, order)?);
+                    let (session, name) = (format!("{session}:"), order.launch.as_str());
+                    let window = Command::of(&["new-window", "-d", "-t", &session, "-n", name]);
+                    group.push(program(window.with(&PRINT), order)?);
                     group.extend(self.window_options(&target, size));
                     None
                 }
                 (PaneTarget::Beside(_), 0)
                 | (PaneTarget::Session | PaneTarget::NewWindow { .. }, 1) => {
-                    Some(Command::new("split-window").option("-t", &target))
+                    Some(Command::of(&["split-window", "-t", &target]))
                 }
                 // Without a target: splits the pane that this call created last, which keeps the panes in order.
-                _ => Some(Command::new("split-window")),
+                _ => Some(Command::of(&["split-window"])),
             };
             match split {
                 // Not detached (`-d`): the new pane must become the current one, because the following commands have
                 // no target.
                 Some(split) => {
-                    group.push(program(split.flag("-P").option("-F", FORMAT), order)?);
+                    group.push(program(split.with(&PRINT), order)?);
                     group.extend(self.tags(None, order));
                     // After each split, because tmux halves a pane and the last one would soon be too small to split.
                     // tmux draws the window only at the end of the call.
@@ -177,28 +170,19 @@ impl TmuxPanes {
         }
         match &pane_target {
             PaneTarget::Beside(window) => {
-                commands.push(Command::new("select-pane").option("-t", &window.active));
+                commands.push(Command::of(&["select-pane", "-t", &window.active]));
                 if window.zoomed {
-                    commands.push(
-                        Command::new("resize-pane")
-                            .flag("-Z")
-                            .option("-t", &window.active),
-                    );
+                    commands.push(Command::of(&["resize-pane", "-Z", "-t", &window.active]));
                 }
             }
             PaneTarget::Session | PaneTarget::NewWindow { .. } if orders.len() > 1 => {
-                commands.push(
-                    Command::new("select-pane").option("-t", &format!("{target}.{{top-left}}")),
-                );
+                let first = format!("{target}.{{top-left}}");
+                commands.push(Command::of(&["select-pane", "-t", &first]));
             }
             PaneTarget::Session | PaneTarget::NewWindow { .. } => {}
         }
         if let PaneTarget::NewWindow { name, .. } = &pane_target {
-            commands.push(
-                Command::new("rename-window")
-                    .option("-t", &target)
-                    .word(name),
-            );
+            commands.push(Command::of(&["rename-window", "-t", &target, name]));
         }
         Ok(Step {
             commands,
@@ -214,13 +198,9 @@ impl TmuxPanes {
         target: &str,
     ) -> Result<Vec<Command>, TmuxError> {
         let (columns, rows) = (columns.to_string(), rows.to_string());
-        let session = Command::new("new-session")
-            .flag("-d")
-            .option("-s", self.team.as_str());
-        let session = session
-            .option("-x", &columns)
-            .option("-y", &rows)
-            .option("-n", &self.window_name(0, &order.member));
+        let (team, window) = (self.team.as_str(), self.window_name(0, &order.member));
+        let session = Command::of(&["new-session", "-d", "-s", team, "-n", &window, "-c", "/"]);
+        let size = ["-x", columns.as_str(), "-y", rows.as_str()];
         // The marker is set with `env`, not with `-e` of new-session: that sets it for the session, so that every
         // later pane in it, even the user's, would carry the marker and be killed with the launch.
         let mut argv = Vec::new();
@@ -229,24 +209,11 @@ impl TmuxPanes {
         }
         argv.extend(argv_of(order)?);
         let mut commands = vec![
-            session
-                .option("-c", "/")
-                .flag("-P")
-                .option("-F", FORMAT)
-                .program(&argv),
-            Command::new("set-option")
-                .option("-t", target)
-                .word(SESSION_TAG)
-                .word(self.team.as_str()),
+            session.with(&size).with(&PRINT).program(&argv),
+            Command::of(&["set-option", "-t", target, SESSION_TAG, team]),
             // tmux 3.2 ignores the size given to new-session.
-            Command::new("resize-window")
-                .option("-t", target)
-                .option("-x", &columns)
-                .option("-y", &rows),
-            Command::new("set-option")
-                .flag("-wu")
-                .option("-t", target)
-                .word("window-size"),
+            Command::of(&["resize-window", "-t", target]).with(&size),
+            Command::of(&["set-option", "-wu", "-t", target, "window-size"]),
         ];
         commands.extend(self.window_options(target, self.size));
         Ok(commands)
@@ -282,10 +249,10 @@ impl TmuxPanes {
 /// The order's program as the command of a pane. The worker changes to its member's directory itself.
 fn program(command: Command, order: &LaunchOrder) -> Result<Command, TmuxError> {
     let command = match order.marker() {
-        Some(marker) => command.option("-e", &marker),
+        Some(marker) => command.with(&["-e", &marker]),
         None => command,
     };
-    Ok(command.option("-c", "/").program(&argv_of(order)?))
+    Ok(command.with(&["-c", "/"]).program(&argv_of(order)?))
 }
 
 fn argv_of(order: &LaunchOrder) -> Result<Vec<String>, TmuxError> {

@@ -26,7 +26,7 @@ pub(super) const FORMAT: &str = concat!(
 
 /// Lists all panes of the server.
 pub(super) fn list() -> Command {
-    Command::new("list-panes").flag("-a").option("-F", FORMAT)
+    Command::of(&["list-panes", "-a", "-F", FORMAT])
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
