@@ -47,6 +47,10 @@ use agent_team_protocol::text::visible_line;
 use agent_team_protocol::view::Waiting;
 use agent_team_system::signals::SignalEvent;
 use agent_team_terminal_ui::Tone;
+use agent_team_tools::confine::Confinement;
+use agent_team_tools::supervisor_client::{ClientCall, SupervisorClient};
+use agent_team_tools::team::{Arrivals, Claims, PendingRequest, Shared};
+use agent_team_tools::{Permission, Tool, ToolContext};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -65,10 +69,6 @@ use crate::hosted::{Engine, TeamHandle};
 use crate::link::{LinkEvent, Notice, Over, Ticket};
 use crate::pane::{AgentEvent, AgentPane};
 use crate::sleep_until;
-use crate::supervisor_client::{ClientCall, SupervisorClient};
-use crate::team_tool::{Arrivals, Claims, PendingRequest, Shared};
-use crate::tool::confine::Confinement;
-use crate::tool::{Permission, Tool, ToolContext};
 use crate::typed::{Action, ActionOutcome, ActionResult};
 use crate::worker::{
     OUTPUT_PAUSE, TERM_GRACE, WorkerConfig, next_signal, not_shown, output_due, refused,

@@ -11,10 +11,9 @@ use std::path::PathBuf;
 use agent_team_protocol::notification::Assignment;
 use agent_team_protocol::{Generation, TaskId};
 use agent_team_system::process::ProcessId;
+use agent_team_tools::secret::Secrets;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
-
-use crate::secret::Secrets;
 
 /// Columns and rows of a terminal.
 pub(crate) type Size = (u16, u16);

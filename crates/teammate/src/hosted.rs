@@ -17,6 +17,9 @@ use agent_team_protocol::launch::LaunchFile;
 use agent_team_protocol::notification::{Assignment, DeliveredMessage};
 use agent_team_protocol::{LaunchId, MemberName, RoleName};
 use agent_team_system::directories::Directories;
+use agent_team_tools::Tool;
+use agent_team_tools::supervisor_client::SupervisorClient;
+use agent_team_tools::team::Shared;
 
 pub use team_handle::TeamHandle;
 
@@ -24,9 +27,6 @@ use crate::agent::Agent;
 use crate::launch::{self, TakeLaunchError};
 use crate::link::{Link, WhenAbsent};
 use crate::pane::{Pane, Surface};
-use crate::supervisor_client::SupervisorClient;
-use crate::team_tool::Shared;
-use crate::tool::Tool;
 use crate::worker::{Worker, WorkerConfig};
 use crate::{
     RunError, agent_pane, config, confinement, introduction, model_of, think, work_dir,

@@ -10,11 +10,10 @@
 //! - the state machine of the process and its exit: `worker` for the command engine, `agent` for the native engine
 //! - pings, reconnects and repeated requests: `link`
 //! - running and terminating a task's line: `engine`
-//! - the team tools and the system prompt of a model: `team_tool`
 //! - members inside another program, and its engines: `hosted`; several members in one process: `host`
 //! - the pane's output and input: `pane`, `typed`
 //! - lending a terminal to a running member: `terminal_lender`
-//! - redaction of secrets: `secret`
+//! - the tools of a model, its system prompt, and the redaction of secrets: the crate `tools`
 //!
 //! No task runs before the supervisor has answered, and no process outlives the claim that it was started for.
 
@@ -28,13 +27,8 @@ mod link;
 mod log;
 mod pane;
 pub mod program;
-pub mod secret;
-pub mod supervisor_client;
-pub mod team_tool;
 pub mod terminal_lender;
-pub mod tool;
 mod typed;
-mod vt;
 mod worker;
 
 use std::collections::HashMap;
@@ -63,6 +57,12 @@ use agent_team_system::signals::Signals;
 use agent_team_system::spawn;
 use agent_team_system::tree::Tree;
 use agent_team_terminal_ui::style::Theme;
+use agent_team_tools::ToolContext;
+use agent_team_tools::confine::{Confinement, Settings, User};
+use agent_team_tools::guard::Guard;
+use agent_team_tools::secret::Secrets;
+use agent_team_tools::supervisor_client::SupervisorClient;
+use agent_team_tools::team::Shared;
 use signal_hook::consts::{SIGQUIT, SIGTSTP};
 use tokio::task::LocalSet;
 use tracing_subscriber::filter::Targets;
@@ -75,12 +75,6 @@ use crate::launch::TakeLaunchError;
 use crate::link::{Link, WhenAbsent};
 use crate::log::MemberLog;
 use crate::pane::{AgentPane, Pane, Surface};
-use crate::secret::Secrets;
-use crate::supervisor_client::SupervisorClient;
-use crate::team_tool::Shared;
-use crate::tool::ToolContext;
-use crate::tool::confine::{Confinement, Settings, User};
-use crate::tool::guard::Guard;
 use crate::typed::Typed;
 use crate::worker::{ExitReport, Worker, WorkerConfig};
 

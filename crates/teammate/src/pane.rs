@@ -19,9 +19,9 @@ use agent_team_protocol::notification::ShowPane;
 use agent_team_protocol::spec::Colour;
 use agent_team_protocol::{MemberName, MessageId};
 use agent_team_terminal_ui::style::{Ink, Style, Theme};
+use agent_team_tools::vt::Position;
 
 use self::terminal::{Command, Event};
-use crate::vt::Position;
 
 pub(crate) use self::agent::{AgentEvent, AgentPane};
 pub(crate) use self::surface::Surface;

@@ -54,6 +54,16 @@ const EDGES: &[Edge] = &[
         why: "models know no team, agent loop or tool",
     },
     Edge {
+        from: "agent-team-tools",
+        never: Never::OursBut(&[
+            "agent-team-llm",
+            "agent-team-policy",
+            "agent-team-protocol",
+            "agent-team-system",
+        ]),
+        why: "a tool knows no agent loop, connection or terminal",
+    },
+    Edge {
         from: "agent-team-file",
         never: Never::OursBut(&["agent-team-protocol", "agent-team-policy"]),
         why: "reading a team file does not access a team",

@@ -24,6 +24,12 @@ use agent_team_protocol::spec::AgentSpec;
 use agent_team_protocol::view::Usage;
 use agent_team_protocol::{MemberName, MessageId, Party, Refusal, with_causes};
 use agent_team_terminal_ui::Tone;
+use agent_team_tools::BASH;
+use agent_team_tools::confine::Confinement;
+use agent_team_tools::supervisor_client::SupervisorClient;
+use agent_team_tools::team::{ENDS_TASK, FINISH, Shared, plan_first, plan_status};
+use agent_team_tools::web_search::Search;
+use agent_team_tools::{mcp, web_search};
 use serde_json::value::RawValue;
 
 use super::calls::Toolbox;
@@ -34,12 +40,6 @@ use super::output_sink::OutputSink;
 use super::step::{Stepped, Voice, ask};
 use super::transcript::{Mark, Transcript, raw, spent, stored};
 use super::{deps, prompts};
-use crate::supervisor_client::SupervisorClient;
-use crate::team_tool::{ENDS_TASK, FINISH, Shared, plan_status};
-use crate::tool::bash::BASH;
-use crate::tool::confine::Confinement;
-use crate::tool::web_search::Search;
-use crate::tool::{mcp, plan_first, web_search};
 use crate::worker::ExitReport;
 
 /// The size of one append in bytes of JSON, unless a single item is larger.

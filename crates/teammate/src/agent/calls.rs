@@ -11,6 +11,8 @@ use agent_team_llm::{ToolCall, ToolResult, ToolSpec};
 use agent_team_protocol::text::visible_label;
 use agent_team_protocol::view::Waiting;
 use agent_team_terminal_ui::call::{first_line, header};
+use agent_team_tools::team;
+use agent_team_tools::{Output, Tool, ToolContext, ToolError};
 use serde_json::Value;
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::Instant;
@@ -19,8 +21,6 @@ use super::inbox::{Inbox, Interruption};
 use super::output_sink::{EndedCall, Ends, OutputSink};
 use super::transcript::without_middle;
 use crate::sleep_until;
-use crate::team_tool;
-use crate::tool::{Output, Tool, ToolContext, ToolError};
 
 /// The number of characters of a wait's description.
 const SHOWN: usize = 120;
@@ -316,7 +316,7 @@ fn arguments(call: &ToolCall) -> Result<Value, ToolError> {
 
 /// The description of a `wait` call for the supervisor.
 fn waits_for(call: &ToolCall) -> Option<Waiting> {
-    let wait = (call.name == team_tool::WAIT).then(|| arguments(call).ok())?;
+    let wait = (call.name == team::WAIT).then(|| arguments(call).ok())?;
     let wait = wait.unwrap_or_default();
     let ids = wait["ids"].as_array().into_iter().flatten();
     let ids: Vec<_> = ids.filter_map(Value::as_str).take(WAITS_SHOWN).collect();

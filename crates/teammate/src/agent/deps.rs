@@ -16,11 +16,13 @@ use agent_team_protocol::exit::ExitCode;
 use agent_team_protocol::spec::AgentSpec;
 use agent_team_protocol::view::TeamView;
 use agent_team_protocol::with_causes;
+use agent_team_tools::confine::Confinement;
+use agent_team_tools::supervisor_client::SupervisorClient;
+use agent_team_tools::team::{
+    Briefing, Shared, plan_first, plan_tool, request_tools, system_prompt, team_tools,
+};
+use agent_team_tools::{Options, Permission, Tool, domain_tools, may_use};
 
-use crate::supervisor_client::SupervisorClient;
-use crate::team_tool::{Briefing, Shared, plan_tool, request_tools, system_prompt, team_tools};
-use crate::tool::confine::Confinement;
-use crate::tool::{Options, Permission, Tool, domain_tools, may_use, plan_first};
 use crate::worker::ExitReport;
 
 /// The model of this member: the configured one, else the first one that is available. `secrets` and keys are kept out

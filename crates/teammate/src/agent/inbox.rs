@@ -7,11 +7,11 @@ use std::collections::VecDeque;
 
 use agent_team_protocol::RequestId;
 use agent_team_protocol::notification::{Abandon, Allowance, Assignment, DeliveredMessage};
+use agent_team_tools::team::{Arrivals, Claims, PendingRequest};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use crate::engine::Claim;
-use crate::team_tool::{Arrivals, Claims, PendingRequest};
 
 /// An input from the worker's loop to the agent loop.
 #[derive(Debug)]

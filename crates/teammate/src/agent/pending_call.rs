@@ -12,6 +12,7 @@ use agent_team_protocol::request::{Channel, OneRequest, RequestState, RequestVie
 use agent_team_protocol::spec::Colour;
 use agent_team_protocol::text::{visible, visible_line};
 use agent_team_protocol::{ErrorCode, Refusal, RequestId};
+use agent_team_tools::supervisor_client::ClientCall;
 use serde_json::value::RawValue;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -20,7 +21,6 @@ use super::inbox::Input;
 use super::{Agent, End};
 use crate::engine::Claim;
 use crate::link::{Notice, Request, Ticket};
-use crate::supervisor_client::ClientCall;
 use crate::typed::Action;
 use crate::worker::{ExitReport, Reconciled, reconcile};
 

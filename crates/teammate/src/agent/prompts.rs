@@ -4,10 +4,10 @@
 
 use agent_team_llm::Item;
 use agent_team_protocol::notification::Assignment;
+use agent_team_tools::team::message_line;
 
 use super::inbox::ModelInput;
 use crate::pane::paint;
-use crate::team_tool::message_line;
 
 /// The input as the model reads it.
 pub(super) fn item(input: &ModelInput) -> Item {

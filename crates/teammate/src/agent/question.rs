@@ -7,11 +7,11 @@ use agent_team_protocol::text::visible_line;
 use agent_team_protocol::view::{
     MemberState, MemberView, QuestionView, RoundState, RoundView, TeamView, Wants,
 };
+use agent_team_tools::team::role_of;
 
 use super::ending::WORDS_MAX;
 use super::prompts;
 use super::transcript::without_middle;
-use crate::team_tool::role_of;
 
 /// The default template of a question.
 const TEMPLATE: &str = "\

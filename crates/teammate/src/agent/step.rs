@@ -5,11 +5,11 @@ use agent_team_protocol::view::Waiting;
 use agent_team_system::clock;
 use agent_team_terminal_ui::call::{first_line, header};
 use agent_team_terminal_ui::{Tone, Words};
+use agent_team_tools::web_search;
 use serde_json::json;
 
 use super::inbox::{Inbox, Interruption};
 use super::output_sink::{EndedCall, OutputSink};
-use crate::tool::web_search;
 
 /// The outcome of a request to the model.
 #[derive(Debug)]

@@ -8,16 +8,16 @@ use std::sync::Arc;
 
 use agent_team_protocol::TaskId;
 use agent_team_terminal_ui::Tone;
+use agent_team_tools::Permission;
+use agent_team_tools::confine::Confinement;
+use agent_team_tools::program::{Program, ProgramEnd};
+use agent_team_tools::tail::Tail;
+use agent_team_tools::team::{Verify, Verifying};
+use agent_team_tools::vt::Plain;
 
 use super::output_sink::OutputSink;
-use crate::engine::output::Tail;
 use crate::engine::{ProgramContext, TAIL_BYTES};
 use crate::pane::paint;
-use crate::team_tool::{Verify, Verifying};
-use crate::tool::Permission;
-use crate::tool::confine::Confinement;
-use crate::tool::program::{Program, ProgramEnd};
-use crate::vt::Plain;
 
 #[derive(Debug)]
 pub(super) struct Verifier {

@@ -23,14 +23,14 @@ use agent_team_system::pty::Pty;
 use agent_team_system::spawn::{Child, ProgramSpec};
 use agent_team_system::tree::Tree;
 use agent_team_system::trusted;
+use agent_team_tools::secret::{RedactedStream, Secrets};
+use agent_team_tools::tail::Tail;
+use agent_team_tools::vt::Plain;
 use tokio::sync::{mpsc, watch};
 
-use super::output::Tail;
 use super::{
     Claim, ControlReceivers, Controls, Event, Outcome, ProgramContext, Run, Size, TAIL_BYTES,
 };
-use crate::secret::{RedactedStream, Secrets};
-use crate::vt::Plain;
 
 /// The largest read, in bytes.
 const READ_BYTES: usize = 16 << 10;

@@ -1,47 +1,4 @@
-//! Buffers of a task's output: its tail, for the result, and the part that is not sent to the supervisor yet. Called by
-//! the engine and the worker. Pure; memory is bounded.
-
-use std::collections::VecDeque;
-
-/// The last bytes of an append-only text.
-#[derive(Debug)]
-pub(crate) struct Tail {
-    kept: VecDeque<u8>,
-    limit: usize,
-    cut: bool,
-}
-
-impl Tail {
-    pub(crate) fn new(limit: usize) -> Self {
-        Self {
-            kept: VecDeque::new(),
-            limit,
-            cut: false,
-        }
-    }
-
-    pub(crate) fn push(&mut self, text: &str) {
-        self.kept.extend(text.as_bytes());
-        let excess = self.kept.len().saturating_sub(self.limit);
-        self.cut |= excess > 0;
-        self.kept.drain(..excess);
-    }
-
-    /// The text as complete lines if there is more than one, without surrounding blank lines.
-    pub(crate) fn text(&self) -> String {
-        let bytes: Vec<u8> = self.kept.iter().copied().collect();
-        let mut text = String::from_utf8_lossy(&bytes).into_owned();
-        if self.cut {
-            // The first line, or at least its first character, may be truncated.
-            let whole = text.trim_end().find('\n').map_or_else(
-                || text.len() - text.trim_start_matches(char::REPLACEMENT_CHARACTER).len(),
-                |newline| newline + 1,
-            );
-            text.drain(..whole);
-        }
-        text.trim_end().trim_start_matches('\n').to_owned()
-    }
-}
+//! The part of a task's output that is not sent to the supervisor yet. Called by the worker. Pure; memory is bounded.
 
 /// The largest text of one `task/output`, in bytes.
 pub(crate) const OUTPUT_MAX: usize = 16 << 10;
@@ -111,22 +68,6 @@ fn ceil_char(text: &str, at: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_tail_is_the_last_whole_lines() {
-        let mut tail = Tail::new(10);
-        tail.push("\n\nok\n");
-        assert_eq!(tail.text(), "ok");
-        tail.push("first\nsecond\n");
-        assert_eq!(tail.text(), "second");
-    }
-
-    #[test]
-    fn a_tail_of_one_endless_line_is_its_end() {
-        let mut tail = Tail::new(5);
-        tail.push("ééé");
-        assert_eq!(tail.text(), "éé");
-    }
 
     #[test]
     fn output_within_the_limit_is_complete() {

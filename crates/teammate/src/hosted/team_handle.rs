@@ -15,12 +15,12 @@ use agent_team_protocol::spec::TaskSpec;
 use agent_team_protocol::view::TaskView;
 use agent_team_protocol::{MemberName, Recipient, Refusal, RoleName, TaskId};
 use agent_team_terminal_ui::Tone;
+use agent_team_tools::supervisor_client::SupervisorClient;
+use agent_team_tools::team::Shared;
 use serde_json::Value;
 use serde_json::value::to_raw_value;
 
 use crate::agent::output_sink::OutputSink;
-use crate::supervisor_client::SupervisorClient;
-use crate::team_tool::Shared;
 
 /// One member's access to its team.
 #[derive(Debug)]

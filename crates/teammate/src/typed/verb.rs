@@ -13,8 +13,7 @@ use agent_team_protocol::launch::LaunchFile;
 use agent_team_protocol::{Refusal, TeamId};
 use agent_team_system::daemon;
 use agent_team_system::directories::Directories;
-
-use crate::tool::program::{Program, ProgramEnd};
+use agent_team_tools::program::{Program, ProgramEnd};
 
 const PROGRAM: &str = "agent-team";
 

@@ -3,7 +3,7 @@
 use agent_team_llm::{
     Answer, Answering, Delta, Item, Model, ModelError, Prompt, Stop, ToolCall, ToolSpec, Usage,
 };
-use agent_team_teammate::tool::{Output, Tool, ToolContext, ToolError, ToolFuture};
+use agent_team_tools::{Output, Tool, ToolContext, ToolError, ToolFuture};
 use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 

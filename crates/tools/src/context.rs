@@ -1,0 +1,63 @@
+//! What the tools of one member share: its directories, its environment, its secrets, and the files that its model has
+//! read. Created once for each launch.
+
+use std::collections::HashMap;
+use std::ffi::OsString;
+use std::fs::Metadata;
+use std::path::PathBuf;
+use std::sync::Mutex;
+use std::time::SystemTime;
+
+use crate::guard::Guard;
+use crate::secret::Secrets;
+
+/// The execution context of one member's tools, shared by all of its calls.
+#[derive(Debug)]
+pub struct ToolContext {
+    /// Canonical. Tools read and write nothing outside it.
+    pub project: PathBuf,
+    /// Canonical, within the project. Relative paths are resolved against it.
+    pub cwd: PathBuf,
+    /// The complete environment of the programs that tools start.
+    pub env: Vec<(OsString, OsString)>,
+    /// The secret values in `env`. They are redacted in every result and in every stored output.
+    pub secrets: Secrets,
+    /// The member's own directory for the full text of truncated outputs.
+    pub outputs: PathBuf,
+    /// The largest size of a result for the model, in bytes. Longer results lose their middle.
+    pub output_max: usize,
+    /// The versions of the files that the model has read. It may not overwrite a file that it has not read.
+    pub seen: Mutex<HashMap<PathBuf, Version>>,
+    /// The files of the project that need permission to be read.
+    pub guard: Guard,
+}
+
+impl ToolContext {
+    /// Returns the value of an environment variable of the started programs, unless it is empty. It may be a secret.
+    pub(crate) fn variable(&self, name: &str) -> Option<&str> {
+        variable(&self.env, name)
+    }
+}
+
+pub(crate) fn variable<'a>(env: &'a [(OsString, OsString)], name: &str) -> Option<&'a str> {
+    let found = env.iter().find(|(variable, _)| variable == name);
+    let value = found.and_then(|(_, value)| value.to_str());
+    value.map(str::trim).filter(|value| !value.is_empty())
+}
+
+/// A file's version when the model read it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Version {
+    pub len: u64,
+    pub modified: Option<SystemTime>,
+}
+
+impl Version {
+    pub fn of(metadata: &Metadata) -> Version {
+        Version {
+            len: metadata.len(),
+            // A file system without modification times leaves only the length to compare.
+            modified: metadata.modified().ok(),
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! The tools of a member's model: what a call may do, how it gets permission, and how its programs run. Used by the
+//! native engine; the command engine uses its redaction and its plain text.
+//!
+//! A tool receives the model's arguments as parsed JSON and returns text for the model. A failure is returned as text
+//! that the model can act on; a tool never panics and never ends its member. Nothing here knows the agent loop, a
+//! connection or a pane: the worker serves the calls of a [`SupervisorClient`](supervisor_client::SupervisorClient).
+//!
+//! A reader who looks for …
+//! - the trait: `tool`; how a tool is made: `adapter`; schemas and parsing of arguments: `arguments`
+//! - the built-in tools: `built_in`; those of the team: [`team`]; of MCP servers: [`mcp`]; web search: [`web_search`]
+//! - path checks: `resolved_path`; opening paths: `beneath`; replacing a file: `file`; diffs: `change`
+//! - directory walks: `walk`; git's ignore rules: `ignored`
+//! - child processes: [`program`]; their output: `capture`, [`tail`], as plain text: [`vt`], without secrets: [`secret`]
+//! - permission requests: `permission`; `Read` rules: [`guard`]; the sandbox: [`confine`]
+
+mod adapter;
+mod arguments;
+mod bash;
+mod beneath;
+mod built_in;
+mod capture;
+mod change;
+pub mod confine;
+mod context;
+mod edit;
+mod fetch;
+mod file;
+mod git;
+mod glob;
+mod grep;
+pub mod guard;
+mod ignored;
+pub mod mcp;
+mod permission;
+pub mod program;
+mod read;
+mod resolved_path;
+pub mod secret;
+pub mod supervisor_client;
+pub mod tail;
+pub mod team;
+#[cfg(test)]
+mod tests;
+mod todo;
+mod tool;
+mod unique;
+pub mod vt;
+mod walk;
+pub mod web_search;
+mod write;
+
+pub use bash::BASH;
+pub use built_in::{Options, domain_tools};
+pub use context::{ToolContext, Version};
+pub use permission::{Permission, Permit};
+pub use tool::{Output, Tool, ToolError, ToolFuture, may_use};

@@ -1,0 +1,78 @@
+//! Converts the result of an MCP tool call to text for the model.
+
+use rmcp::model::{CallToolResponse, CallToolResult, ContentBlock, ResourceContents};
+
+use crate::capture::Capture;
+use crate::context::ToolContext;
+use crate::tool::ToolError;
+
+/// Converts a result, limited to the size for a model; a longer result is stored completely in a file, like a program's
+/// output.
+pub(super) fn output(
+    response: CallToolResponse,
+    context: &ToolContext,
+) -> Result<String, ToolError> {
+    let result = match response {
+        CallToolResponse::Complete(result) => result,
+        CallToolResponse::InputRequired(_) => {
+            let text = "the MCP server requests more input, which is not supported";
+            return Err(ToolError::Failed(text.to_owned()));
+        }
+        CallToolResponse::Task(_) | _ => {
+            let text = "the MCP server returned a result that this version does not support";
+            return Err(ToolError::Failed(text.to_owned()));
+        }
+    };
+    let failed = result.is_error == Some(true);
+    let mut capture = Capture::new(context);
+    capture.push(text(&result).as_bytes());
+    capture.end();
+    let mut text = capture.take();
+    if text.trim().is_empty() {
+        text = "(empty result)".to_owned();
+    }
+    if failed {
+        return Err(ToolError::Failed(text));
+    }
+    Ok(text)
+}
+
+fn text(result: &CallToolResult) -> String {
+    let mut parts: Vec<String> = result.content.iter().map(block).collect();
+    let is_text = |block: &ContentBlock| matches!(block, ContentBlock::Text(_));
+    // Structured content repeats the text content, so use it only if there is no text.
+    if let Some(data) = &result.structured_content
+        && !result.content.iter().any(is_text)
+    {
+        parts.push(format!("{data:#}"));
+    }
+    parts.join("\n")
+}
+
+fn block(block: &ContentBlock) -> String {
+    match block {
+        ContentBlock::Text(text) => text.text.clone(),
+        ContentBlock::Image(image) => placeholder("image", &image.mime_type, &image.data),
+        ContentBlock::Audio(audio) => placeholder("sound", &audio.mime_type, &audio.data),
+        ContentBlock::Resource(embedded) => match &embedded.resource {
+            ResourceContents::TextResourceContents { uri, text, .. } => format!("{uri}:\n{text}"),
+            ResourceContents::BlobResourceContents {
+                uri,
+                mime_type,
+                blob,
+                ..
+            } => {
+                let kind = mime_type.as_deref().unwrap_or("of unknown type");
+                format!("{uri}: {}", placeholder("file", kind, blob))
+            }
+            _ => "(a resource of an unsupported kind)".to_owned(),
+        },
+        ContentBlock::ResourceLink(link) => format!("{}: {}", link.name, link.uri),
+        _ => "(content of an unsupported kind)".to_owned(),
+    }
+}
+
+/// `data` is base64.
+fn placeholder(what: &str, kind: &str, data: &str) -> String {
+    format!("({what}, {kind}, {} bytes: not shown)", data.len() / 4 * 3)
+}

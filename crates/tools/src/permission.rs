@@ -1,0 +1,233 @@
+//! Permission for a call. Called by the tools that change files, run commands or reach out of the project, before they
+//! begin.
+//!
+//! The supervisor decides; the call waits without a time limit, and a missing answer permits nothing. The begin of an allowed
+//! call is recorded before the call does anything, so that a crash cannot make another member execute it a second time.
+
+use std::path::Path;
+
+use agent_team_policy::{Action, CallPath};
+use agent_team_protocol::method::{
+    RequestAsk, RequestBegin, RequestEnd, RequestWait, RequestWithdraw,
+};
+use agent_team_protocol::request::{
+    AskRequest, Decided, OneRequest, Permission as Answer, PlaceSpec, RunnableView,
+};
+use agent_team_protocol::{Refusal, RequestId};
+use agent_team_system::path::resolve;
+use serde_json::Value;
+
+use crate::adapter::{Access, Call, Progress};
+use crate::context::ToolContext;
+use crate::resolved_path::ResolvedPath as File;
+use crate::supervisor_client::SupervisorClient;
+use crate::tool::{ToolError, off_thread};
+
+/// How calls get their permission.
+#[derive(Debug, Clone)]
+pub enum Permission {
+    /// Calls are not asked about; the user configured this.
+    Bypass,
+    /// Every call is sent to the supervisor.
+    Ask(SupervisorClient),
+}
+
+/// A permitted call. Keep it until the call has finished.
+#[derive(Debug)]
+pub struct Permit {
+    /// For a shell line: the parsed words to execute instead of the requested text.
+    pub(super) run: Option<RunnableView>,
+    _open: Option<OpenRequest>,
+}
+
+/// A pending or begun request. Dropping it withdraws a pending request, and reports a begun one as finished.
+#[derive(Debug)]
+pub(crate) struct OpenRequest {
+    client: SupervisorClient,
+    request: RequestId,
+    begun: bool,
+}
+
+impl OpenRequest {
+    pub(crate) fn new(client: SupervisorClient, request: RequestId) -> Self {
+        Self {
+            client,
+            request,
+            begun: false,
+        }
+    }
+
+    /// Waits for the decision, without a time limit.
+    pub(crate) async fn decided(&self) -> Result<Decided, Refusal> {
+        let request = self.request;
+        self.client
+            .call::<RequestWait>(&OneRequest { request })
+            .await
+    }
+}
+
+impl Permission {
+    pub(super) fn is_asked(&self) -> bool {
+        matches!(self, Permission::Ask(_))
+    }
+
+    /// The access of a tool that changes nothing but needs permission: calls that may wait for a decision run one at a
+    /// time.
+    pub(super) fn access(&self) -> Access {
+        match self.is_asked() {
+            true => Access::Changes,
+            false => Access::Reads,
+        }
+    }
+
+    /// Requests permission for a tool that only reads this file; only files that rules name need it. `found` is the
+    /// resolved path of `given`: if a link changes meanwhile, both the decision and the read still concern `found`.
+    pub(super) async fn ask_to_read(
+        &self,
+        call: Call<'_>,
+        given: &str,
+        found: &File,
+    ) -> Result<(), ToolError> {
+        let context = call.context;
+        let is_guarded = context.guard.covers_given(&context.cwd, given);
+        if is_guarded || context.guard.covers(&found.path()) {
+            let arguments = serde_json::json!({ "path": given });
+            let _permit = self.ask(call, &arguments, false).await?;
+        }
+        Ok(())
+    }
+
+    /// Waits for permission. `arguments`: what the user sees and decides about. `confined`: whether the call's
+    /// processes run in a sandbox.
+    ///
+    /// # Errors
+    /// If permission is denied; the text gives the model the reason.
+    pub(super) async fn ask(
+        &self,
+        call: Call<'_>,
+        arguments: &Value,
+        confined: bool,
+    ) -> Result<Permit, ToolError> {
+        if !self.is_asked() {
+            return Ok(Permit::free(None));
+        }
+        let ask = AskRequest {
+            tool: call.tool.to_owned(),
+            arguments: serde_json::value::to_raw_value(arguments)
+                .map_err(|error| ToolError::Input(error.to_string()))?,
+            directory: call.context.cwd.clone(),
+            confined,
+            places: places(Action::of(call.tool, arguments).paths(), call.context).await?,
+        };
+        self.request(&ask, call.progress).await
+    }
+
+    /// Waits for permission to put this shell line on a task.
+    pub async fn ask_for_task_line(
+        &self,
+        line: &str,
+        project: &Path,
+        progress: Progress<'_>,
+    ) -> Result<Permit, ToolError> {
+        let ask = AskRequest::for_task_line(line, project.to_owned());
+        self.request(&ask, progress).await
+    }
+
+    async fn request(&self, ask: &AskRequest, progress: Progress<'_>) -> Result<Permit, ToolError> {
+        let client = match self {
+            Permission::Bypass => return Ok(Permit::free(None)),
+            Permission::Ask(client) => client,
+        };
+        let request = match client.call::<RequestAsk>(ask).await.map_err(refused)? {
+            Answer::Allowed { run } => return Ok(Permit::free(run)),
+            Answer::Denied { why } => return Err(denied(&why)),
+            Answer::Asked { request } => request,
+            Answer::Unknown => {
+                return Err(denied("the supervisor's answer is unknown to this version"));
+            }
+        };
+        let mut open = OpenRequest::new(client.clone(), request);
+        progress(&format!(
+            "{request} waits for permission: agent-team requests show {request}\n"
+        ));
+        match open.decided().await.map_err(refused)? {
+            Decided::Allowed => {}
+            Decided::Denied { by, reason } if reason.is_empty() => {
+                return Err(denied(&format!("{request}: by {by}")));
+            }
+            Decided::Denied { by, reason } => {
+                return Err(denied(&format!("{request}: by {by}: {reason}")));
+            }
+            Decided::Over | Decided::Unknown => {
+                return Err(denied(&format!(
+                    "{request} was withdrawn: repeat the call if it is still necessary"
+                )));
+            }
+        }
+        let one = OneRequest { request };
+        client.call::<RequestBegin>(&one).await.map_err(refused)?;
+        open.begun = true;
+        Ok(Permit {
+            run: None,
+            _open: Some(open),
+        })
+    }
+}
+
+impl Permit {
+    fn free(run: Option<RunnableView>) -> Self {
+        Self { run, _open: None }
+    }
+}
+
+impl Drop for OpenRequest {
+    fn drop(&mut self) {
+        // Send the notification if the runtime still runs. Otherwise the process is ending, and the supervisor closes
+        // the request when it sees the exit.
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else {
+            return;
+        };
+        let (client, begun) = (self.client.clone(), self.begun);
+        let one = OneRequest {
+            request: self.request,
+        };
+        runtime.spawn(async move {
+            let _member_ends = match begun {
+                true => client.call::<RequestEnd>(&one).await,
+                false => client.call::<RequestWithdraw>(&one).await,
+            };
+        });
+    }
+}
+
+async fn places(given: Vec<String>, context: &ToolContext) -> Result<Vec<PlaceSpec>, ToolError> {
+    let cwd = context.cwd.clone();
+    off_thread(move || {
+        Ok(given
+            .into_iter()
+            .filter_map(|path| look_up(&cwd, path))
+            .collect())
+    })
+    .await
+}
+
+/// Returns `None` for a path that cannot be resolved; no rule can allow the call then.
+fn look_up(cwd: &Path, given: String) -> Option<PlaceSpec> {
+    let path = CallPath::lexical(cwd, &given);
+    let resolved = resolve(&path).ok()?;
+    Some(PlaceSpec {
+        given,
+        path,
+        resolved,
+    })
+}
+
+fn denied(why: &str) -> ToolError {
+    ToolError::Failed(format!(
+        "Not permitted: {why}. The call was not executed; do not attempt the same by other means."
+    ))
+}
+
+fn refused(refusal: Refusal) -> ToolError {
+    denied(&refusal.message)
+}

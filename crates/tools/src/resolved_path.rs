@@ -1,0 +1,222 @@
+//! Resolves and checks a path of a call. Called by every tool that takes a path.
+//!
+//! A path is checked twice: as given, and with symbolic links resolved; both must be within the project. The checked
+//! path is then opened below the root's descriptor without following any link (see `beneath`), so a link that is
+//! created in between has no effect.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::{Component, Path, PathBuf};
+
+use agent_team_system::path::resolve;
+use rustix::io::Errno;
+
+use crate::beneath::Beneath;
+use crate::context::{ToolContext, Version};
+use crate::tool::ToolError;
+
+/// The intended use of a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// Also permits stored outputs.
+    Reading,
+    /// Never permits guarded directories.
+    Writing,
+}
+
+/// Directories that tools never write to, and the reason.
+const GUARDED: [(&str, &str); 2] = [
+    // Contains git's configuration and hooks, which name programs to run.
+    (".git", "belongs to git: only git may change it"),
+    // Contains the rules and hooks that restrict the members themselves.
+    (
+        ".agent-team",
+        "configures the team's permissions: only the user may change it",
+    ),
+];
+
+/// A path that the model may use. The file need not exist.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct ResolvedPath {
+    /// Canonical: the project, or the directory of stored outputs.
+    root: PathBuf,
+    /// Without links and `..`; empty for the root itself.
+    relative: PathBuf,
+}
+
+impl ResolvedPath {
+    /// Resolves and checks a path of a call.
+    ///
+    /// # Errors
+    /// If the path is outside the project, or a component is not a directory.
+    pub(super) fn find(
+        context: &ToolContext,
+        given: &str,
+        purpose: Purpose,
+    ) -> Result<ResolvedPath, ToolError> {
+        if given.is_empty() || given.contains('\0') {
+            return Err(ToolError::Input(
+                "`path` is invalid: it is empty or contains a NUL character".to_owned(),
+            ));
+        }
+        let asked = normal(&context.cwd.join(given));
+        let mut roots = vec![&context.project];
+        if purpose == Purpose::Reading {
+            roots.push(&context.outputs);
+        }
+        if !roots.iter().any(|root| asked.starts_with(root)) {
+            return Err(outside(context, given));
+        }
+        let resolved = resolve(&asked).map_err(|error| failed(given, &error))?;
+        let root = roots
+            .into_iter()
+            .find(|root| resolved.starts_with(root))
+            .ok_or_else(|| {
+                ToolError::Failed(format!(
+                    "{given} leads out of the project through a symbolic link ({}): only files below {} can be used",
+                    resolved.display(),
+                    context.project.display()
+                ))
+            })?;
+        let relative = resolved
+            .strip_prefix(root)
+            .expect("it was found by this prefix")
+            .to_owned();
+        if purpose == Purpose::Writing {
+            for (directory, whose) in GUARDED {
+                let is_it = |part: Component<'_>| part.as_os_str().eq_ignore_ascii_case(directory);
+                if relative.components().any(is_it) {
+                    return Err(ToolError::Failed(format!("{given} {whose}")));
+                }
+            }
+        }
+        Ok(ResolvedPath {
+            root: root.clone(),
+            relative,
+        })
+    }
+
+    /// Canonical.
+    pub(super) fn path(&self) -> PathBuf {
+        if self.relative.as_os_str().is_empty() {
+            return self.root.clone();
+        }
+        self.root.join(&self.relative)
+    }
+
+    /// The path in results: relative to the project.
+    pub(super) fn display(&self) -> String {
+        if self.relative.as_os_str().is_empty() {
+            return ".".to_owned();
+        }
+        self.relative.display().to_string()
+    }
+
+    /// Opens the regular file at this path. Returns `None` if it does not exist.
+    ///
+    /// # Errors
+    /// If it is a directory, a device, a pipe or a socket, or cannot be opened.
+    pub(super) fn open(&self) -> Result<Option<(File, Version)>, ToolError> {
+        if self.relative.as_os_str().is_empty() {
+            return Err(self.is_directory());
+        }
+        let opened = Beneath::new(&self.root).and_then(|root| root.any(&self.relative));
+        let file = match opened {
+            Ok(file) => File::from(file),
+            Err(Errno::NOENT) => return Ok(None),
+            // A socket, or a device without a driver.
+            Err(Errno::NXIO) => return Err(self.special()),
+            Err(Errno::ISDIR) => return Err(self.is_directory()),
+            Err(error) => return Err(failed(&self.display(), &error.into())),
+        };
+        let metadata = file
+            .metadata()
+            .map_err(|error| failed(&self.display(), &error))?;
+        if metadata.is_dir() {
+            return Err(self.is_directory());
+        }
+        if !metadata.is_file() {
+            return Err(self.special());
+        }
+        Ok(Some((file, Version::of(&metadata))))
+    }
+
+    /// Opens the file's directory without following a link. `make`: create missing directories.
+    pub(super) fn directory(&self, make: bool) -> rustix::io::Result<OwnedFd> {
+        let root = Beneath::new(&self.root)?;
+        let parent = self.relative.parent().unwrap_or(Path::new(""));
+        match make {
+            true => root.make_directory(parent),
+            false => root.directory(parent),
+        }
+    }
+
+    /// Whether it is a directory now.
+    pub(super) fn is_a_directory(&self) -> bool {
+        Beneath::new(&self.root).is_ok_and(|root| root.directory(&self.relative).is_ok())
+    }
+
+    /// The project, or the directory of stored outputs.
+    pub(super) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The path relative to the root.
+    pub(super) fn relative(&self) -> &Path {
+        &self.relative
+    }
+
+    /// # Errors
+    /// If the path is the project itself.
+    pub(super) fn name(&self) -> Result<&OsStr, ToolError> {
+        self.relative.file_name().ok_or_else(|| self.is_directory())
+    }
+
+    fn is_directory(&self) -> ToolError {
+        ToolError::Failed(format!(
+            "{} is a directory: use glob to list its files",
+            self.display()
+        ))
+    }
+
+    fn special(&self) -> ToolError {
+        ToolError::Failed(format!(
+            "{} is not a regular file (a pipe, a socket or a device) and cannot be opened",
+            self.display()
+        ))
+    }
+}
+
+/// Removes `.` and `..` lexically.
+fn normal(path: &Path) -> PathBuf {
+    let mut normal = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::CurDir => {}
+            Component::ParentDir => {
+                normal.pop();
+            }
+            Component::Prefix(_) | Component::RootDir | Component::Normal(_) => normal.push(part),
+        }
+    }
+    normal
+}
+
+fn outside(context: &ToolContext, given: &str) -> ToolError {
+    ToolError::Failed(format!(
+        "{given} is outside the project: only files below {} can be used",
+        context.project.display()
+    ))
+}
+
+/// Formats an I/O error about a file.
+pub(super) fn failed(path: &str, error: &io::Error) -> ToolError {
+    let said = if error.kind() == io::ErrorKind::NotADirectory {
+        "a part of the path is a file, not a directory".to_owned()
+    } else {
+        error.to_string()
+    };
+    ToolError::Failed(format!("{path}: {said}"))
+}

@@ -1,0 +1,69 @@
+//! The team tools of a member's model, and its system prompt. Called by the native engine.
+//!
+//! Each tool makes one or a few requests over the member's [`SupervisorClient`]. The supervisor makes all decisions; a
+//! refusal is returned as text that the model can act on. A tool that the role does not permit is not offered.
+//!
+//! A reader who looks for …
+//! - the list of tools: [`team_tools`]
+//! - members and the end of the run: `members`; tasks: `board`; messages: `messages`; shared memory: `memory`
+//! - plans that need approval: `plan`, `plan_first`
+//! - what all team tools share: `context`
+//! - the conditions that end a `wait`: `wait`
+//! - state shared by the engine and the tools: [`Claims`], [`Arrivals`], [`Verify`]
+//! - the system prompt, and the digest after a cut: [`system_prompt`], [`digest`]
+
+mod arrivals;
+mod board;
+mod claims;
+mod context;
+mod lines;
+mod members;
+mod memory;
+mod messages;
+mod plan;
+mod plan_first;
+mod requests;
+mod system_prompt;
+mod wait;
+
+use self::context::TeamContext;
+use crate::permission::Permission;
+use crate::supervisor_client::SupervisorClient;
+use crate::tool::Tool;
+
+pub use arrivals::{Arrivals, PendingRequest};
+pub use board::ENDS_TASK;
+pub use claims::Claims;
+pub use context::{Shared, Verify, Verifying};
+pub use lines::message_line;
+pub use members::{FINISH, role_of};
+pub use plan::{plan_status, plan_tool};
+pub use plan_first::plan_first;
+pub use system_prompt::{Briefing, digest, system_prompt};
+pub use wait::NAME as WAIT;
+
+/// Creates the team tools of this member.
+pub fn team_tools(
+    client: &SupervisorClient,
+    shared: &Shared,
+    permission: &Permission,
+) -> Vec<Box<dyn Tool>> {
+    let team_context = TeamContext::new(client, shared);
+    let mut tools = Vec::new();
+    if client.lead {
+        tools.extend(members::tools_of_the_lead(&team_context));
+        tools.extend(board::tools_of_the_lead(&team_context, permission));
+    }
+    tools.extend(messages::tools(&team_context));
+    tools.push(members::list(&team_context));
+    tools.push(members::answer_shutdown(&team_context));
+    tools.extend(board::tools(&team_context));
+    tools.extend(memory::tools(&team_context));
+    tools.push(wait::tool(&team_context));
+    tools
+}
+
+/// Additional tools of a lead that the user permits to allow some of the teammates' requests.
+pub fn request_tools(client: &SupervisorClient, shared: &Shared) -> [Box<dyn Tool>; 2] {
+    requests::tools(&TeamContext::new(client, shared))
+}

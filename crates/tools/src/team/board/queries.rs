@@ -1,0 +1,36 @@
+//! Reads the board for the other team tools.
+
+use agent_team_protocol::method::{ListTasks, TaskAnswer, TaskList};
+use agent_team_protocol::view::TaskView;
+
+use super::super::context::TeamContext;
+use super::super::lines::{ids, is_open};
+use crate::tool::ToolError;
+
+/// All tasks, by number.
+pub(crate) async fn whole_board(team_context: &TeamContext) -> Result<Vec<TaskView>, ToolError> {
+    let mut tasks = Vec::new();
+    let mut wanted = Some(ListTasks::default());
+    while let Some(list) = wanted {
+        let page = team_context.call::<TaskList>(list).await?;
+        wanted = page.next();
+        tasks.extend(page.tasks);
+    }
+    Ok(tasks)
+}
+
+pub(super) fn overlaps(answer: &TaskAnswer) -> String {
+    if answer.overlaps.is_empty() {
+        return String::new();
+    }
+    format!(
+        " {} in progress also changes these files: agree with its owner on who changes what.",
+        ids(&answer.overlaps)
+    )
+}
+
+pub(crate) async fn open_tasks(team_context: &TeamContext) -> Result<Vec<TaskView>, ToolError> {
+    let mut board = whole_board(team_context).await?;
+    board.retain(is_open);
+    Ok(board)
+}

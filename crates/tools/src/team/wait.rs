@@ -1,0 +1,366 @@
+//! `wait`: blocks a member until an event that it must act on. A teammate waits for messages and tasks, the lead also
+//! for members.
+//!
+//! ```text
+//! poll ──► changes? ─► returned
+//!   ▲        │ none
+//!   └────────┴── a message or a request to decide arrives, 2 s have passed, or the time is up
+//! ```
+//! The end of a task, and other events for the lead, arrive as messages, which end the wait at once. Polling covers
+//! changes without a message: a member's connection receives no event stream.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use agent_team_protocol::method::{Nothing, OneTask, TaskShow, TeamShow};
+use agent_team_protocol::view::{MemberState, MemberView, TaskState, TaskView};
+use agent_team_protocol::{MemberName, Party, TaskId};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use tokio::time::Instant;
+
+use super::board::{open_tasks, whole_board};
+use super::context::{TeamContext, changing};
+use super::lines::{is_open, member_line, task_line};
+use crate::tool::{Tool, ToolError};
+
+pub const NAME: &str = "wait";
+
+/// The default and the longest timeout, in seconds.
+const DEFAULT_S: u64 = 300;
+const MAX_S: u64 = 3600;
+
+/// The interval between two polls.
+const POLL_INTERVAL: Duration = Duration::from_secs(2);
+
+/// Above this many open tasks, one request for the whole board is cheaper than a request for each task.
+const POLLED_SINGLY_MAX: usize = 16;
+
+pub(super) fn tool(team_context: &Arc<TeamContext>) -> Box<dyn Tool> {
+    if team_context.client.lead {
+        return changing(
+            team_context,
+            NAME,
+            "Wait until there is something for you to act on; this costs nothing. tasks: one of them is completed, \
+             failed, cancelled or released. members: one of them is idle, held, stopped or unresponsive. messages: one \
+             has come. A message to you, and a teammate's request for permission, ends every wait. If nothing happens \
+             within the time, the result is the current state.",
+            wait,
+        );
+    }
+    changing(
+        team_context,
+        NAME,
+        "Wait for a message to you, such as the answer to your question, or for the end of other tasks; this costs \
+         nothing. tasks: one of them is completed, failed, cancelled or released. A message to you ends every wait. \
+         If nothing happens within the time, the result is the current state. Your task stays yours.",
+        wait_as_teammate,
+    )
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum For {
+    Tasks,
+    Members,
+    Messages,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Wait {
+    #[serde(rename = "for")]
+    subject: For,
+    /// Tasks such as T-3, or members' names. Default: all open tasks, all teammates. Not for messages.
+    #[serde(default)]
+    ids: Vec<String>,
+    /// Default: 300.
+    #[schemars(range(min = 1, max = 3600))]
+    timeout_s: Option<u64>,
+}
+
+/// What a teammate can wait for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum ForTeammate {
+    #[default]
+    Messages,
+    Tasks,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct WaitAsTeammate {
+    /// `messages` unless given.
+    #[serde(rename = "for", default)]
+    #[schemars(with = "ForTeammate")]
+    subject: ForTeammate,
+    /// With `tasks`: these tasks, such as T-3.
+    #[serde(default)]
+    ids: Vec<String>,
+    /// Default: 300.
+    #[schemars(range(min = 1, max = 3600))]
+    timeout_s: Option<u64>,
+}
+
+async fn wait_as_teammate(
+    team_context: Arc<TeamContext>,
+    args: WaitAsTeammate,
+) -> Result<String, ToolError> {
+    let subject = match args.subject {
+        ForTeammate::Messages => For::Messages,
+        ForTeammate::Tasks if args.ids.is_empty() => {
+            let text = "`ids`: name the tasks to wait for, such as T-3";
+            return Err(ToolError::Input(text.to_owned()));
+        }
+        ForTeammate::Tasks => For::Tasks,
+    };
+    let WaitAsTeammate { ids, timeout_s, .. } = args;
+    wait(
+        team_context,
+        Wait {
+            subject,
+            ids,
+            timeout_s,
+        },
+    )
+    .await
+}
+
+/// The items to wait for, as of the last poll.
+enum WaitSubject {
+    Tasks(Vec<TaskView>),
+    Members(Vec<MemberView>),
+    Messages,
+}
+
+async fn wait(team_context: Arc<TeamContext>, args: Wait) -> Result<String, ToolError> {
+    let seconds = args.timeout_s.unwrap_or(DEFAULT_S);
+    if !(1..=MAX_S).contains(&seconds) {
+        let text = format!("`timeout_s` must be between 1 and {MAX_S}");
+        return Err(ToolError::Input(text));
+    }
+    let until = Instant::now() + Duration::from_secs(seconds);
+    let mut subject = WaitSubject::of(&team_context, args.subject, &args.ids).await?;
+    if let Some(over) = subject.nothing_left() {
+        return Ok(over);
+    }
+    loop {
+        // Register for arrivals before polling, so that an arrival in between is not missed.
+        let arrived = team_context.shared.arrivals.arrived();
+        let mut changes = subject.poll(&team_context).await?;
+        let senders = team_context.shared.arrivals.senders();
+        if !senders.is_empty() {
+            changes.push(from(&senders));
+        }
+        changes.extend(team_context.shared.arrivals.requests());
+        if !changes.is_empty() {
+            return Ok(changes.join("\n"));
+        }
+        let now = Instant::now();
+        if now >= until {
+            return Ok(subject.unchanged(seconds, &team_context.client.member));
+        }
+        let pause = match subject {
+            WaitSubject::Messages => until,
+            WaitSubject::Tasks(_) | WaitSubject::Members(_) => until.min(now + POLL_INTERVAL),
+        };
+        // After an arrival as well as after a timeout, poll again.
+        let _arrived = tokio::time::timeout_at(pause, arrived).await;
+    }
+}
+
+impl WaitSubject {
+    async fn of(
+        team_context: &TeamContext,
+        subject: For,
+        ids: &[String],
+    ) -> Result<Self, ToolError> {
+        match subject {
+            For::Tasks if ids.is_empty() => open_tasks(team_context).await.map(Self::Tasks),
+            For::Tasks => {
+                let mut tasks = Vec::new();
+                for task in parsed::<TaskId>(ids)? {
+                    if team_context.shared.claims.generation(task).is_some() {
+                        let text = format!(
+                            "`ids`: {task} is yours and ends only by your own call of complete_task, fail_task or \
+                             release_task"
+                        );
+                        return Err(ToolError::Input(text));
+                    }
+                    tasks.push(team_context.call::<TaskShow>(OneTask { task }).await?);
+                }
+                Ok(Self::Tasks(tasks))
+            }
+            For::Members => {
+                let names = parsed::<MemberName>(ids)?;
+                let members = members(team_context).await?;
+                if let Some(unknown) = names.iter().find(|name| !contains(&members, name)) {
+                    let known: Vec<_> = members.iter().map(|member| member.name.as_str()).collect();
+                    let text = format!(
+                        "`ids`: there is no teammate {unknown}. Teammates: {}",
+                        known.join(", ")
+                    );
+                    return Err(ToolError::Input(text));
+                }
+                let mut members = members;
+                members.retain(|member| names.is_empty() || names.contains(&member.name));
+                Ok(Self::Members(members))
+            }
+            For::Messages if ids.is_empty() => Ok(Self::Messages),
+            For::Messages => {
+                let text = "`ids` is only for tasks or members: any message ends a wait";
+                Err(ToolError::Input(text.to_owned()))
+            }
+        }
+    }
+
+    /// The result if there is nothing left to wait for.
+    fn nothing_left(&self) -> Option<String> {
+        let lines: Vec<_> = match self {
+            Self::Tasks(tasks) if !tasks.iter().any(is_open) => {
+                tasks.iter().map(task_line).collect()
+            }
+            Self::Members(members) if members.is_empty() => {
+                return Some("You have no teammates.".to_owned());
+            }
+            Self::Tasks(_) | Self::Members(_) | Self::Messages => return None,
+        };
+        if lines.is_empty() {
+            return Some("There are no open tasks.".to_owned());
+        }
+        Some(format!(
+            "None of these tasks is open:\n{}",
+            lines.join("\n")
+        ))
+    }
+
+    /// Polls the items and returns what has changed.
+    async fn poll(&mut self, team_context: &TeamContext) -> Result<Vec<String>, ToolError> {
+        let mut changes = Vec::new();
+        match self {
+            Self::Tasks(tasks) => {
+                for now in refreshed(team_context, tasks).await? {
+                    let Some(task) = tasks.iter_mut().find(|task| task.id == now.id) else {
+                        continue;
+                    };
+                    if is_task_change(task, &now) {
+                        changes.push(task_line(&now));
+                    }
+                    *task = now;
+                }
+            }
+            Self::Members(known) => {
+                let members = members(team_context).await?;
+                for member in known {
+                    let Some(now) = members.iter().find(|now| now.name == member.name) else {
+                        continue;
+                    };
+                    if now.state != member.state && is_resting(now.state) {
+                        changes.push(member_line(now, &team_context.client.member));
+                    }
+                    *member = now.clone();
+                }
+            }
+            Self::Messages => {}
+        }
+        Ok(changes)
+    }
+
+    fn unchanged(&self, seconds: u64, me: &MemberName) -> String {
+        let lines: Vec<_> = match self {
+            Self::Tasks(tasks) => tasks.iter().map(task_line).collect(),
+            Self::Members(members) => members
+                .iter()
+                .map(|member| member_line(member, me))
+                .collect(),
+            Self::Messages => return format!("No message within {seconds} s."),
+        };
+        format!(
+            "None of that happened within {seconds} s. Current state:\n{}",
+            lines.join("\n")
+        )
+    }
+}
+
+fn parsed<T: std::str::FromStr>(ids: &[String]) -> Result<Vec<T>, ToolError>
+where
+    T::Err: std::fmt::Display,
+{
+    ids.iter()
+        .map(|id| {
+            id.parse()
+                .map_err(|error| ToolError::Input(format!("`ids`: {error}")))
+        })
+        .collect()
+}
+
+/// The current state of those of these tasks that were open.
+async fn refreshed(
+    team_context: &TeamContext,
+    tasks: &[TaskView],
+) -> Result<Vec<TaskView>, ToolError> {
+    let open: Vec<_> = tasks.iter().filter(|task| is_open(task)).collect();
+    if open.len() > POLLED_SINGLY_MAX {
+        let ids: BTreeSet<_> = open.iter().map(|task| task.id).collect();
+        let mut board = whole_board(team_context).await?;
+        board.retain(|task| ids.contains(&task.id));
+        return Ok(board);
+    }
+    let mut now = Vec::new();
+    for task in open {
+        now.push(
+            team_context
+                .call::<TaskShow>(OneTask { task: task.id })
+                .await?,
+        );
+    }
+    Ok(now)
+}
+
+/// All members but this one.
+async fn members(team_context: &TeamContext) -> Result<Vec<MemberView>, ToolError> {
+    let mut members = team_context.call::<TeamShow>(Nothing {}).await?.members;
+    members.retain(|member| member.name != team_context.client.member);
+    Ok(members)
+}
+
+fn contains(members: &[MemberView], name: &MemberName) -> bool {
+    members.iter().any(|member| member.name == *name)
+}
+
+/// A claim is not a change to report: no action follows from it.
+fn is_task_change(before: &TaskView, now: &TaskView) -> bool {
+    match now.state {
+        TaskState::InProgress => false,
+        TaskState::Pending => before.state == TaskState::InProgress,
+        TaskState::Completed | TaskState::Failed | TaskState::Cancelled | TaskState::Unknown => {
+            before.state != now.state
+        }
+    }
+}
+
+fn is_resting(state: MemberState) -> bool {
+    match state {
+        MemberState::Idle
+        | MemberState::Held
+        | MemberState::Stopped
+        | MemberState::Unresponsive => true,
+        MemberState::Planned
+        | MemberState::Launching
+        | MemberState::Working
+        | MemberState::Waiting
+        | MemberState::Draining
+        | MemberState::Cooling
+        | MemberState::Unknown => false,
+    }
+}
+
+fn from(senders: &[Party]) -> String {
+    let senders: Vec<_> = senders.iter().map(ToString::to_string).collect();
+    format!(
+        "You have messages from {}; they are in your next step.",
+        senders.join(", ")
+    )
+}

@@ -1,0 +1,71 @@
+//! The trait of everything that a model can call, its result and its errors. Implemented by `adapter` and by wrappers of
+//! tools; called by the agent loop.
+
+use std::pin::Pin;
+
+use agent_team_llm::ToolSpec;
+use agent_team_protocol::spec::AgentSpec;
+use serde_json::Value;
+
+use crate::context::ToolContext;
+
+/// A running call.
+pub type ToolFuture<'a> = Pin<Box<dyn Future<Output = Result<Output, ToolError>> + Send + 'a>>;
+
+/// Something that a model can call.
+pub trait Tool: Send + Sync + std::fmt::Debug {
+    fn spec(&self) -> &ToolSpec;
+
+    /// Returns whether the tool changes nothing. Calls of such tools may run concurrently.
+    fn reads_only(&self) -> bool;
+
+    /// Executes one call. `progress` receives progress output for the user and must not block. Dropping the future
+    /// terminates the call and every process that it started.
+    fn run<'a>(
+        &'a self,
+        input: Value,
+        context: &'a ToolContext,
+        progress: &'a (dyn Fn(&str) + Send + Sync),
+    ) -> ToolFuture<'a>;
+}
+
+/// The result of a call.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Output {
+    /// For the model, within [`ToolContext::output_max`].
+    pub text: String,
+    /// A unified diff of the change, for the user.
+    pub diff: Option<String>,
+}
+
+impl From<String> for Output {
+    fn from(text: String) -> Self {
+        Self { text, diff: None }
+    }
+}
+
+/// The reason why a call failed; the model receives the text.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ToolError {
+    /// The arguments do not match the schema. The text names the field and the expected type.
+    #[error("{0}")]
+    Input(String),
+    #[error("{0}")]
+    Failed(String),
+}
+
+/// Returns whether the role and the member's settings permit the tool of this name.
+pub fn may_use(agent: &AgentSpec, name: &str) -> bool {
+    let names = |list: &[String]| list.iter().any(|tool| tool == name);
+    agent.tools.as_deref().is_none_or(names) && !names(&agent.deny_tools)
+}
+
+/// Runs blocking work on a blocking thread. The work continues if the future is dropped.
+pub(crate) async fn off_thread<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, ToolError> + Send + 'static,
+) -> Result<T, ToolError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(error) => Err(ToolError::Failed(format!("a bug in this tool: {error}"))),
+    }
+}

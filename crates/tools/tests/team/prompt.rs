@@ -1,0 +1,100 @@
+//! The system prompt, and the digest after a conversation was cut.
+
+use std::path::Path;
+
+use agent_team_protocol::spec::AgentSpec;
+use agent_team_tools::supervisor_client::SupervisorClient;
+use agent_team_tools::team::{Briefing, digest, system_prompt};
+use serde_json::json;
+
+use super::rig::{member, task_view, team_view};
+
+fn prompt(lead: bool) -> String {
+    let (name, role) = if lead {
+        ("grace", "lead")
+    } else {
+        ("ada", "reviewer")
+    };
+    let (client, _calls) =
+        SupervisorClient::new(name.parse().unwrap(), role.parse().unwrap(), lead);
+    let agent = AgentSpec {
+        description: "Reviews a change".to_owned(),
+        prompt: "You look twice.".to_owned(),
+        ..AgentSpec::default()
+    };
+    let team = team_view(vec![
+        member("grace", "lead", "working", json!({})),
+        member("ada", "reviewer", "idle", json!({})),
+    ]);
+    system_prompt(&Briefing {
+        client: &client,
+        agent: &agent,
+        team: &team,
+        cwd: Path::new("/project/web"),
+        platform: "linux x86_64",
+        date: "2026-01-31",
+    })
+}
+
+#[test]
+fn a_teammates_prompt_has_identity_and_environment() {
+    let prompt = prompt(false);
+    for part in [
+        "You are ada, a teammate in the team payments, in the role reviewer: Reviews a change.",
+        "# Your role\nYou look twice.\n",
+        "- grace (the lead)\n- ada (reviewer: Reviews a change, you)\n",
+        "complete_task",
+        "send_message",
+        "Change only files that your task names",
+        "- Project directory: /project\n- Your working directory: /project/web\n- Platform: linux x86_64\n- Date: \
+         2026-01-31",
+    ] {
+        assert!(prompt.contains(part), "{part}\n---\n{prompt}");
+    }
+    for part in ["spawn_teammate", "create_task", "# Leading"] {
+        assert!(!prompt.contains(part), "only the lead has {part}");
+    }
+}
+
+#[test]
+fn the_leads_prompt_has_its_rules_and_roles() {
+    let prompt = prompt(true);
+    for part in [
+        "You are grace, the lead of the team payments",
+        "create_task",
+        "finish when",
+        "# Roles that you can spawn\n- reviewer: Reviews a change\n- worker\n",
+    ] {
+        assert!(prompt.contains(part), "{part}\n---\n{prompt}");
+    }
+}
+
+#[test]
+fn a_digest_has_the_team_tasks_and_requests() {
+    let (client, _calls) =
+        SupervisorClient::new("grace".parse().unwrap(), "lead".parse().unwrap(), true);
+    let team = team_view(vec![
+        member("grace", "lead", "working", json!({})),
+        member(
+            "ada",
+            "worker",
+            "working",
+            json!({"task": "T-41", "requests": 2}),
+        ),
+    ]);
+    let mut tasks: Vec<_> = (1..=40)
+        .map(|id| task_view(id, "completed", json!({"result": format!("result {id}")})))
+        .collect();
+    tasks.push(task_view(41, "in_progress", json!({"owner": "ada"})));
+    let digest = digest(&client, &team, &tasks);
+    for part in [
+        "- ada (worker): working on T-41",
+        "# Open tasks\n- T-41 in_progress by ada: Task 41\n",
+        "- T-40 completed: Task 40; result: result 40\n",
+        "- 10 more are not listed here, of all 40 completed",
+        "# Pending requests\n- 2 of ada\n",
+    ] {
+        assert!(digest.contains(part), "{part}\n---\n{digest}");
+    }
+    assert!(!digest.contains("T-10 "), "the earliest are left out");
+}

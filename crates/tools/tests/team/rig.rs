@@ -1,0 +1,185 @@
+//! One member's team tools with a scripted supervisor.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+use agent_team_protocol::notification::DeliveredMessage;
+use agent_team_protocol::view::{MemberView, TaskView, TeamView};
+use agent_team_protocol::{ErrorCode, MessageId, Refusal, TaskId};
+use agent_team_tools::secret::Secrets;
+use agent_team_tools::supervisor_client::SupervisorClient;
+use agent_team_tools::team::{Arrivals, Claims, Shared, Verify, Verifying, team_tools};
+use agent_team_tools::{Permission, Tool, ToolContext, ToolError};
+use serde_json::{Value, json};
+
+pub(crate) struct Rig {
+    pub(crate) shared: Shared,
+    tools: Vec<Box<dyn Tool>>,
+    made: Arc<Mutex<Vec<(&'static str, Value)>>>,
+    context: ToolContext,
+}
+
+/// A `Verify` with fixed outcomes by line.
+#[derive(Debug)]
+struct Checks;
+
+impl Verify for Checks {
+    fn verify<'a>(&'a self, _task: TaskId, line: &'a str) -> Verifying<'a> {
+        Box::pin(async move {
+            match line {
+                "true" => Ok(()),
+                line => Err(format!("{line}: 2 tests failed")),
+            }
+        })
+    }
+}
+
+impl Rig {
+    /// `answer` is the supervisor: its answer to a method with these arguments.
+    pub(crate) fn new(
+        lead: bool,
+        mut answer: impl FnMut(&str, &Value) -> Result<Value, Refusal> + Send + 'static,
+    ) -> Self {
+        let (name, role) = if lead {
+            ("grace", "lead")
+        } else {
+            ("ada", "worker")
+        };
+        let (client, mut calls) =
+            SupervisorClient::new(name.parse().unwrap(), role.parse().unwrap(), lead);
+        let made: Arc<Mutex<Vec<_>>> = Arc::default();
+        let heard = Arc::clone(&made);
+        tokio::spawn(async move {
+            while let Some(call) = calls.recv().await {
+                let args: Value = serde_json::from_str(call.args.get()).unwrap();
+                let said = answer(call.method, &args);
+                heard.lock().unwrap().push((call.method, args));
+                let said = said.map(|value| serde_json::value::to_raw_value(&value).unwrap());
+                // The receiver is gone if the tool was dropped.
+                let _gone = call.answer.send(said);
+            }
+        });
+        let shared = Shared {
+            claims: Claims::default(),
+            arrivals: Arrivals::default(),
+            verify: Arc::new(Checks),
+        };
+        Self {
+            tools: team_tools(&client, &shared, &Permission::Ask(client.clone())),
+            shared,
+            made,
+            context: context(),
+        }
+    }
+
+    pub(crate) fn names(&self) -> Vec<String> {
+        let tools = self.tools.iter();
+        tools.map(|tool| tool.spec().name.clone()).collect()
+    }
+
+    pub(crate) fn tool(&self, name: &str) -> &dyn Tool {
+        let tool = self.tools.iter().find(|tool| tool.spec().name == name);
+        &**tool.unwrap_or_else(|| panic!("{name} is offered"))
+    }
+
+    pub(crate) async fn run(&self, name: &str, input: Value) -> Result<String, ToolError> {
+        let tool = self.tool(name);
+        let output = tool.run(input, &self.context, &|_shown| {}).await?;
+        Ok(output.text)
+    }
+
+    /// The error text of a failing call.
+    pub(crate) async fn refused(&self, name: &str, input: Value) -> String {
+        self.run(name, input).await.unwrap_err().to_string()
+    }
+
+    /// The calls since the last time, except those that only read.
+    pub(crate) fn calls(&self) -> Vec<(&'static str, Value)> {
+        std::mem::take(&mut self.made.lock().unwrap())
+    }
+}
+
+fn context() -> ToolContext {
+    ToolContext {
+        project: PathBuf::from("/"),
+        cwd: PathBuf::from("/"),
+        env: Vec::new(),
+        secrets: Secrets::default(),
+        outputs: PathBuf::from("/"),
+        output_max: 4096,
+        seen: Mutex::new(HashMap::new()),
+        guard: Default::default(),
+    }
+}
+
+pub(crate) fn no(code: ErrorCode, message: &str) -> Refusal {
+    Refusal::new(code, message).hint("do something else")
+}
+
+pub(crate) fn unexpected(method: &str) -> Result<Value, Refusal> {
+    Err(Refusal::internal(format!("{method} was not expected")))
+}
+
+pub(crate) fn task(id: u64, state: &str, more: Value) -> Value {
+    let mut task = json!({
+        "id": format!("T-{id}"), "key": "", "title": format!("Task {id}"), "description": "", "state": state,
+        "owner": null, "generation": 1, "role": null, "for": null, "after": [], "blocks": [], "blocked": false,
+        "priority": 0, "labels": [], "files": [], "run": null, "verify": null, "rerun": true, "attempts": 0,
+        "created_by": "user", "created_at": 0, "changed_at": 0, "revision": 1, "result": null,
+    });
+    merge(&mut task, more);
+    task
+}
+
+pub(crate) fn task_view(id: u64, state: &str, more: Value) -> TaskView {
+    serde_json::from_value(task(id, state, more)).unwrap()
+}
+
+pub(crate) fn member(name: &str, role: &str, state: &str, more: Value) -> Value {
+    let mut member = json!({
+        "name": name, "role": role, "lead": role == "lead", "engine": "native", "model": null, "colour": "blue",
+        "placement": "headless", "state": state, "why": "for 4 s", "for_ms": 4000, "pid": null, "launch": null,
+        "task": null, "pane": null, "unread": 0, "requests": 0, "restarts": 0, "last_result": null,
+    });
+    merge(&mut member, more);
+    let _fits: MemberView = serde_json::from_value(member.clone()).unwrap();
+    member
+}
+
+pub(crate) fn team(members: Vec<Value>) -> Value {
+    json!({
+        "team": "payments-01234567", "name": "payments", "project": "/project", "state": "up", "revision": 9,
+        "members": members, "placement": "headless",
+        "tasks": {"pending": 0, "in_progress": 0, "completed": 0, "failed": 0, "cancelled": 0},
+        "roles": [
+            {"name": "lead", "description": "Leads"},
+            {"name": "reviewer", "description": "Reviews a change"},
+            {"name": "worker", "description": ""},
+        ],
+    })
+}
+
+pub(crate) fn team_view(members: Vec<Value>) -> TeamView {
+    serde_json::from_value(team(members)).unwrap()
+}
+
+pub(crate) fn message(id: u64, from: &str, text: &str) -> DeliveredMessage {
+    DeliveredMessage {
+        id: MessageId(id),
+        from: from.parse().unwrap(),
+        text: text.to_owned(),
+        urgent: false,
+        reply_to: None,
+        summary: None,
+        wants_reply: false,
+        redelivered: false,
+    }
+}
+
+fn merge(into: &mut Value, more: Value) {
+    let Value::Object(more) = more else { return };
+    for (key, value) in more {
+        into[key] = value;
+    }
+}

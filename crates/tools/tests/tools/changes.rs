@@ -1,0 +1,234 @@
+//! `write` and `edit`.
+
+use std::os::unix::fs::PermissionsExt;
+
+use agent_team_tools::Version;
+use serde_json::json;
+
+use crate::context::Rig;
+
+#[tokio::test]
+async fn a_new_file_is_created_with_its_directories() {
+    let rig = Rig::new();
+    let output = rig
+        .call(
+            "write",
+            json!({"path": "a/b/c.txt", "content": "one\ntwo\n"}),
+        )
+        .await
+        .unwrap();
+    assert_eq!(output.text, "created a/b/c.txt: 2 lines");
+    let diff = output.diff.unwrap();
+    assert!(
+        diff.contains("--- /dev/null\n+++ b/a/b/c.txt\n@@ -0,0 +1,2 @@\n+one\n+two\n"),
+        "{diff}"
+    );
+    assert_eq!(rig.content("a/b/c.txt"), "one\ntwo\n");
+    // A file that it wrote counts as read.
+    rig.text("write", json!({"path": "a/b/c.txt", "content": "three\n"}))
+        .await;
+    rig.text(
+        "edit",
+        json!({"path": "a/b/c.txt", "old": "three", "new": "four"}),
+    )
+    .await;
+    assert_eq!(rig.content("a/b/c.txt"), "four\n");
+    let names: Vec<_> = std::fs::read_dir(rig.path("a/b")).unwrap().collect();
+    assert_eq!(names.len(), 1, "{names:?}");
+}
+
+#[tokio::test]
+async fn an_unread_or_changed_file_is_not_overwritten() {
+    let rig = Rig::new();
+    rig.put("a.txt", "mine\n");
+    let write = json!({"path": "a.txt", "content": "yours\n"});
+    let edit = json!({"path": "a.txt", "old": "mine", "new": "yours"});
+    for (tool, input) in [("write", &write), ("edit", &edit)] {
+        let refusal = rig.refusal(tool, input.clone()).await;
+        assert!(refusal.contains("you have not read it"), "{refusal}");
+    }
+    rig.text("read", json!({"path": "a.txt"})).await;
+    rig.put("a.txt", "mine, changed\n");
+    for (tool, input) in [("write", &write), ("edit", &edit)] {
+        let refusal = rig.refusal(tool, input.clone()).await;
+        assert!(refusal.contains("changed since you read it"), "{refusal}");
+    }
+    assert_eq!(rig.content("a.txt"), "mine, changed\n");
+    rig.text("read", json!({"path": "a.txt"})).await;
+    rig.text("write", write).await;
+    assert_eq!(rig.content("a.txt"), "yours\n");
+}
+
+#[tokio::test]
+async fn a_replaced_file_keeps_its_mode_and_its_readers() {
+    let rig = Rig::new();
+    let path = rig.put("run.sh", "echo old\n");
+    std::fs::set_permissions(&path, PermissionsExt::from_mode(0o751)).unwrap();
+    let old = std::fs::File::open(&path).unwrap();
+    rig.text("read", json!({"path": "run.sh"})).await;
+    rig.text(
+        "edit",
+        json!({"path": "run.sh", "old": "old", "new": "new"}),
+    )
+    .await;
+    let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+    assert_eq!(mode & 0o7777, 0o751);
+    assert_eq!(std::io::read_to_string(old).unwrap(), "echo old\n");
+}
+
+#[tokio::test]
+async fn guarded_directories_are_not_written() {
+    let rig = Rig::new();
+    rig.put(".git/config", "[core]\n");
+    rig.text("read", json!({"path": ".git/config"})).await;
+    for path in [
+        ".git/config",
+        ".git/hooks/post-commit",
+        "sub/.git/config",
+        ".GIT/config",
+    ] {
+        let refusal = rig
+            .refusal("write", json!({"path": path, "content": "x"}))
+            .await;
+        assert!(refusal.contains("belongs to git"), "{refusal}");
+    }
+    for path in [".agent-team/team.toml", "sub/.Agent-Team/roles/x.md"] {
+        let refusal = rig
+            .refusal("write", json!({"path": path, "content": "x"}))
+            .await;
+        assert!(refusal.contains("only the user may change it"), "{refusal}");
+    }
+}
+
+#[tokio::test]
+async fn an_edit_must_be_unique_or_of_all() {
+    let rig = Rig::new();
+    rig.put("a.rs", "let a = 1;\nlet b = 1;\nlet c = 2;\n");
+    rig.text("read", json!({"path": "a.rs"})).await;
+    let refusal = rig
+        .refusal("edit", json!({"path": "a.rs", "old": "= 1", "new": "= 3"}))
+        .await;
+    assert!(
+        refusal.contains("2 times in a.rs (lines 1, 2)"),
+        "{refusal}"
+    );
+    let output = rig
+        .call(
+            "edit",
+            json!({"path": "a.rs", "old": "= 1", "new": "= 3", "all": true}),
+        )
+        .await
+        .unwrap();
+    assert_eq!(output.text, "edited a.rs at 2 places: lines 1, 2");
+    assert_eq!(rig.content("a.rs"), "let a = 3;\nlet b = 3;\nlet c = 2;\n");
+    let diff = output.diff.unwrap();
+    assert!(diff.contains("--- a/a.rs\n+++ b/a.rs\n"), "{diff}");
+    assert!(
+        diff.contains("-let a = 1;\n") && diff.contains("+let a = 3;\n"),
+        "{diff}"
+    );
+    for (old, new, said) in [("", "x", "`old` is empty"), ("c", "c", "the same")] {
+        let refusal = rig
+            .refusal("edit", json!({"path": "a.rs", "old": old, "new": new}))
+            .await;
+        assert!(refusal.contains(said), "{refusal}");
+    }
+}
+
+#[tokio::test]
+async fn a_missing_text_is_answered_with_the_nearest() {
+    let rig = Rig::new();
+    rig.put(
+        "a.rs",
+        "fn main() {\n    let total = compute(1, 2);\n    print(total);\n}\n",
+    );
+    rig.text("read", json!({"path": "a.rs"})).await;
+    let refusal = |old: &'static str| {
+        let rig = &rig;
+        async move {
+            rig.refusal("edit", json!({"path": "a.rs", "old": old, "new": "x"}))
+                .await
+        }
+    };
+    let indented = refusal("let total = compute(1, 2);\n  print(total);").await;
+    assert!(
+        indented.contains("most similar text is at line 2") && indented.contains("white space"),
+        "{indented}"
+    );
+    assert!(indented.contains("     3\t    print(total);"), "{indented}");
+    let misspelt = refusal("    let totl = compute(1, 3);").await;
+    assert!(
+        misspelt.contains("most similar text is at line 2"),
+        "{misspelt}"
+    );
+    let strange = refusal("impl Display for Nothing").await;
+    assert!(strange.contains("It contains no similar text"), "{strange}");
+}
+
+#[tokio::test]
+async fn line_endings_are_preserved() {
+    let rig = Rig::new();
+    rig.put("crlf", "one\r\ntwo\r\nthree");
+    rig.text("read", json!({"path": "crlf"})).await;
+    rig.text(
+        "edit",
+        json!({"path": "crlf", "old": "one\ntwo", "new": "1\n2\n2b"}),
+    )
+    .await;
+    assert_eq!(rig.content("crlf"), "1\r\n2\r\n2b\r\nthree");
+    rig.text(
+        "edit",
+        json!({"path": "crlf", "old": "three", "new": "3\n4"}),
+    )
+    .await;
+    assert_eq!(rig.content("crlf"), "1\r\n2\r\n2b\r\n3\r\n4");
+    rig.text(
+        "edit",
+        json!({"path": "crlf", "old": "3\r\n4", "new": "end"}),
+    )
+    .await;
+    assert_eq!(rig.content("crlf"), "1\r\n2\r\n2b\r\nend");
+
+    rig.put("lf", "one\ntwo");
+    rig.text("read", json!({"path": "lf"})).await;
+    rig.text(
+        "edit",
+        json!({"path": "lf", "old": "one\r\ntwo", "new": "1\r\n2"}),
+    )
+    .await;
+    assert_eq!(rig.content("lf"), "1\n2");
+
+    rig.put("mixed", "a\r\nb\nc\r\nd\r\n");
+    rig.text("read", json!({"path": "mixed"})).await;
+    rig.text("edit", json!({"path": "mixed", "old": "b\nc", "new": "x"}))
+        .await;
+    assert_eq!(rig.content("mixed"), "a\r\nx\r\nd\r\n");
+}
+
+#[tokio::test]
+async fn invalid_utf_8_is_preserved() {
+    let rig = Rig::new();
+    rig.put("latin", b"caf\xe9\nold\n");
+    rig.text("read", json!({"path": "latin"})).await;
+    rig.text("edit", json!({"path": "latin", "old": "old", "new": "new"}))
+        .await;
+    assert_eq!(std::fs::read(rig.path("latin")).unwrap(), b"caf\xe9\nnew\n");
+}
+
+#[tokio::test]
+async fn binary_and_huge_files_are_not_edited() {
+    let rig = Rig::new();
+    rig.put("binary", b"a\0b");
+    let huge = std::fs::File::create(rig.path("huge")).unwrap();
+    huge.set_len(1 << 30).unwrap();
+    for name in ["binary", "huge"] {
+        let path = rig.path(name);
+        let version = Version::of(&std::fs::metadata(&path).unwrap());
+        rig.context.seen.lock().unwrap().insert(path, version);
+    }
+    for (name, said) in [("binary", "is binary"), ("huge", "1073741824 bytes")] {
+        let edit = json!({"path": name, "old": "a", "new": "b"});
+        let refusal = rig.refusal("edit", edit).await;
+        assert!(refusal.contains(said), "{refusal}");
+    }
+}

@@ -1,0 +1,85 @@
+//! The resource limits of a member's commands.
+
+use agent_team_tools::confine::Settings;
+use serde_json::json;
+
+use crate::confined::{confine_with, rig_with_home, sandboxes, settle};
+
+#[tokio::test]
+async fn exceeding_a_limit_terminates_the_command() {
+    let settings = Settings {
+        processes: 20,
+        memory_mib: 100,
+        open_files: 16,
+        file_mib: 1,
+        ..Settings::default()
+    };
+    for sandbox in sandboxes().await {
+        let mut rig = rig_with_home();
+        confine_with(&mut rig, sandbox.clone(), &settings);
+        settle(&rig).await;
+        for (command, setting) in [
+            (
+                "for i in $(seq 60); do sleep 60 & done; wait",
+                "processes = N",
+            ),
+            (
+                "(head -c 300000000 /dev/zero; sleep 60) | tail > /dev/null",
+                "memory_mib = N",
+            ),
+            ("head -c 3000000 /dev/zero > big", "file_mib = N"),
+            (
+                "for i in $(seq 3 40); do eval \"exec $i</dev/null\" || exit 1; done",
+                "open_files = N",
+            ),
+        ] {
+            let printed = rig.text("bash", json!({ "command": command })).await;
+            assert!(printed.contains(setting), "{sandbox}: {command}: {printed}");
+        }
+        let printed = rig.text("bash", json!({ "command": "echo ok" })).await;
+        assert_eq!(printed, "ok\n(exit 0)", "{sandbox}");
+    }
+}
+
+#[tokio::test]
+async fn the_commands_of_a_member_share_a_limit() {
+    let settings = Settings {
+        processes: 20,
+        ..Settings::default()
+    };
+    for sandbox in sandboxes().await {
+        let mut rig = rig_with_home();
+        confine_with(&mut rig, sandbox.clone(), &settings);
+        for processes in [8, 16] {
+            let command = format!("for i in $(seq {processes}); do sleep 60 & done; wait");
+            let job = json!({ "command": command, "background": true });
+            rig.text("bash", job).await;
+        }
+        let wait = |id| json!({ "id": id, "wait_seconds": 30 });
+        let mut printed = String::new();
+        while !printed.contains("(terminated") {
+            printed += &rig.text("bash_output", wait(2)).await;
+        }
+        assert!(printed.contains("processes = N"), "{sandbox}: {printed}");
+        let other = json!({ "id": 1 });
+        let printed = rig.text("bash_output", other).await;
+        assert!(printed.contains("running"), "{sandbox}: {printed}");
+        rig.text("bash_kill", json!({ "id": 1 })).await;
+    }
+}
+
+#[tokio::test]
+async fn no_command_starts_on_a_full_disk() {
+    let settings = Settings {
+        free_mib: u64::MAX >> 20,
+        ..Settings::default()
+    };
+    for sandbox in sandboxes().await {
+        let mut rig = rig_with_home();
+        confine_with(&mut rig, sandbox.clone(), &settings);
+        let refused = rig.call("bash", json!({ "command": "echo ok" })).await;
+        let error = refused.err().map(|error| error.to_string());
+        let error = error.unwrap_or_default();
+        assert!(error.contains("free_mib = N"), "{sandbox}: {error}");
+    }
+}
