@@ -85,7 +85,7 @@ pub const CUSTOM: [CustomEvent; 11] = [
     custom(
         "event",
         "an event of the journal",
-        "an event that this build does not know",
+        "an event whose fields this build cannot read",
     ),
 ];
 

@@ -115,7 +115,7 @@ impl Envelopes {
             revision: Some(notice.revision),
             timestamp: Some(notice.at),
         };
-        match serde_json::from_str(notice.event.get()) {
+        match JournalEvent::read(notice.event.get()) {
             Ok(event) => self.convert(event, origin),
             Err(_) => vec![self.custom(None, "event", json(notice.event.get()), origin)],
         }
@@ -408,31 +408,7 @@ impl Envelopes {
                 vec![self.custom(None, "permission", value, origin)]
             }
 
-            JournalEvent::CallAllowed {}
-            | JournalEvent::CallDenied {}
-            | JournalEvent::LaunchAsked {}
-            | JournalEvent::LaunchObjected {}
-            | JournalEvent::RequestBegun {}
-            | JournalEvent::RequestEnded {}
-            | JournalEvent::GrantRevoked {}
-            | JournalEvent::GrantsEnded {}
-            | JournalEvent::RequestKept {}
-            | JournalEvent::GrantKept {}
-            | JournalEvent::LockKept {}
-            | JournalEvent::TeamPlanned {}
-            | JournalEvent::Booted {}
-            | JournalEvent::MemberIdle {}
-            | JournalEvent::Counted {}
-            | JournalEvent::KeyCompleted {}
-            | JournalEvent::TasksKept {}
-            | JournalEvent::TaskKept {}
-            | JournalEvent::MemberKept {}
-            | JournalEvent::MembersSuspended {}
-            | JournalEvent::AccountKept {}
-            | JournalEvent::TeamAccountKept {}
-            | JournalEvent::MessageKept {}
-            | JournalEvent::UserMailKept {}
-            | JournalEvent::CallAnswered {} => Vec::new(),
+            JournalEvent::Unlisted => Vec::new(),
         }
     }
 
