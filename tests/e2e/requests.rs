@@ -1,6 +1,8 @@
 //! Permissions: a member asks before it runs a command, and does nothing until the request is decided.
 
-use agent_team_protocol::method::{Method, Nothing, RequestDecide, RequestShow, TeamShow};
+use agent_team_protocol::method::{
+    Method, MethodEntry, Nothing, RequestDecide, RequestShow, TeamShow,
+};
 use agent_team_protocol::request::{
     DecideRequest, Decision, OneRequest, RequestState, RequestView, Scope,
 };
@@ -270,7 +272,7 @@ async fn a_decision_about_something_else_than_was_seen_is_refused() {
 enum DecideAsSent {}
 
 impl Method for DecideAsSent {
-    const NAME: &'static str = RequestDecide::NAME;
+    const ENTRY: MethodEntry = RequestDecide::ENTRY;
     type Args = Value;
     type Answer = Nothing;
 }

@@ -1,7 +1,8 @@
 //! Decisions: what an input means in the current state.
 //!
 //! A [`Decider`] handles one input. It reads the team, records events, which are applied immediately, and collects
-//! effects. A call is refused before its first event, so a refused call changes nothing.
+//! effects. A call is refused before its first event, so a refused call changes nothing. Who may make which call was
+//! checked before; decisions check only what depends on the objects of the call.
 
 mod budgets;
 mod cancel;
@@ -24,7 +25,7 @@ use agent_team_protocol::id::{LaunchId, MemberName, Party};
 
 use crate::effect::Effect;
 use crate::input::{Call, Input, Origin, ReplyTo};
-use crate::refusal::Refused;
+use crate::refusal::{Oversized, Refused};
 use crate::step::{CompletedTask, Step};
 use crate::team::Team;
 use crate::team::answers::{Answer, AnsweredCall, CallKey};
@@ -155,35 +156,27 @@ impl<'a> Decider<'a> {
             }
         }
         match call {
-            Call::Up(plan) => self
-                .user_only(by, "bring a team up")
-                .and_then(|()| self.up(*plan)),
-            Call::Down { force } => self
-                .user_only(by, "take a team down")
-                .and_then(|()| self.down(force)),
-            Call::Spawn { plan } => self
-                .user_or_lead(by, None, "spawn a member")
-                .and_then(|()| self.spawn(plan)),
+            Call::Up(plan) => self.up(*plan),
+            Call::Down { force } => self.down(force),
+            Call::Spawn { plan } => self.spawn(plan),
             Call::Stop { member, force } => {
-                self.user_or_lead(by, Some(&member), "stop a member")?;
-                if force {
-                    self.user_only(by, "stop a member that objects")?;
+                self.user_or_lead(by, &member, "stop a member")?;
+                if force && *by != Origin::User {
+                    return Err(Refused::NotPermitted("stop a member that objects"));
                 }
                 self.stop(by, &member, force)
             }
             Call::Remove { member, force } => {
-                self.user_or_lead(by, Some(&member), "remove a member")?;
-                if force {
-                    self.user_only(by, "remove a member that objects")?;
+                self.user_or_lead(by, &member, "remove a member")?;
+                if force && *by != Origin::User {
+                    return Err(Refused::NotPermitted("remove a member that objects"));
                 }
                 self.remove_member(by, &member, force)
             }
             Call::AnswerStop { objection } => self.answer_stop(by, objection),
-            Call::Kill { member } => self
-                .user_only(by, "kill a member")
-                .and_then(|()| self.kill(&member)),
+            Call::Kill { member } => self.kill(&member),
             Call::Restart { member } => self
-                .user_or_lead(by, Some(&member), "restart a member")
+                .user_or_lead(by, &member, "restart a member")
                 .and_then(|()| self.restart(&member)),
             Call::ReportExit { code, reason, hold } => self.report_exit(by, code, &reason, hold),
             Call::Send {
@@ -216,16 +209,10 @@ impl<'a> Decider<'a> {
                 then_down,
                 anew,
                 memory,
-            } => self
-                .user_only(by, "start a run")
-                .and_then(|()| self.start_run(goal, then_down, anew, memory)),
-            Call::FinishRun { answer, force } => self.finish_run(by, answer, force),
-            Call::CancelRun { reason } => self
-                .user_only(by, "cancel a run")
-                .and_then(|()| self.cancel_run(&reason)),
-            Call::ReplyToQuestion { run, round, text } => {
-                self.reply_to_question(by, run, round, &text)
-            }
+            } => self.start_run(goal, then_down, anew, memory),
+            Call::FinishRun { answer, force } => self.finish_run(answer, force),
+            Call::CancelRun { reason } => self.cancel_run(&reason),
+            Call::ReplyToQuestion { run, round, text } => self.reply_to_question(run, round, &text),
             Call::Append(growth) => self.append(by, growth),
             Call::Remember { key, value } => self.remember(key, value),
             Call::Ask {
@@ -244,22 +231,9 @@ impl<'a> Decider<'a> {
             Call::BeginRequest { request } => self.begin_request(by, request),
             Call::EndRequest { request } => self.end_request(by, request),
             Call::WithdrawRequest { request } => self.withdraw_request(by, request),
-            Call::RevokeGrant { request } => self
-                .user_only(by, "revoke grants")
-                .and_then(|()| self.revoke_grant(request)),
-            Call::Settle { settings } => self
-                .user_only(by, "change rules")
-                .and_then(|()| self.settle_plan(settings)),
-            Call::SetBudget { member, budget } => self
-                .user_only(by, "set limits")
-                .and_then(|()| self.set_budget(member, budget)),
-        }
-    }
-
-    fn user_only(&self, by: &Origin, what: &'static str) -> Result<(), Refused> {
-        match by {
-            Origin::User => Ok(()),
-            Origin::Member { .. } => Err(Refused::NotPermitted(what)),
+            Call::RevokeGrant { request } => self.revoke_grant(request),
+            Call::Settle { settings } => self.settle_plan(settings),
+            Call::SetBudget { member, budget } => self.set_budget(member, budget),
         }
     }
 
@@ -267,14 +241,12 @@ impl<'a> Decider<'a> {
     fn user_or_lead(
         &self,
         by: &Origin,
-        to: Option<&MemberName>,
+        to: &MemberName,
         what: &'static str,
     ) -> Result<(), Refused> {
         match by {
             Origin::User => Ok(()),
-            Origin::Member { name, .. } if to != Some(name) && self.member(name)?.plan.lead => {
-                Ok(())
-            }
+            Origin::Member { name, .. } if to != name && self.member(name)?.plan.lead => Ok(()),
             Origin::Member { .. } => Err(Refused::LeadOnly(what)),
         }
     }
@@ -334,10 +306,10 @@ fn party(by: &Origin) -> Party {
     }
 }
 
-fn check_size(what: &'static str, text: &str, limit: usize) -> Result<(), Refused> {
+fn check_size(what: impl Into<Oversized>, text: &str, limit: usize) -> Result<(), Refused> {
     if text.len() > limit {
         Err(Refused::TooLarge {
-            what,
+            what: what.into(),
             bytes: text.len(),
             limit,
         })

@@ -6,6 +6,7 @@ use agent_team_protocol::id::{
     Generation, LaunchId, MemberName, MessageId, Recipient, RequestId, RoleName, RunId, TaskId,
 };
 
+use crate::refusal::Refused;
 use crate::team::answers::CallKey;
 use crate::team::budget::Budget;
 use crate::team::mail::MessageNote;
@@ -87,6 +88,16 @@ pub enum StartFault {
 pub enum Origin {
     User,
     Member { name: MemberName, launch: LaunchId },
+}
+
+impl Origin {
+    /// The calling member and its launch.
+    pub(crate) fn member(&self) -> Result<(&MemberName, &LaunchId), Refused> {
+        match self {
+            Self::Member { name, launch } => Ok((name, launch)),
+            Self::User => Err(Refused::MemberOnly),
+        }
+    }
 }
 
 /// The calls that a client or a member can make.

@@ -38,7 +38,7 @@ pub enum Refused {
     TooManyMembers { wanted: usize, limit: u32 },
     #[error("{what} is {bytes} bytes long, and the limit is {limit}")]
     TooLarge {
-        what: &'static str,
+        what: Oversized,
         bytes: usize,
         limit: usize,
     },
@@ -75,7 +75,7 @@ pub enum Refused {
     #[error("{task} is {state}, so it cannot be {wanted}")]
     WrongState {
         task: TaskId,
-        state: &'static str,
+        state: StateName,
         wanted: &'static str,
     },
     #[error("the claim on {task} is stale: the current generation is {}", current.0)]
@@ -112,8 +112,44 @@ pub enum Refused {
     LineNotAllowed(String),
     #[error("only the user may {0}")]
     NotPermitted(&'static str),
+    #[error("only a member may do this")]
+    MemberOnly,
     #[error("this launch has ended")]
     StaleLaunch,
+}
+
+/// What exceeds its limit. Some of these have an error code of their own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Oversized {
+    #[error("the message")]
+    Message,
+    #[error("the message's summary")]
+    MessageSummary,
+    #[error("the result")]
+    Result,
+    #[error("{0}")]
+    Other(&'static str),
+}
+
+impl From<&'static str> for Oversized {
+    fn from(what: &'static str) -> Self {
+        Self::Other(what)
+    }
+}
+
+/// The state of a task that does not allow a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum StateName {
+    #[error("pending")]
+    Pending,
+    #[error("in progress")]
+    InProgress,
+    #[error("completed")]
+    Completed,
+    #[error("failed")]
+    Failed,
+    #[error("cancelled")]
+    Cancelled,
 }
 
 fn and_more(more: usize) -> String {

@@ -41,6 +41,11 @@ impl Refusal {
         Self::new(ErrorCode::InvalidRequest, message)
     }
 
+    pub fn unknown_method(method: &str) -> Self {
+        let text = format!("unknown method {method}");
+        Self::new(ErrorCode::MethodNotFound, text)
+    }
+
     pub fn invalid_params(method: &str, error: &serde_json::Error) -> Self {
         Self::new(
             ErrorCode::InvalidParams,

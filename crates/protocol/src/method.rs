@@ -1,5 +1,7 @@
-//! The methods, `noun/verb`: who may call each, its arguments and its answer.
+//! The methods, `noun/verb`: who may call each, its arguments and its answer. The supervisor decodes a call into a
+//! [`MethodCall`], after it has checked the caller against the method's [`Access`].
 
+mod access;
 mod event;
 mod member;
 mod memory;
@@ -12,7 +14,9 @@ mod transcript;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
+pub use access::{Access, CallerRole};
 pub use event::{Subscribe, SubscribeAnswer};
 pub use member::{
     AnswerStop, Exit, LogAnswer, MemberAnswer, OneMember, RemoveAnswer, RemoveMember, Spawn, Stop,
@@ -38,6 +42,7 @@ pub use transcript::{
     AppendTranscript, ITEM_MAX, ReadTranscript, Rest, TranscriptAnswer, TranscriptPage,
 };
 
+use crate::error::Refusal;
 use crate::notification::Ping;
 pub use crate::placement::CallerTerminal;
 use crate::request::{
@@ -47,29 +52,64 @@ use crate::request::{
 use crate::rule::{CheckRules, ForgetRule, JudgementView, RuleListAnswer};
 use crate::view::{QuestionView, RunView, SupervisorView, TaskView, TeamView};
 
-/// A method's name, arguments and answer. A call travels as [`crate::rpc::Call`].
+/// A method's entry of the table below, its arguments and its answer. A call travels as [`crate::rpc::Call`].
 pub trait Method {
-    const NAME: &'static str;
+    const ENTRY: MethodEntry;
+    const NAME: &'static str = Self::ENTRY.name;
     type Args: Serialize + DeserializeOwned + 'static;
     type Answer: Serialize + DeserializeOwned + 'static;
 }
 
+/// The name of a method and its callers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MethodEntry {
+    pub name: &'static str,
+    pub access: Access,
+}
+
+impl MethodEntry {
+    /// # Errors
+    /// `method_not_found`.
+    pub fn find(name: &str) -> Result<Self, Refusal> {
+        let entry = METHODS.iter().find(|entry| entry.name == name);
+        entry.copied().ok_or_else(|| Refusal::unknown_method(name))
+    }
+}
+
 macro_rules! methods {
-    ($($(#[$doc:meta])* $type:ident = $name:literal ($args:ty) -> $answer:ty;)*) => {
+    ($($(#[$doc:meta])* $type:ident = $name:literal by $access:ident ($args:ty) -> $answer:ty;)*) => {
         $(
             $(#[$doc])*
             #[derive(Debug)]
             pub enum $type {}
 
             impl Method for $type {
-                const NAME: &'static str = $name;
+                const ENTRY: MethodEntry = MethodEntry { name: $name, access: Access::$access };
                 type Args = $args;
                 type Answer = $answer;
             }
         )*
 
-        /// Every method's name.
-        pub const METHODS: &[&str] = &[$($name,)*];
+        /// Every method.
+        pub const METHODS: &[MethodEntry] = &[$($type::ENTRY,)*];
+
+        /// A call of any method, with its arguments.
+        #[derive(Debug)]
+        #[expect(clippy::large_enum_variant, reason = "never kept: it is matched as soon as it is decoded")]
+        pub enum MethodCall {
+            $($type($args),)*
+        }
+
+        impl MethodCall {
+            /// # Errors
+            /// `method_not_found`, `invalid_params`.
+            pub fn decode(method: &str, args: &RawValue) -> Result<Self, Refusal> {
+                match method {
+                    $($name => decode(method, args).map(Self::$type),)*
+                    _ => Err(Refusal::unknown_method(method)),
+                }
+            }
+        }
 
         #[cfg(test)]
         pub(crate) fn schemas(
@@ -80,127 +120,131 @@ macro_rules! methods {
     };
 }
 
+fn decode<A: DeserializeOwned>(method: &str, args: &RawValue) -> Result<A, Refusal> {
+    serde_json::from_str(args.get()).map_err(|error| Refusal::invalid_params(method, &error))
+}
+
 methods! {
-    /// Starts a team, or changes it to what its file describes now. Client.
-    TeamUp = "team/up" (Up) -> UpAnswer;
-    /// Stops every member and returns receipts. Client. The answer comes when nothing is left, or with what survived.
-    TeamDown = "team/down" (Down) -> DownAnswer;
-    TeamList = "team/list" (Nothing) -> TeamListAnswer;
-    TeamShow = "team/show" (Nothing) -> TeamView;
-    /// Sets the limits of a member, or of the team, for one goal. Client.
-    TeamBudget = "team/budget" (SetBudget) -> Nothing;
-    /// Deletes a team that is down from disk. Client.
-    TeamDelete = "team/delete" (Nothing) -> DownAnswer;
-    /// Answers when no task is in progress and none can be claimed. Client.
-    TeamWait = "team/wait" (Nothing) -> WaitAnswer;
-    /// How to show the team, or one member's pane, in the caller's terminal. Client.
-    TeamAttach = "team/attach" (Attach) -> AttachAnswer;
+    /// Starts a team, or changes it to what its file describes now.
+    TeamUp = "team/up" by User (Up) -> UpAnswer;
+    /// Stops every member and returns receipts. The answer comes when nothing is left, or with what survived.
+    TeamDown = "team/down" by User (Down) -> DownAnswer;
+    TeamList = "team/list" by User (Nothing) -> TeamListAnswer;
+    TeamShow = "team/show" by Everyone (Nothing) -> TeamView;
+    /// Sets the limits of a member, or of the team, for one goal.
+    TeamBudget = "team/budget" by User (SetBudget) -> Nothing;
+    /// Deletes a team that is down from disk.
+    TeamDelete = "team/delete" by User (Nothing) -> DownAnswer;
+    /// Answers when no task is in progress and none can be claimed.
+    TeamWait = "team/wait" by User (Nothing) -> WaitAnswer;
+    /// How to show the team, or one member's pane, in the caller's terminal.
+    TeamAttach = "team/attach" by User (Attach) -> AttachAnswer;
 
-    /// Opens panes for members that lost theirs. Client.
-    PaneReopen = "pane/reopen" (ReopenPanes) -> ReopenAnswer;
-    /// Lends the caller's terminal to a member for as long as the calling process lives. Client.
-    PaneHold = "pane/hold" (HoldPane) -> HoldAnswer;
+    /// Opens panes for members that lost theirs.
+    PaneReopen = "pane/reopen" by User (ReopenPanes) -> ReopenAnswer;
+    /// Lends the caller's terminal to a member for as long as the calling process lives.
+    PaneHold = "pane/hold" by User (HoldPane) -> HoldAnswer;
 
-    /// Adds a member of a role. Client, and the lead.
-    MemberSpawn = "member/spawn" (Spawn) -> MemberAnswer;
+    /// Adds a member of a role.
+    MemberSpawn = "member/spawn" by UserOrLead (Spawn) -> MemberAnswer;
     /// Asks a member to stop, terminates it after the grace, and keeps it stopped; refused when it is in a turn and
-    /// objects. Client, and the lead.
-    MemberStop = "member/stop" (Stop) -> MemberAnswer;
-    /// Stops a spawned member as `member/stop` does and removes it from the team. Client, and the lead.
-    MemberRemove = "member/remove" (RemoveMember) -> RemoveAnswer;
-    /// A member's answer to a stop request. Member.
-    StopAnswer = "stop/answer" (AnswerStop) -> Nothing;
-    /// Kills a member's whole process tree immediately, and keeps the member stopped. Client.
-    MemberKill = "member/kill" (OneMember) -> MemberAnswer;
-    /// Starts a new launch in the same pane. Client, and the lead for members that are stopped or held.
-    MemberRestart = "member/restart" (OneMember) -> MemberAnswer;
-    MemberShow = "member/show" (OneMember) -> MemberAnswer;
-    /// The path of a member's log. Client.
-    MemberLog = "member/log" (OneMember) -> LogAnswer;
-    /// A worker's report before it exits. Member.
-    MemberExit = "member/exit" (Exit) -> Nothing;
-    /// Checks that the member's connection responds. Supervisor to member.
-    MemberPing = "member/ping" (Ping) -> Nothing;
+    /// objects.
+    MemberStop = "member/stop" by UserOrLead (Stop) -> MemberAnswer;
+    /// Stops a spawned member as `member/stop` does and removes it from the team.
+    MemberRemove = "member/remove" by UserOrLead (RemoveMember) -> RemoveAnswer;
+    /// A member's answer to a stop request.
+    StopAnswer = "stop/answer" by Member (AnswerStop) -> Nothing;
+    /// Kills a member's whole process tree immediately, and keeps the member stopped.
+    MemberKill = "member/kill" by User (OneMember) -> MemberAnswer;
+    /// Starts a new launch in the same pane. The lead may restart only members that are stopped or held.
+    MemberRestart = "member/restart" by UserOrLead (OneMember) -> MemberAnswer;
+    MemberShow = "member/show" by Everyone (OneMember) -> MemberAnswer;
+    /// The path of a member's log.
+    MemberLog = "member/log" by User (OneMember) -> LogAnswer;
+    /// A worker's report before it exits.
+    MemberExit = "member/exit" by Member (Exit) -> Nothing;
+    /// Checks that the member's connection responds.
+    MemberPing = "member/ping" by Supervisor (Ping) -> Nothing;
 
-    MessageSend = "message/send" (SendMessage) -> SendAnswer;
-    /// Acknowledges messages that have reached the member's transcript. Member.
-    MessageRead = "message/read" (ReadMessages) -> Nothing;
-    MessageList = "message/list" (ListMessages) -> MessageListAnswer;
+    MessageSend = "message/send" by Everyone (SendMessage) -> SendAnswer;
+    /// Acknowledges messages that have reached the member's transcript.
+    MessageRead = "message/read" by Everyone (ReadMessages) -> Nothing;
+    MessageList = "message/list" by Everyone (ListMessages) -> MessageListAnswer;
 
-    TaskAdd = "task/add" (AddTask) -> TaskAnswer;
+    TaskAdd = "task/add" by Everyone (AddTask) -> TaskAnswer;
     /// The board by number, a page at a time.
-    TaskList = "task/list" (ListTasks) -> TaskListAnswer;
-    TaskShow = "task/show" (OneTask) -> TaskView;
-    TaskUpdate = "task/update" (UpdateTask) -> TaskAnswer;
-    TaskClaim = "task/claim" (ClaimTask) -> TaskAnswer;
-    TaskAssign = "task/assign" (AssignTask) -> TaskAnswer;
-    TaskComplete = "task/complete" (EndTask) -> TaskAnswer;
-    TaskFail = "task/fail" (EndTask) -> TaskAnswer;
-    TaskRelease = "task/release" (EndTask) -> TaskAnswer;
+    TaskList = "task/list" by Everyone (ListTasks) -> TaskListAnswer;
+    TaskShow = "task/show" by Everyone (OneTask) -> TaskView;
+    TaskUpdate = "task/update" by Everyone (UpdateTask) -> TaskAnswer;
+    TaskClaim = "task/claim" by Everyone (ClaimTask) -> TaskAnswer;
+    TaskAssign = "task/assign" by Everyone (AssignTask) -> TaskAnswer;
+    TaskComplete = "task/complete" by Everyone (EndTask) -> TaskAnswer;
+    TaskFail = "task/fail" by Everyone (EndTask) -> TaskAnswer;
+    TaskRelease = "task/release" by Everyone (EndTask) -> TaskAnswer;
     /// Makes a failed or cancelled task pending again.
-    TaskRetry = "task/retry" (OneTask) -> TaskAnswer;
-    TaskCancel = "task/cancel" (OneTask) -> TaskAnswer;
+    TaskRetry = "task/retry" by Everyone (OneTask) -> TaskAnswer;
+    TaskCancel = "task/cancel" by Everyone (OneTask) -> TaskAnswer;
 
-    /// Gives the lead a goal. Client.
-    RunStart = "run/start" (StartRun) -> RunAnswer;
-    /// Ends the run with its answer. The lead.
-    RunFinish = "run/finish" (FinishRun) -> RunAnswer;
-    /// Ends the run under way without an answer, and cancels the open tasks that members added for it. Client.
-    RunCancel = "run/cancel" (CancelRun) -> CancelAnswer;
-    /// Answers when the run has ended. Client.
-    RunWait = "run/wait" (WaitRun) -> RunView;
+    /// Gives the lead a goal.
+    RunStart = "run/start" by User (StartRun) -> RunAnswer;
+    /// Ends the run with its answer.
+    RunFinish = "run/finish" by Lead (FinishRun) -> RunAnswer;
+    /// Ends the run under way without an answer, and cancels the open tasks that members added for it.
+    RunCancel = "run/cancel" by User (CancelRun) -> CancelAnswer;
+    /// Answers when the run has ended.
+    RunWait = "run/wait" by User (WaitRun) -> RunView;
 
-    /// Answers when a run in rounds needs a reply of the lead's model. The lead.
-    RunQuestion = "run/question" (Nothing) -> QuestionView;
-    /// The reply of the lead's model to that question. The lead.
-    RunReply = "run/reply" (ReplyToRun) -> RunAnswer;
+    /// Answers when a run in rounds needs a reply of the lead's model.
+    RunQuestion = "run/question" by Lead (Nothing) -> QuestionView;
+    /// The reply of the lead's model to that question.
+    RunReply = "run/reply" by Lead (ReplyToRun) -> RunAnswer;
     /// The rounds of a run, a page at a time.
-    RunRounds = "run/rounds" (ListRounds) -> RoundListAnswer;
+    RunRounds = "run/rounds" by Everyone (ListRounds) -> RoundListAnswer;
 
-    /// Asks for permission to make a call. Answers immediately. Member.
-    RequestAsk = "request/ask" (AskRequest) -> Permission;
+    /// Asks for permission to make a call. Answers immediately.
+    RequestAsk = "request/ask" by Member (AskRequest) -> Permission;
     /// Proposes a plan, as a request of its own, which replaces the previous plan. Answers immediately.
-    /// Member that must have a plan approved.
-    PlanPropose = "plan/propose" (ProposePlan) -> OneRequest;
-    /// Answers when the request is decided. The member that made it.
-    RequestWait = "request/wait" (OneRequest) -> Decided;
-    /// Consumes the permission; the call runs from here on. The member that made the request.
-    RequestBegin = "request/begin" (OneRequest) -> Nothing;
-    /// The call has ended, with whatever result. The member that made the request.
-    RequestEnd = "request/end" (OneRequest) -> Nothing;
-    /// The member no longer waits for the decision. The member that made the request.
-    RequestWithdraw = "request/withdraw" (OneRequest) -> Nothing;
-    RequestList = "request/list" (ListRequests) -> RequestListAnswer;
-    RequestShow = "request/show" (OneRequest) -> RequestView;
-    /// Decides a request. Client; the lead may deny requests of others, and allow what the user delegated to it.
-    RequestDecide = "request/decide" (DecideRequest) -> Nothing;
+    /// Refused to a member that needs no approved plan.
+    PlanPropose = "plan/propose" by Member (ProposePlan) -> OneRequest;
+    /// Answers when the request is decided. Only for the member that made it.
+    RequestWait = "request/wait" by Member (OneRequest) -> Decided;
+    /// Consumes the permission; the call runs from here on. Only for the member that made the request.
+    RequestBegin = "request/begin" by Member (OneRequest) -> Nothing;
+    /// The call has ended, with whatever result. Only for the member that made the request.
+    RequestEnd = "request/end" by Member (OneRequest) -> Nothing;
+    /// The member no longer waits for the decision. Only for the member that made the request.
+    RequestWithdraw = "request/withdraw" by Member (OneRequest) -> Nothing;
+    RequestList = "request/list" by UserOrLead (ListRequests) -> RequestListAnswer;
+    RequestShow = "request/show" by UserOrLead (OneRequest) -> RequestView;
+    /// Decides a request. The lead may deny requests of others, and allow what the user delegated to it.
+    RequestDecide = "request/decide" by UserOrLead (DecideRequest) -> Nothing;
 
-    /// The rules of the team file and of decisions, in evaluation order. Client.
-    RuleList = "rule/list" (Nothing) -> RuleListAnswer;
-    /// Evaluates the rules for a call without making it. Client.
-    RuleCheck = "rule/check" (CheckRules) -> JudgementView;
-    /// Revokes the grant that the decision of this request created. Client.
-    RuleRevoke = "rule/revoke" (OneRequest) -> Nothing;
-    /// Removes a rule that the user's settings granted. The caller has already removed it from the settings. Client.
-    RuleForget = "rule/forget" (ForgetRule) -> Nothing;
+    /// The rules of the team file and of decisions, in evaluation order.
+    RuleList = "rule/list" by User (Nothing) -> RuleListAnswer;
+    /// Evaluates the rules for a call without making it.
+    RuleCheck = "rule/check" by User (CheckRules) -> JudgementView;
+    /// Revokes the grant that the decision of this request created.
+    RuleRevoke = "rule/revoke" by User (OneRequest) -> Nothing;
+    /// Removes a rule that the user's settings granted. The caller has already removed it from the settings.
+    RuleForget = "rule/forget" by User (ForgetRule) -> Nothing;
 
-    /// Stores what a member's model received and replied, and acknowledges the messages among it, atomically. Member.
-    TranscriptAppend = "transcript/append" (AppendTranscript) -> TranscriptAnswer;
+    /// Stores what a member's model received and replied, and acknowledges the messages among it, atomically.
+    TranscriptAppend = "transcript/append" by Member (AppendTranscript) -> TranscriptAnswer;
     /// A member's transcript, a page at a time. A member may read only its own.
-    TranscriptRead = "transcript/read" (ReadTranscript) -> TranscriptPage;
+    TranscriptRead = "transcript/read" by Everyone (ReadTranscript) -> TranscriptPage;
 
     /// The team's shared memory.
-    MemoryPut = "memory/put" (PutMemory) -> Nothing;
-    MemoryGet = "memory/get" (GetMemory) -> Memory;
+    MemoryPut = "memory/put" by Everyone (PutMemory) -> Nothing;
+    MemoryGet = "memory/get" by Everyone (GetMemory) -> Memory;
 
     /// Durable events after a revision, then live ones until the connection closes.
-    EventSubscribe = "event/subscribe" (Subscribe) -> SubscribeAnswer;
+    EventSubscribe = "event/subscribe" by User (Subscribe) -> SubscribeAnswer;
 
-    SupervisorStatus = "supervisor/status" (Nothing) -> SupervisorView;
-    /// Stops all teams, then the supervisor. Client.
-    SupervisorStop = "supervisor/stop" (Nothing) -> DownAnswer;
-    /// Stops only the supervisor; a worker or the caller starts the new build, which adopts the workers. Client.
-    SupervisorRestart = "supervisor/restart" (Nothing) -> Nothing;
+    SupervisorStatus = "supervisor/status" by User (Nothing) -> SupervisorView;
+    /// Stops all teams, then the supervisor.
+    SupervisorStop = "supervisor/stop" by User (Nothing) -> DownAnswer;
+    /// Stops only the supervisor; a worker or the caller starts the new build, which adopts the workers.
+    SupervisorRestart = "supervisor/restart" by User (Nothing) -> Nothing;
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]

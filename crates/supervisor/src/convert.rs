@@ -8,6 +8,7 @@ use std::sync::Arc;
 use agent_team_core::budget::Budget;
 use agent_team_core::input::{After, SpawnPlan, TaskChanges, TurnProgress, UpPlan};
 use agent_team_core::plan::{FileTask, MemberPlan, Takes, TaskPlan, TeamPlan};
+use agent_team_core::refusal::{Oversized, StateName};
 use agent_team_core::round;
 use agent_team_core::run::Spent;
 use agent_team_core::{Origin, Refused, Team};
@@ -464,9 +465,11 @@ pub(crate) fn refusal(refused: &Refused) -> Refusal {
         | Refused::ReservedName(_)
         | Refused::TwoLeads
         | Refused::NoTitle => ErrorCode::Invalid,
-        Refused::TooLarge { what, .. } if what.contains("message") => ErrorCode::MessageTooLarge,
-        Refused::TooLarge { what, .. } if what.contains("result") => ErrorCode::ResultTooLarge,
-        Refused::TooLarge { .. } => ErrorCode::Invalid,
+        Refused::TooLarge { what, .. } => match what {
+            Oversized::Message | Oversized::MessageSummary => ErrorCode::MessageTooLarge,
+            Oversized::Result => ErrorCode::ResultTooLarge,
+            Oversized::Other(_) => ErrorCode::Invalid,
+        },
         Refused::NoRecipient | Refused::WrongState { .. } | Refused::NotAsked(..) => {
             ErrorCode::WrongState
         }
@@ -487,9 +490,10 @@ pub(crate) fn refusal(refused: &Refused) -> Refusal {
         Refused::TasksOpen { .. } => ErrorCode::TasksOpen,
         Refused::MemoryFull(_) => ErrorCode::MemoryFull,
         Refused::NoBudget(_) => ErrorCode::WrongState,
-        Refused::NotPermitted(_) | Refused::LeadOnly(_) | Refused::LineNotAllowed(_) => {
-            ErrorCode::NotPermitted
-        }
+        Refused::NotPermitted(_)
+        | Refused::MemberOnly
+        | Refused::LeadOnly(_)
+        | Refused::LineNotAllowed(_) => ErrorCode::NotPermitted,
         Refused::UnknownRequest(_) => ErrorCode::UnknownRequest,
         Refused::UnknownGrant(_) => ErrorCode::UnknownGrant,
         Refused::Decided { .. } => ErrorCode::AlreadyDecided,
@@ -543,14 +547,14 @@ fn hint(refused: &Refused) -> Option<String> {
         Refused::InboxFull(name) => format!("try again when {name} has read some messages"),
         Refused::WrongState {
             task,
-            state: "in progress",
+            state: StateName::InProgress,
             ..
         } => {
             format!("release it first with: agent-team task release {task}")
         }
         Refused::WrongState {
             task,
-            state: "failed" | "cancelled",
+            state: StateName::Failed | StateName::Cancelled,
             ..
         } => {
             format!("retry it first with: agent-team task retry {task}")

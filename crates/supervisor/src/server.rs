@@ -16,7 +16,7 @@ use agent_team_protocol::codec::{FIRST_FRAME_MAX, FRAME_MAX, FrameError};
 use agent_team_protocol::initialize::{
     self, BUILD, ConnectionRole, Initialize, Initialized, PROTOCOL,
 };
-use agent_team_protocol::method::TeamListAnswer;
+use agent_team_protocol::method::{CallerRole, MethodCall, MethodEntry};
 use agent_team_protocol::notification::{self, Goodbye, GoodbyeReason, Notification};
 use agent_team_protocol::rpc::{Frame, Kind, TeamRef};
 use agent_team_protocol::{ErrorCode, LaunchId, Refusal};
@@ -30,7 +30,7 @@ use tracing::Instrument;
 
 use dispatch::{Destination, Envelope, destination};
 
-use crate::driver::{self, DriverHandle, Hello, Message, Request, RequestKind};
+use crate::driver::{self, DriverHandle, Hello, Message, Query, Request, RequestKind};
 use crate::machine::Machine;
 use crate::outbox::{Outbox, Reply};
 use crate::teams::Teams;
@@ -450,36 +450,32 @@ impl Server {
         let key = envelope.key.as_deref();
         let _entered = tracing::debug_span!("request", method, by = ?peer.by, key).entered();
         tracing::debug!("received");
-        match destination(method, envelope) {
-            Ok(Destination::Team(kind)) => {
-                let driver = match &peer.driver {
-                    Some(driver) => Ok(driver.clone()),
-                    None => self.teams.find(envelope.team.as_ref()),
-                };
-                match driver {
-                    Ok(driver) => peer.call_driver(
-                        &driver,
-                        envelope.key.clone(),
-                        envelope.digest,
-                        reply,
-                        kind,
-                    ),
-                    Err(refusal) => self.refuse(reply, refusal),
-                }
-            }
-            Ok(Destination::Teams | Destination::Supervisor(_)) if peer.by != Origin::User => {
-                let text = format!("only the user may call {method}");
-                reply.refuse(Refusal::new(ErrorCode::NotPermitted, text));
-            }
-            Ok(Destination::Teams) => reply.ok(&TeamListAnswer {
-                teams: self.teams.list(),
-            }),
+        let method = match MethodEntry::find(method) {
+            Ok(method) => method,
+            Err(refusal) => return reply.refuse(refusal),
+        };
+        let destination = MethodCall::decode(method.name, envelope.args).and_then(destination);
+        let (key, digest) = (envelope.key.clone(), envelope.digest);
+        if let Some(driver) = &peer.driver {
+            // Only the driver knows whether its member is the lead, so that it checks the caller. Only after that does
+            // it send the refusal of unreadable arguments. Of the calls about the supervisor it admits none.
+            let kind = match destination {
+                Ok(Destination::Team(kind)) => kind,
+                Ok(Destination::Supervisor(_)) => refusing(Refusal::unknown_method(method.name)),
+                Err(refusal) => refusing(refusal),
+            };
+            return peer.call_driver(driver, method, key, digest, reply, kind);
+        }
+        match method.check(CallerRole::User).and(destination) {
+            Ok(Destination::Team(kind)) => match self.teams.find(envelope.team.as_ref()) {
+                Ok(driver) => peer.call_driver(&driver, method, key, digest, reply, kind),
+                Err(refusal) => self.refuse(reply, refusal),
+            },
             Ok(Destination::Supervisor(call)) => {
                 // The call can wait for several teams, so that it runs in its own task and the connection continues
                 // to be read.
-                let (team, key, digest) =
-                    (envelope.team.clone(), envelope.key.clone(), envelope.digest);
                 let (server, peer) = (self.clone(), peer.clone());
+                let team = envelope.team.clone();
                 tokio::task::spawn_local(async move {
                     server.answer(call, team, key, digest, &peer, reply).await;
                 });
@@ -489,10 +485,15 @@ impl Server {
     }
 }
 
+fn refusing(refusal: Refusal) -> RequestKind {
+    RequestKind::Query(Query::new(move |_, _, reply| reply.refuse(refusal)))
+}
+
 impl ConnectionContext {
     fn call_driver(
         &self,
         driver: &DriverHandle,
+        method: MethodEntry,
         key: Option<String>,
         digest: u64,
         reply: Reply,
@@ -507,6 +508,7 @@ impl ConnectionContext {
                 key,
                 digest,
                 reply,
+                method,
                 kind,
             }),
         );

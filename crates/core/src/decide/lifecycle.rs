@@ -50,7 +50,7 @@ impl Decider<'_> {
             number = number.saturating_add(1);
             let name = format!("{role}-{number}");
             let name: MemberName = name.parse().map_err(|_| Refused::TooLarge {
-                what: "the member name for this role",
+                what: "the member name for this role".into(),
                 bytes: name.len(),
                 limit: agent_team_protocol::id::NAME_MAX,
             })?;
@@ -319,9 +319,7 @@ impl Decider<'_> {
         reason: &str,
         hold: bool,
     ) -> CallResult {
-        let Origin::Member { name, launch } = by else {
-            return Err(Refused::NotPermitted("end it with stop or kill"));
-        };
+        let (name, launch) = by.member()?;
         let member = self.member(name)?;
         let asked = member.life.then().cloned();
         if let Life::Ready { .. } | Life::StopRequested { .. } = member.life {

@@ -7,7 +7,7 @@ use agent_team_protocol::id::{LaunchId, MemberName, MessageId, Party, Recipient}
 use super::{CallResult, Decider, LABEL_MAX, TEXT_MAX, check_size, party};
 use crate::effect::Effect;
 use crate::input::Origin;
-use crate::refusal::Refused;
+use crate::refusal::{Oversized, Refused};
 use crate::team::answers::Answer;
 use crate::team::event::Event;
 use crate::team::mail::{INBOX_MAX, MessageNote};
@@ -22,9 +22,9 @@ impl Decider<'_> {
         reply_to: Option<MessageId>,
         note: MessageNote,
     ) -> CallResult {
-        check_size("the message", &text, TEXT_MAX)?;
+        check_size(Oversized::Message, &text, TEXT_MAX)?;
         if let Some(summary) = &note.summary {
-            check_size("the message's summary", summary, LABEL_MAX)?;
+            check_size(Oversized::MessageSummary, summary, LABEL_MAX)?;
         }
         if let Some(message) = reply_to.filter(|message| !self.team.has_sent(*message)) {
             return Err(Refused::UnknownMessage(message));

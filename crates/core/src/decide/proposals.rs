@@ -15,9 +15,7 @@ impl Decider<'_> {
     /// Adds a plan for approval; rules do not apply to it. It replaces the previous plan, whether that was decided or
     /// not.
     pub(super) fn propose(&mut self, by: &Origin, digest: Arc<str>, call: Arc<str>) -> CallResult {
-        let Origin::Member { name, .. } = by else {
-            return Err(Refused::NotPermitted("propose for a member"));
-        };
+        let (name, _) = by.member()?;
         check_size("the plan", &call, CALL_MAX)?;
         let member = self.member(name)?;
         if !member.plan.must_plan {

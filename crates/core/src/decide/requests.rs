@@ -31,9 +31,7 @@ impl Decider<'_> {
         changes: bool,
         ruling: Ruling,
     ) -> CallResult {
-        let Origin::Member { name, .. } = by else {
-            return Err(Refused::NotPermitted("ask for a member"));
-        };
+        let (name, _) = by.member()?;
         check_size("the call", &call, CALL_MAX)?;
         let member = name.clone();
         // A rule's denial takes precedence over the lock, so that the member sees the rule as the reason.
@@ -361,15 +359,13 @@ impl Decider<'_> {
     }
 
     fn own_request(&self, by: &Origin, id: RequestId) -> Result<(&Request, LaunchId), Refused> {
+        let (name, launch) = by.member()?;
         let request = self.request(id)?;
-        match by {
-            Origin::Member { name, launch } if request.member == *name => {
-                Ok((request, launch.clone()))
-            }
+        if request.member != *name {
             // Other members' requests look like unknown ones: a member must not learn about them.
-            Origin::Member { .. } => Err(Refused::UnknownRequest(id)),
-            Origin::User => Err(Refused::NotPermitted("act for a member")),
+            return Err(Refused::UnknownRequest(id));
         }
+        Ok((request, launch.clone()))
     }
 }
 

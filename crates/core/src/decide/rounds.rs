@@ -25,12 +25,10 @@ impl Decider<'_> {
     /// Acts on the reply of the lead's model to the question of a round.
     pub(super) fn reply_to_question(
         &mut self,
-        by: &Origin,
         run: RunId,
         round: u32,
         text: &Arc<str>,
     ) -> CallResult {
-        self.lead_only(by, "decide how a run continues")?;
         check_size("the reply", text, TEXT_MAX)?;
         let question = self.team.question();
         let question = question.filter(|asked| (asked.run, asked.round) == (run, round));

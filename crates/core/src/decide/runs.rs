@@ -73,8 +73,7 @@ impl Decider<'_> {
         Ok(Answer::Run { run }.into())
     }
 
-    pub(super) fn finish_run(&mut self, by: &Origin, answer: Arc<str>, force: bool) -> CallResult {
-        self.lead_only(by, "finish a run")?;
+    pub(super) fn finish_run(&mut self, answer: Arc<str>, force: bool) -> CallResult {
         check_size("the answer", &answer, TEXT_MAX)?;
         let run = self.team.run.as_ref().filter(|run| run.is_under_way());
         let id = run.ok_or(Refused::NoRun)?.id;
@@ -89,9 +88,7 @@ impl Decider<'_> {
     }
 
     pub(super) fn append(&mut self, by: &Origin, growth: TurnProgress) -> CallResult {
-        let Origin::Member { name, .. } = by else {
-            return Err(Refused::NotPermitted("have a transcript"));
-        };
+        let (name, _) = by.member()?;
         let TurnProgress {
             items,
             read,
@@ -164,13 +161,6 @@ impl Decider<'_> {
         }
         self.record(Event::Remembered { key, value });
         Ok(Answer::Done.into())
-    }
-
-    pub(super) fn lead_only(&self, by: &Origin, what: &'static str) -> Result<(), Refused> {
-        match by {
-            Origin::Member { name, .. } if self.member(name)?.plan.lead => Ok(()),
-            Origin::User | Origin::Member { .. } => Err(Refused::LeadOnly(what)),
-        }
     }
 
     /// Notifies the lead, once, that no member works. Without the notice a lead that waits for its members would wait

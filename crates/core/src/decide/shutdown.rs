@@ -85,9 +85,7 @@ impl Decider<'_> {
 
     /// `None`: the member agrees.
     pub(super) fn answer_stop(&mut self, by: &Origin, objection: Option<Arc<str>>) -> CallResult {
-        let Origin::Member { name, launch } = by else {
-            return Err(Refused::NotPermitted("answer for a member"));
-        };
+        let (name, launch) = by.member()?;
         let Life::StopRequested { asked, .. } = self.member(name)?.life.clone() else {
             return Err(Refused::NoStopRequest);
         };

@@ -8,7 +8,7 @@ use super::{CallOutcome, CallResult, Decider, LABEL_MAX, TEXT_MAX, check_size, f
 use crate::effect::Effect;
 use crate::globs::may_overlap;
 use crate::input::{After, ClaimRef, Origin, ReplyTo, TaskChanges, TaskLine, Verdict};
-use crate::refusal::Refused;
+use crate::refusal::{Oversized, Refused, StateName};
 use crate::team::answers::{Answer, CallKey};
 use crate::team::event::Event;
 use crate::team::member::Life;
@@ -193,7 +193,7 @@ impl Decider<'_> {
         result: Arc<str>,
         verdict: Verdict,
     ) -> CallResult {
-        check_size("the result", &result, TEXT_MAX)?;
+        check_size(Oversized::Result, &result, TEXT_MAX)?;
         let task = self.claimed(by, claim, "completed")?.clone();
         self.check_unlocked(by)?;
         match verdict {
@@ -418,7 +418,7 @@ impl Decider<'_> {
             Some(task) => Ok(task),
             None if self.team.board.was_given(id) => Err(Refused::WrongState {
                 task: id,
-                state: "completed",
+                state: StateName::Completed,
                 wanted,
             }),
             None => Err(Refused::UnknownTask(id)),
@@ -533,7 +533,7 @@ impl Decider<'_> {
             .sum();
         if bytes > PLAN_MAX {
             return Err(Refused::TooLarge {
-                what: "the task",
+                what: "the task".into(),
                 bytes,
                 limit: PLAN_MAX,
             });
@@ -583,10 +583,10 @@ impl Decider<'_> {
 
 fn wrong_state(task: &Task, wanted: &'static str) -> Refused {
     let state = match &task.outcome {
-        Outcome::Pending { .. } => "pending",
-        Outcome::InProgress { .. } => "in progress",
-        Outcome::Failed { .. } => "failed",
-        Outcome::Cancelled => "cancelled",
+        Outcome::Pending { .. } => StateName::Pending,
+        Outcome::InProgress { .. } => StateName::InProgress,
+        Outcome::Failed { .. } => StateName::Failed,
+        Outcome::Cancelled => StateName::Cancelled,
     };
     Refused::WrongState {
         task: task.id,

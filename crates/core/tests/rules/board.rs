@@ -1,6 +1,7 @@
 //! The fields of tasks, and their dependencies.
 
 use agent_team_core::input::{After, Call, TaskChanges, Verdict};
+use agent_team_core::refusal::Oversized;
 use agent_team_core::{Refused, Team};
 use agent_team_protocol::id::TaskId;
 
@@ -248,14 +249,14 @@ fn invalid_task_texts_are_refused() {
     assert!(matches!(
         refuse(|plan| plan.title = "x".repeat(1025).into()),
         Refused::TooLarge {
-            what: "the title",
+            what: Oversized::Other("the title"),
             ..
         }
     ));
     assert!(matches!(
         refuse(|plan| plan.description = "x".repeat(65_537).into()),
         Refused::TooLarge {
-            what: "the description",
+            what: Oversized::Other("the description"),
             ..
         }
     ));
@@ -265,7 +266,7 @@ fn invalid_task_texts_are_refused() {
             plan.run = Some("x".repeat(60_000).into());
         }),
         Refused::TooLarge {
-            what: "the task",
+            what: Oversized::Other("the task"),
             ..
         }
     ));

@@ -273,12 +273,4 @@ fn only_members_with_a_model_have_limits() {
         set(&mut rig, Some("ada"), tokens(1)).refusal(),
         Refused::NoBudget(name("ada"))
     );
-    let call = Call::SetBudget {
-        member: None,
-        budget: Budget::default(),
-    };
-    assert!(matches!(
-        rig.by("lead", call).refusal(),
-        Refused::NotPermitted(_)
-    ));
 }

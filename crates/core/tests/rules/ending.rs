@@ -288,17 +288,6 @@ fn a_stale_launch_changes_nothing() {
 #[test]
 fn the_lead_may_stop_and_restart_teammates_only() {
     let mut rig = Rig::of(file(&["ada"]));
-    let kill = Call::Kill {
-        member: name("ada"),
-    };
-    for call in [
-        kill,
-        Call::Down { force: false },
-        Call::Up(Box::new(file(&[]))),
-    ] {
-        let refused = rig.by("lead", call).refusal();
-        assert!(matches!(refused, Refused::NotPermitted(_)), "{refused}");
-    }
     let refused = rig.by("lead", stop("lead")).refusal();
     assert!(matches!(refused, Refused::LeadOnly(_)), "{refused}");
     let refused = rig.by("ada", stop("lead")).refusal();

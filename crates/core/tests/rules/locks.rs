@@ -242,10 +242,7 @@ fn only_the_user_approves_plans() {
     };
     let refusal = rig.by("bob", call()).refusal();
     assert!(matches!(refusal, Refused::NeedsNoPlan(_)));
-    assert!(matches!(
-        rig.user(call()).refusal(),
-        Refused::NotPermitted(_)
-    ));
+    assert!(matches!(rig.user(call()).refusal(), Refused::MemberOnly));
     rig.by("lead", send_back(plan)).answer();
 }
 

@@ -67,8 +67,6 @@ fn the_lead_receives_the_goal_and_finishes_the_run() {
     let answer = rig.user(start("Add validation")).answer();
     assert_eq!(answer, Answer::Run { run: RunId(1) });
     assert_eq!(rig.inbox("lead"), ["Add validation"]);
-    let refused = rig.by("ada", finish("me first", true)).refusal();
-    assert_eq!(refused, Refused::LeadOnly("finish a run"));
     rig.by("lead", finish("It is done.", false)).answer();
     let run = rig.team.run().expect("there was one");
     assert!(matches!(&run.state, RunState::Finished { answer, .. } if &**answer == "It is done."));
@@ -148,7 +146,7 @@ fn transcript_and_read_messages_are_stored_together() {
     assert_eq!(rig.member("ada").transcript.spent.input, 20);
     assert!(matches!(
         rig.user(Call::Append(TurnProgress::default())).refusal(),
-        Refused::NotPermitted(_)
+        Refused::MemberOnly
     ));
 }
 
@@ -275,11 +273,6 @@ fn cancelling_a_goal_cancels_its_members_tasks() {
     .answer();
     assert_eq!(rig.owner(pending).as_deref(), Some("ada"));
     let waiting = adds(&mut rig, "lead", "Waiting");
-    assert_eq!(
-        rig.by("lead", cancel("")).refusal(),
-        Refused::NotPermitted("cancel a run")
-    );
-
     let cancelled = rig.user(cancel("wrong branch"));
     let abandons =
         |effect: &Effect| matches!(effect, Effect::Abandon { task, .. } if *task == pending);

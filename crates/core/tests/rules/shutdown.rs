@@ -189,7 +189,7 @@ fn only_the_asked_member_answers_a_stop_request() {
     );
     assert!(matches!(
         rig.user(answer(None)).refusal(),
-        Refused::NotPermitted(_)
+        Refused::MemberOnly
     ));
     assert_eq!(rig.by("ada", answer(None)).answer(), Answer::Done);
 }

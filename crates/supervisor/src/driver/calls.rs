@@ -4,7 +4,7 @@
 use agent_team_core::refusal::PLAN_FIRST;
 use agent_team_core::{Answer, Call, CallKey, Effect, Input, Origin, ReplyTo};
 use agent_team_protocol::method::{
-    CancelAnswer, Nothing, RunAnswer, SendAnswer, Spawn, TaskAnswer, TranscriptAnswer,
+    CallerRole, CancelAnswer, Nothing, RunAnswer, SendAnswer, Spawn, TaskAnswer, TranscriptAnswer,
 };
 use agent_team_protocol::request::{OneRequest, Permission};
 use agent_team_protocol::{ErrorCode, Refusal};
@@ -21,6 +21,9 @@ impl Driver {
         if let Origin::Member { launch, .. } = &request.by {
             self.launches.note_activity(launch);
         }
+        if let Err(refusal) = request.method.check(self.role_of(&request.by)) {
+            return request.reply.refuse(refusal);
+        }
         let Some(request) = self.admit(request) else {
             return;
         };
@@ -31,6 +34,7 @@ impl Driver {
             key,
             digest,
             reply,
+            method: _,
             kind,
         } = request;
         let change = match kind {
@@ -80,6 +84,16 @@ impl Driver {
             Change::Propose(plan) => self.propose_plan(by, key, reply, plan),
             Change::Decide(decide) => self.decide(by, key, reply, *decide),
             Change::ForgetRule(rule) => self.forget_rule(by, key, reply, &rule),
+        }
+    }
+
+    fn role_of(&self, by: &Origin) -> CallerRole {
+        match by {
+            Origin::User => CallerRole::User,
+            Origin::Member { name, .. } => match self.team.member(name) {
+                Some(member) if member.plan.lead => CallerRole::Lead,
+                Some(_) | None => CallerRole::Teammate,
+            },
         }
     }
 

@@ -158,7 +158,7 @@ impl Driver {
         for one in acts.into_iter().chain(after) {
             match one {
                 PostCommit::Effect(effect) => self.effect(effect),
-                PostCommit::Read { by, reply, query } => self.read(&by, reply, query),
+                PostCommit::Read { by, reply, query } => query.answer(self, &by, reply),
                 PostCommit::Welcome(hello) => self.welcome(hello),
                 PostCommit::DeliverMessages(member) => self.deliver_messages(&member),
             }
@@ -221,7 +221,7 @@ impl Driver {
         for (by, reply, query) in reads {
             match self.storage {
                 // The state equals the stored state again, so queries can be answered from it.
-                Storage::Stored | Storage::Full(_) => self.read(&by, reply, query),
+                Storage::Stored | Storage::Full(_) => query.answer(self, &by, reply),
                 Storage::Failed(_) => reply.refuse(refusal.clone()),
             }
         }

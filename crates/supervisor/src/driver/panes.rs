@@ -59,7 +59,7 @@ impl Driver {
     }
 
     /// Lends a terminal to a launch's worker.
-    pub(super) fn hold(&mut self, reply: Reply, hold: &HoldPane) {
+    pub(crate) fn hold(&mut self, reply: Reply, hold: &HoldPane) {
         let over = || Refusal::new(ErrorCode::NoPane, "the member has exited");
         let Some(member) = self.team.member_of(&hold.launch) else {
             return reply.refuse(over().hint("list the members with: agent-team ps"));
@@ -84,7 +84,7 @@ impl Driver {
         self.notify(&name, &hold.show);
     }
 
-    pub(super) fn attach(&self, reply: Reply, attach: Attach) {
+    pub(crate) fn attach(&self, reply: Reply, attach: Attach) {
         let Attach {
             member,
             read_only,
@@ -146,7 +146,7 @@ impl Driver {
     }
 
     /// Opens panes for members without one.
-    pub(super) fn reopen(&self, reply: Reply, member: Option<MemberName>) {
+    pub(crate) fn reopen(&self, reply: Reply, member: Option<MemberName>) {
         let orders = match member {
             None => Ok(self.without_panes()),
             Some(name) => match self.team.member(&name) {

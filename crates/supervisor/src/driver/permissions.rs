@@ -3,7 +3,7 @@
 
 use agent_team_core::input::{self, RequestDecision, TaskLine};
 use agent_team_core::request::{self, Grant, RequestState};
-use agent_team_core::{Call, CallKey, Origin};
+use agent_team_core::{Call, CallKey, Origin, Refused};
 use agent_team_policy::{Action, Decision as Judgement, RuleBook, RuleContext, Ruling, What, Why};
 use agent_team_protocol::method::Nothing;
 use agent_team_protocol::notification::Inform;
@@ -20,7 +20,7 @@ use agent_team_system::planted::{self, Plant};
 use super::Driver;
 use super::waiters::{ReplyShape, Until};
 use crate::outbox::Reply;
-use crate::permission;
+use crate::{convert, permission};
 
 /// Maximum characters of a command in the reasons of a request.
 const SUBJECT: usize = 80;
@@ -36,8 +36,7 @@ impl Driver {
         ask: &AskRequest,
     ) {
         let Origin::Member { name, .. } = &by else {
-            let text = "only a member can ask for permission";
-            return reply.refuse(Refusal::new(ErrorCode::NotPermitted, text));
+            return reply.refuse(convert::refusal(&Refused::MemberOnly));
         };
         let call = match permission::call(ask) {
             Ok(call) => call,
@@ -331,7 +330,7 @@ impl Driver {
         )))
     }
 
-    pub(super) fn list_rules(&self, reply: Reply) {
+    pub(crate) fn list_rules(&self, reply: Reply) {
         let rules = match self.settings.rules() {
             Ok(Some(rules)) => permission::rules(&rules.settings, self.team.requests().grants()),
             Ok(None) => Vec::new(),
@@ -340,7 +339,7 @@ impl Driver {
         reply.ok(&RuleListAnswer { rules });
     }
 
-    pub(super) fn check_rules(&self, reply: Reply, check: &CheckRules) {
+    pub(crate) fn check_rules(&self, reply: Reply, check: &CheckRules) {
         match permission::call(&check.call) {
             Ok(call) => {
                 let judgement = self.judge(check.member.as_ref(), &call, None);
@@ -381,29 +380,22 @@ impl Driver {
         self.team
             .requests()
             .get(id)
-            .ok_or_else(|| crate::convert::refusal(&agent_team_core::Refused::UnknownRequest(id)))
+            .ok_or_else(|| convert::refusal(&Refused::UnknownRequest(id)))
     }
 
-    pub(super) fn wait_for_request(&mut self, reply: Reply, by: &Origin, id: RequestId) {
+    pub(crate) fn wait_for_request(&mut self, reply: Reply, by: &Origin, id: RequestId) {
         match (by, self.find_request(id)) {
             (Origin::Member { name, .. }, Ok(request)) if request.member == *name => {
                 self.wait(reply, Until::Request(id));
             }
-            (Origin::Member { .. }, _) => {
-                let refused = agent_team_core::Refused::UnknownRequest(id);
-                reply.refuse(crate::convert::refusal(&refused));
-            }
-            (Origin::User, _) => {
-                let text = "only the member that made the request can wait for it";
-                reply.refuse(Refusal::new(ErrorCode::NotPermitted, text));
+            (Origin::Member { .. } | Origin::User, _) => {
+                let refused = Refused::UnknownRequest(id);
+                reply.refuse(convert::refusal(&refused));
             }
         }
     }
 
-    pub(super) fn list_requests(&self, reply: Reply, by: &Origin, list: &ListRequests) {
-        if let Err(refusal) = self.may_see_requests(by) {
-            return reply.refuse(refusal);
-        }
+    pub(crate) fn list_requests(&self, reply: Reply, list: &ListRequests) {
         let shown = self
             .team
             .requests()
@@ -416,27 +408,11 @@ impl Driver {
         }
     }
 
-    pub(super) fn show_request(&self, reply: Reply, by: &Origin, id: RequestId) {
-        let view = self
-            .may_see_requests(by)
-            .and_then(|()| self.find_request(id))
-            .and_then(|request| self.request_view(request));
-        match view {
+    pub(crate) fn show_request(&self, reply: Reply, id: RequestId) {
+        let request = self.find_request(id);
+        match request.and_then(|request| self.request_view(request)) {
             Ok(view) => reply.ok(&view),
             Err(refusal) => reply.refuse(refusal),
-        }
-    }
-
-    /// The user decides requests; the lead may see what the team waits for.
-    fn may_see_requests(&self, by: &Origin) -> Result<(), Refusal> {
-        let lead = self.team.lead().map(|lead| &lead.plan.name);
-        match by {
-            Origin::User => Ok(()),
-            Origin::Member { name, .. } if lead == Some(name) => Ok(()),
-            Origin::Member { .. } => {
-                let text = "a member cannot see requests of other members";
-                Err(Refusal::new(ErrorCode::NotPermitted, text))
-            }
         }
     }
 

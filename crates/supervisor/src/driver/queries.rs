@@ -25,49 +25,28 @@ use crate::settings::TeamPlacement;
 use crate::{convert, view};
 
 impl Driver {
-    /// Answers a query from the stored state.
-    pub(super) fn read(&mut self, by: &Origin, reply: Reply, query: Query) {
-        if let Err(refusal) = check_may_query(by, &query) {
-            return reply.refuse(refusal);
-        }
-        match query {
-            Query::WaitForRequest(id) => self.wait_for_request(reply, by, id),
-            Query::ListRequests(list) => self.list_requests(reply, by, &list),
-            Query::ShowRequest(id) => self.show_request(reply, by, id),
-            Query::ListRules => self.list_rules(reply),
-            Query::CheckRules(check) => self.check_rules(reply, &check),
-            Query::ShowTeam => reply.ok(&self.team_view()),
-            Query::ShowMember(name) => match self.member_answer(&name) {
-                Some(answer) => reply.ok(&answer),
-                None => reply.refuse(unknown_member(&name)),
-            },
-            Query::FindLog(name) => {
-                let path = self.log_of(&name);
-                // The log of a removed member can still be read.
-                if self.team.member(&name).is_some() || path.exists() {
-                    reply.ok(&LogAnswer { path });
-                } else {
-                    reply.refuse(unknown_member(&name));
-                }
-            }
-            Query::ListMessages(list) => self.list_messages(reply, list),
-            Query::ListTasks(list) => self.list_tasks(by, reply, list),
-            Query::ReadTasks(list, permit) => self.read_tasks(reply, &list, permit),
-            Query::ShowTask(task) => self.show_task(reply, task),
-            Query::WaitForRun(run) => self.wait_for_run(reply, run),
-            Query::WaitForQuestion => self.wait_for_question(reply, by),
-            Query::ListRounds(list) => self.list_rounds(reply, list),
-            Query::ReadTranscript(read) => self.read_transcript(reply, by, read),
-            Query::Recall(get) => self.recall(reply, get.key.as_deref()),
-            Query::Wait => self.wait(reply, Until::Quiet),
-            Query::Attach(attach) => self.attach(reply, attach),
-            Query::Reopen(member) => self.reopen(reply, member),
-            Query::Hold(hold) => self.hold(reply, &hold),
-            Query::Subscribe(subscribe) => self.subscribe(reply, subscribe),
+    pub(crate) fn show_member(&self, reply: Reply, name: &MemberName) {
+        match self.member_answer(name) {
+            Some(answer) => reply.ok(&answer),
+            None => reply.refuse(unknown_member(name)),
         }
     }
 
-    pub(super) fn team_view(&self) -> TeamView {
+    pub(crate) fn find_log(&self, reply: Reply, name: &MemberName) {
+        let path = self.log_of(name);
+        // The log of a removed member can still be read.
+        if self.team.member(name).is_some() || path.exists() {
+            reply.ok(&LogAnswer { path });
+        } else {
+            reply.refuse(unknown_member(name));
+        }
+    }
+
+    pub(crate) fn wait_until_quiet(&mut self, reply: Reply) {
+        self.wait(reply, Until::Quiet);
+    }
+
+    pub(crate) fn team_view(&self) -> TeamView {
         let settings = self.settings.team();
         let ((account, spent), now) = (self.team.account(), self.now());
         TeamView {
@@ -114,19 +93,20 @@ impl Driver {
 
     /// The page is built when a reader is free, so that queued calls hold no tasks in memory, and a burst of calls
     /// delays other calls by at most one page.
-    fn list_tasks(&self, by: &Origin, reply: Reply, list: ListTasks) {
+    pub(crate) fn list_tasks(&self, by: &Origin, reply: Reply, list: ListTasks) {
         let by = by.clone();
         let (reader, driver) = (self.reader.clone(), self.to_self.clone());
         tokio::task::spawn_local(async move {
             let permit = reader.permit().await;
             if !reply.is_abandoned() {
-                let query = Query::ReadTasks(list, permit);
+                let query =
+                    Query::new(move |driver, _, reply| driver.read_tasks(reply, &list, permit));
                 let _driver_gone = driver.send(Message::Read { by, reply, query });
             }
         });
     }
 
-    pub(super) fn read_tasks(&self, reply: Reply, list: &ListTasks, permit: ReadPermit) {
+    fn read_tasks(&self, reply: Reply, list: &ListTasks, permit: ReadPermit) {
         let after = TaskId(list.after);
         let board = BoardPage::after(&self.team, after);
         let revision = self.team.revision();
@@ -134,7 +114,7 @@ impl Driver {
         tokio::task::spawn_local(async move { answer(reply, read.await) });
     }
 
-    fn show_task(&self, reply: Reply, id: TaskId) {
+    pub(crate) fn show_task(&self, reply: Reply, id: TaskId) {
         match self.team.board().get(id) {
             Some(task) => reply.ok(&view::task(&self.team, task)),
             None if self.team.board().is_completed(id) => {
@@ -149,7 +129,7 @@ impl Driver {
         }
     }
 
-    fn wait_for_run(&mut self, reply: Reply, run: RunId) {
+    pub(crate) fn wait_for_run(&mut self, reply: Reply, run: RunId) {
         if self.team.run().is_some_and(|last| last.id == run) {
             self.wait(reply, Until::Run(run));
         } else {
@@ -157,20 +137,11 @@ impl Driver {
         }
     }
 
-    fn wait_for_question(&mut self, reply: Reply, by: &Origin) {
-        let lead = self.team.lead().map(|lead| &lead.plan.name);
-        match by {
-            Origin::Member { name, .. } if lead == Some(name) => {
-                self.wait(reply, Until::Question);
-            }
-            Origin::Member { .. } | Origin::User => {
-                let text = "only the lead can wait for a run's questions";
-                reply.refuse(Refusal::new(ErrorCode::NotPermitted, text));
-            }
-        }
+    pub(crate) fn wait_for_question(&mut self, reply: Reply) {
+        self.wait(reply, Until::Question);
     }
 
-    fn list_rounds(&self, reply: Reply, list: ListRounds) {
+    pub(crate) fn list_rounds(&self, reply: Reply, list: &ListRounds) {
         let Some(run) = self.team.run().filter(|run| run.id == list.run) else {
             return reply.refuse(unknown_run(list.run));
         };
@@ -187,7 +158,7 @@ impl Driver {
     }
 
     /// A member can read only its own transcript.
-    fn read_transcript(&self, reply: Reply, by: &Origin, read: ReadTranscript) {
+    pub(crate) fn read_transcript(&self, reply: Reply, by: &Origin, read: ReadTranscript) {
         let whose = match (by, read.member) {
             (Origin::User, Some(member)) => member,
             (Origin::Member { name, .. }, None) => name.clone(),
@@ -223,7 +194,7 @@ impl Driver {
         });
     }
 
-    fn recall(&self, reply: Reply, key: Option<&str>) {
+    pub(crate) fn recall(&self, reply: Reply, key: Option<&str>) {
         let memory = self.team.memory().iter();
         let wanted = memory.filter(|(known, _)| key.is_none_or(|key| key == &***known));
         let values: Result<_, _> = wanted
@@ -238,7 +209,13 @@ impl Driver {
         }
     }
 
-    fn list_messages(&self, reply: Reply, list: ListMessages) {
+    pub(crate) fn list_messages(&self, reply: Reply, by: &Origin, list: ListMessages) {
+        if let Origin::Member { name, .. } = by
+            && list.of != Some(Party::Member(name.clone()))
+        {
+            let text = "only the user may read messages of other members";
+            return reply.refuse(Refusal::new(ErrorCode::NotPermitted, text));
+        }
         if let Some(Party::Member(name)) = &list.of
             && self.team.member(name).is_none()
         {
@@ -321,39 +298,6 @@ fn answer<A: Serialize>(reply: Reply, read: Result<Result<A, String>, JoinError>
         Ok(Err(error)) => reply.refuse(Refusal::new(ErrorCode::StorageFailed, error)),
         Err(panic) => reply.refuse(Refusal::internal(panic.to_string())),
     }
-}
-
-/// A member can read its own data and what the team shares.
-fn check_may_query(by: &Origin, query: &Query) -> Result<(), Refusal> {
-    let Origin::Member { name, .. } = by else {
-        return Ok(());
-    };
-    let what = match query {
-        Query::FindLog(_) => "find logs",
-        Query::Attach(_) | Query::Reopen(_) | Query::Hold(_) => "use panes",
-        Query::Subscribe(_) => "subscribe to events",
-        Query::ListRules | Query::CheckRules(_) => "list rules",
-        Query::Wait | Query::WaitForRun(_) => "wait for the team",
-        Query::ListMessages(list) if list.of != Some(Party::Member(name.clone())) => {
-            "read messages of other members"
-        }
-        // These check the caller themselves, or return data that every member may see.
-        Query::ListMessages(_)
-        | Query::WaitForRequest(_)
-        | Query::ListRequests(_)
-        | Query::ShowRequest(_)
-        | Query::ShowTeam
-        | Query::ShowMember(_)
-        | Query::ListTasks(_)
-        | Query::ReadTasks(..)
-        | Query::ShowTask(_)
-        | Query::WaitForQuestion
-        | Query::ListRounds(_)
-        | Query::ReadTranscript(_)
-        | Query::Recall(_) => return Ok(()),
-    };
-    let text = format!("only the user may {what}");
-    Err(Refusal::new(ErrorCode::NotPermitted, text))
 }
 
 /// Keeps the newest messages that fit into a frame for any escaping, at least one.

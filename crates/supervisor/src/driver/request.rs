@@ -1,19 +1,14 @@
 //! Decoded requests to one team's driver, as the server hands them over: changes, which the core decides, and
 //! queries, which are answered from the state once everything before them is stored.
 
-use agent_team_core::{Call, Caller, Origin};
-use agent_team_protocol::method::{
-    Attach, GetMemory, HoldPane, ListMessages, ListRounds, ListTasks, ReadTranscript, Spawn,
-    Subscribe,
-};
-use agent_team_protocol::request::{
-    AskRequest, DecideRequest, Decision, ListRequests, ProposePlan,
-};
-use agent_team_protocol::rule::CheckRules;
-use agent_team_protocol::spec::TeamSpec;
-use agent_team_protocol::{MemberName, RequestId, RunId, TaskId};
+use std::fmt;
 
-use super::history_reader::ReadPermit;
+use agent_team_core::{Call, Caller, Origin};
+use agent_team_protocol::method::{MethodEntry, Spawn};
+use agent_team_protocol::request::{AskRequest, DecideRequest, Decision, ProposePlan};
+use agent_team_protocol::spec::TeamSpec;
+
+use super::Driver;
 use crate::environment::Environment;
 use crate::outbox::Reply;
 use crate::settings::TeamPlacement;
@@ -28,6 +23,7 @@ pub(crate) struct Request {
     /// Hash of the method and its arguments.
     pub(crate) digest: u64,
     pub(crate) reply: Reply,
+    pub(crate) method: MethodEntry,
     pub(crate) kind: RequestKind,
 }
 
@@ -49,31 +45,25 @@ pub(crate) enum Change {
     ForgetRule(String),
 }
 
-#[derive(Debug)]
-pub(crate) enum Query {
-    ShowTeam,
-    ShowMember(MemberName),
-    FindLog(MemberName),
-    ListMessages(ListMessages),
-    ListTasks(ListTasks),
-    /// `ListTasks` after it received a permit to read history.
-    ReadTasks(ListTasks, ReadPermit),
-    ShowTask(TaskId),
-    Wait,
-    WaitForRun(RunId),
-    WaitForQuestion,
-    WaitForRequest(RequestId),
-    ListRequests(ListRequests),
-    ShowRequest(RequestId),
-    ListRules,
-    CheckRules(Box<CheckRules>),
-    ListRounds(ListRounds),
-    ReadTranscript(ReadTranscript),
-    Recall(GetMemory),
-    Attach(Attach),
-    Reopen(Option<MemberName>),
-    Hold(HoldPane),
-    Subscribe(Subscribe),
+/// A call that changes nothing, as the function that answers it.
+pub(crate) struct Query(Box<Answer>);
+
+type Answer = dyn FnOnce(&mut Driver, &Origin, Reply);
+
+impl Query {
+    pub(crate) fn new(answer: impl FnOnce(&mut Driver, &Origin, Reply) + 'static) -> Self {
+        Self(Box::new(answer))
+    }
+
+    pub(super) fn answer(self, driver: &mut Driver, by: &Origin, reply: Reply) {
+        (self.0)(driver, by, reply);
+    }
+}
+
+impl fmt::Debug for Query {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Query")
+    }
 }
 
 /// An `up` request: the team specification and the parameters that are not part of the team file.

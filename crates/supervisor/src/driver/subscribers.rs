@@ -31,7 +31,7 @@ pub(crate) struct CatchUp {
 }
 
 impl Driver {
-    pub(super) fn subscribe(&mut self, reply: Reply, subscribe: Subscribe) {
+    pub(crate) fn subscribe(&mut self, reply: Reply, subscribe: Subscribe) {
         let outbox = reply.outbox().clone();
         reply.ok(&SubscribeAnswer {
             head: self.team.revision(),

@@ -1,32 +1,34 @@
-//! Decodes calls: maps each method name to a typed call and its destination. The only place that knows method names.
+//! Decodes calls and maps each method to its handler: a call of the core, a query of a driver, or a call about the
+//! supervisor as a whole. Called by the server, once for each frame with a call.
 //!
-//! It only parses. Whether the caller may make the call, and its result, are decided by the server and the drivers.
+//! It only parses. Who may call a method is a column of the protocol's table of methods.
 
-use agent_team_core::Call;
 use agent_team_core::input::{ClaimRef, Verdict};
 use agent_team_core::mail::MessageNote;
+use agent_team_core::{Call, Origin};
 use agent_team_protocol::id::stable_hash;
-use agent_team_protocol::method::{self as m, Method};
+use agent_team_protocol::method::{self as m, Method, MethodCall as C};
+use agent_team_protocol::request::OneRequest;
 use agent_team_protocol::rpc::{KEY_MAX, TeamRef};
+use agent_team_protocol::rule::ForgetRule;
 use agent_team_protocol::{ErrorCode, Refusal};
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
 use crate::convert;
-use crate::driver::{Change, Query, RequestKind};
+use crate::driver::{Change, Driver, Query, RequestKind};
+use crate::outbox::Reply;
 
 /// The common fields of a call, before its arguments are decoded.
 pub(super) struct Envelope<'a> {
     pub(super) team: Option<TeamRef>,
     pub(super) key: Option<String>,
-    args: &'a RawValue,
+    pub(super) args: &'a RawValue,
     pub(super) digest: u64,
-    method: &'a str,
 }
 
 impl<'a> Envelope<'a> {
-    pub(super) fn read(method: &'a str, params: &'a RawValue) -> Result<Self, Refusal> {
+    pub(super) fn read(method: &str, params: &'a RawValue) -> Result<Self, Refusal> {
         #[derive(Deserialize)]
         struct Read<'a> {
             #[serde(default)]
@@ -49,17 +51,7 @@ impl<'a> Envelope<'a> {
             key,
             args,
             digest: digest(method, args.get()),
-            method,
         })
-    }
-
-    fn args<M: Method>(&self) -> Result<M::Args, Refusal> {
-        self.parse()
-    }
-
-    fn parse<A: DeserializeOwned>(&self) -> Result<A, Refusal> {
-        serde_json::from_str(self.args.get())
-            .map_err(|error| Refusal::invalid_params(self.method, &error))
     }
 }
 
@@ -68,15 +60,15 @@ fn digest(method: &str, args: &str) -> u64 {
     stable_hash(method.bytes().chain([0]).chain(args.bytes()))
 }
 
+/// The part of the supervisor that answers a call.
 pub(super) enum Destination {
     Team(RequestKind),
-    /// The list of teams, answered at once.
-    Teams,
     Supervisor(SupervisorCall),
 }
 
 /// Calls about the supervisor as a whole. They can wait for several teams.
 pub(super) enum SupervisorCall {
+    ListTeams,
     Status,
     Up(Box<m::Up>),
     Delete,
@@ -84,87 +76,73 @@ pub(super) enum SupervisorCall {
     Restart,
 }
 
-pub(super) fn destination(method: &str, call: &Envelope<'_>) -> Result<Destination, Refusal> {
-    let team_change = |change: Change| Ok(Destination::Team(RequestKind::Change(change)));
+pub(super) fn destination(call: C) -> Result<Destination, Refusal> {
+    let team_change = |change: Change| Destination::Team(RequestKind::Change(change));
     let change = |call: Call| team_change(Change::Call(Box::new(call)));
-    let read = |query: Query| Ok(Destination::Team(RequestKind::Query(query)));
-    let supervisor_call =
-        |supervisor_call: SupervisorCall| Ok(Destination::Supervisor(supervisor_call));
+    let supervisor = Destination::Supervisor;
     let claim = |end: &m::EndTask| ClaimRef {
         task: end.task,
         generation: end.generation,
     };
-    match method {
-        m::TeamUp::NAME => supervisor_call(SupervisorCall::Up(Box::new(call.args::<m::TeamUp>()?))),
-        m::TeamDown::NAME => change(Call::Down {
-            force: call.args::<m::TeamDown>()?.force,
-        }),
-        m::TeamList::NAME => Ok(Destination::Teams),
-        m::TeamShow::NAME => read(Query::ShowTeam),
-        m::TeamBudget::NAME => {
-            let m::SetBudget { member, budget } = call.args::<m::TeamBudget>()?;
+    Ok(match call {
+        C::TeamUp(up) => supervisor(SupervisorCall::Up(Box::new(up))),
+        C::TeamDown(m::Down { force }) => change(Call::Down { force }),
+        C::TeamList(_) => supervisor(SupervisorCall::ListTeams),
+        C::TeamShow(_) => read(|driver, _, reply| reply.ok(&driver.team_view())),
+        C::TeamBudget(m::SetBudget { member, budget }) => {
             let budget = convert::budget(budget);
             change(Call::SetBudget { member, budget })
         }
-        m::TeamDelete::NAME => supervisor_call(SupervisorCall::Delete),
-        m::TeamWait::NAME => read(Query::Wait),
-        m::TeamAttach::NAME => read(Query::Attach(call.args::<m::TeamAttach>()?)),
-        m::PaneReopen::NAME => read(Query::Reopen(call.args::<m::PaneReopen>()?.member)),
-        m::PaneHold::NAME => read(Query::Hold(call.args::<m::PaneHold>()?)),
-
-        m::MemberSpawn::NAME => team_change(Change::Spawn(call.args::<m::MemberSpawn>()?)),
-        m::MemberStop::NAME => {
-            let m::Stop { member, force } = call.args::<m::MemberStop>()?;
-            change(Call::Stop { member, force })
+        C::TeamDelete(_) => supervisor(SupervisorCall::Delete),
+        C::TeamWait(_) => read(|driver, _, reply| driver.wait_until_quiet(reply)),
+        C::TeamAttach(attach) => read(|driver, _, reply| driver.attach(reply, attach)),
+        C::PaneReopen(m::ReopenPanes { member }) => {
+            read(|driver, _, reply| driver.reopen(reply, member))
         }
-        m::MemberRemove::NAME => {
-            let m::RemoveMember { member, force } = call.args::<m::MemberRemove>()?;
+        C::PaneHold(hold) => read(move |driver, _, reply| driver.hold(reply, &hold)),
+
+        C::MemberSpawn(spawn) => team_change(Change::Spawn(spawn)),
+        C::MemberStop(m::Stop { member, force }) => change(Call::Stop { member, force }),
+        C::MemberRemove(m::RemoveMember { member, force }) => {
             change(Call::Remove { member, force })
         }
-        m::StopAnswer::NAME => change(Call::AnswerStop {
-            objection: call.args::<m::StopAnswer>()?.objection.map(Into::into),
+        C::StopAnswer(m::AnswerStop { objection }) => change(Call::AnswerStop {
+            objection: objection.map(Into::into),
         }),
-        m::MemberKill::NAME => change(Call::Kill {
-            member: call.args::<m::MemberKill>()?.member,
-        }),
-        m::MemberRestart::NAME => change(Call::Restart {
-            member: call.args::<m::MemberRestart>()?.member,
-        }),
-        m::MemberShow::NAME => read(Query::ShowMember(call.args::<m::MemberShow>()?.member)),
-        m::MemberLog::NAME => read(Query::FindLog(call.args::<m::MemberLog>()?.member)),
-        m::MemberExit::NAME => {
-            let m::Exit { code, reason, hold } = call.args::<m::MemberExit>()?;
+        C::MemberKill(m::OneMember { member }) => change(Call::Kill { member }),
+        C::MemberRestart(m::OneMember { member }) => change(Call::Restart { member }),
+        C::MemberShow(m::OneMember { member }) => {
+            read(move |driver, _, reply| driver.show_member(reply, &member))
+        }
+        C::MemberLog(m::OneMember { member }) => {
+            read(move |driver, _, reply| driver.find_log(reply, &member))
+        }
+        C::MemberExit(m::Exit { code, reason, hold }) => {
             change(Call::ReportExit { code, reason, hold })
         }
+        C::MemberPing(_) => return Err(Refusal::unknown_method(m::MemberPing::NAME)),
 
-        m::MessageSend::NAME => {
-            let m::SendMessage {
-                to,
-                text,
-                urgent,
-                reply_to,
-                summary,
-                wants_reply,
-            } = call.args::<m::MessageSend>()?;
-            let note = MessageNote {
+        C::MessageSend(m::SendMessage {
+            to,
+            text,
+            urgent,
+            reply_to,
+            summary,
+            wants_reply,
+        }) => change(Call::Send {
+            to,
+            text: text.into(),
+            urgent,
+            reply_to,
+            note: MessageNote {
                 summary: summary.map(Into::into),
                 wants_reply,
-            };
-            change(Call::Send {
-                to,
-                text: text.into(),
-                urgent,
-                reply_to,
-                note,
-            })
-        }
-        m::MessageRead::NAME => change(Call::Read {
-            messages: call.args::<m::MessageRead>()?.messages,
+            },
         }),
-        m::MessageList::NAME => read(Query::ListMessages(call.args::<m::MessageList>()?)),
+        C::MessageRead(m::ReadMessages { messages }) => change(Call::Read { messages }),
+        C::MessageList(list) => read(|driver, by, reply| driver.list_messages(reply, by, list)),
 
-        m::TaskAdd::NAME => {
-            let spec = call.args::<m::TaskAdd>()?.spec;
+        C::TaskAdd(m::AddTask { spec }) => {
             let after = convert::after(&spec.after);
             change(Call::AddTask {
                 plan: convert::task_plan(spec),
@@ -172,141 +150,107 @@ pub(super) fn destination(method: &str, call: &Envelope<'_>) -> Result<Destinati
                 lines: Vec::new(),
             })
         }
-        m::TaskList::NAME => read(Query::ListTasks(call.args::<m::TaskList>()?)),
-        m::TaskShow::NAME => read(Query::ShowTask(call.args::<m::TaskShow>()?.task)),
-        m::TaskUpdate::NAME => {
-            let m::UpdateTask { task, changes } = call.args::<m::TaskUpdate>()?;
-            change(Call::UpdateTask {
-                task,
-                changes: Box::new(convert::task_changes(changes)),
-                lines: Vec::new(),
-            })
+        C::TaskList(list) => read(move |driver, by, reply| driver.list_tasks(by, reply, list)),
+        C::TaskShow(m::OneTask { task }) => {
+            read(move |driver, _, reply| driver.show_task(reply, task))
         }
-        m::TaskClaim::NAME => change(Call::ClaimTask {
-            task: call.args::<m::TaskClaim>()?.task,
+        C::TaskUpdate(m::UpdateTask { task, changes }) => change(Call::UpdateTask {
+            task,
+            changes: Box::new(convert::task_changes(changes)),
+            lines: Vec::new(),
         }),
-        m::TaskAssign::NAME => {
-            let m::AssignTask { task, member } = call.args::<m::TaskAssign>()?;
-            change(Call::AssignTask { task, member })
-        }
-        m::TaskComplete::NAME => {
-            let end = call.args::<m::TaskComplete>()?;
-            change(Call::CompleteTask {
-                claim: claim(&end),
-                result: end.text.into(),
-                verdict: Verdict::Unasked,
-            })
-        }
-        m::TaskFail::NAME => {
-            let end = call.args::<m::TaskFail>()?;
-            change(Call::FailTask {
-                claim: claim(&end),
-                reason: end.text.into(),
-            })
-        }
-        m::TaskRelease::NAME => {
-            let end = call.args::<m::TaskRelease>()?;
-            change(Call::ReleaseTask {
-                claim: claim(&end),
-                note: end.text.into(),
-            })
-        }
-        m::TaskRetry::NAME => change(Call::RetryTask {
-            task: call.args::<m::TaskRetry>()?.task,
+        C::TaskClaim(m::ClaimTask { task }) => change(Call::ClaimTask { task }),
+        C::TaskAssign(m::AssignTask { task, member }) => change(Call::AssignTask { task, member }),
+        C::TaskComplete(end) => change(Call::CompleteTask {
+            claim: claim(&end),
+            result: end.text.into(),
+            verdict: Verdict::Unasked,
         }),
-        m::TaskCancel::NAME => change(Call::CancelTask {
-            task: call.args::<m::TaskCancel>()?.task,
+        C::TaskFail(end) => change(Call::FailTask {
+            claim: claim(&end),
+            reason: end.text.into(),
         }),
+        C::TaskRelease(end) => change(Call::ReleaseTask {
+            claim: claim(&end),
+            note: end.text.into(),
+        }),
+        C::TaskRetry(m::OneTask { task }) => change(Call::RetryTask { task }),
+        C::TaskCancel(m::OneTask { task }) => change(Call::CancelTask { task }),
 
-        m::RunStart::NAME => {
-            let m::StartRun {
-                goal,
-                then_down,
-                anew,
-                memory,
-            } = call.args::<m::RunStart>()?;
-            change(Call::StartRun {
-                goal: goal.into(),
-                then_down,
-                anew,
-                memory: memory
-                    .into_iter()
-                    .map(|(key, value)| (key.into(), value.get().into()))
-                    .collect(),
-            })
-        }
-        m::RunFinish::NAME => {
-            let m::FinishRun { answer, force } = call.args::<m::RunFinish>()?;
-            change(Call::FinishRun {
-                answer: answer.into(),
-                force,
-            })
-        }
-        m::RunCancel::NAME => change(Call::CancelRun {
-            reason: call.args::<m::RunCancel>()?.reason.into(),
+        C::RunStart(m::StartRun {
+            goal,
+            then_down,
+            anew,
+            memory,
+        }) => change(Call::StartRun {
+            goal: goal.into(),
+            then_down,
+            anew,
+            memory: memory
+                .into_iter()
+                .map(|(key, value)| (key.into(), value.get().into()))
+                .collect(),
         }),
-        m::RunQuestion::NAME => read(Query::WaitForQuestion),
-        m::RunReply::NAME => {
-            let m::ReplyToRun { run, round, text } = call.args::<m::RunReply>()?;
-            change(Call::ReplyToQuestion {
-                run,
-                round,
-                text: text.into(),
-            })
-        }
-        m::RunRounds::NAME => read(Query::ListRounds(call.args::<m::RunRounds>()?)),
-        m::RunWait::NAME => read(Query::WaitForRun(call.args::<m::RunWait>()?.run)),
-
-        m::RequestAsk::NAME => team_change(Change::Ask(Box::new(call.args::<m::RequestAsk>()?))),
-        m::PlanPropose::NAME => team_change(Change::Propose(call.args::<m::PlanPropose>()?)),
-        m::RequestWait::NAME => read(Query::WaitForRequest(
-            call.args::<m::RequestWait>()?.request,
-        )),
-        m::RequestBegin::NAME => change(Call::BeginRequest {
-            request: call.args::<m::RequestBegin>()?.request,
+        C::RunFinish(m::FinishRun { answer, force }) => change(Call::FinishRun {
+            answer: answer.into(),
+            force,
         }),
-        m::RequestEnd::NAME => change(Call::EndRequest {
-            request: call.args::<m::RequestEnd>()?.request,
+        C::RunCancel(m::CancelRun { reason }) => change(Call::CancelRun {
+            reason: reason.into(),
         }),
-        m::RequestWithdraw::NAME => change(Call::WithdrawRequest {
-            request: call.args::<m::RequestWithdraw>()?.request,
+        C::RunQuestion(_) => read(|driver, _, reply| driver.wait_for_question(reply)),
+        C::RunReply(m::ReplyToRun { run, round, text }) => change(Call::ReplyToQuestion {
+            run,
+            round,
+            text: text.into(),
         }),
-        m::RequestList::NAME => read(Query::ListRequests(call.args::<m::RequestList>()?)),
-        m::RequestShow::NAME => read(Query::ShowRequest(call.args::<m::RequestShow>()?.request)),
-        m::RequestDecide::NAME => {
-            team_change(Change::Decide(Box::new(call.args::<m::RequestDecide>()?)))
+        C::RunRounds(list) => read(move |driver, _, reply| driver.list_rounds(reply, &list)),
+        C::RunWait(m::WaitRun { run }) => {
+            read(move |driver, _, reply| driver.wait_for_run(reply, run))
         }
 
-        m::RuleList::NAME => read(Query::ListRules),
-        m::RuleCheck::NAME => read(Query::CheckRules(Box::new(call.args::<m::RuleCheck>()?))),
-        m::RuleForget::NAME => team_change(Change::ForgetRule(call.args::<m::RuleForget>()?.rule)),
-        m::RuleRevoke::NAME => change(Call::RevokeGrant {
-            request: call.args::<m::RuleRevoke>()?.request,
-        }),
-
-        m::TranscriptAppend::NAME => change(Call::Append(convert::growth(
-            call.args::<m::TranscriptAppend>()?,
-        )?)),
-        m::TranscriptRead::NAME => read(Query::ReadTranscript(call.args::<m::TranscriptRead>()?)),
-
-        m::MemoryPut::NAME => {
-            let m::PutMemory { key, value } = call.args::<m::MemoryPut>()?;
-            change(Call::Remember {
-                key: key.into(),
-                value: value.get().into(),
-            })
+        C::RequestAsk(ask) => team_change(Change::Ask(Box::new(ask))),
+        C::PlanPropose(plan) => team_change(Change::Propose(plan)),
+        C::RequestWait(OneRequest { request }) => {
+            read(move |driver, by, reply| driver.wait_for_request(reply, by, request))
         }
-        m::MemoryGet::NAME => read(Query::Recall(call.args::<m::MemoryGet>()?)),
+        C::RequestBegin(OneRequest { request }) => change(Call::BeginRequest { request }),
+        C::RequestEnd(OneRequest { request }) => change(Call::EndRequest { request }),
+        C::RequestWithdraw(OneRequest { request }) => change(Call::WithdrawRequest { request }),
+        C::RequestList(list) => read(move |driver, _, reply| driver.list_requests(reply, &list)),
+        C::RequestShow(OneRequest { request }) => {
+            read(move |driver, _, reply| driver.show_request(reply, request))
+        }
+        C::RequestDecide(decide) => team_change(Change::Decide(Box::new(decide))),
 
-        m::EventSubscribe::NAME => read(Query::Subscribe(call.args::<m::EventSubscribe>()?)),
+        C::RuleList(_) => read(|driver, _, reply| driver.list_rules(reply)),
+        C::RuleCheck(check) => read(move |driver, _, reply| driver.check_rules(reply, &check)),
+        C::RuleForget(ForgetRule { rule }) => team_change(Change::ForgetRule(rule)),
+        C::RuleRevoke(OneRequest { request }) => change(Call::RevokeGrant { request }),
 
-        m::SupervisorStatus::NAME => supervisor_call(SupervisorCall::Status),
-        m::SupervisorStop::NAME => supervisor_call(SupervisorCall::Stop),
-        m::SupervisorRestart::NAME => supervisor_call(SupervisorCall::Restart),
+        C::TranscriptAppend(append) => change(Call::Append(convert::growth(append)?)),
+        C::TranscriptRead(page) => {
+            read(|driver, by, reply| driver.read_transcript(reply, by, page))
+        }
 
-        _ => Err(Refusal::new(
-            ErrorCode::MethodNotFound,
-            format!("unknown method {method}"),
-        )),
-    }
+        C::MemoryPut(m::PutMemory { key, value }) => change(Call::Remember {
+            key: key.into(),
+            value: value.get().into(),
+        }),
+        C::MemoryGet(m::GetMemory { key }) => {
+            read(move |driver, _, reply| driver.recall(reply, key.as_deref()))
+        }
+
+        C::EventSubscribe(subscribe) => {
+            read(move |driver, _, reply| driver.subscribe(reply, subscribe))
+        }
+
+        C::SupervisorStatus(_) => supervisor(SupervisorCall::Status),
+        C::SupervisorStop(_) => supervisor(SupervisorCall::Stop),
+        C::SupervisorRestart(_) => supervisor(SupervisorCall::Restart),
+    })
+}
+
+fn read(answer: impl FnOnce(&mut Driver, &Origin, Reply) + 'static) -> Destination {
+    Destination::Team(RequestKind::Query(Query::new(answer)))
 }

@@ -3,7 +3,7 @@
 
 use agent_team_core::Call;
 use agent_team_protocol::initialize::{BUILD, PROTOCOL};
-use agent_team_protocol::method::{self as m, Nothing};
+use agent_team_protocol::method::{self as m, Method, Nothing};
 use agent_team_protocol::rpc::TeamRef;
 use agent_team_protocol::view::{Receipt, SupervisorView};
 use agent_team_protocol::{Refusal, TeamId};
@@ -41,6 +41,9 @@ impl Server {
         reply: Reply,
     ) {
         match call {
+            SupervisorCall::ListTeams => reply.ok(&m::TeamListAnswer {
+                teams: self.teams.list(),
+            }),
             SupervisorCall::Status => reply.ok(&self.status().await),
             SupervisorCall::Up(up) => self.up(*up, key, digest, peer, reply).await,
             SupervisorCall::Delete => {
@@ -91,12 +94,12 @@ impl Server {
             Ok(UpStep::Preview(answer)) => return reply.ok(&answer),
             Err(refusal) => return self.refuse(reply, refusal),
         };
-        let kind = RequestKind::Change(Change::Up(wanted));
+        let (method, kind) = (m::TeamUp::ENTRY, RequestKind::Change(Change::Up(wanted)));
         if was_there {
-            return peer.call_driver(&driver, key, digest, reply, kind);
+            return peer.call_driver(&driver, method, key, digest, reply, kind);
         }
         let (internal, answer) = Reply::internal(&peer.outbox);
-        peer.call_driver(&driver, key, digest, internal, kind);
+        peer.call_driver(&driver, method, key, digest, internal, kind);
         let answer = answer.await;
         if self.is_closing() && answer.is_err() {
             // The call may be stored. The team stays on disk, so that the repeated call finds the first answer.
@@ -192,6 +195,7 @@ impl Server {
             let (reply, answer) = Reply::internal(&peer.outbox);
             peer.call_driver(
                 &driver,
+                m::TeamDown::ENTRY,
                 None,
                 0,
                 reply,
