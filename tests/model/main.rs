@@ -15,8 +15,8 @@ mod wire;
 
 use agent_team_llm::open::{OpenConfig, open};
 use agent_team_llm::{Answer, Delta, Item, Model, ModelError, Prompt, ToolSpec};
-use agent_team_protocol::model::{PROVIDERS, ProviderName};
 use agent_team_protocol::spec::{BaseUrl, ProviderSpec};
+use agent_team_providers::{PROVIDERS, Provider};
 use agent_team_tests::fake_model_server::FakeModelServer;
 use agent_team_tests::within;
 use serde_json::json;
@@ -37,7 +37,7 @@ fn config(base_url: &str) -> OpenConfig {
         "MISTRAL_API_KEY",
     ];
     let keys = keys.map(|var| (var.to_owned(), KEY.to_owned()));
-    let there = |provider: &ProviderName| {
+    let there = |provider: &Provider| {
         let spec = ProviderSpec {
             base_url: Some(BaseUrl::Own(base_url.to_owned())),
             ..ProviderSpec::default()

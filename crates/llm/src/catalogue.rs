@@ -6,10 +6,9 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use agent_team_providers::{ModelName, Provider};
 use serde::Deserialize;
 
-use crate::name::ModelName;
-use crate::provider::Provider;
 use crate::usage::Price;
 
 const BUILT_IN: &str = include_str!("catalogue.toml");

@@ -3,15 +3,14 @@
 
 use std::time::Duration;
 
+use agent_team_providers::{ModelName, PROVIDERS, Provider, Wire};
 use serde::Deserialize;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::http::Endpoint;
 use crate::key::{Key, KeyError};
-use crate::name::ModelName;
 use crate::open::{OpenConfig, OpenError};
-use crate::provider::{PROVIDERS, Provider, Wire};
 
 /// The time limits for a local server: to accept a connection, and to list its models.
 const CONNECT: Duration = Duration::from_millis(300);
@@ -50,7 +49,7 @@ pub enum ChooseError {
 /// If there is none, or if the user's configuration of one is invalid; the next provider is not tried then.
 pub async fn choose(surroundings: &OpenConfig) -> Result<Choice, ChooseError> {
     let mut found = String::new();
-    for provider in &PROVIDERS {
+    for provider in PROVIDERS {
         let key = Key::find(provider, &surroundings.environment)?;
         if let (Some(key), Some(model)) = (key, provider.default_model) {
             return Ok(Choice {
@@ -84,7 +83,7 @@ pub async fn choose(surroundings: &OpenConfig) -> Result<Choice, ChooseError> {
     }
     let keys = PROVIDERS.iter().filter(|provider| provider.needs_key);
     let keys: Vec<_> = keys
-        .filter_map(|provider| provider.key_vars().first().copied())
+        .filter_map(|provider| provider.key_vars.first().copied())
         .collect();
     let local = PROVIDERS.iter().filter(|provider| provider.is_local());
     let servers = local.filter(|provider| !provider.base_url.is_empty());

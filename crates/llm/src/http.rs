@@ -18,6 +18,7 @@ mod verbatim;
 use std::fmt;
 use std::time::Duration;
 
+use agent_team_providers::{Provider, Wire};
 use reqwest::header::{
     ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, InvalidHeaderValue,
 };
@@ -31,7 +32,6 @@ use self::sse::Unreadable;
 use crate::catalogue::Known;
 use crate::key::Key;
 use crate::model::{Answer, Answering, Delta, Model, ModelError, Prompt, Searches};
-use crate::provider::{Provider, Wire};
 use crate::usage::Price;
 
 /// The default time without any byte after which the connection counts as dead; configurable by the user.

@@ -4,9 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 
+use agent_team_providers::Provider;
 use agent_team_system::private_file;
-
-use crate::provider::Provider;
 
 /// The replacement for a key in a text.
 const HIDDEN: &str = "[key]";
@@ -45,7 +44,7 @@ impl Key {
         provider: &Provider,
         environment: &BTreeMap<String, String>,
     ) -> Result<Option<Self>, KeyError> {
-        for var in provider.key_vars() {
+        for var in provider.key_vars {
             if let Some(key) = set(environment, var) {
                 return Self::of(key, var).map(Some);
             }

@@ -6,7 +6,7 @@
 //! ```
 //! A reader who looks for …
 //! - the trait, prompts, answers and errors: `model`; tokens and cost: `usage`
-//! - model names, and the table of providers: `name`, `provider`
+//! - model names, and the table of providers: the crate `providers`
 //! - keys, base URLs, proxies: `open`, `key`, `http_client`; the default model: `choose`
 //! - window sizes and prices: `catalogue`
 //! - the two HTTP APIs: `http`
@@ -20,9 +20,7 @@ mod http;
 pub mod http_client;
 mod key;
 mod model;
-pub mod name;
 pub mod open;
-pub mod provider;
 pub mod recording;
 pub mod retry;
 mod usage;

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use agent_team_protocol::spec::{BaseUrl, ProviderSpec};
+use agent_team_providers::{ModelName, Provider, Wire};
 use reqwest::Url;
 use reqwest::header::{HeaderName, HeaderValue};
 
@@ -15,8 +16,6 @@ use crate::http::{ClientError, Endpoint, HttpModel, SILENCE, shown};
 use crate::http_client::{NoProxy, proxies};
 use crate::key::{Key, KeyError, set};
 use crate::model::{Model, Searches};
-use crate::name::ModelName;
-use crate::provider::{Provider, Wire};
 use crate::recording::{Replay, ReplayError};
 use crate::retry::RetryingModel;
 
@@ -97,8 +96,8 @@ pub fn open(
             if endpoint.key.is_none() && provider.needs_key && config.url(provider).is_none() {
                 return Err(OpenError::NoKey {
                     provider: provider.name.to_owned(),
-                    vars: provider.key_vars().join(" or "),
-                    first: provider.key_vars().join("_FILE or "),
+                    vars: provider.key_vars.join(" or "),
+                    first: provider.key_vars.join("_FILE or "),
                 });
             }
             let model = HttpModel::new(name.to_string(), model.clone(), known, endpoint)?;
@@ -147,7 +146,7 @@ impl OpenConfig {
         if given.is_empty() {
             return Err(OpenError::NoBaseUrl {
                 provider: provider.name.to_owned(),
-                vars: provider.base_url_vars().join(" or "),
+                vars: provider.base_url_vars.join(" or "),
             });
         }
         let base_url = base_url(provider, given).map_err(|why| OpenError::BaseUrl {
@@ -164,7 +163,7 @@ impl OpenConfig {
                     provider: provider.name.to_owned(),
                     url: shown(&base_url),
                     var: var.to_owned(),
-                    agrees: provider.base_url_vars().join(" or "),
+                    agrees: provider.base_url_vars.join(" or "),
                 });
             }
         }
@@ -188,7 +187,7 @@ impl OpenConfig {
     }
 
     fn url_of_environment(&self, provider: &Provider) -> Option<&str> {
-        let mut vars = provider.base_url_vars().iter();
+        let mut vars = provider.base_url_vars.iter();
         vars.find_map(|var| set(&self.environment, var))
     }
 

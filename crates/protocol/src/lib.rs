@@ -16,7 +16,6 @@ pub mod id;
 pub mod initialize;
 pub mod launch;
 pub mod method;
-pub mod model;
 pub mod notification;
 pub mod permissions;
 pub mod placement;

@@ -14,13 +14,13 @@ use agent_team_core::run::Spent;
 use agent_team_core::{Origin, Refused, Team};
 use agent_team_protocol::engine::Engine;
 use agent_team_protocol::method::{self, Spawn};
-use agent_team_protocol::model::ModelName;
 use agent_team_protocol::spec::{
     self, AgentSpec, ClaimPolicy, Colour, MemberSpec, PlacementChoice, RoleSpec, Strategy,
     TaskSpec, TeamSpec,
 };
 use agent_team_protocol::view::Usage;
 use agent_team_protocol::{ErrorCode, MemberName, Refusal, RoleName, TaskId};
+use agent_team_providers::ModelName;
 use serde_json::{Map, Value};
 
 use crate::permission;

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use agent_team_protocol::method::SECRET_MIN;
-use agent_team_protocol::model::holds_key;
 use agent_team_protocol::{ErrorCode, Refusal};
+use agent_team_providers::holds_key;
 use serde::{Deserialize, Serialize};
 
 /// Environment variables by name.

@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use agent_team_protocol::model::ModelName;
 use agent_team_protocol::spec::{AgentSpec, ProviderSpec, TOOLS, is_tool, with_parts};
+use agent_team_providers::ModelName;
 
 use super::overrides::Overrides;
 use super::source::Source;

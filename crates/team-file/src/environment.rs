@@ -7,7 +7,7 @@
 
 use std::collections::BTreeSet;
 
-use agent_team_protocol::model::leads_keys;
+use agent_team_providers::leads_keys;
 
 use super::member::Member;
 use super::source::Source;

@@ -12,9 +12,9 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use agent_team_protocol::model::{ModelName, PROVIDERS, ProviderName};
 use agent_team_protocol::spec::Budget;
 use agent_team_protocol::{MemberName, RoleName, TeamId};
+use agent_team_providers::{ModelName, PROVIDERS, Provider};
 use serde::Serialize;
 
 use super::budget;
@@ -52,7 +52,7 @@ pub enum Key {
     /// The model of a role. The other keys of a role can be set only in its file.
     RoleModel(RoleName),
     /// The base URL of a provider. Setting it also allows sending the user's API key there.
-    BaseUrl(&'static ProviderName),
+    BaseUrl(&'static Provider),
 }
 
 /// Why a key or its value is refused.
@@ -210,8 +210,8 @@ impl FromStr for Key {
             if key != "base_url" {
                 return Err(unknown("only base_url of a provider can be set".to_owned()));
             }
-            let names = PROVIDERS.each_ref().map(|provider| provider.name);
-            let provider = ProviderName::named(&name);
+            let names: Vec<_> = PROVIDERS.iter().map(|provider| provider.name).collect();
+            let provider = Provider::named(&name);
             return match provider {
                 Some(provider) => Ok(Self::BaseUrl(provider)),
                 None => Err(unknown(suggest(&name, &names))),

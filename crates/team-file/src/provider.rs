@@ -5,8 +5,8 @@
 
 use std::collections::BTreeMap;
 
-use agent_team_protocol::model::{PROVIDERS, ProviderName};
 use agent_team_protocol::spec::{BaseUrl, ProviderSpec};
+use agent_team_providers::{PROVIDERS, Provider};
 
 use super::overrides::{Key, Overrides};
 use super::source::Source;
@@ -32,7 +32,7 @@ pub(super) fn read(
         });
         let headers = table.string_map("headers", check_header);
         table.finish();
-        match ProviderName::named(name.value) {
+        match Provider::named(name.value) {
             Some(provider) => {
                 let base_url = base_url.map(BaseUrl::OfProject);
                 let spec = ProviderSpec { base_url, headers };
@@ -45,7 +45,7 @@ pub(super) fn read(
             }
         }
     }
-    for provider in &PROVIDERS {
+    for provider in PROVIDERS {
         if let Some(url) = overrides.get(&Key::BaseUrl(provider)) {
             let spec: &mut ProviderSpec = providers.entry(provider.name.to_owned()).or_default();
             spec.base_url = Some(BaseUrl::Own(url.to_owned()));

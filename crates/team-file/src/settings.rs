@@ -2,8 +2,8 @@
 //! when the team is read.
 
 use agent_team_protocol::MemberName;
-use agent_team_protocol::model::PROVIDERS;
 use agent_team_protocol::spec::{BaseUrl, Budget};
+use agent_team_providers::PROVIDERS;
 
 use super::member::{Defaults, Member, SetKeys};
 use super::overrides::{Item, Key, Overrides, Setting};

@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use agent_team_protocol::launch::{LAUNCH_MARKER, LaunchFile};
-use agent_team_protocol::model::holds_key;
+use agent_team_providers::holds_key;
 use agent_team_system::directories::Directories;
 use agent_team_system::private_file;
 

@@ -48,6 +48,7 @@ const EDGES: &[Edge] = &[
         from: "agent-team-llm",
         never: Never::OursBut(&[
             "agent-team-protocol",
+            "agent-team-providers",
             "agent-team-system",
             "agent-team-fuzz",
         ]),
@@ -59,13 +60,23 @@ const EDGES: &[Edge] = &[
             "agent-team-llm",
             "agent-team-policy",
             "agent-team-protocol",
+            "agent-team-providers",
             "agent-team-system",
         ]),
         why: "a tool knows no agent loop, connection or terminal",
     },
     Edge {
+        from: "agent-team-providers",
+        never: Never::OursBut(&["agent-team-protocol"]),
+        why: "the supervisor and the team file read the table of providers, too",
+    },
+    Edge {
         from: "agent-team-file",
-        never: Never::OursBut(&["agent-team-protocol", "agent-team-policy"]),
+        never: Never::OursBut(&[
+            "agent-team-protocol",
+            "agent-team-policy",
+            "agent-team-providers",
+        ]),
         why: "reading a team file does not access a team",
     },
     Edge {

@@ -3,13 +3,13 @@
 //! Implementations differ in the fields that they omit or repeat. Where two of them conflict, the provider's `Quirks`
 //! decide.
 
+use agent_team_providers::Quirks;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::draft::{Draft, OnDelta, as_object};
 use super::{Broken, Decode, Progress};
 use crate::model::{Item, Prompt, Stop, Thought, ToolResult};
-use crate::provider::Quirks;
 
 /// The last event of a stream.
 const DONE: &str = "[DONE]";

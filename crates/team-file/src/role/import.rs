@@ -3,8 +3,8 @@
 //!
 //! Unknown keys and tools cause a warning. An imported role never has more permissions than in the other program.
 
-use agent_team_protocol::model::ModelName;
 use agent_team_protocol::spec::{Colour, is_tool, reading_tools};
+use agent_team_providers::ModelName;
 
 use super::super::source::Source;
 use super::super::table::At;

@@ -8,14 +8,13 @@ use std::sync::Arc;
 use agent_team_llm::Model;
 use agent_team_llm::catalogue::Catalogue;
 use agent_team_llm::choose::choose;
-use agent_team_llm::name::ModelName;
 use agent_team_llm::open::{OpenConfig, open};
-use agent_team_llm::provider::PROVIDERS;
 use agent_team_llm::recording::Recorder;
 use agent_team_protocol::exit::ExitCode;
 use agent_team_protocol::spec::AgentSpec;
 use agent_team_protocol::view::TeamView;
 use agent_team_protocol::with_causes;
+use agent_team_providers::{ModelName, PROVIDERS};
 use agent_team_tools::confine::Confinement;
 use agent_team_tools::supervisor_client::SupervisorClient;
 use agent_team_tools::team::{
@@ -54,7 +53,7 @@ pub(crate) async fn model_of(
     let Some(record) = &agent.record else {
         return Ok(Arc::from(model));
     };
-    let vars = PROVIDERS.iter().flat_map(|provider| provider.key_vars());
+    let vars = PROVIDERS.iter().flat_map(|provider| provider.key_vars);
     secrets.extend(vars.filter_map(|var| environment.get(*var).cloned()));
     match Recorder::open(model, record, member, secrets) {
         Ok(recorder) => Ok(Arc::new(recorder)),

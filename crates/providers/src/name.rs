@@ -8,137 +8,12 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use crate::text::visible_label;
+use agent_team_protocol::text::visible_label;
 
-/// The names of a model provider, and the environment variables that configure it.
-#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct ProviderName {
-    /// The text before the slash.
-    pub name: &'static str,
-    pub aliases: &'static [&'static str],
-    /// Model names with such a prefix belong to this provider even without the provider in front.
-    pub prefixes: &'static [&'static str],
-    /// Environment variables that set the base URL; the first that is set wins.
-    pub base_url_vars: &'static [&'static str],
-    /// Environment variables that contain the key; the first that is set wins. With the suffix `_FILE` they name a file
-    /// that contains it.
-    pub key_vars: &'static [&'static str],
-}
-
-/// In the order in which they are tried when no model is configured.
-pub static PROVIDERS: [ProviderName; 11] = [
-    ProviderName {
-        name: "anthropic",
-        aliases: &["claude"],
-        prefixes: &["claude-"],
-        base_url_vars: &["ANTHROPIC_BASE_URL"],
-        key_vars: &["ANTHROPIC_API_KEY"],
-    },
-    ProviderName {
-        name: "openai",
-        aliases: &[],
-        prefixes: &["gpt-", "chatgpt-", "o1", "o3", "o4"],
-        base_url_vars: &["OPENAI_BASE_URL", "OPENAI_API_BASE"],
-        key_vars: &["OPENAI_API_KEY"],
-    },
-    ProviderName {
-        name: "gemini",
-        aliases: &["google"],
-        prefixes: &["gemini-"],
-        base_url_vars: &["GEMINI_BASE_URL"],
-        key_vars: &["GEMINI_API_KEY", "GOOGLE_API_KEY"],
-    },
-    ProviderName {
-        name: "openrouter",
-        aliases: &[],
-        prefixes: &[],
-        base_url_vars: &["OPENROUTER_BASE_URL"],
-        key_vars: &["OPENROUTER_API_KEY"],
-    },
-    ProviderName {
-        name: "deepseek",
-        aliases: &[],
-        prefixes: &[],
-        base_url_vars: &["DEEPSEEK_BASE_URL"],
-        key_vars: &["DEEPSEEK_API_KEY"],
-    },
-    ProviderName {
-        name: "mistral",
-        aliases: &[],
-        prefixes: &[],
-        base_url_vars: &["MISTRAL_BASE_URL"],
-        key_vars: &["MISTRAL_API_KEY"],
-    },
-    ProviderName {
-        name: "groq",
-        aliases: &[],
-        prefixes: &[],
-        base_url_vars: &["GROQ_BASE_URL"],
-        key_vars: &["GROQ_API_KEY"],
-    },
-    ProviderName {
-        name: "openai-compatible",
-        aliases: &["compatible"],
-        prefixes: &[],
-        base_url_vars: &["OPENAI_COMPATIBLE_BASE_URL"],
-        key_vars: &["OPENAI_COMPATIBLE_API_KEY"],
-    },
-    ProviderName {
-        name: "ollama",
-        aliases: &[],
-        prefixes: &[],
-        base_url_vars: &["OLLAMA_HOST"],
-        key_vars: &["OLLAMA_API_KEY"],
-    },
-    ProviderName {
-        name: "llamacpp",
-        aliases: &["llama.cpp", "llama-cpp"],
-        prefixes: &[],
-        base_url_vars: &["LLAMACPP_BASE_URL"],
-        key_vars: &["LLAMACPP_API_KEY", "LLAMA_API_KEY"],
-    },
-    ProviderName {
-        name: "vllm",
-        aliases: &[],
-        prefixes: &[],
-        base_url_vars: &["VLLM_BASE_URL"],
-        key_vars: &["VLLM_API_KEY"],
-    },
-];
+use crate::table::{PROVIDERS, Provider};
 
 /// A model for examples.
 const EXAMPLE: &str = "anthropic/claude-sonnet-4-6";
-
-impl ProviderName {
-    /// The provider with this name or alias, ignoring case.
-    pub fn named(name: &str) -> Option<&'static Self> {
-        let is = |known: &str| known.eq_ignore_ascii_case(name);
-        let mut all = PROVIDERS.iter();
-        all.find(|provider| is(provider.name) || provider.aliases.iter().any(|alias| is(alias)))
-    }
-}
-
-/// Whether this variable contains a provider's key, or names a file with one.
-pub fn holds_key(variable: &str) -> bool {
-    let variable = variable.strip_suffix("_FILE").unwrap_or(variable);
-    PROVIDERS
-        .iter()
-        .any(|provider| provider.key_vars.contains(&variable))
-}
-
-/// Whether this variable influences where a key is sent: it contains a key, sets the address of a provider, or sets a
-/// proxy.
-pub fn leads_keys(variable: &str) -> bool {
-    let proxy = variable.to_lowercase();
-    holds_key(variable)
-        || PROXIES.contains(&proxy.as_str())
-        || PROVIDERS
-            .iter()
-            .any(|provider| provider.base_url_vars.contains(&variable))
-}
-
-/// In lower and upper case.
-const PROXIES: [&str; 4] = ["http_proxy", "https_proxy", "all_proxy", "no_proxy"];
 
 const REPLAY: &str = "replay:";
 
@@ -149,7 +24,7 @@ const SHOWN: usize = 60;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ModelName {
     Of {
-        provider: &'static ProviderName,
+        provider: &'static Provider,
         /// The provider's name for the model; may contain slashes and colons.
         model: String,
     },
@@ -194,7 +69,7 @@ impl FromStr for ModelName {
         let Some((before, model)) = text.split_once(['/', ':']) else {
             return bare(text);
         };
-        let Some(provider) = ProviderName::named(before) else {
+        let Some(provider) = Provider::named(before) else {
             let before = visible_label(before, SHOWN);
             let known = nearest_first(&before);
             return Err(ModelNameError::UnknownProvider(before, known));
@@ -210,7 +85,7 @@ impl FromStr for ModelName {
 }
 
 fn bare(model: &str) -> Result<ModelName, ModelNameError> {
-    if let Some(provider) = ProviderName::named(model) {
+    if let Some(provider) = Provider::named(model) {
         return Err(ModelNameError::NoModel(provider.name.to_owned()));
     }
     let provider = PROVIDERS.iter().find(|provider| {
@@ -233,7 +108,7 @@ fn bare(model: &str) -> Result<ModelName, ModelNameError> {
 /// All provider names, the most similar to `name` first.
 fn nearest_first(name: &str) -> String {
     let name = name.to_lowercase();
-    let mut names = PROVIDERS.each_ref().map(|provider| provider.name);
+    let mut names: Vec<_> = PROVIDERS.iter().map(|provider| provider.name).collect();
     names.sort_by_key(|known| strsim::damerau_levenshtein(known, &name));
     names.join(", ")
 }

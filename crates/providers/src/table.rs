@@ -1,0 +1,243 @@
+//! The table of model providers. A new provider with one of the two APIs is a row of [`PROVIDERS`].
+
+/// The API of a provider.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Wire {
+    /// OpenAI's Chat Completions, which most other providers use as well.
+    ChatCompletions,
+    /// Anthropic's Messages.
+    Messages,
+}
+
+/// One row: a provider and its properties.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Provider {
+    /// The text before the slash of a model name.
+    pub name: &'static str,
+    pub aliases: &'static [&'static str],
+    /// Model names with such a prefix belong to this provider even without the provider in front.
+    pub prefixes: &'static [&'static str],
+    /// Environment variables that set the base URL; the first that is set applies.
+    pub base_url_vars: &'static [&'static str],
+    /// Environment variables that contain the key; the first that is set applies. With the suffix `_FILE` they name a
+    /// file that contains it.
+    pub key_vars: &'static [&'static str],
+    pub wire: Wire,
+    /// Empty: a base URL must be configured.
+    pub base_url: &'static str,
+    /// Whether the provider requires a key. Unknown at other base URLs.
+    pub needs_key: bool,
+    /// The default model; `None`: the server is asked for its models.
+    pub default_model: Option<&'static str>,
+    pub quirks: Quirks,
+}
+
+/// Differences between implementations of Chat Completions.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Quirks {
+    /// Counts tokens in a stream only on request. Providers that always count reject the request option.
+    pub usage_on_request: bool,
+    /// Accepts no user message directly after a tool result: the text is appended to the last result.
+    pub results_before_answers: bool,
+    /// Requires its thoughts in `reasoning_content` of later requests.
+    pub takes_thoughts: bool,
+}
+
+const PLAIN: Quirks = Quirks {
+    usage_on_request: true,
+    results_before_answers: false,
+    takes_thoughts: false,
+};
+
+/// The usual properties of a service on the internet.
+const REMOTE: Provider = Provider {
+    name: "",
+    aliases: &[],
+    prefixes: &[],
+    base_url_vars: &[],
+    key_vars: &[],
+    wire: Wire::ChatCompletions,
+    base_url: "",
+    needs_key: true,
+    default_model: None,
+    quirks: PLAIN,
+};
+
+/// The usual properties of a server on the user's own machine.
+const LOCAL: Provider = Provider {
+    needs_key: false,
+    ..REMOTE
+};
+
+/// In the order in which they are tried if no model is configured.
+pub static PROVIDERS: &[Provider] = &[
+    Provider {
+        name: "anthropic",
+        aliases: &["claude"],
+        prefixes: &["claude-"],
+        base_url_vars: &["ANTHROPIC_BASE_URL"],
+        key_vars: &["ANTHROPIC_API_KEY"],
+        wire: Wire::Messages,
+        base_url: "https://api.anthropic.com",
+        default_model: Some("claude-sonnet-4-6"),
+        ..REMOTE
+    },
+    Provider {
+        name: "openai",
+        prefixes: &["gpt-", "chatgpt-", "o1", "o3", "o4"],
+        base_url_vars: &["OPENAI_BASE_URL", "OPENAI_API_BASE"],
+        key_vars: &["OPENAI_API_KEY"],
+        base_url: "https://api.openai.com/v1",
+        default_model: Some("gpt-5.1"),
+        ..REMOTE
+    },
+    Provider {
+        name: "gemini",
+        aliases: &["google"],
+        prefixes: &["gemini-"],
+        base_url_vars: &["GEMINI_BASE_URL"],
+        key_vars: &["GEMINI_API_KEY", "GOOGLE_API_KEY"],
+        base_url: "https://generativelanguage.googleapis.com/v1beta/openai",
+        default_model: Some("gemini-2.5-pro"),
+        ..REMOTE
+    },
+    Provider {
+        name: "openrouter",
+        base_url_vars: &["OPENROUTER_BASE_URL"],
+        key_vars: &["OPENROUTER_API_KEY"],
+        base_url: "https://openrouter.ai/api/v1",
+        default_model: Some("anthropic/claude-sonnet-4.6"),
+        ..REMOTE
+    },
+    Provider {
+        name: "deepseek",
+        base_url_vars: &["DEEPSEEK_BASE_URL"],
+        key_vars: &["DEEPSEEK_API_KEY"],
+        base_url: "https://api.deepseek.com/v1",
+        default_model: Some("deepseek-v4-flash"),
+        quirks: Quirks {
+            takes_thoughts: true,
+            ..PLAIN
+        },
+        ..REMOTE
+    },
+    Provider {
+        name: "mistral",
+        base_url_vars: &["MISTRAL_BASE_URL"],
+        key_vars: &["MISTRAL_API_KEY"],
+        base_url: "https://api.mistral.ai/v1",
+        default_model: Some("mistral-large-latest"),
+        quirks: Quirks {
+            usage_on_request: false,
+            results_before_answers: true,
+            ..PLAIN
+        },
+        ..REMOTE
+    },
+    Provider {
+        name: "groq",
+        base_url_vars: &["GROQ_BASE_URL"],
+        key_vars: &["GROQ_API_KEY"],
+        base_url: "https://api.groq.com/openai/v1",
+        default_model: Some("openai/gpt-oss-120b"),
+        ..REMOTE
+    },
+    Provider {
+        name: "openai-compatible",
+        aliases: &["compatible"],
+        base_url_vars: &["OPENAI_COMPATIBLE_BASE_URL"],
+        key_vars: &["OPENAI_COMPATIBLE_API_KEY"],
+        ..LOCAL
+    },
+    Provider {
+        name: "ollama",
+        base_url_vars: &["OLLAMA_HOST"],
+        key_vars: &["OLLAMA_API_KEY"],
+        base_url: "http://127.0.0.1:11434/v1",
+        ..LOCAL
+    },
+    Provider {
+        name: "llamacpp",
+        aliases: &["llama.cpp", "llama-cpp"],
+        base_url_vars: &["LLAMACPP_BASE_URL"],
+        key_vars: &["LLAMACPP_API_KEY", "LLAMA_API_KEY"],
+        base_url: "http://127.0.0.1:8080/v1",
+        ..LOCAL
+    },
+    Provider {
+        name: "vllm",
+        base_url_vars: &["VLLM_BASE_URL"],
+        key_vars: &["VLLM_API_KEY"],
+        base_url: "http://127.0.0.1:8000/v1",
+        ..LOCAL
+    },
+];
+
+/// The variables that set a proxy, in lower or upper case.
+const PROXIES: [&str; 4] = ["http_proxy", "https_proxy", "all_proxy", "no_proxy"];
+
+impl Provider {
+    /// Finds a provider by name or alias, ignoring case.
+    pub fn named(name: &str) -> Option<&'static Self> {
+        let is = |known: &str| known.eq_ignore_ascii_case(name);
+        let mut all = PROVIDERS.iter();
+        all.find(|provider| is(provider.name) || provider.aliases.iter().any(|alias| is(alias)))
+    }
+
+    /// The provider runs on the user's own machine, and its tokens are free.
+    pub fn is_local(&self) -> bool {
+        !self.needs_key
+    }
+}
+
+/// Whether this variable contains a provider's key, or names a file with one.
+pub fn holds_key(variable: &str) -> bool {
+    let variable = variable.strip_suffix("_FILE").unwrap_or(variable);
+    PROVIDERS
+        .iter()
+        .any(|provider| provider.key_vars.contains(&variable))
+}
+
+/// Whether this variable influences where a key is sent: it contains a key, sets the address of a provider, or sets a
+/// proxy.
+pub fn leads_keys(variable: &str) -> bool {
+    let proxy = variable.to_lowercase();
+    holds_key(variable)
+        || PROXIES.contains(&proxy.as_str())
+        || PROVIDERS
+            .iter()
+            .any(|provider| provider.base_url_vars.contains(&variable))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn no_two_providers_share_a_name_or_a_variable() {
+        let (mut names, mut variables) = (HashSet::new(), HashSet::new());
+        for provider in PROVIDERS {
+            for name in std::iter::once(&provider.name).chain(provider.aliases) {
+                assert!(!name.is_empty() && names.insert(name), "{provider:?}");
+            }
+            assert!(!provider.key_vars.is_empty(), "{provider:?}");
+            assert!(!provider.base_url_vars.is_empty(), "{provider:?}");
+            for variable in provider.key_vars.iter().chain(provider.base_url_vars) {
+                assert!(variables.insert(variable), "{provider:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn variables_that_lead_keys_are_known() {
+        for variable in ["GROQ_API_KEY", "GROQ_API_KEY_FILE"] {
+            assert!(holds_key(variable) && leads_keys(variable), "{variable}");
+        }
+        for variable in ["OLLAMA_HOST", "OPENAI_API_BASE", "HTTPS_PROXY", "no_proxy"] {
+            assert!(leads_keys(variable) && !holds_key(variable), "{variable}");
+        }
+        assert!(!leads_keys("PATH"));
+    }
+}
