@@ -10,7 +10,7 @@
 //! - keys, base URLs, proxies: `open`, `key`, `http_client`; the default model: `choose`
 //! - window sizes and prices: `catalogue`
 //! - the two HTTP APIs: `http`
-//! - retries: `retry`; recording and replay: `recording`
+//! - models around other models: `layer`; retries: `retry`; recording and replay: `recording`
 //!
 //! Nothing here knows a team, an agent loop or a tool that runs; a tool is a [`ToolSpec`].
 
@@ -19,6 +19,7 @@ pub mod choose;
 mod http;
 pub mod http_client;
 mod key;
+mod layer;
 mod model;
 pub mod open;
 pub mod recording;

@@ -212,6 +212,22 @@ pub enum ModelError {
     Unrecorded(String),
 }
 
+impl ModelError {
+    /// The kind of failure, for the log.
+    pub(crate) fn kind(&self) -> &'static str {
+        match self {
+            Self::Unauthenticated { .. } => "unauthenticated",
+            Self::UnknownModel { .. } => "unknown_model",
+            Self::TooLong(_) => "too_long",
+            Self::Busy { .. } => "busy",
+            Self::Unreachable { .. } => "unreachable",
+            Self::InvalidResponse { .. } => "invalid_response",
+            Self::Refused { .. } => "refused",
+            Self::Unrecorded(_) => "unrecorded",
+        }
+    }
+}
+
 /// The future of an answer; it can be sent to another thread.
 pub type Answering<'a> = Pin<Box<dyn Future<Output = Result<Answer, ModelError>> + Send + 'a>>;
 

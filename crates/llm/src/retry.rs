@@ -5,10 +5,10 @@
 
 use std::time::Duration;
 
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
-use crate::model::{Answer, Answering, Delta, Model, ModelError, Prompt, Searches};
-use crate::usage::Price;
+use crate::layer::ModelLayer;
+use crate::model::{Answer, Delta, Model, ModelError, Prompt};
 use agent_team_protocol::with_causes;
 
 /// The largest number of attempts for one answer. Including the pauses, a server gets three minutes to recover.
@@ -38,6 +38,12 @@ impl RetryingModel {
             chance: random,
         }
     }
+}
+
+impl ModelLayer for RetryingModel {
+    fn inner(&self) -> &dyn Model {
+        &*self.inner
+    }
 
     async fn ask(
         &self,
@@ -47,7 +53,10 @@ impl RetryingModel {
         let mut attempt = 0;
         loop {
             attempt += 1;
-            let error = match self.inner.answer(prompt, on_delta).await {
+            let began = Instant::now();
+            let answered = self.inner.answer(prompt, on_delta).await;
+            log(self.inner.name(), attempt, began.elapsed(), &answered);
+            let error = match answered {
                 Ok(answer) => return Ok(answer),
                 Err(error) => error,
             };
@@ -59,6 +68,27 @@ impl RetryingModel {
                 why: with_causes(&error),
             });
             sleep(pause).await;
+        }
+    }
+}
+
+/// Logs one request. The texts of prompts, answers and errors are never logged: they may contain secrets.
+fn log(model: &str, attempt: u32, took: Duration, answered: &Result<Answer, ModelError>) {
+    let ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+    match answered {
+        Ok(Answer { usage, stop, .. }) => tracing::debug!(
+            model,
+            attempt,
+            ms,
+            outcome = ?stop,
+            input = usage.input,
+            output = usage.output,
+            cache_read = usage.cache_read,
+            cache_write = usage.cache_write,
+            "model request"
+        ),
+        Err(error) => {
+            tracing::debug!(model, attempt, ms, outcome = error.kind(), "model request");
         }
     }
 }
@@ -92,39 +122,13 @@ fn random() -> f64 {
     f64::from(bits) / (f64::from(u32::MAX) + 1.0)
 }
 
-impl Model for RetryingModel {
-    fn name(&self) -> &str {
-        self.inner.name()
-    }
-
-    fn window(&self) -> u64 {
-        self.inner.window()
-    }
-
-    fn price(&self) -> Option<Price> {
-        self.inner.price()
-    }
-
-    fn searches(&self) -> Searches {
-        self.inner.searches()
-    }
-
-    fn answer<'a>(
-        &'a self,
-        prompt: Prompt<'a>,
-        on_delta: &'a mut (dyn FnMut(Delta) + Send),
-    ) -> Answering<'a> {
-        Box::pin(self.ask(prompt, on_delta))
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use std::sync::Mutex;
-
-    use tokio::time::Instant;
+    use std::io;
+    use std::sync::{Arc, Mutex};
 
     use super::*;
+    use crate::model::Answering;
 
     const PROMPT: Prompt<'static> = Prompt {
         system: "",
@@ -248,5 +252,60 @@ mod tests {
         assert!(dropped.is_err(), "it waits");
         tokio::time::advance(LAST * 10).await;
         assert_eq!(*model.attempts.lock().expect("no panic"), 1);
+    }
+
+    /// Collects what a subscriber writes.
+    #[derive(Debug, Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().expect("no panic").extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_request_is_logged_without_its_texts() {
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_max_level(tracing::Level::DEBUG)
+            .with_writer(move || writer.clone())
+            .with_ansi(false)
+            .finish();
+        let _logged = tracing::subscriber::set_default(subscriber);
+        let (_, retrying) = failing([busy(None)]);
+        let prompt = Prompt {
+            system: "a secret plan",
+            ..PROMPT
+        };
+        let answer = retrying.answer(prompt, &mut drop).await;
+        answer.expect("the model answers");
+        let text = lines.0.lock().expect("no panic").clone();
+        let text = String::from_utf8(text).expect("text");
+        let requests: Vec<_> = text.lines().collect();
+        let [first, second] = requests[..] else {
+            panic!("two requests: {text}");
+        };
+        for says in ["test/failing", "attempt=1", "outcome=\"busy\""] {
+            assert!(first.contains(says), "{says}: {first}");
+        }
+        for says in [
+            "attempt=2",
+            "outcome=Finished",
+            "input=0",
+            "output=0",
+            "ms=0",
+        ] {
+            assert!(second.contains(says), "{says}: {second}");
+        }
+        for text_of_model in ["secret", "slow down"] {
+            assert!(!text.contains(text_of_model), "{text_of_model}: {text}");
+        }
     }
 }

@@ -11,8 +11,8 @@ use std::sync::Mutex;
 use serde_json::Value;
 
 use super::{Exchange, Header, Outcome, Shape, read};
-use crate::model::{Answer, Answering, Delta, Model, ModelError, Prompt, Searches};
-use crate::usage::Price;
+use crate::layer::ModelLayer;
+use crate::model::{Answer, Delta, Model, ModelError, Prompt};
 
 /// The replacement for a secret.
 const HIDDEN: &str = "[secret]";
@@ -97,27 +97,6 @@ impl Recorder {
         })
     }
 
-    async fn ask(
-        &self,
-        prompt: Prompt<'_>,
-        on_delta: &mut (dyn FnMut(Delta) + Send),
-    ) -> Result<Answer, ModelError> {
-        let answered = self.inner.answer(prompt, on_delta).await;
-        let outcome = match &answered {
-            Ok(answer) => Outcome::Answer(answer.clone()),
-            Err(ModelError::TooLong(why)) => Outcome::TooLong(why.clone()),
-            Err(_) => return answered,
-        };
-        match self.write(Shape::of(&prompt), outcome) {
-            Ok(()) => answered,
-            // An incomplete recording is useless, so the answer fails as well.
-            Err(error) => Err(ModelError::Unrecorded(format!(
-                "cannot write the recording {}: {error}",
-                self.path.display()
-            ))),
-        }
-    }
-
     fn write(&self, shape: Shape, outcome: Outcome) -> io::Result<()> {
         let mut writing = self.writing.lock().expect("no holder of the lock panics");
         let exchange = Exchange {
@@ -157,34 +136,35 @@ impl Recorder {
     }
 }
 
+impl ModelLayer for Recorder {
+    fn inner(&self) -> &dyn Model {
+        &*self.inner
+    }
+
+    async fn ask(
+        &self,
+        prompt: Prompt<'_>,
+        on_delta: &mut (dyn FnMut(Delta) + Send),
+    ) -> Result<Answer, ModelError> {
+        let answered = self.inner.answer(prompt, on_delta).await;
+        let outcome = match &answered {
+            Ok(answer) => Outcome::Answer(answer.clone()),
+            Err(ModelError::TooLong(why)) => Outcome::TooLong(why.clone()),
+            Err(_) => return answered,
+        };
+        match self.write(Shape::of(&prompt), outcome) {
+            Ok(()) => answered,
+            // An incomplete recording is useless, so the answer fails as well.
+            Err(error) => Err(ModelError::Unrecorded(format!(
+                "cannot write the recording {}: {error}",
+                self.path.display()
+            ))),
+        }
+    }
+}
+
 fn write_line(file: &mut File, line: &impl serde::Serialize) -> io::Result<()> {
     let mut line = serde_json::to_vec(line)?;
     line.push(b'\n');
     file.write_all(&line)
-}
-
-impl Model for Recorder {
-    fn name(&self) -> &str {
-        self.inner.name()
-    }
-
-    fn window(&self) -> u64 {
-        self.inner.window()
-    }
-
-    fn price(&self) -> Option<Price> {
-        self.inner.price()
-    }
-
-    fn searches(&self) -> Searches {
-        self.inner.searches()
-    }
-
-    fn answer<'a>(
-        &'a self,
-        prompt: Prompt<'a>,
-        on_delta: &'a mut (dyn FnMut(Delta) + Send),
-    ) -> Answering<'a> {
-        Box::pin(self.ask(prompt, on_delta))
-    }
 }

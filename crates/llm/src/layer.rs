@@ -1,0 +1,41 @@
+//! A model around another model, with the same name, window, price and searches. Implemented by `retry` and `recorder`.
+
+use crate::model::{Answer, Answering, Delta, Model, ModelError, Prompt, Searches};
+use crate::usage::Price;
+
+/// Changes how the inner model answers, and nothing else.
+pub(crate) trait ModelLayer: Send + Sync + std::fmt::Debug {
+    fn inner(&self) -> &dyn Model;
+
+    fn ask(
+        &self,
+        prompt: Prompt<'_>,
+        on_delta: &mut (dyn FnMut(Delta) + Send),
+    ) -> impl Future<Output = Result<Answer, ModelError>> + Send;
+}
+
+impl<L: ModelLayer> Model for L {
+    fn name(&self) -> &str {
+        self.inner().name()
+    }
+
+    fn window(&self) -> u64 {
+        self.inner().window()
+    }
+
+    fn price(&self) -> Option<Price> {
+        self.inner().price()
+    }
+
+    fn searches(&self) -> Searches {
+        self.inner().searches()
+    }
+
+    fn answer<'a>(
+        &'a self,
+        prompt: Prompt<'a>,
+        on_delta: &'a mut (dyn FnMut(Delta) + Send),
+    ) -> Answering<'a> {
+        Box::pin(self.ask(prompt, on_delta))
+    }
+}
