@@ -8,6 +8,7 @@
 //! One attempt is one request; `retry` repeats them. Keys and headers are never shown.
 
 mod chat;
+mod decode;
 mod draft;
 mod failure;
 mod messages;
@@ -26,6 +27,7 @@ use reqwest::{Client, Proxy, Response};
 use serde_json::Value;
 use tokio::time::timeout;
 
+use self::decode::{Broken, Decode, Progress};
 use self::draft::{Draft, OnDelta};
 use self::failure::{Target, looks_like_html};
 use self::sse::Unreadable;
@@ -78,30 +80,6 @@ pub enum ClientError {
     Key(#[from] InvalidHeaderValue),
     #[error("cannot create an HTTP client")]
     Client(#[from] reqwest::Error),
-}
-
-/// Whether further events follow.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Progress {
-    More,
-    Ended,
-}
-
-/// Why an event cannot be used.
-#[derive(Debug)]
-enum Broken {
-    /// An error of the server, in its own words.
-    Error(Value),
-    /// The event violates the API.
-    Invalid(String),
-}
-
-/// Decodes the events of one API into an answer.
-trait Decode: Send {
-    fn event(&mut self, data: &str, on_delta: OnDelta<'_>) -> Result<Progress, Broken>;
-
-    /// The answer, unless it was truncated. `ended`: the final event was received.
-    fn finish(self: Box<Self>, ended: bool) -> Option<Answer>;
 }
 
 impl HttpModel {

@@ -7,8 +7,8 @@ use agent_team_providers::Quirks;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::decode::{Broken, Decode, Progress};
 use super::draft::{Draft, OnDelta, as_object};
-use super::{Broken, Decode, Progress};
 use crate::model::{Item, Prompt, Stop, Thought, ToolResult};
 
 /// The last event of a stream.

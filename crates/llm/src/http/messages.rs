@@ -3,9 +3,9 @@
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::decode::{Broken, Decode, Progress};
 use super::draft::{Draft, OnDelta, as_object};
 use super::verbatim::Blocks;
-use super::{Broken, Decode, Progress};
 use crate::model::{Answer, Delta, Item, Prompt, Stop, Thought};
 
 /// The provider's own search, and the largest number of paid searches per answer.

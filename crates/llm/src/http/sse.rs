@@ -64,8 +64,9 @@ impl Reader {
 mod tests {
     use agent_team_fuzz::{Target, must};
 
+    use super::super::decode::Decode;
     use super::super::draft::Draft;
-    use super::super::{Decode, chat, messages};
+    use super::super::{chat, messages};
     use super::*;
     use crate::model::Prompt;
 

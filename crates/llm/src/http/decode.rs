@@ -1,0 +1,30 @@
+//! What the decoders of both APIs have in common. Implemented by `chat` and `messages`, called by the HTTP model.
+
+use serde_json::Value;
+
+use super::draft::OnDelta;
+use crate::model::Answer;
+
+/// Whether further events follow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Progress {
+    More,
+    Ended,
+}
+
+/// Why an event cannot be used.
+#[derive(Debug)]
+pub(super) enum Broken {
+    /// An error of the server, in its own words.
+    Error(Value),
+    /// The event violates the API.
+    Invalid(String),
+}
+
+/// Decodes the events of one API into an answer.
+pub(super) trait Decode: Send {
+    fn event(&mut self, data: &str, on_delta: OnDelta<'_>) -> Result<Progress, Broken>;
+
+    /// The answer, unless it was truncated. `ended`: the final event was received.
+    fn finish(self: Box<Self>, ended: bool) -> Option<Answer>;
+}
