@@ -18,6 +18,7 @@ use agent_team_supervisor::embed::{self, Durability, Embedding, ServeError};
 use agent_team_system::client::{CallError, Client, ConnectError, Incoming};
 use agent_team_system::daemon::{self, ConnectOrStartError};
 use agent_team_system::directories::Directories;
+use agent_team_system::random;
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
 use tokio::task::LocalSet;
@@ -73,7 +74,7 @@ impl SupervisorClient {
 
     /// A call that changes something.
     pub(crate) async fn call<M: Method>(&self, args: M::Args) -> Result<M::Answer, CallFailed> {
-        self.perform::<M>(args, Some(random())).await
+        self.perform::<M>(args, Some(random::id())).await
     }
 
     /// A call that only reads or waits.
@@ -154,7 +155,7 @@ impl TeamThread {
                 Err(panic) => std::panic::resume_unwind(panic),
             });
         };
-        let id = random();
+        let id = random::id();
         // This connection has no subscription, so it receives no notifications.
         let (client, _incoming) = connect(&runtime, &directories, &id).await?;
         Ok(Self {
@@ -270,11 +271,4 @@ async fn connect(
     connecting
         .await
         .unwrap_or_else(|_ended| Err(ConnectError::Ended.into()))
-}
-
-/// 128 random bits.
-fn random() -> String {
-    let mut bits = [0; 16];
-    getrandom::fill(&mut bits).expect("the system has randomness");
-    format!("{:032x}", u128::from_ne_bytes(bits))
 }

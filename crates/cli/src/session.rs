@@ -21,6 +21,7 @@ use agent_team_protocol::{ErrorCode, Refusal};
 use agent_team_system::client::{Arrival, CallError, Client, ConnectError, Incoming};
 use agent_team_system::daemon::{self, ConnectOrStartError};
 use agent_team_system::directories::Directories;
+use agent_team_system::random;
 use agent_team_system::spawn::READY_FD;
 use agent_team_system::terminal;
 
@@ -80,7 +81,7 @@ impl Session {
             team,
             start,
             on_stop: OnStop::StartAgain,
-            client: random(),
+            client: random::id(),
             connection: None,
         }
     }
@@ -156,7 +157,8 @@ impl Session {
 
     /// Makes a call that changes something; repeats it safely after a lost connection.
     pub(crate) async fn call<M: Method>(&mut self, args: M::Args) -> Result<M::Answer, Failure> {
-        self.perform::<M>(args, Some(random()), self.on_stop).await
+        self.perform::<M>(args, Some(random::id()), self.on_stop)
+            .await
     }
 
     /// Makes a call that only reads.
@@ -313,13 +315,6 @@ fn may_reconnect(last_goodbye: Option<Goodbye>, on_stop: OnStop) -> Result<(), F
         }
         _ => Ok(()),
     }
-}
-
-/// 128 random bits.
-fn random() -> String {
-    let mut bits = [0; 16];
-    getrandom::fill(&mut bits).expect("the system provides random bytes");
-    format!("{:032x}", u128::from_ne_bytes(bits))
 }
 
 fn prepared_directories() -> Result<Directories, Failure> {

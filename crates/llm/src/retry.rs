@@ -5,18 +5,21 @@
 
 use std::time::Duration;
 
+use agent_team_protocol::with_causes;
+use agent_team_system::backoff::Backoff;
+use agent_team_system::random;
 use tokio::time::{Instant, sleep};
 
 use crate::layer::ModelLayer;
 use crate::model::{Answer, Delta, Model, ModelError, Prompt};
-use agent_team_protocol::with_causes;
 
 /// The largest number of attempts for one answer. Including the pauses, a server gets three minutes to recover.
 const ATTEMPTS: u32 = 10;
 
-/// The first and the longest pause of the exponential backoff.
-const FIRST: Duration = Duration::from_millis(500);
-const LAST: Duration = Duration::from_secs(60);
+const BACKOFF: Backoff = Backoff {
+    first: Duration::from_millis(500),
+    longest: Duration::from_secs(60),
+};
 
 /// The longest requested pause. After a longer one the member is held, which shows the user the reason.
 const NAMED_MAX: Duration = Duration::from_secs(3_600);
@@ -35,7 +38,7 @@ impl RetryingModel {
     pub fn new(inner: Box<dyn Model>) -> Self {
         Self {
             inner,
-            chance: random,
+            chance: random::fraction,
         }
     }
 }
@@ -109,17 +112,10 @@ fn pause(error: &ModelError, attempt: u32, chance: f64) -> Option<Duration> {
         return None;
     }
     // Add jitter, so that the members of a team do not retry at the same moment.
-    let own = LAST.min(FIRST * 2_u32.pow(attempt - 1));
     Some(match named {
-        Some(named) => named + FIRST.mul_f64(chance),
-        None => own.mul_f64(0.5 + 0.5 * chance),
+        Some(named) => named + BACKOFF.first.mul_f64(chance),
+        None => BACKOFF.jittered(attempt, chance),
     })
-}
-
-fn random() -> f64 {
-    // Without randomness there is no jitter.
-    let bits = getrandom::u32().unwrap_or_default();
-    f64::from(bits) / (f64::from(u32::MAX) + 1.0)
 }
 
 #[cfg(test)]
@@ -250,7 +246,7 @@ mod tests {
         let answer = retrying.answer(PROMPT, &mut on_delta);
         let dropped = tokio::time::timeout(Duration::from_millis(1), answer).await;
         assert!(dropped.is_err(), "it waits");
-        tokio::time::advance(LAST * 10).await;
+        tokio::time::advance(BACKOFF.longest * 10).await;
         assert_eq!(*model.attempts.lock().expect("no panic"), 1);
     }
 

@@ -17,6 +17,7 @@ use agent_team_system::cgroup;
 use agent_team_system::clock;
 use agent_team_system::daemon::{self, FindBinaryError};
 use agent_team_system::process::{ExitWatch, ProcessId, Signal};
+use agent_team_system::random;
 use agent_team_system::spawn::{self, ProgramSpec, spawn_session};
 use agent_team_system::tree::{Tree, TreeSurvived};
 use tokio::task::JoinError;
@@ -93,9 +94,7 @@ impl Machine for ThisMachine {
     }
 
     fn random(&self) -> [u8; 24] {
-        let mut bytes = [0; 24];
-        getrandom::fill(&mut bytes).expect("getrandom works after boot");
-        bytes
+        random::bytes()
     }
 
     fn own_pid(&self) -> u32 {

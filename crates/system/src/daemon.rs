@@ -22,6 +22,7 @@ use agent_team_protocol::Refusal;
 use agent_team_protocol::initialize::Initialize;
 use tokio::time::Instant;
 
+use crate::backoff::Backoff;
 use crate::client::{Client, ConnectError, Incoming};
 use crate::directories::Directories;
 use crate::lock::FileLock;
@@ -36,8 +37,10 @@ const START_LIMIT: Duration = Duration::from_secs(30);
 
 /// Pauses between attempts while a supervisor that another process started holds the lock but does not listen: it is
 /// starting or exiting.
-const FIRST_PAUSE: Duration = Duration::from_millis(5);
-const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+const BACKOFF: Backoff = Backoff {
+    first: Duration::from_millis(5),
+    longest: Duration::from_millis(500),
+};
 
 /// Supervisors that may exit during their start before the caller gets an error.
 const EXITS_MAX: u32 = 3;
@@ -235,7 +238,7 @@ async fn connect_to(
             && Instant::now() < deadline
             && self::announced(directories).is_ok_and(|now| now.as_ref() == Some(announced))
         {
-            tokio::time::sleep(FIRST_PAUSE).await;
+            tokio::time::sleep(BACKOFF.first).await;
             result = connect_at(announced, initialize).await;
         }
         if let (Err(_), Some(stopped)) = (&result, announced.stopped()) {
@@ -269,7 +272,7 @@ pub async fn connect_or_start(
     initialize: &Initialize,
 ) -> Result<(Client, Incoming), ConnectOrStartError> {
     let deadline = Instant::now() + START_LIMIT;
-    let mut pause = FIRST_PAUSE;
+    let mut waits = 0;
     let mut exits = 0;
     loop {
         let unreachable = match announced(directories)? {
@@ -303,8 +306,8 @@ pub async fn connect_or_start(
             });
         }
         if started == Started::Another {
-            tokio::time::sleep(pause).await;
-            pause = LONGEST_PAUSE.min(pause * 2);
+            waits += 1;
+            tokio::time::sleep(BACKOFF.after(waits)).await;
         }
     }
 }

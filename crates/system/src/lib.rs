@@ -11,7 +11,8 @@
 //! - files and directories: [`directories`], [`private_file`], [`log_file`], [`lock`], [`disk`], [`history`], [`path`]
 //! - the connection to the supervisor: [`socket`], [`connection`] (frames), [`client`] (calls), [`daemon`] (finding and
 //!   starting it)
-//! - time: [`clock`]; open descriptors and their limit: [`descriptors`]
+//! - time: [`clock`]; pauses between attempts: [`backoff`]; randomness: [`random`]
+//! - open descriptors and their limit: [`descriptors`]
 //! - digests of trusted scripts: [`trusted`]
 //! - faults that only test builds contain: [`planted`]
 //!
@@ -20,6 +21,7 @@
 #![deny(unsafe_op_in_unsafe_fn)]
 #![deny(clippy::undocumented_unsafe_blocks)]
 
+pub mod backoff;
 pub mod cgroup;
 pub mod client;
 pub mod clock;
@@ -40,6 +42,7 @@ pub mod planted;
 pub mod private_file;
 pub mod process;
 pub mod pty;
+pub mod random;
 mod readiness;
 pub mod sandbox;
 pub mod signals;

@@ -19,7 +19,6 @@ mod arrival;
 mod pending;
 
 use std::future::poll_fn;
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
 use std::pin::pin;
 use std::task::Poll;
@@ -34,9 +33,11 @@ use agent_team_protocol::notification::{
 };
 use agent_team_protocol::rpc::Call;
 use agent_team_protocol::{ErrorCode, Refusal, with_causes};
+use agent_team_system::backoff::Backoff;
 use agent_team_system::client::{CallError, Client, ConnectError, Incoming, Introduced};
 use agent_team_system::daemon::{self, BoundSocket, ConnectOrStartError};
 use agent_team_system::directories::Directories;
+use agent_team_system::random;
 use serde_json::value::RawValue;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -51,13 +52,17 @@ const JITTER: Duration = Duration::from_millis(20);
 /// The time that a supervisor that said `goodbye{restarting}` gets to restart by itself.
 const RESTART_LIMIT: Duration = Duration::from_secs(2);
 
-/// The interval between attempts to connect to it, doubling.
-const FIRST_POLL: Duration = Duration::from_millis(5);
-const LONGEST_POLL: Duration = Duration::from_millis(500);
+/// The pauses between attempts to connect to it.
+const POLLS: Backoff = Backoff {
+    first: Duration::from_millis(5),
+    longest: Duration::from_millis(500),
+};
 
-/// The interval after failed attempts, doubling.
-const FIRST_BACKOFF: Duration = Duration::from_millis(50);
-const LONGEST_BACKOFF: Duration = Duration::from_secs(30);
+/// The pauses after failed attempts.
+const BACKOFF: Backoff = Backoff {
+    first: Duration::from_millis(50),
+    longest: Duration::from_secs(30),
+};
 
 /// A connection that lasted this long resets the failure count.
 const SETTLED_AFTER: Duration = Duration::from_secs(1);
@@ -305,7 +310,7 @@ impl Connector {
     /// socket `last` is serving.
     async fn back_off(&self, pause: Duration, mut last: Option<BoundSocket>) -> Option<Connected> {
         let until = Instant::now() + pause;
-        let mut look = FIRST_POLL;
+        let mut polls = 0;
         loop {
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
@@ -332,8 +337,8 @@ impl Connector {
                     }
                 }
             }
-            tokio::time::sleep(look.min(left)).await;
-            look = LONGEST_POLL.min(look * 2);
+            polls += 1;
+            tokio::time::sleep(POLLS.after(polls).min(left)).await;
         }
     }
 
@@ -485,19 +490,10 @@ async fn forward(client: &Client, output: &mut mpsc::Receiver<TaskOutput>) {
 
 /// The pause after this many consecutive failed attempts.
 fn pause_after(failures: u32) -> Duration {
-    match failures.checked_sub(1) {
-        None => JITTER.mul_f64(random_fraction()),
-        Some(doublings) => LONGEST_BACKOFF.min(FIRST_BACKOFF * 2_u32.pow(doublings.min(16))),
+    match failures {
+        0 => JITTER.mul_f64(random::fraction()),
+        _ => BACKOFF.after(failures),
     }
-}
-
-/// A random number between 0 and 1. The standard library's hasher is the only source of randomness without a
-/// dependency.
-fn random_fraction() -> f64 {
-    let bits = RandomState::new().build_hasher().finish() >> 32;
-    #[expect(clippy::cast_precision_loss, reason = "32 bits fit a double")]
-    let fraction = bits as f64 / f64::from(u32::MAX);
-    fraction
 }
 
 #[cfg(test)]
@@ -507,8 +503,8 @@ mod tests {
     #[test]
     fn the_first_attempt_comes_at_once_and_failures_back_off() {
         assert!(pause_after(0) <= JITTER);
-        assert_eq!(pause_after(1), FIRST_BACKOFF);
-        assert_eq!(pause_after(2), FIRST_BACKOFF * 2);
-        assert_eq!(pause_after(60), LONGEST_BACKOFF);
+        assert_eq!(pause_after(1), BACKOFF.first);
+        assert_eq!(pause_after(2), BACKOFF.first * 2);
+        assert_eq!(pause_after(60), BACKOFF.longest);
     }
 }

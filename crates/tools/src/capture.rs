@@ -10,9 +10,10 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use agent_team_system::random;
+
 use crate::context::ToolContext;
 use crate::secret::RedactedStream;
-use crate::unique::unique;
 use crate::vt::Plain;
 
 /// The largest size of one program's stored output, and of the output shown to the user, in bytes.
@@ -214,7 +215,7 @@ impl Capture {
 /// Creates a file for an output and removes old files to make room.
 fn create(directory: &Path) -> io::Result<(File, PathBuf)> {
     make_room(directory)?;
-    let path = directory.join(format!("output-{}.txt", unique()?));
+    let path = directory.join(format!("output-{}.txt", random::id()));
     let file = OpenOptions::new()
         .write(true)
         .create_new(true)

@@ -10,6 +10,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
 
 use agent_team_policy::Digest;
+use agent_team_system::random;
 use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 use serde_json::json;
@@ -20,7 +21,6 @@ use crate::context::{ToolContext, Version};
 use crate::permission::Permission;
 use crate::resolved_path::{ResolvedPath, failed};
 use crate::tool::{Output, ToolError, off_thread};
-use crate::unique::unique;
 
 /// The largest file, in bytes, that is changed, or read without a line range.
 pub(super) const WHOLE_MAX: u64 = 8 << 20;
@@ -166,7 +166,7 @@ fn replace(
     let directory = resolved
         .directory(old.is_none())
         .map_err(|error| wrong(error.into()))?;
-    let temporary = format!(".agent-team-{}", unique().map_err(wrong)?);
+    let temporary = format!(".agent-team-{}", random::id());
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let mode = Mode::from(if old.is_some() { 0o600 } else { 0o666 });
     let written = rustix::fs::openat(&directory, &temporary, flags, mode)

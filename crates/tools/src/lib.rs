@@ -43,7 +43,6 @@ pub mod team;
 mod tests;
 mod todo;
 mod tool;
-mod unique;
 pub mod vt;
 mod walk;
 pub mod web_search;

@@ -22,6 +22,7 @@ use std::time::Duration;
 
 use agent_team_protocol::launch::LAUNCH_MARKER;
 use agent_team_system::process::{ExitWatch, ProcessId, Signal};
+use agent_team_system::random;
 use agent_team_system::spawn::{Child, ProgramSpec, spawn_session, spawn_session_with};
 use agent_team_system::tree::Tree;
 use tokio::io::AsyncReadExt;
@@ -29,7 +30,6 @@ use tokio::net::unix::pipe;
 use tokio::time::{Instant, timeout_at};
 
 use crate::confine::{ActiveSandbox, CHECK_INTERVAL, Exceeded, SandboxRun, Watch};
-use crate::unique::unique;
 
 /// The environment variable that marks the processes of a call.
 const CALL_MARKER: &str = "AGENT_TEAM_CALL";
@@ -162,7 +162,7 @@ impl Program {
         cwd: PathBuf,
         spawn: impl FnOnce(&ProgramSpec, OwnedFd) -> io::Result<Child>,
     ) -> io::Result<Program> {
-        let call = unique()?;
+        let call = random::id();
         let launch = env.iter().find(|(name, _)| name == LAUNCH_MARKER);
         let launch = launch.and_then(|(_, value)| value.to_str().map(str::to_owned));
         env.retain(|(name, _)| name != CALL_MARKER);

@@ -100,18 +100,13 @@ pub(crate) fn text(text: &str) -> Answer {
 pub(crate) fn call(name: &str, input: Value) -> Answer {
     Answer {
         calls: vec![ToolCall {
-            id: format!("call-{}", random()),
+            id: format!("call-{}", agent_team_system::random::id()),
             name: name.to_owned(),
             input: input.to_string(),
         }],
         stop: Stop::Calls,
         ..text("")
     }
-}
-
-fn random() -> u64 {
-    use std::hash::{BuildHasher, Hasher, RandomState};
-    RandomState::new().build_hasher().finish()
 }
 
 /// How a [`ScriptedEngine`] does a task.

@@ -4,12 +4,15 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use agent_team_protocol::{ErrorCode, Refusal};
+use agent_team_system::backoff::Backoff;
 
 use super::{Request, Ticket};
 
 /// The pauses before repeating a request that the supervisor could not store.
-const FIRST_PAUSE: Duration = Duration::from_secs(1);
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+const BACKOFF: Backoff = Backoff {
+    first: Duration::from_secs(1),
+    longest: Duration::from_secs(30),
+};
 
 /// Unanswered requests by ticket, that is in request order.
 #[derive(Debug, Default)]
@@ -61,10 +64,8 @@ impl Pending {
         if let Some(waiting) = self.requests.get_mut(&ticket)
             && refusal.is_some_and(|refusal| is_transient(refusal.code))
         {
-            let pause =
-                LONGEST_PAUSE.min(FIRST_PAUSE * 2_u32.saturating_pow(waiting.refused.min(8)));
             waiting.refused += 1;
-            waiting.again_at = Some(now + pause);
+            waiting.again_at = Some(now + BACKOFF.after(waiting.refused));
             return Settled::Later;
         }
         self.requests.remove(&ticket);
@@ -154,13 +155,13 @@ mod tests {
             pending.answered(Ticket(2), Some(&full), now),
             Settled::Later
         );
-        assert_eq!(pending.next_repetition(), Some(now + FIRST_PAUSE));
+        assert_eq!(pending.next_repetition(), Some(now + BACKOFF.first));
         assert_eq!(tickets(pending.due(now)), [0; 0]);
-        let later = now + FIRST_PAUSE;
+        let later = now + BACKOFF.first;
         assert_eq!(tickets(pending.due(later)), [2]);
         assert_eq!(tickets(pending.due(later)), [0; 0]);
         pending.answered(Ticket(2), Some(&full), later);
-        assert_eq!(pending.next_repetition(), Some(later + FIRST_PAUSE * 2));
+        assert_eq!(pending.next_repetition(), Some(later + BACKOFF.first * 2));
         assert_eq!(pending.answered(Ticket(2), None, later), Settled::Done);
         assert_eq!(pending.next_repetition(), None);
     }
