@@ -1,4 +1,4 @@
-//! Escapes untrusted text for display.
+//! Escapes untrusted text for display, and writes durations as text.
 //!
 //! Names, titles, messages, directories and results may contain anything. Shown raw, they could repaint a terminal,
 //! hide text behind bidirectional controls or start tmux's `#(…)`. Characters that could mislead a terminal or a reader
@@ -25,6 +25,18 @@ pub fn visible_label(text: &str, columns: usize) -> String {
     let mut cut: String = line.chars().take(columns.saturating_sub(1)).collect();
     cut.push('…');
     cut
+}
+
+/// A duration in its largest unit: `850 ms`, `1.2 s`, `59 s`, `3 min`, `5 h`, `3 d`.
+pub fn duration(ms: u64) -> String {
+    match ms {
+        0..1_000 => format!("{ms} ms"),
+        1_000..10_000 => format!("{}.{} s", ms / 1_000, ms % 1_000 / 100),
+        10_000..60_000 => format!("{} s", ms / 1_000),
+        60_000..3_600_000 => format!("{} min", ms / 60_000),
+        3_600_000..172_800_000 => format!("{} h", ms / 3_600_000),
+        172_800_000.. => format!("{} d", ms / 86_400_000),
+    }
 }
 
 /// Whether a file that begins with these bytes is a text file, such as a script.
@@ -158,5 +170,21 @@ mod tests {
     fn a_label_is_cut_by_characters() {
         assert_eq!(visible_label("名前名前", 3), "名前…");
         assert_eq!(visible_label("ada", 3), "ada");
+    }
+
+    #[test]
+    fn a_duration_is_shown_in_its_largest_unit() {
+        let cases = [
+            (0, "0 ms"),
+            (999, "999 ms"),
+            (1_249, "1.2 s"),
+            (59_999, "59 s"),
+            (60_000, "1 min"),
+            (3_600_000, "1 h"),
+            (172_800_000, "2 d"),
+        ];
+        for (ms, text) in cases {
+            assert_eq!(duration(ms), text);
+        }
     }
 }

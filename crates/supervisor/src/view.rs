@@ -11,6 +11,7 @@ use agent_team_protocol::Party;
 use agent_team_protocol::engine::Engine;
 use agent_team_protocol::notification::Assignment;
 use agent_team_protocol::spec::{FileDigest, RoleSpec};
+use agent_team_protocol::text::duration;
 use agent_team_protocol::view::{
     MemberState, MemberView, Placement, PlanView, QuestionView, RoleView, RoundState, RoundView,
     RunState, RunView, TaskCounts, TaskState, TaskView, Usage, Waiting, Wants,
@@ -344,15 +345,6 @@ fn why(
 /// The description of a task in progress.
 pub(crate) fn doing(task: &Task) -> &str {
     task.plan.active_form.as_deref().unwrap_or(&task.plan.title)
-}
-
-fn duration(ms: u64) -> String {
-    match ms {
-        0..1_000 => format!("{ms} ms"),
-        1_000..60_000 => format!("{} s", ms / 1_000),
-        60_000..3_600_000 => format!("{} min", ms / 60_000),
-        _ => format!("{} h {} min", ms / 3_600_000, ms / 60_000 % 60),
-    }
 }
 
 pub(crate) fn task(team: &Team, task: &Task) -> TaskView {

@@ -1,12 +1,12 @@
 //! The table of members for `ps`, `team show` and `supervisor status`: names in the member's colour, states in the
 //! colour of their urgency.
 
-use agent_team_protocol::text::visible_label;
+use agent_team_protocol::text::{duration, visible_label};
 use agent_team_protocol::view::{MemberState, MemberView, Waiting};
 use agent_team_system::clock;
 
 use super::table::{Cell, Table, elastic, fixed};
-use super::{columns, style, text, time, usage};
+use super::{columns, style, text, usage};
 
 /// Maximum width of the text about what a member waits for, such as "tasks T-3, T-4".
 const CAUSE_WIDTH: usize = 24;
@@ -33,7 +33,7 @@ pub(crate) fn state_and_cause(member: &MemberView) -> String {
         Waiting::Budget { .. } => " (budget)".to_owned(),
         Waiting::RateLimit { until, .. } => {
             let left = until.saturating_sub(clock::wall_ms()).div_ceil(1000) * 1000;
-            format!(" (model, {})", time::duration(left))
+            format!(" (model, {})", duration(left))
         }
         Waiting::Permission { request } => format!(" ({request})"),
         Waiting::Plan { request, number } => format!(" ({request}, plan {number})"),
@@ -83,7 +83,7 @@ pub(crate) fn table(members: &[MemberView]) -> String {
             Cell::styled(member.name.as_str(), style::member_name(member.colour)),
             Cell::new(member.role.as_str()),
             Cell::styled(state_and_cause(member), style::member_state(member.state)),
-            Cell::new(time::duration(member.for_ms)),
+            Cell::new(duration(member.for_ms)),
             or_dash(member.task.map(|task| task.to_string())),
             Cell::new(member.unread.to_string()),
             or_dash(member.pid.map(|pid| pid.to_string())),

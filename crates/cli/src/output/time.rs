@@ -1,11 +1,11 @@
-//! Formats durations and timestamps.
+//! Formats ages and timestamps.
 
+use agent_team_protocol::text::duration;
 use agent_team_system::clock::wall_ms;
 
 const SECOND: u64 = 1000;
 const MINUTE: u64 = 60 * SECOND;
 const HOUR: u64 = 60 * MINUTE;
-const DAY: u64 = 24 * HOUR;
 
 /// The interval, in milliseconds, after which the text of [`age`] changes.
 pub(crate) fn age_step(ms: u64) -> u64 {
@@ -13,23 +13,6 @@ pub(crate) fn age_step(ms: u64) -> u64 {
         0..MINUTE => SECOND,
         MINUTE..HOUR => MINUTE,
         HOUR.. => HOUR,
-    }
-}
-
-/// `850 ms`, `1.2 s`, `3 min`, `5 h`, `3 d`.
-pub(crate) fn duration(ms: u64) -> String {
-    if ms < SECOND {
-        format!("{ms} ms")
-    } else if ms < 10 * SECOND {
-        format!("{}.{} s", ms / SECOND, ms % SECOND / 100)
-    } else if ms < MINUTE {
-        format!("{} s", ms / SECOND)
-    } else if ms < HOUR {
-        format!("{} min", ms / MINUTE)
-    } else if ms < 2 * DAY {
-        format!("{} h", ms / HOUR)
-    } else {
-        format!("{} d", ms / DAY)
     }
 }
 
@@ -70,22 +53,6 @@ fn date(days: u64) -> (u64, u64, u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_duration_is_shown_in_its_largest_unit() {
-        let cases = [
-            (0, "0 ms"),
-            (999, "999 ms"),
-            (1_249, "1.2 s"),
-            (59_999, "59 s"),
-            (60_000, "1 min"),
-            (3_600_000, "1 h"),
-            (172_800_000, "2 d"),
-        ];
-        for (ms, text) in cases {
-            assert_eq!(duration(ms), text);
-        }
-    }
 
     #[test]
     fn timestamps_are_iso_8601() {

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use agent_team_protocol::method::{Nothing, TeamShow};
+use agent_team_protocol::text::duration;
 use agent_team_protocol::view::{MemberView, TeamView, Usage};
 use agent_team_protocol::{MemberName, TeamId};
 use serde::Serialize;
@@ -10,7 +11,7 @@ use serde::Serialize;
 use crate::args::Global;
 use crate::error::Failure;
 use crate::output::table::{Cell, Table, elastic, fixed};
-use crate::output::{Output, columns, time, usage};
+use crate::output::{Output, columns, usage};
 use crate::session::Session;
 
 #[derive(Serialize)]
@@ -75,8 +76,8 @@ impl Stats {
             Cell::new(usage::tokens(self.tokens_out)),
             Cell::new(usage::tokens(self.tokens_cached)),
             Cell::new(usage::cost(usage)),
-            Cell::new(time::duration(self.up_ms)),
-            Cell::new(time::duration(self.working_ms)),
+            Cell::new(duration(self.up_ms)),
+            Cell::new(duration(self.working_ms)),
             Cell::new(self.tasks_completed.to_string()),
         ]
     }

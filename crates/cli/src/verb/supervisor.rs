@@ -5,6 +5,7 @@ use std::process::{Command, ExitCode};
 use std::time::Duration;
 
 use agent_team_protocol::method::{DownAnswer, Nothing, SupervisorRestart, SupervisorStatus};
+use agent_team_protocol::text::duration;
 use agent_team_protocol::view::{DriverView, SupervisorView};
 use agent_team_system::daemon;
 use agent_team_system::directories::Directories;
@@ -13,7 +14,7 @@ use serde::Serialize;
 use crate::args::SupervisorCommand;
 use crate::error::Failure;
 use crate::log::Log;
-use crate::output::{Output, member, receipt, text, time};
+use crate::output::{Output, member, receipt, text};
 use crate::session::{Session, no_supervisor};
 
 /// The supervisor's binary.
@@ -137,7 +138,7 @@ fn details(status: &SupervisorView) -> String {
         text::line(&status.build),
         status.pid,
         status.protocol,
-        time::duration(status.up_ms),
+        duration(status.up_ms),
         text::line(&status.socket.to_string_lossy()),
         text::line(&status.log.to_string_lossy()),
         status.resident_bytes / 1024,
@@ -156,7 +157,7 @@ fn driver(team: &DriverView) -> String {
     let commit = match team.last_commit {
         Some(commit) => format!(
             "last commit {} ago: {} in {} µs",
-            time::duration(commit.ago_ms),
+            duration(commit.ago_ms),
             text::count(commit.records.into(), "record"),
             commit.took_us,
         ),

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use agent_team_protocol::method::{Nothing, OneTask, TaskShow, TeamShow};
 use agent_team_protocol::notification::EventNotice;
 use agent_team_protocol::result::RunResult;
+use agent_team_protocol::text::duration;
 use agent_team_protocol::view::{MemberState, MemberView, TaskState, TaskView, Usage, Waiting};
 use agent_team_protocol::{MemberName, Party, Revision, TaskId};
 use serde::Deserialize;
@@ -14,7 +15,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::error::Failure;
 use crate::output::status_line::StatusLine;
-use crate::output::{Output, task, text, time, usage};
+use crate::output::{Output, task, text, usage};
 use crate::session::{Notice, Session, Subscription};
 
 /// Exit code after SIGINT: 128 + 2, as shells report it.
@@ -94,7 +95,7 @@ pub(super) fn interrupt() -> Result<Signal, Failure> {
 /// `demo: 3 completed in 2 s`, with tokens and cost if a model was used.
 pub(super) fn summary<O>(result: &RunResult<O>) -> String {
     let counts = task::counts(task::count(&result.tasks));
-    let took = time::duration(result.durations.total_ms);
+    let took = duration(result.durations.total_ms);
     let usage: Usage = result.members.iter().map(|member| member.usage).sum();
     let spent = usage::sentence(&usage).map(|spent| format!(", {spent}"));
     let spent = spent.unwrap_or_default();

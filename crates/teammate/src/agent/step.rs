@@ -1,6 +1,7 @@
 //! One request to the model, with its answer streamed to the output sink. Called by the agent loop.
 
 use agent_team_llm::{Answer, Delta, Model, ModelError, Prompt, ToolCall};
+use agent_team_protocol::text::duration;
 use agent_team_protocol::view::Waiting;
 use agent_team_system::clock;
 use agent_team_terminal_ui::call::{first_line, header};
@@ -56,12 +57,11 @@ pub(super) async fn ask(
                 speech.start_over();
                 thoughts.end();
                 report.end();
-                let seconds = pause.as_secs_f64();
+                let ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
                 sink.lines(
                     Tone::Accent,
-                    &format!("… waiting {seconds:.0} s for the model: {why}"),
+                    &format!("… waiting {} for the model: {why}", duration(ms)),
                 );
-                let ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
                 let until = clock::wall_ms().saturating_add(ms);
                 sink.waits(Some(Waiting::RateLimit { until, why }));
                 waits = true;

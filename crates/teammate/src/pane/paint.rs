@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use agent_team_protocol::notification::{Assignment, DeliveredMessage};
-use agent_team_protocol::text::{visible, visible_label};
+use agent_team_protocol::text::{duration, visible, visible_label};
 use agent_team_protocol::view::{QuestionView, RoundView, Wants};
 use agent_team_protocol::{Party, TaskId};
 
@@ -32,7 +32,8 @@ pub(crate) fn verifying(line: &str) -> String {
 }
 
 pub(crate) fn completed(task: TaskId, took: Duration) -> String {
-    format!("✓ {task} completed in {}", duration(took))
+    let ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+    format!("✓ {task} completed in {}", duration(ms))
 }
 
 pub(crate) fn failed(task: TaskId, reason: &str) -> String {
@@ -76,14 +77,6 @@ pub(crate) fn round(round: &RoundView) -> Option<String> {
     })
 }
 
-fn duration(duration: Duration) -> String {
-    match duration.as_secs() {
-        0..60 => format!("{:.1} s", duration.as_secs_f64()),
-        seconds @ 60..3600 => format!("{} min {} s", seconds / 60, seconds % 60),
-        seconds => format!("{} h {} min", seconds / 3600, seconds / 60 % 60),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use agent_team_protocol::{Generation, MessageId, Party};
@@ -117,12 +110,5 @@ mod tests {
             redelivered: false,
         });
         assert_eq!(message, "✉ user: two\nlines\\e[2J");
-    }
-
-    #[test]
-    fn durations_are_formatted_by_magnitude() {
-        assert_eq!(duration(Duration::from_millis(1234)), "1.2 s");
-        assert_eq!(duration(Duration::from_secs(125)), "2 min 5 s");
-        assert_eq!(duration(Duration::from_secs(7260)), "2 h 1 min");
     }
 }
