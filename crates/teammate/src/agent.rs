@@ -8,6 +8,7 @@
 //! ```
 //! A reader who looks for …
 //! - a turn: `agent_loop`; one answer: `step`; its tool calls: `calls`; the end of a turn: `ending`
+//! - what the model sees, and how it is stored: `conversation`
 //! - engines of an embedding program: `custom`
 //! - inputs for the model, and interruptions: `inbox`; their texts: `prompts`
 //! - a lead without tools, asked round by round: `rounds`; the text of its questions: `question`
@@ -20,6 +21,7 @@
 mod agent_loop;
 mod calls;
 mod compact;
+mod conversation;
 mod custom;
 pub(crate) mod deps;
 mod ending;
@@ -55,8 +57,9 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use self::agent_loop::{AgentLoop, End};
+use self::agent_loop::AgentLoop;
 use self::calls::Toolbox;
+use self::conversation::{Conversation, End};
 use self::custom::{Custom, Inputs};
 use self::inbox::{Inbox, Input};
 use self::live_output::LiveOutput;
@@ -169,18 +172,20 @@ impl Agent {
                 let toolbox = Toolbox::new(tools, context);
                 let agent_loop = AgentLoop {
                     agent,
-                    model,
                     confinement,
-                    specs: toolbox.specs(),
-                    search: false,
-                    toolbox,
-                    system: String::new(),
                     lead: None,
-                    client,
-                    inbox: Inbox::new(inputs, shared.arrivals.clone(), shared.claims.clone()),
-                    shared,
-                    transcript: Transcript::default(),
-                    sink,
+                    conversation: Conversation {
+                        model,
+                        specs: toolbox.specs(),
+                        search: false,
+                        system: String::new(),
+                        client,
+                        inbox: Inbox::new(inputs, shared.arrivals.clone(), shared.claims.clone()),
+                        shared,
+                        transcript: Transcript::default(),
+                        sink,
+                    },
+                    toolbox,
                 };
                 agent_loop.run()
             },

@@ -13,37 +13,25 @@
 use std::convert::Infallible;
 use std::sync::Arc;
 
-use agent_team_llm::{
-    Answer, Item, Model, ModelError, Prompt, Stop, ToolCall, ToolResult, ToolSpec,
-};
-use agent_team_protocol::exit::ExitCode;
-use agent_team_protocol::method::{
-    AppendTranscript, Nothing, ReadTranscript, Rest, TeamShow, TranscriptAppend, TranscriptRead,
-};
+use agent_team_llm::{Answer, Item, ModelError, Stop, ToolCall, ToolResult};
+use agent_team_protocol::method::{Nothing, TeamShow};
 use agent_team_protocol::spec::AgentSpec;
 use agent_team_protocol::view::Usage;
-use agent_team_protocol::{MemberName, MessageId, Party, Refusal, with_causes};
+use agent_team_protocol::{MemberName, Party};
 use agent_team_terminal_ui::Tone;
 use agent_team_tools::BASH;
 use agent_team_tools::confine::Confinement;
-use agent_team_tools::supervisor_client::SupervisorClient;
-use agent_team_tools::team::{ENDS_TASK, FINISH, Shared, plan_first, plan_status};
+use agent_team_tools::team::{ENDS_TASK, FINISH, plan_first, plan_status};
 use agent_team_tools::web_search::Search;
 use agent_team_tools::{mcp, web_search};
-use serde_json::value::RawValue;
 
 use super::calls::Toolbox;
 use super::compact::Room;
-use super::ending::Reminders;
-use super::inbox::{Inbox, Interruption, ModelInput};
-use super::output_sink::OutputSink;
-use super::step::{Stepped, Voice, ask};
-use super::transcript::{Mark, Transcript, raw, spent, stored};
+use super::conversation::{Conversation, End, cannot};
+use super::ending::{Reminders, Turn};
+use super::inbox::ModelInput;
+use super::step::Stepped;
 use super::{deps, prompts};
-use crate::worker::ExitReport;
-
-/// The size of one append in bytes of JSON, unless a single item is larger.
-const APPEND: usize = 512 << 10;
 
 /// The default step limit of a turn.
 const MAX_STEPS: u32 = 100;
@@ -51,38 +39,14 @@ const MAX_STEPS: u32 = 100;
 /// The percentages of the window to keep when the conversation is cut, in the order in which they are tried.
 const SHARES: [u64; 3] = [25, 10, 0];
 
-/// Why the loop ended.
-#[derive(Debug)]
-pub(super) enum End {
-    /// A stop was requested.
-    Stopped,
-    Report(ExitReport),
-}
-
 #[derive(Debug)]
 pub(super) struct AgentLoop {
     pub(super) agent: AgentSpec,
-    pub(super) model: Arc<dyn Model>,
     pub(super) confinement: Option<Arc<Confinement>>,
     pub(super) toolbox: Toolbox,
-    /// The tool specs that are offered to the model.
-    pub(super) specs: Vec<ToolSpec>,
-    /// The provider may search the web.
-    pub(super) search: bool,
-    pub(super) system: String,
     /// The team's lead, once the team is known.
     pub(super) lead: Option<MemberName>,
-    pub(super) client: SupervisorClient,
-    pub(super) shared: Shared,
-    pub(super) inbox: Inbox,
-    pub(super) transcript: Transcript,
-    pub(super) sink: OutputSink,
-}
-
-/// The state of a turn.
-pub(super) enum Turn {
-    Continues,
-    Over,
+    pub(super) conversation: Conversation,
 }
 
 /// The calls of an answer that may be executed.
@@ -107,13 +71,13 @@ impl AgentLoop {
     }
 
     async fn run_until_end(&mut self) -> Result<Infallible, End> {
-        self.read_back().await?;
+        self.conversation.read_back().await?;
         if let Some(strategy) = self.agent.strategy.clone() {
             return self.lead_by_rounds(&strategy).await;
         }
         self.resume().await?;
         loop {
-            if self.inbox.work().await.is_err() {
+            if self.conversation.inbox.work().await.is_err() {
                 return Err(End::Stopped);
             }
             self.turn().await?;
@@ -123,87 +87,77 @@ impl AgentLoop {
     /// Connects to MCP servers and sets up the web search. A server or search that fails is reported; the member works
     /// without it.
     async fn connect(&mut self) -> Result<String, End> {
-        let permission = deps::permission_of(&self.agent, &self.client);
+        let permission = deps::permission_of(&self.agent, &self.conversation.client);
         let context = self.toolbox.context();
         let mut offered = tokio::select! {
             offered = mcp::connect(&self.agent, &permission, context) => offered,
-            () = self.inbox.stop_requested() => return Err(End::Stopped),
+            () = self.conversation.inbox.stop_requested() => return Err(End::Stopped),
         };
-        match web_search::of(&self.agent, self.model.searches(), &permission, context) {
+        match web_search::of(
+            &self.agent,
+            self.conversation.model.searches(),
+            &permission,
+            context,
+        ) {
             Ok(Search::None) => {}
-            Ok(Search::Provider) => self.search = true,
+            Ok(Search::Provider) => self.conversation.search = true,
             Ok(Search::Tool(tool)) => offered.tools.push(tool),
             Err(why) => offered.problems.push(format!("web_search: {why}")),
         }
-        if self.specs.iter().any(|spec| spec.name == BASH) {
+        if self.conversation.specs.iter().any(|spec| spec.name == BASH) {
             let held = match &self.confinement {
                 Some(confinement) => confinement.description().await,
                 None => prompts::UNCONFINED.to_owned(),
             };
-            self.sink.lines(Tone::Dim, &held);
+            self.conversation.sink.lines(Tone::Dim, &held);
         }
         for trouble in &offered.problems {
-            self.sink.lines(Tone::Accent, trouble);
+            self.conversation.sink.lines(Tone::Accent, trouble);
         }
         if self.agent.must_plan {
-            offered.tools = plan_first(offered.tools, &self.client);
+            offered.tools = plan_first(offered.tools, &self.conversation.client);
         }
         self.toolbox.add(offered.tools);
-        self.specs = self.toolbox.specs();
+        self.conversation.specs = self.toolbox.specs();
         Ok(prompts::problems(&offered.problems))
-    }
-
-    async fn read_back(&mut self) -> Result<(), End> {
-        loop {
-            let after = self.transcript.entries();
-            let args = ReadTranscript {
-                member: None,
-                after,
-            };
-            let page = self.client.call::<TranscriptRead>(&args).await;
-            let page = page.map_err(|refusal| cannot("cannot read the transcript", &refusal))?;
-            self.transcript.read(&page.items).map_err(|unreadable| {
-                End::Report(ExitReport {
-                    code: ExitCode::Failed as u8,
-                    reason: with_causes(&unreadable),
-                    hold: true,
-                })
-            })?;
-            if !page.more || page.items.is_empty() {
-                return Ok(());
-            }
-        }
     }
 
     /// Resumes where the transcript ends.
     async fn resume(&mut self) -> Result<(), End> {
         let problems = self.connect().await?;
-        let team = self.client.call::<TeamShow>(&Nothing {}).await;
+        let team = self.conversation.client.call::<TeamShow>(&Nothing {}).await;
         let team = team.map_err(|refusal| cannot("cannot read the team", &refusal))?;
-        self.system = deps::system_of(&self.client, &self.agent, &team, self.toolbox.cwd());
-        self.system.push_str(&problems);
+        self.conversation.system = deps::system_of(
+            &self.conversation.client,
+            &self.agent,
+            &team,
+            self.toolbox.cwd(),
+        );
+        self.conversation.system.push_str(&problems);
         let mut members = team.members.iter();
         self.lead = members
             .find(|member| member.lead)
             .map(|lead| lead.name.clone());
-        if let Some(returned) = self.transcript.lost_calls() {
-            self.append(vec![returned], Vec::new(), Usage::default())
+        if let Some(returned) = self.conversation.transcript.lost_calls() {
+            self.conversation
+                .append(vec![returned], Vec::new(), Usage::default())
                 .await?;
         }
-        if self.transcript.is_unfinished() {
-            let model_inputs = self.inbox.take();
-            let mut note = prompts::restarted(self.inbox.task());
+        if self.conversation.transcript.is_unfinished() {
+            let model_inputs = self.conversation.inbox.take();
+            let mut note = prompts::restarted(self.conversation.inbox.task());
             let mut members = team.members.iter();
-            let me = members.find(|member| member.name == self.client.member);
+            let me = members.find(|member| member.name == self.conversation.client.member);
             if let Some(plan) = me.and_then(|me| me.plan.as_ref()) {
                 note.push_str(&format!(" Plan status: {}", plan_status(plan)));
             }
             let note = Item::Said {
                 text: prompts::note(&note),
             };
-            self.append(vec![note], Vec::new(), Usage::default())
+            self.conversation
+                .append(vec![note], Vec::new(), Usage::default())
                 .await?;
-            self.store_inputs(model_inputs).await?;
+            self.conversation.store_inputs(model_inputs).await?;
             return self.turn().await;
         }
         Ok(())
@@ -216,7 +170,7 @@ impl AgentLoop {
         let mut reminders = Reminders::default();
         let mut was_filtered = false;
         loop {
-            let mut model_inputs = self.inbox.take();
+            let mut model_inputs = self.conversation.inbox.take();
             if model_inputs
                 .iter()
                 .any(|input| matches!(input, ModelInput::Task(_)))
@@ -231,14 +185,14 @@ impl AgentLoop {
             if is_last {
                 model_inputs.push(ModelInput::Note(prompts::last_step(
                     limit,
-                    self.inbox.task(),
+                    self.conversation.inbox.task(),
                 )));
             }
-            self.store_inputs(model_inputs).await?;
+            self.conversation.store_inputs(model_inputs).await?;
             let answer = match self.step().await? {
                 Stepped::Answered(answer) => answer,
                 Stepped::Interrupted(_) => continue,
-                Stepped::Failed(error) => return self.give_up(&error).await,
+                Stepped::Failed(error) => return self.conversation.give_up(&error).await,
             };
             if !answer.text.trim().is_empty() {
                 report.clone_from(&answer.text);
@@ -248,11 +202,12 @@ impl AgentLoop {
                 std::mem::replace(&mut was_filtered, is_filtered) && is_filtered;
             let turn = match answer.calls.is_empty() {
                 true if answer.stop == Stop::Paused && !is_last => {
-                    self.store_answer(answer).await?;
+                    self.conversation.store_answer(answer).await?;
                     Turn::Continues
                 }
                 true => {
-                    self.conclude(answer, &report, &mut reminders, is_last)
+                    self.conversation
+                        .conclude(answer, &report, &mut reminders, is_last)
                         .await?
                 }
                 // An incomplete answer does not end the turn.
@@ -264,7 +219,7 @@ impl AgentLoop {
                     // Each retry costs a step, and the filter sees the same conversation.
                     if is_filtered_again {
                         let why = "stopped: the provider's filter ended two answers in a row";
-                        return self.release_and_rest(why, &report).await;
+                        return self.conversation.release_and_rest(why, &report).await;
                     }
                     turn
                 }
@@ -278,7 +233,7 @@ impl AgentLoop {
                 Turn::Over => return Ok(()),
                 Turn::Continues if is_last => {
                     let why = format!("stopped after {limit} steps, its limit");
-                    return self.release_and_rest(&why, &report).await;
+                    return self.conversation.release_and_rest(&why, &report).await;
                 }
                 Turn::Continues => {}
             }
@@ -299,44 +254,16 @@ impl AgentLoop {
         }
     }
 
-    /// Stores inputs for the model, and acknowledges the messages among them.
-    pub(super) async fn store_inputs(&mut self, model_inputs: Vec<ModelInput>) -> Result<(), End> {
-        let mut items = Vec::new();
-        let mut read = Vec::new();
-        let mut bytes = 0;
-        for input in model_inputs {
-            if let Some(header) = prompts::header(&input) {
-                self.sink.lines(Tone::Accent, &header);
-            }
-            let item = prompts::item(&input);
-            let length = stored(&mut item.clone()).get().len();
-            if bytes > 0 && bytes + length > APPEND {
-                let (items, read) = (std::mem::take(&mut items), std::mem::take(&mut read));
-                self.append(items, read, Usage::default()).await?;
-                bytes = 0;
-            }
-            bytes += length;
-            items.push(item);
-            if let ModelInput::Message(message) = input {
-                read.push(message.id);
-            }
-        }
-        if items.is_empty() {
-            return Ok(());
-        }
-        self.append(items, read, Usage::default()).await
-    }
-
     /// Makes room if necessary, and runs one step.
     async fn step(&mut self) -> Result<Stepped, End> {
-        if self.is_full()
+        if self.conversation.is_full()
             && let Some(stepped) = self.make_room_for(&mut SHARES.into_iter().take(1)).await?
         {
             return Ok(stepped);
         }
         let mut shares = SHARES.into_iter();
         loop {
-            let stepped = self.ask().await?;
+            let stepped = self.conversation.ask().await?;
             let is_too_long = matches!(stepped, Stepped::Failed(ModelError::TooLong(_)));
             if !is_too_long || shares.len() == 0 {
                 return Ok(stepped);
@@ -353,7 +280,7 @@ impl AgentLoop {
         shares: &mut impl Iterator<Item = u64>,
     ) -> Result<Option<Stepped>, End> {
         for share in shares {
-            match self.make_room(share).await? {
+            match self.conversation.make_room(share).await? {
                 Room::Made => break,
                 Room::Enough => {}
                 Room::Interrupted(why) => return Ok(Some(Stepped::Interrupted(why))),
@@ -363,45 +290,23 @@ impl AgentLoop {
         Ok(None)
     }
 
-    pub(super) async fn ask(&mut self) -> Result<Stepped, End> {
-        let prompt = Prompt {
-            system: &self.system,
-            items: self.transcript.items(),
-            tools: &self.specs,
-            search: self.search,
-        };
-        let stepped = ask(
-            &*self.model,
-            prompt,
-            &mut self.inbox,
-            &self.sink,
-            Voice::Shown,
-        );
-        unless_stopped(stepped.await)
-    }
-
-    pub(super) fn prompt(&self) -> Prompt<'_> {
-        Prompt {
-            system: &self.system,
-            items: self.transcript.items(),
-            tools: &self.specs,
-            search: self.search,
-        }
-    }
-
     /// Executes the permitted calls of the answer, and stores the results of all calls.
     async fn execute_calls(&mut self, answer: Answer, allowed: Allowed) -> Result<Turn, End> {
         let all = answer.calls.clone();
-        self.store_answer(answer).await?;
-        let owned = self.inbox.task().is_some();
+        self.conversation.store_answer(answer).await?;
+        let owned = self.conversation.inbox.task().is_some();
         let (calls, refused): (Vec<_>, Vec<_>) =
             all.into_iter().partition(|call| allowed.includes(call));
         let executed = self
             .toolbox
-            .execute(&calls, &mut self.inbox, &self.sink)
+            .execute(
+                &calls,
+                &mut self.conversation.inbox,
+                &self.conversation.sink,
+            )
             .await;
         // Messages that these calls have shown. They count as read once the results are stored.
-        let read = self.shared.arrivals.taken_by_tool();
+        let read = self.conversation.shared.arrivals.taken_by_tool();
         let mut done = calls.iter().zip(&executed.results);
         let finished = done.any(|(call, result)| call.name == FINISH && !result.failed);
         let mut results = executed.results;
@@ -410,16 +315,17 @@ impl AgentLoop {
             text: allowed.refusal().into(),
             failed: true,
         }));
-        self.append(vec![Item::Returned { results }], read, Usage::default())
+        self.conversation
+            .append(vec![Item::Returned { results }], read, Usage::default())
             .await?;
         if executed.stopped {
             return Err(End::Stopped);
         }
         // The task or run is over: another answer would only cost tokens.
         let ended = owned && allowed == Allowed::Endings;
-        if (finished || ended) && self.inbox.task().is_none() {
-            if !self.inbox.has_task() {
-                self.rest(String::new()).await?;
+        if (finished || ended) && self.conversation.inbox.task().is_none() {
+            if !self.conversation.inbox.has_task() {
+                self.conversation.rest(String::new()).await?;
                 return Ok(Turn::Over);
             }
             if ended {
@@ -427,59 +333,6 @@ impl AgentLoop {
             }
         }
         Ok(Turn::Continues)
-    }
-
-    pub(super) async fn store_answer(&mut self, answer: Answer) -> Result<(), End> {
-        let usage = spent(answer.usage, self.model.price());
-        self.append(vec![Item::Answered(answer)], Vec::new(), usage)
-            .await
-    }
-
-    /// Stores items, and acknowledges messages in the same request. Only then has the model seen or sent them.
-    pub(super) async fn append(
-        &mut self,
-        mut items: Vec<Item>,
-        read: Vec<MessageId>,
-        usage: Usage,
-    ) -> Result<(), End> {
-        let entries = items.iter_mut().map(stored).collect();
-        self.store(entries, read, usage, None).await?;
-        items
-            .into_iter()
-            .for_each(|item| self.transcript.push(item));
-        Ok(())
-    }
-
-    pub(super) async fn append_mark(
-        &mut self,
-        mark: Mark,
-        usage: Usage,
-        rests: Option<Rest>,
-    ) -> Result<(), End> {
-        self.store(vec![raw(&mark)], Vec::new(), usage, rests)
-            .await?;
-        self.transcript.mark(mark);
-        Ok(())
-    }
-
-    pub(super) async fn store(
-        &mut self,
-        items: Vec<Box<RawValue>>,
-        read: Vec<MessageId>,
-        usage: Usage,
-        rests: Option<Rest>,
-    ) -> Result<(), End> {
-        let args = AppendTranscript {
-            items,
-            read,
-            usage,
-            rests,
-        };
-        let stored = self.client.call::<TranscriptAppend>(&args).await;
-        let stored = stored.map_err(|refusal| cannot("cannot store the transcript", &refusal))?;
-        self.inbox.allow(stored.allowance);
-        self.shared.arrivals.acknowledged(&args.read);
-        Ok(())
     }
 }
 
@@ -500,22 +353,4 @@ impl Allowed {
             Self::NoneFiltered => prompts::FILTERED_CALLS,
         }
     }
-}
-
-/// Passes on every outcome but a stop, which ends the loop.
-pub(super) fn unless_stopped(stepped: Stepped) -> Result<Stepped, End> {
-    match stepped {
-        Stepped::Interrupted(Interruption::Stop { .. }) => Err(End::Stopped),
-        other @ (Stepped::Interrupted(Interruption::Read(_))
-        | Stepped::Answered(_)
-        | Stepped::Failed(_)) => Ok(other),
-    }
-}
-
-pub(super) fn cannot(what: &str, refusal: &Refusal) -> End {
-    End::Report(ExitReport {
-        code: ExitCode::Failed as u8,
-        reason: format!("{what}: {}", refusal.message),
-        hold: false,
-    })
 }

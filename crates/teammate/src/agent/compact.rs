@@ -11,7 +11,7 @@ use agent_team_protocol::method::{ListTasks, Nothing, TaskList, TeamShow};
 use agent_team_terminal_ui::Tone;
 use agent_team_tools::team::digest;
 
-use super::agent_loop::{AgentLoop, End, unless_stopped};
+use super::conversation::{Conversation, End, unless_stopped};
 use super::inbox::Interruption;
 use super::prompts;
 use super::step::{Stepped, Voice, ask};
@@ -44,7 +44,7 @@ pub(super) enum Room {
     Failed(ModelError),
 }
 
-impl AgentLoop {
+impl Conversation {
     /// Returns whether the next step would exceed the threshold.
     pub(super) fn is_full(&self) -> bool {
         let tokens = self.transcript.tokens(self.prompt());

@@ -17,7 +17,7 @@ use agent_team_terminal_ui::Tone;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 
-use super::agent_loop::End;
+use super::conversation::End;
 use super::inbox::Input;
 use crate::engine::Claim;
 use crate::hosted::{Engine, TeamHandle, Worked};

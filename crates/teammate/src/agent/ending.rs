@@ -17,7 +17,7 @@ use agent_team_protocol::view::Usage;
 use agent_team_protocol::{Recipient, Refusal, with_causes};
 use agent_team_terminal_ui::Tone;
 
-use super::agent_loop::{AgentLoop, End, Turn};
+use super::conversation::{Conversation, End};
 use super::prompts;
 use super::transcript::{Mark, without_middle};
 use crate::worker::{ExitReport, refused};
@@ -44,7 +44,13 @@ impl Reminders {
     }
 }
 
-impl AgentLoop {
+/// The state of a turn.
+pub(super) enum Turn {
+    Continues,
+    Over,
+}
+
+impl Conversation {
     /// Ends the turn with an answer without calls. A model that still owns a task is reminded first, and releases the
     /// task when it ends the turn again. `report` is the last text of this turn.
     pub(super) async fn conclude(

@@ -21,7 +21,8 @@ use agent_team_protocol::view::{QuestionView, RoundView, Usage, Wants};
 use agent_team_protocol::{ErrorCode, with_causes};
 use agent_team_terminal_ui::Tone;
 
-use super::agent_loop::{AgentLoop, End, cannot};
+use super::agent_loop::AgentLoop;
+use super::conversation::{End, cannot};
 use super::deps;
 use super::question::{self, QuestionInputs};
 use super::step::Stepped;
@@ -41,7 +42,7 @@ impl AgentLoop {
                 run: question.run,
                 round: question.round,
             };
-            let reply = match self.transcript.answer_to(key) {
+            let reply = match self.conversation.transcript.answer_to(key) {
                 Some(answer) => question::reply(answer),
                 None => self.ask_model(key, &question, strategy).await?,
             };
@@ -50,7 +51,7 @@ impl AgentLoop {
                 round: question.round,
                 text: reply,
             };
-            match self.client.call::<RunReply>(&reply).await {
+            match self.conversation.client.call::<RunReply>(&reply).await {
                 Ok(_) => {}
                 // The reply was passed on before, or the run was replaced by one with another goal.
                 Err(refusal) if refusal.code == ErrorCode::WrongState => {}
@@ -61,15 +62,15 @@ impl AgentLoop {
 
     /// Waits until a run asks a question.
     async fn question(&mut self) -> Result<QuestionView, End> {
-        let client = self.client.clone();
+        let client = self.conversation.client.clone();
         let asks = client.call::<RunQuestion>(&Nothing {});
         tokio::pin!(asks);
         loop {
             tokio::select! {
                 biased;
-                next_input = self.inbox.next_input() => match next_input {
+                next_input = self.conversation.inbox.next_input() => match next_input {
                     Err(_) => return Err(End::Stopped),
-                    Ok(true) => self.sink.lines(Tone::Dim, "… added to the next question"),
+                    Ok(true) => self.conversation.sink.lines(Tone::Dim, "… added to the next question"),
                     Ok(false) => {}
                 },
                 question = &mut asks => {
@@ -87,22 +88,31 @@ impl AgentLoop {
         strategy: &Strategy,
     ) -> Result<String, End> {
         let rounds = self.rounds(question).await?;
-        let team = self.client.call::<TeamShow>(&Nothing {}).await;
+        let team = self.conversation.client.call::<TeamShow>(&Nothing {}).await;
         let team = team.map_err(|refusal| cannot("cannot read the team", &refusal))?;
-        self.system = deps::system_of(&self.client, &self.agent, &team, self.toolbox.cwd());
+        self.conversation.system = deps::system_of(
+            &self.conversation.client,
+            &self.agent,
+            &team,
+            self.toolbox.cwd(),
+        );
         let (begins, next_input) = match question.wants {
             Wants::Decision { .. } => (rounds.is_empty(), rounds.len().saturating_sub(1)),
             // A synthesis is the only question of its run.
             Wants::Synthesis => (true, 0),
         };
         if begins {
-            self.sink.lines(Tone::Accent, &paint::goal(question));
+            self.conversation
+                .sink
+                .lines(Tone::Accent, &paint::goal(question));
         }
         for ended in rounds[next_input..].iter().filter_map(paint::round) {
-            self.sink.lines(Tone::Dim, &ended);
+            self.conversation.sink.lines(Tone::Dim, &ended);
         }
-        self.sink.lines(Tone::Accent, &paint::question(question));
-        let window = usize::try_from(self.model.window()).unwrap_or(usize::MAX);
+        self.conversation
+            .sink
+            .lines(Tone::Accent, &paint::question(question));
+        let window = usize::try_from(self.conversation.model.window()).unwrap_or(usize::MAX);
         let mut most = window.min(OUTPUTS_MAX);
         let mark = loop {
             let asking = QuestionInputs {
@@ -119,11 +129,13 @@ impl AgentLoop {
             }
             most /= 2;
         };
-        self.append_mark(mark, Usage::default(), None).await?;
+        self.conversation
+            .append_mark(mark, Usage::default(), None)
+            .await?;
         loop {
-            let model_inputs = self.inbox.take();
-            self.store_inputs(model_inputs).await?;
-            match self.ask().await? {
+            let model_inputs = self.conversation.inbox.take();
+            self.conversation.store_inputs(model_inputs).await?;
+            match self.conversation.ask().await? {
                 Stepped::Answered(answer) => return self.store_reply(answer).await,
                 Stepped::Interrupted(_) => {}
                 // The next launch asks the same question again.
@@ -143,7 +155,7 @@ impl AgentLoop {
         let mut rounds = Vec::new();
         let mut wanted = Some(ListRounds::of(question.run));
         while let Some(list) = wanted {
-            let page = self.client.call::<RunRounds>(&list).await;
+            let page = self.conversation.client.call::<RunRounds>(&list).await;
             let page = page.map_err(|refusal| cannot("cannot list the rounds", &refusal))?;
             wanted = list.next(&page);
             rounds.extend(page.rounds);
@@ -155,17 +167,18 @@ impl AgentLoop {
     async fn store_reply(&mut self, mut answer: Answer) -> Result<String, End> {
         // No tools were offered.
         answer.calls.clear();
-        let usage = spent(answer.usage, self.model.price());
+        let usage = spent(answer.usage, self.conversation.model.price());
         let mut item = Item::Answered(answer);
         let entries = vec![stored(&mut item), raw(&Mark::Rested)];
-        self.store(entries, Vec::new(), usage, Some(Rest::default()))
+        self.conversation
+            .store(entries, Vec::new(), usage, Some(Rest::default()))
             .await?;
         let reply = match &item {
             Item::Answered(answer) => question::reply(answer),
             Item::Said { .. } | Item::Returned { .. } => String::new(),
         };
-        self.transcript.push(item);
-        self.transcript.mark(Mark::Rested);
+        self.conversation.transcript.push(item);
+        self.conversation.transcript.mark(Mark::Rested);
         Ok(reply)
     }
 }

@@ -1,0 +1,202 @@
+//! The conversation of an agent with its model: what the model sees, what it answers, and the transcript that stores
+//! both. The agent loop, the ends of its turns and its summaries build on it.
+//!
+//! It executes no tool, and begins and ends no turn. Nothing takes effect before the supervisor has stored it.
+
+use std::sync::Arc;
+
+use agent_team_llm::{Answer, Item, Model, Prompt, ToolSpec};
+use agent_team_protocol::exit::ExitCode;
+use agent_team_protocol::method::{
+    AppendTranscript, ReadTranscript, Rest, TranscriptAppend, TranscriptRead,
+};
+use agent_team_protocol::view::Usage;
+use agent_team_protocol::{MessageId, Refusal, with_causes};
+use agent_team_terminal_ui::Tone;
+use agent_team_tools::supervisor_client::SupervisorClient;
+use agent_team_tools::team::Shared;
+use serde_json::value::RawValue;
+
+use super::inbox::{Inbox, Interruption, ModelInput};
+use super::output_sink::OutputSink;
+use super::prompts;
+use super::step::{Stepped, Voice, ask};
+use super::transcript::{Mark, Transcript, raw, spent, stored};
+use crate::worker::ExitReport;
+
+/// The size of one append in bytes of JSON, unless a single item is larger.
+const APPEND: usize = 512 << 10;
+
+/// Why the loop ended.
+#[derive(Debug)]
+pub(super) enum End {
+    /// A stop was requested.
+    Stopped,
+    Report(ExitReport),
+}
+
+#[derive(Debug)]
+pub(super) struct Conversation {
+    pub(super) model: Arc<dyn Model>,
+    /// The tool specs that are offered to the model.
+    pub(super) specs: Vec<ToolSpec>,
+    /// The provider may search the web.
+    pub(super) search: bool,
+    pub(super) system: String,
+    pub(super) client: SupervisorClient,
+    pub(super) shared: Shared,
+    pub(super) inbox: Inbox,
+    pub(super) transcript: Transcript,
+    pub(super) sink: OutputSink,
+}
+
+impl Conversation {
+    /// Reads the stored transcript.
+    pub(super) async fn read_back(&mut self) -> Result<(), End> {
+        loop {
+            let after = self.transcript.entries();
+            let args = ReadTranscript {
+                member: None,
+                after,
+            };
+            let page = self.client.call::<TranscriptRead>(&args).await;
+            let page = page.map_err(|refusal| cannot("cannot read the transcript", &refusal))?;
+            self.transcript.read(&page.items).map_err(|unreadable| {
+                End::Report(ExitReport {
+                    code: ExitCode::Failed as u8,
+                    reason: with_causes(&unreadable),
+                    hold: true,
+                })
+            })?;
+            if !page.more || page.items.is_empty() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Stores inputs for the model, and acknowledges the messages among them.
+    pub(super) async fn store_inputs(&mut self, model_inputs: Vec<ModelInput>) -> Result<(), End> {
+        let mut items = Vec::new();
+        let mut read = Vec::new();
+        let mut bytes = 0;
+        for input in model_inputs {
+            if let Some(header) = prompts::header(&input) {
+                self.sink.lines(Tone::Accent, &header);
+            }
+            let item = prompts::item(&input);
+            let length = stored(&mut item.clone()).get().len();
+            if bytes > 0 && bytes + length > APPEND {
+                let (items, read) = (std::mem::take(&mut items), std::mem::take(&mut read));
+                self.append(items, read, Usage::default()).await?;
+                bytes = 0;
+            }
+            bytes += length;
+            items.push(item);
+            if let ModelInput::Message(message) = input {
+                read.push(message.id);
+            }
+        }
+        if items.is_empty() {
+            return Ok(());
+        }
+        self.append(items, read, Usage::default()).await
+    }
+
+    pub(super) async fn ask(&mut self) -> Result<Stepped, End> {
+        let prompt = Prompt {
+            system: &self.system,
+            items: self.transcript.items(),
+            tools: &self.specs,
+            search: self.search,
+        };
+        let stepped = ask(
+            &*self.model,
+            prompt,
+            &mut self.inbox,
+            &self.sink,
+            Voice::Shown,
+        );
+        unless_stopped(stepped.await)
+    }
+
+    pub(super) fn prompt(&self) -> Prompt<'_> {
+        Prompt {
+            system: &self.system,
+            items: self.transcript.items(),
+            tools: &self.specs,
+            search: self.search,
+        }
+    }
+
+    pub(super) async fn store_answer(&mut self, answer: Answer) -> Result<(), End> {
+        let usage = spent(answer.usage, self.model.price());
+        self.append(vec![Item::Answered(answer)], Vec::new(), usage)
+            .await
+    }
+
+    /// Stores items, and acknowledges messages in the same request. Only then has the model seen or sent them.
+    pub(super) async fn append(
+        &mut self,
+        mut items: Vec<Item>,
+        read: Vec<MessageId>,
+        usage: Usage,
+    ) -> Result<(), End> {
+        let entries = items.iter_mut().map(stored).collect();
+        self.store(entries, read, usage, None).await?;
+        items
+            .into_iter()
+            .for_each(|item| self.transcript.push(item));
+        Ok(())
+    }
+
+    pub(super) async fn append_mark(
+        &mut self,
+        mark: Mark,
+        usage: Usage,
+        rests: Option<Rest>,
+    ) -> Result<(), End> {
+        self.store(vec![raw(&mark)], Vec::new(), usage, rests)
+            .await?;
+        self.transcript.mark(mark);
+        Ok(())
+    }
+
+    /// Stores entries with what the same request acknowledges, counts and ends.
+    pub(super) async fn store(
+        &mut self,
+        items: Vec<Box<RawValue>>,
+        read: Vec<MessageId>,
+        usage: Usage,
+        rests: Option<Rest>,
+    ) -> Result<(), End> {
+        let args = AppendTranscript {
+            items,
+            read,
+            usage,
+            rests,
+        };
+        let stored = self.client.call::<TranscriptAppend>(&args).await;
+        let stored = stored.map_err(|refusal| cannot("cannot store the transcript", &refusal))?;
+        self.inbox.allow(stored.allowance);
+        self.shared.arrivals.acknowledged(&args.read);
+        Ok(())
+    }
+}
+
+/// Passes on every outcome but a stop, which ends the loop.
+pub(super) fn unless_stopped(stepped: Stepped) -> Result<Stepped, End> {
+    match stepped {
+        Stepped::Interrupted(Interruption::Stop { .. }) => Err(End::Stopped),
+        other @ (Stepped::Interrupted(Interruption::Read(_))
+        | Stepped::Answered(_)
+        | Stepped::Failed(_)) => Ok(other),
+    }
+}
+
+pub(super) fn cannot(what: &str, refusal: &Refusal) -> End {
+    End::Report(ExitReport {
+        code: ExitCode::Failed as u8,
+        reason: format!("{what}: {}", refusal.message),
+        hold: false,
+    })
+}
