@@ -5,16 +5,14 @@ use std::sync::Arc;
 use agent_team_protocol::id::{
     Generation, LaunchId, MemberName, MessageId, Recipient, RequestId, RoleName, RunId, TaskId,
 };
+use agent_team_protocol::value::{Budget, Scope, Usage};
 
 use crate::refusal::Refused;
 use crate::team::answers::CallKey;
-use crate::team::budget::Budget;
 use crate::team::mail::MessageNote;
 use crate::team::member::ProcessStamp;
 use crate::team::memory::Memory;
 use crate::team::plan::{FileTask, MemberPlan, TaskPlan, TeamPlan};
-use crate::team::request::Scope;
-use crate::team::run::Spent;
 
 /// The driver's id for one blocked caller. Never stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -299,7 +297,7 @@ pub struct TurnProgress {
     pub items: Vec<Arc<str>>,
     /// Messages contained in the items.
     pub read: Vec<MessageId>,
-    pub spent: Spent,
+    pub spent: Usage,
     /// The member's turn ends with this text.
     pub rests: Option<Arc<str>>,
 }

@@ -14,6 +14,7 @@ pub mod restarts;
 pub mod round;
 pub mod run;
 mod snapshot;
+mod stored;
 pub mod task;
 pub mod user_mail;
 
@@ -21,18 +22,19 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use agent_team_protocol::id::{LaunchId, MemberName, MessageId, Party, Revision, TaskId};
+use agent_team_protocol::value::{Budget, Usage, Wants};
 
 use crate::refusal::Refused;
 use crate::team::answers::{Answer, AnsweredCall, Answers, CallKey};
-use crate::team::budget::{Account, Budget, OutOfBudget};
+use crate::team::budget::{Account, OutOfBudget};
 use crate::team::event::Record;
 use crate::team::mail::Lane;
 use crate::team::member::{Life, Member};
 use crate::team::memory::Memory;
 use crate::team::plan::TeamPlan;
 use crate::team::request::Requests;
-use crate::team::round::{Question, Round, Strategy, Wants};
-use crate::team::run::{Run, Spent};
+use crate::team::round::{Question, Round, Strategy};
+use crate::team::run::Run;
 use crate::team::task::{Board, Task};
 use crate::team::user_mail::UserMail;
 use crate::time::Tick;
@@ -49,7 +51,7 @@ pub struct Team {
     pub(crate) memory: Memory,
     pub(crate) account: Account,
     /// Of all members, including former ones.
-    pub(crate) spent: Spent,
+    pub(crate) spent: Usage,
     pub(crate) requests: Requests,
     pub(crate) user_mail: UserMail,
     pub(crate) last_message: u64,
@@ -102,7 +104,7 @@ impl Team {
         let of = |measure, of, budget: &Budget| OutOfBudget {
             measure,
             of,
-            limit: budget.limit(measure).unwrap_or(0),
+            limit: measure.limit(budget).unwrap_or(0),
         };
         match (member.account.spent(), self.account.spent()) {
             (Some(measure), _) => Some(of(measure, Some(member.plan.name.as_str().into()), own)),
@@ -112,7 +114,7 @@ impl Team {
     }
 
     /// The usage of the whole team, including former members.
-    pub fn account(&self) -> (&Account, &Spent) {
+    pub fn account(&self) -> (&Account, &Usage) {
         (&self.account, &self.spent)
     }
 

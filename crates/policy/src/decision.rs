@@ -1,15 +1,14 @@
 //! Decisions: a ruling with its reasons. Made by the judge; displayed to users.
 
 use std::fmt;
-use std::path::PathBuf;
 
+use agent_team_protocol::permissions::Mode;
+use agent_team_protocol::request::RunnableView;
 use agent_team_protocol::text::{is_deceptive, visible_line};
 
 use super::call::Call;
 use super::domain::ascii_host;
-use super::mode::Mode;
 use super::rule_book::{Effect, Source};
-use super::shell::Line;
 
 /// From the most to the least permissive; of several, the last one in this order counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -27,7 +26,7 @@ pub struct Decision {
     pub parts: Vec<Part>,
     /// How to execute an allowed literal line. None when the text must be handed to bash as it is; the user has
     /// then decided about the whole text.
-    pub run: Option<Runnable>,
+    pub run: Option<RunnableView>,
 }
 
 /// One thing that a call does.
@@ -68,14 +67,6 @@ pub enum Why {
     NoRule,
     /// The call has this feature, so no rule can allow it.
     Complex(&'static str),
-}
-
-/// Literal commands, to be started with these argument lists, without a shell.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Runnable {
-    /// The working directory of all commands, with symbolic links resolved. It includes the leading `cd`s.
-    pub directory: PathBuf,
-    pub line: Line,
 }
 
 impl Decision {

@@ -6,11 +6,12 @@
 
 mod line;
 
+use agent_team_protocol::permissions::Mode;
+
 use super::call::{Action, Call};
-use super::decision::{Decision, Part, Ruling, Runnable, What, Why};
+use super::decision::{Decision, Part, Ruling, What, Why};
 use super::digest::Digest;
 use super::domain;
-use super::mode::Mode;
 use super::path::RuleContext;
 use super::pattern::Reach;
 use super::rule::Rule;

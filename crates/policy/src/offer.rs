@@ -4,10 +4,11 @@
 
 use std::path::Path;
 
+use agent_team_protocol::permissions::Mode;
+
 use super::call::{Action, Call};
 use super::decision::{Ruling, quoted};
 use super::domain::host_of;
-use super::mode::Mode;
 use super::path::{CallPath, RuleContext};
 use super::program;
 use super::rule_book::{Effect, RuleBook, Source};

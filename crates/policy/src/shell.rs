@@ -9,6 +9,12 @@
 mod lexical;
 mod reader;
 
+// In a line that was read, a step has at least one command, whose first argument is not empty. Redirections are
+// applied from left to right; their paths are as written, relative to the directory of the command.
+pub use agent_team_protocol::request::{
+    RunnableCommand as Command, RunnableJoin as Join, RunnableRedirect as Redirect,
+    RunnableStep as Step, RunnableTarget as Target,
+};
 pub use reader::read;
 
 /// Maximum length of a line in bytes; a longer one is complex.
@@ -28,51 +34,6 @@ impl Line {
     pub fn commands(&self) -> impl Iterator<Item = &Command> {
         self.steps.iter().flat_map(|step| &step.pipeline)
     }
-}
-
-/// One pipeline, and when it runs.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Step {
-    pub join: Join,
-    /// At least one command; the output of each is the input of the next.
-    pub pipeline: Vec<Command>,
-}
-
-/// When a step runs, depending on the status of the last step that ran.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Join {
-    /// Always: the first step, and after `;`.
-    Then,
-    /// On success: after `&&`.
-    And,
-    /// On failure: after `||`.
-    Or,
-}
-
-/// One program with its arguments.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Command {
-    /// The program and its arguments: at least one, the first not empty.
-    pub argv: Vec<String>,
-    /// Applied from left to right.
-    pub redirects: Vec<Redirect>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Redirect {
-    /// 0, 1 or 2.
-    pub fd: u8,
-    pub to: Target,
-}
-
-/// The target of a redirection. Paths are as written, relative to the command's directory.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Target {
-    Read(String),
-    Write(String),
-    Append(String),
-    /// The same as another descriptor, 1 or 2.
-    Fd(u8),
 }
 
 /// Why a text is not literal.

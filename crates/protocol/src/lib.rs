@@ -28,6 +28,7 @@ mod schema;
 pub mod spec;
 pub mod template;
 pub mod text;
+pub mod value;
 pub mod view;
 
 pub use error::{ErrorCode, Refusal, with_causes};

@@ -1,5 +1,7 @@
 //! The permissions in the team file and in the user's settings: rules, and the defaults for calls that no rule matches.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use crate::request::Scope;
@@ -35,6 +37,12 @@ impl Mode {
     pub fn name(self) -> &'static str {
         let named = Self::NAMES.iter().find(|(_, mode)| *mode == self);
         named.map_or("", |(name, _)| name)
+    }
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
     }
 }
 

@@ -8,6 +8,8 @@ use serde_json::value::RawValue;
 use crate::id::{MemberName, Party, RequestId};
 use crate::text::{visible, visible_line};
 
+pub use crate::value::Scope;
+
 /// Arguments of `request/ask`: one call of a tool, before it runs.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -204,39 +206,6 @@ pub enum Decision {
     /// A value from a newer client: denied.
     #[serde(other)]
     Unknown,
-}
-
-/// How far a decision reaches.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(rename_all = "snake_case")]
-pub enum Scope {
-    #[default]
-    Once,
-    /// Such calls of this member while it works on its current task.
-    Task,
-    /// Such calls of this member, until the team goes down.
-    Member,
-    /// Such calls of all members.
-    Team,
-    /// Like `Team`, and stored in the user's settings for later teams: the client writes them.
-    Always,
-}
-
-impl Scope {
-    /// Their spelling in files and arguments.
-    pub const NAMES: [(&'static str, Scope); 5] = [
-        ("once", Scope::Once),
-        ("task", Scope::Task),
-        ("member", Scope::Member),
-        ("team", Scope::Team),
-        ("always", Scope::Always),
-    ];
-
-    pub fn name(self) -> &'static str {
-        let named = Self::NAMES.iter().find(|(_, scope)| *scope == self);
-        named.map_or("", |(name, _)| name)
-    }
 }
 
 /// The program that the user decides with.

@@ -12,6 +12,8 @@ use crate::permissions::{PermissionDefaults, Permissions};
 pub use crate::placement::PlacementChoice;
 use crate::text::visible_label;
 
+pub use crate::value::{Budget, milliseconds};
+
 /// The desired state of a team, with every default of the team file filled in.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -93,59 +95,6 @@ pub struct Limits {
     /// Limits on what all members spend together on one goal.
     #[serde(default)]
     pub budget: Budget,
-}
-
-/// Limits on what may be spent on models for one goal; each at least 1.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct Budget {
-    /// Input and output tokens.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub tokens: Option<u64>,
-    /// Millionths of a US dollar. Tokens without a known price do not count.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub micro_usd: Option<u64>,
-    /// Milliseconds in which any member works.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub work_ms: Option<u64>,
-}
-
-impl Budget {
-    pub fn is_empty(&self) -> bool {
-        *self == Self::default()
-    }
-
-    /// Input and output tokens.
-    #[must_use]
-    pub fn tokens(self, tokens: u64) -> Self {
-        Self {
-            tokens: Some(tokens),
-            ..self
-        }
-    }
-
-    /// US dollars, to the millionth; at least one of these.
-    #[must_use]
-    pub fn usd(self, usd: f64) -> Self {
-        Self {
-            micro_usd: Some(((usd * 1e6).round() as u64).max(1)),
-            ..self
-        }
-    }
-
-    /// Minutes in which any member works, to the millisecond; at least one of these.
-    #[must_use]
-    pub fn minutes(self, minutes: f64) -> Self {
-        Self {
-            work_ms: Some(milliseconds(minutes)),
-            ..self
-        }
-    }
-}
-
-/// Milliseconds of so many minutes; at least one.
-pub fn milliseconds(minutes: f64) -> u64 {
-    ((minutes * 60_000.0).round() as u64).max(1)
 }
 
 impl Default for Limits {

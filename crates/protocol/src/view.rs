@@ -13,6 +13,8 @@ use crate::id::{
 pub use crate::placement::Placement;
 use crate::spec::Colour;
 
+pub use crate::value::{Usage, Wants};
+
 /// One member, as `ps` shows it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -307,49 +309,6 @@ pub enum MessageState {
     Unknown,
 }
 
-/// Tokens and their cost, summed.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct Usage {
-    /// All input tokens, cached or not.
-    pub input: u64,
-    pub output: u64,
-    /// Of `input`, from the provider's cache.
-    #[serde(default)]
-    pub cached: u64,
-    /// Millionths of a US dollar, for tokens with a known price.
-    #[serde(default)]
-    pub micro_usd: u64,
-    /// Input and output tokens without a known price.
-    #[serde(default)]
-    pub unpriced: u64,
-}
-
-impl Usage {
-    /// Input and output tokens.
-    pub fn tokens(&self) -> u64 {
-        self.input.saturating_add(self.output)
-    }
-
-    /// US dollars. `None`: some tokens have no known price.
-    pub fn usd(&self) -> Option<f64> {
-        // No team spends 2^52 millionths of a dollar.
-        (self.unpriced == 0).then_some(self.micro_usd as f64 / 1e6)
-    }
-}
-
-impl std::iter::Sum for Usage {
-    fn sum<I: Iterator<Item = Self>>(usages: I) -> Self {
-        usages.fold(Self::default(), |sum, one| Self {
-            input: sum.input.saturating_add(one.input),
-            output: sum.output.saturating_add(one.output),
-            cached: sum.cached.saturating_add(one.cached),
-            micro_usd: sum.micro_usd.saturating_add(one.micro_usd),
-            unpriced: sum.unpriced.saturating_add(one.unpriced),
-        })
-    }
-}
-
 /// One goal of the lead, and its result.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -426,16 +385,6 @@ pub struct QuestionView {
     /// The round that the reply opens, from 1.
     pub round: u32,
     pub wants: Wants,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(tag = "kind", rename_all = "snake_case")]
-pub enum Wants {
-    /// The next member, or the answer.
-    Decision { max_rounds: u32 },
-    /// The final answer, written from the outputs of all members.
-    Synthesis,
 }
 
 /// One object that `down` terminated, closed or left, and its fate.

@@ -5,12 +5,10 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use agent_team_core::budget::Budget;
 use agent_team_core::input::{After, SpawnPlan, TaskChanges, TurnProgress, UpPlan};
 use agent_team_core::plan::{FileTask, MemberPlan, Takes, TaskPlan, TeamPlan};
 use agent_team_core::refusal::{Oversized, StateName};
 use agent_team_core::round;
-use agent_team_core::run::Spent;
 use agent_team_core::{Origin, Refused, Team};
 use agent_team_protocol::engine::Engine;
 use agent_team_protocol::method::{self, Spawn};
@@ -18,7 +16,6 @@ use agent_team_protocol::spec::{
     self, AgentSpec, ClaimPolicy, Colour, MemberSpec, PlacementChoice, RoleSpec, Strategy,
     TaskSpec, TeamSpec,
 };
-use agent_team_protocol::view::Usage;
 use agent_team_protocol::{ErrorCode, MemberName, Refusal, RoleName, TaskId};
 use agent_team_providers::ModelName;
 use serde_json::{Map, Value};
@@ -55,7 +52,7 @@ pub(crate) fn up_plan(spec: TeamSpec, team_placement: TeamPlacement, team: &Team
         team: TeamPlan {
             teammates: spec.limits.teammates,
             starting: spec.limits.starting,
-            budget: budget(spec.limits.budget),
+            budget: spec.limits.budget,
             asks_before_completing: hooks.task_completed.is_some(),
             asks_when_idle: hooks.teammate_idle.is_some(),
             strategy,
@@ -121,20 +118,7 @@ fn member_plan(spec: MemberSpec, colour: Colour) -> MemberPlan {
             agent: spec.agent,
         }),
         colour: colour.name().into(),
-        budget: spec.engine.uses_model().then(|| budget(spec.budget)),
-    }
-}
-
-pub(crate) fn budget(budget: spec::Budget) -> Budget {
-    let spec::Budget {
-        tokens,
-        micro_usd,
-        work_ms,
-    } = budget;
-    Budget {
-        tokens,
-        micro_usd,
-        work_ms,
+        budget: spec.engine.uses_model().then_some(spec.budget),
     }
 }
 
@@ -428,23 +412,10 @@ pub(crate) fn growth(append: method::AppendTranscript) -> Result<TurnProgress, R
             format!("a transcript item has {bytes} bytes; the limit is {limit}"),
         ));
     }
-    let Usage {
-        input,
-        output,
-        cached,
-        micro_usd,
-        unpriced,
-    } = append.usage;
     Ok(TurnProgress {
         items,
         read: append.read,
-        spent: Spent {
-            input,
-            output,
-            cached,
-            micro_usd,
-            unpriced,
-        },
+        spent: append.usage,
         rests: append.rests.map(|rest| rest.report.into()),
     })
 }

@@ -4,17 +4,15 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use agent_team_core::request::{self, Grant, Request, RequestState};
-use agent_team_policy::shell::{Join, Target};
+use agent_team_core::request::{Grant, Request, RequestState};
 use agent_team_policy::{
-    Call, CallPath, CallPaths, Decision, Digest, Effect, Mode, Offer, Rule, RuleBook, RuleContext,
-    RuleError, Ruling, Runnable, Source,
+    Call, CallPath, CallPaths, Decision, Digest, Effect, Offer, Rule, RuleBook, RuleContext,
+    RuleError, Ruling, Source,
 };
 use agent_team_protocol::method::TEXT_MAX;
-use agent_team_protocol::permissions::{self, Permissions};
+use agent_team_protocol::permissions::Permissions;
 use agent_team_protocol::request::{
-    self as wire, AskRequest, OfferView, PROPOSE_PLAN, ProposePlan, RequestView, RunnableCommand,
-    RunnableJoin, RunnableRedirect, RunnableStep, RunnableTarget, RunnableView, Scope,
+    self as wire, AskRequest, OfferView, PROPOSE_PLAN, ProposePlan, RequestView, Scope,
 };
 use agent_team_protocol::rule::{JudgementView, PartView, RuleView, RulingView};
 use agent_team_protocol::spec::{KeptPath, TeamSpec};
@@ -205,7 +203,7 @@ pub(crate) fn inform_agents(spec: &mut TeamSpec) -> Result<(), Refusal> {
         places: CallPaths::default(),
     };
     let ground = ground(&spec.project, Vec::new());
-    let judgement = book.judge(&search, &ground, mode(spec.stance.mode));
+    let judgement = book.judge(&search, &ground, spec.stance.mode);
     let delegates = sources(&spec.permissions, &spec.own_permissions)
         .any(|(_, permissions)| !permissions.approve.is_empty());
     let guarded: Vec<String> = book
@@ -278,16 +276,6 @@ pub(crate) fn expiry(spec: &TeamSpec) -> Option<u64> {
         .find_map(|permissions| permissions.expire_ms)
 }
 
-pub(crate) fn mode(mode: permissions::Mode) -> Mode {
-    match mode {
-        permissions::Mode::Plan => Mode::Plan,
-        permissions::Mode::DontAsk => Mode::DontAsk,
-        permissions::Mode::Default => Mode::Default,
-        permissions::Mode::AcceptEdits => Mode::AcceptEdits,
-        permissions::Mode::Bypass => Mode::Bypass,
-    }
-}
-
 fn ruling(effect: Effect) -> RulingView {
     match effect {
         Effect::Allow => RulingView::Allow,
@@ -320,26 +308,6 @@ pub(crate) fn first_invalid(rules: &[Arc<str>]) -> Option<RuleError> {
         .find_map(|rule| Rule::parse(rule, Effect::Allow).err())
 }
 
-pub(crate) fn scope(scope: Scope) -> request::Scope {
-    match scope {
-        Scope::Once => request::Scope::Once,
-        Scope::Task => request::Scope::Task,
-        Scope::Member => request::Scope::Member,
-        Scope::Team => request::Scope::Team,
-        Scope::Always => request::Scope::Always,
-    }
-}
-
-fn scope_view(scope: request::Scope) -> Scope {
-    match scope {
-        request::Scope::Once => Scope::Once,
-        request::Scope::Task => Scope::Task,
-        request::Scope::Member => Scope::Member,
-        request::Scope::Team => Scope::Team,
-        request::Scope::Always => Scope::Always,
-    }
-}
-
 /// The scope of a grant.
 fn grant_scope(grant: &Grant) -> Scope {
     match (&grant.member, grant.task) {
@@ -347,34 +315,6 @@ fn grant_scope(grant: &Grant) -> Scope {
         (None, _) => Scope::Team,
         (Some(_), Some(_)) => Scope::Task,
         (Some(_), None) => Scope::Member,
-    }
-}
-
-pub(crate) fn runnable(run: Runnable) -> RunnableView {
-    let redirect = |redirect: agent_team_policy::shell::Redirect| RunnableRedirect {
-        fd: redirect.fd,
-        to: match redirect.to {
-            Target::Read(path) => RunnableTarget::Read(path),
-            Target::Write(path) => RunnableTarget::Write(path),
-            Target::Append(path) => RunnableTarget::Append(path),
-            Target::Fd(fd) => RunnableTarget::Fd(fd),
-        },
-    };
-    let command = |command: agent_team_policy::shell::Command| RunnableCommand {
-        argv: command.argv,
-        redirects: command.redirects.into_iter().map(redirect).collect(),
-    };
-    let steps = run.line.steps.into_iter().map(|step| RunnableStep {
-        join: match step.join {
-            Join::Then => RunnableJoin::Then,
-            Join::And => RunnableJoin::And,
-            Join::Or => RunnableJoin::Or,
-        },
-        pipeline: step.pipeline.into_iter().map(command).collect(),
-    });
-    RunnableView {
-        directory: run.directory,
-        steps: steps.collect(),
     }
 }
 
@@ -418,7 +358,7 @@ pub(crate) fn view(
         RequestState::Pending => (wire::RequestState::Pending, None, None, None),
         RequestState::Allowed { scope, by, .. } => (
             wire::RequestState::Allowed,
-            Some(scope_view(*scope)),
+            Some(*scope),
             Some(by.clone()),
             None,
         ),

@@ -212,7 +212,7 @@ fn read_team(text: &str) -> Result<Option<TeamRules>, Unreadable> {
     let book = permission::book(&settings).map_err(unreadable)?;
     let delegated = permission::delegated(&book, &settings).map_err(unreadable)?;
     Ok(Some(TeamRules {
-        mode: permission::mode(settings.stance.mode),
+        mode: settings.stance.mode,
         settings,
         book,
         delegated,

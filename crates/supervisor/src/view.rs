@@ -3,8 +3,8 @@
 use agent_team_core::CompletedTask;
 use agent_team_core::member::{Life, Member};
 use agent_team_core::request::RequestState;
-use agent_team_core::round::{self, Round, Work};
-use agent_team_core::run::{self, Failure, Run, Spent};
+use agent_team_core::round::{Round, Work};
+use agent_team_core::run::{self, Failure, Run};
 use agent_team_core::task::{Outcome, Task};
 use agent_team_core::{Team, Tick};
 use agent_team_protocol::Party;
@@ -14,7 +14,7 @@ use agent_team_protocol::spec::{FileDigest, RoleSpec};
 use agent_team_protocol::text::duration;
 use agent_team_protocol::view::{
     MemberState, MemberView, Placement, PlanView, QuestionView, RoleView, RoundState, RoundView,
-    RunState, RunView, TaskCounts, TaskState, TaskView, Usage, Waiting, Wants,
+    RunState, RunView, TaskCounts, TaskState, TaskView, Waiting,
 };
 
 use crate::settings::{self, MemberSettings, TeamSettings};
@@ -73,7 +73,7 @@ pub(crate) fn member(team: &Team, member: &Member, facts: RuntimeFacts, now: Tic
         lead: member.plan.lead,
         engine,
         model,
-        usage: usage(member.transcript.spent),
+        usage: member.transcript.spent,
         up_ms: member.account.up.read(now),
         working_ms: member.account.working.read(now),
         completed: member.account.completed,
@@ -169,10 +169,7 @@ pub(crate) fn question(team: &Team) -> Option<QuestionView> {
         run: question.run,
         goal: team.run()?.goal.to_string(),
         round: question.round,
-        wants: match question.wants {
-            round::Wants::Decision { max_rounds } => Wants::Decision { max_rounds },
-            round::Wants::Synthesis => Wants::Synthesis,
-        },
+        wants: question.wants,
     })
 }
 
@@ -224,23 +221,6 @@ fn plan(team: &Team, member: &Member) -> Option<PlanView> {
         },
         Some(_) | None => PlanView::Missing { number },
     })
-}
-
-pub(crate) fn usage(spent: Spent) -> Usage {
-    let Spent {
-        input,
-        output,
-        cached,
-        micro_usd,
-        unpriced,
-    } = spent;
-    Usage {
-        input,
-        output,
-        cached,
-        micro_usd,
-        unpriced,
-    }
 }
 
 /// The state shown for a member. `works`: it holds a task, or its model is in a turn.

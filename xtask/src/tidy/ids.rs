@@ -1,14 +1,14 @@
-//! The rule that the core uses only the ids of the protocol crate.
+//! The rule that the core uses only the ids and the plain values of the protocol crate.
 
 use std::collections::BTreeSet;
 
 use super::code::{in_a_name, line_at, words};
 use super::tree::{Finding, Tree};
 
-/// The core may use `agent_team_protocol::id` and the ids that the crate root re-exports.
-pub(super) fn core_knows_ids_only(tree: &Tree) -> Vec<Finding> {
+/// The core may use `agent_team_protocol::id`, `value`, and the ids that the crate root re-exports.
+pub(super) fn core_knows_ids_and_values_only(tree: &Tree) -> Vec<Finding> {
     const CRATE: &str = "agent_team_protocol";
-    let mut allowed = BTreeSet::from(["id"]);
+    let mut allowed = BTreeSet::from(["id", "value"]);
     if let Some(root) = tree.find("crates/protocol/src/lib.rs") {
         let reexported = root
             .code
@@ -25,8 +25,10 @@ pub(super) fn core_knows_ids_only(tree: &Tree) -> Vec<Finding> {
         for at in words(&file.code, CRATE) {
             let line = line_at(&file.code, at);
             let Some(path) = file.code[at + CRATE.len()..].strip_prefix("::") else {
-                findings
-                    .push(file.finding(line, "the core must import ids of the protocol by name"));
+                findings.push(file.finding(
+                    line,
+                    "the core must import names of the protocol one by one",
+                ));
                 continue;
             };
             for segment in first_segments(path)
@@ -35,7 +37,9 @@ pub(super) fn core_knows_ids_only(tree: &Tree) -> Vec<Finding> {
             {
                 findings.push(file.finding(
                     line,
-                    format!("the core may use only ids of the protocol, not `{segment}`"),
+                    format!(
+                        "the core may use only ids and values of the protocol, not `{segment}`"
+                    ),
                 ));
             }
         }
@@ -85,18 +89,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_core_may_use_only_ids() {
+    fn the_core_may_use_only_ids_and_values() {
         let protocol = "//! P.\npub use error::Refusal;\npub use id::{\n    TaskId, TeamId,\n};\n";
         let findings = |core: &str| {
             let tree = Tree::of(&[
                 ("crates/protocol/src/lib.rs", protocol),
                 ("crates/core/src/a.rs", core),
             ]);
-            core_knows_ids_only(&tree).len()
+            core_knows_ids_and_values_only(&tree).len()
         };
         for core in [
             "use agent_team_protocol::id::{TaskId, TeamId};",
             "use agent_team_protocol::{TaskId, id::{Party, self}};",
+            "use agent_team_protocol::value::Budget;",
             "fn f(t: agent_team_protocol::TaskId) {}",
             "/// See agent_team_protocol::rpc.",
         ] {

@@ -22,7 +22,7 @@ const EDGES: &[Edge] = &[
     Edge {
         from: "agent-team-core",
         never: Never::OursBut(&["agent-team-protocol"]),
-        why: "the core is a pure state machine that uses only ids",
+        why: "the core is a pure state machine that uses only ids and values",
     },
     Edge {
         from: "agent-team-core",

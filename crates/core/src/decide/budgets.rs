@@ -1,16 +1,16 @@
 //! Budgets: warns at 80 % of a limit, blocks members at 100 %, and unblocks them when the limit is raised.
 
 use agent_team_protocol::id::{MemberName, Party};
+use agent_team_protocol::value::{Budget, Usage};
 
 use super::{CallResult, Decider};
 use crate::effect::Effect;
 use crate::refusal::Refused;
 use crate::team::answers::Answer;
-use crate::team::budget::{Account, Budget, Measure, Standing};
+use crate::team::budget::{Account, Measure, OutOfBudget, Standing};
 use crate::team::event::Event;
 use crate::team::member::Member;
 use crate::team::plan::{MemberPlan, TeamPlan};
-use crate::team::run::Spent;
 
 impl Decider<'_> {
     pub(super) fn set_budget(&mut self, member: Option<MemberName>, budget: Budget) -> CallResult {
@@ -106,7 +106,7 @@ impl Decider<'_> {
             return;
         };
         let used = account.used(spent, self.context.now).of(measure);
-        let limit = budget.limit(measure).unwrap_or(0);
+        let limit = measure.limit(budget).unwrap_or(0);
         let name = whose.map_or("the team", MemberName::as_str);
         let lead = self.lead();
         let is_lead = whose.is_none_or(|name| lead == Party::Member(name.clone()));
@@ -123,7 +123,7 @@ impl Decider<'_> {
             }
             Standing::Spent => {
                 let who = whose.map_or("every member with a model", MemberName::as_str);
-                let out = crate::team::budget::OutOfBudget {
+                let out = OutOfBudget {
                     measure,
                     of: whose.map(|name| name.as_str().into()),
                     limit,
@@ -138,7 +138,7 @@ impl Decider<'_> {
     }
 
     /// The usage and limits of the member, or of the team.
-    fn accounts(&self, whose: Option<&MemberName>) -> Option<(&Account, &Budget, &Spent)> {
+    fn accounts(&self, whose: Option<&MemberName>) -> Option<(&Account, &Budget, &Usage)> {
         match whose {
             None => Some((&self.team.account, &self.team.plan.budget, &self.team.spent)),
             Some(name) => {

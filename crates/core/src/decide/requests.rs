@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use agent_team_protocol::id::{LaunchId, MemberName, Party, RequestId};
+use agent_team_protocol::value::Scope;
 
 use super::{CallResult, Decider, TEXT_MAX, check_size, party};
 use crate::effect::Effect;
@@ -12,7 +13,7 @@ use crate::team::answers::Answer;
 use crate::team::event::Event;
 use crate::team::lock::Proposed;
 use crate::team::plan::TeamPlan;
-use crate::team::request::{PENDING_MAX, Request, RequestState, Scope};
+use crate::team::request::{PENDING_MAX, Request, RequestState};
 
 /// Maximum length of a call, in bytes.
 pub(super) const CALL_MAX: usize = 256 << 10;

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use agent_team_protocol::id::{MemberName, Party, RunId, TaskId};
+use agent_team_protocol::value::Wants;
 
 use super::{CallResult, Decider, TEXT_MAX, check_size, first_line};
 use crate::input::Origin;
@@ -14,7 +15,7 @@ use crate::team::event::Event;
 use crate::team::member::{GRACE_MS, Life, Member};
 use crate::team::memory;
 use crate::team::plan::TaskPlan;
-use crate::team::round::{self, Decision, Reply, Round, RoundEnd, Strategy, Wants, Work};
+use crate::team::round::{self, Decision, Reply, Round, RoundEnd, Strategy, Work};
 use crate::team::run::{Failure, Run};
 use crate::team::task::Outcome;
 

@@ -99,7 +99,7 @@ impl Decider<'_> {
         self.acknowledge(name, read)?;
         let summary = TranscriptSummary {
             length: before.length + items.len() as u64,
-            spent: before.spent.and(spent),
+            spent: before.spent.plus(spent),
             active: rests.is_none(),
             reported: before.active && before.reported,
         };

@@ -14,22 +14,9 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::team::run::Spent;
-use crate::time::Tick;
+use agent_team_protocol::value::{Budget, Usage};
 
-/// Limits of one member or of the team; each set limit is at least 1.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Budget {
-    /// Input and output tokens.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub tokens: Option<u64>,
-    /// Millionths of a US dollar. Tokens without a known price do not count.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub micro_usd: Option<u64>,
-    /// Milliseconds of work.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub work_ms: Option<u64>,
-}
+use crate::time::Tick;
 
 /// What a limit measures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -99,26 +86,20 @@ impl Measure {
         }
     }
 
+    pub fn limit(self, budget: &Budget) -> Option<u64> {
+        match self {
+            Self::Tokens => budget.tokens,
+            Self::Usd => budget.micro_usd,
+            Self::Minutes => budget.work_ms,
+        }
+    }
+
     /// An amount of this measure as the user reads it.
     pub fn amount(self, amount: u64) -> String {
         match self {
             Self::Tokens => amount.to_string(),
             Self::Usd => format!("${:.2}", amount as f64 / 1e6),
             Self::Minutes => format!("{} min", amount / 60_000),
-        }
-    }
-}
-
-impl Budget {
-    pub fn is_empty(&self) -> bool {
-        *self == Self::default()
-    }
-
-    pub fn limit(&self, measure: Measure) -> Option<u64> {
-        match measure {
-            Measure::Tokens => self.tokens,
-            Measure::Usd => self.micro_usd,
-            Measure::Minutes => self.work_ms,
         }
     }
 }
@@ -175,7 +156,7 @@ impl Clock {
 
 impl Account {
     /// Usage since the last goal.
-    pub fn used(&self, spent: &Spent, now: Tick) -> Used {
+    pub fn used(&self, spent: &Usage, now: Tick) -> Used {
         let all = self.in_all(spent, now);
         Used {
             tokens: all.tokens.saturating_sub(self.before.tokens),
@@ -184,7 +165,7 @@ impl Account {
         }
     }
 
-    fn in_all(&self, spent: &Spent, now: Tick) -> Used {
+    fn in_all(&self, spent: &Usage, now: Tick) -> Used {
         Used {
             tokens: spent.input.saturating_add(spent.output),
             micro_usd: spent.micro_usd,
@@ -193,7 +174,7 @@ impl Account {
     }
 
     /// A goal was given: usage counts from zero again.
-    pub(crate) fn begin(&mut self, spent: &Spent, now: Tick) {
+    pub(crate) fn begin(&mut self, spent: &Usage, now: Tick) {
         self.before = self.in_all(spent, now);
         self.standings = [Standing::Within; 3];
     }
@@ -217,14 +198,14 @@ impl Account {
     pub(crate) fn judge(
         &self,
         budget: &Budget,
-        spent: &Spent,
+        spent: &Usage,
         now: Tick,
     ) -> Vec<(Measure, Standing)> {
         if budget.is_empty() && self.standings == [Standing::Within; 3] {
             return Vec::new();
         }
         let used = self.used(spent, now);
-        let standing = |measure| match budget.limit(measure) {
+        let standing = |measure: Measure| match measure.limit(budget) {
             Some(limit) => Standing::of(used.of(measure), limit),
             None => Standing::Within,
         };

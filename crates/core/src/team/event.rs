@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use agent_team_protocol::id::{
     Generation, LaunchId, MemberName, MessageId, Party, RequestId, Revision, RunId, TaskId,
 };
+use agent_team_protocol::value::{Scope, Usage};
 
 use crate::team::answers::AnsweredCall;
 use crate::team::budget::{Account, Measure, Standing};
@@ -18,11 +19,12 @@ use crate::team::lock::{Lock, Proposed};
 use crate::team::mail::{Lane, MessageNote};
 use crate::team::member::{Next, ProcessStamp, StopRequest, Then};
 use crate::team::plan::{MemberPlan, TaskPlan, TeamPlan};
-use crate::team::request::{Grant, Request, Scope};
+use crate::team::request::{Grant, Request};
 use crate::team::restarts::Restarts;
 use crate::team::round::{Decision, RoundEnd};
-use crate::team::run::{Failure, Spent, TranscriptSummary};
-use crate::team::task::{Outcome, Task, is_default};
+use crate::team::run::{Failure, TranscriptSummary};
+use crate::team::stored::{StoredUsage, is_default};
+use crate::team::task::{Outcome, Task};
 use crate::time::{Tick, TokenHash};
 
 /// One entry of the journal. Its position is its revision.
@@ -384,7 +386,8 @@ pub enum Event {
     /// The usage of the team, including members that left it.
     TeamAccountKept {
         account: Account,
-        spent: Spent,
+        #[serde(with = "StoredUsage")]
+        spent: Usage,
     },
     /// Whether a member may change anything. It comes after the run, which changes it.
     LockKept {

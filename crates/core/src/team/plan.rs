@@ -5,8 +5,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use agent_team_protocol::id::{MemberName, RoleName, TaskId};
+use agent_team_protocol::value::Budget;
 
-use crate::team::budget::Budget;
 use crate::team::round::Strategy;
 
 /// The desired state of one member.

@@ -18,6 +18,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use agent_team_protocol::id::{LaunchId, MemberName, Party, RequestId, TaskId};
+use agent_team_protocol::value::Scope;
 
 use crate::team::lock::Proposed;
 use crate::team::member::Next;
@@ -73,21 +74,6 @@ pub enum RequestState {
     },
     /// The member no longer waits for it.
     Withdrawn,
-}
-
-/// How far a decision reaches.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Scope {
-    Once,
-    /// Every such call of this member while it works on its current task.
-    Task,
-    /// Every such call of this member until the team goes down.
-    Member,
-    /// Every such call of all members.
-    Team,
-    /// Like `Team`, and stored in the user's settings for later teams.
-    Always,
 }
 
 /// A standing permission created by a decision.

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use agent_team_protocol::id::{MemberName, RunId, TaskId};
+use agent_team_protocol::value::Wants;
 
 /// Maximum number of outputs shown to a member; older ones are left out.
 const OUTPUTS_MAX: usize = 64;
@@ -86,15 +87,6 @@ pub struct Question {
     /// The round that the reply opens.
     pub round: u32,
     pub wants: Wants,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Wants {
-    Decision {
-        max_rounds: u32,
-    },
-    /// The final answer, written from the outputs of all members.
-    Synthesis,
 }
 
 /// A parsed reply of the lead's model.

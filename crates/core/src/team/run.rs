@@ -12,8 +12,10 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use agent_team_protocol::id::{MemberName, RunId, TaskId};
+use agent_team_protocol::value::Usage;
 
 use crate::team::round::{Round, Work};
+use crate::team::stored::StoredUsage;
 
 /// One goal and its result.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,8 +69,8 @@ pub enum Failure {
 pub struct TranscriptSummary {
     /// Number of items in the transcript.
     pub length: u64,
-    #[serde(default)]
-    pub spent: Spent,
+    #[serde(default, with = "StoredUsage")]
+    pub spent: Usage,
     /// The member is in a turn and continues without further input.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub active: bool,
@@ -77,49 +79,10 @@ pub struct TranscriptSummary {
     pub reported: bool,
 }
 
-/// Tokens and money of all replies so far.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Spent {
-    pub input: u64,
-    pub output: u64,
-    pub cached: u64,
-    /// Millionths of a US dollar.
-    pub micro_usd: u64,
-    /// Tokens without a known price.
-    #[serde(default, skip_serializing_if = "is_zero")]
-    pub unpriced: u64,
-}
-
-fn is_zero(count: &u64) -> bool {
-    *count == 0
-}
-
 impl TranscriptSummary {
     /// The lead received a report. This matters only within a turn.
     pub(crate) fn report(&mut self) {
         self.reported = self.active;
-    }
-}
-
-impl Spent {
-    pub(crate) fn less(self, before: Self) -> Self {
-        Self {
-            input: self.input.saturating_sub(before.input),
-            output: self.output.saturating_sub(before.output),
-            cached: self.cached.saturating_sub(before.cached),
-            micro_usd: self.micro_usd.saturating_sub(before.micro_usd),
-            unpriced: self.unpriced.saturating_sub(before.unpriced),
-        }
-    }
-
-    pub(crate) fn and(self, more: Self) -> Self {
-        Self {
-            input: self.input.saturating_add(more.input),
-            output: self.output.saturating_add(more.output),
-            cached: self.cached.saturating_add(more.cached),
-            micro_usd: self.micro_usd.saturating_add(more.micro_usd),
-            unpriced: self.unpriced.saturating_add(more.unpriced),
-        }
     }
 }
 

@@ -22,6 +22,7 @@ use agent_team_protocol::id::{
 
 use crate::team::member::Member;
 use crate::team::plan::TaskPlan;
+use crate::team::stored::is_default;
 
 /// How often in a row a hook may refuse a completion.
 pub const REFUSALS_MAX: u32 = 3;
@@ -55,11 +56,6 @@ pub struct Task {
     /// How many tasks of `plan.after` are not completed. Counted when the task is added to the board.
     #[serde(skip)]
     pub(crate) open: u32,
-}
-
-/// For serde: fields that the stored form leaves out.
-pub(crate) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
-    *value == T::default()
 }
 
 /// A task's state.

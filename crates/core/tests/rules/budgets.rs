@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use agent_team_core::budget::{Budget, Measure, Standing};
+use agent_team_core::budget::{Measure, Standing};
 use agent_team_core::effect::Effect;
 use agent_team_core::input::{Call, TurnProgress, UpPlan};
 use agent_team_core::memory::Memory;
-use agent_team_core::run::Spent;
 use agent_team_core::{Event, Refused};
 use agent_team_protocol::id::Party;
+use agent_team_protocol::value::{Budget, Usage};
 
 use crate::plans::name;
 use crate::rig::{Done, Rig, file};
@@ -46,10 +46,10 @@ fn thinking(team: Budget, ada: Budget) -> UpPlan {
 fn spends(rig: &mut Rig, member: &str, input: u64) -> Done {
     let growth = TurnProgress {
         items: vec!["1".into()],
-        spent: Spent {
+        spent: Usage {
             input,
             micro_usd: input * 10,
-            ..Spent::default()
+            ..Usage::default()
         },
         ..TurnProgress::default()
     };
@@ -253,10 +253,10 @@ fn tokens_without_a_price_do_not_count() {
     let mut rig = Rig::of(thinking(Budget::default(), usd));
     let growth = TurnProgress {
         items: vec!["1".into()],
-        spent: Spent {
+        spent: Usage {
             input: 1_000_000,
             unpriced: 1_000_000,
-            ..Spent::default()
+            ..Usage::default()
         },
         ..TurnProgress::default()
     };

@@ -6,9 +6,10 @@ use std::collections::btree_map::Entry;
 use std::sync::Arc;
 
 use agent_team_core::input::{Call, RequestDecision, Ruling, Verdict};
-use agent_team_core::request::{RequestState, Scope};
+use agent_team_core::request::RequestState;
 use agent_team_core::{Answer, Refused};
 use agent_team_protocol::id::RequestId;
+use agent_team_protocol::value::Scope;
 use proptest::prelude::*;
 
 use crate::rig::{Rig, file};

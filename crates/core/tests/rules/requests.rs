@@ -3,9 +3,10 @@
 use agent_team_core::effect::Effect;
 use agent_team_core::input::{Call, RequestDecision, Ruling, TaskLine, TurnProgress, Verdict};
 use agent_team_core::plan::TaskPlan;
-use agent_team_core::request::{RequestState, Scope};
+use agent_team_core::request::RequestState;
 use agent_team_core::{Answer, Refused};
 use agent_team_protocol::id::{LaunchId, RequestId};
+use agent_team_protocol::value::Scope;
 use proptest::prelude::*;
 
 use crate::plans::{name, task_plan};

@@ -3,11 +3,12 @@
 use agent_team_core::input::{Call, UpPlan, Verdict};
 use agent_team_core::memory::Memory;
 use agent_team_core::plan::TaskPlan;
-use agent_team_core::round::{Question, Round, Strategy, Wants, Work};
+use agent_team_core::round::{Question, Round, Strategy, Work};
 use agent_team_core::run::{Failure, RunState};
 use agent_team_core::task::Outcome;
 use agent_team_core::{Answer, Event, Refused};
 use agent_team_protocol::id::{RunId, TaskId};
+use agent_team_protocol::value::Wants;
 
 use crate::plans::{name, task_plan};
 use crate::rig::{Done, Rig, file};

@@ -6,10 +6,11 @@ use agent_team_core::effect::Effect;
 use agent_team_core::input::{Call, Input, TurnProgress, Verdict};
 use agent_team_core::member::Life;
 use agent_team_core::memory::Memory;
-use agent_team_core::run::{Failure, RunState, Spent};
+use agent_team_core::run::{Failure, RunState};
 use agent_team_core::task::Outcome;
 use agent_team_core::{Answer, Refused};
 use agent_team_protocol::id::{MessageId, Party, RunId, TaskId};
+use agent_team_protocol::value::Usage;
 
 use crate::plans::{name, task_plan};
 use crate::rig::{Done, Rig, file};
@@ -131,10 +132,10 @@ fn transcript_and_read_messages_are_stored_together() {
     let growth = TurnProgress {
         items: vec!["1".into(), "2".into()],
         read: vec![MessageId(1)],
-        spent: Spent {
+        spent: Usage {
             input: 10,
             output: 3,
-            ..Spent::default()
+            ..Usage::default()
         },
         rests: None,
     };

@@ -1,12 +1,14 @@
 //! Evaluates a bash line: each command, each redirection, each path. Called by the judge.
 
-use super::{Changes, Findings, Judge, Part, Runnable, What, Why, why};
+use agent_team_protocol::request::RunnableView;
+
+use super::{Changes, Findings, Judge, Part, What, Why, why};
 use crate::call::{join, moves, paths_in};
 use crate::pattern::{Reach, Standing};
 use crate::program::{self, Form};
 use crate::rule::Rule;
 use crate::rule_book::{Effect, Entry};
-use crate::shell::{self, Command, Line, Target};
+use crate::shell::{self, Command, Target};
 use crate::words;
 
 /// Programs that only print or return a status, regardless of their arguments.
@@ -14,7 +16,7 @@ const SAYING: &[&str] = &["echo", "false", "pwd", "true"];
 
 impl Judge<'_> {
     /// The parts of a line, and how to execute it when all of them are allowed.
-    pub(super) fn line(&self, text: &str) -> (Vec<Part>, Option<Runnable>) {
+    pub(super) fn line(&self, text: &str) -> (Vec<Part>, Option<RunnableView>) {
         let line = match shell::read(text.as_bytes()) {
             Ok(line) => line,
             Err(complex) => return (vec![self.complex(text, complex.why)], None),
@@ -54,11 +56,9 @@ impl Judge<'_> {
             Some(to) => self.call.place(to),
             None => self.call.directory.clone(),
         };
-        let run = Runnable {
+        let run = RunnableView {
             directory: directory.resolved,
-            line: Line {
-                steps: line.steps[moved..].to_vec(),
-            },
+            steps: line.steps[moved..].to_vec(),
         };
         (parts, Some(run))
     }

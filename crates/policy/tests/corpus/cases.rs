@@ -133,7 +133,11 @@ impl Set {
             "allow" => self.rules.push((Effect::Allow, value.to_owned())),
             "ask" => self.rules.push((Effect::Ask, value.to_owned())),
             "deny" => self.rules.push((Effect::Deny, value.to_owned())),
-            "mode" => self.mode = value.parse().expect("a mode"),
+            "mode" => {
+                let mut known = Mode::NAMES.into_iter();
+                let mode = known.find(|(name, _)| *name == value);
+                self.mode = mode.expect("a mode").1;
+            }
             "tool" | "rule" => self.tool = value.to_owned(),
             key => panic!("no setting: {key}"),
         }

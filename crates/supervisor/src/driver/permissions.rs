@@ -46,7 +46,7 @@ impl Driver {
         let why = judgement.to_string();
         let (ruling, shape) = match judgement.ruling {
             Ruling::Allow => {
-                let run = judgement.run.map(permission::runnable);
+                let run = judgement.run;
                 let why = why.into();
                 let shape = ReplyShape::Permit(Permission::Allowed { run });
                 (input::Ruling::Allow { why }, shape)
@@ -166,7 +166,7 @@ impl Driver {
             return Err(Refusal::new(ErrorCode::AlreadyDecided, text));
         }
         let (scope, rules) = match decide.decision {
-            Decision::Allow { scope, rules } => (permission::scope(scope), rules),
+            Decision::Allow { scope, rules } => (scope, rules),
             Decision::Deny { reason } => {
                 let reason = reason.into();
                 return Ok((RequestDecision::Deny { reason }, Vec::new()));
@@ -368,7 +368,7 @@ impl Driver {
         for grant in grants.filter(|grant| is_for(grant, member)) {
             permission::add(&mut book, grant);
         }
-        let judgement = book.judge(call, &self.ground(), permission::mode(stance.mode));
+        let judgement = book.judge(call, &self.ground(), stance.mode);
         let lead_may = || member.is_some_and(|member| self.is_delegated(member, call));
         match stance.unattended && judgement.ruling == Ruling::Ask && !lead_may() {
             true => judgement.without_asking(&Why::BuiltIn("unattended: no user to ask")),

@@ -58,7 +58,7 @@ impl Driver {
             revision: self.team.revision(),
             members: self.member_views(),
             tasks: view::counts(&self.team),
-            usage: view::usage(*spent),
+            usage: *spent,
             up_ms: account.up.read(now),
             working_ms: account.working.read(now),
             unread: u32::try_from(self.team.user_mail().len()).unwrap_or(u32::MAX),

@@ -90,7 +90,6 @@ pub(super) fn destination(call: C) -> Result<Destination, Refusal> {
         C::TeamList(_) => supervisor(SupervisorCall::ListTeams),
         C::TeamShow(_) => read(|driver, _, reply| reply.ok(&driver.team_view())),
         C::TeamBudget(m::SetBudget { member, budget }) => {
-            let budget = convert::budget(budget);
             change(Call::SetBudget { member, budget })
         }
         C::TeamDelete(_) => supervisor(SupervisorCall::Delete),

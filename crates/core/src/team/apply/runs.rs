@@ -96,9 +96,9 @@ impl Team {
                 let works =
                     summary.active && self.member(member).is_some_and(|member| !member.plan.lead);
                 if let Some(member) = self.members.get_mut(member) {
-                    let more = summary.spent.less(member.transcript.spent);
+                    let more = summary.spent.minus(member.transcript.spent);
                     member.transcript = *summary;
-                    self.spent = self.spent.and(more);
+                    self.spent = self.spent.plus(more);
                 }
                 if works {
                     self.clear_idle_notice();

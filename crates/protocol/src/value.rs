@@ -1,0 +1,157 @@
+//! Plain values that the wire, the core and its journal share. Besides the ids, they are all that the core uses of this
+//! crate. Journals contain them, so their JSON form is frozen: never rename or remove a variant or a field.
+
+use serde::{Deserialize, Serialize};
+
+/// Limits on what may be spent on models for one goal; each at least 1.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Budget {
+    /// Input and output tokens.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tokens: Option<u64>,
+    /// Millionths of a US dollar. Tokens without a known price do not count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub micro_usd: Option<u64>,
+    /// Milliseconds in which any member works.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub work_ms: Option<u64>,
+}
+
+impl Budget {
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Input and output tokens.
+    #[must_use]
+    pub fn tokens(self, tokens: u64) -> Self {
+        Self {
+            tokens: Some(tokens),
+            ..self
+        }
+    }
+
+    /// US dollars, to the millionth; at least one of these.
+    #[must_use]
+    pub fn usd(self, usd: f64) -> Self {
+        Self {
+            micro_usd: Some(((usd * 1e6).round() as u64).max(1)),
+            ..self
+        }
+    }
+
+    /// Minutes in which any member works, to the millisecond; at least one of these.
+    #[must_use]
+    pub fn minutes(self, minutes: f64) -> Self {
+        Self {
+            work_ms: Some(milliseconds(minutes)),
+            ..self
+        }
+    }
+}
+
+/// Milliseconds of so many minutes; at least one.
+pub fn milliseconds(minutes: f64) -> u64 {
+    ((minutes * 60_000.0).round() as u64).max(1)
+}
+
+/// Tokens and their cost, summed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Usage {
+    /// All input tokens, cached or not.
+    pub input: u64,
+    pub output: u64,
+    /// Of `input`, from the provider's cache.
+    #[serde(default)]
+    pub cached: u64,
+    /// Millionths of a US dollar, for tokens with a known price.
+    #[serde(default)]
+    pub micro_usd: u64,
+    /// Input and output tokens without a known price.
+    #[serde(default)]
+    pub unpriced: u64,
+}
+
+impl Usage {
+    /// Input and output tokens.
+    pub fn tokens(&self) -> u64 {
+        self.input.saturating_add(self.output)
+    }
+
+    /// US dollars. `None`: some tokens have no known price.
+    pub fn usd(&self) -> Option<f64> {
+        // No team spends 2^52 millionths of a dollar.
+        (self.unpriced == 0).then_some(self.micro_usd as f64 / 1e6)
+    }
+
+    #[must_use]
+    pub fn plus(self, more: Self) -> Self {
+        self.combine(more, u64::saturating_add)
+    }
+
+    #[must_use]
+    pub fn minus(self, before: Self) -> Self {
+        self.combine(before, u64::saturating_sub)
+    }
+
+    fn combine(self, other: Self, with: fn(u64, u64) -> u64) -> Self {
+        Self {
+            input: with(self.input, other.input),
+            output: with(self.output, other.output),
+            cached: with(self.cached, other.cached),
+            micro_usd: with(self.micro_usd, other.micro_usd),
+            unpriced: with(self.unpriced, other.unpriced),
+        }
+    }
+}
+
+impl std::iter::Sum for Usage {
+    fn sum<I: Iterator<Item = Self>>(usages: I) -> Self {
+        usages.fold(Self::default(), Self::plus)
+    }
+}
+
+/// How far a decision reaches.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Scope {
+    #[default]
+    Once,
+    /// Such calls of this member while it works on its current task.
+    Task,
+    /// Such calls of this member, until the team goes down.
+    Member,
+    /// Such calls of all members.
+    Team,
+    /// Like `Team`, and stored in the user's settings for later teams: the client writes them.
+    Always,
+}
+
+impl Scope {
+    /// Their spelling in files and arguments.
+    pub const NAMES: [(&'static str, Scope); 5] = [
+        ("once", Scope::Once),
+        ("task", Scope::Task),
+        ("member", Scope::Member),
+        ("team", Scope::Team),
+        ("always", Scope::Always),
+    ];
+
+    pub fn name(self) -> &'static str {
+        let named = Self::NAMES.iter().find(|(_, scope)| *scope == self);
+        named.map_or("", |(name, _)| name)
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Wants {
+    /// The next member, or the answer.
+    Decision { max_rounds: u32 },
+    /// The final answer, written from the outputs of all members.
+    Synthesis,
+}
