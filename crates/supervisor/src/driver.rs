@@ -8,12 +8,18 @@
 //! Only [`Driver`] changes a `Team` (I3), and nothing leaves it that rests on an event which is not stored (I4).
 //! It never waits for a member, for tmux or for a hook: their results come back as [`Message`]s. While a commit waits
 //! for the disk, messages stay in the channel.
+//!
+//! Components own their fields and do not know the driver: `batch`, `launches`, `waiters`, `down`, `replies`,
+//! `subscribers`, `labels`. `views` and `permissions` are computed from the state. All of them return what is to be done;
+//! the other files, with an `impl Driver` each, do it.
 
 mod calls;
 mod commit;
+mod down;
 mod effects;
 mod hello;
 mod history_reader;
+mod labels;
 mod launches;
 mod liveness;
 mod message;
@@ -22,24 +28,29 @@ mod permissions;
 mod preview;
 mod processes;
 mod queries;
+mod replies;
 mod request;
+mod requests;
+mod settle;
+mod subscribe;
 mod subscribers;
+#[cfg(test)]
+mod testing;
 mod up;
 mod views;
 mod waiters;
 mod workers;
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use agent_team_core::{CallKey, Context, Effect, Event, Input, Origin, ReplyTo, Team, Tick, Timer};
+use agent_team_core::{Context, Effect, Event, Input, Origin, Team, Tick, Timer};
 use agent_team_protocol::notification::GoodbyeReason;
 use agent_team_protocol::view::{CommitView, DriverView};
 use agent_team_protocol::{ErrorCode, MemberName, Party, Refusal};
-use agent_team_store::{Archived, Durability, History, JournalEntry, TeamIdentity};
+use agent_team_store::{Archived, Durability, History, TeamIdentity};
 use agent_team_system::directories::Directories;
 use tokio::sync::{mpsc, oneshot};
 
@@ -49,19 +60,21 @@ pub(crate) use request::{Change, Query, Request, RequestKind, UpRequest};
 
 use crate::committer::Committer;
 use crate::host::Host;
-use crate::launch::{Label, LaunchReport, Launcher, Order, ReportSender};
+use crate::launch::{LaunchReport, Launcher, Order, ReportSender};
 use crate::machine::Machine;
 use crate::outbox::Reply;
 use crate::settings::PlanSettings;
+use down::Down;
 use history_reader::HistoryReader;
+use labels::Labels;
 use launches::Launches;
-use waiters::{PendingDown, ReplyShape, Waiters};
+use replies::Replies;
+use subscribers::Subscribers;
+use views::Views;
+use waiters::Waiters;
 
 /// Maximum number of inputs per commit: enough to make one sync worthwhile, few enough to keep latency low.
 const BATCH_INPUTS_MAX: usize = 512;
-
-/// Number of committed events kept in memory for subscribers that have nearly caught up.
-const RECENT_MAX: usize = 1_024;
 
 /// The server's handle of a driver.
 #[derive(Debug, Clone)]
@@ -130,17 +143,13 @@ pub(crate) struct Driver {
     commits: u64,
     last_commit: Option<(CommitView, Instant)>,
 
-    pending: HashMap<ReplyTo, PendingReply>,
-    next_reply: u64,
+    replies: Replies,
     waiters: Waiters,
-    down: Option<PendingDown>,
+    down: Down,
 
     launches: Launches,
-    labels: BTreeMap<MemberName, Label>,
-    /// Summary of the members that wait for the user, as last sent to the launcher.
-    waiting: String,
-    subscribers: Vec<subscribers::Subscriber>,
-    recent: VecDeque<JournalEntry>,
+    labels: Labels,
+    subscribers: Subscribers,
 }
 
 /// Source of randomness for the core: random bytes drawn once, made unique per step by a counter. The core hashes the
@@ -157,13 +166,6 @@ impl Seed {
         bytes[24..].copy_from_slice(&self.step.to_be_bytes());
         bytes
     }
-}
-
-/// A call that was decided; its reply is sent when the events are stored.
-struct PendingReply {
-    reply: Reply,
-    shape: ReplyShape,
-    key: Option<CallKey>,
 }
 
 /// Events and follow-up work collected for the next commit.
@@ -271,14 +273,11 @@ impl Driver {
             storage: Storage::Stored,
             commits: 0,
             last_commit: None,
-            pending: HashMap::new(),
-            next_reply: 0,
+            replies: Replies::default(),
             waiters: Waiters::default(),
-            down: None,
-            labels: BTreeMap::new(),
-            waiting: String::new(),
-            subscribers: Vec::new(),
-            recent: VecDeque::new(),
+            down: Down::default(),
+            labels: Labels::default(),
+            subscribers: Subscribers::new(identity.team.clone()),
             machine,
         };
         driver.send_placement();
@@ -495,6 +494,18 @@ impl Driver {
         }
     }
 
+    fn views(&self) -> Views<'_> {
+        Views {
+            identity: &self.identity,
+            team: &self.team,
+            settings: &self.settings,
+            launches: &self.launches,
+            hosts: self.launcher.hosts(),
+            now: self.now(),
+            wall_ms: self.machine.wall_ms(),
+        }
+    }
+
     fn now(&self) -> Tick {
         Tick(self.machine.monotonic_ms())
     }
@@ -522,7 +533,7 @@ impl Driver {
                 (Storage::Full(_), None) => "no room is left on the disk".to_owned(),
                 (Storage::Stored | Storage::Failed(_), None) => "stored".to_owned(),
             },
-            members: self.member_views(),
+            members: self.views().members(),
         }
     }
 
@@ -538,7 +549,7 @@ impl Driver {
                     request.reply.refuse(deleted());
                 }
             }
-            self.dismiss_waiters();
+            self.waiters.refuse_all(&deleted());
             self.disconnect_all().await;
         }
         self.committer.close();

@@ -60,6 +60,14 @@ impl Outbox {
         Self { lines, shared }
     }
 
+    /// An outbox without a connection: the test receives the queued frames.
+    #[cfg(test)]
+    pub(crate) fn unconnected() -> (Self, mpsc::UnboundedReceiver<Arc<str>>) {
+        let (lines, queued) = mpsc::unbounded_channel();
+        let shared = Arc::default();
+        (Self { lines, shared }, queued)
+    }
+
     /// Queues one frame, newline included.
     pub(crate) fn send(&self, line: impl Into<Arc<str>>) -> Result<(), QueueFull> {
         if self.has_room() || self.is_closed() {
@@ -333,6 +341,13 @@ impl Reply {
                     .map_err(|error| Refusal::internal(error.to_string()));
                 let _asker_gone = to.send(answer);
             }
+        }
+    }
+
+    pub(crate) fn send(self, outcome: Result<impl Serialize, Refusal>) {
+        match outcome {
+            Ok(answer) => self.ok(&answer),
+            Err(refusal) => self.refuse(refusal),
         }
     }
 

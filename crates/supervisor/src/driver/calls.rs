@@ -10,9 +10,10 @@ use agent_team_protocol::request::{OneRequest, Permission};
 use agent_team_protocol::{ErrorCode, Refusal};
 use agent_team_system::planted::{self, Plant};
 
+use super::replies::{PendingReply, ReplyShape};
 use super::request::{Change, Request, RequestKind};
-use super::waiters::{ReplyShape, Until};
-use super::{Driver, PendingReply, PostCommit};
+use super::waiters::Until;
+use super::{Driver, PostCommit};
 use crate::convert;
 use crate::outbox::Reply;
 
@@ -56,7 +57,9 @@ impl Driver {
         }
         match change {
             Change::Call(mut call) => {
-                self.judge_task_lines(&by, &mut call);
+                if let Origin::Member { name, .. } = &by {
+                    self.permissions().judge_task_lines(name, &mut call);
+                }
                 if let Call::CompleteTask { claim, .. } = &mut *call
                     && planted::strikes(Plant::StaleOwner, 1)
                 {
@@ -124,18 +127,10 @@ impl Driver {
         shape: ReplyShape,
         answer: Answer,
     ) {
-        let to = self.awaiting(reply, shape, key);
+        let to = self.replies.add(reply, shape, key);
         let outcome = Ok(answer);
         let reply = Effect::Reply { to, outcome };
         self.next_batch.after.push(PostCommit::Effect(reply));
-    }
-
-    fn awaiting(&mut self, reply: Reply, shape: ReplyShape, key: Option<CallKey>) -> ReplyTo {
-        let to = ReplyTo(self.next_reply);
-        self.next_reply += 1;
-        let pending = PendingReply { reply, shape, key };
-        self.pending.insert(to, pending);
-        to
     }
 
     fn spawn(&mut self, by: Origin, key: Option<CallKey>, reply: Reply, spawn: Spawn) {
@@ -162,7 +157,7 @@ impl Driver {
         shape: ReplyShape,
         call: Call,
     ) {
-        let to = self.awaiting(reply, shape, key.clone());
+        let to = self.replies.add(reply, shape, key.clone());
         self.step(Input::Called {
             by,
             key,
@@ -177,15 +172,23 @@ impl Driver {
         to: ReplyTo,
         outcome: Result<Answer, agent_team_core::Refused>,
     ) {
-        let Some(PendingReply { reply, shape, .. }) = self.pending.remove(&to) else {
-            return;
-        };
+        if let Some(pending) = self.replies.take(to) {
+            self.answer_pending(pending, outcome);
+        }
+    }
+
+    pub(super) fn answer_pending(
+        &mut self,
+        pending: PendingReply,
+        outcome: Result<Answer, agent_team_core::Refused>,
+    ) {
+        let PendingReply { reply, shape, .. } = pending;
         let answer = match outcome {
             Ok(answer) => answer,
             Err(refused) => return reply.refuse(convert::refusal(&refused)),
         };
         match (answer, shape) {
-            (Answer::Done, ReplyShape::Down) => self.begin_down(reply),
+            (Answer::Done, ReplyShape::Down) => self.down.add_caller(reply),
             (Answer::Done, _) => reply.ok(&Nothing {}),
             (
                 Answer::Task {
@@ -219,7 +222,7 @@ impl Driver {
             (Answer::Length { length }, ReplyShape::Append(member)) => {
                 reply.ok(&TranscriptAnswer {
                     length,
-                    allowance: self.allowance(&member),
+                    allowance: self.views().allowance(&member),
                 })
             }
             (Answer::Length { .. }, _) => {

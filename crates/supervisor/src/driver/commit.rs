@@ -9,9 +9,7 @@ use agent_team_store::{Batch, CommitError, Committed};
 use agent_team_system::planted::{self, Plant};
 
 use super::request::{Change, RequestKind};
-use super::{
-    Driver, InFlight, Message, NextBatch, Notice, PostCommit, RECENT_MAX, Request, Storage,
-};
+use super::{Driver, InFlight, Message, NextBatch, Notice, PostCommit, Request, Storage};
 use crate::committer::Submitted;
 use crate::failpoints::Failpoint;
 
@@ -139,11 +137,7 @@ impl Driver {
         self.commits += 1;
         self.last_commit = Some((commit, Instant::now()));
         for entry in committed.entries {
-            self.publish(&entry);
-            if self.recent.len() == RECENT_MAX {
-                self.recent.pop_front();
-            }
-            self.recent.push_back(entry);
+            self.subscribers.publish(entry);
         }
     }
 
@@ -172,7 +166,7 @@ impl Driver {
 
     /// Notifies the supervisor once the team is down for good: panes closed, callers answered.
     pub(super) fn watch_for_down(&mut self) {
-        let is_down = self.team.is_down() && self.down.is_none();
+        let is_down = self.team.is_down() && !self.down.is_pending();
         if is_down && !self.flags.is_down.get() {
             let _supervisor_gone = self.notices.send(Notice::WentDown);
         }
@@ -230,7 +224,7 @@ impl Driver {
     /// Refuses a call of a batch that was not stored. A call that repeats an earlier, stored one gets the stored
     /// answer.
     fn refuse_call(&mut self, to: ReplyTo, refusal: &Refusal) {
-        let Some(pending) = self.pending.remove(&to) else {
+        let Some(pending) = self.replies.take(to) else {
             return;
         };
         // Only then does `self.team` contain stored answers alone. After a fatal storage error it still contains the
@@ -238,10 +232,7 @@ impl Driver {
         let is_rebuilt = matches!(self.storage, Storage::Stored | Storage::Full(_));
         let key = pending.key.as_ref().filter(|_| is_rebuilt);
         match key.and_then(|key| self.team.answered(key).ok()?.cloned()) {
-            Some(answer) => {
-                self.pending.insert(to, pending);
-                self.answer(to, Ok(answer));
-            }
+            Some(answer) => self.answer_pending(pending, Ok(answer)),
             None => pending.reply.refuse(refusal.clone()),
         }
     }

@@ -54,7 +54,7 @@ impl Driver {
                 self.end_tree(&member, launch, process, scan);
             }
             Effect::ClosePane { member } => {
-                self.labels.remove(&member);
+                self.labels.closed(&member);
                 self.launcher.order(Order::Close(member));
             }
             Effect::Assign { member, task } => {
@@ -88,7 +88,7 @@ impl Driver {
                 self.inform(&member, request);
             }
             Effect::SendAllowance { member } => {
-                let allowance = self.allowance(&member);
+                let allowance = self.views().allowance(&member);
                 self.notify(&member, &allowance);
             }
             Effect::RunCompletionHook {
@@ -117,7 +117,7 @@ impl Driver {
             Ok(order) => {
                 tracing::debug!(%member, %launch, placement = ?order.placement, "launching");
                 self.launches.ordered(&member, &launch);
-                self.labels.insert(member, order.label.clone());
+                self.labels.started(member, order.label.clone());
                 self.launcher.order(Order::Start(order));
             }
             Err(fault) => self.send_to_self(Message::NotStarted { launch, fault }),
@@ -174,14 +174,15 @@ impl Driver {
         let bytes = serde_json::to_vec(&file).expect("a launch file has string keys");
         private_file::create(&path, &bytes).map_err(failed)?;
         let label = self
-            .label_of(member)
+            .views()
+            .label(member_there)
             .ok_or_else(|| StartFault::Unfit("the member has left the team".to_owned()))?;
         Ok(LaunchOrder {
             member: member.clone(),
             launch: launch.clone(),
             program,
             task: ProgramTask::Launch { file: path },
-            placement: self.wanted_placement(member_there),
+            placement: self.views().wanted_placement(member_there),
             label,
         })
     }
@@ -260,7 +261,7 @@ impl Driver {
         let input = serde_json::json!({
             "hook": "teammate_idle",
             "team": self.identity.team,
-            "member": self.member_view(member),
+            "member": self.team.member(member).map(|member| self.views().member(member)),
         });
         self.run_hook(
             |hooks| hooks.teammate_idle.as_deref(),

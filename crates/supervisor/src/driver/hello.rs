@@ -98,7 +98,7 @@ impl Driver {
             colour: member.plan.colour.to_string(),
             assignment: (self.team.task_of(&name))
                 .map(|task| view::assignment(task, self.settings.team())),
-            allowance: self.allowance(&name),
+            allowance: self.views().allowance(&name),
         };
         let outbox = hello.reply.outbox().clone();
         let (launch, connection) = (&hello.launch, hello.connection);

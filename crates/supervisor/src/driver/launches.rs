@@ -471,3 +471,6 @@ impl LaunchRuntime {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -18,7 +18,7 @@ use tokio::sync::oneshot;
 
 use super::Driver;
 use super::launches::LaunchRuntime;
-use super::queries::unknown_member;
+use super::views::unknown_member;
 use crate::launch::{FoundPane, LaunchOrder, Order, ProgramTask, TerminalLoan};
 use crate::outbox::Reply;
 
@@ -39,7 +39,8 @@ impl Driver {
             self.publish_change(&member);
             // The pane can still exist with a dead attach helper. A label order makes the tmux backend send SIGCHLD to
             // its server, so that tmux notices the dead process and the pane says how to reopen it.
-            if let Some(label) = self.label_of(&member) {
+            let there = self.team.member(&member);
+            if let Some(label) = there.and_then(|there| self.views().label(there)) {
                 self.launcher.order(Order::Label(member, label));
             }
         }
@@ -193,12 +194,12 @@ impl Driver {
     fn pane_for(&self, member: &Member) -> Result<Option<LaunchOrder>, Refusal> {
         let name = &member.plan.name;
         let refused = |why: String| Refusal::new(ErrorCode::NoPane, why);
-        let placement = self.wanted_placement(member);
+        let placement = self.views().wanted_placement(member);
         if placement == Placement::Hosted {
             return Err(no_own_process(name));
         }
         if !placement.has_panes() {
-            let team = self.placement();
+            let team = self.views().placement();
             return Err(
                 refused(format!("{name} has no pane by its placement: {team}")).hint(format!(
                     "show it in this terminal with: agent-team attach {name}"
@@ -223,7 +224,10 @@ impl Driver {
         };
         let failed = |why: String| Refusal::new(ErrorCode::Internal, why);
         let program = attach_helper_program().map_err(|error| failed(error.to_string()))?;
-        let label = self.label_of(name).ok_or_else(|| unknown_member(name))?;
+        let label = self
+            .views()
+            .label(member)
+            .ok_or_else(|| unknown_member(name))?;
         let arguments = self.attach_arguments("--hold", launch).into_iter();
         Ok(Some(LaunchOrder {
             member: name.clone(),

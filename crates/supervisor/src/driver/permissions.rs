@@ -1,47 +1,47 @@
-//! Permission requests: judges calls by the rules, and computes what a decision covers. The results are passed to the
-//! core, which keeps the requests.
+//! Permissions of one team: judges calls by the rules and the grants, and computes what a decision covers. Reads only;
+//! the driver passes the results to the core, which keeps the requests.
+
+use std::path::Path;
 
 use agent_team_core::input::{self, RequestDecision, TaskLine};
-use agent_team_core::request::{self, Grant, RequestState};
-use agent_team_core::{Call, CallKey, Origin, Refused};
+use agent_team_core::request::{self, Grant};
+use agent_team_core::{Call, Origin, Team};
 use agent_team_policy::{Action, Decision as Judgement, RuleBook, RuleContext, Ruling, What, Why};
-use agent_team_protocol::method::Nothing;
 use agent_team_protocol::notification::Inform;
 use agent_team_protocol::permissions::PermissionDefaults;
 use agent_team_protocol::request::{
-    AskRequest, DecideRequest, Decided, Decision, ListRequests, Permission, ProposePlan,
-    RequestListAnswer, RequestView, Scope,
+    AskRequest, DecideRequest, Decision, ListRequests, Permission, ProposePlan, RequestListAnswer,
+    RequestView, Scope,
 };
-use agent_team_protocol::rule::{CheckRules, RuleListAnswer};
+use agent_team_protocol::rule::{CheckRules, JudgementView, RuleListAnswer};
 use agent_team_protocol::text::visible_label;
 use agent_team_protocol::{ErrorCode, MemberName, Refusal, RequestId};
 use agent_team_system::planted::{self, Plant};
 
-use super::Driver;
-use super::waiters::{ReplyShape, Until};
-use crate::outbox::Reply;
+use super::replies::ReplyShape;
+use crate::settings::PlanSettings;
 use crate::{convert, permission};
 
 /// Maximum characters of a command in the reasons of a request.
 const SUBJECT: usize = 80;
 
-impl Driver {
+/// What a judgement is made from.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Permissions<'a> {
+    pub(super) team: &'a Team,
+    pub(super) settings: &'a PlanSettings,
+    pub(super) project: &'a Path,
+}
+
+impl Permissions<'_> {
     /// Judges a member's call. Calls that the rules allow or deny are answered once that is stored; the others become
     /// requests.
-    pub(super) fn ask_permission(
-        &mut self,
-        by: Origin,
-        key: Option<CallKey>,
-        reply: Reply,
+    pub(super) fn ask(
+        &self,
+        name: &MemberName,
         ask: &AskRequest,
-    ) {
-        let Origin::Member { name, .. } = &by else {
-            return reply.refuse(convert::refusal(&Refused::MemberOnly));
-        };
-        let call = match permission::call(ask) {
-            Ok(call) => call,
-            Err(refusal) => return reply.refuse(refusal),
-        };
+    ) -> Result<(Call, ReplyShape), Refusal> {
+        let call = permission::call(ask)?;
         let judgement = self.judge(Some(name), &call, None);
         let why = judgement.to_string();
         let (ruling, shape) = match judgement.ruling {
@@ -69,14 +69,11 @@ impl Driver {
             changes: !matches!(call.action(), Action::Read(_) | Action::Own),
             ruling,
         };
-        self.call(by, key, reply, shape, call);
+        Ok((call, shape))
     }
 
     /// Adds the rules' verdict on each shell line that a member writes into a task.
-    pub(super) fn judge_task_lines(&self, by: &Origin, call: &mut Call) {
-        let Origin::Member { name, .. } = by else {
-            return;
-        };
+    pub(super) fn judge_task_lines(&self, name: &MemberName, call: &mut Call) {
         #[expect(
             clippy::wildcard_enum_match_arm,
             reason = "only these two write shell lines"
@@ -93,7 +90,7 @@ impl Driver {
         // A line that cannot be judged is not allowed: it gets no entry.
         *lines = written
             .filter_map(|line| {
-                let ask = AskRequest::for_task_line(line, self.identity.project.clone());
+                let ask = AskRequest::for_task_line(line, self.project.to_owned());
                 let call = permission::call(&ask).ok()?;
                 Some(TaskLine {
                     line: line.clone(),
@@ -105,47 +102,22 @@ impl Driver {
     }
 
     /// A plan is always a request: the rules do not decide it.
-    pub(super) fn propose_plan(
-        &mut self,
-        by: Origin,
-        key: Option<CallKey>,
-        reply: Reply,
-        plan: ProposePlan,
-    ) {
-        let (digest, call) = match permission::plan(plan, &self.identity.project) {
-            Ok(plan) => plan,
-            Err(refusal) => return reply.refuse(refusal),
-        };
-        self.call(
-            by,
-            key,
-            reply,
-            ReplyShape::Plan,
-            Call::Propose { digest, call },
-        );
+    pub(super) fn propose(&self, plan: ProposePlan) -> Result<Call, Refusal> {
+        let (digest, call) = permission::plan(plan, self.project)?;
+        Ok(Call::Propose { digest, call })
     }
 
-    pub(super) fn decide(
-        &mut self,
-        by: Origin,
-        key: Option<CallKey>,
-        reply: Reply,
-        decide: DecideRequest,
-    ) {
+    pub(super) fn decide(&self, by: &Origin, decide: DecideRequest) -> Result<Call, Refusal> {
         let request = decide.request;
         // `via` names the user interface of a decision; a member's decision has none.
         let via = decide.via.filter(|_| matches!(by, Origin::User));
-        let (decision, covers) = match self.decision(&by, decide) {
-            Ok(decided) => decided,
-            Err(refusal) => return reply.refuse(refusal),
-        };
-        let call = Call::Decide {
+        let (decision, covers) = self.decision(by, decide)?;
+        Ok(Call::Decide {
             request,
             decision,
             covers,
             via: via.map(|via| via.name().into()),
-        };
-        self.call(by, key, reply, ReplyShape::Plain, call);
+        })
     }
 
     /// Converts a decision for the core, and finds the other pending requests that it covers.
@@ -154,7 +126,7 @@ impl Driver {
         by: &Origin,
         decide: DecideRequest,
     ) -> Result<(RequestDecision, Vec<RequestId>), Refusal> {
-        let request = self.find_request(decide.request)?;
+        let request = self.find(decide.request)?;
         if decide
             .digest
             .is_some_and(|digest| *digest != *request.digest)
@@ -214,39 +186,28 @@ impl Driver {
         Ok((decision, covers))
     }
 
-    /// Sends the lead the state of a teammate's request. A request that the lead may allow wakes it.
-    pub(super) fn inform(&mut self, lead: &MemberName, request: RequestId) {
-        let Some(request) = self.team.requests().get(request) else {
-            return;
-        };
-        let Some(text) = permission::lead_notice(request) else {
-            return;
-        };
+    /// The state of a teammate's request for the lead. A request that the lead may allow wakes it.
+    pub(super) fn inform(&self, request: RequestId) -> Option<Inform> {
+        let request = self.team.requests().get(request)?;
+        let text = permission::lead_notice(request)?;
         let (id, pending) = (request.id, request.is_pending());
         let may_allow = pending && self.check_delegated(request).is_ok();
-        let inform = Inform {
+        Some(Inform {
             text,
             request: Some(id),
             pending,
             decide: may_allow.then_some(id),
-        };
-        self.notify(lead, &inform);
+        })
     }
 
-    /// Reports pending requests to a lead that connects: its last connection may have ended before they were
-    /// reported.
-    pub(super) fn inform_of_pending(&mut self, name: &MemberName) {
+    /// The pending requests that the lead is informed of; none for another member.
+    pub(super) fn pending_for(&self, name: &MemberName) -> Vec<RequestId> {
         if self.team.lead().is_none_or(|lead| lead.plan.name != *name) {
-            return;
+            return Vec::new();
         }
         let pending = self.team.requests().pending();
-        let others: Vec<RequestId> = pending
-            .filter(|request| request.member != *name)
-            .map(|request| request.id)
-            .collect();
-        for request in others {
-            self.inform(name, request);
-        }
+        let others = pending.filter(|request| request.member != *name);
+        others.map(|request| request.id).collect()
     }
 
     /// Whether the lead may allow this request.
@@ -287,27 +248,21 @@ impl Driver {
         let protected = self.settings.team().map(|team| team.protected.iter());
         let protected = protected.into_iter().flatten();
         let paths = protected.map(|protected| protected.path.clone()).collect();
-        permission::ground(&self.identity.project, paths)
+        permission::ground(self.project, paths)
     }
 
-    /// Removes a rule from the `allow` lists of the user's settings.
-    pub(super) fn forget_rule(
-        &mut self,
-        by: Origin,
-        key: Option<CallKey>,
-        reply: Reply,
-        rule: &str,
-    ) {
-        let mut settings = match self.settings.rules() {
-            Ok(Some(rules)) => rules.settings.clone(),
-            Ok(None) => return reply.ok(&Nothing {}),
-            Err(unreadable) => return reply.refuse(unreadable.refusal()),
+    /// Removes a rule from the `allow` lists of the user's settings. `None`: the team was never brought up.
+    pub(super) fn forget_rule(&self, rule: &str) -> Result<Option<Call>, Refusal> {
+        let rules = self.settings.rules();
+        let Some(rules) = rules.map_err(|unreadable| unreadable.refusal())? else {
+            return Ok(None);
         };
+        let mut settings = rules.settings.clone();
         for own in &mut settings.own_permissions {
             own.allow.retain(|allowed| allowed != rule);
         }
         let settings = crate::settings::to_json(&settings);
-        self.call(by, key, reply, ReplyShape::Plain, Call::Settle { settings });
+        Ok(Some(Call::Settle { settings }))
     }
 
     /// Refuses rules that do not cover the request they were given for: the user would believe that they do.
@@ -330,23 +285,19 @@ impl Driver {
         )))
     }
 
-    pub(crate) fn list_rules(&self, reply: Reply) {
+    pub(super) fn rules(&self) -> Result<RuleListAnswer, Refusal> {
         let rules = match self.settings.rules() {
             Ok(Some(rules)) => permission::rules(&rules.settings, self.team.requests().grants()),
             Ok(None) => Vec::new(),
-            Err(unreadable) => return reply.refuse(unreadable.refusal()),
+            Err(unreadable) => return Err(unreadable.refusal()),
         };
-        reply.ok(&RuleListAnswer { rules });
+        Ok(RuleListAnswer { rules })
     }
 
-    pub(crate) fn check_rules(&self, reply: Reply, check: &CheckRules) {
-        match permission::call(&check.call) {
-            Ok(call) => {
-                let judgement = self.judge(check.member.as_ref(), &call, None);
-                reply.ok(&permission::judgement(&judgement));
-            }
-            Err(refusal) => reply.refuse(refusal),
-        }
+    pub(super) fn check(&self, check: &CheckRules) -> Result<JudgementView, Refusal> {
+        let call = permission::call(&check.call)?;
+        let judgement = self.judge(check.member.as_ref(), &call, None);
+        Ok(permission::judgement(&judgement))
     }
 
     /// Judges a call by the rules, the grants and optionally one more grant. Without a member only grants to the
@@ -376,47 +327,25 @@ impl Driver {
         }
     }
 
-    fn find_request(&self, id: RequestId) -> Result<&request::Request, Refusal> {
-        self.team
-            .requests()
-            .get(id)
-            .ok_or_else(|| convert::refusal(&Refused::UnknownRequest(id)))
+    pub(super) fn find(&self, id: RequestId) -> Result<&request::Request, Refusal> {
+        let request = self.team.requests().get(id);
+        request.ok_or_else(|| unknown_request(id))
     }
 
-    pub(crate) fn wait_for_request(&mut self, reply: Reply, by: &Origin, id: RequestId) {
-        match (by, self.find_request(id)) {
-            (Origin::Member { name, .. }, Ok(request)) if request.member == *name => {
-                self.wait(reply, Until::Request(id));
-            }
-            (Origin::Member { .. } | Origin::User, _) => {
-                let refused = Refused::UnknownRequest(id);
-                reply.refuse(convert::refusal(&refused));
-            }
-        }
+    pub(super) fn list(&self, list: &ListRequests) -> Result<RequestListAnswer, Refusal> {
+        let requests = self.team.requests().iter();
+        let shown = requests.filter(|request| list.all || request.is_pending());
+        let requests: Result<_, _> = shown.map(|request| self.view(request)).collect();
+        Ok(RequestListAnswer {
+            requests: requests?,
+        })
     }
 
-    pub(crate) fn list_requests(&self, reply: Reply, list: &ListRequests) {
-        let shown = self
-            .team
-            .requests()
-            .iter()
-            .filter(|request| list.all || request.is_pending());
-        let views: Result<Vec<_>, _> = shown.map(|request| self.request_view(request)).collect();
-        match views {
-            Ok(requests) => reply.ok(&RequestListAnswer { requests }),
-            Err(refusal) => reply.refuse(refusal),
-        }
+    pub(super) fn show(&self, id: RequestId) -> Result<RequestView, Refusal> {
+        self.view(self.find(id)?)
     }
 
-    pub(crate) fn show_request(&self, reply: Reply, id: RequestId) {
-        let request = self.find_request(id);
-        match request.and_then(|request| self.request_view(request)) {
-            Ok(view) => reply.ok(&view),
-            Err(refusal) => reply.refuse(refusal),
-        }
-    }
-
-    fn request_view(&self, request: &request::Request) -> Result<RequestView, Refusal> {
+    fn view(&self, request: &request::Request) -> Result<RequestView, Refusal> {
         let ask = permission::stored_call(&request.call)?;
         if request.plan.is_some() {
             let (why, offers) = (Vec::new(), Vec::new());
@@ -452,21 +381,9 @@ fn is_for(grant: &Grant, member: Option<&MemberName>) -> bool {
     }
 }
 
-/// The answer for a caller that waits for a request, once it is decided.
-pub(super) fn decided(request: Option<&request::Request>) -> Option<Decided> {
-    Some(match request.map(|request| &request.state) {
-        Some(RequestState::Pending) => return None,
-        Some(RequestState::Allowed { .. }) => Decided::Allowed,
-        Some(RequestState::Denied { by, reason }) => Decided::Denied {
-            by: by.clone(),
-            reason: reason.to_string(),
-        },
-        Some(
-            RequestState::Begun { .. }
-            | RequestState::Ended
-            | RequestState::Unknown
-            | RequestState::Withdrawn,
-        )
-        | None => Decided::Over,
-    })
+pub(super) fn unknown_request(id: RequestId) -> Refusal {
+    convert::refusal(&agent_team_core::Refused::UnknownRequest(id))
 }
+
+#[cfg(test)]
+mod tests;

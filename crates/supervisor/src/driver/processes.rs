@@ -93,7 +93,7 @@ impl Driver {
         let runtime = self.launches.get(launch);
         let placement = runtime.and_then(|runtime| runtime.placement()).or_else(|| {
             let member = self.team.member_of(launch)?;
-            Some(self.wanted_placement(member))
+            Some(self.views().wanted_placement(member))
         });
         placement == Some(Placement::Hosted)
             || process.is_some_and(|process| self.is_this_process(process))
@@ -281,7 +281,8 @@ impl Driver {
 
     pub(super) fn tree_survived(&mut self, launch: &LaunchId, pids: &[u32]) {
         self.note_ended(launch, pids, Fate::Survived);
-        self.report_survivors();
+        // A process survives SIGKILL: callers of `down` are answered now, while the end is retried.
+        self.down.answer();
     }
 }
 

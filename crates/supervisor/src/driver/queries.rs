@@ -18,15 +18,15 @@ use tokio::task::JoinError;
 
 use super::history_reader::ReadPermit;
 use super::request::Query;
+use super::views::unknown_member;
 use super::waiters::Until;
 use super::{Driver, Message, Storage};
 use crate::outbox::Reply;
-use crate::settings::TeamPlacement;
 use crate::{convert, view};
 
 impl Driver {
     pub(crate) fn show_member(&self, reply: Reply, name: &MemberName) {
-        match self.member_answer(name) {
+        match self.views().member_answer(name) {
             Some(answer) => reply.ok(&answer),
             None => reply.refuse(unknown_member(name)),
         }
@@ -43,28 +43,11 @@ impl Driver {
     }
 
     pub(crate) fn wait_until_quiet(&mut self, reply: Reply) {
-        self.wait(reply, Until::Quiet);
+        self.waiters.wait(Until::Quiet, reply);
     }
 
     pub(crate) fn team_view(&self) -> TeamView {
-        let settings = self.settings.team();
-        let ((account, spent), now) = (self.team.account(), self.now());
-        TeamView {
-            team: self.identity.team.clone(),
-            name: self.identity.name.clone(),
-            project: self.identity.project.clone(),
-            state: self.team_state(),
-            storage_error: self.storage_error(),
-            revision: self.team.revision(),
-            members: self.member_views(),
-            tasks: view::counts(&self.team),
-            usage: *spent,
-            up_ms: account.up.read(now),
-            working_ms: account.working.read(now),
-            unread: u32::try_from(self.team.user_mail().len()).unwrap_or(u32::MAX),
-            roles: settings.map(view::roles).unwrap_or_default(),
-            placement: self.placement(),
-        }
+        self.views().team(self.storage_error())
     }
 
     /// Why nothing can be stored any longer. Checks the files, so that a moved database is reported before a commit
@@ -76,18 +59,6 @@ impl Driver {
                 let moved = self.reader.history().check().err();
                 moved.map(|moved| moved.to_string())
             }
-        }
-    }
-
-    /// The chosen placement and its reason.
-    pub(super) fn placement(&self) -> String {
-        match self.settings.rules() {
-            Ok(Some(rules)) => {
-                let TeamPlacement { terminal, reason } = &rules.settings.team_placement;
-                format!("{}: {reason}", terminal.placement().name())
-            }
-            Ok(None) => "the team was never brought up".to_owned(),
-            Err(error) => error.to_string(),
         }
     }
 
@@ -131,14 +102,14 @@ impl Driver {
 
     pub(crate) fn wait_for_run(&mut self, reply: Reply, run: RunId) {
         if self.team.run().is_some_and(|last| last.id == run) {
-            self.wait(reply, Until::Run(run));
+            self.waiters.wait(Until::Run(run), reply);
         } else {
             reply.refuse(unknown_run(run));
         }
     }
 
     pub(crate) fn wait_for_question(&mut self, reply: Reply) {
-        self.wait(reply, Until::Question);
+        self.waiters.wait(Until::Question, reply);
     }
 
     pub(crate) fn list_rounds(&self, reply: Reply, list: &ListRounds) {
@@ -405,10 +376,6 @@ fn fit(
 fn unknown_run(run: RunId) -> Refusal {
     let text = format!("run {run} does not exist or has been replaced");
     Refusal::new(ErrorCode::UnknownRun, text)
-}
-
-pub(super) fn unknown_member(name: &MemberName) -> Refusal {
-    convert::refusal(&agent_team_core::Refused::UnknownMember(name.to_string()))
 }
 
 #[cfg(test)]

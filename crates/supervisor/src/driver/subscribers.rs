@@ -1,129 +1,120 @@
-//! Event subscriptions: history in pages at the reader's pace, then live events, without a gap or a duplicate.
+//! Event subscribers of one team: history first, then each event as it is committed, without a gap or a duplicate.
+//! Called by the driver, which reads the history for them.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
-use agent_team_protocol::method::{Subscribe, SubscribeAnswer};
-use agent_team_protocol::notification::{Goodbye, GoodbyeReason, TaskOutput, TransientNotice};
-use agent_team_protocol::{ErrorCode, MemberName, Refusal, Revision, TeamId, rpc};
+use agent_team_protocol::notification::{Goodbye, GoodbyeReason, TransientNotice};
+use agent_team_protocol::{ErrorCode, Refusal, Revision, TeamId, rpc};
 use agent_team_store::JournalEntry;
-use tokio::sync::mpsc;
 
-use super::history_reader::HistoryReader;
-use super::{Driver, Message};
-use crate::outbox::{Outbox, QueueFull, Reply};
+use crate::outbox::{Outbox, QueueFull};
 
-/// Events per page of history.
-const PAGE: usize = 512;
+/// Number of committed events kept in memory for subscribers that have nearly caught up.
+const RECENT_MAX: usize = 1_024;
 
-/// A subscriber that receives every event as it is committed.
 #[derive(Debug)]
-pub(super) struct Subscriber {
-    pub(super) outbox: Outbox,
+pub(super) struct Subscribers {
+    team: TeamId,
+    /// They receive every event as it is committed.
+    live: Vec<Subscriber>,
+    recent: VecDeque<JournalEntry>,
+}
+
+#[derive(Debug)]
+struct Subscriber {
+    outbox: Outbox,
     transient: bool,
 }
 
 /// A subscriber that still reads history.
 #[derive(Debug)]
 pub(crate) struct CatchUp {
-    outbox: Outbox,
-    after: Revision,
-    transient: bool,
+    pub(super) outbox: Outbox,
+    pub(super) after: Revision,
+    pub(super) transient: bool,
 }
 
-impl Driver {
-    pub(crate) fn subscribe(&mut self, reply: Reply, subscribe: Subscribe) {
-        let outbox = reply.outbox().clone();
-        reply.ok(&SubscribeAnswer {
-            head: self.team.revision(),
-        });
-        self.caught_up(CatchUp {
-            outbox,
-            after: subscribe.after,
-            transient: subscribe.transient,
-        });
+/// How a subscriber continues.
+#[derive(Debug)]
+pub(super) enum Progress {
+    /// It receives every further event, or its connection has closed.
+    Settled,
+    /// It must first read history, up to a recent event.
+    Behind(CatchUp),
+    /// Its queue is full. It continues when there is room.
+    Full(CatchUp),
+}
+
+impl Subscribers {
+    pub(super) fn new(team: TeamId) -> Self {
+        Self {
+            team,
+            live: Vec::new(),
+            recent: VecDeque::new(),
+        }
     }
 
-    /// Attaches a subscriber that is near the head; otherwise it continues with history. Runs in the driver between
-    /// two commits: no event can be published between the last one sent here and the attachment, so there is neither
-    /// a gap nor a duplicate.
-    pub(super) fn caught_up(&mut self, mut reader: CatchUp) {
+    pub(super) fn len(&self) -> usize {
+        self.live.len()
+    }
+
+    pub(super) fn outboxes(&self) -> impl Iterator<Item = &Outbox> {
+        self.live.iter().map(|subscriber| &subscriber.outbox)
+    }
+
+    /// Attaches a subscriber that is near the head. Runs in the driver between two commits: no event can be published
+    /// between the last one sent here and the attachment, so there is neither a gap nor a duplicate.
+    pub(super) fn catch_up(&mut self, mut reader: CatchUp, head: Revision) -> Progress {
         if reader.outbox.is_closed() {
-            return;
+            return Progress::Settled;
         }
-        let head = self.team.revision();
         let oldest = self
             .recent
             .front()
             .map_or(head.0 + 1, |entry| entry.revision.0);
         if reader.after.0 + 1 < oldest {
-            let team = self.identity.team.clone();
-            tokio::task::spawn_local(read_history(
-                team,
-                self.reader.clone(),
-                reader,
-                self.to_self.clone(),
-            ));
-            return;
+            return Progress::Behind(reader);
         }
         for entry in &self.recent {
             if entry.revision <= reader.after {
                 continue;
             }
-            let line = line(&self.identity.team, entry);
-            if reader.outbox.send(line).is_err() {
-                // Not attached yet, so a full queue only delays it; the remaining events are sent when there is room.
-                let driver = self.to_self.clone();
-                tokio::task::spawn_local(async move {
-                    reader.outbox.room().await;
-                    // The driver stops only together with its connections.
-                    let _sent = driver.send(Message::CaughtUp(reader));
-                });
-                return;
+            if reader.outbox.send(line(&self.team, entry)).is_err() {
+                // Not attached yet, so a full queue only delays it.
+                return Progress::Full(reader);
             }
             reader.after = entry.revision;
         }
-        self.subscribers.push(Subscriber {
+        self.live.push(Subscriber {
             outbox: reader.outbox,
             transient: reader.transient,
         });
+        Progress::Settled
     }
 
-    pub(super) fn publish(&mut self, entry: &JournalEntry) {
-        if self.subscribers.is_empty() {
-            return;
+    /// Sends a committed event to all subscribers.
+    pub(super) fn publish(&mut self, entry: JournalEntry) {
+        if !self.live.is_empty() {
+            let line = line(&self.team, &entry);
+            self.send(&line, false);
         }
-        let line: Arc<str> = line(&self.identity.team, entry);
-        self.send_to_subscribers(&line, false);
-    }
-
-    /// Notifies subscribers that a member's view changed although no event was stored.
-    pub(super) fn publish_change(&mut self, member: &MemberName) {
-        self.publish_output(member, TaskOutput::default());
-    }
-
-    pub(super) fn publish_output(&mut self, member: &MemberName, output: TaskOutput) {
-        if !self
-            .subscribers
-            .iter()
-            .any(|subscriber| subscriber.transient)
-        {
-            return;
+        if self.recent.len() == RECENT_MAX {
+            self.recent.pop_front();
         }
-        let notice = TransientNotice {
-            team: self.identity.team.clone(),
-            after: self.team.revision(),
-            member: member.clone(),
-            task: output.task,
-            text: output.text,
-            said: output.said,
-            at: self.machine.wall_ms(),
-        };
-        let line: Arc<str> = rpc::notification(&notice).into();
-        self.send_to_subscribers(&line, true);
+        self.recent.push_back(entry);
     }
 
-    fn send_to_subscribers(&mut self, line: &Arc<str>, transient: bool) {
-        self.subscribers.retain(|subscriber| {
+    pub(super) fn want_transient(&self) -> bool {
+        self.live.iter().any(|subscriber| subscriber.transient)
+    }
+
+    pub(super) fn publish_transient(&mut self, notice: &TransientNotice) {
+        self.send(&rpc::notification(notice).into(), true);
+    }
+
+    fn send(&mut self, line: &Arc<str>, transient: bool) {
+        self.live.retain(|subscriber| {
             if subscriber.outbox.is_closed() {
                 return false;
             }
@@ -156,56 +147,133 @@ fn cut_off(outbox: &Outbox) {
     });
 }
 
-async fn read_history(
-    team: TeamId,
-    history: HistoryReader,
-    mut reader: CatchUp,
-    driver: mpsc::UnboundedSender<Message>,
-) {
-    loop {
-        let after = reader.after;
-        let permit = history.permit().await;
-        if reader.outbox.is_closed() {
-            return;
-        }
-        let page = permit
-            .read(move |history| history.events_after(after, PAGE))
-            .await;
-        let page = match page {
-            Ok(Ok(page)) => page,
-            Ok(Err(error)) => {
-                tracing::error!(%error, "cannot read events");
-                return reader.outbox.close();
-            }
-            Err(panic) => {
-                tracing::error!(%panic, "reading events panicked");
-                return reader.outbox.close();
-            }
-        };
-        let is_last = page.len() < PAGE;
-        for entry in &page {
-            let line = line(&team, entry);
-            while reader.outbox.send(line.clone()).is_err() {
-                reader.outbox.room().await;
-            }
-            if reader.outbox.is_closed() {
-                return;
-            }
-            reader.after = entry.revision;
-        }
-        if is_last || page.is_empty() {
-            // The driver stops only together with its connections.
-            let _sent = driver.send(Message::CaughtUp(reader));
-            return;
-        }
-    }
-}
-
 /// The event notification. Embeds the journal's JSON as it is, without parsing it.
-fn line(team: &TeamId, entry: &JournalEntry) -> Arc<str> {
+pub(super) fn line(team: &TeamId, entry: &JournalEntry) -> Arc<str> {
     format!(
         "{{\"jsonrpc\":\"2.0\",\"method\":\"event\",\"params\":{{\"team\":\"{team}\",\"revision\":{},\"at\":{},\"event\":{}}}}}\n",
         entry.revision.0, entry.at, entry.event
     )
     .into()
+}
+
+#[cfg(test)]
+mod tests {
+    use agent_team_protocol::notification::{Notification, TaskOutput};
+
+    use super::super::testing::{Frames, name};
+    use super::*;
+
+    fn subscribers() -> Subscribers {
+        Subscribers::new(TeamId::new(&"demo".parse().unwrap(), "/w".as_ref()))
+    }
+
+    fn entry(revision: u64) -> JournalEntry {
+        JournalEntry {
+            revision: Revision(revision),
+            at: 0,
+            event: "{\"Known\":{}}".into(),
+        }
+    }
+
+    fn reader(after: u64, transient: bool) -> (CatchUp, Frames) {
+        let (outbox, frames) = Frames::pair();
+        let after = Revision(after);
+        let reader = CatchUp {
+            outbox,
+            after,
+            transient,
+        };
+        (reader, frames)
+    }
+
+    fn revisions(frames: &mut Frames) -> Vec<u64> {
+        let frames = std::iter::from_fn(|| frames.next());
+        frames
+            .map(|frame| frame["params"]["revision"].as_u64().unwrap())
+            .collect()
+    }
+
+    #[test]
+    fn a_subscriber_near_the_head_receives_each_event_once() {
+        let mut subscribers = subscribers();
+        (1..=3).for_each(|revision| subscribers.publish(entry(revision)));
+        let (reader, mut frames) = reader(1, false);
+        let progress = subscribers.catch_up(reader, Revision(3));
+        assert!(matches!(progress, Progress::Settled));
+        subscribers.publish(entry(4));
+        assert_eq!(revisions(&mut frames), [2, 3, 4]);
+    }
+
+    #[test]
+    fn a_subscriber_far_behind_reads_history_first() {
+        let mut subscribers = subscribers();
+        (1..=RECENT_MAX as u64 + 1).for_each(|revision| subscribers.publish(entry(revision)));
+        let head = Revision(RECENT_MAX as u64 + 1);
+        let (behind, _frames) = reader(0, false);
+        let Progress::Behind(mut behind) = subscribers.catch_up(behind, head) else {
+            panic!("event 1 is no longer in memory");
+        };
+        behind.after = Revision(1);
+        let progress = subscribers.catch_up(behind, head);
+        assert!(matches!(progress, Progress::Settled) && subscribers.len() == 1);
+        // Nothing was published by this supervisor: history is on disk.
+        let (behind, _frames) = reader(6, false);
+        let progress = self::subscribers().catch_up(behind, Revision(7));
+        assert!(matches!(progress, Progress::Behind(_)));
+    }
+
+    #[test]
+    fn a_full_queue_delays_catching_up_and_ends_a_live_subscription() {
+        let mut subscribers = subscribers();
+        let (slow, mut frames) = reader(0, false);
+        while slow.outbox.send("x".repeat(1_000)).is_ok() {}
+        subscribers.publish(entry(1));
+        let Progress::Full(slow) = subscribers.catch_up(slow, Revision(1)) else {
+            panic!("the queue is full");
+        };
+        assert_eq!((slow.after, subscribers.len()), (Revision(0), 0));
+        let (live, _frames) = reader(1, false);
+        let outbox = live.outbox.clone();
+        subscribers.catch_up(live, Revision(1));
+        while outbox.send("x".repeat(1_000)).is_ok() {}
+        subscribers.publish(entry(2));
+        assert!(subscribers.len() == 0 && outbox.is_closed());
+        frames.close();
+        assert!(matches!(
+            subscribers.catch_up(slow, Revision(2)),
+            Progress::Settled
+        ));
+        assert_eq!(subscribers.len(), 0, "its connection has closed");
+    }
+
+    #[test]
+    fn transient_events_leave_room_for_durable_ones() {
+        let mut subscribers = subscribers();
+        let (plain, mut plain_frames) = reader(0, false);
+        subscribers.catch_up(plain, Revision(0));
+        assert!(!subscribers.want_transient());
+        let (live, mut frames) = reader(0, true);
+        let outbox = live.outbox.clone();
+        subscribers.catch_up(live, Revision(0));
+        assert!(subscribers.want_transient());
+        let output = TaskOutput::default();
+        let notice = TransientNotice {
+            team: subscribers.team.clone(),
+            after: Revision(0),
+            member: name("ada"),
+            task: output.task,
+            text: output.text,
+            said: output.said,
+            at: 0,
+        };
+        subscribers.publish_transient(&notice);
+        assert_eq!(frames.next().unwrap()["method"], TransientNotice::NAME);
+        assert!(plain_frames.next().is_none());
+        while outbox.is_half_empty() {
+            outbox.send("x".repeat(1_000)).unwrap();
+        }
+        subscribers.publish_transient(&notice);
+        subscribers.publish(entry(1));
+        assert_eq!(subscribers.len(), 2);
+    }
 }

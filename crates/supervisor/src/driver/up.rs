@@ -8,8 +8,8 @@ use agent_team_system::private_file;
 
 use super::Driver;
 use super::preview::{change, try_up};
+use super::replies::ReplyShape;
 use super::request::UpRequest;
-use super::waiters::ReplyShape;
 use crate::outbox::Reply;
 use crate::settings::TeamPlacement;
 use crate::{convert, permission};

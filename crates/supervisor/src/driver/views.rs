@@ -1,28 +1,39 @@
-//! Views of members for clients, and labels for the borders of their panes.
+//! Read-only views of a team: its members as clients see them, and the labels of their panes. Called by the driver.
 
 use agent_team_core::member::{Life, Member};
+use agent_team_core::{Refused, Team, Tick};
 use agent_team_protocol::method::MemberAnswer;
 use agent_team_protocol::notification::Allowance;
-use agent_team_protocol::view::{MemberState, MemberView, Placement, TeamState};
-use agent_team_protocol::{MemberName, attention};
+use agent_team_protocol::view::{MemberState, MemberView, Placement, TeamState, TeamView};
+use agent_team_protocol::{MemberName, Refusal, attention};
+use agent_team_store::TeamIdentity;
 
-use super::Driver;
-use super::launches::LaunchRuntime;
+use super::launches::{LaunchRuntime, Launches};
+use crate::convert;
+use crate::launch::Label;
 use crate::launch::panes::TerminalBackend;
-use crate::launch::{Label, Order};
-use crate::settings;
+use crate::settings::{self, PlanSettings, TeamPlacement};
 use crate::view::{self, RuntimeFacts};
 
-impl Driver {
-    pub(super) fn member_views(&self) -> Vec<MemberView> {
-        let names: Vec<MemberName> = self
+/// What views of a team are made from.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Views<'a> {
+    pub(super) identity: &'a TeamIdentity,
+    pub(super) team: &'a Team,
+    pub(super) settings: &'a PlanSettings,
+    pub(super) launches: &'a Launches,
+    /// All workers run inside this process.
+    pub(super) hosts: bool,
+    pub(super) now: Tick,
+    pub(super) wall_ms: u64,
+}
+
+impl Views<'_> {
+    pub(super) fn members(&self) -> Vec<MemberView> {
+        let mut views: Vec<MemberView> = self
             .team
             .members()
-            .map(|member| member.plan.name.clone())
-            .collect();
-        let mut views: Vec<MemberView> = names
-            .iter()
-            .filter_map(|name| self.member_view(name))
+            .map(|member| self.member(member))
             .collect();
         views.sort_by_key(|view| !view.lead);
         views
@@ -31,12 +42,34 @@ impl Driver {
     pub(super) fn member_answer(&self, name: &MemberName) -> Option<MemberAnswer> {
         Some(MemberAnswer {
             revision: self.team.revision(),
-            member: self.member_view(name)?,
+            member: self.member(self.team.member(name)?),
             team: Some(self.team_state()),
         })
     }
 
-    pub(super) fn team_state(&self) -> TeamState {
+    /// `storage_error`: why nothing can be stored any longer.
+    pub(super) fn team(&self, storage_error: Option<String>) -> TeamView {
+        let settings = self.settings.team();
+        let (account, spent) = self.team.account();
+        TeamView {
+            team: self.identity.team.clone(),
+            name: self.identity.name.clone(),
+            project: self.identity.project.clone(),
+            state: self.team_state(),
+            storage_error,
+            revision: self.team.revision(),
+            members: self.members(),
+            tasks: view::counts(self.team),
+            usage: *spent,
+            up_ms: account.up.read(self.now),
+            working_ms: account.working.read(self.now),
+            unread: u32::try_from(self.team.user_mail().len()).unwrap_or(u32::MAX),
+            roles: settings.map(view::roles).unwrap_or_default(),
+            placement: self.placement(),
+        }
+    }
+
+    fn team_state(&self) -> TeamState {
         if self.team.is_down() {
             TeamState::Down
         } else {
@@ -44,15 +77,13 @@ impl Driver {
         }
     }
 
-    pub(super) fn member_view(&self, name: &MemberName) -> Option<MemberView> {
-        let member = self.team.member(name)?;
-        let runtime = self.launches.of(&self.team, name);
-        let runtime = runtime.map(|(_, runtime)| runtime);
+    pub(super) fn member(&self, member: &Member) -> MemberView {
+        let runtime = self.runtime(member);
         let wanted = self.wanted_placement(member);
         let placement = runtime.and_then(LaunchRuntime::placement).unwrap_or(wanted);
         let facts = RuntimeFacts {
-            settings: self.settings.member(name).ok(),
-            wall_ms: self.machine.wall_ms(),
+            settings: self.settings.member(&member.plan.name).ok(),
+            wall_ms: self.wall_ms,
             placement,
             lost_pane: wanted.has_panes() && placement == Placement::Headless,
             pane: runtime.and_then(LaunchRuntime::pane).cloned(),
@@ -61,7 +92,11 @@ impl Driver {
                 && !runtime.is_some_and(LaunchRuntime::is_connected),
             waiting: runtime.and_then(LaunchRuntime::waiting).cloned(),
         };
-        Some(view::member(&self.team, member, facts, self.now()))
+        view::member(self.team, member, facts, self.now)
+    }
+
+    fn runtime(&self, member: &Member) -> Option<&LaunchRuntime> {
+        self.launches.get(&member.life.launch()?.id)
     }
 
     pub(super) fn wanted_placement(&self, member: &Member) -> Placement {
@@ -75,7 +110,7 @@ impl Driver {
             .map(|settings| &settings.team_placement.terminal)
         {
             // An embedding program has no terminals: all its members are hosted.
-            Some(TerminalBackend::Hosted) if self.launcher.hosts() => Placement::Hosted,
+            Some(TerminalBackend::Hosted) if self.hosts => Placement::Hosted,
             _ if hosted => Placement::Hosted,
             _ if headless => Placement::Headless,
             Some(terminal) => terminal.placement(),
@@ -83,17 +118,28 @@ impl Driver {
         }
     }
 
-    pub(super) fn label_of(&self, name: &MemberName) -> Option<Label> {
-        let member = self.team.member(name)?;
-        let task = self.team.task_of(name);
-        let state = self.state_of(member);
-        let state = serde_json::to_value(state).ok()?;
+    /// The chosen placement and its reason.
+    pub(super) fn placement(&self) -> String {
+        match self.settings.rules() {
+            Ok(Some(rules)) => {
+                let TeamPlacement { terminal, reason } = &rules.settings.team_placement;
+                format!("{}: {reason}", terminal.placement().name())
+            }
+            Ok(None) => "the team was never brought up".to_owned(),
+            Err(error) => error.to_string(),
+        }
+    }
+
+    /// The label of the member's pane.
+    pub(super) fn label(&self, member: &Member) -> Option<Label> {
+        let name = &member.plan.name;
+        let state = serde_json::to_value(self.state(member)).ok()?;
         let role = &member.plan.role;
         let mut text = format!("{role} · {}", state.as_str().unwrap_or_default());
         if self.team.user_mail().newest_from(name).is_some() {
             text.push_str(" · asks you");
         }
-        if let Some(task) = task {
+        if let Some(task) = self.team.task_of(name) {
             text = format!("{text} {} {}", task.id, view::doing(task));
         }
         Some(Label {
@@ -102,34 +148,30 @@ impl Driver {
         })
     }
 
-    fn state_of(&self, member: &Member) -> MemberState {
-        let name = &member.plan.name;
-        let runtime = self.launches.of(&self.team, name);
-        let runtime = runtime.map(|(_, runtime)| runtime);
+    fn state(&self, member: &Member) -> MemberState {
+        let runtime = self.runtime(member);
         let reported = runtime.and_then(LaunchRuntime::waiting);
-        let waits = view::waiting(&self.team, member, reported).is_some();
-        let works = self.team.task_of(name).is_some() || member.transcript.active;
+        let waits = view::waiting(self.team, member, reported).is_some();
+        let works = self.team.task_of(&member.plan.name).is_some() || member.transcript.active;
         let unresponsive = runtime.is_some_and(LaunchRuntime::is_unresponsive);
         view::state(member, works, waits, unresponsive)
     }
 
     /// Summary of members that wait for the user, for status lines. Builds full views only for members that may be
     /// waiting.
-    fn waiting_summary(&self) -> String {
+    pub(super) fn waiting_summary(&self) -> String {
         let may_wait = |member: &&Member| {
             self.team
                 .user_mail()
                 .newest_from(&member.plan.name)
                 .is_some()
                 || matches!(
-                    self.state_of(member),
+                    self.state(member),
                     MemberState::Waiting | MemberState::Held | MemberState::Unresponsive
                 )
         };
         let members = self.team.members().filter(may_wait);
-        let views: Vec<_> = members
-            .filter_map(|member| self.member_view(&member.plan.name))
-            .collect();
+        let views: Vec<_> = members.map(|member| self.member(member)).collect();
         attention::summary(&views)
     }
 
@@ -144,27 +186,70 @@ impl Driver {
             waits: out.map(|out| out.to_string()),
         }
     }
+}
 
-    /// Sends changed border labels and the summary of waiting members to the launcher.
-    pub(super) fn refresh_labels(&mut self) {
-        let names: Vec<MemberName> = self
-            .team
-            .members()
-            .map(|member| member.plan.name.clone())
-            .collect();
-        for name in names {
-            let Some(label) = self.label_of(&name) else {
-                continue;
-            };
-            if self.labels.get(&name) != Some(&label) {
-                self.labels.insert(name.clone(), label.clone());
-                self.launcher.order(Order::Label(name, label));
-            }
-        }
-        let waiting = self.waiting_summary();
-        if self.waiting != waiting {
-            self.waiting.clone_from(&waiting);
-            self.launcher.order(Order::SetSummary(waiting));
-        }
+pub(super) fn unknown_member(name: &MemberName) -> Refusal {
+    convert::refusal(&Refused::UnknownMember(name.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use agent_team_core::{Answer, Call, Origin};
+    use agent_team_protocol::spec::TaskSpec;
+    use agent_team_protocol::view::Waiting;
+
+    use super::super::testing::{TestTeam, name};
+    use super::*;
+
+    #[test]
+    fn the_lead_comes_first_and_a_lost_connection_shows() {
+        let mut team = TestTeam::of(&["ada"]);
+        let _frames = team.hello("ada", 7);
+        let members = team.views().members();
+        let names: Vec<_> = members.iter().map(|view| view.name.as_str()).collect();
+        assert_eq!(names, ["lead", "ada"]);
+        assert_eq!(members[0].state, MemberState::Launching);
+        assert!(!members[1].disconnected && members[1].placement == Placement::Headless);
+        let launch = team.launch_of("ada");
+        assert!(
+            !team.launches.detach(&launch, 8),
+            "another connection's end"
+        );
+        assert!(team.launches.detach(&launch, 7));
+        assert!(team.views().members()[1].disconnected);
+    }
+
+    #[test]
+    fn a_label_shows_state_task_and_what_the_worker_waits_for() {
+        let mut team = TestTeam::of(&["ada"]);
+        let _frames = team.hello("ada", 7);
+        let label = |team: &TestTeam| {
+            let member = team.team.member(&name("ada")).unwrap();
+            team.views().label(member).unwrap().text
+        };
+        assert_eq!(label(&team), "worker · idle");
+        let spec = TaskSpec {
+            title: "build".to_owned(),
+            ..TaskSpec::default()
+        };
+        let call = Call::AddTask {
+            plan: convert::task_plan(spec),
+            after: Vec::new(),
+            lines: Vec::new(),
+        };
+        let Ok(Answer::Task { task, .. }) = team.call(Origin::User, call) else {
+            panic!("a task");
+        };
+        let ada = team.origin("ada");
+        team.call(ada, Call::ClaimTask { task: Some(task) })
+            .unwrap();
+        assert_eq!(label(&team), "worker · working T-1 build");
+        let launch = team.launch_of("ada");
+        let waiting = Waiting::RateLimit {
+            until: 0,
+            why: "overloaded".to_owned(),
+        };
+        team.launches.set_waiting(&launch, Some(waiting));
+        assert_eq!(label(&team), "worker · waiting T-1 build");
     }
 }

@@ -59,7 +59,7 @@ impl Driver {
     pub(super) async fn disconnect_all(&self) {
         let members = self.launches.outboxes();
         let outboxes: Vec<Outbox> = members
-            .chain(self.subscribers.iter().map(|one| &one.outbox))
+            .chain(self.subscribers.outboxes())
             .cloned()
             .collect();
         for outbox in &outboxes {

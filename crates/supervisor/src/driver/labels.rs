@@ -1,0 +1,92 @@
+//! The labels of a team's panes and its summary of waiting members, as the launcher last received them. Called by the
+//! driver.
+
+use std::collections::BTreeMap;
+
+use agent_team_protocol::MemberName;
+
+use super::views::Views;
+use crate::launch::{Label, Order};
+
+#[derive(Debug, Default)]
+pub(super) struct Labels {
+    shown: BTreeMap<MemberName, Label>,
+    /// Summary of the members that wait for the user.
+    summary: String,
+}
+
+impl Labels {
+    /// The launcher received this label with a start order.
+    pub(super) fn started(&mut self, member: MemberName, label: Label) {
+        self.shown.insert(member, label);
+    }
+
+    /// The member's pane is being closed.
+    pub(super) fn closed(&mut self, member: &MemberName) {
+        self.shown.remove(member);
+    }
+
+    /// All panes were closed.
+    pub(super) fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    /// The orders that show what has changed.
+    pub(super) fn changes(&self, views: &Views<'_>) -> Vec<Order> {
+        let labels = views.team.members().filter_map(|member| {
+            let name = &member.plan.name;
+            let label = views.label(member)?;
+            (self.shown.get(name) != Some(&label)).then(|| Order::Label(name.clone(), label))
+        });
+        let summary = views.waiting_summary();
+        let summary = (summary != self.summary).then_some(Order::SetSummary(summary));
+        labels.chain(summary).collect()
+    }
+
+    /// The launcher receives this order.
+    pub(super) fn note(&mut self, order: &Order) {
+        if let Order::Label(member, label) = order {
+            self.shown.insert(member.clone(), label.clone());
+        }
+        if let Order::SetSummary(summary) = order {
+            self.summary.clone_from(summary);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{TestTeam, name};
+    use super::*;
+
+    /// The texts of the orders, after the launcher received them.
+    fn update(labels: &mut Labels, team: &TestTeam) -> Vec<String> {
+        let orders = labels.changes(&team.views());
+        let shown = orders.iter().map(|order| {
+            labels.note(order);
+            if let Order::Label(member, label) = order {
+                format!("{member}: {}", label.text)
+            } else {
+                format!("{order:?}")
+            }
+        });
+        shown.collect()
+    }
+
+    #[test]
+    fn only_changed_labels_are_sent() {
+        let mut team = TestTeam::of(&["ada"]);
+        let mut labels = Labels::default();
+        assert_eq!(
+            update(&mut labels, &team),
+            ["ada: worker · launching", "lead: worker · launching"]
+        );
+        assert!(update(&mut labels, &team).is_empty());
+        let _frames = team.hello("ada", 7);
+        assert_eq!(update(&mut labels, &team), ["ada: worker · idle"]);
+        labels.closed(&name("ada"));
+        assert_eq!(update(&mut labels, &team), ["ada: worker · idle"]);
+        labels.clear();
+        assert_eq!(update(&mut labels, &team).len(), 2);
+    }
+}

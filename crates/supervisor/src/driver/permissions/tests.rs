@@ -1,0 +1,176 @@
+//! Tests of judgements and decisions, on a team without processes.
+
+use agent_team_core::Answer;
+use agent_team_protocol::permissions::Permissions as Rules;
+use serde_json::json;
+use serde_json::value::RawValue;
+
+use super::super::testing::{TestTeam, name};
+use super::*;
+
+/// A team of a lead and ada with these rules of the team file.
+fn team(rules: &Rules) -> TestTeam {
+    let mut team = TestTeam::with(&["ada"], json!({ "permissions": rules }));
+    let _frames = (team.hello("lead", 6), team.hello("ada", 7));
+    team
+}
+
+fn rules(list: &[&str]) -> Vec<String> {
+    list.iter().map(|rule| (*rule).to_owned()).collect()
+}
+
+fn bash(line: &str) -> AskRequest {
+    let arguments = json!({ "command": line }).to_string();
+    AskRequest {
+        tool: "bash".to_owned(),
+        arguments: RawValue::from_string(arguments).unwrap(),
+        directory: "/w".into(),
+        confined: true,
+        places: Vec::new(),
+    }
+}
+
+fn ruling(team: &TestTeam, line: &str) -> input::Ruling {
+    let asked = team.permissions().ask(&name("ada"), &bash(line));
+    let Call::Ask { ruling, .. } = asked.unwrap().0 else {
+        panic!("a call of the core");
+    };
+    ruling
+}
+
+/// Ada asks for a line that needs a decision.
+fn asks(team: &mut TestTeam, line: &str) -> RequestId {
+    let (call, _) = team.permissions().ask(&name("ada"), &bash(line)).unwrap();
+    let Ok(Answer::Request { request }) = team.call(team.origin("ada"), call) else {
+        panic!("a request");
+    };
+    request
+}
+
+fn allow(request: RequestId, scope: Scope, rule: &[&str]) -> DecideRequest {
+    DecideRequest {
+        request,
+        digest: None,
+        decision: Decision::Allow {
+            scope,
+            rules: rules(rule),
+        },
+        via: None,
+    }
+}
+
+/// The code with which a decision is refused.
+fn refused(team: &TestTeam, by: &Origin, decide: DecideRequest) -> ErrorCode {
+    team.permissions().decide(by, decide).unwrap_err().code
+}
+
+#[test]
+fn rules_allow_deny_or_ask() {
+    let team = team(&Rules {
+        allow: rules(&["Bash(make:*)"]),
+        deny: rules(&["Bash(make deploy:*)"]),
+        ..Rules::default()
+    });
+    assert!(matches!(
+        ruling(&team, "make test"),
+        input::Ruling::Allow { .. }
+    ));
+    assert!(matches!(
+        ruling(&team, "make deploy"),
+        input::Ruling::Deny { .. }
+    ));
+    assert!(matches!(ruling(&team, "curl x.y"), input::Ruling::Ask));
+    assert_eq!(team.permissions().rules().unwrap().rules.len(), 2);
+}
+
+#[test]
+fn a_decision_covers_other_requests_that_its_rules_allow() {
+    let mut team = team(&Rules::default());
+    let first = asks(&mut team, "make one");
+    let second = asks(&mut team, "make two");
+    let other = asks(&mut team, "curl x.y");
+    let decide = allow(first, Scope::Team, &["Bash(make:*)"]);
+    let call = team.permissions().decide(&Origin::User, decide).unwrap();
+    let Call::Decide { covers, .. } = &call else {
+        panic!("{call:?}");
+    };
+    assert_eq!(covers, &[second]);
+    team.call(Origin::User, call).unwrap();
+    assert!(matches!(
+        ruling(&team, "make three"),
+        input::Ruling::Allow { .. }
+    ));
+    let pending = ListRequests { all: false };
+    let pending = team.permissions().list(&pending).unwrap().requests;
+    assert_eq!(pending.len(), 1);
+    assert_eq!(pending[0].id, other);
+}
+
+#[test]
+fn rules_that_do_not_cover_the_request_are_refused() {
+    let mut team = team(&Rules::default());
+    let request = asks(&mut team, "make one");
+    let other = allow(request, Scope::Team, &["Bash(cargo:*)"]);
+    assert_eq!(refused(&team, &Origin::User, other), ErrorCode::NotCovered);
+    let invalid = allow(request, Scope::Team, &["Bash("]);
+    assert_eq!(refused(&team, &Origin::User, invalid), ErrorCode::Invalid);
+}
+
+#[test]
+fn the_lead_allows_only_what_is_delegated_to_it() {
+    let mut team = team(&Rules {
+        approve: rules(&["Bash(make:*)"]),
+        ..Rules::default()
+    });
+    let delegated = asks(&mut team, "make one");
+    let other = asks(&mut team, "curl x.y");
+    let permissions = team.permissions();
+    assert_eq!(permissions.pending_for(&name("lead")), [delegated, other]);
+    assert!(permissions.pending_for(&name("ada")).is_empty());
+    let decide = |id| permissions.inform(id).unwrap().decide;
+    assert_eq!([decide(delegated), decide(other)], [Some(delegated), None]);
+    let lead = team.origin("lead");
+    let decide = allow(other, Scope::Once, &[]);
+    assert_eq!(refused(&team, &lead, decide), ErrorCode::NotPermitted);
+    let decide = allow(delegated, Scope::Once, &[]);
+    let call = team.permissions().decide(&lead, decide).unwrap();
+    team.call(lead, call).unwrap();
+}
+
+#[test]
+fn unreadable_settings_deny_every_call() {
+    let mut team = team(&Rules::default());
+    let call = Call::Settle {
+        settings: "{}".into(),
+    };
+    team.call(Origin::User, call).unwrap();
+    assert!(matches!(ruling(&team, "ls"), input::Ruling::Deny { .. }));
+    assert!(team.permissions().rules().is_err());
+    assert!(team.permissions().forget_rule("Bash(make:*)").is_err());
+}
+
+#[test]
+fn no_rule_allows_a_task_line_without_a_sandbox() {
+    let team = team(&Rules {
+        allow: rules(&["Bash(make:*)"]),
+        ..Rules::default()
+    });
+    let spec = agent_team_protocol::spec::TaskSpec {
+        title: "build".to_owned(),
+        run: Some("make all".to_owned()),
+        verify: Some("curl x.y".to_owned()),
+        ..Default::default()
+    };
+    let mut call = Call::AddTask {
+        plan: convert::task_plan(spec),
+        after: Vec::new(),
+        lines: Vec::new(),
+    };
+    let permissions = team.permissions();
+    permissions.judge_task_lines(&name("ada"), &mut call);
+    let Call::AddTask { lines, .. } = call else {
+        panic!("{call:?}");
+    };
+    let allowed: Vec<bool> = lines.iter().map(|line| line.allowed).collect();
+    assert_eq!(allowed, [false, false]);
+}

@@ -1,0 +1,112 @@
+//! Attaches event subscribers, and reads history for those that are behind. Called by the driver.
+
+use agent_team_protocol::method::{Subscribe, SubscribeAnswer};
+use agent_team_protocol::notification::{TaskOutput, TransientNotice};
+use agent_team_protocol::{MemberName, TeamId};
+use tokio::sync::mpsc;
+
+use super::Driver;
+use super::history_reader::HistoryReader;
+use super::message::Message;
+use super::subscribers::{CatchUp, Progress, line};
+use crate::outbox::Reply;
+
+/// Events per page of history.
+const PAGE: usize = 512;
+
+impl Driver {
+    pub(crate) fn subscribe(&mut self, reply: Reply, subscribe: Subscribe) {
+        let outbox = reply.outbox().clone();
+        reply.ok(&SubscribeAnswer {
+            head: self.team.revision(),
+        });
+        self.caught_up(CatchUp {
+            outbox,
+            after: subscribe.after,
+            transient: subscribe.transient,
+        });
+    }
+
+    /// Continues a subscriber that has read history.
+    pub(super) fn caught_up(&mut self, reader: CatchUp) {
+        let driver = self.to_self.clone();
+        match self.subscribers.catch_up(reader, self.team.revision()) {
+            Progress::Settled => {}
+            Progress::Behind(reader) => {
+                let (team, history) = (self.identity.team.clone(), self.reader.clone());
+                tokio::task::spawn_local(read_history(team, history, reader, driver));
+            }
+            Progress::Full(reader) => {
+                tokio::task::spawn_local(async move {
+                    reader.outbox.room().await;
+                    // The driver stops only together with its connections.
+                    let _sent = driver.send(Message::CaughtUp(reader));
+                });
+            }
+        }
+    }
+
+    /// Notifies subscribers that a member's view changed although no event was stored.
+    pub(super) fn publish_change(&mut self, member: &MemberName) {
+        self.publish_output(member, TaskOutput::default());
+    }
+
+    pub(super) fn publish_output(&mut self, member: &MemberName, output: TaskOutput) {
+        if self.subscribers.want_transient() {
+            self.subscribers.publish_transient(&TransientNotice {
+                team: self.identity.team.clone(),
+                after: self.team.revision(),
+                member: member.clone(),
+                task: output.task,
+                text: output.text,
+                said: output.said,
+                at: self.machine.wall_ms(),
+            });
+        }
+    }
+}
+
+async fn read_history(
+    team: TeamId,
+    history: HistoryReader,
+    mut reader: CatchUp,
+    driver: mpsc::UnboundedSender<Message>,
+) {
+    loop {
+        let after = reader.after;
+        let permit = history.permit().await;
+        if reader.outbox.is_closed() {
+            return;
+        }
+        let page = permit
+            .read(move |history| history.events_after(after, PAGE))
+            .await;
+        let page = match page {
+            Ok(Ok(page)) => page,
+            Ok(Err(error)) => {
+                tracing::error!(%error, "cannot read events");
+                return reader.outbox.close();
+            }
+            Err(panic) => {
+                tracing::error!(%panic, "reading events panicked");
+                return reader.outbox.close();
+            }
+        };
+        let is_last = page.len() < PAGE;
+        for entry in &page {
+            let line = line(&team, entry);
+            while reader.outbox.send(line.clone()).is_err() {
+                reader.outbox.room().await;
+            }
+            if reader.outbox.is_closed() {
+                return;
+            }
+            reader.after = entry.revision;
+        }
+        if is_last || page.is_empty() {
+            // The driver stops only together with its connections.
+            let _sent = driver.send(Message::CaughtUp(reader));
+            return;
+        }
+    }
+}
