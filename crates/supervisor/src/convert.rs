@@ -21,9 +21,8 @@ use agent_team_providers::ModelName;
 use serde_json::{Map, Value};
 
 use crate::permission;
-use crate::settings::{
-    self, MemberSettings, PlanSettings, TeamPlacement, TeamSettings, Unreadable, to_json,
-};
+use crate::plan_settings::{PlanSettings, Unreadable};
+use crate::settings::{self, MemberSettings, TeamPlacement, TeamSettings, to_json};
 
 /// The desired team for the core. Members without a colour keep their current one, or get an unused one.
 pub(crate) fn up_plan(spec: TeamSpec, team_placement: TeamPlacement, team: &Team) -> UpPlan {

@@ -63,7 +63,7 @@ use crate::host::Host;
 use crate::launch::{LaunchReport, Launcher, Order, ReportSender};
 use crate::machine::Machine;
 use crate::outbox::Reply;
-use crate::settings::PlanSettings;
+use crate::plan_settings::PlanSettings;
 use down::Down;
 use history_reader::HistoryReader;
 use labels::Labels;

@@ -19,7 +19,7 @@ use agent_team_protocol::spec::{KeptPath, TeamSpec};
 use agent_team_protocol::text::visible_label;
 use agent_team_protocol::{ErrorCode, Refusal};
 
-use crate::settings::{TeamRules, TeamSettings};
+use crate::settings::TeamSettings;
 
 /// Maximum width, in columns, of the line that reports a request to the lead.
 const NOTICE_WIDTH: usize = 240;
@@ -153,8 +153,8 @@ pub(crate) fn delegated(book: &RuleBook, settings: &TeamSettings) -> Result<Rule
 }
 
 /// Whether the lead may approve plans of other members.
-pub(crate) fn lead_approves_plans(rules: &TeamRules) -> bool {
-    let mut entries = rules.delegated.entries().iter();
+pub(crate) fn lead_approves_plans(delegated: &RuleBook) -> bool {
+    let mut entries = delegated.entries().iter();
     entries.any(|entry| entry.source == Source::Delegation && entry.rule.is_about_plans())
 }
 

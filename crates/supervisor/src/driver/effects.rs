@@ -16,7 +16,7 @@ use super::{Driver, Message};
 use crate::environment::Environment;
 use crate::hooks::{self, Hook, HookOutcome};
 use crate::launch::{LaunchOrder, Order, ProgramTask};
-use crate::settings::Unreadable;
+use crate::plan_settings::Unreadable;
 use crate::view;
 
 impl Driver {

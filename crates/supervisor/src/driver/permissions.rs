@@ -19,7 +19,7 @@ use agent_team_protocol::{ErrorCode, MemberName, Refusal, RequestId};
 use agent_team_system::planted::{self, Plant};
 
 use super::replies::ReplyShape;
-use crate::settings::PlanSettings;
+use crate::plan_settings::PlanSettings;
 use crate::{convert, permission};
 
 /// Maximum characters of a command in the reasons of a request.
@@ -215,7 +215,7 @@ impl Permissions<'_> {
         let is_delegated = match request.plan {
             Some(_) => {
                 let rules = self.settings.rules().ok().flatten();
-                rules.is_some_and(permission::lead_approves_plans)
+                rules.is_some_and(|rules| permission::lead_approves_plans(&rules.delegated))
             }
             None => {
                 let call = permission::call(&permission::stored_call(&request.call)?)?;

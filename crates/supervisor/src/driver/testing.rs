@@ -16,9 +16,10 @@ use super::launches::Launches;
 use super::permissions::Permissions;
 use super::views::Views;
 use crate::convert;
-use crate::outbox::{Outbox, Reply};
 use crate::launch::panes::TerminalBackend;
-use crate::settings::{PlanSettings, TeamPlacement};
+use crate::outbox::{Outbox, Reply};
+use crate::plan_settings::PlanSettings;
+use crate::settings::TeamPlacement;
 
 pub(super) struct TestTeam {
     pub(super) identity: TeamIdentity,

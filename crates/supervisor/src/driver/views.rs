@@ -12,7 +12,8 @@ use super::launches::{LaunchRuntime, Launches};
 use crate::convert;
 use crate::launch::Label;
 use crate::launch::panes::TerminalBackend;
-use crate::settings::{self, PlanSettings, TeamPlacement};
+use crate::plan_settings::PlanSettings;
+use crate::settings::{self, TeamPlacement};
 use crate::view::{self, RuntimeFacts};
 
 /// What views of a team are made from.
