@@ -13,6 +13,7 @@
 //! `subscribers`, `labels`. `views` and `permissions` are computed from the state. All of them return what is to be done;
 //! the other files, with an `impl Driver` each, do it.
 
+mod batch;
 mod calls;
 mod commit;
 mod down;
@@ -46,15 +47,16 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use agent_team_core::{Context, Effect, Event, Input, Origin, Team, Tick, Timer};
+use agent_team_core::{Context, Input, Team, Tick, Timer};
 use agent_team_protocol::notification::GoodbyeReason;
 use agent_team_protocol::view::{CommitView, DriverView};
-use agent_team_protocol::{ErrorCode, MemberName, Party, Refusal};
-use agent_team_store::{Archived, Durability, History, TeamIdentity};
+use agent_team_protocol::{ErrorCode, MemberName, Refusal};
+use agent_team_store::{Durability, History, TeamIdentity};
 use agent_team_system::directories::Directories;
 use tokio::sync::{mpsc, oneshot};
 
-pub(crate) use message::{Hello, Message};
+pub(crate) use launches::Hello;
+pub(crate) use message::Message;
 pub(crate) use preview::preview;
 pub(crate) use request::{Change, Query, Request, RequestKind, UpRequest};
 
@@ -64,6 +66,7 @@ use crate::launch::{LaunchReport, Launcher, Order, ReportSender};
 use crate::machine::Machine;
 use crate::outbox::Reply;
 use crate::plan_settings::PlanSettings;
+use batch::{FollowUp, NextBatch, PostCommit};
 use down::Down;
 use history_reader::HistoryReader;
 use labels::Labels;
@@ -168,39 +171,9 @@ impl Seed {
     }
 }
 
-/// Events and follow-up work collected for the next commit.
-#[derive(Default)]
-struct NextBatch {
-    records: Vec<agent_team_core::Record>,
-    archived: Vec<Archived>,
-    transcript_items: Vec<agent_team_core::TranscriptItems>,
-    after: Vec<PostCommit>,
-    urgent: bool,
-    /// An event other than a message was recorded, so member views and pane borders may have changed.
-    visible: bool,
-}
-
-/// Work to do, in order, once the batch is stored.
-enum PostCommit {
-    Effect(Effect),
-    /// A query to answer from the stored state.
-    Read {
-        by: Origin,
-        reply: Reply,
-        query: Query,
-    },
-    Welcome(Hello),
-    /// The member may have room for more messages.
-    DeliverMessages(MemberName),
-}
-
 /// The commit in progress.
 enum InFlight {
-    Batch {
-        after: Vec<PostCommit>,
-        records: usize,
-        visible: bool,
-    },
+    Batch(FollowUp),
     /// An empty commit that tests whether the disk has room again.
     Probe,
 }
@@ -388,9 +361,7 @@ impl Driver {
                 self.step(Input::IdleRefused { launch, reason })
             }
             Message::Read { by, reply, query } => {
-                self.next_batch
-                    .after
-                    .push(PostCommit::Read { by, reply, query });
+                self.next_batch.then(PostCommit::Read { by, reply, query });
             }
             Message::CaughtUp(reader) => self.caught_up(reader),
             Message::PanesClosed(receipts) => self.panes_closed(receipts),
@@ -417,35 +388,13 @@ impl Driver {
         {
             self.settings.refresh(&self.team);
         }
-        self.next_batch.visible |= step.records.iter().any(|record| {
-            if let Event::MessageAccepted { from, to, .. } = &record.event {
-                // Pane borders show whether a member asks the user.
-                return *from == Party::User || to.contains(&Party::User);
-            }
-            !matches!(record.event, Event::MessagesRead { .. })
-        });
-        self.next_batch.records.extend(step.records);
-        self.next_batch
-            .transcript_items
-            .extend(step.transcript_items);
-        self.next_batch
-            .after
-            .extend(step.effects.into_iter().map(PostCommit::Effect));
-        self.next_batch
-            .archived
-            .extend(step.completed.iter().map(|completed| {
-                Archived {
-                    task: completed.task.id,
-                    view: serde_json::to_string(&crate::view::completed(completed))
-                        .expect("task views have string keys"),
-                }
-            }));
+        self.next_batch.add(step);
     }
 
     /// Takes an input that must be stored even on a full disk: a fact that cannot be refused, or a call that ends
     /// something. The store may use its reserve file for it.
     fn urgent(&mut self, input: Input) {
-        self.next_batch.urgent = true;
+        self.next_batch.set_urgent();
         self.step(input);
     }
 
@@ -517,9 +466,7 @@ impl Driver {
             revision: self.team.revision(),
             inputs: u32::try_from(self.messages.len()).unwrap_or(u32::MAX),
             committing: match &self.in_flight {
-                Some(InFlight::Batch { records, .. }) => {
-                    u32::try_from(*records).unwrap_or(u32::MAX)
-                }
+                Some(InFlight::Batch(batch)) => u32::try_from(batch.records).unwrap_or(u32::MAX),
                 Some(InFlight::Probe) | None => 0,
             },
             subscribers: u32::try_from(self.subscribers.len()).unwrap_or(u32::MAX),

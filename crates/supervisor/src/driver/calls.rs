@@ -10,10 +10,11 @@ use agent_team_protocol::request::{OneRequest, Permission};
 use agent_team_protocol::{ErrorCode, Refusal};
 use agent_team_system::planted::{self, Plant};
 
+use super::Driver;
+use super::batch::PostCommit;
 use super::replies::{PendingReply, ReplyShape};
 use super::request::{Change, Request, RequestKind};
 use super::waiters::Until;
-use super::{Driver, PostCommit};
 use crate::convert;
 use crate::outbox::Reply;
 
@@ -28,7 +29,9 @@ impl Driver {
         let Some(request) = self.admit(request) else {
             return;
         };
-        self.next_batch.urgent |= request.kind.is_urgent();
+        if request.kind.is_urgent() {
+            self.next_batch.set_urgent();
+        }
         let Request {
             by,
             caller,
@@ -41,10 +44,7 @@ impl Driver {
         let change = match kind {
             RequestKind::Change(change) => change,
             RequestKind::Query(query) => {
-                return self
-                    .next_batch
-                    .after
-                    .push(PostCommit::Read { by, reply, query });
+                return self.next_batch.then(PostCommit::Read { by, reply, query });
             }
         };
         let key = key.map(|key| CallKey {
@@ -76,8 +76,7 @@ impl Driver {
                     (&*call, &by)
                 {
                     self.next_batch
-                        .after
-                        .push(PostCommit::DeliverMessages(name.clone()));
+                        .then(PostCommit::DeliverMessages(name.clone()));
                 }
                 self.call(by, key, reply, shape, *call);
             }
@@ -130,7 +129,7 @@ impl Driver {
         let to = self.replies.add(reply, shape, key);
         let outcome = Ok(answer);
         let reply = Effect::Reply { to, outcome };
-        self.next_batch.after.push(PostCommit::Effect(reply));
+        self.next_batch.then(PostCommit::Effect(reply));
     }
 
     fn spawn(&mut self, by: Origin, key: Option<CallKey>, reply: Reply, spawn: Spawn) {

@@ -2,14 +2,14 @@
 
 use std::time::Instant;
 
-use agent_team_core::{CallKey, Effect, Event, ReplyTo, Team};
+use agent_team_core::{CallKey, Effect, ReplyTo, Team};
 use agent_team_protocol::view::CommitView;
-use agent_team_protocol::{ErrorCode, Refusal, Revision, with_causes};
+use agent_team_protocol::{ErrorCode, Refusal, with_causes};
 use agent_team_store::{Batch, CommitError, Committed};
-use agent_team_system::planted::{self, Plant};
 
+use super::batch::{FollowUp, NextBatch, PostCommit};
 use super::request::{Change, RequestKind};
-use super::{Driver, InFlight, Message, NextBatch, Notice, PostCommit, Request, Storage};
+use super::{Driver, InFlight, Message, Notice, Request, Storage};
 use crate::committer::Submitted;
 use crate::failpoints::Failpoint;
 
@@ -22,32 +22,23 @@ impl Driver {
         if self.in_flight.is_some() {
             return;
         }
-        if self.next_batch.records.is_empty() {
-            let after = std::mem::take(&mut self.next_batch).after;
-            if !after.is_empty() {
-                self.carry_out(after, false);
+        if self.next_batch.is_empty() {
+            let follow_up = std::mem::take(&mut self.next_batch).into_follow_up();
+            if !follow_up.work.is_empty() {
+                self.carry_out(follow_up);
             }
             if let Storage::Full(held) = &self.storage
                 && !held.is_empty()
             {
-                let batch = self.batch(NextBatch::default());
+                let (batch, _nothing) = self.seal(NextBatch::default());
                 self.submit_batch(batch, InFlight::Probe);
             }
             return;
         }
         self.machine.pass(Failpoint::Decided);
-        let mut next = std::mem::take(&mut self.next_batch);
-        let after = std::mem::take(&mut next.after);
-        let (records, visible) = (next.records.len(), next.visible);
-        let batch = self.batch(next);
-        self.submit_batch(
-            batch,
-            InFlight::Batch {
-                after,
-                records,
-                visible,
-            },
-        );
+        let next = std::mem::take(&mut self.next_batch);
+        let (batch, follow_up) = self.seal(next);
+        self.submit_batch(batch, InFlight::Batch(follow_up));
     }
 
     fn submit_batch(&mut self, batch: Batch, flight: InFlight) {
@@ -59,23 +50,9 @@ impl Driver {
         }
     }
 
-    fn batch(&self, mut next: NextBatch) -> Batch {
-        for record in &mut next.records {
-            if let Event::MessageAccepted { to, .. } = &mut record.event
-                && planted::strikes(Plant::LostMessage, 5)
-            {
-                to.clear();
-            }
-        }
-        let count = next.records.len() as u64;
-        Batch {
-            first: Revision(self.team.revision().0 + 1 - count),
-            snapshot: self.is_snapshot_due().then(|| self.team.snapshot()),
-            records: next.records,
-            archived: next.archived,
-            transcript_items: next.transcript_items,
-            urgent: next.urgent,
-        }
+    fn seal(&self, next: NextBatch) -> (Batch, FollowUp) {
+        let snapshot = self.is_snapshot_due().then(|| self.team.snapshot());
+        next.seal(self.team.revision(), snapshot)
     }
 
     /// A snapshot has about as many events as the board has tasks. While the journal after the last snapshot is
@@ -89,17 +66,10 @@ impl Driver {
             return;
         };
         match (result, flight) {
-            (
-                Ok(committed),
-                InFlight::Batch {
-                    after,
-                    records,
-                    visible,
-                },
-            ) => {
+            (Ok(committed), InFlight::Batch(follow_up)) => {
                 self.machine.pass(Failpoint::Committed);
-                self.stored(committed, records);
-                self.carry_out(after, visible);
+                self.stored(committed, follow_up.records);
+                self.carry_out(follow_up);
                 self.machine.pass(Failpoint::Effected);
             }
             (Ok(_), InFlight::Probe) => {
@@ -108,7 +78,7 @@ impl Driver {
                     held.into_iter().for_each(|request| self.called(request));
                 }
             }
-            (Err(error), InFlight::Batch { after, .. }) => self.not_stored(&error, after),
+            (Err(error), InFlight::Batch(follow_up)) => self.not_stored(&error, follow_up),
             (Err(error), InFlight::Probe) => {
                 let refusal = storage_refusal(&error);
                 if let Storage::Full(held) = &mut self.storage {
@@ -141,15 +111,9 @@ impl Driver {
         }
     }
 
-    /// `visible`: member views may have changed.
-    fn carry_out(&mut self, after: Vec<PostCommit>, visible: bool) {
-        // Effects come before replies: a caller that has its answer may rely on the effect, for example that a killed
-        // member's processes are being ended. If the supervisor dies in between, the caller repeats the call with the
-        // same key and gets the stored answer.
-        let is_act = |one: &mut PostCommit| matches!(one, PostCommit::Effect(effect) if !matches!(effect, Effect::Reply { .. }));
-        let mut after = after;
-        let acts: Vec<PostCommit> = after.extract_if(.., is_act).collect();
-        for one in acts.into_iter().chain(after) {
+    fn carry_out(&mut self, follow_up: FollowUp) {
+        let visible = follow_up.visible;
+        for one in follow_up.in_order() {
             match one {
                 PostCommit::Effect(effect) => self.effect(effect),
                 PostCommit::Read { by, reply, query } => query.answer(self, &by, reply),
@@ -174,11 +138,11 @@ impl Driver {
     }
 
     /// Refuses all calls of a batch that was not stored, and restores the state from the store.
-    fn not_stored(&mut self, error: &CommitError, after: Vec<PostCommit>) {
+    fn not_stored(&mut self, error: &CommitError, follow_up: FollowUp) {
         tracing::error!(error = %with_causes(error), "a commit failed");
         let refusal = storage_refusal(error);
         let (mut ends, mut reads, mut calls) = (Vec::new(), Vec::new(), Vec::new());
-        for one in after {
+        for one in follow_up.work {
             match one {
                 PostCommit::Effect(
                     Effect::Reply { to, .. } | Effect::RunCompletionHook { reply: to, .. },

@@ -8,8 +8,9 @@ use agent_team_protocol::notification::StopMember;
 use agent_team_protocol::{ErrorCode, LaunchId, MemberName, Refusal};
 use subtle::ConstantTimeEq;
 
-use super::message::Hello;
-use super::{Driver, PostCommit};
+use super::Driver;
+use super::batch::PostCommit;
+use super::launches::Hello;
 use crate::view;
 
 impl Driver {
@@ -30,7 +31,7 @@ impl Driver {
             launch: hello.launch.clone(),
             process,
         });
-        self.next_batch.after.push(PostCommit::Welcome(hello));
+        self.next_batch.then(PostCommit::Welcome(hello));
     }
 
     fn check_hello(&self, hello: &Hello) -> Result<(), Refusal> {

@@ -10,12 +10,12 @@ use agent_team_protocol::notification::{Deliver, DeliveredMessage, Notification,
 use agent_team_protocol::view::{Placement, Waiting};
 use agent_team_protocol::{LaunchId, MemberName, MessageId, rpc};
 use agent_team_system::process::ProcessId;
+use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 
 use super::liveness::{Liveness, Overdue};
-use super::message::Hello;
 use crate::launch::{FoundPane, StartedWorker};
-use crate::outbox::Outbox;
+use crate::outbox::{Outbox, Reply};
 
 /// Maximum bytes of text in one delivery. A single larger message is delivered alone.
 const DELIVERY_MAX: usize = 256 << 10;
@@ -87,6 +87,21 @@ struct Connection {
     process: ProcessId,
     /// Messages up to this one may have been offered before: they are marked as redelivered.
     offered_before: Option<MessageId>,
+}
+
+/// A worker's handshake.
+#[derive(Debug)]
+pub(crate) struct Hello {
+    pub(crate) launch: LaunchId,
+    pub(crate) token: String,
+    /// The peer's process, from the socket's peer credentials.
+    pub(crate) process: ProcessId,
+    /// The negotiated protocol version.
+    pub(crate) protocol: u32,
+    pub(crate) connection: u64,
+    /// Receives the member's name once the worker is admitted.
+    pub(crate) admitted: oneshot::Sender<MemberName>,
+    pub(crate) reply: Reply,
 }
 
 impl Launches {

@@ -8,10 +8,10 @@ use agent_team_protocol::notification::{
     GoodbyeReason, MemberWaits, PaneShown, TaskOutput, TaskSession,
 };
 use agent_team_protocol::view::{DriverView, Receipt};
-use agent_team_protocol::{LaunchId, MemberName, RunId};
-use agent_team_system::process::ProcessId;
+use agent_team_protocol::{LaunchId, RunId};
 use tokio::sync::oneshot;
 
+use super::launches::Hello;
 use super::request::{Query, Request};
 use super::subscribers::CatchUp;
 use crate::launch::LaunchReport;
@@ -82,19 +82,4 @@ pub(crate) enum Message {
         goodbye: GoodbyeReason,
         done: oneshot::Sender<()>,
     },
-}
-
-/// A worker's handshake.
-#[derive(Debug)]
-pub(crate) struct Hello {
-    pub(crate) launch: LaunchId,
-    pub(crate) token: String,
-    /// The peer's process, from the socket's peer credentials.
-    pub(crate) process: ProcessId,
-    /// The negotiated protocol version.
-    pub(crate) protocol: u32,
-    pub(crate) connection: u64,
-    /// Receives the member's name once the worker is admitted.
-    pub(crate) admitted: oneshot::Sender<MemberName>,
-    pub(crate) reply: Reply,
 }
