@@ -213,7 +213,7 @@ pub(crate) enum Verb {
         /// The text, as one or more words; `-` reads stdin
         #[arg(required = true)]
         text: Vec<String>,
-        /// Interrupt the recipient's current turn
+        /// Interrupt the current turn of an agent; the task of a command member continues
         #[arg(long)]
         urgent: bool,
         /// The message to reply to, such as M-7

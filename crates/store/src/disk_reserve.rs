@@ -24,7 +24,8 @@ const RESERVE: u64 = 4 << 20;
 /// Free space required beside the reserve before ordinary batches are tried again.
 const MARGIN: u64 = 1 << 20;
 
-/// The largest allocation that SQLite makes at once.
+/// The largest extension of a file that SQLite makes at once: the shared memory file grows by 32 KiB, or by a memory page
+/// where that is larger.
 const PROBE: u64 = 64 << 10;
 
 const RESERVE_NAME: &str = "reserve";
@@ -48,7 +49,9 @@ pub(crate) fn is_disk_full(dir: &Path, error: &rusqlite::Error) -> bool {
         .map(|error| (error.code, error.extended_code));
     match code {
         Some((ErrorCode::DiskFull, _)) => true,
-        // SQLite reports an exhausted quota, and a full disk under its shared memory file, with these codes.
+        // SQLite reports only ENOSPC as `SQLITE_FULL`. For EDQUOT it returns `SQLITE_IOERR_WRITE`, and for every failed
+        // extension of its shared memory file `SQLITE_IOERR_SHMSIZE` (`unixWrite` and `unixShmMap` in os_unix.c). A
+        // faulty disk returns the same two codes, so only a write of our own tells them apart.
         Some((_, ffi::SQLITE_IOERR_WRITE | ffi::SQLITE_IOERR_SHMSIZE)) => {
             let probe = dir.join("probe");
             let fits = fits(&probe, PROBE);

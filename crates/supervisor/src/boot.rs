@@ -21,9 +21,9 @@ use crate::server::ShutdownTrigger;
 use crate::settings_file::{self, SettingsError};
 use crate::socket_server::SocketServer;
 
-/// Threads for blocking work (reading history, inspecting processes) over all teams. Without a limit a flood of reads
-/// would start many more threads than there are readers: tokio starts a new thread while one that has just finished
-/// is not yet marked idle.
+/// Threads for blocking work (reading history, inspecting processes) over all teams. tokio's own limit is 512, and a
+/// flood of reads approaches it although each team runs few reads at a time: tokio starts a thread whenever none is
+/// marked idle, and a thread that has sent its result is not yet marked. Work beyond the limit waits in tokio's queue.
 const BLOCKING_THREADS_MAX: usize = 32;
 
 /// Runs the supervisor until it exits, and returns the exit code. `foreground`: log to stderr.
