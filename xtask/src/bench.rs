@@ -30,7 +30,8 @@ use anyhow::{Context as _, Result, bail};
 
 use self::rig::Programs;
 use self::table::Row;
-use crate::run::{Failed, cargo, check, root};
+use crate::install;
+use crate::run::{Failed, built, cargo, check, root};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
@@ -227,24 +228,13 @@ fn chosen(names: &[String]) -> Result<Vec<&'static Group>> {
 
 /// Builds the release binaries and continues in the release build of this program with the same arguments.
 fn in_release() -> Result<()> {
-    let packages = [
-        "agent-team-supervisor",
-        "agent-team-teammate",
-        "agent-team-xtask",
-    ];
-    let mut build = cargo(&["build", "--quiet", "--release"]);
-    for package in packages {
+    // The packages of `install`, too: cargo then enables the same features, and compiles no dependency twice.
+    let mut build = cargo(&["build", "--quiet", "--release", "--bins"]);
+    for package in install::PACKAGES.iter().chain(&["agent-team-xtask"]) {
         build.args(["--package", package]);
     }
     check(&mut build)?;
-    let mut again = cargo(&[
-        "run",
-        "--quiet",
-        "--release",
-        "--package",
-        "agent-team-xtask",
-        "--",
-    ]);
+    let mut again = Command::new(built("release")?.join("agent-team-xtask"));
     // `exec` replaces this process, so that a signal to it reaches the bench.
     let error = again.args(std::env::args_os().skip(1)).exec();
     Err(error).context("cannot start the release build of the bench")

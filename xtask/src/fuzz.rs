@@ -4,9 +4,9 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 
-use crate::run::{cargo, check};
+use crate::run::{cargo, output};
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -45,27 +45,19 @@ impl Target {
         Target::Sse,
     ];
 
-    /// Package, test selection and test name of the target.
-    fn test(self) -> (&'static str, &'static [&'static str], &'static str) {
+    /// Test selection and test name of the target.
+    fn test(self) -> (&'static [&'static str], &'static str) {
         const CORPUS: &[&str] = &["--test", "corpus"];
         const LIBRARY: &[&str] = &["--lib"];
         match self {
-            Target::Shell => ("agent-team-policy", CORPUS, "fuzz::fuzz_shell"),
-            Target::Rule => ("agent-team-policy", CORPUS, "fuzz::fuzz_rule"),
-            Target::Path => ("agent-team-policy", CORPUS, "fuzz::fuzz_path"),
-            Target::Url => ("agent-team-policy", CORPUS, "fuzz::fuzz_url"),
-            Target::Frame => ("agent-team-policy", CORPUS, "fuzz::fuzz_frame"),
-            Target::Profile => (
-                "agent-team-system",
-                LIBRARY,
-                "os::sandbox::bubblewrap::tests::fuzz_profile",
-            ),
-            Target::Iterm => (
-                "agent-team-supervisor",
-                LIBRARY,
-                "launch::panes::iterm::wire::tests::fuzz_iterm",
-            ),
-            Target::Sse => ("agent-team-llm", LIBRARY, "http::sse::tests::fuzz_sse"),
+            Target::Shell => (CORPUS, "fuzz::fuzz_shell"),
+            Target::Rule => (CORPUS, "fuzz::fuzz_rule"),
+            Target::Path => (CORPUS, "fuzz::fuzz_path"),
+            Target::Url => (CORPUS, "fuzz::fuzz_url"),
+            Target::Frame => (CORPUS, "fuzz::fuzz_frame"),
+            Target::Profile => (LIBRARY, "os::sandbox::bubblewrap::tests::fuzz_profile"),
+            Target::Iterm => (LIBRARY, "launch::panes::iterm::wire::tests::fuzz_iterm"),
+            Target::Sse => (LIBRARY, "http::sse::tests::fuzz_sse"),
         }
     }
 }
@@ -94,14 +86,18 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     println!("   seed {seed}; repeat with: cargo xtask fuzz --seed {seed}");
     let each = arguments.seconds.saturating_mul(1_000) / targets.len() as u64;
     for target in targets {
-        let (package, among, test) = target.test();
-        let mut tests = cargo(&["test", "--quiet", "--package", package]);
-        tests
-            .args(among)
-            .args(["--", "--exact", "--nocapture", test]);
+        let (among, test) = target.test();
+        // The whole workspace, although one package has the test: for one package cargo would enable fewer features,
+        // and compile most dependencies again.
+        let mut tests = cargo(&["test", "--quiet", "--workspace"]);
+        tests.args(among).args(["--", "--exact", test]);
         tests.env("AGENT_TEAM_FUZZ_MS", each.to_string());
         tests.env("AGENT_TEAM_FUZZ_SEED", seed.to_string());
-        check(&mut tests)?;
+        let printed = output(&mut tests).with_context(|| format!("fuzz target {test}"))?;
+        ensure!(
+            printed.contains("test result: ok. 1 passed"),
+            "no test is called {test}"
+        );
     }
     Ok(())
 }

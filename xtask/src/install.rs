@@ -9,14 +9,20 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-use crate::run::{cargo, check, dev_binaries, output};
+use crate::run::{built, cargo, check, output};
 
-/// Each program and its package.
-const BINARIES: [(&str, &str); 4] = [
-    ("agent-team", "agent-team-cli"),
-    ("agent-teamd", "agent-team-supervisor"),
-    ("agent-teammate", "agent-team-teammate"),
-    ("agent-teammate-native", "agent-team-teammate"),
+/// The packages of the programs.
+pub(crate) const PACKAGES: [&str; 3] = [
+    "agent-team-cli",
+    "agent-team-supervisor",
+    "agent-team-teammate",
+];
+
+const BINARIES: [&str; 4] = [
+    "agent-team",
+    "agent-teamd",
+    "agent-teammate",
+    "agent-teammate-native",
 ];
 
 /// The path of the completions of each shell, below the prefix.
@@ -35,16 +41,16 @@ struct Item {
     to: String,
 }
 
-pub(crate) fn install(prefix: Option<PathBuf>) -> Result<()> {
+/// Builds the programs with this profile, and installs them.
+pub(crate) fn install(prefix: Option<PathBuf>, profile: &str) -> Result<()> {
     let prefix = prefix_or_default(prefix)?;
-    let mut build = cargo(&["build", "--release", "--bins"]);
-    for (_, package) in BINARIES {
+    let mut build = cargo(&["build", "--profile", profile, "--bins"]);
+    for package in PACKAGES {
         build.args(["--package", package]);
     }
     check(&mut build)?;
     let stage = tempfile::tempdir().context("cannot create a directory")?;
-    let built = dev_binaries()?.with_file_name("release");
-    let items = gather(&built, stage.path())?;
+    let items = gather(&built(profile)?, stage.path())?;
     place(&prefix, &items)?;
     println!(
         "installed in {}; remove it with: cargo xtask uninstall",
@@ -81,7 +87,7 @@ fn prefix_or_default(prefix: Option<PathBuf>) -> Result<PathBuf> {
 fn gather(built: &Path, stage: &Path) -> Result<Vec<Item>> {
     let mut items: Vec<Item> = BINARIES
         .iter()
-        .map(|(name, _)| Item {
+        .map(|name| Item {
             from: built.join(name),
             to: format!("bin/{name}"),
         })

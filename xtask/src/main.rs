@@ -76,6 +76,9 @@ enum Command {
     Install {
         #[command(flatten)]
         place: Place,
+        /// Build with the profile `dist`, for packages: smaller programs, but a much longer build.
+        #[arg(long)]
+        dist: bool,
     },
     /// Remove the files that `install` has installed.
     Uninstall {
@@ -119,7 +122,9 @@ fn main() -> ExitCode {
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Torture { arguments } => torture::run(&arguments),
         Command::Simulate { arguments } => torture::simulate(&arguments),
-        Command::Install { place } => install::install(place.prefix),
+        Command::Install { place, dist } => {
+            install::install(place.prefix, if dist { "dist" } else { "release" })
+        }
         Command::Uninstall { place } => install::uninstall(place.prefix),
     };
     let Err(error) = outcome else {

@@ -98,6 +98,11 @@ pub(crate) fn dev_binaries() -> Result<PathBuf> {
         .to_path_buf())
 }
 
+/// The directory of the binaries of this profile.
+pub(crate) fn built(profile: &str) -> Result<PathBuf> {
+    Ok(dev_binaries()?.with_file_name(profile))
+}
+
 fn shown(command: &Command) -> String {
     let program = Path::new(command.get_program())
         .file_name()

@@ -5,6 +5,7 @@
 
 mod circles;
 mod code;
+mod features;
 mod ids;
 mod layering;
 mod manifest;
@@ -40,6 +41,10 @@ pub(crate) fn run() -> Result<()> {
         let listed = output(&mut tree)?;
         findings.extend(layering::links(link, &listed));
     }
+    findings.extend(features::shared(
+        &features("normal,build")?,
+        &features("normal,build,dev")?,
+    ));
     findings.sort();
     for finding in &findings {
         println!("{finding}");
@@ -56,6 +61,21 @@ pub(crate) fn run() -> Result<()> {
         }
         .into()),
     }
+}
+
+/// Each dependency of the workspace over these edges, with its features.
+fn features(edges: &str) -> Result<String> {
+    output(&mut cargo(&[
+        "tree",
+        "--quiet",
+        "--workspace",
+        "--edges",
+        edges,
+        "--prefix",
+        "none",
+        "--format",
+        "{p} [{f}]",
+    ]))
 }
 
 /// The rules that need only the files.

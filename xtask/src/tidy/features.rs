@@ -1,0 +1,43 @@
+//! A rule about features: `cargo build` and a build of the tests enable the same ones, so that no dependency is compiled
+//! twice. Called with the output of `cargo tree`, which lists the features that cargo would enable.
+
+use std::collections::BTreeSet;
+
+use super::tree::{Finding, Weight};
+
+/// Finds dependencies that get further features when dev-dependencies count. Each line is a package, its version and its
+/// features; ` (*)` marks a repetition.
+pub(super) fn shared(build: &str, with_tests: &str) -> Vec<Finding> {
+    let dependencies = |listed| -> BTreeSet<_> {
+        str::lines(listed)
+            .map(|line| line.trim_end_matches(" (*)"))
+            .collect()
+    };
+    dependencies(build)
+        .difference(&dependencies(with_tests))
+        .map(|line| Finding {
+            path: "tests/Cargo.toml".to_owned(),
+            line: 1,
+            sentence: format!(
+                "dev-dependencies enable more features of {line}: list them in [dependencies] here, so that it is \
+                 compiled once for `cargo build` and the tests"
+            ),
+            weight: Weight::Fails,
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn features_of_tests_alone_are_found() {
+        let build = "serde v1.0.0 [std]\ntokio v1.0.0 [net]\n";
+        let tests = "serde v1.0.0 [std]\ntokio v1.0.0 [io-std,net]\ninsta v1.0.0 []\n";
+        let found = shared(build, tests);
+        assert_eq!(found.len(), 1);
+        assert!(found[0].sentence.contains("of tokio v1.0.0 [net]"));
+        assert_eq!(shared(build, build), []);
+    }
+}
