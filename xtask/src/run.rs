@@ -31,6 +31,15 @@ pub(crate) fn root() -> &'static Path {
 pub(crate) fn cargo(args: &[&str]) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.args(args).current_dir(root());
+    // `cargo run` describes this package in variables such as `CARGO_PKG_NAME`. The build script of ring reruns when one
+    // of them changes: inherited, they would make each change between `cargo xtask` and `cargo build` compile ring and
+    // all that uses it again.
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {
+            command.env_remove(&name);
+        }
+    }
     command
 }
 
