@@ -29,56 +29,67 @@ impl Team {
 pub(crate) fn run(team: Team) -> Result<()> {
     test::install("tmux")?;
     check(&mut cargo(&["build", "--workspace", "--bins"]))?;
-    let place = tempfile::Builder::new()
-        .prefix("agent-team-demo-")
-        .tempdir()
-        .context("cannot create a directory")?;
-    let demo = Demo {
-        team,
-        program: dev_binaries()?.join("agent-team"),
-        place: place.path(),
-    };
-    check(
-        script("sample-project.sh")
-            .arg(demo.project())
-            .arg(team.name()),
-    )?;
-    println!(
-        "── created a sample project in {}",
-        demo.project().display()
-    );
-    demo.trust()?;
+    let demo = Demo::new(team)?;
     if std::io::stdin().is_terminal() && std::io::stdout().is_terminal() {
         demo.show()?;
         // The team is still running, so keep its directory.
-        let _kept = place.keep();
+        let _kept = demo.place.keep();
         return Ok(());
     }
     let outcome = demo.run_to_its_end();
     if outcome.is_err() {
-        println!("── kept for inspection: {}", place.keep().display());
+        println!("── kept for inspection: {}", demo.place.keep().display());
     }
     outcome
 }
 
-struct Demo<'a> {
+/// A sample project with a team, in a temporary directory.
+pub(crate) struct Demo {
     team: Team,
     program: std::path::PathBuf,
-    place: &'a Path,
+    place: tempfile::TempDir,
 }
 
-impl Demo<'_> {
-    fn project(&self) -> std::path::PathBuf {
-        self.place.join("project")
+impl Demo {
+    /// Creates the project, and trusts the lines of its team file. The binaries must be built.
+    pub(crate) fn new(team: Team) -> Result<Self> {
+        let place = tempfile::Builder::new()
+            .prefix("agent-team-demo-")
+            .tempdir()
+            .context("cannot create a directory")?;
+        let demo = Self {
+            team,
+            program: dev_binaries()?.join("agent-team"),
+            place,
+        };
+        check(
+            script("sample-project.sh")
+                .arg(demo.project())
+                .arg(team.name()),
+        )?;
+        println!(
+            "── created a sample project in {}",
+            demo.project().display()
+        );
+        demo.trust()?;
+        Ok(demo)
+    }
+
+    pub(crate) fn place(&self) -> &Path {
+        self.place.path()
+    }
+
+    pub(crate) fn project(&self) -> std::path::PathBuf {
+        self.place().join("project")
     }
 
     /// The built program in the sample project, with its own state directory and sockets.
-    fn agent_team(&self, args: &[&str]) -> Command {
+    pub(crate) fn agent_team(&self, args: &[&str]) -> Command {
         let mut command = Command::new(&self.program);
         command
             .args(args)
             .current_dir(self.project())
-            .env("AGENT_TEAM_HOME", self.place.join("home"));
+            .env("AGENT_TEAM_HOME", self.place().join("home"));
         // The variable names the target directory of this workspace; the sample project has its own.
         command.env_remove("CARGO_TARGET_DIR");
         command
@@ -114,11 +125,11 @@ impl Demo<'_> {
         println!("   cd {}", self.project().display());
         println!(
             "   export AGENT_TEAM_HOME={}",
-            self.place.join("home").display()
+            self.place().join("home").display()
         );
         println!("   alias agent-team={}", self.program.display());
         println!("   git diff; agent-team ps; agent-team task list; agent-team attach");
-        println!("   agent-team down && rm -r {}", self.place.display());
+        println!("   agent-team down && rm -r {}", self.place().display());
         Ok(())
     }
 
@@ -153,7 +164,7 @@ impl Demo<'_> {
 }
 
 /// The goal of the recorded lead.
-fn goal() -> Result<String> {
+pub(crate) fn goal() -> Result<String> {
     let file = root().join("scripts/demo/goal.txt");
     let goal = std::fs::read_to_string(&file);
     let goal = goal.with_context(|| format!("cannot read {}", file.display()))?;

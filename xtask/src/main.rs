@@ -12,6 +12,7 @@ mod bench;
 mod demo;
 mod fuzz;
 mod install;
+mod pictures;
 mod run;
 mod test;
 mod tidy;
@@ -72,6 +73,12 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Make the pictures of the documentation from a run of the demo.
+    Pictures {
+        /// Compare them with the stored ones instead of writing them.
+        #[arg(long)]
+        check: bool,
+    },
     /// Install the binaries, man pages and completions.
     Install {
         #[command(flatten)]
@@ -120,6 +127,7 @@ fn main() -> ExitCode {
         Command::Tidy => tidy::run(),
         Command::Schema => schema(),
         Command::Bench(arguments) => bench::run(&arguments),
+        Command::Pictures { check } => pictures::run(check),
         Command::Torture { arguments } => torture::run(&arguments),
         Command::Simulate { arguments } => torture::simulate(&arguments),
         Command::Install { place, dist } => {

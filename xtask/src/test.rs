@@ -9,7 +9,7 @@ use std::{env, fs};
 use anyhow::{Context as _, Result};
 
 use crate::run::{Failed, cargo, check, dev_binaries, root, script, succeeds};
-use crate::{fuzz, tidy, torture};
+use crate::{fuzz, pictures, tidy, torture};
 
 struct Step {
     name: &'static str,
@@ -77,6 +77,11 @@ const STEPS: &[Step] = &[
         name: "fuzz",
         description: "fuzz targets for 20 s",
         run: fuzz::step,
+    },
+    Step {
+        name: "pictures",
+        description: "pictures of the documentation against a run of the demo",
+        run: || pictures::run(true),
     },
     Step {
         name: "doc",
@@ -287,7 +292,7 @@ fn panes() -> Result<()> {
     Ok(())
 }
 
-fn has_tmux() -> bool {
+pub(crate) fn has_tmux() -> bool {
     succeeds(script("install-package.sh").args(["tmux", "--check"]))
 }
 
