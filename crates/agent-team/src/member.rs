@@ -104,7 +104,8 @@ pub struct Member {
     #[serde(rename = "model")]
     pub(crate) model_name: Option<String>,
     engine: Option<&'static str>,
-    limits: BudgetTable,
+    /// Only an agent can have this table, even an empty one.
+    limits: Option<BudgetTable>,
 }
 
 impl Member {
@@ -120,7 +121,7 @@ impl Member {
             model: None,
             model_name: None,
             engine: None,
-            limits: BudgetTable::default(),
+            limits: None,
         }
     }
 
@@ -149,7 +150,7 @@ impl Member {
     /// [`Members::set_budget`]: crate::Members::set_budget
     #[must_use]
     pub fn budget(mut self, budget: Budget) -> Self {
-        self.limits = budget.into();
+        self.limits = Some(budget.into());
         self
     }
 
