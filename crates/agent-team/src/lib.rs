@@ -119,6 +119,13 @@
 //! # }
 //! ```
 //!
+//! # Examples
+//!
+//! Complete programs, none of which needs a key; run one with `cargo run -p agent-team --example NAME`:
+//! - `examples/commands.rs`: a command member runs two tasks in order
+//! - `examples/agent.rs`: an agent with a model of our own uses a tool and answers a goal
+//! - `examples/events.rs`: an engine of our own does a task; the program prints the events of the run
+//!
 //! # Persistence
 //!
 //! Nothing is kept unless [`TeamBuilder::store`] sets a directory. [`TeamBuilder::session`] then reopens the team with

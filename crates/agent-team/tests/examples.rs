@@ -1,0 +1,58 @@
+//! Runs each program of `examples/`, which cargo builds with the tests.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+/// The programs that are built from `examples/`, beside this test's directory.
+fn directory() -> PathBuf {
+    let own = std::env::current_exe().expect("this test");
+    let profile = own.parent().and_then(|deps| deps.parent());
+    profile.expect("a target directory").join("examples")
+}
+
+/// What an example prints.
+fn printed(name: &str) -> String {
+    let output = Command::new(directory().join(name)).output();
+    let output = output.expect("the example is built: run `cargo test` without `--tests`");
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).expect("text")
+}
+
+#[test]
+fn commands_run_in_order() {
+    assert_eq!(
+        printed("commands"),
+        "T-1 Build: Completed\nT-2 Test: Completed\n"
+    );
+}
+
+#[test]
+fn an_own_model_uses_a_tool_and_answers() {
+    assert_eq!(
+        printed("agent"),
+        "answer: greeting.txt says hello\nfile: hello\n"
+    );
+}
+
+#[test]
+fn events_cover_a_run() {
+    let printed = printed("events");
+    let events: Vec<&str> = printed.lines().map(str::trim_end).collect();
+    assert_eq!(events.first(), Some(&"RUN_STARTED"), "{printed}");
+    assert_eq!(events.last(), Some(&"RUN_FINISHED"), "{printed}");
+    assert!(events.contains(&"STATE_DELTA"), "{printed}");
+}
+
+#[test]
+fn every_example_is_run_here() {
+    let package = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    for entry in std::fs::read_dir(package.join("examples")).expect("it is there") {
+        let file = entry.expect("it reads").path();
+        let name = file
+            .file_stem()
+            .and_then(|stem| stem.to_str())
+            .expect("a name");
+        let here = include_str!("examples.rs");
+        assert!(here.contains(&format!("printed(\"{name}\")")), "{name}");
+    }
+}
