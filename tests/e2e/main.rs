@@ -17,6 +17,7 @@ mod down;
 mod edits;
 mod envelopes;
 mod face;
+mod guide;
 mod history;
 mod hosted;
 mod hostile;

@@ -362,6 +362,17 @@ impl Rig {
         run(command, verb(&arguments), b"").await
     }
 
+    /// Runs a shell line in the project.
+    pub async fn shell(&self, line: &str) -> Output {
+        let mut command = Command::new("/bin/sh");
+        command
+            .args(["-c", line])
+            .current_dir(self.project())
+            .env_clear()
+            .envs(&self.environment);
+        run(command, line.to_owned(), b"").await
+    }
+
     /// Runs a verb that must succeed.
     pub async fn ok<const N: usize>(&self, arguments: [&str; N]) -> Output {
         self.run(arguments).await.expect(0)

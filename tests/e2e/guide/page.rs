@@ -1,0 +1,147 @@
+//! Reads the pages of the documentation: their commands, and the invisible comments that say where each one runs. Called
+//! by the tests of the guide; it runs nothing.
+
+use std::path::{Path, PathBuf};
+
+use pulldown_cmark::{CodeBlockKind, Event, Parser, Tag, TagEnd};
+
+/// What there is before the first command of a block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum World {
+    /// A project without a team file, and a model: a local server that plays OpenAI.
+    Project,
+    /// The team file that the page shows, not started.
+    File,
+    /// That team, or one of two command members where the page shows none; it is up.
+    Team,
+    /// A lead and ada, agents in panes. Ada asks for permission to run `cargo test -p parser`.
+    Request,
+}
+
+/// What the invisible comments say about a block.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Place {
+    Same,
+    New(World),
+    Each(World),
+    NotRun,
+}
+
+/// A block of shell lines.
+#[derive(Debug)]
+pub(super) struct Block {
+    /// The page and the line of its first command.
+    pub(super) at: String,
+    pub(super) place: Place,
+    pub(super) lines: Vec<String>,
+    /// The TOML that the page shows before it.
+    pub(super) file: Option<String>,
+}
+
+/// What a page contains.
+#[derive(Debug, Default)]
+pub(super) struct Page {
+    pub(super) blocks: Vec<Block>,
+    /// Commands within sentences.
+    pub(super) inline: Vec<String>,
+    pub(super) tmux: Vec<String>,
+}
+
+fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+fn place(comment: &str) -> Option<Place> {
+    let text = comment.trim().strip_prefix("<!-- test:")?;
+    let text = text.strip_suffix("-->")?.trim();
+    if text.starts_with("not run, ") {
+        return Some(Place::NotRun);
+    }
+    let (world, each) = match text.strip_suffix(", each") {
+        Some(world) => (world, true),
+        None => (text, false),
+    };
+    let world = match world {
+        "project" => World::Project,
+        "file" => World::File,
+        "team" => World::Team,
+        "request" => World::Request,
+        other => panic!("no world is called {other:?}"),
+    };
+    Some(if each {
+        Place::Each(world)
+    } else {
+        Place::New(world)
+    })
+}
+
+pub(super) fn page(name: &str) -> Page {
+    let text = std::fs::read_to_string(repository().join(name)).unwrap();
+    let mut page = Page::default();
+    let mut next = Place::Same;
+    let mut file = None;
+    let mut inside: Option<(String, usize, String)> = None;
+    for (event, range) in Parser::new(&text).into_offset_iter() {
+        match event {
+            Event::Html(html) | Event::InlineHtml(html) => {
+                if let Some(place) = place(&html) {
+                    next = place;
+                }
+            }
+            Event::Start(Tag::CodeBlock(kind)) => {
+                let language = match kind {
+                    CodeBlockKind::Indented => "sh".to_owned(),
+                    CodeBlockKind::Fenced(language) => language.to_string(),
+                };
+                let line = text[..range.start].lines().count();
+                inside = Some((language, line.max(1), String::new()));
+            }
+            Event::Text(more) => {
+                if let Some((_, _, block)) = &mut inside {
+                    block.push_str(&more);
+                }
+            }
+            Event::End(TagEnd::CodeBlock) => {
+                let (language, line, block) = inside.take().expect("it began");
+                match language.as_str() {
+                    "sh" => page.blocks.push(Block {
+                        at: format!("{name}:{line}"),
+                        place: std::mem::replace(&mut next, Place::Same),
+                        lines: block.lines().map(str::to_owned).collect(),
+                        file: file.clone(),
+                    }),
+                    "toml" => file = Some(block),
+                    "tmux" => page.tmux.push(block),
+                    _ => {}
+                }
+            }
+            Event::Code(code) => page.inline.push(code.to_string()),
+            _ => {}
+        }
+    }
+    assert_eq!(next, Place::Same, "{name}: a comment without a block");
+    page
+}
+
+/// README.md and the pages of the guide.
+pub(super) fn names() -> Vec<String> {
+    let guide = std::fs::read_dir(repository().join("docs/guide")).unwrap();
+    let guide = guide.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let mut names: Vec<String> = guide.map(|name| format!("docs/guide/{name}")).collect();
+    names.push("README.md".to_owned());
+    names.sort();
+    names
+}
+
+/// The commands of a block, each with the output that the page shows.
+pub(super) fn commands(lines: &[String]) -> Vec<(&str, Option<String>)> {
+    let mut commands: Vec<(&str, Option<String>)> = Vec::new();
+    for line in lines.iter().filter(|line| !line.is_empty()) {
+        match (line.strip_prefix("$ "), commands.last_mut()) {
+            (Some(command), _) => commands.push((command, Some(String::new()))),
+            (None, Some((_, Some(output)))) => output.push_str(&format!("{line}\n")),
+            (None, _) => commands.push((line, None)),
+        }
+    }
+    commands
+}
