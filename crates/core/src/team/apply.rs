@@ -1,7 +1,8 @@
 //! Applies events to the team: the only mutation. Called by the decider for new events, and by replay. It decides and
 //! refuses nothing: an event has already happened.
 //!
-//! Each family of events has its function in a file of `apply/`; the clocks, which most of them change, are here.
+//! Each family of events has a file in `apply/`, with the function that applies them and the events that rebuild their
+//! state in a snapshot; the clocks, which most of them change, are here.
 
 mod kept;
 mod members;
@@ -13,7 +14,7 @@ mod tasks;
 use agent_team_protocol::id::{MemberName, Party, Revision};
 
 use super::Team;
-use crate::team::event::{Event, Record};
+use crate::team::event::{Event, Family, Record};
 use crate::team::member::Life;
 use crate::team::restarts::Restarts;
 use crate::team::task::Task;
@@ -44,6 +45,25 @@ impl Team {
     }
 
     fn apply_event(&mut self, record: &Record) -> Option<Task> {
+        match record.event.family() {
+            Family::Team => self.apply_team(record),
+            Family::Members => self.apply_members(record),
+            Family::Tasks => return self.apply_tasks(record),
+            Family::Messages => self.apply_messages(record),
+            Family::Runs => self.apply_runs(record),
+            Family::Requests => self.apply_requests(record),
+            Family::Kept => self.apply_kept(record),
+            Family::Notes => {}
+        }
+        None
+    }
+
+    /// The plan of the team, and the boot in which its processes run.
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "`apply_event` passes only events of this family"
+    )]
+    fn apply_team(&mut self, record: &Record) {
         let tick = record.tick;
         match &record.event {
             Event::TeamPlanned { plan } => self.plan = plan.clone(),
@@ -59,68 +79,8 @@ impl Team {
                     member.restarts = Restarts::default();
                 }
             }
-            Event::MemberAdded { .. }
-            | Event::MemberChanged { .. }
-            | Event::MemberRemoved { .. }
-            | Event::MemberWanted { .. }
-            | Event::LaunchStarted { .. }
-            | Event::LaunchReady { .. }
-            | Event::LaunchAsked { .. }
-            | Event::LaunchObjected { .. }
-            | Event::LaunchDraining { .. }
-            | Event::LaunchEnding { .. }
-            | Event::LaunchEnded { .. }
-            | Event::MemberParked { .. }
-            | Event::MembersSuspended { .. }
-            | Event::MemberIdle { .. } => self.apply_members(record),
-            Event::TaskAdded { .. }
-            | Event::TaskChanged { .. }
-            | Event::TaskClaimed { .. }
-            | Event::TaskReleased { .. }
-            | Event::TaskFailed { .. }
-            | Event::TaskCancelled { .. }
-            | Event::TaskCompleted { .. }
-            | Event::TaskRefused { .. }
-            | Event::TaskRetried { .. } => return self.apply_tasks(record),
-            Event::MessageAccepted { .. } | Event::MessagesRead { .. } | Event::UserRead { .. } => {
-                self.apply_messages(record)
-            }
-            Event::RunStarted { .. }
-            | Event::RunFinished { .. }
-            | Event::RunFailed { .. }
-            | Event::CoordinatorDecided { .. }
-            | Event::RoundStarted { .. }
-            | Event::RoundEnded { .. }
-            | Event::RunAbandoned { .. }
-            | Event::RunIdle { .. }
-            | Event::TranscriptGrown { .. }
-            | Event::BudgetStands { .. }
-            | Event::Remembered { .. } => self.apply_runs(record),
-            Event::RequestAsked { .. }
-            | Event::RequestAllowed { .. }
-            | Event::RequestDenied { .. }
-            | Event::RequestWithdrawn { .. }
-            | Event::RequestBegun { .. }
-            | Event::RequestEnded { .. }
-            | Event::GrantRevoked { .. }
-            | Event::GrantsEnded { .. } => self.apply_requests(record),
-            Event::Counted { .. }
-            | Event::KeyCompleted { .. }
-            | Event::TasksKept { .. }
-            | Event::TaskKept { .. }
-            | Event::MemberKept { .. }
-            | Event::AccountKept { .. }
-            | Event::LockKept { .. }
-            | Event::TeamAccountKept { .. }
-            | Event::MessageKept { .. }
-            | Event::CallAnswered { .. }
-            | Event::RequestKept { .. }
-            | Event::GrantKept { .. }
-            | Event::UserMailKept { .. } => self.apply_kept(record),
-            // Stored in the journal only.
-            Event::CallAllowed { .. } | Event::CallDenied { .. } => {}
+            other => debug_assert!(false, "no effect on the state: {other:?}"),
         }
-        None
     }
 
     /// Starts or stops the member's clocks according to what it does now. Call it after every change that can affect

@@ -415,4 +415,84 @@ impl Event {
                 | Self::MemberRemoved { .. }
         )
     }
+
+    pub(crate) fn family(&self) -> Family {
+        match self {
+            Self::TeamPlanned { .. } | Self::Booted { .. } => Family::Team,
+            Self::MemberAdded { .. }
+            | Self::MemberChanged { .. }
+            | Self::MemberRemoved { .. }
+            | Self::MemberWanted { .. }
+            | Self::LaunchStarted { .. }
+            | Self::LaunchReady { .. }
+            | Self::LaunchAsked { .. }
+            | Self::LaunchObjected { .. }
+            | Self::LaunchDraining { .. }
+            | Self::LaunchEnding { .. }
+            | Self::LaunchEnded { .. }
+            | Self::MemberParked { .. }
+            | Self::MembersSuspended { .. }
+            | Self::MemberIdle { .. } => Family::Members,
+            Self::TaskAdded { .. }
+            | Self::TaskChanged { .. }
+            | Self::TaskClaimed { .. }
+            | Self::TaskReleased { .. }
+            | Self::TaskFailed { .. }
+            | Self::TaskCancelled { .. }
+            | Self::TaskCompleted { .. }
+            | Self::TaskRefused { .. }
+            | Self::TaskRetried { .. } => Family::Tasks,
+            Self::MessageAccepted { .. } | Self::MessagesRead { .. } | Self::UserRead { .. } => {
+                Family::Messages
+            }
+            Self::RunStarted { .. }
+            | Self::RunFinished { .. }
+            | Self::RunFailed { .. }
+            | Self::CoordinatorDecided { .. }
+            | Self::RoundStarted { .. }
+            | Self::RoundEnded { .. }
+            | Self::RunAbandoned { .. }
+            | Self::RunIdle { .. }
+            | Self::TranscriptGrown { .. }
+            | Self::BudgetStands { .. }
+            | Self::Remembered { .. } => Family::Runs,
+            Self::RequestAsked { .. }
+            | Self::RequestAllowed { .. }
+            | Self::RequestDenied { .. }
+            | Self::RequestWithdrawn { .. }
+            | Self::RequestBegun { .. }
+            | Self::RequestEnded { .. }
+            | Self::GrantRevoked { .. }
+            | Self::GrantsEnded { .. } => Family::Requests,
+            Self::Counted { .. }
+            | Self::KeyCompleted { .. }
+            | Self::TasksKept { .. }
+            | Self::TaskKept { .. }
+            | Self::MemberKept { .. }
+            | Self::AccountKept { .. }
+            | Self::LockKept { .. }
+            | Self::TeamAccountKept { .. }
+            | Self::MessageKept { .. }
+            | Self::CallAnswered { .. }
+            | Self::RequestKept { .. }
+            | Self::GrantKept { .. }
+            | Self::UserMailKept { .. } => Family::Kept,
+            Self::CallAllowed { .. } | Self::CallDenied { .. } => Family::Notes,
+        }
+    }
+}
+
+/// The part of the team that an event changes: see the files of `apply/`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Family {
+    Team,
+    Members,
+    Tasks,
+    Messages,
+    Runs,
+    Requests,
+    /// State as it was, in snapshots only.
+    Kept,
+    /// Stored in the journal only: these change nothing.
+    Notes,
 }

@@ -4,7 +4,7 @@ use agent_team_protocol::id::MemberName;
 
 use crate::team::Team;
 use crate::team::event::{Event, Record};
-use crate::team::member::{Launch, Life, Member, ProcessStamp};
+use crate::team::member::{Launch, Life, Member, Next, ProcessStamp, Then};
 use crate::team::restarts::Restarts;
 use crate::time::Tick;
 
@@ -181,4 +181,103 @@ impl Team {
             *last = number.max(*last);
         }
     }
+}
+
+impl Team {
+    /// Each with the time since which it holds.
+    pub(in crate::team) fn member_events(&self) -> impl Iterator<Item = (Tick, Event)> {
+        self.members.values().flat_map(|member| {
+            let events = member_events(member).into_iter();
+            events.map(|event| (member.since, event))
+        })
+    }
+}
+
+fn member_events(member: &Member) -> Vec<Event> {
+    let name = || member.plan.name.clone();
+    let mut events = vec![Event::MemberAdded {
+        plan: member.plan.clone(),
+    }];
+    match &member.life {
+        Life::Planned => events.push(parked(name(), Next::Launch)),
+        Life::Cooling { restart_at } => events.push(parked(
+            name(),
+            Next::Cool {
+                restart_at: *restart_at,
+            },
+        )),
+        Life::Held { reason } => events.push(parked(
+            name(),
+            Next::Hold {
+                reason: reason.clone(),
+            },
+        )),
+        Life::Stopped => {}
+        Life::Launching { launch, .. }
+        | Life::Ready { launch, .. }
+        | Life::StopRequested { launch, .. }
+        | Life::Draining { launch, .. }
+        | Life::Ending { launch, .. } => {
+            let (id, token_hash) = (launch.id.clone(), launch.token_hash.clone());
+            let give_up_at = member.timer().map_or_else(Tick::default, |(at, _)| at);
+            events.push(Event::LaunchStarted {
+                member: name(),
+                launch: id.clone(),
+                token_hash,
+                give_up_at,
+            });
+            if let Some(process) = member.life.process() {
+                events.push(Event::LaunchReady {
+                    member: name(),
+                    launch: id.clone(),
+                    process,
+                });
+            }
+            #[expect(
+                clippy::wildcard_enum_match_arm,
+                reason = "the other states are complete at this point"
+            )]
+            match &member.life {
+                Life::StopRequested { asked, .. } => events.push(Event::LaunchAsked {
+                    member: name(),
+                    launch: id,
+                    asked: asked.clone(),
+                }),
+                Life::Draining { kill_at, then, .. } => {
+                    let (kill_at, then): (Tick, Then) = (*kill_at, then.clone());
+                    events.push(Event::LaunchDraining {
+                        member: name(),
+                        launch: id,
+                        kill_at,
+                        then,
+                    });
+                }
+                Life::Ending { reason, then, .. } => {
+                    let (reason, then) = (reason.clone(), then.clone());
+                    events.push(Event::LaunchEnding {
+                        member: name(),
+                        launch: id,
+                        reason,
+                        then,
+                    });
+                }
+                _ => {}
+            }
+        }
+    }
+    events.push(Event::MemberKept {
+        member: name(),
+        restarts: member.restarts.clone(),
+        last_result: member.last_result.clone(),
+        since: member.since,
+        told_idle: member.idle_notified,
+        worked: member.worked,
+        objection: member.objection.clone(),
+        suspended: member.suspended,
+    });
+    events
+}
+
+fn parked(member: MemberName, next: Next) -> Event {
+    Event::MemberParked { member, next }
 }

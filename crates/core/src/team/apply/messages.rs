@@ -1,10 +1,12 @@
 //! Events about messages: inboxes of members, and the unread messages of the user.
 
-use agent_team_protocol::id::Party;
+use std::collections::BTreeMap;
+
+use agent_team_protocol::id::{MessageId, Party};
 
 use crate::team::Team;
 use crate::team::event::{Event, Record};
-use crate::team::mail::Unread;
+use crate::team::mail::{Lane, Unread};
 use crate::team::run::TranscriptSummary;
 
 impl Team {
@@ -73,5 +75,49 @@ impl Team {
     fn reaches_lead(&self, to: &[Party]) -> bool {
         self.lead()
             .is_some_and(|lead| to.contains(&Party::Member(lead.plan.name.clone())))
+    }
+}
+
+impl Team {
+    pub(in crate::team) fn message_events(&self) -> Vec<Event> {
+        let mut events = Vec::new();
+        for (message, (unread, lane, to)) in self.unread() {
+            let (from, text, urgent) = (unread.from.clone(), unread.text.clone(), unread.urgent);
+            let (reply_to, note) = (unread.reply_to, unread.note.clone());
+            let derived = self.lane(&from, urgent);
+            events.push(Event::MessageAccepted {
+                message,
+                from,
+                to,
+                text,
+                urgent,
+                reply_to,
+                note,
+            });
+            if lane != derived {
+                events.push(Event::MessageKept { message, lane });
+            }
+        }
+        if !self.user_mail.is_empty() {
+            let unread = self.user_mail.iter();
+            let unread = unread.map(|(message, from)| (message, from.clone()));
+            let unread = unread.collect();
+            // After the messages of the user: replaying one of those marks its recipient's messages as read.
+            events.push(Event::UserMailKept { unread });
+        }
+        events
+    }
+
+    fn unread(&self) -> BTreeMap<MessageId, (&Unread, Lane, Vec<Party>)> {
+        let mut unread: BTreeMap<MessageId, (&Unread, Lane, Vec<Party>)> = BTreeMap::new();
+        for (name, member) in &self.members {
+            for (message, lane, entry) in member.inbox.with_lanes() {
+                let (_, _, to) = unread
+                    .entry(message)
+                    .or_insert_with(|| (entry, lane, Vec::new()));
+                to.push(Party::Member(name.clone()));
+            }
+        }
+        unread
     }
 }

@@ -77,3 +77,16 @@ impl Team {
         }
     }
 }
+
+impl Team {
+    pub(in crate::team) fn request_events(&self) -> impl Iterator<Item = Event> {
+        let requests = self.requests.iter();
+        let requests = requests.map(|request| Event::RequestKept {
+            request: request.clone(),
+        });
+        let grants = self.requests.grants().iter();
+        requests.chain(grants.map(|grant| Event::GrantKept {
+            grant: grant.clone(),
+        }))
+    }
+}

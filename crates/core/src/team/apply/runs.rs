@@ -5,7 +5,7 @@ use agent_team_protocol::id::RunId;
 use crate::team::Team;
 use crate::team::event::{Event, Record};
 use crate::team::round::{Decision, Round, RoundEnd, Work};
-use crate::team::run::{Run, RunState};
+use crate::team::run::{Run, RunState, TranscriptSummary};
 
 impl Team {
     /// Goals, rounds, turns and usage.
@@ -142,4 +142,99 @@ impl Team {
             run.idle_notified = false;
         }
     }
+}
+
+impl Team {
+    /// The run, the memory and the transcript summaries, with their times.
+    pub(in crate::team) fn run_events(&self) -> Vec<(u64, Event)> {
+        let mut events = Vec::new();
+        if let Some(run) = &self.run {
+            let id = run.id;
+            events.push((
+                run.started_at,
+                Event::RunStarted {
+                    run: id,
+                    goal: run.goal.clone(),
+                    then_down: run.then_down,
+                    memory: Vec::new(),
+                    first_task: Some(run.first_task),
+                },
+            ));
+            events.extend(round_events(run).map(|event| (0, event)));
+            match &run.state {
+                RunState::UnderWay => {}
+                RunState::Finished { answer, at } => events.push((
+                    *at,
+                    Event::RunFinished {
+                        run: id,
+                        answer: answer.clone(),
+                    },
+                )),
+                RunState::Failed {
+                    failure,
+                    reason,
+                    at,
+                } => events.push((
+                    *at,
+                    Event::RunFailed {
+                        run: id,
+                        failure: *failure,
+                        reason: reason.clone(),
+                    },
+                )),
+                RunState::Abandoned { at } => events.push((*at, Event::RunAbandoned { run: id })),
+            }
+        }
+        for (key, value) in &self.memory {
+            let (key, value) = (key.clone(), value.clone());
+            events.push((0, Event::Remembered { key, value }));
+        }
+        for member in self.members.values() {
+            if member.transcript != TranscriptSummary::default() {
+                let (member, summary) = (member.plan.name.clone(), member.transcript);
+                events.push((0, Event::TranscriptGrown { member, summary }));
+            }
+        }
+        if let Some(run) = self.run.as_ref().filter(|run| run.idle_notified) {
+            events.push((0, Event::RunIdle { run: run.id }));
+        }
+        events
+    }
+}
+
+/// The rounds of a run. They come before the memory, which also contains their outputs.
+fn round_events(run: &Run) -> impl Iterator<Item = Event> {
+    (1..).zip(&run.rounds).flat_map(|(round, what)| {
+        let run = run.id;
+        let decided = |decision| Event::CoordinatorDecided {
+            run,
+            round,
+            decision,
+            text: "".into(),
+        };
+        let (member, task, work) = match what {
+            Round::Worked { member, task, work } => (member, *task, work),
+            Round::Unclear { why } => return vec![decided(Decision::Unclear(why.clone()))],
+            Round::Answered => return vec![decided(Decision::Done)],
+        };
+        let mut events = vec![Event::RoundStarted {
+            run,
+            round,
+            member: member.clone(),
+            task,
+        }];
+        let (end, output) = match work {
+            Work::UnderWay => return events,
+            Work::Completed { output } => (RoundEnd::Completed, output.clone()),
+            Work::Failed { output } => (RoundEnd::Failed, output.clone()),
+        };
+        events.push(Event::RoundEnded {
+            run,
+            round,
+            member: member.clone(),
+            end,
+            output,
+        });
+        events
+    })
 }

@@ -1,5 +1,8 @@
 //! Events about tasks on the board, and their effect on the members that work on them.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
 use agent_team_protocol::id::{Generation, Party, TaskId};
 
 use crate::team::Team;
@@ -162,3 +165,52 @@ fn report(task: TaskId, how: &str, text: &str) -> String {
     };
     format!("{task} {how}: {preview}{cut}")
 }
+
+impl Team {
+    pub(in crate::team) fn task_events(&self) -> Vec<Event> {
+        let keys = self.board.completed_keys();
+        let keys = keys.map(|(key, task, digest)| Event::KeyCompleted {
+            key: key.clone(),
+            task,
+            digest,
+        });
+        let tasks = self.dependencies_first();
+        let tasks = tasks
+            .chunks(TASKS_PER_RECORD)
+            .map(|tasks| Event::TasksKept {
+                tasks: tasks.to_vec(),
+            });
+        keys.chain(tasks).collect()
+    }
+
+    /// Every task of the board after its dependencies, so that replay can count the open ones as it goes.
+    fn dependencies_first(&self) -> Vec<Arc<Task>> {
+        let mut ordered = Vec::with_capacity(self.board.len());
+        let mut done: BTreeSet<TaskId> = BTreeSet::new();
+        let mut path = Vec::new();
+        for task in self.board.shared() {
+            path.push(task);
+            while let Some(task) = path.last().copied() {
+                let open = task
+                    .plan
+                    .after
+                    .iter()
+                    .filter_map(|id| self.board.get_shared(*id))
+                    .find(|t| !done.contains(&t.id));
+                match open {
+                    Some(first) => path.push(first),
+                    None => {
+                        path.pop();
+                        if done.insert(task.id) {
+                            ordered.push(task.clone());
+                        }
+                    }
+                }
+            }
+        }
+        ordered
+    }
+}
+
+/// Tasks per record of a snapshot: enough that the overhead of a record is small for each of them.
+const TASKS_PER_RECORD: usize = 64;
