@@ -12,7 +12,6 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use agent_team_llm::Model;
-use agent_team_protocol::engine;
 use agent_team_protocol::{MemberName, RoleName};
 use agent_team_supervisor::embed::{Host, Hosted};
 use agent_team_teammate::RunError;
@@ -128,15 +127,12 @@ async fn work(engines: &Engines, launch_file: &Path) -> Result<(), RunError> {
     };
     let engine = engines.engine.as_ref().and_then(|make| make(&member));
     // The exit code is also in the worker's exit report.
-    let _code = match (engine, launch.engine()) {
-        (Some(engine), _) => launch.work(engine).await?,
-        (None, engine::Engine::Command) => launch.run_commands().await?,
-        (None, engine::Engine::Native) => {
+    let _code = match engine {
+        Some(engine) => launch.work(engine).await?,
+        None => {
             let model = launch.model().and_then(|name| engines.models.get(name));
-            let model = model.map(Arc::clone);
-            launch.think(model).await?
+            launch.run(model.map(Arc::clone)).await?
         }
-        (None, engine @ engine::Engine::Unknown) => return Err(RunError::Engine(engine)),
     };
     Ok(())
 }

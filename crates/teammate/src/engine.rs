@@ -1,13 +1,16 @@
-//! The engine interface of the worker: it starts one [`Run`] at a time and receives its events.
+//! Engines that do one task at a time: the worker starts a [`Run`] and receives its events. A new engine is a file of
+//! this directory and an arm of [`task_engine`].
 //!
 //! An engine never talks to the supervisor and never touches the pane.
 
-pub(crate) mod command;
+mod command;
 pub(crate) mod output;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::sync::Arc;
 
+use agent_team_protocol::engine::Engine;
 use agent_team_protocol::notification::Assignment;
 use agent_team_protocol::{Generation, TaskId};
 use agent_team_system::process::ProcessId;
@@ -23,6 +26,21 @@ pub(crate) const TAIL_BYTES: usize = 4 << 10;
 
 /// The terminal size without a pane.
 pub(crate) const HEADLESS_SIZE: Size = (80, 24);
+
+/// Starts the runs of a member's tasks. Lives as long as the worker.
+pub(crate) trait TaskEngine {
+    /// Starts a task. Must be called within the worker's runtime.
+    fn start(&mut self, context: &Arc<ProgramContext>, assignment: Assignment, size: Size) -> Run;
+}
+
+/// The only place in this crate that distinguishes engines. `None` for an agent, and for an engine that this version
+/// does not have.
+pub(crate) fn task_engine(engine: Engine) -> Option<Box<dyn TaskEngine>> {
+    match engine {
+        Engine::Command => Some(Box::new(command::Command)),
+        Engine::Native | Engine::Unknown => None,
+    }
+}
 
 /// The claim for which a run was started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -138,5 +156,20 @@ impl Controls {
     /// Terminates the run with all of its processes; it then reports `Ended(Abandoned)`.
     pub(crate) fn end(&self) {
         self.end.send_replace(true);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use agent_team_protocol::engine::ENGINES;
+
+    use super::*;
+
+    #[test]
+    fn every_engine_uses_a_model_or_does_tasks() {
+        for info in ENGINES {
+            let does_tasks = task_engine(info.engine).is_some();
+            assert_ne!(does_tasks, info.uses_model, "{}", info.word);
+        }
     }
 }

@@ -14,7 +14,6 @@ use std::rc::Rc;
 
 use agent_team_protocol::LaunchId;
 use agent_team_protocol::codec::FIRST_FRAME_MAX;
-use agent_team_protocol::engine::Engine;
 use agent_team_protocol::host::{HostAnswer, HostOrder};
 use agent_team_system::connection::{FrameReader, FrameWriter};
 use agent_team_system::process::ProcessId;
@@ -130,11 +129,7 @@ fn start(members: &Rc<Members>, file: &Path) -> Result<(), String> {
     let (end, ending) = oneshot::channel();
     let (left, mut gone) = watch::channel(false);
     let work = move || async move {
-        let worked = match hosted.engine() {
-            Engine::Command => hosted.run_commands().await,
-            Engine::Native => hosted.think(None).await,
-            engine @ Engine::Unknown => Err(RunError::Engine(engine)),
-        };
+        let worked = hosted.run(None).await;
         // The exit code is part of the exit report.
         worked.map(|_code| ()).map_err(|error| error.to_string())
     };

@@ -12,7 +12,6 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use agent_team_llm::Model;
-use agent_team_protocol::engine;
 use agent_team_protocol::launch::LaunchFile;
 use agent_team_protocol::notification::{Assignment, DeliveredMessage};
 use agent_team_protocol::{LaunchId, MemberName, RoleName};
@@ -24,6 +23,7 @@ use agent_team_tools::team::Shared;
 pub use team_handle::TeamHandle;
 
 use crate::agent::Agent;
+use crate::engine::task_engine;
 use crate::launch::{self, TakeLaunchError};
 use crate::link::{Link, WhenAbsent};
 use crate::pane::{Pane, Surface};
@@ -130,16 +130,24 @@ impl HostedLaunch {
         self.launch.agent.model.as_deref()
     }
 
-    pub fn engine(&self) -> engine::Engine {
-        self.launch.engine
-    }
-
-    /// Runs the agent loop with the tools of the launch, and with this model or the configured one. Returns the exit
-    /// code.
+    /// Runs the member's engine; an agent with this model, or else with the configured one. Returns the exit code.
     ///
     /// # Errors
-    /// If no thread or directory can be created.
-    pub async fn think(self, model: Option<Arc<dyn Model>>) -> Result<u8, RunError> {
+    /// If no thread or directory can be created, or this version does not have the engine.
+    pub async fn run(self, model: Option<Arc<dyn Model>>) -> Result<u8, RunError> {
+        if self.launch.engine.uses_model() {
+            return self.think(model).await;
+        }
+        let Some(engine) = task_engine(self.launch.engine) else {
+            return Err(RunError::Engine(self.launch.engine));
+        };
+        let worker_config = self.worker_config().await?;
+        let engine = work_dir(&self.launch).map(|_| engine);
+        let pane = Pane::on(Surface::none(), self.launch.member, worker_config.theme);
+        Ok(Worker::new(worker_config, pane, engine).run().await)
+    }
+
+    async fn think(self, model: Option<Arc<dyn Model>>) -> Result<u8, RunError> {
         let worker_config = self.worker_config().await?;
         let model = match (work_dir(&self.launch), model) {
             (Err(report), _) => Err(report),
@@ -154,7 +162,7 @@ impl HostedLaunch {
     /// Runs the agent loop with this model and these tools. Returns the exit code.
     ///
     /// # Errors
-    /// As [`HostedLaunch::think`].
+    /// As [`HostedLaunch::run`].
     pub async fn think_with<T>(self, model: Arc<dyn Model>, tools: T) -> Result<u8, RunError>
     where
         T: FnOnce(&SupervisorClient, &Shared) -> Vec<Box<dyn Tool>>,
@@ -175,7 +183,7 @@ impl HostedLaunch {
     /// Runs this engine. Returns the exit code.
     ///
     /// # Errors
-    /// As [`HostedLaunch::think`].
+    /// As [`HostedLaunch::run`].
     pub async fn work(self, engine: Box<dyn Engine>) -> Result<u8, RunError> {
         let worker_config = self.worker_config().await?;
         let pane = agent_pane(&self.launch, &worker_config, Surface::none());
@@ -188,17 +196,6 @@ impl HostedLaunch {
                 .run()
                 .await,
         )
-    }
-
-    /// Runs the lines of tasks. Returns the exit code.
-    ///
-    /// # Errors
-    /// As [`HostedLaunch::think`].
-    pub async fn run_commands(self) -> Result<u8, RunError> {
-        let worker_config = self.worker_config().await?;
-        let unfit = work_dir(&self.launch).err();
-        let pane = Pane::on(Surface::none(), self.launch.member, worker_config.theme);
-        Ok(Worker::new(worker_config, pane, unfit).run().await)
     }
 
     async fn worker_config(&self) -> Result<WorkerConfig, RunError> {

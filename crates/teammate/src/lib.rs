@@ -7,9 +7,9 @@
 //! ```
 //! A reader who looks for …
 //! - the launch file that configures the process: `launch`
-//! - the state machine of the process and its exit: `worker` for the command engine, `agent` for the native engine
+//! - the state machine of the process and its exit: `worker` for engines that do one task at a time, else `agent`
 //! - pings, reconnects and repeated requests: `link`
-//! - running and terminating a task's line: `engine`
+//! - engines that do one task at a time, such as running its line: `engine`
 //! - members inside another program, and its engines: `hosted`; several members in one process: `host`
 //! - the pane's output and input: `pane`, `typed`
 //! - lending a terminal to a running member: `terminal_lender`
@@ -70,7 +70,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::agent::{Agent, AgentConfig, deps};
-use crate::engine::ProgramContext;
+use crate::engine::{ProgramContext, task_engine};
 use crate::launch::TakeLaunchError;
 use crate::link::{Link, WhenAbsent};
 use crate::log::MemberLog;
@@ -104,31 +104,32 @@ pub enum RunOutcome {
     Exited(u8),
 }
 
-/// Takes the launch of a member with the command engine, and runs until it is over. Called once, by a process that does
-/// nothing else.
+/// Takes the launch of a member whose engine runs one task at a time, and runs until it is over. Called once, by a
+/// process that does nothing else.
 ///
 /// # Errors
 /// If the launch file cannot be used, or threads, signals or directories cannot be set up.
-pub fn run_commands(launch_file: &Path) -> Result<RunOutcome, RunError> {
+pub fn run_tasks(launch_file: &Path) -> Result<RunOutcome, RunError> {
     run(
         launch_file,
-        Engine::Command,
-        async |launch, worker_config, surface, unfit| {
+        task_engine,
+        async |launch, engine, worker_config, surface, unfit| {
             let pane = Pane::on(surface, launch.member.clone(), worker_config.theme);
-            Worker::new(worker_config, pane, unfit).run().await
+            let engine = unfit.map_or(Ok(engine), Err);
+            Worker::new(worker_config, pane, engine).run().await
         },
     )
 }
 
-/// Like [`run_commands`], for a member with the native engine.
+/// Like [`run_tasks`], for an agent.
 ///
 /// # Errors
-/// As [`run_commands`].
+/// As [`run_tasks`].
 pub fn run_agent(launch_file: &Path) -> Result<RunOutcome, RunError> {
     run(
         launch_file,
-        Engine::Native,
-        async |launch, worker_config, surface, unfit| {
+        |engine| engine.uses_model().then_some(()),
+        async |launch, (), worker_config, surface, unfit| {
             let program_context = Arc::clone(&worker_config.program_context);
             let model = match unfit {
                 Some(report) => Err(report),
@@ -141,19 +142,24 @@ pub fn run_agent(launch_file: &Path) -> Result<RunOutcome, RunError> {
     )
 }
 
-/// `work` is a parameter, so that a program links only its own engine.
-fn run<W>(launch_file: &Path, engine: Engine, work: W) -> Result<RunOutcome, RunError>
+/// `engine_of` returns nothing for the engines of other programs; it and `work` are parameters, so that a program links
+/// only its own engines.
+fn run<E, W>(
+    launch_file: &Path,
+    engine_of: impl FnOnce(Engine) -> Option<E>,
+    work: W,
+) -> Result<RunOutcome, RunError>
 where
-    W: AsyncFnOnce(&LaunchFile, WorkerConfig, Surface, Option<ExitReport>) -> u8,
+    W: AsyncFnOnce(&LaunchFile, E, WorkerConfig, Surface, Option<ExitReport>) -> u8,
 {
     let launch = match launch::take(launch_file) {
         Ok(launch) => launch,
         Err(TakeLaunchError::Taken(_)) => return Ok(RunOutcome::NotOurs),
         Err(error) => return Err(RunError::Launch(Box::new(error))),
     };
-    if launch.engine != engine {
+    let Some(engine) = engine_of(launch.engine) else {
         return Err(RunError::Engine(launch.engine));
-    }
+    };
     log_panics(&launch);
     start_tracing(&launch);
     let directories = launch::directories(launch_file, &launch)?;
@@ -176,7 +182,7 @@ where
         let (worker_config, surface) = prepare(&launch, directories, link, signals)?;
         let unfit = enter_work_dir(&launch).err();
         Ok(RunOutcome::Exited(
-            work(&launch, worker_config, surface, unfit).await,
+            work(&launch, engine, worker_config, surface, unfit).await,
         ))
     })
 }
@@ -255,7 +261,7 @@ async fn think(
         }
         Err(report) => {
             let pane = Pane::on(surface, launch.member.clone(), worker_config.theme);
-            Worker::new(worker_config, pane, Some(report)).run().await
+            Worker::new(worker_config, pane, Err(report)).run().await
         }
     }
 }

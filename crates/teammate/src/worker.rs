@@ -1,4 +1,5 @@
-//! The worker's loop for the command engine: owns the process's state. Called by `lib.rs`, once.
+//! The worker's loop for engines that do one task at a time: owns the process's state. Called by `lib.rs` and `hosted`,
+//! once per launch.
 //!
 //! ```text
 //!          start                ended: reported
@@ -37,7 +38,7 @@ use tokio::time::Instant;
 
 use self::report::PendingReport;
 use self::state::{State, Task, Then};
-use crate::engine::{Event as TaskEvent, ProgramContext};
+use crate::engine::{Event as TaskEvent, ProgramContext, TaskEngine};
 use crate::link::{Link, LinkEvent, Notice, Over, Ticket};
 use crate::log::MemberLog;
 use crate::pane::paint;
@@ -95,6 +96,8 @@ impl WorkerConfig {
 
 pub(crate) struct Worker {
     config: WorkerConfig,
+    /// `None`: this worker is unfit and starts nothing.
+    engine: Option<Box<dyn TaskEngine>>,
     pane: Pane,
     state: State,
     /// Requests that are not answered yet.
@@ -115,10 +118,19 @@ enum Event {
 }
 
 impl Worker {
-    /// `unfit`: the reason why this worker cannot work; it then only reports this.
-    pub(crate) fn new(config: WorkerConfig, pane: Pane, unfit: Option<ExitReport>) -> Self {
+    /// `engine`: or the reason why this worker cannot work; it then only reports this.
+    pub(crate) fn new(
+        config: WorkerConfig,
+        pane: Pane,
+        engine: Result<Box<dyn TaskEngine>, ExitReport>,
+    ) -> Self {
+        let (engine, unfit) = match engine {
+            Ok(engine) => (Some(engine), None),
+            Err(report) => (None, Some(report)),
+        };
         let mut worker = Self {
             config,
+            engine,
             pane,
             state: State::Idle,
             pending: HashMap::new(),
@@ -185,7 +197,7 @@ impl Worker {
             Event::OutputDue(permit) => self.show_output(permit),
             Event::Pane(event) => self.pane_event(event),
             Event::Acted(Ok(ActionResult::Task(task))) => self.note(&format!("{task} added")),
-            // The command engine makes no requests.
+            // Such an engine makes no requests.
             Event::Acted(Ok(
                 ActionResult::Accepted | ActionResult::Shown(_) | ActionResult::Printed(_),
             )) => {}
@@ -205,7 +217,7 @@ impl Worker {
             LinkEvent::Start(assignment) => self.start(assignment),
             LinkEvent::Abandon(abandon) => self.abandon(&abandon),
             LinkEvent::Deliver(deliver) => self.deliver(deliver),
-            // The command engine uses no model.
+            // Such an engine uses no model.
             LinkEvent::Allowance(_) => {}
             LinkEvent::Show(show) => {
                 let unconfirmed = self.move_pane(&show);

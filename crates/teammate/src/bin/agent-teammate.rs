@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use agent_team_protocol::engine::Engine;
 use agent_team_protocol::notification::Hold;
 use agent_team_protocol::{TeamId, with_causes};
-use agent_team_teammate::{program, run_commands, terminal_lender};
+use agent_team_teammate::{program, run_tasks, terminal_lender};
 
 fn main() -> ExitCode {
     let args: Vec<OsString> = std::env::args_os().skip(1).collect();
@@ -18,7 +18,7 @@ fn main() -> ExitCode {
         Some((hold, [socket, team, launch])) => {
             program::done(Engine::Command, lend(hold, socket, team, launch))
         }
-        Some(_) | None => program::main(Engine::Command, run_commands),
+        Some(_) | None => program::main(Engine::Command, run_tasks),
     }
 }
 

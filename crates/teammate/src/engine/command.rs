@@ -30,6 +30,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::{
     Claim, ControlReceivers, Controls, Event, Outcome, ProgramContext, Run, Size, TAIL_BYTES,
+    TaskEngine,
 };
 
 /// The largest read, in bytes.
@@ -48,25 +49,24 @@ const KILL_LIMIT: Duration = Duration::from_secs(5);
 /// not take the output, or an unkillable process still has the terminal open.
 const DRAIN_LIMIT: Duration = Duration::from_secs(5);
 
-/// Starts a task. Must be called within the worker's runtime.
-pub(crate) fn start(
-    program_context: Arc<ProgramContext>,
-    assignment: Assignment,
-    size: Size,
-) -> Run {
-    let claim = Claim::from(&assignment);
-    let (to_worker, events) = mpsc::channel(QUEUED_EVENTS);
-    let (controls, steering) = Controls::new(size);
-    let work = Work {
-        program_context,
-        steering,
-        to_worker,
-    };
-    Run {
-        claim,
-        events,
-        controls,
-        task: tokio::spawn(work.run(assignment)),
+pub(super) struct Command;
+
+impl TaskEngine for Command {
+    fn start(&mut self, context: &Arc<ProgramContext>, assignment: Assignment, size: Size) -> Run {
+        let claim = Claim::from(&assignment);
+        let (to_worker, events) = mpsc::channel(QUEUED_EVENTS);
+        let (controls, steering) = Controls::new(size);
+        let work = Work {
+            program_context: Arc::clone(context),
+            steering,
+            to_worker,
+        };
+        Run {
+            claim,
+            events,
+            controls,
+            task: tokio::spawn(work.run(assignment)),
+        }
     }
 }
 

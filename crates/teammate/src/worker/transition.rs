@@ -1,7 +1,6 @@
 //! The transitions between the worker's states; see the diagram in the parent module.
 
 use std::mem;
-use std::sync::Arc;
 use std::time::Duration;
 
 use agent_team_protocol::method::MemberExit;
@@ -12,7 +11,7 @@ use super::Worker;
 use super::report::PendingReport;
 use super::state::{ExitReport, State, Task, Then};
 use crate::engine::output::Coalescer;
-use crate::engine::{Claim, HEADLESS_SIZE, Outcome, command};
+use crate::engine::{Claim, HEADLESS_SIZE, Outcome};
 use crate::link::Request;
 use crate::pane::paint;
 
@@ -45,13 +44,18 @@ impl Worker {
     }
 
     pub(super) fn begin(&mut self, assignment: Assignment) {
+        let Some(engine) = &mut self.engine else {
+            return;
+        };
+        let context = &self.config.program_context;
+        let size = self.pane.surface.size().unwrap_or(HEADLESS_SIZE);
         let header = paint::header(&assignment);
+        let run = engine.start(context, assignment, size);
         self.write_log(&header);
         self.pane.begin_task(&header);
-        let size = self.pane.surface.size().unwrap_or(HEADLESS_SIZE);
         let now = Instant::now();
         self.state = State::Running(Task {
-            run: command::start(Arc::clone(&self.config.program_context), assignment, size),
+            run,
             started: now,
             session: None,
             output: Coalescer::default(),
