@@ -27,8 +27,8 @@ pub fn visible_label(text: &str, columns: usize) -> String {
     cut
 }
 
-/// A duration in its largest unit: `850 ms`, `1.2 s`, `59 s`, `3 min`, `5 h`, `3 d`.
-pub fn duration(ms: u64) -> String {
+/// An age in its largest unit: `850 ms`, `1.2 s`, `59 s`, `3 min`, `5 h`, `3 d`.
+pub fn age(ms: u64) -> String {
     match ms {
         0..1_000 => format!("{ms} ms"),
         1_000..10_000 => format!("{}.{} s", ms / 1_000, ms % 1_000 / 100),
@@ -36,6 +36,20 @@ pub fn duration(ms: u64) -> String {
         60_000..3_600_000 => format!("{} min", ms / 60_000),
         3_600_000..172_800_000 => format!("{} h", ms / 3_600_000),
         172_800_000.. => format!("{} d", ms / 86_400_000),
+    }
+}
+
+/// A duration in its two largest units, the smaller one only if it is not 0: `1.2 s`, `2 min 5 s`, `1 h 30 min`.
+pub fn duration(ms: u64) -> String {
+    let rest = match ms {
+        60_000..3_600_000 => (ms % 60_000 / 1_000, "s"),
+        3_600_000..172_800_000 => (ms % 3_600_000 / 60_000, "min"),
+        172_800_000.. => (ms % 86_400_000 / 3_600_000, "h"),
+        0..60_000 => (0, ""),
+    };
+    match rest {
+        (0, _) => age(ms),
+        (rest, unit) => format!("{} {rest} {unit}", age(ms)),
     }
 }
 
@@ -173,18 +187,19 @@ mod tests {
     }
 
     #[test]
-    fn a_duration_is_shown_in_its_largest_unit() {
+    fn an_age_has_one_unit_and_a_duration_two() {
         let cases = [
-            (0, "0 ms"),
-            (999, "999 ms"),
-            (1_249, "1.2 s"),
-            (59_999, "59 s"),
-            (60_000, "1 min"),
-            (3_600_000, "1 h"),
-            (172_800_000, "2 d"),
+            (0, "0 ms", "0 ms"),
+            (999, "999 ms", "999 ms"),
+            (1_249, "1.2 s", "1.2 s"),
+            (59_999, "59 s", "59 s"),
+            (60_000, "1 min", "1 min"),
+            (125_000, "2 min", "2 min 5 s"),
+            (5_400_000, "1 h", "1 h 30 min"),
+            (187_200_000, "2 d", "2 d 4 h"),
         ];
-        for (ms, text) in cases {
-            assert_eq!(duration(ms), text);
+        for (ms, in_one, in_two) in cases {
+            assert_eq!((age(ms).as_str(), duration(ms).as_str()), (in_one, in_two));
         }
     }
 }

@@ -11,7 +11,7 @@ use agent_team_protocol::Party;
 use agent_team_protocol::engine::Engine;
 use agent_team_protocol::notification::Assignment;
 use agent_team_protocol::spec::{FileDigest, RoleSpec};
-use agent_team_protocol::text::duration;
+use agent_team_protocol::text::{age, duration};
 use agent_team_protocol::view::{
     MemberState, MemberView, Placement, PlanView, QuestionView, RoleView, RoundState, RoundView,
     RunState, RunView, TaskCounts, TaskState, TaskView, Waiting,
@@ -250,7 +250,7 @@ fn why(
     now: Tick,
 ) -> String {
     let name = &member.plan.name;
-    let age = duration(now.since(member.since));
+    let age = age(now.since(member.since));
     match &member.life {
         Life::Planned => format!("{name} is queued to start"),
         Life::Launching { .. } => {

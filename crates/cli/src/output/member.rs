@@ -1,7 +1,7 @@
 //! The table of members for `ps`, `team show` and `supervisor status`: names in the member's colour, states in the
 //! colour of their urgency.
 
-use agent_team_protocol::text::{duration, visible_label};
+use agent_team_protocol::text::{age, duration, visible_label};
 use agent_team_protocol::view::{MemberState, MemberView, Waiting};
 use agent_team_system::clock;
 
@@ -83,7 +83,7 @@ pub(crate) fn table(members: &[MemberView]) -> String {
             Cell::styled(member.name.as_str(), style::member_name(member.colour)),
             Cell::new(member.role.as_str()),
             Cell::styled(state_and_cause(member), style::member_state(member.state)),
-            Cell::new(duration(member.for_ms)),
+            Cell::new(age(member.for_ms)),
             or_dash(member.task.map(|task| task.to_string())),
             Cell::new(member.unread.to_string()),
             or_dash(member.pid.map(|pid| pid.to_string())),

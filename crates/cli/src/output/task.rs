@@ -1,7 +1,7 @@
 //! Text for tasks: one line, the table, all details, counts. Called by the verbs and by `top`.
 
 use agent_team_protocol::TaskId;
-use agent_team_protocol::text::duration;
+use agent_team_protocol::text::age;
 use agent_team_protocol::view::{TaskCounts, TaskState, TaskView};
 
 use super::style::paint;
@@ -104,7 +104,7 @@ pub(crate) fn details(task: &TaskView) -> String {
         "state",
         format!(
             "{state}, for {}",
-            duration(agent_team_system::clock::wall_ms().saturating_sub(task.changed_at))
+            age(agent_team_system::clock::wall_ms().saturating_sub(task.changed_at))
         ),
     );
     if task.key != task.title {

@@ -1,6 +1,6 @@
 //! Formats ages and timestamps.
 
-use agent_team_protocol::text::duration;
+use agent_team_protocol::text;
 use agent_team_system::clock::wall_ms;
 
 const SECOND: u64 = 1000;
@@ -16,17 +16,17 @@ pub(crate) fn age_step(ms: u64) -> u64 {
     }
 }
 
-/// [`duration`] for an age on a live display: at least in seconds.
+/// [`text::age`] for an age on a live display: at least in seconds.
 pub(crate) fn age(ms: u64) -> String {
     match ms {
         0..MINUTE => format!("{} s", ms / SECOND),
-        MINUTE.. => duration(ms),
+        MINUTE.. => text::age(ms),
     }
 }
 
 /// The time since a Unix timestamp in milliseconds, such as `3 min ago`.
 pub(crate) fn ago(at: u64) -> String {
-    format!("{} ago", duration(wall_ms().saturating_sub(at)))
+    format!("{} ago", text::age(wall_ms().saturating_sub(at)))
 }
 
 /// `2026-11-21T03:42:19Z` for a Unix timestamp in milliseconds.

@@ -5,7 +5,7 @@ use std::process::{Command, ExitCode};
 use std::time::Duration;
 
 use agent_team_protocol::method::{DownAnswer, Nothing, SupervisorRestart, SupervisorStatus};
-use agent_team_protocol::text::duration;
+use agent_team_protocol::text::{age, duration};
 use agent_team_protocol::view::{DriverView, SupervisorView};
 use agent_team_system::daemon;
 use agent_team_system::directories::Directories;
@@ -157,7 +157,7 @@ fn driver(team: &DriverView) -> String {
     let commit = match team.last_commit {
         Some(commit) => format!(
             "last commit {} ago: {} in {} µs",
-            duration(commit.ago_ms),
+            age(commit.ago_ms),
             text::count(commit.records.into(), "record"),
             commit.took_us,
         ),
