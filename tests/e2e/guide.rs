@@ -38,6 +38,8 @@ fn reply(request: &Request) -> Reply {
         _ if is_lead && is_asked("Why does the build fail?") => {
             Reply::call("finish", json!({"answer": "A semicolon is missing."}))
         }
+        // The notice of the cancellation can arrive together with the goal.
+        _ if is_lead && is_asked("is cancelled") => Reply::text("I stop."),
         _ if is_lead && is_asked("Add input validation") => Reply::call(
             "create_task",
             json!({"title": "Validate", "for": "worker-1"}),

@@ -116,7 +116,15 @@ pub(super) fn page(name: &str) -> Page {
                 }
             }
             Event::Code(code) => page.inline.push(code.to_string()),
-            _ => {}
+            Event::Start(_)
+            | Event::End(_)
+            | Event::InlineMath(_)
+            | Event::DisplayMath(_)
+            | Event::FootnoteReference(_)
+            | Event::SoftBreak
+            | Event::HardBreak
+            | Event::Rule
+            | Event::TaskListMarker(_) => {}
         }
     }
     assert_eq!(next, Place::Same, "{name}: a comment without a block");

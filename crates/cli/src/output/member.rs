@@ -1,7 +1,7 @@
 //! The table of members for `ps`, `team show` and `supervisor status`: names in the member's colour, states in the
 //! colour of their urgency.
 
-use agent_team_protocol::text::{age, duration, visible_label};
+use agent_team_protocol::text::{age, visible_label};
 use agent_team_protocol::view::{MemberState, MemberView, Waiting};
 use agent_team_system::clock;
 
@@ -33,7 +33,7 @@ pub(crate) fn state_and_cause(member: &MemberView) -> String {
         Waiting::Budget { .. } => " (budget)".to_owned(),
         Waiting::RateLimit { until, .. } => {
             let left = until.saturating_sub(clock::wall_ms()).div_ceil(1000) * 1000;
-            format!(" (model, {})", duration(left))
+            format!(" (model, {})", age(left))
         }
         Waiting::Permission { request } => format!(" ({request})"),
         Waiting::Plan { request, number } => format!(" ({request}, plan {number})"),
