@@ -1,4 +1,4 @@
-//! The methods, `noun/verb`: who may call each, its arguments and its answer. The supervisor decodes a call into a
+//! The methods, `noun/verb`: permitted callers, arguments and answer of each. The supervisor decodes a call into a
 //! [`MethodCall`], after it has checked the caller against the method's [`Access`].
 
 mod access;

@@ -28,19 +28,20 @@ impl StatusLine {
 
     pub(crate) fn set(&mut self, status: &str) {
         if let Some(columns) = self.columns {
-            paint(&text::cut(status, columns.saturating_sub(1)));
+            rewrite(&text::cut(status, columns.saturating_sub(1)));
         }
     }
 
     /// Must be called before other output is written to the terminal.
     pub(crate) fn clear(&mut self) {
         if self.is_shown() {
-            paint("");
+            rewrite("");
         }
     }
 }
 
-fn paint(text: &str) {
+/// Replaces the current line of the terminal.
+fn rewrite(text: &str) {
     let mut stderr = anstream::stderr();
     // A closed stderr must not fail the command.
     let _gone = write!(stderr, "\r\u{1b}[K{text}").and_then(|()| stderr.flush());

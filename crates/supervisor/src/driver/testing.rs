@@ -1,5 +1,5 @@
 //! A team for unit tests of the driver's components. It has no process, no runtime and no disk: connections are queues
-//! that the test reads, and time stands still.
+//! that the test reads, and the clock does not advance.
 
 use std::sync::Arc;
 
