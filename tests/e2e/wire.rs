@@ -17,7 +17,8 @@ use agent_team_protocol::rpc::{self, Call, TeamRef};
 use agent_team_protocol::spec::TaskSpec;
 use agent_team_protocol::{Recipient, Revision};
 use agent_team_system::client::{CallError, Client, ConnectError};
-use agent_team_tests::{Rig, User, stub, together, within};
+use agent_team_system::process::Signal;
+use agent_team_tests::{Rig, User, stub, together, until, within};
 use serde_json::Value;
 use serde_json::value::RawValue;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -118,18 +119,43 @@ async fn a_bad_frame_closes_only_its_connection_with_an_error() {
 async fn an_invalid_call_is_refused_and_its_connection_continues() {
     let rig = up().await;
     let mut raw = Raw::introduced(&rig).await;
-    raw.say(b"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"team/dance\",\"params\":{\"args\":{}}}\n")
-        .await;
-    raw.say(b"{\"jsonrpc\":\"2.0\",\"id\":2,\"method\":\"task/show\",\"params\":{\"args\":{\"task\":7}}}\n")
-        .await;
-    raw.say(b"{\"jsonrpc\":\"2.0\",\"id\":3,\"method\":\"team/list\",\"params\":{\"args\":{}}}\n")
-        .await;
+    raw.say(
+        b"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"team/dance\",\"params\":{\"args\":{}}}\n\
+          {\"jsonrpc\":\"2.0\",\"id\":2,\"method\":\"task/show\",\"params\":{\"args\":{\"task\":7}}}\n\
+          {\"jsonrpc\":\"2.0\",\"id\":3,\"method\":\"team/list\",\"params\":{\"args\":{}}}\n",
+    )
+    .await;
     raw.0.shutdown().await.unwrap();
     let said = raw.until_closed().await;
     let answer = |id: u64| said.iter().find(|frame| frame["id"] == id).unwrap().clone();
     assert_eq!(answer(1)["error"]["code"], -32601);
     assert_eq!(answer(2)["error"]["code"], -32602);
     assert!(answer(3)["result"]["teams"].is_array());
+}
+
+/// A script pipes its calls into the socket and reads then. The supervisor is stopped meanwhile, so that it reads the
+/// calls and the end at once; it answers this call only after the member's process has ended.
+#[tokio::test]
+async fn calls_before_a_half_close_are_answered() {
+    let rig = up().await;
+    let supervisor = rig.supervisor().await;
+    supervisor.signal(Signal::SIGSTOP).unwrap();
+    until("the stop", async || {
+        supervisor.is_stopped().unwrap().then_some(())
+    })
+    .await;
+    let mut raw = Raw::introduced(&rig).await;
+    let call = Call {
+        team: Some(TeamRef::Directory(rig.project())),
+        key: None,
+        args: Down { force: false },
+    };
+    raw.say(rpc::request::<TeamDown>(1, &call).as_bytes()).await;
+    raw.0.shutdown().await.unwrap();
+    supervisor.signal(Signal::SIGCONT).unwrap();
+    let answers = raw.until_closed().await;
+    let last = answers.last().expect("the supervisor answers");
+    assert!(last["id"] == 1 && last["result"].is_object(), "{last}");
 }
 
 #[tokio::test]
@@ -289,15 +315,20 @@ async fn a_repeated_decision_gets_its_first_answer() {
     user.call::<RequestDecide>(allow, key).await.unwrap();
 }
 
+/// A task with its number as key and title, and a description of this many bytes.
+fn large(number: u64, bytes: usize) -> TaskSpec {
+    TaskSpec {
+        key: number.to_string(),
+        title: number.to_string(),
+        description: "x".repeat(bytes),
+        ..TaskSpec::default()
+    }
+}
+
 /// Adds tasks with descriptions of this many bytes.
-async fn add_tasks(user: &User, count: usize, bytes: usize) {
-    let add = |number: usize| AddTask {
-        spec: TaskSpec {
-            key: number.to_string(),
-            title: number.to_string(),
-            description: "x".repeat(bytes),
-            ..TaskSpec::default()
-        },
+async fn add_tasks(user: &User, count: u64, bytes: usize) {
+    let add = |number: u64| AddTask {
+        spec: large(number, bytes),
     };
     let calls = (1..=count).map(|number| user.call::<TaskAdd>(add(number), None));
     for outcome in together(calls).await {
@@ -307,7 +338,7 @@ async fn add_tasks(user: &User, count: usize, bytes: usize) {
 
 #[tokio::test]
 async fn a_slow_reader_is_cut_off_and_resumes_without_a_gap() {
-    const TASKS: usize = 200;
+    const TASKS: u64 = 200;
     let rig = assigned(&["ada"], "");
     rig.ok(["up"]).await;
     let mut slow = Raw::introduced(&rig).await;
@@ -347,7 +378,7 @@ async fn a_slow_reader_is_cut_off_and_resumes_without_a_gap() {
 
 #[tokio::test]
 async fn a_large_board_is_listed_completely() {
-    const TASKS: usize = 100;
+    const TASKS: u64 = 100;
     let rig = assigned(&["ada"], "");
     rig.ok(["up"]).await;
     let user = rig.user().await;
@@ -355,7 +386,7 @@ async fn a_large_board_is_listed_completely() {
     let page = user.ask::<TaskList>(ListTasks { after: 0 }).await;
     assert!(page.more, "one frame does not hold them all");
     let list = rig.json(["task", "list"]).await;
-    assert_eq!(list["tasks"].as_array().map(Vec::len), Some(TASKS));
+    assert_eq!(list["tasks"].as_array().unwrap().len() as u64, TASKS);
 }
 
 #[tokio::test]

@@ -129,6 +129,18 @@ impl Outbox {
         }
     }
 
+    /// Waits until the calls of the peer are answered, without those that wait for a condition, or the connection is
+    /// closed.
+    pub(crate) async fn calls_answered(&self) {
+        loop {
+            let changed = self.shared.changed.notified();
+            if self.is_closed() || self.shared.calls.load(Ordering::Relaxed) == 0 {
+                return;
+            }
+            changed.await;
+        }
+    }
+
     /// Closes the connection after writing the queued frames, or after a timeout when the peer does not read.
     pub(crate) fn close(&self) {
         self.shared.closed.store(true, Ordering::Relaxed);
@@ -283,7 +295,8 @@ impl Drop for CallCount {
 impl Shared {
     /// Counts one call less as being answered.
     fn answered(&self) {
-        if self.calls.fetch_sub(1, Ordering::Relaxed) == CALLS_MAX {
+        let calls = self.calls.fetch_sub(1, Ordering::Relaxed);
+        if calls == CALLS_MAX || calls == 1 {
             self.changed.notify_waiters();
         }
     }

@@ -405,7 +405,14 @@ impl Server {
                             .answer(agent_team_protocol::rpc::error(RawValue::NULL, refusal));
                     }
                 }
-                Ok(None) => return,
+                // The peer may only have ended its own direction, as a script does that pipes calls into the socket. The
+                // calls before that end get their answers; one that waits for a condition ends with the connection,
+                // because the peer may as well have exited.
+                Ok(None) => tokio::select! {
+                    biased;
+                    () = peer.outbox.calls_answered() => return,
+                    () = self.wait_closing() => {}
+                },
                 Err(error) => return refuse_frame(&peer.outbox, &error),
             }
             tokio::select! {
