@@ -1,5 +1,6 @@
 //! Invalid or impossible input: an error with its location, an exit code, and no change.
 
+use agent_team_client::CallError;
 use agent_team_protocol::method::{
     AddTask, ClaimTask, EndTask, MessageSend, SendMessage, TEXT_MAX, TaskAdd, TaskClaim,
     TaskComplete,
@@ -7,7 +8,6 @@ use agent_team_protocol::method::{
 use agent_team_protocol::spec::TaskSpec;
 use agent_team_protocol::view::TaskState;
 use agent_team_protocol::{ErrorCode, Recipient, TaskId};
-use agent_team_system::client::CallError;
 use agent_team_tests::{Rig, processes};
 use serde_json::Value;
 

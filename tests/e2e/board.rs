@@ -1,5 +1,6 @@
 //! The board: every task verb, claims that race, claims that are stale, dependencies, and the hooks.
 
+use agent_team_client::CallError;
 use agent_team_protocol::method::{
     AddTask, ClaimTask, EndTask, TaskAdd, TaskChanges, TaskClaim, TaskComplete, TaskRelease,
     TaskUpdate, UpdateTask,
@@ -7,7 +8,6 @@ use agent_team_protocol::method::{
 use agent_team_protocol::spec::TaskSpec;
 use agent_team_protocol::view::TaskState;
 use agent_team_protocol::{ErrorCode, TaskId};
-use agent_team_system::client::CallError;
 use agent_team_tests::{Rig, together};
 
 use crate::teams::{assigned, headless, task};

@@ -1,9 +1,9 @@
 //! `down`: nothing of the team is left, a receipt says so for each thing, and nothing else was touched.
 
+use agent_team_client::CallError;
 use agent_team_protocol::ErrorCode;
 use agent_team_protocol::method::{Nothing, TeamDelete};
 use agent_team_protocol::view::{Fate, MemberState};
-use agent_team_system::client::CallError;
 use agent_team_system::lock::FileLock;
 use agent_team_tests::{Rig, User, processes, until};
 use serde_json::Value;

@@ -1,6 +1,7 @@
 //! Every method by every kind of caller with the ids of others: a member may act only on its own state, the lead
 //! only as its role permits, and no member may do what is reserved for the user.
 
+use agent_team_client::{CallError, Client};
 use agent_team_protocol::method::{
     AddTask, CallerRole, ClaimTask, METHODS, MessageSend, RequestAsk, RequestShow, SendMessage,
     TaskAdd, TaskClaim,
@@ -10,7 +11,6 @@ use agent_team_protocol::rpc::Call;
 use agent_team_protocol::spec::TaskSpec;
 use agent_team_protocol::view::{MemberState, TaskState};
 use agent_team_protocol::{ErrorCode, Recipient, RequestId};
-use agent_team_system::client::{CallError, Client};
 use agent_team_tests::stub::{Member, Stubs};
 use agent_team_tests::{Rig, within};
 use serde_json::value::to_raw_value;

@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use agent_team_client::CallError;
 use agent_team_protocol::ErrorCode;
 use agent_team_protocol::method::{
     AddTask, ListMessages, ListTasks, MessageList, Nothing, SupervisorStatus, TaskAdd, TaskList,
@@ -9,7 +10,6 @@ use agent_team_protocol::method::{
 };
 use agent_team_protocol::spec::TaskSpec;
 use agent_team_protocol::view::{SupervisorView, TaskState};
-use agent_team_system::client::CallError;
 use agent_team_tests::{Rig, together, until, within};
 use tokio::io::AsyncReadExt;
 use tokio::net::UnixStream;

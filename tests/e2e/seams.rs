@@ -1,12 +1,12 @@
 //! The supervisor killed at each seam: between deciding, committing, acting and replying.
 
+use agent_team_client::CallError;
 use agent_team_protocol::method::{
     AddTask, ClaimTask, EndTask, MessageSend, Method, SendMessage, TaskAdd, TaskClaim, TaskComplete,
 };
 use agent_team_protocol::spec::TaskSpec;
 use agent_team_protocol::view::TaskState;
 use agent_team_protocol::{Recipient, TaskId};
-use agent_team_system::client::CallError;
 use agent_team_tests::Rig;
 
 use crate::history::{check, history};

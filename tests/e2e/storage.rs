@@ -4,11 +4,11 @@ use std::fs;
 use std::os::unix::fs::{FileExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
+use agent_team_client::CallError;
 use agent_team_protocol::ErrorCode;
 use agent_team_protocol::method::{AddTask, Nothing, TaskAdd, TeamShow};
 use agent_team_protocol::spec::TaskSpec;
 use agent_team_protocol::view::{MemberState, TaskState};
-use agent_team_system::client::CallError;
 use agent_team_tests::small_disk::SmallDisk;
 use agent_team_tests::{Rig, processes};
 

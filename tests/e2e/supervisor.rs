@@ -4,10 +4,10 @@ use std::cell::Cell;
 use std::fs;
 use std::time::{Duration, Instant};
 
+use agent_team_client::CallError;
 use agent_team_protocol::method::{AddTask, TaskAdd};
 use agent_team_protocol::spec::TaskSpec;
 use agent_team_protocol::view::{MemberState, TaskState};
-use agent_team_system::client::CallError;
 use agent_team_system::daemon::Announced;
 use agent_team_system::lock::FileLock;
 use agent_team_system::process::Signal;

@@ -1,8 +1,8 @@
 //! `up`: starts the team of a project, waits for it, shows what it would do, and applies only edits.
 
+use agent_team_client::CallError;
 use agent_team_protocol::method::TeamUp;
 use agent_team_protocol::view::{MemberState, TaskState};
-use agent_team_system::client::CallError;
 use agent_team_tests::Rig;
 use serde_json::{Value, json};
 

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use agent_team_client::{CallError, Client, ConnectError};
 use agent_team_protocol::ErrorCode;
 use agent_team_protocol::codec::{DEPTH_MAX, FIRST_FRAME_MAX, FRAME_MAX};
 use agent_team_protocol::initialize::{Initialize, Versions};
@@ -16,7 +17,6 @@ use agent_team_protocol::request::{
 use agent_team_protocol::rpc::{self, Call, TeamRef};
 use agent_team_protocol::spec::TaskSpec;
 use agent_team_protocol::{Recipient, Revision};
-use agent_team_system::client::{CallError, Client, ConnectError};
 use agent_team_system::process::Signal;
 use agent_team_tests::{Rig, User, stub, together, until, within};
 use serde_json::Value;

@@ -11,13 +11,13 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use agent_team_client::CallError;
 use agent_team_file::Reading;
 use agent_team_protocol::method::{
     MemberShow, Method, Nothing, OneMember, OneTask, TaskShow, TeamShow,
 };
 use agent_team_protocol::view::{MemberState, MemberView, TaskState, TaskView};
 use agent_team_protocol::{ErrorCode, MemberName, TeamId};
-use agent_team_system::client::CallError;
 use agent_team_system::directories::Directories;
 use agent_team_system::planted::Plant;
 use agent_team_system::private_file;

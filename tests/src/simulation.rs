@@ -27,13 +27,13 @@ use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
+use agent_team_client::Arrival;
 use agent_team_protocol::id::stable_hash;
 use agent_team_protocol::method::{
     Down, EventSubscribe, ListTasks, Subscribe, TaskList, TeamDown, TeamUp, Up,
 };
 use agent_team_protocol::rpc::TeamRef;
 use agent_team_protocol::{MemberName, Revision, TeamId};
-use agent_team_system::client::Arrival;
 use agent_team_system::directories::Directories;
 use tokio::sync::watch;
 use tokio::task::{LocalSet, spawn_local};

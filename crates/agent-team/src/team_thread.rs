@@ -9,14 +9,13 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use agent_team_client::{CallError, Client, ConnectError, ConnectOrStartError, Incoming};
 use agent_team_protocol::initialize::Initialize;
 use agent_team_protocol::method::{Down, DownAnswer, ListTasks, Method, TaskList, TeamDown};
 use agent_team_protocol::rpc::{Call, TeamRef};
 use agent_team_protocol::view::TaskView;
 use agent_team_protocol::{Refusal, TeamId};
 use agent_team_supervisor::embed::{self, Durability, Embedding, ServeError};
-use agent_team_system::client::{CallError, Client, ConnectError, Incoming};
-use agent_team_system::daemon::{self, ConnectOrStartError};
 use agent_team_system::directories::Directories;
 use agent_team_system::random;
 use tokio::runtime::{Builder, Handle};
@@ -267,7 +266,7 @@ async fn connect(
     id: &str,
 ) -> Result<(Client, Incoming), ConnectOrStartError> {
     let (directories, initialize) = (directories.clone(), Initialize::client(id));
-    let connecting = runtime.spawn(async move { daemon::connect(&directories, &initialize).await });
+    let connecting = runtime.spawn(async move { agent_team_client::connect(&directories, &initialize).await });
     connecting
         .await
         .unwrap_or_else(|_ended| Err(ConnectError::Ended.into()))

@@ -3,11 +3,11 @@
 //! Errors of every kind are printed here and nowhere else, also those of clap and panics.
 
 mod args;
+mod caller;
 mod error;
 mod log;
 mod output;
 mod secrets;
-mod session;
 mod single_terminal;
 mod terminal;
 mod top;

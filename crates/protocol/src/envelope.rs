@@ -1,7 +1,7 @@
 //! The public event stream: AG-UI events, each in an envelope that names its team, member and run.
 //!
-//! `events --json` and `run --events` print these, one per line, and the library yields them. [`Envelopes`] makes them
-//! from a subscriber's notices; the socket carries the journal's events instead.
+//! `events --json` and `run --events` print these, one per line, and the library yields them. The crate `client` makes
+//! them from a subscriber's notices; the socket carries the journal's events instead.
 //!
 //! Names and fields of [`AgUi`] are those of the [AG-UI protocol](https://docs.ag-ui.com/concepts/events), so that its
 //! front ends can read them. The thread is the team. The state is the document in [`document`], transferred by
@@ -14,13 +14,6 @@ use serde_json::Value;
 use crate::id::{MemberName, Revision, RoleName, RunId, TeamId};
 
 pub mod document;
-mod journal_event;
-mod live_output;
-mod stream;
-#[cfg(test)]
-mod tests;
-
-pub use stream::Envelopes;
 
 /// A `CUSTOM` event: its name, its value, and its meaning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -6,7 +6,6 @@
 
 pub mod attention;
 pub mod codec;
-pub mod dialog;
 pub mod engine;
 pub mod envelope;
 pub mod error;

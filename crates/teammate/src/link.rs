@@ -25,6 +25,7 @@ use std::task::Poll;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use agent_team_client::{CallError, Client, ConnectError, ConnectOrStartError, Incoming, Introduced};
 use agent_team_protocol::initialize::{Initialize, Welcome};
 use agent_team_protocol::method::Method;
 use agent_team_protocol::notification::{
@@ -34,8 +35,7 @@ use agent_team_protocol::notification::{
 use agent_team_protocol::rpc::Call;
 use agent_team_protocol::{ErrorCode, Refusal, with_causes};
 use agent_team_system::backoff::Backoff;
-use agent_team_system::client::{CallError, Client, ConnectError, Incoming, Introduced};
-use agent_team_system::daemon::{self, BoundSocket, ConnectOrStartError};
+use agent_team_system::daemon::{self, BoundSocket};
 use agent_team_system::directories::Directories;
 use agent_team_system::random;
 use serde_json::value::RawValue;
@@ -318,7 +318,7 @@ impl Connector {
             }
             let bound = daemon::bound_socket(&self.directories);
             if bound.is_some() && bound != last {
-                match daemon::connect(&self.directories, &self.initialize).await {
+                match agent_team_client::connect(&self.directories, &self.initialize).await {
                     Ok((client, incoming)) => return Some(Ok((client, incoming, bound))),
                     Err(error) if retired(&error).is_some() => return Some(Err(error)),
                     Err(error) => {
@@ -357,9 +357,9 @@ impl Connector {
         let bound = daemon::bound_socket(&self.directories);
         let (client, incoming) = match self.reach {
             WhenAbsent::Start => {
-                daemon::connect_or_start(&self.directories, &self.initialize).await?
+                agent_team_client::connect_or_start(&self.directories, &self.initialize).await?
             }
-            WhenAbsent::Wait => daemon::connect(&self.directories, &self.initialize).await?,
+            WhenAbsent::Wait => agent_team_client::connect(&self.directories, &self.initialize).await?,
         };
         let bound = bound.or_else(|| daemon::bound_socket(&self.directories));
         Ok((client, incoming, bound))

@@ -15,12 +15,12 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use agent_team_client::{CallError, Client, ConnectError};
 use agent_team_protocol::initialize::Initialize;
 use agent_team_protocol::method::{HoldAnswer, HoldPane, PaneHold};
 use agent_team_protocol::notification::{Hold, ShowPane};
 use agent_team_protocol::rpc::{Call, TeamRef};
 use agent_team_protocol::{LaunchId, TeamId};
-use agent_team_system::client::{CallError, Client, ConnectError};
 use agent_team_system::process::{ExitWatch, ProcessId, Signal};
 use agent_team_system::signals::{QuitKey, SignalEvent, Signals};
 use agent_team_system::terminal::{self, Modes};

@@ -19,7 +19,6 @@ mod tests;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use agent_team_protocol::dialog::{self, Dialog, Pressed};
 use agent_team_protocol::request::{Channel, DecideRequest, RequestView};
 use agent_team_protocol::spec::Colour;
 use agent_team_protocol::{MemberName, RequestId};
@@ -28,6 +27,7 @@ use self::activity::Activity;
 use self::folded_calls::FoldedCalls;
 use crate::call;
 use crate::canvas::Canvas;
+use crate::dialog::{self, Dialog, Pressed};
 use crate::editor::Editor;
 use crate::keys::Key;
 use crate::line::Line;

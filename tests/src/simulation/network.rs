@@ -11,9 +11,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use agent_team_client::{Client, ConnectError};
 use agent_team_protocol::codec::FRAME_MAX;
 use agent_team_protocol::initialize::Initialize;
-use agent_team_system::client::{Client, ConnectError};
 use agent_team_system::connection::{FrameReader, FrameWriter};
 use agent_team_system::socket::Peer;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
+use agent_team_client::{Arrival, CallError, Client, ConnectError, Incoming};
 use agent_team_protocol::engine::Engine;
 use agent_team_protocol::initialize::{Initialize, Welcome};
 use agent_team_protocol::launch::LaunchFile;
@@ -23,7 +24,6 @@ use agent_team_protocol::notification::{
 use agent_team_protocol::request::{AskRequest, Decided, OneRequest, Permission};
 use agent_team_protocol::rpc;
 use agent_team_protocol::{ErrorCode, MessageId, Refusal};
-use agent_team_system::client::{Arrival, CallError, Client, ConnectError, Incoming};
 use serde_json::value::to_raw_value;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::{AbortHandle, JoinSet};

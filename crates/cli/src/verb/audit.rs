@@ -7,6 +7,7 @@ mod export;
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 
+use agent_team_client::{Notice, Subscription};
 use agent_team_protocol::method::{Nothing, TeamShow};
 use agent_team_protocol::notification::EventNotice;
 use agent_team_protocol::text::visible_line;
@@ -21,7 +22,6 @@ use crate::error::Failure;
 use crate::output::request::call;
 use crate::output::{Output, time};
 use crate::secrets::Secrets;
-use crate::session::{Notice, Session, Subscription};
 
 /// The events of the journal that are decisions or outcomes of decisions.
 #[derive(Debug, Deserialize)]
@@ -136,7 +136,7 @@ pub(super) async fn run(
     member: Option<MemberName>,
     command: Option<AuditCommand>,
 ) -> Result<ExitCode, Failure> {
-    let mut session = Session::of_team(global)?;
+    let mut session = global.session()?;
     let exported = match command {
         Some(AuditCommand::Export) => Some(session.query::<TeamShow>(Nothing {}).await?.team),
         None => None,

@@ -8,7 +8,6 @@ use agent_team_protocol::{ErrorCode, TaskId};
 use crate::args::Global;
 use crate::error::Failure;
 use crate::output::Output;
-use crate::session::Session;
 
 pub(super) async fn run(
     global: &Global,
@@ -16,7 +15,7 @@ pub(super) async fn run(
     reason: String,
 ) -> Result<ExitCode, Failure> {
     let reason = super::text_or_stdin(reason, ErrorCode::MessageTooLarge)?;
-    let mut session = Session::of_team(global)?;
+    let mut session = global.session()?;
     let answer = session.call::<RunCancel>(CancelRun { reason }).await?;
     output.show(&answer, || {
         let ids: Vec<_> = answer.tasks.iter().map(TaskId::to_string).collect();

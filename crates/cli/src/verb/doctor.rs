@@ -8,6 +8,7 @@ use std::borrow::Cow;
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 
+use agent_team_client::Session;
 use agent_team_protocol::engine::ENGINES;
 use agent_team_protocol::exit;
 use agent_team_protocol::initialize::BUILD;
@@ -21,7 +22,7 @@ use super::supervisor;
 use crate::error::{ErrorReport, Failure};
 use crate::output::style::{BAD, GOOD, paint};
 use crate::output::{Output, text};
-use crate::session::{self, Session};
+use crate::caller;
 
 /// With fewer free bytes, journals soon fill the disk.
 const LEAST_FREE: u64 = 64 << 20;
@@ -241,7 +242,7 @@ async fn sandbox() -> Check {
 
 async fn running_supervisor() -> Check {
     const NAME: &str = "supervisor";
-    let mut session = match Session::of_running_supervisor().await {
+    let mut session = match Session::of_running(None).await {
         Ok(Some(session)) => session,
         Ok(None) => {
             return Check::neutral(
@@ -249,7 +250,7 @@ async fn running_supervisor() -> Check {
                 "not running; the next command that needs it starts it",
             );
         }
-        Err(failure) => return Check::failed(NAME, failure),
+        Err(error) => return Check::failed(NAME, error.into()),
     };
     match session.supervisor().await {
         Ok(running) if running.build == BUILD => {
@@ -259,13 +260,13 @@ async fn running_supervisor() -> Check {
             let detail = format!("it is {}, but this program is {BUILD}", running.build);
             Check::bad(NAME, detail).hint("run agent-team supervisor restart")
         }
-        Err(failure) => Check::failed(NAME, failure),
+        Err(error) => Check::failed(NAME, error.into()),
     }
 }
 
 fn project() -> (Check, Option<agent_team_file::Loaded>) {
     const NAME: &str = "team file";
-    let here = match session::current_directory() {
+    let here = match caller::current_directory() {
         Ok(here) => here,
         Err(failure) => return (Check::failed(NAME, failure), None),
     };

@@ -7,10 +7,9 @@ use agent_team_protocol::method::{Down, TeamDown};
 use crate::args::Global;
 use crate::error::Failure;
 use crate::output::{Output, receipt};
-use crate::session::Session;
 
 pub(super) async fn run(global: &Global, output: Output, force: bool) -> Result<ExitCode, Failure> {
-    let mut session = Session::of_team(global)?;
+    let mut session = global.session()?;
     let what = if force {
         "the processes of the members to exit"
     } else {

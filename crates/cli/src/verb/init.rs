@@ -13,7 +13,7 @@ use super::trust;
 use crate::error::Failure;
 use crate::output::table::{Cell, Column, Table, elastic, fixed};
 use crate::output::{Output, columns, text};
-use crate::session;
+use crate::caller;
 
 struct Template {
     name: &'static str,
@@ -82,7 +82,7 @@ pub(super) fn run(
     if list_them {
         return list(output);
     }
-    let here = session::current_directory()?;
+    let here = caller::current_directory()?;
     let template = match template {
         Some(name) => named(&name)?,
         None => fitting(&here),

@@ -4,6 +4,7 @@ mod watch;
 
 use std::process::ExitCode;
 
+use agent_team_client::Session;
 use agent_team_protocol::method::{Nothing, RequestDecide, RequestList, RequestShow, TeamShow};
 use agent_team_protocol::request::{
     Channel, DecideRequest, Decision, ListRequests, OneRequest, RequestState, RequestView, Scope,
@@ -19,7 +20,6 @@ use crate::error::Failure;
 use crate::output::request::what;
 use crate::output::style::paint;
 use crate::output::{Output, text, time};
-use crate::session::Session;
 
 #[derive(Serialize)]
 struct Requests {
@@ -31,7 +31,7 @@ pub(super) async fn run(
     output: Output,
     command: Option<RequestsCommand>,
 ) -> Result<ExitCode, Failure> {
-    let mut session = Session::of_team(global)?;
+    let mut session = global.session()?;
     match command.unwrap_or(RequestsCommand::List { all: false }) {
         RequestsCommand::List { all } => list(&mut session, output, all).await,
         RequestsCommand::Show { request } => {
@@ -89,7 +89,7 @@ async fn list(session: &mut Session, output: Output, all: bool) -> Result<ExitCo
 }
 
 async fn show(session: &mut Session, request: RequestId) -> Result<RequestView, Failure> {
-    session.query::<RequestShow>(OneRequest { request }).await
+    Ok(session.query::<RequestShow>(OneRequest { request }).await?)
 }
 
 /// Sends the decision with the digest of the request as shown; the supervisor refuses it when the request has changed.

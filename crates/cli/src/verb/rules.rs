@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 
+use agent_team_client::Session;
 use agent_team_policy::{Action, CallPath};
 use agent_team_protocol::method::{Nothing, RuleCheck, RuleForget, RuleList, RuleRevoke, TeamShow};
 use agent_team_protocol::request::{AskRequest, OneRequest, PlaceSpec, Scope};
@@ -17,7 +18,7 @@ use serde_json::value::to_raw_value;
 use crate::args::{Global, RulesCommand};
 use crate::error::Failure;
 use crate::output::Output;
-use crate::session::{Session, current_directory};
+use crate::caller;
 
 #[derive(Serialize)]
 struct Rules {
@@ -43,7 +44,7 @@ pub(super) async fn run(
     output: Output,
     command: RulesCommand,
 ) -> Result<ExitCode, Failure> {
-    let mut session = Session::of_team(global)?;
+    let mut session = global.session()?;
     match command {
         RulesCommand::List => {
             let rules = session.query::<RuleList>(Nothing {}).await?.rules;
@@ -54,7 +55,7 @@ pub(super) async fn run(
             })?;
         }
         RulesCommand::Check { member, command } => {
-            let call = bash_request(&command.join(" "), &current_directory()?).await;
+            let call = bash_request(&command.join(" "), &caller::current_directory()?).await;
             let check = CheckRules { call, member };
             let judged = session.query::<RuleCheck>(check).await?;
             let document = check_result(judged);

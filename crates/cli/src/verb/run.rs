@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::time::Instant;
 
+use agent_team_client::Session;
 use agent_team_file::Loaded;
 use agent_team_protocol::exit::ExitCode as Exit;
 use agent_team_protocol::method::{
@@ -28,7 +29,7 @@ use super::{goal, up};
 use crate::args::{self, Global};
 use crate::error::Failure;
 use crate::output::{Output, receipt};
-use crate::session::{self, Session};
+use crate::caller;
 
 /// Printed when the team is already up.
 const DECIDE: &str = "permission requests wait for agent-team requests";
@@ -90,11 +91,11 @@ async fn pursue(
     };
     let run = match session.call::<RunStart>(start).await {
         Ok(answer) => answer.run,
-        Err(failure) => {
+        Err(error) => {
             if started_here {
                 stop_team(session, output).await?;
             }
-            return Err(failure);
+            return Err(error.into());
         }
     };
     let waiter = session.separate();
@@ -243,7 +244,7 @@ async fn start(
         named,
         secrets: up::secrets(&args.start.secret)?,
         spec,
-        terminal: session::caller_terminal(),
+        terminal: caller::terminal(),
         dry_run: false,
         fresh: args.start.fresh,
     };

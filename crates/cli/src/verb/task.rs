@@ -4,6 +4,7 @@ mod wait;
 
 use std::process::ExitCode;
 
+use agent_team_client::Session;
 use agent_team_protocol::method::{
     AddTask, AssignTask, ClaimTask, ClearField, EndTask, OneTask, TaskAdd, TaskAnswer, TaskAssign,
     TaskCancel, TaskChanges, TaskClaim, TaskComplete, TaskFail, TaskRelease, TaskRetry, TaskShow,
@@ -18,7 +19,6 @@ use serde_json::{Map, Value};
 use crate::args::{Clear, Global, TaskCommand, TaskFields};
 use crate::error::Failure;
 use crate::output::{Output, graph, task as render};
-use crate::session::Session;
 
 #[derive(Serialize)]
 struct Board {
@@ -30,7 +30,7 @@ pub(super) async fn run(
     output: Output,
     command: TaskCommand,
 ) -> Result<ExitCode, Failure> {
-    let mut session = Session::of_team(global)?;
+    let mut session = global.session()?;
     let (answer, done) = match command {
         TaskCommand::List => return list(&mut session, output).await,
         TaskCommand::Show { task } => return show(&mut session, output, task).await,

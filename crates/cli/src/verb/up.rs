@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
+use agent_team_client::Session;
 use agent_team_file::{Loaded, Reading, Variables};
 use agent_team_protocol::method::{
     ChangeKind, Nothing, Outcome, RunStart, SECRET_MIN, StartRun, TeamList, TeamUp, TeamWait, Up,
@@ -27,7 +28,7 @@ use crate::args::{self, Global};
 use crate::error::{self, Failure};
 use crate::output::style::{BUSY, GOOD, paint};
 use crate::output::{Output, task, text};
-use crate::session::{self, Session};
+use crate::caller;
 use crate::single_terminal;
 
 /// Number of workers of a team without a team file, unless given with `-n`.
@@ -57,7 +58,7 @@ pub(super) async fn run(
         environment,
         named,
         secrets,
-        terminal: session::caller_terminal(),
+        terminal: caller::terminal(),
         dry_run: args.dry_run,
         fresh: args.start.fresh,
     };
@@ -92,7 +93,7 @@ pub(super) async fn run(
     }
     output.show(&answer, || text_of(&answer, args.dry_run))?;
     let stays = args.detach || args.dry_run || output.is_json();
-    if stays || !session::is_terminal() {
+    if stays || !caller::is_terminal() {
         return Ok(ExitCode::SUCCESS);
     }
     if answer.placement == Placement::Hosted {
@@ -101,7 +102,7 @@ pub(super) async fn run(
     if !answer.placement.has_panes() {
         return Ok(ExitCode::SUCCESS);
     }
-    if let Some(location) = answer.placement.opens_beside(&session::caller_terminal()) {
+    if let Some(location) = answer.placement.opens_beside(&caller::terminal()) {
         let note = format!("the team runs in a new {location}; show it with: agent-team attach");
         output.note(&note);
         return Ok(ExitCode::SUCCESS);
@@ -221,7 +222,7 @@ pub(super) fn environment(
     output: Output,
     typed: &[String],
 ) -> Result<(BTreeMap<String, String>, BTreeSet<String>), Failure> {
-    let (mut environment, lost) = session::environment();
+    let (mut environment, lost) = caller::environment();
     if !lost.is_empty() {
         let names: Vec<_> = lost.iter().map(|name| text::line(name)).collect();
         output.note(&format!(
@@ -365,7 +366,7 @@ async fn load_with(
     for_goal: bool,
     variables: &Variables,
 ) -> Result<Loaded, Failure> {
-    let here = session::current_directory()?;
+    let here = caller::current_directory()?;
     let directories = Directories::from_environment()?;
     let reading = Reading {
         here: &here,
@@ -406,7 +407,7 @@ fn no_file_here() -> Failure {
 
 /// The team file of the team with this name or id, in any project.
 pub(super) async fn known_file(global: &Global, name: &str) -> Result<PathBuf, Failure> {
-    let teams = Session::of_team(global)?
+    let teams = global.session()?
         .query::<TeamList>(Nothing {})
         .await?
         .teams;

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::id::{Generation, MemberName, Party, RoleName, TaskId};
-use crate::view::{MemberState, MemberView, TaskState, TaskView, TeamView};
+use crate::view::TaskState;
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Document {
@@ -75,75 +75,4 @@ pub struct Task {
 pub enum Operation {
     Add { path: String, value: Value },
     Remove { path: String },
-}
-
-/// `path` needs no escaping: names and ids contain no character that a JSON Pointer must escape.
-pub(super) fn add(path: String, value: impl Serialize) -> Operation {
-    let value = serde_json::to_value(value).expect("bare data has a JSON form");
-    Operation::Add { path, value }
-}
-
-impl Document {
-    /// The state at the revision of `team`; its tasks may be newer.
-    pub(super) fn of(team: &TeamView, tasks: &[TaskView]) -> Self {
-        Self {
-            members: team
-                .members
-                .iter()
-                .map(|member| (member.name.clone(), Member::of(member)))
-                .collect(),
-            tasks: tasks.iter().map(|task| (task.id, Task::of(task))).collect(),
-        }
-    }
-}
-
-impl Member {
-    fn of(view: &MemberView) -> Self {
-        let (state, is_explained) = match view.state {
-            MemberState::Planned => (Life::Planned, false),
-            MemberState::Launching => (Life::Launching, false),
-            MemberState::Idle
-            | MemberState::Working
-            | MemberState::Waiting
-            | MemberState::Unresponsive
-            | MemberState::Unknown => (Life::Ready, false),
-            MemberState::Draining => (Life::Draining, true),
-            MemberState::Cooling => (Life::Cooling, true),
-            MemberState::Held => (Life::Held, true),
-            MemberState::Stopped => (Life::Stopped, false),
-        };
-        Self {
-            role: view.role.clone(),
-            lead: view.lead,
-            state,
-            why: is_explained.then(|| view.why.clone()),
-        }
-    }
-}
-
-impl Task {
-    fn of(view: &TaskView) -> Self {
-        let view = view.clone();
-        Self {
-            key: view.key,
-            title: view.title,
-            description: view.description,
-            priority: view.priority,
-            labels: view.labels,
-            after: view.after,
-            role: view.role,
-            assignee: view.assignee,
-            files: view.files,
-            run: view.run,
-            verify: view.verify,
-            active_form: view.active_form,
-            metadata: view.metadata,
-            created_by: view.created_by,
-            state: view.state,
-            owner: view.owner,
-            generation: view.generation,
-            attempts: view.attempts,
-            result: view.result,
-        }
-    }
 }

@@ -1,12 +1,12 @@
 //! Handles requests and notifications of the supervisor. Called by the link's thread.
 
+use agent_team_client::{Arrival, Client};
 use agent_team_protocol::method::{MemberPing, Method, Nothing};
 use agent_team_protocol::notification::{
     Abandon, Allowance, Assignment, Deliver, Goodbye, GoodbyeReason, Inform, Notification,
     ShowPane, StopMember,
 };
 use agent_team_protocol::{ErrorCode, Refusal};
-use agent_team_system::client::{Arrival, Client};
 use serde_json::value::RawValue;
 
 use super::{Ended, LinkEvent, Over};

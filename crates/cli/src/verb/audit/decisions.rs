@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use agent_team_client::{Notice, Session, Subscription};
 use agent_team_protocol::notification::EventNotice;
 use agent_team_protocol::{MemberName, RequestId, Revision};
 
 use super::Subject;
 use crate::error::Failure;
-use crate::session::{Notice, Session, Subscription};
 
 /// Number of decisions to keep.
 const KEPT: usize = 200;

@@ -1,5 +1,5 @@
 //! Waits for the supervisor's exit and reports it as receipts: after the last team is down it exits by itself, or the
-//! user stops it. Called by `down`, `run` and `supervisor stop`.
+//! user stops it.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use agent_team_protocol::view::{Fate, MemberState, Receipt, ReceiptKind, Supervi
 use agent_team_system::process::{ExitWatch, ProcessId};
 
 use super::Session;
-use crate::error::Failure;
+use super::error::SessionError;
 
 /// How long an idle supervisor may take to exit.
 const EXIT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -16,7 +16,7 @@ const EXIT_TIMEOUT: Duration = Duration::from_secs(10);
 impl Session {
     /// Closes the connection and waits for the supervisor's exit; returns the receipts of its process and socket. Empty
     /// while it has other teams.
-    pub(crate) async fn release_supervisor(mut self) -> Result<Vec<Receipt>, Failure> {
+    pub async fn release_supervisor(mut self) -> Result<Vec<Receipt>, SessionError> {
         let (status, supervisor) = self.status_and_process().await?;
         let members = status.teams.iter().flat_map(|team| &team.members);
         if members
@@ -34,7 +34,7 @@ impl Session {
     }
 
     /// Stops the supervisor and all teams; returns the receipts.
-    pub(crate) async fn stop_supervisor(mut self) -> Result<DownAnswer, Failure> {
+    pub async fn stop_supervisor(mut self) -> Result<DownAnswer, SessionError> {
         let (status, supervisor) = self.status_and_process().await?;
         let mut answer = self.call::<SupervisorStop>(Nothing {}).await?;
         drop(self);
@@ -46,7 +46,7 @@ impl Session {
 
     /// The supervisor's status and process identity. Must be read while it runs: after its exit the kernel may give its
     /// pid to another process.
-    async fn status_and_process(&mut self) -> Result<(SupervisorView, Option<ProcessId>), Failure> {
+    async fn status_and_process(&mut self) -> Result<(SupervisorView, Option<ProcessId>), SessionError> {
         let status = self.query::<SupervisorStatus>(Nothing {}).await?;
         let process = ProcessId::of(status.pid).ok().flatten();
         Ok((status, process))

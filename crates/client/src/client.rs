@@ -1,4 +1,4 @@
-//! A typed client of the supervisor. Called by the CLI, the workers, the tests and the bench.
+//! A typed client of the supervisor: one connection. Called by sessions, workers and tests.
 //!
 //! ```text
 //! Client::call ──┐                 ┌── responses ──► the waiting call
@@ -21,12 +21,11 @@ use agent_team_protocol::initialize::{Initialize, Initialized};
 use agent_team_protocol::method::Method;
 use agent_team_protocol::notification::Notification;
 use agent_team_protocol::rpc::{self, Call, Frame, Kind};
+use agent_team_system::connection::{FrameReader, FrameWriter, ReadFrameError};
+use agent_team_system::socket::Stream;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use tokio::sync::{mpsc, oneshot};
-
-use crate::connection::{FrameReader, FrameWriter, ReadFrameError};
-use crate::socket::Stream;
 
 /// How long a supervisor may take to answer `initialize`. It accepts connections before it has restored its teams,
 /// which takes seconds for the largest teams.

@@ -3,22 +3,30 @@
 //! The output is valid AG-UI even if notices are missing: a text or a call starts before its content, and ends before
 //! its run ends.
 
+mod document;
+mod journal_event;
+mod live_output;
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, BTreeSet};
 
+use agent_team_protocol::envelope::document::{Document, Life, Operation};
+use agent_team_protocol::envelope::{AgUi, CUSTOM, Envelope};
+use agent_team_protocol::notification::{EventNotice, TransientNotice};
+use agent_team_protocol::view::{MemberView, TaskState, TaskView, TeamView, Usage};
+use agent_team_protocol::{MemberName, Party, Revision, RoleName, RunId, TaskId, TeamId};
 use serde_json::{Value, json};
 
-use super::document::{Document, Life, Operation, add};
-use super::journal_event::{Decision, JournalEvent, MemberPlan, Next, TaskPlan, json};
-use super::{AgUi, Envelope};
-use crate::id::{MemberName, Party, Revision, RoleName, RunId, TaskId, TeamId};
-use crate::notification::{EventNotice, TransientNotice};
-use crate::view::{TaskState, TaskView, TeamView, Usage};
+use self::document::add;
+use self::journal_event::{Decision, JournalEvent, MemberPlan, Next, TaskPlan, json};
+use crate::session::Notice;
 
 /// Turns the notices of one team, in order, into envelopes.
 #[derive(Debug)]
 pub struct Envelopes {
     team: TeamId,
-    pub(super) members: BTreeMap<MemberName, MemberProgress>,
+    members: BTreeMap<MemberName, MemberProgress>,
     /// The owner of each task.
     owners: BTreeMap<TaskId, MemberName>,
     run: Option<RunId>,
@@ -29,13 +37,13 @@ pub struct Envelopes {
 
 /// State of one member.
 #[derive(Debug)]
-pub(super) struct MemberProgress {
+struct MemberProgress {
     role: RoleName,
     usage: Usage,
     /// The message that has begun and not ended.
-    pub(super) text: Option<String>,
+    text: Option<String>,
     /// The calls whose arguments have begun and not ended.
-    pub(super) calls: BTreeSet<String>,
+    calls: BTreeSet<String>,
 }
 
 impl MemberProgress {
@@ -51,9 +59,9 @@ impl MemberProgress {
 
 /// The notice that an envelope is made from.
 #[derive(Clone, Copy)]
-pub(super) struct Origin {
-    pub(super) revision: Option<Revision>,
-    pub(super) timestamp: Option<u64>,
+struct Origin {
+    revision: Option<Revision>,
+    timestamp: Option<u64>,
 }
 
 impl Envelopes {
@@ -71,7 +79,7 @@ impl Envelopes {
 
     /// For a subscriber that reads from a revision before `team` was fetched; `tasks` was fetched after it.
     pub fn standing(team: &TeamView, tasks: &[TaskView]) -> Self {
-        let progress = |member: &crate::view::MemberView| {
+        let progress = |member: &MemberView| {
             let progress = MemberProgress {
                 usage: member.usage,
                 ..MemberProgress::new(member.role.clone())
@@ -85,7 +93,7 @@ impl Envelopes {
         Self {
             members: team.members.iter().map(progress).collect(),
             owners: tasks.iter().filter_map(owner).collect(),
-            start: Document::of(team, tasks),
+            start: document::of(team, tasks),
             start_at: team.revision,
             ..Self::new(team.team.clone())
         }
@@ -109,8 +117,16 @@ impl Envelopes {
         )
     }
 
+    /// The envelopes of a notice, possibly none.
+    pub fn notice(&mut self, notice: &Notice) -> Vec<Envelope> {
+        match notice {
+            Notice::Event(event) => self.event(event),
+            Notice::Transient(transient) => self.transient(transient),
+        }
+    }
+
     /// The envelopes of a stored event.
-    pub fn event(&mut self, notice: &EventNotice) -> Vec<Envelope> {
+    fn event(&mut self, notice: &EventNotice) -> Vec<Envelope> {
         let origin = Origin {
             revision: Some(notice.revision),
             timestamp: Some(notice.at),
@@ -122,7 +138,7 @@ impl Envelopes {
     }
 
     /// The envelopes of a transient event.
-    pub fn transient(&mut self, notice: &TransientNotice) -> Vec<Envelope> {
+    fn transient(&mut self, notice: &TransientNotice) -> Vec<Envelope> {
         let origin = Origin {
             revision: None,
             timestamp: (notice.at > 0).then_some(notice.at),
@@ -513,7 +529,7 @@ impl Envelopes {
         origin: Origin,
     ) -> Envelope {
         debug_assert!(
-            super::CUSTOM.iter().any(|event| event.name == name),
+            CUSTOM.iter().any(|event| event.name == name),
             "{name} is not in the list of CUSTOM events"
         );
         let custom = AgUi::Custom {
@@ -524,7 +540,7 @@ impl Envelopes {
         self.wrap(whose, custom, origin)
     }
 
-    pub(super) fn wrap(&self, whose: Option<&MemberName>, event: AgUi, origin: Origin) -> Envelope {
+    fn wrap(&self, whose: Option<&MemberName>, event: AgUi, origin: Origin) -> Envelope {
         Envelope {
             team_id: self.team.clone(),
             agent_id: whose.map(|name| format!("{name}@{}", self.team)),

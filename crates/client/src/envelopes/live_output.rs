@@ -1,9 +1,10 @@
 //! Live output of members: text, tool calls and their results as they arrive. Called by the event stream.
 
-use super::stream::Origin;
-use super::{AgUi, Envelope, Envelopes, Speaker};
-use crate::id::MemberName;
-use crate::notification::Said;
+use agent_team_protocol::MemberName;
+use agent_team_protocol::envelope::{AgUi, Envelope, Speaker};
+use agent_team_protocol::notification::Said;
+
+use super::{Envelopes, Origin};
 
 impl Envelopes {
     pub(super) fn said(

@@ -1,12 +1,13 @@
-//! The journal's events, reduced to the fields that the event stream uses. Read only by `stream.rs`.
+//! The journal's events, reduced to the fields that the event stream uses. Read only by the event stream.
 //!
 //! The core owns the format. Events that are not listed here mean nothing to subscribers.
 
+use agent_team_protocol::view::Usage;
+use agent_team_protocol::{
+    Generation, MemberName, MessageId, Party, RequestId, RoleName, RunId, TaskId,
+};
 use serde::Deserialize;
 use serde_json::{Map, Value};
-
-use crate::id::{Generation, MemberName, MessageId, Party, RequestId, RoleName, RunId, TaskId};
-use crate::view::Usage;
 
 #[derive(Debug, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]

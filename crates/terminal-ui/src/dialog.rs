@@ -9,9 +9,11 @@ mod shown_rows;
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
-use crate::RequestId;
-use crate::request::{Channel, DecideRequest, Decision, OfferView, RequestView, Scope};
-use crate::text::visible_line;
+use agent_team_protocol::RequestId;
+use agent_team_protocol::request::{
+    Channel, DecideRequest, Decision, OfferView, RequestView, Scope,
+};
+use agent_team_protocol::text::visible_line;
 
 use self::shown_rows::ShownRows;
 pub use self::shown_rows::Turn;
@@ -199,9 +201,10 @@ pub fn text(view: &RequestView) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::request::RequestState;
+    use agent_team_protocol::request::RequestState;
     use serde_json::value::to_raw_value;
+
+    use super::*;
 
     fn view() -> RequestView {
         let input = serde_json::json!({ "command": "ls\x1b[2J\nrm -rf build" });

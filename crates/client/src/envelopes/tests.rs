@@ -2,12 +2,15 @@
 
 use std::collections::BTreeSet;
 
+use agent_team_protocol::envelope::document::Document;
+use agent_team_protocol::envelope::{AgUi, Envelope};
+use agent_team_protocol::notification::{EventNotice, Said, TransientNotice};
+use agent_team_protocol::{MemberName, Revision, TeamId};
 use serde_json::{Value, json};
 
+use super::Envelopes;
 use super::journal_event::JournalEvent;
-use super::{AgUi, Envelope, Envelopes};
-use crate::id::{MemberName, Revision, TeamId};
-use crate::notification::{EventNotice, Said, TransientNotice};
+use crate::event_subject::EventSubject;
 
 fn team() -> TeamId {
     serde_json::from_value(json!("demo-12345678")).unwrap()
@@ -237,7 +240,7 @@ fn patches_rebuild_board_and_members() {
         (&json!("ada"), &json!(2))
     );
     // The documented form, with every field.
-    serde_json::from_value::<super::document::Document>(state).unwrap();
+    serde_json::from_value::<Document>(state).unwrap();
 }
 
 #[test]
@@ -302,7 +305,9 @@ fn journals() -> Vec<Value> {
 fn journals_of_all_versions_are_readable() {
     for (revision, record) in (1..).zip(journals()) {
         let mut envelopes = Envelopes::new(team());
-        for envelope in envelopes.event(&notice(revision, &record["event"])) {
+        let notice = notice(revision, &record["event"]);
+        assert!(EventSubject::of(&notice).is_some(), "{record}");
+        for envelope in envelopes.event(&notice) {
             if let AgUi::Custom { name, .. } = &envelope.event {
                 assert_ne!(name, "event", "{record}");
             }

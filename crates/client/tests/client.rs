@@ -1,14 +1,15 @@
 //! Calls over a real socket: responses, refusals, lost connections.
 
+#![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
+
+use agent_team_client::{Arrival, CallError, Client, ConnectError, Disconnected, Incoming};
 use agent_team_protocol::codec::FRAME_MAX;
 use agent_team_protocol::initialize::{BUILD, Initialize, Initialized};
 use agent_team_protocol::method::{Nothing, SupervisorRestart, TeamList};
 use agent_team_protocol::notification::PaneLost;
 use agent_team_protocol::rpc::{self, Call, Frame, Kind};
 use agent_team_protocol::{ErrorCode, Refusal};
-use agent_team_system::client::{Arrival, CallError, Client, ConnectError, Disconnected, Incoming};
 use agent_team_system::connection::{FrameReader, FrameWriter};
-use agent_team_system::daemon;
 use agent_team_system::directories::Directories;
 use agent_team_system::lock::FileLock;
 use agent_team_system::socket::{Listener, Stream};
@@ -230,7 +231,8 @@ async fn connect_or_start_uses_a_running_supervisor() {
     let listener = Listener::bind_replacing_stale(&lock, &directories.socket()).unwrap();
     lock.write_contents(directories.socket().to_str().unwrap())
         .unwrap();
-    let (client, ()) = tokio::join!(daemon::connect_or_start(&directories, &initialize), async {
+    let connecting = agent_team_client::connect_or_start(&directories, &initialize);
+    let (client, ()) = tokio::join!(connecting, async {
         Supervisor::over(listener.accept().await.unwrap())
             .welcome()
             .await;

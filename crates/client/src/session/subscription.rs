@@ -1,24 +1,37 @@
-//! A subscription to the events of a team that survives restarts of the supervisor. Used by `events`, `logs -f`, `top`,
-//! `requests watch` and everything that waits.
+//! A subscription to the events of a team that survives restarts of the supervisor. Used to follow and to wait.
 
 use agent_team_protocol::Revision;
 use agent_team_protocol::method::{EventSubscribe, Subscribe};
 use agent_team_protocol::notification::{EventNotice, Goodbye, Notification, TransientNotice};
-use agent_team_system::client::Arrival;
 
+use super::error::SessionError;
 use super::{OnStop, Session, goodbye, may_reconnect};
-use crate::error::Failure;
+use crate::client::Arrival;
 
 /// A notification about the team.
 #[derive(Debug)]
-pub(crate) enum Notice {
+pub enum Notice {
     Event(EventNotice),
     Transient(TransientNotice),
 }
 
+impl Notice {
+    /// The notice in a frame, if it contains one.
+    pub fn of(arrival: &Arrival) -> Option<Self> {
+        let Arrival::Notification { method, params } = arrival else {
+            return None;
+        };
+        match method.as_str() {
+            EventNotice::NAME => serde_json::from_str(params.get()).ok().map(Self::Event),
+            TransientNotice::NAME => serde_json::from_str(params.get()).ok().map(Self::Transient),
+            _ => None,
+        }
+    }
+}
+
 /// One step of a subscription.
 #[derive(Debug)]
-pub(crate) enum Step {
+pub enum Step {
     Notice(Notice),
     /// The connection was lost; the next step reconnects.
     Lost,
@@ -28,7 +41,7 @@ pub(crate) enum Step {
 
 /// The events of a team from a revision on, without a gap, across restarts of the supervisor.
 #[derive(Debug)]
-pub(crate) struct Subscription {
+pub struct Subscription {
     session: Session,
     transient: bool,
     /// The newest revision when the subscription began.
@@ -40,11 +53,11 @@ pub(crate) struct Subscription {
 }
 
 impl Subscription {
-    pub(crate) async fn new(
+    pub async fn new(
         session: Session,
         after: Revision,
         transient: bool,
-    ) -> Result<Self, Failure> {
+    ) -> Result<Self, SessionError> {
         let mut subscription = Self {
             session,
             transient,
@@ -57,11 +70,11 @@ impl Subscription {
         Ok(subscription)
     }
 
-    pub(crate) fn head(&self) -> Revision {
+    pub fn head(&self) -> Revision {
         self.head
     }
 
-    async fn subscribe(&mut self) -> Result<Revision, Failure> {
+    async fn subscribe(&mut self) -> Result<Revision, SessionError> {
         let subscribe = Subscribe {
             after: self.last,
             transient: self.transient,
@@ -82,7 +95,7 @@ impl Subscription {
     ///
     /// # Errors
     /// The supervisor was stopped, or no other one can be started.
-    pub(crate) async fn next(&mut self) -> Result<Notice, Failure> {
+    pub async fn next(&mut self) -> Result<Notice, SessionError> {
         loop {
             if let Step::Notice(notice) = self.step().await? {
                 return Ok(notice);
@@ -94,7 +107,7 @@ impl Subscription {
     ///
     /// # Errors
     /// As [`Subscription::next`].
-    pub(crate) async fn step(&mut self) -> Result<Step, Failure> {
+    pub async fn step(&mut self) -> Result<Step, SessionError> {
         loop {
             let connection = self.session.connection.as_mut();
             let Some(connection) = connection.filter(|_| self.is_subscribed) else {
@@ -110,26 +123,12 @@ impl Subscription {
             if let Some(goodbye) = goodbye(&arrival) {
                 self.goodbye = Some(goodbye);
             }
-            if let Some(notice) = notice(&arrival) {
+            if let Some(notice) = Notice::of(&arrival) {
                 if let Notice::Event(event) = &notice {
                     self.last = event.revision;
                 }
                 return Ok(Step::Notice(notice));
             }
         }
-    }
-}
-
-fn notice(arrival: &Arrival) -> Option<Notice> {
-    match arrival {
-        Arrival::Notification { method, params } if method == EventNotice::NAME => {
-            serde_json::from_str(params.get()).ok().map(Notice::Event)
-        }
-        Arrival::Notification { method, params } if method == TransientNotice::NAME => {
-            serde_json::from_str(params.get())
-                .ok()
-                .map(Notice::Transient)
-        }
-        Arrival::Notification { .. } | Arrival::Request { .. } => None,
     }
 }
