@@ -3,7 +3,8 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use agent_team_protocol::view::{MemberState, Placement};
+use agent_team_protocol::placement::Placement;
+use agent_team_protocol::view::MemberState;
 use agent_team_tests::{Rig, tmux, within};
 
 use crate::teams::{file, in_panes};

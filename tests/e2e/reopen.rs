@@ -2,7 +2,8 @@
 
 use std::fs;
 
-use agent_team_protocol::view::{MemberState, MemberView, Placement, TaskState};
+use agent_team_protocol::placement::Placement;
+use agent_team_protocol::view::{MemberState, MemberView, TaskState};
 use agent_team_system::process::{ProcessId, Signal};
 use agent_team_tests::{Rig, processes, tmux, until};
 

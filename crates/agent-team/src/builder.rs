@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use agent_team_file::{Fault, LoadTeamError, Reading, Widening};
-use agent_team_protocol::method::{CallerTerminal, TeamUp, Up};
+use agent_team_protocol::placement::CallerTerminal;
+use agent_team_protocol::method::{TeamUp, Up};
 use agent_team_protocol::permissions::Mode as PermissionMode;
 use agent_team_protocol::spec::{AgentSpec, Budget, TeamSpec};
 use agent_team_protocol::{Refusal, TeamId};
@@ -130,6 +131,12 @@ impl std::fmt::Debug for TeamBuilder {
             .field("project", &self.project)
             .field("store", &self.store)
             .finish_non_exhaustive()
+    }
+}
+
+impl Team {
+    pub fn builder() -> TeamBuilder {
+        TeamBuilder::default()
     }
 }
 

@@ -18,7 +18,6 @@ use agent_team_protocol::{
 };
 use serde_json::Value;
 
-use crate::builder::TeamBuilder;
 use crate::result;
 use crate::stream::RunStream;
 use crate::subscription::Subscription;
@@ -66,10 +65,6 @@ pub struct Team {
 }
 
 impl Team {
-    pub fn builder() -> TeamBuilder {
-        TeamBuilder::default()
-    }
-
     pub(crate) fn new(thread: TeamThread) -> Self {
         Self {
             thread,
@@ -139,8 +134,8 @@ impl Team {
             .map_err(|error| CallFailed::Answer(error.to_string()))
     }
 
-    /// Replaces the limits of [`TeamBuilder::budget`] on what all members spend together on one goal. Members blocked
-    /// by the old limits continue if the new ones allow it.
+    /// Replaces the limits of [`TeamBuilder::budget`](crate::TeamBuilder::budget) on what all members spend together on
+    /// one goal. Members blocked by the old limits continue if the new ones allow it.
     ///
     /// # Errors
     /// When the team has ended.

@@ -19,7 +19,7 @@ use agent_team_protocol::{MemberName, Party, Revision, RoleName, RunId, TaskId, 
 use serde_json::{Value, json};
 
 use self::document::add;
-use self::journal_event::{Decision, JournalEvent, MemberPlan, Next, TaskPlan, json};
+use self::journal_event::{Decision, JournalEvent, MemberFields, Next, TaskFields, json};
 use crate::session::Notice;
 
 /// Turns the notices of one team, in order, into envelopes.
@@ -157,7 +157,7 @@ impl Envelopes {
     fn convert(&mut self, event: JournalEvent, origin: Origin) -> Vec<Envelope> {
         match event {
             JournalEvent::MemberAdded { plan } => {
-                let MemberPlan { name, role, lead } = plan;
+                let MemberFields { name, role, lead } = plan;
                 self.members
                     .insert(name.clone(), MemberProgress::new(role.clone()));
                 let value =
@@ -166,7 +166,7 @@ impl Envelopes {
                 self.change(Some(&name), vec![added], origin)
             }
             JournalEvent::MemberChanged { plan } => {
-                let MemberPlan { name, role, lead } = plan;
+                let MemberFields { name, role, lead } = plan;
                 if let Some(progress) = self.members.get_mut(&name) {
                     progress.role = role.clone();
                 }
@@ -559,8 +559,8 @@ fn member(party: &Party) -> Option<&MemberName> {
     }
 }
 
-fn planned(plan: TaskPlan) -> Value {
-    let TaskPlan {
+fn planned(plan: TaskFields) -> Value {
+    let TaskFields {
         key,
         title,
         description,
@@ -583,7 +583,7 @@ fn planned(plan: TaskPlan) -> Value {
     })
 }
 
-fn new_task(plan: TaskPlan, created_by: &Party) -> Value {
+fn new_task(plan: TaskFields, created_by: &Party) -> Value {
     let mut task = planned(plan);
     task["created_by"] = json!(created_by);
     task["state"] = json!(TaskState::Pending);

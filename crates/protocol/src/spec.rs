@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use crate::engine::Engine;
 use crate::id::{MemberName, RoleName, TeamName};
 use crate::permissions::{PermissionDefaults, Permissions};
-pub use crate::placement::PlacementChoice;
+use crate::placement::PlacementChoice;
 use crate::text::visible_label;
 
 pub use crate::value::{Budget, milliseconds};

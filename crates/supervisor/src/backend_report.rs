@@ -4,7 +4,7 @@
 use std::io::{self, Write};
 
 use agent_team_protocol::exit::ExitCode;
-use agent_team_protocol::method::CallerTerminal;
+use agent_team_protocol::placement::CallerTerminal;
 use agent_team_system::directories::Directories;
 use anyhow::Context;
 

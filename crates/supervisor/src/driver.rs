@@ -65,7 +65,7 @@ use crate::host::Host;
 use crate::launch::{LaunchReport, Launcher, Order, ReportSender};
 use crate::machine::Machine;
 use crate::outbox::Reply;
-use crate::plan_settings::PlanSettings;
+use crate::parsed_settings::ParsedSettings;
 use batch::{FollowUp, NextBatch, PostCommit};
 use down::Down;
 use history_reader::HistoryReader;
@@ -128,7 +128,7 @@ pub(crate) struct Driver {
     directories: Rc<Directories>,
     team: Team,
     /// Settings parsed from the JSON in the team's state. Refreshed whenever the state changes them.
-    settings: PlanSettings,
+    settings: ParsedSettings,
     boot: Arc<str>,
     committer: Box<dyn Committer>,
     reader: HistoryReader,
@@ -227,7 +227,7 @@ impl Driver {
             since_snapshot: config.opened.restored.since_snapshot,
             identity: identity.clone(),
             directories: config.directories,
-            settings: PlanSettings::of(&team),
+            settings: ParsedSettings::of(&team),
             team,
             boot: config.boot,
             committer,

@@ -19,8 +19,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use agent_team_protocol::engine::Engine;
-use agent_team_protocol::method::{AttachAnswer, CallerTerminal, Reopened};
-use agent_team_protocol::view::{Placement, Receipt};
+use agent_team_protocol::placement::{CallerTerminal, Placement};
+use agent_team_protocol::method::{AttachAnswer, Reopened};
+use agent_team_protocol::view::Receipt;
 use agent_team_protocol::{ErrorCode, LaunchId, MemberName, Refusal, TeamId};
 use agent_team_system::daemon::FindBinaryError;
 use agent_team_system::directories::Directories;

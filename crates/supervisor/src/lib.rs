@@ -21,7 +21,7 @@ mod log;
 pub mod machine;
 mod outbox;
 mod permission;
-mod plan_settings;
+mod parsed_settings;
 mod server;
 mod settings;
 mod settings_file;

@@ -6,17 +6,28 @@ use std::path::{Path, PathBuf};
 
 use agent_team_protocol::engine::{ENGINE_WORDS, Engine};
 use agent_team_protocol::launch::LAUNCH_MARKER;
-use agent_team_protocol::spec::{AgentSpec, Budget, ClaimPolicy, MemberSpec, Strategy};
+use agent_team_protocol::placement::PlacementChoice;
+use agent_team_protocol::spec::{
+    AgentSpec, Budget, ClaimPolicy, MemberSpec, Strategy};
 use agent_team_protocol::{MemberName, RoleName};
 
 use super::agent::{self, AgentKeys, Reader};
 use super::budget;
+use super::mode::Mode;
 use super::overrides::{Item, Key, Overrides};
 use super::role::{LEAD, Roles, WORKER};
 use super::source::Source;
-use super::strategy::Mode;
-use super::table::{At, Level, Table};
-use super::{CLAIMS, placements};
+use super::table::{At, Table};
+use super::unsupported::Level;
+
+const CLAIMS: &[(&str, ClaimPolicy)] = &[
+    ("ready", ClaimPolicy::Ready),
+    ("assigned", ClaimPolicy::Assigned),
+];
+
+pub(super) fn placements() -> [(&'static str, PlacementChoice); PlacementChoice::ALL.len()] {
+    PlacementChoice::ALL.map(|choice| (choice.info().word, choice))
+}
 
 /// The values of `[defaults]`, and built-in values for keys that it does not set.
 #[derive(Debug)]

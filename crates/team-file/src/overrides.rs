@@ -19,7 +19,6 @@ use serde::Serialize;
 
 use super::budget;
 use super::open::{ReadTextError, read_text};
-use super::provider::check_base_url;
 use super::source::Fault;
 use super::table::suggest;
 
@@ -168,6 +167,16 @@ impl Key {
             why,
         })
     }
+}
+
+/// Normalises a base URL. Only rejects what cannot be a URL; the HTTP client validates the rest.
+pub(super) fn check_base_url(text: &str) -> Result<String, String> {
+    let text = text.trim();
+    let never = |c: char| c.is_whitespace() || c.is_control();
+    if text.is_empty() || text.contains(never) {
+        return Err("must be a URL, such as https://gateway.example/v1".to_owned());
+    }
+    Ok(text.to_owned())
 }
 
 impl FromStr for Key {

@@ -17,7 +17,7 @@ mod folded_calls;
 mod tests;
 
 use std::collections::VecDeque;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use agent_team_protocol::request::{Channel, DecideRequest, RequestView};
 use agent_team_protocol::spec::Colour;
@@ -626,6 +626,3 @@ impl TranscriptView {
             .map_or(Style::PLAIN, |colour| Style::of(Ink::Member(colour)))
     }
 }
-
-/// The interval of animation steps.
-const STEP: Duration = Duration::from_millis(200);

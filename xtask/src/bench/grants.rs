@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use agent_team_protocol::method::{RequestDecide, RequestList};
 use agent_team_protocol::request::{DecideRequest, Decision, ListRequests, Scope};
-use agent_team_protocol::spec::PlacementChoice;
+use agent_team_protocol::placement::PlacementChoice;
 use anyhow::{Context as _, Result, ensure};
 
 use super::Bench;

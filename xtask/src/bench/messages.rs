@@ -12,7 +12,7 @@ use std::time::Instant;
 use agent_team_protocol::TeamId;
 use agent_team_protocol::id::Recipient;
 use agent_team_protocol::method::{MessageSend, SendMessage};
-use agent_team_protocol::spec::PlacementChoice;
+use agent_team_protocol::placement::PlacementChoice;
 use anyhow::{Context as _, Result};
 
 use super::rig::{Commanded, Durability, Installation, Worker, environment, team};

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use agent_team_protocol::method::{Nothing, TeamShow};
-use agent_team_protocol::spec::PlacementChoice;
+use agent_team_protocol::placement::PlacementChoice;
 use anyhow::{Context as _, Result, ensure};
 
 use super::Bench;

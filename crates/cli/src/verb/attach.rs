@@ -7,7 +7,8 @@ use std::process::{Command, ExitCode};
 use agent_team_client::Session;
 use agent_team_protocol::MemberName;
 use agent_team_protocol::method::{Attach, AttachAnswer, Nothing, TeamAttach, TeamShow};
-use agent_team_protocol::view::{MemberView, Placement};
+use agent_team_protocol::placement::Placement;
+use agent_team_protocol::view::MemberView;
 
 use crate::args::Global;
 use crate::error::Failure;

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use agent_team_protocol::method::{CancelRun, RunCancel};
 use agent_team_protocol::{ErrorCode, TaskId};
 
+use super::text_argument::text_or_stdin;
 use crate::args::Global;
 use crate::error::Failure;
 use crate::output::Output;
@@ -14,7 +15,7 @@ pub(super) async fn run(
     output: Output,
     reason: String,
 ) -> Result<ExitCode, Failure> {
-    let reason = super::text_or_stdin(reason, ErrorCode::MessageTooLarge)?;
+    let reason = text_or_stdin(reason, ErrorCode::MessageTooLarge)?;
     let mut session = global.session()?;
     let answer = session.call::<RunCancel>(CancelRun { reason }).await?;
     output.show(&answer, || {

@@ -1,10 +1,10 @@
 //! `doctor`: checks the installation and this project and prints a hint for each problem. It starts no supervisor and
 //! repairs nothing.
 
+mod check;
 pub(super) mod model;
 mod places;
 
-use std::borrow::Cow;
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 
@@ -15,106 +15,20 @@ use agent_team_protocol::initialize::BUILD;
 use agent_team_system::daemon;
 use agent_team_system::directories::Directories;
 use agent_team_system::sandbox;
-use agent_team_terminal_ui::style::Style;
 use serde::Serialize;
 
+use self::check::Check;
 use super::supervisor;
-use crate::error::{ErrorReport, Failure};
-use crate::output::style::{BAD, GOOD, paint};
+use crate::error::Failure;
 use crate::output::{Output, text};
 use crate::caller;
 
 /// With fewer free bytes, journals soon fill the disk.
 const LEAST_FREE: u64 = 64 << 20;
 
-#[derive(Debug, Serialize)]
-struct Check {
-    name: Cow<'static, str>,
-    /// `None`: information only.
-    ok: Option<bool>,
-    detail: String,
-    hint: Option<String>,
-}
-
 #[derive(Serialize)]
 struct Report {
     checks: Vec<Check>,
-}
-
-impl Check {
-    fn good(name: &'static str, detail: impl Into<String>) -> Self {
-        Self {
-            name: name.into(),
-            ok: Some(true),
-            detail: detail.into(),
-            hint: None,
-        }
-    }
-
-    fn bad(name: &'static str, detail: impl Into<String>) -> Self {
-        Self {
-            name: name.into(),
-            ok: Some(false),
-            detail: detail.into(),
-            hint: None,
-        }
-    }
-
-    fn neutral(name: &'static str, detail: impl Into<String>) -> Self {
-        Self {
-            name: name.into(),
-            ok: None,
-            detail: detail.into(),
-            hint: None,
-        }
-    }
-
-    fn hint(self, hint: impl Into<String>) -> Self {
-        Self {
-            hint: Some(hint.into()),
-            ..self
-        }
-    }
-
-    fn failed(name: &'static str, failure: Failure) -> Self {
-        match failure {
-            Failure::BrokenPipe => Self::bad(name, "stdout is closed"),
-            Failure::Reported(report) => {
-                let ErrorReport {
-                    message,
-                    causes,
-                    hint,
-                    ..
-                } = *report;
-                let detail = std::iter::once(message)
-                    .chain(causes)
-                    .collect::<Vec<_>>()
-                    .join(": ");
-                Self {
-                    hint,
-                    ..Self::bad(name, detail)
-                }
-            }
-        }
-    }
-
-    fn text(&self) -> String {
-        let sign = match self.ok {
-            Some(true) => paint(GOOD, "✓"),
-            Some(false) => paint(BAD, "✗"),
-            None => paint(Style::DIM, "–"),
-        };
-        let hint = self
-            .hint
-            .as_deref()
-            .map(|hint| format!("    hint: {}\n", text::line(hint)));
-        format!(
-            "{sign} {:<14} {}\n{}",
-            self.name,
-            text::line(&self.detail),
-            hint.unwrap_or_default()
-        )
-    }
 }
 
 pub(super) async fn run(output: Output) -> Result<ExitCode, Failure> {

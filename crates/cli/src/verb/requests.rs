@@ -15,9 +15,10 @@ use agent_team_system::directories::Directories;
 use agent_team_terminal_ui::style::Style;
 use serde::Serialize;
 
+use super::text_argument::text_or_stdin;
 use crate::args::{self, Global, RequestsCommand};
 use crate::error::Failure;
-use crate::output::request::what;
+use crate::output::request::{brief, state, what};
 use crate::output::style::paint;
 use crate::output::{Output, text, time};
 
@@ -69,7 +70,7 @@ pub(super) async fn run(
         }
         RequestsCommand::Watch { exec } => watch::run(session, output, exec).await,
         RequestsCommand::Deny { request, reason } => {
-            let reason = super::text_or_stdin(reason, ErrorCode::Invalid)?;
+            let reason = text_or_stdin(reason, ErrorCode::Invalid)?;
             let view = show(&mut session, request).await?;
             decide(&mut session, output, view, Decision::Deny { reason }).await
         }
@@ -114,22 +115,6 @@ async fn decide(
     Ok(ExitCode::SUCCESS)
 }
 
-/// A request in two lines.
-fn brief(view: &RequestView) -> String {
-    let state = if view.state == RequestState::Pending {
-        String::new()
-    } else {
-        format!(", {}", state(view))
-    };
-    format!(
-        "{} {}, {}{state}\n  {}\n",
-        paint(Style::BOLD, view.id.to_string()),
-        view.member,
-        time::ago(view.asked_at),
-        what(view)
-    )
-}
-
 fn details(view: &RequestView) -> String {
     let mut text = format!(
         "{}  {}\nasked by   {}, {}\n",
@@ -172,21 +157,6 @@ fn details(view: &RequestView) -> String {
         }
     }
     text
-}
-
-fn state(view: &RequestView) -> &'static str {
-    match view.state {
-        RequestState::Allowed if view.plan.is_some() => "approved",
-        RequestState::Denied if view.plan.is_some() => "rejected",
-        RequestState::Pending => "pending",
-        RequestState::Allowed => "allowed",
-        RequestState::Begun => "allowed, running",
-        RequestState::Ended => "allowed, finished",
-        RequestState::Lost => "allowed; unknown whether it ran",
-        RequestState::Denied => "denied",
-        RequestState::Withdrawn => "withdrawn",
-        RequestState::Unknown => "unknown",
-    }
 }
 
 fn shell_word(word: &str) -> String {

@@ -17,13 +17,15 @@ use agent_team_protocol::method::{
 };
 use agent_team_protocol::permissions::Mode;
 use agent_team_protocol::rpc::TeamRef;
-use agent_team_protocol::spec::{PlacementChoice, TeamSpec};
+use agent_team_protocol::placement::PlacementChoice;
+use agent_team_protocol::spec::TeamSpec;
 use agent_team_protocol::view::{TeamEntry, TeamState};
 use agent_team_protocol::{ErrorCode, Revision, TeamId};
 use agent_team_system::terminal;
 use serde_json::value::RawValue;
 
 use self::stream::Stream;
+use super::text_argument::text_or_stdin;
 use super::waiting::{self, WaitOutcome};
 use super::{goal, up};
 use crate::args::{self, Global};
@@ -45,7 +47,7 @@ pub(super) async fn run(
 ) -> Result<ExitCode, Failure> {
     let began = Instant::now();
     let memory = memory(&args.memory)?;
-    let goal = super::text_or_stdin(args.goal.clone(), ErrorCode::MessageTooLarge)?;
+    let goal = text_or_stdin(args.goal.clone(), ErrorCode::MessageTooLarge)?;
     let target = target(global, &args).await?;
     let team = target.team().clone();
     let outcome = pursue(output, &args, goal, memory, target, began).await;

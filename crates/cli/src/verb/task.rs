@@ -16,6 +16,7 @@ use agent_team_protocol::{ErrorCode, TaskId};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use super::text_argument::text_or_stdin;
 use crate::args::{Clear, Global, TaskCommand, TaskFields};
 use crate::error::Failure;
 use crate::output::{Output, graph, task as render};
@@ -173,7 +174,7 @@ fn end_arguments(task: TaskId, text: String) -> Result<EndTask, Failure> {
     Ok(EndTask {
         task,
         generation: None,
-        text: super::text_or_stdin(text, ErrorCode::ResultTooLarge)?,
+        text: text_or_stdin(text, ErrorCode::ResultTooLarge)?,
     })
 }
 

@@ -15,13 +15,15 @@ use agent_team_protocol::permissions::Mode;
 use agent_team_protocol::result::RunResult;
 use agent_team_protocol::rpc::TeamRef;
 use agent_team_protocol::spec::{MemberSpec, TeamSpec};
-use agent_team_protocol::view::{Placement, TeamEntry};
+use agent_team_protocol::placement::Placement;
+use agent_team_protocol::view::TeamEntry;
 use agent_team_protocol::{ErrorCode, Revision, RunId, TeamId, exit};
 use agent_team_system::directories::Directories;
 use agent_team_system::private_file;
 use agent_team_terminal_ui::style::Style;
 
 use super::doctor::model;
+use super::text_argument::text_or_stdin;
 use super::waiting::{self, WaitOutcome};
 use super::{attach, goal, trust};
 use crate::args::{self, Global};
@@ -41,7 +43,7 @@ pub(super) async fn run(
 ) -> Result<ExitCode, Failure> {
     let goal = args
         .goal
-        .map(|goal| super::text_or_stdin(goal, ErrorCode::MessageTooLarge))
+        .map(|goal| text_or_stdin(goal, ErrorCode::MessageTooLarge))
         .transpose()?;
     let (environment, named) = environment(output, &args.start.env)?;
     let secrets = secrets(&args.start.secret)?;

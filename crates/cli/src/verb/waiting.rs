@@ -1,4 +1,4 @@
-//! Waits for a team, with progress on stderr. Called by `up --wait` and `run`.
+//! Waits with a timeout, and waits for a team with progress on stderr. Called by the verbs that wait.
 
 use std::collections::BTreeSet;
 use std::pin::pin;
@@ -28,6 +28,23 @@ pub(super) enum WaitOutcome<T> {
     Ended { answer: T, tasks: Vec<TaskView> },
     /// The user pressed `^C`; the team keeps running.
     Interrupted,
+}
+
+/// Runs `wait` with a timeout; `what` names the awaited event in the error.
+pub(super) async fn within<T>(
+    seconds: Option<u64>,
+    what: &str,
+    wait: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
+    let Some(seconds) = seconds else {
+        return wait.await;
+    };
+    let timeout = tokio::time::timeout(Duration::from_secs(seconds), wait);
+    timeout.await.unwrap_or_else(|_elapsed| {
+        let exit = agent_team_protocol::exit::ExitCode::Failed;
+        let text = format!("timed out after {seconds} s waiting for {what}");
+        Err(Failure::new("timeout", exit, text))
+    })
 }
 
 /// Waits for `ended`. Unless the output is JSON, reports tasks that end after the revision `after`.

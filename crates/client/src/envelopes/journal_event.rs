@@ -13,10 +13,10 @@ use serde_json::{Map, Value};
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub(super) enum JournalEvent {
     MemberAdded {
-        plan: MemberPlan,
+        plan: MemberFields,
     },
     MemberChanged {
-        plan: MemberPlan,
+        plan: MemberFields,
     },
     MemberRemoved {
         member: MemberName,
@@ -48,12 +48,12 @@ pub(super) enum JournalEvent {
 
     TaskAdded {
         task: TaskId,
-        plan: TaskPlan,
+        plan: TaskFields,
         created_by: Party,
     },
     TaskChanged {
         task: TaskId,
-        plan: TaskPlan,
+        plan: TaskFields,
     },
     TaskClaimed {
         task: TaskId,
@@ -208,7 +208,7 @@ pub(super) enum Decision {
 }
 
 #[derive(Debug, Deserialize)]
-pub(super) struct MemberPlan {
+pub(super) struct MemberFields {
     pub(super) name: MemberName,
     pub(super) role: RoleName,
     pub(super) lead: bool,
@@ -224,7 +224,7 @@ pub(super) enum Next {
 }
 
 #[derive(Debug, Deserialize)]
-pub(super) struct TaskPlan {
+pub(super) struct TaskFields {
     pub(super) key: String,
     pub(super) title: String,
     #[serde(default)]

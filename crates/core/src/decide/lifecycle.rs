@@ -4,12 +4,12 @@ use agent_team_protocol::id::{LaunchId, MemberName, Party};
 
 use super::{CallResult, Decider, reason_line};
 use crate::effect::{Effect, Scan};
-use crate::input::{Origin, SpawnPlan, StartFault};
+use crate::input::{Origin, SpawnSpec, StartFault};
 use crate::refusal::Refused;
 use crate::team::answers::Answer;
 use crate::team::event::Event;
 use crate::team::member::{GRACE_MS, Life, Member, Next, ProcessStamp, StopRequest, Then};
-use crate::team::plan::MemberPlan;
+use crate::team::spec::MemberSpec;
 use crate::team::restarts::{INTENSITY, Verdict};
 use crate::team::run::TranscriptSummary;
 
@@ -20,7 +20,7 @@ const RESTART_GRACE_MS: u64 = 2_000;
 const EXIT_REPORT_MS: u64 = 2_000;
 
 impl Decider<'_> {
-    pub(super) fn spawn(&mut self, by_hand: SpawnPlan) -> CallResult {
+    pub(super) fn spawn(&mut self, by_hand: SpawnSpec) -> CallResult {
         let name = match by_hand.name {
             Some(name) if name.is_reserved() => return Err(Refused::ReservedName(name)),
             Some(name) => name,
@@ -30,14 +30,14 @@ impl Decider<'_> {
             return Err(Refused::NameTaken(name));
         }
         self.check_member_limit(1)?;
-        let plan = MemberPlan {
+        let spec = MemberSpec {
             name: name.clone(),
             role: by_hand.role,
             by_hand: true,
             lead: false,
             ..by_hand.like
         };
-        self.record(Event::MemberAdded { plan });
+        self.record(Event::MemberAdded { spec });
         self.record(Event::MemberWanted {
             member: name.clone(),
         });
@@ -65,10 +65,10 @@ impl Decider<'_> {
         let wanted = self
             .team
             .members()
-            .filter(|member| !member.plan.lead && !member.is_stopped())
+            .filter(|member| !member.spec.lead && !member.is_stopped())
             .count()
             + more;
-        let limit = self.team.plan.teammates;
+        let limit = self.team.spec.teammates;
         if wanted > limit as usize {
             Err(Refused::TooManyMembers { wanted, limit })
         } else {
@@ -90,7 +90,7 @@ impl Decider<'_> {
         if member.is_leaving() {
             return Err(Refused::UnknownMember(name.to_string()));
         }
-        if member.is_stopped() && !member.plan.lead {
+        if member.is_stopped() && !member.spec.lead {
             self.check_member_limit(1)?;
         }
         self.end(
@@ -116,14 +116,14 @@ impl Decider<'_> {
     pub(super) fn end_all(&mut self, grace_ms: u64, reason: &str) {
         let running = self.team.members().filter(|member| !member.is_stopped());
         let running: Vec<(MemberName, Then)> = running
-            .map(|member| (member.plan.name.clone(), self.stop_or_leave(member)))
+            .map(|member| (member.spec.name.clone(), self.stop_or_leave(member)))
             .collect();
         let spawned: Vec<MemberName> = running
             .iter()
             .filter(|(_, then)| *then == Then::Stop)
             .filter_map(|(name, _)| self.team.member(name))
-            .filter(|member| member.plan.by_hand)
-            .map(|member| member.plan.name.clone())
+            .filter(|member| member.spec.by_hand)
+            .map(|member| member.spec.name.clone())
             .collect();
         for (name, then) in running {
             self.end(&name, grace_ms, then, reason);
@@ -141,7 +141,7 @@ impl Decider<'_> {
         force: bool,
     ) -> CallResult {
         let member = self.member(name)?;
-        if !member.plan.by_hand {
+        if !member.spec.by_hand {
             return Err(Refused::InTeamFile(name.clone()));
         }
         self.stop_or_request(by, name, Then::Remove, force)?;
@@ -291,7 +291,7 @@ impl Decider<'_> {
     fn ran_nothing(&self, member: &Member) -> bool {
         !member.worked
             && member.transcript == TranscriptSummary::default()
-            && self.team.task_of(&member.plan.name).is_none()
+            && self.team.task_of(&member.spec.name).is_none()
     }
 
     pub(super) fn hello_received(&mut self, launch: &LaunchId, process: ProcessStamp) {
@@ -330,7 +330,7 @@ impl Decider<'_> {
                 Then::Hold {
                     reason: reason_line(reason),
                 }
-            } else if code == 0 && !member.plan.lead {
+            } else if code == 0 && !member.spec.lead {
                 Then::Stop
             } else {
                 Then::Recover {
@@ -546,7 +546,7 @@ impl Decider<'_> {
         self.team
             .members()
             .filter(|member| which(member))
-            .map(|member| member.plan.name.clone())
+            .map(|member| member.spec.name.clone())
             .collect()
     }
 }

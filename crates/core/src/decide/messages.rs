@@ -47,14 +47,14 @@ impl Decider<'_> {
             Recipient::User => vec![Party::User],
             Recipient::Lead => {
                 vec![Party::Member(
-                    self.team.lead().ok_or(Refused::NoLead)?.plan.name.clone(),
+                    self.team.lead().ok_or(Refused::NoLead)?.spec.name.clone(),
                 )]
             }
-            Recipient::Member(name) => vec![Party::Member(self.member(name)?.plan.name.clone())],
+            Recipient::Member(name) => vec![Party::Member(self.member(name)?.spec.name.clone())],
             Recipient::All => {
                 let living = self.team.members().filter(|member| !member.is_stopped());
                 living
-                    .map(|member| Party::Member(member.plan.name.clone()))
+                    .map(|member| Party::Member(member.spec.name.clone()))
                     .filter(|party| party != from)
                     .collect()
             }
@@ -128,7 +128,7 @@ impl Decider<'_> {
     pub(super) fn lead(&self) -> Party {
         self.team
             .lead()
-            .map_or(Party::User, |lead| Party::Member(lead.plan.name.clone()))
+            .map_or(Party::User, |lead| Party::Member(lead.spec.name.clone()))
     }
 
     pub(super) fn read(&mut self, by: &Origin, messages: Vec<MessageId>) -> CallResult {

@@ -18,7 +18,7 @@ impl Decider<'_> {
         let (name, _) = by.member()?;
         check_size("the plan", &call, CALL_MAX)?;
         let member = self.member(name)?;
-        if !member.plan.must_plan {
+        if !member.spec.must_plan {
             return Err(Refused::NeedsNoPlan(name.clone()));
         }
         let plan = Proposed {
@@ -51,7 +51,7 @@ impl Decider<'_> {
 
     /// Withdraws requests and plans that were made for another task: their approval must not carry over to this one.
     pub(super) fn withdraw_for_task(&mut self, name: &MemberName, task: TaskId) {
-        let lock = self.team.member(name).filter(|it| it.plan.must_plan);
+        let lock = self.team.member(name).filter(|it| it.spec.must_plan);
         let Some(lock) = lock.map(|member| member.lock) else {
             return;
         };

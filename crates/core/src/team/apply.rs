@@ -14,7 +14,7 @@ mod tasks;
 use agent_team_protocol::id::{MemberName, Party, Revision};
 
 use super::Team;
-use crate::team::event::{Event, Family, Record};
+use crate::team::event::{Family, Record, TeamEvent};
 use crate::team::member::Life;
 use crate::team::restarts::Restarts;
 use crate::team::task::Task;
@@ -46,28 +46,24 @@ impl Team {
 
     fn apply_event(&mut self, record: &Record) -> Option<Task> {
         match record.event.family() {
-            Family::Team => self.apply_team(record),
-            Family::Members => self.apply_members(record),
-            Family::Tasks => return self.apply_tasks(record),
-            Family::Messages => self.apply_messages(record),
-            Family::Runs => self.apply_runs(record),
-            Family::Requests => self.apply_requests(record),
-            Family::Kept => self.apply_kept(record),
-            Family::Notes => {}
+            Family::Team(event) => self.apply_team(event, record),
+            Family::Members(event) => self.apply_members(event, record),
+            Family::Tasks(event) => return self.apply_tasks(event, record),
+            Family::Messages(event) => self.apply_messages(event),
+            Family::Runs(event) => self.apply_runs(event, record),
+            Family::Requests(event) => self.apply_requests(event, record),
+            Family::Kept(event) => self.apply_kept(event, record),
+            Family::Notes(_) => {}
         }
         None
     }
 
-    /// The plan of the team, and the boot in which its processes run.
-    #[expect(
-        clippy::wildcard_enum_match_arm,
-        reason = "`apply_event` passes only events of this family"
-    )]
-    fn apply_team(&mut self, record: &Record) {
+    /// The spec of the team, and the boot in which its processes run.
+    fn apply_team(&mut self, event: TeamEvent<'_>, record: &Record) {
         let tick = record.tick;
-        match &record.event {
-            Event::TeamPlanned { plan } => self.plan = plan.clone(),
-            Event::Booted { boot } => {
+        match event {
+            TeamEvent::TeamPlanned { spec } => self.spec = spec.clone(),
+            TeamEvent::Booted { boot } => {
                 self.boot = Some(boot.clone());
                 self.answers.rebooted(tick);
                 self.account.up.void();
@@ -79,7 +75,6 @@ impl Team {
                     member.restarts = Restarts::default();
                 }
             }
-            other => debug_assert!(false, "no effect on the state: {other:?}"),
         }
     }
 

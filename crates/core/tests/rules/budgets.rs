@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use agent_team_core::budget::{Measure, Standing};
 use agent_team_core::effect::Effect;
-use agent_team_core::input::{Call, TurnProgress, UpPlan};
+use agent_team_core::input::{Call, TurnProgress, UpSpec};
 use agent_team_core::memory::Memory;
 use agent_team_core::{Event, Refused};
 use agent_team_protocol::id::Party;
 use agent_team_protocol::value::{Budget, Usage};
 
-use crate::plans::name;
+use crate::specs::name;
 use crate::rig::{Done, Rig, file};
 
 const MINUTE: u64 = 60_000;
@@ -30,16 +30,16 @@ fn minutes(limit: u64) -> Budget {
 }
 
 /// A lead and two members with a model, the first of which has this budget.
-fn thinking(team: Budget, ada: Budget) -> UpPlan {
-    let mut plan = file(&["ada", "ben"]);
-    plan.team.budget = team;
-    for member in &mut plan.members {
+fn thinking(team: Budget, ada: Budget) -> UpSpec {
+    let mut spec = file(&["ada", "ben"]);
+    spec.team.budget = team;
+    for member in &mut spec.members {
         member.budget = Some(match member.name.as_str() {
             "ada" => ada,
             _ => Budget::default(),
         });
     }
-    plan
+    spec
 }
 
 /// A model reply of the member that costs this many tokens.

@@ -6,7 +6,7 @@ use agent_team_core::task::REFUSALS_MAX;
 use agent_team_core::{Event, Refused};
 use agent_team_protocol::id::{Party, TaskId};
 
-use crate::plans::{name, task_plan};
+use crate::specs::{name, task_spec};
 use crate::rig::{Done, Rig, file};
 
 fn complete(claim: ClaimRef, verdict: Verdict) -> Call {
@@ -35,9 +35,9 @@ fn unverified(done: &Done) -> Option<bool> {
 
 /// ada works on a task, in a team with a completion hook.
 fn hooked() -> (Rig, TaskId) {
-    let mut plan = file(&["ada"]);
-    plan.team.asks_before_completing = true;
-    let mut rig = Rig::of(plan);
+    let mut spec = file(&["ada"]);
+    spec.team.asks_before_completing = true;
+    let mut rig = Rig::of(spec);
     let task = rig.add("Build");
     (rig, task)
 }
@@ -103,10 +103,10 @@ fn a_new_claim_resets_the_refusals() {
 fn a_completion_by_the_user_is_marked_unverified() {
     let mut rig = Rig::of(file(&["ada", "bob", "eve"]));
     let mut add = |title: &str, verify: Option<&str>| {
-        let mut plan = task_plan(title);
-        plan.verify = verify.map(Into::into);
+        let mut spec = task_spec(title);
+        spec.verify = verify.map(Into::into);
         rig.user(Call::AddTask {
-            plan,
+            spec,
             after: Vec::new(),
             lines: Vec::new(),
         })
@@ -138,11 +138,11 @@ fn a_completion_by_the_user_is_marked_unverified() {
 #[test]
 fn a_completion_by_the_lead_is_marked_unverified() {
     let mut rig = Rig::of(file(&["ada"]));
-    let mut plan = task_plan("Build");
-    plan.verify = Some("test".into());
+    let mut spec = task_spec("Build");
+    spec.verify = Some("test".into());
     let task = rig
         .user(Call::AddTask {
-            plan,
+            spec,
             after: Vec::new(),
             lines: Vec::new(),
         })
@@ -165,7 +165,7 @@ fn a_result_reaches_lead_and_creator_once() {
     assert_eq!(told(&done), [vec![lead.clone(), Party::User]]);
 
     let add = |title: &str| Call::AddTask {
-        plan: task_plan(title),
+        spec: task_spec(title),
         after: Vec::new(),
         lines: Vec::new(),
     };

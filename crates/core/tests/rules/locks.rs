@@ -249,9 +249,9 @@ fn only_the_user_approves_plans() {
 
 #[test]
 fn a_new_goal_locks_the_lead() {
-    let mut plan = file(&[]);
-    plan.members[0].must_plan = true;
-    let mut rig = Rig::of(plan);
+    let mut spec = file(&[]);
+    spec.members[0].must_plan = true;
+    let mut rig = Rig::of(spec);
     let call = Call::Propose {
         digest: "d".into(),
         call: "{}".into(),

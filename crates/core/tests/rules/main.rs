@@ -7,8 +7,8 @@ mod completing;
 mod ending;
 mod locks;
 mod messages;
-#[path = "../plans/mod.rs"]
-mod plans;
+#[path = "../specs/mod.rs"]
+mod specs;
 mod requests;
 mod restarts;
 mod rig;

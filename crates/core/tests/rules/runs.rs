@@ -7,12 +7,12 @@ use agent_team_core::input::{Call, Input, TurnProgress, Verdict};
 use agent_team_core::member::Life;
 use agent_team_core::memory::Memory;
 use agent_team_core::run::{Failure, RunState};
-use agent_team_core::task::Outcome;
+use agent_team_core::task::TaskState;
 use agent_team_core::{Answer, Refused};
 use agent_team_protocol::id::{MessageId, Party, RunId, TaskId};
 use agent_team_protocol::value::Usage;
 
-use crate::plans::{name, task_plan};
+use crate::specs::{name, task_spec};
 use crate::rig::{Done, Rig, file};
 
 fn start(goal: &str) -> Call {
@@ -246,7 +246,7 @@ fn adds(rig: &mut Rig, member: &str, title: &str) -> TaskId {
     rig.by(
         member,
         Call::AddTask {
-            plan: task_plan(title),
+            spec: task_spec(title),
             after: Vec::new(),
             lines: Vec::new(),
         },
@@ -285,7 +285,7 @@ fn cancelling_a_goal_cancels_its_members_tasks() {
     let run = RunId(1);
     assert_eq!(cancelled.answer(), Answer::Cancelled { run, tasks });
     for task in [pending, waiting] {
-        assert_eq!(rig.task(task).outcome, Outcome::Cancelled);
+        assert_eq!(rig.task(task).state, TaskState::Cancelled);
     }
     assert_eq!(
         rig.owner(ours).as_deref(),

@@ -4,7 +4,7 @@ use agent_team_core::input::{Call, ClaimRef, TurnProgress};
 use agent_team_core::member::{ANSWER_MS, GRACE_MS, Life};
 use agent_team_core::{Answer, Refused};
 
-use crate::plans::name;
+use crate::specs::name;
 use crate::rig::{Rig, file};
 
 fn stop(member: &str, force: bool) -> Call {

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use agent_team_core::input::{
-    After, Call, ClaimRef, Origin, SpawnPlan, TaskChanges, UpPlan, Verdict,
+    After, Call, ClaimRef, Origin, SpawnSpec, TaskChanges, UpSpec, Verdict,
 };
-use agent_team_core::plan::{FileTask, MemberPlan, TaskPlan};
+use agent_team_core::spec::{FileTask, MemberSpec, TaskSpec};
 use agent_team_protocol::id::{Generation, MemberName, Recipient, RoleName, TaskId};
 
 use crate::command::{Ask, FileChoice, Gen, TaskChoice};
-use crate::plans::{member_plan, name, task_plan, team_plan};
+use crate::specs::{member_spec, name, task_spec, team_spec};
 use crate::world::World;
 
 const NAMES: [&str; 8] = [
@@ -55,10 +55,10 @@ impl World {
             Ask::Up(file) => Call::Up(Box::new(up_plan(file))),
             Ask::Down { force } => Call::Down { force: *force },
             Ask::Spawn { name, role } => Call::Spawn {
-                plan: SpawnPlan {
+                spec: SpawnSpec {
                     name: name.as_ref().map(member),
                     role: role_of(*role),
-                    like: member_plan("any"),
+                    like: member_spec("any"),
                 },
             },
             Ask::Stop(which) => Call::Stop {
@@ -98,7 +98,7 @@ impl World {
                 }
             }
             Ask::Add { task, after } => Call::AddTask {
-                plan: task_of(task, false),
+                spec: task_of(task, false),
                 after: after
                     .iter()
                     .map(|which| After::Task(self.task(*which)))
@@ -170,9 +170,9 @@ fn recipient(which: u8) -> Recipient {
     }
 }
 
-fn task_of(choice: &TaskChoice, from_file: bool) -> TaskPlan {
+fn task_of(choice: &TaskChoice, from_file: bool) -> TaskSpec {
     let title: Arc<str> = format!("task {}", choice.title).into();
-    TaskPlan {
+    TaskSpec {
         title: title.clone(),
         key: title,
         description: format!("version {}", choice.version).into(),
@@ -184,42 +184,42 @@ fn task_of(choice: &TaskChoice, from_file: bool) -> TaskPlan {
         active_form: None,
         metadata: None,
         from_file,
-        ..task_plan("")
+        ..task_spec("")
     }
 }
 
-fn up_plan(file: &FileChoice) -> UpPlan {
+fn up_plan(file: &FileChoice) -> UpSpec {
     let has = |mask: u8, n: u8| mask & (1 << n) != 0;
     let worker = |n: u8| {
-        let mut plan = member_plan(WORKERS[usize::from(n)]);
-        plan.role = role_of(n % 2);
-        plan.foreign = has(file.foreign, n);
-        plan.settings = if has(file.changed_settings, n) {
+        let mut spec = member_spec(WORKERS[usize::from(n)]);
+        spec.role = role_of(n % 2);
+        spec.foreign = has(file.foreign, n);
+        spec.settings = if has(file.changed_settings, n) {
             "new"
         } else {
             "old"
         }
         .into();
-        plan.colour = if has(file.changed_colours, n) {
+        spec.colour = if has(file.changed_colours, n) {
             "red"
         } else {
             "blue"
         }
         .into();
-        plan.takes.without_run = !has(file.runs_only, n);
-        plan.takes.unassigned = !has(file.assigned_only, n);
-        plan
+        spec.takes.without_run = !has(file.runs_only, n);
+        spec.takes.unassigned = !has(file.assigned_only, n);
+        spec
     };
-    let lead = || MemberPlan {
+    let lead = || MemberSpec {
         lead: true,
-        ..member_plan("lead")
+        ..member_spec("lead")
     };
-    let mut team = team_plan();
+    let mut team = team_spec();
     team.teammates = file.limit.into();
     team.starting = file.starting.into();
     team.asks_before_completing = file.hooks;
     team.asks_when_idle = file.hooks;
-    let members: Vec<MemberPlan> = (0..4)
+    let members: Vec<MemberSpec> = (0..4)
         .filter(|n| has(file.workers, *n))
         .map(worker)
         .chain(file.lead.then(lead))
@@ -227,8 +227,8 @@ fn up_plan(file: &FileChoice) -> UpPlan {
     let in_file = |member: &MemberName| members.iter().any(|it| it.name == *member);
     let mut tasks: Vec<FileTask> = Vec::new();
     for (task, after) in &file.tasks {
-        let mut plan = task_of(task, true);
-        plan.assignee = plan.assignee.filter(in_file);
+        let mut spec = task_of(task, true);
+        spec.assignee = spec.assignee.filter(in_file);
         let key = |n: &u8| {
             format!(
                 "task {}",
@@ -236,14 +236,14 @@ fn up_plan(file: &FileChoice) -> UpPlan {
             )
             .into()
         };
-        if !tasks.iter().any(|other| other.plan.key == plan.key) {
+        if !tasks.iter().any(|other| other.spec.key == spec.key) {
             tasks.push(FileTask {
-                plan,
+                spec,
                 after: after.iter().map(key).collect(),
             });
         }
     }
-    UpPlan {
+    UpSpec {
         team,
         members,
         tasks,

@@ -10,7 +10,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use crate::calls::reply_in;
-use crate::plans::task_plan;
+use crate::specs::task_spec;
 
 #[derive(Debug, Clone)]
 enum Edit {
@@ -87,7 +87,7 @@ fn wait_for(team: &mut Team, graph: &mut Graph, task: u64, after: &[u64]) {
         call(
             team,
             Call::AddTask {
-                plan: task_plan("x"),
+                spec: task_spec("x"),
                 after: ids(after),
                 lines: Vec::new(),
             },

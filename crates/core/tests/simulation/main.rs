@@ -11,8 +11,8 @@ mod command;
 mod graph;
 mod model;
 mod outside;
-#[path = "../plans/mod.rs"]
-mod plans;
+#[path = "../specs/mod.rs"]
+mod specs;
 mod recount;
 mod workers;
 mod world;

@@ -151,7 +151,7 @@ impl World {
 
     /// Between two deaths everything goes well.
     pub(crate) fn die_again(&mut self, which: u8, deaths: u8, every_ms: u64) {
-        let names: Vec<MemberName> = self.team.members().map(|it| it.plan.name.clone()).collect();
+        let names: Vec<MemberName> = self.team.members().map(|it| it.spec.name.clone()).collect();
         let Some(name) = pick(&names, which) else {
             return;
         };

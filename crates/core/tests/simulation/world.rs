@@ -145,7 +145,7 @@ impl World {
         } else if let Event::Booted { .. } = &record.event {
             let launches = before
                 .members()
-                .filter_map(|it| Some((it.plan.name.clone(), it.life.launch()?.id.clone())));
+                .filter_map(|it| Some((it.spec.name.clone(), it.life.launch()?.id.clone())));
             self.former.extend(launches);
         }
     }
@@ -282,7 +282,7 @@ impl World {
 
     fn check_calm(&self) {
         for member in self.team.members() {
-            let name = &member.plan.name;
+            let name = &member.spec.name;
             let worker = member
                 .life
                 .launch()

@@ -265,7 +265,7 @@ impl Driver {
             .members()
             .filter_map(|member| {
                 Some(Effect::EndTree {
-                    member: member.plan.name.clone(),
+                    member: member.spec.name.clone(),
                     launch: member.life.launch()?.id.clone(),
                     process: member.life.process(),
                     scan: agent_team_core::effect::Scan::Everything,

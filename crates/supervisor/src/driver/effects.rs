@@ -10,14 +10,13 @@ use agent_team_protocol::notification::{Abandon, StopMember};
 use agent_team_protocol::{LaunchId, MemberName};
 use agent_team_system::planted::{self, Plant};
 use agent_team_system::private_file;
-use agent_team_system::process::ProcessId;
 
 use super::{Driver, Message};
 use crate::environment::Environment;
 use crate::hooks::{self, Hook, HookOutcome};
 use crate::launch::{LaunchOrder, Order, ProgramTask};
-use crate::plan_settings::Unreadable;
-use crate::view;
+use crate::parsed_settings::Unreadable;
+use crate::{convert, view};
 
 impl Driver {
     pub(super) fn effect(&mut self, effect: Effect) {
@@ -47,10 +46,7 @@ impl Driver {
                 process,
                 scan,
             } => {
-                let process = process.map(|process| ProcessId {
-                    pid: process.pid,
-                    start_time: process.start_time,
-                });
+                let process = process.map(convert::process);
                 self.end_tree(&member, launch, process, scan);
             }
             Effect::ClosePane { member } => {
@@ -107,7 +103,7 @@ impl Driver {
 
     /// The last member by name that holds no claim. Used by a plant of the tests.
     fn without_task(&self) -> Option<MemberName> {
-        let members = self.team.members().map(|member| &member.plan.name);
+        let members = self.team.members().map(|member| &member.spec.name);
         let free = members.filter(|name| self.team.task_of(name).is_none());
         free.max().cloned()
     }
@@ -135,7 +131,7 @@ impl Driver {
             .team
             .member(member)
             .ok_or_else(|| StartFault::Unfit("the member has left the team".to_owned()))?;
-        let plan = &member_there.plan;
+        let spec = &member_there.spec;
         let settings = self.settings.member(member);
         let settings = settings.map_err(|error| StartFault::Unfit(error.to_string()))?;
         let program = self
@@ -165,8 +161,8 @@ impl Driver {
             secrets,
             log: self.log_of(member),
             engine: settings.engine,
-            role: plan.role.clone(),
-            lead: plan.lead,
+            role: spec.role.clone(),
+            lead: spec.lead,
             project: self.identity.project.clone(),
             agent: settings.agent.clone(),
         };

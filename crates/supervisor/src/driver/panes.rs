@@ -10,7 +10,7 @@ use agent_team_core::member::{Life, Member};
 use agent_team_protocol::engine::Engine;
 use agent_team_protocol::method::{Attach, AttachAnswer, HoldAnswer, HoldPane, ReopenAnswer};
 use agent_team_protocol::notification::PaneShown;
-use agent_team_protocol::view::Placement;
+use agent_team_protocol::placement::Placement;
 use agent_team_protocol::{ErrorCode, LaunchId, MemberName, Refusal};
 use agent_team_system::daemon;
 use agent_team_system::process::ProcessId;
@@ -65,7 +65,7 @@ impl Driver {
         let Some(member) = self.team.member_of(&hold.launch) else {
             return reply.refuse(over().hint("list the members with: agent-team ps"));
         };
-        let name = member.plan.name.clone();
+        let name = member.spec.name.clone();
         let runtime = self.launches.get(&hold.launch);
         let Some(process) = runtime.and_then(LaunchRuntime::process) else {
             let refusal = format!("{name} is not connected");
@@ -111,7 +111,7 @@ impl Driver {
 
     /// How the caller's terminal is lent to a connected member.
     fn lend_to(&self, member: &Member, read_only: bool) -> Option<TerminalLoan> {
-        let (launch, runtime) = self.launches.of(&self.team, &member.plan.name)?;
+        let (launch, runtime) = self.launches.of(&self.team, &member.spec.name)?;
         let worker = runtime.process()?;
         if self.is_hosted(launch, Some(worker)) {
             return None;
@@ -192,7 +192,7 @@ impl Driver {
 
     /// The order that opens a pane for a connected worker, or `None` if it has one.
     fn pane_for(&self, member: &Member) -> Result<Option<LaunchOrder>, Refusal> {
-        let name = &member.plan.name;
+        let name = &member.spec.name;
         let refused = |why: String| Refusal::new(ErrorCode::NoPane, why);
         let placement = self.views().wanted_placement(member);
         if placement == Placement::Hosted {

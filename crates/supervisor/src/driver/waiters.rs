@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use agent_team_core::Team;
 use agent_team_core::member::Life;
 use agent_team_core::request::{Request, RequestState};
-use agent_team_core::task::Outcome as TaskOutcome;
+use agent_team_core::task::TaskState;
 use agent_team_protocol::method::{Outcome, RemoveAnswer, UpAnswer, WaitAnswer};
 use agent_team_protocol::request::Decided;
 use agent_team_protocol::{ErrorCode, MemberName, Refusal, RequestId, Revision, RunId};
@@ -197,7 +197,7 @@ fn settled(until: &Until, views: &Views<'_>) -> Option<Answer> {
 fn quiet(views: &Views<'_>) -> WaitAnswer {
     // Completed tasks are not on the board.
     let mut left = views.team.board().iter();
-    let all = left.all(|task| task.outcome == TaskOutcome::Cancelled);
+    let all = left.all(|task| task.state == TaskState::Cancelled);
     WaitAnswer {
         team: views.identity.team.clone(),
         outcome: if all {
@@ -258,7 +258,7 @@ mod tests {
     use agent_team_core::input::{ClaimRef, Verdict};
     use agent_team_core::{Answer as CoreAnswer, Call, Input, Origin};
     use agent_team_protocol::spec::TaskSpec;
-    use agent_team_protocol::view::Placement;
+    use agent_team_protocol::placement::Placement;
 
     use super::super::testing::{Frames, TestTeam, caller, name};
     use super::*;
@@ -336,7 +336,7 @@ mod tests {
             ..TaskSpec::default()
         };
         let call = Call::AddTask {
-            plan: crate::convert::task_plan(spec),
+            spec: crate::convert::task_spec(spec),
             after: Vec::new(),
             lines: Vec::new(),
         };

@@ -7,7 +7,7 @@ use agent_team_protocol::{MemberName, Party, RequestId, Revision, TeamId};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::Entry;
+use super::entry::Entry;
 use crate::secrets::Secrets;
 
 /// One decision.

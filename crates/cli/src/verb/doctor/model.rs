@@ -11,7 +11,7 @@ use agent_team_protocol::spec::{AgentSpec, MemberSpec};
 use agent_team_system::daemon;
 use serde::Deserialize;
 
-use super::Check;
+use super::check::Check;
 
 const NAME: &str = "model";
 

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use agent_team_protocol::placement::PlacementReport;
 use agent_team_system::daemon;
 
-use super::Check;
+use super::check::Check;
 use crate::caller;
 use crate::verb::supervisor;
 

@@ -15,6 +15,7 @@ use serde::Serialize;
 
 use crate::error::Failure;
 use crate::output::Output;
+use crate::output::request::brief;
 use crate::verb::messages;
 
 /// Number of newest messages to search for unread ones.
@@ -89,7 +90,7 @@ pub(super) async fn run(
     loop {
         if changed.contains(&ItemKind::Request) {
             for view in pending(&mut session).await? {
-                reporter.report(ItemKind::Request, view.id, &view, super::brief)?;
+                reporter.report(ItemKind::Request, view.id, &view, brief)?;
             }
         }
         if changed.contains(&ItemKind::Message) {

@@ -15,7 +15,7 @@ use serde::Serialize;
 
 use crate::error::Failure;
 use crate::verb::messages::mark_read;
-use crate::verb::within;
+use crate::verb::waiting::within;
 
 /// Number of newest messages to search for the reply.
 const SEARCHED: u32 = 1_000;

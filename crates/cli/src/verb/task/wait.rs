@@ -7,10 +7,9 @@ use agent_team_protocol::TaskId;
 use agent_team_protocol::method::{Nothing, OneTask, TaskShow, TeamShow};
 use agent_team_protocol::view::{TaskState, TaskView};
 
-use super::render;
 use crate::error::Failure;
-use crate::output::{Output, text};
-use crate::verb::within;
+use crate::output::{Output, task as render, text};
+use crate::verb::waiting::within;
 
 /// Exits with 0 when the task completed, and with 1 when it failed, was cancelled, or the timeout has passed.
 pub(super) async fn run(

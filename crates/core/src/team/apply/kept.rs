@@ -1,18 +1,14 @@
 //! Events that occur in snapshots only: state as it was. See `snapshot`.
 
 use crate::team::Team;
-use crate::team::event::{Event, Record};
+use crate::team::event::{KeptEvent, Record};
 use crate::team::task::Task;
 
 impl Team {
     /// State that a snapshot contains.
-    #[expect(
-        clippy::wildcard_enum_match_arm,
-        reason = "`apply_event` passes only events of this family"
-    )]
-    pub(super) fn apply_kept(&mut self, record: &Record) {
-        match &record.event {
-            Event::Counted {
+    pub(super) fn apply_kept(&mut self, event: KeptEvent<'_>, record: &Record) {
+        match event {
+            KeptEvent::Counted {
                 revision,
                 tasks,
                 messages,
@@ -27,20 +23,20 @@ impl Team {
                 self.last_message = *messages;
                 self.spawned = spawned.iter().cloned().collect();
             }
-            Event::KeyCompleted { key, task, digest } => {
+            KeptEvent::KeyCompleted { key, task, digest } => {
                 self.board.remember_key(key.clone(), *task, *digest)
             }
-            Event::TasksKept { tasks } => {
+            KeptEvent::TasksKept { tasks } => {
                 for task in tasks {
                     self.board.insert(Task::clone(task));
                 }
             }
-            Event::TaskKept {
+            KeptEvent::TaskKept {
                 task,
                 generation,
                 attempts,
                 refusals,
-                outcome,
+                state,
                 created_at,
                 changed_at,
                 revision,
@@ -49,13 +45,13 @@ impl Team {
                     task.generation = *generation;
                     task.attempts = *attempts;
                     task.refusals = *refusals;
-                    task.outcome = outcome.clone();
+                    task.state = state.clone();
                     task.created_at = *created_at;
                     task.changed_at = *changed_at;
                     task.revision = *revision;
                 });
             }
-            Event::MemberKept {
+            KeptEvent::MemberKept {
                 member,
                 restarts,
                 last_result,
@@ -75,36 +71,35 @@ impl Team {
                     member.suspended = *suspended;
                 }
             }
-            Event::AccountKept { member, account } => {
+            KeptEvent::AccountKept { member, account } => {
                 if let Some(member) = self.members.get_mut(member) {
                     member.account = *account;
                 }
             }
-            Event::LockKept { member, lock } => {
+            KeptEvent::LockKept { member, lock } => {
                 if let Some(member) = self.members.get_mut(member) {
                     member.lock = *lock;
                 }
             }
-            Event::TeamAccountKept { account, spent } => {
+            KeptEvent::TeamAccountKept { account, spent } => {
                 self.account = *account;
                 self.spent = *spent;
             }
-            Event::MessageKept { message, lane } => {
+            KeptEvent::MessageKept { message, lane } => {
                 for member in self.members.values_mut() {
                     if let Some(unread) = member.inbox.remove(*message) {
                         member.inbox.insert(*message, *lane, unread);
                     }
                 }
             }
-            Event::CallAnswered { call } => self.remember(record.tick, call.clone()),
-            Event::RequestKept { request } => self.requests.insert(request.clone()),
-            Event::GrantKept { grant } => self.requests.keep_grant(grant.clone()),
-            Event::UserMailKept { unread } => {
+            KeptEvent::CallAnswered { call } => self.remember(record.tick, call.clone()),
+            KeptEvent::RequestKept { request } => self.requests.insert(request.clone()),
+            KeptEvent::GrantKept { grant } => self.requests.keep_grant(grant.clone()),
+            KeptEvent::UserMailKept { unread } => {
                 for (message, from) in unread {
                     self.user_mail.receive(*message, from.clone());
                 }
             }
-            other => debug_assert!(false, "no effect on the state: {other:?}"),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The settings in a team's state, parsed. Called by the driver.
 //!
-//! [`PlanSettings`] parses each text once, when the state that carries it changes; readers never parse. A text that
+//! [`ParsedSettings`] parses each text once, when the state that carries it changes; readers never parse. A text that
 //! this version cannot read, for example from the journal of a newer version, is an [`Unreadable`] error: its members
 //! are held and all of their calls are denied. Using defaults instead would drop every deny rule.
 
@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use agent_team_core::Team;
-use agent_team_core::plan::MemberPlan;
+use agent_team_core::spec::MemberSpec;
 use agent_team_policy::{Mode, RuleBook};
 use agent_team_protocol::{ErrorCode, MemberName, Refusal};
 use serde::de::DeserializeOwned;
@@ -18,7 +18,7 @@ use crate::settings::{MemberSettings, TeamSettings};
 
 /// Parsed settings of a team and its members.
 #[derive(Debug, Default)]
-pub(crate) struct PlanSettings {
+pub(crate) struct ParsedSettings {
     team: Parsed<Option<TeamRules>>,
     members: BTreeMap<MemberName, Parsed<MemberSettings>>,
 }
@@ -64,16 +64,16 @@ impl Default for Parsed<Option<TeamRules>> {
     }
 }
 
-impl PlanSettings {
+impl ParsedSettings {
     pub(crate) fn of(team: &Team) -> Self {
         let mut settings = Self::default();
         settings.refresh(team);
         settings
     }
 
-    /// Parses the texts that changed. Must be called after each change of the team's plan or members.
+    /// Parses the texts that changed. Must be called after each change of the team's spec or members.
     pub(crate) fn refresh(&mut self, team: &Team) {
-        let text = &team.plan().settings;
+        let text = &team.spec().settings;
         if !is_same(&self.team.text, text) {
             self.team = Parsed {
                 text: text.clone(),
@@ -82,7 +82,7 @@ impl PlanSettings {
         }
         self.members.retain(|name, _| team.member(name).is_some());
         for member in team.members() {
-            let MemberPlan { name, settings, .. } = &member.plan;
+            let MemberSpec { name, settings, .. } = &member.spec;
             let known = self.members.get(name);
             if known.is_none_or(|known| !is_same(&known.text, settings)) {
                 let parsed = Parsed {

@@ -11,7 +11,7 @@ use crate::team::round::Strategy;
 
 /// The desired state of one member.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct MemberPlan {
+pub struct MemberSpec {
     pub name: MemberName,
     pub role: RoleName,
     pub lead: bool,
@@ -43,7 +43,7 @@ pub struct Takes {
 
 /// The desired state of one task, with resolved dependencies.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TaskPlan {
+pub struct TaskSpec {
     pub key: Arc<str>,
     pub title: Arc<str>,
     #[serde(default, skip_serializing_if = "str::is_empty")]
@@ -75,7 +75,7 @@ pub struct TaskPlan {
     pub from_file: bool,
 }
 
-impl TaskPlan {
+impl TaskSpec {
     /// Shares equal texts: boards are long, and most tasks have a key that equals the title and an empty description.
     pub(crate) fn share_texts(&mut self) {
         if self.title == self.key {
@@ -91,13 +91,13 @@ impl TaskPlan {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileTask {
     /// Its `after` is empty.
-    pub plan: TaskPlan,
+    pub spec: TaskSpec,
     pub after: Vec<Arc<str>>,
 }
 
 /// The desired state of the team itself.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TeamPlan {
+pub struct TeamSpec {
     /// Maximum number of teammates that are not stopped, without the lead.
     pub teammates: u32,
     /// Maximum number of concurrent launches of foreign agents.

@@ -1,23 +1,23 @@
-//! Minimal plans for tests: a name, and defaults for everything else.
+//! Minimal specs for tests: a name, and defaults for everything else.
 
-use agent_team_core::plan::{MemberPlan, Takes, TaskPlan, TeamPlan};
+use agent_team_core::spec::{MemberSpec, Takes, TaskSpec, TeamSpec};
 use agent_team_protocol::id::MemberName;
 
 pub(crate) fn name(text: &str) -> MemberName {
     text.parse().expect("tests give good names")
 }
 
-pub(crate) fn team_plan() -> TeamPlan {
-    TeamPlan {
+pub(crate) fn team_spec() -> TeamSpec {
+    TeamSpec {
         teammates: 10,
         starting: 4,
-        ..TeamPlan::default()
+        ..TeamSpec::default()
     }
 }
 
 /// A worker that claims every task.
-pub(crate) fn member_plan(member: &str) -> MemberPlan {
-    MemberPlan {
+pub(crate) fn member_spec(member: &str) -> MemberSpec {
+    MemberSpec {
         name: name(member),
         role: "worker".parse().expect("a good name"),
         lead: false,
@@ -34,8 +34,8 @@ pub(crate) fn member_plan(member: &str) -> MemberPlan {
     }
 }
 
-pub(crate) fn task_plan(title: &str) -> TaskPlan {
-    TaskPlan {
+pub(crate) fn task_spec(title: &str) -> TaskSpec {
+    TaskSpec {
         key: title.into(),
         title: title.into(),
         description: "".into(),
