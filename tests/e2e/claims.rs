@@ -307,8 +307,8 @@ async fn outputs_hold_the_results_of_the_members() {
     lead.insert(2, Reply::call("list_teammates", json!({})));
     let server = FakeModelServer::start(by_model([("lead", lead), ada])).await;
     let rig = rig(&server);
-    let told = rig.json(["run", "Greet the world"]).await;
-    assert_eq!(told["outputs"]["ada"], "greeting.txt says hello");
+    let result = rig.json(["run", "Greet the world"]).await;
+    assert_eq!(result["outputs"]["ada"], "greeting.txt says hello");
     let requests = server.requests();
     let of_lead: Vec<_> = requests
         .iter()
@@ -441,17 +441,17 @@ async fn echo_runs_without_asking_as_documented() {
     let rig = asking(&FakeModelServer::start(by_model(greeting())).await);
     rig.ok(["up", "--detach"]).await;
     for command in ["echo hello", "pwd"] {
-        let told = rig
+        let ruling = rig
             .ok(["rules", "check", "--json", "--", command])
             .await
             .json();
-        assert_eq!(told["decision"], "allow", "{command}: {told}");
+        assert_eq!(ruling["decision"], "allow", "{command}: {ruling}");
     }
-    let told = rig
+    let ruling = rig
         .ok(["rules", "check", "--json", "--", "echo hello > out.txt"])
         .await
         .json();
-    assert_ne!(told["decision"], "allow", "{told}");
+    assert_ne!(ruling["decision"], "allow", "{ruling}");
 }
 
 #[tokio::test]
@@ -521,8 +521,8 @@ async fn team_delete_removes_limits_rules_and_trust() {
         .join(format!("teams/{team}.permissions.toml"));
     std::fs::write(&rules, "allow = [\"Bash(make:*)\"]\n").expect("it can be written");
     rig.ok(["down"]).await;
-    let told = rig.json(["team", "delete"]).await;
-    let removed: Vec<&str> = told["receipts"]
+    let answer = rig.json(["team", "delete"]).await;
+    let removed: Vec<&str> = answer["receipts"]
         .as_array()
         .expect("a list")
         .iter()

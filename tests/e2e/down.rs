@@ -94,7 +94,7 @@ async fn down_without_force_lets_a_program_end_by_itself() {
 }
 
 #[tokio::test]
-async fn down_of_a_program_that_will_not_end_ends_it_after_the_grace() {
+async fn down_kills_a_program_after_the_grace() {
     let run = "trap '' TERM HUP INT; mkfifo gate; while :; do cat gate; done";
     let rig = headless(&["ada"], &task("Stubborn", run, ""));
     up_to_the_gate(&rig).await;

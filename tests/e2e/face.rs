@@ -138,7 +138,7 @@ async fn several_lines_are_one_message_and_a_paste_waits_for_enter() {
 }
 
 #[tokio::test]
-async fn the_verbs_of_the_command_line_are_typed_with_a_slash() {
+async fn verbs_can_be_typed_with_a_slash() {
     if !tmux::is_here() {
         return;
     }

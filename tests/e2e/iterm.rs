@@ -175,7 +175,7 @@ async fn iterm2_members_get_a_tab_and_the_focus_stays() {
 }
 
 #[tokio::test]
-async fn a_new_supervisor_adopts_the_sessions_and_is_let_in_anew() {
+async fn a_new_supervisor_adopts_the_sessions_with_a_new_cookie() {
     let Some(mut world) = world(&["ada", "bob"], "", &[]).await else {
         return;
     };
@@ -453,7 +453,7 @@ async fn elsewhere_a_member_is_shown_in_the_callers_terminal() {
 }
 
 #[tokio::test]
-async fn iterm2_may_draw_a_tmux_of_ours() {
+async fn iterm2_draws_our_tmux_on_request() {
     if !tmux::is_here() {
         return;
     }

@@ -118,6 +118,6 @@ async fn a_crash_between_effect_and_reply_does_nothing_twice() {
 }
 
 #[tokio::test]
-async fn a_crash_after_the_reply_takes_nothing_back() {
+async fn a_crash_after_the_reply_loses_nothing() {
     survives_a_crash_at("replied").await;
 }

@@ -135,7 +135,7 @@ async fn a_newer_client_is_served_in_the_common_version() {
 }
 
 #[test]
-fn a_frame_with_less_than_was_recorded_is_noticed() {
+fn a_frame_without_a_recorded_field_is_found() {
     let recorded = json!({ "a": "<text>", "b": [1, { "c": "<number>" }] });
     let fits = json!({ "a": "x", "b": [1, { "c": 2, "new": true }], "new": 1 });
     assert_eq!(differs(&recorded, &fits, "frame"), None);

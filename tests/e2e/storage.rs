@@ -128,7 +128,7 @@ async fn a_newer_database_is_refused_with_a_hint_and_unchanged() {
 }
 
 #[tokio::test]
-async fn a_damaged_database_is_set_aside_and_the_error_says_where() {
+async fn a_damaged_database_is_set_aside_and_the_error_names_it() {
     let rig = at_rest().await;
     let database = database(&rig);
     let size = database.metadata().unwrap().len();
@@ -172,7 +172,7 @@ async fn a_second_supervisor_is_refused_and_the_first_keeps_running() {
 }
 
 #[tokio::test]
-async fn of_many_commands_that_start_a_supervisor_at_once_one_does() {
+async fn concurrent_commands_start_one_supervisor() {
     let rig = headless(&["ada"], "");
     let ups: Vec<_> = (0..8).map(|_| rig.run(["up", "--detach"])).collect();
     for output in agent_team_tests::together(ups).await {

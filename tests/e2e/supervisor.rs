@@ -330,7 +330,7 @@ async fn a_worker_is_back_soon_after_a_storm_of_crashes() {
 }
 
 #[tokio::test]
-async fn a_command_repeats_its_call_when_supervisors_die_under_it() {
+async fn a_command_repeats_its_call_when_supervisors_crash() {
     let mut rig = headless(&["ada"], "");
     rig.ok(["up"]).await;
     rig.ok(["down"]).await;

@@ -302,7 +302,7 @@ async fn without_a_terminal_up_returns_and_the_team_keeps_running() {
 }
 
 #[tokio::test]
-async fn up_says_the_same_things_to_programs() {
+async fn up_reports_the_same_in_json() {
     let rig = headless(&["ada"], &task("Build", "echo built", ""));
     let up = rig.json(["up", "--panes", "headless"]).await;
     assert!(up["team"].as_str().unwrap().starts_with("demo-"));
@@ -343,7 +343,7 @@ async fn a_team_is_found_by_name_and_from_its_projects_directories() {
 }
 
 #[tokio::test]
-async fn another_file_can_be_named() {
+async fn a_team_file_can_be_at_another_path() {
     let rig = Rig::new();
     rig.write(
         "ci/other.toml",

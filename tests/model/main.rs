@@ -87,8 +87,8 @@ async fn answer(
         tools,
         search: false,
     };
-    let mut told = |delta| deltas.push(delta);
-    let answer = within("an answer", model.answer(prompt, &mut told)).await;
+    let mut on_delta = |delta| deltas.push(delta);
+    let answer = within("an answer", model.answer(prompt, &mut on_delta)).await;
     (answer, deltas)
 }
 
@@ -107,8 +107,8 @@ async fn told_until(model: &dyn Model, enough: impl Fn(&Delta) -> bool) -> Vec<D
         tools: &[],
         search: false,
     };
-    let mut told = |delta| tell.send(delta).expect("the receiver is open");
-    let mut answering = model.answer(prompt, &mut told);
+    let mut on_delta = |delta| tell.send(delta).expect("the receiver is open");
+    let mut answering = model.answer(prompt, &mut on_delta);
     let mut deltas = Vec::new();
     let listening = async {
         loop {
@@ -132,8 +132,8 @@ async fn told_until(model: &dyn Model, enough: impl Fn(&Delta) -> bool) -> Vec<D
 
 /// The reason of the first retry.
 async fn first_failure(model: &dyn Model) -> String {
-    let mut told = told_until(model, |delta| matches!(delta, Delta::Waiting { .. })).await;
-    match told.pop() {
+    let mut deltas = told_until(model, |delta| matches!(delta, Delta::Waiting { .. })).await;
+    match deltas.pop() {
         Some(Delta::Waiting { why, .. }) => why,
         other => panic!("it does not wait: {other:?}"),
     }

@@ -163,7 +163,7 @@ impl Stage {
         let start = Instant::now();
         while !is_so()? {
             if start.elapsed() > LIMIT {
-                bail!("waited in vain for {what}");
+                bail!("timed out waiting for {what}");
             }
             sleep(Duration::from_millis(100));
         }

@@ -46,8 +46,8 @@ pub(crate) struct MemberThreads {
 
 struct Threads {
     handles: Vec<JoinHandle<()>>,
-    /// Each thread holds a clone of the sender, so the channel closes when the last thread exits. `None` once it is
-    /// waited for.
+    /// Each thread holds a clone of the sender, so the channel closes when the last thread exits. `None` once no
+    /// further thread may start.
     alive: Option<mpsc::Sender<Infallible>>,
     ended: Option<mpsc::Receiver<Infallible>>,
 }

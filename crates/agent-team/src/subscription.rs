@@ -17,7 +17,7 @@ pub(crate) struct Subscription {
     envelopes: Envelopes,
     /// The last stored event that was received.
     last: Revision,
-    /// The state that changes build on, until it was returned.
+    /// The STATE_SNAPSHOT that the first deltas change; `None` once it was returned.
     snapshot: Option<Envelope>,
 }
 

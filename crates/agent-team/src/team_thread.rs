@@ -1,8 +1,8 @@
 //! The thread of a team. It runs the supervisor and owns the members' threads and the team's directories; all of them
 //! end together.
 //!
-//! Connections to the supervisor run on that thread as well, so that a caller needs no particular async runtime, and
-//! none that outlives a call.
+//! Connections to the supervisor run on that thread as well, so that the caller may use any async runtime, and need not
+//! keep one running between two calls.
 
 use std::io;
 use std::sync::Arc;

@@ -1,7 +1,8 @@
 //! The error type of the command line: message, causes, hint and exit code. Every verb returns it; only
 //! [`crate::main`] prints it, as text or, with `--json`, as one document on stderr.
 //!
-//! Messages read `cannot X: Y`, hints are imperatives. Text from other programs is made harmless when it is printed.
+//! Messages read `cannot X: Y`, hints are imperatives. Control characters in the text of other
+//! programs are escaped at printing.
 
 use std::borrow::Cow;
 use std::error::Error;

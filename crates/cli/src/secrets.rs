@@ -9,8 +9,8 @@ use agent_team_system::private_file;
 use serde::Deserialize;
 use serde_json::Value;
 
-/// The secrets of a team that is up. The supervisor stores none in the journal, but a user or a program may have
-/// written one into a text that is there.
+/// The secrets of a team that is up. The supervisor never writes them to the journal, but text of users and programs in
+/// the journal may contain them.
 #[derive(Debug, Default, Deserialize)]
 pub(crate) struct Secrets {
     #[serde(default)]

@@ -167,9 +167,9 @@ pub async fn connect(
 /// The result of starting a supervisor.
 #[derive(PartialEq, Eq)]
 enum Started {
-    /// It serves.
+    /// The started supervisor is ready.
     Ready,
-    /// Another one held the lock.
+    /// Another supervisor held the lock.
     Another,
 }
 

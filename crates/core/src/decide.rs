@@ -1,8 +1,8 @@
 //! Decisions: what an input means in the current state.
 //!
 //! A [`Decider`] handles one input. It reads the team, records events, which are applied immediately, and collects
-//! effects. A call is refused before its first event, so a refused call changes nothing. Who may make which call was
-//! checked before; decisions check only what depends on the objects of the call.
+//! effects. A call is refused before its first event, so a refused call changes nothing. The driver has already checked
+//! that the caller may use the method; decisions check only what depends on the objects of the call.
 
 mod budgets;
 mod cancel;

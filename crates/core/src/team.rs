@@ -50,7 +50,7 @@ pub struct Team {
     pub(crate) run: Option<Run>,
     pub(crate) memory: Memory,
     pub(crate) account: Account,
-    /// Of all members, including former ones.
+    /// The usage of all members, including former ones.
     pub(crate) spent: Usage,
     pub(crate) requests: Requests,
     pub(crate) user_mail: UserMail,

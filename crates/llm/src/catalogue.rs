@@ -17,7 +17,7 @@ const BUILT_IN: &str = include_str!("catalogue.toml");
 const WINDOW: u64 = 128_000;
 const LOCAL_WINDOW: u64 = 32_768;
 
-/// Tokens of an answer that every model of the last years can give.
+/// An answer length, in tokens, that every model in use supports.
 const OUTPUT: u64 = 8_192;
 
 /// By provider, and by the model's name or a prefix followed by a star.
@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn windows_apply_to_a_whole_family() {
+    fn models_of_a_family_share_a_window() {
         let catalogue = Catalogue::default();
         assert_eq!(known(&catalogue, "openai/gpt-5.9").window, 272_000);
         assert_eq!(known(&catalogue, "openai/gpt-5.1").window, 400_000);

@@ -122,13 +122,13 @@ impl OpenConfig {
             .key
             .as_ref()
             .map(|key| format!("{} is set", key.var));
-        let told: Vec<_> = key
+        let reasons: Vec<_> = key
             .into_iter()
             .chain(at.map(|url| format!("at {url}")))
             .collect();
-        Ok(match told.is_empty() {
+        Ok(match reasons.is_empty() {
             true => format!("at {}", shown(&endpoint.base_url)),
-            false => told.join(", "),
+            false => reasons.join(", "),
         })
     }
 
@@ -288,7 +288,7 @@ mod tests {
         }
     }
 
-    /// A provider that is sent a header besides.
+    /// A provider whose requests carry an additional header.
     fn gate(provider: &str, value: &str) -> BTreeMap<String, ProviderSpec> {
         let spec = ProviderSpec {
             base_url: None,

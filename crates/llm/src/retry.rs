@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn it_waits_as_requested_or_with_backoff() {
+    async fn retries_wait_as_requested_or_with_backoff() {
         let (_, retrying) = failing([busy(Some(20)), cut(), busy(None)]);
         let mut on_delta = Vec::new();
         let before = Instant::now();
@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn it_gives_up_after_the_last_attempt() {
+    async fn retries_end_after_the_last_attempt() {
         let (model, retrying) = failing((0..99).map(|_| cut()));
         let answer = retrying.answer(PROMPT, &mut drop).await;
         assert!(matches!(answer, Err(ModelError::Unreachable { .. })));

@@ -102,14 +102,14 @@ impl Call {
         matches!(self.tool.as_str(), "git_status" | "git_diff")
     }
 
-    /// The place of a path that was resolved and that no symbolic link redirects.
+    /// The resolved path, if it was resolved and no symbolic link redirects it.
     pub(crate) fn known(&self, given: &str) -> Option<&CallPath> {
-        let place = self.places.find(given)?;
-        (place.path == CallPath::lexical(&self.directory.path, given)).then_some(place)
+        let call_path = self.places.find(given)?;
+        (call_path.path == CallPath::lexical(&self.directory.path, given)).then_some(call_path)
     }
 
-    /// The place of a path: resolved, or derived from its text.
-    pub(crate) fn place(&self, given: &str) -> CallPath {
+    /// The resolved path or, if it was not resolved, the path derived from the text.
+    pub(crate) fn path_of(&self, given: &str) -> CallPath {
         self.known(given).cloned().unwrap_or_else(|| {
             let path = CallPath::lexical(&self.directory.path, given);
             CallPath {

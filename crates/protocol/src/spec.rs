@@ -174,10 +174,10 @@ pub const TOOLS: [&str; 11] = [
     "write",
 ];
 
-/// Those of [`TOOLS`] that can change something.
+/// The tools of [`TOOLS`] that can change something.
 const CHANGING_TOOLS: [&str; 3] = ["bash", "edit", "write"];
 
-/// Those of [`TOOLS`] that change nothing.
+/// The tools of [`TOOLS`] that change nothing.
 pub fn reading_tools() -> Vec<String> {
     let reading = TOOLS.iter().filter(|tool| !CHANGING_TOOLS.contains(tool));
     reading.map(|tool| (*tool).to_owned()).collect()
@@ -186,7 +186,7 @@ pub fn reading_tools() -> Vec<String> {
 /// Tools that belong to another tool and are available exactly when it is.
 const PARTS: &[(&str, &[&str])] = &[("bash", &["bash_kill", "bash_output"])];
 
-/// Whether it is a built-in tool, or has the form `mcp__<server>__<tool>`.
+/// Whether the name is that of a built-in tool, or has the form `mcp__<server>__<tool>`.
 pub fn is_tool(name: &str) -> bool {
     TOOLS.contains(&name) || name.starts_with("mcp__")
 }

@@ -16,8 +16,8 @@ const FILTER: &str = "AGENT_TEAM_LOG";
 /// Maximum number of lines waiting for the disk. The buffer is allocated up front.
 const LINES_WAITING: usize = 1_000;
 
-/// Starts logging. Lines are written until the guard is dropped. A log that cannot be written (full disk) stops
-/// nothing.
+/// Starts logging. Lines are written until the guard is dropped. A log that cannot be written (full disk) does not stop
+/// the supervisor.
 pub(crate) fn start(directories: &Directories, foreground: bool) -> Option<WorkerGuard> {
     let wanted = std::env::var(FILTER).ok();
     let filter = wanted.as_deref().map(str::parse::<Targets>).transpose();

@@ -29,7 +29,7 @@ pub(crate) struct TeamRules {
     pub(crate) settings: TeamSettings,
     /// The rules of the team file and of the user's settings.
     pub(crate) book: RuleBook,
-    /// The same plus the rules for requests that the lead may allow.
+    /// `book` with the rules for requests that the lead may allow.
     pub(crate) delegated: RuleBook,
     pub(crate) mode: Mode,
 }
@@ -71,7 +71,7 @@ impl ParsedSettings {
         settings
     }
 
-    /// Parses the texts that changed. Must be called after each change of the team's spec or members.
+    /// Parses the texts that changed. Must be called after each change of the team's or a member's settings.
     pub(crate) fn refresh(&mut self, team: &Team) {
         let text = &team.spec().settings;
         if !is_same(&self.team.text, text) {
@@ -94,12 +94,13 @@ impl ParsedSettings {
         }
     }
 
-    /// `None` for a team that was never brought up.
+    /// The team's settings and rules; `None` for a team that was never brought up.
     pub(crate) fn rules(&self) -> Result<Option<&TeamRules>, &Unreadable> {
         self.team.value.as_ref().map(Option::as_ref)
     }
 
-    /// For display only. A decision must handle the error: see [`Self::rules`].
+    /// The team's settings for display; `None` also if they are unreadable. A decision must use [`Self::rules`], whose
+    /// error it must handle.
     pub(crate) fn team(&self) -> Option<&TeamSettings> {
         let rules = self.rules().ok().flatten();
         rules.map(|rules| &rules.settings)
@@ -128,7 +129,7 @@ impl ParsedSettings {
     }
 }
 
-/// The core shares texts, so the pointers of equal texts are mostly equal.
+/// Compares pointers first: the core shares texts, so equal texts are usually the same allocation.
 fn is_same(known: &Arc<str>, text: &Arc<str>) -> bool {
     Arc::ptr_eq(known, text) || known == text
 }

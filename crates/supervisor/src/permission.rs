@@ -141,7 +141,7 @@ fn effects(permissions: &Permissions) -> [(Effect, &[String]); 3] {
     ]
 }
 
-/// The same book plus the calls that the user delegated to the lead. Deny and ask rules still come first.
+/// `book` with the calls that the user delegated to the lead. Deny and ask rules still come first.
 pub(crate) fn delegated(book: &RuleBook, settings: &TeamSettings) -> Result<RuleBook, RuleError> {
     let mut book = book.clone();
     for (_, permissions) in sources(&settings.permissions, &settings.own_permissions) {

@@ -63,7 +63,7 @@ impl Teams {
         }
     }
 
-    /// The same with every member hosted by `host`.
+    /// The teams, with every member hosted by `host`.
     pub(crate) fn hosted_by(self, host: Arc<dyn Host>) -> Self {
         Self {
             host: Some(host),
@@ -122,8 +122,8 @@ impl Teams {
             TeamRef::Directory(directory) => innermost_project(&known, directory),
         };
         let found = identity.map(|identity| precision(team, identity));
-        // An unreadable team must not count as unknown, because that ends its members; and a readable team must not
-        // be used when the reference names the unreadable one more precisely.
+        // An unreadable team must not count as unknown, because the workers of an unknown team exit. And a readable
+        // team must not be used when the reference names the unreadable one more precisely.
         let is_meant = |(id, _): &(Option<TeamId>, Refusal)| match id {
             Some(id) => precision_of_id(team, id).is_some_and(|precision| Some(precision) >= found),
             None => found.is_none(),
@@ -351,8 +351,8 @@ fn precision(team: &TeamRef, identity: &TeamIdentity) -> usize {
     }
 }
 
-/// The same for a team of which only the id is known, that is its name and a hash of its project's path. `None` when
-/// the reference does not match.
+/// [`precision`] for a team of which only the id is known: its name and a hash of its project's path. `None` when the
+/// reference does not match.
 fn precision_of_id(team: &TeamRef, id: &TeamId) -> Option<usize> {
     let (name, _hash) = id.as_str().rsplit_once('-')?;
     match team {

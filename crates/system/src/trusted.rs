@@ -90,7 +90,7 @@ mod tests {
         fs::write(&path, "").unwrap();
         let files = [FileDigest {
             path: path.clone(),
-            // Of no bytes at all.
+            // SHA-256 of an empty file.
             sha256: "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855".to_owned(),
         }];
         assert!(check(&[]).is_ok() && check(&files).is_ok());

@@ -173,10 +173,10 @@ impl Member {
         let Reader {
             project, overrides, ..
         } = reader;
-        let name: MemberName = LEAD.parse().expect("it follows the rule");
+        let name: MemberName = LEAD.parse().expect("`lead` is a valid name");
         let role = overrides.get(&Key::Member(name.clone(), Item::Role));
         let role = role.and_then(|role| roles.known(role));
-        let role = role.unwrap_or_else(|| LEAD.parse().expect("it follows the rule"));
+        let role = role.unwrap_or_else(|| LEAD.parse().expect("`lead` is a valid name"));
         let mut agent_keys = AgentKeys::default();
         apply_overrides(overrides, &name, &mut agent_keys);
         let of_role = roles.used(&role);
@@ -251,7 +251,7 @@ pub(super) fn read(
             at: found.at,
         }),
         None if lead => Some(At {
-            value: LEAD.parse().expect("it follows the rule"),
+            value: LEAD.parse().expect("`lead` is a valid name"),
             at,
         }),
         None => {

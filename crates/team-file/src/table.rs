@@ -182,7 +182,7 @@ impl<'a> Table<'a> {
         map
     }
 
-    /// `colour`, or `color` where the table has that alone.
+    /// Reads the key `colour`, or `color` if the table does not set `colour`.
     pub(super) fn colour(&mut self) -> Option<Colour> {
         let has = |key: &str| self.table.contains_key(key);
         let key = match has("color") && !has("colour") {

@@ -259,7 +259,7 @@ enum Ended {
 impl Connector {
     async fn run(mut self) {
         let mut failures = 0;
-        let mut told = false;
+        let mut reported = false;
         let mut pause = Duration::ZERO;
         let mut last = None;
         loop {
@@ -275,7 +275,7 @@ impl Connector {
             let ended = match connected {
                 Ok((client, incoming, bound)) => {
                     let since = Instant::now();
-                    told = false;
+                    reported = false;
                     last = bound;
                     let ended = self.serve(client, incoming).await;
                     if since.elapsed() >= SETTLED_AFTER {
@@ -286,7 +286,7 @@ impl Connector {
                 Err(error) => match retired(&error) {
                     Some(why) => Ended::Over(Over::Retired(why)),
                     None => {
-                        if !std::mem::replace(&mut told, true) {
+                        if !std::mem::replace(&mut reported, true) {
                             self.send_event(LinkEvent::Unreachable(with_causes(&error)));
                         }
                         Ended::Lost

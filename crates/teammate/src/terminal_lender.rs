@@ -131,7 +131,7 @@ async fn serve(
 ) -> io::Result<()> {
     let mut until = None;
     loop {
-        let told = tokio::select! {
+        let signal = tokio::select! {
             ended = worker.exited() => return ended,
             () = sleep_until(until) => return Ok(()),
             // In a pane, `^\` is an ordinary keystroke.
@@ -144,9 +144,9 @@ async fn serve(
                 SignalEvent::Info => continue,
             },
         };
-        if told == Signal::SIGHUP {
+        if signal == Signal::SIGHUP {
             until.get_or_insert_with(|| Instant::now() + RELEASE_LIMIT);
         }
-        worker.signal(told)?;
+        worker.signal(signal)?;
     }
 }

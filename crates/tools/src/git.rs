@@ -283,10 +283,10 @@ impl Git<'_> {
                 true => words.next(),
                 false => None,
             };
-            let progress = [name].into_iter().chain(new);
+            let names_of_file = [name].into_iter().chain(new);
             let is_guarded = |name| self.context.guard.covers(&self.context.project.join(name));
-            if !progress.clone().any(is_guarded) {
-                names.extend(progress);
+            if !names_of_file.clone().any(is_guarded) {
+                names.extend(names_of_file);
             }
         }
         Ok(names.into_iter().map(OsString::from).collect())

@@ -26,7 +26,7 @@ use crate::tool::{ToolError, off_thread};
 /// How calls get their permission.
 #[derive(Debug, Clone)]
 pub enum Permission {
-    /// Calls are not asked about; the user configured this.
+    /// No call needs permission: the user chose the mode `bypass`.
     Bypass,
     /// Every call is sent to the supervisor.
     Ask(SupervisorClient),

@@ -10,6 +10,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Component, Path, PathBuf};
 
+use agent_team_policy::CallPath;
 use agent_team_system::path::resolve;
 use rustix::io::Errno;
 
@@ -61,7 +62,7 @@ impl ResolvedPath {
                 "`path` is invalid: it is empty or contains a NUL character".to_owned(),
             ));
         }
-        let asked = normal(&context.cwd.join(given));
+        let asked = CallPath::lexical(&context.cwd, given);
         let mut roots = vec![&context.project];
         if purpose == Purpose::Reading {
             roots.push(&context.outputs);
@@ -82,7 +83,7 @@ impl ResolvedPath {
             })?;
         let relative = resolved
             .strip_prefix(root)
-            .expect("it was found by this prefix")
+            .expect("`root` is a prefix")
             .to_owned();
         if purpose == Purpose::Writing {
             for (directory, whose) in GUARDED {
@@ -187,21 +188,6 @@ impl ResolvedPath {
             self.display()
         ))
     }
-}
-
-/// Removes `.` and `..` lexically.
-fn normal(path: &Path) -> PathBuf {
-    let mut normal = PathBuf::new();
-    for part in path.components() {
-        match part {
-            Component::CurDir => {}
-            Component::ParentDir => {
-                normal.pop();
-            }
-            Component::Prefix(_) | Component::RootDir | Component::Normal(_) => normal.push(part),
-        }
-    }
-    normal
 }
 
 fn outside(context: &ToolContext, given: &str) -> ToolError {

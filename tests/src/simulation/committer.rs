@@ -11,18 +11,18 @@ use tokio::time::sleep;
 
 use super::machine::Machine;
 
-/// See the module.
+/// The simulated disk of one team.
 pub(super) struct Disk {
     writer: Writer,
     machine: Machine,
     under_way: Option<UnderWay>,
 }
 
-/// A batch whose answer comes later.
+/// A submitted batch without an answer.
 enum UnderWay {
     /// Not stored yet: a crash loses it.
     Batch(Box<Batch>),
-    /// Stored: a crash keeps it, though no caller knows.
+    /// Stored: a crash keeps it, though the caller receives no answer.
     Answer(Box<Answer>),
 }
 

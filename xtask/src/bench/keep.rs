@@ -1,5 +1,5 @@
-//! The directory of a bench and its cleanup: after any end of the bench, `^C` and panics included, no process and no
-//! file of it is left.
+//! The directory of a bench and its cleanup: no process and no file of a bench is left, however it ends (`^C` and
+//! panics included).
 //!
 //! The measuring process is a child of this one, so this process can clean up after any end of the child. Processes of
 //! the bench are identified by the random name of the directory, which is in their environment or arguments.
@@ -28,18 +28,18 @@ const LOOK_EVERY: Duration = Duration::from_millis(10);
 /// Runs the measuring process in a new directory below `top`, then removes its processes and files.
 pub(super) fn measured_within(top: &Path, measure: impl FnOnce(&Path) -> Command) -> Result<()> {
     let directory = tempfile::Builder::new().prefix("bench").tempdir_in(top)?;
-    let place = directory.path().canonicalize()?;
-    let outcome = run_to_its_end(&mut measure(&place));
-    end_all(&place)?;
+    let root = directory.path().canonicalize()?;
+    let outcome = run_to_its_end(&mut measure(&root));
+    end_all(&root)?;
     directory
         .close()
-        .with_context(|| format!("cannot remove {}", place.display()))?;
+        .with_context(|| format!("cannot remove {}", root.display()))?;
     outcome
 }
 
-/// Forwards a terminating signal to the child, so that this process can clean up.
+/// Runs the child until it exits. Forwards a terminating signal to it, so that this process can clean up afterwards.
 fn run_to_its_end(measure: &mut Command) -> Result<()> {
-    let (mut asked, handler) = UnixStream::pair()?;
+    let (mut signalled, handler) = UnixStream::pair()?;
     for signal in [SIGINT, SIGTERM, SIGHUP] {
         signal_hook::low_level::pipe::register(signal, handler.try_clone()?)?;
     }
@@ -48,7 +48,7 @@ fn run_to_its_end(measure: &mut Command) -> Result<()> {
         .context("cannot start the measuring process")?;
     let pid = Pid::from_raw(child.id().cast_signed());
     std::thread::spawn(move || {
-        if asked.read_exact(&mut [0]).is_ok() {
+        if signalled.read_exact(&mut [0]).is_ok() {
             // `^C` reaches the child directly: it is in the same foreground process group.
             let _ended_already = kill(pid, Signal::SIGTERM);
         }
@@ -65,16 +65,16 @@ fn run_to_its_end(measure: &mut Command) -> Result<()> {
     .into())
 }
 
-/// Kills every process that names the directory, also those that they start in the meantime.
-fn end_all(place: &Path) -> Result<()> {
+/// Kills the [processes of the directory](processes_of) until none is left: until it dies, each can start others.
+fn end_all(root: &Path) -> Result<()> {
     let deadline = Instant::now() + END_LIMIT;
     loop {
-        let found = processes_of(place);
+        let found = processes_of(root);
         if found.is_empty() {
             return Ok(());
         }
         if Instant::now() > deadline {
-            anyhow::bail!("processes {found:?} of {} do not exit", place.display());
+            anyhow::bail!("processes {found:?} of {} do not exit", root.display());
         }
         for pid in found {
             let _ended_already = kill(Pid::from_raw(pid), Signal::SIGKILL);
@@ -83,9 +83,10 @@ fn end_all(place: &Path) -> Result<()> {
     }
 }
 
-/// Without `/proc` no process is found, and processes that the bench did not stop itself remain.
-fn processes_of(place: &Path) -> Vec<i32> {
-    let name = place.as_os_str().as_bytes();
+/// The processes whose environment or arguments contain the directory, without this process. Without `/proc` none is
+/// found: then processes that the bench did not stop itself remain.
+fn processes_of(root: &Path) -> Vec<i32> {
+    let name = root.as_os_str().as_bytes();
     let names = |pid: i32, file: &str| {
         let bytes = fs::read(format!("/proc/{pid}/{file}")).unwrap_or_default();
         bytes.windows(name.len()).any(|window| window == name)
@@ -106,27 +107,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_is_left_of_what_was_interrupted() {
+    fn an_interrupted_bench_leaves_nothing() {
         if !Path::new("/proc/self").exists() {
             return;
         }
         let top = tempfile::tempdir().unwrap();
         let mut bystander = Command::new("sleep").arg("600").spawn().unwrap();
-        let mut place = None;
+        let mut root = None;
         let outcome = measured_within(top.path(), |directory| {
-            place = Some(directory.to_owned());
+            root = Some(directory.to_owned());
             let mut measure = Command::new("sh");
             // Two processes that outlive the shell, identified by arguments and by environment; then an interrupt.
             let line =
-                "sh -c 'sleep 600; :' $PLACE/x & sleep 601 & touch $PLACE/began; kill -INT $$";
-            measure.args(["-c", line]).env("PLACE", directory);
+                "sh -c 'sleep 600; :' $ROOT/x & sleep 601 & touch $ROOT/began; kill -INT $$";
+            measure.args(["-c", line]).env("ROOT", directory);
             measure
         });
         assert!(outcome.unwrap_err().is::<Failed>());
-        let place = place.unwrap();
-        assert_eq!(processes_of(&place), Vec::<i32>::new());
-        assert!(!place.exists());
-        assert!(bystander.try_wait().unwrap().is_none(), "it lives");
+        let root = root.unwrap();
+        assert_eq!(processes_of(&root), Vec::<i32>::new());
+        assert!(!root.exists());
+        assert!(bystander.try_wait().unwrap().is_none(), "still running");
         bystander.kill().unwrap();
         bystander.wait().unwrap();
     }

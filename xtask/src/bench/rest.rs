@@ -13,8 +13,10 @@ use super::rig::{Durability, Installation, Worker, environment, task, team};
 use super::stats::Figure;
 use super::table::{Row, Target, Unit};
 
-/// The idle time before the measurement, and its duration.
+/// The idle time before a measurement.
 const SETTLE: Duration = Duration::from_secs(2);
+
+/// The time in which wake-ups are counted.
 const WATCH: Duration = Duration::from_secs(5);
 
 const TASKS: usize = 10_000;
@@ -23,6 +25,7 @@ const MEMBERS: [&str; 10] = [
     "ada", "bob", "cyd", "dee", "eve", "fay", "gus", "hal", "ida", "joe",
 ];
 
+/// Measures an empty team, the team with many tasks, and the same team after a restart of the supervisor.
 pub(super) fn memory(bench: &Bench) -> Result<Vec<Row>> {
     let mut installation = Installation::start(
         &bench.directory,
@@ -36,9 +39,8 @@ pub(super) fn memory(bench: &Bench) -> Result<Vec<Row>> {
     let team = installation.up(spec, environment())?;
     settled_workers(&mut installation, &team)?;
     let empty = memory_of(installation.status()?.pid)?;
-    installation.add_tasks(&team, TASKS, |place| task(format!("task {place}")))?;
+    installation.add_tasks(&team, TASKS, |number| task(format!("task {number}")))?;
     let loaded = observe(&mut installation, &team)?;
-    // The same team after a restart of the supervisor.
     installation.replace_supervisor(&team)?;
     let restarted = observe(&mut installation, &team)?;
     installation.down(&team)?;
@@ -51,8 +53,8 @@ pub(super) fn memory(bench: &Bench) -> Result<Vec<Row>> {
                 value.anonymous
             ))
     };
-    // Tasks are in memory with their texts. Linux maps 16 pages around each touched page of a program (fault-around),
-    // so that the whole program is resident.
+    // The supervisor keeps tasks with their texts in memory. Linux maps 16 pages around each touched page of a program
+    // (fault-around), so almost all pages of the program are resident.
     let why = format!(
         "{:.1} MiB are pages of programs, mapped 64 KiB at a time, {:.1} MiB an empty team's data, {:.0} bytes each task",
         loaded.supervisor.resident - loaded.supervisor.anonymous,
@@ -95,12 +97,14 @@ struct Observed {
     workers_woke: f64,
 }
 
+/// Memory of a process, in MiB.
 struct Memory {
     resident: f64,
+    /// The part of `resident` that is the process's own data and not pages of files.
     anonymous: f64,
 }
 
-/// The processes of the workers, once all are ready and idle.
+/// The pids of the workers, once all are ready and have been idle for [`SETTLE`].
 fn settled_workers(
     installation: &mut Installation,
     team: &agent_team_protocol::TeamId,
@@ -166,7 +170,7 @@ fn memory_of(pid: u32) -> Result<Memory> {
     })
 }
 
-/// The sum over all threads.
+/// The wake-ups of a process so far: voluntary context switches of all threads.
 fn voluntary_switches(pid: u32) -> Result<f64> {
     let threads = fs::read_dir(format!("/proc/{pid}/task")).context("this system has no /proc")?;
     let paths: Vec<PathBuf> = threads
@@ -183,6 +187,7 @@ fn voluntary_switches(pid: u32) -> Result<f64> {
         .sum()
 }
 
+/// The number after `field` in the text of `/proc/<pid>/status`.
 fn number(status: &str, field: &str) -> Result<f64> {
     let line = status
         .lines()

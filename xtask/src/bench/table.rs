@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_without_a_measurement_says_why_and_meets_nothing() {
+    fn a_row_without_a_measurement_has_a_reason_and_no_target() {
         let row = Row::not_measured("up", "no tmux");
         assert_eq!(row.is_met(), None);
         assert!(shown(&[row]).contains("not measured: no tmux"));

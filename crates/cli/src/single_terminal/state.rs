@@ -291,6 +291,7 @@ impl State {
         }
         let next = (self.shown + by) % self.members.len();
         let name = self.members[next].view.name.clone();
+        // A removed member stays only while it is shown.
         self.members
             .retain(|row| row.view.name == name || !row.removed);
         self.shown = self.position(&name);

@@ -66,7 +66,8 @@ pub(super) async fn run(
     Ok(ExitCode::SUCCESS)
 }
 
-/// Revokes the grant of a request, with the rules that the user's settings store of it; or one stored rule by its text.
+/// Revokes a grant: that of a request, with the always-rules that its decision stored in the user's settings, or one
+/// stored rule, given by its text.
 async fn revoke(session: &mut Session, output: Output, what: String) -> Result<(), Failure> {
     let team = session.query::<TeamShow>(Nothing {}).await?.team;
     let settings = Directories::from_environment()?.config;
@@ -105,7 +106,7 @@ async fn bash_request(line: &str, directory: &Path) -> AskRequest {
     let sandbox = sandbox::find(&std::env::var_os("PATH").unwrap_or_default()).await;
     AskRequest {
         tool: "bash".into(),
-        arguments: to_raw_value(&arguments).expect("it is JSON"),
+        arguments: to_raw_value(&arguments).expect("a value is JSON"),
         directory: directory.to_owned(),
         confined: sandbox.is_ok(),
         places: places

@@ -256,7 +256,7 @@ async fn start(
     Ok(answer.revision)
 }
 
-/// Stops the team; the exit code tells whether a process survived.
+/// Stops the team. The exit code is 7 if a process survived.
 async fn stop_team(mut session: Session, output: Output) -> Result<Exit, Failure> {
     let down = session.call::<TeamDown>(Down { force: false });
     let mut answer = output.waiting_for("the members to stop", down).await?;

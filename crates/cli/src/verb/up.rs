@@ -219,7 +219,7 @@ async fn wait(mut session: Session, output: Output, after: Revision) -> Result<E
     })
 }
 
-/// The environment of the members: this process's, with the `--env` arguments on top; and the names of the latter.
+/// The environment of the members: this process's, with the `--env` arguments added; and the names in these arguments.
 pub(super) fn environment(
     output: Output,
     typed: &[String],

@@ -187,7 +187,8 @@ impl JournalEvent {
             kind: String,
             data: Map<String, Value>,
         }
-        // Beside its fields instead of above them: serde's `other` variant ignores fields, but no `content`.
+        // `kind` and the fields are merged into one object: in an internally tagged enum serde's `other` variant
+        // ignores all fields, in an adjacently tagged one it would refuse `data`.
         let Tagged { kind, mut data } = serde_json::from_str(text)?;
         data.insert("kind".to_owned(), Value::String(kind));
         Self::deserialize(Value::Object(data))

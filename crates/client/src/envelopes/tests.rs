@@ -79,7 +79,7 @@ fn events_match_ag_ui() {
         })
     );
     let call = |kind: fn(String) -> Said| kind("c1".into());
-    let told = envelopes.transient(&live(&[
+    let output = envelopes.transient(&live(&[
         text("m1", "Hel"),
         Said::Call {
             call: "c1".into(),
@@ -99,12 +99,12 @@ fn events_match_ag_ui() {
             text: "ok".into(),
         }),
     ]));
-    let told = serde_json::to_value(&told).unwrap();
-    let events: Vec<&Value> = told
+    let output = serde_json::to_value(&output).unwrap();
+    let events: Vec<&Value> = output
         .as_array()
         .unwrap()
         .iter()
-        .map(|told| &told["event"])
+        .map(|envelope| &envelope["event"])
         .collect();
     let expected = [
         json!({"type": "TEXT_MESSAGE_START", "messageId": "ada/m1", "role": "assistant", "timestamp": 9}),
@@ -116,16 +116,16 @@ fn events_match_ag_ui() {
         json!({"type": "TOOL_CALL_RESULT", "messageId": "ada/c1/result", "toolCallId": "ada/c1", "content": "ok", "role": "tool", "timestamp": 9}),
     ];
     assert_eq!(events, expected.iter().collect::<Vec<_>>());
-    assert_eq!(told[0]["agent_id"], "ada@demo-12345678");
-    assert_eq!(told[0]["role_name"], "worker");
-    assert_eq!(told[0]["run_id"], "R-1");
+    assert_eq!(output[0]["agent_id"], "ada@demo-12345678");
+    assert_eq!(output[0]["role_name"], "worker");
+    assert_eq!(output[0]["run_id"], "R-1");
 }
 
 #[test]
 fn lost_notices_leave_no_unbalanced_events() {
     let mut envelopes = with_ada();
     // The end of m1 and the beginning of c1 were lost.
-    let told = envelopes.transient(&live(&[
+    let output = envelopes.transient(&live(&[
         text("m1", "a"),
         text("m2", "b"),
         Said::Input {
@@ -140,7 +140,7 @@ fn lost_notices_leave_no_unbalanced_events() {
         },
     ]));
     assert_eq!(
-        types(&told),
+        types(&output),
         [
             "TEXT_MESSAGE_START",
             "TEXT_MESSAGE_CONTENT",
@@ -151,15 +151,15 @@ fn lost_notices_leave_no_unbalanced_events() {
         ]
     );
     let run = json!({"kind": "run_finished", "data": {"run": "R-1", "answer": "done"}});
-    let told = envelopes.event(&notice(3, &run));
+    let output = envelopes.event(&notice(3, &run));
     assert_eq!(
-        types(&told),
+        types(&output),
         ["TEXT_MESSAGE_END", "TOOL_CALL_END", "RUN_FINISHED"]
     );
-    let resumes_from: Vec<_> = told.iter().map(|told| told.revision).collect();
+    let resumes_from: Vec<_> = output.iter().map(|envelope| envelope.revision).collect();
     assert_eq!(resumes_from, [None, None, Some(Revision(3))]);
-    let AgUi::RunFinished { result, .. } = &told[2].event else {
-        panic!("{told:?}");
+    let AgUi::RunFinished { result, .. } = &output[2].event else {
+        panic!("{output:?}");
     };
     assert_eq!(result, &json!({"final_answer": "done"}));
 }
@@ -171,8 +171,8 @@ fn a_crash_ends_open_texts_and_calls() {
     let ended = json!({"kind": "launch_ended", "data": {
         "member": "ada", "launch": "0".repeat(32), "restarts": [], "next": {"cool": {"restart_at": 5}},
     }});
-    let told = envelopes.event(&notice(3, &ended));
-    assert_eq!(types(&told), ["TEXT_MESSAGE_END", "STATE_DELTA"]);
+    let output = envelopes.event(&notice(3, &ended));
+    assert_eq!(types(&output), ["TEXT_MESSAGE_END", "STATE_DELTA"]);
 }
 
 /// Applies the patches of the envelopes.
@@ -202,7 +202,7 @@ fn patched(mut state: Value, envelopes: &[Envelope]) -> Value {
 fn patches_rebuild_board_and_members() {
     let mut envelopes = Envelopes::new(team());
     let AgUi::StateSnapshot { snapshot, .. } = envelopes.snapshot().event else {
-        panic!("a snapshot is one");
+        panic!("`snapshot` returns a STATE_SNAPSHOT");
     };
     let events = [
         added("ada"),
@@ -222,9 +222,9 @@ fn patches_rebuild_board_and_members() {
     ];
     let mut state = serde_json::to_value(snapshot).unwrap();
     for (revision, event) in (1..).zip(&events) {
-        let told = envelopes.event(&notice(revision, event));
-        assert!(!told.is_empty(), "{event}");
-        state = patched(state, &told);
+        let output = envelopes.event(&notice(revision, event));
+        assert!(!output.is_empty(), "{event}");
+        state = patched(state, &output);
     }
     assert_eq!(
         state["members"],
@@ -239,12 +239,12 @@ fn patches_rebuild_board_and_members() {
         (&task["owner"], &task["attempts"]),
         (&json!("ada"), &json!(2))
     );
-    // The documented form, with every field.
+    // The patched state has every field of the documented form.
     serde_json::from_value::<Document>(state).unwrap();
 }
 
 #[test]
-fn only_a_failed_task_keeps_its_owner() {
+fn a_failed_task_keeps_its_owner_until_retried() {
     let mut envelopes = with_ada();
     let mut state = json!({"members": {}, "tasks": {"T-1": {}}});
     let mut owner_after = |revision: u64, event: Value| {
@@ -270,9 +270,9 @@ fn unlisted_events_are_ignored() {
 #[test]
 fn events_with_unreadable_fields_are_passed_on() {
     let newer = json!({"kind": "member_removed", "data": {"by": "ada"}});
-    let told = with_ada().event(&notice(2, &newer));
-    let AgUi::Custom { name, value, .. } = &told[0].event else {
-        panic!("{told:?}");
+    let output = with_ada().event(&notice(2, &newer));
+    let AgUi::Custom { name, value, .. } = &output[0].event else {
+        panic!("{output:?}");
     };
     assert_eq!((name.as_str(), value), ("event", &newer));
 }
@@ -280,10 +280,10 @@ fn events_with_unreadable_fields_are_passed_on() {
 #[test]
 fn envelopes_round_trip() {
     let mut envelopes = with_ada();
-    let mut told = vec![envelopes.snapshot()];
-    told.extend(envelopes.event(&notice(2, &added("ben"))));
-    told.extend(envelopes.transient(&live(&[text("m1", "a")])));
-    for envelope in told {
+    let mut output = vec![envelopes.snapshot()];
+    output.extend(envelopes.event(&notice(2, &added("ben"))));
+    output.extend(envelopes.transient(&live(&[text("m1", "a")])));
+    for envelope in output {
         let line = serde_json::to_string(&envelope).unwrap();
         assert_eq!(serde_json::from_str::<Envelope>(&line).unwrap(), envelope);
     }
@@ -315,7 +315,7 @@ fn journals_of_all_versions_are_readable() {
     }
 }
 
-/// A misspelt kind would make its events unlisted.
+/// A variant with a misspelt kind matches no event: the journals' events of that kind are then `Unlisted`.
 #[test]
 fn the_journal_has_every_listed_kind() {
     /// The variants of `JournalEvent` besides `Unlisted`.

@@ -16,7 +16,7 @@ use crate::team::run::TranscriptSummary;
 /// How long a member that is restarted on request may take to finish its work, in milliseconds.
 const RESTART_GRACE_MS: u64 = 2_000;
 
-/// How long a worker may take from its last words to its exit, in milliseconds.
+/// How long a worker may take from its exit report to its exit, in milliseconds.
 const EXIT_REPORT_MS: u64 = 2_000;
 
 impl Decider<'_> {
@@ -160,7 +160,8 @@ impl Decider<'_> {
         }
     }
 
-    /// Ends whatever the member does; `then` is its next state. Without grace the process tree is killed immediately.
+    /// Ends the member's launch, or its wait for the next one; `then` is its next state. Without grace the process tree
+    /// is killed immediately.
     pub(super) fn end(&mut self, name: &MemberName, grace_ms: u64, then: Then, reason: &str) {
         let Some(member) = self.team.member(name) else {
             return;

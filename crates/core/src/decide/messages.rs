@@ -1,4 +1,4 @@
-//! Messages: who receives one, and when it counts as read.
+//! Messages: their recipients, and when a message counts as read.
 
 use std::sync::Arc;
 
@@ -98,7 +98,7 @@ impl Decider<'_> {
     /// Sends a notice from the system. If a member's inbox is full, the user receives its copy, so that no notice is
     /// lost.
     pub(super) fn notify(&mut self, to: impl IntoIterator<Item = Party>, text: String) {
-        let mut told: Vec<Party> = Vec::new();
+        let mut recipients: Vec<Party> = Vec::new();
         for party in to {
             let party = match &party {
                 Party::Member(name) => match self.team.member(name) {
@@ -108,14 +108,14 @@ impl Decider<'_> {
                 Party::User => party,
                 Party::System => continue,
             };
-            if !told.contains(&party) {
-                told.push(party);
+            if !recipients.contains(&party) {
+                recipients.push(party);
             }
         }
-        if !told.is_empty() {
+        if !recipients.is_empty() {
             self.accept(
                 Party::System,
-                told,
+                recipients,
                 text.into(),
                 false,
                 None,

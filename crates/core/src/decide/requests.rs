@@ -343,7 +343,7 @@ impl Decider<'_> {
         }
     }
 
-    /// Each with whether it is still pending.
+    /// The member's open requests; true for those that are still pending.
     fn open_requests_of(&self, name: &MemberName) -> Vec<(RequestId, bool)> {
         let requests = self.team.requests.iter();
         requests

@@ -229,7 +229,7 @@ impl Decider<'_> {
         self.round_ended(run, round, member, end, output);
     }
 
-    /// Why the pending task of a round will never be claimed, if so.
+    /// Why the pending task of a round will never be claimed; `None` if it can be.
     fn why_unclaimable(
         &self,
         id: TaskId,

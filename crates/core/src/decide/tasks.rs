@@ -307,7 +307,7 @@ impl Decider<'_> {
         Ok(self.task_answer(id))
     }
 
-    /// Tells the owner that it lost the task, unless it gave the task up itself.
+    /// Notifies the owner that it lost the task, unless it gave the task up itself.
     pub(super) fn abandon(&mut self, by: &Origin, task: &Task, reason: &str) {
         if let Some(Party::Member(member)) = task.owner()
             && party(by) != Party::Member(member.clone())

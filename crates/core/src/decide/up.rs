@@ -109,8 +109,8 @@ impl Decider<'_> {
 
     /// Checks every task of the file; returns an order in which each comes after its dependencies.
     fn check_tasks(&self, wanted: &UpSpec) -> Result<Vec<usize>, Refused> {
-        let mut places: BTreeMap<&str, usize> = BTreeMap::new();
-        for (place, task) in wanted.tasks.iter().enumerate() {
+        let mut indices: BTreeMap<&str, usize> = BTreeMap::new();
+        for (index, task) in wanted.tasks.iter().enumerate() {
             // `for` may name a new member of the same file.
             let spec = TaskSpec {
                 assignee: None,
@@ -122,7 +122,7 @@ impl Decider<'_> {
             {
                 return Err(Refused::UnknownMember(assignee.to_string()));
             }
-            if places.insert(&task.spec.key, place).is_some() {
+            if indices.insert(&task.spec.key, index).is_some() {
                 return Err(Refused::Duplicate {
                     what: "tasks",
                     name: task.spec.key.to_string(),
@@ -131,8 +131,8 @@ impl Decider<'_> {
         }
         let mut waits: Vec<Vec<usize>> = Vec::with_capacity(wanted.tasks.len());
         for task in &wanted.tasks {
-            let places = task.after.iter().map(|key| {
-                places
+            let indices = task.after.iter().map(|key| {
+                indices
                     .get(&**key)
                     .copied()
                     .ok_or_else(|| Refused::UnknownDependency {
@@ -140,13 +140,13 @@ impl Decider<'_> {
                         unknown: key.to_string(),
                     })
             });
-            waits.push(places.collect::<Result<_, _>>()?);
+            waits.push(indices.collect::<Result<_, _>>()?);
         }
         dependencies_first(&waits).map_err(|cycle| {
             Refused::Cycle(
                 cycle
                     .into_iter()
-                    .map(|place| wanted.tasks[place].spec.key.to_string())
+                    .map(|index| wanted.tasks[index].spec.key.to_string())
                     .collect(),
             )
         })
@@ -245,8 +245,8 @@ impl Decider<'_> {
             .collect();
         let mut changes = vec![None; tasks.len()];
         let mut tasks: Vec<Option<FileTask>> = tasks.into_iter().map(Some).collect();
-        for place in order {
-            let Some(FileTask { spec, after }) = tasks[*place].take() else {
+        for index in order {
+            let Some(FileTask { spec, after }) = tasks[*index].take() else {
                 continue;
             };
             let key = spec.key.clone();
@@ -254,14 +254,15 @@ impl Decider<'_> {
             after.sort_unstable();
             after.dedup();
             let spec = TaskSpec { after, ..spec };
-            changes[*place] = self
-                .reconcile_task(ids[*place], first_new, spec)
+            changes[*index] = self
+                .reconcile_task(ids[*index], first_new, spec)
                 .map(|change| (key, change));
         }
         changes.into_iter().flatten().collect()
     }
 
-    /// The task on the board that this one is identical to, unless that one is finished and differs.
+    /// The task on the board or in the archive that has the key of this task. A finished one counts only if its spec is
+    /// unchanged; otherwise the file describes a new task.
     fn matching_task(&self, spec: &TaskSpec) -> Option<TaskId> {
         let (id, same) = match self.team.board.of_file(&spec.key)? {
             KeyedTask::Open(task) => match task.state {
@@ -370,10 +371,10 @@ fn dependencies_first(waits: &[Vec<usize>]) -> Result<Vec<usize>, Vec<usize>> {
         }
         marks[start] = Mark::Open;
         let mut path = vec![(start, 0)];
-        while let Some((place, next)) = path.last_mut() {
-            let Some(wait) = waits[*place].get(*next).copied() else {
-                marks[*place] = Mark::Done;
-                order.push(*place);
+        while let Some((index, next)) = path.last_mut() {
+            let Some(wait) = waits[*index].get(*next).copied() else {
+                marks[*index] = Mark::Done;
+                order.push(*index);
                 path.pop();
                 continue;
             };
@@ -387,9 +388,9 @@ fn dependencies_first(waits: &[Vec<usize>]) -> Result<Vec<usize>, Vec<usize>> {
                 Mark::Open => {
                     let from = path
                         .iter()
-                        .position(|(place, _)| *place == wait)
+                        .position(|(index, _)| *index == wait)
                         .unwrap_or(0);
-                    return Err(path[from..].iter().map(|(place, _)| *place).collect());
+                    return Err(path[from..].iter().map(|(index, _)| *index).collect());
                 }
             }
         }

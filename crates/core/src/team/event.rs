@@ -116,7 +116,7 @@ events! {
         token_hash: TokenHash,
         give_up_at: Tick,
     },
-    /// The worker said hello.
+    /// The worker connected and presented its token.
     LaunchReady {
         member: MemberName,
         launch: LaunchId,
@@ -290,7 +290,7 @@ events! {
     RunIdle {
         run: RunId,
     },
-    /// The transcript, which the store keeps, has transcript_items to this length.
+    /// The transcript, which the store keeps, has grown to the length in `summary`.
     TranscriptGrown {
         member: MemberName,
         #[serde(rename = "mind")]
@@ -406,7 +406,7 @@ events! {
         task: TaskId,
         digest: u64,
     },
-    /// Tasks as they are, each after its dependencies.
+    /// The state of tasks, each after its dependencies.
     TasksKept {
         tasks: Vec<Arc<Task>>,
     },

@@ -90,7 +90,7 @@ pub enum Life {
         kill_at: Tick,
         then: Then,
     },
-    /// `process`: the worker that said hello, if one did.
+    /// `process`: the worker, if it has connected.
     Ending {
         launch: Launch,
         process: Option<ProcessStamp>,

@@ -145,11 +145,11 @@ pub(crate) fn member_prompt(
     let outputs: Vec<(usize, &MemberName, &str, &str)> = rounds
         .iter()
         .enumerate()
-        .filter_map(|(place, round)| match round {
+        .filter_map(|(index, round)| match round {
             Round::Worked { member, work, .. } => match work {
                 Work::UnderWay => None,
-                Work::Completed { output } => Some((place + 1, member, "", &**output)),
-                Work::Failed { output } => Some((place + 1, member, ", not done", &**output)),
+                Work::Completed { output } => Some((index + 1, member, "", &**output)),
+                Work::Failed { output } => Some((index + 1, member, ", not done", &**output)),
             },
             Round::Unclear { .. } | Round::Answered => None,
         })
@@ -189,14 +189,14 @@ points yourself and state your decisions in the result.";
 /// Cuts the texts to `total` bytes together. A text shorter than its share leaves the rest to the longer ones.
 fn cut_to_fit<'a>(texts: &[&'a str], total: usize) -> Vec<&'a str> {
     let mut by_length: Vec<usize> = (0..texts.len()).collect();
-    by_length.sort_unstable_by_key(|place| texts[*place].len());
+    by_length.sort_unstable_by_key(|index| texts[*index].len());
     let mut cut = vec![""; texts.len()];
     let mut left = total;
-    for (given, place) in by_length.iter().enumerate() {
+    for (given, index) in by_length.iter().enumerate() {
         let share = left / (texts.len() - given);
-        let text = texts[*place];
-        cut[*place] = &text[..text.floor_char_boundary(share)];
-        left -= cut[*place].len();
+        let text = texts[*index];
+        cut[*index] = &text[..text.floor_char_boundary(share)];
+        left -= cut[*index].len();
     }
     cut
 }

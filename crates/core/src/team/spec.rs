@@ -90,7 +90,7 @@ impl TaskSpec {
 /// A task of the team file whose dependencies are still keys of that file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileTask {
-    /// Its `after` is empty.
+    /// With an empty `after`.
     pub spec: TaskSpec,
     pub after: Vec<Arc<str>>,
 }

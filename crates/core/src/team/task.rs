@@ -114,7 +114,7 @@ impl Task {
         }
     }
 
-    fn place(&self) -> ReadyRank {
+    fn rank(&self) -> ReadyRank {
         (Reverse(self.spec.priority), self.id)
     }
 
@@ -454,7 +454,7 @@ impl Board {
 
     fn index(&mut self, task: &Task, present: bool) {
         if task.is_ready() {
-            put(&mut self.ready, task.queue(), task.place(), present);
+            put(&mut self.ready, task.queue(), task.rank(), present);
         }
         if let Some(owner) = task.owner() {
             put(&mut self.claims, owner.clone(), task.id, present);

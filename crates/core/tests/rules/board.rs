@@ -306,10 +306,10 @@ fn a_cancelled_dependency_can_be_removed() {
         })
         .task();
     let cancelled = rig.user(Call::CancelTask { task: first });
-    let told = cancelled.notices();
+    let notices = cancelled.notices();
     assert!(
-        told.iter().any(|(_, text)| text.contains("It blocks T-2")),
-        "{told:?}"
+        notices.iter().any(|(_, text)| text.contains("It blocks T-2")),
+        "{notices:?}"
     );
     assert!(rig.task(second).is_blocked());
     let free = TaskChanges {

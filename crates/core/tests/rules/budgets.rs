@@ -90,9 +90,9 @@ fn informed(done: &Done) -> Vec<&str> {
 fn at_80_percent_lead_and_user_are_warned_once() {
     let mut rig = Rig::of(thinking(Budget::default(), tokens(100)));
     assert_eq!(spends(&mut rig, "ada", 79).notices(), []);
-    let told = spends(&mut rig, "ada", 1);
+    let reply = spends(&mut rig, "ada", 1);
     let lead = Party::Member(name("lead"));
-    let (to, text) = told.notices().pop().expect("a notice is sent");
+    let (to, text) = reply.notices().pop().expect("a notice is sent");
     assert_eq!(to, [lead, Party::User]);
     assert!(text.contains("80 of 100"), "{text}");
     assert_eq!(waits(&rig, "ada"), None);

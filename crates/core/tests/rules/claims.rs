@@ -262,16 +262,16 @@ fn an_assigned_task_can_be_reclaimed_by_its_last_owner() {
 fn the_third_release_by_owners_fails_a_task() {
     let mut rig = Rig::of(file(&["ada", "bob"]));
     let task = rig.add("Build");
-    let mut told = Vec::new();
+    let mut counts = Vec::new();
     for time in 1..=3 {
         let owner = rig.owner(task).expect("the other member takes it");
         let claim = rig.claim_of(task);
         let released = rig.by(&owner, release(claim));
-        told.push(released.notices().len());
+        counts.push(released.notices().len());
         assert_ne!(rig.owner(task), Some(owner));
         assert_eq!(rig.owner(task).is_none(), time == 3);
     }
-    assert_eq!(told, [1; 3], "each release is one notice to lead and user");
+    assert_eq!(counts, [1; 3], "each release is one notice to lead and user");
     let TaskState::Failed { reason, owner } = &rig.task(task).state else {
         panic!("{:?}", rig.task(task));
     };

@@ -155,14 +155,14 @@ fn a_completion_by_the_lead_is_marked_unverified() {
 #[test]
 fn a_result_reaches_lead_and_creator_once() {
     let mut rig = Rig::of(file(&["ada", "bob"]));
-    let told =
+    let recipients =
         |done: &Done| -> Vec<Vec<Party>> { done.notices().into_iter().map(|(to, _)| to).collect() };
     let (lead, ada) = (Party::Member(name("lead")), Party::Member(name("ada")));
     let by_user = rig.add("Build");
     let claim = rig.claim_of(by_user);
     let owner = rig.owner(by_user).expect("taken");
     let done = rig.by(&owner, complete(claim, Verdict::Unasked));
-    assert_eq!(told(&done), [vec![lead.clone(), Party::User]]);
+    assert_eq!(recipients(&done), [vec![lead.clone(), Party::User]]);
 
     let add = |title: &str| Call::AddTask {
         spec: task_spec(title),
@@ -175,12 +175,12 @@ fn a_result_reaches_lead_and_creator_once() {
         claim,
         reason: "too hard".into(),
     });
-    assert_eq!(told(&done), [vec![lead.clone(), ada]]);
+    assert_eq!(recipients(&done), [vec![lead.clone(), ada]]);
 
     let by_lead = rig.by("lead", add("Plan")).task();
     let claim = rig.claim_of(by_lead);
     let done = rig.user(complete(claim, Verdict::Unasked));
-    assert_eq!(told(&done), [vec![lead]]);
+    assert_eq!(recipients(&done), [vec![lead]]);
 }
 
 #[test]

@@ -106,7 +106,7 @@ fn a_locked_member_may_only_read() {
 }
 
 #[test]
-fn a_locked_member_does_not_complete_what_it_holds() {
+fn a_locked_member_does_not_complete_its_task() {
     let mut rig = team();
     let task = rig.add("Build");
     rig.claim("ada", task);

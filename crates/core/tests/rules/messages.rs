@@ -198,7 +198,7 @@ fn answers_of_idle_clients_are_kept_until_needed() {
     assert_ne!(rig.client_keyed("away", "k1", call()).answer(), first);
 }
 
-/// Its first answer may be lost with the supervisor that the reboot ended.
+/// The first answer may be lost with the supervisor that the reboot ended, so the client repeats the call.
 #[test]
 fn a_call_repeated_after_a_reboot_gets_its_first_answer() {
     let mut rig = Rig::of(file(&["ada"]));
@@ -216,7 +216,7 @@ fn a_call_repeated_after_a_reboot_gets_its_first_answer() {
 }
 
 #[test]
-fn a_refusal_is_not_kept() {
+fn a_refused_call_can_be_repeated() {
     let mut rig = Rig::of(file(&[]));
     let call = Call::Send {
         to: Recipient::Member(name("ada")),

@@ -32,7 +32,7 @@ fn a_crashed_member_keeps_its_task_under_a_new_generation() {
 }
 
 #[test]
-fn unreadable_settings_hold_what_runs() {
+fn unreadable_settings_hold_running_members() {
     let mut rig = Rig::of(file(&["ada", "bob"]));
     rig.kill("bob");
     rig.tree_is_gone("bob");
@@ -277,9 +277,9 @@ fn the_sixth_crash_holds_and_notifies() {
     let reason = rig.held("ada").expect("held");
     assert!(reason.contains("6 times"), "{reason}");
     assert!(rig.is_pending(task));
-    let told: Vec<_> = sixth.notices();
+    let notices: Vec<_> = sixth.notices();
     assert_eq!(
-        told.iter().map(|(to, _)| to.as_slice()).collect::<Vec<_>>(),
+        notices.iter().map(|(to, _)| to.as_slice()).collect::<Vec<_>>(),
         [[Party::Member(name("lead")), Party::User]]
     );
     assert!(
@@ -422,10 +422,10 @@ fn an_unresponsive_member_is_reported_and_not_killed() {
     let task = rig.add("Build");
     let launch = rig.launch("ada");
     let done = rig.input(Input::Unresponsive { launch });
-    let told = done.notices();
-    let (to, text) = told.last().expect("the user is notified");
+    let notices = done.notices();
+    let (to, text) = notices.last().expect("the user is notified");
     assert!(to.contains(&Party::User) && text.contains("agent-team restart ada"));
-    let others = &told[..told.len() - 1];
+    let others = &notices[..notices.len() - 1];
     assert!(
         others.iter().all(|(_, text)| !text.contains("agent-team ")),
         "a model is pointed to tools: {others:?}"

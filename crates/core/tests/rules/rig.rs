@@ -69,7 +69,7 @@ impl Done {
 
     /// The notices of this step, with their recipients.
     pub(crate) fn notices(&self) -> Vec<(Vec<Party>, &str)> {
-        let told = self.events.iter().filter_map(|event| {
+        let notices = self.events.iter().filter_map(|event| {
             if let Event::MessageAccepted {
                 from: Party::System,
                 to,
@@ -82,7 +82,7 @@ impl Done {
                 None
             }
         });
-        told.collect()
+        notices.collect()
     }
 }
 

@@ -75,7 +75,7 @@ pub(crate) fn completes(rig: &mut Rig, member: &str, result: &str) -> Done {
 
 fn rounds(rig: &Rig) -> Vec<String> {
     let rounds = rig.team.run().expect("there is a run").rounds.iter();
-    let told = rounds.map(|round| match round {
+    let texts = rounds.map(|round| match round {
         Round::Worked { member, work, .. } => match work {
             Work::UnderWay => format!("{member} works"),
             Work::Completed { output } => format!("{member}: {output}"),
@@ -84,7 +84,7 @@ fn rounds(rig: &Rig) -> Vec<String> {
         Round::Unclear { why } => format!("unclear: {why}"),
         Round::Answered => "answered".to_owned(),
     });
-    told.collect()
+    texts.collect()
 }
 
 fn state(rig: &Rig) -> &RunState {
@@ -405,7 +405,7 @@ fn an_unavailable_member_gets_a_failed_round() {
 #[test]
 fn the_journal_contains_decisions_and_rounds() {
     let mut rig = coordinator(5);
-    let told = |done: Done| -> Vec<&'static str> {
+    let events = |done: Done| -> Vec<&'static str> {
         #[expect(
             clippy::wildcard_enum_match_arm,
             reason = "only these events are compared"
@@ -421,12 +421,12 @@ fn the_journal_contains_decisions_and_rounds() {
         });
         kinds.collect()
     };
-    assert_eq!(told(says(&mut rig, "ROUTE: ada")), ["decided", "started"]);
+    assert_eq!(events(says(&mut rig, "ROUTE: ada")), ["decided", "started"]);
     assert_eq!(
-        told(completes(&mut rig, "ada", "done")),
+        events(completes(&mut rig, "ada", "done")),
         ["ended", "remembered"]
     );
-    assert_eq!(told(says(&mut rig, "nonsense")), ["decided"]);
+    assert_eq!(events(says(&mut rig, "nonsense")), ["decided"]);
     let done = says(&mut rig, "DONE: yes");
     assert_eq!(done.outcome, Some(Ok(Answer::Run { run: RunId(1) })));
 }

@@ -57,8 +57,8 @@ fn rests(rig: &mut Rig, member: &str, report: &str) -> Done {
 
 fn told_lead(done: &Done) -> Vec<String> {
     let lead = [Party::Member(name("lead"))];
-    let told = done.notices();
-    let texts = told.iter().filter(|(to, _)| *to == lead);
+    let notices = done.notices();
+    let texts = notices.iter().filter(|(to, _)| *to == lead);
     texts.map(|(_, text)| (*text).to_owned()).collect()
 }
 
@@ -292,10 +292,10 @@ fn cancelling_a_goal_cancels_its_members_tasks() {
         Some("ada"),
         "the user's own stays"
     );
-    let told = rig.inbox("lead").pop().expect("the lead is notified");
+    let text = rig.inbox("lead").pop().expect("the lead is notified");
     assert!(
-        told.contains("wrong branch") && told.contains(&pending.to_string()),
-        "{told}"
+        text.contains("wrong branch") && text.contains(&pending.to_string()),
+        "{text}"
     );
     let ended = rig.team.run().expect("there was one");
     assert!(matches!(

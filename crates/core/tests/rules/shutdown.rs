@@ -52,9 +52,9 @@ fn a_busy_member_may_object_to_a_stop() {
     let asked = rig.inbox("ada");
     assert!(asked[0].starts_with("lead asks you to stop"), "{asked:?}");
     let objected = rig.by("ada", answer(Some("half of it is written")));
-    let told = objected.notices().pop().map(|(_, text)| text.to_owned());
+    let notice = objected.notices().pop().map(|(_, text)| text.to_owned());
     assert_eq!(
-        told.as_deref(),
+        notice.as_deref(),
         Some("ada objects to the stop: half of it is written")
     );
     assert!(rig.is_ready("ada"));

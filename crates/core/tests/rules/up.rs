@@ -10,7 +10,7 @@ use agent_team_protocol::id::TaskId;
 use crate::specs::{member_spec, name, task_spec};
 use crate::rig::{Done, Rig, file};
 
-/// The same file with these tasks, each after some others.
+/// The file with these tasks added; each names the tasks that it depends on.
 fn with(mut file: UpSpec, tasks: &[(&str, &[&str])]) -> UpSpec {
     for (key, after) in tasks {
         let mut spec = task_spec(key);

@@ -92,9 +92,9 @@ impl Replay {
         let follows = |at: &usize| {
             difference(&self.exchanges[*at].1, shape).is_none() && self.follows(*at, prompt, shape)
         };
-        let mut places = (0..self.exchanges.len()).filter(is_as_far);
-        let place = places.clone().rfind(follows).or_else(|| places.next());
-        place.ok_or_else(|| {
+        let mut matches = (0..self.exchanges.len()).filter(is_as_far);
+        let index = matches.clone().rfind(follows).or_else(|| matches.next());
+        index.ok_or_else(|| {
             format!(
                 "it contains no exchange of {member} after {} answers",
                 shape.answered

@@ -166,7 +166,7 @@ impl Driver {
         answer_with(reply, answer, |panes| Ok(ReopenAnswer { panes }));
     }
 
-    /// The same for all members, without a caller; failures are logged.
+    /// Opens panes for all members without one, without a caller; failures are logged.
     pub(super) fn reopen_all(&self) {
         let orders = self.without_panes();
         if orders.is_empty() {

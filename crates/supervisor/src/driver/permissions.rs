@@ -25,7 +25,7 @@ use crate::{convert, permission};
 /// Maximum characters of a command in the reasons of a request.
 const SUBJECT: usize = 80;
 
-/// What a judgement is made from.
+/// The inputs of a judgement.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Permissions<'a> {
     pub(super) team: &'a Team,
@@ -64,7 +64,7 @@ impl Permissions<'_> {
         let call = Call::Ask {
             digest: agent_team_policy::Digest::of(&call).to_string().into(),
             call: serde_json::to_string(ask)
-                .expect("it was read from JSON")
+                .expect("a call has a JSON form")
                 .into(),
             changes: !matches!(call.action(), Action::Read(_) | Action::Own),
             ruling,

@@ -41,8 +41,8 @@ impl Driver {
             .filter(|launch| self.launches.get(launch).is_none())
             .collect();
         for launch in launching {
-            // The process that unlinks the launch file owns the launch. If this unlink succeeds, no worker has taken the file
-            // and none can take it later, so that starting again cannot create a second worker for the same launch.
+            // The process that unlinks the launch file owns the launch. If this unlink succeeds, no worker has taken
+            // the file and none can take it later, so starting again cannot create a second worker for this launch.
             let file = self.directories.launch_file(launch.as_str());
             match private_file::discard(&file) {
                 Ok(true) => self.untaken(launch),

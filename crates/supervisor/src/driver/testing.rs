@@ -37,7 +37,7 @@ impl TestTeam {
         Self::with(teammates, json!({}))
     }
 
-    /// The same with additional keys in the specification.
+    /// [`Self::of`] with additional keys in the specification.
     pub(super) fn with(teammates: &[&str], more: Value) -> Self {
         let member = |name: &str, lead: bool| {
             json!({

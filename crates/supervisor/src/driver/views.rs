@@ -17,7 +17,7 @@ use crate::parsed_settings::ParsedSettings;
 use crate::settings::{self, TeamPlacement};
 use crate::view::{self, RuntimeFacts};
 
-/// What views of a team are made from.
+/// The inputs of a team's views.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Views<'a> {
     pub(super) identity: &'a TeamIdentity,

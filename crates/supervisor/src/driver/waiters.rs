@@ -228,7 +228,7 @@ fn decided(request: Option<&Request>) -> Option<Decided> {
     })
 }
 
-/// Why the current run can no longer end by itself, if so.
+/// Why the current run can no longer end by itself; `None` if it can.
 fn stuck(team: &Team) -> Option<String> {
     match team.lead().map(|lead| &lead.life) {
         Some(Life::Held { reason }) => Some(format!("the lead is held: {reason}")),
@@ -305,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn up_is_answered_with_its_own_answer_at_the_new_revision() {
+    fn up_gets_its_own_answer_with_the_new_revision() {
         let mut team = TestTeam::of(&["ada"]);
         let mut waiters = Waiters::default();
         let (reply, mut frames) = caller();

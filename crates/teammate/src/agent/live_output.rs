@@ -8,9 +8,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use agent_team_llm::{Answer, ToolCall, ToolResult};
 use agent_team_protocol::notification::Said;
+use agent_team_tools::team::without_middle;
 use tokio::sync::Notify;
-
-use super::transcript::without_middle;
 
 /// The number of queued bytes above which pieces are dropped.
 const WAITING_MAX: usize = 128 << 10;

@@ -167,9 +167,9 @@ impl OutputSink {
         }
     }
 
-    fn send(&self, events: OutputEvent) {
+    fn send(&self, event: OutputEvent) {
         // The receiver is gone only when the worker is exiting.
-        let _gone = self.events.send(events);
+        let _gone = self.events.send(event);
     }
 }
 
@@ -304,8 +304,8 @@ mod tests {
 
     fn texts(shown: &mut mpsc::UnboundedReceiver<OutputEvent>) -> Vec<String> {
         let mut texts = Vec::new();
-        while let Ok(events) = shown.try_recv() {
-            match events {
+        while let Ok(event) = shown.try_recv() {
+            match event {
                 OutputEvent::Said(_, text)
                 | OutputEvent::Lines { text, .. }
                 | OutputEvent::Printed { text, .. } => {

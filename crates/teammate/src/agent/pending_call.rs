@@ -254,9 +254,9 @@ impl Agent {
 
     /// The loop has ended, and every process that it started.
     pub(super) fn loop_ended(&mut self, end: End) {
-        while let Ok(told) = self.shown.try_recv() {
+        while let Ok(output) = self.shown.try_recv() {
             // Show the last lines even if the terminal is slow.
-            self.show(told);
+            self.show(output);
         }
         let report = match (&self.life, end) {
             (Life::Working | Life::Stopping { .. }, End::Report(report)) => {

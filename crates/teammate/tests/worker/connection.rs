@@ -7,9 +7,9 @@ use agent_team_protocol::notification::{
 use agent_team_protocol::{ErrorCode, Generation, Refusal, TaskId};
 
 use crate::rig::{ScriptedSupervisor, at_work, ended, task, within};
-use crate::wire::{Asked, Connection};
+use crate::wire::{ReceivedCall, Connection};
 
-async fn accept(member: &mut Connection, report: &Asked<EndTask>) {
+async fn accept(member: &mut Connection, report: &ReceivedCall<EndTask>) {
     let answer = TaskAnswer {
         task: report.args().task,
         generation: Generation(1),

@@ -139,8 +139,8 @@ async fn invalid_arguments_name_the_field_and_send_nothing() {
             "`to`: \"Bob\" is not a member's name",
         ),
     ] {
-        let told = rig.refused(tool, input.clone()).await;
-        assert!(told.contains(says), "{tool} {input}: {told}");
+        let result = rig.refused(tool, input.clone()).await;
+        assert!(result.contains(says), "{tool} {input}: {result}");
     }
     assert_eq!(rig.calls(), []);
 }

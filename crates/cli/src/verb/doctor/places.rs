@@ -49,7 +49,7 @@ fn probe() -> Result<Vec<PlacementReport>, String> {
         .stderr(Stdio::null())
         .spawn()
         .map_err(|error| failed(&error))?;
-    let terminal = serde_json::to_vec(&caller::terminal()).expect("it has string keys");
+    let terminal = serde_json::to_vec(&caller::terminal()).expect("a view has string keys");
     if let Some(mut stdin) = child.stdin.take() {
         // A program that does not read its stdin prints an error, or output that fails to parse below.
         let _not_read = stdin.write_all(&terminal);

@@ -155,7 +155,7 @@ fn run_program(
         .spawn()
         .map_err(|error| cannot(&error))?;
     let item = serde_json::to_vec(item).expect("a view has string keys");
-    let mut stdin = child.stdin.take().expect("it is piped");
+    let mut stdin = child.stdin.take().expect("stdin is piped");
     match stdin.write_all(&item) {
         // The program may ignore its stdin.
         Err(error) if error.kind() != ErrorKind::BrokenPipe => return Err(cannot(&error)),

@@ -1,4 +1,4 @@
-//! Events that occur in snapshots only: state as it was. See `snapshot`.
+//! Events that occur in snapshots only; each contains a part of the state. See `snapshot`.
 
 use crate::team::Team;
 use crate::team::event::{KeptEvent, Record};
