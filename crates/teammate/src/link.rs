@@ -16,7 +16,9 @@
 //! after a reconnect.
 
 mod arrival;
+mod event;
 mod pending;
+mod request;
 
 use std::future::poll_fn;
 use std::io;
@@ -26,12 +28,8 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use agent_team_client::{CallError, Client, ConnectError, ConnectOrStartError, Incoming, Introduced};
-use agent_team_protocol::initialize::{Initialize, Welcome};
-use agent_team_protocol::method::Method;
-use agent_team_protocol::notification::{
-    Abandon, Allowance, Assignment, Deliver, Inform, MemberWaits, PaneLost, PaneShown, ShowPane,
-    StopMember, TaskOutput, TaskSession,
-};
+use agent_team_protocol::initialize::Initialize;
+use agent_team_protocol::notification::{PaneLost, TaskOutput};
 use agent_team_protocol::rpc::Call;
 use agent_team_protocol::{ErrorCode, Refusal, with_causes};
 use agent_team_system::backoff::Backoff;
@@ -43,8 +41,12 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use self::arrival::{Arrived, arrived, connection_end};
+use self::event::Ended;
 use self::pending::{Pending, Settled};
-use crate::sleep_until;
+use crate::timer::sleep_until;
+
+pub(crate) use self::event::{LinkEvent, Over};
+pub(crate) use self::request::{Notice, Request, Ticket};
 
 /// Random delay after a lost connection, so that not all members start a supervisor at the same moment.
 const JITTER: Duration = Duration::from_millis(20);
@@ -67,32 +69,6 @@ const BACKOFF: Backoff = Backoff {
 /// A connection that lasted this long resets the failure count.
 const SETTLED_AFTER: Duration = Duration::from_secs(1);
 
-/// Notifications of the supervisor, and answers to requests.
-#[derive(Debug)]
-pub(crate) enum LinkEvent {
-    Connected(Welcome),
-    Start(Assignment),
-    Abandon(Abandon),
-    Deliver(Deliver),
-    Stop(StopMember),
-    Allowance(Allowance),
-    Show(ShowPane),
-    Inform(Inform),
-    Answered(Ticket, Result<Box<RawValue>, Refusal>),
-    /// The first failed attempt after a connection was lost; later ones are not reported.
-    Unreachable(String),
-    /// The link is over: no further connection is made.
-    Over(Over),
-}
-
-#[derive(Debug)]
-pub(crate) enum Over {
-    /// The supervisor was stopped on purpose.
-    Stopped,
-    /// This launch is no longer the member's current one.
-    Retired(String),
-}
-
 /// What to do if no supervisor is running.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum WhenAbsent {
@@ -100,39 +76,6 @@ pub(crate) enum WhenAbsent {
     Start,
     /// Wait for it.
     Wait,
-}
-
-/// Identifies a request. Tickets are issued in request order and are the idempotency keys.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct Ticket(u64);
-
-/// A request of the worker to the supervisor.
-#[derive(Debug, Clone)]
-pub(crate) struct Request {
-    pub(crate) method: &'static str,
-    /// JSON of the method's arguments.
-    pub(crate) args: Box<RawValue>,
-}
-
-impl Request {
-    pub(crate) fn of<M: Method>(args: &M::Args) -> Self {
-        Self {
-            method: M::NAME,
-            args: serde_json::value::to_raw_value(args)
-                .expect("wire types have string keys and no failing serializers"),
-        }
-    }
-}
-
-/// A notification of the worker, sent only while connected.
-#[derive(Debug)]
-pub(crate) enum Notice {
-    Session(TaskSession),
-    /// Sent in order with the requests.
-    Output(TaskOutput),
-    PaneLost,
-    PaneShown(PaneShown),
-    Waits(MemberWaits),
 }
 
 #[derive(Debug)]
@@ -245,15 +188,6 @@ fn retired(error: &ConnectOrStartError) -> Option<String> {
         return None;
     };
     (refusal.code == ErrorCode::Unauthenticated).then(|| refusal.message.clone())
-}
-
-/// How a connection ended.
-enum Ended {
-    Lost,
-    Restarting,
-    Over(Over),
-    /// The worker has exited.
-    Abandoned,
 }
 
 impl Connector {

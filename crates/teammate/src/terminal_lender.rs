@@ -27,7 +27,7 @@ use agent_team_system::terminal::{self, Modes};
 use signal_hook::consts::SIGTSTP;
 use tokio::time::Instant;
 
-use crate::sleep_until;
+use crate::timer::sleep_until;
 
 /// The first delay between attempts to reach a restarting supervisor, which doubles, and the number of attempts.
 const FIRST_RETRY: Duration = Duration::from_millis(25);

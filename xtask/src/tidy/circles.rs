@@ -22,6 +22,7 @@ const CRATES: &[&str] = &[
     "supervisor",
     "system",
     "team-file",
+    "teammate",
     "terminal-ui",
     "tools",
 ];

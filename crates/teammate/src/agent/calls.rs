@@ -19,7 +19,7 @@ use tokio::time::Instant;
 
 use super::inbox::{Inbox, Interruption};
 use super::output_sink::{EndedCall, Ends, OutputSink};
-use crate::sleep_until;
+use crate::timer::sleep_until;
 
 /// The number of characters of a wait's description.
 const SHOWN: usize = 120;

@@ -12,7 +12,7 @@ use agent_team_protocol::view::Waiting;
 use agent_team_terminal_ui::{Tone, Words};
 use tokio::sync::mpsc;
 
-use super::live_output::LiveOutput;
+use crate::live_output::LiveOutput;
 
 /// The largest number of queued bytes of tool output.
 const WATCHED_MAX: usize = 64 << 10;

@@ -28,7 +28,7 @@ use agent_team_tools::tail::Tail;
 use agent_team_tools::vt::Plain;
 use tokio::sync::{mpsc, watch};
 
-use super::{
+use super::run::{
     Claim, ControlReceivers, Controls, Event, Outcome, ProgramContext, Run, Size, TAIL_BYTES,
     TaskEngine,
 };

@@ -9,7 +9,7 @@ use agent_team_protocol::notification::{
 use agent_team_protocol::{ErrorCode, Refusal};
 use serde_json::value::RawValue;
 
-use super::{Ended, LinkEvent, Over};
+use super::event::{Ended, LinkEvent, Over};
 
 /// What the link does with a frame.
 pub(super) enum Arrived {

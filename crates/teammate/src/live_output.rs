@@ -21,7 +21,7 @@ const PIECE: usize = 128;
 const RETURNED_MAX: usize = 16 << 10;
 
 #[derive(Debug, Clone)]
-pub(super) struct LiveOutput {
+pub(crate) struct LiveOutput {
     /// Unique to this launch, so that ids do not repeat after a restart.
     prefix: Arc<str>,
     messages: Arc<AtomicU64>,
@@ -39,7 +39,7 @@ struct Waiting {
 
 impl LiveOutput {
     /// `launch` is this launch's id.
-    pub(super) fn new(launch: &str) -> Self {
+    pub(crate) fn new(launch: &str) -> Self {
         Self {
             prefix: launch.chars().take(8).collect::<String>().into(),
             messages: Arc::default(),
@@ -49,14 +49,14 @@ impl LiveOutput {
     }
 
     /// Takes the pieces since the last call.
-    pub(super) fn take(&self) -> Vec<Said> {
+    pub(crate) fn take(&self) -> Vec<Said> {
         let mut waiting = self.waiting();
         waiting.weight = 0;
         std::mem::take(&mut waiting.said)
     }
 
     /// Returns when pieces are available. Cancel-safe.
-    pub(super) async fn changed(&self) {
+    pub(crate) async fn changed(&self) {
         loop {
             if !self.waiting().said.is_empty() {
                 return;
@@ -66,7 +66,7 @@ impl LiveOutput {
     }
 
     /// Starts one answer.
-    pub(super) fn speech(&self) -> AnswerStream<'_> {
+    pub(crate) fn speech(&self) -> AnswerStream<'_> {
         AnswerStream {
             live: self,
             text: None,
@@ -77,7 +77,7 @@ impl LiveOutput {
         }
     }
 
-    pub(super) fn returned(&self, result: &ToolResult) {
+    pub(crate) fn returned(&self, result: &ToolResult) {
         self.push(Said::Returned {
             call: result.id.clone(),
             text: without_middle(result.text.clone(), RETURNED_MAX),
@@ -85,7 +85,7 @@ impl LiveOutput {
     }
 
     /// Sends lines that belong neither to the model's text nor to a call.
-    pub(super) fn lines(&self, text: String, diff: bool) {
+    pub(crate) fn lines(&self, text: String, diff: bool) {
         self.push(Said::Lines { text, diff });
     }
 
@@ -157,7 +157,7 @@ impl Waiting {
 /// An answer as it streams in: one text or call at a time, each with a begin and an end event. Dropping it ends the
 /// open one.
 #[derive(Debug)]
-pub(super) struct AnswerStream<'a> {
+pub(crate) struct AnswerStream<'a> {
     live: &'a LiveOutput,
     /// The open text.
     text: Option<String>,
@@ -171,7 +171,7 @@ pub(super) struct AnswerStream<'a> {
 }
 
 impl AnswerStream<'_> {
-    pub(super) fn text(&mut self, delta: &str) {
+    pub(crate) fn text(&mut self, delta: &str) {
         if delta.is_empty() {
             return;
         }
@@ -185,7 +185,7 @@ impl AnswerStream<'_> {
         });
     }
 
-    pub(super) fn call(&mut self, id: &str, tool: &str) {
+    pub(crate) fn call(&mut self, id: &str, tool: &str) {
         self.pause();
         self.calls += 1;
         self.call = Some(id.to_owned());
@@ -196,7 +196,7 @@ impl AnswerStream<'_> {
         });
     }
 
-    pub(super) fn input(&self, id: &str, fragment: &str) {
+    pub(crate) fn input(&self, id: &str, fragment: &str) {
         self.live.push(Said::Input {
             call: id.to_owned(),
             delta: fragment.to_owned(),
@@ -204,7 +204,7 @@ impl AnswerStream<'_> {
     }
 
     /// Sends a call that the provider has executed, with its result.
-    pub(super) fn searched(&mut self, call: &ToolCall, found: String) {
+    pub(crate) fn searched(&mut self, call: &ToolCall, found: String) {
         self.call(&call.id, &call.name);
         // The provider's call is not one of the answer's calls.
         self.calls -= 1;
@@ -218,14 +218,14 @@ impl AnswerStream<'_> {
     }
 
     /// Ends this attempt before a retry.
-    pub(super) fn start_over(&mut self) {
+    pub(crate) fn start_over(&mut self) {
         self.pause();
         self.message = None;
         (self.sent, self.calls) = (0, 0);
     }
 
     /// Sends the parts of the answer that the model did not stream.
-    pub(super) fn complete(&mut self, answer: &Answer) {
+    pub(crate) fn complete(&mut self, answer: &Answer) {
         if self.sent == 0 {
             self.text(&answer.text);
         }

@@ -1,12 +1,12 @@
-//! The part of a task's output that is not sent to the supervisor yet. Called by the worker. Pure; memory is bounded.
+//! The part of a member's output that is not sent to the supervisor yet. Pure; memory is bounded.
 
 /// The largest text of one `task/output`, in bytes.
-pub(crate) const OUTPUT_MAX: usize = 16 << 10;
+pub(super) const OUTPUT_MAX: usize = 16 << 10;
 
 /// Output that waits to be sent to the supervisor. If it exceeds the limit, its middle is dropped, so that its
 /// beginning and its newest part are sent.
 #[derive(Debug, Default)]
-pub(crate) struct Coalescer {
+pub(super) struct Coalescer {
     head: String,
     tail: String,
     /// Number of bytes dropped between the two.
@@ -17,7 +17,7 @@ pub(crate) struct Coalescer {
 const HALF: usize = OUTPUT_MAX / 2 - 64;
 
 impl Coalescer {
-    pub(crate) fn push(&mut self, text: &str) {
+    pub(super) fn push(&mut self, text: &str) {
         let mut text = text;
         if self.tail.is_empty() && self.dropped == 0 {
             let fits = floor_char(text, HALF.saturating_sub(self.head.len()));
@@ -33,12 +33,12 @@ impl Coalescer {
         }
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.head.is_empty() && self.tail.is_empty()
     }
 
     /// Takes the next output to send, at most [`OUTPUT_MAX`] bytes.
-    pub(crate) fn take(&mut self) -> String {
+    pub(super) fn take(&mut self) -> String {
         let Self {
             head,
             tail,
