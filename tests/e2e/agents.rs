@@ -209,7 +209,10 @@ async fn a_run_reports_what_blocks_its_lead() {
     );
     assert!(stderr.contains("slow down"), "{stderr}");
     assert!(stderr.contains("lead: cannot continue: "), "{stderr}");
-    assert!(stderr.contains("the next goal starts a new run"), "{stderr}");
+    assert!(
+        stderr.contains("the next goal starts a new run"),
+        "{stderr}"
+    );
 }
 
 #[tokio::test]
@@ -393,7 +396,11 @@ async fn a_goal_is_cancelled_and_the_next_one_starts() {
         .iter()
         .rfind(|it| it.model() == "lead")
         .expect("it was asked");
-    assert!(request.said().contains("wrong branch"), "{}", request.said());
+    assert!(
+        request.said().contains("wrong branch"),
+        "{}",
+        request.said()
+    );
     for member in ["lead", "ada"] {
         rig.until_member_is(member, MemberState::Idle).await;
     }

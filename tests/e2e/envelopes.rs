@@ -81,7 +81,9 @@ async fn a_runs_events_cover_its_start_to_its_result() {
     assert_eq!(arguments["content"], "hello\n");
     let results = of_type(&envelopes, "TOOL_CALL_RESULT");
     assert!(results.iter().any(|result| result["toolCallId"] == *id));
-    let named = envelopes.iter().find(|envelope| envelope["event"]["toolCallId"] == *id);
+    let named = envelopes
+        .iter()
+        .find(|envelope| envelope["event"]["toolCallId"] == *id);
     let agent = named.unwrap()["agent_id"].as_str().unwrap();
     assert_eq!(agent, format!("ada@{}", first["team_id"].as_str().unwrap()));
 }

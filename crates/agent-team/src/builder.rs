@@ -7,9 +7,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use agent_team_file::{Fault, LoadTeamError, Reading, Widening};
-use agent_team_protocol::placement::CallerTerminal;
 use agent_team_protocol::method::{TeamUp, Up};
 use agent_team_protocol::permissions::Mode as PermissionMode;
+use agent_team_protocol::placement::CallerTerminal;
 use agent_team_protocol::spec::{AgentSpec, Budget, TeamSpec};
 use agent_team_protocol::{Refusal, TeamId};
 use agent_team_supervisor::embed::{Durability, ServeError};

@@ -266,7 +266,8 @@ async fn connect(
     id: &str,
 ) -> Result<(Client, Incoming), ConnectOrStartError> {
     let (directories, initialize) = (directories.clone(), Initialize::client(id));
-    let connecting = runtime.spawn(async move { agent_team_client::connect(&directories, &initialize).await });
+    let connecting =
+        runtime.spawn(async move { agent_team_client::connect(&directories, &initialize).await });
     connecting
         .await
         .unwrap_or_else(|_ended| Err(ConnectError::Ended.into()))

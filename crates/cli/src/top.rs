@@ -38,9 +38,9 @@ use self::draw::{Drawn, draw};
 use self::screen::Screen;
 use self::state::{Action, Effect, Refresh, Top};
 use crate::args::Global;
+use crate::caller;
 use crate::error::Failure;
 use crate::log::Log;
-use crate::caller;
 use crate::terminal::{TerminalEvent, theme};
 use crate::verb::audit::Decisions;
 

@@ -3,23 +3,23 @@
 //! The output is valid AG-UI even if notices are missing: a text or a call starts before its content, and ends before
 //! its run ends.
 
-mod document;
 mod journal_event;
 mod live_output;
+mod state_snapshot;
 #[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use agent_team_protocol::envelope::document::{Document, Life, Operation};
+use agent_team_protocol::envelope::state_snapshot::{Life, Operation, StateSnapshot};
 use agent_team_protocol::envelope::{AgUi, CUSTOM, Envelope};
 use agent_team_protocol::notification::{EventNotice, TransientNotice};
 use agent_team_protocol::view::{MemberView, TaskState, TaskView, TeamView, Usage};
 use agent_team_protocol::{MemberName, Party, Revision, RoleName, RunId, TaskId, TeamId};
 use serde_json::{Value, json};
 
-use self::document::add;
 use self::journal_event::{Decision, JournalEvent, MemberFields, Next, TaskFields, json};
+use self::state_snapshot::add;
 use crate::session::Notice;
 
 /// Turns the notices of one team, in order, into envelopes.
@@ -30,7 +30,7 @@ pub struct Envelopes {
     /// The owner of each task.
     owners: BTreeMap<TaskId, MemberName>,
     run: Option<RunId>,
-    start: Document,
+    start: StateSnapshot,
     /// Changes up to this revision are already part of `start`, so they are not sent again.
     start_at: Revision,
 }
@@ -72,7 +72,7 @@ impl Envelopes {
             members: BTreeMap::new(),
             owners: BTreeMap::new(),
             run: None,
-            start: Document::default(),
+            start: StateSnapshot::default(),
             start_at: Revision(0),
         }
     }
@@ -93,7 +93,7 @@ impl Envelopes {
         Self {
             members: team.members.iter().map(progress).collect(),
             owners: tasks.iter().filter_map(owner).collect(),
-            start: document::of(team, tasks),
+            start: state_snapshot::of(team, tasks),
             start_at: team.revision,
             ..Self::new(team.team.clone())
         }

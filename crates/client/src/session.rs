@@ -157,10 +157,7 @@ impl Session {
     }
 
     /// Makes a call that is answered when an event occurs, which may take hours.
-    pub async fn wait_for<M: Method>(
-        &mut self,
-        args: M::Args,
-    ) -> Result<M::Answer, SessionError> {
+    pub async fn wait_for<M: Method>(&mut self, args: M::Args) -> Result<M::Answer, SessionError> {
         self.perform::<M>(args, None, OnStop::End).await
     }
 
@@ -297,9 +294,7 @@ fn may_reconnect(last_goodbye: Option<Goodbye>, on_stop: OnStop) -> Result<(), S
         return Ok(());
     };
     match (reason, error) {
-        (GoodbyeReason::Stopped, _) if on_stop == OnStop::End => {
-            Err(SessionError::Stopped)
-        }
+        (GoodbyeReason::Stopped, _) if on_stop == OnStop::End => Err(SessionError::Stopped),
         (GoodbyeReason::Closed, Some(refusal)) if refusal.code != ErrorCode::SlowConsumer => {
             Err(CallError::Refused(refusal).into())
         }

@@ -24,7 +24,7 @@ pub use step::{CompletedTask, Step, TranscriptItems};
 pub use team::answers::{Answer, AnsweredCall, CallKey, Caller, Change, ChangeKind, Changed};
 pub use team::event::{Event, Record};
 pub use team::{
-    Team, budget, event, lock, mail, member, memory, spec, request, restarts, round, run, task,
+    Team, budget, event, lock, mail, member, memory, request, restarts, round, run, spec, task,
     user_mail,
 };
 pub use time::{Context, Tick};

@@ -18,7 +18,7 @@ const LETTERS_MAX: usize = 64;
 
 /// One call of a tool.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Call {
+pub struct ToolCall {
     /// The name that the model uses.
     pub tool: String,
     /// The arguments that the tool will receive.
@@ -92,7 +92,7 @@ impl Action {
     }
 }
 
-impl Call {
+impl ToolCall {
     pub fn action(&self) -> Action {
         Action::of(&self.tool, &self.arguments)
     }

@@ -8,7 +8,7 @@ mod line;
 
 use agent_team_protocol::permissions::Mode;
 
-use super::call::{Action, Call};
+use super::call::{Action, ToolCall};
 use super::decision::{Decision, Part, Ruling, What, Why};
 use super::digest::Digest;
 use super::domain;
@@ -19,7 +19,7 @@ use super::rule_book::{Effect, Entry, RuleBook};
 
 impl RuleBook {
     /// Evaluates a call of a member in this mode.
-    pub fn judge(&self, call: &Call, context: &RuleContext, mode: Mode) -> Decision {
+    pub fn judge(&self, call: &ToolCall, context: &RuleContext, mode: Mode) -> Decision {
         let judge = Judge {
             book: self,
             call,
@@ -32,7 +32,7 @@ impl RuleBook {
 
 struct Judge<'a> {
     book: &'a RuleBook,
-    call: &'a Call,
+    call: &'a ToolCall,
     context: &'a RuleContext,
     mode: Mode,
 }
@@ -127,8 +127,9 @@ impl Judge<'_> {
         let call_path = self.call.path_of(path);
         let known = self.call.known(path).is_some();
         let find = |effect, reach| {
-            self.book
-                .find(effect, |rule| rule.fits_read(&call_path, self.context, reach))
+            self.book.find(effect, |rule| {
+                rule.fits_read(&call_path, self.context, reach)
+            })
         };
         let mut findings = Findings::new(Changes::Nothing);
         findings.deny = find(Effect::Deny, Reach::Wide).map(why);
@@ -146,8 +147,9 @@ impl Judge<'_> {
         let call_path = self.call.path_of(path);
         let known = self.call.known(path).is_some();
         let find = |effect, reach| {
-            self.book
-                .find(effect, |rule| rule.fits_edit(&call_path, self.context, reach))
+            self.book.find(effect, |rule| {
+                rule.fits_edit(&call_path, self.context, reach)
+            })
         };
         let inside = known && call_path.is_inside(self.context);
         let mut findings = Findings::new(if inside {

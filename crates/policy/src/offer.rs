@@ -6,7 +6,7 @@ use std::path::Path;
 
 use agent_team_protocol::permissions::Mode;
 
-use super::call::{Action, Call};
+use super::call::{Action, ToolCall};
 use super::decision::{Ruling, quoted};
 use super::domain::host_of;
 use super::path::{CallPath, RuleContext};
@@ -24,7 +24,7 @@ pub struct Offer {
 }
 
 /// From the narrowest to the widest.
-pub fn offers(call: &Call, context: &RuleContext) -> Vec<Offer> {
+pub fn offers(call: &ToolCall, context: &RuleContext) -> Vec<Offer> {
     let mut offers = vec![Offer {
         rules: Vec::new(),
         covers: "exactly this request, again".to_owned(),
@@ -34,8 +34,12 @@ pub fn offers(call: &Call, context: &RuleContext) -> Vec<Offer> {
     }
     match call.action() {
         Action::Run(line) => offers.extend(commands(&line)),
-        Action::Edit(path) => offers.extend(files("Edit", "changing", &call.path_of(&path), context)),
-        Action::Read(path) => offers.extend(files("Read", "reading", &call.path_of(&path), context)),
+        Action::Edit(path) => {
+            offers.extend(files("Edit", "changing", &call.path_of(&path), context))
+        }
+        Action::Read(path) => {
+            offers.extend(files("Read", "reading", &call.path_of(&path), context))
+        }
         Action::Fetch(address) => offers.extend(host_of(&address).map(|host| Offer {
             rules: vec![format!("WebFetch(domain:{host})")],
             covers: format!("every address of {host}"),
@@ -55,7 +59,7 @@ pub fn offers(call: &Call, context: &RuleContext) -> Vec<Offer> {
 }
 
 /// Whether the call would be allowed with these rules alone.
-fn covers(rules: &[String], call: &Call, context: &RuleContext) -> bool {
+fn covers(rules: &[String], call: &ToolCall, context: &RuleContext) -> bool {
     let mut book = RuleBook::new();
     rules
         .iter()

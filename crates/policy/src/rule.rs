@@ -92,7 +92,12 @@ impl Rule {
             .is_none_or(|command| command.is_in_text(text))
     }
 
-    pub(crate) fn fits_read(&self, call_path: &CallPath, context: &RuleContext, reach: Reach) -> bool {
+    pub(crate) fn fits_read(
+        &self,
+        call_path: &CallPath,
+        context: &RuleContext,
+        reach: Reach,
+    ) -> bool {
         let Pattern::Read(path) = &self.pattern else {
             return false;
         };
@@ -105,7 +110,12 @@ impl Rule {
         matches!(&self.pattern, Pattern::Read(Some(path)) if path.fits(call_path, context, Reach::Wide))
     }
 
-    pub(crate) fn fits_edit(&self, call_path: &CallPath, context: &RuleContext, reach: Reach) -> bool {
+    pub(crate) fn fits_edit(
+        &self,
+        call_path: &CallPath,
+        context: &RuleContext,
+        reach: Reach,
+    ) -> bool {
         let Pattern::Edit(path) = &self.pattern else {
             return false;
         };

@@ -7,23 +7,24 @@ use std::sync::Arc;
 
 use agent_team_core::input::{After, SpawnSpec, TaskChanges, TurnProgress, UpSpec};
 use agent_team_core::member::ProcessStamp;
-use agent_team_core::spec::{self as core_spec, FileTask, Takes};
 use agent_team_core::refusal::{Oversized, StateName};
 use agent_team_core::round;
+use agent_team_core::spec::{self as core_spec, FileTask, Takes};
 use agent_team_core::{Origin, Refused, Team};
+use agent_team_protocol::command_line::CommandLine;
 use agent_team_protocol::engine::Engine;
 use agent_team_protocol::method::{self, Spawn};
 use agent_team_protocol::placement::PlacementChoice;
 use agent_team_protocol::spec::{
-    self, AgentSpec, ClaimPolicy, Colour, MemberSpec, RoleSpec, Strategy,
-    TaskSpec, TeamSpec};
+    self, AgentSpec, ClaimPolicy, Colour, MemberSpec, RoleSpec, Strategy, TaskSpec, TeamSpec,
+};
 use agent_team_protocol::{ErrorCode, MemberName, Refusal, RoleName, TaskId};
 use agent_team_providers::ModelName;
 use agent_team_system::process::ProcessId;
 use serde_json::{Map, Value};
 
-use crate::permission;
 use crate::parsed_settings::{ParsedSettings, Unreadable};
+use crate::permission;
 use crate::settings::{self, MemberSettings, TeamPlacement, TeamSettings, to_json};
 
 /// The desired team for the core. Members without a colour keep their current one, or get an unused one.
@@ -144,8 +145,10 @@ fn check_engine(name: &str, engine: Engine) -> Result<(), Refusal> {
         return Ok(());
     }
     let text = format!("cannot run {name}: this supervisor does not have its engine");
-    Err(Refusal::new(ErrorCode::NotCarriedOut, text)
-        .hint("start the installed version with: agent-team supervisor restart"))
+    Err(Refusal::new(ErrorCode::NotCarriedOut, text).hint(format!(
+        "start the installed version with: {}",
+        CommandLine::RestartSupervisor
+    )))
 }
 
 /// The agent of a spawned member: the role's, with overrides. Never has tools that the role does not have.
@@ -501,13 +504,13 @@ pub(crate) fn refusal(refused: &Refused) -> Refusal {
 fn hint(refused: &Refused) -> Option<String> {
     #[expect(clippy::wildcard_enum_match_arm, reason = "most refusals need no hint")]
     Some(match refused {
-        Refused::UnknownMember(_) => "list the members with: agent-team ps".to_owned(),
-        Refused::UnknownMessage(_) => "list the messages with: agent-team messages".to_owned(),
-        Refused::UnknownRequest(_) => "list pending requests with: agent-team requests".to_owned(),
-        Refused::UnknownGrant(_) => "list the grants with: agent-team rules list".to_owned(),
+        Refused::UnknownMember(_) => format!("list the members with: {}", CommandLine::Ps),
+        Refused::UnknownMessage(_) => format!("list the messages with: {}", CommandLine::Messages),
+        Refused::UnknownRequest(_) => format!("list pending requests with: {}", CommandLine::Requests),
+        Refused::UnknownGrant(_) => format!("list the grants with: {}", CommandLine::ListRules),
         Refused::RulesForOnce => "use --for member or --for team, or omit --as".to_owned(),
         Refused::AlwaysWithoutRules => {
-            "pass a rule with --as; see suggested rules with: agent-team requests show".to_owned()
+            format!("pass a rule with --as; see suggested rules with: {}", CommandLine::ShowAnyRequest)
         }
         Refused::LineNotAllowed(_) => {
             "use create_task, which requests permission; the user may write shell lines without it".to_owned()
@@ -517,15 +520,17 @@ fn hint(refused: &Refused) -> Option<String> {
             "omit --for and --as: the approval covers this plan only; later calls of the member are requested separately"
                 .to_owned()
         }
-        Refused::UnknownTask(_) => "list the tasks with: agent-team task list".to_owned(),
+        Refused::UnknownTask(_) => format!("list the tasks with: {}", CommandLine::ListTasks),
         Refused::TooManyMembers { .. } => {
             "stop or remove a member, or raise limits.teammates in the team file".to_owned()
         }
         Refused::NameTaken(name) => format!(
-            "start it again with agent-team restart {name}; free the name of a spawned member with agent-team member remove {name}"
+            "start it again with {}; free the name of a spawned member with {}",
+            CommandLine::Restart(name),
+            CommandLine::RemoveMember(name)
         ),
         Refused::InTeamFile(name) => {
-            format!("remove {name} from the team file and run: agent-team up")
+            format!("remove {name} from the team file and run: {}", CommandLine::Up)
         }
         Refused::InboxFull(name) => format!("try again when {name} has read some messages"),
         Refused::WrongState {
@@ -533,24 +538,23 @@ fn hint(refused: &Refused) -> Option<String> {
             state: StateName::InProgress,
             ..
         } => {
-            format!("release it first with: agent-team task release {task}")
+            format!("release it first with: {}", CommandLine::ReleaseTask(*task))
         }
         Refused::WrongState {
             task,
             state: StateName::Failed | StateName::Cancelled,
             ..
         } => {
-            format!("retry it first with: agent-team task retry {task}")
+            format!("retry it first with: {}", CommandLine::RetryTask(*task))
         }
         Refused::RunUnderWay(_) => {
-            "send a message with agent-team send lead \"…\", or end the goal with agent-team cancel"
-                .to_owned()
+            format!("send a message with {}, or end the goal with {}", CommandLine::SendLead, CommandLine::Cancel)
         }
         Refused::TasksOpen { .. } => {
             "wait for them, cancel them, or finish with `force` and report what is left open"
                 .to_owned()
         }
-        Refused::NoRecipient => "start the members with: agent-team up".to_owned(),
+        Refused::NoRecipient => format!("start the members with: {}", CommandLine::Up),
         _ => return None,
     })
 }

@@ -48,6 +48,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use agent_team_core::{Context, Input, Team, Tick, Timer};
+use agent_team_protocol::command_line::CommandLine;
 use agent_team_protocol::notification::GoodbyeReason;
 use agent_team_protocol::view::{CommitView, DriverView};
 use agent_team_protocol::{ErrorCode, MemberName, Refusal};
@@ -100,7 +101,8 @@ impl DriverHandle {
             return Ok(());
         }
         let text = format!("{} is up", self.identity.team);
-        Err(Refusal::new(ErrorCode::TeamRunning, text).hint("stop it first with: agent-team down"))
+        Err(Refusal::new(ErrorCode::TeamRunning, text)
+            .hint(format!("stop it first with: {}", CommandLine::Down)))
     }
 }
 
@@ -435,7 +437,7 @@ impl Driver {
     fn hold_unreadable(&mut self) {
         for (member, unreadable) in self.settings.unreadable() {
             tracing::error!(%member, %unreadable, "held");
-            let reason = format!("{unreadable}; replace them with: agent-team up");
+            let reason = format!("{unreadable}; replace them with: {}", CommandLine::Up);
             self.urgent(Input::Unreadable {
                 member,
                 reason: reason.into(),

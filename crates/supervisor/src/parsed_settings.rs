@@ -10,6 +10,7 @@ use std::sync::Arc;
 use agent_team_core::Team;
 use agent_team_core::spec::MemberSpec;
 use agent_team_policy::{Mode, RuleBook};
+use agent_team_protocol::command_line::CommandLine;
 use agent_team_protocol::{ErrorCode, MemberName, Refusal};
 use serde::de::DeserializeOwned;
 
@@ -45,7 +46,7 @@ pub(crate) struct Unreadable {
 impl Unreadable {
     pub(crate) fn refusal(&self) -> Refusal {
         Refusal::new(ErrorCode::WrongState, self.to_string())
-            .hint("replace them with: agent-team up")
+            .hint(format!("replace them with: {}", CommandLine::Up))
     }
 }
 

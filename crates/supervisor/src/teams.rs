@@ -8,6 +8,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use agent_team_protocol::command_line::CommandLine;
 use agent_team_protocol::method::DownAnswer;
 use agent_team_protocol::notification::GoodbyeReason;
 use agent_team_protocol::rpc::TeamRef;
@@ -417,18 +418,21 @@ fn unknown(team: &TeamRef) -> Refusal {
             format!("no team's project contains {}", directory.display())
         }
     };
-    Refusal::new(ErrorCode::UnknownTeam, text)
-        .hint("list the teams with agent-team team list; create one with: agent-team up")
+    Refusal::new(ErrorCode::UnknownTeam, text).hint(format!(
+        "list the teams with {}; create one with: {}",
+        CommandLine::ListTeams,
+        CommandLine::Up
+    ))
 }
 
 fn open_refusal(error: &OpenError) -> Refusal {
     let refusal = Refusal::new(ErrorCode::StorageFailed, with_causes(error));
     match error {
         OpenError::Damaged { .. } => {
-            refusal.hint("the damaged files were set aside unchanged; start with an empty team with: agent-team up")
+            refusal.hint(format!("the damaged files were set aside unchanged; start with an empty team with: {}", CommandLine::Up))
         }
         OpenError::Newer { .. } => {
-            refusal.hint("install the newer agent-team, then run: agent-team supervisor restart")
+            refusal.hint(format!("install the newer agent-team, then run: {}", CommandLine::RestartSupervisor))
         }
         OpenError::Lost { lock, .. } => refusal.hint(format!(
             "restore the file and its -wal; or continue with the remaining events with: truncate -s 0 '{}'",

@@ -8,14 +8,16 @@ use agent_team_core::run::{self, Failure, Run};
 use agent_team_core::task::{self, Task};
 use agent_team_core::{Team, Tick};
 use agent_team_protocol::Party;
+use agent_team_protocol::command_line::CommandLine;
 use agent_team_protocol::engine::Engine;
 use agent_team_protocol::notification::Assignment;
+use agent_team_protocol::placement::Placement;
 use agent_team_protocol::spec::{FileDigest, RoleSpec};
 use agent_team_protocol::text::{age, duration};
-use agent_team_protocol::placement::Placement;
 use agent_team_protocol::view::{
-    MemberState, MemberView, PlanView, QuestionView, RoleView, RoundState, RoundView,
-    RunState, RunView, TaskCounts, TaskState, TaskView, Waiting};
+    MemberState, MemberView, PlanView, QuestionView, RoleView, RoundState, RoundView, RunState,
+    RunView, TaskCounts, TaskState, TaskView, Waiting,
+};
 
 use crate::settings::{self, MemberSettings, TeamSettings};
 
@@ -64,7 +66,9 @@ pub(crate) fn member(team: &Team, member: &Member, facts: RuntimeFacts, now: Tic
     let name = &member.spec.name;
     if let Some(message) = team.user_mail().newest_from(name) {
         why.push_str(&format!(
-            "; it asks you in {message}: read it with agent-team messages, answer it with agent-team send {name}"
+            "; it asks you in {message}: read it with {}, answer it with {}",
+            CommandLine::Messages,
+            CommandLine::Send(name)
         ));
     }
     MemberView {
@@ -257,10 +261,14 @@ fn why(
             format!("{name} was started {age} ago and has not connected yet")
         }
         Life::Ready { .. } => {
+            let reopen = format!(
+                "; it runs without a pane: reopen it with {}",
+                CommandLine::ReopenPanes
+            );
             let trouble = match (facts.unresponsive, facts.lost_pane) {
                 (true, true) => "; it has lost its pane and does not respond",
                 (true, false) => "; it does not respond",
-                (false, true) => "; it runs without a pane: reopen it with agent-team panes reopen",
+                (false, true) => &reopen,
                 (false, false) => "",
             };
             let waits = waiting.and_then(|waiting| match waiting {
@@ -270,10 +278,12 @@ fn why(
                     duration(until.saturating_sub(facts.wall_ms))
                 )),
                 Waiting::Permission { request } => Some(format!(
-                    " for permission: see agent-team requests show {request}"
+                    " for permission: see {}",
+                    CommandLine::ShowRequest(*request)
                 )),
                 Waiting::Plan { request, number } => Some(format!(
-                    " for approval of its plan {number}: see agent-team requests show {request}"
+                    " for approval of its plan {number}: see {}",
+                    CommandLine::ShowRequest(*request)
                 )),
                 Waiting::Reply { what } => Some(format!(" for {what}")),
                 Waiting::Unknown => None,
@@ -316,9 +326,15 @@ fn why(
             )
         }
         Life::Held { reason } => {
-            format!("{name} is held: {reason}; try again with agent-team restart {name}")
+            format!(
+                "{name} is held: {reason}; try again with {}",
+                CommandLine::Restart(name)
+            )
         }
-        Life::Stopped => format!("{name} is stopped; start it with agent-team restart {name}"),
+        Life::Stopped => format!(
+            "{name} is stopped; start it with {}",
+            CommandLine::Restart(name)
+        ),
     }
 }
 
@@ -331,7 +347,9 @@ pub(crate) fn task(team: &Team, task: &Task) -> TaskView {
     let (state, owner, result) = match &task.state {
         task::TaskState::Pending { note, .. } => (TaskState::Pending, None, note.as_deref()),
         task::TaskState::InProgress { owner } => (TaskState::InProgress, Some(owner), None),
-        task::TaskState::Failed { reason, owner } => (TaskState::Failed, owner.as_ref(), Some(&**reason)),
+        task::TaskState::Failed { reason, owner } => {
+            (TaskState::Failed, owner.as_ref(), Some(&**reason))
+        }
         task::TaskState::Cancelled => (TaskState::Cancelled, None, None),
     };
     TaskView {

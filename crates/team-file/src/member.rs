@@ -7,8 +7,7 @@ use std::path::{Path, PathBuf};
 use agent_team_protocol::engine::{ENGINE_WORDS, Engine};
 use agent_team_protocol::launch::LAUNCH_MARKER;
 use agent_team_protocol::placement::PlacementChoice;
-use agent_team_protocol::spec::{
-    AgentSpec, Budget, ClaimPolicy, MemberSpec, Strategy};
+use agent_team_protocol::spec::{AgentSpec, Budget, ClaimPolicy, MemberSpec, Strategy};
 use agent_team_protocol::{MemberName, RoleName};
 
 use super::agent::{self, AgentKeys, Reader};

@@ -27,7 +27,9 @@ use std::task::Poll;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use agent_team_client::{CallError, Client, ConnectError, ConnectOrStartError, Incoming, Introduced};
+use agent_team_client::{
+    CallError, Client, ConnectError, ConnectOrStartError, Incoming, Introduced,
+};
 use agent_team_protocol::initialize::Initialize;
 use agent_team_protocol::notification::{PaneLost, TaskOutput};
 use agent_team_protocol::rpc::Call;
@@ -293,7 +295,9 @@ impl Connector {
             WhenAbsent::Start => {
                 agent_team_client::connect_or_start(&self.directories, &self.initialize).await?
             }
-            WhenAbsent::Wait => agent_team_client::connect(&self.directories, &self.initialize).await?,
+            WhenAbsent::Wait => {
+                agent_team_client::connect(&self.directories, &self.initialize).await?
+            }
         };
         let bound = bound.or_else(|| daemon::bound_socket(&self.directories));
         Ok((client, incoming, bound))

@@ -10,6 +10,7 @@ use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use agent_team_protocol::RequestId;
+use agent_team_protocol::command_line::CommandLine;
 use agent_team_protocol::request::{
     Channel, DecideRequest, Decision, OfferView, RequestView, Scope,
 };
@@ -152,7 +153,8 @@ impl Dialog {
     /// The prompt where no row of the request fits.
     pub fn no_room(&self) -> String {
         let request = self.request;
-        format!("{request}: does not fit here · agent-team requests show {request} ▸ ")
+        let show = CommandLine::ShowRequest(request);
+        format!("{request}: does not fit here · {show} ▸ ")
     }
 
     /// The prompt once every row has been shown.
@@ -181,8 +183,8 @@ pub fn text(view: &RequestView) -> String {
     let mut text = format!("── {} {} {does}: {}", view.id, view.member, view.whole());
     if view.plan.is_some() {
         text.push_str(&format!(
-            "\n  to ask for changes: agent-team requests deny {} --reason \"…\"",
-            view.id
+            "\n  to ask for changes: {}",
+            CommandLine::DenyRequest(view.id)
         ));
     }
     for (number, offer) in (1..).zip(view.offers.iter().take(OFFERS)) {

@@ -5,8 +5,8 @@ use std::os::unix::net::UnixListener;
 use std::time::Instant;
 
 use agent_team_protocol::method::{RequestDecide, RequestList};
-use agent_team_protocol::request::{DecideRequest, Decision, ListRequests, Scope};
 use agent_team_protocol::placement::PlacementChoice;
+use agent_team_protocol::request::{DecideRequest, Decision, ListRequests, Scope};
 use anyhow::{Context as _, Result, ensure};
 
 use super::Bench;

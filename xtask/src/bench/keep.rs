@@ -118,8 +118,7 @@ mod tests {
             root = Some(directory.to_owned());
             let mut measure = Command::new("sh");
             // Two processes that outlive the shell, identified by arguments and by environment; then an interrupt.
-            let line =
-                "sh -c 'sleep 600; :' $ROOT/x & sleep 601 & touch $ROOT/began; kill -INT $$";
+            let line = "sh -c 'sleep 600; :' $ROOT/x & sleep 601 & touch $ROOT/began; kill -INT $$";
             measure.args(["-c", line]).env("ROOT", directory);
             measure
         });

@@ -12,14 +12,15 @@ use std::time::{Duration, Instant};
 
 use agent_team_protocol::TeamId;
 use agent_team_protocol::engine::Engine;
-use agent_team_protocol::placement::{CallerTerminal, PlacementChoice};
 use agent_team_protocol::method::{
-    AddTask, Down, Nothing, SupervisorStatus, SupervisorStop, TaskAdd, TaskAnswer,
-    TeamDown, TeamUp, Up};
+    AddTask, Down, Nothing, SupervisorStatus, SupervisorStop, TaskAdd, TaskAnswer, TeamDown,
+    TeamUp, Up,
+};
 use agent_team_protocol::permissions::{PermissionDefaults, Permissions};
+use agent_team_protocol::placement::{CallerTerminal, PlacementChoice};
 use agent_team_protocol::spec::{
-    AgentSpec, Budget, ClaimPolicy, Hooks, Layout, Limits, MemberSpec, TaskSpec,
-    TeamSpec};
+    AgentSpec, Budget, ClaimPolicy, Hooks, Layout, Limits, MemberSpec, TaskSpec, TeamSpec,
+};
 use agent_team_protocol::view::SupervisorView;
 use anyhow::{Context as _, Result, ensure};
 

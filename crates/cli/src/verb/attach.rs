@@ -11,9 +11,9 @@ use agent_team_protocol::placement::Placement;
 use agent_team_protocol::view::MemberView;
 
 use crate::args::Global;
+use crate::caller;
 use crate::error::Failure;
 use crate::output::Output;
-use crate::caller;
 use crate::single_terminal;
 
 pub(super) async fn run(

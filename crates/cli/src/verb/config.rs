@@ -15,10 +15,10 @@ use serde::Serialize;
 
 use super::up;
 use crate::args::{ConfigCommand, Global};
+use crate::caller;
 use crate::error::Failure;
 use crate::output::table::{Cell, Table, elastic, fixed};
 use crate::output::{Output, columns, text};
-use crate::caller;
 
 #[derive(Serialize)]
 struct Settings {

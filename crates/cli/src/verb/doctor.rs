@@ -19,9 +19,9 @@ use serde::Serialize;
 
 use self::check::Check;
 use super::supervisor;
+use crate::caller;
 use crate::error::Failure;
 use crate::output::{Output, text};
-use crate::caller;
 
 /// With fewer free bytes, journals soon fill the disk.
 const LEAST_FREE: u64 = 64 << 20;

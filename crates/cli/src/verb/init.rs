@@ -10,10 +10,10 @@ use agent_team_system::directories::Directories;
 use serde::Serialize;
 
 use super::trust;
+use crate::caller;
 use crate::error::Failure;
 use crate::output::table::{Cell, Column, Table, elastic, fixed};
 use crate::output::{Output, columns, text};
-use crate::caller;
 
 struct Template {
     name: &'static str,

@@ -25,9 +25,7 @@ struct TeamStatus<'a> {
 }
 
 pub(super) async fn run(global: &Global, output: Output) -> Result<ExitCode, Failure> {
-    let team = global.session()?
-        .query::<TeamShow>(Nothing {})
-        .await?;
+    let team = global.session()?.query::<TeamShow>(Nothing {}).await?;
     let document = TeamStatus {
         team: &team.team,
         revision: team.revision,

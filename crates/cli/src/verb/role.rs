@@ -14,11 +14,11 @@ use serde::Serialize;
 
 use super::up;
 use crate::args::{Global, RoleCommand};
+use crate::caller;
 use crate::error::Failure;
 use crate::output::style::paint;
 use crate::output::table::{Cell, Column, Table, elastic, fixed};
 use crate::output::{Output, columns, text};
-use crate::caller;
 
 #[derive(Serialize)]
 struct Roles {

@@ -16,9 +16,9 @@ use serde::Serialize;
 use serde_json::value::to_raw_value;
 
 use crate::args::{Global, RulesCommand};
+use crate::caller;
 use crate::error::Failure;
 use crate::output::Output;
-use crate::caller;
 
 #[derive(Serialize)]
 struct Rules {

@@ -16,8 +16,8 @@ use agent_team_protocol::method::{
     Down, Nothing, RunStart, RunWait, StartRun, TeamDown, TeamList, TeamShow, TeamUp, Up, WaitRun,
 };
 use agent_team_protocol::permissions::Mode;
-use agent_team_protocol::rpc::TeamRef;
 use agent_team_protocol::placement::PlacementChoice;
+use agent_team_protocol::rpc::TeamRef;
 use agent_team_protocol::spec::TeamSpec;
 use agent_team_protocol::view::{TeamEntry, TeamState};
 use agent_team_protocol::{ErrorCode, Revision, TeamId};
@@ -29,9 +29,9 @@ use super::text_argument::text_or_stdin;
 use super::waiting::{self, WaitOutcome};
 use super::{goal, up};
 use crate::args::{self, Global};
+use crate::caller;
 use crate::error::Failure;
 use crate::output::{Output, receipt};
-use crate::caller;
 
 /// Printed when the team is already up.
 const DECIDE: &str = "permission requests wait for agent-team requests";

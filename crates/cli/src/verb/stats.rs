@@ -83,9 +83,7 @@ impl Stats {
 }
 
 pub(super) async fn run(global: &Global, output: Output) -> Result<ExitCode, Failure> {
-    let team = global.session()?
-        .query::<TeamShow>(Nothing {})
-        .await?;
+    let team = global.session()?.query::<TeamShow>(Nothing {}).await?;
     let members = team.members.iter().map(|member| MemberStats {
         name: &member.name,
         stats: Stats::of(member),

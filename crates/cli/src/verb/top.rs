@@ -6,9 +6,9 @@ use std::process::ExitCode;
 use agent_team_system::terminal;
 
 use crate::args::Global;
+use crate::caller;
 use crate::error::Failure;
 use crate::output::Output;
-use crate::caller;
 use crate::top;
 
 /// Size of a frame when stdout is not a terminal.

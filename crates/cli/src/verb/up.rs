@@ -12,10 +12,10 @@ use agent_team_protocol::method::{
     UpAnswer,
 };
 use agent_team_protocol::permissions::Mode;
+use agent_team_protocol::placement::Placement;
 use agent_team_protocol::result::RunResult;
 use agent_team_protocol::rpc::TeamRef;
 use agent_team_protocol::spec::{MemberSpec, TeamSpec};
-use agent_team_protocol::placement::Placement;
 use agent_team_protocol::view::TeamEntry;
 use agent_team_protocol::{ErrorCode, Revision, RunId, TeamId, exit};
 use agent_team_system::directories::Directories;
@@ -27,10 +27,10 @@ use super::text_argument::text_or_stdin;
 use super::waiting::{self, WaitOutcome};
 use super::{attach, goal, trust};
 use crate::args::{self, Global};
+use crate::caller;
 use crate::error::{self, Failure};
 use crate::output::style::{BUSY, GOOD, paint};
 use crate::output::{Output, task, text};
-use crate::caller;
 use crate::single_terminal;
 
 /// Number of workers of a team without a team file, unless given with `-n`.
@@ -409,10 +409,7 @@ fn no_file_here() -> Failure {
 
 /// The team file of the team with this name or id, in any project.
 pub(super) async fn known_file(global: &Global, name: &str) -> Result<PathBuf, Failure> {
-    let teams = global.session()?
-        .query::<TeamList>(Nothing {})
-        .await?
-        .teams;
+    let teams = global.session()?.query::<TeamList>(Nothing {}).await?.teams;
     let is_meant = |team: &&TeamEntry| [team.name.as_str(), team.team.as_str()].contains(&name);
     let meant: Vec<_> = teams.iter().filter(is_meant).collect();
     match meant.as_slice() {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use agent_team_protocol::envelope::document::Document;
+use agent_team_protocol::envelope::state_snapshot::StateSnapshot;
 use agent_team_protocol::envelope::{AgUi, Envelope};
 use agent_team_protocol::notification::{EventNotice, Said, TransientNotice};
 use agent_team_protocol::{MemberName, Revision, TeamId};
@@ -240,7 +240,7 @@ fn patches_rebuild_board_and_members() {
         (&json!("ada"), &json!(2))
     );
     // The patched state has every field of the documented form.
-    serde_json::from_value::<Document>(state).unwrap();
+    serde_json::from_value::<StateSnapshot>(state).unwrap();
 }
 
 #[test]

@@ -46,7 +46,9 @@ impl Session {
 
     /// The supervisor's status and process identity. Must be read while it runs: after its exit the kernel may give its
     /// pid to another process.
-    async fn status_and_process(&mut self) -> Result<(SupervisorView, Option<ProcessId>), SessionError> {
+    async fn status_and_process(
+        &mut self,
+    ) -> Result<(SupervisorView, Option<ProcessId>), SessionError> {
         let status = self.query::<SupervisorStatus>(Nothing {}).await?;
         let process = ProcessId::of(status.pid).ok().flatten();
         Ok((status, process))

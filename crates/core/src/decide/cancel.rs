@@ -13,7 +13,7 @@ use crate::team::answers::Answer;
 use crate::team::event::Event;
 use crate::team::mail::MessageNote;
 use crate::team::run::{Failure, Run};
-use crate::team::task::{TaskState, Task};
+use crate::team::task::{Task, TaskState};
 
 impl Decider<'_> {
     pub(super) fn cancel_run(&mut self, reason: &str) -> CallResult {

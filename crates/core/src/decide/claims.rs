@@ -6,12 +6,13 @@
 
 use std::sync::Arc;
 
+use agent_team_protocol::command_line::CommandLine;
 use agent_team_protocol::id::{Generation, MemberName, Party, TaskId};
 
 use super::{Decider, TEXT_MAX};
 use crate::team::event::Event;
 use crate::team::spec::TaskSpec;
-use crate::team::task::{TaskState, RELEASES_MAX, Task};
+use crate::team::task::{RELEASES_MAX, Task, TaskState};
 
 /// How much of the last note becomes part of a failure's reason, in bytes.
 const NOTE_MAX: usize = TEXT_MAX - 256;
@@ -122,8 +123,8 @@ impl Decider<'_> {
 
     fn fail_unrepeatable(&mut self, task: &Task, why: &str) {
         let reason = format!(
-            "{why}. Its run must not be repeated (rerun = false); run `agent-team task retry {}` to start it again",
-            task.id
+            "{why}. Its run must not be repeated (rerun = false); run `{}` to start it again",
+            CommandLine::RetryTask(task.id)
         );
         self.record(Event::TaskFailed {
             task: task.id,

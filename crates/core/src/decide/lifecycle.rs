@@ -9,9 +9,9 @@ use crate::refusal::Refused;
 use crate::team::answers::Answer;
 use crate::team::event::Event;
 use crate::team::member::{GRACE_MS, Life, Member, Next, ProcessStamp, StopRequest, Then};
-use crate::team::spec::MemberSpec;
 use crate::team::restarts::{INTENSITY, Verdict};
 use crate::team::run::TranscriptSummary;
+use crate::team::spec::MemberSpec;
 
 /// How long a member that is restarted on request may take to finish its work, in milliseconds.
 const RESTART_GRACE_MS: u64 = 2_000;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use agent_team_protocol::command_line::CommandLine;
 use agent_team_protocol::id::{LaunchId, MemberName, MessageId, Party, Recipient};
 
 use super::{CallResult, Decider, LABEL_MAX, TEXT_MAX, check_size, party};
@@ -178,7 +179,7 @@ impl Decider<'_> {
             );
             self.notify([lead], text);
         }
-        let text = format!("{fact}. Restart it with: agent-team restart {name}");
+        let text = format!("{fact}. Restart it with: {}", CommandLine::Restart(&name));
         self.notify([Party::User], text);
     }
 

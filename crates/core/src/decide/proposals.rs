@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use agent_team_protocol::command_line::CommandLine;
 use agent_team_protocol::id::{MemberName, Party, TaskId};
 
 use super::requests::CALL_MAX;
@@ -34,7 +35,8 @@ impl Decider<'_> {
         self.withdraw_waiting(name);
         let request = self.record_asked(name.clone(), digest, call, Some(plan));
         let number = plan.number;
-        let text = format!("{name} proposes plan {number}: agent-team requests show {request}");
+        let show = CommandLine::ShowRequest(request);
+        let text = format!("{name} proposes plan {number}: {show}");
         self.notify([Party::User], text);
         Ok(Answer::Request { request }.into())
     }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use agent_team_protocol::command_line::CommandLine;
 use agent_team_protocol::id::{LaunchId, MemberName, Party, RequestId};
 use agent_team_protocol::value::Scope;
 
@@ -12,8 +13,8 @@ use crate::refusal::{PLAN_FIRST, Refused};
 use crate::team::answers::Answer;
 use crate::team::event::Event;
 use crate::team::lock::Proposed;
-use crate::team::spec::TeamSpec;
 use crate::team::request::{PENDING_MAX, Request, RequestState};
+use crate::team::spec::TeamSpec;
 
 /// Maximum length of a call, in bytes.
 pub(super) const CALL_MAX: usize = 256 << 10;
@@ -74,7 +75,8 @@ impl Decider<'_> {
         }
         self.check_pending(name)?;
         let request = self.record_asked(member, digest, call, None);
-        let text = format!("{name} asks for permission: agent-team requests show {request}");
+        let show = CommandLine::ShowRequest(request);
+        let text = format!("{name} asks for permission: {show}");
         self.notify([Party::User], text);
         Ok(Answer::Request { request }.into())
     }

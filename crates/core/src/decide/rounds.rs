@@ -14,9 +14,9 @@ use crate::team::answers::Answer;
 use crate::team::event::Event;
 use crate::team::member::{GRACE_MS, Life, Member};
 use crate::team::memory;
-use crate::team::spec::TaskSpec;
-use crate::team::round::{self, Decision, Reply, Round, RoundEnd, Strategy, Work};
+use crate::team::round::{self, Choice, Reply, Round, RoundEnd, Strategy, Work};
 use crate::team::run::{Failure, Run};
+use crate::team::spec::TaskSpec;
 use crate::team::task::TaskState;
 
 /// The priority of a round's task: above the usual priorities of the member's other tasks.
@@ -54,7 +54,7 @@ impl Decider<'_> {
         };
         let routed = match round::read(text) {
             Ok(Reply::Done { answer }) => {
-                self.record(decide(Decision::Done));
+                self.record(decide(Choice::Done));
                 return self.end_run(run, answer.into());
             }
             Ok(Reply::Route { name, instructions }) => {
@@ -64,10 +64,10 @@ impl Decider<'_> {
         };
         match routed {
             Ok((member, instructions)) => {
-                self.record(decide(Decision::Member(member.clone())));
+                self.record(decide(Choice::Member(member.clone())));
                 self.begin_round(run, round, member, instructions);
             }
-            Err(why) => self.record(decide(Decision::Unclear(why.into()))),
+            Err(why) => self.record(decide(Choice::Unclear(why.into()))),
         }
     }
 

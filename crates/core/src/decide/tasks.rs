@@ -12,9 +12,9 @@ use crate::refusal::{Oversized, Refused, StateName};
 use crate::team::answers::{Answer, CallKey};
 use crate::team::event::Event;
 use crate::team::member::Life;
-use crate::team::spec::TaskSpec;
 use crate::team::run::Run;
-use crate::team::task::{GraphError, TaskState, REFUSALS_MAX, Task};
+use crate::team::spec::TaskSpec;
+use crate::team::task::{GraphError, REFUSALS_MAX, Task, TaskState};
 
 /// Maximum size of all texts of a task together, in bytes: with its result, and with every character escaped, a task
 /// still fits into a frame.

@@ -18,13 +18,13 @@ use crate::team::budget::{Account, Measure, Standing};
 use crate::team::lock::{Lock, Proposed};
 use crate::team::mail::{Lane, MessageNote};
 use crate::team::member::{Next, ProcessStamp, StopRequest, Then};
-use crate::team::spec::{MemberSpec, TaskSpec, TeamSpec};
 use crate::team::request::{Grant, Request};
 use crate::team::restarts::Restarts;
-use crate::team::round::{Decision, RoundEnd};
+use crate::team::round::{Choice, RoundEnd};
 use crate::team::run::{Failure, TranscriptSummary};
+use crate::team::spec::{MemberSpec, TaskSpec, TeamSpec};
 use crate::team::stored::{StoredUsage, is_default};
-use crate::team::task::{TaskState, Task};
+use crate::team::task::{Task, TaskState};
 use crate::time::{Tick, TokenHash};
 
 /// One entry of the journal. Its position is its revision.
@@ -264,7 +264,7 @@ events! {
     CoordinatorDecided {
         run: RunId,
         round: u32,
-        decision: Decision,
+        decision: Choice,
         text: Arc<str>,
     },
     /// A round began for this member. Without a task the member could not work.

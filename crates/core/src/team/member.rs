@@ -26,9 +26,9 @@ use agent_team_protocol::id::{LaunchId, MessageId, Party};
 use crate::team::budget::Account;
 use crate::team::lock::Lock;
 use crate::team::mail::Inbox;
-use crate::team::spec::MemberSpec;
 use crate::team::restarts::Restarts;
 use crate::team::run::TranscriptSummary;
+use crate::team::spec::MemberSpec;
 use crate::time::{Tick, TokenHash};
 use crate::timer::Timer;
 

@@ -62,10 +62,10 @@ pub enum Work {
     },
 }
 
-/// The decision that a reply led to.
+/// What the lead's model chose for the next round.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Decision {
+pub enum Choice {
     Member(MemberName),
     Done,
     /// The question is repeated to the model with this reason.

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use agent_team_core::Effect;
 use agent_team_core::input::{ClaimRef, StartFault, Verdict};
+use agent_team_protocol::command_line::CommandLine;
 use agent_team_protocol::launch::LaunchFile;
 use agent_team_protocol::notification::{Abandon, StopMember};
 use agent_team_protocol::{LaunchId, MemberName};
@@ -190,10 +191,10 @@ impl Driver {
             .environment_file(self.identity.team.as_str());
         let bytes = private_file::read(&file).map_err(|error| {
             if error.kind() == std::io::ErrorKind::NotFound {
-                StartFault::Unfit(
-                    "the team's environment file is missing; write it again with: agent-team up"
-                        .to_owned(),
-                )
+                StartFault::Unfit(format!(
+                    "the team's environment file is missing; write it again with: {}",
+                    CommandLine::Up
+                ))
             } else {
                 StartFault::Failed(error.to_string())
             }
@@ -202,7 +203,8 @@ impl Driver {
             // A power cut can leave the file empty.
             let file = file.display();
             StartFault::Unfit(format!(
-                "cannot read {file}: {error}; write it again with: agent-team up"
+                "cannot read {file}: {error}; write it again with: {}",
+                CommandLine::Up
             ))
         })
     }

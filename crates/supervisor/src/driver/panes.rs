@@ -7,6 +7,7 @@
 use std::path::PathBuf;
 
 use agent_team_core::member::{Life, Member};
+use agent_team_protocol::command_line::CommandLine;
 use agent_team_protocol::engine::Engine;
 use agent_team_protocol::method::{Attach, AttachAnswer, HoldAnswer, HoldPane, ReopenAnswer};
 use agent_team_protocol::notification::PaneShown;
@@ -63,7 +64,8 @@ impl Driver {
     pub(crate) fn hold(&mut self, reply: Reply, hold: &HoldPane) {
         let over = || Refusal::new(ErrorCode::NoPane, "the member has exited");
         let Some(member) = self.team.member_of(&hold.launch) else {
-            return reply.refuse(over().hint("list the members with: agent-team ps"));
+            return reply
+                .refuse(over().hint(format!("list the members with: {}", CommandLine::Ps)));
         };
         let name = member.spec.name.clone();
         let runtime = self.launches.get(&hold.launch);
@@ -202,13 +204,15 @@ impl Driver {
             let team = self.views().placement();
             return Err(
                 refused(format!("{name} has no pane by its placement: {team}")).hint(format!(
-                    "show it in this terminal with: agent-team attach {name}"
+                    "show it in this terminal with: {}",
+                    CommandLine::Attach(name)
                 )),
             );
         }
         let Some((launch, runtime)) = self.launches.of(&self.team, name) else {
             return Err(refused(format!("{name} is not running")).hint(format!(
-                "start it in a pane with: agent-team restart {name}"
+                "start it in a pane with: {}",
+                CommandLine::Restart(name)
             )));
         };
         if runtime.pane().is_some() {
@@ -250,8 +254,10 @@ fn attach_helper_program() -> Result<PathBuf, daemon::FindBinaryError> {
 
 fn no_own_process(name: &MemberName) -> Refusal {
     let text = format!("{name} runs in a shared process and has no terminal");
-    Refusal::new(ErrorCode::NoPane, text)
-        .hint(format!("follow its output with: agent-team logs -f {name}"))
+    Refusal::new(ErrorCode::NoPane, text).hint(format!(
+        "follow its output with: {}",
+        CommandLine::FollowLog(name)
+    ))
 }
 
 /// Forwards the launcher's answer to the caller.

@@ -231,7 +231,7 @@ impl Permissions<'_> {
     }
 
     /// Whether the user delegated approval of this call to the lead. Never true for the lead's own calls.
-    fn is_delegated(&self, member: &MemberName, call: &agent_team_policy::Call) -> bool {
+    fn is_delegated(&self, member: &MemberName, call: &agent_team_policy::ToolCall) -> bool {
         let lead = self.team.lead().map(|lead| &lead.spec.name);
         if lead.is_none_or(|lead| lead == member) {
             return false;
@@ -305,7 +305,7 @@ impl Permissions<'_> {
     fn judge(
         &self,
         member: Option<&MemberName>,
-        call: &agent_team_policy::Call,
+        call: &agent_team_policy::ToolCall,
         more: Option<&Grant>,
     ) -> Judgement {
         let (mut book, stance) = match self.settings.rules() {

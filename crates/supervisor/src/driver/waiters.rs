@@ -7,6 +7,7 @@ use agent_team_core::Team;
 use agent_team_core::member::Life;
 use agent_team_core::request::{Request, RequestState};
 use agent_team_core::task::TaskState;
+use agent_team_protocol::command_line::CommandLine;
 use agent_team_protocol::method::{Outcome, RemoveAnswer, UpAnswer, WaitAnswer};
 use agent_team_protocol::request::Decided;
 use agent_team_protocol::{ErrorCode, MemberName, Refusal, RequestId, Revision, RunId};
@@ -151,7 +152,7 @@ fn settled(until: &Until, views: &Views<'_>) -> Option<Answer> {
             }
             if let Some(reason) = there.and_then(|there| there.objection.as_ref()) {
                 let text = format!("{member} objects: {reason}");
-                let hint = format!("stop it anyway with: agent-team stop {member} --force");
+                let hint = format!("stop it anyway with: {}", CommandLine::StopForced(member));
                 return Some(Err(Refusal::new(ErrorCode::Objected, text).hint(hint)));
             }
             let answer = views.member_answer(member);
@@ -170,7 +171,8 @@ fn settled(until: &Until, views: &Views<'_>) -> Option<Answer> {
                 Some(reason) => format!("{member} objects: {reason}"),
                 None => format!("{member} was started again"),
             };
-            let hint = format!("remove it anyway with: agent-team member remove {member} --force");
+            let forced = CommandLine::RemoveForced(member);
+            let hint = format!("remove it anyway with: {forced}");
             Some(Err(Refusal::new(ErrorCode::Objected, why).hint(hint)))
         }
         Until::Up => {
@@ -257,8 +259,8 @@ fn raw(answer: &impl Serialize) -> Answer {
 mod tests {
     use agent_team_core::input::{ClaimRef, Verdict};
     use agent_team_core::{Answer as CoreAnswer, Call, Input, Origin};
-    use agent_team_protocol::spec::TaskSpec;
     use agent_team_protocol::placement::Placement;
+    use agent_team_protocol::spec::TaskSpec;
 
     use super::super::testing::{Frames, TestTeam, caller, name};
     use super::*;

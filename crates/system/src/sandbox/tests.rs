@@ -40,7 +40,10 @@ fn seatbelt_rules_are_ordered_by_path_depth() {
          (deny file-write* (subpath \"/srv/me/\\\"our\\\" code/.envrc\"))\n\
          (deny file-write* (subpath \"/srv/me/\\\"our\\\" code/.git/hooks\"))\n"
     );
-    assert!(script.starts_with("(version 1)\n(deny default)\n"), "{script}");
+    assert!(
+        script.starts_with("(version 1)\n(deny default)\n"),
+        "{script}"
+    );
 }
 
 #[test]

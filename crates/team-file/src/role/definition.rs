@@ -88,11 +88,7 @@ impl Role {
     }
 
     /// The agent of a member with this role.
-    pub(crate) fn agent(
-        &self,
-        member: &AgentKeys,
-        defaults: &AgentKeys,
-    ) -> AgentSpec {
+    pub(crate) fn agent(&self, member: &AgentKeys, defaults: &AgentKeys) -> AgentSpec {
         let mut keys = self.agent_keys.clone();
         if self.coordinate {
             keys.deny_tools.extend(EDITING.map(str::to_owned));

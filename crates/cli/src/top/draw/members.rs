@@ -66,7 +66,11 @@ fn columns<'a>(
     now: Instant,
 ) -> Vec<Column<'a>> {
     let widest = |of: &dyn Fn(&MemberView) -> String, least: usize| {
-        let widest = members.iter().map(|member| of(member).width()).max().unwrap_or(0);
+        let widest = members
+            .iter()
+            .map(|member| of(member).width())
+            .max()
+            .unwrap_or(0);
         Constraint::Length(u16::try_from(widest.max(least)).unwrap_or(u16::MAX))
     };
     let name = |member: &MemberView| format!("{} {}", mark(member), member.name);
@@ -115,7 +119,9 @@ fn columns<'a>(
         columns.push(Column {
             title: "TOKENS",
             width: Constraint::Length(TOKENS),
-            cell: Box::new(|member| Line::raw(usage::tokens(member.usage.tokens())).right_aligned()),
+            cell: Box::new(|member| {
+                Line::raw(usage::tokens(member.usage.tokens())).right_aligned()
+            }),
         });
         columns.push(Column {
             title: "COST",

@@ -119,7 +119,10 @@ impl Subject {
 }
 
 /// Translates a journal event; `None` for other events. `subjects` collects the call of each request.
-pub(super) fn entry(event: &EventNotice, subjects: &mut BTreeMap<RequestId, Subject>) -> Option<Entry> {
+pub(super) fn entry(
+    event: &EventNotice,
+    subjects: &mut BTreeMap<RequestId, Subject>,
+) -> Option<Entry> {
     let event_data: DecisionEvent = serde_json::from_str(event.event.get()).ok()?;
     let mut entry = Entry {
         revision: event.revision,

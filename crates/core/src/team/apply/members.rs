@@ -58,27 +58,31 @@ impl Team {
                 launch,
                 process: *process,
             }),
-            MemberEvent::LaunchAsked { member, asked, .. } => self.set_life(member, tick, |member| {
-                member.objection = None;
-                let Life::Ready { launch, process } = member.life.clone() else {
-                    return member.life.clone();
-                };
-                Life::StopRequested {
-                    launch,
-                    process,
-                    asked: asked.clone(),
-                }
-            }),
-            MemberEvent::LaunchObjected { member, reason, .. } => self.set_life(member, tick, |member| {
-                member.objection = Some(reason.clone());
-                let Life::StopRequested {
-                    launch, process, ..
-                } = member.life.clone()
-                else {
-                    return member.life.clone();
-                };
-                Life::Ready { launch, process }
-            }),
+            MemberEvent::LaunchAsked { member, asked, .. } => {
+                self.set_life(member, tick, |member| {
+                    member.objection = None;
+                    let Life::Ready { launch, process } = member.life.clone() else {
+                        return member.life.clone();
+                    };
+                    Life::StopRequested {
+                        launch,
+                        process,
+                        asked: asked.clone(),
+                    }
+                })
+            }
+            MemberEvent::LaunchObjected { member, reason, .. } => {
+                self.set_life(member, tick, |member| {
+                    member.objection = Some(reason.clone());
+                    let Life::StopRequested {
+                        launch, process, ..
+                    } = member.life.clone()
+                    else {
+                        return member.life.clone();
+                    };
+                    Life::Ready { launch, process }
+                })
+            }
             MemberEvent::LaunchDraining {
                 member,
                 kill_at,

@@ -66,7 +66,9 @@ impl Team {
                 let launch = launch.clone();
                 self.requests.set(*request, RequestState::Begun { launch });
             }
-            RequestEvent::RequestEnded { request } => self.requests.set(*request, RequestState::Ended),
+            RequestEvent::RequestEnded { request } => {
+                self.requests.set(*request, RequestState::Ended)
+            }
             RequestEvent::GrantRevoked { request } => self.requests.revoke(*request),
             RequestEvent::GrantsEnded {} => self.requests.end_grants(),
         }

@@ -4,7 +4,7 @@ use agent_team_protocol::id::RunId;
 
 use crate::team::Team;
 use crate::team::event::{Event, Record, RunEvent};
-use crate::team::round::{Decision, Round, RoundEnd, Work};
+use crate::team::round::{Choice, Round, RoundEnd, Work};
 use crate::team::run::{Run, RunState, TranscriptSummary};
 
 impl Team {
@@ -59,9 +59,9 @@ impl Team {
             RunEvent::CoordinatorDecided { run, decision, .. } => {
                 self.change_run(*run, |run| match decision {
                     // A `RoundStarted` follows.
-                    Decision::Member(_) => {}
-                    Decision::Done => run.rounds.push(Round::Answered),
-                    Decision::Unclear(why) => run.rounds.push(Round::Unclear { why: why.clone() }),
+                    Choice::Member(_) => {}
+                    Choice::Done => run.rounds.push(Round::Answered),
+                    Choice::Unclear(why) => run.rounds.push(Round::Unclear { why: why.clone() }),
                 });
             }
             RunEvent::RoundStarted {
@@ -209,8 +209,8 @@ fn round_events(run: &Run) -> impl Iterator<Item = Event> {
         };
         let (member, task, work) = match what {
             Round::Worked { member, task, work } => (member, *task, work),
-            Round::Unclear { why } => return vec![decided(Decision::Unclear(why.clone()))],
-            Round::Answered => return vec![decided(Decision::Done)],
+            Round::Unclear { why } => return vec![decided(Choice::Unclear(why.clone()))],
+            Round::Answered => return vec![decided(Choice::Done)],
         };
         let mut events = vec![Event::RoundStarted {
             run,

@@ -8,7 +8,7 @@ use agent_team_protocol::id::{Generation, Party, TaskId};
 use crate::team::Team;
 use crate::team::event::{Event, Record, TaskEvent};
 use crate::team::member::{Life, Member};
-use crate::team::task::{TaskState, Task};
+use crate::team::task::{Task, TaskState};
 use crate::time::Tick;
 
 impl Team {

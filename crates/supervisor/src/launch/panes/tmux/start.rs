@@ -7,8 +7,8 @@
 use std::collections::BTreeSet;
 
 use agent_team_protocol::MemberName;
-use agent_team_protocol::spec::Layout;
 use agent_team_protocol::placement::Placement;
+use agent_team_protocol::spec::Layout;
 use agent_team_system::process::{ProcessId, Signal};
 
 use super::TmuxPanes;

@@ -1,13 +1,15 @@
-//! The document of a team as the supervisor's views show it, and changes of it. Used by the event stream.
+//! The state of a team as the supervisor's views show it, and changes of it. Used by the event stream.
 
-use agent_team_protocol::envelope::document::{Document, Life, Member, Operation, Task};
+use agent_team_protocol::envelope::state_snapshot::{
+    Life, MemberSnapshot, Operation, StateSnapshot, TaskSnapshot,
+};
 use agent_team_protocol::view::{MemberState, MemberView, TaskView, TeamView};
 use serde::Serialize;
 
 /// The state at the revision of `team`; its tasks may be newer.
-pub(super) fn of(team: &TeamView, tasks: &[TaskView]) -> Document {
+pub(super) fn of(team: &TeamView, tasks: &[TaskView]) -> StateSnapshot {
     let members = team.members.iter();
-    Document {
+    StateSnapshot {
         members: members
             .map(|view| (view.name.clone(), member(view)))
             .collect(),
@@ -15,7 +17,7 @@ pub(super) fn of(team: &TeamView, tasks: &[TaskView]) -> Document {
     }
 }
 
-fn member(view: &MemberView) -> Member {
+fn member(view: &MemberView) -> MemberSnapshot {
     let (state, is_explained) = match view.state {
         MemberState::Planned => (Life::Planned, false),
         MemberState::Launching => (Life::Launching, false),
@@ -29,7 +31,7 @@ fn member(view: &MemberView) -> Member {
         MemberState::Held => (Life::Held, true),
         MemberState::Stopped => (Life::Stopped, false),
     };
-    Member {
+    MemberSnapshot {
         role: view.role.clone(),
         lead: view.lead,
         state,
@@ -37,9 +39,9 @@ fn member(view: &MemberView) -> Member {
     }
 }
 
-fn task(view: &TaskView) -> Task {
+fn task(view: &TaskView) -> TaskSnapshot {
     let view = view.clone();
-    Task {
+    TaskSnapshot {
         key: view.key,
         title: view.title,
         description: view.description,

@@ -17,13 +17,13 @@ use crate::id::{Generation, MemberName, Party, RoleName, TaskId};
 use crate::view::TaskState;
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct Document {
-    pub members: BTreeMap<MemberName, Member>,
-    pub tasks: BTreeMap<TaskId, Task>,
+pub struct StateSnapshot {
+    pub members: BTreeMap<MemberName, MemberSnapshot>,
+    pub tasks: BTreeMap<TaskId, TaskSnapshot>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Member {
+pub struct MemberSnapshot {
     pub role: RoleName,
     pub lead: bool,
     pub state: Life,
@@ -44,7 +44,7 @@ pub enum Life {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Task {
+pub struct TaskSnapshot {
     pub key: String,
     pub title: String,
     pub description: String,
