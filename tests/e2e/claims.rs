@@ -14,7 +14,8 @@ fn repository() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
 }
 
-/// README.md, ARCHITECTURE.md and the user guide. Each run of white space is one blank, because a line may break anywhere.
+/// README.md, ARCHITECTURE.md and the user guide. Each run of white space is one blank, because a line may break
+/// anywhere.
 fn documentation() -> String {
     let guide = std::fs::read_dir(repository().join("docs/guide")).expect("it is there");
     let guide = guide.map(|entry| entry.expect("it is there").path());

@@ -9,6 +9,7 @@ use agent_team_tests::fake_iterm2::{self, FakeIterm, with_fake_osascript};
 use agent_team_tests::{Rig, processes, tmux, until};
 use serde_json::{Value, json};
 
+use crate::reopen::assert_same_worker;
 use crate::teams::{file, task};
 
 /// A team brought up from within the fake app.
@@ -76,13 +77,6 @@ impl World {
 
 fn word(value: &Value) -> String {
     value.as_str().unwrap().to_owned()
-}
-
-fn assert_same_worker(before: &MemberView, after: &MemberView) {
-    assert_eq!(
-        (after.pid, &after.launch, after.restarts),
-        (before.pid, &before.launch, before.restarts)
-    );
 }
 
 /// Ends a member's process, and waits until its successor is there.

@@ -42,7 +42,7 @@ async fn until_shown_again(rig: &Rig, name: &str) -> MemberView {
     .await
 }
 
-fn assert_same_worker(before: &MemberView, after: &MemberView) {
+pub(crate) fn assert_same_worker(before: &MemberView, after: &MemberView) {
     assert_eq!(
         (after.pid, &after.launch, after.restarts),
         (before.pid, &before.launch, before.restarts)

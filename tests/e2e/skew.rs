@@ -150,7 +150,8 @@ fn a_frame_without_a_recorded_field_is_found() {
     }
 }
 
-/// Replaces a text in every journal of the rig, as a build of a newer version would have written it, and starts a supervisor.
+/// Replaces a text in every journal of the rig, as a build of a newer version would have written it, and starts a
+/// supervisor.
 async fn rewrite_settings(rig: &Rig, old: &str, new: &str) {
     let teams = std::fs::read_dir(rig.directories().teams()).unwrap();
     for team in teams {

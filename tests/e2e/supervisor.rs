@@ -30,7 +30,8 @@ async fn timed<const N: usize>(rig: &Rig, arguments: [&str; N]) -> Duration {
     began.elapsed()
 }
 
-/// Fails if a command took [`REACHED`] longer than its control: the same command, in the same run, with nothing removed.
+/// Fails if a command took [`REACHED`] longer than its control: the same command, in the same run, with nothing
+/// removed.
 fn is_within_limit(what: &str, took: Duration, control: Duration) {
     let limit = REACHED + NOISE * control;
     assert!(took < limit, "{what}: {took:?}, the control {control:?}");

@@ -9,7 +9,7 @@ use serde_json::json;
 use tokio::net::TcpListener;
 
 use crate::{
-    KEY, WIRES, answer, config, first_answer, first_failure, model_at, model_of, said, told_until,
+    KEY, WIRES, answer, config, deltas_until, first_answer, first_failure, model_at, model_of, said,
 };
 
 #[tokio::test]
@@ -211,7 +211,7 @@ async fn leaving_an_answer_cuts_its_connection() {
         let reply = Reply::text("A long answer that runs on.").hang_after(4);
         let server = FakeModelServer::start(in_turn([reply])).await;
         let model = model_at(name, &server);
-        told_until(&*model, |delta| matches!(delta, Delta::Text(_))).await;
+        deltas_until(&*model, |delta| matches!(delta, Delta::Text(_))).await;
         server.hung_up(1).await;
         assert_eq!(server.requests().len(), 1, "nothing is asked again");
     }

@@ -541,7 +541,7 @@ impl Drop for Rig {
         let failed = std::thread::panicking();
         if failed {
             eprintln!("kept for a look: {}", self.root().display());
-            logs::tell(&self.directories().state);
+            logs::print(&self.directories().state);
         }
         let mut down = self.command(&["down", "--force"]);
         down.kill_on_drop(true).stdin(std::process::Stdio::null());

@@ -135,6 +135,7 @@ impl std::fmt::Debug for TeamBuilder {
 }
 
 impl Team {
+    /// A team to configure; [`TeamBuilder::build`] starts it.
     pub fn builder() -> TeamBuilder {
         TeamBuilder::default()
     }
@@ -172,6 +173,7 @@ impl TeamBuilder {
         self
     }
 
+    /// Adds a member.
     pub fn member(mut self, member: Member) -> Self {
         self.table.member.push(member);
         self
@@ -444,7 +446,7 @@ impl TeamBuilder {
             roles,
             defaults: _,
         } = &self.table;
-        let said = name.is_some()
+        let has_settings = name.is_some()
             || mode.is_some()
             || max_rounds.is_some()
             || coordinator_prompt.is_some()
@@ -452,8 +454,8 @@ impl TeamBuilder {
             || lead.is_some()
             || !member.is_empty()
             || !roles.is_empty();
-        if said || self.project.is_some() {
-            let sentence = "name, mode, project, limits, members and roles stand in the team file: \
+        if has_settings || self.project.is_some() {
+            let sentence = "cannot combine a team file with a name, mode, project, limits, members or roles: \
                             give either the file or these";
             return Err(BuildError::Invalid(vec![sentence.to_owned()]));
         }

@@ -102,14 +102,14 @@ impl Host for MemberThreads {
                 .await
                 .map_err(|e| e.to_string())
         };
-        let over = move |worked| {
+        let on_end = move |worked| {
             if let Err(error) = worked {
                 tracing::error!(member = %worker, error, "the worker failed");
             }
             drop(left);
             drop(alive);
         };
-        let handle = thread::start(format!("agent {member}"), ending, work, over)?;
+        let handle = thread::start(format!("agent {member}"), ending, work, on_end)?;
         threads.handles.retain(|handle| !handle.is_finished());
         threads.handles.push(handle);
         Ok(Hosted { end, ended })

@@ -51,6 +51,7 @@ impl RunStream {
         }
     }
 
+    /// The run that this stream shows.
     pub fn run_id(&self) -> RunId {
         self.run
     }

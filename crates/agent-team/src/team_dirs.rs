@@ -10,6 +10,7 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
+use agent_team_protocol::text::hex;
 use agent_team_system::directories::Directories;
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
@@ -78,11 +79,7 @@ impl Session {
         digest.update(self.user.len().to_be_bytes());
         digest.update(&self.user);
         digest.update(&self.session);
-        let digest = digest.finalize();
-        let digest: String = digest[..8]
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
+        let digest = hex(&digest.finalize()[..8]);
         let name = format!("{} {}", self.user, self.session);
         let shown = name.chars().take(NAME_CHARACTERS).map(|c| match c {
             c if c.is_ascii_alphanumeric() => c,

@@ -50,6 +50,7 @@ pub enum CallFailed {
     /// The team was shut down, or its journal could not be stored.
     #[error("the team has ended")]
     Ended,
+    /// The answer does not have the form that this build expects.
     #[error("{0}")]
     Answer(String),
 }
@@ -128,7 +129,7 @@ impl SupervisorClient {
 /// A team's thread. Dropping it ends everything immediately.
 pub(crate) struct TeamThread {
     supervisor: SupervisorClient,
-    /// Sent or dropped, it makes the supervisor exit.
+    /// Sending or dropping it makes the supervisor exit.
     over: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<Result<(), ServeError>>>,
 }
@@ -221,7 +222,7 @@ impl Drop for TeamThread {
 
 impl std::fmt::Debug for TeamThread {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Home")
+        f.debug_struct("TeamThread")
             .field("team", &self.supervisor.team)
             .finish_non_exhaustive()
     }

@@ -642,7 +642,8 @@ mod tests {
             },
         ] {
             let line = line.to_string();
-            let inserted = line.replace("REQUEST", "P-1").replace("MORE", "1000");
+            let inserted = line.replace("MEMBER", "ada").replace("REQUEST", "P-1");
+            let inserted = inserted.replace("MORE", "1000");
             let parsed = Cli::try_parse_from(inserted.split(' '));
             assert!(parsed.is_ok(), "{line}: {}", parsed.unwrap_err());
         }

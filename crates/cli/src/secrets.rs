@@ -20,8 +20,9 @@ pub(crate) struct Secrets {
 impl Secrets {
     pub(crate) fn of(directories: &Directories, team: &TeamId) -> Self {
         let file = directories.environment_file(team.as_str());
-        let kept = private_file::read(&file).ok();
-        kept.and_then(|kept| serde_json::from_slice(&kept).ok())
+        let content = private_file::read(&file).ok();
+        content
+            .and_then(|content| serde_json::from_slice(&content).ok())
             .unwrap_or_default()
     }
 

@@ -123,7 +123,7 @@ impl Session {
         }
     }
 
-    /// Uses these directories instead of those of the environment.
+    /// Uses these directories, which are prepared, instead of those of the environment.
     pub fn in_directories(mut self, directories: Directories) -> Self {
         self.directories = Some(directories);
         self
@@ -253,10 +253,10 @@ impl Session {
     }
 
     fn prepared_directories(&self) -> Result<Directories, SessionError> {
-        let directories = match &self.directories {
-            Some(directories) => directories.clone(),
-            None => Directories::from_environment()?,
-        };
+        if let Some(directories) = &self.directories {
+            return Ok(directories.clone());
+        }
+        let directories = Directories::from_environment()?;
         directories.prepare()?;
         Ok(directories)
     }

@@ -75,7 +75,7 @@ impl Extend<Record> for Team {
 }
 
 impl Team {
-    /// The earliest deadline of the team: then the input `DeadlineReached` is due.
+    /// The earliest deadline of the team, at which the input `DeadlineReached` is due.
     pub fn next_deadline(&self) -> Option<Tick> {
         self.timers().map(|(at, _)| at).min()
     }

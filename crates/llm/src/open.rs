@@ -306,7 +306,7 @@ mod tests {
     }
 
     fn url(provider: &str, given: &str) -> String {
-        let provider = Provider::named(provider).expect("it is known");
+        let provider = Provider::named(provider).expect("a known provider");
         base_url(provider, given).unwrap_or_else(|why| why)
     }
 
@@ -360,7 +360,7 @@ mod tests {
             ("openai/x", [("OPENAI_BASE_URL", "http://127.0.0.1:9/v1")]),
             ("ollama/qwen3", [("A", "b")]),
         ] {
-            opened(name, &vars).expect("nothing is missing");
+            opened(name, &vars).expect("complete settings");
         }
         let error = opened("openai-compatible/x", &[]).expect_err("no base URL is known");
         assert!(error.contains("OPENAI_COMPATIBLE_BASE_URL"), "{error}");
@@ -425,7 +425,7 @@ mod tests {
         ]);
         around.providers = gate("anthropic", "secret");
         let name: ModelName = "claude-x".parse().expect("a name");
-        let model = open(&name, "ada", &around).expect("nothing is missing");
+        let model = open(&name, "ada", &around).expect("complete settings");
         assert_eq!(model.name(), "anthropic/claude-x");
         let shown = format!("{model:?}");
         assert!(!shown.contains("secret"), "{shown}");
@@ -445,7 +445,7 @@ mod tests {
             "the header x-gate uses $GATE, which is not set"
         );
         around.environment.insert("GATE".to_owned(), "k".to_owned());
-        open(&name, "ada", &around).expect("nothing is missing");
+        open(&name, "ada", &around).expect("complete settings");
         let error = opened(
             "gpt-5",
             &[("OPENAI_API_KEY", "k"), ("https_proxy", "http://:secret@")],

@@ -23,6 +23,7 @@
 mod recorder;
 mod replay;
 
+use agent_team_protocol::text::hex;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -134,7 +135,6 @@ impl Shape {
                 tool.name, tool.description, tool.input
             ));
         }
-        let digest = digest.finalize();
         Self {
             answered: answers.count(),
             last: match prompt.items.last() {
@@ -144,10 +144,7 @@ impl Shape {
                 Some(Item::Returned { .. }) => Last::Returned,
             },
             tools: prompt.tools.iter().map(|tool| tool.name.clone()).collect(),
-            digest: digest[..8]
-                .iter()
-                .map(|byte| format!("{byte:02x}"))
-                .collect(),
+            digest: hex(&digest.finalize()[..8]),
         }
     }
 }

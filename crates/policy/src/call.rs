@@ -11,7 +11,7 @@ use super::shell::{self, Line, Target};
 const PATHS_MAX: usize = 256;
 
 /// How many separators of an argument may begin a path: a file name can contain separators, too.
-const RESTS_MAX: usize = 16;
+const SUFFIXES_MAX: usize = 16;
 
 /// How many letters of an option cluster may be followed by a value.
 const LETTERS_MAX: usize = 64;
@@ -191,10 +191,10 @@ fn after_letters(argument: &str) -> impl Iterator<Item = &str> {
 
 fn parts_of(text: &str) -> impl Iterator<Item = &str> {
     const SEPARATORS: [char; 7] = ['=', ':', '@', ',', ';', '<', '>'];
-    let rests = text
+    let suffixes = text
         .match_indices(SEPARATORS)
         .map(|(at, separator)| &text[at + separator.len()..]);
-    rests.take(RESTS_MAX).chain(text.split(SEPARATORS))
+    suffixes.take(SUFFIXES_MAX).chain(text.split(SEPARATORS))
 }
 
 fn of(line: &Line) -> Vec<String> {

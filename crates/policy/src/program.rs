@@ -216,12 +216,12 @@ pub(crate) fn is_too_wide<S: AsRef<str>>(words: &[S]) -> bool {
 /// Whether some command with this prefix can be allowed by a prefix rule.
 pub(crate) fn may_be_plain<S: AsRef<str>>(words: &[S]) -> bool {
     // Arguments that make a plain command of programs that often run others.
-    let goes_on: [&[&str]; 5] = [&[], &["x"], &["-n", "1p"], &["1", "x"], &["x", "x"]];
-    goes_on.iter().any(|rest| {
+    let suffixes: [&[&str]; 5] = [&[], &["x"], &["-n", "1p"], &["1", "x"], &["x", "x"]];
+    suffixes.iter().any(|suffix| {
         let argv: Vec<&str> = words
             .iter()
             .map(AsRef::as_ref)
-            .chain(rest.iter().copied())
+            .chain(suffix.iter().copied())
             .collect();
         reaches(words.len(), &argv)
     })

@@ -175,7 +175,7 @@ mod tests {
             task("T-4", 7, "user", "completed", Some("done by hand")),
             task("T-5", 8, "cleo", "pending", Some("a note")),
         ]);
-        let json = serde_json::to_value(outputs).expect("it has a JSON form");
+        let json = serde_json::to_value(outputs).expect("outputs have a JSON form");
         let expected = serde_json::json!({"ada": "the newer result", "ben": "no compiler"});
         assert_eq!(json, expected);
     }

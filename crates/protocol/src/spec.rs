@@ -79,8 +79,8 @@ pub struct KeptPath {
     pub path: PathBuf,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_directory: bool,
-    /// It did not exist when the user trusted the line that starts it. Edit tools ask before they create it; the sandbox
-    /// does not prevent it, because the line is not run before the user trusts the file.
+    /// It did not exist when the user trusted the line that starts it. Edit tools ask before they create it; the
+    /// sandbox does not prevent it, because the line is not run before the user trusts the file.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_absent: bool,
 }

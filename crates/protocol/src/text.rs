@@ -53,6 +53,11 @@ pub fn duration(ms: u64) -> String {
     }
 }
 
+/// Lower-case hexadecimal digits, two for each byte.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// The number of leading bytes of a file that [`is_text`] inspects.
 pub const INSPECTED: usize = 8 << 10;
 

@@ -102,6 +102,7 @@ impl CommitError {
     }
 }
 
+/// The journal of a team, open for writing.
 #[derive(Debug)]
 pub struct Writer {
     connection: Connection,
@@ -220,8 +221,8 @@ impl Writer {
         self.log_pages.load(Ordering::Relaxed) >= self.checkpoint_at
     }
 
-    /// Stores the last batch's snapshot and checkpoints the write-ahead log, when due. A failure
-    /// here loses nothing; a final one is reported by the next commit.
+    /// Stores the last batch's snapshot and checkpoints the write-ahead log, when due. A failure here loses nothing;
+    /// the next commit reports it if it is final.
     pub fn upkeep(&mut self) {
         let snapshot = self.snapshot.take();
         if self.ended.is_some() {

@@ -1,7 +1,7 @@
 //! The supervisor's own log: a file that rotates, or stderr in the foreground. `agent-team supervisor logs` prints it.
 //!
-//! `AGENT_TEAM_LOG` filters it by targets and levels, such as `debug` or `agent_team_supervisor::launch=debug`. `RUST_LOG`
-//! belongs to the programs that the user develops, and changes nothing here.
+//! `AGENT_TEAM_LOG` filters it by targets and levels, such as `debug` or `agent_team_supervisor::launch=debug`.
+//! `RUST_LOG` belongs to the programs that the user develops, and changes nothing here.
 
 use agent_team_system::directories::Directories;
 use agent_team_system::log_file::LogFile;

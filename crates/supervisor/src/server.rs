@@ -405,9 +405,9 @@ impl Server {
                             .answer(agent_team_protocol::rpc::error(RawValue::NULL, refusal));
                     }
                 }
-                // The peer may have closed only its sending side, like a script that pipes calls into the socket. Earlier
-                // calls get their answers. A call that waits for a condition ends with the connection, because the peer
-                // may also have exited.
+                // The peer may have closed only its sending side, like a script that pipes calls into the socket.
+                // Earlier calls get their answers. A call that waits for a condition ends with the connection, because
+                // the peer may also have exited.
                 Ok(None) => tokio::select! {
                     biased;
                     () = peer.outbox.calls_answered() => return,

@@ -50,8 +50,8 @@ pub(crate) fn roles(settings: &TeamSettings) -> Vec<RoleView> {
 pub(crate) fn member(team: &Team, member: &Member, facts: RuntimeFacts, now: Tick) -> MemberView {
     let task = team.task_of(&member.spec.name);
     let waiting = waiting(team, member, facts.waiting.as_ref());
-    let works = task.is_some() || member.transcript.active;
-    let state = state(member, works, waiting.is_some(), facts.unresponsive);
+    let is_working = task.is_some() || member.transcript.active;
+    let state = state(member, is_working, waiting.is_some(), facts.unresponsive);
     let (engine, model) = match facts.settings {
         Some(settings) => (settings.engine, settings.agent.model.clone()),
         None => (Engine::Unknown, None),

@@ -74,8 +74,8 @@ impl From<&os::Stat> for ProcessId {
     }
 }
 
-/// Kills all processes of the group that this child leads. The child must not be reaped yet: until then its pid names no
-/// other group.
+/// Kills all processes of the group that this child leads. The child must not be reaped yet: until then its pid names
+/// no other group.
 pub fn kill_group(leader: u32) -> io::Result<()> {
     let leader = i32::try_from(leader)
         .ok()

@@ -136,13 +136,13 @@ fn start(members: &Rc<Members>, file: &Path) -> Result<(), String> {
         // The exit code is part of the exit report.
         worked.map(|_code| ()).map_err(|error| error.to_string())
     };
-    let over = move |worked: Result<(), String>| {
+    let on_end = move |worked: Result<(), String>| {
         if let Err(why) = worked {
             write_log(&log, &why);
         }
         set_gone.send_replace(true);
     };
-    thread::start(format!("agent {member}"), ending, work, over)
+    thread::start(format!("agent {member}"), ending, work, on_end)
         .map_err(|error| error.to_string())?;
     let worker = InProcessWorker {
         end: Some(end),

@@ -80,6 +80,7 @@ use crate::link::{Link, WhenAbsent};
 use crate::live_output::LiveOutput;
 use crate::log::MemberLog;
 use crate::pane::{AgentPane, Pane, Surface};
+use crate::tasks::Tasks;
 use crate::typed::Typed;
 use crate::worker::{ExitReport, Worker, WorkerConfig};
 
@@ -115,13 +116,7 @@ pub enum RunOutcome {
 /// # Errors
 /// If the launch file cannot be used, or threads, signals or directories cannot be set up.
 pub fn run_tasks(launch_file: &Path) -> Result<RunOutcome, RunError> {
-    run(
-        launch_file,
-        task_engine,
-        async |launch, engine, worker_config, surface, unfit| {
-            work_on_tasks(launch, engine, worker_config, surface, unfit).await
-        },
-    )
+    run(launch_file, task_engine, work_on_tasks)
 }
 
 /// Like [`run_tasks`], for an agent.

@@ -33,7 +33,7 @@ use agent_team_client::{
 use agent_team_protocol::initialize::Initialize;
 use agent_team_protocol::notification::{PaneLost, TaskOutput};
 use agent_team_protocol::rpc::Call;
-use agent_team_protocol::{ErrorCode, Refusal, with_causes};
+use agent_team_protocol::{ErrorCode, with_causes};
 use agent_team_system::backoff::Backoff;
 use agent_team_system::daemon::{self, BoundSocket};
 use agent_team_system::directories::Directories;

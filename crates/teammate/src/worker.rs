@@ -13,7 +13,6 @@ mod life;
 mod output;
 mod reconcile;
 
-use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -141,7 +140,7 @@ pub(crate) trait Work: Sized {
         self.claim().map(|claim| claim.task)
     }
 
-    /// Waits until nothing runs any more.
+    /// Waits until nothing runs.
     async fn close(&mut self) {}
 }
 

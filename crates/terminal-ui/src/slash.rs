@@ -144,7 +144,7 @@ fn unknown(name: &str) -> String {
     let names = COMMANDS.iter().map(|(command, ..)| *command);
     let near = names.map(|command| (strsim::jaro_winkler(name, command), command));
     let nearest = near
-        .filter(|(how, _)| *how >= NEAR)
+        .filter(|(similarity, _)| *similarity >= NEAR)
         .max_by(|a, b| a.0.total_cmp(&b.0));
     match nearest {
         Some((_, nearest)) => {

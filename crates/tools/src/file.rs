@@ -120,12 +120,12 @@ impl Change {
     ) -> Result<Output, ToolError> {
         let context = call.context;
         let diff = context.secrets.redact(&self.diff.text);
-        let mut asked = json!({ "path": given, "diff": diff });
+        let mut request = json!({ "path": given, "diff": diff });
         if !self.diff.whole || diff != self.diff.text {
             // A truncated diff does not show every change, so the request's digest also covers the new content.
-            asked["sha256"] = Digest::of_bytes(&self.new).to_string().into();
+            request["sha256"] = Digest::of_bytes(&self.new).to_string().into();
         }
-        let _permit = permission.ask(call, &asked, false).await?;
+        let _permit = permission.ask(call, &request, false).await?;
         let (resolved, version, output) = off_thread(move || {
             let version = replace(&self.resolved, self.old.as_ref(), &self.new)?;
             let output = Output {

@@ -1,8 +1,9 @@
 //! Permission for a call. Called by the tools that change files, run commands or reach out of the project, before they
 //! begin.
 //!
-//! The supervisor decides; the call waits without a time limit, and a missing answer permits nothing. The begin of an allowed
-//! call is recorded before the call does anything, so that a crash cannot make another member execute it a second time.
+//! The supervisor decides; the call waits without a time limit, and a missing answer permits nothing. The begin of an
+//! allowed call is recorded before the call does anything, so that a crash cannot make another member execute it a
+//! second time.
 
 use std::path::Path;
 

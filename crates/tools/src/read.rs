@@ -54,8 +54,8 @@ async fn run(
         .ask_to_read(call, &arguments.path, &resolved)
         .await?;
     let room = context.output_max;
-    let asked = resolved.clone();
-    let (text, version) = off_thread(move || show(&asked, &arguments, room)).await?;
+    let path = resolved.clone();
+    let (text, version) = off_thread(move || show(&path, &arguments, room)).await?;
     context.remember(&resolved, version);
     Ok(text)
 }

@@ -62,15 +62,15 @@ impl ResolvedPath {
                 "`path` is invalid: it is empty or contains a NUL character".to_owned(),
             ));
         }
-        let asked = CallPath::lexical(&context.cwd, given);
+        let path = CallPath::lexical(&context.cwd, given);
         let mut roots = vec![&context.project];
         if purpose == Purpose::Reading {
             roots.push(&context.outputs);
         }
-        if !roots.iter().any(|root| asked.starts_with(root)) {
+        if !roots.iter().any(|root| path.starts_with(root)) {
             return Err(outside(context, given));
         }
-        let resolved = resolve(&asked).map_err(|error| failed(given, &error))?;
+        let resolved = resolve(&path).map_err(|error| failed(given, &error))?;
         let root = roots
             .into_iter()
             .find(|root| resolved.starts_with(root))
@@ -199,10 +199,10 @@ fn outside(context: &ToolContext, given: &str) -> ToolError {
 
 /// Formats an I/O error about a file.
 pub(super) fn failed(path: &str, error: &io::Error) -> ToolError {
-    let said = if error.kind() == io::ErrorKind::NotADirectory {
+    let reason = if error.kind() == io::ErrorKind::NotADirectory {
         "a part of the path is a file, not a directory".to_owned()
     } else {
         error.to_string()
     };
-    ToolError::Failed(format!("{path}: {said}"))
+    ToolError::Failed(format!("{path}: {reason}"))
 }

@@ -330,17 +330,17 @@ impl Commanded {
         Ok(Self { reader })
     }
 
-    pub(super) fn order(&mut self, command: &str) -> Result<Vec<f64>> {
-        self.say(command)?;
-        self.hear().with_context(|| format!("during: {command}"))
+    pub(super) fn command(&mut self, command: &str) -> Result<Vec<f64>> {
+        self.send(command)?;
+        self.receive().with_context(|| format!("during: {command}"))
     }
 
-    pub(super) fn say(&mut self, command: &str) -> Result<()> {
+    pub(super) fn send(&mut self, command: &str) -> Result<()> {
         use std::io::Write as _;
         Ok(writeln!(self.reader.get_mut(), "{command}")?)
     }
 
-    pub(super) fn hear(&mut self) -> Result<Vec<f64>> {
+    pub(super) fn receive(&mut self) -> Result<Vec<f64>> {
         let mut answer = String::new();
         self.reader.read_line(&mut answer)?;
         ensure!(!answer.is_empty(), "the stub exited");

@@ -201,7 +201,9 @@ impl Member {
                 outcome: Err(error),
                 ..
             } => match error.data {
-                Some(refusal) if refusal.code == ErrorCode::InboxFull => Ok(Received::RefusedForNow),
+                Some(refusal) if refusal.code == ErrorCode::InboxFull => {
+                    Ok(Received::RefusedForNow)
+                }
                 _ => bail!("refused: {}", error.message),
             },
         }

@@ -1,5 +1,5 @@
-//! The words that this project does not use: subjects without a noun, translated idiom, and gendered pronouns for members.
-//! Looked for in comments, strings, names of functions, and in every page of documentation.
+//! The words that this project does not use: subjects without a noun, translated idiom, and gendered pronouns for
+//! members. Looked for in comments, strings, names of functions, and in every page of documentation.
 
 use super::code::in_a_name;
 use super::tree::{File, Finding, Tree};

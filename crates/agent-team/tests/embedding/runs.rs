@@ -127,7 +127,10 @@ async fn a_secret_reaches_only_tools() {
     let written = std::fs::read_to_string(project.path().join("out.txt")).unwrap();
     assert_eq!(written, "open-sesame-42");
     let prompt_text = prompt_text.lock().unwrap().clone();
-    assert!(prompt_text.contains("it is [secret TOKEN]"), "{prompt_text}");
+    assert!(
+        prompt_text.contains("it is [secret TOKEN]"),
+        "{prompt_text}"
+    );
     let answer = result.final_answer.unwrap();
     assert!(!answer.contains("open-sesame"), "{answer}");
     let mut places = vec![store.path().to_owned()];

@@ -33,9 +33,16 @@ async fn a_stream_covers_a_run_from_start_to_result() {
         };
         assert_eq!(result["final_answer"], goal.to_uppercase());
         assert_eq!(result["outcome"], "finished");
-        let revisions: Vec<_> = envelopes.iter().filter_map(|envelope| envelope.revision).collect();
+        let revisions: Vec<_> = envelopes
+            .iter()
+            .filter_map(|envelope| envelope.revision)
+            .collect();
         assert!(revisions.is_sorted(), "{revisions:?}");
-        assert!(envelopes.iter().all(|envelope| envelope.team_id == *team.id()));
+        assert!(
+            envelopes
+                .iter()
+                .all(|envelope| envelope.team_id == *team.id())
+        );
     }
 }
 

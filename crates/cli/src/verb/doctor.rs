@@ -3,7 +3,7 @@
 
 mod check;
 pub(super) mod model;
-mod places;
+mod placements;
 
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
@@ -50,7 +50,7 @@ pub(super) async fn run(output: Output) -> Result<ExitCode, Failure> {
         Err(error) => checks.push(Check::failed("directories", error.into())),
     }
     checks.extend(user(rustix::process::geteuid().is_root()));
-    checks.extend(places::checks());
+    checks.extend(placements::checks());
     checks.push(sandbox().await);
     let (project, loaded) = project();
     let has_file = project.ok.is_some();

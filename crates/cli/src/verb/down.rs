@@ -17,7 +17,7 @@ pub(super) async fn run(global: &Global, output: Output, force: bool) -> Result<
     };
     let down = session.call::<TeamDown>(Down { force });
     let mut answer = output.waiting_for(what, down).await?;
-    let gone = output.waiting_for("the supervisor to exit", session.release_supervisor());
-    answer.receipts.extend(gone.await?);
+    let exited = output.waiting_for("the supervisor to exit", session.release_supervisor());
+    answer.receipts.extend(exited.await?);
     receipt::show(output, &answer).map(ExitCode::from)
 }

@@ -260,8 +260,8 @@ async fn start(
 async fn stop_team(mut session: Session, output: Output) -> Result<Exit, Failure> {
     let down = session.call::<TeamDown>(Down { force: false });
     let mut answer = output.waiting_for("the members to stop", down).await?;
-    let gone = output.waiting_for("the supervisor to exit", session.release_supervisor());
-    answer.receipts.extend(gone.await?);
+    let exited = output.waiting_for("the supervisor to exit", session.release_supervisor());
+    answer.receipts.extend(exited.await?);
     Ok(receipt::exit(&answer.receipts))
 }
 

@@ -15,7 +15,7 @@ impl Envelopes {
         envelopes: &mut Vec<Envelope>,
     ) {
         // The models' ids are unique within one transcript only, so the member's name is added.
-        let id = |of_hers: &str| format!("{name}/{of_hers}");
+        let id = |own_id: &str| format!("{name}/{own_id}");
         let timestamp = origin.timestamp;
         match said {
             Said::Text { message, delta } => {

@@ -57,11 +57,11 @@ impl Session {
 
 /// Waits for the supervisor's exit.
 async fn await_exit(status: &SupervisorView, supervisor: Option<ProcessId>) -> Vec<Receipt> {
-    let gone = match supervisor {
+    let exited = match supervisor {
         None => true,
         Some(process) => has_ended(process).await,
     };
-    let (process, socket) = match (gone, status.socket.exists()) {
+    let (process, socket) = match (exited, status.socket.exists()) {
         (true, false) => (Fate::Ended, Fate::Removed),
         (true, true) => (Fate::Ended, Fate::Survived),
         (false, _) => (Fate::Survived, Fate::Survived),

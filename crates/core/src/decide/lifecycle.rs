@@ -322,9 +322,9 @@ impl Decider<'_> {
     ) -> CallResult {
         let (name, launch) = by.member()?;
         let member = self.member(name)?;
-        let asked = member.life.then().cloned();
+        let requested = member.life.then().cloned();
         if let Life::Ready { .. } | Life::StopRequested { .. } = member.life {
-            let then = if let Some(then) = asked {
+            let then = if let Some(then) = requested {
                 // The member was asked to stop and now exits.
                 then
             } else if hold {
@@ -389,13 +389,13 @@ impl Decider<'_> {
     /// Ends a launch whose worker has exited. If the worker was its only process and the member is to continue, the
     /// successor starts in the same step, without a scan for processes and with one commit less.
     fn end_worker(&mut self, name: &MemberName, launch: &LaunchId, reason: &str, then: Then) {
-        let was_all = self
+        let was_last = self
             .team
             .member(name)
             .is_some_and(|member| self.ran_nothing(member));
-        let goes_on = matches!(then, Then::Restart | Then::Recover { .. });
+        let relaunches = matches!(then, Then::Restart | Then::Recover { .. });
         self.end_launch(name, reason, then);
-        if was_all && goes_on {
+        if was_last && relaunches {
             self.tree_gone(launch);
         }
     }

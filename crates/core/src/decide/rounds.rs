@@ -102,8 +102,8 @@ impl Decider<'_> {
             return;
         };
         // Without a working lead the whole team may be going down: the run waits for the lead.
-        let goes_on = self.team.lead().is_some_and(|lead| lead.life.may_work());
-        if !goes_on || run.round_under_way().is_some() {
+        let lead_works = self.team.lead().is_some_and(|lead| lead.life.may_work());
+        if !lead_works || run.round_under_way().is_some() {
             return;
         }
         let (id, round) = (run.id, run.rounds_so_far() + 1);

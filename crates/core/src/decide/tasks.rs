@@ -172,12 +172,12 @@ impl Decider<'_> {
         let TaskState::Pending { taken_from, .. } = &task.state else {
             return Err(wrong_state(task, "assigned"));
         };
-        let was_hers = taken_from.as_ref() == Some(member);
+        let was_taken_from_it = taken_from.as_ref() == Some(member);
         let spec = TaskSpec {
             assignee: Some(member.clone()),
             ..task.spec.clone()
         };
-        if was_hers {
+        if was_taken_from_it {
             self.record(Event::TaskRetried { task: id });
         }
         self.record(Event::TaskChanged { task: id, spec });

@@ -4,11 +4,11 @@
 //! Each family of events has a file in `apply/`, with the function that applies them and the events that rebuild their
 //! state in a snapshot; the clocks, which most of them change, are here.
 
-mod kept;
 mod members;
 mod messages;
 mod requests;
 mod runs;
+mod snapshot;
 mod tasks;
 
 use agent_team_protocol::id::{MemberName, Party, Revision};
@@ -86,14 +86,15 @@ impl Team {
         };
         let ready = matches!(member.life, Life::Ready { .. } | Life::StopRequested { .. });
         let busy = member.transcript.active || self.task_of(name).is_some();
-        let works = ready && busy && self.out_of_budget(member).is_none();
-        let is_so = (member.account.up.runs(), member.account.working.runs()) == (ready, works);
-        if is_so {
+        let working = ready && busy && self.out_of_budget(member).is_none();
+        let is_current =
+            (member.account.up.runs(), member.account.working.runs()) == (ready, working);
+        if is_current {
             return;
         }
         if let Some(member) = self.members.get_mut(name) {
             member.account.up.set(ready, now);
-            member.account.working.set(works, now);
+            member.account.working.set(working, now);
         }
         self.update_team_clocks(now);
     }
@@ -101,9 +102,9 @@ impl Team {
     fn update_team_clocks(&mut self, now: Tick) {
         let mut accounts = self.members.values().map(|member| &member.account);
         let up = accounts.clone().any(|account| account.up.runs());
-        let works = accounts.any(|account| account.working.runs());
+        let working = accounts.any(|account| account.working.runs());
         self.account.up.set(up, now);
-        self.account.working.set(works, now);
+        self.account.working.set(working, now);
     }
 
     fn update_all_clocks(&mut self, now: Tick) {

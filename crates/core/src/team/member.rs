@@ -10,8 +10,8 @@
 //!   Held    ◀──┼─ LaunchEnded ─┘ ▲                                │
 //!   Stopped ◀──┘                 └────────────────────────────────┘
 //! ```
-//! `StopRequested`: a stop was requested during a turn. The member may accept (→ `Draining`), object (→ `Ready`) or not reply
-//! before `answer_by` (→ `Draining`).
+//! `StopRequested`: a stop was requested during a turn. The member may accept (→ `Draining`), object (→ `Ready`) or not
+//! reply before `answer_by` (→ `Draining`).
 //!
 //! `Ending`: the process tree is being terminated. Until `LaunchEnded` confirms that no process is left, the member's
 //! claims stay with it and no successor starts. Whether a ready member is idle or working is not part of this state: it
@@ -139,7 +139,8 @@ pub enum Then {
     Remove,
     /// A restart was requested: immediately, and not counted as a crash.
     Restart,
-    /// The worker died: restart as often as the intensity allows. `ready_since` tells how long it had been up.
+    /// The worker died: restart as often as the intensity allows. `ready_since`: the tick at which it became ready, if
+    /// it did.
     Recover {
         ready_since: Option<Tick>,
     },

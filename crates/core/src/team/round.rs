@@ -246,7 +246,7 @@ mod tests {
     #[test]
     fn a_round_prompt_has_goal_instructions_and_outputs() {
         let worked = |name: &str, work| Round::Worked {
-            member: name.parse().expect("a good name"),
+            member: name.parse().expect("a valid name"),
             task: None,
             work,
         };
@@ -286,7 +286,7 @@ mod tests {
             goal in 0_usize..65_537,
         ) {
             let rounds: Vec<Round> = lengths.iter().map(|length| Round::Worked {
-                member: "ada".parse().expect("a good name"),
+                member: "ada".parse().expect("a valid name"),
                 task: None,
                 work: Work::Completed { output: "é".repeat(length / 2).into() },
             }).collect();

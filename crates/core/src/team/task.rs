@@ -103,7 +103,7 @@ impl Task {
         }
     }
 
-    fn queue(&self) -> ReadyKey {
+    fn ready_key(&self) -> ReadyKey {
         ReadyKey {
             wanted: match (&self.spec.assignee, &self.spec.role) {
                 (Some(member), _) => Claimants::Member(member.clone()),
@@ -285,9 +285,9 @@ impl Board {
                     runs: *runs,
                 })
             })
-            .filter_map(|queue| {
+            .filter_map(|key| {
                 self.ready
-                    .get(&queue)?
+                    .get(&key)?
                     .iter()
                     .find(|(_, task)| !self.was_taken(*task, member))
             })
@@ -454,7 +454,7 @@ impl Board {
 
     fn index(&mut self, task: &Task, present: bool) {
         if task.is_ready() {
-            put(&mut self.ready, task.queue(), task.rank(), present);
+            put(&mut self.ready, task.ready_key(), task.rank(), present);
         }
         if let Some(owner) = task.owner() {
             put(&mut self.claims, owner.clone(), task.id, present);

@@ -5,8 +5,8 @@ use agent_team_core::refusal::Oversized;
 use agent_team_core::{Refused, Team};
 use agent_team_protocol::id::TaskId;
 
-use crate::specs::{name, task_spec};
 use crate::rig::{Rig, file};
+use crate::specs::{name, task_spec};
 
 fn add_after(title: &str, after: &[After]) -> Call {
     Call::AddTask {
@@ -308,7 +308,9 @@ fn a_cancelled_dependency_can_be_removed() {
     let cancelled = rig.user(Call::CancelTask { task: first });
     let notices = cancelled.notices();
     assert!(
-        notices.iter().any(|(_, text)| text.contains("It blocks T-2")),
+        notices
+            .iter()
+            .any(|(_, text)| text.contains("It blocks T-2")),
         "{notices:?}"
     );
     assert!(rig.task(second).is_blocked());

@@ -10,8 +10,8 @@ use agent_team_core::{Event, Refused};
 use agent_team_protocol::id::Party;
 use agent_team_protocol::value::{Budget, Usage};
 
-use crate::specs::name;
 use crate::rig::{Done, Rig, file};
+use crate::specs::name;
 
 const MINUTE: u64 = 60_000;
 

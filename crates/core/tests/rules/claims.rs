@@ -6,8 +6,8 @@ use agent_team_core::task::TaskState;
 use agent_team_core::{Answer, Event, Refused};
 use agent_team_protocol::id::{Generation, Party, TaskId};
 
-use crate::specs::{member_spec, name, task_spec};
 use crate::rig::{Rig, file};
+use crate::specs::{member_spec, name, task_spec};
 
 /// A team whose workers claim nothing by themselves.
 fn waiting(workers: &[&str]) -> Rig {
@@ -271,7 +271,10 @@ fn the_third_release_by_owners_fails_a_task() {
         assert_ne!(rig.owner(task), Some(owner));
         assert_eq!(rig.owner(task).is_none(), time == 3);
     }
-    assert_eq!(counts, [1; 3], "each release is one notice to lead and user");
+    assert_eq!(
+        counts, [1; 3],
+        "each release is one notice to lead and user"
+    );
     let TaskState::Failed { reason, owner } = &rig.task(task).state else {
         panic!("{:?}", rig.task(task));
     };

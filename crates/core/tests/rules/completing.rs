@@ -6,8 +6,8 @@ use agent_team_core::task::REFUSALS_MAX;
 use agent_team_core::{Event, Refused};
 use agent_team_protocol::id::{Party, TaskId};
 
-use crate::specs::{name, task_spec};
 use crate::rig::{Done, Rig, file};
+use crate::specs::{name, task_spec};
 
 fn complete(claim: ClaimRef, verdict: Verdict) -> Call {
     Call::CompleteTask {
@@ -117,9 +117,9 @@ fn a_completion_by_the_user_is_marked_unverified() {
         add("Two", Some("test")),
         add("Three", None),
     ];
-    let [by_her, by_user, without] = tasks.map(|task| rig.claim_of(task));
-    let owner = rig.owner(by_her.task).expect("taken");
-    let done = rig.by(&owner, complete(by_her, Verdict::Unasked));
+    let [by_owner, by_user, without] = tasks.map(|task| rig.claim_of(task));
+    let owner = rig.owner(by_owner.task).expect("taken");
+    let done = rig.by(&owner, complete(by_owner, Verdict::Unasked));
     assert_eq!(
         unverified(&done),
         Some(false),

@@ -5,8 +5,8 @@ use agent_team_core::input::{Call, Input, StartFault};
 use agent_team_core::member::{GRACE_MS, Life};
 use agent_team_core::{Event, Refused};
 
-use crate::specs::name;
 use crate::rig::{Rig, file};
+use crate::specs::name;
 
 fn stop(member: &str) -> Call {
     Call::Stop {

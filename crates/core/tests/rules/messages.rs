@@ -6,8 +6,8 @@ use agent_team_core::user_mail::UNREAD_MAX;
 use agent_team_core::{Answer, Refused, Team};
 use agent_team_protocol::id::{MessageId, Party, Recipient};
 
-use crate::specs::{name, task_spec};
 use crate::rig::{Rig, file, replayed};
+use crate::specs::{name, task_spec};
 
 fn parties(names: &[&str]) -> Vec<Party> {
     names.iter().map(|it| Party::Member(name(it))).collect()

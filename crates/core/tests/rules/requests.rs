@@ -2,15 +2,15 @@
 
 use agent_team_core::effect::Effect;
 use agent_team_core::input::{Call, RequestDecision, Ruling, TaskLine, TurnProgress, Verdict};
-use agent_team_core::spec::TaskSpec;
 use agent_team_core::request::RequestState;
+use agent_team_core::spec::TaskSpec;
 use agent_team_core::{Answer, Refused};
 use agent_team_protocol::id::{LaunchId, RequestId};
 use agent_team_protocol::value::Scope;
 use proptest::prelude::*;
 
-use crate::specs::{name, task_spec};
 use crate::rig::{Rig, file};
+use crate::specs::{name, task_spec};
 
 fn ask(digest: &str) -> Call {
     Call::Ask {

@@ -7,8 +7,8 @@ use agent_team_core::task::TaskState;
 use agent_team_core::{Event, Refused};
 use agent_team_protocol::id::{Generation, Party, TaskId};
 
-use crate::specs::{name, task_spec};
 use crate::rig::{Rig, file};
+use crate::specs::{name, task_spec};
 
 #[test]
 fn a_crashed_member_keeps_its_task_under_a_new_generation() {
@@ -279,7 +279,10 @@ fn the_sixth_crash_holds_and_notifies() {
     assert!(rig.is_pending(task));
     let notices: Vec<_> = sixth.notices();
     assert_eq!(
-        notices.iter().map(|(to, _)| to.as_slice()).collect::<Vec<_>>(),
+        notices
+            .iter()
+            .map(|(to, _)| to.as_slice())
+            .collect::<Vec<_>>(),
         [[Party::Member(name("lead")), Party::User]]
     );
     assert!(

@@ -2,16 +2,16 @@
 
 use agent_team_core::input::{Call, UpSpec, Verdict};
 use agent_team_core::memory::Memory;
-use agent_team_core::spec::TaskSpec;
 use agent_team_core::round::{Question, Round, Strategy, Work};
 use agent_team_core::run::{Failure, RunState};
+use agent_team_core::spec::TaskSpec;
 use agent_team_core::task::TaskState;
 use agent_team_core::{Answer, Event, Refused};
 use agent_team_protocol::id::{RunId, TaskId};
 use agent_team_protocol::value::Wants;
 
-use crate::specs::{name, task_spec};
 use crate::rig::{Done, Rig, file};
+use crate::specs::{name, task_spec};
 
 pub(crate) fn team(strategy: Strategy) -> UpSpec {
     let mut spec = file(&["ada", "ben"]);

@@ -7,9 +7,9 @@ use agent_team_core::task::TaskState;
 use proptest::prelude::*;
 use proptest::strategy::Strategy as _;
 
-use crate::specs::name;
 use crate::rig::Rig;
 use crate::rounds::{completes, says, start, team};
+use crate::specs::name;
 
 /// What may happen to a team while it has a run.
 #[derive(Debug, Clone, Copy)]

@@ -12,8 +12,8 @@ use agent_team_core::{Answer, Refused};
 use agent_team_protocol::id::{MessageId, Party, RunId, TaskId};
 use agent_team_protocol::value::Usage;
 
-use crate::specs::{name, task_spec};
 use crate::rig::{Done, Rig, file};
+use crate::specs::{name, task_spec};
 
 fn start(goal: &str) -> Call {
     Call::StartRun {
@@ -55,7 +55,7 @@ fn rests(rig: &mut Rig, member: &str, report: &str) -> Done {
     )
 }
 
-fn told_lead(done: &Done) -> Vec<String> {
+fn lead_notices(done: &Done) -> Vec<String> {
     let lead = [Party::Member(name("lead"))];
     let notices = done.notices();
     let texts = notices.iter().filter(|(to, _)| *to == lead);
@@ -171,19 +171,23 @@ fn the_lead_is_notified_once_that_all_are_idle() {
     says(&mut rig, "ada", "working");
     says(&mut rig, "lead", "planning");
     let rested = rests(&mut rig, "lead", "");
-    assert_eq!(told_lead(&rested).len(), 0, "ada works");
+    assert_eq!(lead_notices(&rested).len(), 0, "ada works");
     let rested = rests(&mut rig, "ada", "");
-    assert_eq!(told_lead(&rested).len(), 1);
+    assert_eq!(lead_notices(&rested).len(), 1);
 
     assert!(!rig.team.is_stalled(), "the lead has an unread message");
     says(&mut rig, "lead", "so what");
     let rested = rests(&mut rig, "lead", "");
-    assert_eq!(told_lead(&rested).len(), 0, "the lead was already notified");
+    assert_eq!(
+        lead_notices(&rested).len(),
+        0,
+        "the lead was already notified"
+    );
     assert!(rig.team.is_stalled());
 
     says(&mut rig, "ada", "working again");
     let rested = rests(&mut rig, "ada", "");
-    assert_eq!(told_lead(&rested).len(), 1);
+    assert_eq!(lead_notices(&rested).len(), 1);
 }
 
 #[test]
@@ -191,7 +195,7 @@ fn idleness_without_a_run_is_not_reported() {
     let mut rig = Rig::of(file(&["ada"]));
     says(&mut rig, "ada", "working");
     let rested = rests(&mut rig, "ada", "");
-    assert_eq!(told_lead(&rested).len(), 0);
+    assert_eq!(lead_notices(&rested).len(), 0);
 }
 
 #[test]

@@ -4,8 +4,8 @@ use agent_team_core::input::{Call, ClaimRef, TurnProgress};
 use agent_team_core::member::{ANSWER_MS, GRACE_MS, Life};
 use agent_team_core::{Answer, Refused};
 
-use crate::specs::name;
 use crate::rig::{Rig, file};
+use crate::specs::name;
 
 fn stop(member: &str, force: bool) -> Call {
     Call::Stop {

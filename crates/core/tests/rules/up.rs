@@ -7,8 +7,8 @@ use agent_team_core::task::TaskState;
 use agent_team_core::{Answer, Refused};
 use agent_team_protocol::id::TaskId;
 
-use crate::specs::{member_spec, name, task_spec};
 use crate::rig::{Done, Rig, file};
+use crate::specs::{member_spec, name, task_spec};
 
 /// The file with these tasks added; each names the tasks that it depends on.
 fn with(mut file: UpSpec, tasks: &[(&str, &[&str])]) -> UpSpec {

@@ -10,7 +10,7 @@ use agent_team_core::{Answer, CallKey, Caller, Event, Record, Refused, Step, Tic
 use agent_team_protocol::id::{MemberName, TaskId};
 
 use crate::command::{Ask, By};
-use crate::outside::Pending;
+use crate::environment::Pending;
 use crate::world::{World, pick};
 
 /// How long a client's answers are kept at least after its last call.

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use agent_team_core::Team;
 use agent_team_core::mail::InboxCursor;
 use agent_team_core::member::{Life, Member, Then};
-use agent_team_core::task::{TaskState, Task};
+use agent_team_core::task::{Task, TaskState};
 use agent_team_protocol::id::{Party, TaskId};
 
 use crate::model::Model;
@@ -25,13 +25,13 @@ pub(crate) fn best_for(team: &Team, member: &Member) -> Option<TaskId> {
         let TaskState::Pending { taken_from, .. } = &task.state else {
             return false;
         };
-        let is_for_her = match (&task.spec.assignee, &task.spec.role) {
+        let is_for_member = match (&task.spec.assignee, &task.spec.role) {
             (Some(assignee), _) => assignee == name,
             (None, Some(role)) => member.spec.takes.unassigned && *role == member.spec.role,
             (None, None) => member.spec.takes.unassigned,
         };
-        let can = task.spec.run.is_some() || member.spec.takes.without_run;
-        is_for_her && can && taken_from.as_ref() != Some(name) && open(team, task) == 0
+        let can_run = task.spec.run.is_some() || member.spec.takes.without_run;
+        is_for_member && can_run && taken_from.as_ref() != Some(name) && open(team, task) == 0
     };
     let tasks = team.board().iter().filter(|task| takes(task));
     tasks
@@ -152,11 +152,11 @@ fn check_members(team: &Team) {
         }
         Life::StopRequested { .. } | Life::Held { .. } | Life::Stopped => false,
     };
-    let goes_on = team.board().iter().any(|task| task.owner().is_some())
+    let expected = team.board().iter().any(|task| task.owner().is_some())
         || team
             .members()
             .any(|it| works_again(&it.life) && best_for(team, it).is_some());
-    assert_eq!(team.can_progress(), goes_on);
+    assert_eq!(team.can_progress(), expected);
 }
 
 fn check_inbox(member: &Member, model: &Model) {
@@ -172,7 +172,7 @@ fn check_inbox(member: &Member, model: &Model) {
             .iter()
             .map(|(id, _)| id)
             .eq(expected.iter().map(|mail| mail.id)),
-        "what {name} has not read: {:?} instead of {expected:?}",
+        "unread messages of {name}: {:?} instead of {expected:?}",
         member.inbox
     );
     let mut cursor = InboxCursor::default();

@@ -71,7 +71,7 @@ impl Draft {
         self.answer
             .thoughts
             .last_mut()
-            .expect("a thought was just begun")
+            .expect("at least one thought")
     }
 
     pub(super) fn think(&mut self, fragment: &str, on_delta: OnDelta<'_>) {

@@ -62,10 +62,10 @@ impl Driver {
 
     /// Lends a terminal to a launch's worker.
     pub(crate) fn hold(&mut self, reply: Reply, hold: &HoldPane) {
-        let over = || Refusal::new(ErrorCode::NoPane, "the member has exited");
+        let exited = || Refusal::new(ErrorCode::NoPane, "the member has exited");
         let Some(member) = self.team.member_of(&hold.launch) else {
             return reply
-                .refuse(over().hint(format!("list the members with: {}", CommandLine::Ps)));
+                .refuse(exited().hint(format!("list the members with: {}", CommandLine::Ps)));
         };
         let name = member.spec.name.clone();
         let runtime = self.launches.get(&hold.launch);

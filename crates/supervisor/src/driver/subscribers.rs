@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_queue_delays_catching_up_and_ends_a_live_subscription() {
+    fn a_full_queue_delays_catch_up_and_ends_live_subscriptions() {
         let mut subscribers = subscribers();
         let (slow, mut frames) = reader(0, false);
         while slow.outbox.send("x".repeat(1_000)).is_ok() {}

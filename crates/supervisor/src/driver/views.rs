@@ -153,10 +153,10 @@ impl Views<'_> {
     fn state(&self, member: &Member) -> MemberState {
         let runtime = self.runtime(member);
         let reported = runtime.and_then(LaunchRuntime::waiting);
-        let waits = view::waiting(self.team, member, reported).is_some();
-        let works = self.team.task_of(&member.spec.name).is_some() || member.transcript.active;
+        let is_waiting = view::waiting(self.team, member, reported).is_some();
+        let is_working = self.team.task_of(&member.spec.name).is_some() || member.transcript.active;
         let unresponsive = runtime.is_some_and(LaunchRuntime::is_unresponsive);
-        view::state(member, works, waits, unresponsive)
+        view::state(member, is_working, is_waiting, unresponsive)
     }
 
     /// Summary of members that wait for the user, for status lines. Builds full views only for members that may be

@@ -28,7 +28,10 @@ fn seatbelt_rules_are_ordered_by_path_depth() {
         limits: Default::default(),
         group: None,
     });
-    let rules = script.split_once("/dev/tty\"))\n").expect("its base").1;
+    let rules = script
+        .split_once("/dev/tty\"))\n")
+        .expect("the base rules")
+        .1;
     assert_eq!(
         rules,
         "(deny file-read* file-write* (subpath \"/tmp\"))\n\

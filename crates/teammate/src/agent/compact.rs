@@ -142,7 +142,7 @@ fn rendered(items: &[Item]) -> String {
                 writeln!(text, "{}", results.collect::<String>())
             }
         };
-        written.expect("a string takes everything");
+        written.expect("writing to a String cannot fail");
     }
     text
 }

@@ -22,7 +22,7 @@ const LONG_LINE: usize = 240;
 
 /// An output event. All of its text is free of control characters.
 #[derive(Debug)]
-pub(super) enum OutputEvent {
+pub(crate) enum OutputEvent {
     /// A piece of the model's text.
     Said(Words, String),
     /// The model's text pauses here.
@@ -53,7 +53,7 @@ pub(super) enum OutputEvent {
 
 /// A finished call.
 #[derive(Debug)]
-pub(super) struct EndedCall {
+pub(crate) struct EndedCall {
     pub(super) call: String,
     pub(super) diff: Option<String>,
     /// The line to which it folds.
@@ -66,7 +66,7 @@ pub(super) struct EndedCall {
 
 /// A share of [`WATCHED_MAX`].
 #[derive(Debug)]
-pub(super) struct Weight {
+pub(crate) struct Weight {
     bytes: usize,
     of: Arc<AtomicUsize>,
 }

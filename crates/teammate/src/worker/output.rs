@@ -20,14 +20,14 @@ impl Coalescer {
     pub(super) fn push(&mut self, text: &str) {
         let mut text = text;
         if self.tail.is_empty() && self.dropped == 0 {
-            let fits = floor_char(text, HALF.saturating_sub(self.head.len()));
+            let fits = text.floor_char_boundary(HALF.saturating_sub(self.head.len()));
             self.head.push_str(&text[..fits]);
             text = &text[fits..];
         }
         self.tail.push_str(text);
         let excess = self.tail.len().saturating_sub(HALF);
         if excess > 0 {
-            let excess = ceil_char(&self.tail, excess);
+            let excess = self.tail.ceil_char_boundary(excess);
             self.tail.drain(..excess);
             self.dropped += excess;
         }
@@ -49,20 +49,6 @@ impl Coalescer {
             dropped => format!("{head}\n… {dropped} bytes omitted …\n{tail}"),
         }
     }
-}
-
-fn floor_char(text: &str, at: usize) -> usize {
-    let at = at.min(text.len());
-    (0..=at)
-        .rev()
-        .find(|&at| text.is_char_boundary(at))
-        .unwrap_or(0)
-}
-
-fn ceil_char(text: &str, at: usize) -> usize {
-    (at..=text.len())
-        .find(|&at| text.is_char_boundary(at))
-        .unwrap_or(text.len())
 }
 
 #[cfg(test)]

@@ -76,7 +76,11 @@ async fn a_call_in_flight_is_not_repeated() {
     scene.stores().await;
     let asked = scene.asked().await;
     scene.nothing_is_called();
-    assert!(asked.input().contains("You own no task"), "{}", asked.input());
+    assert!(
+        asked.input().contains("You own no task"),
+        "{}",
+        asked.input()
+    );
 }
 
 #[tokio::test]
@@ -111,7 +115,10 @@ async fn a_transcript_of_a_newer_version_holds_the_member() {
         ..Opening::default()
     };
     let (report, _) = Scene::refusing(supervisor, opening).await;
-    assert!(report.hold && report.reason.contains("entry 1"), "{report:?}");
+    assert!(
+        report.hold && report.reason.contains("entry 1"),
+        "{report:?}"
+    );
 }
 
 #[tokio::test]

@@ -78,7 +78,11 @@ async fn question_and_answer_are_stored_before_the_reply() {
     scene.stores().await;
     let asked = scene.asked().await;
     assert_eq!(asked.tools, [""; 0]);
-    assert!(asked.input().contains("Greet the world"), "{}", asked.input());
+    assert!(
+        asked.input().contains("Greet the world"),
+        "{}",
+        asked.input()
+    );
     asked.say("ROUTE: ben");
     let answered = scene.append().await;
     scene.member.nothing_was::<RunReply>();

@@ -260,7 +260,10 @@ async fn the_step_limit_releases_the_task_with_a_report() {
     assert!(release.args().text.contains("Half of it is done."));
     scene.member.answer(&release, &changed()).await;
     let message = scene.messages_the_user().await;
-    assert!(message.contains("2 steps") && message.contains("T-3"), "{message}");
+    assert!(
+        message.contains("2 steps") && message.contains("T-3"),
+        "{message}"
+    );
     let report = scene.rests().await;
     assert!(
         report.contains("2 steps") && report.contains("T-3"),

@@ -2,12 +2,12 @@
 
 use std::path::Path;
 
-use agent_team_protocol::Generation;
-use agent_team_protocol::method::{Exit, MemberExit, Nothing, TaskAnswer, TaskComplete};
+use agent_team_protocol::method::{Exit, MemberExit, Nothing, TaskComplete};
 use agent_team_protocol::notification::{StopMember, TaskOutput, TaskSession};
 use agent_team_system::process::Signal;
 
 use crate::rig::{ScriptedSupervisor, Worker, ended, task};
+use crate::task::accept;
 use crate::wire::Connection;
 
 fn stop(grace_ms: u64) -> StopMember {
@@ -49,12 +49,7 @@ async fn a_task_within_the_grace_is_reported_before_exit() {
     std::fs::write(&go, "in time").unwrap();
     let report = member.asked::<TaskComplete>().await;
     assert_eq!(report.args().text, "ready\nin time");
-    let answer = TaskAnswer {
-        task: report.args().task,
-        generation: Generation(1),
-        overlaps: Vec::new(),
-    };
-    member.answer(&report, &answer).await;
+    accept(&mut member, &report).await;
     let (report, code) = exit_report(&mut member, &mut worker).await;
     assert_eq!((report.code, code), (0, Some(0)));
 }

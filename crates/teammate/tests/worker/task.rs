@@ -6,7 +6,7 @@ use agent_team_protocol::{ErrorCode, Generation, Refusal, TaskId};
 use agent_team_system::process::ProcessId;
 
 use crate::rig::{ScriptedSupervisor, ended, task};
-use crate::wire::{ReceivedCall, Connection};
+use crate::wire::{Connection, ReceivedCall};
 
 async fn completed(assignment: Assignment) -> EndTask {
     let supervisor = ScriptedSupervisor::new();
@@ -24,7 +24,8 @@ async fn failed(assignment: Assignment) -> String {
     member.asked::<TaskFail>().await.call.args.text
 }
 
-async fn accept(member: &mut Connection, report: &ReceivedCall<EndTask>) {
+/// Accepts the report that ends a task.
+pub(crate) async fn accept(member: &mut Connection, report: &ReceivedCall<EndTask>) {
     let answer = TaskAnswer {
         task: report.args().task,
         generation: Generation(1),

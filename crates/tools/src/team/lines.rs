@@ -213,7 +213,8 @@ fn result_word(task: &TaskView) -> &'static str {
 }
 
 fn put(line: &mut String, text: std::fmt::Arguments<'_>) {
-    line.write_fmt(text).expect("a string takes everything");
+    line.write_fmt(text)
+        .expect("writing to a String cannot fail");
 }
 
 /// Limits a text to `max` bytes, which include the note about the cut.

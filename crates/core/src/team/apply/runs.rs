@@ -89,14 +89,14 @@ impl Team {
             }),
             RunEvent::RunIdle { run } => self.change_run(*run, |run| run.idle_notified = true),
             RunEvent::TranscriptGrown { member, summary } => {
-                let works =
+                let worker_active =
                     summary.active && self.member(member).is_some_and(|member| !member.spec.lead);
                 if let Some(member) = self.members.get_mut(member) {
                     let more = summary.spent.minus(member.transcript.spent);
                     member.transcript = *summary;
                     self.spent = self.spent.plus(more);
                 }
-                if works {
+                if worker_active {
                     self.clear_idle_notice();
                 }
                 self.update_clocks(member, tick);

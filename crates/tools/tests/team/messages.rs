@@ -33,7 +33,10 @@ async fn a_message_without_reply_to_is_not_the_reply() {
     let send = async |input| rig.run("send_message", input).await.unwrap();
     let stored = |to: &str| format!("M-9 is in the inbox of {to}.");
     let result = send(json!({"to": "user", "text": "I look it up."})).await;
-    assert!(result.contains("send the reply with reply_to M-4"), "{result}");
+    assert!(
+        result.contains("send the reply with reply_to M-4"),
+        "{result}"
+    );
     let result = send(json!({"to": "bob", "text": "Do you know?"})).await;
     assert_eq!(result, stored("bob"), "the user alone waits");
     let result = send(json!({"to": "user", "text": "42", "reply_to": "M-4"})).await;

@@ -1,4 +1,4 @@
-//! The supervisor killed at each seam: between deciding, committing, acting and replying.
+//! The supervisor killed at each failpoint: between deciding, committing, acting and replying.
 
 use agent_team_client::CallError;
 use agent_team_protocol::method::{
@@ -12,21 +12,21 @@ use agent_team_tests::Rig;
 use crate::history::{check, history};
 use crate::teams::assigned;
 
-/// Runs one sequence of calls against a supervisor that kills itself at a seam, each repeated by its key until it is
-/// answered, and proves that each had exactly one effect.
-async fn survives_a_crash_at(seam: &str) {
+/// Runs one sequence of calls against a supervisor that kills itself at a failpoint, repeats each call with its key
+/// until it is answered, and proves that each had exactly one effect.
+async fn survives_a_crash_at(failpoint: &str) {
     // Stop at the first count that is not reached: later pings and events add no cases.
     for nth in 1..=20 {
         let mut rig = assigned(&["ada"], "");
-        // Only the first supervisor is to die.
+        // Only the first supervisor has the failpoint.
         rig.script_supervisor(&format!(
-            "mkdir \"$AGENT_TEAM_HOME/first\" && exec \"$PLANTED\" crash-at={seam}:{nth} \"$@\"\n\
+            "mkdir \"$AGENT_TEAM_HOME/first\" && exec \"$PLANTED\" crash-at={failpoint}:{nth} \"$@\"\n\
              exec \"$SUPERVISOR\" \"$@\"\n"
         ));
         let first = rig.start(["supervisor", "run"]);
         let waiting = rig.user().await;
         rig.run(["up"]).await.expect(0);
-        let caller = "somebody";
+        let caller = "caller";
         let add = |title: &str| AddTask {
             spec: TaskSpec {
                 key: title.to_owned(),
@@ -61,26 +61,30 @@ async fn survives_a_crash_at(seam: &str) {
             TaskId(2)
         );
         let claimed = persist::<TaskClaim>(&rig, caller, "3", claim).await;
-        assert_eq!(claimed.generation.0, 1, "{seam}:{nth}");
+        assert_eq!(claimed.generation.0, 1, "{failpoint}:{nth}");
         persist::<MessageSend>(&rig, caller, "4", message).await;
         persist::<TaskComplete>(&rig, caller, "5", end).await;
         rig.ok(["task", "assign", "T-2", "ada"]).await;
         let ran = rig.until_task_is("T-2", TaskState::Completed).await;
-        assert_eq!(ran.attempts, 1, "{seam}:{nth}");
-        assert_eq!(rig.read("runs").as_deref(), Some("run\n"), "{seam}:{nth}");
+        assert_eq!(ran.attempts, 1, "{failpoint}:{nth}");
+        assert_eq!(
+            rig.read("runs").as_deref(),
+            Some("run\n"),
+            "{failpoint}:{nth}"
+        );
         assert_eq!(rig.task("T-1").await.state, TaskState::Completed);
         let history = history(&rig).await;
         check(&history);
         let count = |kind: &str| history.iter().filter(|event| event.kind == kind).count();
-        assert_eq!(count("task_added"), 2, "{seam}:{nth}");
-        assert_eq!(count("task_claimed"), 2, "{seam}:{nth}");
+        assert_eq!(count("task_added"), 2, "{failpoint}:{nth}");
+        assert_eq!(count("task_claimed"), 2, "{failpoint}:{nth}");
         let sent = history
             .iter()
             .filter(|event| event.is("message_accepted", &[("text", "once")]));
-        assert_eq!(sent.count(), 1, "{seam}:{nth}");
+        assert_eq!(sent.count(), 1, "{failpoint}:{nth}");
         drop(waiting);
         if u64::from(rig.supervisor().await.pid) == first.pid() {
-            assert!(nth > 8, "{seam}:{nth} was never passed");
+            assert!(nth > 8, "{failpoint}:{nth} was never reached");
             return;
         }
     }

@@ -186,7 +186,7 @@ async fn a_request_waits_until_typing_is_finished() {
 }
 
 #[tokio::test]
-async fn nothing_that_an_agent_says_reaches_beyond_its_pane() {
+async fn agent_text_changes_nothing_outside_its_pane() {
     const HOSTILE: &str = "\u{1b}]0;owned\u{7}\u{1b}]2;owned\u{1b}\\\u{1b}kowned\u{1b}\\\u{1b}]52;c;b3duZWQ=\u{7}\
          \u{1b}Ptmux;\u{1b}\u{1b}]52;c;b3duZWQ=\u{7}\u{1b}\\\u{1b}[2J\u{1b}[1;1Howned\u{1b}[?1049h\u{1b}c\u{9b}2J\
          \u{1b}]8;;http://owned\u{7}link\u{1b}]8;;\u{7}\r\u{8}\u{202e}denwo\u{200b} 名\u{301}\u{301} #(touch owned)";
@@ -209,7 +209,7 @@ async fn nothing_that_an_agent_says_reaches_beyond_its_pane() {
         .expect("a pane");
     let options = ["show-options", "-g"];
     rig.ok(["send", "ben", "Stay"]).await;
-    until("his screen to be what it will stay", async || {
+    until("the neighbour's final screen", async || {
         let shown = tmux.capture(&neighbour).await;
         (shown.contains("I stay.") && !shown.contains("thinking")).then_some(())
     })
