@@ -27,7 +27,7 @@ pub(crate) fn rig(server: &FakeModelServer) -> Rig {
     rig
 }
 
-/// The same, in the mode that requires permission for edits.
+/// The team of [`rig`] in the mode that requires permission for edits.
 pub(crate) fn asking(server: &FakeModelServer) -> Rig {
     let mut rig = Rig::with_team(TEAM);
     rig.set("OPENAI_BASE_URL", server.base_url());
@@ -202,14 +202,17 @@ async fn a_run_reports_what_blocks_its_lead() {
     let server = FakeModelServer::start(by_model([("lead", lead), ("ada", Vec::new())])).await;
     let rig = rig(&server);
     let output = rig.run(["run", "Greet the world"]).await.expect(1);
-    let told = &output.stderr;
+    let stderr = &output.stderr;
     assert!(
-        told.contains("lead waits for its model; next request in"),
-        "{told}"
+        stderr.contains("lead waits for its model; next request in"),
+        "{stderr}"
     );
-    assert!(told.contains("slow down"), "{told}");
-    assert!(told.contains("lead: cannot continue: "), "{told}");
-    assert!(told.contains("the next goal starts a new run"), "{told}");
+    assert!(stderr.contains("slow down"), "{stderr}");
+    assert!(stderr.contains("lead: cannot continue: "), "{stderr}");
+    assert!(
+        stderr.contains("the next goal starts a new run"),
+        "{stderr}"
+    );
 }
 
 #[tokio::test]
@@ -261,9 +264,9 @@ async fn without_a_team_file_and_a_key_a_local_server_is_enough() {
     .await;
     let mut rig = Rig::new();
     rig.set("OLLAMA_HOST", server.base_url());
-    let told = rig.json(["run", "Why does the build fail?"]).await;
-    assert_eq!(told["final_answer"], "Because of a semicolon.");
-    let members = told["members"].as_array().expect("a list");
+    let result = rig.json(["run", "Why does the build fail?"]).await;
+    assert_eq!(result["final_answer"], "Because of a semicolon.");
+    let members = result["members"].as_array().expect("a list");
     let names: Vec<_> = members.iter().map(|member| &member["name"]).collect();
     assert_eq!(names, ["lead", "worker-1", "worker-2", "worker-3"]);
     let asked = server.requests();
@@ -276,13 +279,13 @@ async fn without_a_team_file_and_a_key_a_local_server_is_enough() {
 }
 
 #[tokio::test]
-async fn a_run_in_a_team_that_is_up_is_its_leads_and_leaves_it_up() {
+async fn a_run_in_a_running_team_leaves_it_up() {
     let server = FakeModelServer::start(by_model(greeting())).await;
     let rig = rig(&server);
     rig.ok(["up", "--detach"]).await;
     let before = rig.member("lead").await.launch;
-    let told = rig.ok(["run", "Greet the world"]).await;
-    assert_eq!(told.stdout, "The greeting is written.\n");
+    let output = rig.ok(["run", "Greet the world"]).await;
+    assert_eq!(output.stdout, "The greeting is written.\n");
     let lead = rig.member("lead").await;
     assert_eq!(lead.launch, before, "the running lead answered");
     assert!(lead.pid.is_some(), "and it still runs");
@@ -308,13 +311,13 @@ async fn memory_of_a_run_is_recalled_only_within_that_run() {
     rig.ok(["run", "Do it again"]).await;
     let requests = server.requests();
     let results: Vec<_> = requests.iter().flat_map(|asked| asked.results()).collect();
-    let told: Vec<_> = results.iter().map(|(_, text)| text.as_str()).collect();
+    let texts: Vec<_> = results.iter().map(|(_, text)| text.as_str()).collect();
     assert!(
-        told.iter().any(|text| text.contains("\"terse\"")),
-        "{told:?}"
+        texts.iter().any(|text| text.contains("\"terse\"")),
+        "{texts:?}"
     );
     let nothing = "Nothing is stored under";
-    assert!(told.iter().any(|text| text.contains(nothing)), "{told:?}");
+    assert!(texts.iter().any(|text| text.contains(nothing)), "{texts:?}");
     rig.run(["run", "--memory", "style=terse", "Do it"])
         .await
         .expect(2)
@@ -322,7 +325,7 @@ async fn memory_of_a_run_is_recalled_only_within_that_run() {
 }
 
 #[tokio::test]
-async fn a_model_is_shown_in_one_form_however_it_is_given() {
+async fn a_model_is_shown_by_its_canonical_name() {
     let server = FakeModelServer::start(by_model([("lead", Vec::new())])).await;
     let rig = rig(&server);
     rig.ok(["up", "--detach"]).await;
@@ -348,8 +351,8 @@ async fn a_goal_for_a_lead_without_a_model_is_refused() {
         "mode = \"lead\"\n[panes]\nplacement = \"headless\"\n[lead]\nmodel = \"openai/lead\"\n",
     );
     let error = rig.refused(3, ["up", "--detach", "Do it"]).await;
-    let told = error["message"].as_str().expect("a text");
-    assert!(told.contains("OPENAI_API_KEY"), "{told}");
+    let message = error["message"].as_str().expect("a text");
+    assert!(message.contains("OPENAI_API_KEY"), "{message}");
     rig.refused(3, ["ps"]).await;
 
     let server = FakeModelServer::start(in_turn([Reply::text("Done.")])).await;
@@ -389,11 +392,15 @@ async fn a_goal_is_cancelled_and_the_next_one_starts() {
     assert_eq!(rig.task("T-1").await.state, TaskState::Cancelled);
     server.asked("lead", 3).await;
     let requests = server.requests();
-    let told = requests
+    let request = requests
         .iter()
         .rfind(|it| it.model() == "lead")
         .expect("it was asked");
-    assert!(told.said().contains("wrong branch"), "{}", told.said());
+    assert!(
+        request.said().contains("wrong branch"),
+        "{}",
+        request.said()
+    );
     for member in ["lead", "ada"] {
         rig.until_member_is(member, MemberState::Idle).await;
     }
@@ -402,7 +409,7 @@ async fn a_goal_is_cancelled_and_the_next_one_starts() {
 }
 
 #[tokio::test]
-async fn a_run_that_failed_is_over() {
+async fn a_failed_run_allows_the_next_goal() {
     let lead = vec![
         Reply::text("I am done, I think."),
         Reply::text("Really."),

@@ -1,5 +1,6 @@
 //! Invalid or impossible input: an error with its location, an exit code, and no change.
 
+use agent_team_client::CallError;
 use agent_team_protocol::method::{
     AddTask, ClaimTask, EndTask, MessageSend, SendMessage, TEXT_MAX, TaskAdd, TaskClaim,
     TaskComplete,
@@ -7,7 +8,6 @@ use agent_team_protocol::method::{
 use agent_team_protocol::spec::TaskSpec;
 use agent_team_protocol::view::TaskState;
 use agent_team_protocol::{ErrorCode, Recipient, TaskId};
-use agent_team_system::client::CallError;
 use agent_team_tests::{Rig, processes};
 use serde_json::Value;
 
@@ -141,7 +141,7 @@ async fn unsupported_settings_and_goals_are_refused() {
 }
 
 #[tokio::test]
-async fn a_directory_that_is_not_there_is_named_with_its_line() {
+async fn a_missing_directory_is_named_with_its_line() {
     let text = format!("{MEMBER}cwd = \"no-such\"\n");
     refused(&[(&text, &["team.toml:4", "no-such"])]).await;
 }
@@ -161,7 +161,7 @@ async fn an_edit_that_is_refused_leaves_a_running_team_as_it_is() {
 }
 
 #[tokio::test]
-async fn without_a_team_file_up_says_how_to_get_one() {
+async fn without_a_team_file_up_prints_how_to_get_one() {
     let rig = Rig::new();
     rig.run(["up"])
         .await
@@ -241,7 +241,7 @@ async fn a_refused_claim_names_the_holder_or_the_blocking_task() {
 #[tokio::test]
 async fn a_member_cannot_complete_a_task_of_another() {
     let mut rig = assigned(&["ada"], &task("One", "true", ""));
-    let stubs = rig.stub_workers("wire::carries_the_words_of_another_test");
+    let stubs = rig.stub_workers("wire::stub_for_another_test");
     let mut up = rig.start(["up"]);
     let stub = stubs.next().await;
     let hello = stub.hello();

@@ -1,5 +1,6 @@
 //! The board: every task verb, claims that race, claims that are stale, dependencies, and the hooks.
 
+use agent_team_client::CallError;
 use agent_team_protocol::method::{
     AddTask, ClaimTask, EndTask, TaskAdd, TaskChanges, TaskClaim, TaskComplete, TaskRelease,
     TaskUpdate, UpdateTask,
@@ -7,7 +8,6 @@ use agent_team_protocol::method::{
 use agent_team_protocol::spec::TaskSpec;
 use agent_team_protocol::view::TaskState;
 use agent_team_protocol::{ErrorCode, TaskId};
-use agent_team_system::client::CallError;
 use agent_team_tests::{Rig, together};
 
 use crate::teams::{assigned, headless, task};
@@ -302,10 +302,10 @@ async fn the_creator_of_a_task_receives_its_result() {
     let rig = headless(&["ada"], &task("Build", "echo all good", ""));
     rig.ok(["up", "--wait"]).await;
     let messages = rig.json(["messages"]).await;
-    let told = &messages["messages"][0];
-    assert_eq!(told["from"], "system");
-    assert_eq!(told["to"], "user");
-    let text = told["text"].as_str().unwrap();
+    let notice = &messages["messages"][0];
+    assert_eq!(notice["from"], "system");
+    assert_eq!(notice["to"], "user");
+    let text = notice["text"].as_str().unwrap();
     assert!(text.contains("T-1") && text.contains("all good"), "{text}");
 }
 

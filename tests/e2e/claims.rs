@@ -14,7 +14,8 @@ fn repository() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
 }
 
-/// README.md, ARCHITECTURE.md and the user guide. Each run of white space is one blank, because a line may break anywhere.
+/// README.md, ARCHITECTURE.md and the user guide. Each run of white space is one blank, because a line may break
+/// anywhere.
 fn documentation() -> String {
     let guide = std::fs::read_dir(repository().join("docs/guide")).expect("it is there");
     let guide = guide.map(|entry| entry.expect("it is there").path());
@@ -307,8 +308,8 @@ async fn outputs_hold_the_results_of_the_members() {
     lead.insert(2, Reply::call("list_teammates", json!({})));
     let server = FakeModelServer::start(by_model([("lead", lead), ada])).await;
     let rig = rig(&server);
-    let told = rig.json(["run", "Greet the world"]).await;
-    assert_eq!(told["outputs"]["ada"], "greeting.txt says hello");
+    let result = rig.json(["run", "Greet the world"]).await;
+    assert_eq!(result["outputs"]["ada"], "greeting.txt says hello");
     let requests = server.requests();
     let of_lead: Vec<_> = requests
         .iter()
@@ -441,17 +442,17 @@ async fn echo_runs_without_asking_as_documented() {
     let rig = asking(&FakeModelServer::start(by_model(greeting())).await);
     rig.ok(["up", "--detach"]).await;
     for command in ["echo hello", "pwd"] {
-        let told = rig
+        let ruling = rig
             .ok(["rules", "check", "--json", "--", command])
             .await
             .json();
-        assert_eq!(told["decision"], "allow", "{command}: {told}");
+        assert_eq!(ruling["decision"], "allow", "{command}: {ruling}");
     }
-    let told = rig
+    let ruling = rig
         .ok(["rules", "check", "--json", "--", "echo hello > out.txt"])
         .await
         .json();
-    assert_ne!(told["decision"], "allow", "{told}");
+    assert_ne!(ruling["decision"], "allow", "{ruling}");
 }
 
 #[tokio::test]
@@ -521,8 +522,8 @@ async fn team_delete_removes_limits_rules_and_trust() {
         .join(format!("teams/{team}.permissions.toml"));
     std::fs::write(&rules, "allow = [\"Bash(make:*)\"]\n").expect("it can be written");
     rig.ok(["down"]).await;
-    let told = rig.json(["team", "delete"]).await;
-    let removed: Vec<&str> = told["receipts"]
+    let answer = rig.json(["team", "delete"]).await;
+    let removed: Vec<&str> = answer["receipts"]
         .as_array()
         .expect("a list")
         .iter()

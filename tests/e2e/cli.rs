@@ -101,7 +101,7 @@ async fn each_template_makes_a_team_that_up_would_start() {
 }
 
 #[tokio::test]
-async fn init_tells_the_kind_of_project_by_its_files() {
+async fn init_detects_the_kind_of_project_from_its_files() {
     let rig = Rig::new();
     rig.write(
         "Makefile",
@@ -310,7 +310,7 @@ async fn a_closed_output_pipe_is_not_an_error() {
 }
 
 #[tokio::test]
-async fn an_unresponsive_member_is_shown_so_and_not_killed() {
+async fn an_unresponsive_member_is_shown_and_not_killed() {
     use agent_team_system::process::Signal;
 
     let rig = headless(&["ada", "bob"], "");
@@ -337,7 +337,7 @@ async fn an_unresponsive_member_is_shown_so_and_not_killed() {
 }
 
 #[tokio::test]
-async fn a_stopped_worker_holds_up_neither_the_others_nor_down() {
+async fn a_stopped_worker_delays_neither_the_others_nor_down() {
     use agent_team_system::process::Signal;
 
     let rig = headless(&["ada", "bob"], "");

@@ -4,13 +4,13 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use agent_team_client::CallError;
 use agent_team_protocol::Recipient;
 use agent_team_protocol::method::{
     AddTask, ListMessages, MessageList, MessageSend, SendAnswer, SendMessage, TaskAdd,
 };
 use agent_team_protocol::spec::TaskSpec;
 use agent_team_protocol::view::{MemberState, TaskState};
-use agent_team_system::client::CallError;
 use agent_team_system::lock::FileLock;
 use agent_team_tests::{Rig, User, processes, until};
 

@@ -1,9 +1,9 @@
 //! `down`: nothing of the team is left, a receipt says so for each thing, and nothing else was touched.
 
+use agent_team_client::CallError;
 use agent_team_protocol::ErrorCode;
 use agent_team_protocol::method::{Nothing, TeamDelete};
 use agent_team_protocol::view::{Fate, MemberState};
-use agent_team_system::client::CallError;
 use agent_team_system::lock::FileLock;
 use agent_team_tests::{Rig, User, processes, until};
 use serde_json::Value;
@@ -94,7 +94,7 @@ async fn down_without_force_lets_a_program_end_by_itself() {
 }
 
 #[tokio::test]
-async fn down_of_a_program_that_will_not_end_ends_it_after_the_grace() {
+async fn down_kills_a_program_after_the_grace() {
     let run = "trap '' TERM HUP INT; mkfifo gate; while :; do cat gate; done";
     let rig = headless(&["ada"], &task("Stubborn", run, ""));
     up_to_the_gate(&rig).await;

@@ -255,7 +255,7 @@ async fn an_unattended_run_denies_requests_and_reports_it_once() {
         );
         assert_eq!(rig.read("new.txt").is_some(), written);
         assert_eq!(rig.read("ran"), None);
-        let told = results(&server, "lead");
-        assert!(told[1].contains("unattended: no user to ask"), "{told:?}");
+        let texts = results(&server, "lead");
+        assert!(texts[1].contains("unattended: no user to ask"), "{texts:?}");
     }
 }

@@ -47,42 +47,44 @@ async fn a_runs_events_cover_its_start_to_its_result() {
     let server = FakeModelServer::start(by_model(greeting())).await;
     let rig = rig(&server);
     let output = rig.run(["run", "--events", "Greet the world"]).await;
-    let told = lines(&output.expect(0).stdout);
-    is_well_formed(&told);
-    let first = &told[0];
+    let envelopes = lines(&output.expect(0).stdout);
+    is_well_formed(&envelopes);
+    let first = &envelopes[0];
     assert_eq!(first["event"]["type"], "RUN_STARTED");
     assert_eq!(first["event"]["threadId"], first["team_id"]);
     assert_eq!(first["event"]["runId"], "R-1");
-    assert_eq!(told[1]["event"]["type"], "STATE_SNAPSHOT");
+    assert_eq!(envelopes[1]["event"]["type"], "STATE_SNAPSHOT");
     assert_eq!(
-        told[1]["event"]["snapshot"]["members"]["ada"]["role"],
+        envelopes[1]["event"]["snapshot"]["members"]["ada"]["role"],
         "worker"
     );
-    let last = &told.last().unwrap()["event"];
+    let last = &envelopes.last().unwrap()["event"];
     assert_eq!(last["type"], "RUN_FINISHED");
     assert_eq!(last["result"]["final_answer"], "The greeting is written.");
     assert_eq!(last["result"]["outcome"], "finished");
     assert_eq!(last["result"]["tasks"][0]["state"], "completed");
 
     let mut text = String::new();
-    for event in of_type(&told, "TEXT_MESSAGE_CONTENT") {
+    for event in of_type(&envelopes, "TEXT_MESSAGE_CONTENT") {
         text.push_str(event["delta"].as_str().unwrap());
     }
     assert!(text.contains("Ada will write it."), "{text}");
-    let calls = of_type(&told, "TOOL_CALL_START");
+    let calls = of_type(&envelopes, "TOOL_CALL_START");
     let write = calls.iter().find(|call| call["toolCallName"] == "write");
     let id = &write.unwrap()["toolCallId"];
-    let arguments: String = of_type(&told, "TOOL_CALL_ARGS")
+    let arguments: String = of_type(&envelopes, "TOOL_CALL_ARGS")
         .iter()
         .filter(|arguments| arguments["toolCallId"] == *id)
         .map(|arguments| arguments["delta"].as_str().unwrap())
         .collect();
     let arguments: Value = serde_json::from_str(&arguments).unwrap();
     assert_eq!(arguments["content"], "hello\n");
-    let results = of_type(&told, "TOOL_CALL_RESULT");
+    let results = of_type(&envelopes, "TOOL_CALL_RESULT");
     assert!(results.iter().any(|result| result["toolCallId"] == *id));
-    let said = told.iter().find(|told| told["event"]["toolCallId"] == *id);
-    let agent = said.unwrap()["agent_id"].as_str().unwrap();
+    let named = envelopes
+        .iter()
+        .find(|envelope| envelope["event"]["toolCallId"] == *id);
+    let agent = named.unwrap()["agent_id"].as_str().unwrap();
     assert_eq!(agent, format!("ada@{}", first["team_id"].as_str().unwrap()));
 }
 
@@ -91,8 +93,8 @@ async fn the_events_of_a_failed_run_end_with_an_error() {
     let server = FakeModelServer::start(|_: &_| Reply::error(401, "who are you?")).await;
     let rig = rig(&server);
     let output = rig.run(["run", "--events", "Greet the world"]).await;
-    let told = lines(&output.expect(1).stdout);
-    let last = &told.last().unwrap()["event"];
+    let envelopes = lines(&output.expect(1).stdout);
+    let last = &envelopes.last().unwrap()["event"];
     assert_eq!(last["type"], "RUN_ERROR");
     let message = last["message"].as_str().unwrap();
     assert!(message.contains("who are you?"), "{message}");
@@ -105,22 +107,22 @@ async fn the_stored_events_of_a_team_can_be_replayed() {
     rig.ok(["up", "--detach", "Greet the world"]).await;
     server.asked("ada", 3).await;
     rig.until_task_is("T-1", TaskState::Completed).await;
-    let told = lines(&rig.ok(["events", "--json"]).await.stdout);
-    is_well_formed(&told);
-    assert_eq!(told[0]["event"]["type"], "STATE_SNAPSHOT");
+    let envelopes = lines(&rig.ok(["events", "--json"]).await.stdout);
+    is_well_formed(&envelopes);
+    assert_eq!(envelopes[0]["event"]["type"], "STATE_SNAPSHOT");
     assert_eq!(
-        told[0]["event"]["snapshot"],
+        envelopes[0]["event"]["snapshot"],
         json!({"members": {}, "tasks": {}})
     );
-    assert_eq!(of_type(&told, "RUN_STARTED").len(), 1);
-    let of_run = told
+    assert_eq!(of_type(&envelopes, "RUN_STARTED").len(), 1);
+    let of_run = envelopes
         .iter()
-        .find(|told| told["event"]["name"] == "message")
+        .find(|envelope| envelope["event"]["name"] == "message")
         .unwrap();
     assert_eq!(of_run["run_id"], "R-1");
     assert_eq!(of_run["event"]["value"]["text"], "Greet the world");
-    let completed = told.iter().find(|told| {
-        told["event"]["delta"][0]
+    let completed = envelopes.iter().find(|envelope| {
+        envelope["event"]["delta"][0]
             == json!({"op": "add", "path": "/tasks/T-1/state", "value": "completed"})
     });
     let completed = completed.unwrap();
@@ -130,7 +132,7 @@ async fn the_stored_events_of_a_team_can_be_replayed() {
         "greeting.txt says hello"
     );
     assert!(
-        of_type(&told, "TEXT_MESSAGE_CONTENT").is_empty(),
+        of_type(&envelopes, "TEXT_MESSAGE_CONTENT").is_empty(),
         "live only"
     );
     // A client that resumes receives the rest unchanged.

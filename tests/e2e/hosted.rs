@@ -3,7 +3,8 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use agent_team_protocol::view::{MemberState, Placement, TaskState};
+use agent_team_protocol::placement::Placement;
+use agent_team_protocol::view::{MemberState, TaskState};
 use agent_team_system::process::{ProcessId, Signal};
 use agent_team_tests::{Rig, processes, until};
 

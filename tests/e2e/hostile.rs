@@ -100,7 +100,7 @@ async fn every_verb_shows_hostile_texts_harmlessly() {
 }
 
 #[tokio::test]
-async fn a_hostile_refusal_is_harmless_too() {
+async fn a_hostile_refusal_is_escaped() {
     let rig = Rig::with_team(&file(&["ada"], "headless", "ready", ""));
     rig.ok(["up"]).await;
     for arguments in [["why", HOSTILE], ["-t", HOSTILE], ["send", HOSTILE]] {

@@ -1,6 +1,7 @@
 //! Every method by every kind of caller with the ids of others: a member may act only on its own state, the lead
 //! only as its role permits, and no member may do what is reserved for the user.
 
+use agent_team_client::{CallError, Client};
 use agent_team_protocol::method::{
     AddTask, CallerRole, ClaimTask, METHODS, MessageSend, RequestAsk, RequestShow, SendMessage,
     TaskAdd, TaskClaim,
@@ -10,7 +11,6 @@ use agent_team_protocol::rpc::Call;
 use agent_team_protocol::spec::TaskSpec;
 use agent_team_protocol::view::{MemberState, TaskState};
 use agent_team_protocol::{ErrorCode, Recipient, RequestId};
-use agent_team_system::client::{CallError, Client};
 use agent_team_tests::stub::{Member, Stubs};
 use agent_team_tests::{Rig, within};
 use serde_json::value::to_raw_value;
@@ -21,9 +21,9 @@ use crate::teams::assigned;
 /// The expected result of a call.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Rule {
-    /// It is refused, and nothing changes.
+    /// The call is refused, and nothing changes.
     Never,
-    /// It may fail, but is not refused because of its caller.
+    /// The call may fail, but is not refused because of its caller.
     May,
     /// Not called here: it would block or end the member, or the table of methods refuses it.
     Own,
@@ -152,7 +152,7 @@ async fn outcome(client: &Client, method: &str, args: &Value) -> Option<ErrorCod
 #[tokio::test]
 async fn no_member_acts_as_another_or_as_the_user() {
     let mut rig = assigned(&[], "[lead]\n");
-    let stubs = rig.stub_workers("wire::carries_the_words_of_another_test");
+    let stubs = rig.stub_workers("wire::stub_for_another_test");
     let lead = launched(&rig, &stubs, ["up", "--detach"]).await;
     let bob = launched(&rig, &stubs, ["spawn", "worker", "--name=bob"]).await;
     let ada = launched(&rig, &stubs, ["spawn", "worker", "--name=ada"]).await;

@@ -2,12 +2,14 @@
 
 use std::fs;
 
-use agent_team_protocol::view::{MemberState, MemberView, Placement, TaskState};
+use agent_team_protocol::placement::Placement;
+use agent_team_protocol::view::{MemberState, MemberView, TaskState};
 use agent_team_system::process::{ProcessId, Signal};
 use agent_team_tests::fake_iterm2::{self, FakeIterm, with_fake_osascript};
 use agent_team_tests::{Rig, processes, tmux, until};
 use serde_json::{Value, json};
 
+use crate::reopen::assert_same_worker;
 use crate::teams::{file, task};
 
 /// A team brought up from within the fake app.
@@ -75,13 +77,6 @@ impl World {
 
 fn word(value: &Value) -> String {
     value.as_str().unwrap().to_owned()
-}
-
-fn assert_same_worker(before: &MemberView, after: &MemberView) {
-    assert_eq!(
-        (after.pid, &after.launch, after.restarts),
-        (before.pid, &before.launch, before.restarts)
-    );
 }
 
 /// Ends a member's process, and waits until its successor is there.
@@ -174,7 +169,7 @@ async fn iterm2_members_get_a_tab_and_the_focus_stays() {
 }
 
 #[tokio::test]
-async fn a_new_supervisor_adopts_the_sessions_and_is_let_in_anew() {
+async fn a_new_supervisor_adopts_the_sessions_with_a_new_cookie() {
     let Some(mut world) = world(&["ada", "bob"], "", &[]).await else {
         return;
     };
@@ -452,7 +447,7 @@ async fn elsewhere_a_member_is_shown_in_the_callers_terminal() {
 }
 
 #[tokio::test]
-async fn iterm2_may_draw_a_tmux_of_ours() {
+async fn iterm2_draws_our_tmux_on_request() {
     if !tmux::is_here() {
         return;
     }

@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use agent_team_client::CallError;
 use agent_team_protocol::ErrorCode;
 use agent_team_protocol::method::{
     AddTask, ListMessages, ListTasks, MessageList, Nothing, SupervisorStatus, TaskAdd, TaskList,
@@ -9,7 +10,6 @@ use agent_team_protocol::method::{
 };
 use agent_team_protocol::spec::TaskSpec;
 use agent_team_protocol::view::{SupervisorView, TaskState};
-use agent_team_system::client::CallError;
 use agent_team_tests::{Rig, together, until, within};
 use tokio::io::AsyncReadExt;
 use tokio::net::UnixStream;
@@ -27,7 +27,7 @@ async fn status(rig: &Rig) -> SupervisorView {
 
 #[tokio::test]
 async fn a_flood_of_reads_costs_few_threads_and_descriptors() {
-    /// Of the supervisor's runtime.
+    /// The limit of blocking threads of the supervisor's runtime.
     const BLOCKING_THREADS_MAX: usize = 32;
     const READS: usize = 1_000;
     let rig = assigned(&["ada"], "");
@@ -116,7 +116,7 @@ async fn a_hundred_teams_of_four_fit_into_1024_descriptors() {
     rig.run(["ps"]).await.expect(0).says("ada");
 }
 
-/// Of 128 descriptors a supervisor uses half for clients, and three quarters for all connections.
+/// A supervisor with 128 descriptors uses at most half of them for clients, and three quarters for all connections.
 #[tokio::test]
 async fn connections_are_limited_and_freed() {
     const CLIENTS: usize = 64;

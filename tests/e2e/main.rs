@@ -2,8 +2,8 @@
 //!
 //! Each test has a world of its own (`agent_team_tests::Rig`), so that they run side by side, and beside a real team.
 
-#![expect(clippy::unwrap_used, reason = "a test that unwraps in vain has failed")]
-#![expect(clippy::print_stderr, reason = "a test that is skipped says so")]
+#![expect(clippy::unwrap_used, reason = "a panic fails the test")]
+#![expect(clippy::print_stderr, reason = "a skipped test prints why")]
 
 mod agents;
 mod attach;
@@ -16,7 +16,7 @@ mod demo;
 mod down;
 mod edits;
 mod envelopes;
-mod face;
+mod failpoints;
 mod guide;
 mod history;
 mod hosted;
@@ -38,7 +38,6 @@ mod request_crashes;
 mod requests;
 mod rounds;
 mod running_team;
-mod seams;
 mod search;
 mod secrets;
 mod shutdown;
@@ -50,6 +49,7 @@ mod tall_requests;
 mod team_at_work;
 mod teams;
 mod top;
+mod transcript;
 mod trust;
 mod up;
 mod user_mail;

@@ -187,7 +187,7 @@ async fn a_server_is_started_once_it_is_trusted_and_its_tools_ask() {
 }
 
 #[tokio::test]
-async fn a_server_that_ends_again_and_again_is_left_alone() {
+async fn a_server_that_keeps_exiting_is_not_restarted() {
     let die = || Reply::call("mcp__near__die", json!({}));
     let server = FakeModelServer::start(in_turn([
         die(),

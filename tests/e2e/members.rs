@@ -290,7 +290,7 @@ async fn a_member_without_its_directory_is_held_with_the_reason() {
 }
 
 #[tokio::test]
-async fn a_long_wait_is_explained_to_people_and_not_to_programs() {
+async fn a_long_wait_prints_a_note_except_with_json() {
     let stubborn = |name: &str| {
         let run = format!(
             "trap '' TERM HUP INT; mkfifo {name}-gate; echo > {name}; while :; do cat {name}-gate; done"
@@ -303,15 +303,15 @@ async fn a_long_wait_is_explained_to_people_and_not_to_programs() {
         rig.written(ignores_signals).await;
     }
     let (ada, bob) = tokio::join!(rig.run(["stop", "ada"]), rig.run(["stop", "bob", "--json"]));
-    let told = "waiting for ada to stop (agent-team kill ada kills it at once)\n";
-    assert_eq!(ada.expect(0).stderr, told);
+    let note = "waiting for ada to stop (agent-team kill ada kills it at once)\n";
+    assert_eq!(ada.expect(0).stderr, note);
     let bob = bob.expect(0);
     assert_eq!(bob.stderr, "");
     assert_eq!(bob.json()["member"]["state"], "stopped");
 }
 
 #[tokio::test]
-async fn the_end_of_the_last_member_is_said_to_be_the_teams() {
+async fn stopping_the_last_member_reports_the_team_as_down() {
     let rig = headless(&["ada", "bob"], "");
     rig.ok(["up"]).await;
     let ada = rig.ok(["kill", "ada"]).await;

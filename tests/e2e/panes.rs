@@ -2,7 +2,8 @@
 
 use std::fs;
 
-use agent_team_protocol::view::{MemberState, Placement, TaskState};
+use agent_team_protocol::placement::Placement;
+use agent_team_protocol::view::{MemberState, TaskState};
 use agent_team_tests::{Rig, processes, tmux, until};
 
 use crate::teams::{in_panes, task};

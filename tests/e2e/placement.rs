@@ -3,7 +3,8 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use agent_team_protocol::view::{MemberState, Placement};
+use agent_team_protocol::placement::Placement;
+use agent_team_protocol::view::MemberState;
 use agent_team_tests::{Rig, tmux, within};
 
 use crate::teams::{file, in_panes};
@@ -34,7 +35,7 @@ fn fake_tmux(rig: &mut Rig, script: &str) {
 }
 
 #[tokio::test]
-async fn an_old_tmux_is_refused_by_option_and_else_reported() {
+async fn an_old_tmux_is_refused_if_requested_else_reported() {
     let mut rig = Rig::with_team(&file(&["ada"], "auto", "ready", ""));
     fake_tmux(&mut rig, "echo 'tmux 2.9a'");
     rig.run(["up", "--panes", "tmux"])

@@ -47,14 +47,18 @@ fn waits_for(member: &MemberView, id: u64, number: u64) -> bool {
 }
 
 /// The first result in the last request of ada's model.
-fn told(server: &FakeModelServer) -> String {
-    prompt_of(server, "ada")
+fn last_result(server: &FakeModelServer) -> String {
+    last_result_of(server, "ada")
 }
 
-fn prompt_of(server: &FakeModelServer, model: &str) -> String {
+/// The first result in the last request of `model`.
+fn last_result_of(server: &FakeModelServer, model: &str) -> String {
     let requests = server.requests();
-    let last = requests.iter().rev().find(|asked| asked.model() == model);
-    let results = last.expect("it was asked").results();
+    let last = requests
+        .iter()
+        .rev()
+        .find(|request| request.model() == model);
+    let results = last.expect("a request of the model").results();
     results.first().expect("a result").1.clone()
 }
 
@@ -73,7 +77,7 @@ async fn nothing_is_changed_before_the_plan_is_approved() {
     rig.ok(["task", "add", "Write it"]).await;
     let ada = rig.until_member("ada", |ada| waits_for(ada, 1, 1)).await;
     assert_eq!(ada.state, MemberState::Waiting);
-    let held_back = told(&server);
+    let held_back = last_result(&server);
     assert!(
         held_back.contains("Not executed: you have no approved plan")
             && held_back.contains("propose_plan"),
@@ -100,7 +104,7 @@ async fn nothing_is_changed_before_the_plan_is_approved() {
     rig.ok(["requests", "deny", "P-1", "--reason", "tests first"])
         .await;
     rig.until_member("ada", |ada| waits_for(ada, 2, 2)).await;
-    assert!(told(&server).contains("was sent back by user: tests first"));
+    assert!(last_result(&server).contains("was sent back by user: tests first"));
     let rejected = rig.ok(["requests", "show", "P-1"]).await.stdout;
     assert!(rejected.starts_with("P-1  rejected"), "{rejected}");
     rig.ok(["requests", "allow", "P-2"]).await;
@@ -138,7 +142,7 @@ async fn the_lead_approves_plans_where_the_user_permits_it() {
     rig.until_member("ada", |ada| waits_for(ada, 1, 1)).await;
     rig.ok(["send", "lead", "Go on"]).await;
     server.asked("lead", 2).await;
-    let refused = prompt_of(&server, "lead");
+    let refused = last_result_of(&server, "lead");
     assert!(refused.contains("the lead may not allow P-1"), "{refused}");
 
     // An interrupted turn restarts, with the next reply.
@@ -163,7 +167,7 @@ async fn a_member_without_an_approved_plan_cannot_complete_its_task() {
     .await;
     rig.ok(["task", "add", "Look at it"]).await;
     rig.until_member("ada", |ada| waits_for(ada, 1, 1)).await;
-    let refused = told(&server);
+    let refused = last_result(&server);
     assert!(refused.contains("a plan must be approved"), "{refused}");
     rig.ok(["requests", "allow", "P-1"]).await;
     rig.until_task_is("T-1", TaskState::Completed).await;

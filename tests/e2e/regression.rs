@@ -1,6 +1,6 @@
 //! One paragraph per bug that was released, and the test that would have caught it.
 
-use agent_team_protocol::view::Placement;
+use agent_team_protocol::placement::Placement;
 use agent_team_tests::tmux;
 
 use crate::teams::in_panes;

@@ -2,7 +2,8 @@
 
 use std::fs;
 
-use agent_team_protocol::view::{MemberState, MemberView, Placement, TaskState};
+use agent_team_protocol::placement::Placement;
+use agent_team_protocol::view::{MemberState, MemberView, TaskState};
 use agent_team_system::process::{ProcessId, Signal};
 use agent_team_tests::{Rig, processes, tmux, until};
 
@@ -41,7 +42,7 @@ async fn until_shown_again(rig: &Rig, name: &str) -> MemberView {
     .await
 }
 
-fn assert_same_worker(before: &MemberView, after: &MemberView) {
+pub(crate) fn assert_same_worker(before: &MemberView, after: &MemberView) {
     assert_eq!(
         (after.pid, &after.launch, after.restarts),
         (before.pid, &before.launch, before.restarts)

@@ -79,14 +79,14 @@ async fn a_command_waits_until_it_is_allowed_and_runs_once() {
 
     let audit = rig.ok(["audit", "--member", "ada"]).await.stdout;
     let lines: Vec<&str> = audit.lines().collect();
-    let told = |line: usize, what: &str| {
+    let line_has = |line: usize, what: &str| {
         let expected = format!("P-1  ada  {what}  bash: echo ran >> ran.txt");
         assert!(lines[line].ends_with(&expected), "{audit}");
     };
-    told(0, "asked");
-    told(1, "allowed by user for once");
-    told(2, "begun");
-    told(3, "ended");
+    line_has(0, "asked");
+    line_has(1, "allowed by user for once");
+    line_has(2, "begun");
+    line_has(3, "ended");
     assert_eq!(lines.len(), 4, "{audit}");
 }
 
@@ -98,8 +98,8 @@ async fn a_denial_reaches_the_model_as_text_and_nothing_runs() {
         .await;
     server.asked("ada", 2).await;
     let requests = server.requests();
-    let told = requests.last().expect("it was asked").results();
-    assert!(told[0].1.contains("use the write tool"), "{told:?}");
+    let results = requests.last().expect("it was asked").results();
+    assert!(results[0].1.contains("use the write tool"), "{results:?}");
     assert_eq!(rig.read("ran.txt"), None);
 }
 
@@ -131,8 +131,8 @@ async fn a_page_is_fetched_after_asking_and_its_host_is_offered() {
     rig.ok(["requests", "allow", "P-1"]).await;
     server.asked("ada", 2).await;
     let requests = server.requests();
-    let told = requests.last().expect("it was asked").results();
-    assert!(told[0].1.contains("of this machine"), "{told:?}");
+    let results = requests.last().expect("it was asked").results();
+    assert!(results[0].1.contains("of this machine"), "{results:?}");
 }
 
 #[tokio::test]
@@ -173,7 +173,7 @@ async fn a_team_rule_allows_matching_commands() {
 }
 
 #[tokio::test]
-async fn a_covered_command_still_asks_where_no_sandbox_holds_it() {
+async fn a_covered_command_still_asks_outside_the_sandbox() {
     if !there_is_a_sandbox().await {
         return;
     }
@@ -250,7 +250,7 @@ async fn a_call_interrupted_by_a_dead_worker_is_not_repeated() {
 }
 
 #[tokio::test]
-async fn a_decision_about_something_else_than_was_seen_is_refused() {
+async fn a_decision_with_another_digest_is_refused() {
     let (_server, rig) = team(vec![bash("echo ran > ran.txt"), Reply::text("Done.")]).await;
     rig.until_member("ada", asks).await;
     let decide = DecideRequest {
@@ -460,19 +460,19 @@ async fn requests_watch_reports_each_request_once() {
     ])
     .await;
     rig.until_member("ada", asks).await;
-    let exec = "cat >> told.json; echo >> told.json; echo $AGENT_TEAM_REQUEST >> told.txt";
+    let exec = "cat >> watched.json; echo >> watched.json; echo $AGENT_TEAM_REQUEST >> watched.txt";
     let mut watch = rig.start(["requests", "watch", "--exec", exec]);
     watch.line_with("P-1 ada").await;
     rig.ok(["requests", "deny", "P-1"]).await;
     watch.line_with("P-2 ada").await;
     until("the program to receive both requests", async || {
-        (rig.read("told.txt")? == "P-1\nP-2\n").then_some(())
+        (rig.read("watched.txt")? == "P-1\nP-2\n").then_some(())
     })
     .await;
-    let told = rig.read("told.json").expect("it was written");
-    let told: Value = serde_json::from_str(told.lines().next().expect("a line")).expect("JSON");
-    assert_eq!(told["kind"], "request");
-    assert_eq!(told["input"]["command"], "echo one > ran.txt");
+    let item = rig.read("watched.json").expect("it was written");
+    let item: Value = serde_json::from_str(item.lines().next().expect("a line")).expect("JSON");
+    assert_eq!(item["kind"], "request");
+    assert_eq!(item["input"]["command"], "echo one > ran.txt");
 }
 
 #[tokio::test]
@@ -499,8 +499,8 @@ async fn the_lead_allows_only_what_the_user_delegates() {
     rig.until_member("ada", |ada| waits_for(ada, 1)).await;
     until("the lead's pane to show it", async || {
         let shown = rig.ok(["logs", "lead"]).await.stdout;
-        let told = "P-1 ada asks for permission: bash: touch one";
-        shown.contains(told).then_some(())
+        let notice = "P-1 ada asks for permission: bash: touch one";
+        shown.contains(notice).then_some(())
     })
     .await;
     rig.ok(["send", "lead", "Go on"]).await;
@@ -513,8 +513,8 @@ async fn the_lead_allows_only_what_the_user_delegates() {
     server.asked("lead", 5).await;
     let requests = server.requests();
     let of_lead = requests.iter().rfind(|request| request.model() == "lead");
-    let told = of_lead.expect("its model was called").results();
-    let refused = &told.last().expect("a result").1;
+    let results = of_lead.expect("its model was called").results();
+    let refused = &results.last().expect("a result").1;
     assert!(refused.contains("the lead may not allow P-3"), "{refused}");
     let audit = rig.ok(["audit", "export"]).await.stdout;
     assert!(rig.read("one").is_some());
@@ -580,7 +580,7 @@ async fn a_permanent_grant_stays_in_the_user_settings_until_revoked() {
 }
 
 #[tokio::test]
-async fn silence_is_a_denial_that_says_so() {
+async fn an_unanswered_request_is_denied_with_a_reason() {
     let lead = ("lead", vec![Reply::text("I see.")]);
     let ada = ("ada", vec![bash("touch ran"), Reply::text("Done.")]);
     let server = FakeModelServer::start(by_model([lead, ada])).await;
@@ -591,8 +591,8 @@ async fn silence_is_a_denial_that_says_so() {
     server.asked("ada", 2).await;
     let requests = server.requests();
     let last = requests.iter().rfind(|request| request.model() == "ada");
-    let told = &last.expect("it was asked").results()[0].1;
-    assert!(told.contains("not answered in time"), "{told}");
+    let text = &last.expect("it was asked").results()[0].1;
+    assert!(text.contains("not answered in time"), "{text}");
     let expired = request(&rig, 1).await;
     assert_eq!(expired.state, RequestState::Denied);
     assert_eq!(expired.decided_by, Some(Party::System));
@@ -638,8 +638,8 @@ async fn an_agents_shell_line_in_a_task_needs_permission() {
     let listed = rig.json(["task", "list"]).await;
     assert_eq!(listed["tasks"].as_array().map(Vec::len), Some(1));
     let requests = server.requests();
-    let told = requests.last().expect("its model was called").results();
-    assert!(told.last().expect("a result").1.contains("keep it"));
+    let results = requests.last().expect("its model was called").results();
+    assert!(results.last().expect("a result").1.contains("keep it"));
     for id in [1, 2] {
         assert_eq!(request(&rig, id).await.state, RequestState::Ended);
     }
@@ -673,10 +673,10 @@ async fn a_lead_is_woken_by_a_request_that_it_may_decide() {
         until("the command to run", async || rig.read("ran")).await;
         let requests = server.requests();
         let woken = requests.iter().filter(|it| it.model() == "lead").nth(1);
-        let told = woken.expect("it was woken").body["messages"].to_string();
+        let messages = woken.expect("it was woken").body["messages"].to_string();
         assert!(
-            told.contains("P-1 ada asks for permission"),
-            "{waits:?}: {told}"
+            messages.contains("P-1 ada asks for permission"),
+            "{waits:?}: {messages}"
         );
     }
 }

@@ -125,7 +125,7 @@ async fn a_coordinator_selects_members_until_it_answers() {
 }
 
 #[tokio::test]
-async fn a_reply_that_cannot_be_followed_is_put_back_and_rounds_end() {
+async fn invalid_replies_are_returned_until_rounds_run_out() {
     let server = FakeModelServer::start(by_model([
         (
             "lead",
@@ -255,7 +255,7 @@ async fn members_work_in_turn_and_the_lead_sums_up() {
     );
 
     let events = rig.ok(["events", "--json"]).await.stdout;
-    let told: Vec<Value> = events
+    let shown: Vec<Value> = events
         .lines()
         .map(|line| serde_json::from_str::<Value>(line).unwrap()["event"].clone())
         .filter(|event| {
@@ -265,15 +265,15 @@ async fn members_work_in_turn_and_the_lead_sums_up() {
         .collect();
     let kinds = ["STEP_STARTED", "STEP_FINISHED", "CUSTOM"].repeat(2);
     assert_eq!(
-        told.iter().map(|event| &event["type"]).collect::<Vec<_>>(),
+        shown.iter().map(|event| &event["type"]).collect::<Vec<_>>(),
         kinds
     );
     assert_eq!(
-        (&told[3]["member"], &told[3]["round"]),
+        (&shown[3]["member"], &shown[3]["round"]),
         (&json!("ada"), &json!(2))
     );
     assert_eq!(
-        told[5]["value"],
+        shown[5]["value"],
         json!({"key": "ada", "value": "From here it is green."})
     );
 }
@@ -388,6 +388,6 @@ async fn a_message_to_the_coordinator_joins_its_next_question() {
     run_while(&rig, steer).await;
     let requests = server.requests();
     let last = requests.iter().rfind(|request| request.model() == "lead");
-    let told = last.expect("it was asked").body["messages"].to_string();
-    assert!(told.contains("Mind the moon, too"), "{told}");
+    let messages = last.expect("it was asked").body["messages"].to_string();
+    assert!(messages.contains("Mind the moon, too"), "{messages}");
 }

@@ -120,7 +120,7 @@ async fn run_prints_which_member_waits_for_a_decision() {
         .expect("it runs");
     let stderr = run.stderr.take().expect("it is piped");
     let mut lines = BufReader::new(stderr).lines();
-    let told = async {
+    let is_printed = async {
         while let Some(line) = lines.next_line().await.expect("it is text") {
             if line.contains("ada") && line.contains("P-1") {
                 return;
@@ -128,7 +128,7 @@ async fn run_prints_which_member_waits_for_a_decision() {
         }
         panic!("the run ended before it printed the blocked member");
     };
-    within("the run to print the blocked member", told).await;
+    within("the run to print the blocked member", is_printed).await;
     rig.ok(["requests", "allow", "P-1"]).await;
     let ended = within("the run to end", run.wait()).await;
     assert!(ended.expect("it can be waited for").success());

@@ -249,7 +249,7 @@ async fn the_tool_is_not_offered_without_a_search_backend() {
 }
 
 #[tokio::test]
-async fn an_endpoint_that_does_not_answer_as_one_is_a_clear_error() {
+async fn a_response_of_another_api_is_a_clear_error() {
     for (reply, said) in [
         (
             Reply::html(403, "<h1>Forbidden</h1>"),

@@ -13,7 +13,7 @@ use crate::teams::{in_panes, task};
 
 const VALUE: &str = "hunter2-of-the-deploy";
 
-/// The same, as `base64` prints it.
+/// [`VALUE`], as `base64` prints it.
 const ENCODED: &str = "aHVudGVyMi1vZi10aGUtZGVwbG95";
 
 /// A team of a lead whose model is asked with this key.
@@ -189,11 +189,11 @@ async fn a_models_key_is_in_its_requests_and_nowhere_else() {
     ]))
     .await;
     let rig = lead_alone(&server, KEY);
-    let told = rig
+    let output = rig
         .run(["run", "--record", "run.jsonl", "--events", "Do it"])
         .await
         .expect(0);
-    assert!(!told.stdout.contains(KEY) && !told.stderr.contains(KEY));
+    assert!(!output.stdout.contains(KEY) && !output.stderr.contains(KEY));
     assert_eq!(
         server.requests()[0].headers["authorization"],
         format!("Bearer {KEY}")
@@ -219,7 +219,7 @@ async fn a_models_key_is_in_its_requests_and_nowhere_else() {
 }
 
 #[tokio::test]
-async fn a_task_has_the_secret_and_its_pane_result_and_log_do_not() {
+async fn a_secret_reaches_the_task_but_no_pane_result_or_log() {
     if !tmux::is_here() {
         return;
     }

@@ -78,10 +78,10 @@ async fn the_lead_receives_the_objection_of_a_teammate() {
     let asked = server.requests();
     let last = asked.iter().rev().find(|asked| asked.model() == "lead");
     let results = last.expect("it was asked").results();
-    let told = &results.first().expect("a result").1;
+    let text = &results.first().expect("a result").1;
     assert!(
-        told.contains("Refused (objected): ada objects: half of it is written"),
-        "{told}"
+        text.contains("Refused (objected): ada objects: half of it is written"),
+        "{text}"
     );
     rig.until_member("ada", asks).await;
 }

@@ -135,7 +135,7 @@ async fn a_newer_client_is_served_in_the_common_version() {
 }
 
 #[test]
-fn a_frame_with_less_than_was_recorded_is_noticed() {
+fn a_frame_without_a_recorded_field_is_found() {
     let recorded = json!({ "a": "<text>", "b": [1, { "c": "<number>" }] });
     let fits = json!({ "a": "x", "b": [1, { "c": 2, "new": true }], "new": 1 });
     assert_eq!(differs(&recorded, &fits, "frame"), None);
@@ -150,7 +150,8 @@ fn a_frame_with_less_than_was_recorded_is_noticed() {
     }
 }
 
-/// Replaces a text in every journal of the rig, as a build of a newer version would have written it, and starts a supervisor.
+/// Replaces a text in every journal of the rig, as a build of a newer version would have written it, and starts a
+/// supervisor.
 async fn rewrite_settings(rig: &Rig, old: &str, new: &str) {
     let teams = std::fs::read_dir(rig.directories().teams()).unwrap();
     for team in teams {

@@ -40,25 +40,25 @@ async fn run(model: &'static str, settings: &str) -> Value {
 
 #[tokio::test]
 async fn a_run_reports_its_cost() {
-    let told = run("gpt-5.1", "").await;
-    assert_eq!(told["tokens"], 1_100_000);
+    let result = run("gpt-5.1", "").await;
+    assert_eq!(result["tokens"], 1_100_000);
     // 400,000 uncached and 600,000 cached input tokens, and 100,000 output tokens.
-    assert_eq!(told["cost"], 0.5 + 0.075 + 1.0);
-    assert_eq!(told["members"][0]["usage"]["micro_usd"], 1_575_000);
+    assert_eq!(result["cost"], 0.5 + 0.075 + 1.0);
+    assert_eq!(result["members"][0]["usage"]["micro_usd"], 1_575_000);
 }
 
 #[tokio::test]
 async fn a_price_of_the_user_overrides_the_known_one() {
     let own = "[models.openai]\n\"gpt-5.1\" = { input = 10.0, output = 20.0 }\n";
-    let told = run("gpt-5.1", own).await;
-    assert_eq!(told["cost"], 12.0);
+    let result = run("gpt-5.1", own).await;
+    assert_eq!(result["cost"], 12.0);
 }
 
 #[tokio::test]
 async fn the_cost_of_an_unpriced_model_is_null() {
-    let told = run("gpt-of-tomorrow", "").await;
-    assert_eq!(told["cost"], Value::Null);
-    assert_eq!(told["members"][0]["usage"]["unpriced"], 1_100_000);
+    let result = run("gpt-of-tomorrow", "").await;
+    assert_eq!(result["cost"], Value::Null);
+    assert_eq!(result["members"][0]["usage"]["unpriced"], 1_100_000);
 }
 
 #[tokio::test]
@@ -170,7 +170,7 @@ async fn a_member_blocked_by_a_busy_model_is_shown_with_the_time() {
 }
 
 #[tokio::test]
-async fn a_lead_that_waits_for_messages_is_shown_so() {
+async fn a_lead_that_waits_for_messages_is_shown_as_waiting() {
     let wait = Reply::call("wait", json!({"for": "messages"}));
     let server = FakeModelServer::start(by_model([("gpt-5.1", vec![wait])])).await;
     let rig = rig(&server, TEAM);
@@ -180,7 +180,7 @@ async fn a_lead_that_waits_for_messages_is_shown_so() {
 }
 
 #[tokio::test]
-async fn a_limit_that_is_raised_in_the_file_holds_with_the_next_up() {
+async fn a_limit_raised_in_the_file_applies_with_the_next_up() {
     let server = FakeModelServer::start(by_model([("lead", finish_in_two_steps())])).await;
     let rig = rig(&server, LIMITED);
     rig.ok(["up", "--detach", "Do it"]).await;
@@ -237,7 +237,7 @@ async fn invalid_settings_are_refused_and_not_written() {
 }
 
 #[tokio::test]
-async fn doctor_says_which_model_is_asked_and_why_and_shows_no_key() {
+async fn doctor_explains_each_model_and_shows_no_key() {
     let server = FakeModelServer::start(by_model(finish("gpt-5.1"))).await;
     let named = rig(&server, TEAM);
     let said = named.run(["doctor"]).await.expect(0).stdout;

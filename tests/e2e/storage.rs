@@ -4,11 +4,11 @@ use std::fs;
 use std::os::unix::fs::{FileExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
+use agent_team_client::CallError;
 use agent_team_protocol::ErrorCode;
 use agent_team_protocol::method::{AddTask, Nothing, TaskAdd, TeamShow};
 use agent_team_protocol::spec::TaskSpec;
 use agent_team_protocol::view::{MemberState, TaskState};
-use agent_team_system::client::CallError;
 use agent_team_tests::small_disk::SmallDisk;
 use agent_team_tests::{Rig, processes};
 
@@ -128,7 +128,7 @@ async fn a_newer_database_is_refused_with_a_hint_and_unchanged() {
 }
 
 #[tokio::test]
-async fn a_damaged_database_is_set_aside_and_the_error_says_where() {
+async fn a_damaged_database_is_set_aside_and_the_error_names_it() {
     let rig = at_rest().await;
     let database = database(&rig);
     let size = database.metadata().unwrap().len();
@@ -172,7 +172,7 @@ async fn a_second_supervisor_is_refused_and_the_first_keeps_running() {
 }
 
 #[tokio::test]
-async fn of_many_commands_that_start_a_supervisor_at_once_one_does() {
+async fn concurrent_commands_start_one_supervisor() {
     let rig = headless(&["ada"], "");
     let ups: Vec<_> = (0..8).map(|_| rig.run(["up", "--detach"])).collect();
     for output in agent_team_tests::together(ups).await {

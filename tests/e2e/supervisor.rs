@@ -4,10 +4,10 @@ use std::cell::Cell;
 use std::fs;
 use std::time::{Duration, Instant};
 
+use agent_team_client::CallError;
 use agent_team_protocol::method::{AddTask, TaskAdd};
 use agent_team_protocol::spec::TaskSpec;
 use agent_team_protocol::view::{MemberState, TaskState};
-use agent_team_system::client::CallError;
 use agent_team_system::daemon::Announced;
 use agent_team_system::lock::FileLock;
 use agent_team_system::process::Signal;
@@ -30,7 +30,8 @@ async fn timed<const N: usize>(rig: &Rig, arguments: [&str; N]) -> Duration {
     began.elapsed()
 }
 
-/// Fails if a command took [`REACHED`] longer than its control: the same command, in the same run, with nothing removed.
+/// Fails if a command took [`REACHED`] longer than its control: the same command, in the same run, with nothing
+/// removed.
 fn is_within_limit(what: &str, took: Duration, control: Duration) {
     let limit = REACHED + NOISE * control;
     assert!(took < limit, "{what}: {took:?}, the control {control:?}");
@@ -330,7 +331,7 @@ async fn a_worker_is_back_soon_after_a_storm_of_crashes() {
 }
 
 #[tokio::test]
-async fn a_command_repeats_its_call_when_supervisors_die_under_it() {
+async fn a_command_repeats_its_call_when_supervisors_crash() {
     let mut rig = headless(&["ada"], "");
     rig.ok(["up"]).await;
     rig.ok(["down"]).await;

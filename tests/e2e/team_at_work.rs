@@ -208,7 +208,7 @@ async fn an_ended_team_resumes_its_goal_board_and_conversations() {
 }
 
 #[tokio::test]
-async fn a_run_of_an_ended_team_remembers_and_a_fresh_one_does_not() {
+async fn a_reopened_team_remembers_unless_it_is_fresh() {
     let answers = || vec![Reply::call("finish", json!({"answer": "Done."}))];
     let three = [answers(), answers(), answers()].concat();
     let server = FakeModelServer::start(by_model([("lead", three)])).await;
@@ -217,15 +217,15 @@ async fn a_run_of_an_ended_team_remembers_and_a_fresh_one_does_not() {
         rig.ok(goal).await;
     }
     rig.ok(["run", "--fresh", "third goal"]).await;
-    let told: Vec<String> = server
+    let prompts: Vec<String> = server
         .requests()
         .iter()
         .map(|request| Value::from(request.messages()).to_string())
         .collect();
-    assert!(told[1].contains("first goal") && told[1].contains("second goal"));
+    assert!(prompts[1].contains("first goal") && prompts[1].contains("second goal"));
     assert!(
-        !told[2].contains("first goal") && told[2].contains("third goal"),
+        !prompts[2].contains("first goal") && prompts[2].contains("third goal"),
         "{}",
-        told[2]
+        prompts[2]
     );
 }

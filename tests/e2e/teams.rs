@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use agent_team_file::Reading;
-use agent_team_protocol::method::{CallerTerminal, Up};
+use agent_team_protocol::method::Up;
+use agent_team_protocol::placement::CallerTerminal;
 use agent_team_tests::Rig;
 
 /// Members of the role `worker` without a terminal, which claim ready tasks; `rest` is appended to the file.

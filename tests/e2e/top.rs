@@ -183,7 +183,7 @@ async fn top_reconnects_and_a_signal_restores_the_terminal() {
 }
 
 #[tokio::test]
-async fn a_stopped_supervisor_ends_it_and_says_so() {
+async fn top_ends_with_a_message_when_the_supervisor_stops() {
     if !tmux::is_here() {
         return;
     }
@@ -214,7 +214,7 @@ async fn asking() -> (FakeModelServer, Rig) {
     (server, rig)
 }
 
-/// The same before `up`.
+/// The team of [`asking`] before `up`.
 async fn planned() -> (FakeModelServer, Rig) {
     let command = json!({ "command": "echo ran >> ran.txt" });
     let replies = vec![Reply::call("bash", command), Reply::text("Done.")];

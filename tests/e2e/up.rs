@@ -1,8 +1,8 @@
 //! `up`: starts the team of a project, waits for it, shows what it would do, and applies only edits.
 
+use agent_team_client::CallError;
 use agent_team_protocol::method::TeamUp;
 use agent_team_protocol::view::{MemberState, TaskState};
-use agent_team_system::client::CallError;
 use agent_team_tests::Rig;
 use serde_json::{Value, json};
 
@@ -271,7 +271,7 @@ async fn env_values_reach_tasks_and_only_the_private_file() {
         .await;
     let shown = rig.task("T-1").await.result;
     assert_eq!(shown.as_deref(), Some("s3cr3t-value mine"));
-    let mut said = Vec::new();
+    let mut files_with_value = Vec::new();
     let mut open = vec![rig.home()];
     while let Some(directory) = open.pop() {
         for entry in std::fs::read_dir(directory).unwrap() {
@@ -283,14 +283,16 @@ async fn env_values_reach_tasks_and_only_the_private_file() {
                 // The journal contains the task's line, which names the variable, but not its value.
                 && String::from_utf8_lossy(&bytes).contains("\"s3cr3t-value\"")
             {
-                said.push(path);
+                files_with_value.push(path);
             }
         }
     }
     let private = rig.directories().run.join("env");
-    assert_eq!(said.len(), 1, "{said:?}");
-    assert_eq!(said[0].parent(), Some(private.as_path()));
-    let mode = std::os::unix::fs::PermissionsExt::mode(&said[0].metadata().unwrap().permissions());
+    let [file] = &files_with_value[..] else {
+        panic!("not one file: {files_with_value:?}");
+    };
+    assert_eq!(file.parent(), Some(private.as_path()));
+    let mode = std::os::unix::fs::PermissionsExt::mode(&file.metadata().unwrap().permissions());
     assert_eq!(mode & 0o777, 0o600);
 }
 
@@ -302,7 +304,7 @@ async fn without_a_terminal_up_returns_and_the_team_keeps_running() {
 }
 
 #[tokio::test]
-async fn up_says_the_same_things_to_programs() {
+async fn up_json_has_the_placement_and_the_run_result() {
     let rig = headless(&["ada"], &task("Build", "echo built", ""));
     let up = rig.json(["up", "--panes", "headless"]).await;
     assert!(up["team"].as_str().unwrap().starts_with("demo-"));
@@ -343,7 +345,7 @@ async fn a_team_is_found_by_name_and_from_its_projects_directories() {
 }
 
 #[tokio::test]
-async fn another_file_can_be_named() {
+async fn a_team_file_can_be_at_another_path() {
     let rig = Rig::new();
     rig.write(
         "ci/other.toml",
@@ -416,7 +418,7 @@ async fn a_repeated_up_gets_its_first_answer() {
 }
 
 #[tokio::test]
-async fn fresh_forgets_the_board_and_the_members_of_before() {
+async fn a_fresh_start_runs_finished_tasks_again() {
     let rig = headless(&["ada"], &task("Build", "echo once >> runs", ""));
     rig.ok(["up", "--wait"]).await;
     rig.ok(["down"]).await;

@@ -54,10 +54,10 @@ async fn send_wait_prints_the_reply() {
     let server = FakeModelServer::start(by_model([("lead", lead)])).await;
     let rig = asking(&server);
     rig.ok(["up", "--detach"]).await;
-    let told = rig
+    let output = rig
         .ok(["send", "lead", "What is it?", "--wait", "--timeout", "60"])
         .await;
-    assert_eq!(told.stdout, "It is 42.\n");
+    assert_eq!(output.stdout, "It is 42.\n");
     let asked = server.requests();
     assert!(
         asked[0].said().contains("reply_to M-1"),

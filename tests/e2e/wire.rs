@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use agent_team_client::{CallError, Client, ConnectError};
 use agent_team_protocol::ErrorCode;
 use agent_team_protocol::codec::{DEPTH_MAX, FIRST_FRAME_MAX, FRAME_MAX};
 use agent_team_protocol::initialize::{Initialize, Versions};
@@ -16,7 +17,6 @@ use agent_team_protocol::request::{
 use agent_team_protocol::rpc::{self, Call, TeamRef};
 use agent_team_protocol::spec::TaskSpec;
 use agent_team_protocol::{Recipient, Revision};
-use agent_team_system::client::{CallError, Client, ConnectError};
 use agent_team_system::process::Signal;
 use agent_team_tests::{Rig, User, stub, together, until, within};
 use serde_json::Value;
@@ -28,7 +28,7 @@ use crate::teams::{assigned, headless};
 
 /// Not a test: the entry point of stub workers of other tests. See [`stub`].
 #[tokio::test]
-async fn carries_the_words_of_another_test() {
+async fn stub_for_another_test() {
     stub::carry().await;
 }
 
@@ -159,7 +159,7 @@ async fn calls_before_a_half_close_are_answered() {
 }
 
 #[tokio::test]
-async fn before_it_is_introduced_a_connection_has_4_kib_and_2_s() {
+async fn an_unauthenticated_connection_has_4_kib_and_2_s() {
     let rig = up().await;
     let mut raw = Raw::connect(&rig).await;
     raw.say(&vec![b' '; FIRST_FRAME_MAX + 1]).await;
@@ -195,7 +195,7 @@ async fn every_client_receives_the_reason_of_a_stop() {
 }
 
 #[tokio::test]
-async fn versions_that_share_none_say_which_side_to_upgrade() {
+async fn incompatible_versions_name_the_side_to_upgrade() {
     let rig = up().await;
     for (min, max, word) in [
         (90, 99, "supervisor restart"),
@@ -217,7 +217,7 @@ async fn versions_that_share_none_say_which_side_to_upgrade() {
 #[tokio::test]
 async fn only_the_launched_process_authenticates_as_its_member() {
     let mut rig = assigned(&["ada"], "");
-    let stubs = rig.stub_workers("wire::carries_the_words_of_another_test");
+    let stubs = rig.stub_workers("wire::stub_for_another_test");
     let mut up = rig.start(["up"]);
     let stub = stubs.next().await;
     let hello = stub.hello();
@@ -250,7 +250,7 @@ async fn only_the_launched_process_authenticates_as_its_member() {
 #[tokio::test]
 async fn a_member_speaks_only_for_itself_and_never_for_the_user() {
     let mut rig = assigned(&["ada"], "");
-    let stubs = rig.stub_workers("wire::carries_the_words_of_another_test");
+    let stubs = rig.stub_workers("wire::stub_for_another_test");
     let mut up = rig.start(["up"]);
     let stub = stubs.next().await;
     let hello = stub.hello();
@@ -280,7 +280,7 @@ async fn a_member_speaks_only_for_itself_and_never_for_the_user() {
 #[tokio::test]
 async fn a_repeated_decision_gets_its_first_answer() {
     let mut rig = assigned(&["ada"], "");
-    let stubs = rig.stub_workers("wire::carries_the_words_of_another_test");
+    let stubs = rig.stub_workers("wire::stub_for_another_test");
     let mut up = rig.start(["up"]);
     let stub = stubs.next().await;
     let hello = stub.hello();

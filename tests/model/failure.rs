@@ -9,7 +9,7 @@ use serde_json::json;
 use tokio::net::TcpListener;
 
 use crate::{
-    KEY, WIRES, answer, config, first_answer, first_failure, model_at, model_of, said, told_until,
+    KEY, WIRES, answer, config, deltas_until, first_answer, first_failure, model_at, model_of, said,
 };
 
 #[tokio::test]
@@ -117,7 +117,7 @@ async fn events_that_do_not_parse_are_malformed() {
 }
 
 #[tokio::test]
-async fn a_busy_server_is_asked_again_after_the_pause_that_it_names() {
+async fn a_busy_server_is_retried_after_its_requested_pause() {
     for name in WIRES {
         let replies = in_turn([
             Reply::error(429, "slow down").header("retry-after-ms", "30"),
@@ -125,9 +125,9 @@ async fn a_busy_server_is_asked_again_after_the_pause_that_it_names() {
             Reply::text("ok"),
         ]);
         let server = FakeModelServer::start(replies).await;
-        let (answered, told) = answer(&*model_at(name, &server), &[said("Hello")], &[]).await;
+        let (answered, deltas) = answer(&*model_at(name, &server), &[said("Hello")], &[]).await;
         assert_eq!(answered.expect("an answer").text, "ok");
-        let waits: Vec<_> = told
+        let waits: Vec<_> = deltas
             .iter()
             .filter_map(|delta| match delta {
                 Delta::Waiting { pause, why } => Some((*pause, why.as_str())),
@@ -147,7 +147,7 @@ async fn a_busy_server_is_asked_again_after_the_pause_that_it_names() {
 }
 
 #[tokio::test]
-async fn an_answer_that_is_cut_off_anywhere_is_asked_for_again() {
+async fn a_truncated_answer_is_requested_again() {
     let whole = || Reply::text("A whole answer.").and_call("read", json!({ "path": "a" }));
     // With more events the answer is complete.
     for (name, events) in [("openai/m", 11), ("anthropic/m", 14)] {
@@ -211,14 +211,14 @@ async fn leaving_an_answer_cuts_its_connection() {
         let reply = Reply::text("A long answer that runs on.").hang_after(4);
         let server = FakeModelServer::start(in_turn([reply])).await;
         let model = model_at(name, &server);
-        told_until(&*model, |delta| matches!(delta, Delta::Text(_))).await;
+        deltas_until(&*model, |delta| matches!(delta, Delta::Text(_))).await;
         server.hung_up(1).await;
         assert_eq!(server.requests().len(), 1, "nothing is asked again");
     }
 }
 
 #[tokio::test]
-async fn a_server_that_is_not_there_is_asked_again() {
+async fn an_unreachable_server_is_retried() {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("it is bound");
     drop(listener);

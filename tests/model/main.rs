@@ -5,12 +5,12 @@
 
 #![expect(
     clippy::wildcard_enum_match_arm,
-    reason = "a test names what it looks for"
+    reason = "a test matches the expected variant and fails for all others"
 )]
 
 mod failure;
-mod finding;
 mod recording;
+mod selection;
 mod wire;
 
 use agent_team_llm::open::{OpenConfig, open};
@@ -87,8 +87,8 @@ async fn answer(
         tools,
         search: false,
     };
-    let mut told = |delta| deltas.push(delta);
-    let answer = within("an answer", model.answer(prompt, &mut told)).await;
+    let mut on_delta = |delta| deltas.push(delta);
+    let answer = within("an answer", model.answer(prompt, &mut on_delta)).await;
     (answer, deltas)
 }
 
@@ -98,8 +98,8 @@ async fn first_answer(model: &dyn Model) -> Result<Answer, ModelError> {
 }
 
 /// The deltas of an answer until `enough`; then the answer is dropped.
-async fn told_until(model: &dyn Model, enough: impl Fn(&Delta) -> bool) -> Vec<Delta> {
-    let (tell, mut hear) = mpsc::unbounded_channel();
+async fn deltas_until(model: &dyn Model, enough: impl Fn(&Delta) -> bool) -> Vec<Delta> {
+    let (sender, mut receiver) = mpsc::unbounded_channel();
     let items = [said("Hello")];
     let prompt = Prompt {
         system: "",
@@ -107,14 +107,14 @@ async fn told_until(model: &dyn Model, enough: impl Fn(&Delta) -> bool) -> Vec<D
         tools: &[],
         search: false,
     };
-    let mut told = |delta| tell.send(delta).expect("the receiver is open");
-    let mut answering = model.answer(prompt, &mut told);
+    let mut on_delta = |delta| sender.send(delta).expect("the receiver is open");
+    let mut answering = model.answer(prompt, &mut on_delta);
     let mut deltas = Vec::new();
     let listening = async {
         loop {
             tokio::select! {
                 biased;
-                delta = hear.recv() => {
+                delta = receiver.recv() => {
                     let delta = delta.expect("the sender is open");
                     let last = enough(&delta);
                     deltas.push(delta);
@@ -122,7 +122,7 @@ async fn told_until(model: &dyn Model, enough: impl Fn(&Delta) -> bool) -> Vec<D
                         return;
                     }
                 }
-                answer = &mut answering => panic!("it came to {answer:?} after {deltas:?}"),
+                answer = &mut answering => panic!("the model answered {answer:?} after {deltas:?}"),
             }
         }
     };
@@ -132,8 +132,8 @@ async fn told_until(model: &dyn Model, enough: impl Fn(&Delta) -> bool) -> Vec<D
 
 /// The reason of the first retry.
 async fn first_failure(model: &dyn Model) -> String {
-    let mut told = told_until(model, |delta| matches!(delta, Delta::Waiting { .. })).await;
-    match told.pop() {
+    let mut deltas = deltas_until(model, |delta| matches!(delta, Delta::Waiting { .. })).await;
+    match deltas.pop() {
         Some(Delta::Waiting { why, .. }) => why,
         other => panic!("it does not wait: {other:?}"),
     }

@@ -9,18 +9,18 @@ use crate::{KEY, WIRES, answer, config, first_answer, model_at, model_of, said, 
 const TEXT: &str = "Größe: 12 µm – „fertig“ 🦀🦀 ok";
 
 #[tokio::test]
-async fn an_answer_is_the_same_however_its_stream_is_cut() {
+async fn an_answer_does_not_depend_on_chunk_boundaries() {
     for name in WIRES {
         let sizes = [1, 2, 3, 7, 64, 4096];
         let replies = sizes.map(|size| Reply::text(TEXT).in_pieces_of(size));
         let server = FakeModelServer::start(in_turn(replies)).await;
         let model = model_at(name, &server);
         for size in sizes {
-            let (answered, told) = answer(&*model, &[said("Hello")], &[]).await;
+            let (answered, deltas) = answer(&*model, &[said("Hello")], &[]).await;
             let answered = answered.expect("an answer");
             assert_eq!(answered.text, TEXT, "{name} {size}");
-            assert_eq!(text(&told), TEXT, "{name} {size}");
-            assert!(told.len() > 1, "deltas arrive while the answer streams");
+            assert_eq!(text(&deltas), TEXT, "{name} {size}");
+            assert!(deltas.len() > 1, "deltas arrive while the answer streams");
             assert_eq!(answered.stop, Stop::Finished);
         }
     }
@@ -38,7 +38,7 @@ async fn parallel_calls_come_in_pieces_and_are_put_together() {
             .and_call("read", first)
             .and_call("grep", second);
         let server = FakeModelServer::start(in_turn([reply])).await;
-        let (answered, told) = answer(&*model_at(name, &server), &[said("Look")], &[]).await;
+        let (answered, deltas) = answer(&*model_at(name, &server), &[said("Look")], &[]).await;
         let answered = answered.expect("an answer");
         assert_eq!(
             (answered.stop, answered.text.as_str()),
@@ -53,17 +53,17 @@ async fn parallel_calls_come_in_pieces_and_are_put_together() {
         for (call, path) in answered.calls.iter().zip(&paths) {
             let input: Value = serde_json::from_str(&call.input).expect("JSON");
             assert_eq!(&input, path, "{name}");
-            let told = told.iter().filter_map(|delta| match delta {
+            let deltas = deltas.iter().filter_map(|delta| match delta {
                 Delta::Input { id, fragment } if *id == call.id => Some(fragment.as_str()),
                 _ => None,
             });
-            assert_eq!(told.collect::<String>(), call.input, "{name}");
+            assert_eq!(deltas.collect::<String>(), call.input, "{name}");
         }
     }
 }
 
 #[tokio::test]
-async fn tokens_are_counted_with_what_came_from_the_cache() {
+async fn cached_tokens_are_counted_as_input() {
     for name in WIRES {
         let replies = in_turn([Reply::text("ok").tokens(1_000, 20, 600)]);
         let server = FakeModelServer::start(replies).await;
@@ -128,7 +128,7 @@ fn transcript() -> Vec<Item> {
 }
 
 #[tokio::test]
-async fn a_transcript_is_sent_as_each_wire_wants_it() {
+async fn a_transcript_is_sent_in_the_format_of_each_api() {
     for (name, path, key) in [
         (
             "openai/m",
@@ -171,7 +171,7 @@ async fn a_transcript_is_sent_as_each_wire_wants_it() {
 }
 
 #[tokio::test]
-async fn the_wires_own_shapes_are_kept() {
+async fn each_api_gets_its_own_message_format() {
     let server = FakeModelServer::start(in_turn([Reply::text("ok"), Reply::text("ok")])).await;
     for name in WIRES {
         let (answered, _) = answer(&*model_at(name, &server), &transcript(), &[]).await;
@@ -212,7 +212,7 @@ async fn mistral_receives_user_text_within_the_last_result() {
 }
 
 #[tokio::test]
-async fn thoughts_go_back_to_the_model_that_had_them_and_to_no_other() {
+async fn thoughts_are_sent_back_only_to_their_own_model() {
     let replies = in_turn([
         Reply::call("read", json!({ "path": "a" })).thinking("Hm, a.", "sig=="),
         Reply::text("ok"),
@@ -244,7 +244,7 @@ async fn thoughts_go_back_to_the_model_that_had_them_and_to_no_other() {
 }
 
 #[tokio::test]
-async fn sealed_thoughts_go_back_sealed() {
+async fn encrypted_thoughts_are_sent_back_unchanged() {
     let replies = in_turn([
         Reply::events(&[
             r#"{"type":"message_start","message":{"usage":{"input_tokens":3}}}"#,
@@ -302,7 +302,7 @@ async fn geminis_calls_are_distinguished_and_signed_again() {
 }
 
 #[tokio::test]
-async fn calls_have_ids_of_their_own_whatever_the_server_gives() {
+async fn calls_get_unique_ids_from_any_server() {
     let call = r#"{"choices":[{"delta":{"tool_calls":[{"index":0,"id":"call_0","function":{"name":"read","arguments":{"path":"a"}}}]},"finish_reason":"tool_calls"}]}"#;
     let nameless = r#"{"choices":[{"delta":{"tool_calls":[{"function":{"name":"read"}}]},"finish_reason":"tool_calls"}]}"#;
     let replies = [call, call, nameless].map(|event| Reply::events(&[event, "[DONE]"]));
@@ -321,7 +321,7 @@ async fn calls_have_ids_of_their_own_whatever_the_server_gives() {
 }
 
 #[tokio::test]
-async fn arguments_that_do_not_parse_come_as_they_were_written() {
+async fn invalid_arguments_are_passed_on_unchanged() {
     for name in WIRES {
         let reply = Reply::text("").and_raw_call("read", "{\"path\": oops");
         let server = FakeModelServer::start(in_turn([reply])).await;

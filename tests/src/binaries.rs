@@ -40,7 +40,7 @@ pub fn directory() -> PathBuf {
     profile
 }
 
-/// Whether they were built after their sources last changed.
+/// Whether the binaries were built after their sources last changed.
 fn is_current(profile: &Path, stamp: &Path) -> bool {
     let Ok(built) = fs::metadata(stamp).and_then(|stamp| stamp.modified()) else {
         return false;
@@ -54,6 +54,7 @@ fn is_current(profile: &Path, stamp: &Path) -> bool {
 }
 
 fn build(profile: &Path, stamp: &Path) {
+    // The stamp's time is the start of the build: a source that changes during the build is newer.
     let began = stamp.with_extension("new");
     File::create(&began).expect("the target directory can be written");
     let mut cargo = Command::new(env!("CARGO"));

@@ -75,7 +75,7 @@ impl FakeModelServer {
             hangs_up,
         });
         let serving = tokio::spawn(async move {
-            // They end with this task.
+            // Dropped, and so aborted, with this task.
             let mut connections = JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
                 let shared = Arc::clone(&shared);
@@ -91,7 +91,8 @@ impl FakeModelServer {
         }
     }
 
-    /// For `OPENAI_BASE_URL` and its like; the Messages wire is found there too.
+    /// The base URL of this server, for `OPENAI_BASE_URL` and similar variables. The Messages protocol is below it as
+    /// well.
     pub fn base_url(&self) -> String {
         format!("http://{}/v1", self.address)
     }
@@ -129,7 +130,7 @@ impl Drop for FakeModelServer {
 }
 
 impl Request {
-    /// The model that is asked for.
+    /// The name of the requested model.
     pub fn model(&self) -> &str {
         self.body["model"].as_str().unwrap_or("")
     }
@@ -154,12 +155,12 @@ impl Request {
         tools.map(name).collect()
     }
 
-    /// The conversation, as the wire has it.
+    /// The messages of the request, in the format of its protocol.
     pub fn messages(&self) -> &[Value] {
         self.body["messages"].as_array().map_or(&[], Vec::as_slice)
     }
 
-    /// The user's last message.
+    /// The text of the last message of the role `user`.
     pub fn said(&self) -> String {
         let mut messages = self.messages().iter().rev();
         let user = messages.find(|message| message["role"] == "user");
@@ -242,9 +243,9 @@ struct Shared {
 }
 
 impl Shared {
-    /// One request, one reply.
+    /// Reads one request and writes its reply.
     async fn serve(&self, stream: TcpStream) {
-        // Each piece travels on its own.
+        // Send each chunk immediately, so that clients read them separately.
         stream.set_nodelay(true).expect("it is a TCP socket");
         let (read, mut write) = stream.into_split();
         let mut read = BufReader::new(read);

@@ -18,10 +18,7 @@
 //! change anything that they did not start, so that they can run beside a user's real team and beside each other.
 //! Helpers panic with the cause when they fail.
 
-#![expect(
-    clippy::print_stderr,
-    reason = "a test that fails or is skipped says so there"
-)]
+#![expect(clippy::print_stderr, reason = "failed and skipped tests print why")]
 
 pub mod binaries;
 pub mod fake_iterm2;

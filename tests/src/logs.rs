@@ -4,14 +4,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Bytes of the end of each log that are printed.
-const TOLD: usize = 6_000;
+const PRINTED_BYTES: usize = 6_000;
 
 /// Prints the logs of a state directory.
-pub(crate) fn tell(state: &Path) {
+pub(crate) fn print(state: &Path) {
     for (path, text) in below(state) {
-        let from = text.len().saturating_sub(TOLD);
-        let from = (from..=text.len()).find(|at| text.is_char_boundary(*at));
-        eprintln!("--- {}\n{}", path.display(), &text[from.unwrap_or(0)..]);
+        let from = text.ceil_char_boundary(text.len().saturating_sub(PRINTED_BYTES));
+        eprintln!("--- {}\n{}", path.display(), &text[from..]);
     }
 }
 

@@ -11,13 +11,13 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use agent_team_client::CallError;
 use agent_team_file::Reading;
 use agent_team_protocol::method::{
     MemberShow, Method, Nothing, OneMember, OneTask, TaskShow, TeamShow,
 };
 use agent_team_protocol::view::{MemberState, MemberView, TaskState, TaskView};
 use agent_team_protocol::{ErrorCode, MemberName, TeamId};
-use agent_team_system::client::CallError;
 use agent_team_system::directories::Directories;
 use agent_team_system::planted::Plant;
 use agent_team_system::private_file;
@@ -215,7 +215,7 @@ impl Rig {
         }
     }
 
-    /// The same, with a supervisor with a planted fault.
+    /// Like [`Rig::preload_shim`], and with a planted fault in the supervisor.
     pub fn plant_fault(&mut self, fault: Plant) -> Option<Shim> {
         let shim = Shim::build(self.root());
         self.wrap_binaries(shim.as_ref(), Some(fault));
@@ -349,12 +349,12 @@ impl Rig {
         run(self.command(&arguments), verb(&arguments), b"").await
     }
 
-    /// The same, with this on stdin.
+    /// [`Rig::run`] with this text on stdin.
     pub async fn run_with<const N: usize>(&self, arguments: [&str; N], input: &str) -> Output {
         run(self.command(&arguments), verb(&arguments), input.as_bytes()).await
     }
 
-    /// The same, in another directory.
+    /// [`Rig::run`] in another directory.
     pub async fn run_in<const N: usize>(&self, directory: &Path, arguments: [&str; N]) -> Output {
         let mut command = self.command(&arguments);
         self.trust_file(directory, &arguments);
@@ -405,7 +405,7 @@ impl Rig {
         self.on_terminal_of(SIZE, arguments)
     }
 
-    /// The same, on a terminal of this size.
+    /// [`Rig::on_terminal`] with this size.
     pub fn on_terminal_of<const N: usize>(&self, size: (u16, u16), arguments: [&str; N]) -> Screen {
         self.start_on_terminal(&self.binary("agent-team"), &arguments, size)
     }
@@ -432,7 +432,7 @@ impl Rig {
         User::connect(&self.directories().supervisor_lock(), self.project()).await
     }
 
-    /// The same, with a client id of the test's choice: its keys outlive its connection.
+    /// [`Rig::user`] with a client id of the test's choice: its keys outlive its connection.
     pub async fn user_as(&self, id: &str) -> User {
         let lock = self.directories().supervisor_lock();
         User::connect_as(&lock, self.project(), id).await
@@ -541,7 +541,7 @@ impl Drop for Rig {
         let failed = std::thread::panicking();
         if failed {
             eprintln!("kept for a look: {}", self.root().display());
-            logs::tell(&self.directories().state);
+            logs::print(&self.directories().state);
         }
         let mut down = self.command(&["down", "--force"]);
         down.kill_on_drop(true).stdin(std::process::Stdio::null());

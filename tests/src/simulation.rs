@@ -11,8 +11,8 @@
 //! do at the present, so that hours of a team's life take minutes, and the same seed gives the same journal.
 //! `cargo xtask simulate` runs it.
 //!
-//! - what the supervisor runs on: `machine`, `committer`, `network`; its lives: `supervisors`
-//! - what it works for: `worker`; what happens to it: `faults`
+//! - the environment of the supervisor: `machine`, `committer`, `network`; its starts and ends: `supervisors`
+//! - simulated workers: `worker`; injected faults: `faults`
 
 mod committer;
 mod faults;
@@ -27,13 +27,13 @@ use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
+use agent_team_client::Arrival;
 use agent_team_protocol::id::stable_hash;
 use agent_team_protocol::method::{
     Down, EventSubscribe, ListTasks, Subscribe, TaskList, TeamDown, TeamUp, Up,
 };
 use agent_team_protocol::rpc::TeamRef;
 use agent_team_protocol::{MemberName, Revision, TeamId};
-use agent_team_system::client::Arrival;
 use agent_team_system::directories::Directories;
 use tokio::sync::watch;
 use tokio::task::{LocalSet, spawn_local};
@@ -59,11 +59,11 @@ const PROJECT: &str = "/simulated/project";
 pub struct Lengths {
     /// Faults happen.
     pub faults: Duration,
-    /// The team may take so long to finish its work afterwards.
+    /// How long the team may take to finish its work afterwards.
     pub calm: Duration,
 }
 
-/// Between two probes: each costs as much as many other calls.
+/// The pause between two probes. A probe costs as much as many other calls.
 const PROBE_PAUSE: Duration = Duration::from_millis(300);
 
 /// The result of one round.
@@ -81,7 +81,7 @@ pub struct Round {
 }
 
 impl Round {
-    /// Of the journal: equal where every event is.
+    /// A digest of the journal: equal exactly if all events are equal.
     pub fn digest(&self) -> u64 {
         stable_hash(self.journal.iter().flat_map(|event| event.bytes()))
     }
@@ -95,14 +95,14 @@ pub fn seed_of_round(seed: u64, round: u64) -> u64 {
 /// Simulates one team from its start to its end.
 ///
 /// # Panics
-/// When the directories cannot be made, or the simulation itself is wrong.
+/// When the directories cannot be created, or the simulation itself has a bug.
 pub fn round(seed: u64, lengths: Lengths) -> Round {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
         .build()
         .expect("a runtime can be started");
-    // Nothing waits for a disk: commits are not synced.
+    // Commits are not synced: a simulation needs no durability.
     let home = tempfile::tempdir().expect("a directory can be made");
     let tasks = LocalSet::new();
     let round = tasks.block_on(&runtime, live(seed, lengths, home.path()));
@@ -110,13 +110,13 @@ pub fn round(seed: u64, lengths: Lengths) -> Round {
     round
 }
 
-/// What the parts of a simulation share.
+/// State that all parts of a simulation share.
 struct World {
     machine: Machine,
     network: Network,
     supervisors: Supervisors,
     recorder: Recorder,
-    /// Workers' members by their pids.
+    /// The member of each worker, by the worker's pid.
     workers: RefCell<BTreeMap<u32, String>>,
     /// Violations that clients and workers observed.
     contradictions: RefCell<Vec<String>>,
@@ -140,7 +140,7 @@ impl World {
         alive.iter().find(of_member).copied().unwrap_or_default()
     }
 
-    /// The workers of a member from this one on.
+    /// The workers of a member with this pid or a higher one.
     fn workers_of(&self, member: &str, first: u32) -> Vec<u32> {
         let workers = self.workers.borrow();
         let since = workers.range(first..);
@@ -194,7 +194,7 @@ async fn live(seed: u64, lengths: Lengths, home: &Path) -> Round {
     }
 }
 
-/// Each process is a task.
+/// Runs each started process as a task.
 async fn start_workers(world: Rc<World>, mut started: tokio::sync::mpsc::UnboundedReceiver<Start>) {
     while let Some(start) = started.recv().await {
         let pid = start.pid;
@@ -203,7 +203,7 @@ async fn start_workers(world: Rc<World>, mut started: tokio::sync::mpsc::Unbound
     }
 }
 
-/// Faults and work, then work without faults.
+/// Runs a phase with faults and work, then a phase with work only.
 async fn torment(
     world: &Rc<World>,
     target: &Target,
@@ -252,7 +252,7 @@ async fn torment(
     tokio::join!(phases, work, to_the_end);
 }
 
-/// Reads the evidence, ends the team, and looks for remains.
+/// Reads the evidence, ends the team, and searches for leftovers.
 async fn collect(world: &World, target: &Target, unfinished: Vec<String>) {
     let mut caller = Caller::new(target.clone(), "collector");
     let journal = journal(target).await;
@@ -296,7 +296,7 @@ async fn tasks(caller: &mut Caller) -> Vec<Task> {
     tasks
 }
 
-/// So many events as they are stored, with their times.
+/// The first `events` events as stored, with their times.
 async fn stored(target: &Target, events: usize) -> Vec<String> {
     let mut stored = Vec::new();
     let Some((client, mut incoming)) = target.connect("journal").await else {
@@ -317,7 +317,7 @@ async fn stored(target: &Target, events: usize) -> Vec<String> {
     stored
 }
 
-/// The team of the torture, as its file would be read.
+/// The specification of the torture's team, as a reader of its team file would return it.
 fn wanted() -> Up {
     let member = |name: &str, engine: &str, claim: &str| {
         serde_json::json!({

@@ -8,11 +8,11 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use agent_team_client::{CallError, Client, ConnectError, Incoming};
 use agent_team_protocol::initialize::Initialize;
 use agent_team_protocol::launch::LaunchFile;
 use agent_team_protocol::method::Method;
 use agent_team_protocol::rpc::Call;
-use agent_team_system::client::{CallError, Client, ConnectError, Incoming};
 use agent_team_system::daemon::Announced;
 use agent_team_system::lock::FileLock;
 use agent_team_system::socket::{Listener, Stream};

@@ -3,12 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use agent_team_client::{Arrival, CallError, Client, Incoming};
 use agent_team_protocol::initialize::Initialize;
 use agent_team_protocol::method::{EventSubscribe, Method, Subscribe};
 use agent_team_protocol::notification::{EventNotice, Notification};
 use agent_team_protocol::rpc::{Call, TeamRef};
 use agent_team_protocol::{Refusal, Revision};
-use agent_team_system::client::{Arrival, CallError, Client, Incoming};
 use agent_team_system::daemon::Announced;
 use serde_json::Value;
 

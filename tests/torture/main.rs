@@ -26,11 +26,11 @@ async fn torture(seconds: u64, plant: Option<Plant>) -> Report {
 
 async fn finds(plant: Plant) {
     let report = torture(10, Some(plant)).await;
-    let (promise, words) = torture::broken_by(plant);
+    let (promise, evidence) = torture::broken_by(plant);
     let mut violations = report.violations.iter();
     let found = violations
-        .any(|violation| violation.promise == promise && violation.evidence.contains(words));
-    assert!(found, "{plant:?} was not found: {promise:?}, {words:?}");
+        .any(|violation| violation.promise == promise && violation.evidence.contains(evidence));
+    assert!(found, "{plant:?} was not found: {promise:?}, {evidence:?}");
 }
 
 #[tokio::test]

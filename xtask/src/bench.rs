@@ -3,15 +3,15 @@
 //! Builds the release binaries, continues in a release build of itself, and drives private installations through their
 //! sockets. It also measures the limits: bare sockets, syncs, SQLite, tmux and process starts without agent-team. It
 //! writes only to its own temporary directory and stops all processes that it started, also after an interrupt: see
-//! [`keep`].
+//! [`bench_dir`].
 
+mod bench_dir;
 mod claims;
 mod events;
 mod grants;
-mod keep;
+mod idle;
 mod messages;
 mod recovery;
-mod rest;
 mod rig;
 mod sqlite;
 mod start;
@@ -115,7 +115,7 @@ const GROUPS: &[Group] = &[
     Group {
         name: "rest",
         description: "memory and wake-ups of an idle team",
-        measure: rest::memory,
+        measure: idle::memory,
     },
     Group {
         name: "events",
@@ -162,7 +162,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         let target = root().join("target");
         let top = arguments.directory.as_ref().unwrap_or(&target);
         fs::create_dir_all(top)?;
-        return keep::measured_within(top, |place| {
+        return bench_dir::measured_within(top, |place| {
             let mut measure = Command::new(&ours);
             measure.args(std::env::args_os().skip(1));
             measure.arg("--within").arg(place);

@@ -86,11 +86,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     println!("   seed {seed}; repeat with: cargo xtask fuzz --seed {seed}");
     let each = arguments.seconds.saturating_mul(1_000) / targets.len() as u64;
     for target in targets {
-        let (among, test) = target.test();
-        // The whole workspace, although one package has the test: for one package cargo would enable fewer features,
-        // and compile most dependencies again.
+        let (selection, test) = target.test();
+        // Selects from the whole workspace, although only one package has the test: for one package cargo would enable
+        // fewer features and compile most dependencies again.
         let mut tests = cargo(&["test", "--quiet", "--workspace"]);
-        tests.args(among).args(["--", "--exact", test]);
+        tests.args(selection).args(["--", "--exact", test]);
         tests.env("AGENT_TEAM_FUZZ_MS", each.to_string());
         tests.env("AGENT_TEAM_FUZZ_SEED", seed.to_string());
         let printed = output(&mut tests).with_context(|| format!("fuzz target {test}"))?;

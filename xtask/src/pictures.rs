@@ -159,11 +159,11 @@ impl Stage {
         self.tmux(&["capture-pane", "-p", "-t", name])
     }
 
-    fn until(&self, what: &str, is_so: impl Fn() -> Result<bool>) -> Result<()> {
+    fn until(&self, what: &str, condition: impl Fn() -> Result<bool>) -> Result<()> {
         let start = Instant::now();
-        while !is_so()? {
+        while !condition()? {
             if start.elapsed() > LIMIT {
-                bail!("waited in vain for {what}");
+                bail!("timed out waiting for {what}");
             }
             sleep(Duration::from_millis(100));
         }

@@ -100,10 +100,10 @@ const STEPS: &[Step] = &[
     },
 ];
 
-/// Tells the tests to skip cases that need tmux.
+/// The variable that makes the tests skip cases that need tmux.
 const NO_TMUX: &str = "AGENT_TEAM_TEST_NO_TMUX";
 
-/// Tells the end-to-end tests to use this placement instead of headless.
+/// The variable with the placement of members in the end-to-end tests; without it they run headless.
 const PLACEMENT: &str = "AGENT_TEAM_TEST_PLACEMENT";
 
 pub(crate) fn list() {
@@ -240,8 +240,8 @@ fn from_clone(settings: &str, clone: &Path) -> String {
 }
 
 /// Builds the tests with the binaries: cargo resolves features with dev-dependencies only when it builds tests, and
-/// would compile most dependencies a second time for the binaries alone. The stamp tells the tests that the binaries
-/// are current: see `binaries` there.
+/// would compile most dependencies a second time for the binaries alone. The tests compare the time of the stamp with
+/// the sources, to find outdated binaries: see `tests/src/binaries.rs`.
 pub(crate) fn build() -> Result<()> {
     let directory = dev_binaries()?;
     let began = directory.join(".agent-team-binaries.new");

@@ -7,8 +7,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use agent_team_file::{Fault, LoadTeamError, Reading, Widening};
-use agent_team_protocol::method::{CallerTerminal, TeamUp, Up};
+use agent_team_protocol::method::{TeamUp, Up};
 use agent_team_protocol::permissions::Mode as PermissionMode;
+use agent_team_protocol::placement::CallerTerminal;
 use agent_team_protocol::spec::{AgentSpec, Budget, TeamSpec};
 use agent_team_protocol::{Refusal, TeamId};
 use agent_team_supervisor::embed::{Durability, ServeError};
@@ -133,6 +134,13 @@ impl std::fmt::Debug for TeamBuilder {
     }
 }
 
+impl Team {
+    /// A team to configure; [`TeamBuilder::build`] starts it.
+    pub fn builder() -> TeamBuilder {
+        TeamBuilder::default()
+    }
+}
+
 impl TeamBuilder {
     /// `[a-z][a-z0-9-]{0,31}`; default `team`.
     pub fn name(mut self, name: impl Into<String>) -> Self {
@@ -165,6 +173,7 @@ impl TeamBuilder {
         self
     }
 
+    /// Adds a member.
     pub fn member(mut self, member: Member) -> Self {
         self.table.member.push(member);
         self
@@ -437,7 +446,7 @@ impl TeamBuilder {
             roles,
             defaults: _,
         } = &self.table;
-        let said = name.is_some()
+        let has_settings = name.is_some()
             || mode.is_some()
             || max_rounds.is_some()
             || coordinator_prompt.is_some()
@@ -445,8 +454,8 @@ impl TeamBuilder {
             || lead.is_some()
             || !member.is_empty()
             || !roles.is_empty();
-        if said || self.project.is_some() {
-            let sentence = "name, mode, project, limits, members and roles stand in the team file: \
+        if has_settings || self.project.is_some() {
+            let sentence = "cannot combine a team file with a name, mode, project, limits, members or roles: \
                             give either the file or these";
             return Err(BuildError::Invalid(vec![sentence.to_owned()]));
         }

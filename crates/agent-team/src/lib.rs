@@ -39,7 +39,7 @@
 //!     fn answer<'a>(
 //!         &'a self,
 //!         prompt: Prompt<'a>,
-//!         _told: &'a mut (dyn FnMut(Delta) + Send),
+//!         _on_delta: &'a mut (dyn FnMut(Delta) + Send),
 //!     ) -> Answering<'a> {
 //!         let is_asked = matches!(prompt.items.last(), Some(Item::Said { .. }));
 //!         let finish = ToolCall {
@@ -123,8 +123,8 @@
 //!
 //! Complete programs, none of which needs a key; run one with `cargo run -p agent-team --example NAME`:
 //! - `examples/commands.rs`: a command member runs two tasks in order
-//! - `examples/agent.rs`: an agent with a model of our own uses a tool and answers a goal
-//! - `examples/events.rs`: an engine of our own does a task; the program prints the events of the run
+//! - `examples/agent.rs`: an agent with a custom model uses a tool and answers a goal
+//! - `examples/events.rs`: a custom engine does a task; the program prints the events of the run
 //!
 //! # Persistence
 //!

@@ -134,6 +134,7 @@ impl Member {
         self
     }
 
+    /// The model of this member: a name such as `openai/gpt-5`, or an implementation of the trait [`Model`].
     #[must_use]
     pub fn model(mut self, model: impl Into<ModelChoice>) -> Self {
         let model = model.into();
@@ -177,6 +178,7 @@ pub struct Role {
 }
 
 impl Role {
+    /// A role without settings: its members use the defaults.
     pub fn new(name: impl Into<String>) -> Self {
         Self {
             name: name.into(),

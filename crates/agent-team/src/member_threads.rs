@@ -46,8 +46,8 @@ pub(crate) struct MemberThreads {
 
 struct Threads {
     handles: Vec<JoinHandle<()>>,
-    /// Each thread holds a clone of the sender, so the channel closes when the last thread exits. `None` once it is
-    /// waited for.
+    /// Each thread holds a clone of the sender, so the channel closes when the last thread exits. `None` once no
+    /// further thread may start.
     alive: Option<mpsc::Sender<Infallible>>,
     ended: Option<mpsc::Receiver<Infallible>>,
 }
@@ -102,14 +102,14 @@ impl Host for MemberThreads {
                 .await
                 .map_err(|e| e.to_string())
         };
-        let over = move |worked| {
+        let on_end = move |worked| {
             if let Err(error) = worked {
                 tracing::error!(member = %worker, error, "the worker failed");
             }
             drop(left);
             drop(alive);
         };
-        let handle = thread::start(format!("agent {member}"), ending, work, over)?;
+        let handle = thread::start(format!("agent {member}"), ending, work, on_end)?;
         threads.handles.retain(|handle| !handle.is_finished());
         threads.handles.push(handle);
         Ok(Hosted { end, ended })

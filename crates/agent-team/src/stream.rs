@@ -37,7 +37,7 @@ struct RunEnvelopes {
 }
 
 impl RunStream {
-    /// `heard` must be subscribed before the run starts.
+    /// `subscription` must have begun before the run starts.
     pub(crate) fn new(run: RunId, subscription: Subscription) -> Self {
         let source = RunEnvelopes {
             subscription,
@@ -51,6 +51,7 @@ impl RunStream {
         }
     }
 
+    /// The run that this stream shows.
     pub fn run_id(&self) -> RunId {
         self.run
     }

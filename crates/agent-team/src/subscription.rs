@@ -1,10 +1,9 @@
 //! Subscribes to a team and yields its envelopes in order. Called by streams and for callbacks.
 
+use agent_team_client::{Envelopes, Incoming, Notice};
 use agent_team_protocol::Revision;
-use agent_team_protocol::envelope::{Envelope, Envelopes};
+use agent_team_protocol::envelope::Envelope;
 use agent_team_protocol::method::{EventSubscribe, Nothing, Subscribe, TeamShow};
-use agent_team_protocol::notification::{EventNotice, Notification, TransientNotice};
-use agent_team_system::client::{Arrival, Incoming};
 
 use crate::team_thread::{CallFailed, SupervisorClient};
 
@@ -18,7 +17,7 @@ pub(crate) struct Subscription {
     envelopes: Envelopes,
     /// The last stored event that was received.
     last: Revision,
-    /// The state that changes build on, until it was returned.
+    /// The STATE_SNAPSHOT that the first deltas change; `None` once it was returned.
     snapshot: Option<Envelope>,
 }
 
@@ -47,23 +46,16 @@ impl Subscription {
             return Some(vec![snapshot]);
         }
         loop {
-            match self.incoming.next().await {
-                Some(Arrival::Notification { method, params }) if method == EventNotice::NAME => {
-                    if let Ok(notice) = serde_json::from_str::<EventNotice>(params.get()) {
-                        self.last = notice.revision;
-                        return Some(self.envelopes.event(&notice));
-                    }
-                }
-                Some(Arrival::Notification { method, params })
-                    if method == TransientNotice::NAME =>
-                {
-                    if let Ok(notice) = serde_json::from_str(params.get()) {
-                        return Some(self.envelopes.transient(&notice));
-                    }
-                }
-                Some(Arrival::Notification { .. } | Arrival::Request { .. }) => {}
+            let Some(arrival) = self.incoming.next().await else {
                 // The supervisor cut off a slow subscriber, or the team has ended; in the second case resuming fails.
-                None => self.resume().await.ok()?,
+                self.resume().await.ok()?;
+                continue;
+            };
+            if let Some(notice) = Notice::of(&arrival) {
+                if let Notice::Event(event) = &notice {
+                    self.last = event.revision;
+                }
+                return Some(self.envelopes.notice(&notice));
             }
         }
     }

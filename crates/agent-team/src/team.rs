@@ -18,7 +18,6 @@ use agent_team_protocol::{
 };
 use serde_json::Value;
 
-use crate::builder::TeamBuilder;
 use crate::result;
 use crate::stream::RunStream;
 use crate::subscription::Subscription;
@@ -66,10 +65,6 @@ pub struct Team {
 }
 
 impl Team {
-    pub fn builder() -> TeamBuilder {
-        TeamBuilder::default()
-    }
-
     pub(crate) fn new(thread: TeamThread) -> Self {
         Self {
             thread,
@@ -77,6 +72,7 @@ impl Team {
         }
     }
 
+    /// The name, and a hash of the project's path.
     pub fn id(&self) -> &TeamId {
         &self.thread.supervisor().team
     }
@@ -90,8 +86,8 @@ impl Team {
         Ok(result::wait_for(self.thread.supervisor(), run).await?)
     }
 
-    /// Gives the lead a goal, and streams what happens until the run ends. Dropping the stream does not
-    /// stop the run.
+    /// Gives the lead a goal, and streams the events of the team until the run ends. Dropping the stream does not stop
+    /// the run.
     ///
     /// # Errors
     /// When a run is under way, or the team has no lead.
@@ -121,6 +117,7 @@ impl Team {
         Messages(self.thread.supervisor())
     }
 
+    /// The members, with the permissions of the user.
     pub fn members(&self) -> Members<'_> {
         Members(self.thread.supervisor())
     }
@@ -139,8 +136,8 @@ impl Team {
             .map_err(|error| CallFailed::Answer(error.to_string()))
     }
 
-    /// Replaces the limits of [`TeamBuilder::budget`] on what all members spend together on one goal. Members blocked
-    /// by the old limits continue if the new ones allow it.
+    /// Replaces the limits of [`TeamBuilder::budget`](crate::TeamBuilder::budget) on what all members spend together on
+    /// one goal. Members blocked by the old limits continue if the new ones allow it.
     ///
     /// # Errors
     /// When the team has ended.
@@ -165,18 +162,20 @@ impl Team {
 #[derive(Debug, Clone, Copy)]
 pub struct Board<'a>(&'a SupervisorClient);
 
-/// Every call returns the new state. It fails when the supervisor refuses it, with the reason, or the team has ended.
+/// Changes return the task's id, its generation, and the tasks in progress that declare overlapping files. Every call
+/// fails when the supervisor refuses it, with the reason, or the team has ended.
 impl Board<'_> {
-    /// In the order of their numbers.
+    /// All tasks, in the order of their numbers.
     pub async fn list(&self) -> Result<Vec<TaskView>, CallFailed> {
         self.0.tasks().await
     }
 
+    /// One task.
     pub async fn show(&self, task: TaskId) -> Result<TaskView, CallFailed> {
         self.0.ask::<TaskShow>(OneTask { task }).await
     }
 
-    /// If `key` is empty, the title is the key.
+    /// Adds a task. If its `key` is empty, the title is the key.
     pub async fn add(&self, mut spec: TaskSpec) -> Result<TaskAnswer, CallFailed> {
         if spec.key.is_empty() {
             spec.key.clone_from(&spec.title);
@@ -184,6 +183,7 @@ impl Board<'_> {
         self.0.call::<TaskAdd>(AddTask { spec }).await
     }
 
+    /// Changes the given fields of a task.
     pub async fn update(
         &self,
         task: TaskId,
@@ -200,18 +200,22 @@ impl Board<'_> {
         self.0.call::<TaskClaim>(ClaimTask { task }).await
     }
 
+    /// Restricts a pending task to one member.
     pub async fn assign(&self, task: TaskId, member: MemberName) -> Result<TaskAnswer, CallFailed> {
         self.0.call::<TaskAssign>(AssignTask { task, member }).await
     }
 
+    /// Completes a task in progress; the user may complete the claim of any owner.
     pub async fn complete(&self, task: TaskId, result: &str) -> Result<TaskAnswer, CallFailed> {
         self.end::<TaskComplete>(task, result).await
     }
 
+    /// Marks a task in progress as failed.
     pub async fn fail(&self, task: TaskId, reason: &str) -> Result<TaskAnswer, CallFailed> {
         self.end::<TaskFail>(task, reason).await
     }
 
+    /// Makes a task in progress pending again, with a note for the next owner.
     pub async fn release(&self, task: TaskId, note: &str) -> Result<TaskAnswer, CallFailed> {
         self.end::<TaskRelease>(task, note).await
     }
@@ -221,6 +225,7 @@ impl Board<'_> {
         self.0.call::<TaskRetry>(OneTask { task }).await
     }
 
+    /// Cancels a task that is not completed. A member that works on it abandons it.
     pub async fn cancel(&self, task: TaskId) -> Result<TaskAnswer, CallFailed> {
         self.0.call::<TaskCancel>(OneTask { task }).await
     }
@@ -263,7 +268,7 @@ impl Messages<'_> {
         self.send_with(to, text.into(), true).await
     }
 
-    /// The newest thousand, oldest first; `of`: only those from or to this party.
+    /// The newest thousand messages, oldest first; `of`: only those from or to this party.
     pub async fn list(&self, of: Option<Party>) -> Result<Vec<MessageView>, CallFailed> {
         let limit = MESSAGES;
         let list = self.0.ask::<MessageList>(ListMessages { of, limit });
@@ -294,7 +299,7 @@ pub struct Members<'a>(&'a SupervisorClient);
 
 /// Every call fails when the supervisor refuses it, with the reason, or the team has ended.
 impl Members<'_> {
-    /// The lead first.
+    /// All members, the lead first.
     pub async fn list(&self) -> Result<Vec<MemberView>, CallFailed> {
         Ok(self.0.ask::<TeamShow>(Nothing {}).await?.members)
     }

@@ -1,25 +1,28 @@
-//! The directories of a team: all in a private temporary directory, or the lasting ones in a store.
+//! The directories of a team. Sockets are always in a private temporary directory; state and project are in the
+//! caller's store, or in the private directory if there is none.
 //!
-//! A team without a store also has its journal in the private directory; it is never synced, and removed at the end. An
-//! in-memory SQLite database could not be read beside its writer, and would need a second code path in the store.
+//! The journal of a team without a store is therefore a file, which is never synced, and removed at the end. An
+//! in-memory SQLite database could not be read beside its writer, and would need a second code path in the crate
+//! `store`.
 
 use std::fs::DirBuilder;
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
+use agent_team_protocol::text::hex;
 use agent_team_system::directories::Directories;
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
-/// Characters of a session's name that its directory name contains.
-const SHOWN: usize = 32;
+/// Characters of the user's and the session's name in the name of a session's directory.
+const NAME_CHARACTERS: usize = 32;
 
 /// A team's directories. Dropping it removes the private ones.
 #[derive(Debug)]
 pub(crate) struct TeamDirs {
     pub(crate) directories: Directories,
-    /// The project directory if the caller sets none. Created on use.
+    /// The project directory if the caller sets none. Created by [`TeamDirs::project`].
     own_project: PathBuf,
     _private: TempDir,
 }
@@ -32,16 +35,16 @@ pub(crate) struct Session {
 }
 
 impl TeamDirs {
-    /// `store`: where lasting files are kept. `None`: all files are private.
+    /// `store`: the caller's directory for files that outlive the team. `None`: all files are private.
     pub(crate) fn new(store: Option<(&Path, &Session)>) -> io::Result<Self> {
-        // Not in the store, because a socket's path must be short.
+        // Sockets are not in the store, because the path of a socket must be short.
         let private = tempfile::Builder::new().prefix("agent-team-").tempdir()?;
         let root = private.path().canonicalize()?;
         let (state, own_project) = match store {
             None => (root.join("state"), root.join("project")),
             Some((store, session)) => {
-                let kept = std::path::absolute(store)?.join(session.directory());
-                (kept.clone(), kept.join("project"))
+                let state = std::path::absolute(store)?.join(session.directory());
+                (state.clone(), state.join("project"))
             }
         };
         Ok(Self {
@@ -56,7 +59,7 @@ impl TeamDirs {
         })
     }
 
-    /// The canonical project directory; creates the team's own.
+    /// The canonical path of the project directory: `given`, or else the team's own, which is created.
     pub(crate) fn project(&self, given: Option<&Path>) -> io::Result<PathBuf> {
         if let Some(given) = given {
             return given.canonicalize();
@@ -69,19 +72,16 @@ impl TeamDirs {
 }
 
 impl Session {
-    /// The digest distinguishes sessions; the rest is for readers.
+    /// The name of the session's directory. Only the digest distinguishes sessions; the names help the user to find
+    /// one.
     fn directory(&self) -> String {
         let mut digest = Sha256::new();
         digest.update(self.user.len().to_be_bytes());
         digest.update(&self.user);
         digest.update(&self.session);
-        let digest = digest.finalize();
-        let digest: String = digest[..8]
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
+        let digest = hex(&digest.finalize()[..8]);
         let name = format!("{} {}", self.user, self.session);
-        let shown = name.chars().take(SHOWN).map(|c| match c {
+        let shown = name.chars().take(NAME_CHARACTERS).map(|c| match c {
             c if c.is_ascii_alphanumeric() => c,
             _ => '-',
         });

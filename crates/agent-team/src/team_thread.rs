@@ -1,22 +1,21 @@
 //! The thread of a team. It runs the supervisor and owns the members' threads and the team's directories; all of them
 //! end together.
 //!
-//! Connections to the supervisor run on that thread as well, so that a caller needs no particular async runtime, and
-//! none that outlives a call.
+//! Connections to the supervisor run on that thread as well, so that the caller may use any async runtime, and need not
+//! keep one running between two calls.
 
 use std::io;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use agent_team_client::{CallError, Client, ConnectError, ConnectOrStartError, Incoming};
 use agent_team_protocol::initialize::Initialize;
 use agent_team_protocol::method::{Down, DownAnswer, ListTasks, Method, TaskList, TeamDown};
 use agent_team_protocol::rpc::{Call, TeamRef};
 use agent_team_protocol::view::TaskView;
 use agent_team_protocol::{Refusal, TeamId};
 use agent_team_supervisor::embed::{self, Durability, Embedding, ServeError};
-use agent_team_system::client::{CallError, Client, ConnectError, Incoming};
-use agent_team_system::daemon::{self, ConnectOrStartError};
 use agent_team_system::directories::Directories;
 use agent_team_system::random;
 use tokio::runtime::{Builder, Handle};
@@ -51,6 +50,7 @@ pub enum CallFailed {
     /// The team was shut down, or its journal could not be stored.
     #[error("the team has ended")]
     Ended,
+    /// The answer does not have the form that this build expects.
     #[error("{0}")]
     Answer(String),
 }
@@ -129,7 +129,7 @@ impl SupervisorClient {
 /// A team's thread. Dropping it ends everything immediately.
 pub(crate) struct TeamThread {
     supervisor: SupervisorClient,
-    /// Sent or dropped, it makes the supervisor exit.
+    /// Sending or dropping it makes the supervisor exit.
     over: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<Result<(), ServeError>>>,
 }
@@ -222,7 +222,7 @@ impl Drop for TeamThread {
 
 impl std::fmt::Debug for TeamThread {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Home")
+        f.debug_struct("TeamThread")
             .field("team", &self.supervisor.team)
             .finish_non_exhaustive()
     }
@@ -267,7 +267,8 @@ async fn connect(
     id: &str,
 ) -> Result<(Client, Incoming), ConnectOrStartError> {
     let (directories, initialize) = (directories.clone(), Initialize::client(id));
-    let connecting = runtime.spawn(async move { daemon::connect(&directories, &initialize).await });
+    let connecting =
+        runtime.spawn(async move { agent_team_client::connect(&directories, &initialize).await });
     connecting
         .await
         .unwrap_or_else(|_ended| Err(ConnectError::Ended.into()))

@@ -8,10 +8,10 @@ use agent_team::{
 /// The store of the program that crashes.
 const STORE: &str = "AGENT_TEAM_TEST_STORE";
 
-/// Never finishes in the program that crashes; finishes immediately in the next one.
-struct Patient;
+/// Aborts the process in the program that crashes; finishes immediately in the next one.
+struct CrashesFirst;
 
-impl Engine for Patient {
+impl Engine for CrashesFirst {
     fn work<'a>(&'a mut self, task: &'a Assignment, _: &'a TeamHandle) -> Working<'a, Worked> {
         Box::pin(async move {
             if std::env::var_os(STORE).is_some() {
@@ -26,7 +26,7 @@ fn builder(store: impl Into<std::path::PathBuf>) -> TeamBuilder {
     Team::builder()
         .mode(Mode::Manual)
         .member(Member::new("ada"))
-        .engine(|_| Some(Box::new(Patient)))
+        .engine(|_| Some(Box::new(CrashesFirst)))
         .store(store)
         .session("me", "one")
 }

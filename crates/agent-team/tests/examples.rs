@@ -3,14 +3,14 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-/// The programs that are built from `examples/`, beside this test's directory.
+/// The directory of the built examples. This test is in `target/PROFILE/deps`, they are in `target/PROFILE/examples`.
 fn directory() -> PathBuf {
     let own = std::env::current_exe().expect("this test");
     let profile = own.parent().and_then(|deps| deps.parent());
     profile.expect("a target directory").join("examples")
 }
 
-/// What an example prints.
+/// Runs an example; returns its stdout.
 fn printed(name: &str) -> String {
     let output = Command::new(directory().join(name)).output();
     let output = output.expect("the example is built: run `cargo test` without `--tests`");
@@ -27,7 +27,7 @@ fn commands_run_in_order() {
 }
 
 #[test]
-fn an_own_model_uses_a_tool_and_answers() {
+fn a_custom_model_uses_a_tool_and_answers() {
     assert_eq!(
         printed("agent"),
         "answer: greeting.txt says hello\nfile: hello\n"
@@ -46,13 +46,13 @@ fn events_cover_a_run() {
 #[test]
 fn every_example_is_run_here() {
     let package = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
-    for entry in std::fs::read_dir(package.join("examples")).expect("it is there") {
-        let file = entry.expect("it reads").path();
+    for entry in std::fs::read_dir(package.join("examples")).expect("the directory exists") {
+        let file = entry.expect("the directory can be read").path();
         let name = file
             .file_stem()
             .and_then(|stem| stem.to_str())
             .expect("a name");
-        let here = include_str!("examples.rs");
-        assert!(here.contains(&format!("printed(\"{name}\")")), "{name}");
+        let tests = include_str!("examples.rs");
+        assert!(tests.contains(&format!("printed(\"{name}\")")), "{name}");
     }
 }

@@ -590,6 +590,8 @@ fn engine_help() -> String {
 
 #[cfg(test)]
 mod tests {
+    use agent_team_protocol::command_line::CommandLine;
+    use agent_team_protocol::{RequestId, TaskId};
     use clap::CommandFactory;
 
     use super::*;
@@ -597,6 +599,54 @@ mod tests {
     #[test]
     fn the_clap_definition_is_valid() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn command_lines_of_hints_can_be_parsed() {
+        use CommandLine as C;
+        let (member, request, task) = ("ada".parse().unwrap(), RequestId(1), TaskId(1));
+        for line in [
+            C::Up,
+            C::UpInTmux,
+            C::Down,
+            C::DownForced,
+            C::Ps,
+            C::KillAny,
+            C::Cancel,
+            C::SendLead,
+            C::Send(&member),
+            C::Messages,
+            C::Requests,
+            C::ShowAnyRequest,
+            C::ShowRequest(request),
+            C::DenyRequest(request),
+            C::ListRules,
+            C::ListTasks,
+            C::ReleaseTask(task),
+            C::RetryTask(task),
+            C::Restart(&member),
+            C::StopForced(&member),
+            C::RemoveMember(&member),
+            C::RemoveForced(&member),
+            C::FollowLog(&member),
+            C::Attach(&member),
+            C::AttachAny,
+            C::WatchAny,
+            C::ReopenPanes,
+            C::ReopenPane(&member),
+            C::ListTeams,
+            C::RestartSupervisor,
+            C::RaiseLimit {
+                member: None,
+                key: "tokens",
+            },
+        ] {
+            let line = line.to_string();
+            let inserted = line.replace("MEMBER", "ada").replace("REQUEST", "P-1");
+            let inserted = inserted.replace("MORE", "1000");
+            let parsed = Cli::try_parse_from(inserted.split(' '));
+            assert!(parsed.is_ok(), "{line}: {}", parsed.unwrap_err());
+        }
     }
 
     #[test]

@@ -1,18 +1,18 @@
 //! The error type of the command line: message, causes, hint and exit code. Every verb returns it; only
 //! [`crate::main`] prints it, as text or, with `--json`, as one document on stderr.
 //!
-//! Messages read `cannot X: Y`, hints are imperatives. Text from other programs is made harmless when it is printed.
+//! Messages read `cannot X: Y`, hints are imperatives. Control characters in the text of other
+//! programs are escaped at printing.
 
 use std::borrow::Cow;
 use std::error::Error;
 use std::io::Write;
 
+use agent_team_client::{CallError, ConnectError, ConnectOrStartError, SessionError};
 use agent_team_file::{Fault, KeyError, LoadTeamError, OverridesError};
 use agent_team_protocol::exit::ExitCode;
 use agent_team_protocol::text::{visible, visible_line};
 use agent_team_protocol::{ErrorCode, Refusal};
-use agent_team_system::client::{CallError, ConnectError};
-use agent_team_system::daemon::ConnectOrStartError;
 use agent_team_system::directories::DirectoriesError;
 use agent_team_terminal_ui::style::{Ink, Style};
 use serde::Serialize;
@@ -217,12 +217,24 @@ impl From<Refusal> for Failure {
     }
 }
 
-impl From<CallError> for Failure {
-    fn from(error: CallError) -> Self {
+/// The supervisor does not answer.
+pub(crate) fn unreachable(message: &str) -> Failure {
+    Failure::new("unreachable", ExitCode::Unreachable, message)
+        .hint("find the cause with: agent-team doctor")
+}
+
+impl From<SessionError> for Failure {
+    fn from(error: SessionError) -> Self {
+        let message = error.to_string();
         match error {
-            CallError::Refused(refusal) => refusal.into(),
-            CallError::Disconnected => unreachable("the supervisor exited before it answered"),
-            error @ CallError::Answer { .. } => {
+            SessionError::Directories(error) => error.into(),
+            SessionError::Read { source, .. } => Self::io(message, &source),
+            SessionError::Connect(error) => cannot_connect(error),
+            SessionError::Call(CallError::Refused(refusal)) => refusal.into(),
+            SessionError::Call(CallError::Disconnected) => {
+                unreachable("the supervisor exited before it answered")
+            }
+            SessionError::Call(error @ CallError::Answer { .. }) => {
                 let failure = Self::new(
                     "invalid_answer",
                     ExitCode::Unreachable,
@@ -232,43 +244,33 @@ impl From<CallError> for Failure {
                     .because(&error)
                     .hint("after an upgrade, run: agent-team supervisor restart")
             }
+            SessionError::TooLarge => Self::of(ErrorCode::FrameTooLarge, message),
+            SessionError::NoTeams => {
+                Self::of(ErrorCode::UnknownTeam, message).hint("start one with: agent-team up")
+            }
+            SessionError::NotRunning => {
+                unreachable(&message).hint("the next command that needs it starts it")
+            }
+            SessionError::Stopped => unreachable(&message).hint("the next command starts it"),
         }
     }
 }
 
-/// The supervisor does not answer.
-pub(crate) fn unreachable(message: &str) -> Failure {
-    Failure::new("unreachable", ExitCode::Unreachable, message)
-        .hint("find the cause with: agent-team doctor")
-}
-
-impl From<ConnectError> for Failure {
-    fn from(error: ConnectError) -> Self {
-        match error {
-            ConnectError::Refused(refusal) => refusal.into(),
-            error @ ConnectError::Stopped { pid } => unreachable("cannot reach the supervisor")
-                .because(&error)
-                .hint(format!("continue it with: kill -CONT {pid}")),
-            error @ (ConnectError::Unreachable { .. }
-            | ConnectError::Ended
-            | ConnectError::TimedOut
-            | ConnectError::Protocol(_)) => {
-                unreachable("cannot reach the supervisor").because(&error)
+fn cannot_connect(error: ConnectOrStartError) -> Failure {
+    match error {
+        ConnectOrStartError::Settings(refusal)
+        | ConnectOrStartError::Connect(ConnectError::Refused(refusal)) => refusal.into(),
+        ConnectOrStartError::Connect(error) => {
+            let failure = unreachable("cannot reach the supervisor").because(&error);
+            if let ConnectError::Stopped { pid } = error {
+                return failure.hint(format!("continue it with: kill -CONT {pid}"));
             }
+            failure
         }
-    }
-}
-
-impl From<ConnectOrStartError> for Failure {
-    fn from(error: ConnectOrStartError) -> Self {
-        match error {
-            ConnectOrStartError::Connect(error) => error.into(),
-            ConnectOrStartError::Settings(refusal) => refusal.into(),
-            error @ (ConnectOrStartError::Binary(_)
-            | ConnectOrStartError::Start(_)
-            | ConnectOrStartError::Lock(_)) => {
-                unreachable("cannot start the supervisor").because(&error)
-            }
+        error @ (ConnectOrStartError::Binary(_)
+        | ConnectOrStartError::Start(_)
+        | ConnectOrStartError::Lock(_)) => {
+            unreachable("cannot start the supervisor").because(&error)
         }
     }
 }

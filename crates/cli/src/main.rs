@@ -3,11 +3,11 @@
 //! Errors of every kind are printed here and nowhere else, also those of clap and panics.
 
 mod args;
+mod caller;
 mod error;
 mod log;
 mod output;
 mod secrets;
-mod session;
 mod single_terminal;
 mod terminal;
 mod top;
@@ -100,8 +100,8 @@ fn report_clap_error(error: &clap::Error) -> ExitCode {
         // When the output is closed, no channel is left to report that.
         let _gone = match visible(&error.render().to_string()) {
             Cow::Borrowed(_) => error.print(),
-            // The message repeats the arguments, which contain control characters.
-            Cow::Owned(harmless) => std::io::stderr().write_all(harmless.as_bytes()),
+            // The message repeats the arguments, and these contain control characters.
+            Cow::Owned(escaped) => std::io::stderr().write_all(escaped.as_bytes()),
         };
     }
     ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))

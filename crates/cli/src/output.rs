@@ -2,7 +2,8 @@
 //! streams). Every verb writes through this module; no other code writes to stdout, except the two terminal views.
 //!
 //! Text may be styled: `anstream` strips the styles when stdout is not a terminal, and with `NO_COLOR` or
-//! `--color never`. Text of members, models and programs passes through `protocol::text`, which makes it harmless.
+//! `--color never`. Text of members, models and programs passes through `protocol::text`, which escapes characters that
+//! could mislead the terminal or the reader.
 
 pub(crate) mod graph;
 pub(crate) mod member;
@@ -25,7 +26,7 @@ use serde::Serialize;
 
 use crate::error::Failure;
 
-/// After this time, a wait prints what it waits for.
+/// How long [`Output::waiting_for`] waits before it prints a note.
 const SILENT_WAIT: Duration = Duration::from_secs(1);
 
 /// The output format of a verb.
@@ -90,7 +91,7 @@ impl Output {
         }
     }
 
-    /// Awaits the future. When it takes longer than a second, prints once what it waits for.
+    /// Awaits the future. When it takes longer than [`SILENT_WAIT`], prints once what it waits for.
     pub(crate) async fn waiting_for<T>(self, what: &str, wait: impl Future<Output = T>) -> T {
         let mut wait = pin!(wait);
         match tokio::time::timeout(SILENT_WAIT, &mut wait).await {

@@ -9,8 +9,8 @@ use agent_team_system::private_file;
 use serde::Deserialize;
 use serde_json::Value;
 
-/// The secrets of a team that is up. The supervisor stores none in the journal, but a user or a program may have
-/// written one into a text that is there.
+/// The secrets of a team that is up. The supervisor never writes them to the journal, but text of users and programs in
+/// the journal may contain them.
 #[derive(Debug, Default, Deserialize)]
 pub(crate) struct Secrets {
     #[serde(default)]
@@ -20,8 +20,9 @@ pub(crate) struct Secrets {
 impl Secrets {
     pub(crate) fn of(directories: &Directories, team: &TeamId) -> Self {
         let file = directories.environment_file(team.as_str());
-        let kept = private_file::read(&file).ok();
-        kept.and_then(|kept| serde_json::from_slice(&kept).ok())
+        let content = private_file::read(&file).ok();
+        content
+            .and_then(|content| serde_json::from_slice(&content).ok())
             .unwrap_or_default()
     }
 

@@ -18,6 +18,7 @@ mod tests;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use agent_team_client::{Session, Step, Subscription};
 use agent_team_protocol::exit::ExitCode as ExitStatus;
 use agent_team_protocol::method::{Nothing, TeamShow};
 use agent_team_protocol::request::RequestView;
@@ -31,7 +32,6 @@ use tokio::task::JoinSet;
 use self::state::{Action, Effect, State};
 use crate::error::Failure;
 use crate::secrets::Secrets;
-use crate::session::{Session, Step, Subscription};
 use crate::terminal::{Terminal, TerminalEvent, theme};
 
 /// Minimum time between two frames.
@@ -201,7 +201,7 @@ impl EventLoop {
             self.next_refresh = now + REFRESH_INTERVAL;
             self.calls.spawn(async move {
                 let team = session.query::<TeamShow>(Nothing {}).await;
-                CallResult::Refreshed(session, team.map(Box::new))
+                CallResult::Refreshed(session, team.map(Box::new).map_err(Failure::from))
             });
         }
     }

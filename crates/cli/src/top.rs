@@ -23,6 +23,7 @@ mod wrap;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use agent_team_client::{Session, Step, Subscription};
 use agent_team_protocol::MemberName;
 use agent_team_protocol::method::{Attach, AttachAnswer, Nothing, TeamAttach, TeamShow};
 use agent_team_protocol::request::RequestView;
@@ -37,9 +38,9 @@ use self::draw::{Drawn, draw};
 use self::screen::Screen;
 use self::state::{Action, Effect, Refresh, Top};
 use crate::args::Global;
+use crate::caller;
 use crate::error::Failure;
 use crate::log::Log;
-use crate::session::{Session, Step, Subscription, caller_terminal};
 use crate::terminal::{TerminalEvent, theme};
 use crate::verb::audit::Decisions;
 
@@ -98,7 +99,7 @@ enum Exit {
 /// The team does not exist, or the supervisor was stopped.
 pub(crate) async fn run(global: &Global) -> Result<ExitCode, Failure> {
     let io = |error| Failure::io("cannot use the terminal", &error);
-    let mut session = Session::of_team(global)?.ending_with_supervisor();
+    let mut session = global.session()?.ending_with_supervisor();
     let mut signals =
         Signals::install().map_err(|error| Failure::io("cannot listen for signals", &error))?;
     let mut view = EventLoop::new(&mut session, theme()).await?;
@@ -133,7 +134,7 @@ pub(crate) async fn run(global: &Global) -> Result<ExitCode, Failure> {
 /// # Errors
 /// As [`run`].
 pub(crate) async fn once(global: &Global, columns: u16, rows: u16) -> Result<String, Failure> {
-    let mut session = Session::of_team(global)?;
+    let mut session = global.session()?;
     let mut view = EventLoop::new(&mut session, Theme::None).await?;
     if let Some(member) = view.top.selected().cloned() {
         let path = calls::log_of(&mut session, member).await?;
@@ -165,7 +166,7 @@ pub(crate) struct Snapshot {
 /// # Errors
 /// As [`run`].
 pub(crate) async fn snapshot(global: &Global) -> Result<Snapshot, Failure> {
-    let mut session = Session::of_team(global)?;
+    let mut session = global.session()?;
     let refresh = calls::refresh(&mut session, stale::Stale::all(), 0).await?;
     Ok(Snapshot {
         team: refresh.team,
@@ -410,7 +411,7 @@ impl EventLoop {
                 let attach = Attach {
                     member: Some(member.clone()),
                     read_only: false,
-                    terminal: caller_terminal(),
+                    terminal: caller::terminal(),
                 };
                 match session.call::<TeamAttach>(attach).await {
                     Ok(answer) if answer.argv.is_empty() => {
@@ -418,7 +419,7 @@ impl EventLoop {
                             .set_status(format!("switched to the pane of {member}"));
                     }
                     Ok(answer) => return Some(Exit::RunProgram(answer)),
-                    Err(failure) => self.top.set_error(failure.one_line()),
+                    Err(error) => self.top.set_error(Failure::from(error).one_line()),
                 }
             }
         }

@@ -28,19 +28,19 @@ mod stats;
 mod supervisor;
 mod task;
 mod team;
+mod text_argument;
 mod top;
 mod trust;
 mod up;
 mod waiting;
 mod why;
 
-use std::io::Read;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use agent_team_protocol::ErrorCode;
-use agent_team_protocol::method::{SendMessage, TEXT_MAX};
+use agent_team_protocol::method::SendMessage;
 
+use self::text_argument::text_or_stdin;
 use crate::args::{Cli, MemberCommand, Verb};
 use crate::error::Failure;
 use crate::output::Output;
@@ -107,50 +107,4 @@ pub(crate) async fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Verb::Completions { shell } => completions::run(output, shell),
         Verb::Man { out } => man::run(output, out),
     }
-}
-
-/// Returns the argument, or stdin when the argument is `-`. Refuses a text that is too long with the code `too_large`,
-/// before anything is sent.
-fn text_or_stdin(typed: String, too_large: ErrorCode) -> Result<String, Failure> {
-    let text = if typed == "-" {
-        stdin()?
-    } else {
-        typed.into_bytes()
-    };
-    if text.len() > TEXT_MAX {
-        let failure = Failure::of(
-            too_large,
-            format!("cannot send the text: it is longer than {TEXT_MAX} bytes"),
-        );
-        return Err(failure.hint("put the text in a file and send the name of the file"));
-    }
-    String::from_utf8(text)
-        .map_err(|error| Failure::usage("cannot read stdin: it is not UTF-8 text").because(&error))
-}
-
-/// Runs `wait` with a timeout; `what` names the awaited event in the error.
-async fn within<T>(
-    seconds: Option<u64>,
-    what: &str,
-    wait: impl Future<Output = Result<T, Failure>>,
-) -> Result<T, Failure> {
-    let Some(seconds) = seconds else {
-        return wait.await;
-    };
-    let timeout = tokio::time::timeout(Duration::from_secs(seconds), wait);
-    timeout.await.unwrap_or_else(|_elapsed| {
-        let exit = agent_team_protocol::exit::ExitCode::Failed;
-        let text = format!("timed out after {seconds} s waiting for {what}");
-        Err(Failure::new("timeout", exit, text))
-    })
-}
-
-/// Reads stdin up to one byte more than the limit, so that the caller can detect a text that is too long.
-fn stdin() -> Result<Vec<u8>, Failure> {
-    let mut bytes = Vec::new();
-    let read = std::io::stdin()
-        .take(TEXT_MAX as u64 + 1)
-        .read_to_end(&mut bytes);
-    read.map_err(|error| Failure::io("cannot read stdin", &error))?;
-    Ok(bytes)
 }

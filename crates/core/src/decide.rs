@@ -1,8 +1,8 @@
 //! Decisions: what an input means in the current state.
 //!
 //! A [`Decider`] handles one input. It reads the team, records events, which are applied immediately, and collects
-//! effects. A call is refused before its first event, so a refused call changes nothing. Who may make which call was
-//! checked before; decisions check only what depends on the objects of the call.
+//! effects. A call is refused before its first event, so a refused call changes nothing. The driver has already checked
+//! that the caller may use the method; decisions check only what depends on the objects of the call.
 
 mod budgets;
 mod cancel;
@@ -156,9 +156,9 @@ impl<'a> Decider<'a> {
             }
         }
         match call {
-            Call::Up(plan) => self.up(*plan),
+            Call::Up(spec) => self.up(*spec),
             Call::Down { force } => self.down(force),
-            Call::Spawn { plan } => self.spawn(plan),
+            Call::Spawn { spec } => self.spawn(spec),
             Call::Stop { member, force } => {
                 self.user_or_lead(by, &member, "stop a member")?;
                 if force && *by != Origin::User {
@@ -187,7 +187,7 @@ impl<'a> Decider<'a> {
                 note,
             } => self.send(by, &to, text, urgent, reply_to, note),
             Call::Read { messages } => self.read(by, messages),
-            Call::AddTask { plan, after, lines } => self.add_task(by, plan, &after, &lines),
+            Call::AddTask { spec, after, lines } => self.add_task(by, spec, &after, &lines),
             Call::UpdateTask {
                 task,
                 changes,
@@ -246,7 +246,7 @@ impl<'a> Decider<'a> {
     ) -> Result<(), Refused> {
         match by {
             Origin::User => Ok(()),
-            Origin::Member { name, .. } if to != name && self.member(name)?.plan.lead => Ok(()),
+            Origin::Member { name, .. } if to != name && self.member(name)?.spec.lead => Ok(()),
             Origin::Member { .. } => Err(Refused::LeadOnly(what)),
         }
     }
@@ -295,7 +295,7 @@ impl<'a> Decider<'a> {
     fn current(&self, launch: &LaunchId) -> Option<MemberName> {
         self.team
             .member_of(launch)
-            .map(|member| member.plan.name.clone())
+            .map(|member| member.spec.name.clone())
     }
 }
 

@@ -34,9 +34,9 @@ pub enum Effect {
     },
     /// The member left the team: close its pane.
     ClosePane { member: MemberName },
-    /// Tell the member that it owns this task and is to work on it.
+    /// Notify the member that it owns this task and must work on it.
     Assign { member: MemberName, task: TaskId },
-    /// Tell the member that it no longer owns the task.
+    /// Notify the member that it no longer owns the task.
     Abandon {
         member: MemberName,
         task: TaskId,
@@ -51,7 +51,7 @@ pub enum Effect {
         member: MemberName,
         request: RequestId,
     },
-    /// Tell the member that its permission to call its model changed.
+    /// Notify the member that its permission to call its model changed.
     SendAllowance { member: MemberName },
     /// Ask the hook whether the task may complete, then repeat the call with the hook's verdict.
     RunCompletionHook {

@@ -12,7 +12,7 @@ use crate::team::answers::CallKey;
 use crate::team::mail::MessageNote;
 use crate::team::member::ProcessStamp;
 use crate::team::memory::Memory;
-use crate::team::plan::{FileTask, MemberPlan, TaskPlan, TeamPlan};
+use crate::team::spec::{FileTask, MemberSpec, TaskSpec, TeamSpec};
 
 /// The driver's id for one blocked caller. Never stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -101,12 +101,12 @@ impl Origin {
 /// The calls that a client or a member can make.
 #[derive(Debug, Clone)]
 pub enum Call {
-    Up(Box<UpPlan>),
+    Up(Box<UpSpec>),
     Down {
         force: bool,
     },
     Spawn {
-        plan: SpawnPlan,
+        spec: SpawnSpec,
     },
     /// The member may object, unless `force` is set.
     Stop {
@@ -144,9 +144,9 @@ pub enum Call {
         messages: Vec<MessageId>,
     },
     AddTask {
-        plan: TaskPlan,
+        spec: TaskSpec,
         after: Vec<After>,
-        /// The shell lines in a member's plan. The user's own lines need no permission.
+        /// The shell lines in a member's spec. The user's own lines need no permission.
         lines: Vec<TaskLine>,
     },
     UpdateTask {
@@ -319,19 +319,19 @@ pub enum Verdict {
 
 /// A whole team as its file describes it.
 #[derive(Debug, Clone)]
-pub struct UpPlan {
-    pub team: TeamPlan,
-    pub members: Vec<MemberPlan>,
+pub struct UpSpec {
+    pub team: TeamSpec,
+    pub members: Vec<MemberSpec>,
     pub tasks: Vec<FileTask>,
 }
 
 /// A member to spawn. Without a name it gets the next number of its role.
 #[derive(Debug, Clone)]
-pub struct SpawnPlan {
+pub struct SpawnSpec {
     pub name: Option<MemberName>,
     pub role: RoleName,
     /// The other fields; the name and role in here are ignored.
-    pub like: MemberPlan,
+    pub like: MemberSpec,
 }
 
 /// A dependency as written by the caller.

@@ -1,9 +1,8 @@
 //! One team as a pure state machine: inputs in, events and effects out.
 //!
 //! [`Team::step`] decides and applies; [`Team::apply`] alone replays a journal. The core reads no clock, draws no
-//! random
-//! number, does no I/O and never waits: time and randomness arrive in a [`Context`], and actions outside leave as
-//! [`Effect`]s, which the driver runs only after it has stored the step's events.
+//! random number, does no I/O and never waits: time and randomness arrive in a [`Context`], and actions outside leave
+//! as [`Effect`]s, which the driver runs only after it has stored the step's events.
 //!
 //! `team/` is the state: events, the values that they change, and how. `decide/` is above it: it reads the state and
 //! returns events and effects. Start reading at [`member`] and [`task`] for the two state machines.
@@ -25,7 +24,7 @@ pub use step::{CompletedTask, Step, TranscriptItems};
 pub use team::answers::{Answer, AnsweredCall, CallKey, Caller, Change, ChangeKind, Changed};
 pub use team::event::{Event, Record};
 pub use team::{
-    Team, budget, event, lock, mail, member, memory, plan, request, restarts, round, run, task,
+    Team, budget, event, lock, mail, member, memory, request, restarts, round, run, spec, task,
     user_mail,
 };
 pub use time::{Context, Tick};

@@ -8,12 +8,12 @@ pub mod lock;
 pub mod mail;
 pub mod member;
 pub mod memory;
-pub mod plan;
 pub mod request;
 pub mod restarts;
 pub mod round;
 pub mod run;
 mod snapshot;
+pub mod spec;
 mod stored;
 pub mod task;
 pub mod user_mail;
@@ -31,10 +31,10 @@ use crate::team::event::Record;
 use crate::team::mail::Lane;
 use crate::team::member::{Life, Member};
 use crate::team::memory::Memory;
-use crate::team::plan::TeamPlan;
 use crate::team::request::Requests;
 use crate::team::round::{Question, Round, Strategy};
 use crate::team::run::Run;
+use crate::team::spec::TeamSpec;
 use crate::team::task::{Board, Task};
 use crate::team::user_mail::UserMail;
 use crate::time::Tick;
@@ -42,7 +42,7 @@ use crate::timer::Timer;
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Team {
-    pub(crate) plan: TeamPlan,
+    pub(crate) spec: TeamSpec,
     pub(crate) boot: Option<Arc<str>>,
     pub(crate) members: BTreeMap<MemberName, Member>,
     pub(crate) board: Board,
@@ -50,7 +50,7 @@ pub struct Team {
     pub(crate) run: Option<Run>,
     pub(crate) memory: Memory,
     pub(crate) account: Account,
-    /// Of all members, including former ones.
+    /// The usage of all members, including former ones.
     pub(crate) spent: Usage,
     pub(crate) requests: Requests,
     pub(crate) user_mail: UserMail,
@@ -75,7 +75,7 @@ impl Extend<Record> for Team {
 }
 
 impl Team {
-    /// The earliest deadline of the team: then the input `DeadlineReached` is due.
+    /// The earliest deadline of the team, at which the input `DeadlineReached` is due.
     pub fn next_deadline(&self) -> Option<Tick> {
         self.timers().map(|(at, _)| at).min()
     }
@@ -91,24 +91,24 @@ impl Team {
     /// When the working minutes of a member or of the team reach a limit.
     pub(crate) fn budget_timers(&self) -> impl Iterator<Item = (Tick, Timer<'_>)> {
         let members = self.members.values().filter_map(|member| {
-            let at = member.account.deadline(member.plan.budget.as_ref()?)?;
-            Some((at, Timer::MemberMinutes(&member.plan.name)))
+            let at = member.account.deadline(member.spec.budget.as_ref()?)?;
+            Some((at, Timer::MemberMinutes(&member.spec.name)))
         });
-        let team = self.account.deadline(&self.plan.budget);
+        let team = self.account.deadline(&self.spec.budget);
         members.chain(team.map(|at| (at, Timer::TeamMinutes)))
     }
 
     /// The limit that blocks this member, if any.
     pub fn out_of_budget(&self, member: &Member) -> Option<OutOfBudget> {
-        let own = member.plan.budget.as_ref()?;
+        let own = member.spec.budget.as_ref()?;
         let of = |measure, of, budget: &Budget| OutOfBudget {
             measure,
             of,
             limit: measure.limit(budget).unwrap_or(0),
         };
         match (member.account.spent(), self.account.spent()) {
-            (Some(measure), _) => Some(of(measure, Some(member.plan.name.as_str().into()), own)),
-            (None, Some(measure)) => Some(of(measure, None, &self.plan.budget)),
+            (Some(measure), _) => Some(of(measure, Some(member.spec.name.as_str().into()), own)),
+            (None, Some(measure)) => Some(of(measure, None, &self.spec.budget)),
             (None, None) => None,
         }
     }
@@ -118,8 +118,8 @@ impl Team {
         (&self.account, &self.spent)
     }
 
-    pub fn plan(&self) -> &TeamPlan {
-        &self.plan
+    pub fn spec(&self) -> &TeamSpec {
+        &self.spec
     }
 
     pub fn revision(&self) -> Revision {
@@ -145,7 +145,7 @@ impl Team {
             Life::Ready { .. } => {
                 member.transcript.active
                     || !member.inbox.is_empty()
-                    || self.task_of(&member.plan.name).is_some()
+                    || self.task_of(&member.spec.name).is_some()
             }
             Life::Planned
             | Life::Launching { .. }
@@ -184,7 +184,7 @@ impl Team {
         // While a former lead is leaving there can be two leads.
         self.members
             .values()
-            .find(|member| member.plan.lead && !member.is_leaving())
+            .find(|member| member.spec.lead && !member.is_leaving())
     }
 
     /// The member whose current launch this is.
@@ -228,7 +228,7 @@ impl Team {
         match from {
             _ if urgent => Lane::Control,
             Party::User | Party::System => Lane::Lead,
-            Party::Member(name) if self.member(name).is_some_and(|member| member.plan.lead) => {
+            Party::Member(name) if self.member(name).is_some_and(|member| member.spec.lead) => {
                 Lane::Lead
             }
             Party::Member(_) => Lane::Peers,
@@ -252,7 +252,7 @@ impl Team {
     pub fn question(&self) -> Option<Question> {
         let run = self.run.as_ref().filter(|run| run.is_under_way())?;
         let round = run.rounds_so_far() + 1;
-        let wants = match &self.plan.strategy {
+        let wants = match &self.spec.strategy {
             _ if run.round_under_way().is_some() => return None,
             Strategy::Lead => return None,
             Strategy::Coordinator { max_rounds } if round > *max_rounds => return None,
@@ -271,7 +271,7 @@ impl Team {
 
     /// The member that works next when all members collaborate: first those in the file's order, then the others.
     pub(crate) fn next_collaborator(&self) -> Option<&Member> {
-        let Strategy::Collaborate { order } = &self.plan.strategy else {
+        let Strategy::Collaborate { order } = &self.spec.strategy else {
             return None;
         };
         let run = self.run.as_ref()?;
@@ -281,12 +281,12 @@ impl Team {
         };
         let listed = order.iter().filter_map(|name| self.member(name));
         let mut members = listed.chain(self.members.values());
-        members.find(|member| member.takes_part_in_rounds() && !had_a_round(&member.plan.name))
+        members.find(|member| member.takes_part_in_rounds() && !had_a_round(&member.spec.name))
     }
 
     /// Whether the member is the lead of a team that works in rounds: its model answers questions, and it claims no
     /// tasks.
     pub(crate) fn leads_in_rounds(&self, member: &Member) -> bool {
-        member.plan.lead && self.plan.strategy != Strategy::Lead
+        member.spec.lead && self.spec.strategy != Strategy::Lead
     }
 }

@@ -93,7 +93,7 @@ fn hex(bytes: &[u8]) -> String {
     bytes
         .iter()
         .fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
-            write!(text, "{byte:02x}").expect("a String takes everything");
+            write!(text, "{byte:02x}").expect("writing to a String cannot fail");
             text
         })
 }

@@ -18,7 +18,7 @@ pub enum Timer<'a> {
     RequestExpiry(RequestId),
     /// The working minutes of the member reach the warning or the limit of its budget.
     MemberMinutes(&'a MemberName),
-    /// The same for the team.
+    /// The working minutes of the team reach the warning or the limit of its budget.
     TeamMinutes,
     /// The worker left a frame unanswered. The core knows no connections: the driver sets this timer and the next.
     Ping(&'a LaunchId),

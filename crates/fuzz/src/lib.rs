@@ -12,18 +12,18 @@ use std::time::{Duration, Instant};
 /// Characters of an input, at most.
 const INPUT_MAX: usize = 2_000;
 
-/// What a target checks about one input. The error says what does not hold; a panic fails as well.
+/// What a target checks about one input. The error describes the violation; a panic fails as well.
 pub type Property = fn(&str) -> Result<(), String>;
 
 #[derive(Debug, Clone, Copy)]
 pub struct Target {
     pub name: &'static str,
     pub property: Property,
-    /// Inputs to begin with.
+    /// The inputs that are mutated first.
     pub seeds: fn() -> Vec<String>,
-    /// What is put into inputs.
+    /// The texts that a mutation inserts into inputs.
     pub tokens: &'static [&'static str],
-    /// Where inputs are kept that failed.
+    /// The directory of the inputs that failed.
     pub regressions: &'static str,
 }
 
@@ -36,7 +36,7 @@ pub fn must(holds: bool, what: &str) -> Result<(), String> {
     }
 }
 
-/// The bytes that an input stands for: a character up to U+00FF is one byte, so that any bytes have an input.
+/// The bytes that an input encodes: a character up to U+00FF is one byte, so that every sequence of bytes has an input.
 pub fn bytes(input: &str) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(input.len());
     for c in input.chars() {
@@ -48,12 +48,12 @@ pub fn bytes(input: &str) -> Vec<u8> {
     bytes
 }
 
-/// The input that stands for these bytes.
+/// The input that encodes these bytes.
 pub fn input(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| char::from(*byte)).collect()
 }
 
-/// SplitMix64: enough to choose with, and the same everywhere.
+/// SplitMix64: a seed gives the same numbers on every platform.
 struct Random(u64);
 
 impl Random {

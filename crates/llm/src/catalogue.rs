@@ -17,7 +17,7 @@ const BUILT_IN: &str = include_str!("catalogue.toml");
 const WINDOW: u64 = 128_000;
 const LOCAL_WINDOW: u64 = 32_768;
 
-/// Tokens of an answer that every model of the last years can give.
+/// An answer length, in tokens, that every model in use supports.
 const OUTPUT: u64 = 8_192;
 
 /// By provider, and by the model's name or a prefix followed by a star.
@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn windows_apply_to_a_whole_family() {
+    fn models_of_a_family_share_a_window() {
         let catalogue = Catalogue::default();
         assert_eq!(known(&catalogue, "openai/gpt-5.9").window, 272_000);
         assert_eq!(known(&catalogue, "openai/gpt-5.1").window, 400_000);
@@ -288,7 +288,7 @@ mod tests {
             cache_read: 600_000,
             cache_write: 200_000,
         };
-        let micro_usd = price.expect("it is known").of(&usage);
+        let micro_usd = price.expect("a known price").of(&usage);
         assert_eq!(micro_usd, 600_000 + 180_000 + 750_000 + 1_500_000);
     }
 
@@ -296,18 +296,18 @@ mod tests {
     fn user_entries_take_precedence() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("config.toml");
-        let write = |text: &str| std::fs::write(&path, text).expect("it is written");
+        let write = |text: &str| std::fs::write(&path, text).expect("a writable file");
         Catalogue::with(&path).expect("the file is optional");
         write(
             "durability = \"process\"\n\
              [models.ollama]\n\"qwen3*\" = { window = 8_000 }\n\
              [models.openai]\n\"gpt-5.1\" = { input = 9.0, output = 12.0 }\n",
         );
-        let catalogue = Catalogue::with(&path).expect("it is one");
+        let catalogue = Catalogue::with(&path).expect("a valid catalogue");
         assert_eq!(known(&catalogue, "ollama/qwen3:8b").window, 8_000);
         let gpt = known(&catalogue, "openai/gpt-5.1");
         assert_eq!(gpt.window, 400_000);
-        let price = gpt.price.expect("it is known");
+        let price = gpt.price.expect("a known price");
         assert_eq!((price.input, price.cache_read), (9.0, 9.0));
 
         for (text, says) in [

@@ -102,31 +102,31 @@ mod tests {
 
     fn find(vars: &[(&str, &str)]) -> Result<Option<Key>, KeyError> {
         let environment = vars.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned()));
-        let gemini = Provider::named("gemini").expect("it is known");
+        let gemini = Provider::named("gemini").expect("a known provider");
         Key::find(gemini, &environment.collect())
     }
 
     #[test]
     fn the_first_variable_that_is_set_holds_the_key() {
         let key = find(&[("GEMINI_API_KEY", " "), ("GOOGLE_API_KEY", "AIza1\n")]);
-        let key = key.expect("it is one").expect("it is set");
+        let key = key.expect("a valid key").expect("a key");
         assert_eq!(key.reveal(), "AIza1");
         assert!(!format!("{key:?}").contains("AIza1"));
         assert_eq!(key.redact("wrong key AIza1."), "wrong key [key].");
-        assert_eq!(find(&[]).expect("nothing is wrong"), None);
+        assert_eq!(find(&[]).expect("no invalid key"), None);
     }
 
     #[test]
     fn a_file_with_a_key_must_be_closed_to_others() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("key");
-        fs::write(&path, "AIza2\n").expect("it is written");
-        let vars = [("GEMINI_API_KEY_FILE", path.to_str().expect("text"))];
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("it is ours");
-        let key = find(&vars).expect("it is closed").expect("it is set");
+        fs::write(&path, "AIza2\n").expect("a writable file");
+        let vars = [("GEMINI_API_KEY_FILE", path.to_str().expect("a UTF-8 path"))];
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("an own file");
+        let key = find(&vars).expect("a private file").expect("a key");
         assert_eq!(key.reveal(), "AIza2");
 
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).expect("it is ours");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).expect("an own file");
         let error = with_causes(&find(&vars).expect_err("others may read it"));
         assert!(error.contains("GEMINI_API_KEY_FILE"), "{error}");
         assert!(error.contains("accessible to other users"), "{error}");

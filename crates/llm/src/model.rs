@@ -1,5 +1,5 @@
-//! The trait of a language model, and what it receives and returns. Implemented in this crate by the HTTP clients, their
-//! layers and recordings, and by embedding programs.
+//! The trait of a language model, and what it receives and returns. Implemented by the HTTP clients, their layers and
+//! the recordings of this crate, and by embedding programs.
 //!
 //! A model knows nothing of teams, tools or panes: it receives a [`Prompt`] and returns an [`Answer`], with [`Delta`]s
 //! while the answer streams in. Dropping the future of an answer closes the connection.
@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::usage::{Price, Usage};
 
-/// One entry of a member's transcript: everything that the model saw and said, in order.
+/// One entry of a member's transcript: everything that the model received and answered, in order.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Item {

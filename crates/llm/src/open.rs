@@ -122,13 +122,13 @@ impl OpenConfig {
             .key
             .as_ref()
             .map(|key| format!("{} is set", key.var));
-        let told: Vec<_> = key
+        let reasons: Vec<_> = key
             .into_iter()
             .chain(at.map(|url| format!("at {url}")))
             .collect();
-        Ok(match told.is_empty() {
+        Ok(match reasons.is_empty() {
             true => format!("at {}", shown(&endpoint.base_url)),
-            false => told.join(", "),
+            false => reasons.join(", "),
         })
     }
 
@@ -288,7 +288,7 @@ mod tests {
         }
     }
 
-    /// A provider that is sent a header besides.
+    /// A provider whose requests carry an additional header.
     fn gate(provider: &str, value: &str) -> BTreeMap<String, ProviderSpec> {
         let spec = ProviderSpec {
             base_url: None,
@@ -306,7 +306,7 @@ mod tests {
     }
 
     fn url(provider: &str, given: &str) -> String {
-        let provider = Provider::named(provider).expect("it is known");
+        let provider = Provider::named(provider).expect("a known provider");
         base_url(provider, given).unwrap_or_else(|why| why)
     }
 
@@ -360,7 +360,7 @@ mod tests {
             ("openai/x", [("OPENAI_BASE_URL", "http://127.0.0.1:9/v1")]),
             ("ollama/qwen3", [("A", "b")]),
         ] {
-            opened(name, &vars).expect("nothing is missing");
+            opened(name, &vars).expect("complete settings");
         }
         let error = opened("openai-compatible/x", &[]).expect_err("no base URL is known");
         assert!(error.contains("OPENAI_COMPATIBLE_BASE_URL"), "{error}");
@@ -425,7 +425,7 @@ mod tests {
         ]);
         around.providers = gate("anthropic", "secret");
         let name: ModelName = "claude-x".parse().expect("a name");
-        let model = open(&name, "ada", &around).expect("nothing is missing");
+        let model = open(&name, "ada", &around).expect("complete settings");
         assert_eq!(model.name(), "anthropic/claude-x");
         let shown = format!("{model:?}");
         assert!(!shown.contains("secret"), "{shown}");
@@ -445,7 +445,7 @@ mod tests {
             "the header x-gate uses $GATE, which is not set"
         );
         around.environment.insert("GATE".to_owned(), "k".to_owned());
-        open(&name, "ada", &around).expect("nothing is missing");
+        open(&name, "ada", &around).expect("complete settings");
         let error = opened(
             "gpt-5",
             &[("OPENAI_API_KEY", "k"), ("https_proxy", "http://:secret@")],

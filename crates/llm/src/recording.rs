@@ -9,9 +9,8 @@
 //!  "tools":["bash","read"],"digest":"9f86d081884c7d65","outcome":{"answer":{"text":"…","stop":"finished"}}}
 //! ```
 //! `exchange` numbers the member's exchanges from 1, across restarts. `answered` is the number of answers in the
-//! prompt,
-//! `last` the kind of its last item, `digest` the beginning of the SHA-256 of its stable parts: the system text and
-//! the tools with their schemas. The outcome is `answer`, or `too_long` with the provider's text, after which the
+//! prompt, `last` the kind of its last item, `digest` the beginning of the SHA-256 of its stable parts: the system text
+//! and the tools with their schemas. The outcome is `answer`, or `too_long` with the provider's text, after which the
 //! member shortens its conversation. Other failures are not recorded: they are transient, or end the turn.
 //!
 //! # What matches
@@ -24,6 +23,7 @@
 mod recorder;
 mod replay;
 
+use agent_team_protocol::text::hex;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -135,7 +135,6 @@ impl Shape {
                 tool.name, tool.description, tool.input
             ));
         }
-        let digest = digest.finalize();
         Self {
             answered: answers.count(),
             last: match prompt.items.last() {
@@ -145,10 +144,7 @@ impl Shape {
                 Some(Item::Returned { .. }) => Last::Returned,
             },
             tools: prompt.tools.iter().map(|tool| tool.name.clone()).collect(),
-            digest: digest[..8]
-                .iter()
-                .map(|byte| format!("{byte:02x}"))
-                .collect(),
+            digest: hex(&digest.finalize()[..8]),
         }
     }
 }

@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn it_waits_as_requested_or_with_backoff() {
+    async fn retries_wait_as_requested_or_with_backoff() {
         let (_, retrying) = failing([busy(Some(20)), cut(), busy(None)]);
         let mut on_delta = Vec::new();
         let before = Instant::now();
@@ -198,7 +198,7 @@ mod tests {
             .answer(PROMPT, &mut |delta| on_delta.push(delta))
             .await;
         answer.expect("the model answers");
-        let said = || Delta::Text("so".to_owned());
+        let text = || Delta::Text("so".to_owned());
         let waiting = |milliseconds, why: &str| Delta::Waiting {
             pause: Duration::from_millis(milliseconds),
             why: why.to_owned(),
@@ -206,20 +206,20 @@ mod tests {
         assert_eq!(
             on_delta,
             [
-                said(),
+                text(),
                 waiting(375, "test is busy (429): slow down"),
-                said(),
+                text(),
                 waiting(750, "cannot reach http://127.0.0.1: cut off"),
-                said(),
+                text(),
                 waiting(20_250, "test is busy (429): slow down"),
-                said(),
+                text(),
             ]
         );
         assert_eq!(before.elapsed(), Duration::from_millis(21_375));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn it_gives_up_after_the_last_attempt() {
+    async fn retries_end_after_the_last_attempt() {
         let (model, retrying) = failing((0..99).map(|_| cut()));
         let answer = retrying.answer(PROMPT, &mut drop).await;
         assert!(matches!(answer, Err(ModelError::Unreachable { .. })));
@@ -283,7 +283,7 @@ mod tests {
         let answer = retrying.answer(prompt, &mut drop).await;
         answer.expect("the model answers");
         let text = lines.0.lock().expect("no panic").clone();
-        let text = String::from_utf8(text).expect("text");
+        let text = String::from_utf8(text).expect("UTF-8 text");
         let requests: Vec<_> = text.lines().collect();
         let [first, second] = requests[..] else {
             panic!("two requests: {text}");

@@ -11,14 +11,14 @@ use super::shell::{self, Line, Target};
 const PATHS_MAX: usize = 256;
 
 /// How many separators of an argument may begin a path: a file name can contain separators, too.
-const RESTS_MAX: usize = 16;
+const SUFFIXES_MAX: usize = 16;
 
 /// How many letters of an option cluster may be followed by a value.
 const LETTERS_MAX: usize = 64;
 
 /// One call of a tool.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Call {
+pub struct ToolCall {
     /// The name that the model uses.
     pub tool: String,
     /// The arguments that the tool will receive.
@@ -92,7 +92,7 @@ impl Action {
     }
 }
 
-impl Call {
+impl ToolCall {
     pub fn action(&self) -> Action {
         Action::of(&self.tool, &self.arguments)
     }
@@ -102,14 +102,14 @@ impl Call {
         matches!(self.tool.as_str(), "git_status" | "git_diff")
     }
 
-    /// The place of a path that was resolved and that no symbolic link redirects.
+    /// The resolved path, if it was resolved and no symbolic link redirects it.
     pub(crate) fn known(&self, given: &str) -> Option<&CallPath> {
-        let place = self.places.find(given)?;
-        (place.path == CallPath::lexical(&self.directory.path, given)).then_some(place)
+        let call_path = self.places.find(given)?;
+        (call_path.path == CallPath::lexical(&self.directory.path, given)).then_some(call_path)
     }
 
-    /// The place of a path: resolved, or derived from its text.
-    pub(crate) fn place(&self, given: &str) -> CallPath {
+    /// The resolved path or, if it was not resolved, the path derived from the text.
+    pub(crate) fn path_of(&self, given: &str) -> CallPath {
         self.known(given).cloned().unwrap_or_else(|| {
             let path = CallPath::lexical(&self.directory.path, given);
             CallPath {
@@ -191,10 +191,10 @@ fn after_letters(argument: &str) -> impl Iterator<Item = &str> {
 
 fn parts_of(text: &str) -> impl Iterator<Item = &str> {
     const SEPARATORS: [char; 7] = ['=', ':', '@', ',', ';', '<', '>'];
-    let rests = text
+    let suffixes = text
         .match_indices(SEPARATORS)
         .map(|(at, separator)| &text[at + separator.len()..]);
-    rests.take(RESTS_MAX).chain(text.split(SEPARATORS))
+    suffixes.take(SUFFIXES_MAX).chain(text.split(SEPARATORS))
 }
 
 fn of(line: &Line) -> Vec<String> {

@@ -6,7 +6,7 @@ use agent_team_protocol::permissions::Mode;
 use agent_team_protocol::request::RunnableView;
 use agent_team_protocol::text::{is_deceptive, visible_line};
 
-use super::call::Call;
+use super::call::ToolCall;
 use super::domain::ascii_host;
 use super::rule_book::{Effect, Source};
 
@@ -71,7 +71,7 @@ pub enum Why {
 
 impl Decision {
     /// A denial of the whole call, regardless of rules.
-    pub fn denied(call: &Call, why: &'static str) -> Self {
+    pub fn denied(call: &ToolCall, why: &'static str) -> Self {
         let part = Part {
             what: What::Tool(call.tool.clone()),
             ruling: Ruling::Deny,

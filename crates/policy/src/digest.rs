@@ -6,14 +6,14 @@ use std::str::FromStr;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
-use super::call::Call;
+use super::call::ToolCall;
 
 /// SHA-256, mostly of a call's canonical form. It prints as 64 hexadecimal digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Digest([u8; 32]);
 
 impl Digest {
-    pub fn of(call: &Call) -> Digest {
+    pub fn of(call: &ToolCall) -> Digest {
         Self::of_bytes(canonical(call).as_bytes())
     }
 
@@ -25,7 +25,7 @@ impl Digest {
 
 /// One JSON document: the tool, its arguments, whether it is confined, the directory and the changes to the
 /// environment, with sorted keys in every object. Two calls have the same document exactly when they would do the same.
-pub fn canonical(call: &Call) -> String {
+pub fn canonical(call: &ToolCall) -> String {
     let mut text = String::from("{\"arguments\":");
     write(&mut text, &call.arguments);
     text.push_str(if call.confined {

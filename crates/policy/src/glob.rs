@@ -99,11 +99,11 @@ impl PathPattern {
     }
 
     /// An allow rule must match both the path as written and the resolved path; a deny or ask rule either of them.
-    pub(crate) fn fits(&self, place: &CallPath, context: &RuleContext, reach: Reach) -> bool {
+    pub(crate) fn fits(&self, call_path: &CallPath, context: &RuleContext, reach: Reach) -> bool {
         let fits = |path: &PathBuf| self.fits_path(path, context, reach);
         match reach {
-            Reach::Narrow => fits(&place.path) && fits(&place.resolved),
-            Reach::Wide => fits(&place.path) || fits(&place.resolved),
+            Reach::Narrow => fits(&call_path.path) && fits(&call_path.resolved),
+            Reach::Wide => fits(&call_path.path) || fits(&call_path.resolved),
         }
     }
 

@@ -8,7 +8,7 @@ mod line;
 
 use agent_team_protocol::permissions::Mode;
 
-use super::call::{Action, Call};
+use super::call::{Action, ToolCall};
 use super::decision::{Decision, Part, Ruling, What, Why};
 use super::digest::Digest;
 use super::domain;
@@ -19,7 +19,7 @@ use super::rule_book::{Effect, Entry, RuleBook};
 
 impl RuleBook {
     /// Evaluates a call of a member in this mode.
-    pub fn judge(&self, call: &Call, context: &RuleContext, mode: Mode) -> Decision {
+    pub fn judge(&self, call: &ToolCall, context: &RuleContext, mode: Mode) -> Decision {
         let judge = Judge {
             book: self,
             call,
@@ -32,7 +32,7 @@ impl RuleBook {
 
 struct Judge<'a> {
     book: &'a RuleBook,
-    call: &'a Call,
+    call: &'a ToolCall,
     context: &'a RuleContext,
     mode: Mode,
 }
@@ -124,17 +124,18 @@ impl Judge<'_> {
     }
 
     fn read(&self, path: &str) -> Part {
-        let place = self.call.place(path);
+        let call_path = self.call.path_of(path);
         let known = self.call.known(path).is_some();
         let find = |effect, reach| {
-            self.book
-                .find(effect, |rule| rule.fits_read(&place, self.context, reach))
+            self.book.find(effect, |rule| {
+                rule.fits_read(&call_path, self.context, reach)
+            })
         };
         let mut findings = Findings::new(Changes::Nothing);
         findings.deny = find(Effect::Deny, Reach::Wide).map(why);
         findings.ask = find(Effect::Ask, Reach::Wide).map(why);
         if known {
-            let inside = place
+            let inside = call_path
                 .is_inside(self.context)
                 .then_some(Why::BuiltIn("reading in the project is always allowed"));
             findings.allow = find(Effect::Allow, Reach::Narrow).map(why).or(inside);
@@ -143,13 +144,14 @@ impl Judge<'_> {
     }
 
     fn edit(&self, path: &str) -> Part {
-        let place = self.call.place(path);
+        let call_path = self.call.path_of(path);
         let known = self.call.known(path).is_some();
         let find = |effect, reach| {
-            self.book
-                .find(effect, |rule| rule.fits_edit(&place, self.context, reach))
+            self.book.find(effect, |rule| {
+                rule.fits_edit(&call_path, self.context, reach)
+            })
         };
-        let inside = known && place.is_inside(self.context);
+        let inside = known && call_path.is_inside(self.context);
         let mut findings = Findings::new(if inside {
             Changes::Project
         } else {
@@ -157,7 +159,7 @@ impl Judge<'_> {
         });
         findings.deny = find(Effect::Deny, Reach::Wide).map(why);
         findings.ask = find(Effect::Ask, Reach::Wide).map(why);
-        findings.protected = place.is_protected(self.context);
+        findings.protected = call_path.is_protected(self.context);
         if known {
             findings.allow = find(Effect::Allow, Reach::Narrow).map(why);
         }

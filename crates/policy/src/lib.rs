@@ -1,10 +1,10 @@
 //! Permission rules as pure functions: no I/O, no clock, no async. Called by the supervisor, which decides, and by
 //! `rules check`, which explains.
 //!
-//! A [`Call`] is what a member wants to do. A [`RuleBook`] contains the rules of all sources. [`RuleBook::judge`]
+//! A [`ToolCall`] is what a member wants to do. A [`RuleBook`] contains the rules of all sources. [`RuleBook::judge`]
 //! returns a [`Decision`], which lists for every command, file and host in the call which rule of which source decided.
-//! Deny is evaluated before ask and ask before allow; how specific a rule is never matters. Deny and ask rules match as
-//! widely as they can be read, allow rules only as far as they are written.
+//! Deny is evaluated before ask and ask before allow; how specific a rule is never matters. Where a text has several
+//! readings, a deny or ask rule matches if any of them matches, and an allow rule only if all do.
 //!
 //! Where to look:
 //! - the syntax of rules and its errors: [`rule`]; paths in rules: [`glob`]
@@ -29,7 +29,7 @@ pub mod shell;
 mod words;
 
 pub use agent_team_protocol::permissions::Mode;
-pub use call::{Action, Call};
+pub use call::{Action, ToolCall};
 pub use decision::{Decision, Part, Ruling, What, Why};
 pub use digest::{Digest, canonical};
 pub use domain::ascii_host;

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use agent_team_protocol::permissions::Mode;
 
-use super::call::{Action, Call};
+use super::call::{Action, ToolCall};
 use super::decision::{Ruling, quoted};
 use super::domain::host_of;
 use super::path::{CallPath, RuleContext};
@@ -24,7 +24,7 @@ pub struct Offer {
 }
 
 /// From the narrowest to the widest.
-pub fn offers(call: &Call, context: &RuleContext) -> Vec<Offer> {
+pub fn offers(call: &ToolCall, context: &RuleContext) -> Vec<Offer> {
     let mut offers = vec![Offer {
         rules: Vec::new(),
         covers: "exactly this request, again".to_owned(),
@@ -34,8 +34,12 @@ pub fn offers(call: &Call, context: &RuleContext) -> Vec<Offer> {
     }
     match call.action() {
         Action::Run(line) => offers.extend(commands(&line)),
-        Action::Edit(path) => offers.extend(files("Edit", "changing", &call.place(&path), context)),
-        Action::Read(path) => offers.extend(files("Read", "reading", &call.place(&path), context)),
+        Action::Edit(path) => {
+            offers.extend(files("Edit", "changing", &call.path_of(&path), context))
+        }
+        Action::Read(path) => {
+            offers.extend(files("Read", "reading", &call.path_of(&path), context))
+        }
         Action::Fetch(address) => offers.extend(host_of(&address).map(|host| Offer {
             rules: vec![format!("WebFetch(domain:{host})")],
             covers: format!("every address of {host}"),
@@ -55,7 +59,7 @@ pub fn offers(call: &Call, context: &RuleContext) -> Vec<Offer> {
 }
 
 /// Whether the call would be allowed with these rules alone.
-fn covers(rules: &[String], call: &Call, context: &RuleContext) -> bool {
+fn covers(rules: &[String], call: &ToolCall, context: &RuleContext) -> bool {
     let mut book = RuleBook::new();
     rules
         .iter()
@@ -119,8 +123,8 @@ fn prefix(argv: &[String]) -> Option<&[String]> {
 }
 
 /// Two offers: the file, and its directory.
-fn files(tool: &str, doing: &str, place: &CallPath, context: &RuleContext) -> Vec<Offer> {
-    if place.is_protected(context) || place.path != place.resolved {
+fn files(tool: &str, doing: &str, call_path: &CallPath, context: &RuleContext) -> Vec<Offer> {
+    if call_path.is_protected(context) || call_path.path != call_path.resolved {
         return Vec::new();
     }
     let from = |path: &Path| -> Option<String> {
@@ -132,13 +136,13 @@ fn files(tool: &str, doing: &str, place: &CallPath, context: &RuleContext) -> Ve
         text.chars().all(plain).then_some(text)
     };
     let mut offers = Vec::new();
-    if let Some(file) = from(&place.path) {
+    if let Some(file) = from(&call_path.path) {
         offers.push(Offer {
             rules: vec![format!("{tool}({file})")],
-            covers: format!("{doing} {}", place.path.display()),
+            covers: format!("{doing} {}", call_path.path.display()),
         });
     }
-    let directory = place.path.parent().filter(|directory| {
+    let directory = call_path.path.parent().filter(|directory| {
         // A rule for the whole project, a home directory or the root is too wide to offer.
         *directory != context.project
             && !context.project.starts_with(directory)

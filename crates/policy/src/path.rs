@@ -29,8 +29,9 @@ pub struct CallPath {
 }
 
 impl CallPath {
-    /// The path of a text relative to a directory, assuming no symbolic links.
-    pub fn lexical(directory: &Path, given: &str) -> PathBuf {
+    /// The absolute path of `given`, which may be relative to the directory, without `.` and `..`. Correct only if no
+    /// component before a `..` is a link.
+    pub fn lexical(directory: &Path, given: impl AsRef<Path>) -> PathBuf {
         let mut normal = PathBuf::new();
         for part in directory.join(given).components() {
             match part {
@@ -65,12 +66,12 @@ impl CallPath {
     }
 }
 
-/// The places of a call's paths, by the path as written.
+/// The resolved paths of a call, by the path as written.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CallPaths(pub Vec<CallPath>);
 
 impl CallPaths {
     pub(crate) fn find(&self, given: &str) -> Option<&CallPath> {
-        self.0.iter().find(|place| place.given == given)
+        self.0.iter().find(|call_path| call_path.given == given)
     }
 }

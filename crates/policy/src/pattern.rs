@@ -33,12 +33,12 @@ impl Fault {
 /// The context of a command in its line.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Standing {
-    /// Its input is another command's output.
+    /// The command's input is another command's output.
     pub(crate) piped: bool,
-    /// Its input is another command's output, or a file.
+    /// The command's input is another command's output, or a file.
     pub(crate) fed: bool,
-    /// A `cd` changed its directory.
+    /// A `cd` changed the command's directory.
     pub(crate) moved: bool,
-    /// Its output is the input of a program that may run it.
+    /// The command's output is the input of a program that may run it.
     pub(crate) evaluated: bool,
 }

@@ -18,14 +18,14 @@ use self::table::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Form {
     Plain,
-    /// It runs the command that begins at this argument. If `clear`, it changes nothing else about that command, so a
-    /// rule for the inner command is sufficient; otherwise a rule must name both.
+    /// The command runs another one, which begins at this argument. If `clear`, nothing else about the inner command
+    /// changes, so a rule for it is sufficient; otherwise a rule must name both.
     Wraps {
         inner: usize,
         clear: bool,
     },
-    /// It evaluates an argument or its input as code, or has arguments that this table does not know: a prefix rule is
-    /// not sufficient.
+    /// The command evaluates an argument or its input as code, or has arguments that this table does not know: a prefix
+    /// rule is not sufficient.
     Evaluates,
 }
 
@@ -83,7 +83,7 @@ pub(crate) fn form<S: AsRef<str>>(argv: &[S]) -> Form {
     }
 }
 
-/// It writes, removes or replaces the files in its arguments.
+/// Whether the program writes, removes or replaces the files in its arguments.
 pub(crate) fn writes(argv: &[String]) -> bool {
     let Some((program, args)) = argv.split_first() else {
         return false;
@@ -95,8 +95,8 @@ pub(crate) fn writes(argv: &[String]) -> bool {
     }
 }
 
-/// Its arguments are data: it starts no program, and nothing that it looks up by name changes what it does. Only for
-/// programs found through `PATH`: a file of the project can have any name.
+/// Whether the arguments are only data: the program starts no other one, and nothing that it looks up by name changes
+/// what it does. Only for programs found through `PATH`: a file of the project can have any name.
 pub(crate) fn is_inert(argv: &[String]) -> bool {
     match argv {
         [program, _] if program == "cd" => true,
@@ -108,7 +108,7 @@ pub(crate) fn is_inert(argv: &[String]) -> bool {
     }
 }
 
-/// It runs its input as code, or may do so.
+/// Whether the program runs its input as code, or may do so.
 pub(crate) fn runs_input<S: AsRef<str>>(argv: &[S]) -> bool {
     let Some(program) = argv.first() else {
         return true;
@@ -139,7 +139,7 @@ pub(crate) fn runs_input<S: AsRef<str>>(argv: &[S]) -> bool {
     }
 }
 
-/// It may run another program's output.
+/// Whether the program may run another program's output.
 pub(crate) fn evaluates<S: AsRef<str>>(argv: &[S]) -> bool {
     match form(argv) {
         Form::Plain => false,
@@ -193,7 +193,7 @@ fn is_loader(name: &str) -> bool {
             .any(|of| name.starts_with(of))
 }
 
-/// Its first argument is a program.
+/// Whether the first argument of the program is a program or script that it runs.
 pub(crate) fn runs_files(program: &str) -> bool {
     let name = name(program);
     SHELLS.contains(&canonical(&name)) || is_interpreter(&name)
@@ -216,12 +216,12 @@ pub(crate) fn is_too_wide<S: AsRef<str>>(words: &[S]) -> bool {
 /// Whether some command with this prefix can be allowed by a prefix rule.
 pub(crate) fn may_be_plain<S: AsRef<str>>(words: &[S]) -> bool {
     // Arguments that make a plain command of programs that often run others.
-    let goes_on: [&[&str]; 5] = [&[], &["x"], &["-n", "1p"], &["1", "x"], &["x", "x"]];
-    goes_on.iter().any(|rest| {
+    let suffixes: [&[&str]; 5] = [&[], &["x"], &["-n", "1p"], &["1", "x"], &["x", "x"]];
+    suffixes.iter().any(|suffix| {
         let argv: Vec<&str> = words
             .iter()
             .map(AsRef::as_ref)
-            .chain(rest.iter().copied())
+            .chain(suffix.iter().copied())
             .collect();
         reaches(words.len(), &argv)
     })
@@ -365,7 +365,7 @@ fn tar(args: &[&str], first: Option<&str>) -> Form {
     Form::Plain
 }
 
-/// A file to run, not code in an argument.
+/// The form of a program whose first argument is a script: it evaluates code if that is an option or missing.
 fn script(first: Option<&str>) -> Form {
     match first {
         Some(word) if !word.starts_with(['-', '+']) && !word.is_empty() => Form::Plain,
@@ -373,17 +373,17 @@ fn script(first: Option<&str>) -> Form {
     }
 }
 
-/// Also with a version, such as `python3.12`.
+/// Whether the program is a script interpreter, also with a version in its name, such as `python3.12`.
 fn is_interpreter(name: &str) -> bool {
     INTERPRETERS.contains(&canonical(name))
 }
 
 fn is_selected(table: &[(&str, &[&str])], name: &str, first: Option<&str>) -> bool {
-    let told = |words: &&[&str]| first.is_some_and(|word| words.contains(&word));
-    of(table, name).is_some_and(|words| told(&words))
+    let has_first = |words: &&[&str]| first.is_some_and(|word| words.contains(&word));
+    of(table, name).is_some_and(|words| has_first(&words))
 }
 
-/// It has an option of the table, or reads options from a file named by an argument.
+/// Whether the arguments contain an option of the table, or name a file from which the program reads options.
 fn takes(name: &str, args: &[&str]) -> bool {
     let response_file =
         RESPONSE_FILES.contains(&name) && args.iter().any(|arg| arg.starts_with('@'));

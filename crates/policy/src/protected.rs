@@ -1,7 +1,7 @@
 //! The only list of protected paths: files and directories that other programs later run or obey, as the user.
 //!
-//! The edit tools ask before they change one of them, in every mode ([`crate::CallPath`]); the worker passes the same
-//! list to the sandbox of commands; SECURITY.md prints it, and a test compares.
+//! The judge asks before an edit tool changes one of them, in every mode ([`crate::CallPath`]); the worker passes the
+//! same list to the sandbox of commands; SECURITY.md prints it, and a test compares.
 //!
 //! A name belongs in the list if it takes effect when the user opens the project, enters it in a shell, commits,
 //! installs packages, or starts an agent there. Files that take effect only when the user builds, tests or runs the

@@ -1,12 +1,12 @@
-//! Rules as users write them, and their matching. Called by the book.
+//! Rules as users write them, and their matching. Called by the rule book.
 //!
-//! `Bash(cargo test:*)` every command with this prefix · `Bash(git status)` exactly this command · `Edit(src/**)`,
-//! `Read`
-//! files · `WebFetch(domain:example.com)` a host · `WebSearch` · `mcp__server__tool`, `mcp__server` tools of MCP
-//! servers · `Plan` a member's plan, where the lead may approve it.
+//! - `Bash(cargo test:*)`: every command with this prefix; `Bash(git status)`: exactly this command
+//! - `Edit(src/**)`, `Read`: files
+//! - `WebFetch(domain:example.com)`: a host; `WebSearch`
+//! - `mcp__server__tool`, `mcp__server`: tools of MCP servers
+//! - `Plan`: a member's plan, where the lead may approve it
 //!
-//! A rule that could never match is an error when it is loaded: a dead rule would look as if it
-//! worked.
+//! A rule that could never match is an error when it is loaded: otherwise it would seem to work.
 
 mod command;
 mod parse;
@@ -92,25 +92,35 @@ impl Rule {
             .is_none_or(|command| command.is_in_text(text))
     }
 
-    pub(crate) fn fits_read(&self, place: &CallPath, context: &RuleContext, reach: Reach) -> bool {
+    pub(crate) fn fits_read(
+        &self,
+        call_path: &CallPath,
+        context: &RuleContext,
+        reach: Reach,
+    ) -> bool {
         let Pattern::Read(path) = &self.pattern else {
             return false;
         };
         path.as_ref()
-            .is_none_or(|path| path.fits(place, context, reach))
+            .is_none_or(|path| path.fits(call_path, context, reach))
     }
 
     /// For deny and ask rules: whether it matches this file in a program's arguments.
-    pub(crate) fn names_read(&self, place: &CallPath, context: &RuleContext) -> bool {
-        matches!(&self.pattern, Pattern::Read(Some(path)) if path.fits(place, context, Reach::Wide))
+    pub(crate) fn names_read(&self, call_path: &CallPath, context: &RuleContext) -> bool {
+        matches!(&self.pattern, Pattern::Read(Some(path)) if path.fits(call_path, context, Reach::Wide))
     }
 
-    pub(crate) fn fits_edit(&self, place: &CallPath, context: &RuleContext, reach: Reach) -> bool {
+    pub(crate) fn fits_edit(
+        &self,
+        call_path: &CallPath,
+        context: &RuleContext,
+        reach: Reach,
+    ) -> bool {
         let Pattern::Edit(path) = &self.pattern else {
             return false;
         };
         path.as_ref()
-            .is_none_or(|path| path.fits(place, context, reach))
+            .is_none_or(|path| path.fits(call_path, context, reach))
     }
 
     /// Only deny and ask rules match a URL whose host is unknown.

@@ -85,9 +85,9 @@ impl RuleBook {
     }
 
     /// Whether some rule denies or asks about reading this file.
-    pub fn holds_back_reading(&self, place: &CallPath, context: &RuleContext) -> bool {
+    pub fn holds_back_reading(&self, call_path: &CallPath, context: &RuleContext) -> bool {
         self.entries.iter().any(|entry| {
-            entry.effect != Effect::Allow && entry.rule.fits_read(place, context, Reach::Wide)
+            entry.effect != Effect::Allow && entry.rule.fits_read(call_path, context, Reach::Wide)
         })
     }
 

@@ -2,9 +2,8 @@
 //! Called to judge a line, and to parse the command in a rule.
 //!
 //! [`read`] either returns exactly the words that bash would pass to each program, or explains why the text is
-//! [`Complex`]. It never guesses: text that bash could expand, split, or treat as syntax is complex, even where it
-//! would
-//! have no effect. Tests run the same lines through bash.
+//! [`Complex`]. It never guesses: text that bash could expand, split, or treat as syntax is complex, even where the
+//! expansion would change nothing. Tests run the same lines through bash.
 
 mod lexical;
 mod reader;

@@ -4,14 +4,15 @@
 mod context;
 
 use agent_team_policy::{
-    Call, CallPath, Digest, Effect, Mode, Rule, RuleBook, Ruling, Source, canonical, offers, shell,
+    CallPath, Digest, Effect, Mode, Rule, RuleBook, Ruling, Source, ToolCall, canonical, offers,
+    shell,
 };
 use proptest::prelude::*;
 use serde_json::json;
 
 use self::context::{book, call, context, place};
 
-fn bash(line: &str) -> Call {
+fn bash(line: &str) -> ToolCall {
     call("bash", json!({ "command": line }))
 }
 
@@ -24,7 +25,7 @@ const MODES: [Mode; 5] = [
     Mode::Bypass,
 ];
 
-fn ruling(rules: &[(Effect, &str)], call: &Call, mode: Mode) -> Ruling {
+fn ruling(rules: &[(Effect, &str)], call: &ToolCall, mode: Mode) -> Ruling {
     book(rules).judge(call, &context(), mode).ruling
 }
 
@@ -88,7 +89,7 @@ fn an_exact_grant_covers_one_call_and_no_denial() {
         (Effect::Deny, "Bash(curl:*)"),
     ]);
     book.grant(Digest::of(&complex), Source::Grant(4));
-    let decide = |call: &Call, mode| book.judge(call, &context(), mode);
+    let decide = |call: &ToolCall, mode| book.judge(call, &context(), mode);
     let decision = decide(&complex, Mode::Default);
     assert_eq!(decision.ruling, Ruling::Allow);
     // The user decided about the text, so that text is handed to bash.

@@ -4,7 +4,9 @@ use std::fs;
 use std::path::Path;
 
 use agent_team_policy::protected::{GIT, GIT_DIRECTORY, GIT_WORKTREE, HOME, PROJECT};
-use agent_team_policy::{Action, Call, CallPath, CallPaths, Mode, RuleBook, RuleContext, Ruling};
+use agent_team_policy::{
+    Action, CallPath, CallPaths, Mode, RuleBook, RuleContext, Ruling, ToolCall,
+};
 use serde_json::json;
 
 fn edited(path: &str) -> Ruling {
@@ -23,7 +25,7 @@ fn edited(path: &str) -> Ruling {
     };
     let arguments = json!({ "path": path });
     let paths = Action::of("write", &arguments).paths();
-    let call = Call {
+    let call = ToolCall {
         tool: "write".to_owned(),
         arguments,
         directory: place("."),

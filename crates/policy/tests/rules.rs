@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use agent_team_policy::{
-    Call, CallPath, CallPaths, Effect, Mode, Rule, RuleBook, RuleContext, Ruling, Source,
+    CallPath, CallPaths, Effect, Mode, Rule, RuleBook, RuleContext, Ruling, Source, ToolCall,
 };
 use serde_json::json;
 
@@ -15,13 +15,13 @@ fn context() -> RuleContext {
     }
 }
 
-fn call(tool: &str, arguments: serde_json::Value, places: Vec<CallPath>) -> Call {
+fn call(tool: &str, arguments: serde_json::Value, places: Vec<CallPath>) -> ToolCall {
     let project = CallPath {
         given: ".".to_owned(),
         path: PathBuf::from("/p"),
         resolved: PathBuf::from("/p"),
     };
-    Call {
+    ToolCall {
         tool: tool.to_owned(),
         arguments,
         directory: project,
@@ -32,7 +32,7 @@ fn call(tool: &str, arguments: serde_json::Value, places: Vec<CallPath>) -> Call
 }
 
 /// A call with a path that resolves to another one.
-fn file(tool: &str, path: &str, resolved: Option<&str>) -> Call {
+fn file(tool: &str, path: &str, resolved: Option<&str>) -> ToolCall {
     let lexical = CallPath::lexical(Path::new("/p"), path);
     let place = CallPath {
         given: path.to_owned(),
@@ -42,7 +42,7 @@ fn file(tool: &str, path: &str, resolved: Option<&str>) -> Call {
     call(tool, json!({ "path": path }), vec![place])
 }
 
-fn ruling(rules: &[(Effect, &str)], call: &Call, mode: Mode) -> Ruling {
+fn ruling(rules: &[(Effect, &str)], call: &ToolCall, mode: Mode) -> Ruling {
     let mut book = RuleBook::new();
     for (effect, rule) in rules {
         book.add(*effect, rule, Source::UserSettings)

@@ -63,19 +63,18 @@ pub fn next<'a>(members: &'a [MemberView], pending: &[RequestView]) -> Option<&'
 }
 
 /// `ada asks · ben is held`, for a status line; empty if no member needs the user. It contains only names and fixed
-/// words,
-/// so it needs no escaping.
+/// words, so it needs no escaping.
 pub fn summary<'a>(members: impl IntoIterator<Item = &'a MemberView>) -> String {
-    let told = members
+    let causes = members
         .into_iter()
         .filter_map(|member| Some(format!("{} {}", member.name, Need::of(member)?.verb())));
-    let mut told: Vec<_> = told.collect();
-    let more = told.len().saturating_sub(NAMED);
-    told.truncate(NAMED);
+    let mut causes: Vec<_> = causes.collect();
+    let more = causes.len().saturating_sub(NAMED);
+    causes.truncate(NAMED);
     if more > 0 {
-        told.push(format!("{more} more"));
+        causes.push(format!("{more} more"));
     }
-    told.join(" · ")
+    causes.join(" · ")
 }
 
 #[cfg(test)]

@@ -133,7 +133,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn words_of_engines_are_their_wire_names() {
+    fn engines_are_named_as_on_the_wire() {
         for info in ENGINES {
             let wire = serde_json::to_value(info.engine).unwrap();
             assert_eq!(wire, info.word);

@@ -1,10 +1,10 @@
 //! The public event stream: AG-UI events, each in an envelope that names its team, member and run.
 //!
-//! `events --json` and `run --events` print these, one per line, and the library yields them. [`Envelopes`] makes them
-//! from a subscriber's notices; the socket carries the journal's events instead.
+//! `events --json` and `run --events` print these, one per line, and the library yields them. The crate `client` makes
+//! them from a subscriber's notices; the socket carries the journal's events instead.
 //!
 //! Names and fields of [`AgUi`] are those of the [AG-UI protocol](https://docs.ag-ui.com/concepts/events), so that its
-//! front ends can read them. The thread is the team. The state is the document in [`document`], transferred by
+//! front ends can read them. The thread is the team. The state is the document in [`state_snapshot`], transferred by
 //! `STATE_SNAPSHOT` and `STATE_DELTA`. Events without an AG-UI counterpart are `CUSTOM`, with the names in
 //! [`CUSTOM`].
 
@@ -13,14 +13,7 @@ use serde_json::Value;
 
 use crate::id::{MemberName, Revision, RoleName, RunId, TeamId};
 
-pub mod document;
-mod journal_event;
-mod live_output;
-mod stream;
-#[cfg(test)]
-mod tests;
-
-pub use stream::Envelopes;
+pub mod state_snapshot;
 
 /// A `CUSTOM` event: its name, its value, and its meaning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -207,13 +200,13 @@ pub enum AgUi {
         timestamp: Option<u64>,
     },
     StateSnapshot {
-        snapshot: document::Document,
+        snapshot: state_snapshot::StateSnapshot,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         timestamp: Option<u64>,
     },
     StateDelta {
         /// RFC 6902.
-        delta: Vec<document::Operation>,
+        delta: Vec<state_snapshot::Operation>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         timestamp: Option<u64>,
     },

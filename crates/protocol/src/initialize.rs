@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::command_line::CommandLine;
 use crate::error::{ErrorCode, Refusal};
 use crate::id::{LaunchId, MemberName, RoleName, TeamId};
 use crate::notification::{Allowance, Assignment};
@@ -140,7 +141,10 @@ pub fn agree(supervisor: Versions, peer: Versions) -> Result<u32, Refusal> {
         ),
     );
     Err(if supervisor.max < peer.max {
-        refusal.hint("the supervisor is older: run agent-team supervisor restart")
+        refusal.hint(format!(
+            "the supervisor is older: run {}",
+            CommandLine::RestartSupervisor
+        ))
     } else {
         refusal.hint("this program is older: install the same build as the supervisor's")
     })

@@ -6,7 +6,7 @@
 
 pub mod attention;
 pub mod codec;
-pub mod dialog;
+pub mod command_line;
 pub mod engine;
 pub mod envelope;
 pub mod error;

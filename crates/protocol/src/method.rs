@@ -44,7 +44,6 @@ pub use transcript::{
 
 use crate::error::Refusal;
 use crate::notification::Ping;
-pub use crate::placement::CallerTerminal;
 use crate::request::{
     AskRequest, DecideRequest, Decided, ListRequests, OneRequest, Permission, ProposePlan,
     RequestListAnswer, RequestView,

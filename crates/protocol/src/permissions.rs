@@ -11,21 +11,21 @@ use crate::request::Scope;
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Mode {
-    /// Nothing may be changed or run, even if a rule allows it.
+    /// Calls that may change something are denied even if a rule allows them.
     Plan,
     /// Calls that would need a decision are denied.
     DontAsk,
-    /// Reading in the project is allowed, everything else needs a decision.
+    /// Calls that only read the project, or change nothing, are allowed; all others need a decision.
     #[default]
     Default,
     /// Like `Default`, and files of the project may be changed.
     AcceptEdits,
-    /// Everything is allowed without a decision.
+    /// Calls are allowed without a decision, except those that a rule denies or that write a protected path.
     Bypass,
 }
 
 impl Mode {
-    /// Their spelling in files and arguments.
+    /// The name of each mode in files and arguments.
     pub const NAMES: [(&'static str, Mode); 5] = [
         ("default", Mode::Default),
         ("accept-edits", Mode::AcceptEdits),
@@ -52,18 +52,18 @@ impl fmt::Display for Mode {
 // An ignored key could be a restriction, so permissions with unknown keys are rejected as a whole.
 #[serde(deny_unknown_fields)]
 pub struct Permissions {
-    /// The path of the file, as the user would type it.
+    /// The path of the file, for messages.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub from: String,
-    /// Rules, such as `Bash(git push:*)`. They deny, regardless of what is allowed.
+    /// Rules, such as `Bash(git push:*)`, whose calls are denied even if another rule allows them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub deny: Vec<String>,
-    /// They require a decision, regardless of what is allowed.
+    /// Rules whose calls need a decision even if another rule allows them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ask: Vec<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub allow: Vec<String>,
-    /// Rules for what the lead may allow others.
+    /// Rules for the requests of other members that the lead may allow.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub approve: Vec<String>,
     /// Milliseconds after which an unanswered request is denied. `None`: not set here.
@@ -78,7 +78,7 @@ impl Permissions {
     }
 }
 
-/// What happens to calls that no rule decides.
+/// The settings for calls that no rule decides.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]

@@ -235,7 +235,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn words_are_the_names_on_the_wire_and_all_are_listed() {
+    fn all_placements_are_listed_by_their_wire_names() {
         let words = PlacementChoice::ALL.map(|choice| choice.info().word);
         let on_the_wire = serde_json::to_value(PlacementChoice::ALL).unwrap();
         assert_eq!(on_the_wire, serde_json::json!(words));

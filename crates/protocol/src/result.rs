@@ -64,7 +64,7 @@ pub struct Durations {
 }
 
 impl RunResult {
-    /// Of a run that has ended, with its rounds, and the team and the board at that time.
+    /// The result of a run that has ended, from its rounds, and from the team and the board at that time.
     pub fn of_run(
         run: RunView,
         rounds: Vec<RoundView>,
@@ -175,9 +175,9 @@ mod tests {
             task("T-4", 7, "user", "completed", Some("done by hand")),
             task("T-5", 8, "cleo", "pending", Some("a note")),
         ]);
-        let told = serde_json::to_value(outputs).expect("it has a JSON form");
+        let json = serde_json::to_value(outputs).expect("outputs have a JSON form");
         let expected = serde_json::json!({"ada": "the newer result", "ben": "no compiler"});
-        assert_eq!(told, expected);
+        assert_eq!(json, expected);
     }
 
     #[test]
@@ -191,9 +191,9 @@ mod tests {
         let Outputs::ByRound(outputs) = Outputs::by_round(rounds) else {
             panic!("they are by round");
         };
-        let told: Vec<_> = outputs.into_iter().collect();
-        assert_eq!(told.len(), 1);
-        let texts = told[0].1.iter().map(|it| (it.round, it.output.as_str()));
+        let members: Vec<_> = outputs.into_iter().collect();
+        assert_eq!(members.len(), 1);
+        let texts = members[0].1.iter().map(|it| (it.round, it.output.as_str()));
         assert_eq!(texts.collect::<Vec<_>>(), [(1, "one"), (3, "three")]);
     }
 }

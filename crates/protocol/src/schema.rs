@@ -52,7 +52,7 @@ fn schema() -> String {
         "notifications": notifications,
         "$defs": generator.take_definitions(true),
     });
-    let mut text = serde_json::to_string_pretty(&document).expect("it has string keys");
+    let mut text = serde_json::to_string_pretty(&document).expect("a schema has string keys");
     text.push('\n');
     text
 }

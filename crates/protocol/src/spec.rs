@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use crate::engine::Engine;
 use crate::id::{MemberName, RoleName, TeamName};
 use crate::permissions::{PermissionDefaults, Permissions};
-pub use crate::placement::PlacementChoice;
+use crate::placement::PlacementChoice;
 use crate::text::visible_label;
 
 pub use crate::value::{Budget, milliseconds};
@@ -79,8 +79,8 @@ pub struct KeptPath {
     pub path: PathBuf,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_directory: bool,
-    /// It did not exist when the user trusted the line that starts it. Edit tools ask before they create it; the sandbox
-    /// does not prevent it, because the line is not run before the user trusts the file.
+    /// It did not exist when the user trusted the line that starts it. Edit tools ask before they create it; the
+    /// sandbox does not prevent it, because the line is not run before the user trusts the file.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_absent: bool,
 }
@@ -174,10 +174,10 @@ pub const TOOLS: [&str; 11] = [
     "write",
 ];
 
-/// Those of [`TOOLS`] that can change something.
+/// The tools of [`TOOLS`] that can change something.
 const CHANGING_TOOLS: [&str; 3] = ["bash", "edit", "write"];
 
-/// Those of [`TOOLS`] that change nothing.
+/// The tools of [`TOOLS`] that change nothing.
 pub fn reading_tools() -> Vec<String> {
     let reading = TOOLS.iter().filter(|tool| !CHANGING_TOOLS.contains(tool));
     reading.map(|tool| (*tool).to_owned()).collect()
@@ -186,7 +186,7 @@ pub fn reading_tools() -> Vec<String> {
 /// Tools that belong to another tool and are available exactly when it is.
 const PARTS: &[(&str, &[&str])] = &[("bash", &["bash_kill", "bash_output"])];
 
-/// Whether it is a built-in tool, or has the form `mcp__<server>__<tool>`.
+/// Whether the name is that of a built-in tool, or has the form `mcp__<server>__<tool>`.
 pub fn is_tool(name: &str) -> bool {
     TOOLS.contains(&name) || name.starts_with("mcp__")
 }

@@ -22,11 +22,11 @@ pub fn placeholders(template: &str) -> impl Iterator<Item = (Range<usize>, &str)
 /// Replaces each placeholder for which `value` returns a text; the others stay. Inserted text is not expanded again.
 pub fn fill<'a>(template: &str, value: impl Fn(&str) -> Option<&'a str>) -> String {
     let (mut filled, mut done) = (String::with_capacity(template.len()), 0);
-    for (place, word) in placeholders(template) {
+    for (range, word) in placeholders(template) {
         if let Some(value) = value(word) {
-            filled.push_str(&template[done..place.start]);
+            filled.push_str(&template[done..range.start]);
             filled.push_str(value);
-            done = place.end;
+            done = range.end;
         }
     }
     filled.push_str(&template[done..]);

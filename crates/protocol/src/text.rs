@@ -6,7 +6,7 @@
 
 use std::borrow::Cow;
 
-/// Replaces every [deceptive](is_deceptive) character by a visible escape. Newlines and tabs stay.
+/// Replaces every [deceptive](is_deceptive) character by a visible escape, except newlines and tabs.
 pub fn visible(text: &str) -> Cow<'_, str> {
     replace(text, |c| is_deceptive(c) && c != '\n' && c != '\t')
 }
@@ -16,18 +16,18 @@ pub fn visible_line(text: &str) -> Cow<'_, str> {
     replace(text, is_deceptive)
 }
 
-/// [`visible_line`], cut to `columns` characters with an ellipsis at the end.
-pub fn visible_label(text: &str, columns: usize) -> String {
+/// [`visible_line`], cut to `max` characters with an ellipsis at the end. Counts characters, not columns.
+pub fn visible_label(text: &str, max: usize) -> String {
     let line = visible_line(text);
-    if line.chars().count() <= columns {
+    if line.chars().count() <= max {
         return line.into_owned();
     }
-    let mut cut: String = line.chars().take(columns.saturating_sub(1)).collect();
+    let mut cut: String = line.chars().take(max.saturating_sub(1)).collect();
     cut.push('…');
     cut
 }
 
-/// An age in its largest unit: `850 ms`, `1.2 s`, `59 s`, `3 min`, `5 h`, `3 d`.
+/// An age in one unit, rounded down: `850 ms`, `1.2 s`, `59 s`, `3 min`, `47 h`, `3 d`. Days start at 48 h.
 pub fn age(ms: u64) -> String {
     match ms {
         0..1_000 => format!("{ms} ms"),
@@ -39,7 +39,7 @@ pub fn age(ms: u64) -> String {
     }
 }
 
-/// A duration in its two largest units, the smaller one only if it is not 0: `1.2 s`, `2 min 5 s`, `1 h 30 min`.
+/// Like [`age`], with the next smaller unit if that is not 0: `1.2 s`, `2 min 5 s`, `1 h 30 min`, `2 d 4 h`.
 pub fn duration(ms: u64) -> String {
     let rest = match ms {
         60_000..3_600_000 => (ms % 60_000 / 1_000, "s"),
@@ -53,13 +53,20 @@ pub fn duration(ms: u64) -> String {
     }
 }
 
-/// Whether a file that begins with these bytes is a text file, such as a script.
-pub fn is_text(bytes: &[u8]) -> bool {
-    const LOOKED_AT: usize = 8 << 10;
-    !bytes[..bytes.len().min(LOOKED_AT)].contains(&0)
+/// Lower-case hexadecimal digits, two for each byte.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Line and column of a byte, both from 1, the column in characters. Inside a character: the column of that character.
+/// The number of leading bytes of a file that [`is_text`] inspects.
+pub const INSPECTED: usize = 8 << 10;
+
+/// Whether a file that begins with these bytes is a text file, such as a script: it contains no NUL byte there.
+pub fn is_text(bytes: &[u8]) -> bool {
+    !bytes[..bytes.len().min(INSPECTED)].contains(&0)
+}
+
+/// Line and column of the character that contains the byte `at`. Both count from 1, the column in characters.
 pub fn position(text: &str, at: usize) -> (usize, usize) {
     let before = &text[..text.floor_char_boundary(at)];
     let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);

@@ -131,7 +131,7 @@ pub enum Scope {
 }
 
 impl Scope {
-    /// Their spelling in files and arguments.
+    /// The name of each scope in files and arguments.
     pub const NAMES: [(&'static str, Scope); 5] = [
         ("once", Scope::Once),
         ("task", Scope::Task),

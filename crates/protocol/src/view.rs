@@ -10,7 +10,7 @@ use crate::id::{
     Generation, LaunchId, MemberName, MessageId, Party, RequestId, Revision, RoleName, RunId,
     TaskId, TeamId, TeamName,
 };
-pub use crate::placement::Placement;
+use crate::placement::Placement;
 use crate::spec::Colour;
 
 pub use crate::value::{Usage, Wants};

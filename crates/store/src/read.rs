@@ -1,4 +1,4 @@
-//! Reads records back. Shared by opening and by [`crate::History`].
+//! Reads stored records. Called when a database is opened, and by [`crate::History`].
 //!
 //! A record that cannot be read is either damaged (the bytes are not what was written) or was written by another build
 //! (it contains values that this build does not know). Only damage is a reason to set a database aside.
@@ -23,14 +23,14 @@ pub struct JournalEntry {
     pub event: Arc<str>,
 }
 
-/// The stored state, built from the records of the snapshot and of the journal after it, one after the other. They are
+/// The stored state: the records of the snapshot, then those of the journal after it. They are read one at a time, and
 /// never all in memory.
 #[derive(Debug)]
 pub struct Restored<T> {
     pub state: T,
     /// The newest stored revision; 0 when nothing is stored.
     pub revision: Revision,
-    /// How many of the records were in the journal: the number that the next snapshot will save.
+    /// The number of journal records after the snapshot.
     pub since_snapshot: u64,
 }
 
@@ -59,7 +59,8 @@ impl From<rusqlite::Error> for ReadError {
     }
 }
 
-/// Whether the error means that the file's content is damaged.
+/// Whether the error means that the file's content is damaged: SQLite reports it, or a row has not the form that this
+/// program writes.
 fn is_damage(error: &rusqlite::Error) -> bool {
     use rusqlite::Error as E;
     matches!(
@@ -77,9 +78,9 @@ fn is_damage(error: &rusqlite::Error) -> bool {
 pub(crate) fn restore<T: Default + Extend<Record>>(
     connection: &Connection,
 ) -> Result<Restored<T>, ReadError> {
-    // One transaction, so that a concurrent writer does not change what is read.
-    let moment = connection.unchecked_transaction()?;
-    let snapshot: u64 = moment
+    // One transaction: without it a concurrent writer could replace the snapshot between the two reads.
+    let transaction = connection.unchecked_transaction()?;
+    let snapshot: u64 = transaction
         .query_row(
             "SELECT value FROM meta WHERE key = 'snapshot_revision'",
             [],
@@ -90,13 +91,13 @@ pub(crate) fn restore<T: Default + Extend<Record>>(
     let mut state = T::default();
 
     let mut select =
-        moment.prepare("SELECT place, at, tick, event, call FROM snapshot ORDER BY place")?;
+        transaction.prepare("SELECT place, at, tick, event, call FROM snapshot ORDER BY place")?;
     let mut rows = select.query([])?;
     while let Some(row) = rows.next()? {
         state.extend(Some(record(row, "snapshot, place")?));
     }
 
-    let mut select = moment.prepare(
+    let mut select = transaction.prepare(
         "SELECT revision, at, tick, event, call FROM journal WHERE revision > ?1 ORDER BY revision",
     )?;
     let mut rows = select.query([snapshot.cast_signed()])?;
@@ -114,7 +115,7 @@ pub(crate) fn restore<T: Default + Extend<Record>>(
 
     if revision == snapshot && snapshot > 0 {
         let newest: Option<i64> =
-            moment.query_row("SELECT max(revision) FROM journal", [], |row| row.get(0))?;
+            transaction.query_row("SELECT max(revision) FROM journal", [], |row| row.get(0))?;
         if newest != Some(snapshot.cast_signed()) {
             return Err(ReadError::Damaged(format!(
                 "the journal does not reach its snapshot at {snapshot}"
@@ -137,7 +138,7 @@ pub(crate) fn newest_message(connection: &Connection) -> Result<i64, ReadError> 
     Ok(newest.unwrap_or(0))
 }
 
-/// From the columns `id, at, tick, event, call`.
+/// Reads a record from the columns `id, at, tick, event, call`. `table` names the table in errors.
 fn record(row: &Row<'_>, table: &str) -> Result<Record, ReadError> {
     let place = || {
         row.get::<_, i64>(0)

@@ -3,8 +3,8 @@
 //!
 //! A batch is one transaction: all of it is stored or nothing. `Ok` means that it is stored, at the path where the next
 //! supervisor will look for it, as durably as the team requires. After [`CommitError::Moved`] and
-//! [`CommitError::Broken`]
-//! nothing is stored: a sync that failed once proves nothing by succeeding later.
+//! [`CommitError::Broken`] nothing more is stored: after a failed sync the kernel may have dropped the data, and a
+//! later sync succeeds without it.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -102,6 +102,7 @@ impl CommitError {
     }
 }
 
+/// The journal of a team, open for writing.
 #[derive(Debug)]
 pub struct Writer {
     connection: Connection,
@@ -143,10 +144,10 @@ impl Writer {
     ) -> Result<Self, ReadError> {
         connection.busy_timeout(LOCKED_LIMIT)?;
         let log_pages = Arc::new(AtomicI32::new(0));
-        let told = Arc::clone(&log_pages);
+        let pages_in_log = Arc::clone(&log_pages);
         // Replaces SQLite's automatic checkpoints, which delay the commit that triggers them and drop their errors.
         connection.wal_hook(Some(move |_: &mut rusqlite::hooks::Wal, pages| {
-            told.store(pages, Ordering::Relaxed);
+            pages_in_log.store(pages, Ordering::Relaxed);
             Ok(())
         }))?;
         Ok(Self {
@@ -220,8 +221,8 @@ impl Writer {
         self.log_pages.load(Ordering::Relaxed) >= self.checkpoint_at
     }
 
-    /// Stores the last batch's snapshot and checkpoints the write-ahead log, when due. A failure
-    /// here loses nothing; a final one is reported by the next commit.
+    /// Stores the last batch's snapshot and checkpoints the write-ahead log, when due. A failure here loses nothing;
+    /// the next commit reports it if it is final.
     pub fn upkeep(&mut self) {
         let snapshot = self.snapshot.take();
         if self.ended.is_some() {

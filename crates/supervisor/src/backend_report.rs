@@ -1,10 +1,10 @@
 //! `agent-teamd --places`: reports which terminal backends are available to members. Called by `agent-team doctor`,
-//! which links no code that could find out. Neither starts nor contacts a supervisor.
+//! which does not link the backends. Neither starts nor contacts a supervisor.
 
 use std::io::{self, Write};
 
 use agent_team_protocol::exit::ExitCode;
-use agent_team_protocol::method::CallerTerminal;
+use agent_team_protocol::placement::CallerTerminal;
 use agent_team_system::directories::Directories;
 use anyhow::Context;
 

@@ -2,7 +2,7 @@
 //!
 //! Start-up order: lock, remove a stale socket, bind, restore teams, report readiness. Taking the lock first excludes
 //! two supervisors, and a starter that reads `ready` can connect at once. At exit the socket is removed before the
-//! lock is released, so that it is never the successor's socket that is removed.
+//! lock is released; afterwards the socket at this path may be the successor's.
 
 use std::io::Write;
 use std::rc::Rc;

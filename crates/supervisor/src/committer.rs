@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 /// Limit of a sync that may block the driver: about the cost of the hand-overs on a busy machine.
 const FAST_SYNC: Duration = Duration::from_millis(1);
 
-pub type Answer = Result<Committed, CommitError>;
+pub type CommitResult = Result<Committed, CommitError>;
 
 /// Stores one batch at a time.
 pub trait Committer {
@@ -22,7 +22,7 @@ pub trait Committer {
     fn submit(&mut self, batch: Batch, alone: bool) -> Submitted;
 
     /// The result of the batch in progress; `None` when the store has stopped.
-    fn answer(&mut self) -> Pin<Box<dyn Future<Output = Option<Answer>> + '_>>;
+    fn answer(&mut self) -> Pin<Box<dyn Future<Output = Option<CommitResult>> + '_>>;
 
     /// Called after the effects of a batch that was answered at once. Does the store's maintenance.
     fn upkeep(&mut self);
@@ -34,7 +34,7 @@ pub trait Committer {
 /// The state of a submitted batch.
 #[derive(Debug)]
 pub enum Submitted {
-    Answered(Box<Answer>),
+    Answered(Box<CommitResult>),
     /// The result follows; no other batch may be submitted before it.
     UnderWay,
 }
@@ -48,7 +48,7 @@ impl Committer for Inline {
         Submitted::Answered(Box::new(self.0.commit(batch)))
     }
 
-    fn answer(&mut self) -> Pin<Box<dyn Future<Output = Option<Answer>> + '_>> {
+    fn answer(&mut self) -> Pin<Box<dyn Future<Output = Option<CommitResult>> + '_>> {
         Box::pin(std::future::ready(None))
     }
 
@@ -65,7 +65,7 @@ impl Committer for Inline {
 #[derive(Debug)]
 pub(crate) struct Threaded {
     store: Store,
-    answers: mpsc::UnboundedReceiver<Answer>,
+    answers: mpsc::UnboundedReceiver<CommitResult>,
     /// Duration of the last commit.
     took: Duration,
 }
@@ -84,7 +84,7 @@ impl Threaded {
         })
     }
 
-    fn note(&mut self, answer: &Answer) {
+    fn note(&mut self, answer: &CommitResult) {
         self.took = answer
             .as_ref()
             .map_or(Duration::MAX, |committed| committed.took);
@@ -108,7 +108,7 @@ impl Committer for Threaded {
         Submitted::UnderWay
     }
 
-    fn answer(&mut self) -> Pin<Box<dyn Future<Output = Option<Answer>> + '_>> {
+    fn answer(&mut self) -> Pin<Box<dyn Future<Output = Option<CommitResult>> + '_>> {
         Box::pin(async {
             let answer = self.answers.recv().await;
             if let Some(answer) = &answer {

@@ -1,34 +1,37 @@
-//! Converts between the types of the wire and of the core, which do not depend on each other. Called by the server
+//! Converts between the types of the core and those of the wire and the operating system. Called by the server
 //! and the drivers. Contains the hints for the core's refusals.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use agent_team_core::input::{After, SpawnPlan, TaskChanges, TurnProgress, UpPlan};
-use agent_team_core::plan::{FileTask, MemberPlan, Takes, TaskPlan, TeamPlan};
+use agent_team_core::input::{After, SpawnSpec, TaskChanges, TurnProgress, UpSpec};
+use agent_team_core::member::ProcessStamp;
 use agent_team_core::refusal::{Oversized, StateName};
 use agent_team_core::round;
+use agent_team_core::spec::{self as core_spec, FileTask, Takes};
 use agent_team_core::{Origin, Refused, Team};
+use agent_team_protocol::command_line::CommandLine;
 use agent_team_protocol::engine::Engine;
 use agent_team_protocol::method::{self, Spawn};
+use agent_team_protocol::placement::PlacementChoice;
 use agent_team_protocol::spec::{
-    self, AgentSpec, ClaimPolicy, Colour, MemberSpec, PlacementChoice, RoleSpec, Strategy,
-    TaskSpec, TeamSpec,
+    self, AgentSpec, ClaimPolicy, Colour, MemberSpec, RoleSpec, Strategy, TaskSpec, TeamSpec,
 };
 use agent_team_protocol::{ErrorCode, MemberName, Refusal, RoleName, TaskId};
 use agent_team_providers::ModelName;
+use agent_team_system::process::ProcessId;
 use serde_json::{Map, Value};
 
+use crate::parsed_settings::{ParsedSettings, Unreadable};
 use crate::permission;
-use crate::plan_settings::{PlanSettings, Unreadable};
 use crate::settings::{self, MemberSettings, TeamPlacement, TeamSettings, to_json};
 
 /// The desired team for the core. Members without a colour keep their current one, or get an unused one.
-pub(crate) fn up_plan(spec: TeamSpec, team_placement: TeamPlacement, team: &Team) -> UpPlan {
+pub(crate) fn up_spec(spec: TeamSpec, team_placement: TeamPlacement, team: &Team) -> UpSpec {
     let mut taken: BTreeSet<Colour> = team
         .members()
-        .map(|member| settings::colour(&member.plan))
+        .map(|member| settings::colour(&member.spec))
         .collect();
     taken.extend(spec.members.iter().filter_map(|member| member.colour));
     let strategy = strategy(&spec.members);
@@ -40,15 +43,15 @@ pub(crate) fn up_plan(spec: TeamSpec, team_placement: TeamPlacement, team: &Team
             let colour = member
                 .colour
                 .unwrap_or_else(|| match team.member(&member.name) {
-                    Some(known) => settings::colour(&known.plan),
+                    Some(known) => settings::colour(&known.spec),
                     None => free_colour(&mut taken),
                 });
-            member_plan(member, colour)
+            member_spec(member, colour)
         })
         .collect();
     let hooks = spec.hooks;
-    UpPlan {
-        team: TeamPlan {
+    UpSpec {
+        team: core_spec::TeamSpec {
             teammates: spec.limits.teammates,
             starting: spec.limits.starting,
             budget: spec.limits.budget,
@@ -99,8 +102,8 @@ fn free_colour(taken: &mut BTreeSet<Colour>) -> Colour {
     colour
 }
 
-fn member_plan(spec: MemberSpec, colour: Colour) -> MemberPlan {
-    MemberPlan {
+fn member_spec(spec: MemberSpec, colour: Colour) -> core_spec::MemberSpec {
+    core_spec::MemberSpec {
         name: spec.name,
         role: spec.role,
         lead: spec.lead,
@@ -142,8 +145,10 @@ fn check_engine(name: &str, engine: Engine) -> Result<(), Refusal> {
         return Ok(());
     }
     let text = format!("cannot run {name}: this supervisor does not have its engine");
-    Err(Refusal::new(ErrorCode::NotCarriedOut, text)
-        .hint("start the installed version with: agent-team supervisor restart"))
+    Err(Refusal::new(ErrorCode::NotCarriedOut, text).hint(format!(
+        "start the installed version with: {}",
+        CommandLine::RestartSupervisor
+    )))
 }
 
 /// The agent of a spawned member: the role's, with overrides. Never has tools that the role does not have.
@@ -180,7 +185,7 @@ fn spawned_agent(
 pub(crate) fn check_may_spawn(
     member: &MemberName,
     role: &RoleName,
-    settings: &PlanSettings,
+    settings: &ParsedSettings,
 ) -> Result<(), Refusal> {
     let settings = settings.member(member);
     let settings = settings.map_err(|unreadable| unreadable.refusal())?;
@@ -204,13 +209,13 @@ pub(crate) fn check_may_spawn(
 }
 
 /// The specification of a member to spawn, by its role.
-pub(crate) fn spawn_plan(
+pub(crate) fn spawn_spec(
     spawn: Spawn,
     by: &Origin,
     project: &Path,
     team: &Team,
-    settings: &PlanSettings,
-) -> Result<SpawnPlan, Refusal> {
+    settings: &ParsedSettings,
+) -> Result<SpawnSpec, Refusal> {
     let rules = settings.rules().map_err(Unreadable::refusal)?;
     let known = rules.map_or(&[][..], |rules| &rules.settings.roles);
     let role = match known.iter().find(|role| role.name == spawn.role) {
@@ -242,7 +247,7 @@ pub(crate) fn spawn_plan(
     let model = model.map(|model| model.to_string());
     let mut taken = team
         .members()
-        .map(|member| settings::colour(&member.plan))
+        .map(|member| settings::colour(&member.spec))
         .collect();
     let engine = spawn.engine.unwrap_or(role.engine);
     check_engine(spawn.role.as_str(), engine)?;
@@ -261,7 +266,7 @@ pub(crate) fn spawn_plan(
     };
     let colour = role.colour.unwrap_or_else(|| free_colour(&mut taken));
     let spec = MemberSpec {
-        // Not used: see `SpawnPlan`.
+        // Not used: see `SpawnSpec`.
         name: "unnamed".parse().expect("a plain word is a name"),
         role: role.name.clone(),
         lead: false,
@@ -277,10 +282,10 @@ pub(crate) fn spawn_plan(
             ..spawned_agent(role.agent, model, spawn.prompt, spawn.tools)
         },
     };
-    Ok(SpawnPlan {
+    Ok(SpawnSpec {
         name: spawn.name,
         role: role.name,
-        like: member_plan(spec, colour),
+        like: member_spec(spec, colour),
     })
 }
 
@@ -327,22 +332,22 @@ fn working_directory(project: &Path, cwd: &Path, by: &Origin) -> Result<PathBuf,
 fn file_task(spec: TaskSpec) -> FileTask {
     let after = spec.after.iter().map(|key| key.as_str().into()).collect();
     FileTask {
-        plan: TaskPlan {
+        spec: core_spec::TaskSpec {
             from_file: true,
-            ..task_plan(spec)
+            ..task_spec(spec)
         },
         after,
     }
 }
 
 /// Without dependencies; see [`after`].
-pub(crate) fn task_plan(spec: TaskSpec) -> TaskPlan {
+pub(crate) fn task_spec(spec: TaskSpec) -> core_spec::TaskSpec {
     let key = if spec.key.is_empty() {
         spec.title.as_str().into()
     } else {
         spec.key.into()
     };
-    TaskPlan {
+    core_spec::TaskSpec {
         key,
         title: spec.title.into(),
         description: spec.description.into(),
@@ -419,6 +424,17 @@ pub(crate) fn growth(append: method::AppendTranscript) -> Result<TurnProgress, R
     })
 }
 
+/// The form in which the journal stores a process.
+pub(crate) fn stamp(process: ProcessId) -> ProcessStamp {
+    let ProcessId { pid, start_time } = process;
+    ProcessStamp { pid, start_time }
+}
+
+pub(crate) fn process(stamp: ProcessStamp) -> ProcessId {
+    let ProcessStamp { pid, start_time } = stamp;
+    ProcessId { pid, start_time }
+}
+
 fn texts(texts: Vec<String>) -> Vec<Arc<str>> {
     texts.into_iter().map(Into::into).collect()
 }
@@ -488,13 +504,13 @@ pub(crate) fn refusal(refused: &Refused) -> Refusal {
 fn hint(refused: &Refused) -> Option<String> {
     #[expect(clippy::wildcard_enum_match_arm, reason = "most refusals need no hint")]
     Some(match refused {
-        Refused::UnknownMember(_) => "list the members with: agent-team ps".to_owned(),
-        Refused::UnknownMessage(_) => "list the messages with: agent-team messages".to_owned(),
-        Refused::UnknownRequest(_) => "list pending requests with: agent-team requests".to_owned(),
-        Refused::UnknownGrant(_) => "list the grants with: agent-team rules list".to_owned(),
+        Refused::UnknownMember(_) => format!("list the members with: {}", CommandLine::Ps),
+        Refused::UnknownMessage(_) => format!("list the messages with: {}", CommandLine::Messages),
+        Refused::UnknownRequest(_) => format!("list pending requests with: {}", CommandLine::Requests),
+        Refused::UnknownGrant(_) => format!("list the grants with: {}", CommandLine::ListRules),
         Refused::RulesForOnce => "use --for member or --for team, or omit --as".to_owned(),
         Refused::AlwaysWithoutRules => {
-            "pass a rule with --as; see suggested rules with: agent-team requests show".to_owned()
+            format!("pass a rule with --as; see suggested rules with: {}", CommandLine::ShowAnyRequest)
         }
         Refused::LineNotAllowed(_) => {
             "use create_task, which requests permission; the user may write shell lines without it".to_owned()
@@ -504,15 +520,17 @@ fn hint(refused: &Refused) -> Option<String> {
             "omit --for and --as: the approval covers this plan only; later calls of the member are requested separately"
                 .to_owned()
         }
-        Refused::UnknownTask(_) => "list the tasks with: agent-team task list".to_owned(),
+        Refused::UnknownTask(_) => format!("list the tasks with: {}", CommandLine::ListTasks),
         Refused::TooManyMembers { .. } => {
             "stop or remove a member, or raise limits.teammates in the team file".to_owned()
         }
         Refused::NameTaken(name) => format!(
-            "start it again with agent-team restart {name}; free the name of a spawned member with agent-team member remove {name}"
+            "start it again with {}; free the name of a spawned member with {}",
+            CommandLine::Restart(name),
+            CommandLine::RemoveMember(name)
         ),
         Refused::InTeamFile(name) => {
-            format!("remove {name} from the team file and run: agent-team up")
+            format!("remove {name} from the team file and run: {}", CommandLine::Up)
         }
         Refused::InboxFull(name) => format!("try again when {name} has read some messages"),
         Refused::WrongState {
@@ -520,24 +538,23 @@ fn hint(refused: &Refused) -> Option<String> {
             state: StateName::InProgress,
             ..
         } => {
-            format!("release it first with: agent-team task release {task}")
+            format!("release it first with: {}", CommandLine::ReleaseTask(*task))
         }
         Refused::WrongState {
             task,
             state: StateName::Failed | StateName::Cancelled,
             ..
         } => {
-            format!("retry it first with: agent-team task retry {task}")
+            format!("retry it first with: {}", CommandLine::RetryTask(*task))
         }
         Refused::RunUnderWay(_) => {
-            "send a message with agent-team send lead \"…\", or end the goal with agent-team cancel"
-                .to_owned()
+            format!("send a message with {}, or end the goal with {}", CommandLine::SendLead, CommandLine::Cancel)
         }
         Refused::TasksOpen { .. } => {
             "wait for them, cancel them, or finish with `force` and report what is left open"
                 .to_owned()
         }
-        Refused::NoRecipient => "start the members with: agent-team up".to_owned(),
+        Refused::NoRecipient => format!("start the members with: {}", CommandLine::Up),
         _ => return None,
     })
 }

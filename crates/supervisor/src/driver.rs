@@ -48,6 +48,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use agent_team_core::{Context, Input, Team, Tick, Timer};
+use agent_team_protocol::command_line::CommandLine;
 use agent_team_protocol::notification::GoodbyeReason;
 use agent_team_protocol::view::{CommitView, DriverView};
 use agent_team_protocol::{ErrorCode, MemberName, Refusal};
@@ -65,7 +66,7 @@ use crate::host::Host;
 use crate::launch::{LaunchReport, Launcher, Order, ReportSender};
 use crate::machine::Machine;
 use crate::outbox::Reply;
-use crate::plan_settings::PlanSettings;
+use crate::parsed_settings::ParsedSettings;
 use batch::{FollowUp, NextBatch, PostCommit};
 use down::Down;
 use history_reader::HistoryReader;
@@ -100,7 +101,8 @@ impl DriverHandle {
             return Ok(());
         }
         let text = format!("{} is up", self.identity.team);
-        Err(Refusal::new(ErrorCode::TeamRunning, text).hint("stop it first with: agent-team down"))
+        Err(Refusal::new(ErrorCode::TeamRunning, text)
+            .hint(format!("stop it first with: {}", CommandLine::Down)))
     }
 }
 
@@ -128,7 +130,7 @@ pub(crate) struct Driver {
     directories: Rc<Directories>,
     team: Team,
     /// Settings parsed from the JSON in the team's state. Refreshed whenever the state changes them.
-    settings: PlanSettings,
+    settings: ParsedSettings,
     boot: Arc<str>,
     committer: Box<dyn Committer>,
     reader: HistoryReader,
@@ -227,7 +229,7 @@ impl Driver {
             since_snapshot: config.opened.restored.since_snapshot,
             identity: identity.clone(),
             directories: config.directories,
-            settings: PlanSettings::of(&team),
+            settings: ParsedSettings::of(&team),
             team,
             boot: config.boot,
             committer,
@@ -435,7 +437,7 @@ impl Driver {
     fn hold_unreadable(&mut self) {
         for (member, unreadable) in self.settings.unreadable() {
             tracing::error!(%member, %unreadable, "held");
-            let reason = format!("{unreadable}; replace them with: agent-team up");
+            let reason = format!("{unreadable}; replace them with: {}", CommandLine::Up);
             self.urgent(Input::Unreadable {
                 member,
                 reason: reason.into(),

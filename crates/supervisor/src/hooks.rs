@@ -41,7 +41,7 @@ pub(crate) enum HookOutcome {
 /// The process group of a running hook. Dropping it kills the group: killing `/bin/sh` alone would leave its children
 /// running.
 struct RunningGroup {
-    /// The leader, which must not be reaped before: afterwards its pid may name another group.
+    /// Must not be reaped before the group is killed: afterwards its pid may name another group.
     leader: Option<u32>,
 }
 
@@ -104,8 +104,8 @@ async fn execute(hook: Hook) -> std::io::Result<(Option<i32>, String)> {
             let _unread = stdin.write_all(hook.input.as_bytes()).await;
         }
     };
-    // At the same time: a hook may fill the pipe of stderr before it reads its input. All of stderr is read, because a
-    // closed pipe would kill the hook.
+    // Runs concurrently with the write: a hook may fill the pipe of stderr before it reads its input. All of stderr is
+    // read, because a closed pipe would kill the hook.
     let read = async {
         let mut bytes = Vec::new();
         if let Some(mut stderr) = stderr {
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn only_exit_0_agrees() {
+    fn only_exit_0_approves() {
         assert!(matches!(outcome("exit 0"), HookOutcome::Approved));
         assert!(
             matches!(outcome("echo tests are missing >&2; exit 2"), HookOutcome::Refused(why) if why == "tests are missing")

@@ -18,9 +18,11 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use agent_team_protocol::command_line::CommandLine;
 use agent_team_protocol::engine::Engine;
-use agent_team_protocol::method::{AttachAnswer, CallerTerminal, Reopened};
-use agent_team_protocol::view::{Placement, Receipt};
+use agent_team_protocol::method::{AttachAnswer, Reopened};
+use agent_team_protocol::placement::{CallerTerminal, Placement};
+use agent_team_protocol::view::Receipt;
 use agent_team_protocol::{ErrorCode, LaunchId, MemberName, Refusal, TeamId};
 use agent_team_system::daemon::FindBinaryError;
 use agent_team_system::directories::Directories;
@@ -406,10 +408,17 @@ impl LauncherTask {
 pub(crate) fn no_pane(member: Option<&MemberName>) -> Refusal {
     let code = ErrorCode::NoPane;
     match member {
-        Some(member) => Refusal::new(code, format!("{member} has no pane: it runs headless"))
-            .hint(format!("follow its output with: agent-team logs -f {member}")),
-        None => Refusal::new(code, "the team has no panes: its members run headless")
-            .hint("show a member in this terminal with agent-team attach MEMBER; get panes with agent-team down and agent-team up --panes tmux"),
+        Some(member) => Refusal::new(code, format!("{member} has no pane: it runs headless")).hint(
+            format!("follow its output with: {}", CommandLine::FollowLog(member)),
+        ),
+        None => {
+            Refusal::new(code, "the team has no panes: its members run headless").hint(format!(
+                "show a member in this terminal with {}; get panes with {} and {}",
+                CommandLine::AttachAny,
+                CommandLine::Down,
+                CommandLine::UpInTmux
+            ))
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! The supervisor's own log: a file that rotates, or stderr in the foreground. `agent-team supervisor logs` prints it.
 //!
-//! `AGENT_TEAM_LOG` filters it by targets and levels, such as `debug` or `agent_team_supervisor::launch=debug`. `RUST_LOG`
-//! belongs to the programs that the user develops, and changes nothing here.
+//! `AGENT_TEAM_LOG` filters it by targets and levels, such as `debug` or `agent_team_supervisor::launch=debug`.
+//! `RUST_LOG` belongs to the programs that the user develops, and changes nothing here.
 
 use agent_team_system::directories::Directories;
 use agent_team_system::log_file::LogFile;
@@ -16,8 +16,8 @@ const FILTER: &str = "AGENT_TEAM_LOG";
 /// Maximum number of lines waiting for the disk. The buffer is allocated up front.
 const LINES_WAITING: usize = 1_000;
 
-/// Starts logging. Lines are written until the guard is dropped. A log that cannot be written (full disk) stops
-/// nothing.
+/// Starts logging. Lines are written until the guard is dropped. A log that cannot be written (full disk) does not stop
+/// the supervisor.
 pub(crate) fn start(directories: &Directories, foreground: bool) -> Option<WorkerGuard> {
     let wanted = std::env::var(FILTER).ok();
     let filter = wanted.as_deref().map(str::parse::<Targets>).transpose();

@@ -22,7 +22,7 @@ use agent_team_system::spawn::{self, ProgramSpec, spawn_session};
 use agent_team_system::tree::{Tree, TreeSurvived};
 use tokio::task::JoinError;
 
-pub use crate::committer::{Answer, Committer, Submitted};
+pub use crate::committer::{CommitResult, Committer, Submitted};
 pub use crate::failpoints::Failpoint;
 
 /// A result that arrives later, on this thread.

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use agent_team_core::request::{Grant, Request, RequestState};
 use agent_team_policy::{
-    Call, CallPath, CallPaths, Decision, Digest, Effect, Offer, Rule, RuleBook, RuleContext,
-    RuleError, Ruling, Source,
+    CallPath, CallPaths, Decision, Digest, Effect, Offer, Rule, RuleBook, RuleContext, RuleError,
+    Ruling, Source, ToolCall,
 };
 use agent_team_protocol::method::TEXT_MAX;
 use agent_team_protocol::permissions::Permissions;
@@ -35,7 +35,7 @@ pub(crate) fn ground(project: &Path, scripts: Vec<PathBuf>) -> RuleContext {
 }
 
 /// A member's call as the policy judges it.
-pub(crate) fn call(ask: &AskRequest) -> Result<Call, Refusal> {
+pub(crate) fn call(ask: &AskRequest) -> Result<ToolCall, Refusal> {
     let arguments = serde_json::from_str(ask.arguments.get())
         .map_err(|error| Refusal::new(ErrorCode::InvalidParams, error.to_string()))?;
     let places = ask.places.iter().map(|place| CallPath {
@@ -43,7 +43,7 @@ pub(crate) fn call(ask: &AskRequest) -> Result<Call, Refusal> {
         path: place.path.clone(),
         resolved: place.resolved.clone(),
     });
-    Ok(Call {
+    Ok(ToolCall {
         tool: ask.tool.clone(),
         arguments,
         directory: CallPath {
@@ -141,7 +141,7 @@ fn effects(permissions: &Permissions) -> [(Effect, &[String]); 3] {
     ]
 }
 
-/// The same book plus the calls that the user delegated to the lead. Deny and ask rules still come first.
+/// `book` with the calls that the user delegated to the lead. Deny and ask rules still come first.
 pub(crate) fn delegated(book: &RuleBook, settings: &TeamSettings) -> Result<RuleBook, RuleError> {
     let mut book = book.clone();
     for (_, permissions) in sources(&settings.permissions, &settings.own_permissions) {
@@ -194,7 +194,7 @@ pub(crate) fn inform_agents(spec: &mut TeamSpec) -> Result<(), Refusal> {
         path: spec.project.clone(),
         resolved: spec.project.clone(),
     };
-    let search = Call {
+    let search = ToolCall {
         tool: "web_search".to_owned(),
         arguments: serde_json::json!({}),
         directory: here,

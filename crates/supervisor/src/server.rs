@@ -405,9 +405,9 @@ impl Server {
                             .answer(agent_team_protocol::rpc::error(RawValue::NULL, refusal));
                     }
                 }
-                // The peer may only have ended its own direction, as a script does that pipes calls into the socket. The
-                // calls before that end get their answers; one that waits for a condition ends with the connection,
-                // because the peer may as well have exited.
+                // The peer may have closed only its sending side, like a script that pipes calls into the socket.
+                // Earlier calls get their answers. A call that waits for a condition ends with the connection, because
+                // the peer may also have exited.
                 Ok(None) => tokio::select! {
                     biased;
                     () = peer.outbox.calls_answered() => return,
@@ -464,8 +464,8 @@ impl Server {
         let destination = MethodCall::decode(method.name, envelope.args).and_then(destination);
         let (key, digest) = (envelope.key.clone(), envelope.digest);
         if let Some(driver) = &peer.driver {
-            // Only the driver knows whether its member is the lead, so that it checks the caller. Only after that does
-            // it send the refusal of unreadable arguments. Of the calls about the supervisor it admits none.
+            // Only the driver knows whether its member is the lead, so the driver checks the caller. It sends the
+            // refusal of unreadable arguments only after that check. It admits no call about the supervisor.
             let kind = match destination {
                 Ok(Destination::Team(kind)) => kind,
                 Ok(Destination::Supervisor(_)) => refusing(Refusal::unknown_method(method.name)),
@@ -479,8 +479,8 @@ impl Server {
                 Err(refusal) => self.refuse(reply, refusal),
             },
             Ok(Destination::Supervisor(call)) => {
-                // The call can wait for several teams, so that it runs in its own task and the connection continues
-                // to be read.
+                // The call can wait for several teams, so it runs in its own task: the connection continues to be
+                // read.
                 let (server, peer) = (self.clone(), peer.clone());
                 let team = envelope.team.clone();
                 tokio::task::spawn_local(async move {

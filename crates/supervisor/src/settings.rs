@@ -1,11 +1,11 @@
 //! Settings of teams and members that the core stores as opaque text: inputs of launchers, hooks and permission
-//! rules. `plan_settings` parses them.
+//! rules. `parsed_settings` parses them.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use agent_team_core::plan::MemberPlan;
+use agent_team_core::spec::MemberSpec;
 use agent_team_protocol::engine::Engine;
 use agent_team_protocol::permissions::{PermissionDefaults, Permissions};
 use agent_team_protocol::spec::{
@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::launch::panes::TerminalBackend;
 
-/// A team's settings, stored in `TeamPlan::settings`.
+/// A team's settings, stored in the `TeamSpec` of the core.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct TeamSettings {
     #[serde(rename = "place")]
@@ -45,7 +45,7 @@ pub(crate) struct TeamPlacement {
     pub(crate) reason: String,
 }
 
-/// A member's settings, stored in `MemberPlan::settings`. A change requires a new launch.
+/// A member's settings, stored in the `MemberSpec` of the core. A change requires a new launch.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct MemberSettings {
     pub(crate) engine: Engine,
@@ -81,10 +81,10 @@ pub(crate) fn to_json(settings: &impl Serialize) -> Arc<str> {
         .into()
 }
 
-/// The colour named in the member's plan.
-pub(crate) fn colour(plan: &MemberPlan) -> Colour {
+/// The colour named in the member's spec.
+pub(crate) fn colour(spec: &MemberSpec) -> Colour {
     Colour::PALETTE
         .into_iter()
-        .find(|colour| colour.name() == &*plan.colour)
+        .find(|colour| colour.name() == &*spec.colour)
         .unwrap_or(Colour::Grey)
 }

@@ -8,6 +8,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use agent_team_protocol::command_line::CommandLine;
 use agent_team_protocol::method::DownAnswer;
 use agent_team_protocol::notification::GoodbyeReason;
 use agent_team_protocol::rpc::TeamRef;
@@ -63,7 +64,7 @@ impl Teams {
         }
     }
 
-    /// The same with every member hosted by `host`.
+    /// The teams, with every member hosted by `host`.
     pub(crate) fn hosted_by(self, host: Arc<dyn Host>) -> Self {
         Self {
             host: Some(host),
@@ -122,8 +123,8 @@ impl Teams {
             TeamRef::Directory(directory) => innermost_project(&known, directory),
         };
         let found = identity.map(|identity| precision(team, identity));
-        // An unreadable team must not count as unknown, because that ends its members; and a readable team must not
-        // be used when the reference names the unreadable one more precisely.
+        // An unreadable team must not count as unknown, because the workers of an unknown team exit. And a readable
+        // team must not be used when the reference names the unreadable one more precisely.
         let is_meant = |(id, _): &(Option<TeamId>, Refusal)| match id {
             Some(id) => precision_of_id(team, id).is_some_and(|precision| Some(precision) >= found),
             None => found.is_none(),
@@ -351,8 +352,8 @@ fn precision(team: &TeamRef, identity: &TeamIdentity) -> usize {
     }
 }
 
-/// The same for a team of which only the id is known, that is its name and a hash of its project's path. `None` when
-/// the reference does not match.
+/// [`precision`] for a team of which only the id is known: its name and a hash of its project's path. `None` when the
+/// reference does not match.
 fn precision_of_id(team: &TeamRef, id: &TeamId) -> Option<usize> {
     let (name, _hash) = id.as_str().rsplit_once('-')?;
     match team {
@@ -417,18 +418,21 @@ fn unknown(team: &TeamRef) -> Refusal {
             format!("no team's project contains {}", directory.display())
         }
     };
-    Refusal::new(ErrorCode::UnknownTeam, text)
-        .hint("list the teams with agent-team team list; create one with: agent-team up")
+    Refusal::new(ErrorCode::UnknownTeam, text).hint(format!(
+        "list the teams with {}; create one with: {}",
+        CommandLine::ListTeams,
+        CommandLine::Up
+    ))
 }
 
 fn open_refusal(error: &OpenError) -> Refusal {
     let refusal = Refusal::new(ErrorCode::StorageFailed, with_causes(error));
     match error {
         OpenError::Damaged { .. } => {
-            refusal.hint("the damaged files were set aside unchanged; start with an empty team with: agent-team up")
+            refusal.hint(format!("the damaged files were set aside unchanged; start with an empty team with: {}", CommandLine::Up))
         }
         OpenError::Newer { .. } => {
-            refusal.hint("install the newer agent-team, then run: agent-team supervisor restart")
+            refusal.hint(format!("install the newer agent-team, then run: {}", CommandLine::RestartSupervisor))
         }
         OpenError::Lost { lock, .. } => refusal.hint(format!(
             "restore the file and its -wal; or continue with the remaining events with: truncate -s 0 '{}'",

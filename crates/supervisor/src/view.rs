@@ -5,16 +5,18 @@ use agent_team_core::member::{Life, Member};
 use agent_team_core::request::RequestState;
 use agent_team_core::round::{Round, Work};
 use agent_team_core::run::{self, Failure, Run};
-use agent_team_core::task::{Outcome, Task};
+use agent_team_core::task::{self, Task};
 use agent_team_core::{Team, Tick};
 use agent_team_protocol::Party;
+use agent_team_protocol::command_line::CommandLine;
 use agent_team_protocol::engine::Engine;
 use agent_team_protocol::notification::Assignment;
+use agent_team_protocol::placement::Placement;
 use agent_team_protocol::spec::{FileDigest, RoleSpec};
 use agent_team_protocol::text::{age, duration};
 use agent_team_protocol::view::{
-    MemberState, MemberView, Placement, PlanView, QuestionView, RoleView, RoundState, RoundView,
-    RunState, RunView, TaskCounts, TaskState, TaskView, Waiting,
+    MemberState, MemberView, PlanView, QuestionView, RoleView, RoundState, RoundView, RunState,
+    RunView, TaskCounts, TaskState, TaskView, Waiting,
 };
 
 use crate::settings::{self, MemberSettings, TeamSettings};
@@ -46,10 +48,10 @@ pub(crate) fn roles(settings: &TeamSettings) -> Vec<RoleView> {
 }
 
 pub(crate) fn member(team: &Team, member: &Member, facts: RuntimeFacts, now: Tick) -> MemberView {
-    let task = team.task_of(&member.plan.name);
+    let task = team.task_of(&member.spec.name);
     let waiting = waiting(team, member, facts.waiting.as_ref());
-    let works = task.is_some() || member.transcript.active;
-    let state = state(member, works, waiting.is_some(), facts.unresponsive);
+    let is_working = task.is_some() || member.transcript.active;
+    let state = state(member, is_working, waiting.is_some(), facts.unresponsive);
     let (engine, model) = match facts.settings {
         Some(settings) => (settings.engine, settings.agent.model.clone()),
         None => (Engine::Unknown, None),
@@ -61,23 +63,25 @@ pub(crate) fn member(team: &Team, member: &Member, facts: RuntimeFacts, now: Tic
     if let (Life::Ready { .. }, Some(reason)) = (&member.life, &member.objection) {
         why.push_str(&format!("; it objected to stopping: {reason}"));
     }
-    let name = &member.plan.name;
+    let name = &member.spec.name;
     if let Some(message) = team.user_mail().newest_from(name) {
         why.push_str(&format!(
-            "; it asks you in {message}: read it with agent-team messages, answer it with agent-team send {name}"
+            "; it asks you in {message}: read it with {}, answer it with {}",
+            CommandLine::Messages,
+            CommandLine::Send(name)
         ));
     }
     MemberView {
-        name: member.plan.name.clone(),
-        role: member.plan.role.clone(),
-        lead: member.plan.lead,
+        name: member.spec.name.clone(),
+        role: member.spec.role.clone(),
+        lead: member.spec.lead,
         engine,
         model,
         usage: member.transcript.spent,
         up_ms: member.account.up.read(now),
         working_ms: member.account.working.read(now),
         completed: member.account.completed,
-        colour: settings::colour(&member.plan),
+        colour: settings::colour(&member.spec),
         placement: facts.placement,
         state,
         waiting: waiting.filter(|_| state == MemberState::Waiting),
@@ -93,11 +97,11 @@ pub(crate) fn member(team: &Team, member: &Member, facts: RuntimeFacts, now: Tic
         requests: u32::try_from(
             team.requests()
                 .pending()
-                .filter(|request| request.member == member.plan.name)
+                .filter(|request| request.member == member.spec.name)
                 .count(),
         )
         .unwrap_or(u32::MAX),
-        asks_user: team.user_mail().newest_from(&member.plan.name),
+        asks_user: team.user_mail().newest_from(&member.spec.name),
         plan: plan(team, member),
         restarts: u32::try_from(member.restarts.recent(now)).unwrap_or(u32::MAX),
         last_result: member.last_result.as_deref().map(str::to_owned),
@@ -178,7 +182,7 @@ pub(crate) fn waiting(team: &Team, member: &Member, reported: Option<&Waiting>) 
     let has_work = || {
         member.transcript.active
             || !member.inbox.is_empty()
-            || team.task_of(&member.plan.name).is_some()
+            || team.task_of(&member.spec.name).is_some()
     };
     match team.out_of_budget(member) {
         Some(out) => has_work().then(|| Waiting::Budget {
@@ -186,7 +190,7 @@ pub(crate) fn waiting(team: &Team, member: &Member, reported: Option<&Waiting>) 
         }),
         None => {
             let mut pending = team.requests().pending();
-            let own = pending.find(|request| request.member == member.plan.name);
+            let own = pending.find(|request| request.member == member.spec.name);
             own.map(|request| match request.plan {
                 Some(plan) => Waiting::Plan {
                     request: request.id,
@@ -203,13 +207,13 @@ pub(crate) fn waiting(team: &Team, member: &Member, reported: Option<&Waiting>) 
 
 /// The state of a member's plan, if the member must plan first.
 fn plan(team: &Team, member: &Member) -> Option<PlanView> {
-    if !member.plan.must_plan {
+    if !member.spec.must_plan {
         return None;
     }
     let number = member.lock.plans;
     let mut requests = team.requests().iter();
     let last = requests.find(|request| {
-        request.member == member.plan.name && request.plan.is_some_and(|it| it.number == number)
+        request.member == member.spec.name && request.plan.is_some_and(|it| it.number == number)
     });
     Some(match last.map(|request| (request.id, &request.state)) {
         _ if !member.is_locked() => PlanView::Approved { number },
@@ -249,7 +253,7 @@ fn why(
     facts: &RuntimeFacts,
     now: Tick,
 ) -> String {
-    let name = &member.plan.name;
+    let name = &member.spec.name;
     let age = age(now.since(member.since));
     match &member.life {
         Life::Planned => format!("{name} is queued to start"),
@@ -257,10 +261,14 @@ fn why(
             format!("{name} was started {age} ago and has not connected yet")
         }
         Life::Ready { .. } => {
+            let reopen = format!(
+                "; it runs without a pane: reopen it with {}",
+                CommandLine::ReopenPanes
+            );
             let trouble = match (facts.unresponsive, facts.lost_pane) {
                 (true, true) => "; it has lost its pane and does not respond",
                 (true, false) => "; it does not respond",
-                (false, true) => "; it runs without a pane: reopen it with agent-team panes reopen",
+                (false, true) => &reopen,
                 (false, false) => "",
             };
             let waits = waiting.and_then(|waiting| match waiting {
@@ -270,10 +278,12 @@ fn why(
                     duration(until.saturating_sub(facts.wall_ms))
                 )),
                 Waiting::Permission { request } => Some(format!(
-                    " for permission: see agent-team requests show {request}"
+                    " for permission: see {}",
+                    CommandLine::ShowRequest(*request)
                 )),
                 Waiting::Plan { request, number } => Some(format!(
-                    " for approval of its plan {number}: see agent-team requests show {request}"
+                    " for approval of its plan {number}: see {}",
+                    CommandLine::ShowRequest(*request)
                 )),
                 Waiting::Reply { what } => Some(format!(" for {what}")),
                 Waiting::Unknown => None,
@@ -281,7 +291,7 @@ fn why(
             match (waits, task) {
                 (Some(waits), None) => format!("{name} waits{waits}{trouble}"),
                 (Some(waits), Some(task)) => {
-                    let title = &task.plan.title;
+                    let title = &task.spec.title;
                     format!("{name} has {} ({title}) and waits{waits}{trouble}", task.id)
                 }
                 (None, Some(task)) => format!(
@@ -292,7 +302,7 @@ fn why(
                 (None, None) if member.transcript.active => {
                     format!("{name} is in a turn, without a task{trouble}")
                 }
-                (None, None) if member.plan.lead => format!(
+                (None, None) if member.spec.lead => format!(
                     "{name} has been idle for {age}: it waits for a goal or a message from the team{trouble}"
                 ),
                 (None, None) => {
@@ -316,23 +326,31 @@ fn why(
             )
         }
         Life::Held { reason } => {
-            format!("{name} is held: {reason}; try again with agent-team restart {name}")
+            format!(
+                "{name} is held: {reason}; try again with {}",
+                CommandLine::Restart(name)
+            )
         }
-        Life::Stopped => format!("{name} is stopped; start it with agent-team restart {name}"),
+        Life::Stopped => format!(
+            "{name} is stopped; start it with {}",
+            CommandLine::Restart(name)
+        ),
     }
 }
 
 /// The description of a task in progress.
 pub(crate) fn doing(task: &Task) -> &str {
-    task.plan.active_form.as_deref().unwrap_or(&task.plan.title)
+    task.spec.active_form.as_deref().unwrap_or(&task.spec.title)
 }
 
 pub(crate) fn task(team: &Team, task: &Task) -> TaskView {
-    let (state, owner, result) = match &task.outcome {
-        Outcome::Pending { note, .. } => (TaskState::Pending, None, note.as_deref()),
-        Outcome::InProgress { owner } => (TaskState::InProgress, Some(owner), None),
-        Outcome::Failed { reason, owner } => (TaskState::Failed, owner.as_ref(), Some(&**reason)),
-        Outcome::Cancelled => (TaskState::Cancelled, None, None),
+    let (state, owner, result) = match &task.state {
+        task::TaskState::Pending { note, .. } => (TaskState::Pending, None, note.as_deref()),
+        task::TaskState::InProgress { owner } => (TaskState::InProgress, Some(owner), None),
+        task::TaskState::Failed { reason, owner } => {
+            (TaskState::Failed, owner.as_ref(), Some(&**reason))
+        }
+        task::TaskState::Cancelled => (TaskState::Cancelled, None, None),
     };
     TaskView {
         blocks: team.board().blocks(task.id).collect(),
@@ -361,29 +379,29 @@ fn task_view(
     owner: Option<Party>,
     result: Option<&str>,
 ) -> TaskView {
-    let plan = &task.plan;
+    let spec = &task.spec;
     let texts = |texts: &[std::sync::Arc<str>]| texts.iter().map(|text| text.to_string()).collect();
     TaskView {
         id: task.id,
-        key: plan.key.to_string(),
-        title: plan.title.to_string(),
-        description: plan.description.to_string(),
+        key: spec.key.to_string(),
+        title: spec.title.to_string(),
+        description: spec.description.to_string(),
         state,
         owner,
         generation: task.generation,
-        role: plan.role.clone(),
-        assignee: plan.assignee.clone(),
-        after: plan.after.clone(),
+        role: spec.role.clone(),
+        assignee: spec.assignee.clone(),
+        after: spec.after.clone(),
         blocks: Vec::new(),
         blocked: task.is_blocked() && state != TaskState::Completed,
-        priority: plan.priority,
-        labels: texts(&plan.labels),
-        files: texts(&plan.files),
-        run: plan.run.as_deref().map(str::to_owned),
-        verify: plan.verify.as_deref().map(str::to_owned),
-        rerun: plan.rerun,
-        active_form: plan.active_form.as_deref().map(str::to_owned),
-        metadata: plan
+        priority: spec.priority,
+        labels: texts(&spec.labels),
+        files: texts(&spec.files),
+        run: spec.run.as_deref().map(str::to_owned),
+        verify: spec.verify.as_deref().map(str::to_owned),
+        rerun: spec.rerun,
+        active_form: spec.active_form.as_deref().map(str::to_owned),
+        metadata: spec
             .metadata
             .as_deref()
             .and_then(|text| serde_json::from_str(text).ok()),
@@ -402,11 +420,11 @@ pub(crate) fn counts(team: &Team) -> TaskCounts {
         ..TaskCounts::default()
     };
     for task in team.board().iter() {
-        match task.outcome {
-            Outcome::Pending { .. } => counts.pending += 1,
-            Outcome::InProgress { .. } => counts.in_progress += 1,
-            Outcome::Failed { .. } => counts.failed += 1,
-            Outcome::Cancelled => counts.cancelled += 1,
+        match task.state {
+            task::TaskState::Pending { .. } => counts.pending += 1,
+            task::TaskState::InProgress { .. } => counts.in_progress += 1,
+            task::TaskState::Failed { .. } => counts.failed += 1,
+            task::TaskState::Cancelled => counts.cancelled += 1,
         }
     }
     counts
@@ -416,10 +434,10 @@ pub(crate) fn assignment(task: &Task, settings: Option<&TeamSettings>) -> Assign
     Assignment {
         task: task.id,
         generation: task.generation,
-        title: task.plan.title.to_string(),
-        description: task.plan.description.to_string(),
-        run: task.plan.run.as_deref().map(str::to_owned),
-        verify: task.plan.verify.as_deref().map(str::to_owned),
+        title: task.spec.title.to_string(),
+        description: task.spec.description.to_string(),
+        run: task.spec.run.as_deref().map(str::to_owned),
+        verify: task.spec.verify.as_deref().map(str::to_owned),
         attempt: task.attempts,
         files: files(task, settings),
     }
@@ -427,7 +445,7 @@ pub(crate) fn assignment(task: &Task, settings: Option<&TeamSettings>) -> Assign
 
 /// The scripts started by a task's lines, with the digests that the user trusted.
 fn files(task: &Task, settings: Option<&TeamSettings>) -> Vec<FileDigest> {
-    let lines = [task.plan.run.as_deref(), task.plan.verify.as_deref()];
+    let lines = [task.spec.run.as_deref(), task.spec.verify.as_deref()];
     let mut lines = lines.into_iter().flatten().peekable();
     if lines.peek().is_none() {
         return Vec::new();

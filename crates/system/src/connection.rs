@@ -1,4 +1,4 @@
-//! Frames over the socket, or over any other pair of byte streams. Called by [`crate::client`] and by the supervisor's
+//! Frames over the socket, or over any other pair of byte streams. Called by the typed client and by the supervisor's
 //! server.
 //!
 //! Frames are not interpreted here. The protocol's decoder checks their size and encoding first.

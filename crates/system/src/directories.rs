@@ -11,6 +11,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use agent_team_protocol::text::hex;
 use nix::libc;
 use nix::unistd::{User, geteuid};
 use sha2::{Digest, Sha256};
@@ -265,13 +266,8 @@ impl Directories {
         if path.as_os_str().len() <= SOCKET_PATH_BYTES {
             return path;
         }
-        let digest = Sha256::digest(path.as_os_str().as_bytes());
-        let short: String = digest
-            .iter()
-            .take(8)
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
-        of_this_user(Path::new("/tmp")).join(format!("{short}.sock"))
+        let digest = hex(&Sha256::digest(path.as_os_str().as_bytes())[..8]);
+        of_this_user(Path::new("/tmp")).join(format!("{digest}.sock"))
     }
 }
 

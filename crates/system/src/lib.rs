@@ -9,8 +9,7 @@
 //! - restricting programs: [`sandbox`], [`limits`], [`cgroup`]
 //! - the user's terminal: [`terminal`]; signals to this process: [`signals`]
 //! - files and directories: [`directories`], [`private_file`], [`log_file`], [`lock`], [`disk`], [`history`], [`path`]
-//! - the connection to the supervisor: [`socket`], [`connection`] (frames), [`client`] (calls), [`daemon`] (finding and
-//!   starting it)
+//! - the connection to the supervisor: [`socket`], [`connection`] (frames), [`daemon`] (finding it)
 //! - time: [`clock`]; pauses between attempts: [`backoff`]; randomness: [`random`]
 //! - open descriptors and their limit: [`descriptors`]
 //! - digests of trusted scripts: [`trusted`]
@@ -23,7 +22,6 @@
 
 pub mod backoff;
 pub mod cgroup;
-pub mod client;
 pub mod clock;
 pub mod connection;
 pub mod daemon;

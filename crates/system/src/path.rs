@@ -12,7 +12,7 @@ pub fn resolve(path: &Path) -> io::Result<PathBuf> {
     loop {
         match existing.canonicalize() {
             Ok(resolved) => {
-                let rest = path.strip_prefix(existing).expect("it is an ancestor");
+                let rest = path.strip_prefix(existing).expect("a parent is a prefix");
                 if rest.as_os_str().is_empty() {
                     return Ok(resolved);
                 }

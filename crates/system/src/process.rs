@@ -49,7 +49,7 @@ impl ProcessId {
 
     /// Signals exactly this process. False if it has already exited.
     pub fn signal(&self, signal: Signal) -> io::Result<bool> {
-        match self.hold()? {
+        match self.open_handle()? {
             Some(handle) => handle.signal(signal),
             None => Ok(false),
         }
@@ -57,7 +57,7 @@ impl ProcessId {
 
     /// Opens a handle on the pid, then checks that the pid still belongs to this process. In this order the handle
     /// cannot refer to another process that got the pid later.
-    fn hold(self) -> io::Result<Option<os::Handle>> {
+    fn open_handle(self) -> io::Result<Option<os::Handle>> {
         let Some(handle) = os::Handle::open(self.pid)? else {
             return Ok(None);
         };
@@ -74,8 +74,8 @@ impl From<&os::Stat> for ProcessId {
     }
 }
 
-/// Kills all processes of the group that this child leads. The child must not be reaped yet: until then its pid names no
-/// other group.
+/// Kills all processes of the group that this child leads. The child must not be reaped yet: until then its pid names
+/// no other group.
 pub fn kill_group(leader: u32) -> io::Result<()> {
     let leader = i32::try_from(leader)
         .ok()
@@ -87,7 +87,8 @@ pub fn kill_group(leader: u32) -> io::Result<()> {
     }
 }
 
-/// Private memory of a process in RAM, in bytes; `None` when the process has exited.
+/// Memory of a process in RAM that is not shared with a file or another process, in bytes; `None` when the process has
+/// exited. macOS reports only [`resident_bytes`].
 pub fn anonymous_bytes(pid: u32) -> io::Result<Option<u64>> {
     os::anonymous_bytes(pid)
 }
@@ -108,7 +109,7 @@ impl ExitWatch {
     /// `None` if the process has already exited. Must be called within a tokio runtime.
     pub fn open(process: ProcessId) -> io::Result<Option<ExitWatch>> {
         process
-            .hold()?
+            .open_handle()?
             .map(|handle| ExitWatch::over(process, handle))
             .transpose()
     }

@@ -4,14 +4,8 @@
 //! dropped. Children get the default dispositions back ([`crate::spawn`]).
 
 use std::io;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
-use nix::libc;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-
-/// Exit status of a process that SIGINT terminated, by the convention of shells.
-const INTERRUPTED: i32 = 128 + libc::SIGINT;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SignalEvent {
@@ -23,7 +17,7 @@ pub enum SignalEvent {
     Hangup,
     /// SIGWINCH: the terminal was resized.
     WindowChanged,
-    /// SIGUSR1: log the current state.
+    /// SIGUSR1: a command worker logs its state; the other loops ignore it.
     Info,
 }
 
@@ -78,25 +72,8 @@ impl QuitKey {
     }
 }
 
-/// From now on a second SIGINT terminates this process at once with exit status 130, even if it is busy. The first one
-/// still arrives as [`SignalEvent::Interrupt`].
-pub fn second_interrupt_exits() -> io::Result<()> {
-    let interrupted = Arc::new(AtomicBool::new(false));
-    // The handlers run in the order of registration: the first interrupt finds the flag unset and then sets it. In the
-    // other order it would terminate the process at once.
-    signal_hook::flag::register_conditional_shutdown(
-        libc::SIGINT,
-        INTERRUPTED,
-        Arc::clone(&interrupted),
-    )?;
-    signal_hook::flag::register(libc::SIGINT, interrupted)?;
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::Ordering;
-
     use super::*;
     use crate::process::{ProcessId, Signal as Sent};
 
@@ -114,34 +91,5 @@ mod tests {
             assert!(own.signal(sent).unwrap());
             assert_eq!(signals.next().await, event);
         }
-    }
-
-    #[test]
-    fn second_sigint_exits_a_busy_process() {
-        const CHILD: &str = "AGENT_TEAM_TEST_SECOND_INTERRUPT";
-        let name = "signals::tests::second_sigint_exits_a_busy_process";
-        if std::env::var_os(CHILD).is_some() {
-            second_interrupt_exits().unwrap();
-            // Registered last, so it runs after the handlers under test.
-            let handled = Arc::new(AtomicBool::new(false));
-            signal_hook::flag::register(libc::SIGINT, Arc::clone(&handled)).unwrap();
-            let own = ProcessId::current().unwrap();
-            own.signal(Sent::SIGINT).unwrap();
-            while !handled.load(Ordering::SeqCst) {
-                std::thread::yield_now();
-            }
-            println!("survived the first interrupt");
-            own.signal(Sent::SIGINT).unwrap();
-            // Another thread may handle the signal. Only a failing test waits this long.
-            std::thread::sleep(std::time::Duration::from_secs(20));
-            panic!("survived the second interrupt");
-        }
-        let child = std::process::Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", name, "--nocapture"])
-            .env(CHILD, "1")
-            .output()
-            .unwrap();
-        assert_eq!(child.status.code(), Some(INTERRUPTED));
-        assert!(String::from_utf8_lossy(&child.stdout).contains("survived the first interrupt"));
     }
 }

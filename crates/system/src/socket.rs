@@ -44,8 +44,8 @@ impl Listener {
 
     /// The listening socket that the parent created with [`bind_for`] and passed as stdin.
     pub fn inherited() -> io::Result<Listener> {
-        let given = io::stdin().as_fd().try_clone_to_owned()?;
-        Listener::over(StdListener::from(given))
+        let stdin = io::stdin().as_fd().try_clone_to_owned()?;
+        Listener::over(StdListener::from(stdin))
     }
 
     fn over(listener: StdListener) -> io::Result<Listener> {

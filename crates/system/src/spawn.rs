@@ -137,8 +137,8 @@ pub(crate) fn before_exec(
         rustix::process::setsid()?;
         for signal in NixSignal::iterator() {
             #[expect(unsafe_code, reason = "setting a disposition is unsafe in nix")]
-            // SAFETY: no handler is installed, only the default disposition, and the child has a
-            // single thread. SIGKILL and SIGSTOP refuse, which is right.
+            // SAFETY: no handler is installed, only the default disposition, and the child has a single thread. The
+            // calls for SIGKILL and SIGSTOP fail, which changes nothing: their dispositions are fixed.
             let _previous = unsafe { nix::sys::signal::signal(signal, SigHandler::SigDfl) };
         }
         os::close_descriptors_on_exec();

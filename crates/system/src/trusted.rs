@@ -6,6 +6,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use agent_team_protocol::spec::FileDigest;
+use agent_team_protocol::text::hex;
 use rustix::fs::{Mode, OFlags};
 use sha2::{Digest, Sha256};
 
@@ -21,7 +22,7 @@ pub enum Untrusted {
         "script {} did not exist when you trusted the line that starts it; review it, then run agent-team up to trust it",
         .0.display()
     )]
-    Made(PathBuf),
+    Created(PathBuf),
 }
 
 /// Checks each script.
@@ -35,7 +36,7 @@ pub fn check(files: &[FileDigest]) -> Result<(), Untrusted> {
             (Err(error), true) if is_absence(&error) => {}
             // A program that a build creates has no digest, even if it existed when the line was trusted.
             (Ok(bytes), true) if is_program(&bytes) => {}
-            (_, true) => return Err(Untrusted::Made(path())),
+            (_, true) => return Err(Untrusted::Created(path())),
             (Ok(bytes), false) if hex(&Sha256::digest(&bytes)) == file.sha256 => {}
             (_, false) => return Err(Untrusted::Changed(path())),
         }
@@ -73,10 +74,6 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use std::fs;
@@ -90,7 +87,7 @@ mod tests {
         fs::write(&path, "").unwrap();
         let files = [FileDigest {
             path: path.clone(),
-            // Of no bytes at all.
+            // SHA-256 of an empty file.
             sha256: "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855".to_owned(),
         }];
         assert!(check(&[]).is_ok() && check(&files).is_ok());

@@ -9,6 +9,8 @@ mod budget;
 mod environment;
 mod mcp;
 mod member;
+mod mode;
+mod names;
 mod open;
 mod overrides;
 mod permissions;
@@ -30,22 +32,23 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use agent_team_protocol::engine::{ENGINE_WORDS, Engine};
-use agent_team_protocol::spec::{
-    ClaimPolicy, Colour, Hooks, Layout, Limits, PlacementChoice, TeamSpec,
-};
+use agent_team_protocol::placement::PlacementChoice;
+use agent_team_protocol::spec::{Hooks, Layout, Limits, TeamSpec};
 use agent_team_protocol::{TeamId, TeamName, with_causes};
 use toml::de::DeTable;
 
 use agent::Reader;
-use member::{Defaults, Member};
-use open::{ReadTextError, open};
+use member::{Defaults, Member, placements};
+use mode::{MODES, Mode};
+use names::slug;
+use open::open;
 use role::Roles;
 use source::Source;
-use strategy::{MODES, Mode};
-use table::{At, Level, Table};
+use table::{At, Table};
+use unsupported::Level;
 
 pub use member::check_variable;
-pub use open::find;
+pub use open::{DIRECTORY, FILE, LoadTeamError, find};
 pub use overrides::{Item, Key, KeyError, Overrides, OverridesError, Setting};
 pub use permissions::{allow_always, revoke_always};
 pub use role::{Layer, RoleSource, RoleView};
@@ -53,14 +56,6 @@ pub use source::Fault;
 pub use trust::Widening;
 pub use variables::{Variables, is_variable};
 
-/// The directory in a project's root that contains the team file.
-pub const DIRECTORY: &str = ".agent-team";
-pub const FILE: &str = "team.toml";
-
-const CLAIMS: &[(&str, ClaimPolicy)] = &[
-    ("ready", ClaimPolicy::Ready),
-    ("assigned", ClaimPolicy::Assigned),
-];
 const LAYOUTS: &[(&str, Layout)] = &[
     ("main-vertical", Layout::MainVertical),
     ("tiled", Layout::Tiled),
@@ -71,31 +66,6 @@ const LAYOUTS: &[(&str, Layout)] = &[
 
 /// A larger team gets a window per member, unless its file sets the layout.
 const MAX_SHARED_WINDOW: usize = 12;
-
-fn placements() -> [(&'static str, PlacementChoice); PlacementChoice::ALL.len()] {
-    PlacementChoice::ALL.map(|choice| (choice.info().word, choice))
-}
-
-fn colours() -> [(&'static str, Colour); Colour::PALETTE.len()] {
-    Colour::PALETTE.map(|colour| (colour.name(), colour))
-}
-
-/// Why a team file could not be loaded.
-#[derive(Debug, thiserror::Error)]
-pub enum LoadTeamError {
-    #[error("there is no file {0}")]
-    Missing(String),
-    #[error("cannot read {0}")]
-    Unreadable(String, #[source] ReadTextError),
-    #[error("cannot determine the project directory of {file}")]
-    Project {
-        file: String,
-        #[source]
-        source: std::io::Error,
-    },
-    #[error("the team file has {} faults", .0.len())]
-    Faults(Vec<Fault>),
-}
 
 /// Inputs for reading a team file, besides its text.
 #[derive(Debug, Clone, Copy)]
@@ -499,22 +469,6 @@ fn team_name(source: &Source<'_>, root: &mut Table<'_>, project: &Path) -> Optio
         .parse()
         .map_err(|error| source.fault(found.at, format!("{error}")))
         .ok()
-}
-
-/// Converts a directory name to a team name.
-fn slug(text: &str) -> TeamName {
-    let mut slug = String::new();
-    for c in text.chars().flat_map(char::to_lowercase) {
-        if c.is_ascii_lowercase() || (c.is_ascii_digit() && !slug.is_empty()) {
-            slug.push(c);
-        } else if !slug.is_empty() && !slug.ends_with('-') {
-            slug.push('-');
-        }
-    }
-    slug.truncate(agent_team_protocol::id::NAME_MAX);
-    slug.trim_end_matches('-')
-        .parse()
-        .unwrap_or_else(|_| "team".parse().expect("it follows the rule"))
 }
 
 /// Reads `[panes]`. The layout is `None` if the file does not set it; it then depends on the number of members.

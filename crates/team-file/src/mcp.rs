@@ -2,9 +2,10 @@
 
 use agent_team_protocol::spec::{McpServer, McpTransport};
 
-use super::check_variable;
+use super::member::check_variable;
 use super::source::Source;
-use super::table::{At, Level, Table};
+use super::table::{At, Table};
+use super::unsupported::Level;
 
 /// Longest server name, in bytes. Providers limit the length of a tool's name, which includes the server's name.
 const NAME_MAX: usize = 24;

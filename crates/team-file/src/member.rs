@@ -6,17 +6,27 @@ use std::path::{Path, PathBuf};
 
 use agent_team_protocol::engine::{ENGINE_WORDS, Engine};
 use agent_team_protocol::launch::LAUNCH_MARKER;
+use agent_team_protocol::placement::PlacementChoice;
 use agent_team_protocol::spec::{AgentSpec, Budget, ClaimPolicy, MemberSpec, Strategy};
 use agent_team_protocol::{MemberName, RoleName};
 
 use super::agent::{self, AgentKeys, Reader};
 use super::budget;
+use super::mode::Mode;
 use super::overrides::{Item, Key, Overrides};
 use super::role::{LEAD, Roles, WORKER};
 use super::source::Source;
-use super::strategy::Mode;
-use super::table::{At, Level, Table};
-use super::{CLAIMS, placements};
+use super::table::{At, Table};
+use super::unsupported::Level;
+
+const CLAIMS: &[(&str, ClaimPolicy)] = &[
+    ("ready", ClaimPolicy::Ready),
+    ("assigned", ClaimPolicy::Assigned),
+];
+
+pub(super) fn placements() -> [(&'static str, PlacementChoice); PlacementChoice::ALL.len()] {
+    PlacementChoice::ALL.map(|choice| (choice.info().word, choice))
+}
 
 /// The values of `[defaults]`, and built-in values for keys that it does not set.
 #[derive(Debug)]
@@ -162,10 +172,10 @@ impl Member {
         let Reader {
             project, overrides, ..
         } = reader;
-        let name: MemberName = LEAD.parse().expect("it follows the rule");
+        let name: MemberName = LEAD.parse().expect("`lead` is a valid name");
         let role = overrides.get(&Key::Member(name.clone(), Item::Role));
         let role = role.and_then(|role| roles.known(role));
-        let role = role.unwrap_or_else(|| LEAD.parse().expect("it follows the rule"));
+        let role = role.unwrap_or_else(|| LEAD.parse().expect("`lead` is a valid name"));
         let mut agent_keys = AgentKeys::default();
         apply_overrides(overrides, &name, &mut agent_keys);
         let of_role = roles.used(&role);
@@ -240,7 +250,7 @@ pub(super) fn read(
             at: found.at,
         }),
         None if lead => Some(At {
-            value: LEAD.parse().expect("it follows the rule"),
+            value: LEAD.parse().expect("`lead` is a valid name"),
             at,
         }),
         None => {

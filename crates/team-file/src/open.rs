@@ -5,7 +5,11 @@ use std::path::{Path, PathBuf};
 
 use agent_team_protocol::text::position;
 
-use super::{DIRECTORY, FILE, LoadTeamError};
+use super::source::Fault;
+
+/// The directory in a project's root that contains the team file.
+pub const DIRECTORY: &str = ".agent-team";
+pub const FILE: &str = "team.toml";
 
 /// Largest file, in bytes.
 pub(super) const FILE_MAX: u64 = 1 << 20;
@@ -21,6 +25,23 @@ pub enum ReadTextError {
     NotText { line: usize, column: usize },
     #[error(transparent)]
     Io(#[from] std::io::Error),
+}
+
+/// Why a team file could not be loaded.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadTeamError {
+    #[error("there is no file {0}")]
+    Missing(String),
+    #[error("cannot read {0}")]
+    Unreadable(String, #[source] ReadTextError),
+    #[error("cannot determine the project directory of {file}")]
+    Project {
+        file: String,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("the team file has {} faults", .0.len())]
+    Faults(Vec<Fault>),
 }
 
 /// The team file of the project that contains `directory`.

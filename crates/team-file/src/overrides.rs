@@ -19,7 +19,6 @@ use serde::Serialize;
 
 use super::budget;
 use super::open::{ReadTextError, read_text};
-use super::provider::check_base_url;
 use super::source::Fault;
 use super::table::suggest;
 
@@ -168,6 +167,16 @@ impl Key {
             why,
         })
     }
+}
+
+/// Normalises a base URL. Only rejects what cannot be a URL; the HTTP client validates the rest.
+pub(super) fn check_base_url(text: &str) -> Result<String, String> {
+    let text = text.trim();
+    let never = |c: char| c.is_whitespace() || c.is_control();
+    if text.is_empty() || text.contains(never) {
+        return Err("must be a URL, such as https://gateway.example/v1".to_owned());
+    }
+    Ok(text.to_owned())
 }
 
 impl FromStr for Key {
@@ -407,7 +416,9 @@ mod tests {
             own.set(key, Some(value));
         }
         own.save("demo").expect("it can be written");
-        let mode = std::fs::metadata(own.place()).expect("it is there").mode();
+        let mode = std::fs::metadata(own.place())
+            .expect("a stored file")
+            .mode();
         assert_eq!(mode & 0o077, 0, "the file is private");
         let mut again = Overrides::load(dir.path(), &team()).expect("it can be read");
         for (key, _, kept) in given {
@@ -453,7 +464,9 @@ mod tests {
     #[test]
     fn an_unknown_key_in_the_file_is_refused_with_its_line() {
         let dir = tempfile::tempdir().expect("a directory");
-        let file = Overrides::load(dir.path(), &team()).expect("none").place();
+        let file = Overrides::load(dir.path(), &team())
+            .expect("no file yet")
+            .place();
         std::fs::create_dir_all(dir.path().join("teams")).expect("it can be written");
         std::fs::write(&file, "model = \"gpt-5.1\"\nmodle = \"x\"\n").expect("it can be written");
         let error = Overrides::load(dir.path(), &team()).expect_err("a misspelt key");

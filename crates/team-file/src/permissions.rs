@@ -17,7 +17,8 @@ use toml::de::DeTable;
 use super::open::{ReadTextError, read_text};
 use super::overrides::{OverridesError, write_private};
 use super::source::{Fault, Source};
-use super::table::{At, Level, Table};
+use super::table::{At, Table};
+use super::unsupported::Level;
 
 /// Default scopes. `always` is missing on purpose: a decision without an explicit scope must not be permanent.
 const SCOPES: &[(&str, Scope)] = &[

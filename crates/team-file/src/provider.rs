@@ -8,9 +8,10 @@ use std::collections::BTreeMap;
 use agent_team_protocol::spec::{BaseUrl, ProviderSpec};
 use agent_team_providers::{PROVIDERS, Provider};
 
-use super::overrides::{Key, Overrides};
+use super::overrides::{Key, Overrides, check_base_url};
 use super::source::Source;
-use super::table::{Level, Table, suggest};
+use super::table::{Table, suggest};
+use super::unsupported::Level;
 
 /// Headers that determine the target or the length of a request. The HTTP client sets them.
 const CLIENT_HEADERS: [&str; 4] = ["connection", "content-length", "host", "transfer-encoding"];
@@ -52,16 +53,6 @@ pub(super) fn read(
         }
     }
     providers
-}
-
-/// Normalises a base URL. Only rejects what cannot be a URL; the HTTP client validates the rest.
-pub(super) fn check_base_url(text: &str) -> Result<String, String> {
-    let text = text.trim();
-    let never = |c: char| c.is_whitespace() || c.is_control();
-    if text.is_empty() || text.contains(never) {
-        return Err("must be a URL, such as https://gateway.example/v1".to_owned());
-    }
-    Ok(text.to_owned())
 }
 
 /// Checks a header when the file is read, so that an invalid one is reported before a member starts.

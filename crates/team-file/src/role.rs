@@ -4,6 +4,7 @@
 //! `config.toml` · the user's `roles/` · built-in roles
 
 mod built_in;
+mod definition;
 mod file;
 mod front_matter;
 mod import;
@@ -14,101 +15,23 @@ use std::path::Path;
 
 use agent_team_protocol::RoleName;
 use agent_team_protocol::engine::{ENGINE_WORDS, Engine};
-use agent_team_protocol::spec::{Colour, RoleSpec};
-use serde::Serialize;
+use agent_team_protocol::spec::RoleSpec;
 use toml::de::DeTable;
 
-use super::agent::{self, AgentKeys, EDITING, Reader};
-use super::colours;
+use super::agent::{self, AgentKeys, Reader};
 use super::overrides::Key;
 use super::source::{Fault, Source};
-use super::table::{At, Level, Table, suggest};
+use super::table::{At, Table, suggest};
+use super::unsupported::Level;
 
+pub use definition::{Layer, RoleSource};
+use definition::{Role, role_names};
 pub use view::RoleView;
 
 /// The default role of members.
 pub(super) const WORKER: &str = "worker";
 /// The default role of the lead, and its default name.
 pub(super) const LEAD: &str = "lead";
-
-/// The origin of a role, in order of precedence.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Layer {
-    TeamFile,
-    Project,
-    Claude,
-    Nyzhi,
-    User,
-    BuiltIn,
-}
-
-impl Layer {
-    /// Whether the role files were written for another program.
-    fn is_imported(self) -> bool {
-        match self {
-            Self::Claude | Self::Nyzhi => true,
-            Self::TeamFile | Self::Project | Self::User | Self::BuiltIn => false,
-        }
-    }
-}
-
-/// A role's layer and file.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct RoleSource {
-    pub from: Layer,
-    /// The path, for messages.
-    pub place: String,
-}
-
-#[derive(Debug)]
-pub(super) struct Role {
-    pub(super) place: RoleSource,
-    /// Roles of the same name in lower layers.
-    hides: Vec<RoleSource>,
-    pub(super) description: String,
-    /// The engine that the role sets.
-    engine: Option<Engine>,
-    pub(super) colour: Option<Colour>,
-    pub(super) agent_keys: AgentKeys,
-    /// The path of the user's overrides, if they set the model.
-    pub(super) model_from: Option<String>,
-    /// The roles that a lead with this role may spawn, with the position. `None`: all.
-    may_spawn: Option<At<Vec<RoleName>>>,
-    /// Members with this role have no editing tools.
-    coordinate: bool,
-    /// Faults of the role's file. Reported only if a member uses the role.
-    faults: Vec<Fault>,
-    /// Keys without effect in an imported file.
-    warnings: Vec<Fault>,
-    used: bool,
-}
-
-impl Role {
-    fn new(from: Layer, place: impl Into<String>) -> Self {
-        let place = place.into();
-        Self {
-            place: RoleSource { from, place },
-            hides: Vec::new(),
-            description: String::new(),
-            engine: None,
-            colour: None,
-            agent_keys: AgentKeys::default(),
-            model_from: None,
-            may_spawn: None,
-            coordinate: false,
-            faults: Vec::new(),
-            warnings: Vec::new(),
-            used: false,
-        }
-    }
-
-    /// The engine of its members. `None`: the team's default. Built-in roles work with either engine.
-    pub(super) fn engine(&self) -> Option<Engine> {
-        let is_agent = self.place.from != Layer::BuiltIn && self.agent_keys.first_key.is_some();
-        self.engine.or(is_agent.then_some(Engine::Native))
-    }
-}
 
 #[derive(Debug)]
 pub(super) struct Roles(BTreeMap<RoleName, Role>);
@@ -316,40 +239,12 @@ impl Roles {
     }
 }
 
-impl Role {
-    /// The agent of a member with this role.
-    pub(super) fn agent(
-        &self,
-        member: &AgentKeys,
-        defaults: &AgentKeys,
-    ) -> agent_team_protocol::spec::AgentSpec {
-        let mut keys = self.agent_keys.clone();
-        if self.coordinate {
-            keys.deny_tools.extend(EDITING.map(str::to_owned));
-        }
-        let mut agent = keys.agent(member, defaults, &self.description);
-        agent.may_spawn = self.may_spawn.as_ref().map(|may| may.value.clone());
-        agent
-    }
-}
-
 /// Reads role names, which need not exist yet: see [`Roles::check_may_spawn`].
 pub(super) fn may_spawn(source: &Source<'_>, table: &mut Table<'_>) -> Option<At<Vec<RoleName>>> {
     let names = table.strings("may_spawn")?;
     let at = names.first().map_or(table.at, |name| name.at);
     let value = role_names(source, &names);
     Some(At { value, at })
-}
-
-fn role_names(source: &Source<'_>, names: &[At<&str>]) -> Vec<RoleName> {
-    let name = |name: &At<&str>| match name.value.parse() {
-        Ok(name) => Some(name),
-        Err(error) => {
-            source.fault(name.at, format!("`may_spawn`: {error}"));
-            None
-        }
-    };
-    names.iter().filter_map(name).collect()
 }
 
 fn from_table(source: &Source<'_>, mut table: Table<'_>, role: Role, reader: Reader<'_>) -> Role {

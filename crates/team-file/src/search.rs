@@ -6,7 +6,9 @@ use agent_team_protocol::spec::Search;
 use toml::de::DeTable;
 
 use super::source::{Fault, Source};
-use super::table::{At, Level, Table};
+use super::table::{At, Table};
+use super::unsupported::Level;
+use super::variables::is_variable;
 
 /// The default variable of the API key, as in Brave's documentation.
 const BRAVE_KEY: &str = "BRAVE_API_KEY";
@@ -112,7 +114,7 @@ pub(super) fn read(source: &Source<'_>, table: Option<Table<'_>>) -> Option<Sear
 /// Whether a name looks like a variable (upper case) and not like an API key.
 fn is_usual_variable(name: &str) -> bool {
     let is_usual = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
-    super::is_variable(name) && name.chars().all(is_usual)
+    is_variable(name) && name.chars().all(is_usual)
 }
 
 /// Refuses a URL with credentials: the file must not contain secrets.

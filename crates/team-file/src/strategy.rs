@@ -1,44 +1,17 @@
-//! `mode` and the keys of the modes that work in rounds. The mode determines who plans the work. Called when the team
-//! is read.
+//! The keys of the modes that work in rounds. Called when the team is read.
 
 use agent_team_protocol::spec::Strategy;
 use agent_team_protocol::template::{PLACEHOLDERS, placeholders};
 
 use super::agent::{self, Reader};
 use super::member::Member;
+use super::mode::Mode;
 use super::source::Source;
 use super::table::{At, Table, suggest};
-
-/// Who plans the work.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Mode {
-    /// A lead that is an agent with tools.
-    Lead,
-    /// A lead whose model chooses the members of each round.
-    Coordinator,
-    /// All members in turn, then a summary by the lead.
-    Collaborate,
-    /// The user, through the board.
-    Manual,
-}
-
-pub(super) const MODES: &[(&str, Mode)] = &[
-    ("lead", Mode::Lead),
-    ("coordinator", Mode::Coordinator),
-    ("collaborate", Mode::Collaborate),
-    ("manual", Mode::Manual),
-];
 
 /// Default and maximum number of rounds of a run.
 const ROUNDS: u32 = 5;
 const ROUNDS_MAX: i32 = 100;
-
-impl Mode {
-    pub(super) fn word(self) -> &'static str {
-        let word = MODES.iter().find(|(_, mode)| *mode == self);
-        word.map_or("", |(word, _)| word)
-    }
-}
 
 /// The strategy of the lead; `None` for the modes without rounds.
 pub(super) fn read(

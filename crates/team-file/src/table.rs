@@ -10,28 +10,10 @@ use toml::Spanned;
 use toml::de::{DeArray, DeTable, DeValue};
 
 use super::source::Source;
-use super::{colours, unsupported};
+use super::unsupported::{self, Level};
 
-/// The kind of a table. Determines which reserved keys it has: see [`unsupported`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Level {
-    Root,
-    Lead,
-    Member,
-    Defaults,
-    Limits,
-    Budget,
-    Panes,
-    Roles,
-    Role,
-    Providers,
-    Provider,
-    Task,
-    Hooks,
-    Permissions,
-    Mcp,
-    McpServer,
-    Search,
+pub(super) fn colours() -> [(&'static str, Colour); Colour::PALETTE.len()] {
+    Colour::PALETTE.map(|colour| (colour.name(), colour))
 }
 
 /// A value with its position.
@@ -200,7 +182,7 @@ impl<'a> Table<'a> {
         map
     }
 
-    /// `colour`, or `color` where the table has that alone.
+    /// Reads the key `colour`, or `color` if the table does not set `colour`.
     pub(super) fn colour(&mut self) -> Option<Colour> {
         let has = |key: &str| self.table.contains_key(key);
         let key = match has("color") && !has("colour") {

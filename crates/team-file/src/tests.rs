@@ -4,7 +4,8 @@ use std::fs;
 use std::path::Path;
 
 use agent_team_protocol::engine::Engine;
-use agent_team_protocol::spec::{ClaimPolicy, Colour, Layout, PlacementChoice, TeamSpec};
+use agent_team_protocol::placement::PlacementChoice;
+use agent_team_protocol::spec::{ClaimPolicy, Colour, Layout, TeamSpec};
 use proptest::prelude::*;
 
 use super::open::FILE_MAX;

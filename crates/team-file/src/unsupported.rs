@@ -1,7 +1,27 @@
 //! Keys and values that are reserved for later versions. They are refused: if they were ignored, they would seem to
 //! work.
 
-use super::table::Level;
+/// The kind of a table. Determines which reserved keys it has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Level {
+    Root,
+    Lead,
+    Member,
+    Defaults,
+    Limits,
+    Budget,
+    Panes,
+    Roles,
+    Role,
+    Providers,
+    Provider,
+    Task,
+    Hooks,
+    Permissions,
+    Mcp,
+    McpServer,
+    Search,
+}
 
 /// Keys, by table.
 const KEYS: &[(Level, &[&str])] = &[(Level::Lead, &["command"]), (Level::Member, &["command"])];

@@ -4,34 +4,13 @@
 //! An engine never talks to the supervisor and never touches the pane.
 
 mod command;
-pub(crate) mod output;
-
-use std::ffi::OsString;
-use std::path::PathBuf;
-use std::sync::Arc;
+mod run;
 
 use agent_team_protocol::engine::Engine;
-use agent_team_protocol::notification::Assignment;
-use agent_team_protocol::{Generation, TaskId};
-use agent_team_system::process::ProcessId;
-use agent_team_tools::secret::Secrets;
-use tokio::sync::{mpsc, watch};
-use tokio::task::JoinHandle;
 
-/// Columns and rows of a terminal.
-pub(crate) type Size = (u16, u16);
-
-/// The number of bytes of a line's output that a result or a failure contains.
-pub(crate) const TAIL_BYTES: usize = 4 << 10;
-
-/// The terminal size without a pane.
-pub(crate) const HEADLESS_SIZE: Size = (80, 24);
-
-/// Starts the runs of a member's tasks. Lives as long as the worker.
-pub(crate) trait TaskEngine {
-    /// Starts a task. Must be called within the worker's runtime.
-    fn start(&mut self, context: &Arc<ProgramContext>, assignment: Assignment, size: Size) -> Run;
-}
+pub(crate) use self::run::{
+    Claim, Event, HEADLESS_SIZE, Outcome, ProgramContext, Run, Size, TAIL_BYTES, TaskEngine,
+};
 
 /// The only place in this crate that distinguishes engines. `None` for an agent, and for an engine that this version
 /// does not have.
@@ -39,123 +18,6 @@ pub(crate) fn task_engine(engine: Engine) -> Option<Box<dyn TaskEngine>> {
     match engine {
         Engine::Command => Some(Box::new(command::Command)),
         Engine::Native | Engine::Unknown => None,
-    }
-}
-
-/// The claim for which a run was started.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct Claim {
-    pub(crate) task: TaskId,
-    pub(crate) generation: Generation,
-}
-
-impl From<&Assignment> for Claim {
-    fn from(assignment: &Assignment) -> Self {
-        Self {
-            task: assignment.task,
-            generation: assignment.generation,
-        }
-    }
-}
-
-/// The environment of this member's programs.
-#[derive(Debug)]
-pub(crate) struct ProgramContext {
-    /// The complete environment of the programs.
-    pub(crate) env: Vec<(OsString, OsString)>,
-    pub(crate) cwd: PathBuf,
-    /// The secret values in `env`.
-    pub(crate) secrets: Secrets,
-    /// The launch marker that all programs carry.
-    pub(crate) marker: String,
-    /// The programs are the only processes below this worker, one line at a time. Processes that remain when a line has
-    /// exited were then left behind by it.
-    pub(crate) alone: bool,
-}
-
-/// An event of a run. `Ended` is the last one.
-#[derive(Debug)]
-pub(crate) enum Event {
-    /// A program is the leader of this session.
-    Session(ProcessId),
-    Output {
-        /// The program's output, unchanged.
-        bytes: Vec<u8>,
-        /// The output as plain text.
-        text: String,
-    },
-    /// The `run` line has succeeded, and the `verify` line starts.
-    Verifying(String),
-    Ended(Outcome),
-}
-
-/// The outcome of a run.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Outcome {
-    Completed {
-        result: String,
-    },
-    /// `detail` is the tail of the output, often empty.
-    Failed {
-        reason: String,
-        detail: String,
-    },
-    /// The run was terminated, with all of its processes.
-    Abandoned,
-}
-
-/// A running task. Dropping it terminates the run without waiting.
-#[derive(Debug)]
-pub(crate) struct Run {
-    pub(crate) claim: Claim,
-    pub(crate) events: mpsc::Receiver<Event>,
-    pub(crate) controls: Controls,
-    pub(crate) task: JoinHandle<()>,
-}
-
-/// The worker's controls of a run.
-#[derive(Debug)]
-pub(crate) struct Controls {
-    // Unbounded: keystrokes of a user.
-    input: mpsc::UnboundedSender<Vec<u8>>,
-    size: watch::Sender<Size>,
-    end: watch::Sender<bool>,
-}
-
-/// The run's side of the controls.
-#[derive(Debug)]
-struct ControlReceivers {
-    input: mpsc::UnboundedReceiver<Vec<u8>>,
-    size: watch::Receiver<Size>,
-    end: watch::Receiver<bool>,
-}
-
-impl Controls {
-    fn new(size: Size) -> (Self, ControlReceivers) {
-        let (input, typed) = mpsc::unbounded_channel();
-        let (size, sizes) = watch::channel(size);
-        let (end, ended) = watch::channel(false);
-        let steering = ControlReceivers {
-            input: typed,
-            size: sizes,
-            end: ended,
-        };
-        (Self { input, size, end }, steering)
-    }
-
-    /// Passes keystrokes to the running program.
-    pub(crate) fn type_in(&self, bytes: Vec<u8>) {
-        // The receiver is gone if the run is just ending.
-        let _ended = self.input.send(bytes);
-    }
-
-    pub(crate) fn resize(&self, size: Size) {
-        self.size.send_replace(size);
-    }
-
-    /// Terminates the run with all of its processes; it then reports `Ended(Abandoned)`.
-    pub(crate) fn end(&self) {
-        self.end.send_replace(true);
     }
 }
 

@@ -1,6 +1,6 @@
 //! The process of a team's hosted members: `agent-teammate-native --host`. The supervisor starts it with a listening
-//! socket as stdin, and sends orders to start and end members over that socket. Each member is a separate launch with
-//! its own thread and its own connection to the supervisor.
+//! socket as stdin, and sends orders to start, watch and end members over that socket, one per connection. Each member
+//! is a separate launch with its own thread and its own connection to the supervisor.
 //!
 //! The process outlives the supervisor, like other workers: the next supervisor connects to the same socket. It exits
 //! with its last member.
@@ -28,8 +28,9 @@ use crate::{RunError, reap};
 /// The members in this process.
 #[derive(Default)]
 struct Members {
-    taken: RefCell<HashMap<LaunchId, InProcessWorker>>,
-    left: Notify,
+    workers: RefCell<HashMap<LaunchId, InProcessWorker>>,
+    /// Notified when a worker was removed from `workers`.
+    removed: Notify,
 }
 
 struct InProcessWorker {
@@ -57,8 +58,8 @@ pub fn host() -> Result<(), RunError> {
                 stream = listener.accept() => {
                     tokio::task::spawn_local(serve(Rc::clone(&members), stream?));
                 }
-                () = members.left.notified() => {
-                    if members.taken.borrow().is_empty() {
+                () = members.removed.notified() => {
+                    if members.workers.borrow().is_empty() {
                         return Ok(());
                     }
                 }
@@ -67,6 +68,8 @@ pub fn host() -> Result<(), RunError> {
     })
 }
 
+/// Executes the order of one connection. The connection stays open until the order is answered or, for `Watch` and
+/// `End`, until the member has ended.
 async fn serve(members: Rc<Members>, stream: Stream) {
     let (read, write) = stream.into_halves();
     let mut reader = FrameReader::new(read, FIRST_FRAME_MAX);
@@ -76,14 +79,13 @@ async fn serve(members: Rc<Members>, stream: Stream) {
     match serde_json::from_str(&frame) {
         Ok(HostOrder::Start { file }) => {
             let failed = start(&members, &file).err();
-            let answered = answer(write, failed).await;
-            if let Err(error) = answered {
+            if let Err(error) = answer(write, failed).await {
                 tracing::warn!(%error, "cannot answer the order to start a member");
             }
         }
         Ok(HostOrder::Watch { launch }) => gone(&members, &launch).await,
         Ok(HostOrder::End { launch }) => {
-            if let Some(worker) = members.taken.borrow_mut().get_mut(&launch) {
+            if let Some(worker) = members.workers.borrow_mut().get_mut(&launch) {
                 worker.end = None;
             }
             gone(&members, &launch).await;
@@ -110,47 +112,48 @@ async fn answer(
 /// Returns when the launch no longer runs in this process.
 async fn gone(members: &Members, launch: &LaunchId) {
     let worker = members
-        .taken
+        .workers
         .borrow()
         .get(launch)
         .map(|worker| worker.gone.clone());
     if let Some(mut gone) = worker {
-        // The sender is dropped when the member's thread ends.
+        // An error means that the sender was dropped, which also happens only when the member's thread has ended.
         let _gone = gone.wait_for(|gone| *gone).await;
     }
 }
 
+/// Takes the launch file and starts the member's thread. Does nothing if another process has taken the launch: that
+/// process reports the outcome.
 fn start(members: &Rc<Members>, file: &Path) -> Result<(), String> {
     let taken = HostedLaunch::take_here(file).map_err(|error| error.to_string())?;
-    // Another process has taken the launch and reports its outcome.
     let Some(hosted) = taken else { return Ok(()) };
     let (member, launch) = (hosted.member().clone(), hosted.launch().clone());
     let log = hosted.log().to_owned();
     let (end, ending) = oneshot::channel();
-    let (left, mut gone) = watch::channel(false);
+    let (set_gone, mut gone) = watch::channel(false);
     let work = move || async move {
         let worked = hosted.run(None).await;
         // The exit code is part of the exit report.
         worked.map(|_code| ()).map_err(|error| error.to_string())
     };
-    let over = move |worked: Result<(), String>| {
+    let on_end = move |worked: Result<(), String>| {
         if let Err(why) = worked {
             write_log(&log, &why);
         }
-        left.send_replace(true);
+        set_gone.send_replace(true);
     };
-    thread::start(format!("agent {member}"), ending, work, over)
+    thread::start(format!("agent {member}"), ending, work, on_end)
         .map_err(|error| error.to_string())?;
     let worker = InProcessWorker {
         end: Some(end),
         gone: gone.clone(),
     };
-    members.taken.borrow_mut().insert(launch.clone(), worker);
+    members.workers.borrow_mut().insert(launch.clone(), worker);
     let members = Rc::clone(members);
     tokio::task::spawn_local(async move {
         let _gone = gone.wait_for(|gone| *gone).await;
-        members.taken.borrow_mut().remove(&launch);
-        members.left.notify_one();
+        members.workers.borrow_mut().remove(&launch);
+        members.removed.notify_one();
     });
     Ok(())
 }

@@ -3,64 +3,35 @@
 //! Uses no terminal, no signals, no working directory and no other process-wide state. Dropping the future kills the
 //! member; the supervisor then terminates the processes that it left behind.
 
-mod team_handle;
+pub(crate) mod engine;
+pub(crate) mod team_handle;
 pub mod thread;
 
 use std::io;
 use std::path::Path;
-use std::pin::Pin;
 use std::sync::Arc;
 
 use agent_team_llm::Model;
 use agent_team_protocol::launch::LaunchFile;
-use agent_team_protocol::notification::{Assignment, DeliveredMessage};
 use agent_team_protocol::{LaunchId, MemberName, RoleName};
 use agent_team_system::directories::Directories;
 use agent_team_tools::Tool;
 use agent_team_tools::supervisor_client::SupervisorClient;
 use agent_team_tools::team::Shared;
 
+pub use engine::{Engine, Worked, Working};
 pub use team_handle::TeamHandle;
 
 use crate::agent::Agent;
 use crate::engine::task_engine;
 use crate::launch::{self, TakeLaunchError};
 use crate::link::{Link, WhenAbsent};
-use crate::pane::{Pane, Surface};
+use crate::pane::Surface;
 use crate::worker::{Worker, WorkerConfig};
 use crate::{
     RunError, agent_pane, config, confinement, introduction, model_of, think, work_dir,
-    worker_config,
+    work_on_tasks, worker_config,
 };
-
-/// Does a member's work instead of a model. Created anew for each launch of the member.
-///
-/// One call is in progress at a time. Its future is dropped when the task is taken away, the member is killed, or its
-/// grace period is over: do necessary cleanup in a `Drop`. A panic kills only the member, which is restarted as after a
-/// crash.
-pub trait Engine: Send {
-    /// Works on a task that the member owns. `Ok` completes the task with this result, after its `verify` line if it
-    /// has one; `Err` fails it for this reason.
-    fn work<'a>(&'a mut self, task: &'a Assignment, team: &'a TeamHandle) -> Working<'a, Worked>;
-
-    /// Receives messages that arrived while there was no task, in order. The lead receives the goal of a run this way,
-    /// as a message of the user. The messages count as read when this returns; otherwise the next launch receives them
-    /// again.
-    fn hear<'a>(
-        &'a mut self,
-        messages: &'a [DeliveredMessage],
-        team: &'a TeamHandle,
-    ) -> Working<'a, ()> {
-        let _nothing_to_do = (messages, team);
-        Box::pin(async {})
-    }
-}
-
-/// A task's result, or the reason why it failed.
-pub type Worked = Result<String, String>;
-
-/// A future that can be sent to another thread.
-pub type Working<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// A launch that this process has taken: no other process can become its worker.
 #[expect(missing_debug_implementations, reason = "it holds secrets")]
@@ -142,9 +113,8 @@ impl HostedLaunch {
             return Err(RunError::Engine(self.launch.engine));
         };
         let worker_config = self.worker_config().await?;
-        let engine = work_dir(&self.launch).map(|_| engine);
-        let pane = Pane::on(Surface::none(), self.launch.member, worker_config.theme);
-        Ok(Worker::new(worker_config, pane, engine).run().await)
+        let unfit = work_dir(&self.launch).err();
+        Ok(work_on_tasks(&self.launch, engine, worker_config, Surface::none(), unfit).await)
     }
 
     async fn think(self, model: Option<Arc<dyn Model>>) -> Result<u8, RunError> {
@@ -177,7 +147,8 @@ impl HostedLaunch {
             tools,
         )?;
         let pane = agent_pane(&self.launch, &worker_config, Surface::none());
-        Ok(Agent::new(worker_config, pane, config).run().await)
+        let agent = Agent::new(&worker_config, config);
+        Ok(Worker::new(worker_config, pane, agent).run().await)
     }
 
     /// Runs this engine. Returns the exit code.
@@ -191,11 +162,8 @@ impl HostedLaunch {
             member, role, lead, ..
         } = self.launch;
         let (client, calls) = SupervisorClient::new(member, role, lead);
-        Ok(
-            Agent::with_engine(worker_config, pane, client, calls, engine)
-                .run()
-                .await,
-        )
+        let agent = Agent::with_engine(&worker_config, client, calls, engine);
+        Ok(Worker::new(worker_config, pane, agent).run().await)
     }
 
     async fn worker_config(&self) -> Result<WorkerConfig, RunError> {

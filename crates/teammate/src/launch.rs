@@ -11,13 +11,14 @@ use agent_team_system::private_file;
 
 use crate::env_allowlist::is_allowed;
 
-/// Contains the member's name, for its programs.
+/// The environment variable with the member's name, for its programs.
 const MEMBER_VARIABLE: &str = "AGENT_TEAM_MEMBER";
 
-/// Contains the team's id, for its programs.
+/// The environment variable with the team's id, for its programs.
 const TEAM_VARIABLE: &str = "AGENT_TEAM_TEAM";
 
-/// Describes the caller's terminal, or a terminal other than the task's own.
+/// Variables of the caller that the member's programs must not receive: they describe another terminal than the task's
+/// own, or name another launch.
 const NOT_PASSED_ON: [&str; 6] = [
     "TERM",
     "COLUMNS",
@@ -53,8 +54,8 @@ pub(crate) fn take(path: &Path) -> Result<LaunchFile, TakeLaunchError> {
     })
 }
 
-/// The directories of the installation that started this launch. The process's own environment is not used: it may come
-/// from a tmux server that was started days ago.
+/// The directories of the installation that started this launch, derived from the launch file. The environment of this
+/// process is not used: a tmux server that was started days ago may have passed on its own.
 pub(crate) fn directories(path: &Path, file: &LaunchFile) -> io::Result<Directories> {
     // The paths are `<run>/launch/<id>` and `<state>/supervisor.lock`.
     let run = path.parent().and_then(Path::parent);

@@ -7,7 +7,8 @@
 //! ```
 //! A reader who looks for …
 //! - the launch file that configures the process: `launch`
-//! - the state machine of the process and its exit: `worker` for engines that do one task at a time, else `agent`
+//! - the event loop of the process and its exit: `worker`; what it does: `tasks` one at a time, or `agent`
+//! - output for connected clients: `live_output`
 //! - pings, reconnects and repeated requests: `link`
 //! - engines that do one task at a time, such as running its line: `engine`
 //! - members inside another program, and its engines: `hosted`; several members in one process: `host`
@@ -24,10 +25,13 @@ pub mod host;
 pub mod hosted;
 mod launch;
 mod link;
+mod live_output;
 mod log;
 mod pane;
 pub mod program;
+mod tasks;
 pub mod terminal_lender;
+mod timer;
 mod typed;
 mod worker;
 
@@ -70,11 +74,13 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::agent::{Agent, AgentConfig, deps};
-use crate::engine::{ProgramContext, task_engine};
+use crate::engine::{ProgramContext, TaskEngine, task_engine};
 use crate::launch::TakeLaunchError;
 use crate::link::{Link, WhenAbsent};
+use crate::live_output::LiveOutput;
 use crate::log::MemberLog;
 use crate::pane::{AgentPane, Pane, Surface};
+use crate::tasks::Tasks;
 use crate::typed::Typed;
 use crate::worker::{ExitReport, Worker, WorkerConfig};
 
@@ -110,15 +116,7 @@ pub enum RunOutcome {
 /// # Errors
 /// If the launch file cannot be used, or threads, signals or directories cannot be set up.
 pub fn run_tasks(launch_file: &Path) -> Result<RunOutcome, RunError> {
-    run(
-        launch_file,
-        task_engine,
-        async |launch, engine, worker_config, surface, unfit| {
-            let pane = Pane::on(surface, launch.member.clone(), worker_config.theme);
-            let engine = unfit.map_or(Ok(engine), Err);
-            Worker::new(worker_config, pane, engine).run().await
-        },
-    )
+    run(launch_file, task_engine, work_on_tasks)
 }
 
 /// Like [`run_tasks`], for an agent.
@@ -257,13 +255,39 @@ async fn think(
     match config {
         Ok(config) => {
             let pane = agent_pane(launch, &worker_config, surface);
-            Agent::new(worker_config, pane, config).run().await
+            let agent = Agent::new(&worker_config, config);
+            Worker::new(worker_config, pane, agent).run().await
         }
-        Err(report) => {
-            let pane = Pane::on(surface, launch.member.clone(), worker_config.theme);
-            Worker::new(worker_config, pane, Err(report)).run().await
-        }
+        Err(report) => report_unfit(launch, worker_config, surface, report).await,
     }
+}
+
+/// Works on tasks with this engine, or reports why it cannot. Returns the exit code.
+async fn work_on_tasks(
+    launch: &LaunchFile,
+    engine: Box<dyn TaskEngine>,
+    worker_config: WorkerConfig,
+    surface: Surface,
+    unfit: Option<ExitReport>,
+) -> u8 {
+    if let Some(report) = unfit {
+        return report_unfit(launch, worker_config, surface, report).await;
+    }
+    let pane = Pane::on(surface, launch.member.clone(), worker_config.theme);
+    Worker::new(worker_config, pane, Tasks::new(engine))
+        .run()
+        .await
+}
+
+async fn report_unfit(
+    launch: &LaunchFile,
+    worker_config: WorkerConfig,
+    surface: Surface,
+    report: ExitReport,
+) -> u8 {
+    let pane = Pane::on(surface, launch.member.clone(), worker_config.theme);
+    let worker = Worker::new(worker_config, pane, Tasks::none());
+    worker.report_unfit(report).await
 }
 
 fn agent_pane(launch: &LaunchFile, worker_config: &WorkerConfig, surface: Surface) -> AgentPane {
@@ -421,6 +445,7 @@ fn worker_config(
     WorkerConfig {
         directories: directories.clone(),
         log: MemberLog::new(launch.log.clone()),
+        live: LiveOutput::new(&program_context.marker),
         link,
         typed: Typed::start(directories, launch),
         // The CLI refuses an unknown theme before it starts a team.
@@ -511,12 +536,4 @@ fn log_panics(launch: &LaunchFile) {
         }
         print(panic);
     }));
-}
-
-/// Returns at the deadline, or never without one. Cancel-safe.
-pub(crate) async fn sleep_until(at: Option<tokio::time::Instant>) {
-    match at {
-        Some(at) => tokio::time::sleep_until(at).await,
-        None => std::future::pending().await,
-    }
 }

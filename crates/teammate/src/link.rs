@@ -16,7 +16,9 @@
 //! after a reconnect.
 
 mod arrival;
+mod event;
 mod pending;
+mod request;
 
 use std::future::poll_fn;
 use std::io;
@@ -25,17 +27,15 @@ use std::task::Poll;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use agent_team_protocol::initialize::{Initialize, Welcome};
-use agent_team_protocol::method::Method;
-use agent_team_protocol::notification::{
-    Abandon, Allowance, Assignment, Deliver, Inform, MemberWaits, PaneLost, PaneShown, ShowPane,
-    StopMember, TaskOutput, TaskSession,
+use agent_team_client::{
+    CallError, Client, ConnectError, ConnectOrStartError, Incoming, Introduced,
 };
+use agent_team_protocol::initialize::Initialize;
+use agent_team_protocol::notification::{PaneLost, TaskOutput};
 use agent_team_protocol::rpc::Call;
-use agent_team_protocol::{ErrorCode, Refusal, with_causes};
+use agent_team_protocol::{ErrorCode, with_causes};
 use agent_team_system::backoff::Backoff;
-use agent_team_system::client::{CallError, Client, ConnectError, Incoming, Introduced};
-use agent_team_system::daemon::{self, BoundSocket, ConnectOrStartError};
+use agent_team_system::daemon::{self, BoundSocket};
 use agent_team_system::directories::Directories;
 use agent_team_system::random;
 use serde_json::value::RawValue;
@@ -43,8 +43,12 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use self::arrival::{Arrived, arrived, connection_end};
+use self::event::Ended;
 use self::pending::{Pending, Settled};
-use crate::sleep_until;
+use crate::timer::sleep_until;
+
+pub(crate) use self::event::{LinkEvent, Over};
+pub(crate) use self::request::{Notice, Request, Ticket};
 
 /// Random delay after a lost connection, so that not all members start a supervisor at the same moment.
 const JITTER: Duration = Duration::from_millis(20);
@@ -67,32 +71,6 @@ const BACKOFF: Backoff = Backoff {
 /// A connection that lasted this long resets the failure count.
 const SETTLED_AFTER: Duration = Duration::from_secs(1);
 
-/// Notifications of the supervisor, and answers to requests.
-#[derive(Debug)]
-pub(crate) enum LinkEvent {
-    Connected(Welcome),
-    Start(Assignment),
-    Abandon(Abandon),
-    Deliver(Deliver),
-    Stop(StopMember),
-    Allowance(Allowance),
-    Show(ShowPane),
-    Inform(Inform),
-    Answered(Ticket, Result<Box<RawValue>, Refusal>),
-    /// The first failed attempt after a connection was lost; later ones are not reported.
-    Unreachable(String),
-    /// The link is over: no further connection is made.
-    Over(Over),
-}
-
-#[derive(Debug)]
-pub(crate) enum Over {
-    /// The supervisor was stopped on purpose.
-    Stopped,
-    /// This launch is no longer the member's current one.
-    Retired(String),
-}
-
 /// What to do if no supervisor is running.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum WhenAbsent {
@@ -100,39 +78,6 @@ pub(crate) enum WhenAbsent {
     Start,
     /// Wait for it.
     Wait,
-}
-
-/// Identifies a request. Tickets are issued in request order and are the idempotency keys.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct Ticket(u64);
-
-/// A request of the worker to the supervisor.
-#[derive(Debug, Clone)]
-pub(crate) struct Request {
-    pub(crate) method: &'static str,
-    /// JSON of the method's arguments.
-    pub(crate) args: Box<RawValue>,
-}
-
-impl Request {
-    pub(crate) fn of<M: Method>(args: &M::Args) -> Self {
-        Self {
-            method: M::NAME,
-            args: serde_json::value::to_raw_value(args)
-                .expect("wire types have string keys and no failing serializers"),
-        }
-    }
-}
-
-/// A notification of the worker, sent only while connected.
-#[derive(Debug)]
-pub(crate) enum Notice {
-    Session(TaskSession),
-    /// Sent in order with the requests.
-    Output(TaskOutput),
-    PaneLost,
-    PaneShown(PaneShown),
-    Waits(MemberWaits),
 }
 
 #[derive(Debug)]
@@ -247,19 +192,10 @@ fn retired(error: &ConnectOrStartError) -> Option<String> {
     (refusal.code == ErrorCode::Unauthenticated).then(|| refusal.message.clone())
 }
 
-/// How a connection ended.
-enum Ended {
-    Lost,
-    Restarting,
-    Over(Over),
-    /// The worker has exited.
-    Abandoned,
-}
-
 impl Connector {
     async fn run(mut self) {
         let mut failures = 0;
-        let mut told = false;
+        let mut reported = false;
         let mut pause = Duration::ZERO;
         let mut last = None;
         loop {
@@ -275,7 +211,7 @@ impl Connector {
             let ended = match connected {
                 Ok((client, incoming, bound)) => {
                     let since = Instant::now();
-                    told = false;
+                    reported = false;
                     last = bound;
                     let ended = self.serve(client, incoming).await;
                     if since.elapsed() >= SETTLED_AFTER {
@@ -286,7 +222,7 @@ impl Connector {
                 Err(error) => match retired(&error) {
                     Some(why) => Ended::Over(Over::Retired(why)),
                     None => {
-                        if !std::mem::replace(&mut told, true) {
+                        if !std::mem::replace(&mut reported, true) {
                             self.send_event(LinkEvent::Unreachable(with_causes(&error)));
                         }
                         Ended::Lost
@@ -318,7 +254,7 @@ impl Connector {
             }
             let bound = daemon::bound_socket(&self.directories);
             if bound.is_some() && bound != last {
-                match daemon::connect(&self.directories, &self.initialize).await {
+                match agent_team_client::connect(&self.directories, &self.initialize).await {
                     Ok((client, incoming)) => return Some(Ok((client, incoming, bound))),
                     Err(error) if retired(&error).is_some() => return Some(Err(error)),
                     Err(error) => {
@@ -357,9 +293,11 @@ impl Connector {
         let bound = daemon::bound_socket(&self.directories);
         let (client, incoming) = match self.reach {
             WhenAbsent::Start => {
-                daemon::connect_or_start(&self.directories, &self.initialize).await?
+                agent_team_client::connect_or_start(&self.directories, &self.initialize).await?
             }
-            WhenAbsent::Wait => daemon::connect(&self.directories, &self.initialize).await?,
+            WhenAbsent::Wait => {
+                agent_team_client::connect(&self.directories, &self.initialize).await?
+            }
         };
         let bound = bound.or_else(|| daemon::bound_socket(&self.directories));
         Ok((client, incoming, bound))

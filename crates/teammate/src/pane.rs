@@ -30,6 +30,27 @@ pub(crate) use self::terminal::Room;
 /// Shown when the user sends EOF in a pane.
 const HOW_TO_DETACH: &str = "to leave this pane, detach: the prefix key, then d (in tmux: ^B d)";
 
+/// A member's pane, as its worker uses it.
+pub(crate) trait MemberPane {
+    fn surface(&self) -> &Surface;
+
+    /// Shows one line of the runtime. `text` must be free of control characters.
+    fn line(&mut self, text: &str);
+
+    /// Moves to a lent terminal; `recent` is the latest output, free of control characters. Returns the messages that
+    /// the previous terminal did not show. Must be called within the worker's [`tokio::task::LocalSet`].
+    ///
+    /// # Errors
+    /// If the terminal no longer exists; nothing has changed then.
+    fn move_to(&mut self, show: &ShowPane, recent: &str) -> io::Result<Vec<MessageId>>;
+
+    /// Continues without a terminal. Returns the messages that it did not show.
+    fn lose(&mut self) -> Vec<MessageId>;
+
+    /// Shows the queued output and restores the terminal.
+    async fn close(&mut self);
+}
+
 /// An action of the user, or the loss of the pane.
 #[derive(Debug)]
 pub(crate) enum PaneEvent {
@@ -100,36 +121,6 @@ impl Pane {
         }
     }
 
-    /// Moves to a lent terminal; `recent` is the latest output, free of control characters.
-    /// Returns the messages that the previous terminal did not show. Must be called within the worker's
-    /// [`tokio::task::LocalSet`].
-    ///
-    /// # Errors
-    /// If the terminal no longer exists; nothing has changed then.
-    pub(crate) fn move_to(&mut self, show: &ShowPane, recent: &str) -> io::Result<Vec<MessageId>> {
-        self.surface.move_to(show)?;
-        let unconfirmed = self.lost();
-        self.show(recent.replace('\n', "\r\n").into_bytes(), Vec::new(), None);
-        match &self.view {
-            View::Quiet => {}
-            View::Prompt { .. } => {
-                self.view = View::Quiet;
-                self.prompt();
-            }
-            View::Task { position, .. } => {
-                let full_screen = position.alternate_screen;
-                self.command(Command::Raw);
-                if full_screen {
-                    self.show(b"\x1b[?1049h".to_vec(), Vec::new(), None);
-                }
-            }
-        }
-        if let Some(line) = surface::how_to_leave(&self.member, show.hold) {
-            self.line(&line);
-        }
-        Ok(unconfirmed)
-    }
-
     pub(crate) fn set_colour(&mut self, colour: Option<Colour>) {
         self.colour = colour;
     }
@@ -167,12 +158,6 @@ impl Pane {
                 (Event::Gone, _) => return PaneEvent::Gone,
             }
         }
-    }
-
-    /// Continues without a terminal. Returns the messages that it did not show.
-    pub(crate) fn lose(&mut self) -> Vec<MessageId> {
-        self.surface.lose();
-        self.lost()
     }
 
     fn lost(&mut self) -> Vec<MessageId> {
@@ -213,11 +198,6 @@ impl Pane {
 
     fn prompt_text(&self) -> String {
         self.accent(&format!("{} ▸ ", self.member))
-    }
-
-    /// Shows one line of the runtime. `text` must be free of control characters.
-    pub(crate) fn line(&mut self, text: &str) {
-        self.put(text, Vec::new());
     }
 
     /// Shows messages, each as a line. They count as shown at [`PaneEvent::Shown`]. Without a terminal they are
@@ -333,12 +313,6 @@ impl Pane {
     fn command(&self, command: Command) {
         self.surface.command(command);
     }
-
-    /// Shows the queued output and restores the terminal.
-    pub(crate) async fn close(&mut self) {
-        self.end_task();
-        self.surface.close().await;
-    }
 }
 
 /// Returns whether a line of the runtime can be inserted at this position.
@@ -352,6 +326,50 @@ fn between(position: &mut Position, text: &str) -> Vec<u8> {
     let bytes = format!("{before}{text}\r\n").into_bytes();
     position.follow(&bytes);
     bytes
+}
+
+impl MemberPane for Pane {
+    fn surface(&self) -> &Surface {
+        &self.surface
+    }
+
+    fn line(&mut self, text: &str) {
+        self.put(text, Vec::new());
+    }
+
+    fn move_to(&mut self, show: &ShowPane, recent: &str) -> io::Result<Vec<MessageId>> {
+        self.surface.move_to(show)?;
+        let unconfirmed = self.lost();
+        self.show(recent.replace('\n', "\r\n").into_bytes(), Vec::new(), None);
+        match &self.view {
+            View::Quiet => {}
+            View::Prompt { .. } => {
+                self.view = View::Quiet;
+                self.prompt();
+            }
+            View::Task { position, .. } => {
+                let full_screen = position.alternate_screen;
+                self.command(Command::Raw);
+                if full_screen {
+                    self.show(b"\x1b[?1049h".to_vec(), Vec::new(), None);
+                }
+            }
+        }
+        if let Some(line) = surface::how_to_leave(&self.member, show.hold) {
+            self.line(&line);
+        }
+        Ok(unconfirmed)
+    }
+
+    fn lose(&mut self) -> Vec<MessageId> {
+        self.surface.lose();
+        self.lost()
+    }
+
+    async fn close(&mut self) {
+        self.end_task();
+        self.surface.close().await;
+    }
 }
 
 #[cfg(test)]

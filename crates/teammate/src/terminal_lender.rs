@@ -15,19 +15,19 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use agent_team_client::{CallError, Client, ConnectError};
 use agent_team_protocol::initialize::Initialize;
 use agent_team_protocol::method::{HoldAnswer, HoldPane, PaneHold};
 use agent_team_protocol::notification::{Hold, ShowPane};
 use agent_team_protocol::rpc::{Call, TeamRef};
 use agent_team_protocol::{LaunchId, TeamId};
-use agent_team_system::client::{CallError, Client, ConnectError};
 use agent_team_system::process::{ExitWatch, ProcessId, Signal};
 use agent_team_system::signals::{QuitKey, SignalEvent, Signals};
 use agent_team_system::terminal::{self, Modes};
 use signal_hook::consts::SIGTSTP;
 use tokio::time::Instant;
 
-use crate::sleep_until;
+use crate::timer::sleep_until;
 
 /// The first delay between attempts to reach a restarting supervisor, which doubles, and the number of attempts.
 const FIRST_RETRY: Duration = Duration::from_millis(25);
@@ -131,7 +131,7 @@ async fn serve(
 ) -> io::Result<()> {
     let mut until = None;
     loop {
-        let told = tokio::select! {
+        let signal = tokio::select! {
             ended = worker.exited() => return ended,
             () = sleep_until(until) => return Ok(()),
             // In a pane, `^\` is an ordinary keystroke.
@@ -144,9 +144,9 @@ async fn serve(
                 SignalEvent::Info => continue,
             },
         };
-        if told == Signal::SIGHUP {
+        if signal == Signal::SIGHUP {
             until.get_or_insert_with(|| Instant::now() + RELEASE_LIMIT);
         }
-        worker.signal(told)?;
+        worker.signal(signal)?;
     }
 }

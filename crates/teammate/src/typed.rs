@@ -9,25 +9,20 @@ mod verb;
 
 use std::sync::Arc;
 
+use agent_team_client::{CallError, Session, SessionError};
 use agent_team_protocol::engine::TypedLine;
-use agent_team_protocol::initialize::Initialize;
 use agent_team_protocol::launch::LaunchFile;
 use agent_team_protocol::method::{
-    AddTask, MessageSend, Method, RequestDecide, RequestShow, SendMessage, TaskAdd,
+    AddTask, MessageSend, RequestDecide, RequestShow, SendMessage, TaskAdd,
 };
 use agent_team_protocol::request::{DecideRequest, OneRequest, RequestView};
-use agent_team_protocol::rpc::{Call, TeamRef};
+use agent_team_protocol::rpc::TeamRef;
 use agent_team_protocol::spec::TaskSpec;
 use agent_team_protocol::{MemberName, Recipient, Refusal, RequestId, TaskId, TeamId};
-use agent_team_system::client::CallError;
-use agent_team_system::daemon;
 use agent_team_system::directories::Directories;
 use tokio::sync::mpsc;
 
 use self::verb::Verbs;
-
-/// The number of connections on which an action is tried. Its idempotency key makes the repetition safe.
-const ATTEMPTS: u32 = 2;
 
 /// An action of the user.
 #[derive(Debug)]
@@ -80,8 +75,6 @@ impl Typed {
         };
         let client = Client {
             directories,
-            // The launch id is random and unique to this worker, so the derived client id is unique too.
-            id: format!("{}-pane", launch.launch),
             team: launch.team.clone(),
             member: launch.member.clone(),
             typed,
@@ -112,7 +105,6 @@ impl Typed {
 
 struct Client {
     directories: Directories,
-    id: String,
     team: TeamId,
     member: MemberName,
     typed: TypedLine,
@@ -124,22 +116,26 @@ impl Client {
         mut actions: mpsc::UnboundedReceiver<Action>,
         outcomes: mpsc::UnboundedSender<ActionOutcome>,
     ) {
-        let mut count: u64 = 0;
         while let Some(act) = actions.recv().await {
-            count += 1;
-            let (what, outcome) = self.act(act, count.to_string()).await;
-            let outcome = outcome.map_err(|refusal| FailedAction { what, refusal });
+            let (what, outcome) = self.act(act).await;
+            let outcome = outcome.map_err(|error| FailedAction {
+                what,
+                refusal: refusal(error),
+            });
             let _worker_gone = outcomes.send(outcome);
         }
     }
 
     /// Performs the action. Returns the error text for a failure, and the result.
-    async fn act(&self, act: Action, key: String) -> (&'static str, Result<ActionResult, Refusal>) {
+    async fn act(&self, act: Action) -> (&'static str, Result<ActionResult, SessionError>) {
+        // An idle supervisor runs as long as a client is connected, so the session ends with the action.
+        let team = TeamRef::Id(self.team.clone());
+        let mut session = Session::to_create(team).in_directories(self.directories.clone());
         match act {
             Action::Line(line) => match self.typed {
                 TypedLine::Task => {
                     let spec = TaskSpec::typed(&line, self.member.clone());
-                    let added = self.call::<TaskAdd>(key, AddTask { spec }).await;
+                    let added = session.call::<TaskAdd>(AddTask { spec }).await;
                     (
                         "cannot add the task",
                         added.map(|added| ActionResult::Task(added.task)),
@@ -154,7 +150,7 @@ impl Client {
                         summary: None,
                         wants_reply: false,
                     };
-                    let sent = self.call::<MessageSend>(key, message).await;
+                    let sent = session.call::<MessageSend>(message).await;
                     (
                         "cannot send the message",
                         sent.map(|_| ActionResult::Accepted),
@@ -162,14 +158,14 @@ impl Client {
                 }
             },
             Action::Show(request) => {
-                let shown = self.call::<RequestShow>(key, OneRequest { request }).await;
+                let shown = session.query::<RequestShow>(OneRequest { request }).await;
                 (
                     "cannot show the request",
                     shown.map(|view| ActionResult::Shown(Box::new(view))),
                 )
             }
             Action::Decide(decide) => {
-                let decided = self.call::<RequestDecide>(key, decide).await;
+                let decided = session.call::<RequestDecide>(decide).await;
                 (
                     "cannot send the decision",
                     decided.map(|_| ActionResult::Accepted),
@@ -177,29 +173,11 @@ impl Client {
             }
         }
     }
+}
 
-    async fn call<M: Method>(&self, key: String, args: M::Args) -> Result<M::Answer, Refusal> {
-        let call = Call {
-            team: Some(TeamRef::Id(self.team.clone())),
-            key: Some(key),
-            args,
-        };
-        let mut attempts = ATTEMPTS;
-        loop {
-            attempts -= 1;
-            let initialize = Initialize::client(self.id.clone());
-            let connected = daemon::connect_or_start(&self.directories, &initialize).await;
-            // Notifications are dropped with the connection.
-            let (client, _incoming) =
-                connected.map_err(|error| Refusal::internal(error.to_string()))?;
-            match client.call::<M>(&call).await {
-                Ok(answer) => return Ok(answer),
-                Err(CallError::Refused(refusal)) => return Err(refusal),
-                Err(CallError::Disconnected) if attempts > 0 => {}
-                Err(error @ (CallError::Disconnected | CallError::Answer { .. })) => {
-                    return Err(Refusal::internal(error.to_string()));
-                }
-            }
-        }
+fn refusal(error: SessionError) -> Refusal {
+    if let SessionError::Call(CallError::Refused(refusal)) = error {
+        return refusal;
     }
+    Refusal::internal(error.to_string())
 }

@@ -1,59 +1,52 @@
-//! The worker's loop for engines that do one task at a time: owns the process's state. Called by `lib.rs` and `hosted`,
-//! once per launch.
+//! The worker of one member, whatever its engine is: connection, pane, output, signals and exit. Called by `lib.rs` and
+//! `hosted`, once per launch.
 //!
 //! ```text
-//!          start                ended: reported
-//!   Idle ────────► Running ─────────────────────────► Idle
-//!    │               │ └ abandoned, replaced ─► Ending ─► Idle, or the next run
-//!    │ stop          │ stop                       │ stop, retired
-//!    │               ▼     grace over             ▼
-//!    │            Draining ─────────► Ending, then leave
-//!    │               │ ended: reported            │
-//!    ▼               ▼                            ▼
-//!   Settling: reports are answered ──► Leaving: exit report ──► Gone
+//! link, signals, timers ──► Worker ──► Work ─┬─ Tasks: one run at a time of a `TaskEngine`
+//! pane, engine ─────────────┘ │              └─ Agent: a loop with a model, or with an embedded engine
+//!                             └─ Life: working, stopping, gone
 //! ```
 //! Everything arrives as an [`Event`] and is applied without waiting. The supervisor's state takes precedence over the
-//! worker's: a claim that the supervisor no longer reports is terminated without a report.
+//! worker's: work on a claim that the supervisor no longer reports is terminated without a report.
 
-mod report;
-mod state;
-mod transition;
+mod life;
+mod output;
+mod reconcile;
 
-use std::collections::{BTreeSet, HashMap};
-use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use agent_team_protocol::MessageId;
 use agent_team_protocol::initialize::Welcome;
-use agent_team_protocol::notification::{ShowPane, TaskOutput, TaskSession};
-use agent_team_protocol::spec::Colour;
+use agent_team_protocol::method::MemberExit;
+use agent_team_protocol::notification::{
+    Abandon, Allowance, Assignment, Deliver, Inform, ShowPane, TaskOutput,
+};
 use agent_team_protocol::text::visible_line;
+use agent_team_protocol::{MessageId, Refusal, TaskId};
 use agent_team_system::directories::Directories;
-use agent_team_system::process::ProcessId;
 use agent_team_system::signals::{SignalEvent, Signals};
 use agent_team_terminal_ui::style::Theme;
+use serde_json::value::RawValue;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use self::report::PendingReport;
-use self::state::{State, Task, Then};
-use crate::engine::{Event as TaskEvent, ProgramContext, TaskEngine};
-use crate::link::{Link, LinkEvent, Notice, Over, Ticket};
+use self::output::Coalescer;
+use self::reconcile::{Reconciled, reconcile};
+use crate::engine::{Claim, ProgramContext};
+use crate::link::{Link, LinkEvent, Notice, Over, Request, Ticket};
+use crate::live_output::LiveOutput;
 use crate::log::MemberLog;
-use crate::pane::paint;
-use crate::pane::{Pane, PaneEvent, Room, Surface};
-use crate::sleep_until;
-use crate::typed::{Action, ActionOutcome, ActionResult, Typed};
+use crate::pane::{MemberPane, Surface};
+use crate::timer::sleep_until;
+use crate::typed::{ActionOutcome, ActionResult, Typed};
 
-pub(crate) use self::report::refused;
-pub(crate) use self::state::{ExitReport, Reconciled, reconcile};
+pub(crate) use self::life::{ExitReport, Life, Stop};
 
 /// The grace period after SIGTERM.
-pub(crate) const TERM_GRACE: Duration = Duration::from_secs(1);
+const TERM_GRACE: Duration = Duration::from_secs(1);
 
 /// The minimum interval between two `task/output` notifications.
-pub(crate) const OUTPUT_PAUSE: Duration = Duration::from_millis(50);
+const OUTPUT_PAUSE: Duration = Duration::from_millis(50);
 
 /// The number of recent lines that a lent terminal shows first.
 const RECENT_LINES: usize = 40;
@@ -62,6 +55,8 @@ const RECENT_LINES: usize = 40;
 pub(crate) struct WorkerConfig {
     pub(crate) program_context: Arc<ProgramContext>,
     pub(crate) log: MemberLog,
+    /// Output for connected clients.
+    pub(crate) live: LiveOutput,
     pub(crate) link: Link,
     pub(crate) typed: Typed,
     /// `None` for a member in a shared process, which does not handle signals itself.
@@ -71,164 +66,223 @@ pub(crate) struct WorkerConfig {
     pub(crate) directories: Directories,
 }
 
-impl WorkerConfig {
-    pub(crate) fn report_surface(&self, surface: &Surface) {
-        if let Some(notice) = surface.state_notice() {
-            self.link.notify(notice);
-        }
+/// The work of a member, as its engine does it. No method but `next` and `close` waits.
+pub(crate) trait Work: Sized {
+    type Pane: MemberPane;
+    type Event;
+
+    /// The next event of the pane and the engine. Cancel-safe.
+    async fn next(&mut self, pane: &mut Self::Pane) -> Self::Event;
+
+    fn apply(&mut self, event: Self::Event, shell: &mut Shell<Self::Pane>);
+
+    /// The supervisor has accepted a connection.
+    fn welcomed(&mut self, welcome: &Welcome, shell: &mut Shell<Self::Pane>);
+
+    /// The claim that the member works on.
+    fn claim(&self) -> Option<Claim>;
+
+    /// Returns whether the end of this claim is reported and not yet answered.
+    fn is_reported(&self, claim: Claim) -> bool;
+
+    fn start(&mut self, assignment: Assignment, shell: &mut Shell<Self::Pane>);
+
+    fn abandon(&mut self, abandon: Abandon, shell: &mut Shell<Self::Pane>);
+
+    /// The supervisor reports no claim of this member.
+    fn lose_claim(&mut self, shell: &mut Shell<Self::Pane>);
+
+    fn deliver(&mut self, deliver: Deliver, shell: &mut Shell<Self::Pane>);
+
+    fn inform(&mut self, inform: Inform, shell: &mut Shell<Self::Pane>) {
+        shell.note(&visible_line(&inform.text));
     }
 
-    /// Called before the terminal is lost.
-    pub(crate) fn log_loss(&mut self, surface: &Surface) {
-        if surface.is_own() {
-            // The log reports its own write errors; the worker continues without it.
-            let _logged = self.log.line("the pane was closed: continuing without it");
-        }
+    fn allow(&mut self, _allowance: Allowance) {}
+
+    /// A request is answered. The exit report's answer goes to the worker.
+    fn answered(
+        &mut self,
+        ticket: Ticket,
+        outcome: Result<Box<RawValue>, Refusal>,
+        shell: &mut Shell<Self::Pane>,
+    );
+
+    fn acted(&mut self, result: ActionResult, shell: &mut Shell<Self::Pane>);
+
+    /// Moves the pane to a lent terminal.
+    fn show(&mut self, show: &ShowPane, shell: &mut Shell<Self::Pane>);
+
+    fn lose_pane(&mut self, shell: &mut Shell<Self::Pane>);
+
+    /// The terminal was resized.
+    fn fit(&mut self, shell: &mut Shell<Self::Pane>);
+
+    /// ^C on a terminal that edits lines.
+    fn interrupt(&mut self, _shell: &mut Shell<Self::Pane>) {}
+
+    /// Returns whether something runs that must end before the exit report.
+    fn is_busy(&self) -> bool;
+
+    /// Asks the running work to finish by itself. Returns the time at which to end it; `None` if it is being ended.
+    fn stop(&mut self, stop: &Stop<'_>, shell: &mut Shell<Self::Pane>) -> Option<Instant>;
+
+    /// Ends the running work. Returns false if [`Shell::ended`] follows later.
+    fn end(&mut self, why: &str, shell: &mut Shell<Self::Pane>) -> bool;
+
+    /// Returns whether every report is answered that must precede the exit report.
+    fn is_settled(&self) -> bool {
+        true
     }
 
-    /// The latest output, for a lent terminal; `None` if this member cannot use one.
-    pub(crate) fn recent(&self) -> Option<String> {
-        // Signals for resizes and keys concern the whole process, which a hosted member shares with others.
-        self.signals.as_ref()?;
-        Some(self.log.recent(RECENT_LINES))
+    /// The task that the output belongs to.
+    fn task(&self) -> Option<TaskId> {
+        self.claim().map(|claim| claim.task)
     }
+
+    /// Waits until nothing runs.
+    async fn close(&mut self) {}
 }
 
-pub(crate) struct Worker {
-    config: WorkerConfig,
-    /// `None`: this worker is unfit and starts nothing.
-    engine: Option<Box<dyn TaskEngine>>,
-    pane: Pane,
-    state: State,
-    /// Requests that are not answered yet.
-    pending: HashMap<Ticket, PendingReport>,
-    /// Messages that are being shown or acknowledged. They may be delivered again meanwhile.
-    in_progress: BTreeSet<MessageId>,
+/// What every worker has, for its [`Work`].
+pub(crate) struct Shell<P> {
+    pub(crate) config: WorkerConfig,
+    pub(crate) pane: P,
+    pub(crate) life: Life,
+    /// Output that is not sent to the supervisor yet.
+    output: Coalescer,
+    /// The earliest time for the next output.
+    output_at: Instant,
+    /// The exit report, when it is sent.
+    exit: Option<Ticket>,
 }
 
-enum Event {
+pub(crate) struct Worker<W: Work> {
+    shell: Shell<W::Pane>,
+    work: W,
+}
+
+enum Event<E> {
     Link(LinkEvent),
-    Task(TaskEvent, Option<Room>),
+    Work(E),
     /// More output can be sent to the supervisor.
     OutputDue(mpsc::OwnedPermit<TaskOutput>),
-    Pane(PaneEvent),
     Acted(ActionOutcome),
     Signal(SignalEvent),
     Deadline,
 }
 
-impl Worker {
-    /// `engine`: or the reason why this worker cannot work; it then only reports this.
-    pub(crate) fn new(
-        config: WorkerConfig,
-        pane: Pane,
-        engine: Result<Box<dyn TaskEngine>, ExitReport>,
-    ) -> Self {
-        let (engine, unfit) = match engine {
-            Ok(engine) => (Some(engine), None),
-            Err(report) => (None, Some(report)),
-        };
-        let mut worker = Self {
+impl<W: Work> Worker<W> {
+    pub(crate) fn new(config: WorkerConfig, pane: W::Pane, work: W) -> Self {
+        let shell = Shell {
             config,
-            engine,
             pane,
-            state: State::Idle,
-            pending: HashMap::new(),
-            in_progress: BTreeSet::new(),
+            life: Life::Working,
+            output: Coalescer::default(),
+            output_at: Instant::now(),
+            exit: None,
         };
-        if let Some(report) = unfit {
-            worker.note(&report.reason);
-            worker.leave(report, Instant::now());
-        }
-        worker
+        Self { shell, work }
+    }
+
+    /// Reports that this worker cannot work, and exits.
+    pub(crate) async fn report_unfit(mut self, report: ExitReport) -> u8 {
+        self.shell.note(&report.reason);
+        self.shell.life.leave(report, Instant::now());
+        self.run().await
     }
 
     /// Runs until the member is stopped or its launch is over. Returns the exit code.
     pub(crate) async fn run(mut self) -> u8 {
         let code = loop {
-            if let State::Gone { code } = self.state {
+            self.settle();
+            if let Life::Gone { code } = self.shell.life {
                 break code;
             }
             let event = self.next().await;
             self.apply(event);
         };
-        self.pane.close().await;
+        self.work.close().await;
+        self.shell.pane.close().await;
         code
     }
 
-    async fn next(&mut self) -> Event {
-        let room = self.pane.room();
-        let output = self.config.link.output.clone();
-        let deadline = self.state.deadline();
-        let task = self.state.task();
-        let output_at = task
-            .as_ref()
-            .filter(|task| !task.output.is_empty())
-            .map(|task| task.output_at);
+    async fn next(&mut self) -> Event<W::Event> {
+        let Shell {
+            config,
+            pane,
+            life,
+            output,
+            output_at,
+            ..
+        } = &mut self.shell;
         let WorkerConfig {
             link,
+            live,
             typed,
             signals,
             ..
-        } = &mut self.config;
-        let pane = &mut self.pane;
+        } = config;
+        let (permits, output_at, is_empty) = (link.output.clone(), *output_at, output.is_empty());
+        let due = async {
+            if is_empty {
+                live.changed().await;
+            }
+            output_due(output_at, permits).await
+        };
         tokio::select! {
             biased;
             signal = next_signal(signals) => Event::Signal(signal),
             event = link.next() => Event::Link(event),
-            event = pane.next() => Event::Pane(event),
             Some(acted) = typed.outcomes.recv() => Event::Acted(acted),
-            () = sleep_until(deadline) => Event::Deadline,
-            Some(permit) = output_due(output_at, output) => Event::OutputDue(permit),
-            (event, room) = task_event(task, room) => Event::Task(event, room),
+            () = sleep_until(life.deadline()) => Event::Deadline,
+            permit = due => Event::OutputDue(permit),
+            event = self.work.next(pane) => Event::Work(event),
         }
     }
 
-    fn apply(&mut self, event: Event) {
+    fn apply(&mut self, event: Event<W::Event>) {
+        let Self { shell, work } = self;
         match event {
             Event::Link(event) => self.link_event(event),
-            Event::Task(TaskEvent::Session(leader), _) => self.session(leader),
-            Event::Task(TaskEvent::Output { bytes, text }, room) => self.output(bytes, &text, room),
-            Event::Task(TaskEvent::Verifying(line), _) => {
-                self.pane.end_program();
-                self.note(&paint::verifying(&line));
+            Event::Work(event) => work.apply(event, shell),
+            Event::OutputDue(permit) => {
+                permit.send(shell.take_output(work.task()));
             }
-            Event::Task(TaskEvent::Ended(outcome), _) => self.ended(outcome),
-            Event::OutputDue(permit) => self.show_output(permit),
-            Event::Pane(event) => self.pane_event(event),
-            Event::Acted(Ok(ActionResult::Task(task))) => self.note(&format!("{task} added")),
-            // Such an engine makes no requests.
-            Event::Acted(Ok(
-                ActionResult::Accepted | ActionResult::Shown(_) | ActionResult::Printed(_),
-            )) => {}
-            Event::Acted(Err(failed)) => self.note(&refused(failed.what, &failed.refusal)),
+            Event::Acted(Ok(result)) => work.acted(result, shell),
+            Event::Acted(Err(failed)) => shell.note(&refused(failed.what, &failed.refusal)),
             Event::Signal(SignalEvent::Shutdown) => self.stop(TERM_GRACE, "terminated".into()),
-            Event::Signal(SignalEvent::Interrupt) => self.pane.interrupt(),
-            Event::Signal(SignalEvent::Hangup) => self.lose_pane(),
-            Event::Signal(SignalEvent::WindowChanged) => self.fit(),
-            Event::Signal(SignalEvent::Info) => tracing::info!(state = self.state.name(), "asked"),
-            Event::Deadline => self.deadline(),
+            Event::Signal(SignalEvent::Interrupt) => work.interrupt(shell),
+            Event::Signal(SignalEvent::Hangup) => work.lose_pane(shell),
+            Event::Signal(SignalEvent::WindowChanged) => work.fit(shell),
+            Event::Signal(SignalEvent::Info) => {
+                tracing::info!(state = shell.life.name(), busy = work.is_busy(), "asked");
+            }
+            Event::Deadline => {
+                if shell.life.is_overdue() && work.end("stopping", shell) {
+                    shell.ended(None);
+                }
+            }
         }
     }
 
     fn link_event(&mut self, event: LinkEvent) {
+        let Self { shell, work } = self;
         match event {
             LinkEvent::Connected(welcome) => self.connected(welcome),
-            LinkEvent::Start(assignment) => self.start(assignment),
-            LinkEvent::Abandon(abandon) => self.abandon(&abandon),
-            LinkEvent::Deliver(deliver) => self.deliver(deliver),
-            // Such an engine uses no model.
-            LinkEvent::Allowance(_) => {}
-            LinkEvent::Show(show) => {
-                let unconfirmed = self.move_pane(&show);
-                self.acknowledge(unconfirmed);
-                self.fit();
-            }
-            LinkEvent::Inform(inform) => self.note(&visible_line(&inform.text)),
+            LinkEvent::Start(assignment) => work.start(assignment, shell),
+            LinkEvent::Abandon(abandon) => work.abandon(abandon, shell),
+            LinkEvent::Deliver(deliver) => work.deliver(deliver, shell),
+            LinkEvent::Inform(inform) => work.inform(inform, shell),
+            LinkEvent::Allowance(allowance) => work.allow(allowance),
+            LinkEvent::Show(show) => work.show(&show, shell),
             LinkEvent::Stop(stop) => self.stop(Duration::from_millis(stop.grace_ms), stop.reason),
-            LinkEvent::Answered(ticket, outcome) => self.answered(ticket, outcome.map(drop)),
+            LinkEvent::Answered(ticket, _) if shell.exit == Some(ticket) => {
+                shell.life.exit_answered();
+            }
+            LinkEvent::Answered(ticket, outcome) => work.answered(ticket, outcome, shell),
             LinkEvent::Unreachable(why) => {
-                self.note(&format!("no connection to the supervisor, retrying: {why}"));
+                shell.note(&format!("no connection to the supervisor, retrying: {why}"));
             }
             LinkEvent::Over(Over::Stopped) => self.vanish("the supervisor was stopped"),
             LinkEvent::Over(Over::Retired(why)) => self.vanish(&format!("retired: {why}")),
@@ -236,132 +290,143 @@ impl Worker {
     }
 
     fn connected(&mut self, welcome: Welcome) {
-        self.pane.set_colour(Colour::named(&welcome.colour));
-        self.config.report_surface(&self.pane.surface);
-        if let State::Idle = self.state {
-            self.pane.open_prompt();
-        }
-        let runs = self.state.task().map(|task| {
-            if let Some(session) = &task.session {
-                self.config.link.notify(Notice::Session(session.clone()));
-            }
-            task.run.claim
-        });
-        let pending = &self.pending;
-        let reported = |claim| pending.values().any(|pending| pending.reports(claim));
-        match reconcile(runs, welcome, reported) {
+        let Self { shell, work } = self;
+        shell.config.report_surface(shell.pane.surface());
+        work.welcomed(&welcome, shell);
+        let held = work.claim().filter(|claim| !work.is_reported(*claim));
+        match reconcile(held, welcome, |claim| work.is_reported(claim)) {
             Reconciled::Unchanged => {}
-            Reconciled::Start(assignment) | Reconciled::Replace(assignment) => {
-                self.start(assignment);
+            Reconciled::Start(assignment) => work.start(assignment, shell),
+            Reconciled::End => work.lose_claim(shell),
+        }
+    }
+
+    fn stop(&mut self, grace: Duration, reason: String) {
+        let now = Instant::now();
+        let Self { shell, work } = self;
+        let report = ExitReport {
+            code: 0,
+            reason,
+            hold: false,
+        };
+        match shell.life {
+            Life::Working if !work.is_busy() => shell.life.leave_within(report, now, grace),
+            Life::Working | Life::Stopping { .. } => {
+                let end_at = work.stop(&Stop::new(&report.reason, now, grace), shell);
+                shell.life.stop(report, end_at);
             }
-            Reconciled::End => self.end_task("this member no longer owns it", Then::Idle),
+            Life::Vanishing | Life::Settling { .. } | Life::Leaving { .. } | Life::Gone { .. } => {}
         }
     }
 
-    fn session(&mut self, leader: ProcessId) {
-        if let Some(task) = self.state.task() {
-            let session = TaskSession {
-                task: task.run.claim.task,
-                pid: leader.pid,
-                start_time: leader.start_time,
-            };
-            task.session = Some(session.clone());
-            self.config.link.notify(Notice::Session(session));
+    /// The launch is over, so there is no supervisor to report to.
+    fn vanish(&mut self, why: &str) {
+        self.shell.note(why);
+        let is_over = self.work.end(why, &mut self.shell);
+        self.shell.life.vanish(is_over);
+    }
+
+    /// Sends the exit report once nothing has to precede it.
+    fn settle(&mut self) {
+        let Self { shell, work } = self;
+        if let Some(report) = shell.life.settle(work.is_settled(), Instant::now()) {
+            shell.flush(work.task());
+            let request = Request::of::<MemberExit>(&report.into());
+            shell.exit = Some(shell.config.link.request(request));
+        }
+    }
+}
+
+impl<P: MemberPane> Shell<P> {
+    /// The running work has ended by itself or was ended, or cannot continue for the reason in `report`.
+    pub(crate) fn ended(&mut self, report: Option<ExitReport>) {
+        self.life.ended(report, Instant::now());
+    }
+
+    /// Adds output of the running task, to be sent to the supervisor.
+    pub(crate) fn add_output(&mut self, text: &str) {
+        self.output.push(text);
+    }
+
+    /// Takes the output since the last call.
+    fn take_output(&mut self, task: Option<TaskId>) -> TaskOutput {
+        self.output_at = Instant::now() + OUTPUT_PAUSE;
+        TaskOutput {
+            task,
+            text: self.output.take(),
+            said: self.config.live.take(),
         }
     }
 
-    fn output(&mut self, bytes: Vec<u8>, text: &str, room: Option<Room>) {
-        self.pane.output(bytes, room);
-        // The log reports its own write errors; the task continues.
-        let _logged = self.config.log.append(text);
-        if let Some(task) = self.state.task() {
-            task.output.push(text);
-        }
-    }
-
-    fn show_output(&mut self, permit: mpsc::OwnedPermit<TaskOutput>) {
-        if let Some(task) = self.state.task() {
-            task.output_at = Instant::now() + OUTPUT_PAUSE;
-            let text = task.output.take();
-            let task = task.run.claim.task;
-            permit.send(TaskOutput {
-                task: Some(task),
-                text,
-                said: Vec::new(),
-            });
-        }
-    }
-
-    fn pane_event(&mut self, event: PaneEvent) {
-        match event {
-            PaneEvent::Lines(lines) => {
-                for line in lines {
-                    if !line.trim().is_empty() {
-                        // The task that receives them runs until the process exits.
-                        let _ended = self.config.typed.actions.send(Action::Line(line));
-                    }
-                }
-                self.pane.prompt();
+    /// Sends the output of a task before a request that follows from it. If earlier output is still queued, this output
+    /// is sent after it.
+    pub(crate) fn flush(&mut self, task: Option<TaskId>) {
+        if self.config.link.output.capacity() > 0 {
+            let output = self.take_output(task);
+            if !output.text.is_empty() || !output.said.is_empty() {
+                self.config.link.notify(Notice::Output(output));
             }
-            PaneEvent::Keys(keys) => {
-                if let State::Running(task) | State::Draining { task, .. } = &self.state {
-                    task.run.controls.type_in(keys);
-                }
-            }
-            PaneEvent::Shown(messages) => self.acknowledge(messages),
-            PaneEvent::Gone => self.lose_pane(),
         }
     }
 
-    /// Resizes the task's terminal to the pane's size.
-    fn fit(&mut self) {
-        if let (Some(size), Some(task)) = (self.pane.surface.size(), self.state.task()) {
-            task.run.controls.resize(size);
-        }
+    /// Drops output that is not sent: its task has ended. The next output is sent at once.
+    pub(crate) fn clear_output(&mut self) {
+        self.output = Coalescer::default();
+        self.output_at = Instant::now();
     }
 
-    fn lose_pane(&mut self) {
-        if self.pane.surface.is_open() {
-            self.config.log_loss(&self.pane.surface);
-            let unconfirmed = self.pane.lose();
-            self.config.report_surface(&self.pane.surface);
-            self.acknowledge(unconfirmed);
+    /// Continues without a terminal. Returns the messages that it did not show.
+    pub(crate) fn lose_pane(&mut self) -> Vec<MessageId> {
+        if !self.pane.surface().is_open() {
+            return Vec::new();
         }
+        if self.pane.surface().is_own() {
+            self.write_log("the pane was closed: continuing without it");
+        }
+        let unconfirmed = self.pane.lose();
+        self.config.report_surface(self.pane.surface());
+        unconfirmed
     }
 
     /// Moves to a lent terminal. Returns the messages that the previous terminal did not show.
-    fn move_pane(&mut self, show: &ShowPane) -> Vec<MessageId> {
-        let Some(recent) = self.config.recent() else {
+    pub(crate) fn move_pane(&mut self, show: &ShowPane) -> Vec<MessageId> {
+        // Signals for resizes and keys concern the whole process, which a hosted member shares with others.
+        if self.config.signals.is_none() {
             return Vec::new();
-        };
-        let moved = self.pane.move_to(show, &recent);
-        self.config.report_surface(&self.pane.surface);
+        }
+        let moved = self
+            .pane
+            .move_to(show, &self.config.log.recent(RECENT_LINES));
+        self.config.report_surface(self.pane.surface());
         moved.unwrap_or_else(|error| {
-            not_shown(show, &error);
+            let terminal = show.terminal.display();
+            tracing::warn!(%terminal, %error, "cannot show the member on this terminal");
             Vec::new()
         })
     }
 
     /// Writes a line of the runtime to the pane and the log. `line` must be free of control characters.
-    fn note(&mut self, line: &str) {
+    pub(crate) fn note(&mut self, line: &str) {
         self.write_log(line);
         self.pane.line(line);
     }
 
-    fn write_log(&mut self, line: &str) {
+    pub(crate) fn write_log(&mut self, line: &str) {
         // The log reports its own write errors; the worker continues without it.
         let _logged = self.config.log.line(line);
     }
 }
 
-/// A lent terminal cannot be used.
-pub(crate) fn not_shown(show: &ShowPane, error: &io::Error) {
-    let terminal = show.terminal.display();
-    tracing::warn!(%terminal, %error, "cannot show the member on this terminal");
+impl WorkerConfig {
+    fn report_surface(&self, surface: &Surface) {
+        if let Some(notice) = surface.state_notice() {
+            self.link.notify(notice);
+        }
+    }
 }
 
 /// Cancel-safe.
-pub(crate) async fn next_signal(signals: &mut Option<Signals>) -> SignalEvent {
+async fn next_signal(signals: &mut Option<Signals>) -> SignalEvent {
     match signals {
         Some(signals) => signals.next().await,
         None => std::future::pending().await,
@@ -369,33 +434,21 @@ pub(crate) async fn next_signal(signals: &mut Option<Signals>) -> SignalEvent {
 }
 
 /// Returns when output is due and the link can take it. Cancel-safe.
-pub(crate) async fn output_due(
-    at: Option<Instant>,
+async fn output_due(
+    at: Instant,
     output: mpsc::Sender<TaskOutput>,
-) -> Option<mpsc::OwnedPermit<TaskOutput>> {
-    sleep_until(at).await;
+) -> mpsc::OwnedPermit<TaskOutput> {
+    tokio::time::sleep_until(at).await;
     match output.reserve_owned().await {
-        Ok(permit) => Some(permit),
+        Ok(permit) => permit,
         // The link is over.
         Err(_) => std::future::pending().await,
     }
 }
 
-/// The run's next event, once the pane has room for its output. Cancel-safe.
-async fn task_event(
-    task: Option<&mut Task>,
-    room: impl Future<Output = Option<Room>>,
-) -> (TaskEvent, Option<Room>) {
-    let Some(task) = task else {
-        return std::future::pending().await;
-    };
-    let room = room.await;
-    match task.run.events.recv().await {
-        Some(event) => (event, room),
-        None => match (&mut task.run.task).await {
-            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-            // The last event was already taken, and the run with it.
-            Ok(()) | Err(_) => std::future::pending().await,
-        },
-    }
+/// Formats a refusal as one line for the user.
+pub(crate) fn refused(what: &str, refusal: &Refusal) -> String {
+    let hint = refusal.hint.as_ref().map(|hint| format!(" ({hint})"));
+    let text = format!("✗ {what}: {}{}", refusal.message, hint.unwrap_or_default());
+    visible_line(&text).into_owned()
 }

@@ -63,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn a_short_result_has_no_more() {
+    fn a_short_result_is_shown_completely() {
         assert!(!has_more("\n  done\n\n"));
         assert!(!has_more(""));
         assert!(has_more("one\ntwo"));

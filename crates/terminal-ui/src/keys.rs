@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use agent_team_protocol::dialog::Turn;
 use terminput::{Event, KeyCode, KeyEvent, KeyModifiers};
+
+use crate::dialog::Turn;
 
 /// One keystroke, or one paste.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -10,7 +10,7 @@
 //! - the layout of the screen, and key bindings: `transcript_view`
 //! - live rows and the terminal's scrollback: `canvas`
 //! - Markdown, code: `markdown`, `code`
-//! - the prompt: `editor`; slash commands: `slash`
+//! - the prompt: `editor`; slash commands: `slash`; a pending permission request: [`dialog`]
 //! - tool calls as lines: [`call`]; decoding of keystrokes: [`keys`]; styled text without control characters: [`line`];
 //!   styles and themes: [`style`]
 //!
@@ -19,6 +19,7 @@
 pub mod call;
 mod canvas;
 mod code;
+pub mod dialog;
 mod editor;
 pub mod keys;
 pub mod line;

@@ -1,13 +1,13 @@
 //! Slash commands: verbs of the command line, typed at the prompt. Used by the transcript view; pure.
 //!
-//! The words are passed to `agent-team`, so syntax and errors are the same as there. Only quotes for free text, and
-//! this member's name as a default, are added here.
+//! The words are passed to `agent-team`, so syntax and errors are those of the command line. This module adds only two
+//! things: free text needs no quotes, and this member's name is the default.
 
 use agent_team_protocol::MemberName;
 
 /// Name, arguments and description.
 const COMMANDS: &[(&str, &str, &str)] = &[
-    ("help", "", "this"),
+    ("help", "", "show this help"),
     (
         "task",
         "[add TITLE | show T-1 | …]",
@@ -144,7 +144,7 @@ fn unknown(name: &str) -> String {
     let names = COMMANDS.iter().map(|(command, ..)| *command);
     let near = names.map(|command| (strsim::jaro_winkler(name, command), command));
     let nearest = near
-        .filter(|(how, _)| *how >= NEAR)
+        .filter(|(similarity, _)| *similarity >= NEAR)
         .max_by(|a, b| a.0.total_cmp(&b.0));
     match nearest {
         Some((_, nearest)) => {
@@ -167,7 +167,7 @@ pub(crate) fn help() -> String {
     let mut help = String::from(
         "enter sends; alt-enter, or a backslash at the end, starts a new line\n\
          up and down browse the history\n\
-         ^O shows the complete result of the last tool, and again that of the one before\n",
+         ^O shows the complete result of the last tool call; each further ^O, that of the call before\n",
     );
     for (left, (.., does)) in left.iter().zip(COMMANDS) {
         help.push_str(&format!("  {left}: {does}\n"));
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn words_are_those_of_the_command_line() {
+    fn slash_commands_use_the_syntax_of_the_command_line() {
         assert_eq!(verb("/task"), ["task", "list"]);
         assert_eq!(
             verb("/task add Fix the parser"),

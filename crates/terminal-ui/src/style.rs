@@ -3,7 +3,7 @@
 
 use agent_team_protocol::spec::Colour;
 
-/// What a piece of text means, as far as a colour shows it.
+/// A meaning of a text that a colour can show.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Ink {
     #[default]

@@ -8,8 +8,8 @@
 //!   request  ── a pending permission request, or a page of it
 //!   prompt   ── or the request's keys, while nothing is typed
 //! ```
-//! A request never takes keystrokes from a text that is being typed, and no keystroke answers it before all of it was
-//! on the screen. After its decision it is kept in the scrollback.
+//! A request never takes keystrokes from a text that is being typed, and no keystroke answers it before all of its rows
+//! have been on the screen. A decided request is moved to the scrollback.
 
 mod activity;
 mod folded_calls;
@@ -17,9 +17,8 @@ mod folded_calls;
 mod tests;
 
 use std::collections::VecDeque;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use agent_team_protocol::dialog::{self, Dialog, Pressed};
 use agent_team_protocol::request::{Channel, DecideRequest, RequestView};
 use agent_team_protocol::spec::Colour;
 use agent_team_protocol::{MemberName, RequestId};
@@ -28,6 +27,7 @@ use self::activity::Activity;
 use self::folded_calls::FoldedCalls;
 use crate::call;
 use crate::canvas::Canvas;
+use crate::dialog::{self, Dialog, Pressed};
 use crate::editor::Editor;
 use crate::keys::Key;
 use crate::line::Line;
@@ -35,14 +35,14 @@ use crate::markdown::Markdown;
 use crate::slash::{self, Slash};
 use crate::style::{Ink, Style, Theme};
 
-/// The limits of lines, and of their bytes, that wait for a stalled terminal; beyond them the oldest lines are dropped.
+/// The limits of lines, and of their bytes, that wait for a stalled terminal. Beyond them the oldest are dropped.
 const WAITING_MAX: usize = 4_000;
 const WAITING_BYTES_MAX: usize = 1 << 20;
 
 /// The longest line of a thought in bytes; longer ones are split.
 const THOUGHT_MAX: usize = 4 << 10;
 
-/// The number of rows of a decided request that are kept in the scrollback.
+/// The number of rows of a decided request that are printed to the scrollback.
 const KEPT_MAX: usize = 200;
 
 /// The terminal's size before it is known.
@@ -198,7 +198,7 @@ impl TranscriptView {
         self.changed = true;
     }
 
-    /// The view is now on a terminal of this size that shows nothing of it. A pending request must be read again.
+    /// Moves the view to a blank terminal of this size. Drops a pending request: the caller must [`Self::ask`] again.
     pub fn moved(&mut self, size: (u16, u16)) {
         self.lost();
         self.shown = true;
@@ -206,7 +206,7 @@ impl TranscriptView {
         self.fit(size);
     }
 
-    /// The view is on no terminal; output is discarded.
+    /// The terminal is gone. Drops queued lines and a pending request, and discards output until [`Self::moved`].
     pub fn lost(&mut self) {
         self.canvas = Canvas::default();
         self.finished.clear();
@@ -490,7 +490,7 @@ impl TranscriptView {
             .paint(self.size, &finished, live, cursor, self.theme)
     }
 
-    /// Call when the last painted bytes are on the screen.
+    /// Must be called when the last painted bytes are on the screen: only rows that were shown count as read.
     pub fn was_painted(&mut self, now: Instant) {
         if !self.editor.is_empty() || self.changed || !self.open {
             return;
@@ -626,6 +626,3 @@ impl TranscriptView {
             .map_or(Style::PLAIN, |colour| Style::of(Ink::Member(colour)))
     }
 }
-
-/// The interval of animation steps.
-const STEP: Duration = Duration::from_millis(200);

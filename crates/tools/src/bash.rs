@@ -141,8 +141,8 @@ async fn run(bash: &Bash, arguments: BashArguments, call: Call<'_>) -> Result<St
         context, progress, ..
     } = call;
     let sandbox = bash.sandbox(arguments.outside_sandbox, progress).await;
-    let asked = bash.permission.ask(call, call.input, sandbox.is_some());
-    let mut permit = asked.await?;
+    let permit = bash.permission.ask(call, call.input, sandbox.is_some());
+    let mut permit = permit.await?;
     let line = match permit.run.take() {
         Some(run) => Line::words(run),
         None => Line::text(&arguments.command),
@@ -160,7 +160,7 @@ async fn run(bash: &Bash, arguments: BashArguments, call: Call<'_>) -> Result<St
             progress(&capture.push(bytes));
         })
         .await
-        .map_err(|error| ToolError::Failed(format!("lost track of the command: {error}")))?;
+        .map_err(|error| ToolError::Failed(format!("cannot wait for the command: {error}")))?;
     progress(&capture.end());
     Ok(format!("{}({ended})", with_newline(capture.take())))
 }

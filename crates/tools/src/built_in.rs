@@ -1,4 +1,4 @@
-//! The list of the built-in tools. Called when a native member starts.
+//! The list of the built-in tools. Called once per launch of a native member.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use crate::permission::Permission;
 use crate::tool::Tool;
 use crate::{bash, edit, fetch, git, glob, grep, read, todo, write};
 
-/// The permissions and the sandbox of the built-in tools.
+/// The permissions and the sandbox of one member's built-in tools.
 #[derive(Debug, Clone)]
 pub struct Options {
     pub permission: Permission,

@@ -2,6 +2,7 @@
 
 mod nearest;
 
+use agent_team_protocol::text::is_text;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -64,7 +65,7 @@ fn replace(
             "{name} does not exist: use write to create it"
         )));
     };
-    if file.is_binary() {
+    if !is_text(&file.bytes) {
         return Err(ToolError::Failed(format!(
             "{name} is binary and cannot be edited as text"
         )));

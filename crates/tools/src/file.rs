@@ -25,9 +25,6 @@ use crate::tool::{Output, ToolError, off_thread};
 /// The largest file, in bytes, that is changed, or read without a line range.
 pub(super) const WHOLE_MAX: u64 = 8 << 20;
 
-/// The number of leading bytes that are searched for a NUL, which identifies a binary file.
-pub(super) const SNIFFED: usize = 8 << 10;
-
 /// An existing file and its version.
 #[derive(Debug)]
 pub(super) struct Existing {
@@ -68,15 +65,6 @@ impl Existing {
         };
         read().map(Some).map_err(|error| failed(&name, &error))
     }
-
-    /// Returns whether the file contains a NUL byte near its beginning.
-    pub(super) fn is_binary(&self) -> bool {
-        is_binary(&self.bytes)
-    }
-}
-
-pub(super) fn is_binary(bytes: &[u8]) -> bool {
-    bytes[..bytes.len().min(SNIFFED)].contains(&0)
 }
 
 fn check(resolved: &ResolvedPath, now: Version, known: Option<Version>) -> Result<(), ToolError> {
@@ -132,12 +120,12 @@ impl Change {
     ) -> Result<Output, ToolError> {
         let context = call.context;
         let diff = context.secrets.redact(&self.diff.text);
-        let mut asked = json!({ "path": given, "diff": diff });
+        let mut request = json!({ "path": given, "diff": diff });
         if !self.diff.whole || diff != self.diff.text {
             // A truncated diff does not show every change, so the request's digest also covers the new content.
-            asked["sha256"] = Digest::of_bytes(&self.new).to_string().into();
+            request["sha256"] = Digest::of_bytes(&self.new).to_string().into();
         }
-        let _permit = permission.ask(call, &asked, false).await?;
+        let _permit = permission.ask(call, &request, false).await?;
         let (resolved, version, output) = off_thread(move || {
             let version = replace(&self.resolved, self.old.as_ref(), &self.new)?;
             let output = Output {

@@ -167,7 +167,7 @@ struct Runner {
 /// Git in the project's repository.
 struct Git<'a> {
     context: &'a ToolContext,
-    held: Option<ActiveSandbox>,
+    sandbox: Option<ActiveSandbox>,
     program: PathBuf,
     /// The tree from which attributes are read. `None`: not determined yet.
     attributes: Option<&'static str>,
@@ -178,7 +178,7 @@ impl Runner {
     /// Finds the sandbox, git and the repository. Requests permission if the sandbox is not available.
     async fn open<'a>(&'a self, call: Call<'a>) -> Result<Git<'a>, ToolError> {
         let context = call.context;
-        let held = match &self.confinement {
+        let sandbox = match &self.confinement {
             Some(confinement) => confinement
                 .sandbox()
                 .await
@@ -186,7 +186,7 @@ impl Runner {
                 .map(ActiveSandbox::read_only),
             None => None,
         };
-        let permit = match &held {
+        let permit = match &sandbox {
             Some(_) => None,
             None => Some(self.permission.ask(call, call.input, false).await?),
         };
@@ -196,7 +196,7 @@ impl Runner {
             .ok_or_else(|| ToolError::Failed("cannot run git: not found on PATH".to_owned()))?;
         let mut git = Git {
             context,
-            held,
+            sandbox,
             program,
             attributes: None,
             _permit: permit,
@@ -283,10 +283,10 @@ impl Git<'_> {
                 true => words.next(),
                 false => None,
             };
-            let progress = [name].into_iter().chain(new);
+            let names_of_file = [name].into_iter().chain(new);
             let is_guarded = |name| self.context.guard.covers(&self.context.project.join(name));
-            if !progress.clone().any(is_guarded) {
-                names.extend(progress);
+            if !names_of_file.clone().any(is_guarded) {
+                names.extend(names_of_file);
             }
         }
         Ok(names.into_iter().map(OsString::from).collect())
@@ -348,7 +348,7 @@ impl Git<'_> {
         );
         all.extend(args);
         let (program, cwd) = (self.program.clone(), self.context.project.clone());
-        let mut program = Program::start(self.held.clone(), program, all, env, cwd)
+        let mut program = Program::start(self.sandbox.clone(), program, all, env, cwd)
             .await
             .map_err(|error| ToolError::Failed(format!("cannot start git: {error}")))?;
         let finished = program.finish(Some(TIMEOUT), std::future::pending(), printed);

@@ -1,9 +1,9 @@
 //! The files that git ignores, read through directory descriptors. Called by `walk`.
 //!
-//! The rules are those of the `ignore` crate: `.ignore` counts before `.gitignore`, that before `.git/info/exclude`,
-//! that before the user's global file; of the same kind the nearest counts; a repository within another one does not
-//! inherit its `.gitignore`. The crate itself opens these files by path and blocks on a pipe, so only its matcher is
-//! used here: an ignore file that is not a regular file, or larger than [`SIZE_MAX`], is skipped.
+//! The rules are those of the `ignore` crate. Precedence, highest first: `.ignore`, `.gitignore`, `.git/info/exclude`,
+//! the user's global file; of the same kind, the nearest file. A repository within another one does not inherit its
+//! `.gitignore`. The crate itself opens these files by path and blocks on a pipe, so only its matcher is used here: an
+//! ignore file that is not a regular file, or larger than [`SIZE_MAX`], is skipped.
 
 use std::fs::File;
 use std::io::Read;

@@ -1,8 +1,9 @@
 //! Permission for a call. Called by the tools that change files, run commands or reach out of the project, before they
 //! begin.
 //!
-//! The supervisor decides; the call waits without a time limit, and a missing answer permits nothing. The begin of an allowed
-//! call is recorded before the call does anything, so that a crash cannot make another member execute it a second time.
+//! The supervisor decides; the call waits without a time limit, and a missing answer permits nothing. The begin of an
+//! allowed call is recorded before the call does anything, so that a crash cannot make another member execute it a
+//! second time.
 
 use std::path::Path;
 
@@ -26,7 +27,7 @@ use crate::tool::{ToolError, off_thread};
 /// How calls get their permission.
 #[derive(Debug, Clone)]
 pub enum Permission {
-    /// Calls are not asked about; the user configured this.
+    /// No call needs permission: the user chose the mode `bypass`.
     Bypass,
     /// Every call is sent to the supervisor.
     Ask(SupervisorClient),

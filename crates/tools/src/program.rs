@@ -110,13 +110,13 @@ pub(super) fn find_outside(project: &Path, path: &OsStr, name: &str) -> Option<P
 impl Program {
     /// Starts a program. Must be called within a tokio runtime. Cancelling the future terminates the program.
     pub async fn start(
-        held: Option<ActiveSandbox>,
+        sandbox: Option<ActiveSandbox>,
         program: PathBuf,
         args: Vec<OsString>,
         env: Vec<(OsString, OsString)>,
         cwd: PathBuf,
     ) -> io::Result<Program> {
-        let Some(held) = held else {
+        let Some(sandbox) = sandbox else {
             return Self::start_with(program, args, env, cwd, |spec, output| {
                 spawn_session(spec, Some(File::from(output)))
             });
@@ -124,12 +124,12 @@ impl Program {
         let start = move || {
             let mut run = None;
             let mut program = Self::start_with(program, args, env, cwd, |spec, output| {
-                let (child, of_child) = held.spawn(spec, output)?;
+                let (child, of_child) = sandbox.spawn(spec, output)?;
                 run = Some(of_child);
                 Ok(child)
             })?;
             if let Some(running) = &mut program.running {
-                running.descendants.is_wrapped = held.is_wrapped();
+                running.descendants.is_wrapped = sandbox.is_wrapped();
                 running.run = run;
             }
             Ok(program)
@@ -270,8 +270,8 @@ impl Program {
         let Some(running) = &self.running else {
             return;
         };
-        let asked = running.descendants.signal(Signal::SIGTERM);
-        if let Err(error) = asked {
+        let signalled = running.descendants.signal(Signal::SIGTERM);
+        if let Err(error) = signalled {
             tracing::warn!(%error, "cannot list the processes of a call");
         }
         let deadline = Instant::now() + GRACE;
@@ -462,7 +462,7 @@ async fn after(limit: Option<Duration>) -> Duration {
 impl std::fmt::Display for ProgramEnd {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            ProgramEnd::Exited(status) => f.write_str(&describe(*status)),
+            ProgramEnd::Exited(status) => f.write_str(&describe_exit(*status)),
             ProgramEnd::TimedOut(limit) => write!(
                 f,
                 "timed out after {} s: terminated with all its child processes",
@@ -476,8 +476,8 @@ impl std::fmt::Display for ProgramEnd {
     }
 }
 
-/// `exit 1`, or the signal that killed it.
-fn describe(status: ExitStatus) -> String {
+/// `exit 1` or `killed by signal 9`.
+pub fn describe_exit(status: ExitStatus) -> String {
     match (status.code(), status.signal()) {
         (Some(code), _) => format!("exit {code}"),
         (None, Some(signal)) => format!("killed by signal {signal}"),

@@ -4,12 +4,13 @@ use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek};
 
+use agent_team_protocol::text::{INSPECTED, is_text};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::adapter::{Access, Call, tool};
 use crate::context::Version;
-use crate::file::{SNIFFED, WHOLE_MAX, is_binary};
+use crate::file::WHOLE_MAX;
 use crate::permission::Permission;
 use crate::resolved_path::{Purpose, ResolvedPath, failed};
 use crate::tool::{Tool, ToolError, off_thread};
@@ -53,8 +54,8 @@ async fn run(
         .ask_to_read(call, &arguments.path, &resolved)
         .await?;
     let room = context.output_max;
-    let asked = resolved.clone();
-    let (text, version) = off_thread(move || show(&asked, &arguments, room)).await?;
+    let path = resolved.clone();
+    let (text, version) = off_thread(move || show(&path, &arguments, room)).await?;
     context.remember(&resolved, version);
     Ok(text)
 }
@@ -78,10 +79,10 @@ fn show(
     let wrong = |error: io::Error| failed(&name, &error);
     let mut beginning = Vec::new();
     (&file)
-        .take(SNIFFED as u64)
+        .take(INSPECTED as u64)
         .read_to_end(&mut beginning)
         .map_err(wrong)?;
-    if is_binary(&beginning) {
+    if !is_text(&beginning) {
         return Err(ToolError::Failed(format!(
             "{name} is binary ({} bytes) and cannot be shown as text. Inspect it with a program that reads its format",
             version.len
@@ -111,10 +112,10 @@ fn lines(file: File, arguments: &Arguments, room: usize) -> io::Result<String> {
         }
         ended = line.last() == Some(&b'\n') || length > line.len() as u64;
         crlf |= line.ends_with(b"\r\n");
-        let progress = String::from_utf8_lossy(&line);
-        let progress = progress.trim_end_matches(['\n', '\r']);
+        let content = String::from_utf8_lossy(&line);
+        let content = content.trim_end_matches(['\n', '\r']);
         let before = text.len();
-        let _infallible = write!(text, "{number:>6}\t{progress}");
+        let _infallible = write!(text, "{number:>6}\t{content}");
         if length > line.len() as u64 {
             let _infallible = write!(text, " … (line cut: it has {length} bytes)");
         }

@@ -10,6 +10,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Component, Path, PathBuf};
 
+use agent_team_policy::CallPath;
 use agent_team_system::path::resolve;
 use rustix::io::Errno;
 
@@ -61,15 +62,15 @@ impl ResolvedPath {
                 "`path` is invalid: it is empty or contains a NUL character".to_owned(),
             ));
         }
-        let asked = normal(&context.cwd.join(given));
+        let path = CallPath::lexical(&context.cwd, given);
         let mut roots = vec![&context.project];
         if purpose == Purpose::Reading {
             roots.push(&context.outputs);
         }
-        if !roots.iter().any(|root| asked.starts_with(root)) {
+        if !roots.iter().any(|root| path.starts_with(root)) {
             return Err(outside(context, given));
         }
-        let resolved = resolve(&asked).map_err(|error| failed(given, &error))?;
+        let resolved = resolve(&path).map_err(|error| failed(given, &error))?;
         let root = roots
             .into_iter()
             .find(|root| resolved.starts_with(root))
@@ -82,7 +83,7 @@ impl ResolvedPath {
             })?;
         let relative = resolved
             .strip_prefix(root)
-            .expect("it was found by this prefix")
+            .expect("`root` is a prefix")
             .to_owned();
         if purpose == Purpose::Writing {
             for (directory, whose) in GUARDED {
@@ -189,21 +190,6 @@ impl ResolvedPath {
     }
 }
 
-/// Removes `.` and `..` lexically.
-fn normal(path: &Path) -> PathBuf {
-    let mut normal = PathBuf::new();
-    for part in path.components() {
-        match part {
-            Component::CurDir => {}
-            Component::ParentDir => {
-                normal.pop();
-            }
-            Component::Prefix(_) | Component::RootDir | Component::Normal(_) => normal.push(part),
-        }
-    }
-    normal
-}
-
 fn outside(context: &ToolContext, given: &str) -> ToolError {
     ToolError::Failed(format!(
         "{given} is outside the project: only files below {} can be used",
@@ -213,10 +199,10 @@ fn outside(context: &ToolContext, given: &str) -> ToolError {
 
 /// Formats an I/O error about a file.
 pub(super) fn failed(path: &str, error: &io::Error) -> ToolError {
-    let said = if error.kind() == io::ErrorKind::NotADirectory {
+    let reason = if error.kind() == io::ErrorKind::NotADirectory {
         "a part of the path is a file, not a directory".to_owned()
     } else {
         error.to_string()
     };
-    ToolError::Failed(format!("{path}: {said}"))
+    ToolError::Failed(format!("{path}: {reason}"))
 }

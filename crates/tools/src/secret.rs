@@ -263,17 +263,17 @@ mod tests {
     fn json_url_and_base64_forms_are_redacted() {
         let value = "pa ss\"w/rd+1";
         let secrets = secrets(&[("TOKEN", value)]);
-        let mut said = vec![
+        let mut texts = vec![
             serde_json::json!({ "a": value }).to_string(),
             "?q=pa%20ss%22w%2Frd%2B1&x".to_owned(),
             "?q=pa+ss%22w%2frd%2b1&x".to_owned(),
         ];
         for beside in ["", "x", "xy", "user:"] {
             for engine in [STANDARD_NO_PAD, URL_SAFE_NO_PAD] {
-                said.push(engine.encode(format!("{beside}{value}{beside}")));
+                texts.push(engine.encode(format!("{beside}{value}{beside}")));
             }
         }
-        for text in said {
+        for text in texts {
             let hidden = secrets.redact(&text);
             assert!(hidden.contains("[secret TOKEN]"), "{text} became {hidden}");
         }

@@ -58,9 +58,9 @@ impl SupervisorClient {
             args,
             answer,
         };
-        let over = || Refusal::new(ErrorCode::ShuttingDown, "this member is ending");
-        self.calls.send(call).map_err(|_| over())?;
-        let answer = answered.await.map_err(|_| over())??;
+        let ending = || Refusal::new(ErrorCode::ShuttingDown, "this member is ending");
+        self.calls.send(call).map_err(|_| ending())?;
+        let answer = answered.await.map_err(|_| ending())??;
         serde_json::from_str(answer.get()).map_err(|error| Refusal::internal(error.to_string()))
     }
 }

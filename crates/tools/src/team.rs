@@ -35,7 +35,7 @@ pub use arrivals::{Arrivals, PendingRequest};
 pub use board::ENDS_TASK;
 pub use claims::Claims;
 pub use context::{Shared, Verify, Verifying};
-pub use lines::message_line;
+pub use lines::{message_line, without_middle};
 pub use members::{FINISH, role_of};
 pub use plan::{plan_status, plan_tool};
 pub use plan_first::plan_first;

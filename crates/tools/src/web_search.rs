@@ -32,9 +32,11 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 /// The largest response that is read, in bytes.
 const BODY_MAX: usize = 4 << 20;
 
-/// The largest sizes, in bytes, of an error text by the endpoint, and of the text about one page.
-const COMPLAINT_MAX: usize = 500;
-const SNIPPET_MAX: usize = 1000;
+/// The largest part of an error response that is reported, in bytes.
+const ERROR_BODY_MAX: usize = 500;
+
+/// The largest excerpt of one page, in bytes.
+const EXCERPT_MAX: usize = 1000;
 
 const PAGES_MAX: usize = 10;
 
@@ -47,7 +49,7 @@ pub enum Search {
     Tool(Box<dyn Tool>),
 }
 
-/// Determines how this member searches. `searches`: the capability of its model's provider.
+/// Determines how this member searches. `searches`: whether its model's provider can search.
 ///
 /// # Errors
 /// If the configured search cannot work; the reason is for the model and the user.
@@ -227,11 +229,12 @@ impl Endpoint {
         Err(self.failed(&format!("returned {status}{hint}"), &body))
     }
 
+    /// The error for the model: `what` continues "the search at URL"; the beginning of `body` follows, escaped.
     fn failed(&self, what: &str, body: &[u8]) -> ToolError {
-        let progress = String::from_utf8_lossy(&body[..body.len().min(COMPLAINT_MAX)]);
+        let body = String::from_utf8_lossy(&body[..body.len().min(ERROR_BODY_MAX)]);
         let mut text = format!("the search at {} {what}", self.url);
-        if !progress.trim().is_empty() {
-            text.push_str(&format!("\n{}", visible(progress.trim())));
+        if !body.trim().is_empty() {
+            text.push_str(&format!("\n{}", visible(body.trim())));
         }
         ToolError::Failed(text)
     }
@@ -245,7 +248,7 @@ impl Endpoint {
 
 static EMPTY: Value = Value::Array(Vec::new());
 
-/// A page in the results. Both APIs omit unknown fields.
+/// A page in the results. Both APIs leave out a title or an excerpt that they do not have.
 #[derive(Debug, Deserialize)]
 struct Page {
     #[serde(default)]
@@ -261,7 +264,7 @@ fn list(pages: &[Page], room: usize) -> String {
     for page in pages.iter().take(PAGES_MAX) {
         let title = page.title.as_deref().unwrap_or("(no title)").trim();
         let content = page.content.as_deref().unwrap_or("").trim();
-        let content = &content[..content.floor_char_boundary(SNIPPET_MAX)];
+        let content = &content[..content.floor_char_boundary(EXCERPT_MAX)];
         let entry = format!("{title}\n{}\n{content}\n\n", page.url);
         if text.len() + entry.len() > room {
             break;

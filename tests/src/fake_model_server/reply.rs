@@ -1,8 +1,8 @@
-//! What the server says: a reply as a test describes it, and how each of the two wires writes it.
+//! The replies of the server: how a test describes one, and its encoding in each of the two protocols.
 
 use serde_json::{Value, json};
 
-/// Bytes of a piece, unless a test says otherwise: small enough to cut every event, and characters too.
+/// The default size of a chunk of a stream, in bytes: small enough to split every event, and some characters.
 const PIECE: usize = 11;
 
 /// A reply to one request.
@@ -17,18 +17,18 @@ pub struct Reply {
 
 #[derive(Debug, Clone)]
 enum Content {
-    /// What a model says, streamed.
-    Answer(Said),
-    /// The data of each event, as it is.
+    /// A streamed answer of a model.
+    Answer(ModelAnswer),
+    /// A stream with the data of each event, unchanged.
     Events(Vec<String>),
-    /// No stream.
+    /// A complete body.
     Whole { kind: String, body: Vec<u8> },
-    /// Not even a status.
+    /// No response at all.
     Nothing,
 }
 
 #[derive(Debug, Clone, Default)]
-struct Said {
+struct ModelAnswer {
     thought: Option<(String, String)>,
     text: String,
     calls: Vec<(String, String)>,
@@ -40,15 +40,15 @@ struct Said {
 
 #[derive(Debug, Clone)]
 enum Fault {
-    /// The connection closes after that many events.
+    /// The connection closes after this many events.
     Cut(usize),
-    /// Nothing follows that many events, for ever.
+    /// The stream stops after this many events, and the connection stays open.
     Hang(usize),
-    /// An error follows that many events.
+    /// An error event follows this many events.
     Error(usize, Value),
 }
 
-/// The bytes of a reply, as they are written.
+/// An encoded reply, in the chunks in which it is sent.
 pub(super) struct Writing {
     pub(super) pieces: Vec<Vec<u8>>,
     pub(super) ending: Ending,
@@ -72,15 +72,15 @@ impl Reply {
         }
     }
 
-    /// An answer of text.
+    /// An answer with this text.
     pub fn text(text: &str) -> Self {
-        let said = Said {
+        let answer = ModelAnswer {
             text: text.to_owned(),
             input: 100,
             output: 10,
-            ..Said::default()
+            ..ModelAnswer::default()
         };
-        Self::new(200, Content::Answer(said))
+        Self::new(200, Content::Answer(answer))
     }
 
     /// An answer that calls a tool.
@@ -88,49 +88,49 @@ impl Reply {
         Self::text("").and_call(name, input)
     }
 
-    /// One more call, beside what is there.
+    /// Adds a call to the answer.
     pub fn and_call(self, name: &str, input: Value) -> Self {
         self.and_raw_call(name, &input.to_string())
     }
 
-    /// One more call, whose arguments may be no JSON.
+    /// Adds a call whose arguments need not be JSON.
     pub fn and_raw_call(mut self, name: &str, input: &str) -> Self {
         let call = (name.to_owned(), input.to_owned());
-        self.said().calls.push(call);
+        self.answer_mut().calls.push(call);
         self
     }
 
-    /// A thought before the answer, with what proves it on the Messages wire.
+    /// Adds a thought before the text, with its signature in the Messages protocol.
     pub fn thinking(mut self, thought: &str, signature: &str) -> Self {
-        self.said().thought = Some((thought.to_owned(), signature.to_owned()));
+        self.answer_mut().thought = Some((thought.to_owned(), signature.to_owned()));
         self
     }
 
-    /// Why it ends, in the wire's own word.
+    /// Sets the stop reason, as the protocol spells it.
     pub fn stop(mut self, reason: &str) -> Self {
-        self.said().stop = Some(reason.to_owned());
+        self.answer_mut().stop = Some(reason.to_owned());
         self
     }
 
-    /// Tokens that were read, written, and of those read how many from the cache.
+    /// Sets the token counts: input, output, and the cached part of the input.
     pub fn tokens(mut self, input: u64, output: u64, cached: u64) -> Self {
-        let said = self.said();
-        (said.input, said.output, said.cached) = (input, output, cached);
+        let answer = self.answer_mut();
+        (answer.input, answer.output, answer.cached) = (input, output, cached);
         self
     }
 
-    /// A refusal, in the shape that both wires have.
+    /// An error response, in the form that both protocols have.
     pub fn error(status: u16, message: &str) -> Self {
         let body = json!({ "type": "error", "error": { "type": "error", "message": message } });
         Self::json(status, &body)
     }
 
-    /// A document.
+    /// A JSON document.
     pub fn json(status: u16, body: &Value) -> Self {
         Self::whole(status, "application/json", &body.to_string())
     }
 
-    /// A page for people.
+    /// An HTML page.
     pub fn html(status: u16, body: &str) -> Self {
         Self::whole(status, "text/html", body)
     }
@@ -149,57 +149,57 @@ impl Reply {
         Self::json(200, &json!({ "object": "list", "data": models }))
     }
 
-    /// A stream of these events' data, whatever they are.
+    /// A stream of events with this data, valid or not.
     pub fn events(data: &[&str]) -> Self {
         let data = data.iter().map(|data| (*data).to_owned());
         Self::new(200, Content::Events(data.collect()))
     }
 
-    /// The request is taken and never answered.
+    /// Accepts the request and never answers it.
     pub fn hang() -> Self {
         Self::new(200, Content::Nothing).hang_after(0)
     }
 
-    /// One more header.
+    /// Adds a header.
     pub fn header(mut self, name: &str, value: &str) -> Self {
         self.headers.push((name.to_owned(), value.to_owned()));
         self
     }
 
-    /// The connection closes after that many events.
+    /// Closes the connection after this many events.
     pub fn cut_after(mut self, events: usize) -> Self {
         self.fault = Some(Fault::Cut(events));
         self
     }
 
-    /// Nothing follows that many events.
+    /// Sends nothing after this many events, and keeps the connection open.
     pub fn hang_after(mut self, events: usize) -> Self {
         self.fault = Some(Fault::Hang(events));
         self
     }
 
-    /// This error takes the place of what follows that many events.
+    /// Sends this error instead of the events after this many.
     pub fn error_after(mut self, events: usize, error: Value) -> Self {
         self.fault = Some(Fault::Error(events, error));
         self
     }
 
-    /// Pieces of that many bytes.
+    /// Sends the stream in chunks of this many bytes.
     pub fn in_pieces_of(mut self, bytes: usize) -> Self {
         self.piece = bytes;
         self
     }
 
-    fn said(&mut self) -> &mut Said {
+    fn answer_mut(&mut self) -> &mut ModelAnswer {
         match &mut self.content {
-            Content::Answer(said) => said,
+            Content::Answer(answer) => answer,
             Content::Events(_) | Content::Whole { .. } | Content::Nothing => {
                 panic!("only an answer has that")
             }
         }
     }
 
-    /// `number` makes the ids of its calls unlike those of other replies.
+    /// Encodes the reply. `number` makes the ids of its calls unique among all replies.
     pub(super) fn write(self, number: usize, messages_wire: bool) -> Writing {
         let (kind, parts) = match self.content {
             Content::Nothing => {
@@ -209,8 +209,8 @@ impl Reply {
                 };
             }
             Content::Whole { kind, body } => (kind, vec![body]),
-            Content::Answer(said) if messages_wire => (stream(), said.messages(number)),
-            Content::Answer(said) => (stream(), said.chat(number)),
+            Content::Answer(answer) if messages_wire => (stream(), answer.messages(number)),
+            Content::Answer(answer) => (stream(), answer.chat(number)),
             Content::Events(data) => {
                 let events = data.into_iter().map(|data| event(None, &data));
                 (stream(), events.collect())
@@ -263,7 +263,7 @@ fn event(name: Option<&str>, data: &str) -> Vec<u8> {
     format!("{name}data: {data}\n\n").into_bytes()
 }
 
-/// A text in a few fragments, as models give them.
+/// Splits a text into a few fragments, as model servers do.
 fn fragments(text: &str) -> Vec<String> {
     let chars: Vec<char> = text.chars().collect();
     let size = chars.len().div_ceil(3).max(1);
@@ -273,8 +273,8 @@ fn fragments(text: &str) -> Vec<String> {
         .collect()
 }
 
-impl Said {
-    /// The events of Chat Completions; the fragments of parallel calls come in turns.
+impl ModelAnswer {
+    /// The events of Chat Completions. The fragments of parallel calls alternate.
     fn chat(self, number: usize) -> Vec<Vec<u8>> {
         let delta = |delta: Value, finish: Value| {
             json!({ "id": "chatcmpl-1", "object": "chat.completion.chunk", "choices": [
@@ -327,7 +327,7 @@ impl Said {
         chunks.chain([event(None, "[DONE]")]).collect()
     }
 
-    /// The events of Messages.
+    /// The events of the Messages protocol.
     fn messages(self, number: usize) -> Vec<Vec<u8>> {
         let mut events = vec![
             json!({ "type": "message_start", "message": {

@@ -6,24 +6,24 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use agent_team_store::{Batch, CommitError, Writer};
-use agent_team_supervisor::machine::{Answer, Committer, Submitted};
+use agent_team_supervisor::machine::{CommitResult, Committer, Submitted};
 use tokio::time::sleep;
 
 use super::machine::Machine;
 
-/// See the module.
+/// The simulated disk of one team.
 pub(super) struct Disk {
     writer: Writer,
     machine: Machine,
     under_way: Option<UnderWay>,
 }
 
-/// A batch whose answer comes later.
+/// A submitted batch without an answer.
 enum UnderWay {
     /// Not stored yet: a crash loses it.
     Batch(Box<Batch>),
-    /// Stored: a crash keeps it, though no caller knows.
-    Answer(Box<Answer>),
+    /// Stored: a crash keeps it, though the caller receives no answer.
+    Answer(Box<CommitResult>),
 }
 
 impl Disk {
@@ -35,7 +35,7 @@ impl Disk {
         }
     }
 
-    fn commit(&mut self, batch: Batch) -> Answer {
+    fn commit(&mut self, batch: Batch) -> CommitResult {
         if self.machine.is_disk_full() && !batch.urgent {
             let file = PathBuf::from("/simulated");
             return Err(match self.machine.roll(3) {
@@ -58,7 +58,7 @@ impl Committer for Disk {
         Submitted::UnderWay
     }
 
-    fn answer(&mut self) -> Pin<Box<dyn Future<Output = Option<Answer>> + '_>> {
+    fn answer(&mut self) -> Pin<Box<dyn Future<Output = Option<CommitResult>> + '_>> {
         Box::pin(async {
             let ms = match self.machine.roll(20) {
                 0 => 20 + self.machine.roll(60),

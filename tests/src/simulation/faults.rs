@@ -23,7 +23,7 @@ use crate::torture::history::{Dice, Fault, FaultKind};
 use crate::torture::nemesis::{RECOVERY, until_answered};
 use crate::torture::world::{AGENT, COMMAND_MEMBERS};
 
-/// The faults that a simulation makes, as the evidence names them.
+/// The faults that a simulation can inject, by their names in the evidence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     KillSupervisor,
@@ -84,7 +84,7 @@ const FLOOD: usize = 200;
 /// How long a supervisor may take to reach the failpoint at which it is to crash.
 const CRASH_LIMIT: Duration = Duration::from_millis(500);
 
-/// Makes faults for so long.
+/// Injects faults for this long.
 pub(super) async fn run(world: &Rc<World>, target: &Target, lasts: Duration, mut dice: Dice) {
     let total: u64 = WEIGHTS.iter().map(|(_, weight)| weight).sum();
     while world.recorder.now() < lasts {
@@ -116,7 +116,7 @@ pub(super) async fn run(world: &Rc<World>, target: &Target, lasts: Duration, mut
     }
 }
 
-/// Makes one fault, and heals it if it lasts; the processes that it ended.
+/// Injects one fault, and ends it if it lasts. Returns the processes that it killed.
 async fn make(kind: Kind, world: &Rc<World>, target: &Target, dice: &mut Dice) -> Vec<u32> {
     let (machine, supervisors) = (&world.machine, &world.supervisors);
     match kind {
@@ -231,7 +231,7 @@ async fn flood(target: &Target) {
     let _given_up = timeout(Duration::from_secs(5), answered).await;
 }
 
-/// Starts a supervisor where none runs, as the user's next command does.
+/// Starts a supervisor if none runs, as the next command of the user does.
 pub(super) async fn keeper(world: &World, target: &Target) {
     while target.phase() != Phase::Over {
         sleep(Duration::from_millis(700)).await;
@@ -239,7 +239,8 @@ pub(super) async fn keeper(world: &World, target: &Target) {
     }
 }
 
-/// Stops, kills and restarts members as the user does. What ends because of it is recorded as a fault of its own.
+/// Stops, kills and restarts members as the user does. The processes that end because of it are recorded as a fault of
+/// their own.
 pub(super) async fn operator(world: Rc<World>, mut target: Target, mut dice: Dice) {
     let mut caller = Caller::new(target.clone(), "operator");
     while target.pause(dice.between(1_000, 4_000)).await {
@@ -263,14 +264,14 @@ pub(super) async fn operator(world: Rc<World>, mut target: Target, mut dice: Dic
             _ => {}
         }
         sleep(dice.between(0, 500)).await;
-        // A full disk passes.
+        // The refusal is temporary while the disk is full.
         while caller.call::<MemberRestart>(one.clone()).await.is_err() {
             if target.phase() == Phase::Over {
                 return;
             }
             sleep(Duration::from_millis(200)).await;
         }
-        // A worker that was started after the fault began may be the one that was ended.
+        // A worker that was started after the fault began may be among the ended processes.
         let fault = Fault {
             kind: FaultKind::KillWorker,
             began,
@@ -281,7 +282,7 @@ pub(super) async fn operator(world: Rc<World>, mut target: Target, mut dice: Dic
     }
 }
 
-/// Restarts members that died too often, as the user does.
+/// Restarts members that are held after too many crashes, as the user does.
 pub(super) async fn reviver(target: Target) {
     let mut caller = Caller::new(target, "reviver");
     while caller.target.phase() != Phase::Over {

@@ -24,7 +24,7 @@ use super::committer::Disk;
 use super::network::{Network, Which};
 use crate::torture::history::Dice;
 
-/// Pids begin above every real one, so that a mistake hits no real process.
+/// The first pid. It is above every real pid, so that a bug of the simulation signals no real process.
 const FIRST_PID: u32 = 0x4000_0000;
 
 /// Monotonic time at the start, in milliseconds.
@@ -33,18 +33,18 @@ const BOOTED: u64 = 1_000_000;
 /// Wall time at the start.
 const WALL: u64 = 1_800_000_000_000;
 
-/// A worker's process that was started, for the task that is it.
+/// A worker's process that was started, for the task that simulates it.
 #[derive(Debug)]
 pub(super) struct Start {
     pub(super) pid: u32,
     pub(super) launch_file: PathBuf,
 }
 
-/// The machine as one supervisor sees it. Clones and the other supervisors' share everything but the pid.
+/// The machine as one supervisor sees it. Clones, and the machines of other supervisors, share everything but the pid.
 #[derive(Clone)]
 pub(super) struct Machine {
     shared: Rc<Shared>,
-    /// Of the supervisor.
+    /// The pid of this supervisor.
     pid: u32,
 }
 
@@ -66,16 +66,16 @@ struct Shared {
 struct Process {
     marker: String,
     task: Option<AbortHandle>,
-    /// When it is gone; `None` while it lives.
+    /// When the process has disappeared from the process table; `None` while it runs.
     gone_at: Option<Instant>,
     ended: Rc<Notify>,
 }
 
-/// What unwinds the task that was in the middle of something when its supervisor crashed.
+/// The payload of the panic that unwinds a task of a supervisor at its crash.
 struct Crash;
 
 impl Machine {
-    /// With the workers' processes as they are started.
+    /// Returns the machine, and the receiver of the workers' processes as they are started.
     pub(super) fn new(dice: Dice, network: Network) -> (Self, mpsc::UnboundedReceiver<Start>) {
         let (starts, started) = mpsc::unbounded_channel();
         let shared = Shared {
@@ -139,7 +139,7 @@ impl Machine {
         self.shared.disk_full.get()
     }
 
-    /// Has the supervisor crash when it passes this point next.
+    /// Makes the supervisor crash when it next passes this point.
     pub(super) fn crash_at(&self, point: Option<Failpoint>) {
         self.shared.crash_at.set(point);
     }
@@ -149,7 +149,7 @@ impl Machine {
         self.shared.crashed.notified().await;
     }
 
-    /// The task that is this process. False when the process was killed before.
+    /// Sets the task that simulates this process. Aborts the task if the process was killed before.
     pub(super) fn attach(&self, pid: u32, task: AbortHandle) {
         let mut processes = self.shared.processes.borrow_mut();
         match processes.get_mut(&pid) {
@@ -167,7 +167,7 @@ impl Machine {
         alive.map(|(pid, _)| *pid).collect()
     }
 
-    /// Ends a process as `kill -9` does. Most are gone at once; some only after the kernel has let go of them.
+    /// Ends a process as `kill -9` does. Most disappear at once; some only after the kernel has released them.
     pub(super) fn kill(&self, pid: u32) {
         let gone_after = match self.roll(100) {
             0 => 5_500 + self.roll(1_500),
@@ -177,7 +177,7 @@ impl Machine {
         self.end(pid, Duration::from_millis(gone_after));
     }
 
-    /// A process ends by itself.
+    /// Ends a process that exits by itself.
     pub(super) fn exit(&self, pid: u32) {
         self.end(pid, Duration::ZERO);
     }
@@ -214,7 +214,7 @@ impl Machine {
             .is_some_and(|process| process.gone_at.is_none_or(|at| at > Instant::now()))
     }
 
-    /// Kills, and waits until all are gone.
+    /// Kills processes, and waits until all have disappeared.
     async fn end_all(
         self,
         victims: Vec<ProcessId>,
@@ -242,7 +242,7 @@ impl Machine {
     }
 }
 
-/// Of a pid: each is used once.
+/// The identity of a pid. Each pid is used once, so it determines the start time.
 fn process_of(pid: u32) -> ProcessId {
     ProcessId {
         pid,

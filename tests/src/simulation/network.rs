@@ -11,9 +11,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use agent_team_client::{Client, ConnectError};
 use agent_team_protocol::codec::FRAME_MAX;
 use agent_team_protocol::initialize::Initialize;
-use agent_team_system::client::{Client, ConnectError};
 use agent_team_system::connection::{FrameReader, FrameWriter};
 use agent_team_system::socket::Peer;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -23,7 +23,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use crate::torture::caller::{Connect, Connection};
 use crate::torture::history::Dice;
 
-/// Bytes under way in one direction, at most: then the writer waits, as at a socket.
+/// The maximum of bytes in flight in one direction. Beyond it the writer waits, as at a socket.
 const CAPACITY: usize = 64 << 10;
 
 /// A client or a worker that has connected, as the supervisor sees it.
@@ -34,7 +34,7 @@ pub(super) struct Accepted {
     pub(super) peer: Peer,
 }
 
-/// See the module. Clones are the same network.
+/// The network. Clones share its state.
 #[derive(Debug, Clone)]
 pub(super) struct Network(Rc<Shared>);
 
@@ -42,7 +42,7 @@ pub(super) struct Network(Rc<Shared>);
 struct Shared {
     dice: RefCell<Dice>,
     frames: Arc<AtomicU64>,
-    /// The supervisor that listens.
+    /// Connections of the supervisor that listens; `None` while no supervisor does.
     listener: RefCell<Option<mpsc::UnboundedSender<Accepted>>>,
     connections: RefCell<BTreeMap<u64, Wires>>,
     next: Cell<u64>,
@@ -50,7 +50,7 @@ struct Shared {
 
 #[derive(Debug)]
 struct Wires {
-    /// The process at the other end from the supervisor.
+    /// The process at the client's end; `None` for a client without a process.
     pid: Option<u32>,
     to_supervisor: Arc<Mutex<Pipe>>,
     from_supervisor: Arc<Mutex<Pipe>>,
@@ -70,9 +70,9 @@ impl Wires {
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Which {
     All,
-    /// Those of this process.
+    /// The connections of this process.
     Of(u32),
-    /// One of those that there are.
+    /// One of the open connections, by its number modulo their count.
     Nth(u64),
 }
 
@@ -92,7 +92,7 @@ impl Network {
         self.0.frames.load(Ordering::Relaxed)
     }
 
-    /// Who connects from now on reaches this supervisor.
+    /// Makes this supervisor the one that new connections reach.
     pub(super) fn listen(&self) -> mpsc::UnboundedReceiver<Accepted> {
         let (listener, accepted) = mpsc::unbounded_channel();
         self.0.listener.replace(Some(listener));
@@ -103,7 +103,7 @@ impl Network {
         self.0.listener.replace(None);
     }
 
-    /// Connects to the supervisor that listens, if one does; `pid` is the caller's.
+    /// Connects to the listening supervisor, if there is one; `pid` is the caller's.
     pub(super) fn dial(&self, pid: Option<u32>) -> Option<(FrameReader, FrameWriter)> {
         let listener = self.0.listener.borrow().clone()?;
         let pipe = || {
@@ -130,7 +130,7 @@ impl Network {
         Some((reader, writer))
     }
 
-    /// Ends connections for both sides. What is under way arrives before the end, or is lost.
+    /// Ends connections for both sides. Bytes in flight arrive before the end, or are lost.
     pub(super) fn cut(&self, which: Which) {
         for wires in self.chosen(which) {
             let is_lost = self.0.dice.borrow_mut().below(2) == 0;
@@ -140,7 +140,7 @@ impl Network {
         }
     }
 
-    /// Keeps what is under way to or from these from arriving for a time.
+    /// Delays the bytes in flight of these connections.
     pub(super) fn freeze(&self, which: Which, lasts: Duration) {
         for pipe in self.chosen(which).into_iter().flatten() {
             locked(&pipe).frozen_until = Some(Instant::now() + lasts);
@@ -244,7 +244,8 @@ impl Pipe {
 }
 
 fn locked(pipe: &Mutex<Pipe>) -> MutexGuard<'_, Pipe> {
-    // One thread uses it, and a crash of the supervisor unwinds through no change of it.
+    // Only one thread uses the lock, and a crash of a supervisor never unwinds in the middle of a change, so poisoning
+    // is ignored.
     pipe.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

@@ -18,10 +18,10 @@ use tokio::time::{Instant, sleep_until};
 use super::machine::Machine;
 use super::network::Which;
 
-/// The machine boots once.
+/// The machine boots only once.
 const BOOT: &str = "the only boot";
 
-/// See the module.
+/// The supervisors of one simulation.
 pub(super) struct Supervisors {
     machine: Machine,
     directories: Directories,
@@ -34,12 +34,12 @@ struct Running {
     state: Rc<State>,
 }
 
-/// What the simulation and the supervisor's task share.
+/// State that the simulation and the supervisor's task share.
 #[derive(Default)]
 struct State {
-    /// `None` until it serves.
+    /// `None` before the supervisor serves, and after its end.
     supervisor: RefCell<Option<InMemorySupervisor>>,
-    /// It does nothing until then, as after SIGSTOP.
+    /// The supervisor's task is not polled before this time, as after SIGSTOP.
     stopped_until: Cell<Option<Instant>>,
 }
 
@@ -52,7 +52,7 @@ impl Supervisors {
         }
     }
 
-    /// Starts a supervisor where none runs. It serves a moment later.
+    /// Starts a supervisor if none runs. It serves after a short delay.
     pub(super) fn start(&self) {
         let mut running = self.running.borrow_mut();
         if running
@@ -71,18 +71,18 @@ impl Supervisors {
         });
     }
 
-    /// Kills the supervisor that runs; its pid.
+    /// Kills the running supervisor; returns its pid.
     pub(super) async fn kill(&self) -> Option<u32> {
         let running = self.running.borrow_mut().take()?;
         self.machine.network().stop_listening();
         self.machine.network().cut(Which::All);
         running.task.abort();
-        // It may have crashed before.
+        // An error means that the task crashed or was aborted.
         let _ended = running.task.await;
         Some(running.pid)
     }
 
-    /// Keeps it from doing anything for a time.
+    /// Stops the supervisor for this time, as SIGSTOP and SIGCONT do.
     pub(super) fn stop_for(&self, lasts: Duration) {
         if let Some(running) = &*self.running.borrow() {
             running
@@ -92,7 +92,7 @@ impl Supervisors {
         }
     }
 
-    /// Ends the supervisor in an orderly way, if one serves.
+    /// Shuts the supervisor down in an orderly way; returns its pid if it was serving.
     pub(super) async fn close(&self, goodbye: GoodbyeReason) -> Option<u32> {
         let (supervisor, stopped) = {
             let running = self.running.borrow();
@@ -112,7 +112,7 @@ impl Supervisors {
             supervisor.close(goodbye).await;
             let _given_up = closed.send(());
         });
-        // A crash on the way ends it too.
+        // A supervisor that crashes meanwhile may never complete its close, so the wait is bounded.
         tokio::select! {
             biased;
             _closed = done => {}
@@ -122,7 +122,7 @@ impl Supervisors {
         self.kill().await
     }
 
-    /// Launch files and environments that are still there.
+    /// The launch files and environment files that exist.
     pub(super) fn files_left(&self) -> Vec<String> {
         let directories = [
             self.directories.launch_files(),
@@ -177,6 +177,6 @@ async fn serve(machine: Machine, directories: Directories, state: Rc<State>) {
             () = serve => {}
         }
     }
-    // As a process that dies: its tasks end where they are.
+    // Dropping the `LocalSet` drops all tasks, as the death of a process does.
     state.supervisor.replace(None);
 }

@@ -1,6 +1,7 @@
-//! The simulated workers: tasks that do over the simulated network what the real workers do over the socket. A worker
-//! takes its launch file, says hello, runs what it is assigned, reads its messages, asks before it runs a command,
-//! connects again when it loses its supervisor, starts one where none is, and repeats unanswered calls by their keys.
+//! The simulated workers: tasks that speak over the simulated network as the real workers speak over the socket. A
+//! worker takes its launch file, connects, runs its assigned tasks, reads its messages, and asks before it runs a
+//! command. When it loses its supervisor it connects again, or starts one if none runs, and repeats unanswered calls
+//! with their keys.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
@@ -9,6 +10,7 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
+use agent_team_client::{Arrival, CallError, Client, ConnectError, Incoming};
 use agent_team_protocol::engine::Engine;
 use agent_team_protocol::initialize::{Initialize, Welcome};
 use agent_team_protocol::launch::LaunchFile;
@@ -23,7 +25,6 @@ use agent_team_protocol::notification::{
 use agent_team_protocol::request::{AskRequest, Decided, OneRequest, Permission};
 use agent_team_protocol::rpc;
 use agent_team_protocol::{ErrorCode, MessageId, Refusal};
-use agent_team_system::client::{Arrival, CallError, Client, ConnectError, Incoming};
 use serde_json::value::to_raw_value;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::{AbortHandle, JoinSet};
@@ -46,7 +47,7 @@ enum Ended {
     Over,
 }
 
-/// Lives until it is killed or exits.
+/// Runs a worker until it is killed or exits.
 pub(super) async fn run(world: Rc<World>, start: Start) {
     world.machine.pause(1, 12).await;
     let file = take(&start.launch_file);
@@ -64,7 +65,7 @@ fn take(path: &PathBuf) -> Option<LaunchFile> {
     Some(serde_json::from_slice(&bytes).expect("the supervisor writes whole launch files"))
 }
 
-/// What the worker's activities share.
+/// State that the worker's tasks share.
 struct Shared {
     world: Rc<World>,
     pid: u32,
@@ -73,12 +74,12 @@ struct Shared {
     client: RefCell<Option<Client>>,
     connected: Notify,
     keys: Cell<u64>,
-    /// Messages whose reading was acknowledged.
+    /// Messages that the supervisor has acknowledged as read.
     read: RefCell<BTreeSet<MessageId>>,
 }
 
 impl Shared {
-    /// The answer to a call, which is repeated with its key on each new connection until there is one.
+    /// Makes a call. It is repeated with its key on each new connection until it is answered.
     async fn call<M: Method<Args: Clone>>(&self, args: M::Args) -> Result<M::Answer, Refusal> {
         let key = self.keys.replace(self.keys.get() + 1);
         let call = rpc::Call {
@@ -99,7 +100,7 @@ impl Shared {
             };
             match answer {
                 Ok(answer) => return Ok(answer),
-                // Nothing was stored, for a reason that passes.
+                // Nothing was stored, for a temporary reason: repeat the call.
                 Err(CallError::Refused(refusal))
                     if [ErrorCode::StorageFull, ErrorCode::StorageFailed]
                         .contains(&refusal.code) =>
@@ -118,7 +119,7 @@ impl Shared {
         }
     }
 
-    /// The same call over one connection twice at once has one effect and one answer.
+    /// Sends the same call twice, concurrently over one connection. Checks that both get the same answer.
     async fn call_twice<M: Method>(
         &self,
         client: &Client,
@@ -138,13 +139,13 @@ impl Shared {
 struct Worker {
     shared: Rc<Shared>,
     initialize: Initialize,
-    /// Ends with the worker.
+    /// Tasks that end with the worker.
     activities: JoinSet<()>,
-    /// The run of the claim that it holds.
+    /// The run of the task that the worker has claimed.
     run: Option<(Assignment, AbortHandle)>,
     runs: u32,
     inbox: mpsc::UnboundedSender<DeliveredMessage>,
-    /// The newest message of this connection.
+    /// The newest message that was delivered over this connection.
     newest: Option<MessageId>,
     queued: BTreeSet<MessageId>,
     leaving: bool,
@@ -290,7 +291,7 @@ impl Worker {
         }
     }
 
-    /// Checks what a delivery promises: in order, and nothing again whose reading was acknowledged.
+    /// Checks the guarantees of a delivery: messages are in order, and none comes again after its acknowledgement.
     fn delivered(&mut self, deliver: Deliver) {
         for message in deliver.messages {
             let (id, name) = (message.id, &self.shared.name);
@@ -343,7 +344,7 @@ fn read_as<N: Notification>(params: &str) -> N {
     serde_json::from_str(params).expect("the supervisor's notifications fit")
 }
 
-/// As the real workers take it.
+/// Interprets a goodbye as the real workers do.
 fn farewell(goodbye: &Goodbye) -> Ended {
     match goodbye.reason {
         GoodbyeReason::Restarting => Ended::Restarting,
@@ -358,7 +359,7 @@ fn farewell(goodbye: &Goodbye) -> Ended {
     }
 }
 
-/// Runs a task: the marks are what its command would leave behind.
+/// Runs a task. The marks stand for the files that its command would write.
 async fn work(shared: Rc<Shared>, assignment: Assignment, process: String) {
     let machine = &shared.world.machine;
     let mark = |mark: Mark| {
@@ -379,7 +380,7 @@ async fn work(shared: Rc<Shared>, assignment: Assignment, process: String) {
         generation: Some(assignment.generation),
         text: "done".to_owned(),
     };
-    // Refused when the claim is another one's meanwhile.
+    // The call is refused if the task has another claim meanwhile.
     match machine.roll(20) {
         0 => drop(shared.call::<TaskFail>(end).await),
         _ => drop(shared.call::<TaskComplete>(end).await),
@@ -412,7 +413,7 @@ async fn read(
     }
 }
 
-/// Asks for permission, and runs the command if it is given.
+/// Asks for permission, and runs the command if it is allowed.
 async fn run_command(shared: &Shared, command: u64) {
     let arguments = serde_json::json!({ "command": shell_line(command) });
     let ask = AskRequest {

@@ -7,11 +7,11 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Duration;
 
+use agent_team_client::{CallError, Client, Incoming};
 use agent_team_protocol::ErrorCode;
 use agent_team_protocol::initialize::Initialize;
 use agent_team_protocol::method::Method;
 use agent_team_protocol::rpc::{self, TeamRef};
-use agent_team_system::client::{CallError, Client, Incoming};
 use agent_team_system::daemon::Announced;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};

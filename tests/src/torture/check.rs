@@ -1,8 +1,8 @@
 //! The checkers, one for each promise: pure functions from the evidence to the violations.
 //!
-//! Each compares the answers that clients received with the journal and with traces that commands left outside the
-//! product; none relies only on the product's own statements. `--plant` proves for five kinds of fault that a checker
-//! finds them; hand-written histories in `tests.rs` prove it for the others.
+//! Each checker compares the answers that clients received with the journal and with the files that commands wrote;
+//! none trusts the supervisor's own reports alone. `--plant` proves for five kinds of fault that a checker finds them;
+//! hand-written histories in `tests.rs` prove it for the other checkers.
 //!
 //! The promises of DESIGN section 11 and their checkers:
 //!
@@ -84,7 +84,7 @@ impl Promise {
                 "a task ends once, runs once per attempt, and once in all with rerun = false"
             }
             Self::Requests => {
-                "a request is listed until it is decided; a command runs only after the user allowed it, and once"
+                "a request is listed until it is decided; a command runs once, and only after the user allowed it"
             }
             Self::Supervisor => "a new supervisor serves within 2 s of kill -9",
             Self::Worker => {
@@ -94,7 +94,7 @@ impl Promise {
             Self::Stopping => {
                 "down and kill leave no process and touch no other; a killed member's task is free within 1 s"
             }
-            Self::Storage => "every acknowledged change is stored, and no refused one",
+            Self::Storage => "every acknowledged change is stored, and no refused change is",
             Self::OneWriter => {
                 "the journal has one writer: no change is refused, repeated or lost because of a second one"
             }
@@ -159,6 +159,7 @@ pub fn check(evidence: &Evidence) -> Vec<Violation> {
     Promise::ALL.into_iter().flat_map(of).collect()
 }
 
+/// The number in a field: `7`, or an id such as `"T-7"` with the prefix `T-`. 0 if the field has neither form.
 fn number(event: &Event, field: &str, prefix: &str) -> u64 {
     let value = &event.data[field];
     let text = value.as_str().and_then(|text| text.strip_prefix(prefix));
@@ -166,6 +167,7 @@ fn number(event: &Event, field: &str, prefix: &str) -> u64 {
     number.or(value.as_u64()).unwrap_or_default()
 }
 
+/// The numbers in a list; see [`number`]. Skips items of another form.
 fn numbers(event: &Event, field: &str, prefix: &str) -> Vec<u64> {
     let values = event.data[field].as_array().into_iter().flatten();
     values

@@ -96,11 +96,11 @@ pub enum FaultKind {
     /// A process that a worker started: a shell, git, the sandbox.
     KillCommand,
     KillGit,
-    /// Afterwards members get panes again.
+    /// The tmux server; afterwards the panes are opened again.
     KillTmux,
-    /// Everything at once: the next command starts the supervisor.
+    /// Every process: the next command starts the supervisor.
     KillEverything,
-    /// The same, without the runtime directory and under another boot id; then `up`.
+    /// Every process, and the runtime directory; under another boot id, then `up`.
     Reboot,
     /// `kill MEMBER`, then `restart MEMBER`.
     KillMember,
@@ -378,7 +378,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_seed_repeats_its_numbers_and_no_other_seeds() {
+    fn each_seed_repeats_its_own_numbers() {
         let numbers = |seed, stream| {
             let mut dice = Dice::new(seed, stream);
             (0..8).map(|_| dice.below(1_000)).collect::<Vec<_>>()

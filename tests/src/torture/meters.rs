@@ -3,9 +3,9 @@
 
 use std::time::Duration;
 
+use agent_team_client::CallError;
 use agent_team_protocol::Revision;
 use agent_team_protocol::method::{EventSubscribe, Nothing, Subscribe, TeamShow};
-use agent_team_system::client::CallError;
 use tokio::time::{sleep, timeout};
 
 use super::caller::{Phase, Target};

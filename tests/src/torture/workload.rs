@@ -155,7 +155,7 @@ pub(crate) async fn planner(target: Target, recorder: Recorder, mut dice: Dice) 
         }
         let key = format!("task-{count}");
         let seconds = dice.below(4);
-        // A session of its own: the end of a member must reach it nevertheless.
+        // Some tasks start a session, which must be killed with their member too.
         let work = match dice.below(3) {
             0 => format!("setsid -w sleep 0.{seconds}"),
             1 => format!("git -c alias.nap='!sleep 0.{seconds}' nap"),
@@ -175,8 +175,8 @@ pub(crate) async fn planner(target: Target, recorder: Recorder, mut dice: Dice) 
     }
 }
 
-/// Claims tasks that only the user takes, releases and claims them again, and completes them first with the
-/// generation that it gave up.
+/// Claims tasks that only the user takes, and releases and claims each again. Then completes each twice: first with the
+/// stale generation, which must be refused, then with the current one.
 pub(crate) async fn claimant(target: Target, recorder: Recorder, mut dice: Dice) {
     let mut caller = Caller::new(target, "claimant");
     for count in 0.. {
@@ -271,7 +271,7 @@ pub(crate) async fn asker(target: Target, recorder: Recorder, mut dice: Dice, la
     }
 }
 
-/// The agent's model: one call for each command that it was asked for, in their order, and never a second one.
+/// The agent's model: runs each requested command once, in order.
 pub(crate) fn model(request: &Request) -> Reply {
     let conversation = serde_json::to_string(request.messages()).unwrap_or_default();
     let asked = |command: &u64| conversation.contains(&format!("run command {command} now"));
@@ -309,7 +309,7 @@ fn command_of(request: &RequestView) -> Option<u64> {
 pub(crate) async fn decider(target: Target, recorder: Recorder, seed: u64) {
     let mut caller = Caller::new(target, "decider");
     let mut dice = Dice::new(seed, DECIDER);
-    // Requests that were listed, and that only this client decides.
+    // The requests of the last list that are still undecided. Only this client decides them.
     let mut open: BTreeSet<u64> = BTreeSet::new();
     while caller.target.phase() != Phase::Over {
         tokio::time::sleep(dice.between(50, 600)).await;
@@ -327,7 +327,7 @@ pub(crate) async fn decider(target: Target, recorder: Recorder, seed: u64) {
             let Some(command) = command_of(&request) else {
                 continue;
             };
-            // Some wait through the next faults.
+            // Leave some requests pending during the next faults.
             if dice.below(3) == 0 && caller.target.phase() == Phase::Torture {
                 continue;
             }
@@ -372,7 +372,7 @@ pub(crate) async fn reviver(world: &World) {
         };
         let is_held = |member: &MemberView| member.state == MemberState::Held;
         if team.members.iter().any(is_held) {
-            // It fails when a fault hits it; the next round repeats it.
+            // A fault can make `up` fail; the next iteration repeats it.
             let (_code, _output) = world.verb(&["up", "--detach", "--json"]).await;
         }
     }

@@ -9,7 +9,7 @@ use std::path::Path;
 use agent_team_protocol::TeamId;
 use agent_team_protocol::id::TaskId;
 use agent_team_protocol::method::{ClaimTask, EndTask, TaskClaim, TaskComplete, TaskRelease};
-use agent_team_protocol::spec::PlacementChoice;
+use agent_team_protocol::placement::PlacementChoice;
 use anyhow::{Result, ensure};
 
 use super::messages::Watched;

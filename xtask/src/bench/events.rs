@@ -13,8 +13,8 @@ use agent_team_protocol::initialize::Initialize;
 use agent_team_protocol::method::{
     EventSubscribe, MessageSend, Nothing, SendMessage, Subscribe, TeamShow,
 };
+use agent_team_protocol::placement::PlacementChoice;
 use agent_team_protocol::rpc::{self, Call, TeamRef};
-use agent_team_protocol::spec::PlacementChoice;
 use anyhow::{Result, bail};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 

@@ -5,8 +5,8 @@ use std::os::unix::net::UnixListener;
 use std::time::Instant;
 
 use agent_team_protocol::method::{RequestDecide, RequestList};
+use agent_team_protocol::placement::PlacementChoice;
 use agent_team_protocol::request::{DecideRequest, Decision, ListRequests, Scope};
-use agent_team_protocol::spec::PlacementChoice;
 use anyhow::{Context as _, Result, ensure};
 
 use super::Bench;
@@ -49,7 +49,7 @@ pub(super) fn settled(bench: &Bench) -> Result<Vec<Row>> {
     let mut times = Vec::new();
     for round in 0..bench.pick(ROUNDS, ROUNDS / 4) {
         for member in &mut members {
-            member.say(&format!("ask {round}"))?;
+            member.send(&format!("ask {round}"))?;
         }
         installation.wire.wait_for("request_asked", MEMBERS.len())?;
         let list = ListRequests { all: false };
@@ -69,7 +69,7 @@ pub(super) fn settled(bench: &Bench) -> Result<Vec<Row>> {
             .wire
             .call::<RequestDecide>(Some(&team), decide)?;
         for member in &mut members {
-            let allowed = member.hear()?;
+            let allowed = member.receive()?;
             ensure!(allowed == [1.0], "some requests were not allowed");
         }
         times.push(started.elapsed().as_secs_f64() * 1e3);

@@ -12,7 +12,7 @@ use std::time::Instant;
 use agent_team_protocol::TeamId;
 use agent_team_protocol::id::Recipient;
 use agent_team_protocol::method::{MessageSend, SendMessage};
-use agent_team_protocol::spec::PlacementChoice;
+use agent_team_protocol::placement::PlacementChoice;
 use anyhow::{Context as _, Result};
 
 use super::rig::{Commanded, Durability, Installation, Worker, environment, team};
@@ -99,7 +99,7 @@ impl Drop for Relay {
 
 /// One-way and round-trip times of a round, in microseconds: p50 and p99 of each.
 fn exchange(sender: &mut Commanded, count: usize) -> Result<[f64; 4]> {
-    let numbers = sender.order(&format!("ping {count}"))?;
+    let numbers = sender.command(&format!("ping {count}"))?;
     let (there, back): (Vec<f64>, Vec<f64>) = numbers
         .chunks_exact(2)
         .map(|pair| (pair[0] / 1_000.0, pair[1] / 1_000.0))
@@ -258,7 +258,7 @@ fn one_pair(bench: &Bench) -> Result<Row> {
         (Vec::new(), Vec::new(), Vec::new(), 0.0);
     for _ in 0..bench.pick(5, 3) {
         let watched = Watched::start(&installation.home)?;
-        let numbers = pair.sender.order(&format!("flood {count} {WINDOW}"))?;
+        let numbers = pair.sender.command(&format!("flood {count} {WINDOW}"))?;
         let batch = watched.batch()?;
         rates.push(count as f64 / (numbers[0] / 1e9));
         refusals += numbers[1];

@@ -3,7 +3,7 @@
 use agent_team_protocol::TeamId;
 use agent_team_protocol::id::Recipient;
 use agent_team_protocol::method::{MessageSend, SendMessage};
-use agent_team_protocol::spec::PlacementChoice;
+use agent_team_protocol::placement::PlacementChoice;
 use anyhow::Result;
 
 use super::Bench;

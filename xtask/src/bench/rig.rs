@@ -13,13 +13,13 @@ use std::time::{Duration, Instant};
 use agent_team_protocol::TeamId;
 use agent_team_protocol::engine::Engine;
 use agent_team_protocol::method::{
-    AddTask, CallerTerminal, Down, Nothing, SupervisorStatus, SupervisorStop, TaskAdd, TaskAnswer,
-    TeamDown, TeamUp, Up,
+    AddTask, Down, Nothing, SupervisorStatus, SupervisorStop, TaskAdd, TaskAnswer, TeamDown,
+    TeamUp, Up,
 };
 use agent_team_protocol::permissions::{PermissionDefaults, Permissions};
+use agent_team_protocol::placement::{CallerTerminal, PlacementChoice};
 use agent_team_protocol::spec::{
-    AgentSpec, Budget, ClaimPolicy, Hooks, Layout, Limits, MemberSpec, PlacementChoice, TaskSpec,
-    TeamSpec,
+    AgentSpec, Budget, ClaimPolicy, Hooks, Layout, Limits, MemberSpec, TaskSpec, TeamSpec,
 };
 use agent_team_protocol::view::SupervisorView;
 use anyhow::{Context as _, Result, ensure};
@@ -330,17 +330,17 @@ impl Commanded {
         Ok(Self { reader })
     }
 
-    pub(super) fn order(&mut self, command: &str) -> Result<Vec<f64>> {
-        self.say(command)?;
-        self.hear().with_context(|| format!("during: {command}"))
+    pub(super) fn command(&mut self, command: &str) -> Result<Vec<f64>> {
+        self.send(command)?;
+        self.receive().with_context(|| format!("during: {command}"))
     }
 
-    pub(super) fn say(&mut self, command: &str) -> Result<()> {
+    pub(super) fn send(&mut self, command: &str) -> Result<()> {
         use std::io::Write as _;
         Ok(writeln!(self.reader.get_mut(), "{command}")?)
     }
 
-    pub(super) fn hear(&mut self) -> Result<Vec<f64>> {
+    pub(super) fn receive(&mut self) -> Result<Vec<f64>> {
         let mut answer = String::new();
         self.reader.read_line(&mut answer)?;
         ensure!(!answer.is_empty(), "the stub exited");

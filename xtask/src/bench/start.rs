@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 
 use agent_team_protocol::TeamId;
 use agent_team_protocol::method::{Nothing, TeamShow};
-use agent_team_protocol::spec::{PlacementChoice, TeamSpec};
+use agent_team_protocol::placement::PlacementChoice;
+use agent_team_protocol::spec::TeamSpec;
 use anyhow::{Context as _, Result, ensure};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;

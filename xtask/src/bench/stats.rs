@@ -61,7 +61,7 @@ mod tests {
     }
 
     #[test]
-    fn what_slowed_both_in_one_round_does_not_count() {
+    fn a_disturbance_of_both_rounds_cancels_out() {
         let ours = Figure::of(vec![20.0, 200.0, 22.0]);
         let limit = Figure::of(vec![10.0, 100.0, 11.0]);
         assert_eq!(ours.ratio_to(&limit), 2.0);

@@ -38,10 +38,10 @@ pub(super) enum Unit {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Target {
-    /// Times the limit.
+    /// The result is at most this many times the limit.
     RatioAtMost(f64),
     RatioAtLeast(f64),
-    /// In the unit of the row.
+    /// The result is at most this value, in the unit of the row.
     AtMost(f64),
     None,
 }
@@ -165,14 +165,14 @@ pub(super) fn shown(rows: &[Row]) -> String {
         }
     }
     let mut text = String::new();
-    for (place, row) in cells.iter().enumerate() {
+    for (index, row) in cells.iter().enumerate() {
         let mut line = String::new();
         for (cell, width) in row.iter().zip(widths) {
             write!(line, "{cell:<width$}  ").expect("writing to a String cannot fail");
         }
         text.push_str(line.trim_end());
         text.push('\n');
-        if let Some(note) = place
+        if let Some(note) = index
             .checked_sub(1)
             .map(|row| &rows[row].note)
             .filter(|note| !note.is_empty())
@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_without_a_measurement_says_why_and_meets_nothing() {
+    fn a_row_without_a_measurement_has_a_reason_and_no_target() {
         let row = Row::not_measured("up", "no tmux");
         assert_eq!(row.is_met(), None);
         assert!(shown(&[row]).contains("not measured: no tmux"));

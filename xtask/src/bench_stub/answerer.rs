@@ -7,7 +7,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use anyhow::Result;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-/// An answer of the length of that to a claim.
+/// An answer that is as long as the supervisor's answer to a claim.
 const ANSWER: &[u8] = b"{\"jsonrpc\":\"2.0\",\"id\":1000,\"result\":{\"task\":\"T-1000\",\"generation\":1,\"overlaps\":[]}}\n";
 
 /// Answers all clients of the listener on stdin until the first one disconnects.
@@ -22,12 +22,12 @@ pub(crate) fn run() -> Result<()> {
             .collect();
         poll(&mut waiting, PollTimeout::NONE)?;
         let ready: Vec<bool> = waiting.iter().map(|fd| fd.any() == Some(true)).collect();
-        for (place, caller) in callers.iter_mut().enumerate() {
-            if !ready[place + 1] {
+        for (index, caller) in callers.iter_mut().enumerate() {
+            if !ready[index + 1] {
                 continue;
             }
             match caller.read(&mut buffer) {
-                Ok(0) if place == 0 => return Ok(()),
+                Ok(0) if index == 0 => return Ok(()),
                 Ok(length) => {
                     let calls = buffer[..length].iter().filter(|byte| **byte == b'\n');
                     caller.write_all(&ANSWER.repeat(calls.count()))?;

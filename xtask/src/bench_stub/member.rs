@@ -63,7 +63,7 @@ struct Member {
 }
 
 /// A received frame.
-enum Heard {
+enum Received {
     Messages,
     Accepted,
     RefusedForNow,
@@ -84,7 +84,7 @@ impl Member {
         let mut answer = String::new();
         reader.read_line(&mut answer)?;
         if !answer.contains("\"result\"") {
-            bail!("not let in: {answer}");
+            bail!("cannot connect: {answer}");
         }
         let peer = launch
             .environment
@@ -155,10 +155,10 @@ impl Member {
     }
 
     /// Waits for one frame; its acknowledgement is sent with the next write.
-    fn hear(&mut self) -> Result<Heard> {
+    fn read_frame(&mut self) -> Result<Received> {
         let mut frame = String::new();
         if self.reader.read_line(&mut frame)? == 0 {
-            return Ok(Heard::End);
+            return Ok(Received::End);
         }
         let now = now_ns();
         match Frame::parse(&frame).and_then(Frame::kind)? {
@@ -172,7 +172,7 @@ impl Member {
                         .map(|message| (now, message.text)),
                 );
                 self.queue::<MessageRead>(ReadMessages { messages: ids });
-                Ok(Heard::Messages)
+                Ok(Received::Messages)
             }
             Kind::Notification { method, .. } if method == StopMember::NAME => {
                 self.stopped = true;
@@ -182,26 +182,28 @@ impl Member {
                     hold: false,
                 });
                 self.flush()?;
-                Ok(Heard::End)
+                Ok(Received::End)
             }
-            Kind::Notification { .. } => Ok(Heard::Nothing),
+            Kind::Notification { .. } => Ok(Received::Nothing),
             Kind::Request { id, .. } => {
                 self.outgoing
                     .push_str(&rpc::result(id, &agent_team_protocol::method::Nothing {}));
                 self.flush()?;
-                Ok(Heard::Nothing)
+                Ok(Received::Nothing)
             }
             // Only answers to message calls contain a message id.
             Kind::Response {
                 outcome: Ok(result),
                 ..
-            } if result.get().contains("\"id\"") => Ok(Heard::Accepted),
-            Kind::Response { outcome: Ok(_), .. } => Ok(Heard::Nothing),
+            } if result.get().contains("\"id\"") => Ok(Received::Accepted),
+            Kind::Response { outcome: Ok(_), .. } => Ok(Received::Nothing),
             Kind::Response {
                 outcome: Err(error),
                 ..
             } => match error.data {
-                Some(refusal) if refusal.code == ErrorCode::InboxFull => Ok(Heard::RefusedForNow),
+                Some(refusal) if refusal.code == ErrorCode::InboxFull => {
+                    Ok(Received::RefusedForNow)
+                }
                 _ => bail!("refused: {}", error.message),
             },
         }
@@ -223,7 +225,7 @@ impl Line for Member {
             if !self.reader.buffer().contains(&b'\n') {
                 self.flush()?;
             }
-            if let Heard::End = self.hear()? {
+            if let Received::End = self.read_frame()? {
                 return Ok(None);
             }
         }
@@ -239,11 +241,11 @@ impl Line for Member {
             }
             self.flush()?;
             loop {
-                match self.hear()? {
-                    Heard::Accepted => (accepted, in_flight) = (accepted + 1, in_flight - 1),
-                    Heard::RefusedForNow => (refused, in_flight) = (refused + 1, in_flight - 1),
-                    Heard::Messages | Heard::Nothing => {}
-                    Heard::End => bail!("the supervisor closed the connection"),
+                match self.read_frame()? {
+                    Received::Accepted => (accepted, in_flight) = (accepted + 1, in_flight - 1),
+                    Received::RefusedForNow => (refused, in_flight) = (refused + 1, in_flight - 1),
+                    Received::Messages | Received::Nothing => {}
+                    Received::End => bail!("the supervisor closed the connection"),
                 }
                 if !self.reader.buffer().contains(&b'\n') {
                     break;

@@ -1,14 +1,15 @@
-//! The rule that the core uses only the ids and the plain values of the protocol crate.
+//! The rule that the core uses only ids, plain values and the user's command lines of the protocol crate.
 
 use std::collections::BTreeSet;
 
 use super::code::{in_a_name, line_at, words};
 use super::tree::{Finding, Tree};
 
-/// The core may use `agent_team_protocol::id`, `value`, and the ids that the crate root re-exports.
+/// The core may use `agent_team_protocol::id`, `value`, `command_line` for its notices, and the ids that the crate root
+/// re-exports.
 pub(super) fn core_knows_ids_and_values_only(tree: &Tree) -> Vec<Finding> {
     const CRATE: &str = "agent_team_protocol";
-    let mut allowed = BTreeSet::from(["id", "value"]);
+    let mut allowed = BTreeSet::from(["command_line", "id", "value"]);
     if let Some(root) = tree.find("crates/protocol/src/lib.rs") {
         let reexported = root
             .code
@@ -38,7 +39,7 @@ pub(super) fn core_knows_ids_and_values_only(tree: &Tree) -> Vec<Finding> {
                 findings.push(file.finding(
                     line,
                     format!(
-                        "the core may use only ids and values of the protocol, not `{segment}`"
+                        "the core may use only ids, values and command lines of the protocol, not `{segment}`"
                     ),
                 ));
             }
@@ -100,6 +101,7 @@ mod tests {
         };
         for core in [
             "use agent_team_protocol::id::{TaskId, TeamId};",
+            "use agent_team_protocol::command_line::CommandLine;",
             "use agent_team_protocol::{TaskId, id::{Party, self}};",
             "use agent_team_protocol::value::Budget;",
             "fn f(t: agent_team_protocol::TaskId) {}",

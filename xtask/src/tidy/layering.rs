@@ -45,6 +45,11 @@ const EDGES: &[Edge] = &[
         why: "the terminal UI reads no terminal, clock or file",
     },
     Edge {
+        from: "agent-team-client",
+        never: Never::OursBut(&["agent-team-protocol", "agent-team-system"]),
+        why: "every client of the supervisor uses it, whatever it shows",
+    },
+    Edge {
         from: "agent-team-llm",
         never: Never::OursBut(&[
             "agent-team-protocol",

@@ -1,5 +1,5 @@
-//! The words that this project does not use: subjects without a noun, translated idiom, and gendered pronouns for members.
-//! Looked for in comments, strings, names of functions, and in every page of documentation.
+//! The words that this project does not use: subjects without a noun, translated idiom, and gendered pronouns for
+//! members. Looked for in comments, strings, names of functions, and in every page of documentation.
 
 use super::code::in_a_name;
 use super::tree::{File, Finding, Tree};
@@ -72,7 +72,7 @@ fn in_file(file: &File) -> Vec<Finding> {
     findings
 }
 
-/// What of a line is comment or literal.
+/// The comments and literals of a line; its code is blanked.
 fn prose_of(line: &str, code: &str) -> String {
     let mut code = code.chars();
     line.chars()
@@ -83,15 +83,15 @@ fn prose_of(line: &str, code: &str) -> String {
         .collect()
 }
 
-/// The words of the function that a line of code declares: a test is named by a sentence.
+/// The words of the function name that a line of code declares: the name of a test is a sentence.
 fn name_of_function(code: &str) -> String {
     let declared = code.split_once("fn ").map_or("", |(_, declared)| declared);
     let name = declared.split(|c| !in_a_name(c)).next().unwrap_or("");
     name.replace('_', " ")
 }
 
-/// Whether the phrase is there as words. Quotes around the whole phrase name a word of something else, such as the user
-/// `nobody`.
+/// Whether the prose contains the phrase as whole words. A phrase in quotes does not count: it names something else,
+/// such as the Unix user `nobody`.
 fn has(prose: &str, phrase: &str) -> bool {
     let names = ['`', '"'];
     let is_word = |c: char| in_a_name(c) || c == '-';

@@ -18,7 +18,7 @@ fn spec(title: &str) -> TaskSpec {
     }
 }
 
-/// A team of a lead and ada, whose tasks are done by this function.
+/// A team of a lead and ada. Their engine does each task with this function.
 async fn working(work: impl Fn(&Assignment) -> Worked + Send + Sync + 'static) -> Team {
     let work: Arc<dyn Fn(&Assignment) -> Worked + Send + Sync> = Arc::new(work);
     let team = Team::builder()
@@ -28,7 +28,7 @@ async fn working(work: impl Fn(&Assignment) -> Worked + Send + Sync + 'static) -
     within("the team", team.build()).await.expect("a team")
 }
 
-/// The task once it has ended.
+/// Waits until the task is neither pending nor in progress.
 async fn ended(team: &Team, task: TaskId) -> TaskView {
     let ended = async {
         loop {
@@ -45,7 +45,7 @@ async fn ended(team: &Team, task: TaskId) -> TaskView {
 async fn state(team: &Team, name: &str) -> MemberState {
     let members = team.members().list().await.expect("members");
     let member = members.iter().find(|member| member.name.as_str() == name);
-    member.expect("it is there").state
+    member.expect("a member of this name").state
 }
 
 #[tokio::test]
@@ -167,9 +167,9 @@ async fn engine_work_receives_messages_and_can_be_cancelled() {
     let ada: MemberName = "ada".parse().unwrap();
     let task = team.board().add(spec("Endless")).await.unwrap().task;
     within("the work", begun.notified()).await;
-    // The claim is gone, so the engine is free for the next task.
+    // Cancelling ends the claim, which drops the engine's work.
     team.board().cancel(task).await.unwrap();
-    within("the work to be cut off", dropped.notified()).await;
+    within("the work to be dropped", dropped.notified()).await;
     let task = team.board().add(spec("Endless too")).await.unwrap().task;
     within("the work", begun.notified()).await;
     let messages = team.messages();
@@ -179,12 +179,12 @@ async fn engine_work_receives_messages_and_can_be_cancelled() {
         .unwrap();
     let task = ended(&team, task).await;
     assert_eq!(task.result.as_deref(), Some("as you wish"));
-    within("its end", dropped.notified()).await;
-    // Killed: nothing of it runs.
+    within("the end of the work", dropped.notified()).await;
+    // A kill drops the work, too.
     let task = team.board().add(spec("Endless again")).await.unwrap().task;
     within("the work", begun.notified()).await;
     team.members().kill(ada.clone()).await.unwrap();
-    within("the work to be cut off", dropped.notified()).await;
+    within("the work to be dropped", dropped.notified()).await;
     let freed = async {
         while team.board().show(task).await.unwrap().state != TaskState::Pending {
             tokio::task::yield_now().await;
@@ -192,7 +192,7 @@ async fn engine_work_receives_messages_and_can_be_cancelled() {
     };
     within("the task to be free", freed).await;
     assert_eq!(state(&team, "ada").await, MemberState::Stopped);
-    // It can be restarted by the usual rules.
+    // A killed member can be restarted, and claims the task again.
     team.members().restart(ada).await.unwrap();
     within("the work", begun.notified()).await;
 }

@@ -99,8 +99,8 @@ async fn a_named_model_is_called_over_http() {
 
 #[tokio::test]
 async fn a_secret_reaches_only_tools() {
-    let told = Arc::new(Mutex::new(String::new()));
-    let seen = Arc::clone(&told);
+    let prompt_text = Arc::new(Mutex::new(String::new()));
+    let seen = Arc::clone(&prompt_text);
     let model = ScriptedModel::new("scripted/curious", move |prompt| {
         match prompt.items.last() {
             Some(Item::Said { .. }) => call(
@@ -126,8 +126,11 @@ async fn a_secret_reaches_only_tools() {
     team.shutdown().await.unwrap();
     let written = std::fs::read_to_string(project.path().join("out.txt")).unwrap();
     assert_eq!(written, "open-sesame-42");
-    let told = told.lock().unwrap().clone();
-    assert!(told.contains("it is [secret TOKEN]"), "{told}");
+    let prompt_text = prompt_text.lock().unwrap().clone();
+    assert!(
+        prompt_text.contains("it is [secret TOKEN]"),
+        "{prompt_text}"
+    );
     let answer = result.final_answer.unwrap();
     assert!(!answer.contains("open-sesame"), "{answer}");
     let mut places = vec![store.path().to_owned()];
@@ -183,9 +186,9 @@ async fn a_team_file_replaces_the_builders_settings() {
     assert!(matches!(error, BuildError::Invalid(_)), "{error:?}");
     write("nmae = \"payments\"\n");
     let error = Team::builder().file(&file).model(model).build().await;
-    let told = error.unwrap_err().to_string();
-    assert!(told.contains("team.toml:1:1: "), "{told}");
-    assert!(told.contains("did you mean `name`?"), "{told}");
+    let error = error.unwrap_err().to_string();
+    assert!(error.contains("team.toml:1:1: "), "{error}");
+    assert!(error.contains("did you mean `name`?"), "{error}");
 }
 
 #[tokio::test]

@@ -62,7 +62,7 @@ impl Model for ScriptedModel {
     fn answer<'a>(
         &'a self,
         prompt: Prompt<'a>,
-        told: &'a mut (dyn FnMut(Delta) + Send),
+        on_delta: &'a mut (dyn FnMut(Delta) + Send),
     ) -> Answering<'a> {
         Box::pin(async move {
             let answer = {
@@ -70,7 +70,7 @@ impl Model for ScriptedModel {
                 script(&prompt)
             };
             if !answer.text.is_empty() {
-                told(Delta::Text(answer.text.clone()));
+                on_delta(Delta::Text(answer.text.clone()));
             }
             Ok(answer)
         })

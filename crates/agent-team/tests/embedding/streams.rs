@@ -17,11 +17,11 @@ async fn a_stream_covers_a_run_from_start_to_result() {
     for goal in ["one", "two"] {
         let stream = team.run_streaming(format!("goal {goal}")).await;
         let mut stream = stream.unwrap();
-        let mut told: Vec<Envelope> = Vec::new();
+        let mut envelopes: Vec<Envelope> = Vec::new();
         while let Some(envelope) = within("an envelope", stream.next()).await {
-            told.push(envelope);
+            envelopes.push(envelope);
         }
-        let events: Vec<_> = told.iter().map(|envelope| &envelope.event).collect();
+        let events: Vec<_> = envelopes.iter().map(|envelope| &envelope.event).collect();
         let (Some(AgUi::RunStarted { run_id, .. }), Some(AgUi::StateSnapshot { .. })) =
             (events.first(), events.get(1))
         else {
@@ -33,9 +33,16 @@ async fn a_stream_covers_a_run_from_start_to_result() {
         };
         assert_eq!(result["final_answer"], goal.to_uppercase());
         assert_eq!(result["outcome"], "finished");
-        let revisions: Vec<_> = told.iter().filter_map(|told| told.revision).collect();
+        let revisions: Vec<_> = envelopes
+            .iter()
+            .filter_map(|envelope| envelope.revision)
+            .collect();
         assert!(revisions.is_sorted(), "{revisions:?}");
-        assert!(told.iter().all(|told| told.team_id == *team.id()));
+        assert!(
+            envelopes
+                .iter()
+                .all(|envelope| envelope.team_id == *team.id())
+        );
     }
 }
 
@@ -61,15 +68,15 @@ async fn dropping_a_stream_does_not_stop_the_run() {
 
 #[tokio::test]
 async fn a_callback_receives_what_a_stream_yields() {
-    let heard: Arc<Mutex<Vec<Envelope>>> = Arc::default();
-    let (listener, finished) = (Arc::clone(&heard), Arc::new(tokio::sync::Notify::new()));
-    let tell = Arc::clone(&finished);
+    let received: Arc<Mutex<Vec<Envelope>>> = Arc::default();
+    let (listener, finished) = (Arc::clone(&received), Arc::new(tokio::sync::Notify::new()));
+    let notify = Arc::clone(&finished);
     let team = Team::builder()
         .model(ScriptedModel::shouting())
         .on_envelope(move |envelope| {
             listener.lock().unwrap().push(envelope.clone());
             if matches!(envelope.event, AgUi::RunFinished { .. }) {
-                tell.notify_one();
+                notify.notify_one();
             }
         })
         .build();
@@ -77,8 +84,8 @@ async fn a_callback_receives_what_a_stream_yields() {
     within("the answer", team.run("goal hear me"))
         .await
         .unwrap();
-    within("its end to be heard", finished.notified()).await;
-    let heard = heard.lock().unwrap();
+    within("the end of the run", finished.notified()).await;
+    let received = received.lock().unwrap();
     let started = |envelope: &Envelope| matches!(envelope.event, AgUi::RunStarted { .. });
-    assert!(heard.iter().any(started), "{heard:?}");
+    assert!(received.iter().any(started), "{received:?}");
 }

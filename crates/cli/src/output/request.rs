@@ -1,9 +1,29 @@
-//! One-line text of permission requests, for every list of requests.
+//! Short texts of permission requests, for every list of requests.
 
 use agent_team_policy::ascii_host;
-use agent_team_protocol::request::{RequestView, summary};
+use agent_team_protocol::request::{RequestState, RequestView, summary};
 use agent_team_protocol::text::visible_line;
+use agent_team_terminal_ui::style::Style;
 use serde_json::Value;
+
+use super::style::paint;
+use super::time;
+
+/// A request in two lines.
+pub(crate) fn brief(view: &RequestView) -> String {
+    let state = if view.state == RequestState::Pending {
+        String::new()
+    } else {
+        format!(", {}", state(view))
+    };
+    format!(
+        "{} {}, {}{state}\n  {}\n",
+        paint(Style::BOLD, view.id.to_string()),
+        view.member,
+        time::ago(view.asked_at),
+        what(view)
+    )
+}
 
 /// The tool and its arguments, or the first line of a plan.
 pub(crate) fn what(view: &RequestView) -> String {
@@ -29,6 +49,21 @@ pub(crate) fn call(tool: &str, input: &Value) -> String {
         text.push_str(&format!(" (host {host})"));
     }
     text
+}
+
+pub(crate) fn state(view: &RequestView) -> &'static str {
+    match view.state {
+        RequestState::Allowed if view.plan.is_some() => "approved",
+        RequestState::Denied if view.plan.is_some() => "rejected",
+        RequestState::Pending => "pending",
+        RequestState::Allowed => "allowed",
+        RequestState::Begun => "allowed, running",
+        RequestState::Ended => "allowed, finished",
+        RequestState::Lost => "allowed; unknown whether it ran",
+        RequestState::Denied => "denied",
+        RequestState::Withdrawn => "withdrawn",
+        RequestState::Unknown => "unknown",
+    }
 }
 
 #[cfg(test)]

@@ -21,7 +21,8 @@ pub(crate) fn set_theme(theme: Theme) {
     let _set_before = THEME.set(theme);
 }
 
-/// Of the user's terminal, for text that is stripped of its styles where they are not wanted.
+/// The theme of the user's terminal. Text that is styled with it may be printed elsewhere: `anstream` strips the styles
+/// there.
 pub(crate) fn theme() -> Theme {
     THEME.get().copied().unwrap_or_default()
 }

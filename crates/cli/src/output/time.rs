@@ -16,7 +16,7 @@ pub(crate) fn age_step(ms: u64) -> u64 {
     }
 }
 
-/// [`text::age`] for an age on a live display: at least in seconds.
+/// [`text::age`] for a live display: an age below a minute is in whole seconds.
 pub(crate) fn age(ms: u64) -> String {
     match ms {
         0..MINUTE => format!("{} s", ms / SECOND),

@@ -3,6 +3,7 @@
 use std::process::Stdio;
 use std::time::Duration;
 
+use agent_team_client::Session;
 use agent_team_protocol::exit::ExitCode;
 use agent_team_protocol::method::{
     AddTask, MemberLog, MessageSend, OneMember, RequestDecide, RequestShow, SendMessage, TaskAdd,
@@ -15,7 +16,6 @@ use tokio::process::Command;
 use super::state::Action;
 use crate::error::Failure;
 use crate::log::Log;
-use crate::session::Session;
 
 /// Lines of a member's log to show at the start, and bytes to read for them.
 const RECENT_LINES: usize = 12;
@@ -40,7 +40,7 @@ pub(super) async fn read_request(
     mut session: Session,
     request: RequestId,
 ) -> Result<RequestView, Failure> {
-    session.query::<RequestShow>(OneRequest { request }).await
+    Ok(session.query::<RequestShow>(OneRequest { request }).await?)
 }
 
 /// Carries out an action; returns the text to show.

@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
+use agent_team_client::Notice;
 use agent_team_protocol::engine::{OutputKind, TypedLine};
 use agent_team_protocol::notification::{Said, TransientNotice};
 use agent_team_protocol::request::{Channel, DecideRequest, RequestView};
@@ -17,7 +18,6 @@ use agent_team_terminal_ui::style::Theme;
 use agent_team_terminal_ui::{Act as Typed, Tone, TranscriptView, Words, call};
 
 use super::strip::{self, Mark};
-use crate::session::Notice;
 
 /// Printed once at the start.
 const HINT: &str = "tab: next member · ^C: leave, the team keeps running · /help";
@@ -291,6 +291,7 @@ impl State {
         }
         let next = (self.shown + by) % self.members.len();
         let name = self.members[next].view.name.clone();
+        // A removed member stays only while it is shown.
         self.members
             .retain(|row| row.view.name == name || !row.removed);
         self.shown = self.position(&name);

@@ -3,7 +3,7 @@
 //! ```text
 //!   lea ○ [ada ◐] ben ?•        ‹• fay ○ [gus ◐] ›?
 //! ```
-//! The shown member is always visible. An arrow replaces members that do not fit; its sign tells whether one of them
+//! The shown member is always visible. An arrow replaces members that do not fit; its sign shows whether one of them
 //! has a permission request or unread output.
 
 use agent_team_protocol::MemberName;

@@ -3,6 +3,7 @@
 use std::num::NonZeroU16;
 use std::time::{Duration, Instant};
 
+use agent_team_client::Notice;
 use agent_team_protocol::notification::{Said, TransientNotice};
 use agent_team_protocol::view::{MemberState, TeamView};
 use agent_team_protocol::{Revision, TeamId};
@@ -12,7 +13,6 @@ use insta::assert_snapshot;
 use serde_json::{Value, json};
 
 use super::state::{Action, Effect, State};
-use crate::session::Notice;
 
 fn member(name: &str, state: &str, engine: &str) -> Value {
     let waits = (state == "waiting").then(|| json!({"kind": "permission", "request": "P-1"}));

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use agent_team_client::Session;
 use agent_team_protocol::exit::ExitCode;
 use agent_team_protocol::method::{
     Down, ListMessages, MemberAnswer, MemberKill, MemberLog, MemberRestart, MemberSpawn,
@@ -16,7 +17,6 @@ use super::stale::Stale;
 use super::state::{Action, Refresh};
 use crate::error::Failure;
 use crate::output::receipt;
-use crate::session::Session;
 
 /// Number of newest messages to read.
 const MESSAGES: u32 = 200;

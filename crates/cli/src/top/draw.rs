@@ -1,5 +1,5 @@
-//! Draws one frame of [`Top`]. Called by the event loop after a change. Makes untrusted text harmless if it is not
-//! already.
+//! Draws one frame of [`Top`]. Called by the event loop after a change. Escapes the control characters of untrusted
+//! text.
 //!
 //! ```text
 //!   head                             head                     head

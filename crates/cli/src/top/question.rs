@@ -6,11 +6,11 @@
 use std::time::Instant;
 
 use agent_team_protocol::RequestId;
-use agent_team_protocol::dialog::{self, Dialog, Pressed};
 use agent_team_protocol::request::{Channel, DecideRequest, RequestView};
+use agent_team_terminal_ui::dialog::{self, Dialog, Pressed};
+use agent_team_terminal_ui::keys::Key;
 
 use super::wrap::wrap;
-use agent_team_terminal_ui::keys::Key;
 
 #[derive(Debug)]
 pub(super) struct Question {

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
+use agent_team_client::EventSubject;
 use agent_team_protocol::TaskId;
 use agent_team_protocol::notification::EventNotice;
-use serde::Deserialize;
 
 /// From this number of outdated tasks on, the whole board is read.
 const SINGLE_TASKS: usize = 64;
@@ -18,20 +18,6 @@ pub(super) struct Stale {
     pub(super) tasks: BTreeSet<TaskId>,
     pub(super) requests: bool,
     pub(super) messages: bool,
-}
-
-/// The fields of an event that name its subject.
-#[derive(Deserialize)]
-struct EventSubject {
-    kind: String,
-    #[serde(default)]
-    data: SubjectData,
-}
-
-#[derive(Default, Deserialize)]
-struct SubjectData {
-    #[serde(default)]
-    task: Option<TaskId>,
 }
 
 impl Stale {
@@ -52,7 +38,7 @@ impl Stale {
     /// Marks the data that an event outdates. `waiters` returns the tasks that depend on a task: an event about a task
     /// can unblock them without an event of their own.
     pub(super) fn event(&mut self, event: &EventNotice, waiters: impl Fn(TaskId) -> Vec<TaskId>) {
-        let Ok(subject) = serde_json::from_str::<EventSubject>(event.event.get()) else {
+        let Some(subject) = EventSubject::of(event) else {
             *self = Self::all();
             return;
         };

@@ -11,6 +11,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use agent_team_client::Notice;
 use agent_team_protocol::attention::Need;
 use agent_team_protocol::notification::TransientNotice;
 use agent_team_protocol::request::{DecideRequest, RequestView};
@@ -20,7 +21,6 @@ use agent_team_protocol::{MemberName, Recipient, RoleName, TaskId};
 use super::question::Question;
 use super::stale::Stale;
 use crate::output::{text, time};
-use crate::session::Notice;
 use crate::verb::audit::DecisionEntry;
 
 /// Maximum number of bytes of a member's output to keep.

@@ -4,14 +4,16 @@
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode};
 
+use agent_team_client::Session;
 use agent_team_protocol::MemberName;
 use agent_team_protocol::method::{Attach, AttachAnswer, Nothing, TeamAttach, TeamShow};
-use agent_team_protocol::view::{MemberView, Placement};
+use agent_team_protocol::placement::Placement;
+use agent_team_protocol::view::MemberView;
 
 use crate::args::Global;
+use crate::caller;
 use crate::error::Failure;
 use crate::output::Output;
-use crate::session::{Session, caller_terminal, is_terminal};
 use crate::single_terminal;
 
 pub(super) async fn run(
@@ -21,14 +23,14 @@ pub(super) async fn run(
     read_only: bool,
 ) -> Result<ExitCode, Failure> {
     // A terminal that shows the panes itself is switched by the supervisor, which needs no terminal here.
-    if !output.is_json() && !is_terminal() && !caller_terminal().shows_panes() {
+    if !output.is_json() && !caller::is_terminal() && !caller::terminal().shows_panes() {
         return Err(no_terminal());
     }
-    let mut session = Session::of_team(global)?;
+    let mut session = global.session()?;
     let answer = match request_attach(&mut session, member.clone(), read_only).await {
         Ok(answer) => answer,
         Err(refused) => {
-            let can_show = !output.is_json() && is_terminal();
+            let can_show = !output.is_json() && caller::is_terminal();
             if can_show
                 && is_without_panes(&mut session, member.as_ref())
                     .await
@@ -88,9 +90,9 @@ async fn request_attach(
     let attach = Attach {
         member,
         read_only,
-        terminal: caller_terminal(),
+        terminal: caller::terminal(),
     };
-    session.call::<TeamAttach>(attach).await
+    Ok(session.call::<TeamAttach>(attach).await?)
 }
 
 fn exec_viewer(answer: AttachAnswer) -> Result<ExitCode, Failure> {
@@ -99,7 +101,7 @@ fn exec_viewer(answer: AttachAnswer) -> Result<ExitCode, Failure> {
         // The supervisor has switched the caller's terminal.
         return Ok(ExitCode::SUCCESS);
     };
-    if !is_terminal() {
+    if !caller::is_terminal() {
         return Err(no_terminal());
     }
     let mut command = Command::new(program);

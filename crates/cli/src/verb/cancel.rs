@@ -5,18 +5,18 @@ use std::process::ExitCode;
 use agent_team_protocol::method::{CancelRun, RunCancel};
 use agent_team_protocol::{ErrorCode, TaskId};
 
+use super::text_argument::text_or_stdin;
 use crate::args::Global;
 use crate::error::Failure;
 use crate::output::Output;
-use crate::session::Session;
 
 pub(super) async fn run(
     global: &Global,
     output: Output,
     reason: String,
 ) -> Result<ExitCode, Failure> {
-    let reason = super::text_or_stdin(reason, ErrorCode::MessageTooLarge)?;
-    let mut session = Session::of_team(global)?;
+    let reason = text_or_stdin(reason, ErrorCode::MessageTooLarge)?;
+    let mut session = global.session()?;
     let answer = session.call::<RunCancel>(CancelRun { reason }).await?;
     output.show(&answer, || {
         let ids: Vec<_> = answer.tasks.iter().map(TaskId::to_string).collect();

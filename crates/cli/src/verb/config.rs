@@ -3,6 +3,7 @@
 
 use std::process::ExitCode;
 
+use agent_team_client::Session;
 use agent_team_file::{Key, Loaded, Overrides, Reading, Setting};
 use agent_team_protocol::method::{Nothing, SetBudget, TeamBudget, TeamList};
 use agent_team_protocol::rpc::TeamRef;
@@ -14,10 +15,10 @@ use serde::Serialize;
 
 use super::up;
 use crate::args::{ConfigCommand, Global};
+use crate::caller;
 use crate::error::Failure;
 use crate::output::table::{Cell, Table, elastic, fixed};
 use crate::output::{Output, columns, text};
-use crate::session::{self, Session};
 
 #[derive(Serialize)]
 struct Settings {
@@ -131,8 +132,8 @@ async fn change(
 
 /// Applies a changed limit to the team if it is up; returns whether it is.
 async fn apply_limit(team: &TeamId, key: &Key, loaded: &Loaded) -> Result<bool, Failure> {
-    let reference = TeamRef::Id(team.clone());
-    let Some(mut session) = Session::of_running_team(reference).await? else {
+    let reference = Some(TeamRef::Id(team.clone()));
+    let Some(mut session) = Session::of_running(reference).await? else {
         return Ok(false);
     };
     let teams = session.query::<TeamList>(Nothing {}).await?.teams;
@@ -161,7 +162,7 @@ fn budget_of(key: &Key, loaded: &Loaded) -> (Option<MemberName>, Budget) {
 
 /// The team of this project, or the default team without a team file.
 async fn load(global: &Global, overrides: Option<&Overrides>) -> Result<Loaded, Failure> {
-    let here = session::current_directory()?;
+    let here = caller::current_directory()?;
     let directories = Directories::from_environment()?;
     let reading = Reading {
         here: &here,

@@ -1,119 +1,34 @@
 //! `doctor`: checks the installation and this project and prints a hint for each problem. It starts no supervisor and
 //! repairs nothing.
 
+mod check;
 pub(super) mod model;
-mod places;
+mod placements;
 
-use std::borrow::Cow;
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 
+use agent_team_client::Session;
 use agent_team_protocol::engine::ENGINES;
 use agent_team_protocol::exit;
 use agent_team_protocol::initialize::BUILD;
 use agent_team_system::daemon;
 use agent_team_system::directories::Directories;
 use agent_team_system::sandbox;
-use agent_team_terminal_ui::style::Style;
 use serde::Serialize;
 
+use self::check::Check;
 use super::supervisor;
-use crate::error::{ErrorReport, Failure};
-use crate::output::style::{BAD, GOOD, paint};
+use crate::caller;
+use crate::error::Failure;
 use crate::output::{Output, text};
-use crate::session::{self, Session};
 
 /// With fewer free bytes, journals soon fill the disk.
 const LEAST_FREE: u64 = 64 << 20;
 
-#[derive(Debug, Serialize)]
-struct Check {
-    name: Cow<'static, str>,
-    /// `None`: information only.
-    ok: Option<bool>,
-    detail: String,
-    hint: Option<String>,
-}
-
 #[derive(Serialize)]
 struct Report {
     checks: Vec<Check>,
-}
-
-impl Check {
-    fn good(name: &'static str, detail: impl Into<String>) -> Self {
-        Self {
-            name: name.into(),
-            ok: Some(true),
-            detail: detail.into(),
-            hint: None,
-        }
-    }
-
-    fn bad(name: &'static str, detail: impl Into<String>) -> Self {
-        Self {
-            name: name.into(),
-            ok: Some(false),
-            detail: detail.into(),
-            hint: None,
-        }
-    }
-
-    fn neutral(name: &'static str, detail: impl Into<String>) -> Self {
-        Self {
-            name: name.into(),
-            ok: None,
-            detail: detail.into(),
-            hint: None,
-        }
-    }
-
-    fn hint(self, hint: impl Into<String>) -> Self {
-        Self {
-            hint: Some(hint.into()),
-            ..self
-        }
-    }
-
-    fn failed(name: &'static str, failure: Failure) -> Self {
-        match failure {
-            Failure::BrokenPipe => Self::bad(name, "stdout is closed"),
-            Failure::Reported(report) => {
-                let ErrorReport {
-                    message,
-                    causes,
-                    hint,
-                    ..
-                } = *report;
-                let detail = std::iter::once(message)
-                    .chain(causes)
-                    .collect::<Vec<_>>()
-                    .join(": ");
-                Self {
-                    hint,
-                    ..Self::bad(name, detail)
-                }
-            }
-        }
-    }
-
-    fn text(&self) -> String {
-        let sign = match self.ok {
-            Some(true) => paint(GOOD, "✓"),
-            Some(false) => paint(BAD, "✗"),
-            None => paint(Style::DIM, "–"),
-        };
-        let hint = self
-            .hint
-            .as_deref()
-            .map(|hint| format!("    hint: {}\n", text::line(hint)));
-        format!(
-            "{sign} {:<14} {}\n{}",
-            self.name,
-            text::line(&self.detail),
-            hint.unwrap_or_default()
-        )
-    }
 }
 
 pub(super) async fn run(output: Output) -> Result<ExitCode, Failure> {
@@ -135,7 +50,7 @@ pub(super) async fn run(output: Output) -> Result<ExitCode, Failure> {
         Err(error) => checks.push(Check::failed("directories", error.into())),
     }
     checks.extend(user(rustix::process::geteuid().is_root()));
-    checks.extend(places::checks());
+    checks.extend(placements::checks());
     checks.push(sandbox().await);
     let (project, loaded) = project();
     let has_file = project.ok.is_some();
@@ -241,7 +156,7 @@ async fn sandbox() -> Check {
 
 async fn running_supervisor() -> Check {
     const NAME: &str = "supervisor";
-    let mut session = match Session::of_running_supervisor().await {
+    let mut session = match Session::of_running(None).await {
         Ok(Some(session)) => session,
         Ok(None) => {
             return Check::neutral(
@@ -249,7 +164,7 @@ async fn running_supervisor() -> Check {
                 "not running; the next command that needs it starts it",
             );
         }
-        Err(failure) => return Check::failed(NAME, failure),
+        Err(error) => return Check::failed(NAME, error.into()),
     };
     match session.supervisor().await {
         Ok(running) if running.build == BUILD => {
@@ -259,13 +174,13 @@ async fn running_supervisor() -> Check {
             let detail = format!("it is {}, but this program is {BUILD}", running.build);
             Check::bad(NAME, detail).hint("run agent-team supervisor restart")
         }
-        Err(failure) => Check::failed(NAME, failure),
+        Err(error) => Check::failed(NAME, error.into()),
     }
 }
 
 fn project() -> (Check, Option<agent_team_file::Loaded>) {
     const NAME: &str = "team file";
-    let here = match session::current_directory() {
+    let here = match caller::current_directory() {
         Ok(here) => here,
         Err(failure) => return (Check::failed(NAME, failure), None),
     };

@@ -7,10 +7,9 @@ use agent_team_protocol::method::{Down, TeamDown};
 use crate::args::Global;
 use crate::error::Failure;
 use crate::output::{Output, receipt};
-use crate::session::Session;
 
 pub(super) async fn run(global: &Global, output: Output, force: bool) -> Result<ExitCode, Failure> {
-    let mut session = Session::of_team(global)?;
+    let mut session = global.session()?;
     let what = if force {
         "the processes of the members to exit"
     } else {
@@ -18,7 +17,7 @@ pub(super) async fn run(global: &Global, output: Output, force: bool) -> Result<
     };
     let down = session.call::<TeamDown>(Down { force });
     let mut answer = output.waiting_for(what, down).await?;
-    let gone = output.waiting_for("the supervisor to exit", session.release_supervisor());
-    answer.receipts.extend(gone.await?);
+    let exited = output.waiting_for("the supervisor to exit", session.release_supervisor());
+    answer.receipts.extend(exited.await?);
     receipt::show(output, &answer).map(ExitCode::from)
 }

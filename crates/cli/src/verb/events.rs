@@ -3,14 +3,13 @@
 
 use std::process::ExitCode;
 
+use agent_team_client::{Envelopes, Notice, Subscription};
 use agent_team_protocol::Revision;
-use agent_team_protocol::envelope::Envelopes;
 use agent_team_protocol::notification::EventNotice;
 
 use crate::args::Global;
 use crate::error::Failure;
 use crate::output::{Output, text, time};
-use crate::session::{Notice, Session, Subscription};
 
 pub(super) async fn run(
     global: &Global,
@@ -21,7 +20,7 @@ pub(super) async fn run(
     if output.is_json() {
         return envelopes(global, output, follow, after).await;
     }
-    let mut events = Subscription::new(Session::of_team(global)?, after, false).await?;
+    let mut events = Subscription::new(global.session()?, after, false).await?;
     let mut last = after;
     while follow || last < events.head() {
         if let Notice::Event(event) = events.next().await? {
@@ -40,7 +39,7 @@ async fn envelopes(
     follow: bool,
     after: Revision,
 ) -> Result<ExitCode, Failure> {
-    let session = Session::of_team(global)?;
+    let session = global.session()?;
     let mut events = Subscription::new(session, Revision(0), follow).await?;
     let mut envelopes = None;
     let mut last = Revision(0);
@@ -60,13 +59,14 @@ async fn envelopes(
             envelopes = Some(new);
         }
         let envelopes = envelopes.as_mut().expect("set above");
-        let (translated, is_new) = match &notice {
+        let is_new = match &notice {
             Notice::Event(event) => {
                 last = event.revision;
-                (envelopes.event(event), last > after)
+                last > after
             }
-            Notice::Transient(transient) => (envelopes.transient(transient), true),
+            Notice::Transient(_) => true,
         };
+        let translated = envelopes.notice(&notice);
         if is_new {
             for envelope in translated {
                 output.item(&envelope, String::new)?;

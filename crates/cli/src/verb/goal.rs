@@ -3,6 +3,7 @@
 
 use std::time::Instant;
 
+use agent_team_client::Session;
 use agent_team_protocol::method::{ListRounds, Nothing, RunRounds, RunWait, TeamShow, WaitRun};
 use agent_team_protocol::result::RunResult;
 use agent_team_protocol::view::{RunState, RunView, TaskView};
@@ -11,7 +12,6 @@ use agent_team_protocol::{Revision, RunId};
 use super::waiting::{self, WaitOutcome};
 use crate::error::Failure;
 use crate::output::{Output, text};
-use crate::session::Session;
 
 /// Waits until the run has ended. `None` when the user interrupted the wait. Reports progress from the revision `after`
 /// on.

@@ -10,10 +10,10 @@ use agent_team_system::directories::Directories;
 use serde::Serialize;
 
 use super::trust;
+use crate::caller;
 use crate::error::Failure;
 use crate::output::table::{Cell, Column, Table, elastic, fixed};
 use crate::output::{Output, columns, text};
-use crate::session;
 
 struct Template {
     name: &'static str,
@@ -82,7 +82,7 @@ pub(super) fn run(
     if list_them {
         return list(output);
     }
-    let here = session::current_directory()?;
+    let here = caller::current_directory()?;
     let template = match template {
         Some(name) => named(&name)?,
         None => fitting(&here),

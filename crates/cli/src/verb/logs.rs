@@ -3,6 +3,7 @@
 
 use std::process::ExitCode;
 
+use agent_team_client::{Notice, Subscription};
 use agent_team_protocol::method::{MemberLog, MemberShow, OneMember};
 use agent_team_protocol::{MemberName, Revision};
 use serde::Serialize;
@@ -11,7 +12,6 @@ use crate::args::Global;
 use crate::error::Failure;
 use crate::log::Log;
 use crate::output::{Output, text};
-use crate::session::{Notice, Session, Subscription};
 
 #[derive(Serialize)]
 struct MemberOutput<'a> {
@@ -25,7 +25,7 @@ pub(super) async fn run(
     member: MemberName,
     follow: bool,
 ) -> Result<ExitCode, Failure> {
-    let mut session = Session::of_team(global)?;
+    let mut session = global.session()?;
     let path = session
         .query::<MemberLog>(OneMember {
             member: member.clone(),

@@ -12,7 +12,6 @@ use agent_team_protocol::view::TeamState;
 use crate::args::Global;
 use crate::error::Failure;
 use crate::output::{Output, text};
-use crate::session::Session;
 
 pub(super) async fn stop(
     global: &Global,
@@ -69,9 +68,9 @@ async fn call<M: Method<Args: Clone>>(
     what: &str,
     args: M::Args,
 ) -> Result<M::Answer, Failure> {
-    let mut session = Session::of_team(global)?;
+    let mut session = global.session()?;
     let answer = session.call::<M>(args);
-    output.waiting_for(what, answer).await
+    Ok(output.waiting_for(what, answer).await?)
 }
 
 /// Prints the new state of the member, and that the team is down when it was the last one. `done` is the past

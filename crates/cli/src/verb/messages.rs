@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use agent_team_client::{Session, SessionError};
 use agent_team_protocol::method::{ListMessages, MessageList, MessageRead, ReadMessages};
 use agent_team_protocol::text::{visible, visible_line};
 use agent_team_protocol::view::{MessageState, MessageView};
@@ -13,7 +14,6 @@ use crate::args::Global;
 use crate::error::Failure;
 use crate::output::style::paint;
 use crate::output::{Output, time};
-use crate::session::Session;
 
 #[derive(Serialize)]
 struct Messages {
@@ -31,7 +31,7 @@ pub(super) async fn run(
         .map(|name| name.as_str().parse::<Party>())
         .transpose();
     let of = of.map_err(|error| Failure::usage(error.to_string()))?;
-    let mut session = Session::of_team(global)?;
+    let mut session = global.session()?;
     let answer = session
         .query::<MessageList>(ListMessages { of, limit })
         .await?;
@@ -58,12 +58,12 @@ pub(super) async fn mark_read(
     messages: Vec<MessageId>,
 ) -> Result<(), Failure> {
     let marked = session.call::<MessageRead>(ReadMessages { messages }).await;
-    accept_older_supervisor(marked.map(drop))
+    Ok(accept_older_supervisor(marked.map(drop))?)
 }
 
-fn accept_older_supervisor(marked: Result<(), Failure>) -> Result<(), Failure> {
+fn accept_older_supervisor(marked: Result<(), SessionError>) -> Result<(), SessionError> {
     match marked {
-        Err(Failure::Reported(report)) if report.has_code(ErrorCode::NotPermitted) => Ok(()),
+        Err(error) if error.has_code(ErrorCode::NotPermitted) => Ok(()),
         marked => marked,
     }
 }
@@ -99,11 +99,17 @@ pub(super) fn text(message: &MessageView) -> String {
 
 #[cfg(test)]
 mod tests {
+    use agent_team_client::CallError;
+    use agent_team_protocol::Refusal;
+
     use super::*;
 
     #[test]
     fn a_refused_read_state_is_ignored() {
-        let refused = |code| accept_older_supervisor(Err(Failure::of(code, "no")));
+        let refused = |code| {
+            let refusal = CallError::Refused(Refusal::new(code, "no"));
+            accept_older_supervisor(Err(refusal.into()))
+        };
         assert!(refused(ErrorCode::NotPermitted).is_ok());
         assert!(refused(ErrorCode::UnknownMessage).is_err());
     }

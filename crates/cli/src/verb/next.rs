@@ -13,7 +13,6 @@ use super::attach;
 use crate::args::Global;
 use crate::error::Failure;
 use crate::output::{Output, text};
-use crate::session::Session;
 
 #[derive(Serialize)]
 struct NextMember<'a> {
@@ -24,7 +23,7 @@ struct NextMember<'a> {
 }
 
 pub(super) async fn run(global: &Global, output: Output, print: bool) -> Result<ExitCode, Failure> {
-    let mut session = Session::of_team(global)?;
+    let mut session = global.session()?;
     let members = session.query::<TeamShow>(Nothing {}).await?.members;
     if print && !output.is_json() {
         let summary = attention::summary(&members);

@@ -8,7 +8,6 @@ use agent_team_protocol::method::{PaneReopen, ReopenAnswer, ReopenPanes, Reopene
 use crate::args::{Global, PanesCommand};
 use crate::error::Failure;
 use crate::output::{Output, text};
-use crate::session::Session;
 
 pub(super) async fn run(
     global: &Global,
@@ -16,7 +15,7 @@ pub(super) async fn run(
     command: PanesCommand,
 ) -> Result<ExitCode, Failure> {
     let PanesCommand::Reopen { member } = command;
-    let mut session = Session::of_team(global)?;
+    let mut session = global.session()?;
     let reopened = session.call::<PaneReopen>(ReopenPanes { member });
     let answer = output.waiting_for("panes to open", reopened).await?;
     output.show(&answer, || text_of(&answer))?;

@@ -10,7 +10,6 @@ use serde::Serialize;
 use crate::args::Global;
 use crate::error::Failure;
 use crate::output::{Output, member, task, text};
-use crate::session::Session;
 
 #[derive(Serialize)]
 struct TeamStatus<'a> {
@@ -26,9 +25,7 @@ struct TeamStatus<'a> {
 }
 
 pub(super) async fn run(global: &Global, output: Output) -> Result<ExitCode, Failure> {
-    let team = Session::of_team(global)?
-        .query::<TeamShow>(Nothing {})
-        .await?;
+    let team = global.session()?.query::<TeamShow>(Nothing {}).await?;
     let document = TeamStatus {
         team: &team.team,
         revision: team.revision,

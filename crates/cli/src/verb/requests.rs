@@ -4,6 +4,7 @@ mod watch;
 
 use std::process::ExitCode;
 
+use agent_team_client::Session;
 use agent_team_protocol::method::{Nothing, RequestDecide, RequestList, RequestShow, TeamShow};
 use agent_team_protocol::request::{
     Channel, DecideRequest, Decision, ListRequests, OneRequest, RequestState, RequestView, Scope,
@@ -14,12 +15,12 @@ use agent_team_system::directories::Directories;
 use agent_team_terminal_ui::style::Style;
 use serde::Serialize;
 
+use super::text_argument::text_or_stdin;
 use crate::args::{self, Global, RequestsCommand};
 use crate::error::Failure;
-use crate::output::request::what;
+use crate::output::request::{brief, state, what};
 use crate::output::style::paint;
 use crate::output::{Output, text, time};
-use crate::session::Session;
 
 #[derive(Serialize)]
 struct Requests {
@@ -31,7 +32,7 @@ pub(super) async fn run(
     output: Output,
     command: Option<RequestsCommand>,
 ) -> Result<ExitCode, Failure> {
-    let mut session = Session::of_team(global)?;
+    let mut session = global.session()?;
     match command.unwrap_or(RequestsCommand::List { all: false }) {
         RequestsCommand::List { all } => list(&mut session, output, all).await,
         RequestsCommand::Show { request } => {
@@ -69,7 +70,7 @@ pub(super) async fn run(
         }
         RequestsCommand::Watch { exec } => watch::run(session, output, exec).await,
         RequestsCommand::Deny { request, reason } => {
-            let reason = super::text_or_stdin(reason, ErrorCode::Invalid)?;
+            let reason = text_or_stdin(reason, ErrorCode::Invalid)?;
             let view = show(&mut session, request).await?;
             decide(&mut session, output, view, Decision::Deny { reason }).await
         }
@@ -89,7 +90,7 @@ async fn list(session: &mut Session, output: Output, all: bool) -> Result<ExitCo
 }
 
 async fn show(session: &mut Session, request: RequestId) -> Result<RequestView, Failure> {
-    session.query::<RequestShow>(OneRequest { request }).await
+    Ok(session.query::<RequestShow>(OneRequest { request }).await?)
 }
 
 /// Sends the decision with the digest of the request as shown; the supervisor refuses it when the request has changed.
@@ -112,22 +113,6 @@ async fn decide(
         format!("{request} is {}: {}\n", state(&view), what(&view))
     })?;
     Ok(ExitCode::SUCCESS)
-}
-
-/// A request in two lines.
-fn brief(view: &RequestView) -> String {
-    let state = if view.state == RequestState::Pending {
-        String::new()
-    } else {
-        format!(", {}", state(view))
-    };
-    format!(
-        "{} {}, {}{state}\n  {}\n",
-        paint(Style::BOLD, view.id.to_string()),
-        view.member,
-        time::ago(view.asked_at),
-        what(view)
-    )
 }
 
 fn details(view: &RequestView) -> String {
@@ -172,21 +157,6 @@ fn details(view: &RequestView) -> String {
         }
     }
     text
-}
-
-fn state(view: &RequestView) -> &'static str {
-    match view.state {
-        RequestState::Allowed if view.plan.is_some() => "approved",
-        RequestState::Denied if view.plan.is_some() => "rejected",
-        RequestState::Pending => "pending",
-        RequestState::Allowed => "allowed",
-        RequestState::Begun => "allowed, running",
-        RequestState::Ended => "allowed, finished",
-        RequestState::Lost => "allowed; unknown whether it ran",
-        RequestState::Denied => "denied",
-        RequestState::Withdrawn => "withdrawn",
-        RequestState::Unknown => "unknown",
-    }
 }
 
 fn shell_word(word: &str) -> String {

@@ -14,11 +14,11 @@ use serde::Serialize;
 
 use super::up;
 use crate::args::{Global, RoleCommand};
+use crate::caller;
 use crate::error::Failure;
 use crate::output::style::paint;
 use crate::output::table::{Cell, Column, Table, elastic, fixed};
 use crate::output::{Output, columns, text};
-use crate::session;
 
 #[derive(Serialize)]
 struct Roles {
@@ -45,7 +45,7 @@ pub(super) async fn run(
 }
 
 async fn known(global: &Global) -> Result<Vec<RoleView>, Failure> {
-    let here = session::current_directory()?;
+    let here = caller::current_directory()?;
     let directories = Directories::from_environment()?;
     let file = match &global.team {
         Some(name) => Some(up::known_file(global, name).await?),

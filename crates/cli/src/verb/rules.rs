@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 
+use agent_team_client::Session;
 use agent_team_policy::{Action, CallPath};
 use agent_team_protocol::method::{Nothing, RuleCheck, RuleForget, RuleList, RuleRevoke, TeamShow};
 use agent_team_protocol::request::{AskRequest, OneRequest, PlaceSpec, Scope};
@@ -15,9 +16,9 @@ use serde::Serialize;
 use serde_json::value::to_raw_value;
 
 use crate::args::{Global, RulesCommand};
+use crate::caller;
 use crate::error::Failure;
 use crate::output::Output;
-use crate::session::{Session, current_directory};
 
 #[derive(Serialize)]
 struct Rules {
@@ -43,7 +44,7 @@ pub(super) async fn run(
     output: Output,
     command: RulesCommand,
 ) -> Result<ExitCode, Failure> {
-    let mut session = Session::of_team(global)?;
+    let mut session = global.session()?;
     match command {
         RulesCommand::List => {
             let rules = session.query::<RuleList>(Nothing {}).await?.rules;
@@ -54,7 +55,7 @@ pub(super) async fn run(
             })?;
         }
         RulesCommand::Check { member, command } => {
-            let call = bash_request(&command.join(" "), &current_directory()?).await;
+            let call = bash_request(&command.join(" "), &caller::current_directory()?).await;
             let check = CheckRules { call, member };
             let judged = session.query::<RuleCheck>(check).await?;
             let document = check_result(judged);
@@ -65,7 +66,8 @@ pub(super) async fn run(
     Ok(ExitCode::SUCCESS)
 }
 
-/// Revokes the grant of a request, with the rules that the user's settings store of it; or one stored rule by its text.
+/// Revokes a grant: that of a request, with the always-rules that its decision stored in the user's settings, or one
+/// stored rule, given by its text.
 async fn revoke(session: &mut Session, output: Output, what: String) -> Result<(), Failure> {
     let team = session.query::<TeamShow>(Nothing {}).await?.team;
     let settings = Directories::from_environment()?.config;
@@ -104,7 +106,7 @@ async fn bash_request(line: &str, directory: &Path) -> AskRequest {
     let sandbox = sandbox::find(&std::env::var_os("PATH").unwrap_or_default()).await;
     AskRequest {
         tool: "bash".into(),
-        arguments: to_raw_value(&arguments).expect("it is JSON"),
+        arguments: to_raw_value(&arguments).expect("a value is JSON"),
         directory: directory.to_owned(),
         confined: sandbox.is_ok(),
         places: places

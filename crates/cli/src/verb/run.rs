@@ -9,26 +9,29 @@ use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::time::Instant;
 
+use agent_team_client::Session;
 use agent_team_file::Loaded;
 use agent_team_protocol::exit::ExitCode as Exit;
 use agent_team_protocol::method::{
     Down, Nothing, RunStart, RunWait, StartRun, TeamDown, TeamList, TeamShow, TeamUp, Up, WaitRun,
 };
 use agent_team_protocol::permissions::Mode;
+use agent_team_protocol::placement::PlacementChoice;
 use agent_team_protocol::rpc::TeamRef;
-use agent_team_protocol::spec::{PlacementChoice, TeamSpec};
+use agent_team_protocol::spec::TeamSpec;
 use agent_team_protocol::view::{TeamEntry, TeamState};
 use agent_team_protocol::{ErrorCode, Revision, TeamId};
 use agent_team_system::terminal;
 use serde_json::value::RawValue;
 
 use self::stream::Stream;
+use super::text_argument::text_or_stdin;
 use super::waiting::{self, WaitOutcome};
 use super::{goal, up};
 use crate::args::{self, Global};
+use crate::caller;
 use crate::error::Failure;
 use crate::output::{Output, receipt};
-use crate::session::{self, Session};
 
 /// Printed when the team is already up.
 const DECIDE: &str = "permission requests wait for agent-team requests";
@@ -44,7 +47,7 @@ pub(super) async fn run(
 ) -> Result<ExitCode, Failure> {
     let began = Instant::now();
     let memory = memory(&args.memory)?;
-    let goal = super::text_or_stdin(args.goal.clone(), ErrorCode::MessageTooLarge)?;
+    let goal = text_or_stdin(args.goal.clone(), ErrorCode::MessageTooLarge)?;
     let target = target(global, &args).await?;
     let team = target.team().clone();
     let outcome = pursue(output, &args, goal, memory, target, began).await;
@@ -90,11 +93,11 @@ async fn pursue(
     };
     let run = match session.call::<RunStart>(start).await {
         Ok(answer) => answer.run,
-        Err(failure) => {
+        Err(error) => {
             if started_here {
                 stop_team(session, output).await?;
             }
-            return Err(failure);
+            return Err(error.into());
         }
     };
     let waiter = session.separate();
@@ -243,7 +246,7 @@ async fn start(
         named,
         secrets: up::secrets(&args.start.secret)?,
         spec,
-        terminal: session::caller_terminal(),
+        terminal: caller::terminal(),
         dry_run: false,
         fresh: args.start.fresh,
     };
@@ -253,12 +256,12 @@ async fn start(
     Ok(answer.revision)
 }
 
-/// Stops the team; the exit code tells whether a process survived.
+/// Stops the team. The exit code is 7 if a process survived.
 async fn stop_team(mut session: Session, output: Output) -> Result<Exit, Failure> {
     let down = session.call::<TeamDown>(Down { force: false });
     let mut answer = output.waiting_for("the members to stop", down).await?;
-    let gone = output.waiting_for("the supervisor to exit", session.release_supervisor());
-    answer.receipts.extend(gone.await?);
+    let exited = output.waiting_for("the supervisor to exit", session.release_supervisor());
+    answer.receipts.extend(exited.await?);
     Ok(receipt::exit(&answer.receipts))
 }
 

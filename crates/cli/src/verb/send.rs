@@ -11,7 +11,6 @@ use agent_team_protocol::text::visible;
 use crate::args::Global;
 use crate::error::Failure;
 use crate::output::Output;
-use crate::session::Session;
 
 /// With `wants_reply`, waits for the reply at most `timeout` seconds.
 pub(super) async fn run(
@@ -20,7 +19,7 @@ pub(super) async fn run(
     message: SendMessage,
     timeout: Option<u64>,
 ) -> Result<ExitCode, Failure> {
-    let mut session = Session::of_team(global)?;
+    let mut session = global.session()?;
     if message.wants_reply {
         let answered = reply::send_and_wait(&mut session, message, timeout).await?;
         output.show(&answered, || {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use agent_team_client::Session;
 use agent_team_file::EngineError;
 use agent_team_protocol::engine::Engine;
 use agent_team_protocol::exit::ExitCode as ExitCodeKind;
@@ -15,7 +16,6 @@ use super::doctor::model;
 use crate::args::{self, Global};
 use crate::error::Failure;
 use crate::output::Output;
-use crate::session::Session;
 
 /// How long a member whose model was not found in this environment is watched: the team's environment may have one.
 const MODEL_TIMEOUT: Duration = Duration::from_secs(3);
@@ -55,7 +55,7 @@ pub(super) async fn run(
         tools,
         ..Spawn::of(role, name)
     };
-    let mut session = Session::of_team(global)?;
+    let mut session = global.session()?;
     let spawned = session.call::<MemberSpawn>(spawn);
     let answer = output
         .waiting_for("the new member to be ready", spawned)

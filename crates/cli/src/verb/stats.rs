@@ -12,7 +12,6 @@ use crate::args::Global;
 use crate::error::Failure;
 use crate::output::table::{Cell, Table, elastic, fixed};
 use crate::output::{Output, columns, usage};
-use crate::session::Session;
 
 #[derive(Serialize)]
 struct TeamStats<'a> {
@@ -84,9 +83,7 @@ impl Stats {
 }
 
 pub(super) async fn run(global: &Global, output: Output) -> Result<ExitCode, Failure> {
-    let team = Session::of_team(global)?
-        .query::<TeamShow>(Nothing {})
-        .await?;
+    let team = global.session()?.query::<TeamShow>(Nothing {}).await?;
     let members = team.members.iter().map(|member| MemberStats {
         name: &member.name,
         stats: Stats::of(member),

@@ -4,6 +4,7 @@ use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode};
 use std::time::Duration;
 
+use agent_team_client::{Session, SessionError};
 use agent_team_protocol::method::{DownAnswer, Nothing, SupervisorRestart, SupervisorStatus};
 use agent_team_protocol::text::{age, duration};
 use agent_team_protocol::view::{DriverView, SupervisorView};
@@ -15,7 +16,6 @@ use crate::args::SupervisorCommand;
 use crate::error::Failure;
 use crate::log::Log;
 use crate::output::{Output, member, receipt, text};
-use crate::session::{Session, no_supervisor};
 
 /// The supervisor's binary.
 pub(super) const BINARY: &str = "agent-teamd";
@@ -56,9 +56,9 @@ async fn logs(output: Output, follow: bool) -> Result<ExitCode, Failure> {
 }
 
 async fn status(output: Output) -> Result<ExitCode, Failure> {
-    let mut session = Session::of_running_supervisor()
+    let mut session = Session::of_running(None)
         .await?
-        .ok_or_else(no_supervisor)?;
+        .ok_or(SessionError::NotRunning)?;
     let status = session.query::<SupervisorStatus>(Nothing {}).await?;
     output.show(&status, || details(&status))?;
     Ok(ExitCode::SUCCESS)
@@ -74,7 +74,7 @@ async fn stop(output: Output) -> Result<ExitCode, Failure> {
             Ok(answer) => return receipt::show(output, &answer).map(ExitCode::from),
             // The supervisor exited by itself, as it does after its last team.
             Err(_) if Session::of_supervisor_to_stop().await?.is_none() => {}
-            Err(failure) => return Err(failure),
+            Err(error) => return Err(error.into()),
         }
     }
     output.show(&nothing, || "no supervisor is running\n".into())?;
@@ -89,7 +89,7 @@ struct Restarted {
 }
 
 async fn restart(output: Output) -> Result<ExitCode, Failure> {
-    let Some(mut session) = Session::of_running_supervisor().await? else {
+    let Some(mut session) = Session::of_running(None).await? else {
         let nothing = Restarted {
             before: None,
             pid: None,

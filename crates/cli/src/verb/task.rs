@@ -4,6 +4,7 @@ mod wait;
 
 use std::process::ExitCode;
 
+use agent_team_client::Session;
 use agent_team_protocol::method::{
     AddTask, AssignTask, ClaimTask, ClearField, EndTask, OneTask, TaskAdd, TaskAnswer, TaskAssign,
     TaskCancel, TaskChanges, TaskClaim, TaskComplete, TaskFail, TaskRelease, TaskRetry, TaskShow,
@@ -15,10 +16,10 @@ use agent_team_protocol::{ErrorCode, TaskId};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use super::text_argument::text_or_stdin;
 use crate::args::{Clear, Global, TaskCommand, TaskFields};
 use crate::error::Failure;
 use crate::output::{Output, graph, task as render};
-use crate::session::Session;
 
 #[derive(Serialize)]
 struct Board {
@@ -30,7 +31,7 @@ pub(super) async fn run(
     output: Output,
     command: TaskCommand,
 ) -> Result<ExitCode, Failure> {
-    let mut session = Session::of_team(global)?;
+    let mut session = global.session()?;
     let (answer, done) = match command {
         TaskCommand::List => return list(&mut session, output).await,
         TaskCommand::Show { task } => return show(&mut session, output, task).await,
@@ -173,7 +174,7 @@ fn end_arguments(task: TaskId, text: String) -> Result<EndTask, Failure> {
     Ok(EndTask {
         task,
         generation: None,
-        text: super::text_or_stdin(text, ErrorCode::ResultTooLarge)?,
+        text: text_or_stdin(text, ErrorCode::ResultTooLarge)?,
     })
 }
 

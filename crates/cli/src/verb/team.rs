@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use agent_team_client::{Session, SessionError};
 use agent_team_protocol::ErrorCode;
 use agent_team_protocol::method::{Nothing, TeamDelete, TeamList, TeamListAnswer, TeamShow};
 use agent_team_protocol::view::{TeamEntry, TeamState, TeamView};
@@ -11,7 +12,6 @@ use crate::args::{Global, TeamCommand};
 use crate::error::Failure;
 use crate::output::table::{Cell, Column, Table, elastic, fixed};
 use crate::output::{Output, columns, member, receipt, text};
-use crate::session::Session;
 
 pub(super) async fn run(
     global: &Global,
@@ -20,12 +20,12 @@ pub(super) async fn run(
 ) -> Result<ExitCode, Failure> {
     let of = |name: Option<String>| {
         let team = name.or_else(|| global.team.clone());
-        Session::of_team(&Global { team, ..*global })
+        Global { team, ..*global }.session()
     };
     match command {
         TeamCommand::List => {
             let answer = TeamListAnswer {
-                teams: all(&mut Session::of_team(global)?).await?,
+                teams: all(&mut global.session()?).await?,
             };
             output.show(&answer, || table(&answer.teams))?;
             Ok(ExitCode::SUCCESS)
@@ -46,8 +46,9 @@ pub(super) async fn run(
 async fn all(session: &mut Session) -> Result<Vec<TeamEntry>, Failure> {
     match session.query::<TeamList>(Nothing {}).await {
         Ok(answer) => Ok(answer.teams),
-        Err(Failure::Reported(report)) if report.has_code(ErrorCode::UnknownTeam) => Ok(Vec::new()),
-        Err(failure) => Err(failure),
+        Err(SessionError::NoTeams) => Ok(Vec::new()),
+        Err(error) if error.has_code(ErrorCode::UnknownTeam) => Ok(Vec::new()),
+        Err(error) => Err(error.into()),
     }
 }
 

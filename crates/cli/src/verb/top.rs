@@ -6,9 +6,9 @@ use std::process::ExitCode;
 use agent_team_system::terminal;
 
 use crate::args::Global;
+use crate::caller;
 use crate::error::Failure;
 use crate::output::Output;
-use crate::session::is_terminal;
 use crate::top;
 
 /// Size of a frame when stdout is not a terminal.
@@ -25,7 +25,7 @@ pub(super) async fn run(global: &Global, output: Output, once: bool) -> Result<E
         output.write(&top::once(global, columns, rows).await?)?;
         return Ok(ExitCode::SUCCESS);
     }
-    if !is_terminal() {
+    if !caller::is_terminal() {
         let exit = agent_team_protocol::exit::ExitCode::Refused;
         let failure = Failure::new(
             "not_a_terminal",

@@ -119,9 +119,9 @@ fn changes(widening: &Widening, before: Option<&[String]>) -> String {
         return text;
     };
     let mut text = "these lines of the project changed since you trusted them:".to_owned();
-    let gone = before.iter().filter(|line| !widening.lines.contains(line));
+    let removed = before.iter().filter(|line| !widening.lines.contains(line));
     let new = widening.lines.iter().filter(|line| !before.contains(line));
-    for (mark, line) in gone
+    for (mark, line) in removed
         .map(|line| ('-', line))
         .chain(new.map(|line| ('+', line)))
     {

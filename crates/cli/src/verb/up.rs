@@ -5,29 +5,32 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
+use agent_team_client::Session;
 use agent_team_file::{Loaded, Reading, Variables};
 use agent_team_protocol::method::{
     ChangeKind, Nothing, Outcome, RunStart, SECRET_MIN, StartRun, TeamList, TeamUp, TeamWait, Up,
     UpAnswer,
 };
 use agent_team_protocol::permissions::Mode;
+use agent_team_protocol::placement::Placement;
 use agent_team_protocol::result::RunResult;
 use agent_team_protocol::rpc::TeamRef;
 use agent_team_protocol::spec::{MemberSpec, TeamSpec};
-use agent_team_protocol::view::{Placement, TeamEntry};
+use agent_team_protocol::view::TeamEntry;
 use agent_team_protocol::{ErrorCode, Revision, RunId, TeamId, exit};
 use agent_team_system::directories::Directories;
 use agent_team_system::private_file;
 use agent_team_terminal_ui::style::Style;
 
 use super::doctor::model;
+use super::text_argument::text_or_stdin;
 use super::waiting::{self, WaitOutcome};
 use super::{attach, goal, trust};
 use crate::args::{self, Global};
+use crate::caller;
 use crate::error::{self, Failure};
 use crate::output::style::{BUSY, GOOD, paint};
 use crate::output::{Output, task, text};
-use crate::session::{self, Session};
 use crate::single_terminal;
 
 /// Number of workers of a team without a team file, unless given with `-n`.
@@ -40,7 +43,7 @@ pub(super) async fn run(
 ) -> Result<ExitCode, Failure> {
     let goal = args
         .goal
-        .map(|goal| super::text_or_stdin(goal, ErrorCode::MessageTooLarge))
+        .map(|goal| text_or_stdin(goal, ErrorCode::MessageTooLarge))
         .transpose()?;
     let (environment, named) = environment(output, &args.start.env)?;
     let secrets = secrets(&args.start.secret)?;
@@ -57,7 +60,7 @@ pub(super) async fn run(
         environment,
         named,
         secrets,
-        terminal: session::caller_terminal(),
+        terminal: caller::terminal(),
         dry_run: args.dry_run,
         fresh: args.start.fresh,
     };
@@ -92,7 +95,7 @@ pub(super) async fn run(
     }
     output.show(&answer, || text_of(&answer, args.dry_run))?;
     let stays = args.detach || args.dry_run || output.is_json();
-    if stays || !session::is_terminal() {
+    if stays || !caller::is_terminal() {
         return Ok(ExitCode::SUCCESS);
     }
     if answer.placement == Placement::Hosted {
@@ -101,7 +104,7 @@ pub(super) async fn run(
     if !answer.placement.has_panes() {
         return Ok(ExitCode::SUCCESS);
     }
-    if let Some(location) = answer.placement.opens_beside(&session::caller_terminal()) {
+    if let Some(location) = answer.placement.opens_beside(&caller::terminal()) {
         let note = format!("the team runs in a new {location}; show it with: agent-team attach");
         output.note(&note);
         return Ok(ExitCode::SUCCESS);
@@ -216,12 +219,12 @@ async fn wait(mut session: Session, output: Output, after: Revision) -> Result<E
     })
 }
 
-/// The environment of the members: this process's, with the `--env` arguments on top; and the names of the latter.
+/// The environment of the members: this process's, with the `--env` arguments added; and the names in these arguments.
 pub(super) fn environment(
     output: Output,
     typed: &[String],
 ) -> Result<(BTreeMap<String, String>, BTreeSet<String>), Failure> {
-    let (mut environment, lost) = session::environment();
+    let (mut environment, lost) = caller::environment();
     if !lost.is_empty() {
         let names: Vec<_> = lost.iter().map(|name| text::line(name)).collect();
         output.note(&format!(
@@ -365,7 +368,7 @@ async fn load_with(
     for_goal: bool,
     variables: &Variables,
 ) -> Result<Loaded, Failure> {
-    let here = session::current_directory()?;
+    let here = caller::current_directory()?;
     let directories = Directories::from_environment()?;
     let reading = Reading {
         here: &here,
@@ -406,10 +409,7 @@ fn no_file_here() -> Failure {
 
 /// The team file of the team with this name or id, in any project.
 pub(super) async fn known_file(global: &Global, name: &str) -> Result<PathBuf, Failure> {
-    let teams = Session::of_team(global)?
-        .query::<TeamList>(Nothing {})
-        .await?
-        .teams;
+    let teams = global.session()?.query::<TeamList>(Nothing {}).await?.teams;
     let is_meant = |team: &&TeamEntry| [team.name.as_str(), team.team.as_str()].contains(&name);
     let meant: Vec<_> = teams.iter().filter(is_meant).collect();
     match meant.as_slice() {

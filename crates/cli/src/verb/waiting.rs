@@ -1,22 +1,20 @@
-//! Waits for a team, with progress on stderr. Called by `up --wait` and `run`.
+//! Waits with a timeout, and waits for a team with progress on stderr. Called by the verbs that wait.
 
 use std::collections::BTreeSet;
 use std::pin::pin;
 use std::time::{Duration, Instant};
 
+use agent_team_client::{EventSubject, Notice, Session, SessionError, Subscription};
 use agent_team_protocol::method::{Nothing, OneTask, TaskShow, TeamShow};
-use agent_team_protocol::notification::EventNotice;
 use agent_team_protocol::result::RunResult;
 use agent_team_protocol::text::duration;
 use agent_team_protocol::view::{MemberState, MemberView, TaskState, TaskView, Usage, Waiting};
-use agent_team_protocol::{MemberName, Party, Revision, TaskId};
-use serde::Deserialize;
+use agent_team_protocol::{MemberName, Party, Revision};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::error::Failure;
 use crate::output::status_line::StatusLine;
 use crate::output::{Output, task, text, usage};
-use crate::session::{Notice, Session, Subscription};
 
 /// Exit code after SIGINT: 128 + 2, as shells report it.
 pub(super) const INTERRUPTED: u8 = 130;
@@ -32,12 +30,29 @@ pub(super) enum WaitOutcome<T> {
     Interrupted,
 }
 
+/// Runs `wait` with a timeout; `what` names the awaited event in the error.
+pub(super) async fn within<T>(
+    seconds: Option<u64>,
+    what: &str,
+    wait: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
+    let Some(seconds) = seconds else {
+        return wait.await;
+    };
+    let timeout = tokio::time::timeout(Duration::from_secs(seconds), wait);
+    timeout.await.unwrap_or_else(|_elapsed| {
+        let exit = agent_team_protocol::exit::ExitCode::Failed;
+        let text = format!("timed out after {seconds} s waiting for {what}");
+        Err(Failure::new("timeout", exit, text))
+    })
+}
+
 /// Waits for `ended`. Unless the output is JSON, reports tasks that end after the revision `after`.
 pub(super) async fn until<T>(
     session: &Session,
     output: Output,
     after: Revision,
-    ended: impl Future<Output = Result<T, Failure>>,
+    ended: impl Future<Output = Result<T, SessionError>>,
 ) -> Result<WaitOutcome<T>, Failure> {
     let mut progress = if output.is_json() {
         None
@@ -109,7 +124,7 @@ pub(super) fn elapsed_ms(began: Instant) -> u64 {
 
 async fn listen(progress: &mut Option<Progress>) -> Result<Notice, Failure> {
     match progress {
-        Some(progress) => progress.events.next().await,
+        Some(progress) => Ok(progress.events.next().await?),
         None => std::future::pending().await,
     }
 }
@@ -132,27 +147,6 @@ struct Progress {
     waiting: BTreeSet<MemberName>,
 }
 
-/// The fields of an event that the display uses. Unknown kinds are skipped.
-#[derive(Deserialize)]
-struct Event {
-    kind: String,
-    #[serde(default)]
-    data: EventData,
-}
-
-#[derive(Default, Deserialize)]
-struct EventData {
-    #[serde(default)]
-    task: Option<TaskId>,
-    /// Sender of a message.
-    #[serde(default)]
-    from: Option<Party>,
-    #[serde(default)]
-    to: Vec<Party>,
-    #[serde(default)]
-    text: String,
-}
-
 impl Progress {
     async fn new(session: &Session, after: Revision) -> Result<Self, Failure> {
         let mut progress = Self {
@@ -167,30 +161,25 @@ impl Progress {
     }
 
     async fn show(&mut self, output: Output, notice: &Notice) -> Result<(), Failure> {
-        let Notice::Event(EventNotice {
-            event, revision, ..
-        }) = notice
-        else {
+        let Notice::Event(event) = notice else {
             return Ok(());
         };
-        self.last = *revision;
-        let Ok(event) = serde_json::from_str::<Event>(event.get()) else {
+        self.last = event.revision;
+        let Some(EventSubject { kind, data }) = EventSubject::of(event) else {
             return Ok(());
         };
         // Messages to the user: a budget is used up, a member is held, a member asks a question.
-        if let Some(from) = event.data.from
-            && event.data.to.contains(&Party::User)
+        if let Some(from) = data.from
+            && data.to.contains(&Party::User)
         {
             let line = match from {
-                Party::System => event.data.text,
-                from @ (Party::User | Party::Member(_)) => format!("{from}: {}", event.data.text),
+                Party::System => data.text,
+                from @ (Party::User | Party::Member(_)) => format!("{from}: {}", data.text),
             };
             self.line.clear();
             output.note(&text::line(&line));
         }
-        if let ("task_completed" | "task_failed", Some(task)) =
-            (event.kind.as_str(), event.data.task)
-        {
+        if let ("task_completed" | "task_failed", Some(task)) = (kind.as_str(), data.task) {
             let task = self.session.query::<TaskShow>(OneTask { task }).await?;
             self.line.clear();
             output.note(&task::line(&task));

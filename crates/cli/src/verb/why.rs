@@ -10,7 +10,6 @@ use serde::Serialize;
 use crate::args::Global;
 use crate::error::Failure;
 use crate::output::{Output, task, text};
-use crate::session::Session;
 
 #[derive(Serialize)]
 struct Explanation<'a> {
@@ -30,7 +29,7 @@ pub(super) async fn run(
     output: Output,
     member: MemberName,
 ) -> Result<ExitCode, Failure> {
-    let mut session = Session::of_team(global)?;
+    let mut session = global.session()?;
     let answer = session.query::<MemberShow>(OneMember { member }).await?;
     let member = answer.member;
     // The board may be the reason why a member is idle.

@@ -10,30 +10,30 @@ use crate::team::answers::Answer;
 use crate::team::budget::{Account, Measure, OutOfBudget, Standing};
 use crate::team::event::Event;
 use crate::team::member::Member;
-use crate::team::plan::{MemberPlan, TeamPlan};
+use crate::team::spec::{MemberSpec, TeamSpec};
 
 impl Decider<'_> {
     pub(super) fn set_budget(&mut self, member: Option<MemberName>, budget: Budget) -> CallResult {
         match member {
-            None if self.team.plan.budget != budget => {
-                let plan = TeamPlan {
+            None if self.team.spec.budget != budget => {
+                let spec = TeamSpec {
                     budget,
-                    ..self.team.plan.clone()
+                    ..self.team.spec.clone()
                 };
-                self.record(Event::TeamPlanned { plan });
+                self.record(Event::TeamPlanned { spec });
             }
             None => {}
             Some(name) => {
-                let plan = &self.member(&name)?.plan;
-                if plan.budget.is_none() {
+                let spec = &self.member(&name)?.spec;
+                if spec.budget.is_none() {
                     return Err(Refused::NoBudget(name));
                 }
-                if plan.budget != Some(budget) {
-                    let plan = MemberPlan {
+                if spec.budget != Some(budget) {
+                    let spec = MemberSpec {
                         budget: Some(budget),
-                        ..plan.clone()
+                        ..spec.clone()
                     };
-                    self.record(Event::MemberChanged { plan });
+                    self.record(Event::MemberChanged { spec });
                 }
             }
         }
@@ -46,7 +46,7 @@ impl Decider<'_> {
         let of_team = self
             .team
             .account
-            .judge(&self.team.plan.budget, &self.team.spent, now);
+            .judge(&self.team.spec.budget, &self.team.spent, now);
         for (measure, standing) in of_team {
             self.stand(None, measure, standing);
         }
@@ -54,9 +54,9 @@ impl Decider<'_> {
             .team
             .members()
             .filter_map(|member| {
-                let budget = member.plan.budget.as_ref()?;
+                let budget = member.spec.budget.as_ref()?;
                 let judged = member.account.judge(budget, &member.transcript.spent, now);
-                Some((member.plan.name.clone(), judged))
+                Some((member.spec.name.clone(), judged))
             })
             .collect();
         for (name, judged) in of_members {
@@ -81,8 +81,8 @@ impl Decider<'_> {
         }
         if (before == Standing::Spent) != (standing == Standing::Spent) {
             let concerned = |member: &Member| {
-                member.plan.budget.is_some()
-                    && whose.as_ref().is_none_or(|name| *name == member.plan.name)
+                member.spec.budget.is_some()
+                    && whose.as_ref().is_none_or(|name| *name == member.spec.name)
             };
             self.notify_budgets(self.names(concerned));
         }
@@ -140,10 +140,10 @@ impl Decider<'_> {
     /// The usage and limits of the member, or of the team.
     fn accounts(&self, whose: Option<&MemberName>) -> Option<(&Account, &Budget, &Usage)> {
         match whose {
-            None => Some((&self.team.account, &self.team.plan.budget, &self.team.spent)),
+            None => Some((&self.team.account, &self.team.spec.budget, &self.team.spent)),
             Some(name) => {
                 let member = self.team.member(name)?;
-                let budget = member.plan.budget.as_ref()?;
+                let budget = member.spec.budget.as_ref()?;
                 Some((&member.account, budget, &member.transcript.spent))
             }
         }

@@ -13,7 +13,7 @@ use crate::team::answers::Answer;
 use crate::team::event::Event;
 use crate::team::mail::MessageNote;
 use crate::team::run::{Failure, Run};
-use crate::team::task::{Outcome, Task};
+use crate::team::task::{Task, TaskState};
 
 impl Decider<'_> {
     pub(super) fn cancel_run(&mut self, reason: &str) -> CallResult {
@@ -51,9 +51,9 @@ impl Decider<'_> {
 
     /// Open tasks that members or rounds added during the run.
     fn tasks_of(&self, run: &Run) -> Vec<Task> {
-        let is_open = |task: &&Task| match task.outcome {
-            Outcome::Pending { .. } | Outcome::InProgress { .. } => true,
-            Outcome::Failed { .. } | Outcome::Cancelled => false,
+        let is_open = |task: &&Task| match task.state {
+            TaskState::Pending { .. } | TaskState::InProgress { .. } => true,
+            TaskState::Failed { .. } | TaskState::Cancelled => false,
         };
         let tasks = self.team.board.iter().filter(is_open);
         let tasks = tasks.filter(|task| task.id >= run.first_task);

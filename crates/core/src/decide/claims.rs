@@ -6,12 +6,13 @@
 
 use std::sync::Arc;
 
+use agent_team_protocol::command_line::CommandLine;
 use agent_team_protocol::id::{Generation, MemberName, Party, TaskId};
 
 use super::{Decider, TEXT_MAX};
 use crate::team::event::Event;
-use crate::team::plan::TaskPlan;
-use crate::team::task::{Outcome, RELEASES_MAX, Task};
+use crate::team::spec::TaskSpec;
+use crate::team::task::{RELEASES_MAX, Task, TaskState};
 
 /// How much of the last note becomes part of a failure's reason, in bytes.
 const NOTE_MAX: usize = TEXT_MAX - 256;
@@ -35,7 +36,7 @@ impl Decider<'_> {
     /// Moves the claims of a member's previous launch to the launch that starts now.
     pub(super) fn renew_claims(&mut self, member: &MemberName) {
         for task in self.claims_of(member) {
-            if task.plan.rerun {
+            if task.spec.rerun {
                 self.claim_as(&task, Party::Member(member.clone()));
             } else {
                 self.fail_lost(&task, "its process exited");
@@ -101,18 +102,18 @@ impl Decider<'_> {
     /// team file keep theirs.
     pub(super) fn free_tasks_for(&mut self, member: &MemberName) {
         let tasks = self.team.board.iter().filter(|task| {
-            task.plan.assignee.as_ref() == Some(member)
-                && !task.plan.from_file
-                && matches!(task.outcome, Outcome::Pending { .. })
+            task.spec.assignee.as_ref() == Some(member)
+                && !task.spec.from_file
+                && matches!(task.state, TaskState::Pending { .. })
         });
-        let tasks: Vec<(TaskId, TaskPlan)> =
-            tasks.map(|task| (task.id, task.plan.clone())).collect();
-        for (task, plan) in tasks {
-            let plan = TaskPlan {
+        let tasks: Vec<(TaskId, TaskSpec)> =
+            tasks.map(|task| (task.id, task.spec.clone())).collect();
+        for (task, spec) in tasks {
+            let spec = TaskSpec {
                 assignee: None,
-                ..plan
+                ..spec
             };
-            self.record(Event::TaskChanged { task, plan });
+            self.record(Event::TaskChanged { task, spec });
         }
     }
 
@@ -122,8 +123,8 @@ impl Decider<'_> {
 
     fn fail_unrepeatable(&mut self, task: &Task, why: &str) {
         let reason = format!(
-            "{why}. Its run must not be repeated (rerun = false); run `agent-team task retry {}` to start it again",
-            task.id
+            "{why}. Its run must not be repeated (rerun = false); run `{}` to start it again",
+            CommandLine::RetryTask(task.id)
         );
         self.record(Event::TaskFailed {
             task: task.id,
@@ -140,5 +141,5 @@ impl Decider<'_> {
 
 /// Whether the task may be claimed again without a retry, after its current claim.
 fn may_start_again(task: &Task) -> bool {
-    task.plan.rerun || !matches!(task.owner(), Some(Party::Member(_)))
+    task.spec.rerun || !matches!(task.owner(), Some(Party::Member(_)))
 }

@@ -4,23 +4,23 @@ use agent_team_protocol::id::{LaunchId, MemberName, Party};
 
 use super::{CallResult, Decider, reason_line};
 use crate::effect::{Effect, Scan};
-use crate::input::{Origin, SpawnPlan, StartFault};
+use crate::input::{Origin, SpawnSpec, StartFault};
 use crate::refusal::Refused;
 use crate::team::answers::Answer;
 use crate::team::event::Event;
 use crate::team::member::{GRACE_MS, Life, Member, Next, ProcessStamp, StopRequest, Then};
-use crate::team::plan::MemberPlan;
 use crate::team::restarts::{INTENSITY, Verdict};
 use crate::team::run::TranscriptSummary;
+use crate::team::spec::MemberSpec;
 
 /// How long a member that is restarted on request may take to finish its work, in milliseconds.
 const RESTART_GRACE_MS: u64 = 2_000;
 
-/// How long a worker may take from its last words to its exit, in milliseconds.
+/// How long a worker may take from its exit report to its exit, in milliseconds.
 const EXIT_REPORT_MS: u64 = 2_000;
 
 impl Decider<'_> {
-    pub(super) fn spawn(&mut self, by_hand: SpawnPlan) -> CallResult {
+    pub(super) fn spawn(&mut self, by_hand: SpawnSpec) -> CallResult {
         let name = match by_hand.name {
             Some(name) if name.is_reserved() => return Err(Refused::ReservedName(name)),
             Some(name) => name,
@@ -30,14 +30,14 @@ impl Decider<'_> {
             return Err(Refused::NameTaken(name));
         }
         self.check_member_limit(1)?;
-        let plan = MemberPlan {
+        let spec = MemberSpec {
             name: name.clone(),
             role: by_hand.role,
             by_hand: true,
             lead: false,
             ..by_hand.like
         };
-        self.record(Event::MemberAdded { plan });
+        self.record(Event::MemberAdded { spec });
         self.record(Event::MemberWanted {
             member: name.clone(),
         });
@@ -65,10 +65,10 @@ impl Decider<'_> {
         let wanted = self
             .team
             .members()
-            .filter(|member| !member.plan.lead && !member.is_stopped())
+            .filter(|member| !member.spec.lead && !member.is_stopped())
             .count()
             + more;
-        let limit = self.team.plan.teammates;
+        let limit = self.team.spec.teammates;
         if wanted > limit as usize {
             Err(Refused::TooManyMembers { wanted, limit })
         } else {
@@ -90,7 +90,7 @@ impl Decider<'_> {
         if member.is_leaving() {
             return Err(Refused::UnknownMember(name.to_string()));
         }
-        if member.is_stopped() && !member.plan.lead {
+        if member.is_stopped() && !member.spec.lead {
             self.check_member_limit(1)?;
         }
         self.end(
@@ -116,14 +116,14 @@ impl Decider<'_> {
     pub(super) fn end_all(&mut self, grace_ms: u64, reason: &str) {
         let running = self.team.members().filter(|member| !member.is_stopped());
         let running: Vec<(MemberName, Then)> = running
-            .map(|member| (member.plan.name.clone(), self.stop_or_leave(member)))
+            .map(|member| (member.spec.name.clone(), self.stop_or_leave(member)))
             .collect();
         let spawned: Vec<MemberName> = running
             .iter()
             .filter(|(_, then)| *then == Then::Stop)
             .filter_map(|(name, _)| self.team.member(name))
-            .filter(|member| member.plan.by_hand)
-            .map(|member| member.plan.name.clone())
+            .filter(|member| member.spec.by_hand)
+            .map(|member| member.spec.name.clone())
             .collect();
         for (name, then) in running {
             self.end(&name, grace_ms, then, reason);
@@ -141,7 +141,7 @@ impl Decider<'_> {
         force: bool,
     ) -> CallResult {
         let member = self.member(name)?;
-        if !member.plan.by_hand {
+        if !member.spec.by_hand {
             return Err(Refused::InTeamFile(name.clone()));
         }
         self.stop_or_request(by, name, Then::Remove, force)?;
@@ -160,7 +160,8 @@ impl Decider<'_> {
         }
     }
 
-    /// Ends whatever the member does; `then` is its next state. Without grace the process tree is killed immediately.
+    /// Ends the member's launch, or its wait for the next one; `then` is its next state. Without grace the process tree
+    /// is killed immediately.
     pub(super) fn end(&mut self, name: &MemberName, grace_ms: u64, then: Then, reason: &str) {
         let Some(member) = self.team.member(name) else {
             return;
@@ -291,7 +292,7 @@ impl Decider<'_> {
     fn ran_nothing(&self, member: &Member) -> bool {
         !member.worked
             && member.transcript == TranscriptSummary::default()
-            && self.team.task_of(&member.plan.name).is_none()
+            && self.team.task_of(&member.spec.name).is_none()
     }
 
     pub(super) fn hello_received(&mut self, launch: &LaunchId, process: ProcessStamp) {
@@ -321,16 +322,16 @@ impl Decider<'_> {
     ) -> CallResult {
         let (name, launch) = by.member()?;
         let member = self.member(name)?;
-        let asked = member.life.then().cloned();
+        let requested = member.life.then().cloned();
         if let Life::Ready { .. } | Life::StopRequested { .. } = member.life {
-            let then = if let Some(then) = asked {
+            let then = if let Some(then) = requested {
                 // The member was asked to stop and now exits.
                 then
             } else if hold {
                 Then::Hold {
                     reason: reason_line(reason),
                 }
-            } else if code == 0 && !member.plan.lead {
+            } else if code == 0 && !member.spec.lead {
                 Then::Stop
             } else {
                 Then::Recover {
@@ -388,13 +389,13 @@ impl Decider<'_> {
     /// Ends a launch whose worker has exited. If the worker was its only process and the member is to continue, the
     /// successor starts in the same step, without a scan for processes and with one commit less.
     fn end_worker(&mut self, name: &MemberName, launch: &LaunchId, reason: &str, then: Then) {
-        let was_all = self
+        let was_last = self
             .team
             .member(name)
             .is_some_and(|member| self.ran_nothing(member));
-        let goes_on = matches!(then, Then::Restart | Then::Recover { .. });
+        let relaunches = matches!(then, Then::Restart | Then::Recover { .. });
         self.end_launch(name, reason, then);
-        if was_all && goes_on {
+        if was_last && relaunches {
             self.tree_gone(launch);
         }
     }
@@ -546,7 +547,7 @@ impl Decider<'_> {
         self.team
             .members()
             .filter(|member| which(member))
-            .map(|member| member.plan.name.clone())
+            .map(|member| member.spec.name.clone())
             .collect()
     }
 }

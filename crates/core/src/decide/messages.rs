@@ -1,7 +1,8 @@
-//! Messages: who receives one, and when it counts as read.
+//! Messages: their recipients, and when a message counts as read.
 
 use std::sync::Arc;
 
+use agent_team_protocol::command_line::CommandLine;
 use agent_team_protocol::id::{LaunchId, MemberName, MessageId, Party, Recipient};
 
 use super::{CallResult, Decider, LABEL_MAX, TEXT_MAX, check_size, party};
@@ -47,14 +48,14 @@ impl Decider<'_> {
             Recipient::User => vec![Party::User],
             Recipient::Lead => {
                 vec![Party::Member(
-                    self.team.lead().ok_or(Refused::NoLead)?.plan.name.clone(),
+                    self.team.lead().ok_or(Refused::NoLead)?.spec.name.clone(),
                 )]
             }
-            Recipient::Member(name) => vec![Party::Member(self.member(name)?.plan.name.clone())],
+            Recipient::Member(name) => vec![Party::Member(self.member(name)?.spec.name.clone())],
             Recipient::All => {
                 let living = self.team.members().filter(|member| !member.is_stopped());
                 living
-                    .map(|member| Party::Member(member.plan.name.clone()))
+                    .map(|member| Party::Member(member.spec.name.clone()))
                     .filter(|party| party != from)
                     .collect()
             }
@@ -98,7 +99,7 @@ impl Decider<'_> {
     /// Sends a notice from the system. If a member's inbox is full, the user receives its copy, so that no notice is
     /// lost.
     pub(super) fn notify(&mut self, to: impl IntoIterator<Item = Party>, text: String) {
-        let mut told: Vec<Party> = Vec::new();
+        let mut recipients: Vec<Party> = Vec::new();
         for party in to {
             let party = match &party {
                 Party::Member(name) => match self.team.member(name) {
@@ -108,14 +109,14 @@ impl Decider<'_> {
                 Party::User => party,
                 Party::System => continue,
             };
-            if !told.contains(&party) {
-                told.push(party);
+            if !recipients.contains(&party) {
+                recipients.push(party);
             }
         }
-        if !told.is_empty() {
+        if !recipients.is_empty() {
             self.accept(
                 Party::System,
-                told,
+                recipients,
                 text.into(),
                 false,
                 None,
@@ -128,7 +129,7 @@ impl Decider<'_> {
     pub(super) fn lead(&self) -> Party {
         self.team
             .lead()
-            .map_or(Party::User, |lead| Party::Member(lead.plan.name.clone()))
+            .map_or(Party::User, |lead| Party::Member(lead.spec.name.clone()))
     }
 
     pub(super) fn read(&mut self, by: &Origin, messages: Vec<MessageId>) -> CallResult {
@@ -178,7 +179,7 @@ impl Decider<'_> {
             );
             self.notify([lead], text);
         }
-        let text = format!("{fact}. Restart it with: agent-team restart {name}");
+        let text = format!("{fact}. Restart it with: {}", CommandLine::Restart(&name));
         self.notify([Party::User], text);
     }
 

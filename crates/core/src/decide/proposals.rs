@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use agent_team_protocol::command_line::CommandLine;
 use agent_team_protocol::id::{MemberName, Party, TaskId};
 
 use super::requests::CALL_MAX;
@@ -18,7 +19,7 @@ impl Decider<'_> {
         let (name, _) = by.member()?;
         check_size("the plan", &call, CALL_MAX)?;
         let member = self.member(name)?;
-        if !member.plan.must_plan {
+        if !member.spec.must_plan {
             return Err(Refused::NeedsNoPlan(name.clone()));
         }
         let plan = Proposed {
@@ -34,7 +35,8 @@ impl Decider<'_> {
         self.withdraw_waiting(name);
         let request = self.record_asked(name.clone(), digest, call, Some(plan));
         let number = plan.number;
-        let text = format!("{name} proposes plan {number}: agent-team requests show {request}");
+        let show = CommandLine::ShowRequest(request);
+        let text = format!("{name} proposes plan {number}: {show}");
         self.notify([Party::User], text);
         Ok(Answer::Request { request }.into())
     }
@@ -51,7 +53,7 @@ impl Decider<'_> {
 
     /// Withdraws requests and plans that were made for another task: their approval must not carry over to this one.
     pub(super) fn withdraw_for_task(&mut self, name: &MemberName, task: TaskId) {
-        let lock = self.team.member(name).filter(|it| it.plan.must_plan);
+        let lock = self.team.member(name).filter(|it| it.spec.must_plan);
         let Some(lock) = lock.map(|member| member.lock) else {
             return;
         };

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use agent_team_protocol::command_line::CommandLine;
 use agent_team_protocol::id::{LaunchId, MemberName, Party, RequestId};
 use agent_team_protocol::value::Scope;
 
@@ -12,8 +13,8 @@ use crate::refusal::{PLAN_FIRST, Refused};
 use crate::team::answers::Answer;
 use crate::team::event::Event;
 use crate::team::lock::Proposed;
-use crate::team::plan::TeamPlan;
 use crate::team::request::{PENDING_MAX, Request, RequestState};
+use crate::team::spec::TeamSpec;
 
 /// Maximum length of a call, in bytes.
 pub(super) const CALL_MAX: usize = 256 << 10;
@@ -74,7 +75,8 @@ impl Decider<'_> {
         }
         self.check_pending(name)?;
         let request = self.record_asked(member, digest, call, None);
-        let text = format!("{name} asks for permission: agent-team requests show {request}");
+        let show = CommandLine::ShowRequest(request);
+        let text = format!("{name} asks for permission: {show}");
         self.notify([Party::User], text);
         Ok(Answer::Request { request }.into())
     }
@@ -96,7 +98,7 @@ impl Decider<'_> {
         plan: Option<Proposed>,
     ) -> RequestId {
         let request = RequestId(self.team.requests.last + 1);
-        let expire_ms = self.team.plan.requests_expire_ms;
+        let expire_ms = self.team.spec.requests_expire_ms;
         let expires_at = expire_ms.map(|ms| self.context.now.after_ms(ms));
         self.record(Event::RequestAsked {
             request,
@@ -112,7 +114,7 @@ impl Decider<'_> {
 
     /// Informs the lead that the state of a teammate's request changed, unless the lead itself changed it.
     fn inform_lead(&mut self, id: RequestId, by: Option<&Party>) {
-        let Some(lead) = self.team.lead().map(|lead| lead.plan.name.clone()) else {
+        let Some(lead) = self.team.lead().map(|lead| lead.spec.name.clone()) else {
             return;
         };
         let request = self.team.requests.get(id);
@@ -167,10 +169,10 @@ impl Decider<'_> {
                     rules,
                     delegated: true,
                 },
-            ) if rules.is_empty() && self.member(name)?.plan.lead && request.member != *name => {}
+            ) if rules.is_empty() && self.member(name)?.spec.lead && request.member != *name => {}
             // Without a delegation the lead may only deny, and only requests of others.
             (Origin::Member { name, .. }, RequestDecision::Deny { .. })
-                if self.member(name)?.plan.lead && request.member != *name => {}
+                if self.member(name)?.spec.lead && request.member != *name => {}
             (Origin::Member { .. }, _) => return Err(Refused::NotPermitted("decide requests")),
         }
         if !request.is_pending() {
@@ -294,12 +296,12 @@ impl Decider<'_> {
     }
 
     pub(super) fn settle_plan(&mut self, settings: Arc<str>) -> CallResult {
-        if self.team.plan.settings != settings {
-            let plan = TeamPlan {
+        if self.team.spec.settings != settings {
+            let spec = TeamSpec {
                 settings,
-                ..self.team.plan.clone()
+                ..self.team.spec.clone()
             };
-            self.record(Event::TeamPlanned { plan });
+            self.record(Event::TeamPlanned { spec });
         }
         Ok(Answer::Done.into())
     }
@@ -343,7 +345,7 @@ impl Decider<'_> {
         }
     }
 
-    /// Each with whether it is still pending.
+    /// The member's open requests; true for those that are still pending.
     fn open_requests_of(&self, name: &MemberName) -> Vec<(RequestId, bool)> {
         let requests = self.team.requests.iter();
         requests

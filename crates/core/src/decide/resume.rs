@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use agent_team_protocol::command_line::CommandLine;
 use agent_team_protocol::id::MemberName;
 
 use super::Decider;
@@ -52,7 +53,7 @@ impl Decider<'_> {
             Some(Then::Remove) => (Next::Stop, true),
             Some(Then::Hold { reason }) => (Next::Hold { reason }, false),
             Some(Then::Restart | Then::Recover { .. }) | None => {
-                let reason = format!("{REBOOTED}: run agent-team up").into();
+                let reason = format!("{REBOOTED}: run {}", CommandLine::Up).into();
                 (Next::Hold { reason }, false)
             }
         };

@@ -14,10 +14,10 @@ use crate::team::answers::Answer;
 use crate::team::event::Event;
 use crate::team::member::{GRACE_MS, Life, Member};
 use crate::team::memory;
-use crate::team::plan::TaskPlan;
-use crate::team::round::{self, Decision, Reply, Round, RoundEnd, Strategy, Work};
+use crate::team::round::{self, Choice, Reply, Round, RoundEnd, Strategy, Work};
 use crate::team::run::{Failure, Run};
-use crate::team::task::Outcome;
+use crate::team::spec::TaskSpec;
+use crate::team::task::TaskState;
 
 /// The priority of a round's task: above the usual priorities of the member's other tasks.
 const PRIORITY: i32 = 100;
@@ -54,7 +54,7 @@ impl Decider<'_> {
         };
         let routed = match round::read(text) {
             Ok(Reply::Done { answer }) => {
-                self.record(decide(Decision::Done));
+                self.record(decide(Choice::Done));
                 return self.end_run(run, answer.into());
             }
             Ok(Reply::Route { name, instructions }) => {
@@ -64,10 +64,10 @@ impl Decider<'_> {
         };
         match routed {
             Ok((member, instructions)) => {
-                self.record(decide(Decision::Member(member.clone())));
+                self.record(decide(Choice::Member(member.clone())));
                 self.begin_round(run, round, member, instructions);
             }
-            Err(why) => self.record(decide(Decision::Unclear(why.into()))),
+            Err(why) => self.record(decide(Choice::Unclear(why.into()))),
         }
     }
 
@@ -77,12 +77,12 @@ impl Decider<'_> {
             .team
             .members()
             .filter(|member| member.takes_part_in_rounds());
-        let Some(member) = members.find(|member| member.plan.name.as_str() == name) else {
+        let Some(member) = members.find(|member| member.spec.name.as_str() == name) else {
             let known = self
                 .team
                 .members()
                 .filter(|member| member.takes_part_in_rounds());
-            let known: Vec<&str> = known.map(|member| member.plan.name.as_str()).collect();
+            let known: Vec<&str> = known.map(|member| member.spec.name.as_str()).collect();
             let name = first_line(name);
             return Err(format!(
                 "no member {name:?} can be given work; choose one of: {}",
@@ -90,7 +90,7 @@ impl Decider<'_> {
             ));
         };
         match cannot_work(member) {
-            None => Ok(member.plan.name.clone()),
+            None => Ok(member.spec.name.clone()),
             Some(why) => Err(format!("{name} cannot work: {why}")),
         }
     }
@@ -102,12 +102,12 @@ impl Decider<'_> {
             return;
         };
         // Without a working lead the whole team may be going down: the run waits for the lead.
-        let goes_on = self.team.lead().is_some_and(|lead| lead.life.may_work());
-        if !goes_on || run.round_under_way().is_some() {
+        let lead_works = self.team.lead().is_some_and(|lead| lead.life.may_work());
+        if !lead_works || run.round_under_way().is_some() {
             return;
         }
         let (id, round) = (run.id, run.rounds_so_far() + 1);
-        match &self.team.plan.strategy {
+        match &self.team.spec.strategy {
             Strategy::Lead => {}
             Strategy::Coordinator { max_rounds } if round > *max_rounds => {
                 let reason = format!("the run has used all of its {max_rounds} rounds");
@@ -120,7 +120,7 @@ impl Decider<'_> {
             }
             Strategy::Collaborate { .. } => match self.team.next_collaborator() {
                 Some(member) => {
-                    let member = member.plan.name.clone();
+                    let member = member.spec.name.clone();
                     self.begin_round(id, round, member, "");
                 }
                 None if !run.rounds.iter().any(is_completed) => {
@@ -143,7 +143,7 @@ impl Decider<'_> {
         let mut reasons = Vec::new();
         for member in members {
             let why = cannot_work(member)?;
-            reasons.push(format!("{}: {why}", member.plan.name));
+            reasons.push(format!("{}: {why}", member.spec.name));
         }
         Some(match reasons.is_empty() {
             true => "the team has no member with a model besides its lead".to_owned(),
@@ -157,7 +157,7 @@ impl Decider<'_> {
         };
         let unable = self.team.member(&member).and_then(cannot_work);
         let title = format!("Round {round}: {}", first_line(&of.goal));
-        let plan = TaskPlan {
+        let spec = TaskSpec {
             key: format!("{run}, round {round}").into(),
             title: title.into(),
             description: round::member_prompt(&of.goal, instructions, &of.rounds, TEXT_MAX).into(),
@@ -181,7 +181,7 @@ impl Decider<'_> {
         if let Some(task) = task {
             self.record(Event::TaskAdded {
                 task,
-                plan,
+                spec,
                 created_by: Party::System,
             });
         }
@@ -203,7 +203,7 @@ impl Decider<'_> {
             return;
         };
         let (run, member) = (run.id, member.clone());
-        let (end, output) = match self.team.board.get(id).map(|task| &task.outcome) {
+        let (end, output) = match self.team.board.get(id).map(|task| &task.state) {
             None => {
                 // A completed task has left the board in this step.
                 let mut completed = self.step.completed.iter();
@@ -211,10 +211,10 @@ impl Decider<'_> {
                 let result = completed.map(|completed| completed.result.clone());
                 (RoundEnd::Completed, result.unwrap_or_default())
             }
-            Some(Outcome::InProgress { .. }) => return,
-            Some(Outcome::Failed { reason, .. }) => (RoundEnd::Failed, reason.clone()),
-            Some(Outcome::Cancelled) => (RoundEnd::Failed, "its task was cancelled".into()),
-            Some(Outcome::Pending { note, taken_from }) => {
+            Some(TaskState::InProgress { .. }) => return,
+            Some(TaskState::Failed { reason, .. }) => (RoundEnd::Failed, reason.clone()),
+            Some(TaskState::Cancelled) => (RoundEnd::Failed, "its task was cancelled".into()),
+            Some(TaskState::Pending { note, taken_from }) => {
                 let Some(reason) = self.why_unclaimable(id, note.clone(), taken_from.clone())
                 else {
                     return;
@@ -229,14 +229,14 @@ impl Decider<'_> {
         self.round_ended(run, round, member, end, output);
     }
 
-    /// Why the pending task of a round will never be claimed, if so.
+    /// Why the pending task of a round will never be claimed; `None` if it can be.
     fn why_unclaimable(
         &self,
         id: TaskId,
         note: Option<Arc<str>>,
         taken_from: Option<MemberName>,
     ) -> Option<Arc<str>> {
-        let assignee = self.team.board.get(id)?.plan.assignee.clone()?;
+        let assignee = self.team.board.get(id)?.spec.assignee.clone()?;
         if taken_from.as_ref() == Some(&assignee) {
             return Some(note.unwrap_or_else(|| "it was released".into()));
         }

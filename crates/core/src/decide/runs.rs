@@ -15,7 +15,7 @@ use crate::team::member::{GRACE_MS, Life};
 use crate::team::memory::{self, Memory};
 use crate::team::round::Strategy;
 use crate::team::run::TranscriptSummary;
-use crate::team::task::Outcome;
+use crate::team::task::TaskState;
 
 /// Maximum number of tasks that a refusal names.
 const NAMED_MAX: usize = 20;
@@ -55,12 +55,12 @@ impl Decider<'_> {
             memory: memory.into_iter().collect(),
             first_task: Some(self.team.next_task()),
         });
-        if self.member(&lead)?.plan.must_plan {
+        if self.member(&lead)?.spec.must_plan {
             self.withdraw_waiting(&lead);
         }
         self.notify_budgets(waited);
         // In rounds the question to the lead's model contains the goal.
-        if self.team.plan.strategy == Strategy::Lead {
+        if self.team.spec.strategy == Strategy::Lead {
             self.accept(
                 Party::User,
                 vec![Party::Member(lead)],
@@ -168,7 +168,7 @@ impl Decider<'_> {
     pub(super) fn notice_idleness(&mut self) {
         let Some(run) = &self.team.run else { return };
         let Some(lead) = self.team.lead() else { return };
-        if self.team.plan.strategy != Strategy::Lead {
+        if self.team.spec.strategy != Strategy::Lead {
             // A run in rounds always has a member or a question to wait for.
             return;
         }
@@ -178,7 +178,7 @@ impl Decider<'_> {
         if self.team.is_busy() {
             return;
         }
-        let (run, lead) = (run.id, lead.plan.name.clone());
+        let (run, lead) = (run.id, lead.spec.name.clone());
         let text = match self.unfinished().count() {
             0 => "All members are idle and no task is open. Follow up, or finish the run with your answer.".to_owned(),
             open => format!(
@@ -192,9 +192,9 @@ impl Decider<'_> {
 
     /// Tasks that can still be done.
     fn unfinished(&self) -> impl Iterator<Item = TaskId> {
-        let open = self.team.board.iter().filter(|task| match task.outcome {
-            Outcome::Pending { .. } | Outcome::InProgress { .. } => true,
-            Outcome::Failed { .. } | Outcome::Cancelled => false,
+        let open = self.team.board.iter().filter(|task| match task.state {
+            TaskState::Pending { .. } | TaskState::InProgress { .. } => true,
+            TaskState::Failed { .. } | TaskState::Cancelled => false,
         });
         open.map(|task| task.id)
     }

@@ -23,22 +23,22 @@ impl Decider<'_> {
         let mut starting = self
             .team
             .members()
-            .filter(|m| m.plan.foreign && is_launching(&m.life))
+            .filter(|m| m.spec.foreign && is_launching(&m.life))
             .count();
         let mut planned: Vec<(bool, MemberName)> = self
             .team
             .members()
             .filter(|member| member.life == Life::Planned)
-            .map(|member| (!member.plan.lead, member.plan.name.clone()))
+            .map(|member| (!member.spec.lead, member.spec.name.clone()))
             .collect();
         planned.sort_unstable();
         for (_, name) in planned {
             let foreign = self
                 .team
                 .member(&name)
-                .is_some_and(|member| member.plan.foreign);
+                .is_some_and(|member| member.spec.foreign);
             if foreign {
-                if starting >= self.team.plan.starting as usize {
+                if starting >= self.team.spec.starting as usize {
                     continue;
                 }
                 starting += 1;
@@ -72,10 +72,10 @@ impl Decider<'_> {
             .members()
             .filter(|member| matches!(member.life, Life::Ready { .. }))
             .filter(|member| !self.team.leads_in_rounds(member))
-            .filter(|member| self.team.task_of(&member.plan.name).is_none())
+            .filter(|member| self.team.task_of(&member.spec.name).is_none())
             // Leave tasks that this member cannot start for members within their budget.
             .filter(|member| self.team.out_of_budget(member).is_none())
-            .map(|member| (member.since, member.plan.name.clone()))
+            .map(|member| (member.since, member.spec.name.clone()))
             .collect();
         // The member that has been idle longest chooses first.
         idle.sort_unstable();
@@ -113,7 +113,7 @@ impl Decider<'_> {
             member: name.clone(),
         });
         if let Some(launch) = launch
-            && self.team.plan.asks_when_idle
+            && self.team.spec.asks_when_idle
         {
             self.effect(Effect::RunIdleHook {
                 member: name,

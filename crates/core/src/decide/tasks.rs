@@ -12,9 +12,9 @@ use crate::refusal::{Oversized, Refused, StateName};
 use crate::team::answers::{Answer, CallKey};
 use crate::team::event::Event;
 use crate::team::member::Life;
-use crate::team::plan::TaskPlan;
 use crate::team::run::Run;
-use crate::team::task::{GraphError, Outcome, REFUSALS_MAX, Task};
+use crate::team::spec::TaskSpec;
+use crate::team::task::{GraphError, REFUSALS_MAX, Task, TaskState};
 
 /// Maximum size of all texts of a task together, in bytes: with its result, and with every character escaped, a task
 /// still fits into a frame.
@@ -30,18 +30,18 @@ impl Decider<'_> {
     pub(super) fn add_task(
         &mut self,
         by: &Origin,
-        mut plan: TaskPlan,
+        mut spec: TaskSpec,
         after: &[After],
         lines: &[TaskLine],
     ) -> CallResult {
         let task = self.team.next_task();
-        plan.after = self.resolve(&plan.title, after)?;
-        self.check_plan(&plan)?;
-        self.check_lines(by, plan.run.iter().chain(&plan.verify), lines)?;
-        self.check_after(task, &plan.after)?;
+        spec.after = self.resolve(&spec.title, after)?;
+        self.check_spec(&spec)?;
+        self.check_lines(by, spec.run.iter().chain(&spec.verify), lines)?;
+        self.check_after(task, &spec.after)?;
         self.record(Event::TaskAdded {
             task,
-            plan,
+            spec,
             created_by: party(by),
         });
         Ok(self.task_answer(task))
@@ -59,30 +59,30 @@ impl Decider<'_> {
         let written = [&changes.run, &changes.verify];
         self.check_lines(by, written.into_iter().flatten().flatten(), lines)?;
         if let Some(Some(assignee)) = &changes.assignee
-            && task.plan.assignee.as_ref() != Some(assignee)
-            && !matches!(task.outcome, Outcome::Pending { .. })
+            && task.spec.assignee.as_ref() != Some(assignee)
+            && !matches!(task.state, TaskState::Pending { .. })
         {
             return Err(wrong_state(task, "given to another member"));
         }
-        let mut plan = task.plan.clone();
+        let mut spec = task.spec.clone();
         if let Some(after) = &changes.after {
-            plan.after = self.resolve(&plan.title, after)?;
+            spec.after = self.resolve(&spec.title, after)?;
         }
-        plan.title = changes.title.unwrap_or(plan.title);
-        plan.description = changes.description.unwrap_or(plan.description);
-        plan.priority = changes.priority.unwrap_or(plan.priority);
-        plan.labels = changes.labels.unwrap_or(plan.labels);
-        plan.role = changes.role.unwrap_or(plan.role);
-        plan.assignee = changes.assignee.unwrap_or(plan.assignee);
-        plan.files = changes.files.unwrap_or(plan.files);
-        plan.run = changes.run.unwrap_or(plan.run);
-        plan.verify = changes.verify.unwrap_or(plan.verify);
-        plan.rerun = changes.rerun.unwrap_or(plan.rerun);
-        plan.active_form = changes.active_form.or(plan.active_form);
-        plan.metadata = changes.metadata.or(plan.metadata);
-        self.check_plan(&plan)?;
-        self.check_after(id, &plan.after)?;
-        self.record(Event::TaskChanged { task: id, plan });
+        spec.title = changes.title.unwrap_or(spec.title);
+        spec.description = changes.description.unwrap_or(spec.description);
+        spec.priority = changes.priority.unwrap_or(spec.priority);
+        spec.labels = changes.labels.unwrap_or(spec.labels);
+        spec.role = changes.role.unwrap_or(spec.role);
+        spec.assignee = changes.assignee.unwrap_or(spec.assignee);
+        spec.files = changes.files.unwrap_or(spec.files);
+        spec.run = changes.run.unwrap_or(spec.run);
+        spec.verify = changes.verify.unwrap_or(spec.verify);
+        spec.rerun = changes.rerun.unwrap_or(spec.rerun);
+        spec.active_form = changes.active_form.or(spec.active_form);
+        spec.metadata = changes.metadata.or(spec.metadata);
+        self.check_spec(&spec)?;
+        self.check_after(id, &spec.after)?;
+        self.record(Event::TaskChanged { task: id, spec });
         Ok(self.task_answer(id))
     }
 
@@ -96,7 +96,7 @@ impl Decider<'_> {
         if claimant.is_some_and(|member| !matches!(member.life, Life::Ready { .. })) {
             return Err(Refused::StaleLaunch);
         }
-        if let Some(member) = claimant.map(|member| &member.plan.name)
+        if let Some(member) = claimant.map(|member| &member.spec.name)
             && let Some(held) = self.team.task_of(member)
         {
             return Err(Refused::HasClaim {
@@ -118,21 +118,21 @@ impl Decider<'_> {
                 .ok_or(Refused::NothingToClaim)?,
         };
         let task = self.open_task(id, "claimed")?;
-        match &task.outcome {
-            Outcome::Pending { .. } => {}
-            Outcome::InProgress { owner } => {
+        match &task.state {
+            TaskState::Pending { .. } => {}
+            TaskState::InProgress { owner } => {
                 return Err(Refused::AlreadyClaimed {
                     task: id,
                     owner: owner.clone(),
                 });
             }
-            Outcome::Failed { .. } | Outcome::Cancelled => {
+            TaskState::Failed { .. } | TaskState::Cancelled => {
                 return Err(wrong_state(task, "claimed"));
             }
         }
         if task.is_blocked() {
             let by = task
-                .plan
+                .spec
                 .after
                 .iter()
                 .copied()
@@ -145,7 +145,7 @@ impl Decider<'_> {
         {
             return Err(Refused::NotForYou {
                 task: id,
-                wanted: wanted(&task.plan),
+                wanted: wanted(&task.spec),
             });
         }
         let task = task.clone();
@@ -169,18 +169,18 @@ impl Decider<'_> {
         self.member(member)?;
         let task = self.open_task(id, "assigned")?;
         self.check_may_change(by, task)?;
-        let Outcome::Pending { taken_from, .. } = &task.outcome else {
+        let TaskState::Pending { taken_from, .. } = &task.state else {
             return Err(wrong_state(task, "assigned"));
         };
-        let was_hers = taken_from.as_ref() == Some(member);
-        let plan = TaskPlan {
+        let was_taken_from_it = taken_from.as_ref() == Some(member);
+        let spec = TaskSpec {
             assignee: Some(member.clone()),
-            ..task.plan.clone()
+            ..task.spec.clone()
         };
-        if was_hers {
+        if was_taken_from_it {
             self.record(Event::TaskRetried { task: id });
         }
-        self.record(Event::TaskChanged { task: id, plan });
+        self.record(Event::TaskChanged { task: id, spec });
         Ok(self.task_answer(id))
     }
 
@@ -198,7 +198,7 @@ impl Decider<'_> {
         self.check_unlocked(by)?;
         match verdict {
             Verdict::Unasked
-                if self.team.plan.asks_before_completing && task.refusals < REFUSALS_MAX =>
+                if self.team.spec.asks_before_completing && task.refusals < REFUSALS_MAX =>
             {
                 let claim = ClaimRef {
                     task: task.id,
@@ -230,7 +230,7 @@ impl Decider<'_> {
         }
         // Only the owner's worker has run `verify`; a completion by the lead or by the user is unverified.
         let by_worker = *by != Origin::User && task.owner() == Some(&party(by));
-        let unverified = task.plan.verify.is_some() && !by_worker;
+        let unverified = task.spec.verify.is_some() && !by_worker;
         self.record(Event::TaskCompleted {
             task: task.id,
             result: result.clone(),
@@ -239,7 +239,7 @@ impl Decider<'_> {
         self.abandon(by, &task, "the lead or the user completed it");
         // The hook refused the completion, or was not asked again because it had refused too often.
         let is_against_hook =
-            self.team.plan.asks_before_completing && task.refusals >= REFUSALS_MAX;
+            self.team.spec.asks_before_completing && task.refusals >= REFUSALS_MAX;
         let how = match is_against_hook {
             true => format!("completed although its hook refused {REFUSALS_MAX} times"),
             false => "completed".to_owned(),
@@ -286,7 +286,7 @@ impl Decider<'_> {
     pub(super) fn retry_task(&mut self, by: &Origin, id: TaskId) -> CallResult {
         let task = self.open_task(id, "retried")?;
         self.check_may_change(by, task)?;
-        if !matches!(task.outcome, Outcome::Failed { .. } | Outcome::Cancelled) {
+        if !matches!(task.state, TaskState::Failed { .. } | TaskState::Cancelled) {
             return Err(wrong_state(task, "retried"));
         }
         self.record(Event::TaskRetried { task: id });
@@ -296,7 +296,7 @@ impl Decider<'_> {
     pub(super) fn cancel_task(&mut self, by: &Origin, id: TaskId) -> CallResult {
         let task = self.open_task(id, "cancelled")?.clone();
         self.check_may_change(by, &task)?;
-        if task.outcome == Outcome::Cancelled {
+        if task.state == TaskState::Cancelled {
             return Err(wrong_state(&task, "cancelled"));
         }
         self.record(Event::TaskCancelled { task: id });
@@ -307,7 +307,7 @@ impl Decider<'_> {
         Ok(self.task_answer(id))
     }
 
-    /// Tells the owner that it lost the task, unless it gave the task up itself.
+    /// Notifies the owner that it lost the task, unless it gave the task up itself.
     pub(super) fn abandon(&mut self, by: &Origin, task: &Task, reason: &str) {
         if let Some(Party::Member(member)) = task.owner()
             && party(by) != Party::Member(member.clone())
@@ -328,7 +328,7 @@ impl Decider<'_> {
         if round.is_some_and(|(_, _, id)| id == task.id) {
             return;
         }
-        let mut notice = format!("{} {} {how}", task.id, first_line(&task.plan.title));
+        let mut notice = format!("{} {} {how}", task.id, first_line(&task.spec.title));
         if let Some(Party::Member(owner)) = task.owner() {
             notice.push_str(&format!(" ({owner})"));
         }
@@ -345,8 +345,8 @@ impl Decider<'_> {
 
     /// What to do about tasks that depend on a failed or cancelled task.
     fn dependents_note(&self, id: TaskId) -> String {
-        let outcome = self.team.board.get(id).map(|task| &task.outcome);
-        if !matches!(outcome, Some(Outcome::Failed { .. } | Outcome::Cancelled)) {
+        let state = self.team.board.get(id).map(|task| &task.state);
+        if !matches!(state, Some(TaskState::Failed { .. } | TaskState::Cancelled)) {
             return String::new();
         }
         let waiting: Vec<String> = self
@@ -380,7 +380,7 @@ impl Decider<'_> {
     }
 
     fn overlaps(&self, task: &Task) -> Vec<TaskId> {
-        if task.plan.files.is_empty() {
+        if task.spec.files.is_empty() {
             return Vec::new();
         }
         self.team
@@ -389,10 +389,10 @@ impl Decider<'_> {
             .filter(|other| other.id != task.id)
             .filter(|other| {
                 other
-                    .plan
+                    .spec
                     .files
                     .iter()
-                    .any(|theirs| task.plan.files.iter().any(|ours| may_overlap(ours, theirs)))
+                    .any(|theirs| task.spec.files.iter().any(|ours| may_overlap(ours, theirs)))
             })
             .map(|other| other.id)
             .collect()
@@ -473,7 +473,7 @@ impl Decider<'_> {
             Origin::Member { name, .. } => self
                 .team
                 .member(name)
-                .is_some_and(|member| member.plan.lead),
+                .is_some_and(|member| member.spec.lead),
         }
     }
 
@@ -503,32 +503,32 @@ impl Decider<'_> {
         Ok(())
     }
 
-    pub(super) fn check_plan(&self, plan: &TaskPlan) -> Result<(), Refused> {
-        if plan.title.trim().is_empty() {
+    pub(super) fn check_spec(&self, spec: &TaskSpec) -> Result<(), Refused> {
+        if spec.title.trim().is_empty() {
             return Err(Refused::NoTitle);
         }
-        check_size("the title", &plan.title, LABEL_MAX)?;
-        check_size("the key", &plan.key, LABEL_MAX)?;
-        check_size("the description", &plan.description, TEXT_MAX)?;
-        for label in plan.labels.iter().chain(&plan.files) {
+        check_size("the title", &spec.title, LABEL_MAX)?;
+        check_size("the key", &spec.key, LABEL_MAX)?;
+        check_size("the description", &spec.description, TEXT_MAX)?;
+        for label in spec.labels.iter().chain(&spec.files) {
             check_size("a label or glob", label, LABEL_MAX)?;
         }
-        for line in plan.run.iter().chain(&plan.verify) {
+        for line in spec.run.iter().chain(&spec.verify) {
             check_size("the shell line", line, TEXT_MAX)?;
         }
-        if let Some(active_form) = &plan.active_form {
+        if let Some(active_form) = &spec.active_form {
             check_size("the active form", active_form, LABEL_MAX)?;
         }
-        if let Some(metadata) = &plan.metadata {
+        if let Some(metadata) = &spec.metadata {
             check_size("the metadata", metadata, METADATA_MAX)?;
         }
-        let texts = [&plan.title, &plan.key, &plan.description];
-        let texts = texts.into_iter().chain(&plan.labels).chain(&plan.files);
+        let texts = [&spec.title, &spec.key, &spec.description];
+        let texts = texts.into_iter().chain(&spec.labels).chain(&spec.files);
         let bytes = texts
-            .chain(&plan.run)
-            .chain(&plan.verify)
-            .chain(&plan.active_form)
-            .chain(&plan.metadata)
+            .chain(&spec.run)
+            .chain(&spec.verify)
+            .chain(&spec.active_form)
+            .chain(&spec.metadata)
             .map(|text| text.len())
             .sum();
         if bytes > PLAN_MAX {
@@ -538,7 +538,7 @@ impl Decider<'_> {
                 limit: PLAN_MAX,
             });
         }
-        if let Some(assignee) = &plan.assignee {
+        if let Some(assignee) = &spec.assignee {
             self.member(assignee)?;
         }
         Ok(())
@@ -582,11 +582,11 @@ impl Decider<'_> {
 }
 
 fn wrong_state(task: &Task, wanted: &'static str) -> Refused {
-    let state = match &task.outcome {
-        Outcome::Pending { .. } => StateName::Pending,
-        Outcome::InProgress { .. } => StateName::InProgress,
-        Outcome::Failed { .. } => StateName::Failed,
-        Outcome::Cancelled => StateName::Cancelled,
+    let state = match &task.state {
+        TaskState::Pending { .. } => StateName::Pending,
+        TaskState::InProgress { .. } => StateName::InProgress,
+        TaskState::Failed { .. } => StateName::Failed,
+        TaskState::Cancelled => StateName::Cancelled,
     };
     Refused::WrongState {
         task: task.id,
@@ -595,8 +595,8 @@ fn wrong_state(task: &Task, wanted: &'static str) -> Refused {
     }
 }
 
-fn wanted(plan: &TaskPlan) -> String {
-    match (&plan.assignee, &plan.role) {
+fn wanted(spec: &TaskSpec) -> String {
+    match (&spec.assignee, &spec.role) {
         (Some(member), _) => member.to_string(),
         (None, Some(role)) => format!("the role {role}"),
         (None, None) => "any member".to_owned(),

@@ -6,31 +6,31 @@ use std::sync::Arc;
 use agent_team_protocol::id::{MemberName, Party, TaskId};
 
 use super::{CallResult, Decider};
-use crate::input::UpPlan;
+use crate::input::UpSpec;
 use crate::refusal::Refused;
 use crate::team::answers::{Answer, Change, ChangeKind, Changed};
 use crate::team::event::Event;
 use crate::team::member::{Life, Member, Then};
-use crate::team::plan::{FileTask, MemberPlan, TaskPlan};
-use crate::team::task::{KeyedTask, Outcome, digest};
+use crate::team::spec::{FileTask, MemberSpec, TaskSpec};
+use crate::team::task::{KeyedTask, TaskState, digest};
 
 /// How long a member whose settings changed, or that left the file, may take to finish its work, in milliseconds.
 pub(super) const CHANGE_GRACE_MS: u64 = 5_000;
 
 impl Decider<'_> {
-    pub(super) fn up(&mut self, wanted: UpPlan) -> CallResult {
+    pub(super) fn up(&mut self, wanted: UpSpec) -> CallResult {
         self.check_members(&wanted)?;
         let order = self.check_tasks(&wanted)?;
 
-        if self.team.plan != wanted.team {
-            self.record(Event::TeamPlanned { plan: wanted.team });
+        if self.team.spec != wanted.team {
+            self.record(Event::TeamPlanned { spec: wanted.team });
         }
         let mut changes = Vec::new();
         let mut put = |what: Changed, change: ChangeKind| changes.push(Change { what, change });
         let named: BTreeSet<MemberName> = wanted
             .members
             .iter()
-            .map(|plan| plan.name.clone())
+            .map(|spec| spec.name.clone())
             .collect();
         for name in self.removed_members(&named) {
             let was_running = self
@@ -47,9 +47,9 @@ impl Decider<'_> {
                 put(Changed::Member(name), ChangeKind::Stopped);
             }
         }
-        for plan in wanted.members {
-            let name = plan.name.clone();
-            if let Some(change) = self.reconcile_member(plan) {
+        for spec in wanted.members {
+            let name = spec.name.clone();
+            if let Some(change) = self.reconcile_member(spec) {
                 put(Changed::Member(name), change);
             }
         }
@@ -65,7 +65,7 @@ impl Decider<'_> {
         let keys: BTreeSet<Arc<str>> = wanted
             .tasks
             .iter()
-            .map(|task| task.plan.key.clone())
+            .map(|task| task.spec.key.clone())
             .collect();
         for (key, change) in self.reconcile_tasks(wanted.tasks, &order) {
             put(Changed::Task(key), change);
@@ -76,27 +76,27 @@ impl Decider<'_> {
         Ok(Answer::Up { changes }.into())
     }
 
-    fn check_members(&self, wanted: &UpPlan) -> Result<(), Refused> {
+    fn check_members(&self, wanted: &UpSpec) -> Result<(), Refused> {
         let mut named = BTreeSet::new();
-        for plan in &wanted.members {
-            if plan.name.is_reserved() && !(plan.lead && plan.name.as_str() == "lead") {
-                return Err(Refused::ReservedName(plan.name.clone()));
+        for spec in &wanted.members {
+            if spec.name.is_reserved() && !(spec.lead && spec.name.as_str() == "lead") {
+                return Err(Refused::ReservedName(spec.name.clone()));
             }
-            if !named.insert(&plan.name) {
+            if !named.insert(&spec.name) {
                 return Err(Refused::Duplicate {
                     what: "members",
-                    name: plan.name.to_string(),
+                    name: spec.name.to_string(),
                 });
             }
         }
-        if wanted.members.iter().filter(|plan| plan.lead).count() > 1 {
+        if wanted.members.iter().filter(|spec| spec.lead).count() > 1 {
             return Err(Refused::TwoLeads);
         }
         let by_hand = self.team.members().filter(|member| {
             let runs = !member.is_stopped() || restarts_on_up(member);
-            member.plan.by_hand && runs && !named.contains(&member.plan.name)
+            member.spec.by_hand && runs && !named.contains(&member.spec.name)
         });
-        let teammates = wanted.members.iter().filter(|plan| !plan.lead);
+        let teammates = wanted.members.iter().filter(|spec| !spec.lead);
         let (count, limit) = (teammates.count() + by_hand.count(), wanted.team.teammates);
         if count > limit as usize {
             return Err(Refused::TooManyMembers {
@@ -108,45 +108,45 @@ impl Decider<'_> {
     }
 
     /// Checks every task of the file; returns an order in which each comes after its dependencies.
-    fn check_tasks(&self, wanted: &UpPlan) -> Result<Vec<usize>, Refused> {
-        let mut places: BTreeMap<&str, usize> = BTreeMap::new();
-        for (place, task) in wanted.tasks.iter().enumerate() {
+    fn check_tasks(&self, wanted: &UpSpec) -> Result<Vec<usize>, Refused> {
+        let mut indices: BTreeMap<&str, usize> = BTreeMap::new();
+        for (index, task) in wanted.tasks.iter().enumerate() {
             // `for` may name a new member of the same file.
-            let plan = TaskPlan {
+            let spec = TaskSpec {
                 assignee: None,
-                ..task.plan.clone()
+                ..task.spec.clone()
             };
-            self.check_plan(&plan)?;
-            if let Some(assignee) = &task.plan.assignee
+            self.check_spec(&spec)?;
+            if let Some(assignee) = &task.spec.assignee
                 && !wanted.members.iter().any(|member| member.name == *assignee)
             {
                 return Err(Refused::UnknownMember(assignee.to_string()));
             }
-            if places.insert(&task.plan.key, place).is_some() {
+            if indices.insert(&task.spec.key, index).is_some() {
                 return Err(Refused::Duplicate {
                     what: "tasks",
-                    name: task.plan.key.to_string(),
+                    name: task.spec.key.to_string(),
                 });
             }
         }
         let mut waits: Vec<Vec<usize>> = Vec::with_capacity(wanted.tasks.len());
         for task in &wanted.tasks {
-            let places = task.after.iter().map(|key| {
-                places
+            let indices = task.after.iter().map(|key| {
+                indices
                     .get(&**key)
                     .copied()
                     .ok_or_else(|| Refused::UnknownDependency {
-                        dependent: task.plan.key.to_string(),
+                        dependent: task.spec.key.to_string(),
                         unknown: key.to_string(),
                     })
             });
-            waits.push(places.collect::<Result<_, _>>()?);
+            waits.push(indices.collect::<Result<_, _>>()?);
         }
         dependencies_first(&waits).map_err(|cycle| {
             Refused::Cycle(
                 cycle
                     .into_iter()
-                    .map(|place| wanted.tasks[place].plan.key.to_string())
+                    .map(|index| wanted.tasks[index].spec.key.to_string())
                     .collect(),
             )
         })
@@ -156,26 +156,26 @@ impl Decider<'_> {
     fn removed_members(&self, named: &BTreeSet<MemberName>) -> Vec<MemberName> {
         self.team
             .members()
-            .filter(|member| !member.plan.by_hand && !named.contains(&member.plan.name))
-            .map(|member| member.plan.name.clone())
+            .filter(|member| !member.spec.by_hand && !named.contains(&member.spec.name))
+            .map(|member| member.spec.name.clone())
             .collect()
     }
 
-    fn reconcile_member(&mut self, plan: MemberPlan) -> Option<ChangeKind> {
-        let name = plan.name.clone();
+    fn reconcile_member(&mut self, spec: MemberSpec) -> Option<ChangeKind> {
+        let name = spec.name.clone();
         let Some(member) = self.team.member(&name) else {
-            self.record(Event::MemberAdded { plan });
+            self.record(Event::MemberAdded { spec });
             self.record(Event::MemberWanted { member: name });
             return Some(ChangeKind::Started);
         };
-        let differs = member.plan != plan;
-        let needs_launch = member.plan.settings != plan.settings
-            || member.plan.role != plan.role
-            || member.plan.lead != plan.lead
-            || member.plan.foreign != plan.foreign;
+        let differs = member.spec != spec;
+        let needs_launch = member.spec.settings != spec.settings
+            || member.spec.role != spec.role
+            || member.spec.lead != spec.lead
+            || member.spec.foreign != spec.foreign;
         let life = member.life.clone();
         if differs {
-            self.record(Event::MemberChanged { plan });
+            self.record(Event::MemberChanged { spec });
         }
         match life {
             Life::Stopped | Life::Held { .. } => {
@@ -231,7 +231,7 @@ impl Decider<'_> {
         let ids: Vec<TaskId> = tasks
             .iter()
             .map(|task| {
-                self.matching_task(&task.plan).unwrap_or_else(|| {
+                self.matching_task(&task.spec).unwrap_or_else(|| {
                     let given = next;
                     next = TaskId(next.0 + 1);
                     given
@@ -241,36 +241,37 @@ impl Decider<'_> {
         let by_key: BTreeMap<Arc<str>, TaskId> = tasks
             .iter()
             .zip(&ids)
-            .map(|(task, id)| (task.plan.key.clone(), *id))
+            .map(|(task, id)| (task.spec.key.clone(), *id))
             .collect();
         let mut changes = vec![None; tasks.len()];
         let mut tasks: Vec<Option<FileTask>> = tasks.into_iter().map(Some).collect();
-        for place in order {
-            let Some(FileTask { plan, after }) = tasks[*place].take() else {
+        for index in order {
+            let Some(FileTask { spec, after }) = tasks[*index].take() else {
                 continue;
             };
-            let key = plan.key.clone();
+            let key = spec.key.clone();
             let mut after: Vec<TaskId> = after.iter().map(|key| by_key[key]).collect();
             after.sort_unstable();
             after.dedup();
-            let plan = TaskPlan { after, ..plan };
-            changes[*place] = self
-                .reconcile_task(ids[*place], first_new, plan)
+            let spec = TaskSpec { after, ..spec };
+            changes[*index] = self
+                .reconcile_task(ids[*index], first_new, spec)
                 .map(|change| (key, change));
         }
         changes.into_iter().flatten().collect()
     }
 
-    /// The task on the board that this one is identical to, unless that one is finished and differs.
-    fn matching_task(&self, plan: &TaskPlan) -> Option<TaskId> {
-        let (id, same) = match self.team.board.of_file(&plan.key)? {
-            KeyedTask::Open(task) => match task.outcome {
-                Outcome::Pending { .. } | Outcome::InProgress { .. } => (task.id, true),
-                Outcome::Failed { .. } | Outcome::Cancelled => {
-                    (task.id, digest(&task.plan) == digest(plan))
+    /// The task on the board or in the archive that has the key of this task. A finished one counts only if its spec is
+    /// unchanged; otherwise the file describes a new task.
+    fn matching_task(&self, spec: &TaskSpec) -> Option<TaskId> {
+        let (id, same) = match self.team.board.of_file(&spec.key)? {
+            KeyedTask::Open(task) => match task.state {
+                TaskState::Pending { .. } | TaskState::InProgress { .. } => (task.id, true),
+                TaskState::Failed { .. } | TaskState::Cancelled => {
+                    (task.id, digest(&task.spec) == digest(spec))
                 }
             },
-            KeyedTask::Completed(task, was) => (task, was == digest(plan)),
+            KeyedTask::Completed(task, was) => (task, was == digest(spec)),
         };
         same.then_some(id)
     }
@@ -279,27 +280,27 @@ impl Decider<'_> {
         &mut self,
         id: TaskId,
         first_new: TaskId,
-        plan: TaskPlan,
+        spec: TaskSpec,
     ) -> Option<ChangeKind> {
         if id >= first_new {
             self.record(Event::TaskAdded {
                 task: id,
-                plan,
+                spec,
                 created_by: Party::User,
             });
             return Some(ChangeKind::Added);
         }
         let task = self.team.board.get(id)?;
-        if task.plan == plan {
+        if task.spec == spec {
             return None;
         }
-        match &task.outcome {
-            Outcome::Pending { .. } => {
-                self.record(Event::TaskChanged { task: id, plan });
+        match &task.state {
+            TaskState::Pending { .. } => {
+                self.record(Event::TaskChanged { task: id, spec });
                 Some(ChangeKind::Updated)
             }
-            Outcome::InProgress { .. } => Some(ChangeKind::LeftInProgress),
-            Outcome::Failed { .. } | Outcome::Cancelled => None,
+            TaskState::InProgress { .. } => Some(ChangeKind::LeftInProgress),
+            TaskState::Failed { .. } | TaskState::Cancelled => None,
         }
     }
 
@@ -308,11 +309,11 @@ impl Decider<'_> {
             .team
             .board
             .iter()
-            .filter(|task| task.plan.from_file && !keys.contains(&task.plan.key))
-            .filter_map(|task| match task.outcome {
-                Outcome::Pending { .. } => Some((task.id, task.plan.key.clone(), true)),
-                Outcome::InProgress { .. } => Some((task.id, task.plan.key.clone(), false)),
-                Outcome::Failed { .. } | Outcome::Cancelled => None,
+            .filter(|task| task.spec.from_file && !keys.contains(&task.spec.key))
+            .filter_map(|task| match task.state {
+                TaskState::Pending { .. } => Some((task.id, task.spec.key.clone(), true)),
+                TaskState::InProgress { .. } => Some((task.id, task.spec.key.clone(), false)),
+                TaskState::Failed { .. } | TaskState::Cancelled => None,
             })
             .collect();
         removed
@@ -320,12 +321,12 @@ impl Decider<'_> {
             .map(|(task, key, pending)| {
                 if pending {
                     // If the file names the key again later, that is a new task: this one no longer holds the key.
-                    if let Some(plan) = self.team.board.get(task).map(|task| task.plan.clone()) {
-                        let plan = TaskPlan {
+                    if let Some(spec) = self.team.board.get(task).map(|task| task.spec.clone()) {
+                        let spec = TaskSpec {
                             from_file: false,
-                            ..plan
+                            ..spec
                         };
-                        self.record(Event::TaskChanged { task, plan });
+                        self.record(Event::TaskChanged { task, spec });
                     }
                     self.record(Event::TaskCancelled { task });
                     (key, ChangeKind::Cancelled)
@@ -339,7 +340,7 @@ impl Decider<'_> {
 
 /// Whether `up` starts a spawned member again: it ended with the team, or it is held.
 fn restarts_on_up(member: &Member) -> bool {
-    member.plan.by_hand
+    member.spec.by_hand
         && match &member.life {
             Life::Stopped => member.suspended,
             Life::Draining { then, .. } | Life::Ending { then, .. } => {
@@ -370,10 +371,10 @@ fn dependencies_first(waits: &[Vec<usize>]) -> Result<Vec<usize>, Vec<usize>> {
         }
         marks[start] = Mark::Open;
         let mut path = vec![(start, 0)];
-        while let Some((place, next)) = path.last_mut() {
-            let Some(wait) = waits[*place].get(*next).copied() else {
-                marks[*place] = Mark::Done;
-                order.push(*place);
+        while let Some((index, next)) = path.last_mut() {
+            let Some(wait) = waits[*index].get(*next).copied() else {
+                marks[*index] = Mark::Done;
+                order.push(*index);
                 path.pop();
                 continue;
             };
@@ -387,9 +388,9 @@ fn dependencies_first(waits: &[Vec<usize>]) -> Result<Vec<usize>, Vec<usize>> {
                 Mark::Open => {
                     let from = path
                         .iter()
-                        .position(|(place, _)| *place == wait)
+                        .position(|(index, _)| *index == wait)
                         .unwrap_or(0);
-                    return Err(path[from..].iter().map(|(place, _)| *place).collect());
+                    return Err(path[from..].iter().map(|(index, _)| *index).collect());
                 }
             }
         }

@@ -1,6 +1,6 @@
 //! Answers of calls that changed the team, kept by caller and key: a repeated call gets its first answer and changes
-//! nothing. Called by the decider and by replay. Answers of a launch are dropped with the launch and at a reboot, those
-//! of a client ten minutes after its last call, or after a reboot.
+//! nothing. Called by the decider and by replay. Answers of a launch are dropped with the launch and at a reboot.
+//! Answers of a client may be dropped ten minutes after its last call; a reboot restarts this time.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -195,8 +195,8 @@ impl Answers {
         }
     }
 
-    /// Every answer with the last use of its caller, latest first. Keeping them again in this order drops none of them
-    /// in favour of a later one.
+    /// Every answer with the last use of its caller, the latest caller first. A replay must add them in this order:
+    /// [`Self::keep`] drops the callers whose last use is long before that of an added one.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (Tick, &AnsweredCall)> {
         let mut callers: Vec<&CallerAnswers> = self.callers.values().collect();
         callers.sort_by_key(|kept| std::cmp::Reverse(kept.last_used));

@@ -4,17 +4,17 @@
 //! Each family of events has a file in `apply/`, with the function that applies them and the events that rebuild their
 //! state in a snapshot; the clocks, which most of them change, are here.
 
-mod kept;
 mod members;
 mod messages;
 mod requests;
 mod runs;
+mod snapshot;
 mod tasks;
 
 use agent_team_protocol::id::{MemberName, Party, Revision};
 
 use super::Team;
-use crate::team::event::{Event, Family, Record};
+use crate::team::event::{Family, Record, TeamEvent};
 use crate::team::member::Life;
 use crate::team::restarts::Restarts;
 use crate::team::task::Task;
@@ -46,28 +46,24 @@ impl Team {
 
     fn apply_event(&mut self, record: &Record) -> Option<Task> {
         match record.event.family() {
-            Family::Team => self.apply_team(record),
-            Family::Members => self.apply_members(record),
-            Family::Tasks => return self.apply_tasks(record),
-            Family::Messages => self.apply_messages(record),
-            Family::Runs => self.apply_runs(record),
-            Family::Requests => self.apply_requests(record),
-            Family::Kept => self.apply_kept(record),
-            Family::Notes => {}
+            Family::Team(event) => self.apply_team(event, record),
+            Family::Members(event) => self.apply_members(event, record),
+            Family::Tasks(event) => return self.apply_tasks(event, record),
+            Family::Messages(event) => self.apply_messages(event),
+            Family::Runs(event) => self.apply_runs(event, record),
+            Family::Requests(event) => self.apply_requests(event, record),
+            Family::Kept(event) => self.apply_kept(event, record),
+            Family::Notes(_) => {}
         }
         None
     }
 
-    /// The plan of the team, and the boot in which its processes run.
-    #[expect(
-        clippy::wildcard_enum_match_arm,
-        reason = "`apply_event` passes only events of this family"
-    )]
-    fn apply_team(&mut self, record: &Record) {
+    /// The spec of the team, and the boot in which its processes run.
+    fn apply_team(&mut self, event: TeamEvent<'_>, record: &Record) {
         let tick = record.tick;
-        match &record.event {
-            Event::TeamPlanned { plan } => self.plan = plan.clone(),
-            Event::Booted { boot } => {
+        match event {
+            TeamEvent::TeamPlanned { spec } => self.spec = spec.clone(),
+            TeamEvent::Booted { boot } => {
                 self.boot = Some(boot.clone());
                 self.answers.rebooted(tick);
                 self.account.up.void();
@@ -79,7 +75,6 @@ impl Team {
                     member.restarts = Restarts::default();
                 }
             }
-            other => debug_assert!(false, "no effect on the state: {other:?}"),
         }
     }
 
@@ -91,14 +86,15 @@ impl Team {
         };
         let ready = matches!(member.life, Life::Ready { .. } | Life::StopRequested { .. });
         let busy = member.transcript.active || self.task_of(name).is_some();
-        let works = ready && busy && self.out_of_budget(member).is_none();
-        let is_so = (member.account.up.runs(), member.account.working.runs()) == (ready, works);
-        if is_so {
+        let working = ready && busy && self.out_of_budget(member).is_none();
+        let is_current =
+            (member.account.up.runs(), member.account.working.runs()) == (ready, working);
+        if is_current {
             return;
         }
         if let Some(member) = self.members.get_mut(name) {
             member.account.up.set(ready, now);
-            member.account.working.set(works, now);
+            member.account.working.set(working, now);
         }
         self.update_team_clocks(now);
     }
@@ -106,9 +102,9 @@ impl Team {
     fn update_team_clocks(&mut self, now: Tick) {
         let mut accounts = self.members.values().map(|member| &member.account);
         let up = accounts.clone().any(|account| account.up.runs());
-        let works = accounts.any(|account| account.working.runs());
+        let working = accounts.any(|account| account.working.runs());
         self.account.up.set(up, now);
-        self.account.working.set(works, now);
+        self.account.working.set(working, now);
     }
 
     fn update_all_clocks(&mut self, now: Tick) {

@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use agent_team_protocol::command_line::CommandLine;
 use agent_team_protocol::value::{Budget, Usage};
 
 use crate::time::Tick;
@@ -264,12 +265,11 @@ impl OutOfBudget {
 /// The text for the user, with the command that raises the limit.
 impl fmt::Display for OutOfBudget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let prefix = self.of.as_ref().map(|name| format!("members.{name}."));
-        let (fact, prefix, key) = (self.fact(), prefix.unwrap_or_default(), self.measure.key());
-        write!(
-            f,
-            "{fact}; run `agent-team config set {prefix}{key} MORE` to raise it"
-        )
+        let raise = CommandLine::RaiseLimit {
+            member: self.of.as_deref(),
+            key: self.measure.key(),
+        };
+        write!(f, "{}; run `{raise}` to raise it", self.fact())
     }
 }
 

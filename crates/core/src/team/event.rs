@@ -18,13 +18,13 @@ use crate::team::budget::{Account, Measure, Standing};
 use crate::team::lock::{Lock, Proposed};
 use crate::team::mail::{Lane, MessageNote};
 use crate::team::member::{Next, ProcessStamp, StopRequest, Then};
-use crate::team::plan::{MemberPlan, TaskPlan, TeamPlan};
 use crate::team::request::{Grant, Request};
 use crate::team::restarts::Restarts;
-use crate::team::round::{Decision, RoundEnd};
+use crate::team::round::{Choice, RoundEnd};
 use crate::team::run::{Failure, TranscriptSummary};
+use crate::team::spec::{MemberSpec, TaskSpec, TeamSpec};
 use crate::team::stored::{StoredUsage, is_default};
-use crate::team::task::{Outcome, Task};
+use crate::team::task::{Task, TaskState};
 use crate::time::{Tick, TokenHash};
 
 /// One entry of the journal. Its position is its revision.
@@ -39,22 +39,69 @@ pub struct Record {
     pub call: Option<Box<AnsweredCall>>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "kind", content = "data", rename_all = "snake_case")]
-pub enum Event {
+/// Defines [`Event`] and, for each family, an enum with references to the fields of its events. So the compiler checks
+/// that the function of the family in `apply/` handles exactly these events.
+macro_rules! events {
+    ($([$family:ident: $of_family:ident] $(
+        $(#[$meta:meta])*
+        $event:ident { $($(#[$field_meta:meta])* $field:ident: $type:ty,)* },
+    )*)*) => {
+        #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+        #[serde(tag = "kind", content = "data", rename_all = "snake_case")]
+        pub enum Event {
+            $($(
+                $(#[$meta])*
+                $event { $($(#[$field_meta])* $field: $type,)* },
+            )*)*
+        }
+
+        $(
+            /// An event of this family.
+            #[derive(Debug, Clone, Copy)]
+            pub enum $of_family<'a> {
+                $($event { $($field: &'a $type,)* },)*
+            }
+        )*
+
+        /// An event by its family, the part of the team that it changes: see the files of `apply/`.
+        #[derive(Debug, Clone, Copy)]
+        pub enum Family<'a> {
+            $($family($of_family<'a>),)*
+        }
+
+        impl Event {
+            pub fn family(&self) -> Family<'_> {
+                match self {
+                    $($(
+                        Self::$event { $($field,)* } => {
+                            Family::$family($of_family::$event { $($field,)* })
+                        }
+                    )*)*
+                }
+            }
+        }
+    };
+}
+
+events! {
+    [Team: TeamEvent]
     TeamPlanned {
-        plan: TeamPlan,
+        #[serde(rename = "plan")]
+        spec: TeamSpec,
     },
     /// The machine was restarted: every recorded process is gone, and every tick is void.
     Booted {
         boot: Arc<str>,
     },
 
+    [Members: MemberEvent]
     MemberAdded {
-        plan: MemberPlan,
+        #[serde(rename = "plan")]
+        spec: MemberSpec,
     },
     MemberChanged {
-        plan: MemberPlan,
+        #[serde(rename = "plan")]
+        spec: MemberSpec,
     },
     MemberRemoved {
         member: MemberName,
@@ -69,7 +116,7 @@ pub enum Event {
         token_hash: TokenHash,
         give_up_at: Tick,
     },
-    /// The worker said hello.
+    /// The worker connected and presented its token.
     LaunchReady {
         member: MemberName,
         launch: LaunchId,
@@ -122,14 +169,17 @@ pub enum Event {
         member: MemberName,
     },
 
+    [Tasks: TaskEvent]
     TaskAdded {
         task: TaskId,
-        plan: TaskPlan,
+        #[serde(rename = "plan")]
+        spec: TaskSpec,
         created_by: Party,
     },
     TaskChanged {
         task: TaskId,
-        plan: TaskPlan,
+        #[serde(rename = "plan")]
+        spec: TaskSpec,
     },
     TaskClaimed {
         task: TaskId,
@@ -168,6 +218,7 @@ pub enum Event {
         task: TaskId,
     },
 
+    [Messages: MessageEvent]
     MessageAccepted {
         message: MessageId,
         from: Party,
@@ -188,6 +239,7 @@ pub enum Event {
         messages: Vec<MessageId>,
     },
 
+    [Runs: RunEvent]
     RunStarted {
         run: RunId,
         goal: Arc<str>,
@@ -212,7 +264,7 @@ pub enum Event {
     CoordinatorDecided {
         run: RunId,
         round: u32,
-        decision: Decision,
+        decision: Choice,
         text: Arc<str>,
     },
     /// A round began for this member. Without a task the member could not work.
@@ -238,7 +290,7 @@ pub enum Event {
     RunIdle {
         run: RunId,
     },
-    /// The transcript, which the store keeps, has transcript_items to this length.
+    /// The transcript, which the store keeps, has grown to the length in `summary`.
     TranscriptGrown {
         member: MemberName,
         #[serde(rename = "mind")]
@@ -256,6 +308,8 @@ pub enum Event {
         standing: Standing,
     },
 
+    // Stored only: they change nothing.
+    [Notes: NoteEvent]
     /// A rule allowed this call.
     CallAllowed {
         member: MemberName,
@@ -270,6 +324,7 @@ pub enum Event {
         call: Arc<str>,
         why: Arc<str>,
     },
+    [Requests: RequestEvent]
     RequestAsked {
         request: RequestId,
         member: MemberName,
@@ -323,7 +378,8 @@ pub enum Event {
     /// The team went down: all grants end.
     GrantsEnded {},
 
-    // The following events occur in snapshots only.
+    // State as it was, in snapshots only.
+    [Kept: KeptEvent]
     /// The unread messages of the user, with their senders.
     UserMailKept {
         unread: Vec<(MessageId, Party)>,
@@ -344,28 +400,29 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "is_default")]
         requests: u64,
     },
-    /// The newest task of a key of the team file is completed, with this digest of its plan.
+    /// The newest task of a key of the team file is completed, with this digest of its spec.
     KeyCompleted {
         key: Arc<str>,
         task: TaskId,
         digest: u64,
     },
-    /// Tasks as they are, each after its dependencies.
+    /// The state of tasks, each after its dependencies.
     TasksKept {
         tasks: Vec<Arc<Task>>,
     },
-    /// The state of a task besides its plan. Snapshots of version 1 have it after a `TaskAdded`.
+    /// The state of a task besides its spec. Snapshots of version 1 have it after a `TaskAdded`.
     TaskKept {
         task: TaskId,
         generation: Generation,
         attempts: u32,
         refusals: u32,
-        outcome: Outcome,
+        #[serde(rename = "outcome")]
+        state: TaskState,
         created_at: u64,
         changed_at: u64,
         revision: Revision,
     },
-    /// The state of a member besides its plan and launch.
+    /// The state of a member besides its spec and launch.
     MemberKept {
         member: MemberName,
         restarts: Restarts,
@@ -405,7 +462,7 @@ pub enum Event {
 }
 
 impl Event {
-    /// Whether the settings carried by the team's plan or a member's plan may differ after this event.
+    /// Whether the settings in the team's spec or a member's spec may differ after this event.
     pub fn changes_settings(&self) -> bool {
         matches!(
             self,
@@ -415,84 +472,4 @@ impl Event {
                 | Self::MemberRemoved { .. }
         )
     }
-
-    pub(crate) fn family(&self) -> Family {
-        match self {
-            Self::TeamPlanned { .. } | Self::Booted { .. } => Family::Team,
-            Self::MemberAdded { .. }
-            | Self::MemberChanged { .. }
-            | Self::MemberRemoved { .. }
-            | Self::MemberWanted { .. }
-            | Self::LaunchStarted { .. }
-            | Self::LaunchReady { .. }
-            | Self::LaunchAsked { .. }
-            | Self::LaunchObjected { .. }
-            | Self::LaunchDraining { .. }
-            | Self::LaunchEnding { .. }
-            | Self::LaunchEnded { .. }
-            | Self::MemberParked { .. }
-            | Self::MembersSuspended { .. }
-            | Self::MemberIdle { .. } => Family::Members,
-            Self::TaskAdded { .. }
-            | Self::TaskChanged { .. }
-            | Self::TaskClaimed { .. }
-            | Self::TaskReleased { .. }
-            | Self::TaskFailed { .. }
-            | Self::TaskCancelled { .. }
-            | Self::TaskCompleted { .. }
-            | Self::TaskRefused { .. }
-            | Self::TaskRetried { .. } => Family::Tasks,
-            Self::MessageAccepted { .. } | Self::MessagesRead { .. } | Self::UserRead { .. } => {
-                Family::Messages
-            }
-            Self::RunStarted { .. }
-            | Self::RunFinished { .. }
-            | Self::RunFailed { .. }
-            | Self::CoordinatorDecided { .. }
-            | Self::RoundStarted { .. }
-            | Self::RoundEnded { .. }
-            | Self::RunAbandoned { .. }
-            | Self::RunIdle { .. }
-            | Self::TranscriptGrown { .. }
-            | Self::BudgetStands { .. }
-            | Self::Remembered { .. } => Family::Runs,
-            Self::RequestAsked { .. }
-            | Self::RequestAllowed { .. }
-            | Self::RequestDenied { .. }
-            | Self::RequestWithdrawn { .. }
-            | Self::RequestBegun { .. }
-            | Self::RequestEnded { .. }
-            | Self::GrantRevoked { .. }
-            | Self::GrantsEnded { .. } => Family::Requests,
-            Self::Counted { .. }
-            | Self::KeyCompleted { .. }
-            | Self::TasksKept { .. }
-            | Self::TaskKept { .. }
-            | Self::MemberKept { .. }
-            | Self::AccountKept { .. }
-            | Self::LockKept { .. }
-            | Self::TeamAccountKept { .. }
-            | Self::MessageKept { .. }
-            | Self::CallAnswered { .. }
-            | Self::RequestKept { .. }
-            | Self::GrantKept { .. }
-            | Self::UserMailKept { .. } => Family::Kept,
-            Self::CallAllowed { .. } | Self::CallDenied { .. } => Family::Notes,
-        }
-    }
-}
-
-/// The part of the team that an event changes: see the files of `apply/`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Family {
-    Team,
-    Members,
-    Tasks,
-    Messages,
-    Runs,
-    Requests,
-    /// State as it was, in snapshots only.
-    Kept,
-    /// Stored in the journal only: these change nothing.
-    Notes,
 }

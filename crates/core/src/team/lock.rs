@@ -7,7 +7,7 @@
 //!    └──────────────── a new plan, task or goal ───────────┘
 //! ```
 //! A plan is a request and appears in the same list. A plan that was sent back, withdrawn or never decided opens
-//! nothing. Members without [`MemberPlan::must_plan`](crate::team::plan::MemberPlan) are never locked, regardless of this
+//! nothing. Members without [`MemberSpec::must_plan`](crate::team::spec::MemberSpec) are never locked, regardless of this
 //! state.
 
 use serde::{Deserialize, Serialize};

@@ -10,8 +10,8 @@
 //!   Held    ◀──┼─ LaunchEnded ─┘ ▲                                │
 //!   Stopped ◀──┘                 └────────────────────────────────┘
 //! ```
-//! `StopRequested`: a stop was requested during a turn. The member may accept (→ `Draining`), object (→ `Ready`) or not reply
-//! before `answer_by` (→ `Draining`).
+//! `StopRequested`: a stop was requested during a turn. The member may accept (→ `Draining`), object (→ `Ready`) or not
+//! reply before `answer_by` (→ `Draining`).
 //!
 //! `Ending`: the process tree is being terminated. Until `LaunchEnded` confirms that no process is left, the member's
 //! claims stay with it and no successor starts. Whether a ready member is idle or working is not part of this state: it
@@ -26,9 +26,9 @@ use agent_team_protocol::id::{LaunchId, MessageId, Party};
 use crate::team::budget::Account;
 use crate::team::lock::Lock;
 use crate::team::mail::Inbox;
-use crate::team::plan::MemberPlan;
 use crate::team::restarts::Restarts;
 use crate::team::run::TranscriptSummary;
+use crate::team::spec::MemberSpec;
 use crate::time::{Tick, TokenHash};
 use crate::timer::Timer;
 
@@ -45,7 +45,7 @@ pub const GRACE_MS: u64 = 10_000;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Member {
-    pub plan: MemberPlan,
+    pub spec: MemberSpec,
     pub life: Life,
     /// When this state began.
     pub since: Tick,
@@ -90,7 +90,7 @@ pub enum Life {
         kill_at: Tick,
         then: Then,
     },
-    /// `process`: the worker that said hello, if one did.
+    /// `process`: the worker, if it has connected.
     Ending {
         launch: Launch,
         process: Option<ProcessStamp>,
@@ -139,7 +139,8 @@ pub enum Then {
     Remove,
     /// A restart was requested: immediately, and not counted as a crash.
     Restart,
-    /// The worker died: restart as often as the intensity allows. `ready_since` tells how long it had been up.
+    /// The worker died: restart as often as the intensity allows. `ready_since`: the tick at which it became ready, if
+    /// it did.
     Recover {
         ready_since: Option<Tick>,
     },
@@ -238,9 +239,9 @@ impl Life {
 }
 
 impl Member {
-    pub(crate) fn new(plan: MemberPlan, since: Tick) -> Self {
+    pub(crate) fn new(spec: MemberSpec, since: Tick) -> Self {
         Self {
-            plan,
+            spec,
             life: Life::Stopped,
             since,
             restarts: Restarts::default(),
@@ -258,7 +259,7 @@ impl Member {
 
     /// The timeout that ends the current state.
     pub(crate) fn timer(&self) -> Option<(Tick, Timer<'_>)> {
-        let name = &self.plan.name;
+        let name = &self.spec.name;
         match &self.life {
             Life::Launching { give_up_at, .. } => Some((*give_up_at, Timer::StartTimeout(name))),
             Life::StopRequested { asked, .. } => Some((asked.answer_by, Timer::StopAnswer(name))),
@@ -278,7 +279,7 @@ impl Member {
 
     /// The member must not change anything before a plan of its own is approved.
     pub fn is_locked(&self) -> bool {
-        self.plan.must_plan && self.lock.open.is_none()
+        self.spec.must_plan && self.lock.open.is_none()
     }
 
     /// The member leaves the team as soon as its launch has ended.
@@ -288,6 +289,6 @@ impl Member {
 
     /// The member is of a kind that takes part in rounds.
     pub(crate) fn takes_part_in_rounds(&self) -> bool {
-        !self.plan.lead && self.plan.takes.without_run && !self.is_leaving()
+        !self.spec.lead && self.spec.takes.without_run && !self.is_leaving()
     }
 }

@@ -283,9 +283,12 @@ impl Requests {
     }
 
     fn forget_finished(&mut self) {
-        let over = self.all.values().filter(|request| request.is_over());
-        let over: Vec<RequestId> = over.map(|request| request.id).collect();
-        for id in over.iter().take(over.len().saturating_sub(FINISHED_KEPT)) {
+        let finished = self.all.values().filter(|request| request.is_over());
+        let finished: Vec<RequestId> = finished.map(|request| request.id).collect();
+        for id in finished
+            .iter()
+            .take(finished.len().saturating_sub(FINISHED_KEPT))
+        {
             self.all.remove(id);
         }
     }

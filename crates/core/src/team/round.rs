@@ -62,10 +62,10 @@ pub enum Work {
     },
 }
 
-/// The decision that a reply led to.
+/// What the lead's model chose for the next round.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Decision {
+pub enum Choice {
     Member(MemberName),
     Done,
     /// The question is repeated to the model with this reason.
@@ -145,11 +145,11 @@ pub(crate) fn member_prompt(
     let outputs: Vec<(usize, &MemberName, &str, &str)> = rounds
         .iter()
         .enumerate()
-        .filter_map(|(place, round)| match round {
+        .filter_map(|(index, round)| match round {
             Round::Worked { member, work, .. } => match work {
                 Work::UnderWay => None,
-                Work::Completed { output } => Some((place + 1, member, "", &**output)),
-                Work::Failed { output } => Some((place + 1, member, ", not done", &**output)),
+                Work::Completed { output } => Some((index + 1, member, "", &**output)),
+                Work::Failed { output } => Some((index + 1, member, ", not done", &**output)),
             },
             Round::Unclear { .. } | Round::Answered => None,
         })
@@ -189,14 +189,14 @@ points yourself and state your decisions in the result.";
 /// Cuts the texts to `total` bytes together. A text shorter than its share leaves the rest to the longer ones.
 fn cut_to_fit<'a>(texts: &[&'a str], total: usize) -> Vec<&'a str> {
     let mut by_length: Vec<usize> = (0..texts.len()).collect();
-    by_length.sort_unstable_by_key(|place| texts[*place].len());
+    by_length.sort_unstable_by_key(|index| texts[*index].len());
     let mut cut = vec![""; texts.len()];
     let mut left = total;
-    for (given, place) in by_length.iter().enumerate() {
+    for (given, index) in by_length.iter().enumerate() {
         let share = left / (texts.len() - given);
-        let text = texts[*place];
-        cut[*place] = &text[..text.floor_char_boundary(share)];
-        left -= cut[*place].len();
+        let text = texts[*index];
+        cut[*index] = &text[..text.floor_char_boundary(share)];
+        left -= cut[*index].len();
     }
     cut
 }
@@ -246,7 +246,7 @@ mod tests {
     #[test]
     fn a_round_prompt_has_goal_instructions_and_outputs() {
         let worked = |name: &str, work| Round::Worked {
-            member: name.parse().expect("a good name"),
+            member: name.parse().expect("a valid name"),
             task: None,
             work,
         };
@@ -286,7 +286,7 @@ mod tests {
             goal in 0_usize..65_537,
         ) {
             let rounds: Vec<Round> = lengths.iter().map(|length| Round::Worked {
-                member: "ada".parse().expect("a good name"),
+                member: "ada".parse().expect("a valid name"),
                 task: None,
                 work: Work::Completed { output: "é".repeat(length / 2).into() },
             }).collect();

@@ -25,7 +25,7 @@ impl Team {
             now,
             0,
             Event::TeamPlanned {
-                plan: self.plan.clone(),
+                spec: self.spec.clone(),
             },
         );
         if let Some(boot) = &self.boot {
@@ -48,12 +48,12 @@ impl Team {
             put(now, 0, event);
         }
         for member in self.members.values() {
-            let (member, account) = (member.plan.name.clone(), member.account);
+            let (member, account) = (member.spec.name.clone(), member.account);
             put(now, 0, Event::AccountKept { member, account });
         }
         for member in self.members.values() {
             if member.lock != Lock::default() {
-                let (member, lock) = (member.plan.name.clone(), member.lock);
+                let (member, lock) = (member.spec.name.clone(), member.lock);
                 put(now, 0, Event::LockKept { member, lock });
             }
         }

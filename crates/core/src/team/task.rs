@@ -21,7 +21,7 @@ use agent_team_protocol::id::{
 };
 
 use crate::team::member::Member;
-use crate::team::plan::TaskPlan;
+use crate::team::spec::TaskSpec;
 use crate::team::stored::is_default;
 
 /// How often in a row a hook may refuse a completion.
@@ -34,9 +34,10 @@ pub const RELEASES_MAX: u32 = 3;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Task {
     pub id: TaskId,
-    pub plan: TaskPlan,
-    #[serde(default, skip_serializing_if = "is_default")]
-    pub outcome: Outcome,
+    #[serde(rename = "plan")]
+    pub spec: TaskSpec,
+    #[serde(default, rename = "outcome", skip_serializing_if = "is_default")]
+    pub state: TaskState,
     /// The generation of the current claim, or of the last one.
     #[serde(default, skip_serializing_if = "is_default")]
     pub generation: Generation,
@@ -53,7 +54,7 @@ pub struct Task {
     pub created_at: u64,
     pub changed_at: u64,
     pub revision: Revision,
-    /// How many tasks of `plan.after` are not completed. Counted when the task is added to the board.
+    /// How many tasks of `spec.after` are not completed. Counted when the task is added to the board.
     #[serde(skip)]
     pub(crate) open: u32,
 }
@@ -61,7 +62,7 @@ pub struct Task {
 /// A task's state.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Outcome {
+pub enum TaskState {
     /// `note`: why the task was returned, if it was. `taken_from`: the member that lost it and does not claim it again
     /// on its own.
     Pending {
@@ -80,7 +81,7 @@ pub enum Outcome {
     Cancelled,
 }
 
-impl Default for Outcome {
+impl Default for TaskState {
     fn default() -> Self {
         Self::Pending {
             note: None,
@@ -96,29 +97,29 @@ impl Task {
 
     /// The owner of the current claim.
     pub fn owner(&self) -> Option<&Party> {
-        match &self.outcome {
-            Outcome::InProgress { owner } => Some(owner),
-            Outcome::Pending { .. } | Outcome::Failed { .. } | Outcome::Cancelled => None,
+        match &self.state {
+            TaskState::InProgress { owner } => Some(owner),
+            TaskState::Pending { .. } | TaskState::Failed { .. } | TaskState::Cancelled => None,
         }
     }
 
-    fn queue(&self) -> ReadyKey {
+    fn ready_key(&self) -> ReadyKey {
         ReadyKey {
-            wanted: match (&self.plan.assignee, &self.plan.role) {
+            wanted: match (&self.spec.assignee, &self.spec.role) {
                 (Some(member), _) => Claimants::Member(member.clone()),
                 (None, Some(role)) => Claimants::Role(role.clone()),
                 (None, None) => Claimants::Anyone,
             },
-            runs: self.plan.run.is_some(),
+            runs: self.spec.run.is_some(),
         }
     }
 
-    fn place(&self) -> ReadyRank {
-        (Reverse(self.plan.priority), self.id)
+    fn rank(&self) -> ReadyRank {
+        (Reverse(self.spec.priority), self.id)
     }
 
     fn is_ready(&self) -> bool {
-        self.open == 0 && matches!(self.outcome, Outcome::Pending { .. })
+        self.open == 0 && matches!(self.state, TaskState::Pending { .. })
     }
 }
 
@@ -149,7 +150,7 @@ pub enum GraphError {
 /// The task that a key of the team file refers to.
 pub(crate) enum KeyedTask<'a> {
     Open(&'a Task),
-    /// With the digest of its plan.
+    /// With the digest of its spec.
     Completed(TaskId, u64),
 }
 
@@ -163,7 +164,7 @@ pub struct Board {
     claims: BTreeMap<Party, BTreeSet<TaskId>>,
     /// Tasks by the hash of their key. The key itself is in the task.
     keys: BTreeSet<(u64, TaskId)>,
-    /// For each key of the team file whose newest task is completed: that task, and the digest of its plan.
+    /// For each key of the team file whose newest task is completed: that task, and the digest of its spec.
     completed_keys: BTreeMap<Arc<str>, (TaskId, u64)>,
     pub(crate) completed: u64,
     /// The highest number given so far.
@@ -230,7 +231,7 @@ impl Board {
 
     /// The newest task of the team file with this key.
     pub(crate) fn of_file(&self, key: &str) -> Option<KeyedTask<'_>> {
-        let on_board = self.of_key(key).find(|task| task.plan.from_file);
+        let on_board = self.of_key(key).find(|task| task.spec.from_file);
         match (on_board, self.completed_keys.get(key)) {
             (Some(task), Some((completed, _))) if task.id > *completed => {
                 Some(KeyedTask::Open(task))
@@ -246,7 +247,7 @@ impl Board {
             .range(all_of(stable_hash(key.bytes())))
             .rev()
             .filter_map(|(_, id)| self.get(*id))
-            .filter(move |task| &*task.plan.key == key)
+            .filter(move |task| &*task.spec.key == key)
     }
 
     pub fn claims(&self, owner: &Party) -> impl Iterator<Item = &Task> {
@@ -266,12 +267,12 @@ impl Board {
 
     /// The best ready task that the member may claim on its own: highest priority, then lowest number.
     pub(crate) fn next_for(&self, member: &Member) -> Option<TaskId> {
-        let mut wanted = vec![Claimants::Member(member.plan.name.clone())];
-        if member.plan.takes.unassigned {
-            wanted.push(Claimants::Role(member.plan.role.clone()));
+        let mut wanted = vec![Claimants::Member(member.spec.name.clone())];
+        if member.spec.takes.unassigned {
+            wanted.push(Claimants::Role(member.spec.role.clone()));
             wanted.push(Claimants::Anyone);
         }
-        let runs: &[bool] = if member.plan.takes.without_run {
+        let runs: &[bool] = if member.spec.takes.without_run {
             &[true, false]
         } else {
             &[true]
@@ -284,9 +285,9 @@ impl Board {
                     runs: *runs,
                 })
             })
-            .filter_map(|queue| {
+            .filter_map(|key| {
                 self.ready
-                    .get(&queue)?
+                    .get(&key)?
                     .iter()
                     .find(|(_, task)| !self.was_taken(*task, member))
             })
@@ -296,8 +297,8 @@ impl Board {
 
     fn was_taken(&self, task: TaskId, from: &Member) -> bool {
         matches!(
-            self.tasks.get(&task).map(|task| &task.outcome),
-            Some(Outcome::Pending { taken_from: Some(member), .. }) if *member == from.plan.name
+            self.tasks.get(&task).map(|task| &task.state),
+            Some(TaskState::Pending { taken_from: Some(member), .. }) if *member == from.spec.name
         )
     }
 
@@ -312,9 +313,9 @@ impl Board {
 
     /// Whether the member may claim the task at all.
     pub(crate) fn may_take(&self, member: &Member, task: &Task) -> bool {
-        match (&task.plan.assignee, &task.plan.role) {
-            (Some(assignee), _) => *assignee == member.plan.name,
-            (None, Some(role)) => *role == member.plan.role,
+        match (&task.spec.assignee, &task.spec.role) {
+            (Some(assignee), _) => *assignee == member.spec.name,
+            (None, Some(role)) => *role == member.spec.role,
             (None, None) => true,
         }
     }
@@ -341,7 +342,7 @@ impl Board {
                 }
                 Some(next) if seen.insert(*next) => {
                     if let Some(on_board) = self.tasks.get(next) {
-                        path.push((*next, on_board.plan.after.iter()));
+                        path.push((*next, on_board.spec.after.iter()));
                     }
                 }
                 Some(_) => {}
@@ -351,18 +352,18 @@ impl Board {
     }
 
     pub(crate) fn insert(&mut self, mut task: Task) {
-        task.plan.share_texts();
-        task.open = self.count_open(&task.plan);
+        task.spec.share_texts();
+        task.open = self.count_open(&task.spec);
         self.last = self.last.max(task.id.0);
         self.keys.insert((hash_of_key(&task), task.id));
         let is_newer = |(completed, _): &(TaskId, u64)| *completed < task.id;
-        if task.plan.from_file
+        if task.spec.from_file
             && self
                 .completed_keys
-                .get(&task.plan.key)
+                .get(&task.spec.key)
                 .is_some_and(is_newer)
         {
-            self.completed_keys.remove(&task.plan.key);
+            self.completed_keys.remove(&task.spec.key);
         }
         self.link(&task);
         self.index(&task, true);
@@ -378,8 +379,8 @@ impl Board {
         self.index(task, false);
         self.unlink(task);
         change(task);
-        task.plan.share_texts();
-        task.open = self.count_open(&task.plan);
+        task.spec.share_texts();
+        task.open = self.count_open(&task.spec);
         self.link(task);
         self.index(task, true);
         self.tasks.insert(id, shared);
@@ -392,14 +393,14 @@ impl Board {
         self.unlink(&task);
         self.completed += 1;
         self.keys.remove(&(hash_of_key(&task), id));
-        if task.plan.from_file {
-            let newer = match self.of_file(&task.plan.key) {
+        if task.spec.from_file {
+            let newer = match self.of_file(&task.spec.key) {
                 Some(KeyedTask::Open(other)) => other.id > id,
                 Some(KeyedTask::Completed(other, _)) => other > id,
                 None => false,
             };
             if !newer {
-                self.remember_key(task.plan.key.clone(), id, digest(&task.plan));
+                self.remember_key(task.spec.key.clone(), id, digest(&task.spec));
             }
         }
         let waiting: Vec<TaskId> = self.blocks(id).collect();
@@ -425,8 +426,8 @@ impl Board {
             .map(|(key, (task, digest))| (key, *task, *digest))
     }
 
-    fn count_open(&self, plan: &TaskPlan) -> u32 {
-        let open = plan
+    fn count_open(&self, spec: &TaskSpec) -> u32 {
+        let open = spec
             .after
             .iter()
             .filter(|id| self.tasks.contains_key(id))
@@ -436,7 +437,7 @@ impl Board {
 
     fn link(&mut self, task: &Task) {
         for after in task
-            .plan
+            .spec
             .after
             .iter()
             .filter(|id| self.tasks.contains_key(id))
@@ -446,14 +447,14 @@ impl Board {
     }
 
     fn unlink(&mut self, task: &Task) {
-        for after in &task.plan.after {
+        for after in &task.spec.after {
             self.blocks.remove(&(*after, task.id));
         }
     }
 
     fn index(&mut self, task: &Task, present: bool) {
         if task.is_ready() {
-            put(&mut self.ready, task.queue(), task.place(), present);
+            put(&mut self.ready, task.ready_key(), task.rank(), present);
         }
         if let Some(owner) = task.owner() {
             put(&mut self.claims, owner.clone(), task.id, present);
@@ -462,7 +463,7 @@ impl Board {
 }
 
 fn hash_of_key(task: &Task) -> u64 {
-    stable_hash(task.plan.key.bytes())
+    stable_hash(task.spec.key.bytes())
 }
 
 /// The range of all pairs that begin with `first`.
@@ -492,20 +493,20 @@ fn put<K: Ord, V: Ord>(index: &mut BTreeMap<K, BTreeSet<V>>, key: K, value: V, p
 
 /// A digest of the fields that make a task of the team file a different task when they change. It leaves out
 /// dependencies, since a completed task has none, and `active_form` and `metadata`, which do not change the work.
-pub(crate) fn digest(plan: &TaskPlan) -> u64 {
+pub(crate) fn digest(spec: &TaskSpec) -> u64 {
     let list = |list: &[Arc<str>]| list.join("\u{1}");
     let parts: [&str; 11] = [
-        &plan.key,
-        &plan.title,
-        &plan.description,
-        &plan.priority.to_string(),
-        &list(&plan.labels),
-        plan.role.as_ref().map_or("", RoleName::as_str),
-        plan.assignee.as_ref().map_or("", MemberName::as_str),
-        &list(&plan.files),
-        plan.run.as_deref().unwrap_or(""),
-        plan.verify.as_deref().unwrap_or(""),
-        if plan.rerun { "rerun" } else { "" },
+        &spec.key,
+        &spec.title,
+        &spec.description,
+        &spec.priority.to_string(),
+        &list(&spec.labels),
+        spec.role.as_ref().map_or("", RoleName::as_str),
+        spec.assignee.as_ref().map_or("", MemberName::as_str),
+        &list(&spec.files),
+        spec.run.as_deref().unwrap_or(""),
+        spec.verify.as_deref().unwrap_or(""),
+        if spec.rerun { "rerun" } else { "" },
     ];
     stable_hash(parts.join("\0").bytes())
 }

@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use agent_team_core::budget::{Measure, Standing};
 use agent_team_core::effect::Effect;
-use agent_team_core::input::{Call, TurnProgress, UpPlan};
+use agent_team_core::input::{Call, TurnProgress, UpSpec};
 use agent_team_core::memory::Memory;
 use agent_team_core::{Event, Refused};
 use agent_team_protocol::id::Party;
 use agent_team_protocol::value::{Budget, Usage};
 
-use crate::plans::name;
 use crate::rig::{Done, Rig, file};
+use crate::specs::name;
 
 const MINUTE: u64 = 60_000;
 
@@ -30,16 +30,16 @@ fn minutes(limit: u64) -> Budget {
 }
 
 /// A lead and two members with a model, the first of which has this budget.
-fn thinking(team: Budget, ada: Budget) -> UpPlan {
-    let mut plan = file(&["ada", "ben"]);
-    plan.team.budget = team;
-    for member in &mut plan.members {
+fn thinking(team: Budget, ada: Budget) -> UpSpec {
+    let mut spec = file(&["ada", "ben"]);
+    spec.team.budget = team;
+    for member in &mut spec.members {
         member.budget = Some(match member.name.as_str() {
             "ada" => ada,
             _ => Budget::default(),
         });
     }
-    plan
+    spec
 }
 
 /// A model reply of the member that costs this many tokens.
@@ -90,9 +90,9 @@ fn informed(done: &Done) -> Vec<&str> {
 fn at_80_percent_lead_and_user_are_warned_once() {
     let mut rig = Rig::of(thinking(Budget::default(), tokens(100)));
     assert_eq!(spends(&mut rig, "ada", 79).notices(), []);
-    let told = spends(&mut rig, "ada", 1);
+    let reply = spends(&mut rig, "ada", 1);
     let lead = Party::Member(name("lead"));
-    let (to, text) = told.notices().pop().expect("a notice is sent");
+    let (to, text) = reply.notices().pop().expect("a notice is sent");
     assert_eq!(to, [lead, Party::User]);
     assert!(text.contains("80 of 100"), "{text}");
     assert_eq!(waits(&rig, "ada"), None);

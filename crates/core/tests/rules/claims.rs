@@ -2,20 +2,20 @@
 
 use agent_team_core::effect::Effect;
 use agent_team_core::input::{Call, ClaimRef, Verdict};
-use agent_team_core::task::Outcome;
+use agent_team_core::task::TaskState;
 use agent_team_core::{Answer, Event, Refused};
 use agent_team_protocol::id::{Generation, Party, TaskId};
 
-use crate::plans::{member_plan, name, task_plan};
 use crate::rig::{Rig, file};
+use crate::specs::{member_spec, name, task_spec};
 
 /// A team whose workers claim nothing by themselves.
 fn waiting(workers: &[&str]) -> Rig {
-    let mut plan = file(workers);
-    for member in &mut plan.members {
+    let mut spec = file(workers);
+    for member in &mut spec.members {
         member.takes.unassigned = false;
     }
-    Rig::of(plan)
+    Rig::of(spec)
 }
 
 fn complete(claim: ClaimRef) -> Call {
@@ -129,10 +129,10 @@ fn a_task_completes_once() {
 fn an_idle_member_claims_the_best_ready_task() {
     let mut rig = waiting(&["ada"]);
     let mut add = |title: &str, priority| {
-        let mut plan = task_plan(title);
-        plan.priority = priority;
+        let mut spec = task_spec(title);
+        spec.priority = priority;
         rig.user(Call::AddTask {
-            plan,
+            spec,
             after: Vec::new(),
             lines: Vec::new(),
         })
@@ -152,9 +152,9 @@ fn an_idle_member_claims_the_best_ready_task() {
 #[test]
 fn a_claim_assigns_the_task_to_the_worker() {
     let mut rig = Rig::of(file(&["ada"]));
-    let plan = task_plan("Build");
+    let spec = task_spec("Build");
     let added = rig.user(Call::AddTask {
-        plan,
+        spec,
         after: Vec::new(),
         lines: Vec::new(),
     });
@@ -166,18 +166,18 @@ fn a_claim_assigns_the_task_to_the_worker() {
 
 #[test]
 fn role_and_assignee_restrict_claims() {
-    let mut plan = file(&["ada"]);
-    let mut tester = member_plan("bob");
+    let mut spec = file(&["ada"]);
+    let mut tester = member_spec("bob");
     tester.role = "tester".parse().expect("a role");
-    plan.members.push(tester);
-    let mut rig = Rig::of(plan);
-    let mut for_testers = task_plan("Test");
+    spec.members.push(tester);
+    let mut rig = Rig::of(spec);
+    let mut for_testers = task_spec("Test");
     for_testers.role = Some("tester".parse().expect("a role"));
-    let mut for_ada = task_plan("Review");
+    let mut for_ada = task_spec("Review");
     for_ada.assignee = Some(name("ada"));
-    let mut add = |plan| {
+    let mut add = |spec| {
         rig.user(Call::AddTask {
-            plan,
+            spec,
             after: Vec::new(),
             lines: Vec::new(),
         })
@@ -199,15 +199,15 @@ fn role_and_assignee_restrict_claims() {
 
 #[test]
 fn command_members_skip_tasks_without_a_run_line() {
-    let mut plan = file(&["ada"]);
-    plan.members[1].takes.without_run = false;
-    let mut rig = Rig::of(plan);
+    let mut spec = file(&["ada"]);
+    spec.members[1].takes.without_run = false;
+    let mut rig = Rig::of(spec);
     let thinking = rig.add("Think");
-    let mut runs = task_plan("Build");
+    let mut runs = task_spec("Build");
     runs.run = Some("make".into());
     let runs = rig
         .user(Call::AddTask {
-            plan: runs,
+            spec: runs,
             after: Vec::new(),
             lines: Vec::new(),
         })
@@ -262,17 +262,20 @@ fn an_assigned_task_can_be_reclaimed_by_its_last_owner() {
 fn the_third_release_by_owners_fails_a_task() {
     let mut rig = Rig::of(file(&["ada", "bob"]));
     let task = rig.add("Build");
-    let mut told = Vec::new();
+    let mut counts = Vec::new();
     for time in 1..=3 {
         let owner = rig.owner(task).expect("the other member takes it");
         let claim = rig.claim_of(task);
         let released = rig.by(&owner, release(claim));
-        told.push(released.notices().len());
+        counts.push(released.notices().len());
         assert_ne!(rig.owner(task), Some(owner));
         assert_eq!(rig.owner(task).is_none(), time == 3);
     }
-    assert_eq!(told, [1; 3], "each release is one notice to lead and user");
-    let Outcome::Failed { reason, owner } = &rig.task(task).outcome else {
+    assert_eq!(
+        counts, [1; 3],
+        "each release is one notice to lead and user"
+    );
+    let TaskState::Failed { reason, owner } = &rig.task(task).state else {
         panic!("{:?}", rig.task(task));
     };
     assert!(reason.contains("released 3 times") && reason.contains("not mine"));
@@ -345,10 +348,10 @@ fn only_a_retry_reopens_a_failed_or_cancelled_task() {
 fn overlapping_files_warn_the_lead() {
     let mut rig = Rig::of(file(&["ada", "bob", "eve"]));
     let mut add = |title: &str, glob: &str| {
-        let mut plan = task_plan(title);
-        plan.files = vec![glob.into()];
+        let mut spec = task_spec(title);
+        spec.files = vec![glob.into()];
         rig.user(Call::AddTask {
-            plan,
+            spec,
             after: Vec::new(),
             lines: Vec::new(),
         })
@@ -358,10 +361,10 @@ fn overlapping_files_warn_the_lead() {
     add("Docs", "docs/*.md");
     assert!(rig.inbox("lead").is_empty());
     let mut add = |title: &str, glob: &str| {
-        let mut plan = task_plan(title);
-        plan.files = vec![glob.into()];
+        let mut spec = task_spec(title);
+        spec.files = vec![glob.into()];
         rig.user(Call::AddTask {
-            plan,
+            spec,
             after: Vec::new(),
             lines: Vec::new(),
         })
@@ -380,9 +383,9 @@ fn overlapping_files_warn_the_lead() {
 
 #[test]
 fn idleness_is_reported_once() {
-    let mut plan = file(&["ada"]);
-    plan.team.asks_when_idle = true;
-    let mut rig = Rig::planned(plan);
+    let mut spec = file(&["ada"]);
+    spec.team.asks_when_idle = true;
+    let mut rig = Rig::planned(spec);
     let hello = rig.hello("ada");
     assert!(hello.events.contains(&Event::MemberIdle {
         member: name("ada")

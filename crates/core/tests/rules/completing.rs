@@ -6,8 +6,8 @@ use agent_team_core::task::REFUSALS_MAX;
 use agent_team_core::{Event, Refused};
 use agent_team_protocol::id::{Party, TaskId};
 
-use crate::plans::{name, task_plan};
 use crate::rig::{Done, Rig, file};
+use crate::specs::{name, task_spec};
 
 fn complete(claim: ClaimRef, verdict: Verdict) -> Call {
     Call::CompleteTask {
@@ -35,9 +35,9 @@ fn unverified(done: &Done) -> Option<bool> {
 
 /// ada works on a task, in a team with a completion hook.
 fn hooked() -> (Rig, TaskId) {
-    let mut plan = file(&["ada"]);
-    plan.team.asks_before_completing = true;
-    let mut rig = Rig::of(plan);
+    let mut spec = file(&["ada"]);
+    spec.team.asks_before_completing = true;
+    let mut rig = Rig::of(spec);
     let task = rig.add("Build");
     (rig, task)
 }
@@ -103,10 +103,10 @@ fn a_new_claim_resets_the_refusals() {
 fn a_completion_by_the_user_is_marked_unverified() {
     let mut rig = Rig::of(file(&["ada", "bob", "eve"]));
     let mut add = |title: &str, verify: Option<&str>| {
-        let mut plan = task_plan(title);
-        plan.verify = verify.map(Into::into);
+        let mut spec = task_spec(title);
+        spec.verify = verify.map(Into::into);
         rig.user(Call::AddTask {
-            plan,
+            spec,
             after: Vec::new(),
             lines: Vec::new(),
         })
@@ -117,9 +117,9 @@ fn a_completion_by_the_user_is_marked_unverified() {
         add("Two", Some("test")),
         add("Three", None),
     ];
-    let [by_her, by_user, without] = tasks.map(|task| rig.claim_of(task));
-    let owner = rig.owner(by_her.task).expect("taken");
-    let done = rig.by(&owner, complete(by_her, Verdict::Unasked));
+    let [by_owner, by_user, without] = tasks.map(|task| rig.claim_of(task));
+    let owner = rig.owner(by_owner.task).expect("taken");
+    let done = rig.by(&owner, complete(by_owner, Verdict::Unasked));
     assert_eq!(
         unverified(&done),
         Some(false),
@@ -138,11 +138,11 @@ fn a_completion_by_the_user_is_marked_unverified() {
 #[test]
 fn a_completion_by_the_lead_is_marked_unverified() {
     let mut rig = Rig::of(file(&["ada"]));
-    let mut plan = task_plan("Build");
-    plan.verify = Some("test".into());
+    let mut spec = task_spec("Build");
+    spec.verify = Some("test".into());
     let task = rig
         .user(Call::AddTask {
-            plan,
+            spec,
             after: Vec::new(),
             lines: Vec::new(),
         })
@@ -155,17 +155,17 @@ fn a_completion_by_the_lead_is_marked_unverified() {
 #[test]
 fn a_result_reaches_lead_and_creator_once() {
     let mut rig = Rig::of(file(&["ada", "bob"]));
-    let told =
+    let recipients =
         |done: &Done| -> Vec<Vec<Party>> { done.notices().into_iter().map(|(to, _)| to).collect() };
     let (lead, ada) = (Party::Member(name("lead")), Party::Member(name("ada")));
     let by_user = rig.add("Build");
     let claim = rig.claim_of(by_user);
     let owner = rig.owner(by_user).expect("taken");
     let done = rig.by(&owner, complete(claim, Verdict::Unasked));
-    assert_eq!(told(&done), [vec![lead.clone(), Party::User]]);
+    assert_eq!(recipients(&done), [vec![lead.clone(), Party::User]]);
 
     let add = |title: &str| Call::AddTask {
-        plan: task_plan(title),
+        spec: task_spec(title),
         after: Vec::new(),
         lines: Vec::new(),
     };
@@ -175,12 +175,12 @@ fn a_result_reaches_lead_and_creator_once() {
         claim,
         reason: "too hard".into(),
     });
-    assert_eq!(told(&done), [vec![lead.clone(), ada]]);
+    assert_eq!(recipients(&done), [vec![lead.clone(), ada]]);
 
     let by_lead = rig.by("lead", add("Plan")).task();
     let claim = rig.claim_of(by_lead);
     let done = rig.user(complete(claim, Verdict::Unasked));
-    assert_eq!(told(&done), [vec![lead]]);
+    assert_eq!(recipients(&done), [vec![lead]]);
 }
 
 #[test]

@@ -5,8 +5,8 @@ use agent_team_core::input::{Call, Input, StartFault};
 use agent_team_core::member::{GRACE_MS, Life};
 use agent_team_core::{Event, Refused};
 
-use crate::plans::name;
 use crate::rig::{Rig, file};
+use crate::specs::name;
 
 fn stop(member: &str) -> Call {
     Call::Stop {
@@ -197,8 +197,8 @@ fn down_stops_all_members_and_frees_their_tasks() {
 
 #[test]
 fn after_a_reboot_all_members_are_held_until_up() {
-    let plan = file(&["ada", "bob"]);
-    let mut rig = Rig::of(plan.clone());
+    let spec = file(&["ada", "bob"]);
+    let mut rig = Rig::of(spec.clone());
     let task = rig.add("Build");
     rig.dies("bob");
 
@@ -215,7 +215,7 @@ fn after_a_reboot_all_members_are_held_until_up() {
     assert!(rig.is_pending(task));
     assert!(rig.wait(3_600_000).is_empty());
 
-    assert_eq!(rig.up(plan).launches(), ["lead", "ada", "bob"]);
+    assert_eq!(rig.up(spec).launches(), ["lead", "ada", "bob"]);
 }
 
 #[test]

@@ -106,7 +106,7 @@ fn a_locked_member_may_only_read() {
 }
 
 #[test]
-fn a_locked_member_does_not_complete_what_it_holds() {
+fn a_locked_member_does_not_complete_its_task() {
     let mut rig = team();
     let task = rig.add("Build");
     rig.claim("ada", task);
@@ -249,9 +249,9 @@ fn only_the_user_approves_plans() {
 
 #[test]
 fn a_new_goal_locks_the_lead() {
-    let mut plan = file(&[]);
-    plan.members[0].must_plan = true;
-    let mut rig = Rig::of(plan);
+    let mut spec = file(&[]);
+    spec.members[0].must_plan = true;
+    let mut rig = Rig::of(spec);
     let call = Call::Propose {
         digest: "d".into(),
         call: "{}".into(),

@@ -7,8 +7,6 @@ mod completing;
 mod ending;
 mod locks;
 mod messages;
-#[path = "../plans/mod.rs"]
-mod plans;
 mod requests;
 mod restarts;
 mod rig;
@@ -16,4 +14,6 @@ mod rounds;
 mod rounds_progress;
 mod runs;
 mod shutdown;
+#[path = "../specs/mod.rs"]
+mod specs;
 mod up;

@@ -6,8 +6,8 @@ use agent_team_core::user_mail::UNREAD_MAX;
 use agent_team_core::{Answer, Refused, Team};
 use agent_team_protocol::id::{MessageId, Party, Recipient};
 
-use crate::plans::{name, task_plan};
 use crate::rig::{Rig, file, replayed};
+use crate::specs::{name, task_spec};
 
 fn parties(names: &[&str]) -> Vec<Party> {
     names.iter().map(|it| Party::Member(name(it))).collect()
@@ -198,12 +198,12 @@ fn answers_of_idle_clients_are_kept_until_needed() {
     assert_ne!(rig.client_keyed("away", "k1", call()).answer(), first);
 }
 
-/// Its first answer may be lost with the supervisor that the reboot ended.
+/// The first answer may be lost with the supervisor that the reboot ended, so the client repeats the call.
 #[test]
 fn a_call_repeated_after_a_reboot_gets_its_first_answer() {
     let mut rig = Rig::of(file(&["ada"]));
     let call = || Call::AddTask {
-        plan: task_plan("Build"),
+        spec: task_spec("Build"),
         after: Vec::new(),
         lines: Vec::new(),
     };
@@ -216,7 +216,7 @@ fn a_call_repeated_after_a_reboot_gets_its_first_answer() {
 }
 
 #[test]
-fn a_refusal_is_not_kept() {
+fn a_refused_call_can_be_repeated() {
     let mut rig = Rig::of(file(&[]));
     let call = Call::Send {
         to: Recipient::Member(name("ada")),
@@ -235,11 +235,11 @@ fn queued_messages_keep_their_lane_when_the_lead_changes() {
     let mut rig = Rig::of(file(&["ada", "bob"]));
     rig.send("bob", "ada", "from a peer");
     rig.send("lead", "ada", "from the lead");
-    let mut plan = file(&["ada", "bob"]);
-    plan.members[0].lead = false;
-    plan.members[0].name = name("former");
-    plan.members[1].lead = true;
-    rig.up(plan).answer();
+    let mut spec = file(&["ada", "bob"]);
+    spec.members[0].lead = false;
+    spec.members[0].name = name("former");
+    spec.members[1].lead = true;
+    rig.up(spec).answer();
     rig.dies("lead");
 
     // The rig has compared snapshots after each step; this checks the order that a member sees.

@@ -2,15 +2,15 @@
 
 use agent_team_core::effect::Effect;
 use agent_team_core::input::{Call, RequestDecision, Ruling, TaskLine, TurnProgress, Verdict};
-use agent_team_core::plan::TaskPlan;
 use agent_team_core::request::RequestState;
+use agent_team_core::spec::TaskSpec;
 use agent_team_core::{Answer, Refused};
 use agent_team_protocol::id::{LaunchId, RequestId};
 use agent_team_protocol::value::Scope;
 use proptest::prelude::*;
 
-use crate::plans::{name, task_plan};
 use crate::rig::{Rig, file};
+use crate::specs::{name, task_spec};
 
 fn ask(digest: &str) -> Call {
     Call::Ask {
@@ -540,9 +540,9 @@ fn a_stale_launch_cannot_make_requests() {
 fn a_task_shell_line_needs_its_approved_request() {
     let mut rig = Rig::of(file(&["ada", "bob"]));
     let add = |title: &str, allowed: bool| Call::AddTask {
-        plan: TaskPlan {
+        spec: TaskSpec {
             run: Some("make".into()),
-            ..task_plan(title)
+            ..task_spec(title)
         },
         after: Vec::new(),
         lines: vec![TaskLine {

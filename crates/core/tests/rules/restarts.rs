@@ -3,12 +3,12 @@
 use agent_team_core::effect::Effect;
 use agent_team_core::input::{Call, Input, StartFault};
 use agent_team_core::member::{GIVE_UP_MS, Life};
-use agent_team_core::task::Outcome;
+use agent_team_core::task::TaskState;
 use agent_team_core::{Event, Refused};
 use agent_team_protocol::id::{Generation, Party, TaskId};
 
-use crate::plans::{name, task_plan};
 use crate::rig::{Rig, file};
+use crate::specs::{name, task_spec};
 
 #[test]
 fn a_crashed_member_keeps_its_task_under_a_new_generation() {
@@ -32,7 +32,7 @@ fn a_crashed_member_keeps_its_task_under_a_new_generation() {
 }
 
 #[test]
-fn unreadable_settings_hold_what_runs() {
+fn unreadable_settings_hold_running_members() {
     let mut rig = Rig::of(file(&["ada", "bob"]));
     rig.kill("bob");
     rig.tree_is_gone("bob");
@@ -70,18 +70,18 @@ fn a_requested_restart_keeps_the_task_and_is_not_counted() {
 #[test]
 fn a_run_without_rerun_fails_when_its_worker_is_lost() {
     let mut rig = Rig::of(file(&["ada"]));
-    let mut plan = task_plan("Publish");
-    plan.rerun = false;
+    let mut spec = task_spec("Publish");
+    spec.rerun = false;
     let task = rig
         .user(Call::AddTask {
-            plan,
+            spec,
             after: Vec::new(),
             lines: Vec::new(),
         })
         .task();
     rig.exits("ada");
     let gone = rig.tree_is_gone("ada");
-    let Outcome::Failed { reason, .. } = &rig.task(task).outcome else {
+    let TaskState::Failed { reason, .. } = &rig.task(task).state else {
         panic!("{:?}", rig.task(task));
     };
     assert!(reason.contains("worker lost"), "{reason}");
@@ -158,9 +158,9 @@ fn a_started_run_without_rerun_fails_however_its_claim_ends() {
     ];
     for (how, end) in ends {
         let mut rig = Rig::of(file(&["ada"]));
-        let mut plan = task_plan("Publish");
-        plan.rerun = false;
-        let task = rig.add_plan(plan);
+        let mut spec = task_spec("Publish");
+        spec.rerun = false;
+        let task = rig.add_spec(spec);
         assert_eq!(rig.owner(task).as_deref(), Some("ada"));
         end(&mut rig, task);
         rig.up(file(&["ada", "bob"])).answer();
@@ -169,7 +169,7 @@ fn a_started_run_without_rerun_fails_however_its_claim_ends() {
                 rig.hello(name);
             }
         }
-        let Outcome::Failed { reason, .. } = &rig.task(task).outcome else {
+        let TaskState::Failed { reason, .. } = &rig.task(task).state else {
             panic!("after {how}: {:?}", rig.task(task));
         };
         let says = match how {
@@ -191,22 +191,22 @@ fn a_held_member_does_not_return_a_run_without_rerun() {
         rig.wait(8_000);
         rig.hello("ada");
     }
-    let mut plan = task_plan("Publish");
-    plan.rerun = false;
-    plan.assignee = Some(name("ada"));
-    let task = rig.add_plan(plan);
+    let mut spec = task_spec("Publish");
+    spec.rerun = false;
+    spec.assignee = Some(name("ada"));
+    let task = rig.add_spec(spec);
     assert_eq!(rig.owner(task).as_deref(), Some("ada"));
     rig.dies("ada");
     assert!(rig.held("ada").is_some());
-    assert!(matches!(rig.task(task).outcome, Outcome::Failed { .. }));
+    assert!(matches!(rig.task(task).state, TaskState::Failed { .. }));
 }
 
 #[test]
 fn the_users_claim_of_a_task_without_rerun_can_be_released() {
     let mut rig = Rig::of(file(&[]));
-    let mut plan = task_plan("Publish");
-    plan.rerun = false;
-    let task = rig.add_plan(plan);
+    let mut spec = task_spec("Publish");
+    spec.rerun = false;
+    let task = rig.add_spec(spec);
     rig.user(Call::ClaimTask { task: Some(task) }).answer();
     let claim = rig.claim_of(task);
     let note = "".into();
@@ -277,9 +277,12 @@ fn the_sixth_crash_holds_and_notifies() {
     let reason = rig.held("ada").expect("held");
     assert!(reason.contains("6 times"), "{reason}");
     assert!(rig.is_pending(task));
-    let told: Vec<_> = sixth.notices();
+    let notices: Vec<_> = sixth.notices();
     assert_eq!(
-        told.iter().map(|(to, _)| to.as_slice()).collect::<Vec<_>>(),
+        notices
+            .iter()
+            .map(|(to, _)| to.as_slice())
+            .collect::<Vec<_>>(),
         [[Party::Member(name("lead")), Party::User]]
     );
     assert!(
@@ -368,12 +371,12 @@ fn a_worker_without_hello_is_replaced() {
 
 #[test]
 fn foreign_agents_start_within_the_start_limit() {
-    let mut plan = file(&["ada", "bob", "eve"]);
-    plan.team.starting = 1;
-    for member in &mut plan.members {
+    let mut spec = file(&["ada", "bob", "eve"]);
+    spec.team.starting = 1;
+    for member in &mut spec.members {
         member.foreign = true;
     }
-    let mut rig = Rig::planned(plan);
+    let mut rig = Rig::planned(spec);
     for next in ["lead", "ada", "bob", "eve"] {
         assert!(matches!(rig.life(next), Life::Launching { .. }), "{next}");
         let launching = rig
@@ -422,10 +425,10 @@ fn an_unresponsive_member_is_reported_and_not_killed() {
     let task = rig.add("Build");
     let launch = rig.launch("ada");
     let done = rig.input(Input::Unresponsive { launch });
-    let told = done.notices();
-    let (to, text) = told.last().expect("the user is notified");
+    let notices = done.notices();
+    let (to, text) = notices.last().expect("the user is notified");
     assert!(to.contains(&Party::User) && text.contains("agent-team restart ada"));
-    let others = &told[..told.len() - 1];
+    let others = &notices[..notices.len() - 1];
     assert!(
         others.iter().all(|(_, text)| !text.contains("agent-team ")),
         "a model is pointed to tools: {others:?}"
@@ -436,16 +439,16 @@ fn an_unresponsive_member_is_reported_and_not_killed() {
 
 #[test]
 fn a_restart_respects_the_member_limit() {
-    let mut plan = file(&["ada"]);
-    plan.team.teammates = 1;
-    let mut rig = Rig::of(plan);
+    let mut spec = file(&["ada"]);
+    spec.team.teammates = 1;
+    let mut rig = Rig::of(spec);
     rig.kill("ada");
     rig.dies("ada");
     let spawn = Call::Spawn {
-        plan: agent_team_core::input::SpawnPlan {
+        spec: agent_team_core::input::SpawnSpec {
             name: None,
             role: "worker".parse().expect("a role"),
-            like: crate::plans::member_plan("any"),
+            like: crate::specs::member_spec("any"),
         },
     };
     rig.user(spawn).answer();

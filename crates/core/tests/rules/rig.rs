@@ -6,15 +6,15 @@
 use std::sync::Arc;
 
 use agent_team_core::effect::Effect;
-use agent_team_core::input::{Call, ClaimRef, Input, Origin, ReplyTo, UpPlan};
+use agent_team_core::input::{Call, ClaimRef, Input, Origin, ReplyTo, UpSpec};
 use agent_team_core::member::{Life, Member, ProcessStamp};
-use agent_team_core::plan::TaskPlan;
-use agent_team_core::task::{Outcome, Task};
+use agent_team_core::spec::TaskSpec;
+use agent_team_core::task::{Task, TaskState};
 use agent_team_core::time::{Context, Tick};
 use agent_team_core::{Answer, CallKey, Caller, Event, Record, Refused, Team};
 use agent_team_protocol::id::{Generation, LaunchId, Party, Recipient, TaskId};
 
-use crate::plans::{member_plan, name, task_plan, team_plan};
+use crate::specs::{member_spec, name, task_spec, team_spec};
 
 pub(crate) struct Rig {
     pub(crate) team: Team,
@@ -69,7 +69,7 @@ impl Done {
 
     /// The notices of this step, with their recipients.
     pub(crate) fn notices(&self) -> Vec<(Vec<Party>, &str)> {
-        let told = self.events.iter().filter_map(|event| {
+        let notices = self.events.iter().filter_map(|event| {
             if let Event::MessageAccepted {
                 from: Party::System,
                 to,
@@ -82,18 +82,18 @@ impl Done {
                 None
             }
         });
-        told.collect()
+        notices.collect()
     }
 }
 
 impl Rig {
     /// A team whose members are all ready.
-    pub(crate) fn of(plan: UpPlan) -> Self {
-        let mut rig = Self::planned(plan);
+    pub(crate) fn of(spec: UpSpec) -> Self {
+        let mut rig = Self::planned(spec);
         let names: Vec<String> = rig
             .team
             .members()
-            .map(|m| m.plan.name.to_string())
+            .map(|m| m.spec.name.to_string())
             .collect();
         for name in names {
             rig.hello(&name);
@@ -102,7 +102,7 @@ impl Rig {
     }
 
     /// A team that was brought up, before any worker has said hello.
-    pub(crate) fn planned(plan: UpPlan) -> Self {
+    pub(crate) fn planned(spec: UpSpec) -> Self {
         let mut rig = Self {
             team: Team::default(),
             now: Tick(1_000_000),
@@ -110,7 +110,7 @@ impl Rig {
             journal: Vec::new(),
         };
         rig.resume();
-        rig.up(plan).answer();
+        rig.up(spec).answer();
         rig
     }
 
@@ -212,17 +212,17 @@ impl Rig {
         self.journal.extend(step.records);
     }
 
-    pub(crate) fn up(&mut self, plan: UpPlan) -> Done {
-        self.user(Call::Up(Box::new(plan)))
+    pub(crate) fn up(&mut self, spec: UpSpec) -> Done {
+        self.user(Call::Up(Box::new(spec)))
     }
 
     pub(crate) fn add(&mut self, title: &str) -> TaskId {
-        self.add_plan(task_plan(title))
+        self.add_spec(task_spec(title))
     }
 
-    pub(crate) fn add_plan(&mut self, plan: TaskPlan) -> TaskId {
+    pub(crate) fn add_spec(&mut self, spec: TaskSpec) -> TaskId {
         self.user(Call::AddTask {
-            plan,
+            spec,
             after: Vec::new(),
             lines: Vec::new(),
         })
@@ -360,7 +360,7 @@ impl Rig {
     }
 
     pub(crate) fn is_pending(&self, task: TaskId) -> bool {
-        matches!(self.task(task).outcome, Outcome::Pending { .. })
+        matches!(self.task(task).state, TaskState::Pending { .. })
     }
 
     /// The current claim of a task.
@@ -396,13 +396,13 @@ fn seed(step: usize) -> [u8; 32] {
 }
 
 /// A team file with a lead and these workers, which claim every task.
-pub(crate) fn file(workers: &[&str]) -> UpPlan {
-    let mut members = vec![member_plan("lead")];
+pub(crate) fn file(workers: &[&str]) -> UpSpec {
+    let mut members = vec![member_spec("lead")];
     members[0].lead = true;
     members[0].takes.unassigned = false;
-    members.extend(workers.iter().map(|worker| member_plan(worker)));
-    UpPlan {
-        team: team_plan(),
+    members.extend(workers.iter().map(|worker| member_spec(worker)));
+    UpSpec {
+        team: team_spec(),
         members,
         tasks: Vec::new(),
     }

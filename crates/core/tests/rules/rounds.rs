@@ -1,22 +1,22 @@
 //! Runs in rounds: a coordinator that names the next member, and collaborators that work in turn.
 
-use agent_team_core::input::{Call, UpPlan, Verdict};
+use agent_team_core::input::{Call, UpSpec, Verdict};
 use agent_team_core::memory::Memory;
-use agent_team_core::plan::TaskPlan;
 use agent_team_core::round::{Question, Round, Strategy, Work};
 use agent_team_core::run::{Failure, RunState};
-use agent_team_core::task::Outcome;
+use agent_team_core::spec::TaskSpec;
+use agent_team_core::task::TaskState;
 use agent_team_core::{Answer, Event, Refused};
 use agent_team_protocol::id::{RunId, TaskId};
 use agent_team_protocol::value::Wants;
 
-use crate::plans::{name, task_plan};
 use crate::rig::{Done, Rig, file};
+use crate::specs::{name, task_spec};
 
-pub(crate) fn team(strategy: Strategy) -> UpPlan {
-    let mut plan = file(&["ada", "ben"]);
-    plan.team.strategy = strategy;
-    plan
+pub(crate) fn team(strategy: Strategy) -> UpSpec {
+    let mut spec = file(&["ada", "ben"]);
+    spec.team.strategy = strategy;
+    spec
 }
 
 fn coordinator(max_rounds: u32) -> Rig {
@@ -75,7 +75,7 @@ pub(crate) fn completes(rig: &mut Rig, member: &str, result: &str) -> Done {
 
 fn rounds(rig: &Rig) -> Vec<String> {
     let rounds = rig.team.run().expect("there is a run").rounds.iter();
-    let told = rounds.map(|round| match round {
+    let texts = rounds.map(|round| match round {
         Round::Worked { member, work, .. } => match work {
             Work::UnderWay => format!("{member} works"),
             Work::Completed { output } => format!("{member}: {output}"),
@@ -84,7 +84,7 @@ fn rounds(rig: &Rig) -> Vec<String> {
         Round::Unclear { why } => format!("unclear: {why}"),
         Round::Answered => "answered".to_owned(),
     });
-    told.collect()
+    texts.collect()
 }
 
 fn state(rig: &Rig) -> &RunState {
@@ -117,8 +117,8 @@ fn a_coordinator_routes_rounds_until_done() {
         .task_of(&name("ada"))
         .expect("ada has a task")
         .clone();
-    assert!(task.plan.description.contains("Look at a.rs"));
-    assert!(task.plan.description.contains("Mend it"));
+    assert!(task.spec.description.contains("Look at a.rs"));
+    assert!(task.spec.description.contains("Mend it"));
     let ended = completes(&mut rig, "ada", "it is line 7");
     assert_eq!(ended.notices(), [], "the next question informs the lead");
 
@@ -128,7 +128,7 @@ fn a_coordinator_routes_rounds_until_done() {
         .task_of(&name("ben"))
         .expect("ben has a task")
         .clone();
-    assert!(task.plan.description.contains("it is line 7"));
+    assert!(task.spec.description.contains("it is line 7"));
     completes(&mut rig, "ben", "mended").answer();
     says(&mut rig, "ROUTE: ada").answer();
     completes(&mut rig, "ada", "checked").answer();
@@ -264,7 +264,7 @@ fn a_failed_rounds_output_is_its_reason() {
         assert_eq!(rounds(&rig), [format!("ada failed: {why}")]);
         assert!(rig.team.question().is_some(), "the coordinator decides");
         assert!(
-            !matches!(rig.task(task).outcome, Outcome::Pending { .. }),
+            !matches!(rig.task(task).state, TaskState::Pending { .. }),
             "no member claims it later"
         );
     }
@@ -299,8 +299,8 @@ fn a_run_without_available_members_fails() {
 
 #[test]
 fn a_run_survives_down_in_the_middle_of_a_round() {
-    let plan = team(Strategy::Coordinator { max_rounds: 5 });
-    let mut rig = Rig::of(plan.clone());
+    let spec = team(Strategy::Coordinator { max_rounds: 5 });
+    let mut rig = Rig::of(spec.clone());
     start(&mut rig);
     says(&mut rig, "ROUTE: ada").answer();
     rig.user(Call::Down { force: true }).answer();
@@ -308,7 +308,7 @@ fn a_run_survives_down_in_the_middle_of_a_round() {
         rig.tree_is_gone(member);
     }
     assert_eq!(rounds(&rig), ["ada works"]);
-    rig.up(plan).answer();
+    rig.up(spec).answer();
     for member in ["ada", "ben", "lead"] {
         rig.hello(member);
     }
@@ -345,14 +345,14 @@ fn another_goal_abandons_the_round() {
 #[test]
 fn a_lead_in_rounds_claims_no_tasks() {
     let mut rig = coordinator(5);
-    let plan = TaskPlan {
+    let spec = TaskSpec {
         assignee: Some(name("lead")),
-        ..task_plan("Hers")
+        ..task_spec("Hers")
     };
     let after = Vec::new();
     let task = rig
         .user(Call::AddTask {
-            plan,
+            spec,
             after,
             lines: Vec::new(),
         })
@@ -370,7 +370,7 @@ fn collaborators_work_in_turn_before_the_synthesis() {
         .task_of(&name("ada"))
         .expect("it is ada's turn")
         .clone();
-    assert!(task.plan.description.contains("one half"));
+    assert!(task.spec.description.contains("one half"));
     completes(&mut rig, "ada", "the other").answer();
     let question = rig.team.question().expect("a synthesis");
     assert_eq!(question.wants, Wants::Synthesis);
@@ -405,7 +405,7 @@ fn an_unavailable_member_gets_a_failed_round() {
 #[test]
 fn the_journal_contains_decisions_and_rounds() {
     let mut rig = coordinator(5);
-    let told = |done: Done| -> Vec<&'static str> {
+    let events = |done: Done| -> Vec<&'static str> {
         #[expect(
             clippy::wildcard_enum_match_arm,
             reason = "only these events are compared"
@@ -421,12 +421,12 @@ fn the_journal_contains_decisions_and_rounds() {
         });
         kinds.collect()
     };
-    assert_eq!(told(says(&mut rig, "ROUTE: ada")), ["decided", "started"]);
+    assert_eq!(events(says(&mut rig, "ROUTE: ada")), ["decided", "started"]);
     assert_eq!(
-        told(completes(&mut rig, "ada", "done")),
+        events(completes(&mut rig, "ada", "done")),
         ["ended", "remembered"]
     );
-    assert_eq!(told(says(&mut rig, "nonsense")), ["decided"]);
+    assert_eq!(events(says(&mut rig, "nonsense")), ["decided"]);
     let done = says(&mut rig, "DONE: yes");
     assert_eq!(done.outcome, Some(Ok(Answer::Run { run: RunId(1) })));
 }

@@ -1,15 +1,15 @@
 //! A run in rounds always has a member or a question to wait for, whatever happens to its team.
 
-use agent_team_core::input::{Call, UpPlan};
+use agent_team_core::input::{Call, UpSpec};
 use agent_team_core::member::Life;
 use agent_team_core::round::{Round, Strategy, Work};
-use agent_team_core::task::Outcome;
+use agent_team_core::task::TaskState;
 use proptest::prelude::*;
 use proptest::strategy::Strategy as _;
 
-use crate::plans::name;
 use crate::rig::Rig;
 use crate::rounds::{completes, says, start, team};
+use crate::specs::name;
 
 /// What may happen to a team while it has a run.
 #[derive(Debug, Clone, Copy)]
@@ -42,7 +42,7 @@ fn happening() -> impl prop::strategy::Strategy<Value = Happening> {
     ]
 }
 
-fn happen(rig: &mut Rig, plan: &UpPlan, what: Happening) {
+fn happen(rig: &mut Rig, spec: &UpSpec, what: Happening) {
     match what {
         Happening::Says(text) => {
             if rig.is_ready("lead") && rig.team.question().is_some() {
@@ -80,7 +80,7 @@ fn happen(rig: &mut Rig, plan: &UpPlan, what: Happening) {
         Happening::DownAndUp => {
             rig.user(Call::Down { force: true }).answer();
             settle(rig);
-            rig.up(plan.clone()).answer();
+            rig.up(spec.clone()).answer();
         }
         Happening::Reboot => {
             rig.reboot();
@@ -131,17 +131,17 @@ fn assert_continues(rig: &Rig) {
         panic!("the run waits for no member: {:?}", run.rounds);
     };
     let task = rig.task(*task);
-    let assignee = task.plan.assignee.as_ref().expect("it is for a member");
-    match &task.outcome {
-        Outcome::InProgress { .. } => {}
-        Outcome::Pending { .. } => assert!(
+    let assignee = task.spec.assignee.as_ref().expect("it is for a member");
+    match &task.state {
+        TaskState::InProgress { .. } => {}
+        TaskState::Pending { .. } => assert!(
             !matches!(
                 rig.life(assignee.as_str()),
                 Life::Held { .. } | Life::Stopped
             ),
             "no member can claim {task:?}"
         ),
-        other @ (Outcome::Failed { .. } | Outcome::Cancelled) => {
+        other @ (TaskState::Failed { .. } | TaskState::Cancelled) => {
             panic!("the round's task is {other:?}")
         }
     }
@@ -157,11 +157,11 @@ proptest! {
             true => Strategy::Collaborate { order: vec![name("ben")] },
             false => Strategy::Coordinator { max_rounds: 6 },
         };
-        let plan = team(strategy);
-        let mut rig = Rig::of(plan.clone());
+        let spec = team(strategy);
+        let mut rig = Rig::of(spec.clone());
         start(&mut rig);
         for what in happenings {
-            happen(&mut rig, &plan, what);
+            happen(&mut rig, &spec, what);
             assert_continues(&rig);
             prop_assert!(rig.team.run().expect("there is one").rounds.len() <= 6);
         }

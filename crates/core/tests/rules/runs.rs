@@ -7,13 +7,13 @@ use agent_team_core::input::{Call, Input, TurnProgress, Verdict};
 use agent_team_core::member::Life;
 use agent_team_core::memory::Memory;
 use agent_team_core::run::{Failure, RunState};
-use agent_team_core::task::Outcome;
+use agent_team_core::task::TaskState;
 use agent_team_core::{Answer, Refused};
 use agent_team_protocol::id::{MessageId, Party, RunId, TaskId};
 use agent_team_protocol::value::Usage;
 
-use crate::plans::{name, task_plan};
 use crate::rig::{Done, Rig, file};
+use crate::specs::{name, task_spec};
 
 fn start(goal: &str) -> Call {
     Call::StartRun {
@@ -55,10 +55,10 @@ fn rests(rig: &mut Rig, member: &str, report: &str) -> Done {
     )
 }
 
-fn told_lead(done: &Done) -> Vec<String> {
+fn lead_notices(done: &Done) -> Vec<String> {
     let lead = [Party::Member(name("lead"))];
-    let told = done.notices();
-    let texts = told.iter().filter(|(to, _)| *to == lead);
+    let notices = done.notices();
+    let texts = notices.iter().filter(|(to, _)| *to == lead);
     texts.map(|(_, text)| (*text).to_owned()).collect()
 }
 
@@ -171,19 +171,23 @@ fn the_lead_is_notified_once_that_all_are_idle() {
     says(&mut rig, "ada", "working");
     says(&mut rig, "lead", "planning");
     let rested = rests(&mut rig, "lead", "");
-    assert_eq!(told_lead(&rested).len(), 0, "ada works");
+    assert_eq!(lead_notices(&rested).len(), 0, "ada works");
     let rested = rests(&mut rig, "ada", "");
-    assert_eq!(told_lead(&rested).len(), 1);
+    assert_eq!(lead_notices(&rested).len(), 1);
 
     assert!(!rig.team.is_stalled(), "the lead has an unread message");
     says(&mut rig, "lead", "so what");
     let rested = rests(&mut rig, "lead", "");
-    assert_eq!(told_lead(&rested).len(), 0, "the lead was already notified");
+    assert_eq!(
+        lead_notices(&rested).len(),
+        0,
+        "the lead was already notified"
+    );
     assert!(rig.team.is_stalled());
 
     says(&mut rig, "ada", "working again");
     let rested = rests(&mut rig, "ada", "");
-    assert_eq!(told_lead(&rested).len(), 1);
+    assert_eq!(lead_notices(&rested).len(), 1);
 }
 
 #[test]
@@ -191,7 +195,7 @@ fn idleness_without_a_run_is_not_reported() {
     let mut rig = Rig::of(file(&["ada"]));
     says(&mut rig, "ada", "working");
     let rested = rests(&mut rig, "ada", "");
-    assert_eq!(told_lead(&rested).len(), 0);
+    assert_eq!(lead_notices(&rested).len(), 0);
 }
 
 #[test]
@@ -246,7 +250,7 @@ fn adds(rig: &mut Rig, member: &str, title: &str) -> TaskId {
     rig.by(
         member,
         Call::AddTask {
-            plan: task_plan(title),
+            spec: task_spec(title),
             after: Vec::new(),
             lines: Vec::new(),
         },
@@ -285,17 +289,17 @@ fn cancelling_a_goal_cancels_its_members_tasks() {
     let run = RunId(1);
     assert_eq!(cancelled.answer(), Answer::Cancelled { run, tasks });
     for task in [pending, waiting] {
-        assert_eq!(rig.task(task).outcome, Outcome::Cancelled);
+        assert_eq!(rig.task(task).state, TaskState::Cancelled);
     }
     assert_eq!(
         rig.owner(ours).as_deref(),
         Some("ada"),
         "the user's own stays"
     );
-    let told = rig.inbox("lead").pop().expect("the lead is notified");
+    let text = rig.inbox("lead").pop().expect("the lead is notified");
     assert!(
-        told.contains("wrong branch") && told.contains(&pending.to_string()),
-        "{told}"
+        text.contains("wrong branch") && text.contains(&pending.to_string()),
+        "{text}"
     );
     let ended = rig.team.run().expect("there was one");
     assert!(matches!(

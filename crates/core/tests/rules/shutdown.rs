@@ -4,8 +4,8 @@ use agent_team_core::input::{Call, ClaimRef, TurnProgress};
 use agent_team_core::member::{ANSWER_MS, GRACE_MS, Life};
 use agent_team_core::{Answer, Refused};
 
-use crate::plans::name;
 use crate::rig::{Rig, file};
+use crate::specs::name;
 
 fn stop(member: &str, force: bool) -> Call {
     Call::Stop {
@@ -52,9 +52,9 @@ fn a_busy_member_may_object_to_a_stop() {
     let asked = rig.inbox("ada");
     assert!(asked[0].starts_with("lead asks you to stop"), "{asked:?}");
     let objected = rig.by("ada", answer(Some("half of it is written")));
-    let told = objected.notices().pop().map(|(_, text)| text.to_owned());
+    let notice = objected.notices().pop().map(|(_, text)| text.to_owned());
     assert_eq!(
-        told.as_deref(),
+        notice.as_deref(),
         Some("ada objects to the stop: half of it is written")
     );
     assert!(rig.is_ready("ada"));

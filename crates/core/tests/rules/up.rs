@@ -1,37 +1,37 @@
 //! `up` changes only what differs.
 
-use agent_team_core::input::{Call, SpawnPlan, UpPlan, Verdict};
+use agent_team_core::input::{Call, SpawnSpec, UpSpec, Verdict};
 use agent_team_core::member::Life;
-use agent_team_core::plan::FileTask;
-use agent_team_core::task::Outcome;
+use agent_team_core::spec::FileTask;
+use agent_team_core::task::TaskState;
 use agent_team_core::{Answer, Refused};
 use agent_team_protocol::id::TaskId;
 
-use crate::plans::{member_plan, name, task_plan};
 use crate::rig::{Done, Rig, file};
+use crate::specs::{member_spec, name, task_spec};
 
-/// The same file with these tasks, each after some others.
-fn with(mut file: UpPlan, tasks: &[(&str, &[&str])]) -> UpPlan {
+/// The file with these tasks added; each names the tasks that it depends on.
+fn with(mut file: UpSpec, tasks: &[(&str, &[&str])]) -> UpSpec {
     for (key, after) in tasks {
-        let mut plan = task_plan(key);
-        plan.from_file = true;
+        let mut spec = task_spec(key);
+        spec.from_file = true;
         let after = after.iter().map(|key| (*key).into()).collect();
-        file.tasks.push(FileTask { plan, after });
+        file.tasks.push(FileTask { spec, after });
     }
     file
 }
 
-fn edited(mut file: UpPlan, key: &str) -> UpPlan {
+fn edited(mut file: UpSpec, key: &str) -> UpSpec {
     for task in &mut file.tasks {
-        if &*task.plan.key == key {
-            task.plan.description = format!("{}, better", task.plan.description).into();
+        if &*task.spec.key == key {
+            task.spec.description = format!("{}, better", task.spec.description).into();
         }
     }
     file
 }
 
-fn without(mut file: UpPlan, key: &str) -> UpPlan {
-    file.tasks.retain(|task| &*task.plan.key != key);
+fn without(mut file: UpSpec, key: &str) -> UpSpec {
+    file.tasks.retain(|task| &*task.spec.key != key);
     file
 }
 
@@ -57,10 +57,10 @@ fn changes(done: Done) -> Vec<String> {
 
 fn spawn(member: Option<&str>, role: &str) -> Call {
     Call::Spawn {
-        plan: SpawnPlan {
+        spec: SpawnSpec {
             name: member.map(name),
             role: role.parse().expect("a role"),
-            like: member_plan("any"),
+            like: member_spec("any"),
         },
     }
 }
@@ -84,17 +84,17 @@ fn standing(rig: &Rig, key: &str) -> TaskId {
 
 #[test]
 fn a_repeated_up_changes_nothing() {
-    let plan = with(file(&["ada"]), &[("Build", &[]), ("Test", &["Build"])]);
-    let mut rig = Rig::planned(plan.clone());
+    let spec = with(file(&["ada"]), &[("Build", &[]), ("Test", &["Build"])]);
+    let mut rig = Rig::planned(spec.clone());
     for _ in 0..2 {
-        let again = rig.up(plan.clone());
+        let again = rig.up(spec.clone());
         assert_eq!(again.events, []);
         assert_eq!(changes(again), [""; 0]);
         rig.hello("ada");
     }
     rig.kill("ada");
     rig.dies("ada");
-    assert_eq!(changes(rig.up(plan)), ["ada started"]);
+    assert_eq!(changes(rig.up(spec)), ["ada started"]);
 }
 
 #[test]
@@ -108,20 +108,20 @@ fn a_leaving_member_is_not_a_change() {
 
 #[test]
 fn an_edited_pending_task_is_updated() {
-    let plan = with(file(&[]), &[("Build", &[]), ("Test", &["Build"])]);
-    let mut rig = Rig::of(plan.clone());
+    let spec = with(file(&[]), &[("Build", &[]), ("Test", &["Build"])]);
+    let mut rig = Rig::of(spec.clone());
     let test = standing(&rig, "Test");
-    assert_eq!(changes(rig.up(edited(plan, "Test"))), ["Test updated"]);
+    assert_eq!(changes(rig.up(edited(spec, "Test"))), ["Test updated"]);
     assert_eq!(standing(&rig, "Test"), test);
-    assert_eq!(&*rig.task(test).plan.description, ", better");
+    assert_eq!(&*rig.task(test).spec.description, ", better");
 }
 
 #[test]
 fn an_edited_task_in_progress_is_kept_and_reported() {
-    let plan = with(file(&["ada"]), &[("Build", &[])]);
-    let mut rig = Rig::of(plan.clone());
+    let spec = with(file(&["ada"]), &[("Build", &[])]);
+    let mut rig = Rig::of(spec.clone());
     let build = standing(&rig, "Build");
-    let done = rig.up(edited(plan, "Build"));
+    let done = rig.up(edited(spec, "Build"));
     assert_eq!(done.events, []);
     assert_eq!(changes(done), ["Build left_in_progress"]);
     assert_eq!(rig.owner(build).as_deref(), Some("ada"));
@@ -129,13 +129,13 @@ fn an_edited_task_in_progress_is_kept_and_reported() {
 
 #[test]
 fn an_edited_finished_task_is_a_new_task() {
-    let plan = with(file(&[]), &[("Build", &[])]);
-    let mut rig = Rig::of(plan.clone());
+    let spec = with(file(&[]), &[("Build", &[])]);
+    let mut rig = Rig::of(spec.clone());
     let build = standing(&rig, "Build");
     finish(&mut rig, build);
-    assert_eq!(changes(rig.up(plan.clone())), [""; 0], "it is done");
+    assert_eq!(changes(rig.up(spec.clone())), [""; 0], "it is done");
 
-    let better = edited(plan, "Build");
+    let better = edited(spec, "Build");
     assert_eq!(changes(rig.up(better.clone())), ["Build added"]);
     let new = standing(&rig, "Build");
     assert_ne!(new, build);
@@ -150,19 +150,19 @@ fn an_edited_finished_task_is_a_new_task() {
 
 #[test]
 fn a_removed_task_is_cancelled_only_if_pending() {
-    let plan = with(file(&["ada"]), &[("Build", &[]), ("Test", &["Build"])]);
-    let mut rig = Rig::of(plan.clone());
+    let spec = with(file(&["ada"]), &[("Build", &[]), ("Test", &["Build"])]);
+    let mut rig = Rig::of(spec.clone());
     let (build, test) = (standing(&rig, "Build"), standing(&rig, "Test"));
-    let removed = without(without(plan.clone(), "Build"), "Test");
+    let removed = without(without(spec.clone(), "Build"), "Test");
     assert_eq!(
         changes(rig.up(removed)),
         ["Build left_in_progress", "Test cancelled"]
     );
     assert_eq!(rig.owner(build).as_deref(), Some("ada"));
-    assert_eq!(rig.task(test).outcome, Outcome::Cancelled);
+    assert_eq!(rig.task(test).state, TaskState::Cancelled);
 
     assert_eq!(
-        changes(rig.up(plan)),
+        changes(rig.up(spec)),
         ["Test added"],
         "named again, it is a new task"
     );
@@ -171,8 +171,8 @@ fn a_removed_task_is_cancelled_only_if_pending() {
 
 #[test]
 fn a_failed_task_does_not_hide_its_completed_successor() {
-    let plan = with(file(&[]), &[("Build", &[])]);
-    let mut rig = Rig::of(plan.clone());
+    let spec = with(file(&[]), &[("Build", &[])]);
+    let mut rig = Rig::of(spec.clone());
     let first = standing(&rig, "Build");
     rig.user(Call::ClaimTask { task: Some(first) }).answer();
     let claim = rig.claim_of(first);
@@ -181,7 +181,7 @@ fn a_failed_task_does_not_hide_its_completed_successor() {
         reason: "exit 1".into(),
     })
     .answer();
-    let better = edited(plan, "Build");
+    let better = edited(spec, "Build");
     rig.up(better.clone()).answer();
     let second = standing(&rig, "Build");
     finish(&mut rig, second);
@@ -198,33 +198,33 @@ fn a_failed_task_does_not_hide_its_completed_successor() {
 
 #[test]
 fn a_manual_task_is_not_matched_with_the_file() {
-    let plan = with(file(&[]), &[("Build", &[]), ("Test", &[])]);
-    let mut rig = Rig::of(plan.clone());
+    let spec = with(file(&[]), &[("Build", &[]), ("Test", &[])]);
+    let mut rig = Rig::of(spec.clone());
     let test = standing(&rig, "Test");
     finish(&mut rig, test);
     let by_hand = [rig.add("Build"), rig.add("Test")];
-    assert_eq!(changes(rig.up(plan.clone())), [""; 0]);
+    assert_eq!(changes(rig.up(spec.clone())), [""; 0]);
     for task in by_hand {
         finish(&mut rig, task);
     }
-    assert_eq!(changes(rig.up(plan)), [""; 0]);
+    assert_eq!(changes(rig.up(spec)), [""; 0]);
 }
 
 #[test]
 fn tasks_are_numbered_in_the_order_of_the_file() {
-    let plan = with(file(&[]), &[("Test", &["Build"]), ("Build", &[])]);
-    let rig = Rig::of(plan);
+    let spec = with(file(&[]), &[("Test", &["Build"]), ("Build", &[])]);
+    let rig = Rig::of(spec);
     assert_eq!(
         [standing(&rig, "Test"), standing(&rig, "Build")],
         [TaskId(1), TaskId(2)]
     );
-    assert_eq!(rig.task(TaskId(1)).plan.after, [TaskId(2)]);
+    assert_eq!(rig.task(TaskId(1)).spec.after, [TaskId(2)]);
 }
 
 #[test]
 fn an_invalid_file_changes_nothing() {
     let mut rig = Rig::of(file(&["ada"]));
-    let mut refuse = |plan: UpPlan| rig.up(plan).refusal().to_string();
+    let mut refuse = |spec: UpSpec| rig.up(spec).refusal().to_string();
     assert_eq!(
         refuse(with(
             file(&["ada"]),
@@ -259,17 +259,17 @@ fn an_invalid_file_changes_nothing() {
         "the team would have 2 teammates that are not stopped, and its limit is 1"
     );
     let mut for_nobody = with(file(&["ada"]), &[("Build", &[])]);
-    for_nobody.tasks[0].plan.assignee = Some(name("zoe"));
+    for_nobody.tasks[0].spec.assignee = Some(name("zoe"));
     assert_eq!(refuse(for_nobody), "there is no member called zoe");
 }
 
 #[test]
 fn changed_settings_restart_a_member_with_its_task() {
-    let plan = file(&["ada", "bob"]);
-    let mut rig = Rig::of(plan.clone());
+    let spec = file(&["ada", "bob"]);
+    let mut rig = Rig::of(spec.clone());
     let task = rig.add("Build");
     let owner = rig.owner(task).expect("taken");
-    let mut changed = plan;
+    let mut changed = spec;
     for member in changed
         .members
         .iter_mut()
@@ -285,13 +285,13 @@ fn changed_settings_restart_a_member_with_its_task() {
 
 #[test]
 fn a_changed_colour_does_not_restart_a_member() {
-    let plan = file(&["ada"]);
-    let mut rig = Rig::of(plan.clone());
-    let mut changed = plan;
+    let spec = file(&["ada"]);
+    let mut rig = Rig::of(spec.clone());
+    let mut changed = spec;
     changed.members[1].colour = "green".into();
     assert_eq!(changes(rig.up(changed)), ["ada updated"]);
     assert!(rig.is_ready("ada"));
-    assert_eq!(&*rig.member("ada").plan.colour, "green");
+    assert_eq!(&*rig.member("ada").spec.colour, "green");
 }
 
 #[test]
@@ -317,22 +317,22 @@ fn a_leaving_member_named_again_stays() {
 #[test]
 fn the_new_lead_counts_while_the_former_one_leaves() {
     let mut rig = Rig::of(file(&["zoe"]));
-    let mut plan = file(&[]);
-    plan.members[0].name = name("mia");
-    rig.up(plan).answer();
+    let mut spec = file(&[]);
+    spec.members[0].name = name("mia");
+    rig.up(spec).answer();
     assert_eq!(
-        rig.team.lead().map(|lead| lead.plan.name.clone()),
+        rig.team.lead().map(|lead| lead.spec.name.clone()),
         Some(name("mia"))
     );
 }
 
 #[test]
 fn up_keeps_spawned_members() {
-    let plan = file(&["ada"]);
-    let mut rig = Rig::of(plan.clone());
+    let spec = file(&["ada"]);
+    let mut rig = Rig::of(spec.clone());
     rig.user(spawn(Some("zoe"), "worker")).answer();
     rig.hello("zoe");
-    let again = rig.up(plan);
+    let again = rig.up(spec);
     assert_eq!(again.events, []);
     assert!(rig.is_ready("zoe"));
 }
@@ -354,11 +354,11 @@ fn numbers_of_unnamed_members_are_not_reused() {
 
 #[test]
 fn an_unnamed_member_gets_a_free_name() {
-    let mut plan = file(&["worker-1", "worker-2"]);
-    for member in &mut plan.members {
+    let mut spec = file(&["worker-1", "worker-2"]);
+    for member in &mut spec.members {
         member.role = "tester".parse().expect("a role");
     }
-    let mut rig = Rig::of(plan);
+    let mut rig = Rig::of(spec);
     assert_eq!(
         rig.user(spawn(None, "worker")).answer(),
         Answer::Member {
@@ -378,9 +378,9 @@ fn the_highest_member_number_does_not_overflow() {
 
 #[test]
 fn invalid_spawn_names_are_refused() {
-    let mut plan = file(&["ada"]);
-    plan.team.teammates = 2;
-    let mut rig = Rig::of(plan);
+    let mut spec = file(&["ada"]);
+    spec.team.teammates = 2;
+    let mut rig = Rig::of(spec);
     let mut refuse = |member| rig.user(spawn(Some(member), "worker")).refusal();
     assert_eq!(refuse("ada"), Refused::NameTaken(name("ada")));
     assert_eq!(refuse("all"), Refused::ReservedName(name("all")));
@@ -404,8 +404,8 @@ fn spawned(rig: &mut Rig, member: &str) {
 
 #[test]
 fn spawned_members_come_back_after_down_and_reboot() {
-    let plan = file(&["ada"]);
-    let mut rig = Rig::of(plan.clone());
+    let spec = file(&["ada"]);
+    let mut rig = Rig::of(spec.clone());
     for member in ["zoe", "yve", "xia"] {
         spawned(&mut rig, member);
     }
@@ -417,18 +417,18 @@ fn spawned_members_come_back_after_down_and_reboot() {
         rig.dies(member);
     }
     rig.kill("xia").answer();
-    let mut task = task_plan("Build");
+    let mut task = task_spec("Build");
     task.assignee = Some(name("zoe"));
-    let task = rig.add_plan(task);
+    let task = rig.add_spec(task);
     assert_eq!(
-        changes(rig.up(plan.clone())),
+        changes(rig.up(spec.clone())),
         ["lead started", "ada started", "zoe started"]
     );
     rig.hello("zoe");
     assert_eq!(rig.owner(task).as_deref(), Some("zoe"));
     rig.reboot();
     assert_eq!(
-        changes(rig.up(plan)),
+        changes(rig.up(spec)),
         ["lead started", "ada started", "zoe started"]
     );
     assert!(rig.member("xia").is_stopped() && rig.member("yve").is_stopped());
@@ -436,16 +436,16 @@ fn spawned_members_come_back_after_down_and_reboot() {
 
 #[test]
 fn returning_members_respect_the_member_limit() {
-    let mut plan = file(&["ada"]);
-    let mut rig = Rig::of(plan.clone());
+    let mut spec = file(&["ada"]);
+    let mut rig = Rig::of(spec.clone());
     spawned(&mut rig, "zoe");
     rig.user(Call::Down { force: true }).answer();
     for member in ["ada", "lead", "zoe"] {
         rig.dies(member);
     }
-    plan.team.teammates = 1;
+    spec.team.teammates = 1;
     assert_eq!(
-        rig.up(plan).refusal(),
+        rig.up(spec).refusal(),
         Refused::TooManyMembers {
             wanted: 2,
             limit: 1
@@ -464,9 +464,9 @@ fn remove(member: &str) -> Call {
 fn a_removed_member_frees_its_name_and_tasks() {
     let mut rig = Rig::of(file(&["ada"]));
     spawned(&mut rig, "zoe");
-    let mut plan = task_plan("Hers");
-    plan.assignee = Some(name("zoe"));
-    let (held, waiting) = (rig.add_plan(plan.clone()), rig.add_plan(plan));
+    let mut spec = task_spec("Hers");
+    spec.assignee = Some(name("zoe"));
+    let (held, waiting) = (rig.add_spec(spec.clone()), rig.add_spec(spec));
     assert_eq!(rig.owner(held).as_deref(), Some("zoe"));
     assert_eq!(
         rig.user(remove("ada")).refusal(),
@@ -487,7 +487,7 @@ fn a_removed_member_frees_its_name_and_tasks() {
     assert_eq!(rig.team.member(&name("zoe")), None);
     let owners = [rig.owner(held), rig.owner(waiting)];
     assert!(owners.contains(&Some("ada".to_owned())), "{owners:?}");
-    assert_eq!(rig.task(waiting).plan.assignee, None);
+    assert_eq!(rig.task(waiting).spec.assignee, None);
 
     spawned(&mut rig, "zoe");
     assert_eq!(rig.member("zoe").transcript.length, 0);
@@ -500,8 +500,8 @@ fn a_removed_member_frees_its_name_and_tasks() {
 
 #[test]
 fn up_starts_stopped_and_held_members() {
-    let plan = file(&["ada", "bob"]);
-    let mut rig = Rig::of(plan.clone());
+    let spec = file(&["ada", "bob"]);
+    let mut rig = Rig::of(spec.clone());
     rig.kill("ada");
     rig.dies("ada");
     let hold = Call::ReportExit {
@@ -511,5 +511,5 @@ fn up_starts_stopped_and_held_members() {
     };
     rig.by("bob", hold).answer();
     rig.dies("bob");
-    assert_eq!(changes(rig.up(plan)), ["ada started", "bob started"]);
+    assert_eq!(changes(rig.up(spec)), ["ada started", "bob started"]);
 }

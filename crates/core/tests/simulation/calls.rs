@@ -3,14 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use agent_team_core::effect::Effect;
-use agent_team_core::input::{Call, Input, Origin, ReplyTo, UpPlan};
+use agent_team_core::input::{Call, Input, Origin, ReplyTo, UpSpec};
 use agent_team_core::member::Life;
-use agent_team_core::task::Outcome;
+use agent_team_core::task::TaskState;
 use agent_team_core::{Answer, CallKey, Caller, Event, Record, Refused, Step, Tick};
 use agent_team_protocol::id::{MemberName, TaskId};
 
 use crate::command::{Ask, By};
-use crate::outside::Pending;
+use crate::environment::Pending;
 use crate::world::{World, pick};
 
 /// How long a client's answers are kept at least after its last call.
@@ -136,7 +136,7 @@ impl World {
                     .filter(|it| {
                         !matches!(it.life, Life::Launching { .. }) && it.life.process().is_some()
                     })
-                    .filter_map(|it| Some((it.plan.name.clone(), it.life.launch()?.id.clone())))
+                    .filter_map(|it| Some((it.spec.name.clone(), it.life.launch()?.id.clone())))
                     .collect();
                 pick(&connected, *which).cloned().map(member)
             }
@@ -203,8 +203,8 @@ impl World {
         } else if !is_known && self.must_be_refused(&made, &before) {
             panic!("must be refused: {made:?} {outcome:?}");
         }
-        if let (false, Some(Ok(_)), Call::Up(plan)) = (is_known, &outcome, &made.call) {
-            self.check_up_again(plan);
+        if let (false, Some(Ok(_)), Call::Up(spec)) = (is_known, &outcome, &made.call) {
+            self.check_up_again(spec);
         }
         outcome
     }
@@ -215,7 +215,7 @@ impl World {
             Origin::User => false,
             Origin::Member { name, launch } => before
                 .member_of(launch)
-                .is_none_or(|member| member.plan.name != *name),
+                .is_none_or(|member| member.spec.name != *name),
         };
         let (Call::CompleteTask { claim, .. }
         | Call::FailTask { claim, .. }
@@ -231,8 +231,8 @@ impl World {
         is_stale || current.is_none() || claim.generation.is_some_and(|said| Some(said) != current)
     }
 
-    fn check_up_again(&self, plan: &UpPlan) {
-        let call = Box::new(Call::Up(Box::new(plan.clone())));
+    fn check_up_again(&self, spec: &UpSpec) {
+        let call = Box::new(Call::Up(Box::new(spec.clone())));
         let input = Input::Called {
             by: Origin::User,
             key: None,
@@ -283,7 +283,7 @@ impl World {
         let task = self.task(task);
         let is_ready =
             self.team.board().get(task).is_some_and(|it| {
-                matches!(it.outcome, Outcome::Pending { .. }) && !it.is_blocked()
+                matches!(it.state, TaskState::Pending { .. }) && !it.is_blocked()
             });
         let members = u8::try_from(self.team.members().count()).expect("a small team");
         let mut claimants: Vec<By> = (0..members).map(By::Member).collect();

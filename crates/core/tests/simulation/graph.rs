@@ -10,7 +10,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use crate::calls::reply_in;
-use crate::plans::task_plan;
+use crate::specs::task_spec;
 
 #[derive(Debug, Clone)]
 enum Edit {
@@ -41,7 +41,7 @@ struct Graph {
 }
 
 impl Graph {
-    fn is_circle(&self, task: u64, after: &[u64]) -> bool {
+    fn has_cycle(&self, task: u64, after: &[u64]) -> bool {
         let mut seen = BTreeSet::new();
         let mut ahead = after.to_vec();
         while let Some(next) = ahead.pop() {
@@ -52,7 +52,7 @@ impl Graph {
         seen.contains(&task)
     }
 
-    fn is_free(&self, task: u64) -> bool {
+    fn is_ready(&self, task: u64) -> bool {
         let is_done = |after: &u64| !self.waits.contains_key(after);
         !self.cancelled.contains(&task)
             && self
@@ -87,7 +87,7 @@ fn wait_for(team: &mut Team, graph: &mut Graph, task: u64, after: &[u64]) {
         call(
             team,
             Call::AddTask {
-                plan: task_plan("x"),
+                spec: task_spec("x"),
                 after: ids(after),
                 lines: Vec::new(),
             },
@@ -117,7 +117,7 @@ fn wait_for(team: &mut Team, graph: &mut Graph, task: u64, after: &[u64]) {
             ),
             "{answer:?}"
         );
-    } else if graph.is_circle(task, after) {
+    } else if graph.has_cycle(task, after) {
         assert!(
             matches!(answer, Err(Refused::Cycle(_))),
             "T-{task} after {after:?}: {answer:?}"
@@ -142,16 +142,16 @@ fn complete(team: &mut Team, graph: &mut Graph, task: u64) {
     );
     assert_eq!(
         claimed.is_ok(),
-        graph.is_free(task),
+        graph.is_ready(task),
         "T-{task}: {claimed:?}"
     );
     if claimed.is_ok() {
-        let call_it_done = Call::CompleteTask {
+        let complete = Call::CompleteTask {
             claim,
             result: "".into(),
             verdict: Verdict::Unasked,
         };
-        call(team, call_it_done).expect("its owner completes it");
+        call(team, complete).expect("its owner completes it");
         graph.waits.remove(&task);
     }
 }

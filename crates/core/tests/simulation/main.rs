@@ -1,19 +1,19 @@
 //! Simulates a team: the real core, a clock that jumps, and an environment that runs effects correctly, badly, late or
 //! never.
 //!
-//! A schedule is random; after each of its steps the whole team is compared with a small model. At the end
-//! faults stop, and all remaining work must complete. A failing schedule is shrunk and printed, one command per
-//! line. `PROPTEST_CASES` sets the number of schedules.
+//! A schedule is random; after each of its steps the whole team is compared with a small model. At the end faults stop,
+//! and all remaining work must complete. A failing schedule is shrunk and printed, one command per line.
+//! `PROPTEST_CASES` sets the number of schedules.
 
-mod asks;
 mod calls;
 mod command;
+mod command_calls;
+mod environment;
 mod graph;
 mod model;
-mod outside;
-#[path = "../plans/mod.rs"]
-mod plans;
 mod recount;
+#[path = "../specs/mod.rs"]
+mod specs;
 mod workers;
 mod world;
 

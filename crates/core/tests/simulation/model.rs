@@ -71,7 +71,7 @@ impl Model {
                 if let Party::Member(_) = owner {
                     let is_first = self.started.insert(*task);
                     assert!(
-                        is_first || on_board.plan.rerun,
+                        is_first || on_board.spec.rerun,
                         "{task} starts again without a retry"
                     );
                 }
@@ -89,7 +89,7 @@ impl Model {
             Event::TaskRetried { task } => drop(self.started.remove(task)),
             // A lost run of a task with `rerun` does not restrict its claims, before or after the change.
             Event::TaskChanged { task, .. } => {
-                let was = before.board().get(*task).map(|task| task.plan.rerun);
+                let was = before.board().get(*task).map(|task| task.spec.rerun);
                 if was == Some(true) {
                     self.started.remove(task);
                 }
@@ -131,8 +131,8 @@ impl Model {
                     "{member} starts before its restart is due"
                 );
                 // A lowered limit applies to the following starts.
-                let is_foreign = before.member(member).expect("a member").plan.foreign;
-                let limit = before.plan().starting as usize;
+                let is_foreign = before.member(member).expect("a member").spec.foreign;
+                let limit = before.spec().starting as usize;
                 assert!(
                     !is_foreign || recount::starting(before) < limit,
                     "{member} has to wait for others to start"
@@ -262,6 +262,6 @@ fn then_of(life: &Life) -> Option<&Then> {
 
 fn lane(team: &Team, from: &Party, urgent: bool) -> u8 {
     let is_peer =
-        matches!(from, Party::Member(name) if team.member(name).is_none_or(|it| !it.plan.lead));
+        matches!(from, Party::Member(name) if team.member(name).is_none_or(|it| !it.spec.lead));
     if urgent { 0 } else { 1 + u8::from(is_peer) }
 }

@@ -5,14 +5,14 @@ use std::collections::BTreeSet;
 use agent_team_core::Team;
 use agent_team_core::mail::InboxCursor;
 use agent_team_core::member::{Life, Member, Then};
-use agent_team_core::task::{Outcome, Task};
+use agent_team_core::task::{Task, TaskState};
 use agent_team_protocol::id::{Party, TaskId};
 
 use crate::model::Model;
 
 /// How many dependencies of this task are open.
 pub(crate) fn open(team: &Team, task: &Task) -> usize {
-    let waits = task.plan.after.iter();
+    let waits = task.spec.after.iter();
     waits
         .filter(|after| !team.board().is_completed(**after))
         .count()
@@ -20,28 +20,28 @@ pub(crate) fn open(team: &Team, task: &Task) -> usize {
 
 /// The task that an idle member must claim.
 pub(crate) fn best_for(team: &Team, member: &Member) -> Option<TaskId> {
-    let name = &member.plan.name;
+    let name = &member.spec.name;
     let takes = |task: &Task| {
-        let Outcome::Pending { taken_from, .. } = &task.outcome else {
+        let TaskState::Pending { taken_from, .. } = &task.state else {
             return false;
         };
-        let is_for_her = match (&task.plan.assignee, &task.plan.role) {
+        let is_for_member = match (&task.spec.assignee, &task.spec.role) {
             (Some(assignee), _) => assignee == name,
-            (None, Some(role)) => member.plan.takes.unassigned && *role == member.plan.role,
-            (None, None) => member.plan.takes.unassigned,
+            (None, Some(role)) => member.spec.takes.unassigned && *role == member.spec.role,
+            (None, None) => member.spec.takes.unassigned,
         };
-        let can = task.plan.run.is_some() || member.plan.takes.without_run;
-        is_for_her && can && taken_from.as_ref() != Some(name) && open(team, task) == 0
+        let can_run = task.spec.run.is_some() || member.spec.takes.without_run;
+        is_for_member && can_run && taken_from.as_ref() != Some(name) && open(team, task) == 0
     };
     let tasks = team.board().iter().filter(|task| takes(task));
     tasks
-        .min_by_key(|task| (-task.plan.priority, task.id))
+        .min_by_key(|task| (-task.spec.priority, task.id))
         .map(|task| task.id)
 }
 
 /// How many members are starting a foreign agent.
 pub(crate) fn starting(team: &Team) -> usize {
-    let starts = |it: &&Member| it.plan.foreign && matches!(it.life, Life::Launching { .. });
+    let starts = |it: &&Member| it.spec.foreign && matches!(it.life, Life::Launching { .. });
     team.members().filter(starts).count()
 }
 
@@ -60,7 +60,7 @@ fn check_board(team: &Team, model: &Model) {
     assert!(model.completed.iter().all(|task| board.is_completed(*task)));
     let mut parties: BTreeSet<Party> = team
         .members()
-        .map(|it| Party::Member(it.plan.name.clone()))
+        .map(|it| Party::Member(it.spec.name.clone()))
         .collect();
     parties.insert(Party::User);
     let mut claims = 0;
@@ -79,7 +79,7 @@ fn check_board(team: &Team, model: &Model) {
         );
         let waiting = board
             .iter()
-            .filter(|it| it.plan.after.contains(&task.id))
+            .filter(|it| it.spec.after.contains(&task.id))
             .map(|it| it.id);
         assert!(
             board.blocks(task.id).eq(waiting),
@@ -110,7 +110,7 @@ fn check_graph(team: &Team) {
     let mut left: BTreeSet<TaskId> = team.board().iter().map(|task| task.id).collect();
     while let Some(free) = left.iter().copied().find(|task| {
         let task = team.board().get(*task).expect("on the board");
-        !task.plan.after.iter().any(|after| left.contains(after))
+        !task.spec.after.iter().any(|after| left.contains(after))
     }) {
         left.remove(&free);
     }
@@ -132,18 +132,18 @@ fn check_members(team: &Team) {
     };
     let staying = team
         .members()
-        .filter(|it| !it.plan.lead && !it.is_stopped() && !leaving(&it.life))
+        .filter(|it| !it.spec.lead && !it.is_stopped() && !leaving(&it.life))
         .count();
     assert!(
-        staying <= team.plan().teammates as usize,
+        staying <= team.spec().teammates as usize,
         "{staying} teammates are not stopped"
     );
 
     let idle = team
         .members()
         .filter(|it| matches!(it.life, Life::Ready { .. }));
-    for member in idle.filter(|it| team.task_of(&it.plan.name).is_none()) {
-        assert_eq!(best_for(team, member), None, "{} is idle", member.plan.name);
+    for member in idle.filter(|it| team.task_of(&it.spec.name).is_none()) {
+        assert_eq!(best_for(team, member), None, "{} is idle", member.spec.name);
     }
     let works_again = |life: &Life| match life {
         Life::Planned | Life::Launching { .. } | Life::Ready { .. } | Life::Cooling { .. } => true,
@@ -152,15 +152,15 @@ fn check_members(team: &Team) {
         }
         Life::StopRequested { .. } | Life::Held { .. } | Life::Stopped => false,
     };
-    let goes_on = team.board().iter().any(|task| task.owner().is_some())
+    let expected = team.board().iter().any(|task| task.owner().is_some())
         || team
             .members()
             .any(|it| works_again(&it.life) && best_for(team, it).is_some());
-    assert_eq!(team.can_progress(), goes_on);
+    assert_eq!(team.can_progress(), expected);
 }
 
 fn check_inbox(member: &Member, model: &Model) {
-    let name = &member.plan.name;
+    let name = &member.spec.name;
     let expected = model
         .unread
         .get(name)
@@ -172,7 +172,7 @@ fn check_inbox(member: &Member, model: &Model) {
             .iter()
             .map(|(id, _)| id)
             .eq(expected.iter().map(|mail| mail.id)),
-        "what {name} has not read: {:?} instead of {expected:?}",
+        "unread messages of {name}: {:?} instead of {expected:?}",
         member.inbox
     );
     let mut cursor = InboxCursor::default();

@@ -8,8 +8,8 @@ use agent_team_core::time::TokenHash;
 use agent_team_core::{Answer, Caller, Refused, Team};
 use agent_team_protocol::id::{Generation, LaunchId, MemberName, MessageId, TaskId};
 
-use crate::asks::complete;
-use crate::outside::WELL;
+use crate::command_calls::complete;
+use crate::environment::WELL;
 use crate::world::{World, pick};
 
 /// The processes of one launch. Removed when none is left.
@@ -151,7 +151,7 @@ impl World {
 
     /// Between two deaths everything goes well.
     pub(crate) fn die_again(&mut self, which: u8, deaths: u8, every_ms: u64) {
-        let names: Vec<MemberName> = self.team.members().map(|it| it.plan.name.clone()).collect();
+        let names: Vec<MemberName> = self.team.members().map(|it| it.spec.name.clone()).collect();
         let Some(name) = pick(&names, which) else {
             return;
         };
@@ -266,10 +266,10 @@ impl World {
         };
         let outcome = self.call_as(launch, call);
         // Without an answer, or after a refusal by a hook, it still owns the task; otherwise it has none.
-        let goes_on = matches!(outcome, None | Some(Err(Refused::CompletionRefused { .. })));
+        let still_owns = matches!(outcome, None | Some(Err(Refused::CompletionRefused { .. })));
         if let Some(worker) = self.workers.get_mut(launch)
             && worker.task == Some((task, generation))
-            && !goes_on
+            && !still_owns
         {
             worker.task = None;
         }

@@ -11,8 +11,8 @@ use agent_team_protocol::id::{LaunchId, MemberName, Party, TaskId};
 
 use crate::calls::Calls;
 use crate::command::Command;
+use crate::environment::Pending;
 use crate::model::{Facts, Model};
-use crate::outside::Pending;
 use crate::recount;
 use crate::workers::Worker;
 
@@ -145,7 +145,7 @@ impl World {
         } else if let Event::Booted { .. } = &record.event {
             let launches = before
                 .members()
-                .filter_map(|it| Some((it.plan.name.clone(), it.life.launch()?.id.clone())));
+                .filter_map(|it| Some((it.spec.name.clone(), it.life.launch()?.id.clone())));
             self.former.extend(launches);
         }
     }
@@ -273,7 +273,7 @@ impl World {
     /// Stops all faults and lets every worker finish: afterwards no possible work is left.
     pub(crate) fn calm_down(&mut self) {
         for _ in 0..20_000 {
-            if !self.outside(0, crate::outside::WELL) && !self.meet_deadline() {
+            if !self.outside(0, crate::environment::WELL) && !self.meet_deadline() {
                 return self.check_calm();
             }
         }
@@ -282,7 +282,7 @@ impl World {
 
     fn check_calm(&self) {
         for member in self.team.members() {
-            let name = &member.plan.name;
+            let name = &member.spec.name;
             let worker = member
                 .life
                 .launch()

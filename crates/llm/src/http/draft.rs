@@ -71,7 +71,7 @@ impl Draft {
         self.answer
             .thoughts
             .last_mut()
-            .expect("a thought was just begun")
+            .expect("at least one thought")
     }
 
     pub(super) fn think(&mut self, fragment: &str, on_delta: OnDelta<'_>) {
@@ -124,7 +124,7 @@ impl Draft {
         self.finish_with(|_| None)
     }
 
-    /// The same, with the provider's own blocks if they must be kept.
+    /// The answer with the provider's own blocks, if they must be kept.
     pub(super) fn finish_with(
         self,
         blocks: impl FnOnce(&Answer) -> Option<Vec<serde_json::Value>>,

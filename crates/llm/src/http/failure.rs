@@ -1,6 +1,6 @@
 //! Maps error responses to `ModelError` by status, headers and body. Called by `http`.
 //!
-//! All text of a server is shortened, escaped and freed of the key before it is shown.
+//! All text of a server is shortened, escaped and redacted (without the key) before it is shown.
 
 use std::time::Duration;
 

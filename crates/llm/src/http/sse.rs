@@ -79,7 +79,7 @@ mod tests {
             let mut reader = Reader::default();
             let mut events = Vec::new();
             for piece in STREAM.as_bytes().chunks(size) {
-                events.extend(reader.push(piece).expect("they are events"));
+                events.extend(reader.push(piece).expect("valid events"));
             }
             assert_eq!(events, ["{\"t\":\"Größe 🦀\"}", "one\ntwo"], "{size}");
         }

@@ -92,9 +92,9 @@ impl Replay {
         let follows = |at: &usize| {
             difference(&self.exchanges[*at].1, shape).is_none() && self.follows(*at, prompt, shape)
         };
-        let mut places = (0..self.exchanges.len()).filter(is_as_far);
-        let place = places.clone().rfind(follows).or_else(|| places.next());
-        place.ok_or_else(|| {
+        let mut matches = (0..self.exchanges.len()).filter(is_as_far);
+        let index = matches.clone().rfind(follows).or_else(|| matches.next());
+        index.ok_or_else(|| {
             format!(
                 "it contains no exchange of {member} after {} answers",
                 shape.answered
@@ -113,13 +113,13 @@ impl Replay {
         });
         if let Some(answer) = last_answer {
             let mut conversation = before().filter(|before| !before.is_summary());
-            let said = conversation.find_map(Exchange::answer);
-            return said.is_some_and(|said| is_same(said, answer));
+            let recorded = conversation.find_map(Exchange::answer);
+            return recorded.is_some_and(|recorded| is_same(recorded, answer));
         }
         let shows = |summary: &Exchange| {
             let text = summary.answer().map_or("", |answer| &answer.text);
             let holds =
-                |item: &Item| matches!(item, Item::Said { text: said } if said.contains(text));
+                |item: &Item| matches!(item, Item::Said { text: input } if input.contains(text));
             !text.is_empty() && prompt.items.iter().any(holds)
         };
         let mut summaries = before().filter(|before| before.is_summary());

@@ -53,7 +53,7 @@ impl Judge<'_> {
             }
         }
         let directory = match &to {
-            Some(to) => self.call.place(to),
+            Some(to) => self.call.path_of(to),
             None => self.call.directory.clone(),
         };
         let run = RunnableView {
@@ -77,7 +77,7 @@ impl Judge<'_> {
         findings.ask = find(Effect::Ask);
         findings.protected = words
             .iter()
-            .any(|word| self.call.place(word).is_protected(self.context));
+            .any(|word| self.call.path_of(word).is_protected(self.context));
         findings.complex = Some(reason);
         self.settle(What::Text(text.to_owned()), findings)
     }
@@ -88,7 +88,7 @@ impl Judge<'_> {
         let standing = Standing::default();
         findings.deny = self.forbids(Effect::Deny, command, to, standing);
         findings.ask = self.forbids(Effect::Ask, command, to, standing);
-        if known.is_some_and(|place| place.is_inside(self.context)) {
+        if known.is_some_and(|call_path| call_path.is_inside(self.context)) {
             findings.allow = Some(Why::BuiltIn("it stays in the project"));
         }
         self.settle(What::Command(command.argv.clone()), findings)
@@ -109,7 +109,7 @@ impl Judge<'_> {
         findings.protected = program::writes(argv)
             && self
                 .paths(argv, to)
-                .any(|path| self.call.place(&path).is_protected(self.context));
+                .any(|path| self.call.path_of(&path).is_protected(self.context));
         findings.allow = self
             .book
             .find(Effect::Allow, |rule| rule.allows_command(argv, standing))
@@ -161,15 +161,15 @@ impl Judge<'_> {
         words: &[String],
         writes: bool,
     ) -> Option<&Entry> {
-        let places: Vec<_> = words
+        let call_paths: Vec<_> = words
             .iter()
             .flat_map(|word| paths_in(word))
-            .map(|path| self.call.place(&join(to, path)))
+            .map(|path| self.call.path_of(&join(to, path)))
             .collect();
         let fits = |rule: &Rule| {
-            places.iter().any(|place| {
-                rule.names_read(place, self.context)
-                    || (writes && rule.fits_edit(place, self.context, Reach::Wide))
+            call_paths.iter().any(|call_path| {
+                rule.names_read(call_path, self.context)
+                    || (writes && rule.fits_edit(call_path, self.context, Reach::Wide))
             })
         };
         self.book.find(effect, fits)

@@ -61,13 +61,13 @@ pub(super) const SHELLS: &[&str] = &[
     "tcsh", "xonsh", "yash", "zsh",
 ];
 
-/// They run a script in their first argument, and code in an option.
+/// Programs that run a script in their first argument, and code in an option.
 pub(super) const INTERPRETERS: &[&str] = &[
     "bun", "deno", "guile", "irb", "julia", "lua", "luajit", "node", "nodejs", "perl", "php",
     "pypy", "python", "rscript", "ruby", "scala", "tclsh", "ts-node", "tsx", "wish",
 ];
 
-/// Any of their arguments can be a program or code.
+/// Programs of which any argument can be a program or code.
 pub(super) const EVALUATORS: &[&str] = &[
     "at",
     "awk",
@@ -123,7 +123,7 @@ pub(super) const EVALUATORS: &[&str] = &[
     "xargs",
 ];
 
-/// They run a command after their options, with other privileges, another environment or in the background.
+/// Programs that run a command after their options, with other privileges, another environment or in the background.
 pub(super) const OPAQUE: &[&str] = &[
     "aa-exec",
     "arch",
@@ -198,7 +198,7 @@ pub(super) const OPAQUE: &[&str] = &[
     "xvfb-run",
 ];
 
-/// They download a package and run a program of it.
+/// Programs that download a package and run a program of it.
 pub(super) const RUNNERS: &[&str] = &["bunx", "npx", "pipx", "pnpx", "uvx"];
 
 /// Programs that run others with this first argument.
@@ -222,7 +222,8 @@ pub(super) const RUNNING: &[(&str, &[&str])] = &[
     ("kubectl", &["run", "exec"]),
 ];
 
-/// Options that make a program run another, evaluate code, or write where no rule applies; also in any abbreviation.
+/// Options that make a program run another one, evaluate code, or write where no rule applies; also in any
+/// abbreviation.
 pub(super) const OPTIONS: &[(&str, &[&str])] = &[
     ("base64", &["--output", "-o"]),
     ("cargo", &["--config"]),
@@ -381,7 +382,7 @@ pub(super) const SUBCOMMANDS: &[(&str, &[&str])] = &[
     ("bun", &["eval", "repl"]),
 ];
 
-/// They write, remove or replace the files in their arguments.
+/// Programs that write, remove or replace the files in their arguments.
 pub(super) const WRITERS: &[&str] = &[
     "chgrp", "chmod", "chown", "cp", "dd", "install", "ln", "mkdir", "mkfifo", "mktemp", "mv",
     "patch", "perl", "rename", "rm", "rmdir", "rsync", "sed", "shred", "sponge", "tee", "touch",
@@ -394,13 +395,14 @@ pub(super) const DESTROYERS: &[&str] = &[
     "shred", "shutdown", "truncate", "unlink", "wipefs",
 ];
 
-/// They run their input as code. Shells and interpreters, which do so without a script, are handled separately.
+/// Programs that run their input as code. Shells and interpreters, which do so without a script, are handled
+/// separately.
 pub(super) const RUNS_INPUT: &[&str] = &[
     "at", "batch", "crontab", "ed", "emacs", "ex", "expect", "gdb", "lldb", "m4", "mysql",
     "parallel", "psql", "sftp", "sqlite3", "ssh", "telnet", "vi", "vim",
 ];
 
-/// They start no program, whatever their arguments are, except with an option in [`OPTIONS`].
+/// Programs that start no other program, whatever their arguments are, except with an option in [`OPTIONS`].
 pub(super) const INERT: &[&str] = &[
     "[",
     "basename",
@@ -495,7 +497,7 @@ pub(super) const COMPILERS: &[&str] = &[
 
 pub(super) const LINKERS: &[&str] = &["ld", "ld.bfd", "ld.gold", "ld.lld", "lld", "mold"];
 
-/// They read options from a file that is named after `@`.
+/// Programs that read options from a file that is named after `@`.
 pub(super) const RESPONSE_FILES: &[&str] = &[
     "ar", "as", "cc", "ghc", "jar", "java", "javac", "javadoc", "kotlinc", "ld", "nm", "objcopy",
     "objdump", "ranlib", "readelf", "rustc", "rustdoc", "scalac", "strip", "swiftc",

@@ -1,6 +1,6 @@
 //! Parses the corpus files: see README.md beside them. Used by the table test and by the fuzz targets.
 
-use agent_team_policy::{Call, Decision, Effect, Mode, RuleBook};
+use agent_team_policy::{Decision, Effect, Mode, RuleBook, ToolCall};
 use serde_json::json;
 
 pub(crate) use crate::context::book;
@@ -148,7 +148,7 @@ impl Set {
     }
 }
 
-pub(crate) fn call(tool: &str, argument: &str) -> Call {
+pub(crate) fn call(tool: &str, argument: &str) -> ToolCall {
     let name = match tool {
         "bash" => "command",
         "fetch" => "url",
@@ -157,6 +157,6 @@ pub(crate) fn call(tool: &str, argument: &str) -> Call {
     context::call(tool, json!({ name: argument }))
 }
 
-pub(crate) fn judged(book: &RuleBook, mode: Mode, call: &Call) -> Decision {
+pub(crate) fn judged(book: &RuleBook, mode: Mode, call: &ToolCall) -> Decision {
     book.judge(call, &context(), mode)
 }

@@ -2,7 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use agent_team_policy::{Action, Call, CallPath, CallPaths, Effect, RuleBook, RuleContext, Source};
+use agent_team_policy::{
+    Action, CallPath, CallPaths, Effect, RuleBook, RuleContext, Source, ToolCall,
+};
 use serde_json::Value;
 
 pub(crate) fn context() -> RuleContext {
@@ -29,9 +31,9 @@ pub(crate) fn place(given: &str) -> CallPath {
 }
 
 /// A call in the project's directory, with its command in a sandbox.
-pub(crate) fn call(tool: &str, arguments: Value) -> Call {
+pub(crate) fn call(tool: &str, arguments: Value) -> ToolCall {
     let paths = Action::of(tool, &arguments).paths();
-    Call {
+    ToolCall {
         tool: tool.to_owned(),
         arguments,
         directory: place("."),

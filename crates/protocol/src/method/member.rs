@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::engine::Engine;
 use crate::id::{MemberName, Revision, RoleName};
-use crate::spec::PlacementChoice;
+use crate::placement::PlacementChoice;
 use crate::view::{MemberView, TeamState};
 
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -10,8 +10,8 @@ use agent_team_store::OpenError;
 
 use crate::rig::{Team, batch, commit, identity, record, records};
 
-/// Every file of the team with a hash of its bytes, except SQLite's shared memory, the reserve, and an empty log,
-/// which reading a database may leave.
+/// A hash of each file of the team. Omits the files that merely reading a database may create or change: SQLite's
+/// shared memory, the disk reserve, and an empty log.
 fn files(team: &Team) -> BTreeMap<String, u64> {
     let names = team
         .names()
@@ -36,7 +36,8 @@ fn with_records() -> Team {
     team
 }
 
-fn damaged(team: &Team) -> PathBuf {
+/// Asserts that opening sets the database aside as damaged; returns its new path.
+fn set_aside(team: &Team) -> PathBuf {
     let error = team.try_open().unwrap_err();
     let OpenError::Damaged { aside, .. } = &error else {
         panic!("{error:?}")
@@ -49,8 +50,8 @@ fn damaged(team: &Team) -> PathBuf {
     aside.clone()
 }
 
-/// Overwrites the database's header.
-fn spoil(team: &Team) -> Vec<u8> {
+/// Overwrites the first page of the database, which contains its header; returns the new content.
+fn overwrite_header(team: &Team) -> Vec<u8> {
     let mut bytes = fs::read(team.file()).unwrap();
     bytes[..4096].fill(7);
     fs::write(team.file(), &bytes).unwrap();
@@ -61,9 +62,9 @@ fn spoil(team: &Team) -> Vec<u8> {
 fn a_file_that_is_not_a_database_is_set_aside() {
     let team = with_records();
     let log = fs::read(team.path("team.db-wal")).unwrap();
-    let spoilt = spoil(&team);
-    let aside = damaged(&team);
-    assert_eq!(fs::read(&aside).unwrap(), spoilt);
+    let content = overwrite_header(&team);
+    let aside = set_aside(&team);
+    assert_eq!(fs::read(&aside).unwrap(), content);
     assert_eq!(fs::read(format!("{}-wal", aside.display())).unwrap(), log);
 
     // A new database can be created at the path.
@@ -76,7 +77,7 @@ fn a_second_damaged_file_does_not_overwrite_the_first() {
     let asides: Vec<_> = (0..3_u8)
         .map(|n| {
             fs::write(team.file(), [n; 5_000]).unwrap();
-            damaged(&team)
+            set_aside(&team)
         })
         .collect();
     for (n, aside) in (0..).zip(asides) {
@@ -97,7 +98,7 @@ fn damaged_content_is_found_on_open() {
     for damage in damages {
         let team = with_records();
         team.sqlite().execute_batch(damage).unwrap();
-        let aside = damaged(&team);
+        let aside = set_aside(&team);
         assert!(fs::metadata(&aside).unwrap().len() > 0, "{damage}");
     }
 }
@@ -105,7 +106,7 @@ fn damaged_content_is_found_on_open() {
 #[test]
 fn a_damaged_page_is_found_on_open() {
     let team = with_records();
-    // Otherwise the log would still contain the page.
+    // Move the log's pages into the database file: SQLite would read the intact page from the log.
     team.sqlite()
         .execute_batch("PRAGMA wal_checkpoint(TRUNCATE)")
         .unwrap();
@@ -121,7 +122,7 @@ fn a_damaged_page_is_found_on_open() {
     let start = (root - 1) * 4096;
     bytes[start..start + 4096].fill(0xa5);
     fs::write(team.file(), bytes).unwrap();
-    damaged(&team);
+    set_aside(&team);
 }
 
 #[test]
@@ -136,7 +137,7 @@ fn a_log_without_its_database_is_set_aside() {
             fs::remove_file(team.file())
         }
         .unwrap();
-        let aside = damaged(&team);
+        let aside = set_aside(&team);
         assert_eq!(fs::read(format!("{}-wal", aside.display())).unwrap(), log);
     }
 }
@@ -204,7 +205,7 @@ fn another_teams_database_is_refused() {
 }
 
 #[test]
-fn identity_does_not_change_the_database() {
+fn reading_the_identity_changes_no_file() {
     let empty = Team::new();
     assert_eq!(agent_team_store::identity(&empty.dir).unwrap(), None);
     assert_eq!(empty.names(), [""; 0]);
@@ -217,7 +218,7 @@ fn identity_does_not_change_the_database() {
     );
     assert_eq!(files(&team), before);
 
-    spoil(&team);
+    overwrite_header(&team);
     let before = files(&team);
     agent_team_store::identity(&team.dir).unwrap_err();
     assert_eq!(files(&team), before);

@@ -146,8 +146,8 @@ fn a_batch_out_of_sequence_is_refused() {
 fn a_lock_of_another_program_only_delays_a_batch() {
     let team = Team::new();
     let mut opened = team.open();
-    let person = team.sqlite();
-    person.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let other_program = team.sqlite();
+    other_program.execute_batch("BEGIN IMMEDIATE").unwrap();
     let began = Instant::now();
     let refused = commit(&mut opened.writer, batch(1, records(1..=1))).unwrap_err();
     assert!(matches!(refused, CommitError::Locked(_)), "{refused:?}");
@@ -156,7 +156,7 @@ fn a_lock_of_another_program_only_delays_a_batch() {
         began.elapsed() < Duration::from_secs(1),
         "reads wait for it"
     );
-    person.execute_batch("ROLLBACK").unwrap();
+    other_program.execute_batch("ROLLBACK").unwrap();
     commit(&mut opened.writer, batch(1, records(1..=1))).unwrap();
 }
 
@@ -164,10 +164,10 @@ fn a_lock_of_another_program_only_delays_a_batch() {
 fn every_batch_gets_one_result_in_order() {
     let team = Team::new();
     let opened = team.open();
-    let (told, answers) = mpsc::channel();
+    let (sender, answers) = mpsc::channel();
     let store = Store::start(
         opened.writer,
-        Box::new(move |answer| told.send(answer).unwrap()),
+        Box::new(move |answer| sender.send(answer).unwrap()),
     )
     .unwrap();
     for n in 1..=50 {
@@ -197,10 +197,10 @@ fn every_batch_gets_one_result_in_order() {
 fn batches_can_be_committed_on_the_callers_thread() {
     let team = Team::new();
     let opened = team.open();
-    let (told, answers) = mpsc::channel();
+    let (sender, answers) = mpsc::channel();
     let store = Store::start(
         opened.writer,
-        Box::new(move |answer| told.send(answer).unwrap()),
+        Box::new(move |answer| sender.send(answer).unwrap()),
     )
     .unwrap();
     store.submit(batch(1, vec![record(1)]));

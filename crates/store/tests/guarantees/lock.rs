@@ -1,4 +1,5 @@
-//! The lock beside the database: it excludes a second writer, and knows what the journal must contain.
+//! The lock file beside the database: it excludes a second writer, and contains the newest acknowledged revision, which
+//! the journal must reach.
 
 use std::fs;
 
@@ -8,7 +9,7 @@ use crate::rig::{Team, batch, commit, identity, records};
 
 const LOCK: &str = "team.lock";
 
-/// A team's directory after a crash, with only these files.
+/// A copy of only these files of a running team, as a crash would leave them.
 fn after_a_crash(team: &Team, files: &[&str]) -> Team {
     let copy = Team::new();
     for name in files {
@@ -17,7 +18,8 @@ fn after_a_crash(team: &Team, files: &[&str]) -> Team {
     copy
 }
 
-fn is_lost(team: &Team, stored: u64, acknowledged: u64) {
+/// Asserts that opening reports lost events, with these two revisions, and changes nothing.
+fn assert_lost(team: &Team, stored: u64, acknowledged: u64) {
     let before = team.names();
     let refused = team.try_open().unwrap_err();
     let OpenError::Lost {
@@ -56,8 +58,9 @@ fn a_removed_log_is_reported_until_accepted() {
 
     let copy = after_a_crash(&team, &["team.db", LOCK]);
     let owner = agent_team_store::identity(&copy.dir).unwrap();
-    assert_eq!(owner, Some(identity("payments")), "it is still known");
-    is_lost(&copy, 0, 50);
+    assert_eq!(owner, Some(identity("payments")), "without its log");
+    assert_lost(&copy, 0, 50);
+    // An empty lock file accepts the loss.
     fs::write(copy.path(LOCK), "").unwrap();
     assert_eq!(copy.open().restored.revision.0, 0);
 }
@@ -73,7 +76,7 @@ fn a_replaced_older_database_is_reported() {
     commit(&mut opened.writer, batch(11, records(11..=30))).unwrap();
     opened.writer.close();
     fs::write(team.file(), older).unwrap();
-    is_lost(&team, 10, 30);
+    assert_lost(&team, 10, 30);
 }
 
 #[test]
@@ -85,7 +88,7 @@ fn a_removed_database_is_not_a_new_team() {
     for name in ["team.db", "team.db-wal", "team.db-shm"] {
         let _not_there = fs::remove_file(team.path(name));
     }
-    is_lost(&team, 0, 5);
+    assert_lost(&team, 0, 5);
 }
 
 #[test]
@@ -94,9 +97,10 @@ fn an_unsynced_journal_may_lose_events_in_a_power_cut() {
     let mut opened = team.open();
     commit(&mut opened.writer, batch(1, records(1..=5))).unwrap();
     opened.writer.close();
+    // A newer revision, acknowledged before the reboot.
     let lock = fs::read_to_string(team.path(LOCK)).unwrap();
     let boot = lock.trim().split_once(' ').unwrap().1;
-    let before_the_cut = format!("{:020} {}\n", 9, boot.replace(|_| true, "0"));
-    fs::write(team.path(LOCK), before_the_cut).unwrap();
+    let before_reboot = format!("{:020} {}\n", 9, boot.replace(|_| true, "0"));
+    fs::write(team.path(LOCK), before_reboot).unwrap();
     assert_eq!(team.open().restored.revision.0, 5);
 }

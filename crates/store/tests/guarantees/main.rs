@@ -2,12 +2,9 @@
 
 #![expect(
     clippy::unwrap_used,
-    reason = "a test that cannot go on has failed, in its helpers too"
+    reason = "a panic fails the test, also in helpers"
 )]
-#![expect(
-    clippy::print_stderr,
-    reason = "a test that cannot be tried on this machine says so"
-)]
+#![expect(clippy::print_stderr, reason = "a skipped test prints why")]
 
 mod damage;
 mod disk_full;

@@ -7,7 +7,7 @@ use agent_team_store::{CommitError, ReadError};
 
 use crate::rig::{Team, batch, commit, records};
 
-fn is_refused_from_then_on(team: &Team, interfere: impl FnOnce(&Team), undo: impl FnOnce(&Team)) {
+fn later_commits_are_refused(team: &Team, interfere: impl FnOnce(&Team), undo: impl FnOnce(&Team)) {
     let mut opened = team.open();
     commit(&mut opened.writer, batch(1, records(1..=1))).unwrap();
     interfere(team);
@@ -23,7 +23,7 @@ fn is_refused_from_then_on(team: &Team, interfere: impl FnOnce(&Team), undo: imp
 
 #[test]
 fn an_unlinked_database_acknowledges_nothing() {
-    is_refused_from_then_on(
+    later_commits_are_refused(
         &Team::new(),
         |team| fs::remove_file(team.file()).unwrap(),
         |_| (),
@@ -32,7 +32,7 @@ fn an_unlinked_database_acknowledges_nothing() {
 
 #[test]
 fn an_unlinked_log_acknowledges_nothing() {
-    is_refused_from_then_on(
+    later_commits_are_refused(
         &Team::new(),
         |team| fs::remove_file(team.path("team.db-wal")).unwrap(),
         |_| (),
@@ -41,7 +41,7 @@ fn an_unlinked_log_acknowledges_nothing() {
 
 #[test]
 fn a_moved_database_acknowledges_nothing_after_its_return() {
-    is_refused_from_then_on(
+    later_commits_are_refused(
         &Team::new(),
         |team| fs::rename(team.file(), team.path("elsewhere")).unwrap(),
         |team| fs::rename(team.path("elsewhere"), team.file()).unwrap(),

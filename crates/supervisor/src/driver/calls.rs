@@ -93,7 +93,7 @@ impl Driver {
         match by {
             Origin::User => CallerRole::User,
             Origin::Member { name, .. } => match self.team.member(name) {
-                Some(member) if member.plan.lead => CallerRole::Lead,
+                Some(member) if member.spec.lead => CallerRole::Lead,
                 Some(_) | None => CallerRole::Teammate,
             },
         }
@@ -140,10 +140,10 @@ impl Driver {
             Origin::User => Ok(()),
         };
         let project = &self.identity.project;
-        let plan = allowed
-            .and_then(|()| convert::spawn_plan(spawn, &by, project, &self.team, &self.settings));
-        match plan {
-            Ok(plan) => self.call(by, key, reply, ReplyShape::Plain, Call::Spawn { plan }),
+        let spec = allowed
+            .and_then(|()| convert::spawn_spec(spawn, &by, project, &self.team, &self.settings));
+        match spec {
+            Ok(spec) => self.call(by, key, reply, ReplyShape::Plain, Call::Spawn { spec }),
             Err(refusal) => reply.refuse(refusal),
         }
     }

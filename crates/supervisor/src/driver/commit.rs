@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use agent_team_core::{CallKey, Effect, ReplyTo, Team};
+use agent_team_protocol::command_line::CommandLine;
 use agent_team_protocol::view::CommitView;
 use agent_team_protocol::{ErrorCode, Refusal, with_causes};
 use agent_team_store::{Batch, CommitError, Committed};
@@ -248,7 +249,7 @@ impl Driver {
             }
             (Storage::Failed(why), RequestKind::Change(change)) => {
                 let refusal =
-                    Refusal::new(ErrorCode::StorageFailed, why.clone()).hint(STORAGE_LOST_HINT);
+                    Refusal::new(ErrorCode::StorageFailed, why.clone()).hint(storage_lost());
                 if urgent && !matches!(change, Change::Decide(_)) {
                     self.end_unstored();
                 }
@@ -265,7 +266,7 @@ impl Driver {
             .members()
             .filter_map(|member| {
                 Some(Effect::EndTree {
-                    member: member.plan.name.clone(),
+                    member: member.spec.name.clone(),
                     launch: member.life.launch()?.id.clone(),
                     process: member.life.process(),
                     scan: agent_team_core::effect::Scan::Everything,
@@ -282,8 +283,14 @@ impl Driver {
 }
 
 /// Hint when storage has failed for good.
-const STORAGE_LOST_HINT: &str = "end processes with agent-team kill or agent-team down --force, \
-                       then continue from the stored state with: agent-team supervisor restart";
+fn storage_lost() -> String {
+    format!(
+        "end processes with {} or {}, then continue from the stored state with: {}",
+        CommandLine::KillAny,
+        CommandLine::DownForced,
+        CommandLine::RestartSupervisor
+    )
+}
 
 fn storage_refusal(error: &CommitError) -> Refusal {
     match error {
@@ -301,7 +308,7 @@ fn storage_refusal(error: &CommitError) -> Refusal {
         | CommitError::Broken { .. }
         | CommitError::OutOfOrder { .. }
         | CommitError::Panicked(_) => {
-            Refusal::new(ErrorCode::StorageFailed, with_causes(error)).hint(STORAGE_LOST_HINT)
+            Refusal::new(ErrorCode::StorageFailed, with_causes(error)).hint(storage_lost())
         }
     }
 }

@@ -5,19 +5,19 @@ use std::path::Path;
 
 use agent_team_core::Effect;
 use agent_team_core::input::{ClaimRef, StartFault, Verdict};
+use agent_team_protocol::command_line::CommandLine;
 use agent_team_protocol::launch::LaunchFile;
 use agent_team_protocol::notification::{Abandon, StopMember};
 use agent_team_protocol::{LaunchId, MemberName};
 use agent_team_system::planted::{self, Plant};
 use agent_team_system::private_file;
-use agent_team_system::process::ProcessId;
 
 use super::{Driver, Message};
 use crate::environment::Environment;
 use crate::hooks::{self, Hook, HookOutcome};
 use crate::launch::{LaunchOrder, Order, ProgramTask};
-use crate::plan_settings::Unreadable;
-use crate::view;
+use crate::parsed_settings::Unreadable;
+use crate::{convert, view};
 
 impl Driver {
     pub(super) fn effect(&mut self, effect: Effect) {
@@ -47,10 +47,7 @@ impl Driver {
                 process,
                 scan,
             } => {
-                let process = process.map(|process| ProcessId {
-                    pid: process.pid,
-                    start_time: process.start_time,
-                });
+                let process = process.map(convert::process);
                 self.end_tree(&member, launch, process, scan);
             }
             Effect::ClosePane { member } => {
@@ -107,7 +104,7 @@ impl Driver {
 
     /// The last member by name that holds no claim. Used by a plant of the tests.
     fn without_task(&self) -> Option<MemberName> {
-        let members = self.team.members().map(|member| &member.plan.name);
+        let members = self.team.members().map(|member| &member.spec.name);
         let free = members.filter(|name| self.team.task_of(name).is_none());
         free.max().cloned()
     }
@@ -135,7 +132,7 @@ impl Driver {
             .team
             .member(member)
             .ok_or_else(|| StartFault::Unfit("the member has left the team".to_owned()))?;
-        let plan = &member_there.plan;
+        let spec = &member_there.spec;
         let settings = self.settings.member(member);
         let settings = settings.map_err(|error| StartFault::Unfit(error.to_string()))?;
         let program = self
@@ -165,8 +162,8 @@ impl Driver {
             secrets,
             log: self.log_of(member),
             engine: settings.engine,
-            role: plan.role.clone(),
-            lead: plan.lead,
+            role: spec.role.clone(),
+            lead: spec.lead,
             project: self.identity.project.clone(),
             agent: settings.agent.clone(),
         };
@@ -194,10 +191,10 @@ impl Driver {
             .environment_file(self.identity.team.as_str());
         let bytes = private_file::read(&file).map_err(|error| {
             if error.kind() == std::io::ErrorKind::NotFound {
-                StartFault::Unfit(
-                    "the team's environment file is missing; write it again with: agent-team up"
-                        .to_owned(),
-                )
+                StartFault::Unfit(format!(
+                    "the team's environment file is missing; write it again with: {}",
+                    CommandLine::Up
+                ))
             } else {
                 StartFault::Failed(error.to_string())
             }
@@ -206,7 +203,8 @@ impl Driver {
             // A power cut can leave the file empty.
             let file = file.display();
             StartFault::Unfit(format!(
-                "cannot read {file}: {error}; write it again with: agent-team up"
+                "cannot read {file}: {error}; write it again with: {}",
+                CommandLine::Up
             ))
         })
     }

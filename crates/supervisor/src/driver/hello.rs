@@ -2,16 +2,16 @@
 //! Called by the driver for each connection that shows a token.
 
 use agent_team_core::Input;
-use agent_team_core::member::{Life, ProcessStamp};
+use agent_team_core::member::Life;
 use agent_team_protocol::initialize::{BUILD, Initialized, Welcome};
 use agent_team_protocol::notification::StopMember;
-use agent_team_protocol::{ErrorCode, LaunchId, MemberName, Refusal};
+use agent_team_protocol::{ErrorCode, MemberName, Refusal};
 use subtle::ConstantTimeEq;
 
 use super::Driver;
 use super::batch::PostCommit;
 use super::launches::Hello;
-use crate::view;
+use crate::{convert, view};
 
 impl Driver {
     /// Checks a worker's token. The worker is welcomed after the commit that stores its hello.
@@ -23,13 +23,9 @@ impl Driver {
             tracing::warn!(launch = %hello.launch, pid = hello.process.pid, %refusal, "a worker was refused");
             return hello.reply.refuse(refusal);
         }
-        let process = ProcessStamp {
-            pid: hello.process.pid,
-            start_time: hello.process.start_time,
-        };
         self.urgent(Input::HelloReceived {
             launch: hello.launch.clone(),
-            process,
+            process: convert::stamp(hello.process),
         });
         self.next_batch.then(PostCommit::Welcome(hello));
     }
@@ -48,9 +44,7 @@ impl Driver {
         if !bool::from(shown.as_bytes().ct_eq(launch.token_hash.as_bytes())) {
             return Err(refused("wrong token for this launch"));
         }
-        let is_same_process = |process: ProcessStamp| {
-            process.pid == hello.process.pid && process.start_time == hello.process.start_time
-        };
+        let shown_process = convert::stamp(hello.process);
         match &member.life {
             Life::Launching { .. } => {
                 match self
@@ -69,7 +63,7 @@ impl Driver {
             Life::Ready { process, .. }
             | Life::StopRequested { process, .. }
             | Life::Draining { process, .. }
-                if is_same_process(*process) =>
+                if *process == shown_process =>
             {
                 Ok(())
             }
@@ -91,12 +85,12 @@ impl Driver {
                 "this launch has ended",
             ));
         };
-        let name = member.plan.name.clone();
+        let name = member.spec.name.clone();
         let welcome = Welcome {
             name: name.clone(),
             team: self.identity.team.clone(),
-            role: member.plan.role.clone(),
-            colour: member.plan.colour.to_string(),
+            role: member.spec.role.clone(),
+            colour: member.spec.colour.to_string(),
             assignment: (self.team.task_of(&name))
                 .map(|task| view::assignment(task, self.settings.team())),
             allowance: self.views().allowance(&name),
@@ -116,14 +110,10 @@ impl Driver {
         });
         // A connection that has closed meanwhile reports that separately as `Disconnected`.
         let _connection_gone = hello.admitted.send(name.clone());
-        let process = ProcessStamp {
-            pid: hello.process.pid,
-            start_time: hello.process.start_time,
-        };
         // `watch` registers only hosted workers here: their host reports their end, because the pid is shared. For a
         // worker with a process of its own the end of the connection is the signal, so that no pidfd is needed while
         // it is connected.
-        self.watch(hello.launch.clone(), process);
+        self.watch(hello.launch.clone(), hello.process);
         self.launches.unwatch(&hello.launch);
         self.repeat_stop(&name);
         self.inform_of_pending(&name);
@@ -145,16 +135,9 @@ impl Driver {
     /// After a failed commit the restored state does not know the workers whose hello was in it. They are still
     /// connected, so their hellos are repeated.
     pub(super) fn repeat_hellos(&mut self) {
-        let connected: Vec<(LaunchId, ProcessStamp)> = self
-            .launches
-            .connected()
-            .map(|(launch, process)| {
-                let process = ProcessStamp {
-                    pid: process.pid,
-                    start_time: process.start_time,
-                };
-                (launch.clone(), process)
-            })
+        let connected = self.launches.connected();
+        let connected: Vec<_> = connected
+            .map(|(launch, process)| (launch.clone(), convert::stamp(process)))
             .collect();
         for (launch, process) in connected {
             self.urgent(Input::HelloReceived { launch, process });

@@ -34,7 +34,7 @@ impl Labels {
     /// The orders that show what has changed.
     pub(super) fn changes(&self, views: &Views<'_>) -> Vec<Order> {
         let labels = views.team.members().filter_map(|member| {
-            let name = &member.plan.name;
+            let name = &member.spec.name;
             let label = views.label(member)?;
             (self.shown.get(name) != Some(&label)).then(|| Order::Label(name.clone(), label))
         });

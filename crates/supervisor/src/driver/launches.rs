@@ -7,7 +7,8 @@ use agent_team_core::mail::InboxCursor;
 use agent_team_core::member::Member;
 use agent_team_core::{Team, Tick, Timer};
 use agent_team_protocol::notification::{Deliver, DeliveredMessage, Notification, Ping};
-use agent_team_protocol::view::{Placement, Waiting};
+use agent_team_protocol::placement::Placement;
+use agent_team_protocol::view::Waiting;
 use agent_team_protocol::{LaunchId, MemberName, MessageId, rpc};
 use agent_team_system::process::ProcessId;
 use tokio::sync::oneshot;
@@ -110,7 +111,7 @@ impl Launches {
         let last = |member: &Member| member.inbox.iter().last().map(|(id, _)| id);
         let offered = team
             .members()
-            .filter_map(|member| Some((member.plan.name.clone(), last(member)?)));
+            .filter_map(|member| Some((member.spec.name.clone(), last(member)?)));
         Self {
             runtimes: BTreeMap::new(),
             offered: offered.collect(),
@@ -192,10 +193,7 @@ impl Launches {
         worker: StartedWorker,
     ) {
         let runtime = self.add(member, launch);
-        runtime.started = Some(ProcessId {
-            pid: worker.process.pid,
-            start_time: worker.process.start_time,
-        });
+        runtime.started = Some(worker.process);
         runtime.placement = Some(worker.placement);
         runtime.pane = worker.pane;
     }
@@ -385,7 +383,7 @@ impl Launches {
         }
         if let Some(newest) = newest {
             runtime.liveness.expect_answer(now);
-            let offered = self.offered.entry(member.plan.name.clone());
+            let offered = self.offered.entry(member.spec.name.clone());
             let offered = offered.or_insert(newest);
             *offered = newest.max(*offered);
         }

@@ -7,10 +7,11 @@
 use std::path::PathBuf;
 
 use agent_team_core::member::{Life, Member};
+use agent_team_protocol::command_line::CommandLine;
 use agent_team_protocol::engine::Engine;
 use agent_team_protocol::method::{Attach, AttachAnswer, HoldAnswer, HoldPane, ReopenAnswer};
 use agent_team_protocol::notification::PaneShown;
-use agent_team_protocol::view::Placement;
+use agent_team_protocol::placement::Placement;
 use agent_team_protocol::{ErrorCode, LaunchId, MemberName, Refusal};
 use agent_team_system::daemon;
 use agent_team_system::process::ProcessId;
@@ -61,11 +62,12 @@ impl Driver {
 
     /// Lends a terminal to a launch's worker.
     pub(crate) fn hold(&mut self, reply: Reply, hold: &HoldPane) {
-        let over = || Refusal::new(ErrorCode::NoPane, "the member has exited");
+        let exited = || Refusal::new(ErrorCode::NoPane, "the member has exited");
         let Some(member) = self.team.member_of(&hold.launch) else {
-            return reply.refuse(over().hint("list the members with: agent-team ps"));
+            return reply
+                .refuse(exited().hint(format!("list the members with: {}", CommandLine::Ps)));
         };
-        let name = member.plan.name.clone();
+        let name = member.spec.name.clone();
         let runtime = self.launches.get(&hold.launch);
         let Some(process) = runtime.and_then(LaunchRuntime::process) else {
             let refusal = format!("{name} is not connected");
@@ -111,7 +113,7 @@ impl Driver {
 
     /// How the caller's terminal is lent to a connected member.
     fn lend_to(&self, member: &Member, read_only: bool) -> Option<TerminalLoan> {
-        let (launch, runtime) = self.launches.of(&self.team, &member.plan.name)?;
+        let (launch, runtime) = self.launches.of(&self.team, &member.spec.name)?;
         let worker = runtime.process()?;
         if self.is_hosted(launch, Some(worker)) {
             return None;
@@ -166,7 +168,7 @@ impl Driver {
         answer_with(reply, answer, |panes| Ok(ReopenAnswer { panes }));
     }
 
-    /// The same for all members, without a caller; failures are logged.
+    /// Opens panes for all members without one, without a caller; failures are logged.
     pub(super) fn reopen_all(&self) {
         let orders = self.without_panes();
         if orders.is_empty() {
@@ -192,7 +194,7 @@ impl Driver {
 
     /// The order that opens a pane for a connected worker, or `None` if it has one.
     fn pane_for(&self, member: &Member) -> Result<Option<LaunchOrder>, Refusal> {
-        let name = &member.plan.name;
+        let name = &member.spec.name;
         let refused = |why: String| Refusal::new(ErrorCode::NoPane, why);
         let placement = self.views().wanted_placement(member);
         if placement == Placement::Hosted {
@@ -202,13 +204,15 @@ impl Driver {
             let team = self.views().placement();
             return Err(
                 refused(format!("{name} has no pane by its placement: {team}")).hint(format!(
-                    "show it in this terminal with: agent-team attach {name}"
+                    "show it in this terminal with: {}",
+                    CommandLine::Attach(name)
                 )),
             );
         }
         let Some((launch, runtime)) = self.launches.of(&self.team, name) else {
             return Err(refused(format!("{name} is not running")).hint(format!(
-                "start it in a pane with: agent-team restart {name}"
+                "start it in a pane with: {}",
+                CommandLine::Restart(name)
             )));
         };
         if runtime.pane().is_some() {
@@ -250,8 +254,10 @@ fn attach_helper_program() -> Result<PathBuf, daemon::FindBinaryError> {
 
 fn no_own_process(name: &MemberName) -> Refusal {
     let text = format!("{name} runs in a shared process and has no terminal");
-    Refusal::new(ErrorCode::NoPane, text)
-        .hint(format!("follow its output with: agent-team logs -f {name}"))
+    Refusal::new(ErrorCode::NoPane, text).hint(format!(
+        "follow its output with: {}",
+        CommandLine::FollowLog(name)
+    ))
 }
 
 /// Forwards the launcher's answer to the caller.

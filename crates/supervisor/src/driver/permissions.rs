@@ -19,17 +19,17 @@ use agent_team_protocol::{ErrorCode, MemberName, Refusal, RequestId};
 use agent_team_system::planted::{self, Plant};
 
 use super::replies::ReplyShape;
-use crate::plan_settings::PlanSettings;
+use crate::parsed_settings::ParsedSettings;
 use crate::{convert, permission};
 
 /// Maximum characters of a command in the reasons of a request.
 const SUBJECT: usize = 80;
 
-/// What a judgement is made from.
+/// The inputs of a judgement.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Permissions<'a> {
     pub(super) team: &'a Team,
-    pub(super) settings: &'a PlanSettings,
+    pub(super) settings: &'a ParsedSettings,
     pub(super) project: &'a Path,
 }
 
@@ -64,7 +64,7 @@ impl Permissions<'_> {
         let call = Call::Ask {
             digest: agent_team_policy::Digest::of(&call).to_string().into(),
             call: serde_json::to_string(ask)
-                .expect("it was read from JSON")
+                .expect("a call has a JSON form")
                 .into(),
             changes: !matches!(call.action(), Action::Read(_) | Action::Own),
             ruling,
@@ -79,7 +79,7 @@ impl Permissions<'_> {
             reason = "only these two write shell lines"
         )]
         let (written, lines) = match call {
-            Call::AddTask { plan, lines, .. } => ([plan.run.as_ref(), plan.verify.as_ref()], lines),
+            Call::AddTask { spec, lines, .. } => ([spec.run.as_ref(), spec.verify.as_ref()], lines),
             Call::UpdateTask { changes, lines, .. } => {
                 let written = [&changes.run, &changes.verify];
                 (written.map(|line| line.as_ref()?.as_ref()), lines)
@@ -202,7 +202,7 @@ impl Permissions<'_> {
 
     /// The pending requests that the lead is informed of; none for another member.
     pub(super) fn pending_for(&self, name: &MemberName) -> Vec<RequestId> {
-        if self.team.lead().is_none_or(|lead| lead.plan.name != *name) {
+        if self.team.lead().is_none_or(|lead| lead.spec.name != *name) {
             return Vec::new();
         }
         let pending = self.team.requests().pending();
@@ -231,8 +231,8 @@ impl Permissions<'_> {
     }
 
     /// Whether the user delegated approval of this call to the lead. Never true for the lead's own calls.
-    fn is_delegated(&self, member: &MemberName, call: &agent_team_policy::Call) -> bool {
-        let lead = self.team.lead().map(|lead| &lead.plan.name);
+    fn is_delegated(&self, member: &MemberName, call: &agent_team_policy::ToolCall) -> bool {
+        let lead = self.team.lead().map(|lead| &lead.spec.name);
         if lead.is_none_or(|lead| lead == member) {
             return false;
         }
@@ -305,7 +305,7 @@ impl Permissions<'_> {
     fn judge(
         &self,
         member: Option<&MemberName>,
-        call: &agent_team_policy::Call,
+        call: &agent_team_policy::ToolCall,
         more: Option<&Grant>,
     ) -> Judgement {
         let (mut book, stance) = match self.settings.rules() {

@@ -1,7 +1,7 @@
 //! The answer of `up` before anything is stored: computed on a copy of the team. Called by the server, for teams that
 //! do not exist yet, and by the driver.
 
-use agent_team_core::input::UpPlan;
+use agent_team_core::input::UpSpec;
 use agent_team_core::{Answer, Call, Context, Effect, Input, Origin, ReplyTo, Team, Tick};
 use agent_team_protocol::method::{Change, ChangeKind, UpAnswer};
 use agent_team_protocol::spec::TeamSpec;
@@ -17,12 +17,12 @@ pub(crate) fn preview(
     now: Tick,
 ) -> Result<UpAnswer, Refusal> {
     let empty_team = Team::default();
-    let plan = convert::up_plan(spec.clone(), team_placement.clone(), &empty_team);
+    let wanted = convert::up_spec(spec.clone(), team_placement.clone(), &empty_team);
     try_up(
         &empty_team,
         &TeamId::new(&spec.name, &spec.project),
         team_placement,
-        plan,
+        wanted,
         now,
     )
 }
@@ -32,7 +32,7 @@ pub(super) fn try_up(
     team: &Team,
     id: &TeamId,
     team_placement: &TeamPlacement,
-    plan: UpPlan,
+    wanted: UpSpec,
     now: Tick,
 ) -> Result<UpAnswer, Refusal> {
     let context = Context {
@@ -46,7 +46,7 @@ pub(super) fn try_up(
             by: Origin::User,
             key: None,
             reply: ReplyTo(0),
-            call: Box::new(Call::Up(Box::new(plan))),
+            call: Box::new(Call::Up(Box::new(wanted))),
         },
     );
     let outcome = step.effects.into_iter().find_map(|effect| {

@@ -6,8 +6,9 @@ use std::time::Duration;
 use agent_team_core::Input;
 use agent_team_core::effect::Scan;
 use agent_team_core::input::StartFault;
-use agent_team_core::member::{Life, ProcessStamp};
-use agent_team_protocol::view::{Fate, Placement};
+use agent_team_core::member::Life;
+use agent_team_protocol::placement::Placement;
+use agent_team_protocol::view::Fate;
 use agent_team_protocol::{LaunchId, MemberName};
 use agent_team_system::private_file;
 use agent_team_system::process::ProcessId;
@@ -18,6 +19,7 @@ use tokio::task::AbortHandle;
 use super::Driver;
 use super::launches::Watch;
 use super::message::Message;
+use crate::convert;
 use crate::launch::{Order, Started};
 use crate::machine::Machine;
 
@@ -39,8 +41,8 @@ impl Driver {
             .filter(|launch| self.launches.get(launch).is_none())
             .collect();
         for launch in launching {
-            // The process that unlinks the launch file owns the launch. If this unlink succeeds, no worker has taken the file
-            // and none can take it later, so that starting again cannot create a second worker for the same launch.
+            // The process that unlinks the launch file owns the launch. If this unlink succeeds, no worker has taken
+            // the file and none can take it later, so starting again cannot create a second worker for this launch.
             let file = self.directories.launch_file(launch.as_str());
             match private_file::discard(&file) {
                 Ok(true) => self.untaken(launch),
@@ -57,9 +59,9 @@ impl Driver {
             .members()
             .filter_map(|member| {
                 Some((
-                    member.plan.name.clone(),
+                    member.spec.name.clone(),
                     member.life.launch()?.id.clone(),
-                    member.life.process()?,
+                    convert::process(member.life.process()?),
                 ))
             })
             .collect();
@@ -109,23 +111,19 @@ impl Driver {
         if self.launches.detach(launch, connection) {
             let process = self.team.member_of(launch);
             if let Some(process) = process.and_then(|member| member.life.process()) {
-                self.watch(launch.clone(), process);
+                self.watch(launch.clone(), convert::process(process));
             }
         }
     }
 
     /// Starts watching the process of a launch without a connection. Idempotent.
-    pub(super) fn watch(&mut self, launch: LaunchId, process: ProcessStamp) {
+    pub(super) fn watch(&mut self, launch: LaunchId, process: ProcessId) {
         let Some(runtime) = self.launches.get(&launch) else {
             return;
         };
         if runtime.is_watched() {
             return;
         }
-        let process = ProcessId {
-            pid: process.pid,
-            start_time: process.start_time,
-        };
         let watch = if self.is_hosted(&launch, Some(process)) {
             self.launcher.order(Order::Watch(launch.clone(), process));
             Watch::Host

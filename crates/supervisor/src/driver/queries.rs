@@ -196,7 +196,7 @@ impl Driver {
             .team
             .members()
             .map(|member| {
-                let name = member.plan.name.clone();
+                let name = member.spec.name.clone();
                 let states: std::collections::BTreeMap<_, _> = member
                     .inbox
                     .iter()
@@ -313,8 +313,8 @@ impl BoardPage {
         while let Some(task) = board.next_if(|_| tasks.len() < PAGE_TASKS && bytes < PAGE_BYTES) {
             // Counts less than the task's serialised size, so that the page is always cut by `fit`, before the first
             // task left out here.
-            let lines = task.plan.run.iter().chain(&task.plan.verify);
-            bytes += task.plan.description.len() + lines.map(|line| line.len()).sum::<usize>();
+            let lines = task.spec.run.iter().chain(&task.spec.verify);
+            bytes += task.spec.description.len() + lines.map(|line| line.len()).sum::<usize>();
             tasks.push(view::task(team, task));
         }
         let more = board.peek().is_some();
@@ -390,14 +390,14 @@ mod tests {
     fn board_page(count: usize, bytes: usize) -> BoardPage {
         let mut team = Team::default();
         for number in 0..count {
-            let plan = convert::task_plan(TaskSpec {
+            let spec = convert::task_spec(TaskSpec {
                 key: number.to_string(),
                 title: number.to_string(),
                 description: "x".repeat(bytes),
                 ..TaskSpec::default()
             });
             let call = agent_team_core::Call::AddTask {
-                plan,
+                spec,
                 after: Vec::new(),
                 lines: Vec::new(),
             };

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use agent_team_core::{CallKey, ReplyTo};
 use agent_team_protocol::MemberName;
+use agent_team_protocol::placement::Placement;
 use agent_team_protocol::request::Permission;
-use agent_team_protocol::view::Placement;
 
 use crate::outbox::Reply;
 

@@ -26,7 +26,7 @@ impl Driver {
     /// Adds receipts if the team is going down.
     pub(super) fn note_ended(&mut self, launch: &LaunchId, pids: &[u32], fate: Fate) {
         let runtime = self.launches.get(launch).map(LaunchRuntime::member);
-        let member = self.team.member_of(launch).map(|member| &member.plan.name);
+        let member = self.team.member_of(launch).map(|member| &member.spec.name);
         let member = runtime
             .or(member)
             .map_or_else(|| launch.to_string(), ToString::to_string);

@@ -16,7 +16,7 @@ const RECENT_MAX: usize = 1_024;
 #[derive(Debug)]
 pub(super) struct Subscribers {
     team: TeamId,
-    /// They receive every event as it is committed.
+    /// Subscribers that receive every event as it is committed.
     live: Vec<Subscriber>,
     recent: VecDeque<JournalEntry>,
 }
@@ -38,11 +38,11 @@ pub(crate) struct CatchUp {
 /// How a subscriber continues.
 #[derive(Debug)]
 pub(super) enum Progress {
-    /// It receives every further event, or its connection has closed.
+    /// The subscriber receives every further event, or its connection has closed.
     Settled,
-    /// It must first read history, up to a recent event.
+    /// The subscriber must first read history, up to a recent event.
     Behind(CatchUp),
-    /// Its queue is full. It continues when there is room.
+    /// The subscriber's queue is full. It continues when there is room.
     Full(CatchUp),
 }
 
@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_queue_delays_catching_up_and_ends_a_live_subscription() {
+    fn a_full_queue_delays_catch_up_and_ends_live_subscriptions() {
         let mut subscribers = subscribers();
         let (slow, mut frames) = reader(0, false);
         while slow.outbox.send("x".repeat(1_000)).is_ok() {}

@@ -3,7 +3,6 @@
 
 use std::sync::Arc;
 
-use agent_team_core::member::ProcessStamp;
 use agent_team_core::{Answer, Call, Context, Effect, Input, Origin, Refused, ReplyTo, Team, Tick};
 use agent_team_protocol::{LaunchId, MemberName};
 use agent_team_store::TeamIdentity;
@@ -18,13 +17,13 @@ use super::views::Views;
 use crate::convert;
 use crate::launch::panes::TerminalBackend;
 use crate::outbox::{Outbox, Reply};
-use crate::plan_settings::PlanSettings;
+use crate::parsed_settings::ParsedSettings;
 use crate::settings::TeamPlacement;
 
 pub(super) struct TestTeam {
     pub(super) identity: TeamIdentity,
     pub(super) team: Team,
-    pub(super) settings: PlanSettings,
+    pub(super) settings: ParsedSettings,
     pub(super) launches: Launches,
     pub(super) now: Tick,
 }
@@ -38,7 +37,7 @@ impl TestTeam {
         Self::with(teammates, json!({}))
     }
 
-    /// The same with additional keys in the specification.
+    /// [`Self::of`] with additional keys in the specification.
     pub(super) fn with(teammates: &[&str], more: Value) -> Self {
         let member = |name: &str, lead: bool| {
             json!({
@@ -70,17 +69,17 @@ impl TestTeam {
             terminal: TerminalBackend::Headless,
             reason: "a test".to_owned(),
         };
-        let plan = convert::up_plan(spec, placement, &team);
+        let spec = convert::up_spec(spec, placement, &team);
         let mut this = Self {
             identity,
-            settings: PlanSettings::default(),
+            settings: ParsedSettings::default(),
             launches: Launches::new(&team),
             team,
             now: Tick(1_000),
         };
         let boot = "boot".into();
         this.input(Input::Resumed { boot });
-        this.call(Origin::User, Call::Up(Box::new(plan))).unwrap();
+        this.call(Origin::User, Call::Up(Box::new(spec))).unwrap();
         this
     }
 
@@ -123,13 +122,12 @@ impl TestTeam {
     /// The member's worker says hello and is connected.
     pub(super) fn hello(&mut self, member: &str, pid: u32) -> Frames {
         let launch = self.launch_of(member);
-        let process = ProcessStamp { pid, start_time: 1 };
+        let process = ProcessId { pid, start_time: 1 };
         self.input(Input::HelloReceived {
             launch: launch.clone(),
-            process,
+            process: convert::stamp(process),
         });
         let (outbox, frames) = Frames::pair();
-        let process = ProcessId { pid, start_time: 1 };
         let connection = u64::from(pid);
         self.launches
             .attach(&name(member), &launch, connection, process, outbox);

@@ -2,7 +2,7 @@
 
 use agent_team_core::{Call, CallKey, Origin};
 use agent_team_protocol::method::UpAnswer;
-use agent_team_protocol::view::Placement;
+use agent_team_protocol::placement::Placement;
 use agent_team_protocol::{ErrorCode, Refusal};
 use agent_team_system::private_file;
 
@@ -29,14 +29,14 @@ impl Driver {
         if let Err(refusal) = checked {
             return reply.refuse(refusal);
         }
-        let plan = convert::up_plan(spec, team_placement.clone(), &self.team);
-        // The environment file marks a team as up, so a refused `up` must not write it: the plan is tried on a copy
+        let spec = convert::up_spec(spec, team_placement.clone(), &self.team);
+        // The environment file marks a team as up, so a refused `up` must not write it: the spec is tried on a copy
         // of the state first.
         let answer = match try_up(
             &self.team,
             &self.identity.team,
             &team_placement,
-            plan.clone(),
+            spec.clone(),
             self.now(),
         ) {
             Ok(answer) => answer,
@@ -58,7 +58,7 @@ impl Driver {
             return;
         }
         let shape = self.shape_of_up(&team_placement);
-        self.call(by, key, reply, shape, Call::Up(Box::new(plan)));
+        self.call(by, key, reply, shape, Call::Up(Box::new(spec)));
         // Before the launches of this batch: the launcher must know the placement before its first start order.
         self.send_placement();
     }

@@ -4,7 +4,8 @@ use agent_team_core::member::{Life, Member};
 use agent_team_core::{Refused, Team, Tick};
 use agent_team_protocol::method::MemberAnswer;
 use agent_team_protocol::notification::Allowance;
-use agent_team_protocol::view::{MemberState, MemberView, Placement, TeamState, TeamView};
+use agent_team_protocol::placement::Placement;
+use agent_team_protocol::view::{MemberState, MemberView, TeamState, TeamView};
 use agent_team_protocol::{MemberName, Refusal, attention};
 use agent_team_store::TeamIdentity;
 
@@ -12,16 +13,16 @@ use super::launches::{LaunchRuntime, Launches};
 use crate::convert;
 use crate::launch::Label;
 use crate::launch::panes::TerminalBackend;
-use crate::plan_settings::PlanSettings;
+use crate::parsed_settings::ParsedSettings;
 use crate::settings::{self, TeamPlacement};
 use crate::view::{self, RuntimeFacts};
 
-/// What views of a team are made from.
+/// The inputs of a team's views.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Views<'a> {
     pub(super) identity: &'a TeamIdentity,
     pub(super) team: &'a Team,
-    pub(super) settings: &'a PlanSettings,
+    pub(super) settings: &'a ParsedSettings,
     pub(super) launches: &'a Launches,
     /// All workers run inside this process.
     pub(super) hosts: bool,
@@ -83,7 +84,7 @@ impl Views<'_> {
         let wanted = self.wanted_placement(member);
         let placement = runtime.and_then(LaunchRuntime::placement).unwrap_or(wanted);
         let facts = RuntimeFacts {
-            settings: self.settings.member(&member.plan.name).ok(),
+            settings: self.settings.member(&member.spec.name).ok(),
             wall_ms: self.wall_ms,
             placement,
             lost_pane: wanted.has_panes() && placement == Placement::Headless,
@@ -101,7 +102,7 @@ impl Views<'_> {
     }
 
     pub(super) fn wanted_placement(&self, member: &Member) -> Placement {
-        let settings = self.settings.member(&member.plan.name);
+        let settings = self.settings.member(&member.spec.name);
         let (headless, hosted) = settings.map_or((false, false), |settings| {
             (settings.headless, settings.hosted)
         });
@@ -133,9 +134,9 @@ impl Views<'_> {
 
     /// The label of the member's pane.
     pub(super) fn label(&self, member: &Member) -> Option<Label> {
-        let name = &member.plan.name;
+        let name = &member.spec.name;
         let state = serde_json::to_value(self.state(member)).ok()?;
-        let role = &member.plan.role;
+        let role = &member.spec.role;
         let mut text = format!("{role} · {}", state.as_str().unwrap_or_default());
         if self.team.user_mail().newest_from(name).is_some() {
             text.push_str(" · asks you");
@@ -144,7 +145,7 @@ impl Views<'_> {
             text = format!("{text} {} {}", task.id, view::doing(task));
         }
         Some(Label {
-            colour: settings::colour(&member.plan),
+            colour: settings::colour(&member.spec),
             text,
         })
     }
@@ -152,10 +153,10 @@ impl Views<'_> {
     fn state(&self, member: &Member) -> MemberState {
         let runtime = self.runtime(member);
         let reported = runtime.and_then(LaunchRuntime::waiting);
-        let waits = view::waiting(self.team, member, reported).is_some();
-        let works = self.team.task_of(&member.plan.name).is_some() || member.transcript.active;
+        let is_waiting = view::waiting(self.team, member, reported).is_some();
+        let is_working = self.team.task_of(&member.spec.name).is_some() || member.transcript.active;
         let unresponsive = runtime.is_some_and(LaunchRuntime::is_unresponsive);
-        view::state(member, works, waits, unresponsive)
+        view::state(member, is_working, is_waiting, unresponsive)
     }
 
     /// Summary of members that wait for the user, for status lines. Builds full views only for members that may be
@@ -164,7 +165,7 @@ impl Views<'_> {
         let may_wait = |member: &&Member| {
             self.team
                 .user_mail()
-                .newest_from(&member.plan.name)
+                .newest_from(&member.spec.name)
                 .is_some()
                 || matches!(
                     self.state(member),
@@ -234,7 +235,7 @@ mod tests {
             ..TaskSpec::default()
         };
         let call = Call::AddTask {
-            plan: convert::task_plan(spec),
+            spec: convert::task_spec(spec),
             after: Vec::new(),
             lines: Vec::new(),
         };

@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use agent_team_core::Team;
 use agent_team_core::member::Life;
 use agent_team_core::request::{Request, RequestState};
-use agent_team_core::task::Outcome as TaskOutcome;
+use agent_team_core::task::TaskState;
+use agent_team_protocol::command_line::CommandLine;
 use agent_team_protocol::method::{Outcome, RemoveAnswer, UpAnswer, WaitAnswer};
 use agent_team_protocol::request::Decided;
 use agent_team_protocol::{ErrorCode, MemberName, Refusal, RequestId, Revision, RunId};
@@ -151,7 +152,7 @@ fn settled(until: &Until, views: &Views<'_>) -> Option<Answer> {
             }
             if let Some(reason) = there.and_then(|there| there.objection.as_ref()) {
                 let text = format!("{member} objects: {reason}");
-                let hint = format!("stop it anyway with: agent-team stop {member} --force");
+                let hint = format!("stop it anyway with: {}", CommandLine::StopForced(member));
                 return Some(Err(Refusal::new(ErrorCode::Objected, text).hint(hint)));
             }
             let answer = views.member_answer(member);
@@ -170,7 +171,8 @@ fn settled(until: &Until, views: &Views<'_>) -> Option<Answer> {
                 Some(reason) => format!("{member} objects: {reason}"),
                 None => format!("{member} was started again"),
             };
-            let hint = format!("remove it anyway with: agent-team member remove {member} --force");
+            let forced = CommandLine::RemoveForced(member);
+            let hint = format!("remove it anyway with: {forced}");
             Some(Err(Refusal::new(ErrorCode::Objected, why).hint(hint)))
         }
         Until::Up => {
@@ -197,7 +199,7 @@ fn settled(until: &Until, views: &Views<'_>) -> Option<Answer> {
 fn quiet(views: &Views<'_>) -> WaitAnswer {
     // Completed tasks are not on the board.
     let mut left = views.team.board().iter();
-    let all = left.all(|task| task.outcome == TaskOutcome::Cancelled);
+    let all = left.all(|task| task.state == TaskState::Cancelled);
     WaitAnswer {
         team: views.identity.team.clone(),
         outcome: if all {
@@ -228,7 +230,7 @@ fn decided(request: Option<&Request>) -> Option<Decided> {
     })
 }
 
-/// Why the current run can no longer end by itself, if so.
+/// Why the current run can no longer end by itself; `None` if it can.
 fn stuck(team: &Team) -> Option<String> {
     match team.lead().map(|lead| &lead.life) {
         Some(Life::Held { reason }) => Some(format!("the lead is held: {reason}")),
@@ -257,8 +259,8 @@ fn raw(answer: &impl Serialize) -> Answer {
 mod tests {
     use agent_team_core::input::{ClaimRef, Verdict};
     use agent_team_core::{Answer as CoreAnswer, Call, Input, Origin};
+    use agent_team_protocol::placement::Placement;
     use agent_team_protocol::spec::TaskSpec;
-    use agent_team_protocol::view::Placement;
 
     use super::super::testing::{Frames, TestTeam, caller, name};
     use super::*;
@@ -305,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn up_is_answered_with_its_own_answer_at_the_new_revision() {
+    fn up_gets_its_own_answer_with_the_new_revision() {
         let mut team = TestTeam::of(&["ada"]);
         let mut waiters = Waiters::default();
         let (reply, mut frames) = caller();
@@ -336,7 +338,7 @@ mod tests {
             ..TaskSpec::default()
         };
         let call = Call::AddTask {
-            plan: crate::convert::task_plan(spec),
+            spec: crate::convert::task_spec(spec),
             after: Vec::new(),
             lines: Vec::new(),
         };

@@ -3,9 +3,8 @@
 
 use std::ffi::OsString;
 
-use agent_team_core::member::ProcessStamp;
 use agent_team_protocol::launch::LAUNCH_MARKER;
-use agent_team_protocol::view::Placement;
+use agent_team_protocol::placement::Placement;
 use agent_team_system::spawn::ProgramSpec;
 
 use super::order::LaunchOrder;
@@ -23,10 +22,7 @@ pub(super) fn start(machine: &dyn Machine, order: &LaunchOrder) -> Result<Starte
         .start(&spec)
         .map_err(|error| format!("{}: {error}", order.program.display()))?;
     Ok(StartedWorker {
-        process: ProcessStamp {
-            pid: process.pid,
-            start_time: process.start_time,
-        },
+        process,
         placement: Placement::Headless,
         pane: None,
     })

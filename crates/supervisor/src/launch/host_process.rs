@@ -10,12 +10,12 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use agent_team_core::member::ProcessStamp;
 use agent_team_protocol::LaunchId;
 use agent_team_protocol::codec::FIRST_FRAME_MAX;
 use agent_team_protocol::engine::Engine;
 use agent_team_protocol::host::{HostAnswer, HostOrder};
-use agent_team_protocol::view::{Fate, Placement, Receipt, ReceiptKind};
+use agent_team_protocol::placement::Placement;
+use agent_team_protocol::view::{Fate, Receipt, ReceiptKind};
 use agent_team_system::connection::{FrameReader, FrameWriter};
 use agent_team_system::process::{ExitWatch, ProcessId, Signal};
 use agent_team_system::socket::{Stream, bind_for};
@@ -71,7 +71,7 @@ impl HostProcess {
                     self.process.set(Some(process));
                     self.watch(order.launch.clone(), process);
                     return Ok(StartedWorker {
-                        process: ProcessStamp { pid, start_time },
+                        process,
                         placement: Placement::Hosted,
                         pane: None,
                     });

@@ -4,9 +4,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use agent_team_core::member::ProcessStamp;
 use agent_team_protocol::LaunchId;
-use agent_team_protocol::view::Placement;
+use agent_team_protocol::placement::Placement;
 use agent_team_system::process::ProcessId;
 use tokio::sync::{oneshot, watch};
 
@@ -58,10 +57,7 @@ impl HostedWorkers {
         };
         self.workers.insert(order.launch.clone(), worker);
         Ok(StartedWorker {
-            process: ProcessStamp {
-                pid: own.pid,
-                start_time: own.start_time,
-            },
+            process: own,
             placement: Placement::Hosted,
             pane: None,
         })

@@ -5,8 +5,8 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use agent_team_protocol::launch::LAUNCH_MARKER;
+use agent_team_protocol::placement::Placement;
 use agent_team_protocol::spec::Colour;
-use agent_team_protocol::view::Placement;
 use agent_team_protocol::{LaunchId, MemberName};
 
 /// An order to start a worker, or to show a running one.

@@ -3,9 +3,9 @@
 use std::fmt;
 use std::rc::Rc;
 
-use agent_team_core::member::ProcessStamp;
-use agent_team_protocol::view::Placement;
+use agent_team_protocol::placement::Placement;
 use agent_team_protocol::{LaunchId, MemberName};
+use agent_team_system::process::ProcessId;
 
 /// A fact that the launcher observed.
 #[derive(Debug)]
@@ -26,7 +26,7 @@ pub(crate) struct Started {
 
 #[derive(Debug)]
 pub(crate) struct StartedWorker {
-    pub(crate) process: ProcessStamp,
+    pub(crate) process: ProcessId,
     pub(crate) placement: Placement,
     /// The pane's id.
     pub(crate) pane: Option<String>,

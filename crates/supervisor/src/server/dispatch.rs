@@ -144,7 +144,7 @@ pub(super) fn destination(call: C) -> Result<Destination, Refusal> {
         C::TaskAdd(m::AddTask { spec }) => {
             let after = convert::after(&spec.after);
             change(Call::AddTask {
-                plan: convert::task_plan(spec),
+                spec: convert::task_spec(spec),
                 after,
                 lines: Vec::new(),
             })

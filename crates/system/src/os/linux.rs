@@ -158,13 +158,14 @@ pub(crate) fn controlling_terminal() -> io::Result<Option<std::path::PathBuf>> {
     }
     let device = u64::from(own.terminal.cast_unsigned());
     // Usually a standard stream is the terminal, and the other devices need not be searched.
-    let given = (0..=2).filter_map(|number| fs::read_link(format!("/proc/self/fd/{number}")).ok());
+    let standard_streams =
+        (0..=2).filter_map(|number| fs::read_link(format!("/proc/self/fd/{number}")).ok());
     let all = ["/dev/pts", "/dev"]
         .into_iter()
         .filter_map(|directory| fs::read_dir(directory).ok())
         .flatten()
         .filter_map(|entry| Some(entry.ok()?.path()));
-    for path in given.chain(all) {
+    for path in standard_streams.chain(all) {
         let Ok(metadata) = fs::symlink_metadata(&path) else {
             continue;
         };

@@ -66,5 +66,5 @@ pub(crate) fn profile(profile: &Profile) -> String {
 fn below(text: &mut String, path: &Path) {
     let path = path.to_string_lossy();
     let quoted = path.replace('\\', "\\\\").replace('"', "\\\"");
-    writeln!(text, "(subpath \"{quoted}\"))").expect("a string takes everything");
+    writeln!(text, "(subpath \"{quoted}\"))").expect("writing to a String cannot fail");
 }

@@ -9,7 +9,7 @@ use super::{Absent, AbsentPaths, Network, Placeholders, Profile, seatbelt};
 
 #[test]
 fn seatbelt_rules_are_ordered_by_path_depth() {
-    let told = seatbelt::profile(&Profile {
+    let script = seatbelt::profile(&Profile {
         writable: vec!["/srv/me/\"our\" code".into(), "/tmp/ours".into()],
         protected: vec!["/srv/me/\"our\" code/.git/hooks".into()],
         absent: Some(AbsentPaths {
@@ -28,9 +28,12 @@ fn seatbelt_rules_are_ordered_by_path_depth() {
         limits: Default::default(),
         group: None,
     });
-    let places = told.split_once("/dev/tty\"))\n").expect("its base").1;
+    let rules = script
+        .split_once("/dev/tty\"))\n")
+        .expect("the base rules")
+        .1;
     assert_eq!(
-        places,
+        rules,
         "(deny file-read* file-write* (subpath \"/tmp\"))\n\
          (deny file-read* file-write* (subpath \"/srv/me\"))\n\
          (allow file-read* file-write* (subpath \"/tmp/ours\"))\n\
@@ -40,12 +43,15 @@ fn seatbelt_rules_are_ordered_by_path_depth() {
          (deny file-write* (subpath \"/srv/me/\\\"our\\\" code/.envrc\"))\n\
          (deny file-write* (subpath \"/srv/me/\\\"our\\\" code/.git/hooks\"))\n"
     );
-    assert!(told.starts_with("(version 1)\n(deny default)\n"), "{told}");
+    assert!(
+        script.starts_with("(version 1)\n(deny default)\n"),
+        "{script}"
+    );
 }
 
 #[test]
 fn seatbelt_denies_unix_sockets_even_with_network() {
-    let told = seatbelt::profile(&Profile {
+    let script = seatbelt::profile(&Profile {
         writable: Vec::new(),
         protected: Vec::new(),
         absent: None,
@@ -58,11 +64,11 @@ fn seatbelt_denies_unix_sockets_even_with_network() {
         limits: Default::default(),
         group: None,
     });
-    let allowed = told.find("(allow network*)").expect("the network");
-    let denied = told
+    let allowed = script.find("(allow network*)").expect("the network");
+    let denied = script
         .find("(deny network* (remote unix-socket))")
         .expect("sockets");
-    assert!(allowed < denied, "the later rule holds: {told}");
+    assert!(allowed < denied, "the later rule holds: {script}");
 }
 
 #[test]
@@ -143,7 +149,7 @@ fn a_sandbox_that_outlives_its_worker_keeps_placeholders() {
 fn user_files_are_never_taken_for_placeholders() {
     let project = tempfile::tempdir().unwrap();
     let paths = absent(project.path());
-    // Empty like a placeholder, but the user's own directory.
+    // Empty like the placeholder, but the user's own file.
     fs::write(project.path().join(".envrc"), "").unwrap();
     let placeholders = Placeholders::make(&paths).unwrap();
     // The user writes while a command runs.

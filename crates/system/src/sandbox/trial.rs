@@ -80,8 +80,8 @@ impl Trial {
     /// Checks from outside the sandbox which files the trial created. The exit status alone is not enough: the program
     /// could have written to another view of the file system.
     pub(super) fn check(&self) -> io::Result<()> {
-        let made = |place: PathBuf| place.join("made").try_exists();
-        match (made(self.inside())?, made(self.outside())?) {
+        let was_written = |place: PathBuf| place.join("made").try_exists();
+        match (was_written(self.inside())?, was_written(self.outside())?) {
             (true, false) => Ok(()),
             (false, _) => Err(io::Error::other(
                 "the trial could not write inside its directory",

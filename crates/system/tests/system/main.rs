@@ -3,7 +3,6 @@
 
 #![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
 
-mod client;
 mod connection;
 mod file;
 mod process;

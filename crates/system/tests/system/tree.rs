@@ -109,7 +109,7 @@ async fn a_marker_must_match_exactly() {
 }
 
 #[tokio::test]
-async fn the_own_process_is_in_no_tree() {
+async fn this_process_is_in_no_tree() {
     let own = ProcessId::current().unwrap();
     let script = Script::start("exec sleep 600", &[]);
     let tree = Tree {

@@ -1,7 +1,8 @@
 //! The built-in roles, from the role files in `crates/team-file/roles/`.
 
 use super::super::agent::Reader;
-use super::{Layer, Role, file};
+use super::definition::{Layer, Role};
+use super::file;
 use agent_team_protocol::RoleName;
 
 macro_rules! files {

@@ -7,12 +7,15 @@ use agent_team_protocol::RoleName;
 use agent_team_protocol::engine::{ENGINE_WORDS, Engine};
 
 use super::super::agent::{self, Reader};
+use super::super::names::slug;
+use super::super::open::read_text;
 use super::super::source::{Fault, Source};
-use super::super::table::{At, suggest};
+use super::super::table::{At, colours, suggest};
 use super::super::unsupported;
 use super::super::variables;
+use super::definition::{Layer, Role, role_names};
 use super::front_matter::{self, Field, RoleText, Value};
-use super::{Layer, Role, colours, import};
+use super::import;
 
 /// Keys of agent-team's role files.
 const KEYS: [&str; 12] = [
@@ -35,7 +38,7 @@ pub(super) fn load(path: &Path, layer: Layer, reader: Reader<'_>) -> Option<(Rol
     let stem = path.file_stem()?.to_str()?;
     let shown = path.strip_prefix(reader.project).unwrap_or(path);
     let shown = shown.display().to_string();
-    match super::super::open::read_text(path) {
+    match read_text(path) {
         Ok(text) => parse(&shown, stem, &text, layer, reader),
         Err(error) => {
             let fault = Fault {
@@ -105,7 +108,7 @@ fn name(
     match value.parse() {
         Ok(name) => Some(name),
         Err(_) if layer.is_imported() => {
-            let name: RoleName = super::super::slug(&value).as_str().parse().ok()?;
+            let name: RoleName = slug(&value).as_str().parse().ok()?;
             source.fault(at, format!("role {value:?} is renamed to {name}"));
             Some(name)
         }
@@ -208,7 +211,7 @@ fn ours(
                         at: name.at,
                     })
                     .collect();
-                let value = super::role_names(source, &names);
+                let value = role_names(source, &names);
                 role.may_spawn = Some(At { value, at });
             }
             ("coordinate", value) => role.coordinate = switch(source, field, value) == Some(true),

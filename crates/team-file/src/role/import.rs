@@ -7,9 +7,9 @@ use agent_team_protocol::spec::{Colour, is_tool, reading_tools};
 use agent_team_providers::ModelName;
 
 use super::super::source::Source;
-use super::super::table::At;
+use super::super::table::{At, colours};
+use super::definition::Role;
 use super::front_matter::{Field, RoleText, Value, split};
-use super::{Role, colours};
 
 /// Other programs' tools and ours.
 const TOOLS: &[(&str, &str)] = &[

@@ -5,8 +5,9 @@ use agent_team_protocol::engine::Engine;
 use agent_team_protocol::spec::Colour;
 use serde::Serialize;
 
-use super::{Layer, Role, RoleSource};
+use super::definition::{Layer, Role, RoleSource};
 use crate::agent::AgentKeys;
+use crate::source::Fault;
 
 #[derive(Debug, Serialize)]
 pub struct RoleView {
@@ -41,7 +42,7 @@ pub struct RoleView {
 impl RoleView {
     pub(super) fn new(name: RoleName, role: Role) -> Self {
         let agent = role.agent(&AgentKeys::default(), &AgentKeys::default());
-        let texts = |faults: &[super::Fault]| faults.iter().map(ToString::to_string).collect();
+        let texts = |faults: &[Fault]| faults.iter().map(ToString::to_string).collect();
         Self {
             name,
             engine: role.engine(),

@@ -610,7 +610,7 @@ fn invalid_mcp_servers_are_faults() {
 }
 
 #[test]
-fn the_files_search_overrides_the_users() {
+fn the_search_of_the_file_overrides_the_users() {
     use agent_team_protocol::spec::Search;
     let (project, home) = (project(), tempfile::tempdir().unwrap());
     let of = |file: &str, own: &str| {

@@ -52,11 +52,14 @@ fn a_team_file_cannot_redirect_api_keys() {
     ] {
         let env = format!("env = {{ {variable} = \"x\" }}\n");
         let thinks = format!("[[member]]\nname = \"ada\"\nengine = \"native\"\n{env}");
-        let says = format!("team.toml:4:9: `env`: {variable} can redirect your API keys");
-        let said = faults_of(&thinks);
-        assert!(said.starts_with(&says), "{said}");
-        let said = faults_of(&format!("mode = \"lead\"\n[defaults]\n{env}"));
-        assert!(said.contains(variable), "also for the default lead: {said}");
+        let expected = format!("team.toml:4:9: `env`: {variable} can redirect your API keys");
+        let faults = faults_of(&thinks);
+        assert!(faults.starts_with(&expected), "{faults}");
+        let faults = faults_of(&format!("mode = \"lead\"\n[defaults]\n{env}"));
+        assert!(
+            faults.contains(variable),
+            "also for the default lead: {faults}"
+        );
         let runs = format!("[[member]]\nname = \"ada\"\nengine = \"command\"\n{env}");
         read_in(project().path(), &runs).expect("a program may need it");
     }

@@ -55,19 +55,19 @@ pub(crate) fn repository_around(directory: &Path) -> Option<&Path> {
 
 /// The configuration files of a repository. Its `.git` is a directory, or a file that names one (a linked worktree).
 fn files_of(git: &Path) -> Vec<PathBuf> {
-    let lead = |file: PathBuf, from: &Path| {
+    let named_path = |file: PathBuf, from: &Path| {
         let text = read(&file)?;
         let text = text.strip_prefix("gitdir:").unwrap_or(&text);
         Some(from.join(text.trim()))
     };
     let own = match git.is_dir() {
         true => git.to_owned(),
-        false => match git.parent().and_then(|top| lead(git.to_owned(), top)) {
+        false => match git.parent().and_then(|top| named_path(git.to_owned(), top)) {
             Some(own) => own,
             None => return Vec::new(),
         },
     };
-    let common = lead(own.join("commondir"), &own).unwrap_or_else(|| own.clone());
+    let common = named_path(own.join("commondir"), &own).unwrap_or_else(|| own.clone());
     vec![common.join("config"), own.join("config.worktree")]
 }
 

@@ -1,8 +1,8 @@
 //! Finds the scripts of a project that a shell line starts: its command, or the file argument of an interpreter. Called
 //! for lines that run outside a sandbox, so that a script is not started if it changed since the user trusted it.
 //!
-//! Only text files count. A built program changes with every build; it is as indirect as the programs that `cargo test`
-//! or `make check` start, which no digest covers either.
+//! Only text files count. A built program changes with every build, so it gets no digest; neither do the programs that
+//! `cargo test` or `make check` start.
 //!
 //! A script that does not exist is recorded as absent: otherwise an agent could create it after the user trusted the
 //! line. A name that only looks like a script merely adds a line to the trust question.

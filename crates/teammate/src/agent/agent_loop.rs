@@ -105,11 +105,11 @@ impl AgentLoop {
             Err(why) => offered.problems.push(format!("web_search: {why}")),
         }
         if self.conversation.specs.iter().any(|spec| spec.name == BASH) {
-            let held = match &self.confinement {
+            let sandbox = match &self.confinement {
                 Some(confinement) => confinement.description().await,
                 None => prompts::UNCONFINED.to_owned(),
             };
-            self.conversation.sink.lines(Tone::Dim, &held);
+            self.conversation.sink.lines(Tone::Dim, &sandbox);
         }
         for trouble in &offered.problems {
             self.conversation.sink.lines(Tone::Accent, trouble);

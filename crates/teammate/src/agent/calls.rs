@@ -11,7 +11,7 @@ use agent_team_llm::{ToolCall, ToolResult, ToolSpec};
 use agent_team_protocol::text::visible_label;
 use agent_team_protocol::view::Waiting;
 use agent_team_terminal_ui::call::{first_line, header};
-use agent_team_tools::team;
+use agent_team_tools::team::{self, without_middle};
 use agent_team_tools::{Output, Tool, ToolContext, ToolError};
 use serde_json::Value;
 use tokio::task::{Id, JoinError, JoinSet};
@@ -19,8 +19,7 @@ use tokio::time::Instant;
 
 use super::inbox::{Inbox, Interruption};
 use super::output_sink::{EndedCall, Ends, OutputSink};
-use super::transcript::without_middle;
-use crate::sleep_until;
+use crate::timer::sleep_until;
 
 /// The number of characters of a wait's description.
 const SHOWN: usize = 120;

@@ -9,13 +9,13 @@ use std::fmt::Write;
 use agent_team_llm::{Item, ModelError, Prompt};
 use agent_team_protocol::method::{ListTasks, Nothing, TaskList, TeamShow};
 use agent_team_terminal_ui::Tone;
-use agent_team_tools::team::digest;
+use agent_team_tools::team::{digest, without_middle};
 
 use super::conversation::{Conversation, End, unless_stopped};
 use super::inbox::Interruption;
 use super::prompts;
 use super::step::{Stepped, Voice, ask};
-use super::transcript::{Mark, spent, without_middle};
+use super::transcript::{Mark, spent};
 
 /// The fill level of the window, in percent, at which the conversation is cut: the rest is for the answer.
 const FULL: u64 = 75;
@@ -142,7 +142,7 @@ fn rendered(items: &[Item]) -> String {
                 writeln!(text, "{}", results.collect::<String>())
             }
         };
-        written.expect("a string takes everything");
+        written.expect("writing to a String cannot fail");
     }
     text
 }

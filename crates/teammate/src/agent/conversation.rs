@@ -29,7 +29,7 @@ const APPEND: usize = 512 << 10;
 
 /// Why the loop ended.
 #[derive(Debug)]
-pub(super) enum End {
+pub(crate) enum End {
     /// A stop was requested.
     Stopped,
     Report(ExitReport),

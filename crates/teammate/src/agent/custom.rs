@@ -20,7 +20,8 @@ use tokio::time::{Instant, timeout_at};
 use super::conversation::End;
 use super::inbox::Input;
 use crate::engine::Claim;
-use crate::hosted::{Engine, TeamHandle, Worked};
+use crate::hosted::engine::{Engine, Worked};
+use crate::hosted::team_handle::TeamHandle;
 use crate::pane::paint;
 
 pub(super) struct Custom {

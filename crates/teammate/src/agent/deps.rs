@@ -1,5 +1,5 @@
-//! Builds the dependencies of a native member: its model, its tools and its system prompt. Called when an agent is
-//! built. The only module that knows where they come from.
+//! Builds the dependencies of a native member: its model, its tools and its system prompt. Called when a worker builds
+//! its agent. No other module reads the launch's agent settings to choose a model or tools.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -24,11 +24,11 @@ use agent_team_tools::{Options, Permission, Tool, domain_tools, may_use};
 
 use crate::worker::ExitReport;
 
-/// The model of this member: the configured one, else the first one that is available. `secrets` and keys are kept out
-/// of recordings; `settings` is the user's `config.toml`.
+/// The model of this member: the configured model, else the first available one. `settings` is the user's
+/// `config.toml`; `secrets` and the providers' keys are never written to a recording.
 ///
 /// # Errors
-/// If there is none, or it can never be used; a restart would not help.
+/// If no model is available, or the configured one cannot be opened. A restart would not help, so the member is held.
 pub(crate) async fn model_of(
     agent: &AgentSpec,
     member: &str,
@@ -36,20 +36,20 @@ pub(crate) async fn model_of(
     mut secrets: Vec<String>,
     settings: &Path,
 ) -> Result<Arc<dyn Model>, ExitReport> {
-    let surroundings = OpenConfig {
+    let config = OpenConfig {
         environment: environment.clone(),
-        catalogue: Catalogue::with(settings).map_err(|error| unfit(&error))?,
+        catalogue: Catalogue::with(settings).map_err(|error| no_model(&error))?,
         providers: agent.providers.clone(),
         ..OpenConfig::default()
     };
     let name = match &agent.model {
-        Some(name) => name.parse().map_err(|error| unfit(&error))?,
+        Some(name) => name.parse().map_err(|error| no_model(&error))?,
         None => {
-            let choice = choose(&surroundings).await;
-            choice.map_err(|error| unfit(&error))?.name
+            let choice = choose(&config).await;
+            choice.map_err(|error| no_model(&error))?.name
         }
     };
-    let model = open(&name, member, &surroundings).map_err(|error| unfit(&error))?;
+    let model = open(&name, member, &config).map_err(|error| no_model(&error))?;
     let Some(record) = &agent.record else {
         return Ok(Arc::from(model));
     };
@@ -57,35 +57,36 @@ pub(crate) async fn model_of(
     secrets.extend(vars.filter_map(|var| environment.get(*var).cloned()));
     match Recorder::open(model, record, member, secrets) {
         Ok(recorder) => Ok(Arc::new(recorder)),
-        Err(error) => Err(unfit(&error)),
+        Err(error) => Err(no_model(&error)),
     }
 }
 
-/// The model that would be used, and the reason.
+/// The name of the model that the agent would use, and why: both for the user.
+///
+/// # Errors
+/// As [`model_of`], as a text for the user.
 pub(crate) async fn explain(
     agent: &AgentSpec,
     environment: BTreeMap<String, String>,
     settings: &Path,
 ) -> Result<(String, String), String> {
-    let surroundings = OpenConfig {
+    let config = OpenConfig {
         environment,
         catalogue: Catalogue::with(settings).map_err(|error| with_causes(&error))?,
         providers: agent.providers.clone(),
         ..OpenConfig::default()
     };
     let Some(name) = &agent.model else {
-        let choice = choose(&surroundings).await;
+        let choice = choose(&config).await;
         let choice = choice.map_err(|error| with_causes(&error))?;
         return Ok((choice.name.to_string(), choice.why));
     };
     let name: ModelName = name.parse().map_err(|error| with_causes(&error))?;
-    let why = surroundings
-        .why(&name)
-        .map_err(|error| with_causes(&error))?;
+    let why = config.why(&name).map_err(|error| with_causes(&error))?;
     Ok((name.to_string(), why))
 }
 
-fn unfit(error: &dyn std::error::Error) -> ExitReport {
+fn no_model(error: &dyn std::error::Error) -> ExitReport {
     ExitReport {
         code: ExitCode::NotFound as u8,
         reason: with_causes(error),
@@ -93,7 +94,7 @@ fn unfit(error: &dyn std::error::Error) -> ExitReport {
     }
 }
 
-/// How this member's calls get permission.
+/// The permission mode of this member's calls: ask the supervisor, or bypass.
 pub(crate) fn permission_of(agent: &AgentSpec, client: &SupervisorClient) -> Permission {
     match agent.bypass {
         true => Permission::Bypass,

@@ -2,12 +2,13 @@
 //! the agent loop.
 //!
 //! ```text
-//! answer without calls ── owns no task ──► report
-//!        └── owns a task ── first time ──► reminder, next step
-//!                └── second time, empty or refused too ──► release with the reason
+//! answer without calls ── cut off at the length limit ──► note, next step
+//!     ├── the member owns no task ──► report
+//!     └── the member owns a task ── first time ──► reminder, next step
+//!                                └── second time ──► release with the reason
 //! ```
-//! No end of a turn completes a task: only `complete_task` does. When the model fails, or has used up its steps, the
-//! task is released with a note, so that a member never owns a task that it does not work on.
+//! The end of a turn never completes a task: only `complete_task` does. When the model fails, or has used up its steps,
+//! the task is released with a note, so that a member never owns a task that it does not work on.
 
 use agent_team_llm::{Answer, ModelError, Stop};
 use agent_team_protocol::exit::ExitCode;
@@ -16,14 +17,16 @@ use agent_team_protocol::notification::Assignment;
 use agent_team_protocol::view::Usage;
 use agent_team_protocol::{Recipient, Refusal, with_causes};
 use agent_team_terminal_ui::Tone;
+use agent_team_tools::team::without_middle;
 
 use super::conversation::{Conversation, End};
 use super::prompts;
-use super::transcript::{Mark, without_middle};
+use super::transcript::Mark;
 use crate::worker::{ExitReport, refused};
 
-/// The longest result, reason or report. Longer texts are cut, and the note about the cut needs some room.
-pub(super) const WORDS_MAX: usize = TEXT_MAX - 256;
+/// The longest text that is sent to the supervisor without a cut, in bytes. The rest of the supervisor's limit is room
+/// for the note about omitted bytes.
+pub(super) const UNCUT_MAX: usize = TEXT_MAX - 256;
 
 /// Whether the model was reminded of its task since it last called a tool, or since the user or the lead last wrote to
 /// it.
@@ -33,7 +36,7 @@ pub(super) struct Reminders {
 }
 
 impl Reminders {
-    /// The model has worked or has new input, so a later end of the turn deserves another reminder.
+    /// The model has worked or has new input: the next answer without calls gets a reminder again.
     pub(super) fn reset(&mut self) {
         self.sent = false;
     }
@@ -44,7 +47,7 @@ impl Reminders {
     }
 }
 
-/// The state of a turn.
+/// Whether the turn continues after an answer without calls.
 pub(super) enum Turn {
     Continues,
     Over,
@@ -75,7 +78,7 @@ impl Conversation {
             return Ok(Turn::Over);
         };
         if is_last {
-            // The turn's step limit releases the task.
+            // The loop sees that the step limit is reached, and releases the task.
             return Ok(Turn::Continues);
         }
         if reminders.remind() {
@@ -126,30 +129,30 @@ impl Conversation {
 
     /// Releases the task, if any, and ends the turn.
     pub(super) async fn release_and_rest(&mut self, why: &str, report: &str) -> Result<(), End> {
-        let mut said = why.to_owned();
+        let mut account = why.to_owned();
         if !report.is_empty() {
-            said.push_str(&format!(". Its last words: {report}"));
+            account.push_str(&format!(". Its last words: {report}"));
         }
         if let Some(task) = self.inbox.task().cloned() {
-            let note = format!("{} {said}", self.client.member);
+            let note = format!("{} {account}", self.client.member);
             let released = self.client.call::<TaskRelease>(&ending(&task, &note)).await;
             match released {
-                Ok(_) => said.push_str(&format!("\nIt has released {}.", task.task)),
+                Ok(_) => account.push_str(&format!("\nIt has released {}.", task.task)),
                 Err(refusal) => self.show_refusal(&task, &refusal),
             }
             self.shared.claims.forget(task.task, task.generation);
         }
         let line = format!("✗ {why}");
         self.sink.lines(Tone::Accent, &line);
-        self.message_user(&said).await;
-        self.rest(format!("{} {said}", self.client.member)).await
+        self.message_user(&account).await;
+        self.rest(format!("{} {account}", self.client.member)).await
     }
 
-    /// Sends a message to the user. The lead learns the same from the report.
+    /// Sends a message to the user. The lead receives the same text as the turn's report.
     async fn message_user(&self, text: &str) {
         let message = SendMessage {
             to: Recipient::User,
-            text: without_middle(text.to_owned(), WORDS_MAX),
+            text: without_middle(text.to_owned(), UNCUT_MAX),
             urgent: false,
             reply_to: None,
             summary: None,
@@ -163,8 +166,9 @@ impl Conversation {
         }
     }
 
+    /// Ends the turn. `report` is for the lead; empty: nothing to report.
     pub(super) async fn rest(&mut self, report: String) -> Result<(), End> {
-        let report = without_middle(report, WORDS_MAX);
+        let report = without_middle(report, UNCUT_MAX);
         self.append_mark(Mark::Rested, Usage::default(), Some(Rest { report }))
             .await
     }
@@ -174,6 +178,6 @@ fn ending(task: &Assignment, text: &str) -> EndTask {
     EndTask {
         task: task.task,
         generation: Some(task.generation),
-        text: without_middle(text.to_owned(), WORDS_MAX),
+        text: without_middle(text.to_owned(), UNCUT_MAX),
     }
 }

@@ -12,7 +12,7 @@ use agent_team_protocol::view::Waiting;
 use agent_team_terminal_ui::{Tone, Words};
 use tokio::sync::mpsc;
 
-use super::live_output::LiveOutput;
+use crate::live_output::LiveOutput;
 
 /// The largest number of queued bytes of tool output.
 const WATCHED_MAX: usize = 64 << 10;
@@ -22,7 +22,7 @@ const LONG_LINE: usize = 240;
 
 /// An output event. All of its text is free of control characters.
 #[derive(Debug)]
-pub(super) enum OutputEvent {
+pub(crate) enum OutputEvent {
     /// A piece of the model's text.
     Said(Words, String),
     /// The model's text pauses here.
@@ -53,7 +53,7 @@ pub(super) enum OutputEvent {
 
 /// A finished call.
 #[derive(Debug)]
-pub(super) struct EndedCall {
+pub(crate) struct EndedCall {
     pub(super) call: String,
     pub(super) diff: Option<String>,
     /// The line to which it folds.
@@ -66,7 +66,7 @@ pub(super) struct EndedCall {
 
 /// A share of [`WATCHED_MAX`].
 #[derive(Debug)]
-pub(super) struct Weight {
+pub(crate) struct Weight {
     bytes: usize,
     of: Arc<AtomicUsize>,
 }
@@ -167,9 +167,9 @@ impl OutputSink {
         }
     }
 
-    fn send(&self, events: OutputEvent) {
+    fn send(&self, event: OutputEvent) {
         // The receiver is gone only when the worker is exiting.
-        let _gone = self.events.send(events);
+        let _gone = self.events.send(event);
     }
 }
 
@@ -304,8 +304,8 @@ mod tests {
 
     fn texts(shown: &mut mpsc::UnboundedReceiver<OutputEvent>) -> Vec<String> {
         let mut texts = Vec::new();
-        while let Ok(events) = shown.try_recv() {
-            match events {
+        while let Ok(event) = shown.try_recv() {
+            match event {
                 OutputEvent::Said(_, text)
                 | OutputEvent::Lines { text, .. }
                 | OutputEvent::Printed { text, .. } => {

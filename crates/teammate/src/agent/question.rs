@@ -7,11 +7,10 @@ use agent_team_protocol::text::visible_line;
 use agent_team_protocol::view::{
     MemberState, MemberView, QuestionView, RoundState, RoundView, TeamView, Wants,
 };
-use agent_team_tools::team::role_of;
+use agent_team_tools::team::{role_of, without_middle};
 
-use super::ending::WORDS_MAX;
+use super::ending::UNCUT_MAX;
 use super::prompts;
-use super::transcript::without_middle;
 
 /// The default template of a question.
 const TEMPLATE: &str = "\
@@ -141,7 +140,7 @@ pub(super) fn reply(answer: &Answer) -> String {
     match answer.stop {
         Stop::Length | Stop::Refused => String::new(),
         Stop::Finished | Stop::Calls | Stop::Paused => {
-            without_middle(answer.text.clone(), WORDS_MAX)
+            without_middle(answer.text.clone(), UNCUT_MAX)
         }
     }
 }

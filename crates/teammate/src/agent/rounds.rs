@@ -68,7 +68,7 @@ impl AgentLoop {
         loop {
             tokio::select! {
                 biased;
-                next_input = self.conversation.inbox.next_input() => match next_input {
+                input = self.conversation.inbox.next_input() => match input {
                     Err(_) => return Err(End::Stopped),
                     Ok(true) => self.conversation.sink.lines(Tone::Dim, "… added to the next question"),
                     Ok(false) => {}
@@ -96,7 +96,7 @@ impl AgentLoop {
             &team,
             self.toolbox.cwd(),
         );
-        let (begins, next_input) = match question.wants {
+        let (begins, first_new) = match question.wants {
             Wants::Decision { .. } => (rounds.is_empty(), rounds.len().saturating_sub(1)),
             // A synthesis is the only question of its run.
             Wants::Synthesis => (true, 0),
@@ -106,7 +106,7 @@ impl AgentLoop {
                 .sink
                 .lines(Tone::Accent, &paint::goal(question));
         }
-        for ended in rounds[next_input..].iter().filter_map(paint::round) {
+        for ended in rounds[first_new..].iter().filter_map(paint::round) {
             self.conversation.sink.lines(Tone::Dim, &ended);
         }
         self.conversation

@@ -48,7 +48,7 @@ pub(super) async fn ask(
     let mut report = sink.stream(Words::Spoken);
     let mut speech = sink.live.speech();
     let mut waits = false;
-    let mut told = |delta| {
+    let mut on_delta = |delta| {
         if std::mem::take(&mut waits) {
             sink.waits(None);
         }
@@ -100,7 +100,7 @@ pub(super) async fn ask(
     };
     let stepped = tokio::select! {
         biased;
-        answer = model.answer(prompt, &mut told) => match answer {
+        answer = model.answer(prompt, &mut on_delta) => match answer {
             Ok(answer) => Stepped::Answered(answer),
             Err(error) => Stepped::Failed(error),
         },

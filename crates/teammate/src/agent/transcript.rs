@@ -10,6 +10,7 @@
 use agent_team_llm::{Answer, Item, Price, Prompt, ToolResult, Usage};
 use agent_team_protocol::RunId;
 use agent_team_protocol::method::ITEM_MAX;
+use agent_team_tools::team::without_middle;
 use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 
@@ -78,7 +79,8 @@ impl Transcript {
     }
 
     pub(super) fn push(&mut self, item: Item) {
-        // The counts of an answer with provider searches include every page that was read, often more than once.
+        // Ignore the counts of an answer with provider searches: they include every page that the provider read, often
+        // more than once, and so exceed the size of the conversation.
         if let Item::Answered(Answer {
             usage,
             verbatim: None,
@@ -104,9 +106,9 @@ impl Transcript {
             }
             Mark::Asked { asked, text } => {
                 match self.question {
-                    Some((before, place)) if before.run == asked.run => {
+                    Some((before, index)) if before.run == asked.run => {
                         let text = prompts::asked_before(before.round);
-                        self.items[place] = Item::Said { text };
+                        self.items[index] = Item::Said { text };
                     }
                     Some(_) | None => self.items.clear(),
                 }
@@ -161,7 +163,7 @@ impl Transcript {
         })
     }
 
-    /// The approximate number of tokens of this prompt.
+    /// The approximate number of tokens of a prompt with these items, and with the system text and tools of `prompt`.
     pub(super) fn tokens(&self, prompt: Prompt<'_>) -> u64 {
         let (from, counted) = self.counted.unwrap_or_else(|| {
             let tools = prompt.tools.iter().map(|tool| {
@@ -170,7 +172,7 @@ impl Transcript {
             let around = prompt.system.len() + tools.sum::<usize>();
             (0, around as u64 / TOKEN_BYTES)
         });
-        let rest: u64 = self.items[from..].iter().map(weight).sum();
+        let rest: u64 = self.items[from..].iter().map(estimated_tokens).sum();
         counted + rest
     }
 
@@ -180,7 +182,7 @@ impl Transcript {
         let mut left = tokens;
         let mut kept = 0;
         for (count, item) in (1..).zip(self.items.iter().rev()) {
-            match left.checked_sub(weight(item)) {
+            match left.checked_sub(estimated_tokens(item)) {
                 Some(rest) => left = rest,
                 None => break,
             }
@@ -192,7 +194,7 @@ impl Transcript {
     }
 }
 
-fn weight(item: &Item) -> u64 {
+fn estimated_tokens(item: &Item) -> u64 {
     bytes(item) as u64 / TOKEN_BYTES + 1
 }
 
@@ -254,22 +256,7 @@ fn shorten(item: &mut Item) {
     }
 }
 
-/// Limits a text to about `max` bytes by cutting out its middle.
-pub(super) fn without_middle(text: String, max: usize) -> String {
-    if text.len() <= max {
-        return text;
-    }
-    let head = text.floor_char_boundary(max / 2);
-    let tail = text.ceil_char_boundary(text.len() - max / 2);
-    let left_out = tail - head;
-    format!(
-        "{}\n… {left_out} bytes omitted …\n{}",
-        &text[..head],
-        &text[tail..]
-    )
-}
-
-/// The usage as the team's accounting records it.
+/// The usage in the form that the team's accounting records.
 pub(super) fn spent(usage: Usage, price: Option<Price>) -> agent_team_protocol::view::Usage {
     agent_team_protocol::view::Usage {
         input: usage.input,

@@ -40,18 +40,18 @@ impl Verifier {
     async fn run(&self, line: &str) -> Result<(), String> {
         self.sink.lines(Tone::Accent, &paint::verifying(line));
         let watch = self.sink.watch(None);
-        let held = match &self.confinement {
+        let sandbox = match &self.confinement {
             Some(confinement) => confinement.sandbox().await.ok(),
             None => None,
         };
-        let _permit = match &held {
+        let _permit = match &sandbox {
             Some(_) => None,
             None => {
                 let shown = |text: &str| watch.push(text);
-                let asked = self
+                let permit = self
                     .permission
                     .ask_for_task_line(line, &self.project, &shown);
-                Some(asked.await.map_err(|error| error.to_string())?)
+                Some(permit.await.map_err(|error| error.to_string())?)
             }
         };
         let (env, cwd) = (
@@ -59,7 +59,7 @@ impl Verifier {
             self.program_context.cwd.clone(),
         );
         let args = vec!["-c".into(), line.into()];
-        let mut program = Program::start(held, "/bin/sh".into(), args, env, cwd)
+        let mut program = Program::start(sandbox, "/bin/sh".into(), args, env, cwd)
             .await
             .map_err(|error| format!("cannot start /bin/sh: {error}"))?;
         let mut plain = Plain::default();

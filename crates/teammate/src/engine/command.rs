@@ -11,7 +11,6 @@
 
 use std::convert::Infallible;
 use std::io;
-use std::os::unix::process::ExitStatusExt;
 use std::pin::pin;
 use std::process::ExitStatus;
 use std::sync::Arc;
@@ -23,12 +22,13 @@ use agent_team_system::pty::Pty;
 use agent_team_system::spawn::{Child, ProgramSpec};
 use agent_team_system::tree::Tree;
 use agent_team_system::trusted;
+use agent_team_tools::program::describe_exit;
 use agent_team_tools::secret::{RedactedStream, Secrets};
 use agent_team_tools::tail::Tail;
 use agent_team_tools::vt::Plain;
 use tokio::sync::{mpsc, watch};
 
-use super::{
+use super::run::{
     Claim, ControlReceivers, Controls, Event, Outcome, ProgramContext, Run, Size, TAIL_BYTES,
     TaskEngine,
 };
@@ -104,7 +104,7 @@ impl Work {
             Ok(Ended::Exited { status, output }) if status.success() => output,
             Ok(Ended::Exited { status, output }) => {
                 return Outcome::Failed {
-                    reason: describe(status),
+                    reason: describe_exit(status),
                     detail: output,
                 };
             }
@@ -121,7 +121,7 @@ impl Work {
         match self.line(verify).await {
             Ok(Ended::Exited { status, .. }) if status.success() => Outcome::Completed { result },
             Ok(Ended::Exited { status, output }) => Outcome::Failed {
-                reason: format!("verify failed ({})", describe(status)),
+                reason: format!("verify failed ({})", describe_exit(status)),
                 detail: output,
             },
             Ok(Ended::Abandoned) => Outcome::Abandoned,
@@ -322,13 +322,5 @@ fn failed(reason: impl Into<String>) -> Outcome {
     Outcome::Failed {
         reason: reason.into(),
         detail: String::new(),
-    }
-}
-
-fn describe(status: ExitStatus) -> String {
-    match (status.code(), status.signal()) {
-        (Some(code), _) => format!("exit {code}"),
-        (None, Some(signal)) => format!("killed by signal {signal}"),
-        (None, None) => status.to_string(),
     }
 }

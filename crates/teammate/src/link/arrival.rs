@@ -1,17 +1,17 @@
 //! Handles requests and notifications of the supervisor. Called by the link's thread.
 
+use agent_team_client::{Arrival, Client};
 use agent_team_protocol::method::{MemberPing, Method, Nothing};
 use agent_team_protocol::notification::{
     Abandon, Allowance, Assignment, Deliver, Goodbye, GoodbyeReason, Inform, Notification,
     ShowPane, StopMember,
 };
 use agent_team_protocol::{ErrorCode, Refusal};
-use agent_team_system::client::{Arrival, Client};
 use serde_json::value::RawValue;
 
-use super::{Ended, LinkEvent, Over};
+use super::event::{Ended, LinkEvent, Over};
 
-/// The meaning of a frame for the connection.
+/// What the link does with a frame.
 pub(super) enum Arrived {
     Event(LinkEvent),
     Goodbye(Goodbye),
@@ -62,7 +62,7 @@ fn notified(method: &str, params: &RawValue) -> serde_json::Result<Arrived> {
     })
 }
 
-/// How a connection ends that the supervisor closes deliberately.
+/// Classifies the end of a connection that the supervisor closed deliberately.
 pub(super) fn connection_end(goodbye: Goodbye) -> Ended {
     match goodbye.reason {
         GoodbyeReason::Restarting => Ended::Restarting,
@@ -72,7 +72,7 @@ pub(super) fn connection_end(goodbye: Goodbye) -> Ended {
             Some(error) if error.code == ErrorCode::Unauthenticated => {
                 Ended::Over(Over::Retired(error.message))
             }
-            // The connection was closed for a fault of its own; the launch is still valid.
+            // The connection is at fault, for example a slow consumer; the launch is still valid.
             Some(error) => {
                 tracing::warn!(%error, "the supervisor closed the connection");
                 Ended::Lost

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use agent_team_protocol::{ErrorCode, Refusal};
 use agent_team_system::backoff::Backoff;
 
-use super::{Request, Ticket};
+use super::request::{Request, Ticket};
 
 /// The pauses before repeating a request that the supervisor could not store.
 const BACKOFF: Backoff = Backoff {

@@ -8,19 +8,19 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use agent_team_protocol::MemberName;
 use agent_team_protocol::notification::ShowPane;
 use agent_team_protocol::request::DecideRequest;
+use agent_team_protocol::{MemberName, MessageId};
 use agent_team_system::history::History;
 use agent_team_terminal_ui::keys::{Key, REST_OF_KEY, Reader};
 use agent_team_terminal_ui::style::Theme;
 use agent_team_terminal_ui::{Act, Tone, TranscriptView};
 
-use super::HOW_TO_DETACH;
 use super::surface::{Surface, how_to_leave};
 use super::terminal::{Command, Event};
+use super::{HOW_TO_DETACH, MemberPane};
 use crate::engine::{ProgramContext, Size};
-use crate::sleep_until;
+use crate::timer::sleep_until;
 
 /// The minimum interval between two frames.
 const FRAME: Duration = Duration::from_millis(50);
@@ -87,32 +87,11 @@ impl AgentPane {
         pane
     }
 
-    /// Moves to a lent terminal; `recent` is the latest output. Must be called within the
-    /// worker's [`tokio::task::LocalSet`].
-    ///
-    /// # Errors
-    /// If the terminal no longer exists; nothing has changed then.
-    pub(crate) fn move_to(&mut self, show: &ShowPane, recent: &str) -> io::Result<()> {
-        self.surface.move_to(show)?;
-        self.begin();
-        self.view.lines(Tone::Plain, recent);
-        if let Some(line) = how_to_leave(&self.member, show.hold) {
-            self.view.lines(Tone::Accent, &line);
-        }
-        Ok(())
-    }
-
     fn begin(&mut self) {
         self.painting = false;
         self.typed = Reader::default();
         self.view.moved(self.size());
         self.surface.command(Command::Keys);
-    }
-
-    /// Continues without a terminal.
-    pub(crate) fn lose(&mut self) {
-        self.surface.lose();
-        self.view.lost();
     }
 
     /// The terminal was resized.
@@ -214,9 +193,34 @@ impl AgentPane {
         self.surface.show(bytes, Vec::new(), None);
         self.surface.command(Command::Confirm);
     }
+}
 
-    /// Shows the finished output and restores the terminal.
-    pub(crate) async fn close(&mut self) {
+impl MemberPane for AgentPane {
+    fn surface(&self) -> &Surface {
+        &self.surface
+    }
+
+    fn line(&mut self, text: &str) {
+        self.view.lines(Tone::Accent, text);
+    }
+
+    fn move_to(&mut self, show: &ShowPane, recent: &str) -> io::Result<Vec<MessageId>> {
+        self.surface.move_to(show)?;
+        self.begin();
+        self.view.lines(Tone::Plain, recent);
+        if let Some(line) = how_to_leave(&self.member, show.hold) {
+            self.view.lines(Tone::Accent, &line);
+        }
+        Ok(Vec::new())
+    }
+
+    fn lose(&mut self) -> Vec<MessageId> {
+        self.surface.lose();
+        self.view.lost();
+        Vec::new()
+    }
+
+    async fn close(&mut self) {
         let bytes = self.view.leave(Instant::now());
         self.surface.show(bytes, Vec::new(), None);
         self.surface.close().await;

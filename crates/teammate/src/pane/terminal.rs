@@ -21,7 +21,7 @@ const OUTPUT_PIECES: usize = 4;
 /// The largest read: the longest line that a terminal edits.
 const READ_BYTES: usize = 4096;
 
-/// When a task takes the terminal: the time within which a half-typed line, meant for the prompt, arrives.
+/// How long to wait for a line that is half-typed at the prompt when a task takes over the terminal. It is discarded.
 const LEFTOVER: Duration = Duration::from_millis(5);
 
 const MARK_PASTES: &[u8] = b"\x1b[?2004h";
@@ -141,7 +141,7 @@ impl Terminal {
         let Self { commands, task, .. } = self;
         drop(commands);
         if tokio::time::timeout(CLOSE_LIMIT, task).await.is_err() {
-            tracing::debug!("the pane did not take the last lines");
+            tracing::debug!("timed out writing the last lines to the pane");
         }
     }
 }
@@ -185,7 +185,7 @@ async fn run(
                     true
                 }
                 Some(Command::Confirm) => {
-                    // The receiver is gone only when the worker is exiting; the same below.
+                    // Sends fail only while the worker exits: then the receiver is gone.
                     let _gone = events.send(Event::Written);
                     true
                 }
@@ -234,7 +234,7 @@ async fn take_over(tty: &mut Tty) -> bool {
     }
 }
 
-/// Passes on keystrokes. Returns when the terminal is gone, or is to be returned. Cancel-safe.
+/// Forwards keystrokes. Returns when the terminal is gone, or must be returned to its lender. Cancel-safe.
 async fn read_on(tty: &Tty, raw: bool, hold: Option<Hold>, events: &mpsc::UnboundedSender<Event>) {
     let mut buffer = [0; READ_BYTES];
     loop {

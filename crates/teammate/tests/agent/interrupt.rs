@@ -15,11 +15,11 @@ async fn an_urgent_message_drops_the_current_answer() {
     let asked = scene.asked().await;
     scene.deliver(2, "stop, a poem", true).await;
     asked.dropped().await;
-    let heard = scene.stores().await;
-    assert_eq!(heard.read, [MessageId(2)]);
+    let append = scene.stores().await;
+    assert_eq!(append.read, [MessageId(2)]);
     let asked = scene.asked().await;
     assert_eq!(asked.items.len(), 2);
-    assert!(asked.told().contains("urgent"));
+    assert!(asked.input().contains("urgent"));
 }
 
 #[tokio::test]
@@ -42,7 +42,7 @@ async fn an_urgent_message_interrupts_running_calls() {
     assert!(results[2].text.starts_with("not executed"), "{results:?}");
     scene.nothing_is_called();
     assert_eq!(scene.stores().await.read, [MessageId(2)]);
-    assert!(scene.asked().await.told().contains("stop that"));
+    assert!(scene.asked().await.input().contains("stop that"));
 }
 
 #[tokio::test]
@@ -62,7 +62,7 @@ async fn losing_a_task_terminates_its_calls() {
     scene.stores().await;
     scene.stores().await;
     let asked = scene.asked().await;
-    assert!(asked.told().contains("no longer yours: cancelled by user"));
+    assert!(asked.input().contains("no longer yours: cancelled by user"));
     asked.say("Fine.");
     assert_eq!(scene.rests().await, "Fine.");
 }
@@ -96,9 +96,9 @@ async fn a_call_within_the_grace_is_stored_before_exit() {
     );
     assert!(returned.read.is_empty());
     scene.nothing_is_called();
-    let (words, ran) = scene.exits().await;
-    assert_eq!((words.code, words.hold), (0, false));
-    assert_eq!(words.reason, "asked by user");
+    let (report, ran) = scene.exits().await;
+    assert_eq!((report.code, report.hold), (0, false));
+    assert_eq!(report.reason, "asked by user");
     assert_eq!(ran, RunOutcome::Exited(0));
 }
 
@@ -122,6 +122,6 @@ async fn a_call_beyond_the_grace_is_terminated() {
 async fn an_idle_member_stops_at_once() {
     let mut scene = Scene::new().await;
     scene.member.notify(&stop(60_000)).await;
-    let (words, _) = scene.exits().await;
-    assert_eq!(words.reason, "asked by user");
+    let (report, _) = scene.exits().await;
+    assert_eq!(report.reason, "asked by user");
 }

@@ -63,11 +63,11 @@ async fn a_typed_line_is_a_message_to_this_member() {
         .await;
     pane.shows("✉ user: look at main.rs").await;
     pane.shows("ada ▸ ").await;
-    let heard = member.asked::<TranscriptAppend>().await;
-    assert_eq!(heard.args().read, [MessageId(1)]);
-    member.answer(&heard, &stored(1)).await;
+    let append = member.asked::<TranscriptAppend>().await;
+    assert_eq!(append.args().read, [MessageId(1)]);
+    member.answer(&append, &stored(1)).await;
     // The recording is empty: a restart would not help.
     pane.shows("✗ ").await;
-    let words = member.asked::<MemberExit>().await;
-    assert!(words.args().hold, "{:?}", words.args());
+    let report = member.asked::<MemberExit>().await;
+    assert!(report.args().hold, "{:?}", report.args());
 }

@@ -30,12 +30,12 @@ async fn an_interrupted_turn_continues() {
     let asked = scene.asked().await;
     assert_eq!(asked.items.len(), 5, "{:?}", asked.items);
     assert!(matches!(&asked.items[2], Item::Returned { results } if results[0].text == "seen"));
-    let told = asked.told();
+    let input = asked.input();
     assert!(
-        told.contains("restarted") && told.contains("You own T-3"),
-        "{told}"
+        input.contains("restarted") && input.contains("You own T-3"),
+        "{input}"
     );
-    assert!(told.contains("attempt 2"), "{told}");
+    assert!(input.contains("attempt 2"), "{input}");
 }
 
 #[tokio::test]
@@ -47,11 +47,11 @@ async fn a_finished_turn_is_not_repeated() {
     scene.rests().await;
     let mut scene = scene.restart(None).await;
     scene.deliver(2, "still there?", false).await;
-    let heard = scene.stores().await;
-    assert_eq!((heard.read, heard.items.len()), (vec![MessageId(2)], 1));
+    let append = scene.stores().await;
+    assert_eq!((append.read, append.items.len()), (vec![MessageId(2)], 1));
     let asked = scene.asked().await;
     assert_eq!(asked.items.len(), 3);
-    assert!(!asked.told().contains("restarted"));
+    assert!(!asked.input().contains("restarted"));
 }
 
 #[tokio::test]
@@ -76,7 +76,11 @@ async fn a_call_in_flight_is_not_repeated() {
     scene.stores().await;
     let asked = scene.asked().await;
     scene.nothing_is_called();
-    assert!(asked.told().contains("You own no task"), "{}", asked.told());
+    assert!(
+        asked.input().contains("You own no task"),
+        "{}",
+        asked.input()
+    );
 }
 
 #[tokio::test]
@@ -110,8 +114,11 @@ async fn a_transcript_of_a_newer_version_holds_the_member() {
         stored: vec![newer],
         ..Opening::default()
     };
-    let (words, _) = Scene::refusing(supervisor, opening).await;
-    assert!(words.hold && words.reason.contains("entry 1"), "{words:?}");
+    let (report, _) = Scene::refusing(supervisor, opening).await;
+    assert!(
+        report.hold && report.reason.contains("entry 1"),
+        "{report:?}"
+    );
 }
 
 #[tokio::test]
@@ -123,8 +130,8 @@ async fn an_unknown_model_holds_the_member() {
     };
     let mut worker = supervisor.spawn_for(&launch_file(&supervisor, agent));
     let mut member = supervisor.member(None).await;
-    let words = member.asked::<MemberExit>().await;
-    assert!(words.args().hold && words.args().reason.contains("absent"));
-    member.answer(&words, &Nothing {}).await;
+    let report = member.asked::<MemberExit>().await;
+    assert!(report.args().hold && report.args().reason.contains("absent"));
+    member.answer(&report, &Nothing {}).await;
     assert_ne!(worker.exit_code().await, Some(0));
 }

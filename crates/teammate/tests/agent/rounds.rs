@@ -78,7 +78,11 @@ async fn question_and_answer_are_stored_before_the_reply() {
     scene.stores().await;
     let asked = scene.asked().await;
     assert_eq!(asked.tools, [""; 0]);
-    assert!(asked.told().contains("Greet the world"), "{}", asked.told());
+    assert!(
+        asked.input().contains("Greet the world"),
+        "{}",
+        asked.input()
+    );
     asked.say("ROUTE: ben");
     let answered = scene.append().await;
     scene.member.nothing_was::<RunReply>();
@@ -91,9 +95,9 @@ async fn question_and_answer_are_stored_before_the_reply() {
     scene.stores().await;
     let asked = scene.asked().await;
     assert_eq!(asked.items.len(), 3, "{:?}", asked.items);
-    let told = asked.told();
-    assert!(told.contains("hello said"), "{told}");
-    assert_eq!(told.matches("Greet the world").count(), 1, "{told}");
+    let input = asked.input();
+    assert!(input.contains("hello said"), "{input}");
+    assert_eq!(input.matches("Greet the world").count(), 1, "{input}");
     asked.say("Ben, I think.");
     scene.stores().await;
     replies(&mut scene).await;
@@ -159,13 +163,13 @@ async fn messages_join_the_next_question_urgent_ones_repeat_it() {
     scene.stores().await;
     assert_eq!(scene.stores().await.read, [MessageId(1)]);
     let asked = scene.asked().await;
-    assert!(asked.told().contains("mind the moon"));
+    assert!(asked.input().contains("mind the moon"));
     scene.deliver(2, "and the sun", true).await;
     asked.dropped().await;
-    let heard = scene.stores().await;
-    assert!(matches!(&items(&heard)[..], [Item::Said { .. }]));
+    let append = scene.stores().await;
+    assert!(matches!(&items(&append)[..], [Item::Said { .. }]));
     let asked = scene.asked().await;
-    assert!(asked.told().contains("and the sun"));
+    assert!(asked.input().contains("and the sun"));
     asked.say("DONE: hello");
     scene.stores().await;
     assert_eq!(replies(&mut scene).await.text, "DONE: hello");
@@ -182,9 +186,9 @@ async fn a_failing_model_holds_the_lead_with_the_reason() {
         message: "not today".into(),
     };
     scene.asked().await.fail(refused);
-    let (words, _) = scene.exits().await;
+    let (report, _) = scene.exits().await;
     assert!(
-        words.hold && words.reason.contains("not today"),
-        "{words:?}"
+        report.hold && report.reason.contains("not today"),
+        "{report:?}"
     );
 }

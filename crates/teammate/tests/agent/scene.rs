@@ -20,7 +20,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use crate::rig::{ScriptedSupervisor, within};
-use crate::scripted::{Asked, Called, ScriptedModel, ScriptedTool};
+use crate::scripted::{ModelRequest, PendingCall, ScriptedModel, ScriptedTool};
 use crate::wire::{self, Connection};
 
 pub(crate) const WINDOW: u64 = 100_000;
@@ -28,8 +28,8 @@ pub(crate) const WINDOW: u64 = 100_000;
 pub(crate) struct Scene {
     pub(crate) supervisor: ScriptedSupervisor,
     pub(crate) member: Connection,
-    model: mpsc::UnboundedReceiver<Asked>,
-    tools: mpsc::UnboundedReceiver<Called>,
+    model: mpsc::UnboundedReceiver<ModelRequest>,
+    tools: mpsc::UnboundedReceiver<PendingCall>,
     agent: JoinHandle<Result<RunOutcome, RunError>>,
     /// The transcript that the supervisor has stored.
     pub(crate) stored: Vec<Box<RawValue>>,
@@ -149,7 +149,7 @@ impl Scene {
     }
 
     /// The next request to the model.
-    pub(crate) async fn asked(&mut self) -> Asked {
+    pub(crate) async fn asked(&mut self) -> ModelRequest {
         within("the model to be asked", self.model.recv())
             .await
             .unwrap()
@@ -160,7 +160,7 @@ impl Scene {
     }
 
     /// The next executed call.
-    pub(crate) async fn called(&mut self) -> Called {
+    pub(crate) async fn called(&mut self) -> PendingCall {
         within("a call", self.tools.recv()).await.unwrap()
     }
 
@@ -169,13 +169,13 @@ impl Scene {
     }
 
     /// The next append, not answered.
-    pub(crate) async fn append(&mut self) -> wire::Asked<AppendTranscript> {
+    pub(crate) async fn append(&mut self) -> wire::ReceivedCall<AppendTranscript> {
         self.member.asked::<TranscriptAppend>().await
     }
 
     pub(crate) async fn accept(
         &mut self,
-        append: wire::Asked<AppendTranscript>,
+        append: wire::ReceivedCall<AppendTranscript>,
     ) -> AppendTranscript {
         self.stored.extend(append.args().items.iter().cloned());
         let answer = stored(self.stored.len() as u64);
@@ -228,10 +228,10 @@ impl Scene {
 
     /// The exit code, after the exit report was received.
     pub(crate) async fn exits(mut self) -> (Exit, RunOutcome) {
-        let words = self.member.asked::<MemberExit>().await;
-        self.member.answer(&words, &Nothing {}).await;
+        let report = self.member.asked::<MemberExit>().await;
+        self.member.answer(&report, &Nothing {}).await;
         let ran = within("its end", self.agent).await.unwrap().unwrap();
-        (words.call.args, ran)
+        (report.call.args, ran)
     }
 }
 

@@ -9,26 +9,26 @@ use tokio::sync::{mpsc, oneshot};
 
 /// A request to the model that is not answered yet.
 #[derive(Debug)]
-pub(crate) struct Asked {
+pub(crate) struct ModelRequest {
     pub(crate) items: Vec<Item>,
     pub(crate) tools: Vec<String>,
-    answer: oneshot::Sender<Said>,
+    answer: oneshot::Sender<ModelReply>,
 }
 
 #[derive(Debug)]
-enum Said {
+enum ModelReply {
     Answer(Answer),
     Error(ModelError),
 }
 
-impl Asked {
+impl ModelRequest {
     /// All input for the model, in order, as one text.
-    pub(crate) fn told(&self) -> String {
-        let said = self.items.iter().filter_map(|item| match item {
+    pub(crate) fn input(&self) -> String {
+        let texts = self.items.iter().filter_map(|item| match item {
             Item::Said { text } => Some(text.as_str()),
             Item::Answered(_) | Item::Returned { .. } => None,
         });
-        said.collect::<Vec<_>>().join("\n")
+        texts.collect::<Vec<_>>().join("\n")
     }
 
     /// The texts of the results in the last item.
@@ -51,11 +51,11 @@ impl Asked {
 
     pub(crate) fn answer(self, answer: Answer) {
         // Some tests drop the answer meanwhile.
-        let _dropped = self.answer.send(Said::Answer(answer));
+        let _dropped = self.answer.send(ModelReply::Answer(answer));
     }
 
     pub(crate) fn fail(self, error: ModelError) {
-        self.answer.send(Said::Error(error)).unwrap();
+        self.answer.send(ModelReply::Error(error)).unwrap();
     }
 
     /// Waits until the agent has dropped this request.
@@ -92,7 +92,7 @@ pub(crate) fn calls_for(calls: &[(&str, &str)]) -> Answer {
 
 #[derive(Debug)]
 pub(crate) struct ScriptedModel {
-    pub(crate) asked: mpsc::UnboundedSender<Asked>,
+    pub(crate) asked: mpsc::UnboundedSender<ModelRequest>,
     pub(crate) window: u64,
 }
 
@@ -108,22 +108,22 @@ impl Model for ScriptedModel {
     fn answer<'a>(
         &'a self,
         prompt: Prompt<'a>,
-        told: &'a mut (dyn FnMut(Delta) + Send),
+        on_delta: &'a mut (dyn FnMut(Delta) + Send),
     ) -> Answering<'a> {
         let (answer, answered) = oneshot::channel();
-        let asked = Asked {
+        let request = ModelRequest {
             items: prompt.items.to_vec(),
             tools: prompt.tools.iter().map(|tool| tool.name.clone()).collect(),
             answer,
         };
         Box::pin(async move {
-            self.asked.send(asked).expect("the test is running");
+            self.asked.send(request).expect("the test is running");
             match answered.await.expect("the test answers") {
-                Said::Answer(answer) => {
-                    told(Delta::Text(answer.text.clone()));
+                ModelReply::Answer(answer) => {
+                    on_delta(Delta::Text(answer.text.clone()));
                     Ok(answer)
                 }
-                Said::Error(error) => Err(error),
+                ModelReply::Error(error) => Err(error),
             }
         })
     }
@@ -131,13 +131,13 @@ impl Model for ScriptedModel {
 
 /// A call in progress.
 #[derive(Debug)]
-pub(crate) struct Called {
+pub(crate) struct PendingCall {
     pub(crate) tool: &'static str,
     pub(crate) input: Value,
     answer: oneshot::Sender<Result<Output, ToolError>>,
 }
 
-impl Called {
+impl PendingCall {
     pub(crate) fn returns(self, text: &str) {
         let output = Output {
             text: text.into(),
@@ -153,7 +153,7 @@ impl Called {
 
     /// Waits until the agent has dropped this call.
     pub(crate) async fn ended(mut self) {
-        crate::rig::within("the call to be ended", self.answer.closed()).await;
+        crate::rig::within("the call to be dropped", self.answer.closed()).await;
     }
 }
 
@@ -162,12 +162,12 @@ pub(crate) struct ScriptedTool {
     spec: ToolSpec,
     name: &'static str,
     reads_only: bool,
-    called: mpsc::UnboundedSender<Called>,
+    called: mpsc::UnboundedSender<PendingCall>,
 }
 
 impl ScriptedTool {
     /// `look` only reads, `change` does not.
-    pub(crate) fn both(called: &mpsc::UnboundedSender<Called>) -> Vec<Box<dyn Tool>> {
+    pub(crate) fn both(called: &mpsc::UnboundedSender<PendingCall>) -> Vec<Box<dyn Tool>> {
         let tool = |name: &'static str, reads_only| -> Box<dyn Tool> {
             Box::new(Self {
                 spec: ToolSpec {
@@ -200,7 +200,7 @@ impl Tool for ScriptedTool {
         shown: &'a (dyn Fn(&str) + Send + Sync),
     ) -> ToolFuture<'a> {
         let (answer, answered) = oneshot::channel();
-        let called = Called {
+        let called = PendingCall {
             tool: self.name,
             input,
             answer,

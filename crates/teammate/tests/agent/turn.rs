@@ -24,7 +24,7 @@ async fn a_message_is_read_once_it_is_in_the_transcript() {
     );
     scene.nothing_is_asked();
     scene.accept(append).await;
-    assert!(scene.asked().await.told().contains("Look at main.rs"));
+    assert!(scene.asked().await.input().contains("Look at main.rs"));
 }
 
 #[tokio::test]
@@ -55,9 +55,9 @@ async fn a_message_during_a_step_joins_the_next_step() {
     scene.stores().await;
     scene.called().await.returns("seen");
     scene.stores().await;
-    let heard = scene.stores().await;
-    assert_eq!(heard.read, [MessageId(2)]);
-    assert!(scene.asked().await.told().contains("mind the tests"));
+    let append = scene.stores().await;
+    assert_eq!(append.read, [MessageId(2)]);
+    assert!(scene.asked().await.input().contains("mind the tests"));
 }
 
 #[tokio::test]
@@ -78,15 +78,15 @@ async fn an_unfinished_task_is_reminded_then_released() {
         let mut scene = Scene::new().await;
         scene.assign(&task()).await;
         let asked = scene.asked().await;
-        assert!(asked.told().contains("T-3") && asked.told().contains("call complete_task"));
+        assert!(asked.input().contains("T-3") && asked.input().contains("call complete_task"));
         asked.answer(answer.clone());
         scene.stores().await;
         scene.stores().await;
         let asked = scene.asked().await;
         assert!(
-            asked.told().contains("You still own T-3"),
+            asked.input().contains("You still own T-3"),
             "{}",
-            asked.told()
+            asked.input()
         );
         asked.answer(answer.clone());
         scene.stores().await;
@@ -109,7 +109,7 @@ async fn work_after_a_reminder_resets_it() {
         scene.stores().await;
         scene.stores().await;
         let asked = scene.asked().await;
-        assert!(asked.told().contains("You still own T-3"));
+        assert!(asked.input().contains("You still own T-3"));
         asked.call(&[("look", "{}")]);
         scene.stores().await;
         scene.called().await.returns("seen");
@@ -132,7 +132,7 @@ async fn a_message_of_the_user_resets_the_reminder() {
     scene.stores().await;
     scene.stores().await;
     let asked = scene.asked().await;
-    assert!(asked.told().contains("Tabs."), "{}", asked.told());
+    assert!(asked.input().contains("Tabs."), "{}", asked.input());
     asked.say("And which width?");
     scene.stores().await;
     let reminded = scene.stores().await;
@@ -200,8 +200,8 @@ async fn a_request_that_is_sent_again_is_shown_once() {
     scene.deliver(1, "hello", false).await;
     scene.stores().await;
     let asked = scene.asked().await;
-    assert_eq!(asked.told().matches("P-1 ada asks").count(), 1);
-    assert!(asked.told().contains("Only the user may allow it"));
+    assert_eq!(asked.input().matches("P-1 ada asks").count(), 1);
+    assert!(asked.input().contains("Only the user may allow it"));
     asked.say("Hello.");
     scene.rests().await;
     let log = scene.supervisor.log();
@@ -222,8 +222,8 @@ async fn a_request_that_is_sent_again_is_shown_once() {
     scene.deliver(2, "again", false).await;
     scene.stores().await;
     let asked = scene.asked().await;
-    assert!(!asked.told().contains("P-2 ada asks"), "{}", asked.told());
-    assert!(asked.told().contains("P-2 of ada was withdrawn"));
+    assert!(!asked.input().contains("P-2 ada asks"), "{}", asked.input());
+    assert!(asked.input().contains("P-2 of ada was withdrawn"));
 }
 
 #[tokio::test]
@@ -245,9 +245,9 @@ async fn the_step_limit_releases_the_task_with_a_report() {
     scene.stores().await;
     let asked = scene.asked().await;
     assert!(
-        asked.told().contains("last of your 2 steps"),
+        asked.input().contains("last of your 2 steps"),
         "{}",
-        asked.told()
+        asked.input()
     );
     let mut answer = says("Half of it is done.");
     answer.calls = calls_for(&[("change", "{}")]).calls;
@@ -259,8 +259,11 @@ async fn the_step_limit_releases_the_task_with_a_report() {
     let release = scene.member.asked::<TaskRelease>().await;
     assert!(release.args().text.contains("Half of it is done."));
     scene.member.answer(&release, &changed()).await;
-    let told = scene.messages_the_user().await;
-    assert!(told.contains("2 steps") && told.contains("T-3"), "{told}");
+    let message = scene.messages_the_user().await;
+    assert!(
+        message.contains("2 steps") && message.contains("T-3"),
+        "{message}"
+    );
     let report = scene.rests().await;
     assert!(
         report.contains("2 steps") && report.contains("T-3"),
@@ -280,7 +283,7 @@ async fn a_truncated_answer_is_continued() {
     scene.stores().await;
     scene.stores().await;
     let asked = scene.asked().await;
-    assert!(asked.told().contains("truncated"));
+    assert!(asked.input().contains("truncated"));
     asked.say("the end.");
     assert_eq!(scene.rests().await, "the end.");
 }
@@ -299,7 +302,7 @@ async fn a_summary_of_a_full_window_survives_a_restart() {
     scene.stores().await;
     let summary = scene.asked().await;
     assert!(summary.tools.is_empty());
-    assert!(summary.told().contains("words words"));
+    assert!(summary.input().contains("words words"));
     summary.say("I looked, and decided on plan B.");
     let shown = scene.member.asked::<TeamShow>().await;
     let view = scene.team_view();
@@ -313,12 +316,12 @@ async fn a_summary_of_a_full_window_survives_a_restart() {
     scene.member.answer(&listed, &board).await;
     scene.stores().await;
     let asked = scene.asked().await;
-    let told = asked.told();
+    let input = asked.input();
     assert!(
-        told.contains("plan B") && told.contains("Every endpoint."),
-        "{told}"
+        input.contains("plan B") && input.contains("Every endpoint."),
+        "{input}"
     );
-    assert!(!told.contains("words words"));
+    assert!(!input.contains("words words"));
     let mut scene = scene.restart(Some(task())).await;
     scene.stores().await;
     scene.stores().await;
@@ -345,8 +348,8 @@ async fn a_too_long_error_triggers_a_summary() {
         .await;
     scene.stores().await;
     let asked = scene.asked().await;
-    assert!(asked.told().contains("A story was heard."));
-    assert!(!asked.told().contains("a long story"));
+    assert!(asked.input().contains("A story was heard."));
+    assert!(!asked.input().contains("a long story"));
 }
 
 fn unauthenticated() -> ModelError {
@@ -363,9 +366,9 @@ async fn a_rejected_key_holds_the_member() {
     scene.deliver(1, "hello", false).await;
     scene.stores().await;
     scene.asked().await.fail(unauthenticated());
-    let (words, ran) = scene.exits().await;
-    assert!(words.hold, "{words:?}");
-    assert!(words.reason.contains("does not accept the key (401)"));
+    let (report, ran) = scene.exits().await;
+    assert!(report.hold, "{report:?}");
+    assert!(report.reason.contains("does not accept the key (401)"));
     assert_eq!(ran, agent_team_teammate::RunOutcome::Exited(5));
 }
 

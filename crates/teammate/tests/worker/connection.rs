@@ -1,22 +1,13 @@
 //! One worker per launch, and its connection: authentication, pings, and what survives a lost connection.
 
-use agent_team_protocol::method::{EndTask, MemberPing, Nothing, TaskAnswer, TaskComplete};
+use agent_team_protocol::method::{MemberPing, Nothing, TaskComplete};
 use agent_team_protocol::notification::{
     Assignment, Goodbye, GoodbyeReason, Ping, TaskOutput, TaskSession,
 };
 use agent_team_protocol::{ErrorCode, Generation, Refusal, TaskId};
 
 use crate::rig::{ScriptedSupervisor, at_work, ended, task, within};
-use crate::wire::{Asked, Connection};
-
-async fn accept(member: &mut Connection, report: &Asked<EndTask>) {
-    let answer = TaskAnswer {
-        task: report.args().task,
-        generation: Generation(1),
-        overlaps: Vec::new(),
-    };
-    member.answer(report, &answer).await;
-}
+use crate::task::accept;
 
 fn goodbye(reason: GoodbyeReason, error: Option<Refusal>) -> Goodbye {
     Goodbye { reason, error }

@@ -2,12 +2,12 @@
 
 use std::path::Path;
 
-use agent_team_protocol::Generation;
-use agent_team_protocol::method::{Exit, MemberExit, Nothing, TaskAnswer, TaskComplete};
+use agent_team_protocol::method::{Exit, MemberExit, Nothing, TaskComplete};
 use agent_team_protocol::notification::{StopMember, TaskOutput, TaskSession};
 use agent_team_system::process::Signal;
 
 use crate::rig::{ScriptedSupervisor, Worker, ended, task};
+use crate::task::accept;
 use crate::wire::Connection;
 
 fn stop(grace_ms: u64) -> StopMember {
@@ -29,8 +29,8 @@ async fn an_idle_member_stops_at_once() {
     let mut worker = supervisor.headless();
     let mut member = supervisor.member(None).await;
     member.notify(&stop(3_600_000)).await;
-    let (words, code) = exit_report(&mut member, &mut worker).await;
-    assert_eq!((words.code, words.hold), (0, false));
+    let (report, code) = exit_report(&mut member, &mut worker).await;
+    assert_eq!((report.code, report.hold), (0, false));
     assert_eq!(code, Some(0));
 }
 
@@ -49,14 +49,9 @@ async fn a_task_within_the_grace_is_reported_before_exit() {
     std::fs::write(&go, "in time").unwrap();
     let report = member.asked::<TaskComplete>().await;
     assert_eq!(report.args().text, "ready\nin time");
-    let answer = TaskAnswer {
-        task: report.args().task,
-        generation: Generation(1),
-        overlaps: Vec::new(),
-    };
-    member.answer(&report, &answer).await;
-    let (words, code) = exit_report(&mut member, &mut worker).await;
-    assert_eq!((words.code, code), (0, Some(0)));
+    accept(&mut member, &report).await;
+    let (report, code) = exit_report(&mut member, &mut worker).await;
+    assert_eq!((report.code, code), (0, Some(0)));
 }
 
 #[tokio::test]
@@ -86,8 +81,8 @@ async fn sigterm_is_a_stop() {
     let mut worker = supervisor.headless();
     let mut member = supervisor.member(None).await;
     worker.signal(Signal::SIGTERM);
-    let (words, code) = exit_report(&mut member, &mut worker).await;
-    assert_eq!((words.code, code), (0, Some(0)));
+    let (report, code) = exit_report(&mut member, &mut worker).await;
+    assert_eq!((report.code, code), (0, Some(0)));
 }
 
 #[tokio::test]
@@ -96,14 +91,14 @@ async fn a_missing_directory_holds_the_member() {
     let file = supervisor.launch_file(&supervisor.path("nowhere"));
     let mut worker = supervisor.spawn_for(&file);
     let mut member = supervisor.member(Some(task("echo ran"))).await;
-    let (words, code) = exit_report(&mut member, &mut worker).await;
-    assert!(words.hold);
+    let (report, code) = exit_report(&mut member, &mut worker).await;
+    assert!(report.hold);
     assert!(
-        words.reason.ends_with("nowhere does not exist"),
+        report.reason.ends_with("nowhere does not exist"),
         "{}",
-        words.reason
+        report.reason
     );
-    assert_eq!(words.code, 3);
+    assert_eq!(report.code, 3);
     assert_eq!(code, Some(3));
     assert!(!supervisor.log().contains("ran"));
 }
@@ -117,12 +112,12 @@ async fn a_link_out_of_the_project_holds_the_member() {
     let file = supervisor.launch_file(&web);
     let mut worker = supervisor.spawn_for(&file);
     let mut member = supervisor.member(Some(task("echo ran"))).await;
-    let (words, _) = exit_report(&mut member, &mut worker).await;
-    assert!(words.hold);
+    let (report, _) = exit_report(&mut member, &mut worker).await;
+    assert!(report.hold);
     assert!(
-        words.reason.ends_with("outside the project"),
+        report.reason.ends_with("outside the project"),
         "{}",
-        words.reason
+        report.reason
     );
     assert!(!supervisor.log().contains("ran"));
 }

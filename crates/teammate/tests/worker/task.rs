@@ -6,7 +6,7 @@ use agent_team_protocol::{ErrorCode, Generation, Refusal, TaskId};
 use agent_team_system::process::ProcessId;
 
 use crate::rig::{ScriptedSupervisor, ended, task};
-use crate::wire::{Asked, Connection};
+use crate::wire::{Connection, ReceivedCall};
 
 async fn completed(assignment: Assignment) -> EndTask {
     let supervisor = ScriptedSupervisor::new();
@@ -24,7 +24,8 @@ async fn failed(assignment: Assignment) -> String {
     member.asked::<TaskFail>().await.call.args.text
 }
 
-async fn accept(member: &mut Connection, report: &Asked<EndTask>) {
+/// Accepts the report that ends a task.
+pub(crate) async fn accept(member: &mut Connection, report: &ReceivedCall<EndTask>) {
     let answer = TaskAnswer {
         task: report.args().task,
         generation: Generation(1),
@@ -127,8 +128,8 @@ async fn an_abandoned_task_is_terminated_unreported() {
     member
         .notify(&task(&format!("{stubborn} & sleep 1000")))
         .await;
-    let told = |output: &TaskOutput| output.text.contains("grandchild");
-    let output = member.noticed::<TaskOutput>(told).await;
+    let of_grandchild = |output: &TaskOutput| output.text.contains("grandchild");
+    let output = member.noticed::<TaskOutput>(of_grandchild).await;
     let pid: u32 = output
         .text
         .trim()
@@ -159,7 +160,7 @@ async fn an_abandoned_task_is_terminated_unreported() {
 }
 
 #[tokio::test]
-async fn an_abandon_of_an_older_claim_is_ignored() {
+async fn abandoning_an_older_claim_changes_nothing() {
     let supervisor = ScriptedSupervisor::new();
     let fifo = supervisor.path("go");
     let _worker = supervisor.headless();

@@ -23,14 +23,14 @@ pub(crate) struct Connection {
     passed: Vec<String>,
 }
 
-/// A received request.
-pub(crate) struct Asked<A> {
+/// A call that the worker made and that is not answered yet.
+pub(crate) struct ReceivedCall<A> {
     id: Box<RawValue>,
     pub(crate) key: Option<String>,
     pub(crate) call: Call<A>,
 }
 
-impl<A> Asked<A> {
+impl<A> ReceivedCall<A> {
     pub(crate) fn args(&self) -> &A {
         &self.call.args
     }
@@ -122,13 +122,13 @@ impl Connection {
         }
     }
 
-    pub(crate) async fn asked<M: Method>(&mut self) -> Asked<M::Args> {
+    pub(crate) async fn asked<M: Method>(&mut self) -> ReceivedCall<M::Args> {
         self.find(M::NAME, |frame| {
             match Frame::parse(frame).unwrap().kind().unwrap() {
                 Kind::Request { id, method, params } if method == M::NAME => {
                     let call: Call<M::Args> = serde_json::from_str(params.get()).unwrap();
                     let key = call.key.clone();
-                    Some(Asked {
+                    Some(ReceivedCall {
                         id: id.to_owned(),
                         key,
                         call,
@@ -159,12 +159,12 @@ impl Connection {
         assert_eq!(such, None);
     }
 
-    pub(crate) async fn answer<A>(&mut self, asked: &Asked<A>, answer: &impl Serialize) {
-        self.send(&rpc::result(&asked.id, answer)).await;
+    pub(crate) async fn answer<A>(&mut self, call: &ReceivedCall<A>, answer: &impl Serialize) {
+        self.send(&rpc::result(&call.id, answer)).await;
     }
 
-    pub(crate) async fn refuse<A>(&mut self, asked: &Asked<A>, refusal: Refusal) {
-        self.send(&rpc::error(&asked.id, refusal)).await;
+    pub(crate) async fn refuse<A>(&mut self, call: &ReceivedCall<A>, refusal: Refusal) {
+        self.send(&rpc::error(&call.id, refusal)).await;
     }
 
     /// Sends a request to the worker and waits for its answer.

@@ -1,11 +1,13 @@
 //! The current activity of the member, with an animated sign. Used by the transcript view; pure.
 
 use std::collections::VecDeque;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use super::STEP;
 use crate::line::Line;
 use crate::style::Style;
+
+/// The interval of animation steps.
+pub(super) const STEP: Duration = Duration::from_millis(200);
 
 /// One sign per step.
 const SIGNS: [&str; 10] = ["⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏"];

@@ -1,10 +1,12 @@
 //! Tests of the rendered screen and of the key bindings.
 
 use std::num::NonZeroU16;
+use std::time::Duration;
 
 use agent_team_protocol::request::Decision;
 use proptest::prelude::*;
 
+use super::activity::STEP;
 use super::*;
 
 const LONG: Duration = Duration::from_secs(1);

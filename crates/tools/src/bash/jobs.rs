@@ -48,11 +48,11 @@ impl Jobs {
         &self,
         context: &ToolContext,
         line: Line,
-        held: Option<ActiveSandbox>,
+        sandbox: Option<ActiveSandbox>,
         limit: Option<Duration>,
     ) -> Result<u32, ToolError> {
         self.check_room()?;
-        let job = Job::start(context, line, held, limit).await?;
+        let job = Job::start(context, line, sandbox, limit).await?;
         let mut jobs = lock(&self.jobs);
         jobs.last += 1;
         let id = jobs.last;
@@ -100,31 +100,31 @@ impl Job {
     async fn start(
         context: &ToolContext,
         line: Line,
-        held: Option<ActiveSandbox>,
+        sandbox: Option<ActiveSandbox>,
         limit: Option<Duration>,
     ) -> Result<Job, ToolError> {
-        let mut program = shell(context, line, held).await?;
+        let mut program = shell(context, line, sandbox).await?;
         let capture = Arc::new(Mutex::new(Capture::new(context)));
-        let (tell, progress) = watch::channel(None);
+        let (progress_sender, progress) = watch::channel(None);
         let (stop, mut stop_receiver) = watch::channel(false);
         let printed_to = Arc::clone(&capture);
         let task = tokio::spawn(async move {
             let stop = async {
-                // The sender is dropped with the job: stop then as well.
+                // The sender is dropped with the job, which must stop the program too.
                 let _stopped = stop_receiver.wait_for(|stop| *stop).await;
             };
             let ended = program
                 .finish(limit, stop, |bytes| {
                     lock(&printed_to).push(bytes);
-                    tell.send_modify(|_ended| ());
+                    progress_sender.send_modify(|_ended| ());
                 })
                 .await;
             lock(&printed_to).end();
             let ended = match ended {
                 Ok(ended) => ended.to_string(),
-                Err(error) => format!("lost track of it: {error}"),
+                Err(error) => format!("cannot wait for the job: {error}"),
             };
-            tell.send_replace(Some(ended));
+            progress_sender.send_replace(Some(ended));
         });
         Ok(Job {
             capture,

@@ -35,7 +35,7 @@ pub(super) fn within(project: &Path, guard: &Guard) -> io::Result<Vec<PathBuf>> 
     // Each directory with the path by which the rules name it. The two differ only below a link.
     let mut queue = VecDeque::from([(project.to_owned(), project.to_owned())]);
     while let Some((directory, named)) = queue.pop_front() {
-        // A command cannot list such a directory either.
+        // Skip a directory that cannot be listed: a command cannot list it either.
         for entry in fs::read_dir(&directory).into_iter().flatten().flatten() {
             entries += 1;
             if entries > ENTRIES_MAX || denied.len() > HIDDEN_MAX || Instant::now() > end {

@@ -9,7 +9,9 @@
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::fs;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
+
+use agent_team_policy::CallPath;
 
 use super::settings::Settings;
 
@@ -426,7 +428,7 @@ fn expose(view: &mut View, mut path: PathBuf, never: &[PathBuf], writable: &[Pat
         };
         let rest = path.strip_prefix(&link).unwrap_or(Path::new(""));
         let leads = link.parent().unwrap_or(Path::new("/")).join(&target);
-        path = lexically_normal(&leads.join(rest));
+        path = CallPath::lexical(&leads, rest);
         links.push((link, target));
     }
 }
@@ -439,23 +441,6 @@ fn first_link(path: &Path) -> Option<(PathBuf, PathBuf)> {
         let target = fs::read_link(ancestor).ok()?;
         Some((ancestor.to_owned(), target))
     })
-}
-
-/// Removes `.` and `..` lexically. Correct only if no component before a `..` is a link.
-fn lexically_normal(path: &Path) -> PathBuf {
-    let mut plain = PathBuf::new();
-    for component in path.components() {
-        match component {
-            Component::ParentDir => {
-                plain.pop();
-            }
-            Component::CurDir => {}
-            Component::RootDir | Component::Normal(_) | Component::Prefix(_) => {
-                plain.push(component);
-            }
-        }
-    }
-    plain
 }
 
 #[cfg(test)]

@@ -253,9 +253,9 @@ impl Writer {
     }
 
     fn image(&mut self, tag: &Tag) {
-        let said = attribute(tag, "alt").filter(|said| !said.trim().is_empty());
-        if let Some(said) = said {
-            self.text(&format!("![{}]", said.trim()));
+        let alt = attribute(tag, "alt").filter(|alt| !alt.trim().is_empty());
+        if let Some(alt) = alt {
+            self.text(&format!("![{}]", alt.trim()));
         }
     }
 

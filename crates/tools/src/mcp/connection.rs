@@ -257,7 +257,7 @@ impl ServerProgram {
     fn start(mut program: Program, stdout: pipe::Receiver) -> (Self, Messages) {
         let printed = Arc::new(Mutex::new(Tail::new(TAIL_BYTES)));
         let stray = Arc::new(Mutex::new(Stray::default()));
-        let (tell, ended) = watch::channel(None);
+        let (sender, ended) = watch::channel(None);
         let tail = Arc::clone(&printed);
         let task = tokio::spawn(async move {
             let mut plain = Plain::default();
@@ -268,9 +268,9 @@ impl ServerProgram {
             });
             let ended = match finished.await {
                 Ok(ended) => ended.to_string(),
-                Err(error) => format!("lost track of it: {error}"),
+                Err(error) => format!("cannot wait for the server: {error}"),
             };
-            tell.send_replace(Some(ended));
+            sender.send_replace(Some(ended));
         });
         let messages = Messages {
             stdout,

@@ -1,5 +1,6 @@
-//! The messages, and the pending requests of teammates, that have arrived and that the model has not seen yet. The loop
-//! puts them in and takes them for the next step; `read_messages` may be quicker, and `wait` ends when one comes.
+//! The messages, and the pending requests of teammates, that have arrived and that the model has not seen yet. The
+//! agent loop adds them. It takes them for the next step, unless the tool `read_messages` takes them first; an arrival
+//! ends the tool `wait`.
 //!
 //! ```text
 //! deliver ──► unread ──take (loop)──────────► its step's append ──► acknowledged
@@ -16,7 +17,7 @@ use agent_team_protocol::{MessageId, Party, RequestId};
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 
-/// One member's inbox on this side of the wire. Cheap to clone; all clones are one.
+/// The worker's copy of one member's inbox. Cheap to clone; all clones share one state.
 #[derive(Debug, Clone, Default)]
 pub struct Arrivals(Arc<Inner>);
 
@@ -29,7 +30,7 @@ struct Inner {
 #[derive(Debug, Default)]
 struct Inbox {
     unread: VecDeque<DeliveredMessage>,
-    /// Shown by a tool since the loop asked last.
+    /// Messages in tool results since [`Arrivals::taken_by_tool`] was last called.
     taken_by_tool: Vec<MessageId>,
     /// Everything that arrived and is not acknowledged yet.
     known: HashSet<MessageId>,
@@ -47,14 +48,14 @@ struct Inbox {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PendingRequest {
     pub id: RequestId,
-    /// One line, with words of the teammate's model.
+    /// One line, which contains text of the teammate's model.
     pub line: String,
     /// The user lets this member allow it. Every lead may deny it.
     pub may_allow: bool,
 }
 
 impl PendingRequest {
-    /// The request as the model reads it. The last sentence fences the teammate's words.
+    /// The request as the model reads it. Its last sentence fences the teammate's text as data.
     pub fn text(&self) -> String {
         let decide = match self.may_allow {
             true => "You may decide it: allow_request or deny_request.",
@@ -127,12 +128,12 @@ impl Arrivals {
         inbox.requests.iter().map(PendingRequest::text).collect()
     }
 
-    /// Takes all unread messages, for the loop to show at its next step. The loop must have them acknowledged.
+    /// Takes all unread messages, for the loop to show at its next step. The loop must acknowledge them.
     pub fn take(&self) -> Vec<DeliveredMessage> {
         self.inbox().unread.drain(..).collect()
     }
 
-    /// The messages that tool results have taken_by_tool since the last call. The append that stores those results
+    /// The messages that tool results have shown to the model since the last call. The append that stores those results
     /// acknowledges them.
     pub fn taken_by_tool(&self) -> Vec<MessageId> {
         std::mem::take(&mut self.inbox().taken_by_tool)

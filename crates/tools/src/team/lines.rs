@@ -213,17 +213,25 @@ fn result_word(task: &TaskView) -> &'static str {
 }
 
 fn put(line: &mut String, text: std::fmt::Arguments<'_>) {
-    line.write_fmt(text).expect("a string takes everything");
+    line.write_fmt(text)
+        .expect("writing to a String cannot fail");
 }
 
-/// Limits a text to `max` bytes by cutting out its middle.
+/// Limits a text to `max` bytes, which include the note about the cut.
 pub(super) fn within(text: String, max: usize) -> String {
     if text.len() <= max {
         return text;
     }
-    let half = max.saturating_sub(CUT_NOTE_MAX) / 2;
-    let head = &text[..text.floor_char_boundary(half)];
-    let tail = &text[text.ceil_char_boundary(text.len() - half)..];
+    without_middle(text, max.saturating_sub(CUT_NOTE_MAX))
+}
+
+/// Limits a text to `max` bytes by cutting out its middle. The note about the cut comes on top.
+pub fn without_middle(text: String, max: usize) -> String {
+    if text.len() <= max {
+        return text;
+    }
+    let head = &text[..text.floor_char_boundary(max / 2)];
+    let tail = &text[text.ceil_char_boundary(text.len() - max / 2)..];
     let cut = text.len() - head.len() - tail.len();
     format!("{head}\n… {cut} bytes omitted …\n{tail}")
 }

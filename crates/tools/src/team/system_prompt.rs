@@ -271,5 +271,7 @@ fn listed(lines: &[String]) -> String {
 }
 
 fn put(prompt: &mut String, text: std::fmt::Arguments<'_>) {
-    prompt.write_fmt(text).expect("a string takes everything");
+    prompt
+        .write_fmt(text)
+        .expect("writing to a String cannot fail");
 }

@@ -22,7 +22,7 @@ async fn a_claim_is_kept_and_ends_the_task() {
         "task/complete" => Ok(answered(&args["task"], 7)),
         method => unexpected(method),
     });
-    let told = rig.run("claim_task", json!({})).await.unwrap();
+    let result = rig.run("claim_task", json!({})).await.unwrap();
     for part in [
         "You now own T-3",
         "T-5 in progress also changes",
@@ -30,15 +30,15 @@ async fn a_claim_is_kept_and_ends_the_task() {
         "must exit 0 before the task counts as completed: true",
         "The API is v2.",
     ] {
-        assert!(told.contains(part), "{part}: {told}");
+        assert!(result.contains(part), "{part}: {result}");
     }
     assert_eq!(rig.shared.claims.generation(TaskId(3)), Some(Generation(7)));
     rig.calls();
-    let told = rig
+    let result = rig
         .run("complete_task", json!({"task": "T-3", "result": "Done."}))
         .await
         .unwrap();
-    assert_eq!(told, "T-3 is completed.");
+    assert_eq!(result, "T-3 is completed.");
     let (method, args) = rig.calls().pop().unwrap();
     assert_eq!(method, "task/complete");
     assert_eq!(
@@ -79,12 +79,12 @@ async fn an_assigned_task_ends_under_its_recorded_claim() {
 async fn only_an_owned_task_can_be_ended() {
     let rig = Rig::new(false, |method, _| unexpected(method));
     rig.shared.claims.note(TaskId(1), Generation(1));
-    let told = rig
+    let result = rig
         .refused("complete_task", json!({"task": "T-9", "result": "x"}))
         .await;
     assert!(
-        told.starts_with("You do not own T-9. You own T-1."),
-        "{told}"
+        result.starts_with("You do not own T-9. You own T-1."),
+        "{result}"
     );
     assert_eq!(rig.calls(), []);
 }
@@ -93,8 +93,8 @@ async fn only_an_owned_task_can_be_ended() {
 async fn a_lost_claim_is_removed() {
     let rig = Rig::new(false, |_, _| Err(no(ErrorCode::StaleClaim, "bob has it")));
     rig.shared.claims.note(TaskId(1), Generation(1));
-    let told = rig.refused("release_task", json!({"task": "T-1"})).await;
-    assert!(told.contains("stale_claim"), "{told}");
+    let result = rig.refused("release_task", json!({"task": "T-1"})).await;
+    assert!(result.contains("stale_claim"), "{result}");
     assert_eq!(rig.shared.claims.tasks(), []);
     rig.shared.claims.note(TaskId(1), Generation(5));
     rig.shared.claims.note(TaskId(1), Generation(3));
@@ -112,12 +112,12 @@ async fn a_check_that_fails_keeps_the_task_open() {
         method => unexpected(method),
     });
     rig.shared.claims.note(TaskId(1), Generation(1));
-    let told = rig
+    let result = rig
         .refused("complete_task", json!({"task": "T-1", "result": "x"}))
         .await;
     assert!(
-        told.contains("`make check` failed") && told.contains("2 tests failed"),
-        "{told}"
+        result.contains("`make check` failed") && result.contains("2 tests failed"),
+        "{result}"
     );
     assert_eq!(rig.shared.claims.tasks(), [TaskId(1)]);
 }
@@ -126,10 +126,10 @@ async fn a_check_that_fails_keeps_the_task_open() {
 async fn an_empty_result_completes_nothing() {
     let rig = Rig::new(false, |method, _| unexpected(method));
     rig.shared.claims.note(TaskId(1), Generation(1));
-    let told = rig
+    let result = rig
         .refused("complete_task", json!({"task": "T-1", "result": " \n"}))
         .await;
-    assert!(told.contains("T-1 is not completed"), "{told}");
+    assert!(result.contains("T-1 is not completed"), "{result}");
     assert_eq!(rig.shared.claims.tasks(), [TaskId(1)]);
 }
 
@@ -138,8 +138,8 @@ async fn only_complete_task_completes_a_task() {
     let rig = Rig::new(false, |method, _| unexpected(method));
     rig.shared.claims.note(TaskId(1), Generation(1));
     let input = json!({"task": "T-1", "state": "completed", "note": "done"});
-    let told = rig.refused("update_task", input).await;
-    assert!(told.contains("only complete_task completes"), "{told}");
+    let result = rig.refused("update_task", input).await;
+    assert!(result.contains("only complete_task completes"), "{result}");
     assert_eq!(rig.shared.claims.tasks(), [TaskId(1)]);
     let offered = rig.tool("update_task").spec().input.to_string();
     assert!(offered.contains("in_progress"), "{offered}");
@@ -196,9 +196,9 @@ async fn the_board_is_paged_and_filtered() {
             (method, _) => unexpected(method),
         }
     });
-    let told = rig.run("list_tasks", json!({})).await.unwrap();
+    let result = rig.run("list_tasks", json!({})).await.unwrap();
     assert_eq!(
-        told,
+        result,
         "T-1 completed: Task 1; result: ok\\nT-9 ready: forged\n\
          T-2 in_progress by bob: Task 2; priority 3; files a\n\
          T-3 blocked: Task 3; for the role reviewer; after T-2"
@@ -208,10 +208,10 @@ async fn the_board_is_paged_and_filtered() {
         (json!({"owner": "bob"}), "T-2"),
         (json!({"state": "ready"}), "No task matches."),
     ] {
-        let told = rig.run("list_tasks", input).await.unwrap();
+        let result = rig.run("list_tasks", input).await.unwrap();
         assert!(
-            told.starts_with(first) && told.lines().count() == 1,
-            "{told}"
+            result.starts_with(first) && result.lines().count() == 1,
+            "{result}"
         );
     }
 }
@@ -247,10 +247,10 @@ async fn a_teammate_is_spawned_with_its_task() {
         method => unexpected(method),
     });
     let input = json!({"role": "reviewer", "name": "bea", "instructions": "Be kind.", "tools": ["read"], "task": "T-1"});
-    let told = rig.run("spawn_teammate", input).await.unwrap();
+    let result = rig.run("spawn_teammate", input).await.unwrap();
     assert!(
-        told.starts_with("bea (reviewer) is starting. But T-1 could not be assigned"),
-        "{told}"
+        result.starts_with("bea (reviewer) is starting. But T-1 could not be assigned"),
+        "{result}"
     );
     let calls = rig.calls();
     assert_eq!(
@@ -297,8 +297,8 @@ async fn a_run_is_finished_with_its_answer() {
             Err(no(ErrorCode::WrongState, "T-2 is not finished"))
         }
     });
-    let told = rig.refused("finish", json!({"answer": "All done"})).await;
-    assert!(told.contains("T-2 is not finished"), "{told}");
+    let result = rig.refused("finish", json!({"answer": "All done"})).await;
+    assert!(result.contains("T-2 is not finished"), "{result}");
     rig.run("finish", json!({"answer": "All done", "force": true}))
         .await
         .unwrap();

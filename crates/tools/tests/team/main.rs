@@ -3,8 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
 
 mod board;
-mod offered;
+mod messages;
 mod prompt;
 mod rig;
-mod talking;
+mod schemas;
 mod waiting;

@@ -36,7 +36,7 @@ impl Verify for Checks {
 }
 
 impl Rig {
-    /// `answer` is the supervisor: its answer to a method with these arguments.
+    /// `answer`: the scripted supervisor's answer to a method with these arguments.
     pub(crate) fn new(
         lead: bool,
         mut answer: impl FnMut(&str, &Value) -> Result<Value, Refusal> + Send + 'static,
@@ -49,15 +49,15 @@ impl Rig {
         let (client, mut calls) =
             SupervisorClient::new(name.parse().unwrap(), role.parse().unwrap(), lead);
         let made: Arc<Mutex<Vec<_>>> = Arc::default();
-        let heard = Arc::clone(&made);
+        let record = Arc::clone(&made);
         tokio::spawn(async move {
             while let Some(call) = calls.recv().await {
                 let args: Value = serde_json::from_str(call.args.get()).unwrap();
-                let said = answer(call.method, &args);
-                heard.lock().unwrap().push((call.method, args));
-                let said = said.map(|value| serde_json::value::to_raw_value(&value).unwrap());
+                let result = answer(call.method, &args);
+                record.lock().unwrap().push((call.method, args));
+                let result = result.map(|value| serde_json::value::to_raw_value(&value).unwrap());
                 // The receiver is gone if the tool was dropped.
-                let _gone = call.answer.send(said);
+                let _gone = call.answer.send(result);
             }
         });
         let shared = Shared {
@@ -94,7 +94,7 @@ impl Rig {
         self.run(name, input).await.unwrap_err().to_string()
     }
 
-    /// The calls since the last time, except those that only read.
+    /// All calls since the last time, in order.
     pub(crate) fn calls(&self) -> Vec<(&'static str, Value)> {
         std::mem::take(&mut self.made.lock().unwrap())
     }

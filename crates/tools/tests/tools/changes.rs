@@ -101,7 +101,7 @@ async fn guarded_directories_are_not_written() {
 }
 
 #[tokio::test]
-async fn an_edit_must_be_unique_or_of_all() {
+async fn an_edit_needs_a_unique_text_or_replaces_all() {
     let rig = Rig::new();
     rig.put("a.rs", "let a = 1;\nlet b = 1;\nlet c = 2;\n");
     rig.text("read", json!({"path": "a.rs"})).await;

@@ -420,7 +420,7 @@ async fn files_that_read_denies_are_hidden_from_commands() {
 
 /// Removing a mount point removes the mount in every namespace.
 #[tokio::test]
-async fn a_file_made_after_the_user_removed_a_placeholder_is_reported() {
+async fn a_file_at_a_removed_placeholder_is_reported() {
     for sandbox in sandboxes().await.into_iter().filter(Sandbox::protects) {
         let mut rig = rig_with_home();
         confine_with(&mut rig, sandbox.clone(), &Settings::default());

@@ -24,19 +24,19 @@ const COST: u16 = 8;
 /// A column: title, width, and the text for a member.
 struct Column<'a> {
     title: &'static str,
-    room: Constraint,
+    width: Constraint,
     cell: Box<dyn Fn(&MemberView) -> Line<'static> + 'a>,
 }
 
 pub(super) fn members(frame: &mut Frame<'_>, area: Rect, top: &Top, theme: Theme, now: Instant) {
     let members = top.members();
     let columns = columns(&members, area.width, top, theme, now);
-    let at = members
+    let selected = members
         .iter()
-        .position(|it| Some(&it.name) == top.selected());
+        .position(|member| Some(&member.name) == top.selected());
     // Scroll so that the selected member is visible.
     let rows = usize::from(area.height.saturating_sub(1)).max(1);
-    let first = at.map_or(0, |at| (at + 1).saturating_sub(rows));
+    let first = selected.map_or(0, |index| (index + 1).saturating_sub(rows));
     let shown = members.iter().enumerate().skip(first).take(rows);
     let rows = shown.map(|(index, member)| {
         let row = Row::new(
@@ -44,7 +44,7 @@ pub(super) fn members(frame: &mut Frame<'_>, area: Rect, top: &Top, theme: Theme
                 .iter()
                 .map(|column| Cell::new((column.cell)(member))),
         );
-        if Some(index) == at {
+        if Some(index) == selected {
             row.style(style(Style::SELECTED, theme))
         } else {
             row
@@ -52,7 +52,7 @@ pub(super) fn members(frame: &mut Frame<'_>, area: Rect, top: &Top, theme: Theme
     });
     let titles =
         Row::new(columns.iter().map(|column| column.title)).style(style(Style::DIM, theme));
-    let table = Table::new(rows, columns.iter().map(|column| column.room))
+    let table = Table::new(rows, columns.iter().map(|column| column.width))
         .header(titles)
         .column_spacing(1);
     frame.render_widget(table, area);
@@ -66,38 +66,42 @@ fn columns<'a>(
     now: Instant,
 ) -> Vec<Column<'a>> {
     let widest = |of: &dyn Fn(&MemberView) -> String, least: usize| {
-        let widest = members.iter().map(|it| of(it).width()).max().unwrap_or(0);
+        let widest = members
+            .iter()
+            .map(|member| of(member).width())
+            .max()
+            .unwrap_or(0);
         Constraint::Length(u16::try_from(widest.max(least)).unwrap_or(u16::MAX))
     };
-    let name = |it: &MemberView| format!("{} {}", mark(it), it.name);
-    let role = |it: &MemberView| it.role.to_string();
+    let name = |member: &MemberView| format!("{} {}", mark(member), member.name);
+    let role = |member: &MemberView| member.role.to_string();
     let mut columns = vec![
         Column {
             title: "  MEMBER",
-            room: widest(&name, 8),
-            cell: Box::new(move |it| {
-                let mark = Span::styled(mark(it), style(ATTENTION, theme));
+            width: widest(&name, 8),
+            cell: Box::new(move |member| {
+                let mark = Span::styled(mark(member), style(ATTENTION, theme));
                 let name = Span::styled(
-                    format!(" {}", it.name),
-                    style(member_name(it.colour), theme),
+                    format!(" {}", member.name),
+                    style(member_name(member.colour), theme),
                 );
                 Line::from(vec![mark, name])
             }),
         },
         Column {
             title: "STATE",
-            room: widest(&member::state_and_cause, 5),
-            cell: Box::new(move |it| {
+            width: widest(&member::state_and_cause, 5),
+            cell: Box::new(move |member| {
                 Line::styled(
-                    member::state_and_cause(it),
-                    style(member_state(it.state), theme),
+                    member::state_and_cause(member),
+                    style(member_state(member.state), theme),
                 )
             }),
         },
         Column {
             title: "FOR",
-            room: Constraint::Length(7),
-            cell: Box::new(move |it| Line::raw(time::age(top.age_ms(it, now)))),
+            width: Constraint::Length(7),
+            cell: Box::new(move |member| Line::raw(time::age(top.age_ms(member, now)))),
         },
     ];
     if width >= 70 {
@@ -105,37 +109,39 @@ fn columns<'a>(
             1,
             Column {
                 title: "ROLE",
-                room: widest(&role, 4),
-                cell: Box::new(|it| Line::raw(it.role.to_string())),
+                width: widest(&role, 4),
+                cell: Box::new(|member| Line::raw(member.role.to_string())),
             },
         );
     }
-    let spends = members.iter().any(|it| it.usage.tokens() > 0);
-    if spends && width >= 60 {
+    let has_usage = members.iter().any(|member| member.usage.tokens() > 0);
+    if has_usage && width >= 60 {
         columns.push(Column {
             title: "TOKENS",
-            room: Constraint::Length(TOKENS),
-            cell: Box::new(|it| Line::raw(usage::tokens(it.usage.tokens())).right_aligned()),
+            width: Constraint::Length(TOKENS),
+            cell: Box::new(|member| {
+                Line::raw(usage::tokens(member.usage.tokens())).right_aligned()
+            }),
         });
         columns.push(Column {
             title: "COST",
-            room: Constraint::Length(COST),
-            cell: Box::new(|it| Line::raw(usage::cost(&it.usage)).right_aligned()),
+            width: Constraint::Length(COST),
+            cell: Box::new(|member| Line::raw(usage::cost(&member.usage)).right_aligned()),
         });
     }
-    if width >= 90 && members.iter().any(|it| it.unread > 0) {
+    if width >= 90 && members.iter().any(|member| member.unread > 0) {
         columns.push(Column {
             title: "UNREAD",
-            room: Constraint::Length(UNREAD),
-            cell: Box::new(|it| Line::raw(it.unread.to_string()).right_aligned()),
+            width: Constraint::Length(UNREAD),
+            cell: Box::new(|member| Line::raw(member.unread.to_string()).right_aligned()),
         });
     }
     columns.push(Column {
         title: "TASK",
-        room: Constraint::Fill(1),
-        cell: Box::new(move |it| {
-            let Some(id) = it.task else {
-                return Line::raw(doing(it));
+        width: Constraint::Fill(1),
+        cell: Box::new(move |member| {
+            let Some(id) = member.task else {
+                return Line::raw(doing(member));
             };
             let title = top.task(id).map(|task| text::line(&task.title));
             Line::raw(format!("{id} {}", title.unwrap_or_default()))

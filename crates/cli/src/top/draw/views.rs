@@ -77,9 +77,9 @@ fn titles(named: &[View], top: &Top, columns: u16) -> Line {
             }
             View::Board => {
                 let tasks = top.team.tasks;
-                let over = tasks.completed + tasks.failed + tasks.cancelled;
-                let all = over + tasks.pending + tasks.in_progress;
-                let detail = (all > 0 && !short).then(|| format!(" {over}/{all}"));
+                let finished = tasks.completed + tasks.failed + tasks.cancelled;
+                let all = finished + tasks.pending + tasks.in_progress;
+                let detail = (all > 0 && !short).then(|| format!(" {finished}/{all}"));
                 ("board", detail)
             }
             View::Requests => ("requests", count(top.requests.len())),

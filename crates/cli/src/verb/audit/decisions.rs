@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use agent_team_client::{Notice, Session, Subscription};
 use agent_team_protocol::notification::EventNotice;
 use agent_team_protocol::{MemberName, RequestId, Revision};
 
-use super::Subject;
+use super::entry::{self, Subject};
 use crate::error::Failure;
-use crate::session::{Notice, Session, Subscription};
 
 /// Number of decisions to keep.
 const KEPT: usize = 200;
@@ -50,7 +50,7 @@ impl Decisions {
     }
 
     pub(super) fn event(&mut self, event: &EventNotice) {
-        let Some(entry) = super::entry(event, &mut self.subjects) else {
+        let Some(entry) = entry::entry(event, &mut self.subjects) else {
             return;
         };
         let (Some(request), "allowed" | "denied" | "withdrawn") = (entry.request, entry.what)
@@ -58,13 +58,13 @@ impl Decisions {
             return;
         };
         self.subjects.remove(&request);
-        let why = super::why(&entry).map(|why| format!(" {why}"));
+        let why = entry::why(&entry).map(|why| format!(" {why}"));
         self.newest.push_front(DecisionEntry {
             request,
             member: entry.subject.as_ref().map(|subject| subject.member.clone()),
             at: entry.at,
-            how: super::how(&entry) + &why.unwrap_or_default(),
-            what: super::what(&entry).unwrap_or_default(),
+            how: entry::how(&entry) + &why.unwrap_or_default(),
+            what: entry::what(&entry).unwrap_or_default(),
         });
         self.newest.truncate(KEPT);
     }

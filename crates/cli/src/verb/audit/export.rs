@@ -7,7 +7,7 @@ use agent_team_protocol::{MemberName, Party, RequestId, Revision, TeamId};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::Entry;
+use super::entry::Entry;
 use crate::secrets::Secrets;
 
 /// One decision.
@@ -62,7 +62,7 @@ pub(super) fn lines(team: &TeamId, entries: &[Entry], secrets: &Secrets) -> Vec<
     let decisions = entries
         .iter()
         .filter_map(|entry| decision(team, entry, &ends));
-    let line = |decision| serde_json::to_string(&decision).expect("it has a JSON form");
+    let line = |decision| serde_json::to_string(&decision).expect("a decision has a JSON form");
     decisions.map(|it| secrets.hide_json(line(it))).collect()
 }
 

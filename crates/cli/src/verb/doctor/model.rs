@@ -11,7 +11,7 @@ use agent_team_protocol::spec::{AgentSpec, MemberSpec};
 use agent_team_system::daemon;
 use serde::Deserialize;
 
-use super::Check;
+use super::check::Check;
 
 const NAME: &str = "model";
 
@@ -88,7 +88,7 @@ pub(in crate::verb) fn explain(
         .spawn()
         .map_err(cannot)?;
     let agent = serde_json::to_vec(agent).expect("a spec has string keys");
-    let mut stdin = child.stdin.take().expect("it is piped");
+    let mut stdin = child.stdin.take().expect("stdin is piped");
     stdin.write_all(&agent).map_err(cannot)?;
     drop(stdin);
     let output = child.wait_with_output().map_err(cannot)?;

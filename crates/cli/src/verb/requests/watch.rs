@@ -6,16 +6,16 @@ use std::fmt::Display;
 use std::io::{ErrorKind, Write};
 use std::process::{Command, ExitCode, Stdio};
 
+use agent_team_client::{EventSubject, Notice, Session, Subscription};
 use agent_team_protocol::Party;
 use agent_team_protocol::method::{ListMessages, MessageList, Nothing, RequestList, TeamShow};
 use agent_team_protocol::request::{ListRequests, RequestView};
 use agent_team_protocol::view::{MessageState, MessageView};
 use serde::Serialize;
-use serde_json::Value;
 
 use crate::error::Failure;
 use crate::output::Output;
-use crate::session::{Notice, Session, Subscription};
+use crate::output::request::brief;
 use crate::verb::messages;
 
 /// Number of newest messages to search for unread ones.
@@ -90,7 +90,7 @@ pub(super) async fn run(
     loop {
         if changed.contains(&ItemKind::Request) {
             for view in pending(&mut session).await? {
-                reporter.report(ItemKind::Request, view.id, &view, super::brief)?;
+                reporter.report(ItemKind::Request, view.id, &view, brief)?;
             }
         }
         if changed.contains(&ItemKind::Message) {
@@ -130,14 +130,10 @@ fn changed_kind(notice: &Notice) -> Option<ItemKind> {
     let Notice::Event(event) = notice else {
         return None;
     };
-    let event: Value = serde_json::from_str(event.event.get()).unwrap_or_default();
-    let is_to_user = |to: &Value| {
-        let mut to = to.as_array().into_iter().flatten();
-        to.any(|party| party == "user")
-    };
-    match event["kind"].as_str() {
-        Some("request_asked") => Some(ItemKind::Request),
-        Some("message_accepted") if is_to_user(&event["data"]["to"]) => Some(ItemKind::Message),
+    let EventSubject { kind, data } = EventSubject::of(event)?;
+    match kind.as_str() {
+        "request_asked" => Some(ItemKind::Request),
+        "message_accepted" if data.to.contains(&Party::User) => Some(ItemKind::Message),
         _ => None,
     }
 }
@@ -159,7 +155,7 @@ fn run_program(
         .spawn()
         .map_err(|error| cannot(&error))?;
     let item = serde_json::to_vec(item).expect("a view has string keys");
-    let mut stdin = child.stdin.take().expect("it is piped");
+    let mut stdin = child.stdin.take().expect("stdin is piped");
     match stdin.write_all(&item) {
         // The program may ignore its stdin.
         Err(error) if error.kind() != ErrorKind::BrokenPipe => return Err(cannot(&error)),

@@ -2,7 +2,8 @@
 
 use std::pin::pin;
 
-use agent_team_protocol::envelope::{AgUi, Envelope, Envelopes};
+use agent_team_client::{Envelopes, Session, SessionError, Subscription};
+use agent_team_protocol::envelope::{AgUi, Envelope};
 use agent_team_protocol::method::{Nothing, TeamShow};
 use agent_team_protocol::result::RunResult;
 use agent_team_protocol::view::RunView;
@@ -10,7 +11,6 @@ use agent_team_protocol::{Revision, RunId, TeamId};
 
 use crate::error::Failure;
 use crate::output::Output;
-use crate::session::{Notice, Session, Subscription};
 use crate::verb::waiting::{self, WaitOutcome};
 
 /// The events of one run, from its start event to its end event.
@@ -35,7 +35,7 @@ impl Stream {
         &mut self,
         session: &Session,
         run: RunId,
-        ended: impl Future<Output = Result<RunView, Failure>>,
+        ended: impl Future<Output = Result<RunView, SessionError>>,
     ) -> Result<WaitOutcome<RunView>, Failure> {
         let mut interrupt = waiting::interrupt()?;
         let mut session = session.separate();
@@ -66,11 +66,7 @@ impl Stream {
     async fn print_run(&mut self, mut envelopes: Envelopes, run: RunId) -> Result<(), Failure> {
         let mut begun = false;
         loop {
-            let translated = match self.events.next().await? {
-                Notice::Event(event) => envelopes.event(&event),
-                Notice::Transient(transient) => envelopes.transient(&transient),
-            };
-            for envelope in translated {
+            for envelope in envelopes.notice(&self.events.next().await?) {
                 let is_start =
                     matches!(&envelope.event, AgUi::RunStarted { run_id, .. } if *run_id == run);
                 let is_end = matches!(

@@ -4,18 +4,18 @@
 //! first message of the member to the user whose `reply_to` is this message; other messages of the member, such as a
 //! progress report or the answer to another `send`, are ignored.
 
+use agent_team_client::{EventSubject, Notice, Session, Subscription};
 use agent_team_protocol::method::{
     ListMessages, MemberShow, MessageList, MessageSend, Nothing, OneMember, SendAnswer,
     SendMessage, TeamShow,
 };
 use agent_team_protocol::view::{MemberState, MemberView, MessageView};
 use agent_team_protocol::{ErrorCode, MemberName, MessageId, Party, Recipient};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use crate::error::Failure;
-use crate::session::{Notice, Session, Subscription};
 use crate::verb::messages::mark_read;
-use crate::verb::within;
+use crate::verb::waiting::within;
 
 /// Number of newest messages to search for the reply.
 const SEARCHED: u32 = 1_000;
@@ -26,28 +26,6 @@ pub(super) struct SentAndAnswered {
     id: MessageId,
     to: Vec<Party>,
     pub(super) reply: MessageView,
-}
-
-/// The fields of an event that identify a reply or a change of the member.
-#[derive(Debug, Deserialize)]
-struct Event {
-    kind: String,
-    #[serde(default)]
-    data: Data,
-}
-
-#[derive(Debug, Default, Deserialize)]
-struct Data {
-    #[serde(default)]
-    message: Option<MessageId>,
-    #[serde(default)]
-    member: Option<MemberName>,
-    #[serde(default)]
-    from: Option<Party>,
-    #[serde(default)]
-    to: Vec<Party>,
-    #[serde(default)]
-    reply_to: Option<MessageId>,
 }
 
 /// Sends the message, waits for the reply and marks it as read.
@@ -105,7 +83,7 @@ async fn reply(
         let Notice::Event(event) = events.next().await? else {
             continue;
         };
-        let Ok(Event { kind, data }) = serde_json::from_str(event.event.get()) else {
+        let Some(EventSubject { kind, data }) = EventSubject::of(&event) else {
             continue;
         };
         let is_from_member = matches!(&data.from, Some(Party::Member(name)) if name == member);

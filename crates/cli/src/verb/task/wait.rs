@@ -2,16 +2,14 @@
 
 use std::process::ExitCode;
 
+use agent_team_client::{EventSubject, Notice, Session, Subscription};
 use agent_team_protocol::TaskId;
 use agent_team_protocol::method::{Nothing, OneTask, TaskShow, TeamShow};
 use agent_team_protocol::view::{TaskState, TaskView};
-use serde_json::Value;
 
-use super::render;
 use crate::error::Failure;
-use crate::output::{Output, text};
-use crate::session::{Notice, Session, Subscription};
-use crate::verb::within;
+use crate::output::{Output, task as render, text};
+use crate::verb::waiting::within;
 
 /// Exits with 0 when the task completed, and with 1 when it failed, was cancelled, or the timeout has passed.
 pub(super) async fn run(
@@ -55,8 +53,7 @@ fn is_about(notice: &Notice, task: TaskId) -> bool {
     let Notice::Event(event) = notice else {
         return false;
     };
-    let event: Value = serde_json::from_str(event.event.get()).unwrap_or_default();
-    event["data"]["task"] == task.to_string()
+    EventSubject::of(event).is_some_and(|subject| subject.data.task == Some(task))
 }
 
 fn text_of(task: &TaskView) -> String {

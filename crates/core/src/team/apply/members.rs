@@ -3,42 +3,38 @@
 use agent_team_protocol::id::MemberName;
 
 use crate::team::Team;
-use crate::team::event::{Event, Record};
+use crate::team::event::{Event, MemberEvent, Record};
 use crate::team::member::{Launch, Life, Member, Next, ProcessStamp, Then};
 use crate::team::restarts::Restarts;
 use crate::time::Tick;
 
 impl Team {
     /// Launches, stops and changes of members.
-    #[expect(
-        clippy::wildcard_enum_match_arm,
-        reason = "`apply_event` passes only events of this family"
-    )]
-    pub(super) fn apply_members(&mut self, record: &Record) {
+    pub(super) fn apply_members(&mut self, event: MemberEvent<'_>, record: &Record) {
         let tick = record.tick;
-        match &record.event {
-            Event::MemberAdded { plan } => {
-                self.count_spawned(&plan.name, plan.role.as_str());
+        match event {
+            MemberEvent::MemberAdded { spec } => {
+                self.count_spawned(&spec.name, spec.role.as_str());
                 self.members
-                    .insert(plan.name.clone(), Member::new(plan.clone(), tick));
+                    .insert(spec.name.clone(), Member::new(spec.clone(), tick));
             }
-            Event::MemberChanged { plan } => {
-                if let Some(member) = self.members.get_mut(&plan.name) {
-                    member.plan = plan.clone();
+            MemberEvent::MemberChanged { spec } => {
+                if let Some(member) = self.members.get_mut(&spec.name) {
+                    member.spec = spec.clone();
                 }
-                self.update_clocks(&plan.name, tick);
+                self.update_clocks(&spec.name, tick);
             }
-            Event::MemberRemoved { member } => {
+            MemberEvent::MemberRemoved { member } => {
                 self.members.remove(member);
                 self.requests.forget(member);
                 self.update_team_clocks(tick);
             }
-            Event::MemberWanted { member } => self.set_life(member, tick, |member| {
+            MemberEvent::MemberWanted { member } => self.set_life(member, tick, |member| {
                 member.restarts = Restarts::default();
                 member.suspended = false;
                 Life::Planned
             }),
-            Event::LaunchStarted {
+            MemberEvent::LaunchStarted {
                 member,
                 launch,
                 token_hash,
@@ -56,34 +52,38 @@ impl Team {
                     give_up_at: *give_up_at,
                 }
             }),
-            Event::LaunchReady {
+            MemberEvent::LaunchReady {
                 member, process, ..
             } => self.update_launch(member, tick, |launch, _| Life::Ready {
                 launch,
                 process: *process,
             }),
-            Event::LaunchAsked { member, asked, .. } => self.set_life(member, tick, |member| {
-                member.objection = None;
-                let Life::Ready { launch, process } = member.life.clone() else {
-                    return member.life.clone();
-                };
-                Life::StopRequested {
-                    launch,
-                    process,
-                    asked: asked.clone(),
-                }
-            }),
-            Event::LaunchObjected { member, reason, .. } => self.set_life(member, tick, |member| {
-                member.objection = Some(reason.clone());
-                let Life::StopRequested {
-                    launch, process, ..
-                } = member.life.clone()
-                else {
-                    return member.life.clone();
-                };
-                Life::Ready { launch, process }
-            }),
-            Event::LaunchDraining {
+            MemberEvent::LaunchAsked { member, asked, .. } => {
+                self.set_life(member, tick, |member| {
+                    member.objection = None;
+                    let Life::Ready { launch, process } = member.life.clone() else {
+                        return member.life.clone();
+                    };
+                    Life::StopRequested {
+                        launch,
+                        process,
+                        asked: asked.clone(),
+                    }
+                })
+            }
+            MemberEvent::LaunchObjected { member, reason, .. } => {
+                self.set_life(member, tick, |member| {
+                    member.objection = Some(reason.clone());
+                    let Life::StopRequested {
+                        launch, process, ..
+                    } = member.life.clone()
+                    else {
+                        return member.life.clone();
+                    };
+                    Life::Ready { launch, process }
+                })
+            }
+            MemberEvent::LaunchDraining {
                 member,
                 kill_at,
                 then,
@@ -102,7 +102,7 @@ impl Team {
                     then: then.clone(),
                 },
             }),
-            Event::LaunchEnding {
+            MemberEvent::LaunchEnding {
                 member,
                 reason,
                 then,
@@ -113,7 +113,7 @@ impl Team {
                 reason: reason.clone(),
                 then: then.clone(),
             }),
-            Event::LaunchEnded {
+            MemberEvent::LaunchEnded {
                 member,
                 launch,
                 restarts,
@@ -126,26 +126,25 @@ impl Team {
                     next.clone().into()
                 });
             }
-            Event::MemberParked { member, next } => {
+            MemberEvent::MemberParked { member, next } => {
                 self.requests.end(member, next);
                 self.set_life(member, tick, |member| {
                     member.suspended = false;
                     next.clone().into()
                 })
             }
-            Event::MembersSuspended { members } => {
+            MemberEvent::MembersSuspended { members } => {
                 for name in members {
                     if let Some(member) = self.members.get_mut(name) {
                         member.suspended = true;
                     }
                 }
             }
-            Event::MemberIdle { member } => {
+            MemberEvent::MemberIdle { member } => {
                 if let Some(member) = self.members.get_mut(member) {
                     member.idle_notified = true;
                 }
             }
-            other => debug_assert!(false, "no effect on the state: {other:?}"),
         }
     }
 
@@ -184,7 +183,7 @@ impl Team {
 }
 
 impl Team {
-    /// Each with the time since which it holds.
+    /// The events that rebuild the members, each with the time since which it holds.
     pub(in crate::team) fn member_events(&self) -> impl Iterator<Item = (Tick, Event)> {
         self.members.values().flat_map(|member| {
             let events = member_events(member).into_iter();
@@ -194,9 +193,9 @@ impl Team {
 }
 
 fn member_events(member: &Member) -> Vec<Event> {
-    let name = || member.plan.name.clone();
+    let name = || member.spec.name.clone();
     let mut events = vec![Event::MemberAdded {
-        plan: member.plan.clone(),
+        spec: member.spec.clone(),
     }];
     match &member.life {
         Life::Planned => events.push(parked(name(), Next::Launch)),

@@ -5,19 +5,15 @@ use std::collections::BTreeMap;
 use agent_team_protocol::id::{MessageId, Party};
 
 use crate::team::Team;
-use crate::team::event::{Event, Record};
+use crate::team::event::{Event, MessageEvent};
 use crate::team::mail::{Lane, Unread};
 use crate::team::run::TranscriptSummary;
 
 impl Team {
     /// Messages that were accepted or read.
-    #[expect(
-        clippy::wildcard_enum_match_arm,
-        reason = "`apply_event` passes only events of this family"
-    )]
-    pub(super) fn apply_messages(&mut self, record: &Record) {
-        match &record.event {
-            Event::MessageAccepted {
+    pub(super) fn apply_messages(&mut self, event: MessageEvent<'_>) {
+        match event {
+            MessageEvent::MessageAccepted {
                 message,
                 from,
                 to,
@@ -59,7 +55,7 @@ impl Team {
                     }
                 }
             }
-            Event::MessagesRead { member, messages } => {
+            MessageEvent::MessagesRead { member, messages } => {
                 if let Some(member) = self.members.get_mut(member) {
                     for message in messages {
                         member.inbox.remove(*message);
@@ -67,14 +63,13 @@ impl Team {
                 }
             }
 
-            Event::UserRead { messages } => self.user_mail.read(messages),
-            other => debug_assert!(false, "no effect on the state: {other:?}"),
+            MessageEvent::UserRead { messages } => self.user_mail.read(messages),
         }
     }
 
     fn reaches_lead(&self, to: &[Party]) -> bool {
         self.lead()
-            .is_some_and(|lead| to.contains(&Party::Member(lead.plan.name.clone())))
+            .is_some_and(|lead| to.contains(&Party::Member(lead.spec.name.clone())))
     }
 }
 

@@ -1,18 +1,14 @@
 //! Events about permission requests, plans and grants.
 
 use crate::team::Team;
-use crate::team::event::{Event, Record};
+use crate::team::event::{Event, Record, RequestEvent};
 use crate::team::request::{Request, RequestState};
 
 impl Team {
     /// Requests, the decisions about them, and the plans that they approve.
-    #[expect(
-        clippy::wildcard_enum_match_arm,
-        reason = "`apply_event` passes only events of this family"
-    )]
-    pub(super) fn apply_requests(&mut self, record: &Record) {
-        match &record.event {
-            Event::RequestAsked {
+    pub(super) fn apply_requests(&mut self, event: RequestEvent<'_>, record: &Record) {
+        match event {
+            RequestEvent::RequestAsked {
                 request,
                 member,
                 digest,
@@ -34,7 +30,7 @@ impl Team {
                     state: RequestState::Pending,
                 });
             }
-            Event::RequestAllowed {
+            RequestEvent::RequestAllowed {
                 request,
                 scope,
                 by,
@@ -53,7 +49,7 @@ impl Team {
                 self.requests
                     .allow(*request, *scope, by, *through, *task, rules);
             }
-            Event::RequestDenied {
+            RequestEvent::RequestDenied {
                 request,
                 by,
                 reason,
@@ -63,17 +59,18 @@ impl Team {
                 self.requests
                     .set(*request, RequestState::Denied { by, reason });
             }
-            Event::RequestWithdrawn { request } => {
+            RequestEvent::RequestWithdrawn { request } => {
                 self.requests.set(*request, RequestState::Withdrawn);
             }
-            Event::RequestBegun { request, launch } => {
+            RequestEvent::RequestBegun { request, launch } => {
                 let launch = launch.clone();
                 self.requests.set(*request, RequestState::Begun { launch });
             }
-            Event::RequestEnded { request } => self.requests.set(*request, RequestState::Ended),
-            Event::GrantRevoked { request } => self.requests.revoke(*request),
-            Event::GrantsEnded {} => self.requests.end_grants(),
-            other => debug_assert!(false, "no effect on the state: {other:?}"),
+            RequestEvent::RequestEnded { request } => {
+                self.requests.set(*request, RequestState::Ended)
+            }
+            RequestEvent::GrantRevoked { request } => self.requests.revoke(*request),
+            RequestEvent::GrantsEnded {} => self.requests.end_grants(),
         }
     }
 }

@@ -3,20 +3,16 @@
 use agent_team_protocol::id::RunId;
 
 use crate::team::Team;
-use crate::team::event::{Event, Record};
-use crate::team::round::{Decision, Round, RoundEnd, Work};
+use crate::team::event::{Event, Record, RunEvent};
+use crate::team::round::{Choice, Round, RoundEnd, Work};
 use crate::team::run::{Run, RunState, TranscriptSummary};
 
 impl Team {
     /// Goals, rounds, turns and usage.
-    #[expect(
-        clippy::wildcard_enum_match_arm,
-        reason = "`apply_event` passes only events of this family"
-    )]
-    pub(super) fn apply_runs(&mut self, record: &Record) {
+    pub(super) fn apply_runs(&mut self, event: RunEvent<'_>, record: &Record) {
         let tick = record.tick;
-        match &record.event {
-            Event::RunStarted {
+        match event {
+            RunEvent::RunStarted {
                 run,
                 goal,
                 then_down,
@@ -37,19 +33,19 @@ impl Team {
                 self.account.begin(&self.spent, tick);
                 for member in self.members.values_mut() {
                     member.account.begin(&member.transcript.spent, tick);
-                    if member.plan.lead {
+                    if member.spec.lead {
                         member.lock.shut();
                     }
                 }
                 self.update_all_clocks(tick);
             }
-            Event::RunFinished { run, answer } => self.change_run(*run, |run| {
+            RunEvent::RunFinished { run, answer } => self.change_run(*run, |run| {
                 run.state = RunState::Finished {
                     answer: answer.clone(),
                     at: record.at,
                 };
             }),
-            Event::RunFailed {
+            RunEvent::RunFailed {
                 run,
                 failure,
                 reason,
@@ -60,15 +56,15 @@ impl Team {
                     at: record.at,
                 };
             }),
-            Event::CoordinatorDecided { run, decision, .. } => {
+            RunEvent::CoordinatorDecided { run, decision, .. } => {
                 self.change_run(*run, |run| match decision {
                     // A `RoundStarted` follows.
-                    Decision::Member(_) => {}
-                    Decision::Done => run.rounds.push(Round::Answered),
-                    Decision::Unclear(why) => run.rounds.push(Round::Unclear { why: why.clone() }),
+                    Choice::Member(_) => {}
+                    Choice::Done => run.rounds.push(Round::Answered),
+                    Choice::Unclear(why) => run.rounds.push(Round::Unclear { why: why.clone() }),
                 });
             }
-            Event::RoundStarted {
+            RunEvent::RoundStarted {
                 run, member, task, ..
             } => self.change_run(*run, |run| {
                 run.rounds.push(Round::Worked {
@@ -77,7 +73,7 @@ impl Team {
                     work: Work::UnderWay,
                 });
             }),
-            Event::RoundEnded {
+            RunEvent::RoundEnded {
                 run, end, output, ..
             } => self.change_run(*run, |run| {
                 if let Some(Round::Worked { work, .. }) = run.rounds.last_mut() {
@@ -88,24 +84,24 @@ impl Team {
                     };
                 }
             }),
-            Event::RunAbandoned { run } => self.change_run(*run, |run| {
+            RunEvent::RunAbandoned { run } => self.change_run(*run, |run| {
                 run.state = RunState::Abandoned { at: record.at };
             }),
-            Event::RunIdle { run } => self.change_run(*run, |run| run.idle_notified = true),
-            Event::TranscriptGrown { member, summary } => {
-                let works =
-                    summary.active && self.member(member).is_some_and(|member| !member.plan.lead);
+            RunEvent::RunIdle { run } => self.change_run(*run, |run| run.idle_notified = true),
+            RunEvent::TranscriptGrown { member, summary } => {
+                let worker_active =
+                    summary.active && self.member(member).is_some_and(|member| !member.spec.lead);
                 if let Some(member) = self.members.get_mut(member) {
                     let more = summary.spent.minus(member.transcript.spent);
                     member.transcript = *summary;
                     self.spent = self.spent.plus(more);
                 }
-                if works {
+                if worker_active {
                     self.clear_idle_notice();
                 }
                 self.update_clocks(member, tick);
             }
-            Event::BudgetStands {
+            RunEvent::BudgetStands {
                 member: Some(name),
                 measure,
                 standing,
@@ -115,7 +111,7 @@ impl Team {
                 }
                 self.update_clocks(name, tick);
             }
-            Event::BudgetStands {
+            RunEvent::BudgetStands {
                 member: None,
                 measure,
                 standing,
@@ -123,10 +119,9 @@ impl Team {
                 self.account.stand(*measure, *standing);
                 self.update_all_clocks(tick);
             }
-            Event::Remembered { key, value } => {
+            RunEvent::Remembered { key, value } => {
                 self.memory.insert(key.clone(), value.clone());
             }
-            other => debug_assert!(false, "no effect on the state: {other:?}"),
         }
     }
 
@@ -191,7 +186,7 @@ impl Team {
         }
         for member in self.members.values() {
             if member.transcript != TranscriptSummary::default() {
-                let (member, summary) = (member.plan.name.clone(), member.transcript);
+                let (member, summary) = (member.spec.name.clone(), member.transcript);
                 events.push((0, Event::TranscriptGrown { member, summary }));
             }
         }
@@ -214,8 +209,8 @@ fn round_events(run: &Run) -> impl Iterator<Item = Event> {
         };
         let (member, task, work) = match what {
             Round::Worked { member, task, work } => (member, *task, work),
-            Round::Unclear { why } => return vec![decided(Decision::Unclear(why.clone()))],
-            Round::Answered => return vec![decided(Decision::Done)],
+            Round::Unclear { why } => return vec![decided(Choice::Unclear(why.clone()))],
+            Round::Answered => return vec![decided(Choice::Done)],
         };
         let mut events = vec![Event::RoundStarted {
             run,

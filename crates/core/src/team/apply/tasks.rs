@@ -6,28 +6,24 @@ use std::sync::Arc;
 use agent_team_protocol::id::{Generation, Party, TaskId};
 
 use crate::team::Team;
-use crate::team::event::{Event, Record};
+use crate::team::event::{Event, Record, TaskEvent};
 use crate::team::member::{Life, Member};
-use crate::team::task::{Outcome, Task};
+use crate::team::task::{Task, TaskState};
 use crate::time::Tick;
 
 impl Team {
     /// Returns a completed task, which leaves the board.
-    #[expect(
-        clippy::wildcard_enum_match_arm,
-        reason = "`apply_event` passes only events of this family"
-    )]
-    pub(super) fn apply_tasks(&mut self, record: &Record) -> Option<Task> {
+    pub(super) fn apply_tasks(&mut self, event: TaskEvent<'_>, record: &Record) -> Option<Task> {
         let tick = record.tick;
-        match &record.event {
-            Event::TaskAdded {
+        match event {
+            TaskEvent::TaskAdded {
                 task,
-                plan,
+                spec,
                 created_by,
             } => self.board.insert(Task {
                 id: *task,
-                plan: plan.clone(),
-                outcome: Outcome::default(),
+                spec: spec.clone(),
+                state: TaskState::default(),
                 generation: Generation(0),
                 attempts: 0,
                 refusals: 0,
@@ -38,17 +34,17 @@ impl Team {
                 revision: self.revision,
                 open: 0,
             }),
-            Event::TaskChanged { task, plan } => {
-                self.change_task(*task, record, |task| task.plan = plan.clone())
+            TaskEvent::TaskChanged { task, spec } => {
+                self.change_task(*task, record, |task| task.spec = spec.clone())
             }
-            Event::TaskClaimed {
+            TaskEvent::TaskClaimed {
                 task,
                 owner,
                 generation,
                 attempts,
             } => {
                 self.change_task(*task, record, |task| {
-                    task.outcome = Outcome::InProgress {
+                    task.state = TaskState::InProgress {
                         owner: owner.clone(),
                     };
                     task.generation = *generation;
@@ -61,31 +57,31 @@ impl Team {
                 });
                 self.clear_idle_notice();
             }
-            Event::TaskReleased {
+            TaskEvent::TaskReleased {
                 task,
                 note,
                 taken_from,
                 releases,
             } => {
-                let outcome = Outcome::Pending {
+                let state = TaskState::Pending {
                     note: Some(note.clone()),
                     taken_from: taken_from.clone(),
                 };
-                self.end_claim(*task, record, "released", outcome);
+                self.end_claim(*task, record, "released", state);
                 self.board.change(*task, |task| task.releases = *releases);
             }
-            Event::TaskFailed { task, reason } => {
+            TaskEvent::TaskFailed { task, reason } => {
                 let owner = self.board.get(*task).and_then(Task::owner).cloned();
-                let outcome = Outcome::Failed {
+                let state = TaskState::Failed {
                     reason: reason.clone(),
                     owner,
                 };
-                self.end_claim(*task, record, "failed", outcome);
+                self.end_claim(*task, record, "failed", state);
             }
-            Event::TaskCancelled { task } => {
-                self.end_claim(*task, record, "cancelled", Outcome::Cancelled)
+            TaskEvent::TaskCancelled { task } => {
+                self.end_claim(*task, record, "cancelled", TaskState::Cancelled)
             }
-            Event::TaskCompleted { task, result, .. } => {
+            TaskEvent::TaskCompleted { task, result, .. } => {
                 let completed = self.board.complete(*task)?;
                 if let Some(Party::Member(_)) = completed.owner() {
                     self.account.completed += 1;
@@ -98,15 +94,14 @@ impl Team {
                 });
                 return Some(completed);
             }
-            Event::TaskRefused { task, refusals, .. } => {
+            TaskEvent::TaskRefused { task, refusals, .. } => {
                 self.change_task(*task, record, |task| task.refusals = *refusals);
             }
-            Event::TaskRetried { task } => self.change_task(*task, record, |task| {
-                task.outcome = Outcome::default();
+            TaskEvent::TaskRetried { task } => self.change_task(*task, record, |task| {
+                task.state = TaskState::default();
                 task.refusals = 0;
                 task.releases = 0;
             }),
-            other => debug_assert!(false, "no effect on the state: {other:?}"),
         }
         None
     }
@@ -120,15 +115,15 @@ impl Team {
         });
     }
 
-    fn end_claim(&mut self, id: TaskId, record: &Record, how: &str, outcome: Outcome) {
+    fn end_claim(&mut self, id: TaskId, record: &Record, how: &str, state: TaskState) {
         let owner = self.board.get(id).and_then(|task| task.owner().cloned());
-        let report = match &outcome {
-            Outcome::Failed { reason, .. } => report(id, how, reason),
-            Outcome::Pending { .. } | Outcome::InProgress { .. } | Outcome::Cancelled => {
+        let report = match &state {
+            TaskState::Failed { reason, .. } => report(id, how, reason),
+            TaskState::Pending { .. } | TaskState::InProgress { .. } | TaskState::Cancelled => {
                 report(id, how, "")
             }
         };
-        self.change_task(id, record, |task| task.outcome = outcome);
+        self.change_task(id, record, |task| task.state = state);
         self.touch_worker(owner, record.tick, |member| {
             member.idle_notified = false;
             member.last_result = Some(report.into());
@@ -192,7 +187,7 @@ impl Team {
             path.push(task);
             while let Some(task) = path.last().copied() {
                 let open = task
-                    .plan
+                    .spec
                     .after
                     .iter()
                     .filter_map(|id| self.board.get_shared(*id))

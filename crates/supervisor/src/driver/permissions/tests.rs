@@ -162,7 +162,7 @@ fn no_rule_allows_a_task_line_without_a_sandbox() {
         ..Default::default()
     };
     let mut call = Call::AddTask {
-        plan: convert::task_plan(spec),
+        spec: convert::task_spec(spec),
         after: Vec::new(),
         lines: Vec::new(),
     };

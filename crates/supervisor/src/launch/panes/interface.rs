@@ -4,6 +4,7 @@
 use std::fmt::Debug;
 use std::pin::Pin;
 
+use agent_team_protocol::command_line::CommandLine;
 use agent_team_protocol::method::AttachAnswer;
 use agent_team_protocol::placement::CallerTerminal;
 use agent_team_protocol::view::{Fate, Receipt, ReceiptKind};
@@ -111,10 +112,11 @@ pub(super) fn not_shown(member: Option<&MemberName>) -> Refusal {
             "{member} has no pane: the pane was closed, or {member} was never started"
         ))
         .hint(format!(
-            "if {member} is running, open a new pane with: agent-team panes reopen {member}"
+            "if {member} is running, open a new pane with: {}",
+            CommandLine::ReopenPane(member)
         )),
         None => refusal("the team has no window: no member was started in one".to_owned())
-            .hint("show the members with: agent-team ps"),
+            .hint(format!("show the members with: {}", CommandLine::Ps)),
     }
 }
 

@@ -26,6 +26,7 @@ mod wire;
 
 use std::collections::BTreeMap;
 
+use agent_team_protocol::command_line::CommandLine;
 use agent_team_protocol::method::AttachAnswer;
 use agent_team_protocol::placement::{CallerTerminal, Placement};
 use agent_team_protocol::spec::Layout;
@@ -148,15 +149,18 @@ impl ItermPanes {
         let refused = |text: String| Refusal::new(ErrorCode::NoPane, text);
         if read_only {
             return Err(
-                refused("sessions of iTerm2 are not read-only".to_owned()).hint(
-                    "show one member in this terminal with: agent-team attach MEMBER --read-only",
-                ),
+                refused("sessions of iTerm2 are not read-only".to_owned()).hint(format!(
+                    "show one member in this terminal with: {}",
+                    CommandLine::WatchAny
+                )),
             );
         }
         if terminal.iterm.as_ref().is_none_or(|iterm| iterm.remote) {
             let text = "the team is shown in iTerm2, and this terminal is not a session of it";
-            return Err(refused(text.to_owned())
-                .hint("show one member in this terminal with: agent-team attach MEMBER"));
+            return Err(refused(text.to_owned()).hint(format!(
+                "show one member in this terminal with: {}",
+                CommandLine::AttachAny
+            )));
         }
         let failed = |error: ItermError| {
             let refusal = refused(error.to_string());

@@ -74,8 +74,8 @@ async fn create(
 ) -> Result<String, ToolError> {
     let mut permits = Vec::new();
     for line in args.run.iter().chain(&args.verify) {
-        let asked = permission.ask_for_task_line(line, &call.context.project, call.progress);
-        permits.push(asked.await?);
+        let permit = permission.ask_for_task_line(line, &call.context.project, call.progress);
+        permits.push(permit.await?);
     }
     let spec = TaskSpec {
         key: String::new(),

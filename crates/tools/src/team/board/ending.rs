@@ -121,13 +121,13 @@ async fn generation(team_context: &TeamContext, task: TaskId) -> Result<Generati
         let view = team_context.call::<TaskShow>(OneTask { task }).await?;
         return Ok(view.generation);
     }
-    let held = team_context.shared.claims.tasks();
-    let held = if held.is_empty() {
+    let owned = team_context.shared.claims.tasks();
+    let owned = if owned.is_empty() {
         "You own no task.".to_owned()
     } else {
-        format!("You own {}.", ids(&held))
+        format!("You own {}.", ids(&owned))
     };
     Err(ToolError::Failed(format!(
-        "You do not own {task}. {held} Call claim_task to claim a task, or list_tasks to see the owners."
+        "You do not own {task}. {owned} Call claim_task to claim a task, or list_tasks to see the owners."
     )))
 }

@@ -1,8 +1,7 @@
 //! Starts workers in sessions: in place of the member's old session if there is one, otherwise in a tab of the team
 //! with room, otherwise in a new tab.
 
-use agent_team_core::member::ProcessStamp;
-use agent_team_protocol::view::Placement;
+use agent_team_protocol::placement::Placement;
 use agent_team_system::process::ProcessId;
 use tokio::time::Instant;
 
@@ -82,10 +81,7 @@ impl ItermPanes {
             return Err(ItermError::Ended);
         }
         Ok(StartedWorker {
-            process: ProcessStamp {
-                pid: process.pid,
-                start_time: process.start_time,
-            },
+            process,
             placement: Placement::Iterm,
             pane: Some(id),
         })

@@ -6,10 +6,9 @@
 
 use std::collections::BTreeSet;
 
-use agent_team_core::member::ProcessStamp;
 use agent_team_protocol::MemberName;
+use agent_team_protocol::placement::Placement;
 use agent_team_protocol::spec::Layout;
-use agent_team_protocol::view::Placement;
 use agent_team_system::process::{ProcessId, Signal};
 
 use super::TmuxPanes;
@@ -254,10 +253,7 @@ impl TmuxPanes {
     async fn running(&self, pane: Pane) -> Result<StartedWorker, String> {
         match ProcessId::of(pane.pid) {
             Ok(Some(process)) => Ok(StartedWorker {
-                process: ProcessStamp {
-                    pid: process.pid,
-                    start_time: process.start_time,
-                },
+                process,
                 placement: Placement::Tmux,
                 pane: Some(pane.id),
             }),

@@ -79,7 +79,7 @@ impl Rig {
             },
             launch,
             program: self.worker.clone(),
-            placement: agent_team_protocol::view::Placement::Tmux,
+            placement: agent_team_protocol::placement::Placement::Tmux,
             label: label("worker, idle"),
         }
     }
@@ -140,20 +140,12 @@ fn id(running: &StartedWorker) -> &str {
 }
 
 fn is_alive(running: &StartedWorker) -> bool {
-    let process = ProcessId {
-        pid: running.process.pid,
-        start_time: running.process.start_time,
-    };
-    process.is_alive().unwrap()
+    running.process.is_alive().unwrap()
 }
 
 /// Waits for the end of a killed process.
 async fn ended(running: &StartedWorker) {
-    let process = ProcessId {
-        pid: running.process.pid,
-        start_time: running.process.start_time,
-    };
-    if let Some(mut watch) = ExitWatch::open(process).unwrap() {
+    if let Some(mut watch) = ExitWatch::open(running.process).unwrap() {
         assert!(watch.exited_within(Duration::from_secs(10)).await.unwrap());
     }
 }

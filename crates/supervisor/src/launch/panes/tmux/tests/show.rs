@@ -26,15 +26,15 @@ async fn status_lines_can_show_waiting_members() {
         let before = rig.server.tmux(&theirs);
         // As in the README.
         let status = "#{W:#{?@agent_team_waiting, #{@agent_team_waiting},}}";
-        let said = |rig: &Rig| {
+        let shown_text = |rig: &Rig| {
             let shown = ["display-message", "-p", "-t", "$0", status];
             rig.server.tmux(&shown)
         };
-        assert_eq!(said(&rig), "");
+        assert_eq!(shown_text(&rig), "");
         rig.panes.show_summary("ada asks: #[fg=red]").await;
-        assert_eq!(said(&rig), " ada asks: # [fg=red]");
+        assert_eq!(shown_text(&rig), " ada asks: # [fg=red]");
         rig.panes.show_summary("").await;
-        assert_eq!(said(&rig), "");
+        assert_eq!(shown_text(&rig), "");
         assert_eq!(rig.server.tmux(&theirs), before);
     }
 }

@@ -107,12 +107,7 @@ async fn a_restarted_member_keeps_its_pane() {
     let mut rig = Rig::own(binary);
     let first = rig.start(&["lead", "ada"]).await;
     let before = id(&first[1]).to_owned();
-    ProcessId {
-        pid: first[1].process.pid,
-        start_time: first[1].process.start_time,
-    }
-    .signal(Signal::SIGKILL)
-    .unwrap();
+    first[1].process.signal(Signal::SIGKILL).unwrap();
     ended(&first[1]).await;
     for _ in 0..2 {
         let again = rig.start(&["ada"]).await;
@@ -494,11 +489,7 @@ async fn tmux_reports_the_exit_of_every_process() {
     // tmux built with libutempter misses several of these.
     for signal in [Signal::SIGKILL, Signal::SIGSEGV, Signal::SIGTERM].repeat(10) {
         let ada = rig.start(&["ada"]).await.remove(0);
-        let process = ProcessId {
-            pid: ada.process.pid,
-            start_time: ada.process.start_time,
-        };
-        process.signal(signal).unwrap();
+        ada.process.signal(signal).unwrap();
         ended(&ada).await;
         let survey = rig.panes.survey.as_ref().unwrap();
         let pane = survey.of_member(&team(), "ada").unwrap().clone();

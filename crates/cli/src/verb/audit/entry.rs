@@ -1,0 +1,267 @@
+//! One line of `audit`: a decision or the outcome of one, translated from an event of the journal.
+
+use std::collections::BTreeMap;
+
+use agent_team_protocol::notification::EventNotice;
+use agent_team_protocol::text::visible_line;
+use agent_team_protocol::{MemberName, Party, RequestId, Revision};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::output::request::call;
+use crate::output::time;
+
+/// The events of the journal that are decisions or outcomes of decisions.
+#[derive(Debug, Deserialize)]
+#[serde(tag = "kind", content = "data", rename_all = "snake_case")]
+enum DecisionEvent {
+    CallAllowed {
+        member: MemberName,
+        digest: String,
+        call: String,
+        why: String,
+    },
+    CallDenied {
+        member: MemberName,
+        digest: String,
+        call: String,
+        why: String,
+    },
+    RequestAsked {
+        request: RequestId,
+        member: MemberName,
+        digest: String,
+        call: String,
+    },
+    RequestAllowed {
+        request: RequestId,
+        scope: String,
+        by: Party,
+        #[serde(default)]
+        rules: Vec<String>,
+        #[serde(default)]
+        through: Option<RequestId>,
+        #[serde(default)]
+        via: Option<String>,
+    },
+    RequestDenied {
+        request: RequestId,
+        by: Party,
+        reason: String,
+        #[serde(default)]
+        via: Option<String>,
+    },
+    RequestWithdrawn {
+        request: RequestId,
+    },
+    RequestBegun {
+        request: RequestId,
+    },
+    RequestEnded {
+        request: RequestId,
+    },
+    GrantRevoked {
+        request: RequestId,
+    },
+    GrantsEnded {},
+    #[serde(other)]
+    Other,
+}
+
+/// One line of the output; with `--json` one object.
+#[derive(Debug, Serialize)]
+pub(super) struct Entry {
+    pub(super) revision: Revision,
+    /// Unix time in milliseconds.
+    pub(super) at: u64,
+    /// `allowed`, `denied`, `asked`, `withdrawn`, `begun`, `ended`, `revoked` or `grants_ended`.
+    pub(super) what: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) request: Option<RequestId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) subject: Option<Subject>,
+    /// The user or the member that decided; `None` when rules decided.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) by: Option<Party>,
+    /// The channel through which the user decided.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) via: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) scope: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) rules: Vec<String>,
+    /// The request whose grant covered this one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) through: Option<RequestId>,
+    /// The reason of the decision, or the rules that decided.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) why: Option<String>,
+}
+
+/// The call that was decided.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct Subject {
+    pub(super) member: MemberName,
+    pub(super) digest: String,
+    /// Tool, arguments and directory.
+    pub(super) call: Value,
+}
+
+impl Subject {
+    fn new(member: MemberName, digest: String, call: &str) -> Self {
+        let call = serde_json::from_str(call).unwrap_or_default();
+        Self {
+            member,
+            digest,
+            call,
+        }
+    }
+}
+
+/// Translates a journal event; `None` for other events. `subjects` collects the call of each request.
+pub(super) fn entry(
+    event: &EventNotice,
+    subjects: &mut BTreeMap<RequestId, Subject>,
+) -> Option<Entry> {
+    let event_data: DecisionEvent = serde_json::from_str(event.event.get()).ok()?;
+    let mut entry = Entry {
+        revision: event.revision,
+        at: event.at,
+        what: "",
+        request: None,
+        subject: None,
+        by: None,
+        via: None,
+        scope: None,
+        rules: Vec::new(),
+        through: None,
+        why: None,
+    };
+    match event_data {
+        DecisionEvent::CallAllowed {
+            member,
+            digest,
+            call,
+            why,
+        } => {
+            entry.what = "allowed";
+            entry.subject = Some(Subject::new(member, digest, &call));
+            entry.why = Some(why);
+        }
+        DecisionEvent::CallDenied {
+            member,
+            digest,
+            call,
+            why,
+        } => {
+            entry.what = "denied";
+            entry.subject = Some(Subject::new(member, digest, &call));
+            entry.why = Some(why);
+        }
+        DecisionEvent::RequestAsked {
+            request,
+            member,
+            digest,
+            call,
+        } => {
+            entry.what = "asked";
+            entry.request = Some(request);
+            subjects.insert(request, Subject::new(member, digest, &call));
+        }
+        DecisionEvent::RequestAllowed {
+            request,
+            scope,
+            by,
+            rules,
+            through,
+            via,
+        } => {
+            entry.what = "allowed";
+            entry.request = Some(request);
+            entry.by = Some(by);
+            entry.via = via;
+            entry.scope = Some(scope);
+            entry.rules = rules;
+            entry.through = through;
+        }
+        DecisionEvent::RequestDenied {
+            request,
+            by,
+            reason,
+            via,
+        } => {
+            entry.what = "denied";
+            entry.request = Some(request);
+            entry.by = Some(by);
+            entry.via = via;
+            entry.why = Some(reason);
+        }
+        DecisionEvent::RequestWithdrawn { request } => {
+            entry.what = "withdrawn";
+            entry.request = Some(request);
+        }
+        DecisionEvent::RequestBegun { request } => {
+            entry.what = "begun";
+            entry.request = Some(request);
+        }
+        DecisionEvent::RequestEnded { request } => {
+            entry.what = "ended";
+            entry.request = Some(request);
+        }
+        DecisionEvent::GrantRevoked { request } => {
+            entry.what = "revoked";
+            entry.request = Some(request);
+        }
+        DecisionEvent::GrantsEnded {} => entry.what = "grants_ended",
+        DecisionEvent::Other => return None,
+    }
+    if let Some(request) = &entry.request {
+        entry.subject = subjects.get(request).cloned();
+    }
+    Some(entry)
+}
+
+/// `2026-11-21T03:42:19Z  P-1  ada  allowed by user for team as Bash(cargo test:*)  bash: cargo test`
+pub(super) fn line(entry: &Entry) -> String {
+    let mut parts = vec![time::utc(entry.at)];
+    parts.extend(entry.request.map(|request| request.to_string()));
+    let subject = entry.subject.as_ref();
+    parts.extend(subject.map(|subject| subject.member.to_string()));
+    parts.push(how(entry));
+    parts.extend(what(entry));
+    parts.extend(why(entry));
+    format!("{}\n", parts.join("  "))
+}
+
+/// `allowed by user for team as Bash(cargo test:*)`, without control characters.
+pub(super) fn how(entry: &Entry) -> String {
+    let mut how = entry.what.replace('_', " ");
+    match &entry.by {
+        Some(by) => how.push_str(&format!(" by {by}")),
+        None if entry.request.is_none() && entry.subject.is_some() => how.push_str(" by rule"),
+        None => {}
+    }
+    if let Some(scope) = &entry.scope {
+        how.push_str(&format!(" for {scope}"));
+    }
+    if let Some(through) = entry.through {
+        how.push_str(&format!(" through {through}"));
+    }
+    if !entry.rules.is_empty() {
+        how.push_str(&format!(" as {}", entry.rules.join(" ")));
+    }
+    visible_line(&how).into_owned()
+}
+
+/// `(tests first)`, without control characters.
+pub(super) fn why(entry: &Entry) -> Option<String> {
+    let why = entry.why.as_deref().filter(|why| !why.is_empty())?;
+    Some(format!("({})", visible_line(why)))
+}
+
+/// `bash: cargo test`, without control characters; `None` for an entry without a call.
+pub(super) fn what(entry: &Entry) -> Option<String> {
+    let subject = entry.subject.as_ref()?;
+    let (tool, input) = (&subject.call["tool"], &subject.call["arguments"]);
+    Some(call(tool.as_str().unwrap_or("?"), input))
+}

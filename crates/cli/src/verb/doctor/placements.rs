@@ -1,0 +1,59 @@
+//! Finds the usable placements for members, and why the others are not usable. Runs the supervisor's program with
+//! `--places`, which probes them without starting a supervisor. Called by `doctor`.
+
+use std::io::Write;
+use std::process::{Command, Stdio};
+
+use agent_team_protocol::placement::PlacementReport;
+use agent_team_system::daemon;
+
+use super::check::Check;
+use crate::caller;
+use crate::verb::supervisor;
+
+/// One check for each placement, and one for the choice of `--panes auto`.
+pub(super) fn checks() -> Vec<Check> {
+    match probe() {
+        Ok(reports) => reports.into_iter().map(check).collect(),
+        Err(why) => vec![Check::bad("places", why)],
+    }
+}
+
+fn check(report: PlacementReport) -> Check {
+    let PlacementReport {
+        name,
+        ok,
+        detail,
+        hint,
+    } = report;
+    Check {
+        name: name.into(),
+        ok,
+        detail,
+        hint,
+    }
+}
+
+fn probe() -> Result<Vec<PlacementReport>, String> {
+    let program = daemon::sibling_binary(supervisor::BINARY).map_err(|error| error.to_string())?;
+    let failed = |error: &dyn std::fmt::Display| {
+        format!(
+            "cannot read the placements from {}: {error}",
+            program.display()
+        )
+    };
+    let mut child = Command::new(&program)
+        .arg("--places")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .map_err(|error| failed(&error))?;
+    let terminal = serde_json::to_vec(&caller::terminal()).expect("a view has string keys");
+    if let Some(mut stdin) = child.stdin.take() {
+        // A program that does not read its stdin prints an error, or output that fails to parse below.
+        let _not_read = stdin.write_all(&terminal);
+    }
+    let output = child.wait_with_output().map_err(|error| failed(&error))?;
+    serde_json::from_slice(&output.stdout).map_err(|error| failed(&error))
+}

@@ -1,0 +1,595 @@
+//! Turns a subscriber's notices into envelopes. Called by the command line and by the library; pure.
+//!
+//! The output is valid AG-UI even if notices are missing: a text or a call starts before its content, and ends before
+//! its run ends.
+
+mod journal_event;
+mod live_output;
+mod state_snapshot;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use agent_team_protocol::envelope::state_snapshot::{Life, Operation, StateSnapshot};
+use agent_team_protocol::envelope::{AgUi, CUSTOM, Envelope};
+use agent_team_protocol::notification::{EventNotice, TransientNotice};
+use agent_team_protocol::view::{MemberView, TaskState, TaskView, TeamView, Usage};
+use agent_team_protocol::{MemberName, Party, Revision, RoleName, RunId, TaskId, TeamId};
+use serde_json::{Value, json};
+
+use self::journal_event::{Decision, JournalEvent, MemberFields, Next, TaskFields, json};
+use self::state_snapshot::add;
+use crate::session::Notice;
+
+/// Turns the notices of one team, in order, into envelopes.
+#[derive(Debug)]
+pub struct Envelopes {
+    team: TeamId,
+    members: BTreeMap<MemberName, MemberProgress>,
+    /// The owner of each task.
+    owners: BTreeMap<TaskId, MemberName>,
+    run: Option<RunId>,
+    start: StateSnapshot,
+    /// Changes up to this revision are already part of `start`, so they are not sent again.
+    start_at: Revision,
+}
+
+/// State of one member.
+#[derive(Debug)]
+struct MemberProgress {
+    role: RoleName,
+    usage: Usage,
+    /// The message that has begun and not ended.
+    text: Option<String>,
+    /// The calls whose arguments have begun and not ended.
+    calls: BTreeSet<String>,
+}
+
+impl MemberProgress {
+    fn new(role: RoleName) -> Self {
+        Self {
+            role,
+            usage: Usage::default(),
+            text: None,
+            calls: BTreeSet::new(),
+        }
+    }
+}
+
+/// The notice that an envelope is made from.
+#[derive(Clone, Copy)]
+struct Origin {
+    revision: Option<Revision>,
+    timestamp: Option<u64>,
+}
+
+impl Envelopes {
+    /// For a subscriber that reads from the beginning.
+    pub fn new(team: TeamId) -> Self {
+        Self {
+            team,
+            members: BTreeMap::new(),
+            owners: BTreeMap::new(),
+            run: None,
+            start: StateSnapshot::default(),
+            start_at: Revision(0),
+        }
+    }
+
+    /// For a subscriber that reads from a revision before `team` was fetched; `tasks` was fetched after it.
+    pub fn standing(team: &TeamView, tasks: &[TaskView]) -> Self {
+        let progress = |member: &MemberView| {
+            let progress = MemberProgress {
+                usage: member.usage,
+                ..MemberProgress::new(member.role.clone())
+            };
+            (member.name.clone(), progress)
+        };
+        let owner = |task: &TaskView| match (&task.owner, task.state) {
+            (Some(Party::Member(owner)), TaskState::InProgress) => Some((task.id, owner.clone())),
+            _ => None,
+        };
+        Self {
+            members: team.members.iter().map(progress).collect(),
+            owners: tasks.iter().filter_map(owner).collect(),
+            start: state_snapshot::of(team, tasks),
+            start_at: team.revision,
+            ..Self::new(team.team.clone())
+        }
+    }
+
+    /// The state that all changes build on. Call it once: later the state would be out of date.
+    pub fn snapshot(&mut self) -> Envelope {
+        let snapshot = std::mem::take(&mut self.start);
+        let origin = Origin {
+            revision: None,
+            timestamp: None,
+        };
+        let timestamp = None;
+        self.wrap(
+            None,
+            AgUi::StateSnapshot {
+                snapshot,
+                timestamp,
+            },
+            origin,
+        )
+    }
+
+    /// The envelopes of a notice, possibly none.
+    pub fn notice(&mut self, notice: &Notice) -> Vec<Envelope> {
+        match notice {
+            Notice::Event(event) => self.event(event),
+            Notice::Transient(transient) => self.transient(transient),
+        }
+    }
+
+    /// The envelopes of a stored event.
+    fn event(&mut self, notice: &EventNotice) -> Vec<Envelope> {
+        let origin = Origin {
+            revision: Some(notice.revision),
+            timestamp: Some(notice.at),
+        };
+        match JournalEvent::read(notice.event.get()) {
+            Ok(event) => self.convert(event, origin),
+            Err(_) => vec![self.custom(None, "event", json(notice.event.get()), origin)],
+        }
+    }
+
+    /// The envelopes of a transient event.
+    fn transient(&mut self, notice: &TransientNotice) -> Vec<Envelope> {
+        let origin = Origin {
+            revision: None,
+            timestamp: (notice.at > 0).then_some(notice.at),
+        };
+        let mut envelopes = Vec::new();
+        for said in &notice.said {
+            self.said(&notice.member, said, origin, &mut envelopes);
+        }
+        if !notice.text.is_empty() {
+            let value = json!({"task": notice.task, "text": notice.text});
+            envelopes.push(self.custom(Some(&notice.member), "output", value, origin));
+        }
+        envelopes
+    }
+
+    fn convert(&mut self, event: JournalEvent, origin: Origin) -> Vec<Envelope> {
+        match event {
+            JournalEvent::MemberAdded { plan } => {
+                let MemberFields { name, role, lead } = plan;
+                self.members
+                    .insert(name.clone(), MemberProgress::new(role.clone()));
+                let value =
+                    json!({"role": role, "lead": lead, "state": Life::Stopped, "why": null});
+                let added = add(format!("/members/{name}"), value);
+                self.change(Some(&name), vec![added], origin)
+            }
+            JournalEvent::MemberChanged { plan } => {
+                let MemberFields { name, role, lead } = plan;
+                if let Some(progress) = self.members.get_mut(&name) {
+                    progress.role = role.clone();
+                }
+                let path = format!("/members/{name}");
+                let changed = vec![
+                    add(format!("{path}/role"), role),
+                    add(format!("{path}/lead"), lead),
+                ];
+                self.change(Some(&name), changed, origin)
+            }
+            JournalEvent::MemberRemoved { member } => {
+                let mut envelopes = self.end_open_output(&member, origin);
+                let path = format!("/members/{member}");
+                let removed = vec![Operation::Remove { path }];
+                envelopes.extend(self.change(Some(&member), removed, origin));
+                self.members.remove(&member);
+                envelopes
+            }
+            JournalEvent::MemberWanted { member } => {
+                self.life(&member, Life::Planned, None, origin)
+            }
+            JournalEvent::LaunchStarted { member } => {
+                self.life(&member, Life::Launching, None, origin)
+            }
+            JournalEvent::LaunchReady { member } => self.life(&member, Life::Ready, None, origin),
+            JournalEvent::LaunchDraining { member } => {
+                self.life(&member, Life::Draining, None, origin)
+            }
+            JournalEvent::LaunchEnding { member, reason } => {
+                self.life(&member, Life::Draining, Some(reason), origin)
+            }
+            JournalEvent::LaunchEnded { member, next } => {
+                let mut envelopes = self.end_open_output(&member, origin);
+                envelopes.extend(self.next(&member, next, origin));
+                envelopes
+            }
+            JournalEvent::MemberParked { member, next } => self.next(&member, next, origin),
+
+            JournalEvent::TaskAdded {
+                task,
+                plan,
+                created_by,
+            } => {
+                let added = add(format!("/tasks/{task}"), new_task(plan, &created_by));
+                self.change(member(&created_by), vec![added], origin)
+            }
+            JournalEvent::TaskChanged { task, plan } => {
+                let Value::Object(fields) = planned(plan) else {
+                    return Vec::new();
+                };
+                let changed = fields
+                    .into_iter()
+                    .map(|(field, value)| add(format!("/tasks/{task}/{field}"), value));
+                self.change(None, changed.collect(), origin)
+            }
+            JournalEvent::TaskClaimed {
+                task,
+                owner,
+                generation,
+                attempts,
+            } => {
+                if let Party::Member(owner) = &owner {
+                    self.owners.insert(task, owner.clone());
+                }
+                let path = format!("/tasks/{task}");
+                let claimed = vec![
+                    add(format!("{path}/state"), TaskState::InProgress),
+                    add(format!("{path}/owner"), &owner),
+                    add(format!("{path}/generation"), generation),
+                    add(format!("{path}/attempts"), attempts),
+                    add(format!("{path}/result"), Value::Null),
+                ];
+                self.change(member(&owner), claimed, origin)
+            }
+            JournalEvent::TaskReleased { task, note } => {
+                self.left(task, TaskState::Pending, Some(note), origin)
+            }
+            JournalEvent::TaskCompleted { task, result } => {
+                self.ended(task, TaskState::Completed, result, origin)
+            }
+            JournalEvent::TaskFailed { task, reason } => {
+                self.ended(task, TaskState::Failed, reason, origin)
+            }
+            JournalEvent::TaskCancelled { task } => {
+                self.left(task, TaskState::Cancelled, None, origin)
+            }
+            JournalEvent::TaskRetried { task } => self.left(task, TaskState::Pending, None, origin),
+            JournalEvent::TaskRefused {
+                task,
+                reason,
+                refusals,
+            } => {
+                let value = json!({"task": task, "reason": reason, "refusals": refusals});
+                vec![self.custom(self.owners.get(&task), "task_refused", value, origin)]
+            }
+
+            JournalEvent::MessageAccepted {
+                message,
+                from,
+                to,
+                text,
+                urgent,
+                reply_to,
+                note,
+            } => {
+                let sender = member(&from);
+                let value = json!({
+                    "id": message, "from": from, "to": to, "text": text, "urgent": urgent,
+                    "reply_to": reply_to, "summary": note.summary,
+                });
+                vec![self.custom(sender, "message", value, origin)]
+            }
+            JournalEvent::MessagesRead { member, messages } => {
+                let value = json!({"messages": messages});
+                vec![self.custom(Some(&member), "messages_read", value, origin)]
+            }
+            JournalEvent::UserRead { messages } => {
+                let value = serde_json::json!({ "messages": messages });
+                vec![self.custom(None, "messages_read", value, origin)]
+            }
+
+            JournalEvent::RunStarted { run, memory } => {
+                self.run = Some(run);
+                let started = AgUi::RunStarted {
+                    thread_id: self.team.clone(),
+                    run_id: run,
+                    timestamp: origin.timestamp,
+                };
+                let mut envelopes = vec![self.wrap(None, started, origin)];
+                envelopes.extend(
+                    memory
+                        .iter()
+                        .map(|(key, value)| self.memory(key, value, origin)),
+                );
+                envelopes
+            }
+            JournalEvent::RunFinished { run, answer } => {
+                let finished = AgUi::RunFinished {
+                    thread_id: self.team.clone(),
+                    run_id: run,
+                    result: json!({"final_answer": answer}),
+                    timestamp: origin.timestamp,
+                };
+                self.run_ended(run, finished, origin)
+            }
+            JournalEvent::RunFailed {
+                run,
+                failure,
+                reason,
+            } => {
+                let failed = AgUi::RunError {
+                    message: reason,
+                    code: Some(failure),
+                    timestamp: origin.timestamp,
+                };
+                self.run_ended(run, failed, origin)
+            }
+            JournalEvent::CoordinatorDecided {
+                round,
+                decision,
+                text,
+            } => {
+                let value = match decision {
+                    Decision::Member(member) => {
+                        json!({"member": member, "text": text, "round": round})
+                    }
+                    Decision::Done => json!({"done": true, "text": text, "round": round}),
+                    Decision::Unclear(why) => json!({"unclear": why, "text": text, "round": round}),
+                };
+                vec![self.custom(None, "coordinator_decision", value, origin)]
+            }
+            JournalEvent::RoundStarted { round, member } => {
+                let started = AgUi::StepStarted {
+                    step_name: format!("round {round}: {member}"),
+                    member: member.clone(),
+                    round,
+                    timestamp: origin.timestamp,
+                };
+                vec![self.wrap(Some(&member), started, origin)]
+            }
+            JournalEvent::RoundEnded { round, member } => {
+                let finished = AgUi::StepFinished {
+                    step_name: format!("round {round}: {member}"),
+                    member: member.clone(),
+                    round,
+                    timestamp: origin.timestamp,
+                };
+                vec![self.wrap(Some(&member), finished, origin)]
+            }
+            JournalEvent::RunAbandoned { run } => {
+                let abandoned = AgUi::RunError {
+                    message: format!("{run} was replaced by another goal"),
+                    code: Some("abandoned".to_owned()),
+                    timestamp: origin.timestamp,
+                };
+                self.run_ended(run, abandoned, origin)
+            }
+            JournalEvent::RunIdle {} => vec![self.custom(None, "idle", Value::Null, origin)],
+            JournalEvent::TranscriptGrown { member, summary } => {
+                match self.members.get_mut(&member) {
+                    Some(progress) if progress.usage != summary.spent => {
+                        progress.usage = summary.spent;
+                        let value = json!(summary.spent);
+                        vec![self.custom(Some(&member), "usage", value, origin)]
+                    }
+                    Some(_) | None => Vec::new(),
+                }
+            }
+            JournalEvent::Remembered { key, value } => vec![self.memory(&key, &value, origin)],
+
+            JournalEvent::BudgetStands {
+                member,
+                measure,
+                standing,
+            } => {
+                let value = json!({ "measure": measure, "standing": standing });
+                vec![self.custom(member.as_ref(), "budget", value, origin)]
+            }
+
+            JournalEvent::RequestAsked {
+                request,
+                member,
+                call,
+                plan,
+            } => {
+                let mut value =
+                    json!({ "request": request, "state": "pending", "call": json(&call) });
+                if let Some(plan) = plan {
+                    value["plan"] = plan.number.into();
+                }
+                vec![self.custom(Some(&member), "permission", value, origin)]
+            }
+            JournalEvent::RequestAllowed {
+                request,
+                by,
+                scope,
+                rules,
+            } => {
+                let state = "allowed";
+                let value = json!({ "request": request, "state": state, "by": by, "scope": scope, "rules": rules });
+                vec![self.custom(None, "permission", value, origin)]
+            }
+            JournalEvent::RequestDenied {
+                request,
+                by,
+                reason,
+            } => {
+                let state = "denied";
+                let value =
+                    json!({ "request": request, "state": state, "by": by, "reason": reason });
+                vec![self.custom(None, "permission", value, origin)]
+            }
+            JournalEvent::RequestWithdrawn { request } => {
+                let value = json!({ "request": request, "state": "withdrawn" });
+                vec![self.custom(None, "permission", value, origin)]
+            }
+
+            JournalEvent::Unlisted => Vec::new(),
+        }
+    }
+
+    fn run_ended(&mut self, run: RunId, end: AgUi, origin: Origin) -> Vec<Envelope> {
+        let names: Vec<_> = self.members.keys().cloned().collect();
+        let mut envelopes: Vec<_> = names
+            .iter()
+            .flat_map(|name| self.end_open_output(name, origin))
+            .collect();
+        self.run = Some(run);
+        envelopes.push(self.wrap(None, end, origin));
+        self.run = None;
+        envelopes
+    }
+
+    fn next(&mut self, name: &MemberName, next: Next, origin: Origin) -> Vec<Envelope> {
+        let (life, why) = match next {
+            Next::Launch => (Life::Planned, None),
+            Next::Cool {} => (Life::Cooling, None),
+            Next::Hold { reason } => (Life::Held, Some(reason)),
+            Next::Stop => (Life::Stopped, None),
+        };
+        self.life(name, life, why, origin)
+    }
+
+    fn life(
+        &self,
+        name: &MemberName,
+        life: Life,
+        why: Option<String>,
+        origin: Origin,
+    ) -> Vec<Envelope> {
+        let path = format!("/members/{name}");
+        let changed = vec![
+            add(format!("{path}/state"), life),
+            add(format!("{path}/why"), why),
+        ];
+        self.change(Some(name), changed, origin)
+    }
+
+    /// The task was completed or failed; it keeps its owner.
+    fn ended(
+        &mut self,
+        task: TaskId,
+        state: TaskState,
+        result: String,
+        origin: Origin,
+    ) -> Vec<Envelope> {
+        let owner = self.owners.remove(&task);
+        let path = format!("/tasks/{task}");
+        let changed = vec![
+            add(format!("{path}/state"), state),
+            add(format!("{path}/result"), result),
+        ];
+        self.change(owner.as_ref(), changed, origin)
+    }
+
+    /// The task loses its owner.
+    fn left(
+        &mut self,
+        task: TaskId,
+        state: TaskState,
+        result: Option<String>,
+        origin: Origin,
+    ) -> Vec<Envelope> {
+        let owner = self.owners.remove(&task);
+        let path = format!("/tasks/{task}");
+        let changed = vec![
+            add(format!("{path}/state"), state),
+            add(format!("{path}/owner"), Value::Null),
+            add(format!("{path}/result"), result),
+        ];
+        self.change(owner.as_ref(), changed, origin)
+    }
+
+    fn memory(&self, key: &str, value: &str, origin: Origin) -> Envelope {
+        let value = json!({"key": key, "value": json(value)});
+        self.custom(None, "memory", value, origin)
+    }
+
+    fn change(
+        &self,
+        whose: Option<&MemberName>,
+        delta: Vec<Operation>,
+        origin: Origin,
+    ) -> Vec<Envelope> {
+        if origin
+            .revision
+            .is_some_and(|revision| revision <= self.start_at)
+        {
+            return Vec::new();
+        }
+        let timestamp = origin.timestamp;
+        vec![self.wrap(whose, AgUi::StateDelta { delta, timestamp }, origin)]
+    }
+
+    fn custom(
+        &self,
+        whose: Option<&MemberName>,
+        name: &str,
+        value: Value,
+        origin: Origin,
+    ) -> Envelope {
+        debug_assert!(
+            CUSTOM.iter().any(|event| event.name == name),
+            "{name} is not in the list of CUSTOM events"
+        );
+        let custom = AgUi::Custom {
+            name: name.to_owned(),
+            value,
+            timestamp: origin.timestamp,
+        };
+        self.wrap(whose, custom, origin)
+    }
+
+    fn wrap(&self, whose: Option<&MemberName>, event: AgUi, origin: Origin) -> Envelope {
+        Envelope {
+            team_id: self.team.clone(),
+            agent_id: whose.map(|name| format!("{name}@{}", self.team)),
+            role_name: whose.and_then(|name| Some(self.members.get(name)?.role.clone())),
+            run_id: self.run,
+            event,
+            revision: origin.revision,
+        }
+    }
+}
+
+fn member(party: &Party) -> Option<&MemberName> {
+    match party {
+        Party::Member(name) => Some(name),
+        Party::User | Party::System => None,
+    }
+}
+
+fn planned(plan: TaskFields) -> Value {
+    let TaskFields {
+        key,
+        title,
+        description,
+        priority,
+        labels,
+        after,
+        role,
+        assignee,
+        files,
+        run,
+        verify,
+        active_form,
+        metadata,
+    } = plan;
+    let metadata = metadata.and_then(|text| serde_json::from_str::<Value>(&text).ok());
+    json!({
+        "key": key, "title": title, "description": description, "priority": priority,
+        "labels": labels, "after": after, "role": role, "for": assignee, "files": files,
+        "run": run, "verify": verify, "active_form": active_form, "metadata": metadata,
+    })
+}
+
+fn new_task(plan: TaskFields, created_by: &Party) -> Value {
+    let mut task = planned(plan);
+    task["created_by"] = json!(created_by);
+    task["state"] = json!(TaskState::Pending);
+    task["owner"] = Value::Null;
+    task["generation"] = json!(0);
+    task["attempts"] = json!(0);
+    task["result"] = Value::Null;
+    task
+}

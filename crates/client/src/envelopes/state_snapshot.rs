@@ -1,0 +1,71 @@
+//! The state of a team as the supervisor's views show it, and changes of it. Used by the event stream.
+
+use agent_team_protocol::envelope::state_snapshot::{
+    Life, MemberSnapshot, Operation, StateSnapshot, TaskSnapshot,
+};
+use agent_team_protocol::view::{MemberState, MemberView, TaskView, TeamView};
+use serde::Serialize;
+
+/// The state at the revision of `team`; its tasks may be newer.
+pub(super) fn of(team: &TeamView, tasks: &[TaskView]) -> StateSnapshot {
+    let members = team.members.iter();
+    StateSnapshot {
+        members: members
+            .map(|view| (view.name.clone(), member(view)))
+            .collect(),
+        tasks: tasks.iter().map(|view| (view.id, task(view))).collect(),
+    }
+}
+
+fn member(view: &MemberView) -> MemberSnapshot {
+    let (state, is_explained) = match view.state {
+        MemberState::Planned => (Life::Planned, false),
+        MemberState::Launching => (Life::Launching, false),
+        MemberState::Idle
+        | MemberState::Working
+        | MemberState::Waiting
+        | MemberState::Unresponsive
+        | MemberState::Unknown => (Life::Ready, false),
+        MemberState::Draining => (Life::Draining, true),
+        MemberState::Cooling => (Life::Cooling, true),
+        MemberState::Held => (Life::Held, true),
+        MemberState::Stopped => (Life::Stopped, false),
+    };
+    MemberSnapshot {
+        role: view.role.clone(),
+        lead: view.lead,
+        state,
+        why: is_explained.then(|| view.why.clone()),
+    }
+}
+
+fn task(view: &TaskView) -> TaskSnapshot {
+    let view = view.clone();
+    TaskSnapshot {
+        key: view.key,
+        title: view.title,
+        description: view.description,
+        priority: view.priority,
+        labels: view.labels,
+        after: view.after,
+        role: view.role,
+        assignee: view.assignee,
+        files: view.files,
+        run: view.run,
+        verify: view.verify,
+        active_form: view.active_form,
+        metadata: view.metadata,
+        created_by: view.created_by,
+        state: view.state,
+        owner: view.owner,
+        generation: view.generation,
+        attempts: view.attempts,
+        result: view.result,
+    }
+}
+
+/// `path` needs no escaping: names and ids contain no character that a JSON Pointer must escape.
+pub(super) fn add(path: String, value: impl Serialize) -> Operation {
+    let value = serde_json::to_value(value).expect("bare data has a JSON form");
+    Operation::Add { path, value }
+}

@@ -1,0 +1,333 @@
+//! Tests of the event stream.
+
+use std::collections::BTreeSet;
+
+use agent_team_protocol::envelope::state_snapshot::StateSnapshot;
+use agent_team_protocol::envelope::{AgUi, Envelope};
+use agent_team_protocol::notification::{EventNotice, Said, TransientNotice};
+use agent_team_protocol::{MemberName, Revision, TeamId};
+use serde_json::{Value, json};
+
+use super::Envelopes;
+use super::journal_event::JournalEvent;
+use crate::event_subject::EventSubject;
+
+fn team() -> TeamId {
+    serde_json::from_value(json!("demo-12345678")).unwrap()
+}
+
+fn ada() -> MemberName {
+    "ada".parse().unwrap()
+}
+
+fn notice(revision: u64, event: &Value) -> EventNotice {
+    EventNotice {
+        team: team(),
+        revision: Revision(revision),
+        at: 7,
+        event: serde_json::value::to_raw_value(event).unwrap(),
+    }
+}
+
+fn added(name: &str) -> Value {
+    json!({"kind": "member_added", "data": {"plan": {"name": name, "role": "worker", "lead": false}}})
+}
+
+fn with_ada() -> Envelopes {
+    let mut envelopes = Envelopes::new(team());
+    envelopes.event(&notice(1, &added("ada")));
+    envelopes
+}
+
+fn live(said: &[Said]) -> TransientNotice {
+    TransientNotice {
+        team: team(),
+        after: Revision(1),
+        member: ada(),
+        task: None,
+        text: String::new(),
+        said: said.to_vec(),
+        at: 9,
+    }
+}
+
+fn text(message: &str, delta: &str) -> Said {
+    Said::Text {
+        message: message.into(),
+        delta: delta.into(),
+    }
+}
+
+fn types(envelopes: &[Envelope]) -> Vec<String> {
+    let name = |envelope| serde_json::to_value(envelope).unwrap()["event"]["type"].clone();
+    let names = envelopes.iter().map(name);
+    names
+        .map(|name| name.as_str().unwrap().to_owned())
+        .collect()
+}
+
+#[test]
+fn events_match_ag_ui() {
+    let mut envelopes = with_ada();
+    let run = json!({"kind": "run_started", "data": {"run": "R-1", "goal": "g", "then_down": true, "memory": []}});
+    let started = envelopes.event(&notice(2, &run));
+    assert_eq!(
+        serde_json::to_value(&started[0]).unwrap(),
+        json!({
+            "team_id": "demo-12345678", "run_id": "R-1", "revision": 2,
+            "event": {"type": "RUN_STARTED", "threadId": "demo-12345678", "runId": "R-1", "timestamp": 7},
+        })
+    );
+    let call = |kind: fn(String) -> Said| kind("c1".into());
+    let output = envelopes.transient(&live(&[
+        text("m1", "Hel"),
+        Said::Call {
+            call: "c1".into(),
+            tool: "read".into(),
+            message: Some("m1".into()),
+        },
+        Said::Input {
+            call: "c1".into(),
+            delta: "{}".into(),
+        },
+        call(|call| Said::CallEnded { call }),
+        Said::TextEnded {
+            message: "m1".into(),
+        },
+        call(|call| Said::Returned {
+            call,
+            text: "ok".into(),
+        }),
+    ]));
+    let output = serde_json::to_value(&output).unwrap();
+    let events: Vec<&Value> = output
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|envelope| &envelope["event"])
+        .collect();
+    let expected = [
+        json!({"type": "TEXT_MESSAGE_START", "messageId": "ada/m1", "role": "assistant", "timestamp": 9}),
+        json!({"type": "TEXT_MESSAGE_CONTENT", "messageId": "ada/m1", "delta": "Hel", "timestamp": 9}),
+        json!({"type": "TOOL_CALL_START", "toolCallId": "ada/c1", "toolCallName": "read", "parentMessageId": "ada/m1", "timestamp": 9}),
+        json!({"type": "TOOL_CALL_ARGS", "toolCallId": "ada/c1", "delta": "{}", "timestamp": 9}),
+        json!({"type": "TOOL_CALL_END", "toolCallId": "ada/c1", "timestamp": 9}),
+        json!({"type": "TEXT_MESSAGE_END", "messageId": "ada/m1", "timestamp": 9}),
+        json!({"type": "TOOL_CALL_RESULT", "messageId": "ada/c1/result", "toolCallId": "ada/c1", "content": "ok", "role": "tool", "timestamp": 9}),
+    ];
+    assert_eq!(events, expected.iter().collect::<Vec<_>>());
+    assert_eq!(output[0]["agent_id"], "ada@demo-12345678");
+    assert_eq!(output[0]["role_name"], "worker");
+    assert_eq!(output[0]["run_id"], "R-1");
+}
+
+#[test]
+fn lost_notices_leave_no_unbalanced_events() {
+    let mut envelopes = with_ada();
+    // The end of m1 and the beginning of c1 were lost.
+    let output = envelopes.transient(&live(&[
+        text("m1", "a"),
+        text("m2", "b"),
+        Said::Input {
+            call: "c1".into(),
+            delta: "{".into(),
+        },
+        Said::CallEnded { call: "c1".into() },
+        Said::Call {
+            call: "c2".into(),
+            tool: "bash".into(),
+            message: None,
+        },
+    ]));
+    assert_eq!(
+        types(&output),
+        [
+            "TEXT_MESSAGE_START",
+            "TEXT_MESSAGE_CONTENT",
+            "TEXT_MESSAGE_END",
+            "TEXT_MESSAGE_START",
+            "TEXT_MESSAGE_CONTENT",
+            "TOOL_CALL_START",
+        ]
+    );
+    let run = json!({"kind": "run_finished", "data": {"run": "R-1", "answer": "done"}});
+    let output = envelopes.event(&notice(3, &run));
+    assert_eq!(
+        types(&output),
+        ["TEXT_MESSAGE_END", "TOOL_CALL_END", "RUN_FINISHED"]
+    );
+    let resumes_from: Vec<_> = output.iter().map(|envelope| envelope.revision).collect();
+    assert_eq!(resumes_from, [None, None, Some(Revision(3))]);
+    let AgUi::RunFinished { result, .. } = &output[2].event else {
+        panic!("{output:?}");
+    };
+    assert_eq!(result, &json!({"final_answer": "done"}));
+}
+
+#[test]
+fn a_crash_ends_open_texts_and_calls() {
+    let mut envelopes = with_ada();
+    envelopes.transient(&live(&[text("m1", "a")]));
+    let ended = json!({"kind": "launch_ended", "data": {
+        "member": "ada", "launch": "0".repeat(32), "restarts": [], "next": {"cool": {"restart_at": 5}},
+    }});
+    let output = envelopes.event(&notice(3, &ended));
+    assert_eq!(types(&output), ["TEXT_MESSAGE_END", "STATE_DELTA"]);
+}
+
+/// Applies the patches of the envelopes.
+fn patched(mut state: Value, envelopes: &[Envelope]) -> Value {
+    for envelope in envelopes {
+        let AgUi::StateDelta { delta, .. } = &envelope.event else {
+            continue;
+        };
+        for operation in serde_json::to_value(delta).unwrap().as_array().unwrap() {
+            let path = operation["path"].as_str().unwrap();
+            let (parent, field) = path.rsplit_once('/').unwrap();
+            let parent = state
+                .pointer_mut(parent)
+                .unwrap_or_else(|| panic!("no {path}"));
+            let parent = parent.as_object_mut().unwrap();
+            match operation["op"].as_str().unwrap() {
+                "add" => drop(parent.insert(field.to_owned(), operation["value"].clone())),
+                "remove" => drop(parent.remove(field).unwrap_or_else(|| panic!("no {path}"))),
+                other => panic!("{other}"),
+            }
+        }
+    }
+    state
+}
+
+#[test]
+fn patches_rebuild_board_and_members() {
+    let mut envelopes = Envelopes::new(team());
+    let AgUi::StateSnapshot { snapshot, .. } = envelopes.snapshot().event else {
+        panic!("`snapshot` returns a STATE_SNAPSHOT");
+    };
+    let events = [
+        added("ada"),
+        added("ben"),
+        json!({"kind": "member_wanted", "data": {"member": "ada"}}),
+        json!({"kind": "task_added", "data": {"task": "T-1", "created_by": "ada", "plan": {
+            "key": "k", "title": "t", "rerun": true, "from_file": false,
+        }}}),
+        json!({"kind": "task_claimed", "data": {"task": "T-1", "owner": "ada", "generation": 1, "attempts": 1}}),
+        json!({"kind": "task_released", "data": {"task": "T-1", "note": "half done", "taken_from": null}}),
+        json!({"kind": "task_changed", "data": {"task": "T-1", "plan": {
+            "key": "k", "title": "better", "rerun": true, "from_file": false,
+        }}}),
+        json!({"kind": "task_claimed", "data": {"task": "T-1", "owner": "ada", "generation": 2, "attempts": 2}}),
+        json!({"kind": "task_completed", "data": {"task": "T-1", "result": "ok", "unverified": false}}),
+        json!({"kind": "member_removed", "data": {"member": "ben"}}),
+    ];
+    let mut state = serde_json::to_value(snapshot).unwrap();
+    for (revision, event) in (1..).zip(&events) {
+        let output = envelopes.event(&notice(revision, event));
+        assert!(!output.is_empty(), "{event}");
+        state = patched(state, &output);
+    }
+    assert_eq!(
+        state["members"],
+        json!({"ada": {"role": "worker", "lead": false, "state": "planned", "why": null}})
+    );
+    let task = &state["tasks"]["T-1"];
+    assert_eq!(
+        (&task["title"], &task["state"]),
+        (&json!("better"), &json!("completed"))
+    );
+    assert_eq!(
+        (&task["owner"], &task["attempts"]),
+        (&json!("ada"), &json!(2))
+    );
+    // The patched state has every field of the documented form.
+    serde_json::from_value::<StateSnapshot>(state).unwrap();
+}
+
+#[test]
+fn a_failed_task_keeps_its_owner_until_retried() {
+    let mut envelopes = with_ada();
+    let mut state = json!({"members": {}, "tasks": {"T-1": {}}});
+    let mut owner_after = |revision: u64, event: Value| {
+        let changes = envelopes.event(&notice(revision, &event));
+        state = patched(state.take(), &changes);
+        let task = &state["tasks"]["T-1"];
+        (task["owner"].clone(), task["state"].clone())
+    };
+    let claimed = json!({"kind": "task_claimed", "data": {"task": "T-1", "owner": "ada", "generation": 1, "attempts": 1}});
+    owner_after(2, claimed);
+    let failed = json!({"kind": "task_failed", "data": {"task": "T-1", "reason": "exit 3"}});
+    assert_eq!(owner_after(3, failed), (json!("ada"), json!("failed")));
+    let retried = json!({"kind": "task_retried", "data": {"task": "T-1"}});
+    assert_eq!(owner_after(4, retried), (Value::Null, json!("pending")));
+}
+
+#[test]
+fn unlisted_events_are_ignored() {
+    let newer = json!({"kind": "moon_landed", "data": {"by": "ada"}});
+    assert_eq!(with_ada().event(&notice(2, &newer)), []);
+}
+
+#[test]
+fn events_with_unreadable_fields_are_passed_on() {
+    let newer = json!({"kind": "member_removed", "data": {"by": "ada"}});
+    let output = with_ada().event(&notice(2, &newer));
+    let AgUi::Custom { name, value, .. } = &output[0].event else {
+        panic!("{output:?}");
+    };
+    assert_eq!((name.as_str(), value), ("event", &newer));
+}
+
+#[test]
+fn envelopes_round_trip() {
+    let mut envelopes = with_ada();
+    let mut output = vec![envelopes.snapshot()];
+    output.extend(envelopes.event(&notice(2, &added("ben"))));
+    output.extend(envelopes.transient(&live(&[text("m1", "a")])));
+    for envelope in output {
+        let line = serde_json::to_string(&envelope).unwrap();
+        assert_eq!(serde_json::from_str::<Envelope>(&line).unwrap(), envelope);
+    }
+}
+
+/// The journals of all versions. The core's tests prove that they contain every kind of event.
+fn journals() -> Vec<Value> {
+    let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures/journal");
+    let files = std::fs::read_dir(directory).unwrap();
+    let texts = files.map(|file| std::fs::read_to_string(file.unwrap().path()).unwrap());
+    let records = texts.flat_map(|text| {
+        let lines = text.lines().map(|line| serde_json::from_str(line).unwrap());
+        lines.collect::<Vec<Value>>()
+    });
+    records.collect()
+}
+
+#[test]
+fn journals_of_all_versions_are_readable() {
+    for (revision, record) in (1..).zip(journals()) {
+        let mut envelopes = Envelopes::new(team());
+        let notice = notice(revision, &record["event"]);
+        assert!(EventSubject::of(&notice).is_some(), "{record}");
+        for envelope in envelopes.event(&notice) {
+            if let AgUi::Custom { name, .. } = &envelope.event {
+                assert_ne!(name, "event", "{record}");
+            }
+        }
+    }
+}
+
+/// A variant with a misspelt kind matches no event: the journals' events of that kind are then `Unlisted`.
+#[test]
+fn the_journal_has_every_listed_kind() {
+    /// The variants of `JournalEvent` besides `Unlisted`.
+    const LISTED: usize = 37;
+    let records = journals();
+    let listed: BTreeSet<&str> = records
+        .iter()
+        .filter(|record| {
+            let event = JournalEvent::read(&record["event"].to_string()).unwrap();
+            !matches!(event, JournalEvent::Unlisted)
+        })
+        .map(|record| record["event"]["kind"].as_str().unwrap())
+        .collect();
+    assert_eq!(listed.len(), LISTED, "{listed:?}");
+}

@@ -1,0 +1,320 @@
+//! Calls to the supervisor over connections that may be lost. The first call finds or starts the supervisor; a call
+//! that loses its connection reconnects and repeats itself. Used by clients that are not the supervisor's own process.
+//!
+//! Each changing call carries its own idempotency key, so repeating it after a lost connection has one effect. Creating
+//! a session opens no connection and starts no process.
+
+use std::time::{Duration, Instant};
+
+use agent_team_protocol::ErrorCode;
+use agent_team_protocol::codec::FRAME_MAX;
+use agent_team_protocol::initialize::{Initialize, Initialized};
+use agent_team_protocol::method::{ListTasks, Method, TaskList};
+use agent_team_protocol::notification::{Goodbye, GoodbyeReason, Notification};
+use agent_team_protocol::rpc::{self, Call, TeamRef};
+use agent_team_protocol::view::TaskView;
+use agent_team_system::directories::Directories;
+use agent_team_system::{daemon, random};
+
+use self::error::SessionError;
+use crate::client::{Arrival, CallError, Client, ConnectError, Incoming};
+use crate::connect::{ConnectOrStartError, connect, connect_or_start};
+
+pub(crate) mod error;
+mod shutdown;
+mod subscription;
+
+pub use subscription::{Notice, Step, Subscription};
+
+/// How long a call is repeated while supervisors keep exiting before they answer it.
+const REPEAT_LIMIT: Duration = Duration::from_secs(10);
+const REPEAT_PAUSE: Duration = Duration::from_millis(20);
+
+/// A supervisor that exits after this time does not count as part of a crash loop.
+const SETTLED_AFTER: Duration = Duration::from_secs(1);
+
+/// Whether a call may start a supervisor when none runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Start {
+    Always,
+    /// Only when a team is on disk.
+    IfTeams,
+    Never,
+}
+
+/// The reaction to `supervisor stop` during a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum OnStop {
+    /// Start the next supervisor: the call needs one.
+    StartAgain,
+    /// Fail: a call that only waits or listens must not restart a supervisor that the user stopped.
+    End,
+}
+
+/// Calls of one client about one team.
+#[derive(Debug)]
+pub struct Session {
+    team: Option<TeamRef>,
+    /// `None`: those of the environment, which are read when the session connects.
+    directories: Option<Directories>,
+    start: Start,
+    /// For `call` and `query`; waiting calls always end.
+    on_stop: OnStop,
+    /// Random id of this process. Idempotency keys are valid per client id, across its connections.
+    client: String,
+    connection: Option<Connection>,
+}
+
+#[derive(Debug)]
+struct Connection {
+    client: Client,
+    incoming: Incoming,
+}
+
+impl Session {
+    fn new(team: Option<TeamRef>, start: Start) -> Self {
+        Self {
+            team,
+            directories: None,
+            start,
+            on_stop: OnStop::StartAgain,
+            client: random::id(),
+            connection: None,
+        }
+    }
+
+    /// A session for an existing team.
+    pub fn of_team(team: TeamRef) -> Self {
+        Self::new(Some(team), Start::IfTeams)
+    }
+
+    /// A session for a team that may not exist yet.
+    pub fn to_create(team: TeamRef) -> Self {
+        Self::new(Some(team), Start::Always)
+    }
+
+    /// A session with the running supervisor, for this team if one is given; `None` when none runs.
+    ///
+    /// # Errors
+    /// The supervisor runs and does not answer.
+    pub async fn of_running(team: Option<TeamRef>) -> Result<Option<Self>, SessionError> {
+        let mut session = Self::new(team, Start::Never);
+        let directories = session.prepared_directories()?;
+        session.connection = session.connect_to_running(&directories).await?;
+        Ok(session.connection.is_some().then_some(session))
+    }
+
+    /// A session with the next supervisor, which is started when none runs.
+    pub fn of_next_supervisor() -> Self {
+        Self::new(None, Start::Always)
+    }
+
+    /// A session with the supervisor that is to stop all teams. When teams are up, a supervisor is started if none
+    /// runs: one that was killed leaves workers behind, and only the next supervisor can adopt and stop them. `None`
+    /// when there is nothing to stop.
+    ///
+    /// # Errors
+    /// The supervisor runs and does not answer.
+    pub async fn of_supervisor_to_stop() -> Result<Option<Self>, SessionError> {
+        let next = Self::of_next_supervisor();
+        match next.prepared_directories()?.has_teams_up() {
+            true => Ok(Some(next)),
+            false => Self::of_running(None).await,
+        }
+    }
+
+    /// Uses these directories, which are prepared, instead of those of the environment.
+    pub fn in_directories(mut self, directories: Directories) -> Self {
+        self.directories = Some(directories);
+        self
+    }
+
+    /// For live views: when the supervisor is stopped, calls fail and the view ends. Otherwise a refresh that is in
+    /// flight at that moment would start the next supervisor.
+    pub fn ending_with_supervisor(mut self) -> Self {
+        self.on_stop = OnStop::End;
+        self
+    }
+
+    /// A session for the same team with a separate connection, so that one can wait while the other one is used.
+    pub fn separate(&self) -> Self {
+        Self {
+            on_stop: self.on_stop,
+            directories: self.directories.clone(),
+            ..Self::new(self.team.clone(), self.start)
+        }
+    }
+
+    /// Makes a call that changes something; repeats it safely after a lost connection.
+    pub async fn call<M: Method>(&mut self, args: M::Args) -> Result<M::Answer, SessionError> {
+        self.perform::<M>(args, Some(random::id()), self.on_stop)
+            .await
+    }
+
+    /// Makes a call that only reads.
+    pub async fn query<M: Method>(&mut self, args: M::Args) -> Result<M::Answer, SessionError> {
+        self.perform::<M>(args, None, self.on_stop).await
+    }
+
+    /// Makes a call that is answered when an event occurs, which may take hours.
+    pub async fn wait_for<M: Method>(&mut self, args: M::Args) -> Result<M::Answer, SessionError> {
+        self.perform::<M>(args, None, OnStop::End).await
+    }
+
+    async fn perform<M: Method>(
+        &mut self,
+        args: M::Args,
+        key: Option<String>,
+        on_stop: OnStop,
+    ) -> Result<M::Answer, SessionError> {
+        let call = Call {
+            team: self.team.clone(),
+            key,
+            args,
+        };
+        if rpc::request::<M>(0, &call).len() > FRAME_MAX {
+            return Err(SessionError::TooLarge);
+        }
+        // The time of the first lost connection in a crash loop.
+        let mut first_loss: Option<Instant> = None;
+        loop {
+            let began = Instant::now();
+            let may_start = self.start != Start::Never;
+            let lost = match self.connected().await {
+                Ok(connection) => match connection.client.call::<M>(&call).await {
+                    Err(error @ CallError::Disconnected) => {
+                        let goodbye = self.closed().await;
+                        may_reconnect(goodbye, on_stop)?;
+                        if began.elapsed() > SETTLED_AFTER {
+                            first_loss = None;
+                        }
+                        error.into()
+                    }
+                    outcome => return Ok(outcome?),
+                },
+                // The next supervisor was killed while it started.
+                Err(error) if first_loss.is_some() && may_start && error.is_unreachable() => error,
+                Err(error) => return Err(error),
+            };
+            if first_loss.get_or_insert_with(Instant::now).elapsed() >= REPEAT_LIMIT {
+                return Err(lost);
+            }
+            tokio::time::sleep(REPEAT_PAUSE).await;
+        }
+    }
+
+    /// All tasks of the board, read page by page.
+    pub async fn board(&mut self) -> Result<Vec<TaskView>, SessionError> {
+        let mut tasks = Vec::new();
+        let mut next_page = Some(ListTasks::default());
+        while let Some(list) = next_page {
+            let page = self.query::<TaskList>(list).await?;
+            next_page = page.next();
+            tasks.extend(page.tasks);
+        }
+        Ok(tasks)
+    }
+
+    /// The supervisor's answer to `initialize`.
+    pub async fn supervisor(&mut self) -> Result<Initialized, SessionError> {
+        Ok(self.connected().await?.client.initialized().clone())
+    }
+
+    /// Waits until the supervisor has closed the connection; returns its goodbye notification, if it sent one.
+    pub async fn closed(&mut self) -> Option<Goodbye> {
+        let mut connection = self.connection.take()?;
+        let mut last_goodbye = None;
+        while let Some(arrival) = connection.incoming.next().await {
+            last_goodbye = goodbye(&arrival).or(last_goodbye);
+        }
+        last_goodbye
+    }
+
+    async fn connected(&mut self) -> Result<&mut Connection, SessionError> {
+        // `get_or_insert_with` cannot await.
+        if self.connection.is_none() {
+            self.connection = Some(self.connect().await?);
+        }
+        Ok(self.connection.as_mut().expect("set above"))
+    }
+
+    async fn connect(&self) -> Result<Connection, SessionError> {
+        let directories = self.prepared_directories()?;
+        if self.start == Start::Never {
+            let running = self.connect_to_running(&directories).await?;
+            return running.ok_or(SessionError::NotRunning);
+        }
+        if self.start == Start::IfTeams && !is_running(&directories)? && !has_teams(&directories)? {
+            return Err(SessionError::NoTeams);
+        }
+        let initialize = Initialize::client(&self.client);
+        let (client, incoming) = connect_or_start(&directories, &initialize).await?;
+        Ok(Connection { client, incoming })
+    }
+
+    fn prepared_directories(&self) -> Result<Directories, SessionError> {
+        if let Some(directories) = &self.directories {
+            return Ok(directories.clone());
+        }
+        let directories = Directories::from_environment()?;
+        directories.prepare()?;
+        Ok(directories)
+    }
+
+    async fn connect_to_running(
+        &self,
+        directories: &Directories,
+    ) -> Result<Option<Connection>, SessionError> {
+        if !is_running(directories)? {
+            return Ok(None);
+        }
+        match connect(directories, &Initialize::client(&self.client)).await {
+            Ok((client, incoming)) => Ok(Some(Connection { client, incoming })),
+            // The supervisor may have exited between the check and the connection.
+            Err(ConnectOrStartError::Connect(
+                ConnectError::Unreachable { .. } | ConnectError::Ended,
+            )) if !is_running(directories)? => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+fn goodbye(arrival: &Arrival) -> Option<Goodbye> {
+    match arrival {
+        Arrival::Notification { method, params } if method == Goodbye::NAME => {
+            serde_json::from_str(params.get()).ok()
+        }
+        Arrival::Notification { .. } | Arrival::Request { .. } => None,
+    }
+}
+
+/// Returns an error when the goodbye notification of a closed connection forbids a new one.
+fn may_reconnect(last_goodbye: Option<Goodbye>, on_stop: OnStop) -> Result<(), SessionError> {
+    let Some(Goodbye { reason, error }) = last_goodbye else {
+        return Ok(());
+    };
+    match (reason, error) {
+        (GoodbyeReason::Stopped, _) if on_stop == OnStop::End => Err(SessionError::Stopped),
+        (GoodbyeReason::Closed, Some(refusal)) if refusal.code != ErrorCode::SlowConsumer => {
+            Err(CallError::Refused(refusal).into())
+        }
+        _ => Ok(()),
+    }
+}
+
+fn is_running(directories: &Directories) -> Result<bool, SessionError> {
+    let socket = daemon::find(directories).map_err(|source| SessionError::Read {
+        what: "the lock file of the supervisor".to_owned(),
+        source,
+    })?;
+    Ok(socket.is_some())
+}
+
+fn has_teams(directories: &Directories) -> Result<bool, SessionError> {
+    let teams = directories.teams();
+    let mut entries = std::fs::read_dir(&teams).map_err(|source| SessionError::Read {
+        what: teams.display().to_string(),
+        source,
+    })?;
+    Ok(entries.next().is_some())
+}

@@ -1,0 +1,54 @@
+//! Why a session cannot complete a call.
+
+use std::io;
+
+use agent_team_protocol::ErrorCode;
+use agent_team_system::directories::DirectoriesError;
+
+use crate::client::{CallError, ConnectError};
+use crate::connect::ConnectOrStartError;
+
+#[derive(Debug, thiserror::Error)]
+pub enum SessionError {
+    #[error(transparent)]
+    Directories(#[from] DirectoriesError),
+    #[error("cannot read {what}")]
+    Read { what: String, source: io::Error },
+    #[error(transparent)]
+    Connect(#[from] ConnectOrStartError),
+    /// The supervisor refused the call or closed the connection, or its answer cannot be decoded.
+    #[error(transparent)]
+    Call(#[from] CallError),
+    #[error("cannot send the request to the supervisor: it is larger than 1 MiB")]
+    TooLarge,
+    /// The call needs a team, so no supervisor was started for it.
+    #[error("no team exists on this machine")]
+    NoTeams,
+    #[error("no supervisor is running")]
+    NotRunning,
+    /// The user stopped the supervisor during a call that must not start the next one.
+    #[error("the supervisor was stopped")]
+    Stopped,
+}
+
+impl SessionError {
+    /// The supervisor refused the call with this code.
+    pub fn has_code(&self, code: ErrorCode) -> bool {
+        matches!(self, Self::Call(CallError::Refused(refusal)) if refusal.code == code)
+    }
+
+    /// The supervisor cannot be reached or speaks another protocol version.
+    pub(super) fn is_unreachable(&self) -> bool {
+        let Self::Connect(error) = self else {
+            return false;
+        };
+        match error {
+            ConnectOrStartError::Connect(ConnectError::Refused(refusal))
+            | ConnectOrStartError::Settings(refusal) => refusal.code == ErrorCode::VersionSkew,
+            ConnectOrStartError::Connect(_)
+            | ConnectOrStartError::Binary(_)
+            | ConnectOrStartError::Start(_)
+            | ConnectOrStartError::Lock(_) => true,
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! Waits for the supervisor's exit and reports it as receipts: after the last team is down it exits by itself, or the
+//! user stops it.
+
+use std::time::Duration;
+
+use agent_team_protocol::method::{DownAnswer, Nothing, SupervisorStatus, SupervisorStop};
+use agent_team_protocol::view::{Fate, MemberState, Receipt, ReceiptKind, SupervisorView};
+use agent_team_system::process::{ExitWatch, ProcessId};
+
+use super::Session;
+use super::error::SessionError;
+
+/// How long an idle supervisor may take to exit.
+const EXIT_TIMEOUT: Duration = Duration::from_secs(10);
+
+impl Session {
+    /// Closes the connection and waits for the supervisor's exit; returns the receipts of its process and socket. Empty
+    /// while it has other teams.
+    pub async fn release_supervisor(mut self) -> Result<Vec<Receipt>, SessionError> {
+        let (status, supervisor) = self.status_and_process().await?;
+        let members = status.teams.iter().flat_map(|team| &team.members);
+        if members
+            .into_iter()
+            .any(|member| member.state != MemberState::Stopped)
+        {
+            return Ok(Vec::new());
+        }
+        drop(self);
+        // Other clients are connected: the supervisor exits after the last one.
+        if supervisor.is_some() && status.connections > 1 {
+            return Ok(receipts(&status, Fate::Kept, Fate::Kept));
+        }
+        Ok(await_exit(&status, supervisor).await)
+    }
+
+    /// Stops the supervisor and all teams; returns the receipts.
+    pub async fn stop_supervisor(mut self) -> Result<DownAnswer, SessionError> {
+        let (status, supervisor) = self.status_and_process().await?;
+        let mut answer = self.call::<SupervisorStop>(Nothing {}).await?;
+        drop(self);
+        answer
+            .receipts
+            .extend(await_exit(&status, supervisor).await);
+        Ok(answer)
+    }
+
+    /// The supervisor's status and process identity. Must be read while it runs: after its exit the kernel may give its
+    /// pid to another process.
+    async fn status_and_process(
+        &mut self,
+    ) -> Result<(SupervisorView, Option<ProcessId>), SessionError> {
+        let status = self.query::<SupervisorStatus>(Nothing {}).await?;
+        let process = ProcessId::of(status.pid).ok().flatten();
+        Ok((status, process))
+    }
+}
+
+/// Waits for the supervisor's exit.
+async fn await_exit(status: &SupervisorView, supervisor: Option<ProcessId>) -> Vec<Receipt> {
+    let exited = match supervisor {
+        None => true,
+        Some(process) => has_ended(process).await,
+    };
+    let (process, socket) = match (exited, status.socket.exists()) {
+        (true, false) => (Fate::Ended, Fate::Removed),
+        (true, true) => (Fate::Ended, Fate::Survived),
+        (false, _) => (Fate::Survived, Fate::Survived),
+    };
+    receipts(status, process, socket)
+}
+
+async fn has_ended(process: ProcessId) -> bool {
+    match ExitWatch::open(process) {
+        Ok(None) => true,
+        Ok(Some(mut watch)) => watch.exited_within(EXIT_TIMEOUT).await.unwrap_or(false),
+        Err(_) => false,
+    }
+}
+
+fn receipts(status: &SupervisorView, process: Fate, socket: Fate) -> Vec<Receipt> {
+    let receipt = |kind, what, fate| Receipt { kind, what, fate };
+    vec![
+        receipt(
+            ReceiptKind::Process,
+            format!("{} (supervisor)", status.pid),
+            process,
+        ),
+        receipt(
+            ReceiptKind::Socket,
+            status.socket.display().to_string(),
+            socket,
+        ),
+    ]
+}

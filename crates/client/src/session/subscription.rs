@@ -1,0 +1,134 @@
+//! A subscription to the events of a team that survives restarts of the supervisor. Used to follow and to wait.
+
+use agent_team_protocol::Revision;
+use agent_team_protocol::method::{EventSubscribe, Subscribe};
+use agent_team_protocol::notification::{EventNotice, Goodbye, Notification, TransientNotice};
+
+use super::error::SessionError;
+use super::{OnStop, Session, goodbye, may_reconnect};
+use crate::client::Arrival;
+
+/// A notification about the team.
+#[derive(Debug)]
+pub enum Notice {
+    Event(EventNotice),
+    Transient(TransientNotice),
+}
+
+impl Notice {
+    /// The notice in a frame, if it contains one.
+    pub fn of(arrival: &Arrival) -> Option<Self> {
+        let Arrival::Notification { method, params } = arrival else {
+            return None;
+        };
+        match method.as_str() {
+            EventNotice::NAME => serde_json::from_str(params.get()).ok().map(Self::Event),
+            TransientNotice::NAME => serde_json::from_str(params.get()).ok().map(Self::Transient),
+            _ => None,
+        }
+    }
+}
+
+/// One step of a subscription.
+#[derive(Debug)]
+pub enum Step {
+    Notice(Notice),
+    /// The connection was lost; the next step reconnects.
+    Lost,
+    /// Reconnected. Stored events continue without a gap; transient notifications from in between are lost.
+    Resumed,
+}
+
+/// The events of a team from a revision on, without a gap, across restarts of the supervisor.
+#[derive(Debug)]
+pub struct Subscription {
+    session: Session,
+    transient: bool,
+    /// The newest revision when the subscription began.
+    head: Revision,
+    last: Revision,
+    /// Whether the current connection of the session is subscribed.
+    is_subscribed: bool,
+    goodbye: Option<Goodbye>,
+}
+
+impl Subscription {
+    pub async fn new(
+        session: Session,
+        after: Revision,
+        transient: bool,
+    ) -> Result<Self, SessionError> {
+        let mut subscription = Self {
+            session,
+            transient,
+            head: after,
+            last: after,
+            is_subscribed: false,
+            goodbye: None,
+        };
+        subscription.head = subscription.subscribe().await?;
+        Ok(subscription)
+    }
+
+    pub fn head(&self) -> Revision {
+        self.head
+    }
+
+    async fn subscribe(&mut self) -> Result<Revision, SessionError> {
+        let subscribe = Subscribe {
+            after: self.last,
+            transient: self.transient,
+        };
+        // This function may have been cancelled between connecting and the answer. Such a connection is in an unknown
+        // state: not subscribed, or subscribed with events that would arrive a second time. So start with a new one.
+        self.session.connection = None;
+        let head = self
+            .session
+            .wait_for::<EventSubscribe>(subscribe)
+            .await?
+            .head;
+        self.is_subscribed = true;
+        Ok(head)
+    }
+
+    /// Returns the next notification. Cancellation-safe.
+    ///
+    /// # Errors
+    /// The supervisor was stopped, or no other one can be started.
+    pub async fn next(&mut self) -> Result<Notice, SessionError> {
+        loop {
+            if let Step::Notice(notice) = self.step().await? {
+                return Ok(notice);
+            }
+        }
+    }
+
+    /// Returns the next notification or change of the connection. Cancellation-safe.
+    ///
+    /// # Errors
+    /// As [`Subscription::next`].
+    pub async fn step(&mut self) -> Result<Step, SessionError> {
+        loop {
+            let connection = self.session.connection.as_mut();
+            let Some(connection) = connection.filter(|_| self.is_subscribed) else {
+                // The connection was lost, or a previous call was cancelled while it reconnected.
+                self.subscribe().await?;
+                return Ok(Step::Resumed);
+            };
+            let Some(arrival) = connection.incoming.next().await else {
+                self.is_subscribed = false;
+                may_reconnect(self.goodbye.take(), OnStop::End)?;
+                return Ok(Step::Lost);
+            };
+            if let Some(goodbye) = goodbye(&arrival) {
+                self.goodbye = Some(goodbye);
+            }
+            if let Some(notice) = Notice::of(&arrival) {
+                if let Notice::Event(event) = &notice {
+                    self.last = event.revision;
+                }
+                return Ok(Step::Notice(notice));
+            }
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! The state of a team for AG-UI front ends: one JSON document, changed by JSON Patches.
+//!
+//! ```text
+//! { "members": { "ada": { "role": "worker", "lead": false, "state": "ready", "why": null } },
+//!   "tasks":   { "T-3": { "title": "…", "state": "in_progress", "owner": "ada", … } } }
+//! ```
+//! A member's state is `planned`, `launching`, `ready`, `draining`, `cooling`, `held` or `stopped`; `why` is a reason
+//! for the user. A task has the fields and states of `task list --json`, without those derived from other tasks. A
+//! patch only adds (which in RFC 6902 also replaces) and removes, always with absolute values.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::id::{Generation, MemberName, Party, RoleName, TaskId};
+use crate::view::TaskState;
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct StateSnapshot {
+    pub members: BTreeMap<MemberName, MemberSnapshot>,
+    pub tasks: BTreeMap<TaskId, TaskSnapshot>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemberSnapshot {
+    pub role: RoleName,
+    pub lead: bool,
+    pub state: Life,
+    pub why: Option<String>,
+}
+
+/// Whether the member has a process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Life {
+    Planned,
+    Launching,
+    Ready,
+    Draining,
+    Cooling,
+    Held,
+    Stopped,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskSnapshot {
+    pub key: String,
+    pub title: String,
+    pub description: String,
+    pub priority: i32,
+    pub labels: Vec<String>,
+    pub after: Vec<TaskId>,
+    pub role: Option<RoleName>,
+    #[serde(rename = "for")]
+    pub assignee: Option<MemberName>,
+    pub files: Vec<String>,
+    pub run: Option<String>,
+    pub verify: Option<String>,
+    #[serde(default)]
+    pub active_form: Option<String>,
+    #[serde(default)]
+    pub metadata: Option<Map<String, Value>>,
+    pub created_by: Party,
+    pub state: TaskState,
+    pub owner: Option<Party>,
+    pub generation: Generation,
+    pub attempts: u32,
+    pub result: Option<String>,
+}
+
+/// One operation of a JSON Patch.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "op", rename_all = "lowercase")]
+pub enum Operation {
+    Add { path: String, value: Value },
+    Remove { path: String },
+}

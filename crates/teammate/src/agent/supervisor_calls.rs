@@ -1,0 +1,217 @@
+//! The traffic between an agent and the supervisor: the task that the member owns, calls of the loop and its tools, and
+//! what they wait for. Called by the agent's work.
+
+use std::collections::HashMap;
+
+use agent_team_protocol::method::{
+    EndTask, Method, RequestWait, TaskComplete, TaskFail, TaskRelease,
+};
+use agent_team_protocol::notification::{Abandon, Assignment, MemberWaits};
+use agent_team_protocol::request::{Channel, OneRequest, RequestState, RequestView};
+use agent_team_protocol::view::Waiting;
+use agent_team_protocol::{ErrorCode, Refusal, RequestId};
+use agent_team_tools::supervisor_client::ClientCall;
+use agent_team_tools::team::Claims;
+use serde_json::value::RawValue;
+use tokio::sync::{mpsc, oneshot};
+
+use super::inbox::Input;
+use crate::engine::Claim;
+use crate::link::{Notice, Request, Ticket};
+use crate::pane::AgentPane;
+use crate::typed::Action;
+use crate::worker::Shell;
+
+pub(super) struct SupervisorCalls {
+    /// Inputs of the agent loop.
+    inputs: mpsc::UnboundedSender<Input>,
+    claims: Claims,
+    /// The claim that this member holds according to the supervisor.
+    assignment: Option<Assignment>,
+    /// Calls that are not answered yet.
+    pending: HashMap<Ticket, PendingCall>,
+    /// The wait that was last reported to the supervisor.
+    waits: Option<Waiting>,
+    /// The permission request on which a tool is waiting.
+    asks: Option<RequestId>,
+}
+
+struct PendingCall {
+    answer: oneshot::Sender<Result<Box<RawValue>, Refusal>>,
+    /// The claim that this call ends.
+    ends: Option<Claim>,
+    /// The permission request whose decision this call awaits.
+    asks: Option<RequestId>,
+}
+
+impl SupervisorCalls {
+    pub(super) fn new(inputs: mpsc::UnboundedSender<Input>, claims: Claims) -> Self {
+        Self {
+            inputs,
+            claims,
+            assignment: None,
+            pending: HashMap::new(),
+            waits: None,
+            asks: None,
+        }
+    }
+
+    pub(super) fn claim(&self) -> Option<Claim> {
+        self.assignment.as_ref().map(Claim::from)
+    }
+
+    /// Returns whether the end of this claim is reported and not yet answered.
+    pub(super) fn is_reported(&self, claim: Claim) -> bool {
+        let mut calls = self.pending.values();
+        calls.any(|call| call.ends == Some(claim))
+    }
+
+    pub(super) fn start(&mut self, assignment: Assignment) {
+        let claim = Claim::from(&assignment);
+        if self.claim() == Some(claim) {
+            return;
+        }
+        self.lose_claim("it was assigned again");
+        self.claims.note(claim.task, claim.generation);
+        self.assignment = Some(assignment.clone());
+        self.send_input(Input::Task(assignment));
+    }
+
+    pub(super) fn lose_claim(&mut self, why: &str) {
+        let Some(claim) = self.claim() else { return };
+        if self.is_reported(claim) {
+            self.forget(claim);
+            return;
+        }
+        self.abandon(Abandon {
+            task: claim.task,
+            generation: claim.generation,
+            reason: why.to_owned(),
+        });
+    }
+
+    pub(super) fn abandon(&mut self, abandon: Abandon) {
+        let claim = Claim {
+            task: abandon.task,
+            generation: abandon.generation,
+        };
+        if self.forget(claim) {
+            self.send_input(Input::Abandoned(abandon));
+        }
+    }
+
+    /// Forgets the claim. Returns false if this member did not hold it.
+    fn forget(&mut self, claim: Claim) -> bool {
+        self.claims.forget(claim.task, claim.generation);
+        self.assignment
+            .take_if(|held| Claim::from(&*held) == claim)
+            .is_some()
+    }
+
+    fn send_input(&self, input: Input) {
+        // A loop that has ended has already reported its end.
+        let _ended = self.inputs.send(input);
+    }
+
+    /// Sends a call of the loop or a tool.
+    pub(super) fn send(&mut self, call: ClientCall, shell: &mut Shell<AgentPane>) {
+        let ClientCall {
+            method,
+            args,
+            answer,
+        } = call;
+        let ends = ended_claim(method, &args);
+        let asks = awaited_request(method, &args);
+        if asks.is_some() {
+            self.asks = asks;
+            self.show_waits(shell);
+            self.look_up_request(shell);
+        }
+        shell.flush(self.claim().map(|claim| claim.task));
+        let ticket = shell.config.link.request(Request { method, args });
+        let call = PendingCall { answer, ends, asks };
+        self.pending.insert(ticket, call);
+    }
+
+    pub(super) fn answered(
+        &mut self,
+        ticket: Ticket,
+        outcome: Result<Box<RawValue>, Refusal>,
+        shell: &mut Shell<AgentPane>,
+    ) {
+        let Some(call) = self.pending.remove(&ticket) else {
+            return;
+        };
+        if let Some(request) = call.asks {
+            // It is decided, here or elsewhere, or was withdrawn.
+            self.asks.take_if(|asks| *asks == request);
+            shell.pane.view.end_request(request);
+            self.show_waits(shell);
+        }
+        if let Some(claim) = call.ends
+            && outcome.as_ref().map_or_else(is_stale, |_| true)
+        {
+            self.forget(claim);
+        }
+        // The caller may have been interrupted meanwhile.
+        let _given_up = call.answer.send(outcome);
+    }
+
+    /// Asks for the text of the permission request, to show it in the pane.
+    pub(super) fn look_up_request(&self, shell: &Shell<AgentPane>) {
+        if let Some(request) = self.asks.filter(|_| shell.pane.surface.is_open()) {
+            // The task that looks it up runs until the process exits.
+            let _ended = shell.config.typed.actions.send(Action::Show(request));
+        }
+    }
+
+    pub(super) fn show_request(&self, view: RequestView, shell: &mut Shell<AgentPane>) {
+        if self.asks == Some(view.id) && view.state == RequestState::Pending {
+            shell.pane.view.ask(view, Channel::Pane);
+        }
+    }
+
+    pub(super) fn wait(&mut self, on: Option<Waiting>, shell: &mut Shell<AgentPane>) {
+        self.waits.clone_from(&on);
+        self.show_waits(shell);
+        shell.config.link.notify(Notice::Waits(MemberWaits { on }));
+    }
+
+    /// Reports the wait once more, over a new connection.
+    pub(super) fn report_wait(&self, shell: &Shell<AgentPane>) {
+        if let Some(on) = self.waits.clone() {
+            let waits = MemberWaits { on: Some(on) };
+            shell.config.link.notify(Notice::Waits(waits));
+        }
+    }
+
+    fn show_waits(&self, shell: &mut Shell<AgentPane>) {
+        let waits = self.waits.is_some() || self.asks.is_some();
+        shell.pane.view.waits(waits, std::time::Instant::now());
+    }
+}
+
+/// The claim that this call ends if it succeeds.
+fn ended_claim(method: &str, args: &RawValue) -> Option<Claim> {
+    let ends = [TaskComplete::NAME, TaskFail::NAME, TaskRelease::NAME];
+    let ended: EndTask = ends
+        .contains(&method)
+        .then(|| serde_json::from_str(args.get()).ok())
+        .flatten()?;
+    Some(Claim {
+        task: ended.task,
+        generation: ended.generation?,
+    })
+}
+
+/// The permission request whose decision this call awaits.
+fn awaited_request(method: &str, args: &RawValue) -> Option<RequestId> {
+    let one: OneRequest = (method == RequestWait::NAME)
+        .then(|| serde_json::from_str(args.get()).ok())
+        .flatten()?;
+    Some(one.request)
+}
+
+fn is_stale(refusal: &Refusal) -> bool {
+    refusal.code == ErrorCode::StaleClaim
+}

@@ -1,0 +1,45 @@
+//! The events of a link, and how its connections end.
+
+use agent_team_protocol::Refusal;
+use agent_team_protocol::initialize::Welcome;
+use agent_team_protocol::notification::{
+    Abandon, Allowance, Assignment, Deliver, Inform, ShowPane, StopMember,
+};
+use serde_json::value::RawValue;
+
+use super::request::Ticket;
+
+/// Notifications of the supervisor, and answers to requests.
+#[derive(Debug)]
+pub(crate) enum LinkEvent {
+    Connected(Welcome),
+    Start(Assignment),
+    Abandon(Abandon),
+    Deliver(Deliver),
+    Stop(StopMember),
+    Allowance(Allowance),
+    Show(ShowPane),
+    Inform(Inform),
+    Answered(Ticket, Result<Box<RawValue>, Refusal>),
+    /// The first failed attempt after a connection was lost; later ones are not reported.
+    Unreachable(String),
+    /// The link is over: no further connection is made.
+    Over(Over),
+}
+
+#[derive(Debug)]
+pub(crate) enum Over {
+    /// The supervisor was stopped on purpose.
+    Stopped,
+    /// This launch is no longer the member's current one.
+    Retired(String),
+}
+
+/// How a connection ended.
+pub(super) enum Ended {
+    Lost,
+    Restarting,
+    Over(Over),
+    /// The worker has exited.
+    Abandoned,
+}

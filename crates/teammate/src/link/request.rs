@@ -1,0 +1,38 @@
+//! What the worker sends to the supervisor.
+
+use agent_team_protocol::method::Method;
+use agent_team_protocol::notification::{MemberWaits, PaneShown, TaskOutput, TaskSession};
+use serde_json::value::RawValue;
+
+/// Identifies a request. Tickets are issued in request order and are the idempotency keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Ticket(pub(super) u64);
+
+/// A request of the worker to the supervisor.
+#[derive(Debug, Clone)]
+pub(crate) struct Request {
+    pub(crate) method: &'static str,
+    /// JSON of the method's arguments.
+    pub(crate) args: Box<RawValue>,
+}
+
+impl Request {
+    pub(crate) fn of<M: Method>(args: &M::Args) -> Self {
+        Self {
+            method: M::NAME,
+            args: serde_json::value::to_raw_value(args)
+                .expect("wire types have string keys and no failing serializers"),
+        }
+    }
+}
+
+/// A notification of the worker, sent only while connected.
+#[derive(Debug)]
+pub(crate) enum Notice {
+    Session(TaskSession),
+    /// Sent in order with the requests.
+    Output(TaskOutput),
+    PaneLost,
+    PaneShown(PaneShown),
+    Waits(MemberWaits),
+}

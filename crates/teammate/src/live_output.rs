@@ -1,0 +1,346 @@
+//! Streams a member's output to connected clients. Written by the agent loop, read by the worker's loop.
+//!
+//! Independent of the pane's speed. Pieces that are not taken in time are dropped; the transcript has the complete
+//! text.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use agent_team_llm::{Answer, ToolCall, ToolResult};
+use agent_team_protocol::notification::Said;
+use agent_team_tools::team::without_middle;
+use tokio::sync::Notify;
+
+/// The number of queued bytes above which pieces are dropped.
+const WAITING_MAX: usize = 128 << 10;
+
+/// The fixed cost of a piece, in bytes, in addition to its text.
+const PIECE: usize = 128;
+
+/// The number of bytes of a call's result that are sent.
+const RETURNED_MAX: usize = 16 << 10;
+
+#[derive(Debug, Clone)]
+pub(crate) struct LiveOutput {
+    /// Unique to this launch, so that ids do not repeat after a restart.
+    prefix: Arc<str>,
+    messages: Arc<AtomicU64>,
+    waiting: Arc<Mutex<Waiting>>,
+    changed: Arc<Notify>,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    said: Vec<Said>,
+    weight: usize,
+    /// The number of bytes dropped since the last piece.
+    dropped: usize,
+}
+
+impl LiveOutput {
+    /// `launch` is this launch's id.
+    pub(crate) fn new(launch: &str) -> Self {
+        Self {
+            prefix: launch.chars().take(8).collect::<String>().into(),
+            messages: Arc::default(),
+            waiting: Arc::default(),
+            changed: Arc::default(),
+        }
+    }
+
+    /// Takes the pieces since the last call.
+    pub(crate) fn take(&self) -> Vec<Said> {
+        let mut waiting = self.waiting();
+        waiting.weight = 0;
+        std::mem::take(&mut waiting.said)
+    }
+
+    /// Returns when pieces are available. Cancel-safe.
+    pub(crate) async fn changed(&self) {
+        loop {
+            if !self.waiting().said.is_empty() {
+                return;
+            }
+            self.changed.notified().await;
+        }
+    }
+
+    /// Starts one answer.
+    pub(crate) fn speech(&self) -> AnswerStream<'_> {
+        AnswerStream {
+            live: self,
+            text: None,
+            message: None,
+            call: None,
+            sent: 0,
+            calls: 0,
+        }
+    }
+
+    pub(crate) fn returned(&self, result: &ToolResult) {
+        self.push(Said::Returned {
+            call: result.id.clone(),
+            text: without_middle(result.text.clone(), RETURNED_MAX),
+        });
+    }
+
+    /// Sends lines that belong neither to the model's text nor to a call.
+    pub(crate) fn lines(&self, text: String, diff: bool) {
+        self.push(Said::Lines { text, diff });
+    }
+
+    fn push(&self, said: Said) {
+        self.waiting().push(said);
+        self.changed.notify_one();
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn next_message(&self) -> String {
+        let number = self.messages.fetch_add(1, Ordering::Relaxed) + 1;
+        format!("{}-{number}", self.prefix)
+    }
+}
+
+impl Waiting {
+    fn push(&mut self, said: Said) {
+        let length = match &said {
+            Said::Text { delta, .. } | Said::Input { delta, .. } => delta.len(),
+            Said::Returned { text, .. } | Said::Lines { text, .. } => text.len(),
+            Said::TextEnded { .. } | Said::Call { .. } | Said::CallEnded { .. } | Said::Unknown => {
+                0
+            }
+        };
+        if self.weight + length + PIECE > WAITING_MAX {
+            if let Said::Text { .. } = said {
+                self.dropped += length;
+            }
+            return;
+        }
+        match (self.said.last_mut(), said) {
+            (
+                Some(Said::Text { message, delta }),
+                Said::Text {
+                    message: same,
+                    delta: more,
+                },
+            ) if *message == same => {
+                self.weight += length;
+                delta.push_str(&more);
+            }
+            (
+                Some(Said::Input { call, delta }),
+                Said::Input {
+                    call: same,
+                    delta: more,
+                },
+            ) if *call == same => {
+                self.weight += length;
+                delta.push_str(&more);
+            }
+            (_, Said::Text { message, delta }) if self.dropped > 0 => {
+                let dropped = std::mem::take(&mut self.dropped);
+                let delta = format!("\n… {dropped} bytes omitted …\n{delta}");
+                self.weight += delta.len() + PIECE;
+                self.said.push(Said::Text { message, delta });
+            }
+            (_, said) => {
+                self.weight += length + PIECE;
+                self.said.push(said);
+            }
+        }
+    }
+}
+
+/// An answer as it streams in: one text or call at a time, each with a begin and an end event. Dropping it ends the
+/// open one.
+#[derive(Debug)]
+pub(crate) struct AnswerStream<'a> {
+    live: &'a LiveOutput,
+    /// The open text.
+    text: Option<String>,
+    /// The last text.
+    message: Option<String>,
+    /// The open call.
+    call: Option<String>,
+    /// The numbers of bytes of text, and of calls, sent so far.
+    sent: usize,
+    calls: usize,
+}
+
+impl AnswerStream<'_> {
+    pub(crate) fn text(&mut self, delta: &str) {
+        if delta.is_empty() {
+            return;
+        }
+        self.end_call();
+        self.sent += delta.len();
+        let message = self.text.get_or_insert_with(|| self.live.next_message());
+        self.message = Some(message.clone());
+        self.live.push(Said::Text {
+            message: message.clone(),
+            delta: delta.to_owned(),
+        });
+    }
+
+    pub(crate) fn call(&mut self, id: &str, tool: &str) {
+        self.pause();
+        self.calls += 1;
+        self.call = Some(id.to_owned());
+        self.live.push(Said::Call {
+            call: id.to_owned(),
+            tool: tool.to_owned(),
+            message: self.message.clone(),
+        });
+    }
+
+    pub(crate) fn input(&self, id: &str, fragment: &str) {
+        self.live.push(Said::Input {
+            call: id.to_owned(),
+            delta: fragment.to_owned(),
+        });
+    }
+
+    /// Sends a call that the provider has executed, with its result.
+    pub(crate) fn searched(&mut self, call: &ToolCall, found: String) {
+        self.call(&call.id, &call.name);
+        // The provider's call is not one of the answer's calls.
+        self.calls -= 1;
+        self.input(&call.id, &call.input);
+        self.end_call();
+        self.live.returned(&ToolResult {
+            id: call.id.clone(),
+            text: found,
+            failed: false,
+        });
+    }
+
+    /// Ends this attempt before a retry.
+    pub(crate) fn start_over(&mut self) {
+        self.pause();
+        self.message = None;
+        (self.sent, self.calls) = (0, 0);
+    }
+
+    /// Sends the parts of the answer that the model did not stream.
+    pub(crate) fn complete(&mut self, answer: &Answer) {
+        if self.sent == 0 {
+            self.text(&answer.text);
+        }
+        for call in answer.calls.iter().skip(self.calls) {
+            self.call(&call.id, &call.name);
+            self.input(&call.id, &call.input);
+        }
+    }
+
+    fn pause(&mut self) {
+        if let Some(message) = self.text.take() {
+            self.live.push(Said::TextEnded { message });
+        }
+        self.end_call();
+    }
+
+    fn end_call(&mut self) {
+        if let Some(call) = self.call.take() {
+            self.live.push(Said::CallEnded { call });
+        }
+    }
+}
+
+impl Drop for AnswerStream<'_> {
+    fn drop(&mut self) {
+        self.pause();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn live() -> LiveOutput {
+        LiveOutput::new("0123456789")
+    }
+
+    #[test]
+    fn text_and_calls_do_not_overlap() {
+        let live = live();
+        let mut speech = live.speech();
+        speech.text("I ");
+        speech.text("look.");
+        speech.call("c1", "read");
+        speech.input("c1", "{\"path\"");
+        speech.input("c1", ":\"a\"}");
+        speech.call("c2", "glob");
+        drop(speech);
+        let (message, call) = (|| "01234567-1".to_owned(), |id: &str| id.to_owned());
+        assert_eq!(
+            live.take(),
+            [
+                Said::Text {
+                    message: message(),
+                    delta: "I look.".into()
+                },
+                Said::TextEnded { message: message() },
+                Said::Call {
+                    call: call("c1"),
+                    tool: "read".into(),
+                    message: Some(message())
+                },
+                Said::Input {
+                    call: call("c1"),
+                    delta: "{\"path\":\"a\"}".into()
+                },
+                Said::CallEnded { call: call("c1") },
+                Said::Call {
+                    call: call("c2"),
+                    tool: "glob".into(),
+                    message: Some(message())
+                },
+                Said::CallEnded { call: call("c2") },
+            ]
+        );
+        assert_eq!(live.take(), []);
+    }
+
+    #[test]
+    fn an_answer_that_was_not_streamed_is_sent_whole() {
+        let live = live();
+        let answer = Answer {
+            text: "Done.".into(),
+            calls: vec![ToolCall {
+                id: "c1".into(),
+                name: "finish".into(),
+                input: "{}".into(),
+            }],
+            ..Answer::default()
+        };
+        live.speech().complete(&answer);
+        assert_eq!(live.take().len(), 5);
+        let mut speech = live.speech();
+        speech.text("Done.");
+        speech.call("c1", "finish");
+        speech.input("c1", "{}");
+        speech.complete(&answer);
+        drop(speech);
+        assert_eq!(live.take().len(), 5, "nothing is sent twice");
+    }
+
+    #[test]
+    fn dropped_pieces_leave_a_note() {
+        let live = live();
+        let mut speech = live.speech();
+        for _ in 0..10_000 {
+            speech.text(&"x".repeat(100));
+            speech.call("c1", "read");
+        }
+        let weight = |said: &Said| serde_json::to_string(said).unwrap().len();
+        let taken = live.take();
+        assert!(taken.iter().map(weight).sum::<usize>() <= WAITING_MAX);
+        speech.text("again");
+        let taken = live.take();
+        let sent = |said: &Said| matches!(said, Said::Text { delta, .. } if delta.contains("omitted") && delta.ends_with("again"));
+        assert!(taken.iter().any(sent), "{taken:?}");
+    }
+}

@@ -1,0 +1,326 @@
+//! The work of a member whose engine runs one task at a time. Called by the worker.
+//!
+//! ```text
+//!          start               ended: reported
+//!   idle ────────► running ────────────────────► idle
+//!                    └ abandoned, replaced, stopped ──► ending ─► idle, or the next run
+//! ```
+
+mod report;
+
+use agent_team_protocol::Refusal;
+use agent_team_protocol::initialize::Welcome;
+use agent_team_protocol::notification::{Abandon, Assignment, Deliver, ShowPane, TaskSession};
+use agent_team_protocol::spec::Colour;
+use agent_team_system::process::ProcessId;
+use serde_json::value::RawValue;
+use tokio::time::Instant;
+
+use self::report::Reports;
+use crate::engine::{Claim, Event as RunEvent, HEADLESS_SIZE, Outcome, Run, TaskEngine};
+use crate::link::{Notice, Ticket};
+use crate::pane::{Pane, PaneEvent, Room, paint};
+use crate::typed::{Action, ActionResult};
+use crate::worker::{Stop, Work};
+
+type Shell = crate::worker::Shell<Pane>;
+
+pub(crate) struct Tasks {
+    /// `None`: the worker is unfit and starts nothing.
+    engine: Option<Box<dyn TaskEngine>>,
+    task: Option<Task>,
+    reports: Reports,
+}
+
+/// A run and its local state.
+struct Task {
+    run: Run,
+    started: Instant,
+    /// The session that its program leads.
+    session: Option<TaskSession>,
+    then: Then,
+}
+
+/// The next step after a run has ended.
+enum Then {
+    Report,
+    /// The run is being terminated, and is not reported.
+    Idle,
+    /// Like `Idle`; this is the next run.
+    Start(Assignment),
+}
+
+pub(crate) enum Event {
+    Run(RunEvent, Option<Room>),
+    Pane(PaneEvent),
+}
+
+impl Tasks {
+    pub(crate) fn new(engine: Box<dyn TaskEngine>) -> Self {
+        Self {
+            engine: Some(engine),
+            ..Self::none()
+        }
+    }
+
+    /// For a worker that only reports why it is unfit.
+    pub(crate) fn none() -> Self {
+        Self {
+            engine: None,
+            task: None,
+            reports: Reports::default(),
+        }
+    }
+
+    fn begin(&mut self, assignment: Assignment, shell: &mut Shell) {
+        let Some(engine) = &mut self.engine else {
+            return;
+        };
+        let header = paint::header(&assignment);
+        shell.write_log(&header);
+        shell.pane.begin_task(&header);
+        let size = shell.pane.surface.size().unwrap_or(HEADLESS_SIZE);
+        let context = &shell.config.program_context;
+        self.task = Some(Task {
+            run: engine.start(context, assignment, size),
+            started: Instant::now(),
+            session: None,
+            then: Then::Report,
+        });
+    }
+
+    /// Terminates the run without a report.
+    fn end_run(&mut self, why: &str, then: Then, shell: &mut Shell) {
+        let Some(task) = &mut self.task else { return };
+        if let Then::Report = task.then {
+            shell.note(&paint::abandoned(task.run.claim.task, why));
+            task.run.controls.end();
+            shell.life.work_is_ending();
+        }
+        task.then = then;
+    }
+
+    fn run_event(&mut self, event: RunEvent, room: Option<Room>, shell: &mut Shell) {
+        match event {
+            RunEvent::Session(leader) => self.session(leader, shell),
+            RunEvent::Output { bytes, text } => {
+                shell.pane.output(bytes, room);
+                // The log reports its own write errors; the task continues.
+                let _logged = shell.config.log.append(&text);
+                shell.add_output(&text);
+            }
+            RunEvent::Verifying(line) => {
+                shell.pane.end_program();
+                shell.note(&paint::verifying(&line));
+            }
+            RunEvent::Ended(outcome) => self.ended(outcome, shell),
+        }
+    }
+
+    fn session(&mut self, leader: ProcessId, shell: &mut Shell) {
+        if let Some(task) = &mut self.task {
+            let session = TaskSession {
+                task: task.run.claim.task,
+                pid: leader.pid,
+                start_time: leader.start_time,
+            };
+            task.session = Some(session.clone());
+            shell.config.link.notify(Notice::Session(session));
+        }
+    }
+
+    fn ended(&mut self, outcome: Outcome, shell: &mut Shell) {
+        shell.flush(self.task());
+        shell.clear_output();
+        shell.pane.end_task();
+        let Some(task) = self.task.take() else { return };
+        if let Then::Report = task.then {
+            let took = task.started.elapsed();
+            self.reports.end(task.run.claim, took, outcome, shell);
+        }
+        match task.then {
+            Then::Start(assignment) if shell.life.is_working() => self.begin(assignment, shell),
+            Then::Report | Then::Idle if shell.life.is_working() => shell.pane.prompt(),
+            Then::Report | Then::Idle | Then::Start(_) => shell.ended(None),
+        }
+    }
+
+    fn pane_event(&mut self, event: PaneEvent, shell: &mut Shell) {
+        match event {
+            PaneEvent::Lines(lines) => {
+                for line in lines {
+                    if !line.trim().is_empty() {
+                        // The task that receives them runs until the process exits.
+                        let _ended = shell.config.typed.actions.send(Action::Line(line));
+                    }
+                }
+                shell.pane.prompt();
+            }
+            PaneEvent::Keys(keys) => {
+                if let Some(task) = &self.task
+                    && let Then::Report = task.then
+                {
+                    task.run.controls.type_in(keys);
+                }
+            }
+            PaneEvent::Shown(messages) => self.reports.acknowledge(messages, shell),
+            PaneEvent::Gone => self.lose_pane(shell),
+        }
+    }
+}
+
+impl Work for Tasks {
+    type Pane = Pane;
+    type Event = Event;
+
+    async fn next(&mut self, pane: &mut Pane) -> Event {
+        let room = pane.room();
+        tokio::select! {
+            biased;
+            event = pane.next() => Event::Pane(event),
+            (event, room) = run_event(self.task.as_mut(), room) => Event::Run(event, room),
+        }
+    }
+
+    fn apply(&mut self, event: Event, shell: &mut Shell) {
+        match event {
+            Event::Run(event, room) => self.run_event(event, room, shell),
+            Event::Pane(event) => self.pane_event(event, shell),
+        }
+    }
+
+    fn welcomed(&mut self, welcome: &Welcome, shell: &mut Shell) {
+        shell.pane.set_colour(Colour::named(&welcome.colour));
+        match &self.task {
+            None if shell.life.is_working() => shell.pane.open_prompt(),
+            None => {}
+            Some(task) => {
+                if let Some(session) = &task.session {
+                    shell.config.link.notify(Notice::Session(session.clone()));
+                }
+            }
+        }
+    }
+
+    fn claim(&self) -> Option<Claim> {
+        self.task.as_ref().map(|task| task.run.claim)
+    }
+
+    fn is_reported(&self, claim: Claim) -> bool {
+        self.reports.is_reported(claim)
+    }
+
+    fn start(&mut self, assignment: Assignment, shell: &mut Shell) {
+        // A worker that is stopping leaves the task to the supervisor, which releases it.
+        if !shell.life.is_working() {
+            return;
+        }
+        match &self.task {
+            None => self.begin(assignment, shell),
+            Some(Task {
+                run,
+                then: Then::Report,
+                ..
+            }) if run.claim == Claim::from(&assignment) => {}
+            Some(_) => self.end_run("it was assigned again", Then::Start(assignment), shell),
+        }
+    }
+
+    fn abandon(&mut self, abandon: Abandon, shell: &mut Shell) {
+        let abandoned = Claim {
+            task: abandon.task,
+            generation: abandon.generation,
+        };
+        let Some(task) = &mut self.task else { return };
+        match &task.then {
+            Then::Start(next) if Claim::from(next) == abandoned => task.then = Then::Idle,
+            Then::Report if task.run.claim == abandoned => {
+                self.end_run(&abandon.reason, Then::Idle, shell);
+            }
+            // The run is being terminated already; what follows it stays.
+            Then::Report | Then::Idle | Then::Start(_) => {}
+        }
+    }
+
+    fn lose_claim(&mut self, shell: &mut Shell) {
+        self.end_run("this member no longer owns it", Then::Idle, shell);
+    }
+
+    fn deliver(&mut self, deliver: Deliver, shell: &mut Shell) {
+        self.reports.deliver(deliver, shell);
+    }
+
+    fn answered(
+        &mut self,
+        ticket: Ticket,
+        outcome: Result<Box<RawValue>, Refusal>,
+        shell: &mut Shell,
+    ) {
+        self.reports.answered(ticket, outcome.map(drop), shell);
+    }
+
+    fn acted(&mut self, result: ActionResult, shell: &mut Shell) {
+        match result {
+            ActionResult::Task(task) => shell.note(&format!("{task} added")),
+            ActionResult::Accepted | ActionResult::Shown(_) | ActionResult::Printed(_) => {}
+        }
+    }
+
+    fn show(&mut self, show: &ShowPane, shell: &mut Shell) {
+        let unconfirmed = shell.move_pane(show);
+        self.reports.acknowledge(unconfirmed, shell);
+        self.fit(shell);
+    }
+
+    fn lose_pane(&mut self, shell: &mut Shell) {
+        let unconfirmed = shell.lose_pane();
+        self.reports.acknowledge(unconfirmed, shell);
+    }
+
+    fn fit(&mut self, shell: &mut Shell) {
+        if let (Some(size), Some(task)) = (shell.pane.surface.size(), &self.task) {
+            task.run.controls.resize(size);
+        }
+    }
+
+    fn interrupt(&mut self, shell: &mut Shell) {
+        shell.pane.interrupt();
+    }
+
+    fn is_busy(&self) -> bool {
+        self.task.is_some()
+    }
+
+    fn stop(&mut self, stop: &Stop<'_>, _shell: &mut Shell) -> Option<Instant> {
+        let finishes = matches!(&self.task, Some(task) if matches!(task.then, Then::Report));
+        finishes.then_some(stop.finish_at)
+    }
+
+    fn end(&mut self, why: &str, shell: &mut Shell) -> bool {
+        self.end_run(why, Then::Idle, shell);
+        self.task.is_none()
+    }
+
+    fn is_settled(&self) -> bool {
+        self.reports.is_settled()
+    }
+}
+
+/// The run's next event, once the pane has room for its output. Cancel-safe.
+async fn run_event(
+    task: Option<&mut Task>,
+    room: impl Future<Output = Option<Room>>,
+) -> (RunEvent, Option<Room>) {
+    let Some(task) = task else {
+        return std::future::pending().await;
+    };
+    let room = room.await;
+    match task.run.events.recv().await {
+        Some(event) => (event, room),
+        None => match (&mut task.run.task).await {
+            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+            // The last event was already taken, and the run with it.
+            Ok(()) | Err(_) => std::future::pending().await,
+        },
+    }
+}
