@@ -127,7 +127,7 @@ async fn refuse_callers(rig: &Rig, lead: &Member, teammate: &Member) {
 }
 
 /// The member that this verb launches.
-async fn launched<const N: usize>(rig: &Rig, stubs: &Stubs, verb: [&str; N]) -> Member {
+pub(crate) async fn launched<const N: usize>(rig: &Rig, stubs: &Stubs, verb: [&str; N]) -> Member {
     let mut verb = rig.start(verb);
     let stub = stubs.next().await;
     let hello = stub.hello();

@@ -7,15 +7,16 @@ use agent_team_protocol::ErrorCode;
 use agent_team_protocol::codec::{DEPTH_MAX, FIRST_FRAME_MAX, FRAME_MAX};
 use agent_team_protocol::initialize::{Initialize, Versions};
 use agent_team_protocol::method::{
-    AddTask, Down, EventSubscribe, ListTasks, MessageSend, Nothing, RequestAsk, RequestBegin,
-    RequestDecide, RequestEnd, SendMessage, Subscribe, SupervisorStatus, TaskAdd, TaskList,
-    TeamDown, TeamShow,
+    AddTask, Down, EventSubscribe, ListTasks, MemberStop, MessageSend, Nothing, RequestAsk,
+    RequestBegin, RequestDecide, RequestEnd, SendMessage, Stop, Subscribe, SupervisorStatus,
+    TaskAdd, TaskList, TeamDown, TeamShow,
 };
 use agent_team_protocol::request::{
     AskRequest, DecideRequest, Decision, OneRequest, Permission, Scope,
 };
 use agent_team_protocol::rpc::{self, Call, TeamRef};
 use agent_team_protocol::spec::TaskSpec;
+use agent_team_protocol::view::MemberState;
 use agent_team_protocol::{Recipient, Revision};
 use agent_team_system::process::Signal;
 use agent_team_tests::{Rig, User, stub, together, until, within};
@@ -24,6 +25,7 @@ use serde_json::value::RawValue;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 
+use crate::impersonation::launched;
 use crate::teams::{assigned, headless};
 
 /// Not a test: the entry point of stub workers of other tests. See [`stub`].
@@ -156,6 +158,33 @@ async fn calls_before_a_half_close_are_answered() {
     let answers = raw.until_closed().await;
     let last = answers.last().expect("the supervisor answers");
     assert!(last["id"] == 1 && last["result"].is_object(), "{last}");
+}
+
+/// The end of its connection is the first sign that a worker has exited, also while a call of the member is open.
+#[tokio::test]
+async fn a_lead_that_exits_during_its_call_is_replaced_at_once() {
+    let mut rig = assigned(&[], "[lead]\n");
+    let stubs = rig.stub_workers("wire::stub_for_another_test");
+    let lead = launched(&rig, &stubs, ["up", "--detach"]).await;
+    let _ada = launched(&rig, &stubs, ["spawn", "worker", "--name=ada"]).await;
+    // A stub does not exit when it is asked to, so this call is answered after the grace period of 10 s.
+    let client = lead.client.clone();
+    let call = Call {
+        team: None,
+        key: Some("1".to_owned()),
+        args: Stop {
+            member: "ada".parse().unwrap(),
+            force: false,
+        },
+    };
+    let stop = tokio::spawn(async move { client.call::<MemberStop>(&call).await });
+    rig.until_member_is("ada", MemberState::Draining).await;
+    stop.abort();
+    let began = Instant::now();
+    drop(lead);
+    stubs.next().await;
+    let took = began.elapsed();
+    assert!(took < Duration::from_secs(5), "{took:?}");
 }
 
 #[tokio::test]

@@ -640,6 +640,10 @@ mod tests {
                 member: None,
                 key: "tokens",
             },
+            C::RaiseLimit {
+                member: Some("ada"),
+                key: "tokens",
+            },
         ] {
             let line = line.to_string();
             let inserted = line.replace("MEMBER", "ada").replace("REQUEST", "P-1");

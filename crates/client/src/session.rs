@@ -93,6 +93,14 @@ impl Session {
         Self::new(Some(team), Start::Always)
     }
 
+    /// Like [`Session::to_create`], with these directories, which are prepared, instead of those of the environment.
+    pub fn to_create_in(directories: Directories, team: TeamRef) -> Self {
+        Self {
+            directories: Some(directories),
+            ..Self::to_create(team)
+        }
+    }
+
     /// A session with the running supervisor, for this team if one is given; `None` when none runs.
     ///
     /// # Errors
@@ -121,12 +129,6 @@ impl Session {
             true => Ok(Some(next)),
             false => Self::of_running(None).await,
         }
-    }
-
-    /// Uses these directories, which are prepared, instead of those of the environment.
-    pub fn in_directories(mut self, directories: Directories) -> Self {
-        self.directories = Some(directories);
-        self
     }
 
     /// For live views: when the supervisor is stopped, calls fail and the view ends. Otherwise a refresh that is in

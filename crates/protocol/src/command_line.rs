@@ -1,5 +1,5 @@
-//! Command lines of the user, as they appear in hints, notices and views. The protocol, the core and the supervisor know
-//! verbs and flags only here; a test of the command line parses each of them.
+//! Command lines of the user, as they appear in hints, notices and views. The protocol, the core and the supervisor name
+//! them only here, except in formats of tmux; a test of the command line parses each of them.
 
 use std::fmt;
 

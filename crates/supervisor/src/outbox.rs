@@ -106,39 +106,36 @@ impl Outbox {
 
     /// Waits until there is room, or the connection is closed.
     pub(crate) async fn room(&self) {
-        loop {
-            // Created before the check: `notify_waiters` wakes only `Notified` futures that exist already.
-            let changed = self.shared.changed.notified();
-            if self.has_room() || self.is_closed() {
-                return;
-            }
-            changed.await;
-        }
+        self.until(Self::has_room).await;
     }
 
     /// Waits until the peer may make another call, or the connection is closed. A peer that does not read its
     /// answers, or has too many unanswered calls, is not read: the socket's buffer fills and the peer blocks.
     pub(crate) async fn room_for_call(&self) {
+        self.until(|outbox| outbox.has_room() && outbox.calls() < CALLS_MAX)
+            .await;
+    }
+
+    /// Waits until the calls of the peer are answered, except those that wait for a condition, or the connection is
+    /// closed.
+    pub(crate) async fn calls_answered(&self) {
+        self.until(|outbox| outbox.calls() == 0).await;
+    }
+
+    async fn until(&self, is_reached: impl Fn(&Self) -> bool) {
         loop {
+            // Created before the check: `notify_waiters` wakes only `Notified` futures that exist already.
             let changed = self.shared.changed.notified();
-            let calls = self.shared.calls.load(Ordering::Relaxed);
-            if self.is_closed() || (self.has_room() && calls < CALLS_MAX) {
+            if self.is_closed() || is_reached(self) {
                 return;
             }
             changed.await;
         }
     }
 
-    /// Waits until the calls of the peer are answered, without those that wait for a condition, or the connection is
-    /// closed.
-    pub(crate) async fn calls_answered(&self) {
-        loop {
-            let changed = self.shared.changed.notified();
-            if self.is_closed() || self.shared.calls.load(Ordering::Relaxed) == 0 {
-                return;
-            }
-            changed.await;
-        }
+    /// Calls being answered, without those that wait for a condition.
+    fn calls(&self) -> usize {
+        self.shared.calls.load(Ordering::Relaxed)
     }
 
     /// Closes the connection after writing the queued frames, or after a timeout when the peer does not read.

@@ -35,6 +35,9 @@ use crate::machine::Machine;
 use crate::outbox::{Outbox, Reply};
 use crate::teams::Teams;
 
+/// How long a client that has closed its sending side may wait for the answers to its earlier calls.
+const HALF_CLOSED_LIMIT: Duration = Duration::from_secs(30);
+
 /// How long a connection may take to send `initialize`.
 const FIRST_FRAME_LIMIT: Duration = Duration::from_secs(2);
 
@@ -405,13 +408,17 @@ impl Server {
                             .answer(agent_team_protocol::rpc::error(RawValue::NULL, refusal));
                     }
                 }
-                // The peer may have closed only its sending side, like a script that pipes calls into the socket.
-                // Earlier calls get their answers. A call that waits for a condition ends with the connection, because
-                // the peer may also have exited.
+                // The end of its connection is the first sign that a worker has exited, so the driver must learn of it at
+                // once, also while a call of the member is open. No worker closes only its sending side.
+                Ok(None) if peer.driver.is_some() => return,
+                // A client may have closed only its sending side, like a script that pipes calls into the socket. Earlier
+                // calls get their answers. A call that waits for a condition ends with the connection, because the
+                // client may also have exited.
                 Ok(None) => tokio::select! {
                     biased;
                     () = peer.outbox.calls_answered() => return,
                     () = self.wait_closing() => {}
+                    () = tokio::time::sleep(HALF_CLOSED_LIMIT) => return,
                 },
                 Err(error) => return refuse_frame(&peer.outbox, &error),
             }

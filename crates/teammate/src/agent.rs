@@ -469,7 +469,11 @@ impl Work for Agent {
     }
 
     /// Work whose result is not stored counts as not done, so the loop is not waited for.
-    fn end(&mut self, _why: &str, _shell: &mut Shell) -> bool {
+    fn end(&mut self, _why: &str, shell: &mut Shell) -> bool {
+        // Calls that the loop has made before its end precede the exit report.
+        while let Ok(call) = self.calls.try_recv() {
+            self.supervisor_calls.send(call, shell);
+        }
         if let Some(agent_loop) = &self.agent_loop {
             agent_loop.abort();
         }

@@ -22,7 +22,7 @@ mod request;
 
 use std::future::poll_fn;
 use std::io;
-use std::pin::pin;
+use std::sync::Arc;
 use std::task::Poll;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -31,7 +31,7 @@ use agent_team_client::{
     CallError, Client, ConnectError, ConnectOrStartError, Incoming, Introduced,
 };
 use agent_team_protocol::initialize::Initialize;
-use agent_team_protocol::notification::{PaneLost, TaskOutput};
+use agent_team_protocol::notification::PaneLost;
 use agent_team_protocol::rpc::Call;
 use agent_team_protocol::{ErrorCode, with_causes};
 use agent_team_system::backoff::Backoff;
@@ -39,7 +39,7 @@ use agent_team_system::daemon::{self, BoundSocket};
 use agent_team_system::directories::Directories;
 use agent_team_system::random;
 use serde_json::value::RawValue;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 
 use self::arrival::{Arrived, arrived, connection_end};
@@ -91,8 +91,8 @@ enum Outgoing {
 pub(crate) struct Link {
     // Unbounded: a worker makes few requests, at most one per message and three per task.
     outgoing: mpsc::UnboundedSender<Outgoing>,
-    /// One text at a time; the worker coalesces further output meanwhile.
-    pub(crate) output: mpsc::Sender<TaskOutput>,
+    /// Of output that is sent as it comes, one text at a time waits for the connection; the worker coalesces the rest.
+    pub(crate) output_slot: Arc<Semaphore>,
     // Unbounded: the supervisor limits a member's inbox, and the link must not block, since it answers pings.
     events: mpsc::UnboundedReceiver<LinkEvent>,
     last_ticket: u64,
@@ -112,7 +112,6 @@ impl Link {
             .build()?;
         let introduced = runtime.block_on(initialize_running(&directories, &initialize));
         let (outgoing, worker) = mpsc::unbounded_channel();
-        let (output, worker_output) = mpsc::channel(1);
         let (to_worker, events) = mpsc::unbounded_channel();
         let connector = Connector {
             directories,
@@ -121,7 +120,6 @@ impl Link {
             introduced,
             pending: Pending::default(),
             worker,
-            output: worker_output,
             to_worker,
         };
         let thread = std::thread::Builder::new()
@@ -129,7 +127,7 @@ impl Link {
             .spawn(move || runtime.block_on(connector.run()))?;
         Ok(Self {
             outgoing,
-            output,
+            output_slot: Arc::new(Semaphore::new(1)),
             events,
             last_ticket: 0,
             thread: Some(thread),
@@ -144,7 +142,7 @@ impl Link {
         ticket
     }
 
-    /// Sends a notification. It is lost without a connection.
+    /// Sends a notification, in order with the requests. It is lost if the connection ends before it is received.
     pub(crate) fn notify(&self, notice: Notice) {
         self.send(Outgoing::Notice(notice));
     }
@@ -177,7 +175,6 @@ struct Connector {
     introduced: Option<(Introduced, Option<BoundSocket>)>,
     pending: Pending,
     worker: mpsc::UnboundedReceiver<Outgoing>,
-    output: mpsc::Receiver<TaskOutput>,
     to_worker: mpsc::UnboundedSender<LinkEvent>,
 }
 
@@ -318,8 +315,6 @@ impl Connector {
         for (ticket, request) in self.pending.replay() {
             make(&mut calls, &client, ticket, request).await;
         }
-        let output = forward(&client, &mut self.output);
-        let mut output = pin!(output);
         loop {
             let repetition = self.pending.next_repetition();
             tokio::select! {
@@ -358,7 +353,6 @@ impl Connector {
                         make(&mut calls, &client, ticket, request).await;
                     }
                 }
-                () = &mut output => return Ended::Lost,
             }
         }
     }
@@ -405,7 +399,7 @@ async fn make(
 async fn send_notice(client: &Client, notice: Notice) {
     let sent = match notice {
         Notice::Session(session) => client.notify(&session).await,
-        Notice::Output(output) => client.notify(&output).await,
+        Notice::Output(output, _slot) => client.notify(&output).await,
         Notice::PaneLost => client.notify(&PaneLost {}).await,
         Notice::PaneShown(shown) => client.notify(&shown).await,
         Notice::Waits(waits) => client.notify(&waits).await,
@@ -413,17 +407,6 @@ async fn send_notice(client: &Client, notice: Notice) {
     if sent.is_err() {
         tracing::debug!("a notification was lost with its connection");
     }
-}
-
-/// Returns when the connection has ended.
-async fn forward(client: &Client, output: &mut mpsc::Receiver<TaskOutput>) {
-    while let Some(text) = output.recv().await {
-        if client.notify(&text).await.is_err() {
-            return;
-        }
-    }
-    // The worker is exiting, which another branch handles.
-    std::future::pending().await
 }
 
 /// The pause after this many consecutive failed attempts.

@@ -131,7 +131,6 @@ impl Tasks {
 
     fn ended(&mut self, outcome: Outcome, shell: &mut Shell) {
         shell.flush(self.task());
-        shell.clear_output();
         shell.pane.end_task();
         let Some(task) = self.task.take() else { return };
         if let Then::Report = task.then {
@@ -247,7 +246,10 @@ impl Work for Tasks {
     }
 
     fn deliver(&mut self, deliver: Deliver, shell: &mut Shell) {
-        self.reports.deliver(deliver, shell);
+        // A worker that only reports why it is unfit must not acknowledge messages: the next launch works on them.
+        if self.engine.is_some() {
+            self.reports.deliver(deliver, shell);
+        }
     }
 
     fn answered(

@@ -9,7 +9,7 @@ mod verb;
 
 use std::sync::Arc;
 
-use agent_team_client::{CallError, Session, SessionError};
+use agent_team_client::{Session, SessionError};
 use agent_team_protocol::engine::TypedLine;
 use agent_team_protocol::launch::LaunchFile;
 use agent_team_protocol::method::{
@@ -120,7 +120,7 @@ impl Client {
             let (what, outcome) = self.act(act).await;
             let outcome = outcome.map_err(|error| FailedAction {
                 what,
-                refusal: refusal(error),
+                refusal: error.into(),
             });
             let _worker_gone = outcomes.send(outcome);
         }
@@ -130,7 +130,7 @@ impl Client {
     async fn act(&self, act: Action) -> (&'static str, Result<ActionResult, SessionError>) {
         // An idle supervisor runs as long as a client is connected, so the session ends with the action.
         let team = TeamRef::Id(self.team.clone());
-        let mut session = Session::to_create(team).in_directories(self.directories.clone());
+        let mut session = Session::to_create_in(self.directories.clone(), team);
         match act {
             Action::Line(line) => match self.typed {
                 TypedLine::Task => {
@@ -173,11 +173,4 @@ impl Client {
             }
         }
     }
-}
-
-fn refusal(error: SessionError) -> Refusal {
-    if let SessionError::Call(CallError::Refused(refusal)) = error {
-        return refusal;
-    }
-    Refusal::internal(error.to_string())
 }

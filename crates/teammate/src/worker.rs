@@ -27,7 +27,7 @@ use agent_team_system::directories::Directories;
 use agent_team_system::signals::{SignalEvent, Signals};
 use agent_team_terminal_ui::style::Theme;
 use serde_json::value::RawValue;
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
 use self::output::Coalescer;
@@ -166,7 +166,7 @@ enum Event<E> {
     Link(LinkEvent),
     Work(E),
     /// More output can be sent to the supervisor.
-    OutputDue(mpsc::OwnedPermit<TaskOutput>),
+    OutputDue(OwnedSemaphorePermit),
     Acted(ActionOutcome),
     Signal(SignalEvent),
     Deadline,
@@ -223,12 +223,12 @@ impl<W: Work> Worker<W> {
             signals,
             ..
         } = config;
-        let (permits, output_at, is_empty) = (link.output.clone(), *output_at, output.is_empty());
+        let (slot, output_at, is_empty) = (link.output_slot.clone(), *output_at, output.is_empty());
         let due = async {
             if is_empty {
                 live.changed().await;
             }
-            output_due(output_at, permits).await
+            output_due(output_at, slot).await
         };
         tokio::select! {
             biased;
@@ -236,7 +236,7 @@ impl<W: Work> Worker<W> {
             event = link.next() => Event::Link(event),
             Some(acted) = typed.outcomes.recv() => Event::Acted(acted),
             () = sleep_until(life.deadline()) => Event::Deadline,
-            permit = due => Event::OutputDue(permit),
+            slot = due => Event::OutputDue(slot),
             event = self.work.next(pane) => Event::Work(event),
         }
     }
@@ -246,8 +246,9 @@ impl<W: Work> Worker<W> {
         match event {
             Event::Link(event) => self.link_event(event),
             Event::Work(event) => work.apply(event, shell),
-            Event::OutputDue(permit) => {
-                permit.send(shell.take_output(work.task()));
+            Event::OutputDue(slot) => {
+                let output = shell.take_output(work.task());
+                shell.config.link.notify(Notice::Output(output, Some(slot)));
             }
             Event::Acted(Ok(result)) => work.acted(result, shell),
             Event::Acted(Err(failed)) => shell.note(&refused(failed.what, &failed.refusal)),
@@ -358,21 +359,12 @@ impl<P: MemberPane> Shell<P> {
         }
     }
 
-    /// Sends the output of a task before a request that follows from it. If earlier output is still queued, this output
-    /// is sent after it.
+    /// Sends the output of a task before a request that follows from it.
     pub(crate) fn flush(&mut self, task: Option<TaskId>) {
-        if self.config.link.output.capacity() > 0 {
-            let output = self.take_output(task);
-            if !output.text.is_empty() || !output.said.is_empty() {
-                self.config.link.notify(Notice::Output(output));
-            }
+        let output = self.take_output(task);
+        if !output.text.is_empty() || !output.said.is_empty() {
+            self.config.link.notify(Notice::Output(output, None));
         }
-    }
-
-    /// Drops output that is not sent: its task has ended. The next output is sent at once.
-    pub(crate) fn clear_output(&mut self) {
-        self.output = Coalescer::default();
-        self.output_at = Instant::now();
     }
 
     /// Continues without a terminal. Returns the messages that it did not show.
@@ -434,16 +426,11 @@ async fn next_signal(signals: &mut Option<Signals>) -> SignalEvent {
 }
 
 /// Returns when output is due and the link can take it. Cancel-safe.
-async fn output_due(
-    at: Instant,
-    output: mpsc::Sender<TaskOutput>,
-) -> mpsc::OwnedPermit<TaskOutput> {
+async fn output_due(at: Instant, slot: Arc<Semaphore>) -> OwnedSemaphorePermit {
     tokio::time::sleep_until(at).await;
-    match output.reserve_owned().await {
-        Ok(permit) => permit,
-        // The link is over.
-        Err(_) => std::future::pending().await,
-    }
+    slot.acquire_owned()
+        .await
+        .expect("the semaphore is never closed")
 }
 
 /// Formats a refusal as one line for the user.

@@ -2,12 +2,14 @@
 
 use std::io;
 
-use agent_team_protocol::ErrorCode;
+use agent_team_protocol::exit::ExitCode;
+use agent_team_protocol::{ErrorCode, Refusal, with_causes};
 use agent_team_system::directories::DirectoriesError;
 
 use crate::client::{CallError, ConnectError};
 use crate::connect::ConnectOrStartError;
 
+/// Why a call of a [`Session`](super::Session) failed.
 #[derive(Debug, thiserror::Error)]
 pub enum SessionError {
     #[error(transparent)]
@@ -31,6 +33,21 @@ pub enum SessionError {
     Stopped,
 }
 
+/// The refusal of the supervisor with its hint, or one with this error and its causes.
+impl From<SessionError> for Refusal {
+    fn from(error: SessionError) -> Self {
+        if let SessionError::Call(CallError::Refused(refusal))
+        | SessionError::Connect(
+            ConnectOrStartError::Settings(refusal)
+            | ConnectOrStartError::Connect(ConnectError::Refused(refusal)),
+        ) = error
+        {
+            return refusal;
+        }
+        Self::internal(with_causes(&error))
+    }
+}
+
 impl SessionError {
     /// The supervisor refused the call with this code.
     pub fn has_code(&self, code: ErrorCode) -> bool {
@@ -44,7 +61,9 @@ impl SessionError {
         };
         match error {
             ConnectOrStartError::Connect(ConnectError::Refused(refusal))
-            | ConnectOrStartError::Settings(refusal) => refusal.code == ErrorCode::VersionSkew,
+            | ConnectOrStartError::Settings(refusal) => {
+                refusal.code.exit() == ExitCode::Unreachable
+            }
             ConnectOrStartError::Connect(_)
             | ConnectOrStartError::Binary(_)
             | ConnectOrStartError::Start(_)

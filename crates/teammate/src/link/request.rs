@@ -3,6 +3,7 @@
 use agent_team_protocol::method::Method;
 use agent_team_protocol::notification::{MemberWaits, PaneShown, TaskOutput, TaskSession};
 use serde_json::value::RawValue;
+use tokio::sync::OwnedSemaphorePermit;
 
 /// Identifies a request. Tickets are issued in request order and are the idempotency keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -26,12 +27,13 @@ impl Request {
     }
 }
 
-/// A notification of the worker, sent only while connected.
+/// A notification of the worker. Without a connection it waits for the next one.
 #[derive(Debug)]
 pub(crate) enum Notice {
     Session(TaskSession),
-    /// Sent in order with the requests.
-    Output(TaskOutput),
+    /// With the slot that it holds until it is sent: see [`Link::output_slot`](super::Link::output_slot). Output that
+    /// leads to a request needs none.
+    Output(TaskOutput, Option<OwnedSemaphorePermit>),
     PaneLost,
     PaneShown(PaneShown),
     Waits(MemberWaits),
