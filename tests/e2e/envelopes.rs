@@ -1,4 +1,4 @@
-//! Events for programs: AG-UI's events in envelopes, of a run and of a team.
+//! Tests of `run --events` and `events --json`: AG-UI events, one envelope per line.
 
 use std::collections::BTreeSet;
 
@@ -21,7 +21,7 @@ fn of_type<'a>(envelopes: &'a [Value], name: &str) -> Vec<&'a Value> {
 }
 
 /// Asserts that texts and calls start before they continue, and end.
-fn is_well_formed(envelopes: &[Value]) {
+fn assert_well_formed(envelopes: &[Value]) {
     let mut open = BTreeSet::new();
     for envelope in envelopes {
         let event = &envelope["event"];
@@ -43,12 +43,12 @@ fn is_well_formed(envelopes: &[Value]) {
 }
 
 #[tokio::test]
-async fn a_runs_events_cover_its_start_to_its_result() {
+async fn events_of_a_run_span_start_to_result() {
     let server = FakeModelServer::start(by_model(greeting())).await;
     let rig = rig(&server);
     let output = rig.run(["run", "--events", "Greet the world"]).await;
     let envelopes = lines(&output.expect(0).stdout);
-    is_well_formed(&envelopes);
+    assert_well_formed(&envelopes);
     let first = &envelopes[0];
     assert_eq!(first["event"]["type"], "RUN_STARTED");
     assert_eq!(first["event"]["threadId"], first["team_id"]);
@@ -108,7 +108,7 @@ async fn the_stored_events_of_a_team_can_be_replayed() {
     server.asked("ada", 3).await;
     rig.until_task_is("T-1", TaskState::Completed).await;
     let envelopes = lines(&rig.ok(["events", "--json"]).await.stdout);
-    is_well_formed(&envelopes);
+    assert_well_formed(&envelopes);
     assert_eq!(envelopes[0]["event"]["type"], "STATE_SNAPSHOT");
     assert_eq!(
         envelopes[0]["event"]["snapshot"],
@@ -144,7 +144,8 @@ async fn the_stored_events_of_a_team_can_be_replayed() {
 
 #[tokio::test]
 async fn a_slow_reader_delays_no_client_and_misses_no_stored_event() {
-    // As fast as output is forwarded, for long enough to fill every buffer in between.
+    // The task prints at the rate at which output is forwarded, long enough to fill every buffer between it and the
+    // reader.
     let print = "for i in $(seq 70); do seq 1 3000; sleep 0.05; done";
     let rig = headless(&["ada"], &task("Print", print, ""));
     rig.ok(["up", "--detach"]).await;

@@ -1,4 +1,4 @@
-//! Prints the logs of a world's processes when its test has failed. Called by the rig.
+//! Reads the logs below a state directory: `print` for the rig when a test has failed, `lines` for the torture test.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -127,7 +127,7 @@ impl EventLoop {
         loop {
             let now = Instant::now();
             self.start_refresh(now);
-            for (member, request) in self.state.take_unread_requests() {
+            for (member, request) in self.state.take_unfetched_requests() {
                 let session = session.separate();
                 self.calls.spawn(async move {
                     let view = actions::read_request(session, request).await;

@@ -54,7 +54,8 @@ impl Store {
         let writer = self.writer.as_ref().expect("taken only on close");
         let mut writer = match writer.try_lock() {
             Ok(writer) => writer,
-            // If the thread panicked, the sink has received the error, and receives it again for the next submission.
+            // Poisoned: a commit or the upkeep panicked. If it ran on the writer's thread, that thread exits, and then
+            // `submit` panics.
             Err(TryLockError::WouldBlock | TryLockError::Poisoned(_)) => return Err(batch),
         };
         let result = writer.commit(batch);
@@ -82,7 +83,8 @@ impl Store {
 impl Drop for Store {
     fn drop(&mut self) {
         self.work = None;
-        // A panic of the thread has already been reported to the sink.
+        // An error means that the thread panicked. The sink has received `Panicked` if it was during a commit, and
+        // nothing if it was during upkeep.
         let _ended = self.thread.take().map(JoinHandle::join);
         let writer = self.writer.take().and_then(Arc::into_inner);
         if let Some(Ok(writer)) = writer.map(Mutex::into_inner) {

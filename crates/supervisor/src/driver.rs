@@ -5,13 +5,13 @@
 //!      ▲            while a commit is under way, inputs gather         │
 //!      └───────────────────────────────────────────────────────────────┘
 //! ```
-//! Only [`Driver`] changes a `Team` (I3), and nothing leaves it that rests on an event which is not stored (I4).
-//! It never waits for a member, for tmux or for a hook: their results come back as [`Message`]s. While a commit waits
-//! for the disk, messages stay in the channel.
+//! Only [`Driver`] changes a `Team` (I3), and it sends no reply, effect or notification before the events behind it are
+//! stored (I4); `ARCHITECTURE.md` lists these invariants. It never waits for a member, for tmux or for a hook: their
+//! results come back as [`Message`]s. While a commit waits for the disk, messages stay in the channel.
 //!
 //! Components own their fields and do not know the driver: `batch`, `launches`, `waiters`, `down`, `replies`,
-//! `subscribers`, `labels`. `views` and `permissions` are computed from the state. All of them return what is to be done;
-//! the other files, with an `impl Driver` each, do it.
+//! `subscribers`, `labels`. `views` and `permissions` are computed from the state. These components
+//! only return decisions. The other files extend `Driver` and carry them out.
 
 mod batch;
 mod calls;
@@ -183,7 +183,8 @@ enum InFlight {
 /// Whether commits succeed.
 enum Storage {
     Stored,
-    /// Disk full: only calls that end something are accepted. The other calls wait here for the result of a probe.
+    /// Disk full: queries, repeated calls and urgent changes (`stop`, `down`, a denial, …) proceed. All other changes
+    /// wait here for a probe: they proceed if it succeeds and are refused if it fails.
     Full(Vec<Request>),
     /// Why no further call is accepted.
     Failed(String),
@@ -393,8 +394,8 @@ impl Driver {
         self.next_batch.add(step);
     }
 
-    /// Takes an input that must be stored even on a full disk: a fact that cannot be refused, or a call that ends
-    /// something. The store may use its reserve file for it.
+    /// Takes an input that must be stored even on a full disk, because it is a fact that cannot be refused. The store
+    /// may use its reserve file for it.
     fn urgent(&mut self, input: Input) {
         self.next_batch.set_urgent();
         self.step(input);
@@ -525,8 +526,8 @@ pub(crate) fn deleted() -> Refusal {
     Refusal::new(ErrorCode::ShuttingDown, "the team was deleted")
 }
 
-fn refuse_all(outboxes: impl IntoIterator<Item = Reply>, refusal: &Refusal) {
-    for reply in outboxes {
+fn refuse_all(replies: impl IntoIterator<Item = Reply>, refusal: &Refusal) {
+    for reply in replies {
         reply.refuse(refusal.clone());
     }
 }

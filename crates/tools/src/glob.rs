@@ -80,7 +80,9 @@ fn list(found: Vec<(SystemTime, String)>, whole: bool, room: usize) -> String {
         let _infallible = writeln!(text, "({} more match: narrow the pattern)", count - listed);
     }
     if !whole {
-        text.push_str("(the search is incomplete: too many files; restrict it with `path`)\n");
+        text.push_str(
+            "(the search is incomplete: it reached its file or time limit; restrict it with `path`)\n",
+        );
     }
     text
 }

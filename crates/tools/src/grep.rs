@@ -161,7 +161,7 @@ impl Search {
             );
         } else if !finished || deadline.is_over() {
             text.push_str(
-                "(the search is incomplete: too many files; restrict it with `path` or `glob`)\n",
+                "(the search is incomplete: it reached its time limit; restrict it with `path` or `glob`)\n",
             );
         }
         Ok(text)

@@ -18,7 +18,7 @@ pub(crate) enum RulesCommand {
     },
     /// Revoke a granted permission
     Revoke {
-        /// The id of the request, or a rule that you allowed always
+        /// The id of the request, or the text of a rule stored by an "always" decision
         what: String,
     },
 }

@@ -14,8 +14,9 @@ use agent_team_protocol::request::{Channel, DecideRequest, RequestView};
 use agent_team_protocol::view::{MemberState, MemberView, TeamView, Waiting};
 use agent_team_protocol::{MemberName, RequestId, TeamId};
 use agent_team_terminal_ui::keys::Key;
+use agent_team_terminal_ui::line::Line;
 use agent_team_terminal_ui::style::Theme;
-use agent_team_terminal_ui::{Act as Typed, Tone, TranscriptView, Words, call};
+use agent_team_terminal_ui::{Act as UserAction, Tone, TranscriptView, Words, call};
 
 use super::strip::{self, Mark};
 
@@ -54,7 +55,7 @@ pub(super) enum Action {
 struct MemberRow {
     view: MemberView,
     transcript: TranscriptView,
-    /// The request that the member waits for, and whether it was read already.
+    /// The request that the member waits for, and whether it was already fetched.
     request: Option<(RequestId, bool)>,
     /// The member has output since it was last shown.
     has_unread: bool,
@@ -198,14 +199,14 @@ impl State {
         self.members.iter().position(at).unwrap_or(0)
     }
 
-    /// The requests that were not read yet, with their members. Returns each one once.
-    pub(super) fn take_unread_requests(&mut self) -> Vec<(MemberName, RequestId)> {
-        let unread = self.members.iter_mut().filter_map(|row| {
-            let (request, was_read) = row.request.as_mut()?;
-            let first = !std::mem::replace(was_read, true);
+    /// The requests that were not fetched yet, with their members. Returns each request once.
+    pub(super) fn take_unfetched_requests(&mut self) -> Vec<(MemberName, RequestId)> {
+        let unfetched = self.members.iter_mut().filter_map(|row| {
+            let (request, was_fetched) = row.request.as_mut()?;
+            let first = !std::mem::replace(was_fetched, true);
             first.then(|| (row.view.name.clone(), *request))
         });
-        unread.collect()
+        unfetched.collect()
     }
 
     /// Shows the dialog of a request, if the member still waits for it.
@@ -268,9 +269,11 @@ impl State {
                         .into_iter()
                         .collect();
                 }
-                let typed = row.transcript.press(keys, now);
-                let effects: Vec<Effect> =
-                    typed.into_iter().map(|typed| row.effect(typed)).collect();
+                let actions = row.transcript.press(keys, now);
+                let effects: Vec<Effect> = actions
+                    .into_iter()
+                    .map(|action| row.effect(action))
+                    .collect();
                 for effect in &effects {
                     if let Effect::Perform {
                         typed: Some(typed), ..
@@ -329,10 +332,12 @@ impl State {
         bytes
     }
 
-    /// Updates the strip above the prompt. A single member has none.
+    /// Updates the strip above the prompt, or clears it if there is only one member.
     fn update_strip(&mut self) {
         if self.members.len() < 2 {
-            return;
+            return self.members[self.shown]
+                .transcript
+                .set_strip(Line::default());
         }
         let marks = self.members.iter().map(|row| Mark {
             name: &row.view.name,
@@ -372,8 +377,8 @@ impl MemberRow {
             Some(task) if self.view.engine.runs_lines() => task.to_string(),
             Some(_) | None => "thinking".to_owned(),
         };
-        let works = self.view.state == MemberState::Working;
-        self.transcript.works(works.then_some((what, since)));
+        let is_working = self.view.state == MemberState::Working;
+        self.transcript.works(is_working.then_some((what, since)));
     }
 
     /// Applies the current state of the member.
@@ -384,8 +389,8 @@ impl MemberRow {
         if is_new {
             self.show_work(now);
         }
-        let works = |state| matches!(state, MemberState::Working | MemberState::Waiting);
-        if works(before.0) && !works(self.view.state) {
+        let is_working = |state| matches!(state, MemberState::Working | MemberState::Waiting);
+        if is_working(before.0) && !is_working(self.view.state) {
             // The notification about the end of a tool call may have been lost: notifications are not stored.
             self.transcript.rests();
             self.calls.clear();
@@ -436,11 +441,11 @@ impl MemberRow {
         }
     }
 
-    /// Translates an input of the prompt.
-    fn effect(&self, typed: Typed) -> Effect {
+    /// Translates an action of the user at the prompt.
+    fn effect(&self, user_action: UserAction) -> Effect {
         let member = self.view.name.clone();
-        let (action, typed) = match typed {
-            Typed::Typed(text) => {
+        let (action, typed) = match user_action {
+            UserAction::Typed(text) => {
                 let line = text.clone();
                 let action = match self.view.engine.typed() {
                     TypedLine::Task => Action::Task { member, line },
@@ -451,9 +456,9 @@ impl MemberRow {
                 };
                 (action, Some(text))
             }
-            Typed::Run(typed, words) => (Action::Verb(words), Some(typed)),
-            Typed::Decide(decide) => (Action::Decide(decide), None),
-            Typed::Leave => return Effect::Leave,
+            UserAction::Run(typed, words) => (Action::Verb(words), Some(typed)),
+            UserAction::Decide(decide) => (Action::Decide(decide), None),
+            UserAction::Leave => return Effect::Leave,
         };
         Effect::Perform { action, typed }
     }

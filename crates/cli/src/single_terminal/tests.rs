@@ -206,18 +206,18 @@ fn asking(columns: u16) -> Terminal {
     let now = Instant::now();
     let mut terminal = Terminal::of(&team("idle"), columns);
     terminal.state.on_refresh(team("waiting"), now);
-    let unread = terminal.state.take_unread_requests();
-    assert_eq!(unread.len(), 1);
+    let unfetched = terminal.state.take_unfetched_requests();
+    assert_eq!(unfetched.len(), 1);
     assert!(
-        terminal.state.take_unread_requests().is_empty(),
-        "it is read once"
+        terminal.state.take_unfetched_requests().is_empty(),
+        "it is fetched once"
     );
     let view = json!({
         "id": "P-1", "member": "ada", "tool": "bash", "input": {"command": "ls"}, "directory": "/project",
         "state": "pending", "digest": "d".repeat(64), "asked_at": 0, "why": [], "offers": [],
     });
     let view = serde_json::from_value(view).unwrap();
-    terminal.state.open_request(&unread[0].0, view);
+    terminal.state.open_request(&unfetched[0].0, view);
     terminal.press(&[Key::Tab]);
     terminal
 }

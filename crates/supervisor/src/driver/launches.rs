@@ -389,8 +389,8 @@ impl Launches {
         }
     }
 
-    /// Whether the message was offered over the member's current connection.
-    pub(super) fn has_offered(&self, member: &Member, message: MessageId) -> bool {
+    /// Whether the message was sent over the member's current connection.
+    pub(super) fn was_sent(&self, member: &Member, message: MessageId) -> bool {
         let launch = member.life.launch();
         let runtime = launch.and_then(|launch| self.runtimes.get(&launch.id));
         let connection = runtime.and_then(|runtime| runtime.connection.as_ref());

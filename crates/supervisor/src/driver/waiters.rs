@@ -21,11 +21,11 @@ use crate::view;
 /// A condition that callers wait for. Checked once per batch, however many callers wait for it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Until {
-    /// The member's state is not transitional.
+    /// The member's state is not transient.
     Member(MemberName),
     /// The member has left the team.
     Removed(MemberName),
-    /// No member's state is transitional.
+    /// No member's state is transient.
     Up,
     /// The run has ended.
     Run(RunId),
@@ -95,7 +95,7 @@ impl Waiters {
         self.sweep_at = 2 * self.count;
     }
 
-    /// A run that can no longer end by itself while a connected caller waits for it, and the reason.
+    /// The run and the reason, if the run cannot end by itself and a connected caller waits for it.
     pub(super) fn stuck_run(&self, team: &Team) -> Option<(RunId, String)> {
         let run = team.run().filter(|run| run.is_under_way())?.id;
         let mut waiters = self.by.get(&Until::Run(run)).into_iter().flatten();
@@ -146,11 +146,11 @@ fn settled(until: &Until, views: &Views<'_>) -> Option<Answer> {
     let team = views.team;
     match until {
         Until::Member(member) => {
-            let there = team.member(member);
-            if there.is_some_and(|there| there.life.is_transient()) {
+            let found = team.member(member);
+            if found.is_some_and(|found| found.life.is_transient()) {
                 return None;
             }
-            if let Some(reason) = there.and_then(|there| there.objection.as_ref()) {
+            if let Some(reason) = found.and_then(|found| found.objection.as_ref()) {
                 let text = format!("{member} objects: {reason}");
                 let hint = format!("stop it anyway with: {}", CommandLine::StopForced(member));
                 return Some(Err(Refusal::new(ErrorCode::Objected, text).hint(hint)));
@@ -160,14 +160,14 @@ fn settled(until: &Until, views: &Views<'_>) -> Option<Answer> {
             Some(answer.ok_or_else(unknown).and_then(|answer| raw(&answer)))
         }
         Until::Removed(member) => {
-            let Some(there) = team.member(member) else {
+            let Some(found) = team.member(member) else {
                 let (revision, member) = (team.revision(), member.clone());
                 return Some(raw(&RemoveAnswer { revision, member }));
             };
-            if there.life.is_transient() {
+            if found.life.is_transient() {
                 return None;
             }
-            let why = match &there.objection {
+            let why = match &found.objection {
                 Some(reason) => format!("{member} objects: {reason}"),
                 None => format!("{member} was started again"),
             };
@@ -176,9 +176,9 @@ fn settled(until: &Until, views: &Views<'_>) -> Option<Answer> {
             Some(Err(Refusal::new(ErrorCode::Objected, why).hint(hint)))
         }
         Until::Up => {
-            let passing = team.members().any(|member| member.life.is_transient());
+            let any_transient = team.members().any(|member| member.life.is_transient());
             // Each caller of `up` has its own answer.
-            (!passing).then(|| raw(&()))
+            (!any_transient).then(|| raw(&()))
         }
         Until::Run(run) => match team.run() {
             Some(last) if last.id == *run && last.is_under_way() => None,
@@ -374,7 +374,7 @@ mod tests {
         let mut ada = waiting(&mut waiters, Until::Removed(name("ada")));
         let mut gone = waiting(&mut waiters, Until::Removed(name("gone")));
         check(&mut waiters, &team);
-        assert!(ada.next().is_none(), "its state is transitional");
+        assert!(ada.next().is_none(), "its state is transient");
         assert_eq!(gone.next().unwrap()["result"]["member"], "gone");
         team.hello("ada", 7);
         check(&mut waiters, &team);
@@ -384,7 +384,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_without_a_lead_is_stuck_while_a_caller_waits() {
+    fn a_run_with_a_stopped_lead_is_stuck_if_awaited() {
         let mut team = TestTeam::of(&[]);
         team.hello("lead", 6);
         let call = Call::StartRun {

@@ -50,12 +50,13 @@ impl Driver {
 
     pub(super) fn message_state(&self, member: &MemberName, message: MessageId) -> MessageState {
         match self.team.member(member) {
-            Some(member) if self.launches.has_offered(member, message) => MessageState::Delivered,
+            Some(member) if self.launches.was_sent(member, message) => MessageState::Delivered,
             Some(_) | None => MessageState::Accepted,
         }
     }
 
-    /// Sends a goodbye to the members and subscribers of a deleted team, and waits until it is written.
+    /// Sends a goodbye to the members and subscribers of a deleted team, closes their connections, and waits until each
+    /// is flushed or has failed.
     pub(super) async fn disconnect_all(&self) {
         let members = self.launches.outboxes();
         let outboxes: Vec<Outbox> = members

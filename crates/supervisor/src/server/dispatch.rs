@@ -1,7 +1,7 @@
 //! Decodes calls and maps each method to its handler: a call of the core, a query of a driver, or a call about the
 //! supervisor as a whole. Called by the server, once for each frame with a call.
 //!
-//! It only parses. Who may call a method is a column of the protocol's table of methods.
+//! It does not check permissions: the protocol's method table lists the callers that each method allows.
 
 use agent_team_core::input::{ClaimRef, Verdict};
 use agent_team_core::mail::MessageNote;
@@ -88,17 +88,17 @@ pub(super) fn destination(call: C) -> Result<Destination, Refusal> {
         C::TeamUp(up) => supervisor(SupervisorCall::Up(Box::new(up))),
         C::TeamDown(m::Down { force }) => change(Call::Down { force }),
         C::TeamList(_) => supervisor(SupervisorCall::ListTeams),
-        C::TeamShow(_) => read(|driver, _, reply| reply.ok(&driver.team_view())),
+        C::TeamShow(_) => query(|driver, _, reply| reply.ok(&driver.team_view())),
         C::TeamBudget(m::SetBudget { member, budget }) => {
             change(Call::SetBudget { member, budget })
         }
         C::TeamDelete(_) => supervisor(SupervisorCall::Delete),
-        C::TeamWait(_) => read(|driver, _, reply| driver.wait_until_quiet(reply)),
-        C::TeamAttach(attach) => read(|driver, _, reply| driver.attach(reply, attach)),
+        C::TeamWait(_) => query(|driver, _, reply| driver.wait_until_quiet(reply)),
+        C::TeamAttach(attach) => query(|driver, _, reply| driver.attach(reply, attach)),
         C::PaneReopen(m::ReopenPanes { member }) => {
-            read(|driver, _, reply| driver.reopen(reply, member))
+            query(|driver, _, reply| driver.reopen(reply, member))
         }
-        C::PaneHold(hold) => read(move |driver, _, reply| driver.hold(reply, &hold)),
+        C::PaneHold(hold) => query(move |driver, _, reply| driver.hold(reply, &hold)),
 
         C::MemberSpawn(spawn) => team_change(Change::Spawn(spawn)),
         C::MemberStop(m::Stop { member, force }) => change(Call::Stop { member, force }),
@@ -111,10 +111,10 @@ pub(super) fn destination(call: C) -> Result<Destination, Refusal> {
         C::MemberKill(m::OneMember { member }) => change(Call::Kill { member }),
         C::MemberRestart(m::OneMember { member }) => change(Call::Restart { member }),
         C::MemberShow(m::OneMember { member }) => {
-            read(move |driver, _, reply| driver.show_member(reply, &member))
+            query(move |driver, _, reply| driver.show_member(reply, &member))
         }
         C::MemberLog(m::OneMember { member }) => {
-            read(move |driver, _, reply| driver.find_log(reply, &member))
+            query(move |driver, _, reply| driver.find_log(reply, &member))
         }
         C::MemberExit(m::Exit { code, reason, hold }) => {
             change(Call::ReportExit { code, reason, hold })
@@ -139,7 +139,7 @@ pub(super) fn destination(call: C) -> Result<Destination, Refusal> {
             },
         }),
         C::MessageRead(m::ReadMessages { messages }) => change(Call::Read { messages }),
-        C::MessageList(list) => read(|driver, by, reply| driver.list_messages(reply, by, list)),
+        C::MessageList(list) => query(|driver, by, reply| driver.list_messages(reply, by, list)),
 
         C::TaskAdd(m::AddTask { spec }) => {
             let after = convert::after(&spec.after);
@@ -149,9 +149,9 @@ pub(super) fn destination(call: C) -> Result<Destination, Refusal> {
                 lines: Vec::new(),
             })
         }
-        C::TaskList(list) => read(move |driver, by, reply| driver.list_tasks(by, reply, list)),
+        C::TaskList(list) => query(move |driver, by, reply| driver.list_tasks(by, reply, list)),
         C::TaskShow(m::OneTask { task }) => {
-            read(move |driver, _, reply| driver.show_task(reply, task))
+            query(move |driver, _, reply| driver.show_task(reply, task))
         }
         C::TaskUpdate(m::UpdateTask { task, changes }) => change(Call::UpdateTask {
             task,
@@ -197,39 +197,39 @@ pub(super) fn destination(call: C) -> Result<Destination, Refusal> {
         C::RunCancel(m::CancelRun { reason }) => change(Call::CancelRun {
             reason: reason.into(),
         }),
-        C::RunQuestion(_) => read(|driver, _, reply| driver.wait_for_question(reply)),
+        C::RunQuestion(_) => query(|driver, _, reply| driver.wait_for_question(reply)),
         C::RunReply(m::ReplyToRun { run, round, text }) => change(Call::ReplyToQuestion {
             run,
             round,
             text: text.into(),
         }),
-        C::RunRounds(list) => read(move |driver, _, reply| driver.list_rounds(reply, &list)),
+        C::RunRounds(list) => query(move |driver, _, reply| driver.list_rounds(reply, &list)),
         C::RunWait(m::WaitRun { run }) => {
-            read(move |driver, _, reply| driver.wait_for_run(reply, run))
+            query(move |driver, _, reply| driver.wait_for_run(reply, run))
         }
 
         C::RequestAsk(ask) => team_change(Change::Ask(Box::new(ask))),
         C::PlanPropose(plan) => team_change(Change::Propose(plan)),
         C::RequestWait(OneRequest { request }) => {
-            read(move |driver, by, reply| driver.wait_for_request(reply, by, request))
+            query(move |driver, by, reply| driver.wait_for_request(reply, by, request))
         }
         C::RequestBegin(OneRequest { request }) => change(Call::BeginRequest { request }),
         C::RequestEnd(OneRequest { request }) => change(Call::EndRequest { request }),
         C::RequestWithdraw(OneRequest { request }) => change(Call::WithdrawRequest { request }),
-        C::RequestList(list) => read(move |driver, _, reply| driver.list_requests(reply, &list)),
+        C::RequestList(list) => query(move |driver, _, reply| driver.list_requests(reply, &list)),
         C::RequestShow(OneRequest { request }) => {
-            read(move |driver, _, reply| driver.show_request(reply, request))
+            query(move |driver, _, reply| driver.show_request(reply, request))
         }
         C::RequestDecide(decide) => team_change(Change::Decide(Box::new(decide))),
 
-        C::RuleList(_) => read(|driver, _, reply| driver.list_rules(reply)),
-        C::RuleCheck(check) => read(move |driver, _, reply| driver.check_rules(reply, &check)),
+        C::RuleList(_) => query(|driver, _, reply| driver.list_rules(reply)),
+        C::RuleCheck(check) => query(move |driver, _, reply| driver.check_rules(reply, &check)),
         C::RuleForget(ForgetRule { rule }) => team_change(Change::ForgetRule(rule)),
         C::RuleRevoke(OneRequest { request }) => change(Call::RevokeGrant { request }),
 
         C::TranscriptAppend(append) => change(Call::Append(convert::growth(append)?)),
         C::TranscriptRead(page) => {
-            read(|driver, by, reply| driver.read_transcript(reply, by, page))
+            query(|driver, by, reply| driver.read_transcript(reply, by, page))
         }
 
         C::MemoryPut(m::PutMemory { key, value }) => change(Call::Remember {
@@ -237,11 +237,11 @@ pub(super) fn destination(call: C) -> Result<Destination, Refusal> {
             value: value.get().into(),
         }),
         C::MemoryGet(m::GetMemory { key }) => {
-            read(move |driver, _, reply| driver.recall(reply, key.as_deref()))
+            query(move |driver, _, reply| driver.recall(reply, key.as_deref()))
         }
 
         C::EventSubscribe(subscribe) => {
-            read(move |driver, _, reply| driver.subscribe(reply, subscribe))
+            query(move |driver, _, reply| driver.subscribe(reply, subscribe))
         }
 
         C::SupervisorStatus(_) => supervisor(SupervisorCall::Status),
@@ -250,6 +250,6 @@ pub(super) fn destination(call: C) -> Result<Destination, Refusal> {
     })
 }
 
-fn read(answer: impl FnOnce(&mut Driver, &Origin, Reply) + 'static) -> Destination {
+fn query(answer: impl FnOnce(&mut Driver, &Origin, Reply) + 'static) -> Destination {
     Destination::Team(RequestKind::Query(Query::new(answer)))
 }

@@ -3,8 +3,9 @@
 //! This file has never been compiled: the project is built and tested on Linux. It is small and follows the documented
 //! interfaces. Run this crate's tests before anything else when building on a Mac.
 //!
-//! macOS has no subreapers: launchd adopts an orphan, which is then found by its session or marker. It also cannot send
-//! a signal to a process rather than to a pid, so the start time is compared right before.
+//! macOS has no subreapers: launchd adopts an orphan, which is then found by its session or marker.
+//!
+//! macOS has no pidfd. A pid may have been reused, so `signal` compares the start time immediately before `kill`.
 
 use std::ffi::{CStr, OsStr, OsString};
 use std::fs;
@@ -179,23 +180,24 @@ pub(crate) fn environment(pid: u32) -> io::Result<Option<Vec<u8>>> {
         )
     };
     if result != 0 {
-        // EINVAL: the process has exited or belongs to another user.
+        // EINVAL: the process has exited or belongs to another user. All other errors count as unreadable too.
         return Ok(None);
     }
     bytes.truncate(length);
     Ok(after_arguments(&bytes).map(<[u8]>::to_vec))
 }
 
-/// Parses KERN_PROCARGS2: the number of arguments, the program's path, NULs, the arguments, the environment.
+/// Returns the environment from KERN_PROCARGS2, whose layout is: the number of arguments, the program's path, NULs, the
+/// arguments, the environment.
 fn after_arguments(bytes: &[u8]) -> Option<&[u8]> {
     let (count, mut rest) = bytes.split_first_chunk()?;
-    let mut skip = |wanted: fn(u8) -> bool| -> Option<()> {
+    let mut skip_until = |wanted: fn(u8) -> bool| -> Option<()> {
         let end = rest.iter().position(|&byte| wanted(byte))?;
         rest = &rest[end..];
         Some(())
     };
-    skip(|byte| byte == 0)?;
-    skip(|byte| byte != 0)?;
+    skip_until(|byte| byte == 0)?;
+    skip_until(|byte| byte != 0)?;
     for _ in 0..i32::from_ne_bytes(*count) {
         let end = rest.iter().position(|&byte| byte == 0)?;
         rest = &rest[end + 1..];
@@ -203,7 +205,7 @@ fn after_arguments(bytes: &[u8]) -> Option<&[u8]> {
     Some(rest)
 }
 
-/// Not available on macOS.
+/// macOS does not report anonymous memory; returns the resident memory.
 pub(crate) fn anonymous_bytes(pid: u32) -> io::Result<Option<u64>> {
     resident_bytes(pid)
 }

@@ -3,8 +3,9 @@
 //! ```text
 //! run ── exit 0 ── verify (if any) ── exit 0 ──► completed
 //!  │                 └── otherwise ──► failed
-//!  ├── otherwise ──► failed
-//!  └── terminated: TERM to all ── 1 s ── KILL ──► abandoned
+//!  └── otherwise ──► failed
+//!
+//! run or verify ── terminated: TERM to all ── 1 s ── KILL ──► abandoned
 //! ```
 //! When a line's shell has exited, the processes that it left in the background are terminated before the result is
 //! reported.
@@ -42,7 +43,7 @@ const QUEUED_EVENTS: usize = 4;
 /// The time between TERM and KILL.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// The time after which a killed process is reported: it is in uninterruptible sleep.
+/// The time limit for a killed process to exit. A process that exceeds it is in uninterruptible sleep; it is logged.
 const KILL_LIMIT: Duration = Duration::from_secs(5);
 
 /// The time limit for reading the rest of the output after the processes have exited. It is reached if the pane does
@@ -55,10 +56,10 @@ impl TaskEngine for Command {
     fn start(&mut self, context: &Arc<ProgramContext>, assignment: Assignment, size: Size) -> Run {
         let claim = Claim::from(&assignment);
         let (to_worker, events) = mpsc::channel(QUEUED_EVENTS);
-        let (controls, steering) = Controls::new(size);
+        let (controls, control_receivers) = Controls::new(size);
         let work = Work {
             program_context: Arc::clone(context),
-            steering,
+            control_receivers,
             to_worker,
         };
         Run {
@@ -72,7 +73,7 @@ impl TaskEngine for Command {
 
 struct Work {
     program_context: Arc<ProgramContext>,
-    steering: ControlReceivers,
+    control_receivers: ControlReceivers,
     to_worker: mpsc::Sender<Event>,
 }
 
@@ -131,7 +132,7 @@ impl Work {
 
     /// Runs one shell line until it exits, and terminates the processes that it left behind.
     async fn line(&mut self, line: &str) -> io::Result<Ended> {
-        let (columns, rows) = *self.steering.size.borrow_and_update();
+        let (columns, rows) = *self.control_receivers.size.borrow_and_update();
         let pty = Pty::open(columns, rows)?;
         let mut child = pty.spawn(&ProgramSpec {
             program: "/bin/sh".into(),
@@ -142,7 +143,7 @@ impl Work {
         self.send(Event::Session(child.process)).await;
 
         let mut output = TerminalOutput::new(&pty, &self.to_worker, &self.program_context.secrets);
-        let ControlReceivers { input, size, end } = &mut self.steering;
+        let ControlReceivers { input, size, end } = &mut self.control_receivers;
         let status = tokio::select! {
             status = output.show_until(child.wait()) => Some(status?),
             () = end_requested(end) => None,
@@ -157,7 +158,7 @@ impl Work {
                     .await
                     .is_err()
                 {
-                    tracing::warn!("the pane did not take the rest of the output in time");
+                    tracing::warn!("cannot read the rest of the output in time");
                 }
                 output.show_held().await;
                 let output = output.tail.text();
@@ -173,7 +174,8 @@ impl Work {
         Ok(ended)
     }
 
-    /// If the line is alone below this worker, the tree is everything below the worker.
+    /// The processes that end with the line. If this worker runs no other programs (`alone`): all processes below the
+    /// worker, and those with the launch marker. Otherwise: the shell, its descendants, and its session.
     fn tree(&self, leader: ProcessId) -> Tree {
         if self.program_context.alone {
             return Tree {

@@ -119,12 +119,12 @@ impl Controls {
         let (input, typed) = mpsc::unbounded_channel();
         let (size, sizes) = watch::channel(size);
         let (end, ended) = watch::channel(false);
-        let steering = ControlReceivers {
+        let control_receivers = ControlReceivers {
             input: typed,
             size: sizes,
             end: ended,
         };
-        (Self { input, size, end }, steering)
+        (Self { input, size, end }, control_receivers)
     }
 
     /// Passes keystrokes to the running program.

@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 const SHUTDOWN_LIMIT: Duration = Duration::from_secs(2);
 
 /// Runs `work` on a new thread until it returns or `ending` completes; `ending` drops the work, like a kill. Then calls
-/// `over` with the result, after everything of the member has stopped.
+/// `on_exit` with the result, after everything of the member has stopped.
 ///
 /// # Errors
 /// If the thread cannot be started.
@@ -23,16 +23,16 @@ pub fn start<F>(
     name: String,
     ending: oneshot::Receiver<()>,
     work: impl FnOnce() -> F + Send + 'static,
-    over: impl FnOnce(Result<(), String>) + Send + 'static,
+    on_exit: impl FnOnce(Result<(), String>) + Send + 'static,
 ) -> io::Result<JoinHandle<()>>
 where
     F: Future<Output = Result<(), String>>,
 {
     let thread = std::thread::Builder::new().name(name);
-    thread.spawn(move || over(live(work, ending)))
+    thread.spawn(move || on_exit(run(work, ending)))
 }
 
-fn live<F: Future<Output = Result<(), String>>>(
+fn run<F: Future<Output = Result<(), String>>>(
     work: impl FnOnce() -> F,
     ending: oneshot::Receiver<()>,
 ) -> Result<(), String> {
@@ -43,7 +43,7 @@ fn live<F: Future<Output = Result<(), String>>>(
     let work = async {
         tokio::select! {
             biased;
-            _told = ending => Ok(()),
+            _end_requested = ending => Ok(()),
             worked = work() => worked,
         }
     };

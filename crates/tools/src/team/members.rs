@@ -1,5 +1,5 @@
-//! The tools about members: the list for every member; spawning, stopping, resuming and the end of the run for the
-//! lead.
+//! Member tools. Every member: `list_teammates`, `answer_shutdown`. The lead also: `spawn_teammate`, `stop_teammate`,
+//! `resume_teammate`, `deny_request`, `finish`.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -42,9 +42,9 @@ pub(super) fn tools_of_the_lead(team_context: &Arc<TeamContext>) -> [Box<dyn Too
         changing(
             team_context,
             "stop_teammate",
-            "Ask a teammate to stop; its task returns to the board. A teammate in the middle of a turn may object; its \
-             reason is the result. Its conversation is kept: resume_teammate starts it again. `remove` also removes a \
-             spawned teammate: its conversation is dropped and its name becomes free.",
+            "Ask a teammate to stop; its task returns to the board. A teammate in the middle of a turn may object; the \
+             call then fails with its reason. Its conversation is kept: resume_teammate starts it again. `remove` also \
+             removes a spawned teammate: its conversation is dropped and its name becomes free.",
             stop,
         ),
         changing(
@@ -63,9 +63,8 @@ pub(super) fn tools_of_the_lead(team_context: &Arc<TeamContext>) -> [Box<dyn Too
         changing(
             team_context,
             FINISH,
-            "End the run with the answer for the user. While tasks are unfinished, the first call is refused with \
-             their \
-             list.",
+            "End the run with the answer for the user. Refused with a list of the unfinished tasks, if there are any; \
+             set `force` to finish anyway.",
             finish,
         ),
     ]

@@ -1,9 +1,9 @@
-//! A real tmux server on a private socket, for tests. It ends with its [`Server`].
+//! A real tmux server on a private socket, for tests. Dropping [`Server`] kills it.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// The tmux to test with. Tests are skipped only if the variable declares that there is none.
+/// The tmux to test with. `None`, which skips the test, only if `AGENT_TEAM_TEST_NO_TMUX` is set.
 pub(crate) fn tmux_or_skip() -> Option<PathBuf> {
     if std::env::var_os("AGENT_TEAM_TEST_NO_TMUX").is_some() {
         println!("SKIPPED: AGENT_TEAM_TEST_NO_TMUX is set");
@@ -24,7 +24,7 @@ pub(crate) struct Server {
 
 impl Server {
     /// A socket for a server that is not running yet.
-    pub(crate) fn none(binary: PathBuf) -> Self {
+    pub(crate) fn not_started(binary: PathBuf) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let socket = directory.path().join("tmux.sock");
         Self {
@@ -36,7 +36,7 @@ impl Server {
 
     /// A user's server: session `$0` with one pane, `%0`.
     pub(crate) fn start(binary: PathBuf) -> Self {
-        let server = Self::none(binary);
+        let server = Self::not_started(binary);
         server.tmux(&[
             "new-session",
             "-d",

@@ -30,7 +30,7 @@ struct Rig {
 impl Rig {
     fn own(binary: PathBuf) -> Self {
         Self::over(
-            Server::none(binary),
+            Server::not_started(binary),
             TmuxSession::Own,
             Layout::MainVertical,
             (200, 50),

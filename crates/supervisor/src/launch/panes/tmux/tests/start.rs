@@ -209,7 +209,12 @@ async fn no_pane_is_smaller_than_the_minimum() {
         .into_iter()
         .flat_map(|layout| sizes.map(|size| (layout, size)))
     {
-        let mut rig = Rig::over(Server::none(binary.clone()), TmuxSession::Own, layout, size);
+        let mut rig = Rig::over(
+            Server::not_started(binary.clone()),
+            TmuxSession::Own,
+            layout,
+            size,
+        );
         let names = names(0..23);
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         rig.start(&names[..5]).await;
@@ -280,7 +285,7 @@ async fn layout_windows_gives_each_member_a_window() {
     let Some(binary) = tmux_or_skip() else { return };
     for users in [false, true] {
         let (server, session, prefix) = match users {
-            false => (Server::none(binary.clone()), TmuxSession::Own, ""),
+            false => (Server::not_started(binary.clone()), TmuxSession::Own, ""),
             true => (
                 Server::start(binary.clone()),
                 TmuxSession::Users("$0".to_owned()),
@@ -331,7 +336,7 @@ async fn an_attach_helper_never_replaces_a_live_worker() {
 async fn a_large_team_is_started_in_several_calls() {
     let Some(binary) = tmux_or_skip() else { return };
     let mut rig = Rig::over(
-        Server::none(binary),
+        Server::not_started(binary),
         TmuxSession::Own,
         Layout::Tiled,
         (500, 300),
