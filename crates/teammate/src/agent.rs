@@ -59,7 +59,7 @@ use self::agent_loop::AgentLoop;
 use self::calls::Toolbox;
 use self::conversation::{Conversation, End};
 use self::custom::{Custom, Inputs};
-use self::inbox::{Inbox, Input};
+use self::inbox::{Inbox, Input, InputSender};
 use self::output_sink::{EndedCall, OutputEvent, OutputSink, whole_lines};
 use self::supervisor_calls::SupervisorCalls;
 use self::transcript::Transcript;
@@ -102,7 +102,7 @@ pub(crate) struct Agent {
     log_text: String,
     /// `None` after it has ended.
     agent_loop: Option<JoinHandle<End>>,
-    inputs: mpsc::UnboundedSender<Input>,
+    inputs: InputSender,
     shown: mpsc::UnboundedReceiver<OutputEvent>,
     calls: mpsc::UnboundedReceiver<ClientCall>,
     arrivals: Arrivals,
@@ -209,7 +209,7 @@ impl Agent {
     where
         F: Future<Output = End> + Send + 'static,
     {
-        let (inputs, heard) = mpsc::unbounded_channel();
+        let (inputs, receiver) = InputSender::channel();
         let (sink, shown) = OutputSink::new(worker_config.live.clone());
         let shared = Shared {
             claims: Claims::default(),
@@ -222,7 +222,7 @@ impl Agent {
                 permission: verify_sandbox.permission,
             }),
         };
-        let agent_loop = agent_loop(heard, shared.clone(), sink);
+        let agent_loop = agent_loop(receiver, shared.clone(), sink);
         Self {
             log_text: String::new(),
             agent_loop: Some(tokio::spawn(agent_loop)),
@@ -232,11 +232,6 @@ impl Agent {
             shown,
             calls,
         }
-    }
-
-    fn send_input(&self, input: Input) {
-        // A loop that has ended has already reported its end.
-        let _ended = self.inputs.send(input);
     }
 
     fn output(&mut self, told: OutputEvent, shell: &mut Shell) {
@@ -358,7 +353,7 @@ impl Work for Agent {
         shell.pane.view.set_colour(Colour::named(&welcome.colour));
         self.arrivals.reconnected();
         // Revisions of an earlier connection do not apply to this one: the supervisor may have lost its last ones.
-        self.send_input(Input::Welcomed(welcome.allowance.clone()));
+        self.inputs.send(Input::Welcomed(welcome.allowance.clone()));
         self.supervisor_calls.report_wait(shell);
         shell.pane.view.open(HINT);
     }
@@ -389,7 +384,7 @@ impl Work for Agent {
     fn deliver(&mut self, deliver: Deliver, _shell: &mut Shell) {
         let urgent = deliver.messages.iter().any(|message| message.urgent);
         self.arrivals.deliver(deliver.messages);
-        self.send_input(Input::Arrived { urgent });
+        self.inputs.send(Input::Arrived { urgent });
     }
 
     /// Shows an event of a teammate's request, and passes it to the agent loop. A pending request that has already
@@ -405,22 +400,22 @@ impl Work for Agent {
                 };
                 if self.arrivals.add_request(request) {
                     shell.note(&shown);
-                    self.send_input(Input::Arrived { urgent: false });
+                    self.inputs.send(Input::Arrived { urgent: false });
                 }
             }
             over => {
                 if let Some(id) = over {
                     self.arrivals.end_request(id);
-                    self.send_input(Input::RequestOver(id));
+                    self.inputs.send(Input::RequestOver(id));
                 }
                 shell.note(&shown);
-                self.send_input(Input::Informed(inform.text));
+                self.inputs.send(Input::Informed(inform.text));
             }
         }
     }
 
     fn allow(&mut self, allowance: Allowance) {
-        self.send_input(Input::Allowance(allowance));
+        self.inputs.send(Input::Allowance(allowance));
     }
 
     fn answered(
@@ -462,7 +457,7 @@ impl Work for Agent {
         if shell.life.is_working() {
             shell.note(&format!("stopping: {}", visible_line(stop.reason)));
         }
-        self.send_input(Input::Stop {
+        self.inputs.send(Input::Stop {
             finish_at: stop.finish_at,
         });
         Some(stop.over_at)

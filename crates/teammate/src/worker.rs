@@ -294,8 +294,7 @@ impl<W: Work> Worker<W> {
         let Self { shell, work } = self;
         shell.config.report_surface(shell.pane.surface());
         work.welcomed(&welcome, shell);
-        let held = work.claim().filter(|claim| !work.is_reported(*claim));
-        match reconcile(held, welcome, |claim| work.is_reported(claim)) {
+        match reconcile(work.claim(), welcome, |claim| work.is_reported(claim)) {
             Reconciled::Unchanged => {}
             Reconciled::Start(assignment) => work.start(assignment, shell),
             Reconciled::End => work.lose_claim(shell),

@@ -13,6 +13,22 @@ use tokio::time::Instant;
 
 use crate::engine::Claim;
 
+/// Sends inputs to an agent loop.
+#[derive(Debug, Clone)]
+pub(super) struct InputSender(mpsc::UnboundedSender<Input>);
+
+impl InputSender {
+    pub(super) fn channel() -> (Self, mpsc::UnboundedReceiver<Input>) {
+        let (inputs, receiver) = mpsc::unbounded_channel();
+        (Self(inputs), receiver)
+    }
+
+    pub(super) fn send(&self, input: Input) {
+        // A loop that has ended has already reported its end.
+        let _ended = self.0.send(input);
+    }
+}
+
 /// An input from the worker's loop to the agent loop.
 #[derive(Debug)]
 pub(super) enum Input {

@@ -13,9 +13,9 @@ use agent_team_protocol::{ErrorCode, Refusal, RequestId};
 use agent_team_tools::supervisor_client::ClientCall;
 use agent_team_tools::team::Claims;
 use serde_json::value::RawValue;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
-use super::inbox::Input;
+use super::inbox::{Input, InputSender};
 use crate::engine::Claim;
 use crate::link::{Notice, Request, Ticket};
 use crate::pane::AgentPane;
@@ -24,7 +24,7 @@ use crate::worker::Shell;
 
 pub(super) struct SupervisorCalls {
     /// Inputs of the agent loop.
-    inputs: mpsc::UnboundedSender<Input>,
+    inputs: InputSender,
     claims: Claims,
     /// The claim that this member holds according to the supervisor.
     assignment: Option<Assignment>,
@@ -45,7 +45,7 @@ struct PendingCall {
 }
 
 impl SupervisorCalls {
-    pub(super) fn new(inputs: mpsc::UnboundedSender<Input>, claims: Claims) -> Self {
+    pub(super) fn new(inputs: InputSender, claims: Claims) -> Self {
         Self {
             inputs,
             claims,
@@ -74,7 +74,7 @@ impl SupervisorCalls {
         self.lose_claim("it was assigned again");
         self.claims.note(claim.task, claim.generation);
         self.assignment = Some(assignment.clone());
-        self.send_input(Input::Task(assignment));
+        self.inputs.send(Input::Task(assignment));
     }
 
     pub(super) fn lose_claim(&mut self, why: &str) {
@@ -96,7 +96,7 @@ impl SupervisorCalls {
             generation: abandon.generation,
         };
         if self.forget(claim) {
-            self.send_input(Input::Abandoned(abandon));
+            self.inputs.send(Input::Abandoned(abandon));
         }
     }
 
@@ -106,11 +106,6 @@ impl SupervisorCalls {
         self.assignment
             .take_if(|held| Claim::from(&*held) == claim)
             .is_some()
-    }
-
-    fn send_input(&self, input: Input) {
-        // A loop that has ended has already reported its end.
-        let _ended = self.inputs.send(input);
     }
 
     /// Sends a call of the loop or a tool.

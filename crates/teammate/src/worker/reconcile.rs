@@ -21,10 +21,11 @@ pub(super) fn reconcile(
     welcome: Welcome,
     reported: impl Fn(Claim) -> bool,
 ) -> Reconciled {
+    let runs = runs.filter(|claim| !reported(*claim));
     match (runs, welcome.assignment) {
         (_, Some(held)) if reported(Claim::from(&held)) => Reconciled::Unchanged,
         (Some(runs), Some(held)) if runs == Claim::from(&held) => Reconciled::Unchanged,
-        (Some(_) | None, Some(held)) => Reconciled::Start(held),
+        (_, Some(held)) => Reconciled::Start(held),
         (Some(_), None) => Reconciled::End,
         (None, None) => Reconciled::Unchanged,
     }
