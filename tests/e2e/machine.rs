@@ -61,6 +61,32 @@ async fn a_failed_sync_ends_the_supervisor_and_acknowledges_nothing() {
 }
 
 #[tokio::test]
+async fn a_failed_checkpoint_refuses_no_call() {
+    let Some((rig, shim)) = shimmed("").await else {
+        return;
+    };
+    let supervisor = rig.supervisor().await;
+    let log = rig.directories().supervisor_log();
+    // A checkpoint is due after 4 MB of changes, and fails because it reads the write-ahead log.
+    let text = "x".repeat(60_000);
+    for _ in 0..60 {
+        rig.ok(["send", "ada", &text]).await;
+    }
+    shim.fail_reads(true);
+    until("a failed checkpoint", async || {
+        rig.ok(["send", "ada", &text]).await;
+        let log = fs::read_to_string(&log).unwrap_or_default();
+        log.contains("checkpoint failed").then_some(())
+    })
+    .await;
+    shim.fail_reads(false);
+    assert_eq!(rig.supervisor().await, supervisor, "a query needs no store");
+    rig.ok(["task", "add", "First"]).await;
+    assert_ne!(rig.supervisor().await, supervisor);
+    assert_eq!(titles(&rig).await, ["First"]);
+}
+
+#[tokio::test]
 async fn a_failed_read_is_an_error_and_never_an_empty_answer() {
     let Some((rig, shim)) = shimmed("").await else {
         return;

@@ -75,6 +75,9 @@ pub enum CommitError {
     Broken {
         file: PathBuf,
         source: Arc<rusqlite::Error>,
+        /// Whether writing this batch failed. Otherwise an earlier batch or checkpoint did, and nothing of this one was
+        /// written.
+        attempted: bool,
     },
     #[error("a batch begins at revision {found} where {expected} is next")]
     OutOfOrder { expected: u64, found: u64 },
@@ -358,10 +361,16 @@ impl Writer {
             .map_err(|moved| CommitError::Moved(Arc::new(moved)))
     }
 
+    /// After a final error every later batch is refused with that error.
     fn note(&mut self, error: &CommitError) {
-        if error.is_final() {
-            self.ended = Some(error.clone());
+        if !error.is_final() {
+            return;
         }
+        let mut error = error.clone();
+        if let CommitError::Broken { attempted, .. } = &mut error {
+            *attempted = false;
+        }
+        self.ended = Some(error);
     }
 
     fn full(&self) -> CommitError {
@@ -378,7 +387,11 @@ impl Writer {
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => CommitError::Locked(file),
             Some(
                 ErrorCode::SystemIoFailure | ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase,
-            ) => CommitError::Broken { file, source },
+            ) => CommitError::Broken {
+                file,
+                source,
+                attempted: true,
+            },
             _ => CommitError::Failed { file, source },
         }
     }

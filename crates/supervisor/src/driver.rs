@@ -188,6 +188,9 @@ enum Storage {
     Full(Vec<Request>),
     /// Why no further call is accepted.
     Failed(String),
+    /// Why the process is about to exit. Requests are dropped: their callers repeat them at the next supervisor, which
+    /// opens the store again.
+    Ending(String),
 }
 
 /// Parameters for starting a driver.
@@ -481,7 +484,9 @@ impl Driver {
             storage: match (&self.storage, self.storage_error()) {
                 (_, Some(why)) => why,
                 (Storage::Full(_), None) => "no room is left on the disk".to_owned(),
-                (Storage::Stored | Storage::Failed(_), None) => "stored".to_owned(),
+                (Storage::Stored | Storage::Failed(_) | Storage::Ending(_), None) => {
+                    "stored".to_owned()
+                }
             },
             members: self.views().members(),
         }

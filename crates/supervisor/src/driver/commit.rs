@@ -160,7 +160,7 @@ impl Driver {
         match error {
             CommitError::Broken { .. } => {
                 let _supervisor_gone = self.notices.send(Notice::SyncFailed);
-                self.storage = Storage::Failed(error.to_string());
+                self.storage = Storage::Ending(error.to_string());
             }
             CommitError::Moved(_) | CommitError::Panicked(_) | CommitError::OutOfOrder { .. } => {
                 self.storage = Storage::Failed(error.to_string());
@@ -174,6 +174,14 @@ impl Driver {
                 self.rebuild();
             }
         }
+        if let CommitError::Broken {
+            attempted: false, ..
+        } = error
+        {
+            // These calls had no part in the failure, which may be long past. Unanswered, they are repeated by their
+            // callers at the next supervisor.
+            return calls.into_iter().for_each(|to| drop(self.replies.take(to)));
+        }
         calls
             .into_iter()
             .for_each(|to| self.refuse_call(to, &refusal));
@@ -181,7 +189,7 @@ impl Driver {
             match self.storage {
                 // The state equals the stored state again, so queries can be answered from it.
                 Storage::Stored | Storage::Full(_) => query.answer(self, &by, reply),
-                Storage::Failed(_) => reply.refuse(refusal.clone()),
+                Storage::Failed(_) | Storage::Ending(_) => reply.refuse(refusal.clone()),
             }
         }
     }
@@ -232,7 +240,8 @@ impl Driver {
         }
     }
 
-    /// Returns the request if it may be processed now. Otherwise it was refused, or is held until the disk has room.
+    /// Returns the request if it may be processed now. Otherwise it was refused or dropped, or is held until the disk has
+    /// room.
     pub(super) fn admit(&mut self, request: Request) -> Option<Request> {
         let urgent = request.kind.is_urgent();
         let is_full = matches!(self.storage, Storage::Full(_));
@@ -247,6 +256,7 @@ impl Driver {
                 held.push(request);
                 None
             }
+            (Storage::Ending(_), _) => None,
             (Storage::Failed(why), RequestKind::Change(change)) => {
                 let refusal =
                     Refusal::new(ErrorCode::StorageFailed, why.clone()).hint(storage_lost());

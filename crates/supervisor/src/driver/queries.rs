@@ -54,7 +54,7 @@ impl Driver {
     /// fails.
     pub(super) fn storage_error(&self) -> Option<String> {
         match &self.storage {
-            Storage::Failed(why) => Some(why.clone()),
+            Storage::Failed(why) | Storage::Ending(why) => Some(why.clone()),
             Storage::Stored | Storage::Full(_) => {
                 let moved = self.reader.history().check().err();
                 moved.map(|moved| moved.to_string())
