@@ -20,7 +20,7 @@ engine = \"native\"
 model = \"openai/ada\"
 ";
 
-/// The team's members ask this server, and edit files without permission requests.
+/// A team whose members query this server, and edit files without permission requests.
 pub(crate) fn rig(server: &FakeModelServer) -> Rig {
     let rig = asking(server);
     rig.set_settings("[permissions]\nmode = \"accept-edits\"\n");

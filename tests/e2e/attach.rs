@@ -77,7 +77,7 @@ async fn the_terminal_last_used_determines_the_size() {
     let tmux = rig.tmux();
     let panes = "#{@agent_team_member} #{pane_width} #{pane_height}";
     let clients = async |count| {
-        until("the terminals that look", async || {
+        until("the attached terminals", async || {
             let clients = tmux.ask(["list-clients"]).await;
             (clients.lines().count() == count).then_some(())
         })

@@ -15,8 +15,9 @@ use crate::teams::{assigned, file, headless, task};
 
 const MEMBER: &str = "[[member]]\nname = \"ada\"\nengine = \"command\"\n";
 
-/// Each of these team files is refused with exit 2 and a text that has all of the words, and nothing is started.
-async fn refused(files: &[(&str, &[&str])]) {
+/// Asserts that `up` refuses each of these team files with exit code 2 and a text that contains all of its words, and
+/// creates no team.
+async fn assert_refused(files: &[(&str, &[&str])]) {
     let rig = Rig::new();
     for (text, words) in files {
         rig.set_team(text);
@@ -37,7 +38,7 @@ async fn refused(files: &[(&str, &[&str])]) {
 #[tokio::test]
 async fn an_unknown_key_is_named_with_its_line_and_the_nearest_one() {
     let text = format!("{MEMBER}rol = \"worker\"\n");
-    refused(&[
+    assert_refused(&[
         (&text, &["team.toml:4", "`rol`", "`role`"]),
         ("nmae = \"x\"\n", &["team.toml:1", "`nmae`", "`name`"]),
     ])
@@ -47,12 +48,12 @@ async fn an_unknown_key_is_named_with_its_line_and_the_nearest_one() {
 #[tokio::test]
 async fn a_value_of_the_wrong_type_is_named_with_its_line() {
     let text = format!("{MEMBER}[[task]]\ntitle = \"x\"\npriority = \"high\"\n");
-    refused(&[(&text, &["team.toml:6", "priority"])]).await;
+    assert_refused(&[(&text, &["team.toml:6", "priority"])]).await;
 }
 
 #[tokio::test]
 async fn a_toml_syntax_error_is_reported_with_its_line() {
-    refused(&[
+    assert_refused(&[
         ("name = \n", &["team.toml:1"]),
         ("[[member]\n", &["team.toml:1"]),
     ])
@@ -66,22 +67,22 @@ async fn a_circle_of_dependencies_is_named() {
         task("Two", "true", "after = [\"One\"]"),
     ];
     let text = format!("{MEMBER}{}", tasks.concat());
-    refused(&[(&text, &["team.toml:", "One", "Two", "wait for each other"])]).await;
+    assert_refused(&[(&text, &["team.toml:", "One", "Two", "wait for each other"])]).await;
 }
 
 #[tokio::test]
 async fn an_unknown_dependency_is_named_with_its_line() {
     let text = format!("{MEMBER}{}", task("Test", "true", "after = [\"Bild\"]"));
-    refused(&[(&text, &["team.toml:7", "Bild"])]).await;
+    assert_refused(&[(&text, &["team.toml:7", "Bild"])]).await;
 }
 
 #[tokio::test]
-async fn names_that_are_double_reserved_or_malformed_are_refused() {
+async fn duplicate_reserved_or_malformed_names_are_refused() {
     let member = |name: &str| format!("[[member]]\nname = \"{name}\"\nengine = \"command\"\n");
     let twice = format!("{MEMBER}{MEMBER}");
     let tasks = [task("Same", "true", ""), task("Same", "true", "")];
     let keys = format!("{MEMBER}{}", tasks.concat());
-    refused(&[
+    assert_refused(&[
         (&twice, &["team.toml:5", "ada", "already"]),
         (&keys, &["team.toml:", "Same", "already"]),
         (&member("user"), &["team.toml:2", "reserved"]),
@@ -102,7 +103,7 @@ async fn names_that_are_double_reserved_or_malformed_are_refused() {
 async fn an_unknown_role_or_engine_is_named_with_the_nearest_one() {
     let role = format!("{MEMBER}role = \"wroker\"\n");
     let engine = "[[member]]\nname = \"ada\"\nengine = \"comand\"\n";
-    refused(&[
+    assert_refused(&[
         (&role, &["team.toml:4", "wroker", "worker"]),
         (engine, &["team.toml:3", "comand", "command"]),
     ])
@@ -112,10 +113,10 @@ async fn an_unknown_role_or_engine_is_named_with_the_nearest_one() {
 #[tokio::test]
 async fn invalid_agent_settings_are_reported_with_their_line() {
     let model = format!("{MEMBER}model = \"x/y\"\n");
-    let thinks = "[[member]]\nname = \"ada\"\n";
-    let tool = format!("{thinks}tools = [\"raed\"]\n");
-    let variable = format!("{thinks}prompt = \"Use {{{{lang}}}}\"\n");
-    refused(&[
+    let agent = "[[member]]\nname = \"ada\"\n";
+    let tool = format!("{agent}tools = [\"raed\"]\n");
+    let variable = format!("{agent}prompt = \"Use {{{{lang}}}}\"\n");
+    assert_refused(&[
         (&model, &["team.toml:4", "model", "applies only to agents"]),
         (&tool, &["team.toml:3", "raed", "read"]),
         (&variable, &["team.toml:3", "lang", "--var lang="]),
@@ -127,7 +128,7 @@ async fn invalid_agent_settings_are_reported_with_their_line() {
 async fn unsupported_settings_and_goals_are_refused() {
     let engine = "[[member]]\nname = \"ada\"\nengine = \"acp\"\n";
     let command = format!("{MEMBER}command = \"aider\"\n");
-    refused(&[
+    assert_refused(&[
         (engine, &["team.toml:3", "acp", "not supported"]),
         (&command, &["team.toml:4", "command", "not supported"]),
     ])
@@ -143,7 +144,7 @@ async fn unsupported_settings_and_goals_are_refused() {
 #[tokio::test]
 async fn a_missing_directory_is_named_with_its_line() {
     let text = format!("{MEMBER}cwd = \"no-such\"\n");
-    refused(&[(&text, &["team.toml:4", "no-such"])]).await;
+    assert_refused(&[(&text, &["team.toml:4", "no-such"])]).await;
 }
 
 #[tokio::test]
@@ -384,7 +385,7 @@ async fn json_errors_are_objects_with_the_same_exit_code() {
 }
 
 #[tokio::test]
-async fn settings_that_cannot_be_meant_are_named_with_their_file() {
+async fn invalid_settings_are_named_with_their_file() {
     let rig = headless(&["ada"], "");
     let config = rig.directories().config;
     std::fs::create_dir(&config).unwrap();
@@ -400,7 +401,7 @@ async fn settings_that_cannot_be_meant_are_named_with_their_file() {
     ] {
         std::fs::write(config.join("config.toml"), text).unwrap();
         rig.run(["up"]).await.expect(2).says(says);
-        // It prints the reason before it exits.
+        // `up` prints the reason before the supervisor exits.
         for refused in rig.processes() {
             processes::ended(refused.process).await;
         }

@@ -162,7 +162,7 @@ async fn the_graph_is_shown_as_text_and_for_graphviz() {
 }
 
 #[tokio::test]
-async fn one_of_many_concurrent_claims_wins_and_the_rest_name_it() {
+async fn one_of_concurrent_claims_wins_and_the_others_name_it() {
     const CLAIMANTS: usize = 32;
     const TASKS: u64 = 40;
     let rig = board("").await;
@@ -294,7 +294,7 @@ async fn a_claim_reports_tasks_that_change_the_same_files() {
     rig.run(["task", "claim", "T-2"])
         .await
         .expect(0)
-        .says("T-1 in progress will change the same files");
+        .says("tasks in progress that change the same files: T-1");
 }
 
 #[tokio::test]

@@ -75,7 +75,7 @@ async fn config_get_shows_every_setting_and_its_origin() {
     let from = |listed: &Value, key: &str| {
         let settings = listed["settings"].as_array().expect("a list").clone();
         let found = settings.into_iter().find(|setting| setting["key"] == key);
-        found.unwrap_or_else(|| panic!("{key} is listed"))
+        found.unwrap_or_else(|| panic!("{key} is not listed"))
     };
     let before = rig.json(["config", "get", "role"]).await;
     assert_eq!(from(&before, "role")["value"], "worker");
@@ -107,7 +107,7 @@ async fn config_get_shows_every_setting_and_its_origin() {
     assert_eq!(unknown["code"], "unknown_member");
 }
 
-/// Every leaf verb with arguments that do something harmless, or the reason why it is left out.
+/// Verbs as the help lists them, each with arguments that are harmless in a test.
 const VERBS: &[(&str, &[&str])] = &[
     ("down", &["down"]),
     ("ps", &["ps"]),
@@ -283,7 +283,7 @@ fn templates_name_every_layout() {
         let path = entry.expect("it is there").path();
         let text = std::fs::read_to_string(&path).expect("it is text");
         let line = text.lines().find(|line| line.starts_with("layout = "));
-        let line = line.unwrap_or_else(|| panic!("{} has a layout", path.display()));
+        let line = line.unwrap_or_else(|| panic!("{} has no layout", path.display()));
         for name in &names {
             assert!(line.contains(name), "{}: {line}", path.display());
         }

@@ -123,7 +123,7 @@ async fn doctor_passes_here_and_reports_problems_elsewhere() {
     let check = |name: &str| {
         let found = checks.iter().find(|check| check["name"] == name);
         found
-            .unwrap_or_else(|| panic!("{name} in {doctor}"))
+            .unwrap_or_else(|| panic!("{name} is not in {doctor}"))
             .clone()
     };
     assert_eq!(check("agent-teamd")["ok"], true);
@@ -140,7 +140,7 @@ async fn doctor_passes_here_and_reports_problems_elsewhere() {
         .expect(1)
         .says("nmae")
         .says("name");
-    // Only its own binary is beside it now.
+    // Beside the copy of `agent-team` there is no other binary.
     let alone = rig.root().join("alone");
     std::fs::create_dir(&alone).unwrap();
     std::fs::copy(rig.binary("agent-team"), alone.join("agent-team")).unwrap();
@@ -255,7 +255,7 @@ async fn ps_and_task_list_have_the_fields_that_are_promised() {
 }
 
 #[tokio::test]
-async fn colour_is_for_terminals_unless_it_is_asked_for_or_forbidden() {
+async fn colour_needs_a_terminal_unless_forced_or_disabled() {
     let mut rig = headless(&["ada"], &task("Build", "true", ""));
     rig.ok(["up", "--wait"]).await;
     let colour = "\u{1b}[";

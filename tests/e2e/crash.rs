@@ -335,7 +335,7 @@ async fn random_kills_leave_no_impossible_history() {
 }
 
 #[tokio::test]
-async fn a_disconnected_member_is_stopped_once_it_reconnects() {
+async fn a_disconnected_member_stops_when_it_reconnects() {
     let rig = headless(&["ada", "bob"], "");
     rig.ok(["up"]).await;
     rig.until_member_is("ada", MemberState::Idle).await;

@@ -1,6 +1,7 @@
-//! The recording that `cargo xtask demo` plays: how it was made, and that it plays wherever it is put.
+//! The recording that `cargo xtask demo` plays: the script from which it was made, and a test that plays it in another
+//! directory.
 //!
-//! `AGENT_TEAM_WRITE_RECORDING=1 cargo nextest run -p agent-team-tests demo` makes it anew, from the script here.
+//! `AGENT_TEAM_WRITE_RECORDING=1 cargo nextest run -p agent-team-tests demo` makes it again from the script.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -9,7 +10,7 @@ use agent_team_tests::Rig;
 use agent_team_tests::fake_model_server::{FakeModelServer, Reply, by};
 use serde_json::{Value, json};
 
-/// Set: the recording is written instead of compared.
+/// If this variable is set, the test writes the recording instead of comparing it.
 const WRITE: &str = "AGENT_TEAM_WRITE_RECORDING";
 
 const ANSWER: &str = "tally::top gives the most frequent words, tests/top.rs tests it, and README.md says so. All tests pass.";
@@ -24,8 +25,8 @@ fn scripts() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts")
 }
 
-fn task(title: &str, description: &str, whose: &str, after: &[&str]) -> Value {
-    json!({"title": title, "description": description, "for": whose, "after": after})
+fn task(title: &str, description: &str, assignee: &str, after: &[&str]) -> Value {
+    json!({"title": title, "description": description, "for": assignee, "after": after})
 }
 
 fn lead() -> Vec<Reply> {
@@ -144,13 +145,13 @@ fn dora() -> Vec<Reply> {
     ]
 }
 
-/// The sample project as `cargo xtask demo` makes it. Commands in it find this machine's cargo.
+/// The sample project as `cargo xtask demo` makes it. The environment of its commands names this machine's cargo.
 fn sample() -> Rig {
     let mut rig = Rig::new();
     let home = std::env::var("HOME").unwrap_or_default();
     for (name, directory) in [("CARGO_HOME", ".cargo"), ("RUSTUP_HOME", ".rustup")] {
-        let there = std::env::var(name).unwrap_or(format!("{home}/{directory}"));
-        rig.set(name, there);
+        let path = std::env::var(name).unwrap_or(format!("{home}/{directory}"));
+        rig.set(name, path);
     }
     let made = Command::new("sh")
         .arg(scripts().join("sample-project.sh"))
@@ -211,7 +212,7 @@ async fn the_demo_recording_matches_its_script() {
     let root = rig.root().to_str().unwrap();
     assert!(
         !new.contains(root) && !new.contains("127.0.0.1"),
-        "it names this machine"
+        "the recording contains a path or an address of this machine"
     );
     let kept = scripts().join("demo/recording.jsonl");
     if std::env::var_os(WRITE).is_some() {
@@ -222,7 +223,7 @@ async fn the_demo_recording_matches_its_script() {
     assert_eq!(
         answers(&kept),
         answers(&new),
-        "make it anew: see this file's beginning"
+        "make the recording again: see the header of this file"
     );
 }
 

@@ -1,4 +1,4 @@
-//! `down`: nothing of the team is left, a receipt says so for each thing, and nothing else was touched.
+//! `down`: nothing of the team is left, each ended process and removed file has a receipt, nothing else is touched.
 
 use agent_team_client::CallError;
 use agent_team_protocol::ErrorCode;
@@ -61,8 +61,8 @@ async fn down_leaves_nothing_and_has_a_receipt_for_each_thing() {
     let down = rig.json(["down", "--force"]).await;
     assert_nothing_is_left(&rig);
     let receipts = receipts(&down);
-    for (process, whose) in [(ada, "ada"), (bob, "bob"), (supervisor, "supervisor")] {
-        let what = format!("{} ({whose})", process.pid);
+    for (process, owner) in [(ada, "ada"), (bob, "bob"), (supervisor, "supervisor")] {
+        let what = format!("{} ({owner})", process.pid);
         assert!(
             receipts.contains(&("process".into(), what.clone(), "ended".into())),
             "{what} in {receipts:?}"
@@ -126,7 +126,7 @@ async fn the_board_outlives_a_team_that_went_down() {
     rig.run(["task", "list"]).await.expect(0).says("completed");
     rig.run(["ps"]).await.expect(0).says("stopped");
     rig.ok(["down"]).await;
-    until("the supervisor to go again", async || {
+    until("the supervisor to exit", async || {
         rig.processes().is_empty().then_some(())
     })
     .await;
@@ -143,7 +143,7 @@ async fn the_supervisor_exits_with_its_last_team() {
     let bob = processes::living(bob["members"][0]["pid"].as_u64().unwrap());
     rig.ok(["down"]).await;
     assert!(supervisor.is_alive().unwrap(), "another team needs it");
-    assert!(bob.is_alive().unwrap(), "he is of another team");
+    assert!(bob.is_alive().unwrap(), "bob belongs to the other team");
     rig.run_in(&other, ["down"]).await.expect(0);
     assert!(!supervisor.is_alive().unwrap());
     assert_nothing_is_left(&rig);
@@ -233,16 +233,16 @@ async fn a_surviving_process_has_a_receipt_and_sets_the_exit_code() {
             "",
         ),
     ));
-    // Only root can create a program that its user cannot end: one that becomes root. It ignores the hang-up of its
-    // terminal, which the kernel sends.
+    // Only root can create a program that its user cannot end: one that becomes root. The kernel sends it SIGHUP when
+    // its terminal closes, so it ignores that signal.
     let privileged = rig.project().join("privileged");
     let mine = ["", "at", "home", "tmp", "project"].map(|name| rig.root().join(name));
-    let can = mine
+    let is_possible = mine
         .iter()
         .all(|path| chown(path, Some(NOBODY), Some(NOBODY)).is_ok())
         && std::fs::copy("/usr/bin/setpriv", &privileged).is_ok()
         && std::fs::metadata(&privileged).is_ok_and(|program| program.uid() == 0);
-    if !can {
+    if !is_possible {
         eprintln!("skipped: only root can make a process that its user cannot end");
         return;
     }

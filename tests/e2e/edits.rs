@@ -1,4 +1,4 @@
-//! Changes of files are asked about: with their diff, by rules, and in every mode.
+//! Permission to change files: requests with their diff, decisions by rules, and every mode.
 
 use agent_team_tests::fake_model_server::{FakeModelServer, Reply, Request, by_model};
 use agent_team_tests::{Rig, until};
@@ -37,7 +37,7 @@ fn result(server: &FakeModelServer) -> String {
 }
 
 #[tokio::test]
-async fn an_edit_waits_with_its_diff_and_is_written_once_allowed() {
+async fn an_edit_is_shown_with_its_diff_and_written_when_allowed() {
     let read = Reply::call("read", json!({ "path": "src/kept.rs" }));
     let edit = json!({ "path": "src/kept.rs", "old": "two", "new": "three" });
     let edit = Reply::call("edit", edit);

@@ -90,7 +90,7 @@ async fn survives_a_crash_at(failpoint: &str) {
     }
 }
 
-/// Makes a call until it is answered.
+/// Repeats a call with its key until it is answered.
 async fn persist<M>(rig: &Rig, caller: &str, key: &str, args: M::Args) -> M::Answer
 where
     M: Method,

@@ -18,7 +18,7 @@ use agent_team_tests::fake_model_server::{FakeModelServer, Reply, Request};
 use agent_team_tests::{Output, Rig, tmux, until};
 use serde_json::{Value, json};
 
-use self::page::{Block, Place, World, commands, names, page};
+use self::page::{Block, BlockWorld, World, commands, names, page};
 use crate::requests::there_is_a_sandbox;
 
 /// The blocks that are left out, in all pages.
@@ -129,11 +129,11 @@ impl Scene {
         }
     }
 
-    /// Ends the commands of tasks: they are `cargo`, which waits for this in a world, as a real build takes its time.
+    /// Ends the commands of tasks. They run the fake `cargo`, which waits for this call, as a real build takes time.
     fn end_tasks(&self) {
         let (gate, opened) = (self.rig.root().join("gate"), self.rig.root().join("opened"));
         if std::fs::rename(gate, &opened).is_ok() {
-            // Opening it for reading, too, does not wait for a reader.
+            // Opening the pipe for reading and writing does not wait for a reader.
             let both = std::fs::File::options().read(true).write(true).open(opened);
             drop(both.unwrap());
         }
@@ -221,13 +221,13 @@ async fn run_page(name: &str) {
     let mut scene: Option<Scene> = None;
     for block in page(name).blocks {
         let (at, file) = (&block.at, block.file.as_deref());
-        match block.place {
-            Place::NotRun => continue,
-            Place::New(world) => scene = Some(Scene::new(world, file).await),
-            Place::Same | Place::Each(_) => {}
+        match block.world {
+            BlockWorld::NotRun => continue,
+            BlockWorld::New(world) => scene = Some(Scene::new(world, file).await),
+            BlockWorld::Same | BlockWorld::Each(_) => {}
         }
         for (line, output) in commands(&block.lines) {
-            if let Place::Each(world) = block.place {
+            if let BlockWorld::Each(world) = block.world {
                 scene = Some(Scene::new(world, file).await);
             }
             let scene = scene.as_ref();
@@ -276,7 +276,7 @@ fn every_page_with_commands_is_run() {
         let (not_run, run): (Vec<Block>, Vec<Block>) = page(&name)
             .blocks
             .into_iter()
-            .partition(|block| block.place == Place::NotRun);
+            .partition(|block| block.world == BlockWorld::NotRun);
         left_out += not_run.len();
         let is_run = here.contains(&format!("run_page(\"{name}\")"));
         assert_eq!(is_run, !run.is_empty(), "{name}");
@@ -284,7 +284,7 @@ fn every_page_with_commands_is_run() {
     assert_eq!(left_out, NOT_RUN, "blocks that no test runs");
 }
 
-/// What begins like a command and is not parsed, and why.
+/// Inline code that begins like a command but is not parsed, and the reason.
 const NOT_PARSED: [(&str, &str); 5] = [
     (
         "/task add Fix the parser",

@@ -81,7 +81,7 @@ async fn members_in_one_process_work_talk_and_go_down() {
     rig.ok(["down"])
         .await
         .says(&format!("{process} (host process)"));
-    assert_eq!(rig.processes(), [], "not even who hosted them");
+    assert_eq!(rig.processes(), [], "not even the host process");
     let left = fs::read_dir(rig.directories().run).unwrap();
     let left: Vec<_> = left.map(|entry| entry.unwrap().file_name()).collect();
     assert!(
@@ -134,7 +134,7 @@ async fn members_and_tasks_restart_when_their_process_dies() {
     processes::kill(rig.worker("ada").await).await;
     for (name, task) in tasks {
         until_begun_after(&rig, name, Some(task)).await;
-        assert!(!is_alive(task), "two of {name}'s at once");
+        assert!(!is_alive(task), "two runs of {name}'s task at once");
         finish(&rig, name).await;
     }
     for id in ["T-1", "T-2"] {
@@ -161,7 +161,7 @@ async fn a_hosted_member_that_does_not_end_restarts_the_others() {
     assert!(!is_alive(ada));
 
     until_begun_after(&rig, "bob", Some(bob)).await;
-    assert!(!is_alive(bob), "two of bob's at once");
+    assert!(!is_alive(bob), "two runs of bob's task at once");
     finish(&rig, "bob").await;
     let done = rig.until_task_is("T-2", TaskState::Completed).await;
     assert_eq!(done.attempts, 2);
@@ -187,7 +187,7 @@ async fn a_new_supervisor_adopts_the_hosted_process() {
     assert_eq!(done.attempts, 1);
     let after = rig.member("ada").await;
     assert_eq!((after.pid, &after.launch), (before.pid, &before.launch));
-    // It still ends and starts members on request, now of the new supervisor.
+    // The host process still ends and starts members, now for the new supervisor.
     rig.ok(["kill", "bob"]).await;
     assert!(!is_alive(task));
     assert!(is_alive(before.pid.unwrap()));
@@ -199,7 +199,7 @@ async fn a_new_supervisor_adopts_the_hosted_process() {
 }
 
 #[tokio::test]
-async fn one_terminal_shows_them_in_turn_and_types_to_each() {
+async fn one_terminal_shows_hosted_members_in_turn() {
     let rig = hosted(&["ada", "ben"], "");
     let mut screen = rig.on_terminal(["up"]);
     screen.until("[").await;
@@ -223,7 +223,7 @@ async fn one_terminal_shows_them_in_turn_and_types_to_each() {
     // The team keeps running, and a second client can attach.
     let mut screen = rig.on_terminal(["attach"]);
     screen.until("ada ▸").await;
-    // It runs for ever and does not block the view.
+    // This verb does not exit, and it does not block the keys that follow.
     screen.type_in("/requests watch\r").await;
     until("the verb to run", async || {
         let programs = rig.processes();

@@ -90,7 +90,7 @@ async fn every_verb_shows_hostile_texts_harmlessly() {
         assert_harmless(&verb.join(" "), &String::from_utf8(output.stdout).unwrap());
         assert_harmless(&verb.join(" "), &String::from_utf8(output.stderr).unwrap());
     }
-    // Programs get it as it is.
+    // JSON output contains the text unchanged.
     let task = rig.json(["task", "show", "T-1"]).await;
     assert_eq!(task["title"], HOSTILE);
     let messages = rig.json(["messages", "ada"]).await;
@@ -128,7 +128,7 @@ async fn hostile_texts_are_harmless_in_tmux() {
     }
     let rig = with_hostile_texts("tmux").await;
     let tmux = rig.tmux();
-    // While it is claimed, its title is in the border.
+    // While a task is claimed, its title is in the border.
     rig.ok(["task", "add", HOSTILE, "--run", "mkfifo gate; cat gate"])
         .await;
     rig.until_task_is("T-3", TaskState::InProgress).await;
@@ -145,7 +145,7 @@ async fn hostile_texts_are_harmless_in_tmux() {
     assert_harmless("a name", &names);
     let window = tmux.panes("#{window_name}").await;
     assert_eq!(window, ["team"]);
-    // Expanded once more than a border would.
+    // Expand the format once more than tmux does for a border.
     let border = [
         "display-message",
         "-p",

@@ -25,14 +25,14 @@ enum Rule {
     Never,
     /// The call may fail, but is not refused because of its caller.
     May,
-    /// Not called here: it would block or end the member, or the table of methods refuses it.
-    Own,
+    /// Not called here: the call would block or end the member, or the table of methods refuses it.
+    Skipped,
 }
 
-use Rule::{May, Never, Own};
+use Rule::{May, Never, Skipped};
 
-/// Calls that members may make, with arguments that name objects of bob, and the results for ada and for the lead.
-/// Who may call a method at all is in the table of methods.
+/// Calls that members may make, with arguments that name objects of bob, and the expected results for ada and for the
+/// lead. The table of methods lists the callers that each method permits at all.
 fn calls(rig: &Rig) -> Vec<(&'static str, Value, Rule, Rule)> {
     let bob = json!({ "member": "bob" });
     let task = json!({ "task": "T-1" });
@@ -44,7 +44,7 @@ fn calls(rig: &Rig) -> Vec<(&'static str, Value, Rule, Rule)> {
     });
     vec![
         ("team/show", json!({}), May, May),
-        ("member/spawn", json!({ "role": "nobody" }), Own, May),
+        ("member/spawn", json!({ "role": "nobody" }), Skipped, May),
         ("stop/answer", json!({ "objection": "no" }), May, May),
         ("member/show", bob, May, May),
         (
@@ -81,11 +81,11 @@ fn calls(rig: &Rig) -> Vec<(&'static str, Value, Rule, Rule)> {
             Never,
             Never,
         ),
-        ("task/complete", claim.clone(), Never, Own),
-        ("task/fail", claim.clone(), Never, Own),
-        ("task/release", claim, Never, Own),
+        ("task/complete", claim.clone(), Never, Skipped),
+        ("task/fail", claim.clone(), Never, Skipped),
+        ("task/release", claim, Never, Skipped),
         ("task/retry", task.clone(), Never, Never),
-        ("task/cancel", task, Never, Own),
+        ("task/cancel", task, Never, Skipped),
         ("run/rounds", json!({ "run": "R-1", "after": 0 }), May, May),
         ("request/ask", ask, May, May),
         ("plan/propose", json!({ "text": "t" }), May, May),
@@ -93,9 +93,9 @@ fn calls(rig: &Rig) -> Vec<(&'static str, Value, Rule, Rule)> {
         ("request/begin", request.clone(), Never, Never),
         ("request/end", request.clone(), Never, Never),
         ("request/withdraw", request.clone(), Never, Never),
-        ("request/list", json!({ "all": true }), Own, May),
-        ("request/show", request.clone(), Own, May),
-        ("request/decide", allow, Own, Never),
+        ("request/list", json!({ "all": true }), Skipped, May),
+        ("request/show", request.clone(), Skipped, May),
+        ("request/decide", allow, Skipped, Never),
         ("transcript/append", json!({ "items": [] }), May, May),
         (
             "transcript/read",
@@ -108,7 +108,7 @@ fn calls(rig: &Rig) -> Vec<(&'static str, Value, Rule, Rule)> {
     ]
 }
 
-/// Each role calls each method that the table does not admit it to.
+/// Asserts that each role is refused each method that the table does not permit to it.
 async fn refuse_callers(rig: &Rig, lead: &Member, teammate: &Member) {
     let user = rig.user().await;
     for method in METHODS {
@@ -205,19 +205,22 @@ async fn no_member_acts_as_another_or_as_the_user() {
     refuse_callers(&rig, &lead, &ada).await;
     for (method, args, of_ada, of_lead) in &calls(&rig) {
         for (member, rule, who) in [(&ada, of_ada, "ada"), (&lead, of_lead, "the lead")] {
-            if *rule == Own {
+            if *rule == Skipped {
                 continue;
             }
             let code = outcome(&member.client, method, args).await;
-            let unread = matches!(
+            let is_malformed = matches!(
                 code,
                 Some(ErrorCode::InvalidParams | ErrorCode::Internal | ErrorCode::MethodNotFound)
             );
-            assert!(!unread, "{who}: {method}: {code:?}: the line is wrong");
+            assert!(
+                !is_malformed,
+                "{who}: {method}: {code:?}: the arguments in `calls` are wrong"
+            );
             match rule {
                 Never => assert!(code.is_some(), "{who} may not {method}"),
                 May => assert_ne!(code, Some(ErrorCode::NotPermitted), "{who}: {method}"),
-                Own => {}
+                Skipped => {}
             }
         }
     }

@@ -37,10 +37,10 @@ impl World {
     }
 
     async fn until_in(&self, name: &str, placement: Placement) -> MemberView {
-        let is_there = |member: &MemberView| {
+        let is_placed = |member: &MemberView| {
             member.placement == placement && member.pane.is_some() == placement.has_panes()
         };
-        self.rig.until_member(name, is_there).await
+        self.rig.until_member(name, is_placed).await
     }
 
     async fn ids(&mut self) -> Vec<String> {
@@ -63,7 +63,7 @@ impl World {
         (shown["sessions"][0]["id"].clone(), shown["active"].clone())
     }
 
-    /// Takes the team down; nothing of it is left, and the app is as it was.
+    /// Takes the team down, and asserts that no session and no process of it is left.
     async fn down(mut self) {
         self.rig.ok(["down", "--force"]).await;
         assert_eq!(self.app.sessions().await, Vec::<Value>::new());
@@ -79,7 +79,7 @@ fn word(value: &Value) -> String {
     value.as_str().unwrap().to_owned()
 }
 
-/// Ends a member's process, and waits until its successor is there.
+/// Kills a member's process, and waits until its successor is idle.
 async fn crash(rig: &Rig, name: &str) -> MemberView {
     let before = rig.until_member_is(name, MemberState::Idle).await;
     processes::kill(rig.worker(name).await).await;
@@ -200,7 +200,7 @@ async fn a_new_supervisor_adopts_the_sessions_with_a_new_cookie() {
 #[tokio::test]
 async fn a_tab_that_is_full_is_followed_by_another() {
     let members = ["ada", "bob", "cyd", "dan"];
-    // Our rule allows two sessions of 24 rows; the app's own rule, which may be stricter, one.
+    // In 24 rows our rule allows two sessions per tab; with the other option the app's own, stricter rule allows one.
     for (options, tabs) in [
         (&["--columns", "80", "--rows", "24"][..], 2),
         (&["--least-columns", "120"], 2),
@@ -213,8 +213,8 @@ async fn a_tab_that_is_full_is_followed_by_another() {
             world.until_in(name, Placement::Iterm).await;
         }
         let state = world.app.state().await;
-        let there = state["windows"][0]["tabs"].as_array().unwrap();
-        assert!(there.len() > tabs, "{options:?}: {state}");
+        let open_tabs = state["windows"][0]["tabs"].as_array().unwrap();
+        assert!(open_tabs.len() > tabs, "{options:?}: {state}");
         world.down().await;
     }
 }
@@ -255,7 +255,7 @@ async fn a_member_without_a_session_gets_another_one() {
         .rig
         .ok(["panes", "reopen"])
         .await
-        .says("no member is without");
+        .says("no member has lost its pane");
 
     // The app quits and starts again.
     let bob = world.until_in("bob", Placement::Iterm).await;
@@ -375,7 +375,7 @@ async fn a_refusal_of_the_app_is_reported_with_a_hint() {
         .says("Enable Python API");
     rig.ok(["down"]).await;
 
-    // No cookie, then an unknown one, and no user to grant one.
+    // First no cookie, then an unknown one. There is no fake `osascript` from which a client gets another.
     let app = FakeIterm::start(&mut rig, client.clone(), &[]).await;
     rig.unset("ITERM2_COOKIE");
     refused(&rig)
@@ -484,7 +484,8 @@ async fn doctor_reports_each_backend_and_those_never_tried() {
         let said = rig.run(["doctor", "--json"]).await.json();
         let checks = said["checks"].as_array().unwrap().iter();
         let one = checks.clone().find(|check| check["name"] == name);
-        one.unwrap_or_else(|| panic!("{name} in {said}")).clone()
+        one.unwrap_or_else(|| panic!("{name} is not in {said}"))
+            .clone()
     };
     let iterm = check(&rig, "iterm").await;
     assert_eq!(iterm["ok"], true, "{iterm}");

@@ -197,7 +197,7 @@ async fn queued_listings_hold_no_tasks() {
     for listed in together(listings).await {
         assert!(listed.unwrap().more);
     }
-    // The board is 8 MB. Each listing that waits for a reader would hold its copy of it.
+    // The board has 8 MB, and no listing that waits for a reader may hold a copy of it.
     let grown = peak(pid) - before;
     assert!(grown < 128 << 10, "{grown} KiB");
 }

@@ -57,7 +57,7 @@ async fn a_failed_sync_ends_the_supervisor_and_acknowledges_nothing() {
         "{before:?}"
     );
     processes::kill(rig.supervisor().await).await;
-    assert_eq!(titles(&rig).await, before, "it stays what it was");
+    assert_eq!(titles(&rig).await, before, "the board is unchanged");
 }
 
 #[tokio::test]
@@ -119,7 +119,7 @@ async fn members_outlive_a_supervisor_that_cannot_read() {
     let refusal = rig.refused(1, ["ps"]).await;
     assert_eq!(refusal["code"], "storage_failed", "{refusal}");
     let log = rig.directories().supervisor_log();
-    until("the second failed read", async || {
+    until("the third failed read", async || {
         let log = fs::read_to_string(&log).unwrap_or_default();
         (log.matches("cannot read a team on disk").count() >= 3).then_some(())
     })

@@ -38,7 +38,7 @@ fn results(server: &FakeModelServer) -> Vec<String> {
         .collect()
 }
 
-/// Ends with the test.
+/// An MCP server over HTTP. Killed on drop.
 struct Http(Child);
 
 impl Drop for Http {
@@ -167,7 +167,7 @@ async fn a_failing_server_is_reported_and_affects_no_other() {
 }
 
 #[tokio::test]
-async fn a_server_is_started_once_it_is_trusted_and_its_tools_ask() {
+async fn a_server_starts_only_when_trusted_and_its_tools_ask() {
     let call = Reply::call("mcp__near__say", json!({ "text": "hello" }));
     let server = FakeModelServer::start(in_turn([call, Reply::text("Done.")])).await;
     let near = format!("[mcp.near]\ncommand = {:?}\n", program());
@@ -223,7 +223,7 @@ async fn an_http_server_receives_headers_through_the_proxy() {
         Reply::call("finish", json!({"answer": "Done."})),
     ]))
     .await;
-    // It serves requests for other hosts, as a proxy does.
+    // The server also answers requests for other hosts, so it can play the proxy.
     let (_http, url) = over_http();
     let proxy = url.trim_end_matches("/mcp").to_owned();
     let far = "[mcp.far]\nurl = \"http://mcp.invalid/mcp\"\n\

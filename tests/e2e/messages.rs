@@ -1,4 +1,4 @@
-//! Messages: sent, listed, read by the member they are for, exactly once.
+//! Messages: sent, listed, and read by their recipient exactly once.
 
 use agent_team_protocol::view::MessageState;
 use agent_team_tests::{Rig, until};

@@ -41,7 +41,7 @@ async fn each_member_has_its_own_pane_on_the_teams_server() {
         .ask(["show-options", "-wv", "pane-border-status"])
         .await;
     assert_eq!(format, "top");
-    until("the borders to say who and how", async || {
+    until("the borders to show role and state", async || {
         let labels = tmux
             .panes("#{@agent_team_member}: #{@agent_team_label}")
             .await;
@@ -233,7 +233,7 @@ async fn down_closes_the_panes_and_the_server_goes() {
 async fn in_users_tmux() -> Rig {
     let mut rig = in_panes(&["ada", "bob"], "");
     let users = rig.users_tmux();
-    // Not every shell replaces itself with its last command, and tmux names a window for the process in it.
+    // tmux names a window after the process in it, and not every shell replaces itself with its last command: `exec`.
     users
         .ask([
             "new-session",
@@ -402,7 +402,7 @@ async fn a_new_supervisor_finds_a_tmux_server_without_its_socket() {
         .expect(0)
         .says("not ours");
     let left = rig.tmux().ask(["display-message", "-p", "#{pid}"]).await;
-    assert_eq!(left, server, "what is not ours is kept, by the same server");
+    assert_eq!(left, server, "the same server keeps the user's pane");
     assert_eq!(rig.tmux().panes("#{pane_id}").await.len(), 1);
     rig.tmux().ask(["kill-server"]).await;
 }

@@ -77,11 +77,11 @@ async fn nothing_is_changed_before_the_plan_is_approved() {
     rig.ok(["task", "add", "Write it"]).await;
     let ada = rig.until_member("ada", |ada| waits_for(ada, 1, 1)).await;
     assert_eq!(ada.state, MemberState::Waiting);
-    let held_back = last_result(&server);
+    let refused = last_result(&server);
     assert!(
-        held_back.contains("Not executed: you have no approved plan")
-            && held_back.contains("propose_plan"),
-        "{held_back}"
+        refused.contains("Not executed: you have no approved plan")
+            && refused.contains("propose_plan"),
+        "{refused}"
     );
     assert_eq!(rig.read("early.txt"), None);
 

@@ -5,7 +5,7 @@ use agent_team_tests::Rig;
 use agent_team_tests::fake_model_server::{FakeModelServer, Reply, by_model, in_turn};
 use serde_json::{Value, json};
 
-/// A team with these members besides its lead; all query this server.
+/// A team of a lead, ada, and the members in `more`; all query this server.
 fn rig(server: &FakeModelServer, more: &str) -> Rig {
     let mut rig = Rig::with_team(&format!(
         "mode = \"lead\"\n[panes]\nplacement = \"headless\"\n[limits]\nteammates = 1\n[lead]\n\
@@ -134,7 +134,7 @@ async fn a_refused_call_of_the_lead_has_a_reason_and_a_hint() {
     let refused = &results[calls.len()];
     assert!(
         refused.contains("T-1") && refused.contains("force"),
-        "with what is open, and the way out: {refused}"
+        "it names the open task and `force`: {refused}"
     );
 }
 

@@ -1,4 +1,4 @@
-//! One paragraph per bug that was released, and the test that would have caught it.
+//! Bugs that no other test had found: a description of each, and the test that would have found it.
 
 use agent_team_protocol::placement::Placement;
 use agent_team_tests::tmux;

@@ -1,4 +1,4 @@
-//! Workers that lost their pane, or never had one, and are shown again without a restart.
+//! Workers that lost their pane, or never had one, and are shown in a terminal without a restart.
 
 use std::fs;
 
@@ -75,7 +75,7 @@ async fn a_closed_pane_reopens_with_its_text_and_worker() {
     assert!(shown.contains("T-1 Long"), "{shown}");
     rig.ok(["panes", "reopen"])
         .await
-        .says("no member is without");
+        .says("no member has lost its pane");
     open_gate(&rig).await;
     tmux.until_shown(&pane, "T-1 completed").await;
     // Keys go to the same worker.
@@ -209,7 +209,7 @@ async fn a_new_supervisor_finds_members_in_their_reopened_panes() {
     assert_eq!(adopted.pane, held.pane);
     rig.ok(["panes", "reopen"])
         .await
-        .says("no member is without");
+        .says("no member has lost its pane");
     let panes = tmux.panes("#{@agent_team_member}").await;
     assert_eq!(panes.iter().filter(|member| *member == "ada").count(), 1);
     rig.ok(["down"]).await;

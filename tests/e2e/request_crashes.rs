@@ -1,6 +1,6 @@
-//! The crash matrix of a permission request: worker, supervisor and client are each killed at each step of it. It is
-//! listed until it is decided, never approved without a decision, never executed twice, and `lost` when its progress
-//! is unknown.
+//! The crash matrix of a permission request: worker, supervisor and client are each killed at each of its steps. The
+//! request is listed until it is decided, never approved without a decision, never executed twice, and `lost` when its
+//! progress is unknown.
 
 use agent_team_protocol::RequestId;
 use agent_team_protocol::method::{RequestList, RequestShow};
@@ -15,7 +15,7 @@ use crate::agents::rig;
 
 /// The process that is killed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Who {
+enum Victim {
     Worker,
     Supervisor,
     Client,
@@ -39,7 +39,7 @@ const STEPS: [Step; 5] = [
     Step::Ended,
 ];
 
-/// Reports its start, and ends once the gate exists.
+/// The command of the request: reports its start, and ends once the gate exists.
 const LINE: &str =
     "echo ran >> ran.txt; until test -e gate; do sleep 0.02; done; echo over >> ran.txt";
 
@@ -64,7 +64,7 @@ async fn first(rig: &Rig) -> RequestView {
 }
 
 async fn until_state(rig: &Rig, state: RequestState) {
-    until("the request to get there", async || {
+    until(&format!("the request to be {state:?}"), async || {
         (first(rig).await.state == state).then_some(())
     })
     .await;
@@ -77,8 +77,8 @@ async fn listed(rig: &Rig) -> Vec<RequestId> {
 }
 
 /// One cell of the matrix.
-async fn cell(who: Who, step: Step) {
-    let cell = format!("{who:?} at {step:?}");
+async fn cell(victim: Victim, step: Step) {
+    let cell = format!("{victim:?} at {step:?}");
     let server = FakeModelServer::start(script).await;
     let rig = rig(&server);
     rig.ok(["up", "--detach"]).await;
@@ -106,12 +106,12 @@ async fn cell(who: Who, step: Step) {
         until_state(&rig, RequestState::Ended).await;
     }
 
-    match who {
-        Who::Worker => processes::kill(worker).await,
-        Who::Supervisor => processes::kill(rig.supervisor().await).await,
-        Who::Client => processes::kill(processes::living(watch.pid())).await,
+    match victim {
+        Victim::Worker => processes::kill(worker).await,
+        Victim::Supervisor => processes::kill(rig.supervisor().await).await,
+        Victim::Client => processes::kill(processes::living(watch.pid())).await,
     }
-    if step == Step::Decided && who != Who::Worker {
+    if step == Step::Decided && victim != Victim::Worker {
         worker.signal(Signal::SIGCONT).expect("it continues");
     }
 
@@ -123,7 +123,7 @@ async fn cell(who: Who, step: Step) {
         assert_eq!(rig.read("ran.txt"), None, "{cell}: it was not allowed");
         rig.ok(["requests", "allow", "P-1"]).await;
     }
-    if (who, step) == (Who::Worker, Step::Begun) {
+    if (victim, step) == (Victim::Worker, Step::Begun) {
         // Its progress is unknown, so it is not repeated: another attempt is another request.
         until_state(&rig, RequestState::Lost).await;
         rig.until_member("ada", asks).await;
@@ -139,7 +139,7 @@ async fn cell(who: Who, step: Step) {
         Some("ran\nover\n"),
         "{cell}: once"
     );
-    if (who, step) != (Who::Worker, Step::Ended) {
+    if (victim, step) != (Victim::Worker, Step::Ended) {
         assert_eq!(listed(&rig).await, [], "{cell}");
     }
 }
@@ -148,26 +148,26 @@ async fn cell(who: Who, step: Step) {
 async fn a_worker_dies_at_each_step() {
     for step in STEPS {
         if step != Step::Decided {
-            cell(Who::Worker, step).await;
+            cell(Victim::Worker, step).await;
         }
     }
 }
 
 #[tokio::test]
 async fn a_stopped_worker_dies_before_an_allowed_call_begins() {
-    cell(Who::Worker, Step::Decided).await;
+    cell(Victim::Worker, Step::Decided).await;
 }
 
 #[tokio::test]
 async fn the_supervisor_dies_at_each_step() {
     for step in STEPS {
-        cell(Who::Supervisor, step).await;
+        cell(Victim::Supervisor, step).await;
     }
 }
 
 #[tokio::test]
 async fn a_client_dies_at_each_step() {
     for step in STEPS {
-        cell(Who::Client, step).await;
+        cell(Victim::Client, step).await;
     }
 }

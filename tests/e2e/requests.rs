@@ -43,11 +43,11 @@ async fn a_command_waits_until_it_is_allowed_and_runs_once() {
     let (server, rig) = team(vec![bash("echo ran >> ran.txt"), Reply::text("Done.")]).await;
     let ada = rig.until_member("ada", asks).await;
     let logged = rig.ok(["logs", "ada"]).await.stdout;
-    let held = match there_is_a_sandbox().await {
+    let notice = match there_is_a_sandbox().await {
         true => "commands run in a sandbox (",
         false => "every command needs permission",
     };
-    assert!(logged.contains(held), "{logged}");
+    assert!(logged.contains(notice), "{logged}");
     assert_eq!(ada.state, MemberState::Waiting);
     assert_eq!(
         ada.waiting,
@@ -103,7 +103,7 @@ async fn a_denial_reaches_the_model_as_text_and_nothing_runs() {
     assert_eq!(rig.read("ran.txt"), None);
 }
 
-/// Without a sandbox no rule lets a command pass, and there is nothing to test.
+/// Whether commands run in a sandbox here; prints a note if not. Without one, no rule can allow a command.
 pub(crate) async fn there_is_a_sandbox() -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let none = agent_team_system::sandbox::find(&path).await.err();
@@ -151,7 +151,7 @@ async fn a_team_rule_allows_matching_commands() {
     rig.until_member("ada", asks).await;
     rig.refused(2, allow_all("Bash(ls:*)")).await;
     rig.ok(allow_all("Bash(touch:*)")).await;
-    // The third writes a file besides, which no rule allows.
+    // The third command also redirects its output into a file, which no rule allows.
     rig.until_member("ada", |ada| waits_for(ada, 2)).await;
     assert!(rig.read("one").is_some());
     assert!(rig.read("two $HOME").is_some() && rig.read("two").is_some());
@@ -628,7 +628,7 @@ async fn an_agents_shell_line_in_a_task_needs_permission() {
     rig.ok(["requests", "allow", "P-1"]).await;
     rig.until_member("lead", |lead| waits_for(lead, 2)).await;
     rig.ok(["requests", "allow", "P-2", "--for", "team"]).await;
-    // The grant covers the check of every task, but not the other line.
+    // The grant covers this `verify` line in every task, but not another `run` line.
     rig.until_member("lead", |lead| waits_for(lead, 3)).await;
     rig.until_task_is("T-1", TaskState::Completed).await;
     assert!(rig.read("made").is_some());
@@ -664,11 +664,11 @@ async fn a_lead_is_woken_by_a_request_that_it_may_decide() {
         ));
         rig.ok(["up", "--detach"]).await;
         rig.ok(["send", "lead", "Go on"]).await;
-        let is_at_rest = |lead: &MemberView| {
+        let is_blocked_or_idle = |lead: &MemberView| {
             let waits = matches!(lead.waiting, Some(Waiting::Reply { .. }));
             waits || (lead.state == MemberState::Idle && lead.usage.tokens() > 0)
         };
-        rig.until_member("lead", is_at_rest).await;
+        rig.until_member("lead", is_blocked_or_idle).await;
         rig.ok(["send", "ada", "Go on"]).await;
         until("the command to run", async || rig.read("ran")).await;
         let requests = server.requests();

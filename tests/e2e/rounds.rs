@@ -114,7 +114,7 @@ async fn a_coordinator_selects_members_until_it_answers() {
     let lead = requests.iter().find(|request| request.model() == "lead");
     assert_eq!(lead.expect("it was asked").tools(), [""; 0]);
     let ben = requests.iter().find(|request| request.model() == "ben");
-    let ben = ben.expect("he was asked").said();
+    let ben = ben.expect("its model was called").said();
     assert!(ben.contains("There is no greeting."), "{ben}");
     let ada = requests.iter().rfind(|request| request.model() == "ada");
     let ada = ada.expect("its model was called").said();
@@ -285,7 +285,7 @@ async fn a_lead_killed_between_two_rounds_asks_nothing_twice() {
             "lead",
             vec![
                 Reply::text("ROUTE: ada"),
-                // Not answered before the lead is killed.
+                // This request hangs until the lead is killed.
                 Reply::hang(),
                 Reply::text("DONE: Hello."),
             ],

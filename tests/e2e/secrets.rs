@@ -120,7 +120,7 @@ async fn a_secret_reaches_tools_and_is_shown_nowhere() {
     );
     assert!(
         text(0).contains("\n,C.UTF-8,typed,C.UTF-8"),
-        "of the environment tools have what is usual and what was named: {}",
+        "tools receive only the usual and the named variables: {}",
         text(0)
     );
     assert!(

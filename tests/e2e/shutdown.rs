@@ -9,19 +9,19 @@ use serde_json::json;
 
 use crate::agents::rig;
 
-/// The call waits for permission, so the member is in the middle of a turn.
-fn works() -> Reply {
+/// A call that waits for permission, so that the member is in the middle of a turn.
+fn blocked_call() -> Reply {
     Reply::call("bash", json!({ "command": "make" }))
 }
 
-fn objects() -> Reply {
+fn objection() -> Reply {
     Reply::call(
         "answer_shutdown",
         json!({ "objection": "half of it is written" }),
     )
 }
 
-fn agrees() -> Reply {
+fn agreement() -> Reply {
     Reply::call("answer_shutdown", json!({}))
 }
 
@@ -40,7 +40,13 @@ async fn team(lead: Vec<Reply>, ada: Vec<Reply>) -> (FakeModelServer, Rig) {
 
 #[tokio::test]
 async fn an_objection_refuses_a_stop_and_agreement_allows_it() {
-    let ada = vec![works(), objects(), works(), agrees(), Reply::text("Bye.")];
+    let ada = vec![
+        blocked_call(),
+        objection(),
+        blocked_call(),
+        agreement(),
+        Reply::text("Bye."),
+    ];
     let (_server, rig) = team(vec![Reply::text("I see.")], ada).await;
     let refused = rig.refused(4, ["stop", "ada"]).await;
     assert_eq!(refused["code"], "objected");
@@ -59,7 +65,7 @@ async fn an_objection_refuses_a_stop_and_agreement_allows_it() {
 
 #[tokio::test]
 async fn force_stops_without_asking_the_member() {
-    let ada = vec![works(), objects(), Reply::text("No.")];
+    let ada = vec![blocked_call(), objection(), Reply::text("No.")];
     let (server, rig) = team(vec![Reply::text("I see.")], ada).await;
     rig.ok(["stop", "ada", "--force"]).await;
     assert_eq!(rig.member("ada").await.state, MemberState::Stopped);
@@ -71,7 +77,7 @@ async fn force_stops_without_asking_the_member() {
 #[tokio::test]
 async fn the_lead_receives_the_objection_of_a_teammate() {
     let stop = Reply::call("stop_teammate", json!({ "name": "ada" }));
-    let ada = vec![works(), objects(), works()];
+    let ada = vec![blocked_call(), objection(), blocked_call()];
     let (server, rig) = team(vec![stop, Reply::text("I see.")], ada).await;
     rig.ok(["send", "lead", "End ada"]).await;
     server.asked("lead", 2).await;
@@ -89,7 +95,7 @@ async fn the_lead_receives_the_objection_of_a_teammate() {
 #[tokio::test]
 async fn a_waiting_member_ends_at_once() {
     let waits = Reply::call("wait", json!({ "for": "messages" }));
-    let (_server, rig) = team(vec![waits], vec![works()]).await;
+    let (_server, rig) = team(vec![waits], vec![blocked_call()]).await;
     rig.ok(["send", "lead", "Wait for ada"]).await;
     rig.until_member("lead", |lead| lead.waiting.is_some())
         .await;

@@ -1,4 +1,4 @@
-//! Versions side by side: the supervisor still accepts the frames of each protocol version and replies in its terms.
+//! Versions side by side: the supervisor accepts the frames of each protocol version and replies in that version.
 //! `tests/fixtures/wire/vN.jsonl` contains one conversation per version, one frame per line.
 //!
 //! A recorded answer is a lower bound: the real one may have more fields. `<text>`, `<number>` and `<any>` stand for
@@ -96,7 +96,7 @@ async fn a_newer_client_is_served_in_the_common_version() {
     let rig = assigned(&["ada"], "");
     rig.ok(["up"]).await;
     let mut raw = Raw::connect(&rig).await;
-    // With fields and notifications that this build does not know.
+    // A handshake, a notification and a call with parts that this build does not know.
     let newer = json!({
         "jsonrpc": "2.0", "id": 0, "method": "initialize",
         "params": {

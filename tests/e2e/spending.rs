@@ -1,4 +1,4 @@
-//! Model costs per member and in total; limits on them; and blocked members with the reason and the time.
+//! Model costs per member and in total, limits on these costs, and blocked members with the reason and the time.
 
 use agent_team_protocol::view::{MemberState, Waiting};
 use agent_team_tests::Rig;
@@ -219,7 +219,7 @@ async fn invalid_settings_are_refused_and_not_written() {
     let rig = Rig::with_team(TEAM);
     for (key, value, says) in [
         ("modle", "x", "did you mean `model`?"),
-        ("model", "qwen3", "is unknown: write provider/"),
+        ("model", "qwen3", "is unknown: write <provider>/"),
         ("members.zoe.model", "openai/x", "there is no member zoe"),
         ("members.lead.role", "poet", "there is no role poet"),
         ("limits.usd", "much", "a number above 0"),

@@ -1,4 +1,5 @@
-//! Files that are full, gone, damaged, too new or not ours: nothing is acknowledged that is not stored.
+//! Full disks, and files that are removed, damaged, too new or owned by others: nothing is acknowledged that is not
+//! stored.
 
 use std::fs;
 use std::os::unix::fs::{FileExt, PermissionsExt, symlink};
@@ -43,7 +44,7 @@ async fn on_a_full_disk_only_reads_and_kills_work_until_it_recovers() {
             break output.expect(4).error();
         }
         acknowledged += 1;
-        assert!(acknowledged < 400, "the disk is full");
+        assert!(acknowledged < 400, "no call is refused on a full disk");
     };
     assert_eq!(refusal["code"], "storage_full", "{refusal}");
     let list = rig.json(["task", "list"]).await;
@@ -144,7 +145,7 @@ async fn a_damaged_database_is_set_aside_and_the_error_names_it() {
         .filter(|path| fs::read(path).is_ok_and(|bytes| bytes == damaged))
         .collect();
     let [aside] = aside.as_slice() else {
-        panic!("kept once: {aside:?}");
+        panic!("not kept exactly once: {aside:?}");
     };
     assert!(
         output.stderr.contains(&aside.display().to_string()),

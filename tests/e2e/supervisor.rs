@@ -30,14 +30,14 @@ async fn timed<const N: usize>(rig: &Rig, arguments: [&str; N]) -> Duration {
     began.elapsed()
 }
 
-/// Fails if a command took [`REACHED`] longer than its control: the same command, in the same run, with nothing
-/// removed.
-fn is_within_limit(what: &str, took: Duration, control: Duration) {
+/// Asserts that a command took less than the sum of [`REACHED`] and [`NOISE`] times `control`, which is the duration of
+/// the same command, in the same run, with nothing removed.
+fn assert_within_limit(what: &str, took: Duration, control: Duration) {
     let limit = REACHED + NOISE * control;
     assert!(took < limit, "{what}: {took:?}, the control {control:?}");
 }
 
-/// How many lines of the supervisors' log end in this.
+/// How many lines of the supervisors' log contain this.
 fn logged(rig: &Rig, message: &str) -> usize {
     let log = fs::read_to_string(rig.directories().supervisor_log()).unwrap();
     log.lines().filter(|line| line.contains(message)).count()
@@ -133,17 +133,17 @@ async fn commands_work_after_the_socket_was_removed() {
         let rig = without_socket(remove).await;
         assert!(!rig.directories().socket().exists());
         let took = timed(&rig, ["ps"]).await;
-        is_within_limit("ps", took, ps);
+        assert_within_limit("ps", took, ps);
 
         let before = rig.supervisor().await;
         remove(&rig);
         let took = timed(&rig, ["supervisor", "status"]).await;
-        is_within_limit("status", took, status);
+        assert_within_limit("status", took, status);
         assert_eq!(rig.supervisor().await, before, "no other supervisor");
 
         remove(&rig);
         let took = timed(&rig, ["down", "--force"]).await;
-        is_within_limit("down", took, down);
+        assert_within_limit("down", took, down);
         assert_eq!(rig.processes(), []);
     }
 }
@@ -159,7 +159,7 @@ async fn a_supervisor_without_a_socket_is_stopped_and_restarted() {
     let announced = Announced::read(&lock).unwrap().unwrap();
     let before = announced.process.expect("the lock names its process");
     let took = timed(&rig, ["supervisor", "restart"]).await;
-    is_within_limit("restart", took, control);
+    assert_within_limit("restart", took, control);
     successor_of(&rig, before.pid).await;
     rig.until_member_is("ada", MemberState::Working).await;
     remove_runtime_directory(&rig);
@@ -255,7 +255,7 @@ async fn a_worker_connects_after_the_socket_was_removed() {
     let ada = rig.worker("ada").await;
     remove_socket(&rig);
     processes::kill(ada).await;
-    // Only the worker's successor has the socket bound again: nothing else connects meanwhile.
+    // The supervisor binds the socket again because the worker's successor connects: no other client does meanwhile.
     let socket = rig.directories().socket();
     until("the socket", async || socket.exists().then_some(())).await;
     let back = rig
@@ -327,7 +327,7 @@ async fn a_worker_is_back_soon_after_a_storm_of_crashes() {
         crash().await;
     }
     // The pause before the next attempt to start a supervisor would be 25 s.
-    is_within_limit("the connection", connected().await, control);
+    assert_within_limit("the connection", connected().await, control);
 }
 
 #[tokio::test]

@@ -54,12 +54,12 @@ async fn a_tall_request_in_tmux_needs_every_page() {
     let commands = tmux.capture(&pane).await.matches("echo").count();
     assert!(
         commands < LINES + LINES / 2,
-        "the reason repeats all of it: {pages}"
+        "the command is shown twice: {pages}"
     );
     for number in 1..=LINES {
         assert!(
             pages.contains(line(number).trim_end()),
-            "line {number} was shown"
+            "line {number} was not shown"
         );
     }
     assert_eq!(rig.read("ran.txt"), None);

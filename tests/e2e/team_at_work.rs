@@ -1,4 +1,4 @@
-//! A lead and three teammates do a real small job in a git repository, and a team that was ended resumes it.
+//! A lead and three teammates do a small job in a real git repository; a team that was taken down resumes it.
 
 use std::process::Command;
 
@@ -44,8 +44,8 @@ fn git(rig: &Rig, arguments: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-fn task(title: &str, whose: &str, after: &[&str]) -> Value {
-    json!({"title": title, "for": whose, "after": after})
+fn task(title: &str, assignee: &str, after: &[&str]) -> Value {
+    json!({"title": title, "for": assignee, "after": after})
 }
 
 fn complete(task: &str, result: &str) -> Reply {
@@ -146,7 +146,7 @@ async fn a_job_in_panes_survives_a_killed_member() {
     assert_eq!(
         edits.count(),
         5,
-        "nothing was asked again but what was cut off"
+        "only the interrupted request was repeated"
     );
 
     let board = rig.json(["task", "list"]).await;

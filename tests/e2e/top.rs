@@ -281,7 +281,7 @@ async fn next_and_the_status_line_name_the_blocked_member() {
     rig.run(["next"]).await.expect(4).says("not a terminal");
     let team = rig.tmux();
     let status = ["display-message", "-p", "#{T:status-right}"];
-    until("the status line to say that ada waits", async || {
+    until("the status line to name ada", async || {
         team.ask(status).await.contains("ada asks").then_some(())
     })
     .await;
@@ -294,7 +294,7 @@ async fn next_and_the_status_line_name_the_blocked_member() {
     })
     .await;
     rig.ok(["requests", "deny", "P-1"]).await;
-    until("the status line to say it no more", async || {
+    until("the status line to name no waiting member", async || {
         (!team.ask(status).await.contains("ada asks")).then_some(())
     })
     .await;

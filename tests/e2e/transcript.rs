@@ -69,7 +69,7 @@ async fn markdown_is_rendered_and_stays_in_the_scrollback() {
     let mut rest = shown.as_str();
     for part in all {
         let at = rest.find(part);
-        rest = &rest[at.unwrap_or_else(|| panic!("{part:?} in {shown}"))..];
+        rest = &rest[at.unwrap_or_else(|| panic!("{part:?} is not in {shown}"))..];
     }
     assert_eq!(shown.matches("• item ").count(), 80, "each once: {shown}");
     assert!(!shown.contains("thinking"), "the sign has gone: {shown}");

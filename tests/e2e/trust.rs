@@ -26,7 +26,7 @@ fn digest(hint: &serde_json::Value) -> String {
     hint.rsplit(' ').next().expect("a word").to_owned()
 }
 
-/// The rig's user trusts only what the test trusts.
+/// A rig with this team file, which is trusted only when the test trusts it.
 fn untrusted(file: &str) -> Rig {
     let mut rig = Rig::with_team(file);
     rig.trust_nothing();
@@ -40,7 +40,7 @@ async fn a_file_that_widens_nothing_needs_no_trust() {
     assert!(!up.stderr.contains("trust"), "{}", up.stderr);
 }
 
-/// Each command ran, or value was sent, before the user was asked.
+/// Each of these lines took effect in an earlier version before the user was asked.
 #[tokio::test]
 async fn nothing_of_a_project_runs_before_it_is_trusted() {
     for (lines, shown) in [

@@ -255,7 +255,6 @@ async fn up_repeats_an_edited_task_only_if_it_is_finished() {
     assert_eq!(changes(&up), expected.map(owned));
     let again = rig.until_task_is("T-3", TaskState::Completed).await;
     assert_eq!(again.result.as_deref(), Some("two"));
-    rig.write("gate-opened", "");
     assert_eq!(rig.task("T-1").await.state, TaskState::InProgress);
 }
 
@@ -390,7 +389,7 @@ async fn a_refused_fresh_start_keeps_the_existing_team() {
     assert_eq!(board["tasks"][0]["title"], "Build");
 }
 
-/// A repeated call executes nothing again: by then the disk may be full or the file edited.
+/// A repeated call executes nothing again: when it is repeated, the disk may be full or the file edited.
 #[tokio::test]
 async fn a_repeated_up_gets_its_first_answer() {
     use std::os::unix::fs::MetadataExt;

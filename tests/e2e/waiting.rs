@@ -85,7 +85,7 @@ async fn send_wait_ends_at_once_for_a_stopped_member() {
     let rig = asking(&server);
     rig.ok(["up", "--detach"]).await;
     rig.ok(["stop", "lead"]).await;
-    // Without a timeout of its own.
+    // The call has no `--timeout`, so only the state of the member ends the wait.
     let error = rig.refused(1, ["send", "lead", "hello", "--wait"]).await;
     assert_eq!(error["code"], "member_ended", "{error}");
 }

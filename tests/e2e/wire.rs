@@ -111,7 +111,7 @@ async fn a_bad_frame_closes_only_its_connection_with_an_error() {
         let mut raw = Raw::introduced(&rig).await;
         raw.say(frame).await;
         let said = raw.until_closed().await;
-        let last = said.last().expect("it says why");
+        let last = said.last().expect("the supervisor sends the reason");
         assert!(reason(last).is_string(), "{last}");
     }
     bystander.ask::<TeamShow>(Nothing {}).await;
@@ -135,8 +135,9 @@ async fn an_invalid_call_is_refused_and_its_connection_continues() {
     assert!(answer(3)["result"]["teams"].is_array());
 }
 
-/// A script pipes its calls into the socket and reads then. The supervisor is stopped meanwhile, so that it reads the
-/// calls and the end at once; it answers this call only after the member's process has ended.
+/// A script writes its calls to the socket, closes its sending side, and then reads. The supervisor is stopped
+/// meanwhile, so that it reads the call and the end at once; it answers the call only after the member's process has
+/// ended.
 #[tokio::test]
 async fn calls_before_a_half_close_are_answered() {
     let rig = up().await;
@@ -209,7 +210,7 @@ async fn an_unauthenticated_connection_has_4_kib_and_2_s() {
     assert!(said[0]["error"].is_object(), "{said:?}");
 }
 
-/// Also without a subscription: a client that lost a call must know whether to start the next supervisor.
+/// Clients without a subscription too: a client that lost a call must know whether to start the next supervisor.
 #[tokio::test]
 async fn every_client_receives_the_reason_of_a_stop() {
     let rig = up().await;

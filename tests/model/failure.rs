@@ -135,13 +135,13 @@ async fn a_busy_server_is_retried_after_its_requested_pause() {
             })
             .collect();
         let [(first, why), (second, _)] = waits[..] else {
-            panic!("two pauses: {waits:?}")
+            panic!("not two pauses: {waits:?}")
         };
         assert!(why.ends_with("is busy (429): slow down"), "{why}");
         assert!(first >= Duration::from_millis(30) && second >= Duration::from_millis(20));
         assert!(
             first < Duration::from_millis(600),
-            "its own is added: {first:?}"
+            "the client's own pause was added: {first:?}"
         );
     }
 }
@@ -156,7 +156,7 @@ async fn a_truncated_answer_is_requested_again() {
             let server = FakeModelServer::start(replies).await;
             let why = first_failure(&*model_at(name, &server)).await;
             assert!(
-                why.starts_with("cannot reach http://"),
+                why.starts_with("cannot get a complete response from http://"),
                 "{name} {event}: {why}"
             );
         }
@@ -206,7 +206,7 @@ async fn silence_ends_a_connection_before_and_within_an_answer() {
 }
 
 #[tokio::test]
-async fn leaving_an_answer_cuts_its_connection() {
+async fn dropping_an_answer_closes_its_connection() {
     for name in WIRES {
         let reply = Reply::text("A long answer that runs on.").hang_after(4);
         let server = FakeModelServer::start(in_turn([reply])).await;
@@ -224,7 +224,8 @@ async fn an_unreachable_server_is_retried() {
     drop(listener);
     let around = config(&format!("http://ada:{KEY}@{address}/v1"));
     let why = first_failure(&*model_of("openai/m", &around)).await;
-    let begins = format!("cannot reach http://{address}/v1/chat/completions: ");
+    let begins =
+        format!("cannot get a complete response from http://{address}/v1/chat/completions: ");
     assert!(why.starts_with(&begins), "{why}");
     assert!(!why.contains(KEY), "{why}");
 }
@@ -239,6 +240,6 @@ async fn no_redirect_is_followed() {
     assert!(error.contains("redirect to http://127.0.0.1"), "{error}");
     assert!(
         elsewhere.requests().is_empty(),
-        "it would carry the key along"
+        "a redirected request would contain the key"
     );
 }

@@ -1,4 +1,4 @@
-//! Models over the real wire formats: how the teammate's `model` reads a server's replies, and what it sends.
+//! Models over the real wire formats: how `crates/llm` reads a server's replies, and the requests that it sends.
 //!
 //! The server is `fake_model_server`, over real connections. Where waiting is the rule under test, the server names a
 //! pause of milliseconds, or the test reads the first deltas and drops the answer.
@@ -37,7 +37,7 @@ fn config(base_url: &str) -> OpenConfig {
         "MISTRAL_API_KEY",
     ];
     let keys = keys.map(|var| (var.to_owned(), KEY.to_owned()));
-    let there = |provider: &Provider| {
+    let entry = |provider: &Provider| {
         let spec = ProviderSpec {
             base_url: Some(BaseUrl::Own(base_url.to_owned())),
             ..ProviderSpec::default()
@@ -46,7 +46,7 @@ fn config(base_url: &str) -> OpenConfig {
     };
     OpenConfig {
         environment: keys.into(),
-        providers: PROVIDERS.iter().map(there).collect(),
+        providers: PROVIDERS.iter().map(entry).collect(),
         ..OpenConfig::default()
     }
 }
@@ -135,7 +135,7 @@ async fn first_failure(model: &dyn Model) -> String {
     let mut deltas = deltas_until(model, |delta| matches!(delta, Delta::Waiting { .. })).await;
     match deltas.pop() {
         Some(Delta::Waiting { why, .. }) => why,
-        other => panic!("it does not wait: {other:?}"),
+        other => panic!("the client does not retry: {other:?}"),
     }
 }
 

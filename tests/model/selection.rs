@@ -67,7 +67,7 @@ async fn without_any_model_the_error_lists_the_options() {
         "ANTHROPIC_API_KEY",
         "ollama at http://127.0.0.1:11434/v1",
         "Teams of command members need no model.",
-        " ollama does not respond.",
+        " ollama does not respond with a list of models.",
         &format!(" llamacpp at {url} has no model."),
     ] {
         assert!(error.contains(says), "{says}: {error}");
@@ -85,7 +85,7 @@ async fn an_unusable_key_is_reported_and_not_replaced() {
 }
 
 #[tokio::test]
-async fn each_provider_is_called_at_its_variables_url_with_its_key() {
+async fn each_provider_uses_the_url_and_key_of_its_variables() {
     for provider in PROVIDERS {
         let name = provider.name;
         let server = FakeModelServer::start(in_turn([Reply::text("here")])).await;

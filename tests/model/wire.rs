@@ -146,7 +146,7 @@ async fn a_transcript_is_sent_in_the_format_of_each_api() {
         let (answered, _) = answer(&*model, &transcript(), &[tool("read"), tool("grep")]).await;
         answered.expect("an answer");
         let [request] = &server.requests()[..] else {
-            panic!("one request")
+            panic!("not one request")
         };
         assert_eq!(
             (request.method.as_str(), request.path.as_str()),
@@ -178,7 +178,7 @@ async fn each_api_gets_its_own_message_format() {
         answered.expect("an answer");
     }
     let [chat, messages] = &server.requests()[..] else {
-        panic!("two requests")
+        panic!("not two requests")
     };
     let roles = |messages: &[Value]| -> Vec<String> {
         let roles = messages.iter().map(|message| message["role"].as_str());

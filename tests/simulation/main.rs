@@ -2,11 +2,10 @@
 
 use std::process::Command;
 
-/// What a simulation prints, and whether it found a violation.
+/// Runs a simulation; returns whether it found a violation, and its output.
 fn simulate(arguments: &[&str]) -> (bool, String) {
     let output = Command::new(env!("CARGO_BIN_EXE_agent-team-simulation"))
         .args(arguments)
-        .env_remove("AGENT_TEAM_PLANT")
         .output()
         .expect("the simulation runs");
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -40,8 +39,8 @@ fn a_short_simulation_violates_no_promise() {
     }
 }
 
-/// A simulation with this planted fault contradicts this promise with this evidence.
-fn finds(plant: &str, promise: &str, evidence: &str) {
+/// Asserts that a simulation with this planted fault reports this promise as violated, with this evidence.
+fn assert_found(plant: &str, promise: &str, evidence: &str) {
     let (found, text) = simulate(&[
         "--steps",
         "40000",
@@ -65,25 +64,25 @@ fn finds(plant: &str, promise: &str, evidence: &str) {
 
 #[test]
 fn a_lost_message_is_found() {
-    finds("lost-message", "Delivery", "is stored as");
+    assert_found("lost-message", "Delivery", "is stored as");
 }
 
 #[test]
 fn a_double_claim_is_found() {
-    finds("double-claim", "Claims", "at once");
+    assert_found("double-claim", "Claims", "at once");
 }
 
 #[test]
 fn a_second_writer_is_found() {
-    finds("second-writer", "OneWriter", "on a sound disk");
+    assert_found("second-writer", "OneWriter", "on a sound disk");
 }
 
 #[test]
 fn an_unasked_run_is_found() {
-    finds("unasked-run", "Requests", "ran and was never allowed");
+    assert_found("unasked-run", "Requests", "ran and was never allowed");
 }
 
 #[test]
 fn a_stale_owner_is_found() {
-    finds("stale-owner", "Claims", "was changed by generation");
+    assert_found("stale-owner", "Claims", "was changed by generation");
 }

@@ -61,8 +61,8 @@ fn build(profile: &Path, stamp: &Path) {
     cargo
         .current_dir(workspace())
         .args(["build", "--workspace", "--bins"]);
-    // The runner of the tests describes their package in these variables. The build script of ring reruns when one of
-    // them changes.
+    // The runner of the tests describes their package in these variables. The build script of ring would rerun, because
+    // cargo reruns it when one of them changes.
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy();
         if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {

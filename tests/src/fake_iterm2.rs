@@ -1,6 +1,6 @@
 //! A fake of the user's iTerm2: `fake_iterm2/server.py` speaks the app's protocol with the message classes of the app's
-//! own client library, and is therefore written in Python. `cargo xtask test iterm2` installs that library and the
-//! app's command line, `it2`, for the tests; they are not part of this project.
+//! own client library, and is therefore written in Python. `cargo xtask test install-iterm2` installs that library and
+//! the app's command line, `it2`, for the tests; they are not part of this project.
 
 use std::fs::{self, OpenOptions};
 use std::io::Write;
@@ -37,7 +37,7 @@ pub fn client() -> Option<PathBuf> {
         .find(|client| client.join("it2").is_file() && client.join("python").is_file());
     if here.is_none() {
         eprintln!(
-            "skipped: iTerm2's own client is not here; cargo xtask test install-iterm2 installs it"
+            "skipped: iTerm2's own client is not installed; run cargo xtask test install-iterm2"
         );
     }
     here
@@ -56,7 +56,7 @@ pub struct FakeIterm {
 }
 
 impl FakeIterm {
-    /// Starts the app and runs the rig's verbs in its first session, with a cookie in their environment.
+    /// Starts the app, and sets the rig's environment so that its verbs run in the app's first session, with a cookie.
     pub async fn start(rig: &mut Rig, client: PathBuf, options: &[&str]) -> Self {
         let home = rig.root().join("home");
         let mut child = Command::new(client.join("python"))
@@ -89,12 +89,12 @@ impl FakeIterm {
         fake
     }
 
-    /// Its process.
+    /// The pid of the app.
     pub fn pid(&self) -> u32 {
         self.child.id().expect("it was not waited for")
     }
 
-    /// A cookie, with which a client can connect once.
+    /// Makes a cookie, with which a client can connect once.
     pub fn cookie(&self) -> String {
         let path = self.home.join("cookies");
         let cookie = format!("cookie-{}", fs::read(&path).map_or(0, |known| known.len()));
@@ -138,7 +138,7 @@ impl FakeIterm {
             .collect()
     }
 
-    /// Waits for the session with the name of a member.
+    /// Waits for a session whose name begins with this.
     pub async fn until_named(&mut self, begins: &str) -> Value {
         until(&format!("a session named {begins:?}"), async || {
             let sessions = self.sessions().await;
@@ -165,13 +165,13 @@ impl FakeIterm {
             .await;
     }
 
-    /// Runs a command of the user in a session.
+    /// Replaces the program of a session by a program of the user.
     pub async fn take_over(&mut self, session: &str) {
         self.command(json!({ "do": "run", "session": session }))
             .await;
     }
 
-    /// Ends the app with all its sessions.
+    /// Quits the app, which ends all its sessions.
     pub async fn quit(self) {
         let Self {
             mut child, stdin, ..
@@ -196,7 +196,7 @@ impl FakeIterm {
     }
 }
 
-/// Makes the app's cookies available on request too.
+/// Installs the fake `osascript`, so that a client without a cookie can request one from the app.
 pub fn with_fake_osascript(rig: &mut Rig) {
     let bin = rig.root().join("fake-bin");
     fs::create_dir(&bin).expect("it can be written");

@@ -60,7 +60,7 @@ pub struct Request {
 }
 
 impl FakeModelServer {
-    /// Serves on a port of its own. `script` makes the reply to each request; see [`in_turn`] and [`by_model`].
+    /// Serves on a free port. `script` makes the reply to each request; see [`in_turn`] and [`by_model`].
     pub async fn start(script: impl FnMut(&Request) -> Reply + Send + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await;
         let listener = listener.expect("a port is free");
@@ -271,7 +271,7 @@ impl Shared {
                 let _gone = write.shutdown().await;
             }
             Ending::Hangs => {
-                // Only the client can end this.
+                // The connection stays open until the client closes it.
                 let mut byte = [0];
                 let _gone = read.read(&mut byte).await;
                 self.hangs_up.send_modify(|left| *left += 1);

@@ -49,34 +49,34 @@ pub use verb::{Output, Running};
 pub const LIMIT: Duration = Duration::from_secs(30);
 
 /// Interval of [`until`]. Only for states that send no event when they change: files, panes, processes.
-const LOOK: Duration = Duration::from_millis(10);
+const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
-/// The future's value.
+/// Waits for the future's value; `what` names it in the panic message.
 ///
 /// # Panics
-/// When it has none within [`LIMIT`].
+/// When the future is not ready within [`LIMIT`].
 pub async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
     match tokio::time::timeout(LIMIT, future).await {
         Ok(value) => value,
-        Err(_) => panic!("waited in vain for {what}"),
+        Err(_) => panic!("timed out waiting for {what}"),
     }
 }
 
-/// Polls until `look` returns a value.
+/// Calls `poll` until it returns a value; `what` names the value in the panic message.
 ///
 /// # Panics
-/// When there is nothing within [`LIMIT`].
-pub async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
-    let looking = async {
-        let mut looks = tokio::time::interval(LOOK);
+/// When `poll` returns no value within [`LIMIT`].
+pub async fn until<T>(what: &str, mut poll: impl AsyncFnMut() -> Option<T>) -> T {
+    let polling = async {
+        let mut ticks = tokio::time::interval(POLL_INTERVAL);
         loop {
-            looks.tick().await;
-            if let Some(seen) = look().await {
-                return seen;
+            ticks.tick().await;
+            if let Some(value) = poll().await {
+                return value;
             }
         }
     };
-    within(what, looking).await
+    within(what, polling).await
 }
 
 /// Runs futures concurrently; returns their results in order.

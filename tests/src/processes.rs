@@ -1,5 +1,5 @@
-//! Finds the processes of a world: those that name its directory. Called by the rig, and by tests that check that no
-//! process is left.
+//! Finds the processes of a world: those whose environment or command line contains its directory. Called by the rig,
+//! and by tests that check that no process is left.
 //!
 //! The directory is in the environment of the supervisor and of all its processes, and in the command line of tmux. Its
 //! name is random, so no other process has it. Processes that a test lets escape on purpose have it too.
@@ -17,10 +17,10 @@ use crate::within;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Found {
     pub process: ProcessId,
-    /// The file name of its first argument. Tests select processes by this: the rest of the command line contains paths
-    /// of the checkout, which may have the same name as a program.
+    /// The file name of its first argument. Select processes by this where possible: the rest of the command line
+    /// contains paths of the checkout, which may have the same name as a program.
     pub program: String,
-    /// Its arguments, for failure messages.
+    /// Its command line, with blanks between the arguments.
     pub command: String,
 }
 
@@ -31,7 +31,7 @@ impl Found {
     }
 }
 
-/// The living processes that name `directory`, this one excluded. None where there is no `/proc`.
+/// The living processes of the world in `directory`, except for this one. Empty where there is no `/proc`.
 pub fn of(directory: &Path) -> Vec<Found> {
     let Ok(entries) = fs::read_dir("/proc") else {
         return Vec::new();
@@ -67,7 +67,7 @@ fn found(pid: u32, directory: &[u8]) -> Option<Found> {
     })
 }
 
-/// Kills all these processes and those that they start meanwhile.
+/// Kills the processes of the world in `directory`, and those that they start meanwhile.
 pub async fn end(directory: &Path) {
     loop {
         let found = of(directory);
@@ -95,10 +95,10 @@ pub fn living(pid: u64) -> ProcessId {
     let pid = u32::try_from(pid).expect("a pid");
     ProcessId::of(pid)
         .expect("the process table can be read")
-        .unwrap_or_else(|| panic!("process {pid} lives"))
+        .unwrap_or_else(|| panic!("process {pid} is not alive"))
 }
 
-/// Waits for its exit.
+/// Waits for the exit of a process.
 pub async fn ended(process: ProcessId) {
     ended_of(process, "").await;
 }
@@ -112,9 +112,12 @@ async fn ended_of(process: ProcessId, command: &str) {
     }
 }
 
-/// Kills it as `kill -9` does, and waits until it is dead.
+/// Kills a process as `kill -9` does, and waits until it is dead.
+///
+/// # Panics
+/// When the process was dead already.
 pub async fn kill(process: ProcessId) {
-    let was_there = process.signal(Signal::SIGKILL).expect("we may signal it");
-    assert!(was_there, "process {} had ended already", process.pid);
+    let was_alive = process.signal(Signal::SIGKILL).expect("we may signal it");
+    assert!(was_alive, "process {} had ended already", process.pid);
     ended(process).await;
 }

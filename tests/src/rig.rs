@@ -155,7 +155,7 @@ impl Rig {
     pub fn root(&self) -> &Path {
         self.root
             .as_ref()
-            .expect("only dropping takes it away")
+            .expect("the directory exists until the rig is dropped")
             .path()
     }
 
@@ -222,8 +222,8 @@ impl Rig {
         shim
     }
 
-    /// Replaces binaries by scripts. A process finds the other binaries beside its own, so the real ones are in the
-    /// same directory as the scripts.
+    /// Replaces the binaries by scripts that start them. A process finds the other binaries beside its own, so the real
+    /// ones are in the directory of the scripts, as `NAME-real`.
     fn wrap_binaries(&mut self, shim: Option<&Shim>, fault: Option<Plant>) {
         let real = self.link_binaries([]);
         let preload = shim.map(|shim| {
@@ -254,10 +254,11 @@ impl Rig {
         }
     }
 
-    /// Moves the binaries to a directory of the rig; returns the former directory.
+    /// Makes a new directory in the rig the directory of the binaries, and links only the named binaries into it;
+    /// returns the former directory.
     fn link_binaries<const N: usize>(&mut self, names: [&str; N]) -> PathBuf {
-        let own = self.root().join("bin");
-        let real = std::mem::replace(&mut self.binaries, own);
+        let directory = self.root().join("bin");
+        let real = std::mem::replace(&mut self.binaries, directory);
         fs::create_dir(&self.binaries).expect("it can be written");
         for name in names {
             link(&real.join(name), &self.binary(name));
@@ -294,11 +295,11 @@ impl Rig {
 
     /// Writes the team file. A run of the test suite can replace its headless placement: see [`PLACEMENT`].
     pub fn set_team(&self, file: &str) {
-        let elsewhere = std::env::var(PLACEMENT).map(|placement| {
-            let there = format!("placement = {placement:?}");
-            file.replace("placement = \"headless\"", &there)
+        let replaced = std::env::var(PLACEMENT).map(|placement| {
+            let placement = format!("placement = {placement:?}");
+            file.replace("placement = \"headless\"", &placement)
         });
-        let file = elsewhere.as_deref().unwrap_or(file);
+        let file = replaced.as_deref().unwrap_or(file);
         self.write(".agent-team/team.toml", file);
     }
 
@@ -432,7 +433,8 @@ impl Rig {
         User::connect(&self.directories().supervisor_lock(), self.project()).await
     }
 
-    /// [`Rig::user`] with a client id of the test's choice: its keys outlive its connection.
+    /// [`Rig::user`] with a client id of the test's choice, so that a call can be repeated with its key over another
+    /// connection.
     pub async fn user_as(&self, id: &str) -> User {
         let lock = self.directories().supervisor_lock();
         User::connect_as(&lock, self.project(), id).await
@@ -540,7 +542,7 @@ impl Drop for Rig {
     fn drop(&mut self) {
         let failed = std::thread::panicking();
         if failed {
-            eprintln!("kept for a look: {}", self.root().display());
+            eprintln!("kept the directory {}", self.root().display());
             logs::print(&self.directories().state);
         }
         let mut down = self.command(&["down", "--force"]);
@@ -553,7 +555,7 @@ impl Drop for Rig {
             let _courtesy = tokio::time::timeout(DOWN_LIMIT, down.status()).await;
             processes::end(&root).await;
         };
-        // A test's own runtime cannot be blocked on from within.
+        // The test's runtime runs this drop and cannot block on a future, so another thread does.
         let cleaner = std::thread::spawn(|| {
             tokio::runtime::Builder::new_current_thread()
                 .enable_all()
@@ -564,7 +566,10 @@ impl Drop for Rig {
         if failed {
             let _kept = self.root.take().map(TempDir::keep);
         } else {
-            assert!(matches!(cleaned, Ok(Ok(()))), "a world does not end");
+            assert!(
+                matches!(cleaned, Ok(Ok(()))),
+                "cannot end the processes of a test"
+            );
         }
     }
 }

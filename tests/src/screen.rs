@@ -13,7 +13,7 @@ pub struct Screen {
     child: Child,
     seen: Vec<u8>,
     /// The length of the output that earlier waits have matched.
-    read: usize,
+    matched: usize,
 }
 
 impl Screen {
@@ -24,7 +24,7 @@ impl Screen {
             pty,
             child,
             seen: Vec::new(),
-            read: 0,
+            matched: 0,
         }
     }
 
@@ -32,19 +32,19 @@ impl Screen {
     pub async fn type_in(&mut self, text: &str) {
         within("the terminal", self.pty.write_all(text.as_bytes()))
             .await
-            .expect("the terminal is there");
+            .expect("the terminal is open");
     }
 
     /// Waits until this text is printed after the text of the previous wait.
     ///
     /// # Panics
-    /// When the program ends first, or does not print it.
+    /// When the program ends first, or does not print the text in time.
     pub async fn until(&mut self, text: &str) {
         let printed = async {
             loop {
-                let found = find(&self.seen[self.read..], text.as_bytes());
+                let found = find(&self.seen[self.matched..], text.as_bytes());
                 if let Some(at) = found {
-                    self.read += at + text.len();
+                    self.matched += at + text.len();
                     return true;
                 }
                 if !self.more().await {
@@ -55,12 +55,12 @@ impl Screen {
         let printed = tokio::time::timeout(crate::LIMIT, printed).await;
         assert!(
             printed.unwrap_or(false),
-            "{text:?} is not shown; what is: {}",
+            "{text:?} is not shown; the output is: {}",
             self.seen()
         );
     }
 
-    /// Waits for the program's exit; returns its exit code.
+    /// Waits for the program's exit; returns its exit code and its whole output.
     pub async fn end(mut self) -> (i32, String) {
         within("the end of the program", async {
             while self.more().await {}

@@ -57,7 +57,7 @@ const PROJECT: &str = "/simulated/project";
 /// How long the parts of a round last, in virtual time.
 #[derive(Debug, Clone, Copy)]
 pub struct Lengths {
-    /// Faults happen.
+    /// How long faults happen.
     pub faults: Duration,
     /// How long the team may take to finish its work afterwards.
     pub calm: Duration,
@@ -105,7 +105,7 @@ pub fn round(seed: u64, lengths: Lengths) -> Round {
     // Commits are not synced: a simulation needs no durability.
     let home = tempfile::tempdir().expect("a directory can be made");
     let tasks = LocalSet::new();
-    let round = tasks.block_on(&runtime, live(seed, lengths, home.path()));
+    let round = tasks.block_on(&runtime, simulate_team(seed, lengths, home.path()));
     drop(tasks);
     round
 }
@@ -132,7 +132,7 @@ impl World {
         self.workers.borrow_mut().insert(pid, member.to_string());
     }
 
-    /// The oldest living worker of a member.
+    /// The oldest living worker of a member; 0 if none is alive.
     fn first_worker_of(&self, member: &str) -> u32 {
         let alive = self.machine.workers();
         let workers = self.workers.borrow();
@@ -149,7 +149,7 @@ impl World {
     }
 }
 
-async fn live(seed: u64, lengths: Lengths, home: &Path) -> Round {
+async fn simulate_team(seed: u64, lengths: Lengths, home: &Path) -> Round {
     let mut dice = Dice::new(stable_hash(seed.to_be_bytes()), 0);
     let network = Network::new(dice.split());
     let (machine, started) = Machine::new(dice.split(), network.clone());
@@ -171,15 +171,15 @@ async fn live(seed: u64, lengths: Lengths, home: &Path) -> Round {
     let phase = watch::Sender::new(Phase::Torture);
     let name = NAME.parse().expect("a team's name");
     let target = Target {
-        way: Rc::new(network.clone()),
+        connector: Rc::new(network.clone()),
         team: TeamRef::Id(TeamId::new(&name, Path::new(PROJECT))),
         phase: phase.subscribe(),
     };
     world.supervisors.start();
     let mut user = Caller::new(target.clone(), "user");
-    let up = user.call::<TeamUp>(wanted()).await;
+    let up = user.call::<TeamUp>(team_spec()).await;
     up.expect("a supervisor that just started takes a team up");
-    torment(&world, &target, &phase, lengths, &mut dice).await;
+    run_phases(&world, &target, &phase, lengths, &mut dice).await;
     world.supervisors.kill().await;
 
     let evidence = world.recorder.evidence();
@@ -204,7 +204,7 @@ async fn start_workers(world: Rc<World>, mut started: tokio::sync::mpsc::Unbound
 }
 
 /// Runs a phase with faults and work, then a phase with work only.
-async fn torment(
+async fn run_phases(
     world: &Rc<World>,
     target: &Target,
     phase: &watch::Sender<Phase>,
@@ -233,7 +233,7 @@ async fn torment(
         );
         finished.send_replace(true);
     };
-    let to_the_end = async {
+    let until_the_end = async {
         tokio::join!(
             workload::decider(target.clone(), recorder(), decisions),
             faults::reviver(target.clone()),
@@ -249,7 +249,7 @@ async fn torment(
         collect(world, target, unfinished).await;
         phase.send_replace(Phase::Over);
     };
-    tokio::join!(phases, work, to_the_end);
+    tokio::join!(phases, work, until_the_end);
 }
 
 /// Reads the evidence, ends the team, and searches for leftovers.
@@ -318,7 +318,7 @@ async fn stored(target: &Target, events: usize) -> Vec<String> {
 }
 
 /// The specification of the torture's team, as a reader of its team file would return it.
-fn wanted() -> Up {
+fn team_spec() -> Up {
     let member = |name: &str, engine: &str, claim: &str| {
         serde_json::json!({
             "name": name, "role": "worker", "lead": false, "engine": engine, "cwd": PROJECT, "claim": claim,
@@ -345,5 +345,5 @@ fn wanted() -> Up {
         "dry_run": false,
         "fresh": false,
     });
-    serde_json::from_value(up).expect("this is how a team is wanted")
+    serde_json::from_value(up).expect("the specification is complete")
 }

@@ -18,7 +18,7 @@ impl SmallDisk {
     /// # Panics
     /// When the directory cannot be created.
     pub fn mount(at: &Path, bytes: u64) -> Option<Self> {
-        // Without a mount the directory stays, and agent-team uses none that others can enter.
+        // If the mount fails, the directory stays, and agent-team refuses a directory that other users can enter.
         let mut private = fs::DirBuilder::new();
         private.recursive(true).mode(0o700);
         private.create(at).expect("the directory can be created");
@@ -49,7 +49,7 @@ impl SmallDisk {
     /// Frees the space that [`SmallDisk::fill`] took.
     ///
     /// # Panics
-    /// When the disk is not full.
+    /// When the disk was not filled before.
     pub fn empty(&self) {
         fs::remove_file(self.filler()).expect("the disk was filled");
     }

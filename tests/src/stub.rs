@@ -1,8 +1,8 @@
 //! A stub worker whose frames the test writes. Created by the rig instead of the real `agent-teammate`.
 //!
-//! Only the launched process may connect for a launch, so the test itself cannot. The launched process takes the launch
-//! file, connects to the supervisor, and copies bytes between that connection and one to the test. It is the test's own
-//! program, started again to run only [`carry`].
+//! Only the launched process may connect as the member, so the test process cannot. The launched process takes the
+//! launch file, connects to the supervisor, and copies bytes between that connection and one to the test. It is the
+//! test's own program, started again to run only [`carry`].
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -119,7 +119,7 @@ impl Stub {
     /// Sends this handshake.
     ///
     /// # Errors
-    /// When the supervisor refuses it.
+    /// When the supervisor refuses the handshake or closes the connection.
     pub async fn say(self, hello: &Initialize) -> Result<Member, ConnectError> {
         let (client, incoming) = Client::over(self.stream, hello).await?;
         Ok(Member { client, incoming })
@@ -135,7 +135,7 @@ pub struct Member {
 
 impl Member {
     /// # Errors
-    /// As the supervisor refuses it.
+    /// When the supervisor refuses the call, or the connection has closed.
     pub async fn call<M: Method>(&self, args: M::Args, key: &str) -> Result<M::Answer, CallError> {
         let call = Call {
             team: None,

@@ -1,4 +1,4 @@
-//! tmux servers on sockets of the rig: the team's own, inspected from outside, and one that plays the user's.
+//! tmux servers on sockets of the rig: the team's own, inspected from outside, and one in the role of the user's.
 
 use std::path::{Path, PathBuf};
 
@@ -25,7 +25,7 @@ pub struct Tmux {
 }
 
 impl Tmux {
-    /// `directory` is the rig's: where the server finds a home.
+    /// `directory` is the rig's. It is the home and the working directory of the server.
     pub(crate) fn at(socket: PathBuf, directory: &Path) -> Self {
         Self {
             socket,
@@ -74,7 +74,7 @@ impl Tmux {
             .await
     }
 
-    /// Waits until a pane shows this.
+    /// Waits until a pane shows this text; returns the content of the pane.
     pub async fn until_shown(&self, pane: &str, text: &str) -> String {
         let what = format!("{text:?} in pane {pane}");
         until(&what, async || {
@@ -84,7 +84,7 @@ impl Tmux {
         .await
     }
 
-    /// Reads a request to its end, page by page, until its `prompt` is there. Returns every page.
+    /// Reads a request to its end, page by page, until its `prompt` is shown. Returns every page.
     pub async fn until_read(&self, pane: &str, prompt: &str) -> String {
         let mut pages = String::new();
         let what = format!("{prompt:?} in pane {pane}, after every page");

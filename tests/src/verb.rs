@@ -54,7 +54,7 @@ impl Output {
     pub fn says(self, text: &str) -> Self {
         assert!(
             self.stdout.contains(text) || self.stderr.contains(text),
-            "{} does not say {text:?}\n--- stdout\n{}\n--- stderr\n{}",
+            "{} does not print {text:?}\n--- stdout\n{}\n--- stderr\n{}",
             self.verb,
             self.stdout,
             self.stderr
@@ -118,7 +118,7 @@ impl Running {
             .expect("it can be waited for")
     }
 
-    /// Its process.
+    /// The pid of the verb's process.
     pub fn pid(&self) -> u64 {
         self.child.id().expect("it runs").into()
     }

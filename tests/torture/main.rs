@@ -1,5 +1,5 @@
-//! The torture's checkers find what they are for: each planted fault breaks the promise that it is aimed at, and
-//! without one a short torture passes.
+//! The checkers of the torture can fail: each planted fault is reported as a violation of its promise, and a short
+//! torture without a planted fault passes.
 
 #![expect(clippy::print_stderr, reason = "a test that fails shows the figures")]
 
@@ -13,7 +13,7 @@ const SEED: u64 = 20_261_122;
 async fn torture(seconds: u64, plant: Option<Plant>) -> Report {
     let options = Options {
         lasts: Duration::from_secs(seconds),
-        // A planted fault may keep the team from finishing its work for good.
+        // With a planted fault the team may never finish its work.
         calms: Duration::from_secs(if plant.is_some() { 3 } else { 60 }),
         seed: SEED,
         placement: "headless".to_owned(),
@@ -24,7 +24,7 @@ async fn torture(seconds: u64, plant: Option<Plant>) -> Report {
     report
 }
 
-async fn finds(plant: Plant) {
+async fn assert_found(plant: Plant) {
     let report = torture(10, Some(plant)).await;
     let (promise, evidence) = torture::broken_by(plant);
     let mut violations = report.violations.iter();
@@ -42,25 +42,25 @@ async fn a_short_torture_violates_no_promise() {
 
 #[tokio::test]
 async fn a_lost_message_is_found() {
-    finds(Plant::LostMessage).await;
+    assert_found(Plant::LostMessage).await;
 }
 
 #[tokio::test]
 async fn a_double_claim_is_found() {
-    finds(Plant::DoubleClaim).await;
+    assert_found(Plant::DoubleClaim).await;
 }
 
 #[tokio::test]
 async fn a_second_writer_is_found() {
-    finds(Plant::SecondWriter).await;
+    assert_found(Plant::SecondWriter).await;
 }
 
 #[tokio::test]
 async fn an_unasked_run_is_found() {
-    finds(Plant::UnaskedRun).await;
+    assert_found(Plant::UnaskedRun).await;
 }
 
 #[tokio::test]
 async fn a_stale_owner_is_found() {
-    finds(Plant::StaleOwner).await;
+    assert_found(Plant::StaleOwner).await;
 }

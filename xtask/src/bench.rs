@@ -1,9 +1,9 @@
 //! `cargo xtask bench`: measures performance. Each figure is compared with the limit of the machine in the same run.
 //!
 //! Builds the release binaries, continues in a release build of itself, and drives private installations through their
-//! sockets. It also measures the limits: bare sockets, syncs, SQLite, tmux and process starts without agent-team. It
-//! writes only to its own temporary directory and stops all processes that it started, also after an interrupt: see
-//! [`bench_dir`].
+//! sockets. The bench also measures the limits: bare sockets, syncs, SQLite, tmux and process starts without
+//! agent-team. It writes only to its own temporary directory and stops all processes that it started, also after an
+//! interrupt: see [`bench_dir`].
 
 mod bench_dir;
 mod claims;
@@ -139,10 +139,10 @@ impl Bench {
     }
 
     /// Creates a subdirectory of the bench directory.
-    fn place(&self, name: &str) -> Result<PathBuf> {
-        let place = self.directory.join(name);
-        fs::create_dir_all(&place)?;
-        Ok(place)
+    fn subdirectory(&self, name: &str) -> Result<PathBuf> {
+        let directory = self.directory.join(name);
+        fs::create_dir_all(&directory)?;
+        Ok(directory)
     }
 }
 
@@ -157,23 +157,28 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     if cfg!(debug_assertions) {
         return in_release();
     }
-    let ours = std::env::current_exe()?;
+    let program = std::env::current_exe()?;
     let Some(within) = &arguments.within else {
         let target = root().join("target");
         let top = arguments.directory.as_ref().unwrap_or(&target);
         fs::create_dir_all(top)?;
-        return bench_dir::measured_within(top, |place| {
-            let mut measure = Command::new(&ours);
+        return bench_dir::measured_within(top, |directory| {
+            let mut measure = Command::new(&program);
             measure.args(std::env::args_os().skip(1));
-            measure.arg("--within").arg(place);
+            measure.arg("--within").arg(directory);
             measure
         });
     };
-    measure(arguments, groups, &ours, within)
+    measure(arguments, groups, &program, within)
 }
 
-fn measure(arguments: &Arguments, groups: Vec<&Group>, ours: &Path, within: &Path) -> Result<()> {
-    let release = ours
+fn measure(
+    arguments: &Arguments,
+    groups: Vec<&Group>,
+    program: &Path,
+    within: &Path,
+) -> Result<()> {
+    let release = program
         .parent()
         .context("this executable has no parent directory")?;
     let bench = Bench {
@@ -228,7 +233,7 @@ fn chosen(names: &[String]) -> Result<Vec<&'static Group>> {
 
 /// Builds the release binaries and continues in the release build of this program with the same arguments.
 fn in_release() -> Result<()> {
-    // The packages of `install`, too: cargo then enables the same features, and compiles no dependency twice.
+    // Also build the packages of `install`: cargo then enables the same features, and compiles no dependency twice.
     let mut build = cargo(&["build", "--quiet", "--release", "--bins"]);
     for package in install::PACKAGES.iter().chain(&["agent-team-xtask"]) {
         build.args(["--package", package]);

@@ -33,12 +33,15 @@ pub(crate) fn run(team: Team) -> Result<()> {
     if std::io::stdin().is_terminal() && std::io::stdout().is_terminal() {
         demo.show()?;
         // The team is still running, so keep its directory.
-        let _kept = demo.place.keep();
+        let _kept = demo.directory.keep();
         return Ok(());
     }
     let outcome = demo.run_to_its_end();
     if outcome.is_err() {
-        println!("── kept for inspection: {}", demo.place.keep().display());
+        println!(
+            "── kept for inspection: {}",
+            demo.directory.keep().display()
+        );
     }
     outcome
 }
@@ -47,20 +50,20 @@ pub(crate) fn run(team: Team) -> Result<()> {
 pub(crate) struct Demo {
     team: Team,
     program: std::path::PathBuf,
-    place: tempfile::TempDir,
+    directory: tempfile::TempDir,
 }
 
 impl Demo {
     /// Creates the project, and trusts the lines of its team file. The binaries must be built.
     pub(crate) fn new(team: Team) -> Result<Self> {
-        let place = tempfile::Builder::new()
+        let directory = tempfile::Builder::new()
             .prefix("agent-team-demo-")
             .tempdir()
             .context("cannot create a directory")?;
         let demo = Self {
             team,
             program: dev_binaries()?.join("agent-team"),
-            place,
+            directory,
         };
         check(
             script("sample-project.sh")
@@ -75,12 +78,12 @@ impl Demo {
         Ok(demo)
     }
 
-    pub(crate) fn place(&self) -> &Path {
-        self.place.path()
+    pub(crate) fn directory(&self) -> &Path {
+        self.directory.path()
     }
 
     pub(crate) fn project(&self) -> std::path::PathBuf {
-        self.place().join("project")
+        self.directory().join("project")
     }
 
     /// The built program in the sample project, with its own state directory and sockets.
@@ -89,7 +92,7 @@ impl Demo {
         command
             .args(args)
             .current_dir(self.project())
-            .env("AGENT_TEAM_HOME", self.place().join("home"));
+            .env("AGENT_TEAM_HOME", self.directory().join("home"));
         // The variable names the target directory of this workspace; the sample project has its own.
         command.env_remove("CARGO_TARGET_DIR");
         command
@@ -125,11 +128,11 @@ impl Demo {
         println!("   cd {}", self.project().display());
         println!(
             "   export AGENT_TEAM_HOME={}",
-            self.place().join("home").display()
+            self.directory().join("home").display()
         );
         println!("   alias agent-team={}", self.program.display());
         println!("   git diff; agent-team ps; agent-team task list; agent-team attach");
-        println!("   agent-team down && rm -r {}", self.place().display());
+        println!("   agent-team down && rm -r {}", self.directory().display());
         Ok(())
     }
 

@@ -51,7 +51,7 @@ pub(crate) fn install(prefix: Option<PathBuf>, profile: &str) -> Result<()> {
     check(&mut build)?;
     let stage = tempfile::tempdir().context("cannot create a directory")?;
     let items = gather(&built(profile)?, stage.path())?;
-    place(&prefix, &items)?;
+    install_items(&prefix, &items)?;
     println!(
         "installed in {}; remove it with: cargo xtask uninstall",
         prefix.display()
@@ -95,7 +95,7 @@ fn gather(built: &Path, stage: &Path) -> Result<Vec<Item>> {
     let program = built.join("agent-team");
     let pages = stage.join("man");
     fs::create_dir(&pages)?;
-    // Discard its message about the temporary directory.
+    // `output` discards the program's message about the temporary directory.
     output(Command::new(&program).args(["man", "--out"]).arg(&pages))?;
     for page in fs::read_dir(&pages)? {
         let page = page?;
@@ -124,13 +124,13 @@ fn gather(built: &Path, stage: &Path) -> Result<Vec<Item>> {
 }
 
 /// Installs the items. Overwrites only files of an earlier installation.
-fn place(prefix: &Path, items: &[Item]) -> Result<()> {
+fn install_items(prefix: &Path, items: &[Item]) -> Result<()> {
     let before = read_manifest(prefix)?;
     for item in items {
         let to = prefix.join(&item.to);
-        let ours = before.contains(&item.to) || !to.try_exists()?;
+        let may_write = before.contains(&item.to) || !to.try_exists()?;
         ensure!(
-            ours,
+            may_write,
             "{} exists and was not installed by this command: nothing was changed",
             to.display()
         );
@@ -138,17 +138,17 @@ fn place(prefix: &Path, items: &[Item]) -> Result<()> {
     let mut now: BTreeSet<String> = items.iter().map(|item| item.to.clone()).collect();
     now.extend(before.iter().filter(|path| is_directory(path)).cloned());
     now.extend(missing_directories(prefix, &now)?);
-    // List old and new files until the old ones are removed, so that uninstall knows all files after a crash in
-    // between.
+    // List old and new files until the old ones are removed, so that uninstall knows all files even if this process
+    // crashes before that.
     write_manifest(prefix, &before.union(&now).cloned().collect())?;
     for item in items {
         let to = prefix.join(&item.to);
         fs::create_dir_all(to.parent().context("every item has a directory")?)?;
         // Writing to a running program fails with ETXTBSY; renaming another file over it works.
-        let beside = to.with_extension("agent-team-new");
-        fs::copy(&item.from, &beside)
+        let temporary = to.with_extension("agent-team-new");
+        fs::copy(&item.from, &temporary)
             .with_context(|| format!("cannot install {}", to.display()))?;
-        fs::rename(&beside, &to).with_context(|| format!("cannot install {}", to.display()))?;
+        fs::rename(&temporary, &to).with_context(|| format!("cannot install {}", to.display()))?;
     }
     for old in before.difference(&now) {
         remove(prefix, old)?;
@@ -156,7 +156,7 @@ fn place(prefix: &Path, items: &[Item]) -> Result<()> {
     write_manifest(prefix, &now)
 }
 
-/// The missing directories of these files.
+/// The directories of these files and of the manifest that do not exist yet.
 fn missing_directories(prefix: &Path, files: &BTreeSet<String>) -> Result<BTreeSet<String>> {
     let mut missing = BTreeSet::new();
     for file in files.iter().map(String::as_str).chain([MANIFEST]) {
@@ -239,9 +239,9 @@ fn write_manifest(prefix: &Path, paths: &BTreeSet<String>) -> Result<()> {
     let manifest = prefix.join(MANIFEST);
     fs::create_dir_all(manifest.parent().context("the manifest has a directory")?)?;
     let text: String = paths.iter().map(|path| format!("{path}\n")).collect();
-    let beside = manifest.with_extension("new");
-    fs::write(&beside, text).with_context(|| beside.display().to_string())?;
-    fs::rename(&beside, &manifest).with_context(|| manifest.display().to_string())
+    let temporary = manifest.with_extension("new");
+    fs::write(&temporary, text).with_context(|| temporary.display().to_string())?;
+    fs::rename(&temporary, &manifest).with_context(|| manifest.display().to_string())
 }
 
 #[cfg(test)]
@@ -292,7 +292,7 @@ mod tests {
         let prefix = dir.path().join("prefix");
         fs::create_dir_all(prefix.join("bin")).unwrap();
         fs::write(prefix.join("bin/theirs"), "").unwrap();
-        place(
+        install_items(
             &prefix,
             &items(dir.path(), &["bin/a", "share/man/man1/a.1"]),
         )
@@ -314,8 +314,8 @@ mod tests {
     fn a_second_install_removes_obsolete_files() {
         let dir = tempfile::tempdir().unwrap();
         let prefix = dir.path().join("prefix");
-        place(&prefix, &items(dir.path(), &["bin/a", "bin/old"])).unwrap();
-        place(&prefix, &items(dir.path(), &["bin/a", "bin/new"])).unwrap();
+        install_items(&prefix, &items(dir.path(), &["bin/a", "bin/old"])).unwrap();
+        install_items(&prefix, &items(dir.path(), &["bin/a", "bin/new"])).unwrap();
         assert_eq!(files(&prefix), ["bin/a", "bin/new", MANIFEST]);
         remove_installed(&prefix).unwrap();
         assert_eq!(fs::read_dir(&prefix).unwrap().count(), 0);
@@ -327,7 +327,7 @@ mod tests {
         let prefix = dir.path().join("prefix");
         fs::create_dir_all(prefix.join("bin")).unwrap();
         fs::write(prefix.join("bin/b"), "theirs").unwrap();
-        assert!(place(&prefix, &items(dir.path(), &["bin/a", "bin/b"])).is_err());
+        assert!(install_items(&prefix, &items(dir.path(), &["bin/a", "bin/b"])).is_err());
         assert_eq!(files(&prefix), ["bin/b"]);
         assert_eq!(fs::read_to_string(prefix.join("bin/b")).unwrap(), "theirs");
     }
@@ -336,7 +336,7 @@ mod tests {
     fn a_manifest_with_outside_paths_removes_nothing() {
         let dir = tempfile::tempdir().unwrap();
         let prefix = dir.path().join("prefix");
-        place(&prefix, &items(dir.path(), &["bin/a"])).unwrap();
+        install_items(&prefix, &items(dir.path(), &["bin/a"])).unwrap();
         fs::write(dir.path().join("theirs"), "").unwrap();
         fs::write(prefix.join(MANIFEST), "bin/a\n../theirs\n").unwrap();
         assert!(remove_installed(&prefix).is_err());

@@ -49,11 +49,11 @@ enum Command {
         #[arg(value_name = "STEP")]
         steps: Vec<String>,
     },
-    /// Run the fuzz targets of the permission policy and the wire codec for a bounded time.
+    /// Run the fuzz targets of the permission policy, the sandbox profiles and the wire formats for a bounded time.
     ///
     /// A failing input is written to the directory `regressions` in the tests of its crate; later test runs repeat it.
     Fuzz(fuzz::Arguments),
-    /// Check rules that the compiler does not check: layering, names, file sizes.
+    /// Check rules that the compiler does not check: layering, names, words, file sizes.
     Tidy,
     /// Generate the JSON Schema of the protocol from its types.
     Schema,
@@ -82,7 +82,7 @@ enum Command {
     /// Install the binaries, man pages and completions.
     Install {
         #[command(flatten)]
-        place: Place,
+        location: InstallLocation,
         /// Build with the profile `dist`, for packages: smaller programs, but a much longer build.
         #[arg(long)]
         dist: bool,
@@ -90,12 +90,12 @@ enum Command {
     /// Remove the files that `install` has installed.
     Uninstall {
         #[command(flatten)]
-        place: Place,
+        location: InstallLocation,
     },
 }
 
 #[derive(clap::Args)]
-struct Place {
+struct InstallLocation {
     /// Directory for bin/ and share/ [default: ~/.local]
     #[arg(long, value_name = "DIR")]
     prefix: Option<PathBuf>,
@@ -130,10 +130,10 @@ fn main() -> ExitCode {
         Command::Pictures { check } => pictures::run(check),
         Command::Torture { arguments } => torture::run(&arguments),
         Command::Simulate { arguments } => torture::simulate(&arguments),
-        Command::Install { place, dist } => {
-            install::install(place.prefix, if dist { "dist" } else { "release" })
+        Command::Install { location, dist } => {
+            install::install(location.prefix, if dist { "dist" } else { "release" })
         }
-        Command::Uninstall { place } => install::uninstall(place.prefix),
+        Command::Uninstall { location } => install::uninstall(location.prefix),
     };
     let Err(error) = outcome else {
         return ExitCode::SUCCESS;

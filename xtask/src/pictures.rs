@@ -2,8 +2,8 @@
 //!
 //! Each picture is a terminal of a private tmux server in which `agent-team` runs, drawn by the crate `anstyle-svg`.
 //! `--check` makes the pictures again and compares their words with the stored ones. Numbers do not count, because they
-//! are times and sizes; neither do words of the recorded models, because the order in which members act decides which
-//! of them are on the screen.
+//! are times and sizes. Words of the recorded models do not count either, because the order in which members act
+//! decides which of these words are on the screen.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -24,19 +24,19 @@ use crate::test;
 const LIMIT: Duration = Duration::from_secs(120);
 
 /// Makes the pictures, or compares them with the stored ones.
-pub(crate) fn run(compare: bool) -> Result<()> {
+pub(crate) fn run(is_check: bool) -> Result<()> {
     test::install("tmux")?;
     if !test::has_tmux() {
         println!("   skipped: tmux 3.0 or newer is not installed");
         return Ok(());
     }
     check(&mut cargo(&["build", "--workspace", "--bins"]))?;
-    for (name, picture) in working()?.into_iter().chain(asking()?) {
+    for (name, picture) in team_pictures()?.into_iter().chain(request_picture()?) {
         let file = root().join("docs/pictures").join(format!("{name}.svg"));
-        if compare {
+        if is_check {
             let stored = fs::read_to_string(&file)
                 .with_context(|| format!("cannot read {}", file.display()))?;
-            same(name, &stored, &picture)?;
+            compare(name, &stored, &picture)?;
         } else {
             fs::write(&file, picture)
                 .with_context(|| format!("cannot write {}", file.display()))?;
@@ -47,25 +47,25 @@ pub(crate) fn run(compare: bool) -> Result<()> {
 }
 
 /// The demo team after its work in panes, and the same team in `top`.
-fn working() -> Result<[(&'static str, String); 2]> {
+fn team_pictures() -> Result<[(&'static str, String); 2]> {
     let stage = Stage::new()?;
     let goal = goal()?;
     stage.open("team", (140, 40), &["up", "--bypass", &goal])?;
-    stage.until("the answer of the lead", || {
-        let shown = stage.shown("team")?;
+    stage.wait_for("the answer of the lead", || {
+        let screen = stage.screen("team")?;
         let idle = ["lead", "worker", "test-engineer", "document-specialist"];
-        Ok(shown.contains("R-1 is finished")
+        Ok(screen.contains("R-1 is finished")
             && idle
                 .iter()
-                .all(|role| shown.contains(&format!("{role} · idle"))))
+                .all(|role| screen.contains(&format!("{role} · idle"))))
     })?;
     stage.open("top", (110, 16), &["top"])?;
-    stage.until("the view of the team", || {
-        Ok(stage.shown("top")?.contains("2 board 3/3"))
+    stage.wait_for("the view of the team", || {
+        Ok(stage.screen("top")?.contains("2 board 3/3"))
     })?;
     stage.tmux(&["send-keys", "-t", "top", "2"])?;
-    stage.until("the board", || {
-        Ok(stage.shown("top")?.contains("T-3 Document"))
+    stage.wait_for("the board", || {
+        Ok(stage.screen("top")?.contains("T-3 Document"))
     })?;
     Ok([
         ("team", stage.picture("team")?),
@@ -74,7 +74,7 @@ fn working() -> Result<[(&'static str, String); 2]> {
 }
 
 /// A permission request in the pane of its member.
-fn asking() -> Result<[(&'static str, String); 1]> {
+fn request_picture() -> Result<[(&'static str, String); 1]> {
     let stage = Stage::new()?;
     check(
         stage
@@ -82,12 +82,12 @@ fn asking() -> Result<[(&'static str, String); 1]> {
             .agent_team(&["up", "--detach", &goal()?])
             .stdout(Stdio::null()),
     )?;
-    stage.until("a request", || {
+    stage.wait_for("a request", || {
         Ok(output(&mut stage.demo.agent_team(&["requests"]))?.contains("P-1"))
     })?;
     stage.open("request", (110, 36), &["next"])?;
-    stage.until("the question", || {
-        Ok(stage.shown("request")?.contains("P-1? y once"))
+    stage.wait_for("the question", || {
+        Ok(stage.screen("request")?.contains("P-1? y once"))
     })?;
     Ok([("request", stage.picture("request")?)])
 }
@@ -101,7 +101,7 @@ struct Stage {
 impl Stage {
     fn new() -> Result<Self> {
         let demo = Demo::new(Team::Agents)?;
-        let socket = demo.place().join("tmux.sock");
+        let socket = demo.directory().join("tmux.sock");
         Ok(Self { demo, socket })
     }
 
@@ -117,7 +117,8 @@ impl Stage {
     /// Starts a verb in a new terminal of this name and size.
     fn open(&self, name: &str, (columns, rows): (u32, u32), arguments: &[&str]) -> Result<()> {
         let verb = self.demo.agent_team(arguments);
-        // `env` takes the variables to remove before those to set. tmux has variables of its own for what it starts.
+        // `env` takes the variables to remove before those to set. tmux sets variables for the programs that it starts:
+        // remove them.
         let (mut words, mut set) = (vec!["env".to_owned()], Vec::new());
         let removed = ["TMUX", "TMUX_PANE"].map(|name| (OsStr::new(name), None));
         for (name, value) in verb.get_envs().chain(removed) {
@@ -155,11 +156,12 @@ impl Stage {
         self.tmux(&start).map(drop)
     }
 
-    fn shown(&self, name: &str) -> Result<String> {
+    /// The text of a terminal.
+    fn screen(&self, name: &str) -> Result<String> {
         self.tmux(&["capture-pane", "-p", "-t", name])
     }
 
-    fn until(&self, what: &str, condition: impl Fn() -> Result<bool>) -> Result<()> {
+    fn wait_for(&self, what: &str, condition: impl Fn() -> Result<bool>) -> Result<()> {
         let start = Instant::now();
         while !condition()? {
             if start.elapsed() > LIMIT {
@@ -200,13 +202,13 @@ fn with_fixed_id(screen: &str) -> String {
     fixed + rest
 }
 
-/// Fails if a picture has other words than the stored one.
-fn same(name: &str, stored: &str, made: &str) -> Result<()> {
+/// Fails if a picture and the stored one contain different words.
+fn compare(name: &str, stored: &str, made: &str) -> Result<()> {
     let recording = fs::read_to_string(root().join("scripts/demo/recording.jsonl"))?;
     let (recorded, stored, made) = (
         words(&recording),
-        words(&stored_text(stored)),
-        words(&stored_text(made)),
+        words(&displayed_text(stored)),
+        words(&displayed_text(made)),
     );
     let differ: Vec<_> = stored
         .symmetric_difference(&made)
@@ -226,8 +228,8 @@ fn same(name: &str, stored: &str, made: &str) -> Result<()> {
     .into())
 }
 
-/// What an SVG shows: its text without the tags and the style sheet.
-fn stored_text(svg: &str) -> String {
+/// The text that an SVG displays: without the tags and the style sheet.
+fn displayed_text(svg: &str) -> String {
     let body = svg.split_once("</style>").map_or(svg, |(_, body)| body);
     body.split('<')
         .filter_map(|tag| tag.split_once('>'))
@@ -252,8 +254,8 @@ mod tests {
     fn numbers_and_recorded_words_do_not_count() {
         let stored = "<svg><style>.fg { fill: red }</style><tspan>ada · idle 8 s</tspan></svg>";
         let made = "<svg><style></style><tspan>ada · </tspan><tspan>idle 12 s tally</tspan></svg>";
-        same("team", stored, made).unwrap();
-        let error = same("team", stored, &made.replace("idle", "resting")).unwrap_err();
+        compare("team", stored, made).unwrap();
+        let error = compare("team", stored, &made.replace("idle", "resting")).unwrap_err();
         assert!(
             error.to_string().contains("[\"idle\", \"resting\"]"),
             "{error}"

@@ -31,9 +31,9 @@ pub(crate) fn root() -> &'static Path {
 pub(crate) fn cargo(args: &[&str]) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.args(args).current_dir(root());
-    // `cargo run` describes this package in variables such as `CARGO_PKG_NAME`. The build script of ring reruns when one
-    // of them changes: inherited, they would make each change between `cargo xtask` and `cargo build` compile ring and
-    // all that uses it again.
+    // `cargo run` describes this package in variables such as `CARGO_PKG_NAME`. The build script of ring reruns when
+    // one of them changes: inherited, they would make each change between `cargo xtask` and `cargo build` compile ring
+    // and all that uses it again.
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy();
         if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {
@@ -98,10 +98,10 @@ pub(crate) fn succeeds(command: &mut Command) -> bool {
     command.output().is_ok_and(|output| output.status.success())
 }
 
-/// The directory of the binaries of the dev profile: that of this executable.
+/// The directory of the binaries of the dev profile, which contains this executable too.
 pub(crate) fn dev_binaries() -> Result<PathBuf> {
-    let ours = std::env::current_exe().context("cannot find this executable")?;
-    Ok(ours
+    let program = std::env::current_exe().context("cannot find this executable")?;
+    Ok(program
         .parent()
         .context("this executable has no parent directory")?
         .to_path_buf())

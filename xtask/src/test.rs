@@ -190,7 +190,7 @@ fn clippy() -> Result<()> {
 /// URL of the advisory database in `.config/deny.toml`.
 const ADVISORY_DB: &str = "https://github.com/rustsec/advisory-db";
 
-/// Environment variable with the path of a clone, for machines without a network.
+/// Environment variable with the path of a clone of the advisory database, for machines without a network.
 const ADVISORY_CLONE: &str = "AGENT_TEAM_ADVISORY_DB";
 
 /// Runs cargo-deny if it is installed. It is not installed automatically, because it takes minutes to build.
@@ -225,7 +225,7 @@ fn deny_check(config: &Path) -> Command {
     command
 }
 
-/// Writes a copy of the settings that uses the clone.
+/// Writes a copy of the cargo-deny settings that uses the clone, and returns its path.
 fn with_clone(config: &Path, clone: &Path) -> Result<PathBuf> {
     let clone = fs::canonicalize(clone)
         .with_context(|| format!("cannot read {ADVISORY_CLONE}={}", clone.display()))?;
@@ -240,14 +240,14 @@ fn from_clone(settings: &str, clone: &Path) -> String {
 }
 
 /// Builds the tests with the binaries: cargo resolves features with dev-dependencies only when it builds tests, and
-/// would compile most dependencies a second time for the binaries alone. The tests compare the time of the stamp with
-/// the sources, to find outdated binaries: see `tests/src/binaries.rs`.
+/// would compile most dependencies a second time for the binaries alone. Writes a stamp with the time at which the
+/// build began. The tests compare it with the sources to find outdated binaries: see `tests/src/binaries.rs`.
 pub(crate) fn build() -> Result<()> {
     let directory = dev_binaries()?;
-    let began = directory.join(".agent-team-binaries.new");
-    fs::write(&began, "")?;
+    let new_stamp = directory.join(".agent-team-binaries.new");
+    fs::write(&new_stamp, "")?;
     check(&mut cargo(&["build", "--workspace", "--all-targets"]))?;
-    fs::rename(began, directory.join(".agent-team-binaries"))?;
+    fs::rename(new_stamp, directory.join(".agent-team-binaries"))?;
     Ok(())
 }
 
@@ -304,7 +304,7 @@ fn with_tmux(mut tests: Command) -> Result<()> {
     check(&mut tests)
 }
 
-/// Whether cargo-nextest is installed; tries to install it.
+/// Whether cargo-nextest is installed. If it is not, tries to install it first.
 fn has_nextest() -> bool {
     let installed = || succeeds(&mut cargo(&["nextest", "--version"]));
     if installed() {

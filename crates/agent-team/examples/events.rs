@@ -1,4 +1,4 @@
-//! The events of a run: an engine of our own creates a task, does it, and answers the goal.
+//! The events of a run: a custom engine creates a task, does it, and answers the goal.
 //!
 //! `cargo run -p agent-team --example events`
 #![expect(clippy::print_stdout, reason = "an example prints its result")]

@@ -75,7 +75,7 @@ pub struct TeamBuilder {
     variables: BTreeMap<String, String>,
     environment: BTreeMap<String, String>,
     secrets: BTreeMap<String, String>,
-    alone: bool,
+    clears_env: bool,
     model: Option<ModelChoice>,
     engine: Option<MakeEngine>,
     permissions: Option<PermissionMode>,
@@ -142,13 +142,14 @@ impl Team {
 }
 
 impl TeamBuilder {
-    /// `[a-z][a-z0-9-]{0,31}`; default `team`.
+    /// The team's name: `[a-z][a-z0-9-]{0,31}`. Default: `team`.
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.table.name = Some(name.into());
         self
     }
 
-    /// Default: [`Mode::Lead`], or [`Mode::Manual`] for a team without members that use a model.
+    /// How the team divides its work. Default: [`Mode::Lead`], or [`Mode::Manual`] for a team without members that use
+    /// a model.
     pub fn mode(mut self, mode: Mode) -> Self {
         self.table.mode = Some(mode);
         self
@@ -179,13 +180,13 @@ impl TeamBuilder {
         self
     }
 
-    /// Adds a role; it takes precedence over a built-in one of the same name.
+    /// Adds a role, which takes precedence over a built-in role of the same name.
     pub fn role(mut self, role: Role) -> Self {
         self.table.roles.insert(role.name.clone(), role);
         self
     }
 
-    /// Maximum number of members that are not stopped; default 10.
+    /// Maximum number of teammates that are not stopped; the lead does not count. Default: 10.
     pub fn max_teammates(mut self, teammates: u32) -> Self {
         self.table.limits.teammates = Some(teammates);
         self
@@ -198,7 +199,8 @@ impl TeamBuilder {
         self
     }
 
-    /// Reads the team from this file. Settings of the builder that the file can contain are then an error.
+    /// Reads the team from this file. The build fails if the builder also sets a name, mode, number of rounds,
+    /// coordinator prompt, limits, lead, members, roles or project.
     pub fn file(mut self, file: impl Into<PathBuf>) -> Self {
         self.file = Some(file.into());
         self
@@ -225,14 +227,15 @@ impl TeamBuilder {
         self
     }
 
-    /// The members' environment contains only the variables of [`TeamBuilder::env`], and nothing of this process's own.
+    /// Gives the members an environment that contains only the variables of [`TeamBuilder::env`], and none of this
+    /// process's environment.
     pub fn clear_env(mut self) -> Self {
-        self.alone = true;
+        self.clears_env = true;
         self
     }
 
-    /// A variable for programs that the tools run. Models, the journal and logs do not receive its value. At least
-    /// 6 bytes.
+    /// Adds a variable for programs that the tools run. Models, the journal and logs do not receive its value, which
+    /// must have at least 6 bytes.
     pub fn secret(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.secrets.insert(name.into(), value.into());
         self
@@ -257,8 +260,9 @@ impl TeamBuilder {
         self
     }
 
-    /// What members may do. No user is available to decide, so calls that need a decision are denied. Default: files of
-    /// the project may be read and edited, and nothing may be run or fetched; with a team file, what the file sets.
+    /// What members may do. No user is available to decide, so calls that need a decision are denied, unless the team
+    /// file lets the lead decide about them. Default: files of the project may be read and edited, and nothing may be
+    /// run or fetched; with a team file, what the file sets.
     pub fn permission_mode(mut self, mode: PermissionMode) -> Self {
         self.permissions = Some(mode);
         self
@@ -277,8 +281,8 @@ impl TeamBuilder {
         self
     }
 
-    /// Identifies the team in the store: the same user, session, name and project find it again, with its board,
-    /// messages, memory and conversations.
+    /// Identifies the team in the store: a team with the same user, session, name and project continues with the stored
+    /// board, messages, memory and conversations.
     pub fn session(mut self, user: impl Into<String>, session: impl Into<String>) -> Self {
         self.session = Some(Session {
             user: user.into(),
@@ -293,8 +297,7 @@ impl TeamBuilder {
         self
     }
 
-    /// Calls back for everything that happens in the team, in order, on a thread of the team: the callback must not
-    /// block.
+    /// Calls `callback` for each envelope of the team, in order, on a thread of the team: the callback must not block.
     pub fn on_envelope<F>(mut self, callback: F) -> Self
     where
         F: Fn(&agent_team_protocol::envelope::Envelope) + Send + Sync + 'static,
@@ -306,7 +309,8 @@ impl TeamBuilder {
     /// Starts the team: when this returns, its members are up, or [`Team::members`] reports why they are held.
     ///
     /// # Errors
-    /// When the settings are invalid, or a directory cannot be used or is in use.
+    /// When the settings are invalid or the team file is not trusted, when a directory cannot be used or is in use, or
+    /// when the supervisor cannot be started or refuses the team.
     pub async fn build(mut self) -> Result<Team, BuildError> {
         let dirs = self.dirs()?;
         let mut engines = Engines {
@@ -369,7 +373,7 @@ impl TeamBuilder {
         })
     }
 
-    /// The desired state. The caller's own models are moved into the crew, by their names.
+    /// The desired state. Adds the caller's own models to `engines`, by their names.
     fn spec(&mut self, dirs: &TeamDirs, engines: &mut Engines) -> Result<TeamSpec, BuildError> {
         let project = dirs.project(self.project.as_deref());
         let project = project.map_err(|source| BuildError::Directory {
@@ -474,23 +478,23 @@ impl TeamBuilder {
         Ok(spec)
     }
 
-    /// The members' environment.
+    /// The members' environment: that of this process unless it is cleared, and the variables of the builder.
     fn members_environment(&mut self) -> BTreeMap<String, String> {
         let mut environment = BTreeMap::new();
-        if !self.alone {
+        if !self.clears_env {
             // A variable that is not valid UTF-8 cannot be passed on in JSON.
-            let own = std::env::vars_os();
-            let own = own.filter_map(|(name, value)| {
+            let inherited = std::env::vars_os();
+            let inherited = inherited.filter_map(|(name, value)| {
                 Some((name.into_string().ok()?, value.into_string().ok()?))
             });
-            environment.extend(own);
+            environment.extend(inherited);
         }
         environment.append(&mut self.environment);
         environment
     }
 }
 
-/// The faults of generated text: their positions would mean nothing to the caller.
+/// The faults of generated text, without their positions, which would mean nothing to the caller.
 fn invalid(faults: Vec<Fault>) -> BuildError {
     let sentence = |fault: Fault| match fault.hint {
         Some(hint) => format!("{} ({hint})", fault.message),

@@ -10,7 +10,8 @@
 //! The supervisor, the protocol and the agents of the programs `agent-teamd` and `agent-teammate` run in one process,
 //! with the same guarantees: an answered call is stored, a panic ends only one member, and a killed member is restarted
 //! by the same rules. No daemon and no worker process is started, no signal handler is installed, and neither the
-//! user's settings nor the user's teams are used. Everything ends with the [`Team`].
+//! user's settings nor the user's teams are used. When the [`Team`] is dropped or shut
+//! down, its threads exit and its private files are removed.
 //!
 //! # A goal and its answer
 //!
@@ -133,7 +134,7 @@
 //!
 //! # Threads
 //!
-//! One thread for the team, and two per member: one works, the other answers the supervisor while the first is busy.
+//! A team has one thread, and each member has two: one works, the other answers the supervisor while the first is busy.
 //! A member that blocks its thread forever cannot be terminated: it is reported as surviving, and no successor is
 //! started. With `panic = "abort"`, the first member that panics aborts the whole program.
 //!

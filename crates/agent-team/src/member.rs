@@ -41,7 +41,7 @@ impl From<Arc<dyn Model>> for ModelChoice {
 /// The settings that members and roles share.
 macro_rules! shared_settings {
     () => {
-        /// The prompt; a member's is appended to its role's. `{{name}}` is a variable of the builder.
+        /// Sets the prompt. A member's prompt is appended to that of its role. `{{name}}` is a variable of the builder.
         #[must_use]
         pub fn prompt(mut self, prompt: impl Into<String>) -> Self {
             self.prompt = Some(prompt.into());
@@ -127,7 +127,7 @@ impl Member {
 
     shared_settings!();
 
-    /// A built-in role, one of the project's role files, or one added to the builder.
+    /// Sets the role: a built-in role, a role of the project's role files, or a role added to the builder.
     #[must_use]
     pub fn role(mut self, role: impl Into<String>) -> Self {
         self.role = Some(role.into());
@@ -194,21 +194,21 @@ impl Role {
 
     shared_settings!();
 
-    /// One line that helps to choose a member for a task.
+    /// Sets one line that helps the lead to choose a member for a task.
     #[must_use]
     pub fn description(mut self, description: impl Into<String>) -> Self {
         self.description = Some(description.into());
         self
     }
 
-    /// `provider/model`, or `replay:FILE`.
+    /// Sets the model of the role's members: `provider/model`, or `replay:FILE`.
     #[must_use]
     pub fn model(mut self, name: impl Into<String>) -> Self {
         self.model = Some(name.into());
         self
     }
 
-    /// Its members must not change anything themselves.
+    /// Forbids the role's members to change anything themselves.
     #[must_use]
     pub fn coordinates(mut self) -> Self {
         self.coordinate = Some(true);

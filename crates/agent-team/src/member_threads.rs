@@ -65,7 +65,8 @@ impl MemberThreads {
         }
     }
 
-    /// Refuses new threads and waits for all to exit, at most `limit`. Returns false if one is still running.
+    /// Refuses new threads and waits at most `limit` until all threads have exited. Returns false if a thread is still
+    /// running.
     pub(crate) fn join(&self, limit: Duration) -> bool {
         let (handles, ended) = {
             let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
@@ -74,8 +75,8 @@ impl MemberThreads {
         };
         let until = Instant::now() + limit;
         if let Some(ended) = ended {
-            let left = until.saturating_duration_since(Instant::now());
-            if ended.recv_timeout(left) == Err(mpsc::RecvTimeoutError::Timeout) {
+            let remaining = until.saturating_duration_since(Instant::now());
+            if ended.recv_timeout(remaining) == Err(mpsc::RecvTimeoutError::Timeout) {
                 tracing::error!("a member's thread did not exit");
                 return false;
             }
@@ -91,7 +92,7 @@ impl MemberThreads {
 impl Host for MemberThreads {
     fn start(&self, member: &MemberName, launch_file: &Path) -> io::Result<Hosted> {
         let (end, ending) = oneshot::channel();
-        let (left, ended) = oneshot::channel();
+        let (exited, ended) = oneshot::channel();
         let (engines, launch_file) = (Arc::clone(&self.engines), launch_file.to_owned());
         let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
         let alive = threads.alive.clone();
@@ -106,7 +107,7 @@ impl Host for MemberThreads {
             if let Err(error) = worked {
                 tracing::error!(member = %worker, error, "the worker failed");
             }
-            drop(left);
+            drop(exited);
             drop(alive);
         };
         let handle = thread::start(format!("agent {member}"), ending, work, on_end)?;

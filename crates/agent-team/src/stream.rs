@@ -26,13 +26,13 @@ pub struct RunStream {
     pending: Option<NextEnvelopes>,
 }
 
-/// Fetches the next envelopes, and returns the source of those after them.
+/// Returns the next envelopes, and the source of the following ones; no source after the end of the run.
 type NextEnvelopes = Pin<Box<dyn Future<Output = (Vec<Envelope>, Option<RunEnvelopes>)> + Send>>;
 
 struct RunEnvelopes {
     subscription: Subscription,
     run: RunId,
-    /// Envelopes before the start of the run. `None`: the run has started.
+    /// Envelopes that arrived before the `RUN_STARTED`; they are yielded after it. `None`: the run has started.
     early: Option<Vec<Envelope>>,
 }
 
@@ -93,7 +93,7 @@ impl std::fmt::Debug for RunStream {
 impl RunEnvelopes {
     async fn next(mut self) -> (Vec<Envelope>, Option<Self>) {
         let Some(received) = self.subscription.next().await else {
-            return (vec![self.cut_off()], None);
+            return (vec![self.ended_early()], None);
         };
         let mut envelopes = Vec::new();
         for mut envelope in received {
@@ -123,7 +123,8 @@ impl RunEnvelopes {
         (envelopes, Some(self))
     }
 
-    fn cut_off(&self) -> Envelope {
+    /// The last envelope if the team ends before the run.
+    fn ended_early(&self) -> Envelope {
         Envelope {
             team_id: self.subscription.supervisor().team.clone(),
             agent_id: None,

@@ -1,4 +1,4 @@
-//! Subscribes to a team and yields its envelopes in order. Called by streams and for callbacks.
+//! Subscribes to a team and yields its envelopes in order. Used by streams and by the builder's callback.
 
 use agent_team_client::{Envelopes, Incoming, Notice};
 use agent_team_protocol::Revision;
@@ -17,7 +17,7 @@ pub(crate) struct Subscription {
     envelopes: Envelopes,
     /// The last stored event that was received.
     last: Revision,
-    /// The STATE_SNAPSHOT that the first deltas change; `None` once it was returned.
+    /// The `STATE_SNAPSHOT` that the first deltas change; `None` once it was returned.
     snapshot: Option<Envelope>,
 }
 

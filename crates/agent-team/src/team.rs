@@ -38,6 +38,7 @@ pub enum RunError {
     /// The team was shut down, or its journal could not be stored.
     #[error("the team has ended")]
     Ended,
+    /// The answer does not have the form that this build expects.
     #[error(transparent)]
     Answer(CallFailed),
 }
@@ -55,12 +56,13 @@ impl From<CallFailed> for RunError {
     }
 }
 
-/// A team in this process. Dropping it stops its members immediately and waits for that, a few seconds at most;
-/// [`Team::shutdown`] gives them time to finish.
+/// A team in this process. Dropping it stops its members immediately and waits until their threads have exited, at most
+/// about 15 s; [`Team::shutdown`] gives the members time to finish.
 #[derive(Debug)]
 pub struct Team {
     thread: TeamThread,
-    /// This process has given a goal. A run that was under way before belongs to an earlier process and is over.
+    /// Whether this process has given the team a goal. A run that is under way before the first goal belongs to an
+    /// earlier process, which has ended, so the first goal replaces it.
     begun: AtomicBool,
 }
 
@@ -72,7 +74,7 @@ impl Team {
         }
     }
 
-    /// The name, and a hash of the project's path.
+    /// The team's id: its name, and a hash of the project's path.
     pub fn id(&self) -> &TeamId {
         &self.thread.supervisor().team
     }
@@ -80,7 +82,7 @@ impl Team {
     /// Gives the lead a goal, and waits for the result. Dropping the future does not stop the run.
     ///
     /// # Errors
-    /// When a run is under way, the team has no lead, or no member can continue it.
+    /// When a run is under way, the team has no lead, no member can continue the run, or the team has ended.
     pub async fn run(&self, goal: impl Into<String>) -> Result<RunResult, RunError> {
         let run = self.start(goal.into()).await?;
         Ok(result::wait_for(self.thread.supervisor(), run).await?)
@@ -90,7 +92,7 @@ impl Team {
     /// the run.
     ///
     /// # Errors
-    /// When a run is under way, or the team has no lead.
+    /// When a run is under way, the team has no lead, or the team has ended.
     pub async fn run_streaming(&self, goal: impl Into<String>) -> Result<RunStream, RunError> {
         let subscription = Subscription::start(self.thread.supervisor()).await?;
         let run = self.start(goal.into()).await?;
@@ -163,7 +165,7 @@ impl Team {
 pub struct Board<'a>(&'a SupervisorClient);
 
 /// Changes return the task's id, its generation, and the tasks in progress that declare overlapping files. Every call
-/// fails when the supervisor refuses it, with the reason, or the team has ended.
+/// fails when the supervisor refuses it, and when the team has ended. The error of a refusal contains the reason.
 impl Board<'_> {
     /// All tasks, in the order of their numbers.
     pub async fn list(&self) -> Result<Vec<TaskView>, CallFailed> {
@@ -248,7 +250,8 @@ impl Board<'_> {
 #[derive(Debug, Clone, Copy)]
 pub struct Messages<'a>(&'a SupervisorClient);
 
-/// Every call fails when the supervisor refuses it, with the reason, or the team has ended.
+/// Every call fails when the supervisor refuses it, and when the team has ended. The error of a refusal contains the
+/// reason.
 impl Messages<'_> {
     /// Sends a message as the user. When this returns, it is in the inbox of every recipient in the answer.
     pub async fn send(
@@ -268,7 +271,8 @@ impl Messages<'_> {
         self.send_with(to, text.into(), true).await
     }
 
-    /// The newest thousand messages, oldest first; `of`: only those from or to this party.
+    /// The newest 1,000 messages, oldest first; fewer if they do not fit into one answer. `of`: only messages from or
+    /// to this party.
     pub async fn list(&self, of: Option<Party>) -> Result<Vec<MessageView>, CallFailed> {
         let limit = MESSAGES;
         let list = self.0.ask::<MessageList>(ListMessages { of, limit });
@@ -297,7 +301,8 @@ impl Messages<'_> {
 #[derive(Debug, Clone, Copy)]
 pub struct Members<'a>(&'a SupervisorClient);
 
-/// Every call fails when the supervisor refuses it, with the reason, or the team has ended.
+/// Every call fails when the supervisor refuses it, and when the team has ended. The error of a refusal contains the
+/// reason.
 impl Members<'_> {
     /// All members, the lead first.
     pub async fn list(&self) -> Result<Vec<MemberView>, CallFailed> {

@@ -1,7 +1,7 @@
 //! The directories of a team. Sockets are always in a private temporary directory; state and project are in the
 //! caller's store, or in the private directory if there is none.
 //!
-//! The journal of a team without a store is therefore a file, which is never synced, and removed at the end. An
+//! The journal of a team without a store is therefore also a file, which is never synced and is removed at the end. An
 //! in-memory SQLite database could not be read beside its writer, and would need a second code path in the crate
 //! `store`.
 
@@ -59,7 +59,7 @@ impl TeamDirs {
         })
     }
 
-    /// The canonical path of the project directory: `given`, or else the team's own, which is created.
+    /// The canonical path of the project directory: `given`, or else the team's own directory, which is created.
     pub(crate) fn project(&self, given: Option<&Path>) -> io::Result<PathBuf> {
         if let Some(given) = given {
             return given.canonicalize();
@@ -72,8 +72,8 @@ impl TeamDirs {
 }
 
 impl Session {
-    /// The name of the session's directory. Only the digest distinguishes sessions; the names help the user to find
-    /// one.
+    /// The name of the session's directory. Only the digest distinguishes sessions; the names help the user to find the
+    /// directory of a session.
     fn directory(&self) -> String {
         let mut digest = Sha256::new();
         digest.update(self.user.len().to_be_bytes());
@@ -81,12 +81,12 @@ impl Session {
         digest.update(&self.session);
         let digest = hex(&digest.finalize()[..8]);
         let name = format!("{} {}", self.user, self.session);
-        let shown = name.chars().take(NAME_CHARACTERS).map(|c| match c {
+        let readable = name.chars().take(NAME_CHARACTERS).map(|c| match c {
             c if c.is_ascii_alphanumeric() => c,
             _ => '-',
         });
-        let shown: String = shown.collect();
-        format!("{}-{digest}", shown.trim_matches('-'))
+        let readable: String = readable.collect();
+        format!("{}-{digest}", readable.trim_matches('-'))
     }
 }
 

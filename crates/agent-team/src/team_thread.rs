@@ -25,7 +25,7 @@ use tokio::task::LocalSet;
 use crate::member_threads::{Engines, MemberThreads};
 use crate::team_dirs::TeamDirs;
 
-/// How long a dropped team may take to end before its thread is detached.
+/// How long the members of a dropped team may take to stop before the supervisor exits without an orderly shutdown.
 const DROP_LIMIT: Duration = Duration::from_secs(5);
 
 /// How long members' threads may take to exit after their work has ended.
@@ -38,7 +38,7 @@ pub(crate) enum StartError {
     Serve(#[from] ServeError),
     #[error(transparent)]
     Connect(#[from] ConnectOrStartError),
-    #[error("cannot start a thread")]
+    #[error("cannot start the team's thread")]
     Thread(#[source] io::Error),
 }
 
@@ -62,7 +62,7 @@ pub(crate) struct SupervisorClient {
     runtime: Handle,
     directories: Directories,
     client: Client,
-    /// The random client id of all connections.
+    /// The random client id that all connections of this team share.
     id: String,
 }
 
@@ -130,7 +130,7 @@ impl SupervisorClient {
 pub(crate) struct TeamThread {
     supervisor: SupervisorClient,
     /// Sending or dropping it makes the supervisor exit.
-    over: Option<oneshot::Sender<()>>,
+    stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<Result<(), ServeError>>>,
 }
 
@@ -142,16 +142,18 @@ impl TeamThread {
         engines: Engines,
     ) -> Result<Self, StartError> {
         let directories = dirs.directories.clone();
-        let (over, ended) = oneshot::channel();
+        let (stop, stopped) = oneshot::channel();
         let (ready, is_ready) = oneshot::channel();
         let thread = std::thread::Builder::new().name("agent-team".to_owned());
         let thread = thread
-            .spawn(move || run_supervisor(dirs, durability, engines, ready, ended))
+            .spawn(move || run_supervisor(dirs, durability, engines, ready, stopped))
             .map_err(StartError::Thread)?;
         let Ok(runtime) = is_ready.await else {
             return Err(match thread.join() {
                 Ok(Err(error)) => error.into(),
-                Ok(Ok(())) => StartError::Thread(io::Error::other("it ended")),
+                Ok(Ok(())) => {
+                    StartError::Thread(io::Error::other("the thread exited before it was ready"))
+                }
                 Err(panic) => std::panic::resume_unwind(panic),
             });
         };
@@ -166,7 +168,7 @@ impl TeamThread {
                 client,
                 id,
             },
-            over: Some(over),
+            stop: Some(stop),
             thread: Some(thread),
         })
     }
@@ -181,16 +183,16 @@ impl TeamThread {
             .supervisor
             .call::<TeamDown>(Down { force: false })
             .await;
-        self.over = None;
+        self.stop = None;
         let Some(thread) = self.thread.take() else {
             return down;
         };
-        // Joined on another thread: a member's thread may take long, and the caller's thread must not block.
-        let (joined, is_over) = oneshot::channel();
+        // Join on another thread: a member's thread may take long to exit, and the caller's thread must not block.
+        let (joined, is_joined) = oneshot::channel();
         let waiting = std::thread::Builder::new().name("agent-team end".to_owned());
         let waiting = waiting.spawn(move || drop(joined.send(thread.join())));
-        if let (Ok(waiting), Ok(ended)) = (waiting, is_over.await) {
-            // The thread has already finished its work.
+        if let (Ok(waiting), Ok(ended)) = (waiting, is_joined.await) {
+            // The waiting thread has sent its result and is about to exit.
             let _ended = waiting.join();
             if let Err(panic) = ended {
                 std::panic::resume_unwind(panic);
@@ -205,13 +207,13 @@ impl Drop for TeamThread {
         let Some(thread) = self.thread.take() else {
             return;
         };
-        let (supervisor, over) = (self.supervisor.clone(), self.over.take());
+        let (supervisor, stop) = (self.supervisor.clone(), self.stop.take());
         self.supervisor.spawn(async move {
             let down = supervisor.call::<TeamDown>(Down { force: true });
             if !matches!(tokio::time::timeout(DROP_LIMIT, down).await, Ok(Ok(_))) {
                 tracing::warn!(team = %supervisor.team, "the team was dropped without an orderly shutdown");
             }
-            drop(over);
+            drop(stop);
         });
         // A callback on the team's own thread may drop the team; joining that thread there would deadlock.
         if thread.thread().id() != std::thread::current().id() {
@@ -234,7 +236,7 @@ fn run_supervisor(
     durability: Durability,
     engines: Engines,
     ready: oneshot::Sender<Handle>,
-    over: oneshot::Receiver<()>,
+    stopped: oneshot::Receiver<()>,
 ) -> Result<(), ServeError> {
     let runtime = Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(ServeError::Runtime)?;
@@ -244,16 +246,16 @@ fn run_supervisor(
         durability,
         host: Arc::clone(&member_threads) as _,
     };
-    let (serves, is_serving) = oneshot::channel();
+    let (serving, is_serving) = oneshot::channel();
     let handle = runtime.handle().clone();
     let local = LocalSet::new();
     local.spawn_local(async move {
         if is_serving.await.is_ok() {
-            // The caller may have been cancelled.
+            // Fails if the caller of `TeamThread::new` was cancelled.
             let _given_up = ready.send(handle);
         }
     });
-    let result = local.block_on(&runtime, embed::serve(embedding, serves, over));
+    let result = local.block_on(&runtime, embed::serve(embedding, serving, stopped));
     drop(local);
     runtime.shutdown_timeout(THREADS_LIMIT);
     member_threads.join(THREADS_LIMIT);

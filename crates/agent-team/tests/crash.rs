@@ -1,14 +1,14 @@
-//! A program that crashes with its team: the next one finds everything that was acknowledged.
+//! A program crashes with its team: the next program finds everything that was acknowledged.
 
 use agent_team::protocol::view::{MemberState, TaskState};
 use agent_team::{
     Assignment, Engine, Member, Mode, TaskSpec, Team, TeamBuilder, TeamHandle, Worked, Working,
 };
 
-/// The store of the program that crashes.
+/// Environment variable of the program that crashes: the directory of its store.
 const STORE: &str = "AGENT_TEAM_TEST_STORE";
 
-/// Aborts the process in the program that crashes; finishes immediately in the next one.
+/// Aborts the program that crashes; finishes each task immediately in the next program.
 struct CrashesFirst;
 
 impl Engine for CrashesFirst {

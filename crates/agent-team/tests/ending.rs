@@ -11,15 +11,15 @@ fn threads() -> usize {
     std::fs::read_dir("/proc/self/task").map_or(1, Iterator::count)
 }
 
-/// The temporary files of teams of this process.
+/// The entries of a directory.
 fn files(directory: &std::path::Path) -> BTreeSet<PathBuf> {
-    let entries = std::fs::read_dir(directory).expect("it is there");
+    let entries = std::fs::read_dir(directory).expect("the directory exists");
     entries
         .map(|entry| entry.expect("it reads").path())
         .collect()
 }
 
-/// Set where the test is alone in its process, with its own temporary directory.
+/// Environment variable: set in the process that runs only this test, with its own temporary directory.
 const ALONE: &str = "AGENT_TEAM_TEST_ALONE";
 
 #[test]

@@ -1,5 +1,5 @@
 //! The command-line definition: arguments and help texts. `main` parses it; `completions` and `man` render it.
-//! What a verb does is in `verb/`, in the file of the same name.
+//! What a verb does is in `verb/`, in the file of the same name; `stop`, `kill` and `restart` are in `verb/member.rs`.
 
 use std::path::PathBuf;
 
@@ -178,7 +178,7 @@ pub(crate) enum Verb {
     /// Inside tmux, the client switches to the pane, so you can bind this command to a key. With --json, print the
     /// member's name and do not switch.
     Next {
-        /// Print the waiting members on one line (nothing when none waits) and do not switch
+        /// Print the waiting members on one line (nothing when no member waits) and do not switch
         #[arg(long)]
         print: bool,
     },
@@ -231,7 +231,7 @@ pub(crate) enum Verb {
     },
     /// List the messages of the team, or of one member
     ///
-    /// A message to you counts as read when it is printed here or when you write to its sender.
+    /// A message to you counts as read when this command or `send --wait` prints it, or when you write to its sender.
     Messages {
         /// A member's name, or `user` for messages to and from you
         member: Option<MemberName>,
@@ -314,7 +314,7 @@ pub(crate) enum MemberCommand {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum PanesCommand {
-    /// Open a new pane for each member that lost its pane, without restarting it
+    /// Open a new pane for each member that lost its pane, without restarting the member
     Reopen {
         /// Only this member
         member: Option<MemberName>,

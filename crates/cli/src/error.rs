@@ -184,11 +184,14 @@ impl ErrorReport {
             #[serde(skip_serializing_if = "Option::is_none")]
             hint: Option<&'a str>,
         }
-        let one = |report: &ErrorReport| {
+        let message_of = |report: &ErrorReport| {
             let parts = std::iter::once(&report.message).chain(&report.causes);
             parts.map(String::as_str).collect::<Vec<_>>().join(": ")
         };
-        let all: Vec<_> = std::iter::once(self).chain(&self.others).map(one).collect();
+        let all: Vec<_> = std::iter::once(self)
+            .chain(&self.others)
+            .map(message_of)
+            .collect();
         let body = ErrorBody {
             code: &self.code,
             message: visible(&all.join("\n")).into_owned(),
@@ -217,7 +220,7 @@ impl From<Refusal> for Failure {
     }
 }
 
-/// The supervisor does not answer.
+/// The failure of a command that needs the supervisor and cannot reach it.
 pub(crate) fn unreachable(message: &str) -> Failure {
     Failure::new("unreachable", ExitCode::Unreachable, message)
         .hint("find the cause with: agent-team doctor")

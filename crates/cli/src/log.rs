@@ -34,7 +34,7 @@ impl Log {
         Self::new(rotated.into())
     }
 
-    /// Opens a log; returns it with all its text, that of the previous file first.
+    /// Opens a log; returns it with the text of the previous file and of this file.
     pub(crate) fn whole(path: PathBuf) -> Result<(Self, String), Failure> {
         let mut text = Self::rotated(&path).read()?;
         let mut log = Self::new(path);
@@ -42,7 +42,8 @@ impl Log {
         Ok((log, text))
     }
 
-    /// Opens a log at its end; returns it with the complete lines among its last `bytes` bytes.
+    /// Opens a log; returns it with its last `bytes` bytes, without the line that this limit cuts. The last line may be
+    /// incomplete.
     pub(crate) fn tail(path: PathBuf, bytes: u64) -> Result<(Self, String), Failure> {
         let mut log = Self::new(path);
         log.file = log.opened()?;
@@ -50,8 +51,8 @@ impl Log {
         if let Some(file) = &mut log.file {
             let length = file.metadata().map_err(|error| failed(&error))?.len();
             skipped = length.saturating_sub(bytes);
-            let moved = file.seek(SeekFrom::Start(skipped));
-            moved.map_err(|error| failed(&error))?;
+            file.seek(SeekFrom::Start(skipped))
+                .map_err(|error| failed(&error))?;
         }
         let mut text = log.read()?;
         if skipped > 0 {
@@ -97,7 +98,7 @@ impl Log {
         let open = file.metadata()?;
         Ok(match self.path.metadata() {
             Ok(now) => (now.dev(), now.ino()) != (open.dev(), open.ino()),
-            // Renamed, and the next file does not exist yet: keep reading the open one.
+            // Usually the file was renamed and the next one does not exist yet: keep reading the open file.
             Err(_) => false,
         })
     }
@@ -116,11 +117,13 @@ fn whole_characters(bytes: &[u8]) -> usize {
         // can be the beginning of one.
         Err(_) => {
             let tail = bytes.len().saturating_sub(3);
-            let begun = |from: &usize| {
+            let starts_incomplete = |from: &usize| {
                 std::str::from_utf8(&bytes[*from..])
                     .is_err_and(|error| error.error_len().is_none() && error.valid_up_to() == 0)
             };
-            (tail..bytes.len()).find(begun).unwrap_or(bytes.len())
+            (tail..bytes.len())
+                .find(starts_incomplete)
+                .unwrap_or(bytes.len())
         }
     }
 }
@@ -149,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tail_is_complete_lines_and_can_be_continued() {
+    fn a_tail_starts_at_a_line_and_can_be_continued() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("ada.log");
         let (_, text) = Log::tail(path.clone(), 6).unwrap();

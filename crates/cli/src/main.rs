@@ -68,7 +68,7 @@ fn choose_colour(color: Color) {
 }
 
 fn choose_theme() -> Result<(), Failure> {
-    // `--color always` overrides NO_COLOR, which anstream reads.
+    // The theme ignores NO_COLOR: anstream reads the variable, and `--color always` overrides it.
     let variable = |name: &str| {
         let value = std::env::var(name).ok();
         value.filter(|_| name != "NO_COLOR")

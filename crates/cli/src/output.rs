@@ -1,5 +1,6 @@
 //! The output of the verbs: text on stdout, or with `--json` exactly one JSON document (one JSON line per item for
-//! streams). Every verb writes through this module; no other code writes to stdout, except the two terminal views.
+//! streams). Every verb writes through this module. Only the two terminal views, and `main` for help and version,
+//! write to stdout themselves.
 //!
 //! Text may be styled: `anstream` strips the styles when stdout is not a terminal, and with `NO_COLOR` or
 //! `--color never`. Text of members, models and programs passes through `protocol::text`, which escapes characters that
@@ -74,7 +75,7 @@ impl Output {
         }
     }
 
-    /// Prints text in both formats, such as a completion script.
+    /// Prints a text as it is, also with `--json`.
     pub(crate) fn write(self, text: &str) -> Result<(), Failure> {
         let mut stdout = anstream::stdout().lock();
         let written = stdout

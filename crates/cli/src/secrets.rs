@@ -18,6 +18,7 @@ pub(crate) struct Secrets {
 }
 
 impl Secrets {
+    /// Reads the secrets; empty if the team is down or its environment file cannot be read.
     pub(crate) fn of(directories: &Directories, team: &TeamId) -> Self {
         let file = directories.environment_file(team.as_str());
         let content = private_file::read(&file).ok();

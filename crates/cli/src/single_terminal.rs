@@ -4,7 +4,7 @@
 //! ```text
 //!   state.rs    the state: transcripts, selection, key handling (pure)
 //!   strip.rs    the line with all members (pure)
-//!   actions.rs  calls to the supervisor
+//!   actions.rs  calls to the supervisor, and slash commands
 //! ```
 //! The transcript goes to the scrollback of the terminal. The view reads the team again when an event outdates it and
 //! paints when something changed. Leaving the view stops no member.
@@ -68,7 +68,8 @@ struct EventLoop {
 /// Shows the team until the user leaves. Starts with the member `first`, or else the lead.
 ///
 /// # Errors
-/// The team does not exist, stdout is not a terminal, or the supervisor was stopped.
+/// The team does not exist or has no members, a log cannot be read, the terminal cannot be used, or the supervisor was
+/// stopped.
 pub(crate) async fn run(
     session: Session,
     first: Option<&MemberName>,

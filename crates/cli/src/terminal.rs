@@ -35,7 +35,7 @@ pub(crate) fn restore() {
     }
 }
 
-/// The theme of a view on stdout.
+/// The theme of a view on stdout; no colours if they are switched off.
 pub(crate) fn theme() -> Theme {
     if AutoStream::choice(&io::stdout()) == anstream::ColorChoice::Never {
         return Theme::None;

@@ -54,7 +54,7 @@ const REFRESH_INTERVAL: Duration = Duration::from_millis(100);
 /// this client.
 const EXIT_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Bytes of a member's log that are read when it is selected.
+/// Bytes of a member's log that are read when the member is selected.
 const LOG_TAIL: u64 = 64 << 10;
 
 /// The result of a background call.
@@ -78,7 +78,7 @@ struct EventLoop {
     decisions: Option<Box<Decisions>>,
     next_frame: Instant,
     calls: JoinSet<CallResult>,
-    /// The member whose output is shown, with its log once it is open.
+    /// The member whose output is shown, and that member's log once the log is open.
     followed: Option<(MemberName, Option<Log>)>,
     /// Number of actions in flight.
     pending_actions: usize,
@@ -96,7 +96,7 @@ enum Exit {
 /// Shows the team until the user quits.
 ///
 /// # Errors
-/// The team does not exist, or the supervisor was stopped.
+/// The team does not exist, the terminal cannot be used, or the supervisor was stopped.
 pub(crate) async fn run(global: &Global) -> Result<ExitCode, Failure> {
     let io = |error| Failure::io("cannot use the terminal", &error);
     let mut session = global.session()?.ending_with_supervisor();
@@ -132,7 +132,7 @@ pub(crate) async fn run(global: &Global) -> Result<ExitCode, Failure> {
 /// Draws one frame as text, for `--once`.
 ///
 /// # Errors
-/// As [`run`].
+/// The team does not exist, the supervisor cannot be reached, or the log of the selected member cannot be read.
 pub(crate) async fn once(global: &Global, columns: u16, rows: u16) -> Result<String, Failure> {
     let mut session = global.session()?;
     let mut view = EventLoop::new(&mut session, Theme::None).await?;
@@ -164,7 +164,7 @@ pub(crate) struct Snapshot {
 /// Reads the data of the view once.
 ///
 /// # Errors
-/// As [`run`].
+/// The team does not exist, or the supervisor cannot be reached.
 pub(crate) async fn snapshot(global: &Global) -> Result<Snapshot, Failure> {
     let mut session = global.session()?;
     let refresh = calls::refresh(&mut session, stale::Stale::all(), 0).await?;
@@ -256,7 +256,7 @@ impl EventLoop {
                         }
                     }
                     TerminalEvent::Written => if let Some(drawn) = self.drawn.take() {
-                        self.top.on_frame_shown(drawn.scrolls, drawn.question, Instant::now());
+                        self.top.on_frame_shown(drawn.max_scroll, drawn.question, Instant::now());
                     },
                     TerminalEvent::Closed => return Ok(Exit::Quit(ExitCode::from(129))),
                 },
@@ -324,7 +324,7 @@ impl EventLoop {
             self.top.more_decided = false;
             let session = session.separate();
             self.calls.spawn(async move {
-                let read = decisions.read_on(session).await;
+                let read = decisions.read_new(session).await;
                 CallResult::DecisionsRead(decisions, read)
             });
         }

@@ -34,10 +34,10 @@ const INITIALIZE_LIMIT: Duration = Duration::from_secs(30);
 /// Capacity of the queue of outgoing frames, and of the queue behind [`Incoming`].
 const QUEUE_FRAMES: usize = 1024;
 
-/// Bytes that are batched into one write.
+/// One write takes frames from the queue until it has this many bytes or the queue is empty.
 const WRITE_BYTES: usize = 256 * 1024;
 
-/// The id of `initialize`; calls count on from there.
+/// The id of `initialize`; the ids of calls follow it.
 const INITIALIZE_ID: u64 = 0;
 
 /// Why the connection could not be made.
@@ -51,7 +51,7 @@ pub enum ConnectError {
     Ended,
     #[error("the supervisor did not answer within {INITIALIZE_LIMIT:?}")]
     TimedOut,
-    /// Only a signal (SIGCONT) resumes it.
+    /// Only the signal SIGCONT resumes the process.
     #[error("the supervisor, process {pid}, is stopped")]
     Stopped { pid: u32 },
     #[error("the peer does not speak the agent-team protocol: {0}")]
@@ -128,6 +128,9 @@ pub struct Introduced {
 
 impl Introduced {
     /// Connects to a supervisor's socket and sends `initialize`.
+    ///
+    /// # Errors
+    /// The socket is unreachable, or the connection closes before `initialize` is sent.
     pub async fn at(path: &Path, initialize: &Initialize) -> Result<Introduced, ConnectError> {
         let stream = Stream::connect(path)
             .await
@@ -155,6 +158,9 @@ impl Introduced {
     }
 
     /// Waits for the answer to `initialize` and starts the reader and writer tasks.
+    ///
+    /// # Errors
+    /// The supervisor refuses the connection, closes it, does not answer in time, or answers in another protocol.
     pub async fn answered(self) -> Result<(Client, Incoming), ConnectError> {
         let Introduced { mut reader, writer } = self;
         let answer = read_initialized(&mut reader);
@@ -163,13 +169,13 @@ impl Introduced {
             .map_err(|_elapsed| ConnectError::TimedOut)??;
 
         let (outgoing, lines) = mpsc::channel(QUEUE_FRAMES);
-        let (arrived, arrivals) = mpsc::channel(QUEUE_FRAMES);
+        let (arrival_sender, arrivals) = mpsc::channel(QUEUE_FRAMES);
         let calls = Arc::new(Calls {
             last_id: AtomicU64::new(INITIALIZE_ID),
             waiting: Mutex::new(Some(BTreeMap::new())),
         });
         tokio::spawn(write(writer, lines));
-        tokio::spawn(read(reader, Arc::clone(&calls), arrived));
+        tokio::spawn(read(reader, Arc::clone(&calls), arrival_sender));
         let client = Client {
             outgoing,
             calls,
@@ -187,6 +193,9 @@ impl Introduced {
 
 impl Client {
     /// Connects to a supervisor's socket and completes the handshake.
+    ///
+    /// # Errors
+    /// As [`Introduced::at`] and [`Introduced::answered`].
     pub async fn connect(
         path: &Path,
         initialize: &Initialize,
@@ -195,6 +204,9 @@ impl Client {
     }
 
     /// Completes the handshake on an existing connection.
+    ///
+    /// # Errors
+    /// As [`Introduced::answered`].
     pub async fn over(
         stream: Stream,
         initialize: &Initialize,
@@ -205,6 +217,9 @@ impl Client {
     }
 
     /// [`Client::over`] for any pair of byte streams whose frames may have [`FRAME_MAX`] bytes.
+    ///
+    /// # Errors
+    /// As [`Introduced::answered`].
     pub async fn over_frames(
         reader: FrameReader,
         writer: FrameWriter,
@@ -221,6 +236,9 @@ impl Client {
 
     /// Calls a method and waits for its answer, which the supervisor sends once the result is stored. Dropping the
     /// future does not cancel the call in the supervisor.
+    ///
+    /// # Errors
+    /// The supervisor refuses the call, the connection is closed, or the answer cannot be decoded.
     pub async fn call<M: Method>(&self, call: &Call<M::Args>) -> Result<M::Answer, CallError> {
         let answer = self.call_named(M::NAME, call).await?;
         serde_json::from_str(answer.get()).map_err(|source| CallError::Answer {
@@ -230,18 +248,21 @@ impl Client {
     }
 
     /// [`Client::call`] of a method by name; returns the JSON of the answer.
+    ///
+    /// # Errors
+    /// The supervisor refuses the call, or the connection is closed.
     pub async fn call_named(
         &self,
         method: &str,
         call: &Call<impl Serialize>,
     ) -> Result<Box<RawValue>, CallError> {
         let id = self.calls.last_id.fetch_add(1, Ordering::Relaxed) + 1;
-        let (answered, answer) = oneshot::channel();
+        let (answer_sender, answer) = oneshot::channel();
         self.calls
             .waiting()
             .as_mut()
             .ok_or(CallError::Disconnected)?
-            .insert(id, answered);
+            .insert(id, answer_sender);
         self.send(rpc::request_named(id, method, call))
             .await
             .map_err(|_| CallError::Disconnected)?;
@@ -249,16 +270,19 @@ impl Client {
     }
 
     /// Sends a notification; waits only while the outgoing queue is full.
+    ///
+    /// # Errors
+    /// The connection is closed.
     pub async fn notify<N: Notification>(&self, notification: &N) -> Result<(), Disconnected> {
         self.send(rpc::notification(notification)).await
     }
 
-    /// Answers an [`Arrival::Request`].
+    /// Answers an [`Arrival::Request`]. Fails only if the connection is closed.
     pub async fn answer(&self, id: &RawValue, result: &impl Serialize) -> Result<(), Disconnected> {
         self.send(rpc::result(id, result)).await
     }
 
-    /// Refuses an [`Arrival::Request`].
+    /// Refuses an [`Arrival::Request`]. Fails only if the connection is closed.
     pub async fn refuse(&self, id: &RawValue, refusal: Refusal) -> Result<(), Disconnected> {
         self.send(rpc::error(id, refusal)).await
     }
@@ -284,12 +308,13 @@ impl Calls {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Passes the outcome to the call with this id, if that call still waits.
     fn settle(&self, id: &RawValue, outcome: Outcome) {
         let id: Option<u64> = id.get().parse().ok();
         let mut waiting = self.waiting();
-        let answered = id.and_then(|id| waiting.as_mut()?.remove(&id));
+        let answer_sender = id.and_then(|id| waiting.as_mut()?.remove(&id));
         // Sending fails if the caller has dropped its call.
-        let _dropped = answered.map(|answered| answered.send(outcome));
+        let _dropped = answer_sender.map(|answer_sender| answer_sender.send(outcome));
     }
 }
 
@@ -329,13 +354,13 @@ async fn write(mut writer: FrameWriter, mut lines: mpsc::Receiver<String>) {
 }
 
 /// The reader task. Ends with the connection.
-async fn read(mut reader: FrameReader, calls: Arc<Calls>, arrived: mpsc::Sender<Arrival>) {
+async fn read(mut reader: FrameReader, calls: Arc<Calls>, arrival_sender: mpsc::Sender<Arrival>) {
     loop {
         match reader.next().await {
             Ok(Some(frame)) => {
-                if let Some(arrival) = sort(&frame, &calls) {
+                if let Some(arrival) = dispatch(&frame, &calls) {
                     // Sending fails once `Incoming` is dropped. Keep reading: calls still wait for responses.
-                    let _dropped = arrived.send(arrival).await;
+                    let _dropped = arrival_sender.send(arrival).await;
                 }
             }
             Ok(None) => break,
@@ -350,7 +375,7 @@ async fn read(mut reader: FrameReader, calls: Arc<Calls>, arrived: mpsc::Sender<
 }
 
 /// Passes a response to its call; returns all other frames.
-fn sort(frame: &str, calls: &Calls) -> Option<Arrival> {
+fn dispatch(frame: &str, calls: &Calls) -> Option<Arrival> {
     match Frame::parse(frame).and_then(Frame::kind) {
         Ok(Kind::Response { id, outcome }) => {
             calls.settle(id, outcome.map(ToOwned::to_owned).map_err(Refusal::from));

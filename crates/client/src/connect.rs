@@ -66,7 +66,7 @@ async fn connect_to(
     let mut result = connect_at(announced, initialize).await;
     if matches!(result, Err(ConnectError::Unreachable { .. })) && announced.wake() {
         let deadline = Instant::now() + REBIND_LIMIT;
-        // Another supervisor may take its place meanwhile.
+        // Stop retrying when another supervisor has taken the lock meanwhile.
         while matches!(result, Err(ConnectError::Unreachable { .. }))
             && Instant::now() < deadline
             && daemon::announced(directories).is_ok_and(|now| now.as_ref() == Some(announced))
@@ -106,6 +106,9 @@ fn stopped(announced: &Announced) -> Option<ConnectError> {
 }
 
 /// Connects to the supervisor, and starts it first if none runs. The directories must be prepared.
+///
+/// # Errors
+/// The supervisor cannot be started or reached or refuses the connection, or its lock file cannot be read.
 pub async fn connect_or_start(
     directories: &Directories,
     initialize: &Initialize,
@@ -152,6 +155,9 @@ pub async fn connect_or_start(
 }
 
 /// Connects to the running supervisor; starts none.
+///
+/// # Errors
+/// No supervisor runs, the supervisor cannot be reached or refuses the connection, or its lock file cannot be read.
 pub async fn connect(
     directories: &Directories,
     initialize: &Initialize,
@@ -195,14 +201,15 @@ async fn start(directories: &Directories) -> Result<Started, ConnectOrStartError
     }
 }
 
-/// The environment of a new supervisor: the neutral variables, and those that lead it to the same directories.
+/// The environment of a new supervisor: the variables that [`daemon::is_neutral`] accepts, and those that name the same
+/// directories.
 fn environment(directories: &Directories) -> Vec<(OsString, OsString)> {
-    let places = directories.variables();
+    let variables = directories.variables();
     std::env::vars_os()
         .filter(|(name, _)| daemon::is_neutral(name))
-        .filter(|(name, _)| !places.iter().any(|(place, _)| name == place))
+        .filter(|(name, _)| !variables.iter().any(|(variable, _)| name == variable))
         .chain(
-            places
+            variables
                 .iter()
                 .filter_map(|(name, value)| Some((name.into(), value.clone()?))),
         )

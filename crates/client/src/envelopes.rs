@@ -27,9 +27,11 @@ use crate::session::Notice;
 pub struct Envelopes {
     team: TeamId,
     members: BTreeMap<MemberName, MemberProgress>,
-    /// The owner of each task.
+    /// The owner of each task in progress, if the owner is a member.
     owners: BTreeMap<TaskId, MemberName>,
+    /// The current run.
     run: Option<RunId>,
+    /// The state at the start, until [`Envelopes::snapshot`] takes it.
     start: StateSnapshot,
     /// Changes up to this revision are already part of `start`, so they are not sent again.
     start_at: Revision,
@@ -40,9 +42,9 @@ pub struct Envelopes {
 struct MemberProgress {
     role: RoleName,
     usage: Usage,
-    /// The message that has begun and not ended.
+    /// The id of the text message that has begun and not ended.
     text: Option<String>,
-    /// The calls whose arguments have begun and not ended.
+    /// The ids of the calls whose arguments have begun and not ended.
     calls: BTreeSet<String>,
 }
 
@@ -57,7 +59,7 @@ impl MemberProgress {
     }
 }
 
-/// The notice that an envelope is made from.
+/// Revision and time of the notice that an envelope is made from.
 #[derive(Clone, Copy)]
 struct Origin {
     revision: Option<Revision>,
@@ -65,7 +67,7 @@ struct Origin {
 }
 
 impl Envelopes {
-    /// For a subscriber that reads from the beginning.
+    /// For a subscriber that reads from revision 0.
     pub fn new(team: TeamId) -> Self {
         Self {
             team,
@@ -77,7 +79,7 @@ impl Envelopes {
         }
     }
 
-    /// For a subscriber that reads from a revision before `team` was fetched; `tasks` was fetched after it.
+    /// For a subscriber that reads from a revision that is not newer than `team`. `tasks` must be read after `team`.
     pub fn standing(team: &TeamView, tasks: &[TaskView]) -> Self {
         let progress = |member: &MemberView| {
             let progress = MemberProgress {
@@ -99,7 +101,7 @@ impl Envelopes {
         }
     }
 
-    /// The state that all changes build on. Call it once: later the state would be out of date.
+    /// The state that all changes build on. Call this once: a second call returns an empty state.
     pub fn snapshot(&mut self) -> Envelope {
         let snapshot = std::mem::take(&mut self.start);
         let origin = Origin {
@@ -214,7 +216,7 @@ impl Envelopes {
                 self.change(member(&created_by), vec![added], origin)
             }
             JournalEvent::TaskChanged { task, plan } => {
-                let Value::Object(fields) = planned(plan) else {
+                let Value::Object(fields) = task_fields(plan) else {
                     return Vec::new();
                 };
                 let changed = fields
@@ -242,18 +244,20 @@ impl Envelopes {
                 self.change(member(&owner), claimed, origin)
             }
             JournalEvent::TaskReleased { task, note } => {
-                self.left(task, TaskState::Pending, Some(note), origin)
+                self.owner_removed(task, TaskState::Pending, Some(note), origin)
             }
             JournalEvent::TaskCompleted { task, result } => {
-                self.ended(task, TaskState::Completed, result, origin)
+                self.task_ended(task, TaskState::Completed, result, origin)
             }
             JournalEvent::TaskFailed { task, reason } => {
-                self.ended(task, TaskState::Failed, reason, origin)
+                self.task_ended(task, TaskState::Failed, reason, origin)
             }
             JournalEvent::TaskCancelled { task } => {
-                self.left(task, TaskState::Cancelled, None, origin)
+                self.owner_removed(task, TaskState::Cancelled, None, origin)
             }
-            JournalEvent::TaskRetried { task } => self.left(task, TaskState::Pending, None, origin),
+            JournalEvent::TaskRetried { task } => {
+                self.owner_removed(task, TaskState::Pending, None, origin)
+            }
             JournalEvent::TaskRefused {
                 task,
                 reason,
@@ -466,7 +470,7 @@ impl Envelopes {
     }
 
     /// The task was completed or failed; it keeps its owner.
-    fn ended(
+    fn task_ended(
         &mut self,
         task: TaskId,
         state: TaskState,
@@ -483,7 +487,7 @@ impl Envelopes {
     }
 
     /// The task loses its owner.
-    fn left(
+    fn owner_removed(
         &mut self,
         task: TaskId,
         state: TaskState,
@@ -507,7 +511,7 @@ impl Envelopes {
 
     fn change(
         &self,
-        whose: Option<&MemberName>,
+        member: Option<&MemberName>,
         delta: Vec<Operation>,
         origin: Origin,
     ) -> Vec<Envelope> {
@@ -518,12 +522,12 @@ impl Envelopes {
             return Vec::new();
         }
         let timestamp = origin.timestamp;
-        vec![self.wrap(whose, AgUi::StateDelta { delta, timestamp }, origin)]
+        vec![self.wrap(member, AgUi::StateDelta { delta, timestamp }, origin)]
     }
 
     fn custom(
         &self,
-        whose: Option<&MemberName>,
+        member: Option<&MemberName>,
         name: &str,
         value: Value,
         origin: Origin,
@@ -537,14 +541,14 @@ impl Envelopes {
             value,
             timestamp: origin.timestamp,
         };
-        self.wrap(whose, custom, origin)
+        self.wrap(member, custom, origin)
     }
 
-    fn wrap(&self, whose: Option<&MemberName>, event: AgUi, origin: Origin) -> Envelope {
+    fn wrap(&self, member: Option<&MemberName>, event: AgUi, origin: Origin) -> Envelope {
         Envelope {
             team_id: self.team.clone(),
-            agent_id: whose.map(|name| format!("{name}@{}", self.team)),
-            role_name: whose.and_then(|name| Some(self.members.get(name)?.role.clone())),
+            agent_id: member.map(|name| format!("{name}@{}", self.team)),
+            role_name: member.and_then(|name| Some(self.members.get(name)?.role.clone())),
             run_id: self.run,
             event,
             revision: origin.revision,
@@ -559,7 +563,7 @@ fn member(party: &Party) -> Option<&MemberName> {
     }
 }
 
-fn planned(plan: TaskFields) -> Value {
+fn task_fields(plan: TaskFields) -> Value {
     let TaskFields {
         key,
         title,
@@ -584,7 +588,7 @@ fn planned(plan: TaskFields) -> Value {
 }
 
 fn new_task(plan: TaskFields, created_by: &Party) -> Value {
-    let mut task = planned(plan);
+    let mut task = task_fields(plan);
     task["created_by"] = json!(created_by);
     task["state"] = json!(TaskState::Pending);
     task["owner"] = Value::Null;

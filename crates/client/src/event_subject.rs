@@ -1,6 +1,6 @@
 //! What a stored event is about, as far as clients act on it. Called by clients that follow or wait; pure.
 //!
-//! The core owns the format. Its events name the same things by the same fields.
+//! The core owns the format. In all its events, the same field names the same kind of object.
 
 use agent_team_protocol::notification::EventNotice;
 use agent_team_protocol::{MemberName, MessageId, Party, TaskId};

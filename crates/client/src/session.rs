@@ -58,7 +58,7 @@ pub struct Session {
     /// `None`: those of the environment, which are read when the session connects.
     directories: Option<Directories>,
     start: Start,
-    /// For `call` and `query`; waiting calls always end.
+    /// The reaction of `call` and `query`; `wait_for` always uses [`OnStop::End`].
     on_stop: OnStop,
     /// Random id of this process. Idempotency keys are valid per client id, across its connections.
     client: String,
@@ -104,7 +104,8 @@ impl Session {
     /// A session with the running supervisor, for this team if one is given; `None` when none runs.
     ///
     /// # Errors
-    /// The supervisor runs and does not answer.
+    /// The directories cannot be used, the lock file cannot be read, or the running supervisor cannot be reached or
+    /// refuses the connection.
     pub async fn of_running(team: Option<TeamRef>) -> Result<Option<Self>, SessionError> {
         let mut session = Self::new(team, Start::Never);
         let directories = session.prepared_directories()?;
@@ -118,11 +119,11 @@ impl Session {
     }
 
     /// A session with the supervisor that is to stop all teams. When teams are up, a supervisor is started if none
-    /// runs: one that was killed leaves workers behind, and only the next supervisor can adopt and stop them. `None`
-    /// when there is nothing to stop.
+    /// runs: a killed supervisor leaves workers behind, and only the next one can adopt and stop them. `None` when
+    /// there is nothing to stop.
     ///
     /// # Errors
-    /// The supervisor runs and does not answer.
+    /// As [`Session::of_running`].
     pub async fn of_supervisor_to_stop() -> Result<Option<Self>, SessionError> {
         let next = Self::of_next_supervisor();
         match next.prepared_directories()?.has_teams_up() {
@@ -148,17 +149,27 @@ impl Session {
     }
 
     /// Makes a call that changes something; repeats it safely after a lost connection.
+    ///
+    /// # Errors
+    /// No supervisor can be reached or started, the supervisor refuses the call, or its answer cannot be decoded; see
+    /// [`SessionError`].
     pub async fn call<M: Method>(&mut self, args: M::Args) -> Result<M::Answer, SessionError> {
         self.perform::<M>(args, Some(random::id()), self.on_stop)
             .await
     }
 
     /// Makes a call that only reads.
+    ///
+    /// # Errors
+    /// As [`Session::call`].
     pub async fn query<M: Method>(&mut self, args: M::Args) -> Result<M::Answer, SessionError> {
         self.perform::<M>(args, None, self.on_stop).await
     }
 
     /// Makes a call that is answered when an event occurs, which may take hours.
+    ///
+    /// # Errors
+    /// As [`Session::call`], or the user stops the supervisor meanwhile.
     pub async fn wait_for<M: Method>(&mut self, args: M::Args) -> Result<M::Answer, SessionError> {
         self.perform::<M>(args, None, OnStop::End).await
     }
@@ -206,6 +217,9 @@ impl Session {
     }
 
     /// All tasks of the board, read page by page.
+    ///
+    /// # Errors
+    /// As [`Session::call`].
     pub async fn board(&mut self) -> Result<Vec<TaskView>, SessionError> {
         let mut tasks = Vec::new();
         let mut next_page = Some(ListTasks::default());
@@ -218,6 +232,9 @@ impl Session {
     }
 
     /// The supervisor's answer to `initialize`.
+    ///
+    /// # Errors
+    /// No supervisor can be reached or started, or the supervisor refuses the connection.
     pub async fn supervisor(&mut self) -> Result<Initialized, SessionError> {
         Ok(self.connected().await?.client.initialized().clone())
     }

@@ -37,7 +37,7 @@ impl Supervisor {
             .next()
             .await
             .unwrap()
-            .expect("the client is there");
+            .expect("the client is connected");
         match Frame::parse(&frame).and_then(Frame::kind).unwrap() {
             Kind::Request { id, method, .. } => (id.to_owned(), method),
             other @ (Kind::Notification { .. } | Kind::Response { .. }) => panic!("{other:?}"),
@@ -64,10 +64,10 @@ impl Supervisor {
 }
 
 async fn connected() -> (Client, Incoming, Supervisor) {
-    let (here, there) = Stream::pair().unwrap();
-    let mut supervisor = Supervisor::over(there);
+    let (client_end, supervisor_end) = Stream::pair().unwrap();
+    let mut supervisor = Supervisor::over(supervisor_end);
     let initialize = Initialize::client("test");
-    let (client, ()) = tokio::join!(Client::over(here, &initialize), supervisor.welcome());
+    let (client, ()) = tokio::join!(Client::over(client_end, &initialize), supervisor.welcome());
     let (client, incoming) = client.unwrap();
     assert_eq!(client.initialized().pid, 42);
     (client, incoming, supervisor)
@@ -113,7 +113,7 @@ async fn responses_match_calls_in_any_order() {
 async fn disconnect_fails_all_waiting_calls() {
     let (client, mut incoming, mut supervisor) = connected().await;
     let call = nothing();
-    let (one, other, ()) = tokio::join!(
+    let (first, second, ()) = tokio::join!(
         client.call::<TeamList>(&call),
         client.call::<TeamList>(&call),
         async move {
@@ -121,7 +121,7 @@ async fn disconnect_fails_all_waiting_calls() {
             supervisor.request().await;
         }
     );
-    for result in [one, other, client.call::<TeamList>(&call).await] {
+    for result in [first, second, client.call::<TeamList>(&call).await] {
         assert!(matches!(result, Err(CallError::Disconnected)), "{result:?}");
     }
     assert!(incoming.next().await.is_none());
@@ -157,7 +157,7 @@ async fn requests_and_notifications_arrive_and_are_answered() {
 }
 
 #[tokio::test]
-async fn dropping_the_last_user_closes_the_connection() {
+async fn dropping_client_and_incoming_closes_the_connection() {
     let (client, incoming, mut supervisor) = connected().await;
     drop(client);
     supervisor
@@ -174,10 +174,10 @@ async fn dropping_the_last_user_closes_the_connection() {
 
 #[tokio::test]
 async fn a_refused_handshake_returns_the_refusal() {
-    let (here, there) = Stream::pair().unwrap();
-    let mut supervisor = Supervisor::over(there);
+    let (client_end, supervisor_end) = Stream::pair().unwrap();
+    let mut supervisor = Supervisor::over(supervisor_end);
     let initialize = Initialize::client("test");
-    let (result, ()) = tokio::join!(Client::over(here, &initialize), async {
+    let (result, ()) = tokio::join!(Client::over(client_end, &initialize), async {
         let (id, _) = supervisor.request().await;
         let refusal = Refusal::new(ErrorCode::VersionSkew, "too old");
         supervisor.send(&rpc::error(&id, refusal)).await;
@@ -191,10 +191,10 @@ async fn a_refused_handshake_returns_the_refusal() {
 #[tokio::test]
 async fn a_non_supervisor_peer_is_distinguished_from_a_dead_one() {
     let initialize = Initialize::client("test");
-    let (here, there) = Stream::pair().unwrap();
-    let mut impostor = Supervisor::over(there);
+    let (client_end, supervisor_end) = Stream::pair().unwrap();
+    let mut impostor = Supervisor::over(supervisor_end);
     let (result, ()) = tokio::join!(
-        Client::over(here, &initialize),
+        Client::over(client_end, &initialize),
         impostor.send("HTTP/1.1 400 Bad Request\n")
     );
     assert!(
@@ -202,9 +202,9 @@ async fn a_non_supervisor_peer_is_distinguished_from_a_dead_one() {
         "{result:?}"
     );
 
-    let (here, there) = Stream::pair().unwrap();
-    drop(there);
-    let result = Client::over(here, &initialize).await;
+    let (client_end, supervisor_end) = Stream::pair().unwrap();
+    drop(supervisor_end);
+    let result = Client::over(client_end, &initialize).await;
     assert!(matches!(result, Err(ConnectError::Ended)), "{result:?}");
 
     let directory = tempfile::tempdir().unwrap();

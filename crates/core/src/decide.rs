@@ -1,8 +1,9 @@
 //! Decisions: what an input means in the current state.
 //!
 //! A [`Decider`] handles one input. It reads the team, records events, which are applied immediately, and collects
-//! effects. A call is refused before its first event, so a refused call changes nothing. The driver has already checked
-//! that the caller may use the method; decisions check only what depends on the objects of the call.
+//! effects. A call is refused before its first event, so a refused call changes nothing; the one exception is a
+//! completion that a hook refused, which is counted. The driver has already checked that the caller may use the method;
+//! decisions check only what depends on the objects of the call.
 
 mod budgets;
 mod cancel;
@@ -43,7 +44,7 @@ impl Team {
     /// Decides what an input means and applies it.
     pub fn step(&mut self, context: &Context, input: Input) -> Step {
         let mut decider = Decider::new(self, context);
-        decider.take(input);
+        decider.handle(input);
         decider.settle();
         decider.step
     }
@@ -53,8 +54,9 @@ struct Decider<'a> {
     team: &'a mut Team,
     context: &'a Context,
     step: Step,
+    /// How many launches this step has started: each gets its own randomness.
     launches: u64,
-    /// Something changed that may let a member start or claim a task.
+    /// An event was recorded after which [`Decider::settle`] may find more to do.
     unsettled: bool,
 }
 
@@ -84,7 +86,7 @@ impl<'a> Decider<'a> {
         }
     }
 
-    fn take(&mut self, input: Input) {
+    fn handle(&mut self, input: Input) {
         match input {
             Input::Resumed { boot } => self.resume(boot),
             Input::Called {
@@ -213,7 +215,7 @@ impl<'a> Decider<'a> {
             Call::FinishRun { answer, force } => self.finish_run(answer, force),
             Call::CancelRun { reason } => self.cancel_run(&reason),
             Call::ReplyToQuestion { run, round, text } => self.reply_to_question(run, round, &text),
-            Call::Append(growth) => self.append(by, growth),
+            Call::Append(progress) => self.append(by, progress),
             Call::Remember { key, value } => self.remember(key, value),
             Call::Ask {
                 digest,
@@ -232,22 +234,22 @@ impl<'a> Decider<'a> {
             Call::EndRequest { request } => self.end_request(by, request),
             Call::WithdrawRequest { request } => self.withdraw_request(by, request),
             Call::RevokeGrant { request } => self.revoke_grant(request),
-            Call::Settle { settings } => self.settle_plan(settings),
+            Call::Settle { settings } => self.replace_settings(settings),
             Call::SetBudget { member, budget } => self.set_budget(member, budget),
         }
     }
 
-    /// The lead may do this to every member except itself.
+    /// Refuses the call unless it is made by the user, or by the lead and about another member.
     fn user_or_lead(
         &self,
         by: &Origin,
         to: &MemberName,
-        what: &'static str,
+        action: &'static str,
     ) -> Result<(), Refused> {
         match by {
             Origin::User => Ok(()),
             Origin::Member { name, .. } if to != name && self.member(name)?.spec.lead => Ok(()),
-            Origin::Member { .. } => Err(Refused::LeadOnly(what)),
+            Origin::Member { .. } => Err(Refused::LeadOnly(action)),
         }
     }
 

@@ -43,7 +43,7 @@ pub enum Effect {
         generation: Generation,
         reason: Arc<str>,
     },
-    /// The member's inbox has a new message.
+    /// Offer the member its unread messages.
     Deliver { member: MemberName },
     /// Inform the lead that the state of a teammate's request changed. The driver informs a new connection of every
     /// pending request.

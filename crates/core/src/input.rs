@@ -225,7 +225,7 @@ pub enum Call {
         decision: RequestDecision,
         /// Other pending requests that the policy says this decision covers.
         covers: Vec<RequestId>,
-        /// Where the user decided.
+        /// The program that the user decided with.
         via: Option<Arc<str>>,
     },
     BeginRequest {
@@ -298,11 +298,11 @@ pub struct TurnProgress {
     /// Messages contained in the items.
     pub read: Vec<MessageId>,
     pub spent: Usage,
-    /// The member's turn ends with this text.
+    /// If set, the member's turn has ended, with this last text.
     pub rests: Option<Arc<str>>,
 }
 
-/// A claim. Without a generation it is the current claim, which only the user may use.
+/// A claim. Without a generation: the current claim. Only the user may leave the generation out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ClaimRef {
     pub task: TaskId,
@@ -330,7 +330,7 @@ pub struct UpSpec {
 pub struct SpawnSpec {
     pub name: Option<MemberName>,
     pub role: RoleName,
-    /// The other fields; the name and role in here are ignored.
+    /// The other fields. Its name, role, `lead` and `by_hand` are ignored.
     pub like: MemberSpec,
 }
 

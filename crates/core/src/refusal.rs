@@ -1,8 +1,9 @@
-//! Refusals: why a call changed nothing. The supervisor maps each to an error code and a hint.
+//! Refusals: the errors of calls. A refused call changed nothing, except that a completion refused by a hook is
+//! counted. The supervisor maps each refusal to an error code and a hint.
 
 use agent_team_protocol::id::{Generation, MemberName, MessageId, Party, RequestId, RunId, TaskId};
 
-/// The refusal for a member whose plan is not approved.
+/// The refusal for a member that must have a plan approved and has none.
 pub const PLAN_FIRST: &str = "a plan must be approved before anything is changed";
 
 /// A refused call. The text is shown to users and models: lower case, no final stop.
@@ -12,7 +13,7 @@ pub enum Refused {
     UnknownMember(String),
     #[error("this team has no lead")]
     NoLead,
-    #[error("the team has no other running member to receive it")]
+    #[error("the team has no other running member to receive the message")]
     NoRecipient,
     #[error("there is no message {0}")]
     UnknownMessage(MessageId),
@@ -56,13 +57,13 @@ pub enum Refused {
     Decided { request: RequestId, how: String },
     #[error("cannot carry out {request}: it {how}")]
     NotAllowed { request: RequestId, how: String },
-    #[error("rules need a wider scope than once")]
+    #[error("rules need a wider scope than `once`")]
     RulesForOnce,
-    #[error("scope always needs rules")]
+    #[error("the scope `always` needs rules")]
     AlwaysWithoutRules,
-    #[error("scope task needs a task, and {0} has none")]
+    #[error("the scope `task` needs a task, and {0} has none")]
     NoTask(MemberName),
-    #[error("a plan can be approved only with scope once and without rules")]
+    #[error("a plan can be approved only with the scope `once` and without rules")]
     ApprovedOnce,
     #[error("{PLAN_FIRST}")]
     PlanFirst,

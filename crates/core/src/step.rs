@@ -1,5 +1,5 @@
-//! What the driver receives for one input, in the order in which it stores and runs it. Returned by
-//! [`Team::step`](crate::Team::step).
+//! The result of [`Team::step`](crate::Team::step): what the driver stores for one input, and the effects that it runs
+//! afterwards.
 
 use std::sync::Arc;
 

@@ -1,4 +1,5 @@
-//! The state of one team, and queries on it. Only `apply` changes it. Nothing here decides: see `decide`.
+//! The state of one team, and queries on it. Only [`Team::apply`] and [`Team::remember`], which keeps an answer, change
+//! it. Nothing here decides: see `decide`.
 
 pub(crate) mod answers;
 mod apply;
@@ -82,13 +83,13 @@ impl Team {
 
     /// Every wake-up that the state has set, and its time.
     pub fn timers(&self) -> impl Iterator<Item = (Tick, Timer<'_>)> {
-        let lives = self.members.values().filter_map(Member::timer);
-        lives
+        let of_members = self.members.values().filter_map(Member::timer);
+        of_members
             .chain(self.budget_timers())
             .chain(self.requests.timers())
     }
 
-    /// When the working minutes of a member or of the team reach a limit.
+    /// When the working minutes of a member or of the team reach the warning or the limit of a budget.
     pub(crate) fn budget_timers(&self) -> impl Iterator<Item = (Tick, Timer<'_>)> {
         let members = self.members.values().filter_map(|member| {
             let at = member.account.deadline(member.spec.budget.as_ref()?)?;
@@ -100,14 +101,17 @@ impl Team {
 
     /// The limit that blocks this member, if any.
     pub fn out_of_budget(&self, member: &Member) -> Option<OutOfBudget> {
-        let own = member.spec.budget.as_ref()?;
+        let members_budget = member.spec.budget.as_ref()?;
         let of = |measure, of, budget: &Budget| OutOfBudget {
             measure,
             of,
             limit: measure.limit(budget).unwrap_or(0),
         };
         match (member.account.spent(), self.account.spent()) {
-            (Some(measure), _) => Some(of(measure, Some(member.spec.name.as_str().into()), own)),
+            (Some(measure), _) => {
+                let name = member.spec.name.as_str().into();
+                Some(of(measure, Some(name), members_budget))
+            }
             (None, Some(measure)) => Some(of(measure, None, &self.spec.budget)),
             (None, None) => None,
         }
@@ -131,11 +135,11 @@ impl Team {
         self.run.as_ref()
     }
 
-    /// Whether the run is under way while no member works, although the lead was notified: it cannot end unless the
-    /// lead receives a message.
+    /// Whether the run is under way while no member works, although the lead was notified. Such a run cannot end by
+    /// itself.
     pub fn is_stalled(&self) -> bool {
-        let is_told = |run: &Run| run.is_under_way() && run.idle_notified;
-        self.run.as_ref().is_some_and(is_told) && !self.is_busy()
+        let was_notified = |run: &Run| run.is_under_way() && run.idle_notified;
+        self.run.as_ref().is_some_and(was_notified) && !self.is_busy()
     }
 
     /// Whether any member works or is about to.
@@ -212,10 +216,10 @@ impl Team {
                 .any(|member| member.life.may_work() && self.board.next_for(member).is_some())
     }
 
-    /// The first answer to a call if it repeats an earlier one with the same key.
+    /// The first answer to this call, if an earlier call had the same key.
     ///
     /// # Errors
-    /// When the key was used for another call.
+    /// When the earlier call had another method or other arguments.
     pub fn answered(&self, key: &CallKey) -> Result<Option<&Answer>, Refused> {
         self.answers.repeated(key)
     }

@@ -50,7 +50,7 @@ fn journals_of_all_versions_round_trip() {
 
 #[test]
 fn the_fixtures_have_every_kind_of_event() {
-    let there: BTreeSet<String> = lines()
+    let present: BTreeSet<String> = lines()
         .iter()
         .map(|line| {
             let line: serde_json::Value = serde_json::from_str(line).expect("the fixture is JSON");
@@ -58,7 +58,7 @@ fn the_fixtures_have_every_kind_of_event() {
         })
         .collect();
     assert!(kinds().contains("task_claimed"), "{:?}", kinds());
-    assert_eq!(there, kinds());
+    assert_eq!(present, kinds());
 }
 
 #[test]

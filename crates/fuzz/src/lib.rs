@@ -1,15 +1,16 @@
 //! Fuzz targets that are tests: inputs are mutated for a bounded time and checked against a property that holds for any
-//! input. Called by the tests of the crates that decode or decide something; no program links it.
+//! input. Called by the tests of the crates that decode or decide something; no program links this crate.
 //!
 //! `cargo xtask fuzz` sets the environment; without it each target runs for a second from a fixed seed. An input that
-//! fails is made smaller and written to the target's directory, which [`Target::repeat_regressions`] runs again.
+//! fails is made smaller and written to the target's directory. [`Target::repeat_regressions`] checks the inputs of
+//! that directory again.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// Characters of an input, at most.
+/// Maximum length of an input, in characters.
 const INPUT_MAX: usize = 2_000;
 
 /// What a target checks about one input. The error describes the violation; a panic fails as well.
@@ -19,7 +20,7 @@ pub type Property = fn(&str) -> Result<(), String>;
 pub struct Target {
     pub name: &'static str,
     pub property: Property,
-    /// The inputs that are mutated first.
+    /// The inputs that are mutated.
     pub seeds: fn() -> Vec<String>,
     /// The texts that a mutation inserts into inputs.
     pub tokens: &'static [&'static str],
@@ -27,8 +28,10 @@ pub struct Target {
     pub regressions: &'static str,
 }
 
+/// Checks one condition of a property.
+///
 /// # Errors
-/// With `what` if it does not hold.
+/// `what`, which describes the violation, if the condition does not hold.
 pub fn must(holds: bool, what: &str) -> Result<(), String> {
     match holds {
         true => Ok(()),
@@ -65,7 +68,7 @@ impl Random {
         ((z ^ (z >> 31)) % limit.max(1) as u64) as usize
     }
 
-    fn of<'a, T: ?Sized>(&mut self, all: &[&'a T]) -> &'a T {
+    fn pick<'a, T: ?Sized>(&mut self, all: &[&'a T]) -> &'a T {
         all[self.below(all.len())]
     }
 }
@@ -85,19 +88,19 @@ impl Target {
         while start.elapsed() < limit {
             let input = self.mutated(&mut random, &seeds);
             runs += 1;
-            if self.fails(&input).is_none() {
+            if self.violation(&input).is_none() {
                 continue;
             }
             let input = self.smaller(&input);
-            let why = self.fails(&input).unwrap_or_default();
+            let why = self.violation(&input).unwrap_or_default();
             let mut hasher = DefaultHasher::new();
             input.hash(&mut hasher);
             let directory = Path::new(self.regressions);
             let file = directory.join(format!("{name}-{:016x}", hasher.finish()));
-            let kept = std::fs::create_dir_all(directory);
-            let kept = kept.and_then(|()| std::fs::write(&file, &input));
+            let written = std::fs::create_dir_all(directory);
+            let written = written.and_then(|()| std::fs::write(&file, &input));
             panic!(
-                "{name}, seed {seed}, input {runs}: {why}: {input:?}\nkept in {}: {kept:?}",
+                "{name}, seed {seed}, input {runs}: {why}: {input:?}\nwritten to {}: {written:?}",
                 file.display()
             );
         }
@@ -107,18 +110,22 @@ impl Target {
         );
     }
 
+    /// Checks the property for each seed.
+    ///
     /// # Panics
-    /// When the property fails for a seed, or there is none.
+    /// When the property fails for a seed, or there is no seed.
     pub fn check_seeds(&self) {
         let seeds = (self.seeds)();
         assert!(!seeds.is_empty(), "{}", self.name);
         for seed in seeds {
-            assert_eq!(self.fails(&seed), None, "{}: {seed:?}", self.name);
+            assert_eq!(self.violation(&seed), None, "{}: {seed:?}", self.name);
         }
     }
 
+    /// Checks the property again for each input that failed before.
+    ///
     /// # Panics
-    /// When the property fails for an input that failed before.
+    /// When the property fails for one of them.
     pub fn repeat_regressions(&self) {
         let prefix = format!("{}-", self.name);
         for file in std::fs::read_dir(self.regressions)
@@ -128,7 +135,7 @@ impl Target {
         {
             if file.file_name().to_string_lossy().starts_with(&prefix) {
                 let input = std::fs::read_to_string(file.path()).expect("an input");
-                assert_eq!(self.fails(&input), None, "{:?}: {input:?}", file.path());
+                assert_eq!(self.violation(&input), None, "{:?}: {input:?}", file.path());
             }
         }
     }
@@ -151,11 +158,11 @@ impl Target {
                     text.extend(other.chars().skip(cut));
                 }
                 3 => {
-                    let token = random.of(self.tokens);
+                    let token = random.pick(self.tokens);
                     text.splice(at..end, token.chars());
                 }
                 _ => {
-                    let token = random.of(self.tokens);
+                    let token = random.pick(self.tokens);
                     text.splice(at..at, token.chars());
                 }
             }
@@ -164,14 +171,15 @@ impl Target {
         text.into_iter().collect()
     }
 
-    fn fails(&self, input: &str) -> Option<String> {
+    /// The violation, if the property fails for this input.
+    fn violation(&self, input: &str) -> Option<String> {
         match catch_unwind(AssertUnwindSafe(|| (self.property)(input))) {
             Ok(result) => result.err(),
             Err(_) => Some("it panicked".to_owned()),
         }
     }
 
-    /// A part of the input that still fails.
+    /// Removes parts of the input as long as the property still fails.
     fn smaller(&self, input: &str) -> String {
         let mut best: Vec<char> = input.chars().collect();
         let mut size = best.len();
@@ -180,7 +188,10 @@ impl Target {
             while at < best.len() {
                 let mut shorter = best.clone();
                 shorter.drain(at..(at + size).min(shorter.len()));
-                if self.fails(&shorter.iter().collect::<String>()).is_some() {
+                if self
+                    .violation(&shorter.iter().collect::<String>())
+                    .is_some()
+                {
                     best = shorter;
                 } else {
                     at += size;

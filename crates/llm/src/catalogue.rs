@@ -1,4 +1,4 @@
-//! Static data about models: window sizes and prices. Called by `open` and by the accounting.
+//! Static data about models: window sizes and prices. Loaded by the callers of `open`, which looks each model up here.
 //!
 //! The data is in `catalogue.toml`; entries in the user's `config.toml` below `[models.<provider>]` take precedence. A
 //! model that is in neither has a conservative window and no price.
@@ -13,21 +13,21 @@ use crate::usage::Price;
 
 const BUILT_IN: &str = include_str!("catalogue.toml");
 
-/// The windows, in tokens, of an unknown model: at a remote provider, and on the user's own machine.
+/// The window sizes, in tokens, that are assumed for an unknown model of a remote and of a local provider.
 const WINDOW: u64 = 128_000;
 const LOCAL_WINDOW: u64 = 32_768;
 
-/// An answer length, in tokens, that every model in use supports.
+/// The longest answer, in tokens, that is requested from an unknown model: every model in use supports it.
 const OUTPUT: u64 = 8_192;
 
-/// By provider, and by the model's name or a prefix followed by a star.
+/// The entries by provider name, then by model name or by a prefix followed by a star.
 type Tables = BTreeMap<String, BTreeMap<String, Entry>>;
 
 /// The data about models.
 #[derive(Debug, Clone)]
 pub struct Catalogue {
-    /// The user's entries, which take precedence.
-    own: Tables,
+    /// Take precedence over `built_in`.
+    of_user: Tables,
     built_in: Tables,
 }
 
@@ -53,7 +53,7 @@ pub struct Known {
     pub price: Option<Price>,
 }
 
-/// Why the user's settings cannot be used.
+/// Why the models in the user's `config.toml` cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum CatalogueError {
     #[error("cannot read {0}")]
@@ -62,20 +62,20 @@ pub enum CatalogueError {
     Parse(PathBuf, #[source] toml::de::Error),
     #[error("{0}: unknown provider \"{1}\" in [models.{1}]")]
     Provider(PathBuf, String),
-    #[error("{0}: the price of {1}/{2} must set `input` and `output` in dollars")]
+    #[error("{0}: the price of {1}/{2} must set `input` and `output` in dollars, none negative")]
     Price(PathBuf, String, String),
 }
 
 impl Default for Catalogue {
     fn default() -> Self {
         Self {
-            own: Tables::new(),
+            of_user: Tables::new(),
             built_in: toml::from_str(BUILT_IN).expect("a test parses the built-in data"),
         }
     }
 }
 
-/// The part of the user's settings that is about models; other modules read the rest.
+/// The `[models]` tables of the user's `config.toml`; other modules read its other keys.
 #[derive(Debug, Default, Deserialize)]
 struct Settings {
     #[serde(default)]
@@ -83,7 +83,7 @@ struct Settings {
 }
 
 impl Catalogue {
-    /// The built-in data with the entries of the user's `config.toml`, if it exists.
+    /// Returns the built-in data and the entries of the file `settings`, the user's `config.toml`, which may be absent.
     ///
     /// # Errors
     /// If the file cannot be read, or contains invalid entries.
@@ -93,9 +93,9 @@ impl Catalogue {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
             Err(error) => return Err(CatalogueError::Read(settings.to_owned(), error)),
         };
-        let Settings { models: own } = toml::from_str(&text)
+        let Settings { models: of_user } = toml::from_str(&text)
             .map_err(|error| CatalogueError::Parse(settings.to_owned(), error))?;
-        for (provider, models) in &own {
+        for (provider, models) in &of_user {
             if Provider::named(provider).is_none_or(|known| known.name != provider) {
                 return Err(CatalogueError::Provider(
                     settings.to_owned(),
@@ -112,18 +112,18 @@ impl Catalogue {
             }
         }
         Ok(Self {
-            own,
+            of_user,
             ..Self::default()
         })
     }
 
-    /// The data about a model. A recording is free and has a conservative window.
+    /// Returns the data about a model. Fields that no entry sets have conservative defaults. A recording is free.
     pub fn look_up(&self, name: &ModelName) -> Known {
         let ModelName::Of { provider, model } = name else {
             return Entry::default().known(WINDOW, true);
         };
         let mut entry = Entry::default();
-        for tables in [&self.own, &self.built_in] {
+        for tables in [&self.of_user, &self.built_in] {
             entry.complete_with(tables, provider.name, model);
             if let Some((maker, model)) = model.split_once('/')
                 && let Some(maker) = Provider::named(maker)
@@ -136,13 +136,14 @@ impl Catalogue {
         } else {
             WINDOW
         };
-        // A configured base URL may be another server, with unknown prices and limits.
+        // A provider without a base URL of its own, `openai-compatible`, may be any server: its prices are unknown.
         let free = provider.is_local() && !provider.base_url.is_empty();
         entry.known(window, free)
     }
 }
 
-/// The entry with exactly this name, and the one with the longest matching prefix.
+/// Returns the entry whose name is that of the model, or that of the model without its version; and the entry with the
+/// longest matching prefix. Dots and dashes are equal.
 fn find<'a>(tables: &'a Tables, provider: &str, model: &str) -> [Option<&'a Entry>; 2] {
     let plain = |name: &str| name.replace('.', "-");
     let model = plain(model);
@@ -160,8 +161,8 @@ fn find<'a>(tables: &'a Tables, provider: &str, model: &str) -> [Option<&'a Entr
     [exact, family].map(|found| found.map(|(_, entry)| entry))
 }
 
-/// Returns whether the rest of a name denotes a version of the same model: nothing, `-latest`, or a suffix of at least
-/// four digits such as a date. Any other suffix may denote another model with another price.
+/// Returns whether the rest of a name denotes a version of the same model: nothing, `-latest`, or a dash and at least
+/// four digits, such as a date. Any other rest may denote another model with another price.
 fn is_version(rest: &str) -> bool {
     let digits = |text: &str| text.chars().take_while(char::is_ascii_digit).count();
     rest.is_empty() || rest == "-latest" || rest.strip_prefix('-').is_some_and(|it| digits(it) >= 4)
@@ -174,14 +175,15 @@ impl Entry {
             .flatten()
     }
 
-    /// A price is valid only if both its input and its output part are set.
+    /// Returns whether no price is set, or `input` and `output` are both set and all prices are finite and not
+    /// negative.
     fn is_usable(&self) -> bool {
         let complete = self.input.is_some() && self.output.is_some();
         let plausible = |price: f64| price.is_finite() && price >= 0.0;
         self.prices().next().is_none() || (complete && self.prices().all(plausible))
     }
 
-    /// Completes missing fields from other entries. The price is taken as a whole.
+    /// Sets missing fields from the entries of this model in `tables`. All prices come from the same entry.
     fn complete_with(&mut self, tables: &Tables, provider: &str, model: &str) {
         for other in find(tables, provider, model).into_iter().flatten() {
             self.window = self.window.or(other.window);
@@ -269,8 +271,8 @@ mod tests {
         let catalogue = Catalogue::default();
         let unknown = known(&catalogue, "openai/gpt-99");
         assert_eq!((unknown.window, unknown.price), (WINDOW, None));
-        let somewhere = known(&catalogue, "openai-compatible/gpt-5");
-        assert_eq!(somewhere.price, None, "the server is unknown");
+        let any_server = known(&catalogue, "openai-compatible/gpt-5");
+        assert_eq!(any_server.price, None, "the server is unknown");
         let local = known(&catalogue, "ollama/qwen3:8b");
         assert_eq!(local.window, LOCAL_WINDOW);
         for free in [local, known(&catalogue, "replay:run.jsonl")] {

@@ -1,5 +1,5 @@
-//! Chooses the model if none is configured: the first provider whose key is set, or whose server responds. Called when
-//! a team starts, and to explain the choice.
+//! Chooses the model if none is configured: that of the first provider whose key is set, or whose server lists a model.
+//! Called when a member without a configured model is launched, and by `doctor` to explain the choice.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::http::Endpoint;
 use crate::key::{Key, KeyError};
 use crate::open::{OpenConfig, OpenError};
 
-/// The time limits for a local server: to accept a connection, and to list its models.
+/// The time limits for a server to accept a connection, and to list its models.
 const CONNECT: Duration = Duration::from_millis(300);
 const LIST: Duration = Duration::from_secs(3);
 
@@ -34,7 +34,8 @@ pub enum ChooseError {
     None {
         keys: String,
         servers: String,
-        /// Servers that were found and are not usable; empty, or with a leading space.
+        /// One sentence, with a leading space, for each server that lists no model, and for each server that the user
+        /// configured and that does not respond.
         found: String,
     },
     #[error(transparent)]
@@ -46,11 +47,11 @@ pub enum ChooseError {
 /// Chooses the first usable provider in table order.
 ///
 /// # Errors
-/// If there is none, or if the user's configuration of one is invalid; the next provider is not tried then.
-pub async fn choose(surroundings: &OpenConfig) -> Result<Choice, ChooseError> {
+/// If no provider is usable. If the key or the endpoint of a provider is invalid: later providers are not tried then.
+pub async fn choose(config: &OpenConfig) -> Result<Choice, ChooseError> {
     let mut found = String::new();
     for provider in PROVIDERS {
-        let key = Key::find(provider, &surroundings.environment)?;
+        let key = Key::find(provider, &config.environment)?;
         if let (Some(key), Some(model)) = (key, provider.default_model) {
             return Ok(Choice {
                 name: ModelName::Of {
@@ -60,25 +61,28 @@ pub async fn choose(surroundings: &OpenConfig) -> Result<Choice, ChooseError> {
                 why: format!("{} is set", key.var),
             });
         }
-        let given = surroundings.url(provider).is_some();
-        let asks = given || (provider.is_local() && !provider.base_url.is_empty());
-        if provider.wire != Wire::ChatCompletions || !asks {
+        let is_configured = config.url(provider).is_some();
+        let has_url = is_configured || (provider.is_local() && !provider.base_url.is_empty());
+        if provider.wire != Wire::ChatCompletions || !has_url {
             continue;
         }
-        match served(provider, surroundings).await? {
+        match served_model(provider, config).await? {
             Served::Model { model, url } => {
                 return Ok(Choice {
                     name: ModelName::Of { provider, model },
                     why: format!("{} responds at {url}", provider.name),
                 });
             }
-            Served::Nothing { url } => {
+            Served::NoModel { url } => {
                 found.push_str(&format!(" {} at {url} has no model.", provider.name));
             }
-            Served::NotThere if given => {
-                found.push_str(&format!(" {} does not respond.", provider.name));
+            Served::NoResponse if is_configured => {
+                found.push_str(&format!(
+                    " {} does not respond with a list of models.",
+                    provider.name
+                ));
             }
-            Served::NotThere => {}
+            Served::NoResponse => {}
         }
     }
     let keys = PROVIDERS.iter().filter(|provider| provider.needs_key);
@@ -97,12 +101,18 @@ pub async fn choose(surroundings: &OpenConfig) -> Result<Choice, ChooseError> {
     })
 }
 
-/// The models of a server.
+/// The result of asking a server for its models.
 #[derive(Debug)]
 enum Served {
-    Model { model: String, url: String },
-    Nothing { url: String },
-    NotThere,
+    Model {
+        model: String,
+        url: String,
+    },
+    NoModel {
+        url: String,
+    },
+    /// No connection, or no valid list of models.
+    NoResponse,
 }
 
 #[derive(Debug, Deserialize)]
@@ -115,25 +125,25 @@ struct Listed {
     id: String,
 }
 
-async fn served(
+async fn served_model(
     provider: &'static Provider,
-    surroundings: &OpenConfig,
+    config: &OpenConfig,
 ) -> Result<Served, OpenError> {
-    let endpoint = surroundings.endpoint(provider)?;
+    let endpoint = config.endpoint(provider)?;
     let url = format!("{}/models", endpoint.base_url);
     if !listens(&url).await {
-        return Ok(Served::NotThere);
+        return Ok(Served::NoResponse);
     }
     let listed = timeout(LIST, list(&endpoint, &url)).await;
     let Ok(Ok(models)) = listed else {
-        return Ok(Served::NotThere);
+        return Ok(Served::NoResponse);
     };
     let url = crate::http::shown(&endpoint.base_url);
     // Embedding models cannot chat.
-    let mut talking = models.into_iter().filter(|model| !model.contains("embed"));
-    Ok(match talking.next() {
+    let mut chat_models = models.into_iter().filter(|model| !model.contains("embed"));
+    Ok(match chat_models.next() {
         Some(model) => Served::Model { model, url },
-        None => Served::Nothing { url },
+        None => Served::NoModel { url },
     })
 }
 

@@ -5,7 +5,7 @@
 //!                                          │
 //!                                          └─► failure (maps error responses and broken streams)
 //! ```
-//! One attempt is one request; `retry` repeats them. Keys and headers are never shown.
+//! Each attempt is one request; `retry` repeats attempts. Keys and headers are never shown.
 
 mod chat;
 mod decode;
@@ -39,7 +39,7 @@ use crate::usage::Price;
 /// The default time without any byte after which the connection counts as dead; configurable by the user.
 pub(super) const SILENCE: Duration = Duration::from_secs(120);
 
-/// The largest error response that is read, and the largest answer that is accepted, in bytes.
+/// The largest part of an error response that is read, and the largest answer that is accepted, in bytes.
 const REFUSAL_MAX: usize = 64 << 10;
 const ANSWER_MAX: usize = 64 << 20;
 
@@ -137,15 +137,15 @@ impl HttpModel {
         }
     }
 
-    /// Waits for a part of the response, with the silence limit.
+    /// Waits for a part of the response: its head, or a chunk of its body. Fails after the silence limit.
     async fn receive<T>(
         &self,
         target: &Target<'_>,
-        waited_for: impl Future<Output = reqwest::Result<T>>,
+        part: impl Future<Output = reqwest::Result<T>>,
     ) -> Result<T, ModelError> {
         let silence = self.endpoint.silence;
-        match timeout(silence, waited_for).await {
-            Ok(Ok(receive)) => Ok(receive),
+        match timeout(silence, part).await {
+            Ok(Ok(received)) => Ok(received),
             // The URL may contain a password.
             Ok(Err(error)) => Err(target.unreachable(error.without_url())),
             Err(_) => Err(target.unreachable(format!("no data for {silence:?}"))),

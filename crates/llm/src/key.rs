@@ -38,8 +38,8 @@ pub enum KeyError {
 }
 
 impl Key {
-    /// Finds the key in the first of the provider's variables that is set, or in the file with mode 0600 that
-    /// `<VARIABLE>_FILE` names.
+    /// Finds the key of the provider: for each of its variables in order, the value, or the content of the file that
+    /// `<VARIABLE>_FILE` names. The file must be private to the user. `None`: no such variable is set.
     pub(super) fn find(
         provider: &Provider,
         environment: &BTreeMap<String, String>,
@@ -73,7 +73,7 @@ impl Key {
         })
     }
 
-    /// Only for the header.
+    /// The key itself, only to send it in a header.
     pub(super) fn reveal(&self) -> &str {
         &self.text
     }
@@ -122,11 +122,11 @@ mod tests {
         let path = dir.path().join("key");
         fs::write(&path, "AIza2\n").expect("a writable file");
         let vars = [("GEMINI_API_KEY_FILE", path.to_str().expect("a UTF-8 path"))];
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("an own file");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("a file of this user");
         let key = find(&vars).expect("a private file").expect("a key");
         assert_eq!(key.reveal(), "AIza2");
 
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).expect("an own file");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).expect("a file of this user");
         let error = with_causes(&find(&vars).expect_err("others may read it"));
         assert!(error.contains("GEMINI_API_KEY_FILE"), "{error}");
         assert!(error.contains("accessible to other users"), "{error}");
@@ -135,7 +135,8 @@ mod tests {
 
     #[test]
     fn invalid_keys_are_refused_without_showing_them() {
-        let error = find(&[("GEMINI_API_KEY", "AIza\u{7}3")]).expect_err("no header takes it");
+        let error =
+            find(&[("GEMINI_API_KEY", "AIza\u{7}3")]).expect_err("the key has a control character");
         assert_eq!(
             error.to_string(),
             "GEMINI_API_KEY does not contain a key: it is empty, or not a single line of visible text"

@@ -1,4 +1,5 @@
-//! A model around another model, with the same name, window, price and searches. Implemented by `retry` and `recorder`.
+//! The trait of a model that wraps another model and has the same name, window, price and searches. Implemented by
+//! `retry` and `recorder`.
 
 use crate::model::{Answer, Answering, Delta, Model, ModelError, Prompt, Searches};
 use crate::usage::Price;

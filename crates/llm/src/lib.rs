@@ -1,10 +1,11 @@
-//! Language models behind one trait, independent of the provider. Called by the native engine.
+//! Language models behind one trait, independent of the provider. Called by the native engine and by embedding
+//! programs.
 //!
 //! ```text
 //!  choose ─► open ─► RetryingModel ─► HttpModel ─► POST ─► the provider
 //!              └───► Replay (a recording instead)
 //! ```
-//! A reader who looks for …
+//! Where to look:
 //! - the trait, prompts, answers and errors: `model`; tokens and cost: `usage`
 //! - model names, and the table of providers: the crate `providers`
 //! - keys, base URLs, proxies: `open`, `key`, `http_client`; the default model: `choose`
@@ -12,7 +13,7 @@
 //! - the two HTTP APIs: `http`
 //! - models around other models: `layer`; retries: `retry`; recording and replay: `recording`
 //!
-//! Nothing here knows a team, an agent loop or a tool that runs; a tool is a [`ToolSpec`].
+//! This crate contains no team, no agent loop and no tool: a [`ToolSpec`] only describes a tool to the model.
 
 pub mod catalogue;
 pub mod choose;

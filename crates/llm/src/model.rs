@@ -1,8 +1,8 @@
 //! The trait of a language model, and what it receives and returns. Implemented by the HTTP clients, their layers and
 //! the recordings of this crate, and by embedding programs.
 //!
-//! A model knows nothing of teams, tools or panes: it receives a [`Prompt`] and returns an [`Answer`], with [`Delta`]s
-//! while the answer streams in. Dropping the future of an answer closes the connection.
+//! A model does not depend on teams, panes or the code of tools: it receives a [`Prompt`] and returns an [`Answer`],
+//! with [`Delta`]s while the answer streams in. Dropping the future of an answer closes the connection.
 
 use std::pin::Pin;
 use std::time::Duration;
@@ -75,8 +75,8 @@ pub struct Verbatim {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Thought {
     pub text: String,
-    /// The provider's proof that the text is its own. Without text, it belongs to the first call, or to a thought that
-    /// the provider does not reveal.
+    /// The provider's proof that its model produced the thought. A signature without text signs the first call, or a
+    /// thought that the provider does not reveal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signature: Option<String>,
     /// The provider encrypted the thought; only `signature` is set.
@@ -89,7 +89,7 @@ pub struct Thought {
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ToolCall {
-    /// The provider's id, unique within the transcript.
+    /// Unique within the transcript: the provider's id, or a generated id if the provider omits or repeats one.
     pub id: String,
     pub name: String,
     /// The arguments as the model wrote them. They may be invalid, which is reported to the model.
@@ -126,7 +126,7 @@ pub enum Stop {
 pub enum Searches {
     #[default]
     Never,
-    /// The model is at another base URL than its provider's own, so this is unknown.
+    /// Unknown: the base URL is not that of the provider.
     Perhaps,
     Yes,
 }
@@ -159,7 +159,7 @@ pub enum Delta {
     },
 }
 
-/// The reason why there is no answer.
+/// Why a model returned no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum ModelError {
     /// A restart cannot help: the key is missing, invalid or not permitted to use the model.
@@ -187,7 +187,7 @@ pub enum ModelError {
         after: Option<Duration>,
     },
     /// Worth a retry: no response, or a truncated one.
-    #[error("cannot reach {url}")]
+    #[error("cannot get a complete response from {url}")]
     Unreachable {
         url: String,
         #[source]
@@ -200,7 +200,7 @@ pub enum ModelError {
         why: String,
         shown: String,
     },
-    /// The request was refused for another reason; a retry cannot help.
+    /// The provider refused the request for another reason; a retry cannot help.
     #[error("{provider} refused the request ({status}): {message}")]
     Refused {
         provider: String,
@@ -239,7 +239,7 @@ pub trait Model: Send + Sync + std::fmt::Debug {
     /// The size of the context window in tokens, for prompt and answer together.
     fn window(&self) -> u64;
 
-    /// The price of its tokens; `None` if unknown, in which case its cost is reported as unknown.
+    /// The price of the model's tokens. `None`: the price is unknown, and so is the cost of its answers.
     fn price(&self) -> Option<Price> {
         None
     }

@@ -1,7 +1,7 @@
-//! Opens a model by name: base URL, key, headers, proxies. Called once per launch of a member.
+//! Opens a model by name: base URL, key, headers, proxies. Called once per launch of a member, and by `doctor`.
 //!
-//! All values come from the member's environment, never from this process's own. Secrets are sent only to the provider
-//! itself or to a URL that the user configured, never to a URL from a project file.
+//! Variables are those of the member's environment, never of this process. Secrets are sent only to the provider itself
+//! or to a URL that the user configured, never to a URL that only a project file names.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -48,7 +48,7 @@ pub enum OpenError {
     Key(#[from] KeyError),
     #[error("{provider} requires a base URL: set {vars}, or base_url in the team file")]
     NoBaseUrl { provider: String, vars: String },
-    /// `url` is shown without its password.
+    /// `url` is shown without user name, password and query.
     #[error("invalid base URL {url} for {provider}: {why}")]
     BaseUrl {
         provider: String,
@@ -66,7 +66,7 @@ pub enum OpenError {
         /// The variable with which the user can permit it.
         agrees: String,
     },
-    /// The value is not shown.
+    /// The text contains only the name: the value may be a secret.
     #[error("cannot send the header {0}")]
     Header(String),
     #[error("the header {header} uses ${var}, which is not set")]
@@ -82,7 +82,8 @@ pub enum OpenError {
 /// Opens the model of this name for this member, with retries. A recording is read here; no connection is made yet.
 ///
 /// # Errors
-/// If the key, the base URL or the recording is missing or invalid.
+/// If the key or the base URL is missing, invalid or not permitted; if a header, a variable of a header, or a proxy is
+/// invalid; if the HTTP client cannot be created; if the recording cannot be read.
 pub fn open(
     name: &ModelName,
     member: &str,
@@ -107,7 +108,7 @@ pub fn open(
 }
 
 impl OpenConfig {
-    /// Explains to the user why a model is available: the variable with its key, or its server.
+    /// Explains to the user why a model is available: the variable with its key, its server, or that it is a recording.
     ///
     /// # Errors
     /// As [`open`].
@@ -134,24 +135,24 @@ impl OpenConfig {
 
     /// The base URL that replaces the provider's own.
     pub(super) fn url(&self, provider: &Provider) -> Option<&str> {
-        let of_file = self.spec(provider).and_then(|spec| spec.base_url.as_ref());
-        match of_file {
+        let configured = self.spec(provider).and_then(|spec| spec.base_url.as_ref());
+        match configured {
             Some(BaseUrl::OfProject(url) | BaseUrl::Own(url)) => Some(url),
             None => self.url_of_environment(provider),
         }
     }
 
     pub(super) fn endpoint(&self, provider: &'static Provider) -> Result<Endpoint, OpenError> {
-        let given = self.url(provider).unwrap_or(provider.base_url);
-        if given.is_empty() {
+        let url = self.url(provider).unwrap_or(provider.base_url);
+        if url.is_empty() {
             return Err(OpenError::NoBaseUrl {
                 provider: provider.name.to_owned(),
                 vars: provider.base_url_vars.join(" or "),
             });
         }
-        let base_url = base_url(provider, given).map_err(|why| OpenError::BaseUrl {
+        let base_url = base_url(provider, url).map_err(|why| OpenError::BaseUrl {
             provider: provider.name.to_owned(),
-            url: shown(given),
+            url: shown(url),
             why,
         })?;
         let is_own = self::base_url(provider, provider.base_url).is_ok_and(|own| own == base_url);
@@ -193,8 +194,8 @@ impl OpenConfig {
 
     /// Returns whether secrets may be sent to this URL: it is the provider's own, or the user permitted it.
     fn is_permitted(&self, provider: &Provider, url: &str) -> bool {
-        let of_file = self.spec(provider).and_then(|spec| spec.base_url.as_ref());
-        match of_file {
+        let configured = self.spec(provider).and_then(|spec| spec.base_url.as_ref());
+        match configured {
             Some(BaseUrl::Own(_)) | None => true,
             Some(BaseUrl::OfProject(_)) => {
                 let known = [self.url_of_environment(provider), Some(provider.base_url)];
@@ -250,7 +251,8 @@ fn base_url(provider: &Provider, given: &str) -> Result<String, String> {
         return Err("it has a query or a fragment".to_owned());
     }
     let cannot = |_| "it has no host".to_owned();
-    // `OLLAMA_HOST` also configures the address on which the server listens; 0.0.0.0 includes this machine.
+    // `OLLAMA_HOST` is also the address on which the server listens. A server that listens on 0.0.0.0, all interfaces,
+    // is reached at 127.0.0.1.
     if url.host_str() == Some("0.0.0.0") {
         url.set_host(Some("127.0.0.1"))
             .map_err(|error| error.to_string())?;
@@ -288,7 +290,7 @@ mod tests {
         }
     }
 
-    /// A provider whose requests carry an additional header.
+    /// The configuration of a provider with an additional header.
     fn gate(provider: &str, value: &str) -> BTreeMap<String, ProviderSpec> {
         let spec = ProviderSpec {
             base_url: None,
@@ -370,16 +372,16 @@ mod tests {
     fn secrets_go_only_to_permitted_urls() {
         let elsewhere = "https://gate.example/v1";
         let opened = |base_url: BaseUrl, header: &str, vars: &[(&str, &str)]| {
-            let mut around = config(vars);
+            let mut settings = config(vars);
             let headers = [("x-gate".to_owned(), header.to_owned())].into();
             let spec = ProviderSpec {
                 base_url: Some(base_url),
                 headers,
             };
-            around.providers = [("openai".to_owned(), spec)].into();
+            settings.providers = [("openai".to_owned(), spec)].into();
             let name = "openai/gpt-5".parse().expect("a model's name");
-            match open(&name, "ada", &around) {
-                Ok(_) => "asked".to_owned(),
+            match open(&name, "ada", &settings) {
+                Ok(_) => "opened".to_owned(),
                 Err(error) => error.to_string(),
             }
         };
@@ -410,7 +412,7 @@ mod tests {
         ] {
             assert_eq!(
                 opened(base_url.clone(), header, &vars),
-                "asked",
+                "opened",
                 "{base_url:?}"
             );
         }
@@ -418,14 +420,14 @@ mod tests {
 
     #[test]
     fn debug_output_contains_no_secret() {
-        let mut around = config(&[
+        let mut settings = config(&[
             ("ANTHROPIC_API_KEY", "sk-ant-secret"),
             ("ANTHROPIC_BASE_URL", "http://u:secret@127.0.0.1:9"),
             ("HTTPS_PROXY", "http://u:secret@127.0.0.1:8"),
         ]);
-        around.providers = gate("anthropic", "secret");
+        settings.providers = gate("anthropic", "secret");
         let name: ModelName = "claude-x".parse().expect("a name");
-        let model = open(&name, "ada", &around).expect("complete settings");
+        let model = open(&name, "ada", &settings).expect("complete settings");
         assert_eq!(model.name(), "anthropic/claude-x");
         let shown = format!("{model:?}");
         assert!(!shown.contains("secret"), "{shown}");
@@ -433,19 +435,21 @@ mod tests {
 
     #[test]
     fn errors_do_not_contain_header_values() {
-        let mut around = config(&[("OPENAI_API_KEY", "k")]);
-        around.providers = gate("openai", "se\ncret");
+        let mut settings = config(&[("OPENAI_API_KEY", "k")]);
+        settings.providers = gate("openai", "se\ncret");
         let name: ModelName = "gpt-5".parse().expect("a name");
-        let error = open(&name, "ada", &around).expect_err("no header holds it");
+        let error = open(&name, "ada", &settings).expect_err("a header has one line");
         assert_eq!(error.to_string(), "cannot send the header x-gate");
-        around.providers = gate("openai", "$GATE");
-        let error = open(&name, "ada", &around).expect_err("the variable is not set");
+        settings.providers = gate("openai", "$GATE");
+        let error = open(&name, "ada", &settings).expect_err("the variable is not set");
         assert_eq!(
             error.to_string(),
             "the header x-gate uses $GATE, which is not set"
         );
-        around.environment.insert("GATE".to_owned(), "k".to_owned());
-        open(&name, "ada", &around).expect("complete settings");
+        settings
+            .environment
+            .insert("GATE".to_owned(), "k".to_owned());
+        open(&name, "ada", &settings).expect("complete settings");
         let error = opened(
             "gpt-5",
             &[("OPENAI_API_KEY", "k"), ("https_proxy", "http://:secret@")],

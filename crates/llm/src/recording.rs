@@ -2,23 +2,24 @@
 //! [`Replay`] for `replay:FILE`.
 //!
 //! # The file
-//! JSON lines, 0600. The first is `{"recording":"agent-team","version":1}`; every other one is an exchange of one
-//! member, and members of a team that run at once append to the same file:
+//! JSON lines, mode 0600. The first line is `{"recording":"agent-team","version":1}`; every other line is an exchange
+//! of one member. Members of a team that run at the same time append to the same file:
 //! ```json
 //! {"member":"ada","exchange":3,"model":"openai/gpt-5","window":400000,"answered":2,"last":"returned",
 //!  "tools":["bash","read"],"digest":"9f86d081884c7d65","outcome":{"answer":{"text":"…","stop":"finished"}}}
 //! ```
 //! `exchange` numbers the member's exchanges from 1, across restarts. `answered` is the number of answers in the
-//! prompt, `last` the kind of its last item, `digest` the beginning of the SHA-256 of its stable parts: the system text
-//! and the tools with their schemas. The outcome is `answer`, or `too_long` with the provider's text, after which the
-//! member shortens its conversation. Other failures are not recorded: they are transient, or end the turn.
+//! prompt, `last` the kind of its last item, `digest` the first 8 bytes of the SHA-256 of its stable parts: the system
+//! text, and the tools with their descriptions and schemas. The outcome is `answer`, or `too_long` with the provider's
+//! text, after which the member shortens its conversation. Other failures are not recorded: they are transient, or end
+//! the turn.
 //!
 //! # What matches
 //! A member's exchanges are replayed in order. A prompt matches if it has the same tool names as the line, and the same
-//! kind of last item: an answer, or input and results. Texts are not compared, since ids, paths, times and other
-//! members' texts differ between runs. The digest is only shown in mismatch errors, for both sides. A restarted member
-//! continues after the exchange whose answer is the last one in its prompt, or after the summary with which its prompt
-//! begins.
+//! kind of last item; input and results count as the same kind. Texts are not compared, since ids, paths, times and
+//! other members' texts differ between runs. The digest is not compared either; a mismatch error shows the digest of
+//! the recording and that of the prompt. A restarted member continues after the exchange whose answer is the last one
+//! in its prompt, or after the summary with which its prompt begins.
 
 mod recorder;
 mod replay;
@@ -66,7 +67,8 @@ struct Exchange {
 }
 
 impl Exchange {
-    /// Returns whether the exchange summarised a conversation; it is not part of the conversation then.
+    /// Returns whether the exchange asked for the summary of a conversation. Such an exchange is not part of the
+    /// conversation itself.
     fn is_summary(&self) -> bool {
         self.tools.is_empty() && self.answered == 0
     }
@@ -98,7 +100,7 @@ enum Last {
 
 impl Last {
     /// Messages arrive at any time, before or after the results of a call, so the two kinds are interchangeable.
-    fn may_be(self, other: Self) -> bool {
+    fn matches(self, other: Self) -> bool {
         let is_input = |last| matches!(last, Self::Said | Self::Returned);
         self == other || (is_input(self) && is_input(other))
     }
@@ -129,7 +131,7 @@ impl Shape {
         let mut digest = Sha256::new();
         digest.update(prompt.system);
         for tool in prompt.tools {
-            // None of the texts contains a zero byte.
+            // The zero bytes separate the texts: names and descriptions contain none.
             digest.update(format!(
                 "\0{}\0{}\0{}",
                 tool.name, tool.description, tool.input
@@ -172,7 +174,7 @@ fn read(text: &str) -> Result<Vec<(usize, Exchange)>, Unreadable> {
         .collect()
 }
 
-/// Why a file is not a recording.
+/// Why a file cannot be read as a recording.
 #[derive(Debug, thiserror::Error)]
 pub enum Unreadable {
     #[error("the first line is not the header of a recording")]

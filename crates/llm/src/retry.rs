@@ -1,7 +1,7 @@
 //! Retries requests to a model. Wraps every model behind HTTP.
 //!
-//! Retries overload responses and connection errors with backoff; returns all other errors immediately. Dropping the
-//! future cancels the retries.
+//! Retries after [`ModelError::Busy`] and [`ModelError::Unreachable`] with backoff; returns all other errors
+//! immediately. Dropping the future cancels the retries.
 
 use std::time::Duration;
 
@@ -13,7 +13,8 @@ use tokio::time::{Instant, sleep};
 use crate::layer::ModelLayer;
 use crate::model::{Answer, Delta, Model, ModelError, Prompt};
 
-/// The largest number of attempts for one answer. Including the pauses, a server gets three minutes to recover.
+/// The largest number of attempts for one answer. If the server requests no pauses, those between the attempts take 1.5
+/// to 3 minutes in total.
 const ATTEMPTS: u32 = 10;
 
 const BACKOFF: Backoff = Backoff {
@@ -21,10 +22,11 @@ const BACKOFF: Backoff = Backoff {
     longest: Duration::from_secs(60),
 };
 
-/// The longest requested pause. After a longer one the member is held, which shows the user the reason.
-const NAMED_MAX: Duration = Duration::from_secs(3_600);
+/// The longest requested pause that is kept. If a server requests a longer one, its error is returned: the member is
+/// held, and the user sees the reason.
+const REQUESTED_MAX: Duration = Duration::from_secs(3_600);
 
-/// A random number in 0..1.
+/// Returns a random number in 0..1.
 type Chance = fn() -> f64;
 
 /// A model with retries.
@@ -98,7 +100,7 @@ fn log(model: &str, attempt: u32, took: Duration, answered: &Result<Answer, Mode
 
 /// The pause before the next attempt; `None` if the error is final.
 fn pause(error: &ModelError, attempt: u32, chance: f64) -> Option<Duration> {
-    let named = match error {
+    let requested = match error {
         ModelError::Busy { after, .. } => *after,
         ModelError::Unreachable { .. } => None,
         ModelError::Unauthenticated { .. }
@@ -108,12 +110,12 @@ fn pause(error: &ModelError, attempt: u32, chance: f64) -> Option<Duration> {
         | ModelError::Refused { .. }
         | ModelError::Unrecorded(_) => return None,
     };
-    if attempt >= ATTEMPTS || named > Some(NAMED_MAX) {
+    if attempt >= ATTEMPTS || requested > Some(REQUESTED_MAX) {
         return None;
     }
     // Add jitter, so that the members of a team do not retry at the same moment.
-    Some(match named {
-        Some(named) => named + BACKOFF.first.mul_f64(chance),
+    Some(match requested {
+        Some(requested) => requested + BACKOFF.first.mul_f64(chance),
         None => BACKOFF.jittered(attempt, chance),
     })
 }
@@ -209,7 +211,10 @@ mod tests {
                 text(),
                 waiting(375, "test is busy (429): slow down"),
                 text(),
-                waiting(750, "cannot reach http://127.0.0.1: cut off"),
+                waiting(
+                    750,
+                    "cannot get a complete response from http://127.0.0.1: cut off"
+                ),
                 text(),
                 waiting(20_250, "test is busy (429): slow down"),
                 text(),

@@ -44,7 +44,7 @@ impl Price {
         // Dollars per million tokens equal millionths of a dollar per token.
         let micro_usd = |(tokens, price): (u64, f64)| tokens as f64 * price;
         let sum: f64 = tokens.into_iter().zip(prices).map(micro_usd).sum();
-        // Both are far below 2^52, and prices are not negative.
+        // The sum is not negative and far below 2^52, so no digit is lost.
         sum.round() as u64
     }
 }

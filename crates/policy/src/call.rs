@@ -1,4 +1,4 @@
-//! A member's tool call, and the parts of it that are judged. Made by the supervisor; called by the judge.
+//! A member's tool call, and the parts of it that are judged. The supervisor builds it; the judge reads it.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ const PATHS_MAX: usize = 256;
 /// How many separators of an argument may begin a path: a file name can contain separators, too.
 const SUFFIXES_MAX: usize = 16;
 
-/// How many letters of an option cluster may be followed by a value.
+/// How many letters at the end of an option cluster may be followed by a value.
 const LETTERS_MAX: usize = 64;
 
 /// One call of a tool.
@@ -38,7 +38,7 @@ pub struct ToolCall {
 pub enum Action {
     /// Runs a bash line.
     Run(String),
-    /// Reads this file, or below this directory.
+    /// Reads this file, or files below this directory.
     Read(String),
     /// Creates, changes or removes this file.
     Edit(String),
@@ -80,9 +80,8 @@ impl Action {
     pub fn paths(&self) -> Vec<String> {
         let mut paths = match self {
             Action::Read(path) | Action::Edit(path) => vec![path.clone()],
-            Action::Run(line) => {
-                shell::read(line.as_bytes()).map_or_else(|_| Vec::new(), |line| of(&line))
-            }
+            Action::Run(line) => shell::read(line.as_bytes())
+                .map_or_else(|_| Vec::new(), |line| paths_in_line(&line)),
             Action::Fetch(_) | Action::Search | Action::Mcp(_) | Action::Own | Action::Unknown => {
                 Vec::new()
             }
@@ -102,7 +101,8 @@ impl ToolCall {
         matches!(self.tool.as_str(), "git_status" | "git_diff")
     }
 
-    /// The resolved path, if it was resolved and no symbolic link redirects it.
+    /// The path as the worker resolved it. `None` if the worker did not resolve it, or reported another absolute path
+    /// than the one that follows from the text.
     pub(crate) fn known(&self, given: &str) -> Option<&CallPath> {
         let call_path = self.places.find(given)?;
         (call_path.path == CallPath::lexical(&self.directory.path, given)).then_some(call_path)
@@ -121,9 +121,10 @@ impl ToolCall {
     }
 }
 
-/// The directory that the leading `cd`s of a line lead to, relative to the call's directory, and the number of steps
-/// that they are. `None` when a `cd` is in a position where it might not run.
-pub(crate) fn moves(line: &Line) -> Option<(Option<String>, usize)> {
+/// The directory that the leading `cd`s of a line lead to, relative to the call's directory, and the number of these
+/// steps. `None` if the directory of some command is uncertain: a `cd` has an option, a redirection or not exactly one
+/// argument, is not at the start, or is in a line that joins steps with another operator than `&&`.
+pub(crate) fn leading_cds(line: &Line) -> Option<(Option<String>, usize)> {
     let cd = |index: usize| match line.steps[index].pipeline.as_slice() {
         [command] if command.argv[0] == "cd" => Some(command),
         _ => None,
@@ -147,11 +148,11 @@ pub(crate) fn moves(line: &Line) -> Option<(Option<String>, usize)> {
         .iter()
         .flat_map(|step| &step.pipeline)
         .any(|command| command.argv[0] == "cd");
-    let unsure = steps > 0
+    let may_not_run = steps > 0
         && line.steps[1..]
             .iter()
             .any(|step| step.join != shell::Join::And);
-    (!later && !unsure).then_some((to, steps))
+    (!later && !may_not_run).then_some((to, steps))
 }
 
 /// A path relative to a directory that is itself relative.
@@ -197,8 +198,9 @@ fn parts_of(text: &str) -> impl Iterator<Item = &str> {
     suffixes.take(SUFFIXES_MAX).chain(text.split(SEPARATORS))
 }
 
-fn of(line: &Line) -> Vec<String> {
-    let to = moves(line).and_then(|(to, _)| to);
+/// The paths in the redirections, `cd`s and arguments of a line.
+fn paths_in_line(line: &Line) -> Vec<String> {
+    let to = leading_cds(line).and_then(|(to, _)| to);
     let directory = to.as_deref();
     let mut paths = Vec::new();
     for command in line.commands() {

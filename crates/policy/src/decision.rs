@@ -1,4 +1,4 @@
-//! Decisions: a ruling with its reasons. Made by the judge; displayed to users.
+//! Decisions: a ruling with its reasons. The judge makes them; clients display them.
 
 use std::fmt;
 
@@ -10,7 +10,8 @@ use super::call::ToolCall;
 use super::domain::ascii_host;
 use super::rule_book::{Effect, Source};
 
-/// From the most to the least permissive; of several, the last one in this order counts.
+/// What happens to a call or a part of it. Ordered from the most to the least permissive: of several rulings the
+/// greatest counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Ruling {
     Allow,
@@ -24,8 +25,8 @@ pub struct Decision {
     pub ruling: Ruling,
     /// At least one, in the order of the call.
     pub parts: Vec<Part>,
-    /// How to execute an allowed literal line. None when the text must be handed to bash as it is; the user has
-    /// then decided about the whole text.
+    /// How to execute an allowed literal line. `None` if the call is not allowed or is not a command, or if bash must
+    /// run the text as it is; the user or the mode has then allowed the whole text.
     pub run: Option<RunnableView>,
 }
 

@@ -64,12 +64,12 @@ impl DomainPattern {
     }
 }
 
-/// The host of a URL that every program parses the same way. Allow rules compare only this one.
+/// The host of a URL, if every program parses it the same way. Allow rules compare only this form.
 pub(crate) fn host_of(address: &str) -> Option<String> {
     normal(written_host(address)?)
 }
 
-/// The ASCII form (`xn--…`) of a URL's host that is written with other characters. Programs disagree on some of these
+/// The ASCII form (`xn--…`) of a URL's host, if the host contains other characters. Programs disagree on some of these
 /// names, so only deny and ask rules compare this form.
 pub fn ascii_host(address: &str) -> Option<String> {
     let host = written_host(address).filter(|host| !host.is_ascii())?;

@@ -62,7 +62,7 @@ impl PathPattern {
             format!("**/{body}")
         };
         let below = format!("{itself}/**");
-        // A pattern for everything below a directory also matches the directory itself.
+        // In a deny or ask rule, a pattern for everything below a directory also matches the directory itself.
         let whole = itself.strip_suffix("/**").unwrap_or(&itself).to_owned();
         let last = body.rsplit('/').next().unwrap_or(body);
         let spelt_out = !last.contains(['*', '?', '[', '{']);

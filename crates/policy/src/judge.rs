@@ -1,8 +1,10 @@
-//! Evaluates a call: deny, then ask, then allow, then the mode. Called by the supervisor for every tool call of a
-//! member.
+//! Evaluates a call. Called by the supervisor for every tool call of a member.
 //!
-//! A call is split into parts: each command, each file that it reads or writes, each URL. Each part is evaluated
-//! by the same steps, and the strictest ruling is the ruling of the call. No step returns an early allow.
+//! A call is split into parts: each command, each file that it reads or writes, each URL. Each part is evaluated by the
+//! steps of [`Judge::weigh`], the first of which decides: deny rules, mode plan, protected paths, mode bypass, ask
+//! rules, features that no rule can allow, allow rules, mode accept-edits. An exact grant then allows the parts that
+//! ask; after that, mode dont-ask denies them. The strictest ruling of a part is the ruling of the call; an allowed
+//! part never ends the evaluation of the others.
 
 mod line;
 
@@ -82,20 +84,20 @@ impl Judge<'_> {
             }
             Action::Unknown => {
                 let findings = Findings::new(Changes::Anything);
-                vec![self.settle(What::Tool(self.call.tool.clone()), findings)]
+                vec![self.part(What::Tool(self.call.tool.clone()), findings)]
             }
         };
         let runs = matches!(self.call.action(), Action::Run(_)) || self.call.runs_git();
-        let beyond = [
+        let features = [
             (runs && !self.call.confined).then_some("no sandbox"),
             (!self.call.environment.is_empty()).then_some("a changed environment"),
         ];
-        for complex in beyond.into_iter().flatten() {
+        for complex in features.into_iter().flatten() {
             let mut findings = Findings::new(Changes::Anything);
             findings.complex = Some(complex);
-            parts.push(self.settle(What::Tool(self.call.tool.clone()), findings));
+            parts.push(self.part(What::Tool(self.call.tool.clone()), findings));
         }
-        self.pass_what_was_granted(&mut parts);
+        self.allow_exact_grant(&mut parts);
         let ruling = parts.iter().map(|part| part.ruling).max();
         let ruling = ruling.unwrap_or(Ruling::Ask);
         let decision = Decision {
@@ -110,7 +112,7 @@ impl Judge<'_> {
     }
 
     /// Allows the parts that need a decision if the user has allowed exactly this call. Denials stay.
-    fn pass_what_was_granted(&self, parts: &mut [Part]) {
+    fn allow_exact_grant(&self, parts: &mut [Part]) {
         if parts.iter().all(|part| part.ruling != Ruling::Ask) {
             return;
         }
@@ -140,7 +142,7 @@ impl Judge<'_> {
                 .then_some(Why::BuiltIn("reading in the project is always allowed"));
             findings.allow = find(Effect::Allow, Reach::Narrow).map(why).or(inside);
         }
-        self.settle(What::Read(path.to_owned()), findings)
+        self.part(What::Read(path.to_owned()), findings)
     }
 
     fn edit(&self, path: &str) -> Part {
@@ -163,7 +165,7 @@ impl Judge<'_> {
         if known {
             findings.allow = find(Effect::Allow, Reach::Narrow).map(why);
         }
-        self.settle(What::Edit(path.to_owned()), findings)
+        self.part(What::Edit(path.to_owned()), findings)
     }
 
     fn fetch(&self, address: String) -> Part {
@@ -181,7 +183,7 @@ impl Judge<'_> {
         findings.deny = find(Effect::Deny, Reach::Wide).map(why);
         findings.ask = find(Effect::Ask, Reach::Wide).map(why);
         findings.allow = find(Effect::Allow, Reach::Narrow).map(why);
-        self.settle(What::Fetch(address), findings)
+        self.part(What::Fetch(address), findings)
     }
 
     /// A tool that is judged only by its name.
@@ -191,7 +193,7 @@ impl Judge<'_> {
         findings.deny = find(Effect::Deny, Reach::Wide).map(why);
         findings.ask = find(Effect::Ask, Reach::Wide).map(why);
         findings.allow = find(Effect::Allow, Reach::Narrow).map(why);
-        self.settle(What::Tool(tool.to_owned()), findings)
+        self.part(What::Tool(tool.to_owned()), findings)
     }
 
     fn tool(&self, ruling: Ruling, why: Why) -> Part {
@@ -202,12 +204,13 @@ impl Judge<'_> {
         }
     }
 
-    /// Combines rules, built-in checks and the mode. No other function does.
-    fn settle(&self, what: What, findings: Findings) -> Part {
+    fn part(&self, what: What, findings: Findings) -> Part {
         let (ruling, why) = self.weigh(findings);
         Part { what, ruling, why }
     }
 
+    /// Combines rules, built-in checks and the mode: the first of these steps that applies decides. No other function
+    /// combines them.
     fn weigh(&self, findings: Findings) -> (Ruling, Why) {
         let mode = Why::Mode(self.mode);
         if let Some(why) = findings.deny {

@@ -14,7 +14,7 @@ use super::program;
 use super::rule_book::{Effect, RuleBook, Source};
 use super::shell::{self, Command};
 
-/// One alternative. The first one is always the exact request.
+/// One of the alternatives that [`offers`] returns.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Offer {
     /// One for each part of the request. Empty: the exact request, by its digest.
@@ -23,7 +23,7 @@ pub struct Offer {
     pub covers: String,
 }
 
-/// From the narrowest to the widest.
+/// The alternatives, from the narrowest to the widest. The first one is the exact request.
 pub fn offers(call: &ToolCall, context: &RuleContext) -> Vec<Offer> {
     let mut offers = vec![Offer {
         rules: Vec::new(),
@@ -67,7 +67,7 @@ fn covers(rules: &[String], call: &ToolCall, context: &RuleContext) -> bool {
         && book.judge(call, context, Mode::Default).ruling == Ruling::Allow
 }
 
-/// Two offers: each command exactly, and each by its prefix.
+/// At most two offers: each command exactly, and each by its prefix.
 fn commands(line: &str) -> Vec<Offer> {
     let Ok(line) = shell::read(line.as_bytes()) else {
         return Vec::new();
@@ -76,7 +76,7 @@ fn commands(line: &str) -> Vec<Offer> {
         .commands()
         .filter(|command| command.argv[0] != "cd")
         .collect();
-    // A rule for a command does not cover other files that the line writes.
+    // A rule for a command does not cover the files that redirections read or write.
     if commands.is_empty() || commands.iter().any(|command| !command.redirects.is_empty()) {
         return Vec::new();
     }
@@ -122,7 +122,7 @@ fn prefix(argv: &[String]) -> Option<&[String]> {
     (!program::is_too_wide(prefix) && program::reaches(prefix.len(), argv)).then_some(prefix)
 }
 
-/// Two offers: the file, and its directory.
+/// At most two offers: the file, and its directory.
 fn files(tool: &str, doing: &str, call_path: &CallPath, context: &RuleContext) -> Vec<Offer> {
     if call_path.is_protected(context) || call_path.path != call_path.resolved {
         return Vec::new();

@@ -12,8 +12,8 @@ pub struct RuleContext {
     pub project: PathBuf,
     /// `None`: rules that begin with `~` never match.
     pub home: Option<PathBuf>,
-    /// Scripts whose content the user trusted, which run outside the sandbox, and paths that git's configuration refers
-    /// to: directories of hooks, and included configuration.
+    /// Protected paths besides the names in [`crate::protected`]: scripts that the user trusted and that run outside
+    /// the sandbox, and the directories of hooks and included files that git's configuration names.
     pub scripts: Vec<PathBuf>,
 }
 
@@ -59,10 +59,15 @@ impl CallPath {
             path.components()
                 .any(|part| is_protected_name(part.as_os_str()))
         };
-        let leads = |path: &PathBuf| context.scripts.iter().any(|kept| path.starts_with(kept));
+        let is_script = |path: &PathBuf| {
+            context
+                .scripts
+                .iter()
+                .any(|script| path.starts_with(script))
+        };
         [&self.path, &self.resolved]
             .into_iter()
-            .any(|path| leads(path) || has_name(path))
+            .any(|path| is_script(path) || has_name(path))
     }
 }
 

@@ -32,13 +32,13 @@ impl Fault {
 
 /// The context of a command in its line.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Standing {
+pub(crate) struct CommandContext {
     /// The command's input is another command's output.
     pub(crate) piped: bool,
     /// The command's input is another command's output, or a file.
     pub(crate) fed: bool,
     /// A `cd` changed the command's directory.
-    pub(crate) moved: bool,
+    pub(crate) after_cd: bool,
     /// The command's output is the input of a program that may run it.
     pub(crate) evaluated: bool,
 }

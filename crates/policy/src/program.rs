@@ -1,8 +1,9 @@
 //! Knowledge about programs: which run others, which evaluate an argument as code, and which write the files in their
 //! arguments. Called by the rules and by the offers.
 //!
-//! A program that is not listed counts as plain: the user who allows it is responsible for that.
-//! An entry can only narrow what a rule allows, never widen it.
+//! A program that is not listed counts as plain: the user who allows it is responsible for that. An entry can only
+//! narrow what an allow rule covers, with one exception: `timeout`, `nice`, `nohup` and `stdbuf` before a command are
+//! covered by a rule for that command. The lists of [`is_inert`] narrow what deny and ask rules match.
 
 mod options;
 mod table;
@@ -148,7 +149,8 @@ pub(crate) fn evaluates<S: AsRef<str>>(argv: &[S]) -> bool {
     }
 }
 
-/// The name of a program in the tables: without a version, and for a compiler without its target.
+/// The name of a program in the tables: without a version. All compilers are `cc` and all linkers `ld`, with or without
+/// a target in the name.
 fn canonical(name: &str) -> &str {
     let versionless = name.trim_end_matches(|c: char| c.is_ascii_digit() || c == '.' || c == '-');
     let last = versionless.rsplit('-').next().unwrap_or(versionless);
@@ -199,7 +201,7 @@ pub(crate) fn runs_files(program: &str) -> bool {
     SHELLS.contains(&canonical(&name)) || is_interpreter(&name)
 }
 
-/// A prefix rule for these words would allow more than the user can intend.
+/// Whether a prefix rule for these words would allow more than the user can intend.
 pub(crate) fn is_too_wide<S: AsRef<str>>(words: &[S]) -> bool {
     let Some(program) = words.first() else {
         return true;
@@ -245,7 +247,8 @@ impl Form {
     }
 }
 
-/// The inner command follows after `skip` arguments and the options. An option that is not `known` hides it.
+/// The inner command follows after `skip` arguments and the `known` options. After any other option the form is
+/// [`Form::Evaluates`].
 fn after_options(args: &[&str], skip: usize, known: impl Fn(&str) -> bool) -> Form {
     let rest = args.get(skip..).unwrap_or_default();
     let options = rest.iter().take_while(|word| known(word)).count();

@@ -81,7 +81,7 @@ pub const HOME: [Protected; 13] = [
 
 /// Paths in git's directory. The edit tools protect all of it; commands must be able to commit, so for them only these.
 pub const GIT: [Protected; 6] = [
-    // Git finds its other files here.
+    // Names the directory of git's other files.
     file_of("commondir", ".\n"),
     file("config"),
     file("config.worktree"),

@@ -17,7 +17,7 @@ use self::command::CommandPattern;
 use super::domain::DomainPattern;
 use super::glob::PathPattern;
 use super::path::{CallPath, RuleContext};
-use super::pattern::{Reach, Standing};
+use super::pattern::{CommandContext, Reach};
 
 /// One rule. It prints as it was written.
 #[derive(Debug, Clone)]
@@ -62,13 +62,13 @@ impl Rule {
     }
 
     /// For allow rules: whether it covers this command and everything that the command runs.
-    pub(crate) fn allows_command(&self, argv: &[String], standing: Standing) -> bool {
+    pub(crate) fn allows_command(&self, argv: &[String], in_line: CommandContext) -> bool {
         let Pattern::Bash(command) = &self.pattern else {
             return false;
         };
         command
             .as_ref()
-            .is_none_or(|command| command.allows(argv, standing))
+            .is_none_or(|command| command.allows(argv, in_line))
     }
 
     /// For deny and ask rules: whether it matches this command, or one that it may run. `evaluated`: another program

@@ -41,5 +41,6 @@ impl Line {
 pub struct Complex {
     /// Byte offset in the text.
     pub at: usize,
+    /// Completes the sentence "it has …".
     pub why: &'static str,
 }

@@ -1,7 +1,7 @@
 //! Splits text that cannot be parsed into words, for deny and ask rules. Called by the judge.
 //!
-//! Quotes and backslashes are removed, as a shell does, and every possible separator separates. A match may be a false
-//! alarm, but every word of a rule that is written out is found.
+//! Quotes and backslashes are removed, as a shell does, and the text is split at every possible separator. A match may
+//! be a false alarm, but a word of a rule is always found if the text spells it out.
 
 /// The words of a text, and of texts within its words.
 pub(crate) fn of(text: &str) -> Vec<String> {
@@ -15,7 +15,7 @@ pub(crate) fn of(text: &str) -> Vec<String> {
                 chars.next();
             }
             '\\' | '\'' | '"' => {}
-            c if parts(c) => words.extend(take(&mut word)),
+            c if is_separator(c) => words.extend(take(&mut word)),
             c => word.push(c),
         }
     }
@@ -43,7 +43,7 @@ fn after_letter(word: &str) -> Option<&str> {
     (!value.is_empty()).then_some(value)
 }
 
-fn parts(c: char) -> bool {
+fn is_separator(c: char) -> bool {
     c.is_whitespace() || c.is_control() || ";|&()<>{}[],$`=!:@".contains(c)
 }
 

@@ -304,7 +304,7 @@ proptest! {
     fn non_literal_lines_are_never_allowed(line in line(), rules in prop::collection::vec(rule(), 0..6)) {
         let mut book = RuleBook::new();
         for rule in &rules {
-            let _useless = book.add(Effect::Allow, rule, Source::UserSettings);
+            let _added = book.add(Effect::Allow, rule, Source::UserSettings);
         }
         for mode in [Mode::Plan, Mode::DontAsk, Mode::Default, Mode::AcceptEdits] {
             let decision = book.judge(&bash(&line), &context(), mode);
@@ -319,7 +319,7 @@ proptest! {
     fn an_added_command_is_never_allowed_along(line in line(), rules in prop::collection::vec(rule(), 0..6), join in prop::sample::select(vec!["&&", "||", ";", "|", "&", "\n"])) {
         let mut book = RuleBook::new();
         for rule in rules.iter().filter(|rule| !matches!(rule.as_str(), "Bash" | "Bash(*)")) {
-            let _useless = book.add(Effect::Allow, rule, Source::UserSettings);
+            let _added = book.add(Effect::Allow, rule, Source::UserSettings);
         }
         let more = bash(&format!("{line}{join} whoami"));
         prop_assert_ne!(book.judge(&more, &context(), Mode::Default).ruling, Ruling::Allow);
@@ -333,7 +333,7 @@ proptest! {
             return Ok(());
         }
         for (rule, effect) in &others {
-            let _useless = book.add(*effect, rule, Source::UserSettings);
+            let _added = book.add(*effect, rule, Source::UserSettings);
         }
         book.grant(Digest::of(&bash(&line)), Source::Grant(1));
         for mode in MODES {
@@ -348,7 +348,7 @@ proptest! {
         if allow.add(Effect::Allow, &rule, Source::TeamFile).is_err() {
             return Ok(());
         }
-        deny.add(Effect::Deny, &rule, Source::TeamFile).expect("what may be allowed may be forbidden");
+        deny.add(Effect::Deny, &rule, Source::TeamFile).expect("a valid allow rule is a valid deny rule");
         let call = bash(&line);
         let without = RuleBook::new().judge(&call, &context(), Mode::Default).ruling;
         if without == Ruling::Ask && allow.judge(&call, &context(), Mode::Default).ruling == Ruling::Allow {
@@ -360,7 +360,7 @@ proptest! {
     fn narrower_modes_never_allow_more(line in line(), rules in prop::collection::vec((rule(), prop::sample::select(vec![Effect::Allow, Effect::Ask, Effect::Deny])), 0..6)) {
         let mut book = RuleBook::new();
         for (rule, effect) in &rules {
-            let _useless = book.add(*effect, rule, Source::UserSettings);
+            let _added = book.add(*effect, rule, Source::UserSettings);
         }
         let allows = MODES.map(|mode| book.judge(&bash(&line), &context(), mode).ruling == Ruling::Allow);
         prop_assert!(allows.is_sorted(), "{:?} {:?}", line, allows);

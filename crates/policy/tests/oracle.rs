@@ -3,7 +3,7 @@
 //!
 //! The lines are generated from letters, digits and shell syntax, so that most of them are one character away from text
 //! that bash would expand. Bash runs them in an empty directory without programs on its PATH: a stub records what it
-//! would start. The second and third tests are fuzzers for any text over that alphabet, for as long as one wants:
+//! would start. The second and third tests read random text over that alphabet. More cases:
 //! `PROPTEST_CASES=1000000 cargo nextest run -p agent-team-policy --test oracle`.
 
 use std::collections::BTreeSet;
@@ -214,7 +214,7 @@ fn bash_passes_the_parsed_words() {
 }
 
 #[test]
-fn parsed_words_match_bash() {
+fn parsed_words_of_random_text_match_bash() {
     // These letters form no slash and no builtin, so bash stays in its directory.
     let text = "[axf ]{0,2}[axf '\"\\\\$`*?{}\\[\\]()!#~&|;<>=0-9\n\t-]{1,8}[axf'\" ]{0,2}";
     let config = Config {

@@ -124,11 +124,11 @@ fn invalid_rules_report_position_and_alternative() {
             Err(error) => error,
         };
         assert_eq!((error.at, error.rule.as_str()), (at, text), "{error}");
-        let said = error.to_string();
-        assert!(said.contains(instead), "{text:?}: {said}");
+        let message = error.to_string();
+        assert!(message.contains(instead), "{text:?}: {message}");
         assert!(
-            said.starts_with(&format!("`{text}`, at character ")),
-            "{said}"
+            message.starts_with(&format!("`{text}`, at character ")),
+            "{message}"
         );
     }
 }
@@ -210,11 +210,11 @@ fn paths_use_gitignore_patterns() {
     ] {
         let rule = format!("Edit({pattern})");
         let grade = |path: &str| {
-            // Protected files need a decision, whatever the rules allow.
             let call = file("write", path, None);
             let book = [(Effect::Allow, rule.as_str())];
             ruling(&book, &call, Mode::DontAsk)
         };
+        // Protected files need a decision, whatever the rules allow.
         for path in fits.iter().filter(|path| !path.contains(".git")) {
             assert_eq!(grade(path), Ruling::Allow, "{rule} and {path}");
         }
@@ -280,10 +280,10 @@ fn unresolved_paths_are_not_allowed() {
     let rules = [(Effect::Allow, "Edit(src/**)")];
     let unknown = call("write", json!({ "path": "src/a" }), Vec::new());
     assert_eq!(ruling(&rules, &unknown, Mode::AcceptEdits), Ruling::Ask);
-    let mut lies = file("write", "../x", None);
-    lies.places.0[0].path = PathBuf::from("/p/src/a");
-    lies.places.0[0].resolved = PathBuf::from("/p/src/a");
-    assert_eq!(ruling(&rules, &lies, Mode::AcceptEdits), Ruling::Ask);
+    let mut misreported = file("write", "../x", None);
+    misreported.places.0[0].path = PathBuf::from("/p/src/a");
+    misreported.places.0[0].resolved = PathBuf::from("/p/src/a");
+    assert_eq!(ruling(&rules, &misreported, Mode::AcceptEdits), Ruling::Ask);
 }
 
 #[test]

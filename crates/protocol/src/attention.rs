@@ -49,8 +49,8 @@ impl Need {
     }
 }
 
-/// The member that has been blocked longest: first those with pending requests, by the age of the oldest, then the
-/// others.
+/// The member that the user should turn to next: the member of the oldest pending request, or else the member that has
+/// needed the user for the longest time.
 pub fn next<'a>(members: &'a [MemberView], pending: &[RequestView]) -> Option<&'a MemberView> {
     let named = |name: &MemberName| members.iter().find(|member| member.name == *name);
     let oldest = pending.iter().min_by_key(|request| request.asked_at);

@@ -1,4 +1,4 @@
-//! Newline-delimited frames without I/O: feed bytes, take frames.
+//! Newline-delimited frames without I/O: the caller appends received bytes and takes complete frames.
 //!
 //! A frame is one line of UTF-8 JSON. Limits are checked before anything is parsed, so that a hostile peer costs at
 //! most one buffer: [`FRAME_MAX`] bytes, [`DEPTH_MAX`] nested brackets, no NUL.
@@ -61,7 +61,8 @@ impl Decoder {
     /// The next complete frame, without its newline. Empty lines are skipped.
     ///
     /// # Errors
-    /// After an error the decoder must not be used again: the start of the next frame is unknown.
+    /// The frame is too long, nests too deeply, or is not text. The decoder must not be used again: the start of the
+    /// next frame is unknown.
     pub fn next_frame(&mut self) -> Result<Option<&str>, FrameError> {
         loop {
             let unseen = &self.buffer[self.start + self.scanned..];

@@ -1,11 +1,11 @@
-//! Command lines of the user, as they appear in hints, notices and views. The protocol, the core and the supervisor name
-//! them only here, except in formats of tmux; a test of the command line parses each of them.
+//! Command lines of the user, as they appear in hints, notices and views. The protocol, the core and the supervisor
+//! name them only here, except in formats of tmux; a test of the command line parses each of them.
 
 use std::fmt;
 
 use crate::id::{MemberName, RequestId, TaskId};
 
-/// A command line. The user inserts what `MEMBER`, `REQUEST`, `TEXT` and `MORE` stand for.
+/// A command line. The user replaces `MEMBER`, `REQUEST`, `MORE` and `…` by values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CommandLine<'a> {
     Up,

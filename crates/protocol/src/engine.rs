@@ -1,5 +1,5 @@
-//! The engines that this version has, and what each crate must know about them. Bare data: how an engine works is in
-//! the crate of the workers.
+//! The engines of this version, and their properties that several crates need. Bare data: the crate `teammate`
+//! implements the engines.
 //!
 //! A new engine is a variant of [`Engine`] and a row of [`ENGINES`].
 
@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 pub enum Engine {
     /// Runs each task's `run` line.
     Command,
-    /// Our own agent: a model with tools.
+    /// The agent of this project: a model with tools.
     Native,
     /// A value from a newer version. Views show it; no member is launched with it.
     #[serde(other)]
@@ -29,7 +29,7 @@ pub struct EngineInfo {
     pub worker: &'static str,
     /// Its members are agents of agent-team: they have a model, tools, plans and a budget.
     pub uses_model: bool,
-    /// It runs the `run` lines of tasks, and takes no task without one. It sends no messages.
+    /// It runs the `run` lines of tasks, and takes no task without such a line. It sends no messages.
     pub runs_lines: bool,
     /// The lead of a team of agents can have it.
     pub may_lead: bool,
@@ -39,7 +39,7 @@ pub struct EngineInfo {
     pub output: OutputKind,
 }
 
-/// What a line becomes that the user types at a member's prompt.
+/// The result of a line that the user types at a member's prompt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TypedLine {
     /// A task with this `run` line.

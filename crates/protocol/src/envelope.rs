@@ -63,7 +63,7 @@ pub const CUSTOM: [CustomEvent; 11] = [
     custom(
         "coordinator_decision",
         "{member | done | unclear, text, round}",
-        "the reply of the lead's model in a run that goes by rounds",
+        "the reply of the lead's model in a team that works in rounds",
     ),
     custom(
         "idle",
@@ -99,12 +99,12 @@ pub struct Envelope {
     pub agent_id: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub role_name: Option<RoleName>,
-    /// The run that was under way.
+    /// The run that was under way when the event occurred.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run_id: Option<RunId>,
     pub event: AgUi,
-    /// The revision of the stored event; several envelopes can come from one. `None`: the event is not stored, and a
-    /// subscriber that resumes does not receive it.
+    /// The revision of the stored event; several envelopes can come from one stored event. `None`: the event is not
+    /// stored, and a subscriber that resumes does not receive it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revision: Option<Revision>,
 }

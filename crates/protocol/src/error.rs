@@ -103,7 +103,7 @@ codes! {
     FrameTooLarge => Usage,
     /// The two sides have no protocol version in common.
     VersionSkew => Unreachable,
-    /// The token does not belong to a living launch, or another process uses it.
+    /// The token does not belong to a living launch, or another process uses the token.
     Unauthenticated => Denied,
     /// The subscriber did not read fast enough; it resumes from its last revision.
     SlowConsumer => Failed,
@@ -164,7 +164,7 @@ codes! {
     /// The store cannot guarantee its contents; see the hint.
     StorageFailed => Failed,
     ShuttingDown => Refused,
-    /// The limit of calls or connections is reached, for this connection or for all of them.
+    /// The maximum number of calls or connections is reached, for this connection or for all connections.
     TooManyCalls => Refused,
     /// The lead has stopped, so the run does not progress; it continues when the lead does.
     LeadEnded => Failed,
@@ -185,7 +185,7 @@ impl ErrorCode {
     pub fn json_rpc(self) -> i32 {
         #[expect(
             clippy::wildcard_enum_match_arm,
-            reason = "JSON-RPC numbers five of its own; ours share one"
+            reason = "JSON-RPC defines five codes; all other codes share one number"
         )]
         match self {
             Self::ParseError => -32700,

@@ -1,6 +1,6 @@
 //! Orders from a supervisor to the process that hosts members: one order per connection, as one line of JSON.
 //!
-//! The members themselves speak to the supervisor like all others, each over its own connection.
+//! Hosted members connect to the supervisor like all other members, each over its own connection.
 
 use std::path::PathBuf;
 
@@ -14,7 +14,7 @@ use crate::id::LaunchId;
 pub enum HostOrder {
     /// Start a member with this launch file. Answered with [`HostAnswer`].
     Start { file: PathBuf },
-    /// Close the connection when nothing of this launch runs in the process.
+    /// Close the connection as soon as no thread of this launch runs in the process.
     Watch { launch: LaunchId },
     /// Like `Watch`, and terminate the member immediately.
     End { launch: LaunchId },

@@ -1,6 +1,7 @@
 //! Ids: names chosen by users, and numbers given by the supervisor.
 //!
-//! Each id has exactly one spelling, which is its JSON form, its `Display` and the only input its parser accepts.
+//! Each id has one canonical spelling, which is its JSON form and its `Display`. The parsers also accept leading zeros
+//! of numbers, and `*` for the recipient `all`.
 
 use std::fmt;
 use std::str::FromStr;
@@ -12,7 +13,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 /// Maximum length of a name, in bytes.
 pub const NAME_MAX: usize = 32;
 
-/// Names with a meaning of their own.
+/// Names that have a special meaning as senders or recipients.
 pub const RESERVED_NAMES: [&str; 4] = ["user", "system", "all", "lead"];
 
 /// Why a text is not a name or an id.
@@ -115,7 +116,7 @@ name! {
 }
 
 impl MemberName {
-    /// Whether the name is reserved: only the lead may have it (as `lead`), or no member.
+    /// Whether the name is reserved. Only the lead may be named `lead`; no member may have another reserved name.
     pub fn is_reserved(&self) -> bool {
         RESERVED_NAMES.contains(&self.as_str())
     }
@@ -165,7 +166,7 @@ macro_rules! number {
 }
 
 number! {
-    /// An entry on the board, `T-<n>`; n is never used again.
+    /// An entry on the board, `T-<n>`. A number is never reused.
     TaskId, "T-", "task's id"
 }
 number! {
@@ -197,7 +198,7 @@ pub struct Generation(pub u64);
 #[serde(transparent)]
 pub struct Revision(pub u64);
 
-/// One incarnation of a member: 128 random bits as 32 hexadecimal digits. Not a secret.
+/// One start of a member: 128 random bits as 32 hexadecimal digits. Not a secret.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[cfg_attr(test, schemars(with = "String", extend("pattern" = "^[0-9a-fA-F]{32}$")))]
@@ -287,7 +288,7 @@ impl fmt::Debug for TeamId {
     }
 }
 
-/// The author of an action or a message.
+/// A member, the user or the system, as the author of an action or as the sender or recipient of a message.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[cfg_attr(test, schemars(with = "String", extend("pattern" = "^(user|system|[a-z][a-z0-9-]{0,31})$")))]
@@ -398,7 +399,7 @@ mod tests {
     }
 
     #[test]
-    fn an_id_has_one_spelling() {
+    fn an_id_is_a_prefix_and_a_number() {
         assert_eq!("T-12".parse(), Ok(TaskId(12)));
         assert_eq!(TaskId(12).to_string(), "T-12");
         for bad in ["12", "T-", "T--1", "T-+1", "t-1", "T-1x"] {

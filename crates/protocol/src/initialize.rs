@@ -1,4 +1,5 @@
-//! The first frame of every connection. Its shape never changes, so that any two versions can read each other's.
+//! The first frame of every connection. Its shape never changes, so that each version can read the first frame of any
+//! other.
 
 use serde::{Deserialize, Serialize};
 
@@ -32,10 +33,10 @@ pub struct Initialize {
     pub build: String,
     #[serde(rename = "as")]
     pub role: ConnectionRole,
-    /// A client's random id, stable over its reconnects; its idempotency keys belong to it.
+    /// A client's random id, which it keeps when it reconnects. Idempotency keys are unique for one such id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client: Option<String>,
-    /// The launch that a member proves to be, with `token`.
+    /// The launch of a member, which `token` proves.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub launch: Option<LaunchId>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -86,7 +87,8 @@ impl Initialize {
     }
 }
 
-/// The role of the other end. A client acts as the user; a member acts as its launch, whatever its frames contain.
+/// The role in which a process connects. A client acts as the user; a member acts as its launch, whatever its frames
+/// contain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
@@ -127,7 +129,7 @@ pub struct Welcome {
 /// The highest version that both sides speak.
 ///
 /// # Errors
-/// `version_skew`, naming the older side and the command that updates it.
+/// `version_skew`. The hint names the older side and how to update it.
 pub fn agree(supervisor: Versions, peer: Versions) -> Result<u32, Refusal> {
     let agreed = supervisor.max.min(peer.max);
     if agreed >= supervisor.min && agreed >= peer.min {

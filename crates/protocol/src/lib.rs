@@ -1,8 +1,9 @@
 //! Everything that crosses the supervisor's socket, as bare data.
 //!
-//! Clients, members and the supervisor build on this crate and share nothing else. It does no I/O:
-//! [`codec`] converts between bytes and frames, and everything else is a type with a JSON form.
-//! JSON field names are a public interface: fields are added, never renamed.
+//! Clients, members and the supervisor use this crate as the only definition of what they exchange. It does no I/O:
+//! [`codec`] converts between bytes and frames. Most other modules are types with a JSON form; [`attention`],
+//! [`command_line`], [`template`] and [`text`] are functions on such data that several programs share. JSON field names
+//! are a public interface: fields are added, never renamed.
 
 pub mod attention;
 pub mod codec;

@@ -67,6 +67,8 @@ pub struct MethodEntry {
 }
 
 impl MethodEntry {
+    /// The entry of a method.
+    ///
     /// # Errors
     /// `method_not_found`.
     pub fn find(name: &str) -> Result<Self, Refusal> {
@@ -100,6 +102,8 @@ macro_rules! methods {
         }
 
         impl MethodCall {
+            /// Parses the arguments of a method.
+            ///
             /// # Errors
             /// `method_not_found`, `invalid_params`.
             pub fn decode(method: &str, args: &RawValue) -> Result<Self, Refusal> {
@@ -126,13 +130,14 @@ fn decode<A: DeserializeOwned>(method: &str, args: &RawValue) -> Result<A, Refus
 methods! {
     /// Starts a team, or changes it to what its file describes now.
     TeamUp = "team/up" by User (Up) -> UpAnswer;
-    /// Stops every member and returns receipts. The answer comes when nothing is left, or with what survived.
+    /// Stops every member and returns receipts. Answers when no process and no pane is left, or lists the ones that
+    /// survived.
     TeamDown = "team/down" by User (Down) -> DownAnswer;
     TeamList = "team/list" by User (Nothing) -> TeamListAnswer;
     TeamShow = "team/show" by Everyone (Nothing) -> TeamView;
-    /// Sets the limits of a member, or of the team, for one goal.
+    /// Replaces the limits on what a member, or the whole team, may spend on one goal.
     TeamBudget = "team/budget" by User (SetBudget) -> Nothing;
-    /// Deletes a team that is down from disk.
+    /// Deletes a team that is down: its journal, its logs, and the user's settings and trust for it.
     TeamDelete = "team/delete" by User (Nothing) -> DownAnswer;
     /// Answers when no task is in progress and none can be claimed.
     TeamWait = "team/wait" by User (Nothing) -> WaitAnswer;
@@ -166,7 +171,7 @@ methods! {
     MemberPing = "member/ping" by Supervisor (Ping) -> Nothing;
 
     MessageSend = "message/send" by Everyone (SendMessage) -> SendAnswer;
-    /// Acknowledges messages that have reached the member's transcript.
+    /// Acknowledges messages that the user has read, or that have reached the calling member's transcript.
     MessageRead = "message/read" by Everyone (ReadMessages) -> Nothing;
     MessageList = "message/list" by Everyone (ListMessages) -> MessageListAnswer;
 
@@ -190,14 +195,14 @@ methods! {
     RunFinish = "run/finish" by Lead (FinishRun) -> RunAnswer;
     /// Ends the run under way without an answer, and cancels the open tasks that members added for it.
     RunCancel = "run/cancel" by User (CancelRun) -> CancelAnswer;
-    /// Answers when the run has ended.
+    /// Answers when the run has ended. Only for the newest run.
     RunWait = "run/wait" by User (WaitRun) -> RunView;
 
     /// Answers when a run in rounds needs a reply of the lead's model.
     RunQuestion = "run/question" by Lead (Nothing) -> QuestionView;
     /// The reply of the lead's model to that question.
     RunReply = "run/reply" by Lead (ReplyToRun) -> RunAnswer;
-    /// The rounds of a run, a page at a time.
+    /// The rounds of the newest run, a page at a time.
     RunRounds = "run/rounds" by Everyone (ListRounds) -> RoundListAnswer;
 
     /// Asks for permission to make a call. Answers immediately.
@@ -209,9 +214,9 @@ methods! {
     RequestWait = "request/wait" by Member (OneRequest) -> Decided;
     /// Consumes the permission; the call runs from here on. Only for the member that made the request.
     RequestBegin = "request/begin" by Member (OneRequest) -> Nothing;
-    /// The call has ended, with whatever result. Only for the member that made the request.
+    /// Reports that the call has ended, successfully or not. Only for the member that made the request.
     RequestEnd = "request/end" by Member (OneRequest) -> Nothing;
-    /// The member no longer waits for the decision. Only for the member that made the request.
+    /// Reports that the member no longer waits for the decision. Only for the member that made the request.
     RequestWithdraw = "request/withdraw" by Member (OneRequest) -> Nothing;
     RequestList = "request/list" by UserOrLead (ListRequests) -> RequestListAnswer;
     RequestShow = "request/show" by UserOrLead (OneRequest) -> RequestView;

@@ -63,7 +63,7 @@ pub struct Assignment {
     pub title: String,
     #[serde(default)]
     pub description: String,
-    /// Without it the command engine cannot do the task and fails it.
+    /// The shell line that does the task. Without it the command engine cannot do the task and fails it.
     #[serde(default)]
     pub run: Option<String>,
     #[serde(default)]
@@ -124,7 +124,7 @@ pub struct StopMember {
 pub struct Inform {
     /// One line of plain text.
     pub text: String,
-    /// The request that changed. Only builds before this field omit it.
+    /// The request that changed. Only builds that do not know this field omit it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request: Option<RequestId>,
     /// The request is pending and the lead may deny it. The notification ends the lead's `wait`.
@@ -135,7 +135,7 @@ pub struct Inform {
     pub decide: Option<RequestId>,
 }
 
-/// Whether a member may call its model. Of two on one connection the one with the later revision is valid.
+/// Whether a member may call its model. Of two allowances on one connection, that with the later revision is valid.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Allowance {
@@ -217,7 +217,7 @@ pub enum Said {
         call: String,
         text: String,
     },
-    /// Other lines: messages to the member, begin and end of work, changes to files.
+    /// Other lines: messages to the member, the begin and end of work, changes to files.
     Lines {
         text: String,
         /// The lines are a unified diff.
@@ -234,7 +234,8 @@ pub enum Said {
 pub struct TaskSession {
     pub task: TaskId,
     pub pid: u32,
-    /// Clock ticks after boot, as the kernel reports it. Together with the pid it identifies the process.
+    /// The start time of the process as the kernel reports it: clock ticks after boot on Linux, microseconds of Unix
+    /// time on macOS. Together with the pid it identifies the process.
     pub start_time: u64,
 }
 
@@ -243,7 +244,7 @@ pub struct TaskSession {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct PaneLost {}
 
-/// The member shows itself on the terminal that this process holds open. Repeated on every connect.
+/// The member shows itself on the terminal that the process `pid` holds open. Repeated on every connect.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct PaneShown {
@@ -307,7 +308,7 @@ pub struct Goodbye {
 pub enum GoodbyeReason {
     /// A new supervisor follows: wait 2 s, then start one if there is none.
     Restarting,
-    /// Workers must not restart it; the next command does.
+    /// The supervisor was stopped. Workers must not start another one; the next command does.
     Stopped,
     /// This connection was replaced, refused or cut off: see `error`.
     Closed,

@@ -6,14 +6,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::request::Scope;
 
-/// The default for calls that no rule matches.
+/// The decision about calls that no rule matches. `Plan` also overrides rules that allow, and `Bypass` rules that ask.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Mode {
     /// Calls that may change something are denied even if a rule allows them.
     Plan,
-    /// Calls that would need a decision are denied.
+    /// Like `Default`, and calls that would need a decision are denied.
     DontAsk,
     /// Calls that only read the project, or change nothing, are allowed; all others need a decision.
     #[default]
@@ -85,7 +85,7 @@ impl Permissions {
 pub struct PermissionDefaults {
     #[serde(default)]
     pub mode: Mode,
-    /// No user is available to decide: calls that need a decision are denied.
+    /// No user is available to decide: calls that need a decision are denied, unless the lead may decide about them.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub unattended: bool,
     /// The scope of a decision that does not name one.

@@ -8,13 +8,13 @@ use serde::{Deserialize, Serialize};
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum PlacementChoice {
-    /// The first that is available: the caller's own tmux, the caller's iTerm2, our own tmux server, headless. The
-    /// choice and its reason are reported.
+    /// The first that is available: the caller's tmux, the caller's iTerm2, the tmux server of agent-team, headless.
+    /// The choice and its reason are reported.
     Auto,
     Tmux,
     /// Native sessions of iTerm2.
     Iterm,
-    /// Our own tmux server, whose windows and panes iTerm2 draws natively.
+    /// The tmux server of agent-team, whose windows and panes iTerm2 draws natively.
     ItermTmux,
     Headless,
     /// Several members in one process.
@@ -88,7 +88,7 @@ pub enum Placement {
 }
 
 impl Placement {
-    /// The text after "runs".
+    /// The text after "runs" in messages to the user.
     pub fn name(self) -> &'static str {
         match self {
             Self::Tmux => "in tmux",
@@ -159,7 +159,7 @@ impl CallerTerminal {
         }
     }
 
-    /// Whether the supervisor can bring panes to the front of it by itself.
+    /// Whether the supervisor can show panes in this terminal by itself. Otherwise the user must attach.
     pub fn shows_panes(&self) -> bool {
         self.tmux.is_some() || self.iterm.is_some()
     }
@@ -170,14 +170,14 @@ impl CallerTerminal {
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct CallerIterm {
-    /// `$ITERM_SESSION_ID`, as in `w0t1p2:UUID`. Inside tmux: the session around it.
+    /// `$ITERM_SESSION_ID`, as in `w0t1p2:UUID`. Inside tmux: the iTerm2 session outside tmux.
     #[serde(default)]
     pub session: Option<String>,
-    /// Connected by ssh: the app runs on another machine.
+    /// The caller is connected by ssh: iTerm2 runs on another machine.
     pub remote: bool,
     /// `$HOME`.
     pub home: String,
-    /// `$IT2_SUITE`: set by other builds of the app, which use their own directories.
+    /// `$IT2_SUITE`: set by other builds of iTerm2, which use their own directories.
     #[serde(default)]
     pub suite: Option<String>,
     /// `$ITERM2_COOKIE` and `$ITERM2_KEY`. Secrets: `Debug` hides them.
@@ -188,7 +188,8 @@ pub struct CallerIterm {
 }
 
 impl CallerIterm {
-    /// iTerm2 around the caller, if any. Also found inside tmux and over ssh, which pass on its variables.
+    /// The iTerm2 terminal that the caller runs in, if any. It is also found inside tmux and over ssh, which pass on
+    /// its variables.
     fn of(variable: &impl Fn(&str) -> Option<String>) -> Option<Self> {
         let is = |name, expected: &str| variable(name).is_some_and(|value| value == expected);
         let session = variable("ITERM_SESSION_ID");

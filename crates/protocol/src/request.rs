@@ -30,8 +30,8 @@ pub struct AskRequest {
 
 impl AskRequest {
     /// The request to add this shell line to a task. The owner of the task runs the line later, in the project and
-    /// without a sandbox, when its paths may lead elsewhere. The member and the supervisor must compute the same
-    /// digest, so both use this function.
+    /// without a sandbox. Its paths may lead elsewhere by then, so none is resolved here. The member and the supervisor
+    /// must compute the same digest, so both use this function.
     pub fn for_task_line(line: &str, project: PathBuf) -> Self {
         let arguments = serde_json::json!({ "command": line, "for": "a task, without a sandbox" });
         Self {
@@ -156,7 +156,7 @@ pub enum Decided {
         by: Party,
         reason: String,
     },
-    /// Withdrawn or over: the call must not run.
+    /// The request was withdrawn or has ended: the call must not run.
     Over,
     #[serde(other)]
     Unknown,
@@ -208,7 +208,7 @@ pub enum Decision {
     Unknown,
 }
 
-/// The program that the user decides with.
+/// The program in which the user decides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
@@ -326,11 +326,11 @@ pub fn summary(tool: &str, input: &serde_json::Value) -> String {
     visible_line(&format!("{tool}{options}: {subject}")).into_owned()
 }
 
-/// The value of an omitted argument.
+/// Whether a value means the same as an omitted argument.
 fn is_default(value: &serde_json::Value) -> bool {
     match value {
         serde_json::Value::Null => true,
-        serde_json::Value::Bool(is) => !is,
+        serde_json::Value::Bool(value) => !value,
         serde_json::Value::String(text) => text.is_empty(),
         serde_json::Value::Array(items) => items.is_empty(),
         serde_json::Value::Object(fields) => fields.is_empty(),
@@ -341,7 +341,7 @@ fn is_default(value: &serde_json::Value) -> bool {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct OfferView {
-    /// None: exactly this call.
+    /// Empty: exactly this call.
     pub rules: Vec<String>,
     pub covers: String,
 }

@@ -10,7 +10,7 @@ use crate::view::{
 };
 use crate::{MemberName, Party, TeamId};
 
-/// The result of a run, or of waiting for a board, which has another type of outcome.
+/// The result of a run, or of waiting for a board. The two have different types of outcome `O`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct RunResult<O = RunState> {

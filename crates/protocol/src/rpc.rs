@@ -44,14 +44,18 @@ pub enum Kind<'a> {
 }
 
 impl<'a> Frame<'a> {
+    /// Parses a frame except its parameters and its result.
+    ///
     /// # Errors
     /// `parse_error` when the text is not JSON of this shape.
     pub fn parse(text: &'a str) -> Result<Self, Refusal> {
         serde_json::from_str(text).map_err(|error| Refusal::parse_error(&error))
     }
 
+    /// Classifies the frame by the fields that it has.
+    ///
     /// # Errors
-    /// `invalid_request` when it is neither request, notification nor response.
+    /// `invalid_request` when the frame is neither a request, a notification nor a response.
     pub fn kind(self) -> Result<Kind<'a>, Refusal> {
         let params = self.params.unwrap_or(RawValue::NULL);
         match (self.id, self.method, self.result, self.error) {

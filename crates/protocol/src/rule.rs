@@ -40,7 +40,7 @@ pub enum RulingView {
     Allow,
     Ask,
     Deny,
-    /// The lead may allow it for others.
+    /// The lead may allow the call for other members.
     Approve,
     #[serde(other)]
     Unknown,
@@ -67,7 +67,7 @@ pub struct CheckRules {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct JudgementView {
     pub decision: RulingView,
-    /// In the order of the call; the strictest one is the decision.
+    /// The parts in the order of the call. The strictest decision of a part is the decision about the call.
     pub parts: Vec<PartView>,
 }
 

@@ -34,11 +34,11 @@ fn schema() -> String {
             (name.to_owned(), call)
         })
         .collect();
-    let introduction = json!({
+    let first_call = json!({
         "params": generator.subschema_for::<Initialize>(),
         "result": generator.subschema_for::<Initialized>(),
     });
-    methods.insert(initialize::METHOD.to_owned(), introduction);
+    methods.insert(initialize::METHOD.to_owned(), first_call);
     let notifications: Map<String, Value> = notification::schemas(&mut generator)
         .into_iter()
         .map(|(name, params)| (name.to_owned(), json!({"params": params})))
@@ -65,9 +65,9 @@ fn the_schema_is_up_to_date() {
         std::fs::write(&file, schema).expect("the schema can be written");
         return;
     }
-    let kept = std::fs::read_to_string(&file).unwrap_or_default();
+    let stored = std::fs::read_to_string(&file).unwrap_or_default();
     assert!(
-        kept == schema,
+        stored == schema,
         "schema/protocol.json is stale: cargo xtask schema"
     );
 }

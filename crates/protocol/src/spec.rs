@@ -40,7 +40,7 @@ pub struct TeamSpec {
     /// Shell lines of hooks and tasks, with the scripts that they start.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub trusted: Vec<TrustedLine>,
-    /// Scripts that trusted lines and MCP servers start, and what git's configuration leads to; sorted.
+    /// Scripts that trusted lines and MCP servers start, and the paths that git's configuration refers to; sorted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub protected: Vec<KeptPath>,
 }
@@ -79,8 +79,8 @@ pub struct KeptPath {
     pub path: PathBuf,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_directory: bool,
-    /// It did not exist when the user trusted the line that starts it. Edit tools ask before they create it; the
-    /// sandbox does not prevent it, because the line is not run before the user trusts the file.
+    /// The file did not exist when the user trusted the line that starts it. Edit tools ask before they create the
+    /// file. The sandbox does not prevent its creation, because the line is not run before the user trusts the file.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_absent: bool,
 }
@@ -88,9 +88,9 @@ pub struct KeptPath {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Limits {
-    /// Maximum number of members that are not stopped.
+    /// Maximum number of teammates that are not stopped; the lead does not count.
     pub teammates: u32,
-    /// Maximum number of concurrent launches.
+    /// Maximum number of concurrent launches of foreign agents.
     pub starting: u32,
     /// Limits on what all members spend together on one goal.
     #[serde(default)]
@@ -186,7 +186,7 @@ pub fn reading_tools() -> Vec<String> {
 /// Tools that belong to another tool and are available exactly when it is.
 const PARTS: &[(&str, &[&str])] = &[("bash", &["bash_kill", "bash_output"])];
 
-/// Whether the name is that of a built-in tool, or has the form `mcp__<server>__<tool>`.
+/// Whether the name is that of a built-in tool, or begins with `mcp__` like the tools of MCP servers.
 pub fn is_tool(name: &str) -> bool {
     TOOLS.contains(&name) || name.starts_with("mcp__")
 }
@@ -210,7 +210,7 @@ pub struct AgentSpec {
     /// server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
-    /// One line about its role, for the other members.
+    /// One line about the member's role, for the other members.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub description: String,
     /// The prompt after the team's rules: the role's prompt, then the member's own.
@@ -230,28 +230,28 @@ pub struct AgentSpec {
     /// Programs in the sandbox have the network access of this machine.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub network: bool,
-    /// Roles that it may spawn, if it is the lead. `None`: all of them.
+    /// Roles that the lead may spawn. `None`: all roles.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub may_spawn: Option<Vec<RoleName>>,
-    /// Servers whose tools it may use.
+    /// Servers whose tools the agent may use.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub mcp: Vec<McpServer>,
-    /// How it searches the web. `None`: through its model's provider, if that supports it.
+    /// How the agent searches the web. `None`: through its model's provider, if that supports searching.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub search: Option<Search>,
-    /// Rules about files that it must not read without a decision. The rest of the project is readable.
+    /// Rules about files that the agent must not read without a decision. The rest of the project is readable.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub guarded: Vec<String>,
     /// The existing paths of [`TeamSpec::protected`]: the sandbox prevents changes of them. Written by the supervisor.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub kept: Vec<KeptPath>,
-    /// The user delegated some decisions to it, as the lead.
+    /// The agent is the lead, and the user delegated some decisions to it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub may_allow: bool,
-    /// Its model's provider may search the web on its own, without a decision for each search.
+    /// The provider of the agent's model may search the web by itself, without a decision for each search.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub provider_may_search: bool,
-    /// Everything runs without a decision and without a sandbox.
+    /// All calls run without a decision and without a sandbox.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub bypass: bool,
     /// Settings of providers, by their canonical names.
@@ -277,7 +277,7 @@ pub struct ProviderSpec {
     pub headers: BTreeMap<String, String>,
 }
 
-/// The base URL of a provider, and who set it.
+/// The base URL of a provider, and its origin.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]

@@ -1,5 +1,5 @@
-//! The template of the question to a coordinator's model, with placeholders such as `{task}`. Read when a team file is
-//! loaded, and filled when the question is asked.
+//! The template of the question to a coordinator's model, with placeholders such as `{task}`. Called when a team file
+//! is loaded, to check the placeholders, and when the question is asked, to fill them.
 //!
 //! Braces around anything but a lower-case word are plain text, and double braces belong to `--var` variables.
 

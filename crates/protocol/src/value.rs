@@ -1,5 +1,6 @@
-//! Plain values that the wire, the core and its journal share. Besides the ids, they are all that the core uses of this
-//! crate. Journals contain them, so their JSON form is frozen: never rename or remove a variant or a field.
+//! Plain values that the wire, the core and its journal share. The core uses only these, the ids and the user's command
+//! lines of this crate. Journals contain the values, so their JSON form is frozen: never rename or remove a variant or
+//! a field.
 
 use serde::{Deserialize, Serialize};
 
@@ -23,7 +24,7 @@ impl Budget {
         *self == Self::default()
     }
 
-    /// Input and output tokens.
+    /// Limits input and output tokens together.
     #[must_use]
     pub fn tokens(self, tokens: u64) -> Self {
         Self {
@@ -32,7 +33,7 @@ impl Budget {
         }
     }
 
-    /// US dollars, to the millionth; at least one of these.
+    /// Limits the cost to this many US dollars, rounded to a millionth; at least one millionth.
     #[must_use]
     pub fn usd(self, usd: f64) -> Self {
         Self {
@@ -41,7 +42,8 @@ impl Budget {
         }
     }
 
-    /// Minutes in which any member works, to the millisecond; at least one of these.
+    /// Limits the time in which any member works to this many minutes, rounded to a millisecond; at least one
+    /// millisecond.
     #[must_use]
     pub fn minutes(self, minutes: f64) -> Self {
         Self {
@@ -51,7 +53,7 @@ impl Budget {
     }
 }
 
-/// Milliseconds of so many minutes; at least one.
+/// Converts minutes to milliseconds; at least one.
 pub fn milliseconds(minutes: f64) -> u64 {
     ((minutes * 60_000.0).round() as u64).max(1)
 }
@@ -146,6 +148,7 @@ impl Scope {
     }
 }
 
+/// The reply that a question to the lead's model asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(tag = "kind", rename_all = "snake_case")]

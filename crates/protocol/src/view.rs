@@ -44,7 +44,7 @@ pub struct MemberView {
     pub waiting: Option<Waiting>,
     /// One sentence that explains the state.
     pub why: String,
-    /// How long in this state, in milliseconds.
+    /// How long the member has been in this state, in milliseconds.
     pub for_ms: u64,
     pub pid: Option<u32>,
     pub launch: Option<LaunchId>,
@@ -134,14 +134,14 @@ pub enum Waiting {
         until: u64,
         why: String,
     },
-    /// Other members; the model chose to wait for them.
+    /// A message or tasks of other members, which the model chose to wait for.
     Reply {
         /// Such as "tasks T-3, T-4" or "a message".
         what: String,
     },
-    /// A permission request of its own.
+    /// A permission request of this member.
     Permission { request: RequestId },
-    /// The decision about its plan.
+    /// The decision about the member's plan.
     Plan { request: RequestId, number: u64 },
     #[serde(other)]
     Unknown,
@@ -337,11 +337,11 @@ pub enum RunState {
     Finished,
     /// All rounds were used without an answer.
     MaxRounds,
-    /// No member can continue it.
+    /// No member can continue the run.
     Failed,
-    /// The user cancelled it.
+    /// The user cancelled the run.
     Cancelled,
-    /// The team went down, or another goal replaced it.
+    /// The team went down, or another goal replaced this one.
     Abandoned,
     #[serde(other)]
     Unknown,
@@ -354,7 +354,7 @@ pub struct RoundView {
     /// From 1.
     pub round: u32,
     pub state: RoundState,
-    /// The member of the round; `None` if the lead's model named none.
+    /// The member of the round; `None` if the lead's model named no member.
     pub member: Option<MemberName>,
     pub task: Option<TaskId>,
     /// The result, why there is none, or what was wrong with the reply.
@@ -387,7 +387,7 @@ pub struct QuestionView {
     pub wants: Wants,
 }
 
-/// One object that `down` terminated, closed or left, and its fate.
+/// One object that `down` terminated, closed, removed or left, and its fate.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Receipt {
@@ -432,7 +432,7 @@ pub struct SupervisorView {
     pub protocol: u32,
     pub socket: PathBuf,
     pub log: PathBuf,
-    /// How long it has been serving, in milliseconds.
+    /// How long the supervisor has been running, in milliseconds.
     pub up_ms: u64,
     pub resident_bytes: u64,
     pub connections: u32,

@@ -1,5 +1,5 @@
-//! Parses model names that users write into their canonical form. Called when a team file, a flag or a setting is read,
-//! and by the worker that calls the model.
+//! Parses the model names that users write, and prints them in canonical form. Called when a team file, a flag or a
+//! setting is read, and by the worker that calls the model.
 //!
 //! `provider/model` is canonical. `provider:model`, and bare names whose prefix only one provider uses, are accepted
 //! too; `replay:FILE` is a recording. Nothing here checks whether the provider offers the model.
@@ -12,12 +12,12 @@ use agent_team_protocol::text::visible_label;
 
 use crate::table::{PROVIDERS, Provider};
 
-/// A model for examples.
+/// The example in error texts.
 const EXAMPLE: &str = "anthropic/claude-sonnet-4-6";
 
 const REPLAY: &str = "replay:";
 
-/// Columns of a wrong name that an error repeats.
+/// The largest number of characters of an invalid name that an error repeats.
 const SHOWN: usize = 60;
 
 /// A model, or a recording in its place.
@@ -36,9 +36,11 @@ pub enum ModelName {
 pub enum ModelNameError {
     #[error("a model is named provider/model, such as {EXAMPLE}")]
     Empty,
-    #[error("no provider is called \"{0}\": there are {1}")]
+    #[error("no provider is called \"{0}\": the providers are {1}")]
     UnknownProvider(String, String),
-    #[error("the provider of \"{0}\" is unknown: write provider/{0}, with one of {1}")]
+    #[error(
+        "the provider of \"{0}\" is unknown: write <provider>/{0}, where <provider> is one of {1}"
+    )]
     WhoseIsIt(String, String),
     #[error("{0} needs a model: write {0}/<model>")]
     NoModel(String),
@@ -67,7 +69,7 @@ impl FromStr for ModelName {
             return Err(ModelNameError::Characters(shown()));
         }
         let Some((before, model)) = text.split_once(['/', ':']) else {
-            return bare(text);
+            return parse_bare(text);
         };
         let Some(provider) = Provider::named(before) else {
             let before = visible_label(before, SHOWN);
@@ -84,7 +86,7 @@ impl FromStr for ModelName {
     }
 }
 
-fn bare(model: &str) -> Result<ModelName, ModelNameError> {
+fn parse_bare(model: &str) -> Result<ModelName, ModelNameError> {
     if let Some(provider) = Provider::named(model) {
         return Err(ModelNameError::NoModel(provider.name.to_owned()));
     }
@@ -165,7 +167,7 @@ mod tests {
     fn an_unknown_provider_error_lists_similar_ones_first() {
         let error = canonical("antropic/claude");
         assert!(
-            error.starts_with("no provider is called \"antropic\": there are anthropic, "),
+            error.starts_with("no provider is called \"antropic\": the providers are anthropic, "),
             "{error}"
         );
         assert_eq!(
@@ -179,7 +181,10 @@ mod tests {
     fn invalid_model_names_explain_the_syntax() {
         for (written, says) in [
             ("", "anthropic/claude-sonnet-4-6"),
-            ("qwen3", "write provider/qwen3, with one of "),
+            (
+                "qwen3",
+                "write <provider>/qwen3, where <provider> is one of ",
+            ),
             ("openai", "openai needs a model"),
             ("openai/", "openai needs a model"),
             ("replay:", "replay:<file>"),

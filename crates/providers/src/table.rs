@@ -1,4 +1,4 @@
-//! The table of model providers. A new provider with one of the two APIs is a row of [`PROVIDERS`].
+//! The table of model providers. To add a provider with one of the two APIs, add a row to [`PROVIDERS`].
 
 /// The API of a provider.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -25,7 +25,7 @@ pub struct Provider {
     pub wire: Wire,
     /// Empty: a base URL must be configured.
     pub base_url: &'static str,
-    /// Whether the provider requires a key. Unknown at other base URLs.
+    /// Whether the provider requires a key at its own base URL. A server at a configured URL may need none.
     pub needs_key: bool,
     /// The default model; `None`: the server is asked for its models.
     pub default_model: Option<&'static str>,
@@ -35,7 +35,8 @@ pub struct Provider {
 /// Differences between implementations of Chat Completions.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Quirks {
-    /// Counts tokens in a stream only on request. Providers that always count reject the request option.
+    /// Reports the token counts of a stream only if the request asks for them. Providers that always report the counts
+    /// reject this request option.
     pub usage_on_request: bool,
     /// Accepts no user message directly after a tool result: the text is appended to the last result.
     pub results_before_answers: bool,
@@ -63,13 +64,13 @@ const REMOTE: Provider = Provider {
     quirks: PLAIN,
 };
 
-/// The usual properties of a server on the user's own machine.
+/// The usual properties of a server that requires no key, such as one on the user's own machine.
 const LOCAL: Provider = Provider {
     needs_key: false,
     ..REMOTE
 };
 
-/// In the order in which they are tried if no model is configured.
+/// All providers, in the order in which they are tried if no model is configured.
 pub static PROVIDERS: &[Provider] = &[
     Provider {
         name: "anthropic",
@@ -184,7 +185,8 @@ impl Provider {
         all.find(|provider| is(provider.name) || provider.aliases.iter().any(|alias| is(alias)))
     }
 
-    /// The provider runs on the user's own machine, and its tokens are free.
+    /// Whether the provider requires no key: it runs on the user's own machine and its tokens are free, or it is
+    /// `openai-compatible`, about whose server nothing is known.
     pub fn is_local(&self) -> bool {
         !self.needs_key
     }

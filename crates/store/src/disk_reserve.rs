@@ -9,8 +9,8 @@
 //!                the reserve fits again, with a margin
 //! ```
 //!
-//! While it is short, the released space is for urgent batches only; hence the margin: an ordinary batch
-//! is tried only when it does not have to use that space.
+//! While space is short, only urgent batches may use the released space. An ordinary batch is tried again only when the
+//! disk has space for the whole reserve and a margin.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -18,14 +18,14 @@ use std::path::{Path, PathBuf};
 use agent_team_system::disk;
 use rusqlite::{ErrorCode, ffi};
 
-/// Many times the exits, kills and denials of a large team.
+/// Size of the reserve, in bytes: many times what the exits, kills and denials of a large team need.
 const RESERVE: u64 = 4 << 20;
 
-/// Free space required beside the reserve before ordinary batches are tried again.
+/// Free space required beside the reserve before ordinary batches are tried again, in bytes.
 const MARGIN: u64 = 1 << 20;
 
-/// The largest extension of a file that SQLite makes at once: the shared memory file grows by 32 KiB, or by a memory page
-/// where that is larger.
+/// The largest extension of a file that SQLite makes at once: the shared memory file grows by 32 KiB, or by a memory
+/// page where that is larger.
 const PROBE: u64 = 64 << 10;
 
 const RESERVE_NAME: &str = "reserve";
@@ -55,14 +55,15 @@ pub(crate) fn is_disk_full(dir: &Path, error: &rusqlite::Error) -> bool {
         Some((_, ffi::SQLITE_IOERR_WRITE | ffi::SQLITE_IOERR_SHMSIZE)) => {
             let probe = dir.join("probe");
             let fits = fits(&probe, PROBE);
-            let _gone = disk::release(&probe);
+            let _released = disk::release(&probe);
             !fits
         }
         _ => false,
     }
 }
 
-/// Releases the reserve in `dir` before there is a [`DiskReserve`]. False when there was none.
+/// Releases the reserve in `dir` before there is a [`DiskReserve`]. False when there was none, or when it cannot be
+/// released.
 pub(crate) fn release(dir: &Path) -> bool {
     disk::release(&dir.join(RESERVE_NAME)).unwrap_or(false)
 }
@@ -91,7 +92,7 @@ impl DiskReserve {
         self.state == State::Reserved
     }
 
-    /// Releases the reserve after a batch did not fit. True if that freed anything.
+    /// Releases the reserve after a batch did not fit. True if that freed space.
     pub(crate) fn spend(&mut self) -> bool {
         self.state = State::Short;
         disk::release(&self.file).unwrap_or_else(|error| {
@@ -109,7 +110,8 @@ impl DiskReserve {
     }
 }
 
-/// Creates the reserve. False when it does not fit. On any other error the store continues without one.
+/// Allocates a file of this size: the reserve, or the probe. False when the disk is full. True on any other error: the
+/// store then continues without the file.
 fn fits(file: &Path, bytes: u64) -> bool {
     match disk::reserve(file, bytes) {
         Ok(()) => true,

@@ -1,4 +1,5 @@
-//! Reads history beside the writer and off the driver, a page or a list at a time.
+//! Reads stored history while the writer writes, a page or a list at a time. Every call blocks, so the
+//! driver has other threads read the pages and lists.
 //!
 //! No read transaction outlives a call, so that a slow reader does not keep old pages of the write-ahead log alive.
 //! SQLite cannot close the descriptor of a database on which this process holds locks, and the writer holds some:
@@ -93,14 +94,20 @@ impl History {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether the team's files are still at the paths where they were opened; otherwise nothing can be stored.
+    /// Checks that the team's files are still at the paths where they were opened.
+    ///
+    /// # Errors
+    /// If a file was moved, removed or replaced: nothing can be stored then.
     pub fn check(&self) -> Result<(), Moved> {
         self.files
             .iter()
             .try_for_each(|(path, identity)| identity.check(path))
     }
 
-    /// The events after `revision`, at most `limit` of them and about 1 MiB. Empty: there are no more.
+    /// The events after `revision`: at most `limit` of them, and about 1 MiB. Empty if none follows.
+    ///
+    /// # Errors
+    /// If the database cannot be read, or is no longer at its path. The same holds for all reads below.
     pub fn events_after(
         &self,
         revision: Revision,
@@ -126,8 +133,12 @@ impl History {
         Ok(page)
     }
 
-    /// The newest `limit` messages from or to a party, or of all; the oldest of them first. If the party has fewer
-    /// messages, the call visits every message of the team, at about a microsecond each, but does not read their texts.
+    /// The newest `limit` messages from or to a party, or of all parties; the oldest of these comes first. If the party
+    /// has fewer messages, the call visits every message of the team, at about a microsecond each, but does not read
+    /// the texts of the others.
+    ///
+    /// # Errors
+    /// As for [`Self::events_after`], and if the list of messages in the journal is damaged.
     pub fn messages(
         &self,
         of: Option<&Party>,

@@ -8,8 +8,8 @@
 //!      └── Committed ◄─────┘            History: read-only, beside the writer ──► pages, lists
 //! ```
 //!
-//! It must never report a batch as stored that is not, delete or overwrite a database, or decide
-//! anything about a team. Start reading at [`open`] and [`Writer::commit`].
+//! The store must never report a batch as stored that is not, delete or overwrite a database, or decide anything about
+//! a team. Start reading at [`open`] and [`Writer::commit`].
 
 mod disk_reserve;
 mod history;

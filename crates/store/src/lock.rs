@@ -32,6 +32,9 @@ pub enum Durability {
 }
 
 /// Whether a writer holds the lock of the team in this directory.
+///
+/// # Errors
+/// If the lock file cannot be opened.
 pub fn is_locked(dir: &Path) -> io::Result<bool> {
     FileLock::is_held(&dir.join(NAME))
 }
@@ -61,8 +64,8 @@ impl TeamLock {
     fn acknowledged(&self) -> io::Result<u64> {
         let text = self.file.text()?;
         let known = text.trim().split_once(' ').and_then(|(revision, boot)| {
-            let counts = boot == EVERY_BOOT || clock::boot_id().is_ok_and(|now| now == boot);
-            revision.parse().ok().filter(|_| counts)
+            let is_valid = boot == EVERY_BOOT || clock::boot_id().is_ok_and(|now| now == boot);
+            revision.parse().ok().filter(|_| is_valid)
         });
         Ok(known.unwrap_or(0))
     }

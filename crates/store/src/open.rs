@@ -37,6 +37,10 @@ pub struct Opened<T> {
 
 /// Opens the database in a team's directory, or creates it there. The directory must be private to the user. A lock
 /// beside the database, held until the writer is dropped, excludes every other writer.
+///
+/// # Errors
+/// See [`OpenError`]. A damaged database is renamed before [`OpenError::Damaged`] is returned; with
+/// [`OpenError::NotSetAside`] a part of its files may have been renamed.
 pub fn open<T: Default + Extend<Record>>(
     dir: &Path,
     identity: &TeamIdentity,
@@ -66,7 +70,11 @@ pub fn open<T: Default + Extend<Record>>(
     }
 }
 
-/// The team that the database in a directory belongs to; `None` when there is no database. Changes nothing.
+/// The team that the database in a directory belongs to; `None` when there is no database, or it has no content yet.
+/// Changes nothing.
+///
+/// # Errors
+/// If the database cannot be read, is damaged, is newer than this build, or is not one of agent-team.
 pub fn identity(dir: &Path) -> Result<Option<TeamIdentity>, OpenError> {
     let file = dir.join(FILE_NAME);
     match open_read_only(&file)? {
@@ -275,7 +283,7 @@ fn newest(connection: &Connection) -> Result<u64, ReadError> {
     Ok(newest.cast_unsigned())
 }
 
-/// Renames the database and its companions to unused names.
+/// Renames the database and its companion files to unused names.
 fn set_aside(file: PathBuf, reason: String, lock: &TeamLock) -> OpenError {
     let seconds = SystemTime::now()
         .duration_since(UNIX_EPOCH)
@@ -326,7 +334,7 @@ fn beside(file: &Path, suffix: &str) -> PathBuf {
     name.into()
 }
 
-/// By path: opening and closing a descriptor of the database would drop SQLite's locks on it.
+/// Looks the file up by its path: closing a descriptor of the database would drop SQLite's locks on it.
 fn identity_of(path: &Path) -> io::Result<FileIdentity> {
     fs::symlink_metadata(path).map(|metadata| FileIdentity::from(&metadata))
 }

@@ -23,8 +23,8 @@ pub struct JournalEntry {
     pub event: Arc<str>,
 }
 
-/// The stored state: the records of the snapshot, then those of the journal after it. They are read one at a time, and
-/// never all in memory.
+/// The stored state, built from the records of the snapshot and those of the journal after it. The records are read one
+/// at a time, and are never all in memory.
 #[derive(Debug)]
 pub struct Restored<T> {
     pub state: T,
@@ -59,8 +59,8 @@ impl From<rusqlite::Error> for ReadError {
     }
 }
 
-/// Whether the error means that the file's content is damaged: SQLite reports it, or a row has not the form that this
-/// program writes.
+/// Whether the error means that the file's content is damaged: SQLite reports it, or a row does not have the form that
+/// this program writes.
 fn is_damage(error: &rusqlite::Error) -> bool {
     use rusqlite::Error as E;
     matches!(

@@ -7,8 +7,8 @@ use std::thread::{self, JoinHandle};
 
 use crate::writer::{Batch, CommitError, Committed, Writer};
 
-/// Receives the result of each batch, in the order of submission, exactly one per batch. Called on the
-/// writer's thread: it must hand the result on and return.
+/// Receives the results of submitted batches: exactly one for each, in the order of submission. It is called on the
+/// writer's thread, so it must pass the result on without blocking.
 pub type Sink = Box<dyn Fn(Result<Committed, CommitError>) + Send>;
 
 #[derive(Debug)]
@@ -27,7 +27,10 @@ enum Work {
 }
 
 impl Store {
-    /// Errors: the thread cannot be started.
+    /// Starts the writer's thread.
+    ///
+    /// # Errors
+    /// If the thread cannot be started.
     pub fn start(writer: Writer, sink: Sink) -> io::Result<Self> {
         let file = writer.file().to_owned();
         let writer = Arc::new(Mutex::new(writer));
@@ -49,7 +52,10 @@ impl Store {
     }
 
     /// Commits on the caller's thread, which waits for the disk: on a fast disk this is cheaper than switching threads
-    /// twice. The sink is not called. Returns the batch if the writer's thread is busy.
+    /// twice. The sink is not called.
+    ///
+    /// # Errors
+    /// Returns the batch if the writer's thread is busy, or if a commit or the upkeep has panicked.
     pub fn commit_here(&self, batch: Batch) -> Result<Result<Committed, CommitError>, Batch> {
         let writer = self.writer.as_ref().expect("taken only on close");
         let mut writer = match writer.try_lock() {
@@ -83,8 +89,8 @@ impl Store {
 impl Drop for Store {
     fn drop(&mut self) {
         self.work = None;
-        // An error means that the thread panicked. The sink has received `Panicked` if it was during a commit, and
-        // nothing if it was during upkeep.
+        // An error means that the thread panicked. If it panicked during a commit, the sink has received `Panicked`; if
+        // during upkeep, nothing.
         let _ended = self.thread.take().map(JoinHandle::join);
         let writer = self.writer.take().and_then(Arc::into_inner);
         if let Some(Ok(writer)) = writer.map(Mutex::into_inner) {

@@ -1,4 +1,4 @@
-//! The only writer of a team's journal. Runs on [`crate::Store`]'s thread, or inline where the driver wants the lowest
+//! The only writer of a team's journal. Runs on [`crate::Store`]'s thread, or on the driver's thread for the lowest
 //! latency.
 //!
 //! A batch is one transaction: all of it is stored or nothing. `Ok` means that it is stored, at the path where the next
@@ -27,7 +27,7 @@ const CHECKPOINT_PAGES: i32 = 1000;
 /// How long a commit waits for another program that has locked the database. Readers wait for the commit meanwhile.
 const LOCKED_LIMIT: Duration = Duration::from_millis(200);
 
-/// The changes of one turn of the driver.
+/// The changes that the driver commits together.
 #[derive(Debug)]
 pub struct Batch {
     /// The revision of the first record: the successor of the newest stored one.
@@ -62,7 +62,8 @@ pub struct Committed {
     pub took: Duration,
 }
 
-/// Why a batch was not stored. Nothing of it was acknowledged; after `Moved` and `Broken` it may still be on disk.
+/// Why a batch was not stored. Nothing of it was acknowledged; after `Moved`, `Broken` and `Panicked` it may still be
+/// on disk.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum CommitError {
     #[error("cannot store in {}: the disk is full", .0.display())]
@@ -121,7 +122,7 @@ pub struct Writer {
     /// Pages in the write-ahead log, as reported by SQLite.
     log_pages: Arc<AtomicI32>,
     checkpoint_at: i32,
-    /// Why nothing can be stored.
+    /// Set once nothing more can be stored: the reason.
     ended: Option<CommitError>,
     /// Excludes other writers. Declared last, so that it is released after the connection is closed.
     lock: Arc<TeamLock>,
@@ -168,7 +169,10 @@ impl Writer {
         })
     }
 
-    /// Stores a batch. Call [`upkeep`](Self::upkeep) after it has been answered.
+    /// Stores a batch. Call [`upkeep`](Self::upkeep) after the batch was answered.
+    ///
+    /// # Errors
+    /// If the batch was not stored: see [`CommitError`]. After a final error every later batch is refused.
     pub fn commit(&mut self, batch: Batch) -> Result<Committed, CommitError> {
         let started = Instant::now();
         if let Some(ended) = &self.ended {
@@ -191,7 +195,7 @@ impl Writer {
         }
         written
             .and_then(|()| self.check_files())
-            .inspect_err(|error| self.note(error))?;
+            .inspect_err(|error| self.refuse_if_final(error))?;
 
         self.newest += rows.len() as u64;
         if planted::strikes(Plant::SecondWriter, 50) {
@@ -336,8 +340,10 @@ impl Writer {
                 Ok((row.get::<_, i32>(1)?, row.get::<_, i32>(2)?))
             });
         match counts {
-            // A reader still uses older pages: without this line, every commit from here on would try again.
-            Ok((logged, moved)) if moved < logged => self.checkpoint_at = logged + CHECKPOINT_PAGES,
+            // A reader still uses older pages. Without a later threshold, every commit would try the checkpoint again.
+            Ok((logged, copied)) if copied < logged => {
+                self.checkpoint_at = logged + CHECKPOINT_PAGES
+            }
             Ok(_) => self.checkpoint_at = CHECKPOINT_PAGES,
             Err(error) => {
                 self.checkpoint_at = self.log_pages.load(Ordering::Relaxed) + CHECKPOINT_PAGES;
@@ -349,7 +355,7 @@ impl Writer {
     fn upkeep_failed(&mut self, what: &str, error: rusqlite::Error) {
         let error = self.failure(error);
         tracing::warn!(file = %self.file().display(), %error, "{what} failed");
-        self.note(&error);
+        self.refuse_if_final(&error);
     }
 
     /// The paths must still lead to the database and its log: SQLite continues to write to an unlinked file without an
@@ -362,7 +368,7 @@ impl Writer {
     }
 
     /// After a final error every later batch is refused with that error.
-    fn note(&mut self, error: &CommitError) {
+    fn refuse_if_final(&mut self, error: &CommitError) {
         if !error.is_final() {
             return;
         }
@@ -403,7 +409,7 @@ impl Writer {
     }
 }
 
-/// A failpoint: an event of another writer.
+/// A failpoint: stores an event as a second writer would.
 fn insert_foreign_event(file: &Path) {
     let written = Connection::open(file).and_then(|other| {
         other.execute(

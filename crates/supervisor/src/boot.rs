@@ -42,7 +42,8 @@ pub fn run(foreground: bool) -> u8 {
     match result {
         Ok(code) => code,
         Err(error) => {
-            tracing::error!(error = format!("{error:#}"), "cannot start the supervisor");
+            // Most errors occur before the supervisor serves; removing its files at the end can fail, too.
+            tracing::error!(error = format!("{error:#}"), "the supervisor failed");
             let code = exit_code(&error) as u8;
             if let Some(mut ready) = ready {
                 // Report the start-up error to the parent through the readiness pipe.
@@ -87,8 +88,8 @@ async fn serve(foreground: bool, ready: &mut Option<std::fs::File>) -> anyhow::R
         return Err(AlreadyRunning(directories.supervisor_lock()).into());
     };
     if let Some(other) = daemon::without_lock(&directories).await {
-        // The other supervisor's lock file was removed. It will create the file again on SIGHUP, and must then be
-        // able to lock it.
+        // The other supervisor's lock file was removed. On SIGHUP that supervisor creates the file again, and must
+        // then be able to lock it.
         drop(lock);
         tracing::warn!(pid = other.pid, "another supervisor lost its lock file");
         other.signal(Signal::SIGHUP)?;
@@ -113,8 +114,8 @@ async fn serve(foreground: bool, ready: &mut Option<std::fs::File>) -> anyhow::R
         let _starter_gone = writeln!(ready, "ready");
     }
 
-    // The starter may exit before it connects, so an unclaimed supervisor must not live for ever. The timer is
-    // dropped once it has fired, so that an idle supervisor has no timer.
+    // The starter may exit before it connects, so a supervisor without clients must not run for ever. The timer is
+    // dropped when a client has connected or the limit has passed, so that an idle supervisor has no timer.
     let first_client = tokio::time::timeout(FIRST_CLIENT_LIMIT, server.first_client());
     let mut first_client = Some(Box::pin(first_client));
     let (goodbye, code) = loop {
@@ -122,8 +123,8 @@ async fn serve(foreground: bool, ready: &mut Option<std::fs::File>) -> anyhow::R
             () = wait_optional(&mut first_client) => first_client = None,
             Some(notice) = serving.notices.recv() => match notice {
                 Notice::WentDown => {}
-                // No goodbye: a worker whose connection ends without one starts a new supervisor, which reads what is
-                // really on disk.
+                // No goodbye: a worker whose connection ends without a goodbye starts a new supervisor, which reads
+                // what is really on disk.
                 Notice::SyncFailed => break (None, SYNC_FAILED),
             },
             Some(trigger) = serving.triggers.recv() => match trigger {
@@ -153,8 +154,8 @@ async fn serve(foreground: bool, ready: &mut Option<std::fs::File>) -> anyhow::R
     Ok(code)
 }
 
-/// Creates and locks the lock file again if it was removed. If a starter holds the new file at this moment, it finds
-/// this process and signals again.
+/// Creates and locks the lock file again if it was removed. If a starter has locked the new file at this moment, this
+/// fails; the starter then finds this process and sends another SIGHUP.
 fn restore_lock(lock: &mut FileLock, announced: &daemon::Announced, directories: &Directories) {
     let path = directories.supervisor_lock();
     if lock.is_at(&path) {

@@ -1,9 +1,10 @@
 //! Where commits run. Called by the driver; its `Machine` chooses the implementation.
 //!
 //! With `durability = "process"` a commit is a write to the page cache, always done by [`Inline`] on the driver's
-//! thread. With `"power"` a commit waits for the disk: [`Threaded`] runs it on the store's thread, so that the driver
-//! continues to take inputs. It commits on the driver's thread only when no other input waits and the last sync was
-//! fast, because two hand-overs between threads would then cost more than the sync.
+//! thread. With `"power"` a commit waits for the disk: [`Threaded`] runs it on the store's thread, so that connections
+//! and other teams, whose tasks share the driver's thread, continue. It commits on the driver's thread only when no
+//! other input waits and the last sync was fast, because two hand-overs between threads would then cost more than the
+//! sync.
 
 use std::pin::Pin;
 use std::time::Duration;
@@ -11,15 +12,16 @@ use std::time::Duration;
 use agent_team_store::{Batch, CommitError, Committed, Store, Writer};
 use tokio::sync::mpsc;
 
-/// Limit of a sync that may block the driver: about the cost of the hand-overs on a busy machine.
+/// A sync of at most this duration may block the driver's thread. The two hand-overs cost about as much on a busy
+/// machine.
 const FAST_SYNC: Duration = Duration::from_millis(1);
 
 pub type CommitResult = Result<Committed, CommitError>;
 
 /// Stores one batch at a time.
 pub trait Committer {
-    /// `alone`: no other input waits for the driver.
-    fn submit(&mut self, batch: Batch, alone: bool) -> Submitted;
+    /// Submits a batch. `is_idle`: no other input waits for the driver.
+    fn submit(&mut self, batch: Batch, is_idle: bool) -> Submitted;
 
     /// The result of the batch in progress; `None` when the store has stopped.
     fn answer(&mut self) -> Pin<Box<dyn Future<Output = Option<CommitResult>> + '_>>;
@@ -44,7 +46,7 @@ pub enum Submitted {
 pub(crate) struct Inline(pub(crate) Box<Writer>);
 
 impl Committer for Inline {
-    fn submit(&mut self, batch: Batch, _alone: bool) -> Submitted {
+    fn submit(&mut self, batch: Batch, _is_idle: bool) -> Submitted {
         Submitted::Answered(Box::new(self.0.commit(batch)))
     }
 
@@ -92,8 +94,8 @@ impl Threaded {
 }
 
 impl Committer for Threaded {
-    fn submit(&mut self, batch: Batch, alone: bool) -> Submitted {
-        let batch = if alone && self.took <= FAST_SYNC {
+    fn submit(&mut self, batch: Batch, is_idle: bool) -> Submitted {
+        let batch = if is_idle && self.took <= FAST_SYNC {
             match self.store.commit_here(batch) {
                 Ok(answer) => {
                     self.note(&answer);
@@ -118,7 +120,7 @@ impl Committer for Threaded {
         })
     }
 
-    /// The store's thread does it between two batches.
+    /// Does nothing: the store's thread does the maintenance between two batches.
     fn upkeep(&mut self) {}
 
     fn close(self: Box<Self>) {

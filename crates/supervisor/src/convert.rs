@@ -27,7 +27,8 @@ use crate::parsed_settings::{ParsedSettings, Unreadable};
 use crate::permission;
 use crate::settings::{self, MemberSettings, TeamPlacement, TeamSettings, to_json};
 
-/// The desired team for the core. Members without a colour keep their current one, or get an unused one.
+/// The desired team for the core. A member without a colour keeps its current one, or gets one that no member uses;
+/// when all are in use, colours repeat.
 pub(crate) fn up_spec(spec: TeamSpec, team_placement: TeamPlacement, team: &Team) -> UpSpec {
     let mut taken: BTreeSet<Colour> = team
         .members()
@@ -76,7 +77,7 @@ pub(crate) fn up_spec(spec: TeamSpec, team_placement: TeamPlacement, team: &Team
     }
 }
 
-/// The lead's strategy; the other members in the order of the file.
+/// The lead's strategy. With `collaborate`, the other members work in the order of the team file.
 fn strategy(members: &[MemberSpec]) -> round::Strategy {
     let lead = members.iter().find(|member| member.lead);
     match lead.and_then(|lead| lead.agent.strategy.as_ref()) {
@@ -151,7 +152,8 @@ fn check_engine(name: &str, engine: Engine) -> Result<(), Refusal> {
     )))
 }
 
-/// The agent of a spawned member: the role's, with overrides. Never has tools that the role does not have.
+/// The agent of a spawned member: the role's agent with the overrides of the call. If the role limits the tools, the
+/// member has no others.
 fn spawned_agent(
     role: AgentSpec,
     model: Option<String>,
@@ -217,8 +219,8 @@ pub(crate) fn spawn_spec(
     settings: &ParsedSettings,
 ) -> Result<SpawnSpec, Refusal> {
     let rules = settings.rules().map_err(Unreadable::refusal)?;
-    let known = rules.map_or(&[][..], |rules| &rules.settings.roles);
-    let role = match known.iter().find(|role| role.name == spawn.role) {
+    let roles = rules.map_or(&[][..], |rules| &rules.settings.roles);
+    let role = match roles.iter().find(|role| role.name == spawn.role) {
         Some(role) => role.clone(),
         None if spawn.role.as_str() == "worker" => RoleSpec {
             name: spawn.role.clone(),
@@ -228,7 +230,7 @@ pub(crate) fn spawn_spec(
             agent: AgentSpec::default(),
         },
         None => {
-            let mut names: Vec<&str> = known.iter().map(|role| role.name.as_str()).collect();
+            let mut names: Vec<&str> = roles.iter().map(|role| role.name.as_str()).collect();
             if names.is_empty() {
                 names.push("worker");
             }
@@ -340,7 +342,7 @@ fn file_task(spec: TaskSpec) -> FileTask {
     }
 }
 
-/// Without dependencies; see [`after`].
+/// Converts a task except its dependencies, which [`after`] converts.
 pub(crate) fn task_spec(spec: TaskSpec) -> core_spec::TaskSpec {
     let key = if spec.key.is_empty() {
         spec.title.as_str().into()
@@ -366,12 +368,13 @@ pub(crate) fn task_spec(spec: TaskSpec) -> core_spec::TaskSpec {
     }
 }
 
+/// Converts the dependencies of a task: ids of tasks, and keys of tasks in the team file.
 pub(crate) fn after(after: &[String]) -> Vec<After> {
-    let one = |text: &String| match text.parse::<TaskId>() {
+    let dependency = |text: &String| match text.parse::<TaskId>() {
         Ok(id) => After::Task(id),
         Err(_) => After::Key(text.as_str().into()),
     };
-    after.iter().map(one).collect()
+    after.iter().map(dependency).collect()
 }
 
 pub(crate) fn task_changes(changes: method::TaskChanges) -> TaskChanges {
@@ -406,8 +409,8 @@ fn change<T>(value: Option<T>, clears: bool) -> Option<Option<T>> {
     if clears { Some(None) } else { value.map(Some) }
 }
 
-/// Items that a member adds to its transcript.
-pub(crate) fn growth(append: method::AppendTranscript) -> Result<TurnProgress, Refusal> {
+/// Converts an addition to a member's transcript: the items, the messages read, the usage and the end of the turn.
+pub(crate) fn turn_progress(append: method::AppendTranscript) -> Result<TurnProgress, Refusal> {
     let items: Vec<Arc<str>> = append.items.iter().map(|item| item.get().into()).collect();
     if let Some(long) = items.iter().find(|item| item.len() > method::ITEM_MAX) {
         let (bytes, limit) = (long.len(), method::ITEM_MAX);
@@ -513,11 +516,11 @@ fn hint(refused: &Refused) -> Option<String> {
             format!("pass a rule with --as; see suggested rules with: {}", CommandLine::ShowAnyRequest)
         }
         Refused::LineNotAllowed(_) => {
-            "use create_task, which requests permission; the user may write shell lines without it".to_owned()
+            "use create_task, which requests permission; only the user writes lines without permission".to_owned()
         }
         Refused::NoTask(_) => "use --for member, which is valid until the team goes down".to_owned(),
         Refused::ApprovedOnce => {
-            "omit --for and --as: the approval covers this plan only; later calls of the member are requested separately"
+            "omit --for and --as: they do not apply to a plan, and later calls of the member still need permission"
                 .to_owned()
         }
         Refused::UnknownTask(_) => format!("list the tasks with: {}", CommandLine::ListTasks),

@@ -10,8 +10,8 @@
 //! results come back as [`Message`]s. While a commit waits for the disk, messages stay in the channel.
 //!
 //! Components own their fields and do not know the driver: `batch`, `launches`, `waiters`, `down`, `replies`,
-//! `subscribers`, `labels`. `views` and `permissions` are computed from the state. These components
-//! only return decisions. The other files extend `Driver` and carry them out.
+//! `subscribers`, `labels`. `views` and `permissions` are computed from the state. These components send frames and
+//! answers, but give no order to the launcher and no input to the core. The other files extend `Driver` and do both.
 
 mod batch;
 mod calls;
@@ -90,9 +90,9 @@ pub(crate) struct DriverHandle {
 }
 
 impl DriverHandle {
-    /// Why the team can no longer be stored, if its files are gone.
+    /// Why the team can no longer be stored, if its files were moved or removed.
     pub(crate) fn storage_error(&self) -> Option<String> {
-        self.history.check().err().map(|moved| moved.to_string())
+        self.history.check().err().map(|error| error.to_string())
     }
 
     /// Refuses operations that require the team to be down.
@@ -158,7 +158,7 @@ pub(crate) struct Driver {
 }
 
 /// Source of randomness for the core: random bytes drawn once, made unique per step by a counter. The core hashes the
-/// seed, so that values derived from it do not reveal it.
+/// seed, so that a derived value does not reveal the seed.
 struct Seed {
     drawn: [u8; 24],
     step: u64,
@@ -186,7 +186,8 @@ enum Storage {
     /// Disk full: queries, repeated calls and urgent changes (`stop`, `down`, a denial, …) proceed. All other changes
     /// wait here for a probe: they proceed if it succeeds and are refused if it fails.
     Full(Vec<Request>),
-    /// Why no further call is accepted.
+    /// Nothing can be stored until the supervisor is restarted; contains the reason. Queries are answered, changes are
+    /// refused.
     Failed(String),
     /// Why the process is about to exit. Requests are dropped: their callers repeat them at the next supervisor, which
     /// opens the store again.
@@ -404,7 +405,7 @@ impl Driver {
         self.step(input);
     }
 
-    /// Every wake-up that is set.
+    /// All timers of the team and of its launches.
     fn timers(&self) -> impl Iterator<Item = (Tick, Timer<'_>)> {
         self.team.timers().chain(self.launches.timers())
     }
@@ -436,11 +437,11 @@ impl Driver {
         }
     }
 
-    /// Holds members whose settings this build cannot read, for example settings written by a newer version. Without
-    /// readable rules their calls cannot be judged. `up` replaces the settings.
+    /// Holds members whose settings, or whose team's settings, this build cannot read, for example because a newer
+    /// version wrote them. Without readable rules their calls cannot be judged. `up` replaces the settings.
     fn hold_unreadable(&mut self) {
         for (member, unreadable) in self.settings.unreadable() {
-            tracing::error!(%member, %unreadable, "held");
+            tracing::error!(%member, %unreadable, "holding a member: its settings cannot be used");
             let reason = format!("{unreadable}; replace them with: {}", CommandLine::Up);
             self.urgent(Input::Unreadable {
                 member,

@@ -50,19 +50,20 @@ pub enum ServeError {
     SyncFailed,
 }
 
-/// Serves until `over` completes, with a value or an error. Signals `ready` once calls are answered at the
-/// directories' socket. Must be called within a `LocalSet`, and must not have to wait for the other tasks of that
-/// set.
+/// Serves until `stop` completes, with a value or an error, or a client calls `supervisor/stop` or
+/// `supervisor/restart`. Signals `ready` once calls are answered at the directories' socket. Must be called within a
+/// `LocalSet`, by its `block_on`: as a spawned task it would wait for its turn among the connections of that set.
 ///
 /// The teams are not taken down; to end the members first, call `team/down`. Remaining members are notified that the
 /// supervisor has stopped, and their workers end at once.
 ///
 /// # Errors
-/// When the directories cannot be used or are in use, or when accepted calls cannot be stored.
+/// When the directories, their lock or their socket cannot be used, when another supervisor uses them, or when accepted
+/// calls cannot be stored.
 pub async fn serve(
     embedding: Embedding,
     ready: oneshot::Sender<()>,
-    mut over: oneshot::Receiver<()>,
+    mut stop: oneshot::Receiver<()>,
 ) -> Result<(), ServeError> {
     let Embedding {
         directories,
@@ -90,7 +91,7 @@ pub async fn serve(
     let mut socket_check = tokio::time::interval(SocketServer::SOCKET_CHECK);
     let result = loop {
         tokio::select! {
-            _over = &mut over => break Ok(()),
+            _stopped = &mut stop => break Ok(()),
             _ = socket_check.tick() => serving.restore_socket(&lock),
             Some(notice) = serving.notices.recv() => match notice {
                 Notice::WentDown => {}

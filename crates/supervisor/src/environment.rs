@@ -16,7 +16,7 @@ pub(crate) struct Environment {
     /// Names of the variables that the caller passed explicitly.
     #[serde(default)]
     pub(crate) named: BTreeSet<String>,
-    /// Only for the members' tools and tasks.
+    /// Variables that only the members' tools and tasks receive, not hooks.
     #[serde(default)]
     pub(crate) secrets: BTreeMap<String, String>,
 }

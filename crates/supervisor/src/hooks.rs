@@ -41,7 +41,8 @@ pub(crate) enum HookOutcome {
 /// The process group of a running hook. Dropping it kills the group: killing `/bin/sh` alone would leave its children
 /// running.
 struct RunningGroup {
-    /// Must not be reaped before the group is killed: afterwards its pid may name another group.
+    /// The shell's pid, which is also the id of its group. The shell must not be reaped before the group is killed:
+    /// afterwards another group may have this id.
     leader: Option<u32>,
 }
 
@@ -148,8 +149,8 @@ mod tests {
 
     #[test]
     fn a_timeout_kills_the_children_of_the_hook() {
-        let place = tempfile::tempdir().unwrap();
-        let pid = place.path().join("pid");
+        let directory = tempfile::tempdir().unwrap();
+        let pid = directory.path().join("pid");
         let line = format!("sleep 1000 & echo $! > {}; wait", pid.display());
         let outcome = outcome_within(Duration::from_millis(500), &line, "");
         assert!(matches!(outcome, HookOutcome::Failed(why) if why.contains("killed after")));

@@ -1,8 +1,8 @@
 //! The launcher: one task per team that starts workers, and opens, labels and closes their panes.
 //!
 //! The driver sends it orders through [`Launcher`] and never waits for it; results return as messages. The launcher
-//! decides nothing. It knows that it started a process, not whether that process lives: the driver learns that from
-//! the worker's connection and its pidfd.
+//! makes only one decision: a worker runs headless if no pane can be opened for it. It knows that it started a process,
+//! not whether that process lives: the driver detects that by the worker's connection and its pidfd.
 
 pub(crate) mod backend;
 mod headless;
@@ -58,22 +58,25 @@ pub(crate) enum Order {
     /// Sets the summary of members that wait for the user; empty for none.
     SetSummary(String),
     Close(MemberName),
-    /// Reports the end of a hosted worker, or immediately if there is no such launch. Contains the host process.
+    /// Reports when the hosted worker of this launch has ended; at once if the launch is unknown. The process is the
+    /// worker's host process.
     Watch(LaunchId, ProcessId),
-    /// Ends a hosted worker and, if it does not end in time, its host process. Answered when nothing of it is left;
-    /// dropped without an answer if it cannot be ended.
+    /// Ends a hosted worker and, if it does not end in time, its host process. `gone` is answered when nothing of the
+    /// worker is left. It is dropped without an answer if the host process cannot be killed, or if an embedding program
+    /// does not know the launch.
     End {
         launch: LaunchId,
         process: Option<ProcessId>,
         gone: oneshot::Sender<()>,
     },
-    /// Closes all panes of the team, and our tmux server if it has no other sessions.
+    /// Closes all panes of the team, and our tmux server if it has no other sessions. Waits for the exit of the host
+    /// process.
     CloseAll(oneshot::Sender<Vec<Receipt>>),
     Attach {
         member: Option<MemberName>,
         read_only: bool,
         terminal: CallerTerminal,
-        /// For a connected member.
+        /// Set for a connected member with a process of its own.
         lend: Option<TerminalLoan>,
         reply: oneshot::Sender<Result<AttachAnswer, Refusal>>,
     },
@@ -110,10 +113,10 @@ impl Launcher {
             machine: machine.clone(),
             directories: directories.clone(),
             panes: None,
-            process: HostProcess::new(directories.host_socket(team.as_str()), reports.clone()),
+            host_process: HostProcess::new(directories.host_socket(team.as_str()), reports.clone()),
             team,
             hosted: host.map(|host| HostedWorkers::new(host, reports.clone())),
-            waiting: String::new(),
+            summary: String::new(),
             reports,
         };
         tokio::task::spawn_local(task.run(taken));
@@ -146,7 +149,7 @@ impl Launcher {
 /// Labels not yet shown. They are cosmetic, so they are collected, and wait while workers start.
 #[derive(Default)]
 struct PendingLabels {
-    waiting: Vec<(MemberName, Label)>,
+    labels: Vec<(MemberName, Label)>,
     /// The summary of members that wait for the user, if it changed.
     summary: Option<String>,
     due: Option<Instant>,
@@ -155,21 +158,21 @@ struct PendingLabels {
 impl PendingLabels {
     fn put(&mut self, member: MemberName, label: Label) {
         self.forget(&member);
-        self.waiting.push((member, label));
-        self.is_due();
+        self.labels.push((member, label));
+        self.set_due();
     }
 
     fn put_summary(&mut self, summary: String) {
         self.summary = Some(summary);
-        self.is_due();
+        self.set_due();
     }
 
-    fn is_due(&mut self) {
+    fn set_due(&mut self) {
         self.due.get_or_insert_with(|| Instant::now() + LABEL_PAUSE);
     }
 
     fn forget(&mut self, member: &MemberName) {
-        self.waiting.retain(|(labelled, _)| labelled != member);
+        self.labels.retain(|(labelled, _)| labelled != member);
     }
 }
 
@@ -182,9 +185,9 @@ struct LauncherTask {
     /// `None`: no worker runs inside this process.
     hosted: Option<HostedWorkers>,
     /// The current summary of members that wait for the user.
-    waiting: String,
+    summary: String,
     /// The host process for hosted workers outside this process.
-    process: HostProcess,
+    host_process: HostProcess,
     reports: ReportSender,
 }
 
@@ -215,7 +218,7 @@ impl LauncherTask {
                     }
                     Order::Label(member, label) => labels.put(member, label),
                     Order::SetSummary(summary) => {
-                        self.waiting.clone_from(&summary);
+                        self.summary.clone_from(&summary);
                         labels.put_summary(summary);
                     }
                     Order::SetBackend(..)
@@ -232,24 +235,24 @@ impl LauncherTask {
                     Err(_none_waits) => break None,
                 }
             };
-            if !starts.is_empty() && !self.waiting.is_empty() {
-                // The window that shows the summary may be created only by this start.
-                labels.put_summary(self.waiting.clone());
+            if !starts.is_empty() && !self.summary.is_empty() {
+                // The window that shows the summary may not exist before this start.
+                labels.put_summary(self.summary.clone());
             }
             self.start_all(starts).await;
             if let Some(order) = other {
                 self.show(&mut labels).await;
-                self.one(order).await;
+                self.carry_out(order).await;
             }
         }
     }
 
-    async fn show(&mut self, labels: &mut PendingLabels) {
+    async fn show(&mut self, pending: &mut PendingLabels) {
         let PendingLabels {
-            waiting, summary, ..
-        } = std::mem::take(labels);
+            labels, summary, ..
+        } = std::mem::take(pending);
         if let Some(panes) = &mut self.panes {
-            panes.label(waiting).await;
+            panes.label(labels).await;
             if let Some(summary) = summary {
                 panes.show_summary(&summary).await;
             }
@@ -270,7 +273,7 @@ impl LauncherTask {
             .partition(|start| has_panes && start.placement.has_panes());
         for start in others {
             let running = match start.placement == Placement::Hosted {
-                true => self.process.start(&start).await,
+                true => self.host_process.start(&start).await,
                 false => headless::start(&*self.machine, &start),
             };
             self.report(start, running);
@@ -279,11 +282,12 @@ impl LauncherTask {
             && !in_panes.is_empty()
         {
             let outcomes = panes.start(&in_panes).await;
-            let gone = panes.is_gone();
+            let is_gone = panes.is_gone();
             for (start, outcome) in in_panes.into_iter().zip(outcomes) {
                 let outcome = match outcome {
-                    // The user closed the team's window or tmux server. The team continues headless.
-                    Err(why) if gone => {
+                    // No pane can be opened, for example because the user closed the team's window or tmux server. The
+                    // worker runs headless instead.
+                    Err(why) if is_gone => {
                         tracing::warn!(member = %start.member, why, "started headless instead of in a pane");
                         headless::start(&*self.machine, &start)
                     }
@@ -306,7 +310,7 @@ impl LauncherTask {
         let outcomes = match &mut self.panes {
             Some(panes) => {
                 let outcomes = panes.start(orders).await;
-                panes.show_summary(&self.waiting).await;
+                panes.show_summary(&self.summary).await;
                 outcomes
             }
             None => {
@@ -336,7 +340,7 @@ impl LauncherTask {
         }));
     }
 
-    async fn one(&mut self, order: Order) {
+    async fn carry_out(&mut self, order: Order) {
         match order {
             Order::SetBackend(team_placement, layout) => {
                 let team = self.team.clone();
@@ -357,7 +361,7 @@ impl LauncherTask {
             }
             Order::Watch(launch, process) => match &mut self.hosted {
                 Some(hosted) => hosted.watch(launch),
-                None => self.process.watch(launch, process),
+                None => self.host_process.watch(launch, process),
             },
             Order::End {
                 launch,
@@ -365,14 +369,14 @@ impl LauncherTask {
                 gone,
             } => match &mut self.hosted {
                 Some(hosted) => hosted.end(&launch, gone),
-                None => self.process.end(launch, process, gone),
+                None => self.host_process.end(launch, process, gone),
             },
             Order::CloseAll(reply) => {
                 let mut receipts = match &mut self.panes {
                     Some(panes) => panes.close_all().await,
                     None => Vec::new(),
                 };
-                receipts.extend(self.process.wait_gone().await);
+                receipts.extend(self.host_process.wait_gone().await);
                 let _asker_gone = reply.send(receipts);
             }
             Order::Attach {
@@ -399,6 +403,7 @@ impl LauncherTask {
                 };
                 let _asker_gone = reply.send(answer);
             }
+            // `run` handles these orders itself.
             Order::Start(_) | Order::Label(..) | Order::SetSummary(_) => {}
         }
     }
@@ -445,7 +450,7 @@ mod tests {
             "a newer label does not postpone the update"
         );
         labels.forget(&bob);
-        assert_eq!(labels.waiting, [(ada, label("working"))]);
+        assert_eq!(labels.labels, [(ada, label("working"))]);
         labels.put_summary("ada asks".into());
         labels.put_summary(String::new());
         assert_eq!(labels.summary.as_deref(), Some(""));

@@ -19,11 +19,11 @@ const LINES_WAITING: usize = 1_000;
 /// Starts logging. Lines are written until the guard is dropped. A log that cannot be written (full disk) does not stop
 /// the supervisor.
 pub(crate) fn start(directories: &Directories, foreground: bool) -> Option<WorkerGuard> {
-    let wanted = std::env::var(FILTER).ok();
-    let filter = wanted.as_deref().map(str::parse::<Targets>).transpose();
-    let unreadable = filter.as_ref().err().map(ToString::to_string);
-    let standard = || Targets::new().with_default(LevelFilter::INFO);
-    let filter = filter.ok().flatten().unwrap_or_else(standard);
+    let variable = std::env::var(FILTER).ok();
+    let filter = variable.as_deref().map(str::parse::<Targets>).transpose();
+    let filter_error = filter.as_ref().err().map(ToString::to_string);
+    let default_filter = || Targets::new().with_default(LevelFilter::INFO);
+    let filter = filter.ok().flatten().unwrap_or_else(default_filter);
     let subscriber = tracing_subscriber::registry().with(filter);
     let guard = if foreground {
         subscriber
@@ -39,7 +39,7 @@ pub(crate) fn start(directories: &Directories, foreground: bool) -> Option<Worke
             .init();
         Some(guard)
     };
-    if let Some(error) = unreadable {
+    if let Some(error) = filter_error {
         tracing::warn!(%error, "cannot read {FILTER}: logging at the level info");
     }
     guard

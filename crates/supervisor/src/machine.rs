@@ -1,8 +1,8 @@
 //! The supervisor's interface to the machine: time, randomness, worker processes, and where blocking work runs.
 //! Called by the server, the drivers and the launchers.
 //!
-//! [`ThisMachine`] is the real one. The simulation of the `tests` package provides another one with virtual time and
-//! tasks in place of processes. Therefore no other code of this crate may read a clock that influences a decision,
+//! [`ThisMachine`] is the real machine. The simulation of the `tests` package provides a machine with virtual time, and
+//! with tasks in place of processes. Therefore no other code of this crate may read a clock that influences a decision,
 //! start or end a worker process, or move work to a thread. Panes, hosted members and hooks are excluded: they start
 //! programs of their own.
 
@@ -43,12 +43,21 @@ pub trait Machine {
     fn own_pid(&self) -> u32;
 
     /// The process that has this pid now.
+    ///
+    /// # Errors
+    /// When the process cannot be inspected.
     fn process(&self, pid: u32) -> io::Result<Option<ProcessId>>;
 
     /// The program of an engine's workers.
+    ///
+    /// # Errors
+    /// When the program cannot be found.
     fn worker_program(&self, engine: Engine) -> Result<PathBuf, FindBinaryError>;
 
-    /// Starts a program in a new session without a terminal. It outlives the supervisor.
+    /// Starts a program in a new session without a terminal. The process outlives the supervisor.
+    ///
+    /// # Errors
+    /// When the program cannot be started.
     fn start(&self, program: &ProgramSpec) -> io::Result<ProcessId>;
 
     /// Returns when the process has ended. An error means unknown, not dead.
@@ -65,12 +74,18 @@ pub trait Machine {
     fn end_tree(&self, tree: Tree, limit: Duration) -> Later<Result<Vec<ProcessId>, TreeSurvived>>;
 
     /// The living processes of a launch.
+    ///
+    /// # Errors
+    /// When the processes cannot be listed.
     fn survivors(&self, tree: &Tree) -> io::Result<Vec<ProcessId>>;
 
     /// Reaps exited workers that are children of this supervisor.
     fn reap(&self);
 
-    /// Where the commits of a team run.
+    /// Chooses where the commits of a team run.
+    ///
+    /// # Errors
+    /// When the store's thread cannot be started.
     fn committer(&self, writer: Writer, durability: Durability) -> io::Result<Box<dyn Committer>>;
 
     /// Runs blocking work off the supervisor's thread. An error is a panic of the work.

@@ -46,7 +46,7 @@ struct Shared {
     /// Calls being answered, without those that wait for a condition.
     calls: AtomicUsize,
     waiting: AtomicUsize,
-    /// Notified when room becomes available and when the connection must close.
+    /// Notified when frames were written, when a call was answered, and when the connection must close.
     changed: Notify,
     closed: AtomicBool,
 }
@@ -88,7 +88,7 @@ impl Outbox {
         self.shared.bytes.fetch_add(line.len(), Ordering::Relaxed);
         self.shared.frames.fetch_add(1, Ordering::Relaxed);
         // Sending to a closed connection is not an error: unread messages and pending state are sent again over the
-        // next one.
+        // next connection.
         let _closed = self.lines.send(line);
     }
 
@@ -290,7 +290,7 @@ impl Drop for CallCount {
 }
 
 impl Shared {
-    /// Counts one call less as being answered.
+    /// Removes one call from the count of those being answered.
     fn answered(&self) {
         let calls = self.calls.fetch_sub(1, Ordering::Relaxed);
         if calls == CALLS_MAX || calls == 1 {

@@ -25,11 +25,11 @@ use crate::settings::TeamSettings;
 const NOTICE_WIDTH: usize = 240;
 
 /// The fixed inputs of judgements about files. `home` is the home directory of the user who runs this process;
-/// `scripts` are those that the user trusted.
-pub(crate) fn ground(project: &Path, scripts: Vec<PathBuf>) -> RuleContext {
+/// `protected` are the trusted scripts and the paths to which git's configuration refers.
+pub(crate) fn rule_context(project: &Path, protected: Vec<PathBuf>) -> RuleContext {
     RuleContext {
         project: project.to_owned(),
-        scripts,
+        scripts: protected,
         home: std::env::home_dir().and_then(|home| home.canonicalize().ok()),
     }
 }
@@ -57,8 +57,8 @@ pub(crate) fn call(ask: &AskRequest) -> Result<ToolCall, Refusal> {
     })
 }
 
-/// A plan as a call, so that it is stored, bound to a digest and shown like other requests: the digest and the text
-/// for the core.
+/// Converts a plan into a call, so that it is stored, bound to a digest and shown like other requests. Returns the
+/// digest and the call as JSON.
 pub(crate) fn plan(plan: ProposePlan, project: &Path) -> Result<(Arc<str>, Arc<str>), Refusal> {
     if plan.text.trim().is_empty() {
         return Err(Refusal::new(ErrorCode::Invalid, "the plan is empty"));
@@ -94,14 +94,14 @@ pub(crate) fn add(book: &mut RuleBook, grant: &Grant) {
         match grant.digest.parse::<Digest>() {
             Ok(digest) => book.grant(digest, source),
             Err(error) => {
-                tracing::error!(request = %grant.request, %error, "ignoring a grant: invalid rule")
+                tracing::error!(request = %grant.request, %error, "ignoring a grant: invalid digest")
             }
         }
     }
     for rule in &grant.rules {
         // A rule written by a newer version covers nothing here.
         if let Err(error) = book.add(Effect::Allow, rule, source) {
-            tracing::warn!(request = %grant.request, %error, "ignoring a grant: invalid rule");
+            tracing::warn!(request = %grant.request, %error, "ignoring a rule of a grant: invalid rule");
         }
     }
 }
@@ -158,7 +158,7 @@ pub(crate) fn lead_approves_plans(delegated: &RuleBook) -> bool {
     entries.any(|entry| entry.source == Source::Delegation && entry.rule.is_about_plans())
 }
 
-/// Checks that the team's rules parse, and that `--bypass` does not disable deny or ask rules.
+/// Refuses rules that do not parse, and `--bypass` for a team with deny or ask rules, which it would disable.
 pub(crate) fn check(spec: &TeamSpec) -> Result<(), Refusal> {
     let sources = || sources(&spec.permissions, &spec.own_permissions);
     for (_, permissions) in sources() {
@@ -184,12 +184,12 @@ pub(crate) fn check(spec: &TeamSpec) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Writes into each agent's settings what the worker itself must know of the rules.
+/// Derives from the rules what the workers themselves must know, and stores it in the settings of each agent.
 pub(crate) fn inform_agents(spec: &mut TeamSpec) -> Result<(), Refusal> {
     let mut book = RuleBook::new();
     add_all(&mut book, &spec.permissions, &spec.own_permissions)
         .map_err(|error| Refusal::new(ErrorCode::Invalid, error.to_string()))?;
-    let here = CallPath {
+    let project = CallPath {
         given: ".".to_owned(),
         path: spec.project.clone(),
         resolved: spec.project.clone(),
@@ -197,13 +197,13 @@ pub(crate) fn inform_agents(spec: &mut TeamSpec) -> Result<(), Refusal> {
     let search = ToolCall {
         tool: "web_search".to_owned(),
         arguments: serde_json::json!({}),
-        directory: here,
+        directory: project,
         confined: false,
         environment: Default::default(),
         places: CallPaths::default(),
     };
-    let ground = ground(&spec.project, Vec::new());
-    let judgement = book.judge(&search, &ground, spec.stance.mode);
+    let context = rule_context(&spec.project, Vec::new());
+    let judgement = book.judge(&search, &context, spec.stance.mode);
     let delegates = sources(&spec.permissions, &spec.own_permissions)
         .any(|(_, permissions)| !permissions.approve.is_empty());
     let guarded: Vec<String> = book
@@ -224,7 +224,7 @@ pub(crate) fn inform_agents(spec: &mut TeamSpec) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// The rules in evaluation order: deny, ask, allow.
+/// The rules in evaluation order: deny, ask, allow, and those that let the lead approve a request.
 pub(crate) fn rules(settings: &TeamSettings, grants: &[Grant]) -> Vec<RuleView> {
     let mut views = Vec::new();
     for (source, permissions) in sources(&settings.permissions, &settings.own_permissions) {
@@ -301,7 +301,7 @@ pub(crate) fn judgement(judged: &Decision) -> JudgementView {
     }
 }
 
-/// The error of the first text that is not a valid rule.
+/// The error of the first invalid rule, if there is one.
 pub(crate) fn first_invalid(rules: &[Arc<str>]) -> Option<RuleError> {
     rules
         .iter()

@@ -53,7 +53,7 @@ pub(crate) struct Server {
     next_connection: Cell<u64>,
     /// Notified for every client that connects.
     client_connected: Notify,
-    /// Receives events after which the supervisor may have to exit.
+    /// Notifies the main loop that the supervisor may have to exit.
     trigger: mpsc::UnboundedSender<ShutdownTrigger>,
     phase: Cell<Phase>,
     phase_changed: Notify,
@@ -91,7 +91,7 @@ struct ConnectionContext {
     by: Origin,
     caller: Caller,
     outbox: Outbox,
-    /// The team of a member connection.
+    /// The driver of the member's team; `None` for a client.
     driver: Option<DriverHandle>,
 }
 
@@ -137,9 +137,9 @@ impl Server {
         Tick(self.machine.monotonic_ms())
     }
 
-    /// Closes every team, then every connection. The order matters: members must get the answers of calls that were
-    /// accepted before the goodbye. Returns when each peer has read the goodbye, or after 200 ms for a peer that does
-    /// not read.
+    /// Closes every team, then every connection. The order matters: members must receive the answers to their accepted
+    /// calls before the goodbye. Returns when the goodbye is written to each connection, or after 200 ms for a peer
+    /// that does not read.
     pub(crate) async fn close(&self, goodbye: GoodbyeReason) {
         self.enter(Phase::Closing);
         self.teams.close(goodbye).await;
@@ -214,8 +214,8 @@ impl Server {
         }
     }
 
-    /// Serves one connection until it ends. Counts it synchronously, not in the returned future: of a burst, several
-    /// connections are accepted before the first of their tasks runs, and would all pass the limit.
+    /// Serves one connection until it ends. Counts it synchronously, not in the returned future: in a burst, several
+    /// connections are accepted before the first of their tasks runs, and all of them would pass the limit.
     pub(crate) fn serve(
         self: Rc<Self>,
         reader: FrameReader,
@@ -342,8 +342,8 @@ impl Server {
         };
         let driver = match self.teams.find(Some(&TeamRef::Id(team))) {
             Ok(driver) => driver,
-            // A worker exits on `unauthenticated` and retries after any other refusal. Only a team that certainly does
-            // not exist may end it, not one whose store cannot be read now.
+            // A worker exits on `unauthenticated` and retries after any other refusal. It must exit only if its team
+            // certainly does not exist, not if the team's store cannot be read now.
             Err(refusal) if refusal.code == ErrorCode::UnknownTeam => {
                 return reply.refuse(refused("the team of this launch does not exist"));
             }
@@ -408,8 +408,8 @@ impl Server {
                             .answer(agent_team_protocol::rpc::error(RawValue::NULL, refusal));
                     }
                 }
-                // The end of its connection is the first sign that a worker has exited, so the driver must learn of it at
-                // once, also while a call of the member is open. No worker closes only its sending side.
+                // A closed connection is the first sign that a worker has exited, so the driver is notified at once,
+                // even while a call of the member is open. No worker closes only its sending side.
                 Ok(None) if peer.driver.is_some() => return,
                 // A client may have closed only its sending side, like a script that pipes calls into the socket. Earlier
                 // calls get their answers. A call that waits for a condition ends with the connection, because the
@@ -430,7 +430,7 @@ impl Server {
         }
     }
 
-    /// An error closes the connection.
+    /// Handles one frame of a client or a member. An error closes the connection.
     fn handle_frame(self: &Rc<Self>, frame: &str, peer: &ConnectionContext) -> Result<(), Refusal> {
         match Frame::parse(frame)?.kind()? {
             Kind::Request { id, method, params } => {
@@ -471,8 +471,8 @@ impl Server {
         let destination = MethodCall::decode(method.name, envelope.args).and_then(destination);
         let (key, digest) = (envelope.key.clone(), envelope.digest);
         if let Some(driver) = &peer.driver {
-            // Only the driver knows whether its member is the lead, so the driver checks the caller. It sends the
-            // refusal of unreadable arguments only after that check. It admits no call about the supervisor.
+            // Only the driver knows whether its member is the lead, so the driver checks the caller. Refusals of
+            // unreadable arguments, and of calls about the supervisor, are sent by the driver after that check.
             let kind = match destination {
                 Ok(Destination::Team(kind)) => kind,
                 Ok(Destination::Supervisor(_)) => refusing(Refusal::unknown_method(method.name)),

@@ -29,7 +29,7 @@ pub(crate) struct TeamSettings {
     #[serde(default)]
     pub(crate) stance: PermissionDefaults,
     pub(crate) roles: Vec<RoleSpec>,
-    /// The scripts that hooks and task lines start.
+    /// The shell lines of hooks and tasks that the user trusted, with the scripts that they start.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) trusted: Vec<TrustedLine>,
     /// See [`agent_team_protocol::spec::TeamSpec::protected`].

@@ -79,7 +79,7 @@ impl SocketServer {
         })
     }
 
-    /// Binds the socket again if the bound one was removed or replaced. Creates its directories again if needed.
+    /// Binds the socket again if the bound one was removed or replaced. Creates missing directories first.
     pub(crate) fn restore_socket(&mut self, lock: &FileLock) {
         let now = BoundSocket::at(&self.socket);
         if now.is_some() && now == self.bound {

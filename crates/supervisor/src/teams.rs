@@ -1,5 +1,5 @@
-//! The open teams of this supervisor and the teams on disk. Resolves references to teams, and opens, deletes and
-//! closes them. Called by the server and at start-up.
+//! The open teams of this supervisor and the teams on disk. Resolves references to teams; opens, deletes and closes
+//! teams. Called by the server and at start-up.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -77,9 +77,9 @@ impl Teams {
     }
 
     /// Waits, for a bounded time, until no team on disk is locked. Needed after `kill -9`: between fork and exec, a
-    /// worker that the killed supervisor was starting has copies of its descriptors. Exec closes them in order of
-    /// their numbers, so that the supervisor's lock, which has the lowest, is free a moment before the locks of its
-    /// teams. Without the wait those teams would be reported as in use.
+    /// worker that the killed supervisor was starting has copies of the supervisor's descriptors. Exec closes them in
+    /// order of their numbers. The supervisor's lock has the lowest number, so it is free a moment before the locks of
+    /// the teams. Without the wait those teams would be reported as in use.
     pub(crate) async fn wait_unlocked(&self) {
         let Ok(entries) = std::fs::read_dir(self.directories.teams()) else {
             return;
@@ -124,7 +124,7 @@ impl Teams {
         };
         let found = identity.map(|identity| precision(team, identity));
         // An unreadable team must not count as unknown, because the workers of an unknown team exit. And a readable
-        // team must not be used when the reference names the unreadable one more precisely.
+        // team must not be used when the reference names an unreadable one at least as precisely.
         let is_meant = |(id, _): &(Option<TeamId>, Refusal)| match id {
             Some(id) => precision_of_id(team, id).is_some_and(|precision| Some(precision) >= found),
             None => found.is_none(),
@@ -147,7 +147,7 @@ impl Teams {
         })
     }
 
-    /// Removes a team that is down together with the user's settings, grants and trust for it, so that a later team
+    /// Removes a team, which must be down, and also the user's settings, grants and trust for it, so that a later team
     /// with the same name and project starts without them.
     pub(crate) async fn delete_for_good(
         &self,
@@ -182,8 +182,8 @@ impl Teams {
             done,
         });
         let _driver_gone = closed.await;
-        // Two concurrent calls can delete the same team. While the second one waited, the first removed the team, and
-        // a successor may be open already; that one must not be removed.
+        // Two concurrent calls can delete the same team. While the second call waited, the first one removed the team,
+        // and a new team with the same id may already be open. The second call must not remove the new team.
         let is_current = |current: &DriverHandle| current.messages.same_channel(&driver.messages);
         if !self.open.borrow().get(team).is_some_and(is_current) {
             return Err(unknown(&TeamRef::Id(team.clone())));
@@ -352,8 +352,8 @@ fn precision(team: &TeamRef, identity: &TeamIdentity) -> usize {
     }
 }
 
-/// [`precision`] for a team of which only the id is known: its name and a hash of its project's path. `None` when the
-/// reference does not match.
+/// [`precision`] for a team of which only the id is known. The id consists of the team's name and a hash of its
+/// project's path. `None` when the reference does not match.
 fn precision_of_id(team: &TeamRef, id: &TeamId) -> Option<usize> {
     let (name, _hash) = id.as_str().rsplit_once('-')?;
     match team {
@@ -429,7 +429,7 @@ fn open_refusal(error: &OpenError) -> Refusal {
     let refusal = Refusal::new(ErrorCode::StorageFailed, with_causes(error));
     match error {
         OpenError::Damaged { .. } => {
-            refusal.hint(format!("the damaged files were set aside unchanged; start with an empty team with: {}", CommandLine::Up))
+            refusal.hint(format!("the damaged files were set aside unchanged; start an empty team with: {}", CommandLine::Up))
         }
         OpenError::Newer { .. } => {
             refusal.hint(format!("install the newer agent-team, then run: {}", CommandLine::RestartSupervisor))
@@ -483,7 +483,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unreadable_team_is_found_by_its_id_alone() {
+    fn references_match_a_team_of_which_only_the_id_is_known() {
         let id = team("pay", "/w/x").team;
         let means = |team: TeamRef| precision_of_id(&team, &id).is_some();
         assert!(means(TeamRef::Id(id.clone())));

@@ -143,8 +143,8 @@ pub(crate) fn run(run: &Run) -> RunView {
 
 /// All rounds of a run, in order.
 pub(crate) fn rounds(run: &Run) -> impl Iterator<Item = RoundView> {
-    (1..).zip(&run.rounds).map(|(round, what)| {
-        let (state, member, task, output) = match what {
+    (1..).zip(&run.rounds).map(|(number, round)| {
+        let (state, member, task, output) = match round {
             Round::Worked { member, task, work } => {
                 let (state, output) = match work {
                     Work::UnderWay => (RoundState::UnderWay, None),
@@ -157,7 +157,7 @@ pub(crate) fn rounds(run: &Run) -> impl Iterator<Item = RoundView> {
             Round::Answered => (RoundState::Answered, None, None, None),
         };
         RoundView {
-            round,
+            round: number,
             state,
             member: member.cloned(),
             task,
@@ -177,7 +177,7 @@ pub(crate) fn question(team: &Team) -> Option<QuestionView> {
     })
 }
 
-/// What the member waits for; nothing for a member without work.
+/// What the member waits for. A member without work does not wait for budget.
 pub(crate) fn waiting(team: &Team, member: &Member, reported: Option<&Waiting>) -> Option<Waiting> {
     let has_work = || {
         member.transcript.active
@@ -190,8 +190,8 @@ pub(crate) fn waiting(team: &Team, member: &Member, reported: Option<&Waiting>) 
         }),
         None => {
             let mut pending = team.requests().pending();
-            let own = pending.find(|request| request.member == member.spec.name);
-            own.map(|request| match request.plan {
+            let request = pending.find(|request| request.member == member.spec.name);
+            let waiting = request.map(|request| match request.plan {
                 Some(plan) => Waiting::Plan {
                     request: request.id,
                     number: plan.number,
@@ -199,8 +199,8 @@ pub(crate) fn waiting(team: &Team, member: &Member, reported: Option<&Waiting>) 
                 None => Waiting::Permission {
                     request: request.id,
                 },
-            })
-            .or_else(|| reported.cloned())
+            });
+            waiting.or_else(|| reported.cloned())
         }
     }
 }
@@ -227,14 +227,19 @@ fn plan(team: &Team, member: &Member) -> Option<PlanView> {
     })
 }
 
-/// The state shown for a member. `works`: it holds a task, or its model is in a turn.
-pub(crate) fn state(member: &Member, works: bool, waits: bool, unresponsive: bool) -> MemberState {
+/// The state shown for a member. `is_working`: the member holds a task, or its model is in a turn.
+pub(crate) fn state(
+    member: &Member,
+    is_working: bool,
+    is_waiting: bool,
+    is_unresponsive: bool,
+) -> MemberState {
     match &member.life {
         Life::Planned => MemberState::Planned,
         Life::Launching { .. } => MemberState::Launching,
-        Life::Ready { .. } if unresponsive => MemberState::Unresponsive,
-        Life::Ready { .. } if waits => MemberState::Waiting,
-        Life::Ready { .. } if works => MemberState::Working,
+        Life::Ready { .. } if is_unresponsive => MemberState::Unresponsive,
+        Life::Ready { .. } if is_waiting => MemberState::Waiting,
+        Life::Ready { .. } if is_working => MemberState::Working,
         Life::Ready { .. } => MemberState::Idle,
         Life::StopRequested { .. } | Life::Draining { .. } | Life::Ending { .. } => {
             MemberState::Draining

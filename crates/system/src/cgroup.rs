@@ -1,6 +1,6 @@
-//! A control group for the commands of one launch: the kernel limits them together. Works only where the system
-//! delegates a part of the cgroup tree to this user. Called by the worker, by [`crate::sandbox`] for each command, and
-//! by the supervisor to remove the group of a killed worker.
+//! A control group for the commands of one launch: the kernel limits them together. Control groups are available only
+//! where the system delegates a part of the cgroup tree to this user. Called by the worker, by [`crate::sandbox`] for
+//! each command, and by the supervisor to remove the group of a killed worker.
 //!
 //! ```text
 //! unit (delegated: the attribute user.delegate is 1)
@@ -9,7 +9,8 @@
 //! ```
 //! In cgroup version 2 a group that distributes limits to its children must not contain processes itself ("no internal
 //! processes", cgroups(7)). So the launch's group is created beside the subgroup that this process runs in, which
-//! systemd creates with `Delegate=yes` and `DelegateSubgroup=NAME`. Processes of others are never moved.
+//! systemd creates with `Delegate=yes` and `DelegateSubgroup=NAME`. A command moves itself into the group before its
+//! exec; no other process is moved.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -27,7 +28,9 @@ pub struct GroupLimits {
 /// How often the kernel enforced a limit of the group.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct GroupEvents {
+    /// Processes that the kernel killed because of the memory limit.
     pub memory: u64,
+    /// Forks that the kernel refused because of the process limit.
     pub processes: u64,
 }
 
@@ -39,15 +42,15 @@ pub struct Group {
 
 /// The cgroup directory that is delegated to this user, if there is one.
 pub fn delegated() -> Option<PathBuf> {
-    let own = fs::read_to_string("/proc/self/cgroup").ok()?;
-    let own = own.lines().find_map(|line| line.strip_prefix("0::/"))?;
+    let groups = fs::read_to_string("/proc/self/cgroup").ok()?;
+    let own_group = groups.lines().find_map(|line| line.strip_prefix("0::/"))?;
     let mounts = fs::read_to_string("/proc/self/mounts").ok()?;
     let root = mounts.lines().find_map(|line| {
         let mut words = line.split(' ').skip(1);
-        let (place, kind) = (words.next()?, words.next()?);
-        (kind == "cgroup2").then(|| PathBuf::from(place))
+        let (mount_point, kind) = (words.next()?, words.next()?);
+        (kind == "cgroup2").then(|| PathBuf::from(mount_point))
     })?;
-    let unit = root.join(own).parent()?.to_owned();
+    let unit = root.join(own_group).parent()?.to_owned();
     is_delegated(&unit).then_some(unit)
 }
 
@@ -61,7 +64,8 @@ impl Group {
     /// Creates the group below a delegated directory.
     ///
     /// # Errors
-    /// Also when the limits of memory or processes cannot be set there.
+    /// The group exists or cannot be created, or its limits of memory and processes cannot be set. A CPU weight that
+    /// cannot be set is only logged.
     pub fn make(unit: &Path, name: &str, limits: GroupLimits) -> io::Result<Group> {
         for controller in ["+memory", "+pids", "+cpu"] {
             // If a controller is missing, setting its limit fails below.

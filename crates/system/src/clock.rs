@@ -23,12 +23,16 @@ pub fn wall_ms() -> u64 {
         })
 }
 
-/// The time stamp that a file changed now would get: the time of the kernel's last tick.
+/// The time stamp that the kernel gives to a file that is changed now. On Linux this is the time of the kernel's last
+/// tick, which can be a few milliseconds before [`SystemTime::now`].
 pub fn file_time() -> SystemTime {
     os::file_time()
 }
 
-/// Identifies this boot of the machine: recorded pids and deadlines are invalid under another one.
+/// Identifies this boot of the machine. Pids and deadlines that were recorded under another boot id are invalid.
+///
+/// # Errors
+/// The system does not report the id.
 pub fn boot_id() -> io::Result<String> {
     os::boot_id()
 }

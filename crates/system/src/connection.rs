@@ -1,7 +1,7 @@
-//! Frames over the socket, or over any other pair of byte streams. Called by the typed client and by the supervisor's
+//! Frames over the socket, or over any other pair of byte streams. Called by the crate `client` and by the supervisor's
 //! server.
 //!
-//! Frames are not interpreted here. The protocol's decoder checks their size and encoding first.
+//! Frames are not interpreted here. The protocol's decoder checks their size, encoding and nesting depth.
 
 use std::fmt;
 use std::io;
@@ -60,6 +60,9 @@ impl FrameReader {
 
     /// The next frame, without its newline; `None` when the peer has closed the connection. An incomplete last frame is
     /// dropped. Safe to cancel.
+    ///
+    /// # Errors
+    /// The stream cannot be read, or the received bytes are not a valid frame. No further frame can be read then.
     pub async fn next(&mut self) -> Result<Option<String>, ReadFrameError> {
         loop {
             if let Some(frame) = self.buffered()? {
@@ -78,6 +81,9 @@ impl FrameReader {
     }
 
     /// The next complete frame that is already buffered; does not read from the stream.
+    ///
+    /// # Errors
+    /// The buffered bytes are not a valid frame. No further frame can be read then.
     pub fn buffered(&mut self) -> Result<Option<String>, ReadFrameError> {
         Ok(self.decoder.next_frame()?.map(str::to_owned))
     }

@@ -1,5 +1,5 @@
-//! How a supervisor announces itself, and where the project's programs are. Called by the supervisor, which writes what
-//! clients read, and by all that look for it.
+//! The files in which a supervisor announces itself, and the search for the project's programs. Called by the
+//! supervisor, which writes the files, and by the programs that look for a supervisor: clients and workers.
 //!
 //! The lock file contains the path of the socket and nothing else: workers of other builds read the whole file. The
 //! file `supervisor.pid` beside it names the process, with its start time and the boot:
@@ -26,7 +26,7 @@ use crate::{clock, private_file};
 /// How long a connection to a socket may take to show that a supervisor listens there.
 const CONNECT_LIMIT: Duration = Duration::from_secs(1);
 
-/// Environment variables that a shared process inherits from the process that starts it: see [`is_neutral`].
+/// Names of the variables for which [`is_neutral`] is true, besides those that begin with `LC_`.
 const NEUTRAL: [&str; 10] = [
     "AGENT_TEAM_LOG",
     "HOME",
@@ -63,12 +63,14 @@ pub struct FindBinaryError {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Announced {
     pub socket: PathBuf,
-    /// `None` when it does not bind its socket again on SIGHUP, or was recorded under another boot.
+    /// `None` when the supervisor does not bind its socket again on SIGHUP, when its process is not recorded, or when
+    /// it was recorded under another boot.
     pub process: Option<ProcessId>,
 }
 
 impl Announced {
-    /// Writes both files. `held` is the lock at the path `lock`. A process that is named must handle SIGHUP already.
+    /// Writes both files. `held` is the lock at the path `lock`. If `process` is set, that process must already handle
+    /// SIGHUP.
     pub fn write(&self, held: &mut FileLock, lock: &Path) -> io::Result<()> {
         // The process first. A reader that finds a socket in the lock file takes the process file to belong to the same
         // supervisor; in the other order it could read the process of the previous one and signal that.
@@ -81,13 +83,13 @@ impl Announced {
         held.write_contents(&format!("{}\n", self.socket.display()))
     }
 
-    /// Clears both files, before the supervisor releases its lock.
+    /// Empties the lock file and removes the process file. Called before the supervisor releases its lock.
     pub fn withdraw(held: &mut FileLock, lock: &Path) -> io::Result<()> {
         held.write_contents("")?;
         private_file::discard(&process_file(lock)).map(drop)
     }
 
-    /// From a lock file, held or not; `None` when it names no supervisor.
+    /// Reads both files, whether the lock is held or not; `None` when the lock file contains no socket path.
     pub fn read(lock: &Path) -> io::Result<Option<Announced>> {
         let text = FileLock::contents(lock)?.unwrap_or_default();
         let socket = text.lines().next().unwrap_or_default();
@@ -97,7 +99,8 @@ impl Announced {
         }))
     }
 
-    /// Asks the supervisor, by SIGHUP, to bind its socket again. False when it has exited or cannot be signalled.
+    /// Asks the supervisor, by SIGHUP, to bind its socket again. False when its process is unknown, has exited or
+    /// cannot be signalled.
     pub fn wake(&self) -> bool {
         self.process
             .is_some_and(|process| process.signal(Signal::SIGHUP).unwrap_or(false))
@@ -119,8 +122,8 @@ fn recorded_process(lock: &Path) -> Option<ProcessId> {
     (words.next()? == clock::boot_id().ok()?).then_some(process)
 }
 
-/// Another running supervisor, found although the caller holds the lock: its lock file was removed. Found by its
-/// process file, or by the socket where it listens.
+/// Finds another supervisor that still runs although the caller holds the lock: the lock file of that supervisor was
+/// removed. Looks for the recorded process, then for a process that listens at the socket.
 pub async fn without_lock(directories: &Directories) -> Option<ProcessId> {
     let recorded = recorded_process(&directories.supervisor_lock());
     if let Some(process) = recorded.filter(|process| process.is_alive().unwrap_or(true)) {
@@ -143,7 +146,7 @@ pub fn announced(directories: &Directories) -> io::Result<Option<Announced>> {
     }
 }
 
-/// The socket of the running supervisor; `None` when none runs.
+/// The socket of the running supervisor; `None` as for [`announced`].
 pub fn find(directories: &Directories) -> io::Result<Option<PathBuf>> {
     Ok(announced(directories)?.map(|announced| announced.socket))
 }
@@ -169,22 +172,26 @@ impl BoundSocket {
     }
 }
 
-/// The socket file of the running supervisor, once it is bound; `None` when none runs.
+/// The socket file of the running supervisor; `None` when no supervisor runs, when its socket is not bound yet, or when
+/// the files cannot be read.
 pub fn bound_socket(directories: &Directories) -> Option<BoundSocket> {
     BoundSocket::at(&find(directories).ok()??)
 }
 
-/// Whether a shared process (the supervisor or its tmux server) inherits this variable. Only variables for finding
-/// programs, for the language and for logs are inherited: no secrets and no terminal settings of the process that
-/// happens to start it.
+/// Whether a shared process (the supervisor or its tmux server) inherits this variable. Only variables that describe
+/// the user's account, the language, the search for programs and the logs are inherited: no secrets and no terminal
+/// settings of the process that happens to start the shared process.
 pub fn is_neutral(variable: &OsStr) -> bool {
     NEUTRAL.iter().any(|name| variable == *name) || variable.as_bytes().starts_with(b"LC_")
 }
 
-/// Finds one of the project's binaries: beside the running one, else in `PATH`.
+/// Finds one of the project's binaries: beside the running binary, else in `PATH`.
+///
+/// # Errors
+/// Neither the directory of the running binary nor a directory of `PATH` contains a file of this name.
 pub fn sibling_binary(name: &str) -> Result<PathBuf, FindBinaryError> {
-    let own = std::env::current_exe().ok();
-    let beside = own
+    let running = std::env::current_exe().ok();
+    let beside = running
         .as_deref()
         .and_then(std::path::Path::parent)
         .map(PathBuf::from);

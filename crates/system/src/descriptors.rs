@@ -16,7 +16,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 /// The limits of this process before they were raised.
 static BEFORE: OnceLock<Rlimit> = OnceLock::new();
 
-/// macOS refuses more than OPEN_MAX where the hard limit is infinite.
+/// The soft limit where the hard limit is infinite: OPEN_MAX, because macOS refuses more.
 const UNLIMITED: u64 = 10_240;
 
 /// Raises the soft limit to the hard limit. Returns the new limit.
@@ -65,7 +65,7 @@ pub fn lower_limit_of(command: &mut Command) {
     }
 }
 
-/// The limit from before [`raise_limit`], unless that changed nothing.
+/// The limit from before [`raise_limit`]; `None` if that was not called or changed nothing.
 pub(crate) fn original_limit() -> Option<&'static Rlimit> {
     BEFORE.get()
 }

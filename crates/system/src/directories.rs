@@ -19,7 +19,7 @@ use sha2::{Digest, Sha256};
 /// Longest path of a socket. The kernel's limit including the final NUL is 104 bytes on macOS and 108 on Linux.
 const SOCKET_PATH_BYTES: usize = 100;
 
-/// Moves all directories, for tests and for several installations side by side.
+/// Environment variable that moves all directories, for tests and for several installations side by side.
 pub const HOME_VARIABLE: &str = "AGENT_TEAM_HOME";
 
 /// The home directory of the user's account, regardless of `HOME`.
@@ -82,7 +82,10 @@ impl Problem {
 }
 
 impl Directories {
-    /// From `AGENT_TEAM_HOME`, else the XDG variables, else their defaults. Creates nothing.
+    /// Takes the paths from `AGENT_TEAM_HOME`, else from the XDG variables, else from their defaults. Creates nothing.
+    ///
+    /// # Errors
+    /// `AGENT_TEAM_HOME` is relative, or a default needs the home directory, which cannot be found.
     pub fn from_environment() -> Result<Directories, DirectoriesError> {
         Directories::from_variables(|name| std::env::var_os(name))
     }
@@ -112,14 +115,14 @@ impl Directories {
             home.map(|home| home.join(path))
                 .ok_or(DirectoriesError::NoHome)
         };
-        let place = |name, default| absolute(name).map_or_else(|| below_home(default), Ok);
+        let base = |name, default| absolute(name).map_or_else(|| below_home(default), Ok);
         Ok(Directories {
-            state: place("XDG_STATE_HOME", ".local/state")?.join("agent-team"),
+            state: base("XDG_STATE_HOME", ".local/state")?.join("agent-team"),
             run: match absolute("XDG_RUNTIME_DIR") {
                 Some(runtime) => runtime.join("agent-team"),
                 None => of_this_user(&std::env::temp_dir()),
             },
-            config: place("XDG_CONFIG_HOME", ".config")?.join("agent-team"),
+            config: base("XDG_CONFIG_HOME", ".config")?.join("agent-team"),
         })
     }
 
@@ -148,7 +151,10 @@ impl Directories {
         variables
     }
 
-    /// Creates missing directories (0700) and refuses those to which other users have access.
+    /// Creates missing directories (0700).
+    ///
+    /// # Errors
+    /// A directory cannot be created, is not a directory of this user, or is accessible to other users.
     pub fn prepare(&self) -> Result<(), DirectoriesError> {
         secure(&self.state)?;
         secure(&self.teams())?;
@@ -165,7 +171,10 @@ impl Directories {
         Ok(())
     }
 
-    /// Creates the directory of one team and returns it.
+    /// Creates the directory of one team and its `log/`, and returns the former.
+    ///
+    /// # Errors
+    /// As for [`Directories::prepare`].
     pub fn prepare_team(&self, team_id: &str) -> Result<PathBuf, DirectoriesError> {
         let directory = self.team(team_id);
         secure(&directory)?;
@@ -221,7 +230,8 @@ impl Directories {
         self.state.join("trusted").join(team_id)
     }
 
-    /// The user's own settings and rules for one team, and the trust in its file. These files outlive the journal.
+    /// The user's files for one team: its settings, its granted rules, and the digest of its trusted lines. They are
+    /// kept when the journal is discarded, and removed only when the team is deleted.
     pub fn of_user_for(&self, team_id: &str) -> [PathBuf; 3] {
         let settings = self.config.join("teams");
         [
@@ -248,8 +258,8 @@ impl Directories {
         self.run.join("env")
     }
 
-    /// Whether a team is up, or was up when the last supervisor was killed: its environment file still exists. Files of
-    /// teams that were deleted by hand do not count.
+    /// Whether a team is up, or was up when the last supervisor was killed: its environment file still exists.
+    /// Environment files of teams whose directory was deleted by hand do not count.
     pub fn has_teams_up(&self) -> bool {
         let Ok(entries) = std::fs::read_dir(self.environment_files()) else {
             return false;

@@ -1,5 +1,5 @@
 //! Disk checks for the store: whether a file is still at its path, how much space is free, and a reserve file. Called
-//! by the store at each commit, and by the supervisor when the disk is full.
+//! by the store, at each commit and when the disk is full, and by the tools, which limit the disk space of commands.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -17,7 +17,7 @@ pub struct FileIdentity {
     inode: u64,
 }
 
-/// The path no longer names the open file: data written to the file now would be lost.
+/// The path no longer names the open file, or cannot be inspected. Data that is written to the file now may be lost.
 #[derive(Debug, thiserror::Error)]
 pub enum Moved {
     #[error("{0} was removed")]
@@ -65,15 +65,18 @@ impl From<&fs::Metadata> for FileIdentity {
 /// Bytes that this user may still write to the disk of this path. A file system that reports no size, as some network
 /// and FUSE file systems do, counts as having unlimited space.
 pub fn free_bytes(path: &Path) -> io::Result<u64> {
-    let found = rustix::fs::statvfs(path)?;
-    if found.f_blocks == 0 {
+    let disk = rustix::fs::statvfs(path)?;
+    if disk.f_blocks == 0 {
         return Ok(u64::MAX);
     }
-    Ok(found.f_bavail.saturating_mul(found.f_frsize))
+    Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
 }
 
 /// Creates a reserve file (0600) of at least this size with its blocks allocated. [`release`] frees the blocks when the
-/// disk is full, so that the supervisor has room to stop cleanly.
+/// disk is full, so that urgent records can still be stored.
+///
+/// # Errors
+/// The file cannot be created or its blocks cannot be allocated. A partial reserve is removed.
 pub fn reserve(path: &Path, bytes: u64) -> io::Result<()> {
     let file = OpenOptions::new()
         .write(true)
@@ -84,7 +87,7 @@ pub fn reserve(path: &Path, bytes: u64) -> io::Result<()> {
         .open(path)?;
     let reserved = os::allocate(&file, bytes);
     if reserved.is_err() {
-        // A partial reserve only makes the shortage worse.
+        // A partial reserve would only make the shortage worse.
         let _released = release(path);
     }
     reserved

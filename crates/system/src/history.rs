@@ -1,5 +1,5 @@
-//! The input history of one team, stored in its directory. Called by the agents' panes and by the single-terminal view,
-//! whose prompts share it.
+//! The input history of one team, stored in the team's directory. Called by the agents' panes and by the
+//! single-terminal view; their prompts share the history.
 //!
 //! The file (0600) has one JSON string per line. Callers remove the secrets that they know before they add a text.
 //! History is optional: a read or write error is logged and otherwise ignored.
@@ -65,8 +65,8 @@ impl History {
         file.write_all(line(text).as_bytes())?;
         if file.metadata()?.len() > FILE_MAX as u64 {
             let texts = self.read();
-            let newest = texts.len() / 2;
-            let kept: String = texts[newest..].iter().map(|text| line(text)).collect();
+            let first_kept = texts.len() / 2;
+            let kept: String = texts[first_kept..].iter().map(|text| line(text)).collect();
             private_file::replace(&self.path, kept.as_bytes())?;
         }
         Ok(())

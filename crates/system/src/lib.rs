@@ -15,7 +15,11 @@
 //! - digests of trusted scripts: [`trusted`]
 //! - faults that only test builds contain: [`planted`]
 //!
-//! This crate decides nothing about teams: it has no notion of members, tasks or restarts.
+//! A function that returns `io::Result` fails with the error of the system call that it makes. A section "Errors" lists
+//! other causes.
+//!
+//! This crate decides nothing about teams: it does not know members, tasks or restarts. Of a launch it knows only the
+//! processes and the control group.
 
 #![deny(unsafe_op_in_unsafe_fn)]
 #![deny(clippy::undocumented_unsafe_blocks)]

@@ -1,4 +1,5 @@
-//! Lock files: the kernel guarantees that the holder of a lock is alive. Used for `supervisor.lock` and sandbox trials.
+//! Lock files: the kernel guarantees that the holder of a lock is alive. Used for `supervisor.lock`, the journals of
+//! the teams and sandbox trials.
 //!
 //! A lock file is never unlinked here: two processes could then each hold "the" lock on different files. Other programs
 //! may unlink it: see [`FileLock::is_at`]. The kernel releases the lock when the holder's last descriptor closes,
@@ -18,7 +19,10 @@ pub struct FileLock {
 }
 
 impl FileLock {
-    /// Creates the file (0600) if it does not exist. `None` when another process holds the lock.
+    /// Acquires the lock, and creates the file (0600) if it does not exist. `None` when another process holds the lock.
+    ///
+    /// # Errors
+    /// The file cannot be opened, is a symbolic link, or cannot be locked.
     pub fn try_acquire(path: &Path) -> io::Result<Option<FileLock>> {
         let file = OpenOptions::new()
             .read(true)
@@ -29,13 +33,13 @@ impl FileLock {
             .custom_flags(libc::O_NOFOLLOW)
             .open(path)?;
         loop {
-            if taken(file.try_lock())? {
+            if acquired(file.try_lock())? {
                 return Ok(Some(FileLock { file }));
             }
             // The exclusive attempt also fails while `is_held` of another process holds a shared lock for an instant.
             // If a shared lock succeeds, no process holds the lock exclusively, so try again; otherwise there is a
             // real holder.
-            if !taken(file.try_lock_shared())? {
+            if !acquired(file.try_lock_shared())? {
                 return Ok(None);
             }
         }
@@ -44,18 +48,18 @@ impl FileLock {
     /// Whether the path still names the locked file. If not, another process can hold a lock at the same path.
     pub fn is_at(&self, path: &Path) -> bool {
         let identity = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
-        let own = self.file.metadata().map(identity).ok();
-        own.is_some() && own == fs::symlink_metadata(path).map(identity).ok()
+        let locked = self.file.metadata().map(identity).ok();
+        locked.is_some() && locked == fs::symlink_metadata(path).map(identity).ok()
     }
 
-    /// Whether any process holds the lock. False without a file.
+    /// Whether any process holds the lock. False if the file does not exist.
     pub fn is_held(path: &Path) -> io::Result<bool> {
         match OpenOptions::new()
             .read(true)
             .custom_flags(libc::O_NOFOLLOW)
             .open(path)
         {
-            Ok(file) => Ok(!taken(file.try_lock_shared())?),
+            Ok(file) => Ok(!acquired(file.try_lock_shared())?),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
             Err(error) => Err(error),
         }
@@ -86,7 +90,7 @@ impl FileLock {
         self.file.write_all(text.as_bytes())
     }
 
-    /// The file's content, whether the lock is held or not; `None` without a file.
+    /// The file's content, whether the lock is held or not; `None` if the file does not exist.
     pub fn contents(path: &Path) -> io::Result<Option<String>> {
         match fs::read_to_string(path) {
             Ok(text) => Ok(Some(text)),
@@ -96,7 +100,8 @@ impl FileLock {
     }
 }
 
-fn taken(result: Result<(), TryLockError>) -> io::Result<bool> {
+/// Converts the result of an attempt to lock: false when another process holds the lock.
+fn acquired(result: Result<(), TryLockError>) -> io::Result<bool> {
     match result {
         Ok(()) => Ok(true),
         Err(TryLockError::WouldBlock) => Ok(false),

@@ -1,8 +1,8 @@
 //! A log file that only its owner may read, rotated at a fixed size. Written by the supervisor and by each worker, one
 //! process per file.
 //!
-//! The first write opens the file. A failed write closes it and the next one opens it again: the disk may have room by
-//! then, or the file may have been moved.
+//! The first write opens the file. A failed write closes it, and the next write opens it again: the disk may have room
+//! by then, or the directory may exist again.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -80,9 +80,9 @@ fn open(path: &Path) -> io::Result<File> {
 }
 
 fn rotated(path: &Path) -> PathBuf {
-    let mut aside = path.as_os_str().to_owned();
-    aside.push(".1");
-    aside.into()
+    let mut renamed = path.as_os_str().to_owned();
+    renamed.push(".1");
+    renamed.into()
 }
 
 #[cfg(test)]
@@ -105,9 +105,12 @@ mod tests {
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "first\nsecond\n");
         log.write_all(b"third\n").unwrap();
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "third\n");
-        let aside = rotated(&path);
-        assert_eq!(std::fs::read_to_string(&aside).unwrap(), "first\nsecond\n");
-        for file in [path, aside] {
+        let old_log = rotated(&path);
+        assert_eq!(
+            std::fs::read_to_string(&old_log).unwrap(),
+            "first\nsecond\n"
+        );
+        for file in [path, old_log] {
             let mode = std::fs::metadata(&file).unwrap().mode();
             assert_eq!(mode & 0o777, 0o600, "{}", file.display());
         }
@@ -116,10 +119,10 @@ mod tests {
     #[test]
     fn a_log_is_reopened_after_a_failed_write() {
         let directory = tempfile::tempdir().unwrap();
-        let place = directory.path().join("log");
-        let mut log = LogFile::new(place.join("ada.log"));
+        let logs = directory.path().join("log");
+        let mut log = LogFile::new(logs.join("ada.log"));
         log.write_all(b"lost\n").unwrap_err();
-        std::fs::create_dir(&place).unwrap();
+        std::fs::create_dir(&logs).unwrap();
         log.write_all(b"kept\n").unwrap();
         assert_eq!(std::fs::read_to_string(log.path()).unwrap(), "kept\n");
     }

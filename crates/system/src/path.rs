@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 /// Resolves every symbolic link in the existing part of a path and appends the rest, which does not exist yet.
 ///
 /// # Errors
-/// When a part cannot be inspected, or a link dangles: the target could be created later, outside the checked place.
+/// A part cannot be inspected, or a link dangles: its target could be created later, outside the directory that the
+/// caller checked.
 pub fn resolve(path: &Path) -> io::Result<PathBuf> {
     let mut existing = path;
     loop {

@@ -1,5 +1,4 @@
-//! Faults that prove that the checkers of the torture test can fail. Called at the places in the code that each promise
-//! depends on.
+//! Faults that prove that the checkers of the torture test can fail. Called by the code that each promise depends on.
 //!
 //! The program `agent-teamd-planted` of the `tests` package plants a fault before it runs the supervisor. No shipped
 //! program calls [`plant`], and release builds contain none of the faults.
@@ -46,7 +45,8 @@ impl Plant {
 #[cfg(debug_assertions)]
 static PLANTED: std::sync::OnceLock<Plant> = std::sync::OnceLock::new();
 
-/// Activates the fault in this process. False in a release build, which contains no faults.
+/// Activates the fault in this process. False if this process already has a fault, and in a release build, which
+/// contains none.
 pub fn plant(plant: Plant) -> bool {
     #[cfg(debug_assertions)]
     let planted = PLANTED.set(plant).is_ok();
@@ -58,18 +58,18 @@ pub fn plant(plant: Plant) -> bool {
     planted
 }
 
-/// Whether the fault occurs now: at every `every`-th call.
+/// Whether the fault occurs now: true at every `every`-th call if the fault was activated.
 #[cfg(not(debug_assertions))]
 pub fn strikes(_: Plant, _every: u64) -> bool {
     false
 }
 
-/// Whether the fault occurs now: at every `every`-th call.
+/// Whether the fault occurs now: true at every `every`-th call if the fault was activated.
 #[cfg(debug_assertions)]
 pub fn strikes(plant: Plant, every: u64) -> bool {
     use std::sync::atomic::{AtomicU64, Ordering};
 
-    static OCCASIONS: AtomicU64 = AtomicU64::new(0);
+    static CALLS: AtomicU64 = AtomicU64::new(0);
     PLANTED.get() == Some(&plant)
-        && (OCCASIONS.fetch_add(1, Ordering::Relaxed) + 1).is_multiple_of(every)
+        && (CALLS.fetch_add(1, Ordering::Relaxed) + 1).is_multiple_of(every)
 }

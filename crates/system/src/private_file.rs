@@ -1,5 +1,5 @@
-//! Files that only their owner may read: launch files with their tokens, environments. Called by the supervisor and the
-//! workers, inside directories that [`crate::directories`] has checked.
+//! Files that only their owner may read: launch files with their tokens, environments, keys and secrets. Called by the
+//! supervisor, the store, the workers and the command line.
 //!
 //! No function follows a symlink, and no file is read that another user could have written. Errors contain the path.
 
@@ -10,15 +10,18 @@ use std::path::{Path, PathBuf};
 
 use nix::libc;
 
-/// Creates a file with mode 0600; fails if the path exists.
+/// Creates a file with mode 0600.
+///
+/// # Errors
+/// The path exists, or the file cannot be created or written.
 pub fn create(path: &Path, bytes: &[u8]) -> io::Result<()> {
     create_new(path)
         .and_then(|mut file| file.write_all(bytes))
-        .map_err(|error| name(path, error))
+        .map_err(|error| with_path(path, error))
 }
 
-/// Atomically replaces a file by a new one with mode 0600: readers see the old or the new content. Without a sync the
-/// file may be empty after a power failure, so this is only for files that are rewritten after each boot.
+/// Atomically replaces a file by a new one with mode 0600: readers see the old or the new content. The content is not
+/// synced, so the file may be empty after a power failure: use this only for files that can be lost or written again.
 pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut temporary = path.as_os_str().to_owned();
     temporary.push(format!(".{}", std::process::id()));
@@ -28,7 +31,7 @@ pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
         // The temporary file may not exist. Report the first error.
         let _removed = fs::remove_file(&temporary);
     }
-    replaced.map_err(|error| name(path, error))
+    replaced.map_err(|error| with_path(path, error))
 }
 
 fn write_and_rename(temporary: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
@@ -39,18 +42,24 @@ fn write_and_rename(temporary: &Path, path: &Path, bytes: &[u8]) -> io::Result<(
     fs::rename(temporary, path)
 }
 
-/// Reads a file, which must be a regular file of this user without permissions for other users.
+/// Reads a file.
+///
+/// # Errors
+/// The file cannot be read, or is not a regular file of this user without permissions for other users.
 pub fn read(path: &Path) -> io::Result<Vec<u8>> {
-    read_checked(path).map_err(|error| name(path, error))
+    read_checked(path).map_err(|error| with_path(path, error))
 }
 
 /// Reads a file and removes it. Of several concurrent callers exactly one gets the bytes: the one whose unlink
 /// succeeds. The others get `None`, as do all callers if the file does not exist.
+///
+/// # Errors
+/// As for [`read`], except for a missing file. A refused file is not removed.
 pub fn take(path: &Path) -> io::Result<Option<Vec<u8>>> {
     let bytes = match read_checked(path) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(name(path, error)),
+        Err(error) => return Err(with_path(path, error)),
     };
     Ok(discard(path)?.then_some(bytes))
 }
@@ -60,7 +69,7 @@ pub fn discard(path: &Path) -> io::Result<bool> {
     match fs::remove_file(path) {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(name(path, error)),
+        Err(error) => Err(with_path(path, error)),
     }
 }
 
@@ -94,6 +103,6 @@ fn read_checked(path: &Path) -> io::Result<Vec<u8>> {
     Err(io::Error::new(io::ErrorKind::PermissionDenied, refusal))
 }
 
-fn name(path: &Path, error: io::Error) -> io::Error {
+fn with_path(path: &Path, error: io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{}: {error}", path.display()))
 }

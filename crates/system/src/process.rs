@@ -32,6 +32,10 @@ impl ProcessId {
             .map(|stat| ProcessId::from(&stat)))
     }
 
+    /// This process.
+    ///
+    /// # Errors
+    /// The process table cannot be read.
     pub fn current() -> io::Result<ProcessId> {
         ProcessId::of(std::process::id())?
             .ok_or_else(|| io::Error::other("this process is not in the process table"))
@@ -48,6 +52,9 @@ impl ProcessId {
     }
 
     /// Signals exactly this process. False if it has already exited.
+    ///
+    /// # Errors
+    /// The process belongs to another user, or the process table cannot be read.
     pub fn signal(&self, signal: Signal) -> io::Result<bool> {
         match self.open_handle()? {
             Some(handle) => handle.signal(signal),
@@ -74,8 +81,8 @@ impl From<&os::Stat> for ProcessId {
     }
 }
 
-/// Kills all processes of the group that this child leads. The child must not be reaped yet: until then its pid names
-/// no other group.
+/// Kills all processes of the group whose leader is this child. The child must not be reaped yet: until then its pid
+/// names no other group.
 pub fn kill_group(leader: u32) -> io::Result<()> {
     let leader = i32::try_from(leader)
         .ok()
@@ -110,19 +117,20 @@ impl ExitWatch {
     pub fn open(process: ProcessId) -> io::Result<Option<ExitWatch>> {
         process
             .open_handle()?
-            .map(|handle| ExitWatch::over(process, handle))
+            .map(|handle| ExitWatch::new(process, handle))
             .transpose()
     }
 
-    /// For a child that was not yet reaped: its pid cannot be reused, even if it has already exited.
+    /// Watches a child that was not reaped yet. Its pid cannot be reused, so this works even if the child has already
+    /// exited.
     pub(crate) fn of_child(pid: u32) -> io::Result<ExitWatch> {
         let gone = || io::Error::other(format!("child {pid} was reaped by another wait"));
         let handle = os::Handle::open(pid)?.ok_or_else(gone)?;
         let process = ProcessId::from(&os::stat(pid)?.ok_or_else(gone)?);
-        ExitWatch::over(process, handle)
+        ExitWatch::new(process, handle)
     }
 
-    fn over(process: ProcessId, handle: os::Handle) -> io::Result<ExitWatch> {
+    fn new(process: ProcessId, handle: os::Handle) -> io::Result<ExitWatch> {
         Ok(ExitWatch {
             process,
             handle: register(handle, Interest::READABLE)?,

@@ -1,4 +1,4 @@
-//! A pseudo-terminal, and programs that have it as their controlling terminal. Called by the engines.
+//! A pseudo-terminal, and programs that have it as their controlling terminal. Called by the command engine.
 //!
 //! The master side is asynchronous and never blocks the runtime. Reads return the program's output as bytes; writes
 //! arrive as if typed, so a ^C byte interrupts the program. One pty serves one program at a time.
@@ -22,7 +22,7 @@ pub struct Pty {
 }
 
 impl Pty {
-    /// Must be called within a tokio runtime.
+    /// Opens a pseudo-terminal of this size. Must be called within a tokio runtime.
     pub fn open(columns: u16, rows: u16) -> io::Result<Pty> {
         let master = os::open_pty_master()?;
         rustix::io::ioctl_fionbio(&master, true)?;
@@ -65,8 +65,8 @@ impl Pty {
         }
     }
 
-    /// Types all of these bytes; waits while the terminal's input queue is full. If cancelled, some of them may have
-    /// been typed.
+    /// Writes all of these bytes as keyboard input; waits while the terminal's input queue is full. If cancelled, some
+    /// bytes may have been written.
     pub async fn write_all(&self, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {
             let written = self.master.async_io(Interest::WRITABLE, |master| {

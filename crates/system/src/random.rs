@@ -5,7 +5,7 @@
 /// Random bytes.
 ///
 /// # Panics
-/// If the operating system has none, which is possible only while it boots.
+/// If the operating system has no randomness, which is possible only while it boots.
 pub fn bytes<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
     getrandom::fill(&mut bytes).expect("the system has randomness after boot");

@@ -8,7 +8,8 @@ use tokio::io::unix::AsyncFd;
 
 /// Registers a descriptor with the runtime. `Into<OwnedFd>` ensures that `T` owns it.
 ///
-/// Panics outside a tokio runtime.
+/// # Panics
+/// Outside a tokio runtime.
 pub(crate) fn register<T: AsRawFd + Into<OwnedFd>>(
     owner: T,
     interest: Interest,
@@ -17,8 +18,8 @@ pub(crate) fn register<T: AsRawFd + Into<OwnedFd>>(
         unsafe_code,
         reason = "tokio cannot see that the descriptor stays open"
     )]
-    // SAFETY: the types this is called with (OwnedFd, File, os::Handle) own one descriptor, keep it
-    // open until they are dropped, and always show that same one.
+    // SAFETY: each type that callers pass (OwnedFd, File, os::Handle) owns one descriptor, keeps it open until the
+    // value is dropped, and always returns that descriptor from `as_raw_fd`.
     let registered = unsafe { AsyncFd::register_with_interest(owner, interest) };
     registered.map_err(|error| error.into_parts().1)
 }

@@ -1,4 +1,5 @@
-//! Runs programs in a sandbox. Called by the workers for the commands of their agents, and by `doctor`.
+//! Runs programs in a sandbox. Called by the workers for the commands of their agents, and by the verbs `doctor` and
+//! `rules`, which only look for a sandbox.
 //!
 //! A [`Profile`] lists the paths that a program may write, the paths that are hidden from it, and whether it has
 //! network access. A [`Sandbox`] is a mechanism that enforces the profile. [`find`] returns the best mechanism that
@@ -10,7 +11,7 @@
 //! | Landlock | the kernel refuses access instead of hiding files. A right that is granted for a directory cannot be revoked below it, so `protected` and `absent` are not enforced; modes, owners and times of files are not covered and can be changed everywhere; pseudo-terminals are not available; before Linux 6.12 other processes can be signalled |
 //! | sandbox-exec | macOS; written from the documentation, never run by us |
 //!
-//! On Linux both also refuse these system calls:
+//! On Linux both mechanisms also refuse these system calls:
 //! - Unix sockets (tmux, ssh-agent, D-Bus, the supervisor), except connected pairs of stream and seqpacket sockets;
 //! - reading the memory of other processes;
 //! - `io_uring`, which would make other system calls past the filter;
@@ -92,13 +93,14 @@ pub struct NoSandbox {
 }
 
 impl Sandbox {
-    /// Starts a program in its own session, with these as its stdin, stdout and stderr. Must be called within a tokio
-    /// runtime, but on a blocking thread: it reads directories and may wait. Drop the placeholders when the program and
-    /// all processes that it started have exited.
+    /// Starts a program in its own session, with these descriptors as its stdin, stdout and stderr. Must be called
+    /// within a tokio runtime, but on a blocking thread: it reads directories and may wait. Drop the placeholders when
+    /// the program and all processes that it started have exited.
     ///
     /// # Errors
-    /// Also when a writable path does not exist, or when the kernel cannot enforce the profile. The program does not
-    /// run then.
+    /// The program or the sandbox cannot be started, a placeholder cannot be created, or the kernel cannot enforce the
+    /// profile. A missing writable path is an error of this call, or makes the sandbox exit with an error before it
+    /// runs the program.
     pub fn spawn(
         &self,
         profile: &Profile,
@@ -169,8 +171,8 @@ impl Sandbox {
     }
 }
 
-/// The best sandbox that works on this machine. Its programs are searched in `path`, a value of `PATH`. Takes about
-/// 10 ms. Must be called within a tokio runtime.
+/// The best sandbox that works on this machine. Looks for `bwrap` in `path`, a value of `PATH`. Takes about 10 ms. Must
+/// be called within a tokio runtime.
 ///
 /// # Errors
 /// When no mechanism works; contains the error of each.
@@ -185,7 +187,7 @@ pub async fn find(path: &OsStr) -> Result<Sandbox, NoSandbox> {
     Err(NoSandbox { tried })
 }
 
-/// The script of a trial. Also fails when it can do what it must not.
+/// The script of a trial. It fails when the sandbox refuses a permitted write, and when it allows a forbidden access.
 const TRIAL: &str = r#"
 printf x > "$1/inside/made" || exit
 (printf x > "$1/outside/made") 2>/dev/null && { echo "the trial could write outside its directory" >&2; exit 1; }

@@ -1,4 +1,5 @@
-//! Signals to this process as one typed stream. Called by the main loops of the three binaries.
+//! Signals to this process as one typed stream. Called by the main loops of the supervisor, the workers, `top`, the
+//! single-terminal view, and the process that lends its terminal to a member.
 //!
 //! After [`Signals::install`] none of these signals has its default effect in this process, even after the stream is
 //! dropped. Children get the default dispositions back ([`crate::spawn`]).
@@ -13,11 +14,11 @@ pub enum SignalEvent {
     Shutdown,
     /// SIGINT.
     Interrupt,
-    /// SIGHUP: the terminal was closed.
+    /// SIGHUP: the terminal was closed. The supervisor, which has no terminal, binds its socket again.
     Hangup,
     /// SIGWINCH: the terminal was resized.
     WindowChanged,
-    /// SIGUSR1: a command worker logs its state; the other loops ignore it.
+    /// SIGUSR1: a worker logs its state; the other processes ignore the signal.
     Info,
 }
 
@@ -44,7 +45,7 @@ impl Signals {
 
     /// The next signal; several of one kind may arrive as one. Safe to cancel.
     pub async fn next(&mut self) -> SignalEvent {
-        // `recv` never ends: the handlers stay for the life of the process.
+        // `recv` never returns `None`: the handlers stay for the life of the process.
         tokio::select! {
             biased;
             _ = self.shutdown.recv() => SignalEvent::Shutdown,

@@ -1,5 +1,5 @@
 //! The Unix-domain socket between supervisor, workers and clients: byte streams with the peer's credentials. Called by
-//! [`crate::connection`] and by the supervisor's server.
+//! the client, the supervisor and the process that hosts members.
 //!
 //! Both sides accept only peers of the same user, whose credentials come from the kernel. The permissions of a peer are
 //! decided by the supervisor from its token, not here.
@@ -39,16 +39,16 @@ impl Listener {
     /// lock guarantees that no other process listens there. The socket file is not removed on drop. Must be called
     /// within a tokio runtime.
     pub fn bind_replacing_stale(_held: &FileLock, path: &Path) -> io::Result<Listener> {
-        Listener::over(bind(path)?)
+        Listener::from_std(bind(path)?)
     }
 
     /// The listening socket that the parent created with [`bind_for`] and passed as stdin.
     pub fn inherited() -> io::Result<Listener> {
         let stdin = io::stdin().as_fd().try_clone_to_owned()?;
-        Listener::over(StdListener::from(stdin))
+        Listener::from_std(StdListener::from(stdin))
     }
 
-    fn over(listener: StdListener) -> io::Result<Listener> {
+    fn from_std(listener: StdListener) -> io::Result<Listener> {
         listener.set_nonblocking(true)?;
         Ok(Listener {
             listener: UnixListener::from_std(listener)?,
@@ -100,8 +100,11 @@ pub struct Stream {
 }
 
 impl Stream {
-    /// Connects; waits while the listener's queue is full. Fails with `NotFound` or `ConnectionRefused` when no process
-    /// listens, with `PermissionDenied` when a process of another user does.
+    /// Connects; waits while the listener's queue is full.
+    ///
+    /// # Errors
+    /// `NotFound` or `ConnectionRefused` when no process listens; `PermissionDenied` when a process of another user
+    /// listens.
     pub async fn connect(path: &Path) -> io::Result<Stream> {
         let stream = match UnixStream::connect(path).await {
             // A non-blocking connect to a full queue fails with EAGAIN, and no event reports when the queue has room. A

@@ -1,9 +1,9 @@
-//! Starts programs, always with a complete environment, a working directory, their own session and no inherited
-//! descriptors but those that are passed. Called by the CLI and the workers (to start the supervisor), by the
+//! Starts programs. Each program gets a complete environment, a working directory, its own session, and only the
+//! descriptors that are passed to it. Called by the CLI and the workers (to start the supervisor), by the
 //! supervisor (headless workers) and, through [`crate::pty`], by engines.
 //!
-//! Children started here are reaped here, each by its own pid: a wait for any child would take the exit status away
-//! from the caller that waits for that child. A worker is a subreaper and reaps the orphans that it adopts with
+//! This module also reaps the children that it starts, each by its pid: a wait for any child could take the exit status
+//! away from the caller that waits for that child. A worker is a subreaper and reaps the orphans that it adopts with
 //! [`reap_orphans`].
 //!
 //! [`Child`] neither kills nor reaps when dropped.
@@ -52,7 +52,7 @@ impl ProgramSpec {
     }
 }
 
-/// A child of this process. Must be waited for, or its zombie stays.
+/// A child of this process. The owner must call [`Child::wait`] or [`Child::unwatched`], or the zombie stays.
 #[derive(Debug)]
 pub struct Child {
     pub process: ProcessId,
@@ -70,9 +70,9 @@ impl Child {
     /// `spawn` returns the new child's pid.
     fn of(spawn: impl FnOnce() -> io::Result<u32>) -> io::Result<Child> {
         let pid = {
-            let mut own = own_children();
+            let mut children = own_children();
             let pid = spawn()?;
-            own.insert(pid);
+            children.insert(pid);
             pid
         };
         let watch = ExitWatch::of_child(pid)?;
@@ -83,13 +83,13 @@ impl Child {
         })
     }
 
-    /// Closes the descriptor that reports its exit. [`reap_unwatched`] reaps the child.
+    /// Closes the descriptor that reports the child's exit. [`reap_unwatched`] reaps the child later.
     pub fn unwatched(self) -> ProcessId {
         unwatched_children().insert(self.process.pid);
         self.process
     }
 
-    /// Waits for its exit and reaps it. Safe to cancel and to repeat.
+    /// Waits for the child's exit and reaps it. Safe to cancel and to repeat.
     pub async fn wait(&mut self) -> io::Result<ExitStatus> {
         if let Some(status) = self.status {
             return Ok(status);
@@ -117,15 +117,15 @@ pub fn spawn_session(spec: &ProgramSpec, log: Option<File>) -> io::Result<Child>
     Child::of(|| os::spawn_session(spec, [null.as_fd(), output, output]))
 }
 
-/// [`spawn_session`] with these as its stdin, stdout and stderr.
+/// [`spawn_session`] with these descriptors as stdin, stdout and stderr.
 pub fn spawn_session_with(spec: &ProgramSpec, stdio: [OwnedFd; 3]) -> io::Result<Child> {
     let [input, output, errors] = &stdio;
     Child::of(|| os::spawn_session(spec, [input.as_fd(), output.as_fd(), errors.as_fd()]))
 }
 
-/// Adds the steps of every child between fork and exec: its own session, default signal dispositions (std resets only
-/// the mask and SIGPIPE), the original limit of open files, all descriptors above stderr close-on-exec. `then` runs
-/// last.
+/// Adds the steps that every child takes between fork and exec: its own session, default signal dispositions (std
+/// resets only the mask and SIGPIPE), the original limit of open files, all descriptors above stderr close-on-exec.
+/// `then` runs last.
 ///
 /// `then` runs in the child of a possibly threaded process: it must make system calls only, and
 /// neither allocate nor lock.
@@ -155,7 +155,7 @@ pub(crate) fn before_exec(
 
 /// Reaps the exited children that were released with [`Child::unwatched`].
 pub fn reap_unwatched() -> io::Result<()> {
-    let mut own = own_children();
+    let mut children = own_children();
     let mut unwatched = unwatched_children();
     for raw in unwatched.clone() {
         let Some(pid) = i32::try_from(raw).ok().and_then(Pid::from_raw) else {
@@ -167,7 +167,7 @@ pub fn reap_unwatched() -> io::Result<()> {
             Err(error) => return Err(error.into()),
         }
         unwatched.remove(&raw);
-        own.remove(&raw);
+        children.remove(&raw);
     }
     Ok(())
 }
@@ -184,10 +184,10 @@ pub fn become_subreaper() -> io::Result<()> {
     os::set_subreaper(true)
 }
 
-/// Reaps the exited orphans that this process adopted, and returns their pids. Never blocks. In a process that calls
-/// this, children that were not started by this crate lose their exit status to it.
+/// Reaps the exited orphans that this process adopted, and returns their pids. Never blocks. It also reaps children
+/// that were started without this crate: their exit status is lost.
 pub fn reap_any() -> io::Result<Vec<u32>> {
-    let own = own_children();
+    let children = own_children();
     // NOWAIT leaves the status in place. Usually no child has exited, and the process table need not be read.
     let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
     match waitid(WaitId::All, look) {
@@ -198,7 +198,7 @@ pub fn reap_any() -> io::Result<Vec<u32>> {
     let own_pid = std::process::id();
     let mut reaped = Vec::new();
     for stat in os::processes()? {
-        if stat.parent != own_pid || !stat.zombie || own.contains(&stat.pid) {
+        if stat.parent != own_pid || !stat.zombie || children.contains(&stat.pid) {
             continue;
         }
         let Some(pid) = i32::try_from(stat.pid).ok().and_then(Pid::from_raw) else {

@@ -1,4 +1,4 @@
-//! The user's terminal. Called by the CLI (`attach`) and by the panes.
+//! The user's terminal. Called by the command line and by the panes.
 //!
 //! The open file description of stdin is shared with the shell that started this process, and O_NONBLOCK belongs to the
 //! description: setting it on stdin would break the shell. So the terminal is opened again, by name, and only that
@@ -45,21 +45,21 @@ pub fn name(descriptor: impl AsFd) -> io::Result<PathBuf> {
 #[derive(Debug)]
 pub struct Modes {
     terminal: OwnedFd,
-    found: Termios,
+    saved: Termios,
 }
 
 impl Modes {
     pub fn of(terminal: impl AsFd) -> io::Result<Modes> {
         let terminal = terminal.as_fd().try_clone_to_owned()?;
-        let found = tcgetattr(&terminal)?;
-        Ok(Modes { terminal, found })
+        let saved = tcgetattr(&terminal)?;
+        Ok(Modes { terminal, saved })
     }
 }
 
 impl Drop for Modes {
     fn drop(&mut self) {
         // Fails if the terminal was closed; then there is nothing to restore.
-        let _restored = tcsetattr(&self.terminal, SetArg::TCSANOW, &self.found);
+        let _restored = tcsetattr(&self.terminal, SetArg::TCSANOW, &self.saved);
     }
 }
 
@@ -67,16 +67,18 @@ impl Drop for Modes {
 /// end in CR LF). Dropping the value restores the previous modes.
 #[derive(Debug)]
 pub struct RawMode {
-    _found: Modes,
+    _previous: Modes,
 }
 
 impl RawMode {
     pub fn enter(terminal: impl AsFd) -> io::Result<RawMode> {
-        let found = Modes::of(terminal)?;
-        let mut raw = found.found.clone();
+        let previous = Modes::of(terminal)?;
+        let mut raw = previous.saved.clone();
         cfmakeraw(&mut raw);
-        tcsetattr(&found.terminal, SetArg::TCSANOW, &raw)?;
-        Ok(RawMode { _found: found })
+        tcsetattr(&previous.terminal, SetArg::TCSANOW, &raw)?;
+        Ok(RawMode {
+            _previous: previous,
+        })
     }
 }
 
@@ -89,14 +91,20 @@ pub struct Tty {
 }
 
 impl Tty {
-    /// The controlling terminal. Must be called within a tokio runtime.
+    /// Opens the controlling terminal. Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// This process has no controlling terminal, or the terminal cannot be opened.
     pub fn open() -> io::Result<Tty> {
         let name = controlling_tty_name()?
             .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "there is no terminal"))?;
         Tty::open_path(&name)
     }
 
-    /// A terminal by name, without making it the controlling terminal. Must be called within a tokio runtime.
+    /// Opens a terminal by name, without making it the controlling terminal. Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// The path cannot be opened, or is not a terminal.
     pub fn open_path(path: &Path) -> io::Result<Tty> {
         let file = OpenOptions::new()
             .read(true)
@@ -157,6 +165,9 @@ impl Tty {
     }
 
     /// Writes as many of these bytes as the terminal accepts without waiting, and returns their number.
+    ///
+    /// # Errors
+    /// `WouldBlock` if the terminal accepts no byte now; other errors if it was closed.
     pub fn write_now(&self, bytes: &[u8]) -> io::Result<usize> {
         Ok(rustix::io::write(self.file.get_ref(), bytes)?)
     }

@@ -9,10 +9,10 @@
 //! A process that clears its environment, calls `setsid` and outlives the worker escapes; only a PID namespace would
 //! prevent that.
 //!
-//! Never touched: this process and those that descend from the tree only through it; pid 1; other users' processes that
-//! carry the marker; and, below the worker, processes that carry another launch's marker or [`NO_LAUNCH`]. The last
-//! case protects a supervisor that a task's command started: it becomes a child of that worker, with its tmux server
-//! and its workers.
+//! Never touched: this process, and processes that descend from the tree only through this process; pid 1; other users'
+//! processes that carry the marker; and, below the worker, processes that carry another launch's marker or
+//! [`NO_LAUNCH`]. The last case protects a supervisor that a task's command started: it becomes a child of that worker,
+//! with its tmux server and its workers.
 
 use std::collections::{HashMap, HashSet};
 use std::io;
@@ -46,22 +46,24 @@ pub struct Tree {
     pub marker: String,
 }
 
-/// Why a tree could not be ended.
+/// Why a tree could not be killed completely.
 #[derive(Debug, thiserror::Error)]
 pub enum TreeSurvived {
-    #[error("{} of its processes did not end in time: {}", survivors.len(), pids(survivors))]
+    #[error("{} processes did not exit in time: {}", survivors.len(), pids(survivors))]
     Alive {
         survivors: Vec<ProcessId>,
         ended: Vec<ProcessId>,
     },
-    #[error("cannot list its processes")]
+    #[error("cannot list the processes")]
     Unknown(#[from] io::Error),
 }
 
-/// Whose marker a process carries.
+/// The marker that a process carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Marking {
+    /// The marker of this launch.
     Ours,
+    /// The marker of another launch, or [`NO_LAUNCH`].
     Other,
 }
 
@@ -123,15 +125,23 @@ impl Tree {
                 .split(|&byte| byte == 0)
                 .find_map(|variable| variable.strip_prefix(name.as_bytes()));
             if let Some(marker) = marker {
-                let ours = marker == self.marker.as_bytes();
-                markings.insert(stat.pid, if ours { Marking::Ours } else { Marking::Other });
+                let is_ours = marker == self.marker.as_bytes();
+                let marking = if is_ours {
+                    Marking::Ours
+                } else {
+                    Marking::Other
+                };
+                markings.insert(stat.pid, marking);
             }
         }
         Ok(markings)
     }
 
-    /// Signals each process of the tree, including those that are forked meanwhile. Returns the number of processes
-    /// that were signalled; processes that this user may not signal are skipped.
+    /// Signals each process of the tree once, including those that are forked meanwhile. Returns the number of
+    /// processes that were signalled; processes that this user may not signal are skipped.
+    ///
+    /// # Errors
+    /// The processes cannot be listed.
     pub fn signal_all(&self, signal: Signal) -> io::Result<usize> {
         let mut signalled: HashSet<ProcessId> = HashSet::new();
         let mut sent = 0;
@@ -150,8 +160,11 @@ impl Tree {
         Ok(sent)
     }
 
-    /// Kills the tree and returns, once no process of it is left, the killed processes. Must be called within a tokio
-    /// runtime.
+    /// Kills the tree and waits until no process of it is left. Returns the processes that it has signalled. Must be
+    /// called within a tokio runtime.
+    ///
+    /// # Errors
+    /// Processes are left at the deadline, or the processes cannot be listed.
     pub async fn end(&self, deadline: Duration) -> Result<Vec<ProcessId>, TreeSurvived> {
         let mut ended: Vec<ProcessId> = Vec::new();
         let survivors = self
@@ -241,12 +254,12 @@ fn add_descendants(
     for stat in all {
         children.entry(stat.parent).or_default().push(stat.pid);
     }
-    let mut open: Vec<u32> = members.iter().copied().collect();
-    while let Some(pid) = open.pop() {
+    let mut pending: Vec<u32> = members.iter().copied().collect();
+    while let Some(pid) = pending.pop() {
         for &child in children.get(&pid).map_or(&[][..], Vec::as_slice) {
             let excluded = child == own_pid || markings.get(&child) == Some(&Marking::Other);
             if !excluded && members.insert(child) {
-                open.push(child);
+                pending.push(child);
             }
         }
     }

@@ -13,8 +13,10 @@ use sha2::{Digest, Sha256};
 /// A script that does not have the content that the user trusted.
 #[derive(Debug, thiserror::Error)]
 pub enum Untrusted {
+    /// The script changed, was removed or cannot be read.
     #[error(
-        "script {} changed since you trusted it; review it, then run agent-team up to trust it again",
+        "script {} changed since you trusted it, or cannot be read; review it, then run agent-team up to trust it \
+         again",
         .0.display()
     )]
     Changed(PathBuf),
@@ -82,8 +84,8 @@ mod tests {
 
     #[test]
     fn a_script_is_trusted_until_it_changes() {
-        let place = tempfile::tempdir().unwrap();
-        let path = place.path().join("check.sh");
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("check.sh");
         fs::write(&path, "").unwrap();
         let files = [FileDigest {
             path: path.clone(),
@@ -102,14 +104,14 @@ mod tests {
 
     #[test]
     fn an_absent_script_is_trusted_until_it_is_created() {
-        let place = tempfile::tempdir().unwrap();
-        let path = place.path().join("tools/check.sh");
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("tools/check.sh");
         let files = [FileDigest {
             path: path.clone(),
             sha256: FileDigest::ABSENT.to_owned(),
         }];
         assert!(check(&files).is_ok());
-        fs::create_dir(place.path().join("tools")).unwrap();
+        fs::create_dir(directory.path().join("tools")).unwrap();
         assert!(check(&files).is_ok());
         fs::write(&path, "").unwrap();
         let error = check(&files).unwrap_err().to_string();

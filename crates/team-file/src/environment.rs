@@ -2,8 +2,8 @@
 //!
 //! An agent also starts programs outside the sandbox (MCP servers, git, bubblewrap itself), and its sandbox is
 //! configured from its environment. So only the user may set variables that choose a program, make a program load code,
-//! or move a directory that the sandbox hides. A command member is exempt: it runs command lines of the same file, and
-//! such a variable is one more line that the user must trust.
+//! move a directory that the sandbox hides, or redirect API keys. A command member is exempt: it runs command lines of
+//! the same file, and such a variable is one more line that the user must trust.
 
 use std::collections::BTreeSet;
 

@@ -93,6 +93,9 @@ pub struct Loaded {
 }
 
 /// Reads a team file, and the roles of its project and of its user.
+///
+/// # Errors
+/// If the file cannot be read, or if it, a role in use or the user's settings have faults.
 pub fn load(file: &Path, reading: Reading<'_>) -> Result<Loaded, LoadTeamError> {
     let (shown, text, project) = open(file, reading.here)?;
     parse(&shown, &text, &project, reading).map_err(LoadTeamError::Faults)
@@ -108,6 +111,9 @@ pub fn of_text(text: &str, project: &Path, reading: Reading<'_>) -> Result<TeamS
 
 /// The default team of a project without a team file: a lead and `workers` workers. The project is the repository
 /// around `here`, or `here` itself.
+///
+/// # Errors
+/// If `here` cannot be resolved, or if a role in use or the user's settings have faults.
 pub fn of_workers(workers: u32, reading: Reading<'_>) -> Result<Loaded, LoadTeamError> {
     let shown = "generated team file";
     let here = reading.here.canonicalize();
@@ -128,7 +134,10 @@ pub fn of_workers(workers: u32, reading: Reading<'_>) -> Result<Loaded, LoadTeam
     parse(shown, &text, project.unwrap_or(&here), reading).map_err(LoadTeamError::Faults)
 }
 
-/// Every role of a project, by name. Faults in other parts of the team file do not matter.
+/// Every role of a project, by name. Faults in other tables of the team file are not reported.
+///
+/// # Errors
+/// If the team file cannot be read or is not TOML, or if its `name`, its `[roles]` or the user's overrides have faults.
 pub fn roles(
     file: Option<&Path>,
     project: &Path,
@@ -349,8 +358,8 @@ fn read(
         .filter(|member| member.engine.uses_model());
     let of_members = agents.map(|member| &mut member.agent);
     // Roles of every engine: `spawn --engine native` can make any of them an agent.
-    let role_faults = roles.specs.iter_mut().map(|role| &mut role.agent);
-    for agent in of_members.chain(role_faults) {
+    let of_roles = roles.specs.iter_mut().map(|role| &mut role.agent);
+    for agent in of_members.chain(of_roles) {
         agent.mcp.clone_from(&servers);
         agent.search.clone_from(&search);
     }
@@ -446,6 +455,9 @@ pub enum EngineError {
 }
 
 /// The engine of this name, for the command line.
+///
+/// # Errors
+/// If there is no engine of this name, or this version does not support it.
 pub fn engine(text: &str) -> Result<Engine, EngineError> {
     if let Some((_, engine)) = ENGINE_WORDS.iter().find(|(word, _)| *word == text) {
         return Ok(*engine);
@@ -523,10 +535,10 @@ fn check_members(source: &Source<'_>, members: &[Member], limits: Limits) {
     }
     let most = limits.teammates as usize;
     let teammates: Vec<&Member> = members.iter().filter(|it| !it.spec.lead).collect();
-    if let Some(over) = teammates.get(most) {
+    if let Some(first_excess) = teammates.get(most) {
         let count = teammates.len();
         source.fault_with_hint(
-            over.at,
+            first_excess.at,
             format!("the team has {count} teammates, but `limits.teammates` is {most}"),
             format!("set teammates = {count} under [limits]"),
         );

@@ -101,7 +101,7 @@ fn server(source: &Source<'_>, name: At<&str>, mut table: Table<'_>) -> Option<M
     })
 }
 
-/// Refuses credentials in the file, which is usually committed.
+/// Checks a header's name and value. Refuses a credential in the value, since the file is usually committed.
 fn check_header(name: &str, value: &str) -> Result<(), String> {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_".contains(c);
     if name.is_empty() || !name.chars().all(is_plain) || value.contains(char::is_control) {

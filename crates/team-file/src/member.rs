@@ -382,7 +382,8 @@ fn name(source: &Source<'_>, found: At<&str>, lead: bool) -> Option<MemberName> 
     Some(name)
 }
 
-/// Reads a directory, relative to the project. Returns the project's directory if it does not exist.
+/// Reads the path of a directory, relative to the project. If it is not an existing directory, reports a fault and
+/// returns the project's directory.
 fn directory(source: &Source<'_>, found: At<&str>, project: &Path) -> PathBuf {
     let path = project.join(found.value);
     match path.canonicalize() {
@@ -406,6 +407,9 @@ fn directory(source: &Source<'_>, found: At<&str>, project: &Path) -> PathBuf {
 }
 
 /// Checks that a variable can be set for a process and is not reserved for agent-team.
+///
+/// # Errors
+/// The reason, for the user, if it cannot be set.
 pub fn check_variable(name: &str, value: &str) -> Result<(), String> {
     if name.is_empty() || name.contains(['=', '\0']) || value.contains('\0') {
         Err(format!("{name:?} cannot be an environment variable"))

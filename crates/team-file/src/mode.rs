@@ -1,6 +1,6 @@
-//! `mode`: who plans the work.
+//! `mode`: the planner of the work.
 
-/// Who plans the work.
+/// The planner of the work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Mode {
     /// A lead that is an agent with tools.

@@ -2,7 +2,7 @@
 
 use agent_team_protocol::TeamName;
 
-/// Converts a directory name to a team name.
+/// Converts a directory name to a team name: `team` if it contains no letter from a to z.
 pub(super) fn slug(text: &str) -> TeamName {
     let mut slug = String::new();
     for c in text.chars().flat_map(char::to_lowercase) {

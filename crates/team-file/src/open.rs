@@ -44,7 +44,7 @@ pub enum LoadTeamError {
     Faults(Vec<Fault>),
 }
 
-/// The team file of the project that contains `directory`.
+/// Finds the team file in `directory`, or else in its nearest parent directory with one.
 pub fn find(directory: &Path) -> Option<PathBuf> {
     let candidates = directory
         .ancestors()

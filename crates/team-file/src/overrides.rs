@@ -134,7 +134,7 @@ impl Item {
 }
 
 impl Key {
-    /// Whether the key is a limit. Changes of limits apply to a running team at once.
+    /// Whether the key is a limit of the budget. Changes of these limits apply to a running team at once.
     pub fn is_limit(&self) -> bool {
         match self {
             Self::Team(item) | Self::Member(_, item) => {
@@ -169,11 +169,12 @@ impl Key {
     }
 }
 
-/// Normalises a base URL. Only rejects what cannot be a URL; the HTTP client validates the rest.
+/// Trims a base URL. Rejects an empty URL, and white space or control characters in it; the HTTP client validates the
+/// rest.
 pub(super) fn check_base_url(text: &str) -> Result<String, String> {
     let text = text.trim();
-    let never = |c: char| c.is_whitespace() || c.is_control();
-    if text.is_empty() || text.contains(never) {
+    let is_invalid = |c: char| c.is_whitespace() || c.is_control();
+    if text.is_empty() || text.contains(is_invalid) {
         return Err("must be a URL, such as https://gateway.example/v1".to_owned());
     }
     Ok(text.to_owned())
@@ -292,11 +293,11 @@ impl Overrides {
         Ok(Self { file, values })
     }
 
-    /// Writes the file, or removes it when no key is set.
+    /// Writes the file, or removes it when no key is set. A comment in the file names `team`.
     ///
     /// # Errors
     /// When the file cannot be written.
-    pub fn save(&self, whose: &str) -> Result<(), OverridesError> {
+    pub fn save(&self, team: &str) -> Result<(), OverridesError> {
         let failed = |error| OverridesError::Write(self.file.clone(), error);
         if self.values.is_empty() {
             return match std::fs::remove_file(&self.file) {
@@ -304,7 +305,7 @@ impl Overrides {
                 Ok(()) | Err(_) => Ok(()),
             };
         }
-        let mut text = format!("# Your settings for {whose}, written by agent-team config set.\n");
+        let mut text = format!("# Your settings for {team}, written by agent-team config set.\n");
         for (key, value) in &self.values {
             let value = match key.is_text() {
                 true => toml::Value::String(value.clone()).to_string(),
@@ -397,7 +398,7 @@ mod tests {
     #[test]
     fn overrides_round_trip_and_reset_removes_the_file() {
         let dir = tempfile::tempdir().expect("a directory");
-        let mut own = Overrides::load(dir.path(), &team()).expect("there is none yet");
+        let mut overrides = Overrides::load(dir.path(), &team()).expect("there is no file yet");
         let given = [
             ("model", "claude-opus-4-5", "anthropic/claude-opus-4-5"),
             ("members.ada.limits.usd", "$2.50", "2.5"),
@@ -413,10 +414,10 @@ mod tests {
         for (key, value, _) in given {
             let key: Key = key.parse().expect("a key");
             let value = key.check(value).expect("a value");
-            own.set(key, Some(value));
+            overrides.set(key, Some(value));
         }
-        own.save("demo").expect("it can be written");
-        let mode = std::fs::metadata(own.place())
+        overrides.save("demo").expect("it can be written");
+        let mode = std::fs::metadata(overrides.place())
             .expect("a stored file")
             .mode();
         assert_eq!(mode & 0o077, 0, "the file is private");
@@ -434,7 +435,7 @@ mod tests {
 
     #[test]
     fn unknown_keys_are_refused_with_a_suggestion() {
-        for (key, says) in [
+        for (key, expected) in [
             ("modle", "did you mean `model`?"),
             ("members.ada.modle", "did you mean `model`?"),
             ("roles.worker.max_steps", "only the model"),
@@ -446,7 +447,7 @@ mod tests {
             let KeyError::Unknown { hint, .. } = error else {
                 panic!("{error}");
             };
-            assert!(hint.contains(says), "{key}: {hint}");
+            assert!(hint.contains(expected), "{key}: {hint}");
         }
         for (key, value) in [
             ("model", "qwen3"),

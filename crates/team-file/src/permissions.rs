@@ -144,7 +144,7 @@ fn file_of(settings: &Path, team: &TeamId) -> PathBuf {
 /// Adds rules to the user's `allow` list for this team and returns the file. They apply from the next `up` on.
 ///
 /// # Errors
-/// When the file is not valid TOML, or cannot be written.
+/// When the file cannot be read or written, is not valid TOML, or has no table at `permissions`.
 pub fn allow_always(
     settings: &Path,
     team: &TeamId,
@@ -175,7 +175,7 @@ pub fn revoke_always(settings: &Path, team: &TeamId, rule: &str) -> Result<bool,
     Ok(revoked)
 }
 
-/// Changes the `allow` list and keeps the rest of the file.
+/// Changes the `allow` list and keeps the other keys of the file. Comments are lost.
 fn change(file: &Path, change: impl FnOnce(&mut Vec<String>)) -> Result<(), OverridesError> {
     let text = match read_text(file) {
         Ok(text) => text,

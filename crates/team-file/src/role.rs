@@ -45,7 +45,8 @@ pub(super) struct Finished {
 }
 
 impl Roles {
-    /// Reads all layers. `table` is `[roles]` of the team file, `settings` the directory of the user's settings.
+    /// Reads all layers and applies the user's overrides. `table` is `[roles]` of the team file, `settings` the
+    /// directory of the user's settings.
     pub(super) fn read(
         source: &Source<'_>,
         table: Option<Table<'_>>,
@@ -149,7 +150,7 @@ impl Roles {
         }
     }
 
-    /// Reads `[roles.<name>]` of the user's `config.toml`. The supervisor reads its other tables.
+    /// Reads `[roles.<name>]` of the user's `config.toml`. Other modules and crates read its other tables.
     fn add_settings(&mut self, file: &Path, reader: Reader<'_>) {
         // Ignore a file that is missing or cannot be read: the supervisor refuses to start with an unreadable file and
         // reports the reason.
@@ -204,8 +205,8 @@ impl Roles {
         role
     }
 
-    /// The roles that the team may spawn, and the faults of those that it uses. `engine` and `defaults` apply to roles
-    /// that do not set their own.
+    /// The roles that the team uses or may spawn, and the faults and warnings of those that it uses. `engine` and
+    /// `defaults` apply to roles that do not set their own.
     pub(super) fn finish(self, engine: Engine, defaults: &AgentKeys) -> Finished {
         let mut finished = Finished {
             specs: Vec::new(),

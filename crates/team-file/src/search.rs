@@ -117,7 +117,7 @@ fn is_usual_variable(name: &str) -> bool {
     is_variable(name) && name.chars().all(is_usual)
 }
 
-/// Refuses a URL with credentials: the file must not contain secrets.
+/// Checks the scheme of a URL, and refuses credentials in it: the file must not contain secrets.
 fn check_url(source: &Source<'_>, url: At<&str>) {
     let rest = ["http://", "https://"]
         .iter()

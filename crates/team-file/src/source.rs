@@ -100,8 +100,8 @@ impl<'a> Source<'a> {
                     None => false,
                 })
         };
-        let mut places = behind.match_indices(first);
-        places
+        let mut matches = behind.match_indices(first);
+        matches
             .find(|(at, _)| follows(&behind[at + first.len()..]))
             .map(|(at, _)| from + at)
     }

@@ -220,15 +220,16 @@ fn find_cycle(after: &[Vec<At<usize>>]) -> Option<Vec<usize>> {
         }
     }
     let mut at = (0..after.len()).find(|task| waits_for[*task] > 0)?;
-    let (mut path, mut place) = (Vec::new(), HashMap::new());
-    while !place.contains_key(&at) {
-        place.insert(at, path.len());
+    // Follow the remaining dependencies until a task is reached again.
+    let (mut path, mut index_in_path) = (Vec::new(), HashMap::new());
+    while !index_in_path.contains_key(&at) {
+        index_in_path.insert(at, path.len());
         path.push(at);
         let mut edges = after[at].iter();
-        let left = edges.find(|edge| waits_for[edge.value] > 0);
-        at = left.expect("tasks without dependencies were removed").value;
+        let next = edges.find(|edge| waits_for[edge.value] > 0);
+        at = next.expect("tasks without dependencies were removed").value;
     }
-    let mut cycle = path.split_off(place[&at]);
+    let mut cycle = path.split_off(index_in_path[&at]);
     let earliest = (0..cycle.len()).min_by_key(|index| cycle[*index])?;
     cycle.rotate_left(earliest);
     Some(cycle)

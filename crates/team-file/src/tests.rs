@@ -238,7 +238,7 @@ fn the_default_team_name_is_the_project_directory() {
 }
 
 #[test]
-fn every_fault_has_a_position_and_a_hint() {
+fn faults_have_positions_and_hints() {
     let member = "[[member]]\nname = \"ada\"\n";
     let table: &[(&str, &str)] = &[
         // Not TOML.
@@ -607,7 +607,7 @@ fn role_file_faults_count_only_if_the_role_is_used() {
     );
     assert!(
         read_in(project.path(), &nearer).is_ok(),
-        "the team file's own role wins"
+        "the role in the team file wins"
     );
 }
 

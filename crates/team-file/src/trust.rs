@@ -56,7 +56,7 @@ pub(super) struct Team<'a> {
 pub(super) struct Trust {
     /// `None` when nothing needs trust.
     pub(super) widening: Option<Widening>,
-    /// The scripts of the lines that run outside a sandbox.
+    /// The lines that run outside a sandbox and start scripts, with the digests of these scripts.
     pub(super) trusted: Vec<TrustedLine>,
     /// See [`agent_team_protocol::spec::TeamSpec::protected`].
     pub(super) protected: Vec<KeptPath>,
@@ -74,7 +74,7 @@ pub(super) fn of(team: Team<'_>) -> Trust {
     }
     lines.extend(team.servers.iter().map(server));
     let networked = team.networked.iter();
-    lines.extend(networked.map(|who| format!("network = true for {who}")));
+    lines.extend(networked.map(|subject| format!("network = true for {subject}")));
     lines.extend(environment(team.defaults, team.members));
     let outside = team
         .members
@@ -204,16 +204,18 @@ fn pairs(pairs: &BTreeMap<String, String>) -> String {
 }
 
 fn environment(defaults: &Defaults, members: &[Member]) -> Vec<String> {
-    let line = |who: &str, name: &String, value: &String| format!("env {name}={value:?} for {who}");
+    let line = |subject: &str, name: &String, value: &String| {
+        format!("env {name}={value:?} for {subject}")
+    };
     let all = defaults.env.iter();
     let mut lines: Vec<String> = all
         .map(|(name, value)| line("all members", name, value))
         .collect();
     for member in members {
-        let own = member.spec.env.iter();
-        let own = own.filter(|(name, value)| defaults.env.get(*name) != Some(value));
-        let who = format!("member {}", member.spec.name);
-        lines.extend(own.map(|(name, value)| line(&who, name, value)));
+        let env = member.spec.env.iter();
+        let changed = env.filter(|(name, value)| defaults.env.get(*name) != Some(value));
+        let subject = format!("member {}", member.spec.name);
+        lines.extend(changed.map(|(name, value)| line(&subject, name, value)));
     }
     lines
 }

@@ -48,6 +48,6 @@ pub(super) fn is_value(key: &str, value: &str) -> bool {
 }
 
 /// The fault for such a key or value.
-pub(super) fn message(what: &str) -> String {
-    format!("`{what}` is not supported in this version")
+pub(super) fn message(name: &str) -> String {
+    format!("`{name}` is not supported in this version")
 }

@@ -1,4 +1,5 @@
-//! The work of an agent: a loop in which a model, or an engine of the embedding program, works. Called by the worker.
+//! An agent in its worker: starts the loop of a model, or of an engine of the embedding program, as a task, and passes
+//! inputs, calls and output between this task and the worker. Called by the worker.
 //!
 //! ```text
 //! supervisor ◄─► link ──tasks, messages, stop──► inbox ──► agent_loop ◄─► model
@@ -6,7 +7,7 @@
 //!                 └── calls ◄── supervisor_client ◄─────────┤
 //! pane, log ◄── lines ◄── output_sink ◄─────────────────────┘
 //! ```
-//! A reader who looks for …
+//! Where to look:
 //! - a turn: `agent_loop`; one answer: `step`; its tool calls: `calls`; the end of a turn: `ending`
 //! - what the model sees, and how it is stored: `conversation`
 //! - engines of an embedding program: `custom`
@@ -15,7 +16,7 @@
 //! - the stored conversation: `transcript`; its summaries: `compact`
 //! - calls to the supervisor, and the task that the member owns: `supervisor_calls`
 //!
-//! Only the agent loop waits.
+//! Only that task waits for the model and for answers of the supervisor, so the worker always responds to events.
 
 mod agent_loop;
 mod calls;
@@ -82,13 +83,13 @@ pub(crate) struct AgentConfig<T> {
     pub(crate) client: SupervisorClient,
     pub(crate) calls: mpsc::UnboundedReceiver<ClientCall>,
     pub(crate) context: ToolContext,
-    /// The sandbox of its commands. `None`: commands run without one.
+    /// The sandbox of the agent's commands. `None`: they run without a sandbox.
     pub(crate) confinement: Option<Arc<Confinement>>,
     /// Creates the tools from the state that they share with the loop.
     pub(crate) tools: T,
 }
 
-/// Runs the `verify` lines of the member's tasks.
+/// Where, and with which permission, the `verify` lines of the member's tasks run.
 struct VerifySandbox {
     project: PathBuf,
     confinement: Option<Arc<Confinement>>,
@@ -100,7 +101,7 @@ type Shell = crate::worker::Shell<AgentPane>;
 pub(crate) struct Agent {
     /// Text for the log that does not form a complete line yet.
     log_text: String,
-    /// `None` after it has ended.
+    /// The task of the loop. `None` after the loop has ended.
     agent_loop: Option<JoinHandle<End>>,
     inputs: InputSender,
     shown: mpsc::UnboundedReceiver<OutputEvent>,
@@ -136,7 +137,7 @@ impl Agent {
             confinement: confinement.clone(),
             permission: deps::permission_of(&agent, &client),
         };
-        Self::around(
+        Self::spawn(
             worker_config,
             calls,
             verify_sandbox,
@@ -168,20 +169,20 @@ impl Agent {
         )
     }
 
-    /// The work of a member whose engine is code of the embedding program.
+    /// Creates the agent of a member whose engine is code of the embedding program.
     pub(crate) fn with_engine(
         worker_config: &WorkerConfig,
         client: SupervisorClient,
         calls: mpsc::UnboundedReceiver<ClientCall>,
         engine: Box<dyn Engine>,
     ) -> Self {
-        // The embedding program also supplied the lines, so they need neither sandbox nor permission.
+        // The embedding program also supplied the `verify` lines, so they need neither sandbox nor permission.
         let verify_sandbox = VerifySandbox {
             project: worker_config.program_context.cwd.clone(),
             confinement: None,
             permission: Permission::Bypass,
         };
-        Self::around(
+        Self::spawn(
             worker_config,
             calls,
             verify_sandbox,
@@ -200,7 +201,8 @@ impl Agent {
         )
     }
 
-    fn around<F>(
+    /// Spawns the loop that `agent_loop` creates.
+    fn spawn<F>(
         worker_config: &WorkerConfig,
         calls: mpsc::UnboundedReceiver<ClientCall>,
         verify_sandbox: VerifySandbox,
@@ -234,9 +236,9 @@ impl Agent {
         }
     }
 
-    fn output(&mut self, told: OutputEvent, shell: &mut Shell) {
+    fn output(&mut self, event: OutputEvent, shell: &mut Shell) {
         let now = std::time::Instant::now();
-        match told {
+        match event {
             OutputEvent::Said(of, piece) => {
                 shell.pane.view.say(of, &piece);
                 self.log_text.push_str(&piece);
@@ -244,7 +246,7 @@ impl Agent {
                 let lines: String = self.log_text.drain(..whole).collect();
                 Self::log_and_stream(&lines, shell);
             }
-            OutputEvent::Paused => {
+            OutputEvent::TextEnded => {
                 shell.pane.view.pause();
                 let rest = std::mem::take(&mut self.log_text);
                 Self::log_and_stream(&rest, shell);
@@ -284,7 +286,7 @@ impl Agent {
                     Self::log_and_stream(text, shell);
                 }
             }
-            OutputEvent::Waits(on) => self.supervisor_calls.wait(on, shell),
+            OutputEvent::Waits(on) => self.supervisor_calls.set_wait(on, shell),
         }
     }
 
@@ -300,7 +302,7 @@ impl Agent {
     }
 
     fn pane_event(&mut self, event: AgentEvent, shell: &mut Shell) {
-        // The task that receives them runs until the process exits.
+        // The receiver of the actions exists until the process exits.
         let _ended = match event {
             AgentEvent::Said(text) => shell.config.typed.actions.send(Action::Line(text)),
             AgentEvent::Decided(decide) => shell.config.typed.actions.send(Action::Decide(decide)),
@@ -309,7 +311,7 @@ impl Agent {
         };
     }
 
-    /// The loop has ended, and every process that it started.
+    /// Handles the end of the loop. The processes that the loop started have exited too.
     fn loop_ended(&mut self, end: End, shell: &mut Shell) {
         while let Ok(output) = self.shown.try_recv() {
             // Show the last lines even if the terminal is slow.
@@ -320,7 +322,7 @@ impl Agent {
                 shell.note(&format!("✗ {}", visible(&report.reason)));
                 shell.ended(Some(report));
             }
-            // The task was aborted after its end was already reported, unless the worker is stopping.
+            // The worker is stopping, or the task was aborted after its end had been reported.
             (_, End::Report(_) | End::Stopped) => shell.ended(None),
         }
     }
@@ -335,7 +337,7 @@ impl Work for Agent {
             biased;
             Some(call) = self.calls.recv() => Event::Call(call),
             event = pane.next() => Event::Pane(event),
-            Some(told) = self.shown.recv() => Event::Output(told),
+            Some(output) = self.shown.recv() => Event::Output(output),
             end = end_of(&mut self.agent_loop) => Event::Ended(end),
         }
     }
@@ -343,7 +345,7 @@ impl Work for Agent {
     fn apply(&mut self, event: Event, shell: &mut Shell) {
         match event {
             Event::Call(call) => self.supervisor_calls.send(call, shell),
-            Event::Output(told) => self.output(told, shell),
+            Event::Output(output) => self.output(output, shell),
             Event::Ended(end) => self.loop_ended(end, shell),
             Event::Pane(event) => self.pane_event(event, shell),
         }
@@ -352,7 +354,8 @@ impl Work for Agent {
     fn welcomed(&mut self, welcome: &Welcome, shell: &mut Shell) {
         shell.pane.view.set_colour(Colour::named(&welcome.colour));
         self.arrivals.reconnected();
-        // Revisions of an earlier connection do not apply to this one: the supervisor may have lost its last ones.
+        // Accept the allowance even with a smaller revision than the last one: a crash of the machine can cost the
+        // supervisor its last events, and its revisions are then smaller than before.
         self.inputs.send(Input::Welcomed(welcome.allowance.clone()));
         self.supervisor_calls.report_wait(shell);
         shell.pane.view.open(HINT);
@@ -403,8 +406,8 @@ impl Work for Agent {
                     self.inputs.send(Input::Arrived { urgent: false });
                 }
             }
-            over => {
-                if let Some(id) = over {
+            ended => {
+                if let Some(id) = ended {
                     self.arrivals.end_request(id);
                     self.inputs.send(Input::RequestOver(id));
                 }
@@ -436,7 +439,7 @@ impl Work for Agent {
     }
 
     fn show(&mut self, show: &ShowPane, shell: &mut Shell) {
-        // An agent's pane confirms no messages.
+        // An agent's pane leaves no messages unconfirmed.
         let _none = shell.move_pane(show);
         self.supervisor_calls.look_up_request(shell);
     }
@@ -463,7 +466,7 @@ impl Work for Agent {
         Some(stop.over_at)
     }
 
-    /// Work whose result is not stored counts as not done, so the loop is not waited for.
+    /// Does not wait for the loop: work whose result is not stored counts as not done.
     fn end(&mut self, _why: &str, shell: &mut Shell) -> bool {
         // Calls that the loop has made before its end precede the exit report.
         while let Ok(call) = self.calls.try_recv() {
@@ -484,7 +487,7 @@ impl Work for Agent {
     }
 }
 
-/// Cancel-safe. Never returns after it has returned once.
+/// Waits for the end of the loop. Cancel-safe. After it has returned once, it does not return again.
 async fn end_of(agent_loop: &mut Option<JoinHandle<End>>) -> End {
     let Some(task) = agent_loop else {
         return std::future::pending().await;

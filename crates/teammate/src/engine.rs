@@ -1,7 +1,7 @@
-//! Engines that do one task at a time: the worker starts a [`Run`] and receives its events. A new engine is a file of
-//! this directory and an arm of [`task_engine`].
+//! Engines that do one task at a time: the worker starts a [`Run`] and receives its events. To add an
+//! engine, add a file in this directory and an arm in [`task_engine`].
 //!
-//! An engine never talks to the supervisor and never touches the pane.
+//! An engine neither calls the supervisor nor writes to the pane.
 
 mod command;
 mod run;
@@ -12,7 +12,7 @@ pub(crate) use self::run::{
     Claim, Event, HEADLESS_SIZE, Outcome, ProgramContext, Run, Size, TAIL_BYTES, TaskEngine,
 };
 
-/// The only place in this crate that distinguishes engines. `None` for an agent, and for an engine that this version
+/// The only place outside `bin/` that names engines. `None` for an agent, and for an engine that this version
 /// does not have.
 pub(crate) fn task_engine(engine: Engine) -> Option<Box<dyn TaskEngine>> {
     match engine {

@@ -1,4 +1,4 @@
-//! The allow-list of environment variables that an agent's tools receive without being named in the configuration.
+//! The allow-list of environment variables: an agent's tools receive them even if the configuration does not name them.
 //! Called by `launch`.
 //!
 //! A user's environment contains values that a model must not see: access keys, tokens, URLs with passwords. The list

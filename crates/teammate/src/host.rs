@@ -43,7 +43,7 @@ struct InProcessWorker {
 /// Hosts members until the last one has ended. Called once, by a process that does nothing else.
 ///
 /// # Errors
-/// If the socket cannot be used.
+/// If the runtime cannot be created, this process cannot adopt orphaned processes, or the socket cannot be used.
 pub fn host() -> Result<(), RunError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -86,6 +86,7 @@ async fn serve(members: Rc<Members>, stream: Stream) {
         Ok(HostOrder::Watch { launch }) => gone(&members, &launch).await,
         Ok(HostOrder::End { launch }) => {
             if let Some(worker) = members.workers.borrow_mut().get_mut(&launch) {
+                // Dropping the sender ends the member's thread.
                 worker.end = None;
             }
             gone(&members, &launch).await;

@@ -1,7 +1,7 @@
 //! A member's worker inside another program's process. Called once per launch by the embedding library and by tests.
 //!
 //! Uses no terminal, no signals, no working directory and no other process-wide state. Dropping the future kills the
-//! member; the supervisor then terminates the processes that it left behind.
+//! member; the supervisor then terminates the processes that the member left behind.
 
 pub(crate) mod engine;
 pub(crate) mod team_handle;
@@ -29,7 +29,7 @@ use crate::link::{Link, WhenAbsent};
 use crate::pane::Surface;
 use crate::worker::{Worker, WorkerConfig};
 use crate::{
-    RunError, agent_pane, config, confinement, introduction, model_of, think, work_dir,
+    RunError, agent_pane, config, confinement, introduction, model_of, run_agent_loop, work_dir,
     work_on_tasks, worker_config,
 };
 
@@ -38,7 +38,7 @@ use crate::{
 pub struct HostedLaunch {
     launch: LaunchFile,
     directories: Directories,
-    reach: WhenAbsent,
+    when_absent: WhenAbsent,
 }
 
 impl HostedLaunch {
@@ -49,15 +49,15 @@ impl HostedLaunch {
     /// If the file cannot be used.
     pub fn take(launch_file: &Path) -> Result<Option<Self>, RunError> {
         Ok(Self::take_here(launch_file)?.map(|mut taken| {
-            // An embedding program does not use the user's settings of the installation.
+            // An embedding program does not use the user's settings: this directory contains none.
             taken.directories.config = taken.directories.run.join("config");
             // If there is no supervisor, the team is over: do not start one.
-            taken.reach = WhenAbsent::Wait;
+            taken.when_absent = WhenAbsent::Wait;
             taken
         }))
     }
 
-    /// Takes a launch in a process of this installation.
+    /// Takes a launch in a process of this installation. `None` as for [`HostedLaunch::take`].
     ///
     /// # Errors
     /// If the file cannot be used.
@@ -71,7 +71,7 @@ impl HostedLaunch {
         Ok(Some(Self {
             launch,
             directories,
-            reach: WhenAbsent::Start,
+            when_absent: WhenAbsent::Start,
         }))
     }
 
@@ -96,7 +96,7 @@ impl HostedLaunch {
         self.launch.lead
     }
 
-    /// The configured model, as written in the configuration.
+    /// The name of the model as written in the configuration, if any.
     pub fn model(&self) -> Option<&str> {
         self.launch.agent.model.as_deref()
     }
@@ -104,10 +104,11 @@ impl HostedLaunch {
     /// Runs the member's engine; an agent with this model, or else with the configured one. Returns the exit code.
     ///
     /// # Errors
-    /// If no thread or directory can be created, or this version does not have the engine.
+    /// If the thread of the connection cannot be started, a directory of the member cannot be created or used, the
+    /// user's settings are invalid, or this version does not have the engine.
     pub async fn run(self, model: Option<Arc<dyn Model>>) -> Result<u8, RunError> {
         if self.launch.engine.uses_model() {
-            return self.think(model).await;
+            return self.run_agent(model).await;
         }
         let Some(engine) = task_engine(self.launch.engine) else {
             return Err(RunError::Engine(self.launch.engine));
@@ -117,7 +118,7 @@ impl HostedLaunch {
         Ok(work_on_tasks(&self.launch, engine, worker_config, Surface::none(), unfit).await)
     }
 
-    async fn think(self, model: Option<Arc<dyn Model>>) -> Result<u8, RunError> {
+    async fn run_agent(self, model: Option<Arc<dyn Model>>) -> Result<u8, RunError> {
         let worker_config = self.worker_config().await?;
         let model = match (work_dir(&self.launch), model) {
             (Err(report), _) => Err(report),
@@ -126,7 +127,7 @@ impl HostedLaunch {
                 model_of(&self.launch, &worker_config.directories.settings_file()).await
             }
         };
-        Ok(think(&self.launch, worker_config, Surface::none(), model).await)
+        Ok(run_agent_loop(&self.launch, worker_config, Surface::none(), model).await)
     }
 
     /// Runs the agent loop with this model and these tools. Returns the exit code.
@@ -167,10 +168,11 @@ impl HostedLaunch {
     }
 
     async fn worker_config(&self) -> Result<WorkerConfig, RunError> {
-        let (at, initialize) = (self.directories.clone(), introduction(&self.launch));
-        let reach = self.reach;
+        let (directories, initialize) = (self.directories.clone(), introduction(&self.launch));
+        let when_absent = self.when_absent;
         // `Link::start` blocks on a runtime of its own, which is not permitted on a thread of this runtime.
-        let link = tokio::task::spawn_blocking(move || Link::start(at, initialize, reach));
+        let link =
+            tokio::task::spawn_blocking(move || Link::start(directories, initialize, when_absent));
         let link = link.await.map_err(io::Error::other)??;
         Ok(worker_config(
             &self.launch,

@@ -55,7 +55,8 @@ pub(crate) fn take(path: &Path) -> Result<LaunchFile, TakeLaunchError> {
 }
 
 /// The directories of the installation that started this launch, derived from the launch file. The environment of this
-/// process is not used: a tmux server that was started days ago may have passed on its own.
+/// process may be that of a tmux server that was started days ago. It is used only for the configuration directory, and
+/// only if the launch file determines none.
 pub(crate) fn directories(path: &Path, file: &LaunchFile) -> io::Result<Directories> {
     // The paths are `<run>/launch/<id>` and `<state>/supervisor.lock`.
     let run = path.parent().and_then(Path::parent);
@@ -168,7 +169,7 @@ mod tests {
         let environment = child_environment(&file, Some("tmux-256color".into()));
         let value = |name: &str| {
             let values: Vec<_> = environment.iter().filter(|(n, _)| n == name).collect();
-            assert!(values.len() < 2, "{name} is there twice");
+            assert!(values.len() < 2, "{name} is set twice");
             values
                 .first()
                 .map(|(_, value)| value.to_str().unwrap().to_owned())

@@ -5,9 +5,9 @@
 //!                                                             │ ▲
 //!                                                        log ◄┘ └─► pane ── the user's terminal
 //! ```
-//! A reader who looks for …
+//! Where to look:
 //! - the launch file that configures the process: `launch`
-//! - the event loop of the process and its exit: `worker`; what it does: `tasks` one at a time, or `agent`
+//! - the event loop of the process and its exit: `worker`; the work in this loop: `tasks`, one at a time, or `agent`
 //! - output for connected clients: `live_output`
 //! - pings, reconnects and repeated requests: `link`
 //! - engines that do one task at a time, such as running its line: `engine`
@@ -104,17 +104,18 @@ pub enum RunError {
 /// The outcome of a worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RunOutcome {
-    /// Another process is the worker of this launch; this one did nothing.
+    /// Another process has taken the launch, or the supervisor has withdrawn it; this process did nothing.
     NotOurs,
     /// The worker ran and ended with this exit code.
     Exited(u8),
 }
 
-/// Takes the launch of a member whose engine runs one task at a time, and runs until it is over. Called once, by a
-/// process that does nothing else.
+/// Takes the launch of a member whose engine runs one task at a time, and runs until the launch is over. Called once,
+/// by a process that does nothing else.
 ///
 /// # Errors
-/// If the launch file cannot be used, or threads, signals or directories cannot be set up.
+/// If the launch file cannot be used, another program runs the engine, or threads, signals or directories cannot be set
+/// up.
 pub fn run_tasks(launch_file: &Path) -> Result<RunOutcome, RunError> {
     run(launch_file, task_engine, work_on_tasks)
 }
@@ -133,15 +134,15 @@ pub fn run_agent(launch_file: &Path) -> Result<RunOutcome, RunError> {
                 Some(report) => Err(report),
                 None => model_of(launch, &worker_config.directories.settings_file()).await,
             };
-            let code = think(launch, worker_config, surface, model).await;
+            let code = run_agent_loop(launch, worker_config, surface, model).await;
             end_tree(&program_context).await;
             code
         },
     )
 }
 
-/// `engine_of` returns nothing for the engines of other programs; it and `work` are parameters, so that a program links
-/// only its own engines.
+/// Takes a launch and runs its worker. `engine_of` returns nothing for the engines of other programs. `engine_of` and
+/// `work` are parameters, so that a program links only its own engines.
 fn run<E, W>(
     launch_file: &Path,
     engine_of: impl FnOnce(Engine) -> Option<E>,
@@ -207,13 +208,13 @@ async fn model_of(launch: &LaunchFile, settings: &Path) -> Result<Arc<dyn Model>
     .await
 }
 
-/// Explains as JSON which model an agent with this process's environment would use, and why; `asks` is an `AgentSpec`
+/// Explains as JSON which model an agent with this process's environment would use, and why; `agent` is an `AgentSpec`
 /// as JSON. Keys are named by their variable and never shown.
 ///
 /// # Errors
-/// If there is none; the reason is for the user.
-pub fn explain_model(asks: &str) -> Result<String, String> {
-    let agent: AgentSpec = serde_json::from_str(asks).map_err(|error| error.to_string())?;
+/// If `agent` is invalid, or no model can be used. The reason is a text for the user.
+pub fn explain_model(agent: &str) -> Result<String, String> {
+    let agent: AgentSpec = serde_json::from_str(agent).map_err(|error| error.to_string())?;
     let directories = Directories::from_environment().map_err(|error| error.to_string())?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -228,7 +229,7 @@ pub fn explain_model(asks: &str) -> Result<String, String> {
 }
 
 /// Runs the agent loop with this model and the tools of the launch, or reports why it cannot. Returns the exit code.
-async fn think(
+async fn run_agent_loop(
     launch: &LaunchFile,
     worker_config: WorkerConfig,
     surface: Surface,
@@ -236,7 +237,7 @@ async fn think(
 ) -> u8 {
     let unusable = |error: io::Error| ExitReport {
         code: ExitCode::Failed as u8,
-        reason: format!("cannot prepare the directory of its outputs: {error}"),
+        reason: format!("cannot prepare the member's directories: {error}"),
         hold: true,
     };
     let no_sandbox = |error: io::Error| ExitReport {
@@ -246,11 +247,18 @@ async fn think(
     };
     let config = model.and_then(|model| {
         let confinement = confinement(launch, &worker_config).map_err(no_sandbox)?;
-        let held = confinement.clone();
+        let agent_confinement = confinement.clone();
         let tools = |client: &SupervisorClient, shared: &Shared| {
             deps::tools_of(&launch.agent, client, shared, confinement)
         };
-        config(launch, &worker_config.program_context, model, held, tools).map_err(unusable)
+        config(
+            launch,
+            &worker_config.program_context,
+            model,
+            agent_confinement,
+            tools,
+        )
+        .map_err(unusable)
     });
     match config {
         Ok(config) => {
@@ -302,7 +310,7 @@ fn agent_pane(launch: &LaunchFile, worker_config: &WorkerConfig, surface: Surfac
     )
 }
 
-/// The sandbox of the agent's commands; `None` if they run without sandbox and permission requests.
+/// The sandbox of the agent's commands. `None`: they run without a sandbox and without permission requests.
 fn confinement(
     launch: &LaunchFile,
     worker_config: &WorkerConfig,
@@ -310,6 +318,7 @@ fn confinement(
     if launch.agent.bypass {
         return Ok(None);
     }
+    // An earlier launch of this member may have left files in this directory.
     let temporary = launch.log.with_extension("tmp");
     match fs::remove_dir_all(&temporary) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -319,12 +328,12 @@ fn confinement(
         .recursive(true)
         .mode(0o700)
         .create(&temporary)?;
-    let (temporary, ours) = (temporary.canonicalize()?, &worker_config.directories);
+    let (temporary, directories) = (temporary.canonicalize()?, &worker_config.directories);
     let network = match launch.agent.network {
         true => Network::Host,
         false => Network::None,
     };
-    let settings = Settings::read(&ours.settings_file()).map_err(io::Error::other)?;
+    let settings = Settings::read(&directories.settings_file()).map_err(io::Error::other)?;
     // Leave out variables that the team file sets: a project must not be able to open the sandbox with them.
     let environment = launch.environment.iter();
     let environment = environment.filter(|(name, _)| !launch.named.contains(*name));
@@ -332,7 +341,7 @@ fn confinement(
     let user = User::new(environment.collect(), &settings);
     let name = launch.launch.as_str();
     let group = cgroup::delegated().map(|unit| Group::make(&unit, name, settings.of_group()));
-    let confinement = Confinement::new(&launch.project, temporary, user, ours, network);
+    let confinement = Confinement::new(&launch.project, temporary, user, directories, network);
     let confinement = confinement
         .guarded_by(guard(launch, &worker_config.program_context))
         .keeping(launch.agent.kept.clone());
@@ -354,6 +363,7 @@ fn guard(launch: &LaunchFile, program_context: &ProgramContext) -> Guard {
     Guard::new(&launch.agent.guarded, launch.project.clone(), home)
 }
 
+/// The configuration of the agent. Creates the directory for long outputs of tools.
 fn config<T>(
     launch: &LaunchFile,
     program_context: &ProgramContext,
@@ -402,7 +412,7 @@ async fn end_tree(program_context: &ProgramContext) {
     }
 }
 
-/// Handles the signals that would end or stop this process. Must be called within a runtime.
+/// Installs handlers of the signals that would terminate or suspend this process. Must be called within a runtime.
 fn listen() -> io::Result<Signals> {
     let signals = Signals::install()?;
     // Install handlers that do nothing. Ignored signals would be inherited by children, and then keystrokes could not
@@ -478,13 +488,13 @@ fn work_dir(launch: &LaunchFile) -> Result<PathBuf, ExitReport> {
 }
 
 fn work_dir_error(cwd: &Path, error: &io::Error) -> ExitReport {
-    let place = cwd.display().to_string();
-    let place = visible_line(&place);
+    let cwd = cwd.display().to_string();
+    let cwd = visible_line(&cwd);
     let reason = if error.kind() == io::ErrorKind::NotFound {
-        format!("cwd {place} does not exist")
+        format!("cwd {cwd} does not exist")
     } else {
         let error = error.to_string();
-        format!("cannot use cwd {place}: {}", visible_line(&error))
+        format!("cannot use cwd {cwd}: {}", visible_line(&error))
     };
     ExitReport {
         code: ExitCode::NotFound as u8,
@@ -493,7 +503,7 @@ fn work_dir_error(cwd: &Path, error: &io::Error) -> ExitReport {
     }
 }
 
-/// Orphans of tasks are reparented to this process, which must reap them.
+/// Starts reaping orphans: the kernel makes them children of this process when their parents exit.
 pub(crate) fn reap() {
     tokio::spawn(async {
         let error = spawn::reap_orphans().await;
@@ -501,8 +511,8 @@ pub(crate) fn reap() {
     });
 }
 
-/// Writes a trace beside the member's log if `AGENT_TEAM_LOG` of this process or of the member requests one. Only targets and
-/// levels are supported: the full syntax would link a regular expression engine into every worker.
+/// Writes a trace beside the member's log if `AGENT_TEAM_LOG` of this process or of the member requests one. Only
+/// targets and levels are supported: the full syntax would link a regular expression engine into every worker.
 fn start_tracing(launch: &LaunchFile) {
     let wanted = std::env::var("AGENT_TEAM_LOG").ok();
     let wanted = wanted.or_else(|| launch.environment.get("AGENT_TEAM_LOG").cloned());

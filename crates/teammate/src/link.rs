@@ -12,8 +12,8 @@
 //! supervisor is serving already, the link connects at once.
 //!
 //! The link makes no decisions about tasks. A request is kept until it is answered, and repeated in order with its
-//! idempotency key on every new connection. Notifications are not repeated; the worker sends the relevant ones again
-//! after a reconnect.
+//! idempotency key on every new connection. Notifications are not repeated; the worker sends those that still apply
+//! again after a reconnect.
 
 mod arrival;
 mod event;
@@ -50,19 +50,21 @@ use crate::timer::sleep_until;
 pub(crate) use self::event::{LinkEvent, Over};
 pub(crate) use self::request::{Notice, Request, Ticket};
 
-/// Random delay after a lost connection, so that not all members start a supervisor at the same moment.
+/// The largest delay, chosen at random, after a lost connection, so that not all members start a supervisor at the same
+/// moment.
 const JITTER: Duration = Duration::from_millis(20);
 
-/// The time that a supervisor that said `goodbye{restarting}` gets to restart by itself.
+/// After `goodbye{restarting}`, the time that the supervisor gets to restart by itself.
 const RESTART_LIMIT: Duration = Duration::from_secs(2);
 
-/// The pauses between attempts to connect to it.
+/// During a pause before a supervisor may be started: the pauses between looks for a supervisor that is already
+/// serving.
 const POLLS: Backoff = Backoff {
     first: Duration::from_millis(5),
     longest: Duration::from_millis(500),
 };
 
-/// The pauses after failed attempts.
+/// The pauses before another supervisor may be started, after failed attempts.
 const BACKOFF: Backoff = Backoff {
     first: Duration::from_millis(50),
     longest: Duration::from_secs(30),
@@ -74,9 +76,9 @@ const SETTLED_AFTER: Duration = Duration::from_secs(1);
 /// What to do if no supervisor is running.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum WhenAbsent {
-    /// Start one.
+    /// Start a supervisor.
     Start,
-    /// Wait for it.
+    /// Wait until another program starts a supervisor.
     Wait,
 }
 
@@ -91,7 +93,8 @@ enum Outgoing {
 pub(crate) struct Link {
     // Unbounded: a worker makes few requests, at most one per message and three per task.
     outgoing: mpsc::UnboundedSender<Outgoing>,
-    /// Of output that is sent as it comes, one text at a time waits for the connection; the worker coalesces the rest.
+    /// The permit for live output: only one piece at a time waits for the connection. Until the piece is sent, the
+    /// worker collects further output.
     pub(crate) output_slot: Arc<Semaphore>,
     // Unbounded: the supervisor limits a member's inbox, and the link must not block, since it answers pings.
     events: mpsc::UnboundedReceiver<LinkEvent>,
@@ -105,7 +108,7 @@ impl Link {
     pub(crate) fn start(
         directories: Directories,
         initialize: Initialize,
-        reach: WhenAbsent,
+        when_absent: WhenAbsent,
     ) -> io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -116,7 +119,7 @@ impl Link {
         let connector = Connector {
             directories,
             initialize,
-            reach,
+            when_absent,
             introduced,
             pending: Pending::default(),
             worker,
@@ -170,7 +173,7 @@ impl Link {
 struct Connector {
     directories: Directories,
     initialize: Initialize,
-    reach: WhenAbsent,
+    when_absent: WhenAbsent,
     /// The first connection, until its answer is awaited.
     introduced: Option<(Introduced, Option<BoundSocket>)>,
     pending: Pending,
@@ -178,7 +181,7 @@ struct Connector {
     to_worker: mpsc::UnboundedSender<LinkEvent>,
 }
 
-/// A connection, with the identity of the socket that it was made to.
+/// A connection with the identity of its socket, or the reason why there is none.
 type Connected = Result<(Client, Incoming, Option<BoundSocket>), ConnectOrStartError>;
 
 /// The reason why the supervisor refuses this launch permanently, if it does.
@@ -239,14 +242,14 @@ impl Connector {
         }
     }
 
-    /// Waits before another supervisor may be started. Meanwhile connects as soon as another supervisor than the one at
-    /// socket `last` is serving.
+    /// Waits before another supervisor may be started; returns `None` when the pause is over. Meanwhile connects as
+    /// soon as another supervisor than the one at socket `last` is serving.
     async fn back_off(&self, pause: Duration, mut last: Option<BoundSocket>) -> Option<Connected> {
         let until = Instant::now() + pause;
         let mut polls = 0;
         loop {
-            let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() {
+            let remaining = until.saturating_duration_since(Instant::now());
+            if remaining.is_zero() {
                 return None;
             }
             let bound = daemon::bound_socket(&self.directories);
@@ -256,8 +259,8 @@ impl Connector {
                     Err(error) if retired(&error).is_some() => return Some(Err(error)),
                     Err(error) => {
                         tracing::debug!(error = with_causes(&error), "not connected");
-                        // This supervisor has exited, and a new one binds another socket. A stopped or busy one answers
-                        // later.
+                        // A supervisor that has exited is not tried again: its successor binds another socket. A
+                        // suspended or busy supervisor answers later.
                         let is_over = matches!(
                             error,
                             ConnectOrStartError::Connect(
@@ -271,7 +274,7 @@ impl Connector {
                 }
             }
             polls += 1;
-            tokio::time::sleep(POLLS.after(polls).min(left)).await;
+            tokio::time::sleep(POLLS.after(polls).min(remaining)).await;
         }
     }
 
@@ -288,7 +291,7 @@ impl Connector {
         }
         // Read the socket's identity before connecting: a later socket then belongs to another supervisor.
         let bound = daemon::bound_socket(&self.directories);
-        let (client, incoming) = match self.reach {
+        let (client, incoming) = match self.when_absent {
             WhenAbsent::Start => {
                 agent_team_client::connect_or_start(&self.directories, &self.initialize).await?
             }
@@ -333,7 +336,7 @@ impl Connector {
                     let outcome = match outcome {
                         Ok(answer) => Ok(answer),
                         Err(CallError::Refused(refusal)) => Err(refusal),
-                        // Not answered: repeat it on the next connection.
+                        // No usable answer: the request is repeated on the next connection.
                         Err(CallError::Disconnected | CallError::Answer { .. }) => continue,
                     };
                     if self.pending.answered(ticket, outcome.as_ref().err(), Instant::now()) == Settled::Done {
@@ -370,7 +373,8 @@ async fn initialize_running(
     Some((introduced, bound))
 }
 
-/// Requests made without a connection wait in the channel, and are sent by the next `serve`.
+/// Sends a request over this connection, and adds the wait for its answer to `calls`. Called only by `serve`: requests
+/// that the worker makes without a connection wait in the channel.
 async fn make(
     calls: &mut JoinSet<(Ticket, Result<Box<RawValue>, CallError>)>,
     client: &Client,
@@ -422,7 +426,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_attempt_comes_at_once_and_failures_back_off() {
+    fn the_first_pause_is_jitter_and_later_ones_back_off() {
         assert!(pause_after(0) <= JITTER);
         assert_eq!(pause_after(1), BACKOFF.first);
         assert_eq!(pause_after(2), BACKOFF.first * 2);

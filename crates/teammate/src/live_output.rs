@@ -17,7 +17,7 @@ const WAITING_MAX: usize = 128 << 10;
 /// The fixed cost of a piece, in bytes, in addition to its text.
 const PIECE: usize = 128;
 
-/// The number of bytes of a call's result that are sent.
+/// The largest part of a call's result, in bytes, that is sent.
 const RETURNED_MAX: usize = 16 << 10;
 
 #[derive(Debug, Clone)]
@@ -33,7 +33,7 @@ pub(crate) struct LiveOutput {
 struct Waiting {
     said: Vec<Said>,
     weight: usize,
-    /// The number of bytes dropped since the last piece.
+    /// The number of bytes of text dropped since the last text that was queued.
     dropped: usize,
 }
 
@@ -154,16 +154,16 @@ impl Waiting {
     }
 }
 
-/// An answer as it streams in: one text or call at a time, each with a begin and an end event. Dropping it ends the
-/// open one.
+/// An answer as it streams in: one text or call at a time, each with a begin and an end event. Dropping the stream ends
+/// the open text or call.
 #[derive(Debug)]
 pub(crate) struct AnswerStream<'a> {
     live: &'a LiveOutput,
-    /// The open text.
+    /// The id of the open text.
     text: Option<String>,
-    /// The last text.
+    /// The id of the last text, to which calls refer.
     message: Option<String>,
-    /// The open call.
+    /// The id of the open call.
     call: Option<String>,
     /// The numbers of bytes of text, and of calls, sent so far.
     sent: usize,
@@ -186,7 +186,7 @@ impl AnswerStream<'_> {
     }
 
     pub(crate) fn call(&mut self, id: &str, tool: &str) {
-        self.pause();
+        self.end_open();
         self.calls += 1;
         self.call = Some(id.to_owned());
         self.live.push(Said::Call {
@@ -219,7 +219,7 @@ impl AnswerStream<'_> {
 
     /// Ends this attempt before a retry.
     pub(crate) fn start_over(&mut self) {
-        self.pause();
+        self.end_open();
         self.message = None;
         (self.sent, self.calls) = (0, 0);
     }
@@ -235,7 +235,8 @@ impl AnswerStream<'_> {
         }
     }
 
-    fn pause(&mut self) {
+    /// Ends the open text or call, if any.
+    fn end_open(&mut self) {
         if let Some(message) = self.text.take() {
             self.live.push(Said::TextEnded { message });
         }
@@ -251,7 +252,7 @@ impl AnswerStream<'_> {
 
 impl Drop for AnswerStream<'_> {
     fn drop(&mut self) {
-        self.pause();
+        self.end_open();
     }
 }
 
@@ -340,7 +341,8 @@ mod tests {
         assert!(taken.iter().map(weight).sum::<usize>() <= WAITING_MAX);
         speech.text("again");
         let taken = live.take();
-        let sent = |said: &Said| matches!(said, Said::Text { delta, .. } if delta.contains("omitted") && delta.ends_with("again"));
+        let has_note = |text: &str| text.contains("omitted") && text.ends_with("again");
+        let sent = |said: &Said| matches!(said, Said::Text { delta, .. } if has_note(delta));
         assert!(taken.iter().any(sent), "{taken:?}");
     }
 }

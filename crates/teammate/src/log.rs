@@ -1,6 +1,6 @@
 //! The member's log: the plain text of its pane, for `agent-team logs`. Written only by the worker.
 //!
-//! A write error (full disk) never stops a task. A message that could not be logged does not count as delivered.
+//! A write error, such as a full disk, never stops a task. A message that could not be logged does not count as read.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -41,7 +41,7 @@ impl MemberLog {
         written
     }
 
-    /// The last lines, at most `lines`; empty if the log cannot be read.
+    /// The last complete lines, at most `lines`, and an unfinished line after them. Empty if the log cannot be read.
     pub(crate) fn recent(&self, lines: usize) -> String {
         let tail = || {
             let mut file = File::open(self.file.path())?;
@@ -53,7 +53,7 @@ impl MemberLog {
         };
         let text = tail().unwrap_or_default();
         let mut starts = text.match_indices('\n').map(|(at, _)| at + 1).rev();
-        // The last start lies behind the end, or belongs to an unfinished line.
+        // The first of these is the end of the text, or the beginning of an unfinished line: it does not count.
         let from = starts.nth(lines).unwrap_or(0);
         text[from..].to_owned()
     }

@@ -44,7 +44,7 @@ pub(crate) trait MemberPane {
     /// If the terminal no longer exists; nothing has changed then.
     fn move_to(&mut self, show: &ShowPane, recent: &str) -> io::Result<Vec<MessageId>>;
 
-    /// Continues without a terminal. Returns the messages that it did not show.
+    /// Continues without a terminal. Returns the messages that the lost terminal did not show.
     fn lose(&mut self) -> Vec<MessageId>;
 
     /// Shows the queued output and restores the terminal.
@@ -67,7 +67,7 @@ pub(crate) enum PaneEvent {
 pub(crate) struct Pane {
     member: MemberName,
     theme: Theme,
-    /// Of the member. `None` before the first connection.
+    /// The member's colour. `None` before the first connection.
     colour: Option<Colour>,
     view: View,
     pub(crate) surface: Surface,
@@ -160,7 +160,8 @@ impl Pane {
         }
     }
 
-    fn lost(&mut self) -> Vec<MessageId> {
+    /// Returns the messages that the previous terminal did not show.
+    fn take_unconfirmed(&mut self) -> Vec<MessageId> {
         self.behind = false;
         std::mem::take(&mut self.unconfirmed)
     }
@@ -220,7 +221,7 @@ impl Pane {
                     queued.push(QueuedLine { text, messages });
                     return;
                 }
-                between(position, &text)
+                inserted_line(position, &text)
             }
         };
         self.show(bytes, messages, None);
@@ -300,7 +301,7 @@ impl Pane {
     fn show_queued(&mut self, queued: Vec<QueuedLine>) {
         for QueuedLine { text, messages } in queued {
             if let View::Task { position, .. } = &mut self.view {
-                let bytes = between(position, &text);
+                let bytes = inserted_line(position, &text);
                 self.show(bytes, messages, None);
             }
         }
@@ -320,8 +321,8 @@ fn fits(position: &Position) -> bool {
     !position.alternate_screen && position.between_characters()
 }
 
-/// Formats a line of the runtime between a program's output.
-fn between(position: &mut Position, text: &str) -> Vec<u8> {
+/// Formats a line of the runtime for insertion into a program's output.
+fn inserted_line(position: &mut Position, text: &str) -> Vec<u8> {
     let before = if position.at_line_start() { "" } else { "\r\n" };
     let bytes = format!("{before}{text}\r\n").into_bytes();
     position.follow(&bytes);
@@ -339,7 +340,7 @@ impl MemberPane for Pane {
 
     fn move_to(&mut self, show: &ShowPane, recent: &str) -> io::Result<Vec<MessageId>> {
         self.surface.move_to(show)?;
-        let unconfirmed = self.lost();
+        let unconfirmed = self.take_unconfirmed();
         self.show(recent.replace('\n', "\r\n").into_bytes(), Vec::new(), None);
         match &self.view {
             View::Quiet => {}
@@ -363,7 +364,7 @@ impl MemberPane for Pane {
 
     fn lose(&mut self) -> Vec<MessageId> {
         self.surface.lose();
-        self.lost()
+        self.take_unconfirmed()
     }
 
     async fn close(&mut self) {
@@ -403,8 +404,8 @@ mod tests {
     fn runtime_lines_start_at_a_line_start() {
         let mut position = Position::default();
         position.follow(b"Password: ");
-        assert_eq!(between(&mut position, "hello"), b"\r\nhello\r\n");
-        assert_eq!(between(&mut position, "again"), b"again\r\n");
+        assert_eq!(inserted_line(&mut position, "hello"), b"\r\nhello\r\n");
+        assert_eq!(inserted_line(&mut position, "again"), b"again\r\n");
     }
 
     #[test]

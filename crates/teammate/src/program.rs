@@ -13,7 +13,7 @@ use agent_team_protocol::with_causes;
 
 use crate::{RunError, RunOutcome};
 
-/// The program of the workers of `engine`. `run` runs the worker.
+/// Runs a worker program of `engine` with the arguments of this process. `run` runs the worker.
 pub fn main(engine: Engine, run: fn(&Path) -> Result<RunOutcome, RunError>) -> ExitCode {
     let name = engine.worker();
     let args: Vec<OsString> = std::env::args_os().skip(1).collect();
@@ -64,7 +64,10 @@ fn ended(name: &str, ran: Result<RunOutcome, RunError>, file: &Path) -> ExitCode
         Ok(RunOutcome::NotOurs) => {
             let launch = file.file_name().unwrap_or(OsStr::new("the launch"));
             let launch = launch.display();
-            print_error(name, &format!("{launch} was taken by another process"));
+            print_error(
+                name,
+                &format!("{launch} was taken by another process, or withdrawn"),
+            );
             Exit::Done.into()
         }
         Err(error) => {

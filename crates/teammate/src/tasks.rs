@@ -36,7 +36,7 @@ pub(crate) struct Tasks {
 struct Task {
     run: Run,
     started: Instant,
-    /// The session that its program leads.
+    /// The session of the program that was started last.
     session: Option<TaskSession>,
     then: Then,
 }
@@ -149,7 +149,7 @@ impl Tasks {
             PaneEvent::Lines(lines) => {
                 for line in lines {
                     if !line.trim().is_empty() {
-                        // The task that receives them runs until the process exits.
+                        // The receiver of the actions exists until the process exits.
                         let _ended = shell.config.typed.actions.send(Action::Line(line));
                     }
                 }
@@ -236,7 +236,7 @@ impl Work for Tasks {
             Then::Report if task.run.claim == abandoned => {
                 self.end_run(&abandon.reason, Then::Idle, shell);
             }
-            // The run is being terminated already; what follows it stays.
+            // The run is being terminated already; its next step does not change.
             Then::Report | Then::Idle | Then::Start(_) => {}
         }
     }

@@ -49,11 +49,11 @@ pub enum LendError {
     System(#[from] io::Error),
 }
 
-/// Lends this process's terminal to the worker of a launch, until one of them ends. Called once, by a process that does
-/// nothing else.
+/// Lends this process's terminal to the worker of a launch, until the worker exits or releases it, or until the
+/// terminal is closed. Called once, by a process that does nothing else.
 ///
 /// # Errors
-/// If there is no terminal, no supervisor, or no such running member.
+/// If there is no terminal, no supervisor, or no such running member, or if a system call fails.
 pub fn run(hold: Hold, socket: &Path, team: TeamId, launch: LaunchId) -> Result<(), LendError> {
     let terminal = terminal::name(io::stdin()).map_err(LendError::NoTerminal)?;
     // Restore the modes here: a worker that is killed cannot.
@@ -84,7 +84,7 @@ pub fn run(hold: Hold, socket: &Path, team: TeamId, launch: LaunchId) -> Result<
     })
 }
 
-/// Registers this terminal for the member.
+/// Registers this terminal for the member. Returns the process of the member's worker.
 async fn ask(socket: &Path, team: TeamId, request: HoldPane) -> Result<ProcessId, LendError> {
     let initialize = Initialize::client(format!("{}-hold", request.show.pid));
     let call = Call {
@@ -93,8 +93,8 @@ async fn ask(socket: &Path, team: TeamId, request: HoldPane) -> Result<ProcessId
         args: request,
     };
     let mut pause = FIRST_RETRY;
-    for look in 1.. {
-        let again = match register(socket, &initialize, &call).await {
+    for attempt in 1.. {
+        let error = match register(socket, &initialize, &call).await {
             Ok(HoldAnswer {
                 pid, start_time, ..
             }) => return Ok(ProcessId { pid, start_time }),
@@ -104,8 +104,8 @@ async fn ask(socket: &Path, team: TeamId, request: HoldPane) -> Result<ProcessId
             ) => error,
             Err(error) => return Err(error),
         };
-        if look == ATTEMPTS {
-            return Err(again);
+        if attempt == ATTEMPTS {
+            return Err(error);
         }
         tokio::time::sleep(pause).await;
         pause *= 2;
@@ -123,6 +123,7 @@ async fn register(
     Ok(client.call::<PaneHold>(call).await?)
 }
 
+/// Forwards signals to the worker until the worker exits, or this process must release the terminal.
 async fn serve(
     hold: Hold,
     mut worker: ExitWatch,

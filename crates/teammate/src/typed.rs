@@ -1,5 +1,5 @@
-//! The user's actions in the pane. At the prompt, a line becomes a task or a message, as the member's engine says; a
-//! keystroke at a permission request is a decision. Called by the worker.
+//! The user's actions in the pane. At the prompt, a line becomes a task or a message, which depends on the member's
+//! engine; a keystroke at a permission request is a decision. Called by the worker.
 //!
 //! `verb` runs slash commands through the command line.
 //!

@@ -61,12 +61,12 @@ pub(crate) struct WorkerConfig {
     pub(crate) typed: Typed,
     /// `None` for a member in a shared process, which does not handle signals itself.
     pub(crate) signals: Option<Signals>,
-    /// Of the terminal from which the team was started.
+    /// The theme for the terminal from which the team was started.
     pub(crate) theme: Theme,
     pub(crate) directories: Directories,
 }
 
-/// The work of a member, as its engine does it. No method but `next` and `close` waits.
+/// The work of a member, which depends on its engine. Only `next` and `close` wait.
 pub(crate) trait Work: Sized {
     type Pane: MemberPane;
     type Event;
@@ -76,7 +76,7 @@ pub(crate) trait Work: Sized {
 
     fn apply(&mut self, event: Self::Event, shell: &mut Shell<Self::Pane>);
 
-    /// The supervisor has accepted a connection.
+    /// Called when the supervisor has accepted a connection.
     fn welcomed(&mut self, welcome: &Welcome, shell: &mut Shell<Self::Pane>);
 
     /// The claim that the member works on.
@@ -89,7 +89,7 @@ pub(crate) trait Work: Sized {
 
     fn abandon(&mut self, abandon: Abandon, shell: &mut Shell<Self::Pane>);
 
-    /// The supervisor reports no claim of this member.
+    /// Called when the supervisor reports no claim of this member although `claim` returns a claim.
     fn lose_claim(&mut self, shell: &mut Shell<Self::Pane>);
 
     fn deliver(&mut self, deliver: Deliver, shell: &mut Shell<Self::Pane>);
@@ -100,7 +100,7 @@ pub(crate) trait Work: Sized {
 
     fn allow(&mut self, _allowance: Allowance) {}
 
-    /// A request is answered. The exit report's answer goes to the worker.
+    /// Called when a request is answered, except the exit report, whose answer the worker handles.
     fn answered(
         &mut self,
         ticket: Ticket,
@@ -108,6 +108,7 @@ pub(crate) trait Work: Sized {
         shell: &mut Shell<Self::Pane>,
     );
 
+    /// Called when an action of the user has succeeded.
     fn acted(&mut self, result: ActionResult, shell: &mut Shell<Self::Pane>);
 
     /// Moves the pane to a lent terminal.
@@ -115,19 +116,20 @@ pub(crate) trait Work: Sized {
 
     fn lose_pane(&mut self, shell: &mut Shell<Self::Pane>);
 
-    /// The terminal was resized.
+    /// Called when the terminal was resized.
     fn fit(&mut self, shell: &mut Shell<Self::Pane>);
 
-    /// ^C on a terminal that edits lines.
+    /// Called for ^C on a terminal that edits lines.
     fn interrupt(&mut self, _shell: &mut Shell<Self::Pane>) {}
 
     /// Returns whether something runs that must end before the exit report.
     fn is_busy(&self) -> bool;
 
-    /// Asks the running work to finish by itself. Returns the time at which to end it; `None` if it is being ended.
+    /// Asks the running work to finish by itself. Returns the time at which to terminate the work; `None` if the work
+    /// is already being terminated.
     fn stop(&mut self, stop: &Stop<'_>, shell: &mut Shell<Self::Pane>) -> Option<Instant>;
 
-    /// Ends the running work. Returns false if [`Shell::ended`] follows later.
+    /// Terminates the running work. Returns false if a call of [`Shell::ended`] follows later.
     fn end(&mut self, why: &str, shell: &mut Shell<Self::Pane>) -> bool;
 
     /// Returns whether every report is answered that must precede the exit report.
@@ -144,7 +146,7 @@ pub(crate) trait Work: Sized {
     async fn close(&mut self) {}
 }
 
-/// What every worker has, for its [`Work`].
+/// The state that is independent of the engine. The worker passes it to the methods of its [`Work`].
 pub(crate) struct Shell<P> {
     pub(crate) config: WorkerConfig,
     pub(crate) pane: P,
@@ -153,7 +155,7 @@ pub(crate) struct Shell<P> {
     output: Coalescer,
     /// The earliest time for the next output.
     output_at: Instant,
-    /// The exit report, when it is sent.
+    /// The request with the exit report, after it was sent.
     exit: Option<Ticket>,
 }
 
@@ -230,6 +232,7 @@ impl<W: Work> Worker<W> {
             }
             output_due(output_at, slot).await
         };
+        // In this order, output of a task or model can delay neither a stop nor a deadline.
         tokio::select! {
             biased;
             signal = next_signal(signals) => Event::Signal(signal),
@@ -260,7 +263,7 @@ impl<W: Work> Worker<W> {
                 tracing::info!(state = shell.life.name(), busy = work.is_busy(), "asked");
             }
             Event::Deadline => {
-                if shell.life.is_overdue() && work.end("stopping", shell) {
+                if shell.life.deadline_passed() && work.end("stopping", shell) {
                     shell.ended(None);
                 }
             }
@@ -319,7 +322,7 @@ impl<W: Work> Worker<W> {
         }
     }
 
-    /// The launch is over, so there is no supervisor to report to.
+    /// Ends the work without an exit report: the launch is over, so no supervisor accepts one.
     fn vanish(&mut self, why: &str) {
         self.shell.note(why);
         let is_over = self.work.end(why, &mut self.shell);
@@ -366,7 +369,7 @@ impl<P: MemberPane> Shell<P> {
         }
     }
 
-    /// Continues without a terminal. Returns the messages that it did not show.
+    /// Continues without a terminal. Returns the messages that the lost terminal did not show.
     pub(crate) fn lose_pane(&mut self) -> Vec<MessageId> {
         if !self.pane.surface().is_open() {
             return Vec::new();
@@ -381,7 +384,8 @@ impl<P: MemberPane> Shell<P> {
 
     /// Moves to a lent terminal. Returns the messages that the previous terminal did not show.
     pub(crate) fn move_pane(&mut self, show: &ShowPane) -> Vec<MessageId> {
-        // Signals for resizes and keys concern the whole process, which a hosted member shares with others.
+        // A hosted member uses no terminal: signals for resizes and keys concern the whole process, which the member
+        // shares with others.
         if self.config.signals.is_none() {
             return Vec::new();
         }

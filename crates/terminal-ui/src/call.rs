@@ -4,7 +4,7 @@
 use agent_team_protocol::text::visible_label;
 use serde_json::Value;
 
-/// The number of characters of a call's arguments, and of the first line of its result.
+/// The maximum number of characters that are shown of a call's arguments, and of the first line of its result.
 const SHOWN: usize = 120;
 
 /// The line for a call. `input`: its arguments as JSON.

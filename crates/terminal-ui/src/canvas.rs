@@ -83,7 +83,7 @@ impl Canvas {
     /// The bytes that move to the start of the first live row and erase everything from there.
     fn erase_live_rows(&self) -> String {
         let (row, column) = self.cursor;
-        // The number of rows after the terminal has rewrapped them to its current width.
+        // The number of rows above the cursor after the terminal has rewrapped them to its current width.
         let above: usize = self.live[..row.min(self.live.len())]
             .iter()
             .map(|line| line.width().div_ceil(self.columns).max(1))

@@ -159,7 +159,7 @@ impl Code {
         let name = name.into_iter().next().unwrap_or_default().to_lowercase();
         let language = LANGUAGES
             .iter()
-            .find(|its| its.names.contains(&name.as_str()));
+            .find(|language| language.names.contains(&name.as_str()));
         let kind = match language {
             Some(language) => Kind::Known {
                 language,

@@ -1,5 +1,5 @@
-//! A pending request on a terminal: its text, its prompt, and what each key does. Called by the pane and by `top`, so
-//! that the same keys do the same everywhere. Pure.
+//! A pending request on a terminal: its text, its prompt, and what each key does. Called by the transcript view and by
+//! `top`, so that the same keys do the same everywhere. Pure.
 //!
 //! The text comes from the request as the supervisor stores it, never from the model's words, and a decision is bound
 //! to the digest of the shown request. A request with more rows than the screen is shown in pages.
@@ -19,11 +19,12 @@ use agent_team_protocol::text::visible_line;
 use self::shown_rows::ShownRows;
 pub use self::shown_rows::Turn;
 
-/// Keys are ignored until every row of the request has been on the screen and the screen has been without a keystroke
-/// for this long. A user who is typing something else when the request appears would otherwise answer it by accident.
+/// Keys that decide are ignored until every row of the request has been on the screen. They and the escape key are
+/// ignored until the request has been on the screen without a keystroke for this long. A user who is typing something
+/// else when the request appears would otherwise answer it by accident.
 pub const QUIET: Duration = Duration::from_millis(300);
 
-/// Offers that can be chosen with a digit key.
+/// The maximum number of offers: each is chosen with a digit key.
 const OFFERS: usize = 9;
 
 const ESCAPE: u8 = 0x1b;
@@ -80,27 +81,27 @@ impl Dialog {
         self.shown.was_shown(columns, height, total, now);
     }
 
-    /// Every row has been on the screen.
+    /// Whether every row has been on the screen.
     pub fn is_read(&self) -> bool {
         self.shown.is_complete()
     }
 
-    /// Scrolls.
+    /// Scrolls the request.
     pub fn turn(&mut self, turn: Turn) {
         self.shown.turn(turn);
     }
 
-    /// Something else covers the screen.
+    /// Call when something else covers the screen.
     pub fn hidden(&mut self) {
         self.shown.hidden();
     }
 
-    /// The screen was resized: its rows have to be shown again.
+    /// Call when the screen was resized: the rows have to be shown again.
     pub fn resized(&mut self) {
         self.shown = ShownRows::default();
     }
 
-    /// `keys`: the bytes of one read from the terminal.
+    /// Handles a keystroke. `keys`: the bytes of one read from the terminal.
     pub fn pressed(&mut self, keys: &[u8], now: Instant) -> Pressed {
         let quiet = self.shown.quiet(now).filter(|quiet| *quiet >= QUIET);
         let pressed = match (keys, quiet) {
@@ -150,7 +151,7 @@ impl Dialog {
         format!("{request}: {below} more {lines} · space for more · esc later ▸ ")
     }
 
-    /// The prompt where no row of the request fits.
+    /// The prompt of a screen on which no row of the request fits.
     pub fn no_room(&self) -> String {
         let request = self.request;
         let show = CommandLine::ShowRequest(request);
@@ -238,7 +239,7 @@ mod tests {
         }
     }
 
-    /// The decision of a key, this long after all ten rows of the request were shown.
+    /// The decision of a key that is pressed `quiet` after all ten rows of the request were shown; `None`: before that.
     fn decision(key: &str, quiet: Option<Duration>) -> Option<Decision> {
         let (mut dialog, start) = (Dialog::of(view(), Channel::Pane), Instant::now());
         if quiet.is_some() {

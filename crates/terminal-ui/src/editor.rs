@@ -8,7 +8,7 @@ use crate::keys::Key;
 use crate::line::{Line, columns};
 use crate::style::Style;
 
-/// The number of history entries.
+/// The maximum number of history entries.
 const HISTORY_MAX: usize = 500;
 
 /// The longest text in bytes, which is the longest message.
@@ -20,10 +20,10 @@ pub(crate) struct Editor {
     /// A byte offset in the text, on a character boundary.
     cursor: usize,
     /// Oldest first.
-    before: VecDeque<String>,
+    history: VecDeque<String>,
     /// The history entry that is shown, and the text that was being typed before.
     shown: Option<(usize, String)>,
-    /// The text that was deleted last, for ^Y.
+    /// The text that the last deletion of a word or of a part of a line removed, for ^Y.
     taken: String,
 }
 
@@ -38,14 +38,14 @@ impl Editor {
     }
 
     /// Adds history entries, oldest first.
-    pub(crate) fn remember(&mut self, before: impl IntoIterator<Item = String>) {
-        for text in before {
-            if text.trim().is_empty() || self.before.back() == Some(&text) {
+    pub(crate) fn remember(&mut self, entries: impl IntoIterator<Item = String>) {
+        for text in entries {
+            if text.trim().is_empty() || self.history.back() == Some(&text) {
                 continue;
             }
-            self.before.push_back(text);
-            if self.before.len() > HISTORY_MAX {
-                self.before.pop_front();
+            self.history.push_back(text);
+            if self.history.len() > HISTORY_MAX {
+                self.history.pop_front();
             }
         }
     }
@@ -53,7 +53,7 @@ impl Editor {
     /// Handles a keystroke. Returns the text when it is submitted.
     #[expect(
         clippy::wildcard_enum_match_arm,
-        reason = "of all keys only these edit a text"
+        reason = "no other key edits the text"
     )]
     pub(crate) fn press(&mut self, key: &Key) -> Option<String> {
         match key {
@@ -121,12 +121,12 @@ impl Editor {
         let start = self.line_start();
         if start > 0 {
             let above = self.text[..start - 1].rfind('\n').map_or(0, |at| at + 1);
-            self.cursor = self.below(above, start - 1);
+            self.cursor = self.same_column(above, start - 1);
             return;
         }
         let at = match &self.shown {
             Some((at, _)) => *at,
-            None => self.before.len(),
+            None => self.history.len(),
         };
         let Some(at) = at.checked_sub(1) else {
             return;
@@ -136,7 +136,7 @@ impl Editor {
             None => std::mem::take(&mut self.text),
         };
         self.shown = Some((at, typed));
-        self.set(self.before[at].clone());
+        self.set(self.history[at].clone());
     }
 
     /// Moves to the line below, or to the next history entry.
@@ -145,13 +145,13 @@ impl Editor {
         if end < self.text.len() {
             let below_end = self.text[end + 1..].find('\n');
             let below_end = below_end.map_or(self.text.len(), |at| end + 1 + at);
-            self.cursor = self.below(end + 1, below_end);
+            self.cursor = self.same_column(end + 1, below_end);
             return;
         }
         let Some((at, typed)) = self.shown.take() else {
             return;
         };
-        match self.before.get(at + 1) {
+        match self.history.get(at + 1) {
             Some(next) => {
                 let next = next.clone();
                 self.shown = Some((at + 1, typed));
@@ -162,7 +162,7 @@ impl Editor {
     }
 
     /// The offset of the cursor's column in the line from `start` to `end`.
-    fn below(&self, start: usize, end: usize) -> usize {
+    fn same_column(&self, start: usize, end: usize) -> usize {
         let column = self.text[self.line_start()..self.cursor].chars().count();
         let line = self.text[start..end].char_indices();
         line.map(|(at, _)| start + at).nth(column).unwrap_or(end)
@@ -171,14 +171,15 @@ impl Editor {
     fn previous(&self) -> usize {
         let before = self.text[..self.cursor].char_indices();
         // Zero-width characters belong to the character before them.
-        let mut own = before.rev().skip_while(|(_, c)| joins(*c));
-        own.next().map_or(0, |(at, _)| at)
+        let mut boundaries = before.rev().skip_while(|(_, c)| joins(*c));
+        boundaries.next().map_or(0, |(at, _)| at)
     }
 
     fn next(&self) -> usize {
         let after = self.text[self.cursor..].char_indices().skip(1);
-        let mut own = after.skip_while(|(_, c)| joins(*c));
-        own.next()
+        let mut boundaries = after.skip_while(|(_, c)| joins(*c));
+        boundaries
+            .next()
             .map_or(self.text.len(), |(at, _)| self.cursor + at)
     }
 

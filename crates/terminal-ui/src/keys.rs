@@ -38,11 +38,8 @@ pub enum Key {
 }
 
 impl Key {
-    /// The page of a long request to which the key moves.
-    #[expect(
-        clippy::wildcard_enum_match_arm,
-        reason = "of all keys only these turn"
-    )]
+    /// The scroll step of the key in a long request; `None` if the key does not scroll.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "no other key scrolls")]
     pub fn turn(&self) -> Option<Turn> {
         Some(match self {
             Key::Up => Turn::Up,
@@ -99,7 +96,7 @@ impl Reader {
         let (mut keys, mut rest) = (Vec::new(), bytes.as_slice());
         while !rest.is_empty() {
             if self.paste.is_some() {
-                rest = self.go_on_pasting(rest, &mut keys);
+                rest = self.continue_paste(rest, &mut keys);
             } else if let Some(pasted) = rest.strip_prefix(PASTE_BEGINS) {
                 self.paste = Some(Vec::new());
                 rest = pasted;
@@ -114,8 +111,8 @@ impl Reader {
         keys
     }
 
-    /// Returns the rest behind the paste, if the paste ends here.
-    fn go_on_pasting<'a>(&mut self, rest: &'a [u8], keys: &mut Vec<Key>) -> &'a [u8] {
+    /// Adds bytes to the paste. Returns the bytes behind its end marker; none if the paste continues.
+    fn continue_paste<'a>(&mut self, rest: &'a [u8], keys: &mut Vec<Key>) -> &'a [u8] {
         let end = rest
             .windows(PASTE_ENDS.len())
             .position(|at| at == PASTE_ENDS);
@@ -159,7 +156,7 @@ fn first(bytes: &[u8]) -> Option<(Key, usize)> {
 
 #[expect(
     clippy::wildcard_enum_match_arm,
-    reason = "of all keys only these mean something here"
+    reason = "all other keys are reported as `Other`"
 )]
 fn key(event: Event) -> Key {
     match event {
@@ -167,7 +164,7 @@ fn key(event: Event) -> Key {
         Event::Key(KeyEvent {
             code, modifiers, ..
         }) => match code {
-            // Report the character with which it is typed, not its number.
+            // `^\` sends the byte 0x1c, which terminput reports as Control-4.
             KeyCode::Char('4') if modifiers == KeyModifiers::CTRL => Key::Control('\\'),
             KeyCode::Char('j') if modifiers == KeyModifiers::CTRL => Key::NewLine,
             KeyCode::Char('w') if modifiers == KeyModifiers::CTRL => Key::DeleteWord,

@@ -1,4 +1,4 @@
-//! Rendering and input of one agent's terminal, without I/O. Used by the member's own pane, and by clients that show
+//! Rendering and input of one member's terminal, without I/O. Used by the member's own pane, and by clients that show
 //! members in another terminal.
 //!
 //! ```text
@@ -6,7 +6,7 @@
 //!   keystrokes ────────────┼─► TranscriptView ──┤
 //!   pending requests ──────┘                    └─► actions of the user
 //! ```
-//! A reader who looks for …
+//! Where to look:
 //! - the layout of the screen, and key bindings: `transcript_view`
 //! - live rows and the terminal's scrollback: `canvas`
 //! - Markdown, code: `markdown`, `code`

@@ -47,6 +47,7 @@ impl Line {
         })
     }
 
+    /// Appends a text. Replaces tabs by blanks and escapes control characters.
     pub fn push(&mut self, style: Style, text: &str) {
         if text.is_empty() {
             return;
@@ -83,12 +84,12 @@ impl Line {
         self.spans.is_empty()
     }
 
-    /// The length of its text in bytes.
+    /// The length of the text in bytes.
     pub(crate) fn len(&self) -> usize {
         self.spans.iter().map(|span| span.text.len()).sum()
     }
 
-    /// Its width in columns.
+    /// The width of the text in columns.
     pub fn width(&self) -> usize {
         self.characters().map(|(_, c)| columns(c)).sum()
     }
@@ -142,7 +143,7 @@ impl Line {
             for (style, c) in &all[start..end] {
                 row.put(*style, *c);
             }
-            rows.push(row.without_end());
+            rows.push(row.without_trailing_blanks());
             start = end;
         }
         if rows.is_empty() {
@@ -152,7 +153,7 @@ impl Line {
     }
 
     /// Removes trailing blanks.
-    fn without_end(mut self) -> Self {
+    fn without_trailing_blanks(mut self) -> Self {
         while let Some(last) = self.spans.last_mut() {
             last.text.truncate(last.text.trim_end_matches(' ').len());
             if !last.text.is_empty() {

@@ -27,8 +27,9 @@ pub(crate) struct Markdown {
     /// The line that is not complete yet.
     partial: String,
     open: Open,
-    /// A block was printed before, so a blank line must separate the next one.
+    /// A block was printed before.
     above: bool,
+    /// A blank line must separate the next block from the printed one.
     blank: bool,
 }
 
@@ -127,7 +128,7 @@ impl Markdown {
             return;
         }
         let start = Start::of(line);
-        if self.takes(&start, line) {
+        if self.continue_block(&start, line) {
             return;
         }
         self.finish(columns, finished);
@@ -167,20 +168,20 @@ impl Markdown {
         self.above = true;
     }
 
-    /// Adds the line to the open block if it belongs to it.
-    fn takes(&mut self, start: &Start, line: &str) -> bool {
+    /// Adds the line to the open block if the line belongs to that block; returns whether it does.
+    fn continue_block(&mut self, start: &Start, line: &str) -> bool {
         let Open::Block { kind, indent, text } = &mut self.open else {
             return false;
         };
         let underlines =
             line.trim().chars().all(|c| c == '=') || line.trim().chars().all(|c| c == '-');
-        let is_of_it = text.len() < BLOCK_MAX
+        let belongs = text.len() < BLOCK_MAX
             && match (*kind, start) {
                 (_, Start::Blank) => false,
                 // A setext heading.
                 (Kind::Paragraph, _) if underlines => true,
                 (Kind::Paragraph, Start::Of(Kind::Table)) if text.lines().count() == 1 => {
-                    // The paragraph's first line was the table's head.
+                    // If this line is a delimiter row, the first line of the paragraph was the head of a table.
                     let is_table = is_delimiter(line) && text.contains('|');
                     if is_table {
                         *kind = Kind::Table;
@@ -193,12 +194,12 @@ impl Markdown {
                 (Kind::Table, _) => line.contains('|'),
                 (Kind::Paragraph | Kind::Item | Kind::Quote, _) => false,
             };
-        if is_of_it {
+        if belongs {
             let blanks = line.len() - line.trim_start_matches(' ').len();
             text.push_str(&line[blanks.min(*indent)..]);
             text.push('\n');
         }
-        is_of_it
+        belongs
     }
 
     fn finish(&mut self, columns: usize, finished: &mut Vec<Line>) {

@@ -1,7 +1,8 @@
 //! Slash commands: verbs of the command line, typed at the prompt. Used by the transcript view; pure.
 //!
-//! The words are passed to `agent-team`, so syntax and errors are those of the command line. This module adds only two
-//! things: free text needs no quotes, and this member's name is the default.
+//! The words are passed to `agent-team`, so syntax and errors are those of the command line. This module adds
+//! three things: free text needs no quotes, arguments have defaults such as this member's name, and `/plan` and `/team`
+//! are short for other verbs.
 
 use agent_team_protocol::MemberName;
 
@@ -32,7 +33,7 @@ const COMMANDS: &[(&str, &str, &str)] = &[
     (
         "team",
         "N GOAL",
-        "start another team with this many workers and this goal",
+        "start the default team of this project with N workers and this goal",
     ),
     ("spawn", "ROLE", "add a member"),
     ("kill", "[MEMBER]", "kill a member's whole process tree"),
@@ -58,8 +59,8 @@ const COMMANDS: &[(&str, &str, &str)] = &[
     ("stats", "", "show the usage of each member"),
 ];
 
-/// Verbs that need the terminal, or run until they are interrupted.
-const ELSEWHERE: [&str; 12] = [
+/// Verbs that are refused here, most of them because they need the terminal or run until they are interrupted.
+const REFUSED: [&str; 12] = [
     "attach",
     "completions",
     "doctor",
@@ -99,11 +100,11 @@ pub(crate) fn read(text: &str, member: &MemberName) -> Option<Slash> {
         return None;
     }
     let verb = |words: &[&str]| Slash::Verb(words.iter().map(|word| (*word).to_owned()).collect());
-    let or_own = |verb: &str| match rest {
+    let with_member = |verb: &str| match rest {
         "" => vec![verb.to_owned(), member.to_string()],
         rest => [vec![verb.to_owned()], words(rest)].concat(),
     };
-    let or_else = |verb: &str, default: &str| match rest {
+    let with_default = |verb: &str, default: &str| match rest {
         "" => vec![verb.to_owned(), default.to_owned()],
         rest => [vec![verb.to_owned()], words(rest)].concat(),
     };
@@ -115,15 +116,15 @@ pub(crate) fn read(text: &str, member: &MemberName) -> Option<Slash> {
         {
             verb(&["task", "add", title.trim()])
         }
-        ("task" | "role", _) => Slash::Verb(or_else(name, "list")),
+        ("task" | "role", _) => Slash::Verb(with_default(name, "list")),
         ("send", Some((to, text))) if !to.starts_with('-') => {
             verb(&["send", "--", to, text.trim()])
         }
-        ("config", _) => Slash::Verb(or_else(name, "get")),
+        ("config", _) => Slash::Verb(with_default(name, "get")),
         ("plan", _) if rest.is_empty() => verb(&["requests", "list"]),
         ("plan", _) => verb(&["requests", "show", rest]),
-        ("requests" | "rules", _) => Slash::Verb(or_else(name, "list")),
-        ("stop" | "kill" | "restart" | "why", _) => Slash::Verb(or_own(name)),
+        ("requests" | "rules", _) => Slash::Verb(with_default(name, "list")),
+        ("stop" | "kill" | "restart" | "why", _) => Slash::Verb(with_member(name)),
         ("team", Some((workers, goal))) if workers.parse::<u32>().is_ok() => {
             verb(&["up", "--detach", "-n", workers, "--", goal.trim()])
         }
@@ -133,8 +134,8 @@ pub(crate) fn read(text: &str, member: &MemberName) -> Option<Slash> {
         ("send" | "spawn" | "ps" | "messages" | "stats", _) => {
             Slash::Verb([vec![name.to_owned()], words(rest)].concat())
         }
-        _ if ELSEWHERE.contains(&name) => Slash::Wrong(format!(
-            "/{name} needs its own terminal: run agent-team {name}"
+        _ if REFUSED.contains(&name) => Slash::Wrong(format!(
+            "/{name} is not available here: run agent-team {name} in another terminal"
         )),
         _ => Slash::Wrong(unknown(name)),
     })
@@ -160,22 +161,22 @@ fn unknown(name: &str) -> String {
 
 /// The help text, one command per line.
 pub(crate) fn help() -> String {
-    let left: Vec<_> = COMMANDS
+    let usages: Vec<_> = COMMANDS
         .iter()
-        .map(|(name, takes, _)| format!("/{name} {takes}").trim_end().to_owned())
+        .map(|(name, arguments, _)| format!("/{name} {arguments}").trim_end().to_owned())
         .collect();
     let mut help = String::from(
         "enter sends; alt-enter, or a backslash at the end, starts a new line\n\
          up and down browse the history\n\
          ^O shows the complete result of the last tool call; each further ^O, that of the call before\n",
     );
-    for (left, (.., does)) in left.iter().zip(COMMANDS) {
-        help.push_str(&format!("  {left}: {does}\n"));
+    for (usage, (.., description)) in usages.iter().zip(COMMANDS) {
+        help.push_str(&format!("  {usage}: {description}\n"));
     }
     help
 }
 
-/// Splits into words like a shell. A quote without a closing quote is an ordinary character.
+/// Splits into words like a shell. If a quote is not closed, all quotes are ordinary characters.
 fn words(text: &str) -> Vec<String> {
     let mut words: Vec<String> = Vec::new();
     let (mut quote, mut within) = (None, false);

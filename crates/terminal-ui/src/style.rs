@@ -1,5 +1,5 @@
 //! Styles of text: what a piece of text means, and the themes that give each meaning a colour. Used by every screen,
-//! and by the tables that the CLI prints. No information is in a colour alone.
+//! and by the tables that the CLI prints. No information is shown by a colour alone.
 
 use agent_team_protocol::spec::Colour;
 
@@ -14,9 +14,11 @@ pub enum Ink {
     /// In progress, or waiting for the user.
     Attention,
     Failure,
-    /// Added to, removed from, and position in a file.
+    /// A line added to a file.
     Added,
+    /// A line removed from a file.
     Removed,
+    /// A position in a file.
     Position,
     Heading,
     Code,
@@ -98,7 +100,7 @@ impl Theme {
     /// The value of [`THEME`] if it names no theme.
     pub fn of_environment(variable: impl Fn(&str) -> Option<String>) -> Result<Self, String> {
         let background = || match variable("COLORFGBG") {
-            // As rxvt writes it, and Vim reads it: `15;0`, or `0;default;15` with a picture behind the text.
+            // The format that rxvt writes and Vim reads: `15;0`, or `0;default;15` with a picture behind the text.
             Some(pair) => match pair.rsplit(';').next().unwrap_or_default().parse::<u8>() {
                 Ok(7 | 9..=15) => Self::Light,
                 Ok(_) | Err(_) => Self::Dark,
@@ -165,7 +167,7 @@ impl Theme {
         }
     }
 
-    /// A text with its style. The text must be free of control characters.
+    /// Returns the text with the escape sequences of its style. The text must be free of control characters.
     pub fn paint(self, style: Style, text: &str) -> String {
         match self.sequence(style) {
             begin if begin.is_empty() || text.is_empty() => text.to_owned(),

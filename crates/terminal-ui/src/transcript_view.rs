@@ -1,4 +1,5 @@
-//! The layout of an agent's screen, and its key bindings. Called by the pane, which writes the returned bytes; pure.
+//! The layout of a member's screen, and its key bindings. Called by the pane and by the single-terminal view, which
+//! write the returned bytes; pure.
 //!
 //! ```text
 //!   finished ── text and calls, final, in the scrollback
@@ -9,7 +10,7 @@
 //!   prompt   ── or the request's keys, while nothing is typed
 //! ```
 //! A request never takes keystrokes from a text that is being typed, and no keystroke answers it before all of its rows
-//! have been on the screen. A decided request is moved to the scrollback.
+//! have been on the screen. A decided or postponed request is moved to the scrollback.
 
 mod activity;
 mod folded_calls;
@@ -42,7 +43,7 @@ const WAITING_BYTES_MAX: usize = 1 << 20;
 /// The longest line of a thought in bytes; longer ones are split.
 const THOUGHT_MAX: usize = 4 << 10;
 
-/// The number of rows of a decided request that are printed to the scrollback.
+/// The maximum number of rows of a request that are printed to the scrollback.
 const KEPT_MAX: usize = 200;
 
 /// The terminal's size before it is known.
@@ -104,6 +105,7 @@ struct Page {
     height: usize,
 }
 
+/// The screen of one member.
 #[derive(Debug)]
 pub struct TranscriptView {
     member: MemberName,
@@ -286,19 +288,19 @@ impl TranscriptView {
         self.finish(lines);
     }
 
-    /// Sets the activity while no call is running, with its start time.
+    /// Sets the work that is shown while no call is running, with its start time; `None`: no work.
     pub fn works(&mut self, at: Option<(String, Instant)>) {
-        self.changed |= self.activity.works(at);
+        self.changed |= self.activity.set_work(at);
     }
 
-    /// Sets whether the member is waiting; nothing is animated meanwhile.
-    pub fn waits(&mut self, waits: bool, now: Instant) {
-        self.changed |= self.activity.waits(waits, now);
+    /// Sets whether the member is waiting. While it waits, nothing is animated.
+    pub fn waits(&mut self, is_waiting: bool, now: Instant) {
+        self.changed |= self.activity.set_waiting(is_waiting, now);
     }
 
-    /// Ends all running calls, including those that never reported an end.
+    /// Ends the work and all running calls, including calls that never reported an end.
     pub fn rests(&mut self) {
-        self.changed |= self.activity.rests();
+        self.changed |= self.activity.end_all();
     }
 
     /// Begins a call; `header` is its line.
@@ -329,7 +331,8 @@ impl TranscriptView {
         }
     }
 
-    /// Asks the user about this request once nothing is being typed. `via`: where the user is asked.
+    /// Asks the user about this request once nothing is being typed. `via`: where the user is asked. Does nothing while
+    /// the view has no terminal.
     pub fn ask(&mut self, view: RequestView, via: Channel) {
         if !self.shown {
             return;
@@ -358,7 +361,7 @@ impl TranscriptView {
         }
     }
 
-    /// The request no longer needs a decision.
+    /// Call when the request no longer needs a decision. Moves it to the scrollback.
     pub fn end_request(&mut self, request: RequestId) {
         let ended = |pending: &PendingRequest| pending.dialog.request() == request;
         if self.pending.as_ref().is_some_and(ended) {
@@ -366,23 +369,23 @@ impl TranscriptView {
         }
     }
 
-    /// Handles keystrokes. `keys`: those of one read.
+    /// Handles keystrokes. `keys`: those of one read; only a key that is alone in its read decides a request.
     pub fn press(&mut self, keys: &[Key], now: Instant) -> Vec<Act> {
         self.changed = true;
-        let alone = keys.len() == 1;
+        let is_only_key = keys.len() == 1;
         keys.iter()
-            .filter_map(|key| self.key(key, alone, now))
+            .filter_map(|key| self.key(key, is_only_key, now))
             .collect()
     }
 
-    fn key(&mut self, key: &Key, alone: bool, now: Instant) -> Option<Act> {
+    fn key(&mut self, key: &Key, is_only_key: bool, now: Instant) -> Option<Act> {
         if *key == Key::Control('o') {
             self.open_folded();
             return None;
         }
         self.folded.rewind();
         if self.editor.is_empty() && self.pending.is_some() {
-            return self.answer(key, alone, now);
+            return self.answer(key, is_only_key, now);
         }
         if self.editor.is_empty() && matches!(key, Key::Control('c' | 'd')) {
             return Some(Act::Leave);
@@ -397,13 +400,13 @@ impl TranscriptView {
 
     #[expect(
         clippy::wildcard_enum_match_arm,
-        reason = "of all keys only these answer"
+        reason = "no other key answers a request"
     )]
-    fn answer(&mut self, key: &Key, alone: bool, now: Instant) -> Option<Act> {
+    fn answer(&mut self, key: &Key, is_only_key: bool, now: Instant) -> Option<Act> {
         let pending = self.pending.as_mut()?;
         let mut typed = [0; 4];
         let typed: &[u8] = match key {
-            Key::Char(c) if alone => c.encode_utf8(&mut typed).as_bytes(),
+            Key::Char(c) if is_only_key => c.encode_utf8(&mut typed).as_bytes(),
             Key::Escape | Key::Control('c') => &[0x1b],
             _ => &[],
         };
@@ -420,7 +423,7 @@ impl TranscriptView {
                 None
             }
             Pressed::Nothing => {
-                if let Some(turn) = key.turn().filter(|_| alone) {
+                if let Some(turn) = key.turn().filter(|_| is_only_key) {
                     pending.dialog.turn(turn);
                 }
                 None
@@ -465,7 +468,7 @@ impl TranscriptView {
         self.lines(Tone::Dim, &all);
     }
 
-    /// The time of the next paint; `None` until something changes.
+    /// The time of the next paint; `None` if nothing has changed and nothing is animated.
     pub fn next_paint(&self, now: Instant) -> Option<Instant> {
         if self.changed {
             return Some(now);
@@ -501,7 +504,7 @@ impl TranscriptView {
             let was_read = pending.dialog.is_read();
             let total = pending.rows.len();
             pending.dialog.was_shown(columns, page.height, total, now);
-            // The prompt now shows the request's keys.
+            // Paint again: the prompt must now show the request's keys.
             self.changed = pending.dialog.is_read() != was_read;
         }
     }
@@ -605,6 +608,7 @@ impl TranscriptView {
         tail.iter().map(|row| row.clipped(columns)).collect()
     }
 
+    /// Queues finished lines. Drops the oldest ones beyond the limits.
     fn finish(&mut self, lines: impl IntoIterator<Item = Line>) {
         if !self.shown {
             return;

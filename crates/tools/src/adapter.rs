@@ -1,4 +1,4 @@
-//! The adapter from an async function to a [`Tool`]. Every tool is made here.
+//! The adapter from an async function to a [`Tool`]. Creates every tool; only `team::plan_first` wraps created tools.
 //!
 //! A tool is a name, a description, an argument type, its access, a state and one function:
 //! `async fn(&State, Arguments, Call<'_>) -> Result<String, ToolError>`, or with an [`Output`] that also has a diff.
@@ -16,7 +16,7 @@ use crate::arguments;
 use crate::context::ToolContext;
 use crate::tool::{Output, Tool, ToolError, ToolFuture};
 
-/// What the calls of a tool do to the project and the team. Calls that read may run concurrently.
+/// The effect of a tool's calls on the project and the team. Calls that only read may run concurrently.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Access {
     Reads,
@@ -37,7 +37,8 @@ pub(crate) struct Call<'a> {
     pub(crate) progress: Progress<'a>,
 }
 
-/// The function of a tool. Implemented by async functions; the trait names their future, which must be `Send`.
+/// The function of a tool. Implemented for async functions. A bound on a plain `Fn` cannot require `Send` of a future
+/// that borrows from the call; the associated type `Future` can.
 pub(crate) trait Run<'a, S, A>: Send + Sync {
     type Output: Into<Output>;
     type Future: Future<Output = Result<Self::Output, ToolError>> + Send + 'a;
@@ -60,7 +61,7 @@ where
     }
 }
 
-/// Creates a tool. `state` is what its calls share; tools that share more use an `Arc`.
+/// Creates a tool. All its calls share `state`; tools that share a state with other tools pass an `Arc`.
 pub(crate) fn tool<S, A, R>(
     name: &str,
     description: &str,

@@ -30,8 +30,8 @@ pub(super) fn spec<T: JsonSchema>(name: &str, description: &str) -> ToolSpec {
     }
 }
 
-/// Reduces the schema to the keywords that every provider supports: without Rust's type names, and without `null` for
-/// optional fields.
+/// Reduces the schema to the keywords that every provider supports: without Rust's type names, number formats and
+/// defaults, and without `null` for optional fields.
 fn simplify(schema: &mut schemars::Schema) {
     for key in ["title", "format", "default"] {
         schema.remove(key);
@@ -61,7 +61,7 @@ pub(super) fn parse<T: DeserializeOwned>(spec: &ToolSpec, input: &Value) -> Resu
     })
 }
 
-/// `read takes {path: string, limit?: integer}`.
+/// Formats a tool's signature, such as `read takes {path: string, limit?: integer}`.
 fn signature(spec: &ToolSpec) -> String {
     let required: Vec<&str> = spec.input["required"]
         .as_array()

@@ -31,7 +31,7 @@ const WAIT_MAX: u64 = 60;
 struct BashArguments {
     /// The command, as for `bash -c`. It has no terminal and no input.
     command: String,
-    /// Seconds after which the command is terminated. Default: 120, at most 600; in the background: no timeout.
+    /// Seconds after which the command is terminated; at most 600. Default: 120; in the background: no timeout.
     timeout_seconds: Option<u64>,
     /// Return immediately with the id of a background job. Default: false.
     #[serde(default)]
@@ -111,7 +111,8 @@ struct Bash {
 }
 
 impl Bash {
-    /// Returns the sandbox for a command; `None` if the command runs without one.
+    /// Returns the sandbox for a command. Returns `None` if the command runs without one: by its own request, because
+    /// none is configured, or because it is not available, which is reported to the user.
     async fn sandbox(&self, outside: bool, progress: Progress<'_>) -> Option<ActiveSandbox> {
         let confinement = self.confinement.as_ref().filter(|_| !outside)?;
         let sandbox = confinement.sandbox().await;

@@ -1,4 +1,5 @@
-//! Opens files and directories below one root directory by descriptor. Called by `resolved` and `walk`.
+//! Opens files and directories below one root directory by descriptor. Called by `resolved_path`, `walk`, `ignored` and
+//! `confine`.
 //!
 //! A sandboxed command can run at the same time and change the project, so a path that was checked can name another
 //! file a moment later. Every open therefore starts at the descriptor of the root and follows no symbolic link in any
@@ -6,7 +7,7 @@
 //! `openat` with `O_NOFOLLOW` for each component. The second way serves macOS, older kernels (`ENOSYS`) and containers
 //! whose seccomp filter refuses unknown calls (`EPERM`).
 //!
-//! Nothing here may open a path of more than one component in any other way.
+//! Except for the root itself, nothing here may open a path of more than one component in any other way.
 
 use std::fs::File;
 use std::os::fd::OwnedFd;
@@ -21,7 +22,7 @@ pub(super) struct Beneath {
     root: OwnedFd,
 }
 
-/// A pipe or a device must not block the open before its type is known.
+/// `NONBLOCK`: a pipe or a device must not block the open before its type is known.
 const FILE: OFlags = OFlags::RDONLY.union(OFlags::NONBLOCK).union(OFlags::NOCTTY);
 
 const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY);
@@ -29,13 +30,16 @@ const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY);
 const NO_LINK: OFlags = OFlags::NOFOLLOW.union(OFlags::CLOEXEC);
 
 impl Beneath {
-    /// `root` must not be a symbolic link.
+    /// Opens the root.
+    ///
+    /// # Errors
+    /// If it is a symbolic link, or cannot be opened as a directory.
     pub(super) fn new(root: &Path) -> rustix::io::Result<Beneath> {
         let root = rustix::fs::open(root, DIRECTORY | NO_LINK, Mode::empty())?;
         Ok(Beneath { root })
     }
 
-    /// Opens a path of any file type without blocking.
+    /// Opens a file of any type without blocking.
     pub(super) fn any(&self, relative: &Path) -> rustix::io::Result<OwnedFd> {
         self.open(relative, FILE)
     }
@@ -55,7 +59,7 @@ impl Beneath {
 
     /// Opens a directory and creates the missing components.
     pub(super) fn make_directory(&self, relative: &Path) -> rustix::io::Result<OwnedFd> {
-        self.each(relative, DIRECTORY, true)
+        self.open_by_component(relative, DIRECTORY, true)
     }
 
     fn open(&self, relative: &Path, flags: OFlags) -> rustix::io::Result<OwnedFd> {
@@ -74,18 +78,23 @@ impl Beneath {
                 opened => return opened,
             }
         }
-        self.each(relative, flags, false)
+        self.open_by_component(relative, flags, false)
     }
 
-    /// Opens one component after the other.
-    fn each(&self, relative: &Path, flags: OFlags, make: bool) -> rustix::io::Result<OwnedFd> {
+    /// Opens one component after the other. `make`: create missing directories.
+    fn open_by_component(
+        &self,
+        relative: &Path,
+        flags: OFlags,
+        make: bool,
+    ) -> rustix::io::Result<OwnedFd> {
         let mut opened = rustix::fs::openat(&self.root, ".", DIRECTORY | NO_LINK, Mode::empty())?;
         let mut parts = relative.components().peekable();
         while let Some(part) = parts.next() {
             let name = match part {
                 Component::CurDir => continue,
                 Component::Normal(name) => name,
-                // These components leave the root.
+                // These components can leave the root.
                 Component::Prefix(_) | Component::RootDir | Component::ParentDir => {
                     return Err(Errno::XDEV);
                 }
@@ -150,21 +159,21 @@ mod tests {
         let path = Path::new(path);
         [
             text(below.open(path, FILE)),
-            text(below.each(path, FILE, false)),
+            text(below.open_by_component(path, FILE, false)),
         ]
     }
 
     #[test]
     fn links_and_parents_are_refused_in_every_component() {
-        let resolved = tempfile::tempdir().unwrap();
-        let root = resolved.path().join("root");
+        let outer = tempfile::tempdir().unwrap();
+        let root = outer.path().join("root");
         fs::create_dir_all(root.join("a/b")).unwrap();
         fs::write(root.join("a/b/file"), "inside").unwrap();
-        fs::write(resolved.path().join("secret"), "outside").unwrap();
+        fs::write(outer.path().join("secret"), "outside").unwrap();
         symlink("a", root.join("first")).unwrap();
         symlink("../b", root.join("a/b/middle")).unwrap();
         symlink("file", root.join("a/b/last")).unwrap();
-        symlink(resolved.path(), root.join("out")).unwrap();
+        symlink(outer.path(), root.join("out")).unwrap();
         let below = Beneath::new(&root).unwrap();
         let inside = Ok("inside".to_owned());
         assert_eq!(open_both(&below, "a/b/file"), [inside.clone(), inside]);
@@ -175,12 +184,12 @@ mod tests {
             "out/secret",
         ] {
             for opened in open_both(&below, path) {
-                // A link where a directory is wanted is ENOTDIR to openat.
+                // `openat` returns ENOTDIR for a link in place of a directory.
                 let refused = matches!(opened, Err(Errno::LOOP | Errno::NOTDIR));
                 assert!(refused, "{path}: {opened:?}");
             }
         }
-        let absolute = resolved.path().join("secret");
+        let absolute = outer.path().join("secret");
         for path in ["../secret", "a/../../secret", absolute.to_str().unwrap()] {
             assert_eq!(
                 open_both(&below, path),

@@ -1,5 +1,5 @@
-//! A program's output: shown as it is printed, truncated in the middle for the model, and stored completely in a file
-//! if it was truncated. Called by the tools that run programs.
+//! A program's output: shown as it is printed, truncated in the middle for the model, and stored in a file if it is too
+//! long for one result. Called by the tools that run programs, by `fetch` and by MCP tools.
 //!
 //! Memory and disk use are bounded: a file holds the first [`FILE_MAX`] bytes of an output, and the directory of these
 //! files is kept below [`DIRECTORY_MAX`] by removing the oldest.
@@ -28,12 +28,12 @@ pub(super) struct TruncatedText {
     max: usize,
     head: String,
     tail: String,
-    /// Number of bytes dropped between the two.
+    /// Number of bytes dropped between `head` and `tail`.
     lost: u64,
 }
 
 impl TruncatedText {
-    /// Keeps at most `max` bytes; buffers about as many more before it trims.
+    /// Keeps at most `max` bytes; buffers half as many more, and 4 KiB, before it trims.
     pub(super) fn new(max: usize) -> Self {
         Self {
             max,
@@ -85,12 +85,12 @@ impl TruncatedText {
 #[derive(Debug)]
 pub(super) struct Capture {
     plain: Plain,
-    hiding: RedactedStream,
+    redaction: RedactedStream,
     /// Output that the model has not received yet.
     unread: TruncatedText,
-    /// The beginning of the output, until it is too large to be shown at once.
+    /// The whole output, until it is too large for one result and moves to a file.
     whole: String,
-    kept: Storage,
+    storage: Storage,
     directory: PathBuf,
     /// Number of bytes of text so far.
     printed: u64,
@@ -111,14 +111,14 @@ enum Storage {
 
 impl Capture {
     pub(super) fn new(context: &ToolContext) -> Self {
-        // Leave room for the note behind the output.
+        // Leave room for the note after the output.
         let shown_max = context.output_max.saturating_sub(400);
         Self {
             plain: Plain::default(),
-            hiding: context.secrets.stream(),
+            redaction: context.secrets.stream(),
             unread: TruncatedText::new(shown_max),
             whole: String::new(),
-            kept: Storage::InMemory,
+            storage: Storage::InMemory,
             directory: context.outputs.clone(),
             printed: 0,
             shown_max,
@@ -129,13 +129,13 @@ impl Capture {
     pub(super) fn push(&mut self, bytes: &[u8]) -> String {
         let mut text = String::with_capacity(bytes.len());
         self.plain.feed(bytes, &mut text);
-        let text = self.hiding.text(&text);
+        let text = self.redaction.text(&text);
         self.add(text)
     }
 
     /// Ends the output. Returns the rest that is shown to the user.
     pub(super) fn end(&mut self) -> String {
-        let text = self.hiding.rest_of_text();
+        let text = self.redaction.rest_of_text();
         self.add(text)
     }
 
@@ -144,7 +144,7 @@ impl Capture {
         let before = self.printed;
         self.printed += text.len() as u64;
         let room = usize::try_from(FILE_MAX.saturating_sub(before)).unwrap_or(usize::MAX);
-        self.keep(&text[..text.floor_char_boundary(room)]);
+        self.store(&text[..text.floor_char_boundary(room)]);
         if self.printed > FILE_MAX {
             text.truncate(text.floor_char_boundary(room));
             if before <= FILE_MAX {
@@ -154,23 +154,23 @@ impl Capture {
         text
     }
 
-    fn keep(&mut self, text: &str) {
-        match &mut self.kept {
+    fn store(&mut self, text: &str) {
+        match &mut self.storage {
             Storage::InMemory if self.whole.len() + text.len() <= self.shown_max => {
                 self.whole.push_str(text);
             }
             Storage::InMemory => {
                 let whole = std::mem::take(&mut self.whole);
-                self.kept = match create(&self.directory) {
+                self.storage = match create(&self.directory) {
                     Ok((file, path)) => Storage::InFile { file, path },
                     Err(error) => Storage::Failed(error.to_string()),
                 };
-                self.keep(&whole);
-                self.keep(text);
+                self.store(&whole);
+                self.store(text);
             }
             Storage::InFile { file, .. } => {
                 if let Err(error) = file.write_all(text.as_bytes()) {
-                    self.kept = Storage::Failed(error.to_string());
+                    self.storage = Storage::Failed(error.to_string());
                 }
             }
             Storage::Failed(_) => {}
@@ -193,7 +193,7 @@ impl Capture {
             text.push('\n');
         }
         let printed = self.printed;
-        text.push_str(&match &self.kept {
+        text.push_str(&match &self.storage {
             Storage::InFile { path, .. } if printed > FILE_MAX => format!(
                 "({printed} bytes in total; the first {FILE_MAX} are stored in {}, the rest is lost)",
                 path.display()

@@ -14,7 +14,7 @@ const SEARCH: Duration = Duration::from_millis(300);
 #[derive(Debug)]
 pub(super) struct Diff {
     pub(super) text: String,
-    /// The diff contains every changed byte.
+    /// The diff is not truncated, and the new content is valid UTF-8.
     pub(super) whole: bool,
 }
 

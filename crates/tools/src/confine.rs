@@ -1,11 +1,12 @@
-//! The sandbox of an agent's commands. Called by `bash` for commands that the user did not allow to run outside the
-//! sandbox.
+//! The sandbox of an agent's commands. Called by `bash` for commands that do not request to run outside it, and by the
+//! git tools.
 //!
 //! Commands have no network unless their role permits it. They write only to the project and to their own temporary
 //! directory. Of the home directory they can read a list of paths ([`home`]); of the rest of the machine they can read
-//! everything but our own directories. Files that other programs run or obey later in the user's name are protected
-//! ([`agent_team_policy::protected`]): bubblewrap mounts them read-only; changes to those that it cannot protect, and
-//! to all of them under Landlock, are reported afterwards ([`changes`]).
+//! everything but our own directories, temporary and runtime directories, and secrets that [`home`] knows. Files that
+//! other programs run or obey later in the user's name are protected ([`agent_team_policy::protected`]): bubblewrap
+//! mounts them read-only; changes to those that it cannot protect, and to all of them under Landlock, are reported
+//! afterwards ([`changes`]).
 
 mod changes;
 mod denied;
@@ -35,7 +36,7 @@ use agent_team_system::sandbox::{
 use agent_team_system::spawn::{Child, ProgramSpec};
 use tokio::sync::OnceCell;
 
-use self::changes::{Kept, Link};
+use self::changes::{Link, ProtectedPaths};
 pub use self::home::User;
 use self::limits::Commands;
 pub(super) use self::limits::{CHECK_INTERVAL, Exceeded, Watch};
@@ -43,7 +44,7 @@ pub use self::settings::{Settings, SettingsError};
 use crate::beneath::Beneath;
 use crate::guard::Guard;
 
-/// Where bubblewrap is searched before the user's `PATH`: only an administrator can write there.
+/// The directories that are searched for bubblewrap before the user's `PATH`: only an administrator can write there.
 const SYSTEM_PATH: &str = "/usr/bin:/usr/local/bin:/bin:/run/current-system/sw/bin";
 
 /// Directories for temporary files. Commands get their own instead.
@@ -69,11 +70,11 @@ pub struct Confinement {
     /// Trusted scripts, and files that git's configuration names.
     kept: Vec<KeptPath>,
     network: Network,
-    /// The control group of its commands, where one is delegated.
+    /// The control group of the member's commands, where one is delegated.
     group: Option<Arc<Group>>,
     /// The probed sandbox. Probed on first use; the result never changes.
     found: OnceCell<Result<Sandbox, String>>,
-    /// The resource usage of its commands.
+    /// The resource usage of the member's commands.
     commands: Commands,
     /// The user was notified that a report did not cover all files of the project.
     partial_report: Arc<AtomicBool>,
@@ -106,7 +107,7 @@ impl Confinement {
         confinement
     }
 
-    /// Hides files that `guard` denies from commands, where the sandbox can hide files of the project.
+    /// Hides from commands the files that `guard` denies, where the sandbox can hide files of the project.
     #[must_use]
     pub fn guarded_by(mut self, guard: Guard) -> Confinement {
         self.guard = guard;
@@ -189,7 +190,7 @@ impl Confinement {
         let safe = |directory: &PathBuf| {
             let resolved = directory.canonicalize();
             directory.is_absolute()
-                && resolved.is_ok_and(|it| !writable.iter().any(|place| it.starts_with(place)))
+                && resolved.is_ok_and(|it| !writable.iter().any(|path| it.starts_with(path)))
         };
         let all = std::env::split_paths(SYSTEM_PATH).chain(std::env::split_paths(of_user));
         std::env::join_paths(all.filter(safe)).unwrap_or_default()
@@ -203,7 +204,7 @@ impl Confinement {
         writable
     }
 
-    /// The protected paths that do not exist, with placeholders.
+    /// All protected paths, each with the content of its placeholder. Includes existing paths, which need none.
     fn protected(&self) -> Vec<Absent> {
         let below = |directory: &Path, list: &[Protected]| -> Vec<Absent> {
             let absent = |protected: &Protected| Absent {
@@ -215,8 +216,8 @@ impl Confinement {
             };
             let mut all: Vec<Absent> = list.iter().map(absent).collect();
             for absent in &mut all {
-                // Git's templates create `info`. Without it, a placeholder prevents the creation of the directory
-                // itself.
+                // The parent can be missing, as git's `info` is without git's templates. The placeholder then
+                // replaces the parent, so that a command cannot create it.
                 let parent = absent.path.parent().filter(|parent| *parent != directory);
                 // Never follow a link here: an agent can create it, and the worker would write to its target.
                 if let Some(parent) = parent.filter(|parent| !is_directory(parent)) {
@@ -237,19 +238,19 @@ impl Confinement {
         }
         match git_directory(&self.project) {
             Some(git) => all.extend(below(&git, &GIT)),
-            // A repository that a command creates contains the command's own hooks and configuration.
+            // Protect `.git` before it exists: a command that creates a repository chooses its hooks and configuration.
             None => all.extend(absent_git(&self.project)),
         }
         all.extend(self.kept.iter().map(|kept| self.absent_of(kept)));
         all
     }
 
-    /// The path, or its first missing parent directory.
+    /// The path, or its topmost missing parent directory.
     fn absent_of(&self, kept: &KeptPath) -> Absent {
-        let mut on_the_way: Vec<&Path> = kept.path.ancestors().skip(1).collect();
-        on_the_way.retain(|path| path.starts_with(&self.project) && *path != self.project);
+        let mut parents: Vec<&Path> = kept.path.ancestors().skip(1).collect();
+        parents.retain(|path| path.starts_with(&self.project) && *path != self.project);
         let is_missing = |path: &&&Path| fs::symlink_metadata(path).is_err();
-        match on_the_way.iter().rev().find(is_missing) {
+        match parents.iter().rev().find(is_missing) {
             Some(missing) => Absent {
                 path: missing.to_path_buf(),
                 content: None,
@@ -261,7 +262,7 @@ impl Confinement {
         }
     }
 
-    /// The paths that need a placeholder because they do not exist.
+    /// The protected paths. The sandbox creates a placeholder for each that does not exist.
     fn absent(&self) -> AbsentPaths {
         AbsentPaths {
             directory: self.project.clone(),
@@ -285,8 +286,7 @@ impl Confinement {
         Some((git.join(EXCLUDE), text))
     }
 
-    /// Protected paths that contain a symbolic link. A link cannot be a mount point, so the sandbox cannot protect the
-    /// link itself.
+    /// The protected paths that are symbolic links. A link cannot be a mount point, so the sandbox cannot protect it.
     fn links(&self) -> Vec<Link> {
         let git = self.project.join(GIT_DIRECTORY);
         let mut paths = vec![git];
@@ -324,7 +324,7 @@ impl Confinement {
         }
         let named = ["TMPDIR", "XDG_RUNTIME_DIR"].map(|name| self.user.variable(name));
         let named = named.into_iter().flatten().map(PathBuf::from);
-        let named = named.filter(|path| !writable.iter().any(|place| path.starts_with(place)));
+        let named = named.filter(|path| !writable.iter().any(|root| path.starts_with(root)));
         let scratch: Vec<PathBuf> = existing(SCRATCH.map(PathBuf::from));
         let mut hidden = view.hidden;
         let ours = existing(self.ours.iter().cloned().chain(named));
@@ -381,12 +381,12 @@ impl ActiveSandbox {
         let temporary = self.confinement.temporary.clone();
         spec.env.push(("TMPDIR".into(), temporary.into()));
         let confinement = &self.confinement;
-        let places = match self.reads_only {
+        let directories = match self.reads_only {
             true => Vec::new(),
             false => vec![confinement.project.clone(), confinement.temporary.clone()],
         };
         let settings = confinement.user.settings.clone();
-        let watch = Watch::new(settings, &confinement.commands, places)?;
+        let watch = Watch::new(settings, &confinement.commands, directories)?;
         let watch = watch.grouped(confinement.group.clone());
         let mut profile = self.confinement.profile();
         let guard = &self.confinement.guard;
@@ -408,10 +408,10 @@ impl ActiveSandbox {
         let start = file_time();
         let links = self.confinement.links();
         let (child, placeholders) = self.sandbox.spawn(&profile, &spec, stdio)?;
-        let mut kept = Kept {
+        let mut kept = ProtectedPaths {
             links,
             others: self.confinement.kept.clone(),
-            ..Kept::default()
+            ..ProtectedPaths::default()
         };
         if self.sandbox.protects() {
             kept.protected = profile.protected;
@@ -439,7 +439,7 @@ impl ActiveSandbox {
 pub(crate) struct SandboxRun {
     project: PathBuf,
     start: SystemTime,
-    kept: Kept,
+    kept: ProtectedPaths,
     watch: Watch,
     partial_report: Arc<AtomicBool>,
     placeholders: Option<Placeholders>,
@@ -450,9 +450,9 @@ impl SandboxRun {
         self.watch.clone()
     }
 
-    /// Removes mounts and placeholders. Returns a report of protected files that changed and that the sandbox could not
-    /// protect, for the model and the user. Blocks on directory reads and possibly on a lock: do not call it on a
-    /// runtime thread.
+    /// Removes the placeholders. Returns a report, for the model and the user, of changed protected files that the
+    /// sandbox could not protect. Blocks on directory reads and possibly waits for other commands' locks: do not call
+    /// it on a runtime thread.
     pub(super) fn finish(mut self) -> Option<String> {
         let changes = changes::find_since(&self.project, self.start, &self.kept);
         // In a large project every report is partial, so notify the user only once.
@@ -465,10 +465,10 @@ impl SandboxRun {
 }
 
 /// The existing ones of these paths, with links resolved.
-fn existing(places: impl IntoIterator<Item = PathBuf>) -> Vec<PathBuf> {
-    let resolved = places
+fn existing(paths: impl IntoIterator<Item = PathBuf>) -> Vec<PathBuf> {
+    let resolved = paths
         .into_iter()
-        .filter_map(|place| place.canonicalize().ok());
+        .filter_map(|path| path.canonicalize().ok());
     resolved.collect()
 }
 
@@ -510,12 +510,12 @@ fn git_directory(project: &Path) -> Option<PathBuf> {
         String::from_utf8(read_beneath(directory, name, GIT_LINK_MAX)?).ok()
     };
     let text = read(project, GIT_DIRECTORY)?;
-    let own = project
+    let linked = project
         .join(text.strip_prefix("gitdir:")?.trim())
         .canonicalize()
         .ok()?;
-    let back = read(&own, "gitdir")?;
-    let worktrees = own
+    let back = read(&linked, "gitdir")?;
+    let worktrees = linked
         .parent()
         .filter(|parent| parent.ends_with("worktrees"))?;
     (Path::new(back.trim()) == link).then_some(worktrees.parent()?.to_owned())

@@ -1,5 +1,5 @@
-//! What the tools of one member share: its directories, its environment, its secrets, and the files that its model has
-//! read. Created once for each launch.
+//! The context that the tools of one member share: its directories, its environment, its secrets, and the versions of
+//! the files that its model has read. Created once for each launch.
 
 use std::collections::HashMap;
 use std::ffi::OsString;
@@ -11,10 +11,10 @@ use std::time::SystemTime;
 use crate::guard::Guard;
 use crate::secret::Secrets;
 
-/// The execution context of one member's tools, shared by all of its calls.
+/// The execution context of one member's tools, shared by all calls of the member.
 #[derive(Debug)]
 pub struct ToolContext {
-    /// Canonical. Tools read and write nothing outside it.
+    /// Canonical. The file tools read and write nothing outside it, except that they read `outputs`.
     pub project: PathBuf,
     /// Canonical, within the project. Relative paths are resolved against it.
     pub cwd: PathBuf,
@@ -26,14 +26,15 @@ pub struct ToolContext {
     pub outputs: PathBuf,
     /// The largest size of a result for the model, in bytes. Longer results lose their middle.
     pub output_max: usize,
-    /// The versions of the files that the model has read. It may not overwrite a file that it has not read.
+    /// The versions of the files that the model has read or written. The model may not change any other existing file.
     pub seen: Mutex<HashMap<PathBuf, Version>>,
     /// The files of the project that need permission to be read.
     pub guard: Guard,
 }
 
 impl ToolContext {
-    /// Returns the value of an environment variable of the started programs, unless it is empty. It may be a secret.
+    /// Returns the value of an environment variable of the started programs, trimmed; `None` if it is unset or empty.
+    /// The value may be a secret.
     pub(crate) fn variable(&self, name: &str) -> Option<&str> {
         variable(&self.env, name)
     }
@@ -45,7 +46,7 @@ pub(crate) fn variable<'a>(env: &'a [(OsString, OsString)], name: &str) -> Optio
     value.map(str::trim).filter(|value| !value.is_empty())
 }
 
-/// A file's version when the model read it.
+/// A file's version when the model read or wrote it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Version {
     pub len: u64,

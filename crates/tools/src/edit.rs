@@ -118,7 +118,7 @@ fn find(bytes: &[u8], old: &str, new: &str) -> Found {
     let crlf = count(bytes, b"\r\n");
     let with_lf = |text: &str| text.replace("\r\n", "\n");
     let with_crlf = |text: &str| with_lf(text).replace('\n', "\r\n");
-    // In a file with mixed line endings, look for the text with the prevalent ending first, then with the other.
+    // Write `new` with the file's line ending. In a file with mixed endings, mostly LF, write it as given.
     let mostly_crlf = crlf * 2 > newlines;
     let new = if mostly_crlf {
         with_crlf(new)
@@ -127,6 +127,7 @@ fn find(bytes: &[u8], old: &str, new: &str) -> Found {
     } else {
         new.to_owned()
     };
+    // Look for `old` as given first, then with each line ending.
     let mut candidates = vec![old.to_owned(), with_lf(old), with_crlf(old)];
     candidates.dedup();
     let mut found = Found {

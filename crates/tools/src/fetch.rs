@@ -1,8 +1,9 @@
 //! `fetch`: a web page as Markdown, or another text unchanged.
 //!
-//! Size, time and the number of redirects are limited. Connections to this machine and its local network are refused: a
-//! page that the model read may contain a prompt injection with such an address. Sends no cookies and no keys, and uses
-//! no proxy. When the user was asked about a host, a redirect to another host is not followed.
+//! Size, time and the number of redirects are limited. Connections to this machine and its local network are refused,
+//! unless the options allow them: a page that the model read may contain a prompt injection with such an address.
+//! `fetch` sends no cookies and no keys, and uses no proxy. If calls need permission, a redirect to another host is not
+//! followed: the permission is for one host.
 
 mod address;
 mod markdown;
@@ -262,7 +263,6 @@ fn is_text(essence: &str) -> bool {
 }
 
 fn connection_error(url: &Url, error: &reqwest::Error) -> ToolError {
-    // Remove the URL from the error: the message already contains it.
     ToolError::Failed(format!(
         "cannot reach {url}: {}",
         agent_team_protocol::with_causes(error)

@@ -37,7 +37,7 @@ impl Existing {
     /// Reads a file that the model wants to change. Returns `None` if it does not exist.
     ///
     /// # Errors
-    /// If the file is too large, or is not the version `known` that the model has read.
+    /// If the file cannot be read, is too large, or is not the version `known` that the model has read.
     pub(super) fn read(
         resolved: &ResolvedPath,
         known: Option<Version>,
@@ -111,7 +111,7 @@ impl Change {
     /// Requests permission and writes the file. `given` is the path from the call.
     ///
     /// # Errors
-    /// If permission is denied, or the file has changed meanwhile.
+    /// If permission is denied, the file has changed meanwhile, or it cannot be written.
     pub(super) async fn apply(
         self,
         call: Call<'_>,
@@ -122,7 +122,8 @@ impl Change {
         let diff = context.secrets.redact(&self.diff.text);
         let mut request = json!({ "path": given, "diff": diff });
         if !self.diff.whole || diff != self.diff.text {
-            // A truncated diff does not show every change, so the request's digest also covers the new content.
+            // A truncated or redacted diff does not show every change, so the request's digest also covers the new
+            // content.
             request["sha256"] = Digest::of_bytes(&self.new).to_string().into();
         }
         let _permit = permission.ask(call, &request, false).await?;
@@ -210,7 +211,7 @@ fn unchanged(resolved: &ResolvedPath, old: Option<&Existing>) -> Result<(), Tool
 }
 
 impl ToolContext {
-    /// The version of the file that the model has read.
+    /// The version of the file that the model has read or written; `None` if it has done neither.
     pub(super) fn known(&self, resolved: &ResolvedPath) -> Option<Version> {
         let seen = self
             .seen

@@ -1,9 +1,9 @@
-//! `git_status` and `git_diff`: what has changed in the project.
+//! `git_status` and `git_diff`: the changes in the project.
 //!
 //! Git runs programs that a repository configures: hooks, filters, monitors, pagers, diff drivers. Members can write to
 //! the repository, so git runs in the sandbox with a read-only project and without network; without a sandbox, the call
 //! needs permission as a shell command does. In addition, settings that name programs are overridden here, and git
-//! attributes of the project are not read, so that no filter of the project applies.
+//! (since 2.41) does not read the attributes of the project, so that no filter of the project applies.
 
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
@@ -71,7 +71,7 @@ struct DiffArguments {
     /// Show staged changes instead of unstaged ones. Default: false.
     #[serde(default)]
     staged: bool,
-    /// A commit or branch to compare with, or two as `a..b`. Default: the index.
+    /// A commit or branch to compare with, or two as `a..b`. Default: the index; with `staged`: HEAD.
     against: Option<String>,
 }
 
@@ -120,7 +120,8 @@ async fn diff(
     arguments: DiffArguments,
     call: Call<'_>,
 ) -> Result<String, ToolError> {
-    let of = match &arguments.path {
+    // `Writing`, since stored outputs, which `Reading` permits, are not in the repository.
+    let path = match &arguments.path {
         Some(path) => ResolvedPath::find(call.context, path, Purpose::Writing)?
             .path()
             .into(),
@@ -137,15 +138,15 @@ async fn diff(
     if let Some(against) = arguments.against {
         args.push(git.commits(&against).await?.into());
     }
-    let of = match call.context.guard.is_empty() {
-        true => vec![of],
-        false => git.unguarded(&args, of).await?,
+    let paths = match call.context.guard.is_empty() {
+        true => vec![path],
+        false => git.unguarded(&args, path).await?,
     };
-    if of.is_empty() {
+    if paths.is_empty() {
         return Ok(changes(String::new()));
     }
     args.push("--".into());
-    args.extend(of);
+    args.extend(paths);
     Ok(changes(git.run(args, call.progress).await?))
 }
 
@@ -169,13 +170,13 @@ struct Git<'a> {
     context: &'a ToolContext,
     sandbox: Option<ActiveSandbox>,
     program: PathBuf,
-    /// The tree from which attributes are read. `None`: not determined yet.
+    /// The tree from which attributes are read. `None`: not determined yet, or unknown because git is older than 2.29.
     attributes: Option<&'static str>,
     _permit: Option<Permit>,
 }
 
 impl Runner {
-    /// Finds the sandbox, git and the repository. Requests permission if the sandbox is not available.
+    /// Finds the sandbox, git and the repository. Requests permission if there is no sandbox.
     async fn open<'a>(&'a self, call: Call<'a>) -> Result<Git<'a>, ToolError> {
         let context = call.context;
         let sandbox = match &self.confinement {
@@ -201,7 +202,7 @@ impl Runner {
             attributes: None,
             _permit: permit,
         };
-        // Outside a repository, `git diff` compares any two files.
+        // Outside a repository, `git diff` compares any two files, and `git rev-parse` fails.
         let args = ["rev-parse", "--is-inside-work-tree", "--show-object-format"];
         let answer = git.run(args.map(OsString::from).into(), &|_| ()).await?;
         let format = answer.lines().nth(1).unwrap_or_default();
@@ -256,7 +257,11 @@ impl Git<'_> {
 
     /// The files of the diff that may be read without permission. A file that was renamed or copied from a guarded file
     /// has its content and is left out.
-    async fn unguarded(&self, args: &[OsString], of: OsString) -> Result<Vec<OsString>, ToolError> {
+    async fn unguarded(
+        &self,
+        args: &[OsString],
+        path: OsString,
+    ) -> Result<Vec<OsString>, ToolError> {
         let mut args = args.to_vec();
         let names = [
             "--name-status",
@@ -267,7 +272,7 @@ impl Git<'_> {
             "--",
         ];
         args.extend(names.map(OsString::from));
-        args.push(of);
+        args.push(path);
         let list = self.bytes(args).await?;
         let list = String::from_utf8_lossy(&list);
         let mut words = list.split_terminator('\0');
@@ -312,7 +317,7 @@ impl Git<'_> {
     /// Runs git and returns its raw output.
     ///
     /// # Errors
-    /// Also if the output is longer than [`LIST_MAX`].
+    /// If git cannot be started or fails, or prints more than [`LIST_MAX`] bytes.
     async fn bytes(&self, args: Vec<OsString>) -> Result<Vec<u8>, ToolError> {
         let mut printed = Vec::new();
         let ended = self.follow(args, |bytes| {
@@ -332,7 +337,7 @@ impl Git<'_> {
     async fn follow(
         &self,
         args: Vec<OsString>,
-        printed: impl FnMut(&[u8]),
+        on_output: impl FnMut(&[u8]),
     ) -> Result<ProgramEnd, ToolError> {
         // Other `GIT_` variables could name programs to run or files to write.
         let of_git = |name: &OsString| name.to_string_lossy().starts_with("GIT_");
@@ -351,7 +356,7 @@ impl Git<'_> {
         let mut program = Program::start(self.sandbox.clone(), program, all, env, cwd)
             .await
             .map_err(|error| ToolError::Failed(format!("cannot start git: {error}")))?;
-        let finished = program.finish(Some(TIMEOUT), std::future::pending(), printed);
+        let finished = program.finish(Some(TIMEOUT), std::future::pending(), on_output);
         let finished = finished.await;
         finished.map_err(|error| ToolError::Failed(format!("cannot wait for git: {error}")))
     }

@@ -20,7 +20,7 @@ use crate::resolved_path::{Purpose, ResolvedPath, failed};
 use crate::tool::{Tool, ToolError};
 use crate::walk::{Deadline, files, pattern, with_deadline};
 
-/// The default and the largest number of matching lines.
+/// The default and the largest number of matching lines, or of files with a match.
 const MATCHES: usize = 100;
 const MATCHES_MAX: usize = 1000;
 
@@ -95,7 +95,7 @@ struct Search {
     glob: Option<GlobMatcher>,
     context: usize,
     files_only: bool,
-    /// The largest number of matches to show.
+    /// The largest number of matching lines, or of files with a match, to show.
     limit: usize,
     /// The largest size of the result, in bytes.
     room: usize,
@@ -127,7 +127,7 @@ impl Search {
                 if wanted.is_some_and(|glob| !glob.is_match(&file.relative)) {
                     return ControlFlow::Continue(());
                 }
-                // Unreadable files are skipped.
+                // Skip files that cannot be read, or that have a line longer than `HEAP_MAX`.
                 if let Ok(opened) = file.open() {
                     shown.begin(&file.path);
                     let _unreadable = searcher.search_file(&self.matcher, &opened, &mut shown);
@@ -176,7 +176,7 @@ struct Matches<'a> {
     file: String,
     text: String,
     matches: usize,
-    /// The limit is reached.
+    /// The limit of matches, or of the result's size, is reached.
     full: bool,
 }
 

@@ -1,5 +1,5 @@
-//! Files that `Read` rules deny or ask about. Called by the tools that read: a file named in a call needs permission, a
-//! search skips it.
+//! The files that `Read` rules deny or ask about. Called by the tools that read: such a file needs permission if a call
+//! names it, and a search skips it.
 //!
 //! The guard can only restrict; the supervisor decides whether such a file may be read.
 
@@ -12,7 +12,7 @@ use agent_team_system::path::resolve;
 #[derive(Debug, Clone, Default)]
 pub struct Guard {
     book: RuleBook,
-    ground: Option<RuleContext>,
+    rule_context: Option<RuleContext>,
     /// The paths that rules contain before their first wildcard.
     named: Vec<PathBuf>,
 }
@@ -28,14 +28,14 @@ impl Guard {
             }
         }
         let named = rules.iter().map(|rule| named(rule, &project)).collect();
-        let ground = (!rules.is_empty()).then_some(RuleContext {
+        let rule_context = (!rules.is_empty()).then_some(RuleContext {
             project,
             home,
             scripts: Vec::new(),
         });
         Self {
             book,
-            ground,
+            rule_context,
             named,
         }
     }
@@ -46,35 +46,35 @@ impl Guard {
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.ground.is_none()
+        self.rule_context.is_none()
     }
 
-    /// Returns whether the guard covers a path of a call, relative to a directory.
+    /// Returns whether the guard covers a path as a call gives it, relative to `directory`, or its target.
     pub(super) fn covers_given(&self, directory: &Path, given: &str) -> bool {
         let path = CallPath::lexical(directory, given);
         let resolved = resolve(&path).unwrap_or_else(|_| path.clone());
         self.holds_back(path, resolved)
     }
 
-    /// Returns whether the guard covers a path without links.
+    /// Returns whether the guard covers this path. Does not resolve links.
     pub(super) fn covers(&self, path: &Path) -> bool {
         !self.is_empty() && self.holds_back(path.to_owned(), path.to_owned())
     }
 
     fn holds_back(&self, path: PathBuf, resolved: PathBuf) -> bool {
-        let Some(ground) = &self.ground else {
+        let Some(rule_context) = &self.rule_context else {
             return false;
         };
-        let place = CallPath {
+        let call_path = CallPath {
             given: String::new(),
             path,
             resolved,
         };
-        self.book.holds_back_reading(&place, ground)
+        self.book.holds_back_reading(&call_path, rule_context)
     }
 }
 
-/// `Read(src/keys/*.pem)` names `src/keys`.
+/// Returns the path before a rule's first wildcard: `src/keys` for `Read(src/keys/*.pem)`.
 fn named(rule: &str, project: &Path) -> PathBuf {
     let pattern = rule.split_once('(').map_or("", |(_, pattern)| pattern);
     let pattern = pattern.strip_suffix(')').unwrap_or(pattern);

@@ -1,9 +1,9 @@
 //! The files that git ignores, read through directory descriptors. Called by `walk`.
 //!
 //! The rules are those of the `ignore` crate. Precedence, highest first: `.ignore`, `.gitignore`, `.git/info/exclude`,
-//! the user's global file; of the same kind, the nearest file. A repository within another one does not inherit its
-//! `.gitignore`. The crate itself opens these files by path and blocks on a pipe, so only its matcher is used here: an
-//! ignore file that is not a regular file, or larger than [`SIZE_MAX`], is skipped.
+//! the user's global file; of the same kind, the nearest file. A repository within another one does not inherit the
+//! outer `.gitignore`. The crate itself opens these files by path and blocks on a pipe, so only its matcher is used
+//! here: an ignore file that is not a regular file, or larger than [`SIZE_MAX`], is skipped.
 
 use std::fs::File;
 use std::io::Read;
@@ -23,7 +23,7 @@ const SIZE_MAX: u64 = 256 << 10;
 /// The entries of a directory that [`Level::of`] looks at.
 pub(super) const IGNORE_FILES: [&str; 3] = [".ignore", ".gitignore", ".git"];
 
-/// The ignore rules at one point of a walk: levels from the outermost directory on.
+/// The ignore rules that apply in the current directory of a walk: one level per directory, the outermost first.
 #[derive(Debug)]
 pub(super) struct Ignored {
     levels: Vec<Option<Level>>,
@@ -41,21 +41,21 @@ pub(super) struct Level {
 }
 
 impl Ignored {
-    /// The ignore files above the project, if it is part of a repository.
+    /// Reads the ignore files of the directories above the project, up to the root of the repository that contains it.
+    /// Reads none if the project is a repository itself, or not part of one.
     pub(super) fn around(project: &Path) -> Ignored {
         let mut around = Vec::new();
-        let is_repository = |resolved: &Path| resolved.join(".git").symlink_metadata().is_ok();
+        let is_repository = |directory: &Path| directory.join(".git").symlink_metadata().is_ok();
         if !is_repository(project) {
             let above: Vec<&Path> = project.ancestors().skip(1).collect();
-            let repository = above.iter().position(|resolved| is_repository(resolved));
+            let repository = above.iter().position(|directory| is_repository(directory));
             let above = repository.map_or(&above[..0], |at| &above[..=at]);
-            for resolved in above.iter().rev() {
-                let opened =
-                    Beneath::new(resolved).and_then(|resolved| resolved.directory(Path::new("")));
+            for directory in above.iter().rev() {
+                let opened = Beneath::new(directory).and_then(|root| root.directory(Path::new("")));
                 around.push(
                     opened
                         .ok()
-                        .and_then(|opened| Level::of(&opened, &IGNORE_FILES, resolved)),
+                        .and_then(|opened| Level::of(&opened, &IGNORE_FILES, directory)),
                 );
             }
         }
@@ -107,7 +107,8 @@ impl Ignored {
 }
 
 impl Level {
-    /// Reads those of `names` that exist, for the directory at this path.
+    /// Reads the existing files of `names` in `opened`, which is the directory at the path `directory`. Returns `None`
+    /// if there are no rules and it is not a repository.
     pub(super) fn of(opened: &OwnedFd, names: &[&str], directory: &Path) -> Option<Level> {
         let read = |name: &str| match names.contains(&name) {
             true => matcher(directory, regular_at(opened, name).ok()),

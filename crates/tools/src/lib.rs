@@ -1,12 +1,12 @@
-//! The tools of a member's model: what a call may do, how it gets permission, and how its programs run. Used by the
-//! native engine; the command engine uses its redaction and its plain text.
+//! The tools of a member's model, the permissions of their calls, and the programs that they run. Used by the native
+//! engine; the command engine uses only redaction, plain text, output tails and descriptions of exit statuses.
 //!
 //! A tool receives the model's arguments as parsed JSON and returns text for the model. A failure is returned as text
 //! that the model can act on; a tool never panics and never ends its member. Nothing here knows the agent loop, a
 //! connection or a pane: the worker serves the calls of a [`SupervisorClient`](supervisor_client::SupervisorClient).
 //!
-//! A reader who looks for …
-//! - the trait: `tool`; how a tool is made: `adapter`; schemas and parsing of arguments: `arguments`
+//! Where to look:
+//! - the trait: `tool`; the constructor of tools: `adapter`; schemas and parsing of arguments: `arguments`
 //! - the built-in tools: `built_in`; those of the team: [`team`]; of MCP servers: [`mcp`]; web search: [`web_search`]
 //! - path checks: `resolved_path`; opening paths: `beneath`; replacing a file: `file`; diffs: `change`
 //! - directory walks: `walk`; git's ignore rules: `ignored`

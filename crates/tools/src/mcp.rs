@@ -47,24 +47,24 @@ const TOOLS_MAX: usize = 200;
 #[derive(Debug, Default)]
 pub struct Offered {
     pub tools: Vec<Box<dyn Tool>>,
-    /// One line for each server with a problem, for the model and the user.
+    /// One line for each problem with a server, for the model and the user.
     pub problems: Vec<String>,
 }
 
 /// Connects to all servers of this member concurrently. Cancel-safe: started programs are terminated.
 pub async fn connect(agent: &AgentSpec, permission: &Permission, context: &ToolContext) -> Offered {
     let mut connecting = JoinSet::new();
-    for (resolved, server) in agent.mcp.iter().enumerate() {
+    for (index, server) in agent.mcp.iter().enumerate() {
         let (name, secrets) = (server.name.clone(), context.secrets.clone());
         let origin = Endpoint::new(server, context);
         connecting.spawn(async move {
             let found = Server::connect(origin).await;
-            let hidden = |why: String| secrets.redact(&why).into_owned();
-            (resolved, name, found.map_err(hidden))
+            let redacted = |why: String| secrets.redact(&why).into_owned();
+            (index, name, found.map_err(redacted))
         });
     }
     let mut found = connecting.join_all().await;
-    found.sort_by_key(|(resolved, ..)| *resolved);
+    found.sort_by_key(|(index, ..)| *index);
     let mut offered = Offered::default();
     let mut names = BTreeSet::new();
     for (_, name, found) in found {

@@ -1,9 +1,9 @@
-//! Permission for a call. Called by the tools that change files, run commands or reach out of the project, before they
-//! begin.
+//! Permission for a call. Called by the tools that change files, run commands or reach out of the project, and by those
+//! that read a file which a `Read` rule covers, before they begin.
 //!
-//! The supervisor decides; the call waits without a time limit, and a missing answer permits nothing. The begin of an
-//! allowed call is recorded before the call does anything, so that a crash cannot make another member execute it a
-//! second time.
+//! The supervisor decides; the call waits without a time limit, and a missing answer permits nothing. If a pending
+//! request is allowed, the supervisor records the start of the call before the call does anything, so that a crash
+//! cannot make another member execute it a second time.
 
 use std::path::Path;
 
@@ -29,7 +29,7 @@ use crate::tool::{ToolError, off_thread};
 pub enum Permission {
     /// No call needs permission: the user chose the mode `bypass`.
     Bypass,
-    /// Every call is sent to the supervisor.
+    /// The supervisor decides about each call.
     Ask(SupervisorClient),
 }
 
@@ -68,6 +68,7 @@ impl OpenRequest {
 }
 
 impl Permission {
+    /// Returns whether the supervisor decides about calls.
     pub(super) fn is_asked(&self) -> bool {
         matches!(self, Permission::Ask(_))
     }
@@ -81,8 +82,8 @@ impl Permission {
         }
     }
 
-    /// Requests permission for a tool that only reads this file; only files that rules name need it. `found` is the
-    /// resolved path of `given`: if a link changes meanwhile, both the decision and the read still concern `found`.
+    /// Requests permission to read a file, if a `Read` rule covers it. `found` is the resolved path of `given`: if a
+    /// link changes meanwhile, both this check and the read still concern `found`.
     pub(super) async fn ask_to_read(
         &self,
         call: Call<'_>,
@@ -98,8 +99,8 @@ impl Permission {
         Ok(())
     }
 
-    /// Waits for permission. `arguments`: what the user sees and decides about. `confined`: whether the call's
-    /// processes run in a sandbox.
+    /// Waits for permission. `arguments`: the arguments that the user sees and decides about. `confined`: whether the
+    /// call's processes run in a sandbox.
     ///
     /// # Errors
     /// If permission is denied; the text gives the model the reason.
@@ -123,7 +124,10 @@ impl Permission {
         self.request(&ask, call.progress).await
     }
 
-    /// Waits for permission to put this shell line on a task.
+    /// Waits for permission to add this shell line to a task.
+    ///
+    /// # Errors
+    /// If permission is denied; the text gives the model the reason.
     pub async fn ask_for_task_line(
         &self,
         line: &str,
@@ -183,8 +187,7 @@ impl Permit {
 
 impl Drop for OpenRequest {
     fn drop(&mut self) {
-        // Send the notification if the runtime still runs. Otherwise the process is ending, and the supervisor closes
-        // the request when it sees the exit.
+        // Without a runtime, the process is exiting, and the supervisor closes the request when it sees the exit.
         let Ok(runtime) = tokio::runtime::Handle::try_current() else {
             return;
         };

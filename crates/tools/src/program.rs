@@ -1,15 +1,16 @@
-//! Runs one program for a call and terminates everything that it starts. Called by `bash`, the git tools and MCP
-//! connections.
+//! Runs one program for a call and terminates everything that it starts. Called by `bash`, the git tools, MCP
+//! connections, and the worker for `verify` lines and for `agent-team` verbs that the user types.
 //!
 //! ```text
 //! start ── own session, stdout and stderr in one pipe
 //!   └── output … ── exit ──► end: kill all remaining processes, read the rest of the output
-//!         ├── stop: TERM to all ── 1 s ── end
+//!         ├── stop or timeout: TERM to all ── 1 s ── end
+//!         ├── limit of the sandbox exceeded: end
 //!         └── dropped: KILL to all
 //! ```
 //! The processes of a call are found by descent, by session, and by a marker in the environment that is unique to the
-//! call. A process that clears its environment, starts a session and outlives its parent escapes the call; the
-//! supervisor still terminates it with the member if it has the launch's marker.
+//! call. A process that removes this marker, starts a session and outlives its parent escapes the call; the supervisor
+//! still terminates it with the member if it keeps the launch's marker.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
@@ -109,6 +110,9 @@ pub(super) fn find_outside(project: &Path, path: &OsStr, name: &str) -> Option<P
 
 impl Program {
     /// Starts a program. Must be called within a tokio runtime. Cancelling the future terminates the program.
+    ///
+    /// # Errors
+    /// If the sandbox or the program cannot be started.
     pub async fn start(
         sandbox: Option<ActiveSandbox>,
         program: PathBuf,
@@ -193,8 +197,8 @@ impl Program {
         })
     }
 
-    /// Follows the program until it exits, and terminates the processes that it left behind. `stop` and `limit`
-    /// terminate it early. Hints of the sandbox are appended to the output.
+    /// Follows the program until it exits, and terminates the processes that it left behind. `stop`, `limit` and the
+    /// limits of the sandbox terminate it early. Reports and hints of the sandbox are appended to the output.
     ///
     /// # Errors
     /// If its output or exit status cannot be read; the program is then terminated.
@@ -280,7 +284,8 @@ impl Program {
         }
     }
 
-    /// Kills all remaining processes and passes on the last output. Returns the hint of the sandbox.
+    /// Kills all remaining processes and passes on the last output. Returns the sandbox's report of changed protected
+    /// files.
     async fn end(&mut self, mut printed: impl FnMut(&[u8])) -> Option<String> {
         let running = self.running.as_mut()?;
         // Keep reading while killing: a process that is blocked on a full pipe must be able to finish.
@@ -379,6 +384,7 @@ impl Descendants {
     /// Signals each process once, including processes that are forked meanwhile.
     fn signal(&self, signal: Signal) -> io::Result<()> {
         let mut signalled: Vec<ProcessId> = Vec::new();
+        // TERM to the sandbox's program would kill the processes within before they can handle their own TERM.
         if self.is_wrapped && signal != Signal::SIGKILL {
             signalled.push(self.leader);
         }
@@ -389,7 +395,7 @@ impl Descendants {
                 break;
             }
             for process in survivors {
-                // A process that cannot be signalled is found as a survivor.
+                // Ignore the error: `end` looks for survivors.
                 let _sent = process.signal(signal);
                 signalled.push(process);
             }
@@ -397,7 +403,8 @@ impl Descendants {
         Ok(())
     }
 
-    /// Kills until no process is left, or the remaining ones do not exit.
+    /// Kills until no process is left. Gives up if a killed process does not exit in time, or if the process table
+    /// cannot be read.
     async fn end(&self) {
         let deadline = Instant::now() + KILL_LIMIT;
         let mut empty_scans = 0;
@@ -476,7 +483,7 @@ impl std::fmt::Display for ProgramEnd {
     }
 }
 
-/// `exit 1` or `killed by signal 9`.
+/// Describes an exit status: `exit 1` or `killed by signal 9`.
 pub fn describe_exit(status: ExitStatus) -> String {
     match (status.code(), status.signal()) {
         (Some(code), _) => format!("exit {code}"),

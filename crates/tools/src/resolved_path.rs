@@ -1,8 +1,8 @@
 //! Resolves and checks a path of a call. Called by every tool that takes a path.
 //!
-//! A path is checked twice: as given, and with symbolic links resolved; both must be within the project. The checked
-//! path is then opened below the root's descriptor without following any link (see `beneath`), so a link that is
-//! created in between has no effect.
+//! A path is checked twice: as given, and with symbolic links resolved; both must be within the project, or, for
+//! reading, within the directory of stored outputs. The checked path is then opened below the root's descriptor without
+//! following any link (see `beneath`), so a link that is created in between has no effect.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -23,7 +23,7 @@ use crate::tool::ToolError;
 pub(super) enum Purpose {
     /// Also permits stored outputs.
     Reading,
-    /// Never permits guarded directories.
+    /// Does not permit the directories of [`GUARDED`].
     Writing,
 }
 
@@ -51,7 +51,7 @@ impl ResolvedPath {
     /// Resolves and checks a path of a call.
     ///
     /// # Errors
-    /// If the path is outside the project, or a component is not a directory.
+    /// If the path is invalid, outside the project, or not permitted for this purpose, or if it cannot be resolved.
     pub(super) fn find(
         context: &ToolContext,
         given: &str,
@@ -86,10 +86,10 @@ impl ResolvedPath {
             .expect("`root` is a prefix")
             .to_owned();
         if purpose == Purpose::Writing {
-            for (directory, whose) in GUARDED {
+            for (directory, reason) in GUARDED {
                 let is_it = |part: Component<'_>| part.as_os_str().eq_ignore_ascii_case(directory);
                 if relative.components().any(is_it) {
-                    return Err(ToolError::Failed(format!("{given} {whose}")));
+                    return Err(ToolError::Failed(format!("{given} {reason}")));
                 }
             }
         }
@@ -99,7 +99,7 @@ impl ResolvedPath {
         })
     }
 
-    /// Canonical.
+    /// The canonical path.
     pub(super) fn path(&self) -> PathBuf {
         if self.relative.as_os_str().is_empty() {
             return self.root.clone();
@@ -107,7 +107,7 @@ impl ResolvedPath {
         self.root.join(&self.relative)
     }
 
-    /// The path in results: relative to the project.
+    /// The path in results: relative to the root.
     pub(super) fn display(&self) -> String {
         if self.relative.as_os_str().is_empty() {
             return ".".to_owned();
@@ -121,25 +121,25 @@ impl ResolvedPath {
     /// If it is a directory, a device, a pipe or a socket, or cannot be opened.
     pub(super) fn open(&self) -> Result<Option<(File, Version)>, ToolError> {
         if self.relative.as_os_str().is_empty() {
-            return Err(self.is_directory());
+            return Err(self.directory_error());
         }
         let opened = Beneath::new(&self.root).and_then(|root| root.any(&self.relative));
         let file = match opened {
             Ok(file) => File::from(file),
             Err(Errno::NOENT) => return Ok(None),
             // A socket, or a device without a driver.
-            Err(Errno::NXIO) => return Err(self.special()),
-            Err(Errno::ISDIR) => return Err(self.is_directory()),
+            Err(Errno::NXIO) => return Err(self.special_file_error()),
+            Err(Errno::ISDIR) => return Err(self.directory_error()),
             Err(error) => return Err(failed(&self.display(), &error.into())),
         };
         let metadata = file
             .metadata()
             .map_err(|error| failed(&self.display(), &error))?;
         if metadata.is_dir() {
-            return Err(self.is_directory());
+            return Err(self.directory_error());
         }
         if !metadata.is_file() {
-            return Err(self.special());
+            return Err(self.special_file_error());
         }
         Ok(Some((file, Version::of(&metadata))))
     }
@@ -154,7 +154,7 @@ impl ResolvedPath {
         }
     }
 
-    /// Whether it is a directory now.
+    /// Returns whether the path is a directory now.
     pub(super) fn is_a_directory(&self) -> bool {
         Beneath::new(&self.root).is_ok_and(|root| root.directory(&self.relative).is_ok())
     }
@@ -169,20 +169,24 @@ impl ResolvedPath {
         &self.relative
     }
 
+    /// The file's name.
+    ///
     /// # Errors
-    /// If the path is the project itself.
+    /// If the path is the root itself.
     pub(super) fn name(&self) -> Result<&OsStr, ToolError> {
-        self.relative.file_name().ok_or_else(|| self.is_directory())
+        self.relative
+            .file_name()
+            .ok_or_else(|| self.directory_error())
     }
 
-    fn is_directory(&self) -> ToolError {
+    fn directory_error(&self) -> ToolError {
         ToolError::Failed(format!(
             "{} is a directory: use glob to list its files",
             self.display()
         ))
     }
 
-    fn special(&self) -> ToolError {
+    fn special_file_error(&self) -> ToolError {
         ToolError::Failed(format!(
             "{} is not a regular file (a pipe, a socket or a device) and cannot be opened",
             self.display()

@@ -1,9 +1,9 @@
 //! Redacts the user's secrets, which tools receive as environment variables, in the output of programs and tools,
 //! before it reaches a model, a pane, a log or the supervisor.
 //!
-//! Redacted are the value itself, even split over consecutive pieces of output, each of its lines, and its encodings in
-//! JSON, URLs and base64. Other transformations (reversed, hashed, encrypted, hexadecimal) are not recognized, nor is
-//! part of a value that was cut off earlier.
+//! A secret is redacted as the value itself, even split over consecutive pieces of output, as each of its lines, and in
+//! its encodings in JSON, URLs and base64. Other transformations (reversed, hashed, encrypted, hexadecimal) are not
+//! recognized, nor is a part of a value whose rest was cut off before redaction.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -39,7 +39,7 @@ impl fmt::Debug for Secrets {
 }
 
 impl Secrets {
-    /// Creates the redaction of values by name. Values shorter than [`SECRET_MIN`] are not redacted.
+    /// Creates the redaction of these values, by name. Values shorter than [`SECRET_MIN`] are not redacted.
     pub fn new(values: &BTreeMap<String, String>) -> Self {
         let (mut forms, mut marks) = (Vec::new(), Vec::new());
         for (name, value) in values {
@@ -55,7 +55,7 @@ impl Secrets {
             .match_kind(MatchKind::LeftmostLongest)
             .build(&forms);
         Self(Some(Arc::new(SecretForms {
-            finder: finder.expect("a user gives few secrets"),
+            finder: finder.expect("the secrets of one user fit into an automaton"),
             forms,
             marks,
         })))
@@ -71,7 +71,7 @@ impl Secrets {
         }
     }
 
-    /// For output that arrives in pieces.
+    /// Returns the redaction of one output that arrives in pieces.
     pub fn stream(&self) -> RedactedStream {
         RedactedStream {
             known: self.0.clone(),
@@ -88,7 +88,7 @@ pub struct RedactedStream {
 
 impl fmt::Debug for RedactedStream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Hiding({} bytes held back)", self.held.len())
+        write!(f, "RedactedStream({} bytes held back)", self.held.len())
     }
 }
 
@@ -121,12 +121,12 @@ impl RedactedStream {
         shown
     }
 
-    /// Like `bytes`, for text. Never splits a character, since secrets do not either.
+    /// Like `bytes`, for text. Never splits a character, since every form of a secret consists of whole characters.
     pub fn text(&mut self, piece: &str) -> String {
         String::from_utf8_lossy(&self.bytes(piece.as_bytes())).into_owned()
     }
 
-    /// The held-back bytes, at the end of the stream.
+    /// Ends the stream. Returns the held-back bytes, redacted.
     pub fn rest(&mut self) -> Vec<u8> {
         let held = std::mem::take(&mut self.held);
         match &self.known {
@@ -135,13 +135,15 @@ impl RedactedStream {
         }
     }
 
+    /// Like `rest`, for text.
     pub fn rest_of_text(&mut self) -> String {
         String::from_utf8_lossy(&self.rest()).into_owned()
     }
 }
 
 impl SecretForms {
-    /// The offset of the first byte that may begin a secret, or a longer one; the length if there is none.
+    /// The offset from which the rest of the text is the beginning of a secret and more bytes could complete it; the
+    /// text's length if there is none.
     fn begins_at(&self, text: &[u8]) -> usize {
         let longest = self.forms.iter().map(Vec::len).max().unwrap_or(0);
         let from = text.len().saturating_sub(longest);

@@ -1,7 +1,7 @@
 //! The RPC handle with which team tools call the supervisor, over the member's current connection.
 //!
-//! A call is kept until it is answered, and repeated with its idempotency key on every new connection. A restart of the
-//! supervisor is therefore only a delay for the caller.
+//! The worker's loop keeps a call until it is answered, and repeats it with its idempotency key on every new
+//! connection. A restart of the supervisor is therefore only a delay for the caller.
 
 use agent_team_protocol::id::MemberName;
 use agent_team_protocol::method::Method;
@@ -48,7 +48,8 @@ impl SupervisorClient {
     /// Calls the supervisor and waits for its answer, across restarts of the supervisor.
     ///
     /// # Errors
-    /// The supervisor's refusal; `ShuttingDown` if this member is ending.
+    /// The supervisor's refusal; `ShuttingDown` if this member is ending; `Internal` if the arguments or the answer
+    /// cannot be converted.
     pub async fn call<M: Method>(&self, args: &M::Args) -> Result<M::Answer, Refusal> {
         let args = serde_json::value::to_raw_value(args)
             .map_err(|error| Refusal::internal(error.to_string()))?;

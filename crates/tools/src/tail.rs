@@ -26,7 +26,8 @@ impl Tail {
         self.kept.drain(..excess);
     }
 
-    /// The text as complete lines if there is more than one, without surrounding blank lines.
+    /// The kept text without surrounding blank lines. If its beginning was dropped, the text starts at the first
+    /// complete line, or, if there is only one line, at its first complete character.
     pub fn text(&self) -> String {
         let bytes: Vec<u8> = self.kept.iter().copied().collect();
         let mut text = String::from_utf8_lossy(&bytes).into_owned();

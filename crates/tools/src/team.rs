@@ -3,11 +3,11 @@
 //! Each tool makes one or a few requests over the member's [`SupervisorClient`]. The supervisor makes all decisions; a
 //! refusal is returned as text that the model can act on. A tool that the role does not permit is not offered.
 //!
-//! A reader who looks for …
+//! Where to look:
 //! - the list of tools: [`team_tools`]
 //! - members and the end of the run: `members`; tasks: `board`; messages: `messages`; shared memory: `memory`
-//! - plans that need approval: `plan`, `plan_first`
-//! - what all team tools share: `context`
+//! - plans that need approval: `plan`, `plan_first`; requests that the lead may allow: `requests`
+//! - the context of all team tools and their constructors: `context`
 //! - the conditions that end a `wait`: `wait`
 //! - state shared by the engine and the tools: [`Claims`], [`Arrivals`], [`Verify`]
 //! - the system prompt, and the digest after a cut: [`system_prompt`], [`digest`]

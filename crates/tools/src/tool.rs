@@ -50,6 +50,7 @@ pub enum ToolError {
     /// The arguments do not match the schema. The text names the field and the expected type.
     #[error("{0}")]
     Input(String),
+    /// The call was refused, or failed while it ran.
     #[error("{0}")]
     Failed(String),
 }

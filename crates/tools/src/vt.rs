@@ -1,5 +1,5 @@
-//! A minimal terminal parser. Called by the engine, whose results and logs are plain text, and by the pane, which must
-//! know whether a line of the runtime can be inserted at the current position.
+//! A minimal terminal parser. Called by the command engine and the tools, whose results and logs are plain text, and by
+//! the pane, which must know whether a line of the runtime can be inserted at the current position.
 //!
 //! It neither draws nor keeps a screen: the text of a full-screen program appears in the fragments that it printed.
 
@@ -18,7 +18,7 @@ enum State {
     #[default]
     Ground,
     Escape,
-    /// `ESC` and intermediate bytes; ends with the next letter.
+    /// After `ESC` and intermediate bytes; the next final byte ends the sequence.
     Charset,
     Sequence,
     /// An operating system command or similar, until BEL or `ESC \`.

@@ -98,8 +98,10 @@ pub(super) struct Found<'a> {
 }
 
 impl Found<'_> {
+    /// Opens the file.
+    ///
     /// # Errors
-    /// Also if the path is no longer a regular file, or leads through a link.
+    /// If it cannot be opened, is no longer a regular file, or its path now contains a link.
     pub(super) fn open(&self) -> rustix::io::Result<File> {
         self.root.regular(&self.in_root)
     }
@@ -123,16 +125,16 @@ struct Entry {
     kind: FileType,
 }
 
-/// Calls `meet` for every file that is neither ignored nor guarded, sorted by path, until it returns `Break`. Returns
+/// Calls `visit` for every file that is neither ignored nor guarded, sorted by path, until it returns `Break`. Returns
 /// whether the walk is complete.
 ///
 /// # Errors
-/// If the directory itself cannot be opened.
+/// If the directory or one of its parents cannot be opened.
 pub(super) fn files(
     resolved: &ResolvedPath,
     guard: &Guard,
     deadline: &Deadline,
-    mut meet: impl FnMut(Found<'_>) -> ControlFlow<()>,
+    mut visit: impl FnMut(Found<'_>) -> ControlFlow<()>,
 ) -> Result<bool, ToolError> {
     let cannot = |error: rustix::io::Errno| failed(&resolved.display(), &error.into());
     let beneath = Beneath::new(resolved.root()).map_err(cannot)?;
@@ -189,7 +191,7 @@ pub(super) fn files(
             root: &beneath,
             in_root,
         };
-        if meet(found).is_break() {
+        if visit(found).is_break() {
             return Ok(false);
         }
     }

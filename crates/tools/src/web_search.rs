@@ -229,10 +229,10 @@ impl Endpoint {
         Err(self.failed(&format!("returned {status}{hint}"), &body))
     }
 
-    /// The error for the model: `what` continues "the search at URL"; the beginning of `body` follows, escaped.
-    fn failed(&self, what: &str, body: &[u8]) -> ToolError {
+    /// Formats the error for the model: "the search at URL" and `problem`, then the beginning of `body`, escaped.
+    fn failed(&self, problem: &str, body: &[u8]) -> ToolError {
         let body = String::from_utf8_lossy(&body[..body.len().min(ERROR_BODY_MAX)]);
-        let mut text = format!("the search at {} {what}", self.url);
+        let mut text = format!("the search at {} {problem}", self.url);
         if !body.trim().is_empty() {
             text.push_str(&format!("\n{}", visible(body.trim())));
         }
@@ -240,7 +240,7 @@ impl Endpoint {
     }
 
     fn connection_error(&self, error: reqwest::Error) -> ToolError {
-        // Remove the URL from the error: the message already contains it, and here it contains the query.
+        // Remove the request's URL, which contains the query, from the error: the message contains the endpoint's URL.
         let why = with_causes(&error.without_url());
         self.failed(&format!("cannot be reached: {why}"), b"")
     }

@@ -1,28 +1,31 @@
-//! Reads the pages of the documentation: their commands, and the invisible comments that say where each one runs. Called
-//! by the tests of the guide; it runs nothing.
+//! Reads the pages of the documentation: their commands, and the invisible comments that name the world in which each
+//! block runs. Called by the tests of the guide; it runs nothing.
 
 use std::path::{Path, PathBuf};
 
 use pulldown_cmark::{CodeBlockKind, Event, Parser, Tag, TagEnd};
 
-/// What there is before the first command of a block.
+/// The state of a world before the first command of a block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum World {
     /// A project without a team file, and a model: a local server that plays OpenAI.
     Project,
     /// The team file that the page shows, not started.
     File,
-    /// That team, or one of two command members where the page shows none; it is up.
+    /// A team that is up: that of the file on the page, or two command members if the page shows no file.
     Team,
     /// A lead and ada, agents in panes. Ada asks for permission to run `cargo test -p parser`.
     Request,
 }
 
-/// What the invisible comments say about a block.
+/// Where a block runs, according to the invisible comment before it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum BlockWorld {
+    /// In the world of the block before it.
     Same,
+    /// In a new world.
     New(World),
+    /// Each line in a new world.
     Each(World),
     NotRun,
 }
@@ -32,13 +35,13 @@ pub(super) enum Place {
 pub(super) struct Block {
     /// The page and the line of its first command.
     pub(super) at: String,
-    pub(super) place: Place,
+    pub(super) world: BlockWorld,
     pub(super) lines: Vec<String>,
     /// The TOML that the page shows before it.
     pub(super) file: Option<String>,
 }
 
-/// What a page contains.
+/// The parts of a page that the tests use.
 #[derive(Debug, Default)]
 pub(super) struct Page {
     pub(super) blocks: Vec<Block>,
@@ -51,11 +54,11 @@ fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-fn place(comment: &str) -> Option<Place> {
+fn block_world(comment: &str) -> Option<BlockWorld> {
     let text = comment.trim().strip_prefix("<!-- test:")?;
     let text = text.strip_suffix("-->")?.trim();
     if text.starts_with("not run, ") {
-        return Some(Place::NotRun);
+        return Some(BlockWorld::NotRun);
     }
     let (world, each) = match text.strip_suffix(", each") {
         Some(world) => (world, true),
@@ -69,23 +72,23 @@ fn place(comment: &str) -> Option<Place> {
         other => panic!("no world is called {other:?}"),
     };
     Some(if each {
-        Place::Each(world)
+        BlockWorld::Each(world)
     } else {
-        Place::New(world)
+        BlockWorld::New(world)
     })
 }
 
 pub(super) fn page(name: &str) -> Page {
     let text = std::fs::read_to_string(repository().join(name)).unwrap();
     let mut page = Page::default();
-    let mut next = Place::Same;
+    let mut next = BlockWorld::Same;
     let mut file = None;
     let mut inside: Option<(String, usize, String)> = None;
     for (event, range) in Parser::new(&text).into_offset_iter() {
         match event {
             Event::Html(html) | Event::InlineHtml(html) => {
-                if let Some(place) = place(&html) {
-                    next = place;
+                if let Some(world) = block_world(&html) {
+                    next = world;
                 }
             }
             Event::Start(Tag::CodeBlock(kind)) => {
@@ -106,7 +109,7 @@ pub(super) fn page(name: &str) -> Page {
                 match language.as_str() {
                     "sh" => page.blocks.push(Block {
                         at: format!("{name}:{line}"),
-                        place: std::mem::replace(&mut next, Place::Same),
+                        world: std::mem::replace(&mut next, BlockWorld::Same),
                         lines: block.lines().map(str::to_owned).collect(),
                         file: file.clone(),
                     }),
@@ -127,7 +130,7 @@ pub(super) fn page(name: &str) -> Page {
             | Event::TaskListMarker(_) => {}
         }
     }
-    assert_eq!(next, Place::Same, "{name}: a comment without a block");
+    assert_eq!(next, BlockWorld::Same, "{name}: a comment without a block");
     page
 }
 

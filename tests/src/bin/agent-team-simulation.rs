@@ -195,7 +195,7 @@ impl Rounds {
         rounds
     }
 
-    /// Starts the next round of the thread of this round.
+    /// Lets the thread that simulated this round start its next one.
     fn begin_after(&self, number: usize) {
         // Fails if the thread has panicked, which `take` reports.
         let _panicked = self.0[number % self.0.len()].begin.send(());

@@ -16,7 +16,9 @@ fn main() -> ExitCode {
     if !planted {
         let known = Plant::ALL.map(Plant::name).join("|");
         eprintln!("usage: agent-teamd-planted {known}|crash-at=POINT:N [--foreground]");
-        eprintln!("cannot plant a fault: a release build contains none");
+        eprintln!(
+            "cannot plant {fault:?}: it is unknown, or this is a release build, which contains no faults"
+        );
         return ExitCode::from(2);
     }
     let foreground = arguments.next().as_deref() == Some("--foreground");

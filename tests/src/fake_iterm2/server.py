@@ -1,11 +1,11 @@
 """A fake iTerm2: its API's real protocol, with sessions that are real processes on real terminals.
 
-Started by the rig (`fake_iterm2.rs`), in an environment that has the app's own client library, whose message classes
-it speaks with: a field that we number wrongly is wrong here too. Windows, tabs and splits are bookkeeping; there is no
-screen but the bytes that a session printed.
+Started by the rig (`fake_iterm2.rs`), in an environment that contains the app's own client library. The fake uses the
+message classes of that library, so a field that we number wrongly fails here. Windows, tabs and splits exist only as
+data; the screen of a session is the bytes that it printed.
 
-Listens where the app of this HOME does. A client is let in once for each line of HOME/cookies.
-Commands come as JSON lines on stdin and are answered by one line each; when stdin ends the app has quit.
+Listens at the path of the real app's socket below HOME. Accepts one connection for each line of HOME/cookies.
+Reads commands as JSON lines from stdin, and answers each by one line. Quits when stdin ends.
 """
 
 import argparse
@@ -56,7 +56,7 @@ class Session:
             finally:
                 os._exit(127)
         os.set_blocking(self.master, False)
-        # Or it would be held open by the sessions that come after.
+        # Otherwise sessions that start later would inherit the descriptor and keep the terminal open.
         os.set_inheritable(self.master, False)
         self.resize(self.size)
         self.app.loop.add_reader(self.master, self.read)
@@ -80,7 +80,7 @@ class Session:
                 self.app.remove(self)
 
     def hang_up(self):
-        """Its terminal goes, of which the kernel tells whoever runs there."""
+        """Closes the session's terminal. The kernel then sends SIGHUP to the processes in it."""
         if not self.ended:
             self.ended = True
             self.app.loop.remove_reader(self.master)
@@ -107,7 +107,7 @@ class Session:
 
 
 class Tab:
-    """`tree` is a session, or a pair: whether the line is vertical, and what is on either side of it."""
+    """`tree` is a session, or a pair: whether the divider is vertical, and the list of the trees that it divides."""
 
     def __init__(self, number, session):
         self.id = str(number)
@@ -122,7 +122,7 @@ class Tab:
         return leaves(self.tree)
 
     def change(self, session, put):
-        """Puts something in the place of a session; nothing: the other side has all of it."""
+        """Replaces a session by the tree `put`; with None, the other sides of its divider get the session's space."""
 
         def changed(tree):
             if tree is session:
@@ -137,7 +137,7 @@ class Tab:
             self.lay_out(self.tree, self.size)
 
     def lay_out(self, tree, size):
-        """All sides have the same; between each two is a line."""
+        """Gives all sides the same size; a divider of one column or row separates each two."""
         if isinstance(tree, Session):
             tree.resize(size)
             return
@@ -206,7 +206,7 @@ class App:
         return window, tab, session
 
     def split(self, session, vertical, before, profile):
-        """None where half of a session is too small."""
+        """Returns the new session, or None if half of the session would be too small."""
         columns, rows = session.size
         half = ((columns - 1) // 2, rows) if vertical else (columns, (rows - 1) // 2)
         if half[0] < self.options.least_columns or half[1] < self.options.least_rows:
@@ -253,7 +253,7 @@ class App:
         ]
 
     def command(self, command):
-        """What a person does to the app, or a test wants to know."""
+        """Executes a command of the test: a query, or an action of the user."""
         session = self.find(command["session"]) if "session" in command else None
         match command["do"]:
             case "state":
@@ -263,7 +263,7 @@ class App:
             case "close":
                 self.remove(session)
             case "run":
-                # The person starts something of theirs where a worker was.
+                # The user starts a program in the session of a worker that has ended.
                 session.hang_up()
                 session.ended = False
                 session.profile["Command"] = "sleep 601"
@@ -276,7 +276,7 @@ def statuses(message):
 
 
 class Answers:
-    """One method for each request; `q` is asked, `r` is the answer."""
+    """One method for each kind of request; `q` is the request, `r` the response."""
 
     def __init__(self, app):
         self.app = app
@@ -384,7 +384,7 @@ class Answers:
             session.name = json.loads(q.invocation[len(begin) : -len(end)])
             r.success.json_result = "null"
 
-    # What the app's own clients ask besides.
+    # Requests that only the app's own clients send.
 
     def notification_request(self, q, r):
         r.notification_response.status = api.NotificationResponse.Status.Value("OK")
@@ -398,7 +398,7 @@ def profile(properties):
 
 
 def is_known(cookie):
-    """Each is good for once."""
+    """Whether the cookie is valid. Each cookie is valid once."""
     path = os.path.join(HOME, "cookies")
     known = open(path).read().split() if os.path.exists(path) else []
     if cookie not in known:
@@ -410,7 +410,7 @@ def is_known(cookie):
 
 
 def check(app, connection, request):
-    """Turns away whom the app turns away."""
+    """Refuses the connections that the real app refuses."""
     header = request.headers.get
     library = header("x-iterm2-library-version", "").split(" ")
     refuse = None
@@ -446,7 +446,7 @@ async def serve_one(app, connection):
 
 
 async def commands(app):
-    """Until stdin ends."""
+    """Executes commands until stdin ends."""
     reader = asyncio.StreamReader()
     await app.loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
     while line := await reader.readline():
@@ -459,10 +459,10 @@ async def main():
     options.add_argument("--rows", type=int, default=50)
     options.add_argument("--least-columns", type=int, default=10)
     options.add_argument("--least-rows", type=int, default=3)
-    options.add_argument("--old", action="store_true", help="does not know that a tab need not be selected")
-    options.add_argument("--newer", action="store_true", help="finds every client too old")
+    options.add_argument("--old", action="store_true", help="select each new tab, as old versions do")
+    options.add_argument("--newer", action="store_true", help="reject every client as too old")
     app = App(options.parse_args())
-    # Nobody asks how a session's process ended.
+    # No exit status of a session is read, so let the kernel reap the processes.
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     directory = os.path.join(HOME, "Library", "Application Support", "iTerm2", "private")
     os.makedirs(directory, mode=0o700, exist_ok=True)

@@ -178,7 +178,7 @@ impl Reply {
         self
     }
 
-    /// Sends this error instead of the events after this many.
+    /// Sends this error after this many events, in place of the rest.
     pub fn error_after(mut self, events: usize, error: Value) -> Self {
         self.fault = Some(Fault::Error(events, error));
         self
@@ -194,7 +194,7 @@ impl Reply {
         match &mut self.content {
             Content::Answer(answer) => answer,
             Content::Events(_) | Content::Whole { .. } | Content::Nothing => {
-                panic!("only an answer has that")
+                panic!("only a model's answer has this")
             }
         }
     }
@@ -281,17 +281,17 @@ impl ModelAnswer {
                 { "index": 0, "delta": delta, "finish_reason": finish }
             ] })
         };
-        let going = |value: Value| delta(value, Value::Null);
-        let mut chunks = vec![going(json!({ "role": "assistant", "content": "" }))];
+        let unfinished = |value: Value| delta(value, Value::Null);
+        let mut chunks = vec![unfinished(json!({ "role": "assistant", "content": "" }))];
         if let Some((thought, _)) = &self.thought {
             let thoughts = fragments(thought).into_iter();
-            chunks.extend(thoughts.map(|text| going(json!({ "reasoning_content": text }))));
+            chunks.extend(thoughts.map(|text| unfinished(json!({ "reasoning_content": text }))));
         }
         let texts = fragments(&self.text).into_iter();
-        chunks.extend(texts.map(|text| going(json!({ "content": text }))));
+        chunks.extend(texts.map(|text| unfinished(json!({ "content": text }))));
         let mut inputs = Vec::new();
         for (index, (name, input)) in self.calls.iter().enumerate() {
-            chunks.push(going(json!({ "tool_calls": [{
+            chunks.push(unfinished(json!({ "tool_calls": [{
                 "index": index, "id": format!("call_{number}_{index}"), "type": "function",
                 "function": { "name": name, "arguments": "" },
             }] })));
@@ -301,7 +301,7 @@ impl ModelAnswer {
             let before = chunks.len();
             for (index, input) in inputs.iter_mut().enumerate() {
                 chunks.extend(input.next().map(|fragment| {
-                    going(json!({ "tool_calls": [
+                    unfinished(json!({ "tool_calls": [
                         { "index": index, "function": { "arguments": fragment } }
                     ] }))
                 }));
@@ -310,12 +310,12 @@ impl ModelAnswer {
                 break;
             }
         }
-        let usual = if self.calls.is_empty() {
+        let default_stop = if self.calls.is_empty() {
             "stop"
         } else {
             "tool_calls"
         };
-        let stop = self.stop.unwrap_or_else(|| usual.to_owned());
+        let stop = self.stop.unwrap_or_else(|| default_stop.to_owned());
         chunks.push(delta(json!({}), stop.into()));
         chunks.push(json!({ "choices": [], "usage": {
             "prompt_tokens": self.input,
@@ -377,12 +377,12 @@ impl ModelAnswer {
                 inputs,
             );
         }
-        let usual = if self.calls.is_empty() {
+        let default_stop = if self.calls.is_empty() {
             "end_turn"
         } else {
             "tool_use"
         };
-        let stop = self.stop.unwrap_or_else(|| usual.to_owned());
+        let stop = self.stop.unwrap_or_else(|| default_stop.to_owned());
         events.push(
             json!({ "type": "message_delta", "delta": { "stop_reason": stop },
             "usage": { "output_tokens": self.output } }),

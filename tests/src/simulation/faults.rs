@@ -101,7 +101,7 @@ pub(super) async fn run(world: &Rc<World>, target: &Target, lasts: Duration, mut
         });
         let (kind, _) = chosen.expect("the weights add up");
         let began = world.recorder.now();
-        let pids = make(*kind, world, target, &mut dice).await;
+        let pids = inject(*kind, world, target, &mut dice).await;
         let (kind, ended) = (FaultKind::from(*kind), world.recorder.now());
         let fault = Fault {
             kind,
@@ -117,7 +117,7 @@ pub(super) async fn run(world: &Rc<World>, target: &Target, lasts: Duration, mut
 }
 
 /// Injects one fault, and ends it if it lasts. Returns the processes that it killed.
-async fn make(kind: Kind, world: &Rc<World>, target: &Target, dice: &mut Dice) -> Vec<u32> {
+async fn inject(kind: Kind, world: &Rc<World>, target: &Target, dice: &mut Dice) -> Vec<u32> {
     let (machine, supervisors) = (&world.machine, &world.supervisors);
     match kind {
         Kind::KillSupervisor => {
@@ -264,7 +264,7 @@ pub(super) async fn operator(world: Rc<World>, mut target: Target, mut dice: Dic
             _ => {}
         }
         sleep(dice.between(0, 500)).await;
-        // The refusal is temporary while the disk is full.
+        // Repeat: the call is refused for a time, such as while the disk is full.
         while caller.call::<MemberRestart>(one.clone()).await.is_err() {
             if target.phase() == Phase::Over {
                 return;

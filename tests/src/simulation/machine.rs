@@ -1,5 +1,5 @@
-//! The simulated machine: virtual time, seeded randomness, processes that are tasks, and the places where a supervisor
-//! may crash.
+//! The simulated machine: virtual time, seeded randomness, processes that are tasks, and the failpoints at which a
+//! supervisor may crash.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -66,7 +66,7 @@ struct Shared {
 struct Process {
     marker: String,
     task: Option<AbortHandle>,
-    /// When the process has disappeared from the process table; `None` while it runs.
+    /// When the process disappears from the process table, which may be later than its end; `None` while it runs.
     gone_at: Option<Instant>,
     ended: Rc<Notify>,
 }
@@ -114,7 +114,7 @@ impl Machine {
         &self.shared.network
     }
 
-    /// A number from 0 to below `limit`.
+    /// A random number below `limit`.
     pub(super) fn roll(&self, limit: u64) -> u64 {
         self.shared.dice.borrow_mut().below(limit)
     }
@@ -127,6 +127,7 @@ impl Machine {
         self.shared.events.get()
     }
 
+    /// Sets the difference of the wall clock from the true time.
     pub(super) fn jump(&self, wall_ms: i64) {
         self.shared.wall_jump.set(wall_ms);
     }
@@ -167,7 +168,8 @@ impl Machine {
         alive.map(|(pid, _)| *pid).collect()
     }
 
-    /// Ends a process as `kill -9` does. Most disappear at once; some only after the kernel has released them.
+    /// Ends a process as `kill -9` does. Most disappear at once or within 4 ms; one of a hundred takes more than 5 s, as
+    /// when the kernel releases a process late.
     pub(super) fn kill(&self, pid: u32) {
         let gone_after = match self.roll(100) {
             0 => 5_500 + self.roll(1_500),
@@ -369,8 +371,8 @@ impl real::Machine for Machine {
         self.shared.network.stop_listening();
         self.shared.network.cut(Which::All);
         self.shared.crashed.notify_one();
-        // As a panic without its message: it ends the task in the middle of what it does, and the other tasks of this
-        // supervisor are dropped before they run again.
+        // Like a panic without its message: it unwinds this task here, and the supervisor's other tasks are dropped
+        // before they run again.
         std::panic::resume_unwind(Box::new(Crash));
     }
 }

@@ -23,7 +23,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use crate::torture::caller::{Connect, Connection};
 use crate::torture::history::Dice;
 
-/// The maximum of bytes in flight in one direction. Beyond it the writer waits, as at a socket.
+/// The maximum number of bytes in flight in one direction. When it is reached, the writer waits, as at a socket.
 const CAPACITY: usize = 64 << 10;
 
 /// A client or a worker that has connected, as the supervisor sees it.
@@ -57,12 +57,12 @@ struct Wires {
 }
 
 impl Wires {
-    fn is_over(&self) -> bool {
-        let over = |pipe: &Arc<Mutex<Pipe>>| {
+    fn is_closed(&self) -> bool {
+        let is_closed = |pipe: &Arc<Mutex<Pipe>>| {
             let pipe = locked(pipe);
             pipe.reader_gone && pipe.closed
         };
-        over(&self.to_supervisor) && over(&self.from_supervisor)
+        is_closed(&self.to_supervisor) && is_closed(&self.from_supervisor)
     }
 }
 
@@ -125,7 +125,7 @@ impl Network {
             from_supervisor,
         };
         let mut connections = self.0.connections.borrow_mut();
-        connections.retain(|_, wires| !wires.is_over());
+        connections.retain(|_, wires| !wires.is_closed());
         connections.insert(self.0.next.replace(self.0.next.get() + 1), wires);
         Some((reader, writer))
     }
@@ -140,7 +140,7 @@ impl Network {
         }
     }
 
-    /// Delays the bytes in flight of these connections.
+    /// Delivers no bytes over these connections for this long.
     pub(super) fn freeze(&self, which: Which, lasts: Duration) {
         for pipe in self.chosen(which).into_iter().flatten() {
             locked(&pipe).frozen_until = Some(Instant::now() + lasts);
@@ -149,14 +149,14 @@ impl Network {
 
     fn chosen(&self, which: Which) -> Vec<[Arc<Mutex<Pipe>>; 2]> {
         let connections = self.0.connections.borrow();
-        let alive = connections.values().filter(|wires| !wires.is_over());
+        let alive = connections.values().filter(|wires| !wires.is_closed());
         let chosen: Vec<&Wires> = match which {
             Which::All => alive.collect(),
             Which::Of(pid) => alive.filter(|wires| wires.pid == Some(pid)).collect(),
             Which::Nth(nth) => {
                 let alive: Vec<&Wires> = alive.collect();
-                let place = usize::try_from(nth).unwrap_or(0) % alive.len().max(1);
-                alive.get(place).copied().into_iter().collect()
+                let index = usize::try_from(nth).unwrap_or(0) % alive.len().max(1);
+                alive.get(index).copied().into_iter().collect()
             }
         };
         let pipes = |wires: &Wires| [wires.to_supervisor.clone(), wires.from_supervisor.clone()];
@@ -173,7 +173,7 @@ impl Connect for Network {
     }
 }
 
-/// Connects and waits for the answer; `None` when no supervisor listens.
+/// Connects and completes the handshake; `None` when no supervisor listens.
 pub(super) async fn introduce(
     network: &Network,
     pid: Option<u32>,

@@ -155,7 +155,7 @@ async fn serve(machine: Machine, directories: Directories, state: Rc<State>) {
                     (connection.reader, connection.writer, connection.peer);
                 spawn_local(supervisor.clone().serve(reader, writer, peer));
             }
-            // The supervisor is closing and accepts no connection; its caller ends it.
+            // The network no longer listens, because the supervisor is closing; `Supervisors::close` aborts this task.
             std::future::pending::<()>().await;
         });
         let mut serve = pin!(serve);

@@ -53,7 +53,9 @@ pub(super) async fn run(world: Rc<World>, start: Start) {
     let file = take(&start.launch_file);
     if let Some(file) = file {
         world.note_worker(start.pid, &file.member);
-        Worker::new(world.clone(), start.pid, file).live().await;
+        Worker::new(world.clone(), start.pid, file)
+            .run_to_end()
+            .await;
     }
     world.machine.exit(start.pid);
 }
@@ -178,7 +180,7 @@ impl Worker {
         }
     }
 
-    async fn live(mut self) {
+    async fn run_to_end(mut self) {
         let world = self.shared.world.clone();
         let mut failures = 0;
         loop {
@@ -216,7 +218,7 @@ impl Worker {
             return Ended::Lost;
         };
         self.newest = None;
-        self.welcomed(welcome);
+        self.on_welcome(welcome);
         self.shared.client.replace(Some(client.clone()));
         self.shared.connected.notify_waiters();
         loop {
@@ -242,9 +244,9 @@ impl Worker {
                 Some(Arrival::Notification { method, params }) => (method, params),
             };
             match method.as_str() {
-                Assignment::NAME => self.assigned(read_as(params.get())),
+                Assignment::NAME => self.on_assignment(read_as(params.get())),
                 Abandon::NAME => self.abandon(&read_as(params.get())),
-                Deliver::NAME => self.delivered(read_as(params.get())),
+                Deliver::NAME => self.on_delivery(read_as(params.get())),
                 StopMember::NAME => self.stop(),
                 Goodbye::NAME => return farewell(&read_as(params.get())),
                 _ => {}
@@ -252,20 +254,20 @@ impl Worker {
         }
     }
 
-    fn welcomed(&mut self, welcome: Welcome) {
+    fn on_welcome(&mut self, welcome: Welcome) {
         match welcome.assignment {
-            Some(assignment) => self.assigned(assignment),
-            None => self.cut_run(),
+            Some(assignment) => self.on_assignment(assignment),
+            None => self.abort_run(),
         }
     }
 
-    fn cut_run(&mut self) {
+    fn abort_run(&mut self) {
         if let Some((_, run)) = self.run.take() {
             run.abort();
         }
     }
 
-    fn assigned(&mut self, assignment: Assignment) {
+    fn on_assignment(&mut self, assignment: Assignment) {
         if self.leaving {
             return;
         }
@@ -275,7 +277,7 @@ impl Worker {
         if self.run.as_ref().is_some_and(is_same) {
             return;
         }
-        self.cut_run();
+        self.abort_run();
         self.runs += 1;
         let process = format!("{}.{}", self.shared.pid, self.runs);
         let work = work(self.shared.clone(), assignment.clone(), process);
@@ -287,12 +289,12 @@ impl Worker {
             (held.task, held.generation) == (abandon.task, abandon.generation)
         };
         if self.run.as_ref().is_some_and(is_it) {
-            self.cut_run();
+            self.abort_run();
         }
     }
 
     /// Checks the guarantees of a delivery: messages are in order, and none comes again after its acknowledgement.
-    fn delivered(&mut self, deliver: Deliver) {
+    fn on_delivery(&mut self, deliver: Deliver) {
         for message in deliver.messages {
             let (id, name) = (message.id, &self.shared.name);
             if self.newest.is_some_and(|newest| newest >= id) {
@@ -316,7 +318,7 @@ impl Worker {
             return;
         }
         self.leaving = true;
-        self.cut_run();
+        self.abort_run();
         let shared = self.shared.clone();
         self.activities.spawn_local(async move {
             shared.world.machine.pause(1, 400).await;
@@ -387,7 +389,8 @@ async fn work(shared: Rc<Shared>, assignment: Assignment, process: String) {
     }
 }
 
-/// Reads messages in their order. A native member carries out the command that a message asks for first.
+/// Reads messages in their order. A native member runs the command that a message requests before it acknowledges the
+/// message.
 async fn read(
     shared: Rc<Shared>,
     engine: Engine,

@@ -31,7 +31,7 @@ pub(crate) enum Phase {
     Torture,
     /// No more faults; clients finish their work and start nothing new.
     Calm,
-    /// Unanswered calls stay unanswered.
+    /// The end: clients no longer repeat unanswered calls.
     Over,
 }
 
@@ -68,7 +68,7 @@ impl Connect for Socket {
 /// The team and the phase of the torture, for its clients.
 #[derive(Debug, Clone)]
 pub(crate) struct Target {
-    pub(crate) way: Rc<dyn Connect>,
+    pub(crate) connector: Rc<dyn Connect>,
     pub(crate) team: TeamRef,
     pub(crate) phase: watch::Receiver<Phase>,
 }
@@ -78,14 +78,14 @@ impl Target {
         *self.phase.borrow()
     }
 
-    /// Waits for a pause; returns at once when clients must start nothing new.
+    /// Waits for a pause. Returns false, without waiting for its end, when clients must start nothing new.
     pub(crate) async fn pause(&mut self, pause: Duration) -> bool {
         let calm = self.phase.wait_for(|phase| *phase != Phase::Torture);
         timeout(pause, calm).await.is_err()
     }
 
     pub(crate) async fn connect(&self, client: &str) -> Option<Connection> {
-        let connected = self.way.connect(Initialize::client(client));
+        let connected = self.connector.connect(Initialize::client(client));
         timeout(ATTEMPT_LIMIT, connected).await.ok()?
     }
 
@@ -120,7 +120,7 @@ impl Caller {
     /// Repeats the call until it is answered.
     ///
     /// # Errors
-    /// The refusal, or that there was no answer before the end.
+    /// [`Outcome::Refused`], or [`Outcome::Unknown`] when there was no answer before the end.
     pub(crate) async fn call<M: Method<Args: Clone>>(
         &mut self,
         args: M::Args,

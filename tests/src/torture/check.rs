@@ -4,7 +4,7 @@
 //! none trusts the supervisor's own reports alone. `--plant` proves for five kinds of fault that a checker finds them;
 //! hand-written histories in `tests.rs` prove it for the other checkers.
 //!
-//! The promises of DESIGN section 11 and their checkers:
+//! The promises of the product and their checkers:
 //!
 //! | promise | checker | parts that only an end-to-end test covers |
 //! |---|---|---|

@@ -52,7 +52,7 @@ impl World {
             0 => Vec::new(),
             code => vec![format!("down exits with {code}: {receipts}")],
         };
-        // The supervisor's own end follows the answer to `down`.
+        // The supervisor exits after its answer to `down`.
         let deadline = Instant::now() + Duration::from_secs(5);
         let remaining = || self.rig.processes().into_iter();
         while remaining().next().is_some() && Instant::now() < deadline {
@@ -200,7 +200,7 @@ fn files(directory: &Path) -> impl Iterator<Item = (String, String)> {
     })
 }
 
-/// Every event so far.
+/// Every event so far; empty if the events cannot be read.
 pub(crate) async fn journal(target: &Target) -> Vec<Event> {
     'attempt: for _ in 0..10 {
         sleep(Duration::from_millis(50)).await;

@@ -61,7 +61,7 @@ pub enum Outcome {
     Done(Answer),
     /// Refused with this code: nothing changed.
     Refused(String),
-    /// No answer before the torture ended: either may be true.
+    /// No answer before the torture ended: the call may have been carried out or not.
     Unknown,
 }
 
@@ -85,7 +85,7 @@ pub struct Fault {
     pub pids: Vec<u32>,
 }
 
-/// The faults that the nemesis makes.
+/// The kinds of faults. Only the simulation injects `CutConnections`; the nemesis injects all others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum FaultKind {
     KillSupervisor,
@@ -176,7 +176,7 @@ pub struct Probe {
     pub longest: Duration,
 }
 
-/// A request that a list did not contain, after an earlier one did.
+/// A request that a list did not contain, after an earlier list did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Unlisted {
     pub request: u64,
@@ -247,10 +247,12 @@ pub struct Evidence {
     pub runs: BTreeMap<String, Vec<Mark>>,
     /// How often each numbered command ran that needs the user's permission.
     pub commands: BTreeMap<u64, u64>,
-    /// Work that was still unfinished 90 s after the last fault.
+    /// Work that was unfinished at the end of the calm phase, verbs that failed, and, in the simulation, contradictory
+    /// answers.
     pub unfinished: Vec<String>,
-    /// The most memory that a supervisor took, in bytes, and its most descriptors.
+    /// The largest memory of a supervisor, in bytes.
     pub memory: u64,
+    /// The largest number of open descriptors of a supervisor.
     pub descriptors: u64,
     /// Processes and files that remained after `down`.
     pub left: Vec<String>,
@@ -311,13 +313,13 @@ impl Recorder {
         add(&mut evidence);
     }
 
-    /// How long the machine did not schedule the torture since.
+    /// How long the machine did not schedule the torture since this time.
     pub(crate) fn stalled_since(&self, since: Duration) -> Duration {
         let evidence = self.evidence.lock().unwrap_or_else(PoisonError::into_inner);
         evidence.stalled_in(since, self.now())
     }
 
-    /// Whether a supervisor that is none of these has answered a call since.
+    /// Whether the newest probe was answered after this time, by a supervisor that is none of these.
     pub(crate) fn is_answered_since(&self, since: Duration, not_by: &[u32]) -> bool {
         let evidence = self.evidence.lock().unwrap_or_else(PoisonError::into_inner);
         let newest = evidence.probes.last();
@@ -347,7 +349,7 @@ impl Dice {
         Self::new(seed, 0)
     }
 
-    /// A number from 0 to below `limit`.
+    /// A random number below `limit`.
     pub(crate) fn below(&mut self, limit: u64) -> u64 {
         self.0 = self.0.wrapping_add(STEP);
         (mix(self.0) >> 11) % limit

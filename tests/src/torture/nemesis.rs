@@ -37,7 +37,7 @@ pub(crate) const RECOVERY: Duration = Duration::from_secs(10);
 const GIT: Duration = Duration::from_secs(5);
 
 /// Pause between two checks for an answer or a process.
-const LOOK: Duration = Duration::from_millis(10);
+const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
 /// First stream of random numbers for faults; each fault uses its own.
 const STREAMS: u64 = 1_000;
@@ -71,7 +71,7 @@ const WEIGHTS: [(FaultKind, u64); 22] = [
 /// The random choices for the fault of this number: the pause before it, its kind, and dice for the rest.
 fn choice(seed: u64, number: u64) -> (Duration, FaultKind, Dice) {
     let mut dice = Dice::new(seed, STREAMS + number);
-    // Now and then the team comes to rest in between.
+    // Sometimes the pause is long enough for the team to finish its work.
     let pause = match dice.below(5) {
         0 => dice.between(2_000, 4_000),
         _ => dice.between(100, 1_500),
@@ -96,7 +96,7 @@ pub(crate) async fn run(world: &World, options: &Options, recorder: &Recorder) {
         let (pause, kind, mut dice) = choice(options.seed, number);
         sleep(pause).await;
         let began = recorder.now();
-        let Some(Hit { pids, ended }) = make(kind, world, recorder, &mut dice).await else {
+        let Some(Hit { pids, ended }) = inject(kind, world, recorder, &mut dice).await else {
             continue;
         };
         let fault = Fault {
@@ -114,8 +114,8 @@ pub(crate) async fn run(world: &World, options: &Options, recorder: &Recorder) {
     }
 }
 
-/// Waits until a supervisor that is none of these has answered a probe, or for `limit`. A fault in between would excuse
-/// a supervisor that never came back.
+/// Waits until a supervisor that is none of these has answered a probe, or for `limit`. The next fault must not come
+/// earlier: it would hide that no supervisor recovered from this one.
 pub(crate) async fn until_answered(
     recorder: &Recorder,
     since: Duration,
@@ -124,7 +124,7 @@ pub(crate) async fn until_answered(
 ) {
     let deadline = Instant::now() + limit;
     while !recorder.is_answered_since(since, not_by) && Instant::now() < deadline {
-        sleep(LOOK).await;
+        sleep(POLL_INTERVAL).await;
     }
 }
 
@@ -136,7 +136,12 @@ struct Hit {
 }
 
 /// Injects one fault and heals it; `None` if it is not possible now.
-async fn make(kind: FaultKind, world: &World, recorder: &Recorder, dice: &mut Dice) -> Option<Hit> {
+async fn inject(
+    kind: FaultKind,
+    world: &World,
+    recorder: &Recorder,
+    dice: &mut Dice,
+) -> Option<Hit> {
     let hit = |pids| Hit {
         pids,
         ended: recorder.now(),
@@ -150,7 +155,7 @@ async fn make(kind: FaultKind, world: &World, recorder: &Recorder, dice: &mut Di
                 let next = loop {
                     match kill_one(world, Role::Supervisor, dice).await {
                         Some(next) => break next,
-                        None if Instant::now() < deadline => sleep(LOOK).await,
+                        None if Instant::now() < deadline => sleep(POLL_INTERVAL).await,
                         None => return Some(hit(pids)),
                     }
                 };
@@ -167,7 +172,7 @@ async fn make(kind: FaultKind, world: &World, recorder: &Recorder, dice: &mut Di
                 found.retain(|found| found.program == "git");
                 match dice.pick(&found) {
                     Some(git) => break git.clone(),
-                    None if Instant::now() < deadline => sleep(LOOK).await,
+                    None if Instant::now() < deadline => sleep(POLL_INTERVAL).await,
                     None => return None,
                 }
             };
@@ -180,7 +185,7 @@ async fn make(kind: FaultKind, world: &World, recorder: &Recorder, dice: &mut Di
         }
         FaultKind::KillEverything => {
             let killed = hit(kill_everything(world).await);
-            // No other client starts the next supervisor.
+            // Start the next supervisor: all workers are dead, and of the other clients only the watcher would start one.
             world.verb(&["ps", "--json"]).await;
             Some(killed)
         }
@@ -224,7 +229,7 @@ async fn make(kind: FaultKind, world: &World, recorder: &Recorder, dice: &mut Di
             world.verb(&["ps", "--json"]).await;
             Some(hit(Vec::new()))
         }
-        // Of the simulation alone: the kernel loses no connection of living processes.
+        // Only the simulation injects this: the kernel loses no connection of living processes.
         FaultKind::CutConnections => None,
         FaultKind::FullDisk => {
             let disk = world.disk.as_ref()?;
@@ -291,7 +296,7 @@ async fn kill_everything(world: &World) -> Vec<u32> {
         Role::Command,
     ];
     let mut killed = Vec::new();
-    // What one of them starts before it dies is killed too.
+    // Repeat: a process may start another one before it dies.
     loop {
         let found = world.processes(&all);
         if found.is_empty() {

@@ -33,7 +33,8 @@ pub(crate) const AGENT: &str = "ada";
 /// How long a task may stay claimed after the confirmed exit of its member.
 const FREED: Duration = Duration::from_secs(1);
 
-/// Files of the state directory that hold what was acknowledged, by their beginnings, and those of the small disk.
+/// The beginnings of the names of files that are never removed from the state directory: a team's database, its lock,
+/// the reserve for a full disk, and the filler of the small disk.
 const KEPT: [&str; 4] = ["team.db", "team.lock", "reserve", "filler"];
 
 /// Timeout of a verb.
@@ -121,7 +122,7 @@ impl World {
     pub(crate) fn target(&self) -> Target {
         let lock = self.rig.directories().supervisor_lock();
         Target {
-            way: Rc::new(Socket { lock }),
+            connector: Rc::new(Socket { lock }),
             team: TeamRef::Directory(self.rig.project()),
             phase: self.phase.subscribe(),
         }
@@ -204,7 +205,7 @@ impl World {
         Some(vec![pid])
     }
 
-    /// Removes every file of the state directory but the databases of teams and their locks.
+    /// Removes every file of the state directory but those of [`KEPT`].
     pub(crate) fn remove_records(&self) {
         let mut open = vec![self.rig.directories().state];
         while let Some(directory) = open.pop() {
@@ -227,7 +228,7 @@ async fn member(caller: &mut Caller, name: &str) -> Option<MemberView> {
     members.find(|member| member.name.as_str() == name)
 }
 
-/// Whether a living process has this in its environment.
+/// Whether a living process has this `NAME=VALUE` in its environment.
 fn has_variable(pid: u32, variable: &str) -> bool {
     let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
     let mut variables = environment.split(|byte| *byte == 0);

@@ -1,7 +1,7 @@
-//! The directory of a bench and its cleanup: no process and no file of a bench is left, however it ends (`^C` and
-//! panics included).
+//! The directory of a bench and its cleanup: no process and no file of a bench is left, however the bench ends (`^C`
+//! and panics included).
 //!
-//! The measuring process is a child of this one, so this process can clean up after any end of the child. Processes of
+//! The measuring process is a child of this process, which can therefore clean up however the child ends. Processes of
 //! the bench are identified by the random name of the directory, which is in their environment or arguments.
 
 use std::fs;
@@ -65,7 +65,8 @@ fn run_to_its_end(measure: &mut Command) -> Result<()> {
     .into())
 }
 
-/// Kills the [processes of the directory](processes_of) until none is left: until it dies, each can start others.
+/// Kills the [processes of the directory](processes_of). Repeats this until none is left, because a process can start
+/// others before it exits.
 fn end_all(root: &Path) -> Result<()> {
     let deadline = Instant::now() + END_LIMIT;
     loop {
@@ -83,11 +84,11 @@ fn end_all(root: &Path) -> Result<()> {
     }
 }
 
-/// The processes whose environment or arguments contain the directory, without this process. Without `/proc` none is
-/// found: then processes that the bench did not stop itself remain.
+/// The processes, except this one, whose environment or arguments contain the directory. Finds none on a system without
+/// `/proc`: processes that the bench did not stop itself remain there.
 fn processes_of(root: &Path) -> Vec<i32> {
     let name = root.as_os_str().as_bytes();
-    let names = |pid: i32, file: &str| {
+    let mentions = |pid: i32, file: &str| {
         let bytes = fs::read(format!("/proc/{pid}/{file}")).unwrap_or_default();
         bytes.windows(name.len()).any(|window| window == name)
     };
@@ -98,7 +99,7 @@ fn processes_of(root: &Path) -> Vec<i32> {
     entries
         .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
         .filter(|pid| *pid != own)
-        .filter(|pid| names(*pid, "environ") || names(*pid, "cmdline"))
+        .filter(|pid| mentions(*pid, "environ") || mentions(*pid, "cmdline"))
         .collect()
 }
 

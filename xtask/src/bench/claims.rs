@@ -12,7 +12,7 @@ use agent_team_protocol::method::{ClaimTask, EndTask, TaskClaim, TaskComplete, T
 use agent_team_protocol::placement::PlacementChoice;
 use anyhow::{Result, ensure};
 
-use super::messages::Watched;
+use super::messages::CommitSize;
 use super::rig::{Durability, Installation, Worker, environment, task, task_number, team};
 use super::sqlite::Rows;
 use super::stats::Figure;
@@ -43,10 +43,10 @@ impl Board {
         } else {
             tasks
         };
-        installation.add_tasks(&team, tasks, |place| {
-            let mut task = task(format!("task {place}"));
-            if place > layer {
-                let below = place - layer;
+        installation.add_tasks(&team, tasks, |number| {
+            let mut task = task(format!("task {number}"));
+            if number > layer {
+                let below = number - layer;
                 task.after = vec![
                     format!("T-{below}"),
                     format!(
@@ -71,13 +71,13 @@ impl Board {
             let mut swarm = Swarm::connect(&installation.socket()?, "loader", 1)?;
             let claimed = board.claim(&mut swarm, 64, layer)?;
             let mut ends = claimed.iter().map(|task| end(*task));
-            let next = || ends.next().expect("as many as there are");
+            let next = || ends.next().expect("one end for each claimed task");
             swarm.run::<TaskComplete>(&board.team, 64, layer, next, |_| {})?;
         }
         Ok(board)
     }
 
-    /// The claimed tasks, each once.
+    /// Claims `count` tasks; returns their numbers, each once.
     fn claim(&self, swarm: &mut Swarm, window: usize, count: usize) -> Result<Vec<u64>> {
         Ok(self.claim_timed(swarm, window, count)?.1)
     }
@@ -107,7 +107,7 @@ impl Board {
 
     fn release(&self, swarm: &mut Swarm, claimed: &[u64]) -> Result<()> {
         let mut ends = claimed.iter().map(|task| end(*task));
-        let next = || ends.next().expect("as many as there are");
+        let next = || ends.next().expect("one end for each claimed task");
         swarm.run::<TaskRelease>(&self.team, 64, claimed.len(), next, |_| {})?;
         Ok(())
     }
@@ -115,14 +115,14 @@ impl Board {
     /// Claims per second, and records per commit.
     fn round(&self, home: &Path, swarm: &mut Swarm) -> Result<(f64, f64)> {
         let count = self.ready.min(CLAIMS);
-        let watched = Watched::start(home)?;
+        let commit_size = CommitSize::start(home)?;
         let (took, claimed) = self.claim_timed(swarm, 1, count)?;
-        let batch = watched.batch()?;
+        let batch = commit_size.mean()?;
         self.release(swarm, &claimed)?;
         Ok((count as f64 / took, batch as f64))
     }
 
-    fn shown(&self) -> String {
+    fn description(&self) -> String {
         let size = self.tasks;
         if self.dependencies {
             format!("{size} tasks with 2 dependencies")
@@ -188,7 +188,7 @@ fn rate(
     let mut swarm = Swarm::connect(&installation.socket()?, &format!("c{claimants}"), claimants)?;
     let (mut rates, mut limits, mut batches) = (Vec::new(), Vec::new(), Vec::new());
     board.round(&installation.home, &mut swarm)?;
-    // Repeat the rounds on a small board, so that the number of claims is equal.
+    // Repeat the rounds on a small board, so that about as many claims are measured as on a large board.
     let repeats = (1_000 / board.ready).clamp(1, 10);
     for _ in 0..bench.pick(3, 3) {
         let mut rounds = Vec::new();
@@ -205,7 +205,7 @@ fn rate(
         limits.push(journal.written_per_second(&bench.directory, batch, durability)?);
     }
     let is_the_target = (claimants == 8 && durability == Durability::Process) || claimants == 64;
-    let who = if claimants == 1 {
+    let claimants_text = if claimants == 1 {
         "1 claimant".to_owned()
     } else {
         format!("{claimants} claimants")
@@ -214,12 +214,16 @@ fn rate(
     let (target, note) = if is_the_target {
         let sockets =
             SocketsAlone::measure::<TaskClaim>(bench, claimants, 1, || ClaimTask { task: None })?;
-        (Target::RatioAtLeast(0.4), sockets.beside(&rate, &limit))
+        (Target::RatioAtLeast(0.4), sockets.comparison(&rate, &limit))
     } else {
         (Target::None, String::new())
     };
     Ok(Row::new(
-        format!("claims, {who}, {}, {}", board.shown(), durability.name()),
+        format!(
+            "claims, {claimants_text}, {}, {}",
+            board.description(),
+            durability.name()
+        ),
         Unit::PerSecond,
         rate,
     )
@@ -251,7 +255,7 @@ pub(super) fn board_size(bench: &Bench) -> Result<Vec<Row>> {
         from_large.push(round(&large, &mut swarm)?);
     }
     let row = Row::new(
-        format!("a claim from {}", large.shown()),
+        format!("a claim from {}", large.description()),
         Unit::Microseconds,
         Figure::of(from_large),
     )

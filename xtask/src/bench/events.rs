@@ -1,6 +1,6 @@
 //! Measurements of events: deliveries per second, and the delay until the last of many subscribers has an event.
 //!
-//! One thread reads for all subscribers, in the measurement and in the limit, so that its cost is in both.
+//! In the measurement and in the limit one thread reads for all subscribers, so that both include the cost of reading.
 
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
@@ -43,32 +43,33 @@ impl Readers {
         Ok(Self { streams, lines })
     }
 
-    /// Reads until each socket has received `count` lines; returns when the first and the last one had.
+    /// Reads until each socket has received `count` lines. Returns the times at which the first and the last socket had
+    /// received them.
     fn read(&mut self, count: usize) -> Result<(Instant, Instant)> {
         self.lines.fill(0);
         let mut first = None;
         let mut buffer = vec![0; 64 * 1024];
         let mut behind = self.streams.len();
         while behind > 0 {
-            let mut waiting: Vec<PollFd<'_>> = self
+            let mut polled: Vec<PollFd<'_>> = self
                 .streams
                 .iter()
                 .map(|stream| PollFd::new(stream.as_fd(), PollFlags::POLLIN))
                 .collect();
-            if poll(&mut waiting, PollTimeout::from(30_000_u16))? == 0 {
+            if poll(&mut polled, PollTimeout::from(30_000_u16))? == 0 {
                 bail!("{behind} subscribers are missing events");
             }
-            let ready: Vec<bool> = waiting.iter().map(|one| one.any() == Some(true)).collect();
-            for (place, _) in ready.into_iter().enumerate().filter(|(_, ready)| *ready) {
-                let read = match self.streams[place].read(&mut buffer) {
+            let ready: Vec<bool> = polled.iter().map(|fd| fd.any() == Some(true)).collect();
+            for (index, _) in ready.into_iter().enumerate().filter(|(_, ready)| *ready) {
+                let read = match self.streams[index].read(&mut buffer) {
                     Ok(0) => bail!("a subscriber was cut off"),
                     Ok(read) => read,
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
                     Err(error) => return Err(error.into()),
                 };
-                let before = self.lines[place];
-                self.lines[place] += buffer[..read].iter().filter(|byte| **byte == b'\n').count();
-                if before < count && self.lines[place] >= count {
+                let before = self.lines[index];
+                self.lines[index] += buffer[..read].iter().filter(|byte| **byte == b'\n').count();
+                if before < count && self.lines[index] >= count {
                     behind -= 1;
                     first.get_or_insert_with(Instant::now);
                 }
@@ -125,7 +126,7 @@ pub(super) fn fan_out(bench: &Bench) -> Result<Vec<Row>> {
         let events = bench.pick(20_000, 5_000) / if count == 100 { 2 } else { 1 };
         let (mut rates, mut limits) = (Vec::new(), Vec::new());
         for _ in 0..bench.pick(5, 3) {
-            limits.push(bare(count, events)?);
+            limits.push(bare_deliveries(count, events)?);
             let mut readers = subscribers(&mut installation, &team, count)?;
             match deliveries(&mut swarm, &team, &mut readers, events) {
                 Ok(rate) => rates.push(rate),
@@ -183,19 +184,19 @@ fn message() -> SendMessage {
     }
 }
 
-/// The limit: a thread that only writes each event to each client.
-fn bare(count: usize, events: usize) -> Result<f64> {
+/// The limit: deliveries per second of a thread that only writes each event to each client.
+fn bare_deliveries(count: usize, events: usize) -> Result<f64> {
     let event = format!("{:<219}\n", "an event of the usual length");
     let pairs = (0..count)
         .map(|_| UnixStream::pair())
         .collect::<io::Result<Vec<_>>>()?;
-    let (mut ours, theirs): (Vec<_>, Vec<_>) = pairs.into_iter().unzip();
-    let mut readers = Readers::new(theirs)?;
+    let (mut writers, receivers): (Vec<_>, Vec<_>) = pairs.into_iter().unzip();
+    let mut readers = Readers::new(receivers)?;
     let started = Instant::now();
     let ended = std::thread::scope(|scope| {
         let reading = scope.spawn(|| readers.read(events));
         for _ in 0..events {
-            for client in &mut ours {
+            for client in &mut writers {
                 client.write_all(event.as_bytes())?;
             }
         }

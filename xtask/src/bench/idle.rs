@@ -16,7 +16,7 @@ use super::table::{Row, Target, Unit};
 /// The idle time before a measurement.
 const SETTLE: Duration = Duration::from_secs(2);
 
-/// The time in which wake-ups are counted.
+/// How long wake-ups are counted.
 const WATCH: Duration = Duration::from_secs(5);
 
 const TASKS: usize = 10_000;

@@ -1,7 +1,8 @@
 //! Measurements of messages: latency, the effect of a long history, and stored messages per second.
 //!
-//! Both ends are stub members, each in its own process, blocked on its socket. The limit has the same two processes at
-//! the ends of a bare relay, which is a third process; rounds alternate.
+//! Both ends are stub members, each in its own process, which blocks on its socket. To measure the limit, two processes
+//! of the same program exchange messages through a bare relay in a third process. Rounds of both measurements
+//! alternate.
 
 use std::io::Write;
 use std::os::unix::net::UnixListener;
@@ -63,7 +64,7 @@ impl Pair {
     }
 }
 
-/// The relay between the same two processes.
+/// The relay of the limit, and the two processes at its ends.
 struct Relay {
     sender: Commanded,
     children: Vec<Child>,
@@ -71,8 +72,8 @@ struct Relay {
 
 impl Relay {
     fn start(bench: &Bench, name: &str, file: Option<&Path>) -> Result<Self> {
-        let place = bench.place(name)?;
-        let (socket, control) = (place.join("relay"), place.join("control"));
+        let directory = bench.subdirectory(name)?;
+        let (socket, control) = (directory.join("relay"), directory.join("control"));
         let listener = UnixListener::bind(&control)?;
         let stub = || Command::new(&bench.programs.stub);
         let mut children = vec![stub().arg("relay").arg(&socket).args(file).spawn()?];
@@ -100,15 +101,15 @@ impl Drop for Relay {
 /// One-way and round-trip times of a round, in microseconds: p50 and p99 of each.
 fn exchange(sender: &mut Commanded, count: usize) -> Result<[f64; 4]> {
     let numbers = sender.command(&format!("ping {count}"))?;
-    let (there, back): (Vec<f64>, Vec<f64>) = numbers
+    let (one_way, round_trip): (Vec<f64>, Vec<f64>) = numbers
         .chunks_exact(2)
         .map(|pair| (pair[0] / 1_000.0, pair[1] / 1_000.0))
         .unzip();
     Ok([
-        percentile(&there, 50.0),
-        percentile(&there, 99.0),
-        percentile(&back, 50.0),
-        percentile(&back, 99.0),
+        percentile(&one_way, 50.0),
+        percentile(&one_way, 99.0),
+        percentile(&round_trip, 50.0),
+        percentile(&round_trip, 99.0),
     ])
 }
 
@@ -148,8 +149,8 @@ pub(super) fn latency(bench: &Bench) -> Result<Vec<Row>> {
             limits.push(exchange(&mut relay.sender, count)?);
             measured.push(exchange(&mut ours.sender, count)?);
         }
-        let column = |of: &[[f64; 4]], which: usize| {
-            Figure::of(of.iter().map(|round| round[which]).collect())
+        let column = |rounds: &[[f64; 4]], which: usize| {
+            Figure::of(rounds.iter().map(|round| round[which]).collect())
         };
         let target = match durability {
             Durability::Process => Target::RatioAtMost(3.0),
@@ -193,7 +194,7 @@ fn syncs_alone(bench: &Bench, rows: &Rows) -> Result<String> {
     }
     let append = started.elapsed().as_secs_f64() * 1e6 / count as f64;
     Ok(format!(
-        "SQLite alone takes {:.0} µs of it to commit such a row, and an append alone {append:.0} µs",
+        "SQLite alone takes {:.0} µs to commit such a row, and a synced append alone {append:.0} µs",
         1e6 / per_second
     ))
 }
@@ -257,9 +258,9 @@ fn one_pair(bench: &Bench) -> Result<Row> {
     let (mut rates, mut limits, mut batches, mut refusals) =
         (Vec::new(), Vec::new(), Vec::new(), 0.0);
     for _ in 0..bench.pick(5, 3) {
-        let watched = Watched::start(&installation.home)?;
+        let commit_size = CommitSize::start(&installation.home)?;
         let numbers = pair.sender.command(&format!("flood {count} {WINDOW}"))?;
-        let batch = watched.batch()?;
+        let batch = commit_size.mean()?;
         rates.push(count as f64 / (numbers[0] / 1e9));
         refusals += numbers[1];
         let rows = Rows::newest(&installation.database(&pair.team), 10_000)?;
@@ -273,7 +274,7 @@ fn one_pair(bench: &Bench) -> Result<Row> {
     let note = format!(
         "{WINDOW} calls in flight, about {:.0} records to a commit; {refusals:.0} times the inbox was full; {}",
         percentile(&batches, 50.0),
-        sockets.beside(&rate, &limit)
+        sockets.comparison(&rate, &limit)
     );
     Ok(
         Row::new("messages stored, one pair, process", Unit::PerSecond, rate)
@@ -299,9 +300,9 @@ fn many_senders(bench: &Bench) -> Result<Row> {
     let to = || message(Recipient::Member("bob".parse().expect("a plain name")));
     let (mut rates, mut limits, mut batches) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..bench.pick(5, 3) {
-        let watched = Watched::start(&installation.home)?;
+        let commit_size = CommitSize::start(&installation.home)?;
         let took = swarm.run::<MessageSend>(&pair.team, 1, count, to, |_| {})?;
-        let batch = watched.batch()?;
+        let batch = commit_size.mean()?;
         rates.push(count as f64 / took.as_secs_f64());
         let rows = Rows::newest(&installation.database(&pair.team), 10_000)?;
         limits.push(rows.written_per_second(&bench.directory, batch, Durability::Power)?);
@@ -313,7 +314,7 @@ fn many_senders(bench: &Bench) -> Result<Row> {
     let note = format!(
         "one call in flight each, about {:.0} records to a commit; {}",
         percentile(&batches, 50.0),
-        sockets.beside(&rate, &limit)
+        sockets.comparison(&rate, &limit)
     );
     Ok(
         Row::new("messages stored, 64 senders, power", Unit::PerSecond, rate)
@@ -323,22 +324,22 @@ fn many_senders(bench: &Bench) -> Result<Row> {
     )
 }
 
-/// Measures the size of the supervisor's commits since its creation.
-pub(super) struct Watched {
+/// Measures the size of the supervisor's commits from [`CommitSize::start`] to [`CommitSize::mean`].
+pub(super) struct CommitSize {
     wire: super::wire::Wire,
-    /// Records and commits before.
+    /// Numbers of records and commits at the start.
     before: (u64, u64),
 }
 
-impl Watched {
+impl CommitSize {
     pub(super) fn start(home: &Path) -> Result<Self> {
         let mut wire = super::rig::connect(home, "watcher")?;
         let before = Self::count(&mut wire)?;
         Ok(Self { wire, before })
     }
 
-    /// The mean, and at least 1.
-    pub(super) fn batch(mut self) -> Result<usize> {
+    /// The mean number of records per commit; at least 1.
+    pub(super) fn mean(mut self) -> Result<usize> {
         let (records, commits) = Self::count(&mut self.wire)?;
         let (records, commits) = (records - self.before.0, commits - self.before.1);
         Ok(usize::try_from(records / commits.max(1))?.max(1))

@@ -50,14 +50,15 @@ pub(super) fn successor(bench: &Bench) -> Result<Vec<Row>> {
     )?;
     let team = team_of_one(&mut installation, "succ")?;
     let empty = rounds(bench, &mut installation, &team)?;
-    installation.add_tasks(&team, TASKS, |place| task(format!("task {place}")))?;
+    installation.add_tasks(&team, TASKS, |number| task(format!("task {number}")))?;
     let messages = bench.pick(MESSAGES, MESSAGES / 2);
     send(&installation, &team, messages)?;
     let full = rounds(bench, &mut installation, &team)?;
     installation.down(&team)?;
     // At most as many records as tasks are newer than the snapshot.
     let why = format!(
-        "from exec to the answer about the team; {:.1} ms of it read the JSON of {TASKS} tasks and at most {TASKS} records",
+        "from exec to the answer about the team; reading the JSON of {TASKS} tasks and at most {TASKS} records takes \
+         {:.1} ms",
         full.median - empty.median
     );
     Ok(vec![

@@ -1,6 +1,6 @@
 //! Private installations for measurements, with their own directories, supervisor and team specs.
 //!
-//! They change nothing outside the given directory. An [`Installation`] stops its teams and its supervisor on drop.
+//! An [`Installation`] changes nothing outside the given directory, and stops its teams and its supervisor on drop.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -27,7 +27,7 @@ use anyhow::{Context as _, Result, ensure};
 use super::swarm::Swarm;
 use super::wire::Wire;
 
-/// Timeout for starting anything.
+/// How long a supervisor may take to start before a connection attempt fails.
 const START_LIMIT: Duration = Duration::from_secs(60);
 
 /// Polling interval for state without events.
@@ -70,7 +70,7 @@ pub(super) struct Installation {
 }
 
 impl Installation {
-    /// `name` must be short, because it is part of a socket path.
+    /// Starts a supervisor. `name` must be short, because it is part of a socket path.
     pub(super) fn start(
         directory: &Path,
         name: &str,
@@ -87,15 +87,13 @@ impl Installation {
         let program = match worker {
             Worker::Real => programs.real.join("agent-teamd"),
             Worker::Stub => {
-                let beside = home.join("bin");
-                fs::create_dir(&beside)?;
-                // Not a link: the supervisor would resolve it and find the real worker beside its target.
-                fs::copy(
-                    programs.real.join("agent-teamd"),
-                    beside.join("agent-teamd"),
-                )?;
-                fs::copy(&programs.stub, beside.join("agent-teammate"))?;
-                beside.join("agent-teamd")
+                let bin = home.join("bin");
+                fs::create_dir(&bin)?;
+                // Copy instead of linking: the supervisor would resolve the link and find the real worker beside its
+                // target.
+                fs::copy(programs.real.join("agent-teamd"), bin.join("agent-teamd"))?;
+                fs::copy(&programs.stub, bin.join("agent-teammate"))?;
+                bin.join("agent-teamd")
             }
         };
         let supervisor = exec_supervisor(&program, &home)?;
@@ -138,7 +136,7 @@ impl Installation {
         Ok(())
     }
 
-    /// Adds tasks to the board, many calls in flight.
+    /// Adds tasks to the board, with many calls in flight.
     pub(super) fn add_tasks(
         &self,
         team: &TeamId,
@@ -146,10 +144,10 @@ impl Installation {
         mut task: impl FnMut(usize) -> TaskSpec,
     ) -> Result<()> {
         let mut swarm = Swarm::connect(&self.socket()?, "board", 1)?;
-        let mut place = 0;
+        let mut number = 0;
         let next = || {
-            place += 1;
-            AddTask { spec: task(place) }
+            number += 1;
+            AddTask { spec: task(number) }
         };
         swarm.run::<TaskAdd>(team, 256, count, next, |_| {})?;
         Ok(())
@@ -178,7 +176,7 @@ impl Installation {
 
 impl Drop for Installation {
     fn drop(&mut self) {
-        // Over a new connection: after a failed measurement the other one may have unread answers.
+        // Use a new connection: after a failed measurement that of the bench may have unread answers.
         let stopped = connect(&self.home, "last")
             .and_then(|mut wire| wire.call::<SupervisorStop>(None, Nothing {}));
         if let Err(error) = stopped {
@@ -309,10 +307,10 @@ pub(super) fn task(title: String) -> TaskSpec {
 /// The number of the task in an answer.
 pub(super) fn task_number(answer: &[u8]) -> Result<u64> {
     #[derive(serde::Deserialize)]
-    struct Answered {
+    struct TaskResponse {
         result: TaskAnswer,
     }
-    let Answered { result } = serde_json::from_slice(answer)?;
+    let TaskResponse { result } = serde_json::from_slice(answer)?;
     Ok(result.task.0)
 }
 

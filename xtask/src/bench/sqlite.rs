@@ -9,7 +9,7 @@ use rusqlite::{Connection, OpenFlags, TransactionBehavior, params_from_iter};
 
 use super::rig::Durability;
 
-/// Minimum number of rows, so that one slow sync does not dominate.
+/// Number of rows that a loop writes, unless [`LONGEST`] passes first. Large, so that one slow sync does not dominate.
 const ROWS: usize = 20_000;
 
 /// Maximum duration of a loop.
@@ -67,8 +67,8 @@ impl Rows {
         for statement in &self.schema {
             connection.execute_batch(statement)?;
         }
-        let places = vec!["?"; self.columns].join(", ");
-        let insert = format!("INSERT INTO journal VALUES ({places})");
+        let parameters = vec!["?"; self.columns].join(", ");
+        let insert = format!("INSERT INTO journal VALUES ({parameters})");
         let (started, mut written) = (Instant::now(), 0);
         let mut rows = self.rows.iter().cycle();
         while written < ROWS && started.elapsed() < LONGEST {
@@ -77,7 +77,7 @@ impl Rows {
             let mut statement = transaction.prepare_cached(&insert)?;
             for row in rows.by_ref().take(batch.max(1)) {
                 written += 1;
-                // The first column is the revision, which must be unique: count it up.
+                // The first column is the revision, which must be unique: replace it by a counter.
                 let revision = Value::Integer(i64::try_from(written)?);
                 statement.execute(params_from_iter(
                     std::iter::once(&revision).chain(&row[1..]),

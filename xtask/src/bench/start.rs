@@ -1,7 +1,7 @@
 //! Measurements of starting: a whole team, and the replacement of a killed worker, with and without panes.
 //!
-//! The limit starts a stub that connects and writes a line, with the fewest calls: one combined tmux command for as
-//! many panes as fit into it, or one process start each without panes.
+//! To measure the limit, the bench starts stubs that connect and write a line, with as few calls as possible: one
+//! combined tmux command for as many panes as fit into it, or, without panes, one process start for each stub.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -43,8 +43,8 @@ struct Reports {
 }
 
 impl Reports {
-    fn listen(place: &Path) -> Result<Self> {
-        let socket = place.join("reports");
+    fn listen(directory: &Path) -> Result<Self> {
+        let socket = directory.join("reports");
         Ok(Self {
             listener: UnixListener::bind(&socket)?,
             socket,
@@ -82,9 +82,9 @@ struct Tmux {
 }
 
 impl Tmux {
-    fn at(place: &Path) -> Self {
+    fn at(directory: &Path) -> Self {
         Self {
-            socket: place.join("tmux"),
+            socket: directory.join("tmux"),
         }
     }
 
@@ -97,12 +97,12 @@ impl Tmux {
             .env_remove("TMUX")
             .stdin(Stdio::null());
         let output = command.output().context("cannot start tmux")?;
-        let said = String::from_utf8_lossy(&output.stderr);
-        ensure!(output.status.success(), "tmux: {}", said.trim());
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "tmux: {}", stderr.trim());
         Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
     }
 
-    /// Creates panes with the stub, with the tags that agent-team sets, in as few calls as possible.
+    /// Creates panes that run the stub and have the tags that agent-team sets, in as few calls as possible.
     fn open(&self, stub: &Path, reports: &Path, count: usize) -> Result<()> {
         let pane = |text: &str| {
             text.split(' ')
@@ -115,16 +115,16 @@ impl Tmux {
                 .collect::<Vec<String>>()
         };
         let numbers: Vec<usize> = (0..count).collect();
-        for (nth, panes) in numbers.chunks(PANES_PER_CALL).enumerate() {
+        for (call, panes) in numbers.chunks(PANES_PER_CALL).enumerate() {
             let mut words = Vec::new();
-            for (place, number) in panes.iter().enumerate() {
-                words.extend(match (nth, place) {
+            for (index, number) in panes.iter().enumerate() {
+                words.extend(match (call, index) {
                     (0, 0) => pane(&format!(
                         "new-session -d -s bench -x {} -y {}",
                         SIZE[0], SIZE[1]
                     )),
                     // The panes of two calls fit into a window.
-                    (_, 0) if nth % 2 == 0 => pane("new-window"),
+                    (_, 0) if call % 2 == 0 => pane("new-window"),
                     _ => pane("split-window"),
                 });
                 for tag in [
@@ -184,7 +184,7 @@ pub(super) fn up(bench: &Bench) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
     for placement in [PlacementChoice::Tmux, PlacementChoice::Headless] {
         for count in [4, 10, 50] {
-            let what = format!("up of {count} members, {}", shown(placement));
+            let what = format!("up of {count} members, {}", placement_name(placement));
             let row = up_of(bench, &mut installation, placement, count, &what);
             rows.push(row.unwrap_or_else(|error| Row::not_measured(what, format!("{error:#}"))));
         }
@@ -202,9 +202,9 @@ fn up_of(
     if placement == PlacementChoice::Tmux {
         ensure!(has_tmux(), "tmux is not installed");
     }
-    let project = installation.project(&format!("up-{}-{count}", shown(placement)))?;
+    let project = installation.project(&format!("up-{}-{count}", placement_name(placement)))?;
     let spec = members(&project, count, placement)?;
-    // Once without measuring: before that the team does not exist, so the subscription below would fail.
+    // Start the team once without measuring: the subscription below fails for a team that does not exist.
     let team = installation.up(spec.clone(), environment())?;
     wait_until_ready(installation, &team, count)?;
     installation.down(&team)?;
@@ -237,7 +237,7 @@ fn up_of(
         )))
 }
 
-/// The result of the limit.
+/// One measurement of the limit.
 struct Bare {
     took_ms: f64,
     processor_ms: Option<f64>,
@@ -261,10 +261,10 @@ fn processor_ms(pids: &[u32]) -> Option<f64> {
 }
 
 fn bare_up(bench: &Bench, placement: PlacementChoice, count: usize) -> Result<Bare> {
-    let place = tempfile::tempdir_in(&bench.directory)?;
-    let reports = Reports::listen(place.path())?;
+    let directory = tempfile::tempdir_in(&bench.directory)?;
+    let reports = Reports::listen(directory.path())?;
     let stub = &bench.programs.stub;
-    let tmux = Tmux::at(place.path());
+    let tmux = Tmux::at(directory.path());
     let mut children = Vec::new();
     let started = Instant::now();
     if placement == PlacementChoice::Tmux {
@@ -280,7 +280,7 @@ fn bare_up(bench: &Bench, placement: PlacementChoice, count: usize) -> Result<Ba
     let took = started.elapsed();
     let pids: Vec<u32> = streams.iter().map(|(pid, _)| *pid).collect();
     let processor_ms = processor_ms(&pids);
-    // Before the stubs exit: tmux exits with its last pane, and then `kill-server` would fail.
+    // End tmux before the stubs exit: tmux exits with its last pane, and then `kill-server` would fail.
     if placement != PlacementChoice::Headless {
         tmux.end()?;
     }
@@ -339,7 +339,7 @@ pub(super) fn restart(bench: &Bench) -> Result<Vec<Row>> {
         for placement in [PlacementChoice::Tmux, PlacementChoice::Headless] {
             let what = format!(
                 "killed worker: its successor is ready, {}, {}",
-                shown(placement),
+                placement_name(placement),
                 durability.name()
             );
             let row = restart_in(bench, &mut installation, placement, durability, &what);
@@ -359,7 +359,7 @@ fn restart_in(
     if placement == PlacementChoice::Tmux {
         ensure!(has_tmux(), "tmux is not installed");
     }
-    let project = installation.project(&format!("restart-{}", shown(placement)))?;
+    let project = installation.project(&format!("restart-{}", placement_name(placement)))?;
     let team = installation.up(members(&project, KILLED, placement)?, environment())?;
     let pids = wait_until_ready(installation, &team, KILLED)?;
     installation.wire.subscribe(&team)?;
@@ -402,21 +402,22 @@ fn restart_in(
 /// The limit of a restart: the bench itself kills a stub and starts another one.
 struct BareRestart<'a> {
     bench: &'a Bench,
-    place: tempfile::TempDir,
+    directory: tempfile::TempDir,
     reports: Reports,
-    runs: Option<Child>,
+    /// `None`: the stub runs in a pane.
+    child: Option<Child>,
     pid: u32,
     stream: UnixStream,
 }
 
 impl<'a> BareRestart<'a> {
     fn start(bench: &'a Bench, placement: PlacementChoice) -> Result<Self> {
-        let place = tempfile::tempdir_in(&bench.directory)?;
-        let reports = Reports::listen(place.path())?;
-        let runs = if placement == PlacementChoice::Headless {
+        let directory = tempfile::tempdir_in(&bench.directory)?;
+        let reports = Reports::listen(directory.path())?;
+        let child = if placement == PlacementChoice::Headless {
             Some(reports.spawn(&bench.programs.stub)?)
         } else {
-            let tmux = Tmux::at(place.path());
+            let tmux = Tmux::at(directory.path());
             tmux.open(&bench.programs.stub, &reports.socket, 1)?;
             tmux.call(&["set-option", "-g", "remain-on-exit", "on"].map(str::to_owned))?;
             None
@@ -424,19 +425,19 @@ impl<'a> BareRestart<'a> {
         let (pid, stream) = reports.next()?;
         Ok(Self {
             bench,
-            place,
+            directory,
             reports,
-            runs,
+            child,
             pid,
             stream,
         })
     }
 
-    /// In milliseconds.
+    /// Kills the stub and waits for its replacement. Returns the time that this took, in milliseconds.
     fn round(&mut self) -> Result<f64> {
         let started = Instant::now();
         kill(Pid::from_raw(i32::try_from(self.pid)?), Signal::SIGKILL)?;
-        match &mut self.runs {
+        match &mut self.child {
             Some(child) => {
                 child.wait()?;
                 *child = self.reports.spawn(&self.bench.programs.stub)?;
@@ -451,7 +452,7 @@ impl<'a> BareRestart<'a> {
                     "line".to_owned(),
                     reports,
                 ];
-                Tmux::at(self.place.path()).call(&words)?;
+                Tmux::at(self.directory.path()).call(&words)?;
             }
         }
         (self.pid, self.stream) = self.reports.next()?;
@@ -460,17 +461,17 @@ impl<'a> BareRestart<'a> {
 
     fn end(self) -> Result<()> {
         drop(self.stream);
-        match self.runs {
+        match self.child {
             Some(mut child) => {
                 child.wait()?;
                 Ok(())
             }
-            None => Tmux::at(self.place.path()).end(),
+            None => Tmux::at(self.directory.path()).end(),
         }
     }
 }
 
-fn shown(placement: PlacementChoice) -> &'static str {
+fn placement_name(placement: PlacementChoice) -> &'static str {
     if placement == PlacementChoice::Tmux {
         "tmux"
     } else {

@@ -20,7 +20,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use super::Bench;
 use super::stats::Figure;
 
-/// Consecutive refusals after which the measurement fails.
+/// Number of refusals in one run after which the measurement fails.
 const REFUSALS_MAX: usize = 100_000;
 
 pub(super) struct Swarm {
@@ -62,9 +62,9 @@ impl Swarm {
         })
     }
 
-    /// Makes calls, `window` of them in flight for each caller, until `total` have succeeded. `succeeded` sees every
-    /// successful answer. Refused calls are replaced by new ones. Returns the time from the first call to the last
-    /// answer.
+    /// Makes calls, `window` of them in flight for each caller, until `total` have succeeded. `succeeded` receives
+    /// every successful answer. Refused calls are replaced by new ones. Returns the time from the first call to the
+    /// last answer.
     pub(super) fn run<M: Method>(
         &mut self,
         team: &TeamId,
@@ -116,7 +116,7 @@ impl Swarm {
     }
 
     fn wait(&self) -> Result<()> {
-        let mut waiting: Vec<PollFd<'_>> = self
+        let mut polled: Vec<PollFd<'_>> = self
             .callers
             .iter()
             .map(|caller| {
@@ -128,13 +128,13 @@ impl Swarm {
                 PollFd::new(caller.stream.as_fd(), PollFlags::POLLIN | writable)
             })
             .collect();
-        poll(&mut waiting, PollTimeout::from(60_000_u16))?;
+        poll(&mut polled, PollTimeout::from(60_000_u16))?;
         Ok(())
     }
 }
 
-/// The upper limit of a rate over the socket: the callers and sockets with a stub that answers immediately, followed by
-/// the store.
+/// Part of the upper limit of a rate over the socket: the rate of the same callers and sockets with a stub that answers
+/// immediately. [`Self::comparison`] combines it with the rate of the store.
 pub(super) struct SocketsAlone {
     per_second: Figure,
 }
@@ -148,8 +148,8 @@ impl SocketsAlone {
         args: impl Fn() -> M::Args,
     ) -> Result<Self> {
         const CALLS: usize = 20_000;
-        let place = tempfile::tempdir_in(&bench.directory)?;
-        let socket = place.path().join("answerer");
+        let directory = tempfile::tempdir_in(&bench.directory)?;
+        let socket = directory.path().join("answerer");
         let listener = UnixListener::bind(&socket)?;
         let mut answerer = Command::new(&bench.programs.stub)
             .arg("answer")
@@ -169,8 +169,9 @@ impl SocketsAlone {
         })
     }
 
-    /// The ratio of `ours` to the limit of the sockets followed by a store that writes `stored` rows per second.
-    pub(super) fn beside(&self, ours: &Figure, stored: &Figure) -> String {
+    /// A note with the ratio of `ours` to the limit: the sockets, followed by a store that writes `stored` rows per
+    /// second.
+    pub(super) fn comparison(&self, ours: &Figure, stored: &Figure) -> String {
         let sockets = self.per_second.median;
         let both = 1.0 / (1.0 / sockets + 1.0 / stored.median);
         format!(
@@ -219,7 +220,7 @@ impl Caller {
     }
 }
 
-/// `{"jsonrpc":"2.0","id":7,"result":…`: the id is near the start, so a search is cheap.
+/// Whether an answer is `{"jsonrpc":"2.0","id":7,"result":…`. The key is near the start, so only the start is searched.
 fn is_success(answer: &[u8]) -> bool {
     const RESULT: &[u8] = b"\"result\":";
     answer[..answer.len().min(60)]

@@ -132,7 +132,7 @@ impl Unit {
     }
 }
 
-/// Three significant digits.
+/// At least three significant digits of values from 1; two decimals of smaller values.
 fn digits(value: f64) -> String {
     match value {
         _ if value >= 100.0 => format!("{value:.0}"),

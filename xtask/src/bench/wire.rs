@@ -134,12 +134,12 @@ impl Wire {
 
     fn keep(&mut self, params: &str) -> Result<()> {
         #[derive(serde::Deserialize)]
-        struct Kinded {
+        struct TaggedEvent {
             kind: String,
         }
         let at = Instant::now();
         let notice: EventNotice = serde_json::from_str(params)?;
-        let Kinded { kind } = serde_json::from_str(notice.event.get())?;
+        let TaggedEvent { kind } = serde_json::from_str(notice.event.get())?;
         self.events.push_back(Event { at, kind });
         Ok(())
     }

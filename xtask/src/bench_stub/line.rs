@@ -1,4 +1,4 @@
-//! The trait of a conversation end, and the simplest implementation: a line of text is a message.
+//! The transport at an end of a conversation, and its simplest implementation: each line of text is a message.
 
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
@@ -36,7 +36,7 @@ pub(crate) struct RawLine {
 
 impl RawLine {
     pub(crate) fn connect(socket: &Path) -> Result<Self> {
-        let writer = UnixStream::connect(socket).context("no relay")?;
+        let writer = UnixStream::connect(socket).context("cannot connect to the relay")?;
         let reader = BufReader::new(writer.try_clone()?);
         Ok(Self { writer, reader })
     }

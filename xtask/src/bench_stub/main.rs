@@ -6,7 +6,8 @@
 //! - `echo SOCKET` and `ping SOCKET CONTROL`: the two ends of a relay.
 //! - `--launch FILE`: a worker without an engine that sends and reads messages as fast as possible.
 //!
-//! This program is both ends of every conversation, so that measurement and limit differ only in what is between them.
+//! Both ends of every conversation run this program, so that measurement and limit differ only in the programs between
+//! the ends.
 
 mod answerer;
 mod conversation;
@@ -26,7 +27,7 @@ fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match arguments[..] {
-        ["line", socket] => stay(socket.as_ref()),
+        ["line", socket] => announce_and_wait(socket.as_ref()),
         ["answer"] => answerer::run(),
         ["relay", socket] => relay::run(socket.as_ref(), None),
         ["relay", socket, file] => relay::run(socket.as_ref(), Some(file.as_ref())),
@@ -39,10 +40,10 @@ fn main() -> Result<()> {
     }
 }
 
-fn stay(socket: &Path) -> Result<()> {
+/// Writes this process's pid to the socket, and waits until the listener closes the connection.
+fn announce_and_wait(socket: &Path) -> Result<()> {
     let mut stream = UnixStream::connect(socket).context("cannot connect to the socket")?;
     writeln!(stream, "{}", std::process::id())?;
-    // Until the listener closes the connection.
     BufReader::new(stream).read_line(&mut String::new())?;
     Ok(())
 }

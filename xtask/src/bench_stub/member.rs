@@ -73,7 +73,7 @@ enum Received {
 
 impl Member {
     fn connect(launch: &LaunchFile) -> Result<Self> {
-        let mut writer = search(launch)?;
+        let mut writer = connect_to_supervisor(launch)?;
         let initialize = Initialize::member(
             launch.team.clone(),
             launch.launch.clone(),
@@ -138,7 +138,7 @@ impl Member {
         &mut self,
         args: M::Args,
     ) -> Result<M::Answer> {
-        let asked = self.queue::<M>(args).to_string();
+        let request = self.queue::<M>(args).to_string();
         self.flush()?;
         loop {
             let mut frame = String::new();
@@ -146,7 +146,7 @@ impl Member {
                 bail!("the supervisor closed the connection");
             }
             if let Kind::Response { id, outcome } = Frame::parse(&frame).and_then(Frame::kind)?
-                && id.get() == asked
+                && id.get() == request
             {
                 let answer = outcome.map_err(|error| anyhow::anyhow!("{}", error.message))?;
                 return Ok(serde_json::from_str(answer.get())?);
@@ -221,7 +221,7 @@ impl Line for Member {
             if let Some(message) = self.arrived.pop() {
                 return Ok(Some(message));
             }
-            // Before blocking, flush the acknowledgements; a reply would have sent them already.
+            // Flush the acknowledgements before blocking: they wait for the next write, which may not come.
             if !self.reader.buffer().contains(&b'\n') {
                 self.flush()?;
             }
@@ -258,30 +258,30 @@ impl Line for Member {
 
     fn ask(&mut self, number: u64) -> Result<bool> {
         let command = serde_json::json!({ "command": format!("command {number}") });
-        let asked: Permission = self.answered::<RequestAsk>(AskRequest {
+        let permission: Permission = self.answered::<RequestAsk>(AskRequest {
             tool: "bash".to_owned(),
             arguments: serde_json::value::to_raw_value(&command)?,
             directory: std::env::current_dir()?,
             confined: true,
             places: Vec::new(),
         })?;
-        let Permission::Asked { request } = asked else {
-            bail!("expected a pending request, but it was decided immediately: {asked:?}");
+        let Permission::Asked { request } = permission else {
+            bail!("expected a pending request, but it was decided immediately: {permission:?}");
         };
         let decided = self.answered::<RequestWait>(OneRequest { request })?;
         Ok(matches!(decided, Decided::Allowed))
     }
 }
 
-fn search(launch: &LaunchFile) -> Result<UnixStream> {
+fn connect_to_supervisor(launch: &LaunchFile) -> Result<UnixStream> {
     for _ in 0..SEARCHES {
         let lock = fs::read_to_string(&launch.supervisor_lock).unwrap_or_default();
-        // The first line is the path of the socket; the next one names the process.
+        // The first line is the path of the socket.
         let socket = lock.lines().next().unwrap_or_default();
         if let Ok(stream) = UnixStream::connect(socket) {
             return Ok(stream);
         }
         std::thread::sleep(SEARCH_EVERY);
     }
-    bail!("no supervisor")
+    bail!("cannot connect to a supervisor")
 }

@@ -1,6 +1,6 @@
 //! The rule that the files of a crate do not import each other in a circle: each file can then be understood with only
 //! the files below it. Reads paths that begin with `crate`, `self`, `super` or a child module; a re-export of a child
-//! (`pub use child::Item`) only hands a name on and does not count, and neither does a visibility (`pub(in crate::a)`).
+//! (`pub use child::Item`) and a visibility (`pub(in crate::a)`) do not count, because they use nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -80,7 +80,7 @@ fn circles(tree: &Tree, source: &str) -> Vec<Finding> {
     findings
 }
 
-/// `None` for tests and programs, which no other file imports.
+/// The module of a path below `src`; `None` for tests and programs, which no other file imports.
 fn module(path: &str) -> Option<Module> {
     let module: Module = path
         .strip_suffix(".rs")?
@@ -97,10 +97,10 @@ fn module(path: &str) -> Option<Module> {
 
 fn reachable<'a>(from: &Module, imports: &'a BTreeMap<&Module, Imports>) -> BTreeSet<&'a Module> {
     let mut found = BTreeSet::new();
-    let mut open: Vec<&Module> = imports[from].keys().collect();
-    while let Some(next) = open.pop() {
+    let mut pending: Vec<&Module> = imports[from].keys().collect();
+    while let Some(next) = pending.pop() {
         if found.insert(next) {
-            open.extend(imports[next].keys());
+            pending.extend(imports[next].keys());
         }
     }
     found
@@ -134,8 +134,8 @@ fn imports(module: &Module, file: &File, files: &BTreeMap<Module, &File>) -> Imp
                     .rev()
                     .find_map(|length| files.get_key_value(&path[..length]));
                 let Some((into, target)) = into else { continue };
-                let hands_on = is_reexport && into.starts_with(module);
-                if into != module && !hands_on && !is_defended(file, target) {
+                let is_child_reexport = is_reexport && into.starts_with(module);
+                if into != module && !is_child_reexport && !is_defended(file, target) {
                     imports.entry(into.clone()).or_insert(line_at(code, at));
                 }
             }

@@ -1,12 +1,12 @@
-//! A rule about features: `cargo build` and a build of the tests enable the same ones, so that no dependency is compiled
-//! twice. Called with the output of `cargo tree`, which lists the features that cargo would enable.
+//! The rule that `cargo build` and a build of the tests enable the same features of each dependency, so that none is
+//! compiled twice. Called with the output of `cargo tree`, which lists the features that cargo would enable.
 
 use std::collections::BTreeSet;
 
 use super::tree::{Finding, Weight};
 
-/// Finds dependencies that get further features when dev-dependencies count. Each line is a package, its version and its
-/// features; ` (*)` marks a repetition.
+/// Finds dependencies that get further features when dev-dependencies count. Each line is a package, its version and
+/// its features; ` (*)` marks a repetition.
 pub(super) fn shared(build: &str, with_tests: &str) -> Vec<Finding> {
     let dependencies = |listed| -> BTreeSet<_> {
         str::lines(listed)

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use super::code::{in_a_name, line_at, words};
 use super::tree::{Finding, Tree};
 
-/// The core may use `agent_team_protocol::id`, `value`, `command_line` for its notices, and the ids that the crate root
-/// re-exports.
+/// Finds forbidden uses of the protocol in the core. The core may use `agent_team_protocol::id`, `value`,
+/// `command_line` for its notices, and the ids that the crate root re-exports.
 pub(super) fn core_knows_ids_and_values_only(tree: &Tree) -> Vec<Finding> {
     const CRATE: &str = "agent_team_protocol";
     let mut allowed = BTreeSet::from(["command_line", "id", "value"]);
@@ -74,7 +74,7 @@ fn first_segments(path: &str) -> Vec<&str> {
     segments
 }
 
-/// The name at the start, or the sign if there is none.
+/// The name at the start, or the first character if the path does not start with a name.
 fn first_name(path: &str) -> &str {
     let path = path.trim_start();
     let end = path.find(|c| !in_a_name(c)).unwrap_or(path.len());

@@ -194,13 +194,13 @@ pub(super) fn edges(manifests: &[Manifest<'_>]) -> Vec<Finding> {
     findings
 }
 
-/// A package and its dependencies, as far as the manifests of this workspace list them.
+/// A package and its direct and indirect dependencies, as far as the manifests of this workspace list them.
 fn reach<'a>(from: &'a str, needs: &BTreeMap<&'a str, &'a BTreeSet<String>>) -> BTreeSet<&'a str> {
     let mut reached = BTreeSet::new();
-    let mut open = vec![from];
-    while let Some(package) = open.pop() {
+    let mut pending = vec![from];
+    while let Some(package) = pending.pop() {
         if reached.insert(package) {
-            open.extend(
+            pending.extend(
                 needs
                     .get(package)
                     .into_iter()
@@ -218,7 +218,7 @@ fn line_of(text: &str, key: &str) -> usize {
         .map_or(1, |index| index + 1)
 }
 
-/// `listed` is the output of `cargo tree`: a package and its version on each line.
+/// Finds the forbidden packages in `listed`, the output of `cargo tree`: a package and its version on each line.
 pub(super) fn links(link: &Link, listed: &str) -> Vec<Finding> {
     let linked: BTreeSet<&str> = listed
         .lines()

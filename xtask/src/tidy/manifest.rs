@@ -12,7 +12,7 @@ use super::tree::{File, Finding, Tree};
 pub(super) struct Manifest<'a> {
     pub(super) file: &'a File,
     pub(super) name: String,
-    /// Packages that building it needs.
+    /// Packages that a build of this package needs.
     pub(super) needs: BTreeSet<String>,
     /// Packages that only its tests need.
     pub(super) tests_need: BTreeSet<String>,

@@ -3,8 +3,10 @@
 use super::code::{line_at, words};
 use super::tree::{File, Finding, Weight};
 
-/// More lines than this are a warning, and an error.
+/// A file with more lines is a warning.
 const LARGE: usize = 400;
+
+/// A file with more lines is an error.
 const TOO_LARGE: usize = 800;
 
 pub(super) fn has_module_header(file: &File) -> Vec<Finding> {
@@ -39,11 +41,13 @@ pub(super) fn no_unfinished_code(file: &File) -> Vec<Finding> {
 pub(super) fn tests_never_sleep(file: &File) -> Vec<Finding> {
     let is_test = file.path.starts_with("tests/") || file.path.contains("/tests/");
     // Torture and simulation are exempt: their clients and faults are spread over time.
-    let is_spread = |path: &str| {
-        let places = ["tests/src/torture/", "tests/src/simulation/"];
-        places.iter().any(|place| path.starts_with(place))
+    let is_exempt = |path: &str| {
+        let directories = ["tests/src/torture/", "tests/src/simulation/"];
+        directories
+            .iter()
+            .any(|directory| path.starts_with(directory))
     };
-    if !is_test || is_spread(&file.path) {
+    if !is_test || is_exempt(&file.path) {
         return Vec::new();
     }
     words(&file.code, "sleep")

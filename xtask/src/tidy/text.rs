@@ -14,7 +14,7 @@ pub(super) fn no_forbidden_names(tree: &Tree) -> Vec<Finding> {
             .path
             .trim_end_matches(".rs")
             .split('/')
-            // The process that helps to attach a terminal: the term of the field.
+            // Exempt: the attach helper, a process that lends a terminal, is a term of this project.
             .filter(|part| *part != "attach_helper")
             .flat_map(|part| part.split(['-', '_']));
         let inline = file.code.lines().enumerate().filter_map(|(index, line)| {
@@ -44,11 +44,11 @@ pub(super) fn no_machine_paths(tree: &Tree) -> Vec<Finding> {
     let mut findings = Vec::new();
     for file in tree.files() {
         for (index, line) in file.text.lines().enumerate() {
-            for place in ["home", "Users", "root", "work"] {
-                if names_place(line, place) {
+            for directory in ["home", "Users", "root", "work"] {
+                if has_path_below(line, directory) {
                     findings.push(file.finding(
                         index + 1,
-                        format!("contains a path of one machine, below /{place}"),
+                        format!("contains a path of one machine, below /{directory}"),
                     ));
                 }
             }
@@ -57,25 +57,25 @@ pub(super) fn no_machine_paths(tree: &Tree) -> Vec<Finding> {
     findings
 }
 
-/// Whether the line contains the directory with a name below it; two of the directories count also by themselves. The
-/// end of a longer path does not count.
-fn names_place(line: &str, place: &str) -> bool {
+/// Whether the line contains this top-level directory with a name below it. `root` and `work` also count without such a
+/// name. A directory of the same name at the end of a longer path does not count.
+fn has_path_below(line: &str, directory: &str) -> bool {
     let is_path_character = |c: char| in_a_name(c) || "./-~}{)*>$%".contains(c);
-    line.match_indices(place).any(|(at, _)| {
+    line.match_indices(directory).any(|(at, _)| {
         let Some(before) = line[..at].strip_suffix('/') else {
             return false;
         };
-        let after = &line[at + place.len()..];
+        let after = &line[at + directory.len()..];
         let below = after
             .strip_prefix('/')
             .is_some_and(|below| below.starts_with(|c| in_a_name(c) || c == '.'));
-        let itself = ["root", "work"].contains(&place)
+        let itself = ["root", "work"].contains(&directory)
             && !after.starts_with(|c| in_a_name(c) || c == '-' || c == '/');
         !before.ends_with(is_path_character) && (below || itself)
     })
 }
 
-/// ARCHITECTURE.md lists the invariants with bold numbers; a comment may cite only those.
+/// Checks that comments cite only the invariants that ARCHITECTURE.md lists, with bold numbers.
 pub(super) fn cited_invariants_exist(tree: &Tree) -> Vec<Finding> {
     let listed = tree
         .find("ARCHITECTURE.md")

@@ -1,10 +1,10 @@
 //! The words that this project does not use: subjects without a noun, translated idiom, and gendered pronouns for
-//! members. Looked for in comments, strings, names of functions, and in every page of documentation.
+//! members. The rule checks comments, strings, names of functions, every page of documentation, and test snapshots.
 
 use super::code::in_a_name;
 use super::tree::{File, Finding, Tree};
 
-/// What is refused, in lower case, and what to write.
+/// The refused phrases in lower case, each with a hint.
 const REFUSED: [(&str, &str); 31] = [
     ("she", "a member is `it` or `they`"),
     ("her", "a member is `it` or `they`"),
@@ -39,15 +39,16 @@ const REFUSED: [(&str, &str); 31] = [
     ("passed over", "skipped"),
 ];
 
-/// This file names what it refuses; recorded conversations and other systems' text are not ours.
+/// Files that the rule does not check: this file contains the refused phrases, and recorded conversations and licences
+/// were not written by this project.
 const EXEMPT: [&str; 3] = ["xtask/src/tidy/words.rs", "tests/fixtures/", "LICENSE"];
 
 pub(super) fn plain_words(tree: &Tree) -> Vec<Finding> {
     let is_ours = |file: &&File| !EXEMPT.iter().any(|path| file.path.starts_with(path));
     let is_page = |path: &str| path.ends_with(".md") || path.ends_with(".snap");
     let files = tree.files().filter(is_ours);
-    let read = files.filter(|file| file.path.ends_with(".rs") || is_page(&file.path));
-    read.flat_map(in_file).collect()
+    let checked = files.filter(|file| file.path.ends_with(".rs") || is_page(&file.path));
+    checked.flat_map(in_file).collect()
 }
 
 fn in_file(file: &File) -> Vec<Finding> {
@@ -93,16 +94,17 @@ fn name_of_function(code: &str) -> String {
 /// Whether the prose contains the phrase as whole words. A phrase in quotes does not count: it names something else,
 /// such as the Unix user `nobody`.
 fn has(prose: &str, phrase: &str) -> bool {
-    let names = ['`', '"'];
+    let quotes = ['`', '"'];
     let is_word = |c: char| in_a_name(c) || c == '-';
     prose.match_indices(phrase).any(|(at, _)| {
         let (before, after) = (&prose[..at], &prose[at + phrase.len()..]);
-        let is_named = before.ends_with(names) && after.starts_with(names);
-        !is_named && !before.ends_with(is_word) && !after.starts_with(is_word)
+        let is_quoted = before.ends_with(quotes) && after.starts_with(quotes);
+        !is_quoted && !before.ends_with(is_word) && !after.starts_with(is_word)
     })
 }
 
-/// `It is no URL`. `There is no URL` and `it is no longer a URL` are English.
+/// Whether the prose denies a noun with `no`, as in `it is no URL`. `There is no URL` and `it is no longer a URL` are
+/// allowed.
 fn denies_a_noun(prose: &str) -> bool {
     let verbs = [" is no ", " are no ", " was no "];
     let english = ["longer ", "more ", "less ", "better ", "different "];
@@ -134,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn other_words_are_not() {
+    fn other_words_are_allowed() {
         let text = "//! Other, where, `nobody`.\nlet her = she.told();\n/// There is no URL; it is no longer one.\n";
         assert!(lines(text).is_empty(), "{text}");
     }

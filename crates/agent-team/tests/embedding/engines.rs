@@ -19,7 +19,7 @@ fn spec(title: &str) -> TaskSpec {
 }
 
 /// A team of a lead and ada. Their engine does each task with this function.
-async fn working(work: impl Fn(&Assignment) -> Worked + Send + Sync + 'static) -> Team {
+async fn team_that_does(work: impl Fn(&Assignment) -> Worked + Send + Sync + 'static) -> Team {
     let work: Arc<dyn Fn(&Assignment) -> Worked + Send + Sync> = Arc::new(work);
     let team = Team::builder()
         .lead(Member::new("boss"))
@@ -50,7 +50,7 @@ async fn state(team: &Team, name: &str) -> MemberState {
 
 #[tokio::test]
 async fn custom_engines_do_tasks_and_answer_goals() {
-    let team = working(|task| match &*task.title {
+    let team = team_that_does(|task| match &*task.title {
         "Fail" => Err("it cannot be done".to_owned()),
         title => Ok(format!("did {title}")),
     })
@@ -72,7 +72,7 @@ async fn custom_engines_do_tasks_and_answer_goals() {
 
 #[tokio::test]
 async fn verify_lines_apply_to_custom_engines() {
-    let team = working(|_| Ok("all good".to_owned())).await;
+    let team = team_that_does(|_| Ok("all good".to_owned())).await;
     let checked = TaskSpec {
         verify: Some("echo checked; test -e no-such-file".to_owned()),
         ..spec("Build")
@@ -87,7 +87,7 @@ async fn verify_lines_apply_to_custom_engines() {
 async fn a_panicking_engine_restarts_only_its_member() {
     let attempts = Arc::new(AtomicU32::new(0));
     let counted = Arc::clone(&attempts);
-    let team = working(move |task| {
+    let team = team_that_does(move |task| {
         if task.title == "Dangerous" && counted.fetch_add(1, Ordering::Relaxed) == 0 {
             panic!("the engine is broken");
         }
@@ -105,7 +105,7 @@ async fn a_panicking_engine_restarts_only_its_member() {
 
 #[tokio::test]
 async fn an_engine_that_always_panics_is_held() {
-    let team = working(|_| panic!("the engine is broken")).await;
+    let team = team_that_does(|_| panic!("the engine is broken")).await;
     let held = async {
         let task = TaskSpec {
             assignee: Some("ada".parse().unwrap()),

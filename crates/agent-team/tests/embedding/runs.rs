@@ -23,7 +23,7 @@ async fn a_goal_is_answered_by_the_callers_model() {
     assert_eq!(result.outcome, RunState::Finished);
     assert!(result.tokens > 0, "{result:?}");
     let [lead] = &result.members[..] else {
-        panic!("there is a lead alone: {result:?}")
+        panic!("expected only a lead: {result:?}")
     };
     assert_eq!(lead.model.as_deref(), Some("scripted/shouting"));
     let again = within("the answer", team.run("goal more")).await.unwrap();
@@ -133,17 +133,17 @@ async fn a_secret_reaches_only_tools() {
     );
     let answer = result.final_answer.unwrap();
     assert!(!answer.contains("open-sesame"), "{answer}");
-    let mut places = vec![store.path().to_owned()];
+    let mut pending = vec![store.path().to_owned()];
     let mut files = 0;
-    while let Some(place) = places.pop() {
-        if place.is_dir() {
-            let entries = std::fs::read_dir(&place).unwrap();
-            places.extend(entries.map(|entry| entry.unwrap().path()));
-        } else if place.is_file() {
+    while let Some(path) = pending.pop() {
+        if path.is_dir() {
+            let entries = std::fs::read_dir(&path).unwrap();
+            pending.extend(entries.map(|entry| entry.unwrap().path()));
+        } else if path.is_file() {
             files += 1;
-            let bytes = std::fs::read(&place).unwrap();
-            let holds = bytes.windows(11).any(|bytes| bytes == b"open-sesame");
-            assert!(!holds, "{}", place.display());
+            let bytes = std::fs::read(&path).unwrap();
+            let contains = bytes.windows(11).any(|bytes| bytes == b"open-sesame");
+            assert!(!contains, "{}", path.display());
         }
     }
     assert!(files > 0, "the journal is in the store");
@@ -193,7 +193,7 @@ async fn a_team_file_replaces_the_builders_settings() {
 
 #[tokio::test]
 async fn a_second_run_is_refused_while_one_is_under_way() {
-    static GO_ON: Notify = Notify::const_new();
+    static FIRST_RUN_ENDED: Notify = Notify::const_new();
     let (mut waited, mut finished) = (false, false);
     let model = ScriptedModel::new("scripted/slow", move |prompt| {
         // The message may arrive before the member waits for it.
@@ -211,11 +211,11 @@ async fn a_second_run_is_refused_while_one_is_under_way() {
     let team = within("the team", team).await.unwrap();
     let first = async {
         let result = team.run("one").await;
-        GO_ON.notify_one();
+        FIRST_RUN_ENDED.notify_one();
         result
     };
     let second = async {
-        // Until the first run has started, this call may be the first one.
+        // This call succeeds if it comes before that of `first`. Repeat it until a run is under way.
         let mut stream = team.run_streaming("two").await;
         while stream.is_ok() {
             stream = team.run_streaming("two").await;
@@ -223,7 +223,7 @@ async fn a_second_run_is_refused_while_one_is_under_way() {
         assert!(matches!(stream, Err(RunError::UnderWay)), "{stream:?}");
         let lead = "lead".parse().unwrap();
         team.messages().send(lead, "go on").await.unwrap();
-        GO_ON.notified().await;
+        FIRST_RUN_ENDED.notified().await;
     };
     let (first, ()) = within("both", async { tokio::join!(first, second) }).await;
     assert_eq!(first.unwrap().final_answer.as_deref(), Some("at last"));

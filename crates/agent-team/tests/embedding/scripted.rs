@@ -77,7 +77,7 @@ impl Model for ScriptedModel {
     }
 }
 
-/// All texts in the prompt.
+/// The texts of all messages in the prompt.
 pub(crate) fn said<'a>(prompt: &Prompt<'a>) -> impl Iterator<Item = &'a str> {
     prompt.items.iter().filter_map(|item| match item {
         Item::Said { text } => Some(text.as_str()),

@@ -11,7 +11,7 @@ pub(crate) enum RequestsCommand {
         #[arg(long)]
         all: bool,
     },
-    /// Print each new request, and each new message of a member to you, until interrupted
+    /// Print pending requests and unread messages of members to you, then each new one, until interrupted
     ///
     /// With --json, `kind` is "request" or "message"; the other fields are those of `requests --json` and
     /// `messages --json`.

@@ -32,8 +32,8 @@ pub(crate) fn state_and_cause(member: &MemberView) -> String {
     let cause = member.waiting.as_ref().map(|waiting| match waiting {
         Waiting::Budget { .. } => " (budget)".to_owned(),
         Waiting::RateLimit { until, .. } => {
-            let left = until.saturating_sub(clock::wall_ms()).div_ceil(1000) * 1000;
-            format!(" (model, {})", age(left))
+            let remaining_ms = until.saturating_sub(clock::wall_ms()).div_ceil(1000) * 1000;
+            format!(" (model, {})", age(remaining_ms))
         }
         Waiting::Permission { request } => format!(" ({request})"),
         Waiting::Plan { request, number } => format!(" ({request}, plan {number})"),

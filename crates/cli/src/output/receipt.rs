@@ -1,4 +1,5 @@
-//! Receipts of `down`, `team delete` and `supervisor stop`: the fate of each process, pane, socket and file.
+//! Receipts of `down`, `team delete` and `supervisor stop`: the fate of each process, pane, socket, file
+//! and worktree.
 
 use agent_team_protocol::exit::ExitCode;
 use agent_team_protocol::method::DownAnswer;

@@ -41,8 +41,8 @@ pub(crate) fn what(view: &RequestView) -> String {
     call(&view.tool, &input)
 }
 
-/// A tool call. A host with non-ASCII letters is followed by its punycode form, which is the one that is contacted: the
-/// letters of another script can look like ASCII.
+/// A tool call. If the host of its URL has non-ASCII letters, appends the host in punycode, the form that is contacted:
+/// letters of other scripts can look like ASCII letters.
 pub(crate) fn call(tool: &str, input: &Value) -> String {
     let mut text = summary(tool, input);
     if let Some(host) = input["url"].as_str().and_then(ascii_host) {

@@ -1,5 +1,5 @@
-//! The styles of what verbs print and of what `top` shows: one meaning, one style. Used by the tables and by the
-//! full-screen view.
+//! The styles of what verbs print and of what `top` shows; the same meaning has the same style. Used by the tables and
+//! by the full-screen view.
 
 use std::sync::OnceLock;
 
@@ -21,13 +21,12 @@ pub(crate) fn set_theme(theme: Theme) {
     let _set_before = THEME.set(theme);
 }
 
-/// The theme of the user's terminal. Text that is styled with it may be printed elsewhere: `anstream` strips the styles
-/// there.
+/// The theme of the user's terminal. `anstream` strips the styles from output that does not go to a terminal.
 pub(crate) fn theme() -> Theme {
     THEME.get().copied().unwrap_or_default()
 }
 
-/// A text with its style. The text must be free of control characters.
+/// Returns the text with the escape sequences of its style. The text must be free of control characters.
 pub(crate) fn paint(style: Style, text: impl AsRef<str>) -> String {
     theme().paint(style, text.as_ref())
 }

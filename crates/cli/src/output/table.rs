@@ -42,7 +42,7 @@ pub(crate) struct Cell {
 }
 
 impl Cell {
-    /// Removes control characters from the text.
+    /// Escapes the control characters of the text and removes blanks at its end.
     pub(crate) fn new(text: impl AsRef<str>) -> Self {
         Self::styled(text, Style::PLAIN)
     }
@@ -75,7 +75,8 @@ impl Table {
         self.rows.push(cells);
     }
 
-    /// The table as text, in at most this many columns.
+    /// The table as text. Cuts the elastic columns, to [`MIN_WIDTH`] at the least, until the rows fit into a terminal
+    /// of this width.
     pub(crate) fn render(&self, columns: Option<usize>) -> String {
         let widths = self.widths(columns);
         let mut text = String::new();
@@ -119,7 +120,7 @@ fn line<'a>(text: &mut String, cells: impl Iterator<Item = (&'a str, Style)>, wi
         let cell = text::cut(cell, *width);
         text.extend(std::iter::repeat_n(' ', padding));
         text.push_str(&paint(style, &cell));
-        // Written before the next cell, so that no line ends in blanks.
+        // The padding is written before the next cell: the last cell needs none.
         padding = width.saturating_sub(cell.width()) + GAP;
     }
     let trimmed = text[begin..].trim_end().len();

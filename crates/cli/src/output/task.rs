@@ -156,7 +156,7 @@ pub(crate) fn details(task: &TaskView) -> String {
     text
 }
 
-/// The unfinished dependencies of a blocked task, and the commands that unblock it when one has failed.
+/// The unfinished dependencies of a blocked task, and the commands that unblock it if one has failed or was cancelled.
 pub(crate) fn blocked_by(id: TaskId, blockers: &[TaskView]) -> String {
     let mut text = String::new();
     let name = |first: bool| if first { "blocked by" } else { "" };
@@ -234,12 +234,12 @@ pub(crate) fn counts(counts: TaskCounts) -> String {
 }
 
 pub(crate) fn count(tasks: &[TaskView]) -> TaskCounts {
-    let of = |state| tasks.iter().filter(|task| task.state == state).count() as u64;
+    let number_of = |state| tasks.iter().filter(|task| task.state == state).count() as u64;
     TaskCounts {
-        pending: of(TaskState::Pending),
-        in_progress: of(TaskState::InProgress),
-        completed: of(TaskState::Completed),
-        failed: of(TaskState::Failed),
-        cancelled: of(TaskState::Cancelled),
+        pending: number_of(TaskState::Pending),
+        in_progress: number_of(TaskState::InProgress),
+        completed: number_of(TaskState::Completed),
+        failed: number_of(TaskState::Failed),
+        cancelled: number_of(TaskState::Cancelled),
     }
 }

@@ -1,4 +1,4 @@
-//! Text helpers: cut to columns, count with plural, strip terminal control sequences.
+//! Text helpers: cut to columns, count with plural, escape control characters, strip terminal control sequences.
 
 use std::borrow::Cow;
 
@@ -27,7 +27,7 @@ pub(crate) fn count(number: u64, what: &str) -> String {
     format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }
 
-/// An untrusted text on one line, without control characters.
+/// An untrusted text on one line, with its control characters escaped and without blanks at its end.
 pub(crate) fn line(text: &str) -> String {
     visible_line(text.trim_end()).into_owned()
 }

@@ -12,8 +12,8 @@ pub(crate) fn tokens(count: u64) -> String {
     }
 }
 
-/// `$0.42`; `unknown` when no price is known, and `$0.42 + ?` when only some are. Less than a cent is shown with four
-/// decimals and never rounds to zero.
+/// `$0.42`; `–` without tokens, `unknown` when no price is known, and `$0.42 + ?` when only some prices are known. Less
+/// than a cent is shown with four decimals and never rounds to zero.
 pub(crate) fn cost(usage: &Usage) -> String {
     let dollars = match usage.micro_usd {
         0 => "$0.00".to_owned(),

@@ -1,4 +1,5 @@
-//! The calls of the single-terminal view to the supervisor: reads, and the actions of the user. Called by [`super`].
+//! The calls of the single-terminal view to the supervisor, and the verbs that it runs for slash commands. Called by
+//! [`super`].
 
 use std::process::Stdio;
 use std::time::Duration;

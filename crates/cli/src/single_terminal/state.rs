@@ -34,7 +34,7 @@ pub(super) enum Effect {
     },
 }
 
-/// A call to the supervisor.
+/// An action of the user: a call to the supervisor, or a verb to run.
 #[derive(Debug)]
 pub(super) enum Action {
     Send {
@@ -261,10 +261,10 @@ impl State {
             keys => {
                 let row = &mut self.members[self.shown];
                 if self.read_only {
-                    let leaves = |key| matches!(key, &Key::Control('c' | 'd'));
+                    let is_leave_key = |key| matches!(key, &Key::Control('c' | 'd'));
                     return keys
                         .iter()
-                        .any(leaves)
+                        .any(is_leave_key)
                         .then_some(Effect::Leave)
                         .into_iter()
                         .collect();
@@ -325,7 +325,7 @@ impl State {
         self.members[self.shown].transcript.was_painted(now);
     }
 
-    /// The last bytes, which erase the prompt.
+    /// Returns the last bytes to write; they erase the prompt.
     pub(super) fn leave(&mut self, now: Instant) -> Vec<u8> {
         let mut bytes = std::mem::take(&mut self.erase);
         bytes.extend(self.members[self.shown].transcript.leave(now));

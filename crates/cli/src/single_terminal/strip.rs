@@ -3,15 +3,15 @@
 //! ```text
 //!   lea ○ [ada ◐] ben ?•        ‹• fay ○ [gus ◐] ›?
 //! ```
-//! The shown member is always visible. An arrow replaces members that do not fit; its sign shows whether one of them
-//! has a permission request or unread output.
+//! The shown member is always visible. An arrow replaces members that do not fit; the sign beside the arrow shows
+//! whether one of these members has a permission request or unread output.
 
 use agent_team_protocol::MemberName;
 use agent_team_protocol::spec::Colour;
 use agent_team_terminal_ui::line::Line;
 use agent_team_terminal_ui::style::{Ink, Style};
 
-/// The sign of a member with output since it was last shown.
+/// The sign of a member that has printed output since it was last shown.
 const UNREAD: &str = "•";
 
 /// The sign of a member with a permission request.
@@ -48,7 +48,8 @@ impl Mark<'_> {
     }
 }
 
-/// Builds the strip in at most `columns` columns, or more when the shown member alone needs more. `shown` is its index.
+/// Builds the strip in at most `columns` columns, or in more if the shown member and the arrows need more. `shown` is
+/// the index of the shown member.
 pub(super) fn strip(marks: &[Mark<'_>], shown: usize, columns: usize) -> Line {
     let lines: Vec<Line> = (0..)
         .zip(marks)

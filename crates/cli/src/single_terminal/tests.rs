@@ -319,7 +319,7 @@ fn the_input_history_is_shared_by_all_members() {
     assert!(terminal.shown().contains("ada ▸ x"));
     terminal.press(&[Key::Up]);
     assert!(terminal.shown().contains("ada ▸ before"));
-    // A member that is added later has it, too.
+    // A member that is added later gets the history, too.
     let mut more = team("idle");
     let mut cleo = more.members[1].clone();
     cleo.name = "cleo".parse().unwrap();

@@ -77,8 +77,10 @@ pub(super) async fn perform(mut session: Session, action: Action) -> Result<Stri
                 Decision::Allow {
                     scope: Scope::Once, ..
                 } => format!("{request} is allowed, once"),
-                Decision::Allow { rules, .. } => {
-                    format!("{request} is allowed, for the team: {}", rules.join(" "))
+                Decision::Allow { scope, rules } => {
+                    let scope = scope.name();
+                    let text = format!("{request} is allowed, scope {scope} {}", rules.join(" "));
+                    text.trim_end().to_owned()
                 }
                 Decision::Deny { .. } | Decision::Unknown => format!("{request} is denied"),
             };

@@ -28,19 +28,21 @@ use super::state::{Mode, Top, View};
 /// Minimum columns for members and board beside the selected view.
 const WIDE: u16 = 140;
 
-/// Minimum columns for all views at once. The view keys then select the view that scrolls.
+/// Minimum columns for board and messages beside the output or the requests. The view keys then select the view that
+/// scrolls.
 const WIDEST: u16 = 180;
 
 /// Measurements of a drawn frame, which the state needs.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Drawn {
     /// Number of lines by which the view can be scrolled.
-    pub(super) scrolls: usize,
+    pub(super) max_scroll: usize,
     /// Columns and rows of the open question, if any.
     pub(super) question: Option<(usize, usize)>,
 }
 
-/// Draws a frame. `now` is for the ages of states, `wall_ms` (Unix time) for those of messages and requests.
+/// Draws a frame. Computes the ages of states from `now`, and those of messages and requests from `wall_ms`, the Unix
+/// time.
 pub(super) fn draw(
     frame: &mut Frame<'_>,
     top: &Top,
@@ -64,15 +66,15 @@ pub(super) fn draw(
         }
         Mode::Browse | Mode::Confirm(_) | Mode::Prompt { .. } => {
             let layout = match middle.width {
-                WIDEST.. => all_views(middle, top),
+                WIDEST.. => three_columns(middle, top),
                 WIDE.. => two_columns(middle, top),
                 _ => one_column(middle, top),
             };
             members::members(frame, layout.members, top, theme, now);
             for ViewArea { area, titles, view } in layout.views {
-                let scrolls = views::view(frame, area, (titles, view), top, theme, wall_ms);
+                let max_scroll = views::view(frame, area, (titles, view), top, theme, wall_ms);
                 if view == top.view {
-                    drawn.scrolls = scrolls;
+                    drawn.max_scroll = max_scroll;
                 }
             }
         }
@@ -127,7 +129,7 @@ fn two_columns(area: Rect, top: &Top) -> Areas {
     }
 }
 
-fn all_views(area: Rect, top: &Top) -> Areas {
+fn three_columns(area: Rect, top: &Top) -> Areas {
     let columns = [
         Constraint::Percentage(50),
         Constraint::Length(2),
@@ -153,11 +155,11 @@ fn all_views(area: Rect, top: &Top) -> Areas {
     }
 }
 
-/// Splits an area into the members and the part below them, `apart` rows apart.
-fn members_over(top: &Top, area: Rect, apart: u16) -> [Rect; 2] {
+/// Splits an area into the members and the part below them, with `gap` rows between.
+fn members_over(top: &Top, area: Rect, gap: u16) -> [Rect; 2] {
     let rows = [
         Constraint::Length(members_height(top, area)),
-        Constraint::Length(apart),
+        Constraint::Length(gap),
         Constraint::Fill(1),
     ];
     let [members, _, below] = Layout::vertical(rows).areas(area);
@@ -187,7 +189,7 @@ pub(super) fn text(
     (0..rows).map(row).collect()
 }
 
-/// The height of the members with their header: at most half of the area.
+/// The height of the members with their header: at most half of the area, or two rows if that is more.
 fn members_height(top: &Top, area: Rect) -> u16 {
     let wanted = u16::try_from(top.members().len() + 1).unwrap_or(u16::MAX);
     wanted.min((area.height / 2).max(2))

@@ -17,8 +17,10 @@ impl Top {
     /// Handles the keys of one read.
     pub(super) fn on_keys(&mut self, keys: &[Key], now: Instant) -> Vec<Effect> {
         self.changed = true;
-        let alone = keys.len() == 1;
-        let effects = keys.iter().filter_map(|key| self.on_key(key, alone, now));
+        let is_only_key = keys.len() == 1;
+        let effects = keys
+            .iter()
+            .filter_map(|key| self.on_key(key, is_only_key, now));
         effects.collect()
     }
 
@@ -26,7 +28,7 @@ impl Top {
         clippy::wildcard_enum_match_arm,
         reason = "all other keys do nothing here"
     )]
-    fn on_key(&mut self, key: &Key, alone: bool, now: Instant) -> Option<Effect> {
+    fn on_key(&mut self, key: &Key, is_only_key: bool, now: Instant) -> Option<Effect> {
         if *key == Key::Control('c') {
             return Some(Effect::Quit);
         }
@@ -41,7 +43,7 @@ impl Top {
                 let action = action.clone();
                 self.mode = Mode::Browse;
                 // Ignore keys from the same read: they were typed before the question appeared.
-                (*key == Key::Char('y') && alone).then_some(Effect::Perform(action))
+                (*key == Key::Char('y') && is_only_key).then_some(Effect::Perform(action))
             }
             Mode::Prompt { prompt, typed } => match key {
                 Key::Enter => {
@@ -58,7 +60,7 @@ impl Top {
                     None
                 }
             },
-            Mode::Question(question) => match question.on_key(key, alone, now) {
+            Mode::Question(question) => match question.on_key(key, is_only_key, now) {
                 KeyResult::Decided(decide) => {
                     self.mode = Mode::Browse;
                     Some(Effect::Perform(Action::Decide(decide)))
@@ -168,9 +170,9 @@ impl Top {
 
     fn select(&mut self, by: isize) {
         let names: Vec<_> = self.members().iter().map(|it| it.name.clone()).collect();
-        let here = names.iter().position(|name| Some(name) == self.selected());
+        let current = names.iter().position(|name| Some(name) == self.selected());
         let last = names.len().saturating_sub(1);
-        let next = here.map_or(0, |at| at.saturating_add_signed(by).min(last));
+        let next = current.map_or(0, |at| at.saturating_add_signed(by).min(last));
         self.select_member(names.into_iter().nth(next));
     }
 
@@ -212,12 +214,13 @@ impl Top {
     }
 
     fn switch_view(&mut self, by: usize) {
-        let here = View::ALL.iter().position(|view| *view == self.view);
-        let next = (here.unwrap_or(0) + by) % View::ALL.len();
+        let current = View::ALL.iter().position(|view| *view == self.view);
+        let next = (current.unwrap_or(0) + by) % View::ALL.len();
         self.show(View::ALL[next]);
     }
 
-    /// The next frame limits the position to the existing lines, in [`Top::on_frame_shown`].
+    /// Scrolls `away` from the initial position of the view, or back to it. The next frame limits the position to the
+    /// existing lines, in [`Top::on_frame_shown`].
     fn scroll(&mut self, away: bool, lines: usize) {
         self.scroll = if away {
             self.scroll.saturating_add(lines)

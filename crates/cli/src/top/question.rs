@@ -65,7 +65,7 @@ impl Question {
         lines.drain(visible).collect()
     }
 
-    /// Values are indented deeper than the field names, so that no value can look like a field name.
+    /// All lines, wrapped. Values are indented deeper than field names, so that no value can look like a field name.
     fn all_lines(&self, columns: usize) -> Vec<(Tone, String)> {
         let mut tone = Tone::Plain;
         let mut lines = Vec::new();
@@ -95,18 +95,18 @@ impl Question {
         self.dialog.resized();
     }
 
-    /// `alone`: the key was the only one in its read.
+    /// Handles a key. `is_only_key`: the read of the terminal returned no other key.
     #[expect(
         clippy::wildcard_enum_match_arm,
         reason = "all other keys do nothing here"
     )]
-    pub(super) fn on_key(&mut self, key: &Key, alone: bool, now: Instant) -> KeyResult {
+    pub(super) fn on_key(&mut self, key: &Key, is_only_key: bool, now: Instant) -> KeyResult {
         if *key == Key::Escape {
             return KeyResult::Later;
         }
         let mut typed = [0; 4];
         let typed: &[u8] = match key {
-            Key::Char(c) if alone => c.encode_utf8(&mut typed).as_bytes(),
+            Key::Char(c) if is_only_key => c.encode_utf8(&mut typed).as_bytes(),
             _ => &[],
         };
         match self.dialog.pressed(typed, now) {
@@ -145,7 +145,7 @@ mod tests {
 
     const LONG: Duration = Duration::from_secs(1);
 
-    /// Twelve lines: tool, name, ten of the command.
+    /// Twelve lines: the tool, the name and the eight lines of its argument, and two for the directory.
     fn question() -> Question {
         let command: Vec<String> = (1..=8).map(|line| format!("line {line}")).collect();
         let view = json!({
@@ -212,12 +212,12 @@ mod tests {
     fn pasted_and_batched_keys_decide_nothing() {
         let (mut question, start) = (question(), Instant::now());
         question.on_shown(40, 20, start);
-        for (key, alone) in [
+        for (key, is_only_key) in [
             (Key::Char('y'), false),
             (Key::Paste("y".into()), true),
             (Key::Enter, true),
         ] {
-            let result = question.on_key(&key, alone, start + LONG);
+            let result = question.on_key(&key, is_only_key, start + LONG);
             assert!(matches!(result, KeyResult::Open), "{key:?}");
         }
         let later = question.on_key(&Key::Escape, true, start);

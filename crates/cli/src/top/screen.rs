@@ -44,7 +44,7 @@ impl Screen {
         let terminal = Terminal::enter(BEGIN, END)?;
         let (columns, rows) = terminal.size();
         let frame = Bytes::default();
-        // crossterm would drop colours because of NO_COLOR; the theme has already decided that.
+        // crossterm would drop colours because of NO_COLOR; the theme has already decided whether to use colours.
         style::force_color_output(true);
         let viewport = Viewport::Fixed(Rect::new(0, 0, columns, rows));
         let backend = CrosstermBackend::new(frame.clone());

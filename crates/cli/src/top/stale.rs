@@ -6,10 +6,10 @@ use agent_team_client::EventSubject;
 use agent_team_protocol::TaskId;
 use agent_team_protocol::notification::EventNotice;
 
-/// From this number of outdated tasks on, the whole board is read.
+/// If more tasks are outdated, the whole board is read.
 const SINGLE_TASKS: usize = 64;
 
-/// The outdated data. The default value: none.
+/// The outdated data. By default nothing is outdated.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Stale {
     pub(super) team: bool,
@@ -37,7 +37,11 @@ impl Stale {
 
     /// Marks the data that an event outdates. `waiters` returns the tasks that depend on a task: an event about a task
     /// can unblock them without an event of their own.
-    pub(super) fn event(&mut self, event: &EventNotice, waiters: impl Fn(TaskId) -> Vec<TaskId>) {
+    pub(super) fn on_event(
+        &mut self,
+        event: &EventNotice,
+        waiters: impl Fn(TaskId) -> Vec<TaskId>,
+    ) {
         let Some(subject) = EventSubject::of(event) else {
             *self = Self::all();
             return;
@@ -77,7 +81,7 @@ mod tests {
                 at: 0,
                 event: to_raw_value(event).unwrap(),
             };
-            stale.event(&notice, |task| vec![TaskId(task.0 + 100)]);
+            stale.on_event(&notice, |task| vec![TaskId(task.0 + 100)]);
         }
         stale
     }

@@ -83,7 +83,7 @@ pub(super) enum Action {
     Down,
 }
 
-/// The status line: the result of an action or the error of a read, until the next key.
+/// The status line, such as the result of an action or an error; shown until the next key.
 #[derive(Debug)]
 pub(super) struct Status {
     pub(super) text: String,
@@ -222,7 +222,8 @@ impl Top {
         member.for_ms.saturating_add(since)
     }
 
-    /// The time until the text of a displayed age changes.
+    /// The time until the displayed age of a member's state changes. The ages of messages and requests need no timer:
+    /// each frame computes them.
     pub(super) fn next_age(&self, now: Instant) -> Option<Duration> {
         let ages = self.team.members.iter().map(|it| self.age_ms(it, now));
         let until_next = ages.map(|age| {
@@ -267,7 +268,7 @@ impl Top {
                         .get(&task)
                         .map_or_else(Vec::new, |it| it.blocks.clone())
                 };
-                self.stale.event(event, waiters);
+                self.stale.on_event(event, waiters);
                 self.more_decided |= self.decided.is_some() && self.stale.requests;
             }
             Notice::Transient(TransientNotice {
@@ -279,7 +280,7 @@ impl Top {
         }
     }
 
-    /// The connection was lost, or restored. After that all data is outdated.
+    /// The connection was lost or restored. When it is restored, all data counts as outdated.
     pub(super) fn set_disconnected(&mut self, disconnected: bool) {
         self.disconnected = disconnected;
         if !disconnected {
@@ -365,15 +366,15 @@ impl Top {
         matches!(self.view, View::Output | View::Messages)
     }
 
-    /// Must be called when a frame is on the screen. `scrolls`: the lines by which it could be scrolled; `question`:
-    /// columns and rows of the question.
+    /// Must be called when a frame is on the screen. `max_scroll`: the number of lines by which the view can be
+    /// scrolled; `question`: columns and rows of the question.
     pub(super) fn on_frame_shown(
         &mut self,
-        scrolls: usize,
+        max_scroll: usize,
         question: Option<(usize, usize)>,
         now: Instant,
     ) {
-        self.scroll = self.scroll.min(scrolls);
+        self.scroll = self.scroll.min(max_scroll);
         if let (Mode::Question(open), Some((columns, rows))) = (&mut self.mode, question) {
             let had_unread = open.has_unread_lines();
             open.on_shown(columns, rows, now);
@@ -384,6 +385,6 @@ impl Top {
 
 /// The number of members that wait for the user, for the first line.
 pub(super) fn waiting(members: &[MemberView]) -> usize {
-    let waits = members.iter().filter(|member| Need::of(member).is_some());
-    waits.count()
+    let waiting = members.iter().filter(|member| Need::of(member).is_some());
+    waiting.count()
 }

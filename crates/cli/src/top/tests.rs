@@ -264,7 +264,7 @@ fn d_toggles_decided_and_pending_requests() {
     assert_snapshot!("decided_40", screen(&top, now, 40, 20));
     press(&mut top, "d", now);
     assert!(top.decided.is_none() && !top.more_decided);
-    assert!(screen(&top, now, 80, 24).contains("r opens the first one"));
+    assert!(screen(&top, now, 80, 24).contains("r opens a request"));
     // A late result is ignored.
     top.set_decisions(vec![decided(8, "denied by lea", "bash: ls")]);
     assert!(top.decided.is_none());
@@ -424,8 +424,8 @@ fn output_starts_at_its_end_and_scrolls_back() {
     terminal
         .draw(|frame| drawn = super::draw::draw(frame, &top, PLAIN, now, WALL_MS))
         .unwrap();
-    assert_eq!(drawn.scrolls, 102 - 16);
-    top.on_frame_shown(drawn.scrolls, None, now);
+    assert_eq!(drawn.max_scroll, 102 - 16);
+    top.on_frame_shown(drawn.max_scroll, None, now);
     top.on_keys(&[Key::PageDown], now);
     assert_eq!(top.scroll, 102 - 16 - 10);
 }

@@ -22,7 +22,7 @@ pub(super) async fn run(
     member: Option<MemberName>,
     read_only: bool,
 ) -> Result<ExitCode, Failure> {
-    // A terminal that shows the panes itself is switched by the supervisor, which needs no terminal here.
+    // The supervisor can switch a terminal that shows the panes itself; stdin and stdout need not be a terminal then.
     if !output.is_json() && !caller::is_terminal() && !caller::terminal().shows_panes() {
         return Err(no_terminal());
     }
@@ -48,8 +48,8 @@ pub(super) async fn run(
     exec_viewer(answer)
 }
 
-/// Whether this member, or without one every running member, has no pane and cannot get one. A member with its own
-/// process can be attached without a pane; a hosted one cannot.
+/// Whether this member has no pane and cannot get a pane; without a member, whether this holds for every running
+/// member. A member with its own process can be attached without a pane; a hosted member cannot.
 async fn is_without_panes(
     session: &mut Session,
     member: Option<&MemberName>,

@@ -43,8 +43,8 @@ pub(super) async fn run(
         let Some(entry) = entry(&event, &mut subjects) else {
             continue;
         };
-        let of = entry.subject.as_ref().map(|subject| &subject.member);
-        if member.is_some() && of != member.as_ref() {
+        let subject_member = entry.subject.as_ref().map(|subject| &subject.member);
+        if member.is_some() && subject_member != member.as_ref() {
             continue;
         }
         match exported {

@@ -31,7 +31,7 @@ struct Changed {
     setting: Setting,
     /// The file that stores the override.
     file: String,
-    /// `now`, or `next_launch`.
+    /// When the change takes effect: `now` or `next_launch`.
     holds: &'static str,
 }
 
@@ -98,7 +98,7 @@ async fn change(
         ));
     }
     let is_reset = value.is_none();
-    let whose = format!("{} in {}", spec.name, spec.project.display());
+    let label = format!("{} in {}", spec.name, spec.project.display());
     overrides.set(key.clone(), value);
     let after = load(global, Some(&overrides)).await?;
     let name = key.to_string();
@@ -111,7 +111,7 @@ async fn change(
         let failure = Failure::of(ErrorCode::Invalid, format!("cannot set {name}: {why}"));
         return Err(failure.hint("list the settings with: agent-team config get"));
     }
-    overrides.save(&whose)?;
+    overrides.save(&label)?;
     let now = match key.is_limit() {
         true => apply_limit(&team, &key, &after).await?,
         false => false,
@@ -160,7 +160,7 @@ fn budget_of(key: &Key, loaded: &Loaded) -> (Option<MemberName>, Budget) {
     (Some(name.clone()), budget)
 }
 
-/// The team of this project, or the default team without a team file.
+/// Loads the team of `--team` or of this project; without a team file, the default team.
 async fn load(global: &Global, overrides: Option<&Overrides>) -> Result<Loaded, Failure> {
     let here = caller::current_directory()?;
     let directories = Directories::from_environment()?;

@@ -1,5 +1,5 @@
-//! `doctor`: checks the installation and this project and prints a hint for each problem. It starts no supervisor and
-//! repairs nothing.
+//! `doctor`: checks the installation and this project and prints a hint for each problem. It creates missing
+//! directories of agent-team; it starts no supervisor and repairs nothing else.
 
 mod check;
 pub(super) mod model;
@@ -133,7 +133,7 @@ fn user(is_root: bool) -> Option<Check> {
     is_root.then(|| Check::neutral("user", text).hint("run agent-team as an ordinary user"))
 }
 
-/// Finds the sandbox for the commands of agents by trying each one.
+/// Finds the sandbox for the commands of agents by trying each kind of sandbox.
 async fn sandbox() -> Check {
     const NAME: &str = "sandbox";
     let install = "install bubblewrap";

@@ -51,7 +51,7 @@ pub(super) async fn result_of(
     Ok(RunResult::of_run(view, rounds, team, tasks, total_ms))
 }
 
-/// Prints the answer to stdout and everything else to stderr.
+/// Prints the answer to stdout and a summary to stderr; with `--json`, only the result, to stdout.
 pub(super) fn show(result: &RunResult, output: Output) -> Result<(), Failure> {
     note(result, output);
     output.show(result, || match &result.final_answer {

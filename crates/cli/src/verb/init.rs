@@ -111,7 +111,7 @@ fn trust(here: &Path, file: &Path) -> Result<(), Failure> {
     };
     match agent_team_file::load(file, reading) {
         Ok(loaded) => trust::trust_own(&loaded),
-        // The template has no faults, so another file of the project has; `up` reports it.
+        // The template has no faults, so the fault is in another file of the project; `up` reports it.
         Err(_) => Ok(()),
     }
 }

@@ -61,7 +61,7 @@ fn to_stop(member: &MemberName) -> String {
     format!("{member} to stop (agent-team kill {member} kills it at once)")
 }
 
-/// Makes the call; after a second, prints what it waits for.
+/// Makes the call; after a second, prints `what` the command waits for.
 async fn call<M: Method<Args: Clone>>(
     global: &Global,
     output: Output,

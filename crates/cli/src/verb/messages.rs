@@ -1,4 +1,5 @@
-//! `messages`: lists the newest messages, oldest first, and marks those to the user as read.
+//! `messages`: lists the newest messages, oldest first, and marks those to the user as read unless
+//! `--peek` is given.
 
 use std::process::ExitCode;
 

@@ -28,7 +28,7 @@ pub(super) async fn run(
 
 fn text_of(answer: &ReopenAnswer) -> String {
     if answer.panes.is_empty() {
-        return "no member is without a pane\n".to_owned();
+        return "no member has lost its pane\n".to_owned();
     }
     let line = |reopened: &Reopened| match &reopened.pane {
         Some(pane) => format!("{} is shown in {}\n", reopened.member, text::line(pane)),

@@ -93,7 +93,8 @@ async fn show(session: &mut Session, request: RequestId) -> Result<RequestView, 
     Ok(session.query::<RequestShow>(OneRequest { request }).await?)
 }
 
-/// Sends the decision with the digest of the request as shown; the supervisor refuses it when the request has changed.
+/// Sends the decision with the digest of the request that was just read. If the request has changed since, the
+/// supervisor refuses the decision.
 async fn decide(
     session: &mut Session,
     output: Output,

@@ -66,8 +66,8 @@ pub(super) async fn run(
     Ok(ExitCode::SUCCESS)
 }
 
-/// Revokes a grant: that of a request, with the always-rules that its decision stored in the user's settings, or one
-/// stored rule, given by its text.
+/// Revokes permissions. With the id of a request: its grant, and the always-rules that its decision stored in the
+/// user's settings. With the text of an always-rule: this rule, and the grants of the decisions that stored it.
 async fn revoke(session: &mut Session, output: Output, what: String) -> Result<(), Failure> {
     let team = session.query::<TeamShow>(Nothing {}).await?.team;
     let settings = Directories::from_environment()?.config;

@@ -1,7 +1,7 @@
 //! `run`: gives the lead a goal, waits for the answer and prints it to stdout; with `--events` prints all events.
 //!
-//! A team that is not up is started headless and stopped afterwards; a running team keeps running and refuses flags
-//! that would change it.
+//! A team that is not up is started headless and stopped afterwards. A team that is up keeps running; flags that would
+//! change it are refused.
 
 mod stream;
 
@@ -59,6 +59,7 @@ pub(super) async fn run(
     outcome
 }
 
+/// Gives the goal to the lead and prints the result of the run; starts and stops the team if it was not up.
 async fn pursue(
     output: Output,
     args: &args::Run,
@@ -147,10 +148,10 @@ async fn pursue(
     })
 }
 
-/// The team that the goal is for.
+/// The team whose lead receives the goal.
 enum Target {
     Up(TeamEntry),
-    /// Not up: loaded from its file, to be started.
+    /// Not up: the team to start, as loaded from its file or as the default team.
     Down(TeamId, Box<Loaded>),
 }
 

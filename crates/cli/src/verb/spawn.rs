@@ -17,7 +17,8 @@ use crate::args::{self, Global};
 use crate::error::Failure;
 use crate::output::Output;
 
-/// How long a member whose model was not found in this environment is watched: the team's environment may have one.
+/// How long to poll a member whose model was not found in this environment: the environment of the team may contain the
+/// model's key.
 const MODEL_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Interval between two reads of the member's state.
@@ -76,8 +77,8 @@ pub(super) async fn run(
 /// Returns the member's state after its worker has opened the model.
 ///
 /// A worker reports ready before it opens its model, so a member without a model is ready for a moment and then held.
-/// This function runs the worker's program to find the model in the environment of this command. Only when that finds
-/// none does it poll the member until it is held or the timeout has passed.
+/// This function runs the worker's program to find the model in the environment of this command. Only if the
+/// program finds none, this function polls the member until it is held or the timeout has passed.
 async fn after_model_check(
     session: &mut Session,
     spawned: MemberAnswer,

@@ -113,8 +113,8 @@ fn table(team: &TeamView, document: &TeamStats<'_>) -> String {
         cells.extend(stats.cells(usage));
         table.row(cells);
     };
-    for (of, member) in document.members.iter().zip(&team.members) {
-        row(member.name.as_str(), &of.stats, &member.usage);
+    for (entry, member) in document.members.iter().zip(&team.members) {
+        row(member.name.as_str(), &entry.stats, &member.usage);
     }
     row("total", &document.total, &team.usage);
     table.render(columns())

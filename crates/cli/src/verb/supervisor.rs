@@ -30,7 +30,7 @@ pub(super) async fn run(output: Output, command: SupervisorCommand) -> Result<Ex
     }
 }
 
-/// How often a followed log is read. No notification exists for it: the supervisor may be what failed.
+/// Interval for reading a followed log. Polling also works if the supervisor, which sends notifications, has failed.
 const FOLLOW_INTERVAL: Duration = Duration::from_millis(200);
 
 #[derive(Serialize)]
@@ -38,7 +38,7 @@ struct LogText<'a> {
     text: &'a str,
 }
 
-/// Works without a running supervisor, whose log is most useful after it failed.
+/// Needs no running supervisor: the log is most useful after the supervisor failed.
 async fn logs(output: Output, follow: bool) -> Result<ExitCode, Failure> {
     let path = Directories::from_environment()?.supervisor_log();
     let (mut log, mut text) = Log::whole(path)?;
@@ -72,7 +72,7 @@ async fn stop(output: Output) -> Result<ExitCode, Failure> {
         let stopped = session.stop_supervisor();
         match output.waiting_for("all teams to stop", stopped).await {
             Ok(answer) => return receipt::show(output, &answer).map(ExitCode::from),
-            // The supervisor exited by itself, as it does after its last team.
+            // The supervisor exited by itself, as it does after its last team is down.
             Err(_) if Session::of_supervisor_to_stop().await?.is_none() => {}
             Err(error) => return Err(error.into()),
         }
@@ -83,7 +83,7 @@ async fn stop(output: Output) -> Result<ExitCode, Failure> {
 
 #[derive(Serialize)]
 struct Restarted {
-    /// `None` when none was running.
+    /// The process id of the previous supervisor; `None` when none was running.
     before: Option<u32>,
     pid: Option<u32>,
 }

@@ -117,7 +117,7 @@ fn changed(output: Output, answer: &TaskAnswer, done: &str) -> Result<ExitCode, 
     if !answer.overlaps.is_empty() {
         let others: Vec<_> = answer.overlaps.iter().map(TaskId::to_string).collect();
         output.note(&format!(
-            "note: {} in progress will change the same files",
+            "note: tasks in progress that change the same files: {}",
             others.join(", ")
         ));
     }
@@ -169,7 +169,8 @@ async fn graph(session: &mut Session, output: Output, dot: bool) -> Result<ExitC
     Ok(ExitCode::SUCCESS)
 }
 
-/// Arguments that end a task. Without a generation they apply to any claim, which only the user may do.
+/// The arguments of `complete`, `fail` and `release`. Without a generation they apply to any claim; only the user may
+/// omit it.
 fn end_arguments(task: TaskId, text: String) -> Result<EndTask, Failure> {
     Ok(EndTask {
         task,

@@ -18,7 +18,7 @@ pub(super) async fn run(
     output: Output,
     command: TeamCommand,
 ) -> Result<ExitCode, Failure> {
-    let of = |name: Option<String>| {
+    let session_of = |name: Option<String>| {
         let team = name.or_else(|| global.team.clone());
         Global { team, ..*global }.session()
     };
@@ -31,12 +31,12 @@ pub(super) async fn run(
             Ok(ExitCode::SUCCESS)
         }
         TeamCommand::Show { name } => {
-            let team = of(name)?.query::<TeamShow>(Nothing {}).await?;
+            let team = session_of(name)?.query::<TeamShow>(Nothing {}).await?;
             output.show(&team, || details(&team))?;
             Ok(ExitCode::SUCCESS)
         }
         TeamCommand::Delete { name } => {
-            let answer = of(name)?.call::<TeamDelete>(Nothing {}).await?;
+            let answer = session_of(name)?.call::<TeamDelete>(Nothing {}).await?;
             receipt::show(output, &answer).map(ExitCode::from)
         }
     }

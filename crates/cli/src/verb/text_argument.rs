@@ -1,4 +1,4 @@
-//! Texts that an argument contains, or stdin. Called by the verbs that send a text.
+//! Reads a text from an argument or from stdin. Called by the verbs that send a text.
 
 use std::io::Read;
 

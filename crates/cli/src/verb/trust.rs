@@ -1,5 +1,5 @@
-//! Trust in the lines of a project's files that allow something or run something. `up`, `run` and `init` call it before
-//! a team starts.
+//! Trust in the lines of a project's files that allow something or run something. `up` and `run` check it
+//! before a team starts; `init` grants it for its own template.
 //!
 //! The files come with the project and may be hostile: these lines take effect only after the user has trusted their
 //! digest. The trusted lines are stored for the project, so later only a change needs a new decision, and only the
@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::Failure;
 use crate::output::Output;
 
-/// The trusted lines as stored. Earlier versions stored only the digest, not as JSON.
+/// The trusted lines as stored. Earlier versions stored only the digest, as plain text.
 #[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Trusted {
     digest: String,
@@ -135,7 +135,7 @@ fn changes(widening: &Widening, before: Option<&[String]>) -> String {
     text
 }
 
-/// The error. For JSON it contains the lines; in text mode they were printed before.
+/// The error for untrusted lines. With `--json` its message contains the lines; otherwise they were printed before.
 fn untrusted(output: Output, widening: &Widening) -> Failure {
     let mut text = "cannot start the team: its files are not trusted".to_owned();
     if output.is_json() {
@@ -172,8 +172,8 @@ mod tests {
 
     #[test]
     fn trust_stored_by_earlier_versions_is_read() {
-        let place = tempfile::tempdir().unwrap();
-        let file = place.path().join("trusted");
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("trusted");
         assert_eq!(read(&file), Trusted::default());
         private_file::create(&file, b"0123").unwrap();
         assert_eq!(read(&file).digest, "0123");

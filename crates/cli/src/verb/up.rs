@@ -1,4 +1,5 @@
-//! `up`: starts the team of this project, or applies changes of its team file. `run` uses its loading and checks.
+//! `up`: starts the team of this project, or applies changes of its team file. `run`, `config` and `role` call
+//! its functions that load and check a team.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -94,8 +95,8 @@ pub(super) async fn run(
         };
     }
     output.show(&answer, || text_of(&answer, args.dry_run))?;
-    let stays = args.detach || args.dry_run || output.is_json();
-    if stays || !caller::is_terminal() {
+    let never_attaches = args.detach || args.dry_run || output.is_json();
+    if never_attaches || !caller::is_terminal() {
         return Ok(ExitCode::SUCCESS);
     }
     if answer.placement == Placement::Hosted {
@@ -121,7 +122,7 @@ pub(super) fn check_lead(spec: &TeamSpec) -> Result<(), Failure> {
         .hint("add mode = \"lead\" or a [lead] table to the team file"))
 }
 
-/// Refuses `--panes` with another placement than a running team has: it is not moved.
+/// Refuses `--panes` with a placement that differs from that of a running team: its members are not moved.
 async fn check_placement(session: &mut Session, up: &Up) -> Result<(), Failure> {
     let would_be = Up {
         dry_run: true,
@@ -383,8 +384,10 @@ async fn load_with(
         return Ok(agent_team_file::of_workers(workers, reading)?);
     }
     if args.number.is_some() {
-        return Err(Failure::usage("cannot use -n: the team has a team file")
-            .hint("add or remove members in the team file"));
+        return Err(Failure::usage(
+            "cannot use -n: it needs a goal and a project without a team file",
+        )
+        .hint("add or remove members in the team file"));
     }
     let Some(name) = &global.team else {
         let file = file.ok_or_else(no_file_here)?;

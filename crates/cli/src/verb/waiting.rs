@@ -47,7 +47,7 @@ pub(super) async fn within<T>(
     })
 }
 
-/// Waits for `ended`. Unless the output is JSON, reports tasks that end after the revision `after`.
+/// Waits for `ended`. Unless the output is JSON, reports progress from the revision `after` on.
 pub(super) async fn until<T>(
     session: &Session,
     output: Output,
@@ -135,7 +135,8 @@ fn clear(progress: &mut Option<Progress>) {
     }
 }
 
-/// The progress display: a line for each task that ended, and on a terminal a status line.
+/// The progress display: a line for each task that ended, for each message to the user and for each member that waits;
+/// on a terminal also a status line.
 struct Progress {
     events: Subscription,
     /// Connection for reading the objects that events name.

@@ -46,7 +46,8 @@ fn in_terminal(rig: &Rig, arguments: &[&str], in_tmux: bool) -> (String, Option<
     })
 }
 
-/// Answers `team/attach` with a program that prints `TMUX` and exits with 9.
+/// Plays the supervisor. With `up`, answers `team/up`. With `attaches`, or without `up`, answers `team/attach` with a
+/// program that prints `TMUX` and exits with 9.
 fn attach(supervisor: &Supervisor, up: bool, placement: &str, attaches: bool) {
     let mut peer = supervisor.accept();
     if up {

@@ -144,7 +144,7 @@ fn a_process_that_survives_down_exits_with_7() {
 }
 
 #[test]
-fn events_end_at_the_newest_revision_of_their_start() {
+fn events_end_at_the_head_of_their_subscription() {
     let rig = Rig::new();
     let supervisor = Supervisor::start(&rig);
     let command = rig.start(&["events", "--after", "1", "--json"]);

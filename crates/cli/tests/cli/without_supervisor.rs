@@ -9,7 +9,7 @@ use serde_json::{Value, json as document};
 use crate::rig::{CommandOutput, Rig, command_output, json, write_program};
 
 #[test]
-fn help_fits_a_terminal_and_names_every_verb() {
+fn help_fits_a_terminal_and_lists_verbs() {
     let rig = Rig::new();
     let help = rig.run(&["--help"]);
     assert_eq!((help.code, help.stderr.as_str()), (0, ""));
@@ -195,8 +195,8 @@ fn a_variable_without_a_value_is_refused_with_its_line() {
     rig.team_file("[[member]]\nname = \"ada\"\nprompt = \"Write {{lang}}.\"\n");
     let output = rig.run(&["up", "--var", "langs=Rust"]);
     assert_eq!(output.code, 2);
-    let place = "team.toml:3:17: there is no value for `{{lang}}`";
-    assert!(output.stderr.contains(place), "{}", output.stderr);
+    let position = "team.toml:3:17: there is no value for `{{lang}}`";
+    assert!(output.stderr.contains(position), "{}", output.stderr);
     assert!(
         output.stderr.contains("--var lang=VALUE"),
         "{}",
@@ -212,7 +212,7 @@ fn a_variable_without_a_value_is_refused_with_its_line() {
 }
 
 #[test]
-fn planned_engines_are_refused_by_name() {
+fn unknown_engines_and_unset_variables_are_refused() {
     let rig = Rig::new();
     let output = rig.run(&["spawn", "worker", "--engine", "acp"]);
     assert_eq!(output.code, 2);
@@ -350,7 +350,7 @@ fn doctor_reports_problems_and_starts_nothing() {
     let rig = Rig::new();
     let programs = rig.directory.path().join("bin");
     fs::create_dir(&programs).unwrap();
-    // Copy the program: beside the built one there may be other binaries.
+    // Copy the program: the build directory may contain the other binaries.
     let program = programs.join("agent-team");
     fs::copy(env!("CARGO_BIN_EXE_agent-team"), &program).unwrap();
     let version = format!("#!/bin/sh\necho agent-team {}\n", env!("CARGO_PKG_VERSION"));

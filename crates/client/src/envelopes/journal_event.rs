@@ -265,7 +265,7 @@ pub(super) struct TranscriptSummary {
     pub(super) spent: Usage,
 }
 
-/// A value of the team's memory, as JSON.
+/// Parses a stored text as JSON; a text that is not JSON becomes a JSON string.
 pub(super) fn json(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_else(|_| Value::String(text.to_owned()))
 }

@@ -91,7 +91,7 @@ impl Envelopes {
                 };
                 envelopes.push(self.wrap(Some(name), result, origin));
             }
-            // `output` contains these lines.
+            // The CUSTOM event `output` contains these lines.
             Said::Lines { .. } | Said::Unknown => {}
         }
     }

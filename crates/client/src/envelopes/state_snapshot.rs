@@ -6,7 +6,7 @@ use agent_team_protocol::envelope::state_snapshot::{
 use agent_team_protocol::view::{MemberState, MemberView, TaskView, TeamView};
 use serde::Serialize;
 
-/// The state at the revision of `team`; its tasks may be newer.
+/// The state at the revision of `team`; the tasks may be newer.
 pub(super) fn of(team: &TeamView, tasks: &[TaskView]) -> StateSnapshot {
     let members = team.members.iter();
     StateSnapshot {

@@ -33,7 +33,8 @@ pub enum SessionError {
     Stopped,
 }
 
-/// The refusal of the supervisor with its hint, or one with this error and its causes.
+/// Returns the supervisor's refusal if the error contains one; otherwise an internal error with this error and its
+/// causes.
 impl From<SessionError> for Refusal {
     fn from(error: SessionError) -> Self {
         if let SessionError::Call(CallError::Refused(refusal))

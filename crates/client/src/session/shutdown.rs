@@ -1,5 +1,5 @@
-//! Waits for the supervisor's exit and reports it as receipts: after the last team is down it exits by itself, or the
-//! user stops it.
+//! Waits for the supervisor's exit and reports it as receipts. The supervisor exits by itself after the last team is
+//! down, or when the user stops it.
 
 use std::time::Duration;
 
@@ -14,8 +14,12 @@ use super::error::SessionError;
 const EXIT_TIMEOUT: Duration = Duration::from_secs(10);
 
 impl Session {
-    /// Closes the connection and waits for the supervisor's exit; returns the receipts of its process and socket. Empty
-    /// while it has other teams.
+    /// Closes the connection and waits for the supervisor's exit; returns the receipts of its process and socket. Does
+    /// not wait while a member of any team is not stopped (no receipts), or while other clients are connected (receipts
+    /// of a kept process and socket).
+    ///
+    /// # Errors
+    /// As [`Session::call`].
     pub async fn release_supervisor(mut self) -> Result<Vec<Receipt>, SessionError> {
         let (status, supervisor) = self.status_and_process().await?;
         let members = status.teams.iter().flat_map(|team| &team.members);
@@ -34,6 +38,9 @@ impl Session {
     }
 
     /// Stops the supervisor and all teams; returns the receipts.
+    ///
+    /// # Errors
+    /// As [`Session::call`].
     pub async fn stop_supervisor(mut self) -> Result<DownAnswer, SessionError> {
         let (status, supervisor) = self.status_and_process().await?;
         let mut answer = self.call::<SupervisorStop>(Nothing {}).await?;

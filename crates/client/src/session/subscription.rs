@@ -53,6 +53,10 @@ pub struct Subscription {
 }
 
 impl Subscription {
+    /// Subscribes to the events after this revision; with `transient`, also to transient notifications.
+    ///
+    /// # Errors
+    /// As [`Session::wait_for`].
     pub async fn new(
         session: Session,
         after: Revision,
@@ -70,6 +74,7 @@ impl Subscription {
         Ok(subscription)
     }
 
+    /// The newest revision when the subscription began.
     pub fn head(&self) -> Revision {
         self.head
     }
@@ -94,7 +99,8 @@ impl Subscription {
     /// Returns the next notification. Cancellation-safe.
     ///
     /// # Errors
-    /// The supervisor was stopped, or no other one can be started.
+    /// The user stopped the supervisor, the supervisor refuses the subscription, or no supervisor can be reached or
+    /// started.
     pub async fn next(&mut self) -> Result<Notice, SessionError> {
         loop {
             if let Step::Notice(notice) = self.step().await? {

@@ -1,4 +1,6 @@
-//! Budgets: warns at 80 % of a limit, blocks members at 100 %, and unblocks them when the limit is raised.
+//! Budgets: warns at 80 % of a limit, and blocks members at 100 %. A higher limit or a new goal unblocks them.
+//!
+//! A budget belongs to a member or to the team. In the functions below, `owner` is that member, or `None` for the team.
 
 use agent_team_protocol::id::{MemberName, Party};
 use agent_team_protocol::value::{Budget, Usage};
@@ -40,7 +42,8 @@ impl Decider<'_> {
         Ok(Answer::Done.into())
     }
 
-    /// Records every changed standing and notifies the members and the user.
+    /// Records every changed standing. The lead and the user are notified of a higher standing; members that a change
+    /// blocks or unblocks receive a new allowance.
     pub(super) fn judge_budgets(&mut self) {
         let now = self.context.now;
         let of_team = self
@@ -48,7 +51,7 @@ impl Decider<'_> {
             .account
             .judge(&self.team.spec.budget, &self.team.spent, now);
         for (measure, standing) in of_team {
-            self.stand(None, measure, standing);
+            self.change_standing(None, measure, standing);
         }
         let of_members: Vec<_> = self
             .team
@@ -61,35 +64,35 @@ impl Decider<'_> {
             .collect();
         for (name, judged) in of_members {
             for (measure, standing) in judged {
-                self.stand(Some(name.clone()), measure, standing);
+                self.change_standing(Some(name.clone()), measure, standing);
             }
         }
     }
 
-    fn stand(&mut self, whose: Option<MemberName>, measure: Measure, standing: Standing) {
-        let Some((account, _, _)) = self.accounts(whose.as_ref()) else {
+    fn change_standing(&mut self, owner: Option<MemberName>, measure: Measure, standing: Standing) {
+        let Some((account, _, _)) = self.usage_and_limits(owner.as_ref()) else {
             return;
         };
         let before = account.standing(measure);
         self.record(Event::BudgetStands {
-            member: whose.clone(),
+            member: owner.clone(),
             measure,
             standing,
         });
         if standing > before {
-            self.notify_standing(whose.as_ref(), measure, standing);
+            self.notify_standing(owner.as_ref(), measure, standing);
         }
         if (before == Standing::Spent) != (standing == Standing::Spent) {
             let concerned = |member: &Member| {
                 member.spec.budget.is_some()
-                    && whose.as_ref().is_none_or(|name| *name == member.spec.name)
+                    && owner.as_ref().is_none_or(|name| *name == member.spec.name)
             };
-            self.notify_budgets(self.names(concerned));
+            self.send_allowances(self.names(concerned));
         }
     }
 
-    pub(super) fn notify_budgets(&mut self, names: Vec<MemberName>) {
-        for member in names {
+    pub(super) fn send_allowances(&mut self, members: Vec<MemberName>) {
+        for member in members {
             self.effect(Effect::SendAllowance { member });
         }
     }
@@ -98,18 +101,18 @@ impl Decider<'_> {
     /// act on it.
     fn notify_standing(
         &mut self,
-        whose: Option<&MemberName>,
+        owner: Option<&MemberName>,
         measure: Measure,
         standing: Standing,
     ) {
-        let Some((account, budget, spent)) = self.accounts(whose) else {
+        let Some((account, budget, spent)) = self.usage_and_limits(owner) else {
             return;
         };
         let used = account.used(spent, self.context.now).of(measure);
         let limit = measure.limit(budget).unwrap_or(0);
-        let name = whose.map_or("the team", MemberName::as_str);
+        let name = owner.map_or("the team", MemberName::as_str);
         let lead = self.lead();
-        let is_lead = whose.is_none_or(|name| lead == Party::Member(name.clone()));
+        let blocks_lead = owner.is_none_or(|name| lead == Party::Member(name.clone()));
         let (to, text) = match standing {
             Standing::Within => return,
             Standing::Warned => {
@@ -122,24 +125,23 @@ impl Decider<'_> {
                 (vec![lead, Party::User], text)
             }
             Standing::Spent => {
-                let who = whose.map_or("every member with a model", MemberName::as_str);
+                let blocked = owner.map_or("every member with a model", MemberName::as_str);
                 let out = OutOfBudget {
                     measure,
-                    of: whose.map(|name| name.as_str().into()),
+                    of: owner.map(|name| name.as_str().into()),
                     limit,
                 };
-                if !is_lead && lead != Party::User {
-                    self.notify([lead], format!("{who} waits: {}", out.for_model()));
+                if !blocks_lead && lead != Party::User {
+                    self.notify([lead], format!("{blocked} waits: {}", out.for_model()));
                 }
-                (vec![Party::User], format!("{who} waits: {out}"))
+                (vec![Party::User], format!("{blocked} waits: {out}"))
             }
         };
         self.notify(to, text);
     }
 
-    /// The usage and limits of the member, or of the team.
-    fn accounts(&self, whose: Option<&MemberName>) -> Option<(&Account, &Budget, &Usage)> {
-        match whose {
+    fn usage_and_limits(&self, owner: Option<&MemberName>) -> Option<(&Account, &Budget, &Usage)> {
+        match owner {
             None => Some((&self.team.account, &self.team.spec.budget, &self.team.spent)),
             Some(name) => {
                 let member = self.team.member(name)?;

@@ -1,8 +1,8 @@
-//! Ends runs without an answer on request: the user cancels the goal, or a command that waits for it reports that it
-//! failed.
+//! Ends a run without an answer, in two cases: the user cancels its goal, or the driver has reported to a waiting
+//! caller that the run cannot end by itself.
 //!
-//! Cancelling leaves the members up. It cancels every open task that members added for the goal; the user's own tasks
-//! stay as they are.
+//! Cancelling leaves the members up. It cancels every open task that members or rounds added for the goal; the user's
+//! own tasks stay as they are.
 
 use agent_team_protocol::id::{Party, RunId};
 
@@ -26,7 +26,8 @@ impl Decider<'_> {
             self.record(Event::TaskCancelled { task: task.id });
             self.abandon(&Origin::User, task, "the user cancelled the goal");
         }
-        // A round under way must end before its run does.
+        // The round ends before its run: `Run::round_under_way` finds no round in a run that has ended, so the round
+        // would stay without an end.
         self.end_round();
         let mut why = "cancelled by the user".to_owned();
         if !reason.trim().is_empty() {
@@ -61,7 +62,7 @@ impl Decider<'_> {
         by_members.cloned().collect()
     }
 
-    /// A caller was notified that the run failed, so the run ends here: the next goal starts a new one.
+    /// The driver has reported to a caller that the run failed. It ends here, so that the next goal starts a new run.
     pub(super) fn run_stuck(&mut self, run: RunId, reason: String) {
         let under_way = self.team.run.as_ref().filter(|it| it.is_under_way());
         if under_way.is_some_and(|under_way| under_way.id == run) {

@@ -44,7 +44,7 @@ impl Decider<'_> {
         }
     }
 
-    /// Returns the claims of a member that has no process left to the board.
+    /// Returns a member's claims to the board. The member must have no process left.
     pub(super) fn return_claims(&mut self, member: &MemberName, why: &str) {
         for task in self.claims_of(member) {
             if may_start_again(&task) {
@@ -61,8 +61,8 @@ impl Decider<'_> {
         }
     }
 
-    /// Returns a claim on request. Its owner does not claim it again on its own. A task that its owners have released
-    /// too often fails, so that it does not circle between members without end.
+    /// Releases a claimed task on request. Its former owner does not claim it again on its own. A task that its owners
+    /// have released too often fails, so that it does not circle between members without end.
     pub(super) fn release_claim(&mut self, by: &Party, task: &Task, note: Arc<str>) {
         if !may_start_again(task) {
             let note = &note[..note.floor_char_boundary(NOTE_MAX)];
@@ -98,8 +98,8 @@ impl Decider<'_> {
         }
     }
 
-    /// Removes the assignee from pending tasks of a member that leaves, so that others can claim them. Tasks of the
-    /// team file keep theirs.
+    /// Removes the assignee from pending tasks of a member that leaves, so that other members can claim them. Tasks of
+    /// the team file keep their assignee.
     pub(super) fn free_tasks_for(&mut self, member: &MemberName) {
         let tasks = self.team.board.iter().filter(|task| {
             task.spec.assignee.as_ref() == Some(member)

@@ -20,11 +20,11 @@ const RESTART_GRACE_MS: u64 = 2_000;
 const EXIT_REPORT_MS: u64 = 2_000;
 
 impl Decider<'_> {
-    pub(super) fn spawn(&mut self, by_hand: SpawnSpec) -> CallResult {
-        let name = match by_hand.name {
+    pub(super) fn spawn(&mut self, requested: SpawnSpec) -> CallResult {
+        let name = match requested.name {
             Some(name) if name.is_reserved() => return Err(Refused::ReservedName(name)),
             Some(name) => name,
-            None => self.next_name(by_hand.role.as_str())?,
+            None => self.next_name(requested.role.as_str())?,
         };
         if self.team.member(&name).is_some() {
             return Err(Refused::NameTaken(name));
@@ -32,10 +32,10 @@ impl Decider<'_> {
         self.check_member_limit(1)?;
         let spec = MemberSpec {
             name: name.clone(),
-            role: by_hand.role,
+            role: requested.role,
             by_hand: true,
             lead: false,
-            ..by_hand.like
+            ..requested.like
         };
         self.record(Event::MemberAdded { spec });
         self.record(Event::MemberWanted {
@@ -160,8 +160,8 @@ impl Decider<'_> {
         }
     }
 
-    /// Ends the member's launch, or its wait for the next one; `then` is its next state. Without grace the process tree
-    /// is killed immediately.
+    /// Ends the member's launch, or its wait for the next one; `then` is its next state. Without grace, or before the
+    /// worker is ready, the process tree is killed immediately.
     pub(super) fn end(&mut self, name: &MemberName, grace_ms: u64, then: Then, reason: &str) {
         let Some(member) = self.team.member(name) else {
             return;
@@ -189,8 +189,8 @@ impl Decider<'_> {
             Life::Ready { launch, .. } | Life::StopRequested { launch, .. } if grace_ms > 0 => {
                 self.acknowledge_stop_request(name);
                 if matches!(then, Then::Stop | Then::Remove) {
-                    // The member will not receive another decision, and must not wait for one while it exits.
-                    self.withdraw_waiting(name);
+                    // The member will not receive another decision, and must not wait for a decision while it exits.
+                    self.withdraw_open_requests(name);
                 }
                 let kill_at = self.context.now.after_ms(grace_ms);
                 let (member, launch) = (name.clone(), launch.id);
@@ -246,7 +246,7 @@ impl Decider<'_> {
         }
     }
 
-    /// From here on the launch is not trusted: its whole process tree is killed.
+    /// Ends the launch without grace: its whole process tree is killed.
     fn end_launch(&mut self, name: &MemberName, reason: &str, then: Then) {
         let Some(launch) = self
             .team
@@ -287,8 +287,8 @@ impl Decider<'_> {
         });
     }
 
-    /// Whether the worker is the launch's only process: the launch never held a task. Agents can run programs outside a
-    /// task, so a member with a transcript never qualifies.
+    /// Whether the worker is certainly the launch's only process: the launch never held a task, and the member has no
+    /// transcript, because an agent can run programs outside a task.
     fn ran_nothing(&self, member: &Member) -> bool {
         !member.worked
             && member.transcript == TranscriptSummary::default()
@@ -369,7 +369,7 @@ impl Decider<'_> {
                 let then = Then::Recover {
                     ready_since: Some(member.since),
                 };
-                self.end_worker(&name, launch, "its process exited without a reason", then);
+                self.end_worker(&name, launch, "its process exited without a report", then);
             }
             Life::StopRequested {
                 asked: StopRequest { then, .. },

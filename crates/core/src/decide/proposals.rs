@@ -13,8 +13,8 @@ use crate::team::answers::Answer;
 use crate::team::lock::Proposed;
 
 impl Decider<'_> {
-    /// Adds a plan for approval; rules do not apply to it. It replaces the previous plan, whether that was decided or
-    /// not.
+    /// Adds a plan for approval; rules do not apply to it. It replaces the member's previous plan and withdraws the
+    /// member's open requests. If the same plan is already pending, returns its request.
     pub(super) fn propose(&mut self, by: &Origin, digest: Arc<str>, call: Arc<str>) -> CallResult {
         let (name, _) = by.member()?;
         check_size("the plan", &call, CALL_MAX)?;
@@ -32,7 +32,7 @@ impl Decider<'_> {
             let request = same.id;
             return Ok(Answer::Request { request }.into());
         }
-        self.withdraw_waiting(name);
+        self.withdraw_open_requests(name);
         let request = self.record_asked(name.clone(), digest, call, Some(plan));
         let number = plan.number;
         let show = CommandLine::ShowRequest(request);
@@ -51,7 +51,8 @@ impl Decider<'_> {
         }
     }
 
-    /// Withdraws requests and plans that were made for another task: their approval must not carry over to this one.
+    /// Withdraws the member's open requests if its plan is for another task: an approval for that task must not carry
+    /// over to this one.
     pub(super) fn withdraw_for_task(&mut self, name: &MemberName, task: TaskId) {
         let lock = self.team.member(name).filter(|it| it.spec.must_plan);
         let Some(lock) = lock.map(|member| member.lock) else {
@@ -60,7 +61,7 @@ impl Decider<'_> {
         let pending = self.team.requests.pending_plan(name);
         let plan = pending.and_then(|request| request.plan).or(lock.open);
         if plan.is_some_and(|plan| plan.task != Some(task)) {
-            self.withdraw_waiting(name);
+            self.withdraw_open_requests(name);
         }
     }
 }

@@ -1,4 +1,5 @@
-//! Permission requests: made by members, decided by the user, each consumed at most once.
+//! Permission requests: made by members, and decided by the user. The lead may deny requests of other members, and
+//! allow those that the user delegated to it. Each permission is consumed at most once.
 
 use std::sync::Arc;
 
@@ -23,8 +24,8 @@ pub(super) const CALL_MAX: usize = 256 << 10;
 const NOT_ANSWERED: &str = "not answered in time";
 
 impl Decider<'_> {
-    /// Records what the rules decide; everything else becomes a pending request. A repeated call returns its open
-    /// request.
+    /// Records the call as allowed or denied if the rules or the member's lock decide it; otherwise it becomes a
+    /// pending request. A repeated call returns its open request.
     pub(super) fn ask(
         &mut self,
         by: &Origin,
@@ -245,8 +246,8 @@ impl Decider<'_> {
             let Some(request) = request.filter(|it| it.is_pending() && it.plan.is_none()) else {
                 continue;
             };
-            let of_one = matches!(scope, Scope::Task | Scope::Member);
-            if of_one && Some(&request.member) != member.as_ref() {
+            let is_for_one_member = matches!(scope, Scope::Task | Scope::Member);
+            if is_for_one_member && Some(&request.member) != member.as_ref() {
                 continue;
             }
             self.record(Event::RequestAllowed {
@@ -295,7 +296,7 @@ impl Decider<'_> {
         Ok(Answer::Done.into())
     }
 
-    pub(super) fn settle_plan(&mut self, settings: Arc<str>) -> CallResult {
+    pub(super) fn replace_settings(&mut self, settings: Arc<str>) -> CallResult {
         if self.team.spec.settings != settings {
             let spec = TeamSpec {
                 settings,
@@ -316,15 +317,16 @@ impl Decider<'_> {
         Ok(Answer::Done.into())
     }
 
-    /// Withdraws the member's open requests at the end of its turn: it no longer waits for decisions, and must not use
-    /// a permission from this turn later.
-    pub(super) fn withdraw_waiting(&mut self, name: &MemberName) {
+    /// Withdraws the member's open requests, for example at the end of its turn: it no longer waits for decisions, and
+    /// must not use a permission from this turn later.
+    pub(super) fn withdraw_open_requests(&mut self, name: &MemberName) {
         for (request, was_pending) in self.open_requests_of(name) {
             self.withdraw(request, was_pending);
         }
     }
 
-    /// Informs the lead only if the request was still pending: the lead already knows the end of a decided one.
+    /// Informs the lead only if the request was still pending: the lead was informed of an earlier decision when it was
+    /// made.
     fn withdraw(&mut self, request: RequestId, was_pending: bool) {
         self.record(Event::RequestWithdrawn { request });
         if was_pending {
@@ -332,7 +334,8 @@ impl Decider<'_> {
         }
     }
 
-    /// Records an event that ends a member's launch or parks it, which withdraws its open requests unless it continues.
+    /// Records an event that ends a member's launch or parks the member. The event withdraws the member's open requests
+    /// unless the member continues; the lead is informed of those that were pending.
     pub(super) fn record_end(&mut self, name: &MemberName, event: Event) {
         let open = self.open_requests_of(name);
         self.record(event);

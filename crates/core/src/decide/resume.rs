@@ -1,4 +1,5 @@
-//! Start of a supervisor: repeats effects that may have been lost, or, after a reboot, ends every launch.
+//! Start of a supervisor: repeats effects that may have been lost, or, after a reboot, ends every launch. Also holds
+//! members whose settings this version cannot read.
 
 use std::sync::Arc;
 
@@ -29,17 +30,18 @@ impl Decider<'_> {
         self.unsettled = true;
     }
 
-    /// Stops the member and holds it. A member that is stopped, held or leaving keeps its state.
+    /// Stops the member and holds it. Does nothing if the member is stopped or held, or if its stop, removal or hold
+    /// was decided before.
     pub(super) fn hold_unreadable(&mut self, name: &MemberName, reason: Arc<str>) {
         let Some(member) = self.team.member(name) else {
             return;
         };
-        let ends = matches!(member.life, Life::Stopped | Life::Held { .. })
+        let is_ending = matches!(member.life, Life::Stopped | Life::Held { .. })
             || matches!(
                 member.life.then(),
                 Some(Then::Stop | Then::Remove | Then::Hold { .. })
             );
-        if !ends {
+        if !is_ending {
             let then = Then::Hold { reason };
             self.end(name, CHANGE_GRACE_MS, then, "its settings cannot be read");
         }

@@ -101,9 +101,9 @@ impl Decider<'_> {
         let Some(run) = self.team.run.as_ref().filter(|run| run.is_under_way()) else {
             return;
         };
-        // Without a working lead the whole team may be going down: the run waits for the lead.
-        let lead_works = self.team.lead().is_some_and(|lead| lead.life.may_work());
-        if !lead_works || run.round_under_way().is_some() {
+        // If the lead cannot work, the whole team may be going down: the run waits for the lead.
+        let lead_may_work = self.team.lead().is_some_and(|lead| lead.life.may_work());
+        if !lead_may_work || run.round_under_way().is_some() {
             return;
         }
         let (id, round) = (run.id, run.rounds_so_far() + 1);
@@ -240,7 +240,7 @@ impl Decider<'_> {
         if taken_from.as_ref() == Some(&assignee) {
             return Some(note.unwrap_or_else(|| "it was released".into()));
         }
-        // The team is going down: the run continues when it comes back up.
+        // If the lead cannot work, the whole team may be going down: the run continues after the next `up`.
         if !self.team.lead().is_some_and(|lead| lead.life.may_work()) {
             return None;
         }
@@ -282,7 +282,7 @@ impl Decider<'_> {
 
     pub(super) fn end_run(&mut self, run: RunId, answer: Arc<str>) {
         self.record(Event::RunFinished { run, answer });
-        self.leave_after_run("the run is finished");
+        self.go_down_after_run("the run is finished");
     }
 
     pub(super) fn fail_run(&mut self, run: RunId, failure: Failure, reason: String) {
@@ -291,10 +291,10 @@ impl Decider<'_> {
             failure,
             reason: reason.into(),
         });
-        self.leave_after_run("the run has failed");
+        self.go_down_after_run("the run has failed");
     }
 
-    fn leave_after_run(&mut self, why: &str) {
+    fn go_down_after_run(&mut self, why: &str) {
         if self.team.run.as_ref().is_some_and(|run| run.then_down) {
             self.end_all(GRACE_MS, why);
         }

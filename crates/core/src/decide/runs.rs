@@ -47,7 +47,7 @@ impl Decider<'_> {
             self.record(Event::RunAbandoned { run });
         }
         let run = RunId(self.team.run.as_ref().map_or(0, |run| run.id.0) + 1);
-        let waited = self.names(|member| self.team.out_of_budget(member).is_some());
+        let blocked = self.names(|member| self.team.out_of_budget(member).is_some());
         self.record(Event::RunStarted {
             run,
             goal: goal.clone(),
@@ -56,9 +56,10 @@ impl Decider<'_> {
             first_task: Some(self.team.next_task()),
         });
         if self.member(&lead)?.spec.must_plan {
-            self.withdraw_waiting(&lead);
+            // A new goal locks the lead: an approval for the previous goal must not carry over.
+            self.withdraw_open_requests(&lead);
         }
-        self.notify_budgets(waited);
+        self.send_allowances(blocked);
         // In rounds the question to the lead's model contains the goal.
         if self.team.spec.strategy == Strategy::Lead {
             self.accept(
@@ -87,14 +88,14 @@ impl Decider<'_> {
         Ok(Answer::Run { run: id }.into())
     }
 
-    pub(super) fn append(&mut self, by: &Origin, growth: TurnProgress) -> CallResult {
+    pub(super) fn append(&mut self, by: &Origin, progress: TurnProgress) -> CallResult {
         let (name, _) = by.member()?;
         let TurnProgress {
             items,
             read,
             spent,
             rests,
-        } = growth;
+        } = progress;
         let before = self.member(name)?.transcript;
         self.acknowledge(name, read)?;
         let summary = TranscriptSummary {
@@ -117,7 +118,7 @@ impl Decider<'_> {
             });
         }
         if rests.is_some() {
-            self.withdraw_waiting(name);
+            self.withdraw_open_requests(name);
         }
         if let Some(report) = rests
             && !summary.reported
@@ -137,7 +138,8 @@ impl Decider<'_> {
         .into())
     }
 
-    /// Sends the last text of a turn to the lead if the member sent it nothing else in that turn.
+    /// Sends the last text of a turn to the lead. The caller has checked that the lead received no other report in that
+    /// turn.
     fn report(&mut self, name: &MemberName, report: &str) {
         let lead = self.lead();
         if lead == Party::Member(name.clone()) || lead == Party::User {
@@ -190,7 +192,7 @@ impl Decider<'_> {
         self.notify([Party::Member(lead)], text);
     }
 
-    /// Tasks that can still be done.
+    /// Tasks that are pending or in progress.
     fn unfinished(&self) -> impl Iterator<Item = TaskId> {
         let open = self.team.board.iter().filter(|task| match task.state {
             TaskState::Pending { .. } | TaskState::InProgress { .. } => true,

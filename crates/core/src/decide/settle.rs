@@ -1,4 +1,5 @@
-//! What follows from the state alone, after every input: launches to start, and tasks to assign.
+//! What follows from the state alone, after every input: launches to start, budgets that block members, tasks to
+//! assign, rounds of the run, and the notice that all members are idle.
 
 use agent_team_protocol::id::{MemberName, Party, TaskId};
 

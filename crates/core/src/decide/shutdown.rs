@@ -111,6 +111,6 @@ impl Decider<'_> {
             return;
         };
         let message = asked.message;
-        let _there = self.acknowledge(name, vec![message]);
+        let _acknowledged = self.acknowledge(name, vec![message]);
     }
 }

@@ -18,7 +18,7 @@ use crate::team::task::{GraphError, REFUSALS_MAX, Task, TaskState};
 
 /// Maximum size of all texts of a task together, in bytes: with its result, and with every character escaped, a task
 /// still fits into a frame.
-const PLAN_MAX: usize = 96 << 10;
+const SPEC_MAX: usize = 96 << 10;
 
 /// Longest metadata of a task, in bytes.
 const METADATA_MAX: usize = 32 << 10;
@@ -178,6 +178,7 @@ impl Decider<'_> {
             ..task.spec.clone()
         };
         if was_taken_from_it {
+            // Clears `taken_from`, because of which the member would never claim the task.
             self.record(Event::TaskRetried { task: id });
         }
         self.record(Event::TaskChanged { task: id, spec });
@@ -228,7 +229,8 @@ impl Decider<'_> {
             }
             Verdict::Unasked | Verdict::Passed | Verdict::Refused(_) => {}
         }
-        // Only the owner's worker has run `verify`; a completion by the lead or by the user is unverified.
+        // Only the owner's worker runs `verify`: a completion by the user, or by a lead that is not the owner, is
+        // unverified.
         let by_worker = *by != Origin::User && task.owner() == Some(&party(by));
         let unverified = task.spec.verify.is_some() && !by_worker;
         self.record(Event::TaskCompleted {
@@ -237,7 +239,8 @@ impl Decider<'_> {
             unverified,
         });
         self.abandon(by, &task, "the lead or the user completed it");
-        // The hook refused the completion, or was not asked again because it had refused too often.
+        // After `REFUSALS_MAX` refusals in a row the hook is not asked again, and a refusal that still arrives is
+        // ignored.
         let is_against_hook =
             self.team.spec.asks_before_completing && task.refusals >= REFUSALS_MAX;
         let how = match is_against_hook {
@@ -531,11 +534,11 @@ impl Decider<'_> {
             .chain(&spec.metadata)
             .map(|text| text.len())
             .sum();
-        if bytes > PLAN_MAX {
+        if bytes > SPEC_MAX {
             return Err(Refused::TooLarge {
                 what: "the task".into(),
                 bytes,
-                limit: PLAN_MAX,
+                limit: SPEC_MAX,
             });
         }
         if let Some(assignee) = &spec.assignee {

@@ -129,7 +129,7 @@ impl Decider<'_> {
                 });
             }
         }
-        let mut waits: Vec<Vec<usize>> = Vec::with_capacity(wanted.tasks.len());
+        let mut dependencies: Vec<Vec<usize>> = Vec::with_capacity(wanted.tasks.len());
         for task in &wanted.tasks {
             let indices = task.after.iter().map(|key| {
                 indices
@@ -140,9 +140,9 @@ impl Decider<'_> {
                         unknown: key.to_string(),
                     })
             });
-            waits.push(indices.collect::<Result<_, _>>()?);
+            dependencies.push(indices.collect::<Result<_, _>>()?);
         }
-        dependencies_first(&waits).map_err(|cycle| {
+        dependencies_first(&dependencies).map_err(|cycle| {
             Refused::Cycle(
                 cycle
                     .into_iter()
@@ -356,39 +356,39 @@ fn restarts_on_up(member: &Member) -> bool {
 }
 
 /// Positions in an order in which each comes after its dependencies, or the positions of a cycle.
-fn dependencies_first(waits: &[Vec<usize>]) -> Result<Vec<usize>, Vec<usize>> {
+fn dependencies_first(dependencies: &[Vec<usize>]) -> Result<Vec<usize>, Vec<usize>> {
     #[derive(Clone, Copy, PartialEq)]
     enum Mark {
         New,
         Open,
         Done,
     }
-    let mut marks = vec![Mark::New; waits.len()];
-    let mut order = Vec::with_capacity(waits.len());
-    for start in 0..waits.len() {
+    let mut marks = vec![Mark::New; dependencies.len()];
+    let mut order = Vec::with_capacity(dependencies.len());
+    for start in 0..dependencies.len() {
         if marks[start] != Mark::New {
             continue;
         }
         marks[start] = Mark::Open;
         let mut path = vec![(start, 0)];
         while let Some((index, next)) = path.last_mut() {
-            let Some(wait) = waits[*index].get(*next).copied() else {
+            let Some(dependency) = dependencies[*index].get(*next).copied() else {
                 marks[*index] = Mark::Done;
                 order.push(*index);
                 path.pop();
                 continue;
             };
             *next += 1;
-            match marks[wait] {
+            match marks[dependency] {
                 Mark::Done => {}
                 Mark::New => {
-                    marks[wait] = Mark::Open;
-                    path.push((wait, 0));
+                    marks[dependency] = Mark::Open;
+                    path.push((dependency, 0));
                 }
                 Mark::Open => {
                     let from = path
                         .iter()
-                        .position(|(index, _)| *index == wait)
+                        .position(|(index, _)| *index == dependency)
                         .unwrap_or(0);
                     return Err(path[from..].iter().map(|(index, _)| *index).collect());
                 }

@@ -146,7 +146,7 @@ impl CallerAnswers {
 }
 
 impl Answers {
-    /// The first answer to this call if the call is a repetition.
+    /// The first answer to this call, if an earlier call had the same key.
     pub(crate) fn repeated(&self, key: &CallKey) -> Result<Option<&Answer>, Refused> {
         let Some(kept) = self.callers.get(&key.caller) else {
             return Ok(None);

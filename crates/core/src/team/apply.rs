@@ -1,8 +1,8 @@
-//! Applies events to the team: the only mutation. Called by the decider for new events, and by replay. It decides and
-//! refuses nothing: an event has already happened.
+//! Applies events to the team. Called by the decider for new events, and by replay. It decides and refuses nothing: an
+//! event has already happened.
 //!
-//! Each family of events has a file in `apply/`, with the function that applies them and the events that rebuild their
-//! state in a snapshot; the clocks, which most of them change, are here.
+//! Each family of events has a file in `apply/`, with the function that applies its events, and with the events that
+//! rebuild its state in a snapshot. The clocks, which events of most families start or stop, are here.
 
 mod members;
 mod messages;
@@ -21,9 +21,9 @@ use crate::team::task::Task;
 use crate::time::Tick;
 
 impl Team {
-    /// Applies one event. Replaying a journal calls nothing else.
+    /// Applies one event, and keeps the answer of the call that it completes.
     ///
-    /// Returns a completed task, which leaves the board.
+    /// Returns the task that the event completed, which leaves the board.
     pub fn apply(&mut self, record: &Record) -> Option<Task> {
         self.revision = Revision(self.revision.0 + 1);
         let completed = self.apply_event(record);
@@ -78,8 +78,8 @@ impl Team {
         }
     }
 
-    /// Starts or stops the member's clocks according to what it does now. Call it after every change that can affect
-    /// them.
+    /// Starts or stops the member's clocks, and with them the team's, as the member's state requires. Call it after
+    /// every change that can affect them.
     fn update_clocks(&mut self, name: &MemberName, now: Tick) {
         let Some(member) = self.members.get(name) else {
             return;

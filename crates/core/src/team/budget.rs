@@ -6,8 +6,9 @@
 //!      └── the limit is raised, or a new goal is given: judged again
 //! ```
 //! Usage counts from the last goal, or from the beginning if there was none. A member's minutes are the time in which
-//! it works: in a turn of its model or on a task, and not while its budget blocks it. The team's minutes are the time
-//! in which any member works. A command member spends nothing and is never blocked.
+//! it works: in a turn of its model or on a task, and not while a budget blocks it. The team's minutes are the time
+//! in which any member works. A command member spends no tokens and no money, and is never blocked; its work counts
+//! towards the team's minutes.
 
 use std::fmt;
 use std::sync::Arc;
@@ -36,7 +37,7 @@ pub enum Standing {
     Within,
     /// The lead and the user were warned.
     Warned,
-    /// A member under this limit is blocked.
+    /// The members that the limit applies to are blocked.
     Spent,
 }
 
@@ -117,7 +118,7 @@ impl Standing {
     }
 }
 
-/// The least amount that is 80 % of a limit.
+/// The smallest amount that is at least 80 % of a limit.
 fn warning(limit: u64) -> u64 {
     limit - limit / 5
 }
@@ -158,15 +159,15 @@ impl Clock {
 impl Account {
     /// Usage since the last goal.
     pub fn used(&self, spent: &Usage, now: Tick) -> Used {
-        let all = self.in_all(spent, now);
+        let total = self.total(spent, now);
         Used {
-            tokens: all.tokens.saturating_sub(self.before.tokens),
-            micro_usd: all.micro_usd.saturating_sub(self.before.micro_usd),
-            work_ms: all.work_ms.saturating_sub(self.before.work_ms),
+            tokens: total.tokens.saturating_sub(self.before.tokens),
+            micro_usd: total.micro_usd.saturating_sub(self.before.micro_usd),
+            work_ms: total.work_ms.saturating_sub(self.before.work_ms),
         }
     }
 
-    fn in_all(&self, spent: &Usage, now: Tick) -> Used {
+    fn total(&self, spent: &Usage, now: Tick) -> Used {
         Used {
             tokens: spent.input.saturating_add(spent.output),
             micro_usd: spent.micro_usd,
@@ -176,7 +177,7 @@ impl Account {
 
     /// A goal was given: usage counts from zero again.
     pub(crate) fn begin(&mut self, spent: &Usage, now: Tick) {
-        self.before = self.in_all(spent, now);
+        self.before = self.total(spent, now);
         self.standings = [Standing::Within; 3];
     }
 
@@ -184,7 +185,7 @@ impl Account {
         self.standings[measure as usize]
     }
 
-    pub(crate) fn stand(&mut self, measure: Measure, standing: Standing) {
+    pub(crate) fn set_standing(&mut self, measure: Measure, standing: Standing) {
         self.standings[measure as usize] = standing;
     }
 

@@ -134,7 +134,7 @@ events! {
         launch: LaunchId,
         reason: Arc<str>,
     },
-    /// The worker was asked to exit and has until `kill_at`.
+    /// The worker was asked to exit, or reported that it exits. It has until `kill_at`.
     LaunchDraining {
         member: MemberName,
         launch: LaunchId,
@@ -155,7 +155,7 @@ events! {
         restarts: Restarts,
         next: Next,
     },
-    /// A member without a launch enters this state.
+    /// The member enters a state without a launch. If it had one, no process of that launch is left.
     MemberParked {
         member: MemberName,
         next: Next,
@@ -187,7 +187,8 @@ events! {
         generation: Generation,
         attempts: u32,
     },
-    /// `taken_from`: the member that lost the claim. It does not claim the task again on its own.
+    /// `taken_from`: the owner, if the task was released on request. This member does not claim the task again on its
+    /// own.
     TaskReleased {
         task: TaskId,
         note: Arc<str>,
@@ -348,7 +349,7 @@ events! {
         /// The task that limits the grant, for a scope of task.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         task: Option<TaskId>,
-        /// Where the user decided: `pane`, `cli` or `top`.
+        /// The program that the user decided with: `pane`, `cli`, `top` or `other`.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         via: Option<Arc<str>>,
     },
@@ -378,7 +379,7 @@ events! {
     /// The team went down: all grants end.
     GrantsEnded {},
 
-    // State as it was, in snapshots only.
+    // Parts of the state, in snapshots only.
     [Kept: KeptEvent]
     /// The unread messages of the user, with their senders.
     UserMailKept {

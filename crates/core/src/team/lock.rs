@@ -6,8 +6,8 @@
 //!    ▲                 N pending                           │
 //!    └──────────────── a new plan, task or goal ───────────┘
 //! ```
-//! A plan is a request and appears in the same list. A plan that was sent back, withdrawn or never decided opens
-//! nothing. Members without [`MemberSpec::must_plan`](crate::team::spec::MemberSpec) are never locked, regardless of this
+//! A plan is a request and appears in the same list. A plan that was denied, withdrawn or never decided opens nothing.
+//! Members without [`MemberSpec::must_plan`](crate::team::spec::MemberSpec) are never locked, regardless of this
 //! state.
 
 use serde::{Deserialize, Serialize};
@@ -45,8 +45,8 @@ impl Lock {
         self.open = (plan.number == self.plans).then_some(plan);
     }
 
-    /// A plan is for one task. Releasing and claiming the same task again keeps it open.
-    pub(crate) fn take(&mut self, task: TaskId) {
+    /// The member claimed this task: shuts the lock unless the approved plan is for the same task.
+    pub(crate) fn shut_for_other_task(&mut self, task: TaskId) {
         self.open.take_if(|plan| plan.task != Some(task));
     }
 

@@ -10,7 +10,7 @@ use agent_team_protocol::id::{MessageId, Party};
 /// Maximum number of unread messages of one member.
 pub const INBOX_MAX: usize = 1_000;
 
-/// A lower lane gets at least one turn in this many.
+/// How often in a row a lower lane with messages may be skipped.
 pub const FAIRNESS: u32 = 16;
 
 /// What a sender adds to the text of a message.
@@ -110,7 +110,7 @@ impl Inbox {
 pub struct InboxCursor {
     /// The last message offered in each lane.
     offered: [Option<MessageId>; LANES],
-    /// Turns that each lane with messages has been skipped.
+    /// How often in a row each lane with messages was skipped.
     waited: [u32; LANES],
 }
 

@@ -10,8 +10,11 @@
 //!   Held    ◀──┼─ LaunchEnded ─┘ ▲                                │
 //!   Stopped ◀──┘                 └────────────────────────────────┘
 //! ```
-//! `StopRequested`: a stop was requested during a turn. The member may accept (→ `Draining`), object (→ `Ready`) or not
-//! reply before `answer_by` (→ `Draining`).
+//! `LaunchEnded` leads directly to `Planned` after a requested restart or a first crash. `MemberWanted` leads to
+//! `Planned` from every state without a launch.
+//!
+//! `StopRequested`: a stop was requested during a turn. The member may accept or end its turn (→ `Draining`), object
+//! (→ `Ready`), or not reply before `answer_by` (→ `Draining`).
 //!
 //! `Ending`: the process tree is being terminated. Until `LaunchEnded` confirms that no process is left, the member's
 //! claims stay with it and no successor starts. Whether a ready member is idle or working is not part of this state: it
@@ -60,7 +63,7 @@ pub struct Member {
     pub objection: Option<Arc<str>>,
     /// The member was spawned and stopped with the team: the next `up` starts it again.
     pub(crate) suspended: bool,
-    /// The idle hook was asked since the member last worked.
+    /// `MemberIdle` was recorded since the member last worked.
     pub(crate) idle_notified: bool,
     /// This launch held a task, so it may have processes besides its worker.
     pub(crate) worked: bool,
@@ -126,7 +129,7 @@ pub struct Launch {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProcessStamp {
     pub pid: u32,
-    /// Clock ticks after boot, as the kernel gives it.
+    /// On Linux in clock ticks after boot, on macOS in microseconds of Unix time.
     pub start_time: u64,
 }
 
@@ -210,7 +213,8 @@ impl Life {
         }
     }
 
-    /// Whether the state ends by itself, so that a caller that waits for the outcome continues to wait.
+    /// Whether a caller that waits for a start or a stop of the member must continue to wait. `Cooling` also ends by
+    /// itself, but the caller receives it as the outcome: the member crashed.
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Planned
@@ -277,7 +281,7 @@ impl Member {
         self.life == Life::Stopped
     }
 
-    /// The member must not change anything before a plan of its own is approved.
+    /// The member must not change anything, because it has no approved plan and needs one.
     pub fn is_locked(&self) -> bool {
         self.spec.must_plan && self.lock.open.is_none()
     }

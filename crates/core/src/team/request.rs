@@ -5,12 +5,14 @@
 //! Pending ───┼─ deny ───► Denied                 └── its launch died ───► Unknown
 //!            └─ the member stops waiting ──► Withdrawn ◄── Allowed, never begun
 //! ```
-//! A plan that needs approval is also a request; it is over as soon as it is decided: see [`crate::team::lock`].
+//! A plan that needs approval is also a request; its state is final as soon as it is decided: see
+//! [`crate::team::lock`].
 //!
 //! Only a decision leads to `Allowed`; a timeout can only deny. The first decision wins. A permission is consumed
 //! before the call runs (`Begun`), so that the call is not repeated after a crash in between.
 //!
-//! The core does not know what a call contains or which calls a grant covers: both come with the decision.
+//! The core reads neither calls nor rules: with each decision the driver names the other requests that the decision
+//! covers.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -193,8 +195,8 @@ impl Requests {
         })
     }
 
-    /// Records a decision. A scope wider than once creates a grant, unless the request was allowed through the grant of
-    /// another one.
+    /// Records that the request is allowed. A scope wider than once creates a grant, unless the request was allowed
+    /// through the grant of another one.
     pub(crate) fn allow(
         &mut self,
         id: RequestId,

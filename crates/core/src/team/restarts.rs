@@ -16,7 +16,8 @@ const BACKOFF_MAX_MS: u64 = 30_000;
 /// The restarts that still count.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Restarts {
-    /// When each restart was granted, oldest first, within the window before the last crash.
+    /// The times of the granted restarts, oldest first: after a backoff the scheduled time. Those before the window of
+    /// the last crash are dropped.
     pub granted: Vec<Tick>,
     /// Crashes since the member was last up for a whole window.
     pub streak: u32,
@@ -34,7 +35,7 @@ pub enum Verdict {
 }
 
 impl Restarts {
-    /// Counts a crash of a member that had been ready since `ready_since`, if it ever was.
+    /// Counts a crash. `ready_since`: when the member became ready, if it did.
     pub fn count(&self, context: &Context, ready_since: Option<Tick>) -> (Self, Verdict) {
         let now = context.now;
         let was_steady = ready_since.is_some_and(|since| now.since(since) >= PERIOD_MS);

@@ -1,9 +1,9 @@
 //! State of a team's goal: the run, a summary of each member's transcript, and spending.
 //!
 //! ```text
-//!   RunStarted ──▶ under way ── RunFinished, by the lead ──▶ finished
-//!                      ├─────── RunFailed, no member can continue, or the user cancels it ──▶ failed
-//!                      └─────── replaced by another goal ──▶ abandoned
+//!   RunStarted ──▶ under way ── RunFinished: the lead has answered ──▶ finished
+//!                      ├─────── RunFailed: no rounds left, stuck, or cancelled ──▶ failed
+//!                      └─────── RunAbandoned: replaced by another goal ──▶ abandoned
 //! ```
 //! A run under way survives `down`: the next `up` continues it.
 
@@ -29,7 +29,7 @@ pub struct Run {
     pub then_down: bool,
     /// The rounds so far, in a team that works in rounds.
     pub rounds: Vec<Round>,
-    /// The lead was notified that all members are idle, and no member has worked since.
+    /// The lead was notified that all members are idle. Since then no task was claimed, and no teammate was in a turn.
     pub(crate) idle_notified: bool,
     /// Tasks from this number on were added during the run.
     pub(crate) first_task: TaskId,

@@ -18,7 +18,7 @@ pub struct MemberSpec {
     pub takes: Takes,
     /// The engine starts a foreign agent, so the start counts against `limits.starting`.
     pub foreign: bool,
-    /// Created by `spawn`; `up` leaves it unchanged.
+    /// Created by `spawn`: an `up` whose file does not name the member neither changes its spec nor removes it.
     pub by_hand: bool,
     /// Launch settings; a difference requires a new launch. The core never reads them.
     pub settings: Arc<str>,

@@ -1,4 +1,4 @@
-//! The board: tasks, their owners, and the ready tasks by who may claim them.
+//! The board: tasks, their owners, and the ready tasks by the members that may claim them.
 //!
 //! ```text
 //!              TaskClaimed                TaskCompleted
@@ -7,8 +7,8 @@
 //!      │  TaskRetried              ▼
 //!      └──────────────── Failed, Cancelled
 //! ```
-//! Completed tasks are not stored: every number below the next one that is not on the board is a completed task. Ready
-//! tasks are indexed by who may claim them, so a claim costs O(log n) of the board.
+//! Completed tasks are not kept in memory: a task whose number was given, and that is not on the board, is completed.
+//! Ready tasks are indexed by the members that may claim them, so a claim costs O(log n) of the board.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -219,7 +219,9 @@ impl Board {
 
     /// The tasks that depend on this task, in order.
     pub fn blocks(&self, task: TaskId) -> impl Iterator<Item = TaskId> {
-        self.blocks.range(all_of(task)).map(|(_, waiting)| *waiting)
+        self.blocks
+            .range(all_of(task))
+            .map(|(_, dependent)| *dependent)
     }
 
     /// The newest task with this key that is on the board or was defined in the team file.
@@ -403,15 +405,15 @@ impl Board {
                 self.remember_key(task.spec.key.clone(), id, digest(&task.spec));
             }
         }
-        let waiting: Vec<TaskId> = self.blocks(id).collect();
-        for waiting in waiting {
-            self.blocks.remove(&(id, waiting));
-            let Some(mut dependent) = self.tasks.remove(&waiting) else {
+        let dependents: Vec<TaskId> = self.blocks(id).collect();
+        for dependent_id in dependents {
+            self.blocks.remove(&(id, dependent_id));
+            let Some(mut dependent) = self.tasks.remove(&dependent_id) else {
                 continue;
             };
             Arc::make_mut(&mut dependent).open -= 1;
             self.index(&dependent, true);
-            self.tasks.insert(waiting, dependent);
+            self.tasks.insert(dependent_id, dependent);
         }
         Some(Arc::unwrap_or_clone(task))
     }

@@ -1,8 +1,8 @@
 //! The messages that the user has not read. Called by the team when it applies events.
 //!
-//! A message is read when a client reports it, which `agent-team messages` does, or when the user writes to its sender.
-//! The text is in the journal and not here. Only the newest [`UNREAD_MAX`] messages are kept; older ones count as read,
-//! which bounds the memory of a team whose user never looks.
+//! A message is read when a client reports it, which `agent-team messages` does, or when the user writes to its sender
+//! alone. The text is in the journal and not here. Only the newest [`UNREAD_MAX`] messages are kept; older ones count
+//! as read, which bounds the memory of a team whose user never reads messages.
 
 use std::collections::BTreeMap;
 

@@ -46,7 +46,7 @@ fn finish(rig: &mut Rig, task: TaskId) {
     rig.user(call).answer();
 }
 
-fn waits(team: &Team, task: TaskId) -> bool {
+fn is_blocked(team: &Team, task: TaskId) -> bool {
     team.board().get(task).expect("on the board").is_blocked()
 }
 
@@ -61,7 +61,7 @@ fn a_task_is_ready_when_its_dependencies_are_completed() {
         ))
         .task();
     finish(&mut rig, one);
-    assert!(waits(&rig.team, both));
+    assert!(is_blocked(&rig.team, both));
     assert_eq!(
         rig.user(Call::ClaimTask { task: Some(both) }).refusal(),
         Refused::Blocked {
@@ -70,7 +70,7 @@ fn a_task_is_ready_when_its_dependencies_are_completed() {
         }
     );
     finish(&mut rig, two);
-    assert!(!waits(&rig.team, both));
+    assert!(!is_blocked(&rig.team, both));
     finish(&mut rig, both);
 }
 
@@ -88,7 +88,7 @@ fn a_failed_dependency_blocks() {
         },
     )
     .answer();
-    assert!(waits(&rig.team, test) && !rig.team.can_progress());
+    assert!(is_blocked(&rig.team, test) && !rig.team.can_progress());
     rig.user(Call::RetryTask { task: build }).answer();
     assert!(rig.team.can_progress());
 }
@@ -99,7 +99,7 @@ fn a_completed_dependency_does_not_block() {
     let one = rig.add("One");
     finish(&mut rig, one);
     let two = rig.user(add_after("Two", &[After::Task(one)])).task();
-    assert!(!waits(&rig.team, two));
+    assert!(!is_blocked(&rig.team, two));
 }
 
 #[test]
@@ -115,7 +115,7 @@ fn a_dependency_cycle_is_refused_by_name() {
     );
     let refused = rig.user(wait_for(one, &[one])).refusal();
     assert!(matches!(refused, Refused::Cycle(_)), "{refused}");
-    assert!(!waits(&rig.team, one));
+    assert!(!is_blocked(&rig.team, one));
 }
 
 #[test]
@@ -212,7 +212,7 @@ fn agents_can_edit_other_fields_of_tasks_with_shell_lines() {
 }
 
 #[test]
-fn only_creator_owner_lead_and_user_change_a_task() {
+fn only_owner_lead_and_user_change_a_claimed_task() {
     let mut rig = Rig::of(file(&["ada", "bob", "eve"]));
     let task = rig.add("Build");
     let owner = rig.owner(task).expect("taken");

@@ -29,8 +29,8 @@ fn minutes(limit: u64) -> Budget {
     }
 }
 
-/// A lead and two members with a model, the first of which has this budget.
-fn thinking(team: Budget, ada: Budget) -> UpSpec {
+/// A lead and two members, all with a model. `team` and `ada` are the budgets of the team and of the member ada.
+fn with_models(team: Budget, ada: Budget) -> UpSpec {
     let mut spec = file(&["ada", "ben"]);
     spec.team.budget = team;
     for member in &mut spec.members {
@@ -44,7 +44,7 @@ fn thinking(team: Budget, ada: Budget) -> UpSpec {
 
 /// A model reply of the member that costs this many tokens.
 fn spends(rig: &mut Rig, member: &str, input: u64) -> Done {
-    let growth = TurnProgress {
+    let progress = TurnProgress {
         items: vec!["1".into()],
         spent: Usage {
             input,
@@ -53,28 +53,28 @@ fn spends(rig: &mut Rig, member: &str, input: u64) -> Done {
         },
         ..TurnProgress::default()
     };
-    rig.by(member, Call::Append(growth))
+    rig.by(member, Call::Append(progress))
 }
 
-fn rests(rig: &mut Rig, member: &str) {
-    let growth = TurnProgress {
+fn ends_turn(rig: &mut Rig, member: &str) {
+    let progress = TurnProgress {
         rests: Some(Arc::from("")),
         ..TurnProgress::default()
     };
-    rig.by(member, Call::Append(growth)).answer();
+    rig.by(member, Call::Append(progress)).answer();
 }
 
-fn set(rig: &mut Rig, member: Option<&str>, budget: Budget) -> Done {
+fn set_budget(rig: &mut Rig, member: Option<&str>, budget: Budget) -> Done {
     let member = member.map(name);
     rig.user(Call::SetBudget { member, budget })
 }
 
-fn waits(rig: &Rig, member: &str) -> Option<Measure> {
+fn blocked_by(rig: &Rig, member: &str) -> Option<Measure> {
     let out = rig.team.out_of_budget(rig.member(member));
     out.map(|out| out.measure)
 }
 
-/// The members that receive a new allowance.
+/// The members whose allowance is sent in this step.
 fn informed(done: &Done) -> Vec<&str> {
     let informed = done.effects.iter().filter_map(|effect| {
         if let Effect::SendAllowance { member } = effect {
@@ -88,20 +88,20 @@ fn informed(done: &Done) -> Vec<&str> {
 
 #[test]
 fn at_80_percent_lead_and_user_are_warned_once() {
-    let mut rig = Rig::of(thinking(Budget::default(), tokens(100)));
+    let mut rig = Rig::of(with_models(Budget::default(), tokens(100)));
     assert_eq!(spends(&mut rig, "ada", 79).notices(), []);
     let reply = spends(&mut rig, "ada", 1);
     let lead = Party::Member(name("lead"));
     let (to, text) = reply.notices().pop().expect("a notice is sent");
     assert_eq!(to, [lead, Party::User]);
     assert!(text.contains("80 of 100"), "{text}");
-    assert_eq!(waits(&rig, "ada"), None);
+    assert_eq!(blocked_by(&rig, "ada"), None);
     assert_eq!(spends(&mut rig, "ada", 5).notices(), []);
 }
 
 #[test]
 fn at_100_percent_only_that_member_is_blocked() {
-    let mut rig = Rig::of(thinking(Budget::default(), tokens(100)));
+    let mut rig = Rig::of(with_models(Budget::default(), tokens(100)));
     let task = rig.add("Build");
     let owner = rig.owner(task);
     assert_eq!(owner.as_deref(), Some("ada"));
@@ -113,16 +113,16 @@ fn at_100_percent_only_that_member_is_blocked() {
         text.contains("agent-team config set members.ada.limits.tokens"),
         "{text}"
     );
-    assert_eq!(waits(&rig, "ada"), Some(Measure::Tokens));
-    assert_eq!(waits(&rig, "ben"), None);
+    assert_eq!(blocked_by(&rig, "ada"), Some(Measure::Tokens));
+    assert_eq!(blocked_by(&rig, "ben"), None);
     assert_eq!(rig.owner(task), owner, "the member keeps its claim");
 }
 
 #[test]
 fn the_team_limit_includes_former_members() {
-    let mut rig = Rig::of(thinking(tokens(100), Budget::default()));
+    let mut rig = Rig::of(with_models(tokens(100), Budget::default()));
     spends(&mut rig, "ben", 60).answer();
-    let mut without = thinking(tokens(100), Budget::default());
+    let mut without = with_models(tokens(100), Budget::default());
     without
         .members
         .retain(|member| member.name.as_str() != "ben");
@@ -134,31 +134,31 @@ fn the_team_limit_includes_former_members() {
     assert_eq!(informed(&done), ["ada", "lead"]);
     let (to, _) = done.notices().pop().expect("the user is notified");
     assert_eq!(to, [Party::User], "the lead is blocked too");
-    assert_eq!(waits(&rig, "lead"), Some(Measure::Tokens));
+    assert_eq!(blocked_by(&rig, "lead"), Some(Measure::Tokens));
 }
 
 #[test]
 fn raising_the_limit_unblocks_a_member() {
-    let mut rig = Rig::of(thinking(Budget::default(), tokens(100)));
+    let mut rig = Rig::of(with_models(Budget::default(), tokens(100)));
     spends(&mut rig, "ada", 100).answer();
-    let done = set(&mut rig, Some("ada"), tokens(200));
+    let done = set_budget(&mut rig, Some("ada"), tokens(200));
     assert_eq!(informed(&done), ["ada"]);
     assert_eq!(done.notices(), [], "no notice is needed");
-    assert_eq!(waits(&rig, "ada"), None);
+    assert_eq!(blocked_by(&rig, "ada"), None);
 
     spends(&mut rig, "ada", 100).answer();
-    assert_eq!(waits(&rig, "ada"), Some(Measure::Tokens));
-    let done = rig.up(thinking(Budget::default(), tokens(1_000)));
+    assert_eq!(blocked_by(&rig, "ada"), Some(Measure::Tokens));
+    let done = rig.up(with_models(Budget::default(), tokens(1_000)));
     assert_eq!(informed(&done), ["ada"]);
     assert!(rig.is_ready("ada"), "the launch is the same");
-    assert_eq!(waits(&rig, "ada"), None);
+    assert_eq!(blocked_by(&rig, "ada"), None);
 }
 
 #[test]
 fn a_new_goal_resets_the_usage() {
-    let mut rig = Rig::of(thinking(tokens(100), Budget::default()));
+    let mut rig = Rig::of(with_models(tokens(100), Budget::default()));
     spends(&mut rig, "ada", 100).answer();
-    assert_eq!(waits(&rig, "ada"), Some(Measure::Tokens));
+    assert_eq!(blocked_by(&rig, "ada"), Some(Measure::Tokens));
     let start = Call::StartRun {
         goal: "goal".into(),
         then_down: false,
@@ -167,55 +167,55 @@ fn a_new_goal_resets_the_usage() {
     };
     let done = rig.user(start);
     assert_eq!(informed(&done), ["ada", "ben", "lead"]);
-    assert_eq!(waits(&rig, "ada"), None);
+    assert_eq!(blocked_by(&rig, "ada"), None);
     assert_eq!(spends(&mut rig, "ada", 79).notices(), []);
     assert_eq!(spends(&mut rig, "ada", 1).notices().len(), 1);
 }
 
 #[test]
 fn a_blocked_budget_survives_restarts() {
-    let mut rig = Rig::of(thinking(Budget::default(), tokens(100)));
+    let mut rig = Rig::of(with_models(Budget::default(), tokens(100)));
     spends(&mut rig, "ada", 100).answer();
     rig.dies("ada");
     rig.hello("ada");
     rig.resume();
-    assert_eq!(waits(&rig, "ada"), Some(Measure::Tokens));
+    assert_eq!(blocked_by(&rig, "ada"), Some(Measure::Tokens));
     rig.reboot();
-    rig.up(thinking(Budget::default(), tokens(100))).answer();
+    rig.up(with_models(Budget::default(), tokens(100))).answer();
     rig.hello("ada");
-    assert_eq!(waits(&rig, "ada"), Some(Measure::Tokens));
+    assert_eq!(blocked_by(&rig, "ada"), Some(Measure::Tokens));
 }
 
 #[test]
 fn a_blocked_member_claims_no_tasks() {
-    let mut rig = Rig::of(thinking(Budget::default(), tokens(100)));
+    let mut rig = Rig::of(with_models(Budget::default(), tokens(100)));
     spends(&mut rig, "ada", 100).answer();
-    rests(&mut rig, "ada");
+    ends_turn(&mut rig, "ada");
     let first = rig.add("Build");
     let second = rig.add("Test");
     assert_eq!(rig.owner(first).as_deref(), Some("ben"));
     assert!(rig.is_pending(second));
-    set(&mut rig, Some("ada"), Budget::default()).answer();
+    set_budget(&mut rig, Some("ada"), Budget::default()).answer();
     assert_eq!(rig.owner(second).as_deref(), Some("ada"));
 }
 
 #[test]
 fn a_members_minutes_count_only_work() {
-    let mut rig = Rig::of(thinking(Budget::default(), minutes(10)));
+    let mut rig = Rig::of(with_models(Budget::default(), minutes(10)));
     assert_eq!(rig.wait(60 * MINUTE), [], "an idle member uses nothing");
     spends(&mut rig, "ada", 1).answer();
     assert_eq!(rig.wait(8 * MINUTE - 1), []);
-    let stood = |standing| Event::BudgetStands {
+    let changed_to = |standing| Event::BudgetStands {
         member: Some(name("ada")),
         measure: Measure::Minutes,
         standing,
     };
-    assert!(rig.wait(1).contains(&stood(Standing::Warned)));
-    rests(&mut rig, "ada");
+    assert!(rig.wait(1).contains(&changed_to(Standing::Warned)));
+    ends_turn(&mut rig, "ada");
     assert_eq!(rig.wait(60 * MINUTE), []);
     spends(&mut rig, "ada", 1).answer();
-    assert!(rig.wait(2 * MINUTE).contains(&stood(Standing::Spent)));
-    assert_eq!(waits(&rig, "ada"), Some(Measure::Minutes));
+    assert!(rig.wait(2 * MINUTE).contains(&changed_to(Standing::Spent)));
+    assert_eq!(blocked_by(&rig, "ada"), Some(Measure::Minutes));
     let worked = rig.member("ada").account.working.read(rig.now);
     rig.wait(60 * MINUTE);
     let account = rig.member("ada").account;
@@ -229,16 +229,16 @@ fn a_members_minutes_count_only_work() {
 
 #[test]
 fn team_minutes_count_while_any_member_works() {
-    let mut rig = Rig::of(thinking(minutes(10), Budget::default()));
+    let mut rig = Rig::of(with_models(minutes(10), Budget::default()));
     spends(&mut rig, "ada", 1).answer();
     spends(&mut rig, "ben", 1).answer();
     rig.wait(6 * MINUTE);
-    rests(&mut rig, "ada");
+    ends_turn(&mut rig, "ada");
     rig.wait(4 * MINUTE - 1);
-    assert_eq!(waits(&rig, "ben"), None);
+    assert_eq!(blocked_by(&rig, "ben"), None);
     rig.wait(1);
-    assert_eq!(waits(&rig, "ben"), Some(Measure::Minutes));
-    assert_eq!(waits(&rig, "ada"), Some(Measure::Minutes));
+    assert_eq!(blocked_by(&rig, "ben"), Some(Measure::Minutes));
+    assert_eq!(blocked_by(&rig, "ada"), Some(Measure::Minutes));
     let (account, spent) = rig.team.account();
     assert_eq!(account.working.read(rig.now), 10 * MINUTE);
     assert_eq!(spent.input, 2);
@@ -250,8 +250,8 @@ fn tokens_without_a_price_do_not_count() {
         micro_usd: Some(1_000),
         ..Budget::default()
     };
-    let mut rig = Rig::of(thinking(Budget::default(), usd));
-    let growth = TurnProgress {
+    let mut rig = Rig::of(with_models(Budget::default(), usd));
+    let progress = TurnProgress {
         items: vec!["1".into()],
         spent: Usage {
             input: 1_000_000,
@@ -260,17 +260,17 @@ fn tokens_without_a_price_do_not_count() {
         },
         ..TurnProgress::default()
     };
-    rig.by("ada", Call::Append(growth)).answer();
-    assert_eq!(waits(&rig, "ada"), None);
+    rig.by("ada", Call::Append(progress)).answer();
+    assert_eq!(blocked_by(&rig, "ada"), None);
     spends(&mut rig, "ada", 100).answer();
-    assert_eq!(waits(&rig, "ada"), Some(Measure::Usd));
+    assert_eq!(blocked_by(&rig, "ada"), Some(Measure::Usd));
 }
 
 #[test]
 fn only_members_with_a_model_have_limits() {
     let mut rig = Rig::of(file(&["ada"]));
     assert_eq!(
-        set(&mut rig, Some("ada"), tokens(1)).refusal(),
+        set_budget(&mut rig, Some("ada"), tokens(1)).refusal(),
         Refused::NoBudget(name("ada"))
     );
 }

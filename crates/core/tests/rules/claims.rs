@@ -10,7 +10,7 @@ use crate::rig::{Rig, file};
 use crate::specs::{member_spec, name, task_spec};
 
 /// A team whose workers claim nothing by themselves.
-fn waiting(workers: &[&str]) -> Rig {
+fn passive(workers: &[&str]) -> Rig {
     let mut spec = file(workers);
     for member in &mut spec.members {
         member.takes.unassigned = false;
@@ -42,7 +42,7 @@ fn assign(task: TaskId, member: &str) -> Call {
 
 #[test]
 fn exactly_one_of_many_claims_wins() {
-    let mut rig = waiting(&["ada", "bob", "eve"]);
+    let mut rig = passive(&["ada", "bob", "eve"]);
     let task = rig.add("Build");
     rig.claim("bob", task);
     let claim = Call::ClaimTask { task: Some(task) };
@@ -58,7 +58,7 @@ fn exactly_one_of_many_claims_wins() {
 
 #[test]
 fn a_stale_generation_changes_nothing() {
-    let mut rig = waiting(&["ada", "bob"]);
+    let mut rig = passive(&["ada", "bob"]);
     let task = rig.add("Build");
     let stale = ClaimRef {
         task,
@@ -83,7 +83,7 @@ fn a_stale_generation_changes_nothing() {
 
 #[test]
 fn a_member_must_give_the_generation() {
-    let mut rig = waiting(&["ada"]);
+    let mut rig = passive(&["ada"]);
     let task = rig.add("Build");
     let current = rig.claim("ada", task);
     let claim = ClaimRef {
@@ -98,7 +98,7 @@ fn a_member_must_give_the_generation() {
 
 #[test]
 fn only_owner_lead_and_user_end_a_claim() {
-    let mut rig = waiting(&["ada", "bob"]);
+    let mut rig = passive(&["ada", "bob"]);
     let task = rig.add("Build");
     rig.claim("ada", task);
     let claim = rig.claim_of(task);
@@ -114,7 +114,7 @@ fn only_owner_lead_and_user_end_a_claim() {
 
 #[test]
 fn a_task_completes_once() {
-    let mut rig = waiting(&["ada"]);
+    let mut rig = passive(&["ada"]);
     let task = rig.add("Build");
     rig.claim("ada", task);
     let claim = rig.claim_of(task);
@@ -126,8 +126,8 @@ fn a_task_completes_once() {
 }
 
 #[test]
-fn an_idle_member_claims_the_best_ready_task() {
-    let mut rig = waiting(&["ada"]);
+fn a_claim_without_a_number_takes_the_best_task() {
+    let mut rig = passive(&["ada"]);
     let mut add = |title: &str, priority| {
         let mut spec = task_spec(title);
         spec.priority = priority;
@@ -326,7 +326,7 @@ fn a_claim_of_the_user_lasts_until_released() {
 }
 
 #[test]
-fn only_a_retry_reopens_a_failed_or_cancelled_task() {
+fn only_a_retry_reopens_a_cancelled_task() {
     let mut rig = Rig::of(file(&["ada"]));
     let task = rig.add("Build");
     let cancelled = rig.user(Call::CancelTask { task });

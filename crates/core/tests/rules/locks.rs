@@ -1,5 +1,5 @@
-//! Members that need an approved plan: they change nothing before that version is approved, and a new plan or task
-//! locks again.
+//! Members that need an approved plan: they change nothing before the latest version of their plan is approved, and a
+//! new plan, task or goal locks them again.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -18,7 +18,7 @@ use crate::rig::{Rig, file};
 fn team() -> Rig {
     let mut file = file(&["ada", "bob"]);
     file.members[1].must_plan = true;
-    // They claim nothing by themselves.
+    // The members claim nothing by themselves.
     for member in &mut file.members {
         member.takes.unassigned = false;
     }
@@ -220,7 +220,7 @@ fn a_plan_is_approved_once_without_rules() {
     };
     rig.user(grant).answer();
     assert_eq!(state(&rig, plan), RequestState::Pending);
-    // An approved plan is over: it cannot begin.
+    // An approved plan cannot begin: only calls do.
     rig.user(approve(plan)).answer();
     let begin = Call::BeginRequest { request: plan };
     assert!(matches!(

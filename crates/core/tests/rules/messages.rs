@@ -75,7 +75,7 @@ fn fill(rig: &mut Rig, member: &str) {
 }
 
 #[test]
-fn a_message_without_recipients_is_refused() {
+fn a_message_to_an_unknown_member_is_refused() {
     let mut rig = Rig::of(file(&["ada"]));
     assert_eq!(
         rig.send("ada", "zoe", "hello").refusal(),

@@ -296,11 +296,11 @@ fn unused_permissions_end_with_the_turn() {
     let waits = asked(&mut rig, "ada", "waits");
     let allowed = asked(&mut rig, "ada", "allowed");
     rig.user(allow(allowed)).answer();
-    let over = TurnProgress {
+    let turn_end = TurnProgress {
         rests: Some("".into()),
         ..TurnProgress::default()
     };
-    rig.by("ada", Call::Append(over)).answer();
+    rig.by("ada", Call::Append(turn_end)).answer();
     for request in [waits, allowed] {
         assert_eq!(state(&rig, request), RequestState::Withdrawn);
     }
@@ -452,7 +452,7 @@ proptest! {
         let mut decided = std::collections::BTreeSet::new();
         let mut allowed = std::collections::BTreeSet::new();
         let mut begun = std::collections::BTreeSet::new();
-        let mut over = std::collections::BTreeMap::new();
+        let mut final_states = std::collections::BTreeMap::new();
         for step in moves {
             match step {
                 Move::Ask(who, what) => {
@@ -507,17 +507,17 @@ proptest! {
                 }
             }
             for request in rig.team.requests().iter() {
-                let final_now = matches!(
+                let is_final = matches!(
                     request.state,
                     RequestState::Ended
                         | RequestState::Unknown
                         | RequestState::Denied { .. }
                         | RequestState::Withdrawn
                 );
-                match over.get(&request.id) {
+                match final_states.get(&request.id) {
                     Some(before) => prop_assert_eq!(before, &request.state),
-                    None if final_now => {
-                        over.insert(request.id, request.state.clone());
+                    None if is_final => {
+                        final_states.insert(request.id, request.state.clone());
                     }
                     None => {}
                 }

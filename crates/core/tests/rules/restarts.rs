@@ -114,7 +114,7 @@ fn a_started_run_without_rerun_fails_however_its_claim_ends() {
             rig.user(Call::Restart { member }).answer();
             rig.dies("ada");
         }),
-        ("last words that hold it", |rig, _| {
+        ("exit report that holds it", |rig, _| {
             rig.by(
                 "ada",
                 Call::ReportExit {
@@ -126,7 +126,7 @@ fn a_started_run_without_rerun_fails_however_its_claim_ends() {
             .answer();
             rig.dies("ada");
         }),
-        ("last words that stop it", |rig, _| {
+        ("exit report that stops it", |rig, _| {
             rig.by(
                 "ada",
                 Call::ReportExit {

@@ -43,8 +43,8 @@ pub(crate) fn start(rig: &mut Rig) {
     .answer();
 }
 
-/// The lead's model replies this to the open question.
-pub(crate) fn says(rig: &mut Rig, text: &str) -> Done {
+/// The lead's model replies to the open question with this text.
+pub(crate) fn lead_replies(rig: &mut Rig, text: &str) -> Done {
     let Question { run, round, .. } = rig.team.question().expect("the run has a question");
     rig.by(
         "lead",
@@ -110,7 +110,7 @@ fn remembered<'a>(rig: &'a Rig, key: &str) -> Option<&'a str> {
 fn a_coordinator_routes_rounds_until_done() {
     let mut rig = coordinator(5);
     assert_eq!(rig.inbox("lead"), [""; 0], "its model is asked instead");
-    says(&mut rig, "ROUTE: ada\nLook at a.rs").answer();
+    lead_replies(&mut rig, "ROUTE: ada\nLook at a.rs").answer();
     assert_eq!(rig.team.question(), None, "it waits for ada");
     let task = rig
         .team
@@ -122,7 +122,7 @@ fn a_coordinator_routes_rounds_until_done() {
     let ended = completes(&mut rig, "ada", "it is line 7");
     assert_eq!(ended.notices(), [], "the next question informs the lead");
 
-    says(&mut rig, "ROUTE: ben").answer();
+    lead_replies(&mut rig, "ROUTE: ben").answer();
     let task = rig
         .team
         .task_of(&name("ben"))
@@ -130,9 +130,9 @@ fn a_coordinator_routes_rounds_until_done() {
         .clone();
     assert!(task.spec.description.contains("it is line 7"));
     completes(&mut rig, "ben", "mended").answer();
-    says(&mut rig, "ROUTE: ada").answer();
+    lead_replies(&mut rig, "ROUTE: ada").answer();
     completes(&mut rig, "ada", "checked").answer();
-    says(&mut rig, "DONE: It works.").answer();
+    lead_replies(&mut rig, "DONE: It works.").answer();
 
     assert!(matches!(state(&rig), RunState::Finished { answer, .. } if &**answer == "It works."));
     assert_eq!(
@@ -158,7 +158,7 @@ fn an_invalid_reply_is_returned_and_costs_a_round() {
         ("ROUTE: lead", "no member \"lead\""),
     ];
     for (before, (reply, why)) in replies.into_iter().enumerate() {
-        says(&mut rig, reply).answer();
+        lead_replies(&mut rig, reply).answer();
         let rounds = rounds(&rig);
         assert_eq!(rounds.len(), before + 1);
         assert!(rounds[before].contains(why), "{reply}: {rounds:?}");
@@ -168,14 +168,14 @@ fn an_invalid_reply_is_returned_and_costs_a_round() {
         (question.round, question.wants),
         (5, Wants::Decision { max_rounds: 5 })
     );
-    says(&mut rig, "no").answer();
+    lead_replies(&mut rig, "no").answer();
     assert_eq!(failed(&rig).0, Failure::MaxRounds);
 }
 
 #[test]
 fn a_run_out_of_rounds_fails_and_keeps_its_outputs() {
     let mut rig = coordinator(1);
-    says(&mut rig, "ROUTE: ada").answer();
+    lead_replies(&mut rig, "ROUTE: ada").answer();
     assert!(
         state(&rig) == &RunState::UnderWay,
         "the member keeps its round"
@@ -246,12 +246,12 @@ fn a_failed_rounds_output_is_its_reason() {
         ),
         (
             |rig| {
-                let words = Call::ReportExit {
+                let report = Call::ReportExit {
                     code: 5,
                     reason: "the key is wrong".into(),
                     hold: true,
                 };
-                rig.by("ada", words).answer();
+                rig.by("ada", report).answer();
                 rig.dies("ada");
             },
             "it is held: the key is wrong",
@@ -259,7 +259,7 @@ fn a_failed_rounds_output_is_its_reason() {
     ];
     for (act, why) in acts {
         let mut rig = coordinator(5);
-        says(&mut rig, "ROUTE: ada").answer();
+        lead_replies(&mut rig, "ROUTE: ada").answer();
         act(&mut rig);
         assert_eq!(rounds(&rig), [format!("ada failed: {why}")]);
         assert!(rig.team.question().is_some(), "the coordinator decides");
@@ -273,7 +273,7 @@ fn a_failed_rounds_output_is_its_reason() {
 #[test]
 fn a_crashed_member_continues_its_round() {
     let mut rig = coordinator(5);
-    says(&mut rig, "ROUTE: ada").answer();
+    lead_replies(&mut rig, "ROUTE: ada").answer();
     rig.dies("ada");
     rig.hello("ada");
     assert_eq!(rounds(&rig), ["ada works"]);
@@ -302,7 +302,7 @@ fn a_run_survives_down_in_the_middle_of_a_round() {
     let spec = team(Strategy::Coordinator { max_rounds: 5 });
     let mut rig = Rig::of(spec.clone());
     start(&mut rig);
-    says(&mut rig, "ROUTE: ada").answer();
+    lead_replies(&mut rig, "ROUTE: ada").answer();
     rig.user(Call::Down { force: true }).answer();
     for member in ["ada", "ben", "lead"] {
         rig.tree_is_gone(member);
@@ -319,7 +319,7 @@ fn a_run_survives_down_in_the_middle_of_a_round() {
 #[test]
 fn a_round_output_is_kept_while_the_lead_is_away() {
     let mut rig = coordinator(5);
-    says(&mut rig, "ROUTE: ada").answer();
+    lead_replies(&mut rig, "ROUTE: ada").answer();
     rig.kill("lead").answer();
     rig.tree_is_gone("lead");
     completes(&mut rig, "ada", "done").answer();
@@ -335,7 +335,7 @@ fn a_round_output_is_kept_while_the_lead_is_away() {
 #[test]
 fn another_goal_abandons_the_round() {
     let mut rig = coordinator(5);
-    says(&mut rig, "ROUTE: ada").answer();
+    lead_replies(&mut rig, "ROUTE: ada").answer();
     start(&mut rig);
     assert_eq!(rig.team.task_of(&name("ada")), None);
     let question = rig.team.question().expect("a new question is asked");
@@ -347,7 +347,7 @@ fn a_lead_in_rounds_claims_no_tasks() {
     let mut rig = coordinator(5);
     let spec = TaskSpec {
         assignee: Some(name("lead")),
-        ..task_spec("Hers")
+        ..task_spec("Review")
     };
     let after = Vec::new();
     let task = rig
@@ -374,7 +374,7 @@ fn collaborators_work_in_turn_before_the_synthesis() {
     completes(&mut rig, "ada", "the other").answer();
     let question = rig.team.question().expect("a synthesis");
     assert_eq!(question.wants, Wants::Synthesis);
-    says(&mut rig, "Both halves.").answer();
+    lead_replies(&mut rig, "Both halves.").answer();
     assert!(
         matches!(state(&rig), RunState::Finished { answer, .. } if &**answer == "Both halves.")
     );
@@ -421,12 +421,15 @@ fn the_journal_contains_decisions_and_rounds() {
         });
         kinds.collect()
     };
-    assert_eq!(events(says(&mut rig, "ROUTE: ada")), ["decided", "started"]);
+    assert_eq!(
+        events(lead_replies(&mut rig, "ROUTE: ada")),
+        ["decided", "started"]
+    );
     assert_eq!(
         events(completes(&mut rig, "ada", "done")),
         ["ended", "remembered"]
     );
-    assert_eq!(events(says(&mut rig, "nonsense")), ["decided"]);
-    let done = says(&mut rig, "DONE: yes");
+    assert_eq!(events(lead_replies(&mut rig, "nonsense")), ["decided"]);
+    let done = lead_replies(&mut rig, "DONE: yes");
     assert_eq!(done.outcome, Some(Ok(Answer::Run { run: RunId(1) })));
 }

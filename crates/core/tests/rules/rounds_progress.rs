@@ -8,15 +8,15 @@ use proptest::prelude::*;
 use proptest::strategy::Strategy as _;
 
 use crate::rig::Rig;
-use crate::rounds::{completes, says, start, team};
+use crate::rounds::{completes, lead_replies, start, team};
 use crate::specs::name;
 
 /// What may happen to a team while it has a run.
 #[derive(Debug, Clone, Copy)]
 enum Happening {
-    Says(&'static str),
+    Replies(&'static str),
     Completes(&'static str),
-    GivesBack(&'static str),
+    Releases(&'static str),
     Dies(&'static str),
     Killed(&'static str),
     Restarted(&'static str),
@@ -30,9 +30,9 @@ fn happening() -> impl prop::strategy::Strategy<Value = Happening> {
     let any_member = || prop::sample::select(vec!["ada", "ben", "lead"]);
     let replies = vec!["ROUTE: ada", "ROUTE: ben", "ROUTE: eve", "hm", "DONE: yes"];
     prop_oneof![
-        4 => prop::sample::select(replies).prop_map(Happening::Says),
+        4 => prop::sample::select(replies).prop_map(Happening::Replies),
         4 => member().prop_map(Happening::Completes),
-        1 => member().prop_map(Happening::GivesBack),
+        1 => member().prop_map(Happening::Releases),
         2 => any_member().prop_map(Happening::Dies),
         1 => any_member().prop_map(Happening::Killed),
         2 => any_member().prop_map(Happening::Restarted),
@@ -44,9 +44,9 @@ fn happening() -> impl prop::strategy::Strategy<Value = Happening> {
 
 fn happen(rig: &mut Rig, spec: &UpSpec, what: Happening) {
     match what {
-        Happening::Says(text) => {
+        Happening::Replies(text) => {
             if rig.is_ready("lead") && rig.team.question().is_some() {
-                says(rig, text).answer();
+                lead_replies(rig, text).answer();
             }
         }
         Happening::Completes(member) => {
@@ -54,7 +54,7 @@ fn happen(rig: &mut Rig, spec: &UpSpec, what: Happening) {
                 completes(rig, member, "done").answer();
             }
         }
-        Happening::GivesBack(member) => {
+        Happening::Releases(member) => {
             if rig.is_ready(member)
                 && let Some(task) = rig.team.task_of(&name(member)).map(|task| task.id)
             {

@@ -45,7 +45,7 @@ fn says(rig: &mut Rig, member: &str, text: &str) -> Done {
 }
 
 /// The member's turn ends with this text.
-fn rests(rig: &mut Rig, member: &str, report: &str) -> Done {
+fn ends_turn(rig: &mut Rig, member: &str, report: &str) -> Done {
     rig.by(
         member,
         Call::Append(TurnProgress {
@@ -129,7 +129,7 @@ fn a_run_with_then_down_stops_the_members() {
 fn transcript_and_read_messages_are_stored_together() {
     let mut rig = Rig::of(file(&["ada"]));
     rig.send("user", "ada", "hello").answer();
-    let growth = TurnProgress {
+    let progress = TurnProgress {
         items: vec!["1".into(), "2".into()],
         read: vec![MessageId(1)],
         spent: Usage {
@@ -139,10 +139,10 @@ fn transcript_and_read_messages_are_stored_together() {
         },
         rests: None,
     };
-    let answer = rig.by("ada", Call::Append(growth.clone())).answer();
+    let answer = rig.by("ada", Call::Append(progress.clone())).answer();
     assert_eq!(answer, Answer::Length { length: 2 });
     assert_eq!(rig.inbox("ada"), [""; 0]);
-    let answer = rig.by("ada", Call::Append(growth)).answer();
+    let answer = rig.by("ada", Call::Append(progress)).answer();
     assert_eq!(answer, Answer::Length { length: 4 });
     assert_eq!(rig.member("ada").transcript.spent.input, 20);
     assert!(matches!(
@@ -155,12 +155,12 @@ fn transcript_and_read_messages_are_stored_together() {
 fn the_last_text_reports_to_the_lead_if_nothing_else_did() {
     let mut rig = Rig::of(file(&["ada"]));
     says(&mut rig, "ada", "working");
-    rests(&mut rig, "ada", "I looked around");
+    ends_turn(&mut rig, "ada", "I looked around");
     assert_eq!(rig.inbox("lead"), ["I looked around"]);
 
     says(&mut rig, "ada", "working");
     rig.send("ada", "lead", "found it").answer();
-    rests(&mut rig, "ada", "as I said");
+    ends_turn(&mut rig, "ada", "as I said");
     assert_eq!(rig.inbox("lead"), ["I looked around", "found it"]);
 }
 
@@ -170,32 +170,32 @@ fn the_lead_is_notified_once_that_all_are_idle() {
     rig.user(start("goal")).answer();
     says(&mut rig, "ada", "working");
     says(&mut rig, "lead", "planning");
-    let rested = rests(&mut rig, "lead", "");
-    assert_eq!(lead_notices(&rested).len(), 0, "ada works");
-    let rested = rests(&mut rig, "ada", "");
-    assert_eq!(lead_notices(&rested).len(), 1);
+    let ended_turn = ends_turn(&mut rig, "lead", "");
+    assert_eq!(lead_notices(&ended_turn).len(), 0, "ada works");
+    let ended_turn = ends_turn(&mut rig, "ada", "");
+    assert_eq!(lead_notices(&ended_turn).len(), 1);
 
     assert!(!rig.team.is_stalled(), "the lead has an unread message");
     says(&mut rig, "lead", "so what");
-    let rested = rests(&mut rig, "lead", "");
+    let ended_turn = ends_turn(&mut rig, "lead", "");
     assert_eq!(
-        lead_notices(&rested).len(),
+        lead_notices(&ended_turn).len(),
         0,
         "the lead was already notified"
     );
     assert!(rig.team.is_stalled());
 
     says(&mut rig, "ada", "working again");
-    let rested = rests(&mut rig, "ada", "");
-    assert_eq!(lead_notices(&rested).len(), 1);
+    let ended_turn = ends_turn(&mut rig, "ada", "");
+    assert_eq!(lead_notices(&ended_turn).len(), 1);
 }
 
 #[test]
 fn idleness_without_a_run_is_not_reported() {
     let mut rig = Rig::of(file(&["ada"]));
     says(&mut rig, "ada", "working");
-    let rested = rests(&mut rig, "ada", "");
-    assert_eq!(lead_notices(&rested).len(), 0);
+    let ended_turn = ends_turn(&mut rig, "ada", "");
+    assert_eq!(lead_notices(&ended_turn).len(), 0);
 }
 
 #[test]
@@ -320,7 +320,7 @@ fn a_stalled_run_can_be_replaced() {
     rig.user(start("one")).answer();
     for words in ["planning", "so what"] {
         says(&mut rig, "lead", words);
-        rests(&mut rig, "lead", "");
+        ends_turn(&mut rig, "lead", "");
     }
     assert!(rig.team.is_stalled());
     assert_eq!(
@@ -343,7 +343,7 @@ fn a_run_reported_as_stuck_has_failed() {
     assert_eq!(
         rig.input(stuck(RunId(1))).events,
         [],
-        "it is reported twice"
+        "a second report changes nothing"
     );
     assert_eq!(
         rig.user(start("two")).answer(),

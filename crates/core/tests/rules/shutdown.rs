@@ -1,4 +1,5 @@
-//! Stop requests: a busy member may object; a missing answer, force and `down` do not wait.
+//! Stop requests: a busy member may object. A member that does not answer in time is stopped; `--force`, `down` and
+//! `kill` do not ask.
 
 use agent_team_core::input::{Call, ClaimRef, TurnProgress};
 use agent_team_core::member::{ANSWER_MS, GRACE_MS, Life};
@@ -27,20 +28,20 @@ fn team() -> Rig {
     rig
 }
 
-fn turn(rig: &mut Rig, rests: Option<&str>) {
-    let growth = TurnProgress {
+fn turn(rig: &mut Rig, last_text: Option<&str>) {
+    let progress = TurnProgress {
         items: vec!["{}".into()],
-        rests: rests.map(Into::into),
+        rests: last_text.map(Into::into),
         ..TurnProgress::default()
     };
-    rig.by("ada", Call::Append(growth)).answer();
+    rig.by("ada", Call::Append(progress)).answer();
 }
 
 fn is_asked(rig: &Rig) -> bool {
     matches!(rig.life("ada"), Life::StopRequested { .. })
 }
 
-fn drains(rig: &Rig) -> bool {
+fn is_draining(rig: &Rig) -> bool {
     matches!(rig.life("ada"), Life::Draining { .. })
 }
 
@@ -66,7 +67,7 @@ fn a_busy_member_may_object_to_a_stop() {
     rig.user(stop("ada", false)).answer();
     assert!(is_asked(&rig) && rig.member("ada").objection.is_none());
     rig.by("ada", answer(None)).answer();
-    assert!(drains(&rig));
+    assert!(is_draining(&rig));
     rig.dies("ada");
     assert!(rig.member("ada").is_stopped());
 }
@@ -77,9 +78,9 @@ fn an_unanswered_stop_request_stops_the_member() {
     rig.user(stop("ada", false)).answer();
     rig.resume();
     rig.wait(ANSWER_MS - 1);
-    assert!(is_asked(&rig), "a new supervisor waits on");
+    assert!(is_asked(&rig), "a new supervisor continues to wait");
     rig.wait(1);
-    assert!(drains(&rig));
+    assert!(is_draining(&rig));
     assert!(rig.inbox("ada").is_empty(), "a later launch is not asked");
     rig.wait(GRACE_MS);
     assert!(matches!(rig.life("ada"), Life::Ending { .. }));
@@ -92,7 +93,7 @@ fn the_end_of_the_turn_accepts_a_stop_request() {
     let mut rig = team();
     rig.user(stop("ada", false)).answer();
     turn(&mut rig, Some("done"));
-    assert!(drains(&rig));
+    assert!(is_draining(&rig));
 }
 
 #[test]
@@ -100,7 +101,7 @@ fn an_idle_member_is_stopped_without_a_request() {
     let mut rig = team();
     turn(&mut rig, Some("done"));
     rig.user(stop("ada", false)).answer();
-    assert!(drains(&rig));
+    assert!(is_draining(&rig));
     rig.user(stop("bob", false)).answer();
     assert!(matches!(rig.life("bob"), Life::Draining { .. }));
 }
@@ -111,7 +112,7 @@ fn only_the_user_forces_a_stop() {
     let refusal = rig.by("lead", stop("ada", true)).refusal();
     assert!(matches!(refusal, Refused::NotPermitted(_)));
     rig.user(stop("ada", true)).answer();
-    assert!(drains(&rig));
+    assert!(is_draining(&rig));
 
     let mut rig = team();
     rig.user(stop("ada", false)).answer();
@@ -119,7 +120,7 @@ fn only_the_user_forces_a_stop() {
     assert!(is_asked(&rig), "the member is asked once");
     assert_eq!(rig.inbox("ada").len(), 1);
     rig.user(stop("ada", true)).answer();
-    assert!(drains(&rig));
+    assert!(is_draining(&rig));
 }
 
 #[test]
@@ -127,10 +128,10 @@ fn down_and_kill_do_not_wait_for_an_answer() {
     let mut rig = team();
     rig.user(stop("ada", false)).answer();
     rig.user(Call::Down { force: false }).answer();
-    assert!(drains(&rig));
+    assert!(is_draining(&rig));
     let mut rig = team();
     rig.user(Call::Down { force: false }).answer();
-    assert!(drains(&rig), "without a request");
+    assert!(is_draining(&rig), "without a request");
 
     let mut rig = team();
     rig.user(stop("ada", false)).answer();
@@ -167,7 +168,7 @@ fn a_member_asked_to_stop_gets_no_tasks() {
         Some("ada"),
         "the member continues"
     );
-    // The worker exits while it is asked again.
+    // A member that was asked to stop may still release its task.
     rig.user(stop("ada", false)).answer();
     let claim: ClaimRef = rig.claim_of(task);
     let release = Call::ReleaseTask {

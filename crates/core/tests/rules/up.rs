@@ -78,7 +78,7 @@ fn finish(rig: &mut Rig, task: TaskId) {
     rig.user(call).answer();
 }
 
-fn standing(rig: &Rig, key: &str) -> TaskId {
+fn newest_task(rig: &Rig, key: &str) -> TaskId {
     rig.team.board().with_key(key).expect("a task of that key")
 }
 
@@ -110,9 +110,9 @@ fn a_leaving_member_is_not_a_change() {
 fn an_edited_pending_task_is_updated() {
     let spec = with(file(&[]), &[("Build", &[]), ("Test", &["Build"])]);
     let mut rig = Rig::of(spec.clone());
-    let test = standing(&rig, "Test");
+    let test = newest_task(&rig, "Test");
     assert_eq!(changes(rig.up(edited(spec, "Test"))), ["Test updated"]);
-    assert_eq!(standing(&rig, "Test"), test);
+    assert_eq!(newest_task(&rig, "Test"), test);
     assert_eq!(&*rig.task(test).spec.description, ", better");
 }
 
@@ -120,7 +120,7 @@ fn an_edited_pending_task_is_updated() {
 fn an_edited_task_in_progress_is_kept_and_reported() {
     let spec = with(file(&["ada"]), &[("Build", &[])]);
     let mut rig = Rig::of(spec.clone());
-    let build = standing(&rig, "Build");
+    let build = newest_task(&rig, "Build");
     let done = rig.up(edited(spec, "Build"));
     assert_eq!(done.events, []);
     assert_eq!(changes(done), ["Build left_in_progress"]);
@@ -131,13 +131,13 @@ fn an_edited_task_in_progress_is_kept_and_reported() {
 fn an_edited_finished_task_is_a_new_task() {
     let spec = with(file(&[]), &[("Build", &[])]);
     let mut rig = Rig::of(spec.clone());
-    let build = standing(&rig, "Build");
+    let build = newest_task(&rig, "Build");
     finish(&mut rig, build);
     assert_eq!(changes(rig.up(spec.clone())), [""; 0], "it is done");
 
     let better = edited(spec, "Build");
     assert_eq!(changes(rig.up(better.clone())), ["Build added"]);
-    let new = standing(&rig, "Build");
+    let new = newest_task(&rig, "Build");
     assert_ne!(new, build);
     rig.user(Call::CancelTask { task: new }).answer();
     assert_eq!(
@@ -152,7 +152,7 @@ fn an_edited_finished_task_is_a_new_task() {
 fn a_removed_task_is_cancelled_only_if_pending() {
     let spec = with(file(&["ada"]), &[("Build", &[]), ("Test", &["Build"])]);
     let mut rig = Rig::of(spec.clone());
-    let (build, test) = (standing(&rig, "Build"), standing(&rig, "Test"));
+    let (build, test) = (newest_task(&rig, "Build"), newest_task(&rig, "Test"));
     let removed = without(without(spec.clone(), "Build"), "Test");
     assert_eq!(
         changes(rig.up(removed)),
@@ -166,14 +166,14 @@ fn a_removed_task_is_cancelled_only_if_pending() {
         ["Test added"],
         "named again, it is a new task"
     );
-    assert_ne!(standing(&rig, "Test"), test);
+    assert_ne!(newest_task(&rig, "Test"), test);
 }
 
 #[test]
 fn a_failed_task_does_not_hide_its_completed_successor() {
     let spec = with(file(&[]), &[("Build", &[])]);
     let mut rig = Rig::of(spec.clone());
-    let first = standing(&rig, "Build");
+    let first = newest_task(&rig, "Build");
     rig.user(Call::ClaimTask { task: Some(first) }).answer();
     let claim = rig.claim_of(first);
     rig.user(Call::FailTask {
@@ -183,7 +183,7 @@ fn a_failed_task_does_not_hide_its_completed_successor() {
     .answer();
     let better = edited(spec, "Build");
     rig.up(better.clone()).answer();
-    let second = standing(&rig, "Build");
+    let second = newest_task(&rig, "Build");
     finish(&mut rig, second);
     assert_eq!(changes(rig.up(better.clone())), [""; 0]);
 
@@ -200,7 +200,7 @@ fn a_failed_task_does_not_hide_its_completed_successor() {
 fn a_manual_task_is_not_matched_with_the_file() {
     let spec = with(file(&[]), &[("Build", &[]), ("Test", &[])]);
     let mut rig = Rig::of(spec.clone());
-    let test = standing(&rig, "Test");
+    let test = newest_task(&rig, "Test");
     finish(&mut rig, test);
     let by_hand = [rig.add("Build"), rig.add("Test")];
     assert_eq!(changes(rig.up(spec.clone())), [""; 0]);
@@ -215,7 +215,7 @@ fn tasks_are_numbered_in_the_order_of_the_file() {
     let spec = with(file(&[]), &[("Test", &["Build"]), ("Build", &[])]);
     let rig = Rig::of(spec);
     assert_eq!(
-        [standing(&rig, "Test"), standing(&rig, "Build")],
+        [newest_task(&rig, "Test"), newest_task(&rig, "Build")],
         [TaskId(1), TaskId(2)]
     );
     assert_eq!(rig.task(TaskId(1)).spec.after, [TaskId(2)]);
@@ -258,9 +258,9 @@ fn an_invalid_file_changes_nothing() {
         refuse(crowd),
         "the team would have 2 teammates that are not stopped, and its limit is 1"
     );
-    let mut for_nobody = with(file(&["ada"]), &[("Build", &[])]);
-    for_nobody.tasks[0].spec.assignee = Some(name("zoe"));
-    assert_eq!(refuse(for_nobody), "there is no member called zoe");
+    let mut for_unknown_member = with(file(&["ada"]), &[("Build", &[])]);
+    for_unknown_member.tasks[0].spec.assignee = Some(name("zoe"));
+    assert_eq!(refuse(for_unknown_member), "there is no member called zoe");
 }
 
 #[test]
@@ -464,7 +464,7 @@ fn remove(member: &str) -> Call {
 fn a_removed_member_frees_its_name_and_tasks() {
     let mut rig = Rig::of(file(&["ada"]));
     spawned(&mut rig, "zoe");
-    let mut spec = task_spec("Hers");
+    let mut spec = task_spec("Review");
     spec.assignee = Some(name("zoe"));
     let (held, waiting) = (rig.add_spec(spec.clone()), rig.add_spec(spec));
     assert_eq!(rig.owner(held).as_deref(), Some("zoe"));

@@ -18,7 +18,7 @@ const KEPT_MS: u64 = 600_000;
 
 /// A call as its caller remembers it.
 #[derive(Debug, Clone)]
-pub(crate) struct Made {
+pub(crate) struct MadeCall {
     pub(crate) by: Origin,
     pub(crate) key: Option<CallKey>,
     pub(crate) call: Call,
@@ -28,9 +28,9 @@ pub(crate) struct Made {
 pub(crate) struct Calls {
     keys: u64,
     replies: u64,
-    keyed: Vec<Made>,
+    keyed: Vec<MadeCall>,
     /// Calls without a reply so far.
-    pub(crate) waiting: BTreeMap<ReplyTo, Made>,
+    pub(crate) waiting: BTreeMap<ReplyTo, MadeCall>,
     /// The answers that the core must still have, by caller and key.
     kept: BTreeMap<(Caller, String), (u64, Answer)>,
     /// Calls whose answer may have been dropped, because their client was away for long.
@@ -158,14 +158,14 @@ impl World {
                 digest: digest(&call),
             }
         });
-        let made = Made { by, key, call };
+        let made = MadeCall { by, key, call };
         if made.key.is_some() {
             self.calls.keyed.push(made.clone());
         }
         self.send(made)
     }
 
-    pub(crate) fn send(&mut self, made: Made) -> Option<Result<Answer, Refused>> {
+    pub(crate) fn send(&mut self, made: MadeCall) -> Option<Result<Answer, Refused>> {
         let key = made.key.as_ref();
         let expected = key.and_then(|key| self.calls.kept_answer(key, self.now));
         let is_known = key.is_some_and(|key| self.calls.may_be_kept(key));
@@ -210,7 +210,7 @@ impl World {
     }
 
     /// Calls of a stale launch, and those with a stale claim.
-    fn must_be_refused(&self, made: &Made, before: &agent_team_core::Team) -> bool {
+    fn must_be_refused(&self, made: &MadeCall, before: &agent_team_core::Team) -> bool {
         let is_stale = match &made.by {
             Origin::User => false,
             Origin::Member { name, launch } => before
@@ -228,7 +228,9 @@ impl World {
             .get(claim.task)
             .filter(|task| task.owner().is_some())
             .map(|task| task.generation);
-        is_stale || current.is_none() || claim.generation.is_some_and(|said| Some(said) != current)
+        is_stale
+            || current.is_none()
+            || claim.generation.is_some_and(|given| Some(given) != current)
     }
 
     fn check_up_again(&self, spec: &UpSpec) {
@@ -248,10 +250,10 @@ impl World {
         let Some(Ok(Answer::Up { changes })) = reply_in(&step) else {
             panic!("a second up is answered: {step:?}");
         };
-        let left =
+        let is_left_in_progress =
             |it: &agent_team_core::Change| it.change == agent_team_core::ChangeKind::LeftInProgress;
         assert!(
-            changes.iter().all(left),
+            changes.iter().all(is_left_in_progress),
             "a second up finds nothing to do: {changes:?}"
         );
     }

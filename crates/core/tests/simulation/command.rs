@@ -135,8 +135,8 @@ pub(crate) enum Ask {
 pub(crate) enum Gen {
     Current,
     Old,
-    Coming,
-    Unsaid,
+    Next,
+    Omitted,
 }
 
 /// A team file. Each mask has a bit for each worker that it may contain.
@@ -218,8 +218,8 @@ fn ask() -> impl Strategy<Value = Ask> {
         let generation = prop_oneof![
             4 => Just(Gen::Current),
             2 => Just(Gen::Old),
-            1 => Just(Gen::Coming),
-            1 => Just(Gen::Unsaid),
+            1 => Just(Gen::Next),
+            1 => Just(Gen::Omitted),
         ];
         (any::<u8>(), generation)
     };

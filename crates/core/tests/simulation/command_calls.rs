@@ -40,8 +40,8 @@ impl World {
         let generation = match generation {
             Gen::Current => Some(current),
             Gen::Old => Some(current.saturating_sub(1)),
-            Gen::Coming => Some(current + 1),
-            Gen::Unsaid => None,
+            Gen::Next => Some(current + 1),
+            Gen::Omitted => None,
         };
         ClaimRef {
             task,
@@ -52,7 +52,7 @@ impl World {
     pub(crate) fn resolve(&self, by: &Origin, ask: &Ask) -> Call {
         let member = |which: &u8| name(NAMES[usize::from(*which)]);
         match ask {
-            Ask::Up(file) => Call::Up(Box::new(up_plan(file))),
+            Ask::Up(file) => Call::Up(Box::new(up_spec(file))),
             Ask::Down { force } => Call::Down { force: *force },
             Ask::Spawn { name, role } => Call::Spawn {
                 spec: SpawnSpec {
@@ -188,7 +188,7 @@ fn task_of(choice: &TaskChoice, from_file: bool) -> TaskSpec {
     }
 }
 
-fn up_plan(file: &FileChoice) -> UpSpec {
+fn up_spec(file: &FileChoice) -> UpSpec {
     let has = |mask: u8, n: u8| mask & (1 << n) != 0;
     let worker = |n: u8| {
         let mut spec = member_spec(WORKERS[usize::from(n)]);

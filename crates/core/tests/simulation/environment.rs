@@ -6,17 +6,17 @@ use agent_team_core::effect::Effect;
 use agent_team_core::input::{Call, Input, Verdict};
 use agent_team_protocol::id::{LaunchId, MemberName};
 
-use crate::calls::Made;
+use crate::calls::MadeCall;
 use crate::world::{World, target};
 
-/// The choice under which nothing goes wrong.
-pub(crate) const WELL: u8 = 7;
+/// The value of `how`, which selects a fault, that selects none.
+pub(crate) const NO_FAULT: u8 = 7;
 
 #[derive(Debug, Clone)]
 pub(crate) enum Pending {
     Effect(Effect),
     Report(Input),
-    CallAgain(Box<Made>),
+    CallAgain(Box<MadeCall>),
 }
 
 #[derive(Debug)]
@@ -28,7 +28,7 @@ enum Move {
 }
 
 impl World {
-    /// Performs one action outside; false when there is none left.
+    /// Performs one action outside of the core; false when no action is left.
     pub(crate) fn outside(&mut self, which: u8, how: u8) -> bool {
         let mut moves = self.moves();
         if moves.is_empty() {
@@ -48,11 +48,11 @@ impl World {
     }
 
     fn moves(&self) -> Vec<Move> {
-        let mut ahead: BTreeSet<&MemberName> = BTreeSet::new();
+        let mut seen: BTreeSet<&MemberName> = BTreeSet::new();
         let mut moves = Vec::new();
         for (at, pending) in self.pending.iter().enumerate() {
             let is_next = match pending {
-                Pending::Effect(effect) => target(effect).is_none_or(|member| ahead.insert(member)),
+                Pending::Effect(effect) => target(effect).is_none_or(|member| seen.insert(member)),
                 Pending::Report(_) | Pending::CallAgain(_) => true,
             };
             if is_next {

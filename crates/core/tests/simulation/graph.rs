@@ -35,7 +35,7 @@ fn edit() -> impl Strategy<Value = Edit> {
 /// The open tasks with their dependencies.
 #[derive(Default)]
 struct Graph {
-    waits: BTreeMap<u64, Vec<u64>>,
+    open_tasks: BTreeMap<u64, Vec<u64>>,
     cancelled: BTreeSet<u64>,
     last: u64,
 }
@@ -43,20 +43,20 @@ struct Graph {
 impl Graph {
     fn has_cycle(&self, task: u64, after: &[u64]) -> bool {
         let mut seen = BTreeSet::new();
-        let mut ahead = after.to_vec();
-        while let Some(next) = ahead.pop() {
+        let mut to_visit = after.to_vec();
+        while let Some(next) = to_visit.pop() {
             if seen.insert(next) {
-                ahead.extend(self.waits.get(&next).into_iter().flatten());
+                to_visit.extend(self.open_tasks.get(&next).into_iter().flatten());
             }
         }
         seen.contains(&task)
     }
 
     fn is_ready(&self, task: u64) -> bool {
-        let is_done = |after: &u64| !self.waits.contains_key(after);
+        let is_done = |after: &u64| !self.open_tasks.contains_key(after);
         !self.cancelled.contains(&task)
             && self
-                .waits
+                .open_tasks
                 .get(&task)
                 .is_some_and(|after| after.iter().all(is_done))
     }
@@ -107,7 +107,7 @@ fn wait_for(team: &mut Team, graph: &mut Graph, task: u64, after: &[u64]) {
         )
     };
     let known = |n: &u64| (1..=graph.last).contains(n) || *n == task;
-    if !is_new && !graph.waits.contains_key(&task) {
+    if !is_new && !graph.open_tasks.contains_key(&task) {
         assert!(answer.is_err(), "there is no T-{task} to be changed");
     } else if !after.iter().all(known) {
         assert!(
@@ -124,7 +124,7 @@ fn wait_for(team: &mut Team, graph: &mut Graph, task: u64, after: &[u64]) {
         );
     } else {
         assert!(answer.is_ok(), "T-{task} after {after:?}: {answer:?}");
-        graph.waits.insert(task, after.to_vec());
+        graph.open_tasks.insert(task, after.to_vec());
         graph.last = graph.last.max(task);
     }
 }
@@ -152,7 +152,7 @@ fn complete(team: &mut Team, graph: &mut Graph, task: u64) {
             verdict: Verdict::Unasked,
         };
         call(team, complete).expect("its owner completes it");
-        graph.waits.remove(&task);
+        graph.open_tasks.remove(&task);
     }
 }
 
@@ -184,8 +184,8 @@ proptest! {
                 Edit::Update { .. } => {}
             }
             let blocked: Vec<u64> = team.board().iter().filter(|it| it.is_blocked()).map(|it| it.id.0).collect();
-            let waiting = |(_, after): &(&u64, &Vec<u64>)| after.iter().any(|n| graph.waits.contains_key(n));
-            let expected: Vec<u64> = graph.waits.iter().filter(waiting).map(|(task, _)| *task).collect();
+            let waiting = |(_, after): &(&u64, &Vec<u64>)| after.iter().any(|n| graph.open_tasks.contains_key(n));
+            let expected: Vec<u64> = graph.open_tasks.iter().filter(waiting).map(|(task, _)| *task).collect();
             prop_assert_eq!(blocked, expected);
         }
     }

@@ -79,9 +79,9 @@ impl Model {
             }
             Event::TaskReleased { task, .. } | Event::TaskFailed { task, .. } => {
                 let owner = self.owners.remove(task).expect("only a claim is given up");
-                let works = matches!(&owner, Party::Member(name) if facts.trees.contains(name));
+                let may_work = matches!(&owner, Party::Member(name) if facts.trees.contains(name));
                 assert!(
-                    facts.named == Some(*task) || !works,
+                    facts.named == Some(*task) || !may_work,
                     "{owner} may still work on {task}"
                 );
             }

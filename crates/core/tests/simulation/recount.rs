@@ -83,7 +83,7 @@ fn check_board(team: &Team, model: &Model) {
             .map(|it| it.id);
         assert!(
             board.blocks(task.id).eq(waiting),
-            "members that wait for {}",
+            "tasks that wait for {}",
             task.id
         );
         claims += usize::from(task.owner().is_some());

@@ -9,7 +9,7 @@ use agent_team_core::{Answer, Caller, Refused, Team};
 use agent_team_protocol::id::{Generation, LaunchId, MemberName, MessageId, TaskId};
 
 use crate::command_calls::complete;
-use crate::environment::WELL;
+use crate::environment::NO_FAULT;
 use crate::world::{World, pick};
 
 /// The processes of one launch. Removed when none is left.
@@ -17,11 +17,11 @@ use crate::world::{World, pick};
 pub(crate) struct Worker {
     pub(crate) member: MemberName,
     pub(crate) process: ProcessStamp,
-    /// The worker itself; its children can outlive it.
+    /// Whether the worker's own process lives; its children can outlive it.
     pub(crate) is_alive: bool,
     pub(crate) said_hello: bool,
     pub(crate) never_says_hello: bool,
-    /// The claim that it believes to own.
+    /// The claim that the worker acts on; it may be stale.
     pub(crate) task: Option<(TaskId, Generation)>,
     pub(crate) has_worked: bool,
     cursor: InboxCursor,
@@ -101,7 +101,7 @@ impl World {
         );
         assert!(
             scan == Scan::Everything || !worker.has_worked,
-            "who has worked may have left children behind"
+            "a worker that held a task may have left children behind"
         );
         if std::mem::take(&mut worker.is_alive) {
             self.report(Input::Exited {
@@ -113,12 +113,12 @@ impl World {
     pub(crate) fn ask_to_stop(&mut self, launch: &LaunchId, how: u8) {
         match how % 3 {
             0 => {}
-            1 => self.say_last_words(launch, how),
+            1 => self.report_exit(launch, how),
             _ => self.dies(launch),
         }
     }
 
-    fn say_last_words(&mut self, launch: &LaunchId, how: u8) {
+    fn report_exit(&mut self, launch: &LaunchId, how: u8) {
         if self
             .workers
             .get(launch)
@@ -149,7 +149,7 @@ impl World {
         }
     }
 
-    /// Between two deaths everything goes well.
+    /// Kills the worker of one member `deaths` times. Between two deaths nothing else goes wrong.
     pub(crate) fn die_again(&mut self, which: u8, deaths: u8, every_ms: u64) {
         let names: Vec<MemberName> = self.team.members().map(|it| it.spec.name.clone()).collect();
         let Some(name) = pick(&names, which) else {
@@ -161,7 +161,7 @@ impl World {
                 if self.workers.values().any(started) {
                     break;
                 }
-                if !self.outside(0, WELL) {
+                if !self.outside(0, NO_FAULT) {
                     self.wait(500);
                 }
             }
@@ -201,7 +201,7 @@ impl World {
         self.deliver(&member);
     }
 
-    /// Whether the launch is still current.
+    /// Whether the launch is current, and ready or draining.
     fn is_trusted(&self, launch: &LaunchId) -> bool {
         let member = self.team.member_of(launch);
         member
@@ -242,7 +242,7 @@ impl World {
         self.call_as(launch, Call::Read { messages });
     }
 
-    /// Continues its task, and mostly completes it.
+    /// The worker continues its task, and mostly completes it.
     pub(crate) fn work(&mut self, launch: &LaunchId, how: u8) {
         let Some((task, generation)) = self.workers[launch].task else {
             return;
@@ -260,12 +260,12 @@ impl World {
                 claim,
                 note: "too hard".into(),
             },
-            2 => return self.say_last_words(launch, how),
+            2 => return self.report_exit(launch, how),
             3 => return self.dies(launch),
             _ => complete(claim),
         };
         let outcome = self.call_as(launch, call);
-        // Without an answer, or after a refusal by a hook, it still owns the task; otherwise it has none.
+        // Without an answer, or after a refusal by a hook, the worker still owns the task; otherwise it has none.
         let still_owns = matches!(outcome, None | Some(Err(Refused::CompletionRefused { .. })));
         if let Some(worker) = self.workers.get_mut(launch)
             && worker.task == Some((task, generation))
@@ -293,7 +293,7 @@ impl World {
             .collect();
         for (launch, is_alive, said_hello) in workers {
             if self.team.member_of(&launch).is_none() {
-                // Its end was stored, but not yet removed from the simulation.
+                // The end of the launch was stored, but its worker was not yet removed from the simulation.
                 assert!(!is_alive, "{launch} has ended but its worker lives");
                 self.workers.remove(&launch);
             } else if !is_alive {

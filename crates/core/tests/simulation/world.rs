@@ -127,7 +127,7 @@ impl World {
         for record in records {
             let stored = serde_json::to_string(record).expect("a record is plain data");
             let record: Record =
-                serde_json::from_str(&stored).expect("what was stored can be read");
+                serde_json::from_str(&stored).expect("a stored record can be read");
             self.note_end_of_launch(&record, &before);
             self.model.apply(&record, &before, &mut facts);
             self.calls.apply(&record);
@@ -203,7 +203,7 @@ impl World {
             },
             _ => Input::IdleRefused {
                 launch,
-                reason: "go on".into(),
+                reason: "continue".into(),
             },
         };
         let before = self.team.clone();
@@ -249,7 +249,7 @@ impl World {
                 .owners
                 .values()
                 .all(|owner| *owner == Party::User),
-            "every claim came back"
+            "no member has a claim"
         );
     }
 
@@ -273,7 +273,7 @@ impl World {
     /// Stops all faults and lets every worker finish: afterwards no possible work is left.
     pub(crate) fn calm_down(&mut self) {
         for _ in 0..20_000 {
-            if !self.outside(0, crate::environment::WELL) && !self.meet_deadline() {
+            if !self.outside(0, crate::environment::NO_FAULT) && !self.meet_deadline() {
                 return self.check_calm();
             }
         }
@@ -313,7 +313,7 @@ impl World {
         assert_eq!(
             self.workers.len(),
             ready,
-            "no process is left of who is not ready"
+            "only ready members have processes"
         );
         assert!(
             self.model
@@ -349,7 +349,7 @@ pub(crate) fn pick<T>(from: &[T], which: u8) -> Option<&T> {
     from.get(usize::from(which).checked_rem(from.len())?)
 }
 
-/// Effects for the same member run in their order.
+/// The member that an effect is for. Effects for the same member run in their order.
 pub(crate) fn target(effect: &Effect) -> Option<&MemberName> {
     match effect {
         Effect::Launch { member, .. }

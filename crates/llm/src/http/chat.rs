@@ -1,7 +1,7 @@
 //! OpenAI's Chat Completions API, as implemented by OpenAI and other providers. Called by `http`.
 //!
-//! Implementations differ in the fields that they omit or repeat. Where two of them conflict, the provider's `Quirks`
-//! decide.
+//! Implementations differ in the fields that they omit or repeat. Where two implementations require opposite requests,
+//! the provider's `Quirks` decide.
 
 use agent_team_providers::Quirks;
 use serde::Deserialize;
@@ -14,7 +14,7 @@ use crate::model::{Item, Prompt, Stop, Thought, ToolResult};
 /// The last event of a stream.
 const DONE: &str = "[DONE]";
 
-/// The body of a request. `by` is the model's name in thoughts.
+/// The body of a request. Only thoughts whose author is `by`, the name of this model, are included.
 pub(super) fn request(model: &str, by: &str, quirks: &Quirks, prompt: &Prompt<'_>) -> Value {
     let mut body = json!({
         "model": model,
@@ -113,7 +113,7 @@ fn result(result: &ToolResult) -> Value {
     })
 }
 
-/// Gemini signs the first of an answer's calls, and requires the signature in later requests.
+/// The signature of an answer's calls. Gemini signs the first call, and requires the signature in later requests.
 fn signature_of_calls(thought: &Thought) -> Option<&str> {
     let alone = thought.text.is_empty() && !thought.sealed;
     thought.signature.as_deref().filter(|_| alone)
@@ -123,7 +123,7 @@ fn signature_of_calls(thought: &Thought) -> Option<&str> {
 #[derive(Debug)]
 pub(super) struct Reading {
     draft: Draft,
-    /// The open calls, by the server's index.
+    /// The calls so far: the server's index, the server's id, and the index in the draft.
     calls: Vec<(u64, String, usize)>,
 }
 
@@ -232,7 +232,7 @@ impl Decode for Reading {
     }
 
     fn finish(mut self: Box<Self>, ended: bool) -> Option<crate::model::Answer> {
-        // Some servers omit one of the two; an answer with neither was truncated.
+        // Some servers omit `[DONE]`, others the finish reason. An answer without both was truncated.
         if ended {
             self.draft.stop.get_or_insert(Stop::Finished);
         }
@@ -241,7 +241,7 @@ impl Decode for Reading {
 }
 
 impl Reading {
-    /// Mistral's reasoning models answer in parts.
+    /// Adds a part of a content list. Mistral's reasoning models send such lists instead of texts.
     fn part(&mut self, part: &Value, on_delta: OnDelta<'_>) {
         if let Some(text) = part["text"].as_str() {
             self.draft.text(text, on_delta);

@@ -1,4 +1,4 @@
-//! What the decoders of both APIs have in common. Implemented by `chat` and `messages`, called by the HTTP model.
+//! The interface of the decoders of both APIs. Implemented by `chat` and `messages`, called by the HTTP model.
 
 use serde_json::Value;
 
@@ -15,7 +15,7 @@ pub(super) enum Progress {
 /// Why an event cannot be used.
 #[derive(Debug)]
 pub(super) enum Broken {
-    /// An error of the server, in its own words.
+    /// The event reports an error of the server: its body.
     Error(Value),
     /// The event violates the API.
     Invalid(String),
@@ -25,6 +25,6 @@ pub(super) enum Broken {
 pub(super) trait Decode: Send {
     fn event(&mut self, data: &str, on_delta: OnDelta<'_>) -> Result<Progress, Broken>;
 
-    /// The answer, unless it was truncated. `ended`: the final event was received.
+    /// Returns the answer, or `None` if it was truncated. `ended`: the final event was received.
     fn finish(self: Box<Self>, ended: bool) -> Option<Answer>;
 }

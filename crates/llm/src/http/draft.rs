@@ -18,7 +18,7 @@ pub(super) struct Draft {
     ids: HashSet<String>,
     /// The number of items before this answer, from which generated ids are derived.
     items: usize,
-    /// The model's name in its thoughts.
+    /// The name of this model, as the author of its thoughts and blocks.
     by: String,
 }
 
@@ -46,7 +46,7 @@ impl Draft {
         }
     }
 
-    /// Separates the following text from the text so far.
+    /// Begins a new paragraph, so that the following text is separate from the text so far.
     pub(super) fn paragraph(&mut self, on_delta: OnDelta<'_>) {
         if !self.answer.text.is_empty() && !self.answer.text.ends_with("\n\n") {
             self.text("\n\n", on_delta);
@@ -124,7 +124,7 @@ impl Draft {
         self.finish_with(|_| None)
     }
 
-    /// The answer with the provider's own blocks, if they must be kept.
+    /// The answer, if its stop reason is known. `blocks` returns the provider's own blocks if they must be kept.
     pub(super) fn finish_with(
         self,
         blocks: impl FnOnce(&Answer) -> Option<Vec<serde_json::Value>>,
@@ -139,7 +139,7 @@ impl Draft {
         answer
             .thoughts
             .retain(|thought| !thought.text.is_empty() || thought.signature.is_some());
-        // Some servers do not distinguish these two.
+        // Some servers report a finished answer although it contains calls, and the reverse.
         answer.stop = match self.stop? {
             Stop::Finished | Stop::Calls if answer.calls.is_empty() => Stop::Finished,
             Stop::Finished => Stop::Calls,

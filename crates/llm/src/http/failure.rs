@@ -1,6 +1,6 @@
 //! Maps error responses to `ModelError` by status, headers and body. Called by `http`.
 //!
-//! All text of a server is shortened, escaped and redacted (without the key) before it is shown.
+//! Text of a server is shown only shortened, escaped and with the key redacted.
 
 use std::time::Duration;
 
@@ -14,11 +14,11 @@ use super::pause;
 use crate::key::Key;
 use crate::model::ModelError;
 
-/// The length, in characters, of a server's error message in an error, and of an unrecognized response.
+/// The largest length, in characters, of a server's error message in an error, and of an unrecognized response.
 const MESSAGE: usize = 600;
 const SHOWN: usize = 200;
 
-/// Error messages for a conversation that is too long, in lower case.
+/// Parts of errors that report too long a conversation, in lower case.
 const TOO_LONG: [&str; 12] = [
     "context_length_exceeded",
     "exceed_context_size",
@@ -34,7 +34,7 @@ const TOO_LONG: [&str; 12] = [
     "too large for model",
 ];
 
-/// Error messages for an invalid key, and for an unknown model, regardless of the status.
+/// Parts of errors that report an invalid key with status 400, and an unknown model with status 400 or 422.
 const NO_KEY: [&str; 4] = [
     "api_key_invalid",
     "invalid_api_key",
@@ -73,13 +73,13 @@ impl Target<'_> {
         let retriable = is_retriable(status.as_u16());
         match serde_json::from_str(&text) {
             Ok(body) => {
-                let after = pause::named(headers, Timestamp::now());
-                self.said(status.as_u16(), &body, after)
+                let after = pause::requested(headers, Timestamp::now());
+                self.server_error(status.as_u16(), &body, after)
             }
             Err(_) if retriable => self.busy(
                 status.as_u16(),
                 self.escaped(&text, SHOWN),
-                pause::named(headers, Timestamp::now()),
+                pause::requested(headers, Timestamp::now()),
             ),
             Err(_) if looks_like_html(&text) || status == StatusCode::NOT_FOUND => {
                 self.invalid_response(&format!("status {status} without JSON"), &text)
@@ -89,11 +89,12 @@ impl Target<'_> {
                 let to = to.unwrap_or("nowhere");
                 self.invalid_response(&format!("status {status}"), &format!("redirect to {to}"))
             }
-            Err(_) => self.said(status.as_u16(), &Value::String(text.into_owned()), None),
+            Err(_) => self.server_error(status.as_u16(), &Value::String(text.into_owned()), None),
         }
     }
 
-    /// Maps an error within a stream. If it has no status, its type determines one.
+    /// Maps an error within a stream, or in a response with a success status. An error without a status of its own gets
+    /// that of its type.
     pub(super) fn stream_error(&self, error: &Value) -> ModelError {
         let error = error.get("error").unwrap_or(error);
         let code = error.get("code");
@@ -108,14 +109,14 @@ impl Target<'_> {
             "rate_limit_error" => 429,
             "overloaded_error" => 529,
             "invalid_request_error" => 400,
-            // The request was accepted, since there is a stream.
+            // The response had a success status, so the request itself was valid.
             _ => 500,
         };
         let named = named.filter(|status| (400..600).contains(status));
-        self.said(named.unwrap_or(status), error, None)
+        self.server_error(named.unwrap_or(status), error, None)
     }
 
-    fn said(&self, status: u16, body: &Value, after: Option<Duration>) -> ModelError {
+    fn server_error(&self, status: u16, body: &Value, after: Option<Duration>) -> ModelError {
         let body = body
             .as_array()
             .and_then(|list| list.first())
@@ -178,15 +179,15 @@ impl Target<'_> {
     }
 
     /// The error for a response that violates the API.
-    pub(super) fn invalid_response(&self, why: &str, came: &str) -> ModelError {
+    pub(super) fn invalid_response(&self, why: &str, body: &str) -> ModelError {
         ModelError::InvalidResponse {
             url: self.url.to_owned(),
             why: why.to_owned(),
-            shown: self.escaped(came, SHOWN),
+            shown: self.escaped(body, SHOWN),
         }
     }
 
-    /// The error for a missing or truncated response.
+    /// The error for a response that is missing or truncated.
     pub(super) fn unreachable(
         &self,
         source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -221,8 +222,8 @@ fn message(error: &Value) -> Option<&str> {
     if let Value::String(text) = error {
         return Some(text);
     }
-    let words = ["message", "detail", "error"];
-    words.iter().find_map(|key| error.get(key)?.as_str())
+    let fields = ["message", "detail", "error"];
+    fields.iter().find_map(|key| error.get(key)?.as_str())
 }
 
 /// The retry delay in Google's format.
@@ -236,7 +237,7 @@ fn retry_delay(error: &Value) -> Option<Duration> {
 mod tests {
     use super::*;
 
-    const ASKED: Target<'_> = Target {
+    const TARGET: Target<'_> = Target {
         provider: "openai",
         model: "gpt-5",
         url: "http://127.0.0.1/v1",
@@ -245,7 +246,7 @@ mod tests {
 
     fn refusal(status: u16, body: &str) -> ModelError {
         let status = StatusCode::from_u16(status).expect("a status");
-        ASKED.refusal(status, &HeaderMap::new(), body.as_bytes())
+        TARGET.refusal(status, &HeaderMap::new(), body.as_bytes())
     }
 
     /// The name of the error's variant.
@@ -337,7 +338,7 @@ mod tests {
             ),
         ] {
             let error = serde_json::from_str(error).expect("JSON");
-            assert_eq!(ASKED.stream_error(&error).to_string(), is);
+            assert_eq!(TARGET.stream_error(&error).to_string(), is);
         }
     }
 

@@ -8,11 +8,12 @@ use super::draft::{Draft, OnDelta, as_object};
 use super::verbatim::Blocks;
 use crate::model::{Answer, Delta, Item, Prompt, Stop, Thought};
 
-/// The provider's own search, and the largest number of paid searches per answer.
+/// The type of the provider's search tool, and the largest number of paid searches per answer.
 const SEARCH: &str = "web_search_20250305";
 const SEARCHES_MAX: u32 = 8;
 
-/// The body of a request for an answer of at most `output` tokens. `by` is the model's name in thoughts.
+/// The body of a request for an answer of at most `output` tokens. Only thoughts and blocks whose author is `by`, the
+/// name of this model, are included.
 pub(super) fn request(model: &str, by: &str, output: u64, prompt: &Prompt<'_>) -> Value {
     let mut messages = messages(by, prompt);
     // Mark the last input as a cache breakpoint: the next prompt is identical up to here.
@@ -222,7 +223,7 @@ impl Reading {
         Ok(())
     }
 
-    /// Shows the sources to the user; the model has them in its own blocks.
+    /// Adds the cited sources to the text for the user. The model receives them in the provider's own blocks.
     fn show_sources(&mut self, on_delta: OnDelta<'_>) {
         if !self.sources.is_empty() {
             let sources = std::mem::take(&mut self.sources).join("\n- ");
@@ -377,7 +378,7 @@ enum Block {
         #[serde(default)]
         content: Value,
     },
-    /// Includes the search call itself: its result is reported instead.
+    /// Also the call of the provider's search, which is reported together with its result.
     #[serde(other)]
     Unknown,
 }

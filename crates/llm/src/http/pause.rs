@@ -1,6 +1,7 @@
-//! The pause that a server requests in the headers of an error response. Called by `failure`.
+//! The pause that a server requests in an error response. Called by `failure`.
 //!
-//! Providers use four formats. Without any of them, no pause is assumed.
+//! Providers send `retry-after-ms`, `retry-after`, or the reset times of used-up limits, and Google a delay in the
+//! body. A response without any of them requests no pause.
 
 use std::time::Duration;
 
@@ -35,13 +36,13 @@ const LIMITS: [(&str, &str); 8] = [
     ),
 ];
 
-/// Larger numbers are milliseconds since the epoch, numbers in between are seconds since the epoch, smaller ones are a
-/// number of seconds.
+/// Numbers from `EPOCH_MILLISECONDS` are milliseconds since the epoch, numbers from `EPOCH_SECONDS` are seconds since
+/// the epoch, and smaller numbers are a duration in seconds.
 const EPOCH_MILLISECONDS: f64 = 1e11;
 const EPOCH_SECONDS: f64 = 1e9;
 
-/// The pause that the server requests. `now` is used if the response contains no server time.
-pub(super) fn named(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
+/// The pause that the headers request. A date is relative to the server's clock, or to `now` without a `date` header.
+pub(super) fn requested(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
     let text = |name: &str| headers.get(name)?.to_str().ok().map(str::trim);
     let now = text("date")
         .and_then(|date| rfc2822::parse(date).ok())
@@ -60,7 +61,8 @@ pub(super) fn named(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
         .max()
 }
 
-/// A number of seconds, a span such as `1m30.5s`, or a date.
+/// Parses a number of seconds, a time since the epoch, a span such as `1m30.5s`, or a date, and returns the pause from
+/// `now`.
 pub(super) fn until(text: &str, now: Timestamp) -> Option<Duration> {
     let date = |date: Timestamp| Duration::try_from(date.duration_since(now)).unwrap_or_default();
     if let Ok(number) = text.parse::<f64>() {
@@ -122,7 +124,7 @@ mod tests {
                 HeaderValue::from_static(value),
             )
         });
-        named(&headers.collect(), now)
+        requested(&headers.collect(), now)
     }
 
     #[test]
@@ -173,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn no_pause_is_assumed() {
+    fn absent_and_invalid_headers_request_no_pause() {
         for headers in [
             &[][..],
             &[("retry-after", "soon")],

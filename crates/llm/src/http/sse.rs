@@ -1,8 +1,8 @@
 //! Parses server-sent events from a byte stream. Called by `http`.
 //!
-//! Does no I/O. Sizes are limited, since a server is not trusted to end an event.
+//! Does no I/O. The size of an event is limited: a server may never end it.
 
-/// The largest event, in bytes. Legitimate ones are complete answers of up to a few hundred kilobytes.
+/// The largest event, in bytes. The largest legitimate events are complete answers of a few hundred kilobytes.
 const EVENT_MAX: usize = 16 << 20;
 
 /// Collects bytes into events.
@@ -150,7 +150,7 @@ mod tests {
         TARGET.fuzz();
     }
 
-    /// Events do not depend on chunk boundaries, and both decoders accept any event.
+    /// Checks that events do not depend on chunk boundaries, and that no event makes a decoder panic.
     fn stream(text: &str) -> Result<(), String> {
         let bytes = agent_team_fuzz::bytes(text);
         let read = |size: usize| -> Result<Vec<String>, Unreadable> {
@@ -163,7 +163,7 @@ mod tests {
         };
         let whole = read(bytes.len().max(1));
         for size in [1, 7] {
-            must(read(size) == whole, "other pieces give other events")?;
+            must(read(size) == whole, "events depend on chunk boundaries")?;
         }
         let prompt = Prompt {
             system: "",

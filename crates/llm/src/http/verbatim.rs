@@ -15,7 +15,7 @@ struct Block {
     /// The provider's block index.
     index: u64,
     value: Map<String, Value>,
-    /// Arguments that arrive in pieces.
+    /// The arguments of a call so far, as JSON text that arrives in pieces.
     input: String,
 }
 
@@ -30,7 +30,7 @@ impl Block {
 }
 
 impl Blocks {
-    /// Ignores a value that is not an object.
+    /// Begins a block. Ignores a value that is not an object.
     pub(super) fn begin(&mut self, index: u64, value: Value) {
         let Value::Object(value) = value else { return };
         let input = String::new();
@@ -85,7 +85,8 @@ impl Blocks {
         query.unwrap_or("").to_owned()
     }
 
-    /// All blocks as the next request sends them back, if one of them is a search. Its calls are those of `answer`.
+    /// Returns all blocks as the next request sends them back, or `None` if no block is a search. The tool calls among
+    /// the blocks get the ids and arguments of the calls in `answer`.
     pub(super) fn finish(self, answer: &Answer) -> Option<Vec<Value>> {
         if !self.0.iter().any(|block| block.is("server_tool_use")) {
             return None;

@@ -1,6 +1,6 @@
 //! Replays a recording instead of a model. Created by `open` for `replay:FILE`.
 //!
-//! It returns the recorded answer, or an error with the difference. It never invents an answer.
+//! It returns the recorded outcome, or an error that states how the prompt differs. It never invents an answer.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use super::{Exchange, Outcome, Shape, Unreadable, read};
 use crate::model::{Answer, Answering, Delta, Item, Model, ModelError, Prompt};
 use crate::usage::Price;
 
-/// A member's exchanges of a recording.
+/// The exchanges of one member in a recording.
 #[derive(Debug)]
 pub struct Replay {
     name: String,
@@ -19,7 +19,7 @@ pub struct Replay {
     exchanges: Vec<(usize, Exchange)>,
     /// The other members of the recording.
     others: BTreeSet<String>,
-    /// The index of the next exchange. Unknown before the first prompt.
+    /// The index of the next exchange. `None` before the first prompt, which determines it.
     next: Mutex<Option<usize>>,
 }
 
@@ -78,7 +78,9 @@ impl Replay {
         Ok(&exchange.outcome)
     }
 
-    /// The index of the exchange with which this conversation continues.
+    /// The index of the exchange with which this conversation continues. Only exchanges after as many answers as the
+    /// prompt contains are candidates: the last that follows what the prompt shows, otherwise the first, whose mismatch
+    /// is then reported.
     fn start(&self, prompt: &Prompt<'_>, shape: &Shape) -> Result<usize, String> {
         let member = &self.member;
         if self.exchanges.is_empty() {
@@ -88,11 +90,11 @@ impl Replay {
                 others.join(", ")
             ));
         }
-        let is_as_far = |at: &usize| self.exchanges[*at].1.answered == shape.answered;
+        let has_same_count = |at: &usize| self.exchanges[*at].1.answered == shape.answered;
         let follows = |at: &usize| {
             difference(&self.exchanges[*at].1, shape).is_none() && self.follows(*at, prompt, shape)
         };
-        let mut matches = (0..self.exchanges.len()).filter(is_as_far);
+        let mut matches = (0..self.exchanges.len()).filter(has_same_count);
         let index = matches.clone().rfind(follows).or_else(|| matches.next());
         index.ok_or_else(|| {
             format!(
@@ -104,7 +106,8 @@ impl Replay {
 }
 
 impl Replay {
-    /// Returns whether the exchanges before this one match the prompt.
+    /// Returns whether the exchange at this index follows what the prompt shows: its last answer, or else its summary,
+    /// is the last that was recorded before.
     fn follows(&self, at: usize, prompt: &Prompt<'_>, shape: &Shape) -> bool {
         let before = || self.exchanges[..at].iter().rev().map(|(_, before)| before);
         let last_answer = prompt.items.iter().rev().find_map(|item| match item {
@@ -116,16 +119,16 @@ impl Replay {
             let recorded = conversation.find_map(Exchange::answer);
             return recorded.is_some_and(|recorded| is_same(recorded, answer));
         }
-        let shows = |summary: &Exchange| {
+        let is_quoted = |summary: &Exchange| {
             let text = summary.answer().map_or("", |answer| &answer.text);
-            let holds =
+            let contains =
                 |item: &Item| matches!(item, Item::Said { text: input } if input.contains(text));
-            !text.is_empty() && prompt.items.iter().any(holds)
+            !text.is_empty() && prompt.items.iter().any(contains)
         };
         let mut summaries = before().filter(|before| before.is_summary());
         match summaries.next() {
-            Some(summary) => shows(summary),
-            // The conversation was not cut yet: it starts at the beginning, or this is the first summary.
+            Some(summary) => is_quoted(summary),
+            // No summary was recorded before: this prompt asks for the first summary, or starts the conversation.
             None => shape.tools.is_empty() || at == 0,
         }
     }
@@ -141,7 +144,7 @@ fn is_same(one: &Answer, other: &Answer) -> bool {
 /// The differences between a recorded prompt and this one.
 fn difference(then: &Exchange, now: &Shape) -> Option<String> {
     let mut differences = Vec::new();
-    if !then.last.may_be(now.last) {
+    if !then.last.matches(now.last) {
         differences.push(format!(
             "the last item was {}, now is {}",
             then.last.as_str(),

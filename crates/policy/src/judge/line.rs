@@ -3,8 +3,8 @@
 use agent_team_protocol::request::RunnableView;
 
 use super::{Changes, Findings, Judge, Part, What, Why, why};
-use crate::call::{join, moves, paths_in};
-use crate::pattern::{Reach, Standing};
+use crate::call::{join, leading_cds, paths_in};
+use crate::pattern::{CommandContext, Reach};
 use crate::program::{self, Form};
 use crate::rule::Rule;
 use crate::rule_book::{Effect, Entry};
@@ -12,8 +12,10 @@ use crate::shell::{self, Command, Target};
 use crate::words;
 
 /// Programs that only print or return a status, regardless of their arguments.
-const SAYING: &[&str] = &["echo", "false", "pwd", "true"];
+const PRINTING: &[&str] = &["echo", "false", "pwd", "true"];
 
+/// In these functions, `to` is the directory that the leading `cd`s of the line lead to, relative to the call's
+/// directory.
 impl Judge<'_> {
     /// The parts of a line, and how to execute it when all of them are allowed.
     pub(super) fn line(&self, text: &str) -> (Vec<Part>, Option<RunnableView>) {
@@ -21,7 +23,7 @@ impl Judge<'_> {
             Ok(line) => line,
             Err(complex) => return (vec![self.complex(text, complex.why)], None),
         };
-        let Some((to, moved)) = moves(&line) else {
+        let Some((to, cds)) = leading_cds(&line) else {
             let why = "a `cd` that is not at the start or is not followed by `&&`";
             return (vec![self.complex(text, why)], None);
         };
@@ -29,12 +31,12 @@ impl Judge<'_> {
         if !self.call.directory.is_inside(self.context) {
             let mut findings = Findings::new(Changes::Anything);
             findings.complex = Some("a directory outside the project");
-            parts.push(self.settle(What::Text(text.to_owned()), findings));
+            parts.push(self.part(What::Text(text.to_owned()), findings));
         }
-        for step in &line.steps[..moved] {
+        for step in &line.steps[..cds] {
             parts.push(self.cd(&step.pipeline[0], to.as_deref()));
         }
-        for step in &line.steps[moved..] {
+        for step in &line.steps[cds..] {
             for (index, command) in step.pipeline.iter().enumerate() {
                 let fed = index > 0
                     || command
@@ -42,13 +44,13 @@ impl Judge<'_> {
                         .iter()
                         .any(|redirect| matches!(redirect.to, Target::Read(_)));
                 let later = &step.pipeline[index + 1..];
-                let standing = Standing {
+                let in_line = CommandContext {
                     piped: index > 0,
                     fed,
-                    moved: moved > 0,
+                    after_cd: cds > 0,
                     evaluated: later.iter().any(|it| program::evaluates(&it.argv)),
                 };
-                parts.push(self.command(command, to.as_deref(), standing));
+                parts.push(self.command(command, to.as_deref(), in_line));
                 parts.extend(self.redirects(command, to.as_deref()));
             }
         }
@@ -58,7 +60,7 @@ impl Judge<'_> {
         };
         let run = RunnableView {
             directory: directory.resolved,
-            steps: line.steps[moved..].to_vec(),
+            steps: line.steps[cds..].to_vec(),
         };
         (parts, Some(run))
     }
@@ -79,32 +81,32 @@ impl Judge<'_> {
             .iter()
             .any(|word| self.call.path_of(word).is_protected(self.context));
         findings.complex = Some(reason);
-        self.settle(What::Text(text.to_owned()), findings)
+        self.part(What::Text(text.to_owned()), findings)
     }
 
     fn cd(&self, command: &Command, to: Option<&str>) -> Part {
         let known = to.and_then(|to| self.call.known(to));
         let mut findings = Findings::new(Changes::Nothing);
-        let standing = Standing::default();
-        findings.deny = self.forbids(Effect::Deny, command, to, standing);
-        findings.ask = self.forbids(Effect::Ask, command, to, standing);
+        let in_line = CommandContext::default();
+        findings.deny = self.forbids(Effect::Deny, command, to, in_line);
+        findings.ask = self.forbids(Effect::Ask, command, to, in_line);
         if known.is_some_and(|call_path| call_path.is_inside(self.context)) {
             findings.allow = Some(Why::BuiltIn("it stays in the project"));
         }
-        self.settle(What::Command(command.argv.clone()), findings)
+        self.part(What::Command(command.argv.clone()), findings)
     }
 
-    fn command(&self, command: &Command, to: Option<&str>, standing: Standing) -> Part {
+    fn command(&self, command: &Command, to: Option<&str>, in_line: CommandContext) -> Part {
         let argv = &command.argv;
-        let says = SAYING.contains(&argv[0].as_str());
-        let mut findings = Findings::new(if says {
+        let only_prints = PRINTING.contains(&argv[0].as_str());
+        let mut findings = Findings::new(if only_prints {
             Changes::Nothing
         } else {
             Changes::Anything
         });
-        findings.deny = self.forbids(Effect::Deny, command, to, standing);
-        findings.ask = self.forbids(Effect::Ask, command, to, standing);
-        findings.complex = (standing.piped && program::runs_input(argv))
+        findings.deny = self.forbids(Effect::Deny, command, to, in_line);
+        findings.ask = self.forbids(Effect::Ask, command, to, in_line);
+        findings.complex = (in_line.piped && program::runs_input(argv))
             .then_some("a pipe into a program that runs its input");
         findings.protected = program::writes(argv)
             && self
@@ -112,10 +114,10 @@ impl Judge<'_> {
                 .any(|path| self.call.path_of(&path).is_protected(self.context));
         findings.allow = self
             .book
-            .find(Effect::Allow, |rule| rule.allows_command(argv, standing))
+            .find(Effect::Allow, |rule| rule.allows_command(argv, in_line))
             .map(why)
-            .or_else(|| says.then_some(Why::BuiltIn("it only prints")));
-        self.settle(What::Command(argv.clone()), findings)
+            .or_else(|| only_prints.then_some(Why::BuiltIn("it only prints")));
+        self.part(What::Command(argv.clone()), findings)
     }
 
     /// The deny or ask rule that matches a command: by the command itself, or by a file in its arguments.
@@ -124,19 +126,19 @@ impl Judge<'_> {
         effect: Effect,
         command: &Command,
         to: Option<&str>,
-        standing: Standing,
+        in_line: CommandContext,
     ) -> Option<Why> {
         let argv = &command.argv;
-        let by_command = self.book.find(effect, |rule| {
-            rule.catches_command(argv, standing.evaluated)
-        });
+        let by_command = self
+            .book
+            .find(effect, |rule| rule.catches_command(argv, in_line.evaluated));
         let by_path = || self.find_path(effect, to, &argv[1..], program::writes(argv));
         let by_word = || {
-            if program::is_inert(argv) && !standing.evaluated {
+            if program::is_inert(argv) && !in_line.evaluated {
                 return None;
             }
             // A command that runs others may do anything with the files that it names; any other may read them.
-            let writes = standing.evaluated || program::form(argv) != Form::Plain;
+            let writes = in_line.evaluated || program::form(argv) != Form::Plain;
             self.find_path(effect, to, &words::of(&argv[1..].join(" ")), writes)
         };
         by_command.or_else(by_path).or_else(by_word).map(why)

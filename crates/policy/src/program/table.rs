@@ -201,7 +201,7 @@ pub(super) const OPAQUE: &[&str] = &[
 /// Programs that download a package and run a program of it.
 pub(super) const RUNNERS: &[&str] = &["bunx", "npx", "pipx", "pnpx", "uvx"];
 
-/// Programs that run others with this first argument.
+/// Programs that run another one if their first argument is one of these.
 pub(super) const RUNNING: &[(&str, &[&str])] = &[
     ("bun", &["x"]),
     ("cargo", &["script"]),
@@ -354,7 +354,7 @@ pub(super) const OPTIONS: &[(&str, &[&str])] = &[
     ("zip", &["*TT", "--unzip-command"]),
 ];
 
-/// Subcommands with the same effects.
+/// Subcommands with the same effects as the options of [`OPTIONS`].
 pub(super) const SUBCOMMANDS: &[(&str, &[&str])] = &[
     (
         "git",

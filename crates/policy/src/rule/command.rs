@@ -1,6 +1,6 @@
 //! Matches commands against rules. Called by the rule.
 
-use crate::pattern::Standing;
+use crate::pattern::CommandContext;
 use crate::program::{self, Form, name};
 use crate::words;
 
@@ -14,9 +14,9 @@ pub(super) struct CommandPattern {
 
 impl CommandPattern {
     /// Literal comparison. A prefix must contain every program that the command runs.
-    pub(super) fn allows(&self, argv: &[String], standing: Standing) -> bool {
+    pub(super) fn allows(&self, argv: &[String], in_line: CommandContext) -> bool {
         // After `cd`, the file names in the rule refer to other files.
-        if standing.moved && self.names_files() {
+        if in_line.after_cd && self.names_files() {
             return false;
         }
         let form = program::form(argv);
@@ -24,10 +24,10 @@ impl CommandPattern {
             argv.starts_with(&self.words) && program::reaches(self.words.len(), argv)
         } else {
             // A rule for a command that evaluates its input does not cover that input.
-            argv == self.words && !(form == Form::Evaluates && standing.fed)
+            argv == self.words && !(form == Form::Evaluates && in_line.fed)
         };
         itself
-            || matches!(form, Form::Wraps { inner, clear: true } if self.allows(&argv[inner..], standing))
+            || matches!(form, Form::Wraps { inner, clear: true } if self.allows(&argv[inner..], in_line))
     }
 
     /// Matches by any path of the program, with options between the words, and anywhere in the arguments of
@@ -56,7 +56,7 @@ impl CommandPattern {
         inner || self.is_scattered_in(&words::of_arguments(argv))
     }
 
-    /// Whether what it allows depends on the directory.
+    /// Whether the pattern names files, so that what it allows depends on the directory.
     fn names_files(&self) -> bool {
         let relative = |word: &String| word.contains('/') && !word.starts_with('/');
         self.words.iter().any(relative) || program::runs_files(&self.words[0])
@@ -100,7 +100,8 @@ enum Gap {
     Any,
 }
 
-/// Whether each word follows the previous one in the arguments; an option may be anywhere.
+/// Whether the words occur in the arguments in this order, each within the gap after the previous one. A word that is
+/// an option may follow at any distance.
 fn follows(words: &[String], args: &[String], gap: Gap) -> bool {
     let Some((word, rest)) = words.split_first() else {
         return true;

@@ -5,17 +5,17 @@ use agent_team_protocol::text::is_deceptive;
 
 use super::{Complex, LINE_MAX};
 
-/// Returns the text if it contains no such character.
+/// Returns the text if it is short enough, is UTF-8, and contains no such character.
 pub(super) fn check(bytes: &[u8]) -> Result<&str, Complex> {
     if bytes.len() > LINE_MAX {
         return Err(Complex {
             at: LINE_MAX,
-            why: "the line is longer than 16 KiB",
+            why: "more than 16 KiB",
         });
     }
     let text = std::str::from_utf8(bytes).map_err(|error| Complex {
         at: error.valid_up_to(),
-        why: "it is not UTF-8",
+        why: "bytes that are not UTF-8",
     })?;
     for (at, c) in text.char_indices() {
         let why = match c {

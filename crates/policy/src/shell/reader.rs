@@ -67,7 +67,7 @@ impl Reader<'_> {
                 if complete && matches!(end, Token::End) {
                     return Ok(Line { steps });
                 }
-                return Err(complex(self.at, "a command is missing"));
+                return Err(complex(self.at, "an empty command"));
             };
             commands += 1;
             if commands > COMMANDS_MAX {

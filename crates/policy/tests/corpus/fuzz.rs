@@ -201,7 +201,7 @@ static ONE_HOST: LazyLock<RuleBook> =
     LazyLock::new(|| rules(&[(Effect::Allow, "WebFetch(domain:example.com)")]));
 static NO_HOST: LazyLock<RuleBook> = LazyLock::new(|| all_but(&["WebFetch(domain:evil.org)"]));
 
-/// A book that allows everything but this.
+/// A book that allows everything except what these rules deny.
 fn all_but(denied: &[&'static str]) -> RuleBook {
     let denied = denied.iter().map(|rule| (Effect::Deny, *rule));
     rules(&ALLOWED.into_iter().chain(denied).collect::<Vec<_>>())
@@ -260,7 +260,7 @@ fn shell_line(line: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// The line with every word and path in single quotes, unless one of them contains single quotes.
+/// The line with every word and path in single quotes; one that contains a single quote is in double quotes.
 fn quoted(line: &shell::Line) -> String {
     let word = |word: &String| match word.contains('\'') {
         true => format!("\"{word}\""),

@@ -30,7 +30,7 @@ pub struct MemberSnapshot {
     pub why: Option<String>,
 }
 
-/// Whether the member has a process.
+/// The state of the member's launch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Life {

@@ -42,8 +42,10 @@ impl Access {
 }
 
 impl MethodEntry {
+    /// Checks that a caller with this role may call the method.
+    ///
     /// # Errors
-    /// `not_permitted`. To its callers a method of the supervisor does not exist: `method_not_found`.
+    /// `not_permitted`; `method_not_found` for a method that only the supervisor calls.
     pub fn check(self, caller: CallerRole) -> Result<(), Refusal> {
         if self.access.admits(caller) {
             return Ok(());

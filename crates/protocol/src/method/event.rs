@@ -9,7 +9,7 @@ use crate::id::Revision;
 pub struct Subscribe {
     /// The last revision already seen; 0 for all.
     pub after: Revision,
-    /// Also transient events: output of tasks.
+    /// Whether to send transient events too, such as the output of tasks.
     pub transient: bool,
 }
 

@@ -40,11 +40,11 @@ pub struct ReadMessages {
     pub messages: Vec<MessageId>,
 }
 
-/// Arguments of `message/list`: the newest `limit` messages, oldest first.
+/// Arguments of `message/list`: the newest `limit` messages, oldest first; fewer if they do not fit into one frame.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ListMessages {
-    /// Only messages from or to this party.
+    /// Only messages from or to this party. A member may list only its own messages.
     #[serde(default)]
     pub of: Option<Party>,
     pub limit: u32,

@@ -19,7 +19,7 @@ pub struct Attach {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct AttachAnswer {
-    /// Empty: the caller's own tmux client or iTerm2 already shows it.
+    /// Empty: the caller's own tmux client or iTerm2 already shows the team or the member.
     pub argv: Vec<String>,
     /// Variables to remove before running `argv`.
     pub unset: Vec<String>,

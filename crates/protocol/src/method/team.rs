@@ -15,7 +15,7 @@ pub struct Up {
     pub spec: TeamSpec,
     /// The members' environment. A secret: `Debug` hides it.
     pub environment: BTreeMap<String, String>,
-    /// The variables that the caller named explicitly, and so meant for tools.
+    /// The variables that the caller named explicitly: tools receive them too.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub named: BTreeSet<String>,
     /// Variables only for the programs that the members' tools and tasks run: models and hooks do not receive them.
@@ -29,7 +29,7 @@ pub struct Up {
     pub fresh: bool,
 }
 
-/// Shorter values occur in ordinary text too often to be hidden everywhere. In bytes.
+/// Minimum length of a secret, in bytes. Shorter values occur in ordinary text too often to be hidden everywhere.
 pub const SECRET_MIN: usize = 6;
 
 impl std::fmt::Debug for Up {
@@ -114,7 +114,7 @@ pub struct WaitAnswer {
 pub enum Outcome {
     /// Every task is completed or cancelled.
     Completed,
-    /// A task failed, or is left that no member can claim.
+    /// A task failed, or no member can claim a remaining task.
     Failed,
 }
 

@@ -48,7 +48,7 @@ pub struct TranscriptAnswer {
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ReadTranscript {
-    /// `None`: the calling member's own.
+    /// `None`: the calling member. The user must name a member.
     #[serde(default)]
     pub member: Option<MemberName>,
     /// Number of items to skip.

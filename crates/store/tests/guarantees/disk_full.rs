@@ -1,4 +1,4 @@
-//! A full disk, and a disk that fails. The full one is a small tmpfs in its own mount namespace.
+//! A full disk, and a disk that fails. The full disk is a small tmpfs in its own mount namespace.
 
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
@@ -76,7 +76,7 @@ fn a_full_disk_stores_urgent_batches_and_recovers() {
     assert!(matches!(refused, CommitError::Full(_)), "{refused:?}");
     assert!(!team.path("reserve").exists());
 
-    // Urgent batches are stored, many times over; others are not; and everything can be read.
+    // Many urgent batches are stored, other batches are not, and everything that was stored can be read.
     for _ in 0..50 {
         let urgent = Batch {
             urgent: true,
@@ -162,7 +162,7 @@ fn the_reserve_is_released_for_opening() {
         return;
     };
     commit(&mut team.open().writer, batch(1, records(1..=2))).unwrap();
-    // As after a reboot.
+    // As after a reboot: SQLite must create this file again, which needs space.
     fs::remove_file(team.path("team.db-shm")).unwrap();
     fill(&team);
     assert_eq!(team.open().restored.state, records(1..=2));

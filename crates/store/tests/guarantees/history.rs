@@ -1,4 +1,4 @@
-//! Pages and lists, read beside the writer.
+//! Pages and lists that are read while the writer writes.
 
 use std::thread;
 
@@ -83,11 +83,11 @@ fn readers_beside_the_writer_see_every_event_once() {
 }
 
 #[test]
-fn messages_of_a_party_are_the_newest_oldest_first() {
+fn the_newest_messages_are_listed_in_order() {
     let team = Team::new();
     let mut opened = team.open();
     let (ada, ad, bob) = (member("ada"), member("ad"), member("bob"));
-    let said = vec![
+    let journal = vec![
         message(1, Party::User, vec![ada.clone(), bob.clone()], "one"),
         record(1),
         message(2, bob.clone(), vec![ada.clone()], "two | ad | three"),
@@ -95,7 +95,7 @@ fn messages_of_a_party_are_the_newest_oldest_first() {
         record(2),
         message(4, Party::System, vec![bob.clone()], "four"),
     ];
-    commit(&mut opened.writer, batch(1, said)).unwrap();
+    commit(&mut opened.writer, batch(1, journal)).unwrap();
     let list = |of: Option<&Party>, limit| {
         let messages = opened.history.messages(of, limit).unwrap();
         messages

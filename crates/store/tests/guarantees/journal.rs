@@ -143,7 +143,7 @@ fn a_batch_out_of_sequence_is_refused() {
 }
 
 #[test]
-fn a_lock_of_another_program_only_delays_a_batch() {
+fn a_foreign_lock_refuses_batches_temporarily() {
     let team = Team::new();
     let mut opened = team.open();
     let other_program = team.sqlite();
@@ -154,7 +154,7 @@ fn a_lock_of_another_program_only_delays_a_batch() {
     assert!(!refused.is_final());
     assert!(
         began.elapsed() < Duration::from_secs(1),
-        "reads wait for it"
+        "readers wait for the commit, so it must not wait long"
     );
     other_program.execute_batch("ROLLBACK").unwrap();
     commit(&mut opened.writer, batch(1, records(1..=1))).unwrap();

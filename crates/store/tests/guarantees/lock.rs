@@ -86,7 +86,7 @@ fn a_removed_database_is_not_a_new_team() {
     commit(&mut opened.writer, batch(1, records(1..=5))).unwrap();
     opened.writer.close();
     for name in ["team.db", "team.db-wal", "team.db-shm"] {
-        let _not_there = fs::remove_file(team.path(name));
+        let _absent = fs::remove_file(team.path(name));
     }
     assert_lost(&team, 0, 5);
 }

@@ -1,4 +1,4 @@
-//! A database that is no longer at its path acknowledges nothing.
+//! A writer whose database is no longer at its path acknowledges no batch.
 
 use std::fs;
 
@@ -7,7 +7,11 @@ use agent_team_store::{CommitError, ReadError};
 
 use crate::rig::{Team, batch, commit, records};
 
-fn later_commits_are_refused(team: &Team, interfere: impl FnOnce(&Team), undo: impl FnOnce(&Team)) {
+fn assert_later_commits_are_refused(
+    team: &Team,
+    interfere: impl FnOnce(&Team),
+    undo: impl FnOnce(&Team),
+) {
     let mut opened = team.open();
     commit(&mut opened.writer, batch(1, records(1..=1))).unwrap();
     interfere(team);
@@ -23,7 +27,7 @@ fn later_commits_are_refused(team: &Team, interfere: impl FnOnce(&Team), undo: i
 
 #[test]
 fn an_unlinked_database_acknowledges_nothing() {
-    later_commits_are_refused(
+    assert_later_commits_are_refused(
         &Team::new(),
         |team| fs::remove_file(team.file()).unwrap(),
         |_| (),
@@ -32,7 +36,7 @@ fn an_unlinked_database_acknowledges_nothing() {
 
 #[test]
 fn an_unlinked_log_acknowledges_nothing() {
-    later_commits_are_refused(
+    assert_later_commits_are_refused(
         &Team::new(),
         |team| fs::remove_file(team.path("team.db-wal")).unwrap(),
         |_| (),
@@ -41,7 +45,7 @@ fn an_unlinked_log_acknowledges_nothing() {
 
 #[test]
 fn a_moved_database_acknowledges_nothing_after_its_return() {
-    later_commits_are_refused(
+    assert_later_commits_are_refused(
         &Team::new(),
         |team| fs::rename(team.file(), team.path("elsewhere")).unwrap(),
         |team| fs::rename(team.path("elsewhere"), team.file()).unwrap(),

@@ -78,7 +78,7 @@ pub(crate) fn member(name: &str) -> Party {
     Party::Member(name.parse().unwrap())
 }
 
-/// An event that `n` distinguishes from others.
+/// A record whose event and times differ for each `n`.
 pub(crate) fn record(n: u64) -> Record {
     let member: MemberName = format!("ada-{n}").parse().unwrap();
     Record {
@@ -139,12 +139,12 @@ pub(crate) fn run_in_child(name: &str, script: &str, dir: &Path) -> bool {
         .env(CHILD, dir)
         .output()
         .unwrap();
-    let said = String::from_utf8_lossy(&output.stdout);
-    let complaint = String::from_utf8_lossy(&output.stderr);
-    let ran = said.contains("running 1 test");
-    assert!(!ran || output.status.success(), "{said}{complaint}");
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    let ran = stdout.contains("running 1 test");
+    assert!(!ran || output.status.success(), "{stdout}{stderr}");
     if !ran {
-        eprintln!("cannot be tried here: {said}{complaint}");
+        eprintln!("cannot run this test here: {stdout}{stderr}");
     }
     ran
 }

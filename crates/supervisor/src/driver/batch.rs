@@ -26,7 +26,8 @@ pub(super) struct FollowUp {
     pub(super) work: Vec<PostCommit>,
     /// The number of events in the batch.
     pub(super) records: usize,
-    /// An event other than a message was recorded, so member views and pane borders may have changed.
+    /// An event was recorded that may change member views or pane borders. Messages that neither come from the user nor
+    /// go to the user, and the reading of messages, do not.
     pub(super) visible: bool,
 }
 
@@ -40,7 +41,7 @@ pub(super) enum PostCommit {
         query: Query,
     },
     Welcome(Hello),
-    /// The member may have room for more messages.
+    /// Offer the member further messages: its connection may have room for them now.
     DeliverMessages(MemberName),
 }
 

@@ -1,5 +1,5 @@
-//! Calls of clients and members that change the team: passes them to the core and sends its answer in the shape of
-//! the method.
+//! Calls of clients and members that change the team: passes them to the core, and converts the core's answer into
+//! the answer of the method.
 
 use agent_team_core::refusal::PLAN_FIRST;
 use agent_team_core::{Answer, Call, CallKey, Effect, Input, Origin, ReplyTo};

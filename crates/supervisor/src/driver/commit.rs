@@ -14,11 +14,12 @@ use super::{Driver, InFlight, Message, Notice, Request, Storage};
 use crate::committer::Submitted;
 use crate::failpoints::Failpoint;
 
-/// Number of records after the last snapshot that make the next one due. Replaying them takes about 20 ms.
+/// Minimum number of records between two snapshots. Replaying as many takes about 20 ms.
 const SNAPSHOT_AFTER: u64 = 10_000;
 
 impl Driver {
-    /// Submits the pending batch to the store. A batch without events needs no commit.
+    /// Submits the pending batch to the store. A batch without events needs no commit: its work is done at once, and a
+    /// probe is submitted instead if requests wait for room on the disk.
     pub(super) fn submit(&mut self) {
         if self.in_flight.is_some() {
             return;
@@ -114,8 +115,8 @@ impl Driver {
 
     fn carry_out(&mut self, follow_up: FollowUp) {
         let visible = follow_up.visible;
-        for one in follow_up.in_order() {
-            match one {
+        for work in follow_up.in_order() {
+            match work {
                 PostCommit::Effect(effect) => self.effect(effect),
                 PostCommit::Read { by, reply, query } => query.answer(self, &by, reply),
                 PostCommit::Welcome(hello) => self.welcome(hello),
@@ -129,7 +130,8 @@ impl Driver {
         self.watch_for_down();
     }
 
-    /// Notifies the supervisor once the team is down for good: panes closed, callers answered.
+    /// Updates the flag `is_down`, and notifies the supervisor when the team is completely down: the panes are closed and
+    /// the callers of `down` are answered.
     pub(super) fn watch_for_down(&mut self) {
         let is_down = self.team.is_down() && !self.down.is_pending();
         if is_down && !self.flags.is_down.get() {
@@ -138,13 +140,14 @@ impl Driver {
         self.flags.is_down.set(is_down);
     }
 
-    /// Refuses all calls of a batch that was not stored, and restores the state from the store.
+    /// Handles a batch that was not stored. Restores the state from the store, unless the error is fatal, and refuses
+    /// the calls of the batch.
     fn not_stored(&mut self, error: &CommitError, follow_up: FollowUp) {
         tracing::error!(error = %with_causes(error), "a commit failed");
         let refusal = storage_refusal(error);
         let (mut ends, mut reads, mut calls) = (Vec::new(), Vec::new(), Vec::new());
-        for one in follow_up.work {
-            match one {
+        for work in follow_up.work {
+            match work {
                 PostCommit::Effect(
                     Effect::Reply { to, .. } | Effect::RunCompletionHook { reply: to, .. },
                 ) => calls.push(to),
@@ -200,8 +203,8 @@ impl Driver {
         let Some(pending) = self.replies.take(to) else {
             return;
         };
-        // Only then does `self.team` contain stored answers alone. After a fatal storage error it still contains the
-        // answers of the failed batch.
+        // After a rebuild `self.team` contains only stored answers. A fatal storage error is not followed by a rebuild,
+        // so `self.team` still contains the answers of the failed batch.
         let is_rebuilt = matches!(self.storage, Storage::Stored | Storage::Full(_));
         let key = pending.key.as_ref().filter(|_| is_rebuilt);
         match key.and_then(|key| self.team.answered(key).ok()?.cloned()) {
@@ -240,8 +243,8 @@ impl Driver {
         }
     }
 
-    /// Returns the request if it may be processed now. Otherwise it was refused or dropped, or is held until the disk has
-    /// room.
+    /// Returns the request if it may be processed now. Otherwise the request is refused or dropped, or waits in
+    /// [`Storage::Full`] for the next probe of the disk.
     pub(super) fn admit(&mut self, request: Request) -> Option<Request> {
         let urgent = request.kind.is_urgent();
         let is_full = matches!(self.storage, Storage::Full(_));
@@ -269,7 +272,7 @@ impl Driver {
         }
     }
 
-    /// Kills all processes of the team without a record: the last resort when nothing can be stored.
+    /// Kills all processes of the team although that cannot be recorded: the last resort when nothing can be stored.
     fn end_unstored(&mut self) {
         let ends: Vec<Effect> = self
             .team

@@ -25,8 +25,8 @@ impl Down {
         self.0.get_or_insert_default().replies.push(reply);
     }
 
-    /// Adds receipts for processes of a member. One for each process: after a failed commit its end is carried out,
-    /// and reported, a second time.
+    /// Adds a receipt for each process of a member, or updates the receipt that the process already has: after a failed
+    /// commit, processes are ended and reported a second time.
     pub(super) fn note_processes(&mut self, pids: &[u32], member: &str, fate: Fate) {
         let Some(down) = &mut self.0 else { return };
         for pid in pids {
@@ -51,7 +51,7 @@ impl Down {
         }
     }
 
-    /// All members have ended. Returns whether the panes must be closed now: true once.
+    /// Called when all members have ended. Returns whether the panes must be closed now: true at the first call only.
     pub(super) fn begin_closing(&mut self) -> bool {
         match &mut self.0 {
             Some(down) => !std::mem::replace(&mut down.closing, true),

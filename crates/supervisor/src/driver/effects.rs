@@ -95,14 +95,14 @@ impl Driver {
                 claim,
                 result,
             } => {
-                self.ask_to_complete(by, key, reply, claim, result);
+                self.run_completion_hook(by, key, reply, claim, result);
             }
-            Effect::RunIdleHook { member, launch } => self.ask_when_idle(&member, launch),
+            Effect::RunIdleHook { member, launch } => self.run_idle_hook(&member, launch),
             Effect::Reply { to, outcome } => self.answer(to, outcome),
         }
     }
 
-    /// The last member by name that holds no claim. Used by a plant of the tests.
+    /// The last member by name that holds no claim. Used only by the planted fault `DoubleClaim`.
     fn without_task(&self) -> Option<MemberName> {
         let members = self.team.members().map(|member| &member.spec.name);
         let free = members.filter(|name| self.team.task_of(name).is_none());
@@ -128,11 +128,11 @@ impl Driver {
         token: String,
     ) -> Result<LaunchOrder, StartFault> {
         let failed = |error: std::io::Error| StartFault::Failed(error.to_string());
-        let member_there = self
+        let found = self
             .team
             .member(member)
             .ok_or_else(|| StartFault::Unfit("the member has left the team".to_owned()))?;
-        let spec = &member_there.spec;
+        let spec = &found.spec;
         let settings = self.settings.member(member);
         let settings = settings.map_err(|error| StartFault::Unfit(error.to_string()))?;
         let program = self
@@ -172,14 +172,14 @@ impl Driver {
         private_file::create(&path, &bytes).map_err(failed)?;
         let label = self
             .views()
-            .label(member_there)
+            .label(found)
             .ok_or_else(|| StartFault::Unfit("the member has left the team".to_owned()))?;
         Ok(LaunchOrder {
             member: member.clone(),
             launch: launch.clone(),
             program,
             task: ProgramTask::Launch { file: path },
-            placement: self.views().wanted_placement(member_there),
+            placement: self.views().wanted_placement(found),
             label,
         })
     }
@@ -209,7 +209,8 @@ impl Driver {
         })
     }
 
-    fn ask_to_complete(
+    /// Runs the `task_completed` hook, whose result decides whether the task is completed.
+    fn run_completion_hook(
         &self,
         by: agent_team_core::Origin,
         key: Option<agent_team_core::CallKey>,
@@ -255,7 +256,8 @@ impl Driver {
         );
     }
 
-    fn ask_when_idle(&self, member: &MemberName, launch: LaunchId) {
+    /// Runs the `teammate_idle` hook, which can make an idle member continue.
+    fn run_idle_hook(&self, member: &MemberName, launch: LaunchId) {
         let input = serde_json::json!({
             "hook": "teammate_idle",
             "team": self.identity.team,

@@ -14,7 +14,7 @@ use super::launches::Hello;
 use crate::{convert, view};
 
 impl Driver {
-    /// Checks a worker's token. The worker is welcomed after the commit that stores its hello.
+    /// Checks a worker's token and process. The worker is welcomed after the commit that stores its hello.
     pub(super) fn hello(&mut self, hello: Hello) {
         let Some(hello) = self.launches.keep_early(hello) else {
             return;
@@ -40,11 +40,11 @@ impl Driver {
             .life
             .launch()
             .ok_or_else(|| refused("this launch has ended"))?;
-        let shown = agent_team_core::time::TokenHash::of(&hello.token);
-        if !bool::from(shown.as_bytes().ct_eq(launch.token_hash.as_bytes())) {
+        let received = agent_team_core::time::TokenHash::of(&hello.token);
+        if !bool::from(received.as_bytes().ct_eq(launch.token_hash.as_bytes())) {
             return Err(refused("wrong token for this launch"));
         }
-        let shown_process = convert::stamp(hello.process);
+        let connecting_process = convert::stamp(hello.process);
         match &member.life {
             Life::Launching { .. } => {
                 match self
@@ -55,15 +55,15 @@ impl Driver {
                     Some(started) if started != hello.process => {
                         Err(refused("another process was started for this launch"))
                     }
-                    // The start was not observed (it was an earlier supervisor's, or is not reported yet): the token
-                    // alone authenticates.
+                    // `None`: the process is unknown, because an earlier supervisor started it or the launcher
+                    // reported a failure although the worker runs. The token alone authenticates.
                     Some(_) | None => Ok(()),
                 }
             }
             Life::Ready { process, .. }
             | Life::StopRequested { process, .. }
             | Life::Draining { process, .. }
-                if *process == shown_process =>
+                if *process == connecting_process =>
             {
                 Ok(())
             }
@@ -132,8 +132,8 @@ impl Driver {
         }
     }
 
-    /// After a failed commit the restored state does not know the workers whose hello was in it. They are still
-    /// connected, so their hellos are repeated.
+    /// After a failed commit the restored state does not contain the hellos of that commit. Their workers are still
+    /// connected, so the hellos are repeated.
     pub(super) fn repeat_hellos(&mut self) {
         let connected = self.launches.connected();
         let connected: Vec<_> = connected
@@ -143,7 +143,7 @@ impl Driver {
             self.urgent(Input::HelloReceived { launch, process });
         }
         // An exit that a watch reported may have been in the failed commit, and a watch reports only once. `adopt`
-        // starts new ones.
+        // starts new watches.
         self.launches.end_watches();
     }
 }

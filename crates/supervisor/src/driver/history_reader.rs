@@ -14,7 +14,7 @@ use crate::machine::Machine;
 /// Maximum number of concurrent readers of one team's history.
 const READERS_MAX: usize = 4;
 
-/// Cheap to clone.
+/// Reads the history of one team. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(super) struct HistoryReader(Rc<Shared>);
 
@@ -49,7 +49,7 @@ impl HistoryReader {
         }))
     }
 
-    /// For the driver itself, which then blocks on the disk.
+    /// The history, for the few reads that may block the driver's thread.
     pub(super) fn history(&self) -> &History {
         &self.0.history
     }

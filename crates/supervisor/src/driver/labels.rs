@@ -1,5 +1,5 @@
-//! The labels of a team's panes and its summary of waiting members, as the launcher last received them. Called by the
-//! driver.
+//! The labels of a team's panes and the summary of the members that wait for the user, as the launcher last received
+//! them. Called by the driver.
 
 use std::collections::BTreeMap;
 
@@ -16,17 +16,17 @@ pub(super) struct Labels {
 }
 
 impl Labels {
-    /// The launcher received this label with a start order.
+    /// Records a label that the launcher received with a start order.
     pub(super) fn started(&mut self, member: MemberName, label: Label) {
         self.shown.insert(member, label);
     }
 
-    /// The member's pane is being closed.
+    /// Forgets the label of a member whose pane is being closed.
     pub(super) fn closed(&mut self, member: &MemberName) {
         self.shown.remove(member);
     }
 
-    /// All panes were closed.
+    /// Forgets all labels and the summary: all panes were closed.
     pub(super) fn clear(&mut self) {
         *self = Self::default();
     }
@@ -43,7 +43,7 @@ impl Labels {
         labels.chain(summary).collect()
     }
 
-    /// The launcher receives this order.
+    /// Records the label or summary of an order that the launcher receives.
     pub(super) fn note(&mut self, order: &Order) {
         if let Order::Label(member, label) = order {
             self.shown.insert(member.clone(), label.clone());

@@ -1,5 +1,5 @@
 //! State of launches that the core does not keep: connections, processes, panes, and the messages offered to each
-//! member. All of it is derived again after a restart. Called by the driver; starts and ends nothing itself.
+//! member. All of it is derived again after a restart. Called by the driver; it starts and ends no process itself.
 
 use std::collections::BTreeMap;
 
@@ -38,7 +38,7 @@ pub(super) struct LaunchRuntime {
     start_state: StartState,
     /// The process that the launcher started, known before the worker's hello.
     started: Option<ProcessId>,
-    /// Session leaders of its current task's commands.
+    /// Leaders of the sessions in which the commands of the worker's current task run.
     sessions: Vec<ProcessId>,
     placement: Option<Placement>,
     pane: Option<String>,
@@ -160,7 +160,7 @@ impl Launches {
         }
     }
 
-    /// The launcher was ordered to start this launch.
+    /// Records that the launcher was ordered to start this launch.
     pub(super) fn ordered(&mut self, member: &MemberName, launch: &LaunchId) {
         self.add(member, launch).start_state = StartState::Pending { hello: None };
     }
@@ -177,7 +177,7 @@ impl Launches {
         Some(hello)
     }
 
-    /// The launcher has reported the result of the start order. Returns the hello that was kept until then.
+    /// Records that the launcher has reported the result of the start order. Returns the hello that was kept for this.
     pub(super) fn start_reported(&mut self, launch: &LaunchId) -> Option<Hello> {
         let runtime = self.runtimes.get_mut(launch)?;
         match std::mem::replace(&mut runtime.start_state, StartState::Reported) {
@@ -269,15 +269,15 @@ impl Launches {
             .for_each(|runtime| runtime.watch.end());
     }
 
-    /// The worker reported the session of its task. It runs one task at a time, and has ended the sessions of the
-    /// tasks before.
+    /// Records the session of the worker's current task. The worker runs one task at a time, and has ended the sessions
+    /// of earlier tasks.
     pub(super) fn set_session(&mut self, launch: &LaunchId, leader: ProcessId) {
         if let Some(runtime) = self.runtimes.get_mut(launch) {
             runtime.sessions = vec![leader];
         }
     }
 
-    /// The worker reported what it waits for. Returns its member.
+    /// Records what the worker reports that it waits for. Returns its member.
     pub(super) fn set_waiting(
         &mut self,
         launch: &LaunchId,
@@ -288,7 +288,7 @@ impl Launches {
         Some(runtime.member.clone())
     }
 
-    /// The worker lost its pane. Returns its member.
+    /// Records that the worker lost its pane. Returns its member.
     pub(super) fn lose_pane(&mut self, launch: &LaunchId) -> Option<MemberName> {
         let runtime = self.runtimes.get_mut(launch)?;
         runtime.placement = Some(Placement::Headless);
@@ -297,8 +297,12 @@ impl Launches {
         Some(runtime.member.clone())
     }
 
-    /// An attach helper lends its terminal to the worker. Returns false for an unknown launch.
-    pub(super) fn show_by(&mut self, launch: &LaunchId, attach_helper: ProcessId) -> bool {
+    /// Records the attach helper that lends its terminal to the worker. Returns false for an unknown launch.
+    pub(super) fn set_attach_helper(
+        &mut self,
+        launch: &LaunchId,
+        attach_helper: ProcessId,
+    ) -> bool {
         let Some(runtime) = self.runtimes.get_mut(launch) else {
             return false;
         };
@@ -344,7 +348,8 @@ impl Launches {
         runtime.liveness.expect_answer(now);
     }
 
-    /// Offers the member all messages that were not yet offered over its connection, as long as its queue has room.
+    /// Offers the member all messages that were not yet offered over its connection, as long as the connection's queue
+    /// has room.
     pub(super) fn deliver(&mut self, member: &Member, now: Tick) {
         if member.inbox.is_empty() {
             return;
@@ -397,7 +402,7 @@ impl Launches {
         connection.is_some_and(|connection| connection.cursor.has_offered(message, &member.inbox))
     }
 
-    /// The worker sent a frame.
+    /// Records that the worker sent a frame, which proves that it is alive.
     pub(super) fn note_activity(&mut self, launch: &LaunchId) {
         if let Some(runtime) = self.runtimes.get_mut(launch) {
             runtime.liveness = Liveness::Quiet;

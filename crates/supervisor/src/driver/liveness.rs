@@ -2,16 +2,16 @@
 //! is unresponsive.
 //!
 //! ```text
-//!   Quiet ──sent something──▶ Awaiting ──5 s──▶ Pinged ──5 s──▶ Pinged again ──5 s──▶ Unresponsive
+//!   Quiet ───sent a frame───▶ Awaiting ──5 s──▶ Pinged ──5 s──▶ Pinged again ──5 s──▶ Unresponsive
 //!     ▲                          │                │                │                     │
 //!     └──────────────────────────┴── any frame ───┴────────────────┴─────────────────────┘
 //! ```
-//! An unresponsive member is shown and reported; it is never killed for it.
+//! A member is shown and reported as unresponsive, but never killed for that reason.
 
 use agent_team_core::{Tick, Timer};
 use agent_team_protocol::LaunchId;
 
-/// Timeout in milliseconds, both for a frame before the worker is pinged and for each ping.
+/// How long a worker may leave a frame unanswered before it is pinged, and how long it may take to answer a ping.
 const PING_TIMEOUT_MS: u64 = 5_000;
 
 /// Number of unanswered pings after which a member is unresponsive.
@@ -32,7 +32,7 @@ pub(super) enum Liveness {
     Unresponsive,
 }
 
-/// What an expired timer of a worker demands.
+/// What must be done about a worker whose timer has expired.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Overdue {
     Ping,
@@ -40,7 +40,7 @@ pub(super) enum Overdue {
 }
 
 impl Liveness {
-    /// A frame was sent to the worker.
+    /// Records that a frame was sent to the worker.
     pub(super) fn expect_answer(&mut self, now: Tick) {
         if *self == Self::Quiet {
             *self = Self::Awaiting {

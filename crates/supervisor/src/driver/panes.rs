@@ -40,22 +40,22 @@ impl Driver {
             self.publish_change(&member);
             // The pane can still exist with a dead attach helper. A label order makes the tmux backend send SIGCHLD to
             // its server, so that tmux notices the dead process and the pane says how to reopen it.
-            let there = self.team.member(&member);
-            if let Some(label) = there.and_then(|there| self.views().label(there)) {
+            let found = self.team.member(&member);
+            if let Some(label) = found.and_then(|found| self.views().label(found)) {
                 self.launcher.order(Order::Label(member, label));
             }
         }
     }
 
-    /// The worker reports only which process lends it a terminal. Whether that is a pane, and which, is asked of the
-    /// terminal backend.
+    /// Handles the report that a process lends its terminal to the worker. The terminal backend is then asked whether
+    /// that process runs in a pane, and in which one.
     pub(super) fn pane_shown(&mut self, launch: &LaunchId, shown: &PaneShown) {
         self.launches.note_activity(launch);
         let attach_helper = ProcessId {
             pid: shown.pid,
             start_time: shown.start_time,
         };
-        if self.launches.show_by(launch, attach_helper) {
+        if self.launches.set_attach_helper(launch, attach_helper) {
             self.launcher.order(Order::FindPanes);
         }
     }
@@ -78,7 +78,7 @@ impl Driver {
         }
         let ProcessId { pid, start_time } = process;
         // The attach helper is answered before the worker is notified: the worker may release the terminal at once,
-        // and the helper must know by then for whom it waits.
+        // and the helper must know by then for which process it waits.
         reply.ok(&HoldAnswer {
             member: name.clone(),
             pid,
@@ -111,17 +111,18 @@ impl Driver {
         answer_with(reply, answer, |answer| answer);
     }
 
-    /// How the caller's terminal is lent to a connected member.
+    /// How the caller's terminal is lent to a member. `None` if the member is hosted or not connected, or if the attach
+    /// helper cannot be run.
     fn lend_to(&self, member: &Member, read_only: bool) -> Option<TerminalLoan> {
         let (launch, runtime) = self.launches.of(&self.team, &member.spec.name)?;
         let worker = runtime.process()?;
         if self.is_hosted(launch, Some(worker)) {
             return None;
         }
-        let how = if read_only { "--watch" } else { "--attach" };
+        let flag = if read_only { "--watch" } else { "--attach" };
         let program = attach_helper_program().ok()?;
         let mut argv = vec![program];
-        argv.extend(self.attach_arguments(how, launch));
+        argv.extend(self.attach_arguments(flag, launch));
         let argv = argv.iter().map(|word| word.to_str().map(str::to_owned));
         let attach_helper = runtime
             .attach_helper()
@@ -139,9 +140,9 @@ impl Driver {
     }
 
     /// Arguments of the attach helper for a launch's worker.
-    fn attach_arguments(&self, how: &str, launch: &LaunchId) -> Vec<PathBuf> {
+    fn attach_arguments(&self, flag: &str, launch: &LaunchId) -> Vec<PathBuf> {
         vec![
-            how.into(),
+            flag.into(),
             self.directories.socket(),
             self.identity.team.as_str().into(),
             launch.as_str().into(),
@@ -192,7 +193,7 @@ impl Driver {
             .collect()
     }
 
-    /// The order that opens a pane for a connected worker, or `None` if it has one.
+    /// The order that opens a pane for a connected worker; `None` if the worker already has a pane.
     fn pane_for(&self, member: &Member) -> Result<Option<LaunchOrder>, Refusal> {
         let name = &member.spec.name;
         let refused = |why: String| Refusal::new(ErrorCode::NoPane, why);
@@ -260,14 +261,14 @@ fn no_own_process(name: &MemberName) -> Refusal {
     ))
 }
 
-/// Forwards the launcher's answer to the caller.
+/// Converts the launcher's answer and sends it to the caller.
 fn answer_with<T: 'static, A: serde::Serialize>(
     reply: Reply,
     answer: oneshot::Receiver<T>,
-    say: impl FnOnce(T) -> Result<A, Refusal> + 'static,
+    convert: impl FnOnce(T) -> Result<A, Refusal> + 'static,
 ) {
     tokio::task::spawn_local(async move {
-        match answer.await.map(say) {
+        match answer.await.map(convert) {
             Ok(Ok(answer)) => reply.ok(&answer),
             Ok(Err(refusal)) => reply.refuse(refusal),
             Err(_) => reply.refuse(Refusal::internal("the launcher has stopped")),

@@ -1,5 +1,5 @@
-//! Permissions of one team: judges calls by the rules and the grants, and computes what a decision covers. Reads only;
-//! the driver passes the results to the core, which keeps the requests.
+//! Permissions of one team: judges calls by the rules and the grants, and computes what a decision covers. It changes
+//! nothing: the driver passes the results to the core, which keeps the requests.
 
 use std::path::Path;
 
@@ -23,7 +23,7 @@ use crate::parsed_settings::ParsedSettings;
 use crate::{convert, permission};
 
 /// Maximum characters of a command in the reasons of a request.
-const SUBJECT: usize = 80;
+const COMMAND_CHARACTERS: usize = 80;
 
 /// The inputs of a judgement.
 #[derive(Debug, Clone, Copy)]
@@ -34,7 +34,7 @@ pub(super) struct Permissions<'a> {
 }
 
 impl Permissions<'_> {
-    /// Judges a member's call. Calls that the rules allow or deny are answered once that is stored; the others become
+    /// Judges a member's call. Calls that the rules allow or deny are answered after the commit; the others become
     /// requests.
     pub(super) fn ask(
         &self,
@@ -186,7 +186,8 @@ impl Permissions<'_> {
         Ok((decision, covers))
     }
 
-    /// The state of a teammate's request for the lead. A request that the lead may allow wakes it.
+    /// The notification that reports the state of a teammate's request to the lead. A request that the lead may allow
+    /// also wakes an idle lead.
     pub(super) fn inform(&self, request: RequestId) -> Option<Inform> {
         let request = self.team.requests().get(request)?;
         let text = permission::lead_notice(request)?;
@@ -210,7 +211,7 @@ impl Permissions<'_> {
         others.map(|request| request.id).collect()
     }
 
-    /// Whether the lead may allow this request.
+    /// Returns true if the lead may allow this request, otherwise the refusal.
     fn check_delegated(&self, request: &request::Request) -> Result<bool, Refusal> {
         let is_delegated = match request.plan {
             Some(_) => {
@@ -239,19 +240,22 @@ impl Permissions<'_> {
         let Ok(Some(rules)) = self.settings.rules() else {
             return false;
         };
-        let decision = rules.delegated.judge(call, &self.ground(), rules.mode);
+        let decision = rules
+            .delegated
+            .judge(call, &self.rule_context(), rules.mode);
         decision.ruling == Ruling::Allow
     }
 
     /// The fixed inputs of every judgement: project and protected paths.
-    fn ground(&self) -> RuleContext {
+    fn rule_context(&self) -> RuleContext {
         let protected = self.settings.team().map(|team| team.protected.iter());
         let protected = protected.into_iter().flatten();
         let paths = protected.map(|protected| protected.path.clone()).collect();
-        permission::ground(self.project, paths)
+        permission::rule_context(self.project, paths)
     }
 
-    /// Removes a rule from the `allow` lists of the user's settings. `None`: the team was never brought up.
+    /// The change that removes a rule from the team's copy of the `allow` lists in the user's settings. `None`: the team
+    /// was never brought up.
     pub(super) fn forget_rule(&self, rule: &str) -> Result<Option<Call>, Refusal> {
         let rules = self.settings.rules();
         let Some(rules) = rules.map_err(|unreadable| unreadable.refusal())? else {
@@ -319,7 +323,7 @@ impl Permissions<'_> {
         for grant in grants.filter(|grant| is_for(grant, member)) {
             permission::add(&mut book, grant);
         }
-        let judgement = book.judge(call, &self.ground(), stance.mode);
+        let judgement = book.judge(call, &self.rule_context(), stance.mode);
         let lead_may = || member.is_some_and(|member| self.is_delegated(member, call));
         match stance.unattended && judgement.ruling == Ruling::Ask && !lead_may() {
             true => judgement.without_asking(&Why::BuiltIn("unattended: no user to ask")),
@@ -358,11 +362,11 @@ impl Permissions<'_> {
             let mut what = part.what.to_string();
             if matches!(part.what, What::Text(_)) {
                 // The request itself shows the full text.
-                what = visible_label(&what, SUBJECT);
+                what = visible_label(&what, COMMAND_CHARACTERS);
             }
             format!("{what}: {}", part.why)
         });
-        let offers = agent_team_policy::offers(&call, &self.ground());
+        let offers = agent_team_policy::offers(&call, &self.rule_context());
         let settings = self.settings.team();
         let scope = settings.map(|settings| settings.stance.default_scope);
         let scope = scope.unwrap_or_default();

@@ -1,5 +1,5 @@
 //! The answer of `up` before anything is stored: computed on a copy of the team. Called by the server, for teams that
-//! do not exist yet, and by the driver.
+//! do not exist yet or are to be replaced, and by the driver.
 
 use agent_team_core::input::UpSpec;
 use agent_team_core::{Answer, Call, Context, Effect, Input, Origin, ReplyTo, Team, Tick};
@@ -10,7 +10,7 @@ use agent_team_protocol::{Refusal, TeamId};
 use crate::convert;
 use crate::settings::TeamPlacement;
 
-/// The answer of `up` for a team that does not exist yet.
+/// The answer of `up` for a new team.
 pub(crate) fn preview(
     spec: &TeamSpec,
     team_placement: &TeamPlacement,

@@ -23,7 +23,7 @@ use crate::convert;
 use crate::launch::{Order, Started};
 use crate::machine::Machine;
 
-/// How long a process tree may take to end before a warning is sent. The end is retried after that.
+/// How long a process tree may take to end before its survivors are reported. Then it is killed again.
 const END_LIMIT: Duration = Duration::from_secs(5);
 
 impl Driver {
@@ -48,7 +48,7 @@ impl Driver {
                 Ok(true) => self.untaken(launch),
                 // The file is gone: a worker took it, or it was never written because the supervisor died between the
                 // commit and the write. A worker that took it carries the launch's marker in its environment, so a
-                // launch without any marked process never started. Otherwise its hello is awaited until `give_up_at`.
+                // launch without any marked process never started. Otherwise the worker may connect until `give_up_at`.
                 Ok(false) if self.is_without_process(&launch) => self.untaken(launch),
                 Ok(false) => {}
                 Err(error) => tracing::warn!(%launch, %error, "cannot check for the launch file"),
@@ -197,16 +197,16 @@ impl Driver {
         let sessions = runtime.sessions().to_vec();
         // A hosted worker has no process of its own: killing its pid would end the host, or this supervisor. Its host
         // ends it, and the programs that it started are found by the launch marker and the registered sessions.
-        let (hosted, gone) = oneshot::channel();
+        let (gone_sender, gone) = oneshot::channel();
         let is_hosted = self.is_hosted(&launch, root);
         if is_hosted {
             self.launcher.order(Order::End {
                 launch: launch.clone(),
                 process: root,
-                gone: hosted,
+                gone: gone_sender,
             });
         } else {
-            drop(hosted);
+            drop(gone_sender);
         }
         let root = root.filter(|_| !is_hosted);
         let scan = if root.is_none() {
@@ -297,8 +297,8 @@ async fn wait_for_end(machine: &dyn Machine, process: ProcessId) {
     }
 }
 
-/// Waits until the hosted worker of a launch has ended. Reports it as a survivor at each timeout and waits on.
-/// Returns at once for a worker with a process of its own, whose sender was dropped.
+/// Waits until the hosted worker of a launch has ended. Reports it as a survivor at each timeout and continues
+/// to wait. A dropped sender counts as the end: `end_tree` drops it at once for a worker with a process of its own.
 async fn wait_for_hosted(
     mut gone: oneshot::Receiver<()>,
     launch: &LaunchId,

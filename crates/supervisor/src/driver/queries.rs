@@ -1,5 +1,5 @@
-//! Queries of clients and members: answered from the state, which at that point equals the stored state, or from
-//! history, off the driver's thread.
+//! Queries of clients and members: answered from the state, which at that point equals the stored state unless the
+//! storage has failed, or from history, off the driver's thread.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -56,14 +56,14 @@ impl Driver {
         match &self.storage {
             Storage::Failed(why) | Storage::Ending(why) => Some(why.clone()),
             Storage::Stored | Storage::Full(_) => {
-                let moved = self.reader.history().check().err();
-                moved.map(|moved| moved.to_string())
+                let error = self.reader.history().check().err();
+                error.map(|error| error.to_string())
             }
         }
     }
 
-    /// The page is built when a reader is free, so that queued calls hold no tasks in memory, and a burst of calls
-    /// delays other calls by at most one page.
+    /// Lists a page of tasks. The page is built only when a reader is free, so that queued calls hold no tasks in
+    /// memory, and a burst of calls delays other calls by at most one page.
     pub(crate) fn list_tasks(&self, by: &Origin, reply: Reply, list: ListTasks) {
         let by = by.clone();
         let (reader, driver) = (self.reader.clone(), self.to_self.clone());
@@ -117,20 +117,20 @@ impl Driver {
             return reply.refuse(unknown_run(list.run));
         };
         let (mut rounds, mut bytes) = (Vec::new(), 0);
-        let mut left = view::rounds(run).skip(list.after as usize).peekable();
+        let mut remaining = view::rounds(run).skip(list.after as usize).peekable();
         // JSON escaping can make text six times longer (`\u0000`), so a page of an eighth of the limit fits into a
         // frame even with one more round.
-        while let Some(round) = left.next_if(|_| bytes < PAGE_BYTES / 8) {
+        while let Some(round) = remaining.next_if(|_| bytes < PAGE_BYTES / 8) {
             bytes += round.output.as_ref().map_or(0, String::len);
             rounds.push(round);
         }
-        let more = left.peek().is_some();
+        let more = remaining.peek().is_some();
         reply.ok(&RoundListAnswer { rounds, more });
     }
 
     /// A member can read only its own transcript.
     pub(crate) fn read_transcript(&self, reply: Reply, by: &Origin, read: ReadTranscript) {
-        let whose = match (by, read.member) {
+        let owner = match (by, read.member) {
             (Origin::User, Some(member)) => member,
             (Origin::Member { name, .. }, None) => name.clone(),
             (Origin::Member { name, .. }, Some(member)) if *name == member => member,
@@ -143,18 +143,18 @@ impl Driver {
                 return reply.refuse(Refusal::new(ErrorCode::NotPermitted, text));
             }
         };
-        let Some(member) = self.team.member(&whose) else {
-            return reply.refuse(unknown_member(&whose));
+        let Some(member) = self.team.member(&owner) else {
+            return reply.refuse(unknown_member(&owner));
         };
         // The store can have more items than the member: those of a removed member with the same name.
-        let own = member.transcript.length.saturating_sub(read.after);
-        let own = usize::try_from(own).unwrap_or(usize::MAX);
+        let items_max = member.transcript.length.saturating_sub(read.after);
+        let items_max = usize::try_from(items_max).unwrap_or(usize::MAX);
         self.read_history(reply, move |history| {
             let (mut items, mut more) = history
-                .transcript(&whose, read.after)
+                .transcript(&owner, read.after)
                 .map_err(|error| error.to_string())?;
-            if items.len() >= own {
-                items.truncate(own);
+            if items.len() >= items_max {
+                items.truncate(items_max);
                 more = false;
             }
             let items: Result<_, _> = items.into_iter().map(RawValue::from_string).collect();
@@ -271,7 +271,7 @@ fn answer<A: Serialize>(reply: Reply, read: Result<Result<A, String>, JoinError>
     }
 }
 
-/// Keeps the newest messages that fit into a frame for any escaping, at least one.
+/// Keeps the newest messages that fit into a frame however much JSON escaping lengthens them, and at least one.
 fn newest_that_fit(mut messages: Vec<MessageView>) -> Vec<MessageView> {
     let mut bytes = 0;
     let fitting = messages.iter().rev().take_while(|message| {
@@ -287,7 +287,7 @@ fn newest_that_fit(mut messages: Vec<MessageView>) -> Vec<MessageView> {
 /// Maximum number of tasks per page.
 const PAGE_TASKS: usize = 512;
 
-/// Maximum bytes per page; a single task may exceed it.
+/// Size in bytes at which a page ends. The last task of a page may exceed it.
 const PAGE_BYTES: usize = 512 << 10;
 
 /// `TaskListAnswer` on the wire, with tasks in the JSON form that the archive stores.
@@ -311,8 +311,8 @@ impl BoardPage {
         let mut board = team.board().after(after).peekable();
         let (mut tasks, mut bytes) = (Vec::new(), 0);
         while let Some(task) = board.next_if(|_| tasks.len() < PAGE_TASKS && bytes < PAGE_BYTES) {
-            // Counts less than the task's serialised size, so that the page is always cut by `fit`, before the first
-            // task left out here.
+            // This sum is less than the tasks' serialised size. So `fit` always ends the page before the first task
+            // that is left out here.
             let lines = task.spec.run.iter().chain(&task.spec.verify);
             bytes += task.spec.description.len() + lines.map(|line| line.len()).sum::<usize>();
             tasks.push(view::task(team, task));
@@ -353,8 +353,8 @@ fn fit(
     }
     for view in &board.tasks {
         // A task completed between the two reads is in both; the archive has the newer version.
-        if let Entry::Vacant(place) = numbered.entry(view.id) {
-            place.insert(to_raw_value(view)?);
+        if let Entry::Vacant(entry) = numbered.entry(view.id) {
+            entry.insert(to_raw_value(view)?);
         }
     }
     let (mut tasks, mut bytes) = (Vec::new(), 0);

@@ -34,7 +34,7 @@ pub(super) struct PendingReply {
     pub(super) key: Option<CallKey>,
 }
 
-/// The decided calls by the number that the core knows them by.
+/// The decided calls that are not yet answered, by the number that the core uses for each.
 #[derive(Debug, Default)]
 pub(super) struct Replies {
     pending: HashMap<ReplyTo, PendingReply>,

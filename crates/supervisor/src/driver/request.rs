@@ -17,7 +17,7 @@ use crate::settings::TeamPlacement;
 #[derive(Debug)]
 pub(crate) struct Request {
     pub(crate) by: Origin,
-    /// The scope of the idempotency key: the launch or the client that repeats it.
+    /// The launch or the client that makes the call. The idempotency key is unique only within it.
     pub(crate) caller: Caller,
     pub(crate) key: Option<String>,
     /// Hash of the method and its arguments.
@@ -45,7 +45,7 @@ pub(crate) enum Change {
     ForgetRule(String),
 }
 
-/// A call that changes nothing, as the function that answers it.
+/// A call that stores nothing, as the function that answers it.
 pub(crate) struct Query(Box<Answer>);
 
 type Answer = dyn FnOnce(&mut Driver, &Origin, Reply);
@@ -76,7 +76,8 @@ pub(crate) struct UpRequest {
 }
 
 impl RequestKind {
-    /// Whether the request ends something. Such requests are accepted even when the disk is full.
+    /// Whether the request stops a member or the team, denies a permission, removes a rule or reports an exit. Such
+    /// requests are accepted even when the disk is full.
     pub(super) fn is_urgent(&self) -> bool {
         match self {
             Self::Change(Change::Call(call)) => matches!(

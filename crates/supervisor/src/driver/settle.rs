@@ -12,7 +12,7 @@ use crate::launch::Order;
 
 impl Driver {
     pub(super) fn check_waiters(&mut self) {
-        // The caller is answered when the end of the run is stored.
+        // `RunStuck` ends the run. The callers that wait for the run are answered after the commit of that end.
         if let Some((run, reason)) = self.waiters.stuck_run(&self.team) {
             self.send_to_self(Message::RunStuck { run, reason });
         }
@@ -23,7 +23,7 @@ impl Driver {
         }
     }
 
-    /// Adds receipts if the team is going down.
+    /// Adds receipts for processes of a launch if the team is going down.
     pub(super) fn note_ended(&mut self, launch: &LaunchId, pids: &[u32], fate: Fate) {
         let runtime = self.launches.get(launch).map(LaunchRuntime::member);
         let member = self.team.member_of(launch).map(|member| &member.spec.name);

@@ -27,7 +27,7 @@ impl Driver {
         });
     }
 
-    /// Continues a subscriber that has read history.
+    /// Attaches a subscriber that is near the head. Otherwise reads history for it, or waits until its queue has room.
     pub(super) fn caught_up(&mut self, reader: CatchUp) {
         let driver = self.to_self.clone();
         match self.subscribers.catch_up(reader, self.team.revision()) {

@@ -17,7 +17,7 @@ const RECENT_MAX: usize = 1_024;
 pub(super) struct Subscribers {
     team: TeamId,
     /// Subscribers that receive every event as it is committed.
-    live: Vec<Subscriber>,
+    attached: Vec<Subscriber>,
     recent: VecDeque<JournalEntry>,
 }
 
@@ -50,17 +50,17 @@ impl Subscribers {
     pub(super) fn new(team: TeamId) -> Self {
         Self {
             team,
-            live: Vec::new(),
+            attached: Vec::new(),
             recent: VecDeque::new(),
         }
     }
 
     pub(super) fn len(&self) -> usize {
-        self.live.len()
+        self.attached.len()
     }
 
     pub(super) fn outboxes(&self) -> impl Iterator<Item = &Outbox> {
-        self.live.iter().map(|subscriber| &subscriber.outbox)
+        self.attached.iter().map(|subscriber| &subscriber.outbox)
     }
 
     /// Attaches a subscriber that is near the head. Runs in the driver between two commits: no event can be published
@@ -86,7 +86,7 @@ impl Subscribers {
             }
             reader.after = entry.revision;
         }
-        self.live.push(Subscriber {
+        self.attached.push(Subscriber {
             outbox: reader.outbox,
             transient: reader.transient,
         });
@@ -95,7 +95,7 @@ impl Subscribers {
 
     /// Sends a committed event to all subscribers.
     pub(super) fn publish(&mut self, entry: JournalEntry) {
-        if !self.live.is_empty() {
+        if !self.attached.is_empty() {
             let line = line(&self.team, &entry);
             self.send(&line, false);
         }
@@ -106,7 +106,7 @@ impl Subscribers {
     }
 
     pub(super) fn want_transient(&self) -> bool {
-        self.live.iter().any(|subscriber| subscriber.transient)
+        self.attached.iter().any(|subscriber| subscriber.transient)
     }
 
     pub(super) fn publish_transient(&mut self, notice: &TransientNotice) {
@@ -114,7 +114,7 @@ impl Subscribers {
     }
 
     fn send(&mut self, line: &Arc<str>, transient: bool) {
-        self.live.retain(|subscriber| {
+        self.attached.retain(|subscriber| {
             if subscriber.outbox.is_closed() {
                 return false;
             }
@@ -232,9 +232,9 @@ mod tests {
             panic!("the queue is full");
         };
         assert_eq!((slow.after, subscribers.len()), (Revision(0), 0));
-        let (live, _frames) = reader(1, false);
-        let outbox = live.outbox.clone();
-        subscribers.catch_up(live, Revision(1));
+        let (attached, _frames) = reader(1, false);
+        let outbox = attached.outbox.clone();
+        subscribers.catch_up(attached, Revision(1));
         while outbox.send("x".repeat(1_000)).is_ok() {}
         subscribers.publish(entry(2));
         assert!(subscribers.len() == 0 && outbox.is_closed());
@@ -252,9 +252,9 @@ mod tests {
         let (plain, mut plain_frames) = reader(0, false);
         subscribers.catch_up(plain, Revision(0));
         assert!(!subscribers.want_transient());
-        let (live, mut frames) = reader(0, true);
-        let outbox = live.outbox.clone();
-        subscribers.catch_up(live, Revision(0));
+        let (attached, mut frames) = reader(0, true);
+        let outbox = attached.outbox.clone();
+        subscribers.catch_up(attached, Revision(0));
         assert!(subscribers.want_transient());
         let output = TaskOutput::default();
         let notice = TransientNotice {

@@ -28,11 +28,11 @@ pub(super) struct TestTeam {
     pub(super) now: Tick,
 }
 
-/// The frames that one peer was sent.
+/// The frames that the team has sent to one peer.
 pub(super) struct Frames(mpsc::UnboundedReceiver<Arc<str>>);
 
 impl TestTeam {
-    /// A team with a lead and these teammates. Each has been launched; none has said hello.
+    /// A team with a lead and these teammates. Each has been launched; no worker has connected.
     pub(super) fn of(teammates: &[&str]) -> Self {
         Self::with(teammates, json!({}))
     }
@@ -119,7 +119,7 @@ impl TestTeam {
         member.life.launch().unwrap().id.clone()
     }
 
-    /// The member's worker says hello and is connected.
+    /// Connects the member's worker.
     pub(super) fn hello(&mut self, member: &str, pid: u32) -> Frames {
         let launch = self.launch_of(member);
         let process = ProcessId { pid, start_time: 1 };

@@ -79,7 +79,7 @@ impl Driver {
         }
     }
 
-    /// Reopens panes, and answers once all members are ready or cannot be started.
+    /// Reopens panes, and answers once no member's state is transient: each is ready, cooling down, held or stopped.
     pub(super) fn up_decided(
         &mut self,
         reply: Reply,

@@ -31,7 +31,7 @@ pub(super) enum Until {
     Run(RunId),
     /// The request is decided.
     Request(RequestId),
-    /// The run has a question for the lead's model.
+    /// The run waits for the lead's model to answer a question.
     Question,
     /// No task is in progress and none can be claimed.
     Quiet,
@@ -52,7 +52,7 @@ struct Waiter {
 pub(super) struct Waiters {
     by: BTreeMap<Until, Vec<Waiter>>,
     count: usize,
-    /// At this number of callers those that disconnected are dropped.
+    /// The number of callers at which those that have disconnected are dropped.
     sweep_at: usize,
 }
 
@@ -131,8 +131,8 @@ impl Waiters {
         }
     }
 
-    /// Refuses all callers. Used when the team was deleted; when the supervisor only stops they get no answer: they
-    /// see the connection end, and repeat the call at the next supervisor.
+    /// Refuses all callers. Used only when the team was deleted. When the supervisor stops, the callers get no answer:
+    /// they see the connection end, and repeat the call at the next supervisor.
     pub(super) fn refuse_all(&mut self, refusal: &Refusal) {
         self.count = 0;
         for waiter in std::mem::take(&mut self.by).into_values().flatten() {
@@ -197,12 +197,12 @@ fn settled(until: &Until, views: &Views<'_>) -> Option<Answer> {
 }
 
 fn quiet(views: &Views<'_>) -> WaitAnswer {
-    // Completed tasks are not on the board.
-    let mut left = views.team.board().iter();
-    let all = left.all(|task| task.state == TaskState::Cancelled);
+    // Completed tasks are not on the board. Cancelled ones do not count as failed.
+    let mut tasks = views.team.board().iter();
+    let is_completed = tasks.all(|task| task.state == TaskState::Cancelled);
     WaitAnswer {
         team: views.identity.team.clone(),
-        outcome: if all {
+        outcome: if is_completed {
             Outcome::Completed
         } else {
             Outcome::Failed
@@ -368,7 +368,7 @@ mod tests {
     }
 
     #[test]
-    fn a_caller_of_remove_learns_that_the_member_stayed() {
+    fn remove_is_refused_if_the_member_was_started_again() {
         let mut team = TestTeam::of(&["ada"]);
         let mut waiters = Waiters::default();
         let mut ada = waiting(&mut waiters, Until::Removed(name("ada")));

@@ -284,7 +284,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn each_failure_is_explained_where_it_matters() {
+    async fn auto_and_doctor_explain_why_iterm_is_unusable() {
         let fixture = Fixture::new(Some("#!/bin/sh\necho tmux 2.9a\n"));
         let remote = CallerIterm {
             remote: true,

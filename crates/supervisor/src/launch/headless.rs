@@ -1,5 +1,5 @@
 //! Workers without a terminal: started as children of the supervisor in sessions of their own, so that they outlive
-//! it.
+//! the supervisor.
 
 use std::ffi::OsString;
 
@@ -35,9 +35,9 @@ fn environment(order: &LaunchOrder) -> Vec<(OsString, OsString)> {
         .collect()
 }
 
-/// The same for a process that does not belong to one launch.
+/// The environment of a process that belongs to no single launch: a few variables of the supervisor's environment.
 pub(super) fn own_environment() -> impl Iterator<Item = (OsString, OsString)> {
-    let kept = ["PATH", "HOME", "LANG", "AGENT_TEAM_LOG", "RUST_BACKTRACE"];
-    let given = |name: &str| Some((name.into(), std::env::var_os(name)?));
-    kept.into_iter().filter_map(given)
+    let names = ["PATH", "HOME", "LANG", "AGENT_TEAM_LOG", "RUST_BACKTRACE"];
+    let variable = |name: &str| Some((name.into(), std::env::var_os(name)?));
+    names.into_iter().filter_map(variable)
 }

@@ -2,8 +2,8 @@
 //! launcher.
 //!
 //! Every order uses a connection of its own, so that a restarted supervisor can continue with the running host
-//! process. The end of a connection means that the member, or the whole process, has ended; so does a refused
-//! connection.
+//! process. The end of a connection means that the member, or the whole process, has ended. If nothing listens at
+//! the socket, the process itself is watched, because the socket file may have been removed.
 
 use std::cell::Cell;
 use std::io;
@@ -131,7 +131,8 @@ impl HostProcess {
         });
     }
 
-    /// Cancels the member. `process` is its host process. Answers when nothing of the member is left in it.
+    /// Cancels the member. `process` is its host process. Answers when nothing of the member is left in the process;
+    /// drops `ended` without an answer if the process cannot be killed.
     pub(super) fn end(
         &self,
         launch: LaunchId,
@@ -185,10 +186,10 @@ impl HostProcess {
             true => Fate::Ended,
             false => Fate::Survived,
         };
-        const WHO: &str = "host process";
+        const NAME: &str = "host process";
         let what = match (self.process.take(), fate) {
-            (Some(process), _) => format!("{} ({WHO})", process.pid),
-            (None, Fate::Survived) => WHO.to_owned(),
+            (Some(process), _) => format!("{} ({NAME})", process.pid),
+            (None, Fate::Survived) => NAME.to_owned(),
             (None, _) => return None,
         };
         Some(Receipt {

@@ -37,18 +37,18 @@ impl HostedWorkers {
 
     pub(super) fn start(&mut self, order: &LaunchOrder) -> Result<StartedWorker, String> {
         self.workers.retain(|_, worker| !*worker.gone.borrow());
-        let own = ProcessId::current().map_err(|error| error.to_string())?;
+        let process = ProcessId::current().map_err(|error| error.to_string())?;
         let ProgramTask::Launch { file } = &order.task else {
             return Err("a hosted member has no terminal".to_owned());
         };
         let hosted = self.host.start(&order.member, file);
         let Hosted { end, ended } = hosted.map_err(|error| error.to_string())?;
-        let (left, gone) = watch::channel(false);
+        let (set_gone, gone) = watch::channel(false);
         let (reports, launch) = (self.reports.clone(), order.launch.clone());
         tokio::task::spawn_local(async move {
             // A value and an error mean the same: the worker has ended.
             let _ended = ended.await;
-            left.send_replace(true);
+            set_gone.send_replace(true);
             reports.send(LaunchReport::Exited(launch));
         });
         let worker = Worker {
@@ -57,19 +57,22 @@ impl HostedWorkers {
         };
         self.workers.insert(order.launch.clone(), worker);
         Ok(StartedWorker {
-            process: own,
+            process,
             placement: Placement::Hosted,
             pane: None,
         })
     }
 
-    /// A launch unknown here was another supervisor's; its workers ended before it released the lock.
+    /// The end of a known worker is reported without this call. Reports an unknown launch as ended: it is a launch of an
+    /// earlier supervisor, whose workers ended before it released its lock.
     pub(super) fn watch(&self, launch: LaunchId) {
         if !self.workers.contains_key(&launch) {
             self.reports.send(LaunchReport::Exited(launch));
         }
     }
 
+    /// Ends the worker, and answers when nothing of it is left. Drops `ended` without an answer if the launch is
+    /// unknown.
     pub(super) fn end(&mut self, launch: &LaunchId, ended: oneshot::Sender<()>) {
         let Some(worker) = self.workers.get_mut(launch) else {
             return;

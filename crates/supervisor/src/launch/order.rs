@@ -29,7 +29,7 @@ pub(crate) enum ProgramTask {
     Launch { file: PathBuf },
     /// Run as attach helper: keep a pane open for a running worker.
     Hold {
-        /// The worker's pid. If its old pane still runs it, no new pane is needed.
+        /// The worker's pid. If the member's old pane still runs the worker, no new pane is needed.
         worker: u32,
         arguments: Vec<OsString>,
     },
@@ -44,8 +44,8 @@ pub(crate) struct Label {
 }
 
 impl LaunchOrder {
-    /// The environment entry that marks a worker as part of its launch. The attach helper gets no marker: it would
-    /// belong to the launch's process tree, which is killed after each task.
+    /// The environment entry that marks a worker as part of its launch. The attach helper gets no marker: with a marker
+    /// it would belong to the launch's process tree, which is killed after each task.
     pub(super) fn marker(&self) -> Option<String> {
         match self.task {
             ProgramTask::Launch { .. } => Some(format!("{LAUNCH_MARKER}={}", self.launch)),

@@ -62,11 +62,11 @@ impl TerminalBackend {
 /// A value of `--panes` that opens panes.
 pub(super) struct PaneBackend {
     pub(super) choice: PlacementChoice,
-    /// In texts for the user.
+    /// The backend's name in texts for the user.
     pub(super) name: &'static str,
     /// Whether `auto` tries it.
     pub(super) is_in_auto: bool,
-    /// Added to everything that `doctor` reports about it.
+    /// Added to what `doctor` reports about the backend, unless the caller is outside its terminal.
     pub(super) caveat: Option<&'static str>,
     pub(super) probe: Probe,
 }

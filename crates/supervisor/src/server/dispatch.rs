@@ -227,7 +227,7 @@ pub(super) fn destination(call: C) -> Result<Destination, Refusal> {
         C::RuleForget(ForgetRule { rule }) => team_change(Change::ForgetRule(rule)),
         C::RuleRevoke(OneRequest { request }) => change(Call::RevokeGrant { request }),
 
-        C::TranscriptAppend(append) => change(Call::Append(convert::growth(append)?)),
+        C::TranscriptAppend(append) => change(Call::Append(convert::turn_progress(append)?)),
         C::TranscriptRead(page) => {
             query(|driver, by, reply| driver.read_transcript(reply, by, page))
         }

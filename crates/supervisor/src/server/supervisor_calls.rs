@@ -1,5 +1,5 @@
-//! Calls about the supervisor as a whole: status, stop, restart, `up` and deletion of teams. They can wait for
-//! several teams, so each runs in its own task.
+//! Calls about the supervisor as a whole: status, stop and restart, and listing, `up` and deletion of teams. They can
+//! wait for several teams, so each runs in its own task.
 
 use agent_team_core::Call;
 use agent_team_protocol::initialize::{BUILD, PROTOCOL};
@@ -22,7 +22,7 @@ use crate::settings_file;
 /// The next step of an `up` call.
 enum UpStep {
     Run(DriverHandle, Box<UpRequest>),
-    /// The preview for a team that would be created; nothing was written.
+    /// The preview for a team that would be created or replaced; nothing was written.
     Preview(m::UpAnswer),
 }
 
@@ -88,14 +88,14 @@ impl Server {
         reply: Reply,
     ) {
         let team = TeamId::new(&up.spec.name, &up.spec.project);
-        let was_there = self.directories.team(team.as_str()).exists();
-        let (driver, wanted) = match self.next_step(up, was_there).await {
+        let existed = self.directories.team(team.as_str()).exists();
+        let (driver, wanted) = match self.next_step(up, existed).await {
             Ok(UpStep::Run(driver, wanted)) => (driver, wanted),
             Ok(UpStep::Preview(answer)) => return reply.ok(&answer),
             Err(refusal) => return self.refuse(reply, refusal),
         };
         let (method, kind) = (m::TeamUp::ENTRY, RequestKind::Change(Change::Up(wanted)));
-        if was_there {
+        if existed {
             return peer.call_driver(&driver, method, key, digest, reply, kind);
         }
         let (internal, answer) = Reply::internal(&peer.outbox);
@@ -119,7 +119,7 @@ impl Server {
         }
     }
 
-    async fn next_step(&self, up: m::Up, was_there: bool) -> Result<UpStep, Refusal> {
+    async fn next_step(&self, up: m::Up, existed: bool) -> Result<UpStep, Refusal> {
         let m::Up {
             spec,
             environment: variables,
@@ -140,10 +140,10 @@ impl Server {
         } else {
             backend::choose(spec.placement, &terminal, &self.directories).await?
         };
-        if fresh && was_there {
+        if fresh && existed {
             self.teams.for_up(&spec)?.refuse_if_up()?;
         }
-        if fresh || !was_there {
+        if fresh || !existed {
             // Check first: a refused specification must neither create a team nor delete the one that `fresh`
             // replaces.
             let answer = driver::preview(&spec, &team_placement, self.now())?;
@@ -152,7 +152,7 @@ impl Server {
             }
         }
         let mut driver = self.teams.for_up(&spec)?;
-        if fresh && was_there {
+        if fresh && existed {
             self.teams.delete(&driver).await?;
             driver = self.teams.for_up(&spec)?;
         }

@@ -79,7 +79,7 @@ pub(crate) fn processes() -> io::Result<Vec<Stat>> {
     Ok(found)
 }
 
-/// The effective user of a process; `None` when it has exited.
+/// The effective user of a process, or root if the process is not dumpable (proc(5)); `None` when it has exited.
 pub(crate) fn owner(pid: u32) -> io::Result<Option<u32>> {
     Ok(exited_is_none(fs::metadata(format!("/proc/{pid}")))?.map(|metadata| metadata.uid()))
 }
@@ -93,19 +93,20 @@ pub(crate) fn environment(pid: u32) -> io::Result<Option<Vec<u8>>> {
     }
 }
 
-/// The part of [`resident_bytes`] that is not shared with a file or another process; `None` when the process has
-/// exited.
+/// The part of [`resident_bytes`] that is not shared with a file or another process; `None` for a kernel thread, and
+/// when the process has exited.
 pub(crate) fn anonymous_bytes(pid: u32) -> io::Result<Option<u64>> {
     let Some(text) = exited_is_none(fs::read_to_string(format!("/proc/{pid}/status")))? else {
         return Ok(None);
     };
-    // Kernel threads have no such line.
+    // Kernel threads and zombies have no such line.
     let line = text.lines().find_map(|line| line.strip_prefix("RssAnon:"));
     let kib = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok());
     Ok(kib.map(|kib| kib << 10))
 }
 
-/// Number of processes and threads of this user, as RLIMIT_NPROC counts them.
+/// Number of processes and threads of this user. RLIMIT_NPROC counts them by real user; this function uses
+/// [`owner`], which differs only for set-user-ID programs.
 pub(crate) fn tasks_of_user() -> io::Result<u64> {
     let user = nix::unistd::geteuid().as_raw();
     let mut tasks = 0;
@@ -150,13 +151,13 @@ pub(crate) fn resident_bytes(pid: u32) -> io::Result<Option<u64>> {
 
 /// Path of this process's controlling terminal.
 pub(crate) fn controlling_terminal() -> io::Result<Option<std::path::PathBuf>> {
-    let Some(own) = stat(std::process::id())? else {
+    let Some(own_stat) = stat(std::process::id())? else {
         return Ok(None);
     };
-    if own.terminal == 0 {
+    if own_stat.terminal == 0 {
         return Ok(None);
     }
-    let device = u64::from(own.terminal.cast_unsigned());
+    let device = u64::from(own_stat.terminal.cast_unsigned());
     // Usually a standard stream is the terminal, and the other devices need not be searched.
     let standard_streams =
         (0..=2).filter_map(|number| fs::read_link(format!("/proc/self/fd/{number}")).ok());
@@ -169,8 +170,8 @@ pub(crate) fn controlling_terminal() -> io::Result<Option<std::path::PathBuf>> {
         let Ok(metadata) = fs::symlink_metadata(&path) else {
             continue;
         };
-        let character = std::os::unix::fs::FileTypeExt::is_char_device(&metadata.file_type());
-        if character && metadata.rdev() == device {
+        let is_device = std::os::unix::fs::FileTypeExt::is_char_device(&metadata.file_type());
+        if is_device && metadata.rdev() == device {
             return Ok(Some(path));
         }
     }
@@ -187,8 +188,8 @@ pub(crate) fn set_subreaper(on: bool) -> io::Result<()> {
 }
 
 /// Marks every descriptor above stderr close-on-exec, including those that this process inherited without the flag.
-/// Kernels before 5.11 refuse; then only the descriptors that this process opened, which all have the flag, are kept
-/// from a child.
+/// Kernels before 5.11 refuse the call. A child then still inherits the descriptors that this process inherited without
+/// the flag; those that this process opened all have it.
 pub(crate) fn close_descriptors_on_exec() {
     #[expect(unsafe_code, reason = "neither nix nor rustix wraps close_range")]
     // SAFETY: the call takes three integers and, with this flag, closes nothing.

@@ -3,7 +3,7 @@
 //! This file has never been compiled: the project is built and tested on Linux. It is small and follows the documented
 //! interfaces. Run this crate's tests before anything else when building on a Mac.
 //!
-//! macOS has no subreapers: launchd adopts an orphan, which is then found by its session or marker.
+//! macOS has no subreapers: launchd adopts each orphan, and [`crate::tree`] finds it by its session or marker.
 //!
 //! macOS has no pidfd. A pid may have been reused, so `signal` compares the start time immediately before `kill`.
 
@@ -44,7 +44,7 @@ pub(crate) struct Stat {
     pub(crate) stopped: bool,
 }
 
-/// CLOCK_UPTIME_RAW, because CLOCK_MONOTONIC counts time asleep here.
+/// Uses CLOCK_UPTIME_RAW, because on macOS CLOCK_MONOTONIC also counts the time asleep.
 pub(crate) fn monotonic_ms() -> u64 {
     let clock = ClockId::from_raw(libc::CLOCK_UPTIME_RAW);
     let now = clock_gettime(clock).expect("every macOS has CLOCK_UPTIME_RAW");
@@ -57,7 +57,7 @@ pub(crate) fn boot_id() -> io::Result<String> {
     let mut id = [0_u8; 64];
     let mut length = id.len();
     #[expect(unsafe_code, reason = "nix does not wrap sysctlbyname")]
-    // SAFETY: the name ends with NUL, and `length` is the size of the buffer it goes with.
+    // SAFETY: the name ends with NUL, and `length` is the size of `id`.
     let result = unsafe {
         libc::sysctlbyname(
             c"kern.bootsessionuuid".as_ptr(),
@@ -106,7 +106,7 @@ fn proc_info<T: Copy>(pid: u32, flavor: libc::c_int, argument: u64) -> io::Resul
     let size = mem::size_of::<T>();
     let mut info = mem::MaybeUninit::<T>::zeroed();
     #[expect(unsafe_code, reason = "nix does not wrap libproc")]
-    // SAFETY: the buffer is one T, of the size that goes with it.
+    // SAFETY: the buffer is one T, and `size` is the size of T.
     let filled = unsafe {
         libc::proc_pidinfo(
             pid.as_raw(),
@@ -168,7 +168,7 @@ pub(crate) fn environment(pid: u32) -> io::Result<Option<Vec<u8>>> {
     let mut bytes = vec![0_u8; 1 << 20];
     let mut length = bytes.len();
     #[expect(unsafe_code, reason = "nix does not wrap sysctl")]
-    // SAFETY: `name` has three elements, and `length` is the size of the buffer it goes with.
+    // SAFETY: `name` has three elements, and `length` is the size of `bytes`.
     let result = unsafe {
         libc::sysctl(
             name.as_mut_ptr(),
@@ -239,10 +239,10 @@ pub(crate) fn resident_bytes(pid: u32) -> io::Result<Option<u64>> {
 pub(crate) fn controlling_terminal() -> io::Result<Option<PathBuf>> {
     let own_session = nix::unistd::getsid(None)?;
     let (input, output, error) = (io::stdin(), io::stdout(), io::stderr());
-    let ours = [input.as_fd(), output.as_fd(), error.as_fd()]
+    let stream = [input.as_fd(), output.as_fd(), error.as_fd()]
         .into_iter()
         .find(|stream| nix::sys::termios::tcgetsid(stream) == Ok(own_session));
-    Ok(ours.map(nix::unistd::ttyname).transpose()?)
+    Ok(stream.map(nix::unistd::ttyname).transpose()?)
 }
 
 pub(crate) fn is_subreaper() -> io::Result<bool> {
@@ -257,7 +257,7 @@ pub(crate) fn set_subreaper(_on: bool) -> io::Result<()> {
 pub(crate) fn close_descriptors_on_exec() {
     #[expect(
         unsafe_code,
-        reason = "the descriptors are not ours, only their numbers are known"
+        reason = "only the numbers of the descriptors are known here"
     )]
     // SAFETY: both calls take integers; they fail for numbers that are not open, and close nothing.
     unsafe {

@@ -12,7 +12,8 @@
 //! ```
 //! Since Linux 3.18 unlinking a mount point detaches the mount in other namespaces, and the path would be unprotected
 //! in a sandbox that still runs. Hence the lock: placeholders are removed only when no sandbox runs in this project.
-//! The kernel releases the lock with the last process, also after SIGKILL; the next call removes leftover placeholders.
+//! The kernel releases the lock with the last process, also after SIGKILL. The next
+//! [`AbsentPaths::remove_placeholders`] removes leftover placeholders.
 //!
 //! A placeholder is recognised by its content, mode and time stamp together; any other file belongs to the user and is
 //! never removed.
@@ -39,7 +40,8 @@ const DIRECTORY_MODE: u32 = 0o755;
 /// Prefix of the name of a placeholder that is not yet complete.
 const UNFINISHED: &str = ".agent-team-placeholder-";
 
-/// Number and interval of attempts to lock: another process holds the lock while it removes placeholders.
+/// Number and interval of attempts to get the shared lock: another process holds the exclusive lock while it removes
+/// placeholders.
 const TRIES: u32 = 100;
 const BETWEEN: Duration = Duration::from_millis(2);
 
@@ -101,7 +103,8 @@ impl Placeholders {
         Ok(placeholders)
     }
 
-    /// Removes the placeholders, unless another sandbox needs them. Waits a moment for the end of the sandbox.
+    /// Removes the placeholders, unless another sandbox needs them. Waits a moment for the last process of this
+    /// sandbox.
     pub fn remove(mut self) {
         self.lock = None;
         for _ in 0..END_TRIES {
@@ -209,7 +212,7 @@ impl Absent {
         let _removed = remove_any(&unfinished);
         // Not an error: the user or another sandbox has created the path meanwhile, or no program of this user can
         // create anything there.
-        let is_kept = matches!(
+        let is_expected = matches!(
             error.kind(),
             io::ErrorKind::AlreadyExists
                 | io::ErrorKind::NotFound
@@ -217,7 +220,7 @@ impl Absent {
                 | io::ErrorKind::PermissionDenied
                 | io::ErrorKind::ReadOnlyFilesystem
         );
-        if is_kept {
+        if is_expected {
             return Ok(());
         }
         let path = self.path.display();

@@ -48,14 +48,14 @@ impl Trial {
         let lock = FileLock::try_acquire(&root.join("lock"))?
             .ok_or_else(|| io::Error::other("another process holds the lock of this trial"))?;
         let trial = Trial { root, _lock: lock };
-        let places = [
+        let directories = [
             trial.inside(),
             trial.outside(),
             trial.hidden(),
             trial.scratch(),
         ];
-        for place in places {
-            fs::create_dir(place)?;
+        for directory in directories {
+            fs::create_dir(directory)?;
         }
         fs::write(trial.hidden().join("file"), "secret\n")?;
         Ok(trial)
@@ -80,7 +80,7 @@ impl Trial {
     /// Checks from outside the sandbox which files the trial created. The exit status alone is not enough: the program
     /// could have written to another view of the file system.
     pub(super) fn check(&self) -> io::Result<()> {
-        let was_written = |place: PathBuf| place.join("made").try_exists();
+        let was_written = |directory: PathBuf| directory.join("made").try_exists();
         match (was_written(self.inside())?, was_written(self.outside())?) {
             (true, false) => Ok(()),
             (false, _) => Err(io::Error::other(
@@ -101,7 +101,7 @@ impl Drop for Trial {
     }
 }
 
-/// Removes the trial directories of this user that no process has locked.
+/// Removes the trial directories of this user that are older than [`YOUNG`] and that no process has locked.
 pub(super) fn remove_abandoned(directory: &Path) {
     let user = nix::unistd::geteuid().as_raw();
     for entry in fs::read_dir(directory).into_iter().flatten().flatten() {

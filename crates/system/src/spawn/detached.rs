@@ -5,8 +5,8 @@
 //!    │                    └ exits                     │
 //!    └── reads one line ◄──── pipe, AGENT_TEAM_READY_FD ──┘
 //! ```
-//! The daemon is not a child of its starter. A worker is a subreaper and switches that off meanwhile: it would
-//! otherwise adopt the daemon, count it as part of its process tree and kill it with that tree.
+//! The daemon is not a child of its starter. A worker, which is a subreaper, switches that off during the start: it
+//! would otherwise adopt the daemon, count it as part of its process tree and kill it with that tree.
 
 use std::fs::File;
 use std::io;
@@ -62,8 +62,11 @@ impl Detached {
         Detached { spec }
     }
 
-    /// Starts the daemon and waits for its report: one line, which is returned, or a text that begins with `error:`. A
-    /// daemon that is not ready in time keeps running: it may still become ready.
+    /// Starts the daemon and waits for its report: one line, which is returned, or a text that begins with `error:`.
+    ///
+    /// # Errors
+    /// The daemon cannot be started, reports an error, exits without a report, or does not report within `limit`. In
+    /// the last case it keeps running and may still become ready.
     pub async fn start(&self, limit: Duration) -> Result<String, StartError> {
         let failed = |source| StartError::Spawn {
             program: self.spec.program.display().to_string(),
@@ -92,8 +95,11 @@ impl Detached {
             // only system calls afterwards, as `before_exec` requires.
             match unsafe { nix::unistd::fork() }? {
                 ForkResult::Parent { .. } => {
-                    #[expect(unsafe_code, reason = "no destructor of ours may run here")]
-                    // SAFETY: _exit only ends the process.
+                    #[expect(
+                        unsafe_code,
+                        reason = "the copy of this process must run no destructors"
+                    )]
+                    // SAFETY: _exit only ends this process, the intermediate one.
                     unsafe {
                         libc::_exit(0)
                     }
@@ -108,8 +114,8 @@ impl Detached {
             let report_to = unsafe { BorrowedFd::borrow_raw(number) };
             Ok(rustix::io::fcntl_setfd(report_to, FdFlags::empty())?)
         });
-        // Hold the lock of the own children, so that `reap_any` does not reap the intermediate process.
-        let own = own_children();
+        // Hold the lock of `own_children`, so that `reap_any` does not reap the intermediate process.
+        let children = own_children();
         let adopts = os::is_subreaper()?;
         if adopts {
             os::set_subreaper(false)?;
@@ -121,7 +127,7 @@ impl Detached {
         if adopts {
             os::set_subreaper(true)?;
         }
-        drop(own);
+        drop(children);
         spawned?;
         drop(report_to);
         pipe::Receiver::from_owned_fd(report.into())
@@ -143,8 +149,8 @@ async fn read_report(report: pipe::Receiver) -> io::Result<Result<String, StartE
     })
 }
 
-/// The daemon's side: the pipe on which it writes `ready …\n` or `error: …\n`, and which it then closes. `None` when no
-/// process waits for the report, or when this function returned the pipe before.
+/// The daemon's side: the pipe on which it writes its report (one line, or a text that begins with `error:`), and which
+/// it then closes. `None` when no process waits for the report, or when this function was called before.
 pub fn ready_fd() -> Option<File> {
     static TAKEN: AtomicBool = AtomicBool::new(false);
     let number: i32 = std::env::var(READY_FD).ok()?.parse().ok()?;

@@ -29,7 +29,7 @@ const REFUSED: i32 = 77;
 /// The best sandbox of this machine, and the best one without bubblewrap.
 #[expect(
     clippy::print_stdout,
-    reason = "what could not be tried here is in the report of the tests"
+    reason = "the test report names the sandboxes that were tried and skipped"
 )]
 async fn sandboxes() -> Vec<Sandbox> {
     let path = std::env::var_os("PATH").unwrap_or_default();
@@ -47,23 +47,23 @@ async fn sandboxes() -> Vec<Sandbox> {
 }
 
 /// A project directory and a home directory beside it.
-struct Places {
+struct Fixture {
     dir: TempDir,
 }
 
-impl Places {
-    fn new() -> Places {
+impl Fixture {
+    fn new() -> Fixture {
         let dir = tempfile::tempdir().unwrap();
-        for place in ["work/.git/hooks", "home/.ssh", "home/code"] {
-            fs::create_dir_all(dir.path().join(place)).unwrap();
+        for directory in ["work/.git/hooks", "home/.ssh", "home/code"] {
+            fs::create_dir_all(dir.path().join(directory)).unwrap();
         }
         fs::write(dir.path().join("home/.ssh/key"), "secret").unwrap();
         fs::write(dir.path().join("home/code/main.c"), "int main;").unwrap();
-        Places { dir }
+        Fixture { dir }
     }
 
-    fn path(&self, of: &str) -> PathBuf {
-        fs::canonicalize(self.dir.path()).unwrap().join(of)
+    fn path(&self, relative: &str) -> PathBuf {
+        fs::canonicalize(self.dir.path()).unwrap().join(relative)
     }
 
     fn profile(&self, network: Network) -> Profile {
@@ -107,7 +107,7 @@ impl Places {
         &self,
         sandbox: &Sandbox,
         network: Network,
-        what: String,
+        attempt: String,
     ) -> (ExitStatus, String) {
         let args = [
             "--exact",
@@ -120,7 +120,7 @@ impl Places {
             network,
             std::env::current_exe().unwrap(),
             args,
-            Some(what),
+            Some(attempt),
         )
         .await
     }
@@ -151,7 +151,7 @@ impl Places {
             env: std::env::var_os("PATH")
                 .map(|path| ("PATH".into(), path))
                 .into_iter()
-                .chain(attempt.map(|what| (ATTEMPT.into(), what.into())))
+                .chain(attempt.map(|attempt| (ATTEMPT.into(), attempt.into())))
                 .collect(),
             cwd: self.path("work"),
         };
@@ -171,16 +171,16 @@ impl Places {
 #[test]
 #[expect(
     clippy::exit,
-    reason = "the exit code tells a refusal from any other failure"
+    reason = "the exit code distinguishes a refusal from other failures"
 )]
 fn run_attempt_for_another_test() {
     let Ok(attempt) = std::env::var(ATTEMPT) else {
         return;
     };
-    let (what, with) = attempt.split_once(' ').unwrap();
-    let done = match what {
-        "connect" => UnixStream::connect(with).map(drop),
-        "tcp" => TcpStream::connect(with).map(drop),
+    let (action, argument) = attempt.split_once(' ').unwrap();
+    let result = match action {
+        "connect" => UnixStream::connect(argument).map(drop),
+        "tcp" => TcpStream::connect(argument).map(drop),
         "pair" => UnixStream::pair().map(drop),
         "datagrams" => UnixDatagram::pair().map(drop),
         "raw-pair" => socketpair(
@@ -192,19 +192,19 @@ fn run_attempt_for_another_test() {
         .map(drop)
         .map_err(Into::into),
         "namespace" => {
-            unshare(CloneFlags::from_bits(with.parse().unwrap()).unwrap()).map_err(Into::into)
+            unshare(CloneFlags::from_bits(argument.parse().unwrap()).unwrap()).map_err(Into::into)
         }
-        "open-to-write" => File::options().write(true).open(with).map(drop),
+        "open-to-write" => File::options().write(true).open(argument).map(drop),
         "thread" => thread::Builder::new()
             .spawn(|| ())
             .map(|thread| thread.join().unwrap()),
         "signal" => {
-            let pid = rustix::process::Pid::from_raw(with.parse().unwrap()).unwrap();
+            let pid = rustix::process::Pid::from_raw(argument.parse().unwrap()).unwrap();
             rustix::process::test_kill_process(pid).map_err(Into::into)
         }
-        _ => unreachable!("unknown attempt {what}"),
+        _ => unreachable!("unknown attempt {action}"),
     };
-    match done {
+    match result {
         Ok(()) => {}
         Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
             std::process::exit(REFUSED)
@@ -237,15 +237,15 @@ fn concurrent_trials_find_the_same_sandbox() {
 #[tokio::test]
 async fn only_writable_paths_can_be_written() {
     for sandbox in sandboxes().await {
-        let places = Places::new();
+        let fixture = Fixture::new();
         let script = r#"
             echo 1 > "$1/work/new" && mkdir "$1/work/below" && mv "$1/work/new" "$1/work/below/moved" || exit 1
             echo 2 > "$1/home/code/new"; echo 3 >> "$1/home/code/main.c"; rm "$1/home/code/main.c"
             mv "$1/work/below/moved" "$1/home/code/moved"; mkdir "$1/made"
             exit 0"#;
-        let (status, printed) = places.sh(&sandbox, script).await;
+        let (status, printed) = fixture.sh(&sandbox, script).await;
         assert!(status.success(), "{sandbox}: {printed}");
-        let read = |path: &str| fs::read_to_string(places.path(path)).ok();
+        let read = |path: &str| fs::read_to_string(fixture.path(path)).ok();
         assert_eq!(
             read("work/below/moved").as_deref(),
             Some("1\n"),
@@ -257,22 +257,22 @@ async fn only_writable_paths_can_be_written() {
             "{sandbox}"
         );
         assert_eq!(
-            fs::read_dir(places.path("home/code")).unwrap().count(),
+            fs::read_dir(fixture.path("home/code")).unwrap().count(),
             1,
             "{sandbox}"
         );
-        assert!(!places.path("made").exists(), "{sandbox}");
+        assert!(!fixture.path("made").exists(), "{sandbox}");
     }
 }
 
 #[tokio::test]
 async fn hidden_paths_cannot_be_read_or_replaced() {
     for sandbox in sandboxes().await {
-        let places = Places::new();
+        let fixture = Fixture::new();
         let script = r#"cat "$1/home/.ssh/key"; ln "$1/home/.ssh/key" "$1/work/key"; cat "$1/work/key"
             ln -s "$1/home/.ssh" "$1/work/link"; cat "$1/work/link/key"; mv "$1/home/.ssh" "$1/work/ssh"
             cat "$1/work/ssh/key"; cat "$1/home/code/main.c""#;
-        let (status, printed) = places.sh(&sandbox, script).await;
+        let (status, printed) = fixture.sh(&sandbox, script).await;
         assert!(status.success(), "{sandbox}: {printed}");
         assert!(!printed.contains("secret"), "{sandbox}: {printed}");
         assert!(printed.contains("int main;"), "{sandbox}: {printed}");
@@ -282,11 +282,11 @@ async fn hidden_paths_cannot_be_read_or_replaced() {
 #[tokio::test]
 async fn protected_paths_in_a_writable_directory_are_read_only() {
     for sandbox in sandboxes().await.into_iter().filter(Sandbox::protects) {
-        let places = Places::new();
+        let fixture = Fixture::new();
         let script = r#"echo evil > "$1/work/.git/hooks/post-commit"
             mv "$1/work/.git/hooks" "$1/work/.git/old"; mv "$1/work/.git" "$1/work/git"; exit 0"#;
-        let (_, printed) = places.sh(&sandbox, script).await;
-        let hooks = fs::read_dir(places.path("work/.git/hooks")).expect(&printed);
+        let (_, printed) = fixture.sh(&sandbox, script).await;
+        let hooks = fs::read_dir(fixture.path("work/.git/hooks")).expect(&printed);
         assert_eq!(hooks.count(), 0, "{sandbox}: {printed}");
     }
 }
@@ -294,15 +294,15 @@ async fn protected_paths_in_a_writable_directory_are_read_only() {
 #[tokio::test]
 async fn sandbox_blocks_unix_sockets() {
     for sandbox in sandboxes().await {
-        let places = Places::new();
-        let socket = places.path("work/socket");
+        let fixture = Fixture::new();
+        let socket = fixture.path("work/socket");
         let _listener = UnixListener::bind(&socket).unwrap();
         for network in [Network::None, Network::Host] {
             let attempt = format!("connect {}", socket.display());
-            let (status, printed) = places.attempt(&sandbox, network, attempt).await;
+            let (status, printed) = fixture.attempt(&sandbox, network, attempt).await;
             assert_eq!(status.code(), Some(REFUSED), "{sandbox}: {printed}");
         }
-        let (status, printed) = places
+        let (status, printed) = fixture
             .attempt(&sandbox, Network::None, "pair -".to_owned())
             .await;
         assert!(status.success(), "{sandbox}, a connected pair: {printed}");
@@ -313,10 +313,10 @@ async fn sandbox_blocks_unix_sockets() {
 #[tokio::test]
 async fn datagram_sockets_are_refused() {
     for sandbox in sandboxes().await {
-        let places = Places::new();
+        let fixture = Fixture::new();
         for attempt in ["datagrams -", "raw-pair -"] {
             let attempt = attempt.to_owned();
-            let (status, printed) = places.attempt(&sandbox, Network::Host, attempt).await;
+            let (status, printed) = fixture.attempt(&sandbox, Network::Host, attempt).await;
             assert_eq!(status.code(), Some(REFUSED), "{sandbox}: {printed}");
         }
     }
@@ -325,35 +325,36 @@ async fn datagram_sockets_are_refused() {
 #[tokio::test]
 async fn new_namespaces_are_refused_and_threads_start() {
     for sandbox in sandboxes().await {
-        let places = Places::new();
+        let fixture = Fixture::new();
         for flag in [
             CloneFlags::CLONE_NEWUSER,
             CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNS,
             CloneFlags::CLONE_NEWNET,
         ] {
             let attempt = format!("namespace {}", flag.bits());
-            let (status, printed) = places.attempt(&sandbox, Network::None, attempt).await;
+            let (status, printed) = fixture.attempt(&sandbox, Network::None, attempt).await;
             assert_eq!(status.code(), Some(REFUSED), "{sandbox}: {printed}");
         }
-        let (status, printed) = places
+        let (status, printed) = fixture
             .attempt(&sandbox, Network::None, "thread -".to_owned())
             .await;
         assert!(status.success(), "{sandbox}: {printed}");
     }
 }
 
-/// Root may write to these files; `core_pattern` names a program that the kernel runs outside.
+/// Outside a sandbox root may write to these files; `core_pattern` names a program that the kernel runs outside the
+/// sandbox.
 #[tokio::test]
 async fn kernel_settings_cannot_be_changed() {
     for sandbox in sandboxes().await {
-        let places = Places::new();
+        let fixture = Fixture::new();
         for file in ["core_pattern", "modprobe", "hotplug"] {
             let file = Path::new("/proc/sys/kernel").join(file);
             if !file.exists() {
                 continue;
             }
             let attempt = format!("open-to-write {}", file.display());
-            let (status, printed) = places.attempt(&sandbox, Network::None, attempt).await;
+            let (status, printed) = fixture.attempt(&sandbox, Network::None, attempt).await;
             assert!(!status.success(), "{sandbox}: {printed}");
         }
     }
@@ -362,14 +363,14 @@ async fn kernel_settings_cannot_be_changed() {
 #[tokio::test]
 async fn network_is_available_only_if_the_profile_allows_it() {
     for sandbox in sandboxes().await {
-        let places = Places::new();
+        let fixture = Fixture::new();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let attempt = format!("tcp {}", listener.local_addr().unwrap());
-        let (status, printed) = places
+        let (status, printed) = fixture
             .attempt(&sandbox, Network::None, attempt.clone())
             .await;
         assert!(!status.success(), "{sandbox}: {printed}");
-        let (status, printed) = places.attempt(&sandbox, Network::Host, attempt).await;
+        let (status, printed) = fixture.attempt(&sandbox, Network::Host, attempt).await;
         assert!(status.success(), "{sandbox}: {printed}");
     }
 }
@@ -377,13 +378,13 @@ async fn network_is_available_only_if_the_profile_allows_it() {
 #[tokio::test]
 async fn outside_processes_cannot_be_signalled_or_inspected() {
     for sandbox in sandboxes().await {
-        let places = Places::new();
+        let fixture = Fixture::new();
         let pid = std::process::id();
         let attempt = format!("signal {pid}");
-        let (status, printed) = places.attempt(&sandbox, Network::None, attempt).await;
+        let (status, printed) = fixture.attempt(&sandbox, Network::None, attempt).await;
         assert!(!status.success(), "{sandbox}: {printed}");
         let script = format!("cat /proc/{pid}/environ");
-        let (_, printed) = places.sh(&sandbox, &script).await;
+        let (_, printed) = fixture.sh(&sandbox, &script).await;
         assert!(!printed.contains("CARGO"), "{sandbox}: {printed}");
     }
 }
@@ -397,9 +398,9 @@ async fn a_program_has_no_terminal() {
     let terminal = terminal.to_str().unwrap();
     for sandbox in sandboxes().await {
         let script = format!("(: > {terminal}) && echo opened; (: < {terminal}) && echo opened");
-        let (_, printed) = Places::new().sh(&sandbox, &script).await;
+        let (_, printed) = Fixture::new().sh(&sandbox, &script).await;
         assert!(!printed.contains("opened"), "{sandbox}: {printed}");
-        let (_, printed) = Places::new()
+        let (_, printed) = Fixture::new()
             .sh(&sandbox, "tty < /dev/tty && echo typed")
             .await;
         assert!(!printed.contains("typed"), "{sandbox}: {printed}");
@@ -409,16 +410,16 @@ async fn a_program_has_no_terminal() {
 #[tokio::test]
 async fn hidden_in_a_writable_path_is_enforced_or_refused() {
     for sandbox in sandboxes().await {
-        let places = Places::new();
-        let mut profile = places.profile(Network::None);
-        profile.writable = vec![places.path("home")];
-        let printed = places.path("home/code/printed");
+        let fixture = Fixture::new();
+        let mut profile = fixture.profile(Network::None);
+        profile.writable = vec![fixture.path("home")];
+        let printed = fixture.path("home/code/printed");
         let script = format!("cat ../.ssh/key > {}", printed.display());
         let spec = ProgramSpec {
             program: "/bin/sh".into(),
             args: vec!["-c".into(), script.into()],
             env: vec![("PATH".into(), "/usr/bin:/bin".into())],
-            cwd: places.path("home/code"),
+            cwd: fixture.path("home/code"),
         };
         let null = || File::open("/dev/null").unwrap().into();
         match sandbox.spawn(&profile, &spec, [null(), null(), null()]) {
@@ -431,38 +432,38 @@ async fn hidden_in_a_writable_path_is_enforced_or_refused() {
 }
 
 #[tokio::test]
-async fn readable_places_in_a_hidden_directory_are_read_only() {
+async fn readable_paths_in_a_hidden_directory_are_read_only() {
     for sandbox in sandboxes().await {
-        let places = Places::new();
-        for place in ["home/tools/bin", "home/dotfiles"] {
-            fs::create_dir_all(places.path(place)).unwrap();
+        let fixture = Fixture::new();
+        for directory in ["home/tools/bin", "home/dotfiles"] {
+            fs::create_dir_all(fixture.path(directory)).unwrap();
         }
-        fs::write(places.path("home/tools/bin/x"), "a tool\n").unwrap();
-        fs::write(places.path("home/tools/token"), "secret\n").unwrap();
-        fs::write(places.path("home/other"), "secret\n").unwrap();
-        fs::write(places.path("home/dotfiles/config"), "a setting\n").unwrap();
+        fs::write(fixture.path("home/tools/bin/x"), "a tool\n").unwrap();
+        fs::write(fixture.path("home/tools/token"), "secret\n").unwrap();
+        fs::write(fixture.path("home/other"), "secret\n").unwrap();
+        fs::write(fixture.path("home/dotfiles/config"), "a setting\n").unwrap();
         let (link, target) = (
-            places.path("home/.config"),
-            places.path("home/dotfiles/config"),
+            fixture.path("home/.config"),
+            fixture.path("home/dotfiles/config"),
         );
         std::os::unix::fs::symlink(&target, &link).unwrap();
         let profile = Profile {
-            hidden: vec![places.path("home"), places.path("home/tools/token")],
-            readable: vec![places.path("home/tools"), target.clone()],
+            hidden: vec![fixture.path("home"), fixture.path("home/tools/token")],
+            readable: vec![fixture.path("home/tools"), target.clone()],
             links: vec![(link, target)],
-            ..places.profile(Network::None)
+            ..fixture.profile(Network::None)
         };
         let script = r#"cd "$1/home"; cat tools/bin/x .config other tools/token .ssh/key
             echo 1 > made; echo 1 > tools/made; echo 1 > tools/bin/x; exit 0"#;
-        let (status, printed) = places.sh_with(&sandbox, &profile, script).await;
+        let (status, printed) = fixture.sh_with(&sandbox, &profile, script).await;
         assert!(status.success(), "{sandbox}: {printed}");
         assert!(printed.contains("a tool\n"), "{sandbox}: {printed}");
         assert!(printed.contains("a setting\n"), "{sandbox}: {printed}");
         assert!(!printed.contains("secret"), "{sandbox}: {printed}");
         for made in ["home/made", "home/tools/made"] {
-            assert!(!places.path(made).exists(), "{sandbox}: {made}");
+            assert!(!fixture.path(made).exists(), "{sandbox}: {made}");
         }
-        let tool = fs::read_to_string(places.path("home/tools/bin/x")).unwrap();
+        let tool = fs::read_to_string(fixture.path("home/tools/bin/x")).unwrap();
         assert_eq!(tool, "a tool\n", "{sandbox}");
     }
 }
@@ -470,14 +471,14 @@ async fn readable_places_in_a_hidden_directory_are_read_only() {
 #[tokio::test]
 async fn a_missing_writable_path_is_an_error() {
     for sandbox in sandboxes().await {
-        let places = Places::new();
-        let mut profile = places.profile(Network::None);
-        profile.writable.push(places.path("missing"));
+        let fixture = Fixture::new();
+        let mut profile = fixture.profile(Network::None);
+        profile.writable.push(fixture.path("missing"));
         let spec = ProgramSpec {
             program: "/bin/sh".into(),
             args: vec!["-c".into(), "exit 0".into()],
             env: Vec::new(),
-            cwd: places.path("work"),
+            cwd: fixture.path("work"),
         };
         let null = || File::open("/dev/null").unwrap().into();
         let ran = match sandbox.spawn(&profile, &spec, [null(), null(), null()]) {
@@ -500,7 +501,7 @@ async fn without_bubblewrap_find_uses_or_reports_landlock() {
 #[tokio::test]
 async fn limits_apply_to_a_program_and_its_children() {
     for sandbox in sandboxes().await {
-        let places = Places::new();
+        let fixture = Fixture::new();
         let profile = Profile {
             limits: Limits {
                 processes: Some(1000),
@@ -508,37 +509,38 @@ async fn limits_apply_to_a_program_and_its_children() {
                 file_bytes: Some(1 << 20),
                 scratch_bytes: Some(1 << 20),
             },
-            ..places.profile(Network::None)
+            ..fixture.profile(Network::None)
         };
         let profile = Profile {
-            scratch: vec![places.path("home/code")],
+            scratch: vec![fixture.path("home/code")],
             ..profile
         };
         let script =
             r#"head -c 3000000 /dev/zero > "$1/home/code/big"; wc -c < "$1/home/code/big""#;
-        let (_, printed) = places.sh_with(&sandbox, &profile, script).await;
+        let (_, printed) = fixture.sh_with(&sandbox, &profile, script).await;
         // Landlock has no scratch directories, so nothing can be written there.
         let size = printed.lines().find_map(|line| line.parse::<u64>().ok());
         assert!(size.unwrap_or(0) <= 1 << 20, "{sandbox}: {printed}");
         assert_eq!(size.is_some(), sandbox.protects(), "{sandbox}: {printed}");
         let script = r#"sh -c 'ulimit -n'; sh -c 'head -c 3000000 /dev/zero > "$1/work/big"' sh "$1"
             wc -c < "$1/work/big"; exit 0"#;
-        let (_, printed) = places.sh_with(&sandbox, &profile, script).await;
+        let (_, printed) = fixture.sh_with(&sandbox, &profile, script).await;
         assert!(printed.starts_with("33\n"), "{sandbox}: {printed}");
         assert!(printed.ends_with("1048576\n"), "{sandbox}: {printed}");
     }
 }
 
-/// The directory in which this process may create control groups: a delegated one, or its own group.
+/// Creates a directory for the control groups of a test, in a delegated directory or in the group of this process.
+/// `None` if this process may not create it.
 fn unit() -> Option<PathBuf> {
-    let own = || {
+    let own_group = || {
         let groups = fs::read_to_string("/proc/self/cgroup").ok()?;
         let own = groups.lines().find_map(|line| line.strip_prefix("0::/"))?;
         let mounts = fs::read_to_string("/proc/self/mounts").ok()?;
         let mount = mounts.lines().find(|line| line.contains(" cgroup2 "))?;
         Some(Path::new(mount.split(' ').nth(1)?).join(own))
     };
-    let directory = cgroup::delegated().or_else(own)?;
+    let directory = cgroup::delegated().or_else(own_group)?;
     let unit = directory.join(format!("agent-team-test-{}", std::process::id()));
     fs::create_dir(&unit).ok().map(|()| unit)
 }
@@ -549,15 +551,15 @@ async fn a_control_group_limits_all_its_programs() {
         return eprintln!("skipped: no delegated cgroup");
     };
     for sandbox in sandboxes().await {
-        let places = Places::new();
+        let fixture = Fixture::new();
         let group = unit.join("group");
         fs::create_dir(&group).unwrap();
         let profile = Profile {
             group: Some(group.clone()),
-            ..places.profile(Network::None)
+            ..fixture.profile(Network::None)
         };
         let script = "cat /proc/self/cgroup";
-        let (_, printed) = places.sh_with(&sandbox, &profile, script).await;
+        let (_, printed) = fixture.sh_with(&sandbox, &profile, script).await;
         let name = format!("/agent-team-test-{}/group\n", std::process::id());
         assert!(printed.contains(&name), "{sandbox}: {printed}");
         // The last process leaves the group a moment after its exit becomes visible.
@@ -586,10 +588,10 @@ async fn a_control_group_limits_all_its_programs() {
             ..profile
         };
         let script = "for i in $(seq 30); do sleep 0.2 & done; wait; exit 0";
-        places.sh_with(&sandbox, &profile, script).await;
+        fixture.sh_with(&sandbox, &profile, script).await;
         assert!(group.events().processes > 0, "{sandbox}");
         let script = "head -c 200000000 /dev/zero | tail > /dev/null; exit 0";
-        places.sh_with(&sandbox, &profile, script).await;
+        fixture.sh_with(&sandbox, &profile, script).await;
         assert!(group.events().memory > 0, "{sandbox}");
     }
     while fs::remove_dir(&unit).is_err() {

@@ -8,19 +8,19 @@ use agent_team_system::lock::FileLock;
 use agent_team_system::socket::{Listener, Stream};
 use tempfile::TempDir;
 
-struct Place {
+struct Fixture {
     _directory: TempDir,
     lock: FileLock,
     socket: PathBuf,
 }
 
-fn place() -> Place {
+fn fixture() -> Fixture {
     let directory = tempfile::tempdir().unwrap();
     let lock = FileLock::try_acquire(&directory.path().join("lock"))
         .unwrap()
         .unwrap();
     let socket = directory.path().join("socket");
-    Place {
+    Fixture {
         _directory: directory,
         lock,
         socket,
@@ -29,18 +29,18 @@ fn place() -> Place {
 
 #[tokio::test]
 async fn a_stale_socket_is_replaced_by_a_private_one() {
-    let place = place();
-    drop(Listener::bind_replacing_stale(&place.lock, &place.socket).unwrap());
-    let error = Stream::connect(&place.socket).await.unwrap_err();
+    let fixture = fixture();
+    drop(Listener::bind_replacing_stale(&fixture.lock, &fixture.socket).unwrap());
+    let error = Stream::connect(&fixture.socket).await.unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
 
-    let listener = Listener::bind_replacing_stale(&place.lock, &place.socket).unwrap();
-    let mode = std::fs::metadata(&place.socket)
+    let listener = Listener::bind_replacing_stale(&fixture.lock, &fixture.socket).unwrap();
+    let mode = std::fs::metadata(&fixture.socket)
         .unwrap()
         .permissions()
         .mode();
     assert_eq!(mode & 0o777, 0o600);
-    let (client, server) = tokio::join!(Stream::connect(&place.socket), listener.accept());
+    let (client, server) = tokio::join!(Stream::connect(&fixture.socket), listener.accept());
     let (client, server) = (client.unwrap(), server.unwrap());
     let own_user = nix::unistd::geteuid().as_raw();
     for peer in [client.peer(), server.peer()] {
@@ -50,18 +50,18 @@ async fn a_stale_socket_is_replaced_by_a_private_one() {
 
 #[tokio::test]
 async fn connecting_without_a_listener_fails() {
-    let place = place();
-    let error = Stream::connect(&place.socket).await.unwrap_err();
+    let fixture = fixture();
+    let error = Stream::connect(&fixture.socket).await.unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::NotFound);
 }
 
 #[tokio::test]
 async fn connect_waits_while_the_accept_queue_is_full() {
-    let place = place();
-    let listener = Listener::bind_replacing_stale(&place.lock, &place.socket).unwrap();
+    let fixture = fixture();
+    let listener = Listener::bind_replacing_stale(&fixture.lock, &fixture.socket).unwrap();
     let connects: Vec<_> = (0..300)
         .map(|_| {
-            let socket = place.socket.clone();
+            let socket = fixture.socket.clone();
             tokio::spawn(async move { Stream::connect(&socket).await })
         })
         .collect();
@@ -80,15 +80,15 @@ async fn connections_of_other_users_are_closed() {
     if !nix::unistd::geteuid().is_root() {
         return;
     }
-    let place = place();
-    let open_to_all = |path: &std::path::Path, mode| {
+    let fixture = fixture();
+    let set_mode = |path: &std::path::Path, mode| {
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
     };
-    let listener = Listener::bind_replacing_stale(&place.lock, &place.socket).unwrap();
-    open_to_all(&place.socket, 0o666);
-    open_to_all(place.socket.parent().unwrap(), 0o755);
-    let socket = place.socket.clone();
-    let stranger = std::thread::spawn(move || {
+    let listener = Listener::bind_replacing_stale(&fixture.lock, &fixture.socket).unwrap();
+    set_mode(&fixture.socket, 0o666);
+    set_mode(fixture.socket.parent().unwrap(), 0o755);
+    let socket = fixture.socket.clone();
+    let other_user = std::thread::spawn(move || {
         let nobody = rustix::thread::Uid::from_raw(65534);
         rustix::thread::set_thread_res_uid(nobody, nobody, nobody).unwrap();
         let mut stream = std::os::unix::net::UnixStream::connect(socket).unwrap();
@@ -96,11 +96,11 @@ async fn connections_of_other_users_are_closed() {
     });
     // The other user's connection is first in the queue; `accept` closes it and waits for ours.
     let (accepted, connected) = tokio::join!(listener.accept(), async {
-        let closed = tokio::task::spawn_blocking(|| stranger.join().unwrap())
+        let closed = tokio::task::spawn_blocking(|| other_user.join().unwrap())
             .await
             .unwrap();
         assert_eq!(closed, 0);
-        Stream::connect(&place.socket).await
+        Stream::connect(&fixture.socket).await
     });
     assert_eq!(accepted.unwrap().peer().uid, 0);
     connected.unwrap();

@@ -15,7 +15,7 @@ async fn a_child_inherits_no_descriptors_signals_or_variables() {
     // A descriptor without close-on-exec, as if inherited from the parent.
     let leaky = nix::unistd::dup(std::io::stderr()).unwrap();
     let number = leaky.as_raw_fd();
-    #[expect(unsafe_code, reason = "an ignored signal is what is tried here")]
+    #[expect(unsafe_code, reason = "the child must not inherit an ignored signal")]
     // SAFETY: no handler is installed.
     unsafe {
         nix::sys::signal::signal(
@@ -57,7 +57,7 @@ async fn spawning_a_missing_program_fails_without_a_child() {
 
 #[tokio::test]
 async fn a_daemon_is_detached_and_belongs_to_no_launch() {
-    // It stops itself instead of calling exec: during an exec the environment of a process reads as empty.
+    // The daemon stops itself instead of calling exec: during an exec the environment of a process reads as empty.
     let script = "echo ready $$ > /dev/fd/$AGENT_TEAM_READY_FD; kill -STOP $$";
     let daemon = Detached::new(shell(script, &[(LAUNCH_MARKER, "another-launch")]));
     let line = daemon.start(LIMIT).await.unwrap();

@@ -54,11 +54,11 @@ async fn a_registered_session_is_killed_without_leader_or_marker() {
         start_time: session.start_time + 1_000_000,
         ..session
     };
-    let stranger = Tree {
+    let unrelated = Tree {
         sessions: vec![reused],
         ..Tree::default()
     };
-    assert_eq!(stranger.survivors().unwrap(), []);
+    assert_eq!(unrelated.survivors().unwrap(), []);
 
     let tree = Tree {
         sessions: vec![session],

@@ -1,4 +1,4 @@
-//! One role: what its file or table sets, and where it comes from.
+//! One role: the keys that its file or table sets, and its origin.
 
 use agent_team_protocol::RoleName;
 use agent_team_protocol::engine::Engine;
@@ -81,7 +81,8 @@ impl Role {
         }
     }
 
-    /// The engine of its members. `None`: the team's default. Built-in roles work with either engine.
+    /// The engine of the role's members. `None`: the team's default. Agent keys imply the engine `native`, except in
+    /// built-in roles, which work with either engine unless they set one.
     pub(crate) fn engine(&self) -> Option<Engine> {
         let is_agent = self.place.from != Layer::BuiltIn && self.agent_keys.first_key.is_some();
         self.engine.or(is_agent.then_some(Engine::Native))

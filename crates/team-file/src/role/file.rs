@@ -55,7 +55,8 @@ pub(super) fn load(path: &Path, layer: Layer, reader: Reader<'_>) -> Option<(Rol
     }
 }
 
-/// Parses the text of a role file. `shown` is its path in messages; `stem` is its name if the front matter sets none.
+/// Parses the text of a role file. `shown` is its path in messages; `stem` is its name if the front matter sets no
+/// valid one.
 pub(super) fn parse(
     shown: &str,
     stem: &str,
@@ -79,7 +80,7 @@ pub(super) fn parse(
         role.warnings = source.take_faults();
         named
     } else {
-        let named = ours(&source, &text, &mut role, reader);
+        let named = read_fields(&source, &text, &mut role, reader);
         prompt(&source, &text, &mut role, reader);
         if role.engine.is_some_and(Engine::runs_lines) {
             role.agent_keys.refuse_for_command_engine(&source);
@@ -119,6 +120,7 @@ fn name(
     }
 }
 
+/// Sets the prompt of an imported role. Unknown variables stay as they are: they may be text of the other program.
 fn import_prompt(text: &RoleText<'_>, role: &mut Role, reader: Reader<'_>) {
     let body = text.body.value.trim();
     let filled = |text: &str| match reader.variables {
@@ -151,7 +153,7 @@ fn prompt(source: &Source<'_>, text: &RoleText<'_>, role: &mut Role, reader: Rea
 }
 
 /// Reads the front matter of an agent-team role file and returns the name. Faults go to the source.
-fn ours(
+fn read_fields(
     source: &Source<'_>,
     text: &RoleText<'_>,
     role: &mut Role,

@@ -11,7 +11,7 @@ use super::super::table::{At, colours};
 use super::definition::Role;
 use super::front_matter::{Field, RoleText, Value, split};
 
-/// Other programs' tools and ours.
+/// Other programs' tools, each with the tool of agent-team that corresponds to it.
 const TOOLS: &[(&str, &str)] = &[
     ("Bash", "bash"),
     ("BashOutput", "bash"),
@@ -156,7 +156,7 @@ fn tools(source: &Source<'_>, field: &Field<'_>) -> Vec<String> {
             Some((bare, _)) => (bare, true),
             None => (name, false),
         };
-        match ours(bare) {
+        match corresponding_tool(bare) {
             Some(_) if only_for => source.fault(
                 item.at,
                 format!("`{name}` is ignored: a role cannot limit a tool to some arguments"),
@@ -176,7 +176,7 @@ fn denied(source: &Source<'_>, field: &Field<'_>) -> Vec<String> {
     let mut tools = Vec::new();
     for item in items(field) {
         let bare = item.value.split('(').next().unwrap_or_default();
-        match ours(bare) {
+        match corresponding_tool(bare) {
             Some(tool) => tools.push(tool.to_owned()),
             None if TEAM_TOOLS.contains(&bare) => {}
             None => source.fault(item.at, format!("unknown tool {:?} is ignored", item.value)),
@@ -187,7 +187,7 @@ fn denied(source: &Source<'_>, field: &Field<'_>) -> Vec<String> {
     tools
 }
 
-fn ours(name: &str) -> Option<&str> {
+fn corresponding_tool(name: &str) -> Option<&str> {
     let mapped = TOOLS.iter().find(|(theirs, _)| *theirs == name);
     mapped
         .map(|(_, ours)| *ours)

@@ -14,7 +14,7 @@ pub struct RoleView {
     pub name: RoleName,
     pub description: String,
     pub from: Layer,
-    /// The file; for roles of the team file also the line.
+    /// The file; for a role in a TOML table also the line.
     pub place: String,
     /// Roles of the same name in lower layers.
     pub hides: Vec<RoleSource>,

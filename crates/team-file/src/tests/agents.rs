@@ -47,7 +47,7 @@ fn views(
     roles(file.then_some(path.as_path()), &project, reading)
 }
 
-const THINKING: &str = r#"
+const AGENTS: &str = r#"
 [lead]
 name = "grace"
 model = "anthropic/claude-opus-4-6"
@@ -79,7 +79,7 @@ deny_tools = ["web_search"]
 #[test]
 fn an_agent_combines_role_and_member_keys() {
     let project = project();
-    let spec = read_in(project.path(), THINKING).unwrap();
+    let spec = read_in(project.path(), AGENTS).unwrap();
     assert_eq!(names(&spec), ["grace", "ada", "bob"]);
     assert!(
         spec.members
@@ -509,17 +509,18 @@ fn modes_with_rounds_set_the_leads_strategy() {
         member(&spec, "lead").agent.strategy.clone()
     };
     let text = "mode = \"coordinator\"\n[[member]]\nname = \"ada\"\n";
-    let usual = Strategy::Coordinator {
+    let default_strategy = Strategy::Coordinator {
         max_rounds: 5,
         prompt: None,
     };
-    assert_eq!(strategy(text, &[]), Some(usual));
-    let own = format!("max_rounds = 2\ncoordinator_prompt = \"{{{{who}}}}: {{task}}\"\n{text}");
+    assert_eq!(strategy(text, &[]), Some(default_strategy));
+    let with_keys =
+        format!("max_rounds = 2\ncoordinator_prompt = \"{{{{who}}}}: {{task}}\"\n{text}");
     let filled = Strategy::Coordinator {
         max_rounds: 2,
         prompt: Some("Eve: {task}".into()),
     };
-    assert_eq!(strategy(&own, &[("who", "Eve")]), Some(filled));
+    assert_eq!(strategy(&with_keys, &[("who", "Eve")]), Some(filled));
     let text = text.replace("coordinator", "collaborate");
     assert_eq!(strategy(&text, &[]), Some(Strategy::Collaborate));
     let text = text.replace("collaborate", "lead");
@@ -613,8 +614,8 @@ fn invalid_mcp_servers_are_faults() {
 fn the_search_of_the_file_overrides_the_users() {
     use agent_team_protocol::spec::Search;
     let (project, home) = (project(), tempfile::tempdir().unwrap());
-    let of = |file: &str, own: &str| {
-        std::fs::write(home.path().join("config.toml"), own).unwrap();
+    let of = |file: &str, config: &str| {
+        std::fs::write(home.path().join("config.toml"), config).unwrap();
         let text = format!("mode = \"lead\"\n{file}");
         let reading = Reading {
             here: project.path(),
@@ -631,11 +632,11 @@ fn the_search_of_the_file_overrides_the_users() {
             url: url.to_owned(),
         })
     };
-    let own = "[search]\napi = \"searxng\"\nurl = \"http://here\"\n";
+    let config = "[search]\napi = \"searxng\"\nurl = \"http://here\"\n";
     assert_eq!(of("", "").unwrap(), None);
-    assert_eq!(of("", own).unwrap(), searxng("http://here"));
+    assert_eq!(of("", config).unwrap(), searxng("http://here"));
     let file = "[search]\napi = \"none\"\n";
-    assert_eq!(of(file, own).unwrap(), Some(Search::Nobody));
+    assert_eq!(of(file, config).unwrap(), Some(Search::Nobody));
     let brave = Search::Brave {
         url: None,
         key: "BRAVE_API_KEY".to_owned(),

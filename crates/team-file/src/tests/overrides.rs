@@ -51,17 +51,17 @@ fn a_team_file_cannot_redirect_api_keys() {
         "all_proxy",
     ] {
         let env = format!("env = {{ {variable} = \"x\" }}\n");
-        let thinks = format!("[[member]]\nname = \"ada\"\nengine = \"native\"\n{env}");
+        let agent = format!("[[member]]\nname = \"ada\"\nengine = \"native\"\n{env}");
         let expected = format!("team.toml:4:9: `env`: {variable} can redirect your API keys");
-        let faults = faults_of(&thinks);
+        let faults = faults_of(&agent);
         assert!(faults.starts_with(&expected), "{faults}");
         let faults = faults_of(&format!("mode = \"lead\"\n[defaults]\n{env}"));
         assert!(
             faults.contains(variable),
             "also for the default lead: {faults}"
         );
-        let runs = format!("[[member]]\nname = \"ada\"\nengine = \"command\"\n{env}");
-        read_in(project().path(), &runs).expect("a program may need it");
+        let command = format!("[[member]]\nname = \"ada\"\nengine = \"command\"\n{env}");
+        read_in(project().path(), &command).expect("a program may need it");
     }
     assert_eq!(
         faults_of(
@@ -121,7 +121,7 @@ fn overrides_take_precedence_and_settings_have_origins() {
     assert_eq!(
         model("ada"),
         Some("openai/gpt-4o"),
-        "the member's overrides model takes precedence"
+        "the member's model takes precedence over the team's override"
     );
     assert_eq!(member(&spec, "ada").role.as_str(), "planner");
     assert_eq!(member(&spec, "ben").budget.micro_usd, Some(2_000_000));

@@ -249,19 +249,19 @@ fn user_permissions_take_precedence_without_trust() {
 
 #[test]
 fn an_invalid_rule_is_a_fault_with_its_position() {
-    let slips = "[permissions]\nallow = [\"Bash(ls:*)\", \"Edit(../x)\"]\nask = [\"Wirte\"]";
+    let invalid = "[permissions]\nallow = [\"Bash(ls:*)\", \"Edit(../x)\"]\nask = [\"Wirte\"]";
     assert!(
-        faults_of(slips)
+        faults_of(invalid)
             .starts_with("team.toml:2:24: `Edit(../x)`, at character 6: `..` never matches"),
         "{}",
-        faults_of(slips)
+        faults_of(invalid)
     );
-    let faults = with_user(slips, "").unwrap_err();
-    let places: Vec<_> = faults
+    let faults = with_user(invalid, "").unwrap_err();
+    let positions: Vec<_> = faults
         .iter()
         .map(|fault| (fault.line, fault.column))
         .collect();
-    assert_eq!(places, [(2, 24), (3, 8)]);
+    assert_eq!(positions, [(2, 24), (3, 8)]);
     assert!(faults[0].file.ends_with("/config.toml"), "{:?}", faults[0]);
     assert!(
         faults_of("[permissions]\nmode = \"accept\"")

@@ -12,7 +12,8 @@ use std::path::{Path, PathBuf};
 use agent_team_policy::CallPath;
 use agent_team_protocol::spec::KeptPath;
 
-/// Largest configuration file in bytes, and deepest nesting of includes, which is git's limit too.
+/// The number of bytes of a configuration file that are read, and the deepest nesting of includes, which is git's limit
+/// too.
 const FILE_MAX: u64 = 1 << 20;
 const DEPTH_MAX: u32 = 10;
 
@@ -60,15 +61,16 @@ fn files_of(git: &Path) -> Vec<PathBuf> {
         let text = text.strip_prefix("gitdir:").unwrap_or(&text);
         Some(from.join(text.trim()))
     };
-    let own = match git.is_dir() {
+    let git_directory = match git.is_dir() {
         true => git.to_owned(),
         false => match git.parent().and_then(|top| named_path(git.to_owned(), top)) {
-            Some(own) => own,
+            Some(directory) => directory,
             None => return Vec::new(),
         },
     };
-    let common = named_path(own.join("commondir"), &own).unwrap_or_else(|| own.clone());
-    vec![common.join("config"), own.join("config.worktree")]
+    let common = named_path(git_directory.join("commondir"), &git_directory)
+        .unwrap_or_else(|| git_directory.clone());
+    vec![common.join("config"), git_directory.join("config.worktree")]
 }
 
 struct Found<'a> {
@@ -231,8 +233,8 @@ mod tests {
 
     #[test]
     fn hooks_and_included_configuration_are_found() {
-        let place = tempfile::tempdir().unwrap();
-        let project = place.path().canonicalize().unwrap();
+        let temporary = tempfile::tempdir().unwrap();
+        let project = temporary.path().canonicalize().unwrap();
         for (config, expected) in [
             ("[core]\n\thooksPath = .githooks\n", &[".githooks/"][..]),
             (
@@ -261,35 +263,43 @@ mod tests {
 
     #[test]
     fn user_configuration_and_linked_worktrees_are_read() {
-        let place = tempfile::tempdir().unwrap();
-        let place = place.path().canonicalize().unwrap();
-        write(&place, "home/.gitconfig", "[core]\nhooksPath = .hooks\n");
-        write(&place, "main/.git/HEAD", "");
-        write(&place, "main/.git/config", "[core]\nhooksPath = ci\n");
-        write(&place, "main/.git/worktrees/x/commondir", "../..\n");
+        let temporary = tempfile::tempdir().unwrap();
+        let temporary = temporary.path().canonicalize().unwrap();
         write(
-            &place,
+            &temporary,
+            "home/.gitconfig",
+            "[core]\nhooksPath = .hooks\n",
+        );
+        write(&temporary, "main/.git/HEAD", "");
+        write(&temporary, "main/.git/config", "[core]\nhooksPath = ci\n");
+        write(&temporary, "main/.git/worktrees/x/commondir", "../..\n");
+        write(
+            &temporary,
             "main/.git/worktrees/x/config.worktree",
             "[include]\npath = /\n",
         );
-        let git = place.join("main/.git/worktrees/x");
-        write(&place, "tree/.git", &format!("gitdir: {}\n", git.display()));
-        let project = place.join("tree");
-        let home = place.join("home");
+        let git = temporary.join("main/.git/worktrees/x");
+        write(
+            &temporary,
+            "tree/.git",
+            &format!("gitdir: {}\n", git.display()),
+        );
+        let project = temporary.join("tree");
+        let home = temporary.join("home");
         assert_eq!(names(&project, Some(&home)), [".hooks/", "ci/"]);
         // A project below the top of the repository.
-        write(&place, "main/part/file", "");
+        write(&temporary, "main/part/file", "");
         write(
-            &place,
+            &temporary,
             "main/.git/config",
             "[core]\nhooksPath = part/hooks\n",
         );
-        assert_eq!(names(&place.join("main/part"), None), ["hooks/"]);
-        // Files that include each other, and a symbolic link.
+        assert_eq!(names(&temporary.join("main/part"), None), ["hooks/"]);
+        // A file that includes itself, and a symbolic link.
         write(&project, "hooks/pre-push", "");
         std::os::unix::fs::symlink("hooks", project.join("link")).unwrap();
         write(
-            &place,
+            &temporary,
             "main/.git/config",
             "[include]\npath = config\n[core]\nhooksPath = link\n",
         );
@@ -299,8 +309,8 @@ mod tests {
     /// The placeholder that a sandbox creates in a project below the root of a repository.
     #[test]
     fn an_empty_git_directory_is_not_a_repository() {
-        let place = tempfile::tempdir().unwrap();
-        let top = place.path().canonicalize().unwrap();
+        let temporary = tempfile::tempdir().unwrap();
+        let top = temporary.path().canonicalize().unwrap();
         write(&top, ".git/HEAD", "");
         write(&top, ".git/config", "[core]\nhooksPath = part/hooks\n");
         let project = top.join("part");

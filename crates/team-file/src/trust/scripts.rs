@@ -1,5 +1,6 @@
-//! Finds the scripts of a project that a shell line starts: its command, or the file argument of an interpreter. Called
-//! for lines that run outside a sandbox, so that a script is not started if it changed since the user trusted it.
+//! Finds the scripts of a project that a shell line or the command of an MCP server starts: the command itself, or the
+//! file argument of an interpreter. Called for lines and servers that run outside a sandbox, so that a script is not
+//! started if it changed since the user trusted it.
 //!
 //! Only text files count. A built program changes with every build, so it gets no digest; neither do the programs that
 //! `cargo test` or `make check` start.
@@ -70,16 +71,16 @@ impl<'a> Scripts<'a> {
         self.of_command(&[&[command], args.as_slice()].concat(), project, &mut files);
         // Unknown launchers get their script as an argument too.
         for arg in args {
-            let known = Path::new(arg).extension().and_then(|known| known.to_str());
-            let is_script = known.is_some_and(|known| {
-                let known_scripts = [
+            let extension = Path::new(arg).extension().and_then(|name| name.to_str());
+            let is_script = extension.is_some_and(|extension| {
+                let of_scripts = [
                     "cjs", "js", "lua", "mjs", "php", "pl", "py", "rb", "sh", "ts",
                 ];
-                known_scripts.contains(&known)
+                of_scripts.contains(&extension)
             });
             if is_script {
                 files.extend(
-                    self.look_at(arg, project)
+                    self.existing(arg, project)
                         .or_else(|| self.absent(arg, project)),
                 );
             }
@@ -97,14 +98,14 @@ impl<'a> Scripts<'a> {
         let is_prefix = |word: &&&str| {
             let is_number = word.starts_with(|c: char| c.is_ascii_digit());
             // A script of the project can have a wrapper's name: `./run`.
-            let is_own = word.contains('/') && directory.join(word).starts_with(project);
-            let is_wrapper = WRAPPERS.contains(&name_of(word)) && !is_own;
+            let in_project = word.contains('/') && directory.join(word).starts_with(project);
+            let is_wrapper = WRAPPERS.contains(&name_of(word)) && !in_project;
             is_wrapper || word.starts_with('-') || is_number || word.contains('=')
         };
         let mut words = words.iter().skip_while(is_prefix);
         let Some(command) = words.next() else { return };
         if command.contains('/') {
-            let script = self.look_at(command, directory);
+            let script = self.existing(command, directory);
             files.extend(script.or_else(|| self.absent(command, directory)));
         }
         let name = name_of(command).trim_end_matches(|c: char| c.is_ascii_digit() || c == '.');
@@ -116,8 +117,9 @@ impl<'a> Scripts<'a> {
         }
     }
 
-    /// Finds the first argument that names a file of the project, and before it the first that may name an absent
-    /// script.
+    /// Finds the first argument that names an existing script of the project. Before it, finds the arguments that may
+    /// name an absent script: those that look like a file, up to the first argument that does not follow an option;
+    /// none after an option that gives code.
     fn of_interpreter<'w>(
         &mut self,
         is_shell: bool,
@@ -128,7 +130,7 @@ impl<'a> Scripts<'a> {
         let mut may_be_absent = true;
         let mut is_value = false;
         for word in words {
-            if let Some(file) = self.look_at(word, directory) {
+            if let Some(file) = self.existing(word, directory) {
                 files.push(file);
                 return;
             }
@@ -149,7 +151,7 @@ impl<'a> Scripts<'a> {
     }
 
     /// The existing script at this path, if it is in the project.
-    fn look_at(&mut self, word: &str, directory: &Path) -> Option<FileDigest> {
+    fn existing(&mut self, word: &str, directory: &Path) -> Option<FileDigest> {
         let real = directory.join(word).canonicalize().ok()?;
         if !real.starts_with(self.project) {
             return None;
@@ -299,7 +301,7 @@ mod tests {
             assert!(found.iter().all(FileDigest::is_absent), "{line}");
             assert_eq!(names(&project, found), expected, "{line}");
         }
-        // An argument that exists does not hide the script that does not.
+        // An existing file in a later argument does not hide an absent script.
         let found = Scripts::new(&project).of_line("sh new.sh notes.md", &[&project]);
         assert_eq!(names(&project, found), ["new.sh", "notes.md"]);
     }

@@ -1,5 +1,5 @@
 //! The loop of an agent: input for the model, its answers, its tool calls, and the end of its turns. Started by the
-//! worker's loop; the two communicate only over channels.
+//! worker's loop; the two loops communicate only over channels.
 //!
 //! ```text
 //! read transcript ──► idle ──input──► stored ──► step ──► calls stored ──► executed ──► results stored ─┐
@@ -36,7 +36,8 @@ use super::{deps, prompts};
 /// The default step limit of a turn.
 const MAX_STEPS: u32 = 100;
 
-/// The percentages of the window to keep when the conversation is cut, in the order in which they are tried.
+/// The percentages of the window that stay unchanged when the oldest part of the conversation is replaced by a summary,
+/// in the order in which they are tried.
 const SHARES: [u64; 3] = [25, 10, 0];
 
 #[derive(Debug)]
@@ -77,15 +78,15 @@ impl AgentLoop {
         }
         self.resume().await?;
         loop {
-            if self.conversation.inbox.work().await.is_err() {
+            if self.conversation.inbox.wait_for_work().await.is_err() {
                 return Err(End::Stopped);
             }
             self.turn().await?;
         }
     }
 
-    /// Connects to MCP servers and sets up the web search. A server or search that fails is reported; the member works
-    /// without it.
+    /// Connects to MCP servers and sets up the web search. Returns the section of the system prompt about servers and a
+    /// search that failed; the member works without them.
     async fn connect(&mut self) -> Result<String, End> {
         let permission = deps::permission_of(&self.agent, &self.conversation.client);
         let context = self.toolbox.context();
@@ -111,8 +112,8 @@ impl AgentLoop {
             };
             self.conversation.sink.lines(Tone::Dim, &sandbox);
         }
-        for trouble in &offered.problems {
-            self.conversation.sink.lines(Tone::Accent, trouble);
+        for problem in &offered.problems {
+            self.conversation.sink.lines(Tone::Accent, problem);
         }
         if self.agent.must_plan {
             offered.tools = plan_first(offered.tools, &self.conversation.client);
@@ -122,7 +123,7 @@ impl AgentLoop {
         Ok(prompts::problems(&offered.problems))
     }
 
-    /// Resumes where the transcript ends.
+    /// Reads the team, and resumes the turn in which the transcript ends, if any.
     async fn resume(&mut self) -> Result<(), End> {
         let problems = self.connect().await?;
         let team = self.conversation.client.call::<TeamShow>(&Nothing {}).await;
@@ -216,7 +217,7 @@ impl AgentLoop {
                 }
                 false if is_filtered => {
                     let turn = self.execute_calls(answer, Allowed::NoneFiltered).await?;
-                    // Each retry costs a step, and the filter sees the same conversation.
+                    // A third attempt would cost another step, and the filter would see the same conversation.
                     if is_filtered_again {
                         let why = "stopped: the provider's filter ended two answers in a row";
                         return self.conversation.release_and_rest(why, &report).await;
@@ -240,8 +241,8 @@ impl AgentLoop {
         }
     }
 
-    /// Returns whether the input gives the model new work: a new task, or a message of the user or the lead. A later
-    /// end of the turn is then reminded again.
+    /// Returns whether the input gives the model new work: a new task, or a message of the user or the lead. After new
+    /// work, the model gets another reminder before its task is released.
     fn gives_new_work(&self, input: &ModelInput) -> bool {
         match input {
             ModelInput::Task(_) => true,
@@ -274,7 +275,8 @@ impl AgentLoop {
         }
     }
 
-    /// Makes room with the first of the shares that leaves anything out. Returns an interruption if one occurred.
+    /// Makes room with the first of the shares that leaves anything out. Returns `Some` only if an interruption or a
+    /// failure of the model prevented it.
     async fn make_room_for(
         &mut self,
         shares: &mut impl Iterator<Item = u64>,
@@ -282,7 +284,7 @@ impl AgentLoop {
         for share in shares {
             match self.conversation.make_room(share).await? {
                 Room::Made => break,
-                Room::Enough => {}
+                Room::NothingOlder => {}
                 Room::Interrupted(why) => return Ok(Some(Stepped::Interrupted(why))),
                 Room::Failed(error) => return Ok(Some(Stepped::Failed(error))),
             }

@@ -21,10 +21,10 @@ use super::inbox::{Inbox, Interruption};
 use super::output_sink::{EndedCall, Ends, OutputSink};
 use crate::timer::sleep_until;
 
-/// The number of characters of a wait's description.
+/// The largest number of characters in the description of a `wait` call.
 const SHOWN: usize = 120;
 
-/// The number of items that a wait's description names.
+/// The largest number of ids in the description of a `wait` call.
 const WAITS_SHOWN: usize = 8;
 
 /// The tools of this member.
@@ -52,7 +52,6 @@ impl Toolbox {
         }
     }
 
-    /// Adds tools.
     pub(super) fn add(&mut self, tools: Vec<Box<dyn Tool>>) {
         let named = |tool: Box<dyn Tool>| (tool.spec().name.clone(), Arc::from(tool));
         self.tools.extend(tools.into_iter().map(named));
@@ -80,7 +79,7 @@ impl Toolbox {
         inbox: &mut Inbox,
         sink: &OutputSink,
     ) -> CallResults {
-        let mut round = CallBatch {
+        let mut progress = CallProgress {
             calls,
             sink,
             results: vec![None; calls.len()],
@@ -90,31 +89,31 @@ impl Toolbox {
         let mut next = 0;
         while next < calls.len() {
             if let Some(interruption) = inbox.interrupted() {
-                round.interrupt(interruption);
+                progress.interrupt(interruption);
             }
-            if !round.may_continue() {
+            if !progress.may_continue() {
                 break;
             }
-            let end = next + self.batch(&calls[next..]);
+            let end = next + self.batch_length(&calls[next..]);
             let running = self.start(calls, next..end, sink);
             let waits = calls[next..end].iter().find_map(waits_for);
             if waits.is_some() {
                 sink.waits(waits.clone());
             }
-            round.finish(running, inbox, waits.is_some()).await;
+            progress.finish(running, inbox, waits.is_some()).await;
             if waits.is_some() {
                 sink.waits(None);
             }
             next = end;
         }
         CallResults {
-            stopped: round.finish_at.is_some(),
-            results: round.results(next),
+            stopped: progress.finish_at.is_some(),
+            results: progress.results(next),
         }
     }
 
     /// The number of calls, from the first, that may run concurrently.
-    fn batch(&self, calls: &[ToolCall]) -> usize {
+    fn batch_length(&self, calls: &[ToolCall]) -> usize {
         let reads = |call: &&ToolCall| match self.tools.get(&call.name) {
             Some(tool) => tool.reads_only(),
             None => true,
@@ -125,11 +124,11 @@ impl Toolbox {
     fn start(
         &self,
         calls: &[ToolCall],
-        which: std::ops::Range<usize>,
+        batch: std::ops::Range<usize>,
         sink: &OutputSink,
     ) -> RunningCalls {
         let mut running = RunningCalls::default();
-        for index in which {
+        for index in batch {
             let call = &calls[index];
             sink.begun(&call.id, &header(&call.name, &call.input));
             let handle = match (self.tools.get(&call.name), arguments(call)) {
@@ -151,9 +150,9 @@ impl Toolbox {
                 }
                 (None, _) => {
                     let error = self.unknown(&call.name);
-                    running.tasks.spawn(async { Done::without(error) })
+                    running.tasks.spawn(async { Done::failed(error) })
                 }
-                (Some(_), Err(error)) => running.tasks.spawn(async { Done::without(error) }),
+                (Some(_), Err(error)) => running.tasks.spawn(async { Done::failed(error) }),
             };
             running.indices.insert(handle.id(), index);
         }
@@ -178,8 +177,8 @@ struct Done {
 }
 
 impl Done {
-    /// The result of a call that was not started.
-    fn without(error: ToolError) -> Self {
+    /// A failed result of which nothing was shown yet.
+    fn failed(error: ToolError) -> Self {
         Self {
             outcome: Err(error),
             seen: None,
@@ -187,7 +186,7 @@ impl Done {
     }
 }
 
-/// Redacts secrets in the result, for the model and the user alike.
+/// Redacts secrets in the result, and limits its length, for both the model and the user.
 fn without_secrets(outcome: Outcome, context: &ToolContext) -> Outcome {
     let hide = |text: String| context.secrets.redact(&text).into_owned();
     match outcome {
@@ -200,7 +199,7 @@ fn without_secrets(outcome: Outcome, context: &ToolContext) -> Outcome {
     }
 }
 
-/// Calls that run concurrently. Dropping it terminates them.
+/// Calls that run concurrently. Dropping this value terminates them.
 #[derive(Default)]
 struct RunningCalls {
     tasks: JoinSet<Done>,
@@ -208,17 +207,17 @@ struct RunningCalls {
 }
 
 /// The calls of one answer, with their results so far.
-struct CallBatch<'a> {
+struct CallProgress<'a> {
     calls: &'a [ToolCall],
     sink: &'a OutputSink,
     results: Vec<Option<ToolResult>>,
-    /// The reason why they were interrupted.
+    /// Why the calls were interrupted.
     interrupted: Option<&'static str>,
     /// The member must stop: running calls may continue until this time.
     finish_at: Option<Instant>,
 }
 
-impl CallBatch<'_> {
+impl CallProgress<'_> {
     fn may_continue(&self) -> bool {
         self.interrupted.is_none() && self.finish_at.is_none()
     }
@@ -230,8 +229,8 @@ impl CallBatch<'_> {
         }
     }
 
-    /// Waits for all calls, or terminates them on an interruption. `idle`: the calls only wait, so any new input ends
-    /// them.
+    /// Waits for all calls. An interruption for the model terminates them at once. A stop terminates them at
+    /// `finish_at`, or at once if they only wait (`idle`).
     async fn finish(&mut self, mut running: RunningCalls, inbox: &mut Inbox, idle: bool) {
         loop {
             tokio::select! {
@@ -251,7 +250,7 @@ impl CallBatch<'_> {
         }
     }
 
-    /// Returns when no call is left running.
+    /// Terminates the calls, and returns when none runs.
     async fn end(&mut self, mut running: RunningCalls) {
         running.tasks.abort_all();
         while let Some(joined) = running.tasks.join_next_with_id().await {
@@ -266,7 +265,7 @@ impl CallBatch<'_> {
             Err(error) => {
                 let text =
                     "the tool panicked, which is a bug in it. Use another approach.".to_owned();
-                (error.id(), Done::without(ToolError::Failed(text)))
+                (error.id(), Done::failed(ToolError::Failed(text)))
             }
         };
         if let Some(&index) = indices.get(&id) {
@@ -287,7 +286,7 @@ impl CallBatch<'_> {
                 } else {
                     format!("not executed, because {why}")
                 };
-                let done = Done::without(ToolError::Failed(text));
+                let done = Done::failed(ToolError::Failed(text));
                 shown(&self.calls[index], &done, self.sink)
             })
         });
@@ -313,7 +312,7 @@ fn arguments(call: &ToolCall) -> Result<Value, ToolError> {
     }
 }
 
-/// The description of a `wait` call for the supervisor.
+/// What a `wait` call waits for, as reported to the supervisor. `None` for other calls.
 fn waits_for(call: &ToolCall) -> Option<Waiting> {
     let wait = (call.name == team::WAIT).then(|| arguments(call).ok())?;
     let wait = wait.unwrap_or_default();
@@ -385,7 +384,7 @@ mod tests {
         assert_eq!(
             unshown_part("it hangs"),
             Some("it hangs"),
-            "it is something else"
+            "the result is not the shown output"
         );
         assert_eq!(super::unshown_part("all of it", None), Some("all of it"));
         assert_eq!(unshown_part(""), Some(""));

@@ -1,7 +1,8 @@
 //! The conversation of an agent with its model: what the model sees, what it answers, and the transcript that stores
-//! both. The agent loop, the ends of its turns and its summaries build on it.
+//! both. Called by the agent loop, by the rounds of a lead, and by the code that ends turns and writes summaries.
 //!
-//! It executes no tool, and begins and ends no turn. Nothing takes effect before the supervisor has stored it.
+//! This file executes no tool, and decides neither when a turn begins nor when it ends. Nothing takes effect before the
+//! supervisor has stored it.
 
 use std::sync::Arc;
 
@@ -24,7 +25,7 @@ use super::step::{Stepped, Voice, ask};
 use super::transcript::{Mark, Transcript, raw, spent, stored};
 use crate::worker::ExitReport;
 
-/// The size of one append in bytes of JSON, unless a single item is larger.
+/// The largest size of one append in bytes of JSON, unless a single item is larger.
 const APPEND: usize = 512 << 10;
 
 /// Why the loop ended.
@@ -134,7 +135,8 @@ impl Conversation {
             .await
     }
 
-    /// Stores items, and acknowledges messages in the same request. Only then has the model seen or sent them.
+    /// Stores items, and acknowledges messages in the same request. The items become part of the conversation only
+    /// after they are stored.
     pub(super) async fn append(
         &mut self,
         mut items: Vec<Item>,
@@ -161,7 +163,8 @@ impl Conversation {
         Ok(())
     }
 
-    /// Stores entries with what the same request acknowledges, counts and ends.
+    /// Stores entries. The same request acknowledges the messages `read`, counts `usage`, and ends the turn if `rests`
+    /// is set.
     pub(super) async fn store(
         &mut self,
         items: Vec<Box<RawValue>>,
@@ -183,7 +186,7 @@ impl Conversation {
     }
 }
 
-/// Passes on every outcome but a stop, which ends the loop.
+/// Returns the outcome of a step, or the end of the loop if the step was interrupted by a stop.
 pub(super) fn unless_stopped(stepped: Stepped) -> Result<Stepped, End> {
     match stepped {
         Stepped::Interrupted(Interruption::Stop { .. }) => Err(End::Stopped),

@@ -47,7 +47,7 @@ enum Called<T> {
 impl Custom {
     /// Runs until the member is stopped.
     pub(super) async fn run(mut self) -> End {
-        while !self.inputs.is_to_stop() {
+        while !self.inputs.must_stop() {
             let messages = self.team.shared.arrivals.take();
             let done = if !messages.is_empty() {
                 self.hear(messages).await
@@ -68,8 +68,8 @@ impl Custom {
         for message in &messages {
             self.team.sink.lines(Tone::Accent, &paint::message(message));
         }
-        let heard = self.engine.hear(&messages, &self.team);
-        self.inputs.while_held(None, heard).await?;
+        let handled = self.engine.hear(&messages, &self.team);
+        self.inputs.while_held(None, handled).await?;
         let mut read: Vec<MessageId> = messages.iter().map(|message| message.id).collect();
         // Include the messages that the engine has read itself.
         read.extend(self.team.shared.arrivals.taken_by_tool());
@@ -109,14 +109,15 @@ impl Inputs {
         }
     }
 
-    fn is_to_stop(&mut self) -> bool {
+    /// Accepts all queued inputs, and returns whether a stop was requested.
+    fn must_stop(&mut self) -> bool {
         while let Ok(input) = self.inputs.try_recv() {
             self.accept(input);
         }
         self.finish_at.is_some()
     }
 
-    /// Waits for an input. Returns the claim that it took away, if any. Cancel-safe.
+    /// Waits for an input. Returns the claim that the input takes away, if any. Cancel-safe.
     async fn receive(&mut self) -> Option<Claim> {
         match self.inputs.recv().await {
             Some(input) => self.accept(input),
@@ -156,7 +157,7 @@ impl Inputs {
         }
     }
 
-    /// Waits for a call of the engine, until its claim is taken away or the grace period is over.
+    /// Waits for a call of the engine. Drops the call if its claim is taken away, or when the grace period is over.
     async fn while_held<T>(
         &mut self,
         claim: Option<Claim>,
@@ -187,12 +188,12 @@ async fn acknowledge(team: &TeamHandle, messages: Vec<MessageId>) {
     let read = ReadMessages { messages };
     match team.call::<MessageRead>(&read).await {
         Ok(_) => team.shared.arrivals.acknowledged(&read.messages),
-        // The supervisor delivers them again.
+        // The supervisor delivers unacknowledged messages again.
         Err(refusal) => note(team, "cannot acknowledge messages", &refusal),
     }
 }
 
-/// Runs the `verify` line, which the user wrote: an engine cannot skip it.
+/// Runs the task's `verify` line after the engine has succeeded: an engine cannot skip this check.
 async fn verified(team: &TeamHandle, task: &Assignment, worked: Worked) -> Worked {
     let result = worked?;
     let Some(line) = &task.verify else {
@@ -204,7 +205,8 @@ async fn verified(team: &TeamHandle, task: &Assignment, worked: Worked) -> Worke
     }
 }
 
-/// Completes or fails the task: the member must not keep a task that it no longer works on.
+/// Completes or fails the task. If the supervisor refuses the result, the task fails as well: the member must not keep
+/// a task that it no longer works on.
 async fn report(team: &TeamHandle, task: &Assignment, worked: Worked) {
     let messages = team.shared.arrivals.taken_by_tool();
     acknowledge(team, messages).await;

@@ -1,5 +1,6 @@
 //! Builds the dependencies of a native member: its model, its tools and its system prompt. Called when a worker builds
-//! its agent. No other module reads the launch's agent settings to choose a model or tools.
+//! its agent, by the agent loop, and by `doctor`, which explains the choice of the model. No other module reads the
+//! launch's agent settings to choose a model or tools.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -28,7 +29,8 @@ use crate::worker::ExitReport;
 /// `config.toml`; `secrets` and the providers' keys are never written to a recording.
 ///
 /// # Errors
-/// If no model is available, or the configured one cannot be opened. A restart would not help, so the member is held.
+/// If the user's `config.toml` or the model's name is invalid, if no model is available, or if the model or its
+/// recording cannot be opened. A restart would not help, so the member is held.
 pub(crate) async fn model_of(
     agent: &AgentSpec,
     member: &str,
@@ -61,7 +63,7 @@ pub(crate) async fn model_of(
     }
 }
 
-/// The name of the model that the agent would use, and why: both for the user.
+/// Returns the name of the model that the agent would use, and the reason, as texts for the user.
 ///
 /// # Errors
 /// As [`model_of`], as a text for the user.

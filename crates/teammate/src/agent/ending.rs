@@ -28,34 +28,34 @@ use crate::worker::{ExitReport, refused};
 /// for the note about omitted bytes.
 pub(super) const UNCUT_MAX: usize = TEXT_MAX - 256;
 
-/// Whether the model was reminded of its task since it last called a tool, or since the user or the lead last wrote to
-/// it.
+/// Whether the model was reminded of its task since its last tool call and since the last new work: a task, or a
+/// message of the user or the lead.
 #[derive(Debug, Default)]
 pub(super) struct Reminders {
     sent: bool,
 }
 
 impl Reminders {
-    /// The model has worked or has new input: the next answer without calls gets a reminder again.
+    /// Called after a tool call and after new work: the next answer without calls gets a reminder again.
     pub(super) fn reset(&mut self) {
         self.sent = false;
     }
 
-    /// Returns true if a reminder is due now.
+    /// Returns whether a reminder is due, and records that it is sent.
     fn remind(&mut self) -> bool {
         !std::mem::replace(&mut self.sent, true)
     }
 }
 
-/// Whether the turn continues after an answer without calls.
+/// Whether the turn continues after a step.
 pub(super) enum Turn {
     Continues,
     Over,
 }
 
 impl Conversation {
-    /// Ends the turn with an answer without calls. A model that still owns a task is reminded first, and releases the
-    /// task when it ends the turn again. `report` is the last text of this turn.
+    /// Handles an answer without calls, which ends the turn unless it was cut off. A member that still owns a task is
+    /// reminded first; if its model ends the turn again, the task is released. `report` is the last text of this turn.
     pub(super) async fn conclude(
         &mut self,
         answer: Answer,
@@ -78,7 +78,7 @@ impl Conversation {
             return Ok(Turn::Over);
         };
         if is_last {
-            // The loop sees that the step limit is reached, and releases the task.
+            // The agent loop releases the task, because the step limit is reached.
             return Ok(Turn::Continues);
         }
         if reminders.remind() {
@@ -103,7 +103,8 @@ impl Conversation {
         self.sink.lines(Tone::Accent, &refused(&what, refusal));
     }
 
-    /// Ends the turn after an error of the model that retries cannot solve.
+    /// Ends the turn after an error of the model that retries did not solve. The member is held if its key, its model
+    /// or its recording must be corrected first.
     pub(super) async fn give_up(&mut self, error: &ModelError) -> Result<(), End> {
         let why = with_causes(error);
         let code = match error {

@@ -122,14 +122,14 @@ impl Inbox {
         }
     }
 
-    /// Waits until the model may be called; shows the reason while it may not. Returns whether it had to wait.
-    /// Cancel-safe.
+    /// Waits until the model may be called. Calls `on_wait` with each new reason to wait, and returns whether there was
+    /// any. Cancel-safe.
     ///
     /// # Errors
     /// On a stop.
     pub(super) async fn until_allowed(
         &mut self,
-        known_task: impl Fn(&str),
+        on_wait: impl Fn(&str),
     ) -> Result<bool, Interruption> {
         let mut waited = None;
         loop {
@@ -141,7 +141,7 @@ impl Inbox {
                 return Ok(waited.is_some());
             };
             if waited.as_ref() != Some(why) {
-                known_task(why);
+                on_wait(why);
                 waited = Some(why.clone());
             }
             self.receive().await;
@@ -159,7 +159,7 @@ impl Inbox {
         })
     }
 
-    /// Returns whether a task is queued that the model was not notified of.
+    /// Returns whether a task of which the model was not notified is queued.
     pub(super) fn has_task(&mut self) -> bool {
         self.drain();
         let task = |model_input: &ModelInput| matches!(model_input, ModelInput::Task(_));
@@ -173,20 +173,20 @@ impl Inbox {
         if let Some(Interruption::Read(_)) = self.interruption {
             self.interruption = None;
         }
-        let model_input: Vec<ModelInput> = self.waiting.drain(..).collect();
-        for model_input in &model_input {
+        let model_inputs: Vec<ModelInput> = self.waiting.drain(..).collect();
+        for model_input in &model_inputs {
             if let ModelInput::Task(task) = model_input {
                 self.known_task = Some(task.clone());
             }
         }
-        model_input
+        model_inputs
     }
 
     /// Waits for an input that starts a turn. Cancel-safe.
     ///
     /// # Errors
     /// On a stop.
-    pub(super) async fn work(&mut self) -> Result<(), Interruption> {
+    pub(super) async fn wait_for_work(&mut self) -> Result<(), Interruption> {
         loop {
             self.drain();
             self.pull();
@@ -200,7 +200,7 @@ impl Inbox {
         }
     }
 
-    /// Waits for the next input. Returns whether it is one for the model. Cancel-safe.
+    /// Waits for the next input. Returns whether it added inputs for the model. Cancel-safe.
     ///
     /// # Errors
     /// On a stop.
@@ -223,7 +223,8 @@ impl Inbox {
         self.interruption.clone()
     }
 
-    /// Waits for an interruption. Cancel-safe. An input that [`Inbox::take`] has not taken interrupts again.
+    /// Waits for an interruption. Cancel-safe. Returns the same interruption again until [`Inbox::take`] has taken the
+    /// input that caused it; a stop remains.
     pub(super) async fn interruption(&mut self) -> Interruption {
         loop {
             if let Some(interruption) = &self.interruption {
@@ -259,9 +260,9 @@ impl Inbox {
             Input::Arrived { urgent } => {
                 self.arrived = true;
                 if urgent {
-                    // A message that was delivered a second time is not in the arrivals.
+                    // The arrivals omit a message that was delivered before, so it does not interrupt again.
                     self.pull();
-                    let urgent = |model_input: &ModelInput| matches!(model_input, ModelInput::Message(message) if message.urgent);
+                    let urgent = |input: &ModelInput| matches!(input, ModelInput::Message(message) if message.urgent);
                     if self.waiting.iter().any(urgent) {
                         self.interrupt("an urgent message has arrived");
                     }
@@ -270,7 +271,7 @@ impl Inbox {
             Input::Task(task) => self.waiting.push_back(ModelInput::Task(task)),
             Input::Abandoned(abandon) => self.abandoned(&abandon),
             Input::RequestOver(id) => {
-                let is = |model_input: &ModelInput| matches!(model_input, ModelInput::Request(request) if request.id == id);
+                let is = |input: &ModelInput| matches!(input, ModelInput::Request(request) if request.id == id);
                 self.waiting.retain(|model_input| !is(model_input));
             }
             Input::Informed(text) => self.note(text),
@@ -310,6 +311,7 @@ impl Inbox {
         self.interruption = Some(Interruption::Stop { finish_at });
     }
 
+    /// Moves new arrivals to the queue.
     fn pull(&mut self) {
         if std::mem::take(&mut self.arrived) {
             let messages = self.arrivals.take();
@@ -382,13 +384,13 @@ mod tests {
         let (inputs, arrivals, _, mut inbox) = inbox();
         arrivals.deliver(vec![message(1, false)]);
         inputs.send(Input::Arrived { urgent: false }).unwrap();
-        inbox.work().await.unwrap();
+        inbox.wait_for_work().await.unwrap();
         assert_eq!(inbox.interruption, None);
         arrivals.deliver(vec![message(2, true)]);
         inputs.send(Input::Arrived { urgent: true }).unwrap();
         assert!(matches!(inbox.interruption().await, Interruption::Read(_)));
-        let model_input = [message(1, false), message(2, true)].map(ModelInput::Message);
-        assert_eq!(inbox.take(), model_input);
+        let model_inputs = [message(1, false), message(2, true)].map(ModelInput::Message);
+        assert_eq!(inbox.take(), model_inputs);
         // Delivered again over a new connection.
         arrivals.deliver(vec![message(2, true)]);
         inputs.send(Input::Arrived { urgent: true }).unwrap();
@@ -450,11 +452,11 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_request_to_decide_ends_idleness_once() {
+    async fn a_request_that_the_lead_may_allow_wakes_it_once() {
         let (inputs, arrivals, _, mut inbox) = inbox();
         assert!(arrivals.add_request(request(1, true)));
         inputs.send(Input::Arrived { urgent: false }).unwrap();
-        inbox.work().await.unwrap();
+        inbox.wait_for_work().await.unwrap();
         assert_eq!(inbox.take(), [ModelInput::Request(request(1, true))]);
         assert!(!arrivals.add_request(request(1, true)));
         inputs.send(Input::Arrived { urgent: false }).unwrap();
@@ -462,13 +464,16 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_request_that_only_the_user_may_allow_leaves_the_lead_idle() {
+    async fn a_request_that_only_the_user_may_allow_does_not_wake() {
         let (inputs, arrivals, _, mut inbox) = inbox();
         arrivals.add_request(request(1, false));
         inputs.send(Input::Arrived { urgent: false }).unwrap();
         let finish_at = Instant::now();
         inputs.send(Input::Stop { finish_at }).unwrap();
-        assert_eq!(inbox.work().await, Err(Interruption::Stop { finish_at }));
+        assert_eq!(
+            inbox.wait_for_work().await,
+            Err(Interruption::Stop { finish_at })
+        );
         assert_eq!(inbox.take(), [ModelInput::Request(request(1, false))]);
     }
 
@@ -478,7 +483,7 @@ mod tests {
         // One request in the arrivals, one already in the inbox.
         arrivals.add_request(request(1, true));
         inputs.send(Input::Arrived { urgent: false }).unwrap();
-        inbox.work().await.unwrap();
+        inbox.wait_for_work().await.unwrap();
         arrivals.add_request(request(2, true));
         for id in [RequestId(1), RequestId(2)] {
             arrivals.end_request(id);
@@ -515,6 +520,9 @@ mod tests {
         inbox.note("by the way".into());
         let finish_at = Instant::now();
         inputs.send(Input::Stop { finish_at }).unwrap();
-        assert_eq!(inbox.work().await, Err(Interruption::Stop { finish_at }));
+        assert_eq!(
+            inbox.wait_for_work().await,
+            Err(Interruption::Stop { finish_at })
+        );
     }
 }

@@ -1,8 +1,8 @@
 //! The sink for a member's visible output, on its way to the pane and the log. Written by the agent loop and its tools,
 //! read by the worker's loop.
 //!
-//! Control characters are escaped here. The model's text passes through at its own speed; tool output is bounded, and
-//! dropped when it is not taken in time.
+//! Control characters are escaped here. The model's text is never dropped; tool output is dropped while the queue
+//! contains too much of it.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -25,8 +25,8 @@ const LONG_LINE: usize = 240;
 pub(crate) enum OutputEvent {
     /// A piece of the model's text.
     Said(Words, String),
-    /// The model's text pauses here.
-    Paused,
+    /// The current text of the model is complete.
+    TextEnded,
     Lines {
         tone: Tone,
         /// Without a trailing newline.
@@ -56,7 +56,7 @@ pub(crate) enum OutputEvent {
 pub(crate) struct EndedCall {
     pub(super) call: String,
     pub(super) diff: Option<String>,
-    /// The line to which it folds.
+    /// The first line of the result, shown while the call is folded.
     pub(super) first_line: String,
     /// The part of the result that was not shown while the call ran; `None` if all was shown.
     pub(super) unseen: Option<String>,
@@ -64,7 +64,7 @@ pub(crate) struct EndedCall {
     pub(super) all: String,
 }
 
-/// A share of [`WATCHED_MAX`].
+/// The bytes of a queued event, counted against [`WATCHED_MAX`] until this value is dropped.
 #[derive(Debug)]
 pub(crate) struct Weight {
     bytes: usize,
@@ -81,6 +81,7 @@ impl Drop for Weight {
 pub(crate) struct OutputSink {
     // Unbounded: the model's text is small, and tool output is limited by weight.
     events: mpsc::UnboundedSender<OutputEvent>,
+    /// The number of queued bytes of tool output.
     watched: Arc<AtomicUsize>,
     /// The stream to connected clients.
     pub(super) live: LiveOutput,
@@ -154,7 +155,7 @@ impl OutputSink {
         Stream {
             sink: self,
             of,
-            speaks: false,
+            has_text: false,
         }
     }
 
@@ -188,19 +189,20 @@ impl Drop for Thinks<'_> {
 pub(super) struct Stream<'a> {
     sink: &'a OutputSink,
     of: Words,
-    speaks: bool,
+    /// Text was sent since the last `TextEnded`.
+    has_text: bool,
 }
 
 impl Stream<'_> {
     pub(super) fn push(&mut self, piece: &str) {
-        self.speaks = true;
+        self.has_text = true;
         let piece = visible(piece).into_owned();
         self.sink.send(OutputEvent::Said(self.of, piece));
     }
 
     pub(super) fn end(&mut self) {
-        if std::mem::take(&mut self.speaks) {
-            self.sink.send(OutputEvent::Paused);
+        if std::mem::take(&mut self.has_text) {
+            self.sink.send(OutputEvent::TextEnded);
         }
     }
 }
@@ -252,7 +254,7 @@ impl Watch<'_> {
         self.show(&mut watched, whole);
     }
 
-    /// Shows the rest. Returns the first and last line of everything that was shown, if any.
+    /// Shows the rest. Returns the first and the last non-blank line of everything that was shown.
     pub(super) fn seen(&self) -> Option<Ends> {
         let mut watched = self.lock();
         if !watched.line.trim().is_empty() {
@@ -311,7 +313,7 @@ mod tests {
                 | OutputEvent::Printed { text, .. } => {
                     texts.push(text);
                 }
-                OutputEvent::Paused
+                OutputEvent::TextEnded
                 | OutputEvent::Thinks(_)
                 | OutputEvent::Begun { .. }
                 | OutputEvent::EndedCall(_)

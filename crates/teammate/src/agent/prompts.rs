@@ -61,7 +61,7 @@ pub(super) fn assignment(task: &Assignment) -> String {
     note(&text)
 }
 
-/// The section of the system prompt about MCP servers that failed.
+/// The section of the system prompt about MCP servers and a web search that failed.
 pub(super) fn problems(lines: &[String]) -> String {
     if lines.is_empty() {
         return String::new();
@@ -73,14 +73,14 @@ pub(super) fn problems(lines: &[String]) -> String {
     )
 }
 
-/// After a restart in the middle of a turn.
+/// The note to the model after a restart in the middle of a turn.
 pub(super) fn restarted(task: Option<&Assignment>) -> String {
-    let holds = match task {
+    let owns = match task {
         Some(task) => format!("You own {}.", task.task),
         None => "You own no task: the task that you were working on is no longer yours.".into(),
     };
     format!(
-        "You were restarted in the middle of a turn; processes that you had started were terminated. {holds} Continue."
+        "You were restarted in the middle of a turn; processes that you had started were terminated. {owns} Continue."
     )
 }
 
@@ -124,12 +124,13 @@ pub(super) const CUT_CALLS: &str =
 
 /// The result of calls in an answer that the provider filtered.
 pub(super) const FILTERED_CALLS: &str = "not executed: the provider's filter ended the answer. Leave out what the \
-    filter may have refused, or call fail_task with the reason. A second filtered answer in a row ends your turn and releases your task";
+    filter may have refused, or call fail_task with the reason. A second filtered \
+    answer in a row ends your turn and releases your task";
 
 /// The result of calls that are not permitted in the last step.
 pub(super) const AFTER_LAST_STEP: &str = "not executed: that was the last step";
 
-/// Replaces an earlier question of a run: the next question repeats its content.
+/// The text that replaces an earlier question of a run: the next question repeats its content.
 pub(super) fn asked_before(round: u32) -> String {
     note(&format!("The question for round {round} was here."))
 }

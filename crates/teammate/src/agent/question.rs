@@ -1,4 +1,4 @@
-//! The question to a lead without tools. Pure. Called by `rounds`.
+//! The question to the model of a lead without tools, and the reply in its answer. Pure. Called by `rounds`.
 
 use agent_team_llm::{Answer, Stop};
 use agent_team_protocol::spec::Strategy;
@@ -24,13 +24,15 @@ const TEMPLATE: &str = "\
 {prior_outputs}";
 
 const DECIDE: &str = "\
-Reply with `ROUTE: <member>` as the first line and the instructions for that member below it, or with `DONE: <the answer>`.";
+Reply with `ROUTE: <member>` as the first line and the instructions for that member below it, or with \
+`DONE: <the answer>`.";
 
 const LAST: &str = "\
 This is the last round. If you route it to a member, the run ends without an answer.";
 
 const SUM_UP: &str = "\
-All members have had a turn. Reply with the answer to the goal, based on these outputs. The user receives your reply unchanged.";
+All members have had a turn. Reply with the answer to the goal, based on these outputs. The user receives your \
+reply unchanged.";
 
 /// The inputs of one question.
 #[derive(Debug, Clone, Copy)]
@@ -41,7 +43,7 @@ pub(super) struct QuestionInputs<'a> {
     pub(super) rounds: &'a [RoundView],
     pub(super) team: &'a TeamView,
     /// The largest total size of the outputs, in bytes.
-    pub(super) most: usize,
+    pub(super) outputs_max: usize,
 }
 
 impl QuestionInputs<'_> {
@@ -61,7 +63,7 @@ impl QuestionInputs<'_> {
         match self.question.wants {
             Wants::Decision { max_rounds } => {
                 let mut text = prompts::note(&format!("Round {round} of {max_rounds}."));
-                if let Some(why) = self.put_back() {
+                if let Some(why) = self.rejection() {
                     text.push_str(&format!(" Your last reply was rejected: {why}."));
                 }
                 text.push_str(&format!("\n\n{filled}\n\n{DECIDE}"));
@@ -74,8 +76,8 @@ impl QuestionInputs<'_> {
         }
     }
 
-    /// The reason why the previous reply was rejected.
-    fn put_back(&self) -> Option<&str> {
+    /// Why the previous reply was rejected, if it was.
+    fn rejection(&self) -> Option<&str> {
         let last = self.rounds.last()?;
         let output = last.output.as_deref()?;
         (last.state == RoundState::Unclear).then_some(output)
@@ -110,8 +112,8 @@ impl QuestionInputs<'_> {
         let output = |round: &RoundView| round.output.clone().unwrap_or_default();
         let worked = self.rounds.iter().filter(|round| round.member.is_some());
         let bytes: usize = worked.clone().map(|round| output(round).len()).sum();
-        let share = match bytes > self.most {
-            true => self.most / worked.clone().count(),
+        let share = match bytes > self.outputs_max {
+            true => self.outputs_max / worked.clone().count(),
             false => usize::MAX,
         };
         let outputs = worked.filter_map(|round| {
@@ -135,7 +137,7 @@ impl QuestionInputs<'_> {
     }
 }
 
-/// The text of the reply. An answer that was truncated or filtered gives none: it must not end a run.
+/// The text of the reply. It is empty if the answer was truncated or filtered: such an answer must not end a run.
 pub(super) fn reply(answer: &Answer) -> String {
     match answer.stop {
         Stop::Length | Stop::Refused => String::new(),

@@ -1,10 +1,10 @@
-//! The loop of a lead without tools: asks its model for the next round of a run, or for a synthesis, and passes the
-//! reply on. Called by the agent loop instead of its turns.
+//! The loop of a lead without tools: asks its model for the next round of a run, or for a synthesis, and sends the
+//! reply to the supervisor. Called by the agent loop instead of its turns.
 //!
 //! ```text
 //! question of the run ──► already answered before a restart? ── yes ───────────┐
 //!     ▲                        │ no                                            ▼
-//!     │                        └──► question stored ──► model ──► answer stored ──► passed on
+//!     │                        └──► question stored ──► model ──► answer stored ──► reply sent
 //!     └─────────────────────────────────────────────────────────────────────────────┘
 //! ```
 //! The supervisor keeps the rounds and interprets replies. Messages to the lead are added to the next question.
@@ -53,9 +53,9 @@ impl AgentLoop {
             };
             match self.conversation.client.call::<RunReply>(&reply).await {
                 Ok(_) => {}
-                // The reply was passed on before, or the run was replaced by one with another goal.
+                // The supervisor already has the reply, or the run is over.
                 Err(refusal) if refusal.code == ErrorCode::WrongState => {}
-                Err(refusal) => return Err(cannot("cannot pass on the reply", &refusal)),
+                Err(refusal) => return Err(cannot("cannot send the reply", &refusal)),
             }
         }
     }
@@ -63,8 +63,8 @@ impl AgentLoop {
     /// Waits until a run asks a question.
     async fn question(&mut self) -> Result<QuestionView, End> {
         let client = self.conversation.client.clone();
-        let asks = client.call::<RunQuestion>(&Nothing {});
-        tokio::pin!(asks);
+        let asked = client.call::<RunQuestion>(&Nothing {});
+        tokio::pin!(asked);
         loop {
             tokio::select! {
                 biased;
@@ -73,14 +73,14 @@ impl AgentLoop {
                     Ok(true) => self.conversation.sink.lines(Tone::Dim, "… added to the next question"),
                     Ok(false) => {}
                 },
-                question = &mut asks => {
+                question = &mut asked => {
                     return question.map_err(|refusal| cannot("cannot wait for a run", &refusal));
                 }
             }
         }
     }
 
-    /// Asks the model, including all messages to the lead since the last question.
+    /// Asks the model the question, together with all messages to the lead since the last one.
     async fn ask_model(
         &mut self,
         key: QuestionKey,
@@ -113,21 +113,21 @@ impl AgentLoop {
             .sink
             .lines(Tone::Accent, &paint::question(question));
         let window = usize::try_from(self.conversation.model.window()).unwrap_or(usize::MAX);
-        let mut most = window.min(OUTPUTS_MAX);
+        let mut outputs_max = window.min(OUTPUTS_MAX);
         let mark = loop {
             let asking = QuestionInputs {
                 question,
                 strategy,
                 rounds: &rounds,
                 team: &team,
-                most,
+                outputs_max,
             };
             let text = asking.text();
             let mark = Mark::Asked { asked: key, text };
-            if raw(&mark).get().len() <= ITEM_MAX || most == 0 {
+            if raw(&mark).get().len() <= ITEM_MAX || outputs_max == 0 {
                 break mark;
             }
-            most /= 2;
+            outputs_max /= 2;
         };
         self.conversation
             .append_mark(mark, Usage::default(), None)

@@ -28,7 +28,7 @@ pub(super) enum Voice {
     Silent,
 }
 
-/// Asks the model until it has answered or an interruption occurs.
+/// Waits until the model may be called, and requests one answer. An interruption ends the request.
 pub(super) async fn ask(
     model: &dyn Model,
     prompt: Prompt<'_>,
@@ -43,20 +43,20 @@ pub(super) async fn ask(
         Ok(true) => return Stepped::Interrupted(Interruption::Read("its budget was raised")),
         Err(stop) => return Stepped::Interrupted(stop),
     }
-    let _asked = sink.thinks();
+    let _thinking = sink.thinks();
     let mut thoughts = sink.stream(Words::Thought);
-    let mut report = sink.stream(Words::Spoken);
+    let mut spoken = sink.stream(Words::Spoken);
     let mut speech = sink.live.speech();
-    let mut waits = false;
+    let mut is_waiting = false;
     let mut on_delta = |delta| {
-        if std::mem::take(&mut waits) {
+        if std::mem::take(&mut is_waiting) {
             sink.waits(None);
         }
         match delta {
             Delta::Waiting { pause, why } => {
                 speech.start_over();
                 thoughts.end();
-                report.end();
+                spoken.end();
                 let ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
                 sink.lines(
                     Tone::Accent,
@@ -64,13 +64,13 @@ pub(super) async fn ask(
                 );
                 let until = clock::wall_ms().saturating_add(ms);
                 sink.waits(Some(Waiting::RateLimit { until, why }));
-                waits = true;
+                is_waiting = true;
             }
             _ if voice == Voice::Silent => {}
             Delta::Thought(text) => thoughts.push(&text),
             Delta::Text(text) => {
                 thoughts.end();
-                report.push(&text);
+                spoken.push(&text);
                 speech.text(&text);
             }
             // The pane shows a call when it is executed.
@@ -79,7 +79,7 @@ pub(super) async fn ask(
             // The provider has executed this call: begin and end it at once.
             Delta::Searched { id, query, found } => {
                 thoughts.end();
-                report.end();
+                spoken.end();
                 let call = ToolCall {
                     id,
                     name: web_search::NAME.to_owned(),
@@ -98,6 +98,7 @@ pub(super) async fn ask(
             }
         }
     };
+    // If both are ready, keep the answer: its tokens are already spent.
     let stepped = tokio::select! {
         biased;
         answer = model.answer(prompt, &mut on_delta) => match answer {
@@ -107,8 +108,8 @@ pub(super) async fn ask(
         interruption = inbox.interruption() => Stepped::Interrupted(interruption),
     };
     thoughts.end();
-    report.end();
-    if waits {
+    spoken.end();
+    if is_waiting {
         sink.waits(None);
     }
     if let (Stepped::Answered(answer), Voice::Shown) = (&stepped, voice) {

@@ -1,5 +1,5 @@
-//! The traffic between an agent and the supervisor: the task that the member owns, calls of the loop and its tools, and
-//! what they wait for. Called by the agent's work.
+//! The traffic between an agent and the supervisor: the task that the member owns, the calls of the loop and its tools,
+//! and what these calls wait for. Called by `agent`.
 
 use std::collections::HashMap;
 
@@ -26,7 +26,7 @@ pub(super) struct SupervisorCalls {
     /// Inputs of the agent loop.
     inputs: InputSender,
     claims: Claims,
-    /// The claim that this member holds according to the supervisor.
+    /// The task that this member owns according to the supervisor.
     assignment: Option<Assignment>,
     /// Calls that are not answered yet.
     pending: HashMap<Ticket, PendingCall>,
@@ -122,6 +122,7 @@ impl SupervisorCalls {
             self.show_waits(shell);
             self.look_up_request(shell);
         }
+        // Send earlier output first: the supervisor then receives it before the call.
         shell.flush(self.claim().map(|claim| claim.task));
         let ticket = shell.config.link.request(Request { method, args });
         let call = PendingCall { answer, ends, asks };
@@ -138,7 +139,7 @@ impl SupervisorCalls {
             return;
         };
         if let Some(request) = call.asks {
-            // It is decided, here or elsewhere, or was withdrawn.
+            // The request was decided, in this pane or by another client, or was withdrawn.
             self.asks.take_if(|asks| *asks == request);
             shell.pane.view.end_request(request);
             self.show_waits(shell);
@@ -155,7 +156,7 @@ impl SupervisorCalls {
     /// Asks for the text of the permission request, to show it in the pane.
     pub(super) fn look_up_request(&self, shell: &Shell<AgentPane>) {
         if let Some(request) = self.asks.filter(|_| shell.pane.surface.is_open()) {
-            // The task that looks it up runs until the process exits.
+            // The receiver of the actions exists until the process exits.
             let _ended = shell.config.typed.actions.send(Action::Show(request));
         }
     }
@@ -166,7 +167,8 @@ impl SupervisorCalls {
         }
     }
 
-    pub(super) fn wait(&mut self, on: Option<Waiting>, shell: &mut Shell<AgentPane>) {
+    /// Records what the agent waits for, and reports it to the supervisor.
+    pub(super) fn set_wait(&mut self, on: Option<Waiting>, shell: &mut Shell<AgentPane>) {
         self.waits.clone_from(&on);
         self.show_waits(shell);
         shell.config.link.notify(Notice::Waits(MemberWaits { on }));
@@ -186,7 +188,7 @@ impl SupervisorCalls {
     }
 }
 
-/// The claim that this call ends if it succeeds.
+/// The claim that this call ends if it succeeds, or if the claim is already stale.
 fn ended_claim(method: &str, args: &RawValue) -> Option<Claim> {
     let ends = [TaskComplete::NAME, TaskFail::NAME, TaskRelease::NAME];
     let ended: EndTask = ends

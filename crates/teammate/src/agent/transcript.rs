@@ -169,8 +169,8 @@ impl Transcript {
             let tools = prompt.tools.iter().map(|tool| {
                 tool.name.len() + tool.description.len() + tool.input.to_string().len()
             });
-            let around = prompt.system.len() + tools.sum::<usize>();
-            (0, around as u64 / TOKEN_BYTES)
+            let fixed = prompt.system.len() + tools.sum::<usize>();
+            (0, fixed as u64 / TOKEN_BYTES)
         });
         let rest: u64 = self.items[from..].iter().map(estimated_tokens).sum();
         counted + rest
@@ -179,11 +179,11 @@ impl Transcript {
     /// The number of newest items that together have at most this many tokens. They never start with results, whose
     /// calls would be missing.
     pub(super) fn newest(&self, tokens: u64) -> usize {
-        let mut left = tokens;
+        let mut remaining = tokens;
         let mut kept = 0;
         for (count, item) in (1..).zip(self.items.iter().rev()) {
-            match left.checked_sub(estimated_tokens(item)) {
-                Some(rest) => left = rest,
+            match remaining.checked_sub(estimated_tokens(item)) {
+                Some(rest) => remaining = rest,
                 None => break,
             }
             if !matches!(item, Item::Returned { .. }) {
@@ -237,7 +237,7 @@ fn shorten(item: &mut Item) {
     let longest = match item {
         Item::Said { text } => Some(text),
         Item::Answered(answer) => {
-            // A provider accepts its own data only complete or not at all.
+            // A provider rejects its own thoughts and blocks if they were changed.
             answer.thoughts.clear();
             answer.verbatim = None;
             let inputs = answer.calls.iter_mut().map(|call| &mut call.input);
@@ -315,7 +315,7 @@ mod tests {
     };
 
     #[test]
-    fn a_reader_restores_the_models_view() {
+    fn stored_entries_restore_the_models_view() {
         let items = [said("goal"), called("1"), returned("1", "x"), said("more")];
         let mut live = Transcript::default();
         let mut entries: Vec<_> = items.iter().map(raw).collect();

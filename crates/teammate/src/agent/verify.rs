@@ -1,6 +1,6 @@
-//! Runs a task's `verify` line for an agent. Called by the tool that completes a task.
+//! Runs a task's `verify` line for an agent. Called by the tool `complete_task`, and by `custom`.
 //!
-//! The user wrote the line, but the agent can change what it runs: a script, a Makefile, the tests themselves. It
+//! The user wrote the line, but the agent can change what it runs: a script, a Makefile, the tests themselves. The line
 //! therefore runs in the sandbox of the agent's commands; without a sandbox, it needs permission as a command does.
 
 use std::path::PathBuf;

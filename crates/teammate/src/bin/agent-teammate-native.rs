@@ -1,7 +1,7 @@
 //! The worker of a member with the native engine. The only program that links HTTP, TLS and search.
 //!
-//! `--model` explains which model an agent would use; stdin contains the agent, and both are JSON. `agent-team doctor`
-//! uses it. `--host` hosts members of any engine in one process.
+//! `--model` reads an agent from stdin and prints which model it would use, both as JSON; `agent-team doctor` runs it.
+//! `--host` hosts members of any engine in one process.
 
 use std::ffi::OsStr;
 use std::process::ExitCode;
@@ -12,11 +12,11 @@ use agent_team_teammate::{explain_model, host, program, run_agent};
 
 fn main() -> ExitCode {
     if std::env::args_os().nth(1).as_deref() == Some(OsStr::new("--model")) {
-        let asks = std::io::read_to_string(std::io::stdin().lock());
-        let explained = asks.map_err(|error| error.to_string());
+        let request = std::io::read_to_string(std::io::stdin().lock());
+        let explained = request.map_err(|error| error.to_string());
         return program::answer(
             Engine::Native,
-            explained.and_then(|asks| explain_model(&asks)),
+            explained.and_then(|request| explain_model(&request)),
         );
     }
     if std::env::args_os().nth(1).as_deref() == Some(OsStr::new("--host")) {

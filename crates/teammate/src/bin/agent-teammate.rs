@@ -14,7 +14,7 @@ use agent_team_teammate::{program, run_tasks, terminal_lender};
 
 fn main() -> ExitCode {
     let args: Vec<OsString> = std::env::args_os().skip(1).collect();
-    match lends(&args) {
+    match lend_arguments(&args) {
         Some((hold, [socket, team, launch])) => {
             program::done(Engine::Command, lend(hold, socket, team, launch))
         }
@@ -22,7 +22,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn lends(args: &[OsString]) -> Option<(Hold, &[OsString])> {
+fn lend_arguments(args: &[OsString]) -> Option<(Hold, &[OsString])> {
     let (flag, rest) = args.split_first()?;
     let hold = match flag.to_str()? {
         "--hold" => Hold::Pane,
@@ -33,10 +33,10 @@ fn lends(args: &[OsString]) -> Option<(Hold, &[OsString])> {
     Some((hold, rest))
 }
 
-fn lend(lent: Hold, socket: &OsStr, team: &OsStr, launch: &OsStr) -> Result<(), String> {
+fn lend(hold: Hold, socket: &OsStr, team: &OsStr, launch: &OsStr) -> Result<(), String> {
     let team = team.to_str().and_then(TeamId::from_directory_name);
     let team = team.ok_or("invalid team id")?;
     let launch = launch.to_str().and_then(|launch| launch.parse().ok());
     let launch = launch.ok_or("invalid launch id")?;
-    terminal_lender::run(lent, Path::new(socket), team, launch).map_err(|error| with_causes(&error))
+    terminal_lender::run(hold, Path::new(socket), team, launch).map_err(|error| with_causes(&error))
 }

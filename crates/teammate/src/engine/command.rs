@@ -174,8 +174,8 @@ impl Work {
         Ok(ended)
     }
 
-    /// The processes that end with the line. If this worker runs no other programs (`alone`): all processes below the
-    /// worker, and those with the launch marker. Otherwise: the shell, its descendants, and its session.
+    /// The processes that are terminated with the line. If this worker runs no other programs (`alone`): all processes
+    /// below the worker, and those with the launch marker. Otherwise: the shell, its descendants, and its session.
     fn tree(&self, leader: ProcessId) -> Tree {
         if self.program_context.alone {
             return Tree {
@@ -248,6 +248,7 @@ impl<'a> TerminalOutput<'a> {
 
     /// Returns false at the end of the output. Cancel-safe.
     async fn show_next(&mut self) -> bool {
+        // Reserve room before reading: a cancellation between the read and the send would lose the output.
         let Ok(room) = self.to_worker.reserve().await else {
             return false;
         };
@@ -279,7 +280,7 @@ async fn end_requested(end: &mut watch::Receiver<bool>) {
 async fn type_in(pty: &Pty, input: &mut mpsc::UnboundedReceiver<Vec<u8>>) -> Infallible {
     while let Some(bytes) = input.recv().await {
         if let Err(error) = pty.write_all(&bytes).await {
-            tracing::debug!(%error, "cannot pass on keystrokes");
+            tracing::debug!(%error, "cannot type keystrokes into the task's terminal");
         }
     }
     std::future::pending().await

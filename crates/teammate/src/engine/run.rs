@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 /// Columns and rows of a terminal.
 pub(crate) type Size = (u16, u16);
 
-/// The number of bytes of a line's output that a result or a failure contains.
+/// The largest part of a line's output, in bytes, that a result or a failure contains.
 pub(crate) const TAIL_BYTES: usize = 4 << 10;
 
 /// The terminal size without a pane.
@@ -52,20 +52,20 @@ pub(crate) struct ProgramContext {
     pub(crate) secrets: Secrets,
     /// The launch marker that all programs carry.
     pub(crate) marker: String,
-    /// The programs are the only processes below this worker, one line at a time. Processes that remain when a line has
-    /// exited were then left behind by it.
+    /// Whether the programs are the only processes below this worker, one line at a time. If so, all processes that
+    /// remain after a line has exited were started by that line.
     pub(crate) alone: bool,
 }
 
 /// An event of a run. `Ended` is the last one.
 #[derive(Debug)]
 pub(crate) enum Event {
-    /// A program is the leader of this session.
+    /// A program has started, as the leader of this session.
     Session(ProcessId),
     Output {
-        /// The program's output, unchanged.
+        /// The program's output with its escape sequences, without secrets.
         bytes: Vec<u8>,
-        /// The output as plain text.
+        /// The output as plain text, without secrets.
         text: String,
     },
     /// The `run` line has succeeded, and the `verify` line starts.

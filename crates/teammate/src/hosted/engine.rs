@@ -8,17 +8,17 @@ use super::team_handle::TeamHandle;
 
 /// Does a member's work instead of a model. Created anew for each launch of the member.
 ///
-/// One call is in progress at a time. Its future is dropped when the task is taken away, the member is killed, or its
-/// grace period is over: do necessary cleanup in a `Drop`. A panic kills only the member, which is restarted as after a
-/// crash.
+/// One call is in progress at a time. The future of the call is dropped when the task is taken away, the member is
+/// killed, or the grace period after a stop is over: do necessary cleanup in a `Drop`. A panic kills only the member,
+/// which is restarted as after a crash.
 pub trait Engine: Send {
     /// Works on a task that the member owns. `Ok` completes the task with this result, after its `verify` line if it
     /// has one; `Err` fails it for this reason.
     fn work<'a>(&'a mut self, task: &'a Assignment, team: &'a TeamHandle) -> Working<'a, Worked>;
 
     /// Receives messages that arrived while there was no task, in order. The lead receives the goal of a run this way,
-    /// as a message of the user. The messages count as read when this returns; otherwise the next launch receives them
-    /// again.
+    /// as a message of the user. The messages count as read when this method returns; otherwise the next launch
+    /// receives them again.
     fn hear<'a>(
         &'a mut self,
         messages: &'a [DeliveredMessage],

@@ -48,8 +48,8 @@ impl TeamHandle {
         self.sink.lines(Tone::Plain, text);
     }
 
-    /// Waits for messages that arrive during this call of the engine, and takes all of them. They count as read when
-    /// the call returns. Cancel-safe.
+    /// Waits for messages that arrive during a call of the engine, and takes all of them. They count as read when the
+    /// engine's [`work`](super::Engine::work) or [`hear`](super::Engine::hear) returns. Cancel-safe.
     pub async fn messages(&self) -> Vec<DeliveredMessage> {
         loop {
             let mut arrived = std::pin::pin!(self.shared.arrivals.arrived());
@@ -97,7 +97,7 @@ impl TeamHandle {
     /// Creates a task.
     ///
     /// # Errors
-    /// If it refers to unknown tasks, members or roles, or this member may not create tasks.
+    /// If the task refers to unknown tasks, members or roles, or this member may not create tasks.
     pub async fn create_task(&self, spec: TaskSpec) -> Result<TaskAnswer, Refusal> {
         self.call::<TaskAdd>(&AddTask { spec }).await
     }
@@ -175,7 +175,7 @@ impl TeamHandle {
     /// Ends the run with its answer. Only for the lead; `force` ends it even with unfinished tasks.
     ///
     /// # Errors
-    /// If this member is not the lead, there is no run, or tasks are unfinished.
+    /// If this member is not the lead or there is no run; without `force`, also if tasks are unfinished.
     pub async fn finish(&self, answer: &str, force: bool) -> Result<(), Refusal> {
         let answer = answer.to_owned();
         self.call::<RunFinish>(&FinishRun { answer, force }).await?;

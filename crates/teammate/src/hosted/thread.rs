@@ -14,8 +14,8 @@ use tokio::sync::oneshot;
 /// The time limit for blocking work of a member's tools when its runtime shuts down.
 const SHUTDOWN_LIMIT: Duration = Duration::from_secs(2);
 
-/// Runs `work` on a new thread until it returns or `ending` completes; `ending` drops the work, like a kill. Then calls
-/// `on_exit` with the result, after everything of the member has stopped.
+/// Runs `work` on a new thread until it returns or `ending` completes; `ending` drops the work, like a kill. Then shuts
+/// down the runtime, waiting a limited time for tools that block, and calls `on_exit` with the result.
 ///
 /// # Errors
 /// If the thread cannot be started.
@@ -49,10 +49,10 @@ fn run<F: Future<Output = Result<(), String>>>(
     };
     let worked = std::panic::catch_unwind(AssertUnwindSafe(|| runtime.block_on(work)));
     runtime.shutdown_timeout(SHUTDOWN_LIMIT);
-    worked.unwrap_or_else(|panic| Err(format!("it panicked: {}", panicked(&*panic))))
+    worked.unwrap_or_else(|panic| Err(format!("the worker panicked: {}", panic_text(&*panic))))
 }
 
-fn panicked(panic: &(dyn Any + Send)) -> &str {
+fn panic_text(panic: &(dyn Any + Send)) -> &str {
     match panic.downcast_ref::<&str>() {
         Some(text) => text,
         None => panic.downcast_ref::<String>().map_or("?", String::as_str),

@@ -21,7 +21,7 @@ pub(crate) enum LinkEvent {
     Show(ShowPane),
     Inform(Inform),
     Answered(Ticket, Result<Box<RawValue>, Refusal>),
-    /// The first failed attempt after a connection was lost; later ones are not reported.
+    /// The first failed attempt to connect, after the start or after a connection; later failures are not reported.
     Unreachable(String),
     /// The link is over: no further connection is made.
     Over(Over),
@@ -31,7 +31,7 @@ pub(crate) enum LinkEvent {
 pub(crate) enum Over {
     /// The supervisor was stopped on purpose.
     Stopped,
-    /// This launch is no longer the member's current one.
+    /// This launch is no longer the member's current one, or the supervisor closed its connection without an error.
     Retired(String),
 }
 

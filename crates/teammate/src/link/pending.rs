@@ -14,7 +14,7 @@ const BACKOFF: Backoff = Backoff {
     longest: Duration::from_secs(30),
 };
 
-/// Unanswered requests by ticket, that is in request order.
+/// Unanswered requests by ticket, and so in request order.
 #[derive(Debug, Default)]
 pub(super) struct Pending {
     requests: BTreeMap<Ticket, Waiting>,
@@ -23,6 +23,7 @@ pub(super) struct Pending {
 #[derive(Debug)]
 struct Waiting {
     request: Request,
+    /// The number of transient refusals.
     refused: u32,
     /// The time at which to repeat the request, after a transient refusal.
     again_at: Option<Instant>,

@@ -1,4 +1,4 @@
-//! What the worker sends to the supervisor.
+//! The requests and notifications that the worker sends to the supervisor.
 
 use agent_team_protocol::method::Method;
 use agent_team_protocol::notification::{MemberWaits, PaneShown, TaskOutput, TaskSession};
@@ -31,8 +31,8 @@ impl Request {
 #[derive(Debug)]
 pub(crate) enum Notice {
     Session(TaskSession),
-    /// With the slot that it holds until it is sent: see [`Link::output_slot`](super::Link::output_slot). Output that
-    /// leads to a request needs none.
+    /// Output, with the permit that it holds until it is sent: see [`Link::output_slot`](super::Link::output_slot).
+    /// Output that must precede a request is sent without a permit.
     Output(TaskOutput, Option<OwnedSemaphorePermit>),
     PaneLost,
     PaneShown(PaneShown),

@@ -1,4 +1,4 @@
-//! An agent's pane: the [`TranscriptView`] on a [`Surface`]. Called by the agent's loop.
+//! An agent's pane: the [`TranscriptView`] on a [`Surface`]. Called by the worker and by `agent`.
 //!
 //! Receives every keystroke unedited. A frame is written when something has changed, one at a time, at least 50 ms
 //! after the previous one; nothing wakes up while nothing changes.
@@ -94,7 +94,7 @@ impl AgentPane {
         self.surface.command(Command::Keys);
     }
 
-    /// The terminal was resized.
+    /// Called after the terminal was resized.
     pub(crate) fn fit(&mut self) {
         self.view.fit(self.size());
     }
@@ -146,7 +146,7 @@ impl AgentPane {
                 self.painting = false;
                 self.view.was_painted(Instant::now());
             }
-            // An agent's pane confirms no messages, and its terminal never edits lines.
+            // The output of an agent's pane contains no messages to confirm, and its terminal never edits lines.
             Event::Shown(_) | Event::EndOfInput => {}
             Event::Gone => return Some(AgentEvent::Gone),
         }
@@ -164,11 +164,11 @@ impl AgentPane {
     fn event_of(&mut self, act: Act) -> Option<AgentEvent> {
         Some(match act {
             Act::Typed(text) => {
-                self.keep(&text);
+                self.add_to_history(&text);
                 AgentEvent::Said(text)
             }
             Act::Run(typed, words) => {
-                self.keep(&typed);
+                self.add_to_history(&typed);
                 AgentEvent::Verb(words)
             }
             Act::Decide(decide) => AgentEvent::Decided(decide),
@@ -180,7 +180,7 @@ impl AgentPane {
         })
     }
 
-    fn keep(&self, typed: &str) {
+    fn add_to_history(&self, typed: &str) {
         self.history
             .add(&self.program_context.secrets.redact(typed));
     }

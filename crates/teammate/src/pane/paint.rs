@@ -10,7 +10,7 @@ use agent_team_protocol::text::{duration, visible, visible_label};
 use agent_team_protocol::view::{QuestionView, RoundView, Wants};
 use agent_team_protocol::{Party, TaskId};
 
-/// The longest part of a line that comes from others, in characters.
+/// The largest length, in characters, of a text from others within a line.
 const LABEL: usize = 120;
 
 pub(crate) fn header(assignment: &Assignment) -> String {
@@ -66,7 +66,8 @@ pub(crate) fn question(question: &QuestionView) -> String {
     }
 }
 
-/// The outcome of a round: a member's output, or a rejected reply.
+/// The outcome of a round: the first line of a member's output, or the reason why a reply was rejected. `None` while
+/// there is no outcome.
 pub(crate) fn round(round: &RoundView) -> Option<String> {
     let output = round.output.as_deref()?;
     let first = output.trim().lines().next().unwrap_or_default();

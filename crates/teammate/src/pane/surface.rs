@@ -1,5 +1,5 @@
-//! The terminal that shows a member: the one it was started in, a lent one, or none. Used by the
-//! panes, which define the content.
+//! The terminal that shows a member: the terminal in which the worker was started, a lent terminal, or none. Used by
+//! the panes, which define the content.
 //!
 //! The terminal may be lost at any time; all methods then do nothing.
 
@@ -83,7 +83,7 @@ impl Surface {
         self.state_notice = SurfaceState::Lost;
     }
 
-    /// The notification about the current terminal; `None` if it is the one of the start.
+    /// The notification about the current terminal; `None` if the terminal has not changed since the start.
     pub(crate) fn state_notice(&self) -> Option<Notice> {
         match &self.state_notice {
             SurfaceState::AsStarted => None,
@@ -139,7 +139,7 @@ impl Surface {
 
     pub(super) fn command(&self, command: Command) {
         if let Some(terminal) = &self.terminal {
-            // The terminal has just gone, which it reports itself.
+            // The task of a lost terminal has ended, and reports the loss itself.
             let _gone = terminal.commands.send(command);
         }
     }

@@ -1,5 +1,5 @@
 //! The pane's terminal, in its own task, so that a stalled terminal does not block the worker. Called only by
-//! [`super::Pane`].
+//! [`super::Surface`].
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -21,12 +21,14 @@ const OUTPUT_PIECES: usize = 4;
 /// The largest read: the longest line that a terminal edits.
 const READ_BYTES: usize = 4096;
 
-/// How long to wait for a line that is half-typed at the prompt when a task takes over the terminal. It is discarded.
+/// How long to wait for a line that is half-typed at the prompt when a task takes over the terminal. The line is
+/// discarded.
 const LEFTOVER: Duration = Duration::from_millis(5);
 
+/// Begins bracketed paste.
 const MARK_PASTES: &[u8] = b"\x1b[?2004h";
 
-/// Ends bracketed paste and clears everything below the cursor.
+/// Ends bracketed paste, shows the cursor, and clears its line and everything below.
 const END: &[u8] = b"\x1b[?2004l\x1b[?25h\r\x1b[J";
 
 /// The time limit for the last output when the worker exits.

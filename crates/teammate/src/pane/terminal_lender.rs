@@ -1,7 +1,7 @@
-//! The process that lends its terminal to this worker. Called only by the pane's terminal.
+//! The process that lends its terminal to this worker. Called only by the pane's surface and terminal.
 //!
-//! The terminal is not this process's controlling terminal, so the kernel sends its signals (keys, resizes) to the
-//! lender, which forwards them. When the lender exits, the terminal belongs to another program again.
+//! The terminal is not this process's controlling terminal, so the kernel sends the terminal's signals (keys, resizes)
+//! to the lender, which forwards them. When the lender exits, the terminal belongs to another program again.
 
 use std::io;
 

@@ -1,4 +1,4 @@
-//! What the worker tells the supervisor about its tasks and messages: ends of tasks, and messages that were read.
+//! The worker's reports to the supervisor: ends of tasks, and messages that were read. Called by `tasks`.
 
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
@@ -48,7 +48,7 @@ impl Claim {
 }
 
 impl Reports {
-    /// Returns whether the end of this claim is reported.
+    /// Returns whether the end of this claim is reported and not yet answered.
     pub(super) fn is_reported(&self, claim: Claim) -> bool {
         let mut reports = self.pending.values();
         reports.any(|report| report.end_of() == Some(claim))
@@ -122,7 +122,8 @@ impl Reports {
         }
     }
 
-    /// Shows messages in the log and the pane. They count as read when both have them.
+    /// Writes messages to the log and the pane. A message counts as read when it is logged and the pane, if any, has
+    /// shown it.
     pub(super) fn deliver(&mut self, deliver: Deliver, shell: &mut Shell<Pane>) {
         for message in deliver.messages {
             let text = paint::message(&message);

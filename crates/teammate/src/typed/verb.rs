@@ -17,7 +17,7 @@ use agent_team_tools::program::{Program, ProgramEnd};
 
 const PROGRAM: &str = "agent-team";
 
-/// Takes the team as an argument and accepts no `--team`.
+/// The verb that takes the team as an argument and accepts no `--team`.
 const UP: &str = "up";
 
 /// The time limit: `stop` may wait for the whole grace period of a member.
@@ -39,7 +39,7 @@ impl Verbs {
         let mut environment: BTreeMap<OsString, OsString> = given
             .map(|(name, value)| (name.into(), value.into()))
             .collect();
-        // The output is shown in lines with our own colours.
+        // The pane chooses the colours of its lines itself.
         environment.insert("NO_COLOR".into(), "1".into());
         for (name, value) in directories.variables() {
             match value {

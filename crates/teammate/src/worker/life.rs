@@ -1,5 +1,5 @@
-//! The life of a worker, from its first connection to its exit. Pure: the worker passes times and facts in, and acts on
-//! what changes.
+//! The life of a worker, from its first connection to its exit. Pure: the worker passes times and events in, and acts
+//! on the returned changes.
 //!
 //! ```text
 //! Working ── stop ──► Stopping ── work ended ──┐
@@ -13,11 +13,11 @@ use std::time::Duration;
 use agent_team_protocol::method::Exit;
 use tokio::time::Instant;
 
-/// The part of a grace period that is reserved, or half of a short one: work that has not finished by then is ended,
-/// and its reports are sent, all before the supervisor kills the worker.
+/// The last part of a grace period, at most half of it, in which unfinished work is terminated and its reports are
+/// sent, before the supervisor kills the worker.
 const RESERVE: Duration = Duration::from_millis(1_500);
 
-/// The time limit for reports, unless a grace period is shorter, and for the exit report.
+/// The time limit for reports, unless a grace period ends later, and for the exit report.
 const EXIT_REPORT_LIMIT: Duration = Duration::from_secs(5);
 
 /// The exit report and the exit code of a worker.
@@ -42,9 +42,9 @@ impl From<ExitReport> for Exit {
 /// A request to stop.
 pub(crate) struct Stop<'a> {
     pub(crate) reason: &'a str,
-    /// Work that finishes by itself finishes until then.
+    /// The work may finish by itself until then.
     pub(crate) finish_at: Instant,
-    /// The grace period is over.
+    /// The end of the grace period.
     pub(crate) over_at: Instant,
 }
 
@@ -61,12 +61,12 @@ impl<'a> Stop<'a> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Life {
     Working,
-    /// The work may finish by itself until `end_at`. `None`: it is being ended.
+    /// The work may finish by itself until `end_at`. `None`: it is being terminated.
     Stopping {
         report: ExitReport,
         end_at: Option<Instant>,
     },
-    /// The work is being ended, and the worker exits without a report.
+    /// The work is being terminated, and the worker exits without a report.
     Vanishing,
     /// Nothing runs. The exit report follows when every other report is answered, or at `until`.
     Settling {
@@ -108,24 +108,26 @@ impl Life {
         }
     }
 
-    /// A stop was requested while work runs. `end_at` is the time at which to end the work; `None` if it is being ended.
+    /// Called when a stop is requested while work runs. `end_at` is the time at which to terminate the work; `None` if
+    /// it is being terminated.
     pub(super) fn stop(&mut self, report: ExitReport, end_at: Option<Instant>) {
         match self {
             Self::Working => *self = Self::Stopping { report, end_at },
+            // `None` is less than any time: work that is being terminated gets no new time limit.
             Self::Stopping { end_at: at, .. } => *at = (*at).min(end_at),
             Self::Vanishing | Self::Settling { .. } | Self::Leaving { .. } | Self::Gone { .. } => {}
         }
     }
 
-    /// The work is being ended before its time.
+    /// Called when the work is terminated before `end_at`.
     pub(crate) fn work_is_ending(&mut self) {
         if let Self::Stopping { end_at, .. } = self {
             *end_at = None;
         }
     }
 
-    /// A timeout has passed. Returns whether the work must be ended now.
-    pub(super) fn is_overdue(&mut self) -> bool {
+    /// Called when the deadline has passed. Returns whether the work must be terminated now.
+    pub(super) fn deadline_passed(&mut self) -> bool {
         match self {
             Self::Stopping { end_at, .. } => end_at.take().is_some(),
             Self::Leaving { code, .. } => {
@@ -136,7 +138,7 @@ impl Life {
         }
     }
 
-    /// The work has ended. `own` is its reason to exit, which replaces that of a stop.
+    /// Called when the work has ended. `own` is the work's reason to exit, which replaces that of a stop.
     pub(super) fn ended(&mut self, own: Option<ExitReport>, now: Instant) {
         let until = now + EXIT_REPORT_LIMIT;
         let (report, until) = match (&*self, own) {
@@ -160,7 +162,7 @@ impl Life {
         *self = Self::Settling { report, until };
     }
 
-    /// Like [`Self::leave`], within this grace period.
+    /// Like [`Self::leave`], at the end of this grace period or after [`EXIT_REPORT_LIMIT`], whichever is later.
     pub(super) fn leave_within(&mut self, report: ExitReport, now: Instant, grace: Duration) {
         self.leave(report, now + grace.max(EXIT_REPORT_LIMIT));
     }
@@ -191,7 +193,7 @@ impl Life {
         }
     }
 
-    /// The launch is over. `is_over`: nothing runs, or need not be waited for.
+    /// Called when the launch is over. `is_over`: nothing runs for which the worker must wait.
     pub(super) fn vanish(&mut self, is_over: bool) {
         *self = match self {
             Self::Working | Self::Stopping { .. } | Self::Vanishing if !is_over => Self::Vanishing,
@@ -242,9 +244,9 @@ mod tests {
     #[test]
     fn late_work_is_ended_once() {
         let (mut life, _) = stopping(Instant::now());
-        assert!(life.is_overdue());
+        assert!(life.deadline_passed());
         assert_eq!(life.deadline(), None);
-        assert!(!life.is_overdue());
+        assert!(!life.deadline_passed());
     }
 
     #[test]
@@ -278,7 +280,7 @@ mod tests {
         life.leave(report(3), now);
         life.settle(true, now);
         assert_eq!(life.deadline(), Some(now + EXIT_REPORT_LIMIT));
-        assert!(!life.is_overdue());
+        assert!(!life.deadline_passed());
         assert_eq!(life, Life::Gone { code: 3 });
     }
 

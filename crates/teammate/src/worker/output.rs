@@ -3,13 +3,13 @@
 /// The largest text of one `task/output`, in bytes.
 pub(super) const OUTPUT_MAX: usize = 16 << 10;
 
-/// Output that waits to be sent to the supervisor. If it exceeds the limit, its middle is dropped, so that its
-/// beginning and its newest part are sent.
+/// Output that waits to be sent to the supervisor. Output above the limit loses its middle: its beginning and its
+/// newest part are sent.
 #[derive(Debug, Default)]
 pub(super) struct Coalescer {
     head: String,
     tail: String,
-    /// Number of bytes dropped between the two.
+    /// The number of bytes dropped between `head` and `tail`.
     dropped: usize,
 }
 

@@ -1,11 +1,11 @@
-//! How a welcome of the supervisor changes a member's claim. Pure.
+//! How a welcome of the supervisor changes a member's claim. Called by the worker after each connect. Pure.
 
 use agent_team_protocol::initialize::Welcome;
 use agent_team_protocol::notification::Assignment;
 
 use crate::engine::Claim;
 
-/// What the member does.
+/// What the member does with its current claim.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Reconciled {
     Unchanged,

@@ -29,7 +29,7 @@ async fn coordinator(supervisor: ScriptedSupervisor, stored: Vec<Box<RawValue>>)
     Scene::begin(supervisor, opening).await
 }
 
-/// The run asks the question of this round. The outcomes of the previous rounds are listed.
+/// Answers the member's calls until its model is asked about this round. `before` contains the previous rounds.
 async fn asks(scene: &mut Scene, round: u32, before: &[RoundView]) {
     waits_for(scene, round).await;
     let listed = scene.member.asked::<RunRounds>().await;
@@ -43,6 +43,7 @@ async fn asks(scene: &mut Scene, round: u32, before: &[RoundView]) {
     scene.member.answer(&shown, &view).await;
 }
 
+/// Answers the member's wait for a question with the question of this round.
 async fn waits_for(scene: &mut Scene, round: u32) {
     let asked = scene.member.asked::<RunQuestion>().await;
     let question = QuestionView {
@@ -156,7 +157,7 @@ async fn a_repeated_reply_is_not_an_error() {
 }
 
 #[tokio::test]
-async fn messages_join_the_next_question_urgent_ones_repeat_it() {
+async fn messages_join_a_question_and_urgent_ones_repeat_it() {
     let mut scene = coordinator(ScriptedSupervisor::new(), Vec::new()).await;
     scene.deliver(1, "mind the moon", false).await;
     asks(&mut scene, 1, &[]).await;

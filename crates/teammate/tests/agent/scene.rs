@@ -72,7 +72,7 @@ impl Scene {
         scene
     }
 
-    /// The exit report of a member that cannot read its transcript.
+    /// Starts a member that cannot read its transcript. Returns its exit report and its outcome.
     pub(crate) async fn refusing(
         supervisor: ScriptedSupervisor,
         opening: Opening,
@@ -91,11 +91,13 @@ impl Scene {
         let launch_file = launch_file(&supervisor, agent);
         let (asked, model) = mpsc::unbounded_channel();
         let (called, tools) = mpsc::unbounded_channel();
-        let thinks = Arc::new(ScriptedModel { asked, window });
+        let scripted_model = Arc::new(ScriptedModel { asked, window });
         let agent = tokio::spawn(async move {
             let launch = HostedLaunch::take(&launch_file)?.expect("no other process takes it");
             let tools = |_: &_, _: &_| ScriptedTool::both(&called);
-            Ok(RunOutcome::Exited(launch.think_with(thinks, tools).await?))
+            Ok(RunOutcome::Exited(
+                launch.think_with(scripted_model, tools).await?,
+            ))
         });
         let mut member = supervisor.member(holds).await;
         let read = member.asked::<TranscriptRead>().await;
@@ -115,7 +117,7 @@ impl Scene {
         team_view(&self.supervisor)
     }
 
-    /// Kills the member's process. Returns its supervisor and its stored transcript.
+    /// Kills the member by aborting its task. Returns its supervisor and its stored transcript.
     pub(crate) async fn dies(self) -> (ScriptedSupervisor, Vec<Box<RawValue>>) {
         self.agent.abort();
         assert!(self.agent.await.unwrap_err().is_cancelled());
@@ -123,7 +125,7 @@ impl Scene {
         (self.supervisor, self.stored)
     }
 
-    /// Kills the member's process and starts another one with the stored transcript.
+    /// Kills the member, and starts it again with the stored transcript.
     pub(crate) async fn restart(self, holds: Option<Assignment>) -> Self {
         let (supervisor, stored) = self.dies().await;
         let opening = Opening {
@@ -223,14 +225,17 @@ impl Scene {
                 tokio::task::yield_now().await;
             }
         };
-        within("a line of its log", logged).await;
+        within("a line of the log", logged).await;
     }
 
-    /// The exit code, after the exit report was received.
+    /// Accepts the exit report. Returns the report and the outcome of the worker.
     pub(crate) async fn exits(mut self) -> (Exit, RunOutcome) {
         let report = self.member.asked::<MemberExit>().await;
         self.member.answer(&report, &Nothing {}).await;
-        let ran = within("its end", self.agent).await.unwrap().unwrap();
+        let ran = within("the end of the agent", self.agent)
+            .await
+            .unwrap()
+            .unwrap();
         (report.call.args, ran)
     }
 }

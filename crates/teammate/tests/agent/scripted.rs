@@ -196,7 +196,7 @@ impl Tool for ScriptedTool {
     fn run<'a>(
         &'a self,
         input: Value,
-        _bench: &'a ToolContext,
+        _context: &'a ToolContext,
         shown: &'a (dyn Fn(&str) + Send + Sync),
     ) -> ToolFuture<'a> {
         let (answer, answered) = oneshot::channel();

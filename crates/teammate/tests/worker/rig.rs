@@ -21,7 +21,7 @@ use tempfile::TempDir;
 
 use crate::wire::Connection;
 
-/// Longer than any step of these tests takes.
+/// The time limit for each step of a test, longer than any step takes.
 pub(crate) const LIMIT: Duration = Duration::from_secs(20);
 
 const TOKEN: &str = "5ec2e7";
@@ -193,7 +193,7 @@ impl ScriptedSupervisor {
     }
 }
 
-/// A worker process. Dropping it kills it and all processes that it started.
+/// A worker process. Dropping this value kills the worker and all processes that it started.
 pub(crate) struct Worker {
     pub(crate) child: Child,
     launch: LaunchId,
@@ -228,7 +228,7 @@ impl Drop for Worker {
 pub(crate) struct Pane {
     pty: Pty,
     seen: String,
-    /// The offset behind the last text that was waited for.
+    /// The offset after the last text that a test waited for.
     from: usize,
 }
 
@@ -304,7 +304,7 @@ pub(crate) async fn at_work() -> (ScriptedSupervisor, Worker, Connection, TaskSe
     (supervisor, worker, member, session)
 }
 
-/// The program for a launch; the command worker if the launch file no longer exists.
+/// The worker program for a launch; `agent-teammate` if the launch file no longer exists.
 fn program_of(launch_file: &Path) -> &'static str {
     let launch = std::fs::read(launch_file).ok();
     let launch = launch.map(|bytes| serde_json::from_slice::<LaunchFile>(&bytes).unwrap());

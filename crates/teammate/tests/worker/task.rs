@@ -47,9 +47,9 @@ async fn a_task_runs_on_a_terminal_and_completes_with_its_result() {
 async fn a_task_has_only_its_members_environment() {
     let line = "echo $GIVEN-$STRAY-$TERM-$AGENT_TEAM_MEMBER-${#AGENT_TEAM_LAUNCH}; pwd";
     let report = completed(task(line)).await;
-    let (environment, place) = report.text.split_once('\n').unwrap();
+    let (environment, directory) = report.text.split_once('\n').unwrap();
     assert_eq!(environment, "yes--xterm-256color-ada-32");
-    assert!(place.ends_with("/project"), "{place}");
+    assert!(directory.ends_with("/project"), "{directory}");
 }
 
 #[tokio::test]

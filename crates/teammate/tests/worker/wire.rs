@@ -41,7 +41,10 @@ impl Connection {
     pub(crate) async fn greeted(stream: Stream) -> (Self, Initialize) {
         let (reader, writer) = stream.into_halves();
         let mut reader = FrameReader::new(reader, FRAME_MAX);
-        let frame = within("a hello", reader.next()).await.unwrap().unwrap();
+        let frame = within("an initialize", reader.next())
+            .await
+            .unwrap()
+            .unwrap();
         let Ok(Kind::Request { id, method, params }) = Frame::parse(&frame).and_then(Frame::kind)
         else {
             panic!("not a request: {frame}");
@@ -64,12 +67,12 @@ impl Connection {
     }
 
     pub(crate) async fn refuse_hello(&mut self, refusal: Refusal) {
-        let hello = self.hello.take().expect("a hello");
+        let hello = self.hello.take().expect("an unanswered initialize");
         self.send(&rpc::error(&hello, refusal)).await;
     }
 
     async fn greet(&mut self, member: Option<Welcome>) {
-        let hello = self.hello.take().expect("a hello");
+        let hello = self.hello.take().expect("an unanswered initialize");
         let answer = Initialized {
             protocol: 1,
             build: BUILD.into(),
@@ -140,11 +143,11 @@ impl Connection {
         .await
     }
 
-    pub(crate) async fn noticed<N: Notification>(&mut self, such: impl Fn(&N) -> bool) -> N {
+    pub(crate) async fn noticed<N: Notification>(&mut self, is_wanted: impl Fn(&N) -> bool) -> N {
         self.find(N::NAME, |frame| {
             match Frame::parse(frame).unwrap().kind().unwrap() {
                 Kind::Notification { method, params } if method == N::NAME => {
-                    serde_json::from_str(params.get()).ok().filter(&such)
+                    serde_json::from_str(params.get()).ok().filter(&is_wanted)
                 }
                 Kind::Request { .. } | Kind::Notification { .. } | Kind::Response { .. } => None,
             }
@@ -152,11 +155,11 @@ impl Connection {
         .await
     }
 
-    /// Asserts that no frame so far was such a request.
+    /// Asserts that no skipped frame names this method.
     pub(crate) fn nothing_was<M: Method>(&self) {
         let name = format!("\"{}\"", M::NAME);
-        let such = self.passed.iter().find(|frame| frame.contains(&name));
-        assert_eq!(such, None);
+        let found = self.passed.iter().find(|frame| frame.contains(&name));
+        assert_eq!(found, None);
     }
 
     pub(crate) async fn answer<A>(&mut self, call: &ReceivedCall<A>, answer: &impl Serialize) {

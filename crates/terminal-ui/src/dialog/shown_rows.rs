@@ -3,7 +3,7 @@
 //! ```text
 //!   nothing shown ─ was_shown ─► some rows seen ─ turn, was_shown ─► all rows seen: read
 //!         ▲                             │                                  │
-//!         └────────── another width or another text ───────────────────────┘
+//!         └──────── another width or another number of rows ──────────────┘
 //! ```
 
 use std::ops::Range;
@@ -57,7 +57,7 @@ impl ShownRows {
         self.quiet.get_or_insert(now);
     }
 
-    /// Every row has been on the screen.
+    /// Whether every row has been on the screen.
     pub(super) fn is_complete(&self) -> bool {
         self.total > 0 && self.seen >= self.total
     }
@@ -67,17 +67,17 @@ impl ShownRows {
         self.quiet.map(|since| now.saturating_duration_since(since))
     }
 
-    /// A key was ignored: the user may still be typing something else, so the quiet time starts again.
+    /// Call after every key: the user may still be typing something else, so the quiet time starts again.
     pub(super) fn disturbed(&mut self, now: Instant) {
         self.quiet = self.quiet.map(|_| now);
     }
 
-    /// Something else covers the screen.
+    /// Call when something else covers the screen.
     pub(super) fn hidden(&mut self) {
         self.quiet = None;
     }
 
-    /// Never scrolls past a row that has not been on the screen: the next page begins where the previous one ended.
+    /// Scrolls, but never past a row that has not been on the screen: the next page begins where the previous one ended.
     pub(super) fn turn(&mut self, turn: Turn) {
         let page = self.height.max(1);
         let last = self.total.saturating_sub(self.height);
@@ -114,7 +114,7 @@ mod tests {
             Turn::Home,
         ]);
         let step = prop_oneof![
-            // Mostly one width; a change of width resets the reading.
+            // Mostly one width: after a change of width, all rows must be shown again.
             (prop_oneof![9 => Just(40_usize), 1 => Just(80)], 0_usize..8)
                 .prop_map(|(columns, height)| Step::Show { columns, height }),
             turn.prop_map(Step::Turn),

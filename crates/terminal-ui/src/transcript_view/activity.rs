@@ -15,13 +15,13 @@ const SIGNS: [&str; 10] = ["⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧
 /// The sign while the member waits.
 const STILL: &str = "●";
 
-/// The number of running calls that are shown.
+/// The maximum number of running calls that are shown.
 const CALLS: usize = 4;
 
-/// The number of output lines that are shown of the last call.
+/// The maximum number of output lines that are shown of the last call.
 const PRINTED: usize = 3;
 
-/// The longest incomplete line in bytes.
+/// The maximum length of a stored output line in bytes; the rest is dropped.
 const LINE_MAX: usize = 1 << 10;
 
 #[derive(Debug)]
@@ -35,29 +35,30 @@ struct Call {
 
 #[derive(Debug, Default)]
 pub(super) struct Activity {
-    works: Option<(String, Instant)>,
-    waits: bool,
+    /// The work outside of calls, and its start.
+    work: Option<(String, Instant)>,
+    is_waiting: bool,
     calls: Vec<Call>,
 }
 
 impl Activity {
-    /// Sets the activity. Returns whether it has changed.
-    pub(super) fn works(&mut self, at: Option<(String, Instant)>) -> bool {
-        let differs = self.works != at;
-        self.works = at;
+    /// Sets the work outside of calls. Returns whether it has changed.
+    pub(super) fn set_work(&mut self, work: Option<(String, Instant)>) -> bool {
+        let differs = self.work != work;
+        self.work = work;
         differs
     }
 
-    /// Sets whether the member waits. Afterwards the elapsed time starts again, so that it excludes the wait. Returns
-    /// whether it has changed.
-    pub(super) fn waits(&mut self, waits: bool, now: Instant) -> bool {
-        let before = std::mem::replace(&mut self.waits, waits);
-        if before && !waits {
+    /// Sets whether the member waits. When the wait ends, the elapsed time of the calls starts again, so that it
+    /// excludes the wait. Returns whether the value has changed.
+    pub(super) fn set_waiting(&mut self, is_waiting: bool, now: Instant) -> bool {
+        let before = std::mem::replace(&mut self.is_waiting, is_waiting);
+        if before && !is_waiting {
             for call in &mut self.calls {
                 call.since = now;
             }
         }
-        before != waits
+        before != is_waiting
     }
 
     pub(super) fn begin(&mut self, id: &str, header: &str, now: Instant) {
@@ -89,15 +90,15 @@ impl Activity {
     }
 
     /// Ends all activity. Returns whether there was any.
-    pub(super) fn rests(&mut self) -> bool {
-        let did = !self.calls.is_empty() || self.works.is_some();
-        (self.calls, self.works) = (Vec::new(), None);
-        did
+    pub(super) fn end_all(&mut self) -> bool {
+        let was_active = !self.calls.is_empty() || self.work.is_some();
+        (self.calls, self.work) = (Vec::new(), None);
+        was_active
     }
 
     /// The time of the next animation step.
     pub(super) fn next_step(&self, now: Instant) -> Option<Instant> {
-        let since = self.since().filter(|_| !self.waits)?;
+        let since = self.since().filter(|_| !self.is_waiting)?;
         let steps = now.saturating_duration_since(since).as_millis() / STEP.as_millis();
         let steps = u32::try_from(steps).unwrap_or(u32::MAX);
         Some(since + STEP * steps.saturating_add(1))
@@ -108,13 +109,13 @@ impl Activity {
             .iter()
             .map(|call| call.since)
             .min()
-            .or(self.works.as_ref().map(|(_, since)| *since))
+            .or(self.work.as_ref().map(|(_, since)| *since))
     }
 
     pub(super) fn rows(&self, columns: usize, now: Instant, accent: Style) -> Vec<Line> {
         let mut rows = Vec::new();
-        if let Some((what, since)) = &self.works
-            && !self.waits
+        if let Some((what, since)) = &self.work
+            && !self.is_waiting
             && self.calls.is_empty()
         {
             rows.push(self.row(what, *since, now, accent));
@@ -135,12 +136,12 @@ impl Activity {
         let for_ms = now.saturating_duration_since(since).as_millis();
         let step = for_ms / STEP.as_millis() % (SIGNS.len() as u128);
         let sign = match usize::try_from(step) {
-            Ok(step) if !self.waits => SIGNS[step],
+            Ok(step) if !self.is_waiting => SIGNS[step],
             Ok(_) | Err(_) => STILL,
         };
         let mut row = Line::of(accent, &format!("{sign} "));
-        if !self.waits && for_ms >= 1_000 {
-            // First, so that it is visible in a narrow pane.
+        if !self.is_waiting && for_ms >= 1_000 {
+            // The duration comes first, so that it is visible in a narrow pane.
             row.push(Style::DIM, &format!("{} s ", for_ms / 1_000));
         }
         row.push(Style::PLAIN, what);

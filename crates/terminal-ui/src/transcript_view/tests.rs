@@ -327,7 +327,7 @@ fn queued_output_is_bounded_in_bytes() {
 }
 
 #[test]
-fn calls_without_an_end_stop_at_rest() {
+fn rests_ends_running_calls() {
     let mut transcript = transcript(80);
     transcript.open("/help lists the commands");
     let now = Instant::now();
@@ -408,7 +408,7 @@ fn a_key_on_the_first_page_shows_a_hint() {
 
 /// An event of a transcript view.
 #[derive(Debug, Clone)]
-enum Happens {
+enum ViewEvent {
     Spoken(String),
     Thought(String),
     Lines(String),
@@ -424,7 +424,7 @@ enum Happens {
     Read(Vec<u8>),
 }
 
-fn happens() -> impl Strategy<Value = Happens> {
+fn view_events() -> impl Strategy<Value = ViewEvent> {
     let text = "[-#>|`* a1名é\u{301}👩\u{200d}\u{fe0f}\n\t\r\u{1b}\\[;\u{7}\u{9b}\u{202e}]{0,40}";
     let size = || (0_u16..100, 0_u16..30);
     let typed = proptest::collection::vec(
@@ -435,19 +435,19 @@ fn happens() -> impl Strategy<Value = Happens> {
         0..20,
     );
     prop_oneof![
-        text.prop_map(Happens::Spoken),
-        text.prop_map(Happens::Thought),
-        text.prop_map(Happens::Lines),
-        text.prop_map(Happens::Diff),
-        text.prop_map(Happens::Begins),
-        text.prop_map(Happens::Prints),
-        text.prop_map(Happens::Ends),
-        Just(Happens::Asks),
-        Just(Happens::Paints),
-        size().prop_map(|(columns, rows)| Happens::Fits(columns, rows)),
-        size().prop_map(|(columns, rows)| Happens::Moves(columns, rows)),
-        Just(Happens::StepsAside),
-        typed.prop_map(Happens::Read),
+        text.prop_map(ViewEvent::Spoken),
+        text.prop_map(ViewEvent::Thought),
+        text.prop_map(ViewEvent::Lines),
+        text.prop_map(ViewEvent::Diff),
+        text.prop_map(ViewEvent::Begins),
+        text.prop_map(ViewEvent::Prints),
+        text.prop_map(ViewEvent::Ends),
+        Just(ViewEvent::Asks),
+        Just(ViewEvent::Paints),
+        size().prop_map(|(columns, rows)| ViewEvent::Fits(columns, rows)),
+        size().prop_map(|(columns, rows)| ViewEvent::Moves(columns, rows)),
+        Just(ViewEvent::StepsAside),
+        typed.prop_map(ViewEvent::Read),
     ]
 }
 
@@ -493,7 +493,7 @@ proptest! {
 
     /// For any output, any keystrokes and any size.
     #[test]
-    fn any_events_paint_within_the_screen(all in proptest::collection::vec(happens(), 0..40)) {
+    fn any_events_paint_within_the_screen(all in proptest::collection::vec(view_events(), 0..40)) {
         let mut transcript = transcript(80);
         transcript.open("/help lists the commands");
         let mut reader = crate::keys::Reader::default();
@@ -501,25 +501,25 @@ proptest! {
         for it in all {
             let mut bytes = Vec::new();
             match it {
-                Happens::Spoken(text) => transcript.say(Words::Spoken, &text),
-                Happens::Thought(text) => transcript.say(Words::Thought, &text),
-                Happens::Lines(text) => transcript.lines(Tone::Plain, &text),
-                Happens::Diff(text) => transcript.lines(Tone::Diff, &text),
-                Happens::Begins(text) => transcript.begin_call("c", &text, now),
-                Happens::Prints(text) => transcript.printed("c", &text),
-                Happens::Ends(text) => transcript.end_call("c", &call::first_line(&text, true), Some(&text), &text),
-                Happens::Asks => transcript.ask(request(), Channel::Pane),
-                Happens::Paints => {
+                ViewEvent::Spoken(text) => transcript.say(Words::Spoken, &text),
+                ViewEvent::Thought(text) => transcript.say(Words::Thought, &text),
+                ViewEvent::Lines(text) => transcript.lines(Tone::Plain, &text),
+                ViewEvent::Diff(text) => transcript.lines(Tone::Diff, &text),
+                ViewEvent::Begins(text) => transcript.begin_call("c", &text, now),
+                ViewEvent::Prints(text) => transcript.printed("c", &text),
+                ViewEvent::Ends(text) => transcript.end_call("c", &call::first_line(&text, true), Some(&text), &text),
+                ViewEvent::Asks => transcript.ask(request(), Channel::Pane),
+                ViewEvent::Paints => {
                     bytes = transcript.paint(now);
                     transcript.was_painted(now);
                 }
-                Happens::Fits(columns, rows) => transcript.fit((columns, rows)),
-                Happens::Moves(columns, rows) => transcript.moved((columns, rows)),
-                Happens::StepsAside => {
+                ViewEvent::Fits(columns, rows) => transcript.fit((columns, rows)),
+                ViewEvent::Moves(columns, rows) => transcript.moved((columns, rows)),
+                ViewEvent::StepsAside => {
                     bytes = transcript.step_aside();
                     transcript.step_in(Some("title"));
                 }
-                Happens::Read(bytes) => {
+                ViewEvent::Read(bytes) => {
                     let keys = reader.read(&bytes);
                     transcript.press(&keys, now);
                 }

@@ -1,4 +1,5 @@
-//! Background commands. Each has a task that follows it, and is kept until its output was read. Called by `bash`,
+//! Background commands. For each job, a task reads the output and waits for the exit. An exited job is kept, so that
+//! its output can still be read; beyond [`KEPT_MAX`] jobs, the oldest exited one is dropped. Called by `bash`,
 //! `bash_output` and `bash_kill`. When the last of these tools is dropped, all jobs are terminated.
 
 use std::collections::BTreeMap;
@@ -110,7 +111,7 @@ impl Job {
         let printed_to = Arc::clone(&capture);
         let task = tokio::spawn(async move {
             let stop = async {
-                // The sender is dropped with the job, which must stop the program too.
+                // An error means that the job, which owns the sender, was dropped: stop the program then too.
                 let _stopped = stop_receiver.wait_for(|stop| *stop).await;
             };
             let ended = program
@@ -141,10 +142,9 @@ impl Job {
     /// Waits at most `wait` for new output or the exit. Returns the output since the last call and the state.
     pub(super) async fn output(&self, wait: Duration) -> (String, String) {
         let mut progress = self.progress.clone();
-        let anything =
-            progress.wait_for(|ended| ended.is_some() || lock(&self.capture).has_unread());
-        // After a timeout, return what has been printed so far.
-        let _waited = tokio::time::timeout(wait, anything).await;
+        let news = progress.wait_for(|ended| ended.is_some() || lock(&self.capture).has_unread());
+        // After a timeout, return the output so far.
+        let _waited = tokio::time::timeout(wait, news).await;
         let state = match &*self.progress.borrow() {
             Some(ended) => ended.clone(),
             None => "running".to_owned(),

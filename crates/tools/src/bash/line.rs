@@ -14,7 +14,7 @@ pub(super) struct Line {
     pub(super) args: Vec<OsString>,
     /// Replaces the member's working directory.
     pub(super) directory: Option<PathBuf>,
-    /// Remove variables from the environment that run code or change the meaning of a word.
+    /// Remove the environment variables with which bash would run other code than these words.
     strict: bool,
 }
 
@@ -28,8 +28,8 @@ impl Line {
         }
     }
 
-    /// The words that the rule was matched against. The shell does not parse them again: its script refers to them by
-    /// position.
+    /// The words that the rule was matched against. The shell does not parse them again: its script contains only
+    /// positional parameters such as `"${1}"`.
     pub(super) fn words(run: RunnableView) -> Self {
         let mut script = String::new();
         let mut words: Vec<String> = Vec::new();
@@ -59,7 +59,8 @@ impl Line {
 
     /// Returns the environment of the shell.
     pub(super) fn env(&self, env: &[(OsString, OsString)]) -> Vec<(OsString, OsString)> {
-        // bash runs these scripts and functions before the command.
+        // bash runs the scripts that `BASH_ENV` and `ENV` name before the command, and a function that it imports from
+        // `BASH_FUNC_NAME%%` instead of the program NAME.
         let runs_code = |name: &OsString| {
             let name = name.as_encoded_bytes();
             name == b"BASH_ENV" || name == b"ENV" || name.starts_with(b"BASH_FUNC_")
@@ -128,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn the_script_contains_no_word() {
+    fn the_script_refers_to_words_by_position() {
         let mut first = command(&["a b", "$(x)", "';'"]);
         first.redirects = vec![
             RunnableRedirect {

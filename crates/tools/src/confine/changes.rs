@@ -27,16 +27,17 @@ const ENTRIES_MIN: usize = 2_000;
 const REPORTED_MAX: usize = 20;
 const REPORTED_OF_ONE: usize = 3;
 
-/// The paths that the sandbox protects, which need no report.
+/// The protected paths of one run of a command: those that the sandbox protects need no report, the others are checked.
 #[derive(Debug, Default)]
-pub(super) struct Kept {
+pub(super) struct ProtectedPaths {
     /// Protected paths that existed.
     pub(super) protected: Vec<PathBuf>,
-    /// Paths that did not exist, while their placeholder is in place: the user may have removed it.
+    /// Paths for which the sandbox creates placeholders. A path needs no report only while its placeholder is still in
+    /// place: the user may have removed it.
     pub(super) absent: Vec<Absent>,
-    /// Links, which the sandbox cannot protect: a link, or a directory on the way to its target, can be replaced.
+    /// Links, which the sandbox cannot protect: a command can replace a link, or a directory on its target's path.
     pub(super) links: Vec<Link>,
-    /// Paths that are protected besides the list.
+    /// Protected paths that are not in the lists of [`agent_team_policy::protected`].
     pub(super) others: Vec<KeptPath>,
 }
 
@@ -67,7 +68,7 @@ pub(super) struct Changes {
     pub(super) is_partial: bool,
 }
 
-impl Kept {
+impl ProtectedPaths {
     fn covers(&self, path: &Path) -> bool {
         let mut absent = self.absent.iter().filter(|absent| absent.path == path);
         self.protected.iter().any(|kept| kept == path) || absent.any(Absent::is_placeholder)
@@ -75,7 +76,7 @@ impl Kept {
 }
 
 /// Finds the changes since `start`.
-pub(super) fn find_since(project: &Path, start: SystemTime, kept: &Kept) -> Changes {
+pub(super) fn find_since(project: &Path, start: SystemTime, kept: &ProtectedPaths) -> Changes {
     let mut walk = Walk {
         project,
         start,
@@ -87,7 +88,7 @@ pub(super) fn find_since(project: &Path, start: SystemTime, kept: &Kept) -> Chan
     };
     walk.links();
     for other in &kept.others {
-        walk.all(other.path.clone());
+        walk.check_tree(other.path.clone());
     }
     walk.directories();
     walk.changes()
@@ -96,7 +97,7 @@ pub(super) fn find_since(project: &Path, start: SystemTime, kept: &Kept) -> Chan
 struct Walk<'a> {
     project: &'a Path,
     start: SystemTime,
-    kept: &'a Kept,
+    kept: &'a ProtectedPaths,
     end: Instant,
     entries: usize,
     found: Vec<PathBuf>,
@@ -118,7 +119,7 @@ impl Walk<'_> {
         }
     }
 
-    /// Counts an entry before it is checked, and returns whether a limit is reached.
+    /// Returns whether a limit is reached, and if so, marks the report as partial. Called before each entry is checked.
     fn is_over(&mut self) -> bool {
         let is_over = self.found.len() >= REPORTED_MAX
             || self.entries >= ENTRIES_MAX
@@ -127,8 +128,8 @@ impl Walk<'_> {
         is_over
     }
 
-    /// Checks the links among the project's own protected paths. Renaming a directory on the way changes a link's
-    /// target without changing the link's ctime.
+    /// Checks the links among the project's own protected paths. Renaming a directory on the target's path changes a
+    /// link's target without changing the link's ctime.
     fn links(&mut self) {
         for link in &self.kept.links {
             match link.has_other_target() {
@@ -152,7 +153,7 @@ impl Walk<'_> {
                 if name == GIT_DIRECTORY {
                     self.git(&path);
                 } else if PROJECT.iter().any(|protected| name == protected.path) {
-                    self.all(path);
+                    self.check_tree(path);
                 } else if is_directory {
                     queue.push_back(path);
                 }
@@ -171,7 +172,8 @@ impl Walk<'_> {
             }
             return;
         }
-        // Renaming a directory to `.git` changes its ctime and not its mtime; each commit changes both.
+        // Renaming a directory to `.git` changes its ctime and not its mtime; each commit changes both. So a new ctime
+        // counts only if the mtime is old.
         if time(found.mtime(), found.mtime_nsec()) < self.start {
             self.check(git);
         }
@@ -180,7 +182,7 @@ impl Walk<'_> {
 
     fn git_files(&mut self, git: &Path) {
         for protected in GIT {
-            self.all(git.join(protected.path));
+            self.check_tree(git.join(protected.path));
         }
         for entry in fs::read_dir(git.join("worktrees"))
             .into_iter()
@@ -204,7 +206,7 @@ impl Walk<'_> {
     ///
     /// A directory is reported if its own ctime changed and no file in it is reported: files keep their times when
     /// their directory is renamed into place.
-    fn all(&mut self, path: PathBuf) {
+    fn check_tree(&mut self, path: PathBuf) {
         let enough = self.found.len() + REPORTED_OF_ONE;
         let mut directories = Vec::new();
         let mut stack: Vec<PathBuf> = self.target(&path).into_iter().collect();
@@ -228,7 +230,7 @@ impl Walk<'_> {
                 self.check(&path);
             }
         }
-        // Inner directories come later in the list.
+        // Check inner directories first, which come later in the list: a reported one covers its parents.
         for directory in directories.into_iter().rev() {
             if !self.found.iter().any(|found| found.starts_with(&directory)) {
                 self.check(&directory);
@@ -295,7 +297,7 @@ mod tests {
         for name in ["a", "b", "c"] {
             fs::write(project.path().join(name), "").unwrap();
         }
-        let kept = Kept::default();
+        let kept = ProtectedPaths::default();
         let walk = |entries| Walk {
             project: project.path(),
             start: SystemTime::UNIX_EPOCH,

@@ -252,7 +252,7 @@ const SECRET_VARIABLES: [&str; 16] = [
     "XDG_STATE_HOME",
 ];
 
-/// System files that only root can read. Hidden if the worker runs as root.
+/// System files that usually only root can read. Hidden if the worker can read them.
 const OF_ROOT: [&str; 8] = [
     "/etc/NetworkManager/system-connections",
     "/etc/gshadow",
@@ -284,7 +284,8 @@ pub(super) struct View {
 /// The home directories and the user's settings for them.
 #[derive(Debug, Clone, Default)]
 pub struct User {
-    /// The home directory of the user's account, and `HOME` if it differs. Canonical.
+    /// The home directory of the user's account, and `HOME` of this process and of `environment` if they differ.
+    /// Canonical.
     pub homes: Vec<PathBuf>,
     /// The user's own variables, without those of a team file.
     pub environment: Vec<(OsString, OsString)>,
@@ -353,16 +354,17 @@ impl User {
                 .collect();
             view.hidden.extend(secrets);
         }
-        view.hidden.extend(self.elsewhere());
+        view.hidden.extend(self.other_secrets());
         let in_hidden = |link: &Path| {
-            let around = |places: &[PathBuf]| places.iter().any(|place| link.starts_with(place));
-            around(&view.hidden) && !around(&view.readable)
+            let is_below = |paths: &[PathBuf]| paths.iter().any(|path| link.starts_with(path));
+            is_below(&view.hidden) && !is_below(&view.readable)
         };
         view.links.retain(|(link, _)| in_hidden(link));
         view
     }
 
-    /// Directories below this home directory that the user's variables contain: `PATH` entries and toolchains.
+    /// Directories below this home directory that the user's variables name, without secrets: `PATH` entries and
+    /// toolchains.
     fn toolchains(&self, home: &Path) -> impl Iterator<Item = PathBuf> {
         let path = self.variable("PATH").unwrap_or_default();
         let named = TOOLCHAINS.iter().filter_map(|name| self.variable(name));
@@ -375,8 +377,8 @@ impl User {
         all.filter(move |path| path.starts_with(home) && path != home && !is_secret(path))
     }
 
-    /// Secrets outside the home directory.
-    fn elsewhere(&self) -> Vec<PathBuf> {
+    /// Secrets that the user's variables name, and readable secrets of root.
+    fn other_secrets(&self) -> Vec<PathBuf> {
         let named = SECRET_VARIABLES
             .iter()
             .filter_map(|name| self.variable(name));
@@ -404,14 +406,14 @@ impl User {
     }
 }
 
-/// Returns whether a directory contains programs of the system.
-pub(super) fn is_system(place: &Path) -> bool {
+/// Returns whether a directory is or contains one of [`SYSTEM`].
+pub(super) fn is_system(directory: &Path) -> bool {
     let mut system = SYSTEM.iter().map(Path::new);
-    system.any(|system| system.starts_with(place))
+    system.any(|system| system.starts_with(directory))
 }
 
-/// Exposes a path and the links that lead to it. A link is not followed if a command could have created it, or if its
-/// target contains a path of `never`.
+/// Exposes a path and the links that lead to it. Exposes nothing if the path or a link on it is in `writable`, where a
+/// command could have created it, or if the resolved path contains a path of `never` or of the system.
 fn expose(view: &mut View, mut path: PathBuf, never: &[PathBuf], writable: &[PathBuf]) {
     let mut links = Vec::new();
     for _ in 0..LINKS_MAX {
@@ -427,8 +429,8 @@ fn expose(view: &mut View, mut path: PathBuf, never: &[PathBuf], writable: &[Pat
             return;
         };
         let rest = path.strip_prefix(&link).unwrap_or(Path::new(""));
-        let leads = link.parent().unwrap_or(Path::new("/")).join(&target);
-        path = CallPath::lexical(&leads, rest);
+        let resolved = link.parent().unwrap_or(Path::new("/")).join(&target);
+        path = CallPath::lexical(&resolved, rest);
         links.push((link, target));
     }
 }

@@ -5,12 +5,12 @@
 //! |---|---|---|
 //! | open files, file size | one process, one file | the kernel |
 //! | processes | all commands of the member | the kernel (not for root), and polling here |
-//! | memory | all commands of the member | polling here: the kernel's limit is per process and breaks sanitizers |
+//! | memory | all commands of the member | polling here: `RLIMIT_AS` is per process and breaks sanitizers |
 //! | `/tmp` under bubblewrap | one command | the kernel |
 //! | free disk space | the machine | polling here, before and during a command |
 //! | memory, processes, processor time | all commands of the member | the kernel, where a control group is delegated |
 //!
-//! Polling is twice a second, so a command can exceed a limit for that long. When the commands of a member exceed a
+//! Polling is twice a second, so a command can exceed a limit for half a second. When the commands of a member exceed a
 //! limit together, the one with the largest usage is killed.
 
 use std::fmt;
@@ -79,8 +79,8 @@ pub(crate) struct Watch {
     /// The usage of this command; part of `commands` as long as a clone exists.
     usage: Arc<Mutex<Usage>>,
     commands: Commands,
-    /// The directories it can write to.
-    places: Vec<PathBuf>,
+    /// The directories whose free disk space is checked.
+    directories: Vec<PathBuf>,
     /// The member's control group, and its event counters before the command.
     group: Option<(Arc<Group>, GroupEvents)>,
     /// The setting for an error message that the command has printed.
@@ -94,13 +94,13 @@ impl Commands {
         usage
     }
 
-    /// The sum over all commands, and whether `of` is the largest of them.
-    fn sum(&self, of: u64, measure: impl Fn(&Usage) -> u64) -> (u64, bool) {
+    /// The sum over all commands, and whether no command uses more than `own`.
+    fn sum(&self, own: u64, measure: impl Fn(&Usage) -> u64) -> (u64, bool) {
         let mut commands = lock(&self.0);
         commands.retain(|command| command.strong_count() > 0);
         let running = commands.iter().filter_map(Weak::upgrade);
         let all: Vec<u64> = running.map(|command| measure(&lock(&command))).collect();
-        (all.iter().sum(), all.iter().all(|used| *used <= of))
+        (all.iter().sum(), all.iter().all(|used| *used <= own))
     }
 }
 
@@ -145,8 +145,8 @@ impl Settings {
     }
 
     /// Returns whether the free space on the disk of one of these directories is below the setting.
-    fn is_full(&self, places: &[PathBuf]) -> bool {
-        let mut free = places.iter().filter_map(|place| free_bytes(place).ok());
+    fn is_full(&self, directories: &[PathBuf]) -> bool {
+        let mut free = directories.iter().filter_map(|path| free_bytes(path).ok());
         free.any(|free| free >> 20 < self.free_mib)
     }
 }
@@ -157,9 +157,9 @@ impl Watch {
     pub(super) fn new(
         settings: Settings,
         commands: &Commands,
-        places: Vec<PathBuf>,
+        directories: Vec<PathBuf>,
     ) -> io::Result<Watch> {
-        if settings.is_full(&places) {
+        if settings.is_full(&directories) {
             let text = settings.exceeded(Setting::FreeMib).to_string();
             return Err(io::Error::new(io::ErrorKind::StorageFull, text));
         }
@@ -167,7 +167,7 @@ impl Watch {
             settings,
             usage: commands.add(),
             commands: commands.clone(),
-            places,
+            directories,
             group: None,
             refused: None,
         })
@@ -191,7 +191,8 @@ impl Watch {
         (now.processes > before.processes).then_some(Setting::Processes)
     }
 
-    /// Checks the process table and the free disk space.
+    /// Measures this command's processes and memory, and checks the sums of the member's commands and the free disk
+    /// space.
     pub(crate) fn check(&self, leader: ProcessId) -> io::Result<Option<Exceeded>> {
         let tree = Tree {
             root: Some(leader),
@@ -213,25 +214,26 @@ impl Watch {
         if has_most && memory >> 20 > self.settings.memory_mib {
             return Ok(Some(self.settings.exceeded(Setting::MemoryMib)));
         }
-        let is_full = self.settings.is_full(&self.places);
+        let is_full = self.settings.is_full(&self.directories);
         Ok(is_full.then(|| self.settings.exceeded(Setting::FreeMib)))
     }
 
     /// Scans the command's output for error messages.
     pub(crate) fn scan(&mut self, bytes: &[u8]) {
-        let says = |text: &str| memchr::memmem::find(bytes, text.as_bytes()).is_some();
-        let mut refusals = REFUSALS.iter().filter(|(text, _)| says(text));
+        let contains = |text: &str| memchr::memmem::find(bytes, text.as_bytes()).is_some();
+        let mut refusals = REFUSALS.iter().filter(|(text, _)| contains(text));
         self.refused = self
             .refused
             .or(refusals.next().map(|(_, setting)| *setting));
     }
 
-    /// A hint that a limit may be the reason for a failure. A successful command can print the same text, as `grep`
-    /// does.
+    /// A hint that a limit may be the reason for a failure. `None` for a successful command: `grep`, for example, can
+    /// print the text of an error message.
     pub(crate) fn hint(&self, status: ExitStatus) -> Option<String> {
         if status.success() {
             return None;
         }
+        // A shell exits with 128 plus the number of the signal that killed its command.
         let signal = status.signal().or(status.code().map(|code| code - 128));
         let too_large = signal == Some(Signal::SIGXFSZ as i32);
         let of_signal = too_large.then_some(Setting::FileMib);
@@ -244,7 +246,7 @@ impl Watch {
 impl fmt::Display for Exceeded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let limit = self.limit;
-        let (what, name) = match self.setting {
+        let (quantity, name) = match self.setting {
             Setting::Processes => ("processes of all commands of a member", "processes"),
             Setting::MemoryMib => ("MiB of memory of all commands of a member", "memory_mib"),
             Setting::OpenFiles => ("open files in a process", "open_files"),
@@ -260,7 +262,7 @@ impl fmt::Display for Exceeded {
         };
         write!(
             f,
-            "more than {limit} {what}; the user can raise the limit with {name} = N in [sandbox] of config.toml"
+            "more than {limit} {quantity}; the user can raise the limit with {name} = N in [sandbox] of config.toml"
         )
     }
 }

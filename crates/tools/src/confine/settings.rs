@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use agent_team_system::limits::memory_bytes;
 use serde::Deserialize;
 
-/// What the user sets for the sandbox of every team.
+/// The user's sandbox settings, for every team.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {

@@ -9,7 +9,7 @@ const FILE_LINES: usize = 50_000;
 /// The number of bytes of a line that are compared or shown.
 const LINE_MAX: usize = 200;
 
-/// The smallest similarity at which two lines are taken to be the same.
+/// The smallest similarity at which a line is shown although none is equal.
 const SIMILARITY_MIN: f64 = 0.6;
 
 /// Returns a hint, with the most similar lines if there are any.
@@ -21,19 +21,20 @@ pub(super) fn hint(bytes: &[u8], old: &str) -> String {
         return "It contains no similar text: read it again".to_owned();
     };
     let end = (at + wanted.len()).min(lines.len());
-    let why = if same == wanted.len() {
+    let advice = if same == wanted.len() {
         "It differs only in white space"
     } else {
         "Copy the text from there"
     };
-    let mut hint = format!("The most similar text is at line {}. {why}:\n", at + 1);
+    let mut hint = format!("The most similar text is at line {}. {advice}:\n", at + 1);
     for (number, line) in lines[at..end].iter().enumerate() {
         let _infallible = writeln!(hint, "{:>6}\t{}", at + 1 + number, cut(line));
     }
     hint
 }
 
-/// Finds the best match of the text, and the number of its lines that are equal there apart from white space.
+/// Returns the index of the line at which the text matches best, and the number of the text's lines that are equal
+/// there apart from white space. If all non-empty lines are equal, the empty ones count as well.
 fn best(lines: &[&str], wanted: &[&str]) -> Option<(usize, usize)> {
     let words = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
     let have: Vec<String> = lines.iter().map(|line| words(line)).collect();

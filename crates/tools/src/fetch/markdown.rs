@@ -148,7 +148,7 @@ impl Writer {
         }
     }
 
-    /// The next text begins at least this many lines below.
+    /// Requests this many newlines before the next text; within a table cell, a space.
     fn lines(&mut self, newlines: usize) {
         if self.cells > 0 {
             // A table cell has only one line.
@@ -222,10 +222,10 @@ impl Writer {
     }
 
     fn mark(&mut self, mark: &str, opens: bool) {
+        // A pending space belongs before an opening mark, but after a closing one.
         if opens {
             self.begin();
         }
-        // Write a pending space before the opening mark, and put the space after a word behind the closing mark.
         self.put(mark);
     }
 
@@ -335,7 +335,7 @@ impl Writer {
         }
     }
 
-    /// Writes the separator line after the first row: Markdown recognizes a table by it.
+    /// Ends a row. After the first row, writes the separator line by which Markdown recognizes a table.
     fn end_row(&mut self) {
         let cells = std::mem::take(&mut self.cells);
         if cells == 0 {
@@ -360,7 +360,7 @@ fn attribute(tag: &Tag, name: &str) -> Option<String> {
     Some(attribute.value.to_string())
 }
 
-/// Returns whether the target is on another page and has a scheme other than `javascript:`.
+/// Returns whether the target is on another page, and is a web or mail address.
 fn leads_elsewhere(target: &Url, base: &Url) -> bool {
     let page = |url: &Url| {
         let mut url = url.clone();
@@ -374,7 +374,7 @@ fn leads_elsewhere(target: &Url, base: &Url) -> bool {
 mod tests {
     use super::*;
 
-    fn of(html: &str) -> String {
+    fn convert(html: &str) -> String {
         let base = Url::parse("https://example.com/docs/").unwrap();
         let (text, whole) = markdown(html, &base);
         assert!(whole);
@@ -393,7 +393,7 @@ mod tests {
                         .\nNext\n\n\
             * one\n  * in\n\n* two\n\n1. a\n2. b\n\n> q\n\n> r\n\n```\nlet a = 1;\n  b\n```\n\n\
             | k | v |\n|---|---|\n| a b | 1 |\n\nend\n\n---\n\n![pic]";
-        assert_eq!(of(page), expected);
+        assert_eq!(convert(page), expected);
     }
 
     #[test]

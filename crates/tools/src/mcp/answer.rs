@@ -6,8 +6,10 @@ use crate::capture::Capture;
 use crate::context::ToolContext;
 use crate::tool::ToolError;
 
-/// Converts a result, limited to the size for a model; a longer result is stored completely in a file, like a program's
-/// output.
+/// Converts a result, limited to the size for a model; a longer result is stored in a file, like a program's output.
+///
+/// # Errors
+/// If the server returned an error, requests more input, or returned a result of an unknown kind.
 pub(super) fn output(
     response: CallToolResponse,
     context: &ToolContext,
@@ -72,7 +74,7 @@ fn block(block: &ContentBlock) -> String {
     }
 }
 
-/// `data` is base64.
-fn placeholder(what: &str, kind: &str, data: &str) -> String {
-    format!("({what}, {kind}, {} bytes: not shown)", data.len() / 4 * 3)
+/// Describes content that is not shown. `data` is base64.
+fn placeholder(noun: &str, kind: &str, data: &str) -> String {
+    format!("({noun}, {kind}, {} bytes: not shown)", data.len() / 4 * 3)
 }

@@ -35,7 +35,7 @@ use crate::program::Program;
 use crate::tail::Tail;
 use crate::vt::Plain;
 
-/// The time limit of the handshake. A server that is downloaded first takes long.
+/// The time limit of the start, the handshake and the list of tools. Some commands download their server first.
 const START_LIMIT: Duration = Duration::from_secs(30);
 
 /// The number of bytes of a server's last output that are kept for an error.
@@ -47,7 +47,8 @@ const SHOWN: usize = 200;
 /// The largest number of pages of a tool list.
 const PAGES_MAX: usize = 50;
 
-/// After a failed handshake, the time to wait for the program's exit, so that the error can contain its exit status.
+/// After a failed handshake or call, the time to wait for the program's exit, so that the error can contain its exit
+/// status.
 const END_LIMIT: Duration = Duration::from_millis(500);
 
 /// The parameters of a connection, kept for reconnects.
@@ -155,8 +156,11 @@ impl Connection {
             || self.program.as_ref().is_some_and(ended)
     }
 
+    /// Calls a tool of the server.
+    ///
     /// # Errors
-    /// If there is no result. The reason continues a sentence that begins with the server's name.
+    /// If the server refuses the call or does not respond. The text continues a sentence that begins with the server's
+    /// name.
     pub(super) async fn call(
         &self,
         params: CallToolRequestParams,
@@ -209,13 +213,13 @@ fn client<'a>(variable: impl Fn(&str) -> Option<&'a str>) -> Result<reqwest::Cli
     proxies
         .into_iter()
         .fold(http_client::client(), |builder, proxy| builder.proxy(proxy))
-        // Reusing a connection whose last body was not read stalls briefly.
+        // A request stalls briefly if it reuses a connection whose last response body was not read.
         .pool_max_idle_per_host(0)
         .build()
         .map_err(|error| with_causes(&error))
 }
 
-/// Adds the program's exit status and last output to an error.
+/// Adds the program's last output to an error. If the program has exited, replaces the error by its exit status.
 async fn explained(why: String, program: Option<&ServerProgram>) -> String {
     let Some(program) = program else {
         return why;

@@ -7,7 +7,7 @@ use reqwest::header::{HeaderName, HeaderValue};
 /// Expands the variables in the headers' values.
 ///
 /// # Errors
-/// If a header cannot be sent. The error contains the header's name, never its value.
+/// If a variable is not set, or a header is invalid. The error contains the header's name, never its value.
 pub(super) fn expanded<'a>(
     headers: &BTreeMap<String, String>,
     variable: impl Fn(&str) -> Option<&'a str>,

@@ -15,8 +15,8 @@ use super::connection::{Connection, Endpoint};
 /// The largest number of consecutive quick reconnects.
 const QUICK_RECONNECTS_MAX: u32 = 3;
 
-/// A connection that lasted this long resets the count.
-const STEADY: Duration = Duration::from_secs(60);
+/// A reconnect this long after the previous one resets the count.
+const RESET_AFTER: Duration = Duration::from_secs(60);
 
 #[derive(Debug)]
 pub(super) struct Server {
@@ -59,8 +59,10 @@ impl Server {
         &self.origin.server.name
     }
 
+    /// Calls a tool of the server; reconnects first if the connection is gone.
+    ///
     /// # Errors
-    /// If there is no result.
+    /// If the server cannot be reached, refuses the call, or does not respond.
     pub(super) async fn call(
         &self,
         params: CallToolRequestParams,
@@ -78,7 +80,7 @@ impl Server {
         if !state.connection.is_gone() {
             return Ok(Arc::clone(&state.connection));
         }
-        if state.since.elapsed() >= STEADY {
+        if state.since.elapsed() >= RESET_AFTER {
             state.quick_reconnects = 0;
         }
         if state.quick_reconnects == QUICK_RECONNECTS_MAX {

@@ -32,7 +32,7 @@ struct Inbox {
     unread: VecDeque<DeliveredMessage>,
     /// Messages in tool results since [`Arrivals::taken_by_tool`] was last called.
     taken_by_tool: Vec<MessageId>,
-    /// Everything that arrived and is not acknowledged yet.
+    /// The messages that arrived and are not acknowledged yet.
     known: HashSet<MessageId>,
     /// Messages whose senders wait for a reply, until it is sent.
     awaiting_reply: BTreeMap<MessageId, Party>,
@@ -99,7 +99,7 @@ impl Arrivals {
         is_new
     }
 
-    /// The request is decided or withdrawn: a model that has not seen it does not need to.
+    /// Removes a request that was decided or withdrawn. A model that has not seen it does not need to see it.
     pub fn end_request(&self, id: RequestId) {
         let mut inbox = self.inbox();
         inbox.requests.retain(|request| request.id != id);
@@ -107,7 +107,7 @@ impl Arrivals {
         inbox.seen_before.remove(&id);
     }
 
-    /// A connection has started. It offers every pending request again; requests that it does not offer ended
+    /// Prepares for a new connection, which offers every pending request again. Requests that it does not offer ended
     /// meanwhile.
     pub fn reconnected(&self) {
         let mut inbox = self.inbox();
@@ -147,7 +147,8 @@ impl Arrivals {
         }
     }
 
-    /// Takes all unread messages, for a tool result or an engine's call.
+    /// Takes all unread messages, for a tool result or for an engine of the embedding program. Their ids are then
+    /// returned by [`Arrivals::taken_by_tool`].
     pub fn show(&self) -> Vec<DeliveredMessage> {
         let mut inbox = self.inbox();
         let messages: Vec<_> = inbox.unread.drain(..).collect();
@@ -168,8 +169,8 @@ impl Arrivals {
         senders
     }
 
-    /// Records that a message was sent. Unless it is a reply, returns a message to which one of its recipients awaits a
-    /// reply, each such message once: a sender that stopped waiting is not reported here.
+    /// Records that this member sent a message. If it is not a reply, returns a message to which one of the recipients
+    /// awaits a reply. Returns each such message only once: the worker is not notified when a sender stops waiting.
     pub(super) fn sent(&self, to: &[Party], reply_to: Option<MessageId>) -> Option<MessageId> {
         let mut inbox = self.inbox();
         if let Some(answered) = reply_to {

@@ -1,4 +1,4 @@
-//! What the team tools of one member share, and how one is made. Called by every team tool.
+//! The context that the team tools of one member share, and the constructors of these tools. Called by every team tool.
 
 use std::fmt;
 use std::pin::Pin;

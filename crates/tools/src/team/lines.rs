@@ -1,5 +1,5 @@
-//! Formats tasks, members and messages as lines that a model reads. Text by others is kept on one line, or is quoted
-//! below its own heading, so that a title cannot pass for another entry.
+//! Formats tasks, members and messages as lines that a model reads. Titles, results and reports are kept on one line,
+//! and the text of messages is quoted, so that no part of them can pass for another entry. Descriptions are not quoted.
 
 use std::fmt::Write;
 
@@ -15,7 +15,7 @@ const RESULT: usize = 240;
 /// The largest size, in bytes, of the note that replaces cut text.
 const CUT_NOTE_MAX: usize = 64;
 
-/// `T-3 in_progress by ada: Add validation; after T-1`.
+/// `T-3 blocked: Add validation; for ada; after T-1`.
 pub(super) fn task_line(task: &TaskView) -> String {
     let mut line = format!("{} {}", task.id, state_word(task));
     if let Some(owner) = &task.owner {
@@ -87,7 +87,7 @@ pub(super) fn task_details(task: &TaskView) -> String {
     text
 }
 
-/// `bob (worker): idle, for 4 s; last report: Added the tests`.
+/// `bob (worker): working on T-3; REASON; last report: Added the tests`.
 pub(super) fn member_line(member: &MemberView, me: &MemberName) -> String {
     let role = match member.lead {
         true => "lead".to_owned(),
@@ -225,7 +225,7 @@ pub(super) fn within(text: String, max: usize) -> String {
     without_middle(text, max.saturating_sub(CUT_NOTE_MAX))
 }
 
-/// Limits a text to `max` bytes by cutting out its middle. The note about the cut comes on top.
+/// Limits a text to `max` bytes by cutting out its middle. The note about the cut is not counted.
 pub fn without_middle(text: String, max: usize) -> String {
     if text.len() <= max {
         return text;

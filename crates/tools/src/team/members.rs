@@ -35,7 +35,7 @@ pub(super) fn tools_of_the_lead(team_context: &Arc<TeamContext>) -> [Box<dyn Too
         changing(
             team_context,
             "spawn_teammate",
-            "Add a teammate of a role. It runs in its own process and claims ready tasks from the board by itself. It \
+            "Add a teammate of a role. It works independently and claims ready tasks from the board by itself. It \
              knows its role, the team and its task, and nothing of your conversation.",
             spawn,
         ),
@@ -57,7 +57,7 @@ pub(super) fn tools_of_the_lead(team_context: &Arc<TeamContext>) -> [Box<dyn Too
             team_context,
             "deny_request",
             "Deny a teammate's permission request or reject its plan. You are notified of each request. Only the user \
-             can allow a request.",
+             can allow a request, unless you have allow_request.",
             deny,
         ),
         changing(

@@ -1,4 +1,5 @@
-//! `remember` and `recall`: JSON by key, shared by the whole team and emptied at the start of each run.
+//! `remember` and `recall`: JSON by key, shared by the whole team. The start of each run replaces the contents by the
+//! run's initial values, if it has any.
 
 use std::sync::Arc;
 

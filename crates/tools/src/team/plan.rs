@@ -14,11 +14,11 @@ use crate::permission::OpenRequest;
 use crate::supervisor_client::SupervisorClient;
 use crate::tool::{Tool, ToolError};
 
-/// The next step, appended to every text that reports that no plan is approved.
+/// The next step, appended to the texts about a plan that is missing, sent back, withdrawn or replaced.
 const PROPOSE: &str = "Read what you need to know, then call propose_plan. Until it is approved you may read, search, send \
                        messages and use the board, but change nothing.";
 
-/// Offered only to members that must plan first.
+/// Creates `propose_plan`. It is offered only to members that must plan first.
 pub fn plan_tool(client: &SupervisorClient, shared: &Shared) -> Box<dyn Tool> {
     changing(
         &TeamContext::new(client, shared),

@@ -1,7 +1,7 @@
 //! Wraps the tools of a member that must plan first: calls that change something are refused until its plan is
 //! approved.
 //!
-//! Each call asks the supervisor for the plan's state, so no outdated copy of it is used.
+//! Each such call asks the supervisor for the plan's state, so no outdated copy of it is used.
 
 use agent_team_llm::ToolSpec;
 use agent_team_policy::Action;
@@ -20,15 +20,15 @@ struct PlanFirst {
     client: SupervisorClient,
 }
 
-/// Wraps those of the tools that change something.
+/// Wraps all these tools. Calls that only read, or affect only the member's own state, pass without a plan.
 pub fn plan_first(tools: Vec<Box<dyn Tool>>, client: &SupervisorClient) -> Vec<Box<dyn Tool>> {
-    let around = |tool| -> Box<dyn Tool> {
+    let wrap = |tool| -> Box<dyn Tool> {
         Box::new(PlanFirst {
             tool,
             client: client.clone(),
         })
     };
-    tools.into_iter().map(around).collect()
+    tools.into_iter().map(wrap).collect()
 }
 
 impl PlanFirst {
@@ -36,12 +36,12 @@ impl PlanFirst {
         let one = OneMember {
             member: self.client.member.clone(),
         };
-        let progress = self.client.call::<MemberShow>(&one).await;
-        let progress = progress.map_err(|refusal| ToolError::Failed(refusal.message))?;
-        match progress.member.plan {
+        let shown = self.client.call::<MemberShow>(&one).await;
+        let shown = shown.map_err(|refusal| ToolError::Failed(refusal.message))?;
+        match shown.member.plan {
             Some(PlanView::Approved { .. }) => Ok(()),
             Some(plan) => Err(held_back(&plan_status(&plan))),
-            // A supervisor of another version.
+            // The supervisor has another version.
             None => Err(held_back("the supervisor reports no plan state for you")),
         }
     }

@@ -28,7 +28,7 @@ pub struct Briefing<'a> {
     pub cwd: &'a Path,
     /// Such as `linux x86_64`.
     pub platform: &'a str,
-    /// `2026-01-31`.
+    /// Such as `2026-01-31`.
     pub date: &'a str,
 }
 
@@ -170,7 +170,7 @@ fn identity(prompt: &mut String, briefing: &Briefing<'_>) {
         prompt.push('.');
     }
     prompt.push_str(
-        " Every member is a separate process; the user can watch and steer each of them.\n",
+        " Every member works independently; the user can watch and steer each of them.\n",
     );
 }
 
@@ -236,18 +236,18 @@ pub fn digest(client: &SupervisorClient, team: &TeamView, tasks: &[TaskView]) ->
     text
 }
 
-/// The listed tasks, and the number of tasks that are not listed.
+/// The lines of the shown tasks, and the number of all tasks that are not shown.
 fn capped<'a>(
     all: &[&TaskView],
     most: usize,
-    progress: impl Iterator<Item = &'a &'a TaskView>,
+    shown: impl Iterator<Item = &'a &'a TaskView>,
 ) -> String {
-    let mut lines: Vec<_> = progress.map(|task| task_line(task)).collect();
+    let mut lines: Vec<_> = shown.map(|task| task_line(task)).collect();
     if all.len() > most {
         let completed = all.iter().filter(|task| task.state == TaskState::Completed);
         let completed = match completed.count() {
             0 => String::new(),
-            count => format!(", of all {count} completed"),
+            count => format!(" ({count} of all finished tasks are completed)"),
         };
         lines.push(format!(
             "{} more are not listed here{completed}: call list_tasks to see them",

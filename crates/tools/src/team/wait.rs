@@ -4,7 +4,7 @@
 //! ```text
 //! poll ──► changes? ─► returned
 //!   ▲        │ none
-//!   └────────┴── a message or a request to decide arrives, 2 s have passed, or the time is up
+//!   └────────┴── a message or a request to decide arrives, 2 s have passed (tasks, members), or the time is up
 //! ```
 //! The end of a task, and other events for the lead, arrive as messages, which end the wait at once. Polling covers
 //! changes without a message: a member's connection receives no event stream.
@@ -43,9 +43,9 @@ pub(super) fn tool(team_context: &Arc<TeamContext>) -> Box<dyn Tool> {
             team_context,
             NAME,
             "Wait until there is something for you to act on; this costs nothing. tasks: one of them is completed, \
-             failed, cancelled or released. members: one of them is idle, held, stopped or unresponsive. messages: one \
-             has come. A message to you, and a teammate's request for permission, ends every wait. If nothing happens \
-             within the time, the result is the current state.",
+             failed, cancelled or released. members: one of them becomes idle, held, stopped or unresponsive. \
+             messages: one arrives. A message to you, and a teammate's request for permission, ends every wait. If \
+             nothing happens within the time, the result is the current state.",
             wait,
         );
     }
@@ -143,8 +143,8 @@ async fn wait(team_context: Arc<TeamContext>, args: Wait) -> Result<String, Tool
     }
     let until = Instant::now() + Duration::from_secs(seconds);
     let mut subject = WaitSubject::of(&team_context, args.subject, &args.ids).await?;
-    if let Some(over) = subject.nothing_left() {
-        return Ok(over);
+    if let Some(result) = subject.nothing_left() {
+        return Ok(result);
     }
     loop {
         // Register for arrivals before polling, so that an arrival in between is not missed.
@@ -152,7 +152,7 @@ async fn wait(team_context: Arc<TeamContext>, args: Wait) -> Result<String, Tool
         let mut changes = subject.poll(&team_context).await?;
         let senders = team_context.shared.arrivals.senders();
         if !senders.is_empty() {
-            changes.push(from(&senders));
+            changes.push(message_notice(&senders));
         }
         changes.extend(team_context.shared.arrivals.requests());
         if !changes.is_empty() {
@@ -162,12 +162,12 @@ async fn wait(team_context: Arc<TeamContext>, args: Wait) -> Result<String, Tool
         if now >= until {
             return Ok(subject.unchanged(seconds, &team_context.client.member));
         }
-        let pause = match subject {
+        let next_poll = match subject {
             WaitSubject::Messages => until,
             WaitSubject::Tasks(_) | WaitSubject::Members(_) => until.min(now + POLL_INTERVAL),
         };
         // After an arrival as well as after a timeout, poll again.
-        let _arrived = tokio::time::timeout_at(pause, arrived).await;
+        let _arrived = tokio::time::timeout_at(next_poll, arrived).await;
     }
 }
 
@@ -236,7 +236,7 @@ impl WaitSubject {
         ))
     }
 
-    /// Polls the items and returns what has changed.
+    /// Polls the items and returns a line for each change that ends the wait.
     async fn poll(&mut self, team_context: &TeamContext) -> Result<Vec<String>, ToolError> {
         let mut changes = Vec::new();
         match self {
@@ -257,7 +257,7 @@ impl WaitSubject {
                     let Some(now) = members.iter().find(|now| now.name == member.name) else {
                         continue;
                     };
-                    if now.state != member.state && is_resting(now.state) {
+                    if now.state != member.state && ends_wait(now.state) {
                         changes.push(member_line(now, &team_context.client.member));
                     }
                     *member = now.clone();
@@ -296,7 +296,7 @@ where
         .collect()
 }
 
-/// The current state of those of these tasks that were open.
+/// Requests the current state of the tasks that were open.
 async fn refreshed(
     team_context: &TeamContext,
     tasks: &[TaskView],
@@ -330,7 +330,7 @@ fn contains(members: &[MemberView], name: &MemberName) -> bool {
     members.iter().any(|member| member.name == *name)
 }
 
-/// A claim is not a change to report: no action follows from it.
+/// Returns whether a task has ended or was released. A claim does not end a wait: no action follows from it.
 fn is_task_change(before: &TaskView, now: &TaskView) -> bool {
     match now.state {
         TaskState::InProgress => false,
@@ -341,7 +341,9 @@ fn is_task_change(before: &TaskView, now: &TaskView) -> bool {
     }
 }
 
-fn is_resting(state: MemberState) -> bool {
+/// Returns whether a change to this state ends a wait for the member: the member has stopped working, so the lead can
+/// act.
+fn ends_wait(state: MemberState) -> bool {
     match state {
         MemberState::Idle
         | MemberState::Held
@@ -357,7 +359,7 @@ fn is_resting(state: MemberState) -> bool {
     }
 }
 
-fn from(senders: &[Party]) -> String {
+fn message_notice(senders: &[Party]) -> String {
     let senders: Vec<_> = senders.iter().map(ToString::to_string).collect();
     format!(
         "You have messages from {}; they are in your next step.",

@@ -3,14 +3,14 @@
 use agent_team_protocol::{ErrorCode, Generation, TaskId};
 use serde_json::{Value, json};
 
-use super::rig::{Rig, member, no, task, team, unexpected};
+use super::rig::{Rig, member, refusal, task, team, unexpected};
 
 fn answered(task: &Value, generation: u64) -> Value {
     json!({"task": task, "generation": generation, "overlaps": []})
 }
 
 #[tokio::test]
-async fn a_claim_is_kept_and_ends_the_task() {
+async fn a_claim_is_recorded_and_fences_the_completion() {
     let rig = Rig::new(false, |method, args| match method {
         "task/claim" => Ok(json!({"task": "T-3", "generation": 7, "overlaps": ["T-5"]})),
         "task/show" if args["task"] == "T-3" => Ok(task(
@@ -91,7 +91,9 @@ async fn only_an_owned_task_can_be_ended() {
 
 #[tokio::test]
 async fn a_lost_claim_is_removed() {
-    let rig = Rig::new(false, |_, _| Err(no(ErrorCode::StaleClaim, "bob has it")));
+    let rig = Rig::new(false, |_, _| {
+        Err(refusal(ErrorCode::StaleClaim, "bob has it"))
+    });
     rig.shared.claims.note(TaskId(1), Generation(1));
     let result = rig.refused("release_task", json!({"task": "T-1"})).await;
     assert!(result.contains("stale_claim"), "{result}");
@@ -101,7 +103,7 @@ async fn a_lost_claim_is_removed() {
     assert_eq!(
         rig.shared.claims.generation(TaskId(1)),
         Some(Generation(5)),
-        "an older one changes nothing"
+        "an older generation changes nothing"
     );
 }
 
@@ -243,7 +245,7 @@ async fn a_teammate_is_spawned_with_its_task() {
         "member/spawn" => {
             Ok(json!({"revision": 1, "member": member("bea", "reviewer", "launching", json!({}))}))
         }
-        "task/assign" => Err(no(ErrorCode::WrongState, "T-1 is completed")),
+        "task/assign" => Err(refusal(ErrorCode::WrongState, "T-1 is completed")),
         method => unexpected(method),
     });
     let input = json!({"role": "reviewer", "name": "bea", "instructions": "Be kind.", "tools": ["read"], "task": "T-1"});
@@ -294,7 +296,7 @@ async fn a_run_is_finished_with_its_answer() {
         if args["force"] == true {
             Ok(json!({"run": "R-1"}))
         } else {
-            Err(no(ErrorCode::WrongState, "T-2 is not finished"))
+            Err(refusal(ErrorCode::WrongState, "T-2 is not finished"))
         }
     });
     let result = rig.refused("finish", json!({"answer": "All done"})).await;

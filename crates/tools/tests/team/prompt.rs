@@ -91,7 +91,7 @@ fn a_digest_has_the_team_tasks_and_requests() {
         "- ada (worker): working on T-41",
         "# Open tasks\n- T-41 in_progress by ada: Task 41\n",
         "- T-40 completed: Task 40; result: result 40\n",
-        "- 10 more are not listed here, of all 40 completed",
+        "- 10 more are not listed here (40 of all finished tasks are completed)",
         "# Pending requests\n- 2 of ada\n",
     ] {
         assert!(digest.contains(part), "{part}\n---\n{digest}");

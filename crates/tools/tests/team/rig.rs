@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 pub(crate) struct Rig {
     pub(crate) shared: Shared,
     tools: Vec<Box<dyn Tool>>,
-    made: Arc<Mutex<Vec<(&'static str, Value)>>>,
+    recorded: Arc<Mutex<Vec<(&'static str, Value)>>>,
     context: ToolContext,
 }
 
@@ -48,8 +48,8 @@ impl Rig {
         };
         let (client, mut calls) =
             SupervisorClient::new(name.parse().unwrap(), role.parse().unwrap(), lead);
-        let made: Arc<Mutex<Vec<_>>> = Arc::default();
-        let record = Arc::clone(&made);
+        let recorded: Arc<Mutex<Vec<_>>> = Arc::default();
+        let record = Arc::clone(&recorded);
         tokio::spawn(async move {
             while let Some(call) = calls.recv().await {
                 let args: Value = serde_json::from_str(call.args.get()).unwrap();
@@ -68,7 +68,7 @@ impl Rig {
         Self {
             tools: team_tools(&client, &shared, &Permission::Ask(client.clone())),
             shared,
-            made,
+            recorded,
             context: context(),
         }
     }
@@ -94,9 +94,9 @@ impl Rig {
         self.run(name, input).await.unwrap_err().to_string()
     }
 
-    /// All calls since the last time, in order.
+    /// Takes the calls recorded so far, in order.
     pub(crate) fn calls(&self) -> Vec<(&'static str, Value)> {
-        std::mem::take(&mut self.made.lock().unwrap())
+        std::mem::take(&mut self.recorded.lock().unwrap())
     }
 }
 
@@ -113,7 +113,7 @@ fn context() -> ToolContext {
     }
 }
 
-pub(crate) fn no(code: ErrorCode, message: &str) -> Refusal {
+pub(crate) fn refusal(code: ErrorCode, message: &str) -> Refusal {
     Refusal::new(code, message).hint("do something else")
 }
 

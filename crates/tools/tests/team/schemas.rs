@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::rig::{Rig, no, unexpected};
+use super::rig::{Rig, refusal, unexpected};
 use agent_team_protocol::ErrorCode;
 
 const COMMON: [&str; 13] = [
@@ -51,8 +51,8 @@ async fn every_schema_is_closed_and_every_tool_is_described() {
         assert_eq!(spec.input["type"], "object", "{name}");
         assert_eq!(spec.input["additionalProperties"], false, "{name}");
         let text = spec.input.to_string();
-        for alien in ["\"$ref\"", "\"null\"", "\"anyOf\"", "\"title\":\""] {
-            assert!(!text.contains(alien), "{name}: {text}");
+        for unsupported in ["\"$ref\"", "\"null\"", "\"anyOf\"", "\"title\":\""] {
+            assert!(!text.contains(unsupported), "{name}: {text}");
         }
     }
 }
@@ -60,7 +60,7 @@ async fn every_schema_is_closed_and_every_tool_is_described() {
 #[tokio::test]
 async fn invalid_arguments_name_the_field_and_send_nothing() {
     let rig = Rig::new(true, |method, _| unexpected(method));
-    for (tool, input, says) in [
+    for (tool, input, expected) in [
         ("create_task", json!({}), "missing field `title`"),
         (
             "create_task",
@@ -140,7 +140,7 @@ async fn invalid_arguments_name_the_field_and_send_nothing() {
         ),
     ] {
         let result = rig.refused(tool, input.clone()).await;
-        assert!(result.contains(says), "{tool} {input}: {result}");
+        assert!(result.contains(expected), "{tool} {input}: {result}");
     }
     assert_eq!(rig.calls(), []);
 }
@@ -155,7 +155,7 @@ async fn a_refusal_has_a_reason_and_a_hint() {
             "call list_teammates to see the members",
         ),
     ] {
-        let rig = Rig::new(true, move |_, _| Err(no(code, "it cannot be")));
+        let rig = Rig::new(true, move |_, _| Err(refusal(code, "it cannot be")));
         let name = serde_json::to_value(code).unwrap();
         assert_eq!(
             rig.refused("spawn_teammate", json!({})).await,

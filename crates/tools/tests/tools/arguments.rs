@@ -84,11 +84,11 @@ async fn invalid_arguments_name_the_field_and_the_schema() {
             &["`items[0].state`", "`begun`", "in_progress"],
         ),
     ];
-    for (tool, input, said) in cases {
+    for (tool, input, expected) in cases {
         let error = rig.call(tool, input.clone()).await.unwrap_err();
         assert!(matches!(error, ToolError::Input(_)), "{error:?}");
-        for said in said {
-            assert!(error.to_string().contains(said), "{input}: {error}");
+        for part in expected {
+            assert!(error.to_string().contains(part), "{input}: {error}");
         }
     }
 }

@@ -8,14 +8,14 @@ use serde_json::json;
 
 use crate::context::Rig;
 
-/// Reads a pid that a command wrote, and watches the process.
+/// Reads a pid that a command wrote, and watches the process. Returns `None` if it has exited.
 fn watch(rig: &Rig, name: &str) -> Option<ExitWatch> {
     let pid: u32 = rig.content(name).trim().parse().unwrap();
     ExitWatch::open(ProcessId::of(pid).unwrap()?).unwrap()
 }
 
 /// All processes with this test's launch marker.
-fn left(rig: &Rig) -> Vec<ProcessId> {
+fn survivors(rig: &Rig) -> Vec<ProcessId> {
     let tree = Tree {
         marker: rig.env("AGENT_TEAM_LAUNCH").into_string().unwrap(),
         ..Tree::default()
@@ -65,7 +65,7 @@ async fn a_timeout_terminates_all_child_processes() {
         "{:?}",
         begun.elapsed()
     );
-    assert_eq!(left(&rig), []);
+    assert_eq!(survivors(&rig), []);
     for seconds in [0, 601] {
         let refusal = rig
             .refusal(
@@ -86,7 +86,7 @@ async fn leftover_daemons_are_terminated() {
     let text = rig.text("bash", json!({"command": command})).await;
     assert_eq!(text, "done\n(exit 0)");
     assert!(watch(&rig, "daemon").is_none());
-    assert_eq!(left(&rig), []);
+    assert_eq!(survivors(&rig), []);
 }
 
 #[tokio::test]
@@ -187,7 +187,7 @@ async fn endless_output_uses_bounded_memory_and_disk() {
     let after = agent_team_system::process::resident_bytes(std::process::id())
         .unwrap()
         .unwrap();
-    // The text that the test has collected, and little else.
+    // The test itself holds a copy of the shown output.
     assert!(after < before + 3 * shown, "{before} {after}");
 }
 
@@ -232,7 +232,7 @@ async fn jobs_are_terminated_with_their_member() {
         .text("bash_output", json!({"id": 3, "wait_seconds": 60}))
         .await;
     assert!(ended.contains("timed out after 1 s"), "{ended}");
-    let trees = left(&rig);
+    let trees = survivors(&rig);
     assert!(trees.len() >= 4, "{trees:?}");
     rig.tools.clear();
     for process in trees {

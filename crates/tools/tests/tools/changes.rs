@@ -24,7 +24,7 @@ async fn a_new_file_is_created_with_its_directories() {
         "{diff}"
     );
     assert_eq!(rig.content("a/b/c.txt"), "one\ntwo\n");
-    // A file that it wrote counts as read.
+    // A file that the model wrote counts as read.
     rig.text("write", json!({"path": "a/b/c.txt", "content": "three\n"}))
         .await;
     rig.text(
@@ -60,7 +60,7 @@ async fn an_unread_or_changed_file_is_not_overwritten() {
 }
 
 #[tokio::test]
-async fn a_replaced_file_keeps_its_mode_and_its_readers() {
+async fn a_replaced_file_keeps_its_mode_and_open_readers() {
     let rig = Rig::new();
     let path = rig.put("run.sh", "echo old\n");
     std::fs::set_permissions(&path, PermissionsExt::from_mode(0o751)).unwrap();
@@ -127,11 +127,11 @@ async fn an_edit_needs_a_unique_text_or_replaces_all() {
         diff.contains("-let a = 1;\n") && diff.contains("+let a = 3;\n"),
         "{diff}"
     );
-    for (old, new, said) in [("", "x", "`old` is empty"), ("c", "c", "the same")] {
+    for (old, new, expected) in [("", "x", "`old` is empty"), ("c", "c", "the same")] {
         let refusal = rig
             .refusal("edit", json!({"path": "a.rs", "old": old, "new": new}))
             .await;
-        assert!(refusal.contains(said), "{refusal}");
+        assert!(refusal.contains(expected), "{refusal}");
     }
 }
 
@@ -226,9 +226,9 @@ async fn binary_and_huge_files_are_not_edited() {
         let version = Version::of(&std::fs::metadata(&path).unwrap());
         rig.context.seen.lock().unwrap().insert(path, version);
     }
-    for (name, said) in [("binary", "is binary"), ("huge", "1073741824 bytes")] {
+    for (name, expected) in [("binary", "is binary"), ("huge", "1073741824 bytes")] {
         let edit = json!({"path": name, "old": "a", "new": "b"});
         let refusal = rig.refusal("edit", edit).await;
-        assert!(refusal.contains(said), "{refusal}");
+        assert!(refusal.contains(expected), "{refusal}");
     }
 }

@@ -1,4 +1,4 @@
-//! What a sandboxed command can and cannot do.
+//! The access of a sandboxed command to files, credentials and the network.
 
 use std::ffi::OsString;
 use std::fs;
@@ -18,11 +18,12 @@ use serde_json::json;
 
 use crate::context::Rig;
 
-/// With a home directory that contains a key, and a project that is a git repository. `None` without a sandbox.
+/// A rig with a sandbox, a home directory that contains a key, and a project that is a git repository. `None` if no
+/// sandbox is available.
 async fn confined() -> Option<Rig> {
     let mut rig = Rig::new();
-    for place in ["temporary", "ours", ".ssh", "code"] {
-        fs::create_dir(rig.outside(place)).unwrap();
+    for name in ["temporary", "ours", ".ssh", "code"] {
+        fs::create_dir(rig.outside(name)).unwrap();
     }
     fs::write(rig.outside(".ssh/id"), "secret").unwrap();
     fs::write(rig.outside("code/main.c"), "int main;").unwrap();
@@ -30,12 +31,12 @@ async fn confined() -> Option<Rig> {
     confine(&mut rig, Network::None);
     let printed = rig.text("bash", json!({ "command": "true" })).await;
     assert!(printed.contains("exit 0"), "{printed}");
-    let none = rig
+    let is_unavailable = rig
         .shown
         .lock()
         .unwrap()
         .contains("the sandbox is not available");
-    (!none).then_some(rig)
+    (!is_unavailable).then_some(rig)
 }
 
 pub(crate) fn ours(rig: &Rig) -> Directories {
@@ -46,7 +47,7 @@ pub(crate) fn ours(rig: &Rig) -> Directories {
     }
 }
 
-/// Creates the tools anew, as a new launch does.
+/// Replaces the tools by new ones with this confinement, as a new launch does.
 pub(crate) fn use_confinement(rig: &mut Rig, confinement: Confinement) {
     rig.tools = domain_tools(Options {
         permission: Permission::Bypass,
@@ -181,7 +182,7 @@ async fn a_gitdir_link_opens_no_directory_outside() {
     assert!(!rig.outside("code/made").exists(), "{printed}");
 }
 
-/// The best sandbox of this machine, and the one that it would use without bubblewrap.
+/// The best sandbox of this machine, and the one without bubblewrap if that is another.
 pub(crate) async fn sandboxes() -> Vec<Sandbox> {
     let path = std::env::var_os("PATH").unwrap();
     let mut found: Vec<Sandbox> = Vec::new();
@@ -219,14 +220,14 @@ pub(crate) async fn settle(rig: &Rig) {
 
 pub(crate) fn rig_with_home() -> Rig {
     let rig = Rig::new();
-    for place in ["temporary", "ours"] {
-        fs::create_dir(rig.outside(place)).unwrap();
+    for name in ["temporary", "ours"] {
+        fs::create_dir(rig.outside(name)).unwrap();
     }
     git(&rig.path(""), &["init", "-q"]);
     rig
 }
 
-/// Paths that a list of secrets missed, and one that no list can contain.
+/// `HIDDEN` contains paths that an earlier list of secrets missed, and one that no list can contain: `notes.txt`.
 #[tokio::test]
 async fn the_home_directory_is_hidden_except_for_a_list() {
     const HIDDEN: [&str; 37] = [
@@ -312,9 +313,9 @@ async fn the_users_settings_make_paths_readable() {
     let settings = Settings::read(&file).unwrap();
     for sandbox in sandboxes().await {
         let mut rig = rig_with_home();
-        for place in ["data", "real"] {
-            fs::create_dir(rig.outside(place)).unwrap();
-            fs::write(rig.outside(place).join("file"), format!("{place}\n")).unwrap();
+        for name in ["data", "real"] {
+            fs::create_dir(rig.outside(name)).unwrap();
+            fs::write(rig.outside(name).join("file"), format!("{name}\n")).unwrap();
         }
         symlink("real", rig.outside("link")).unwrap();
         rig.context.env.retain(|(name, _)| name != "HOME");
@@ -343,7 +344,7 @@ async fn the_users_settings_make_paths_readable() {
     }
 }
 
-/// bubblewrap hides known secrets; Landlock cannot, so commands need permission there.
+/// bubblewrap hides known secrets. Landlock cannot, so it does not start the command.
 #[tokio::test]
 async fn a_project_that_is_the_home_directory_shows_no_known_secret() {
     for sandbox in sandboxes().await {
@@ -418,7 +419,7 @@ async fn files_that_read_denies_are_hidden_from_commands() {
     }
 }
 
-/// Removing a mount point removes the mount in every namespace.
+/// Removing a mount point removes the mount in every namespace, so the sandbox cannot protect the path afterwards.
 #[tokio::test]
 async fn a_file_at_a_removed_placeholder_is_reported() {
     for sandbox in sandboxes().await.into_iter().filter(Sandbox::protects) {

@@ -25,15 +25,15 @@ pub(crate) struct Rig {
 impl Rig {
     pub(crate) fn new() -> Rig {
         let directory = tempfile::tempdir().unwrap();
-        let whole = directory.path().canonicalize().unwrap();
-        let (project, outputs) = (whole.join("project"), whole.join("outputs"));
-        for made in [&project, &outputs] {
-            std::fs::create_dir(made).unwrap();
+        let root = directory.path().canonicalize().unwrap();
+        let (project, outputs) = (root.join("project"), root.join("outputs"));
+        for path in [&project, &outputs] {
+            std::fs::create_dir(path).unwrap();
         }
         let launch = directory.path().file_name().unwrap().to_owned();
         let env = vec![
             ("PATH".into(), std::env::var_os("PATH").unwrap()),
-            ("HOME".into(), whole.clone().into()),
+            ("HOME".into(), root.into()),
             ("AGENT_TEAM_LAUNCH".into(), launch),
         ];
         Rig {

@@ -16,7 +16,7 @@ const PAGE: &str = "<html><head><title>T</title><style>p{}</style><script>alert(
     <ul><li>one</li><li>two</li></ul><pre>let a = 1;\n  let b = 2;</pre>\
     <table><tr><th>k</th><th>v</th></tr><tr><td>a</td><td>1</td></tr></table></body></html>";
 
-/// Serves until the test ends, and returns its URL.
+/// Starts a server that runs until the test ends, and returns its URL.
 async fn server() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -51,7 +51,7 @@ fn answer(path: &str) -> Vec<u8> {
         [head.as_bytes(), body].concat()
     };
     let ok = |kind: &str, body: &[u8]| full("200 OK", kind, "", body);
-    let moved = |to: &str| {
+    let redirect = |to: &str| {
         full(
             "302 Found",
             "text/plain",
@@ -64,10 +64,10 @@ fn answer(path: &str) -> Vec<u8> {
         "/json" => ok("application/json", b"{\"a\": 1}"),
         "/latin" => ok("text/plain; charset=ISO-8859-1", b"caf\xe9"),
         "/image" => ok("image/png", b"\x89PNG\0"),
-        "/moved" => moved("/page"),
-        "/away" => moved("http://elsewhere.invalid/page"),
-        "/loop" => moved("/loop"),
-        "/file" => moved("file:///etc/hostname"),
+        "/moved" => redirect("/page"),
+        "/away" => redirect("http://elsewhere.invalid/page"),
+        "/loop" => redirect("/loop"),
+        "/file" => redirect("file:///etc/hostname"),
         "/deep" => ok("text/html", "<div><b>x".repeat(200_000).as_bytes()),
         "/long" => ok("text/plain", "some line\n".repeat(600_000).as_bytes()),
         _ => full("404 Not Found", "text/plain", "", b"no such page"),
@@ -105,7 +105,7 @@ async fn html_becomes_markdown_and_text_is_unchanged() {
 async fn failed_fetches_report_clear_errors() {
     let rig = Rig::new();
     let base = server().await;
-    for (url, said) in [
+    for (url, expected) in [
         (
             format!("{base}/none"),
             "returned 404 Not Found\nno such page",
@@ -118,7 +118,7 @@ async fn failed_fetches_report_clear_errors() {
         ("http://127.0.0.1:1/".into(), "cannot reach http://127"),
     ] {
         let refusal = rig.refusal("fetch", json!({"url": url})).await;
-        assert!(refusal.contains(said), "{url}: {refusal}");
+        assert!(refusal.contains(expected), "{url}: {refusal}");
     }
 }
 

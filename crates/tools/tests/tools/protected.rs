@@ -154,8 +154,8 @@ async fn nested_protected_files_are_reported() {
             "mkdir -p deep/er/.vscode; echo {} > deep/er/.vscode/tasks.json; git init -q sub";
         let printed = rig.text("bash", json!({ "command": command })).await;
         assert!(printed.contains("warning: "), "{sandbox}: {printed}");
-        for made in ["deep/er/.vscode/tasks.json", "sub/.git/config"] {
-            assert!(printed.contains(made), "{sandbox}: {printed}");
+        for path in ["deep/er/.vscode/tasks.json", "sub/.git/config"] {
+            assert!(printed.contains(path), "{sandbox}: {printed}");
         }
         assert!(!printed.contains("settings.json"), "{sandbox}: {printed}");
         let shown = rig.shown.lock().unwrap().clone();

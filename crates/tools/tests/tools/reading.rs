@@ -59,10 +59,10 @@ async fn a_long_file_is_read_page_by_page() {
             "{text}"
         );
         pages += 1;
-        let Some(on) = text.split("offset ").nth(1) else {
+        let Some(offset) = text.split("offset ").nth(1) else {
             break;
         };
-        next = on.trim_end_matches([')', '\n']).parse().unwrap();
+        next = offset.trim_end_matches([')', '\n']).parse().unwrap();
     }
     assert!(pages > 1, "{pages}");
     rig.put("wide", "x".repeat(100_000));
@@ -71,7 +71,7 @@ async fn a_long_file_is_read_page_by_page() {
 }
 
 #[tokio::test]
-async fn non_text_files_have_a_hint() {
+async fn unreadable_files_have_a_hint() {
     let rig = Rig::new();
     rig.put("image", b"\x89PNG\0\0\0");
     let binary = rig.refusal("read", json!({"path": "image"})).await;
@@ -129,7 +129,7 @@ async fn pipes_and_sockets_are_refused_without_blocking() {
     );
 }
 
-/// Every path out of the project, for an existing file and a missing one.
+/// Paths that lead out of the project, to existing and to missing files, and invalid paths.
 fn ways_out(rig: &Rig) -> Vec<String> {
     let secret = rig.outside("secret");
     std::fs::write(&secret, "secret\n").unwrap();

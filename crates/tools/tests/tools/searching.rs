@@ -209,14 +209,14 @@ async fn a_link_swapped_for_a_directory_exposes_nothing() {
     }
     std::os::unix::fs::symlink(rig.outside("keys"), rig.path("link")).unwrap();
     let (directory, link) = (rig.path("around/x"), rig.path("link"));
-    let (over, exchanges) = (
+    let (stop, exchanges) = (
         Arc::new(AtomicBool::new(false)),
         Arc::new(AtomicU64::new(0)),
     );
     let racer = std::thread::spawn({
-        let (over, exchanges) = (Arc::clone(&over), Arc::clone(&exchanges));
+        let (stop, exchanges) = (Arc::clone(&stop), Arc::clone(&exchanges));
         move || {
-            while !over.load(Ordering::Relaxed) {
+            while !stop.load(Ordering::Relaxed) {
                 renameat_with(CWD, &directory, CWD, &link, RenameFlags::EXCHANGE).unwrap();
                 exchanges.fetch_add(1, Ordering::Relaxed);
             }
@@ -240,7 +240,7 @@ async fn a_link_swapped_for_a_directory_exposes_nothing() {
         let read = read.map_or_else(|error| error.to_string(), |output| output.text);
         assert!(!read.contains("needle outside"), "{read}");
     }
-    over.store(true, Ordering::Relaxed);
+    stop.store(true, Ordering::Relaxed);
     racer.join().unwrap();
     let exchanges = exchanges.load(Ordering::Relaxed);
     assert!(

@@ -6,7 +6,7 @@ use super::super::history::{Call, Evidence, Outcome};
 use super::{number, numbers, texts};
 use crate::Event;
 
-/// Sent messages by their text, each with the events that stored it.
+/// Compares the messages that clients sent, by their unique texts, with the events that stored and read them.
 pub(super) fn delivery(evidence: &Evidence) -> Vec<String> {
     let mut found = Vec::new();
     let mut stored: BTreeMap<&str, Vec<&Event>> = BTreeMap::new();

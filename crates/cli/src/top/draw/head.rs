@@ -49,10 +49,14 @@ pub(super) fn head(frame: &mut Frame<'_>, area: Rect, top: &Top, theme: Theme) {
         .filter(|it| it.state == MemberState::Working)
         .count();
     add(&format!("{working} working"), Style::DIM);
-    let waits = waiting(&team.members);
-    if waits > 0 {
-        let verb = if waits == 1 { "waits" } else { "wait" };
-        add(&format!("{waits} {verb} for you"), ATTENTION);
+    let waiting_members = waiting(&team.members);
+    if waiting_members > 0 {
+        let verb = if waiting_members == 1 {
+            "waits"
+        } else {
+            "wait"
+        };
+        add(&format!("{waiting_members} {verb} for you"), ATTENTION);
     }
     if !top.filter.is_empty() {
         add(&format!("only /{}", top.filter), ATTENTION);

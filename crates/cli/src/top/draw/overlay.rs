@@ -16,7 +16,10 @@ const HELP: [(&str, &str); 21] = [
     ("/", "filter by a text; esc clears the filter"),
     ("", ""),
     ("r", "open a request and answer it:"),
-    ("  y", "allow it once"),
+    (
+        "  y",
+        "allow it: once, or as default_scope of your settings",
+    ),
     ("  1-9", "allow the numbered rule for the whole team"),
     ("  n", "deny it"),
     ("  esc", "leave it pending"),

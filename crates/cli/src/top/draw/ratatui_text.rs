@@ -1,4 +1,4 @@
-//! Text of the user interface as ratatui draws it.
+//! Converts styles and lines of the user interface to those of ratatui, and draws lines.
 
 use agent_team_terminal_ui::line::Line;
 use agent_team_terminal_ui::style::{Style, Theme};

@@ -14,8 +14,8 @@ use crate::top::state::{Top, View};
 use crate::top::wrap::wrap;
 use crate::verb::audit::DecisionEntry;
 
-/// Draws one view below a line with the titles of `named`. Returns the number of lines by which it can be scrolled;
-/// only the selected view scrolls.
+/// Draws one view below a line with the titles of `named`. Returns the number of lines by which the view can be
+/// scrolled; only the selected view scrolls.
 pub(super) fn view(
     frame: &mut Frame<'_>,
     area: Rect,
@@ -43,13 +43,13 @@ pub(super) fn view(
                 Some(member) => format!("{member} has no output yet"),
                 None => "no member is selected".to_owned(),
             };
-            first(frame, body, &[Line::of(Style::DIM, &text)], 0, theme)
+            draw_from_top(frame, body, &[Line::of(Style::DIM, &text)], 0, theme)
         }
         View::Output => {
             let lines = top.output.lines().rev();
             let lines = lines.filter(|line| top.passes(&[line]));
             let rows = |line: &str| wrap(line, body.width.into()).map(plain).collect();
-            last(frame, body, lines.map(rows), scroll, theme)
+            draw_from_bottom(frame, body, lines.map(rows), scroll, theme)
         }
         View::Messages => {
             let messages = top.messages.iter().rev().filter(|it| {
@@ -57,7 +57,7 @@ pub(super) fn view(
                 top.passes(&[&from, &to, &it.text])
             });
             let rows = |it: &MessageView| message(it, body.width.into(), wall_ms);
-            last(frame, body, messages.map(rows), scroll, theme)
+            draw_from_bottom(frame, body, messages.map(rows), scroll, theme)
         }
     }
 }
@@ -72,8 +72,8 @@ fn titles(named: &[View], top: &Top, columns: u16) -> Line {
         let count = |count: usize| (count > 0).then(|| format!(" {count}"));
         let (title, detail) = match view {
             View::Output => {
-                let of = top.selected().filter(|_| !short);
-                ("output", of.map(|member| format!(" {member}")))
+                let member = top.selected().filter(|_| !short);
+                ("output", member.map(|member| format!(" {member}")))
             }
             View::Board => {
                 let tasks = top.team.tasks;
@@ -103,8 +103,9 @@ fn titles(named: &[View], top: &Top, columns: u16) -> Line {
     line
 }
 
-/// Draws the last rows of a list that is given newest first. Wraps only the entries that the scroll position needs.
-fn last(
+/// Draws the last rows of a list that starts with the newest entry. Wraps only the entries that the scroll position
+/// needs.
+fn draw_from_bottom(
     frame: &mut Frame<'_>,
     area: Rect,
     newest_first: impl Iterator<Item = Vec<Line>>,
@@ -120,22 +121,28 @@ fn last(
             break;
         }
     }
-    let scrolls = rows.len().saturating_sub(height);
-    let shown = rows.into_iter().skip(scroll.min(scrolls)).take(height);
+    let max_scroll = rows.len().saturating_sub(height);
+    let shown = rows.into_iter().skip(scroll.min(max_scroll)).take(height);
     let shown: Vec<_> = shown.collect();
     for (line, row) in shown.iter().rev().zip(area.rows()) {
         put(frame, row, line, theme);
     }
-    scrolls
+    max_scroll
 }
 
-/// Draws rows from the first on.
-fn first(frame: &mut Frame<'_>, area: Rect, rows: &[Line], scroll: usize, theme: Theme) -> usize {
-    let scrolls = rows.len().saturating_sub(usize::from(area.height));
-    for (line, row) in rows.iter().skip(scroll.min(scrolls)).zip(area.rows()) {
+/// Draws rows from the first on, below `scroll` skipped rows. Returns the largest useful `scroll`.
+fn draw_from_top(
+    frame: &mut Frame<'_>,
+    area: Rect,
+    rows: &[Line],
+    scroll: usize,
+    theme: Theme,
+) -> usize {
+    let max_scroll = rows.len().saturating_sub(usize::from(area.height));
+    for (line, row) in rows.iter().skip(scroll.min(max_scroll)).zip(area.rows()) {
         put(frame, row, line, theme);
     }
-    scrolls
+    max_scroll
 }
 
 fn plain(text: impl AsRef<str>) -> Line {
@@ -147,10 +154,10 @@ fn board(frame: &mut Frame<'_>, area: Rect, top: &Top, theme: Theme, scroll: usi
     let tasks = top.board();
     if tasks.is_empty() {
         let line = Line::of(Style::DIM, "the board is empty");
-        return first(frame, area, &[line], 0, theme);
+        return draw_from_top(frame, area, &[line], 0, theme);
     }
-    let scrolls = tasks.len().saturating_sub(usize::from(area.height));
-    let shown = tasks.into_iter().skip(scroll.min(scrolls));
+    let max_scroll = tasks.len().saturating_sub(usize::from(area.height));
+    let shown = tasks.into_iter().skip(scroll.min(max_scroll));
     let rows: Vec<Line> = shown
         .take(area.height.into())
         .map(|task| {
@@ -173,8 +180,8 @@ fn board(frame: &mut Frame<'_>, area: Rect, top: &Top, theme: Theme, scroll: usi
             line
         })
         .collect();
-    first(frame, area, &rows, 0, theme);
-    scrolls
+    draw_from_top(frame, area, &rows, 0, theme);
+    max_scroll
 }
 
 fn requests(frame: &mut Frame<'_>, area: Rect, top: &Top, theme: Theme, wall_ms: u64) -> usize {
@@ -193,10 +200,10 @@ fn requests(frame: &mut Frame<'_>, area: Rect, top: &Top, theme: Theme, wall_ms:
     }
     let end = match rows.as_slice() {
         [] => "no pending requests · d shows decided ones",
-        _ => "r opens the first one to answer it · d shows decided ones",
+        _ => "r opens a request to answer it · d shows decided ones",
     };
     rows.push(Line::of(Style::DIM, end));
-    first(frame, area, &rows, top.scroll, theme)
+    draw_from_top(frame, area, &rows, top.scroll, theme)
 }
 
 fn decisions(
@@ -211,16 +218,16 @@ fn decisions(
         Style::DIM,
         "newest decisions first · d shows pending",
     )];
-    for it in decided {
-        let member = it.member.as_ref().map_or("?", |member| member.as_str());
-        if !top.passes(&[member, &it.how, &it.what]) {
+    for entry in decided {
+        let member = entry.member.as_ref().map_or("?", |member| member.as_str());
+        if !top.passes(&[member, &entry.how, &entry.what]) {
             continue;
         }
-        let age = time::age(wall_ms.saturating_sub(it.at));
-        let mut line = Line::of(Style::BOLD, &it.request.to_string());
+        let age = time::age(wall_ms.saturating_sub(entry.at));
+        let mut line = Line::of(Style::BOLD, &entry.request.to_string());
         line.push(Style::PLAIN, &format!(" {member}, {age} ago"));
         rows.push(line);
-        for text in [&it.how, &it.what] {
+        for text in [&entry.how, &entry.what] {
             let text = format!("  {text}");
             rows.extend(wrap(&text, area.width.into()).map(plain));
         }
@@ -228,7 +235,7 @@ fn decisions(
     if decided.is_empty() {
         rows.push(plain("no decisions yet"));
     }
-    first(frame, area, &rows, top.scroll, theme)
+    draw_from_top(frame, area, &rows, top.scroll, theme)
 }
 
 /// A message: a line with sender, recipient and age, then the text.

@@ -25,7 +25,7 @@ pub(crate) struct DecisionEntry {
     pub(crate) what: String,
 }
 
-/// See the module.
+/// The newest decisions, and the position in the journal up to which they were read.
 #[derive(Debug, Default)]
 pub(crate) struct Decisions {
     /// The last revision that was read.
@@ -38,18 +38,18 @@ pub(crate) struct Decisions {
 
 impl Decisions {
     /// Reads the events since the last call.
-    pub(crate) async fn read_on(&mut self, session: Session) -> Result<(), Failure> {
+    pub(crate) async fn read_new(&mut self, session: Session) -> Result<(), Failure> {
         let mut events = Subscription::new(session, self.last, false).await?;
         while self.last < events.head() {
             if let Notice::Event(event) = events.next().await? {
                 self.last = event.revision;
-                self.event(&event);
+                self.on_event(&event);
             }
         }
         Ok(())
     }
 
-    pub(super) fn event(&mut self, event: &EventNotice) {
+    pub(super) fn on_event(&mut self, event: &EventNotice) {
         let Some(entry) = entry::entry(event, &mut self.subjects) else {
             return;
         };
@@ -78,7 +78,7 @@ mod tests {
     use super::*;
 
     fn event(decisions: &mut Decisions, at: u64, kind: &str, data: &serde_json::Value) {
-        decisions.event(&EventNotice {
+        decisions.on_event(&EventNotice {
             team: TeamId::from_directory_name("demo-01234567").unwrap(),
             revision: Revision(at),
             at,

@@ -1,4 +1,5 @@
-//! One line of `audit`: a decision or the outcome of one, translated from an event of the journal.
+//! One line of `audit`: a request, a decision, the outcome of a decision or the end of a grant, translated from an
+//! event of the journal.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +12,7 @@ use serde_json::Value;
 use crate::output::request::call;
 use crate::output::time;
 
-/// The events of the journal that are decisions or outcomes of decisions.
+/// The events of the journal that `audit` prints.
 #[derive(Debug, Deserialize)]
 #[serde(tag = "kind", content = "data", rename_all = "snake_case")]
 enum DecisionEvent {
@@ -80,7 +81,7 @@ pub(super) struct Entry {
     pub(super) request: Option<RequestId>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) subject: Option<Subject>,
-    /// The user or the member that decided; `None` when rules decided.
+    /// The user or the member that decided; `None` when rules decided, and in entries that are not decisions.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) by: Option<Party>,
     /// The channel through which the user decided.
@@ -98,7 +99,7 @@ pub(super) struct Entry {
     pub(super) why: Option<String>,
 }
 
-/// The call that was decided.
+/// The call that a request or a decision is about.
 #[derive(Debug, Clone, Serialize)]
 pub(super) struct Subject {
     pub(super) member: MemberName,

@@ -34,7 +34,7 @@ pub(super) struct Decision<'a> {
     channel: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     scope: Option<&'a str>,
-    /// Rules that the decision granted in addition.
+    /// Rules that the decision granted instead of the exact call.
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
     rules: &'a [String],
     /// The request whose grant covered this one.

@@ -1,5 +1,5 @@
-//! Finds the model that each member would use, and the reason. Runs the worker's program for that: only it knows
-//! providers and keys, and it prints no key. Called by `doctor`, by `spawn`, and by `up` before it gives a goal.
+//! Finds the model that each member would use, and the reason, by running the worker's program: only that program knows
+//! providers and keys. It prints no key. Called by `doctor`, by `spawn`, and by `up` before it gives a goal.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -61,12 +61,12 @@ pub(super) fn checks(loaded: Option<&Loaded>) -> Vec<Check> {
 
 /// Where the model of the first of these members is set.
 fn from(settings: &[Setting], members: &[&MemberSpec]) -> String {
-    let of = |key: &str| settings.iter().find(|setting| setting.key == key);
+    let find = |key: &str| settings.iter().find(|setting| setting.key == key);
     let first = members.first().map_or("", |member| member.name.as_str());
-    let own = of(&format!("members.{first}.model")).map(|setting| setting.from.as_str());
-    match own {
-        Some("the team's") => of("model").map_or_else(String::new, |team| team.from.clone()),
-        Some(place) => place.to_owned(),
+    let source = find(&format!("members.{first}.model")).map(|setting| setting.from.as_str());
+    match source {
+        Some("the team's") => find("model").map_or_else(String::new, |team| team.from.clone()),
+        Some(source) => source.to_owned(),
         None => String::new(),
     }
 }

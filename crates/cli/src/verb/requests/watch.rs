@@ -1,5 +1,5 @@
-//! `requests watch`: prints each new request and each new message of a member to the user, and runs the user's program
-//! for each.
+//! `requests watch`: prints the pending requests and the unread messages of members to the user, then each new request
+//! and message, and runs the user's program for each.
 
 use std::collections::BTreeSet;
 use std::fmt::Display;
@@ -18,10 +18,10 @@ use crate::output::Output;
 use crate::output::request::brief;
 use crate::verb::messages;
 
-/// Number of newest messages to search for unread ones.
+/// Number of newest messages to search for unread messages.
 const SEARCHED: u32 = 1_000;
 
-/// The kind of a new item.
+/// The kind of an item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 enum ItemKind {
@@ -106,7 +106,7 @@ pub(super) async fn run(
     }
 }
 
-/// Oldest first.
+/// The pending requests, oldest first.
 async fn pending(session: &mut Session) -> Result<Vec<RequestView>, Failure> {
     let list = ListRequests { all: false };
     Ok(session.query::<RequestList>(list).await?.requests)
@@ -120,8 +120,8 @@ async fn unread(session: &mut Session) -> Result<Vec<MessageView>, Failure> {
     };
     let mut messages = session.query::<MessageList>(list).await?.messages;
     messages.retain(|message| {
-        let is_question = matches!(message.from, Party::Member(_)) && message.to == Party::User;
-        is_question && message.state != MessageState::Read
+        let is_to_user = matches!(message.from, Party::Member(_)) && message.to == Party::User;
+        is_to_user && message.state != MessageState::Read
     });
     Ok(messages)
 }

@@ -103,7 +103,7 @@ impl Stream {
     }
 }
 
-/// Prints the error event of a run that failed.
+/// Prints an error event, for a command that fails or is interrupted before the end event of its run.
 pub(super) fn fail(team: &TeamId, code: &str, message: &str) -> Result<(), Failure> {
     print(&Envelope {
         team_id: team.clone(),

@@ -36,7 +36,7 @@ pub(super) async fn send_and_wait(
 ) -> Result<SentAndAnswered, Failure> {
     let team = session.query::<TeamShow>(Nothing {}).await?;
     let member = recipient(&message.to, &team.members)?.clone();
-    // Subscribe before sending: a reply that arrives in between would be missed.
+    // Subscribe from a revision before the message: otherwise an early reply would be missed.
     let mut events = Subscription::new(session.separate(), team.revision, false).await?;
     let sent = session.call::<MessageSend>(message).await?;
     let what = format!("the reply of {member} to {}", sent.id);

@@ -18,7 +18,7 @@ pub(super) async fn run(
     task: TaskId,
     timeout: Option<u64>,
 ) -> Result<ExitCode, Failure> {
-    // Subscribe before the first read: an end in between would be missed.
+    // Subscribe from a revision before the first read: otherwise the end of the task could be missed.
     let head = session.query::<TeamShow>(Nothing {}).await?.revision;
     let mut events = Subscription::new(session.separate(), head, false).await?;
     let ended = async {

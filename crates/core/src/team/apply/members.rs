@@ -183,7 +183,7 @@ impl Team {
 }
 
 impl Team {
-    /// The events that rebuild the members, each with the time since which it holds.
+    /// The events that rebuild the members, each with the time at which its member entered its state.
     pub(in crate::team) fn member_events(&self) -> impl Iterator<Item = (Tick, Event)> {
         self.members.values().flat_map(|member| {
             let events = member_events(member).into_iter();

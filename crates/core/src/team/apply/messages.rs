@@ -97,7 +97,8 @@ impl Team {
             let unread = self.user_mail.iter();
             let unread = unread.map(|(message, from)| (message, from.clone()));
             let unread = unread.collect();
-            // After the messages of the user: replaying one of those marks its recipient's messages as read.
+            // After the messages that the user sent: replaying one of them marks the user's unread messages from its
+            // recipient as read.
             events.push(Event::UserMailKept { unread });
         }
         events

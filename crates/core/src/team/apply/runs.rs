@@ -107,7 +107,7 @@ impl Team {
                 standing,
             } => {
                 if let Some(member) = self.members.get_mut(name) {
-                    member.account.stand(*measure, *standing);
+                    member.account.set_standing(*measure, *standing);
                 }
                 self.update_clocks(name, tick);
             }
@@ -116,7 +116,7 @@ impl Team {
                 measure,
                 standing,
             } => {
-                self.account.stand(*measure, *standing);
+                self.account.set_standing(*measure, *standing);
                 self.update_all_clocks(tick);
             }
             RunEvent::Remembered { key, value } => {
@@ -131,7 +131,7 @@ impl Team {
         }
     }
 
-    /// A member works again: if all members become idle later, the lead must be notified again.
+    /// A member works again: the lead must be notified again when all members are idle later.
     pub(super) fn clear_idle_notice(&mut self) {
         if let Some(run) = &mut self.run {
             run.idle_notified = false;

@@ -12,7 +12,7 @@ use crate::team::task::{Task, TaskState};
 use crate::time::Tick;
 
 impl Team {
-    /// Returns a completed task, which leaves the board.
+    /// Returns the task that the event completed, which leaves the board.
     pub(super) fn apply_tasks(&mut self, event: TaskEvent<'_>, record: &Record) -> Option<Task> {
         let tick = record.tick;
         match event {
@@ -53,7 +53,7 @@ impl Team {
                 });
                 self.touch_worker(Some(owner.clone()), tick, |member| {
                     member.worked = true;
-                    member.lock.take(*task);
+                    member.lock.shut_for_other_task(*task);
                 });
                 self.clear_idle_notice();
             }
@@ -178,7 +178,7 @@ impl Team {
         keys.chain(tasks).collect()
     }
 
-    /// Every task of the board after its dependencies, so that replay can count the open ones as it goes.
+    /// Every task of the board after its dependencies, so that replay can count the open dependencies of each.
     fn dependencies_first(&self) -> Vec<Arc<Task>> {
         let mut ordered = Vec::with_capacity(self.board.len());
         let mut done: BTreeSet<TaskId> = BTreeSet::new();

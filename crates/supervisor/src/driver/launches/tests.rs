@@ -142,7 +142,7 @@ fn a_pane_belongs_to_the_member_whose_process_runs_in_it() {
         pid: 8,
         start_time: 1,
     };
-    assert!(team.launches.show_by(&launch, helper));
+    assert!(team.launches.set_attach_helper(&launch, helper));
     assert_eq!(team.launches.get(&launch).unwrap().pane(), None);
     assert_eq!(assign(&mut team, found("ada", 8)), Some(name("ada")));
     assert_eq!(team.launches.lose_pane(&launch), Some(name("ada")));

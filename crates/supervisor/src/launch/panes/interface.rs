@@ -1,5 +1,5 @@
-//! What a terminal backend implements, and what it answers with. Called by the team's launcher, one order at a time, and
-//! by the choice of the backend.
+//! The interface of terminal backends: the trait that each one implements, and the types of its answers. Called by the
+//! team's launcher, one order at a time, and by the choice of the backend.
 
 use std::fmt::Debug;
 use std::pin::Pin;
@@ -33,8 +33,8 @@ pub(in crate::launch) trait Panes: Debug {
     /// Shows labels of members. Best effort: labels are cosmetic.
     fn label(&mut self, labels: Vec<(MemberName, Label)>) -> Pending<'_, ()>;
 
-    /// Shows the summary of members that wait for the user in status lines; an empty text clears it. Does nothing
-    /// without status lines: labels show waiting members, too.
+    /// Shows in status lines the summary of the members that wait for the user; an empty text clears it. A backend
+    /// without status lines does nothing: labels show waiting members, too.
     fn show_summary<'a>(&'a mut self, _summary: &'a str) -> Pending<'a, ()> {
         Box::pin(std::future::ready(()))
     }
@@ -52,7 +52,7 @@ pub(in crate::launch) trait Panes: Debug {
     /// Closes the member's pane. Best effort: remaining panes are closed with the team.
     fn close<'a>(&'a mut self, member: &'a MemberName) -> Pending<'a, ()>;
 
-    /// Closes all panes of the team, and only those, with a receipt for each.
+    /// Closes all panes of the team, and only those. Returns a receipt for each, and for each pane that it keeps.
     fn close_all(&mut self) -> Pending<'_, Vec<Receipt>>;
 }
 
@@ -69,7 +69,7 @@ pub(in crate::launch) enum Purpose {
 #[derive(Debug)]
 pub(in crate::launch) struct Offer<S> {
     pub(in crate::launch) site: S,
-    /// For display.
+    /// Why the panes would be opened there, for display.
     pub(in crate::launch) reason: String,
     /// In the caller's own terminal, which `auto` prefers.
     pub(in crate::launch) is_callers: bool,
@@ -115,8 +115,10 @@ pub(super) fn not_shown(member: Option<&MemberName>) -> Refusal {
             "if {member} is running, open a new pane with: {}",
             CommandLine::ReopenPane(member)
         )),
-        None => refusal("the team has no window: no member was started in one".to_owned())
-            .hint(format!("show the members with: {}", CommandLine::Ps)),
+        None => refusal(
+            "the team has no window: it was closed, or no member was started in it".to_owned(),
+        )
+        .hint(format!("show the members with: {}", CommandLine::Ps)),
     }
 }
 

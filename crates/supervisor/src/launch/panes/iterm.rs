@@ -1,9 +1,10 @@
 //! The iTerm2 backend: members in sessions of iTerm2, through the app's API. Called by the team's launcher, one order
 //! at a time.
 //!
-//! As in tmux a session is only a display, found by its tag and addressed by its id. Only sessions with this team's tag
-//! that still run the tagged process are ever closed; only tabs that contain nothing but the team's sessions are split;
-//! the focus is not moved. Nothing is typed into a session, and the app never evaluates text from users or models.
+//! As in tmux a session is only a display, found by its tag and addressed by its id. Only the team's own sessions are
+//! ever closed, and only while no process of the user runs in them; only tabs that contain nothing but the team's
+//! sessions are split; starting a worker does not move the focus. Nothing is typed into a session, and the app never
+//! evaluates text from users or models.
 //!
 //! ```text
 //! start.rs    starts workers in sessions       survey.rs       lists sessions and their members
@@ -43,7 +44,7 @@ use super::interface::{Panes, Pending, not_shown};
 use crate::launch::order::{Label, LaunchOrder};
 use crate::launch::report::{FoundPane, StartedWorker};
 
-/// Added to everything about iTerm2 until it was tested on macOS.
+/// Added to the reports of `doctor` until this backend has been tested on macOS.
 pub(super) const UNTESTED: &str = "tested against a protocol server, not yet on a Mac";
 
 /// The sessions of one team.
@@ -56,7 +57,7 @@ pub(super) struct ItermPanes {
     caller: Option<String>,
     /// The session of each member, and the name last set on it.
     named: BTreeMap<MemberName, (String, String)>,
-    /// The last start found that the app is not running or rejects us.
+    /// The last start found that the app cannot be reached or rejects us.
     gone: bool,
 }
 

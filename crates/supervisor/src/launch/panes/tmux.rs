@@ -1,13 +1,13 @@
 //! The tmux backend: members in panes. Called by the team's launcher, one order at a time.
 //!
-//! A pane is only a display: whether its worker lives is known from its connection and its pidfd. Panes are found by
+//! A pane is only a display: whether a worker lives is known from its connection and its pidfd. Panes are found by
 //! their tags and addressed by their ids, so that a restarted supervisor continues with the existing panes. Only panes
-//! with this team's tag are ever respawned, changed or closed; the user's windows are never split, and the focus is
-//! never moved.
+//! with this team's tag are ever respawned, changed or closed; the user's windows are never split, and starting a
+//! worker does not move the focus.
 //!
 //! ```text
 //! start.rs   starts workers in panes       survey.rs  lists panes and their members
-//! create.rs  builds one such call          layout.rs  panes per window and their layout
+//! create.rs  builds calls that make panes  layout.rs  panes per window and their layout
 //! close.rs   closes panes                  server.rs  identity of servers; our own server
 //! call.rs    runs tmux, classifies errors  probe.rs   whether the caller's tmux is usable
 //! site.rs    which server shows a team
@@ -65,14 +65,14 @@ pub(super) struct TmuxPanes {
     /// Clients that attach from iTerm2 use control mode, in which iTerm2 draws windows and panes.
     control_mode: bool,
     tmux: Tmux,
-    /// `None`: the panes are on the user's server.
+    /// The files of our own server. `None`: the panes are on the user's server.
     own: Option<OwnFiles>,
     /// The known panes; `None` before the first listing and when it may be outdated.
     survey: Option<Survey>,
     /// The labels shown in the borders.
     labels: BTreeMap<MemberName, Label>,
-    /// The last start found that the user's server or session has ended. No pane can be opened then before the next
-    /// `up` chooses a backend again. Our own server is never gone: it is started again.
+    /// The last start found that the user's server or session has ended. No pane can then be opened until `down` and
+    /// `up` choose a backend again. Our own server is never gone: it is started again.
     gone: bool,
 }
 
@@ -105,8 +105,8 @@ impl TmuxPanes {
         }
     }
 
-    /// The known panes. Listed again only if another server answers at the socket: as long as a server lives, its ids
-    /// keep their meaning.
+    /// The known panes. Lists them if none are known, or if another server answers at the socket by now: as long as a
+    /// server lives, its ids keep their meaning.
     async fn survey(&mut self) -> Result<&mut Survey, TmuxError> {
         let known = self.survey.take().filter(|survey| {
             survey
@@ -226,8 +226,8 @@ impl TmuxPanes {
         Ok(())
     }
 
-    /// Shows the summary of members that wait for the user in status lines; an empty text clears it. Best effort:
-    /// labels are cosmetic.
+    /// Shows in status lines the summary of the members that wait for the user; an empty text clears it. Best effort:
+    /// status lines are cosmetic.
     async fn show_summary(&mut self, summary: &str) {
         let team = self.team.clone();
         let Ok(survey) = self.survey().await else {
@@ -316,7 +316,8 @@ impl TmuxPanes {
         })
     }
 
-    /// Shows a pane in the caller's own client: the most recently used one of those attached to its session.
+    /// Shows a pane in the caller's own client: the most recently used client of the caller's session, or of any session
+    /// if the caller's session has no client.
     async fn switch(&self, inside: &TmuxVariable, pane: &str) -> Result<(), TmuxError> {
         let format = "#{client_activity}\t#{session_id}\t#{client_name}";
         let listing = self
@@ -330,8 +331,8 @@ impl TmuxPanes {
                 let active: u64 = fields.next()?.parse().ok()?;
                 // `TMUX` names the session in which the caller's pane was created; the pane can have been moved to
                 // another one. So clients of other sessions are a fallback.
-                let here = fields.next()? == inside.session;
-                Some(((here, active), fields.next()?))
+                let is_in_session = fields.next()? == inside.session;
+                Some(((is_in_session, active), fields.next()?))
             })
             .max();
         let (_, client) = client

@@ -1,7 +1,7 @@
 //! Enforces a profile on Linux. Called by [`crate::sandbox`].
 //!
-//! All allocations and opening of files happen before the fork. Between fork and exec only system calls are made, which
-//! restrict the child and stay in force after exec.
+//! The parent allocates memory and opens files before the fork. Between fork and exec the child makes only system
+//! calls; the restrictions that they set stay in force after exec.
 
 #[path = "sandbox/bubblewrap.rs"]
 mod bubblewrap;
@@ -37,14 +37,15 @@ const NO_CAPABILITIES: CapabilitySets = CapabilitySets {
 pub enum Sandbox {
     Bubblewrap {
         program: PathBuf,
-        /// It supports `--size` for directories in memory (version 0.7 and later).
+        /// Whether this bubblewrap supports `--size` for directories in memory (version 0.7 and later).
         sizes: bool,
     },
     Landlock,
 }
 
 impl Sandbox {
-    /// The mechanisms to try, best first.
+    /// The mechanisms to try, best first. bubblewrap is listed with and without `--size`: only a trial shows whether
+    /// the installed version supports the option.
     pub(crate) fn all(path: &OsStr) -> Vec<Sandbox> {
         let bubblewrap = std::env::split_paths(path)
             .map(|directory| directory.join("bwrap"))
@@ -149,8 +150,11 @@ impl Sandbox {
                     rustix::thread::set_no_new_privs(true)?;
                     // Drop capabilities: with them root could read the memory of other processes.
                     rustix::thread::set_capabilities(None, NO_CAPABILITIES)?;
-                    #[expect(unsafe_code, reason = "the crate's own call consumes the rules")]
-                    // SAFETY: a descriptor that is open, and no flags.
+                    #[expect(
+                        unsafe_code,
+                        reason = "restrict_self of the landlock crate consumes the rule set"
+                    )]
+                    // SAFETY: `rules` is an open descriptor, and the call takes no pointers.
                     let restricted = unsafe {
                         libc::syscall(libc::SYS_landlock_restrict_self, rules.as_raw_fd(), 0)
                     };

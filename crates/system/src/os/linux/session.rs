@@ -31,7 +31,7 @@ pub(crate) fn spawn_session(
     // Descriptors of this process are close-on-exec. This marks those that it inherited without the flag.
     close_descriptors_on_exec();
     let text = |text: &OsStr| Ok::<_, io::Error>(CString::new(text.as_bytes())?);
-    let program = text(found(spec).as_os_str())?;
+    let program = text(resolved(spec).as_os_str())?;
     let cwd = text(spec.cwd.as_os_str())?;
     let mut arguments = vec![text(spec.program.as_os_str())?];
     for argument in &spec.args {
@@ -95,16 +95,16 @@ pub(crate) fn spawn_session(
     u32::try_from(pid).map_err(io::Error::other)
 }
 
-/// The program's path: a name is looked up in the `PATH` of its own environment.
-fn found(spec: &ProgramSpec) -> PathBuf {
+/// The program's path: a name is looked up in the `PATH` of the program's own environment.
+fn resolved(spec: &ProgramSpec) -> PathBuf {
     let path = spec.env.iter().find(|(name, _)| name == "PATH");
-    let beside = path
+    let in_path = path
         .filter(|_| spec.program.components().count() == 1)
         .into_iter()
         .flat_map(|(_, path)| std::env::split_paths(path))
         .map(|directory| directory.join(&spec.program))
         .find(|candidate| candidate.is_file());
-    beside.unwrap_or_else(|| spec.program.clone())
+    in_path.unwrap_or_else(|| spec.program.clone())
 }
 
 /// The result of a function of the `posix_spawn` family, which returns an error number or 0.

@@ -112,7 +112,8 @@ where
     ended.map(drop).map_err(|refusal| refused(&refusal))
 }
 
-/// The generation to end the task with: that of this member's claim; for the lead, also that of another member's claim.
+/// The generation with which to end the task: that of this member's claim, or, if this member is the lead, that of any
+/// member's claim.
 async fn generation(team_context: &TeamContext, task: TaskId) -> Result<Generation, ToolError> {
     if let Some(generation) = team_context.shared.claims.generation(task) {
         return Ok(generation);

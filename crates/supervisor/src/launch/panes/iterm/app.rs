@@ -1,5 +1,5 @@
-//! Typed requests to iTerm2, one method per request, with the app's refusals as typed errors. Called by everything in
-//! [`super`].
+//! Typed requests to iTerm2, one method per request, with the app's refusals as typed errors. Called by the other
+//! files of this backend.
 
 use super::connection::{Connection, Cookie, ItermError, failed};
 use super::site::ItermSite;
@@ -65,6 +65,7 @@ impl App {
         Ok((pid, tag))
     }
 
+    /// Sets the tag of a session.
     pub(super) async fn tag(&self, session: &str, tag: &Tag) -> Result<(), ItermError> {
         let set = vec![Assignment {
             name: Some(TAG.to_owned()),
@@ -92,7 +93,10 @@ impl App {
             return Err(ItermError::Gone);
         }
         if status != VariableStatus::Ok {
-            return Err(failed("read a session's variables", &format!("{status:?}")));
+            return Err(failed(
+                "access a session's variables",
+                &format!("{status:?}"),
+            ));
         }
         Ok(answer.values)
     }
@@ -127,7 +131,7 @@ impl App {
         }
     }
 
-    /// Opens a session in a new tab of this window, or of a new window.
+    /// Opens a session in a new tab of the window, or in a new window if `window` is `None`.
     pub(super) async fn create_tab(
         &self,
         window: Option<String>,
@@ -212,8 +216,8 @@ impl App {
         let Answer::Focused(answer) = self.call(Ask::Focus(Empty {})).await? else {
             return Err(unexpected());
         };
-        let all = answer.notifications.into_iter();
-        Ok(all.filter_map(|one| one.focus).collect())
+        let notifications = answer.notifications.into_iter();
+        Ok(notifications.filter_map(|it| it.focus).collect())
     }
 
     /// Restores the focus within a window or a tab. No window is raised.

@@ -30,7 +30,8 @@ impl ItermPanes {
         self.named.clear();
         let before = match self.survey().await {
             Ok(before) => before,
-            // The app was quit, and its sessions with it.
+            // Most likely the app was quit, and its sessions with it. If only its API was disabled, the sessions remain
+            // and have no receipt.
             Err(ItermError::Off(_)) => Survey::default(),
             Err(error) => {
                 let what = format!("the sessions of {} ({error})", self.team);
@@ -48,7 +49,7 @@ impl ItermPanes {
         }
         let left = match self.app.sessions().await {
             Ok(left) => Ok(left),
-            // The app quit with its last window, which is a setting of iTerm2.
+            // Most likely the app quit with its last window, which is a setting of iTerm2.
             Err(ItermError::Off(_)) => Ok(Vec::new()),
             Err(error) => Err(error),
         };

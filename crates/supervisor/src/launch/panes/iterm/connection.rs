@@ -29,7 +29,7 @@ use super::wire::{Answer, Ask, Request, Response};
 /// Time limit of a request.
 pub(super) const LIMIT: Duration = Duration::from_secs(5);
 
-/// How long the app may take to provide a cookie: the first time it asks the user.
+/// How long the app may take to provide a cookie. At the first request it asks the user.
 const COOKIE_LIMIT: Duration = Duration::from_secs(30);
 
 /// The app requires a library name and version; it rejects only old versions of its own client library.
@@ -87,7 +87,7 @@ impl ItermError {
         }
     }
 
-    /// What the user can do about it.
+    /// What the user can do about the error.
     pub(super) fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Off(_) => {
@@ -170,7 +170,8 @@ impl Connection {
         }
     }
 
-    /// The limit includes the wait for requests of other teams on the same connection.
+    /// Sends a request and returns its answer. The limit includes the wait for requests of other teams on the same
+    /// connection.
     pub(super) async fn call(&self, ask: Ask) -> Result<Answer, ItermError> {
         within(LIMIT, async { self.0.lock().await.call(ask).await }).await
     }
@@ -220,9 +221,9 @@ pub(super) fn failed(what: &'static str, why: &str) -> ItermError {
 
 async fn within<T>(
     limit: Duration,
-    doing: impl Future<Output = Result<T, ItermError>>,
+    work: impl Future<Output = Result<T, ItermError>>,
 ) -> Result<T, ItermError> {
-    tokio::time::timeout(limit, doing)
+    tokio::time::timeout(limit, work)
         .await
         .unwrap_or(Err(ItermError::TimedOut(limit)))
 }
@@ -234,7 +235,7 @@ async fn handshake(
     let off = |_: io::Error| ItermError::Off(socket.to_owned());
     let stream = UnixStream::connect(socket).await.map_err(off)?;
     let request = upgrade(cookie).map_err(|error| ItermError::Lost(error.to_string()))?;
-    let shaking = async {
+    let exchange = async {
         match tokio_tungstenite::client_async(request, stream).await {
             Ok((stream, _)) => Ok(stream),
             Err(tungstenite::Error::Http(answer)) => Err(match answer.status().as_u16() {
@@ -248,7 +249,7 @@ async fn handshake(
             Err(error) => Err(ItermError::Lost(error.to_string())),
         }
     };
-    within(LIMIT, shaking).await
+    within(LIMIT, exchange).await
 }
 
 /// The handshake that iTerm2 checks: a local origin, the sub-protocol, a client name and version, and a cookie.

@@ -38,9 +38,9 @@ pub(super) fn next(
     all.sort_by_key(|(_, (columns, rows))| {
         std::cmp::Reverse(u32::from(*columns) * u32::from(*rows))
     });
-    let find = |how: &dyn Fn((u16, u16)) -> Option<Direction>, main: bool| {
-        let mut these = all.iter().filter(|(at, _)| main || *at != 0);
-        these.find_map(|(at, size)| Some((*at, how(*size)?)))
+    let find = |direction: &dyn Fn((u16, u16)) -> Option<Direction>, with_main: bool| {
+        let mut panes = all.iter().filter(|(at, _)| with_main || *at != 0);
+        panes.find_map(|(at, size)| Some((*at, direction(*size)?)))
     };
     match layout {
         Layout::Windows => None,
@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn no_pane_is_smaller_than_the_least() {
+    fn no_pane_is_smaller_than_the_minimum() {
         for layout in [
             Layout::MainVertical,
             Layout::Tiled,

@@ -33,10 +33,10 @@ enum Unusable {
 }
 
 impl Unusable {
-    /// What the user can do about it.
+    /// What the user can do about the error.
     fn hint(&self) -> Option<&'static str> {
         match self {
-            Self::Outside => Some("run it in an iTerm2 session"),
+            Self::Outside => Some("run the command in an iTerm2 session"),
             Self::Remote => Some("use --panes iterm-tmux to show panes of this machine in it"),
             Self::App(error) => error.hint(),
             Self::TooSlow(limit) => ItermError::TimedOut(*limit).hint(),
@@ -58,7 +58,7 @@ impl From<Unusable> for Unavailable {
     }
 }
 
-/// A new tab in the caller's app.
+/// Offers a new tab in the caller's app.
 pub(in crate::launch::panes) async fn probe(
     terminal: &CallerTerminal,
     directories: &Directories,
@@ -75,8 +75,8 @@ pub(in crate::launch::panes) async fn probe(
     })
 }
 
-/// The caller's app, if it answers within the limit. `run` is the runtime directory; it must be representable,
-/// because commands in sessions contain its path.
+/// The caller's app, if it answers within the limit. `run` is the runtime directory; it must be possible to
+/// quote its path, because the commands of sessions contain it.
 async fn find(
     terminal: &CallerTerminal,
     run: &Path,

@@ -2,8 +2,8 @@
 //!
 //! The command is split by the app's own word splitter, without a shell. Before that the app replaces `$$NAME$$` in
 //! the command by a value that it asks the user for, and it evaluates `\(…)` in commands, names and badges. Therefore
-//! nothing written here contains a backslash or two adjacent dollar signs: text from a model or a file name could
-//! otherwise run code in the app.
+//! commands, names and badges never contain a backslash, and commands never contain two adjacent dollar signs: text
+//! from a model or a file name could otherwise run code in the app.
 
 use std::ffi::OsStr;
 

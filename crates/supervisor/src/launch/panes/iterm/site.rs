@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 pub(crate) struct ItermSite {
     /// The socket of its API.
     pub(crate) socket: PathBuf,
-    /// The session that called `up`: the team's tabs open beside its tab.
+    /// The session in which `up` was called: the team's first tab opens in its window.
     pub(crate) session: Option<String>,
     /// The program that requests a cookie from the app, if installed.
     pub(crate) osascript: Option<PathBuf>,

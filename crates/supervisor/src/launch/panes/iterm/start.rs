@@ -70,7 +70,8 @@ impl ItermPanes {
             None => self.tagged(order, &id).await?,
         };
         let process = tag.process;
-        // Sizes for the next order. If this fails, the next order does not split this tab.
+        // The next order needs the new sizes. If this fails, it uses the old ones: iTerm2 may refuse its split, or may
+        // split a pane that is already small.
         if let Ok(listed) = self.app.sessions().await {
             survey.refresh(listed);
             survey.put(&id, tag);
@@ -160,7 +161,8 @@ impl ItermPanes {
         tagged
     }
 
-    /// A start time of 0 marks a process that has already ended.
+    /// Sets the order's tag on a session and returns it. A start time of 0 in the tag marks a process that has already
+    /// ended.
     async fn try_tag(&self, order: &LaunchOrder, id: &str) -> Result<Tag, ItermError> {
         let pid = self.pid_in(id).await?;
         let process = ProcessId::of(pid).ok().flatten();

@@ -53,7 +53,7 @@ pub(super) struct Session {
     /// `None`: the user has buried the session.
     pub(super) window: Option<String>,
     pub(super) tab: Option<String>,
-    /// Not visible in its tab, because another session is maximised.
+    /// Not visible, because the user has buried it or another session of its tab is maximised.
     pub(super) hidden: bool,
     /// Columns and rows.
     pub(super) size: (u16, u16),
@@ -139,7 +139,7 @@ impl Survey {
             .clone()
     }
 
-    /// Records the tag of a listed session.
+    /// Records the tag of a listed session, and the process that the tag names.
     pub(super) fn put(&mut self, id: &str, tag: Tag) {
         if let Some(session) = self.sessions.iter_mut().find(|session| session.id == id) {
             session.pid = Some(tag.process.pid);

@@ -264,7 +264,7 @@ pub(super) enum VariableStatus {
     WindowNotFound = 6,
 }
 
-/// Selects a session; unset flags change nothing.
+/// Brings a tab or a session to the front; unset flags change nothing.
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct Activate {
     #[prost(oneof = "Target", tags = "2, 3")]

@@ -1,11 +1,12 @@
-//! Runs tmux commands. The only place that builds tmux command lines and parses tmux errors. Called by everything in
-//! [`super`].
+//! Runs tmux commands. The only file that builds tmux command lines and parses tmux errors. Called by the other files
+//! of this backend.
 //!
 //! A call is a list of commands joined by `;`. The server runs them without interruption up to the first that fails.
 //! [`Command`] is the only builder of a command, so that each word is escaped once.
 //!
-//! Words that tmux expands as formats (`-c`, `-n`, `-s`, `-F`) never contain text from users or models: names there
-//! are our own ids. Such text is passed only in option values, which tmux does not expand.
+//! Words that tmux expands as formats (`-c`, `-n`, `-s`, `-F`) contain only our own formats, ids, and names of teams
+//! and members, whose characters mean nothing in a format. Other text from users or models is passed only in option
+//! values, which tmux does not expand.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -120,7 +121,7 @@ impl Command {
         set.with(&["--", name, value])
     }
 
-    /// A program and its arguments. tmux passes a single word to a shell, and runs two or more directly.
+    /// Adds a program and its arguments. tmux passes a single word to a shell, and runs two or more words directly.
     pub(super) fn program(self, argv: &[String]) -> Self {
         debug_assert!(argv.len() >= 2, "tmux passes a single word to a shell");
         let argv = argv.iter().map(String::as_str);
@@ -184,7 +185,8 @@ pub(super) fn path_text(path: &Path) -> Result<&str, TmuxError> {
 pub(super) struct Tmux {
     binary: PathBuf,
     pub(super) socket: PathBuf,
-    /// For a server that a call may start. `None` for the user's server, which we never start.
+    /// The configuration file of our own server, which a call may start. `None` for the user's server, which we never
+    /// start.
     configuration: Option<PathBuf>,
 }
 

@@ -27,12 +27,12 @@ impl TmuxPanes {
         }
     }
 
-    /// Closes every pane tagged as the team's, and ends our own server if no other pane is left on it. Reports each
-    /// pane's state afterwards, and foreign panes in our windows, which stay open.
+    /// Closes every pane tagged as the team's. If no other pane is left on our own server, waits for the server's exit
+    /// and removes its files. Reports each pane's state afterwards, and foreign panes in our windows, which stay open.
     pub(super) async fn close_all(&mut self) -> Vec<Receipt> {
         self.labels.clear();
         self.survey = None;
-        let _sole = match &self.own {
+        let _own_server = match &self.own {
             Some(_) => Some(OWN_SERVER.lock().await),
             None => None,
         };

@@ -48,7 +48,7 @@ impl Progress<'_> {
 /// Where the next panes are created.
 #[derive(Debug)]
 pub(super) enum PaneTarget {
-    /// The team's session on our own server, with its first window.
+    /// A new session for the team on our own server, with the team's first window.
     Session,
     /// A further window of a session.
     NewWindow { session: String, name: String },
@@ -93,19 +93,19 @@ impl TmuxPanes {
         Ok(step)
     }
 
-    /// Creates panes for waiting orders, as many as there is room for and fit into one call.
+    /// Creates panes for waiting orders: at most `room`, and only as many as fit into one call.
     pub(super) fn fill(
         &self,
         progress: &Progress<'_>,
         pane_target: PaneTarget,
         frame: Frame,
-        seats: usize,
+        room: usize,
     ) -> Result<Step, TmuxError> {
         let size = frame.size;
         let (mut commands, mut orders) = (Vec::new(), Vec::new());
         let layout = |layout: &str| Command::of(&["select-layout", layout]);
         let interim_layout = layout(frame.interim_layout());
-        let there = match &pane_target {
+        let existing = match &pane_target {
             PaneTarget::Beside(window) => window.panes,
             PaneTarget::Session | PaneTarget::NewWindow { .. } => 0,
         };
@@ -119,7 +119,7 @@ impl TmuxPanes {
             (PaneTarget::NewWindow { .. }, None) => String::new(),
             (PaneTarget::Beside(window), _) => window.last.clone(),
         };
-        for index in progress.waiting().take(seats) {
+        for index in progress.waiting().take(room) {
             let order = &progress.orders[index];
             let mut group = Vec::new();
             let split = match (&pane_target, orders.len()) {
@@ -147,13 +147,13 @@ impl TmuxPanes {
                 Some(split) => {
                     group.push(program(split.with(&PRINT), order)?);
                     group.extend(self.tags(None, order));
-                    // After each split, because tmux halves a pane and the last one would soon be too small to split.
-                    // tmux draws the window only at the end of the call.
+                    // The layout is applied after each split: tmux halves a pane, and the last pane would soon be too
+                    // small to split. tmux draws the window only at the end of the call.
                     group.push(interim_layout.clone());
                 }
                 None => group.extend(self.tags(Some(&target), order)),
             }
-            let arranged = (there + orders.len() + 1) * ARRANGEMENT_BYTES;
+            let arranged = (existing + orders.len() + 1) * ARRANGEMENT_BYTES;
             let bytes = call::bytes(&commands) + call::bytes(&group) + arranged + FINISH_BYTES;
             if !orders.is_empty() && bytes > CALL_MAX {
                 break;
@@ -163,8 +163,8 @@ impl TmuxPanes {
         }
         // A single pane needs no layout. Also, `select-layout` without a target would then apply to the current
         // window, which is not this one: nothing was split in it.
-        if there + orders.len() > 1
-            && let Some(final_layout) = frame.final_layout(there + orders.len())
+        if existing + orders.len() > 1
+            && let Some(final_layout) = frame.final_layout(existing + orders.len())
         {
             commands.push(layout(&final_layout));
         }
@@ -201,8 +201,8 @@ impl TmuxPanes {
         let (team, window) = (self.team.as_str(), self.window_name(0, &order.member));
         let session = Command::of(&["new-session", "-d", "-s", team, "-n", &window, "-c", "/"]);
         let size = ["-x", columns.as_str(), "-y", rows.as_str()];
-        // The marker is set with `env`, not with `-e` of new-session: that sets it for the session, so that every
-        // later pane in it, even the user's, would carry the marker and be killed with the launch.
+        // The marker is set with `env`, not with `-e` of new-session. `-e` would set it for the session, so that every
+        // later pane in the session, even the user's, would carry the marker and be killed with the launch.
         let mut argv = Vec::new();
         if let Some(marker) = order.marker() {
             argv.extend(["/usr/bin/env".to_owned(), marker]);

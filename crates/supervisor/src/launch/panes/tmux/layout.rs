@@ -102,8 +102,8 @@ impl Frame {
             left = main + 1;
         }
         for (column, (x, wide)) in shares(width - left, columns).into_iter().enumerate() {
-            let here = others / columns + usize::from(column < others % columns);
-            let cells = shares(height, here).into_iter();
+            let in_column = others / columns + usize::from(column < others % columns);
+            let cells = shares(height, in_column).into_iter();
             let cells: Vec<_> = cells
                 .map(|(y, high)| leaves.next(wide, high, left + x, y))
                 .collect();

@@ -21,7 +21,7 @@ const OLDEST: (u32, u32) = (3, 0);
 
 /// Columns and rows of a window when the caller has no terminal, and the minimum.
 const SIZE: (u16, u16) = (200, 50);
-const SIZE_LEAST: (u16, u16) = (80, 24);
+const SIZE_MIN: (u16, u16) = (80, 24);
 
 /// Why tmux cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -35,6 +35,7 @@ enum Unusable {
     /// Only for [`probe_drawn`].
     #[error("you are not inside iTerm2")]
     Outside,
+    /// Only for [`probe_drawn`].
     #[error("you are already inside tmux")]
     Inside,
 }
@@ -54,7 +55,7 @@ enum UserServerError {
     Silent(#[from] TmuxError),
 }
 
-/// The caller's own server if the caller is inside it, otherwise our own server.
+/// Offers the caller's own server if the caller is inside one, otherwise our own server.
 pub(in crate::launch::panes) async fn probe(
     terminal: &CallerTerminal,
     directories: &Directories,
@@ -76,7 +77,7 @@ pub(in crate::launch::panes) async fn probe(
     })
 }
 
-/// Our own server, whose windows and panes the caller's iTerm2 draws.
+/// Offers our own server, whose windows and panes the caller's iTerm2 draws.
 pub(in crate::launch::panes) async fn probe_drawn(
     terminal: &CallerTerminal,
     directories: &Directories,
@@ -84,14 +85,14 @@ pub(in crate::launch::panes) async fn probe_drawn(
     let found = find_drawn(terminal, directories).await;
     found.map_err(|why| Unavailable {
         why: why.to_string(),
-        hint: Some("run it in iTerm2 outside tmux, with tmux 3.0 or later installed"),
+        hint: Some("run the command in iTerm2 outside tmux, with tmux 3.0 or later installed"),
         doctor_hint: None,
         is_fault: false,
         is_here: false,
     })
 }
 
-/// iTerm2 can be on another machine.
+/// Finds tmux for [`probe_drawn`]. iTerm2 may be on another machine: control mode works over any connection.
 async fn find_drawn(
     terminal: &CallerTerminal,
     directories: &Directories,
@@ -153,7 +154,7 @@ impl InstalledTmux {
         Ok(Self {
             binary,
             version,
-            size: (size.0.max(SIZE_LEAST.0), size.1.max(SIZE_LEAST.1)),
+            size: (size.0.max(SIZE_MIN.0), size.1.max(SIZE_MIN.1)),
         })
     }
 
@@ -180,7 +181,7 @@ impl InstalledTmux {
 
 /// The version of an installed tmux, cached until its file changes.
 async fn version_of(binary: &Path) -> Result<String, TmuxError> {
-    /// Keyed by device, inode and change time.
+    /// The version of each binary, with the binary's device, inode and change time.
     type Versions = BTreeMap<PathBuf, ((u64, u64, i64, i64), String)>;
     static VERSIONS: Mutex<Versions> = Mutex::new(BTreeMap::new());
     // A panic cannot leave the map half-written: no code that can panic runs while the lock is held.

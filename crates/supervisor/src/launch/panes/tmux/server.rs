@@ -78,7 +78,7 @@ impl OwnFiles {
     pub(super) fn write_configuration(&self) -> io::Result<()> {
         // Written only if it differs: writing syncs to disk, which would delay every start of a team.
         match private_file::read(&self.configuration) {
-            Ok(there) if there == CONFIGURATION.as_bytes() => Ok(()),
+            Ok(existing) if existing == CONFIGURATION.as_bytes() => Ok(()),
             Ok(_) | Err(_) => private_file::replace(&self.configuration, CONFIGURATION.as_bytes()),
         }
     }
@@ -158,7 +158,7 @@ pub(super) struct Server {
 }
 
 impl Server {
-    /// `None` if the process has ended.
+    /// `None` if the process has ended or the socket does not exist.
     pub(super) fn of(pid: u32, socket: &Path) -> Option<Self> {
         let process = ProcessId::of(pid).ok().flatten()?;
         Some(Self {
@@ -179,8 +179,8 @@ fn identity(socket: &Path) -> Option<(u64, u64)> {
 }
 
 /// Waits for the end of our own server after its last session was closed, and removes its socket, which tmux leaves
-/// behind, and its files. Requires [`OWN_SERVER`]: another team could otherwise start a server in between and lose
-/// its socket. `None` if there was nothing to remove.
+/// behind, and its files. The caller must hold [`OWN_SERVER`]: another team could otherwise start a server in between
+/// and lose its socket. `None` if there was nothing to remove.
 pub(super) async fn clean_up_server(
     server: Option<Server>,
     socket: &Path,

@@ -12,7 +12,7 @@ pub(crate) struct TmuxSite {
     pub(crate) session: TmuxSession,
     /// Columns and rows of new windows.
     pub(crate) size: (u16, u16),
-    /// Attached through tmux's control mode, in which iTerm2 draws windows and panes natively.
+    /// Clients attach in tmux's control mode, in which iTerm2 draws windows and panes natively.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) control_mode: bool,
 }

@@ -63,8 +63,8 @@ impl TmuxPanes {
         }
         let fault = fault.unwrap_or_default();
         let mut outcomes = Vec::with_capacity(orders.len());
-        for (order, panes) in orders.iter().zip(progress.panes) {
-            outcomes.push(match panes {
+        for (order, pane) in orders.iter().zip(progress.panes) {
+            outcomes.push(match pane {
                 Some(pane) => {
                     self.labels
                         .insert(order.member.clone(), order.label.clone());
@@ -84,7 +84,7 @@ impl TmuxPanes {
         }
         let step = self.next_step(progress).await?;
         let (printed, outcome) = if let Some(PaneTarget::Session) = step.pane_target {
-            let _sole = OWN_SERVER.lock().await;
+            let _own_server = OWN_SERVER.lock().await;
             if let Some(own) = &self.own {
                 own.write_configuration()?;
             }
@@ -138,12 +138,12 @@ impl TmuxPanes {
     async fn find_shown(&mut self, progress: &mut Progress<'_>) -> Result<(), TmuxError> {
         let team = self.team.clone();
         let survey = self.survey().await?;
-        for (order, panes) in progress.orders.iter().zip(&mut progress.panes) {
+        for (order, shown) in progress.orders.iter().zip(&mut progress.panes) {
             if let ProgramTask::Hold { worker, .. } = &order.task
                 && let Some(pane) = survey.of_member(&team, order.member.as_str())
                 && pane.pid == *worker
             {
-                *panes = Some(pane.clone());
+                *shown = Some(pane.clone());
             }
         }
         Ok(())
@@ -176,11 +176,11 @@ impl TmuxPanes {
         };
         let open = windows.iter().enumerate().find_map(|(others, window)| {
             let frame = frame(window.size, others);
-            let seats = frame.capacity().saturating_sub(window.panes);
-            (seats > 0 && !progress.full.contains(&window.id)).then_some((window, frame, seats))
+            let room = frame.capacity().saturating_sub(window.panes);
+            (room > 0 && !progress.full.contains(&window.id)).then_some((window, frame, room))
         });
-        if let Some((window, frame, seats)) = open {
-            return self.fill(progress, PaneTarget::Beside(window.clone()), frame, seats);
+        if let Some((window, frame, room)) = open {
+            return self.fill(progress, PaneTarget::Beside(window.clone()), frame, room);
         }
         let session = match session {
             TmuxSession::Users(id) => Some(id),

@@ -17,8 +17,8 @@ use super::testing::{Server, tmux_or_skip};
 use super::*;
 use crate::launch::order::ProgramTask;
 
-/// A worker that writes its arguments and environment to a file, then sleeps.
-const WORKER: &str = "#!/bin/sh\nprintf '%s|' \"$@\" \"$AGENT_TEAM_LAUNCH\" \"$PWD\" \"${CARGO_MANIFEST_DIR-none}\" > \"$2.said\"\nexec sleep 600\n";
+/// A worker that writes its arguments and environment to a file beside its launch file, then sleeps.
+const WORKER: &str = "#!/bin/sh\nprintf '%s|' \"$@\" \"$AGENT_TEAM_LAUNCH\" \"$PWD\" \"${CARGO_MANIFEST_DIR-none}\" > \"$2.record\"\nexec sleep 600\n";
 
 struct Rig {
     server: Server,
@@ -157,9 +157,9 @@ fn fates(receipts: &[Receipt]) -> Vec<(ReceiptKind, &str, Fate)> {
         .collect()
 }
 
-/// The file written by a started worker.
-async fn said(file: &std::path::Path) -> String {
-    let file = PathBuf::from(format!("{}.said", file.display()));
+/// What a started worker wrote. `file` is its launch file.
+async fn worker_record(file: &std::path::Path) -> String {
+    let file = PathBuf::from(format!("{}.record", file.display()));
     let wait = async {
         // Polls, because the file is written without a notification.
         let mut polls = tokio::time::interval(Duration::from_millis(5));

@@ -1,6 +1,6 @@
 //! Builds the arguments of `bwrap` for a profile. Called by [`super::Sandbox::command`].
 //!
-//! bubblewrap builds a view of the file system: first the whole of it read-only, then one mount per path of the
+//! bubblewrap builds a view of the file system: first it mounts the whole file system read-only, then each path of the
 //! profile. A later mount covers an earlier one, so paths are mounted from the root down.
 
 use std::ffi::OsString;
@@ -14,9 +14,9 @@ use crate::spawn::ProgramSpec;
 #[path = "bubblewrap_tests.rs"]
 mod tests;
 
-/// Parts of /proc through which the kernel's settings can be changed. bwrap (0.8) makes read-only only those
-/// directories that its user may write to. Root can write to files in the others, and `core_pattern` names a program
-/// that the kernel runs outside the sandbox.
+/// Directories of /proc through which the kernel's settings can be changed. bwrap (0.8) makes a directory of /proc
+/// read-only only if its user may write to that directory. Root can write to files in the other directories, and
+/// `core_pattern` names a program that the kernel runs outside the sandbox.
 const KERNEL: [&str; 7] = [
     "/proc/sys",
     "/proc/irq",
@@ -43,6 +43,7 @@ enum Mount<'a> {
 /// - `sizes`: this bubblewrap supports `--size`.
 /// - `namespaces`: descriptor of the filter that bubblewrap applies to the program only.
 /// - `lock`: descriptor that bubblewrap keeps open.
+/// - `replaced`: paths, each with a descriptor of the content that the program sees there.
 pub(super) fn arguments(
     profile: &Profile,
     sizes: bool,
@@ -68,8 +69,8 @@ pub(super) fn arguments(
         args.extend(["--sync-fd".into(), lock.to_string().into()]);
     }
     args.extend(["--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc"].map(OsString::from));
-    for place in KERNEL {
-        args.extend(["--ro-bind-try", place, place].map(OsString::from));
+    for directory in KERNEL {
+        args.extend(["--ro-bind-try", directory, directory].map(OsString::from));
     }
     if profile.network == Network::None {
         args.push("--unshare-net".into());
@@ -80,7 +81,8 @@ pub(super) fn arguments(
         match mount {
             Mount::Empty if path.is_dir() => {
                 args.extend(["--tmpfs".into(), path.into()]);
-                // Skip if a writable mount covers it at the same path: the remount would make that one read-only.
+                // Skip if a writable mount covers this one at the same path: the remount, which comes after all mounts,
+                // would make the writable mount read-only.
                 if !profile.writable.iter().any(|writable| writable == path) {
                     empty.extend(["--remount-ro".into(), path.into()]);
                 }
@@ -101,7 +103,8 @@ pub(super) fn arguments(
         let content = content.as_raw_fd().to_string();
         args.extend(["--ro-bind-data".into(), content.into(), path.into()]);
     }
-    // After all mounts within them: bwrap could not create mount points in a read-only directory.
+    // The remounts come after all mounts within these directories: bwrap cannot create mount points in a read-only
+    // directory.
     args.extend(empty);
     args.extend(["--chdir".into(), spec.cwd.clone().into(), "--".into()]);
     args.push(spec.program.clone().into());
@@ -111,7 +114,7 @@ pub(super) fn arguments(
 
 /// The mounts of a profile, from the root down. At the same path a later kind covers an earlier one.
 fn mounts(profile: &Profile) -> Vec<(&Path, Mount<'_>)> {
-    fn there(paths: &[PathBuf]) -> impl Iterator<Item = &Path> + Clone {
+    fn existing(paths: &[PathBuf]) -> impl Iterator<Item = &Path> + Clone {
         paths
             .iter()
             .map(PathBuf::as_path)
@@ -125,9 +128,9 @@ fn mounts(profile: &Profile) -> Vec<(&Path, Mount<'_>)> {
     let absent = absent.filter(|absent| absent.path.exists());
     // Do not mount protected paths within a hidden one: that would reveal them. Compare depths, because a writable path
     // within the hidden one is visible again.
-    let depth = |places: &[PathBuf], path: &Path| {
-        let around = places.iter().filter(|place| path.starts_with(place));
-        around.map(|place| place.components().count()).max()
+    let depth = |parents: &[PathBuf], path: &Path| {
+        let around = parents.iter().filter(|parent| path.starts_with(parent));
+        around.map(|parent| parent.components().count()).max()
     };
     let is_hidden = |path: &Path| {
         let hidden = depth(&profile.hidden, path).max(depth(&profile.scratch, path));
@@ -136,35 +139,37 @@ fn mounts(profile: &Profile) -> Vec<(&Path, Mount<'_>)> {
     // A symbolic link cannot be a mount point.
     let absent = absent.map(|absent| absent.path.as_path());
     let absent = absent.filter(|path| !path.is_symlink() && !is_hidden(path));
-    let protected = there(&profile.protected).filter(|path| !is_hidden(path));
+    let protected = existing(&profile.protected).filter(|path| !is_hidden(path));
     let kept: Vec<&Path> = protected.chain(absent).collect();
     // A mount point cannot be renamed, but its parent directories can: the program could move the protected path away
     // with its parent and create another in its place. So each writable ancestor becomes a mount point too. Ancestors
     // that are protected need none; a writable mount would cover their read-only one.
-    let below_writable = |of: &&Path| {
+    let below_writable = |path: &&Path| {
         let mut writable = profile.writable.iter();
-        writable.any(|writable| of.starts_with(writable) && of != writable)
+        writable.any(|writable| path.starts_with(writable) && path != writable)
     };
-    let is_kept = |of: &&Path| kept.iter().any(|kept| of.starts_with(kept));
-    let leading = kept.iter().flat_map(|path| path.ancestors().skip(1));
-    let leading = leading.filter(|of| below_writable(of) && !is_kept(of) && !is_hidden(of));
-    let readable = there(&profile.readable).filter(|path| !in_writable(path));
+    let is_kept = |path: &&Path| kept.iter().any(|kept| path.starts_with(kept));
+    let ancestors = kept.iter().flat_map(|path| path.ancestors().skip(1));
+    let ancestors =
+        ancestors.filter(|path| below_writable(path) && !is_kept(path) && !is_hidden(path));
+    let readable = existing(&profile.readable).filter(|path| !in_writable(path));
     let links = profile.links.iter().filter(|(path, _)| !in_writable(path));
     let mut mounts: Vec<(&Path, Mount<'_>)> = Vec::new();
-    mounts.extend(there(&profile.hidden).map(|path| (path, Mount::Empty)));
-    mounts.extend(there(&profile.scratch).map(|path| (path, Mount::Scratch)));
+    mounts.extend(existing(&profile.hidden).map(|path| (path, Mount::Empty)));
+    mounts.extend(existing(&profile.scratch).map(|path| (path, Mount::Scratch)));
     mounts.extend(links.map(|(path, target)| (path.as_path(), Mount::Link(target))));
     mounts.extend(readable.map(|path| (path, Mount::ReadOnly)));
-    // If a writable path does not exist, bwrap fails, which is intended.
+    // Writable paths are not filtered: bwrap fails if one does not exist, which is intended.
     mounts.extend(
         profile
             .writable
             .iter()
             .map(|path| (path.as_path(), Mount::Writable)),
     );
-    mounts.extend(leading.map(|path| (path, Mount::Writable)));
-    // Includes paths that the user has created since the profile was made.
+    mounts.extend(ancestors.map(|path| (path, Mount::Writable)));
+    // These include absent paths that the user has created since the profile was made.
     mounts.extend(kept.iter().map(|path| (*path, Mount::ReadOnly)));
+    // The sort is stable: at the same path the order of the kinds above remains.
     mounts.sort_by_key(|(path, _)| path.components().count());
     mounts
 }

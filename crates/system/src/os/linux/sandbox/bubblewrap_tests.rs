@@ -39,7 +39,7 @@ static ROOT: LazyLock<(TempDir, PathBuf)> = LazyLock::new(|| {
 
 const TARGET: Target = Target {
     name: "profile",
-    property: profile_is_kept,
+    property: profile_is_enforced,
     seeds: || {
         [
             "w p\np p/.vscode\nh h\nr h/tool",
@@ -68,36 +68,36 @@ fn fuzz_profile() {
 /// Parses one line per path: its kind and the path. Skips combinations that no caller creates.
 fn profile(text: &str) -> Profile {
     let root = &ROOT.1;
-    let places = |kind: &str| -> Vec<PathBuf> {
+    let paths_of = |kind: &str| -> Vec<PathBuf> {
         let lines = text.lines().filter_map(|line| line.split_once(' '));
         let named = lines.filter(|(of, _)| *of == kind);
         let plain = |path: &&str| !path.split('/').any(|name| matches!(name, "" | "." | ".."));
         let paths = named.map(|(_, path)| path).filter(plain);
         paths.map(|path| root.join(path)).collect()
     };
-    let protected = places("p");
-    let mut writable = places("w");
+    let protected = paths_of("p");
+    let mut writable = paths_of("w");
     writable.retain(|path| path.exists() && !protected.iter().any(|kept| path.starts_with(kept)));
     let absent = |path: PathBuf| Absent {
         path,
         content: None,
     };
-    let all: Vec<Absent> = places("a").into_iter().map(absent).collect();
+    let all: Vec<Absent> = paths_of("a").into_iter().map(absent).collect();
     writable.retain(|path| !all.iter().any(|kept| path.starts_with(&kept.path)));
-    let in_writable = |path: &PathBuf| writable.iter().any(|place| path.starts_with(place));
+    let in_writable = |path: &PathBuf| writable.iter().any(|parent| path.starts_with(parent));
     Profile {
         protected: protected.into_iter().filter(in_writable).collect(),
         absent: Some(AbsentPaths {
             directory: root.clone(),
             all: all.into_iter().filter(|it| in_writable(&it.path)).collect(),
         }),
-        hidden: places("h"),
-        readable: places("r"),
-        links: places("l")
+        hidden: paths_of("h"),
+        readable: paths_of("r"),
+        links: paths_of("l")
             .into_iter()
             .map(|link| (link, root.join("t")))
             .collect(),
-        scratch: places("s"),
+        scratch: paths_of("s"),
         replaced: Vec::new(),
         network: Network::None,
         limits: Limits::default(),
@@ -114,21 +114,22 @@ enum Access {
     Nothing,
 }
 
-/// Simulates bubblewrap's mounts: the last mount around a path determines the access.
-fn view(args: &[OsString]) -> Vec<(PathBuf, Access)> {
+/// The mounts that bubblewrap makes for these arguments, in order. The last mount at or above a path determines the
+/// access to it.
+fn mounts_of(args: &[OsString]) -> Vec<(PathBuf, Access)> {
     let mut mounts = Vec::new();
     let mut args = args.iter();
     while let Some(option) = args.next().and_then(|option| option.to_str()) {
         let mut path = || PathBuf::from(args.next().expect("an argument"));
         match option {
             "--ro-bind" | "--ro-bind-try" | "--bind" => {
-                let (source, place) = (path(), path());
+                let (source, target) = (path(), path());
                 let access = match option {
                     _ if source == Path::new("/dev/null") => Access::Nothing,
                     "--bind" => Access::Writable,
                     _ => Access::ReadOnly,
                 };
-                mounts.push((place, access));
+                mounts.push((target, access));
             }
             "--tmpfs" => mounts.push((path(), Access::Nothing)),
             "--" => break,
@@ -138,7 +139,7 @@ fn view(args: &[OsString]) -> Vec<(PathBuf, Access)> {
     mounts
 }
 
-fn profile_is_kept(text: &str) -> Result<(), String> {
+fn profile_is_enforced(text: &str) -> Result<(), String> {
     let profile = profile(text);
     let spec = ProgramSpec {
         program: "/bin/true".into(),
@@ -146,16 +147,16 @@ fn profile_is_kept(text: &str) -> Result<(), String> {
         env: Vec::new(),
         cwd: "/".into(),
     };
-    let mounts = view(&arguments(&profile, true, &spec, 3, None, &[]));
+    let mounts = mounts_of(&arguments(&profile, true, &spec, 3, None, &[]));
     let access = |path: &Path| {
         let around = mounts
             .iter()
             .rev()
-            .find(|(place, _)| path.starts_with(place));
+            .find(|(target, _)| path.starts_with(target));
         around.map_or(Access::ReadOnly, |(_, access)| *access)
     };
     let below =
-        |places: &[PathBuf], path: &Path| places.iter().any(|place| path.starts_with(place));
+        |parents: &[PathBuf], path: &Path| parents.iter().any(|parent| path.starts_with(parent));
     let absent = profile.absent.iter().flat_map(|absent| &absent.all);
     let kept: Vec<PathBuf> = absent.map(|absent| absent.path.clone()).collect();
     let kept = [kept, profile.protected.clone()].concat();
@@ -163,23 +164,23 @@ fn profile_is_kept(text: &str) -> Result<(), String> {
         let file = ROOT.1.join(file);
         for path in file.ancestors().take_while(|path| **path != ROOT.1) {
             let found = access(path);
-            let what = |what: &str| format!("{}: {found:?}, but {what}", path.display());
+            let violation = |rule: &str| format!("{}: {found:?}, but {rule}", path.display());
             if below(&kept, path) {
-                must(found != Access::Writable, &what("it is protected"))?;
+                must(found != Access::Writable, &violation("it is protected"))?;
             }
             // The nearest path of the profile decides: a path within a hidden one can be readable.
-            let depth = |places: &[PathBuf]| {
-                let around = places.iter().filter(|place| path.starts_with(place));
-                around.map(|place| place.components().count()).max()
+            let depth = |parents: &[PathBuf]| {
+                let around = parents.iter().filter(|parent| path.starts_with(parent));
+                around.map(|parent| parent.components().count()).max()
             };
             let hidden = depth(&[&profile.hidden[..], &profile.scratch[..]].concat());
             let shown = depth(&profile.writable).max(depth(&profile.readable));
             if hidden > shown {
-                must(found == Access::Nothing, &what("it is hidden"))?;
+                must(found == Access::Nothing, &violation("it is hidden"))?;
             }
             let is_writable = depth(&profile.writable).is_some_and(|depth| Some(depth) > hidden);
             if is_writable && !below(&kept, path) {
-                must(found == Access::Writable, &what("it is writable"))?;
+                must(found == Access::Writable, &violation("it is writable"))?;
             }
         }
     }

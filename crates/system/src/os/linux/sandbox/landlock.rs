@@ -2,7 +2,8 @@
 //! [`super::Sandbox::command`].
 //!
 //! A rule grants rights for everything below a path, and no rule can revoke them further down. So read access is
-//! granted around hidden paths, entry by entry, and paths within a writable one can be neither hidden nor protected.
+//! granted entry by entry in the directories that contain a hidden path, and paths within a writable path can be
+//! neither hidden nor protected.
 
 use std::fs;
 use std::io;
@@ -67,14 +68,14 @@ pub(super) fn rules(profile: &Profile) -> io::Result<OwnedFd> {
         });
     let mut rules = created.map_err(io::Error::other)?;
     for path in &profile.writable {
-        let place = open(path)?.ok_or_else(|| {
+        let opened = open(path)?.ok_or_else(|| {
             io::Error::new(
                 io::ErrorKind::NotFound,
-                format!("{} does not exist", path.display()),
+                format!("{} does not exist or is not accessible", path.display()),
             )
         })?;
         let is_dir = path.is_dir();
-        rules = allow(rules, place, is_dir, AccessFs::from_all(LANDLOCK))?;
+        rules = allow(rules, opened, is_dir, AccessFs::from_all(LANDLOCK))?;
     }
     for path in DEVICES.map(Path::new) {
         if let Some(device) = open(path)? {
@@ -97,8 +98,8 @@ pub(super) fn rules(profile: &Profile) -> io::Result<OwnedFd> {
         let within: Vec<&Path> = hidden.iter().filter(within).copied().collect();
         if !within.is_empty() {
             rules = allow_reading(rules, path, &within)?;
-        } else if let Some(place) = open(path)? {
-            rules = allow(rules, place, path.is_dir(), AccessFs::from_read(LANDLOCK))?;
+        } else if let Some(opened) = open(path)? {
+            rules = allow(rules, opened, path.is_dir(), AccessFs::from_read(LANDLOCK))?;
         }
     }
     let descriptor: Option<OwnedFd> = rules.into();
@@ -125,8 +126,8 @@ fn allow_reading(
         }
         if kind.is_dir() && hidden.iter().any(|hidden| hidden.starts_with(&path)) {
             rules = allow_reading(rules, &path, hidden)?;
-        } else if let Some(place) = open(&path)? {
-            rules = allow(rules, place, kind.is_dir(), AccessFs::from_read(LANDLOCK))?;
+        } else if let Some(opened) = open(&path)? {
+            rules = allow(rules, opened, kind.is_dir(), AccessFs::from_read(LANDLOCK))?;
         }
     }
     Ok(rules)
@@ -134,7 +135,7 @@ fn allow_reading(
 
 fn allow(
     rules: RulesetCreated,
-    place: OwnedFd,
+    opened: OwnedFd,
     is_dir: bool,
     rights: BitFlags<AccessFs>,
 ) -> io::Result<RulesetCreated> {
@@ -143,7 +144,7 @@ fn allow(
         false => rights & AccessFs::from_file(LANDLOCK),
     };
     rules
-        .add_rule(PathBeneath::new(place, rights))
+        .add_rule(PathBeneath::new(opened, rights))
         .map_err(io::Error::other)
 }
 
@@ -151,7 +152,7 @@ fn allow(
 fn open(path: &Path) -> io::Result<Option<OwnedFd>> {
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     match rustix::fs::open(path, flags, Mode::empty()) {
-        Ok(place) => Ok(Some(place)),
+        Ok(opened) => Ok(Some(opened)),
         Err(rustix::io::Errno::NOENT | rustix::io::Errno::ACCESS) => Ok(None),
         Err(error) => Err(error.into()),
     }

@@ -78,7 +78,8 @@ const CLONE_NEWTIME: libc::c_int = 0x80;
 /// The bits of a socket's type that are not flags.
 const SOCK_TYPE_MASK: u64 = 0xf;
 
-/// Calls of the x32 ABI, if the kernel has it, have this bit set in their number.
+/// The bit that marks the number of a call of the x32 ABI, which some kernels support. The filter sees such a number as
+/// a different call, so each refused call is listed with this bit too.
 #[cfg(target_arch = "x86_64")]
 const X32: i64 = 0x4000_0000;
 

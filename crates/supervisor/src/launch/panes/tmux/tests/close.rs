@@ -29,7 +29,7 @@ async fn closing_all_leaves_no_pane_server_or_socket() {
     let mut left: Vec<_> = std::fs::read_dir(rig.server.directory.path())
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .filter(|name| !name.ends_with(".said"))
+        .filter(|name| !name.ends_with(".record"))
         .collect();
     left.sort();
     assert_eq!(left, ["at", "worker"]);

@@ -83,7 +83,7 @@ async fn hostile_words_reach_the_worker_unchanged() {
                 file.display(),
                 order.launch
             );
-            assert_eq!(said(file).await, expected);
+            assert_eq!(worker_record(file).await, expected);
         }
         // Expanded as in a border.
         let drawn = rig.server.tmux(&[
@@ -249,10 +249,10 @@ async fn no_pane_is_smaller_than_the_minimum() {
 async fn main_vertical_places_members_in_order() {
     let Some(binary) = tmux_or_skip() else { return };
     let mut rig = Rig::own(binary);
-    let places = "#{@agent_team_member} #{pane_left},#{pane_top} #{pane_width}x#{pane_height}";
+    let format = "#{@agent_team_member} #{pane_left},#{pane_top} #{pane_width}x#{pane_height}";
     rig.start(&["lead", "ada"]).await;
     assert_eq!(
-        rig.server.panes(places),
+        rig.server.panes(format),
         ["lead 0,1 100x48", "ada 101,1 99x48"]
     );
     rig.start(&["bob", "cyd", "dan"]).await;
@@ -263,7 +263,7 @@ async fn main_vertical_places_members_in_order() {
         "cyd 131,1 69x23",
         "dan 131,25 69x24",
     ];
-    assert_eq!(rig.server.panes(places), grid);
+    assert_eq!(rig.server.panes(format), grid);
 }
 
 #[tokio::test]
@@ -297,8 +297,8 @@ async fn layout_windows_gives_each_member_a_window() {
         rig.start(&["bob"]).await;
         let windows = rig.server.panes("#{window_name}|#{@agent_team_member}");
         for member in ["lead", "ada", "bob"] {
-            let own = format!("{prefix}{member}|{member}");
-            assert!(windows.contains(&own), "{windows:?}");
+            let expected = format!("{prefix}{member}|{member}");
+            assert!(windows.contains(&expected), "{windows:?}");
         }
     }
 }
@@ -310,21 +310,21 @@ async fn an_attach_helper_never_replaces_a_live_worker() {
     let running = rig.start(&["lead", "ada"]).await;
     let directory = rig.server.directory.path().to_owned();
     let hold = |mut order: LaunchOrder, worker: u32| {
-        let said = directory.join(order.launch.as_str());
-        let arguments = vec!["--hold".into(), said.clone().into()];
+        let file = directory.join(order.launch.as_str());
+        let arguments = vec!["--hold".into(), file.clone().into()];
         order.task = ProgramTask::Hold { worker, arguments };
-        (order, said)
+        (order, file)
     };
-    let (there, _) = hold(rig.order("ada"), running[1].process.pid);
-    let shown = rig.panes.start(&[there]).await.remove(0).unwrap();
+    let (in_pane, _) = hold(rig.order("ada"), running[1].process.pid);
+    let shown = rig.panes.start(&[in_pane]).await.remove(0).unwrap();
     assert_eq!(shown.process, running[1].process);
     assert!(is_alive(&running[1]));
-    // A member without a pane gets an attach helper in its old pane.
-    let (elsewhere, said_to) = hold(rig.order("ada"), std::process::id());
+    // A worker outside its old pane gets an attach helper in that pane.
+    let (elsewhere, file) = hold(rig.order("ada"), std::process::id());
     let shown = rig.panes.start(&[elsewhere]).await.remove(0).unwrap();
     assert_eq!(id(&shown), id(&running[1]));
     assert_ne!(shown.process, running[1].process);
-    let words = said(&said_to).await;
+    let words = worker_record(&file).await;
     // The attach helper carries no launch marker: a launch's processes are killed after each task.
     assert!(
         words.starts_with("--hold|") && words.contains("||/|"),
@@ -430,12 +430,12 @@ async fn user_options_and_hooks_do_not_affect_our_panes() {
     ] {
         rig.server.tmux(&["set-option", flags, option, value]);
     }
-    let asked = [
+    let queries = [
         ["show-options", "-g"],
         ["show-options", "-gw"],
         ["show-options", "-gH"],
     ];
-    let options = |rig: &Rig| asked.map(|asked| rig.server.tmux(&asked));
+    let options = |rig: &Rig| queries.map(|query| rig.server.tmux(&query));
     let theirs = |rig: &Rig| {
         let panes =
             "#{@agent_team_member}|#{window_id} #{window_layout} #{pane_active} #{pane_pid}";
