@@ -139,7 +139,7 @@ async fn a_team_is_shown_as_it_changes_and_obeys_keys() {
     terminal.press("K").await;
     terminal.until(&format!("kill {owner} and all")).await;
     terminal.press("n").await;
-    terminal.until_not("any other key no").await;
+    terminal.until("K kill").await;
     assert_eq!(rig.member(&owner).await.state, MemberState::Working);
     terminal.press("K").await;
     terminal.until(&format!("kill {owner} and all")).await;
