@@ -73,7 +73,7 @@ async fn tasks_outlive_the_supervisor_and_a_worker_restarts_it() {
 
 #[tokio::test]
 async fn a_result_without_a_supervisor_reaches_its_successor() {
-    // The task kills the supervisor, so that it ends while no supervisor runs, or nearly so.
+    // The task kills the supervisor, so the task ends while no supervisor runs, or shortly after the next one starts.
     let run = "echo run >> runs; xargs kill -9 < pid; echo after";
     let rig = assigned(&["ada"], &task("Kill", run, ""));
     rig.ok(["up"]).await;
@@ -345,6 +345,6 @@ async fn a_disconnected_member_stops_when_it_reconnects() {
     let took = began.elapsed();
     assert!(
         took < Duration::from_secs(6),
-        "not only after the grace: {took:?}"
+        "not only after the grace period: {took:?}"
     );
 }

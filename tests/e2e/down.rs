@@ -94,7 +94,7 @@ async fn down_without_force_lets_a_program_end_by_itself() {
 }
 
 #[tokio::test]
-async fn down_kills_a_program_after_the_grace() {
+async fn down_kills_a_program_after_the_grace_period() {
     let run = "trap '' TERM HUP INT; mkfifo gate; while :; do cat gate; done";
     let rig = headless(&["ada"], &task("Stubborn", run, ""));
     up_to_the_gate(&rig).await;
@@ -233,8 +233,8 @@ async fn a_surviving_process_has_a_receipt_and_sets_the_exit_code() {
             "",
         ),
     ));
-    // Only root can create a program that its user cannot end: one that becomes root. The kernel sends it SIGHUP when
-    // its terminal closes, so it ignores that signal.
+    // Only root can install a program that the user who starts it cannot terminate: a set-user-ID program of root. The
+    // kernel sends it SIGHUP when its terminal closes, so it ignores that signal.
     let privileged = rig.project().join("privileged");
     let mine = ["", "at", "home", "tmp", "project"].map(|name| rig.root().join(name));
     let is_possible = mine

@@ -10,7 +10,8 @@ fn write(path: &str, content: &str) -> Reply {
     Reply::call("write", json!({ "path": path, "content": content }))
 }
 
-/// A lead without calls, and ada, whose model returns these replies; `settings` is the user's settings file.
+/// A team of a lead that calls no tool, and of ada, whose model returns these replies; `settings` is the user's
+/// settings file.
 async fn team(settings: &str, replies: Vec<Reply>) -> (FakeModelServer, Rig) {
     let lead = ("lead", vec![Reply::text("I see.")]);
     let server = FakeModelServer::start(by_model([lead, ("ada", replies)])).await;
@@ -78,7 +79,7 @@ async fn a_file_that_changed_while_the_request_waited_stays_as_it_is() {
 }
 
 #[tokio::test]
-async fn an_edit_of_a_guarded_file_is_denied_without_a_request() {
+async fn edits_in_git_and_agent_team_are_refused_without_a_request() {
     let replies = vec![
         write(".git/hooks/pre-commit", "evil"),
         write(".agent-team/team.toml", "evil"),

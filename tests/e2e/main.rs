@@ -1,4 +1,4 @@
-//! End-to-end tests of the binaries, one module per part of the promises to a user.
+//! End-to-end tests of the binaries. Each module tests some of the promises to the user.
 //!
 //! Each test has a world of its own (`agent_team_tests::Rig`), so that they run side by side, and beside a real team.
 

@@ -100,7 +100,7 @@ async fn a_run_that_may_not_be_repeated_fails_with_its_worker() {
 }
 
 #[tokio::test]
-async fn a_started_run_without_rerun_needs_a_retry() {
+async fn a_started_task_without_rerun_needs_a_retry() {
     let ends = [
         ("headless", "kill"),
         ("headless", "down"),
@@ -182,7 +182,7 @@ async fn restart_gives_a_member_a_new_launch_and_its_task() {
 }
 
 #[tokio::test]
-async fn stop_grants_the_grace_and_keeps_the_member_stopped() {
+async fn stop_grants_a_grace_period_and_keeps_the_member_stopped() {
     let rig = headless(&["ada", "bob"], "");
     rig.ok(["up"]).await;
     let worker = rig.worker("ada").await;

@@ -22,7 +22,7 @@ fn complete(task: &str) -> Reply {
     Reply::call("complete_task", result)
 }
 
-/// A lead without calls, and ada, which must plan and whose model returns these replies.
+/// The model server of a lead that calls no tool, and of ada, whose model returns these replies.
 async fn server(replies: Vec<Reply>) -> FakeModelServer {
     let lead = ("lead", vec![Reply::text("I see.")]);
     FakeModelServer::start(by_model([lead, ("ada", replies)])).await
@@ -89,7 +89,7 @@ async fn nothing_is_changed_before_the_plan_is_approved() {
     assert_eq!(listed["requests"][0]["plan"], 1);
     let listed = rig.ok(["requests"]).await.stdout;
     assert!(
-        listed.contains("plan 1: Write late.txt (+1 lines)"),
+        listed.contains("plan 1: Write late.txt (+1 line)"),
         "{listed}"
     );
     let shown = rig.ok(["requests", "show", "P-1"]).await.stdout;
@@ -145,7 +145,7 @@ async fn the_lead_approves_plans_where_the_user_permits_it() {
     let refused = last_result_of(&server, "lead");
     assert!(refused.contains("the lead may not allow P-1"), "{refused}");
 
-    // An interrupted turn restarts, with the next reply.
+    // Wait until the turn ends: `down` would interrupt it, and its restart would use up the next reply.
     rig.until_member_is("lead", MemberState::Idle).await;
     rig.ok(["down"]).await;
     approve("\"Plan\"");
@@ -174,7 +174,7 @@ async fn a_member_without_an_approved_plan_cannot_complete_its_task() {
 }
 
 #[tokio::test]
-async fn a_new_task_locks_again() {
+async fn a_new_task_needs_a_new_plan() {
     let (_server, rig) = team(vec![
         propose("The first."),
         write("one.txt"),
@@ -199,7 +199,7 @@ async fn a_new_task_locks_again() {
 }
 
 #[tokio::test]
-async fn a_plan_outlives_the_supervisor_and_its_approval_the_worker() {
+async fn plans_and_approvals_survive_crashes() {
     let (server, rig) = team(vec![
         propose("Write it."),
         // The restarted worker begins here.
@@ -215,7 +215,7 @@ async fn a_plan_outlives_the_supervisor_and_its_approval_the_worker() {
     processes::ended(supervisor).await;
     rig.until_member("ada", |ada| waits_for(ada, 1, 1)).await;
 
-    // No process of ada receives the approval: its successor reads it after the restart.
+    // The stopped worker does not receive the approval; the worker of the next launch does.
     let ada = rig.worker("ada").await;
     ada.signal(Signal::SIGSTOP).expect("it is stopped");
     rig.ok(["requests", "allow", "P-1"]).await;

@@ -19,7 +19,7 @@ fn bash(command: &str) -> Reply {
     Reply::call("bash", json!({ "command": command }))
 }
 
-/// A lead without calls, and ada, whose model returns these replies.
+/// A team of a lead that calls no tool, and of ada, whose model returns these replies.
 async fn team(replies: Vec<Reply>) -> (FakeModelServer, Rig) {
     let lead = ("lead", vec![Reply::text("I see.")]);
     let server = FakeModelServer::start(by_model([lead, ("ada", replies)])).await;

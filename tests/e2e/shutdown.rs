@@ -103,5 +103,8 @@ async fn a_waiting_member_ends_at_once() {
     let before = Instant::now();
     rig.ok(["down"]).await;
     let took = before.elapsed();
-    assert!(took < Duration::from_secs(5), "half of the grace: {took:?}");
+    assert!(
+        took < Duration::from_secs(5),
+        "half of the grace period: {took:?}"
+    );
 }

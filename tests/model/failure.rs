@@ -196,9 +196,9 @@ async fn silence_ends_a_connection_before_and_within_an_answer() {
     for name in WIRES {
         for reply in [Reply::hang(), Reply::text("A whole answer.").hang_after(3)] {
             let server = FakeModelServer::start(in_turn([reply])).await;
-            let mut around = config(&server.base_url());
-            around.silence = Some(Duration::from_millis(200));
-            let why = first_failure(&*model_of(name, &around)).await;
+            let mut short_silence = config(&server.base_url());
+            short_silence.silence = Some(Duration::from_millis(200));
+            let why = first_failure(&*model_of(name, &short_silence)).await;
             assert!(why.ends_with("no data for 200ms"), "{why}");
             server.hung_up(1).await;
         }
@@ -222,8 +222,8 @@ async fn an_unreachable_server_is_retried() {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("it is bound");
     drop(listener);
-    let around = config(&format!("http://ada:{KEY}@{address}/v1"));
-    let why = first_failure(&*model_of("openai/m", &around)).await;
+    let with_password = config(&format!("http://ada:{KEY}@{address}/v1"));
+    let why = first_failure(&*model_of("openai/m", &with_password)).await;
     let begins =
         format!("cannot get a complete response from http://{address}/v1/chat/completions: ");
     assert!(why.starts_with(&begins), "{why}");

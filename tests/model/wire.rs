@@ -138,11 +138,11 @@ async fn a_transcript_is_sent_in_the_format_of_each_api() {
         ("anthropic/m", "/v1/messages", ("x-api-key", KEY.to_owned())),
     ] {
         let server = FakeModelServer::start(in_turn([Reply::text("ok")])).await;
-        let mut around = config(&server.base_url());
-        for spec in around.providers.values_mut() {
+        let mut with_header = config(&server.base_url());
+        for spec in with_header.providers.values_mut() {
             spec.headers.insert("X-Gate".to_owned(), "open".to_owned());
         }
-        let model = model_of(name, &around);
+        let model = model_of(name, &with_header);
         let (answered, _) = answer(&*model, &transcript(), &[tool("read"), tool("grep")]).await;
         answered.expect("an answer");
         let [request] = &server.requests()[..] else {
@@ -267,7 +267,7 @@ async fn encrypted_thoughts_are_sent_back_unchanged() {
 }
 
 #[tokio::test]
-async fn geminis_calls_are_distinguished_and_signed_again() {
+async fn geminis_calls_are_distinguished_and_keep_their_signatures() {
     let chunk = |id: &str, extra: &str| {
         format!(
             r#"{{"choices":[{{"delta":{{"tool_calls":[{{"index":0,"id":"{id}","type":"function",

@@ -166,7 +166,7 @@ impl Demo {
     }
 }
 
-/// The goal of the recorded lead.
+/// The goal of the team `agents`, whose lead uses a recorded model.
 pub(crate) fn goal() -> Result<String> {
     let file = root().join("scripts/demo/goal.txt");
     let goal = std::fs::read_to_string(&file);

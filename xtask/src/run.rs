@@ -32,8 +32,8 @@ pub(crate) fn cargo(args: &[&str]) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.args(args).current_dir(root());
     // `cargo run` describes this package in variables such as `CARGO_PKG_NAME`. The build script of ring reruns when
-    // one of them changes: inherited, they would make each change between `cargo xtask` and `cargo build` compile ring
-    // and all that uses it again.
+    // one of them changes. If they were inherited, ring and all crates that use it would be compiled again whenever
+    // `cargo build` follows `cargo xtask`, or the reverse.
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy();
         if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {
@@ -130,14 +130,14 @@ mod tests {
     #[test]
     fn exit_codes_are_propagated() {
         let error = check(Command::new("sh").args(["-c", "exit 7"])).unwrap_err();
-        assert_eq!(error.downcast_ref::<Failed>().expect("a refusal").code, 7);
+        assert_eq!(error.downcast_ref::<Failed>().expect("a `Failed`").code, 7);
         let error = output(Command::new("sh").args(["-c", "exit 9"])).unwrap_err();
-        assert_eq!(error.downcast_ref::<Failed>().expect("a refusal").code, 9);
+        assert_eq!(error.downcast_ref::<Failed>().expect("a `Failed`").code, 9);
     }
 
     #[test]
     fn a_signal_counts_as_exit_code_1() {
         let error = check(Command::new("sh").args(["-c", "kill -TERM $$"])).unwrap_err();
-        assert_eq!(error.downcast_ref::<Failed>().expect("a refusal").code, 1);
+        assert_eq!(error.downcast_ref::<Failed>().expect("a `Failed`").code, 1);
     }
 }

@@ -348,6 +348,6 @@ mod tests {
     #[test]
     fn an_unknown_step_is_a_usage_error() {
         let error = chosen(&["frmt".to_owned()]).map(|_| ()).unwrap_err();
-        assert_eq!(error.downcast_ref::<Failed>().expect("a refusal").code, 2);
+        assert_eq!(error.downcast_ref::<Failed>().expect("a `Failed`").code, 2);
     }
 }

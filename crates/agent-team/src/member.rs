@@ -55,14 +55,14 @@ macro_rules! shared_settings {
             self
         }
 
-        /// Allows only these of the built-in tools.
+        /// Allows only these built-in tools.
         #[must_use]
         pub fn tools<T: Into<String>>(mut self, tools: impl IntoIterator<Item = T>) -> Self {
             self.tools = Some(tools.into_iter().map(Into::into).collect());
             self
         }
 
-        /// Removes these of the built-in tools.
+        /// Removes these built-in tools.
         #[must_use]
         pub fn deny_tools<T: Into<String>>(mut self, tools: impl IntoIterator<Item = T>) -> Self {
             self.deny_tools = Some(tools.into_iter().map(Into::into).collect());

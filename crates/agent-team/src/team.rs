@@ -150,8 +150,8 @@ impl Team {
         Ok(())
     }
 
-    /// Stops the team: its members finish within a grace, then everything is removed from this process. Returns a
-    /// receipt for each thing that was stopped or removed.
+    /// Stops the team: its members finish within a grace period, then its threads end. Returns a receipt for each thing
+    /// that was stopped or removed.
     ///
     /// # Errors
     /// When the team had already ended.
@@ -319,7 +319,7 @@ impl Members<'_> {
         Ok(spawned.await?.member)
     }
 
-    /// Asks a member to stop, terminates it after a grace, and keeps it stopped.
+    /// Asks a member to stop, terminates it after a grace period, and keeps it stopped.
     pub async fn stop(&self, member: MemberName) -> Result<MemberView, CallFailed> {
         let stopped = self.0.call::<MemberStop>(Stop {
             member,

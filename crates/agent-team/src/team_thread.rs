@@ -177,7 +177,7 @@ impl TeamThread {
         &self.supervisor
     }
 
-    /// Stops the members with a grace, then everything else.
+    /// Stops the members with a grace period, then ends the thread.
     pub(crate) async fn shut_down(mut self) -> Result<DownAnswer, CallFailed> {
         let down = self
             .supervisor

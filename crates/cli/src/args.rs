@@ -335,7 +335,7 @@ pub(crate) struct Up {
     pub(crate) goal: Option<String>,
     #[command(flatten)]
     pub(crate) start: Start,
-    /// Where the members run, overriding the team file; `auto`: your tmux, your iTerm2, or a separate tmux server
+    /// Where the members run, overriding the team file; `auto`: your tmux, your iTerm2, a separate tmux, or no panes
     #[arg(long, value_name = "WHERE", value_parser = placements())]
     pub(crate) panes: Option<PlacementChoice>,
     /// Do not attach

@@ -1,6 +1,6 @@
-//! Incremental reading of a member's log file. The worker appends to the file and renames it to `.1` when it is long.
-//! Used by `logs`, `top` and the single-terminal view. This module does not watch the file; the caller decides when to
-//! read.
+//! Incremental reading of a log file, a member's or the supervisor's. Its writer appends to it and renames it to `.1`
+//! when it is long. Used by `logs`, `supervisor logs`, `top` and the single-terminal view. This module does not watch
+//! the file; the caller decides when to read.
 
 use std::fs::File;
 use std::io::{ErrorKind, Read, Seek, SeekFrom};

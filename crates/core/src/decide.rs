@@ -325,7 +325,7 @@ fn first_line(text: &str) -> Arc<str> {
     cut(text, 200)
 }
 
-/// The first line of a reason, which may be longer because it can end with a hint.
+/// The first line of a reason. Its limit is higher than that of a notice, because a reason can end with a hint.
 fn reason_line(text: &str) -> Arc<str> {
     cut(text, 600)
 }

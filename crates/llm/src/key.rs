@@ -1,4 +1,4 @@
-//! Provider keys: looking them up, and keeping them out of all output. Called by `open` and `choose`.
+//! Provider keys: looking them up, and keeping them out of all output. Called by `open`, `choose` and `http`.
 
 use std::collections::BTreeMap;
 use std::fmt;

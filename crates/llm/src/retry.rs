@@ -22,8 +22,8 @@ const BACKOFF: Backoff = Backoff {
     longest: Duration::from_secs(60),
 };
 
-/// The longest requested pause that is kept. If a server requests a longer one, its error is returned: the member is
-/// held, and the user sees the reason.
+/// The longest requested pause that is kept. If a server requests a longer one, its error is returned: the member's
+/// turn ends, and the user sees the reason.
 const REQUESTED_MAX: Duration = Duration::from_secs(3_600);
 
 /// Returns a random number in 0..1.
@@ -194,10 +194,10 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn retries_wait_as_requested_or_with_backoff() {
         let (_, retrying) = failing([busy(Some(20)), cut(), busy(None)]);
-        let mut on_delta = Vec::new();
+        let mut deltas = Vec::new();
         let before = Instant::now();
         let answer = retrying
-            .answer(PROMPT, &mut |delta| on_delta.push(delta))
+            .answer(PROMPT, &mut |delta| deltas.push(delta))
             .await;
         answer.expect("the model answers");
         let text = || Delta::Text("so".to_owned());
@@ -206,7 +206,7 @@ mod tests {
             why: why.to_owned(),
         };
         assert_eq!(
-            on_delta,
+            deltas,
             [
                 text(),
                 waiting(375, "test is busy (429): slow down"),

@@ -184,7 +184,8 @@ fn after_letters(argument: &str) -> impl Iterator<Item = &str> {
         .unwrap_or_default();
     let letters = cluster.find(|c: char| !c.is_ascii_alphanumeric());
     let letters = letters.unwrap_or(cluster.len());
-    // Only the ends of a long cluster: the value begins after the first letter, or near the first sign of a path.
+    // In a long cluster, try only the text after the first letter, and after each of the last letters before another
+    // character, such as `.` or `/`.
     (1..=letters)
         .filter(move |at| *at == 1 || *at + LETTERS_MAX >= letters)
         .map(|at| &cluster[at..])

@@ -1,4 +1,4 @@
-//! Host names in URLs and in rules. Called by the rules and the judge.
+//! Host names in URLs and in rules. Called by the rules, the judge and the offers.
 
 use super::pattern::{Fault, Reach};
 

@@ -1,5 +1,5 @@
 //! Knowledge about programs: which run others, which evaluate an argument as code, and which write the files in their
-//! arguments. Called by the rules and by the offers.
+//! arguments. Called by the rules, the judge and the offers.
 //!
 //! A program that is not listed counts as plain: the user who allows it is responsible for that. An entry can only
 //! narrow what an allow rule covers, with one exception: `timeout`, `nice`, `nohup` and `stdbuf` before a command are
@@ -96,8 +96,8 @@ pub(crate) fn writes(argv: &[String]) -> bool {
     }
 }
 
-/// Whether the arguments are only data: the program starts no other one, and nothing that it looks up by name changes
-/// what it does. Only for programs found through `PATH`: a file of the project can have any name.
+/// Whether the arguments are only data: the program starts no other program, and nothing that it looks up by name
+/// changes what it does. Only for programs found through `PATH`: a file of the project can have any name.
 pub(crate) fn is_inert(argv: &[String]) -> bool {
     match argv {
         [program, _] if program == "cd" => true,

@@ -1,7 +1,8 @@
 //! The only list of protected paths: files and directories that other programs later run or obey, as the user.
 //!
-//! The judge asks before an edit tool changes one of them, in every mode ([`crate::CallPath`]); the worker passes the
-//! same list to the sandbox of commands; SECURITY.md prints it, and a test compares.
+//! The judge allows no edit tool to change one of them without a decision ([`crate::CallPath`]); in mode bypass agents
+//! do not ask the judge. The worker passes the same list to the sandbox of commands. SECURITY.md prints it, and a test
+//! compares.
 //!
 //! A name belongs in the list if it takes effect when the user opens the project, enters it in a shell, commits,
 //! installs packages, or starts an agent there. Files that take effect only when the user builds, tests or runs the
@@ -79,7 +80,8 @@ pub const HOME: [Protected; 13] = [
     file(".zshrc"),
 ];
 
-/// Paths in git's directory. The edit tools protect all of it; commands must be able to commit, so for them only these.
+/// Paths in git's directory. The edit tools protect the whole directory. Commands must be able to commit, so the
+/// sandbox protects only these paths.
 pub const GIT: [Protected; 6] = [
     // Names the directory of git's other files.
     file_of("commondir", ".\n"),
@@ -90,8 +92,8 @@ pub const GIT: [Protected; 6] = [
     directory("modules"),
 ];
 
-/// Paths in the directory of a linked working tree, below `worktrees/*/`: they point git to its configuration, and
-/// always exist.
+/// Paths in the directory of a linked working tree, below `worktrees/*/`: they point git to its configuration. The
+/// sandbox protects those that exist, without placeholders.
 pub const GIT_WORKTREE: [&str; 3] = ["commondir", "config.worktree", "gitdir"];
 
 /// Git's directory, or the file that points to it.

@@ -316,7 +316,7 @@ proptest! {
     }
 
     #[test]
-    fn an_added_command_is_never_allowed_along(line in line(), rules in prop::collection::vec(rule(), 0..6), join in prop::sample::select(vec!["&&", "||", ";", "|", "&", "\n"])) {
+    fn an_appended_command_needs_its_own_rule(line in line(), rules in prop::collection::vec(rule(), 0..6), join in prop::sample::select(vec!["&&", "||", ";", "|", "&", "\n"])) {
         let mut book = RuleBook::new();
         for rule in rules.iter().filter(|rule| !matches!(rule.as_str(), "Bash" | "Bash(*)")) {
             let _added = book.add(Effect::Allow, rule, Source::UserSettings);

@@ -31,7 +31,7 @@ fn call(tool: &str, arguments: serde_json::Value, places: Vec<CallPath>) -> Tool
     }
 }
 
-/// A call with a path that resolves to another one.
+/// A call with one path, and the path that it resolves to. `None`: it contains no symbolic link.
 fn file(tool: &str, path: &str, resolved: Option<&str>) -> ToolCall {
     let lexical = CallPath::lexical(Path::new("/p"), path);
     let place = CallPath {
@@ -225,7 +225,7 @@ fn paths_use_gitignore_patterns() {
 }
 
 #[test]
-fn deny_rules_match_below_and_ignore_case() {
+fn deny_rules_match_whole_subtrees_and_ignore_case() {
     for (pattern, path) in [
         ("src/*", "src/a/b"),
         ("src/**", "src"),

@@ -1,5 +1,5 @@
 //! The methods, `noun/verb`: permitted callers, arguments and answer of each. The supervisor decodes a call into a
-//! [`MethodCall`], after it has checked the caller against the method's [`Access`].
+//! [`MethodCall`], and executes it only after it has checked the caller against the method's [`Access`].
 
 mod access;
 mod event;
@@ -151,8 +151,8 @@ methods! {
 
     /// Adds a member of a role.
     MemberSpawn = "member/spawn" by UserOrLead (Spawn) -> MemberAnswer;
-    /// Asks a member to stop, terminates it after the grace, and keeps it stopped; refused when it is in a turn and
-    /// objects.
+    /// Asks a member to stop, terminates it after the grace period, and keeps it stopped; refused when it is in a turn
+    /// and objects.
     MemberStop = "member/stop" by UserOrLead (Stop) -> MemberAnswer;
     /// Stops a spawned member as `member/stop` does and removes it from the team.
     MemberRemove = "member/remove" by UserOrLead (RemoveMember) -> RemoveAnswer;

@@ -110,7 +110,7 @@ pub struct DeliveredMessage {
     pub redelivered: bool,
 }
 
-/// The member must stop: finish within the grace, send `member/exit`, exit. After the grace it is killed.
+/// The member must stop: finish within the grace period, send `member/exit`, exit. Afterwards it is killed.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct StopMember {

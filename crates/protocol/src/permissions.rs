@@ -20,7 +20,8 @@ pub enum Mode {
     Default,
     /// Like `Default`, and files of the project may be changed.
     AcceptEdits,
-    /// Calls are allowed without a decision, except those that a rule denies or that write a protected path.
+    /// Agents ask for no decision. A call that is judged nevertheless is allowed unless a rule denies it or it writes a
+    /// protected path.
     Bypass,
 }
 

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum PlacementChoice {
-    /// The first that is available: the caller's tmux, the caller's iTerm2, the tmux server of agent-team, headless.
-    /// The choice and its reason are reported.
+    /// The first that is available: the caller's tmux, the caller's iTerm2, the tmux server of agent-team. If none is:
+    /// hosted if the caller has a terminal, else headless. The choice and its reason are reported.
     Auto,
     Tmux,
     /// Native sessions of iTerm2.

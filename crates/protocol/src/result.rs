@@ -10,7 +10,8 @@ use crate::view::{
 };
 use crate::{MemberName, Party, TeamId};
 
-/// The result of a run, or of waiting for a board. The two have different types of outcome `O`.
+/// The result of a run (`run`), or of waiting until no task of the board can run (`up --wait`). `O` is the type of the
+/// outcome, which differs between the two.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct RunResult<O = RunState> {
@@ -40,8 +41,8 @@ pub struct RunResult<O = RunState> {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Outputs {
-    /// The result of the last task that each member ended, or the reason of its failure. For a lead with
-    /// tools.
+    /// For each member, the result of its last completed or failed task; for a failed task, the reason. Used unless the
+    /// run had rounds.
     Last(BTreeMap<MemberName, String>),
     /// The outputs of each member's rounds.
     ByRound(BTreeMap<MemberName, Vec<RoundOutput>>),
@@ -113,7 +114,10 @@ impl<O> RunResult<O> {
 
 impl Outputs {
     fn last(tasks: &[TaskView]) -> Self {
-        let mut ended: Vec<&TaskView> = tasks.iter().filter(|task| has_ended(task)).collect();
+        let mut ended: Vec<&TaskView> = tasks
+            .iter()
+            .filter(|task| is_completed_or_failed(task))
+            .collect();
         ended.sort_by_key(|task| task.revision);
         let output = |task: &TaskView| match (&task.owner, &task.result) {
             (Some(Party::Member(owner)), Some(result)) => Some((owner.clone(), result.clone())),
@@ -138,7 +142,7 @@ impl Outputs {
     }
 }
 
-fn has_ended(task: &TaskView) -> bool {
+fn is_completed_or_failed(task: &TaskView) -> bool {
     matches!(task.state, TaskState::Completed | TaskState::Failed)
 }
 

@@ -5,9 +5,9 @@
 //!      ▲            while a commit is under way, inputs gather         │
 //!      └───────────────────────────────────────────────────────────────┘
 //! ```
-//! Only [`Driver`] changes a `Team` (I3), and it sends no reply, effect or notification before the events behind it are
-//! stored (I4); `ARCHITECTURE.md` lists these invariants. It never waits for a member, for tmux or for a hook: their
-//! results come back as [`Message`]s. While a commit waits for the disk, messages stay in the channel.
+//! Only [`Driver`] changes a `Team` (I3), and it sends no reply, effect or notification before the events that cause it
+//! are stored (I4); `ARCHITECTURE.md` lists these invariants. It never waits for a member, for tmux or for a hook:
+//! their results come back as [`Message`]s. While a commit waits for the disk, messages stay in the channel.
 //!
 //! Components own their fields and do not know the driver: `batch`, `launches`, `waiters`, `down`, `replies`,
 //! `subscribers`, `labels`. `views` and `permissions` are computed from the state. These components send frames and

@@ -1,5 +1,5 @@
 //! The environment of a team's programs, given by the caller of `up`. Stored in the team's environment file in the
-//! runtime directory while the team is up, never in its journal. Called by the driver.
+//! runtime directory while the team is up, never in its journal. Called by the server and the driver.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;

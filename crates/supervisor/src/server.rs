@@ -77,7 +77,7 @@ enum Phase {
 /// Why the supervisor may have to exit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ShutdownTrigger {
-    /// A client disconnected; no work may be left.
+    /// A client disconnected. If it was the last one and no team is up, nothing is left to do.
     ClientGone,
     /// `supervisor/stop`: all teams were taken down.
     Stop,

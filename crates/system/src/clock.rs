@@ -1,4 +1,4 @@
-//! Clocks. Called by the processes that pass the time into the core.
+//! Clocks. Called by the supervisor, which passes the time into the core, and by all other programs.
 //!
 //! Deadlines are monotonic milliseconds and are invalid under another boot id. Wall time is only for display and is
 //! never compared. Nothing here sleeps.

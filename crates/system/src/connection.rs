@@ -1,5 +1,5 @@
-//! Frames over the socket, or over any other pair of byte streams. Called by the crate `client` and by the supervisor's
-//! server.
+//! Frames over the socket, or over any other pair of byte streams. Called by the crate `client`, by the supervisor, and
+//! by the host process of hosted members.
 //!
 //! Frames are not interpreted here. The protocol's decoder checks their size, encoding and nesting depth.
 

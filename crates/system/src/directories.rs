@@ -171,7 +171,7 @@ impl Directories {
         Ok(())
     }
 
-    /// Creates the directory of one team and its `log/`, and returns the former.
+    /// Creates the directory of one team and its `log/`, and returns the path of the directory.
     ///
     /// # Errors
     /// As for [`Directories::prepare`].

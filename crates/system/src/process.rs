@@ -1,4 +1,4 @@
-//! Identity and exit of a process. Called by the launchers, by adoption and by [`crate::tree`].
+//! Identity and exit of a process. Called by all code that starts, finds or ends processes.
 //!
 //! The kernel reuses pids; a pid together with its start time identifies one process of this boot. Liveness is read
 //! from the process table or from a pidfd, never by sending signal 0, which also succeeds for zombies and for a process

@@ -1,6 +1,6 @@
 //! Starts programs. Each program gets a complete environment, a working directory, its own session, and only the
 //! descriptors that are passed to it. Called by the CLI and the workers (to start the supervisor), by the
-//! supervisor (headless workers) and, through [`crate::pty`], by engines.
+//! supervisor (headless workers and host processes), by the tools and, through [`crate::pty`], by the command engine.
 //!
 //! This module also reaps the children that it starts, each by its pid: a wait for any child could take the exit status
 //! away from the caller that waits for that child. A worker is a subreaper and reaps the orphans that it adopts with

@@ -1,5 +1,5 @@
-//! Finds and kills all processes of a launch. Called by the supervisor (`kill`, `down`, before a successor starts) and
-//! by a worker (before it exits).
+//! Finds and kills all processes of a launch, or of one program of a launch. Called by the supervisor (`kill`, `down`,
+//! before a successor starts), by a worker (before it exits), by the command engine and by the tools that run programs.
 //!
 //! A process can leave its parent, its process group and its session, so three criteria are combined:
 //! - descent from the worker, which is a subreaper, so that orphans stay below it while it runs;

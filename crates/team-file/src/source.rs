@@ -89,20 +89,20 @@ impl<'a> Source<'a> {
     /// The first position at or after `from` where `parts` follow each other, separated only by whitespace.
     pub(super) fn find(&self, from: usize, parts: &[&str]) -> Option<usize> {
         let (first, rest) = parts.split_first()?;
-        let behind = self.text.get(from..)?;
+        let text = self.text.get(from..)?;
         let follows = |mut text: &str| {
             rest.iter()
                 .all(|part| match text.trim_start().strip_prefix(part) {
-                    Some(behind) => {
-                        text = behind;
+                    Some(after) => {
+                        text = after;
                         true
                     }
                     None => false,
                 })
         };
-        let mut matches = behind.match_indices(first);
+        let mut matches = text.match_indices(first);
         matches
-            .find(|(at, _)| follows(&behind[at + first.len()..]))
+            .find(|(at, _)| follows(&text[at + first.len()..]))
             .map(|(at, _)| from + at)
     }
 

@@ -1,4 +1,5 @@
-//! A member's worker inside another program's process. Called once per launch by the embedding library and by tests.
+//! A member's worker inside another program's process. Called once per launch by the embedding library, by the
+//! host process of hosted members and by tests.
 //!
 //! Uses no terminal, no signals, no working directory and no other process-wide state. Dropping the future kills the
 //! member; the supervisor then terminates the processes that the member left behind.

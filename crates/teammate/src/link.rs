@@ -57,8 +57,8 @@ const JITTER: Duration = Duration::from_millis(20);
 /// After `goodbye{restarting}`, the time that the supervisor gets to restart by itself.
 const RESTART_LIMIT: Duration = Duration::from_secs(2);
 
-/// During a pause before a supervisor may be started: the pauses between looks for a supervisor that is already
-/// serving.
+/// The intervals at which the link checks for a supervisor that is already serving, while it must not start one
+/// itself.
 const POLLS: Backoff = Backoff {
     first: Duration::from_millis(5),
     longest: Duration::from_millis(500),

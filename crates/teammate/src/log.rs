@@ -53,7 +53,8 @@ impl MemberLog {
         };
         let text = tail().unwrap_or_default();
         let mut starts = text.match_indices('\n').map(|(at, _)| at + 1).rev();
-        // The first of these is the end of the text, or the beginning of an unfinished line: it does not count.
+        // Counted from the end, start 0 is the end of the last complete line, and start `lines` is the beginning of the
+        // last `lines` complete lines.
         let from = starts.nth(lines).unwrap_or(0);
         text[from..].to_owned()
     }

@@ -185,7 +185,7 @@ impl Pane {
         );
     }
 
-    /// After ^C, the terminal has discarded the line that was being typed.
+    /// Shows a new prompt after ^C: the terminal has discarded the line that was being typed.
     pub(crate) fn interrupt(&mut self) {
         if let View::Prompt { typed } = &mut self.view {
             typed.clear();

@@ -321,7 +321,7 @@ async fn run_event(
         Some(event) => (event, room),
         None => match (&mut task.run.task).await {
             Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-            // The last event was already taken, and the run with it.
+            // The run has already sent its last event, `Ended`; handling that event removes the task.
             Ok(()) | Err(_) => std::future::pending().await,
         },
     }

@@ -29,7 +29,7 @@ use tokio::time::Instant;
 
 use crate::timer::sleep_until;
 
-/// The first delay between attempts to reach a restarting supervisor, which doubles, and the number of attempts.
+/// The delay after the first attempt to reach a restarting supervisor, and the number of attempts. The delay doubles.
 const FIRST_RETRY: Duration = Duration::from_millis(25);
 const ATTEMPTS: u32 = 8;
 

@@ -206,15 +206,15 @@ impl Editor {
             .map_or(self.text.len(), |at| self.cursor + at)
     }
 
-    /// The text behind the prompt, in rows of at most `most` columns, and the row and column of the cursor. If there
-    /// are more than `rows` rows, returns those around the cursor.
+    /// The prompt and the text after it, in rows of at most `most` columns, and the row and column of the cursor. If
+    /// there are more than `rows` rows, returns those around the cursor.
     pub(crate) fn rows(
         &self,
         prompt: &Line,
         most: usize,
         rows: usize,
     ) -> (Vec<Line>, (usize, usize)) {
-        // Leave room for the widest character behind the prompt.
+        // Leave room for the widest character after the prompt.
         let prompt = prompt.clipped((most / 2).min(most.saturating_sub(2)));
         let mut indent = prompt.width();
         let mut all = vec![prompt];
@@ -371,7 +371,7 @@ mod tests {
             }
         }
 
-        /// The cursor is behind everything typed that takes columns.
+        /// The cursor is after the last typed character that takes columns.
         #[test]
         fn the_cursor_follows_the_typed_text(typed in "[a名é\u{301}\u{202e}\t\u{200d}👩]{0,40}") {
             let editor = self::typed(&text(&typed));

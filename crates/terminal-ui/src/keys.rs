@@ -111,7 +111,7 @@ impl Reader {
         keys
     }
 
-    /// Adds bytes to the paste. Returns the bytes behind its end marker; none if the paste continues.
+    /// Adds bytes to the paste. Returns the bytes after its end marker; none if the paste continues.
     fn continue_paste<'a>(&mut self, rest: &'a [u8], keys: &mut Vec<Key>) -> &'a [u8] {
         let end = rest
             .windows(PASTE_ENDS.len())

@@ -124,7 +124,7 @@ impl Line {
     /// Wraps to rows of at most `most` columns, between words if possible. All rows but the first are indented by
     /// `hanging` blanks.
     pub fn wrapped(&self, most: usize, hanging: usize) -> Vec<Self> {
-        // Leave room for the widest character behind the indentation.
+        // Leave room for the widest character after the indentation.
         let hanging = hanging.min(most.saturating_sub(2) / 2);
         let all: Vec<(Style, char)> = self.characters().collect();
         let mut rows = Vec::new();

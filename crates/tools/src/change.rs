@@ -1,4 +1,4 @@
-//! The diff of a change, for the user. Called by `write` and `edit`.
+//! The diff of a change, for the user. Called by `file`, for `write` and `edit`.
 
 use std::time::Duration;
 

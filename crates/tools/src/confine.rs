@@ -1,5 +1,5 @@
-//! The sandbox of an agent's commands. Called by `bash` for commands that do not request to run outside it, and by the
-//! git tools.
+//! The sandbox of an agent's commands. Called by `bash` for commands that do not request to run outside it, by the git
+//! tools, and by the worker for `verify` lines.
 //!
 //! Commands have no network unless their role permits it. They write only to the project and to their own temporary
 //! directory. Of the home directory they can read a list of paths ([`home`]); of the rest of the machine they can read
@@ -295,9 +295,9 @@ impl Confinement {
         paths.into_iter().map(Link::new).collect()
     }
 
-    /// The mountable ones of these paths; a path that contains a link is replaced by its target if that is in the
-    /// project. Targets outside the project are not mounted: an agent can create the link, and the mount would expose a
-    /// hidden file.
+    /// Those of these paths that can be mounted; a path that contains a link is replaced by its target if that is in
+    /// the project. Targets outside the project are not mounted: an agent can create the link, and the mount would
+    /// expose a hidden file.
     fn mountable(&self, paths: Vec<PathBuf>) -> Vec<PathBuf> {
         let resolve = |path: PathBuf| {
             let target = path.canonicalize().ok()?;

@@ -23,12 +23,12 @@ use crate::tool::ToolError;
 pub(super) enum Purpose {
     /// Also permits stored outputs.
     Reading,
-    /// Does not permit the directories of [`GUARDED`].
+    /// Does not permit the directories of [`NEVER_WRITTEN`].
     Writing,
 }
 
 /// Directories that tools never write to, and the reason.
-const GUARDED: [(&str, &str); 2] = [
+const NEVER_WRITTEN: [(&str, &str); 2] = [
     // Contains git's configuration and hooks, which name programs to run.
     (".git", "belongs to git: only git may change it"),
     // Contains the rules and hooks that restrict the members themselves.
@@ -86,7 +86,7 @@ impl ResolvedPath {
             .expect("`root` is a prefix")
             .to_owned();
         if purpose == Purpose::Writing {
-            for (directory, reason) in GUARDED {
+            for (directory, reason) in NEVER_WRITTEN {
                 let is_it = |part: Component<'_>| part.as_os_str().eq_ignore_ascii_case(directory);
                 if relative.components().any(is_it) {
                     return Err(ToolError::Failed(format!("{given} {reason}")));

@@ -131,7 +131,10 @@ impl Shared {
         if let (Ok(one), Ok(other)) = (&one, &other)
             && serde_json::to_string(one).ok() != serde_json::to_string(other).ok()
         {
-            let text = format!("{} was answered in two ways to one key", M::NAME);
+            let text = format!(
+                "two calls of {} with the same key received different answers",
+                M::NAME
+            );
             self.world.contradiction(text);
         }
         one
@@ -352,8 +355,8 @@ fn farewell(goodbye: &Goodbye) -> Ended {
         GoodbyeReason::Restarting => Ended::Restarting,
         GoodbyeReason::Stopped => Ended::Over,
         GoodbyeReason::Closed | GoodbyeReason::Unknown => {
-            let at_fault = |error: &Refusal| error.code != ErrorCode::Unauthenticated;
-            match goodbye.error.as_ref().is_some_and(at_fault) {
+            let launch_is_valid = |error: &Refusal| error.code != ErrorCode::Unauthenticated;
+            match goodbye.error.as_ref().is_some_and(launch_is_valid) {
                 true => Ended::Lost,
                 false => Ended::Over,
             }

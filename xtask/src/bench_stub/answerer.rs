@@ -10,7 +10,8 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 /// An answer that is as long as the supervisor's answer to a claim.
 const ANSWER: &[u8] = b"{\"jsonrpc\":\"2.0\",\"id\":1000,\"result\":{\"task\":\"T-1000\",\"generation\":1,\"overlaps\":[]}}\n";
 
-/// Answers all clients of the listener on stdin until the first one disconnects.
+/// Answers all clients of the listener on stdin. Returns when the client that connected first disconnects, or when any
+/// client resets its connection.
 pub(crate) fn run() -> Result<()> {
     let listener = UnixListener::from(std::io::stdin().as_fd().try_clone_to_owned()?);
     let mut callers: Vec<UnixStream> = Vec::new();

@@ -120,7 +120,7 @@ async fn an_engine_that_always_panics_is_held() {
     assert_eq!(state(&team, "boss").await, MemberState::Idle);
 }
 
-/// Works forever, and reports when it begins and when it is cancelled.
+/// Works until it receives the message "enough". Reports when its work begins, and when the work ends or is dropped.
 struct Endless {
     begun: Arc<Notify>,
     dropped: Arc<Notify>,

@@ -34,6 +34,7 @@ pub(crate) fn what(view: &RequestView) -> String {
         let first = lines.next().unwrap_or_default();
         let more = match lines.count() {
             0 => String::new(),
+            1 => " (+1 line)".to_owned(),
             more => format!(" (+{more} lines)"),
         };
         return format!("plan {number}: {}{more}", visible_line(first));

@@ -22,7 +22,7 @@ pub(super) async fn run(
     member: Option<MemberName>,
     read_only: bool,
 ) -> Result<ExitCode, Failure> {
-    // The supervisor can switch a terminal that shows the panes itself; stdin and stdout need not be a terminal then.
+    // The supervisor itself switches a terminal that shows the panes; stdin and stdout need not be a terminal then.
     if !output.is_json() && !caller::is_terminal() && !caller::terminal().shows_panes() {
         return Err(no_terminal());
     }
@@ -48,8 +48,8 @@ pub(super) async fn run(
     exec_viewer(answer)
 }
 
-/// Whether this member has no pane and cannot get a pane; without a member, whether this holds for every running
-/// member. A member with its own process can be attached without a pane; a hosted member cannot.
+/// Whether the reason for a refusal is that there are no panes: this member is hosted or, without a member, no running
+/// member's placement has panes. A member with its own process needs no pane: the terminal can be lent to it.
 async fn is_without_panes(
     session: &mut Session,
     member: Option<&MemberName>,

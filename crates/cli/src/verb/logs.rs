@@ -1,5 +1,5 @@
-//! `logs`: prints the output of a member; with `-f` follows it. Following reads the log file whenever the supervisor
-//! sends a notification about the member; it does not poll.
+//! `logs`: prints the output of a member; with `-f` follows it. Following reads the log file when the supervisor sends
+//! any stored event, or a transient event of the member; it does not poll.
 
 use std::process::ExitCode;
 

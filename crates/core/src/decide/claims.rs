@@ -33,7 +33,7 @@ impl Decider<'_> {
         generation
     }
 
-    /// Moves the claims of a member's previous launch to the launch that starts now.
+    /// Moves the claims of a member's previous launch to the launch that starts now. A task with `rerun = false` fails.
     pub(super) fn renew_claims(&mut self, member: &MemberName) {
         for task in self.claims_of(member) {
             if task.spec.rerun {
@@ -44,7 +44,7 @@ impl Decider<'_> {
         }
     }
 
-    /// Returns a member's claims to the board. The member must have no process left.
+    /// Returns a member's claims to the board; tasks that must not run again fail. The member has no process left.
     pub(super) fn return_claims(&mut self, member: &MemberName, why: &str) {
         for task in self.claims_of(member) {
             if may_start_again(&task) {

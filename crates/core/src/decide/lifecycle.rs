@@ -160,8 +160,8 @@ impl Decider<'_> {
         }
     }
 
-    /// Ends the member's launch, or its wait for the next one; `then` is its next state. Without grace, or before the
-    /// worker is ready, the process tree is killed immediately.
+    /// Ends the member's launch, or its wait for the next one; `then` is its next state. Without a grace period, or
+    /// before the worker is ready, the process tree is killed immediately.
     pub(super) fn end(&mut self, name: &MemberName, grace_ms: u64, then: Then, reason: &str) {
         let Some(member) = self.team.member(name) else {
             return;
@@ -246,7 +246,7 @@ impl Decider<'_> {
         }
     }
 
-    /// Ends the launch without grace: its whole process tree is killed.
+    /// Ends the launch without a grace period: its whole process tree is killed.
     fn end_launch(&mut self, name: &MemberName, reason: &str, then: Then) {
         let Some(launch) = self
             .team
@@ -389,13 +389,13 @@ impl Decider<'_> {
     /// Ends a launch whose worker has exited. If the worker was its only process and the member is to continue, the
     /// successor starts in the same step, without a scan for processes and with one commit less.
     fn end_worker(&mut self, name: &MemberName, launch: &LaunchId, reason: &str, then: Then) {
-        let was_last = self
+        let was_only_process = self
             .team
             .member(name)
             .is_some_and(|member| self.ran_nothing(member));
         let relaunches = matches!(then, Then::Restart | Then::Recover { .. });
         self.end_launch(name, reason, then);
-        if was_last && relaunches {
+        if was_only_process && relaunches {
             self.tree_gone(launch);
         }
     }

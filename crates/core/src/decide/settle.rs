@@ -74,7 +74,7 @@ impl Decider<'_> {
             .filter(|member| matches!(member.life, Life::Ready { .. }))
             .filter(|member| !self.team.leads_in_rounds(member))
             .filter(|member| self.team.task_of(&member.spec.name).is_none())
-            // Leave tasks that this member cannot start for members within their budget.
+            // Skip a member that is over its budget: it could not start the task, and another member can.
             .filter(|member| self.team.out_of_budget(member).is_none())
             .map(|member| (member.since, member.spec.name.clone()))
             .collect();

@@ -178,7 +178,7 @@ impl Decider<'_> {
             ..task.spec.clone()
         };
         if was_taken_from_it {
-            // Clears `taken_from`, because of which the member would never claim the task.
+            // Clears `taken_from`: while it is set, the member does not claim the task on its own.
             self.record(Event::TaskRetried { task: id });
         }
         self.record(Event::TaskChanged { task: id, spec });

@@ -196,7 +196,7 @@ impl Answers {
     }
 
     /// Every answer with the last use of its caller, the latest caller first. A replay must add them in this order:
-    /// [`Self::keep`] drops the callers whose last use is long before that of an added one.
+    /// [`Self::keep`] drops the callers whose last use is long before that of the added answer's caller.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (Tick, &AnsweredCall)> {
         let mut callers: Vec<&CallerAnswers> = self.callers.values().collect();
         callers.sort_by_key(|kept| std::cmp::Reverse(kept.last_used));

@@ -16,8 +16,8 @@ const BACKOFF_MAX_MS: u64 = 30_000;
 /// The restarts that still count.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Restarts {
-    /// The times of the granted restarts, oldest first: after a backoff the scheduled time. Those before the window of
-    /// the last crash are dropped.
+    /// The times of the granted restarts, oldest first; of a restart after a backoff, the time for which it was
+    /// scheduled. Restarts before the window of the last crash are dropped.
     pub granted: Vec<Tick>,
     /// Crashes since the member was last up for a whole window.
     pub streak: u32,

@@ -135,7 +135,7 @@ fn a_member_is_killed_after_its_grace() {
 }
 
 #[test]
-fn a_kill_does_not_wait_for_the_grace_of_a_stop() {
+fn a_kill_does_not_wait_for_the_grace_period_of_a_stop() {
     let mut rig = Rig::of(file(&["ada"]));
     rig.user(stop("ada")).answer();
     let killed = rig.kill("ada");

@@ -156,7 +156,7 @@ fn a_new_plan_replaces_the_last_and_locks() {
 }
 
 #[test]
-fn a_new_task_locks_again() {
+fn a_new_task_locks_its_owner_again() {
     let mut rig = team();
     let (build, test) = (rig.add("Build"), rig.add("Test"));
     rig.claim("ada", build);

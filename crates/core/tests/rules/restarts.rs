@@ -68,7 +68,7 @@ fn a_requested_restart_keeps_the_task_and_is_not_counted() {
 }
 
 #[test]
-fn a_run_without_rerun_fails_when_its_worker_is_lost() {
+fn a_task_without_rerun_fails_when_its_worker_is_lost() {
     let mut rig = Rig::of(file(&["ada"]));
     let mut spec = task_spec("Publish");
     spec.rerun = false;
@@ -93,7 +93,7 @@ fn a_run_without_rerun_fails_when_its_worker_is_lost() {
 }
 
 #[test]
-fn a_started_run_without_rerun_fails_however_its_claim_ends() {
+fn a_started_task_without_rerun_fails_however_its_claim_ends() {
     type End = fn(&mut Rig, TaskId);
     let ends: [(&str, End); 9] = [
         ("kill", |rig, _| {
@@ -184,7 +184,7 @@ fn a_started_run_without_rerun_fails_however_its_claim_ends() {
 }
 
 #[test]
-fn a_held_member_does_not_return_a_run_without_rerun() {
+fn a_held_member_does_not_return_a_task_without_rerun() {
     let mut rig = Rig::of(file(&["ada", "bob"]));
     for _ in 0..5 {
         rig.dies("ada");

@@ -235,7 +235,7 @@ fn a_member_with_a_transcript_needs_a_process_scan() {
     rig.exits("ada");
     assert!(
         matches!(rig.life("ada"), Life::Ending { .. }),
-        "left processes are searched for first"
+        "remaining processes are searched for first"
     );
 }
 
@@ -294,7 +294,7 @@ fn cancelling_a_goal_cancels_its_members_tasks() {
     assert_eq!(
         rig.owner(ours).as_deref(),
         Some("ada"),
-        "the user's own stays"
+        "the user's own task stays"
     );
     let text = rig.inbox("lead").pop().expect("the lead is notified");
     assert!(

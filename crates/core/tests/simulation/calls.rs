@@ -78,7 +78,7 @@ impl Calls {
         }
     }
 
-    /// The answers of a client that was away for long may be dropped when another one connects.
+    /// Whether the core must still have the caller's answers. It may drop those of a client that was away for long.
     fn is_fresh(&self, caller: &Caller, now: Tick) -> bool {
         let last_used = self.last_used.get(caller);
         matches!(caller, Caller::Launch(_)) || last_used.is_some_and(|at| now.since(*at) < KEPT_MS)

@@ -93,8 +93,8 @@ impl Target<'_> {
         }
     }
 
-    /// Maps an error within a stream, or in a response with a success status. An error without a status of its own gets
-    /// that of its type.
+    /// Maps an error within a stream, or in a response with a success status. An error that contains no status
+    /// gets the status of its type.
     pub(super) fn stream_error(&self, error: &Value) -> ModelError {
         let error = error.get("error").unwrap_or(error);
         let code = error.get("code");

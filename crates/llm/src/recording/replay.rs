@@ -78,9 +78,9 @@ impl Replay {
         Ok(&exchange.outcome)
     }
 
-    /// The index of the exchange with which this conversation continues. Only exchanges after as many answers as the
-    /// prompt contains are candidates: the last that follows what the prompt shows, otherwise the first, whose mismatch
-    /// is then reported.
+    /// The index of the exchange with which this conversation continues. Candidates are the exchanges after the same
+    /// number of answers as the prompt contains. Returns the last candidate that continues the prompt. If none does,
+    /// returns the first candidate, and the caller reports how it differs.
     fn start(&self, prompt: &Prompt<'_>, shape: &Shape) -> Result<usize, String> {
         let member = &self.member;
         if self.exchanges.is_empty() {
@@ -106,8 +106,8 @@ impl Replay {
 }
 
 impl Replay {
-    /// Returns whether the exchange at this index follows what the prompt shows: its last answer, or else its summary,
-    /// is the last that was recorded before.
+    /// Returns whether the exchange at this index continues the prompt: the last answer of the prompt is the last one
+    /// that was recorded before the exchange. A prompt without answers must contain the last summary recorded before.
     fn follows(&self, at: usize, prompt: &Prompt<'_>, shape: &Shape) -> bool {
         let before = || self.exchanges[..at].iter().rev().map(|(_, before)| before);
         let last_answer = prompt.items.iter().rev().find_map(|item| match item {

@@ -1,5 +1,5 @@
-//! Shell lines and their decisions under one rule book. It covers every class of bypass that was seen in
-//! agents' command lines; a line is added for each new one.
+//! Shell lines and their decisions under one rule book. The lines cover every class of bypass that was seen in agents'
+//! command lines; each new class gets a line here.
 
 mod complex;
 #[path = "../corpus/context.rs"]

@@ -70,7 +70,7 @@ mod tests {
     use crate::method::METHODS;
 
     #[test]
-    fn each_access_rule_names_its_callers() {
+    fn each_access_rule_admits_its_callers() {
         use CallerRole::{Lead, Teammate, User};
         for (access, admitted) in [
             (Access::User, &[User][..]),

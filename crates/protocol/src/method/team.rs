@@ -84,7 +84,7 @@ pub enum ChangeKind {
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Down {
-    /// Skip the grace.
+    /// Skip the grace period.
     pub force: bool,
 }
 

@@ -203,12 +203,13 @@ impl Driver {
         }
         if !placement.has_panes() {
             let team = self.views().placement();
-            return Err(
-                refused(format!("{name} has no pane by its placement: {team}")).hint(format!(
-                    "show it in this terminal with: {}",
-                    CommandLine::Attach(name)
-                )),
-            );
+            return Err(refused(format!(
+                "cannot open a pane for {name}: the team runs {team}"
+            ))
+            .hint(format!(
+                "show it in this terminal with: {}",
+                CommandLine::Attach(name)
+            )));
         }
         let Some((launch, runtime)) = self.launches.of(&self.team, name) else {
             return Err(refused(format!("{name} is not running")).hint(format!(

@@ -201,7 +201,7 @@ impl Permissions<'_> {
         })
     }
 
-    /// The pending requests that the lead is informed of; none for another member.
+    /// The pending requests of which this member is informed: those of all others if it is the lead, otherwise none.
     pub(super) fn pending_for(&self, name: &MemberName) -> Vec<RequestId> {
         if self.team.lead().is_none_or(|lead| lead.spec.name != *name) {
             return Vec::new();
@@ -227,8 +227,9 @@ impl Permissions<'_> {
             return Ok(true);
         }
         let text = format!("the lead may not allow {}: it is not delegated", request.id);
-        Err(Refusal::new(ErrorCode::NotPermitted, text)
-            .hint("leave it to the user, or delegate it with `approve` in the user's rules"))
+        Err(Refusal::new(ErrorCode::NotPermitted, text).hint(
+            "leave it to the user, who can delegate such requests with `approve` in the rules",
+        ))
     }
 
     /// Whether the user delegated approval of this call to the lead. Never true for the lead's own calls.

@@ -163,7 +163,7 @@ impl TestTeam {
 }
 
 impl Frames {
-    /// A connection: what the team sends to it, and the frames that arrive.
+    /// A connection: the outbox through which the team sends, and the frames that arrive at the peer.
     pub(super) fn pair() -> (Outbox, Self) {
         let (outbox, frames) = Outbox::unconnected();
         (outbox, Self(frames))

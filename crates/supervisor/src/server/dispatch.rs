@@ -1,7 +1,7 @@
 //! Decodes calls and maps each method to its handler: a call of the core, a query of a driver, or a call about the
 //! supervisor as a whole. Called by the server, once for each frame with a call.
 //!
-//! It does not check permissions: the protocol's method table lists the callers that each method allows.
+//! It does not check the caller: the server and the driver do, by the callers in the protocol's table of methods.
 
 use agent_team_core::input::{ClaimRef, Verdict};
 use agent_team_core::mail::MessageNote;

@@ -66,8 +66,8 @@ impl Server {
                 reply.ok(&m::DownAnswer { receipts });
                 let _already_stopping = self.trigger.send(ShutdownTrigger::Stop);
             }
-            // Check the configuration before stopping: a supervisor that cannot start with it would leave the teams
-            // without one.
+            // Check the settings before stopping: if the next supervisor could not start with them, the teams would be
+            // without a supervisor.
             SupervisorCall::Restart => match settings_file::durability(&self.directories) {
                 Ok(_) => {
                     reply.ok(&Nothing {});

@@ -3,7 +3,7 @@
 //!
 //! A program that can change one of them can run code when the user runs git. The list in
 //! `agent_team_policy::protected` covers git's own directory; these paths can be anywhere in the project. The files are
-//! parsed like git does; lines that git refuses are skipped.
+//! parsed as git parses them; lines that git refuses are skipped.
 
 use std::fs::{self, File};
 use std::io::Read;

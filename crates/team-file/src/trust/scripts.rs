@@ -117,9 +117,9 @@ impl<'a> Scripts<'a> {
         }
     }
 
-    /// Finds the first argument that names an existing script of the project. Before it, finds the arguments that may
-    /// name an absent script: those that look like a file, up to the first argument that does not follow an option;
-    /// none after an option that gives code.
+    /// Adds the first argument that names an existing script of the project. Before it, also adds the arguments that
+    /// may name an absent script: those that look like a file, up to and including the first argument that does not
+    /// follow an option, but none after an option whose value is code.
     fn of_interpreter<'w>(
         &mut self,
         is_shell: bool,
@@ -307,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn scripts_of_mcp_servers_are_found_behind_launchers() {
+    fn scripts_of_mcp_servers_are_found_after_launchers() {
         let project = project();
         let project = project.path().canonicalize().unwrap();
         for (command, args, expected) in [

@@ -80,7 +80,7 @@ impl AgentLoop {
         }
     }
 
-    /// Asks the model the question, together with all messages to the lead since the last one.
+    /// Asks the model the question, together with all messages to the lead since the previous question.
     async fn ask_model(
         &mut self,
         key: QuestionKey,

@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 
 use super::request::Ticket;
 
-/// Notifications of the supervisor, and answers to requests.
+/// An event for the worker: a change of the connection, a notification of the supervisor, or the answer to a request.
 #[derive(Debug)]
 pub(crate) enum LinkEvent {
     Connected(Welcome),

@@ -127,7 +127,7 @@ impl Reports {
     pub(super) fn deliver(&mut self, deliver: Deliver, shell: &mut Shell<Pane>) {
         for message in deliver.messages {
             let text = paint::message(&message);
-            // The message was delivered again while its acknowledgement is in flight, or while it waits for the pane.
+            // Skip a repeated delivery: the message still waits for the pane, or its acknowledgement is in flight.
             if !self.in_progress.insert(message.id) {
                 continue;
             }

@@ -75,7 +75,7 @@ fn stop(grace_ms: u64) -> StopMember {
 }
 
 #[tokio::test]
-async fn a_call_within_the_grace_is_stored_before_exit() {
+async fn a_call_within_the_grace_period_is_stored_before_exit() {
     let mut scene = Scene::new().await;
     scene.deliver(1, "go", false).await;
     scene.stores().await;
@@ -103,7 +103,7 @@ async fn a_call_within_the_grace_is_stored_before_exit() {
 }
 
 #[tokio::test]
-async fn a_call_beyond_the_grace_is_terminated() {
+async fn a_call_beyond_the_grace_period_is_terminated() {
     let mut scene = Scene::new().await;
     scene.deliver(1, "go", false).await;
     scene.stores().await;

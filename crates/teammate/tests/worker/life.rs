@@ -35,7 +35,7 @@ async fn an_idle_member_stops_at_once() {
 }
 
 #[tokio::test]
-async fn a_task_within_the_grace_is_reported_before_exit() {
+async fn a_task_within_the_grace_period_is_reported_before_exit() {
     let supervisor = ScriptedSupervisor::new();
     let mut worker = supervisor.headless();
     let mut member = supervisor.member(None).await;
@@ -55,7 +55,7 @@ async fn a_task_within_the_grace_is_reported_before_exit() {
 }
 
 #[tokio::test]
-async fn a_task_beyond_the_grace_ends_unreported() {
+async fn a_task_beyond_the_grace_period_ends_unreported() {
     let supervisor = ScriptedSupervisor::new();
     let mut worker = supervisor.headless();
     let mut member = supervisor.member(None).await;

@@ -65,8 +65,8 @@ impl ScriptedSupervisor {
         }
     }
 
-    /// Listens again, like the next supervisor.
-    pub(crate) fn succeed(&mut self) {
+    /// Replaces the socket, as the next supervisor does.
+    pub(crate) fn listen_again(&mut self) {
         let socket = self.path("run/supervisor.sock");
         self.listener = Listener::bind_replacing_stale(&self.lock, &socket).unwrap();
     }

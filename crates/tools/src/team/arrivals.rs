@@ -40,7 +40,7 @@ struct Inbox {
     requests: VecDeque<PendingRequest>,
     /// All pending requests that arrived over this connection.
     known_requests: HashSet<RequestId>,
-    /// Requests that the model has seen over earlier connections. A new connection offers those again that are pending.
+    /// Requests that the model has seen over earlier connections. A new connection offers again those that are pending.
     seen_before: HashSet<RequestId>,
 }
 

@@ -69,8 +69,8 @@ pub(super) fn tools(team_context: &Arc<TeamContext>) -> [Box<dyn Tool>; 6] {
             team_context,
             "update_task",
             "Change fields of a task; omitted fields stay unchanged. `state` in_progress claims it, pending releases \
-             it; \
-             complete_task completes it. Only its owner and the lead may.",
+             it; complete_task completes it. Other fields may be changed only by its owner (its creator if it has no \
+             owner) and by the lead.",
             claiming::update,
         ),
         changing(

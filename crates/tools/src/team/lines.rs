@@ -144,8 +144,7 @@ pub fn message_line(message: &DeliveredMessage) -> String {
             &mut line,
             format_args!(
                 "\nThe sender waits for your reply: call send_message with to {} and reply_to {}. No other message \
-                 counts \
-                 as the reply.",
+                 counts as the reply.",
                 message.from, message.id
             ),
         );

@@ -23,8 +23,8 @@ pub(super) fn tools(team_context: &Arc<TeamContext>) -> [Box<dyn Tool>; 2] {
         changing(
             team_context,
             "allow_request",
-            "Allow a teammate's permission request once. You can allow only what the user permits you to; any other \
-             request is refused and waits for the user. You cannot allow your own requests.",
+            "Allow a teammate's permission request once. You can allow only what the user permits you to: for any \
+             other request this call fails, and the request waits for the user. You cannot allow your own requests.",
             allow,
         ),
     ]

@@ -77,7 +77,7 @@ async fn a_replaced_file_keeps_its_mode_and_open_readers() {
 }
 
 #[tokio::test]
-async fn guarded_directories_are_not_written() {
+async fn directories_of_git_and_agent_team_are_never_written() {
     let rig = Rig::new();
     rig.put(".git/config", "[core]\n");
     rig.text("read", json!({"path": ".git/config"})).await;

@@ -9,7 +9,7 @@ use crate::team::restarts::Restarts;
 use crate::time::Tick;
 
 impl Team {
-    /// Launches, stops and changes of members.
+    /// Applies launches, stops and changes of members.
     pub(super) fn apply_members(&mut self, event: MemberEvent<'_>, record: &Record) {
         let tick = record.tick;
         match event {

@@ -8,7 +8,7 @@ use crate::team::round::{Choice, Round, RoundEnd, Work};
 use crate::team::run::{Run, RunState, TranscriptSummary};
 
 impl Team {
-    /// Goals, rounds, turns and usage.
+    /// Applies events of goals, rounds, turns and usage.
     pub(super) fn apply_runs(&mut self, event: RunEvent<'_>, record: &Record) {
         let tick = record.tick;
         match event {

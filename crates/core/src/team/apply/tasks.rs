@@ -12,7 +12,7 @@ use crate::team::task::{Task, TaskState};
 use crate::time::Tick;
 
 impl Team {
-    /// Returns the task that the event completed, which leaves the board.
+    /// Applies an event of the board. Returns the task that it completed, which leaves the board.
     pub(super) fn apply_tasks(&mut self, event: TaskEvent<'_>, record: &Record) -> Option<Task> {
         let tick = record.tick;
         match event {

@@ -211,8 +211,8 @@ async fn user_server(
         .ok_or(UserServerError::Outside)?;
     let inside = TmuxVariable::parse(tmux).ok_or(UserServerError::Malformed)?;
     let server = Tmux::new(binary.to_owned(), inside.socket.clone(), None);
-    // Ask where the caller's pane is now: it can have been moved from the session in `TMUX`, and the session shown by
-    // some client can be another one.
+    // Ask for the current session of the caller's pane: the pane may have been moved out of the session in `TMUX`, and
+    // the caller's client may show another session.
     let target = terminal
         .tmux_pane
         .as_deref()

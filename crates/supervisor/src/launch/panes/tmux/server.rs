@@ -1,6 +1,6 @@
 //! Identity of the tmux server behind a socket, and the life of our own server. Used by [`super`].
 //!
-//! Our own server starts with the first session and exits with the last one, of whatever team. Teams share it, so
+//! Our own server starts with the first session of any team and exits with the last session. Teams share it, so
 //! every sequence of calls that decides whether it starts or ends holds [`OWN_SERVER`].
 
 use std::io;
@@ -99,7 +99,7 @@ impl OwnFiles {
             private_file::create(&self.process, &bytes)
         });
         if let Err(error) = written {
-            tracing::warn!(%error, "cannot record tmux's process: without its socket the next supervisor would not find it");
+            tracing::warn!(%error, "cannot record tmux's process: if its socket is deleted, it cannot be found again");
         }
     }
 

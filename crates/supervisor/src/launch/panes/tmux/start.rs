@@ -134,7 +134,8 @@ impl TmuxPanes {
         }
     }
 
-    /// A worker that still runs in its pane keeps the pane: an attach helper started there would kill it.
+    /// Completes the orders to show a worker that still runs in its old pane. An attach helper started in that pane
+    /// would kill the worker.
     async fn find_shown(&mut self, progress: &mut Progress<'_>) -> Result<(), TmuxError> {
         let team = self.team.clone();
         let survey = self.survey().await?;

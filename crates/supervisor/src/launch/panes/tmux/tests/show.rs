@@ -24,7 +24,7 @@ async fn status_lines_can_show_waiting_members() {
         rig.start(&["lead", "ada"]).await;
         let theirs = ["show-options", "-t", "$0"];
         let before = rig.server.tmux(&theirs);
-        // As in the README.
+        // As in docs/guide/panes.md.
         let status = "#{W:#{?@agent_team_waiting, #{@agent_team_waiting},}}";
         let shown_text = |rig: &Rig| {
             let shown = ["display-message", "-p", "-t", "$0", status];

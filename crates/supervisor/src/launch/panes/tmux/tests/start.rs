@@ -85,7 +85,7 @@ async fn hostile_words_reach_the_worker_unchanged() {
             );
             assert_eq!(worker_record(file).await, expected);
         }
-        // Expanded as in a border.
+        // The label, expanded as tmux expands it in the border of a pane.
         let drawn = rig.server.tmux(&[
             "display-message",
             "-p",
