@@ -240,14 +240,14 @@ impl Agent {
         let now = std::time::Instant::now();
         match event {
             OutputEvent::Said(of, piece) => {
-                shell.pane.view.say(of, &piece);
+                shell.pane.view.push_text(of, &piece);
                 self.log_text.push_str(&piece);
                 let whole = whole_lines(&self.log_text);
                 let lines: String = self.log_text.drain(..whole).collect();
                 Self::log_and_stream(&lines, shell);
             }
             OutputEvent::TextEnded => {
-                shell.pane.view.pause();
+                shell.pane.view.end_text();
                 let rest = std::mem::take(&mut self.log_text);
                 Self::log_and_stream(&rest, shell);
             }
@@ -257,7 +257,7 @@ impl Agent {
             }
             OutputEvent::Thinks(thinks) => {
                 let thinking = thinks.then(|| ("thinking".to_owned(), now));
-                shell.pane.view.works(thinking);
+                shell.pane.view.set_work(thinking);
             }
             OutputEvent::Begun { call, header } => {
                 shell.pane.view.begin_call(&call, &header, now);
@@ -265,7 +265,7 @@ impl Agent {
             }
             OutputEvent::Printed { call, text, weight } => {
                 match call {
-                    Some(call) => shell.pane.view.printed(&call, &text),
+                    Some(call) => shell.pane.view.push_call_output(&call, &text),
                     None => shell.pane.view.lines(Tone::Dim, &text),
                 }
                 Self::log_and_stream(&text, shell);

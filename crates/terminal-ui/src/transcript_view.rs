@@ -239,7 +239,7 @@ impl TranscriptView {
     }
 
     /// Adds a piece of the model's text.
-    pub fn say(&mut self, of: Words, piece: &str) {
+    pub fn push_text(&mut self, of: Words, piece: &str) {
         self.changed = true;
         match of {
             Words::Spoken => {
@@ -261,7 +261,7 @@ impl TranscriptView {
     }
 
     /// Ends the current text.
-    pub fn pause(&mut self) {
+    pub fn end_text(&mut self) {
         self.changed = true;
         let thought = std::mem::take(&mut self.thought);
         if !thought.trim().is_empty() {
@@ -289,29 +289,29 @@ impl TranscriptView {
     }
 
     /// Sets the work that is shown while no call is running, with its start time; `None`: no work.
-    pub fn works(&mut self, at: Option<(String, Instant)>) {
+    pub fn set_work(&mut self, at: Option<(String, Instant)>) {
         self.changed |= self.activity.set_work(at);
     }
 
     /// Sets whether the member is waiting. While it waits, nothing is animated.
-    pub fn waits(&mut self, is_waiting: bool, now: Instant) {
+    pub fn set_waiting(&mut self, is_waiting: bool, now: Instant) {
         self.changed |= self.activity.set_waiting(is_waiting, now);
     }
 
     /// Ends the work and all running calls, including calls that never reported an end.
-    pub fn rests(&mut self) {
+    pub fn end_work(&mut self) {
         self.changed |= self.activity.end_all();
     }
 
     /// Begins a call; `header` is its line.
     pub fn begin_call(&mut self, call: &str, header: &str, now: Instant) {
-        self.pause();
+        self.end_text();
         self.activity.begin(call, header, now);
     }
 
     /// Adds output of a running call.
-    pub fn printed(&mut self, call: &str, text: &str) {
-        self.activity.printed(call, text);
+    pub fn push_call_output(&mut self, call: &str, text: &str) {
+        self.activity.push_output(call, text);
         self.changed = true;
     }
 
@@ -540,7 +540,7 @@ impl TranscriptView {
 
     /// The bytes that print all finished lines and release the terminal.
     pub fn leave(&mut self, now: Instant) -> Vec<u8> {
-        self.pause();
+        self.end_text();
         self.open = false;
         let mut bytes = self.paint(now);
         bytes.extend(self.canvas.leave());

@@ -183,7 +183,7 @@ impl State {
         let is_removed = !names.contains(&shown.view.name);
         if is_removed && !shown.removed {
             let text = format!("{} was removed from the team", shown.view.name);
-            shown.transcript.rests();
+            shown.transcript.end_work();
             shown.transcript.lines(Tone::Accent, &text);
         }
         shown.removed = is_removed;
@@ -378,7 +378,8 @@ impl MemberRow {
             Some(_) | None => "thinking".to_owned(),
         };
         let is_working = self.view.state == MemberState::Working;
-        self.transcript.works(is_working.then_some((what, since)));
+        self.transcript
+            .set_work(is_working.then_some((what, since)));
     }
 
     /// Applies the current state of the member.
@@ -392,11 +393,11 @@ impl MemberRow {
         let is_working = |state| matches!(state, MemberState::Working | MemberState::Waiting);
         if is_working(before.0) && !is_working(self.view.state) {
             // The notification about the end of a tool call may have been lost: notifications are not stored.
-            self.transcript.rests();
+            self.transcript.end_work();
             self.calls.clear();
         }
         self.transcript
-            .waits(self.view.state == MemberState::Waiting, now);
+            .set_waiting(self.view.state == MemberState::Waiting, now);
         let request = match &self.view.waiting {
             Some(Waiting::Permission { request } | Waiting::Plan { request, .. }) => Some(*request),
             Some(_) | None => None,
@@ -413,8 +414,8 @@ impl MemberRow {
     /// Adds output of the model to the transcript.
     fn on_output(&mut self, said: Said, now: Instant) {
         match said {
-            Said::Text { delta, .. } => self.transcript.say(Words::Spoken, &delta),
-            Said::TextEnded { .. } => self.transcript.pause(),
+            Said::Text { delta, .. } => self.transcript.push_text(Words::Spoken, &delta),
+            Said::TextEnded { .. } => self.transcript.end_text(),
             Said::Call { call, tool, .. } => {
                 self.calls.insert(call, (tool, String::new()));
             }

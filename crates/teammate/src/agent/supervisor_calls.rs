@@ -184,7 +184,10 @@ impl SupervisorCalls {
 
     fn show_waits(&self, shell: &mut Shell<AgentPane>) {
         let waits = self.waits.is_some() || self.asks.is_some();
-        shell.pane.view.waits(waits, std::time::Instant::now());
+        shell
+            .pane
+            .view
+            .set_waiting(waits, std::time::Instant::now());
     }
 }
 

@@ -70,7 +70,7 @@ impl Activity {
         });
     }
 
-    pub(super) fn printed(&mut self, id: &str, text: &str) {
+    pub(super) fn push_output(&mut self, id: &str, text: &str) {
         let Some(call) = self.calls.iter_mut().find(|call| call.id == id) else {
             return;
         };

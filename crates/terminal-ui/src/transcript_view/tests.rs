@@ -85,19 +85,19 @@ fn turn(columns: u16) -> String {
         Tone::Accent,
         "✉ user: Count the lines of every source file, and say which is the longest one",
     );
-    transcript.works(Some(("thinking".into(), start)));
-    transcript.say(Words::Thought, "I should look at the sources first.\n");
-    transcript.pause();
+    transcript.set_work(Some(("thinking".into(), start)));
+    transcript.push_text(Words::Thought, "I should look at the sources first.\n");
+    transcript.end_text();
     paint(&mut transcript, 0);
-    transcript.say(
+    transcript.push_text(
         Words::Spoken,
         "I look at **all** of them:\n\n- `src/main.rs`\n- `src/",
     );
     paint(&mut transcript, 100);
-    transcript.say(Words::Spoken, "lib.rs`\n");
-    transcript.works(None);
+    transcript.push_text(Words::Spoken, "lib.rs`\n");
+    transcript.set_work(None);
     transcript.begin_call("c1", "● bash(command: wc -l src/*.rs)", start);
-    transcript.printed("c1", "  120 src/main.rs\n   80 src/lib.rs\n  200 total\n");
+    transcript.push_call_output("c1", "  120 src/main.rs\n   80 src/lib.rs\n  200 total\n");
     paint(&mut transcript, 1_200);
     transcript.end_call(
         "c1",
@@ -263,20 +263,20 @@ fn only_activity_is_animated() {
     assert!(transcript.next_paint(now).is_some());
     transcript.paint(now);
     assert_eq!(transcript.next_paint(now), None);
-    transcript.works(Some(("thinking".into(), now)));
+    transcript.set_work(Some(("thinking".into(), now)));
     transcript.paint(now);
     assert_eq!(transcript.next_paint(now), Some(now + STEP));
-    transcript.waits(true, now);
+    transcript.set_waiting(true, now);
     transcript.paint(now);
     assert_eq!(transcript.next_paint(now), None, "the member waits");
     // Setting the same values again.
-    transcript.waits(true, now);
+    transcript.set_waiting(true, now);
     transcript.set_colour(Some(Colour::Blue));
     transcript.set_strip(Line::default());
     transcript.fit((80, 24));
     assert_eq!(transcript.next_paint(now), None, "nothing has changed");
-    transcript.waits(false, now);
-    transcript.works(None);
+    transcript.set_waiting(false, now);
+    transcript.set_work(None);
     transcript.paint(now);
     assert_eq!(transcript.next_paint(now), None);
 }
@@ -289,11 +289,11 @@ fn control_characters_never_reach_the_terminal() {
     let now = Instant::now();
     transcript.lines(Tone::Plain, HOSTILE);
     transcript.lines(Tone::Diff, HOSTILE);
-    transcript.say(Words::Thought, HOSTILE);
-    transcript.say(Words::Thought, "\n");
-    transcript.say(Words::Spoken, &format!("# {HOSTILE}\n[{HOSTILE}]({HOSTILE}) `{HOSTILE}`\n\n```{HOSTILE}\n{HOSTILE}\n```\n| {HOSTILE} |\n|--|\n| {HOSTILE} |\n\n> {HOSTILE}"));
+    transcript.push_text(Words::Thought, HOSTILE);
+    transcript.push_text(Words::Thought, "\n");
+    transcript.push_text(Words::Spoken, &format!("# {HOSTILE}\n[{HOSTILE}]({HOSTILE}) `{HOSTILE}`\n\n```{HOSTILE}\n{HOSTILE}\n```\n| {HOSTILE} |\n|--|\n| {HOSTILE} |\n\n> {HOSTILE}"));
     transcript.begin_call(HOSTILE, HOSTILE, now);
-    transcript.printed(HOSTILE, HOSTILE);
+    transcript.push_call_output(HOSTILE, HOSTILE);
     transcript.press(&[Key::Paste(HOSTILE.into())], now);
     let mut bytes = transcript.paint(now);
     transcript.end_call(HOSTILE, HOSTILE, Some(HOSTILE), HOSTILE);
@@ -320,7 +320,7 @@ fn queued_output_is_bounded_in_bytes() {
     transcript.open("/help lists the commands");
     for _ in 0..100 {
         transcript.lines(Tone::Plain, &"x".repeat(100_000));
-        transcript.say(Words::Thought, &"y".repeat(100_000));
+        transcript.push_text(Words::Thought, &"y".repeat(100_000));
     }
     let bytes = transcript.paint(Instant::now());
     assert!(bytes.len() <= 2 * WAITING_BYTES_MAX, "{}", bytes.len());
@@ -332,7 +332,7 @@ fn rests_ends_running_calls() {
     transcript.open("/help lists the commands");
     let now = Instant::now();
     transcript.begin_call("c", "● bash(command: ls)", now);
-    transcript.rests();
+    transcript.end_work();
     transcript.paint(now);
     assert_eq!(transcript.next_paint(now + LONG), None);
 }
@@ -501,12 +501,12 @@ proptest! {
         for it in all {
             let mut bytes = Vec::new();
             match it {
-                ViewEvent::Spoken(text) => transcript.say(Words::Spoken, &text),
-                ViewEvent::Thought(text) => transcript.say(Words::Thought, &text),
+                ViewEvent::Spoken(text) => transcript.push_text(Words::Spoken, &text),
+                ViewEvent::Thought(text) => transcript.push_text(Words::Thought, &text),
                 ViewEvent::Lines(text) => transcript.lines(Tone::Plain, &text),
                 ViewEvent::Diff(text) => transcript.lines(Tone::Diff, &text),
                 ViewEvent::Begins(text) => transcript.begin_call("c", &text, now),
-                ViewEvent::Prints(text) => transcript.printed("c", &text),
+                ViewEvent::Prints(text) => transcript.push_call_output("c", &text),
                 ViewEvent::Ends(text) => transcript.end_call("c", &call::first_line(&text, true), Some(&text), &text),
                 ViewEvent::Asks => transcript.ask(request(), Channel::Pane),
                 ViewEvent::Paints => {
