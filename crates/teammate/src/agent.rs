@@ -448,8 +448,8 @@ impl Work for Agent {
         let _none = shell.lose_pane();
     }
 
-    fn fit(&mut self, shell: &mut Shell) {
-        shell.pane.fit();
+    fn resize(&mut self, shell: &mut Shell) {
+        shell.pane.resize();
     }
 
     fn is_busy(&self) -> bool {

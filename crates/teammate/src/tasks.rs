@@ -271,7 +271,7 @@ impl Work for Tasks {
     fn show(&mut self, show: &ShowPane, shell: &mut Shell) {
         let unconfirmed = shell.move_pane(show);
         self.reports.acknowledge(unconfirmed, shell);
-        self.fit(shell);
+        self.resize(shell);
     }
 
     fn lose_pane(&mut self, shell: &mut Shell) {
@@ -279,7 +279,7 @@ impl Work for Tasks {
         self.reports.acknowledge(unconfirmed, shell);
     }
 
-    fn fit(&mut self, shell: &mut Shell) {
+    fn resize(&mut self, shell: &mut Shell) {
         if let (Some(size), Some(task)) = (shell.pane.surface.size(), &self.task) {
             task.run.controls.resize(size);
         }

@@ -117,7 +117,7 @@ pub(crate) trait Work: Sized {
     fn lose_pane(&mut self, shell: &mut Shell<Self::Pane>);
 
     /// Called when the terminal was resized.
-    fn fit(&mut self, shell: &mut Shell<Self::Pane>);
+    fn resize(&mut self, shell: &mut Shell<Self::Pane>);
 
     /// Called for ^C on a terminal that edits lines.
     fn interrupt(&mut self, _shell: &mut Shell<Self::Pane>) {}
@@ -258,7 +258,7 @@ impl<W: Work> Worker<W> {
             Event::Signal(SignalEvent::Shutdown) => self.stop(TERM_GRACE, "terminated".into()),
             Event::Signal(SignalEvent::Interrupt) => work.interrupt(shell),
             Event::Signal(SignalEvent::Hangup) => work.lose_pane(shell),
-            Event::Signal(SignalEvent::WindowChanged) => work.fit(shell),
+            Event::Signal(SignalEvent::WindowChanged) => work.resize(shell),
             Event::Signal(SignalEvent::Info) => {
                 tracing::info!(state = shell.life.name(), busy = work.is_busy(), "asked");
             }

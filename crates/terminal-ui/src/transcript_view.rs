@@ -129,7 +129,7 @@ pub struct TranscriptView {
     /// The prompt is shown.
     open: bool,
     /// The view is on a terminal.
-    shown: bool,
+    attached: bool,
     changed: bool,
 }
 
@@ -152,7 +152,7 @@ impl TranscriptView {
             pending: None,
             editor: Editor::default(),
             open: false,
-            shown: true,
+            attached: true,
             changed: false,
         }
     }
@@ -182,13 +182,13 @@ impl TranscriptView {
         }
     }
 
-    /// Returns the bytes that clear the live rows, before another view uses the terminal.
-    pub fn step_aside(&mut self) -> Vec<u8> {
+    /// Hides the view, before another one uses the terminal: returns the bytes that clear the live rows.
+    pub fn hide(&mut self) -> Vec<u8> {
         self.canvas.leave()
     }
 
-    /// Resumes using the terminal. `title` is printed before the output that finished meanwhile.
-    pub fn step_in(&mut self, title: Option<&str>) {
+    /// Shows the view on the terminal again. `title` is printed before the output that finished meanwhile.
+    pub fn show(&mut self, title: Option<&str>) {
         if let Some(title) = title {
             let title = Line::of(self.accent(), title);
             self.finished_bytes += title.len();
@@ -201,25 +201,25 @@ impl TranscriptView {
     }
 
     /// Moves the view to a blank terminal of this size. Drops a pending request: the caller must [`Self::ask`] again.
-    pub fn moved(&mut self, size: (u16, u16)) {
-        self.lost();
-        self.shown = true;
+    pub fn attach(&mut self, size: (u16, u16)) {
+        self.detach();
+        self.attached = true;
         self.changed = true;
-        self.fit(size);
+        self.resize(size);
     }
 
-    /// The terminal is gone. Drops queued lines and a pending request, and discards output until [`Self::moved`].
-    pub fn lost(&mut self) {
+    /// The terminal is gone. Drops queued lines and a pending request, and discards output until [`Self::attach`].
+    pub fn detach(&mut self) {
         self.canvas = Canvas::default();
         self.finished.clear();
         self.finished_bytes = 0;
         self.dropped = false;
         self.pending = None;
-        self.shown = false;
+        self.attached = false;
     }
 
     /// Sets the size of the terminal for all following output.
-    pub fn fit(&mut self, size: (u16, u16)) {
+    pub fn resize(&mut self, size: (u16, u16)) {
         if std::mem::replace(&mut self.size, size) != size {
             self.changed = true;
             self.wrap_request();
@@ -334,7 +334,7 @@ impl TranscriptView {
     /// Asks the user about this request once nothing is being typed. `via`: where the user is asked. Does nothing while
     /// the view has no terminal.
     pub fn ask(&mut self, view: RequestView, via: Channel) {
-        if !self.shown {
+        if !self.attached {
             return;
         }
         self.changed = true;
@@ -610,7 +610,7 @@ impl TranscriptView {
 
     /// Queues finished lines. Drops the oldest ones beyond the limits.
     fn finish(&mut self, lines: impl IntoIterator<Item = Line>) {
-        if !self.shown {
+        if !self.attached {
             return;
         }
         for line in lines {

@@ -120,7 +120,7 @@ impl State {
     fn add(&mut self, view: MemberView, now: Instant) {
         let mut transcript = TranscriptView::new(view.name.clone(), self.theme);
         transcript.set_colour(Some(view.colour));
-        transcript.moved(self.size);
+        transcript.attach(self.size);
         transcript.remember(self.history.iter().cloned());
         transcript.open("");
         let mut row = MemberRow {
@@ -148,7 +148,7 @@ impl State {
     pub(super) fn on_resize(&mut self, size: (u16, u16)) {
         self.size = size;
         for row in &mut self.members {
-            row.transcript.fit(size);
+            row.transcript.resize(size);
         }
         self.update_strip();
     }
@@ -290,7 +290,7 @@ impl State {
 
     fn switch(&mut self, by: usize) {
         if std::mem::take(&mut self.is_painted) {
-            self.erase = self.members[self.shown].transcript.step_aside();
+            self.erase = self.members[self.shown].transcript.hide();
         }
         let next = (self.shown + by) % self.members.len();
         let name = self.members[next].view.name.clone();
@@ -314,7 +314,7 @@ impl State {
         let row = &mut self.members[self.shown];
         if !std::mem::replace(&mut self.is_painted, true) {
             let title = format!("━━ {} ({}) ━━", row.view.name, row.view.role);
-            row.transcript.step_in(many.then_some(&title));
+            row.transcript.show(many.then_some(&title));
         }
         let mut bytes = std::mem::take(&mut self.erase);
         bytes.extend(row.transcript.paint(now));

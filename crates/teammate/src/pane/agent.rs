@@ -82,7 +82,7 @@ impl AgentPane {
         if pane.surface.is_open() {
             pane.begin();
         } else {
-            pane.view.lost();
+            pane.view.detach();
         }
         pane
     }
@@ -90,13 +90,13 @@ impl AgentPane {
     fn begin(&mut self) {
         self.painting = false;
         self.typed = Reader::default();
-        self.view.moved(self.size());
+        self.view.attach(self.size());
         self.surface.command(Command::Keys);
     }
 
     /// Called after the terminal was resized.
-    pub(crate) fn fit(&mut self) {
-        self.view.fit(self.size());
+    pub(crate) fn resize(&mut self) {
+        self.view.resize(self.size());
     }
 
     fn size(&self) -> Size {
@@ -216,7 +216,7 @@ impl MemberPane for AgentPane {
 
     fn lose(&mut self) -> Vec<MessageId> {
         self.surface.lose();
-        self.view.lost();
+        self.view.detach();
         Vec::new()
     }
 

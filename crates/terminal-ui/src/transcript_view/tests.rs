@@ -13,7 +13,7 @@ const LONG: Duration = Duration::from_secs(1);
 
 fn transcript(columns: u16) -> TranscriptView {
     let mut transcript = TranscriptView::new("ada".parse().unwrap(), Theme::Dark);
-    transcript.moved((columns, 24));
+    transcript.attach((columns, 24));
     transcript.set_colour(Some(Colour::Blue));
     transcript
 }
@@ -273,7 +273,7 @@ fn only_activity_is_animated() {
     transcript.set_waiting(true, now);
     transcript.set_colour(Some(Colour::Blue));
     transcript.set_strip(Line::default());
-    transcript.fit((80, 24));
+    transcript.resize((80, 24));
     assert_eq!(transcript.next_paint(now), None, "nothing has changed");
     transcript.set_waiting(false, now);
     transcript.set_work(None);
@@ -355,7 +355,7 @@ fn long_request(lines: usize) -> (RequestView, Vec<String>) {
 #[test]
 fn a_long_request_is_answered_only_after_its_last_page() {
     let mut transcript = transcript(80);
-    transcript.fit((80, 10));
+    transcript.resize((80, 10));
     transcript.open("");
     let (view, _) = long_request(30);
     transcript.ask(view, Channel::Pane);
@@ -388,7 +388,7 @@ fn a_long_request_is_answered_only_after_its_last_page() {
 #[test]
 fn a_key_on_the_first_page_shows_a_hint() {
     let mut transcript = transcript(80);
-    transcript.fit((80, 10));
+    transcript.resize((80, 10));
     transcript.open("");
     // The dangerous line first, followed by blank lines that scroll it away.
     let mut view = request();
@@ -461,7 +461,7 @@ proptest! {
     ) {
         let mut transcript = transcript(80);
         transcript.open("");
-        transcript.moved(size);
+        transcript.attach(size);
         let mut terminal = screen(size.0, size.1);
         let (view, marks) = long_request(lines);
         transcript.ask(view, Channel::Pane);
@@ -513,11 +513,11 @@ proptest! {
                     bytes = transcript.paint(now);
                     transcript.was_painted(now);
                 }
-                ViewEvent::Fits(columns, rows) => transcript.fit((columns, rows)),
-                ViewEvent::Moves(columns, rows) => transcript.moved((columns, rows)),
+                ViewEvent::Fits(columns, rows) => transcript.resize((columns, rows)),
+                ViewEvent::Moves(columns, rows) => transcript.attach((columns, rows)),
                 ViewEvent::StepsAside => {
-                    bytes = transcript.step_aside();
-                    transcript.step_in(Some("title"));
+                    bytes = transcript.hide();
+                    transcript.show(Some("title"));
                 }
                 ViewEvent::Read(bytes) => {
                     let keys = reader.read(&bytes);
