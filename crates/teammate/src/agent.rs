@@ -304,7 +304,7 @@ impl Agent {
     fn pane_event(&mut self, event: AgentEvent, shell: &mut Shell) {
         // The receiver of the actions exists until the process exits.
         let _ended = match event {
-            AgentEvent::Said(text) => shell.config.typed.actions.send(Action::Line(text)),
+            AgentEvent::Message(text) => shell.config.typed.actions.send(Action::Line(text)),
             AgentEvent::Decided(decide) => shell.config.typed.actions.send(Action::Decide(decide)),
             AgentEvent::Verb(report) => return shell.config.typed.verb(report),
             AgentEvent::Gone => return self.lose_pane(shell),

@@ -72,7 +72,7 @@ pub enum Tone {
 
 /// An action of the user.
 #[derive(Debug)]
-pub enum Act {
+pub enum UserAction {
     /// A message to the member.
     Typed(String),
     /// A slash command: the typed text, and its arguments for `agent-team`.
@@ -370,7 +370,7 @@ impl TranscriptView {
     }
 
     /// Handles keystrokes. `keys`: those of one read; only a key that is alone in its read decides a request.
-    pub fn press(&mut self, keys: &[Key], now: Instant) -> Vec<Act> {
+    pub fn press(&mut self, keys: &[Key], now: Instant) -> Vec<UserAction> {
         self.changed = true;
         let is_only_key = keys.len() == 1;
         keys.iter()
@@ -378,7 +378,7 @@ impl TranscriptView {
             .collect()
     }
 
-    fn key(&mut self, key: &Key, is_only_key: bool, now: Instant) -> Option<Act> {
+    fn key(&mut self, key: &Key, is_only_key: bool, now: Instant) -> Option<UserAction> {
         if *key == Key::Control('o') {
             self.open_folded();
             return None;
@@ -388,7 +388,7 @@ impl TranscriptView {
             return self.answer(key, is_only_key, now);
         }
         if self.editor.is_empty() && matches!(key, Key::Control('c' | 'd')) {
-            return Some(Act::Leave);
+            return Some(UserAction::Leave);
         }
         if *key == Key::Control('c') {
             self.editor.clear();
@@ -402,7 +402,7 @@ impl TranscriptView {
         clippy::wildcard_enum_match_arm,
         reason = "no other key answers a request"
     )]
-    fn answer(&mut self, key: &Key, is_only_key: bool, now: Instant) -> Option<Act> {
+    fn answer(&mut self, key: &Key, is_only_key: bool, now: Instant) -> Option<UserAction> {
         let pending = self.pending.as_mut()?;
         let mut typed = [0; 4];
         let typed: &[u8] = match key {
@@ -414,7 +414,7 @@ impl TranscriptView {
         match pending.dialog.pressed(typed, now) {
             Pressed::Decided(decide) => {
                 self.keep_request();
-                Some(Act::Decide(decide))
+                Some(UserAction::Decide(decide))
             }
             Pressed::Later => {
                 self.keep_request();
@@ -431,12 +431,12 @@ impl TranscriptView {
         }
     }
 
-    fn entered(&mut self, text: String) -> Option<Act> {
+    fn entered(&mut self, text: String) -> Option<UserAction> {
         if text.trim().is_empty() {
             return None;
         }
         let Some(slash) = slash::read(&text, &self.member) else {
-            return Some(Act::Typed(text));
+            return Some(UserAction::Typed(text));
         };
         self.lines(Tone::Dim, &format!("▸ {text}"));
         match slash {
@@ -448,7 +448,7 @@ impl TranscriptView {
                 self.finish(lines);
             }
             Slash::Wrong(why) => self.lines(Tone::Accent, &format!("✗ {why}")),
-            Slash::Verb(words) => return Some(Act::Run(text, words)),
+            Slash::Verb(words) => return Some(UserAction::Run(text, words)),
         }
         None
     }

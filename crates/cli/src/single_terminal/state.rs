@@ -16,7 +16,7 @@ use agent_team_protocol::{MemberName, RequestId, TeamId};
 use agent_team_terminal_ui::keys::Key;
 use agent_team_terminal_ui::line::Line;
 use agent_team_terminal_ui::style::Theme;
-use agent_team_terminal_ui::{Act as UserAction, Tone, TranscriptView, Words, call};
+use agent_team_terminal_ui::{Tone, TranscriptView, UserAction, Words, call};
 
 use super::strip::{self, Mark};
 

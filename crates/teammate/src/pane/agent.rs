@@ -14,7 +14,7 @@ use agent_team_protocol::{MemberName, MessageId};
 use agent_team_system::history::History;
 use agent_team_terminal_ui::keys::{Key, REST_OF_KEY, Reader};
 use agent_team_terminal_ui::style::Theme;
-use agent_team_terminal_ui::{Act, Tone, TranscriptView};
+use agent_team_terminal_ui::{Tone, TranscriptView, UserAction};
 
 use super::surface::{Surface, how_to_leave};
 use super::terminal::{Command, Event};
@@ -32,7 +32,7 @@ const SIZE: Size = (80, 24);
 #[derive(Debug)]
 pub(crate) enum AgentEvent {
     /// A message to the member.
-    Said(String),
+    Message(String),
     /// `agent-team` with these arguments.
     Verb(Vec<String>),
     /// A decision on a request.
@@ -51,7 +51,7 @@ pub(crate) struct AgentPane {
     typed: Reader,
     /// The time at which an incomplete escape sequence counts as the escape key.
     settled_at: Option<Instant>,
-    acts: VecDeque<Act>,
+    actions: VecDeque<UserAction>,
     /// A frame is being written.
     painting: bool,
     next_frame: Instant,
@@ -75,7 +75,7 @@ impl AgentPane {
             program_context,
             typed: Reader::default(),
             settled_at: None,
-            acts: VecDeque::new(),
+            actions: VecDeque::new(),
             painting: false,
             next_frame: Instant::now(),
         };
@@ -106,8 +106,8 @@ impl AgentPane {
     /// The next event. Cancel-safe. Never returns without a terminal.
     pub(crate) async fn next(&mut self) -> AgentEvent {
         loop {
-            if let Some(act) = self.acts.pop_front() {
-                match self.event_of(act) {
+            if let Some(action) = self.actions.pop_front() {
+                match self.event_of(action) {
                     Some(event) => return event,
                     None => continue,
                 }
@@ -157,26 +157,26 @@ impl AgentPane {
         let now = Instant::now();
         self.settled_at = self.typed.is_unsettled().then(|| now + REST_OF_KEY);
         if !keys.is_empty() {
-            self.acts.extend(self.view.press(keys, now));
+            self.actions.extend(self.view.press(keys, now));
         }
     }
 
-    fn event_of(&mut self, act: Act) -> Option<AgentEvent> {
-        Some(match act {
-            Act::Typed(text) => {
+    fn event_of(&mut self, action: UserAction) -> Option<AgentEvent> {
+        Some(match action {
+            UserAction::Typed(text) => {
                 self.add_to_history(&text);
-                AgentEvent::Said(text)
+                AgentEvent::Message(text)
             }
-            Act::Run(typed, words) => {
+            UserAction::Run(typed, words) => {
                 self.add_to_history(&typed);
                 AgentEvent::Verb(words)
             }
-            Act::Decide(decide) => AgentEvent::Decided(decide),
-            Act::Leave if self.surface.is_own() => {
+            UserAction::Decide(decide) => AgentEvent::Decided(decide),
+            UserAction::Leave if self.surface.is_own() => {
                 self.view.lines(Tone::Accent, HOW_TO_DETACH);
                 return None;
             }
-            Act::Leave => AgentEvent::Gone,
+            UserAction::Leave => AgentEvent::Gone,
         })
     }
 

@@ -139,13 +139,13 @@ fn text_is_sent_and_slash_commands_run() {
     let now = Instant::now();
     assert!(transcript.press(&keys("look at T-3"), now).is_empty());
     assert!(
-        matches!(&transcript.press(&[Key::Enter], now)[..], [Act::Typed(text)] if text == "look at T-3")
+        matches!(&transcript.press(&[Key::Enter], now)[..], [UserAction::Typed(text)] if text == "look at T-3")
     );
     transcript.press(&keys("/stop"), now);
-    let acts = transcript.press(&[Key::Enter], now);
+    let actions = transcript.press(&[Key::Enter], now);
     assert!(
-        matches!(&acts[..], [Act::Run(_, words)] if *words == ["stop", "ada"]),
-        "{acts:?}"
+        matches!(&actions[..], [UserAction::Run(_, words)] if *words == ["stop", "ada"]),
+        "{actions:?}"
     );
     transcript.press(&keys("/stpo"), now);
     assert!(transcript.press(&[Key::Enter], now).is_empty());
@@ -185,7 +185,7 @@ fn a_request_takes_no_keys_from_typed_text() {
     // The text is sent: the request is shown now, and its minimum reading time starts.
     let sent = transcript.press(&[Key::Enter], start + LONG);
     assert!(
-        matches!(&sent[..], [Act::Typed(text)] if text == "I was about to say"),
+        matches!(&sent[..], [UserAction::Typed(text)] if text == "I was about to say"),
         "{sent:?}"
     );
     assert!(transcript.press(&keys("y"), start + LONG).is_empty());
@@ -198,7 +198,7 @@ fn a_request_takes_no_keys_from_typed_text() {
         "too soon"
     );
     let decided = transcript.press(&keys("y"), start + 2 * LONG);
-    let [Act::Decide(decide)] = &decided[..] else {
+    let [UserAction::Decide(decide)] = &decided[..] else {
         panic!("{decided:?}");
     };
     assert!(matches!(decide.decision, Decision::Allow { .. }));
@@ -375,7 +375,10 @@ fn a_long_request_is_answered_only_after_its_last_page() {
         now += LONG;
         transcript.press(&keys(" "), now);
     }
-    assert!(matches!(&decided[..], [Act::Decide(_)]), "{decided:?}");
+    assert!(
+        matches!(&decided[..], [UserAction::Decide(_)]),
+        "{decided:?}"
+    );
     let mut terminal = screen(80, 10);
     terminal.process(&bytes);
     let seen = terminal.screen().contents();
@@ -484,7 +487,7 @@ proptest! {
                 c => Key::Char(c),
             };
             let answers = matches!(key, Key::Char('y' | 'n'));
-            if let [Act::Decide(_)] = &transcript.press(&[key], now)[..] {
+            if let [UserAction::Decide(_)] = &transcript.press(&[key], now)[..] {
                 prop_assert!(answers && unseen.is_empty(), "{unseen:?} was never shown");
                 break;
             }
@@ -548,6 +551,6 @@ proptest! {
             transcript.paint(now);
         }
         let sent = transcript.press(&reader.read(b"\r"), now);
-        prop_assert!(matches!(&sent[..], [Act::Typed(sent)] if *sent == text), "{sent:?}");
+        prop_assert!(matches!(&sent[..], [UserAction::Typed(sent)] if *sent == text), "{sent:?}");
     }
 }
