@@ -239,8 +239,8 @@ impl Agent {
     fn output(&mut self, event: OutputEvent, shell: &mut Shell) {
         let now = std::time::Instant::now();
         match event {
-            OutputEvent::Said(of, piece) => {
-                shell.pane.view.push_text(of, &piece);
+            OutputEvent::Text(kind, piece) => {
+                shell.pane.view.push_text(kind, &piece);
                 self.log_text.push_str(&piece);
                 let whole = whole_lines(&self.log_text);
                 let lines: String = self.log_text.drain(..whole).collect();

@@ -28,4 +28,4 @@ mod slash;
 pub mod style;
 mod transcript_view;
 
-pub use transcript_view::{Tone, TranscriptView, UserAction, Words};
+pub use transcript_view::{TextKind, Tone, TranscriptView, UserAction};

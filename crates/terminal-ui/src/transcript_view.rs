@@ -51,11 +51,11 @@ const SIZE: (u16, u16) = (80, 24);
 
 /// The kind of a model's text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Words {
+pub enum TextKind {
     /// The model's thoughts.
     Thought,
     /// The model's answer, in Markdown.
-    Spoken,
+    Answer,
 }
 
 /// The style of whole lines.
@@ -120,7 +120,7 @@ pub struct TranscriptView {
     strip: Line,
     /// Lines were dropped before the queued ones.
     dropped: bool,
-    spoken: Markdown,
+    answer: Markdown,
     thought: String,
     activity: Activity,
     folded: FoldedCalls,
@@ -145,7 +145,7 @@ impl TranscriptView {
             finished_bytes: 0,
             strip: Line::default(),
             dropped: false,
-            spoken: Markdown::default(),
+            answer: Markdown::default(),
             thought: String::new(),
             activity: Activity::default(),
             folded: FoldedCalls::default(),
@@ -239,15 +239,15 @@ impl TranscriptView {
     }
 
     /// Adds a piece of the model's text.
-    pub fn push_text(&mut self, of: Words, piece: &str) {
+    pub fn push_text(&mut self, kind: TextKind, piece: &str) {
         self.changed = true;
-        match of {
-            Words::Spoken => {
+        match kind {
+            TextKind::Answer => {
                 let columns = self.columns();
-                let lines = self.spoken.push(piece, columns);
+                let lines = self.answer.push(piece, columns);
                 self.finish(lines);
             }
-            Words::Thought => {
+            TextKind::Thought => {
                 self.thought.push_str(piece);
                 let whole = match self.thought.rfind('\n') {
                     Some(end) => end + 1,
@@ -268,7 +268,7 @@ impl TranscriptView {
             self.lines(Tone::Dim, &thought);
         }
         let columns = self.columns();
-        let lines = self.spoken.end(columns);
+        let lines = self.answer.end(columns);
         self.finish(lines);
     }
 
@@ -600,7 +600,7 @@ impl TranscriptView {
     fn tail(&self, most: usize) -> Vec<Line> {
         let columns = self.columns();
         let mut tail = if self.thought.is_empty() {
-            self.spoken.tail(columns)
+            self.answer.tail(columns)
         } else {
             Line::of(Style::DIM, &self.thought).wrapped(columns, 2)
         };

@@ -16,7 +16,7 @@ use agent_team_protocol::{MemberName, RequestId, TeamId};
 use agent_team_terminal_ui::keys::Key;
 use agent_team_terminal_ui::line::Line;
 use agent_team_terminal_ui::style::Theme;
-use agent_team_terminal_ui::{Tone, TranscriptView, UserAction, Words, call};
+use agent_team_terminal_ui::{TextKind, Tone, TranscriptView, UserAction, call};
 
 use super::strip::{self, Mark};
 
@@ -414,7 +414,7 @@ impl MemberRow {
     /// Adds output of the model to the transcript.
     fn on_output(&mut self, said: Said, now: Instant) {
         match said {
-            Said::Text { delta, .. } => self.transcript.push_text(Words::Spoken, &delta),
+            Said::Text { delta, .. } => self.transcript.push_text(TextKind::Answer, &delta),
             Said::TextEnded { .. } => self.transcript.end_text(),
             Said::Call { call, tool, .. } => {
                 self.calls.insert(call, (tool, String::new()));

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use agent_team_protocol::text::visible;
 use agent_team_protocol::view::Waiting;
-use agent_team_terminal_ui::{Tone, Words};
+use agent_team_terminal_ui::{TextKind, Tone};
 use tokio::sync::mpsc;
 
 use crate::live_output::LiveOutput;
@@ -24,7 +24,7 @@ const LONG_LINE: usize = 240;
 #[derive(Debug)]
 pub(crate) enum OutputEvent {
     /// A piece of the model's text.
-    Said(Words, String),
+    Text(TextKind, String),
     /// The current text of the model is complete.
     TextEnded,
     Lines {
@@ -151,10 +151,10 @@ impl OutputSink {
     }
 
     /// Returns a sink for streamed text.
-    pub(super) fn stream(&self, of: Words) -> Stream<'_> {
+    pub(super) fn stream(&self, kind: TextKind) -> Stream<'_> {
         Stream {
             sink: self,
-            of,
+            kind,
             has_text: false,
         }
     }
@@ -188,7 +188,7 @@ impl Drop for Thinks<'_> {
 #[derive(Debug)]
 pub(super) struct Stream<'a> {
     sink: &'a OutputSink,
-    of: Words,
+    kind: TextKind,
     /// Text was sent since the last `TextEnded`.
     has_text: bool,
 }
@@ -197,7 +197,7 @@ impl Stream<'_> {
     pub(super) fn push(&mut self, piece: &str) {
         self.has_text = true;
         let piece = visible(piece).into_owned();
-        self.sink.send(OutputEvent::Said(self.of, piece));
+        self.sink.send(OutputEvent::Text(self.kind, piece));
     }
 
     pub(super) fn end(&mut self) {
@@ -308,7 +308,7 @@ mod tests {
         let mut texts = Vec::new();
         while let Ok(event) = shown.try_recv() {
             match event {
-                OutputEvent::Said(_, text)
+                OutputEvent::Text(_, text)
                 | OutputEvent::Lines { text, .. }
                 | OutputEvent::Printed { text, .. } => {
                     texts.push(text);
@@ -326,7 +326,7 @@ mod tests {
     #[test]
     fn streamed_text_is_escaped() {
         let (sink, mut shown) = OutputSink::new(LiveOutput::new("1"));
-        let mut stream = sink.stream(Words::Spoken);
+        let mut stream = sink.stream(TextKind::Answer);
         stream.push("One\x1b[2J");
         stream.push(" two\nthr");
         assert_eq!(texts(&mut shown), ["One\\e[2J", " two\nthr"]);

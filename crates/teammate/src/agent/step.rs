@@ -5,7 +5,7 @@ use agent_team_protocol::text::duration;
 use agent_team_protocol::view::Waiting;
 use agent_team_system::clock;
 use agent_team_terminal_ui::call::{first_line, header};
-use agent_team_terminal_ui::{Tone, Words};
+use agent_team_terminal_ui::{TextKind, Tone};
 use agent_team_tools::web_search;
 use serde_json::json;
 
@@ -44,8 +44,8 @@ pub(super) async fn ask(
         Err(stop) => return Stepped::Interrupted(stop),
     }
     let _thinking = sink.thinks();
-    let mut thoughts = sink.stream(Words::Thought);
-    let mut spoken = sink.stream(Words::Spoken);
+    let mut thoughts = sink.stream(TextKind::Thought);
+    let mut answer = sink.stream(TextKind::Answer);
     let mut speech = sink.live.speech();
     let mut is_waiting = false;
     let mut on_delta = |delta| {
@@ -56,7 +56,7 @@ pub(super) async fn ask(
             Delta::Waiting { pause, why } => {
                 speech.start_over();
                 thoughts.end();
-                spoken.end();
+                answer.end();
                 let ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
                 sink.lines(
                     Tone::Accent,
@@ -70,7 +70,7 @@ pub(super) async fn ask(
             Delta::Thought(text) => thoughts.push(&text),
             Delta::Text(text) => {
                 thoughts.end();
-                spoken.push(&text);
+                answer.push(&text);
                 speech.text(&text);
             }
             // The pane shows a call when it is executed.
@@ -79,7 +79,7 @@ pub(super) async fn ask(
             // The provider has executed this call: begin and end it at once.
             Delta::Searched { id, query, found } => {
                 thoughts.end();
-                spoken.end();
+                answer.end();
                 let call = ToolCall {
                     id,
                     name: web_search::NAME.to_owned(),
@@ -108,7 +108,7 @@ pub(super) async fn ask(
         interruption = inbox.interruption() => Stepped::Interrupted(interruption),
     };
     thoughts.end();
-    spoken.end();
+    answer.end();
     if is_waiting {
         sink.waits(None);
     }

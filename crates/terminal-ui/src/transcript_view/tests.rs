@@ -86,15 +86,15 @@ fn turn(columns: u16) -> String {
         "✉ user: Count the lines of every source file, and say which is the longest one",
     );
     transcript.set_work(Some(("thinking".into(), start)));
-    transcript.push_text(Words::Thought, "I should look at the sources first.\n");
+    transcript.push_text(TextKind::Thought, "I should look at the sources first.\n");
     transcript.end_text();
     paint(&mut transcript, 0);
     transcript.push_text(
-        Words::Spoken,
+        TextKind::Answer,
         "I look at **all** of them:\n\n- `src/main.rs`\n- `src/",
     );
     paint(&mut transcript, 100);
-    transcript.push_text(Words::Spoken, "lib.rs`\n");
+    transcript.push_text(TextKind::Answer, "lib.rs`\n");
     transcript.set_work(None);
     transcript.begin_call("c1", "● bash(command: wc -l src/*.rs)", start);
     transcript.push_call_output("c1", "  120 src/main.rs\n   80 src/lib.rs\n  200 total\n");
@@ -289,9 +289,9 @@ fn control_characters_never_reach_the_terminal() {
     let now = Instant::now();
     transcript.lines(Tone::Plain, HOSTILE);
     transcript.lines(Tone::Diff, HOSTILE);
-    transcript.push_text(Words::Thought, HOSTILE);
-    transcript.push_text(Words::Thought, "\n");
-    transcript.push_text(Words::Spoken, &format!("# {HOSTILE}\n[{HOSTILE}]({HOSTILE}) `{HOSTILE}`\n\n```{HOSTILE}\n{HOSTILE}\n```\n| {HOSTILE} |\n|--|\n| {HOSTILE} |\n\n> {HOSTILE}"));
+    transcript.push_text(TextKind::Thought, HOSTILE);
+    transcript.push_text(TextKind::Thought, "\n");
+    transcript.push_text(TextKind::Answer, &format!("# {HOSTILE}\n[{HOSTILE}]({HOSTILE}) `{HOSTILE}`\n\n```{HOSTILE}\n{HOSTILE}\n```\n| {HOSTILE} |\n|--|\n| {HOSTILE} |\n\n> {HOSTILE}"));
     transcript.begin_call(HOSTILE, HOSTILE, now);
     transcript.push_call_output(HOSTILE, HOSTILE);
     transcript.press(&[Key::Paste(HOSTILE.into())], now);
@@ -320,7 +320,7 @@ fn queued_output_is_bounded_in_bytes() {
     transcript.open("/help lists the commands");
     for _ in 0..100 {
         transcript.lines(Tone::Plain, &"x".repeat(100_000));
-        transcript.push_text(Words::Thought, &"y".repeat(100_000));
+        transcript.push_text(TextKind::Thought, &"y".repeat(100_000));
     }
     let bytes = transcript.paint(Instant::now());
     assert!(bytes.len() <= 2 * WAITING_BYTES_MAX, "{}", bytes.len());
@@ -504,8 +504,8 @@ proptest! {
         for it in all {
             let mut bytes = Vec::new();
             match it {
-                ViewEvent::Spoken(text) => transcript.push_text(Words::Spoken, &text),
-                ViewEvent::Thought(text) => transcript.push_text(Words::Thought, &text),
+                ViewEvent::Spoken(text) => transcript.push_text(TextKind::Answer, &text),
+                ViewEvent::Thought(text) => transcript.push_text(TextKind::Thought, &text),
                 ViewEvent::Lines(text) => transcript.lines(Tone::Plain, &text),
                 ViewEvent::Diff(text) => transcript.lines(Tone::Diff, &text),
                 ViewEvent::Begins(text) => transcript.begin_call("c", &text, now),
