@@ -41,7 +41,7 @@ pub enum ModelNameError {
     #[error(
         "the provider of \"{0}\" is unknown: write <provider>/{0}, where <provider> is one of {1}"
     )]
-    WhoseIsIt(String, String),
+    MissingProvider(String, String),
     #[error("{0} needs a model: write {0}/<model>")]
     NoModel(String),
     #[error("replay: needs a file: write replay:<file>")]
@@ -102,7 +102,7 @@ fn parse_bare(model: &str) -> Result<ModelName, ModelNameError> {
         None => {
             let shown = visible_label(model, SHOWN);
             let known = nearest_first(&shown);
-            Err(ModelNameError::WhoseIsIt(shown, known))
+            Err(ModelNameError::MissingProvider(shown, known))
         }
     }
 }
