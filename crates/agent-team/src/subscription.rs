@@ -30,7 +30,7 @@ impl Subscription {
         // The order matters: subscribing before fetching the state leaves no gap between them.
         let team = supervisor.ask::<TeamShow>(Nothing {}).await?;
         let tasks = supervisor.tasks().await?;
-        let mut envelopes = Envelopes::standing(&team, &tasks);
+        let mut envelopes = Envelopes::from_views(&team, &tasks);
         Ok(Self {
             supervisor,
             incoming,

@@ -80,7 +80,7 @@ impl Envelopes {
     }
 
     /// For a subscriber that reads from a revision that is not newer than `team`. `tasks` must be read after `team`.
-    pub fn standing(team: &TeamView, tasks: &[TaskView]) -> Self {
+    pub fn from_views(team: &TeamView, tasks: &[TaskView]) -> Self {
         let progress = |member: &MemberView| {
             let progress = MemberProgress {
                 usage: member.usage,

@@ -41,7 +41,7 @@ impl Stream {
         let mut session = session.separate();
         let team = session.query::<TeamShow>(Nothing {}).await?;
         let tasks = session.board().await?;
-        let envelopes = Envelopes::standing(&team, &tasks);
+        let envelopes = Envelopes::from_views(&team, &tasks);
         let mut ended = pin!(ended);
         let mut printing = pin!(self.print_run(envelopes, run));
         let mut printed = false;
