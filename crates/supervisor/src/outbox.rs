@@ -192,15 +192,10 @@ async fn write(
     const FLUSH_LIMIT: std::time::Duration = std::time::Duration::from_millis(200);
 
     loop {
-        let closing = async {
-            while !shared.closed.load(Ordering::Relaxed) {
-                shared.changed.notified().await;
-            }
-        };
         let first = tokio::select! {
             biased;
             line = queued.recv() => line,
-            () = closing => None,
+            () = shared.closed() => None,
         };
         let Some(first) = first else { break };
         let (mut bytes, mut frames) = (first.len(), 1);
@@ -215,11 +210,10 @@ async fn write(
         let flushed = tokio::select! {
             biased;
             flushed = writer.flush() => flushed.is_ok(),
-            () = async {
-                while !shared.closed.load(Ordering::Relaxed) {
-                    shared.changed.notified().await;
-                }
-            } => tokio::time::timeout(FLUSH_LIMIT, writer.flush()).await.is_ok_and(|flushed| flushed.is_ok()),
+            () = shared.closed() => {
+                let rest = tokio::time::timeout(FLUSH_LIMIT, writer.flush()).await;
+                rest.is_ok_and(|flushed| flushed.is_ok())
+            }
         };
         shared.bytes.fetch_sub(bytes, Ordering::Relaxed);
         shared.frames.fetch_sub(frames, Ordering::Relaxed);
@@ -290,6 +284,13 @@ impl Drop for CallCount {
 }
 
 impl Shared {
+    /// Waits until the outbox is closed. Only the writing task calls this: [`Outbox::close`] leaves a permit for one.
+    async fn closed(&self) {
+        while !self.closed.load(Ordering::Relaxed) {
+            self.changed.notified().await;
+        }
+    }
+
     /// Removes one call from the count of those being answered.
     fn answered(&self) {
         let calls = self.calls.fetch_sub(1, Ordering::Relaxed);
