@@ -146,8 +146,8 @@ impl Envelopes {
             timestamp: (notice.at > 0).then_some(notice.at),
         };
         let mut envelopes = Vec::new();
-        for said in &notice.said {
-            self.said(&notice.member, said, origin, &mut envelopes);
+        for fragment in &notice.fragments {
+            self.add_fragment(&notice.member, fragment, origin, &mut envelopes);
         }
         if !notice.text.is_empty() {
             let value = json!({"task": notice.task, "text": notice.text});

@@ -182,15 +182,15 @@ pub struct TaskOutput {
     pub task: Option<TaskId>,
     pub text: String,
     /// Output of the model, in order; `text` shows the same to users.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub said: Vec<Said>,
+    #[serde(default, rename = "said", skip_serializing_if = "Vec::is_empty")]
+    pub fragments: Vec<OutputFragment>,
 }
 
 /// A fragment of a model's output. Ids are unique within the member; any fragment can be missing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(tag = "kind", rename_all = "snake_case")]
-pub enum Said {
+pub enum OutputFragment {
     Text {
         message: String,
         delta: String,
@@ -275,8 +275,8 @@ pub struct EventNotice {
     pub event: Box<RawValue>,
 }
 
-/// A transient event; `after` is the revision that it follows. Without `text` and `said`: the member's view changed,
-/// for example what blocks it.
+/// A transient event; `after` is the revision that it follows. Without `text` and `fragments`: the member's view
+/// changed, for example what blocks it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct TransientNotice {
@@ -286,8 +286,8 @@ pub struct TransientNotice {
     #[serde(default)]
     pub task: Option<TaskId>,
     pub text: String,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub said: Vec<Said>,
+    #[serde(default, rename = "said", skip_serializing_if = "Vec::is_empty")]
+    pub fragments: Vec<OutputFragment>,
     /// Unix time in milliseconds.
     #[serde(default)]
     pub at: u64,

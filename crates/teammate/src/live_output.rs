@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use agent_team_llm::{Answer, ToolCall, ToolResult};
-use agent_team_protocol::notification::Said;
+use agent_team_protocol::notification::OutputFragment;
 use agent_team_tools::team::without_middle;
 use tokio::sync::Notify;
 
@@ -31,7 +31,7 @@ pub(crate) struct LiveOutput {
 
 #[derive(Debug, Default)]
 struct Waiting {
-    said: Vec<Said>,
+    fragments: Vec<OutputFragment>,
     weight: usize,
     /// The number of bytes of text dropped since the last text that was queued.
     dropped: usize,
@@ -49,16 +49,16 @@ impl LiveOutput {
     }
 
     /// Takes the pieces since the last call.
-    pub(crate) fn take(&self) -> Vec<Said> {
+    pub(crate) fn take(&self) -> Vec<OutputFragment> {
         let mut waiting = self.waiting();
         waiting.weight = 0;
-        std::mem::take(&mut waiting.said)
+        std::mem::take(&mut waiting.fragments)
     }
 
     /// Returns when pieces are available. Cancel-safe.
     pub(crate) async fn changed(&self) {
         loop {
-            if !self.waiting().said.is_empty() {
+            if !self.waiting().fragments.is_empty() {
                 return;
             }
             self.changed.notified().await;
@@ -78,7 +78,7 @@ impl LiveOutput {
     }
 
     pub(crate) fn returned(&self, result: &ToolResult) {
-        self.push(Said::Returned {
+        self.push(OutputFragment::Returned {
             call: result.id.clone(),
             text: without_middle(result.text.clone(), RETURNED_MAX),
         });
@@ -86,11 +86,11 @@ impl LiveOutput {
 
     /// Sends lines that belong neither to the model's text nor to a call.
     pub(crate) fn lines(&self, text: String, diff: bool) {
-        self.push(Said::Lines { text, diff });
+        self.push(OutputFragment::Lines { text, diff });
     }
 
-    fn push(&self, said: Said) {
-        self.waiting().push(said);
+    fn push(&self, fragment: OutputFragment) {
+        self.waiting().push(fragment);
         self.changed.notify_one();
     }
 
@@ -105,24 +105,27 @@ impl LiveOutput {
 }
 
 impl Waiting {
-    fn push(&mut self, said: Said) {
-        let length = match &said {
-            Said::Text { delta, .. } | Said::Input { delta, .. } => delta.len(),
-            Said::Returned { text, .. } | Said::Lines { text, .. } => text.len(),
-            Said::TextEnded { .. } | Said::Call { .. } | Said::CallEnded { .. } | Said::Unknown => {
-                0
+    fn push(&mut self, fragment: OutputFragment) {
+        let length = match &fragment {
+            OutputFragment::Text { delta, .. } | OutputFragment::Input { delta, .. } => delta.len(),
+            OutputFragment::Returned { text, .. } | OutputFragment::Lines { text, .. } => {
+                text.len()
             }
+            OutputFragment::TextEnded { .. }
+            | OutputFragment::Call { .. }
+            | OutputFragment::CallEnded { .. }
+            | OutputFragment::Unknown => 0,
         };
         if self.weight + length + PIECE > WAITING_MAX {
-            if let Said::Text { .. } = said {
+            if let OutputFragment::Text { .. } = fragment {
                 self.dropped += length;
             }
             return;
         }
-        match (self.said.last_mut(), said) {
+        match (self.fragments.last_mut(), fragment) {
             (
-                Some(Said::Text { message, delta }),
-                Said::Text {
+                Some(OutputFragment::Text { message, delta }),
+                OutputFragment::Text {
                     message: same,
                     delta: more,
                 },
@@ -131,8 +134,8 @@ impl Waiting {
                 delta.push_str(&more);
             }
             (
-                Some(Said::Input { call, delta }),
-                Said::Input {
+                Some(OutputFragment::Input { call, delta }),
+                OutputFragment::Input {
                     call: same,
                     delta: more,
                 },
@@ -140,15 +143,15 @@ impl Waiting {
                 self.weight += length;
                 delta.push_str(&more);
             }
-            (_, Said::Text { message, delta }) if self.dropped > 0 => {
+            (_, OutputFragment::Text { message, delta }) if self.dropped > 0 => {
                 let dropped = std::mem::take(&mut self.dropped);
                 let delta = format!("\n… {dropped} bytes omitted …\n{delta}");
                 self.weight += delta.len() + PIECE;
-                self.said.push(Said::Text { message, delta });
+                self.fragments.push(OutputFragment::Text { message, delta });
             }
-            (_, said) => {
+            (_, fragment) => {
                 self.weight += length + PIECE;
-                self.said.push(said);
+                self.fragments.push(fragment);
             }
         }
     }
@@ -179,7 +182,7 @@ impl AnswerStream<'_> {
         self.sent += delta.len();
         let message = self.text.get_or_insert_with(|| self.live.next_message());
         self.message = Some(message.clone());
-        self.live.push(Said::Text {
+        self.live.push(OutputFragment::Text {
             message: message.clone(),
             delta: delta.to_owned(),
         });
@@ -189,7 +192,7 @@ impl AnswerStream<'_> {
         self.end_open();
         self.calls += 1;
         self.call = Some(id.to_owned());
-        self.live.push(Said::Call {
+        self.live.push(OutputFragment::Call {
             call: id.to_owned(),
             tool: tool.to_owned(),
             message: self.message.clone(),
@@ -197,7 +200,7 @@ impl AnswerStream<'_> {
     }
 
     pub(crate) fn input(&self, id: &str, fragment: &str) {
-        self.live.push(Said::Input {
+        self.live.push(OutputFragment::Input {
             call: id.to_owned(),
             delta: fragment.to_owned(),
         });
@@ -238,14 +241,14 @@ impl AnswerStream<'_> {
     /// Ends the open text or call, if any.
     fn end_open(&mut self) {
         if let Some(message) = self.text.take() {
-            self.live.push(Said::TextEnded { message });
+            self.live.push(OutputFragment::TextEnded { message });
         }
         self.end_call();
     }
 
     fn end_call(&mut self) {
         if let Some(call) = self.call.take() {
-            self.live.push(Said::CallEnded { call });
+            self.live.push(OutputFragment::CallEnded { call });
         }
     }
 }
@@ -279,27 +282,27 @@ mod tests {
         assert_eq!(
             live.take(),
             [
-                Said::Text {
+                OutputFragment::Text {
                     message: message(),
                     delta: "I look.".into()
                 },
-                Said::TextEnded { message: message() },
-                Said::Call {
+                OutputFragment::TextEnded { message: message() },
+                OutputFragment::Call {
                     call: call("c1"),
                     tool: "read".into(),
                     message: Some(message())
                 },
-                Said::Input {
+                OutputFragment::Input {
                     call: call("c1"),
                     delta: "{\"path\":\"a\"}".into()
                 },
-                Said::CallEnded { call: call("c1") },
-                Said::Call {
+                OutputFragment::CallEnded { call: call("c1") },
+                OutputFragment::Call {
                     call: call("c2"),
                     tool: "glob".into(),
                     message: Some(message())
                 },
-                Said::CallEnded { call: call("c2") },
+                OutputFragment::CallEnded { call: call("c2") },
             ]
         );
         assert_eq!(live.take(), []);
@@ -336,13 +339,13 @@ mod tests {
             speech.text(&"x".repeat(100));
             speech.call("c1", "read");
         }
-        let weight = |said: &Said| serde_json::to_string(said).unwrap().len();
+        let weight = |fragment: &OutputFragment| serde_json::to_string(fragment).unwrap().len();
         let taken = live.take();
         assert!(taken.iter().map(weight).sum::<usize>() <= WAITING_MAX);
         speech.text("again");
         let taken = live.take();
         let has_note = |text: &str| text.contains("omitted") && text.ends_with("again");
-        let sent = |said: &Said| matches!(said, Said::Text { delta, .. } if has_note(delta));
+        let sent = |piece: &OutputFragment| matches!(piece, OutputFragment::Text { delta, .. } if has_note(delta));
         assert!(taken.iter().any(sent), "{taken:?}");
     }
 }

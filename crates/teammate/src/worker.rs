@@ -357,14 +357,14 @@ impl<P: MemberPane> Shell<P> {
         TaskOutput {
             task,
             text: self.output.take(),
-            said: self.config.live.take(),
+            fragments: self.config.live.take(),
         }
     }
 
     /// Sends the output of a task before a request that follows from it.
     pub(crate) fn flush(&mut self, task: Option<TaskId>) {
         let output = self.take_output(task);
-        if !output.text.is_empty() || !output.said.is_empty() {
+        if !output.text.is_empty() || !output.fragments.is_empty() {
             self.config.link.notify(Notice::Output(output, None));
         }
     }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use agent_team_client::Notice;
 use agent_team_protocol::engine::{OutputKind, TypedLine};
-use agent_team_protocol::notification::{Said, TransientNotice};
+use agent_team_protocol::notification::{OutputFragment, TransientNotice};
 use agent_team_protocol::request::{Channel, DecideRequest, RequestView};
 use agent_team_protocol::view::{MemberState, MemberView, TeamView, Waiting};
 use agent_team_protocol::{MemberName, RequestId, TeamId};
@@ -220,13 +220,16 @@ impl State {
 
     pub(super) fn on_notice(&mut self, notice: Notice, now: Instant) {
         let Notice::Transient(TransientNotice {
-            member, text, said, ..
+            member,
+            text,
+            fragments,
+            ..
         }) = notice
         else {
             self.stale = true;
             return;
         };
-        if text.is_empty() && said.is_empty() {
+        if text.is_empty() && fragments.is_empty() {
             self.stale = true;
             return;
         }
@@ -236,8 +239,8 @@ impl State {
             match row.view.engine.output() {
                 OutputKind::Plain => row.transcript.lines(Tone::Plain, &text),
                 OutputKind::Transcript => {
-                    for said in said {
-                        row.on_output(said, now);
+                    for fragment in fragments {
+                        row.on_output(fragment, now);
                     }
                 }
             }
@@ -412,33 +415,35 @@ impl MemberRow {
     }
 
     /// Adds output of the model to the transcript.
-    fn on_output(&mut self, said: Said, now: Instant) {
-        match said {
-            Said::Text { delta, .. } => self.transcript.push_text(TextKind::Answer, &delta),
-            Said::TextEnded { .. } => self.transcript.end_text(),
-            Said::Call { call, tool, .. } => {
+    fn on_output(&mut self, fragment: OutputFragment, now: Instant) {
+        match fragment {
+            OutputFragment::Text { delta, .. } => {
+                self.transcript.push_text(TextKind::Answer, &delta)
+            }
+            OutputFragment::TextEnded { .. } => self.transcript.end_text(),
+            OutputFragment::Call { call, tool, .. } => {
                 self.calls.insert(call, (tool, String::new()));
             }
-            Said::Input { call, delta } => {
+            OutputFragment::Input { call, delta } => {
                 if let Some((_, input)) = self.calls.get_mut(&call) {
                     input.push_str(&delta);
                 }
             }
-            Said::CallEnded { call } => {
+            OutputFragment::CallEnded { call } => {
                 if let Some((tool, input)) = self.calls.remove(&call) {
                     self.transcript
                         .begin_call(&call, &call::header(&tool, &input), now);
                 }
             }
-            Said::Returned { call, text } => {
+            OutputFragment::Returned { call, text } => {
                 self.transcript
                     .end_call(&call, &call::first_line(&text, false), None, &text);
             }
-            Said::Lines { text, diff } => {
+            OutputFragment::Lines { text, diff } => {
                 let tone = if diff { Tone::Diff } else { Tone::Accent };
                 self.transcript.lines(tone, &text);
             }
-            Said::Unknown => {}
+            OutputFragment::Unknown => {}
         }
     }
 

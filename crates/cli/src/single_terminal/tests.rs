@@ -4,7 +4,7 @@ use std::num::NonZeroU16;
 use std::time::{Duration, Instant};
 
 use agent_team_client::Notice;
-use agent_team_protocol::notification::{Said, TransientNotice};
+use agent_team_protocol::notification::{OutputFragment, TransientNotice};
 use agent_team_protocol::view::{MemberState, TeamView};
 use agent_team_protocol::{Revision, TeamId};
 use agent_team_terminal_ui::keys::Key;
@@ -34,21 +34,21 @@ fn team(ada: &str) -> TeamView {
     .unwrap()
 }
 
-fn receive(state: &mut State, member: &str, text: &str, said: Vec<Said>) {
+fn receive(state: &mut State, member: &str, text: &str, fragments: Vec<OutputFragment>) {
     let notice = TransientNotice {
         team: TeamId::from_directory_name("demo-01234567").unwrap(),
         after: Revision(1),
         member: member.parse().unwrap(),
         task: None,
         text: text.into(),
-        said,
+        fragments,
         at: 0,
     };
     state.on_notice(Notice::Transient(notice), Instant::now());
 }
 
-fn word(delta: &str) -> Said {
-    Said::Text {
+fn word(delta: &str) -> OutputFragment {
+    OutputFragment::Text {
         message: "m".into(),
         delta: delta.into(),
     }
@@ -103,17 +103,17 @@ fn all_members_at(columns: u16) -> String {
         "ada",
         "",
         vec![
-            Said::Call {
+            OutputFragment::Call {
                 call: "c".into(),
                 tool: "read".into(),
                 message: None,
             },
-            Said::Input {
+            OutputFragment::Input {
                 call: "c".into(),
                 delta: "{\"path\": \"src/a.rs\"}".into(),
             },
-            Said::CallEnded { call: "c".into() },
-            Said::Returned {
+            OutputFragment::CallEnded { call: "c".into() },
+            OutputFragment::Returned {
                 call: "c".into(),
                 text: "one\ntwo\u{1b}]52;c;eA==\u{7}".into(),
             },

@@ -272,9 +272,12 @@ impl Top {
                 self.more_decided |= self.decided.is_some() && self.stale.requests;
             }
             Notice::Transient(TransientNotice {
-                member, text, said, ..
+                member,
+                text,
+                fragments,
+                ..
             }) => {
-                self.stale.team |= text.is_empty() && said.is_empty();
+                self.stale.team |= text.is_empty() && fragments.is_empty();
                 self.more_output |= Some(member) == self.selected.as_ref();
             }
         }

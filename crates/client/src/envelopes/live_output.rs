@@ -2,23 +2,23 @@
 
 use agent_team_protocol::MemberName;
 use agent_team_protocol::envelope::{AgUi, Envelope, Speaker};
-use agent_team_protocol::notification::Said;
+use agent_team_protocol::notification::OutputFragment;
 
 use super::{Envelopes, Origin};
 
 impl Envelopes {
-    pub(super) fn said(
+    pub(super) fn add_fragment(
         &mut self,
         name: &MemberName,
-        said: &Said,
+        fragment: &OutputFragment,
         origin: Origin,
         envelopes: &mut Vec<Envelope>,
     ) {
         // The models' ids are unique within one transcript only, so the member's name is added.
         let id = |own_id: &str| format!("{name}/{own_id}");
         let timestamp = origin.timestamp;
-        match said {
-            Said::Text { message, delta } => {
+        match fragment {
+            OutputFragment::Text { message, delta } => {
                 let message_id = id(message);
                 let Some(progress) = self.members.get_mut(name) else {
                     return;
@@ -42,14 +42,14 @@ impl Envelopes {
                     envelopes.push(self.wrap(Some(name), content, origin));
                 }
             }
-            Said::TextEnded { message } => {
+            OutputFragment::TextEnded { message } => {
                 let message_id = id(message);
                 let progress = self.members.get_mut(name);
                 let ended =
                     progress.and_then(|progress| progress.text.take_if(|text| *text == message_id));
                 envelopes.extend(ended.map(|ended| self.text_end(name, ended, origin)));
             }
-            Said::Call {
+            OutputFragment::Call {
                 call,
                 tool,
                 message,
@@ -67,7 +67,7 @@ impl Envelopes {
                     envelopes.push(self.wrap(Some(name), start, origin));
                 }
             }
-            Said::Input { call, delta } => {
+            OutputFragment::Input { call, delta } => {
                 let tool_call_id = id(call);
                 let progress = self.members.get(name);
                 if progress.is_some_and(|progress| progress.calls.contains(&tool_call_id)) {
@@ -79,8 +79,10 @@ impl Envelopes {
                     envelopes.push(self.wrap(Some(name), arguments, origin));
                 }
             }
-            Said::CallEnded { call } => envelopes.extend(self.call_end(name, id(call), origin)),
-            Said::Returned { call, text } => {
+            OutputFragment::CallEnded { call } => {
+                envelopes.extend(self.call_end(name, id(call), origin))
+            }
+            OutputFragment::Returned { call, text } => {
                 envelopes.extend(self.call_end(name, id(call), origin));
                 let result = AgUi::ToolCallResult {
                     message_id: id(&format!("{call}/result")),
@@ -92,7 +94,7 @@ impl Envelopes {
                 envelopes.push(self.wrap(Some(name), result, origin));
             }
             // The CUSTOM event `output` contains these lines.
-            Said::Lines { .. } | Said::Unknown => {}
+            OutputFragment::Lines { .. } | OutputFragment::Unknown => {}
         }
     }
 

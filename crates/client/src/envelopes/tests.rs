@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use agent_team_protocol::envelope::state_snapshot::StateSnapshot;
 use agent_team_protocol::envelope::{AgUi, Envelope};
-use agent_team_protocol::notification::{EventNotice, Said, TransientNotice};
+use agent_team_protocol::notification::{EventNotice, OutputFragment, TransientNotice};
 use agent_team_protocol::{MemberName, Revision, TeamId};
 use serde_json::{Value, json};
 
@@ -39,20 +39,20 @@ fn with_ada() -> Envelopes {
     envelopes
 }
 
-fn live(said: &[Said]) -> TransientNotice {
+fn live(fragments: &[OutputFragment]) -> TransientNotice {
     TransientNotice {
         team: team(),
         after: Revision(1),
         member: ada(),
         task: None,
         text: String::new(),
-        said: said.to_vec(),
+        fragments: fragments.to_vec(),
         at: 9,
     }
 }
 
-fn text(message: &str, delta: &str) -> Said {
-    Said::Text {
+fn text(message: &str, delta: &str) -> OutputFragment {
+    OutputFragment::Text {
         message: message.into(),
         delta: delta.into(),
     }
@@ -78,23 +78,23 @@ fn events_match_ag_ui() {
             "event": {"type": "RUN_STARTED", "threadId": "demo-12345678", "runId": "R-1", "timestamp": 7},
         })
     );
-    let call = |kind: fn(String) -> Said| kind("c1".into());
+    let call = |kind: fn(String) -> OutputFragment| kind("c1".into());
     let output = envelopes.transient(&live(&[
         text("m1", "Hel"),
-        Said::Call {
+        OutputFragment::Call {
             call: "c1".into(),
             tool: "read".into(),
             message: Some("m1".into()),
         },
-        Said::Input {
+        OutputFragment::Input {
             call: "c1".into(),
             delta: "{}".into(),
         },
-        call(|call| Said::CallEnded { call }),
-        Said::TextEnded {
+        call(|call| OutputFragment::CallEnded { call }),
+        OutputFragment::TextEnded {
             message: "m1".into(),
         },
-        call(|call| Said::Returned {
+        call(|call| OutputFragment::Returned {
             call,
             text: "ok".into(),
         }),
@@ -128,12 +128,12 @@ fn lost_notices_leave_no_unbalanced_events() {
     let output = envelopes.transient(&live(&[
         text("m1", "a"),
         text("m2", "b"),
-        Said::Input {
+        OutputFragment::Input {
             call: "c1".into(),
             delta: "{".into(),
         },
-        Said::CallEnded { call: "c1".into() },
-        Said::Call {
+        OutputFragment::CallEnded { call: "c1".into() },
+        OutputFragment::Call {
             call: "c2".into(),
             tool: "bash".into(),
             message: None,

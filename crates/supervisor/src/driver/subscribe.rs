@@ -59,7 +59,7 @@ impl Driver {
                 member: member.clone(),
                 task: output.task,
                 text: output.text,
-                said: output.said,
+                fragments: output.fragments,
                 at: self.machine.wall_ms(),
             });
         }

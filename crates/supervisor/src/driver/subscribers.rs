@@ -263,7 +263,7 @@ mod tests {
             member: name("ada"),
             task: output.task,
             text: output.text,
-            said: output.said,
+            fragments: output.fragments,
             at: 0,
         };
         subscribers.publish_transient(&notice);
