@@ -61,7 +61,7 @@ fn model_at(name: &str, server: &FakeModelServer) -> Box<dyn Model> {
 }
 
 fn said(text: &str) -> Item {
-    Item::Said {
+    Item::Input {
         text: text.to_owned(),
     }
 }

@@ -176,7 +176,7 @@ async fn a_difference_from_the_recording_is_reported() {
 
     let error = ask("ada", &[], &[tool("read")]).await;
     assert!(
-        error.ends_with("line 2, exchange 1 of ada: the last item was said, now is nothing"),
+        error.ends_with("line 2, exchange 1 of ada: the last item was input, now is nothing"),
         "{error}"
     );
 

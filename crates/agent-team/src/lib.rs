@@ -42,7 +42,7 @@
 //!         prompt: Prompt<'a>,
 //!         _on_delta: &'a mut (dyn FnMut(Delta) + Send),
 //!     ) -> Answering<'a> {
-//!         let is_asked = matches!(prompt.items.last(), Some(Item::Said { .. }));
+//!         let is_asked = matches!(prompt.items.last(), Some(Item::Input { .. }));
 //!         let finish = ToolCall {
 //!             id: format!("call-{}", prompt.items.len()),
 //!             name: "finish".to_owned(),

@@ -16,7 +16,8 @@ use crate::usage::{Price, Usage};
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Item {
     /// Input for the model: a goal, a message, a task, a note of the runtime.
-    Said {
+    #[serde(rename = "said")]
+    Input {
         text: String,
     },
     Answered(Answer),

@@ -93,7 +93,8 @@ enum Outcome {
 #[serde(rename_all = "snake_case")]
 enum Last {
     Nothing,
-    Said,
+    #[serde(rename = "said")]
+    Input,
     Answered,
     Returned,
 }
@@ -101,14 +102,14 @@ enum Last {
 impl Last {
     /// Messages arrive at any time, before or after the results of a call, so the two kinds are interchangeable.
     fn matches(self, other: Self) -> bool {
-        let is_input = |last| matches!(last, Self::Said | Self::Returned);
+        let is_input = |last| matches!(last, Self::Input | Self::Returned);
         self == other || (is_input(self) && is_input(other))
     }
 
     fn as_str(self) -> &'static str {
         match self {
             Self::Nothing => "nothing",
-            Self::Said => "said",
+            Self::Input => "input",
             Self::Answered => "answered",
             Self::Returned => "returned",
         }
@@ -141,7 +142,7 @@ impl Shape {
             answered: answers.count(),
             last: match prompt.items.last() {
                 None => Last::Nothing,
-                Some(Item::Said { .. }) => Last::Said,
+                Some(Item::Input { .. }) => Last::Input,
                 Some(Item::Answered(_)) => Last::Answered,
                 Some(Item::Returned { .. }) => Last::Returned,
             },

@@ -36,7 +36,7 @@ async fn a_teammate_does_the_leads_task_with_real_tools() {
     let lead = ScriptedModel::new("scripted/lead", |prompt| {
         let results = prompt.items.iter().filter_map(|item| match item {
             Item::Returned { results } => Some(results[0].text.as_str()),
-            Item::Said { .. } | Item::Answered(_) => None,
+            Item::Input { .. } | Item::Answered(_) => None,
         });
         match results.count() {
             0 => call(
@@ -49,7 +49,7 @@ async fn a_teammate_does_the_leads_task_with_real_tools() {
         }
     });
     let ada = ScriptedModel::new("scripted/ada", |prompt| match prompt.items.last() {
-        Some(Item::Said { .. }) if said(prompt).any(|text| text.contains("T-1")) => call(
+        Some(Item::Input { .. }) if said(prompt).any(|text| text.contains("T-1")) => call(
             "write",
             json!({ "path": "out.txt", "content": "forty-two" }),
         ),
@@ -103,7 +103,7 @@ async fn a_secret_reaches_only_tools() {
     let seen = Arc::clone(&prompt_text);
     let model = ScriptedModel::new("scripted/curious", move |prompt| {
         match prompt.items.last() {
-            Some(Item::Said { .. }) => call(
+            Some(Item::Input { .. }) => call(
                 "bash",
                 json!({ "command": "printf %s \"$TOKEN\" > out.txt; echo \"it is $TOKEN\"" }),
             ),
@@ -164,7 +164,7 @@ async fn a_team_file_replaces_the_builders_settings() {
     let model = ScriptedModel::new("scripted/of-file", move |prompt| {
         seen.lock().unwrap().push_str(prompt.system);
         match prompt.items.last() {
-            Some(Item::Said { .. }) => call("finish", json!({ "answer": "as the file says" })),
+            Some(Item::Input { .. }) => call("finish", json!({ "answer": "as the file says" })),
             _ => text("Done."),
         }
     });

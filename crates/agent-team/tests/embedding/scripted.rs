@@ -33,7 +33,7 @@ impl ScriptedModel {
         Self::new("scripted/shouting", |prompt| {
             let goal = said(prompt).filter(|text| text.contains("goal ")).last();
             match (prompt.items.last(), goal) {
-                (Some(Item::Said { .. }), Some(goal)) => {
+                (Some(Item::Input { .. }), Some(goal)) => {
                     let words = goal.rsplit("goal ").next().unwrap_or_default();
                     let answer = words.trim().to_uppercase();
                     call("finish", json!({ "answer": answer }))
@@ -80,7 +80,7 @@ impl Model for ScriptedModel {
 /// The texts of all messages in the prompt.
 pub(crate) fn said<'a>(prompt: &Prompt<'a>) -> impl Iterator<Item = &'a str> {
     prompt.items.iter().filter_map(|item| match item {
-        Item::Said { text } => Some(text.as_str()),
+        Item::Input { text } => Some(text.as_str()),
         Item::Answered(_) | Item::Returned { .. } => None,
     })
 }

@@ -13,7 +13,7 @@ async fn a_session_restores_board_messages_and_transcripts() {
         let model = ScriptedModel::new("scripted/keeper", move |prompt| {
             let results = prompt.items.iter().rev();
             let calls = results
-                .take_while(|item| !matches!(item, Item::Said { text } if text.contains(goal)))
+                .take_while(|item| !matches!(item, Item::Input { text } if text.contains(goal)))
                 .filter(|item| matches!(item, Item::Returned { .. }))
                 .count();
             let goals = said(prompt).filter(|text| text.contains("goal-")).count();

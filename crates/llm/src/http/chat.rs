@@ -50,7 +50,7 @@ fn messages(by: &str, quirks: &Quirks, prompt: &Prompt<'_>) -> Vec<Value> {
     }
     for item in prompt.items {
         match item {
-            Item::Said { text } => match messages.last_mut() {
+            Item::Input { text } => match messages.last_mut() {
                 // Many chat templates require user and assistant messages to alternate.
                 Some(last) if last["role"] == "user" => append(last, text),
                 Some(last) if last["role"] == "tool" && quirks.results_before_answers => {

@@ -58,7 +58,7 @@ fn messages(by: &str, prompt: &Prompt<'_>) -> Vec<Value> {
     let mut messages: Vec<Value> = Vec::new();
     for item in prompt.items {
         let (role, blocks) = match item {
-            Item::Said { text } => ("user", text_block(text).into_iter().collect()),
+            Item::Input { text } => ("user", text_block(text).into_iter().collect()),
             Item::Answered(answer) => ("assistant", answered(by, answer)),
             Item::Returned { results } => {
                 let results = results.iter().map(|result| {

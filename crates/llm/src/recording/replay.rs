@@ -112,7 +112,7 @@ impl Replay {
         let before = || self.exchanges[..at].iter().rev().map(|(_, before)| before);
         let last_answer = prompt.items.iter().rev().find_map(|item| match item {
             Item::Answered(answer) => Some(answer),
-            Item::Said { .. } | Item::Returned { .. } => None,
+            Item::Input { .. } | Item::Returned { .. } => None,
         });
         if let Some(answer) = last_answer {
             let mut conversation = before().filter(|before| !before.is_summary());
@@ -122,7 +122,7 @@ impl Replay {
         let is_quoted = |summary: &Exchange| {
             let text = summary.answer().map_or("", |answer| &answer.text);
             let contains =
-                |item: &Item| matches!(item, Item::Said { text: input } if input.contains(text));
+                |item: &Item| matches!(item, Item::Input { text: input } if input.contains(text));
             !text.is_empty() && prompt.items.iter().any(contains)
         };
         let mut summaries = before().filter(|before| before.is_summary());

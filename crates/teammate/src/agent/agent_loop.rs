@@ -152,7 +152,7 @@ impl AgentLoop {
             if let Some(plan) = me.and_then(|me| me.plan.as_ref()) {
                 note.push_str(&format!(" Plan status: {}", plan_status(plan)));
             }
-            let note = Item::Said {
+            let note = Item::Input {
                 text: prompts::note(&note),
             };
             self.conversation

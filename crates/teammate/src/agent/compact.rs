@@ -68,7 +68,7 @@ impl Conversation {
             .unwrap_or(usize::MAX);
         let answer = loop {
             text = without_middle(text, bytes_max);
-            let items = [Item::Said { text: text.clone() }];
+            let items = [Item::Input { text: text.clone() }];
             let prompt = Prompt {
                 system: SYSTEM,
                 items: &items,
@@ -123,7 +123,7 @@ fn rendered(items: &[Item]) -> String {
     let mut text = String::new();
     for item in items {
         let written = match item {
-            Item::Said { text: said } => writeln!(text, "[input]\n{said}\n"),
+            Item::Input { text: said } => writeln!(text, "[input]\n{said}\n"),
             Item::Answered(answer) => {
                 let calls = answer.calls.iter();
                 let calls = calls.map(|call| format!("[call {}] {}\n", call.name, call.input));

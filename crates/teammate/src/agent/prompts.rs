@@ -17,7 +17,7 @@ pub(super) fn item(input: &ModelInput) -> Item {
         ModelInput::Request(request) => note(&request.text()),
         ModelInput::Note(text) => note(text),
     };
-    Item::Said { text }
+    Item::Input { text }
 }
 
 /// The input as the pane shows it. Notes are not shown.

@@ -175,7 +175,7 @@ impl AgentLoop {
             .await?;
         let reply = match &item {
             Item::Answered(answer) => question::reply(answer),
-            Item::Said { .. } | Item::Returned { .. } => String::new(),
+            Item::Input { .. } | Item::Returned { .. } => String::new(),
         };
         self.conversation.transcript.push(item);
         self.conversation.transcript.mark(Mark::Rested);

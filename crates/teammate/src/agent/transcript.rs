@@ -1,7 +1,7 @@
 //! The conversation with the model, as it is stored and as the model sees it. Pure. Called by the agent loop.
 //!
 //! ```text
-//! stored:  Said  Answered  Returned  Said  …  summarised{kept: 2}  Answered  rested
+//! stored:  Input  Answered  Returned  Input  …  summarised{kept: 2}  Answered  rested
 //! shown:   ─────── replaced by the summary ──────┘ (except the 2 before it)
 //! ```
 //! The supervisor's copy is append-only. Marks among its entries define how to derive the conversation that the model
@@ -100,7 +100,7 @@ impl Transcript {
         match mark {
             Mark::Summarised { text, kept } => {
                 self.items.drain(..self.items.len().saturating_sub(kept));
-                self.items.insert(0, Item::Said { text });
+                self.items.insert(0, Item::Input { text });
                 self.counted = None;
                 self.question = None;
             }
@@ -108,12 +108,12 @@ impl Transcript {
                 match self.question {
                     Some((before, index)) if before.run == asked.run => {
                         let text = prompts::asked_before(before.round);
-                        self.items[index] = Item::Said { text };
+                        self.items[index] = Item::Input { text };
                     }
                     Some(_) | None => self.items.clear(),
                 }
                 self.question = Some((asked, self.items.len()));
-                self.items.push(Item::Said { text });
+                self.items.push(Item::Input { text });
                 self.counted = None;
                 self.rested = false;
             }
@@ -200,7 +200,7 @@ fn estimated_tokens(item: &Item) -> u64 {
 
 fn bytes(item: &Item) -> usize {
     match item {
-        Item::Said { text } => text.len(),
+        Item::Input { text } => text.len(),
         Item::Answered(answer) => {
             if let Some(verbatim) = &answer.verbatim {
                 let blocks = verbatim.blocks.iter().map(|block| block.to_string().len());
@@ -235,7 +235,7 @@ pub(super) fn raw(entry: &impl Serialize) -> Box<RawValue> {
 /// Halves the longest text of the item. Shortened arguments of a call no longer parse, which is reported to the model.
 fn shorten(item: &mut Item) {
     let longest = match item {
-        Item::Said { text } => Some(text),
+        Item::Input { text } => Some(text),
         Item::Answered(answer) => {
             // A provider rejects its own thoughts and blocks if they were changed.
             answer.thoughts.clear();
@@ -276,7 +276,7 @@ mod tests {
     use agent_team_llm::ToolCall;
 
     fn said(text: &str) -> Item {
-        Item::Said { text: text.into() }
+        Item::Input { text: text.into() }
     }
 
     fn called(id: &str) -> Item {

@@ -56,7 +56,7 @@ async fn a_finished_turn_is_not_repeated() {
 
 #[tokio::test]
 async fn a_call_in_flight_is_not_repeated() {
-    let said = Item::Said { text: "go".into() };
+    let said = Item::Input { text: "go".into() };
     let answered = Item::Answered(calls_for(&[("change", "{}")]));
     let mut scene = Scene::open(Opening {
         stored: entries(&[said, answered]),

@@ -168,7 +168,7 @@ async fn messages_join_a_question_and_urgent_ones_repeat_it() {
     scene.deliver(2, "and the sun", true).await;
     asked.dropped().await;
     let append = scene.stores().await;
-    assert!(matches!(&items(&append)[..], [Item::Said { .. }]));
+    assert!(matches!(&items(&append)[..], [Item::Input { .. }]));
     let asked = scene.asked().await;
     assert!(asked.input().contains("and the sun"));
     asked.say("DONE: hello");

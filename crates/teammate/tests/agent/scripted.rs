@@ -25,7 +25,7 @@ impl ModelRequest {
     /// All input for the model, in order, as one text.
     pub(crate) fn input(&self) -> String {
         let texts = self.items.iter().filter_map(|item| match item {
-            Item::Said { text } => Some(text.as_str()),
+            Item::Input { text } => Some(text.as_str()),
             Item::Answered(_) | Item::Returned { .. } => None,
         });
         texts.collect::<Vec<_>>().join("\n")

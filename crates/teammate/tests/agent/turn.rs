@@ -15,7 +15,7 @@ async fn a_message_is_read_once_it_is_in_the_transcript() {
     scene.deliver(7, "Look at main.rs", false).await;
     let append = scene.append().await;
     assert_eq!(append.args().read, [MessageId(7)]);
-    let [Item::Said { text }] = &items(append.args())[..] else {
+    let [Item::Input { text }] = &items(append.args())[..] else {
         panic!("not what was said: {:?}", append.args());
     };
     assert!(
