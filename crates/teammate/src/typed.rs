@@ -73,13 +73,13 @@ impl Typed {
             TypedLine::Task => None,
             TypedLine::Message => Some(Arc::new(Verbs::new(launch, &directories))),
         };
-        let client = Client {
+        let performer = ActionPerformer {
             directories,
             team: launch.team.clone(),
             member: launch.member.clone(),
             typed,
         };
-        tokio::spawn(client.run(worker, to_worker.clone()));
+        tokio::spawn(performer.run(worker, to_worker.clone()));
         Self {
             actions,
             outcomes,
@@ -103,21 +103,21 @@ impl Typed {
     }
 }
 
-struct Client {
+struct ActionPerformer {
     directories: Directories,
     team: TeamId,
     member: MemberName,
     typed: TypedLine,
 }
 
-impl Client {
+impl ActionPerformer {
     async fn run(
         self,
         mut actions: mpsc::UnboundedReceiver<Action>,
         outcomes: mpsc::UnboundedSender<ActionOutcome>,
     ) {
-        while let Some(act) = actions.recv().await {
-            let (what, outcome) = self.act(act).await;
+        while let Some(action) = actions.recv().await {
+            let (what, outcome) = self.perform(action).await;
             let outcome = outcome.map_err(|error| FailedAction {
                 what,
                 refusal: error.into(),
@@ -127,11 +127,11 @@ impl Client {
     }
 
     /// Performs the action. Returns the error text for a failure, and the result.
-    async fn act(&self, act: Action) -> (&'static str, Result<ActionResult, SessionError>) {
+    async fn perform(&self, action: Action) -> (&'static str, Result<ActionResult, SessionError>) {
         // An idle supervisor runs as long as a client is connected, so the session ends with the action.
         let team = TeamRef::Id(self.team.clone());
         let mut session = Session::to_create_in(self.directories.clone(), team);
-        match act {
+        match action {
             Action::Line(line) => match self.typed {
                 TypedLine::Task => {
                     let spec = TaskSpec::typed(&line, self.member.clone());
