@@ -7,14 +7,19 @@ use std::error::Error;
 
 use agent_team::protocol::Party;
 use agent_team::{
-    Assignment, DeliveredMessage, Engine, Member, Mode, TaskSpec, Team, TeamHandle, Worked, Working,
+    Assignment, DeliveredMessage, Engine, EngineFuture, Member, Mode, TaskResult, TaskSpec, Team,
+    TeamHandle,
 };
 
 /// Counts the letters of each task's title. As the lead it turns a goal into a task.
 struct Counter;
 
 impl Engine for Counter {
-    fn work<'a>(&'a mut self, task: &'a Assignment, team: &'a TeamHandle) -> Working<'a, Worked> {
+    fn work<'a>(
+        &'a mut self,
+        task: &'a Assignment,
+        team: &'a TeamHandle,
+    ) -> EngineFuture<'a, TaskResult> {
         Box::pin(async move {
             let letters = format!("{} letters", task.title.len());
             team.finish(&letters, true)
@@ -24,11 +29,11 @@ impl Engine for Counter {
         })
     }
 
-    fn hear<'a>(
+    fn receive<'a>(
         &'a mut self,
         messages: &'a [DeliveredMessage],
         team: &'a TeamHandle,
-    ) -> Working<'a, ()> {
+    ) -> EngineFuture<'a, ()> {
         Box::pin(async move {
             for goal in messages
                 .iter()
@@ -40,7 +45,7 @@ impl Engine for Counter {
                     ..TaskSpec::default()
                 };
                 if let Err(refusal) = team.create_task(task).await {
-                    team.say(&refusal.to_string());
+                    team.print(&refusal.to_string());
                 }
             }
         })

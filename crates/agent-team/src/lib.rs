@@ -85,14 +85,14 @@
 //!
 //! ```
 //! use agent_team::protocol::view::TaskState;
-//! use agent_team::{Assignment, Engine, Member, Mode, TeamHandle, TaskSpec, Team, Worked, Working};
+//! use agent_team::{Assignment, Engine, Member, Mode, TeamHandle, TaskSpec, Team, TaskResult, EngineFuture};
 //!
 //! struct Counter;
 //!
 //! impl Engine for Counter {
-//!     fn work<'a>(&'a mut self, task: &'a Assignment, team: &'a TeamHandle) -> Working<'a, Worked> {
+//!     fn work<'a>(&'a mut self, task: &'a Assignment, team: &'a TeamHandle) -> EngineFuture<'a, TaskResult> {
 //!         Box::pin(async move {
-//!             team.say("counting");
+//!             team.print("counting");
 //!             Ok(format!("{} letters", task.title.len()))
 //!         })
 //!     }
@@ -167,4 +167,4 @@ pub use agent_team_protocol::notification::{Assignment, DeliveredMessage};
 pub use agent_team_protocol::permissions::Mode as PermissionMode;
 pub use agent_team_protocol::result::{Durations, Outputs, RoundOutput, RunResult};
 pub use agent_team_protocol::spec::{Budget, TaskSpec};
-pub use agent_team_teammate::hosted::{Engine, TeamHandle, Worked, Working};
+pub use agent_team_teammate::hosted::{Engine, EngineFuture, TaskResult, TeamHandle};

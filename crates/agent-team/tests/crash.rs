@@ -2,7 +2,8 @@
 
 use agent_team::protocol::view::{MemberState, TaskState};
 use agent_team::{
-    Assignment, Engine, Member, Mode, TaskSpec, Team, TeamBuilder, TeamHandle, Worked, Working,
+    Assignment, Engine, EngineFuture, Member, Mode, TaskResult, TaskSpec, Team, TeamBuilder,
+    TeamHandle,
 };
 
 /// Environment variable of the program that crashes: the directory of its store.
@@ -12,7 +13,11 @@ const STORE: &str = "AGENT_TEAM_TEST_STORE";
 struct CrashesFirst;
 
 impl Engine for CrashesFirst {
-    fn work<'a>(&'a mut self, task: &'a Assignment, _: &'a TeamHandle) -> Working<'a, Worked> {
+    fn work<'a>(
+        &'a mut self,
+        task: &'a Assignment,
+        _: &'a TeamHandle,
+    ) -> EngineFuture<'a, TaskResult> {
         Box::pin(async move {
             if std::env::var_os(STORE).is_some() {
                 std::process::abort();

@@ -20,7 +20,7 @@ use agent_team_tools::Tool;
 use agent_team_tools::supervisor_client::SupervisorClient;
 use agent_team_tools::team::Shared;
 
-pub use engine::{Engine, Worked, Working};
+pub use engine::{Engine, EngineFuture, TaskResult};
 pub use team_handle::TeamHandle;
 
 use crate::agent::Agent;
@@ -135,7 +135,7 @@ impl HostedLaunch {
     ///
     /// # Errors
     /// As [`HostedLaunch::run`].
-    pub async fn think_with<T>(self, model: Arc<dyn Model>, tools: T) -> Result<u8, RunError>
+    pub async fn run_with_tools<T>(self, model: Arc<dyn Model>, tools: T) -> Result<u8, RunError>
     where
         T: FnOnce(&SupervisorClient, &Shared) -> Vec<Box<dyn Tool>>,
     {

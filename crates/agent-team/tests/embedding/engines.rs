@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use agent_team::protocol::view::{MemberState, TaskState, TaskView};
 use agent_team::protocol::{MemberName, Recipient, TaskId};
-use agent_team::{Assignment, Engine, Member, Mode, TaskSpec, Team, TeamHandle, Worked, Working};
+use agent_team::{
+    Assignment, Engine, EngineFuture, Member, Mode, TaskResult, TaskSpec, Team, TeamHandle,
+};
 use tokio::sync::Notify;
 
 use crate::scripted::{ScriptedEngine, within};
@@ -19,8 +21,8 @@ fn spec(title: &str) -> TaskSpec {
 }
 
 /// A team of a lead and ada. Their engine does each task with this function.
-async fn team_that_does(work: impl Fn(&Assignment) -> Worked + Send + Sync + 'static) -> Team {
-    let work: Arc<dyn Fn(&Assignment) -> Worked + Send + Sync> = Arc::new(work);
+async fn team_that_does(work: impl Fn(&Assignment) -> TaskResult + Send + Sync + 'static) -> Team {
+    let work: Arc<dyn Fn(&Assignment) -> TaskResult + Send + Sync> = Arc::new(work);
     let team = Team::builder()
         .lead(Member::new("boss"))
         .member(Member::new("ada"))
@@ -135,7 +137,11 @@ impl Drop for NotifiesOnDrop {
 }
 
 impl Engine for Endless {
-    fn work<'a>(&'a mut self, _: &'a Assignment, team: &'a TeamHandle) -> Working<'a, Worked> {
+    fn work<'a>(
+        &'a mut self,
+        _: &'a Assignment,
+        team: &'a TeamHandle,
+    ) -> EngineFuture<'a, TaskResult> {
         Box::pin(async move {
             let _guard = NotifiesOnDrop(Arc::clone(&self.dropped));
             self.begun.notify_one();

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use agent_team::model::{Answer, Answering, Delta, Item, Model, Prompt, Stop, ToolCall, Usage};
 use agent_team::protocol::Party;
-use agent_team::{Assignment, DeliveredMessage, Engine, TeamHandle, Worked, Working};
+use agent_team::{Assignment, DeliveredMessage, Engine, EngineFuture, TaskResult, TeamHandle};
 use serde_json::{Value, json};
 
 /// Returns each reply.
@@ -110,21 +110,25 @@ pub(crate) fn call(name: &str, input: Value) -> Answer {
 }
 
 /// How a [`ScriptedEngine`] does a task.
-type Work = dyn Fn(&Assignment) -> Worked + Send + Sync;
+type Work = dyn Fn(&Assignment) -> TaskResult + Send + Sync;
 
 /// Does tasks with a function; as a lead it finishes each goal with the results of its tasks.
 pub(crate) struct ScriptedEngine(pub(crate) Arc<Work>);
 
 impl Engine for ScriptedEngine {
-    fn work<'a>(&'a mut self, task: &'a Assignment, _: &'a TeamHandle) -> Working<'a, Worked> {
+    fn work<'a>(
+        &'a mut self,
+        task: &'a Assignment,
+        _: &'a TeamHandle,
+    ) -> EngineFuture<'a, TaskResult> {
         Box::pin(async move { (self.0)(task) })
     }
 
-    fn hear<'a>(
+    fn receive<'a>(
         &'a mut self,
         messages: &'a [DeliveredMessage],
         team: &'a TeamHandle,
-    ) -> Working<'a, ()> {
+    ) -> EngineFuture<'a, ()> {
         Box::pin(async move {
             // System notices are not goals, and can arrive while no run is under way.
             let goals = messages

@@ -2,9 +2,9 @@
 //! time, and reports the result. Replaces `agent_loop`; started by the worker's loop.
 //!
 //! ```text
-//! idle ──messages──► hear ──► acknowledged ──┐
+//! idle ──messages──► receive ──► acknowledged ──┐
 //!   ▲ └────task────► work ──► verified ──► reported
-//!   └────────────────────────────────────────┘
+//!   └───────────────────────────────────────────┘
 //! ```
 //! A call of the engine is dropped when its task is taken away or the grace period is over.
 
@@ -20,7 +20,7 @@ use tokio::time::{Instant, timeout_at};
 use super::conversation::End;
 use super::inbox::Input;
 use crate::engine::Claim;
-use crate::hosted::engine::{Engine, Worked};
+use crate::hosted::engine::{Engine, TaskResult};
 use crate::hosted::team_handle::TeamHandle;
 use crate::pane::paint;
 
@@ -50,7 +50,7 @@ impl Custom {
         while !self.inputs.must_stop() {
             let messages = self.team.shared.arrivals.take();
             let done = if !messages.is_empty() {
-                self.hear(messages).await
+                self.receive(messages).await
             } else if let Some(task) = self.inputs.task.take() {
                 self.work(task).await
             } else {
@@ -64,11 +64,11 @@ impl Custom {
         End::Stopped
     }
 
-    async fn hear(&mut self, messages: Vec<DeliveredMessage>) -> Result<(), End> {
+    async fn receive(&mut self, messages: Vec<DeliveredMessage>) -> Result<(), End> {
         for message in &messages {
             self.team.sink.lines(Tone::Accent, &paint::message(message));
         }
-        let handled = self.engine.hear(&messages, &self.team);
+        let handled = self.engine.receive(&messages, &self.team);
         self.inputs.while_held(None, handled).await?;
         let mut read: Vec<MessageId> = messages.iter().map(|message| message.id).collect();
         // Include the messages that the engine has read itself.
@@ -194,7 +194,7 @@ async fn acknowledge(team: &TeamHandle, messages: Vec<MessageId>) {
 }
 
 /// Runs the task's `verify` line after the engine has succeeded: an engine cannot skip this check.
-async fn verified(team: &TeamHandle, task: &Assignment, worked: Worked) -> Worked {
+async fn verified(team: &TeamHandle, task: &Assignment, worked: TaskResult) -> TaskResult {
     let result = worked?;
     let Some(line) = &task.verify else {
         return Ok(result);
@@ -207,7 +207,7 @@ async fn verified(team: &TeamHandle, task: &Assignment, worked: Worked) -> Worke
 
 /// Completes or fails the task. If the supervisor refuses the result, the task fails as well: the member must not keep
 /// a task that it no longer works on.
-async fn report(team: &TeamHandle, task: &Assignment, worked: Worked) {
+async fn report(team: &TeamHandle, task: &Assignment, worked: TaskResult) {
     let messages = team.shared.arrivals.taken_by_tool();
     acknowledge(team, messages).await;
     let end = |text: String| EndTask {

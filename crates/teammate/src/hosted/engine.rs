@@ -14,23 +14,27 @@ use super::team_handle::TeamHandle;
 pub trait Engine: Send {
     /// Works on a task that the member owns. `Ok` completes the task with this result, after its `verify` line if it
     /// has one; `Err` fails it for this reason.
-    fn work<'a>(&'a mut self, task: &'a Assignment, team: &'a TeamHandle) -> Working<'a, Worked>;
+    fn work<'a>(
+        &'a mut self,
+        task: &'a Assignment,
+        team: &'a TeamHandle,
+    ) -> EngineFuture<'a, TaskResult>;
 
     /// Receives messages that arrived while there was no task, in order. The lead receives the goal of a run this way,
     /// as a message of the user. The messages count as read when this method returns; otherwise the next launch
     /// receives them again.
-    fn hear<'a>(
+    fn receive<'a>(
         &'a mut self,
         messages: &'a [DeliveredMessage],
         team: &'a TeamHandle,
-    ) -> Working<'a, ()> {
+    ) -> EngineFuture<'a, ()> {
         let _nothing_to_do = (messages, team);
         Box::pin(async {})
     }
 }
 
 /// A task's result, or the reason why it failed.
-pub type Worked = Result<String, String>;
+pub type TaskResult = Result<String, String>;
 
 /// A future that can be sent to another thread.
-pub type Working<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+pub type EngineFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

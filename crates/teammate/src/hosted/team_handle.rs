@@ -44,12 +44,12 @@ impl TeamHandle {
     }
 
     /// Shows text to connected clients and writes it to the member's log. No member is notified.
-    pub fn say(&self, text: &str) {
+    pub fn print(&self, text: &str) {
         self.sink.lines(Tone::Plain, text);
     }
 
     /// Waits for messages that arrive during a call of the engine, and takes all of them. They count as read when the
-    /// engine's [`work`](super::Engine::work) or [`hear`](super::Engine::hear) returns. Cancel-safe.
+    /// engine's [`work`](super::Engine::work) or [`receive`](super::Engine::receive) returns. Cancel-safe.
     pub async fn messages(&self) -> Vec<DeliveredMessage> {
         loop {
             let mut arrived = std::pin::pin!(self.shared.arrivals.arrived());

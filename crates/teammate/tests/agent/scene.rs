@@ -96,7 +96,7 @@ impl Scene {
             let launch = HostedLaunch::take(&launch_file)?.expect("no other process takes it");
             let tools = |_: &_, _: &_| ScriptedTool::both(&called);
             Ok(RunOutcome::Exited(
-                launch.think_with(scripted_model, tools).await?,
+                launch.run_with_tools(scripted_model, tools).await?,
             ))
         });
         let mut member = supervisor.member(holds).await;
