@@ -255,7 +255,7 @@ impl Agent {
                 shell.pane.view.lines(tone, &text);
                 Self::log_and_stream(&text, shell);
             }
-            OutputEvent::Thinks(thinks) => {
+            OutputEvent::Thinking(thinks) => {
                 let thinking = thinks.then(|| ("thinking".to_owned(), now));
                 shell.pane.view.set_work(thinking);
             }
@@ -286,7 +286,7 @@ impl Agent {
                     Self::log_and_stream(text, shell);
                 }
             }
-            OutputEvent::Waits(on) => self.supervisor_calls.set_wait(on, shell),
+            OutputEvent::Waiting(on) => self.supervisor_calls.set_wait(on, shell),
         }
     }
 

@@ -98,11 +98,11 @@ impl Toolbox {
             let running = self.start(calls, next..end, sink);
             let waits = calls[next..end].iter().find_map(waits_for);
             if waits.is_some() {
-                sink.waits(waits.clone());
+                sink.set_waiting(waits.clone());
             }
             progress.finish(running, inbox, waits.is_some()).await;
             if waits.is_some() {
-                sink.waits(None);
+                sink.set_waiting(None);
             }
             next = end;
         }

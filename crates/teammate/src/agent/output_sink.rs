@@ -33,7 +33,7 @@ pub(crate) enum OutputEvent {
         text: String,
     },
     /// A request to the model starts or ends.
-    Thinks(bool),
+    Thinking(bool),
     Begun {
         call: String,
         header: String,
@@ -48,7 +48,7 @@ pub(crate) enum OutputEvent {
     },
     EndedCall(EndedCall),
     /// The agent waits for this; `None`: it continues.
-    Waits(Option<Waiting>),
+    Waiting(Option<Waiting>),
 }
 
 /// A finished call.
@@ -126,9 +126,9 @@ impl OutputSink {
     }
 
     /// Shows the model as thinking until the value is dropped.
-    pub(super) fn thinks(&self) -> Thinks<'_> {
-        self.send(OutputEvent::Thinks(true));
-        Thinks(self)
+    pub(super) fn show_thinking(&self) -> ThinkingGuard<'_> {
+        self.send(OutputEvent::Thinking(true));
+        ThinkingGuard(self)
     }
 
     /// Queues lines that may be dropped if the queue is full.
@@ -146,8 +146,8 @@ impl OutputSink {
         }
     }
 
-    pub(super) fn waits(&self, on: Option<Waiting>) {
-        self.send(OutputEvent::Waits(on));
+    pub(super) fn set_waiting(&self, on: Option<Waiting>) {
+        self.send(OutputEvent::Waiting(on));
     }
 
     /// Returns a sink for streamed text.
@@ -174,13 +174,13 @@ impl OutputSink {
     }
 }
 
-/// See [`OutputSink::thinks`].
+/// See [`OutputSink::show_thinking`].
 #[derive(Debug)]
-pub(super) struct Thinks<'a>(&'a OutputSink);
+pub(super) struct ThinkingGuard<'a>(&'a OutputSink);
 
-impl Drop for Thinks<'_> {
+impl Drop for ThinkingGuard<'_> {
     fn drop(&mut self) {
-        self.0.send(OutputEvent::Thinks(false));
+        self.0.send(OutputEvent::Thinking(false));
     }
 }
 
@@ -314,10 +314,10 @@ mod tests {
                     texts.push(text);
                 }
                 OutputEvent::TextEnded
-                | OutputEvent::Thinks(_)
+                | OutputEvent::Thinking(_)
                 | OutputEvent::Begun { .. }
                 | OutputEvent::EndedCall(_)
-                | OutputEvent::Waits(_) => {}
+                | OutputEvent::Waiting(_) => {}
             }
         }
         texts

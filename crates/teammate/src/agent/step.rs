@@ -43,14 +43,14 @@ pub(super) async fn ask(
         Ok(true) => return Stepped::Interrupted(Interruption::Read("its budget was raised")),
         Err(stop) => return Stepped::Interrupted(stop),
     }
-    let _thinking = sink.thinks();
+    let _thinking = sink.show_thinking();
     let mut thoughts = sink.stream(TextKind::Thought);
     let mut answer = sink.stream(TextKind::Answer);
     let mut speech = sink.live.speech();
     let mut is_waiting = false;
     let mut on_delta = |delta| {
         if std::mem::take(&mut is_waiting) {
-            sink.waits(None);
+            sink.set_waiting(None);
         }
         match delta {
             Delta::Waiting { pause, why } => {
@@ -63,7 +63,7 @@ pub(super) async fn ask(
                     &format!("… waiting {} for the model: {why}", duration(ms)),
                 );
                 let until = clock::wall_ms().saturating_add(ms);
-                sink.waits(Some(Waiting::RateLimit { until, why }));
+                sink.set_waiting(Some(Waiting::RateLimit { until, why }));
                 is_waiting = true;
             }
             _ if voice == Voice::Silent => {}
@@ -110,7 +110,7 @@ pub(super) async fn ask(
     thoughts.end();
     answer.end();
     if is_waiting {
-        sink.waits(None);
+        sink.set_waiting(None);
     }
     if let (Stepped::Answered(answer), Voice::Shown) = (&stepped, voice) {
         speech.complete(answer);
