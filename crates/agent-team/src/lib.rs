@@ -85,7 +85,7 @@
 //!
 //! ```
 //! use agent_team::protocol::view::TaskState;
-//! use agent_team::{Assignment, Engine, Member, Mode, TeamHandle, TaskSpec, Team, TaskResult, EngineFuture};
+//! use agent_team::{Assignment, Engine, EngineFuture, Member, Mode, TaskResult, TaskSpec, Team, TeamHandle};
 //!
 //! struct Counter;
 //!

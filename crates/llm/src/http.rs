@@ -1,7 +1,7 @@
 //! A model behind an HTTP API: one request, one event stream, one answer. Created by `open`.
 //!
 //! ```text
-//!  Prompt ─► chat | messages (request) ─► POST ─► sse ─► chat | messages (Reading) ─► draft ─► Answer
+//!  Prompt ─► chat | messages (request) ─► POST ─► sse ─► chat | messages (AnswerDecoder) ─► draft ─► Answer
 //!                                          │
 //!                                          └─► failure (maps error responses and broken streams)
 //! ```
@@ -117,11 +117,11 @@ impl HttpModel {
         let (body, reading): (Value, Box<dyn Decode>) = match provider.wire {
             Wire::ChatCompletions => (
                 chat::request(&self.model, &self.name, &provider.quirks, &prompt),
-                Box::new(chat::Reading::new(draft)),
+                Box::new(chat::AnswerDecoder::new(draft)),
             ),
             Wire::Messages => (
                 messages::request(&self.model, &self.name, self.known.output, &prompt),
-                Box::new(messages::Reading::new(draft)),
+                Box::new(messages::AnswerDecoder::new(draft)),
             ),
         };
         let request = self

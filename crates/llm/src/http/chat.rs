@@ -121,13 +121,13 @@ fn signature_of_calls(thought: &Thought) -> Option<&str> {
 
 /// Decodes the chunks of one answer.
 #[derive(Debug)]
-pub(super) struct Reading {
+pub(super) struct AnswerDecoder {
     draft: Draft,
     /// The calls so far: the server's index, the server's id, and the index in the draft.
     calls: Vec<(u64, String, usize)>,
 }
 
-impl Reading {
+impl AnswerDecoder {
     pub(super) fn new(draft: Draft) -> Self {
         Self {
             draft,
@@ -171,14 +171,14 @@ impl Reading {
             self.draft.thought().signature = signature;
         }
         match function.arguments {
-            Some(Value::String(fragment)) => self.draft.input(number, &fragment, on_delta),
+            Some(Value::String(fragment)) => self.draft.push_input(number, &fragment, on_delta),
             Some(Value::Null) | None => {}
-            Some(whole) => self.draft.input(number, &whole.to_string(), on_delta),
+            Some(whole) => self.draft.push_input(number, &whole.to_string(), on_delta),
         }
     }
 }
 
-impl Decode for Reading {
+impl Decode for AnswerDecoder {
     fn event(&mut self, data: &str, on_delta: OnDelta<'_>) -> Result<Progress, Broken> {
         if data.trim() == DONE {
             return Ok(Progress::Ended);
@@ -194,9 +194,10 @@ impl Decode for Reading {
         for choice in chunk.choices.into_iter().flatten().take(1) {
             let part = choice.delta.unwrap_or_default();
             let thought = part.reasoning_content.or(part.reasoning);
-            self.draft.think(&thought.unwrap_or_default(), on_delta);
+            self.draft
+                .push_thought(&thought.unwrap_or_default(), on_delta);
             match part.content {
-                Some(Value::String(text)) => self.draft.text(&text, on_delta),
+                Some(Value::String(text)) => self.draft.push_text(&text, on_delta),
                 Some(Value::Array(parts)) => {
                     for part in parts {
                         self.part(&part, on_delta);
@@ -206,7 +207,7 @@ impl Decode for Reading {
             }
             let refusal = part.refusal.filter(|refusal| !refusal.is_empty());
             if let Some(refusal) = refusal {
-                self.draft.text(&refusal, on_delta);
+                self.draft.push_text(&refusal, on_delta);
                 self.draft.stop = Some(Stop::Refused);
             }
             for call in part.tool_calls.into_iter().flatten() {
@@ -240,15 +241,15 @@ impl Decode for Reading {
     }
 }
 
-impl Reading {
+impl AnswerDecoder {
     /// Adds a part of a content list. Mistral's reasoning models send such lists instead of texts.
     fn part(&mut self, part: &Value, on_delta: OnDelta<'_>) {
         if let Some(text) = part["text"].as_str() {
-            self.draft.text(text, on_delta);
+            self.draft.push_text(text, on_delta);
         }
         for thought in part["thinking"].as_array().into_iter().flatten() {
             self.draft
-                .think(thought["text"].as_str().unwrap_or(""), on_delta);
+                .push_thought(thought["text"].as_str().unwrap_or(""), on_delta);
         }
     }
 }

@@ -39,7 +39,7 @@ impl Draft {
         }
     }
 
-    pub(super) fn text(&mut self, fragment: &str, on_delta: OnDelta<'_>) {
+    pub(super) fn push_text(&mut self, fragment: &str, on_delta: OnDelta<'_>) {
         if !fragment.is_empty() {
             self.answer.text.push_str(fragment);
             on_delta(Delta::Text(fragment.to_owned()));
@@ -47,9 +47,9 @@ impl Draft {
     }
 
     /// Begins a new paragraph, so that the following text is separate from the text so far.
-    pub(super) fn paragraph(&mut self, on_delta: OnDelta<'_>) {
+    pub(super) fn begin_paragraph(&mut self, on_delta: OnDelta<'_>) {
         if !self.answer.text.is_empty() && !self.answer.text.ends_with("\n\n") {
-            self.text("\n\n", on_delta);
+            self.push_text("\n\n", on_delta);
         }
     }
 
@@ -74,7 +74,7 @@ impl Draft {
             .expect("at least one thought")
     }
 
-    pub(super) fn think(&mut self, fragment: &str, on_delta: OnDelta<'_>) {
+    pub(super) fn push_thought(&mut self, fragment: &str, on_delta: OnDelta<'_>) {
         if !fragment.is_empty() {
             self.thought().text.push_str(fragment);
             on_delta(Delta::Thought(fragment.to_owned()));
@@ -102,7 +102,7 @@ impl Draft {
     }
 
     /// Appends to the arguments of a call.
-    pub(super) fn input(&mut self, call: usize, fragment: &str, on_delta: OnDelta<'_>) {
+    pub(super) fn push_input(&mut self, call: usize, fragment: &str, on_delta: OnDelta<'_>) {
         if let Some(call) = self.answer.calls.get_mut(call)
             && !fragment.is_empty()
         {

@@ -124,7 +124,7 @@ fn thought(thought: &Thought) -> Option<Value> {
 
 /// Decodes the events of one answer.
 #[derive(Debug)]
-pub(super) struct Reading {
+pub(super) struct AnswerDecoder {
     draft: Draft,
     /// The open calls: block index and call index.
     calls: Vec<(u64, usize)>,
@@ -134,7 +134,7 @@ pub(super) struct Reading {
     sources: Vec<String>,
 }
 
-impl Reading {
+impl AnswerDecoder {
     pub(super) fn new(draft: Draft) -> Self {
         Self {
             draft,
@@ -149,13 +149,13 @@ impl Reading {
         let known = Block::deserialize(&block).map_err(|error| invalid(&error))?;
         self.blocks.begin(index, block);
         match known {
-            Block::Text { text } => self.draft.text(&text, on_delta),
+            Block::Text { text } => self.draft.push_text(&text, on_delta),
             Block::Thinking {
                 thinking,
                 signature,
             } => {
                 self.draft.begin_thought();
-                self.draft.think(&thinking, on_delta);
+                self.draft.push_thought(&thinking, on_delta);
                 self.draft.thought().signature = signature.filter(|text| !text.is_empty());
             }
             Block::RedactedThinking { data } => {
@@ -169,14 +169,14 @@ impl Reading {
                 self.calls.push((index, call));
                 // The arguments follow in deltas, except from servers that send them at once.
                 if input.as_object().is_some_and(|input| !input.is_empty()) {
-                    self.draft.input(call, &input.to_string(), on_delta);
+                    self.draft.push_input(call, &input.to_string(), on_delta);
                 }
             }
             Block::WebSearchToolResult {
                 tool_use_id,
                 content,
             } => {
-                self.draft.paragraph(on_delta);
+                self.draft.begin_paragraph(on_delta);
                 on_delta(Delta::Searched {
                     query: self.blocks.query(&tool_use_id),
                     id: tool_use_id,
@@ -197,8 +197,8 @@ impl Reading {
         let known = BlockDelta::deserialize(delta).map_err(|error| invalid(&error))?;
         self.blocks.apply_delta(index, delta);
         match known {
-            BlockDelta::TextDelta { text } => self.draft.text(&text, on_delta),
-            BlockDelta::ThinkingDelta { thinking } => self.draft.think(&thinking, on_delta),
+            BlockDelta::TextDelta { text } => self.draft.push_text(&text, on_delta),
+            BlockDelta::ThinkingDelta { thinking } => self.draft.push_thought(&thinking, on_delta),
             BlockDelta::SignatureDelta { signature } => {
                 let thought = self.draft.thought();
                 thought
@@ -209,7 +209,7 @@ impl Reading {
             BlockDelta::InputJsonDelta { partial_json } => {
                 let call = self.calls.iter().find(|(at, _)| *at == index);
                 if let Some((_, call)) = call {
-                    self.draft.input(*call, &partial_json, on_delta);
+                    self.draft.push_input(*call, &partial_json, on_delta);
                 }
             }
             BlockDelta::CitationsDelta { citation } => {
@@ -227,8 +227,9 @@ impl Reading {
     fn show_sources(&mut self, on_delta: OnDelta<'_>) {
         if !self.sources.is_empty() {
             let sources = std::mem::take(&mut self.sources).join("\n- ");
-            self.draft.paragraph(on_delta);
-            self.draft.text(&format!("Sources:\n- {sources}"), on_delta);
+            self.draft.begin_paragraph(on_delta);
+            self.draft
+                .push_text(&format!("Sources:\n- {sources}"), on_delta);
         }
     }
 
@@ -254,7 +255,7 @@ impl Reading {
     }
 }
 
-impl Decode for Reading {
+impl Decode for AnswerDecoder {
     fn event(&mut self, data: &str, on_delta: OnDelta<'_>) -> Result<Progress, Broken> {
         let event: Event = serde_json::from_str(data).map_err(|error| invalid(&error))?;
         match event {

@@ -173,8 +173,8 @@ mod tests {
         };
         let draft = || Draft::new(&prompt, "test");
         let readings: [Box<dyn Decode>; 2] = [
-            Box::new(chat::Reading::new(draft())),
-            Box::new(messages::Reading::new(draft())),
+            Box::new(chat::AnswerDecoder::new(draft())),
+            Box::new(messages::AnswerDecoder::new(draft())),
         ];
         for mut reading in readings {
             for event in whole.iter().flatten() {
