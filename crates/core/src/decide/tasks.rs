@@ -419,7 +419,7 @@ impl Decider<'_> {
     fn open_task(&self, id: TaskId, wanted: &'static str) -> Result<&Task, Refused> {
         match self.team.board.get(id) {
             Some(task) => Ok(task),
-            None if self.team.board.was_given(id) => Err(Refused::WrongState {
+            None if self.team.board.has_existed(id) => Err(Refused::WrongState {
                 task: id,
                 state: StateName::Completed,
                 wanted,

@@ -66,11 +66,11 @@ impl Team {
             TeamEvent::Booted { boot } => {
                 self.boot = Some(boot.clone());
                 self.answers.rebooted(tick);
-                self.account.up.void();
-                self.account.working.void();
+                self.account.up.stop_at_unknown_time();
+                self.account.working.stop_at_unknown_time();
                 for member in self.members.values_mut() {
-                    member.account.up.void();
-                    member.account.working.void();
+                    member.account.up.stop_at_unknown_time();
+                    member.account.working.stop_at_unknown_time();
                     member.since = tick;
                     member.restarts = Restarts::default();
                 }
@@ -87,8 +87,10 @@ impl Team {
         let ready = matches!(member.life, Life::Ready { .. } | Life::StopRequested { .. });
         let busy = member.transcript.active || self.task_of(name).is_some();
         let working = ready && busy && self.out_of_budget(member).is_none();
-        let is_current =
-            (member.account.up.runs(), member.account.working.runs()) == (ready, working);
+        let is_current = (
+            member.account.up.is_running(),
+            member.account.working.is_running(),
+        ) == (ready, working);
         if is_current {
             return;
         }
@@ -101,8 +103,8 @@ impl Team {
 
     fn update_team_clocks(&mut self, now: Tick) {
         let mut accounts = self.members.values().map(|member| &member.account);
-        let up = accounts.clone().any(|account| account.up.runs());
-        let working = accounts.any(|account| account.working.runs());
+        let up = accounts.clone().any(|account| account.up.is_running());
+        let working = accounts.any(|account| account.working.is_running());
         self.account.up.set(up, now);
         self.account.working.set(working, now);
     }

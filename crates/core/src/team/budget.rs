@@ -136,11 +136,11 @@ impl Clock {
     }
 
     /// The machine was restarted: the time since the last start of the clock is unknown and is dropped.
-    pub(crate) fn void(&mut self) {
+    pub(crate) fn stop_at_unknown_time(&mut self) {
         self.since = None;
     }
 
-    pub fn runs(&self) -> bool {
+    pub fn is_running(&self) -> bool {
         self.since.is_some()
     }
 
@@ -296,7 +296,7 @@ mod tests {
         clock.set(true, Tick(1_000));
         assert_eq!(clock.read(Tick(1_001)), 201);
         assert_eq!(clock.shows(250), Some(Tick(1_050)));
-        clock.void();
+        clock.stop_at_unknown_time();
         assert_eq!((clock.read(Tick(5)), clock.shows(250)), (200, None));
     }
 }

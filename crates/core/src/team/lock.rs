@@ -1,10 +1,10 @@
 //! The lock of a member that must have a plan approved before it may change anything.
 //!
 //! ```text
-//!          proposed               approved
-//!   Shut ───────────▶ Shut, plan ──────────▶ Open for that plan and its task
-//!    ▲                 N pending                           │
-//!    └──────────────── a new plan, task or goal ───────────┘
+//!            proposed                 approved
+//!   Closed ───────────▶ Closed, plan ──────────▶ Open for that plan and its task
+//!     ▲                   N pending                            │
+//!     └────────────────── a new plan, task or goal ────────────┘
 //! ```
 //! A plan is a request and appears in the same list. A plan that was denied, withdrawn or never decided opens nothing.
 //! Members without [`MemberSpec::must_plan`](crate::team::spec::MemberSpec) are never locked, regardless of this
@@ -45,12 +45,12 @@ impl Lock {
         self.open = (plan.number == self.plans).then_some(plan);
     }
 
-    /// The member claimed this task: shuts the lock unless the approved plan is for the same task.
-    pub(crate) fn shut_for_other_task(&mut self, task: TaskId) {
+    /// The member claimed this task: closes the lock unless the approved plan is for the same task.
+    pub(crate) fn close_for_other_task(&mut self, task: TaskId) {
         self.open.take_if(|plan| plan.task != Some(task));
     }
 
-    pub(crate) fn shut(&mut self) {
+    pub(crate) fn close(&mut self) {
         self.open = None;
     }
 }

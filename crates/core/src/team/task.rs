@@ -209,12 +209,12 @@ impl Board {
         self.completed
     }
 
-    pub fn was_given(&self, task: TaskId) -> bool {
+    pub fn has_existed(&self, task: TaskId) -> bool {
         (1..=self.last).contains(&task.0)
     }
 
     pub fn is_completed(&self, task: TaskId) -> bool {
-        self.was_given(task) && !self.tasks.contains_key(&task)
+        self.has_existed(task) && !self.tasks.contains_key(&task)
     }
 
     /// The tasks that depend on this task, in order.
@@ -324,7 +324,7 @@ impl Board {
 
     /// Whether `task` may depend on the tasks in `after`.
     pub(crate) fn check_after(&self, task: TaskId, after: &[TaskId]) -> Result<(), GraphError> {
-        if let Some(unknown) = after.iter().find(|id| !self.was_given(**id)) {
+        if let Some(unknown) = after.iter().find(|id| !self.has_existed(**id)) {
             return Err(if *unknown == task {
                 GraphError::Cycle(vec![task])
             } else {

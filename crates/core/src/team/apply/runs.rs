@@ -34,7 +34,7 @@ impl Team {
                 for member in self.members.values_mut() {
                     member.account.begin(&member.transcript.spent, tick);
                     if member.spec.lead {
-                        member.lock.shut();
+                        member.lock.close();
                     }
                 }
                 self.update_all_clocks(tick);

@@ -53,7 +53,7 @@ impl Team {
                 });
                 self.touch_worker(Some(owner.clone()), tick, |member| {
                     member.worked = true;
-                    member.lock.shut_for_other_task(*task);
+                    member.lock.close_for_other_task(*task);
                 });
                 self.clear_idle_notice();
             }
