@@ -131,16 +131,16 @@ impl Tty {
         self.file.get_ref().as_fd().try_clone_to_owned()
     }
 
-    /// Switches to raw mode, until [`Tty::cooked`] or drop.
-    pub fn raw(&mut self) -> io::Result<()> {
+    /// Switches to raw mode, until [`Tty::leave_raw_mode`] or drop.
+    pub fn enter_raw_mode(&mut self) -> io::Result<()> {
         if self.raw.is_none() {
             self.raw = Some(RawMode::enter(self.file.get_ref())?);
         }
         Ok(())
     }
 
-    /// Restores the modes from before [`Tty::raw`].
-    pub fn cooked(&mut self) {
+    /// Restores the modes from before [`Tty::enter_raw_mode`].
+    pub fn leave_raw_mode(&mut self) {
         self.raw = None;
     }
 

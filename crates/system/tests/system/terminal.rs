@@ -54,7 +54,7 @@ async fn raw_mode_reads_single_keys_and_keeps_output() {
     let (mut keyboard, terminal, name) = terminal();
     let mut tty = Tty::open_path(&name).unwrap();
     assert_eq!(tty.size(), Some((97, 31)));
-    tty.raw().unwrap();
+    tty.enter_raw_mode().unwrap();
     keyboard.write_all(b"\x03").unwrap();
     let mut buffer = [0; 16];
     let read = tokio::time::timeout(LIMIT, tty.read(&mut buffer))
@@ -66,9 +66,9 @@ async fn raw_mode_reads_single_keys_and_keeps_output() {
     let mut shown = [0; 3];
     keyboard.read_exact(&mut shown).unwrap();
     assert_eq!(&shown, b"a\nb");
-    tty.cooked();
+    tty.leave_raw_mode();
     assert!(echoes(&terminal));
-    tty.raw().unwrap();
+    tty.enter_raw_mode().unwrap();
     drop(tty);
     assert!(echoes(&terminal));
 }

@@ -162,7 +162,7 @@ async fn run(
     // A read-only terminal must not echo keystrokes either.
     let read_only = hold == Some(Hold::ReadOnly);
     let mut raw = read_only;
-    if read_only && tty.raw().is_err() {
+    if read_only && tty.enter_raw_mode().is_err() {
         let _gone = events.send(Event::Gone);
         return;
     }
@@ -175,7 +175,7 @@ async fn run(
                 Some(Command::Keys) => {
                     raw = true;
                     *marks_pastes = true;
-                    tty.raw().is_ok() && tty.write_all(MARK_PASTES).await.is_ok()
+                    tty.enter_raw_mode().is_ok() && tty.write_all(MARK_PASTES).await.is_ok()
                 }
                 Some(Command::Raw) => {
                     raw = true;
@@ -183,7 +183,7 @@ async fn run(
                 }
                 Some(Command::Cooked) => {
                     raw = false;
-                    tty.cooked();
+                    tty.leave_raw_mode();
                     true
                 }
                 Some(Command::Confirm) => {
@@ -226,7 +226,7 @@ async fn gone(lender: &mut Option<TerminalLender>) {
 
 /// Switches to raw mode and discards a half-typed line of the prompt. Returns false if the terminal is gone.
 async fn take_over(tty: &mut Tty) -> bool {
-    if tty.raw().is_err() {
+    if tty.enter_raw_mode().is_err() {
         return false;
     }
     let mut leftover = [0; READ_BYTES];
