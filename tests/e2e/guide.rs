@@ -1,21 +1,24 @@
 //! Runs the commands of README.md and of the user guide, so that a wrong one fails a test.
 //!
-//! Indented blocks contain shell lines, which run in order. A line `$ …` shows a command, and the lines below it are its
-//! output. Invisible comments before a block describe its world:
+//! Indented blocks, and blocks fenced as `sh`, contain shell lines, which run in order. A line `$ …` shows a command,
+//! and the lines below it are its output. Invisible comments before a block describe its world:
 //! - `<!-- test: WORLD -->` begins a new world, one of [`World`]; without it the block continues in the world of the
 //!   block before it
 //! - `<!-- test: WORLD, each -->` runs each line of the block in a world of its own
 //! - `<!-- test: not run, REASON -->` leaves the block out; [`NOT_RUN`] counts these blocks
 //!
-//! A command within a sentence is only parsed: `--help` is appended to it.
+//! A command within a sentence is only parsed: `--help` is appended to it. Settings in TOML are read by their reader.
 
 mod page;
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use agent_team_file::Reading;
+use agent_team_llm::catalogue::Catalogue;
 use agent_team_tests::fake_model_server::{FakeModelServer, Reply, Request};
 use agent_team_tests::{Output, Rig, tmux, until};
+use agent_team_tools::confine::Settings;
 use serde_json::{Value, json};
 
 use self::page::{Block, BlockWorld, World, commands, names, page};
@@ -326,6 +329,44 @@ async fn commands_within_sentences_parse() {
         }
     }
     assert!(checked > 40, "only {checked} commands were found");
+}
+
+/// Reads settings with their reader: the tables of `config.toml` that a team file cannot have, or a team file.
+fn read_settings(text: &str, directory: &Path) -> Result<(), String> {
+    let config = directory.join("config.toml");
+    std::fs::write(&config, text).unwrap();
+    match text.split(['.', ']']).next() {
+        Some("[models") => Catalogue::with(&config)
+            .map(drop)
+            .map_err(|error| error.to_string()),
+        Some("[sandbox") => Settings::read(&config)
+            .map(drop)
+            .map_err(|error| error.to_string()),
+        _ => {
+            let reading = Reading {
+                here: directory,
+                settings: None,
+                variables: None,
+                overrides: None,
+            };
+            agent_team_file::of_text(text, directory, reading)
+                .map(drop)
+                .map_err(|faults| format!("{faults:?}"))
+        }
+    }
+}
+
+#[test]
+fn the_settings_of_the_guide_are_accepted() {
+    let directory = tempfile::tempdir().unwrap();
+    let blocks = names().into_iter().flat_map(|name| page(&name).toml);
+    let faults: Vec<String> = blocks
+        .filter_map(|(at, text)| {
+            let fault = read_settings(&text, directory.path()).err()?;
+            Some(format!("{at}: {fault}"))
+        })
+        .collect();
+    assert!(faults.is_empty(), "{faults:#?}");
 }
 
 #[tokio::test]

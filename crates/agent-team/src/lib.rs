@@ -153,6 +153,12 @@ mod team;
 mod team_dirs;
 mod team_thread;
 
+/// The tests of the documentation compile this page. Its shell lines must be in fenced blocks: rustdoc compiles
+/// indented ones as Rust.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/guide/embedding.md")]
+enum GuidePage {}
+
 pub use builder::{BuildError, Mode, TeamBuilder};
 pub use member::{Member, ModelChoice, Role};
 pub use member_threads::MemberInfo;

@@ -48,6 +48,8 @@ pub(super) struct Page {
     /// Commands within sentences.
     pub(super) inline: Vec<String>,
     pub(super) tmux: Vec<String>,
+    /// The settings that the page shows, each with the page and the line.
+    pub(super) toml: Vec<(String, String)>,
 }
 
 fn repository() -> PathBuf {
@@ -113,7 +115,10 @@ pub(super) fn page(name: &str) -> Page {
                         lines: block.lines().map(str::to_owned).collect(),
                         file: file.clone(),
                     }),
-                    "toml" => file = Some(block),
+                    "toml" => {
+                        page.toml.push((format!("{name}:{line}"), block.clone()));
+                        file = Some(block);
+                    }
                     "tmux" => page.tmux.push(block),
                     _ => {}
                 }
