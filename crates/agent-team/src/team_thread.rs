@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use agent_team_client::{CallError, Client, ConnectError, ConnectOrStartError, Incoming};
 use agent_team_protocol::initialize::Initialize;
-use agent_team_protocol::method::{Down, DownAnswer, ListTasks, Method, TaskList, TeamDown};
+use agent_team_protocol::method::{Down, DownAnswer, Method, TaskList, TaskListAnswer, TeamDown};
 use agent_team_protocol::rpc::{Call, TeamRef};
 use agent_team_protocol::view::TaskView;
 use agent_team_protocol::{Refusal, TeamId};
@@ -84,14 +84,7 @@ impl SupervisorClient {
 
     /// All tasks of the board, fetched page by page.
     pub(crate) async fn tasks(&self) -> Result<Vec<TaskView>, CallFailed> {
-        let mut tasks = Vec::new();
-        let mut request = Some(ListTasks::default());
-        while let Some(list) = request {
-            let page = self.ask::<TaskList>(list).await?;
-            request = page.next();
-            tasks.extend(page.tasks);
-        }
-        Ok(tasks)
+        TaskListAnswer::read_all(|list| self.ask::<TaskList>(list)).await
     }
 
     /// Opens another connection, with its notifications.

@@ -139,4 +139,22 @@ impl TaskListAnswer {
         let last = self.tasks.last().filter(|_| self.more)?;
         Some(ListTasks { after: last.id.0 })
     }
+
+    /// Returns all tasks of the board. `read` fetches one page.
+    ///
+    /// # Errors
+    /// The first error of `read`.
+    pub async fn read_all<E, F>(mut read: impl FnMut(ListTasks) -> F) -> Result<Vec<TaskView>, E>
+    where
+        F: Future<Output = Result<Self, E>>,
+    {
+        let mut tasks = Vec::new();
+        let mut next = Some(ListTasks::default());
+        while let Some(list) = next {
+            let page = read(list).await?;
+            next = page.next();
+            tasks.extend(page.tasks);
+        }
+        Ok(tasks)
+    }
 }

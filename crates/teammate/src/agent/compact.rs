@@ -7,7 +7,7 @@
 use std::fmt::Write;
 
 use agent_team_llm::{Item, ModelError, Prompt};
-use agent_team_protocol::method::{ListTasks, Nothing, TaskList, TeamShow};
+use agent_team_protocol::method::{Nothing, TaskList, TaskListAnswer, TeamShow};
 use agent_team_terminal_ui::Tone;
 use agent_team_tools::team::{digest, without_middle};
 
@@ -108,13 +108,8 @@ impl Conversation {
     /// The team's state from the supervisor; `None` if it cannot be read.
     async fn digest(&self) -> Option<String> {
         let team = self.client.call::<TeamShow>(&Nothing {}).await.ok()?;
-        let mut tasks = Vec::new();
-        let mut wanted = Some(ListTasks::default());
-        while let Some(list) = wanted {
-            let page = self.client.call::<TaskList>(&list).await.ok()?;
-            wanted = page.next();
-            tasks.extend(page.tasks);
-        }
+        let page = |list| async move { self.client.call::<TaskList>(&list).await };
+        let tasks = TaskListAnswer::read_all(page).await.ok()?;
         Some(digest(&self.client, &team, &tasks))
     }
 }

@@ -6,9 +6,9 @@
 use std::collections::BTreeMap;
 
 use agent_team_protocol::method::{
-    AddTask, ClaimTask, EndTask, FinishRun, GetMemory, ListTasks, MemoryGet, MemoryPut,
-    MessageSend, Method, OneTask, PutMemory, RunFinish, SendAnswer, SendMessage, TaskAdd,
-    TaskAnswer, TaskClaim, TaskComplete, TaskFail, TaskList, TaskRelease, TaskShow,
+    AddTask, ClaimTask, EndTask, FinishRun, GetMemory, MemoryGet, MemoryPut, MessageSend, Method,
+    OneTask, PutMemory, RunFinish, SendAnswer, SendMessage, TaskAdd, TaskAnswer, TaskClaim,
+    TaskComplete, TaskFail, TaskList, TaskListAnswer, TaskRelease, TaskShow,
 };
 use agent_team_protocol::notification::{Assignment, DeliveredMessage};
 use agent_team_protocol::spec::TaskSpec;
@@ -84,14 +84,7 @@ impl TeamHandle {
     /// # Errors
     /// If this member is ending.
     pub async fn tasks(&self) -> Result<Vec<TaskView>, Refusal> {
-        let mut tasks = Vec::new();
-        let mut wanted = Some(ListTasks::default());
-        while let Some(list) = wanted {
-            let page = self.call::<TaskList>(&list).await?;
-            wanted = page.next();
-            tasks.extend(page.tasks);
-        }
-        Ok(tasks)
+        TaskListAnswer::read_all(|list| async move { self.call::<TaskList>(&list).await }).await
     }
 
     /// Creates a task.

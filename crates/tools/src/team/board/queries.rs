@@ -1,6 +1,6 @@
 //! Reads the board for the other team tools.
 
-use agent_team_protocol::method::{ListTasks, TaskAnswer, TaskList};
+use agent_team_protocol::method::{TaskAnswer, TaskList, TaskListAnswer};
 use agent_team_protocol::view::TaskView;
 
 use super::super::context::TeamContext;
@@ -9,14 +9,7 @@ use crate::tool::ToolError;
 
 /// All tasks, by number.
 pub(crate) async fn whole_board(team_context: &TeamContext) -> Result<Vec<TaskView>, ToolError> {
-    let mut tasks = Vec::new();
-    let mut wanted = Some(ListTasks::default());
-    while let Some(list) = wanted {
-        let page = team_context.call::<TaskList>(list).await?;
-        wanted = page.next();
-        tasks.extend(page.tasks);
-    }
-    Ok(tasks)
+    TaskListAnswer::read_all(|list| team_context.call::<TaskList>(list)).await
 }
 
 pub(super) fn overlaps(answer: &TaskAnswer) -> String {
