@@ -16,7 +16,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let notify = Arc::clone(&changed);
     let team = Team::builder()
         .mode(Mode::Manual)
-        .member(Member::new("ada").runs_commands())
+        .member(Member::new("ada").command_engine())
         .on_envelope(move |_| notify.notify_one())
         .build()
         .await?;

@@ -155,9 +155,9 @@ impl Member {
         self
     }
 
-    /// Uses the command engine, which runs the `run` lines of tasks.
+    /// Sets the command engine, which runs the `run` lines of tasks.
     #[must_use]
-    pub fn runs_commands(mut self) -> Self {
+    pub fn command_engine(mut self) -> Self {
         self.engine = Some("command");
         self
     }
