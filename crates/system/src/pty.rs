@@ -87,13 +87,4 @@ impl Pty {
         };
         Ok(rustix::termios::tcsetwinsize(self.master.get_ref(), size)?)
     }
-
-    /// The process group that a ^C would reach; `None` when there is none.
-    pub fn foreground_group(&self) -> io::Result<Option<u32>> {
-        match rustix::termios::tcgetpgrp(self.master.get_ref()) {
-            Ok(group) => Ok(Some(group.as_raw_nonzero().get().cast_unsigned())),
-            Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOTTY) => Ok(None),
-            Err(error) => Err(error.into()),
-        }
-    }
 }
