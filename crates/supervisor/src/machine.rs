@@ -26,7 +26,7 @@ pub use crate::committer::{CommitResult, Committer, Submitted};
 pub use crate::failpoints::Failpoint;
 
 /// A result that arrives later, on this thread.
-pub type Later<T> = Pin<Box<dyn Future<Output = T>>>;
+pub type LocalFuture<T> = Pin<Box<dyn Future<Output = T>>>;
 
 /// The machine that a supervisor runs on.
 pub trait Machine {
@@ -61,17 +61,21 @@ pub trait Machine {
     fn start(&self, program: &ProgramSpec) -> io::Result<ProcessId>;
 
     /// Returns when the process has ended. An error means unknown, not dead.
-    fn ended(&self, process: ProcessId) -> Later<io::Result<()>>;
+    fn ended(&self, process: ProcessId) -> LocalFuture<io::Result<()>>;
 
     /// Kills one process that never started another, and waits until it has ended.
     fn end_process(
         &self,
         process: ProcessId,
         limit: Duration,
-    ) -> Later<Result<Vec<ProcessId>, TreeSurvived>>;
+    ) -> LocalFuture<Result<Vec<ProcessId>, TreeSurvived>>;
 
     /// Kills all processes of a launch, and waits until they have ended.
-    fn end_tree(&self, tree: Tree, limit: Duration) -> Later<Result<Vec<ProcessId>, TreeSurvived>>;
+    fn end_tree(
+        &self,
+        tree: Tree,
+        limit: Duration,
+    ) -> LocalFuture<Result<Vec<ProcessId>, TreeSurvived>>;
 
     /// The living processes of a launch.
     ///
@@ -89,7 +93,7 @@ pub trait Machine {
     fn committer(&self, writer: Writer, durability: Durability) -> io::Result<Box<dyn Committer>>;
 
     /// Runs blocking work off the supervisor's thread. An error is a panic of the work.
-    fn offload(&self, work: Box<dyn FnOnce() + Send>) -> Later<Result<(), JoinError>>;
+    fn offload(&self, work: Box<dyn FnOnce() + Send>) -> LocalFuture<Result<(), JoinError>>;
 
     /// Called at each failpoint of the driver. A crash there ends the supervisor.
     fn pass(&self, point: Failpoint);
@@ -129,7 +133,7 @@ impl Machine for ThisMachine {
         Ok(spawn_session(program, None)?.unwatched())
     }
 
-    fn ended(&self, process: ProcessId) -> Later<io::Result<()>> {
+    fn ended(&self, process: ProcessId) -> LocalFuture<io::Result<()>> {
         Box::pin(async move {
             match ExitWatch::open(process)? {
                 Some(mut watch) => watch.exited().await,
@@ -142,7 +146,7 @@ impl Machine for ThisMachine {
         &self,
         process: ProcessId,
         limit: Duration,
-    ) -> Later<Result<Vec<ProcessId>, TreeSurvived>> {
+    ) -> LocalFuture<Result<Vec<ProcessId>, TreeSurvived>> {
         Box::pin(async move {
             let Some(mut watch) = ExitWatch::open(process)? else {
                 return Ok(Vec::new());
@@ -159,7 +163,11 @@ impl Machine for ThisMachine {
         })
     }
 
-    fn end_tree(&self, tree: Tree, limit: Duration) -> Later<Result<Vec<ProcessId>, TreeSurvived>> {
+    fn end_tree(
+        &self,
+        tree: Tree,
+        limit: Duration,
+    ) -> LocalFuture<Result<Vec<ProcessId>, TreeSurvived>> {
         Box::pin(async move {
             let launch = tree.marker.clone();
             let ended = tree.end(limit).await;
@@ -189,7 +197,7 @@ impl Machine for ThisMachine {
         })
     }
 
-    fn offload(&self, work: Box<dyn FnOnce() + Send>) -> Later<Result<(), JoinError>> {
+    fn offload(&self, work: Box<dyn FnOnce() + Send>) -> LocalFuture<Result<(), JoinError>> {
         Box::pin(tokio::task::spawn_blocking(work))
     }
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 use agent_team_protocol::engine::Engine;
 use agent_team_protocol::launch::LAUNCH_MARKER;
 use agent_team_store::{Durability, Writer};
-use agent_team_supervisor::machine::{self as real, Committer, Failpoint, Later};
+use agent_team_supervisor::machine::{self as real, Committer, Failpoint, LocalFuture};
 use agent_team_system::daemon::FindBinaryError;
 use agent_team_system::process::ProcessId;
 use agent_team_system::spawn::ProgramSpec;
@@ -299,7 +299,7 @@ impl real::Machine for Machine {
         Ok(process_of(pid))
     }
 
-    fn ended(&self, process: ProcessId) -> Later<io::Result<()>> {
+    fn ended(&self, process: ProcessId) -> LocalFuture<io::Result<()>> {
         let machine = self.clone();
         Box::pin(async move {
             loop {
@@ -325,12 +325,16 @@ impl real::Machine for Machine {
         &self,
         process: ProcessId,
         limit: Duration,
-    ) -> Later<Result<Vec<ProcessId>, TreeSurvived>> {
+    ) -> LocalFuture<Result<Vec<ProcessId>, TreeSurvived>> {
         let victims = Vec::from_iter(self.is_alive(process.pid).then_some(process));
         Box::pin(self.clone().end_all(victims, limit))
     }
 
-    fn end_tree(&self, tree: Tree, limit: Duration) -> Later<Result<Vec<ProcessId>, TreeSurvived>> {
+    fn end_tree(
+        &self,
+        tree: Tree,
+        limit: Duration,
+    ) -> LocalFuture<Result<Vec<ProcessId>, TreeSurvived>> {
         let victims = self.survivors(&tree).unwrap_or_default();
         Box::pin(self.clone().end_all(victims, limit))
     }
@@ -351,7 +355,7 @@ impl real::Machine for Machine {
         Ok(Box::new(Disk::new(writer, self.clone())))
     }
 
-    fn offload(&self, work: Box<dyn FnOnce() + Send>) -> Later<Result<(), JoinError>> {
+    fn offload(&self, work: Box<dyn FnOnce() + Send>) -> LocalFuture<Result<(), JoinError>> {
         let pause = match self.roll(3) {
             0 => self.roll(10),
             _ => 0,
