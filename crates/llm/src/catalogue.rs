@@ -44,7 +44,7 @@ struct Entry {
 
 /// The data about one model.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Known {
+pub struct ModelData {
     /// The window for prompt and answer together, in tokens.
     pub window: u64,
     /// The longest answer, in tokens.
@@ -118,9 +118,9 @@ impl Catalogue {
     }
 
     /// Returns the data about a model. Fields that no entry sets have conservative defaults. A recording is free.
-    pub fn look_up(&self, name: &ModelName) -> Known {
+    pub fn look_up(&self, name: &ModelName) -> ModelData {
         let ModelName::Of { provider, model } = name else {
-            return Entry::default().known(WINDOW, true);
+            return Entry::default().model_data(WINDOW, true);
         };
         let mut entry = Entry::default();
         for tables in [&self.of_user, &self.built_in] {
@@ -138,7 +138,7 @@ impl Catalogue {
         };
         // A provider without a base URL of its own, `openai-compatible`, may be any server: its prices are unknown.
         let free = provider.is_local() && !provider.base_url.is_empty();
-        entry.known(window, free)
+        entry.model_data(window, free)
     }
 }
 
@@ -198,7 +198,7 @@ impl Entry {
         }
     }
 
-    fn known(&self, window: u64, free: bool) -> Known {
+    fn model_data(&self, window: u64, free: bool) -> ModelData {
         let input = self.input.unwrap_or(0.0);
         let price = Price {
             input,
@@ -206,7 +206,7 @@ impl Entry {
             cache_read: self.cache_read.unwrap_or(input),
             cache_write: self.cache_write.unwrap_or(input),
         };
-        Known {
+        ModelData {
             window: self.window.unwrap_or(window),
             output: self.max_output.unwrap_or(OUTPUT),
             price: (free || self.prices().next().is_some()).then_some(price),
@@ -220,7 +220,7 @@ mod tests {
     use crate::usage::Usage;
     use agent_team_protocol::with_causes;
 
-    fn known(catalogue: &Catalogue, name: &str) -> Known {
+    fn known(catalogue: &Catalogue, name: &str) -> ModelData {
         catalogue.look_up(&name.parse().expect("a model's name"))
     }
 

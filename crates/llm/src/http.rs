@@ -27,11 +27,11 @@ use reqwest::{Client, Proxy, Response};
 use serde_json::Value;
 use tokio::time::timeout;
 
-use self::decode::{Broken, Decode, Progress};
+use self::decode::{Decode, EventError, Progress};
 use self::draft::{Draft, OnDelta};
 use self::failure::{Target, looks_like_html};
 use self::sse::Unreadable;
-use crate::catalogue::Known;
+use crate::catalogue::ModelData;
 use crate::key::Key;
 use crate::model::{Answer, Answering, Delta, Model, ModelError, Prompt, Searches};
 use crate::usage::Price;
@@ -64,7 +64,7 @@ pub(super) struct Endpoint {
 pub(super) struct HttpModel {
     name: String,
     model: String,
-    known: Known,
+    model_data: ModelData,
     endpoint: Endpoint,
     client: Client,
     headers: HeaderMap,
@@ -86,7 +86,7 @@ impl HttpModel {
     pub(super) fn new(
         name: String,
         model: String,
-        known: Known,
+        model_data: ModelData,
         endpoint: Endpoint,
     ) -> Result<Self, ClientError> {
         let path = match endpoint.provider.wire {
@@ -96,7 +96,7 @@ impl HttpModel {
         Ok(Self {
             name,
             model,
-            known,
+            model_data,
             client: endpoint.client()?,
             headers: endpoint.headers()?,
             url: format!("{}{path}", endpoint.base_url),
@@ -120,7 +120,7 @@ impl HttpModel {
                 Box::new(chat::AnswerDecoder::new(draft)),
             ),
             Wire::Messages => (
-                messages::request(&self.model, &self.name, self.known.output, &prompt),
+                messages::request(&self.model, &self.name, self.model_data.output, &prompt),
                 Box::new(messages::AnswerDecoder::new(draft)),
             ),
         };
@@ -199,8 +199,10 @@ impl HttpModel {
                             .finish(true)
                             .ok_or_else(|| target.unreachable("the answer was truncated"));
                     }
-                    Err(Broken::Error(error)) => return Err(target.stream_error(&error)),
-                    Err(Broken::Invalid(why)) => return Err(target.invalid_response(&why, &data)),
+                    Err(EventError::Error(error)) => return Err(target.stream_error(&error)),
+                    Err(EventError::Invalid(why)) => {
+                        return Err(target.invalid_response(&why, &data));
+                    }
                 }
             }
         }
@@ -292,11 +294,11 @@ impl Model for HttpModel {
     }
 
     fn window(&self) -> u64 {
-        self.known.window
+        self.model_data.window
     }
 
     fn price(&self) -> Option<Price> {
-        self.known.price
+        self.model_data.price
     }
 
     fn searches(&self) -> Searches {

@@ -7,7 +7,7 @@ use agent_team_providers::Quirks;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::decode::{Broken, Decode, Progress};
+use super::decode::{Decode, EventError, Progress};
 use super::draft::{Draft, OnDelta, as_object};
 use crate::model::{Item, Prompt, Stop, Thought, ToolResult};
 
@@ -179,14 +179,14 @@ impl AnswerDecoder {
 }
 
 impl Decode for AnswerDecoder {
-    fn event(&mut self, data: &str, on_delta: OnDelta<'_>) -> Result<Progress, Broken> {
+    fn event(&mut self, data: &str, on_delta: OnDelta<'_>) -> Result<Progress, EventError> {
         if data.trim() == DONE {
             return Ok(Progress::Ended);
         }
         let chunk: Chunk =
-            serde_json::from_str(data).map_err(|error| Broken::Invalid(error.to_string()))?;
+            serde_json::from_str(data).map_err(|error| EventError::Invalid(error.to_string()))?;
         if let Some(error) = chunk.error.filter(|error| !error.is_null()) {
-            return Err(Broken::Error(error));
+            return Err(EventError::Error(error));
         }
         if let Some(usage) = chunk.usage {
             usage.put_into(&mut self.draft);
@@ -218,7 +218,7 @@ impl Decode for AnswerDecoder {
             };
             let stop = match reason.as_str() {
                 "error" => {
-                    return Err(Broken::Error(
+                    return Err(EventError::Error(
                         json!({ "message": "the server aborted the answer" }),
                     ));
                 }

@@ -14,7 +14,7 @@ pub(super) enum Progress {
 
 /// Why an event cannot be used.
 #[derive(Debug)]
-pub(super) enum Broken {
+pub(super) enum EventError {
     /// The event reports an error of the server: its body.
     Error(Value),
     /// The event violates the API.
@@ -23,7 +23,7 @@ pub(super) enum Broken {
 
 /// Decodes the events of one API into an answer.
 pub(super) trait Decode: Send {
-    fn event(&mut self, data: &str, on_delta: OnDelta<'_>) -> Result<Progress, Broken>;
+    fn event(&mut self, data: &str, on_delta: OnDelta<'_>) -> Result<Progress, EventError>;
 
     /// Returns the answer, or `None` if it was truncated. `ended`: the final event was received.
     fn finish(self: Box<Self>, ended: bool) -> Option<Answer>;

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::decode::{Broken, Decode, Progress};
+use super::decode::{Decode, EventError, Progress};
 use super::draft::{Draft, OnDelta, as_object};
 use super::verbatim::Blocks;
 use crate::model::{Answer, Delta, Item, Prompt, Stop, Thought};
@@ -145,7 +145,7 @@ impl AnswerDecoder {
         }
     }
 
-    fn begin(&mut self, index: u64, block: Value, on_delta: OnDelta<'_>) -> Result<(), Broken> {
+    fn begin(&mut self, index: u64, block: Value, on_delta: OnDelta<'_>) -> Result<(), EventError> {
         let known = Block::deserialize(&block).map_err(|error| invalid(&error))?;
         self.blocks.begin(index, block);
         match known {
@@ -193,7 +193,7 @@ impl AnswerDecoder {
         index: u64,
         delta: &Value,
         on_delta: OnDelta<'_>,
-    ) -> Result<(), Broken> {
+    ) -> Result<(), EventError> {
         let known = BlockDelta::deserialize(delta).map_err(|error| invalid(&error))?;
         self.blocks.apply_delta(index, delta);
         match known {
@@ -256,7 +256,7 @@ impl AnswerDecoder {
 }
 
 impl Decode for AnswerDecoder {
-    fn event(&mut self, data: &str, on_delta: OnDelta<'_>) -> Result<Progress, Broken> {
+    fn event(&mut self, data: &str, on_delta: OnDelta<'_>) -> Result<Progress, EventError> {
         let event: Event = serde_json::from_str(data).map_err(|error| invalid(&error))?;
         match event {
             Event::MessageStart { message } => self.count(message.usage.unwrap_or_default()),
@@ -283,7 +283,7 @@ impl Decode for AnswerDecoder {
                 self.show_sources(on_delta);
                 return Ok(Progress::Ended);
             }
-            Event::Error { error } => return Err(Broken::Error(error)),
+            Event::Error { error } => return Err(EventError::Error(error)),
             Event::Unknown => {}
         }
         Ok(Progress::More)
@@ -299,8 +299,8 @@ impl Decode for AnswerDecoder {
     }
 }
 
-fn invalid(error: &serde_json::Error) -> Broken {
-    Broken::Invalid(error.to_string())
+fn invalid(error: &serde_json::Error) -> EventError {
+    EventError::Invalid(error.to_string())
 }
 
 /// The results of a search, one line per page, or the reason of its failure.
