@@ -4,9 +4,8 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use agent_team_protocol::method::{Nothing, TeamShow};
 use agent_team_protocol::placement::PlacementChoice;
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 
 use super::Bench;
 use super::rig::{Durability, Installation, Worker, environment, task, team};
@@ -109,24 +108,7 @@ fn settled_workers(
     installation: &mut Installation,
     team: &agent_team_protocol::TeamId,
 ) -> Result<Vec<u32>> {
-    let deadline = std::time::Instant::now() + Duration::from_secs(20);
-    let workers: Vec<u32> = loop {
-        let view = installation.wire.call::<TeamShow>(Some(team), Nothing {})?;
-        let pids: Vec<u32> = view
-            .members
-            .iter()
-            .filter_map(|member| member.pid)
-            .collect();
-        if pids.len() == MEMBERS.len() {
-            break pids;
-        }
-        ensure!(
-            std::time::Instant::now() < deadline,
-            "only {} workers are ready",
-            pids.len()
-        );
-        std::thread::sleep(Duration::from_millis(20));
-    };
+    let workers = installation.ready_workers(team, MEMBERS.len())?;
     std::thread::sleep(SETTLE);
     Ok(workers)
 }

@@ -14,7 +14,7 @@ use agent_team_protocol::TeamId;
 use agent_team_protocol::engine::Engine;
 use agent_team_protocol::method::{
     AddTask, Down, Nothing, SupervisorStatus, SupervisorStop, TaskAdd, TaskAnswer, TeamDown,
-    TeamUp, Up,
+    TeamShow, TeamUp, Up,
 };
 use agent_team_protocol::permissions::{PermissionDefaults, Permissions};
 use agent_team_protocol::placement::{CallerTerminal, PlacementChoice};
@@ -115,6 +115,27 @@ impl Installation {
 
     pub(super) fn socket(&self) -> Result<PathBuf> {
         socket_of(&self.home).context("the supervisor has no socket")
+    }
+
+    /// The pids of the workers, once `count` of them are ready.
+    pub(super) fn ready_workers(&mut self, team: &TeamId, count: usize) -> Result<Vec<u32>> {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        loop {
+            let view = self.wire.call::<TeamShow>(Some(team), Nothing {})?;
+            let members = view.members.iter();
+            let pids: Vec<u32> = members.clone().filter_map(|member| member.pid).collect();
+            if pids.len() == count {
+                return Ok(pids);
+            }
+            let why = members.map(|member| member.why.as_str()).next();
+            ensure!(
+                Instant::now() < deadline,
+                "{} of {count} are ready: {}",
+                pids.len(),
+                why.unwrap_or_default()
+            );
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 
     pub(super) fn status(&mut self) -> Result<SupervisorView> {

@@ -10,8 +10,6 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use agent_team_protocol::TeamId;
-use agent_team_protocol::method::{Nothing, TeamShow};
 use agent_team_protocol::placement::PlacementChoice;
 use agent_team_protocol::spec::TeamSpec;
 use anyhow::{Context as _, Result, ensure};
@@ -206,7 +204,7 @@ fn up_of(
     let spec = members(&project, count, placement)?;
     // Start the team once without measuring: the subscription below fails for a team that does not exist.
     let team = installation.up(spec.clone(), environment())?;
-    wait_until_ready(installation, &team, count)?;
+    installation.ready_workers(&team, count)?;
     installation.down(&team)?;
     installation.wire.subscribe(&team)?;
     let (mut ours, mut limits) = (Vec::new(), Vec::new());
@@ -219,7 +217,7 @@ fn up_of(
         installation.up(spec.clone(), environment())?;
         let ready = installation.wire.wait_for(READY, count)?;
         ours.push((ready - started).as_secs_f64() * 1e3);
-        worker.extend(processor_ms(&wait_until_ready(installation, &team, count)?));
+        worker.extend(processor_ms(&installation.ready_workers(&team, count)?));
         installation.down(&team)?;
     }
     let (limit, most) = if placement == PlacementChoice::Tmux {
@@ -294,37 +292,6 @@ fn bare_up(bench: &Bench, placement: PlacementChoice, count: usize) -> Result<Ba
     })
 }
 
-fn wait_until_ready(
-    installation: &mut Installation,
-    team: &TeamId,
-    count: usize,
-) -> Result<Vec<u32>> {
-    let deadline = Instant::now() + Duration::from_secs(30);
-    loop {
-        let view = installation.wire.call::<TeamShow>(Some(team), Nothing {})?;
-        let pids: Vec<u32> = view
-            .members
-            .iter()
-            .filter_map(|member| member.pid)
-            .collect();
-        if pids.len() == count {
-            return Ok(pids);
-        }
-        let why = view
-            .members
-            .iter()
-            .map(|member| member.why.as_str())
-            .next()
-            .unwrap_or_default();
-        ensure!(
-            Instant::now() < deadline,
-            "{} of {count} are ready: {why}",
-            pids.len()
-        );
-        std::thread::sleep(Duration::from_millis(5));
-    }
-}
-
 pub(super) fn restart(bench: &Bench) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
     for durability in [Durability::Power, Durability::Process] {
@@ -361,7 +328,7 @@ fn restart_in(
     }
     let project = installation.project(&format!("restart-{}", placement_name(placement)))?;
     let team = installation.up(members(&project, KILLED, placement)?, environment())?;
-    let pids = wait_until_ready(installation, &team, KILLED)?;
+    let pids = installation.ready_workers(&team, KILLED)?;
     installation.wire.subscribe(&team)?;
     let mut bare = BareRestart::start(bench, placement)?;
     let mut limits = Vec::new();
