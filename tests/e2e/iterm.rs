@@ -198,12 +198,12 @@ async fn a_new_supervisor_adopts_the_sessions_with_a_new_cookie() {
 }
 
 #[tokio::test]
-async fn a_tab_that_is_full_is_followed_by_another() {
+async fn when_a_tab_is_full_the_next_member_gets_a_new_tab() {
     let members = ["ada", "bob", "cyd", "dan"];
-    // In 24 rows our rule allows two sessions per tab; with the other option the app's own, stricter rule allows one.
-    for (options, tabs) in [
-        (&["--columns", "80", "--rows", "24"][..], 2),
-        (&["--least-columns", "120"], 2),
+    // In 24 rows our rule allows two sessions per tab. With the other option the app's own, stricter rule allows one.
+    for options in [
+        &["--columns", "80", "--rows", "24"][..],
+        &["--least-columns", "120"],
     ] {
         let Some(mut world) = world(&members, "", options).await else {
             return;
@@ -214,13 +214,14 @@ async fn a_tab_that_is_full_is_followed_by_another() {
         }
         let state = world.app.state().await;
         let open_tabs = state["windows"][0]["tabs"].as_array().unwrap();
-        assert!(open_tabs.len() > tabs, "{options:?}: {state}");
+        // The user's tab, and at least two tabs of members.
+        assert!(open_tabs.len() > 2, "{options:?}: {state}");
         world.down().await;
     }
 }
 
 #[tokio::test]
-async fn a_member_without_a_session_gets_another_one() {
+async fn a_member_whose_session_closed_gets_another() {
     let gated = "mkfifo gate; echo before; cat gate; echo after";
     let task = task("Long", gated, "for = \"ada\"");
     let Some(mut world) = world(&["ada", "bob"], &task, &[]).await else {
@@ -375,7 +376,7 @@ async fn a_refusal_of_the_app_is_reported_with_a_hint() {
         .says("Enable Python API");
     rig.ok(["down"]).await;
 
-    // First no cookie, then an unknown one. There is no fake `osascript` from which a client gets another.
+    // First no cookie, then an unknown one. This rig has no fake `osascript`, so clients cannot request a cookie.
     let app = FakeIterm::start(&mut rig, client.clone(), &[]).await;
     rig.unset("ITERM2_COOKIE");
     refused(&rig)
@@ -425,7 +426,7 @@ async fn special_characters_in_paths_are_taken_literally() {
 }
 
 #[tokio::test]
-async fn elsewhere_a_member_is_shown_in_the_callers_terminal() {
+async fn outside_iterm2_attach_uses_the_callers_terminal() {
     let Some(mut world) = world(&["ada"], "", &[]).await else {
         return;
     };
@@ -461,21 +462,21 @@ async fn iterm2_draws_our_tmux_on_request() {
         .expect(4)
         .says("you are already inside tmux");
     rig.unset("TMUX");
-    // The sequence that begins tmux's control mode.
     let mut screen = rig.on_terminal(["up"]);
     screen.until("drawn by your iTerm2").await;
+    // The sequence that begins tmux's control mode.
     screen.until("\u{1b}P1000p").await;
     screen.until("%session-changed").await;
     let ada = rig.until_member_is("ada", MemberState::Idle).await;
     assert_eq!(ada.placement, Placement::Tmux);
-    // In another terminal, tmux itself shows an attached client the same panes.
+    // In another terminal, `attach` runs tmux without control mode.
     rig.set("TERM_PROGRAM", "xterm");
     let attach = rig.json(["attach", "ada"]).await;
     assert!(!attach["argv"].to_string().contains("-CC"), "{attach}");
 }
 
 #[tokio::test]
-async fn doctor_reports_each_backend_and_those_never_tried() {
+async fn doctor_checks_each_backend_without_a_supervisor() {
     let Some(world) = world(&["ada"], "", &[]).await else {
         return;
     };
@@ -505,8 +506,8 @@ async fn doctor_reports_each_backend_and_those_never_tried() {
     rig.unset("ITERM_SESSION_ID");
     rig.unset("TERM_PROGRAM");
     for name in ["iterm", "iterm-tmux"] {
-        let place = check(&rig, name).await;
-        assert_eq!(place["detail"], "you are not inside iTerm2");
+        let backend = check(&rig, name).await;
+        assert_eq!(backend["detail"], "you are not inside iTerm2");
     }
     for name in ["headless", "hosted"] {
         assert_eq!(check(&rig, name).await["ok"], true);

@@ -12,7 +12,7 @@ use crate::teams::{headless, in_panes, task};
 /// The key that detaches a terminal from a member: Control and backslash.
 const LEAVE: &str = "\u{1c}";
 
-/// A task that reports its start and ends when the test opens its gate.
+/// Prints `before`, waits until the test opens the gate, and prints `after`.
 const GATED: &str = "mkfifo gate; echo before; cat gate; echo after";
 
 async fn open_gate(rig: &Rig) {
@@ -87,14 +87,14 @@ async fn a_closed_pane_reopens_with_its_text_and_worker() {
     assert_eq!(typed.owner.unwrap().to_string(), "ada");
     tmux.until_shown(&pane, "T-2 completed").await;
 
-    // The pane's process may die again; its successor uses the same pane.
-    let holder: u64 = tmux
+    // When the terminal lender in the pane dies, the next one uses the same pane.
+    let lender: u64 = tmux
         .ask(["display-message", "-p", "-t", &pane, "#{pane_pid}"])
         .await
         .parse()
         .unwrap();
-    assert_ne!(Some(holder), after.pid.map(u64::from));
-    processes::kill(ProcessId::of(holder.try_into().unwrap()).unwrap().unwrap()).await;
+    assert_ne!(Some(lender), after.pid.map(u64::from));
+    processes::kill(ProcessId::of(lender.try_into().unwrap()).unwrap().unwrap()).await;
     assert_same_worker(&before, &until_headless(&rig, "ada").await);
     rig.ok(["panes", "reopen"]).await;
     let again = until_shown_again(&rig, "ada").await;
@@ -129,10 +129,10 @@ async fn a_pane_without_a_member_keeps_its_text_and_a_hint() {
     tmux.until_shown(&pane, "before").await;
 
     // The member still runs, so the hint does not suggest a restart.
-    let holder = tmux
+    let lender = tmux
         .ask(["display-message", "-p", "-t", &pane, "#{pane_pid}"])
         .await;
-    processes::kill(processes::living(holder.parse().unwrap())).await;
+    processes::kill(processes::living(lender.parse().unwrap())).await;
     let shown = tmux
         .until_shown(&pane, "ada left this pane; run agent-team panes reopen ada")
         .await;
@@ -195,18 +195,18 @@ async fn a_new_supervisor_finds_members_in_their_reopened_panes() {
     rig.ok(["up"]).await;
     let before = rig.until_member_is("ada", MemberState::Idle).await;
     let tmux = rig.tmux();
-    // Another pane keeps the server.
+    // Another pane keeps the tmux server running.
     tmux.ask(["split-window", "-d", "sleep", "600"]).await;
     tmux.ask(["kill-pane", "-t", &before.pane.clone().unwrap()])
         .await;
     until_headless(&rig, "ada").await;
     fs::remove_file(rig.directories().tmux_socket()).unwrap();
     rig.ok(["panes", "reopen"]).await;
-    let held = until_shown_again(&rig, "ada").await;
+    let reopened = until_shown_again(&rig, "ada").await;
     processes::kill(rig.supervisor().await).await;
     let adopted = until_shown_again(&rig, "ada").await;
     assert_same_worker(&before, &adopted);
-    assert_eq!(adopted.pane, held.pane);
+    assert_eq!(adopted.pane, reopened.pane);
     rig.ok(["panes", "reopen"])
         .await
         .says("no member has lost its pane");
@@ -255,16 +255,16 @@ async fn the_detach_key_works_during_a_task_and_the_task_continues() {
     let mut screen = rig.on_terminal(["attach", "ada"]);
     screen.until("ada is attached; press").await;
     drop(screen);
-    let mut looking = rig.on_terminal(["attach", "ada", "--read-only"]);
-    looking.until("ada is attached; press").await;
-    looking.type_in("x").await;
+    let mut read_only = rig.on_terminal(["attach", "ada", "--read-only"]);
+    read_only.until("ada is attached; press").await;
+    read_only.type_in("x").await;
     open_gate(&rig).await;
-    looking.until("T-1 completed").await;
-    looking.type_in("touch typed\r").await;
+    read_only.until("T-1 completed").await;
+    read_only.type_in("touch typed\r").await;
     rig.ok(["send", "ada", "after it"]).await;
-    looking.until("after it").await;
-    looking.type_in("\u{3}").await;
-    assert_eq!(looking.end().await.0, 0);
+    read_only.until("after it").await;
+    read_only.type_in("\u{3}").await;
+    assert_eq!(read_only.end().await.0, 0);
     let tasks = rig.json(["task", "list"]).await;
     assert_eq!(tasks["tasks"].as_array().map(Vec::len), Some(1));
 }
@@ -283,7 +283,7 @@ async fn a_later_client_takes_the_member_over() {
     processes::kill(rig.supervisor().await).await;
     second.type_in("echo on and on\r").await;
     second.until("T-1 completed").await;
-    // A killed worker leaves the terminal restored.
+    // When the worker is killed, `attach` ends without an error.
     rig.worker("ada").await.signal(Signal::SIGKILL).unwrap();
     let (code, _) = second.end().await;
     assert_eq!(code, 0);

@@ -1,5 +1,5 @@
-//! Actions outside of the core. The driver runs them after it has stored the events of their step; each is safe to
-//! repeat.
+//! Actions outside of the core. The driver runs them after it has stored the events of their step, except
+//! [`Effect::EndTree`], which it also runs if they could not be stored. Each is safe to repeat.
 
 use std::sync::Arc;
 

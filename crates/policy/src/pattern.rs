@@ -1,4 +1,4 @@
-//! What all patterns of rules share: how widely they match, in which context, and what is wrong with their text.
+//! Types that the patterns of all rules share: their reach, the context of a command, and a fault in their text.
 
 /// How to match a rule: narrowly for allow, widely for deny and ask.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,6 +39,6 @@ pub(crate) struct CommandContext {
     pub(crate) fed: bool,
     /// A `cd` changed the command's directory.
     pub(crate) after_cd: bool,
-    /// The command's output is the input of a program that may run it.
+    /// A later program of the pipeline may execute the command's output.
     pub(crate) evaluated: bool,
 }

@@ -72,7 +72,7 @@ impl Rule {
     }
 
     /// For deny and ask rules: whether it matches this command, or one that it may run. `evaluated`: another program
-    /// may run the output of this one.
+    /// may execute the output of this one.
     pub(crate) fn catches_command(&self, argv: &[String], evaluated: bool) -> bool {
         let Pattern::Bash(command) = &self.pattern else {
             return false;

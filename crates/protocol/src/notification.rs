@@ -145,13 +145,13 @@ pub struct Allowance {
     pub waits: Option<String>,
 }
 
-/// Show the member on this terminal, which its holder keeps open, and on no other.
+/// Show the member on this terminal, which the terminal lender keeps open, and on no other.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ShowPane {
     /// The terminal's device.
     pub terminal: PathBuf,
-    /// The holder's pid: when the holder exits, the terminal must no longer be used.
+    /// The lender's pid: when the lender exits, the terminal must no longer be used.
     pub pid: u32,
     /// As in [`TaskSession`].
     pub start_time: u64,
@@ -159,7 +159,7 @@ pub struct ShowPane {
     pub hold: Hold,
 }
 
-/// How a holder lends its terminal to a member.
+/// How a lender lends its terminal to a member.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]

@@ -102,6 +102,7 @@ impl DiskReserve {
     }
 
     fn regain(&mut self) -> bool {
+        // Allocate the reserve with the margin to test for space, then allocate it again without the margin.
         if fits(&self.file, RESERVE + MARGIN) && self.spend() && fits(&self.file, RESERVE) {
             self.state = State::Reserved;
             tracing::info!(reserve = %self.file.display(), "the disk has room again");

@@ -10,8 +10,9 @@
 //! their results come back as [`Message`]s. While a commit waits for the disk, messages stay in the channel.
 //!
 //! Components own their fields and do not know the driver: `batch`, `launches`, `waiters`, `down`, `replies`,
-//! `subscribers`, `labels`. `views` and `permissions` are computed from the state. These components send frames and
-//! answers, but give no order to the launcher and no input to the core. The other files extend `Driver` and do both.
+//! `subscribers`, `labels`, `history_reader`. `views` and `permissions` are computed from the state. These components
+//! send frames and answers, but give no order to the launcher and no input to the core. The files that extend `Driver`
+//! do both.
 
 mod batch;
 mod calls;
@@ -114,7 +115,7 @@ pub(crate) struct DriverFlags {
     pub(crate) is_deleted: std::cell::Cell<bool>,
 }
 
-/// Events of a driver that concern the whole supervisor.
+/// Notices from a driver that concern the whole supervisor.
 #[derive(Debug)]
 pub(crate) enum Notice {
     /// A team went down: the supervisor may be able to exit.

@@ -94,8 +94,8 @@ pub fn kill_group(leader: u32) -> io::Result<()> {
     }
 }
 
-/// Memory of a process in RAM that is not shared with a file or another process, in bytes; `None` when the process has
-/// exited. macOS reports only [`resident_bytes`].
+/// Memory of a process in RAM that is backed neither by a file nor by shared memory, in bytes; `None` when the process
+/// has exited. macOS reports only [`resident_bytes`].
 pub fn anonymous_bytes(pid: u32) -> io::Result<Option<u64>> {
     os::anonymous_bytes(pid)
 }

@@ -356,7 +356,7 @@ fn confinement(
     Ok(Some(Arc::new(confinement)))
 }
 
-/// The guard for files that `Read` rules deny.
+/// The guard for files that `Read` rules deny or ask about.
 fn guard(launch: &LaunchFile, program_context: &ProgramContext) -> Guard {
     let home = program_context.env.iter().find(|(name, _)| name == "HOME");
     let home = home.and_then(|(_, home)| Path::new(home).canonicalize().ok());

@@ -122,7 +122,7 @@ impl Line {
     }
 
     /// Wraps to rows of at most `most` columns, between words if possible. All rows but the first are indented by
-    /// `hanging` blanks.
+    /// `hanging` blanks, but by less than half a row.
     pub fn wrapped(&self, most: usize, hanging: usize) -> Vec<Self> {
         // Leave room for the widest character after the indentation.
         let hanging = hanging.min(most.saturating_sub(2) / 2);
@@ -185,17 +185,17 @@ pub(crate) fn columns(c: char) -> usize {
 
 /// The number of characters that fit into a row: up to the end of a word if possible.
 fn end_of_row(all: &[(Style, char)], room: usize) -> usize {
-    let (mut width, mut broken, mut in_words) = (0, None, false);
+    let (mut width, mut next_word, mut seen_word) = (0, None, false);
     for (at, (_, c)) in all.iter().enumerate() {
         width += columns(*c);
         if width > room && *c != ' ' {
             // Never split a character, and never return an empty row.
-            return broken.unwrap_or(at).max(1);
+            return next_word.unwrap_or(at).max(1);
         }
         if *c != ' ' {
-            in_words = true;
-        } else if in_words {
-            broken = Some(at + 1);
+            seen_word = true;
+        } else if seen_word {
+            next_word = Some(at + 1);
         }
     }
     all.len()

@@ -177,7 +177,7 @@ fn replace(
     replaced
 }
 
-/// Creates a file without replacing one: a hard link fails if the name exists by now, a rename would replace it. File
+/// Creates a file without replacing one: a hard link fails if the name exists, a rename would replace it. File
 /// systems without hard links get the rename.
 fn create_new(directory: &OwnedFd, temporary: &str, name: &OsStr) -> rustix::io::Result<()> {
     match rustix::fs::linkat(directory, temporary, directory, name, AtFlags::empty()) {

@@ -1,5 +1,5 @@
-//! The files that `Read` rules deny or ask about. Called by the tools that read: such a file needs permission if a call
-//! names it, and a search skips it.
+//! The files that `Read` rules deny or ask about. Called by the tools that read and by the sandbox: such a file needs
+//! permission if a call names it, a search skips it, and bubblewrap hides it from commands.
 //!
 //! The guard can only restrict; the supervisor decides whether such a file may be read.
 
@@ -40,7 +40,7 @@ impl Guard {
         }
     }
 
-    /// Returns whether a rule names this path, or a path below it, without wildcards.
+    /// Returns whether the part of a rule before its first wildcard is this path or a path below it.
     pub(super) fn names(&self, path: &Path) -> bool {
         self.named.iter().any(|named| named.starts_with(path))
     }
@@ -49,7 +49,8 @@ impl Guard {
         self.rule_context.is_none()
     }
 
-    /// Returns whether the guard covers a path as a call gives it, relative to `directory`, or its target.
+    /// Returns whether the guard covers the path `given` in a call, or the target of its links. A relative path starts
+    /// in `directory`.
     pub(super) fn covers_given(&self, directory: &Path, given: &str) -> bool {
         let path = CallPath::lexical(directory, given);
         let resolved = resolve(&path).unwrap_or_else(|_| path.clone());
@@ -74,7 +75,7 @@ impl Guard {
     }
 }
 
-/// Returns the path before a rule's first wildcard: `src/keys` for `Read(src/keys/*.pem)`.
+/// Returns the path before a rule's first wildcard or `~`: `src/keys` for `Read(src/keys/*.pem)`.
 fn named(rule: &str, project: &Path) -> PathBuf {
     let pattern = rule.split_once('(').map_or("", |(_, pattern)| pattern);
     let pattern = pattern.strip_suffix(')').unwrap_or(pattern);

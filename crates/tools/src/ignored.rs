@@ -1,4 +1,5 @@
-//! The files that git ignores, read through directory descriptors. Called by `walk`.
+//! Decides which files a walk skips because git ignores them. Reads the ignore files through directory descriptors.
+//! Called by `walk`.
 //!
 //! The rules are those of the `ignore` crate. Precedence, highest first: `.ignore`, `.gitignore`, `.git/info/exclude`,
 //! the user's global file; of the same kind, the nearest file. A repository within another one does not inherit the

@@ -1,4 +1,4 @@
-//! The simulated workers: tasks that speak over the simulated network as the real workers speak over the socket. A
+//! The simulated workers: futures that speak over the simulated network as the real workers speak over the socket. A
 //! worker takes its launch file, connects, runs its assigned tasks, reads its messages, and asks before it runs a
 //! command. When it loses its supervisor it connects again, or starts one if none runs, and repeats unanswered calls
 //! with their keys.
@@ -43,7 +43,7 @@ const SETTLED_AFTER: Duration = Duration::from_secs(1);
 enum Ended {
     Lost,
     Restarting,
-    /// The worker is to exit.
+    /// The worker must exit.
     Over,
 }
 
@@ -67,7 +67,7 @@ fn take(path: &PathBuf) -> Option<LaunchFile> {
     Some(serde_json::from_slice(&bytes).expect("the supervisor writes whole launch files"))
 }
 
-/// State that the worker's tasks share.
+/// State that the worker's activities share.
 struct Shared {
     world: Rc<World>,
     pid: u32,
@@ -102,7 +102,7 @@ impl Shared {
             };
             match answer {
                 Ok(answer) => return Ok(answer),
-                // Nothing was stored, for a temporary reason: repeat the call.
+                // The reason may be temporary. Repeating the call is safe even if it was stored, because of its key.
                 Err(CallError::Refused(refusal))
                     if [ErrorCode::StorageFull, ErrorCode::StorageFailed]
                         .contains(&refusal.code) =>
@@ -144,9 +144,9 @@ impl Shared {
 struct Worker {
     shared: Rc<Shared>,
     initialize: Initialize,
-    /// Tasks that end with the worker.
+    /// Futures that end with the worker.
     activities: JoinSet<()>,
-    /// The run of the task that the worker has claimed.
+    /// The worker's task of the board, and the activity that runs it.
     run: Option<(Assignment, AbortHandle)>,
     runs: u32,
     inbox: mpsc::UnboundedSender<DeliveredMessage>,
@@ -296,7 +296,7 @@ impl Worker {
         }
     }
 
-    /// Checks the guarantees of a delivery: messages are in order, and none comes again after its acknowledgement.
+    /// Checks the guarantees of a delivery: messages are in order, and none is delivered after it was stored as read.
     fn on_delivery(&mut self, deliver: Deliver) {
         for message in deliver.messages {
             let (id, name) = (message.id, &self.shared.name);
@@ -306,7 +306,7 @@ impl Worker {
             }
             self.newest = Some(id);
             if self.shared.read.borrow().contains(&id) {
-                let text = format!("{name} was offered {id}, whose reading was acknowledged");
+                let text = format!("{name} was offered {id} again after it was stored as read");
                 self.shared.world.contradiction(text);
             }
             if self.queued.insert(id) {
@@ -364,7 +364,7 @@ fn farewell(goodbye: &Goodbye) -> Ended {
     }
 }
 
-/// Runs a task. The marks stand for the files that its command would write.
+/// Runs a task. Records the marks that its command would write to a file.
 async fn work(shared: Rc<Shared>, assignment: Assignment, process: String) {
     let machine = &shared.world.machine;
     let mark = |mark: Mark| {
@@ -385,7 +385,7 @@ async fn work(shared: Rc<Shared>, assignment: Assignment, process: String) {
         generation: Some(assignment.generation),
         text: "done".to_owned(),
     };
-    // The call is refused if the task has another claim meanwhile.
+    // The call is refused if the task has another claim by then.
     match machine.roll(20) {
         0 => drop(shared.call::<TaskFail>(end).await),
         _ => drop(shared.call::<TaskComplete>(end).await),

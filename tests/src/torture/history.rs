@@ -45,7 +45,8 @@ pub enum Call {
         task: u64,
         generation: u64,
     },
-    /// `command` is the number of the command that asked: see [`Evidence::commands`]. The answer's id is the request's.
+    /// `command` is the number of the command to allow: see [`Evidence::commands`]. [`Answer::id`] is the number of its
+    /// request.
     Allow {
         command: u64,
     },
@@ -59,7 +60,7 @@ pub enum Call {
 pub enum Outcome {
     /// Acknowledged: done and stored.
     Done(Answer),
-    /// Refused with this code: nothing changed.
+    /// Refused with this code: nothing changed, unless the code is `storage_failed`.
     Refused(String),
     /// No answer before the torture ended: the call may have been carried out or not.
     Unknown,
@@ -100,7 +101,7 @@ pub enum FaultKind {
     KillTmux,
     /// Every process: the next command starts the supervisor.
     KillEverything,
-    /// Every process, and the runtime directory; under another boot id, then `up`.
+    /// Changes the boot id, kills every process and removes the runtime directory; then `up`.
     Reboot,
     /// `kill MEMBER`, then `restart MEMBER`.
     KillMember,
@@ -111,7 +112,8 @@ pub enum FaultKind {
     RemoveSocket,
     /// The whole directory; then `up`, which stores the environment again.
     RemoveRuntimeDirectory,
-    /// Lock, records of processes, logs: everything in the state directory but the teams' databases and their locks.
+    /// The files of the state directory, such as logs and records of processes, except the teams' databases, their
+    /// locks and disk reserves.
     RemoveRecords,
     FullDisk,
     FailedSync,
@@ -172,7 +174,7 @@ pub struct Probe {
     pub began: Duration,
     pub ended: Duration,
     pub supervisor: u32,
-    /// The longest time in one state that the answer gives for a member.
+    /// The longest time that a member has been in its state, according to the answer.
     pub longest: Duration,
 }
 
@@ -219,7 +221,7 @@ pub struct Task {
     pub runs: bool,
 }
 
-/// A line that a running task left in its log.
+/// A line that the command of a task wrote when it began or ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Mark {
     Began { member: String, process: String },
@@ -243,7 +245,7 @@ pub struct Evidence {
     pub unlisted: Vec<Unlisted>,
     /// Members and panes in the end; `None` where members have no panes.
     pub panes: Option<(Vec<Shown>, Vec<Pane>)>,
-    /// By the task's key, in the order of the log.
+    /// The marks of each task by its key, in the order in which they were written.
     pub runs: BTreeMap<String, Vec<Mark>>,
     /// How often each numbered command ran that needs the user's permission.
     pub commands: BTreeMap<u64, u64>,
@@ -278,7 +280,7 @@ impl Evidence {
             .filter(move |fault| fault.began <= to && fault.ended >= from)
     }
 
-    /// How long the machine did not schedule the torture within a span.
+    /// The total length of the stalls that touch a span of time.
     pub fn stalled_in(&self, from: Duration, to: Duration) -> Duration {
         let within = |stall: &&Stall| stall.at + stall.lasted >= from && stall.at <= to;
         self.stalls
@@ -313,7 +315,7 @@ impl Recorder {
         add(&mut evidence);
     }
 
-    /// How long the machine did not schedule the torture since this time.
+    /// The total length of the stalls that ended after this time.
     pub(crate) fn stalled_since(&self, since: Duration) -> Duration {
         let evidence = self.evidence.lock().unwrap_or_else(PoisonError::into_inner);
         evidence.stalled_in(since, self.now())

@@ -13,7 +13,7 @@ pub(super) struct Figure {
 }
 
 impl Figure {
-    /// Needs at least one round.
+    /// All values are zero without a round.
     pub(super) fn of(rounds: Vec<f64>) -> Self {
         Self {
             median: percentile(&rounds, 50.0),
@@ -23,7 +23,8 @@ impl Figure {
         }
     }
 
-    /// The median of the ratios of paired rounds. A disturbance that slows both rounds of a pair cancels out.
+    /// The median of the ratios of paired rounds. A disturbance that slows both rounds of a pair cancels out. If the
+    /// numbers of rounds differ, the ratio of the medians.
     pub(super) fn ratio_to(&self, limit: &Self) -> f64 {
         if self.rounds.len() != limit.rounds.len() {
             return self.median / limit.median;

@@ -85,7 +85,7 @@ impl Decider<'_> {
             let known: Vec<&str> = known.map(|member| member.spec.name.as_str()).collect();
             let name = first_line(name);
             return Err(format!(
-                "no member {name:?} can be given work; choose one of: {}",
+                "{name:?} is not a member that can be given work; choose one of: {}",
                 known.join(", ")
             ));
         };
@@ -301,7 +301,7 @@ impl Decider<'_> {
     }
 }
 
-/// Why the member claims no work on its own, or `None` if it does.
+/// Why the member cannot claim a task without intervention, or `None` if it can.
 fn cannot_work(member: &Member) -> Option<String> {
     if member.life.may_work() {
         return None;

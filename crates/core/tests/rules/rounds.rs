@@ -153,9 +153,9 @@ fn an_invalid_reply_is_returned_and_costs_a_round() {
     let mut rig = coordinator(5);
     let replies = [
         ("I would ask ada.", "does not begin"),
-        ("ROUTE: eve", "no member \"eve\""),
+        ("ROUTE: eve", "\"eve\" is not a member"),
         ("ROUTE: Ada", "choose one of: ada, ben"),
-        ("ROUTE: lead", "no member \"lead\""),
+        ("ROUTE: lead", "\"lead\" is not a member"),
     ];
     for (before, (reply, why)) in replies.into_iter().enumerate() {
         lead_replies(&mut rig, reply).answer();

@@ -15,12 +15,12 @@ use crate::world::World;
 const NAMES: [&str; 8] = [
     "ada", "bob", "cy", "lead", "dee", "worker-1", "tester-1", "nobody",
 ];
-/// The names that a team file may contain.
+/// The teammates that a team file may contain.
 const WORKERS: [&str; 4] = ["ada", "bob", "cy", "dee"];
 const ROLES: [&str; 2] = ["worker", "tester"];
 
 impl World {
-    /// An existing number; rarely the next free one.
+    /// The id of an existing task; rarely the next free id.
     pub(crate) fn task(&self, which: u8) -> TaskId {
         let last = self.model.tasks;
         TaskId(if which >= 245 {

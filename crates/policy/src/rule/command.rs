@@ -31,7 +31,7 @@ impl CommandPattern {
     }
 
     /// Matches by any path of the program, with options between the words, and anywhere in the arguments of
-    /// another program. `evaluated`: another program may run the output of this one.
+    /// another program. `evaluated`: another program may execute the output of this one.
     pub(super) fn catches(&self, argv: &[String], evaluated: bool) -> bool {
         let Some((program, args)) = argv.split_first() else {
             return false;

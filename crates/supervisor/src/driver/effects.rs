@@ -1,5 +1,5 @@
-//! Carries out effects after they were committed. Each effect is safe to repeat: after a crash or a failed commit it
-//! is derived again from the state.
+//! Carries out effects after the events of their step were committed. Each effect is safe to repeat: after a crash or a
+//! failed commit it follows again from the state, or from a repeated call.
 
 use std::path::Path;
 
@@ -275,20 +275,20 @@ impl Driver {
 
     fn run_hook(
         &self,
-        line: impl FnOnce(&agent_team_protocol::spec::Hooks) -> Option<&str>,
+        line_of: impl FnOnce(&agent_team_protocol::spec::Hooks) -> Option<&str>,
         input: serde_json::Value,
         then: impl FnOnce(HookOutcome) -> Option<Message> + 'static,
     ) {
         let rules = self.settings.rules().map_err(Unreadable::clone);
-        let line = rules.map(|rules| {
+        let hook_line = rules.map(|rules| {
             let settings = &rules?.settings;
-            let line = line(&settings.hooks)?;
+            let line = line_of(&settings.hooks)?;
             Some((line.to_owned(), settings.files_of(line)))
         });
         let environment = self.environment().unwrap_or_default().of_hooks();
         let project: &Path = &self.identity.project;
-        let hook = line.map(|line| {
-            line.map(|(line, files)| Hook {
+        let hook = hook_line.map(|hook_line| {
+            hook_line.map(|(line, files)| Hook {
                 line,
                 files,
                 project: project.to_owned(),

@@ -1,5 +1,5 @@
-//! Queries of clients and members: answered from the state, which at that point equals the stored state unless the
-//! storage has failed, or from history, off the driver's thread.
+//! Queries of clients and members. The driver answers them after a commit: the team's state then equals the stored
+//! state, unless the storage has failed. History is read off the driver's thread.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -298,7 +298,7 @@ struct Page {
     more: bool,
 }
 
-/// Tasks of the board in order of their ids, slightly more than fit into a page.
+/// Tasks of the board in order of their ids: at least as many as fit into a page, or all.
 #[derive(Debug)]
 struct BoardPage {
     tasks: Vec<TaskView>,
@@ -446,13 +446,13 @@ mod tests {
     }
 
     #[test]
-    fn a_page_stops_at_the_frame_limit_and_sets_more() {
+    fn a_page_stops_at_its_size_limit_and_sets_more() {
         const LONG: usize = 60_000;
         let board = board_page(20, LONG);
         assert_eq!(
             board.tasks.len(),
             PAGE_BYTES / LONG + 1,
-            "holds one page and one task"
+            "the last task exceeds the limit"
         );
         let mut archived = board_page(20, 0).tasks;
         for archived in [Vec::new(), archived.split_off(15)] {

@@ -1,7 +1,7 @@
 //! Linux: `/proc`, pidfds, `prctl`. `macos.rs` exports the same names.
 //!
 //! Called only from this crate, whose public functions document the meaning. Nothing here decides which process belongs
-//! to which launch. An exited process is always a value (`None`), never an error.
+//! to which launch. A process that no longer exists is a value (`None` or false), never an error.
 
 #[path = "linux/sandbox.rs"]
 mod sandbox;
@@ -93,8 +93,8 @@ pub(crate) fn environment(pid: u32) -> io::Result<Option<Vec<u8>>> {
     }
 }
 
-/// The part of [`resident_bytes`] that is not shared with a file or another process; `None` for a kernel thread, and
-/// when the process has exited.
+/// The part of [`resident_bytes`] that is backed neither by a file nor by shared memory; `None` for a kernel thread,
+/// and when the process has exited.
 pub(crate) fn anonymous_bytes(pid: u32) -> io::Result<Option<u64>> {
     let Some(text) = exited_is_none(fs::read_to_string(format!("/proc/{pid}/status")))? else {
         return Ok(None);
@@ -106,7 +106,7 @@ pub(crate) fn anonymous_bytes(pid: u32) -> io::Result<Option<u64>> {
 }
 
 /// Number of processes and threads of this user. RLIMIT_NPROC counts them by real user; this function uses
-/// [`owner`], which differs only for set-user-ID programs.
+/// [`owner`], which differs for set-user-ID programs and for processes that are not dumpable.
 pub(crate) fn tasks_of_user() -> io::Result<u64> {
     let user = nix::unistd::geteuid().as_raw();
     let mut tasks = 0;

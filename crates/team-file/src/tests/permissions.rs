@@ -159,7 +159,7 @@ fn plan_is_valid_only_in_approve() {
 }
 
 #[test]
-fn scripts_and_mcp_servers_apply_to_roles_of_every_engine() {
+fn a_command_default_keeps_protected_scripts_and_servers() {
     let project = project();
     fs::write(project.path().join("check.sh"), "true\n").unwrap();
     fs::write(project.path().join("serve.py"), "\n").unwrap();

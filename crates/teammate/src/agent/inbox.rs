@@ -76,7 +76,7 @@ impl ModelInput {
 /// The reason for interrupting the current step.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Interruption {
-    /// The model must read an input first; the text describes it to the model.
+    /// The model must be called again; the text names the reason to the model and in the pane.
     Read(&'static str),
     Stop {
         finish_at: Instant,
@@ -244,7 +244,7 @@ impl Inbox {
     async fn receive(&mut self) {
         match self.inputs.recv().await {
             Some(input) => self.accept(input),
-            // The worker has exited.
+            // The worker's loop has ended.
             None => self.stop(Instant::now()),
         }
     }
@@ -331,9 +331,9 @@ mod tests {
     use super::*;
 
     fn inbox() -> (mpsc::UnboundedSender<Input>, Arrivals, Claims, Inbox) {
-        let (inputs, agent_loop) = mpsc::unbounded_channel();
+        let (inputs, receiver) = mpsc::unbounded_channel();
         let (arrivals, claims) = (Arrivals::default(), Claims::default());
-        let inbox = Inbox::new(agent_loop, arrivals.clone(), claims.clone());
+        let inbox = Inbox::new(receiver, arrivals.clone(), claims.clone());
         (inputs, arrivals, claims, inbox)
     }
 

@@ -1,5 +1,5 @@
-//! Finds the files of the project that a `Read` rule denies, so that bubblewrap hides them from commands. Called for
-//! each command in a sandbox that can hide files; does nothing in a team without such rules.
+//! Finds the files of the project that `Read` rules deny or ask about, so that bubblewrap hides them from commands.
+//! Called for each command in a sandbox that can hide files; does nothing in a team without such rules.
 
 use std::collections::VecDeque;
 use std::fs;
@@ -19,13 +19,13 @@ const HIDDEN_MAX: usize = 2_000;
 /// Git's objects are skipped: they are named by digest, and there are too many.
 const OBJECTS: &str = ".git/objects";
 
-/// Existing files and directories that the rules deny. For a denied link, its target if that is in the project. A rule
-/// for files below a linked directory denies the target's files if the rule names the link literally; a pattern such
-/// as `*/key` does not.
+/// Existing files and directories that the guard covers. For a covered link, its target if that is in the project. A
+/// rule for files below a linked directory covers the target's files if the rule names the link literally; a pattern
+/// such as `*/key` does not.
 ///
 /// # Errors
-/// If the walk reaches a limit, or more than [`HIDDEN_MAX`] files are denied: the command is then not started, since it
-/// could read the others.
+/// If the walk reaches a limit, or more than [`HIDDEN_MAX`] files are covered: the command is then not started, since
+/// it could read the others.
 pub(super) fn within(project: &Path, guard: &Guard) -> io::Result<Vec<PathBuf>> {
     if guard.is_empty() {
         return Ok(Vec::new());
@@ -41,7 +41,7 @@ pub(super) fn within(project: &Path, guard: &Guard) -> io::Result<Vec<PathBuf>> 
             entries += 1;
             if entries > ENTRIES_MAX || denied.len() > HIDDEN_MAX || Instant::now() > end {
                 return Err(io::Error::other(
-                    "cannot hide all files that a Read rule denies: there are too many to search or to hide",
+                    "cannot hide all files that Read rules deny or ask about: there are too many to search or to hide",
                 ));
             }
             let (path, named) = (entry.path(), named.join(entry.file_name()));

@@ -8,7 +8,7 @@ use super::number;
 pub(super) fn claims(evidence: &Evidence) -> Vec<String> {
     let mut found = Vec::new();
     let mut owners: BTreeMap<u64, (String, u64)> = BTreeMap::new();
-    // Members whose last launch was confirmed to have ended, with none to follow at once.
+    // Members that were stopped or held when their last launch ended.
     let mut stopped: BTreeSet<&str> = BTreeSet::new();
     for event in &evidence.journal {
         let task = number(event, "task", "T-");
@@ -51,8 +51,8 @@ pub(super) fn claims(evidence: &Evidence) -> Vec<String> {
     found
 }
 
-/// A client that ends a claim with a stale generation must be refused. The generation is unknown after a claim whose
-/// answer was lost.
+/// A client that ends a claim with a stale generation must be refused. A claim whose answer was lost is not checked:
+/// its generation is unknown.
 fn stale_owners(evidence: &Evidence) -> Vec<String> {
     let mut found = Vec::new();
     let mut newest: BTreeMap<u64, u64> = BTreeMap::new();
@@ -79,7 +79,8 @@ fn stale_owners(evidence: &Evidence) -> Vec<String> {
     found
 }
 
-/// Concurrent runs of one task: one of them ended after another began.
+/// Finds concurrent runs of one task: a run that began before an earlier one ended. A killed run has no end and is not
+/// compared with later ones.
 fn overlaps(key: &str, marks: &[Mark]) -> Vec<String> {
     let mut found = Vec::new();
     let mut open: Vec<(&str, &str)> = Vec::new();
@@ -91,7 +92,7 @@ fn overlaps(key: &str, marks: &[Mark]) -> Vec<String> {
                 let Some(place) = place else { continue };
                 for (_, other) in &open[place + 1..] {
                     found.push(format!(
-                        "{key} ran at {} and {other} at once",
+                        "{key} ran on {} and on {other} at once",
                         open[place].1
                     ));
                 }
@@ -150,7 +151,7 @@ pub(super) fn requests(evidence: &Evidence) -> Vec<String> {
         let Call::Allow { command } = operation.call else {
             continue;
         };
-        // A decision that was refused when storing failed may be stored.
+        // A decision that was refused with `storage_failed` may have been stored.
         let is_refused = |code: &String| code != "storage_failed";
         if !matches!(&operation.outcome, Outcome::Refused(code) if is_refused(code)) {
             *allowed.entry(command).or_default() += 1;
@@ -185,7 +186,7 @@ pub(super) fn requests(evidence: &Evidence) -> Vec<String> {
     found
 }
 
-/// A request is listed until it is decided or withdrawn, as it is when its member is stopped or held.
+/// A request must be listed until it is decided or withdrawn. Stopping or holding its member withdraws it.
 fn unlisted(evidence: &Evidence) -> Vec<String> {
     let mut open: BTreeMap<u64, &str> = BTreeMap::new();
     for event in &evidence.journal {

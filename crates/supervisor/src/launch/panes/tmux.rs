@@ -105,8 +105,8 @@ impl TmuxPanes {
         }
     }
 
-    /// The known panes. Lists them if none are known, or if another server answers at the socket by now: as long as a
-    /// server lives, its ids keep their meaning.
+    /// The known panes. Lists them if none are known, or if another server has taken the socket: as long as a server
+    /// lives, its ids keep their meaning.
     async fn survey(&mut self) -> Result<&mut Survey, TmuxError> {
         let known = self.survey.take().filter(|survey| {
             survey

@@ -9,7 +9,7 @@ use super::survey::Survey;
 use crate::launch::panes::interface::pane_receipt;
 
 impl ItermPanes {
-    /// Closes the member's session. Best effort: remaining sessions are closed with the team.
+    /// Closes the member's session. Best effort: `down` closes sessions that remain.
     pub(super) async fn close(&mut self, member: &MemberName) {
         self.named.remove(member);
         let closed = async {
@@ -24,8 +24,8 @@ impl ItermPanes {
         }
     }
 
-    /// Closes every session tagged as the team's, except those that run another process by now. Reports each one's
-    /// state afterwards.
+    /// Closes every session tagged as the team's, except those in which another process runs now. Returns a receipt for
+    /// each.
     pub(super) async fn close_all(&mut self) -> Vec<Receipt> {
         self.named.clear();
         let before = match self.survey().await {

@@ -1,4 +1,5 @@
-//! The profile keys that a new session overrides: command, name, badge and colour. Used by [`super::start`].
+//! The profile keys that a new session overrides: command, name, badge and colour. Used by the other files of the
+//! iTerm2 backend.
 //!
 //! The command is split by the app's own word splitter, without a shell. Before that the app replaces `$$NAME$$` in
 //! the command by a value that it asks the user for, and it evaluates `\(…)` in commands, names and badges. Therefore
