@@ -4,11 +4,11 @@
 use std::sync::Arc;
 
 use agent_team_protocol::id::{Generation, LaunchId, MemberName, RequestId, TaskId};
+use agent_team_protocol::value::ProcessStamp;
 
 use crate::input::{ClaimRef, Origin, ReplyTo};
 use crate::refusal::Refused;
 use crate::team::answers::{Answer, CallKey};
-use crate::team::member::ProcessStamp;
 
 #[derive(Debug, Clone)]
 pub enum Effect {

@@ -5,12 +5,10 @@ use std::sync::Arc;
 use agent_team_protocol::id::{
     Generation, LaunchId, MemberName, MessageId, Recipient, RequestId, RoleName, RunId, TaskId,
 };
-use agent_team_protocol::value::{Budget, Scope, Usage};
+use agent_team_protocol::value::{Budget, MessageNote, ProcessStamp, Scope, Usage};
 
 use crate::refusal::Refused;
 use crate::team::answers::CallKey;
-use crate::team::mail::MessageNote;
-use crate::team::member::ProcessStamp;
 use crate::team::memory::Memory;
 use crate::team::spec::{FileTask, MemberSpec, TaskSpec, TeamSpec};
 

@@ -2,7 +2,11 @@
 //! lines of this crate. Journals contain the values, so their JSON form is frozen: never rename or remove a variant or
 //! a field.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
+
+use crate::id::{MemberName, TaskId};
 
 /// Limits on what may be spent on models for one goal; each at least 1.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,6 +60,59 @@ impl Budget {
 /// Converts minutes to milliseconds; at least one.
 pub fn milliseconds(minutes: f64) -> u64 {
     ((minutes * 60_000.0).round() as u64).max(1)
+}
+
+/// What a limit measures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Measure {
+    Tokens,
+    Usd,
+    Minutes,
+}
+
+impl Measure {
+    pub const ALL: [Self; 3] = [Self::Tokens, Self::Usd, Self::Minutes];
+
+    /// The name of the setting.
+    pub fn key(self) -> &'static str {
+        match self {
+            Self::Tokens => "limits.tokens",
+            Self::Usd => "limits.usd",
+            Self::Minutes => "limits.minutes",
+        }
+    }
+
+    pub fn limit(self, budget: &Budget) -> Option<u64> {
+        match self {
+            Self::Tokens => budget.tokens,
+            Self::Usd => budget.micro_usd,
+            Self::Minutes => budget.work_ms,
+        }
+    }
+
+    /// An amount of this measure as the user reads it.
+    pub fn amount(self, amount: u64) -> String {
+        match self {
+            Self::Tokens => amount.to_string(),
+            Self::Usd => format!("${:.2}", amount as f64 / 1e6),
+            Self::Minutes => format!("{} min", amount / 60_000),
+        }
+    }
+}
+
+/// How much of a limit is used up.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Standing {
+    #[default]
+    Within,
+    /// The lead and the user were warned.
+    Warned,
+    /// The members that the limit applies to are blocked.
+    Spent,
 }
 
 /// Tokens and their cost, summed.
@@ -157,4 +214,84 @@ pub enum Wants {
     Decision { max_rounds: u32 },
     /// The final answer, written from the outputs of all members.
     Synthesis,
+}
+
+/// Why a run ended without an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum RunFailure {
+    MaxRounds,
+    /// No member can continue it.
+    Stuck,
+    /// The user cancelled it.
+    Cancelled,
+}
+
+impl RunFailure {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::MaxRounds => "max_rounds",
+            Self::Stuck => "stuck",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+/// What the lead's model chose for the next round.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum RoundChoice {
+    Member(MemberName),
+    Done,
+    /// The question is repeated to the model with this reason.
+    Unclear(Arc<str>),
+}
+
+/// Whether the member of a round completed its task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum RoundEnd {
+    Completed,
+    Failed,
+}
+
+/// One version of a member's plan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct ProposedPlan {
+    /// Counts from 1 for each member.
+    pub number: u64,
+    /// The task that the member held when it proposed the plan.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub task: Option<TaskId>,
+}
+
+/// What a sender adds to the text of a message.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct MessageNote {
+    /// A short summary of the text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub summary: Option<Arc<str>>,
+    /// The sender waits for a reply.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub wants_reply: bool,
+}
+
+impl MessageNote {
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// Identifies a process: its pid together with its start time. A pid alone can be reused before the machine restarts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct ProcessStamp {
+    pub pid: u32,
+    /// On Linux in clock ticks after boot, on macOS in microseconds of Unix time.
+    pub start_time: u64,
 }

@@ -11,9 +11,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use agent_team_core::mail::MessageNote;
 use agent_team_core::{Event, Record};
 use agent_team_protocol::id::{MemberName, MessageId, Party, Revision, TaskId};
+use agent_team_protocol::value::MessageNote;
 use agent_team_system::disk::{FileIdentity, Moved};
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row};
 

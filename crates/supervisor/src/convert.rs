@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use agent_team_core::input::{After, SpawnSpec, TaskChanges, TurnProgress, UpSpec};
-use agent_team_core::member::ProcessStamp;
 use agent_team_core::refusal::{Oversized, StateName};
 use agent_team_core::round;
 use agent_team_core::spec::{self as core_spec, FileTask, Takes};
@@ -18,6 +17,7 @@ use agent_team_protocol::placement::PlacementChoice;
 use agent_team_protocol::spec::{
     self, AgentSpec, ClaimPolicy, Colour, MemberSpec, RoleSpec, Strategy, TaskSpec, TeamSpec,
 };
+use agent_team_protocol::value::ProcessStamp;
 use agent_team_protocol::{ErrorCode, MemberName, Refusal, RoleName, TaskId};
 use agent_team_providers::ModelName;
 use agent_team_system::process::ProcessId;

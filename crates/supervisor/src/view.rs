@@ -4,7 +4,7 @@ use agent_team_core::CompletedTask;
 use agent_team_core::member::{Life, Member};
 use agent_team_core::request::RequestState;
 use agent_team_core::round::{Round, Work};
-use agent_team_core::run::{self, Failure, Run};
+use agent_team_core::run::{self, Run};
 use agent_team_core::task::{self, Task};
 use agent_team_core::{Team, Tick};
 use agent_team_protocol::Party;
@@ -14,6 +14,7 @@ use agent_team_protocol::notification::Assignment;
 use agent_team_protocol::placement::Placement;
 use agent_team_protocol::spec::{FileDigest, RoleSpec};
 use agent_team_protocol::text::{age, duration};
+use agent_team_protocol::value::RunFailure;
 use agent_team_protocol::view::{
     MemberState, MemberView, PlanView, QuestionView, RoleView, RoundState, RoundView, RunState,
     RunView, TaskCounts, TaskState, TaskView, Waiting,
@@ -121,9 +122,9 @@ pub(crate) fn run(run: &Run) -> RunView {
             at,
         } => {
             let state = match failure {
-                Failure::MaxRounds => RunState::MaxRounds,
-                Failure::Stuck => RunState::Failed,
-                Failure::Cancelled => RunState::Cancelled,
+                RunFailure::MaxRounds => RunState::MaxRounds,
+                RunFailure::Stuck => RunState::Failed,
+                RunFailure::Cancelled => RunState::Cancelled,
             };
             (state, None, text(reason), Some(*at))
         }

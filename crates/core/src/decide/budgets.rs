@@ -3,13 +3,13 @@
 //! A budget belongs to a member or to the team. In the functions below, `owner` is that member, or `None` for the team.
 
 use agent_team_protocol::id::{MemberName, Party};
-use agent_team_protocol::value::{Budget, Usage};
+use agent_team_protocol::value::{Budget, Measure, Standing, Usage};
 
 use super::{CallResult, Decider};
 use crate::effect::Effect;
 use crate::refusal::Refused;
 use crate::team::answers::Answer;
-use crate::team::budget::{Account, Measure, OutOfBudget, Standing};
+use crate::team::budget::{Account, OutOfBudget};
 use crate::team::event::Event;
 use crate::team::member::Member;
 use crate::team::spec::{MemberSpec, TeamSpec};

@@ -5,14 +5,14 @@
 //! own tasks stay as they are.
 
 use agent_team_protocol::id::{Party, RunId};
+use agent_team_protocol::value::{MessageNote, RunFailure};
 
 use super::{CallResult, Decider, TEXT_MAX, check_size};
 use crate::input::Origin;
 use crate::refusal::Refused;
 use crate::team::answers::Answer;
 use crate::team::event::Event;
-use crate::team::mail::MessageNote;
-use crate::team::run::{Failure, Run};
+use crate::team::run::Run;
 use crate::team::task::{Task, TaskState};
 
 impl Decider<'_> {
@@ -34,7 +34,7 @@ impl Decider<'_> {
             why.push_str(": ");
             why.push_str(reason.trim());
         }
-        self.fail_run(id, Failure::Cancelled, why.clone());
+        self.fail_run(id, RunFailure::Cancelled, why.clone());
         if let lead @ Party::Member(_) = self.lead() {
             let mut text = format!("The goal {id} is {why}. Stop working on it.");
             if !tasks.is_empty() {
@@ -66,7 +66,7 @@ impl Decider<'_> {
     pub(super) fn run_stuck(&mut self, run: RunId, reason: String) {
         let under_way = self.team.run.as_ref().filter(|it| it.is_under_way());
         if under_way.is_some_and(|under_way| under_way.id == run) {
-            self.fail_run(run, Failure::Stuck, reason);
+            self.fail_run(run, RunFailure::Stuck, reason);
         }
     }
 }

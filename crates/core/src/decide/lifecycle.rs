@@ -1,6 +1,7 @@
 //! The lifecycle of members: spawn, stop, kill, restart, and the end of launches.
 
 use agent_team_protocol::id::{LaunchId, MemberName, Party};
+use agent_team_protocol::value::ProcessStamp;
 
 use super::{CallResult, Decider, reason_line};
 use crate::effect::{Effect, Scan};
@@ -8,7 +9,7 @@ use crate::input::{Origin, SpawnSpec, StartFault};
 use crate::refusal::Refused;
 use crate::team::answers::Answer;
 use crate::team::event::Event;
-use crate::team::member::{GRACE_MS, Life, Member, Next, ProcessStamp, StopRequest, Then};
+use crate::team::member::{GRACE_MS, Life, Member, Next, StopRequest, Then};
 use crate::team::restarts::{INTENSITY, Verdict};
 use crate::team::run::TranscriptSummary;
 use crate::team::spec::MemberSpec;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use agent_team_protocol::command_line::CommandLine;
 use agent_team_protocol::id::{LaunchId, MemberName, MessageId, Party, Recipient};
+use agent_team_protocol::value::MessageNote;
 
 use super::{CallResult, Decider, LABEL_MAX, TEXT_MAX, check_size, party};
 use crate::effect::Effect;
@@ -11,7 +12,7 @@ use crate::input::Origin;
 use crate::refusal::{Oversized, Refused};
 use crate::team::answers::Answer;
 use crate::team::event::Event;
-use crate::team::mail::{INBOX_MAX, MessageNote};
+use crate::team::mail::INBOX_MAX;
 
 impl Decider<'_> {
     pub(super) fn send(

@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use agent_team_protocol::command_line::CommandLine;
 use agent_team_protocol::id::{MemberName, Party, TaskId};
+use agent_team_protocol::value::ProposedPlan;
 
 use super::requests::CALL_MAX;
 use super::{CallResult, Decider, check_size};
 use crate::input::Origin;
 use crate::refusal::Refused;
 use crate::team::answers::Answer;
-use crate::team::lock::Proposed;
 
 impl Decider<'_> {
     /// Adds a plan for approval; rules do not apply to it. It replaces the member's previous plan and withdraws the
@@ -22,7 +22,7 @@ impl Decider<'_> {
         if !member.spec.must_plan {
             return Err(Refused::NeedsNoPlan(name.clone()));
         }
-        let plan = Proposed {
+        let plan = ProposedPlan {
             number: member.lock.plans + 1,
             task: self.team.task_of(name).map(|task| task.id),
         };

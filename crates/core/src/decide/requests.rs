@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use agent_team_protocol::command_line::CommandLine;
 use agent_team_protocol::id::{LaunchId, MemberName, Party, RequestId};
-use agent_team_protocol::value::Scope;
+use agent_team_protocol::value::{ProposedPlan, Scope};
 
 use super::{CallResult, Decider, TEXT_MAX, check_size, party};
 use crate::effect::Effect;
@@ -13,7 +13,6 @@ use crate::input::{Origin, RequestDecision, Ruling};
 use crate::refusal::{PLAN_FIRST, Refused};
 use crate::team::answers::Answer;
 use crate::team::event::Event;
-use crate::team::lock::Proposed;
 use crate::team::request::{PENDING_MAX, Request, RequestState};
 use crate::team::spec::TeamSpec;
 
@@ -96,7 +95,7 @@ impl Decider<'_> {
         member: MemberName,
         digest: Arc<str>,
         call: Arc<str>,
-        plan: Option<Proposed>,
+        plan: Option<ProposedPlan>,
     ) -> RequestId {
         let request = RequestId(self.team.requests.last + 1);
         let expire_ms = self.team.spec.requests_expire_ms;

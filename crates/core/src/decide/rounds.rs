@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use agent_team_protocol::id::{MemberName, Party, RunId, TaskId};
-use agent_team_protocol::value::Wants;
+use agent_team_protocol::value::{RoundChoice, RoundEnd, RunFailure, Wants};
 
 use super::{CallResult, Decider, TEXT_MAX, check_size, first_line};
 use crate::input::Origin;
@@ -14,8 +14,8 @@ use crate::team::answers::Answer;
 use crate::team::event::Event;
 use crate::team::member::{GRACE_MS, Life, Member};
 use crate::team::memory;
-use crate::team::round::{self, Choice, Reply, Round, RoundEnd, Strategy, Work};
-use crate::team::run::{Failure, Run};
+use crate::team::round::{self, Reply, Round, Strategy, Work};
+use crate::team::run::Run;
 use crate::team::spec::TaskSpec;
 use crate::team::task::TaskState;
 
@@ -38,7 +38,7 @@ impl Decider<'_> {
             Wants::Decision { .. } => self.decide_round(run, round, text),
             Wants::Synthesis if text.trim().is_empty() => {
                 let reason = "the lead's model returned no synthesis: its reply was empty, refused or cut off";
-                self.fail_run(run, Failure::Stuck, reason.into());
+                self.fail_run(run, RunFailure::Stuck, reason.into());
             }
             Wants::Synthesis => self.end_run(run, text.clone()),
         }
@@ -54,7 +54,7 @@ impl Decider<'_> {
         };
         let routed = match round::read(text) {
             Ok(Reply::Done { answer }) => {
-                self.record(decide(Choice::Done));
+                self.record(decide(RoundChoice::Done));
                 return self.end_run(run, answer.into());
             }
             Ok(Reply::Route { name, instructions }) => {
@@ -64,10 +64,10 @@ impl Decider<'_> {
         };
         match routed {
             Ok((member, instructions)) => {
-                self.record(decide(Choice::Member(member.clone())));
+                self.record(decide(RoundChoice::Member(member.clone())));
                 self.begin_round(run, round, member, instructions);
             }
-            Err(why) => self.record(decide(Choice::Unclear(why.into()))),
+            Err(why) => self.record(decide(RoundChoice::Unclear(why.into()))),
         }
     }
 
@@ -111,11 +111,11 @@ impl Decider<'_> {
             Strategy::Lead => {}
             Strategy::Coordinator { max_rounds } if round > *max_rounds => {
                 let reason = format!("the run has used all of its {max_rounds} rounds");
-                self.fail_run(id, Failure::MaxRounds, reason);
+                self.fail_run(id, RunFailure::MaxRounds, reason);
             }
             Strategy::Coordinator { .. } => {
                 if let Some(reason) = self.why_no_member_works() {
-                    self.fail_run(id, Failure::Stuck, reason);
+                    self.fail_run(id, RunFailure::Stuck, reason);
                 }
             }
             Strategy::Collaborate { .. } => match self.team.next_collaborator() {
@@ -127,7 +127,7 @@ impl Decider<'_> {
                     let reason = self.why_no_member_works();
                     let reason =
                         reason.unwrap_or_else(|| "no member completed any work".to_owned());
-                    self.fail_run(id, Failure::Stuck, reason);
+                    self.fail_run(id, RunFailure::Stuck, reason);
                 }
                 None => {}
             },
@@ -285,7 +285,7 @@ impl Decider<'_> {
         self.go_down_after_run("the run is finished");
     }
 
-    pub(super) fn fail_run(&mut self, run: RunId, failure: Failure, reason: String) {
+    pub(super) fn fail_run(&mut self, run: RunId, failure: RunFailure, reason: String) {
         self.record(Event::RunFailed {
             run,
             failure,

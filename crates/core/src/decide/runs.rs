@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use agent_team_protocol::id::{MemberName, Party, RunId, TaskId};
+use agent_team_protocol::value::MessageNote;
 
 use super::{CallResult, Decider, TEXT_MAX, check_size};
 use crate::input::{Origin, TurnProgress};
@@ -10,7 +11,6 @@ use crate::refusal::Refused;
 use crate::step::TranscriptItems;
 use crate::team::answers::Answer;
 use crate::team::event::Event;
-use crate::team::mail::MessageNote;
 use crate::team::member::{GRACE_MS, Life};
 use crate::team::memory::{self, Memory};
 use crate::team::round::Strategy;

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use agent_team_protocol::id::{MemberName, Party};
+use agent_team_protocol::value::MessageNote;
 
 use super::{CallResult, Decider, party, reason_line};
 use crate::input::Origin;
 use crate::refusal::Refused;
 use crate::team::answers::Answer;
 use crate::team::event::Event;
-use crate::team::mail::MessageNote;
 use crate::team::member::{ANSWER_MS, GRACE_MS, Life, StopRequest, Then};
 
 impl Decider<'_> {

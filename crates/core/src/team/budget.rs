@@ -16,30 +16,9 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use agent_team_protocol::command_line::CommandLine;
-use agent_team_protocol::value::{Budget, Usage};
+use agent_team_protocol::value::{Budget, Measure, Standing, Usage};
 
 use crate::time::Tick;
-
-/// What a limit measures.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Measure {
-    Tokens,
-    Usd,
-    Minutes,
-}
-
-/// How much of a limit is used up.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Standing {
-    #[default]
-    Within,
-    /// The lead and the user were warned.
-    Warned,
-    /// The members that the limit applies to are blocked.
-    Spent,
-}
 
 /// A stopwatch: milliseconds accumulated while it ran.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -76,45 +55,13 @@ pub struct Account {
     standings: [Standing; 3],
 }
 
-impl Measure {
-    pub const ALL: [Self; 3] = [Self::Tokens, Self::Usd, Self::Minutes];
-
-    /// The name of the setting.
-    pub fn key(self) -> &'static str {
-        match self {
-            Self::Tokens => "limits.tokens",
-            Self::Usd => "limits.usd",
-            Self::Minutes => "limits.minutes",
-        }
-    }
-
-    pub fn limit(self, budget: &Budget) -> Option<u64> {
-        match self {
-            Self::Tokens => budget.tokens,
-            Self::Usd => budget.micro_usd,
-            Self::Minutes => budget.work_ms,
-        }
-    }
-
-    /// An amount of this measure as the user reads it.
-    pub fn amount(self, amount: u64) -> String {
-        match self {
-            Self::Tokens => amount.to_string(),
-            Self::Usd => format!("${:.2}", amount as f64 / 1e6),
-            Self::Minutes => format!("{} min", amount / 60_000),
-        }
-    }
-}
-
-impl Standing {
-    fn of(used: u64, limit: u64) -> Self {
-        if used >= limit {
-            Self::Spent
-        } else if used >= warning(limit) {
-            Self::Warned
-        } else {
-            Self::Within
-        }
+fn standing_of(used: u64, limit: u64) -> Standing {
+    if used >= limit {
+        Standing::Spent
+    } else if used >= warning(limit) {
+        Standing::Warned
+    } else {
+        Standing::Within
     }
 }
 
@@ -208,7 +155,7 @@ impl Account {
         }
         let used = self.used(spent, now);
         let standing = |measure: Measure| match measure.limit(budget) {
-            Some(limit) => Standing::of(used.of(measure), limit),
+            Some(limit) => standing_of(used.of(measure), limit),
             None => Standing::Within,
         };
         let all = Measure::ALL.into_iter();

@@ -11,17 +11,19 @@ use serde::{Deserialize, Serialize};
 use agent_team_protocol::id::{
     Generation, LaunchId, MemberName, MessageId, Party, RequestId, Revision, RunId, TaskId,
 };
-use agent_team_protocol::value::{Scope, Usage};
+use agent_team_protocol::value::{
+    Measure, MessageNote, ProcessStamp, ProposedPlan, RoundChoice, RoundEnd, RunFailure, Scope,
+    Standing, Usage,
+};
 
 use crate::team::answers::AnsweredCall;
-use crate::team::budget::{Account, Measure, Standing};
-use crate::team::lock::{Lock, Proposed};
-use crate::team::mail::{Lane, MessageNote};
-use crate::team::member::{Next, ProcessStamp, StopRequest, Then};
+use crate::team::budget::Account;
+use crate::team::lock::Lock;
+use crate::team::mail::Lane;
+use crate::team::member::{Next, StopRequest, Then};
 use crate::team::request::{Grant, Request};
 use crate::team::restarts::Restarts;
-use crate::team::round::{Choice, RoundEnd};
-use crate::team::run::{Failure, TranscriptSummary};
+use crate::team::run::TranscriptSummary;
 use crate::team::spec::{MemberSpec, TaskSpec, TeamSpec};
 use crate::team::stored::{StoredUsage, is_default};
 use crate::team::task::{Task, TaskState};
@@ -258,14 +260,14 @@ events! {
     /// The run ends without an answer.
     RunFailed {
         run: RunId,
-        failure: Failure,
+        failure: RunFailure,
         reason: Arc<str>,
     },
     /// The reply of the lead's model to the question of a round.
     CoordinatorDecided {
         run: RunId,
         round: u32,
-        decision: Choice,
+        decision: RoundChoice,
         text: Arc<str>,
     },
     /// A round began for this member. Without a task the member could not work.
@@ -333,7 +335,7 @@ events! {
         call: Arc<str>,
         /// Set if the request is a plan and not a call.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        plan: Option<Proposed>,
+        plan: Option<ProposedPlan>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         expires_at: Option<Tick>,
     },

@@ -13,16 +13,7 @@
 use serde::{Deserialize, Serialize};
 
 use agent_team_protocol::id::TaskId;
-
-/// One version of a member's plan.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Proposed {
-    /// Counts from 1 for each member.
-    pub number: u64,
-    /// The task that the member held when it proposed the plan.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub task: Option<TaskId>,
-}
+use agent_team_protocol::value::ProposedPlan;
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lock {
@@ -30,17 +21,17 @@ pub struct Lock {
     pub plans: u64,
     /// The approved plan.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub open: Option<Proposed>,
+    pub open: Option<ProposedPlan>,
 }
 
 impl Lock {
     /// A new version locks the member again: only the previous one was approved.
-    pub(crate) fn propose(&mut self, plan: Proposed) {
+    pub(crate) fn propose(&mut self, plan: ProposedPlan) {
         self.plans = plan.number;
         self.open = None;
     }
 
-    pub(crate) fn approve(&mut self, plan: Proposed) {
+    pub(crate) fn approve(&mut self, plan: ProposedPlan) {
         // Only the last plan can be pending, so approving an older one opens nothing.
         self.open = (plan.number == self.plans).then_some(plan);
     }

@@ -6,29 +6,13 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use agent_team_protocol::id::{MessageId, Party};
+use agent_team_protocol::value::MessageNote;
 
 /// Maximum number of unread messages of one member.
 pub const INBOX_MAX: usize = 1_000;
 
 /// How often in a row a lower lane with messages may be skipped.
 pub const FAIRNESS: u32 = 16;
-
-/// What a sender adds to the text of a message.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct MessageNote {
-    /// A short summary of the text.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub summary: Option<Arc<str>>,
-    /// The sender waits for a reply.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub wants_reply: bool,
-}
-
-impl MessageNote {
-    pub(crate) fn is_empty(&self) -> bool {
-        *self == Self::default()
-    }
-}
 
 /// An accepted message that its recipient has not read.
 #[derive(Debug, Clone, PartialEq, Eq)]

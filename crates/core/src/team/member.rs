@@ -25,6 +25,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use agent_team_protocol::id::{LaunchId, MessageId, Party};
+use agent_team_protocol::value::ProcessStamp;
 
 use crate::team::budget::Account;
 use crate::team::lock::Lock;
@@ -123,14 +124,6 @@ pub struct StopRequest {
 pub struct Launch {
     pub id: LaunchId,
     pub token_hash: TokenHash,
-}
-
-/// Identifies a process: its pid together with its start time. A pid alone can be reused before the machine restarts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ProcessStamp {
-    pub pid: u32,
-    /// On Linux in clock ticks after boot, on macOS in microseconds of Unix time.
-    pub start_time: u64,
 }
 
 /// The next state after a launch has ended.

@@ -20,9 +20,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use agent_team_protocol::id::{LaunchId, MemberName, Party, RequestId, TaskId};
-use agent_team_protocol::value::Scope;
+use agent_team_protocol::value::{ProposedPlan, Scope};
 
-use crate::team::lock::Proposed;
 use crate::team::member::Next;
 use crate::time::Tick;
 use crate::timer::Timer;
@@ -43,7 +42,7 @@ pub struct Request {
     pub call: Arc<str>,
     /// Set if the request is a plan and not a call.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub plan: Option<Proposed>,
+    pub plan: Option<ProposedPlan>,
     /// Unix time in milliseconds.
     pub asked_at: u64,
     /// When an undecided request is denied. The tick belongs to this boot: no pending request survives a reboot.

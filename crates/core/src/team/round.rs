@@ -62,24 +62,6 @@ pub enum Work {
     },
 }
 
-/// What the lead's model chose for the next round.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Choice {
-    Member(MemberName),
-    Done,
-    /// The question is repeated to the model with this reason.
-    Unclear(Arc<str>),
-}
-
-/// Whether the member completed its task.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum RoundEnd {
-    Completed,
-    Failed,
-}
-
 /// What a run needs from the lead's model before it can continue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Question {

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use agent_team_protocol::id::{MemberName, RunId, TaskId};
-use agent_team_protocol::value::Usage;
+use agent_team_protocol::value::{RunFailure, Usage};
 
 use crate::team::round::{Round, Work};
 use crate::team::stored::StoredUsage;
@@ -44,24 +44,13 @@ pub enum RunState {
         at: u64,
     },
     Failed {
-        failure: Failure,
+        failure: RunFailure,
         reason: Arc<str>,
         at: u64,
     },
     Abandoned {
         at: u64,
     },
-}
-
-/// Why a run ended without an answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Failure {
-    MaxRounds,
-    /// No member can continue it.
-    Stuck,
-    /// The user cancelled it.
-    Cancelled,
 }
 
 /// Summary of a member's transcript; the transcript itself is in the store.

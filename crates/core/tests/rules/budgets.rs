@@ -2,13 +2,12 @@
 
 use std::sync::Arc;
 
-use agent_team_core::budget::{Measure, Standing};
 use agent_team_core::effect::Effect;
 use agent_team_core::input::{Call, TurnProgress, UpSpec};
 use agent_team_core::memory::Memory;
 use agent_team_core::{Event, Refused};
 use agent_team_protocol::id::Party;
-use agent_team_protocol::value::{Budget, Usage};
+use agent_team_protocol::value::{Budget, Measure, Standing, Usage};
 
 use crate::rig::{Done, Rig, file};
 use crate::specs::name;

@@ -7,12 +7,13 @@ use std::sync::Arc;
 
 use agent_team_core::effect::Effect;
 use agent_team_core::input::{Call, ClaimRef, Input, Origin, ReplyTo, UpSpec};
-use agent_team_core::member::{Life, Member, ProcessStamp};
+use agent_team_core::member::{Life, Member};
 use agent_team_core::spec::TaskSpec;
 use agent_team_core::task::{Task, TaskState};
 use agent_team_core::time::{Context, Tick};
 use agent_team_core::{Answer, CallKey, Caller, Event, Record, Refused, Team};
 use agent_team_protocol::id::{Generation, LaunchId, Party, Recipient, TaskId};
+use agent_team_protocol::value::ProcessStamp;
 
 use crate::specs::{member_spec, name, task_spec, team_spec};
 

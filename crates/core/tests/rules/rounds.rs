@@ -3,12 +3,12 @@
 use agent_team_core::input::{Call, UpSpec, Verdict};
 use agent_team_core::memory::Memory;
 use agent_team_core::round::{Question, Round, Strategy, Work};
-use agent_team_core::run::{Failure, RunState};
+use agent_team_core::run::RunState;
 use agent_team_core::spec::TaskSpec;
 use agent_team_core::task::TaskState;
 use agent_team_core::{Answer, Event, Refused};
 use agent_team_protocol::id::{RunId, TaskId};
-use agent_team_protocol::value::Wants;
+use agent_team_protocol::value::{RunFailure, Wants};
 
 use crate::rig::{Done, Rig, file};
 use crate::specs::{name, task_spec};
@@ -91,7 +91,7 @@ fn state(rig: &Rig) -> &RunState {
     &rig.team.run().expect("there is a run").state
 }
 
-fn failed(rig: &Rig) -> (Failure, &str) {
+fn failed(rig: &Rig) -> (RunFailure, &str) {
     match state(rig) {
         RunState::Failed {
             failure, reason, ..
@@ -169,7 +169,7 @@ fn an_invalid_reply_is_returned_and_costs_a_round() {
         (5, Wants::Decision { max_rounds: 5 })
     );
     lead_replies(&mut rig, "no").answer();
-    assert_eq!(failed(&rig).0, Failure::MaxRounds);
+    assert_eq!(failed(&rig).0, RunFailure::MaxRounds);
 }
 
 #[test]
@@ -181,7 +181,7 @@ fn a_run_out_of_rounds_fails_and_keeps_its_outputs() {
         "the member keeps its round"
     );
     completes(&mut rig, "ada", "half of it").answer();
-    assert_eq!(failed(&rig).0, Failure::MaxRounds);
+    assert_eq!(failed(&rig).0, RunFailure::MaxRounds);
     assert_eq!(rounds(&rig), ["ada: half of it"]);
     assert_eq!(remembered(&rig, "ada"), Some("\"half of it\""));
 }
@@ -290,7 +290,7 @@ fn a_run_without_available_members_fails() {
         rig.tree_is_gone(member);
     }
     let (failure, reason) = failed(&rig);
-    assert_eq!(failure, Failure::Stuck);
+    assert_eq!(failure, RunFailure::Stuck);
     assert_eq!(
         reason,
         "no member can work (ada: it was stopped; ben: it was stopped)"
@@ -397,7 +397,7 @@ fn an_unavailable_member_gets_a_failed_round() {
     rig.tree_is_gone("ben");
     assert_eq!(
         failed(&rig).0,
-        Failure::Stuck,
+        RunFailure::Stuck,
         "there is no output for a synthesis"
     );
 }

@@ -6,11 +6,11 @@ use agent_team_core::effect::Effect;
 use agent_team_core::input::{Call, Input, TurnProgress, Verdict};
 use agent_team_core::member::Life;
 use agent_team_core::memory::Memory;
-use agent_team_core::run::{Failure, RunState};
+use agent_team_core::run::RunState;
 use agent_team_core::task::TaskState;
 use agent_team_core::{Answer, Refused};
 use agent_team_protocol::id::{MessageId, Party, RunId, TaskId};
-use agent_team_protocol::value::Usage;
+use agent_team_protocol::value::{RunFailure, Usage};
 
 use crate::rig::{Done, Rig, file};
 use crate::specs::{name, task_spec};
@@ -304,7 +304,7 @@ fn cancelling_a_goal_cancels_its_members_tasks() {
     let ended = rig.team.run().expect("there was one");
     assert!(matches!(
         &ended.state,
-        RunState::Failed { failure: Failure::Cancelled, reason, .. } if reason.contains("wrong branch")
+        RunState::Failed { failure: RunFailure::Cancelled, reason, .. } if reason.contains("wrong branch")
     ));
     assert_eq!(
         rig.by("lead", finish("late", true)).refusal(),

@@ -3,10 +3,11 @@
 use agent_team_core::effect::Scan;
 use agent_team_core::input::{Call, ClaimRef, Input, Origin, StartFault};
 use agent_team_core::mail::InboxCursor;
-use agent_team_core::member::{Life, ProcessStamp};
+use agent_team_core::member::Life;
 use agent_team_core::time::TokenHash;
 use agent_team_core::{Answer, Caller, Refused, Team};
 use agent_team_protocol::id::{Generation, LaunchId, MemberName, MessageId, TaskId};
+use agent_team_protocol::value::ProcessStamp;
 
 use crate::command_calls::complete;
 use crate::environment::NO_FAULT;

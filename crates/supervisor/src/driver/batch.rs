@@ -128,9 +128,9 @@ fn is_visible(event: &Event) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use agent_team_core::mail::MessageNote;
     use agent_team_core::{Answer, Call, Context, Input, ReplyTo};
     use agent_team_protocol::Recipient;
+    use agent_team_protocol::value::MessageNote;
 
     use super::super::testing::{TestTeam, name};
     use super::*;

@@ -4,13 +4,13 @@
 //! It does not check the caller: the server and the driver do, by the callers in the protocol's table of methods.
 
 use agent_team_core::input::{ClaimRef, Verdict};
-use agent_team_core::mail::MessageNote;
 use agent_team_core::{Call, Origin};
 use agent_team_protocol::id::stable_hash;
 use agent_team_protocol::method::{self as m, Method, MethodCall as C};
 use agent_team_protocol::request::OneRequest;
 use agent_team_protocol::rpc::{KEY_MAX, TeamRef};
 use agent_team_protocol::rule::ForgetRule;
+use agent_team_protocol::value::MessageNote;
 use agent_team_protocol::{ErrorCode, Refusal};
 use serde::Deserialize;
 use serde_json::value::RawValue;

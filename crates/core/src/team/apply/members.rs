@@ -1,10 +1,11 @@
 //! Events about members and their launches.
 
 use agent_team_protocol::id::MemberName;
+use agent_team_protocol::value::ProcessStamp;
 
 use crate::team::Team;
 use crate::team::event::{Event, MemberEvent, Record};
-use crate::team::member::{Launch, Life, Member, Next, ProcessStamp, Then};
+use crate::team::member::{Launch, Life, Member, Next, Then};
 use crate::team::restarts::Restarts;
 use crate::time::Tick;
 

@@ -1,10 +1,11 @@
 //! Events about goals and their rounds, transcripts, usage and the shared memory.
 
 use agent_team_protocol::id::RunId;
+use agent_team_protocol::value::{RoundChoice, RoundEnd};
 
 use crate::team::Team;
 use crate::team::event::{Event, Record, RunEvent};
-use crate::team::round::{Choice, Round, RoundEnd, Work};
+use crate::team::round::{Round, Work};
 use crate::team::run::{Run, RunState, TranscriptSummary};
 
 impl Team {
@@ -59,9 +60,11 @@ impl Team {
             RunEvent::CoordinatorDecided { run, decision, .. } => {
                 self.change_run(*run, |run| match decision {
                     // A `RoundStarted` follows.
-                    Choice::Member(_) => {}
-                    Choice::Done => run.rounds.push(Round::Answered),
-                    Choice::Unclear(why) => run.rounds.push(Round::Unclear { why: why.clone() }),
+                    RoundChoice::Member(_) => {}
+                    RoundChoice::Done => run.rounds.push(Round::Answered),
+                    RoundChoice::Unclear(why) => {
+                        run.rounds.push(Round::Unclear { why: why.clone() })
+                    }
                 });
             }
             RunEvent::RoundStarted {
@@ -209,8 +212,8 @@ fn round_events(run: &Run) -> impl Iterator<Item = Event> {
         };
         let (member, task, work) = match what {
             Round::Worked { member, task, work } => (member, *task, work),
-            Round::Unclear { why } => return vec![decided(Choice::Unclear(why.clone()))],
-            Round::Answered => return vec![decided(Choice::Done)],
+            Round::Unclear { why } => return vec![decided(RoundChoice::Unclear(why.clone()))],
+            Round::Answered => return vec![decided(RoundChoice::Done)],
         };
         let mut events = vec![Event::RoundStarted {
             run,

@@ -1,9 +1,9 @@
 //! Tests of connections, deliveries and panes, on queues instead of connections.
 
-use agent_team_core::mail::MessageNote;
 use agent_team_core::{Call, Origin};
 use agent_team_protocol::Recipient;
 use agent_team_protocol::notification::Allowance;
+use agent_team_protocol::value::MessageNote;
 
 use super::super::testing::{Frames, TestTeam, caller, name};
 use super::*;
