@@ -104,7 +104,7 @@ impl User {
     }
 }
 
-/// One event of the journal.
+/// One event as clients see it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Event {
     pub revision: u64,
@@ -122,7 +122,7 @@ impl Event {
             return None;
         }
         let notice: EventNotice = serde_json::from_str(params.get()).expect("an event");
-        let event: Value = serde_json::from_str(notice.event.get()).expect("an event");
+        let event = serde_json::to_value(notice.event).expect("an event");
         Some(Self {
             revision: notice.revision.0,
             kind: event["kind"].as_str().expect("a kind").to_owned(),

@@ -3,7 +3,6 @@
 //! The output is valid AG-UI even if notices are missing: a text or a call starts before its content, and ends before
 //! its run ends.
 
-mod journal_event;
 mod live_output;
 mod state_snapshot;
 #[cfg(test)]
@@ -13,12 +12,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use agent_team_protocol::envelope::state_snapshot::{Life, Operation, StateSnapshot};
 use agent_team_protocol::envelope::{AgUi, CUSTOM, Envelope};
+use agent_team_protocol::event::{ClientEvent, MemberSummary, Next};
 use agent_team_protocol::notification::{EventNotice, TransientNotice};
+use agent_team_protocol::spec::TaskSpec;
+use agent_team_protocol::value::RoundChoice;
 use agent_team_protocol::view::{MemberView, TaskState, TaskView, TeamView, Usage};
 use agent_team_protocol::{MemberName, Party, Revision, RoleName, RunId, TaskId, TeamId};
 use serde_json::{Value, json};
 
-use self::journal_event::{Decision, JournalEvent, MemberFields, Next, TaskFields, json};
 use self::state_snapshot::add;
 use crate::session::Notice;
 
@@ -133,10 +134,7 @@ impl Envelopes {
             revision: Some(notice.revision),
             timestamp: Some(notice.at),
         };
-        match JournalEvent::read(notice.event.get()) {
-            Ok(event) => self.convert(event, origin),
-            Err(_) => vec![self.custom(None, "event", json(notice.event.get()), origin)],
-        }
+        self.convert(&notice.event, origin)
     }
 
     /// The envelopes of a transient event.
@@ -156,20 +154,24 @@ impl Envelopes {
         envelopes
     }
 
-    fn convert(&mut self, event: JournalEvent, origin: Origin) -> Vec<Envelope> {
+    fn convert(&mut self, event: &ClientEvent, origin: Origin) -> Vec<Envelope> {
         match event {
-            JournalEvent::MemberAdded { plan } => {
-                let MemberFields { name, role, lead } = plan;
+            ClientEvent::MemberAdded { spec } => {
+                let MemberSummary {
+                    name, role, lead, ..
+                } = spec;
                 self.members
                     .insert(name.clone(), MemberProgress::new(role.clone()));
                 let value =
                     json!({"role": role, "lead": lead, "state": Life::Stopped, "why": null});
                 let added = add(format!("/members/{name}"), value);
-                self.change(Some(&name), vec![added], origin)
+                self.change(Some(name), vec![added], origin)
             }
-            JournalEvent::MemberChanged { plan } => {
-                let MemberFields { name, role, lead } = plan;
-                if let Some(progress) = self.members.get_mut(&name) {
+            ClientEvent::MemberChanged { spec } => {
+                let MemberSummary {
+                    name, role, lead, ..
+                } = spec;
+                if let Some(progress) = self.members.get_mut(name) {
                     progress.role = role.clone();
                 }
                 let path = format!("/members/{name}");
@@ -177,46 +179,44 @@ impl Envelopes {
                     add(format!("{path}/role"), role),
                     add(format!("{path}/lead"), lead),
                 ];
-                self.change(Some(&name), changed, origin)
+                self.change(Some(name), changed, origin)
             }
-            JournalEvent::MemberRemoved { member } => {
-                let mut envelopes = self.end_open_output(&member, origin);
+            ClientEvent::MemberRemoved { member } => {
+                let mut envelopes = self.end_open_output(member, origin);
                 let path = format!("/members/{member}");
                 let removed = vec![Operation::Remove { path }];
-                envelopes.extend(self.change(Some(&member), removed, origin));
-                self.members.remove(&member);
+                envelopes.extend(self.change(Some(member), removed, origin));
+                self.members.remove(member);
                 envelopes
             }
-            JournalEvent::MemberWanted { member } => {
-                self.life(&member, Life::Planned, None, origin)
+            ClientEvent::MemberWanted { member } => self.life(member, Life::Planned, None, origin),
+            ClientEvent::LaunchStarted { member, .. } => {
+                self.life(member, Life::Launching, None, origin)
             }
-            JournalEvent::LaunchStarted { member } => {
-                self.life(&member, Life::Launching, None, origin)
+            ClientEvent::LaunchReady { member, .. } => self.life(member, Life::Ready, None, origin),
+            ClientEvent::LaunchDraining { member, .. } => {
+                self.life(member, Life::Draining, None, origin)
             }
-            JournalEvent::LaunchReady { member } => self.life(&member, Life::Ready, None, origin),
-            JournalEvent::LaunchDraining { member } => {
-                self.life(&member, Life::Draining, None, origin)
+            ClientEvent::LaunchEnding { member, reason, .. } => {
+                self.life(member, Life::Draining, Some(reason), origin)
             }
-            JournalEvent::LaunchEnding { member, reason } => {
-                self.life(&member, Life::Draining, Some(reason), origin)
-            }
-            JournalEvent::LaunchEnded { member, next } => {
-                let mut envelopes = self.end_open_output(&member, origin);
-                envelopes.extend(self.next(&member, next, origin));
+            ClientEvent::LaunchEnded { member, next, .. } => {
+                let mut envelopes = self.end_open_output(member, origin);
+                envelopes.extend(self.next(member, next, origin));
                 envelopes
             }
-            JournalEvent::MemberParked { member, next } => self.next(&member, next, origin),
+            ClientEvent::MemberParked { member, next } => self.next(member, next, origin),
 
-            JournalEvent::TaskAdded {
+            ClientEvent::TaskAdded {
                 task,
-                plan,
+                spec,
                 created_by,
             } => {
-                let added = add(format!("/tasks/{task}"), new_task(plan, &created_by));
-                self.change(member(&created_by), vec![added], origin)
+                let added = add(format!("/tasks/{task}"), new_task(spec, created_by));
+                self.change(member(created_by), vec![added], origin)
             }
-            JournalEvent::TaskChanged { task, plan } => {
-                let Value::Object(fields) = task_fields(plan) else {
+            ClientEvent::TaskChanged { task, spec } => {
+                let Value::Object(fields) = task_fields(spec) else {
                     return Vec::new();
                 };
                 let changed = fields
@@ -224,50 +224,50 @@ impl Envelopes {
                     .map(|(field, value)| add(format!("/tasks/{task}/{field}"), value));
                 self.change(None, changed.collect(), origin)
             }
-            JournalEvent::TaskClaimed {
+            ClientEvent::TaskClaimed {
                 task,
                 owner,
                 generation,
                 attempts,
             } => {
-                if let Party::Member(owner) = &owner {
-                    self.owners.insert(task, owner.clone());
+                if let Party::Member(owner) = owner {
+                    self.owners.insert(*task, owner.clone());
                 }
                 let path = format!("/tasks/{task}");
                 let claimed = vec![
                     add(format!("{path}/state"), TaskState::InProgress),
-                    add(format!("{path}/owner"), &owner),
+                    add(format!("{path}/owner"), owner),
                     add(format!("{path}/generation"), generation),
                     add(format!("{path}/attempts"), attempts),
                     add(format!("{path}/result"), Value::Null),
                 ];
-                self.change(member(&owner), claimed, origin)
+                self.change(member(owner), claimed, origin)
             }
-            JournalEvent::TaskReleased { task, note } => {
-                self.owner_removed(task, TaskState::Pending, Some(note), origin)
+            ClientEvent::TaskReleased { task, note, .. } => {
+                self.owner_removed(*task, TaskState::Pending, Some(note), origin)
             }
-            JournalEvent::TaskCompleted { task, result } => {
-                self.task_ended(task, TaskState::Completed, result, origin)
+            ClientEvent::TaskCompleted { task, result, .. } => {
+                self.task_ended(*task, TaskState::Completed, result, origin)
             }
-            JournalEvent::TaskFailed { task, reason } => {
-                self.task_ended(task, TaskState::Failed, reason, origin)
+            ClientEvent::TaskFailed { task, reason } => {
+                self.task_ended(*task, TaskState::Failed, reason, origin)
             }
-            JournalEvent::TaskCancelled { task } => {
-                self.owner_removed(task, TaskState::Cancelled, None, origin)
+            ClientEvent::TaskCancelled { task } => {
+                self.owner_removed(*task, TaskState::Cancelled, None, origin)
             }
-            JournalEvent::TaskRetried { task } => {
-                self.owner_removed(task, TaskState::Pending, None, origin)
+            ClientEvent::TaskRetried { task } => {
+                self.owner_removed(*task, TaskState::Pending, None, origin)
             }
-            JournalEvent::TaskRefused {
+            ClientEvent::TaskRefused {
                 task,
                 reason,
                 refusals,
             } => {
                 let value = json!({"task": task, "reason": reason, "refusals": refusals});
-                vec![self.custom(self.owners.get(&task), "task_refused", value, origin)]
+                vec![self.custom(self.owners.get(task), "task_refused", value, origin)]
             }
 
-            JournalEvent::MessageAccepted {
+            ClientEvent::MessageAccepted {
                 message,
                 from,
                 to,
@@ -276,27 +276,27 @@ impl Envelopes {
                 reply_to,
                 note,
             } => {
-                let sender = member(&from);
+                let sender = member(from);
                 let value = json!({
                     "id": message, "from": from, "to": to, "text": text, "urgent": urgent,
                     "reply_to": reply_to, "summary": note.summary,
                 });
                 vec![self.custom(sender, "message", value, origin)]
             }
-            JournalEvent::MessagesRead { member, messages } => {
+            ClientEvent::MessagesRead { member, messages } => {
                 let value = json!({"messages": messages});
-                vec![self.custom(Some(&member), "messages_read", value, origin)]
+                vec![self.custom(Some(member), "messages_read", value, origin)]
             }
-            JournalEvent::UserRead { messages } => {
-                let value = serde_json::json!({ "messages": messages });
+            ClientEvent::UserRead { messages } => {
+                let value = json!({ "messages": messages });
                 vec![self.custom(None, "messages_read", value, origin)]
             }
 
-            JournalEvent::RunStarted { run, memory } => {
-                self.run = Some(run);
+            ClientEvent::RunStarted { run, memory, .. } => {
+                self.run = Some(*run);
                 let started = AgUi::RunStarted {
                     thread_id: self.team.clone(),
-                    run_id: run,
+                    run_id: *run,
                     timestamp: origin.timestamp,
                 };
                 let mut envelopes = vec![self.wrap(None, started, origin)];
@@ -307,81 +307,84 @@ impl Envelopes {
                 );
                 envelopes
             }
-            JournalEvent::RunFinished { run, answer } => {
+            ClientEvent::RunFinished { run, answer } => {
                 let finished = AgUi::RunFinished {
                     thread_id: self.team.clone(),
-                    run_id: run,
+                    run_id: *run,
                     result: json!({"final_answer": answer}),
                     timestamp: origin.timestamp,
                 };
-                self.run_ended(run, finished, origin)
+                self.run_ended(*run, finished, origin)
             }
-            JournalEvent::RunFailed {
+            ClientEvent::RunFailed {
                 run,
                 failure,
                 reason,
             } => {
                 let failed = AgUi::RunError {
-                    message: reason,
-                    code: Some(failure),
+                    message: reason.to_string(),
+                    code: Some(failure.name().to_owned()),
                     timestamp: origin.timestamp,
                 };
-                self.run_ended(run, failed, origin)
+                self.run_ended(*run, failed, origin)
             }
-            JournalEvent::CoordinatorDecided {
+            ClientEvent::CoordinatorDecided {
                 round,
                 decision,
                 text,
+                ..
             } => {
                 let value = match decision {
-                    Decision::Member(member) => {
+                    RoundChoice::Member(member) => {
                         json!({"member": member, "text": text, "round": round})
                     }
-                    Decision::Done => json!({"done": true, "text": text, "round": round}),
-                    Decision::Unclear(why) => json!({"unclear": why, "text": text, "round": round}),
+                    RoundChoice::Done => json!({"done": true, "text": text, "round": round}),
+                    RoundChoice::Unclear(why) => {
+                        json!({"unclear": why, "text": text, "round": round})
+                    }
                 };
                 vec![self.custom(None, "coordinator_decision", value, origin)]
             }
-            JournalEvent::RoundStarted { round, member } => {
+            ClientEvent::RoundStarted { round, member, .. } => {
                 let started = AgUi::StepStarted {
                     step_name: format!("round {round}: {member}"),
                     member: member.clone(),
-                    round,
+                    round: *round,
                     timestamp: origin.timestamp,
                 };
-                vec![self.wrap(Some(&member), started, origin)]
+                vec![self.wrap(Some(member), started, origin)]
             }
-            JournalEvent::RoundEnded { round, member } => {
+            ClientEvent::RoundEnded { round, member, .. } => {
                 let finished = AgUi::StepFinished {
                     step_name: format!("round {round}: {member}"),
                     member: member.clone(),
-                    round,
+                    round: *round,
                     timestamp: origin.timestamp,
                 };
-                vec![self.wrap(Some(&member), finished, origin)]
+                vec![self.wrap(Some(member), finished, origin)]
             }
-            JournalEvent::RunAbandoned { run } => {
+            ClientEvent::RunAbandoned { run } => {
                 let abandoned = AgUi::RunError {
                     message: format!("{run} was replaced by another goal"),
                     code: Some("abandoned".to_owned()),
                     timestamp: origin.timestamp,
                 };
-                self.run_ended(run, abandoned, origin)
+                self.run_ended(*run, abandoned, origin)
             }
-            JournalEvent::RunIdle {} => vec![self.custom(None, "idle", Value::Null, origin)],
-            JournalEvent::TranscriptGrown { member, summary } => {
-                match self.members.get_mut(&member) {
-                    Some(progress) if progress.usage != summary.spent => {
-                        progress.usage = summary.spent;
-                        let value = json!(summary.spent);
-                        vec![self.custom(Some(&member), "usage", value, origin)]
+            ClientEvent::RunIdle { .. } => vec![self.custom(None, "idle", Value::Null, origin)],
+            ClientEvent::TranscriptGrown { member, transcript } => {
+                match self.members.get_mut(member) {
+                    Some(progress) if progress.usage != transcript.spent => {
+                        progress.usage = transcript.spent;
+                        let value = json!(transcript.spent);
+                        vec![self.custom(Some(member), "usage", value, origin)]
                     }
                     Some(_) | None => Vec::new(),
                 }
             }
-            JournalEvent::Remembered { key, value } => vec![self.memory(&key, &value, origin)],
+            ClientEvent::Remembered { key, value } => vec![self.memory(key, value, origin)],
 
-            JournalEvent::BudgetStands {
+            ClientEvent::BudgetStands {
                 member,
                 measure,
                 standing,
@@ -390,45 +393,60 @@ impl Envelopes {
                 vec![self.custom(member.as_ref(), "budget", value, origin)]
             }
 
-            JournalEvent::RequestAsked {
+            ClientEvent::RequestAsked {
                 request,
                 member,
                 call,
                 plan,
+                ..
             } => {
                 let mut value =
-                    json!({ "request": request, "state": "pending", "call": json(&call) });
+                    json!({ "request": request, "state": "pending", "call": parsed(call) });
                 if let Some(plan) = plan {
                     value["plan"] = plan.number.into();
                 }
-                vec![self.custom(Some(&member), "permission", value, origin)]
+                vec![self.custom(Some(member), "permission", value, origin)]
             }
-            JournalEvent::RequestAllowed {
+            ClientEvent::RequestAllowed {
                 request,
                 by,
                 scope,
                 rules,
+                ..
             } => {
                 let state = "allowed";
                 let value = json!({ "request": request, "state": state, "by": by, "scope": scope, "rules": rules });
                 vec![self.custom(None, "permission", value, origin)]
             }
-            JournalEvent::RequestDenied {
+            ClientEvent::RequestDenied {
                 request,
                 by,
                 reason,
+                ..
             } => {
                 let state = "denied";
                 let value =
                     json!({ "request": request, "state": state, "by": by, "reason": reason });
                 vec![self.custom(None, "permission", value, origin)]
             }
-            JournalEvent::RequestWithdrawn { request } => {
+            ClientEvent::RequestWithdrawn { request } => {
                 let value = json!({ "request": request, "state": "withdrawn" });
                 vec![self.custom(None, "permission", value, origin)]
             }
 
-            JournalEvent::Unlisted => Vec::new(),
+            ClientEvent::TeamPlanned { .. }
+            | ClientEvent::Booted {}
+            | ClientEvent::LaunchAsked { .. }
+            | ClientEvent::LaunchObjected { .. }
+            | ClientEvent::MembersSuspended { .. }
+            | ClientEvent::MemberIdle { .. }
+            | ClientEvent::CallAllowed { .. }
+            | ClientEvent::CallDenied { .. }
+            | ClientEvent::RequestBegun { .. }
+            | ClientEvent::RequestEnded { .. }
+            | ClientEvent::GrantRevoked { .. }
+            | ClientEvent::GrantsEnded {}
+            | ClientEvent::Unknown => Vec::new(),
         }
     }
 
@@ -444,11 +462,11 @@ impl Envelopes {
         envelopes
     }
 
-    fn next(&mut self, name: &MemberName, next: Next, origin: Origin) -> Vec<Envelope> {
+    fn next(&mut self, name: &MemberName, next: &Next, origin: Origin) -> Vec<Envelope> {
         let (life, why) = match next {
             Next::Launch => (Life::Planned, None),
             Next::Cool {} => (Life::Cooling, None),
-            Next::Hold { reason } => (Life::Held, Some(reason)),
+            Next::Hold { reason } => (Life::Held, Some(&**reason)),
             Next::Stop => (Life::Stopped, None),
         };
         self.life(name, life, why, origin)
@@ -458,7 +476,7 @@ impl Envelopes {
         &self,
         name: &MemberName,
         life: Life,
-        why: Option<String>,
+        why: Option<&str>,
         origin: Origin,
     ) -> Vec<Envelope> {
         let path = format!("/members/{name}");
@@ -474,7 +492,7 @@ impl Envelopes {
         &mut self,
         task: TaskId,
         state: TaskState,
-        result: String,
+        result: &str,
         origin: Origin,
     ) -> Vec<Envelope> {
         let owner = self.owners.remove(&task);
@@ -491,7 +509,7 @@ impl Envelopes {
         &mut self,
         task: TaskId,
         state: TaskState,
-        result: Option<String>,
+        result: Option<&str>,
         origin: Origin,
     ) -> Vec<Envelope> {
         let owner = self.owners.remove(&task);
@@ -505,7 +523,7 @@ impl Envelopes {
     }
 
     fn memory(&self, key: &str, value: &str, origin: Origin) -> Envelope {
-        let value = json!({"key": key, "value": json(value)});
+        let value = json!({"key": key, "value": parsed(value)});
         self.custom(None, "memory", value, origin)
     }
 
@@ -563,8 +581,8 @@ fn member(party: &Party) -> Option<&MemberName> {
     }
 }
 
-fn task_fields(plan: TaskFields) -> Value {
-    let TaskFields {
+fn task_fields(spec: &TaskSpec) -> Value {
+    let TaskSpec {
         key,
         title,
         description,
@@ -576,10 +594,10 @@ fn task_fields(plan: TaskFields) -> Value {
         files,
         run,
         verify,
+        rerun: _,
         active_form,
         metadata,
-    } = plan;
-    let metadata = metadata.and_then(|text| serde_json::from_str::<Value>(&text).ok());
+    } = spec;
     json!({
         "key": key, "title": title, "description": description, "priority": priority,
         "labels": labels, "after": after, "role": role, "for": assignee, "files": files,
@@ -587,8 +605,8 @@ fn task_fields(plan: TaskFields) -> Value {
     })
 }
 
-fn new_task(plan: TaskFields, created_by: &Party) -> Value {
-    let mut task = task_fields(plan);
+fn new_task(spec: &TaskSpec, created_by: &Party) -> Value {
+    let mut task = task_fields(spec);
     task["created_by"] = json!(created_by);
     task["state"] = json!(TaskState::Pending);
     task["owner"] = Value::Null;
@@ -596,4 +614,9 @@ fn new_task(plan: TaskFields, created_by: &Party) -> Value {
     task["attempts"] = json!(0);
     task["result"] = Value::Null;
     task
+}
+
+/// Parses a text as JSON; a text that is not JSON becomes a JSON string.
+fn parsed(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or_else(|_| Value::String(text.to_owned()))
 }

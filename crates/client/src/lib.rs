@@ -3,7 +3,7 @@
 //! Where to look:
 //! - calls that survive a lost connection or a restart of the supervisor, and following events: [`Session`],
 //!   [`Subscription`]
-//! - what an event is about: [`EventSubject`]; notices as AG-UI events: [`Envelopes`]
+//! - notices as AG-UI events: [`Envelopes`]
 //! - finding the supervisor, and starting it if none runs: [`connect()`], [`connect_or_start`]
 //! - typed calls over one connection: [`Client`]
 //!
@@ -12,12 +12,10 @@
 mod client;
 mod connect;
 mod envelopes;
-mod event_subject;
 mod session;
 
 pub use client::{Arrival, CallError, Client, ConnectError, Disconnected, Incoming, Introduced};
 pub use connect::{ConnectOrStartError, connect, connect_or_start};
 pub use envelopes::Envelopes;
-pub use event_subject::{EventSubject, SubjectData};
 pub use session::error::SessionError;
 pub use session::{Notice, Session, Step, Subscription};

@@ -1,7 +1,7 @@
 //! The public event stream: AG-UI events, each in an envelope that names its team, member and run.
 //!
 //! `events --json` and `run --events` print these, one per line, and the library yields them. The crate `client` makes
-//! them from a subscriber's notices; the socket carries the journal's events instead.
+//! them from a subscriber's notices; the socket carries client events ([`crate::event`]) instead.
 //!
 //! Names and fields of [`AgUi`] are those of the [AG-UI protocol](https://docs.ag-ui.com/concepts/events), so that its
 //! front ends can read them. The thread is the team. The state is the document in [`state_snapshot`], transferred by
@@ -24,7 +24,7 @@ pub struct CustomEvent {
 }
 
 /// Every `CUSTOM` event. `events --help` prints this list.
-pub const CUSTOM: [CustomEvent; 11] = [
+pub const CUSTOM: [CustomEvent; 10] = [
     custom(
         "message",
         "{id, from, to, text, urgent, reply_to, summary}",
@@ -74,11 +74,6 @@ pub const CUSTOM: [CustomEvent; 11] = [
         "output",
         "{task, text}",
         "lines that this member printed or shows; never stored",
-    ),
-    custom(
-        "event",
-        "an event of the journal",
-        "an event whose fields this build cannot read",
     ),
 ];
 

@@ -11,6 +11,7 @@ pub mod command_line;
 pub mod engine;
 pub mod envelope;
 pub mod error;
+pub mod event;
 pub mod exit;
 pub mod host;
 pub mod id;

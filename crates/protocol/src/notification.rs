@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
 
 use crate::error::Refusal;
+use crate::event::ClientEvent;
 use crate::id::{
     Generation, LaunchId, MemberName, MessageId, Party, RequestId, Revision, TaskId, TeamId,
 };
@@ -263,16 +263,15 @@ pub struct MemberWaits {
 }
 
 /// A durable event, after its commit.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct EventNotice {
     pub team: TeamId,
     pub revision: Revision,
     /// Unix time in milliseconds.
     pub at: u64,
-    /// `{"kind": …, …}`, as in the journal.
-    #[cfg_attr(test, schemars(with = "serde_json::Value"))]
-    pub event: Box<RawValue>,
+    #[serde(deserialize_with = "ClientEvent::readable")]
+    pub event: ClientEvent,
 }
 
 /// A transient event; `after` is the revision that it follows. Without `text` and `fragments`: the member's view

@@ -122,12 +122,17 @@ impl History {
             && let Some(row) = rows.next()?
         {
             let revision = row.get::<_, i64>(0)?.cast_unsigned();
-            let event: Arc<str> = text(row, 2, || format!("revision {revision}"))?.into();
+            let place = || format!("revision {revision}");
+            let event = text(row, 2, place)?;
             bytes += event.len();
             page.push(JournalEntry {
                 revision: Revision(revision),
                 at: row.get::<_, i64>(1)?.cast_unsigned(),
-                event,
+                event: match json(event, place) {
+                    Ok(event) => Some(event),
+                    Err(ReadError::Unknown { .. }) => None,
+                    Err(error) => return Err(error),
+                },
             });
         }
         Ok(page)

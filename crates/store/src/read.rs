@@ -3,24 +3,22 @@
 //! A record that cannot be read is either damaged (the bytes are not what was written) or was written by another build
 //! (it contains values that this build does not know). Only damage is a reason to set a database aside.
 
-use std::sync::Arc;
-
-use agent_team_core::Record;
 use agent_team_core::time::Tick;
+use agent_team_core::{Event, Record};
 use agent_team_protocol::id::Revision;
 use agent_team_system::disk::Moved;
 use rusqlite::types::FromSqlError;
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Row};
 use serde::de::DeserializeOwned;
 
-/// One stored event, as subscribers receive it.
+/// One stored event and its place in the journal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JournalEntry {
     pub revision: Revision,
     /// Unix time in milliseconds.
     pub at: u64,
-    /// JSON of the core's `Event`.
-    pub event: Arc<str>,
+    /// `None`: another version of agent-team wrote the event, and this one cannot read it.
+    pub event: Option<Event>,
 }
 
 /// The stored state, built from the records of the snapshot and those of the journal after it. The records are read one

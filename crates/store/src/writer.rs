@@ -55,7 +55,7 @@ pub struct Archived {
 pub struct Committed {
     /// The newest stored revision.
     pub revision: Revision,
-    /// The events in order, serialised once for all subscribers.
+    /// The events of the batch, in order.
     pub entries: Vec<JournalEntry>,
     /// Records since the last attempt to store a snapshot.
     pub since_snapshot: u64,
@@ -133,7 +133,7 @@ struct Columns {
     at: i64,
     tick: i64,
     parties: Option<String>,
-    event: Arc<str>,
+    event: String,
     call: Option<String>,
 }
 
@@ -207,11 +207,11 @@ impl Writer {
         Ok(Committed {
             revision: Revision(self.newest),
             entries: (batch.first.0..)
-                .zip(rows)
-                .map(|(revision, row)| JournalEntry {
+                .zip(batch.records)
+                .map(|(revision, record)| JournalEntry {
                     revision: Revision(revision),
-                    at: row.at.cast_unsigned(),
-                    event: row.event,
+                    at: record.at,
+                    event: Some(record.event),
                 })
                 .collect(),
             since_snapshot: self.since_snapshot,
@@ -452,7 +452,7 @@ impl Columns {
             at: record.at.cast_signed(),
             tick: record.tick.0.cast_signed(),
             parties: parties(&record.event),
-            event: event.into(),
+            event,
             call: record
                 .call
                 .as_ref()

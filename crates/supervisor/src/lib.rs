@@ -7,6 +7,7 @@
 
 mod backend_report;
 mod boot;
+mod client_event;
 mod committer;
 mod convert;
 mod driver;

@@ -133,13 +133,10 @@ impl Wire {
     }
 
     fn keep(&mut self, params: &str) -> Result<()> {
-        #[derive(serde::Deserialize)]
-        struct TaggedEvent {
-            kind: String,
-        }
         let at = Instant::now();
         let notice: EventNotice = serde_json::from_str(params)?;
-        let TaggedEvent { kind } = serde_json::from_str(notice.event.get())?;
+        let event = serde_json::to_value(notice.event)?;
+        let kind = event["kind"].as_str().unwrap_or_default().to_owned();
         self.events.push_back(Event { at, kind });
         Ok(())
     }

@@ -2,9 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use agent_team_client::EventSubject;
 use agent_team_protocol::TaskId;
-use agent_team_protocol::notification::EventNotice;
+use agent_team_protocol::event::ClientEvent;
 
 /// If more tasks are outdated, the whole board is read.
 const SINGLE_TASKS: usize = 64;
@@ -39,24 +38,35 @@ impl Stale {
     /// can unblock them without an event of their own.
     pub(super) fn on_event(
         &mut self,
-        event: &EventNotice,
+        event: &ClientEvent,
         waiters: impl Fn(TaskId) -> Vec<TaskId>,
     ) {
-        let Some(subject) = EventSubject::of(event) else {
-            *self = Self::all();
-            return;
-        };
+        use ClientEvent as E;
+
         // Any event can change the state, usage or unread messages of a member.
         self.team = true;
-        let (noun, _) = subject.kind.split_once('_').unwrap_or((&subject.kind, ""));
-        match (noun, subject.data.task) {
-            ("task", Some(task)) => {
-                self.tasks.insert(task);
-                self.tasks.extend(waiters(task));
+        if let Some(task) = event.task() {
+            self.tasks.insert(task);
+            self.tasks.extend(waiters(task));
+        }
+        #[expect(
+            clippy::wildcard_enum_match_arm,
+            reason = "the other events change only tasks and members"
+        )]
+        match event {
+            E::TeamPlanned { .. } | E::Booted {} => self.board = true,
+            E::RequestAsked { .. }
+            | E::RequestAllowed { .. }
+            | E::RequestDenied { .. }
+            | E::RequestWithdrawn { .. }
+            | E::RequestBegun { .. }
+            | E::RequestEnded { .. }
+            | E::GrantRevoked { .. }
+            | E::GrantsEnded {} => self.requests = true,
+            E::MessageAccepted { .. } | E::MessagesRead { .. } | E::UserRead { .. } => {
+                self.messages = true;
             }
-            ("task" | "team" | "booted", _) => self.board = true,
-            ("request" | "grant", _) => self.requests = true,
-            ("message" | "messages", _) => self.messages = true,
+            E::Unknown => *self = Self::all(),
             _ => {}
         }
         if self.board || self.tasks.len() > SINGLE_TASKS {
@@ -68,33 +78,34 @@ impl Stale {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{json, value::to_raw_value};
+    use agent_team_protocol::RequestId;
 
     use super::*;
 
-    fn stale(events: &[serde_json::Value]) -> Stale {
+    fn stale(events: &[ClientEvent]) -> Stale {
         let mut stale = Stale::default();
         for event in events {
-            let notice = EventNotice {
-                team: agent_team_protocol::TeamId::from_directory_name("demo-01234567").unwrap(),
-                revision: agent_team_protocol::Revision(1),
-                at: 0,
-                event: to_raw_value(event).unwrap(),
-            };
-            stale.on_event(&notice, |task| vec![TaskId(task.0 + 100)]);
+            stale.on_event(event, |task| vec![TaskId(task.0 + 100)]);
         }
         stale
     }
 
+    fn retried(task: u64) -> ClientEvent {
+        let task = TaskId(task);
+        ClientEvent::TaskRetried { task }
+    }
+
     #[test]
     fn an_event_outdates_only_its_subject() {
-        let event = |kind: &str, data| json!({"kind": kind, "data": data});
-        let task = stale(&[event("task_completed", json!({"task": "T-3"}))]);
+        let task = stale(&[retried(3)]);
         assert!(task.team && !task.board && !task.requests && !task.messages);
         assert!(task.tasks.iter().eq(&[TaskId(3), TaskId(103)]));
-        assert!(stale(&[event("request_asked", json!({}))]).requests);
-        assert!(stale(&[event("messages_read", json!({}))]).messages);
-        let idle = stale(&[event("member_idle", json!({"member": "ada"}))]);
+        let request = RequestId(1);
+        assert!(stale(&[ClientEvent::RequestWithdrawn { request }]).requests);
+        let messages = Vec::new();
+        assert!(stale(&[ClientEvent::UserRead { messages }]).messages);
+        let member = "ada".parse().unwrap();
+        let idle = stale(&[ClientEvent::MemberIdle { member }]);
         assert_eq!(
             idle,
             Stale {
@@ -102,14 +113,12 @@ mod tests {
                 ..Stale::default()
             }
         );
-        assert_eq!(stale(&[json!("?")]), Stale::all());
+        assert_eq!(stale(&[ClientEvent::Unknown]), Stale::all());
     }
 
     #[test]
     fn many_outdated_tasks_outdate_the_board() {
-        let events = (0..200)
-            .map(|task| json!({"kind": "task_added", "data": {"task": format!("T-{task}")}}));
-        let stale = stale(&events.collect::<Vec<_>>());
+        let stale = stale(&(0..200).map(retried).collect::<Vec<_>>());
         assert!(stale.board && stale.tasks.is_empty());
     }
 }

@@ -268,7 +268,7 @@ impl Top {
                         .get(&task)
                         .map_or_else(Vec::new, |it| it.blocks.clone())
                 };
-                self.stale.on_event(event, waiters);
+                self.stale.on_event(&event.event, waiters);
                 self.more_decided |= self.decided.is_some() && self.stale.requests;
             }
             Notice::Transient(TransientNotice {

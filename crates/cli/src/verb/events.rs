@@ -1,5 +1,5 @@
-//! `events`: prints the events of the team in order; with `-f` follows them. The text output is the journal, the JSON
-//! output AG-UI events in envelopes.
+//! `events`: prints the events of the team in order; with `-f` follows them. The text output has a line for each
+//! client event, the JSON output AG-UI events in envelopes.
 
 use std::process::ExitCode;
 
@@ -78,12 +78,10 @@ async fn envelopes(
 
 /// `12  2026-11-21T03:42:19Z  task_claimed  {"task":"T-1",…}`
 fn line(notice: &EventNotice) -> String {
-    let event: serde_json::Value = serde_json::from_str(notice.event.get()).unwrap_or_default();
-    let kind = event["kind"].as_str().unwrap_or("?");
-    let data = match event.get("data") {
-        Some(data) => data.to_string(),
-        None => String::new(),
-    };
+    let event = serde_json::to_value(&notice.event).expect("bare data has a JSON form");
+    let kind = event["kind"].as_str().expect("a kind is a text");
+    let data = event.get("data").map(ToString::to_string);
+    let data = data.unwrap_or_default();
     let line = format!(
         "{:>5}  {}  {kind:<16} {data}",
         notice.revision.0,

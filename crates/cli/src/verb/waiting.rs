@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::pin::pin;
 use std::time::{Duration, Instant};
 
-use agent_team_client::{EventSubject, Notice, Session, SessionError, Subscription};
+use agent_team_client::{Notice, Session, SessionError, Subscription};
+use agent_team_protocol::event::ClientEvent;
 use agent_team_protocol::method::{Nothing, OneTask, TaskShow, TeamShow};
 use agent_team_protocol::result::RunResult;
 use agent_team_protocol::text::duration;
@@ -162,26 +163,26 @@ impl Progress {
     }
 
     async fn show(&mut self, output: Output, notice: &Notice) -> Result<(), Failure> {
-        let Notice::Event(event) = notice else {
+        let Notice::Event(notice) = notice else {
             return Ok(());
         };
-        self.last = event.revision;
-        let Some(EventSubject { kind, data }) = EventSubject::of(event) else {
-            return Ok(());
-        };
+        self.last = notice.revision;
         // Messages to the user: a budget is used up, a member is held, a member asks a question.
-        if let Some(from) = data.from
-            && data.to.contains(&Party::User)
+        if let ClientEvent::MessageAccepted { from, to, text, .. } = &notice.event
+            && to.contains(&Party::User)
         {
             let line = match from {
-                Party::System => data.text,
-                from @ (Party::User | Party::Member(_)) => format!("{from}: {}", data.text),
+                Party::System => text.to_string(),
+                Party::User | Party::Member(_) => format!("{from}: {text}"),
             };
             self.line.clear();
             output.note(&text::line(&line));
         }
-        if let ("task_completed" | "task_failed", Some(task)) = (kind.as_str(), data.task) {
-            let task = self.session.query::<TaskShow>(OneTask { task }).await?;
+        if let ClientEvent::TaskCompleted { task, .. } | ClientEvent::TaskFailed { task, .. } =
+            &notice.event
+        {
+            let one = OneTask { task: *task };
+            let task = self.session.query::<TaskShow>(one).await?;
             self.line.clear();
             output.note(&task::line(&task));
         }

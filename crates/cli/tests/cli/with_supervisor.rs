@@ -335,7 +335,7 @@ fn each_task_that_ends_during_a_wait_is_printed_once() {
         &mut listener,
         6,
         "task_completed",
-        json!({ "task": "T-1", "result": "" }),
+        json!({ "task": "T-1", "result": "", "unverified": false }),
     );
     event(
         &mut listener,

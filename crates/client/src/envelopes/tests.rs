@@ -1,7 +1,5 @@
 //! Tests of the event stream.
 
-use std::collections::BTreeSet;
-
 use agent_team_protocol::envelope::state_snapshot::StateSnapshot;
 use agent_team_protocol::envelope::{AgUi, Envelope};
 use agent_team_protocol::notification::{EventNotice, OutputFragment, TransientNotice};
@@ -9,8 +7,6 @@ use agent_team_protocol::{MemberName, Revision, TeamId};
 use serde_json::{Value, json};
 
 use super::Envelopes;
-use super::journal_event::JournalEvent;
-use crate::event_subject::EventSubject;
 
 fn team() -> TeamId {
     serde_json::from_value(json!("demo-12345678")).unwrap()
@@ -21,11 +17,12 @@ fn ada() -> MemberName {
 }
 
 fn notice(revision: u64, event: &Value) -> EventNotice {
+    let event = serde_json::from_value(event.clone()).unwrap();
     EventNotice {
         team: team(),
         revision: Revision(revision),
         at: 7,
-        event: serde_json::value::to_raw_value(event).unwrap(),
+        event,
     }
 }
 
@@ -169,7 +166,7 @@ fn a_crash_ends_open_texts_and_calls() {
     let mut envelopes = with_ada();
     envelopes.transient(&live(&[text("m1", "a")]));
     let ended = json!({"kind": "launch_ended", "data": {
-        "member": "ada", "launch": "0".repeat(32), "restarts": [], "next": {"cool": {"restart_at": 5}},
+        "member": "ada", "launch": "0".repeat(32), "next": {"cool": {}},
     }});
     let output = envelopes.event(&notice(3, &ended));
     assert_eq!(types(&output), ["TEXT_MESSAGE_END", "STATE_DELTA"]);
@@ -209,12 +206,12 @@ fn patches_rebuild_board_and_members() {
         added("ben"),
         json!({"kind": "member_wanted", "data": {"member": "ada"}}),
         json!({"kind": "task_added", "data": {"task": "T-1", "created_by": "ada", "plan": {
-            "key": "k", "title": "t", "rerun": true, "from_file": false,
+            "key": "k", "title": "t",
         }}}),
         json!({"kind": "task_claimed", "data": {"task": "T-1", "owner": "ada", "generation": 1, "attempts": 1}}),
-        json!({"kind": "task_released", "data": {"task": "T-1", "note": "half done", "taken_from": null}}),
+        json!({"kind": "task_released", "data": {"task": "T-1", "note": "half done"}}),
         json!({"kind": "task_changed", "data": {"task": "T-1", "plan": {
-            "key": "k", "title": "better", "rerun": true, "from_file": false,
+            "key": "k", "title": "better",
         }}}),
         json!({"kind": "task_claimed", "data": {"task": "T-1", "owner": "ada", "generation": 2, "attempts": 2}}),
         json!({"kind": "task_completed", "data": {"task": "T-1", "result": "ok", "unverified": false}}),
@@ -262,19 +259,9 @@ fn a_failed_task_keeps_its_owner_until_retried() {
 }
 
 #[test]
-fn unlisted_events_are_ignored() {
-    let newer = json!({"kind": "moon_landed", "data": {"by": "ada"}});
-    assert_eq!(with_ada().event(&notice(2, &newer)), []);
-}
-
-#[test]
-fn events_with_unreadable_fields_are_passed_on() {
-    let newer = json!({"kind": "member_removed", "data": {"by": "ada"}});
-    let output = with_ada().event(&notice(2, &newer));
-    let AgUi::Custom { name, value, .. } = &output[0].event else {
-        panic!("{output:?}");
-    };
-    assert_eq!((name.as_str(), value), ("event", &newer));
+fn unknown_events_are_ignored() {
+    let unknown = json!({"kind": "unknown"});
+    assert_eq!(with_ada().event(&notice(2, &unknown)), []);
 }
 
 #[test]
@@ -287,47 +274,4 @@ fn envelopes_round_trip() {
         let line = serde_json::to_string(&envelope).unwrap();
         assert_eq!(serde_json::from_str::<Envelope>(&line).unwrap(), envelope);
     }
-}
-
-/// The journals of all versions. The core's tests prove that they contain every kind of event.
-fn journals() -> Vec<Value> {
-    let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures/journal");
-    let files = std::fs::read_dir(directory).unwrap();
-    let texts = files.map(|file| std::fs::read_to_string(file.unwrap().path()).unwrap());
-    let records = texts.flat_map(|text| {
-        let lines = text.lines().map(|line| serde_json::from_str(line).unwrap());
-        lines.collect::<Vec<Value>>()
-    });
-    records.collect()
-}
-
-#[test]
-fn journals_of_all_versions_are_readable() {
-    for (revision, record) in (1..).zip(journals()) {
-        let mut envelopes = Envelopes::new(team());
-        let notice = notice(revision, &record["event"]);
-        assert!(EventSubject::of(&notice).is_some(), "{record}");
-        for envelope in envelopes.event(&notice) {
-            if let AgUi::Custom { name, .. } = &envelope.event {
-                assert_ne!(name, "event", "{record}");
-            }
-        }
-    }
-}
-
-/// A variant with a misspelt kind matches no event: the journals' events of that kind are then `Unlisted`.
-#[test]
-fn the_journal_has_every_listed_kind() {
-    /// The variants of `JournalEvent` besides `Unlisted`.
-    const LISTED: usize = 37;
-    let records = journals();
-    let listed: BTreeSet<&str> = records
-        .iter()
-        .filter(|record| {
-            let event = JournalEvent::read(&record["event"].to_string()).unwrap();
-            !matches!(event, JournalEvent::Unlisted)
-        })
-        .map(|record| record["event"]["kind"].as_str().unwrap())
-        .collect();
-    assert_eq!(listed.len(), LISTED, "{listed:?}");
 }

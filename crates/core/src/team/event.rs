@@ -72,6 +72,13 @@ macro_rules! events {
         }
 
         impl Event {
+            /// The variant's name, for logs.
+            pub fn kind(&self) -> &'static str {
+                match self {
+                    $($(Self::$event { .. } => stringify!($event),)*)*
+                }
+            }
+
             pub fn family(&self) -> Family<'_> {
                 match self {
                     $($(

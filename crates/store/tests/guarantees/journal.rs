@@ -51,10 +51,7 @@ fn published_entries_equal_stored_entries() {
     );
     let first = &committed.entries[0];
     assert_eq!((first.revision, first.at), (Revision(1), 1_001));
-    assert_eq!(
-        &*first.event,
-        r#"{"kind":"member_wanted","data":{"member":"ada-1"}}"#
-    );
+    assert_eq!(first.event, Some(record(1).event));
 }
 
 #[test]

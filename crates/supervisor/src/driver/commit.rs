@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use agent_team_core::{CallKey, Effect, ReplyTo, Team};
+use agent_team_core::{CallKey, Effect, Event, ReplyTo, Team};
 use agent_team_protocol::command_line::CommandLine;
 use agent_team_protocol::view::CommitView;
 use agent_team_protocol::{ErrorCode, Refusal, with_causes};
@@ -98,11 +98,11 @@ impl Driver {
             took_us: u64::try_from(committed.took.as_micros()).unwrap_or(u64::MAX),
             ago_ms: 0,
         };
-        let kinds = committed.entries.iter().map(|entry| kind(&entry.event));
+        let events = committed.entries.iter().flat_map(|entry| &entry.event);
         tracing::debug!(
             team = %self.identity.team,
             revision = commit.revision.0,
-            kinds = %kinds.collect::<Vec<_>>().join(" "),
+            kinds = %events.map(Event::kind).collect::<Vec<_>>().join(" "),
             took_us = commit.took_us,
             "committed"
         );
@@ -324,9 +324,4 @@ fn storage_refusal(error: &CommitError) -> Refusal {
             Refusal::new(ErrorCode::StorageFailed, with_causes(error)).hint(storage_lost())
         }
     }
-}
-
-/// The name of an event's variant, which is the first string of its JSON.
-fn kind(event: &str) -> &str {
-    event.split('"').nth(1).unwrap_or_default()
 }

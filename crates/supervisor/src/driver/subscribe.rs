@@ -3,6 +3,7 @@
 use agent_team_protocol::method::{Subscribe, SubscribeAnswer};
 use agent_team_protocol::notification::{TaskOutput, TransientNotice};
 use agent_team_protocol::{MemberName, TeamId};
+use agent_team_store::ReadError;
 use tokio::sync::mpsc;
 
 use super::Driver;
@@ -73,13 +74,17 @@ async fn read_history(
     driver: mpsc::UnboundedSender<Message>,
 ) {
     loop {
-        let after = reader.after;
+        let (after, team) = (reader.after, team.clone());
         let permit = history.permit().await;
         if reader.outbox.is_closed() {
             return;
         }
         let page = permit
-            .read(move |history| history.events_after(after, PAGE))
+            .read(move |history| {
+                let page = history.events_after(after, PAGE)?.into_iter();
+                let lines = page.map(|entry| (entry.revision, line(&team, entry)));
+                Ok::<_, ReadError>(lines.collect::<Vec<_>>())
+            })
             .await;
         let page = match page {
             Ok(Ok(page)) => page,
@@ -93,17 +98,16 @@ async fn read_history(
             }
         };
         let is_last = page.len() < PAGE;
-        for entry in &page {
-            let line = line(&team, entry);
+        for (revision, line) in page {
             while reader.outbox.send(line.clone()).is_err() {
                 reader.outbox.room().await;
             }
             if reader.outbox.is_closed() {
                 return;
             }
-            reader.after = entry.revision;
+            reader.after = revision;
         }
-        if is_last || page.is_empty() {
+        if is_last {
             // The driver stops only together with its connections.
             let _sent = driver.send(Message::CaughtUp(reader));
             return;

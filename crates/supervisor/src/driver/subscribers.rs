@@ -4,10 +4,12 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use agent_team_protocol::notification::{Goodbye, GoodbyeReason, TransientNotice};
+use agent_team_protocol::event::ClientEvent;
+use agent_team_protocol::notification::{EventNotice, Goodbye, GoodbyeReason, TransientNotice};
 use agent_team_protocol::{ErrorCode, Refusal, Revision, TeamId, rpc};
 use agent_team_store::JournalEntry;
 
+use crate::client_event::client_event;
 use crate::outbox::{Outbox, QueueFull};
 
 /// Number of committed events kept in memory for subscribers that have nearly caught up.
@@ -80,7 +82,7 @@ impl Subscribers {
             if entry.revision <= reader.after {
                 continue;
             }
-            if reader.outbox.send(line(&self.team, entry)).is_err() {
+            if reader.outbox.send(line(&self.team, entry.clone())).is_err() {
                 // Not attached yet, so a full queue only delays it.
                 return Progress::Full(reader);
             }
@@ -96,7 +98,7 @@ impl Subscribers {
     /// Sends a committed event to all subscribers.
     pub(super) fn publish(&mut self, entry: JournalEntry) {
         if !self.attached.is_empty() {
-            let line = line(&self.team, &entry);
+            let line = line(&self.team, entry.clone());
             self.send(&line, false);
         }
         if self.recent.len() == RECENT_MAX {
@@ -147,13 +149,15 @@ fn cut_off(outbox: &Outbox) {
     });
 }
 
-/// The event notification. Embeds the journal's JSON as it is, without parsing it.
-pub(super) fn line(team: &TeamId, entry: &JournalEntry) -> Arc<str> {
-    format!(
-        "{{\"jsonrpc\":\"2.0\",\"method\":\"event\",\"params\":{{\"team\":\"{team}\",\"revision\":{},\"at\":{},\"event\":{}}}}}\n",
-        entry.revision.0, entry.at, entry.event
-    )
-    .into()
+/// The event notification.
+pub(super) fn line(team: &TeamId, entry: JournalEntry) -> Arc<str> {
+    let notice = EventNotice {
+        team: team.clone(),
+        revision: entry.revision,
+        at: entry.at,
+        event: entry.event.map_or(ClientEvent::Unknown, client_event),
+    };
+    rpc::notification(&notice).into()
 }
 
 #[cfg(test)]
@@ -171,7 +175,7 @@ mod tests {
         JournalEntry {
             revision: Revision(revision),
             at: 0,
-            event: "{\"Known\":{}}".into(),
+            event: None,
         }
     }
 

@@ -1,4 +1,4 @@
-//! The newest decisions about requests, read from the journal. Used by `top`.
+//! The newest decisions about requests, read from the history of events. Used by `top`.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -25,7 +25,7 @@ pub(crate) struct DecisionEntry {
     pub(crate) what: String,
 }
 
-/// The newest decisions, and the position in the journal up to which they were read.
+/// The newest decisions, and the revision up to which they were read.
 #[derive(Debug, Default)]
 pub(crate) struct Decisions {
     /// The last revision that was read.
@@ -73,7 +73,7 @@ impl Decisions {
 #[cfg(test)]
 mod tests {
     use agent_team_protocol::TeamId;
-    use serde_json::{json, value::to_raw_value};
+    use serde_json::json;
 
     use super::*;
 
@@ -82,7 +82,7 @@ mod tests {
             team: TeamId::from_directory_name("demo-01234567").unwrap(),
             revision: Revision(at),
             at,
-            event: to_raw_value(&json!({"kind": kind, "data": data})).unwrap(),
+            event: serde_json::from_value(json!({"kind": kind, "data": data})).unwrap(),
         });
     }
 
@@ -106,7 +106,7 @@ mod tests {
                 &mut decisions,
                 number,
                 "request_begun",
-                &json!({"request": request}),
+                &json!({"request": request, "launch": "0".repeat(32)}),
             );
         }
         assert_eq!(decisions.newest.len(), KEPT);

@@ -1,73 +1,19 @@
 //! One line of `audit`: a request, a decision, the outcome of a decision or the end of a grant, translated from an
-//! event of the journal.
+//! event.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use agent_team_protocol::event::ClientEvent as E;
 use agent_team_protocol::notification::EventNotice;
 use agent_team_protocol::text::visible_line;
+use agent_team_protocol::value::Scope;
 use agent_team_protocol::{MemberName, Party, RequestId, Revision};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::Value;
 
 use crate::output::request::call;
 use crate::output::time;
-
-/// The events of the journal that `audit` prints.
-#[derive(Debug, Deserialize)]
-#[serde(tag = "kind", content = "data", rename_all = "snake_case")]
-enum DecisionEvent {
-    CallAllowed {
-        member: MemberName,
-        digest: String,
-        call: String,
-        why: String,
-    },
-    CallDenied {
-        member: MemberName,
-        digest: String,
-        call: String,
-        why: String,
-    },
-    RequestAsked {
-        request: RequestId,
-        member: MemberName,
-        digest: String,
-        call: String,
-    },
-    RequestAllowed {
-        request: RequestId,
-        scope: String,
-        by: Party,
-        #[serde(default)]
-        rules: Vec<String>,
-        #[serde(default)]
-        through: Option<RequestId>,
-        #[serde(default)]
-        via: Option<String>,
-    },
-    RequestDenied {
-        request: RequestId,
-        by: Party,
-        reason: String,
-        #[serde(default)]
-        via: Option<String>,
-    },
-    RequestWithdrawn {
-        request: RequestId,
-    },
-    RequestBegun {
-        request: RequestId,
-    },
-    RequestEnded {
-        request: RequestId,
-    },
-    GrantRevoked {
-        request: RequestId,
-    },
-    GrantsEnded {},
-    #[serde(other)]
-    Other,
-}
 
 /// One line of the output; with `--json` one object.
 #[derive(Debug, Serialize)]
@@ -86,48 +32,46 @@ pub(super) struct Entry {
     pub(super) by: Option<Party>,
     /// The channel through which the user decided.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) via: Option<String>,
+    pub(super) via: Option<Arc<str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) scope: Option<String>,
+    pub(super) scope: Option<Scope>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub(super) rules: Vec<String>,
+    pub(super) rules: Vec<Arc<str>>,
     /// The request whose grant covered this one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) through: Option<RequestId>,
     /// The reason of the decision, or the rules that decided.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) why: Option<String>,
+    pub(super) why: Option<Arc<str>>,
 }
 
 /// The call that a request or a decision is about.
 #[derive(Debug, Clone, Serialize)]
 pub(super) struct Subject {
     pub(super) member: MemberName,
-    pub(super) digest: String,
+    pub(super) digest: Arc<str>,
     /// Tool, arguments and directory.
     pub(super) call: Value,
 }
 
 impl Subject {
-    fn new(member: MemberName, digest: String, call: &str) -> Self {
-        let call = serde_json::from_str(call).unwrap_or_default();
+    fn new(member: &MemberName, digest: &Arc<str>, call: &str) -> Self {
         Self {
-            member,
-            digest,
-            call,
+            member: member.clone(),
+            digest: digest.clone(),
+            call: serde_json::from_str(call).unwrap_or_default(),
         }
     }
 }
 
-/// Translates a journal event; `None` for other events. `subjects` collects the call of each request.
+/// Translates an event; `None` for events that `audit` does not print. `subjects` collects the call of each request.
 pub(super) fn entry(
-    event: &EventNotice,
+    notice: &EventNotice,
     subjects: &mut BTreeMap<RequestId, Subject>,
 ) -> Option<Entry> {
-    let event_data: DecisionEvent = serde_json::from_str(event.event.get()).ok()?;
     let mut entry = Entry {
-        revision: event.revision,
-        at: event.at,
+        revision: notice.revision,
+        at: notice.at,
         what: "",
         request: None,
         subject: None,
@@ -138,83 +82,89 @@ pub(super) fn entry(
         through: None,
         why: None,
     };
-    match event_data {
-        DecisionEvent::CallAllowed {
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "the other events are not about permission"
+    )]
+    match &notice.event {
+        E::CallAllowed {
             member,
             digest,
             call,
             why,
         } => {
             entry.what = "allowed";
-            entry.subject = Some(Subject::new(member, digest, &call));
-            entry.why = Some(why);
+            entry.subject = Some(Subject::new(member, digest, call));
+            entry.why = Some(why.clone());
         }
-        DecisionEvent::CallDenied {
+        E::CallDenied {
             member,
             digest,
             call,
             why,
         } => {
             entry.what = "denied";
-            entry.subject = Some(Subject::new(member, digest, &call));
-            entry.why = Some(why);
+            entry.subject = Some(Subject::new(member, digest, call));
+            entry.why = Some(why.clone());
         }
-        DecisionEvent::RequestAsked {
+        E::RequestAsked {
             request,
             member,
             digest,
             call,
+            plan: _,
         } => {
             entry.what = "asked";
-            entry.request = Some(request);
-            subjects.insert(request, Subject::new(member, digest, &call));
+            entry.request = Some(*request);
+            subjects.insert(*request, Subject::new(member, digest, call));
         }
-        DecisionEvent::RequestAllowed {
+        E::RequestAllowed {
             request,
             scope,
             by,
             rules,
             through,
+            task: _,
             via,
         } => {
             entry.what = "allowed";
-            entry.request = Some(request);
-            entry.by = Some(by);
-            entry.via = via;
-            entry.scope = Some(scope);
-            entry.rules = rules;
-            entry.through = through;
+            entry.request = Some(*request);
+            entry.by = Some(by.clone());
+            entry.via = via.clone();
+            entry.scope = Some(*scope);
+            entry.rules = rules.clone();
+            entry.through = *through;
         }
-        DecisionEvent::RequestDenied {
+        E::RequestDenied {
             request,
             by,
             reason,
             via,
         } => {
             entry.what = "denied";
-            entry.request = Some(request);
-            entry.by = Some(by);
-            entry.via = via;
-            entry.why = Some(reason);
+            entry.request = Some(*request);
+            entry.by = Some(by.clone());
+            entry.via = via.clone();
+            entry.why = Some(reason.clone());
         }
-        DecisionEvent::RequestWithdrawn { request } => {
+        E::RequestWithdrawn { request } => {
             entry.what = "withdrawn";
-            entry.request = Some(request);
+            entry.request = Some(*request);
         }
-        DecisionEvent::RequestBegun { request } => {
+        E::RequestBegun { request, .. } => {
             entry.what = "begun";
-            entry.request = Some(request);
+            entry.request = Some(*request);
         }
-        DecisionEvent::RequestEnded { request } => {
+        E::RequestEnded { request } => {
             entry.what = "ended";
-            entry.request = Some(request);
+            entry.request = Some(*request);
         }
-        DecisionEvent::GrantRevoked { request } => {
+        E::GrantRevoked { request } => {
             entry.what = "revoked";
-            entry.request = Some(request);
+            entry.request = Some(*request);
         }
-        DecisionEvent::GrantsEnded {} => entry.what = "grants_ended",
-        DecisionEvent::Other => return None,
+        E::GrantsEnded {} => entry.what = "grants_ended",
+        _ => return None,
     }
     if let Some(request) = &entry.request {
         entry.subject = subjects.get(request).cloned();
@@ -243,7 +193,7 @@ pub(super) fn how(entry: &Entry) -> String {
         None => {}
     }
     if let Some(scope) = &entry.scope {
-        how.push_str(&format!(" for {scope}"));
+        how.push_str(&format!(" for {}", scope.name()));
     }
     if let Some(through) = entry.through {
         how.push_str(&format!(" through {through}"));

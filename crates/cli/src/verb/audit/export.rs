@@ -2,7 +2,9 @@
 //! team are redacted.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use agent_team_protocol::value::Scope;
 use agent_team_protocol::{MemberName, Party, RequestId, Revision, TeamId};
 use serde::Serialize;
 use serde_json::Value;
@@ -33,10 +35,10 @@ pub(super) struct Decision<'a> {
     /// `rules`, `pane`, `cli`, `top`, `lead`, or `other`.
     channel: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    scope: Option<&'a str>,
+    scope: Option<Scope>,
     /// Rules that the decision granted instead of the exact call.
-    #[serde(skip_serializing_if = "<[String]>::is_empty")]
-    rules: &'a [String],
+    #[serde(skip_serializing_if = "<[Arc<str>]>::is_empty")]
+    rules: &'a [Arc<str>],
     /// The request whose grant covered this one.
     #[serde(skip_serializing_if = "Option::is_none")]
     through: Option<RequestId>,
@@ -96,7 +98,7 @@ fn decision<'a>(
         request: entry.request,
         by,
         channel,
-        scope: entry.scope.as_deref(),
+        scope: entry.scope,
         rules: &entry.rules,
         through: entry.through,
         why: entry.why.as_deref().filter(|why| !why.is_empty()),

@@ -6,8 +6,9 @@ use std::fmt::Display;
 use std::io::{ErrorKind, Write};
 use std::process::{Command, ExitCode, Stdio};
 
-use agent_team_client::{EventSubject, Notice, Session, Subscription};
+use agent_team_client::{Notice, Session, Subscription};
 use agent_team_protocol::Party;
+use agent_team_protocol::event::ClientEvent;
 use agent_team_protocol::method::{ListMessages, MessageList, Nothing, RequestList, TeamShow};
 use agent_team_protocol::request::{ListRequests, RequestView};
 use agent_team_protocol::view::{MessageState, MessageView};
@@ -127,13 +128,18 @@ async fn unread(session: &mut Session) -> Result<Vec<MessageView>, Failure> {
 }
 
 fn changed_kind(notice: &Notice) -> Option<ItemKind> {
-    let Notice::Event(event) = notice else {
+    let Notice::Event(notice) = notice else {
         return None;
     };
-    let EventSubject { kind, data } = EventSubject::of(event)?;
-    match kind.as_str() {
-        "request_asked" => Some(ItemKind::Request),
-        "message_accepted" if data.to.contains(&Party::User) => Some(ItemKind::Message),
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "no other event adds an item"
+    )]
+    match &notice.event {
+        ClientEvent::RequestAsked { .. } => Some(ItemKind::Request),
+        ClientEvent::MessageAccepted { to, .. } if to.contains(&Party::User) => {
+            Some(ItemKind::Message)
+        }
         _ => None,
     }
 }

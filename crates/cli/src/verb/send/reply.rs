@@ -4,7 +4,8 @@
 //! first message of the member to the user whose `reply_to` is this message; other messages of the member, such as a
 //! progress report or the answer to another `send`, are ignored.
 
-use agent_team_client::{EventSubject, Notice, Session, Subscription};
+use agent_team_client::{Notice, Session, Subscription};
+use agent_team_protocol::event::ClientEvent;
 use agent_team_protocol::method::{
     ListMessages, MemberShow, MessageList, MessageSend, Nothing, OneMember, SendAnswer,
     SendMessage, TeamShow,
@@ -80,22 +81,31 @@ async fn reply(
     // Events report only changes after the subscription, so the state before it must be read once.
     check_running(session, member).await?;
     loop {
-        let Notice::Event(event) = events.next().await? else {
+        let Notice::Event(notice) = events.next().await? else {
             continue;
         };
-        let Some(EventSubject { kind, data }) = EventSubject::of(&event) else {
-            continue;
-        };
-        let is_from_member = matches!(&data.from, Some(Party::Member(name)) if name == member);
-        if let ("message_accepted", Some(message)) = (kind.as_str(), data.message)
-            && is_from_member
-            && data.reply_to == Some(sent.id)
-            && data.to.contains(&Party::User)
-        {
-            return find(session, message).await;
-        }
-        if data.member.as_ref() == Some(member) {
-            check_running(session, member).await?;
+        #[expect(
+            clippy::wildcard_enum_match_arm,
+            reason = "no other event replies or ends the member"
+        )]
+        match notice.event {
+            ClientEvent::MessageAccepted {
+                message,
+                from: Party::Member(from),
+                to,
+                reply_to,
+                ..
+            } if from == *member && reply_to == Some(sent.id) && to.contains(&Party::User) => {
+                return find(session, message).await;
+            }
+            ClientEvent::LaunchEnded { member: ended, .. }
+            | ClientEvent::MemberParked { member: ended, .. }
+            | ClientEvent::MemberRemoved { member: ended }
+                if ended == *member =>
+            {
+                check_running(session, member).await?;
+            }
+            _ => {}
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use agent_team_client::{EventSubject, Notice, Session, Subscription};
+use agent_team_client::{Notice, Session, Subscription};
 use agent_team_protocol::TaskId;
 use agent_team_protocol::method::{Nothing, OneTask, TaskShow, TeamShow};
 use agent_team_protocol::view::{TaskState, TaskView};
@@ -50,10 +50,7 @@ fn has_ended(task: &TaskView) -> bool {
 }
 
 fn is_about(notice: &Notice, task: TaskId) -> bool {
-    let Notice::Event(event) = notice else {
-        return false;
-    };
-    EventSubject::of(event).is_some_and(|subject| subject.data.task == Some(task))
+    matches!(notice, Notice::Event(notice) if notice.event.task() == Some(task))
 }
 
 fn text_of(task: &TaskView) -> String {
