@@ -1,9 +1,10 @@
 //! Recorded exchanges are replayed unchanged, or the difference is reported.
 
 use std::path::Path;
+use std::time::Duration;
 
 use agent_team_llm::recording::{Recorder, Replay};
-use agent_team_llm::{Answer, Item, Model, ToolResult};
+use agent_team_llm::{Answer, Delta, Item, Model, ToolResult};
 use agent_team_protocol::with_causes;
 use agent_team_tests::fake_model_server::{FakeModelServer, Reply, in_turn};
 use serde_json::{Value, json};
@@ -103,6 +104,39 @@ async fn replay_after(model: &dyn Model) -> String {
     converse(model, "one").await;
     let (error, _) = answer(model, &[said("one")], &[tool("read")]).await;
     error.expect_err("it is too long").to_string()
+}
+
+#[tokio::test]
+async fn an_interrupted_answer_is_played_again() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = dir.path().join("run.jsonl");
+    let answers = hidden(record(&file, "ada", "one").await);
+    tokio::time::pause();
+    let model = replay(&file, "ada").at_speed(Some("10".parse().expect("a speed")));
+    let mut items = vec![said("one")];
+    let tools = [tool("read")];
+    let interrupted =
+        tokio::time::timeout(Duration::from_millis(1500), answer(&model, &items, &tools));
+    assert!(interrupted.await.is_err(), "the answer takes longer");
+    let (again, _) = answer(&model, &items, &tools).await;
+    assert_eq!(again.expect("an answer"), answers[0]);
+
+    let results = Vec::new();
+    items.extend([
+        Item::Answered(answers[0].clone()),
+        Item::Returned { results },
+    ]);
+    let began = tokio::time::Instant::now();
+    let (_, deltas) = answer(&model, &items, &tools).await;
+    let words = deltas
+        .iter()
+        .filter(|delta| matches!(delta, Delta::Text(_)));
+    assert_eq!(words.count(), answers[1].text.split(' ').count());
+    assert!(
+        began.elapsed() > Duration::from_secs(2),
+        "{:?}",
+        began.elapsed()
+    );
 }
 
 #[tokio::test]

@@ -16,7 +16,7 @@ use crate::http::{ClientError, Endpoint, HttpModel, SILENCE, shown};
 use crate::http_client::{NoProxy, proxies};
 use crate::key::{Key, KeyError, set};
 use crate::model::{Model, Searches};
-use crate::recording::{Replay, ReplayError};
+use crate::recording::{Replay, ReplayError, Speed};
 use crate::retry::RetryingModel;
 
 /// The configuration with which a model is opened.
@@ -77,7 +77,12 @@ pub enum OpenError {
     Client(#[from] ClientError),
     #[error(transparent)]
     Replay(#[from] ReplayError),
+    #[error("{REPLAY_SPEED}={0} is not a number of characters per second")]
+    ReplaySpeed(String),
 }
+
+/// The variable with the speed of recordings, in characters per second. Without it they answer at once.
+const REPLAY_SPEED: &str = "AGENT_TEAM_REPLAY_SPEED";
 
 /// Opens the model of this name for this member, with retries. A recording is read here; no connection is made yet.
 ///
@@ -90,7 +95,10 @@ pub fn open(
     config: &OpenConfig,
 ) -> Result<Box<dyn Model>, OpenError> {
     match name {
-        ModelName::Replay(file) => Ok(Box::new(Replay::open(file, member)?)),
+        ModelName::Replay(file) => {
+            let replay = Replay::open(file, member)?;
+            Ok(Box::new(replay.at_speed(config.replay_speed()?)))
+        }
         ModelName::Of { provider, model } => {
             let known = config.catalogue.look_up(name);
             let endpoint = config.endpoint(provider)?;
@@ -131,6 +139,14 @@ impl OpenConfig {
             true => format!("at {}", shown(&endpoint.base_url)),
             false => reasons.join(", "),
         })
+    }
+
+    fn replay_speed(&self) -> Result<Option<Speed>, OpenError> {
+        let parsed = |text: &str| {
+            let speed = text.parse();
+            speed.map_err(|_| OpenError::ReplaySpeed(text.to_owned()))
+        };
+        set(&self.environment, REPLAY_SPEED).map(parsed).transpose()
     }
 
     /// The base URL that replaces the provider's own.

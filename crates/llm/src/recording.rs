@@ -31,7 +31,7 @@ use sha2::{Digest, Sha256};
 use crate::model::{Answer, Item, Prompt};
 
 pub use recorder::Recorder;
-pub use replay::{Replay, ReplayError};
+pub use replay::{Replay, ReplayError, Speed};
 
 const RECORDING: &str = "agent-team";
 const VERSION: u32 = 1;

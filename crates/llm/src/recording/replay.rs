@@ -1,10 +1,14 @@
 //! Replays a recording instead of a model. Created by `open` for `replay:FILE`.
 //!
-//! It returns the recorded outcome, or an error that states how the prompt differs. It never invents an answer.
+//! It returns the recorded outcome, or an error that states how the prompt differs. It never invents an answer. Without
+//! a [`Speed`] it answers at once.
 
 use std::collections::BTreeSet;
+use std::num::NonZeroU16;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::sync::Mutex;
+use std::time::Duration;
 
 use super::{Exchange, Outcome, Shape, Unreadable, read};
 use crate::model::{Answer, Answering, Delta, Item, Model, ModelError, Prompt};
@@ -21,6 +25,31 @@ pub struct Replay {
     others: BTreeSet<String>,
     /// The index of the next exchange. `None` before the first prompt, which determines it.
     next: Mutex<Option<usize>>,
+    /// `None`: answers are returned at once.
+    speed: Option<Speed>,
+}
+
+/// How fast a recording is played, in characters per second.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Speed(NonZeroU16);
+
+impl Speed {
+    /// How long a model takes for this number of characters.
+    fn time_for(self, characters: usize) -> Duration {
+        let characters = u32::try_from(characters).unwrap_or(u32::MAX);
+        Duration::from_secs(1) * characters / u32::from(self.0.get())
+    }
+
+    /// How long a model takes before its first character.
+    const FIRST: Duration = Duration::from_secs(1);
+}
+
+impl FromStr for Speed {
+    type Err = std::num::ParseIntError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        text.parse().map(Self)
+    }
 }
 
 /// Why a recording cannot be replayed.
@@ -50,14 +79,21 @@ impl Replay {
             exchanges,
             others: others.into_iter().map(|(_, other)| other.member).collect(),
             next: Mutex::new(None),
+            speed: None,
         })
     }
 
-    /// The recorded outcome for this prompt.
-    fn play(&self, prompt: &Prompt<'_>) -> Result<&Outcome, String> {
+    /// Plays the recording at this speed.
+    #[must_use]
+    pub fn at_speed(self, speed: Option<Speed>) -> Self {
+        Self { speed, ..self }
+    }
+
+    /// The recorded outcome for this prompt, and its index.
+    fn find(&self, prompt: &Prompt<'_>) -> Result<(usize, &Outcome), String> {
         let shape = Shape::of(prompt);
-        let mut next = self.next.lock().expect("no holder of the lock panics");
-        let at = match *next {
+        let next = *self.next.lock().expect("no holder of the lock panics");
+        let at = match next {
             Some(at) => at,
             None => self.start(prompt, &shape)?,
         };
@@ -74,8 +110,14 @@ impl Replay {
                 exchange.exchange, self.member
             ));
         }
+        Ok((at, &exchange.outcome))
+    }
+
+    /// Continues with the exchange after this one. Called when the whole answer was streamed: an interrupted answer is
+    /// not part of the conversation, and is played again.
+    fn advance(&self, at: usize) {
+        let mut next = self.next.lock().expect("no holder of the lock panics");
         *next = Some(at + 1);
-        Ok(&exchange.outcome)
     }
 
     /// The index of the exchange with which this conversation continues. Candidates are the exchanges after the same
@@ -175,19 +217,49 @@ fn difference(then: &Exchange, now: &Shape) -> Option<String> {
     Some(differences.join("; "))
 }
 
-fn stream(answer: &Answer, on_delta: &mut (dyn FnMut(Delta) + Send)) {
+/// Streams an answer, word by word if there is a speed.
+async fn stream(answer: &Answer, speed: Option<Speed>, on_delta: &mut (dyn FnMut(Delta) + Send)) {
+    let Some(speed) = speed else {
+        for delta in deltas(answer, |text| vec![text]) {
+            on_delta(delta);
+        }
+        return;
+    };
+    tokio::time::sleep(Speed::FIRST).await;
+    for delta in deltas(answer, |text| text.split_inclusive(' ').collect()) {
+        let characters = match &delta {
+            Delta::Thought(text) | Delta::Text(text) => text.chars().count(),
+            Delta::Input { fragment, .. } => fragment.chars().count(),
+            Delta::Call { .. } | Delta::Searched { .. } | Delta::Waiting { .. } => 0,
+        };
+        on_delta(delta);
+        tokio::time::sleep(speed.time_for(characters)).await;
+    }
+}
+
+/// The deltas of an answer, with its texts split into these pieces.
+fn deltas(answer: &Answer, split: impl for<'t> Fn(&'t str) -> Vec<&'t str>) -> Vec<Delta> {
+    let mut deltas = Vec::new();
     for thought in &answer.thoughts {
-        on_delta(Delta::Thought(thought.text.clone()));
+        let pieces = split(&thought.text).into_iter();
+        deltas.extend(pieces.map(|piece| Delta::Thought(piece.to_owned())));
     }
     if !answer.text.is_empty() {
-        on_delta(Delta::Text(answer.text.clone()));
+        let pieces = split(&answer.text).into_iter();
+        deltas.extend(pieces.map(|piece| Delta::Text(piece.to_owned())));
     }
     for call in &answer.calls {
-        let (id, name) = (call.id.clone(), call.name.clone());
-        on_delta(Delta::Call { id, name });
-        let (id, fragment) = (call.id.clone(), call.input.clone());
-        on_delta(Delta::Input { id, fragment });
+        let (id, name) = (&call.id, call.name.clone());
+        deltas.push(Delta::Call {
+            id: id.clone(),
+            name,
+        });
+        deltas.extend(split(&call.input).into_iter().map(|piece| Delta::Input {
+            id: id.clone(),
+            fragment: piece.to_owned(),
+        }));
     }
+    deltas
 }
 
 impl Model for Replay {
@@ -211,12 +283,16 @@ impl Model for Replay {
         on_delta: &'a mut (dyn FnMut(Delta) + Send),
     ) -> Answering<'a> {
         Box::pin(async move {
-            match self.play(&prompt) {
-                Ok(Outcome::Answer(answer)) => {
-                    stream(answer, on_delta);
+            match self.find(&prompt) {
+                Ok((at, Outcome::Answer(answer))) => {
+                    stream(answer, self.speed, on_delta).await;
+                    self.advance(at);
                     Ok(answer.clone())
                 }
-                Ok(Outcome::TooLong(why)) => Err(ModelError::TooLong(why.clone())),
+                Ok((at, Outcome::TooLong(why))) => {
+                    self.advance(at);
+                    Err(ModelError::TooLong(why.clone()))
+                }
                 Err(why) => Err(ModelError::Unrecorded(format!(
                     "the recording does not match ({}): {why}",
                     self.name
