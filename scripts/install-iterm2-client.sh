@@ -8,14 +8,15 @@ set -eu
 place=$1
 wanted='iterm2==2.30 it2==0.2.3'
 
+# The scripts of the environment contain its path: after a move it is made again.
 # The interpreter of the environment is a link, which can lead into a home that this user cannot enter.
-if [ "$(cat "$place/wanted" 2>/dev/null)" = "$wanted" ] && "$place/bin/python" -c '' 2>/dev/null; then
+if [ "$(cat "$place/wanted" 2>/dev/null)" = "$wanted in $place" ] && "$place/bin/python" -c '' 2>/dev/null; then
     exit 0
 fi
 rm -rf "$place"
 # shellcheck disable=SC2086 # two words
 if python3 -m venv "$place" >&2 && "$place/bin/python" -m pip install --quiet --disable-pip-version-check $wanted >&2; then
-    echo "$wanted" > "$place/wanted"
+    echo "$wanted in $place" > "$place/wanted"
     echo "installed $wanted"
 else
     rm -rf "$place"

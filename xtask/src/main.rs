@@ -54,7 +54,11 @@ enum Command {
     /// A failing input is written to the directory `regressions` in the tests of its crate; later test runs repeat it.
     Fuzz(fuzz::Arguments),
     /// Check rules that the compiler does not check: layering, names, words, file sizes.
-    Tidy,
+    Tidy {
+        /// List the files that are larger than they should be, instead of their number.
+        #[arg(long)]
+        sizes: bool,
+    },
     /// Generate the JSON Schema of the protocol from its types.
     Schema,
     /// Measure performance and compare it with the limits of the machine.
@@ -124,7 +128,7 @@ fn main() -> ExitCode {
         }
         Command::Test { steps, .. } => test::run(&steps),
         Command::Fuzz(arguments) => fuzz::run(&arguments),
-        Command::Tidy => tidy::run(),
+        Command::Tidy { sizes } => tidy::run(sizes),
         Command::Schema => schema(),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Pictures { check } => pictures::run(check),

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::LazyLock;
 
 use anyhow::{Context as _, Result};
 
@@ -22,9 +23,16 @@ impl std::error::Error for Failed {}
 
 /// The root directory of the repository.
 pub(crate) fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .expect("xtask/ lies in the repository")
+    static ROOT: LazyLock<PathBuf> = LazyLock::new(|| {
+        // The value at run time: cargo does not build this program again when the repository is moved.
+        let package = std::env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
+        let package = package.unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+        let root = package
+            .ancestors()
+            .find(|directory| directory.join("Cargo.lock").is_file());
+        root.expect("the package is in the repository").to_owned()
+    });
+    &ROOT
 }
 
 /// A cargo command in the repository, with the cargo that runs this program.

@@ -2,13 +2,14 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 use std::{env, fs};
 
 use anyhow::{Context as _, Result};
 
-use crate::run::{Failed, cargo, check, dev_binaries, root, script, succeeds};
+use crate::run::{Failed, cargo, check, dev_binaries, output, root, script, succeeds};
 use crate::{fuzz, pictures, tidy, torture};
 
 struct Step {
@@ -26,7 +27,7 @@ const STEPS: &[Step] = &[
     Step {
         name: "tidy",
         description: "layering, names, sizes",
-        run: tidy::run,
+        run: || tidy::run(false),
     },
     Step {
         name: "deny",
@@ -239,16 +240,44 @@ fn from_clone(settings: &str, clone: &Path) -> String {
     settings.replace(ADVISORY_DB, &format!("file://{}", clone.display()))
 }
 
+/// Whether this process has built the binaries.
+static IS_BUILT: AtomicBool = AtomicBool::new(false);
+
 /// Builds the tests with the binaries: cargo resolves features with dev-dependencies only when it builds tests, and
 /// would compile most dependencies a second time for the binaries alone. Writes a stamp with the time at which the
-/// build began. The tests compare it with the sources to find outdated binaries: see `tests/src/binaries.rs`.
+/// build began, and the path of the repository. The tests compare it with the sources to find outdated binaries: see
+/// `tests/src/binaries.rs`.
 pub(crate) fn build() -> Result<()> {
     let directory = dev_binaries()?;
     let new_stamp = directory.join(".agent-team-binaries.new");
-    fs::write(&new_stamp, "")?;
+    let stamp = directory.join(".agent-team-binaries");
+    discard_after_move(&stamp)?;
+    fs::write(&new_stamp, root().as_os_str().as_encoded_bytes())?;
     check(&mut cargo(&["build", "--workspace", "--all-targets"]))?;
-    fs::rename(new_stamp, directory.join(".agent-team-binaries"))?;
+    fs::rename(new_stamp, stamp)?;
+    IS_BUILT.store(true, Ordering::Relaxed);
     Ok(())
+}
+
+/// Discards the builds of the tests if the repository was moved since: they contain its path, and cargo does not notice
+/// the move.
+fn discard_after_move(stamp: &Path) -> Result<()> {
+    let built_at = fs::read(stamp).unwrap_or_default();
+    if built_at.is_empty() || built_at == root().as_os_str().as_encoded_bytes() {
+        return Ok(());
+    }
+    println!("   the repository was moved: building its packages again");
+    let metadata = output(&mut cargo(&["metadata", "--no-deps", "--format-version=1"]))?;
+    let metadata: serde_json::Value = serde_json::from_str(&metadata)?;
+    let packages = metadata["packages"].as_array().into_iter().flatten();
+    let mut clean = cargo(&["clean", "--quiet"]);
+    for package in packages.filter_map(|package| package["name"].as_str()) {
+        // Without the packages that are running.
+        if !package.starts_with("agent-team-xtask") {
+            clean.args(["--package", package]);
+        }
+    }
+    check(&mut clean)
 }
 
 pub(crate) fn install(package: &str) -> Result<()> {
@@ -296,7 +325,12 @@ pub(crate) fn has_tmux() -> bool {
     succeeds(script("install-package.sh").args(["tmux", "--check"]))
 }
 
+/// Runs these tests, with current binaries.
 fn with_tmux(mut tests: Command) -> Result<()> {
+    if !IS_BUILT.load(Ordering::Relaxed) {
+        println!("   building the binaries first");
+        build()?;
+    }
     if !has_tmux() {
         println!("   tmux 3.0 or newer is not installed: tests that need it are skipped");
         tests.env(NO_TMUX, "1");

@@ -19,8 +19,9 @@ use anyhow::Result;
 use crate::run::{Failed, cargo, output, root};
 use tree::{Finding, Tree, Weight};
 
-/// Prints each finding as `path:line: text`; fails if one is an error.
-pub(crate) fn run() -> Result<()> {
+/// Prints each violation as `path:line: text`, and fails if there is one. Prints the number of warnings, or, with
+/// `sizes`, each of them.
+pub(crate) fn run(sizes: bool) -> Result<()> {
     let tree = Tree::read(root())?;
     let mut findings = check(&tree)?;
     for link in layering::LINKS {
@@ -46,14 +47,23 @@ pub(crate) fn run() -> Result<()> {
         &features("normal,build,dev")?,
     ));
     findings.sort();
-    for finding in &findings {
+    let (violations, warnings): (Vec<_>, Vec<_>) = findings
+        .iter()
+        .partition(|finding| finding.weight == Weight::Fails);
+    for finding in &violations {
         println!("{finding}");
     }
-    match findings
-        .iter()
-        .filter(|finding| finding.weight == Weight::Fails)
-        .count()
-    {
+    if sizes {
+        for warning in &warnings {
+            println!("{warning}");
+        }
+    } else if !warnings.is_empty() {
+        let count = warnings.len();
+        println!(
+            "   {count} files are larger than they should be; list them with: cargo xtask tidy --sizes"
+        );
+    }
+    match violations.len() {
         0 => Ok(()),
         count => Err(Failed {
             what: format!("tidy: {count} violations"),
