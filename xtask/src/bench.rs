@@ -31,7 +31,7 @@ use anyhow::{Context as _, Result, bail};
 use self::rig::Programs;
 use self::table::Row;
 use crate::install;
-use crate::run::{Failed, built, cargo, check, root};
+use crate::run::{Failed, built, check, root};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
@@ -234,11 +234,8 @@ fn chosen(names: &[String]) -> Result<Vec<&'static Group>> {
 /// Builds the release binaries and continues in the release build of this program with the same arguments.
 fn in_release() -> Result<()> {
     // Also build the packages of `install`: cargo then enables the same features, and compiles no dependency twice.
-    let mut build = cargo(&["build", "--quiet", "--release", "--bins"]);
-    for package in install::PACKAGES.iter().chain(&["agent-team-xtask"]) {
-        build.args(["--package", package]);
-    }
-    check(&mut build)?;
+    let mut build = install::build("release");
+    check(build.args(["--quiet", "--package", "agent-team-xtask"]))?;
     let mut again = Command::new(built("release")?.join("agent-team-xtask"));
     // `exec` replaces this process, so that a signal to it reaches the bench.
     let error = again.args(std::env::args_os().skip(1)).exec();

@@ -9,16 +9,17 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, bail, ensure};
 
+use crate::dist;
 use crate::run::{built, cargo, check, output};
 
 /// The packages of the programs.
-pub(crate) const PACKAGES: [&str; 3] = [
+const PACKAGES: [&str; 3] = [
     "agent-team-cli",
     "agent-team-supervisor",
     "agent-team-teammate",
 ];
 
-const BINARIES: [&str; 4] = [
+pub(crate) const BINARIES: [&str; 4] = [
     "agent-team",
     "agent-teamd",
     "agent-teammate",
@@ -35,25 +36,75 @@ const COMPLETIONS: [(&str, &str); 3] = [
 /// The manifest of installed files and directories: one path per line, relative to the prefix.
 const MANIFEST: &str = "share/agent-team/installed";
 
-/// A file to install, with its path below the prefix.
-struct Item {
-    from: PathBuf,
-    to: String,
+/// The list of SHA-256 sums in an archive of `dist`.
+pub(crate) const SUMS: &str = "share/doc/agent-team/SHA256SUMS";
+
+/// Where the programs come from.
+#[derive(Debug)]
+pub(crate) enum Source {
+    /// A build with this profile.
+    Profile(&'static str),
+    /// A directory with the programs, or with `bin/`.
+    Prebuilt(PathBuf),
 }
 
-/// Builds the programs with this profile, and installs them.
-pub(crate) fn install(prefix: Option<PathBuf>, profile: &str) -> Result<()> {
-    let prefix = prefix_or_default(prefix)?;
+impl Source {
+    /// Builds the programs for this machine, unless they are built; returns their directory.
+    fn programs(self) -> Result<PathBuf> {
+        match self {
+            Self::Profile(profile) => {
+                check(&mut build(profile))?;
+                built(profile)
+            }
+            Self::Prebuilt(directory) => prebuilt(&directory),
+        }
+    }
+}
+
+/// The command that builds the programs with this profile.
+pub(crate) fn build(profile: &str) -> Command {
     let mut build = cargo(&["build", "--profile", profile, "--bins"]);
     for package in PACKAGES {
         build.args(["--package", package]);
     }
-    check(&mut build)?;
+    build
+}
+
+/// The directory of the programs in this one. Checks the sums of an archive of `dist`.
+pub(crate) fn prebuilt(directory: &Path) -> Result<PathBuf> {
+    let directory = std::path::absolute(directory)?;
+    let sums = directory.join(SUMS);
+    if sums.try_exists()? {
+        dist::verify(&directory, &fs::read_to_string(sums)?)?;
+    }
+    let bin = directory.join("bin");
+    let programs = if bin.is_dir() { bin } else { directory };
+    for name in BINARIES {
+        let program = programs.join(name);
+        ensure!(program.is_file(), "{} does not exist", program.display());
+    }
+    Ok(programs)
+}
+
+/// A file to install, with its path below the prefix.
+pub(crate) struct Item {
+    pub(crate) from: PathBuf,
+    pub(crate) to: String,
+}
+
+/// Installs the programs, with the man pages and completions that they generate.
+pub(crate) fn install(prefix: Option<PathBuf>, source: Source) -> Result<()> {
+    let option = match &prefix {
+        Some(prefix) => format!(" --prefix {}", prefix.display()),
+        None => String::new(),
+    };
+    let prefix = prefix_or_default(prefix)?;
+    let programs = source.programs()?;
     let stage = tempfile::tempdir().context("cannot create a directory")?;
-    let items = gather(&built(profile)?, stage.path())?;
+    let items = gather(&programs, stage.path())?;
     install_items(&prefix, &items)?;
     println!(
-        "installed in {}; remove it with: cargo xtask uninstall",
+        "installed in {}; remove it with: cargo xtask uninstall{option}",
         prefix.display()
     );
     let bin = prefix.join("bin");
@@ -84,7 +135,7 @@ fn prefix_or_default(prefix: Option<PathBuf>) -> Result<PathBuf> {
 }
 
 /// Collects the binaries, and the man pages and completions that they generate into `stage`.
-fn gather(built: &Path, stage: &Path) -> Result<Vec<Item>> {
+pub(crate) fn gather(built: &Path, stage: &Path) -> Result<Vec<Item>> {
     let mut items: Vec<Item> = BINARIES
         .iter()
         .map(|name| Item {

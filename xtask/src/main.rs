@@ -10,6 +10,7 @@
 
 mod bench;
 mod demo;
+mod dist;
 mod fuzz;
 mod install;
 mod pictures;
@@ -23,6 +24,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
+use crate::install::Source;
 use crate::run::Failed;
 
 #[derive(Parser)]
@@ -83,14 +85,19 @@ enum Command {
         #[arg(long)]
         check: bool,
     },
-    /// Install the binaries, man pages and completions.
+    /// Install the programs, man pages and completions.
     Install {
         #[command(flatten)]
         location: InstallLocation,
         /// Build with the profile `dist`, for packages: smaller programs, but a much longer build.
         #[arg(long)]
         dist: bool,
+        /// Build nothing: install the programs of this directory, such as an unpacked archive of `dist`.
+        #[arg(long, value_name = "DIR", conflicts_with = "dist")]
+        prebuilt_from: Option<PathBuf>,
     },
+    /// Make an archive and a Debian package for machines without Rust.
+    Dist,
     /// Remove the files that `install` has installed.
     Uninstall {
         #[command(flatten)]
@@ -134,9 +141,19 @@ fn main() -> ExitCode {
         Command::Pictures { check } => pictures::run(check),
         Command::Torture { arguments } => torture::run(&arguments),
         Command::Simulate { arguments } => torture::simulate(&arguments),
-        Command::Install { location, dist } => {
-            install::install(location.prefix, if dist { "dist" } else { "release" })
+        Command::Install {
+            location,
+            dist,
+            prebuilt_from,
+        } => {
+            let source = match (prebuilt_from, dist) {
+                (Some(directory), _) => Source::Prebuilt(directory),
+                (None, true) => Source::Profile("dist"),
+                (None, false) => Source::Profile("release"),
+            };
+            install::install(location.prefix, source)
         }
+        Command::Dist => dist::run(),
         Command::Uninstall { location } => install::uninstall(location.prefix),
     };
     let Err(error) = outcome else {
