@@ -6,14 +6,22 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use agent_team_protocol::view::{MemberState, MemberView};
+use agent_team_system::process::Signal;
 use agent_team_tests::Rig;
 use agent_team_tests::fake_model_server::{FakeModelServer, Reply, by};
 use serde_json::{Value, json};
 
+use crate::requests::there_is_a_sandbox;
+
 /// If this variable is set, the test writes the recording instead of comparing it.
 const WRITE: &str = "AGENT_TEAM_WRITE_RECORDING";
 
-const ANSWER: &str = "tally::top gives the most frequent words, tests/top.rs tests it, and README.md says so. All tests pass.";
+const ANSWER: &str = "tally::top returns the most frequent words, tests/top.rs tests it, and README.md shows it. All tests pass.";
+
+/// The question of cleo to the user.
+const QUESTION: &str = "Words with equal counts: in alphabetical order? (I am a recording and continue with yes, \
+    whatever you answer.)";
 
 /// The lead's goal.
 fn goal() -> String {
@@ -31,7 +39,7 @@ fn task(title: &str, description: &str, assignee: &str, after: &[&str]) -> Value
 
 fn lead() -> Vec<Reply> {
     let split = Reply::text(
-        "Three pieces: the function first, then its test and its documentation side by side.",
+        "Three tasks: the function first, then its test and its documentation in parallel.",
     )
     .and_call(
         "create_task",
@@ -62,9 +70,11 @@ fn lead() -> Vec<Reply> {
         ),
     );
     let mut replies = vec![split];
-    replies.extend((0..4).map(|_| Reply::call("wait", json!({"for": "tasks"}))));
+    // The end of each task, and each request of a teammate, ends a wait: one request in a sandbox, three without one.
+    // A wait without an open task returns at once.
+    replies.extend((0..6).map(|_| Reply::call("wait", json!({"for": "tasks"}))));
     replies.push(
-        Reply::text("All three are done. I look at the whole once more.")
+        Reply::text("All three are done. I check the result.")
             .and_call("git_diff", json!({}))
             .and_call("bash", json!({"command": "cargo test --quiet --offline"})),
     );
@@ -82,9 +92,9 @@ fn ben() -> Vec<Reply> {
             counts\n\
         }\n\n#[cfg(test)]\n";
     vec![
-        Reply::text("First I look at what is there.")
+        Reply::text("First I read the present code.")
             .and_call("read", json!({"path": "src/lib.rs"})),
-        Reply::text("`words` gives a sorted map, so a stable sort by count is enough.").and_call(
+        Reply::text("`words` returns a sorted map, so a stable sort by count is enough.").and_call(
             "edit",
             json!({"path": "src/lib.rs", "old": "#[cfg(test)]\n", "new": top}),
         ),
@@ -96,7 +106,7 @@ fn ben() -> Vec<Reply> {
             "complete_task",
             json!({"task": "T-1", "result": "tally::top(text, n) is in src/lib.rs; the unit tests pass"}),
         ),
-        Reply::text("tally::top is there."),
+        Reply::text("tally::top is added."),
     ]
 }
 
@@ -119,7 +129,11 @@ fn cleo() -> Vec<Reply> {
         }\n";
     vec![
         Reply::call("grep", json!({"pattern": "pub fn"})),
-        Reply::text("Three things can go wrong: order, equal counts, too few words.")
+        // Both calls in one answer: a reply that arrives between them ends the wait too.
+        Reply::text("The order of equal counts is a decision for the user.")
+            .and_call("send_message", json!({"to": "user", "text": QUESTION}))
+            .and_call("wait", json!({"for": "messages"})),
+        Reply::text("Three cases: order, equal counts, too few words.")
             .and_call("write", json!({"path": "tests/top.rs", "content": test})),
         Reply::call(
             "bash",
@@ -137,9 +151,8 @@ fn dora() -> Vec<Reply> {
     let new = "Counts words: `cargo run < README.md`.\n\nOnly the most frequent ones, from Rust: `tally::top(text, 10)`.\n";
     vec![
         Reply::call("read", json!({"path": "README.md"})),
-        Reply::text("One line is enough.")
+        Reply::text("One sentence is enough.")
             .and_call("edit", json!({"path": "README.md", "old": "Counts words: `cargo run < README.md`.\n", "new": new})),
-        Reply::call("bash", json!({"command": "scripts/lint.sh"})),
         Reply::call("complete_task", json!({"task": "T-3", "result": "README.md shows tally::top"})),
         Reply::text("Documented."),
     ]
@@ -204,10 +217,12 @@ async fn the_demo_recording_matches_its_script() {
         team = team.replace(&named, &format!("{named}model = \"openai/{name}\"\n"));
     }
     rig.set_team(&team);
-    let output = rig
-        .run(["run", "--bypass", "--record", "new.jsonl", &goal()])
+    let mut run = rig.start(["run", "--bypass", "--record", "new.jsonl", &goal()]);
+    rig.until_member("cleo", |cleo| cleo.asks_user.is_some())
         .await;
-    assert_eq!(output.expect(0).stdout.trim_end(), ANSWER);
+    rig.ok(["send", "cleo", "yes"]).await;
+    run.line_with(ANSWER).await;
+    assert!(run.wait().await.success());
     let new = rig.read("new.jsonl").unwrap();
     let root = rig.root().to_str().unwrap();
     assert!(
@@ -227,25 +242,69 @@ async fn the_demo_recording_matches_its_script() {
     );
 }
 
-#[tokio::test]
-async fn the_demo_plays_its_recording_with_real_files_and_commands() {
-    let rig = sample();
-    let output = rig.run(["run", "--bypass", &goal()]).await;
-    assert_eq!(output.expect(0).stdout.trim_end(), ANSWER);
+/// Plays the recording in the mode that asks, with an answer to the question and to the requests. Returns the answer to
+/// the goal.
+async fn play(rig: &Rig, meanwhile: impl AsyncFnOnce()) -> String {
+    rig.ok(["up", "--detach", "--panes", "headless"]).await;
+    let mut run = rig.start(["run", &goal()]);
+    meanwhile().await;
+    rig.until_member("cleo", |cleo| cleo.asks_user.is_some())
+        .await;
+    rig.ok(["messages", "user", "--peek"]).await.says(QUESTION);
+    rig.ok(["send", "cleo", "yes"]).await;
+    rig.until_member("dora", |dora| dora.requests > 0).await;
+    let requests = rig.json(["requests"]).await;
+    let requests = requests["requests"].as_array().unwrap();
+    assert_eq!(requests.len(), 1, "one change waits for the user");
+    assert_eq!(requests[0]["input"]["path"], "README.md");
+    rig.ok(["requests", "allow", requests[0]["id"].as_str().unwrap()])
+        .await;
+    let answer = run.line().await;
+    assert!(run.wait().await.success());
+    answer
+}
+
+async fn assert_done(rig: &Rig) {
     assert!(rig.read("src/lib.rs").unwrap().contains("pub fn top"));
     assert!(rig.read("tests/top.rs").unwrap().contains("equal_ones"));
-    assert!(
-        rig.read("README.md")
-            .unwrap()
-            .contains("tally::top(text, 10)")
-    );
-    assert_eq!(rig.processes(), []);
+    let read_me = rig.read("README.md").unwrap();
+    assert!(read_me.contains("tally::top(text, 10)"));
     let tasks = rig.json(["task", "list"]).await;
-    let states: Vec<&Value> = tasks["tasks"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|task| &task["state"])
-        .collect();
+    let tasks = tasks["tasks"].as_array().unwrap().iter();
+    let states: Vec<&Value> = tasks.map(|task| &task["state"]).collect();
     assert_eq!(states, ["completed"; 3]);
+}
+
+#[tokio::test]
+async fn the_demo_asks_for_one_change_and_one_answer() {
+    if !there_is_a_sandbox().await {
+        return;
+    }
+    let rig = sample();
+    assert_eq!(play(&rig, async || {}).await, ANSWER);
+    assert_done(&rig).await;
+    rig.ok(["down"]).await;
+    assert_eq!(rig.processes(), []);
+}
+
+#[tokio::test]
+async fn a_worker_of_the_demo_is_killed_and_continues() {
+    if !there_is_a_sandbox().await {
+        return;
+    }
+    let mut rig = sample();
+    // Slow enough that ben is killed in the middle of its task.
+    rig.set("AGENT_TEAM_REPLAY_SPEED", "1000");
+    let killed = async || {
+        let works = |ben: &MemberView| ben.state == MemberState::Working && ben.task.is_some();
+        let before = rig.until_member("ben", works).await;
+        rig.worker("ben").await.signal(Signal::SIGKILL).unwrap();
+        rig.until_member("ben", |ben| ben.pid.is_some() && ben.pid != before.pid)
+            .await;
+    };
+    assert_eq!(play(&rig, killed).await, ANSWER);
+    assert_done(&rig).await;
+    let ben = rig.member("ben").await;
+    assert_eq!(ben.completed, 1, "it continued with its task");
+    rig.ok(["down"]).await;
 }

@@ -1,16 +1,30 @@
-//! `cargo xtask demo`: runs a real team on a sample project, with its own state directory and sockets.
+//! `cargo xtask demo`: runs a real team on a sample project, with its own state directory and sockets. `pictures` uses
+//! the same team.
 
+mod user;
+
+use std::fs;
 use std::io::IsTerminal as _;
-use std::path::Path;
-use std::process::Command;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 
-use crate::run::{cargo, check, dev_binaries, root, script};
-use crate::test;
+use self::user::Acts;
+use crate::run::{cargo, check, dev_binaries, root, script, succeeds};
+use crate::{install, test};
+
+/// What `demo` does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Action {
+    Agents,
+    Commands,
+    Down,
+}
 
 /// The team of the demo.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Team {
     Agents,
     Commands,
@@ -25,17 +39,47 @@ impl Team {
     }
 }
 
+/// The begin of the names of the demos' directories.
+const PREFIX: &str = "agent-team-demo-";
+
+/// A file in the directory of a demo that a user looks at; `demo down` stops and removes only these.
+const SHOWN: &str = "shown";
+
+/// The speed at which the recording is played for a user, in characters per second.
+const SPEED: &str = "100";
+
+/// The speed for machines. The model still pauses for a second before each answer: in the first pause ben's worker is
+/// killed. A kill during a call would lose its effect, and the recording does not repeat it.
+const FAST: &str = "1000";
+
+/// How long ben works before its worker is killed in front of a user.
+const BEFORE_KILL: Duration = Duration::from_secs(4);
+
+const WATCH: &str = "\
+── watch a lead and three agents. Their models are a recording; files, commands and permissions are real
+   ben's worker is killed while it works: agent-team starts it again, and ben continues
+   cleo asks you a question: type the answer in its pane
+   dora asks before it edits README.md: y in its pane allows it; space shows the rest of a long request
+   Ctrl-b and an arrow key goes to another pane; Ctrl-b d detaches";
+
 /// On a terminal, attaches to the team, which the user stops later; otherwise runs the team to its end and removes it.
-pub(crate) fn run(team: Team) -> Result<()> {
+pub(crate) fn run(action: Action, fast: bool) -> Result<()> {
+    let team = match action {
+        Action::Agents => Team::Agents,
+        Action::Commands => Team::Commands,
+        Action::Down => return down(),
+    };
     test::install("tmux")?;
-    check(&mut cargo(&["build", "--workspace", "--bins"]))?;
-    let demo = Demo::new(team)?;
+    build()?;
     if std::io::stdin().is_terminal() && std::io::stdout().is_terminal() {
-        demo.show()?;
+        let demo = Demo::new(team, Some(if fast { FAST } else { SPEED }))?;
+        fs::write(demo.directory().join(SHOWN), "")?;
+        let outcome = demo.show(fast);
         // The team is still running, so keep its directory.
         let _kept = demo.directory.keep();
-        return Ok(());
+        return outcome;
     }
+    let demo = Demo::new(team, Some(FAST))?;
     let outcome = demo.run_to_its_end();
     if outcome.is_err() {
         println!(
@@ -46,24 +90,75 @@ pub(crate) fn run(team: Team) -> Result<()> {
     outcome
 }
 
+/// Builds the four programs. Without `--package`, so that cargo enables the features of the whole workspace, and
+/// compiles no dependency again for the tests.
+pub(crate) fn build() -> Result<()> {
+    let mut build = cargo(&["build"]);
+    for program in install::BINARIES {
+        build.args(["--bin", program]);
+    }
+    check(&mut build)
+}
+
+/// Stops the demos that were shown to a user, and removes them.
+fn down() -> Result<()> {
+    let program = dev_binaries()?.join("agent-team");
+    let mut removed = 0;
+    for entry in fs::read_dir(std::env::temp_dir())? {
+        let entry = entry?;
+        let directory = entry.path();
+        let is_demo = entry.file_name().to_string_lossy().starts_with(PREFIX);
+        if !is_demo || !directory.join(SHOWN).is_file() {
+            continue;
+        }
+        let verb = |args: &[&str]| agent_team(&program, &directory, args);
+        // A team that is already down leaves nothing to stop.
+        if succeeds(&mut verb(&["ps"])) {
+            check(&mut verb(&["down", "--force"]))?;
+        }
+        let _stopped = succeeds(&mut verb(&["supervisor", "stop"]));
+        fs::remove_dir_all(&directory)
+            .with_context(|| format!("cannot remove {}", directory.display()))?;
+        println!("removed {}", directory.display());
+        removed += 1;
+    }
+    ensure!(removed > 0, "no demo is running");
+    Ok(())
+}
+
+/// A program in the sample project of a demo's directory, with its own state directory and sockets.
+fn agent_team(program: &Path, directory: &Path, args: &[&str]) -> Command {
+    let mut command = Command::new(program);
+    command
+        .args(args)
+        .current_dir(directory.join("project"))
+        .env("AGENT_TEAM_HOME", directory.join("home"));
+    // The variable names the target directory of this workspace; the sample project has its own.
+    command.env_remove("CARGO_TARGET_DIR");
+    command
+}
+
 /// A sample project with a team, in a temporary directory.
 pub(crate) struct Demo {
     team: Team,
-    program: std::path::PathBuf,
+    program: PathBuf,
     directory: tempfile::TempDir,
+    /// The speed of the recording; `None`: its answers come at once.
+    speed: Option<&'static str>,
 }
 
 impl Demo {
     /// Creates the project, and trusts the lines of its team file. The binaries must be built.
-    pub(crate) fn new(team: Team) -> Result<Self> {
+    pub(crate) fn new(team: Team, speed: Option<&'static str>) -> Result<Self> {
         let directory = tempfile::Builder::new()
-            .prefix("agent-team-demo-")
+            .prefix(PREFIX)
             .tempdir()
             .context("cannot create a directory")?;
         let demo = Self {
             team,
             program: dev_binaries()?.join("agent-team"),
             directory,
+            speed,
         };
         check(
             script("sample-project.sh")
@@ -82,19 +177,16 @@ impl Demo {
         self.directory.path()
     }
 
-    pub(crate) fn project(&self) -> std::path::PathBuf {
+    pub(crate) fn project(&self) -> PathBuf {
         self.directory().join("project")
     }
 
     /// The built program in the sample project, with its own state directory and sockets.
     pub(crate) fn agent_team(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(&self.program);
-        command
-            .args(args)
-            .current_dir(self.project())
-            .env("AGENT_TEAM_HOME", self.directory().join("home"));
-        // The variable names the target directory of this workspace; the sample project has its own.
-        command.env_remove("CARGO_TARGET_DIR");
+        let mut command = agent_team(&self.program, self.directory(), args);
+        if let Some(speed) = self.speed {
+            command.env("AGENT_TEAM_REPLAY_SPEED", speed);
+        }
         command
     }
 
@@ -109,30 +201,47 @@ impl Demo {
         let digest = hint.rsplit(' ').next().unwrap_or_default();
         println!("── agent-team up --trust {digest}");
         let mut trusting = self.agent_team(&["up", "--dry-run", "--trust", digest]);
-        check(trusting.stdout(std::process::Stdio::null()))
+        check(trusting.stdout(Stdio::null()))
     }
 
-    fn show(&self) -> Result<()> {
-        println!(
-            "── {}",
-            match std::env::var_os("TMUX") {
-                Some(_) => "the team opens in a new window of your tmux",
-                None => "attaching to the team; Ctrl-b d detaches and leaves it running",
-            }
-        );
+    fn show(&self, fast: bool) -> Result<()> {
         match self.team {
-            Team::Agents => check(&mut self.agent_team(&["up", "--bypass", &goal()?]))?,
+            Team::Agents => {
+                println!("{WATCH}");
+                if !fast {
+                    println!("── press Enter to start");
+                    std::io::stdin().read_line(&mut String::new())?;
+                }
+                let goal = goal()?;
+                let acts = Acts {
+                    kills_after: if fast { Duration::ZERO } else { BEFORE_KILL },
+                    answers: false,
+                };
+                let mut up = self.agent_team(&["up", &goal]);
+                let killed = self.acting(acts, || check(&mut up))?;
+                if let Some(killed) = killed {
+                    println!("── {killed}");
+                }
+            }
             Team::Commands => check(&mut self.agent_team(&["up"]))?,
         }
-        println!("── the team is still up. To inspect and stop it:");
+        println!("── the team is still up. Try next:");
         println!("   cd {}", self.project().display());
         println!(
             "   export AGENT_TEAM_HOME={}",
             self.directory().join("home").display()
         );
         println!("   alias agent-team={}", self.program.display());
-        println!("   git diff; agent-team ps; agent-team task list; agent-team attach");
-        println!("   agent-team down && rm -r {}", self.directory().display());
+        println!("   git diff                # what the team changed");
+        println!("   agent-team attach       # its panes again");
+        println!(
+            "   agent-team top          # the whole team on one screen, with keys for actions"
+        );
+        println!("   agent-team task list; agent-team audit; agent-team logs ben");
+        println!("── stop and remove it with: cargo xtask demo down");
+        println!(
+            "── your own project: cargo xtask install; cd PROJECT; agent-team up \"YOUR GOAL\""
+        );
         Ok(())
     }
 
@@ -145,8 +254,19 @@ impl Demo {
 
     fn run_agents(&self) -> Result<()> {
         let goal = goal()?;
-        println!("── agent-team run --bypass {goal:?}");
-        check(&mut self.agent_team(&["run", "--bypass", &goal]))?;
+        let mut up = self.agent_team(&["up", "--detach", "--panes", "headless"]);
+        check(up.stdout(Stdio::null()))?;
+        println!("── agent-team run {goal:?}");
+        let acts = Acts {
+            kills_after: Duration::ZERO,
+            answers: true,
+        };
+        let mut run = self.agent_team(&["run", &goal]);
+        let result = self.acting(acts, || check(&mut run));
+        let stopped = check(self.agent_team(&["down"]).stdout(Stdio::null()));
+        let killed = result?;
+        stopped?;
+        println!("── {}", killed.context("ben's worker was not killed")?);
         println!("── git diff of the team's changes");
         let mut diff = Command::new("git");
         diff.args(["--no-pager", "diff", "--stat"]);
@@ -159,7 +279,7 @@ impl Demo {
         println!("── agent-team down");
         let receipts = check(&mut self.agent_team(&["down"]));
         result.and(receipts)?;
-        let report = std::fs::read_to_string(self.project().join("report.md"))
+        let report = fs::read_to_string(self.project().join("report.md"))
             .context("the team wrote no report")?;
         println!("── report.md, written by the team\n{report}");
         Ok(())
@@ -169,7 +289,7 @@ impl Demo {
 /// The goal of the team `agents`, whose lead uses a recorded model.
 pub(crate) fn goal() -> Result<String> {
     let file = root().join("scripts/demo/goal.txt");
-    let goal = std::fs::read_to_string(&file);
+    let goal = fs::read_to_string(&file);
     let goal = goal.with_context(|| format!("cannot read {}", file.display()))?;
     Ok(goal.trim_end().to_owned())
 }

@@ -35,12 +35,15 @@ use crate::run::Failed;
     disable_help_subcommand = true
 )]
 enum Command {
-    /// Build the binaries, create a sample project and run a team on it.
+    /// Build the programs, create a sample project and run a team on it.
     Demo {
         /// `agents`: a lead and three teammates with recorded models; `commands`: members that run the commands of
-        /// tasks.
-        #[arg(value_enum, default_value_t = demo::Team::Agents)]
-        team: demo::Team,
+        /// tasks; `down`: stop and remove the demos that still run.
+        #[arg(value_enum, default_value_t = demo::Action::Agents)]
+        action: demo::Action,
+        /// Play the recording fast, as it is played if the output is not a terminal.
+        #[arg(long)]
+        fast: bool,
     },
     /// Run all checks for a change, or only the named steps.
     Test {
@@ -128,7 +131,7 @@ fn schema() -> anyhow::Result<()> {
 
 fn main() -> ExitCode {
     let outcome = match Command::parse() {
-        Command::Demo { team } => demo::run(team),
+        Command::Demo { action, fast } => demo::run(action, fast),
         Command::Test { list: true, .. } => {
             test::list();
             Ok(())

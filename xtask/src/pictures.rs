@@ -16,8 +16,8 @@ use std::time::{Duration, Instant};
 use anstyle_svg::Term;
 use anyhow::{Context as _, Result, bail};
 
-use crate::demo::{Demo, Team, goal};
-use crate::run::{Failed, cargo, check, output, root, succeeds};
+use crate::demo::{self, Demo, Team, goal};
+use crate::run::{Failed, check, output, root, succeeds};
 use crate::test;
 
 /// How long a team may need to reach the state that a picture shows.
@@ -30,7 +30,7 @@ pub(crate) fn run(is_check: bool) -> Result<()> {
         println!("   skipped: tmux 3.0 or newer is not installed");
         return Ok(());
     }
-    check(&mut cargo(&["build", "--workspace", "--bins"]))?;
+    demo::build()?;
     for (name, picture) in team_pictures()?.into_iter().chain(request_picture()?) {
         let file = root().join("docs/pictures").join(format!("{name}.svg"));
         if is_check {
@@ -50,8 +50,9 @@ pub(crate) fn run(is_check: bool) -> Result<()> {
 fn team_pictures() -> Result<[(&'static str, String); 2]> {
     let stage = Stage::new()?;
     let goal = goal()?;
-    stage.open("team", (140, 40), &["up", "--bypass", &goal])?;
+    stage.open("team", (140, 40), &["up", &goal])?;
     stage.wait_for("the answer of the lead", || {
+        stage.demo.answer()?;
         let screen = stage.screen("team")?;
         let idle = ["lead", "worker", "test-engineer", "document-specialist"];
         Ok(screen.contains("R-1 is finished")
@@ -100,7 +101,7 @@ struct Stage {
 
 impl Stage {
     fn new() -> Result<Self> {
-        let demo = Demo::new(Team::Agents)?;
+        let demo = Demo::new(Team::Agents, None)?;
         let socket = demo.directory().join("tmux.sock");
         Ok(Self { demo, socket })
     }
