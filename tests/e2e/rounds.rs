@@ -156,7 +156,7 @@ async fn invalid_replies_are_returned_until_rounds_run_out() {
     );
     let questions = questions(&server);
     assert!(questions[1].contains("does not begin with ROUTE: or DONE:"));
-    assert!(questions[2].contains("no member \"eve\""));
+    assert!(questions[2].contains("\"eve\" is not a member"));
     assert!(questions[2].contains("This is the last round."));
     assert_eq!(rig.processes(), []);
 }
