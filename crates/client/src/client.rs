@@ -1,4 +1,4 @@
-//! A typed client of the supervisor: one connection. Called by sessions, workers and tests.
+//! A typed client of the supervisor: one connection. Called by sessions, workers, the library and tests.
 //!
 //! ```text
 //! Client::call ──┐                 ┌── responses ──► the waiting call

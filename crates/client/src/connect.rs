@@ -40,7 +40,7 @@ const STOPPED_AFTER: Duration = Duration::from_secs(1);
 
 const SUPERVISOR: &str = "agent-teamd";
 
-/// Why [`connect_or_start`] failed.
+/// Why [`connect_or_start`] or [`connect`] failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectOrStartError {
     #[error(transparent)]
@@ -175,7 +175,7 @@ pub async fn connect(
 enum Started {
     /// The started supervisor is ready.
     Ready,
-    /// Another supervisor held the lock.
+    /// Another supervisor held the lock, or the started one exited.
     Another,
 }
 

@@ -2,7 +2,7 @@
 //! that loses its connection reconnects and repeats itself. Used by clients that are not the supervisor's own process.
 //!
 //! Each changing call carries its own idempotency key, so repeating it after a lost connection has one effect. Creating
-//! a session opens no connection and starts no process.
+//! a session starts no process, and opens no connection, except to a running supervisor in [`Session::of_running`].
 
 use std::time::{Duration, Instant};
 
@@ -60,7 +60,7 @@ pub struct Session {
     start: Start,
     /// The reaction of `call` and `query`; `wait_for` always uses [`OnStop::End`].
     on_stop: OnStop,
-    /// Random id of this process. Idempotency keys are valid per client id, across its connections.
+    /// Random id of this session. Idempotency keys are valid per client id, across its connections.
     client: String,
     connection: Option<Connection>,
 }
@@ -93,7 +93,8 @@ impl Session {
         Self::new(Some(team), Start::Always)
     }
 
-    /// Like [`Session::to_create`], with these directories, which are prepared, instead of those of the environment.
+    /// Like [`Session::to_create`], with these directories instead of those of the environment. The caller has prepared
+    /// them.
     pub fn to_create_in(directories: Directories, team: TeamRef) -> Self {
         Self {
             directories: Some(directories),

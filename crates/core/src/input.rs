@@ -144,7 +144,7 @@ pub enum Call {
     AddTask {
         spec: TaskSpec,
         after: Vec<After>,
-        /// The shell lines in a member's spec. The user's own lines need no permission.
+        /// The shell lines of `spec`, if a member adds the task. The user's own lines need no permission.
         lines: Vec<TaskLine>,
     },
     UpdateTask {

@@ -2,7 +2,7 @@
 //!
 //! [`Team::step`] decides and applies; [`Team::apply`] alone replays a journal. The core reads no clock, draws no
 //! random number, does no I/O and never waits: time and randomness arrive in a [`Context`], and actions outside leave
-//! as [`Effect`]s, which the driver runs only after it has stored the step's events.
+//! as [`Effect`]s, which the driver runs after it has stored the step's events; [`effect`] names the exception.
 //!
 //! `team/` is the state: events, the values that they change, and how. `decide/` is above it: it reads the state and
 //! returns events and effects. Start reading at [`member`] and [`task`] for the two state machines.

@@ -115,7 +115,7 @@ pub enum Refused {
     NotPermitted(&'static str),
     #[error("only a member may do this")]
     MemberOnly,
-    #[error("this launch has ended")]
+    #[error("this launch has ended or is stopping")]
     StaleLaunch,
 }
 

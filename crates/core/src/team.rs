@@ -56,7 +56,7 @@ pub struct Team {
     pub(crate) requests: Requests,
     pub(crate) user_mail: UserMail,
     pub(crate) last_message: u64,
-    /// The highest number given to an unnamed spawn of each role.
+    /// For each role, the highest number in a member name of the form `ROLE-NUMBER`.
     pub(crate) spawned: BTreeMap<Arc<str>, u64>,
     pub(crate) revision: Revision,
 }

@@ -1,4 +1,4 @@
-//! Host names in URLs and in rules. Called by the rules, the judge and the offers.
+//! Host names in URLs and in rules. Called by the rules, the judge, the offers, and where a URL is shown.
 
 use super::pattern::{Fault, Reach};
 

@@ -1,4 +1,5 @@
-//! Evaluates a call. Called by the supervisor for every tool call of a member.
+//! Evaluates a call. Called by the supervisor, for the tool calls that members ask about and for `rules check`, and by
+//! the offers.
 //!
 //! A call is split into parts: each command, each file that it reads or writes, each URL. Each part is evaluated by the
 //! steps of [`Judge::weigh`], the first of which decides: deny rules, mode plan, protected paths, mode bypass, ask

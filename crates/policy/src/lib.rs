@@ -1,5 +1,5 @@
-//! Permission rules as pure functions: no I/O, no clock, no async. Called by the supervisor, which decides, and by
-//! `rules check`, which explains.
+//! Permission rules as pure functions: no I/O, no clock, no async. The supervisor judges calls with them. The tools and
+//! the command line use the paths and the protected list, and the team file checks its rules and digests its scripts.
 //!
 //! A [`ToolCall`] is what a member wants to do. A [`RuleBook`] contains the rules of all sources. [`RuleBook::judge`]
 //! returns a [`Decision`], which lists for every command, file and host in the call which rule of which source decided.

@@ -1,4 +1,5 @@
-//! The only list of protected paths: files and directories that other programs later run or obey, as the user.
+//! The built-in list of protected paths: files and directories that other programs later run or obey, as the user. A
+//! [`RuleContext`](crate::RuleContext) adds paths of one project.
 //!
 //! The judge allows no edit tool to change one of them without a decision ([`crate::CallPath`]); in mode bypass agents
 //! do not ask the judge. The worker passes the same list to the sandbox of commands. SECURITY.md prints it, and a test

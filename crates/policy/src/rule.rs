@@ -1,4 +1,4 @@
-//! Rules as users write them, and their matching. Called by the rule book.
+//! Rules as users write them, and their matching. Called by the rule book, the judge and the team file.
 //!
 //! - `Bash(cargo test:*)`: every command with this prefix; `Bash(git status)`: exactly this command
 //! - `Edit(src/**)`, `Read`: files

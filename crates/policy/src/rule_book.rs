@@ -1,4 +1,5 @@
-//! The rules for a member, each with its source. Filled by the supervisor.
+//! The rules for a member, each with its source. Filled by the supervisor, by the tools with the rules that guard
+//! files, and by the offers.
 
 use std::fmt;
 

@@ -1,5 +1,5 @@
 //! Parses the literal subset of shell: words and quotes joined by `&&`, `||`, `;` and `|`, with plain redirections.
-//! Called to judge a line, to offer rules for it, and to parse the command in a rule.
+//! Called to judge a line, to find its paths, to offer rules for it, and to parse the command in a rule.
 //!
 //! [`read`] either returns exactly the words that bash would pass to each program, or explains why the text is
 //! [`Complex`]. It never guesses: text that bash could expand, split, or treat as syntax is complex, even where the

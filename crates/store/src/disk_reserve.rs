@@ -125,7 +125,7 @@ fn fits(file: &Path, bytes: u64) -> bool {
             false
         }
         Err(error) => {
-            tracing::warn!(reserve = %file.display(), %error, "cannot create the reserve file for a full disk");
+            tracing::warn!(file = %file.display(), %error, "cannot allocate a file on the disk");
             true
         }
     }

@@ -1,5 +1,5 @@
-//! Reads stored history while the writer writes, a page or a list at a time. Every call blocks, so the
-//! driver makes these calls on other threads.
+//! Reads stored history while the writer writes, a page or a list at a time. Every call blocks, so the driver makes
+//! most of these calls on other threads.
 //!
 //! No read transaction outlives a call, so that a slow reader does not keep old pages of the write-ahead log alive.
 //! SQLite cannot close the descriptor of a database on which this process holds locks, and the writer holds some:

@@ -3,7 +3,7 @@
 //! ```text
 //!            open(dir) ──► the state from the last snapshot and the journal after it
 //!                │
-//!   driver ── Batch ──► Writer (on its own thread: Store) ── one transaction ──► team.db
+//!   driver ── Batch ──► Writer (on Store's or the driver's thread) ── one transaction ──► team.db
 //!      ▲                   │
 //!      └── Committed ◄─────┘            History: read-only, beside the writer ──► pages, lists
 //! ```

@@ -4,9 +4,9 @@
 //! its newest events. The revision in the lock file reveals that. [`crate::Writer`] holds the lock, on a separate file:
 //! SQLite's POSIX locks on the database end when any descriptor of the database is closed in this process.
 //!
-//! The file is written at each commit and never synced. After a power cut it may contain an older revision, which is
-//! harmless. With [`Durability::Process`] the journal itself may lose its newest events in a power cut. The file then
-//! contains the id of the boot under which it was written, and is valid only under that boot.
+//! The file is written at each open and each commit, and never synced. After a power cut it may contain an older
+//! revision, which is harmless. With [`Durability::Process`] the journal itself may lose its newest events in a power
+//! cut. The file then contains the id of the boot under which it was written, and is valid only under that boot.
 
 use std::io;
 use std::path::{Path, PathBuf};

@@ -199,7 +199,7 @@ fn connect(file: &Path, durability: Durability) -> Result<Option<Connection>, Re
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(file, flags)?;
     connection.busy_timeout(Duration::from_secs(2))?;
-    // On close, SQLite deletes the log at its path, even if another database is at that path by then.
+    // On close, SQLite deletes the log at its path, even if that file is the log of another database by then.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     let mode: String =
         connection.pragma_update_and_check(None, "journal_mode", "wal", |row| row.get(0))?;

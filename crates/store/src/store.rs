@@ -73,7 +73,7 @@ impl Store {
         Ok(result)
     }
 
-    /// Waits until every batch has a result, and leaves the journal as a single file. Dropping does the same.
+    /// Waits until every batch has a result, and leaves the whole journal in the database file. Dropping does the same.
     pub fn close(self) {
         drop(self);
     }

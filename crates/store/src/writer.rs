@@ -2,9 +2,9 @@
 //! latency.
 //!
 //! A batch is one transaction: all of it is stored or nothing. `Ok` means that it is stored, at the path where the next
-//! supervisor will look for it, as durably as the team requires. After [`CommitError::Moved`] and
-//! [`CommitError::Broken`] nothing more is stored: after a failed sync the kernel may have dropped the data, and a
-//! later sync succeeds without it.
+//! supervisor will look for it, as durably as the team requires. After a final error ([`CommitError::is_final`])
+//! nothing more is stored. One reason: after a failed sync the kernel may have dropped the data, and a later sync
+//! succeeds without it.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -72,7 +72,7 @@ pub enum CommitError {
     #[error("cannot store: the team's database was moved or deleted")]
     Moved(#[source] Arc<Moved>),
     /// Final: a write or a sync failed, or the file is damaged. Reopen it in another process.
-    #[error("cannot store in {}: the disk reported an error", .file.display())]
+    #[error("cannot store in {}: the disk reported an error, or the file is damaged", .file.display())]
     Broken {
         file: PathBuf,
         source: Arc<rusqlite::Error>,
@@ -246,7 +246,8 @@ impl Writer {
         }
     }
 
-    /// Checkpoints everything into the database file. Without this, the next open does it.
+    /// Checkpoints everything into the database file. Without this, the newest records stay in the write-ahead log,
+    /// from which the next open reads them.
     pub fn close(self) {
         if self.ended.is_some() {
             return;

@@ -1,4 +1,5 @@
-//! Pauses between repeated attempts. Called by everything that repeats an attempt until it succeeds.
+//! Pauses between repeated attempts. Called by the client, by the worker's link to the supervisor, and by the clients
+//! of language models.
 //!
 //! Only computes pauses: the caller counts its failures, waits, and decides when to give up. Restarts of members have a
 //! count of their own in `core`, which does not link this crate and derives its jitter from the seed of a step.

@@ -1,7 +1,7 @@
 //! Clocks. Called by the supervisor, which passes the time into the core, and by all other programs.
 //!
-//! Deadlines are monotonic milliseconds and are invalid under another boot id. Wall time is only for display and is
-//! never compared. Nothing here sleeps.
+//! Deadlines are monotonic milliseconds and are invalid under another boot id. Wall time is only for display: no
+//! deadline depends on it. Nothing here sleeps.
 
 use std::io;
 use std::time::{SystemTime, UNIX_EPOCH};

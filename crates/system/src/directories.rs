@@ -225,13 +225,13 @@ impl Directories {
         self.team(team_id).join("typed")
     }
 
-    /// The digest of the lines that the user trusted in a team file.
+    /// The lines of a project's files that the user trusted, with their digest.
     pub fn trusted(&self, team_id: &str) -> PathBuf {
         self.state.join("trusted").join(team_id)
     }
 
-    /// The user's files for one team: its settings, its granted rules, and the digest of its trusted lines. They are
-    /// kept when the journal is discarded, and removed only when the team is deleted.
+    /// The user's files for one team: its settings, its granted rules, and its trusted lines. They are kept when the
+    /// journal is discarded, and removed only when the team is deleted.
     pub fn of_user_for(&self, team_id: &str) -> [PathBuf; 3] {
         let settings = self.config.join("teams");
         [

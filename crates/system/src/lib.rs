@@ -1,6 +1,6 @@
 //! The operating system, and the only crate that may contain `unsafe`.
 //!
-//! All other crates use this one for processes, sockets, terminals, locks, directories, signals and time. Code that
+//! Other crates reach processes, sockets, terminals, locks, directories, signals and time through this one. Code that
 //! differs between systems is in one module, `os`; `os/linux.rs` and `os/macos.rs` export the same names.
 //!
 //! Where to look:

@@ -1,4 +1,5 @@
-//! Resource limits (setrlimit(2)) of a program and of each process that it starts. Called by [`crate::sandbox`].
+//! Resource limits (setrlimit(2)) of a program and of each process that it starts. Called by [`crate::sandbox`], and by
+//! the tools, which choose the limits.
 //!
 //! The kernel counts processes per user, not per program, so the process limit is added to the number that the user
 //! runs now. Root has no such limit. Memory and totals over several processes are not limited here; the caller monitors

@@ -1,6 +1,7 @@
 //! Starts programs. Each program gets a complete environment, a working directory, its own session, and only the
-//! descriptors that are passed to it. Called by the CLI and the workers (to start the supervisor), by the
-//! supervisor (headless workers and host processes), by the tools and, through [`crate::pty`], by the command engine.
+//! descriptors that are passed to it. Called by the client (to start the supervisor), by the supervisor (headless
+//! workers and host processes), by the workers (to reap orphans), by the tools, by [`crate::sandbox`] and, through
+//! [`crate::pty`], by the command engine.
 //!
 //! This module also reaps the children that it starts, each by its pid: a wait for any child could take the exit status
 //! away from the caller that waits for that child. A worker is a subreaper and reaps the orphans that it adopts with
@@ -96,9 +97,10 @@ impl Child {
         }
         self.watch.exited().await?;
         let pid = i32::try_from(self.process.pid).map_err(io::Error::other)?;
-        let pid = Pid::from_raw(pid).ok_or_else(|| io::Error::other("a child has a pid"))?;
+        let pid = Pid::from_raw(pid)
+            .ok_or_else(|| io::Error::other("the pid of the child is invalid"))?;
         let ended = waitpid(Some(pid), WaitOptions::empty())?;
-        let (_pid, status) = ended.ok_or_else(|| io::Error::other("it has not ended"))?;
+        let (_pid, status) = ended.ok_or_else(|| io::Error::other("the child has not exited"))?;
         own_children().remove(&self.process.pid);
         Ok(*self.status.insert(ExitStatus::from_raw(status.as_raw())))
     }

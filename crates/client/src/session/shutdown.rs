@@ -1,5 +1,5 @@
-//! Waits for the supervisor's exit and reports it as receipts. The supervisor exits by itself after the last team is
-//! down, or when the user stops it.
+//! Waits for the supervisor's exit and reports it as receipts. The supervisor exits when all teams are down and no
+//! client is connected, or when the user stops it.
 
 use std::time::Duration;
 

@@ -1,4 +1,5 @@
-//! Budgets: warns at 80 % of a limit, and blocks members at 100 %. A higher limit or a new goal unblocks them.
+//! Budgets: warns at 80 % of a limit, and blocks members at 100 %. A higher or removed limit, or a new goal,
+//! unblocks them.
 //!
 //! A budget belongs to a member or to the team. In the functions below, `owner` is that member, or `None` for the team.
 

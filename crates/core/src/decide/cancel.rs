@@ -1,8 +1,8 @@
-//! Ends a run without an answer, in two cases: the user cancels its goal, or the driver has reported to a waiting
-//! caller that the run cannot end by itself.
+//! Two of the ways in which a run ends without an answer: the user cancels its goal, or the driver has reported to a
+//! waiting caller that the run cannot end by itself. `rounds` fails runs in rounds.
 //!
-//! Cancelling leaves the members up. It cancels every open task that members or rounds added for the goal; the user's
-//! own tasks stay as they are.
+//! Cancelling leaves the members up, unless the run was started with `then_down`. It cancels every open task that
+//! members or rounds added during the run; the user's own tasks stay as they are.
 
 use agent_team_protocol::id::{Party, RunId};
 use agent_team_protocol::value::{MessageNote, RunFailure};
@@ -58,11 +58,12 @@ impl Decider<'_> {
         };
         let tasks = self.team.board.iter().filter(is_open);
         let tasks = tasks.filter(|task| task.id >= run.first_task);
-        let by_members = tasks.filter(|task| task.created_by != Party::User);
-        by_members.cloned().collect()
+        let not_by_user = tasks.filter(|task| task.created_by != Party::User);
+        not_by_user.cloned().collect()
     }
 
-    /// The driver has reported to a caller that the run failed. It ends here, so that the next goal starts a new run.
+    /// The driver has reported to a caller that the run failed. The run ends here, so that the next goal starts a new
+    /// one.
     pub(super) fn run_stuck(&mut self, run: RunId, reason: String) {
         let under_way = self.team.run.as_ref().filter(|it| it.is_under_way());
         if under_way.is_some_and(|under_way| under_way.id == run) {

@@ -1,7 +1,7 @@
 //! Claims of members: how a claim starts, moves to a successor launch, and ends without a result.
 //!
 //! Called by the lifecycle, the board's calls and the settling of a step. A task with `rerun = false` starts once: when
-//! its claim ends without a result, the task fails, and only `task retry` makes it pending again. The core cannot know
+//! its claim ends without a result, the task fails, and only a retry makes it pending again. The core cannot know
 //! whether the worker had really started it, so a claim counts as a start.
 
 use std::sync::Arc;

@@ -1,4 +1,5 @@
-//! The lifecycle of members: spawn, stop, kill, restart, and the end of launches.
+//! The lifecycle of members: spawn, kill, restart, down, removal, and the reports about their launches. Requests to
+//! stop a member are in `shutdown`.
 
 use agent_team_protocol::id::{LaunchId, MemberName, Party};
 use agent_team_protocol::value::ProcessStamp;

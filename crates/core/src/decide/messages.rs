@@ -54,8 +54,8 @@ impl Decider<'_> {
             }
             Recipient::Member(name) => vec![Party::Member(self.member(name)?.spec.name.clone())],
             Recipient::All => {
-                let living = self.team.members().filter(|member| !member.is_stopped());
-                living
+                let not_stopped = self.team.members().filter(|member| !member.is_stopped());
+                not_stopped
                     .map(|member| Party::Member(member.spec.name.clone()))
                     .filter(|party| party != from)
                     .collect()

@@ -152,15 +152,21 @@ impl Decider<'_> {
     }
 
     fn begin_round(&mut self, run: RunId, round: u32, member: MemberName, instructions: &str) {
-        let Some(of) = self.team.run.as_ref() else {
+        let Some(current) = self.team.run.as_ref() else {
             return;
         };
         let unable = self.team.member(&member).and_then(cannot_work);
-        let title = format!("Round {round}: {}", first_line(&of.goal));
+        let title = format!("Round {round}: {}", first_line(&current.goal));
         let spec = TaskSpec {
             key: format!("{run}, round {round}").into(),
             title: title.into(),
-            description: round::member_prompt(&of.goal, instructions, &of.rounds, TEXT_MAX).into(),
+            description: round::member_prompt(
+                &current.goal,
+                instructions,
+                &current.rounds,
+                TEXT_MAX,
+            )
+            .into(),
             priority: PRIORITY,
             labels: Vec::new(),
             after: Vec::new(),
@@ -192,7 +198,7 @@ impl Decider<'_> {
             task,
         });
         if let Some(why) = unable {
-            self.round_ended(run, round, member, RoundEnd::Failed, why.into());
+            self.record_round_end(run, round, member, RoundEnd::Failed, why.into());
         }
     }
 
@@ -226,7 +232,7 @@ impl Decider<'_> {
                 (RoundEnd::Failed, reason)
             }
         };
-        self.round_ended(run, round, member, end, output);
+        self.record_round_end(run, round, member, end, output);
     }
 
     /// Why the pending task of a round will never be claimed; `None` if it can be.
@@ -250,7 +256,7 @@ impl Decider<'_> {
         }
     }
 
-    fn round_ended(
+    fn record_round_end(
         &mut self,
         run: RunId,
         round: u32,

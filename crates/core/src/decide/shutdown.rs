@@ -1,4 +1,5 @@
-//! Stop requests: a member in a turn may object and give a reason. `down`, `kill` and `--force` do not ask.
+//! Stop requests: a member in a turn may object and give a reason. `down`, `kill`, `restart`, `up` and `--force` do not
+//! ask.
 
 use std::sync::Arc;
 

@@ -324,8 +324,8 @@ impl Decider<'_> {
         }
     }
 
-    /// Notifies the lead and the creator how a task ended, except the party that ended it. The end of a round's task is
-    /// part of the next question to the lead's model instead.
+    /// Notifies the lead and the creator that a task ended, was released or was refused, except the party `by`. The end
+    /// of a round's task is part of the next question to the lead's model instead.
     pub(super) fn notify_result(&mut self, task: &Task, how: &str, text: &str, by: Option<&Party>) {
         let round = self.team.run.as_ref().and_then(Run::round_under_way);
         if round.is_some_and(|(_, _, id)| id == task.id) {

@@ -14,7 +14,7 @@ use crate::team::member::{Life, Member, Then};
 use crate::team::spec::{FileTask, MemberSpec, TaskSpec};
 use crate::team::task::{KeyedTask, TaskState, digest};
 
-/// How long a member whose settings changed, or that left the file, may take to finish its work, in milliseconds.
+/// How long a member that `up` ends, or whose settings cannot be read, may take to finish its work, in milliseconds.
 pub(super) const CHANGE_GRACE_MS: u64 = 5_000;
 
 impl Decider<'_> {
@@ -261,8 +261,8 @@ impl Decider<'_> {
         changes.into_iter().flatten().collect()
     }
 
-    /// The task on the board or in the archive that has the key of this task. A finished one counts only if its spec is
-    /// unchanged; otherwise the file describes a new task.
+    /// The task of an earlier file with the key of this task. A failed, cancelled or completed one counts only if its
+    /// spec is unchanged; otherwise the file describes a new task.
     fn matching_task(&self, spec: &TaskSpec) -> Option<TaskId> {
         let (id, same) = match self.team.board.of_file(&spec.key)? {
             KeyedTask::Open(task) => match task.state {

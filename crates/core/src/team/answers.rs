@@ -1,5 +1,6 @@
 //! Answers of calls that changed the team, kept by caller and key: a repeated call gets its first answer and changes
-//! nothing. Called by the decider and by replay. Answers of a launch are dropped with the launch and at a reboot.
+//! nothing. Called by the decider and by replay. Only the newest `KEPT` answers of a caller are kept. Answers of a
+//! launch are dropped with the launch and at a reboot.
 //! Answers of a client may be dropped ten minutes after its last call; a reboot restarts this time.
 
 use std::collections::{BTreeMap, VecDeque};

@@ -1,8 +1,9 @@
 //! Applies events to the team. Called by the decider for new events, and by replay. It decides and refuses nothing: an
 //! event has already happened.
 //!
-//! Each family of events has a file in `apply/`, with the function that applies its events, and with the events that
-//! rebuild its state in a snapshot. The clocks, which events of most families start or stop, are here.
+//! A file in `apply/` has the function that applies the events of one family, and the events that rebuild the state of
+//! that family in a snapshot. The events of the team itself are applied here, and notes change nothing. The clocks,
+//! which events of most families start or stop, are here too.
 
 mod members;
 mod messages;

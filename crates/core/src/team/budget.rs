@@ -3,7 +3,7 @@
 //! ```text
 //!   Within ── 80 % ──▶ Warned ── 100 % ──▶ Spent
 //!      ▲                  │                  │
-//!      └── the limit is raised, or a new goal is given: judged again
+//!      └── the limit is raised or removed, or a new goal is given: judged again
 //! ```
 //! Usage counts from the last goal, or from the beginning if there was none. A member's minutes are the time in which
 //! it works: in a turn of its model or on a task, and not while a budget blocks it. The team's minutes are the time

@@ -42,7 +42,7 @@ pub struct Record {
 }
 
 /// Defines [`Event`] and, for each family, an enum with references to the fields of its events. So the compiler checks
-/// that the function of the family in `apply/` handles exactly these events.
+/// that the function that applies a family handles exactly these events.
 macro_rules! events {
     ($([$family:ident: $of_family:ident] $(
         $(#[$meta:meta])*
@@ -65,7 +65,7 @@ macro_rules! events {
             }
         )*
 
-        /// An event by its family, the part of the team that it changes: see the files of `apply/`.
+        /// An event by its family, the part of the team that it changes: see `apply`.
         #[derive(Debug, Clone, Copy)]
         pub enum Family<'a> {
             $($family($of_family<'a>),)*
@@ -98,7 +98,8 @@ events! {
         #[serde(rename = "plan")]
         spec: TeamSpec,
     },
-    /// The machine was restarted: every recorded process is gone, and every tick is void.
+    /// The team was adopted for the first time, or after a reboot: every process recorded before is gone, and every
+    /// earlier tick is void.
     Booted {
         boot: Arc<str>,
     },
@@ -277,7 +278,7 @@ events! {
         decision: RoundChoice,
         text: Arc<str>,
     },
-    /// A round began for this member. Without a task the member could not work.
+    /// A round began for this member. `task`: `None` if the member could not work.
     RoundStarted {
         run: RunId,
         round: u32,
@@ -327,7 +328,7 @@ events! {
         call: Arc<str>,
         why: Arc<str>,
     },
-    /// A rule denied this call.
+    /// A rule, or the member's lock, denied this call.
     CallDenied {
         member: MemberName,
         digest: Arc<str>,

@@ -18,7 +18,7 @@
 //!
 //! `Ending`: the process tree is being terminated. Until `LaunchEnded` confirms that no process is left, the member's
 //! claims stay with it and no successor starts. Whether a ready member is idle or working is not part of this state: it
-//! is working if it holds a claim.
+//! is working if it holds a claim or is in a turn.
 
 use std::sync::Arc;
 
@@ -51,7 +51,7 @@ pub const GRACE_MS: u64 = 10_000;
 pub struct Member {
     pub spec: MemberSpec,
     pub life: Life,
-    /// When this state began.
+    /// When `life` last changed. For a ready member, the start and the end of a claim count as changes.
     pub since: Tick,
     pub restarts: Restarts,
     pub inbox: Inbox,
@@ -135,8 +135,8 @@ pub enum Then {
     Remove,
     /// A restart was requested: immediately, and not counted as a crash.
     Restart,
-    /// The worker died: restart as often as the intensity allows. `ready_since`: the tick at which it became ready, if
-    /// it did.
+    /// The worker died: restart as often as the intensity allows. `ready_since`: [`Member::since`], if the worker was
+    /// ready.
     Recover {
         ready_since: Option<Tick>,
     },
@@ -284,7 +284,7 @@ impl Member {
         self.life.then() == Some(&Then::Remove)
     }
 
-    /// The member is of a kind that takes part in rounds.
+    /// Rounds may give the member work: it is a teammate that takes tasks without a `run` line, and it is not leaving.
     pub(crate) fn takes_part_in_rounds(&self) -> bool {
         !self.spec.lead && self.spec.takes.without_run && !self.is_leaving()
     }

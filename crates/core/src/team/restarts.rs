@@ -7,7 +7,7 @@ use crate::time::{Context, Tick};
 /// Maximum number of restarts within [`PERIOD_MS`]; the next crash holds the member.
 pub const INTENSITY: usize = 5;
 
-/// The sliding window, in milliseconds. A member that was up this long starts with a new count.
+/// The sliding window, in milliseconds. A crash this long after `ready_since` starts a new streak.
 pub const PERIOD_MS: u64 = 60_000;
 
 const BACKOFF_FIRST_MS: u64 = 500;
@@ -19,7 +19,7 @@ pub struct Restarts {
     /// The times of the granted restarts, oldest first; of a restart after a backoff, the time for which it was
     /// scheduled. Restarts before the window of the last crash are dropped.
     pub granted: Vec<Tick>,
-    /// Crashes since the member was last up for a whole window.
+    /// Crashes since the last one that started a new streak.
     pub streak: u32,
 }
 
@@ -35,7 +35,7 @@ pub enum Verdict {
 }
 
 impl Restarts {
-    /// Counts a crash. `ready_since`: when the member became ready, if it did.
+    /// Counts a crash. `ready_since`: see [`Then::Recover`](crate::team::member::Then::Recover).
     pub fn count(&self, context: &Context, ready_since: Option<Tick>) -> (Self, Verdict) {
         let now = context.now;
         let was_steady = ready_since.is_some_and(|since| now.since(since) >= PERIOD_MS);

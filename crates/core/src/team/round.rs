@@ -37,7 +37,7 @@ pub enum Strategy {
 /// One round of a run. Its number is its position, from 1.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Round {
-    /// A member was given work. Without a task the member could not work.
+    /// The round was for this member. `task`: `None` if the member could not work.
     Worked {
         member: MemberName,
         task: Option<TaskId>,
@@ -139,8 +139,8 @@ pub(crate) fn member_prompt(
     let outputs = &outputs[outputs.len().saturating_sub(OUTPUTS_MAX)..];
     let mut texts = vec![goal, instructions];
     texts.extend(outputs.iter().map(|(_, _, _, output)| *output));
-    let words = INSTRUCTIONS.len() + HEADING * texts.len();
-    let mut fitting = cut_to_fit(&texts, max.saturating_sub(words)).into_iter();
+    let overhead = INSTRUCTIONS.len() + HEADING * texts.len();
+    let mut fitting = cut_to_fit(&texts, max.saturating_sub(overhead)).into_iter();
     let mut next = || fitting.next().unwrap_or_default();
     let (goal, instructions) = (next(), next());
     let mut text = INSTRUCTIONS.to_owned();

@@ -1,6 +1,6 @@
 //! Snapshots: the shortest list of events that rebuilds a team, in the journal's own format. A snapshot only speeds up
-//! a start; the journal alone rebuilds the same state. The events of each family are in its file of `apply/`; their order
-//! is here.
+//! a start; the journal alone rebuilds the same state. The order of the events is here, and the files of `apply/` make
+//! most of them.
 
 use crate::team::Team;
 use crate::team::event::{Event, Record};

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use agent_team_protocol::value::Usage;
 
-/// For serde: fields that the stored form leaves out.
+/// For serde: whether the stored form leaves out a field with this value.
 pub(crate) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }

@@ -54,7 +54,7 @@ pub struct Task {
     pub created_at: u64,
     pub changed_at: u64,
     pub revision: Revision,
-    /// How many tasks of `spec.after` are not completed. Counted when the task is added to the board.
+    /// How many tasks of `spec.after` are not completed. Counted by the board whenever it adds or changes the task.
     #[serde(skip)]
     pub(crate) open: u32,
 }

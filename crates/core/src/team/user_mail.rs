@@ -1,4 +1,4 @@
-//! The messages that the user has not read. Called by the team when it applies events.
+//! The messages that the user has not read. Changed when the team applies events; read by the decider and the driver.
 //!
 //! A message is read when a client reports it, which `agent-team messages` does, or when the user writes to its sender
 //! alone. The text is in the journal and not here. Only the newest [`UNREAD_MAX`] messages are kept; older ones count

@@ -230,7 +230,7 @@ fn a_plan_is_approved_once_without_rules() {
 }
 
 #[test]
-fn only_the_user_approves_plans() {
+fn without_delegation_only_the_user_approves_plans() {
     let mut rig = team();
     let plan = propose(&mut rig, "one");
     for by in ["ada", "bob", "lead"] {

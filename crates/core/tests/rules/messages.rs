@@ -21,7 +21,7 @@ fn recipients(answer: Answer) -> Vec<Party> {
 }
 
 #[test]
-fn a_broadcast_reaches_every_living_member_but_its_sender() {
+fn a_broadcast_skips_its_sender_and_stopped_members() {
     let mut rig = Rig::of(file(&["ada", "bob", "eve"]));
     rig.kill("eve");
     rig.dies("eve");
@@ -114,12 +114,12 @@ fn user_mail_is_unread_until_read_or_answered() {
     again.extend(rig.team.snapshot());
     assert_eq!(again, rig.team, "a snapshot keeps it");
 
-    let all = Call::Read {
+    let read = Call::Read {
         messages: vec![MessageId(2), MessageId(9)],
     };
-    rig.user(all.clone()).answer();
+    rig.user(read.clone()).answer();
     assert_eq!((asks(&rig, "ben"), rig.team.user_mail().len()), (None, 2));
-    assert_eq!(rig.user(all).events, [], "read once is read");
+    assert_eq!(rig.user(read).events, [], "read once is read");
 
     rig.send("user", "ada", "8080 on localhost");
     assert_eq!(asks(&rig, "ada"), None, "an answer marks it as read");

@@ -269,8 +269,8 @@ fn the_sixth_crash_holds_and_notifies() {
         rig.wait(9_700);
         rig.hello("ada");
     }
-    let spent = 5 * 9_700;
-    assert!(spent < 60_000);
+    let elapsed = 5 * 9_700;
+    assert!(elapsed < 60_000);
     rig.exits("ada");
     let sixth = rig.tree_is_gone("ada");
 

@@ -265,7 +265,7 @@ fn cancelling_a_goal_cancels_its_members_tasks() {
     assert_eq!(rig.owner(before).as_deref(), Some("ada"));
     rig.user(start("goal")).answer();
     let pending = adds(&mut rig, "lead", "Pending");
-    let ours = rig.add("Ours");
+    let users = rig.add("Users");
     let claim = rig.claim_of(before);
     rig.by(
         "ada",
@@ -292,7 +292,7 @@ fn cancelling_a_goal_cancels_its_members_tasks() {
         assert_eq!(rig.task(task).state, TaskState::Cancelled);
     }
     assert_eq!(
-        rig.owner(ours).as_deref(),
+        rig.owner(users).as_deref(),
         Some("ada"),
         "the user's own task stays"
     );

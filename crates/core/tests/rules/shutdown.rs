@@ -1,5 +1,5 @@
-//! Stop requests: a busy member may object. A member that does not answer in time is stopped; `--force`, `down` and
-//! `kill` do not ask.
+//! Stop requests: a busy member may object. A member that does not answer in time is stopped; `--force`, `down`,
+//! `kill` and `up` do not ask.
 
 use agent_team_core::input::{Call, ClaimRef, TurnProgress};
 use agent_team_core::member::{ANSWER_MS, GRACE_MS, Life};

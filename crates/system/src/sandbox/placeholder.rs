@@ -174,9 +174,9 @@ impl Absent {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
             Err(error) => return Err(error),
         };
-        let time = u64::try_from(found.mtime()) == Ok(TIME) && found.mtime_nsec() == 0;
+        let has_time = u64::try_from(found.mtime()) == Ok(TIME) && found.mtime_nsec() == 0;
         let mode = found.mode() & 0o7777;
-        if !time || found.uid() != nix::unistd::geteuid().as_raw() {
+        if !has_time || found.uid() != nix::unistd::geteuid().as_raw() {
             return Ok(false);
         }
         match self.content {

@@ -1,4 +1,4 @@
-//! Starts a daemon and waits until it reports that it is ready. Called by processes that need the supervisor.
+//! Starts a daemon and waits until it reports that it is ready. Called by the client, to start the supervisor.
 //!
 //! ```text
 //! caller ── fork ── intermediate: setsid ── fork ── daemon: exec

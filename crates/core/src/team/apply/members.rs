@@ -184,7 +184,7 @@ impl Team {
 }
 
 impl Team {
-    /// The events that rebuild the members, each with the time at which its member entered its state.
+    /// The events that rebuild the members, each with [`Member::since`] of its member.
     pub(in crate::team) fn member_events(&self) -> impl Iterator<Item = (Tick, Event)> {
         self.members.values().flat_map(|member| {
             let events = member_events(member).into_iter();

@@ -92,14 +92,14 @@ impl Team {
             }),
             RunEvent::RunIdle { run } => self.change_run(*run, |run| run.idle_notified = true),
             RunEvent::TranscriptGrown { member, summary } => {
-                let worker_active =
+                let teammate_active =
                     summary.active && self.member(member).is_some_and(|member| !member.spec.lead);
                 if let Some(member) = self.members.get_mut(member) {
                     let more = summary.spent.minus(member.transcript.spent);
                     member.transcript = *summary;
                     self.spent = self.spent.plus(more);
                 }
-                if worker_active {
+                if teammate_active {
                     self.clear_idle_notice();
                 }
                 self.update_clocks(member, tick);
@@ -200,7 +200,7 @@ impl Team {
     }
 }
 
-/// The rounds of a run. They come before the memory, which also contains their outputs.
+/// The events that rebuild the rounds of a run. The memory, which also contains outputs of rounds, has its own events.
 fn round_events(run: &Run) -> impl Iterator<Item = Event> {
     (1..).zip(&run.rounds).flat_map(|(round, what)| {
         let run = run.id;

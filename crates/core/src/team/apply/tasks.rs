@@ -51,7 +51,7 @@ impl Team {
                     task.attempts = *attempts;
                     task.refusals = 0;
                 });
-                self.touch_worker(Some(owner.clone()), tick, |member| {
+                self.touch_owner(Some(owner.clone()), tick, |member| {
                     member.worked = true;
                     member.lock.close_for_other_task(*task);
                 });
@@ -86,7 +86,7 @@ impl Team {
                 if let Some(Party::Member(_)) = completed.owner() {
                     self.account.completed += 1;
                 }
-                self.touch_worker(completed.owner().cloned(), tick, |member| {
+                self.touch_owner(completed.owner().cloned(), tick, |member| {
                     member.idle_notified = false;
                     member.account.completed += 1;
                     member.last_result = Some(report(*task, "completed", result).into());
@@ -124,14 +124,14 @@ impl Team {
             }
         };
         self.change_task(id, record, |task| task.state = state);
-        self.touch_worker(owner, record.tick, |member| {
+        self.touch_owner(owner, record.tick, |member| {
             member.idle_notified = false;
             member.last_result = Some(report.into());
             member.transcript.report();
         });
     }
 
-    fn touch_worker(&mut self, owner: Option<Party>, tick: Tick, touch: impl FnOnce(&mut Member)) {
+    fn touch_owner(&mut self, owner: Option<Party>, tick: Tick, touch: impl FnOnce(&mut Member)) {
         if let Some(Party::Member(name)) = owner
             && let Some(member) = self.members.get_mut(&name)
         {

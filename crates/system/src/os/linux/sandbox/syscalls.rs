@@ -86,8 +86,8 @@ const X32: i64 = 0x4000_0000;
 /// Refused calls, each with rules for the refused arguments. Without rules the call is always refused.
 type Calls = BTreeMap<i64, Vec<SeccompRule>>;
 
-/// Refuses calls that reach processes and services outside the sandbox. `own_network`: the program has its own network
-/// namespace, in which it may use IP.
+/// Refuses calls that reach processes and services outside the sandbox. `own_network`: with [`Network::None`] the
+/// program has its own network namespace, in which it may use IP.
 pub(super) fn outside(network: Network, own_network: bool) -> io::Result<BpfProgram> {
     let mut families = vec![libc::AF_NETLINK];
     if network == Network::Host || own_network {
