@@ -83,6 +83,8 @@ impl Rig {
             ("LANG", "C.UTF-8".into()),
             ("SHELL", "/bin/sh".into()),
             ("TERM", "xterm-256color".into()),
+            // Test terminals do not answer the question for their background.
+            ("AGENT_TEAM_THEME", "dark".into()),
             ("RUST_BACKTRACE", "1".into()),
         ];
         environment.extend(variables.map(|(name, value)| (name.into(), value)));

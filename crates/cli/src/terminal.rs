@@ -8,6 +8,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use agent_team_system::terminal::{RawMode, Tty};
+use agent_team_terminal_ui::background;
 use agent_team_terminal_ui::keys::{Key, REST_OF_KEY, Reader};
 use agent_team_terminal_ui::style::Theme;
 use anstream::AutoStream;
@@ -16,6 +17,13 @@ use crate::output::style;
 
 /// The size of a terminal that reports none.
 const DEFAULT_SIZE: (u16, u16) = (80, 24);
+
+/// How long a terminal may take to answer. Longer than a slow connection, because a later answer would be taken for
+/// keystrokes; only a terminal that answers nothing takes all of it.
+const ANSWER_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// Most bytes that are read for an answer.
+const ANSWER_MAX: usize = 4096;
 
 /// Timeout for the last write before the view ends.
 const LAST_WRITE_TIMEOUT: Duration = Duration::from_millis(500);
@@ -35,12 +43,38 @@ pub(crate) fn restore() {
     }
 }
 
-/// The theme of a view on stdout; no colours if they are switched off.
-pub(crate) fn theme() -> Theme {
+/// The theme of a view on stdout; no colours if they are switched off. Must be called before [`Terminal::enter`].
+pub(crate) async fn theme() -> Theme {
     if AutoStream::choice(&io::stdout()) == anstream::ColorChoice::Never {
         return Theme::None;
     }
-    style::theme()
+    match style::named_theme() {
+        Some(theme) => theme,
+        None => theme_of_background().await.unwrap_or_default(),
+    }
+}
+
+/// Asks the terminal for its background colour. `None` if it does not answer in time. Drops what is typed meanwhile.
+pub(crate) async fn theme_of_background() -> Option<Theme> {
+    if std::env::var_os("TERM").is_none_or(|terminal| terminal == "dumb") {
+        return None;
+    }
+    let mut tty = Tty::open().ok()?;
+    // Dropping `tty` restores the modes.
+    tty.enter_raw_mode().ok()?;
+    let mut input = Vec::new();
+    let answer = async {
+        tty.write_all(background::QUESTION).await.ok()?;
+        let mut buffer = [0; 256];
+        while !background::is_answered(&input) && input.len() < ANSWER_MAX {
+            match tty.read(&mut buffer).await {
+                Ok(read @ 1..) => input.extend_from_slice(&buffer[..read]),
+                Ok(0) | Err(_) => return None,
+            }
+        }
+        background::theme(&input)
+    };
+    tokio::time::timeout(ANSWER_TIMEOUT, answer).await.ok()?
 }
 
 #[derive(Debug)]

@@ -102,7 +102,7 @@ pub(crate) async fn run(global: &Global) -> Result<ExitCode, Failure> {
     let mut session = global.session()?.ending_with_supervisor();
     let mut signals =
         Signals::install().map_err(|error| Failure::io("cannot listen for signals", &error))?;
-    let mut view = EventLoop::new(&mut session, theme()).await?;
+    let mut view = EventLoop::new(&mut session, theme().await).await?;
     loop {
         let mut events =
             Subscription::new(session.separate(), view.top.team.revision, true).await?;

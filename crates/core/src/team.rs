@@ -135,6 +135,16 @@ impl Team {
         self.run.as_ref()
     }
 
+    /// The number of completed tasks that were added since the last goal was given.
+    pub fn completed_in_run(&self) -> u64 {
+        let Some(run) = &self.run else { return 0 };
+        let added = self.next_task().0.saturating_sub(run.first_task.0);
+        // The board contains only tasks that are not completed.
+        let is_open = |task: &&task::Task| task.id >= run.first_task;
+        let open = self.board.iter().filter(is_open).count();
+        added.saturating_sub(u64::try_from(open).unwrap_or(u64::MAX))
+    }
+
     /// Whether the run is under way while no member works, although the lead was notified. Such a run cannot end by
     /// itself.
     pub fn is_stalled(&self) -> bool {

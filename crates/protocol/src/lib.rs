@@ -2,7 +2,7 @@
 //!
 //! Clients, members and the supervisor use this crate as the only definition of what they exchange. It does no I/O:
 //! [`codec`] converts between bytes and frames. Most other modules are types with a JSON form; [`attention`],
-//! [`command_line`], [`template`] and [`text`] are functions on such data that several programs share. JSON field names
+//! [`command_line`], [`status`], [`template`] and [`text`] are functions on such data that several programs share. JSON field names
 //! are a public interface: fields are added, never renamed.
 
 pub mod attention;
@@ -13,6 +13,7 @@ pub mod envelope;
 pub mod error;
 pub mod event;
 pub mod exit;
+pub mod goal;
 pub mod host;
 pub mod id;
 pub mod initialize;
@@ -28,6 +29,7 @@ pub mod rule;
 #[cfg(test)]
 mod schema;
 pub mod spec;
+pub mod status;
 pub mod template;
 pub mod text;
 pub mod value;

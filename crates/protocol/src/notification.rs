@@ -46,6 +46,7 @@ notifications! {
     "task/session" => TaskSession,
     "member/pane_lost" => PaneLost,
     "pane/shown" => PaneShown,
+    "pane/too_small" => PaneTooSmall,
     "member/waits" => MemberWaits,
     // Supervisor to subscriber.
     "event" => EventNotice,
@@ -243,6 +244,11 @@ pub struct TaskSession {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct PaneLost {}
+
+/// The member's pane is smaller than the minimum after its terminal shrank.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct PaneTooSmall {}
 
 /// The member shows itself on the terminal that the process `pid` holds open. Repeated on every connect.
 #[derive(Debug, Clone, Serialize, Deserialize)]

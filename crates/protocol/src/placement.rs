@@ -138,6 +138,9 @@ pub struct CallerTerminal {
     pub iterm: Option<Box<CallerIterm>>,
 }
 
+/// The smallest useful pane: columns and rows. Terminal backends open no smaller ones, and workers report them.
+pub const MIN_PANE: (u16, u16) = (40, 6);
+
 /// Variables that describe the caller's terminal. Members do not receive them.
 pub const TERMINAL_VARIABLES: [&str; 5] = [
     "TMUX",

@@ -441,7 +441,7 @@ impl Colour {
             Self::Lime => 155,
             Self::Violet => 141,
             Self::Teal => 43,
-            Self::Red => 203,
+            Self::Red => 167,
             Self::Grey => 248,
         }
     }

@@ -1,10 +1,12 @@
-//! Escapes untrusted text for display, and writes durations as text.
+//! Escapes untrusted text for display, and writes durations and costs as text.
 //!
 //! Names, titles, messages, directories and results may contain anything. Shown raw, they could repaint a terminal,
 //! hide text behind bidirectional controls or start tmux's `#(…)`. Characters that could mislead a terminal or a reader
 //! become visible escapes. The policy's shell reader uses the same list of characters.
 
 use std::borrow::Cow;
+
+use crate::value::Usage;
 
 /// Replaces every [deceptive](is_deceptive) character by a visible escape, except newlines and tabs.
 pub fn visible(text: &str) -> Cow<'_, str> {
@@ -50,6 +52,26 @@ pub fn duration(ms: u64) -> String {
     match rest {
         (0, _) => age(ms),
         (rest, unit) => format!("{} {rest} {unit}", age(ms)),
+    }
+}
+
+/// `$0.42`; `–` without tokens, `unknown` when no price is known, and `$0.42 + ?` when only some prices are known.
+pub fn cost(usage: &Usage) -> String {
+    let dollars = dollars(usage.micro_usd);
+    match usage.unpriced {
+        0 if usage.tokens() == 0 => "–".to_owned(),
+        0 => dollars,
+        _ if usage.micro_usd == 0 => "unknown".to_owned(),
+        _ => format!("{dollars} + ?"),
+    }
+}
+
+/// `$0.42`, from millionths of a US dollar. Less than a cent is shown with four decimals and never rounds to zero.
+pub fn dollars(micro_usd: u64) -> String {
+    match micro_usd {
+        0 => "$0.00".to_owned(),
+        micro @ 1..10_000 => format!("${:.4}", (micro.max(100)) as f64 / 1e6),
+        micro @ 10_000.. => format!("${:.2}", micro as f64 / 1e6),
     }
 }
 
@@ -140,6 +162,27 @@ mod tests {
             let within: usize = text[start..].chars().take(column - 1).map(char::len_utf8).sum();
             prop_assert_eq!(start + within, at);
             prop_assert!(!text[start..at].contains('\n'));
+        }
+    }
+
+    #[test]
+    fn unknown_and_tiny_costs_are_not_shown_as_zero() {
+        let usage = |input, micro_usd, unpriced| Usage {
+            input,
+            micro_usd,
+            unpriced,
+            ..Usage::default()
+        };
+        for (usage, shown) in [
+            (usage(0, 0, 0), "–"),
+            (usage(10, 0, 0), "$0.00"),
+            (usage(10, 0, 10), "unknown"),
+            (usage(10, 7, 0), "$0.0001"),
+            (usage(10, 4_200, 0), "$0.0042"),
+            (usage(10, 420_000, 0), "$0.42"),
+            (usage(10, 420_000, 5), "$0.42 + ?"),
+        ] {
+            assert_eq!(cost(&usage), shown, "{usage:?}");
         }
     }
 

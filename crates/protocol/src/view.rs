@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::engine::Engine;
+use crate::goal::GoalView;
 use crate::id::{
     Generation, LaunchId, MemberName, MessageId, Party, RequestId, Revision, RoleName, RunId,
     TaskId, TeamId, TeamName,
@@ -178,6 +179,9 @@ pub struct TeamView {
     /// The roles that `member/spawn` accepts.
     #[serde(default)]
     pub roles: Vec<RoleView>,
+    /// The newest goal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub goal: Option<GoalView>,
 }
 
 /// One role of a team.

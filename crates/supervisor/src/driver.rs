@@ -332,6 +332,7 @@ impl Driver {
             Message::Output(launch, output) => self.output(&launch, output),
             Message::Session(launch, session) => self.session(&launch, session),
             Message::PaneLost(launch) => self.pane_lost(&launch),
+            Message::PaneTooSmall => self.launcher.order(Order::Arrange),
             Message::PaneShown(launch, shown) => self.pane_shown(&launch, &shown),
             Message::Waiting(launch, waits) => self.set_waiting(&launch, waits),
             Message::Launch(LaunchReport::Started(started)) => self.started(started),

@@ -33,7 +33,7 @@ use tokio::time::Instant;
 use crate::host::Host;
 use crate::launch::host_process::HostProcess;
 use crate::launch::in_process::HostedWorkers;
-pub(crate) use crate::launch::order::{Label, LaunchOrder, ProgramTask};
+pub(crate) use crate::launch::order::{Label, LaunchOrder, ProgramTask, TeamSummary};
 use crate::launch::panes::Panes;
 pub(crate) use crate::launch::report::{
     FoundPane, LaunchReport, ReportSender, Started, StartedWorker,
@@ -55,8 +55,10 @@ pub(crate) enum Order {
     /// Reports the existing panes.
     FindPanes,
     Label(MemberName, Label),
-    /// Sets the summary of members that wait for the user; empty for none.
-    SetSummary(String),
+    /// Sets what status lines show.
+    SetSummary(TeamSummary),
+    /// Lays out the panes again: one has become too small.
+    Arrange,
     Close(MemberName),
     /// Reports when the hosted worker of this launch has ended; at once if the launch is unknown. The process is the
     /// worker's host process.
@@ -116,7 +118,7 @@ impl Launcher {
             host_process: HostProcess::new(directories.host_socket(team.as_str()), reports.clone()),
             team,
             hosted: host.map(|host| HostedWorkers::new(host, reports.clone())),
-            summary: String::new(),
+            summary: TeamSummary::default(),
             reports,
         };
         tokio::task::spawn_local(task.run(taken));
@@ -150,8 +152,10 @@ impl Launcher {
 #[derive(Default)]
 struct PendingLabels {
     labels: Vec<(MemberName, Label)>,
-    /// The summary of members that wait for the user, if it changed.
-    summary: Option<String>,
+    /// What status lines show, if it changed.
+    summary: Option<TeamSummary>,
+    /// A pane has become too small. A terminal that is being resized reports this many times.
+    arrange: bool,
     due: Option<Instant>,
 }
 
@@ -162,8 +166,13 @@ impl PendingLabels {
         self.set_due();
     }
 
-    fn put_summary(&mut self, summary: String) {
+    fn put_summary(&mut self, summary: TeamSummary) {
         self.summary = Some(summary);
+        self.set_due();
+    }
+
+    fn put_arrange(&mut self) {
+        self.arrange = true;
         self.set_due();
     }
 
@@ -184,8 +193,8 @@ struct LauncherTask {
     panes: Option<Box<dyn Panes>>,
     /// `None`: no worker runs inside this process.
     hosted: Option<HostedWorkers>,
-    /// The current summary of members that wait for the user.
-    summary: String,
+    /// What status lines show now.
+    summary: TeamSummary,
     /// The host process for hosted workers outside this process.
     host_process: HostProcess,
     reports: ReportSender,
@@ -221,6 +230,7 @@ impl LauncherTask {
                         self.summary.clone_from(&summary);
                         labels.put_summary(summary);
                     }
+                    Order::Arrange => labels.put_arrange(),
                     Order::SetBackend(..)
                     | Order::OpenPanes(..)
                     | Order::FindPanes
@@ -235,7 +245,7 @@ impl LauncherTask {
                     Err(_none_waits) => break None,
                 }
             };
-            if !starts.is_empty() && !self.summary.is_empty() {
+            if !starts.is_empty() && !self.summary.name.is_empty() {
                 // The window that shows the summary may not exist before this start.
                 labels.put_summary(self.summary.clone());
             }
@@ -249,9 +259,15 @@ impl LauncherTask {
 
     async fn show(&mut self, pending: &mut PendingLabels) {
         let PendingLabels {
-            labels, summary, ..
+            labels,
+            summary,
+            arrange,
+            due: _,
         } = std::mem::take(pending);
         if let Some(panes) = &mut self.panes {
+            if arrange {
+                panes.arrange().await;
+            }
             panes.label(labels).await;
             if let Some(summary) = summary {
                 panes.show_summary(&summary).await;
@@ -404,7 +420,7 @@ impl LauncherTask {
                 let _asker_gone = reply.send(answer);
             }
             // `run` handles these orders itself.
-            Order::Start(_) | Order::Label(..) | Order::SetSummary(_) => {}
+            Order::Start(_) | Order::Label(..) | Order::SetSummary(_) | Order::Arrange => {}
         }
     }
 }
@@ -451,9 +467,13 @@ mod tests {
         );
         labels.forget(&bob);
         assert_eq!(labels.labels, [(ada, label("working"))]);
-        labels.put_summary("ada asks".into());
-        labels.put_summary(String::new());
-        assert_eq!(labels.summary.as_deref(), Some(""));
+        let waiting = TeamSummary {
+            waiting: "ada asks".into(),
+            ..TeamSummary::default()
+        };
+        labels.put_summary(waiting);
+        labels.put_summary(TeamSummary::default());
+        assert_eq!(labels.summary, Some(TeamSummary::default()));
         assert_eq!(labels.due, due);
     }
 }

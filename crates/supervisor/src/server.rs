@@ -556,6 +556,7 @@ fn handle_notification(
             notification::TaskOutput::NAME => Message::Output(launch, read(params)?),
             notification::TaskSession::NAME => Message::Session(launch, read(params)?),
             notification::PaneLost::NAME => Message::PaneLost(launch),
+            notification::PaneTooSmall::NAME => Message::PaneTooSmall,
             notification::PaneShown::NAME => Message::PaneShown(launch, read(params)?),
             notification::MemberWaits::NAME => Message::Waiting(launch, read(params)?),
             _ => return Ok(()),

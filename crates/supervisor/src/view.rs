@@ -10,10 +10,11 @@ use agent_team_core::{Team, Tick};
 use agent_team_protocol::Party;
 use agent_team_protocol::command_line::CommandLine;
 use agent_team_protocol::engine::Engine;
+use agent_team_protocol::goal::GoalView;
 use agent_team_protocol::notification::Assignment;
 use agent_team_protocol::placement::Placement;
 use agent_team_protocol::spec::{FileDigest, RoleSpec};
-use agent_team_protocol::text::{age, duration};
+use agent_team_protocol::text::{age, duration, visible_label};
 use agent_team_protocol::value::RunFailure;
 use agent_team_protocol::view::{
     MemberState, MemberView, PlanView, QuestionView, RoleView, RoundState, RoundView, RunState,
@@ -21,6 +22,9 @@ use agent_team_protocol::view::{
 };
 
 use crate::settings::{self, MemberSettings, TeamSettings};
+
+/// The most characters of a goal, and of an answer, in the view of a team.
+const GOAL_CHARACTERS: usize = 200;
 
 /// Facts about a member that the core does not have.
 #[derive(Debug, Clone)]
@@ -140,6 +144,32 @@ pub(crate) fn run(run: &Run) -> RunView {
         started_at: run.started_at,
         ended_at,
     }
+}
+
+/// The team's newest goal.
+pub(crate) fn goal(team: &Team, now: Tick, wall_ms: u64) -> Option<GoalView> {
+    let run = run(team.run()?);
+    let (account, spent) = team.account();
+    let first_line = |text: &str| {
+        let line = text.trim().lines().next().unwrap_or_default();
+        visible_label(line, GOAL_CHARACTERS)
+    };
+    Some(GoalView {
+        run: run.run,
+        state: run.state,
+        goal: first_line(&run.goal),
+        answer: run
+            .answer
+            .as_deref()
+            .or(run.reason.as_deref())
+            .map(first_line),
+        took_ms: run
+            .ended_at
+            .unwrap_or(wall_ms)
+            .saturating_sub(run.started_at),
+        tasks: team.completed_in_run(),
+        micro_usd: account.used(spent, now).micro_usd,
+    })
 }
 
 /// All rounds of a run, in order.

@@ -365,7 +365,8 @@ fn read(
     }
     let permission_defaults = permissions::defaults(&permissions, &user_permissions);
     let layout = layout.unwrap_or(match members.len() {
-        0..=MAX_SHARED_WINDOW => Layout::MainVertical,
+        0..=MAX_SHARED_WINDOW if members.iter().any(|member| member.lead) => Layout::MainVertical,
+        0..=MAX_SHARED_WINDOW => Layout::Tiled,
         _ => Layout::Windows,
     });
     let spec = name.map(|name| TeamSpec {
@@ -483,7 +484,7 @@ fn team_name(source: &Source<'_>, root: &mut Table<'_>, project: &Path) -> Optio
         .ok()
 }
 
-/// Reads `[panes]`. The layout is `None` if the file does not set it; it then depends on the number of members.
+/// Reads `[panes]`. The layout is `None` if the file does not set it; it then depends on the members.
 fn panes(table: Option<Table<'_>>) -> (PlacementChoice, Option<Layout>) {
     let (mut placement, mut layout) = (PlacementChoice::Auto, None);
     if let Some(mut table) = table {

@@ -127,7 +127,7 @@ files = ["src/**"]
 "#;
 
 #[test]
-fn more_than_twelve_members_default_to_windows() {
+fn the_default_layout_depends_on_the_members() {
     let project = project();
     let layout = |members: usize, panes: &str| {
         let mut file = format!(
@@ -138,8 +138,11 @@ fn more_than_twelve_members_default_to_windows() {
         }
         read_in(project.path(), &file).unwrap().layout
     };
-    assert_eq!(layout(12, ""), Layout::MainVertical);
+    assert_eq!(layout(12, ""), Layout::Tiled);
     assert_eq!(layout(13, ""), Layout::Windows);
+    let lead = "mode = \"lead\"\n";
+    assert_eq!(layout(11, lead), Layout::MainVertical);
+    assert_eq!(layout(12, lead), Layout::Windows);
     let tiled = "[panes]\nlayout = \"tiled\"\n";
     assert_eq!(layout(13, tiled), Layout::Tiled);
     let windows = "[panes]\nlayout = \"windows\"\n";

@@ -287,6 +287,7 @@ impl Agent {
                 }
             }
             OutputEvent::Waiting(on) => self.supervisor_calls.set_wait(on, shell),
+            OutputEvent::Notify(text) => shell.pane.notify(&text),
         }
     }
 

@@ -60,6 +60,7 @@ use agent_team_system::sandbox::Network;
 use agent_team_system::signals::Signals;
 use agent_team_system::spawn;
 use agent_team_system::tree::Tree;
+use agent_team_terminal_ui::notices::Notices;
 use agent_team_terminal_ui::style::Theme;
 use agent_team_tools::ToolContext;
 use agent_team_tools::confine::{Confinement, Settings, User};
@@ -307,6 +308,7 @@ fn agent_pane(launch: &LaunchFile, worker_config: &WorkerConfig, surface: Surfac
         worker_config.theme,
         history,
         program_context,
+        Notices::of_environment(|name| launch.environment.get(name).cloned()),
     )
 }
 
@@ -460,6 +462,7 @@ fn worker_config(
         typed: Typed::start(directories, launch),
         // The CLI refuses an unknown theme before it starts a team.
         theme: Theme::of_environment(|name| launch.environment.get(name).cloned())
+            .unwrap_or_default()
             .unwrap_or_default(),
         program_context,
         signals,

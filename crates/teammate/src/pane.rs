@@ -18,6 +18,7 @@ use std::io;
 use agent_team_protocol::notification::ShowPane;
 use agent_team_protocol::spec::Colour;
 use agent_team_protocol::{MemberName, MessageId};
+use agent_team_terminal_ui::line::Line;
 use agent_team_terminal_ui::style::{Ink, Style, Theme};
 use agent_team_tools::vt::Position;
 
@@ -125,11 +126,6 @@ impl Pane {
         self.colour = colour;
     }
 
-    fn accent(&self, text: &str) -> String {
-        let ink = self.colour.map_or(Ink::Plain, Ink::Member);
-        self.theme.paint(Style::of(ink), text)
-    }
-
     /// The next event. Cancel-safe. Never returns without a terminal.
     pub(crate) async fn next(&mut self) -> PaneEvent {
         loop {
@@ -198,7 +194,9 @@ impl Pane {
     }
 
     fn prompt_text(&self) -> String {
-        self.accent(&format!("{} ▸ ", self.member))
+        let ink = self.colour.map_or(Ink::Plain, Ink::Member);
+        let prompt = format!("{} ▸ ", self.member);
+        self.theme.paint(Style::of(ink), &prompt)
     }
 
     /// Shows messages, each as a line. They count as shown at [`PaneEvent::Shown`]. Without a terminal they are
@@ -213,7 +211,7 @@ impl Pane {
     }
 
     fn put(&mut self, text: &str, messages: Vec<MessageId>) {
-        let text = self.accent(text).replace('\n', "\r\n");
+        let text = self.runtime_lines(text);
         let bytes = match &mut self.view {
             View::Quiet | View::Prompt { .. } => self.above_prompt(&text),
             View::Task { position, queued } => {
@@ -225,6 +223,14 @@ impl Pane {
             }
         };
         self.show(bytes, messages, None);
+    }
+
+    /// The lines of a text, each in the style of its sign, without a newline at the end.
+    fn runtime_lines(&self, text: &str) -> String {
+        let lines = text
+            .lines()
+            .map(|line| Line::runtime(line).ansi(self.theme));
+        lines.collect::<Vec<_>>().join("\r\n")
     }
 
     fn above_prompt(&self, text: &str) -> Vec<u8> {
@@ -341,7 +347,9 @@ impl MemberPane for Pane {
     fn move_to(&mut self, show: &ShowPane, recent: &str) -> io::Result<Vec<MessageId>> {
         self.surface.move_to(show)?;
         let unconfirmed = self.take_unconfirmed();
-        self.show(recent.replace('\n', "\r\n").into_bytes(), Vec::new(), None);
+        let mut recent = self.runtime_lines(recent);
+        recent.push_str("\r\n");
+        self.show(recent.into_bytes(), Vec::new(), None);
         match &self.view {
             View::Quiet => {}
             View::Prompt { .. } => {

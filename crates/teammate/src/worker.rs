@@ -258,7 +258,12 @@ impl<W: Work> Worker<W> {
             Event::Signal(SignalEvent::Shutdown) => self.stop(TERM_GRACE, "terminated".into()),
             Event::Signal(SignalEvent::Interrupt) => work.interrupt(shell),
             Event::Signal(SignalEvent::Hangup) => work.lose_pane(shell),
-            Event::Signal(SignalEvent::WindowChanged) => work.resize(shell),
+            Event::Signal(SignalEvent::WindowChanged) => {
+                work.resize(shell);
+                if shell.pane.surface().is_too_small() {
+                    shell.config.link.notify(Notice::PaneTooSmall);
+                }
+            }
             Event::Signal(SignalEvent::Info) => {
                 tracing::info!(state = shell.life.name(), busy = work.is_busy(), "asked");
             }

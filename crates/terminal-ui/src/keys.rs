@@ -61,6 +61,9 @@ const PASTE_MAX: usize = 64 << 10;
 /// The longest escape sequence in bytes; a longer one is invalid.
 const KEY_MAX: usize = 64;
 
+/// The beginning of an answer with the background colour.
+const BACKGROUND: &[u8] = b"\x1b]11;";
+
 const ESCAPE: u8 = 0x1b;
 const PASTE_BEGINS: &[u8] = b"\x1b[200~";
 const PASTE_ENDS: &[u8] = b"\x1b[201~";
@@ -139,6 +142,17 @@ impl Reader {
 
 /// Decodes the first key of these bytes and its length; `None` if it is incomplete.
 fn first(bytes: &[u8]) -> Option<(Key, usize)> {
+    // A late answer of the terminal to the question for its background colour.
+    if let Some(answer) = bytes.strip_prefix(BACKGROUND) {
+        let end = answer
+            .iter()
+            .position(|byte| *byte == 0x07)
+            .map(|at| at + 1);
+        let end = end.or_else(|| Some(answer.windows(2).position(|two| two == b"\x1b\\")? + 2));
+        let length = end.map(|end| BACKGROUND.len() + end);
+        let length = length.or((bytes.len() >= KEY_MAX).then_some(KEY_MAX))?;
+        return Some((Key::Other, length));
+    }
     // A lone escape byte is a key; followed by another byte it is part of a sequence.
     let shortest = match bytes {
         [ESCAPE, _, ..] => 2,
@@ -285,6 +299,16 @@ mod tests {
         let (keys, rest) = taken(b"\x1b[200~Ky\ry\x1b[201~y");
         assert_eq!(keys, [Key::Paste("Ky\ry".into()), Key::Char('y')]);
         assert_eq!(rest, b"");
+    }
+
+    #[test]
+    fn a_late_answer_of_the_terminal_is_not_typed() {
+        for end in ["\x07", "\x1b\\"] {
+            let answer = format!("\x1b]11;rgb:ffff/ffff/ffff{end}\x1b[?62;22cq");
+            let (keys, rest) = taken(answer.as_bytes());
+            assert_eq!(keys, [Key::Other, Key::Other, Key::Char('q')]);
+            assert_eq!(rest, b"");
+        }
     }
 
     #[test]

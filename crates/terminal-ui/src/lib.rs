@@ -12,10 +12,11 @@
 //! - Markdown, code: `markdown`, `code`
 //! - the prompt: `editor`; slash commands: `slash`; a pending permission request: [`dialog`]
 //! - tool calls as lines: [`call`]; decoding of keystrokes: [`keys`]; styled text without control characters: [`line`];
-//!   styles and themes: [`style`]
+//!   styles and themes: [`style`], [`background`]; notifications of the user: [`notices`]
 //!
 //! Reads no terminal, no clock and no file.
 
+pub mod background;
 pub mod call;
 mod canvas;
 mod code;
@@ -24,6 +25,7 @@ mod editor;
 pub mod keys;
 pub mod line;
 mod markdown;
+pub mod notices;
 mod slash;
 pub mod style;
 mod transcript_view;

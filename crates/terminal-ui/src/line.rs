@@ -2,6 +2,7 @@
 //!
 //! A [`Line`] contains only visible characters: text from other sources is escaped here on its way to a terminal.
 
+use agent_team_protocol::status::Status;
 use agent_team_protocol::text::visible_line;
 use unicode_width::UnicodeWidthChar;
 
@@ -45,6 +46,29 @@ impl Line {
             };
             Self::of(style, line)
         })
+    }
+
+    /// A line of the runtime in the style of its sign: `✓ T-3 completed`, `✗ T-4 failed: exit 1`, `── T-5 Test`,
+    /// `✉ user: go on`, `● edit(…)`, `… waiting`.
+    pub fn runtime(text: &str) -> Self {
+        let status = Status::ALL.into_iter().find(|status| {
+            let rest = text.trim_start().strip_prefix(status.sign());
+            rest.is_some_and(|rest| rest.starts_with(' '))
+        });
+        if let Some(status) = status {
+            return Self::of(Style::of(status.into()), text);
+        }
+        let label = match text.chars().next() {
+            Some('…' | '▸') => return Self::of(Style::DIM, text),
+            Some('─' | '━') => text.len(),
+            // The sender of a message, or the tool of a call.
+            Some('✉') => text.find(": ").map_or(0, |at| at + 1),
+            Some('●') => text.find('(').unwrap_or(text.len()),
+            Some(_) | None => 0,
+        };
+        let mut line = Self::of(Style::BOLD, &text[..label]);
+        line.push(Style::PLAIN, &text[label..]);
+        line
     }
 
     /// Appends a text. Replaces tabs by blanks and escapes control characters.
@@ -227,6 +251,34 @@ mod tests {
         assert_eq!(
             line.ansi(Theme::Dark),
             "a\\e]52;c;eA==\\u{7}\\u{202e}\\r    b"
+        );
+    }
+
+    #[test]
+    fn a_sign_selects_the_style_of_its_line() {
+        let styles = |text: &str| -> Vec<(Style, String)> {
+            let line = Line::runtime(text);
+            let spans = line.spans();
+            spans
+                .map(|(style, text)| (style, text.to_owned()))
+                .collect()
+        };
+        let whole = |style: Style, text: &str| assert_eq!(styles(text), [(style, text.to_owned())]);
+        whole(Style::of(Ink::Success), "✓ T-1 completed in 2 s");
+        whole(Style::of(Ink::Failure), "  ✗ exit 1");
+        whole(Style::of(Ink::Attention), "? P-1 edit src/lib.rs");
+        whole(Style::of(Ink::Working), "◐ building");
+        whole(Style::DIM, "… waiting: the model is busy");
+        whole(Style::BOLD, "── T-1 Build");
+        whole(Style::PLAIN, "✗no sign");
+        whole(Style::PLAIN, "?");
+        let (label, rest) = ("✉ ada:".to_owned(), " look: here".to_owned());
+        let message = [(Style::BOLD, label), (Style::PLAIN, rest)];
+        assert_eq!(styles("✉ ada: look: here"), message);
+        let (tool, input) = ("● edit".to_owned(), "(path: a)".to_owned());
+        assert_eq!(
+            styles("● edit(path: a)"),
+            [(Style::BOLD, tool), (Style::PLAIN, input)]
         );
     }
 

@@ -2,6 +2,7 @@
 //! and by the tables that the CLI prints. No information is shown by a colour alone.
 
 use agent_team_protocol::spec::Colour;
+use agent_team_protocol::status::Status;
 
 /// A meaning of a text that a colour can show.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -11,9 +12,11 @@ pub enum Ink {
     /// The name of a member, in its own colour.
     Member(Colour),
     Success,
-    /// In progress, or waiting for the user.
-    Attention,
     Failure,
+    /// Waiting for the user.
+    Attention,
+    /// In progress.
+    Working,
     /// A line added to a file.
     Added,
     /// A line removed from a file.
@@ -38,6 +41,17 @@ pub struct Style {
     pub underlined: bool,
     pub struck: bool,
     pub reversed: bool,
+}
+
+impl From<Status> for Ink {
+    fn from(status: Status) -> Self {
+        match status {
+            Status::Success => Self::Success,
+            Status::Failure => Self::Failure,
+            Status::Waiting => Self::Attention,
+            Status::Working => Self::Working,
+        }
+    }
 }
 
 impl Style {
@@ -94,44 +108,49 @@ pub const THEME: &str = "AGENT_TEAM_THEME";
 
 impl Theme {
     /// The theme of a terminal whose programs have this environment: none with `NO_COLOR`, else the one that
-    /// [`THEME`] names, else the one for the background that `COLORFGBG` reports, else [`Theme::Dark`].
+    /// [`THEME`] names, else the one for the background that `COLORFGBG` reports. `None`: the environment does not tell.
     ///
     /// # Errors
     /// The value of [`THEME`] if it names no theme.
-    pub fn of_environment(variable: impl Fn(&str) -> Option<String>) -> Result<Self, String> {
-        let background = || match variable("COLORFGBG") {
-            // The format that rxvt writes and Vim reads: `15;0`, or `0;default;15` with a picture behind the text.
-            Some(pair) => match pair.rsplit(';').next().unwrap_or_default().parse::<u8>() {
-                Ok(7 | 9..=15) => Self::Light,
-                Ok(_) | Err(_) => Self::Dark,
-            },
-            None => Self::Dark,
+    pub fn of_environment(
+        variable: impl Fn(&str) -> Option<String>,
+    ) -> Result<Option<Self>, String> {
+        // The format that rxvt writes and Vim reads: `15;0`, or `0;default;15` with a picture behind the text.
+        let background = || {
+            let pair = variable("COLORFGBG")?;
+            Some(
+                match pair.rsplit(';').next().unwrap_or_default().parse::<u8>() {
+                    Ok(7 | 9..=15) => Self::Light,
+                    Ok(_) | Err(_) => Self::Dark,
+                },
+            )
         };
         let theme = match variable(THEME).as_deref() {
             None | Some("" | "auto") => background(),
-            Some("dark") => Self::Dark,
-            Some("light") => Self::Light,
-            Some("none") => Self::None,
+            Some("dark") => Some(Self::Dark),
+            Some("light") => Some(Self::Light),
+            Some("none") => Some(Self::None),
             Some(other) => return Err(other.to_owned()),
         };
         match variable("NO_COLOR") {
-            Some(value) if !value.is_empty() => Ok(Self::None),
+            Some(value) if !value.is_empty() => Ok(Some(Self::None)),
             Some(_) | None => Ok(theme),
         }
     }
 
     /// A number of the 256-colour palette of terminals. `None` is the terminal's own colour of text.
     ///
-    /// The first eight numbers follow the user's own theme of the terminal. Yellow of that range is unreadable on most
-    /// light backgrounds.
+    /// The first sixteen numbers are not used: the user's own theme of the terminal defines them, and many themes make
+    /// one of them unreadable.
     pub fn colour(self, ink: Ink) -> Option<u8> {
         let (dark, light) = match ink {
             Ink::Plain => return None,
             Ink::Member(colour) => (colour.ansi256(), on_light_background(colour)),
-            Ink::Success | Ink::Added => (2, 2),
-            Ink::Attention => (3, 130),
-            Ink::Failure | Ink::Removed => (1, 1),
-            Ink::Position => (6, 6),
+            Ink::Success | Ink::Added => (Status::Success.ansi256(), 28),
+            Ink::Failure | Ink::Removed => (Status::Failure.ansi256(), 124),
+            Ink::Attention => (Status::Waiting.ansi256(), 130),
+            Ink::Working => (Status::Working.ansi256(), 25),
+            Ink::Position => (73, 24),
             Ink::Heading => (75, 25),
             Ink::Code | Ink::Number => (180, 94),
             Ink::Comment => (245, 243),
@@ -179,18 +198,18 @@ impl Theme {
 /// Ends all styles.
 pub const RESET: &str = "\x1b[m";
 
-/// A darker shade of a member's colour.
+/// A shade of a member's colour that is readable on a white background.
 fn on_light_background(colour: Colour) -> u8 {
     match colour {
-        Colour::Blue => 25,
-        Colour::Green => 28,
-        Colour::Yellow => 136,
+        Colour::Blue => 26,
+        Colour::Green => 22,
+        Colour::Yellow => 94,
         Colour::Magenta => 127,
-        Colour::Cyan => 31,
-        Colour::Orange => 166,
-        Colour::Pink => 161,
-        Colour::Lime => 64,
-        Colour::Violet => 91,
+        Colour::Cyan => 24,
+        Colour::Orange => 131,
+        Colour::Pink => 162,
+        Colour::Lime => 58,
+        Colour::Violet => 92,
         Colour::Teal => 29,
         Colour::Red => 160,
         Colour::Grey => 240,
@@ -206,7 +225,7 @@ mod tests {
     #[test]
     fn without_colours_attributes_are_kept() {
         let style = Style::of(Ink::Failure).bold();
-        assert_eq!(Theme::Dark.paint(style, "x"), "\x1b[1;38;5;1mx\x1b[m");
+        assert_eq!(Theme::Dark.paint(style, "x"), "\x1b[1;38;5;203mx\x1b[m");
         assert_eq!(Theme::None.paint(style, "x"), "\x1b[1mx\x1b[m");
         assert_eq!(Theme::None.paint(Style::of(Ink::Failure), "x"), "x");
     }
@@ -217,30 +236,61 @@ mod tests {
             let value = |name: &str| variables.iter().find(|(it, _)| *it == name);
             Theme::of_environment(|name| value(name).map(|(_, value)| (*value).to_owned()))
         };
-        assert_eq!(theme(&[]), Ok(Theme::Dark));
-        assert_eq!(theme(&[("COLORFGBG", "0;15")]), Ok(Theme::Light));
-        assert_eq!(theme(&[("COLORFGBG", "0;default;7")]), Ok(Theme::Light));
-        assert_eq!(theme(&[("COLORFGBG", "15;0")]), Ok(Theme::Dark));
-        assert_eq!(theme(&[("COLORFGBG", "0;default")]), Ok(Theme::Dark));
+        assert_eq!(theme(&[]), Ok(None));
+        assert_eq!(theme(&[("COLORFGBG", "0;15")]), Ok(Some(Theme::Light)));
+        assert_eq!(
+            theme(&[("COLORFGBG", "0;default;7")]),
+            Ok(Some(Theme::Light))
+        );
+        assert_eq!(theme(&[("COLORFGBG", "15;0")]), Ok(Some(Theme::Dark)));
+        assert_eq!(theme(&[("COLORFGBG", "0;default")]), Ok(Some(Theme::Dark)));
         let light = (THEME, "light");
-        assert_eq!(theme(&[light, ("COLORFGBG", "15;0")]), Ok(Theme::Light));
-        assert_eq!(theme(&[light, ("NO_COLOR", "1")]), Ok(Theme::None));
-        assert_eq!(theme(&[light, ("NO_COLOR", "")]), Ok(Theme::Light));
+        assert_eq!(
+            theme(&[light, ("COLORFGBG", "15;0")]),
+            Ok(Some(Theme::Light))
+        );
+        assert_eq!(theme(&[light, ("NO_COLOR", "1")]), Ok(Some(Theme::None)));
+        assert_eq!(theme(&[light, ("NO_COLOR", "")]), Ok(Some(Theme::Light)));
         assert_eq!(theme(&[(THEME, "pink")]), Err("pink".to_owned()));
     }
 
-    /// WCAG 2 asks for 3:1 for large text, which the smallest terminals' text is not; 4.5:1 would leave too few of the
-    /// 256 colours for twelve members.
+    /// All inks that have a colour.
+    fn inks() -> impl Iterator<Item = Ink> {
+        let members = Colour::PALETTE.map(Ink::Member).into_iter();
+        let states = Status::ALL.map(Ink::from).into_iter();
+        members.chain(states).chain([
+            Ink::Added,
+            Ink::Removed,
+            Ink::Position,
+            Ink::Heading,
+            Ink::Code,
+            Ink::Comment,
+            Ink::Literal,
+            Ink::Number,
+            Ink::Keyword,
+        ])
+    }
+
     #[test]
-    fn member_colours_are_distinct_and_readable() {
-        const CONTRAST_MIN: f64 = 3.0;
+    fn members_and_states_have_distinct_colours() {
+        for theme in [Theme::Dark, Theme::Light] {
+            let members = Colour::PALETTE.map(Ink::Member).into_iter();
+            let inks: Vec<_> = members.chain(Status::ALL.map(Ink::from)).collect();
+            let colours: BTreeSet<_> = inks.iter().map(|ink| theme.colour(*ink).unwrap()).collect();
+            assert_eq!(colours.len(), inks.len(), "{theme:?}");
+        }
+    }
+
+    /// The limit is that of WCAG 2 for text of any size.
+    #[test]
+    fn colours_are_readable_on_their_background() {
+        const CONTRAST_MIN: f64 = 4.5;
         for (theme, background) in [(Theme::Dark, 0.0), (Theme::Light, 1.0)] {
-            let colours = Colour::PALETTE.map(|colour| theme.colour(Ink::Member(colour)).unwrap());
-            assert_eq!(BTreeSet::from(colours).len(), colours.len(), "{theme:?}");
-            for colour in colours {
+            for ink in inks() {
+                let colour = theme.colour(ink).unwrap();
                 let (a, b) = (luminance(colour) + 0.05, background + 0.05);
                 let contrast = a.max(b) / a.min(b);
-                assert!(contrast >= CONTRAST_MIN, "{theme:?} {colour}: {contrast}");
+                assert!(contrast >= CONTRAST_MIN, "{theme:?} {ink:?}: {contrast}");
             }
         }
     }

@@ -22,6 +22,7 @@ use std::time::Instant;
 
 use agent_team_protocol::request::{Channel, DecideRequest, RequestView};
 use agent_team_protocol::spec::Colour;
+use agent_team_protocol::status::Status;
 use agent_team_protocol::{MemberName, RequestId};
 
 use self::activity::Activity;
@@ -62,8 +63,8 @@ pub enum TextKind {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Tone {
     Plain,
-    /// Messages to the member, and headers.
-    Accent,
+    /// Lines of the runtime, such as messages and headers: the sign of each line selects its style.
+    Runtime,
     /// Less important text.
     Dim,
     /// A unified diff.
@@ -281,8 +282,9 @@ impl TranscriptView {
             Tone::Dim => Line::all(Style::DIM, text)
                 .flat_map(|line| line.wrapped(columns, 2))
                 .collect(),
-            Tone::Accent => Line::all(self.accent(), text)
-                .flat_map(|line| line.wrapped(columns, 2))
+            Tone::Runtime => text
+                .lines()
+                .flat_map(|line| Line::runtime(line).wrapped(columns, 2))
                 .collect(),
         };
         self.finish(lines);
@@ -319,12 +321,17 @@ impl TranscriptView {
     pub fn end_call(&mut self, call: &str, first_line: &str, diff: Option<&str>, all: &str) {
         let header = self.activity.end(call);
         if let Some(header) = &header {
-            self.lines(Tone::Accent, header);
+            self.lines(Tone::Runtime, header);
         }
         if let Some(diff) = diff {
             self.lines(Tone::Diff, diff);
         }
-        self.lines(Tone::Dim, first_line);
+        let tone = if first_line.trim_start().starts_with(Status::Failure.sign()) {
+            Tone::Runtime
+        } else {
+            Tone::Dim
+        };
+        self.lines(tone, first_line);
         if call::has_more(all) {
             let header = header.unwrap_or_else(|| "● a call that started earlier".into());
             self.folded.add(header, all);
@@ -419,7 +426,7 @@ impl TranscriptView {
             Pressed::Later => {
                 self.keep_request();
                 let later = format!("{request} is still waiting: agent-team requests");
-                self.lines(Tone::Accent, &later);
+                self.lines(Tone::Runtime, &later);
                 None
             }
             Pressed::Nothing => {
@@ -447,7 +454,7 @@ impl TranscriptView {
                 let lines: Vec<Line> = lines.flat_map(|line| line.wrapped(columns, 4)).collect();
                 self.finish(lines);
             }
-            Slash::Wrong(why) => self.lines(Tone::Accent, &format!("✗ {why}")),
+            Slash::Wrong(why) => self.lines(Tone::Runtime, &format!("✗ {why}")),
             Slash::Verb(words) => return Some(UserAction::Run(text, words)),
         }
         None
@@ -464,7 +471,7 @@ impl TranscriptView {
             Some((call, 0)) => (call.header.clone(), call.all.clone()),
             Some((call, newer)) => (format!("{} · {newer} back", call.header), call.all.clone()),
         };
-        self.lines(Tone::Accent, &header);
+        self.lines(Tone::Runtime, &header);
         self.lines(Tone::Dim, &all);
     }
 
@@ -587,7 +594,7 @@ impl TranscriptView {
         let room = room.saturating_sub(below.len());
         if room > 0 {
             live.extend(self.tail((room / 2).max(1)));
-            live.extend(self.activity.rows(columns, now, self.accent()));
+            live.extend(self.activity.rows(columns, now));
             live.drain(..live.len().saturating_sub(room));
         }
         live.extend(below);

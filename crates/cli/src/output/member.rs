@@ -1,9 +1,12 @@
 //! The table of members for `ps`, `team show` and `supervisor status`: names in the member's colour, states in the
 //! colour of their urgency.
 
+use agent_team_protocol::attention::Need;
+use agent_team_protocol::status::Status;
 use agent_team_protocol::text::{age, visible_label};
 use agent_team_protocol::view::{MemberState, MemberView, Waiting};
 use agent_team_system::clock;
+use agent_team_terminal_ui::style::Style;
 
 use super::table::{Cell, Table, elastic, fixed};
 use super::{columns, style, text, usage};
@@ -27,7 +30,34 @@ fn state(state: MemberState) -> &'static str {
     }
 }
 
-/// `waiting (model, 18 s)`, `waiting (tasks T-3, T-4)`, `working (asks you, M-5)`, `idle, not connected`
+/// The sign of a member's state, one column wide.
+pub(crate) fn sign(member: &MemberView) -> &'static str {
+    match member.state {
+        _ if Need::of(member) == Some(Need::Decision) => Status::Waiting.sign(),
+        MemberState::Working => Status::Working.sign(),
+        MemberState::Waiting if Need::of(member).is_some() => Status::Waiting.sign(),
+        MemberState::Waiting => "…",
+        MemberState::Idle => "○",
+        MemberState::Held | MemberState::Unresponsive => Status::Failure.sign(),
+        MemberState::Stopped => "–",
+        MemberState::Planned
+        | MemberState::Launching
+        | MemberState::Draining
+        | MemberState::Cooling
+        | MemberState::Unknown => "·",
+    }
+}
+
+/// The style of a member's state. A wait for something else than the user needs no attention.
+pub(crate) fn state_style(member: &MemberView) -> Style {
+    match (Need::of(member), member.state) {
+        (Some(Need::Decision), _) => style::ATTENTION,
+        (None, MemberState::Waiting) => Style::PLAIN,
+        (_, state) => style::member_state(state),
+    }
+}
+
+/// `… waiting (model, 18 s)`, `… waiting (tasks T-3, T-4)`, `◐ working (asks you, M-5)`, `○ idle, not connected`
 pub(crate) fn state_and_cause(member: &MemberView) -> String {
     let cause = member.waiting.as_ref().map(|waiting| match waiting {
         Waiting::Budget { .. } => " (budget)".to_owned(),
@@ -51,7 +81,11 @@ pub(crate) fn state_and_cause(member: &MemberView) -> String {
         true => ", not connected",
         false => "",
     };
-    format!("{}{cause}{connection}", state(member.state))
+    format!(
+        "{} {}{cause}{connection}",
+        sign(member),
+        state(member.state)
+    )
 }
 
 /// The first part of a pane's id. iTerm2 ids are long and their first parts differ.
@@ -82,7 +116,7 @@ pub(crate) fn table(members: &[MemberView]) -> String {
         let mut row = vec![
             Cell::styled(member.name.as_str(), style::member_name(member.colour)),
             Cell::new(member.role.as_str()),
-            Cell::styled(state_and_cause(member), style::member_state(member.state)),
+            Cell::styled(state_and_cause(member), state_style(member)),
             Cell::new(age(member.for_ms)),
             or_dash(member.task.map(|task| task.to_string())),
             Cell::new(member.unread.to_string()),

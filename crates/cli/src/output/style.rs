@@ -12,18 +12,23 @@ pub(crate) const BAD: Style = Style::of(Ink::Failure).bold();
 /// The user must act.
 pub(crate) const ATTENTION: Style = Style::of(Ink::Attention).bold();
 /// Work is in progress, or something has changed.
-pub(crate) const BUSY: Style = Style::of(Ink::Attention);
+pub(crate) const BUSY: Style = Style::of(Ink::Working);
 
-static THEME: OnceLock<Theme> = OnceLock::new();
+static THEME: OnceLock<Option<Theme>> = OnceLock::new();
 
-/// Sets the theme of this process, once.
-pub(crate) fn set_theme(theme: Theme) {
+/// Sets the theme that the environment names, once.
+pub(crate) fn set_theme(theme: Option<Theme>) {
     let _set_before = THEME.set(theme);
 }
 
-/// The theme of the user's terminal. `anstream` strips the styles from output that does not go to a terminal.
-pub(crate) fn theme() -> Theme {
-    THEME.get().copied().unwrap_or_default()
+/// The theme that the environment names.
+pub(crate) fn named_theme() -> Option<Theme> {
+    THEME.get().copied().flatten()
+}
+
+/// The theme of what verbs print. `anstream` strips the styles from output that does not go to a terminal.
+fn theme() -> Theme {
+    named_theme().unwrap_or_default()
 }
 
 /// Returns the text with the escape sequences of its style. The text must be free of control characters.
@@ -37,9 +42,9 @@ pub(crate) fn member_name(colour: Colour) -> Style {
 
 pub(crate) fn member_state(state: MemberState) -> Style {
     match state {
-        MemberState::Working => GOOD,
+        MemberState::Waiting => ATTENTION,
         MemberState::Unresponsive | MemberState::Held => BAD,
-        MemberState::Waiting
+        MemberState::Working
         | MemberState::Launching
         | MemberState::Draining
         | MemberState::Cooling => BUSY,

@@ -1,6 +1,7 @@
 //! Text for tasks: one line, the table, all details, counts. Called by the verbs and by `top`.
 
 use agent_team_protocol::TaskId;
+use agent_team_protocol::status::Status;
 use agent_team_protocol::text::age;
 use agent_team_protocol::view::{TaskCounts, TaskState, TaskView};
 
@@ -13,9 +14,9 @@ pub(crate) fn state(task: &TaskView) -> (&'static str, &'static str) {
     match task.state {
         TaskState::Pending if task.blocked => ("◌", "blocked"),
         TaskState::Pending => ("○", "pending"),
-        TaskState::InProgress => ("◐", "in progress"),
-        TaskState::Completed => ("✓", "completed"),
-        TaskState::Failed => ("✗", "failed"),
+        TaskState::InProgress => (Status::Working.sign(), "in progress"),
+        TaskState::Completed => (Status::Success.sign(), "completed"),
+        TaskState::Failed => (Status::Failure.sign(), "failed"),
         TaskState::Cancelled => ("–", "cancelled"),
         TaskState::Unknown => ("?", "unknown"),
     }

@@ -1,5 +1,6 @@
 //! Formats token counts and costs.
 
+pub(crate) use agent_team_protocol::text::cost;
 use agent_team_protocol::view::Usage;
 
 /// `850`, `12.3k`, `4.5M`.
@@ -9,22 +10,6 @@ pub(crate) fn tokens(count: u64) -> String {
         0..1_000 => count.to_string(),
         1_000..1_000_000 => format!("{}k", tenths(1_000)),
         1_000_000.. => format!("{}M", tenths(1_000_000)),
-    }
-}
-
-/// `$0.42`; `–` without tokens, `unknown` when no price is known, and `$0.42 + ?` when only some prices are known. Less
-/// than a cent is shown with four decimals and never rounds to zero.
-pub(crate) fn cost(usage: &Usage) -> String {
-    let dollars = match usage.micro_usd {
-        0 => "$0.00".to_owned(),
-        micro @ 1..10_000 => format!("${:.4}", (micro.max(100)) as f64 / 1e6),
-        micro @ 10_000.. => format!("${:.2}", micro as f64 / 1e6),
-    };
-    match usage.unpriced {
-        0 if usage.tokens() == 0 => "–".to_owned(),
-        0 => dollars,
-        _ if usage.micro_usd == 0 => "unknown".to_owned(),
-        _ => format!("{dollars} + ?"),
     }
 }
 
@@ -48,21 +33,6 @@ mod tests {
             micro_usd,
             unpriced,
             ..Usage::default()
-        }
-    }
-
-    #[test]
-    fn unknown_and_tiny_costs_are_not_shown_as_zero() {
-        for (usage, shown) in [
-            (usage(0, 0, 0), "–"),
-            (usage(10, 0, 0), "$0.00"),
-            (usage(10, 0, 10), "unknown"),
-            (usage(10, 7, 0), "$0.0001"),
-            (usage(10, 4_200, 0), "$0.0042"),
-            (usage(10, 420_000, 0), "$0.42"),
-            (usage(10, 420_000, 5), "$0.42 + ?"),
-        ] {
-            assert_eq!(cost(&usage), shown, "{usage:?}");
         }
     }
 

@@ -9,16 +9,20 @@ use std::time::{Duration, Instant};
 
 use agent_team_client::Notice;
 use agent_team_protocol::engine::{OutputKind, TypedLine};
+use agent_team_protocol::goal::GoalView;
 use agent_team_protocol::notification::{OutputFragment, TransientNotice};
 use agent_team_protocol::request::{Channel, DecideRequest, RequestView};
-use agent_team_protocol::view::{MemberState, MemberView, TeamView, Waiting};
-use agent_team_protocol::{MemberName, RequestId, TeamId};
+use agent_team_protocol::status::Status;
+use agent_team_protocol::view::{MemberState, MemberView, RunState, TeamView, Waiting};
+use agent_team_protocol::{MemberName, RequestId, RunId, TeamId};
 use agent_team_terminal_ui::keys::Key;
 use agent_team_terminal_ui::line::Line;
-use agent_team_terminal_ui::style::Theme;
+use agent_team_terminal_ui::notices::Notices;
+use agent_team_terminal_ui::style::{Style, Theme};
 use agent_team_terminal_ui::{TextKind, Tone, TranscriptView, UserAction, call};
 
 use super::strip::{self, Mark};
+use crate::output::{member, style};
 
 /// Printed once at the start.
 const HINT: &str = "tab: next member · ^C: leave, the team keeps running · /help";
@@ -78,8 +82,11 @@ pub(super) struct State {
     shown: usize,
     /// Whether the shown member was painted since the last switch.
     is_painted: bool,
-    /// Bytes that erase the prompt of the previously shown member.
-    erase: Vec<u8>,
+    /// Bytes to write before the next frame: they erase the prompt of the previously shown member, or notify the user.
+    prelude: Vec<u8>,
+    notices: Notices,
+    /// The run that is under way.
+    run: Option<RunId>,
     read_only: bool,
     theme: Theme,
     size: (u16, u16),
@@ -92,6 +99,7 @@ impl State {
         first: Option<&MemberName>,
         read_only: bool,
         theme: Theme,
+        notices: Notices,
         now: Instant,
     ) -> Option<Self> {
         let is_first = |view: &MemberView| first.map_or(view.lead, |first| view.name == *first);
@@ -103,7 +111,9 @@ impl State {
             history: Vec::new(),
             shown,
             is_painted: false,
-            erase: Vec::new(),
+            prelude: Vec::new(),
+            notices,
+            run: None,
             read_only,
             theme,
             size: (80, 24),
@@ -111,6 +121,7 @@ impl State {
         for member in &team.members {
             state.add(member.clone(), now);
         }
+        state.note_goal_end(team);
         let transcript = &mut state.members.get_mut(shown)?.transcript;
         transcript.lines(Tone::Dim, HINT);
         state.update_strip();
@@ -172,6 +183,7 @@ impl State {
 
     /// Applies the current state of the team.
     pub(super) fn on_refresh(&mut self, team: TeamView, now: Instant) {
+        self.note_goal_end(&team);
         let names: Vec<_> = team.members.iter().map(|view| view.name.clone()).collect();
         for view in team.members {
             match self.row(&view.name) {
@@ -184,7 +196,7 @@ impl State {
         if is_removed && !shown.removed {
             let text = format!("{} was removed from the team", shown.view.name);
             shown.transcript.end_work();
-            shown.transcript.lines(Tone::Accent, &text);
+            shown.transcript.lines(Tone::Runtime, &text);
         }
         shown.removed = is_removed;
         let name = shown.view.name.clone();
@@ -192,6 +204,19 @@ impl State {
             .retain(|row| row.view.name == name || names.contains(&row.view.name));
         self.shown = self.position(&name);
         self.update_strip();
+    }
+
+    /// Notifies the user when the goal ends; the lead shows how.
+    fn note_goal_end(&mut self, team: &TeamView) {
+        let under_way = |goal: &GoalView| (goal.state == RunState::UnderWay).then_some(goal.run);
+        let before = std::mem::replace(&mut self.run, team.goal.as_ref().and_then(under_way));
+        if let (Some(before), Some(goal)) = (before, &team.goal)
+            && goal.run == before
+            && goal.state != RunState::UnderWay
+        {
+            let text = format!("{}: {}", team.name, goal.headline());
+            self.prelude.extend(self.notices.sequence(&text));
+        }
     }
 
     fn position(&self, member: &MemberName) -> usize {
@@ -252,7 +277,7 @@ impl State {
     pub(super) fn note(&mut self, text: &str) {
         self.members[self.shown]
             .transcript
-            .lines(Tone::Accent, text);
+            .lines(Tone::Runtime, text);
     }
 
     /// Handles the keys of one read.
@@ -293,7 +318,8 @@ impl State {
 
     fn switch(&mut self, by: usize) {
         if std::mem::take(&mut self.is_painted) {
-            self.erase = self.members[self.shown].transcript.hide();
+            self.prelude
+                .extend(self.members[self.shown].transcript.hide());
         }
         let next = (self.shown + by) % self.members.len();
         let name = self.members[next].view.name.clone();
@@ -306,7 +332,7 @@ impl State {
     }
 
     pub(super) fn next_paint(&self, now: Instant) -> Option<Instant> {
-        if !self.is_painted {
+        if !self.is_painted || !self.prelude.is_empty() {
             return Some(now);
         }
         self.members[self.shown].transcript.next_paint(now)
@@ -316,10 +342,14 @@ impl State {
         let many = self.members.len() > 1;
         let row = &mut self.members[self.shown];
         if !std::mem::replace(&mut self.is_painted, true) {
-            let title = format!("━━ {} ({}) ━━", row.view.name, row.view.role);
+            let MemberView { name, role, .. } = &row.view;
+            let title = match role.as_str() == name.as_str() {
+                true => format!("━━ {name} ━━"),
+                false => format!("━━ {name} ({role}) ━━"),
+            };
             row.transcript.show(many.then_some(&title));
         }
-        let mut bytes = std::mem::take(&mut self.erase);
+        let mut bytes = std::mem::take(&mut self.prelude);
         bytes.extend(row.transcript.paint(now));
         bytes
     }
@@ -330,7 +360,7 @@ impl State {
 
     /// Returns the last bytes to write; they erase the prompt.
     pub(super) fn leave(&mut self, now: Instant) -> Vec<u8> {
-        let mut bytes = std::mem::take(&mut self.erase);
+        let mut bytes = std::mem::take(&mut self.prelude);
         bytes.extend(self.members[self.shown].transcript.leave(now));
         bytes
     }
@@ -342,11 +372,15 @@ impl State {
                 .transcript
                 .set_strip(Line::default());
         }
-        let marks = self.members.iter().map(|row| Mark {
-            name: &row.view.name,
-            colour: row.view.colour,
-            sign: row.sign(),
-            has_unread: row.has_unread,
+        let marks = self.members.iter().map(|row| {
+            let (sign, style) = row.sign();
+            Mark {
+                name: &row.view.name,
+                colour: row.view.colour,
+                sign,
+                style,
+                has_unread: row.has_unread,
+            }
         });
         let columns = usize::from(self.size.0).saturating_sub(1);
         let strip = strip::strip(&marks.collect::<Vec<_>>(), self.shown, columns);
@@ -355,20 +389,11 @@ impl State {
 }
 
 impl MemberRow {
-    /// The sign of the state, for the strip.
-    fn sign(&self) -> &'static str {
-        match self.view.state {
-            _ if self.removed => "✗",
-            _ if self.view.requests > 0 => strip::REQUEST,
-            MemberState::Working => "◐",
-            MemberState::Idle => "○",
-            MemberState::Waiting => "…",
-            MemberState::Stopped | MemberState::Held | MemberState::Unresponsive => "✗",
-            MemberState::Planned
-            | MemberState::Launching
-            | MemberState::Draining
-            | MemberState::Cooling
-            | MemberState::Unknown => "·",
+    /// The sign of the state and its style, for the strip.
+    fn sign(&self) -> (&'static str, Style) {
+        match self.removed {
+            true => (Status::Failure.sign(), style::BAD),
+            false => (member::sign(&self.view), member::state_style(&self.view)),
         }
     }
 
@@ -440,7 +465,7 @@ impl MemberRow {
                     .end_call(&call, &call::first_line(&text, false), None, &text);
             }
             OutputFragment::Lines { text, diff } => {
-                let tone = if diff { Tone::Diff } else { Tone::Accent };
+                let tone = if diff { Tone::Diff } else { Tone::Runtime };
                 self.transcript.lines(tone, &text);
             }
             OutputFragment::Unknown => {}

@@ -8,6 +8,7 @@
 
 use agent_team_protocol::MemberName;
 use agent_team_protocol::spec::Colour;
+use agent_team_protocol::status::Status;
 use agent_team_terminal_ui::line::Line;
 use agent_team_terminal_ui::style::{Ink, Style};
 
@@ -15,7 +16,7 @@ use agent_team_terminal_ui::style::{Ink, Style};
 const UNREAD: &str = "•";
 
 /// The sign of a member with a permission request.
-pub(super) const REQUEST: &str = "?";
+const REQUEST: &str = Status::Waiting.sign();
 
 /// Width of an arrow with its sign.
 const ARROW: usize = 2;
@@ -27,6 +28,8 @@ pub(super) struct Mark<'a> {
     pub(super) colour: Colour,
     /// The sign of the state, one column wide.
     pub(super) sign: &'static str,
+    /// The style of the state.
+    pub(super) style: Style,
     pub(super) has_unread: bool,
 }
 
@@ -39,9 +42,10 @@ impl Mark<'_> {
         let (open, close) = if is_shown { ("[", "]") } else { (" ", " ") };
         let mut line = Line::of(Style::DIM, open);
         line.push(style, self.name.as_str());
-        line.push(Style::PLAIN, &format!(" {}", self.sign));
+        line.push(Style::PLAIN, " ");
+        line.push(self.style, self.sign);
         if self.has_unread {
-            line.push(style, UNREAD);
+            line.push(Style::PLAIN, UNREAD);
         }
         line.push(Style::DIM, close);
         line
@@ -119,6 +123,7 @@ mod tests {
                 name,
                 colour: Colour::Blue,
                 sign: if request == Some(at) { REQUEST } else { "○" },
+                style: Style::PLAIN,
                 has_unread: unread == Some(at),
             })
             .collect();

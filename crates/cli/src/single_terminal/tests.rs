@@ -8,6 +8,7 @@ use agent_team_protocol::notification::{OutputFragment, TransientNotice};
 use agent_team_protocol::view::{MemberState, TeamView};
 use agent_team_protocol::{Revision, TeamId};
 use agent_team_terminal_ui::keys::Key;
+use agent_team_terminal_ui::notices::Notices;
 use agent_team_terminal_ui::style::Theme;
 use insta::assert_snapshot;
 use serde_json::{Value, json};
@@ -65,7 +66,8 @@ struct Terminal {
 
 impl Terminal {
     fn of(team: &TeamView, columns: u16) -> Self {
-        let mut state = State::new(team, None, false, Theme::Dark, Instant::now()).unwrap();
+        let mut state =
+            State::new(team, None, false, Theme::Dark, Notices::On, Instant::now()).unwrap();
         state.on_resize((columns, 24));
         let screen = vt100::Parser::new(ROWS, columns.try_into().unwrap(), 0);
         Self { state, screen }
@@ -238,7 +240,7 @@ fn members_with_unread_output_are_marked() {
 #[test]
 fn an_unchanged_screen_is_not_painted_again() {
     let now = Instant::now();
-    let mut state = State::new(&team("idle"), None, false, Theme::Dark, now).unwrap();
+    let mut state = State::new(&team("idle"), None, false, Theme::Dark, Notices::On, now).unwrap();
     state.paint(now);
     state.on_refresh(team("idle"), now);
     assert_eq!(state.next_paint(now), None, "a refresh without changes");
@@ -277,13 +279,13 @@ fn a_removed_member_stays_until_the_user_switches() {
         "ben is no longer listed"
     );
     let none = only(&team("idle"), &[]);
-    assert!(State::new(&none, None, false, Theme::Dark, now).is_none());
+    assert!(State::new(&none, None, false, Theme::Dark, Notices::On, now).is_none());
 }
 
 #[test]
 fn a_typed_line_goes_to_the_shown_member() {
     let now = Instant::now();
-    let mut state = State::new(&team("idle"), None, false, Theme::Dark, now).unwrap();
+    let mut state = State::new(&team("idle"), None, false, Theme::Dark, Notices::On, now).unwrap();
     let typed = |state: &mut State| {
         state.on_keys(&[Key::Char('x')], now);
         state.on_keys(&[Key::Enter], now)
@@ -354,7 +356,7 @@ fn a_key_answers_the_shown_request() {
 #[test]
 fn a_read_only_view_can_only_switch_and_leave() {
     let now = Instant::now();
-    let mut state = State::new(&team("idle"), None, true, Theme::Dark, now).unwrap();
+    let mut state = State::new(&team("idle"), None, true, Theme::Dark, Notices::On, now).unwrap();
     assert!(state.on_keys(&[Key::Char('x')], now).is_empty());
     assert!(state.on_keys(&[Key::Enter], now).is_empty());
     state.on_keys(&[Key::Tab], now);

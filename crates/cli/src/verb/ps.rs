@@ -2,13 +2,17 @@
 
 use std::process::ExitCode;
 
+use agent_team_protocol::goal::GoalView;
 use agent_team_protocol::method::{Nothing, TeamShow};
-use agent_team_protocol::view::{MemberView, TeamState, TeamView};
+use agent_team_protocol::status::Status;
+use agent_team_protocol::view::{MemberView, RunState, TeamState, TeamView};
 use agent_team_protocol::{Revision, TeamId};
+use agent_team_terminal_ui::style::Style;
 use serde::Serialize;
 
 use crate::args::Global;
 use crate::error::Failure;
+use crate::output::style::paint;
 use crate::output::{Output, member, task, text};
 
 #[derive(Serialize)]
@@ -17,6 +21,8 @@ struct TeamStatus<'a> {
     revision: Revision,
     /// The chosen placement and the reason.
     placement: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    goal: Option<&'a GoalView>,
     #[serde(skip_serializing_if = "Option::is_none")]
     storage_error: Option<&'a str>,
     members: &'a [MemberView],
@@ -30,6 +36,7 @@ pub(super) async fn run(global: &Global, output: Output) -> Result<ExitCode, Fai
         team: &team.team,
         revision: team.revision,
         placement: &team.placement,
+        goal: team.goal.as_ref(),
         storage_error: team.storage_error.as_deref(),
         members: &team.members,
         unread: team.unread,
@@ -37,8 +44,9 @@ pub(super) async fn run(global: &Global, output: Output) -> Result<ExitCode, Fai
     output.show(&document, || {
         let table = member::table(&team.members);
         format!(
-            "{}{}{}{table}{}{}",
+            "{}{}{}{}{table}{}{}",
             head(&team),
+            goal(&team),
             storage_error(&team),
             placement(&team),
             without_pane(&team.members),
@@ -46,6 +54,26 @@ pub(super) async fn run(global: &Global, output: Output) -> Result<ExitCode, Fai
         )
     })?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// `✓ R-1 Done in 42 s · 3 tasks · $0.31: the parser reads empty files`
+fn goal(team: &TeamView) -> String {
+    let Some(goal) = &team.goal else {
+        return String::new();
+    };
+    let status = match goal.state {
+        RunState::Finished => Status::Success,
+        RunState::UnderWay => Status::Working,
+        RunState::MaxRounds
+        | RunState::Failed
+        | RunState::Cancelled
+        | RunState::Abandoned
+        | RunState::Unknown => Status::Failure,
+    };
+    let headline = format!("{} {} {}", status.sign(), goal.run, goal.headline());
+    let rest = goal.answer.as_ref().unwrap_or(&goal.goal);
+    let headline = paint(Style::of(status.into()), headline);
+    format!("{headline}: {}\n", text::line(rest))
 }
 
 /// The storage error of the team, and the command that still works.

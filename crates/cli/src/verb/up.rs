@@ -21,7 +21,7 @@ use agent_team_protocol::view::TeamEntry;
 use agent_team_protocol::{ErrorCode, Revision, RunId, TeamId, exit};
 use agent_team_system::directories::Directories;
 use agent_team_system::private_file;
-use agent_team_terminal_ui::style::Style;
+use agent_team_terminal_ui::style::{Style, THEME, Theme};
 
 use super::doctor::model;
 use super::text_argument::text_or_stdin;
@@ -31,8 +31,8 @@ use crate::args::{self, Global};
 use crate::caller;
 use crate::error::{self, Failure};
 use crate::output::style::{BUSY, GOOD, paint};
-use crate::output::{Output, task, text};
-use crate::single_terminal;
+use crate::output::{Output, style, task, text};
+use crate::{single_terminal, terminal};
 
 /// Number of workers of a team without a team file, unless given with `-n`.
 pub(super) const DEFAULT_WORKERS: u32 = 3;
@@ -46,7 +46,16 @@ pub(super) async fn run(
         .goal
         .map(|goal| text_or_stdin(goal, ErrorCode::MessageTooLarge))
         .transpose()?;
-    let (environment, named) = environment(output, &args.start.env)?;
+    let (mut environment, named) = environment(output, &args.start.env)?;
+    let attaches = !args.wait && !args.detach && !args.dry_run && !output.is_json();
+    if attaches
+        && caller::is_terminal()
+        && style::named_theme().is_none()
+        && terminal::theme_of_background().await == Some(Theme::Light)
+    {
+        // Panes have no other way to know: tmux does not forward their question.
+        environment.insert(THEME.to_owned(), "light".to_owned());
+    }
     let secrets = secrets(&args.start.secret)?;
     let mut spec = load_and_settle(global, output, &args.start, goal.is_some()).await?;
     if goal.is_some() {
@@ -95,8 +104,7 @@ pub(super) async fn run(
         };
     }
     output.show(&answer, || text_of(&answer, args.dry_run))?;
-    let never_attaches = args.detach || args.dry_run || output.is_json();
-    if never_attaches || !caller::is_terminal() {
+    if !attaches || !caller::is_terminal() {
         return Ok(ExitCode::SUCCESS);
     }
     if answer.placement == Placement::Hosted {

@@ -15,7 +15,8 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::error::Failure;
 use crate::output::status_line::StatusLine;
-use crate::output::{Output, task, text, usage};
+use crate::output::style::paint;
+use crate::output::{Output, member, task, text, usage};
 
 /// Exit code after SIGINT: 128 + 2, as shells report it.
 pub(super) const INTERRUPTED: u8 = 130;
@@ -208,18 +209,19 @@ impl Progress {
     /// Prints why a member waits for its model or for a decision, once per wait.
     async fn poll(&mut self, output: Output) -> Result<(), Failure> {
         let team = self.session.query::<TeamShow>(Nothing {}).await?;
-        for member in team.members {
-            match member.waiting {
+        for shown in team.members {
+            match shown.waiting {
                 Some(
                     Waiting::RateLimit { .. } | Waiting::Permission { .. } | Waiting::Plan { .. },
                 ) => {
-                    if self.waiting.insert(member.name) {
+                    if self.waiting.insert(shown.name.clone()) {
                         self.line.clear();
-                        output.note(&text::line(&member.why));
+                        let sign = paint(member::state_style(&shown), member::sign(&shown));
+                        output.note(&format!("{sign} {}", text::line(&shown.why)));
                     }
                 }
                 Some(Waiting::Reply { .. } | Waiting::Budget { .. } | Waiting::Unknown) | None => {
-                    self.waiting.remove(&member.name);
+                    self.waiting.remove(&shown.name);
                 }
             }
         }

@@ -1,18 +1,17 @@
-//! The labels of a team's panes and the summary of the members that wait for the user, as the launcher last received
-//! them. Called by the driver.
+//! The labels of a team's panes and the summary for status lines, as the launcher last received them. Called by the
+//! driver.
 
 use std::collections::BTreeMap;
 
 use agent_team_protocol::MemberName;
 
 use super::views::Views;
-use crate::launch::{Label, Order};
+use crate::launch::{Label, Order, TeamSummary};
 
 #[derive(Debug, Default)]
 pub(super) struct Labels {
     shown: BTreeMap<MemberName, Label>,
-    /// Summary of the members that wait for the user.
-    summary: String,
+    summary: TeamSummary,
 }
 
 impl Labels {
@@ -38,7 +37,7 @@ impl Labels {
             let label = views.label(member)?;
             (self.shown.get(name) != Some(&label)).then(|| Order::Label(name.clone(), label))
         });
-        let summary = views.waiting_summary();
+        let summary = views.summary();
         let summary = (summary != self.summary).then_some(Order::SetSummary(summary));
         labels.chain(summary).collect()
     }
@@ -77,9 +76,14 @@ mod tests {
     fn only_changed_labels_are_sent() {
         let mut team = TestTeam::of(&["ada"]);
         let mut labels = Labels::default();
+        let summary = format!("{:?}", Order::SetSummary(team.views().summary()));
         assert_eq!(
             update(&mut labels, &team),
-            ["ada: worker · launching", "lead: worker · launching"]
+            [
+                "ada: worker · launching",
+                "lead: worker · launching",
+                &summary
+            ]
         );
         assert!(update(&mut labels, &team).is_empty());
         let _frames = team.hello("ada", 7);
@@ -87,6 +91,6 @@ mod tests {
         labels.closed(&name("ada"));
         assert_eq!(update(&mut labels, &team), ["ada: worker · idle"]);
         labels.clear();
-        assert_eq!(update(&mut labels, &team).len(), 2);
+        assert_eq!(update(&mut labels, &team).len(), 3);
     }
 }

@@ -32,6 +32,7 @@ pub(crate) enum Message {
     Output(LaunchId, TaskOutput),
     Session(LaunchId, TaskSession),
     PaneLost(LaunchId),
+    PaneTooSmall,
     PaneShown(LaunchId, PaneShown),
     Waiting(LaunchId, MemberWaits),
     Launch(LaunchReport),

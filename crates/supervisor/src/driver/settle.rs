@@ -78,7 +78,7 @@ impl Driver {
         })
     }
 
-    /// Sends changed border labels and the summary of waiting members to the launcher.
+    /// Sends changed border labels and a changed summary for status lines to the launcher.
     pub(super) fn refresh_labels(&mut self) {
         let orders = self.labels.changes(&self.views());
         for order in orders {

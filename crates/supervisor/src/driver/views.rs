@@ -4,15 +4,16 @@ use agent_team_core::member::{Life, Member};
 use agent_team_core::{Refused, Team, Tick};
 use agent_team_protocol::method::MemberAnswer;
 use agent_team_protocol::notification::Allowance;
+use agent_team_protocol::permissions::Mode;
 use agent_team_protocol::placement::Placement;
 use agent_team_protocol::view::{MemberState, MemberView, TeamState, TeamView};
-use agent_team_protocol::{MemberName, Refusal, attention};
+use agent_team_protocol::{MemberName, Refusal, attention, text};
 use agent_team_store::TeamIdentity;
 
 use super::launches::{LaunchRuntime, Launches};
 use crate::convert;
-use crate::launch::Label;
 use crate::launch::panes::TerminalBackend;
+use crate::launch::{Label, TeamSummary};
 use crate::parsed_settings::ParsedSettings;
 use crate::settings::{self, TeamPlacement};
 use crate::view::{self, RuntimeFacts};
@@ -68,6 +69,7 @@ impl Views<'_> {
             unread: u32::try_from(self.team.user_mail().len()).unwrap_or(u32::MAX),
             roles: settings.map(view::roles).unwrap_or_default(),
             placement: self.placement(),
+            goal: view::goal(self.team, self.now, self.wall_ms),
         }
     }
 
@@ -137,7 +139,10 @@ impl Views<'_> {
         let name = &member.spec.name;
         let state = serde_json::to_value(self.state(member)).ok()?;
         let role = &member.spec.role;
-        let mut text = format!("{role} · {}", state.as_str().unwrap_or_default());
+        let mut text = state.as_str().unwrap_or_default().to_owned();
+        if role.as_str() != name.as_str() {
+            text = format!("{role} · {text}");
+        }
         if self.team.user_mail().newest_from(name).is_some() {
             text.push_str(" · asks you");
         }
@@ -159,9 +164,30 @@ impl Views<'_> {
         view::state(member, is_working, is_waiting, unresponsive)
     }
 
-    /// Summary of members that wait for the user, for status lines. Builds full views only for members that may be
-    /// waiting.
-    pub(super) fn waiting_summary(&self) -> String {
+    /// What status lines show.
+    pub(super) fn summary(&self) -> TeamSummary {
+        let tasks = view::counts(self.team);
+        let (_, spent) = self.team.account();
+        let rules = self.settings.rules();
+        let mode = rules.ok().flatten().map(|rules| rules.settings.stance.mode);
+        TeamSummary {
+            name: self.identity.name.to_string(),
+            completed: tasks.completed,
+            failed: tasks.failed,
+            in_progress: tasks.in_progress,
+            waiting: self.waiting_summary(),
+            cost: match spent.micro_usd {
+                0 => String::new(),
+                _ => text::cost(spent),
+            },
+            mode: mode
+                .filter(|mode| *mode != Mode::Default)
+                .map_or("", Mode::name),
+        }
+    }
+
+    /// The members that wait for the user. Builds full views only for members that may be waiting.
+    fn waiting_summary(&self) -> String {
         let may_wait = |member: &&Member| {
             self.team
                 .user_mail()
@@ -253,5 +279,35 @@ mod tests {
         };
         team.launches.set_waiting(&launch, Some(waiting));
         assert_eq!(label(&team), "worker · waiting T-1 build");
+    }
+
+    #[test]
+    fn a_label_omits_a_role_with_the_members_name() {
+        let team = TestTeam::of(&["worker"]);
+        let member = team.team.member(&name("worker")).unwrap();
+        assert_eq!(team.views().label(member).unwrap().text, "launching");
+    }
+
+    #[test]
+    fn a_summary_counts_tasks_and_names_the_mode() {
+        let mut team = TestTeam::of(&["ada"]);
+        let before = team.views().summary();
+        assert_eq!((before.in_progress, before.cost.as_str()), (0, ""));
+        let call = Call::AddTask {
+            spec: convert::task_spec(TaskSpec {
+                title: "build".to_owned(),
+                ..TaskSpec::default()
+            }),
+            after: Vec::new(),
+            lines: Vec::new(),
+        };
+        let Ok(Answer::Task { task, .. }) = team.call(Origin::User, call) else {
+            panic!("a task");
+        };
+        let _frames = team.hello("ada", 7);
+        let ada = team.origin("ada");
+        team.call(ada, Call::ClaimTask { task: Some(task) })
+            .unwrap();
+        assert_eq!(team.views().summary().in_progress, 1);
     }
 }

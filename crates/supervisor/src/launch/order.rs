@@ -43,6 +43,22 @@ pub(crate) struct Label {
     pub(crate) text: String,
 }
 
+/// What status lines show about the team.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct TeamSummary {
+    pub(crate) name: String,
+    /// The numbers of tasks.
+    pub(crate) completed: u64,
+    pub(crate) failed: u64,
+    pub(crate) in_progress: u64,
+    /// The members that wait for the user; empty for none.
+    pub(crate) waiting: String,
+    /// Empty if no price is known.
+    pub(crate) cost: String,
+    /// Empty for the default mode.
+    pub(crate) mode: &'static str,
+}
+
 impl LaunchOrder {
     /// The environment entry that marks a worker as part of its launch. The attach helper gets no marker: with a marker
     /// it would belong to the launch's process tree, which is killed after each task.

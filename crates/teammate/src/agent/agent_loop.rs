@@ -24,6 +24,7 @@ use agent_team_tools::confine::Confinement;
 use agent_team_tools::team::{ENDS_TASK, FINISH, plan_first, plan_status};
 use agent_team_tools::web_search::Search;
 use agent_team_tools::{mcp, web_search};
+use serde_json::Value;
 
 use super::calls::Toolbox;
 use super::compact::Room;
@@ -113,7 +114,7 @@ impl AgentLoop {
             self.conversation.sink.lines(Tone::Dim, &sandbox);
         }
         for problem in &offered.problems {
-            self.conversation.sink.lines(Tone::Accent, problem);
+            self.conversation.sink.lines(Tone::Runtime, problem);
         }
         if self.agent.must_plan {
             offered.tools = plan_first(offered.tools, &self.conversation.client);
@@ -323,6 +324,9 @@ impl AgentLoop {
         if executed.stopped {
             return Err(End::Stopped);
         }
+        if let Some(call) = calls.iter().find(|call| finished && call.name == FINISH) {
+            self.conversation.show_goal_end(&answer_of(call)).await;
+        }
         // The task or run is over: another answer would only cost tokens.
         let ended = owned && allowed == Allowed::Endings;
         if (finished || ended) && self.conversation.inbox.task().is_none() {
@@ -336,6 +340,12 @@ impl AgentLoop {
         }
         Ok(Turn::Continues)
     }
+}
+
+/// The answer to the goal in a call of the tool `finish`.
+fn answer_of(call: &ToolCall) -> String {
+    let input: Value = serde_json::from_str(&call.input).unwrap_or_default();
+    input["answer"].as_str().unwrap_or_default().to_owned()
 }
 
 impl Allowed {

@@ -82,7 +82,7 @@ impl Conversation {
         let mut bytes = 0;
         for input in model_inputs {
             if let Some(header) = prompts::header(&input) {
-                self.sink.lines(Tone::Accent, &header);
+                self.sink.lines(Tone::Runtime, &header);
             }
             let item = prompts::item(&input);
             let length = stored(&mut item.clone()).get().len();

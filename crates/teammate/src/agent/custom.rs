@@ -66,7 +66,9 @@ impl Custom {
 
     async fn receive(&mut self, messages: Vec<DeliveredMessage>) -> Result<(), End> {
         for message in &messages {
-            self.team.sink.lines(Tone::Accent, &paint::message(message));
+            self.team
+                .sink
+                .lines(Tone::Runtime, &paint::message(message));
         }
         let handled = self.engine.receive(&messages, &self.team);
         self.inputs.while_held(None, handled).await?;
@@ -78,7 +80,7 @@ impl Custom {
     }
 
     async fn work(&mut self, task: Assignment) -> Result<(), End> {
-        self.team.sink.lines(Tone::Accent, &paint::header(&task));
+        self.team.sink.lines(Tone::Runtime, &paint::header(&task));
         let Self {
             engine,
             team,
@@ -92,7 +94,7 @@ impl Custom {
         match inputs.while_held(Some(Claim::from(&task)), work).await? {
             Called::Returned(()) => {}
             Called::Abandoned => self.team.sink.lines(
-                Tone::Accent,
+                Tone::Runtime,
                 &paint::abandoned(task.task, "it was taken away"),
             ),
         }
@@ -224,7 +226,7 @@ async fn report(team: &TeamHandle, task: &Assignment, worked: TaskResult) {
         Err(reason) => reason,
     };
     team.sink
-        .lines(Tone::Accent, &paint::failed(task.task, &reason));
+        .lines(Tone::Runtime, &paint::failed(task.task, &reason));
     let kept = reason.floor_char_boundary(agent_team_protocol::method::TEXT_MAX);
     let failed = team.call::<TaskFail>(&end(reason[..kept].to_owned())).await;
     if let Err(refusal) = failed
@@ -244,5 +246,5 @@ fn is_over(refusal: &Refusal) -> bool {
 
 fn note(team: &TeamHandle, what: &str, refusal: &Refusal) {
     team.sink
-        .lines(Tone::Accent, &format!("{what}: {}", refusal.message));
+        .lines(Tone::Runtime, &format!("{what}: {}", refusal.message));
 }

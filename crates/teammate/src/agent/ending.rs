@@ -12,9 +12,12 @@
 
 use agent_team_llm::{Answer, ModelError, Stop};
 use agent_team_protocol::exit::ExitCode;
-use agent_team_protocol::method::{EndTask, MessageSend, Rest, SendMessage, TEXT_MAX, TaskRelease};
+use agent_team_protocol::method::{
+    EndTask, MessageSend, Nothing, Rest, SendMessage, TEXT_MAX, TaskRelease, TeamShow,
+};
 use agent_team_protocol::notification::Assignment;
-use agent_team_protocol::view::Usage;
+use agent_team_protocol::status::Status;
+use agent_team_protocol::view::{RunState, Usage};
 use agent_team_protocol::{Recipient, Refusal, with_causes};
 use agent_team_terminal_ui::Tone;
 use agent_team_tools::team::without_middle;
@@ -83,7 +86,7 @@ impl Conversation {
         }
         if reminders.remind() {
             let line = format!("… {} is not completed: the model is reminded", task.task);
-            self.sink.lines(Tone::Accent, &line);
+            self.sink.lines(Tone::Runtime, &line);
             self.inbox.note(prompts::reminder(&task));
             return Ok(Turn::Continues);
         }
@@ -100,7 +103,7 @@ impl Conversation {
 
     fn show_refusal(&self, task: &Assignment, refusal: &Refusal) {
         let what = format!("cannot end {}", task.task);
-        self.sink.lines(Tone::Accent, &refused(&what, refusal));
+        self.sink.lines(Tone::Runtime, &refused(&what, refusal));
     }
 
     /// Ends the turn after an error of the model that retries did not solve. The member is held if its key, its model
@@ -115,7 +118,7 @@ impl Conversation {
             | ModelError::Unreachable { .. }
             | ModelError::InvalidResponse { .. }
             | ModelError::Refused { .. } => {
-                self.sink.lines(Tone::Accent, &format!("✗ {why}"));
+                self.sink.lines(Tone::Runtime, &format!("✗ {why}"));
                 return self
                     .release_and_rest(&format!("cannot continue: {why}"), "")
                     .await;
@@ -126,6 +129,31 @@ impl Conversation {
             reason: why,
             hold: true,
         }))
+    }
+
+    /// Shows the end of the goal, with its answer, and notifies the user.
+    pub(super) async fn show_goal_end(&self, answer: &str) {
+        let Ok(team) = self.client.call::<TeamShow>(&Nothing {}).await else {
+            // The team is going down.
+            return;
+        };
+        let Some(goal) = team.goal.filter(|goal| goal.state != RunState::UnderWay) else {
+            return;
+        };
+        let status = match goal.state {
+            RunState::Finished => Status::Success,
+            RunState::UnderWay
+            | RunState::MaxRounds
+            | RunState::Failed
+            | RunState::Cancelled
+            | RunState::Abandoned
+            | RunState::Unknown => Status::Failure,
+        };
+        let headline = goal.headline();
+        self.sink
+            .lines(Tone::Runtime, &format!("{} {headline}", status.sign()));
+        self.sink.markdown(answer);
+        self.sink.notify(&format!("{}: {headline}", team.name));
     }
 
     /// Releases the task, if any, and ends the turn.
@@ -144,7 +172,7 @@ impl Conversation {
             self.shared.claims.forget(task.task, task.generation);
         }
         let line = format!("✗ {why}");
-        self.sink.lines(Tone::Accent, &line);
+        self.sink.lines(Tone::Runtime, &line);
         self.message_user(&account).await;
         self.rest(format!("{} {account}", self.client.member)).await
     }
@@ -161,7 +189,7 @@ impl Conversation {
         };
         if let Err(refusal) = self.client.call::<MessageSend>(&message).await {
             self.sink.lines(
-                Tone::Accent,
+                Tone::Runtime,
                 &refused("cannot send you a message", &refusal),
             );
         }

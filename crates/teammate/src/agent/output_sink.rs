@@ -7,7 +7,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use agent_team_protocol::text::visible;
+use agent_team_protocol::text::{visible, visible_line};
 use agent_team_protocol::view::Waiting;
 use agent_team_terminal_ui::{TextKind, Tone};
 use tokio::sync::mpsc;
@@ -49,6 +49,8 @@ pub(crate) enum OutputEvent {
     EndedCall(EndedCall),
     /// The agent waits for this; `None`: it continues.
     Waiting(Option<Waiting>),
+    /// A notification for the user, on one line.
+    Notify(String),
 }
 
 /// A finished call.
@@ -102,6 +104,17 @@ impl OutputSink {
         let text = escaped(text);
         self.live.lines(text.clone(), tone == Tone::Diff);
         self.send(OutputEvent::Lines { tone, text });
+    }
+
+    /// A complete text in Markdown that the runtime shows.
+    pub(super) fn markdown(&self, text: &str) {
+        self.live.lines(escaped(text), false);
+        self.stream(TextKind::Answer).push(text);
+    }
+
+    /// Notifies the user through the terminal.
+    pub(super) fn notify(&self, text: &str) {
+        self.send(OutputEvent::Notify(visible_line(text).into_owned()));
     }
 
     pub(super) fn begun(&self, call: &str, header: &str) {
@@ -317,7 +330,8 @@ mod tests {
                 | OutputEvent::Thinking(_)
                 | OutputEvent::Begun { .. }
                 | OutputEvent::EndedCall(_)
-                | OutputEvent::Waiting(_) => {}
+                | OutputEvent::Waiting(_)
+                | OutputEvent::Notify(_) => {}
             }
         }
         texts

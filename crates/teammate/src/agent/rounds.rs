@@ -104,14 +104,14 @@ impl AgentLoop {
         if begins {
             self.conversation
                 .sink
-                .lines(Tone::Accent, &paint::goal(question));
+                .lines(Tone::Runtime, &paint::goal(question));
         }
         for ended in rounds[first_new..].iter().filter_map(paint::round) {
             self.conversation.sink.lines(Tone::Dim, &ended);
         }
         self.conversation
             .sink
-            .lines(Tone::Accent, &paint::question(question));
+            .lines(Tone::Runtime, &paint::question(question));
         let window = usize::try_from(self.conversation.model.window()).unwrap_or(usize::MAX);
         let mut outputs_max = window.min(OUTPUTS_MAX);
         let mark = loop {

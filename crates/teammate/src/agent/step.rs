@@ -36,7 +36,7 @@ pub(super) async fn ask(
     sink: &OutputSink,
     voice: Voice,
 ) -> Stepped {
-    let wait = |why: &str| sink.lines(Tone::Accent, &format!("… waiting: {why}"));
+    let wait = |why: &str| sink.lines(Tone::Runtime, &format!("… waiting: {why}"));
     match inbox.until_allowed(wait).await {
         Ok(false) => {}
         // Inputs that arrived during the wait come first.
@@ -59,7 +59,7 @@ pub(super) async fn ask(
                 answer.end();
                 let ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
                 sink.lines(
-                    Tone::Accent,
+                    Tone::Runtime,
                     &format!("… waiting {} for the model: {why}", duration(ms)),
                 );
                 let until = clock::wall_ms().saturating_add(ms);
@@ -116,7 +116,7 @@ pub(super) async fn ask(
         speech.complete(answer);
     }
     if let Stepped::Interrupted(Interruption::Read(why)) = &stepped {
-        sink.lines(Tone::Accent, &format!("… interrupted: {why}"));
+        sink.lines(Tone::Runtime, &format!("… interrupted: {why}"));
     }
     stepped
 }

@@ -38,7 +38,7 @@ impl Verify for Verifier {
 impl Verifier {
     /// Dropping the future terminates the line and all processes that it started.
     async fn run(&self, line: &str) -> Result<(), String> {
-        self.sink.lines(Tone::Accent, &paint::verifying(line));
+        self.sink.lines(Tone::Runtime, &paint::verifying(line));
         let watch = self.sink.watch(None);
         let sandbox = match &self.confinement {
             Some(confinement) => confinement.sandbox().await.ok(),

@@ -36,5 +36,6 @@ pub(crate) enum Notice {
     Output(TaskOutput, Option<OwnedSemaphorePermit>),
     PaneLost,
     PaneShown(PaneShown),
+    PaneTooSmall,
     Waits(MemberWaits),
 }

@@ -13,6 +13,7 @@ use agent_team_protocol::request::DecideRequest;
 use agent_team_protocol::{MemberName, MessageId};
 use agent_team_system::history::History;
 use agent_team_terminal_ui::keys::{Key, REST_OF_KEY, Reader};
+use agent_team_terminal_ui::notices::Notices;
 use agent_team_terminal_ui::style::Theme;
 use agent_team_terminal_ui::{Tone, TranscriptView, UserAction};
 
@@ -54,6 +55,7 @@ pub(crate) struct AgentPane {
     actions: VecDeque<UserAction>,
     /// A frame is being written.
     painting: bool,
+    notices: Notices,
     next_frame: Instant,
 }
 
@@ -64,6 +66,7 @@ impl AgentPane {
         theme: Theme,
         history: History,
         program_context: Arc<ProgramContext>,
+        notices: Notices,
     ) -> Self {
         let mut view = TranscriptView::new(member.clone(), theme);
         view.remember(history.read());
@@ -77,6 +80,7 @@ impl AgentPane {
             settled_at: None,
             actions: VecDeque::new(),
             painting: false,
+            notices,
             next_frame: Instant::now(),
         };
         if pane.surface.is_open() {
@@ -92,6 +96,12 @@ impl AgentPane {
         self.typed = Reader::default();
         self.view.attach(self.size());
         self.surface.command(Command::Keys);
+    }
+
+    /// Notifies the user through the terminal.
+    pub(crate) fn notify(&self, text: &str) {
+        self.surface
+            .show(self.notices.sequence(text), Vec::new(), None);
     }
 
     /// Called after the terminal was resized.
@@ -173,7 +183,7 @@ impl AgentPane {
             }
             UserAction::Decide(decide) => AgentEvent::Decided(decide),
             UserAction::Leave if self.surface.is_own() => {
-                self.view.lines(Tone::Accent, HOW_TO_DETACH);
+                self.view.lines(Tone::Runtime, HOW_TO_DETACH);
                 return None;
             }
             UserAction::Leave => AgentEvent::Gone,
@@ -201,15 +211,15 @@ impl MemberPane for AgentPane {
     }
 
     fn line(&mut self, text: &str) {
-        self.view.lines(Tone::Accent, text);
+        self.view.lines(Tone::Runtime, text);
     }
 
     fn move_to(&mut self, show: &ShowPane, recent: &str) -> io::Result<Vec<MessageId>> {
         self.surface.move_to(show)?;
         self.begin();
-        self.view.lines(Tone::Plain, recent);
+        self.view.lines(Tone::Runtime, recent);
         if let Some(line) = how_to_leave(&self.member, show.hold) {
-            self.view.lines(Tone::Accent, &line);
+            self.view.lines(Tone::Runtime, &line);
         }
         Ok(Vec::new())
     }

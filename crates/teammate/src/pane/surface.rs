@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use agent_team_protocol::notification::{Hold, PaneShown, ShowPane};
+use agent_team_protocol::placement::MIN_PANE;
 use agent_team_protocol::{MemberName, MessageId};
 use agent_team_system::terminal::{self as tty, Tty};
 use tokio::sync::Semaphore;
@@ -98,6 +99,12 @@ impl Surface {
             self.state_notice,
             SurfaceState::Lent(_, Hold::Attached | Hold::ReadOnly)
         )
+    }
+
+    /// Returns whether the member's own pane is smaller than the minimum.
+    pub(crate) fn is_too_small(&self) -> bool {
+        let is_small = |(columns, rows): Size| columns < MIN_PANE.0 || rows < MIN_PANE.1;
+        self.is_own() && self.size().is_some_and(is_small)
     }
 
     pub(crate) fn is_open(&self) -> bool {

@@ -270,6 +270,7 @@ pub(crate) fn team_view(of: &ScriptedSupervisor) -> TeamView {
         working_ms: 0,
         unread: 0,
         placement: String::new(),
+        goal: None,
     }
 }
 

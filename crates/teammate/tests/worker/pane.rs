@@ -216,7 +216,7 @@ async fn a_message_is_read_once_it_is_in_the_log_and_the_pane() {
     let mut member = supervisor.member(None).await;
     pane.shows(PROMPT).await;
     member.notify(&message(1, "look\x1b[2J here")).await;
-    pane.shows("✉ user: look\\e[2J here").await;
+    pane.shows("✉ user:\u{1b}[m look\\e[2J here").await;
     pane.shows(PROMPT).await;
     let read = member.asked::<MessageRead>().await;
     assert_eq!(read.args().messages, [MessageId(1)]);
@@ -251,7 +251,7 @@ async fn a_message_waits_for_a_full_screen_program_to_end() {
     member.notify(&message(1, "not now")).await;
     pane.type_in("\r").await;
     pane.shows("\x1b[?1049l").await;
-    pane.shows("✉ user: not now").await;
+    pane.shows("✉ user:\u{1b}[m not now").await;
     member.asked::<MessageRead>().await;
 }
 

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use crate::line::Line;
-use crate::style::Style;
+use crate::style::{Ink, Style};
 
 /// The interval of animation steps.
 pub(super) const STEP: Duration = Duration::from_millis(200);
@@ -112,18 +112,18 @@ impl Activity {
             .or(self.work.as_ref().map(|(_, since)| *since))
     }
 
-    pub(super) fn rows(&self, columns: usize, now: Instant, accent: Style) -> Vec<Line> {
+    pub(super) fn rows(&self, columns: usize, now: Instant) -> Vec<Line> {
         let mut rows = Vec::new();
         if let Some((what, since)) = &self.work
             && !self.is_waiting
             && self.calls.is_empty()
         {
-            rows.push(self.row(what, *since, now, accent));
+            rows.push(self.row(what, *since, now));
         }
         let hidden = self.calls.len().saturating_sub(CALLS);
         for call in &self.calls[hidden..] {
             let header = call.header.trim_start_matches(['●', ' ']);
-            rows.push(self.row(header, call.since, now, accent));
+            rows.push(self.row(header, call.since, now));
         }
         if let Some(call) = self.calls.last() {
             let lines = call.printed.iter();
@@ -132,14 +132,19 @@ impl Activity {
         rows.iter().map(|row| row.clipped(columns)).collect()
     }
 
-    fn row(&self, what: &str, since: Instant, now: Instant, accent: Style) -> Line {
+    fn row(&self, what: &str, since: Instant, now: Instant) -> Line {
         let for_ms = now.saturating_duration_since(since).as_millis();
         let step = for_ms / STEP.as_millis() % (SIGNS.len() as u128);
         let sign = match usize::try_from(step) {
             Ok(step) if !self.is_waiting => SIGNS[step],
             Ok(_) | Err(_) => STILL,
         };
-        let mut row = Line::of(accent, &format!("{sign} "));
+        let ink = if self.is_waiting {
+            Ink::Attention
+        } else {
+            Ink::Working
+        };
+        let mut row = Line::of(Style::of(ink), &format!("{sign} "));
         if !self.is_waiting && for_ms >= 1_000 {
             // The duration comes first, so that it is visible in a narrow pane.
             row.push(Style::DIM, &format!("{} s ", for_ms / 1_000));

@@ -82,7 +82,7 @@ fn turn(columns: u16) -> String {
     };
     transcript.open("/help lists the commands");
     transcript.lines(
-        Tone::Accent,
+        Tone::Runtime,
         "✉ user: Count the lines of every source file, and say which is the longest one",
     );
     transcript.set_work(Some(("thinking".into(), start)));

@@ -264,7 +264,7 @@ async fn finish(team_context: Arc<TeamContext>, args: Finish) -> Result<String, 
     };
     let run = team_context.call::<RunFinish>(finish).await?.run;
     Ok(format!(
-        "{run} is finished. There is nothing more to do until the user sets a new goal."
+        "{run} is finished.\nThere is nothing more to do until the user sets a new goal."
     ))
 }
 

@@ -12,7 +12,7 @@ use ratatui::widgets::{Cell, Row, Table};
 use unicode_width::UnicodeWidthStr;
 
 use super::ratatui_text::style;
-use crate::output::style::{ATTENTION, member_name, member_state};
+use crate::output::style::{ATTENTION, member_name};
 use crate::output::{member, text, time, usage};
 use crate::top::state::Top;
 
@@ -94,7 +94,7 @@ fn columns<'a>(
             cell: Box::new(move |member| {
                 Line::styled(
                     member::state_and_cause(member),
-                    style(member_state(member.state), theme),
+                    style(member::state_style(member), theme),
                 )
             }),
         },

@@ -10,7 +10,7 @@ use agent_team_protocol::placement::CallerTerminal;
 use agent_team_protocol::view::{Fate, Receipt, ReceiptKind};
 use agent_team_protocol::{ErrorCode, MemberName, Refusal};
 
-use crate::launch::order::{Label, LaunchOrder};
+use crate::launch::order::{Label, LaunchOrder, TeamSummary};
 use crate::launch::report::{FoundPane, StartedWorker};
 
 pub(in crate::launch) type Pending<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
@@ -33,9 +33,13 @@ pub(in crate::launch) trait Panes: Debug {
     /// Shows labels of members. Best effort: labels are cosmetic.
     fn label(&mut self, labels: Vec<(MemberName, Label)>) -> Pending<'_, ()>;
 
-    /// Shows in status lines the summary of the members that wait for the user; an empty text clears it. A backend
-    /// without status lines does nothing: labels show waiting members, too.
-    fn show_summary<'a>(&'a mut self, _summary: &'a str) -> Pending<'a, ()> {
+    /// Shows the summary in status lines. A backend without status lines does nothing: labels show waiting members, too.
+    fn show_summary<'a>(&'a mut self, _summary: &'a TeamSummary) -> Pending<'a, ()> {
+        Box::pin(std::future::ready(()))
+    }
+
+    /// Lays out the panes again, because one has become too small. A backend whose terminal does so itself does nothing.
+    fn arrange(&mut self) -> Pending<'_, ()> {
         Box::pin(std::future::ready(()))
     }
 

@@ -10,9 +10,10 @@
 //! create.rs  builds calls that make panes  layout.rs  panes per window and their layout
 //! close.rs   closes panes                  server.rs  identity of servers; our own server
 //! call.rs    runs tmux, classifies errors  probe.rs   whether the caller's tmux is usable
-//! site.rs    which server shows a team
+//! site.rs    which server shows a team     arrange.rs lays out windows that have shrunk
 //! ```
 
+mod arrange;
 mod call;
 mod close;
 mod create;
@@ -44,15 +45,20 @@ pub(in crate::launch) use site::{TmuxSession, TmuxSite};
 use survey::Survey;
 
 use super::interface::{Panes, Pending, not_shown};
-use crate::launch::order::{Label, LaunchOrder};
+use crate::launch::order::{Label, LaunchOrder, TeamSummary};
 use crate::launch::report::{FoundPane, StartedWorker};
 
 const LABEL_TAG: &str = "@agent_team_label";
 const COLOUR_TAG: &str = "@agent_team_colour";
-/// Option of the team's first window: the summary of members that wait for the user, for status lines. A status line
-/// finds it with a loop over the windows of its session, because on the user's server we set options only on our own
-/// windows and panes.
+/// Options of the team's first window, for status lines. A status line finds them with a loop over the windows of its
+/// session, because on the user's server we set options only on our own windows and panes.
 const WAITING_TAG: &str = "@agent_team_waiting";
+const NAME_TAG: &str = "@agent_team_name";
+const COMPLETED_TAG: &str = "@agent_team_completed";
+const FAILED_TAG: &str = "@agent_team_failed";
+const IN_PROGRESS_TAG: &str = "@agent_team_in_progress";
+const COST_TAG: &str = "@agent_team_cost";
+const MODE_TAG: &str = "@agent_team_mode";
 
 /// The panes of one team.
 #[derive(Debug)]
@@ -226,9 +232,8 @@ impl TmuxPanes {
         Ok(())
     }
 
-    /// Shows in status lines the summary of the members that wait for the user; an empty text clears it. Best effort:
-    /// status lines are cosmetic.
-    async fn show_summary(&mut self, summary: &str) {
+    /// Shows the summary in status lines. Best effort: status lines are cosmetic.
+    async fn show_summary(&mut self, summary: &TeamSummary) {
         let team = self.team.clone();
         let Ok(survey) = self.survey().await else {
             return;
@@ -237,8 +242,19 @@ impl TmuxPanes {
         let Some(window) = windows.first() else {
             return;
         };
-        let set = Command::set("-w", Some(&window.id), WAITING_TAG, &label_text(summary));
-        if let Err(error) = self.tmux.run(&[set]).await {
+        let set =
+            |tag: &str, value: &str| Command::set("-w", Some(&window.id), tag, &label_text(value));
+        // Conditions in formats treat "0" as false.
+        let commands = [
+            set(WAITING_TAG, &summary.waiting),
+            set(NAME_TAG, &summary.name),
+            set(COMPLETED_TAG, &summary.completed.to_string()),
+            set(FAILED_TAG, &summary.failed.to_string()),
+            set(IN_PROGRESS_TAG, &summary.in_progress.to_string()),
+            set(COST_TAG, &summary.cost),
+            set(MODE_TAG, summary.mode),
+        ];
+        if let Err(error) = self.tmux.run(&commands).await {
             tracing::debug!(%error, "cannot set the summary for status lines");
         }
     }
@@ -364,8 +380,12 @@ impl Panes for TmuxPanes {
         Box::pin(self.label(labels))
     }
 
-    fn show_summary<'a>(&'a mut self, summary: &'a str) -> Pending<'a, ()> {
+    fn show_summary<'a>(&'a mut self, summary: &'a TeamSummary) -> Pending<'a, ()> {
         Box::pin(self.show_summary(summary))
+    }
+
+    fn arrange(&mut self) -> Pending<'_, ()> {
+        Box::pin(self.arrange())
     }
 
     fn attach<'a>(

@@ -219,7 +219,7 @@ impl TmuxPanes {
         Ok(commands)
     }
 
-    fn window_options(&self, window: &str, size: (u16, u16)) -> Vec<Command> {
+    pub(super) fn window_options(&self, window: &str, size: (u16, u16)) -> Vec<Command> {
         let width = layout::main_width(size.0.into()).to_string();
         let set = |name: &str, value: &str| Command::set("-w", Some(window), name, value);
         vec![

@@ -9,10 +9,11 @@
 //!                  └──────┴─────┴─────┘
 //! ```
 
+use agent_team_protocol::placement::MIN_PANE;
 use agent_team_protocol::spec::Layout;
 
 /// Minimum columns and rows of a pane, without its border.
-const MIN_SIZE: (usize, usize) = (40, 6);
+const MIN_SIZE: (usize, usize) = (MIN_PANE.0 as usize, MIN_PANE.1 as usize);
 
 /// Rows of a pane with its border.
 const MIN_ROWS: usize = MIN_SIZE.1 + 1;
@@ -180,6 +181,11 @@ fn tiled(across: usize, down: usize) -> usize {
         }
     }
     panes
+}
+
+/// Whether a pane of these columns and rows is smaller than the minimum.
+pub(super) fn is_small((columns, rows): (u16, u16)) -> bool {
+    columns < MIN_PANE.0 || rows < MIN_PANE.1
 }
 
 /// Width of the main pane beside a grid.

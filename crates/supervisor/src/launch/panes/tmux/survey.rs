@@ -22,6 +22,7 @@ pub(super) const FORMAT: &str = concat!(
     "#{pid}\t#{session_id}\t#{window_id}\t#{pane_id}\t#{pane_pid}\t#{window_width}\t#{window_height}",
     "\t#{window_active}\t#{pane_active}\t#{window_zoomed_flag}",
     "\t#{@agent_team_session}\t#{@agent_team_window}\t#{@agent_team_team}\t#{@agent_team_member}",
+    "\t#{pane_width}\t#{pane_height}",
 );
 
 /// Lists all panes of the server.
@@ -47,6 +48,8 @@ pub(super) struct Pane {
     pub(super) window_team: String,
     pub(super) team: String,
     pub(super) member: String,
+    /// Its own columns and rows.
+    pub(super) size_of_pane: (u16, u16),
 }
 
 impl Pane {
@@ -70,6 +73,7 @@ impl Pane {
             window_team: field()?.to_owned(),
             team: field()?.to_owned(),
             member: field()?.to_owned(),
+            size_of_pane: (field()?.parse().ok()?, field()?.parse().ok()?),
         })
     }
 
@@ -214,12 +218,11 @@ mod tests {
         Survey::of(&lines.join("\n"), "/nonexistent".as_ref())
     }
 
-    const ADA: &str =
-        "9\t$0\t@1\t%3\t13\t200\t49\t1\t0\t0\tdemo-12345678\tdemo-12345678\tdemo-12345678\tada";
-    const BOB: &str =
-        "9\t$0\t@1\t%12\t14\t200\t49\t1\t0\t0\tdemo-12345678\tdemo-12345678\tdemo-12345678\tbob";
-    const HAND: &str = "9\t$0\t@1\t%13\t15\t200\t49\t1\t1\t0\tdemo-12345678\tdemo-12345678\t\t";
-    const USERS: &str = "9\t$1\t@0\t%0\t12\t80\t24\t1\t1\t0\t\t\t\t";
+    const ADA: &str = "9\t$0\t@1\t%3\t13\t200\t49\t1\t0\t0\tdemo-12345678\tdemo-12345678\tdemo-12345678\tada\t100\t49";
+    const BOB: &str = "9\t$0\t@1\t%12\t14\t200\t49\t1\t0\t0\tdemo-12345678\tdemo-12345678\tdemo-12345678\tbob\t99\t24";
+    const HAND: &str =
+        "9\t$0\t@1\t%13\t15\t200\t49\t1\t1\t0\tdemo-12345678\tdemo-12345678\t\t\t99\t24";
+    const USERS: &str = "9\t$1\t@0\t%0\t12\t80\t24\t1\t1\t0\t\t\t\t\t80\t24";
 
     #[test]
     fn a_listing_is_parsed() {
@@ -251,7 +254,7 @@ mod tests {
 
     #[test]
     fn a_moved_pane_does_not_claim_a_user_window() {
-        let moved = "9\t$1\t@0\t%3\t13\t80\t24\t1\t0\t0\t\t\tdemo-12345678\tada";
+        let moved = "9\t$1\t@0\t%3\t13\t80\t24\t1\t0\t0\t\t\tdemo-12345678\tada\t80\t24";
         let survey = survey(&[USERS, moved]);
         assert_eq!(survey.windows_of(&team()), []);
         assert!(survey.of_member(&team(), "ada").is_some());

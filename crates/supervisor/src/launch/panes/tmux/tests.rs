@@ -1,5 +1,6 @@
 //! Panes in a real tmux.
 
+mod arrange;
 mod close;
 mod show;
 mod start;
@@ -15,7 +16,7 @@ use agent_team_system::process::{ExitWatch, ProcessId, Signal};
 
 use super::testing::{Server, tmux_or_skip};
 use super::*;
-use crate::launch::order::ProgramTask;
+use crate::launch::order::{ProgramTask, TeamSummary};
 
 /// A worker that writes its arguments and environment to a file beside its launch file, then sleeps.
 const WORKER: &str = "#!/bin/sh\nprintf '%s|' \"$@\" \"$AGENT_TEAM_LAUNCH\" \"$PWD\" \"${CARGO_MANIFEST_DIR-none}\" > \"$2.record\"\nexec sleep 600\n";

@@ -31,12 +31,134 @@ async fn status_lines_can_show_waiting_members() {
             rig.server.tmux(&shown)
         };
         assert_eq!(shown_text(&rig), "");
-        rig.panes.show_summary("ada asks: #[fg=red]").await;
+        let summary = |waiting: &str| TeamSummary {
+            waiting: waiting.to_owned(),
+            ..TeamSummary::default()
+        };
+        rig.panes
+            .show_summary(&summary("ada asks: #[fg=red]"))
+            .await;
         assert_eq!(shown_text(&rig), " ada asks: # [fg=red]");
-        rig.panes.show_summary("").await;
+        rig.panes.show_summary(&summary("")).await;
         assert_eq!(shown_text(&rig), "");
         assert_eq!(rig.server.tmux(&theirs), before);
     }
+}
+
+/// The status line at 80 columns: another tmux draws a client of the team's server.
+async fn status_line(rig: &Rig, expected: &str) -> String {
+    let screen = Server::not_started(rig.server.binary.clone());
+    let client = [
+        rig.server.binary.to_str().unwrap(),
+        "-S",
+        rig.server.socket().to_str().unwrap(),
+    ];
+    let mut start = vec![
+        "new-session",
+        "-d",
+        "-x",
+        "80",
+        "-y",
+        "24",
+        "--",
+        "env",
+        "-u",
+        "TMUX",
+    ];
+    start.extend(client);
+    start.push("attach-session");
+    screen.tmux(&start);
+    screen.tmux(&["set-option", "-g", "status", "off"]);
+    let shown = async {
+        // Polls, because a screen changes without a notification.
+        let mut polls = tokio::time::interval(Duration::from_millis(20));
+        loop {
+            polls.tick().await;
+            let rows = screen.tmux(&["capture-pane", "-p"]);
+            let last = rows.lines().last().unwrap_or_default();
+            if last.contains(expected) {
+                return last.to_owned();
+            }
+        }
+    };
+    let shown = tokio::time::timeout(Duration::from_secs(10), shown).await;
+    shown.unwrap_or_else(|_| panic!("{expected:?}: {}", screen.tmux(&["capture-pane", "-p"])))
+}
+
+#[tokio::test]
+async fn the_status_line_shows_the_team_at_80_columns() {
+    let Some(binary) = tmux_or_skip() else { return };
+    let mut rig = Rig::own(binary);
+    rig.start(&["lead", "ada"]).await;
+    let mut summary = TeamSummary {
+        name: "shop".to_owned(),
+        completed: 3,
+        failed: 1,
+        in_progress: 2,
+        ..TeamSummary::default()
+    };
+    rig.panes.show_summary(&summary).await;
+    let shown = status_line(&rig, "shop").await;
+    assert!(shown.starts_with(" shop  ✓3  ✗1  ◐2 "), "{shown}");
+    assert!(shown.trim_end().ends_with(" ^B d detach"), "{shown}");
+
+    summary.failed = 0;
+    summary.cost = "$0.31".to_owned();
+    summary.mode = "bypass";
+    summary.waiting = "ada asks".to_owned();
+    rig.panes.show_summary(&summary).await;
+    let shown = status_line(&rig, "bypass").await;
+    assert!(shown.starts_with(" shop  ✓3  ◐2 "), "{shown}");
+    let right = "$0.31  bypass  ? ada asks  ^B d detach";
+    assert!(shown.trim_end().ends_with(right), "{shown}");
+
+    summary.name = "n".repeat(60);
+    (summary.completed, summary.failed) = (1_000, 100);
+    summary.waiting = "ada asks · ben is at a limit · cleo asks you · 9 more".to_owned();
+    rig.panes.show_summary(&summary).await;
+    let shown = status_line(&rig, "nnn").await;
+    let left = format!(" {}  ✓1000  ✗100  ◐2 ", "n".repeat(16));
+    assert!(shown.starts_with(&left), "{shown}");
+    let right = "? ada asks · ben is at a limit  ^B d detach";
+    assert!(shown.trim_end().ends_with(right), "{shown}");
+}
+
+#[tokio::test]
+async fn the_status_line_runs_no_commands_of_names() {
+    let Some(binary) = tmux_or_skip() else { return };
+    let mut rig = Rig::own(binary);
+    rig.start(&["ada"]).await;
+    let ran = rig.server.directory.path().join("r");
+    let hostile = format!("#(touch {})", ran.display());
+    let summary = TeamSummary {
+        name: "#[fg=red]#{pid}".to_owned(),
+        waiting: hostile.clone(),
+        cost: hostile,
+        ..TeamSummary::default()
+    };
+    rig.panes.show_summary(&summary).await;
+    let shown = status_line(&rig, "detach").await;
+    assert!(shown.starts_with(" # [fg=red]#{pid} "), "{shown}");
+    assert!(shown.contains("? #(touch /"), "{shown}");
+    assert!(!ran.exists());
+}
+
+#[tokio::test]
+async fn italics_are_not_shown_in_reverse_video() {
+    let Some(binary) = tmux_or_skip() else { return };
+    let mut rig = Rig::own(binary);
+    rig.start(&["ada"]).await;
+    let known = std::process::Command::new("infocmp")
+        .arg("tmux-256color")
+        .output();
+    let expected = match known.is_ok_and(|output| output.status.success()) {
+        true => "tmux-256color",
+        false => "screen-256color",
+    };
+    let terminal = rig
+        .server
+        .tmux(&["show-options", "-gv", "default-terminal"]);
+    assert_eq!(terminal, expected);
 }
 
 #[tokio::test]

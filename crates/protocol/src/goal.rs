@@ -1,0 +1,74 @@
+//! The newest goal of a team, and what the work on it took, as every screen shows it. Pure.
+
+use serde::{Deserialize, Serialize};
+
+use crate::RunId;
+use crate::text::{dollars, duration};
+use crate::view::RunState;
+
+/// The newest goal of a team; `run/wait` returns the whole goal and answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct GoalView {
+    pub run: RunId,
+    pub state: RunState,
+    /// The beginning of the goal, on one line.
+    pub goal: String,
+    /// The first line of the answer, or why there is none, once the run has ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answer: Option<String>,
+    /// From the start to the end, or to now, in milliseconds.
+    pub took_ms: u64,
+    /// The completed tasks that were added since the goal was given.
+    pub tasks: u64,
+    /// The cost since the goal was given, in millionths of a US dollar; 0 if no price is known.
+    #[serde(default)]
+    pub micro_usd: u64,
+}
+
+impl GoalView {
+    /// `Done in 42 s · 3 tasks · $0.31`
+    pub fn headline(&self) -> String {
+        let took = duration(self.took_ms);
+        let mut text = match self.state {
+            RunState::Finished => format!("Done in {took}"),
+            RunState::UnderWay => format!("Working for {took}"),
+            RunState::Cancelled => format!("Cancelled after {took}"),
+            RunState::Abandoned => format!("Abandoned after {took}"),
+            RunState::MaxRounds | RunState::Failed => format!("Failed after {took}"),
+            RunState::Unknown => format!("Ended after {took}"),
+        };
+        match self.tasks {
+            0 => {}
+            1 => text.push_str(" · 1 task"),
+            tasks => text.push_str(&format!(" · {tasks} tasks")),
+        }
+        if self.micro_usd > 0 {
+            text.push_str(&format!(" · {}", dollars(self.micro_usd)));
+        }
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_headline_names_only_what_is_known() {
+        let mut goal = GoalView {
+            run: RunId(1),
+            state: RunState::Finished,
+            goal: "Fix the parser".to_owned(),
+            answer: None,
+            took_ms: 42_300,
+            tasks: 0,
+            micro_usd: 0,
+        };
+        assert_eq!(goal.headline(), "Done in 42 s");
+        (goal.tasks, goal.micro_usd) = (3, 310_000);
+        assert_eq!(goal.headline(), "Done in 42 s · 3 tasks · $0.31");
+        (goal.tasks, goal.state) = (1, RunState::Failed);
+        assert_eq!(goal.headline(), "Failed after 42 s · 1 task · $0.31");
+    }
+}

@@ -1,0 +1,77 @@
+//! Panes after the terminal has shrunk.
+
+use super::*;
+
+/// Window, columns and rows of each member's pane.
+fn sizes(rig: &Rig) -> Vec<(String, usize, usize)> {
+    let format = "#{@agent_team_member} #{window_id} #{pane_width} #{pane_height}";
+    let mut rows = rig.server.panes(format);
+    rows.sort();
+    let size = |row: &String| {
+        let words: Vec<&str> = row.split(' ').collect();
+        (
+            words[1].to_owned(),
+            words[2].parse().unwrap(),
+            words[3].parse().unwrap(),
+        )
+    };
+    rows.iter().map(size).collect()
+}
+
+fn shrink(rig: &Rig, columns: &str, rows: &str) {
+    rig.server
+        .tmux(&["resize-window", "-t", "@0", "-x", columns, "-y", rows]);
+}
+
+#[tokio::test]
+async fn panes_keep_their_minimum_size_when_the_terminal_shrinks() {
+    let Some(binary) = tmux_or_skip() else { return };
+    for layout in [Layout::MainVertical, Layout::Tiled] {
+        let server = Server::not_started(binary.clone());
+        let mut rig = Rig::over(server, TmuxSession::Own, layout, (200, 50));
+        let members = names(0..7);
+        let members: Vec<&str> = members.iter().map(String::as_str).collect();
+        let running = rig.start(&members).await;
+        shrink(&rig, "80", "24");
+        assert!(
+            sizes(&rig)
+                .iter()
+                .any(|(_, wide, high)| *wide < 40 || *high < 6)
+        );
+
+        rig.panes.arrange().await;
+        let after = sizes(&rig);
+        assert_eq!(after.len(), 7);
+        assert!(
+            after
+                .iter()
+                .all(|(_, wide, high)| *wide >= 40 && *high >= 6),
+            "{after:?}"
+        );
+        assert!(running.iter().all(is_alive));
+        // The supervisor knows the new windows as its own.
+        rig.forget();
+        let survey = rig.panes.survey().await.unwrap();
+        let in_windows: usize = survey
+            .windows_of(&team())
+            .iter()
+            .map(|window| window.panes)
+            .sum();
+        assert_eq!(in_windows, 7);
+        rig.panes.arrange().await;
+        assert_eq!(sizes(&rig), after, "nothing changes any more");
+    }
+}
+
+#[tokio::test]
+async fn a_layout_with_large_panes_is_kept() {
+    let Some(binary) = tmux_or_skip() else { return };
+    let mut rig = Rig::own(binary);
+    rig.start(&["lead", "ada", "bob"]).await;
+    rig.server
+        .tmux(&["select-layout", "-t", "@0", "even-horizontal"]);
+    shrink(&rig, "150", "40");
+    let before = sizes(&rig);
+    rig.panes.arrange().await;
+    assert_eq!(sizes(&rig), before);
+}
