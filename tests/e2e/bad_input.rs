@@ -234,7 +234,7 @@ async fn a_refused_claim_names_the_holder_or_the_blocking_task() {
         .await
         .expect(3)
         .says("T-9");
-    rig.run(["task", "claim", "9"]).await.expect(2);
+    rig.run(["task", "claim", "nine"]).await.expect(2);
     rig.run(["task", "complete", "T-2"]).await.expect(4);
     assert_eq!(rig.json(["ps"]).await["revision"], revision);
 }

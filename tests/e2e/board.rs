@@ -35,7 +35,7 @@ async fn a_task_is_added_shown_changed_and_listed() {
             "-3",
             "--label",
             "x",
-            "--label",
+            "--labels",
             "y",
             "--role",
             "worker",
@@ -391,4 +391,48 @@ async fn blockers_of_a_task_are_shown_and_can_be_cleared() {
     rig.ok(["task", "update", "T-3", "--clear", "role", "--for", "ada"])
         .await;
     rig.until_task_is("T-3", TaskState::Completed).await;
+}
+
+#[tokio::test]
+async fn tasks_that_no_member_can_claim_are_named_at_once() {
+    let rig = headless(&["ada"], "");
+    rig.ok(["up"]).await;
+    rig.run([
+        "task", "add", "Conjure", "--role", "wizard", "--run", "true",
+    ])
+    .await
+    .expect(3)
+    .says("there is no role wizard");
+    rig.run(["task", "add", "Build", "--role", "workr", "--run", "true"])
+        .await
+        .expect(3)
+        .says("did you mean worker?");
+    let why = "no member can claim T-1, because it has no command to run";
+    rig.ok(["task", "add", "Write"]).await.says(why);
+    rig.ok(["why", "ada"]).await.says(why);
+    rig.run(["up", "--wait"]).await.expect(1).says(why);
+    let given = rig.ok(["task", "update", "t-1", "--run", "true"]).await;
+    assert!(!given.stderr.contains("no member"), "{}", given.stderr);
+    rig.ok(["task", "wait", "1"]).await.says("T-1");
+}
+
+#[tokio::test]
+async fn a_misspelt_name_suggests_the_right_one() {
+    let rig = headless(&["ada", "grace"], &task("Build", "true", ""));
+    rig.ok(["up", "--wait"]).await;
+    for (arguments, suggested) in [
+        (["kill", "adaa"], "did you mean ada?"),
+        (["why", "gracie"], "did you mean grace?"),
+        (["kill", "zebedee"], "list the members with: agent-team ps"),
+    ] {
+        rig.run(arguments).await.expect(3).says(suggested);
+    }
+    rig.ok(["task", "add", "Prepare", "--for", "ada"]).await;
+    rig.run(["task", "add", "Test", "--after", "Prepair", "--run", "true"])
+        .await
+        .expect(2)
+        .says("did you mean Prepare?");
+    rig.ok(["task", "add", "Test", "--after", "t-2", "--run", "true"])
+        .await;
+    assert_eq!(rig.task("T-3").await.after, [TaskId(2)]);
 }

@@ -522,7 +522,7 @@ async fn team_delete_removes_limits_rules_and_trust() {
         .join(format!("teams/{team}.permissions.toml"));
     std::fs::write(&rules, "allow = [\"Bash(make:*)\"]\n").expect("it can be written");
     rig.ok(["down"]).await;
-    let answer = rig.json(["team", "delete"]).await;
+    let answer = rig.json(["team", "delete", "--yes"]).await;
     let removed: Vec<&str> = answer["receipts"]
         .as_array()
         .expect("a list")

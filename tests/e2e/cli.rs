@@ -386,7 +386,7 @@ async fn every_verb_speaks_json() {
         &["completions", "bash"],
         &["man"],
         &["down"],
-        &["team", "delete"],
+        &["team", "delete", "--yes"],
     ];
     for verb in verbs {
         let output = rig.command(verb).arg("--json").output().await.unwrap();

@@ -209,7 +209,12 @@ async fn only_a_stopped_team_is_deleted_and_its_project_stays() {
     rig.run(["team", "list"]).await.expect(0).says("demo");
     rig.run(["team", "show"]).await.expect(0).says("ada");
     rig.ok(["down"]).await;
-    rig.ok(["team", "delete"]).await;
+    rig.ok(["ps"]).await.says("the team is down");
+    rig.ok(["audit"]).await.says("no permission decisions");
+    // Without a terminal the user cannot be asked.
+    let unconfirmed = rig.run(["team", "delete"]).await.expect(2);
+    unconfirmed.says("1 completed").says("--yes");
+    rig.ok(["team", "delete", "--yes"]).await;
     assert!(rig.read(".agent-team/team.toml").is_some());
     assert!(rig.read("built").is_some());
     let teams = std::fs::read_dir(rig.directories().teams()).unwrap();

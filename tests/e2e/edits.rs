@@ -254,6 +254,11 @@ async fn an_unattended_run_denies_requests_and_reports_it_once() {
             "{}",
             run.stderr
         );
+        let denied = match written {
+            false => "2 requests were denied: write: new.txt, bash: touch ran",
+            true => "1 request was denied: bash: touch ran",
+        };
+        assert!(run.stderr.contains(denied), "{}", run.stderr);
         assert_eq!(rig.read("new.txt").is_some(), written);
         assert_eq!(rig.read("ran"), None);
         let texts = results(&server, "lead");

@@ -206,7 +206,9 @@ async fn one_terminal_shows_hosted_members_in_turn() {
     screen.until("ada ▸").await;
     screen.type_in("echo typed to $AGENT_TEAM_MEMBER\r").await;
     screen.until("T-1 added").await;
+    screen.until("── T-1").await;
     screen.until("typed to ada").await;
+    screen.until("✓ T-1 completed").await;
     // The next member, and a task typed there.
     screen.type_in("\t").await;
     screen.until("━━ ben").await;
@@ -218,7 +220,11 @@ async fn one_terminal_shows_hosted_members_in_turn() {
     screen.type_in("\u{3}").await;
     let (code, shown) = screen.end().await;
     assert_eq!(code, 0, "{shown}");
-    assert!(shown.ends_with("\u{1b}[?2004l\u{1b}[?25h"), "{shown:?}");
+    let (_, after) = shown.rsplit_once("\u{1b}[?2004l\u{1b}[?25h").unwrap();
+    assert!(
+        after.contains("keeps running; come back with: agent-team attach"),
+        "{shown:?}"
+    );
     rig.until_task_is("T-2", TaskState::Completed).await;
     // The team keeps running, and a second client can attach.
     let mut screen = rig.on_terminal(["attach"]);

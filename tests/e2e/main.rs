@@ -24,6 +24,7 @@ mod hostile;
 mod impersonation;
 mod iterm;
 mod limits;
+mod logs;
 mod look;
 mod machine;
 mod mcp;

@@ -170,7 +170,12 @@ async fn restart_gives_a_member_a_new_launch_and_its_task() {
     rig.ok(["up"]).await;
     rig.written("runs").await;
     let before = rig.member("ada").await;
-    rig.ok(["restart", "ada"]).await;
+    let restarted = rig.ok(["restart", "ada"]).await.stdout;
+    let new_pid = restarted.strip_prefix("ada restarted (pid ");
+    assert!(
+        new_pid.is_some_and(|pid| pid.trim_end().ends_with(')')),
+        "{restarted}"
+    );
     let task = rig.until_task_is("T-1", TaskState::Completed).await;
     assert_eq!(task.attempts, 2);
     let after = rig.member("ada").await;

@@ -399,6 +399,7 @@ async fn team_file_rules_override_allowed_requests() {
         first.contains("ada  denied by rule  bash: echo no; rm -rf src"),
         "{audit}"
     );
+    assert!(!audit.contains("\\n"), "{audit}");
 }
 
 #[tokio::test]

@@ -5,16 +5,21 @@ use std::path::PathBuf;
 
 use agent_team_protocol::engine::ENGINES;
 use agent_team_protocol::envelope::{CUSTOM, CustomEvent};
+use agent_team_protocol::id::{InvalidId, NumberedId};
 use agent_team_protocol::permissions::Mode;
 use agent_team_protocol::placement::{PlacementChoice, PlacementInfo};
 use agent_team_protocol::{MemberName, MessageId, Recipient, Revision, RoleName};
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::complete;
+
+mod logs;
 mod requests;
 mod rules;
 mod task;
 
+pub(crate) use logs::Logs;
 pub(crate) use requests::{RequestsCommand, Scope};
 pub(crate) use rules::RulesCommand;
 pub(crate) use task::{Clear, TaskCommand, TaskFields};
@@ -38,7 +43,7 @@ A team:
   top          Show the team full-screen, live, with keys to act
   stats        Show time, tokens and cost of each member
   why          Explain the state of a member
-  logs         Print the output of a member
+  logs         Print the output of members
   events       Print the events of the team
 Members:
   spawn        Add a member with a role
@@ -91,7 +96,7 @@ const LAST: usize = 100;
 #[derive(Debug, Args)]
 pub(crate) struct Global {
     /// Team name or id [default: the team of this directory]
-    #[arg(short, long, global = true, value_name = "NAME", display_order = LAST)]
+    #[arg(short, long, global = true, value_name = "NAME", display_order = LAST, add = complete::teams())]
     pub(crate) team: Option<String>,
     /// Print JSON: one document, or one line per item for streams
     #[arg(long, global = true, display_order = LAST)]
@@ -143,15 +148,10 @@ pub(crate) enum Verb {
     Stats,
     /// Explain the state of a member
     Why {
+        #[arg(add = complete::members())]
         member: MemberName,
     },
-    /// Print the output of a member
-    Logs {
-        member: MemberName,
-        /// Keep printing new output
-        #[arg(short, long)]
-        follow: bool,
-    },
+    Logs(Logs),
     /// Print the events of the team, oldest first
     ///
     /// With --json, each line is one AG-UI event in an envelope
@@ -167,6 +167,7 @@ pub(crate) enum Verb {
     },
     /// Show the team, or one member's pane, in this terminal
     Attach {
+        #[arg(add = complete::members())]
         member: Option<MemberName>,
         /// Show only; keys typed here do not reach the panes
         #[arg(long)]
@@ -190,6 +191,7 @@ pub(crate) enum Verb {
     ///
     /// A member that is working may object; the command then fails with its reason.
     Stop {
+        #[arg(add = complete::members())]
         member: MemberName,
         /// Stop it without asking
         #[arg(long)]
@@ -197,10 +199,12 @@ pub(crate) enum Verb {
     },
     /// Kill the process tree of a member, and keep it stopped
     Kill {
+        #[arg(add = complete::members())]
         member: MemberName,
     },
     /// Restart a member in the same pane
     Restart {
+        #[arg(add = complete::members())]
         member: MemberName,
     },
     /// Manage the roster: remove
@@ -209,6 +213,7 @@ pub(crate) enum Verb {
     /// Send a message to one member or to all
     Send {
         /// A member's name, `lead` or `all`
+        #[arg(add = complete::members_and(&["lead", "all"]))]
         to: Recipient,
         /// The text, as one or more words; `-` reads stdin
         #[arg(required = true)]
@@ -217,7 +222,7 @@ pub(crate) enum Verb {
         #[arg(long)]
         urgent: bool,
         /// The message to reply to, such as M-7
-        #[arg(long, value_name = "MESSAGE")]
+        #[arg(long, value_name = "MESSAGE", value_parser = id::<MessageId>)]
         reply_to: Option<MessageId>,
         /// Short form of the text for lists
         #[arg(long, value_name = "TEXT")]
@@ -234,6 +239,7 @@ pub(crate) enum Verb {
     /// A message to you counts as read when this command or `send --wait` prints it, or when you write to its sender.
     Messages {
         /// A member's name, or `user` for messages to and from you
+        #[arg(add = complete::members_and(&["user"]))]
         member: Option<MemberName>,
         /// Number of newest messages to list
         #[arg(long, value_name = "N", default_value_t = 100)]
@@ -253,7 +259,7 @@ pub(crate) enum Verb {
     /// Show all permission decisions recorded in the journal
     Audit {
         /// Only decisions about this member
-        #[arg(long, global = true)]
+        #[arg(long, global = true, add = complete::members())]
         member: Option<MemberName>,
         #[command(subcommand)]
         command: Option<AuditCommand>,
@@ -305,6 +311,7 @@ pub(crate) enum Verb {
 pub(crate) enum MemberCommand {
     /// Stop a spawned member and remove it from the team: its name becomes free, its tasks return to the board
     Remove {
+        #[arg(add = complete::members())]
         member: MemberName,
         /// Stop it without asking
         #[arg(long)]
@@ -317,6 +324,7 @@ pub(crate) enum PanesCommand {
     /// Open a new pane for each member that lost its pane, without restarting the member
     Reopen {
         /// Only this member
+        #[arg(add = complete::members())]
         member: Option<MemberName>,
     },
 }
@@ -405,7 +413,7 @@ pub(crate) struct Start {
     #[arg(long, value_name = "NAME[=FILE]")]
     pub(crate) secret: Vec<String>,
     /// Permission mode, overriding the team file: default, accept-edits, plan, dont-ask or bypass
-    #[arg(long, value_name = "MODE", value_parser = mode)]
+    #[arg(long, value_name = "MODE", value_parser = mode, add = complete::modes())]
     mode: Option<Mode>,
     /// Same as --mode bypass: ask nothing and run the commands of agents without a sandbox
     #[arg(long, conflicts_with = "mode")]
@@ -500,6 +508,7 @@ fn placements() -> impl TypedValueParser<Value = PlacementChoice> {
 #[derive(Debug, Args)]
 pub(crate) struct Spawn {
     /// A role listed by agent-team role list
+    #[arg(add = complete::roles())]
     pub(crate) role: RoleName,
     /// Name of the member [default: the role and a number]
     #[arg(long)]
@@ -531,9 +540,20 @@ pub(crate) enum TeamCommand {
     /// List all teams, up or down
     List,
     /// Show one team: project, members, task counts
-    Show { name: Option<String> },
+    Show {
+        #[arg(add = complete::teams())]
+        name: Option<String>,
+    },
     /// Delete a team that is down, with its board, its history, and your limits, always-rules and trust for it
-    Delete { name: Option<String> },
+    ///
+    /// On a terminal, asks first.
+    Delete {
+        #[arg(add = complete::teams())]
+        name: Option<String>,
+        /// Do not ask
+        #[arg(short, long)]
+        yes: bool,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -541,7 +561,10 @@ pub(crate) enum RoleCommand {
     /// List all roles of this project
     List,
     /// Show one role: its definition, where it is defined, and the roles of the same name that it hides
-    Show { role: RoleName },
+    Show {
+        #[arg(add = complete::roles())]
+        role: RoleName,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -577,6 +600,11 @@ pub(crate) enum SupervisorCommand {
         #[arg(short, long)]
         follow: bool,
     },
+}
+
+/// Parses an id as it is printed, in lower case, or as its number alone.
+fn id<T: NumberedId>(text: &str) -> Result<T, InvalidId> {
+    T::from_typed(text)
 }
 
 fn revision(text: &str) -> Result<Revision, std::num::ParseIntError> {
@@ -650,6 +678,20 @@ mod tests {
             let inserted = inserted.replace("MORE", "1000");
             let parsed = Cli::try_parse_from(inserted.split(' '));
             assert!(parsed.is_ok(), "{line}: {}", parsed.unwrap_err());
+        }
+    }
+
+    #[test]
+    fn ids_are_accepted_as_printed_in_lower_case_and_as_numbers() {
+        for typed in ["T-3", "t-3", "3"] {
+            let parsed = Cli::try_parse_from(["agent-team", "task", "claim", typed]).unwrap();
+            let Verb::Task(TaskCommand::Claim { task }) = parsed.verb else {
+                panic!("it is `task claim`");
+            };
+            assert_eq!(task, Some(TaskId(3)));
+        }
+        for typed in ["P-3", "3-", "-3", "", "T3", "TT-3"] {
+            assert!(id::<TaskId>(typed).is_err(), "{typed}");
         }
     }
 

@@ -1,13 +1,25 @@
 //! Incremental reading of a log file, a member's or the supervisor's. Its writer appends to it and renames it to `.1`
 //! when it is long. Used by `logs`, `supervisor logs`, `top` and the single-terminal view. This module does not watch
 //! the file; the caller decides when to read.
+//!
+//! A worker also records the times of its writes, in a second file. A log of an earlier version has none.
 
 use std::fs::File;
 use std::io::{ErrorKind, Read, Seek, SeekFrom};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use agent_team_system::log_file::{WriteTime, rotated, write_times};
+
 use crate::error::Failure;
+
+/// A line of a log, without its newline.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct LogLine {
+    /// Unix time in milliseconds of the write that began the line; `None` when it was not recorded.
+    pub(crate) at: Option<u64>,
+    pub(crate) text: String,
+}
 
 /// An open log with the position of the last read.
 #[derive(Debug)]
@@ -28,18 +40,42 @@ impl Log {
     }
 
     /// The previous log file, `.1`.
-    fn rotated(path: &Path) -> Self {
-        let mut rotated = path.as_os_str().to_owned();
-        rotated.push(".1");
-        Self::new(rotated.into())
+    fn previous(path: &Path) -> Self {
+        Self::new(rotated(path))
     }
 
     /// Opens a log; returns it with the text of the previous file and of this file.
     pub(crate) fn whole(path: PathBuf) -> Result<(Self, String), Failure> {
-        let mut text = Self::rotated(&path).read()?;
+        let mut text = Self::previous(&path).read()?;
         let mut log = Self::new(path);
         text.push_str(&log.read()?);
         Ok((log, text))
+    }
+
+    /// Opens a log; returns it with the lines of the previous file and of this file. An incomplete last line is left
+    /// out: the next [`Log::read`] begins with its text.
+    pub(crate) fn lines(path: PathBuf) -> Result<(Self, Vec<LogLine>), Failure> {
+        let mut previous = Self::previous(&path);
+        let mut lines = previous.complete_lines()?;
+        if !previous.partial.is_empty() {
+            let text = String::from_utf8_lossy(&previous.partial).into_owned();
+            lines.push(LogLine { at: None, text });
+        }
+        let mut log = Self::new(path);
+        lines.extend(log.complete_lines()?);
+        Ok((log, lines))
+    }
+
+    /// Reads a file that was not read before.
+    fn complete_lines(&mut self) -> Result<Vec<LogLine>, Failure> {
+        // The times first: a line that is written in between must not get the time of an earlier line only.
+        let times = write_times(&self.path).map_err(|error| failed(&error))?;
+        self.file = self.opened()?;
+        let mut bytes = Vec::new();
+        self.read_file(&mut bytes)?;
+        let complete = bytes.iter().rposition(|byte| *byte == b'\n');
+        self.partial = bytes.split_off(complete.map_or(0, |newline| newline + 1));
+        Ok(with_times(&bytes, &times))
     }
 
     /// Opens a log; returns it with its last `bytes` bytes, without the line that this limit cuts. The last line may be
@@ -108,6 +144,23 @@ fn failed(error: &std::io::Error) -> Failure {
     Failure::io("cannot read the log", error)
 }
 
+/// Splits complete lines; each gets the time of the last write at or before its first byte.
+fn with_times(bytes: &[u8], times: &[WriteTime]) -> Vec<LogLine> {
+    let (mut offset, mut times, mut at) = (0, times.iter().peekable(), None);
+    let lines = bytes.split_inclusive(|byte| *byte == b'\n').map(|line| {
+        while let Some(time) = times.next_if(|time| time.offset <= offset) {
+            at = Some(time.at);
+        }
+        offset += line.len() as u64;
+        let text = String::from_utf8_lossy(line.strip_suffix(b"\n").unwrap_or(line));
+        LogLine {
+            at,
+            text: text.into_owned(),
+        }
+    });
+    lines.collect()
+}
+
 /// The number of bytes before an incomplete character at the end.
 fn whole_characters(bytes: &[u8]) -> usize {
     match std::str::from_utf8(bytes) {
@@ -147,7 +200,7 @@ mod tests {
         std::fs::rename(&path, directory.path().join("ada.log.1")).unwrap();
         std::fs::write(&path, "three\n").unwrap();
         assert_eq!(log.read().unwrap(), "two\nthree\n");
-        assert_eq!(Log::rotated(&path).read().unwrap(), "one\ntwo\n");
+        assert_eq!(Log::previous(&path).read().unwrap(), "one\ntwo\n");
         assert_eq!(log.read().unwrap(), "");
     }
 
@@ -164,6 +217,34 @@ mod tests {
         file.write_all(b"ee\n").unwrap();
         assert_eq!(log.read().unwrap(), "ee\n");
         assert_eq!(Log::tail(path, 100).unwrap().1, "one\ntwo\nthree\n");
+    }
+
+    #[test]
+    fn lines_have_the_times_of_their_writes() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("ada.log");
+        assert_eq!(Log::lines(path.clone()).unwrap().1, []);
+        std::fs::write(rotated(&path), "old\n").unwrap();
+        std::fs::write(&path, "one\ntwo\nthree\nhal").unwrap();
+        // `two` began within the write at 4, `three` after the write at 6.
+        std::fs::write(directory.path().join("ada.log.times"), "4 1000\n6 2000\n").unwrap();
+        let (mut log, lines) = Log::lines(path.clone()).unwrap();
+        let lines: Vec<_> = lines
+            .iter()
+            .map(|line| (line.at, line.text.as_str()))
+            .collect();
+        assert_eq!(
+            lines,
+            [
+                (None, "old"),
+                (None, "one"),
+                (Some(1000), "two"),
+                (Some(2000), "three")
+            ]
+        );
+        let mut file = File::options().append(true).open(&path).unwrap();
+        file.write_all(b"f\n").unwrap();
+        assert_eq!(log.read().unwrap(), "half\n");
     }
 
     #[test]

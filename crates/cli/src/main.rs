@@ -4,6 +4,8 @@
 
 mod args;
 mod caller;
+mod complete;
+mod detach;
 mod error;
 mod log;
 mod output;
@@ -37,6 +39,11 @@ fn main() -> ExitCode {
 }
 
 fn run() -> ExitCode {
+    match verb::completions::answer() {
+        Ok(false) => {}
+        Ok(true) => return ExitCode::SUCCESS,
+        Err(error) => return report_clap_error(&error),
+    }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return report_clap_error(&error),

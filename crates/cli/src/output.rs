@@ -92,6 +92,19 @@ impl Output {
         }
     }
 
+    /// Asks a question on stderr; returns whether the user typed `y` or `yes`.
+    pub(crate) fn ask(self, question: &str) -> Result<bool, Failure> {
+        let mut stderr = anstream::stderr();
+        let shown = write!(stderr, "{question}").and_then(|()| stderr.flush());
+        let mut typed = String::new();
+        let read = shown.and_then(|()| std::io::stdin().read_line(&mut typed));
+        read.map_err(|error| Failure::io("cannot ask", &error))?;
+        Ok(matches!(
+            typed.trim().to_ascii_lowercase().as_str(),
+            "y" | "yes"
+        ))
+    }
+
     /// Awaits the future. When it takes longer than [`SILENT_WAIT`], prints once what it waits for.
     pub(crate) async fn waiting_for<T>(self, what: &str, wait: impl Future<Output = T>) -> T {
         let mut wait = pin!(wait);

@@ -31,7 +31,9 @@ use agent_team_terminal_ui::notices::Notices;
 use tokio::task::JoinSet;
 
 use self::state::{Action, Effect, State};
+use crate::detach::after_detach;
 use crate::error::Failure;
+use crate::output::Output;
 use crate::secrets::Secrets;
 use crate::terminal::{Terminal, TerminalEvent, theme};
 
@@ -54,6 +56,13 @@ enum CallResult {
     ActionDone(MemberName, Result<String, Failure>),
 }
 
+/// How the view ended.
+enum Left {
+    ByUser,
+    /// With the exit code.
+    BySignal(u8),
+}
+
 /// The state of the view and its background calls.
 struct EventLoop {
     state: State,
@@ -73,6 +82,7 @@ struct EventLoop {
 /// stopped.
 pub(crate) async fn run(
     session: Session,
+    output: Output,
     first: Option<&MemberName>,
     read_only: bool,
 ) -> Result<ExitCode, Failure> {
@@ -118,12 +128,18 @@ pub(crate) async fn run(
     };
     let mut terminal = Terminal::enter(BEGIN, END).map_err(io)?;
     view.state.on_resize(terminal.size());
-    let code = view
+    let left = view
         .show(&session, &mut signals, &mut events, &mut terminal)
         .await;
     let last = view.state.leave(Instant::now());
     terminal.leave(&last).await;
-    code
+    Ok(match left? {
+        Left::ByUser => {
+            after_detach(session, output).await;
+            ExitCode::SUCCESS
+        }
+        Left::BySignal(code) => ExitCode::from(code),
+    })
 }
 
 impl EventLoop {
@@ -133,7 +149,7 @@ impl EventLoop {
         signals: &mut Signals,
         events: &mut Subscription,
         terminal: &mut Terminal,
-    ) -> Result<ExitCode, Failure> {
+    ) -> Result<Left, Failure> {
         loop {
             let now = Instant::now();
             self.start_refresh(now);
@@ -158,14 +174,14 @@ impl EventLoop {
                 signal = signals.next() => match signal {
                     SignalEvent::WindowChanged => self.state.on_resize(terminal.size()),
                     SignalEvent::Info => {}
-                    SignalEvent::Interrupt => return Ok(ExitCode::from(130)),
-                    SignalEvent::Hangup => return Ok(ExitCode::from(129)),
-                    SignalEvent::Shutdown => return Ok(ExitCode::from(143)),
+                    SignalEvent::Interrupt => return Ok(Left::BySignal(130)),
+                    SignalEvent::Hangup => return Ok(Left::BySignal(129)),
+                    SignalEvent::Shutdown => return Ok(Left::BySignal(143)),
                 },
                 event = terminal.next() => match event {
                     TerminalEvent::Keys(keys) => for effect in self.state.on_keys(&keys, Instant::now()) {
                         match effect {
-                            Effect::Leave => return Ok(ExitCode::SUCCESS),
+                            Effect::Leave => return Ok(Left::ByUser),
                             Effect::Perform { action, typed } => {
                                 // The history is stored in a file, so it must not contain secrets.
                                 if let Some(typed) = typed {
@@ -176,7 +192,7 @@ impl EventLoop {
                         }
                     },
                     TerminalEvent::Written => self.state.on_painted(Instant::now()),
-                    TerminalEvent::Closed => return Ok(ExitCode::from(129)),
+                    TerminalEvent::Closed => return Ok(Left::BySignal(129)),
                 },
                 Some(result) = self.calls.join_next() => match result {
                     Ok(result) => self.on_call_result(result),

@@ -5,7 +5,7 @@
 mod attach;
 pub(crate) mod audit;
 mod cancel;
-mod completions;
+pub(crate) mod completions;
 mod config;
 mod doctor;
 mod down;
@@ -59,7 +59,7 @@ pub(crate) async fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Verb::Top { once } => top::run(&global, output, once).await,
         Verb::Stats => stats::run(&global, output).await,
         Verb::Why { member } => why::run(&global, output, member).await,
-        Verb::Logs { member, follow } => logs::run(&global, output, member, follow).await,
+        Verb::Logs(args) => logs::run(&global, output, args).await,
         Verb::Events { follow, after } => events::run(&global, output, follow, after).await,
         Verb::Attach { member, read_only } => attach::run(&global, output, member, read_only).await,
         Verb::Next { print } => next::run(&global, output, print).await,

@@ -140,6 +140,12 @@ impl Session {
         self
     }
 
+    /// For calls that must not start a supervisor.
+    pub fn only_running(mut self) -> Self {
+        self.start = Start::Never;
+        self
+    }
+
     /// A session for the same team with a separate connection, so that one can wait while the other one is used.
     pub fn separate(&self) -> Self {
         Self {

@@ -93,8 +93,8 @@ pub enum Refused {
     CompletionRefused { task: TaskId, reason: String },
     #[error("the key {0:?} was used for another call")]
     KeyReused(String),
-    #[error("{0} is under way")]
-    RunUnderWay(RunId),
+    #[error("{run} is under way: {goal}")]
+    RunUnderWay { run: RunId, goal: String },
     #[error("no run is under way")]
     NoRun,
     #[error("{0} is not waiting for a reply to round {1}")]

@@ -4,7 +4,25 @@ use serde::{Deserialize, Serialize};
 
 use crate::RunId;
 use crate::text::{dollars, duration};
-use crate::view::RunState;
+
+/// How far a run has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum RunState {
+    UnderWay,
+    Finished,
+    /// All rounds were used without an answer.
+    MaxRounds,
+    /// No member can continue the run.
+    Failed,
+    /// The user cancelled the run.
+    Cancelled,
+    /// The team went down, or another goal replaced this one.
+    Abandoned,
+    #[serde(other)]
+    Unknown,
+}
 
 /// The newest goal of a team; `run/wait` returns the whole goal and answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -122,6 +122,15 @@ impl MemberName {
     }
 }
 
+/// An id that is a prefix and a number.
+pub trait NumberedId: FromStr<Err = InvalidId> {
+    /// Parses an id as the user types it: as it is printed, in lower case, or as its number alone.
+    ///
+    /// # Errors
+    /// The text is none of these.
+    fn from_typed(text: &str) -> Result<Self, InvalidId>;
+}
+
 macro_rules! number {
     ($(#[$doc:meta])* $name:ident, $prefix:literal, $what:literal) => {
         $(#[$doc])*
@@ -142,6 +151,15 @@ macro_rules! number {
                     .and_then(|digits| digits.parse().ok())
                     .map(Self)
                     .ok_or(InvalidId { what: $what, text: text.into(), rule: concat!($prefix, " and a number") })
+            }
+        }
+
+        impl NumberedId for $name {
+            fn from_typed(text: &str) -> Result<Self, InvalidId> {
+                let upper = text.to_ascii_uppercase();
+                let digits = upper.strip_prefix($prefix).unwrap_or(&upper);
+                // Parsing the original text again keeps it in the error.
+                format!(concat!($prefix, "{}"), digits).parse().or_else(|_| text.parse())
             }
         }
 

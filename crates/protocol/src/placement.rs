@@ -106,16 +106,6 @@ impl Placement {
             Self::Headless | Self::Hosted | Self::Unknown => false,
         }
     }
-
-    /// What `up` opens beside the caller's own window, without moving the focus. `None`: the caller attaches to see the
-    /// panes.
-    pub fn opens_beside(self, terminal: &CallerTerminal) -> Option<&'static str> {
-        match self {
-            Self::Tmux => terminal.tmux.is_some().then_some("window"),
-            Self::Iterm => Some("tab"),
-            Self::Headless | Self::Hosted | Self::Unknown => None,
-        }
-    }
 }
 
 /// The caller's terminal. The supervisor never uses its own environment for this.

@@ -28,6 +28,9 @@ pub struct RunResult<O = RunState> {
     pub rounds: u32,
     pub tasks: Vec<TaskView>,
     pub members: Vec<MemberView>,
+    /// The calls that were denied, such as `write: out.txt`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub denied: Vec<String>,
     /// Input and output tokens of all models of the team so far.
     pub tokens: u64,
     pub tokens_in: u64,
@@ -103,6 +106,7 @@ impl<O> RunResult<O> {
             rounds: 0,
             tasks,
             members,
+            denied: Vec::new(),
             tokens: usage.tokens(),
             tokens_in: usage.input,
             tokens_out: usage.output,

@@ -14,6 +14,7 @@ use crate::id::{
 use crate::placement::Placement;
 use crate::spec::Colour;
 
+pub use crate::goal::RunState;
 pub use crate::value::{Usage, Wants};
 
 /// One member, as `ps` shows it.
@@ -331,24 +332,6 @@ pub struct RunView {
     /// Unix time in milliseconds.
     pub started_at: u64,
     pub ended_at: Option<u64>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(rename_all = "snake_case")]
-pub enum RunState {
-    UnderWay,
-    Finished,
-    /// All rounds were used without an answer.
-    MaxRounds,
-    /// No member can continue the run.
-    Failed,
-    /// The user cancelled the run.
-    Cancelled,
-    /// The team went down, or another goal replaced this one.
-    Abandoned,
-    #[serde(other)]
-    Unknown,
 }
 
 /// One round of a run.

@@ -202,7 +202,6 @@ mod tests {
             "give_up_at",
             "kill_at",
             "restart_at",
-            "expires_at",
             "settings",
             "boot\"",
             "restarts",

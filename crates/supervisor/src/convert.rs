@@ -210,6 +210,44 @@ pub(crate) fn check_may_spawn(
         .hint("change `may_spawn` in the team file, or let the user spawn it"))
 }
 
+/// Refuses a role that neither a member has nor a new member could have.
+pub(crate) fn check_known_role(
+    role: &RoleName,
+    team: &Team,
+    settings: &ParsedSettings,
+) -> Result<(), Refusal> {
+    let rules = settings.rules().map_err(Unreadable::refusal)?;
+    let roles = rules.map_or(&[][..], |rules| &rules.settings.roles);
+    let mut known: Vec<&str> = roles.iter().map(|role| role.name.as_str()).collect();
+    known.extend(team.members().map(|member| member.spec.role.as_str()));
+    if known.contains(&role.as_str()) {
+        return Ok(());
+    }
+    known.sort_unstable();
+    known.dedup();
+    let refusal = Refusal::new(ErrorCode::UnknownRole, format!("there is no role {role}"));
+    Err(
+        refusal.hint(match most_similar(role.as_str(), known.iter().copied()) {
+            Some(similar) => format!("did you mean {similar}?"),
+            None => format!("roles of this team: {}", known.join(", ")),
+        }),
+    )
+}
+
+/// The known name with the smallest edit distance, if it is small.
+pub(crate) fn most_similar<'a>(
+    name: &str,
+    known: impl Iterator<Item = &'a str>,
+) -> Option<&'a str> {
+    let limit = |known: &str| 2.max(known.len() / 3).min(known.len().saturating_sub(1));
+    known
+        .filter(|known| known.len().abs_diff(name.len()) <= limit(known))
+        .map(|known| (strsim::damerau_levenshtein(name, known), known))
+        .filter(|(distance, known)| *distance <= limit(known))
+        .min()
+        .map(|(_, known)| known)
+}
+
 /// The specification of a member to spawn, by its role.
 pub(crate) fn spawn_spec(
     spawn: Spawn,
@@ -238,7 +276,12 @@ pub(crate) fn spawn_spec(
                 ErrorCode::UnknownRole,
                 format!("unknown role {}", spawn.role),
             )
-            .hint(format!("roles of this team: {}", names.join(", "))));
+            .hint(
+                match most_similar(spawn.role.as_str(), names.iter().copied()) {
+                    Some(similar) => format!("did you mean {similar}?"),
+                    None => format!("roles of this team: {}", names.join(", ")),
+                },
+            ));
         }
     };
     let model = spawn.model.as_deref().map(str::parse::<ModelName>);
@@ -474,7 +517,7 @@ pub(crate) fn refusal(refused: &Refused) -> Refusal {
         Refused::NothingToClaim => ErrorCode::NothingToClaim,
         Refused::CompletionRefused { .. } => ErrorCode::CompletionRefused,
         Refused::KeyReused(_) => ErrorCode::KeyReused,
-        Refused::RunUnderWay(_) => ErrorCode::RunUnderWay,
+        Refused::RunUnderWay { .. } => ErrorCode::RunUnderWay,
         Refused::NoRun => ErrorCode::NoRun,
         Refused::TasksOpen { .. } => ErrorCode::TasksOpen,
         Refused::MemoryFull(_) => ErrorCode::MemoryFull,
@@ -550,7 +593,7 @@ fn hint(refused: &Refused) -> Option<String> {
         } => {
             format!("retry it first with: {}", CommandLine::RetryTask(*task))
         }
-        Refused::RunUnderWay(_) => {
+        Refused::RunUnderWay { .. } => {
             format!("send a message with {}, or end the goal with {}", CommandLine::SendLead, CommandLine::Cancel)
         }
         Refused::TasksOpen { .. } => {

@@ -35,6 +35,8 @@ pub(crate) struct RuntimeFacts<'a> {
     pub(crate) wall_ms: u64,
     /// As last reported by the worker.
     pub(crate) waiting: Option<Waiting>,
+    /// When the worker began to report that it waits.
+    pub(crate) waiting_since: Option<Tick>,
     pub(crate) placement: Placement,
     pub(crate) pane: Option<String>,
     /// The member should have a pane, but runs without one.
@@ -89,9 +91,9 @@ pub(crate) fn member(team: &Team, member: &Member, facts: RuntimeFacts, now: Tic
         colour: settings::colour(&member.spec),
         placement: facts.placement,
         state,
+        for_ms: in_state_ms(team, member, waiting.as_ref(), &facts, now),
         waiting: waiting.filter(|_| state == MemberState::Waiting),
         why,
-        for_ms: now.since(member.since),
         pid: member.life.process().map(|process| process.pid),
         launch: member.life.launch().map(|launch| launch.id.clone()),
         task: task.map(|task| task.id),
@@ -111,6 +113,32 @@ pub(crate) fn member(team: &Team, member: &Member, facts: RuntimeFacts, now: Tic
         restarts: u32::try_from(member.restarts.recent(now)).unwrap_or(u32::MAX),
         last_result: member.last_result.as_deref().map(str::to_owned),
     }
+}
+
+/// How long the member has been in its state. A turn without a task begins later than the last task, and a wait later
+/// than the task or the turn that it interrupts.
+fn in_state_ms(
+    team: &Team,
+    member: &Member,
+    waiting: Option<&Waiting>,
+    facts: &RuntimeFacts,
+    now: Tick,
+) -> u64 {
+    let turn = member.account.working.started();
+    let turn = turn.filter(|_| team.task_of(&member.spec.name).is_none());
+    let in_state = now.since(turn.unwrap_or(member.since).max(member.since));
+    let waited = match waiting {
+        Some(Waiting::Permission { request } | Waiting::Plan { request, .. }) => {
+            let request = team.requests().get(*request);
+            request.map(|request| facts.wall_ms.saturating_sub(request.asked_at))
+        }
+        Some(Waiting::RateLimit { .. } | Waiting::Reply { .. }) => {
+            facts.waiting_since.map(|since| now.since(since))
+        }
+        Some(Waiting::Budget { .. } | Waiting::Unknown) | None => None,
+    };
+    // The wall clock may jump.
+    waited.map_or(in_state, |waited| waited.min(in_state))
 }
 
 pub(crate) fn run(run: &Run) -> RunView {

@@ -53,6 +53,7 @@ pub use overrides::{Item, Key, KeyError, Overrides, OverridesError, Setting};
 pub use permissions::{allow_always, revoke_always};
 pub use role::{Layer, RoleSource, RoleView};
 pub use source::Fault;
+pub use table::suggest;
 pub use trust::Widening;
 pub use variables::{Variables, is_variable};
 

@@ -388,8 +388,9 @@ fn type_of(value: &DeValue<'_>) -> &'static str {
 }
 
 /// A hint: the known word with the smallest edit distance, or all known words if none is close.
-pub(super) fn suggest(text: &str, known: &[&str]) -> String {
-    let farthest = |word: &str| 2.max(word.len() / 3);
+pub fn suggest(text: &str, known: &[&str]) -> String {
+    // Some of the word must be the same: `A` is not similar to `B`.
+    let farthest = |word: &str| 2.max(word.len() / 3).min(word.len().saturating_sub(1));
     let nearest = known
         .iter()
         .filter(|word| word.len().abs_diff(text.len()) <= farthest(word))

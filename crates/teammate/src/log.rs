@@ -21,7 +21,7 @@ pub(crate) struct MemberLog {
 impl MemberLog {
     pub(crate) fn new(path: PathBuf) -> Self {
         Self {
-            file: LogFile::new(path),
+            file: LogFile::timed(path),
             at_line_start: true,
         }
     }

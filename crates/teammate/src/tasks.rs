@@ -78,6 +78,7 @@ impl Tasks {
         };
         let header = paint::header(&assignment);
         shell.write_log(&header);
+        shell.stream(&header);
         shell.pane.begin_task(&header);
         let size = shell.pane.surface.size().unwrap_or(HEADLESS_SIZE);
         let context = &shell.config.program_context;
@@ -93,7 +94,7 @@ impl Tasks {
     fn end_run(&mut self, why: &str, then: Then, shell: &mut Shell) {
         let Some(task) = &mut self.task else { return };
         if let Then::Report = task.then {
-            shell.note(&paint::abandoned(task.run.claim.task, why));
+            shell.announce(&paint::abandoned(task.run.claim.task, why));
             task.run.controls.end();
             shell.life.work_is_ending();
         }
@@ -111,7 +112,7 @@ impl Tasks {
             }
             RunEvent::Verifying(line) => {
                 shell.pane.end_program();
-                shell.note(&paint::verifying(&line));
+                shell.announce(&paint::verifying(&line));
             }
             RunEvent::Ended(outcome) => self.ended(outcome, shell),
         }

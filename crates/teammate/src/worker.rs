@@ -411,6 +411,18 @@ impl<P: MemberPane> Shell<P> {
         self.pane.line(line);
     }
 
+    /// [`Shell::note`], also sent to connected clients.
+    pub(crate) fn announce(&mut self, line: &str) {
+        self.note(line);
+        self.stream(line);
+    }
+
+    /// Sends a line to connected clients.
+    pub(crate) fn stream(&mut self, line: &str) {
+        self.add_output(line);
+        self.add_output("\n");
+    }
+
     pub(crate) fn write_log(&mut self, line: &str) {
         // The log reports its own write errors; the worker continues without it.
         let _logged = self.config.log.line(line);

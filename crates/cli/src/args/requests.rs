@@ -3,6 +3,9 @@
 use agent_team_protocol::RequestId;
 use clap::{Subcommand, ValueEnum};
 
+use super::id;
+use crate::complete;
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum RequestsCommand {
     /// List pending requests
@@ -22,9 +25,13 @@ pub(crate) enum RequestsCommand {
         exec: Option<String>,
     },
     /// Show one request: the full action, why it needs a decision, and the rules you can allow
-    Show { request: RequestId },
+    Show {
+        #[arg(value_parser = id::<RequestId>, add = complete::requests())]
+        request: RequestId,
+    },
     /// Allow a request
     Allow {
+        #[arg(value_parser = id::<RequestId>, add = complete::requests())]
         request: RequestId,
         /// Scope of the permission [default: once, or default_scope of your settings]
         #[arg(long = "for", value_name = "SCOPE")]
@@ -35,6 +42,7 @@ pub(crate) enum RequestsCommand {
     },
     /// Deny a request
     Deny {
+        #[arg(value_parser = id::<RequestId>, add = complete::requests())]
         request: RequestId,
         /// Reason to give the member
         #[arg(long, value_name = "TEXT", default_value = "")]

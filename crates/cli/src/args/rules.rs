@@ -3,6 +3,8 @@
 use agent_team_protocol::MemberName;
 use clap::Subcommand;
 
+use crate::complete;
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum RulesCommand {
     /// List permission rules in evaluation order
@@ -10,10 +12,10 @@ pub(crate) enum RulesCommand {
     /// Show the decision about a shell command, part by part, and the reasons
     Check {
         /// Include the permissions granted to this member
-        #[arg(long)]
+        #[arg(long, add = complete::members())]
         member: Option<MemberName>,
-        /// The command, as a member would run it in this directory
-        #[arg(last = true, required = true, value_name = "COMMAND")]
+        /// The command, as a member would run it in this directory; write `--` before a command with options
+        #[arg(required = true, value_name = "COMMAND")]
         command: Vec<String>,
     },
     /// Revoke a granted permission

@@ -1,7 +1,11 @@
 //! The arguments of `agent-team task …`.
 
+use agent_team_protocol::view::TaskState;
 use agent_team_protocol::{MemberName, RoleName, TaskId};
 use clap::{Args, Subcommand, ValueEnum};
+
+use super::id;
+use crate::complete;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum TaskCommand {
@@ -13,7 +17,7 @@ pub(crate) enum TaskCommand {
         #[arg(long)]
         key: Option<String>,
         /// Only this member may claim it
-        #[arg(long = "for", value_name = "MEMBER")]
+        #[arg(long = "for", value_name = "MEMBER", add = complete::members())]
         assignee: Option<MemberName>,
         #[command(flatten)]
         fields: TaskFields,
@@ -21,14 +25,18 @@ pub(crate) enum TaskCommand {
     /// List all tasks
     List,
     /// Show all details of one task
-    Show { task: TaskId },
+    Show {
+        #[arg(value_parser = id::<TaskId>, add = complete::tasks(|_| true))]
+        task: TaskId,
+    },
     /// Change fields of a task; the other fields keep their values
     Update {
+        #[arg(value_parser = id::<TaskId>, add = complete::tasks(is_open))]
         task: TaskId,
         #[arg(long)]
         title: Option<String>,
         /// Only this member may claim it
-        #[arg(long = "for", value_name = "MEMBER")]
+        #[arg(long = "for", value_name = "MEMBER", add = complete::members())]
         assignee: Option<MemberName>,
         #[command(flatten)]
         fields: TaskFields,
@@ -37,11 +45,20 @@ pub(crate) enum TaskCommand {
         clear: Vec<Clear>,
     },
     /// Claim a task for yourself [default: the ready task with the highest priority]
-    Claim { task: Option<TaskId> },
+    Claim {
+        #[arg(value_parser = id::<TaskId>, add = complete::tasks(is_open))]
+        task: Option<TaskId>,
+    },
     /// Assign a task to a member
-    Assign { task: TaskId, member: MemberName },
+    Assign {
+        #[arg(value_parser = id::<TaskId>, add = complete::tasks(is_open))]
+        task: TaskId,
+        #[arg(add = complete::members())]
+        member: MemberName,
+    },
     /// Mark a task as completed
     Complete {
+        #[arg(value_parser = id::<TaskId>, add = complete::tasks(is_open))]
         task: TaskId,
         /// The result; `-` reads stdin
         #[arg(long, value_name = "TEXT", default_value = "")]
@@ -49,24 +66,33 @@ pub(crate) enum TaskCommand {
     },
     /// Mark a task as failed
     Fail {
+        #[arg(value_parser = id::<TaskId>, add = complete::tasks(is_open))]
         task: TaskId,
         /// The reason; `-` reads stdin
         #[arg(long, value_name = "TEXT", default_value = "")]
         reason: String,
     },
     /// Make a failed or cancelled task pending
-    Retry { task: TaskId },
+    Retry {
+        #[arg(value_parser = id::<TaskId>, add = complete::tasks(has_failed))]
+        task: TaskId,
+    },
     /// Release a claimed task: it becomes pending
     Release {
+        #[arg(value_parser = id::<TaskId>, add = complete::tasks(is_open))]
         task: TaskId,
         /// Note for the next owner; `-` reads stdin
         #[arg(long, value_name = "TEXT", default_value = "")]
         note: String,
     },
     /// Cancel a task
-    Cancel { task: TaskId },
+    Cancel {
+        #[arg(value_parser = id::<TaskId>, add = complete::tasks(is_open))]
+        task: TaskId,
+    },
     /// Wait until a task ends and print its result; exit with 1 unless it completed
     Wait {
+        #[arg(value_parser = id::<TaskId>, add = complete::tasks(|_| true))]
         task: TaskId,
         /// Give up after this many seconds and exit with 1
         #[arg(long, value_name = "SECONDS")]
@@ -80,14 +106,24 @@ pub(crate) enum TaskCommand {
     },
 }
 
+fn is_open(state: TaskState) -> bool {
+    matches!(state, TaskState::Pending | TaskState::InProgress)
+}
+
+fn has_failed(state: TaskState) -> bool {
+    matches!(state, TaskState::Failed | TaskState::Cancelled)
+}
+
 /// A field that `update --clear` can empty.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Clear {
     After,
+    #[value(alias = "label")]
     Labels,
     Role,
     For,
-    Touches,
+    #[value(alias = "touches")]
+    Files,
     Run,
     Verify,
 }
@@ -102,16 +138,16 @@ pub(crate) struct TaskFields {
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub(crate) priority: Option<i32>,
     /// A label; repeatable
-    #[arg(long, value_name = "LABEL")]
-    pub(crate) label: Vec<String>,
+    #[arg(long, alias = "label", value_name = "LABEL")]
+    pub(crate) labels: Vec<String>,
     /// A task, by id or key, that must complete first; repeatable
-    #[arg(long, value_name = "TASK")]
+    #[arg(long, value_name = "TASK", add = complete::tasks(|_| true))]
     pub(crate) after: Vec<String>,
     /// Only members of this role may claim it
-    #[arg(long)]
+    #[arg(long, add = complete::roles())]
     pub(crate) role: Option<RoleName>,
     /// Glob of files that the task will change; repeatable
-    #[arg(long = "touches", value_name = "GLOB")]
+    #[arg(long, alias = "touches", value_name = "GLOB")]
     pub(crate) files: Vec<String>,
     /// Shell command that performs the task
     #[arg(long, value_name = "LINE")]

@@ -30,7 +30,7 @@ pub(crate) fn exit(receipts: &[Receipt]) -> ExitCode {
 }
 
 fn table(receipts: &[Receipt]) -> String {
-    const COLUMNS: &[Column] = &[fixed("KIND"), elastic("WHAT"), fixed("FATE")];
+    const COLUMNS: &[Column] = &[fixed("KIND"), elastic("WHAT"), fixed("RESULT")];
     if receipts.is_empty() {
         return "nothing to stop\n".into();
     }

@@ -3,7 +3,7 @@
 use agent_team_protocol::TaskId;
 use agent_team_protocol::status::Status;
 use agent_team_protocol::text::age;
-use agent_team_protocol::view::{TaskCounts, TaskState, TaskView};
+use agent_team_protocol::view::{MemberView, TaskCounts, TaskState, TaskView};
 
 use super::style::paint;
 use super::table::{Cell, Column, Table, elastic, fixed};
@@ -179,6 +179,33 @@ pub(crate) fn blocked_by(id: TaskId, blockers: &[TaskView]) -> String {
 /// Whether the task completes only after the user or the lead intervenes.
 fn is_stuck(task: &TaskView) -> bool {
     matches!(task.state, TaskState::Failed | TaskState::Cancelled)
+}
+
+/// Why no member of the team can claim a pending task, with the command that changes that; `None` if one can.
+pub(crate) fn unclaimable(task: &TaskView, members: &[MemberView]) -> Option<String> {
+    if task.state != TaskState::Pending {
+        return None;
+    }
+    let may_claim = |member: &&MemberView| match (&task.assignee, &task.role) {
+        (Some(assignee), _) => member.name == *assignee,
+        (None, Some(role)) => member.role == *role,
+        (None, None) => true,
+    };
+    let mut may_claim = members.iter().filter(may_claim).peekable();
+    let id = task.id;
+    match (may_claim.peek(), &task.role) {
+        (None, Some(role)) => Some(format!(
+            "no member can claim {id}, because none has the role {role}: agent-team spawn {role}"
+        )),
+        (None, None) => None,
+        (Some(_), _) if task.run.is_some() => None,
+        (Some(_), _) => may_claim.all(|member| member.engine.runs_lines()).then(|| {
+            format!(
+                "no member can claim {id}, because it has no command to run: \
+                 agent-team task update {id} --run LINE"
+            )
+        }),
+    }
 }
 
 fn unblock_commands(id: TaskId, stuck: &TaskView) -> String {

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use agent_team_protocol::text::{visible, visible_line};
+use agent_team_protocol::text::{visible, visible_label, visible_line};
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 /// Cuts a text to a number of terminal columns; a cut text ends with an ellipsis.
@@ -32,6 +32,20 @@ pub(crate) fn line(text: &str) -> String {
     visible_line(text.trim_end()).into_owned()
 }
 
+/// Maximum number of characters of [`first_line`].
+const FIRST_LINE: usize = 200;
+
+/// The first line of an untrusted text, cut, with the number of lines after it.
+pub(crate) fn first_line(text: &str) -> String {
+    let mut lines = text.lines().filter(|line| !line.trim().is_empty());
+    let first = visible_label(lines.next().unwrap_or_default().trim_end(), FIRST_LINE);
+    match lines.count() {
+        0 => first,
+        1 => format!("{first} (+1 line)"),
+        more => format!("{first} (+{more} lines)"),
+    }
+}
+
 /// The output of a program as plain lines, without colours and cursor movements. Text after a carriage return starts a
 /// new line instead of overwriting the line.
 pub(crate) fn of_program(text: &str) -> String {
@@ -49,6 +63,17 @@ mod tests {
         assert_eq!(cut("hello!", 5), "hell…");
         assert_eq!(cut("名前名前", 5), "名前…");
         assert_eq!(cut("名前名前", 4), "名…");
+    }
+
+    #[test]
+    fn a_long_text_becomes_one_short_line() {
+        assert_eq!(first_line("done"), "done");
+        assert_eq!(
+            first_line("\nT-3 failed:\n\n1%\n2%\n"),
+            "T-3 failed: (+2 lines)"
+        );
+        assert_eq!(first_line(&"x".repeat(2_000)).chars().count(), FIRST_LINE);
+        assert_eq!(first_line("a\u{1b}[2J\nb"), "a\\e[2J (+1 line)");
     }
 
     #[test]

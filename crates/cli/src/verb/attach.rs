@@ -1,7 +1,8 @@
-//! `attach`: shows the team's layout or one member's pane in this terminal. It execs the program that the supervisor
-//! names, such as `tmux attach`. Members without a pane are shown by [`crate::single_terminal`].
+//! `attach`: shows the team's layout or one member's pane in this terminal. It runs the program that the supervisor
+//! names, such as `tmux attach`, and afterwards prints whether the team still runs. Members without a pane are shown by
+//! [`crate::single_terminal`].
 
-use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Command, ExitCode};
 
 use agent_team_client::Session;
@@ -9,9 +10,12 @@ use agent_team_protocol::MemberName;
 use agent_team_protocol::method::{Attach, AttachAnswer, Nothing, TeamAttach, TeamShow};
 use agent_team_protocol::placement::Placement;
 use agent_team_protocol::view::MemberView;
+use rustix::process::{Pid, Signal, WaitOptions, getpid, kill_process, waitpid};
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::args::Global;
 use crate::caller;
+use crate::detach::after_detach;
 use crate::error::Failure;
 use crate::output::Output;
 use crate::single_terminal;
@@ -27,25 +31,34 @@ pub(super) async fn run(
         return Err(no_terminal());
     }
     let mut session = global.session()?;
-    let answer = match request_attach(&mut session, member.clone(), read_only).await {
-        Ok(answer) => answer,
+    if output.is_json() {
+        let answer = request_attach(&mut session, member, read_only).await?;
+        output.show(&answer, String::new)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    show(session, output, member, read_only).await
+}
+
+/// Shows the pane of one member, or the layout of the team; members without panes in the single-terminal view.
+async fn show(
+    mut session: Session,
+    output: Output,
+    member: Option<MemberName>,
+    read_only: bool,
+) -> Result<ExitCode, Failure> {
+    match request_attach(&mut session, member.clone(), read_only).await {
+        Ok(answer) => view(session, output, answer).await,
         Err(refused) => {
-            let can_show = !output.is_json() && caller::is_terminal();
-            if can_show
+            if caller::is_terminal()
                 && is_without_panes(&mut session, member.as_ref())
                     .await
                     .unwrap_or(false)
             {
-                return single_terminal::run(session, member.as_ref(), read_only).await;
+                return single_terminal::run(session, output, member.as_ref(), read_only).await;
             }
-            return Err(refused);
+            Err(refused)
         }
-    };
-    if output.is_json() {
-        output.show(&answer, String::new)?;
-        return Ok(ExitCode::SUCCESS);
     }
-    exec_viewer(answer)
 }
 
 /// Whether the reason for a refusal is that there are no panes: this member is hosted or, without a member, no running
@@ -72,14 +85,19 @@ async fn is_without_panes(
     })
 }
 
-/// Shows the pane of one member. Called by `next`.
-pub(super) async fn member(session: &mut Session, member: MemberName) -> Result<ExitCode, Failure> {
-    exec_viewer(request_attach(session, Some(member), false).await?)
+/// Shows one member. Called by `next`.
+pub(super) async fn member(
+    session: Session,
+    output: Output,
+    member: MemberName,
+) -> Result<ExitCode, Failure> {
+    show(session, output, Some(member), false).await
 }
 
 /// Shows the layout of the team. Called by `up`.
-pub(super) async fn whole_team(session: &mut Session) -> Result<ExitCode, Failure> {
-    exec_viewer(request_attach(session, None, false).await?)
+pub(super) async fn whole_team(mut session: Session, output: Output) -> Result<ExitCode, Failure> {
+    let answer = request_attach(&mut session, None, false).await?;
+    view(session, output, answer).await
 }
 
 async fn request_attach(
@@ -95,7 +113,8 @@ async fn request_attach(
     Ok(session.call::<TeamAttach>(attach).await?)
 }
 
-fn exec_viewer(answer: AttachAnswer) -> Result<ExitCode, Failure> {
+/// Runs the program that shows the panes until the user detaches or the panes are gone.
+async fn view(session: Session, output: Output, answer: AttachAnswer) -> Result<ExitCode, Failure> {
     let AttachAnswer { argv, unset } = answer;
     let Some((program, arguments)) = argv.split_first() else {
         // The supervisor has switched the caller's terminal.
@@ -109,8 +128,44 @@ fn exec_viewer(answer: AttachAnswer) -> Result<ExitCode, Failure> {
     for variable in unset {
         command.env_remove(variable);
     }
-    let error = command.exec();
-    Err(Failure::io(format!("cannot run {program}"), &error))
+    // The terminal sends the signals of its keys to this process too. They are for the program, which has its own
+    // handlers or defaults.
+    let suspend = SignalKind::from_raw(Signal::TSTP.as_raw());
+    let kinds = [SignalKind::interrupt(), SignalKind::quit(), suspend];
+    let _caught = kinds
+        .into_iter()
+        .map(signal)
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|error| Failure::io("cannot catch signals", &error))?;
+    let code = run_in_foreground(&mut command)
+        .map_err(|error| Failure::io(format!("cannot run {program}"), &error))?;
+    if Path::new(program).file_name() != Some("tmux".as_ref()) {
+        // A member leaves the cursor behind its prompt.
+        output.note("");
+    }
+    if code == 0 {
+        after_detach(session, output).await;
+    }
+    Ok(ExitCode::from(code))
+}
+
+/// Runs a program that uses the terminal; returns its exit code, 128 plus its number after a signal.
+fn run_in_foreground(command: &mut Command) -> std::io::Result<u8> {
+    let child = command.spawn()?;
+    let pid = Pid::from_child(&child);
+    loop {
+        let waited = rustix::io::retry_on_intr(|| waitpid(Some(pid), WaitOptions::UNTRACED))?;
+        let Some((_, status)) = waited else { continue };
+        if status.stopped() {
+            // The program suspended itself, as tmux does at a key. The shell waits for this process: stop it too.
+            // `fg` continues both, because they are in one process group.
+            kill_process(getpid(), Signal::STOP)?;
+            continue;
+        }
+        let signalled = status.terminating_signal().map(|signal| 128 + signal);
+        let code = status.exit_status().or(signalled).unwrap_or(1);
+        return Ok(u8::try_from(code).unwrap_or(1));
+    }
 }
 
 fn no_terminal() -> Failure {

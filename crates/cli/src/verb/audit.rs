@@ -8,13 +8,13 @@ mod export;
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 
-use agent_team_client::{Notice, Subscription};
+use agent_team_client::{Notice, Session, Subscription};
 use agent_team_protocol::method::{Nothing, TeamShow};
 use agent_team_protocol::{MemberName, Revision};
 use agent_team_system::directories::Directories;
 
 pub(crate) use self::decisions::{DecisionEntry, Decisions};
-use self::entry::{entry, line};
+use self::entry::{entry, line, what};
 use crate::args::{AuditCommand, Global};
 use crate::error::Failure;
 use crate::output::Output;
@@ -35,6 +35,7 @@ pub(super) async fn run(
     let mut events = Subscription::new(session, Revision(0), false).await?;
     let mut subjects = BTreeMap::new();
     let mut last = Revision(0);
+    let mut is_empty = true;
     while last < events.head() {
         let Notice::Event(event) = events.next().await? else {
             continue;
@@ -51,6 +52,10 @@ pub(super) async fn run(
             Some(_) => kept.push(entry),
             None => output.item(&entry, || line(&entry))?,
         }
+        is_empty = false;
+    }
+    if is_empty && exported.is_none() && !output.is_json() {
+        output.write("no permission decisions\n")?;
     }
     if let Some(team) = exported {
         let secrets = Secrets::of(&Directories::from_environment()?, &team);
@@ -59,4 +64,19 @@ pub(super) async fn run(
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The calls that rules or decisions denied after this revision, in order.
+pub(super) async fn denied(session: Session, after: Revision) -> Result<Vec<String>, Failure> {
+    let mut events = Subscription::new(session, after, false).await?;
+    let (mut subjects, mut denied) = (BTreeMap::new(), Vec::new());
+    let mut last = after;
+    while last < events.head() {
+        if let Notice::Event(event) = events.next().await? {
+            last = event.revision;
+            let entry = entry(&event, &mut subjects).filter(|entry| entry.what == "denied");
+            denied.extend(entry.as_ref().and_then(what));
+        }
+    }
+    Ok(denied)
 }

@@ -1,13 +1,25 @@
-//! `completions`: prints the completion script of a shell.
+//! `completions`: prints the completion script of a shell. The script runs this program at each Tab, with the variable
+//! [`VARIABLE`] set; `main` then calls [`answer`] instead of running a verb.
 
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::CommandFactory;
-use clap_complete::Shell;
+use clap_complete::env::Shells;
+use clap_complete::{CompleteEnv, Shell};
 
 use crate::args::Cli;
 use crate::error::Failure;
 use crate::output::Output;
+
+/// Set by the completion scripts, to the name of the shell.
+const VARIABLE: &str = "AGENT_TEAM_COMPLETE";
+
+const PROGRAM: &str = "agent-team";
+
+/// Zsh loads the script as the body of the completion function, which must then also complete.
+const ZSH_AUTOLOAD: &str =
+    "\n[[ $funcstack[1] = _agent-team ]] && _clap_dynamic_completer_agent_team \"$@\"\n";
 
 pub(super) fn run(output: Output, shell: Shell) -> Result<ExitCode, Failure> {
     #[derive(serde::Serialize)]
@@ -15,13 +27,34 @@ pub(super) fn run(output: Output, shell: Shell) -> Result<ExitCode, Failure> {
         shell: String,
         script: String,
     }
-    let mut script = Vec::new();
-    clap_complete::generate(shell, &mut Cli::command(), "agent-team", &mut script);
-    let script = String::from_utf8_lossy(&script).into_owned();
+    let script = script(shell);
     let document = CompletionScript {
         shell: shell.to_string(),
-        script,
+        script: script.map_err(|error| Failure::io("cannot write the script", &error))?,
     };
     output.show(&document, || document.script.clone())?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Prints the candidates if this process was started by a completion script; returns whether it was.
+pub(crate) fn answer() -> Result<bool, clap::Error> {
+    let here = std::env::current_dir().ok();
+    CompleteEnv::with_factory(Cli::command)
+        .var(VARIABLE)
+        .bin(PROGRAM)
+        .completer(PROGRAM)
+        .try_complete(std::env::args_os(), here.as_deref())
+}
+
+/// The script that makes a shell complete.
+fn script(shell: Shell) -> io::Result<String> {
+    let mut script = Vec::new();
+    let shells = Shells::builtins();
+    let completer = shells.completer(&shell.to_string());
+    let completer = completer.ok_or_else(|| io::Error::other("unknown shell"))?;
+    completer.write_registration(VARIABLE, PROGRAM, PROGRAM, PROGRAM, &mut script)?;
+    if shell == Shell::Zsh {
+        script.write_all(ZSH_AUTOLOAD.as_bytes())?;
+    }
+    String::from_utf8(script).map_err(io::Error::other)
 }

@@ -1,6 +1,7 @@
 //! Waits for the answer to a goal and prints the result of its run. Called by `run`, and by `up` with a goal and
 //! `--wait`.
 
+use std::collections::BTreeSet;
 use std::time::Instant;
 
 use agent_team_client::Session;
@@ -67,6 +68,9 @@ pub(super) fn note(result: &RunResult, output: Output) {
         return;
     }
     output.note(&waiting::summary(result));
+    if let Some(denied) = denied(&result.denied) {
+        output.note(&denied);
+    }
     if let Some(reason) = &result.reason {
         output.note(&format!("no answer: {}", text::line(reason)));
     }
@@ -78,7 +82,46 @@ pub(super) fn note(result: &RunResult, output: Output) {
     }
 }
 
+/// `2 requests were denied: write: out.txt, bash: make`
+fn denied(calls: &[String]) -> Option<String> {
+    /// Calls to name; the others are only counted.
+    const NAMED: usize = 5;
+    let mut different: Vec<_> = calls.iter().map(|call| text::first_line(call)).collect();
+    let mut seen = BTreeSet::new();
+    different.retain(|call| seen.insert(call.clone()));
+    let more = different.len().saturating_sub(NAMED);
+    different.truncate(NAMED);
+    if more > 0 {
+        different.push(format!("{more} more"));
+    }
+    let were = if calls.len() == 1 { "was" } else { "were" };
+    let count = text::count(calls.len() as u64, "request");
+    (!calls.is_empty()).then(|| format!("{count} {were} denied: {}", different.join(", ")))
+}
+
 /// Whether the run ended with an answer.
 pub(super) fn is_answered(result: &RunResult) -> bool {
     result.outcome == RunState::Finished
+}
+
+#[cfg(test)]
+mod tests {
+    use super::denied;
+
+    #[test]
+    fn denied_calls_are_counted_and_named_once() {
+        let calls =
+            |calls: &[&str]| denied(&calls.iter().map(ToString::to_string).collect::<Vec<_>>());
+        assert_eq!(calls(&[]), None);
+        assert_eq!(
+            calls(&["write: a"]).unwrap(),
+            "1 request was denied: write: a"
+        );
+        assert_eq!(
+            calls(&["write: a", "write: b", "write: a"]).unwrap(),
+            "3 requests were denied: write: a, write: b"
+        );
+        let many = calls(&["1", "2", "3", "4", "5", "6", "7"]).unwrap();
+        assert_eq!(many, "7 requests were denied: 1, 2, 3, 4, 5, 2 more");
+    }
 }

@@ -1,4 +1,7 @@
-//! `init`: writes a team file for this project from a template. It never changes an existing file.
+//! `init`: writes a team file for this project from a template, with tasks for the build steps that the project has. It
+//! never changes an existing file.
+
+mod steps;
 
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
@@ -9,6 +12,7 @@ use agent_team_file::{DIRECTORY, FILE, Reading};
 use agent_team_system::directories::Directories;
 use serde::Serialize;
 
+use self::steps::Step;
 use super::trust;
 use crate::caller;
 use crate::error::Failure;
@@ -20,42 +24,73 @@ struct Template {
     description: &'static str,
     /// The template fits a project that contains any of these files.
     detected_by: &'static [&'static str],
+    /// The file without its tasks.
     text: &'static str,
+    /// The tasks for a project in this directory.
+    steps: fn(&Path) -> Vec<Step>,
 }
 
-/// In order of detection; the last one fits every project.
+/// In order of detection; the last one fits every project, and `agents` and `commands` are written only by name.
 const TEMPLATES: &[Template] = &[
     Template {
         name: "rust",
         description: "a Cargo project: format, lint, build, test",
         detected_by: &["Cargo.toml"],
         text: include_str!("../../templates/rust.toml"),
+        steps: steps::cargo,
     },
     Template {
         name: "node",
-        description: "an npm package: install, lint, build, test",
+        description: "an npm package: install, and its lint, build and test scripts",
         detected_by: &["package.json"],
         text: include_str!("../../templates/node.toml"),
+        steps: steps::npm,
     },
     Template {
         name: "python",
         description: "a Python project: compile, test",
         detected_by: &["pyproject.toml", "setup.py", "requirements.txt"],
         text: include_str!("../../templates/python.toml"),
+        steps: steps::python,
     },
     Template {
         name: "make",
-        description: "a Makefile: all, check",
+        description: "a Makefile: its first target, and lint, check and test if it has them",
         detected_by: &["Makefile", "makefile", "GNUmakefile"],
         text: include_str!("../../templates/make.toml"),
+        steps: steps::make,
+    },
+    Template {
+        name: "agents",
+        description: "a lead and two agents that work on a goal",
+        detected_by: &[],
+        text: include_str!("../../templates/agents.toml"),
+        steps: |_| Vec::new(),
+    },
+    Template {
+        name: "commands",
+        description: "two members that run commands, with the tasks of the detected template",
+        detected_by: &[],
+        text: include_str!("../../templates/commands.toml"),
+        steps: detected,
     },
     Template {
         name: "empty",
         description: "two members and no tasks",
         detected_by: &[],
         text: include_str!("../../templates/empty.toml"),
+        steps: |_| Vec::new(),
     },
 ];
+
+/// The steps of the build system that the project has; none without one.
+fn detected(project: &Path) -> Vec<Step> {
+    let template = fitting(project);
+    match template.detected_by {
+        [] => Vec::new(),
+        [..] => (template.steps)(project),
+    }
+}
 
 #[derive(Serialize)]
 struct WrittenFile<'a> {
@@ -95,7 +130,14 @@ pub(super) fn run(
     };
     output.show(&document, || {
         let path = text::line(&document.path.to_string_lossy());
-        format!("wrote {path} from the template {}\ncheck it, then start the team with: agent-team up\n", template.name)
+        let name = template.name;
+        let start = match name {
+            "agents" => "agent-team up \"the goal\"",
+            _ => "agent-team up",
+        };
+        format!(
+            "wrote {path} from the template {name}\ncheck it, then start the team with: {start}\n"
+        )
     })?;
     Ok(ExitCode::SUCCESS)
 }
@@ -144,7 +186,7 @@ fn named(name: &str) -> Result<&'static Template, Failure> {
         .ok_or_else(|| {
             let names: Vec<_> = TEMPLATES.iter().map(|template| template.name).collect();
             Failure::usage(format!("unknown template {name:?}"))
-                .hint(format!("known templates: {}", names.join(", ")))
+                .hint(agent_team_file::suggest(name, &names))
         })
 }
 
@@ -160,12 +202,32 @@ fn fitting(project: &Path) -> &'static Template {
     TEMPLATES.iter().find(fits).unwrap_or(last)
 }
 
+/// The team file of this template for this project.
+fn text_of(template: &Template, project: &Path) -> String {
+    let mut text = template.text.to_owned();
+    let mut is_explained = false;
+    for step in (template.steps)(project) {
+        let Step { title, run, after } = step;
+        text.push_str(&format!(
+            "\n[[task]]\ntitle = \"{title}\"\nrun = \"{run}\"\n"
+        ));
+        if let Some(after) = after {
+            let after = format!("after = [\"{after}\"]");
+            match std::mem::replace(&mut is_explained, true) {
+                true => text.push_str(&format!("{after}\n")),
+                false => text.push_str(&format!("{after:<34} # waits until these are completed\n")),
+            }
+        }
+    }
+    text
+}
+
 fn write(project: &Path, template: &Template) -> Result<PathBuf, Failure> {
     let directory = project.join(DIRECTORY);
     let path = directory.join(FILE);
     let written = fs::create_dir_all(&directory)
         .and_then(|()| File::create_new(&path))
-        .and_then(|mut file| file.write_all(template.text.as_bytes()));
+        .and_then(|mut file| file.write_all(text_of(template, project).as_bytes()));
     match written {
         Ok(()) => Ok(path),
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {
@@ -203,12 +265,49 @@ mod tests {
                 .unwrap_or_else(|error| panic!("{}: {error:?}", template.name))
                 .spec;
             assert!(spec.members.len() >= 2, "{}", template.name);
-            assert!(
-                !spec.tasks.is_empty() || template.name == "empty",
+            assert_eq!(
+                spec.tasks.is_empty(),
+                ["agents", "commands", "empty"].contains(&template.name),
                 "{}",
                 template.name
             );
         }
+    }
+
+    #[test]
+    fn tasks_are_the_targets_that_the_project_has() {
+        let project = tempfile::tempdir().unwrap();
+        let titles = |template: &str| {
+            let steps = (named(template).unwrap().steps)(project.path()).into_iter();
+            steps.map(|step| step.run).collect::<Vec<_>>()
+        };
+        let write = |file: &str, text: &str| {
+            std::fs::write(project.path().join(file), text).unwrap();
+        };
+        assert!(titles("commands").is_empty());
+        write(
+            "Makefile",
+            "CC := gcc\nall: x\n\techo\ntest unit: all\n\ttrue\n.PHONY: check\n",
+        );
+        assert_eq!(titles("make"), ["make", "make test"]);
+        assert_eq!(titles("commands"), ["make", "make test"]);
+        write("Makefile", "check::\n\ttrue\ntest:\nlint:\n");
+        assert_eq!(titles("make"), ["make", "make lint", "make check"]);
+        write("pyproject.toml", "[project]\nname = \"x\"\n");
+        assert_eq!(titles("python"), ["python3 -m compileall -q ."]);
+        std::fs::create_dir(project.path().join("tests")).unwrap();
+        assert_eq!(titles("python")[1..], ["python3 -m unittest discover"]);
+        write("pyproject.toml", "[tool.pytest.ini_options]\n");
+        assert_eq!(titles("python")[1..], ["python3 -m pytest"]);
+        write("package.json", r#"{"scripts": {"test": "x", "lint": "y"}}"#);
+        assert_eq!(
+            titles("node"),
+            ["npm install", "npm run lint", "npm run test"]
+        );
+        write("package-lock.json", "{}");
+        assert_eq!(titles("node")[0], "npm ci");
+        write("package.json", "not JSON");
+        assert_eq!(titles("node"), ["npm ci"]);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use agent_team_protocol::method::{
     MemberAnswer, MemberKill, MemberRemove, MemberRestart, MemberStop, Method, OneMember,
     RemoveMember, Stop,
 };
-use agent_team_protocol::view::TeamState;
+use agent_team_protocol::view::{MemberView, TeamState};
 
 use crate::args::Global;
 use crate::error::Failure;
@@ -41,7 +41,12 @@ pub(super) async fn restart(
 ) -> Result<ExitCode, Failure> {
     let what = format!("{member} to stop and start");
     let answer = call::<MemberRestart>(global, output, &what, OneMember { member }).await?;
-    show(output, &answer, "restarted")
+    let MemberView { name, pid, .. } = &answer.member;
+    let Some(pid) = pid else {
+        return show(output, &answer, "restarted");
+    };
+    output.show(&answer, || format!("{name} restarted (pid {pid})\n"))?;
+    Ok(ExitCode::SUCCESS)
 }
 
 pub(super) async fn remove(

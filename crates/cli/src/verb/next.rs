@@ -46,7 +46,7 @@ pub(super) async fn run(global: &Global, output: Output, print: bool) -> Result<
         output.show(&document, || "no member waits for you\n".into())?;
         return Ok(ExitCode::SUCCESS);
     };
-    match attach::member(&mut session, next.name.clone()).await {
+    match attach::member(session, output, next.name.clone()).await {
         Err(Failure::Reported(report)) if report.has_code(ErrorCode::NoPane) => {
             let hint = match Need::of(next) {
                 Some(Need::Decision) => "see its request with: agent-team requests".to_owned(),

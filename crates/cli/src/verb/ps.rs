@@ -2,10 +2,12 @@
 
 use std::process::ExitCode;
 
+use agent_team_protocol::attention::Need;
+use agent_team_protocol::command_line::CommandLine;
 use agent_team_protocol::goal::GoalView;
 use agent_team_protocol::method::{Nothing, TeamShow};
 use agent_team_protocol::status::Status;
-use agent_team_protocol::view::{MemberView, RunState, TeamState, TeamView};
+use agent_team_protocol::view::{MemberState, MemberView, RunState, TeamState, TeamView};
 use agent_team_protocol::{Revision, TeamId};
 use agent_team_terminal_ui::style::Style;
 use serde::Serialize;
@@ -73,7 +75,11 @@ fn goal(team: &TeamView) -> String {
     let headline = format!("{} {} {}", status.sign(), goal.run, goal.headline());
     let rest = goal.answer.as_ref().unwrap_or(&goal.goal);
     let headline = paint(Style::of(status.into()), headline);
-    format!("{headline}: {}\n", text::line(rest))
+    let waits = match (goal.state, team.state) {
+        (RunState::UnderWay, TeamState::Up) => format!("  {}\n", waits(team)),
+        _ => String::new(),
+    };
+    format!("{headline}: {}\n{waits}", text::line(rest))
 }
 
 /// The storage error of the team, and the command that still works.
@@ -91,8 +97,34 @@ pub(super) fn storage_error(team: &TeamView) -> String {
 fn placement(team: &TeamView) -> String {
     match team.state {
         TeamState::Up => format!("{}\n", text::line(&team.placement)),
-        TeamState::Down => String::new(),
+        TeamState::Down => format!("the team is down; start it with: {}\n", CommandLine::Up),
     }
+}
+
+/// The members that the goal under way waits for.
+fn waits(team: &TeamView) -> String {
+    let needs_user = |member: &&MemberView| Need::of(member).is_some();
+    let is_busy = |member: &&MemberView| {
+        matches!(member.state, MemberState::Working | MemberState::Waiting) || member.task.is_some()
+    };
+    match (
+        names(team.members.iter().filter(needs_user)),
+        names(team.members.iter().filter(is_busy)),
+    ) {
+        (Some(names), _) => format!("waits for you: {names}"),
+        (None, Some(names)) => format!("waits for {names}"),
+        (None, None) => format!(
+            "no member works on it: continue with {}, or end it with {}",
+            CommandLine::SendLead,
+            CommandLine::Cancel
+        ),
+    }
+}
+
+/// The names of these members; `None` without members.
+fn names<'a>(members: impl Iterator<Item = &'a MemberView>) -> Option<String> {
+    let names: Vec<_> = members.map(|member| member.name.as_str()).collect();
+    (!names.is_empty()).then(|| names.join(", "))
 }
 
 /// Members that lost their pane, with the command that reopens it.

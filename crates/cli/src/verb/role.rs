@@ -73,11 +73,11 @@ fn project(here: &Path) -> &Path {
 }
 
 fn find(roles: Vec<RoleView>, name: &RoleName) -> Result<RoleView, Failure> {
-    let known: Vec<_> = roles.iter().map(|role| role.name.to_string()).collect();
+    let known: Vec<_> = roles.iter().map(|role| role.name.as_str()).collect();
+    let hint = agent_team_file::suggest(name.as_str(), &known);
     let mut roles = roles.into_iter();
     roles.find(|role| role.name == *name).ok_or_else(|| {
-        Failure::of(ErrorCode::UnknownRole, format!("unknown role {name}"))
-            .hint(format!("known roles: {}", known.join(", ")))
+        Failure::of(ErrorCode::UnknownRole, format!("unknown role {name}")).hint(hint)
     })
 }
 

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use agent_team_client::Session;
 use agent_team_policy::{Action, CallPath};
+use agent_team_protocol::id::NumberedId;
 use agent_team_protocol::method::{Nothing, RuleCheck, RuleForget, RuleList, RuleRevoke, TeamShow};
 use agent_team_protocol::request::{AskRequest, OneRequest, PlaceSpec, Scope};
 use agent_team_protocol::rule::{CheckRules, ForgetRule, JudgementView, RuleView, RulingView};
@@ -74,7 +75,7 @@ async fn revoke(session: &mut Session, output: Output, what: String) -> Result<(
     let document = serde_json::json!({ "revoked": what });
     let mut rules = session.query::<RuleList>(Nothing {}).await?.rules;
     rules.retain(|view| view.scope == Some(Scope::Always));
-    let Ok(request) = what.parse::<RequestId>() else {
+    let Ok(request) = RequestId::from_typed(&what) else {
         if !agent_team_file::revoke_always(&settings, &team, &what)? {
             let text =
                 format!("cannot revoke {what}: it is not among your always-rules of this project");

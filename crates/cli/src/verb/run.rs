@@ -27,7 +27,7 @@ use serde_json::value::RawValue;
 use self::stream::Stream;
 use super::text_argument::text_or_stdin;
 use super::waiting::{self, WaitOutcome};
-use super::{goal, up};
+use super::{audit, goal, up};
 use crate::args::{self, Global};
 use crate::caller;
 use crate::error::Failure;
@@ -129,7 +129,8 @@ async fn pursue(
             return Ok(ExitCode::from(waiting::INTERRUPTED));
         }
     };
-    let result = goal::result_of(&mut session, view, tasks, began).await?;
+    let mut result = goal::result_of(&mut session, view, tasks, began).await?;
+    result.denied = audit::denied(session.separate(), after).await?;
     let exit = if started_here {
         stop_team(session, output).await?
     } else {

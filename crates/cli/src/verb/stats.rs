@@ -69,16 +69,23 @@ impl Stats {
         Self::new(&team.usage, team.up_ms, team.working_ms, completed)
     }
 
-    fn cells(&self, usage: &Usage) -> [Cell; 7] {
-        [
-            Cell::new(usage::tokens(self.tokens_in)),
-            Cell::new(usage::tokens(self.tokens_out)),
-            Cell::new(usage::tokens(self.tokens_cached)),
-            Cell::new(usage::cost(usage)),
+    /// `spends`: with the columns of tokens and costs.
+    fn cells(&self, usage: &Usage, spends: bool) -> Vec<Cell> {
+        let mut cells = Vec::new();
+        if spends {
+            cells.extend([
+                Cell::new(usage::tokens(self.tokens_in)),
+                Cell::new(usage::tokens(self.tokens_out)),
+                Cell::new(usage::tokens(self.tokens_cached)),
+                Cell::new(usage::cost(usage)),
+            ]);
+        }
+        cells.extend([
             Cell::new(duration(self.up_ms)),
             Cell::new(duration(self.working_ms)),
             Cell::new(self.tasks_completed.to_string()),
-        ]
+        ]);
+        cells
     }
 }
 
@@ -98,19 +105,18 @@ pub(super) async fn run(global: &Global, output: Output) -> Result<ExitCode, Fai
 }
 
 fn table(team: &TeamView, document: &TeamStats<'_>) -> String {
-    let mut table = Table::new([
-        elastic("NAME"),
-        fixed("IN"),
-        fixed("OUT"),
-        fixed("CACHED"),
-        fixed("COST"),
-        fixed("UP"),
-        fixed("WORKING"),
-        fixed("DONE"),
-    ]);
+    // Teams without agents use no tokens: leave out the columns.
+    let spends =
+        team.usage.tokens() > 0 || team.members.iter().any(|member| member.engine.uses_model());
+    let mut columns_shown = vec![elastic("NAME")];
+    if spends {
+        columns_shown.extend([fixed("IN"), fixed("OUT"), fixed("CACHED"), fixed("COST")]);
+    }
+    columns_shown.extend([fixed("UP"), fixed("WORKING"), fixed("DONE")]);
+    let mut table = Table::new(columns_shown);
     let mut row = |name: &str, stats: &Stats, usage: &Usage| {
         let mut cells = vec![Cell::new(name)];
-        cells.extend(stats.cells(usage));
+        cells.extend(stats.cells(usage, spends));
         table.row(cells);
     };
     for (entry, member) in document.members.iter().zip(&team.members) {

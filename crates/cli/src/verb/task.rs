@@ -6,9 +6,9 @@ use std::process::ExitCode;
 
 use agent_team_client::Session;
 use agent_team_protocol::method::{
-    AddTask, AssignTask, ClaimTask, ClearField, EndTask, OneTask, TaskAdd, TaskAnswer, TaskAssign,
-    TaskCancel, TaskChanges, TaskClaim, TaskComplete, TaskFail, TaskRelease, TaskRetry, TaskShow,
-    TaskUpdate, UpdateTask,
+    AddTask, AssignTask, ClaimTask, ClearField, EndTask, Nothing, OneTask, TaskAdd, TaskAnswer,
+    TaskAssign, TaskCancel, TaskChanges, TaskClaim, TaskComplete, TaskFail, TaskRelease, TaskRetry,
+    TaskShow, TaskUpdate, TeamShow, UpdateTask,
 };
 use agent_team_protocol::spec::TaskSpec;
 use agent_team_protocol::view::{TaskState, TaskView};
@@ -32,6 +32,10 @@ pub(super) async fn run(
     command: TaskCommand,
 ) -> Result<ExitCode, Failure> {
     let mut session = global.session()?;
+    let may_be_unclaimable = matches!(
+        command,
+        TaskCommand::Add { .. } | TaskCommand::Update { .. }
+    );
     let (answer, done) = match command {
         TaskCommand::List => return list(&mut session, output).await,
         TaskCommand::Show { task } => return show(&mut session, output, task).await,
@@ -109,10 +113,19 @@ pub(super) async fn run(
             "is cancelled",
         ),
     };
-    changed(output, &answer, done)
+    changed(output, &answer, done)?;
+    if may_be_unclaimable && !output.is_json() {
+        let task = answer.task;
+        let task = session.query::<TaskShow>(OneTask { task }).await?;
+        let members = session.query::<TeamShow>(Nothing {}).await?.members;
+        if let Some(why) = render::unclaimable(&task, &members) {
+            output.note(&format!("note: {why}"));
+        }
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
-fn changed(output: Output, answer: &TaskAnswer, done: &str) -> Result<ExitCode, Failure> {
+fn changed(output: Output, answer: &TaskAnswer, done: &str) -> Result<(), Failure> {
     output.show(answer, || format!("{} {done}\n", answer.task))?;
     if !answer.overlaps.is_empty() {
         let others: Vec<_> = answer.overlaps.iter().map(TaskId::to_string).collect();
@@ -121,7 +134,7 @@ fn changed(output: Output, answer: &TaskAnswer, done: &str) -> Result<ExitCode, 
             others.join(", ")
         ));
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(())
 }
 
 async fn list(session: &mut Session, output: Output) -> Result<ExitCode, Failure> {
@@ -183,7 +196,7 @@ fn spec(title: String, key: Option<String>, fields: TaskFields) -> Result<TaskSp
     let TaskFields {
         description,
         priority,
-        label,
+        labels,
         after,
         role,
         files,
@@ -198,7 +211,7 @@ fn spec(title: String, key: Option<String>, fields: TaskFields) -> Result<TaskSp
         title,
         description: description.unwrap_or_default(),
         priority: priority.unwrap_or(0),
-        labels: label,
+        labels,
         after,
         role,
         assignee: None,
@@ -228,7 +241,7 @@ fn changes(
     let TaskFields {
         description,
         priority,
-        label,
+        labels,
         after,
         role,
         files,
@@ -246,16 +259,16 @@ fn changes(
         Clear::For => Some(ClearField::For),
         Clear::Run => Some(ClearField::Run),
         Clear::Verify => Some(ClearField::Verify),
-        Clear::After | Clear::Labels | Clear::Touches => None,
+        Clear::After | Clear::Labels | Clear::Files => None,
     };
     Ok(TaskChanges {
         title,
         description,
         priority,
-        labels: list(label, Clear::Labels),
+        labels: list(labels, Clear::Labels),
         after: list(after, Clear::After),
         role,
-        files: list(files, Clear::Touches),
+        files: list(files, Clear::Files),
         run,
         verify,
         rerun,

@@ -9,9 +9,10 @@ use agent_team_protocol::view::{TeamEntry, TeamState, TeamView};
 
 use super::ps;
 use crate::args::{Global, TeamCommand};
+use crate::caller;
 use crate::error::Failure;
 use crate::output::table::{Cell, Column, Table, elastic, fixed};
-use crate::output::{Output, columns, member, receipt, text};
+use crate::output::{Output, columns, member, receipt, task, text};
 
 pub(super) async fn run(
     global: &Global,
@@ -35,11 +36,35 @@ pub(super) async fn run(
             output.show(&team, || details(&team))?;
             Ok(ExitCode::SUCCESS)
         }
-        TeamCommand::Delete { name } => {
-            let answer = session_of(name)?.call::<TeamDelete>(Nothing {}).await?;
+        TeamCommand::Delete { name, yes } => {
+            let mut session = session_of(name)?;
+            if !yes && !is_confirmed(&mut session, output).await? {
+                output.note("deleted nothing");
+                return Ok(ExitCode::FAILURE);
+            }
+            let answer = session.call::<TeamDelete>(Nothing {}).await?;
             receipt::show(output, &answer).map(ExitCode::from)
         }
     }
+}
+
+/// Asks the user whether to delete the team.
+async fn is_confirmed(session: &mut Session, output: Output) -> Result<bool, Failure> {
+    let team = session.query::<TeamShow>(Nothing {}).await?;
+    if team.state == TeamState::Up {
+        // The supervisor refuses: nothing to confirm.
+        return Ok(true);
+    }
+    let tasks = task::counts(team.tasks);
+    let what = format!(
+        "delete {} with its board ({tasks}), its history, and your limits, always-rules and trust for it",
+        team.team
+    );
+    if output.is_json() || !caller::is_terminal() {
+        return Err(Failure::usage(format!("cannot {what}: not confirmed"))
+            .hint("to delete it without being asked, add --yes"));
+    }
+    output.ask(&format!("{what}? [y/N] "))
 }
 
 /// All teams. When no team is on disk, the session starts no supervisor and the list is empty.

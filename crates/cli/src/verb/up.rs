@@ -108,17 +108,21 @@ pub(super) async fn run(
         return Ok(ExitCode::SUCCESS);
     }
     if answer.placement == Placement::Hosted {
-        return single_terminal::run(session, None, false).await;
+        return single_terminal::run(session, output, None, false).await;
     }
     if !answer.placement.has_panes() {
         return Ok(ExitCode::SUCCESS);
     }
-    if let Some(location) = answer.placement.opens_beside(&caller::terminal()) {
-        let note = format!("the team runs in a new {location}; show it with: agent-team attach");
-        output.note(&note);
-        return Ok(ExitCode::SUCCESS);
+    match attach::whole_team(session, output).await {
+        // A tmux without a client, or a tab that was closed: the team runs.
+        Err(Failure::Reported(report))
+            if report.has_code(ErrorCode::NoPane) && caller::terminal().shows_panes() =>
+        {
+            output.note("the team runs in a window of its own; show it with: agent-team attach");
+            Ok(ExitCode::SUCCESS)
+        }
+        attached => attached,
     }
-    attach::whole_team(&mut session).await
 }
 
 /// Refuses a goal for a team without a lead.
@@ -222,6 +226,11 @@ async fn wait(mut session: Session, output: Output, after: Revision) -> Result<E
         };
         format!("{table}{}\n", waiting::summary(&result))
     })?;
+    for task in &result.tasks {
+        if let Some(why) = task::unclaimable(task, &result.members) {
+            output.note(&text::line(&why));
+        }
+    }
     Ok(match result.outcome {
         Outcome::Completed => ExitCode::SUCCESS,
         Outcome::Failed => ExitCode::FAILURE,

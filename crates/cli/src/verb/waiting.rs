@@ -172,12 +172,14 @@ impl Progress {
         if let ClientEvent::MessageAccepted { from, to, text, .. } = &notice.event
             && to.contains(&Party::User)
         {
+            // A task that failed has a line of its own.
+            let text = text::first_line(text);
             let line = match from {
-                Party::System => text.to_string(),
-                Party::User | Party::Member(_) => format!("{from}: {text}"),
+                Party::System => text,
+                from @ (Party::User | Party::Member(_)) => format!("{from}: {text}"),
             };
             self.line.clear();
-            output.note(&text::line(&line));
+            output.note(&line);
         }
         if let ClientEvent::TaskCompleted { task, .. } | ClientEvent::TaskFailed { task, .. } =
             &notice.event

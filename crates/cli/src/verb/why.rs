@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use agent_team_protocol::MemberName;
-use agent_team_protocol::method::{MemberShow, OneMember};
+use agent_team_protocol::method::{MemberShow, Nothing, OneMember, TeamShow};
 use agent_team_protocol::view::{MemberState, Waiting};
 use serde::Serialize;
 
@@ -19,7 +19,7 @@ struct Explanation<'a> {
     why: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     waiting: Option<&'a Waiting>,
-    /// Tasks that wait for a failed or cancelled task, each with the commands that unblock it.
+    /// Tasks that wait for a failed or cancelled task, or that no member can claim, each with the commands that help.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     stuck: &'a [String],
 }
@@ -34,7 +34,16 @@ pub(super) async fn run(
     let member = answer.member;
     // The board may be the reason why a member is idle.
     let stuck = match member.state {
-        MemberState::Idle => task::stuck(&session.board().await?),
+        MemberState::Idle => {
+            let board = session.board().await?;
+            let members = session.query::<TeamShow>(Nothing {}).await?.members;
+            let unclaimable = board
+                .iter()
+                .filter_map(|it| task::unclaimable(it, &members));
+            let mut stuck = task::stuck(&board);
+            stuck.extend(unclaimable);
+            stuck
+        }
         MemberState::Planned
         | MemberState::Launching
         | MemberState::Working

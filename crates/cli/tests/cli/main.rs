@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a panic fails the test")]
 
+mod completion;
 mod rig;
 mod terminal;
 mod with_supervisor;

@@ -1,4 +1,4 @@
-//! Commands on a terminal: `attach` and `up` exec the program that shows the team.
+//! Commands on a terminal: `attach` and `up` run the program that shows the team.
 
 use std::path::Path;
 use std::thread;
@@ -67,7 +67,7 @@ fn attach(supervisor: &Supervisor, up: bool, placement: &str, attaches: bool) {
 }
 
 #[test]
-fn attach_execs_the_program_that_shows_the_team() {
+fn attach_runs_the_program_that_shows_the_team() {
     let rig = Rig::new();
     let supervisor = Supervisor::start(&rig);
     let played = thread::spawn(move || attach(&supervisor, false, "tmux", true));
@@ -75,15 +75,15 @@ fn attach_execs_the_program_that_shows_the_team() {
     played.join().unwrap();
     assert_eq!(
         (shown.as_str(), code),
-        ("attached, TMUX unset\r\n", Some(9))
+        ("attached, TMUX unset\r\n\r\n", Some(9))
     );
 }
 
 #[test]
-fn up_attaches_to_panes_only_outside_tmux() {
+fn up_attaches_to_panes_inside_and_outside_tmux() {
     for (placement, in_tmux, attaches) in [
         ("tmux", false, true),
-        ("tmux", true, false),
+        ("tmux", true, true),
         ("headless", false, false),
     ] {
         let rig = Rig::new();

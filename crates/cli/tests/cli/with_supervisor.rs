@@ -134,7 +134,7 @@ fn a_process_that_survives_down_exits_with_7() {
     assert_eq!(
         rows,
         [
-            vec!["KIND", "WHAT", "FATE"],
+            vec!["KIND", "WHAT", "RESULT"],
             vec!["process", "12", "(ada)", "survived"],
             vec!["pane", "%3", "closed"],
             vec!["process", &supervisor, "(supervisor)", "kept"],

@@ -38,7 +38,7 @@ fn an_unknown_verb_or_option_is_a_usage_error() {
         &["ps", "--nope"],
         &["why"],
         &["why", "Ada"],
-        &["task", "show", "3"],
+        &["task", "show", "three"],
         &[],
     ] {
         let output = rig.run(arguments);
@@ -268,7 +268,29 @@ fn init_writes_the_detected_template_once() {
         .iter()
         .map(|template| template["name"].clone())
         .collect();
-    assert_eq!(names, ["rust", "node", "python", "make", "empty"]);
+    assert_eq!(
+        names,
+        [
+            "rust", "node", "python", "make", "agents", "commands", "empty"
+        ]
+    );
+}
+
+#[test]
+fn rules_check_takes_a_command_with_and_without_dashes() {
+    let rig = Rig::new();
+    for arguments in [
+        &["rules", "check", "make"][..],
+        &["rules", "check", "make", "test", "--json"],
+        &["rules", "check", "--json", "make"],
+        &["rules", "check", "--", "make", "-j4"],
+    ] {
+        let output = rig.run(arguments);
+        // It is parsed: the error is that no team exists.
+        assert_eq!(output.code, 3, "{arguments:?}: {}", output.stderr);
+        let is_json = output.stderr.starts_with('{');
+        assert_eq!(is_json, arguments.contains(&"--json"), "{arguments:?}");
+    }
 }
 
 #[test]
@@ -277,7 +299,7 @@ fn completions_and_manual_pages_are_generated() {
     for shell in ["bash", "zsh", "fish"] {
         let output = rig.run(&["completions", shell]);
         assert_eq!(output.code, 0);
-        assert!(output.stdout.contains("supervisor"), "{shell}");
+        assert!(output.stdout.contains("AGENT_TEAM_COMPLETE"), "{shell}");
     }
     assert!(rig.run(&["man"]).stdout.contains(".TH agent-team"));
     let pages = rig.project().join("pages");

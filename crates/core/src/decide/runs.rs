@@ -5,7 +5,7 @@ use std::sync::Arc;
 use agent_team_protocol::id::{MemberName, Party, RunId, TaskId};
 use agent_team_protocol::value::MessageNote;
 
-use super::{CallResult, Decider, TEXT_MAX, check_size};
+use super::{CallResult, Decider, TEXT_MAX, check_size, first_line};
 use crate::input::{Origin, TurnProgress};
 use crate::refusal::Refused;
 use crate::step::TranscriptItems;
@@ -40,7 +40,10 @@ impl Decider<'_> {
         if let Some(run) = before {
             // A run without a working member never ends by itself: another goal may replace it.
             if !anew && !self.team.is_stalled() {
-                return Err(Refused::RunUnderWay(run.id));
+                return Err(Refused::RunUnderWay {
+                    run: run.id,
+                    goal: first_line(&run.goal).to_string(),
+                });
             }
             let run = run.id;
             self.abandon_round(&Origin::User);

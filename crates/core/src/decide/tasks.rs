@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use agent_team_protocol::id::{MemberName, Party, TaskId};
+use agent_team_protocol::id::{MemberName, NumberedId, Party, TaskId};
 
 use super::{CallOutcome, CallResult, Decider, LABEL_MAX, TEXT_MAX, check_size, first_line, party};
 use crate::effect::Effect;
@@ -553,9 +553,16 @@ impl Decider<'_> {
             .map(|after| match after {
                 After::Task(id) => Ok(*id),
                 After::Key(key) => {
-                    self.team
-                        .board
+                    // A key has precedence over an id that is typed as `t-3` or `3`.
+                    let board = &self.team.board;
+                    let typed = || {
+                        TaskId::from_typed(key)
+                            .ok()
+                            .filter(|id| board.has_existed(*id))
+                    };
+                    board
                         .with_key(key)
+                        .or_else(typed)
                         .ok_or_else(|| Refused::UnknownDependency {
                             dependent: first_line(dependent).to_string(),
                             unknown: first_line(key).to_string(),

@@ -71,6 +71,11 @@ fn warning(limit: u64) -> u64 {
 }
 
 impl Clock {
+    /// When it was started, if it runs.
+    pub fn started(&self) -> Option<Tick> {
+        self.since
+    }
+
     /// Starts or stops the clock.
     pub(crate) fn set(&mut self, runs: bool, now: Tick) {
         if runs == self.since.is_some() {

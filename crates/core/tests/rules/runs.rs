@@ -83,7 +83,10 @@ fn a_second_run_is_refused_unless_it_replaces_the_first() {
     rig.user(start("one")).answer();
     assert_eq!(
         rig.user(start("two")).refusal(),
-        Refused::RunUnderWay(RunId(1))
+        Refused::RunUnderWay {
+            run: RunId(1),
+            goal: "one".into()
+        }
     );
     let anew = Call::StartRun {
         goal: "two".into(),

@@ -14,6 +14,7 @@ use super::Driver;
 use super::batch::PostCommit;
 use super::replies::{PendingReply, ReplyShape};
 use super::request::{Change, Request, RequestKind};
+use super::views;
 use super::waiters::Until;
 use crate::convert;
 use crate::outbox::Reply;
@@ -57,6 +58,12 @@ impl Driver {
         }
         match change {
             Change::Call(mut call) => {
+                let answered = key.as_ref().map(|key| self.team.answered(key));
+                if !matches!(answered, Some(Ok(Some(_))))
+                    && let Err(refusal) = self.check_role(&call)
+                {
+                    return reply.refuse(refusal);
+                }
                 if let Origin::Member { name, .. } = &by {
                     self.permissions().judge_task_lines(name, &mut call);
                 }
@@ -86,6 +93,20 @@ impl Driver {
             Change::Propose(plan) => self.propose_plan(by, key, reply, plan),
             Change::Decide(decide) => self.decide(by, key, reply, *decide),
             Change::ForgetRule(rule) => self.forget_rule(by, key, reply, &rule),
+        }
+    }
+
+    /// Refuses a task for a role that the team does not have. The core knows the roles of members only.
+    fn check_role(&self, call: &Call) -> Result<(), Refusal> {
+        #[expect(clippy::wildcard_enum_match_arm, reason = "other calls name no role")]
+        let role = match call {
+            Call::AddTask { spec, .. } => spec.role.as_ref(),
+            Call::UpdateTask { changes, .. } => changes.role.as_ref().and_then(Option::as_ref),
+            _ => None,
+        };
+        match role {
+            Some(role) => convert::check_known_role(role, &self.team, &self.settings),
+            None => Ok(()),
         }
     }
 
@@ -184,7 +205,7 @@ impl Driver {
         let PendingReply { reply, shape, .. } = pending;
         let answer = match outcome {
             Ok(answer) => answer,
-            Err(refused) => return reply.refuse(convert::refusal(&refused)),
+            Err(refused) => return reply.refuse(views::refusal(&self.team, &refused)),
         };
         match (answer, shape) {
             (Answer::Done, ReplyShape::Down) => self.down.add_caller(reply),

@@ -46,6 +46,7 @@ pub(super) struct LaunchRuntime {
     attach_helper: Option<ProcessId>,
     /// What the worker currently waits for. Never stored: the worker repeats it after each connect.
     waiting: Option<Waiting>,
+    waiting_since: Option<Tick>,
     watch: Watch,
     liveness: Liveness,
 }
@@ -146,6 +147,7 @@ impl Launches {
                 pane: None,
                 attach_helper: None,
                 waiting: None,
+                waiting_since: None,
                 watch: Watch::Unwatched,
                 liveness: Liveness::Quiet,
             })
@@ -282,8 +284,11 @@ impl Launches {
         &mut self,
         launch: &LaunchId,
         waiting: Option<Waiting>,
+        now: Tick,
     ) -> Option<MemberName> {
         let runtime = self.runtimes.get_mut(launch)?;
+        let since = runtime.waiting_since.unwrap_or(now);
+        runtime.waiting_since = waiting.is_some().then_some(since);
         runtime.waiting = waiting;
         Some(runtime.member.clone())
     }
@@ -464,6 +469,10 @@ impl LaunchRuntime {
 
     pub(super) fn waiting(&self) -> Option<&Waiting> {
         self.waiting.as_ref()
+    }
+
+    pub(super) fn waiting_since(&self) -> Option<Tick> {
+        self.waiting_since
     }
 
     pub(super) fn is_watched(&self) -> bool {

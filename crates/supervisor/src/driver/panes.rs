@@ -96,7 +96,7 @@ impl Driver {
         let lend = match &member {
             None => None,
             Some(name) => match self.team.member(name) {
-                None => return reply.refuse(unknown_member(name)),
+                None => return reply.refuse(unknown_member(&self.team, name)),
                 Some(member) => self.lend_to(member, read_only),
             },
         };
@@ -154,7 +154,7 @@ impl Driver {
         let orders = match member {
             None => Ok(self.without_panes()),
             Some(name) => match self.team.member(&name) {
-                None => return reply.refuse(unknown_member(&name)),
+                None => return reply.refuse(unknown_member(&self.team, &name)),
                 Some(member) => self
                     .pane_for(member)
                     .map(|order| order.into_iter().collect()),
@@ -233,7 +233,7 @@ impl Driver {
         let label = self
             .views()
             .label(member)
-            .ok_or_else(|| unknown_member(name))?;
+            .ok_or_else(|| unknown_member(&self.team, name))?;
         let arguments = self.attach_arguments("--hold", launch).into_iter();
         Ok(Some(LaunchOrder {
             member: name.clone(),

@@ -7,6 +7,7 @@ use agent_team_protocol::method::{Change, ChangeKind, UpAnswer};
 use agent_team_protocol::spec::TeamSpec;
 use agent_team_protocol::{Refusal, TeamId};
 
+use super::views;
 use crate::convert;
 use crate::settings::TeamPlacement;
 
@@ -64,7 +65,7 @@ pub(super) fn try_up(
             placement_reason: team_placement.reason.clone(),
             changes: changes.into_iter().map(change).collect(),
         }),
-        Some(Err(refused)) => Err(convert::refusal(&refused)),
+        Some(Err(refused)) => Err(views::refusal(team, &refused)),
         Some(Ok(_)) | None => Err(Refusal::internal("unexpected answer of the core to up")),
     }
 }

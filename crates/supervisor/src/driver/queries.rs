@@ -28,7 +28,7 @@ impl Driver {
     pub(crate) fn show_member(&self, reply: Reply, name: &MemberName) {
         match self.views().member_answer(name) {
             Some(answer) => reply.ok(&answer),
-            None => reply.refuse(unknown_member(name)),
+            None => reply.refuse(unknown_member(&self.team, name)),
         }
     }
 
@@ -38,7 +38,7 @@ impl Driver {
         if self.team.member(name).is_some() || path.exists() {
             reply.ok(&LogAnswer { path });
         } else {
-            reply.refuse(unknown_member(name));
+            reply.refuse(unknown_member(&self.team, name));
         }
     }
 
@@ -144,7 +144,7 @@ impl Driver {
             }
         };
         let Some(member) = self.team.member(&owner) else {
-            return reply.refuse(unknown_member(&owner));
+            return reply.refuse(unknown_member(&self.team, &owner));
         };
         // The store can have more items than the member: those of a removed member with the same name.
         let items_max = member.transcript.length.saturating_sub(read.after);
@@ -190,7 +190,7 @@ impl Driver {
         if let Some(Party::Member(name)) = &list.of
             && self.team.member(name).is_none()
         {
-            return reply.refuse(unknown_member(name));
+            return reply.refuse(unknown_member(&self.team, name));
         }
         let unread: std::collections::BTreeMap<_, _> = self
             .team

@@ -7,7 +7,7 @@ use agent_team_protocol::notification::Allowance;
 use agent_team_protocol::permissions::Mode;
 use agent_team_protocol::placement::Placement;
 use agent_team_protocol::view::{MemberState, MemberView, TeamState, TeamView};
-use agent_team_protocol::{MemberName, Refusal, attention, text};
+use agent_team_protocol::{MemberName, Refusal, TaskId, attention, text};
 use agent_team_store::TeamIdentity;
 
 use super::launches::{LaunchRuntime, Launches};
@@ -17,6 +17,9 @@ use crate::launch::{Label, TeamSummary};
 use crate::parsed_settings::ParsedSettings;
 use crate::settings::{self, TeamPlacement};
 use crate::view::{self, RuntimeFacts};
+
+/// Maximum number of tasks whose keys are compared with an unknown one: a comparison takes microseconds.
+const COMPARED_TASKS: usize = 1_000;
 
 /// The inputs of a team's views.
 #[derive(Debug, Clone, Copy)]
@@ -95,6 +98,7 @@ impl Views<'_> {
             disconnected: matches!(member.life, Life::Ready { .. })
                 && !runtime.is_some_and(LaunchRuntime::is_connected),
             waiting: runtime.and_then(LaunchRuntime::waiting).cloned(),
+            waiting_since: runtime.and_then(LaunchRuntime::waiting_since),
         };
         view::member(self.team, member, facts, self.now)
     }
@@ -216,8 +220,32 @@ impl Views<'_> {
     }
 }
 
-pub(super) fn unknown_member(name: &MemberName) -> Refusal {
-    convert::refusal(&Refused::UnknownMember(name.to_string()))
+pub(super) fn unknown_member(team: &Team, name: &MemberName) -> Refusal {
+    refusal(team, &Refused::UnknownMember(name.to_string()))
+}
+
+/// A refusal of the core, with the most similar name if the call named a member or a task that does not exist.
+pub(super) fn refusal(team: &Team, refused: &Refused) -> Refusal {
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "the others name nothing that the user typed"
+    )]
+    let similar = match refused {
+        Refused::UnknownMember(name) => {
+            let names = team.members().map(|member| member.spec.name.as_str());
+            convert::most_similar(name, names)
+        }
+        Refused::UnknownDependency { unknown, .. } => {
+            let tasks = team.board().after(TaskId(0)).take(COMPARED_TASKS);
+            convert::most_similar(unknown, tasks.map(|task| &*task.spec.key))
+        }
+        _ => None,
+    };
+    let refusal = convert::refusal(refused);
+    match similar {
+        Some(similar) => refusal.hint(format!("did you mean {similar}?")),
+        None => refusal,
+    }
 }
 
 #[cfg(test)]
@@ -245,6 +273,19 @@ mod tests {
         );
         assert!(team.launches.detach(&launch, 7));
         assert!(team.views().members()[1].disconnected);
+    }
+
+    #[test]
+    fn an_unknown_name_suggests_the_most_similar() {
+        let team = TestTeam::of(&["ada", "grace"]);
+        let hint = |typed: &str| unknown_member(&team.team, &name(typed)).hint;
+        assert_eq!(hint("adaa").as_deref(), Some("did you mean ada?"));
+        assert_eq!(hint("gracie").as_deref(), Some("did you mean grace?"));
+        assert_eq!(
+            hint("zebedee").as_deref(),
+            Some("list the members with: agent-team ps")
+        );
+        assert_eq!(convert::most_similar("b", ["a"].into_iter()), None);
     }
 
     #[test]
@@ -277,8 +318,15 @@ mod tests {
             until: 0,
             why: "overloaded".to_owned(),
         };
-        team.launches.set_waiting(&launch, Some(waiting));
+        team.now = Tick(31_000);
+        team.launches
+            .set_waiting(&launch, Some(waiting.clone()), Tick(29_000));
+        // The worker repeats what it waits for.
+        team.launches
+            .set_waiting(&launch, Some(waiting), Tick(30_000));
         assert_eq!(label(&team), "worker · waiting T-1 build");
+        let member = team.views().member_answer(&name("ada")).unwrap().member;
+        assert_eq!(member.for_ms, 2_000, "the wait, not the task");
     }
 
     #[test]

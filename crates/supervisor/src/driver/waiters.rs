@@ -156,7 +156,7 @@ fn settled(until: &Until, views: &Views<'_>) -> Option<Answer> {
                 return Some(Err(Refusal::new(ErrorCode::Objected, text).hint(hint)));
             }
             let answer = views.member_answer(member);
-            let unknown = || unknown_member(member);
+            let unknown = || unknown_member(team, member);
             Some(answer.ok_or_else(unknown).and_then(|answer| raw(&answer)))
         }
         Until::Removed(member) => {

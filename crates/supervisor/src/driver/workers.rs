@@ -22,7 +22,8 @@ impl Driver {
 
     pub(super) fn set_waiting(&mut self, launch: &LaunchId, waits: MemberWaits) {
         self.launches.note_activity(launch);
-        if let Some(member) = self.launches.set_waiting(launch, waits.on) {
+        let now = self.now();
+        if let Some(member) = self.launches.set_waiting(launch, waits.on, now) {
             self.refresh_labels();
             self.publish_change(&member);
         }

@@ -70,12 +70,12 @@ impl Reports {
     ) {
         match outcome {
             Outcome::Completed { result } => {
-                shell.note(&paint::completed(claim.task, took));
+                shell.announce(&paint::completed(claim.task, took));
                 let request = Request::of::<TaskComplete>(&claim.ended(result));
                 self.send(request, Report::Complete(claim), shell);
             }
             Outcome::Failed { reason, detail } => {
-                shell.note(&paint::failed(claim.task, &reason));
+                shell.announce(&paint::failed(claim.task, &reason));
                 let text = match detail.as_str() {
                     "" => reason,
                     detail => format!("{reason}: {detail}"),
@@ -107,11 +107,11 @@ impl Reports {
             (Some(Report::Complete(claim)), Err(refusal))
                 if refusal.code == ErrorCode::CompletionRefused =>
             {
-                shell.note(&paint::failed(claim.task, &refusal.message));
+                shell.announce(&paint::failed(claim.task, &refusal.message));
                 self.fail(claim, refusal.message, shell);
             }
             (Some(Report::Complete(claim) | Report::Fail(claim)), Err(refusal)) => {
-                shell.note(&refused(&format!("cannot end {}", claim.task), &refusal));
+                shell.announce(&refused(&format!("cannot end {}", claim.task), &refusal));
             }
             (Some(Report::Read(messages)), _) => {
                 for message in messages {

@@ -115,7 +115,7 @@ async fn a_task_survives_a_lost_connection() {
     member.notify(&task).await;
     let session = member.noticed::<TaskSession>(|_| true).await;
     member
-        .noticed::<TaskOutput>(|output| output.text.contains("ready"))
+        .noticed::<TaskOutput>(|output| output.text.ends_with("ready\n"))
         .await;
     drop(member);
 

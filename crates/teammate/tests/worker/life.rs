@@ -43,7 +43,7 @@ async fn a_task_within_the_grace_period_is_reported_before_exit() {
     let line = format!("mkfifo {0} && echo ready && cat {0}", go.display());
     member.notify(&task(&line)).await;
     member
-        .noticed::<TaskOutput>(|output| output.text.contains("ready"))
+        .noticed::<TaskOutput>(|output| output.text.ends_with("ready\n"))
         .await;
     member.notify(&stop(3_600_000)).await;
     std::fs::write(&go, "in time").unwrap();
@@ -66,7 +66,7 @@ async fn a_task_beyond_the_grace_period_ends_unreported() {
         .await;
     let session = member.noticed::<TaskSession>(|_| true).await;
     member
-        .noticed::<TaskOutput>(|output| output.text.contains("ready"))
+        .noticed::<TaskOutput>(|output| output.text.ends_with("ready\n"))
         .await;
     member.notify(&stop(1)).await;
     let (_, code) = exit_report(&mut member, &mut worker).await;

@@ -115,6 +115,6 @@ mod tests {
         assert_eq!((allowed.request, allowed.at), (RequestId(300), 300));
         assert_eq!(allowed.how, "allowed by user for team as Bash(ls:*)");
         assert_eq!(allowed.what, "bash: ls\\e[2J");
-        assert_eq!(denied.how, "denied by lea (tests\\nfirst)");
+        assert_eq!(denied.how, "denied by lea (tests; first)");
     }
 }

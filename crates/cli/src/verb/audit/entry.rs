@@ -189,7 +189,11 @@ pub(super) fn how(entry: &Entry) -> String {
     let mut how = entry.what.replace('_', " ");
     match &entry.by {
         Some(by) => how.push_str(&format!(" by {by}")),
-        None if entry.request.is_none() && entry.subject.is_some() => how.push_str(" by rule"),
+        None if entry.request.is_none() && entry.subject.is_some() => {
+            let why = entry.why.as_deref().unwrap_or_default();
+            let is_by_mode = parts(why).any(|part| part.contains(": in mode "));
+            how.push_str(if is_by_mode { " by mode" } else { " by rule" });
+        }
         None => {}
     }
     if let Some(scope) = &entry.scope {
@@ -204,10 +208,19 @@ pub(super) fn how(entry: &Entry) -> String {
     visible_line(&how).into_owned()
 }
 
-/// `(tests first)`, without control characters.
+/// `(tests first)`, on one line, without control characters.
 pub(super) fn why(entry: &Entry) -> Option<String> {
-    let why = entry.why.as_deref().filter(|why| !why.is_empty())?;
-    Some(format!("({})", visible_line(why)))
+    let why = entry.why.as_deref()?;
+    let parts: Vec<_> = parts(why).collect();
+    (!parts.is_empty()).then(|| format!("({})", visible_line(&parts.join("; "))))
+}
+
+/// The lines of a reason. That of rules begins with the decision, which `how` contains, and continues with a line for
+/// each part of the call.
+fn parts(why: &str) -> impl Iterator<Item = &str> {
+    let lines = why.lines().map(str::trim).filter(|line| !line.is_empty());
+    let skipped = usize::from(why.contains("\n  "));
+    lines.skip(skipped)
 }
 
 /// `bash: cargo test`, without control characters; `None` for an entry without a call.

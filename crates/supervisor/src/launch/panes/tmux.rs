@@ -23,6 +23,7 @@ mod server;
 mod site;
 mod start;
 mod survey;
+mod tags;
 #[cfg(test)]
 pub(in crate::launch) mod testing;
 #[cfg(test)]
@@ -43,22 +44,14 @@ pub(super) use probe::{probe, probe_drawn};
 use server::{OwnFiles, Server, TmuxVariable};
 pub(in crate::launch) use site::{TmuxSession, TmuxSite};
 use survey::Survey;
+use tags::{
+    COLOUR_TAG, COMPLETED_TAG, COST_TAG, FAILED_TAG, IN_PROGRESS_TAG, LABEL_TAG, MODE_TAG,
+    NAME_TAG, WAITING_TAG,
+};
 
 use super::interface::{Panes, Pending, not_shown};
 use crate::launch::order::{Label, LaunchOrder, TeamSummary};
 use crate::launch::report::{FoundPane, StartedWorker};
-
-const LABEL_TAG: &str = "@agent_team_label";
-const COLOUR_TAG: &str = "@agent_team_colour";
-/// Options of the team's first window, for status lines. A status line finds them with a loop over the windows of its
-/// session, because on the user's server we set options only on our own windows and panes.
-const WAITING_TAG: &str = "@agent_team_waiting";
-const NAME_TAG: &str = "@agent_team_name";
-const COMPLETED_TAG: &str = "@agent_team_completed";
-const FAILED_TAG: &str = "@agent_team_failed";
-const IN_PROGRESS_TAG: &str = "@agent_team_in_progress";
-const COST_TAG: &str = "@agent_team_cost";
-const MODE_TAG: &str = "@agent_team_mode";
 
 /// The panes of one team.
 #[derive(Debug)]

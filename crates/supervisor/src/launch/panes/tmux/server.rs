@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 
 use super::call::LIMIT;
-use super::{
+use super::tags::{
     COMPLETED_TAG, COST_TAG, FAILED_TAG, IN_PROGRESS_TAG, MODE_TAG, NAME_TAG, WAITING_TAG,
 };
 

@@ -59,7 +59,7 @@ async fn panes_keep_their_minimum_size_when_the_terminal_shrinks() {
             .sum();
         assert_eq!(in_windows, 7);
         rig.panes.arrange().await;
-        assert_eq!(sizes(&rig), after, "nothing changes any more");
+        assert_eq!(sizes(&rig), after, "no size changes");
     }
 }
 

@@ -1,0 +1,29 @@
+//! The line after a detach. Used by `attach` and by the single-terminal view.
+
+use std::time::Duration;
+
+use agent_team_client::Session;
+use agent_team_protocol::command_line::CommandLine;
+use agent_team_protocol::method::{Nothing, TeamShow};
+use agent_team_protocol::view::TeamState;
+
+use crate::output::Output;
+
+/// How long to ask after a detach whether the team still runs.
+const TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Prints that the team still runs, if it does. Starts no supervisor.
+pub(crate) async fn after_detach(session: Session, output: Output) {
+    let mut session = session.ending_with_supervisor().only_running();
+    let team = session.query::<TeamShow>(Nothing {});
+    let shown = tokio::time::timeout(TIMEOUT, team).await;
+    if let Ok(Ok(team)) = shown
+        && team.state == TeamState::Up
+    {
+        output.note(&format!(
+            "{} keeps running; come back with: agent-team attach, stop it with: {}",
+            team.name,
+            CommandLine::Down
+        ));
+    }
+}

@@ -1,0 +1,106 @@
+//! The build steps of a project, as its own files define them. Reads the files without running anything; a file that
+//! cannot be read has no steps. Called by `init`.
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::Value;
+
+/// A task of the team file. No text contains a quotation mark or a backslash.
+#[derive(Debug)]
+pub(super) struct Step {
+    pub(super) title: &'static str,
+    pub(super) run: &'static str,
+    /// The title of an earlier step.
+    pub(super) after: Option<&'static str>,
+}
+
+fn step(title: &'static str, run: &'static str, after: Option<&'static str>) -> Step {
+    Step { title, run, after }
+}
+
+pub(super) fn cargo(_: &Path) -> Vec<Step> {
+    vec![
+        step("Format", "cargo fmt --check", None),
+        step("Build", "cargo build", None),
+        step("Lint", "cargo clippy --all-targets", Some("Build")),
+        step("Test", "cargo test", Some("Build")),
+    ]
+}
+
+/// The scripts of `package.json`.
+pub(super) fn npm(project: &Path) -> Vec<Step> {
+    let package = fs::read_to_string(project.join("package.json")).unwrap_or_default();
+    let package: Value = serde_json::from_str(&package).unwrap_or_default();
+    let has = |script: &str| package["scripts"][script].is_string();
+    let install = match project.join("package-lock.json").is_file() {
+        true => "npm ci",
+        false => "npm install",
+    };
+    let mut steps = vec![step("Install", install, None)];
+    if has("lint") {
+        steps.push(step("Lint", "npm run lint", Some("Install")));
+    }
+    if has("build") {
+        steps.push(step("Build", "npm run build", Some("Install")));
+    }
+    if has("test") {
+        let after = if has("build") { "Build" } else { "Install" };
+        steps.push(step("Test", "npm run test", Some(after)));
+    }
+    steps
+}
+
+pub(super) fn python(project: &Path) -> Vec<Step> {
+    let mut steps = vec![step("Compile", "python3 -m compileall -q .", None)];
+    let mentions_pytest = |file: &str| {
+        let text = fs::read_to_string(project.join(file));
+        text.is_ok_and(|text| text.contains("pytest"))
+    };
+    let configurations = ["pyproject.toml", "setup.cfg", "tox.ini", "requirements.txt"];
+    let has_tests = ["tests", "test"]
+        .iter()
+        .any(|name| project.join(name).is_dir());
+    if project.join("pytest.ini").is_file() || configurations.into_iter().any(mentions_pytest) {
+        steps.push(step("Test", "python3 -m pytest", Some("Compile")));
+    } else if has_tests {
+        steps.push(step(
+            "Test",
+            "python3 -m unittest discover",
+            Some("Compile"),
+        ));
+    }
+    steps
+}
+
+/// The first target of the Makefile, its target `lint`, and `check` or else `test`.
+pub(super) fn make(project: &Path) -> Vec<Step> {
+    // In the order in which make looks for them.
+    let names = ["GNUmakefile", "makefile", "Makefile"];
+    let mut files = names
+        .iter()
+        .map(|name| fs::read_to_string(project.join(name)));
+    let makefile = files.find_map(Result::ok).unwrap_or_default();
+    let has = |target: &str| targets(&makefile).any(|known| known == target);
+    let mut steps = vec![step("Build", "make", None)];
+    if has("lint") {
+        steps.push(step("Lint", "make lint", Some("Build")));
+    }
+    if has("check") {
+        steps.push(step("Check", "make check", Some("Build")));
+    } else if has("test") {
+        steps.push(step("Test", "make test", Some("Build")));
+    }
+    steps
+}
+
+/// The targets of the rules of a Makefile; not those of its included files.
+fn targets(makefile: &str) -> impl Iterator<Item = &str> {
+    let rules = makefile
+        .lines()
+        .filter(|line| !line.starts_with(['\t', '#', ' ', '.']));
+    let rules = rules.filter_map(|line| line.split_once(':'));
+    // `NAME := VALUE` and `NAME ::= VALUE` assign.
+    let rules = rules.filter(|(_, rest)| !rest.trim_start_matches(':').starts_with('='));
+    rules.flat_map(|(names, _)| names.split_whitespace())
+}

@@ -1,0 +1,13 @@
+//! The tmux user options with which panes and windows carry what the borders and the status line show.
+
+pub(super) const LABEL_TAG: &str = "@agent_team_label";
+pub(super) const COLOUR_TAG: &str = "@agent_team_colour";
+/// Options of the team's first window, for status lines. A status line finds them with a loop over the windows of its
+/// session, because on the user's server we set options only on our own windows and panes.
+pub(super) const WAITING_TAG: &str = "@agent_team_waiting";
+pub(super) const NAME_TAG: &str = "@agent_team_name";
+pub(super) const COMPLETED_TAG: &str = "@agent_team_completed";
+pub(super) const FAILED_TAG: &str = "@agent_team_failed";
+pub(super) const IN_PROGRESS_TAG: &str = "@agent_team_in_progress";
+pub(super) const COST_TAG: &str = "@agent_team_cost";
+pub(super) const MODE_TAG: &str = "@agent_team_mode";
