@@ -54,11 +54,13 @@ fn team_pictures() -> Result<[(&'static str, String); 2]> {
     stage.wait_for("the answer of the lead", || {
         stage.demo.answer()?;
         let screen = stage.screen("team")?;
-        let idle = ["lead", "worker", "test-engineer", "document-specialist"];
-        Ok(screen.contains("R-1 is finished")
-            && idle
-                .iter()
-                .all(|role| screen.contains(&format!("{role} · idle"))))
+        let idle = [
+            "lead idle",
+            "worker · idle",
+            "test-engineer · idle",
+            "document-specialist · idle",
+        ];
+        Ok(screen.contains("✓ Done in") && idle.iter().all(|label| screen.contains(label)))
     })?;
     stage.open("top", (110, 16), &["top"])?;
     stage.wait_for("the view of the team", || {
