@@ -102,6 +102,8 @@ pub(crate) fn build() -> Result<()> {
 
 /// Stops the demos that were shown to a user, and removes them.
 fn down() -> Result<()> {
+    // Without the programs no demo can be stopped, and a running one must not be removed.
+    build()?;
     let program = dev_binaries()?.join("agent-team");
     let mut removed = 0;
     for entry in fs::read_dir(std::env::temp_dir())? {

@@ -88,6 +88,11 @@ impl Decoder {
     }
 }
 
+/// Whether a peer accepts this frame, given without its newline.
+pub fn is_within_limits(frame: &str) -> bool {
+    frame.len() <= FRAME_MAX && check(frame.as_bytes()).is_ok()
+}
+
 fn check(line: &[u8]) -> Result<&str, FrameError> {
     let text = std::str::from_utf8(line).map_err(|_| FrameError::NotText)?;
     let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);

@@ -7,7 +7,7 @@ mod stream;
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use agent_team_client::Session;
 use agent_team_file::Loaded;
@@ -23,6 +23,7 @@ use agent_team_protocol::view::{TeamEntry, TeamState};
 use agent_team_protocol::{ErrorCode, Revision, TeamId};
 use agent_team_system::terminal;
 use serde_json::value::RawValue;
+use tokio::time::timeout;
 
 use self::stream::Stream;
 use super::text_argument::text_or_stdin;
@@ -32,6 +33,9 @@ use crate::args::{self, Global};
 use crate::caller;
 use crate::error::Failure;
 use crate::output::{Output, receipt};
+
+/// How long the list of denied requests may take.
+const DENIED_LIMIT: Duration = Duration::from_secs(5);
 
 /// Printed when the team is already up.
 const DECIDE: &str = "permission requests wait for agent-team requests";
@@ -130,7 +134,12 @@ async fn pursue(
         }
     };
     let mut result = goal::result_of(&mut session, view, tasks, began).await?;
-    result.denied = audit::denied(session.separate(), after).await?;
+    // The answer must not be lost with this list.
+    let denied = timeout(DENIED_LIMIT, audit::denied(session.separate(), after)).await;
+    match denied {
+        Ok(Ok(denied)) => result.denied = denied,
+        Ok(Err(_)) | Err(_) => output.note("cannot read which requests were denied"),
+    }
     let exit = if started_here {
         stop_team(session, output).await?
     } else {

@@ -116,9 +116,12 @@ pub(super) async fn run(
     changed(output, &answer, done)?;
     if may_be_unclaimable && !output.is_json() {
         let task = answer.task;
-        let task = session.query::<TaskShow>(OneTask { task }).await?;
-        let members = session.query::<TeamShow>(Nothing {}).await?.members;
-        if let Some(why) = render::unclaimable(&task, &members) {
+        let task = session.query::<TaskShow>(OneTask { task }).await;
+        let team = session.query::<TeamShow>(Nothing {}).await;
+        // The change is stored: a failure here must not make a script repeat it.
+        if let (Ok(task), Ok(team)) = (task, team)
+            && let Some(why) = render::unclaimable(&task, &team.members)
+        {
             output.note(&format!("note: {why}"));
         }
     }

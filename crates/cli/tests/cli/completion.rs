@@ -56,6 +56,8 @@ fn press_tab(rig: &Rig, shell: &Shell, lines: &[(&str, &str)]) {
         ("HOME", rig.directory.path().display().to_string()),
         ("PATH", format!("{}:{path}", bin.display())),
         ("TERM", "xterm".to_owned()),
+        // In the C locale, fish finds no program below a directory whose name is not ASCII.
+        ("LC_ALL", "C.UTF-8".to_owned()),
     ];
     let spec = ProgramSpec {
         program: Path::new(shell.program).to_owned(),

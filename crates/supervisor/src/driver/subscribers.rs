@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use agent_team_protocol::event::ClientEvent;
 use agent_team_protocol::notification::{EventNotice, Goodbye, GoodbyeReason, TransientNotice};
-use agent_team_protocol::{ErrorCode, Refusal, Revision, TeamId, rpc};
+use agent_team_protocol::{ErrorCode, Refusal, Revision, TeamId, codec, rpc};
 use agent_team_store::JournalEntry;
 
 use crate::client_event::client_event;
@@ -149,20 +149,31 @@ fn cut_off(outbox: &Outbox) {
     });
 }
 
-/// The event notification.
+/// The event notification. An event that exceeds the limits of a frame is published as [`ClientEvent::Unknown`]:
+/// otherwise every client would close its connection at this frame, and get it again after it has reconnected.
 pub(super) fn line(team: &TeamId, entry: JournalEntry) -> Arc<str> {
-    let notice = EventNotice {
+    let mut notice = EventNotice {
         team: team.clone(),
         revision: entry.revision,
         at: entry.at,
         event: entry.event.map_or(ClientEvent::Unknown, client_event),
     };
+    let line = rpc::notification(&notice);
+    if codec::is_within_limits(line.trim_end()) {
+        return line.into();
+    }
+    tracing::warn!(
+        revision = entry.revision.0,
+        "an event does not fit into a frame"
+    );
+    notice.event = ClientEvent::Unknown;
     rpc::notification(&notice).into()
 }
 
 #[cfg(test)]
 mod tests {
     use agent_team_protocol::notification::{Notification, TaskOutput};
+    use serde_json::json;
 
     use super::super::testing::{Frames, name};
     use super::*;
@@ -195,6 +206,33 @@ mod tests {
         frames
             .map(|frame| frame["params"]["revision"].as_u64().unwrap())
             .collect()
+    }
+
+    /// An event of a task whose metadata is `depth` objects deep.
+    fn nested(depth: usize) -> JournalEntry {
+        let metadata = format!("{}1{}", r#"{"a":"#.repeat(depth), "}".repeat(depth));
+        let spec = json!({
+            "key": "Look", "title": "Look", "priority": 0, "rerun": true, "from_file": false, "metadata": metadata,
+        });
+        let event = json!({
+            "kind": "task_added", "data": {"task": "T-1", "plan": spec, "created_by": "ada"},
+        });
+        JournalEntry {
+            event: Some(serde_json::from_value(event).unwrap()),
+            ..entry(1)
+        }
+    }
+
+    #[test]
+    fn an_event_beyond_the_limits_of_a_frame_is_published_as_unknown() {
+        for (depth, kind) in [(3, "task_added"), (60, "unknown")] {
+            let mut subscribers = subscribers();
+            let (reader, mut frames) = reader(0, false);
+            subscribers.catch_up(reader, Revision(0));
+            subscribers.publish(nested(depth));
+            let frame = frames.next().unwrap();
+            assert_eq!(frame["params"]["event"]["kind"], kind, "{frame}");
+        }
     }
 
     #[test]

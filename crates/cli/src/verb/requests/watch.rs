@@ -100,8 +100,9 @@ pub(super) async fn run(
             }
         }
         changed = loop {
-            if let Some(kind) = changed_kind(&events.next().await?) {
-                break vec![kind];
+            let kinds = changed_kinds(&events.next().await?);
+            if !kinds.is_empty() {
+                break kinds.to_vec();
             }
         };
     }
@@ -127,20 +128,22 @@ async fn unread(session: &mut Session) -> Result<Vec<MessageView>, Failure> {
     Ok(messages)
 }
 
-fn changed_kind(notice: &Notice) -> Option<ItemKind> {
+fn changed_kinds(notice: &Notice) -> &'static [ItemKind] {
     let Notice::Event(notice) = notice else {
-        return None;
+        return &[];
     };
     #[expect(
         clippy::wildcard_enum_match_arm,
         reason = "no other event adds an item"
     )]
     match &notice.event {
-        ClientEvent::RequestAsked { .. } => Some(ItemKind::Request),
+        ClientEvent::RequestAsked { .. } => &[ItemKind::Request],
         ClientEvent::MessageAccepted { to, .. } if to.contains(&Party::User) => {
-            Some(ItemKind::Message)
+            &[ItemKind::Message]
         }
-        _ => None,
+        // An event of a newer supervisor may add either.
+        ClientEvent::Unknown => &[ItemKind::Request, ItemKind::Message],
+        _ => &[],
     }
 }
 

@@ -86,7 +86,7 @@ async fn reply(
         };
         #[expect(
             clippy::wildcard_enum_match_arm,
-            reason = "no other event replies or ends the member"
+            reason = "no other event is a reply or the end of the member"
         )]
         match notice.event {
             ClientEvent::MessageAccepted {
@@ -105,6 +105,8 @@ async fn reply(
             {
                 check_running(session, member).await?;
             }
+            // An event of a newer supervisor may be the end of the member.
+            ClientEvent::Unknown => check_running(session, member).await?,
             _ => {}
         }
     }

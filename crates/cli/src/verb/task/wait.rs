@@ -4,7 +4,9 @@ use std::process::ExitCode;
 
 use agent_team_client::{Notice, Session, Subscription};
 use agent_team_protocol::TaskId;
+use agent_team_protocol::event::ClientEvent;
 use agent_team_protocol::method::{Nothing, OneTask, TaskShow, TeamShow};
+use agent_team_protocol::notification::EventNotice;
 use agent_team_protocol::view::{TaskState, TaskView};
 
 use crate::error::Failure;
@@ -27,7 +29,7 @@ pub(super) async fn run(
             if has_ended(&view) {
                 return Ok(view);
             }
-            while !is_about(&events.next().await?, task) {}
+            while !may_concern(&events.next().await?, task) {}
         }
     };
     let view = within(timeout, &format!("{task} to end"), ended).await?;
@@ -49,8 +51,12 @@ fn has_ended(task: &TaskView) -> bool {
     )
 }
 
-fn is_about(notice: &Notice, task: TaskId) -> bool {
-    matches!(notice, Notice::Event(notice) if notice.event.task() == Some(task))
+/// Whether the event may have changed the task.
+fn may_concern(notice: &Notice, task: TaskId) -> bool {
+    let Notice::Event(EventNotice { event, .. }) = notice else {
+        return false;
+    };
+    event.task() == Some(task) || matches!(event, ClientEvent::Unknown)
 }
 
 fn text_of(task: &TaskView) -> String {

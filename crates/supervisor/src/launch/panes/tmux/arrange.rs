@@ -1,8 +1,8 @@
 //! Lays out windows again in which panes have become smaller than the minimum, because their terminal shrank. Called by
 //! the team's launcher.
 //!
-//! Panes that no longer fit move to the team's next window with room, or to a new window. A window whose panes are all
-//! large enough keeps its layout, which the user may have changed.
+//! Panes that no longer fit move to the team's next window with room, or to a new window. A window keeps its layout,
+//! which the user may have changed, if its panes are all large enough, or if one of them is the user's.
 
 use super::TmuxPanes;
 use super::call::{self, Command, TmuxError};
@@ -31,8 +31,12 @@ impl TmuxPanes {
         let survey = self.survey().await?;
         let windows = survey.windows_of(&team);
         let is_cramped = |window: &Window| {
-            let mut panes = survey.panes().filter(|pane| pane.window == window.id);
-            !window.zoomed && window.panes > 1 && panes.any(|pane| is_small(pane.size_of_pane))
+            let is_here = |pane: &&Pane| pane.window == window.id && pane.is_of(&team);
+            let members: Vec<&Pane> = survey.panes().filter(is_here).collect();
+            // With a pane of the user the members' panes may stay too small, and each layout would cause the next.
+            let is_members_only = members.len() == window.panes;
+            let is_any_small = members.iter().any(|pane| is_small(pane.size_of_pane));
+            !window.zoomed && window.panes > 1 && is_members_only && is_any_small
         };
         if !windows.iter().any(is_cramped) {
             return Ok(());
