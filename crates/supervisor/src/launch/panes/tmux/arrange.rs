@@ -30,9 +30,12 @@ impl TmuxPanes {
         let (team, layout) = (self.team.clone(), self.layout);
         let survey = self.survey().await?;
         let windows = survey.windows_of(&team);
-        let is_cramped = |window: &Window| {
+        let members_of = |window: &Window| -> Vec<&Pane> {
             let is_here = |pane: &&Pane| pane.window == window.id && pane.is_of(&team);
-            let members: Vec<&Pane> = survey.panes().filter(is_here).collect();
+            survey.panes().filter(is_here).collect()
+        };
+        let is_cramped = |window: &Window| {
+            let members = members_of(window);
             // With a pane of the user the members' panes may stay too small, and each layout would cause the next.
             let is_members_only = members.len() == window.panes;
             let is_any_small = members.iter().any(|pane| is_small(pane.size_of_pane));
@@ -50,8 +53,7 @@ impl TmuxPanes {
             };
             let mut count = window.panes;
             if is_cramped(window) {
-                let is_here = |pane: &&Pane| pane.window == window.id && pane.is_of(&team);
-                let members: Vec<&Pane> = survey.panes().filter(is_here).collect();
+                let members = members_of(window);
                 // A window without a pane of a member would no longer be the team's.
                 let excess = count
                     .saturating_sub(frame.capacity())
