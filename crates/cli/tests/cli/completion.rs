@@ -7,7 +7,6 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use agent_team_system::pty::Pty;
-use agent_team_system::spawn::ProgramSpec;
 use serde_json::json;
 
 use crate::rig::{Rig, Supervisor};
@@ -59,15 +58,8 @@ fn press_tab(rig: &Rig, shell: &Shell, lines: &[(&str, &str)]) {
         // In the C locale, fish finds no program below a directory whose name is not ASCII.
         ("LC_ALL", "C.UTF-8".to_owned()),
     ];
-    let spec = ProgramSpec {
-        program: Path::new(shell.program).to_owned(),
-        args: shell.arguments.iter().map(Into::into).collect(),
-        env: variables
-            .into_iter()
-            .map(|(name, value)| (name.into(), value.into()))
-            .collect(),
-        cwd: rig.project(),
-    };
+    let variables = variables.map(|(name, value)| (name, value.into()));
+    let spec = rig.program(shell.program.as_ref(), shell.arguments, variables);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();

@@ -1,5 +1,6 @@
 //! The test rig: private directories, the binary that runs in them, and a fake supervisor.
 
+use std::ffi::OsString;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
@@ -9,6 +10,7 @@ use std::process::{Child, Command, Output, Stdio};
 
 use agent_team_system::lock::FileLock;
 use agent_team_system::process::{ProcessId, Signal};
+use agent_team_system::spawn::ProgramSpec;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -38,6 +40,24 @@ impl Rig {
 
     pub(crate) fn project(&self) -> PathBuf {
         self.directory.path().join("project")
+    }
+
+    /// A program in the project, with these variables alone.
+    pub(crate) fn program(
+        &self,
+        program: &Path,
+        arguments: &[&str],
+        variables: impl IntoIterator<Item = (&'static str, OsString)>,
+    ) -> ProgramSpec {
+        let variables = variables.into_iter();
+        ProgramSpec {
+            program: program.to_owned(),
+            args: arguments.iter().map(Into::into).collect(),
+            env: variables
+                .map(|(name, value)| (name.into(), value))
+                .collect(),
+            cwd: self.project(),
+        }
     }
 
     pub(crate) fn team_file(&self, text: &str) {

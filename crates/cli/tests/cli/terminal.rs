@@ -4,7 +4,6 @@ use std::path::Path;
 use std::thread;
 
 use agent_team_system::pty::Pty;
-use agent_team_system::spawn::ProgramSpec;
 use serde_json::json;
 
 use crate::rig::{Rig, Supervisor};
@@ -19,15 +18,8 @@ fn in_terminal(rig: &Rig, arguments: &[&str], in_tmux: bool) -> (String, Option<
     if in_tmux {
         variables.push(("TMUX", "/tmp/t,1,0".into()));
     }
-    let spec = ProgramSpec {
-        program: Path::new(env!("CARGO_BIN_EXE_agent-team")).to_owned(),
-        args: arguments.iter().map(Into::into).collect(),
-        env: variables
-            .into_iter()
-            .map(|(name, value)| (name.into(), value))
-            .collect(),
-        cwd: rig.project(),
-    };
+    let program = Path::new(env!("CARGO_BIN_EXE_agent-team"));
+    let spec = rig.program(program, arguments, variables);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();
