@@ -1,24 +1,24 @@
 #!/bin/sh
-# Puts iTerm2's own Python client and its command line, with which the tests compare ours, into an environment of their
-# own where it may. Where it may not it says so and succeeds: those tests say that they are skipped.
+# Installs iTerm2's own Python client and command line in a virtual environment: the tests compare this project's client
+# with them. If they cannot be installed, prints a note and succeeds; the tests that need them are then skipped.
 #   install-iterm2-client.sh DIR
-# Both are GPL-2: the tests run them as programs, and nothing of them is kept in or linked into this project.
+# Both are GPL-2: the tests only run them as programs, and this project neither contains nor links them.
 set -eu
 
-place=$1
-wanted='iterm2==2.30 it2==0.2.3'
+environment=$1
+packages='iterm2==2.30 it2==0.2.3'
 
-# The scripts of the environment contain its path: after a move it is made again.
-# The interpreter of the environment is a link, which can lead into a home that this user cannot enter.
-if [ "$(cat "$place/wanted" 2>/dev/null)" = "$wanted in $place" ] && "$place/bin/python" -c '' 2>/dev/null; then
+# The scripts of the environment contain its path, so an environment that was moved is created again. Its interpreter is
+# a link, which can lead into a home that this user cannot enter, so run it.
+if [ "$(cat "$environment/wanted" 2>/dev/null)" = "$packages in $environment" ] && "$environment/bin/python" -c '' 2>/dev/null; then
     exit 0
 fi
-rm -rf "$place"
+rm -rf "$environment"
 # shellcheck disable=SC2086 # two words
-if python3 -m venv "$place" >&2 && "$place/bin/python" -m pip install --quiet --disable-pip-version-check $wanted >&2; then
-    echo "$wanted in $place" > "$place/wanted"
-    echo "installed $wanted"
+if python3 -m venv "$environment" >&2 && "$environment/bin/python" -m pip install --quiet --disable-pip-version-check $packages >&2; then
+    echo "$packages in $environment" > "$environment/wanted"
+    echo "installed $packages"
 else
-    rm -rf "$place"
-    echo "iTerm2's own client cannot be installed from here: it needs python3 with venv, and its packages $wanted"
+    rm -rf "$environment"
+    echo "iTerm2's own client cannot be installed from here: it needs python3 with venv, and its packages $packages"
 fi

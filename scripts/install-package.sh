@@ -1,6 +1,6 @@
 #!/bin/sh
-# Installs tmux 3.0 or newer, or bubblewrap, with the package manager of this machine. Where it lacks the right to install,
-# it prints the command to run and succeeds: the caller continues without the program.
+# Installs tmux 3.0 or newer, or bubblewrap, with the package manager of this machine. Without the right
+# to install, prints the command to run and succeeds: the caller continues without the program.
 #   install-package.sh tmux|bubblewrap           does nothing when the program is installed
 #   install-package.sh tmux|bubblewrap --check   exit 0 when the program is installed, 1 when it is not; changes nothing
 set -eu
@@ -9,7 +9,7 @@ package=$1
 
 tmux_is_new_enough() {
     version=$(tmux -V 2>/dev/null) || return 1
-    # "tmux 3.3a", "tmux next-3.6"; a build without a number is taken to be new.
+    # "tmux 3.3a", "tmux next-3.6". A build without a number counts as new.
     case $version in
         'tmux master' | 'tmux openbsd-'*) return 0 ;;
     esac

@@ -1,7 +1,7 @@
 #!/bin/sh
-# Makes a small Rust project with a team in it: sample-project.sh DIR [agents]
-# The team builds and tests it with commands; with `agents` it is a recorded lead with three recorded teammates.
-# Needs sh and cargo, no network; with git it becomes a repository too.
+# Creates a small Rust project with a team: sample-project.sh DIR [agents]
+# The team builds and tests the project with commands. With `agents`, the team is a lead and three teammates whose models
+# play a recording. Needs sh and cargo, and no network. If git is installed, the project becomes a repository.
 set -eu
 
 dir=${1:?usage: sample-project.sh DIR [agents]}
@@ -21,7 +21,7 @@ name = "tally"
 version = "0.1.0"
 edition = "2021"
 
-# Not a part of whatever workspace lies above.
+# Exclude this package from a workspace in a parent directory.
 [workspace]
 EOF
 
@@ -76,7 +76,7 @@ fn main() -> std::io::Result<()> {
 EOF
 
 cat >tests/program.rs <<'EOF'
-//! The program as a person runs it.
+//! Runs the program as a user does.
 
 use std::io::Write;
 use std::process::{Command, Stdio};
@@ -118,7 +118,7 @@ EOF
 
 cat >scripts/report.sh <<'EOF'
 #!/bin/sh
-# Writes report.md: what the project is, in figures that the program itself counted.
+# Writes report.md: figures about the project, in part counted by the program itself.
 set -eu
 {
     echo '# Report'

@@ -1,5 +1,5 @@
 #!/bin/sh
-# A task_completed hook: no task counts as completed while a tracked file holds an unresolved merge.
+# A task_completed hook: refuses the completion of a task while a tracked file contains an unresolved merge.
 # agent-team runs it in the project directory, with the event as JSON on stdin. Exit 2 refuses; stderr is the reason.
 set -eu
 cat >/dev/null

@@ -15,7 +15,7 @@ use self::user::Acts;
 use crate::run::{cargo, check, dev_binaries, root, script, succeeds};
 use crate::{install, test};
 
-/// What `demo` does.
+/// The action of `cargo xtask demo`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Action {
     Agents,
@@ -39,30 +39,33 @@ impl Team {
     }
 }
 
-/// The begin of the names of the demos' directories.
+/// The prefix of the names of demo directories.
 const PREFIX: &str = "agent-team-demo-";
 
-/// A file in the directory of a demo that a user looks at; `demo down` stops and removes only these.
+/// A marker file in the directory of a demo that is shown to a user. `demo down` stops and removes only demos with this
+/// file.
 const SHOWN: &str = "shown";
 
 /// The speed at which the recording is played for a user, in characters per second.
 const SPEED: &str = "100";
 
-/// The speed for machines. The model still pauses for a second before each answer: in the first pause ben's worker is
-/// killed. A kill during a call would lose its effect, and the recording does not repeat it.
+/// The speed without a terminal, or with `--fast`. The model still pauses for a second before each answer, and ben's
+/// worker is killed during the first pause. A kill during a call would lose the effect of the call, and the recording
+/// does not repeat the call.
 const FAST: &str = "1000";
 
 /// How long ben works before its worker is killed in front of a user.
 const BEFORE_KILL: Duration = Duration::from_secs(4);
 
 const WATCH: &str = "\
-── watch a lead and three agents. Their models are a recording; files, commands and permissions are real
+── watch a lead and three agents. Their models play a recording; files, commands and permissions are real
    ben's worker is killed while it works: agent-team starts it again, and ben continues
    cleo asks you a question: type the answer in its pane
    dora asks before it edits README.md: y in its pane allows it; space shows the rest of a long request
    Ctrl-b and an arrow key goes to another pane; Ctrl-b d detaches";
 
-/// On a terminal, attaches to the team, which the user stops later; otherwise runs the team to its end and removes it.
+/// On a terminal, attaches to the team, which the user stops later. Otherwise runs the team until its work is done, and
+/// removes it.
 pub(crate) fn run(action: Action, fast: bool) -> Result<()> {
     let team = match action {
         Action::Agents => Team::Agents,
@@ -80,7 +83,7 @@ pub(crate) fn run(action: Action, fast: bool) -> Result<()> {
         return outcome;
     }
     let demo = Demo::new(team, Some(FAST))?;
-    let outcome = demo.run_to_its_end();
+    let outcome = demo.run_to_completion();
     if outcome.is_err() {
         println!(
             "── kept for inspection: {}",
@@ -90,8 +93,8 @@ pub(crate) fn run(action: Action, fast: bool) -> Result<()> {
     outcome
 }
 
-/// Builds the four programs. Without `--package`, so that cargo enables the features of the whole workspace, and
-/// compiles no dependency again for the tests.
+/// Builds the four programs, without `--package`: cargo then enables the features of the whole workspace, and a build
+/// of the tests does not compile the dependencies again.
 pub(crate) fn build() -> Result<()> {
     let mut build = cargo(&["build"]);
     for program in install::BINARIES {
@@ -247,7 +250,7 @@ impl Demo {
         Ok(())
     }
 
-    fn run_to_its_end(&self) -> Result<()> {
+    fn run_to_completion(&self) -> Result<()> {
         match self.team {
             Team::Agents => self.run_agents(),
             Team::Commands => self.run_commands(),

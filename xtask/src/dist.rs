@@ -1,8 +1,8 @@
 //! `cargo xtask dist`: an archive and a Debian package of the programs, for machines without Rust.
 //!
-//! The programs are linked statically with musl where the target and its C compiler are installed; otherwise they are
-//! those of this machine, and the output says which libraries they need. Both files contain the same tree: programs,
-//! man pages, completions, documents, licences and their SHA-256 sums. Equal programs give equal archives.
+//! The programs are linked statically with musl where the target and its C compiler are installed; otherwise they use
+//! the C library of this machine, and the output reports the reason. Both files contain the same tree: programs, man
+//! pages, completions, documents, licences and their SHA-256 sums. Equal programs give equal archives.
 
 use std::fs;
 use std::io::Write as _;
@@ -79,19 +79,19 @@ fn build(host: &str) -> Result<(PathBuf, String)> {
     Ok((built(&target)?.join(PROFILE), target))
 }
 
-/// What a build for this target lacks; `None` if it lacks nothing.
+/// How to install the part of a static build that is missing; `None` if nothing is missing.
 fn missing_for(target: &str) -> Result<Option<String>> {
     let sysroot = output(Command::new("rustc").args(["--print", "sysroot"]))?;
     let library = Path::new(sysroot.trim()).join("lib/rustlib").join(target);
     if !library.is_dir() {
         return Ok(Some(format!(
-            "for static ones, run: rustup target add {target}"
+            "for static programs, run: rustup target add {target}"
         )));
     }
     let has_compiler = succeeds(Command::new("musl-gcc").arg("--version"));
     Ok(
         (!has_compiler)
-            .then(|| "for static ones, install musl-gcc (package musl-tools)".to_owned()),
+            .then(|| "for static programs, install musl-gcc (package musl-tools)".to_owned()),
     )
 }
 
@@ -101,7 +101,7 @@ fn host() -> Result<String> {
     Ok(host.context("rustc does not print its host")?.to_owned())
 }
 
-/// Copies everything that is packed below `tree`.
+/// Copies all packed files to `tree`, and writes their SHA-256 sums.
 fn copy_tree(programs: &Path, generated: &Path, tree: &Path) -> Result<()> {
     let mut items = install::gather(programs, generated)?;
     items.extend(DOCUMENTS.map(|name| install::Item {
@@ -147,7 +147,7 @@ pub(crate) fn verify(directory: &Path, sums: &str) -> Result<()> {
     Ok(())
 }
 
-/// Packs a directory. With GNU tar the archive does not contain what differs between builds: order, owners, times.
+/// Packs a directory. With GNU tar, the order, the owners and the times in the archive do not differ between builds.
 fn pack(directory: &Path, name: &str, archive: &Path) -> Result<()> {
     let mut tar = Command::new("tar");
     if output(Command::new("tar").arg("--version"))?.contains("GNU tar") {
@@ -170,7 +170,7 @@ fn debian_package(tree: &Path, target: &str, stage: &Path, packages: &Path) -> R
     fs::create_dir(&data)?;
     fs::rename(tree, data.join("usr"))?;
     let documents = data.join("usr/share/doc/agent-team");
-    // Its paths are those of the archive.
+    // The list of sums contains paths of the archive, which differ from those of the package.
     fs::remove_file(data.join("usr").join(SUMS))?;
     let mut copyright = fs::read_to_string(documents.join("LICENSE-MIT"))?;
     copyright.insert_str(0, "agent-team is licensed under MIT or Apache-2.0.\n\n");

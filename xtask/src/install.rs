@@ -49,7 +49,7 @@ pub(crate) enum Source {
 }
 
 impl Source {
-    /// Builds the programs for this machine, unless they are built; returns their directory.
+    /// Builds the programs for this machine, unless they are prebuilt; returns their directory.
     fn programs(self) -> Result<PathBuf> {
         match self {
             Self::Profile(profile) => {
@@ -189,8 +189,8 @@ fn install_items(prefix: &Path, items: &[Item]) -> Result<()> {
     let mut now: BTreeSet<String> = items.iter().map(|item| item.to.clone()).collect();
     now.extend(before.iter().filter(|path| is_directory(path)).cloned());
     now.extend(missing_directories(prefix, &now)?);
-    // List old and new files until the old ones are removed, so that uninstall knows all files even if this process
-    // crashes before that.
+    // List old and new files until the old files are removed, so that uninstall knows all files even if this process
+    // crashes in between.
     write_manifest(prefix, &before.union(&now).cloned().collect())?;
     for item in items {
         let to = prefix.join(&item.to);

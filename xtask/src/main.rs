@@ -41,7 +41,7 @@ enum Command {
         /// tasks; `down`: stop and remove the demos that still run.
         #[arg(value_enum, default_value_t = demo::Action::Agents)]
         action: demo::Action,
-        /// Play the recording fast, as it is played if the output is not a terminal.
+        /// Play the recording fast, as without a terminal.
         #[arg(long)]
         fast: bool,
     },
@@ -84,7 +84,7 @@ enum Command {
     },
     /// Make the pictures of the documentation from a run of the demo.
     Pictures {
-        /// Compare them with the stored ones instead of writing them.
+        /// Compare the pictures with the stored ones instead of writing them.
         #[arg(long)]
         check: bool,
     },
@@ -115,8 +115,8 @@ struct InstallLocation {
     prefix: Option<PathBuf>,
 }
 
-/// Runs the test that compares the schema with the types, in the mode in which it writes the file: only the protocol
-/// crate knows the types.
+/// Runs the test that compares the schema with the types, and sets the variable with which the test writes the file:
+/// only the protocol crate knows the types.
 fn schema() -> anyhow::Result<()> {
     let mut write = run::cargo(&[
         "test",

@@ -120,8 +120,8 @@ impl Stage {
     /// Starts a verb in a new terminal of this name and size.
     fn open(&self, name: &str, (columns, rows): (u32, u32), arguments: &[&str]) -> Result<()> {
         let verb = self.demo.agent_team(arguments);
-        // `env` takes the variables to remove before those to set. tmux sets variables for the programs that it starts:
-        // remove them.
+        // `env` requires the variables to remove before the variables to set. Also remove the variables that tmux sets
+        // for the programs that it starts.
         let (mut words, mut set) = (vec!["env".to_owned()], Vec::new());
         let removed = ["TMUX", "TMUX_PANE"].map(|name| (OsStr::new(name), None));
         for (name, value) in verb.get_envs().chain(removed) {

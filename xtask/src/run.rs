@@ -24,7 +24,7 @@ impl std::error::Error for Failed {}
 /// The root directory of the repository.
 pub(crate) fn root() -> &'static Path {
     static ROOT: LazyLock<PathBuf> = LazyLock::new(|| {
-        // The value at run time: cargo does not build this program again when the repository is moved.
+        // Prefer the value at run time: cargo does not build this program again when the repository is moved.
         let package = std::env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
         let package = package.unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
         let root = package

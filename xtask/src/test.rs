@@ -243,10 +243,10 @@ fn from_clone(settings: &str, clone: &Path) -> String {
 /// Whether this process has built the binaries.
 static IS_BUILT: AtomicBool = AtomicBool::new(false);
 
-/// Builds the tests with the binaries: cargo resolves features with dev-dependencies only when it builds tests, and
-/// would compile most dependencies a second time for the binaries alone. Writes a stamp with the time at which the
-/// build began, and the path of the repository. The tests compare it with the sources to find outdated binaries: see
-/// `tests/src/binaries.rs`.
+/// Builds the tests with the binaries: cargo includes dev-dependencies in the resolution of features only when it
+/// builds tests, so a build of the binaries alone would compile most dependencies a second time. Writes a stamp with
+/// the time at which the build began, and the path of the repository. The tests compare the stamp with the sources to
+/// find outdated binaries: see `tests/src/binaries.rs`.
 pub(crate) fn build() -> Result<()> {
     let directory = dev_binaries()?;
     let new_stamp = directory.join(".agent-team-binaries.new");
@@ -272,7 +272,7 @@ fn discard_after_move(stamp: &Path) -> Result<()> {
     let packages = metadata["packages"].as_array().into_iter().flatten();
     let mut clean = cargo(&["clean", "--quiet"]);
     for package in packages.filter_map(|package| package["name"].as_str()) {
-        // Without the packages that are running.
+        // Skip the packages of the programs that are running.
         if !package.starts_with("agent-team-xtask") {
             clean.args(["--package", package]);
         }
@@ -299,7 +299,7 @@ fn nextest() -> Result<()> {
         println!("   cannot install cargo-nextest; using cargo test, which has no timeouts");
         cargo(&["test", "--workspace", "--lib", "--bins", "--tests"])
     };
-    with_tmux(tests)
+    run_tests(tests)
 }
 
 /// Runs the tests of the nextest profile with this name, with all members in this placement.
@@ -310,7 +310,7 @@ fn with_placement(placement: &str) -> Result<()> {
     }
     let mut tests = cargo(&["nextest", "run", "--workspace", "--profile", placement]);
     tests.env(PLACEMENT, placement);
-    with_tmux(tests)
+    run_tests(tests)
 }
 
 fn panes() -> Result<()> {
@@ -325,8 +325,8 @@ pub(crate) fn has_tmux() -> bool {
     succeeds(script("install-package.sh").args(["tmux", "--check"]))
 }
 
-/// Runs these tests, with current binaries.
-fn with_tmux(mut tests: Command) -> Result<()> {
+/// Runs these tests with current binaries; without tmux, skips the tests that need it.
+fn run_tests(mut tests: Command) -> Result<()> {
     if !IS_BUILT.load(Ordering::Relaxed) {
         println!("   building the binaries first");
         build()?;

@@ -7,12 +7,12 @@ use anyhow::Result;
 use crate::run::{check, dev_binaries, root};
 use crate::test;
 
-/// Runs the torture program with these arguments. Its exit code becomes that of this program.
+/// Runs the torture program with these arguments. This program exits with the same code.
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
     program("agent-team-torture", arguments)
 }
 
-/// Runs the simulation program with these arguments. Its exit code becomes that of this program.
+/// Runs the simulation program with these arguments. This program exits with the same code.
 pub(crate) fn simulate(arguments: &[String]) -> Result<()> {
     program("agent-team-simulation", arguments)
 }

@@ -86,8 +86,8 @@ pub struct Client {
     initialized: Arc<Initialized>,
 }
 
-/// Notifications and requests of the supervisor. Must be read: while the queue is full, the reader task also delivers
-/// no responses, and finally the supervisor closes the connection.
+/// Notifications and requests of the supervisor. The caller must read it: while the queue is full, the reader task
+/// delivers no responses either, and the supervisor finally closes the connection.
 #[derive(Debug)]
 pub struct Incoming {
     arrivals: mpsc::Receiver<Arrival>,
@@ -324,17 +324,17 @@ async fn read_initialized(reader: &mut FrameReader) -> Result<Initialized, Conne
         Err(ReadFrameError::Io(_)) => return Err(ConnectError::Ended),
         Err(ReadFrameError::Frame(error)) => return Err(ConnectError::Protocol(error.to_string())),
     };
-    let not_ours = |text: &str| ConnectError::Protocol(text.chars().take(200).collect());
+    let invalid = |text: &str| ConnectError::Protocol(text.chars().take(200).collect());
     match Frame::parse(&frame).and_then(Frame::kind) {
         Ok(Kind::Response {
             outcome: Ok(result),
             ..
-        }) => serde_json::from_str(result.get()).map_err(|error| not_ours(&error.to_string())),
+        }) => serde_json::from_str(result.get()).map_err(|error| invalid(&error.to_string())),
         Ok(Kind::Response {
             outcome: Err(error),
             ..
         }) => Err(Refusal::from(error).into()),
-        Ok(Kind::Request { .. } | Kind::Notification { .. }) | Err(_) => Err(not_ours(&frame)),
+        Ok(Kind::Request { .. } | Kind::Notification { .. }) | Err(_) => Err(invalid(&frame)),
     }
 }
 

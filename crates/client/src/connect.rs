@@ -22,8 +22,8 @@ use crate::client::{Client, ConnectError, Incoming};
 /// machine.
 const START_LIMIT: Duration = Duration::from_secs(30);
 
-/// Pauses between attempts while a supervisor that another process started holds the lock but does not listen: it is
-/// starting or exiting.
+/// Pauses between attempts while a supervisor of another process holds the lock without listening, because the
+/// supervisor is starting or exiting.
 const BACKOFF: Backoff = Backoff {
     first: Duration::from_millis(5),
     longest: Duration::from_millis(500),
@@ -128,7 +128,7 @@ pub async fn connect_or_start(
         };
         let started = match start(directories).await {
             Ok(started) => started,
-            // Another starter won: its supervisor is the one to connect to.
+            // Another process started a supervisor first: connect to that supervisor.
             Err(ConnectOrStartError::Start(StartError::Refused(_) | StartError::Exited))
                 if FileLock::is_held(&directories.supervisor_lock())? =>
             {
@@ -154,7 +154,7 @@ pub async fn connect_or_start(
     }
 }
 
-/// Connects to the running supervisor; starts none.
+/// Connects to the running supervisor; never starts a supervisor.
 ///
 /// # Errors
 /// No supervisor runs, the supervisor cannot be reached or refuses the connection, or its lock file cannot be read.

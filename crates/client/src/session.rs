@@ -1,5 +1,6 @@
 //! Calls to the supervisor over connections that may be lost. The first call finds or starts the supervisor; a call
-//! that loses its connection reconnects and repeats itself. Used by clients that are not the supervisor's own process.
+//! that loses its connection is repeated over a new connection. Used by clients that are not the supervisor's own
+//! process.
 //!
 //! Each changing call carries its own idempotency key, so repeating it after a lost connection has one effect. Creating
 //! a session starts no process, and opens no connection, except to a running supervisor in [`Session::of_running`].
@@ -119,9 +120,9 @@ impl Session {
         Self::new(None, Start::Always)
     }
 
-    /// A session with the supervisor that is to stop all teams. When teams are up, a supervisor is started if none
-    /// runs: a killed supervisor leaves workers behind, and only the next one can adopt and stop them. `None` when
-    /// there is nothing to stop.
+    /// A session for stopping all teams. If teams are up and no supervisor runs, the first call starts a supervisor: a
+    /// killed supervisor leaves workers behind, and only the next supervisor can adopt and stop them. `None` when there
+    /// is nothing to stop.
     ///
     /// # Errors
     /// As [`Session::of_running`].
@@ -146,7 +147,8 @@ impl Session {
         self
     }
 
-    /// A session for the same team with a separate connection, so that one can wait while the other one is used.
+    /// A session for the same team with a separate connection, so that one session can wait for an answer while the
+    /// other is used.
     pub fn separate(&self) -> Self {
         Self {
             on_stop: self.on_stop,

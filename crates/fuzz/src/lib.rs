@@ -74,7 +74,7 @@ impl Random {
 }
 
 impl Target {
-    /// Runs mutated inputs until the time is over.
+    /// Checks the property for mutated inputs until the time limit.
     ///
     /// # Panics
     /// When the property fails for an input.
@@ -125,7 +125,7 @@ impl Target {
     /// Checks the property again for each input that failed before.
     ///
     /// # Panics
-    /// When the property fails for one of them.
+    /// When the property fails for one of these inputs.
     pub fn repeat_regressions(&self) {
         let prefix = format!("{}-", self.name);
         for file in std::fs::read_dir(self.regressions)
@@ -179,7 +179,7 @@ impl Target {
         }
     }
 
-    /// Removes parts of the input as long as the property still fails.
+    /// Removes parts of the input while the property still fails.
     fn smaller(&self, input: &str) -> String {
         let mut best: Vec<char> = input.chars().collect();
         let mut size = best.len();

@@ -111,8 +111,8 @@ struct Bash {
 }
 
 impl Bash {
-    /// Returns the sandbox for a command. Returns `None` if the command runs without one: by its own request, because
-    /// none is configured, or because it is not available, which is reported to the user.
+    /// Returns the sandbox for a command; `None` if the command requested to run outside, if no sandbox is configured,
+    /// or if the sandbox is not available. Reports an unavailable sandbox to the user.
     async fn sandbox(&self, outside: bool, progress: Progress<'_>) -> Option<ActiveSandbox> {
         let confinement = self.confinement.as_ref().filter(|_| !outside)?;
         let sandbox = confinement.sandbox().await;

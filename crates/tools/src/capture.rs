@@ -33,7 +33,7 @@ pub(super) struct TruncatedText {
 }
 
 impl TruncatedText {
-    /// Keeps at most `max` bytes; buffers half as many more, and 4 KiB, before it trims.
+    /// Keeps at most `max` bytes. Before a trim, the buffers may contain half of `max` and 4 KiB more.
     pub(super) fn new(max: usize) -> Self {
         Self {
             max,

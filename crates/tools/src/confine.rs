@@ -158,7 +158,7 @@ impl Confinement {
         self.network == Network::Host
     }
 
-    /// Returns the sandbox with the current profile. The first call probes the machine and takes some 10 ms.
+    /// Returns the sandbox with the current profile. The first call probes the machine and takes about 10 ms.
     ///
     /// # Errors
     /// If no sandbox works here; the reason is for the user.
@@ -216,8 +216,8 @@ impl Confinement {
             };
             let mut all: Vec<Absent> = list.iter().map(absent).collect();
             for absent in &mut all {
-                // The parent can be missing, as git's `info` is without git's templates. The placeholder then
-                // replaces the parent, so that a command cannot create it.
+                // The parent can be missing: `git init` creates `info` only from git's templates. The placeholder then
+                // replaces the parent, so that a command cannot create the parent.
                 let parent = absent.path.parent().filter(|parent| *parent != directory);
                 // Never follow a link here: an agent can create it, and the worker would write to its target.
                 if let Some(parent) = parent.filter(|parent| !is_directory(parent)) {
@@ -295,7 +295,7 @@ impl Confinement {
         paths.into_iter().map(Link::new).collect()
     }
 
-    /// Those of these paths that can be mounted; a path that contains a link is replaced by its target if that is in
+    /// Returns the paths that can be mounted. A path that contains a link is replaced by its target if the target is in
     /// the project. Targets outside the project are not mounted: an agent can create the link, and the mount would
     /// expose a hidden file.
     fn mountable(&self, paths: Vec<PathBuf>) -> Vec<PathBuf> {
@@ -464,7 +464,7 @@ impl SandboxRun {
     }
 }
 
-/// The existing ones of these paths, with links resolved.
+/// Returns the paths that exist, with links resolved.
 fn existing(paths: impl IntoIterator<Item = PathBuf>) -> Vec<PathBuf> {
     let resolved = paths
         .into_iter()
@@ -499,8 +499,9 @@ fn absent_git(project: &Path) -> Option<Absent> {
     (!exists || absent.is_placeholder()).then_some(absent)
 }
 
-/// Git's directory of this project. A linked worktree has it elsewhere; it is accepted only if it links back, so that a
-/// file that an agent writes in the project cannot open a directory outside it. A symbolic link is never followed.
+/// Git's directory of this project. For a linked worktree, the file `.git` names a directory elsewhere, which is
+/// accepted only if it links back: otherwise an agent could write a `.git` file that opens a directory outside the
+/// project. A symbolic link is never followed.
 fn git_directory(project: &Path) -> Option<PathBuf> {
     let link = project.join(GIT_DIRECTORY);
     if is_directory(&link) {

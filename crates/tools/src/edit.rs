@@ -106,7 +106,7 @@ fn replace(
     Ok(Change::new(resolved, Some(file), bytes, done))
 }
 
-/// The texts with the file's line endings, and the offsets of the old one.
+/// `old` and `new` with the file's line endings, and the offsets of `old`.
 struct Found {
     old: String,
     new: String,

@@ -79,7 +79,7 @@ fn check(resolved: &ResolvedPath, now: Version, known: Option<Version>) -> Resul
     )))
 }
 
-/// A change of a file that is not written yet.
+/// A change that is not written to its file yet.
 #[derive(Debug)]
 pub(super) struct Change {
     resolved: ResolvedPath,
@@ -177,8 +177,8 @@ fn replace(
     replaced
 }
 
-/// Creates a file without replacing one: a hard link fails if the name exists, a rename would replace it. File
-/// systems without hard links get the rename.
+/// Creates a file without replacing an existing one: a hard link fails if the name exists, but a rename replaces the
+/// file. On a file system without hard links, renames the temporary file.
 fn create_new(directory: &OwnedFd, temporary: &str, name: &OsStr) -> rustix::io::Result<()> {
     match rustix::fs::linkat(directory, temporary, directory, name, AtFlags::empty()) {
         Ok(()) => rustix::fs::unlinkat(directory, temporary, AtFlags::empty()),

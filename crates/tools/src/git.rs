@@ -120,7 +120,7 @@ async fn diff(
     arguments: DiffArguments,
     call: Call<'_>,
 ) -> Result<String, ToolError> {
-    // `Writing`, since stored outputs, which `Reading` permits, are not in the repository.
+    // Use `Writing`: `Reading` also permits stored outputs, which are not in the repository.
     let path = match &arguments.path {
         Some(path) => ResolvedPath::find(call.context, path, Purpose::Writing)?
             .path()
@@ -239,19 +239,19 @@ impl Git<'_> {
             "" if name.len() < against.len() => "HEAD",
             name => name,
         };
-        let none = || ToolError::Input(format!("`against`: {name:?} is not a commit or branch"));
+        let unknown = || ToolError::Input(format!("`against`: {name:?} is not a commit or branch"));
         if name.is_empty() || name.starts_with('-') || name.contains('\0') {
-            return Err(none());
+            return Err(unknown());
         }
         let mut args: Vec<OsString> = ["rev-parse", "--verify", "--quiet", "--end-of-options"]
             .map(OsString::from)
             .into();
         args.push(format!("{name}^{{commit}}").into());
-        let id = self.run(args, &|_| ()).await.map_err(|_| none())?;
+        let id = self.run(args, &|_| ()).await.map_err(|_| unknown())?;
         let id = id.trim();
         match !id.is_empty() && id.chars().all(|c| c.is_ascii_hexdigit()) {
             true => Ok(id.to_owned()),
-            false => Err(none()),
+            false => Err(unknown()),
         }
     }
 

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use agent_team_policy::{CallPath, Effect, RuleBook, RuleContext, Source};
 use agent_team_system::path::resolve;
 
-/// The default guards nothing.
+/// The files of the project that need permission to be read. The default is empty.
 #[derive(Debug, Clone, Default)]
 pub struct Guard {
     book: RuleBook,

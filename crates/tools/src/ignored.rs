@@ -21,7 +21,7 @@ use crate::beneath::{Beneath, directory_at, regular_at};
 /// minutes.
 const SIZE_MAX: u64 = 256 << 10;
 
-/// The entries of a directory that [`Level::of`] looks at.
+/// The entries of a directory that [`Level::of`] checks.
 pub(super) const IGNORE_FILES: [&str; 3] = [".ignore", ".gitignore", ".git"];
 
 /// The ignore rules that apply in the current directory of a walk: one level per directory, the outermost first.
@@ -109,7 +109,7 @@ impl Ignored {
 
 impl Level {
     /// Reads the existing files of `names` in `opened`, which is the directory at the path `directory`. Returns `None`
-    /// if there are no rules and it is not a repository.
+    /// if the directory contains no rules and is not a repository.
     pub(super) fn of(opened: &OwnedFd, names: &[&str], directory: &Path) -> Option<Level> {
         let read = |name: &str| match names.contains(&name) {
             true => matcher(directory, regular_at(opened, name).ok()),

@@ -56,9 +56,9 @@ pub async fn connect(agent: &AgentSpec, permission: &Permission, context: &ToolC
     let mut connecting = JoinSet::new();
     for (index, server) in agent.mcp.iter().enumerate() {
         let (name, secrets) = (server.name.clone(), context.secrets.clone());
-        let origin = Endpoint::new(server, context);
+        let endpoint = Endpoint::new(server, context);
         connecting.spawn(async move {
-            let found = Server::connect(origin).await;
+            let found = Server::connect(endpoint).await;
             let redacted = |why: String| secrets.redact(&why).into_owned();
             (index, name, found.map_err(redacted))
         });
@@ -128,8 +128,8 @@ fn name_of(server: &str, tool: &str) -> String {
     name.chars().map(plain).take(NAME_MAX).collect()
 }
 
-/// Returns whether the role and the member's settings permit a tool: by its name, or by `mcp__<server>` for all of a
-/// server.
+/// Returns whether the role and the member's settings permit a tool: by its name, or by `mcp__<server>` for all tools
+/// of a server.
 fn may_use(agent: &AgentSpec, server: &str, tool: &str) -> bool {
     let all = format!("mcp__{server}");
     let names = |list: &[String]| list.iter().any(|name| name == tool || *name == all);
@@ -140,7 +140,7 @@ fn may_use(agent: &AgentSpec, server: &str, tool: &str) -> bool {
 struct RemoteTool {
     server: Arc<Server>,
     permission: Permission,
-    /// The server's name of the tool.
+    /// The name that the server gives the tool.
     name: String,
 }
 

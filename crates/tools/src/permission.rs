@@ -1,9 +1,9 @@
 //! Permission for a call. Called by the tools that change files, run commands or reach out of the project, and by those
 //! that read a file which a `Read` rule covers, before they begin.
 //!
-//! The supervisor decides; the call waits without a time limit, and a missing answer permits nothing. If a pending
-//! request is allowed, the supervisor records the start of the call before the call does anything, so that a crash
-//! cannot make another member execute it a second time.
+//! The supervisor decides. The call waits without a time limit, and without an answer nothing is permitted. If a
+//! pending request is allowed, the supervisor records the start of the call before the call does anything, so that a
+//! crash cannot make another member execute it a second time.
 
 use std::path::Path;
 
@@ -20,7 +20,7 @@ use serde_json::Value;
 
 use crate::adapter::{Access, Call, Progress};
 use crate::context::ToolContext;
-use crate::resolved_path::ResolvedPath as File;
+use crate::resolved_path::ResolvedPath;
 use crate::supervisor_client::SupervisorClient;
 use crate::tool::{ToolError, off_thread};
 
@@ -88,7 +88,7 @@ impl Permission {
         &self,
         call: Call<'_>,
         given: &str,
-        found: &File,
+        found: &ResolvedPath,
     ) -> Result<(), ToolError> {
         let context = call.context;
         let is_guarded = context.guard.covers_given(&context.cwd, given);

@@ -3,7 +3,7 @@
 //!
 //! A secret is redacted as the value itself, even split over consecutive pieces of output, as each of its lines, and in
 //! its encodings in JSON, URLs and base64. Other transformations (reversed, hashed, encrypted, hexadecimal) are not
-//! recognized, nor is a part of a value whose rest was cut off before redaction.
+//! recognized, nor are values that were truncated before redaction.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -142,8 +142,8 @@ impl RedactedStream {
 }
 
 impl SecretForms {
-    /// The offset from which the rest of the text is the beginning of a secret and more bytes could complete it; the
-    /// text's length if there is none.
+    /// Returns the first offset at which the rest of the text is the beginning of a secret that more bytes could
+    /// complete; otherwise the text's length.
     fn begins_at(&self, text: &[u8]) -> usize {
         let longest = self.forms.iter().map(Vec::len).max().unwrap_or(0);
         let from = text.len().saturating_sub(longest);

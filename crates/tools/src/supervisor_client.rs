@@ -35,14 +35,14 @@ impl SupervisorClient {
         role: RoleName,
         lead: bool,
     ) -> (Self, mpsc::UnboundedReceiver<ClientCall>) {
-        let (calls, made) = mpsc::unbounded_channel();
+        let (calls, receiver) = mpsc::unbounded_channel();
         let client = Self {
             member,
             role,
             lead,
             calls,
         };
-        (client, made)
+        (client, receiver)
     }
 
     /// Calls the supervisor and waits for its answer, across restarts of the supervisor.

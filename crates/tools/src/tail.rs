@@ -48,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_tail_is_the_last_whole_lines() {
+    fn a_tail_contains_only_complete_lines() {
         let mut tail = Tail::new(10);
         tail.push("\n\nok\n");
         assert_eq!(tail.text(), "ok");
@@ -57,7 +57,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tail_of_one_endless_line_is_its_end() {
+    fn a_tail_of_one_long_line_is_the_end_of_the_line() {
         let mut tail = Tail::new(5);
         tail.push("ééé");
         assert_eq!(tail.text(), "éé");

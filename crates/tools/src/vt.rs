@@ -112,7 +112,7 @@ impl Plain {
                     self.flush_partial(out);
                     out.push('\t');
                 }
-                // Of overstruck text (`_\x08x`), keep the last layer. Text from earlier calls cannot be removed.
+                // Keep the last layer of overstruck text (`_\x08x`). Text from earlier calls cannot be removed.
                 Some(Token::Control(0x08)) if out.len() > from && !out.ends_with('\n') => {
                     out.pop();
                 }

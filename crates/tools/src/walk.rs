@@ -267,7 +267,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_blocked_walk_is_abandoned_at_its_limit() {
-        let (_held, blocked) = std::sync::mpsc::channel::<()>();
+        let (held, blocked) = std::sync::mpsc::channel::<()>();
         let (gave_up, receiver) = std::sync::mpsc::channel();
         let zero = Duration::ZERO;
         let walk = within(zero, zero, move |deadline| {
@@ -278,7 +278,7 @@ mod tests {
         });
         let error = walk.await.unwrap_err().to_string();
         assert!(error.contains("did not finish within 0 s"), "{error}");
-        drop(_held);
+        drop(held);
         assert_eq!(receiver.recv(), Ok(true));
     }
 }

@@ -1,6 +1,7 @@
 //! `web_search`. Called by the agent loop to set up the search, and by the model.
 //!
-//! Either the model's own provider searches, without a call to this tool, or an endpoint that the user configured:
+//! If the model's own provider searches, this tool is not offered. Otherwise it queries the endpoint that the user
+//! configured:
 //! - SearXNG: `GET <url>/search?q=…&format=json`, and `results: [{title, url, content}]`
 //! - Brave: `GET <url>?q=…` with the key in `X-Subscription-Token`, and `web: {results: [{title, url, description}]}`
 //!
@@ -240,7 +241,8 @@ impl Endpoint {
     }
 
     fn connection_error(&self, error: reqwest::Error) -> ToolError {
-        // Remove the request's URL, which contains the query, from the error: the message contains the endpoint's URL.
+        // Remove the request's URL, which contains the query, from the error: the message already contains the
+        // endpoint's URL.
         let why = with_causes(&error.without_url());
         self.failed(&format!("cannot be reached: {why}"), b"")
     }

@@ -1,7 +1,8 @@
-//! What the alias `cargo xtask` runs: builds `agent-team-xtask` and becomes it.
+//! The program behind the alias `cargo xtask`: builds `agent-team-xtask` and replaces itself with it.
 //!
-//! It has no dependencies, so that cargo builds it in a second. It can therefore announce a first build before that
-//! build begins, and shows cargo's progress during it. Later builds of `agent-team-xtask` are quiet.
+//! This program has no dependencies, so that cargo builds it in a second. It can therefore announce the first build of
+//! `agent-team-xtask` before that build begins, and shows cargo's progress. Later builds of `agent-team-xtask` are
+//! quiet.
 #![expect(clippy::print_stderr, reason = "it announces builds")]
 
 use std::env;
@@ -46,12 +47,12 @@ fn main() -> ExitCode {
 }
 
 fn starts_demo(arguments: &[OsString]) -> bool {
-    let is_about = |word: &OsString| word == "down" || word == "--help" || word == "-h";
-    arguments.first().is_some_and(|verb| verb == "demo") && !arguments.iter().any(is_about)
+    let starts_none = |word: &OsString| word == "down" || word == "--help" || word == "-h";
+    arguments.first().is_some_and(|verb| verb == "demo") && !arguments.iter().any(starts_none)
 }
 
-/// Without `--package`, so that cargo enables the features of the whole workspace, and compiles no dependency again for
-/// other builds.
+/// Builds without `--package`: cargo then enables the features of the whole workspace, and other builds do not compile
+/// the dependencies again.
 fn build() -> Command {
     let mut build = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     build.args(["build", "--bin", PROGRAM]);

@@ -1,8 +1,9 @@
 //! The directory of a bench and its cleanup: no process and no file of a bench is left, however the bench ends (`^C`
 //! and panics included).
 //!
-//! The measuring process is a child of this process, which can therefore clean up however the child ends. Processes of
-//! the bench are identified by the random name of the directory, which is in their environment or arguments.
+//! The measuring process is a child of this process. This process can therefore clean up however the child ends.
+//! Processes of the bench are identified by the random name of the directory, which is in their environment or
+//! arguments.
 
 use std::fs;
 use std::io::Read;
@@ -29,7 +30,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(10);
 pub(super) fn measured_within(top: &Path, measure: impl FnOnce(&Path) -> Command) -> Result<()> {
     let directory = tempfile::Builder::new().prefix("bench").tempdir_in(top)?;
     let root = directory.path().canonicalize()?;
-    let outcome = run_to_its_end(&mut measure(&root));
+    let outcome = run_to_completion(&mut measure(&root));
     end_all(&root)?;
     directory
         .close()
@@ -38,7 +39,7 @@ pub(super) fn measured_within(top: &Path, measure: impl FnOnce(&Path) -> Command
 }
 
 /// Runs the child until it exits. Forwards a terminating signal to it, so that this process can clean up afterwards.
-fn run_to_its_end(measure: &mut Command) -> Result<()> {
+fn run_to_completion(measure: &mut Command) -> Result<()> {
     let (mut signalled, handler) = UnixStream::pair()?;
     for signal in [SIGINT, SIGTERM, SIGHUP] {
         signal_hook::low_level::pipe::register(signal, handler.try_clone()?)?;
@@ -85,7 +86,7 @@ fn end_all(root: &Path) -> Result<()> {
 }
 
 /// The processes, except this one, whose environment or arguments contain the directory. Finds none on a system without
-/// `/proc`: processes that the bench did not stop itself remain there.
+/// `/proc`: there, processes that the bench did not stop itself keep running.
 fn processes_of(root: &Path) -> Vec<i32> {
     let name = root.as_os_str().as_bytes();
     let mentions = |pid: i32, file: &str| {

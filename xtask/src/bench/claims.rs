@@ -204,14 +204,14 @@ fn rate(
     for _ in 0..rates.len() {
         limits.push(journal.written_per_second(&bench.directory, batch, durability)?);
     }
-    let is_the_target = (claimants == 8 && durability == Durability::Process) || claimants == 64;
+    let has_target = (claimants == 8 && durability == Durability::Process) || claimants == 64;
     let claimants_text = if claimants == 1 {
         "1 claimant".to_owned()
     } else {
         format!("{claimants} claimants")
     };
     let (rate, limit) = (Figure::of(rates), Figure::of(limits));
-    let (target, note) = if is_the_target {
+    let (target, note) = if has_target {
         let sockets =
             SocketsAlone::measure::<TaskClaim>(bench, claimants, 1, || ClaimTask { task: None })?;
         (Target::RatioAtLeast(0.4), sockets.comparison(&rate, &limit))

@@ -48,14 +48,15 @@ pub(super) fn memory(bench: &Bench) -> Result<Vec<Row>> {
         Row::new(what, Unit::Mebibytes, one(value.resident))
             .target(most.map_or(Target::None, Target::AtMost))
             .note(format!(
-                "{:.1} MiB of it are its own data, the rest program pages",
+                "{:.1} MiB are data of the process, the rest are program pages",
                 value.anonymous
             ))
     };
     // The supervisor keeps tasks with their texts in memory. Linux maps 16 pages around each touched page of a program
     // (fault-around), so almost all pages of the program are resident.
     let why = format!(
-        "{:.1} MiB are pages of programs, mapped 64 KiB at a time, {:.1} MiB an empty team's data, {:.0} bytes each task",
+        "{:.1} MiB are pages of programs, mapped 64 KiB at a time; {:.1} MiB are the data of an empty team; each task \
+         takes {:.0} bytes",
         loaded.supervisor.resident - loaded.supervisor.anonymous,
         empty.anonymous,
         (loaded.supervisor.anonymous - empty.anonymous) * f64::from(1 << 20) / TASKS as f64,

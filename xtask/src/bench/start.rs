@@ -229,7 +229,7 @@ fn up_of(
         .limit(limit, Figure::of(limits))
         .target(Target::RatioAtMost(most))
         .note(format!(
-            "a worker takes {:.1} ms of processor time to start, the stub {:.1}; its hello is stored before it counts",
+            "a worker takes {:.1} ms of processor time to start, the stub {:.1}; a worker counts once its hello is stored",
             percentile(&worker, 50.0),
             percentile(&stub, 50.0),
         )))

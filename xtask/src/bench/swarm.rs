@@ -175,7 +175,8 @@ impl SocketsAlone {
         let sockets = self.per_second.median;
         let both = 1.0 / (1.0 / sockets + 1.0 / stored.median);
         format!(
-            "these callers' sockets alone: {:.0}k/s, then the SQLite loop: {:.0}k/s, of which this is {:.2} ×",
+            "these callers' sockets alone: {:.0}k/s; followed by the SQLite loop: {:.0}k/s; the measured rate is {:.2} × \
+             the latter",
             sockets / 1e3,
             both / 1e3,
             ours.median / both

@@ -29,7 +29,7 @@ pub(crate) fn echo(line: &mut impl Line) -> Result<()> {
 ///
 /// `ping N` → the one-way and the round-trip time of each of N exchanges, in nanoseconds; `flood N WINDOW` → the
 /// duration in nanoseconds and the number of refusals; `ask N` → 1 when allowed, 0 when denied.
-pub(crate) fn obey(line: &mut impl Line, control: &Path) -> Result<()> {
+pub(crate) fn run_commands(line: &mut impl Line, control: &Path) -> Result<()> {
     let mut control = UnixStream::connect(control).context("cannot connect to the bench")?;
     writeln!(control, "{}", std::process::id())?;
     let mut commands = BufReader::new(control.try_clone()?).lines();

@@ -33,7 +33,7 @@ fn main() -> Result<()> {
         ["relay", socket, file] => relay::run(socket.as_ref(), Some(file.as_ref())),
         ["echo", socket] => conversation::echo(&mut RawLine::connect(socket.as_ref())?),
         ["ping", socket, control] => {
-            conversation::obey(&mut RawLine::connect(socket.as_ref())?, control.as_ref())
+            conversation::run_commands(&mut RawLine::connect(socket.as_ref())?, control.as_ref())
         }
         ["--launch", file] => member::run(file.as_ref()),
         _ => bail!("this program is started by cargo xtask bench"),

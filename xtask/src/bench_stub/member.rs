@@ -38,7 +38,7 @@ pub(crate) fn run(file: &Path) -> Result<()> {
     let launch: LaunchFile = serde_json::from_slice(&bytes)?;
     let mut member = Member::connect(&launch)?;
     match launch.environment.get(CONTROL) {
-        Some(control) => conversation::obey(&mut member, control.as_ref()),
+        Some(control) => conversation::run_commands(&mut member, control.as_ref()),
         // After a kill of the supervisor, wait for the next one, which adopts this worker.
         None => loop {
             conversation::echo(&mut member)?;

@@ -1,5 +1,5 @@
-//! What happens to the demo team from outside: the worker of ben is killed, and, without a user, requests are allowed
-//! and questions are answered. Runs in a thread beside the command that shows or waits for the team.
+//! Acts on the demo team from outside: kills ben's worker, and, without a user, allows requests and answers questions.
+//! Runs in a thread beside the command that shows or waits for the team.
 
 use std::fmt;
 use std::process::Stdio;
@@ -18,10 +18,10 @@ use crate::run::{check, succeeds};
 /// The member whose worker is killed.
 const VICTIM: &str = "ben";
 
-/// The interval at which the team is looked at.
+/// The interval between two reads of the team's state.
 const INTERVAL: Duration = Duration::from_millis(50);
 
-/// What is done to the team.
+/// The actions on the team.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Acts {
     /// Kill ben's worker after it has worked for this long.
@@ -30,7 +30,7 @@ pub(crate) struct Acts {
     pub(crate) answers: bool,
 }
 
-/// The process that was killed, and the one that agent-team started in its place.
+/// The process that was killed, and the process that agent-team started in its place.
 #[derive(Debug)]
 pub(crate) struct Killed {
     before: i32,
@@ -79,7 +79,7 @@ impl Demo {
                 let pid = victim["pid"]
                     .as_i64()
                     .and_then(|pid| i32::try_from(pid).ok());
-                // The process of a hosted member is that of others too.
+                // The process of a hosted member also runs other members.
                 let may_kill = victim["state"] == "working" && victim["placement"] != "hosted";
                 match (pid, killed_pid) {
                     (Some(pid), None) if may_kill => {

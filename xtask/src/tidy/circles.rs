@@ -1,13 +1,13 @@
 //! The rule that the files of a crate do not import each other in a circle: each file can then be understood with only
 //! the files below it. Reads paths that begin with `crate`, `self`, `super` or a child module; a re-export of a child
-//! (`pub use child::Item`) and a visibility (`pub(in crate::a)`) do not count, because they use nothing.
+//! (`pub use child::Item`) and a visibility (`pub(in crate::a)`) do not count, because they use no code.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::code::{in_a_name, line_at, words};
 use super::tree::{File, Finding, Tree};
 
-/// Crates without circles. Add a crate as soon as it has none.
+/// Crates without circles. Add a crate as soon as it has no circle.
 const CRATES: &[&str] = &[
     "agent-team",
     "cli",

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 
 use super::tree::{Finding, Weight};
 
-/// Finds dependencies that get further features when dev-dependencies count. Each line is a package, its version and
-/// its features; ` (*)` marks a repetition.
+/// Finds dependencies for which dev-dependencies enable further features. Each line is a package, its version and its
+/// features; ` (*)` marks a repetition.
 pub(super) fn shared(build: &str, with_tests: &str) -> Vec<Finding> {
     let dependencies = |listed| -> BTreeSet<_> {
         str::lines(listed)

@@ -47,7 +47,7 @@ const EDGES: &[Edge] = &[
     Edge {
         from: "agent-team-client",
         never: Never::OursBut(&["agent-team-protocol", "agent-team-system"]),
-        why: "every client of the supervisor uses it, whatever it shows",
+        why: "every client of the supervisor links it",
     },
     Edge {
         from: "agent-team-llm",

@@ -91,8 +91,8 @@ fn name_of_function(code: &str) -> String {
     name.replace('_', " ")
 }
 
-/// Whether the prose contains the phrase as whole words. A phrase in quotes does not count: it names something else,
-/// such as the Unix user `nobody`.
+/// Whether the prose contains the phrase as whole words. A phrase in quotes does not count: it is a name, such as the
+/// Unix user `nobody`.
 fn has(prose: &str, phrase: &str) -> bool {
     let quotes = ['`', '"'];
     let is_word = |c: char| in_a_name(c) || c == '-';

@@ -1,4 +1,4 @@
-//! Live output of members: text, tool calls and their results as they arrive. Called by the event stream.
+//! Live output of members: text, tool calls and their results as they arrive. Called by `envelopes`.
 
 use agent_team_protocol::MemberName;
 use agent_team_protocol::envelope::{AgUi, Envelope, Speaker};

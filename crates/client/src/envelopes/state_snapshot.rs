@@ -1,4 +1,5 @@
-//! The state of a team as the supervisor's views show it, and changes of it. Used by the event stream.
+//! Converts the supervisor's views to the snapshot of a team's state, and builds patch operations for changes. Called
+//! by `envelopes`.
 
 use agent_team_protocol::envelope::state_snapshot::{
     Life, MemberSnapshot, Operation, StateSnapshot, TaskSnapshot,

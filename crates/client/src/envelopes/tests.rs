@@ -1,4 +1,4 @@
-//! Tests of the event stream.
+//! Tests of the conversion of notices to envelopes.
 
 use agent_team_protocol::envelope::state_snapshot::StateSnapshot;
 use agent_team_protocol::envelope::{AgUi, Envelope};

@@ -51,8 +51,8 @@ impl Session {
         Ok(answer)
     }
 
-    /// The supervisor's status and process identity. Must be read while it runs: after its exit the kernel may give its
-    /// pid to another process.
+    /// The supervisor's status and process identity. Must be read while the supervisor runs: after the exit, the kernel
+    /// may give the pid to another process.
     async fn status_and_process(
         &mut self,
     ) -> Result<(SupervisorView, Option<ProcessId>), SessionError> {

@@ -27,7 +27,8 @@ const ENTRIES_MIN: usize = 2_000;
 const REPORTED_MAX: usize = 20;
 const REPORTED_OF_ONE: usize = 3;
 
-/// The protected paths of one run of a command: those that the sandbox protects need no report, the others are checked.
+/// The protected paths of one run of a command: the paths that the sandbox protects need no report; the other paths are
+/// checked.
 #[derive(Debug, Default)]
 pub(super) struct ProtectedPaths {
     /// Protected paths that existed.
@@ -59,7 +60,7 @@ impl Link {
     }
 }
 
-/// The changes while a command ran.
+/// The protected paths that changed while a command ran.
 #[derive(Debug)]
 pub(super) struct Changes {
     /// Relative to the project.
@@ -230,7 +231,8 @@ impl Walk<'_> {
                 self.check(&path);
             }
         }
-        // Check inner directories first, which come later in the list: a reported one covers its parents.
+        // Check inner directories, which come later in the list, before their parents: a reported directory covers its
+        // parents.
         for directory in directories.into_iter().rev() {
             if !self.found.iter().any(|found| found.starts_with(&directory)) {
                 self.check(&directory);
@@ -251,7 +253,7 @@ impl Walk<'_> {
     }
 }
 
-/// Sample hooks, of which `git init` creates a dozen; git never runs them.
+/// Returns whether a file is a sample hook. `git init` creates a dozen sample hooks, and git never runs them.
 fn is_sample(path: &Path) -> bool {
     path.extension().is_some_and(|it| it == "sample")
 }
@@ -280,7 +282,7 @@ impl Changes {
             false => "",
         };
         Some(format!(
-            "warning: while this command ran, protected files were made or changed that the sandbox cannot protect: \
+            "warning: protected files that the sandbox cannot protect were created or changed while this command ran: \
              {}{partial}. Other programs run or obey them later in the user's name. Report them to the user.",
             names.join(", ")
         ))

@@ -19,13 +19,13 @@ const HIDDEN_MAX: usize = 2_000;
 /// Git's objects are skipped: they are named by digest, and there are too many.
 const OBJECTS: &str = ".git/objects";
 
-/// Existing files and directories that the guard covers. For a covered link, its target if that is in the project. A
-/// rule for files below a linked directory covers the target's files if the rule names the link literally; a pattern
-/// such as `*/key` does not.
+/// Existing files and directories that the guard covers. For a covered link, returns its target if the target is in the
+/// project. A rule for files below a linked directory covers the target's files if the rule names the link literally; a
+/// pattern such as `*/key` does not.
 ///
 /// # Errors
 /// If the walk reaches a limit, or more than [`HIDDEN_MAX`] files are covered: the command is then not started, since
-/// it could read the others.
+/// it could read the files that are not hidden.
 pub(super) fn within(project: &Path, guard: &Guard) -> io::Result<Vec<PathBuf>> {
     if guard.is_empty() {
         return Ok(Vec::new());

@@ -421,8 +421,8 @@ fn expose(view: &mut View, mut path: PathBuf, never: &[PathBuf], writable: &[Pat
             return;
         }
         let Some((link, target)) = first_link(&path) else {
-            let is_around = never.iter().any(|never| never.starts_with(&path));
-            if path.exists() && !is_around && !is_system(&path) {
+            let contains_never = never.iter().any(|never| never.starts_with(&path));
+            if path.exists() && !contains_never && !is_system(&path) {
                 view.links.extend(links);
                 view.readable.push(path);
             }

@@ -32,7 +32,8 @@ use super::settings::Settings;
 /// The interval between two checks of a running command.
 pub(crate) const CHECK_INTERVAL: Duration = Duration::from_millis(500);
 
-/// Error messages of programs that the kernel refused a resource, with the setting that may be the cause.
+/// Error messages that programs print when the kernel refuses them a resource, each with the setting that may be the
+/// cause.
 const REFUSALS: [(&str, Setting); 7] = [
     ("No space left on device", Setting::TemporaryMib),
     ("Too many open files", Setting::OpenFiles),
@@ -76,7 +77,7 @@ pub(super) struct Commands(Arc<Mutex<Vec<Weak<Mutex<Usage>>>>>);
 #[derive(Debug, Clone)]
 pub(crate) struct Watch {
     settings: Settings,
-    /// The usage of this command; part of `commands` as long as a clone exists.
+    /// The usage of this command. `commands` counts it until the last clone is dropped.
     usage: Arc<Mutex<Usage>>,
     commands: Commands,
     /// The directories whose free disk space is checked.

@@ -21,9 +21,10 @@ pub struct Settings {
     pub open_files: u64,
     /// Limit of the size of one file.
     pub file_mib: u64,
-    /// Limit of the size of one command's `/tmp` under bubblewrap. It is held in memory.
+    /// Limit of the size of one command's `/tmp` under bubblewrap, which is kept in memory.
     pub temporary_mib: u64,
-    /// Free disk space to preserve: below it, no command starts and running ones are terminated. 0: no limit.
+    /// Free disk space to preserve: below this limit, no command starts, and running commands are terminated. 0: no
+    /// limit.
     pub free_mib: u64,
 }
 

@@ -1,4 +1,4 @@
-//! Finds the text in a file that is most similar to one that was not found. Called by `edit`; pure.
+//! Finds the lines of a file that are most similar to a text that the file does not contain. Called by `edit`; pure.
 
 use std::fmt::Write as _;
 
@@ -9,7 +9,7 @@ const FILE_LINES: usize = 50_000;
 /// The number of bytes of a line that are compared or shown.
 const LINE_MAX: usize = 200;
 
-/// The smallest similarity at which a line is shown although none is equal.
+/// If no line is equal, the most similar line is shown only from this similarity on.
 const SIMILARITY_MIN: f64 = 0.6;
 
 /// Returns a hint, with the most similar lines if there are any.
@@ -33,8 +33,8 @@ pub(super) fn hint(bytes: &[u8], old: &str) -> String {
     hint
 }
 
-/// Returns the index of the line at which the text matches best, and the number of the text's lines that are equal
-/// there apart from white space. If all non-empty lines are equal, the empty ones count as well.
+/// Returns the index of the line at which the text matches best, and the number of lines that are equal there apart
+/// from white space. Empty lines count only if all non-empty lines are equal.
 fn best(lines: &[&str], wanted: &[&str]) -> Option<(usize, usize)> {
     let words = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
     let have: Vec<String> = lines.iter().map(|line| words(line)).collect();
@@ -45,16 +45,16 @@ fn best(lines: &[&str], wanted: &[&str]) -> Option<(usize, usize)> {
             .filter(|(have, want)| have == want && !want.is_empty())
             .count()
     };
-    let count = |line: &String| !line.is_empty();
+    let is_filled = |line: &String| !line.is_empty();
     let (at, most) = (0..have.len())
         .map(|at| (at, same(at)))
         .max_by_key(|&(at, same)| (same, std::cmp::Reverse(at)))?;
     if most > 0 {
-        let whole = want.iter().filter(|line| count(line)).count();
+        let whole = want.iter().filter(|line| is_filled(line)).count();
         return Some((at, if most == whole { wanted.len() } else { most }));
     }
     // If no line is equal, use the line most similar to the first non-empty line of the text.
-    let (offset, first) = want.iter().enumerate().find(|(_, line)| count(line))?;
+    let (offset, first) = want.iter().enumerate().find(|(_, line)| is_filled(line))?;
     let similarity = |line: &str| strsim::normalized_levenshtein(cut(line), cut(first));
     let (at, likeness) = have
         .iter()

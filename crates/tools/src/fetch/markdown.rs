@@ -19,7 +19,7 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 /// The number of bytes between two checks of the time.
 const STEP: usize = 16 << 10;
 
-/// The size limit of the Markdown, in bytes; only a page made for the purpose exceeds it.
+/// The size limit of the Markdown, in bytes. Only a hostile page exceeds it.
 const MARKDOWN_MAX: usize = 8 << 20;
 
 /// The largest number of nested quotes and lists that are indented.

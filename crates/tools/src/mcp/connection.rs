@@ -51,7 +51,7 @@ const PAGES_MAX: usize = 50;
 /// status.
 const END_LIMIT: Duration = Duration::from_millis(500);
 
-/// The parameters of a connection, kept for reconnects.
+/// The parameters of a connection; reconnects use them again.
 #[derive(Debug)]
 pub(super) struct Endpoint {
     pub(super) server: McpServer,
@@ -90,7 +90,7 @@ impl Endpoint {
     /// Starts the program, or prepares to call the URL, without sending anything yet.
     fn start(&self) -> Result<(Handshake, Option<ServerProgram>), String> {
         let implementation = Implementation::new("agent-team", env!("CARGO_PKG_VERSION"));
-        let us = ClientConfig::new(ClientCapabilities::default(), implementation);
+        let client_config = ClientConfig::new(ClientCapabilities::default(), implementation);
         match &self.server.via {
             McpTransport::Program { command, args, env } => {
                 trusted::check(&self.server.files).map_err(|changed| changed.to_string())?;
@@ -107,7 +107,7 @@ impl Endpoint {
                 )
                 .map_err(|error| format!("cannot start {command}: {error}"))?;
                 let (watched, messages) = ServerProgram::start(program, stdout);
-                let handshake = async move { us.serve((messages, stdin)).await };
+                let handshake = async move { client_config.serve((messages, stdin)).await };
                 Ok((Box::pin(handshake), Some(watched)))
             }
             McpTransport::Http { url, headers } => {
@@ -116,7 +116,7 @@ impl Endpoint {
                 config.custom_headers = headers::expanded(headers, variable)?;
                 let transport =
                     StreamableHttpClientTransport::with_client(client(variable)?, config);
-                let handshake = async move { us.serve(transport).await };
+                let handshake = async move { client_config.serve(transport).await };
                 Ok((Box::pin(handshake), None))
             }
         }
@@ -225,7 +225,7 @@ async fn explained(why: String, program: Option<&ServerProgram>) -> String {
         return why;
     };
     let mut ended = program.ended.clone();
-    // A program that is still running does not justify a longer wait.
+    // Wait only briefly: the program may still be running.
     let _waited = tokio::time::timeout(END_LIMIT, ended.wait_for(Option::is_some)).await;
     let mut why = match &*program.ended.borrow() {
         Some(how) => format!("the program exited ({how})"),

@@ -20,7 +20,7 @@ const RESET_AFTER: Duration = Duration::from_secs(60);
 
 #[derive(Debug)]
 pub(super) struct Server {
-    origin: Endpoint,
+    endpoint: Endpoint,
     state: Mutex<State>,
 }
 
@@ -39,9 +39,9 @@ impl Server {
     /// # Errors
     /// If the connection fails, with the reason.
     pub(super) async fn connect(
-        origin: Endpoint,
+        endpoint: Endpoint,
     ) -> Result<(Self, Vec<ForeignTool>, Option<String>), String> {
-        let (connection, tools) = Connection::to(&origin).await?;
+        let (connection, tools) = Connection::to(&endpoint).await?;
         let stray = connection.stray();
         let state = State {
             connection: Arc::new(connection),
@@ -49,14 +49,14 @@ impl Server {
             quick_reconnects: 0,
         };
         let server = Self {
-            origin,
+            endpoint,
             state: Mutex::new(state),
         };
         Ok((server, tools, stray))
     }
 
     pub(super) fn name(&self) -> &str {
-        &self.origin.server.name
+        &self.endpoint.server.name
     }
 
     /// Calls a tool of the server; reconnects first if the connection is gone.
@@ -91,7 +91,7 @@ impl Server {
         }
         state.quick_reconnects += 1;
         state.since = Instant::now();
-        let (connection, _tools) = Connection::to(&self.origin)
+        let (connection, _tools) = Connection::to(&self.endpoint)
             .await
             .map_err(|why| format!("has exited and cannot be restarted: {why}"))?;
         state.connection = Arc::new(connection);

@@ -7,7 +7,7 @@
 //!                └────take (read_messages)──► taken_by_tool ──► the append that holds its result ──► acknowledged
 //! ```
 //! The supervisor offers a message again on every connection until it is acknowledged, and a request until it is
-//! decided; here each arrives once.
+//! decided; [`Arrivals`] keeps each only once.
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

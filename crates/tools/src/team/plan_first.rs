@@ -1,7 +1,7 @@
 //! Wraps the tools of a member that must plan first: calls that change something are refused until its plan is
 //! approved.
 //!
-//! Each such call asks the supervisor for the plan's state, so no outdated copy of it is used.
+//! Each such call asks the supervisor for the plan's state, because a stored copy could be outdated.
 
 use agent_team_llm::ToolSpec;
 use agent_team_policy::Action;

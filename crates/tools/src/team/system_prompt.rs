@@ -205,7 +205,7 @@ fn environment(briefing: &Briefing<'_>) -> String {
 /// cut.
 pub fn digest(client: &SupervisorClient, team: &TeamView, tasks: &[TaskView]) -> String {
     let mut text =
-        "The current state of the team, from the board. Where it contradicts what you remember, it is right.\n"
+        "The current state of the team, from the board. If it contradicts what you remember, rely on it.\n"
             .to_owned();
     let members = team.members.iter();
     let members: Vec<_> = members

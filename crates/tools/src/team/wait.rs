@@ -92,7 +92,7 @@ enum ForTeammate {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct WaitAsTeammate {
-    /// `messages` unless given.
+    /// Default: `messages`.
     #[serde(rename = "for", default)]
     #[schemars(with = "ForTeammate")]
     subject: ForTeammate,
@@ -166,7 +166,7 @@ async fn wait(team_context: Arc<TeamContext>, args: Wait) -> Result<String, Tool
             WaitSubject::Messages => until,
             WaitSubject::Tasks(_) | WaitSubject::Members(_) => until.min(now + POLL_INTERVAL),
         };
-        // After an arrival as well as after a timeout, poll again.
+        // Poll again after an arrival and after a timeout.
         let _arrived = tokio::time::timeout_at(next_poll, arrived).await;
     }
 }
@@ -184,7 +184,7 @@ impl WaitSubject {
                 for task in parsed::<TaskId>(ids)? {
                     if team_context.shared.claims.generation(task).is_some() {
                         let text = format!(
-                            "`ids`: {task} is yours and ends only by your own call of complete_task, fail_task or \
+                            "`ids`: {task} is yours: only you can end it, with complete_task, fail_task or \
                              release_task"
                         );
                         return Err(ToolError::Input(text));

@@ -240,7 +240,7 @@ async fn a_created_task_contains_every_field() {
 }
 
 #[tokio::test]
-async fn a_teammate_is_spawned_with_its_task() {
+async fn a_refused_assignment_does_not_undo_the_spawn() {
     let rig = Rig::new(true, |method, _| match method {
         "member/spawn" => {
             Ok(json!({"revision": 1, "member": member("bea", "reviewer", "launching", json!({}))}))
@@ -291,7 +291,7 @@ async fn the_list_shows_each_members_state() {
 }
 
 #[tokio::test]
-async fn a_run_is_finished_with_its_answer() {
+async fn finish_needs_force_while_tasks_are_open() {
     let rig = Rig::new(true, |_, args| {
         if args["force"] == true {
             Ok(json!({"run": "R-1"}))

@@ -44,7 +44,7 @@ async fn advance(rig: &Rig, time: Duration) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_finished_task_ends_a_wait_a_claim_does_not() {
+async fn a_finished_task_but_not_a_claim_ends_a_wait() {
     let (rig, board) = with_board(&[(1, "pending"), (2, "in_progress"), (3, "completed")]);
     let begun = Instant::now();
     let change = async {

@@ -182,7 +182,7 @@ async fn a_gitdir_link_opens_no_directory_outside() {
     assert!(!rig.outside("code/made").exists(), "{printed}");
 }
 
-/// The best sandbox of this machine, and the one without bubblewrap if that is another.
+/// The preferred sandbox of this machine, and the sandbox that is used without bubblewrap, if the two differ.
 pub(crate) async fn sandboxes() -> Vec<Sandbox> {
     let path = std::env::var_os("PATH").unwrap();
     let mut found: Vec<Sandbox> = Vec::new();

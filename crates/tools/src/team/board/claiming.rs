@@ -114,7 +114,7 @@ pub(super) struct Update {
     assignee: Option<MemberName>,
     /// Globs of the files that it may change.
     files: Option<Vec<String>>,
-    /// The work while it is in progress, such as "Adding the tests".
+    /// Text to show while the task is in progress, such as "Adding the tests".
     active_form: Option<String>,
     /// A JSON object that replaces the previous one.
     metadata: Option<Map<String, Value>>,

@@ -61,7 +61,7 @@ struct Create {
     run: Option<String>,
     /// A shell line that must exit 0 before the task counts as completed.
     verify: Option<String>,
-    /// The work while it is in progress, such as "Adding the tests"; shown to the user.
+    /// Text to show the user while the task is in progress, such as "Adding the tests".
     active_form: Option<String>,
     /// Your own data, such as a ticket number: a JSON object of at most 32 KiB.
     metadata: Option<Map<String, Value>>,

@@ -112,8 +112,7 @@ where
     ended.map(drop).map_err(|refusal| refused(&refusal))
 }
 
-/// The generation with which to end the task: that of this member's claim, or, if this member is the lead, that of any
-/// member's claim.
+/// The generation that ends the task: the generation of this member's claim, or, for the lead, of the current claim.
 async fn generation(team_context: &TeamContext, task: TaskId) -> Result<Generation, ToolError> {
     if let Some(generation) = team_context.shared.claims.generation(task) {
         return Ok(generation);
