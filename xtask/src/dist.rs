@@ -89,10 +89,8 @@ fn missing_for(target: &str) -> Result<Option<String>> {
         )));
     }
     let has_compiler = succeeds(Command::new("musl-gcc").arg("--version"));
-    Ok(
-        (!has_compiler)
-            .then(|| "for static programs, install musl-gcc (package musl-tools)".to_owned()),
-    )
+    Ok((!has_compiler)
+        .then(|| "for static programs, install musl-gcc (package musl-tools)".to_owned()))
 }
 
 fn host() -> Result<String> {

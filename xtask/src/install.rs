@@ -70,7 +70,8 @@ pub(crate) fn build(profile: &str) -> Command {
     build
 }
 
-/// The directory of the programs in this one. Checks the sums of an archive of `dist`.
+/// Finds the directory of the programs: `bin` in this directory, or this directory itself. Checks the sums of an
+/// archive of `dist`.
 pub(crate) fn prebuilt(directory: &Path) -> Result<PathBuf> {
     let directory = std::path::absolute(directory)?;
     let sums = directory.join(SUMS);

@@ -19,8 +19,8 @@ use anyhow::Result;
 use crate::run::{Failed, cargo, output, root};
 use tree::{Finding, Tree, Weight};
 
-/// Prints each violation as `path:line: text`, and fails if there is one. Prints the number of warnings, or, with
-/// `sizes`, each of them.
+/// Prints each violation as `path:line: text`, and fails if there is a violation. Prints the number of warnings, or,
+/// with `sizes`, each warning.
 pub(crate) fn run(sizes: bool) -> Result<()> {
     let tree = Tree::read(root())?;
     let mut findings = check(&tree)?;

@@ -201,8 +201,8 @@ async fn start(directories: &Directories) -> Result<Started, ConnectOrStartError
     }
 }
 
-/// The environment of a new supervisor: the variables that [`daemon::is_neutral`] accepts, and those that name the same
-/// directories.
+/// The environment of a new supervisor: the variables that [`daemon::is_neutral`] accepts, and the variables that name
+/// the same directories.
 fn environment(directories: &Directories) -> Vec<(OsString, OsString)> {
     let variables = directories.variables();
     std::env::vars_os()

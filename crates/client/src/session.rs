@@ -56,7 +56,7 @@ enum OnStop {
 #[derive(Debug)]
 pub struct Session {
     team: Option<TeamRef>,
-    /// `None`: those of the environment, which are read when the session connects.
+    /// `None`: the directories that the environment names when the session connects.
     directories: Option<Directories>,
     start: Start,
     /// The reaction of `call` and `query`; `wait_for` always uses [`OnStop::End`].

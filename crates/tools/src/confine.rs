@@ -5,8 +5,8 @@
 //! directory. Of the home directory they can read a list of paths ([`home`]); of the rest of the machine they can read
 //! everything but our own directories, temporary and runtime directories, and secrets that [`home`] knows. Files that
 //! other programs run or obey later in the user's name are protected ([`agent_team_policy::protected`]): bubblewrap
-//! mounts them read-only; changes to those that it cannot protect, and to all of them under Landlock, are reported
-//! afterwards ([`changes`]).
+//! mounts them read-only. Changes of files that bubblewrap cannot protect, and of all protected files under Landlock,
+//! are reported afterwards ([`changes`]).
 
 mod changes;
 mod denied;

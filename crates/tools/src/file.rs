@@ -171,7 +171,7 @@ fn replace(
         Ok(version)
     });
     if replaced.is_err() {
-        // The temporary file may not exist; the first error is the one to report.
+        // The temporary file may not exist; only the first error is reported.
         let _removed = rustix::fs::unlinkat(&directory, &temporary, AtFlags::empty());
     }
     replaced

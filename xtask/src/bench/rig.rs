@@ -197,7 +197,7 @@ impl Installation {
 
 impl Drop for Installation {
     fn drop(&mut self) {
-        // Use a new connection: after a failed measurement that of the bench may have unread answers.
+        // Use a new connection: after a failed measurement the bench's connection may have unread answers.
         let stopped = connect(&self.home, "last")
             .and_then(|mut wire| wire.call::<SupervisorStop>(None, Nothing {}));
         if let Err(error) = stopped {

@@ -107,6 +107,7 @@ impl Envelopes {
         self.wrap(
             Some(name),
             end,
+            // The end of a text is never stored, so the envelope has no revision to resume from.
             Origin {
                 revision: None,
                 ..origin

@@ -1,5 +1,5 @@
 //! Background commands. For each job, a task reads the output and waits for the exit. An exited job is kept, so that
-//! its output can still be read; beyond [`KEPT_MAX`] jobs, the oldest exited one is dropped. Called by `bash`,
+//! its output can still be read; beyond [`KEPT_MAX`] jobs, the oldest exited job is dropped. Called by `bash`,
 //! `bash_output` and `bash_kill`. When the last of these tools is dropped, all jobs are terminated.
 
 use std::collections::BTreeMap;

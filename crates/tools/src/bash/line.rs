@@ -59,8 +59,8 @@ impl Line {
 
     /// Returns the environment of the shell.
     pub(super) fn env(&self, env: &[(OsString, OsString)]) -> Vec<(OsString, OsString)> {
-        // Before the command, bash runs the script that `BASH_ENV` names; an interactive POSIX shell runs that of
-        // `ENV`. Instead of the program NAME, bash runs a function that it imports from `BASH_FUNC_NAME%%`.
+        // Before the command, bash runs the script that `BASH_ENV` names; an interactive POSIX shell runs the script
+        // that `ENV` names. Instead of the program NAME, bash runs a function that it imports from `BASH_FUNC_NAME%%`.
         let runs_code = |name: &OsString| {
             let name = name.as_encoded_bytes();
             name == b"BASH_ENV" || name == b"ENV" || name.starts_with(b"BASH_FUNC_")

@@ -287,7 +287,7 @@ pub struct User {
     /// The home directory of the user's account, and `HOME` of this process and of `environment` if they differ.
     /// Canonical.
     pub homes: Vec<PathBuf>,
-    /// The user's own variables, without those of a team file.
+    /// The user's own variables, without the variables of a team file.
     pub environment: Vec<(OsString, OsString)>,
     /// `[sandbox] readable`: absolute paths.
     pub readable: Vec<PathBuf>,

@@ -40,7 +40,7 @@ struct Inbox {
     requests: VecDeque<PendingRequest>,
     /// All pending requests that arrived over this connection.
     known_requests: HashSet<RequestId>,
-    /// Requests that the model has seen over earlier connections. A new connection offers again those that are pending.
+    /// Requests that the model has seen over earlier connections. A new connection offers the pending requests again.
     seen_before: HashSet<RequestId>,
 }
 

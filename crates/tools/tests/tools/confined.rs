@@ -227,7 +227,7 @@ pub(crate) fn rig_with_home() -> Rig {
     rig
 }
 
-/// `HIDDEN` contains paths that an earlier list of secrets missed, and one that no list can contain: `notes.txt`.
+/// `HIDDEN` contains paths that an earlier list of secrets missed, and a path that no list can contain: `notes.txt`.
 #[tokio::test]
 async fn the_home_directory_is_hidden_except_for_a_list() {
     const HIDDEN: [&str; 37] = [

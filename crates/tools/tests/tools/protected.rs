@@ -1,4 +1,4 @@
-//! Protected paths of the project: which ones commands cannot change, and which changes are reported.
+//! Protected paths of the project: the paths that commands cannot change, and the changes that are reported.
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -53,7 +53,7 @@ async fn take(team_context: &TeamContext, task: Option<TaskId>) -> Result<TaskAn
     Ok(claimed)
 }
 
-/// The results of the tasks that this one depended on, for its owner to build on.
+/// The results of the task's dependencies, which its owner builds on.
 async fn results_before(team_context: &TeamContext, task: &TaskView) -> String {
     let mut text = String::new();
     for before in &task.after {
