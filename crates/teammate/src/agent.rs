@@ -1,5 +1,5 @@
-//! An agent in its worker: starts the loop of a model, or of an engine of the embedding program, as a task, and passes
-//! inputs, calls and output between this task and the worker. Called by the worker.
+//! An agent in its worker: spawns a task for the agent loop, or for the loop of an embedding program's engine, and
+//! passes inputs, calls and output between this task and the worker. Called by the worker.
 //!
 //! ```text
 //! supervisor ◄─► link ──tasks, messages, stop──► inbox ──► agent_loop ◄─► model
@@ -16,7 +16,7 @@
 //! - the stored conversation: `transcript`; its summaries: `compact`
 //! - calls to the supervisor, and the task that the member owns: `supervisor_calls`
 //!
-//! Only that task waits for the model and for answers of the supervisor, so the worker always responds to events.
+//! Only the loop's task waits for the model and for the supervisor's answers, so the worker always responds to events.
 
 mod agent_loop;
 mod calls;
@@ -355,8 +355,8 @@ impl Work for Agent {
     fn welcomed(&mut self, welcome: &Welcome, shell: &mut Shell) {
         shell.pane.view.set_colour(Colour::named(&welcome.colour));
         self.arrivals.reconnected();
-        // Accept the allowance even with a smaller revision than the last one: a crash of the machine can cost the
-        // supervisor its last events, and its revisions are then smaller than before.
+        // Accept the allowance even if its revision is smaller than the last: the supervisor may have lost its last
+        // events in a crash of the machine, and it then assigns their revisions again.
         self.inputs.send(Input::Welcomed(welcome.allowance.clone()));
         self.supervisor_calls.report_wait(shell);
         shell.pane.view.open(HINT);
@@ -467,9 +467,9 @@ impl Work for Agent {
         Some(stop.over_at)
     }
 
-    /// Does not wait for the loop: work whose result is not stored counts as not done.
+    /// Does not wait for the loop: work without a stored result counts as not done.
     fn end(&mut self, _why: &str, shell: &mut Shell) -> bool {
-        // Calls that the loop has made before its end precede the exit report.
+        // Send the calls that the loop has already made: they must precede the exit report.
         while let Ok(call) = self.calls.try_recv() {
             self.supervisor_calls.send(call, shell);
         }
@@ -488,7 +488,7 @@ impl Work for Agent {
     }
 }
 
-/// Waits for the end of the loop. Cancel-safe. After it has returned once, it does not return again.
+/// Waits for the end of the loop. Cancel-safe. Returns once; later calls wait forever.
 async fn end_of(agent_loop: &mut Option<JoinHandle<End>>) -> End {
     let Some(task) = agent_loop else {
         return std::future::pending().await;

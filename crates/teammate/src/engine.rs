@@ -12,8 +12,8 @@ pub(crate) use self::run::{
     Claim, Event, HEADLESS_SIZE, Outcome, ProgramContext, Run, Size, TAIL_BYTES, TaskEngine,
 };
 
-/// The only place outside `bin/` that names engines. `None` for an agent, and for an engine that this version
-/// does not have.
+/// The only place outside `bin/` that names engines. `None` for an agent, and for an engine that this version does not
+/// know.
 pub(crate) fn task_engine(engine: Engine) -> Option<Box<dyn TaskEngine>> {
     match engine {
         Engine::Command => Some(Box::new(command::Command)),

@@ -118,7 +118,7 @@ async fn gone(members: &Members, launch: &LaunchId) {
         .get(launch)
         .map(|worker| worker.gone.clone());
     if let Some(mut gone) = worker {
-        // An error means that the sender was dropped, which also happens only when the member's thread has ended.
+        // An error means that the sender was dropped: the member's thread has ended then, too.
         let _gone = gone.wait_for(|gone| *gone).await;
     }
 }

@@ -50,9 +50,9 @@ impl HostedLaunch {
     /// If the file cannot be used.
     pub fn take(launch_file: &Path) -> Result<Option<Self>, RunError> {
         Ok(Self::take_here(launch_file)?.map(|mut taken| {
-            // An embedding program does not use the user's settings: this directory contains none.
+            // A member of an embedding program must not read the user's settings: this directory contains none.
             taken.directories.config = taken.directories.run.join("config");
-            // If there is no supervisor, the team is over: do not start one.
+            // Without a supervisor, the team is over: do not start another supervisor.
             taken.when_absent = WhenAbsent::Wait;
             taken
         }))
@@ -102,7 +102,8 @@ impl HostedLaunch {
         self.launch.agent.model.as_deref()
     }
 
-    /// Runs the member's engine; an agent with this model, or else with the configured one. Returns the exit code.
+    /// Runs the member's engine. An agent uses `model`, or the configured model if `model` is `None`. Returns the exit
+    /// code.
     ///
     /// # Errors
     /// If the thread of the connection cannot be started, a directory of the member cannot be created or used, the
@@ -171,7 +172,7 @@ impl HostedLaunch {
     async fn worker_config(&self) -> Result<WorkerConfig, RunError> {
         let (directories, initialize) = (self.directories.clone(), introduction(&self.launch));
         let when_absent = self.when_absent;
-        // `Link::start` blocks on a runtime of its own, which is not permitted on a thread of this runtime.
+        // `Link::start` blocks on its own runtime, which is not permitted on a thread of this runtime.
         let link =
             tokio::task::spawn_blocking(move || Link::start(directories, initialize, when_absent));
         let link = link.await.map_err(io::Error::other)??;

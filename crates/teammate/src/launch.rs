@@ -17,8 +17,8 @@ const MEMBER_VARIABLE: &str = "AGENT_TEAM_MEMBER";
 /// The environment variable with the team's id, for its programs.
 const TEAM_VARIABLE: &str = "AGENT_TEAM_TEAM";
 
-/// Variables of the caller that the member's programs must not receive: they describe another terminal than the task's
-/// own, or name another launch.
+/// Variables of the caller that the member's programs must not receive: they describe the caller's terminal, not the
+/// task's, or name another launch.
 const NOT_PASSED_ON: [&str; 6] = [
     "TERM",
     "COLUMNS",
@@ -55,8 +55,8 @@ pub(crate) fn take(path: &Path) -> Result<LaunchFile, TakeLaunchError> {
 }
 
 /// The directories of the installation that started this launch, derived from the launch file. The environment of this
-/// process may be that of a tmux server that was started days ago. It is used only for the configuration directory, and
-/// only if the launch file determines none.
+/// process may come from a tmux server that was started days ago, so the environment is used only for the configuration
+/// directory, and only if the launch file determines none.
 pub(crate) fn directories(path: &Path, file: &LaunchFile) -> io::Result<Directories> {
     // The paths are `<run>/launch/<id>` and `<state>/supervisor.lock`.
     let run = path.parent().and_then(Path::parent);
@@ -91,9 +91,9 @@ pub(crate) fn directories(path: &Path, file: &LaunchFile) -> io::Result<Director
     })
 }
 
-/// The complete environment of the member's programs. A provider's key is only for the model, unless the user made it a
-/// secret for the tools as well. Programs of an agent get only those of the user's variables that are on the allow-list
-/// or were named in the configuration.
+/// The complete environment of the member's programs. A provider's key is only for the model, unless the user made the
+/// key a secret for the tools as well. Of the user's variables, programs of an agent get only those on the allow-list
+/// and those that the configuration names.
 pub(crate) fn child_environment(
     file: &LaunchFile,
     term: Option<OsString>,

@@ -142,8 +142,8 @@ pub fn run_agent(launch_file: &Path) -> Result<RunOutcome, RunError> {
     )
 }
 
-/// Takes a launch and runs its worker. `engine_of` returns nothing for the engines of other programs. `engine_of` and
-/// `work` are parameters, so that a program links only its own engines.
+/// Takes a launch and runs its worker. `engine_of` returns `None` for an engine that another program runs. `engine_of`
+/// and `work` are parameters, so that a program links only its own engines.
 fn run<E, W>(
     launch_file: &Path,
     engine_of: impl FnOnce(Engine) -> Option<E>,
@@ -169,7 +169,7 @@ where
     // Install signal handlers before the connection: once the supervisor knows this worker, it may stop it by signal.
     let signals = {
         let _within = runtime.enter();
-        listen()?
+        install_signal_handlers()?
     };
     // Connect first: the worker is built while the supervisor stores the introduction.
     let link = Link::start(
@@ -209,8 +209,8 @@ async fn model_of(launch: &LaunchFile, settings: &Path) -> Result<Arc<dyn Model>
     .await
 }
 
-/// Explains as JSON which model an agent with this process's environment would use, and why; `agent` is an `AgentSpec`
-/// as JSON. Keys are named by their variable and never shown.
+/// Returns as JSON the model that an agent with this process's environment would use, and the reason. `agent` is an
+/// `AgentSpec` as JSON. Keys are named by their variable and never shown.
 ///
 /// # Errors
 /// If `agent` is invalid, or no model can be used. The reason is a text for the user.
@@ -229,7 +229,8 @@ pub fn explain_model(agent: &str) -> Result<String, String> {
     Ok(serde_json::json!({ "model": model, "why": why }).to_string())
 }
 
-/// Runs the agent loop with this model and the tools of the launch, or reports why it cannot. Returns the exit code.
+/// Runs the agent loop with this model and the tools of the launch, or reports why the loop cannot run. Returns the
+/// exit code.
 async fn run_agent_loop(
     launch: &LaunchFile,
     worker_config: WorkerConfig,
@@ -271,7 +272,7 @@ async fn run_agent_loop(
     }
 }
 
-/// Works on tasks with this engine, or reports why it cannot. Returns the exit code.
+/// Works on tasks with this engine, or reports why the worker is unfit. Returns the exit code.
 async fn work_on_tasks(
     launch: &LaunchFile,
     engine: Box<dyn TaskEngine>,
@@ -350,7 +351,7 @@ fn confinement(
     let confinement = match group {
         Some(Ok(group)) => confinement.grouped(group),
         Some(Err(error)) => {
-            tracing::warn!(%error, "cannot use the control group that is delegated");
+            tracing::warn!(%error, "cannot use the delegated control group");
             confinement
         }
         None => confinement,
@@ -415,7 +416,7 @@ async fn end_tree(program_context: &ProgramContext) {
 }
 
 /// Installs handlers of the signals that would terminate or suspend this process. Must be called within a runtime.
-fn listen() -> io::Result<Signals> {
+fn install_signal_handlers() -> io::Result<Signals> {
     let signals = Signals::install()?;
     // Install handlers that do nothing. Ignored signals would be inherited by children, and then keystrokes could not
     // stop a task's program.
@@ -475,8 +476,8 @@ fn enter_work_dir(launch: &LaunchFile) -> Result<(), ExitReport> {
     std::env::set_current_dir(&cwd).map_err(|error| work_dir_error(&launch.cwd, &error))
 }
 
-/// The canonical working directory of the member. It was checked when the member was added. Since then a component may
-/// have become a symbolic link out of the project, so every launch checks it again.
+/// The canonical working directory of the member. The supervisor checked this path when the member was added. Since
+/// then a component may have become a symbolic link out of the project, so every launch checks the path again.
 fn work_dir(launch: &LaunchFile) -> Result<PathBuf, ExitReport> {
     let cannot = |error: io::Error| work_dir_error(&launch.cwd, &error);
     let found = launch.cwd.canonicalize().map_err(cannot)?;

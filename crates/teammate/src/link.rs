@@ -8,12 +8,12 @@
 //!            │  ▲ jitter, or 2 s after               │
 //!            └──┘ goodbye{restarting}; backoff       └ answers pings
 //! ```
-//! The pauses protect against supervisors that fail at start: they delay only the start of another supervisor. If a
-//! supervisor is serving already, the link connects at once.
+//! The pauses limit how often members start a supervisor that fails at start. They delay only the start of another
+//! supervisor: if a supervisor is serving already, the link connects at once.
 //!
-//! The link makes no decisions about tasks. A request is kept until it is answered, and repeated in order with its
-//! idempotency key on every new connection. Notifications are not repeated; the worker sends those that still apply
-//! again after a reconnect.
+//! The link makes no decisions about tasks. It stores each request until the answer arrives, and repeats the stored
+//! requests in order, with their idempotency keys, on every new connection. It does not repeat notifications; after a
+//! reconnect, the worker sends again those that still apply.
 
 mod arrival;
 mod event;
@@ -50,8 +50,8 @@ use crate::timer::sleep_until;
 pub(crate) use self::event::{LinkEvent, Over};
 pub(crate) use self::request::{Notice, Request, Ticket};
 
-/// The largest delay, chosen at random, after a lost connection, so that not all members start a supervisor at the same
-/// moment.
+/// The maximum of the random delay after a lost connection. The delay keeps members from starting a supervisor at the
+/// same moment.
 const JITTER: Duration = Duration::from_millis(20);
 
 /// After `goodbye{restarting}`, the time that the supervisor gets to restart by itself.
@@ -96,7 +96,7 @@ pub(crate) struct Link {
     /// The permit for live output: only one piece at a time waits for the connection. Until the piece is sent, the
     /// worker collects further output.
     pub(crate) output_slot: Arc<Semaphore>,
-    // Unbounded: the supervisor limits a member's inbox, and the link must not block, since it answers pings.
+    // Unbounded: the supervisor limits a member's inbox, and the link must not block, because it answers pings.
     events: mpsc::UnboundedReceiver<LinkEvent>,
     last_ticket: u64,
     thread: Option<JoinHandle<()>>,
@@ -137,7 +137,7 @@ impl Link {
         })
     }
 
-    /// Makes a request. Its answer arrives as [`LinkEvent::Answered`], across reconnects.
+    /// Makes a request. Its answer arrives as [`LinkEvent::Answered`], even after reconnects.
     pub(crate) fn request(&mut self, request: Request) -> Ticket {
         self.last_ticket += 1;
         let ticket = Ticket(self.last_ticket);
@@ -174,14 +174,14 @@ struct Connector {
     directories: Directories,
     initialize: Initialize,
     when_absent: WhenAbsent,
-    /// The first connection, until its answer is awaited.
+    /// The connection that [`Link::start`] opened, until `connect` takes it and waits for the answer.
     introduced: Option<(Introduced, Option<BoundSocket>)>,
     pending: Pending,
     worker: mpsc::UnboundedReceiver<Outgoing>,
     to_worker: mpsc::UnboundedSender<LinkEvent>,
 }
 
-/// A connection with the identity of its socket, or the reason why there is none.
+/// A connection with the identity of its socket, or the reason why connecting failed.
 type Connected = Result<(Client, Incoming, Option<BoundSocket>), ConnectOrStartError>;
 
 /// The reason why the supervisor refuses this launch permanently, if it does.
@@ -242,8 +242,8 @@ impl Connector {
         }
     }
 
-    /// Waits before another supervisor may be started; returns `None` when the pause is over. Meanwhile connects as
-    /// soon as another supervisor than the one at socket `last` is serving.
+    /// Waits for the pause before the next start of a supervisor, then returns `None`. Connects earlier if a supervisor
+    /// is serving at a socket other than `last`.
     async fn back_off(&self, pause: Duration, mut last: Option<BoundSocket>) -> Option<Connected> {
         let until = Instant::now() + pause;
         let mut polls = 0;
@@ -316,7 +316,7 @@ impl Connector {
         self.send_event(LinkEvent::Connected(welcome));
         let mut calls = JoinSet::new();
         for (ticket, request) in self.pending.replay() {
-            make(&mut calls, &client, ticket, request).await;
+            send_request(&mut calls, &client, ticket, request).await;
         }
         loop {
             let repetition = self.pending.next_repetition();
@@ -346,14 +346,14 @@ impl Connector {
                 outgoing = self.worker.recv() => match outgoing {
                     None => return Ended::Abandoned,
                     Some(Outgoing::Request(ticket, request)) => {
-                        make(&mut calls, &client, ticket, &request).await;
+                        send_request(&mut calls, &client, ticket, &request).await;
                         self.pending.add(ticket, request);
                     }
                     Some(Outgoing::Notice(notice)) => send_notice(&client, notice).await,
                 },
                 () = sleep_until(repetition.map(Into::into)) => {
                     for (ticket, request) in self.pending.due(Instant::now()) {
-                        make(&mut calls, &client, ticket, request).await;
+                        send_request(&mut calls, &client, ticket, request).await;
                     }
                 }
             }
@@ -361,7 +361,7 @@ impl Connector {
     }
 }
 
-/// Sends `initialize` to a running supervisor. Returns `None` if there is none; the regular connect then reports the
+/// Sends `initialize` to a running supervisor. Returns `None` on any failure; the regular connect then reports the
 /// reason.
 async fn initialize_running(
     directories: &Directories,
@@ -375,7 +375,7 @@ async fn initialize_running(
 
 /// Sends a request over this connection, and adds the wait for its answer to `calls`. Called only by `serve`: requests
 /// that the worker makes without a connection wait in the channel.
-async fn make(
+async fn send_request(
     calls: &mut JoinSet<(Ticket, Result<Box<RawValue>, CallError>)>,
     client: &Client,
     ticket: Ticket,

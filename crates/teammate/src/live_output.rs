@@ -1,7 +1,7 @@
 //! Streams a member's output to connected clients. Written by the agent loop, read by the worker's loop.
 //!
-//! Independent of the pane's speed. Pieces that are not taken in time are dropped; the transcript has the complete
-//! text.
+//! A slow pane does not delay this stream. Pieces that are not taken in time are dropped; the transcript has the
+//! complete text.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,8 +14,8 @@ use tokio::sync::Notify;
 /// The number of queued bytes above which pieces are dropped.
 const WAITING_MAX: usize = 128 << 10;
 
-/// The fixed cost of a piece, in bytes, in addition to its text.
-const PIECE: usize = 128;
+/// The bytes that each piece counts in addition to its text.
+const PIECE_COST: usize = 128;
 
 /// The largest part of a call's result, in bytes, that is sent.
 const RETURNED_MAX: usize = 16 << 10;
@@ -66,7 +66,7 @@ impl LiveOutput {
     }
 
     /// Starts one answer.
-    pub(crate) fn speech(&self) -> AnswerStream<'_> {
+    pub(crate) fn answer_stream(&self) -> AnswerStream<'_> {
         AnswerStream {
             live: self,
             text: None,
@@ -116,7 +116,7 @@ impl Waiting {
             | OutputFragment::CallEnded { .. }
             | OutputFragment::Unknown => 0,
         };
-        if self.weight + length + PIECE > WAITING_MAX {
+        if self.weight + length + PIECE_COST > WAITING_MAX {
             if let OutputFragment::Text { .. } = fragment {
                 self.dropped += length;
             }
@@ -146,11 +146,11 @@ impl Waiting {
             (_, OutputFragment::Text { message, delta }) if self.dropped > 0 => {
                 let dropped = std::mem::take(&mut self.dropped);
                 let delta = format!("\n… {dropped} bytes omitted …\n{delta}");
-                self.weight += delta.len() + PIECE;
+                self.weight += delta.len() + PIECE_COST;
                 self.fragments.push(OutputFragment::Text { message, delta });
             }
             (_, fragment) => {
-                self.weight += length + PIECE;
+                self.weight += length + PIECE_COST;
                 self.fragments.push(fragment);
             }
         }
@@ -168,8 +168,9 @@ pub(crate) struct AnswerStream<'a> {
     message: Option<String>,
     /// The id of the open call.
     call: Option<String>,
-    /// The numbers of bytes of text, and of calls, sent so far.
+    /// The number of bytes of text sent so far.
     sent: usize,
+    /// The number of calls sent so far, without those that the provider has executed.
     calls: usize,
 }
 
@@ -270,14 +271,14 @@ mod tests {
     #[test]
     fn text_and_calls_do_not_overlap() {
         let live = live();
-        let mut speech = live.speech();
-        speech.text("I ");
-        speech.text("look.");
-        speech.call("c1", "read");
-        speech.input("c1", "{\"path\"");
-        speech.input("c1", ":\"a\"}");
-        speech.call("c2", "glob");
-        drop(speech);
+        let mut stream = live.answer_stream();
+        stream.text("I ");
+        stream.text("look.");
+        stream.call("c1", "read");
+        stream.input("c1", "{\"path\"");
+        stream.input("c1", ":\"a\"}");
+        stream.call("c2", "glob");
+        drop(stream);
         let (message, call) = (|| "01234567-1".to_owned(), |id: &str| id.to_owned());
         assert_eq!(
             live.take(),
@@ -320,29 +321,29 @@ mod tests {
             }],
             ..Answer::default()
         };
-        live.speech().complete(&answer);
+        live.answer_stream().complete(&answer);
         assert_eq!(live.take().len(), 5);
-        let mut speech = live.speech();
-        speech.text("Done.");
-        speech.call("c1", "finish");
-        speech.input("c1", "{}");
-        speech.complete(&answer);
-        drop(speech);
+        let mut stream = live.answer_stream();
+        stream.text("Done.");
+        stream.call("c1", "finish");
+        stream.input("c1", "{}");
+        stream.complete(&answer);
+        drop(stream);
         assert_eq!(live.take().len(), 5, "nothing is sent twice");
     }
 
     #[test]
     fn dropped_pieces_leave_a_note() {
         let live = live();
-        let mut speech = live.speech();
+        let mut stream = live.answer_stream();
         for _ in 0..10_000 {
-            speech.text(&"x".repeat(100));
-            speech.call("c1", "read");
+            stream.text(&"x".repeat(100));
+            stream.call("c1", "read");
         }
         let weight = |fragment: &OutputFragment| serde_json::to_string(fragment).unwrap().len();
         let taken = live.take();
         assert!(taken.iter().map(weight).sum::<usize>() <= WAITING_MAX);
-        speech.text("again");
+        stream.text("again");
         let taken = live.take();
         let has_note = |text: &str| text.contains("omitted") && text.ends_with("again");
         let sent = |piece: &OutputFragment| matches!(piece, OutputFragment::Text { delta, .. } if has_note(delta));

@@ -1,8 +1,8 @@
 //! The pane of this member: its output and the user's input. Called by the worker.
 //!
-//! - a member with the command engine: [`Pane`], whose terminal is used by its tasks
-//! - an agent: [`AgentPane`]
-//! - the terminal of either: [`Surface`]
+//! - the pane of a member with the command engine: [`Pane`]; the member's tasks use its terminal
+//! - the pane of an agent: [`AgentPane`]
+//! - the terminal of both panes: [`Surface`]
 //!
 //! Between tasks the terminal edits lines at a prompt. While a task runs, the terminal is raw and every keystroke goes
 //! to the task. The pane may be lost at any time; its methods then do nothing. Write errors are never reported.
@@ -88,7 +88,7 @@ enum View {
     },
     Task {
         position: Position,
-        /// Runtime lines that would interrupt other output.
+        /// Runtime lines that wait until they can be inserted between the program's output.
         queued: Vec<QueuedLine>,
     },
 }

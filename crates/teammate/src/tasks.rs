@@ -38,11 +38,11 @@ struct Task {
     started: Instant,
     /// The session of the program that was started last.
     session: Option<TaskSession>,
-    then: Then,
+    after_run: AfterRun,
 }
 
 /// The next step after a run has ended.
-enum Then {
+enum AfterRun {
     Report,
     /// The run is being terminated, and is not reported.
     Idle,
@@ -86,19 +86,19 @@ impl Tasks {
             run: engine.start(context, assignment, size),
             started: Instant::now(),
             session: None,
-            then: Then::Report,
+            after_run: AfterRun::Report,
         });
     }
 
     /// Terminates the run without a report.
-    fn end_run(&mut self, why: &str, then: Then, shell: &mut Shell) {
+    fn end_run(&mut self, why: &str, after_run: AfterRun, shell: &mut Shell) {
         let Some(task) = &mut self.task else { return };
-        if let Then::Report = task.then {
+        if let AfterRun::Report = task.after_run {
             shell.announce(&paint::abandoned(task.run.claim.task, why));
             task.run.controls.end();
             shell.life.work_is_ending();
         }
-        task.then = then;
+        task.after_run = after_run;
     }
 
     fn run_event(&mut self, event: RunEvent, room: Option<Room>, shell: &mut Shell) {
@@ -134,14 +134,14 @@ impl Tasks {
         shell.flush(self.task());
         shell.pane.end_task();
         let Some(task) = self.task.take() else { return };
-        if let Then::Report = task.then {
+        if let AfterRun::Report = task.after_run {
             let took = task.started.elapsed();
             self.reports.end(task.run.claim, took, outcome, shell);
         }
-        match task.then {
-            Then::Start(assignment) if shell.life.is_working() => self.begin(assignment, shell),
-            Then::Report | Then::Idle if shell.life.is_working() => shell.pane.prompt(),
-            Then::Report | Then::Idle | Then::Start(_) => shell.ended(None),
+        match task.after_run {
+            AfterRun::Start(assignment) if shell.life.is_working() => self.begin(assignment, shell),
+            AfterRun::Report | AfterRun::Idle if shell.life.is_working() => shell.pane.prompt(),
+            AfterRun::Report | AfterRun::Idle | AfterRun::Start(_) => shell.ended(None),
         }
     }
 
@@ -158,7 +158,7 @@ impl Tasks {
             }
             PaneEvent::Keys(keys) => {
                 if let Some(task) = &self.task
-                    && let Then::Report = task.then
+                    && let AfterRun::Report = task.after_run
                 {
                     task.run.controls.type_in(keys);
                 }
@@ -219,10 +219,10 @@ impl Work for Tasks {
             None => self.begin(assignment, shell),
             Some(Task {
                 run,
-                then: Then::Report,
+                after_run: AfterRun::Report,
                 ..
             }) if run.claim == Claim::from(&assignment) => {}
-            Some(_) => self.end_run("it was assigned again", Then::Start(assignment), shell),
+            Some(_) => self.end_run("it was assigned again", AfterRun::Start(assignment), shell),
         }
     }
 
@@ -232,18 +232,20 @@ impl Work for Tasks {
             generation: abandon.generation,
         };
         let Some(task) = &mut self.task else { return };
-        match &task.then {
-            Then::Start(next) if Claim::from(next) == abandoned => task.then = Then::Idle,
-            Then::Report if task.run.claim == abandoned => {
-                self.end_run(&abandon.reason, Then::Idle, shell);
+        match &task.after_run {
+            AfterRun::Start(next) if Claim::from(next) == abandoned => {
+                task.after_run = AfterRun::Idle;
+            }
+            AfterRun::Report if task.run.claim == abandoned => {
+                self.end_run(&abandon.reason, AfterRun::Idle, shell);
             }
             // The run is being terminated already; its next step does not change.
-            Then::Report | Then::Idle | Then::Start(_) => {}
+            AfterRun::Report | AfterRun::Idle | AfterRun::Start(_) => {}
         }
     }
 
     fn lose_claim(&mut self, shell: &mut Shell) {
-        self.end_run("this member no longer owns it", Then::Idle, shell);
+        self.end_run("this member no longer owns it", AfterRun::Idle, shell);
     }
 
     fn deliver(&mut self, deliver: Deliver, shell: &mut Shell) {
@@ -295,12 +297,13 @@ impl Work for Tasks {
     }
 
     fn stop(&mut self, stop: &Stop<'_>, _shell: &mut Shell) -> Option<Instant> {
-        let finishes = matches!(&self.task, Some(task) if matches!(task.then, Then::Report));
+        let finishes =
+            matches!(&self.task, Some(task) if matches!(task.after_run, AfterRun::Report));
         finishes.then_some(stop.finish_at)
     }
 
     fn end(&mut self, why: &str, shell: &mut Shell) -> bool {
-        self.end_run(why, Then::Idle, shell);
+        self.end_run(why, AfterRun::Idle, shell);
         self.task.is_none()
     }
 

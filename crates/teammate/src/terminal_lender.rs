@@ -29,8 +29,10 @@ use tokio::time::Instant;
 
 use crate::timer::sleep_until;
 
-/// The delay after the first attempt to reach a restarting supervisor, and the number of attempts. The delay doubles.
+/// The delay after the first attempt to reach a restarting supervisor. The delay doubles with each attempt.
 const FIRST_RETRY: Duration = Duration::from_millis(25);
+
+/// The number of attempts to reach a restarting supervisor.
 const ATTEMPTS: u32 = 8;
 
 /// The time the worker gets to release the terminal.
@@ -56,7 +58,7 @@ pub enum LendError {
 /// If there is no terminal, no supervisor, or no such running member, or if a system call fails.
 pub fn run(hold: Hold, socket: &Path, team: TeamId, launch: LaunchId) -> Result<(), LendError> {
     let terminal = terminal::name(io::stdin()).map_err(LendError::NoTerminal)?;
-    // Restore the modes here: a worker that is killed cannot.
+    // Restore the terminal's modes here: a worker that is killed cannot restore them.
     let _modes = Modes::of(io::stdin())?;
     let own = ProcessId::current()?;
     let request = HoldPane {

@@ -1,5 +1,5 @@
-//! The user's actions in the pane. At the prompt, a line becomes a task or a message, which depends on the member's
-//! engine; a keystroke at a permission request is a decision. Called by the worker.
+//! The user's actions in the pane. Depending on the member's engine, a line at the prompt becomes a task or a message.
+//! A keystroke at a permission request is a decision. Called by the worker.
 //!
 //! `verb` runs slash commands through the command line.
 //!
@@ -55,7 +55,7 @@ pub(crate) type ActionOutcome = Result<ActionResult, FailedAction>;
 
 /// The worker's handle. Has no `Debug`, because it contains an environment.
 pub(crate) struct Typed {
-    // Both unbounded: a user acts rarely.
+    // Both channels are unbounded: a user acts rarely.
     pub(crate) actions: mpsc::UnboundedSender<Action>,
     pub(crate) outcomes: mpsc::UnboundedReceiver<ActionOutcome>,
     /// `None`: lines are commands for a shell.
@@ -128,7 +128,7 @@ impl ActionPerformer {
 
     /// Performs the action. Returns the error text for a failure, and the result.
     async fn perform(&self, action: Action) -> (&'static str, Result<ActionResult, SessionError>) {
-        // An idle supervisor runs as long as a client is connected, so the session ends with the action.
+        // A connected client keeps an idle supervisor running, so the session ends with the action.
         let team = TeamRef::Id(self.team.clone());
         let mut session = Session::to_create_in(self.directories.clone(), team);
         match action {

@@ -1,4 +1,4 @@
-//! The worker of one member, whatever its engine is: connection, pane, output, signals and exit. Called by `lib.rs` and
+//! The worker of one member with any engine: connection, pane, output, signals and exit. Called by `lib.rs` and
 //! `hosted`, once per launch.
 //!
 //! ```text
@@ -6,7 +6,7 @@
 //! pane, engine ─────────────┘ │              └─ Agent: a loop with a model, or with an embedded engine
 //!                             └─ Life: working, stopping, gone
 //! ```
-//! Everything arrives as an [`Event`] and is applied without waiting. The supervisor's state takes precedence over the
+//! Every input arrives as an [`Event`] and is applied without waiting. The supervisor's state takes precedence over the
 //! worker's: work on a claim that the supervisor no longer reports is terminated without a report.
 
 mod life;
@@ -100,7 +100,7 @@ pub(crate) trait Work: Sized {
 
     fn allow(&mut self, _allowance: Allowance) {}
 
-    /// Called when a request is answered, except the exit report, whose answer the worker handles.
+    /// Called when a request is answered. The worker itself handles the answer to the exit report.
     fn answered(
         &mut self,
         ticket: Ticket,
@@ -122,7 +122,7 @@ pub(crate) trait Work: Sized {
     /// Called for ^C on a terminal that edits lines.
     fn interrupt(&mut self, _shell: &mut Shell<Self::Pane>) {}
 
-    /// Returns whether something runs that must end before the exit report.
+    /// Returns whether work is running that must end before the exit report.
     fn is_busy(&self) -> bool;
 
     /// Asks the running work to finish by itself. Returns the time at which to terminate the work; `None` if the work
@@ -132,7 +132,7 @@ pub(crate) trait Work: Sized {
     /// Terminates the running work. Returns false if a call of [`Shell::ended`] follows later.
     fn end(&mut self, why: &str, shell: &mut Shell<Self::Pane>) -> bool;
 
-    /// Returns whether every report is answered that must precede the exit report.
+    /// Returns whether all reports that must precede the exit report are answered.
     fn is_settled(&self) -> bool {
         true
     }
@@ -142,7 +142,7 @@ pub(crate) trait Work: Sized {
         self.claim().map(|claim| claim.task)
     }
 
-    /// Waits until nothing runs.
+    /// Waits until all running work has ended.
     async fn close(&mut self) {}
 }
 
@@ -232,7 +232,7 @@ impl<W: Work> Worker<W> {
             }
             output_due(output_at, slot).await
         };
-        // In this order, output of a task or model can delay neither a stop nor a deadline.
+        // The order matters: output of a task or model must delay neither a stop nor a deadline.
         tokio::select! {
             biased;
             signal = next_signal(signals) => Event::Signal(signal),
@@ -265,7 +265,11 @@ impl<W: Work> Worker<W> {
                 }
             }
             Event::Signal(SignalEvent::Info) => {
-                tracing::info!(state = shell.life.name(), busy = work.is_busy(), "asked");
+                tracing::info!(
+                    state = shell.life.name(),
+                    busy = work.is_busy(),
+                    "state requested by a signal"
+                );
             }
             Event::Deadline => {
                 if shell.life.deadline_passed() && work.end("stopping", shell) {
@@ -346,7 +350,7 @@ impl<W: Work> Worker<W> {
 }
 
 impl<P: MemberPane> Shell<P> {
-    /// The running work has ended by itself or was ended, or cannot continue for the reason in `report`.
+    /// Called when the running work has ended or was terminated, or cannot continue for the reason in `report`.
     pub(crate) fn ended(&mut self, report: Option<ExitReport>) {
         self.life.ended(report, Instant::now());
     }

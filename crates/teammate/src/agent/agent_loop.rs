@@ -37,8 +37,8 @@ use super::{deps, prompts};
 /// The default step limit of a turn.
 const MAX_STEPS: u32 = 100;
 
-/// The percentages of the window that stay unchanged when the oldest part of the conversation is replaced by a summary,
-/// in the order in which they are tried.
+/// The sizes of the newest part of the conversation that a summary leaves unchanged, as percentages of the window. They
+/// are tried in this order.
 const SHARES: [u64; 3] = [25, 10, 0];
 
 #[derive(Debug)]
@@ -58,7 +58,7 @@ enum Allowed {
     /// In the last step: only calls that end a task or the run.
     Endings,
     /// The answer was truncated: a call's arguments may be incomplete.
-    NoneCutOff,
+    NoneTruncated,
     /// The provider filtered the answer.
     NoneFiltered,
 }
@@ -214,7 +214,7 @@ impl AgentLoop {
                 }
                 // An incomplete answer does not end the turn.
                 false if answer.stop == Stop::Length => {
-                    self.execute_calls(answer, Allowed::NoneCutOff).await?
+                    self.execute_calls(answer, Allowed::NoneTruncated).await?
                 }
                 false if is_filtered => {
                     let turn = self.execute_calls(answer, Allowed::NoneFiltered).await?;
@@ -234,7 +234,7 @@ impl AgentLoop {
             match turn {
                 Turn::Over => return Ok(()),
                 Turn::Continues if is_last => {
-                    let why = format!("stopped after {limit} steps, its limit");
+                    let why = format!("stopped at its limit of {limit} steps");
                     return self.conversation.release_and_rest(&why, &report).await;
                 }
                 Turn::Continues => {}
@@ -276,8 +276,8 @@ impl AgentLoop {
         }
     }
 
-    /// Makes room with the first of the shares that leaves anything out. Returns `Some` only if an interruption or a
-    /// failure of the model prevented it.
+    /// Tries the shares in order until a summary replaces part of the conversation. Returns `Some` only if an
+    /// interruption or a model error prevents the summary.
     async fn make_room_for(
         &mut self,
         shares: &mut impl Iterator<Item = u64>,
@@ -308,7 +308,7 @@ impl AgentLoop {
                 &self.conversation.sink,
             )
             .await;
-        // Messages that these calls have shown. They count as read once the results are stored.
+        // Messages that these calls have shown to the model count as read once the results are stored.
         let read = self.conversation.shared.arrivals.taken_by_tool();
         let mut done = calls.iter().zip(&executed.results);
         let finished = done.any(|(call, result)| call.name == FINISH && !result.failed);
@@ -353,7 +353,7 @@ impl Allowed {
         match self {
             Self::Everything => true,
             Self::Endings => call.name == FINISH || ENDS_TASK.contains(&call.name.as_str()),
-            Self::NoneCutOff | Self::NoneFiltered => false,
+            Self::NoneTruncated | Self::NoneFiltered => false,
         }
     }
 
@@ -361,7 +361,7 @@ impl Allowed {
     fn refusal(self) -> &'static str {
         match self {
             Self::Everything | Self::Endings => prompts::AFTER_LAST_STEP,
-            Self::NoneCutOff => prompts::CUT_CALLS,
+            Self::NoneTruncated => prompts::TRUNCATED_CALLS,
             Self::NoneFiltered => prompts::FILTERED_CALLS,
         }
     }

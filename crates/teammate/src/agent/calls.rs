@@ -22,10 +22,10 @@ use super::output_sink::{EndedCall, Ends, OutputSink};
 use crate::timer::sleep_until;
 
 /// The largest number of characters in the description of a `wait` call.
-const SHOWN: usize = 120;
+const WAIT_TEXT_MAX: usize = 120;
 
 /// The largest number of ids in the description of a `wait` call.
-const WAITS_SHOWN: usize = 8;
+const WAIT_IDS_MAX: usize = 8;
 
 /// The tools of this member.
 #[derive(Debug)]
@@ -137,11 +137,11 @@ impl Toolbox {
                     let (sink, id) = (sink.clone(), call.id.clone());
                     running.tasks.spawn(async move {
                         let watch = sink.watch(Some(&id));
-                        let hiding = Mutex::new(context.secrets.stream());
-                        let hiding = || hiding.lock().unwrap_or_else(PoisonError::into_inner);
-                        let shown = |text: &str| watch.push(&hiding().text(text));
+                        let redactor = Mutex::new(context.secrets.stream());
+                        let redactor = || redactor.lock().unwrap_or_else(PoisonError::into_inner);
+                        let shown = |text: &str| watch.push(&redactor().text(text));
                         let outcome = tool.run(input, &context, &shown).await;
-                        watch.push(&hiding().rest_of_text());
+                        watch.push(&redactor().rest_of_text());
                         Done {
                             outcome: without_secrets(outcome, &context),
                             seen: watch.seen(),
@@ -170,14 +170,14 @@ impl Toolbox {
 
 type Outcome = Result<Output, ToolError>;
 
-/// The result of a call, and the part of its output that was already shown while it ran.
+/// The result of a call, and the first and last line of the output that was shown while the call ran.
 struct Done {
     outcome: Outcome,
     seen: Option<Ends>,
 }
 
 impl Done {
-    /// A failed result of which nothing was shown yet.
+    /// A failed call that has shown no output.
     fn failed(error: ToolError) -> Self {
         Self {
             outcome: Err(error),
@@ -186,7 +186,7 @@ impl Done {
     }
 }
 
-/// Redacts secrets in the result, and limits its length, for both the model and the user.
+/// Redacts secrets in the result, for both the model and the user. Limits the length of a successful result's text.
 fn without_secrets(outcome: Outcome, context: &ToolContext) -> Outcome {
     let hide = |text: String| context.secrets.redact(&text).into_owned();
     match outcome {
@@ -250,7 +250,7 @@ impl CallProgress<'_> {
         }
     }
 
-    /// Terminates the calls, and returns when none runs.
+    /// Terminates the calls and waits until all of them have ended.
     async fn end(&mut self, mut running: RunningCalls) {
         running.tasks.abort_all();
         while let Some(joined) = running.tasks.join_next_with_id().await {
@@ -269,7 +269,7 @@ impl CallProgress<'_> {
             }
         };
         if let Some(&index) = indices.get(&id) {
-            self.results[index] = Some(shown(&self.calls[index], &done, self.sink));
+            self.results[index] = Some(show_result(&self.calls[index], &done, self.sink));
         }
     }
 
@@ -287,7 +287,7 @@ impl CallProgress<'_> {
                     format!("not executed, because {why}")
                 };
                 let done = Done::failed(ToolError::Failed(text));
-                shown(&self.calls[index], &done, self.sink)
+                show_result(&self.calls[index], &done, self.sink)
             })
         });
         results.collect()
@@ -312,14 +312,14 @@ fn arguments(call: &ToolCall) -> Result<Value, ToolError> {
     }
 }
 
-/// What a `wait` call waits for, as reported to the supervisor. `None` for other calls.
+/// The description of a `wait` call that is reported to the supervisor. `None` for other calls.
 fn waits_for(call: &ToolCall) -> Option<Waiting> {
     let wait = (call.name == team::WAIT).then(|| arguments(call).ok())?;
     let wait = wait.unwrap_or_default();
     let ids = wait["ids"].as_array().into_iter().flatten();
-    let ids: Vec<_> = ids.filter_map(Value::as_str).take(WAITS_SHOWN).collect();
+    let ids: Vec<_> = ids.filter_map(Value::as_str).take(WAIT_IDS_MAX).collect();
     let subject = wait["for"].as_str().unwrap_or("messages");
-    let what = visible_label(&format!("{subject} {}", ids.join(", ")), SHOWN);
+    let what = visible_label(&format!("{subject} {}", ids.join(", ")), WAIT_TEXT_MAX);
     Some(Waiting::Reply {
         what: what.trim_end().to_owned(),
     })
@@ -338,7 +338,7 @@ fn unshown_part<'a>(text: &'a str, seen: Option<&Ends>) -> Option<&'a str> {
 }
 
 /// Shows the result of a call, and converts it for the model.
-fn shown(call: &ToolCall, done: &Done, sink: &OutputSink) -> ToolResult {
+fn show_result(call: &ToolCall, done: &Done, sink: &OutputSink) -> ToolResult {
     let (text, diff, failed) = match &done.outcome {
         Ok(output) => (output.text.clone(), output.diff.clone(), false),
         Err(error) => (error.to_string(), None, true),

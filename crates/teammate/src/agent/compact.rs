@@ -14,14 +14,14 @@ use agent_team_tools::team::{digest, without_middle};
 use super::conversation::{Conversation, End, unless_stopped};
 use super::inbox::Interruption;
 use super::prompts;
-use super::step::{Stepped, Voice, ask};
+use super::step::{Stepped, TextVisibility, ask};
 use super::transcript::{Mark, spent};
 
-/// The fill level of the window, in percent, at which the conversation is cut: the rest is for the answer.
+/// The fill level of the window, in percent, at which the conversation is summarised: the rest is for the answer.
 const FULL: u64 = 75;
 
 /// The largest number of bytes of a tool result in the text to summarise.
-const RESULT: usize = 2000;
+const RESULT_MAX: usize = 2000;
 
 /// The number of bytes to summarise at once, per token of the window. At four bytes per token, these
 /// bytes fill about half the window; at two, they do not exceed it.
@@ -76,10 +76,10 @@ impl Conversation {
                 search: false,
             };
             let (model, inbox) = (&*self.model, &mut self.inbox);
-            let stepped = ask(model, prompt, inbox, &self.sink, Voice::Silent).await;
+            let stepped = ask(model, prompt, inbox, &self.sink, TextVisibility::Hidden).await;
             match unless_stopped(stepped)? {
                 Stepped::Answered(answer) => break answer,
-                Stepped::Failed(ModelError::TooLong(_)) if bytes_max > RESULT => bytes_max /= 2,
+                Stepped::Failed(ModelError::TooLong(_)) if bytes_max > RESULT_MAX => bytes_max /= 2,
                 Stepped::Failed(error) => return Ok(Room::Failed(error)),
                 Stepped::Interrupted(why) => return Ok(Room::Interrupted(why)),
             }
@@ -118,7 +118,7 @@ fn rendered(items: &[Item]) -> String {
     let mut text = String::new();
     for item in items {
         let written = match item {
-            Item::Input { text: said } => writeln!(text, "[input]\n{said}\n"),
+            Item::Input { text: input } => writeln!(text, "[input]\n{input}\n"),
             Item::Answered(answer) => {
                 let calls = answer.calls.iter();
                 let calls = calls.map(|call| format!("[call {}] {}\n", call.name, call.input));
@@ -131,7 +131,7 @@ fn rendered(items: &[Item]) -> String {
             }
             Item::Returned { results } => {
                 let results = results.iter().map(|result| {
-                    let text = without_middle(result.text.clone(), RESULT);
+                    let text = without_middle(result.text.clone(), RESULT_MAX);
                     format!("[result]\n{text}\n")
                 });
                 writeln!(text, "{}", results.collect::<String>())

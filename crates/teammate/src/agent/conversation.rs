@@ -1,5 +1,5 @@
-//! The conversation of an agent with its model: what the model sees, what it answers, and the transcript that stores
-//! both. Called by the agent loop, by the rounds of a lead, and by the code that ends turns and writes summaries.
+//! The conversation of an agent with its model: prompts, answers, and the transcript that stores both. Called by the
+//! agent loop, by the rounds of a lead, and by the code that ends turns and writes summaries.
 //!
 //! This file executes no tool, and decides neither when a turn begins nor when it ends. Nothing takes effect before the
 //! supervisor has stored it.
@@ -21,12 +21,12 @@ use serde_json::value::RawValue;
 use super::inbox::{Inbox, Interruption, ModelInput};
 use super::output_sink::OutputSink;
 use super::prompts;
-use super::step::{Stepped, Voice, ask};
+use super::step::{Stepped, TextVisibility, ask};
 use super::transcript::{Mark, Transcript, raw, spent, stored};
 use crate::worker::ExitReport;
 
 /// The largest size of one append in bytes of JSON, unless a single item is larger.
-const APPEND: usize = 512 << 10;
+const APPEND_MAX: usize = 512 << 10;
 
 /// Why the loop ended.
 #[derive(Debug)]
@@ -86,7 +86,7 @@ impl Conversation {
             }
             let item = prompts::item(&input);
             let length = stored(&mut item.clone()).get().len();
-            if bytes > 0 && bytes + length > APPEND {
+            if bytes > 0 && bytes + length > APPEND_MAX {
                 let (items, read) = (std::mem::take(&mut items), std::mem::take(&mut read));
                 self.append(items, read, Usage::default()).await?;
                 bytes = 0;
@@ -115,7 +115,7 @@ impl Conversation {
             prompt,
             &mut self.inbox,
             &self.sink,
-            Voice::Shown,
+            TextVisibility::Shown,
         );
         unless_stopped(stepped.await)
     }

@@ -6,7 +6,7 @@
 //!   ▲ └────task────► work ──► verified ──► reported
 //!   └───────────────────────────────────────────┘
 //! ```
-//! A call of the engine is dropped when its task is taken away or the grace period is over.
+//! A call of the engine is dropped when the call's task is taken away, or when the grace period is over.
 
 use std::pin::pin;
 
@@ -133,7 +133,8 @@ impl Inputs {
 
     fn accept(&mut self, input: Input) -> Option<Claim> {
         match input {
-            // Messages are in the arrivals; the embedding program counts what its engine spends.
+            // `run` takes messages from the arrivals. Allowances do not apply: the embedding program accounts for its
+            // engine's costs.
             Input::Arrived { .. }
             | Input::RequestOver(_)
             | Input::Informed(_)

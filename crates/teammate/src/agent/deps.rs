@@ -25,7 +25,7 @@ use agent_team_tools::{Options, Permission, Tool, domain_tools, may_use};
 
 use crate::worker::ExitReport;
 
-/// The model of this member: the configured model, else the first available one. `settings` is the user's
+/// The model of this member: the configured model, or else the first available model. `settings` is the user's
 /// `config.toml`; `secrets` and the providers' keys are never written to a recording.
 ///
 /// # Errors

@@ -27,11 +27,11 @@ use super::prompts;
 use super::transcript::Mark;
 use crate::worker::{ExitReport, refused};
 
-/// The longest text that is sent to the supervisor without a cut, in bytes. The rest of the supervisor's limit is room
-/// for the note about omitted bytes.
+/// The longest text that is sent to the supervisor in full, in bytes. It is smaller than the supervisor's limit, which
+/// leaves room for the note about omitted bytes.
 pub(super) const UNCUT_MAX: usize = TEXT_MAX - 256;
 
-/// Whether the model was reminded of its task since its last tool call and since the last new work: a task, or a
+/// Whether the model has been reminded of its task since its last tool call or new work. New work is a task, or a
 /// message of the user or the lead.
 #[derive(Debug, Default)]
 pub(super) struct Reminders {
@@ -69,7 +69,7 @@ impl Conversation {
         let (stop, is_empty) = (answer.stop, answer.text.trim().is_empty());
         self.store_answer(answer).await?;
         if stop == Stop::Length && !is_last {
-            self.inbox.note(prompts::CUT_OFF.into());
+            self.inbox.note(prompts::TRUNCATED_ANSWER.into());
             return Ok(Turn::Continues);
         }
         let Some(task) = self.inbox.task().cloned() else {
@@ -106,8 +106,8 @@ impl Conversation {
         self.sink.lines(Tone::Runtime, &refused(&what, refusal));
     }
 
-    /// Ends the turn after an error of the model that retries did not solve. The member is held if its key, its model
-    /// or its recording must be corrected first.
+    /// Ends the turn after a model error that is not retried or that has exhausted its retries. The member is held if
+    /// the user must first correct its key, model or recording.
     pub(super) async fn give_up(&mut self, error: &ModelError) -> Result<(), End> {
         let why = with_causes(error);
         let code = match error {
@@ -160,7 +160,7 @@ impl Conversation {
     pub(super) async fn release_and_rest(&mut self, why: &str, report: &str) -> Result<(), End> {
         let mut account = why.to_owned();
         if !report.is_empty() {
-            account.push_str(&format!(". Its last words: {report}"));
+            account.push_str(&format!(". Its last text: {report}"));
         }
         if let Some(task) = self.inbox.task().cloned() {
             let note = format!("{} {account}", self.client.member);

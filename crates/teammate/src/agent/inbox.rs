@@ -1,7 +1,6 @@
-//! Inputs for the model that it has not received yet. The worker's loop adds them, the agent loop takes them at its
-//! next step.
+//! Inputs that the model has not received yet. The worker's loop adds them, the agent loop takes them at its next step.
 //!
-//! Most inputs wait for that step. An urgent message, the loss of a task and a stop interrupt the current step.
+//! Most inputs wait for the next step. An urgent message, the loss of a task and a stop interrupt the current step.
 
 use std::collections::VecDeque;
 
@@ -63,7 +62,7 @@ pub(super) enum ModelInput {
 
 impl ModelInput {
     /// Returns whether an idle member starts a turn for this input. A turn costs tokens, so inputs that the member
-    /// cannot act on wait for the next one.
+    /// cannot act on wait for the next turn.
     fn wakes(&self) -> bool {
         match self {
             Self::Message(_) | Self::Task(_) => true,
@@ -122,8 +121,8 @@ impl Inbox {
         }
     }
 
-    /// Waits until the model may be called. Calls `on_wait` with each new reason to wait, and returns whether there was
-    /// any. Cancel-safe.
+    /// Waits until the model may be called. Calls `on_wait` with each new reason to wait. Returns whether it has
+    /// waited. Cancel-safe.
     ///
     /// # Errors
     /// On a stop.
@@ -159,7 +158,7 @@ impl Inbox {
         })
     }
 
-    /// Returns whether a task of which the model was not notified is queued.
+    /// Returns whether a task is queued that the model has not received.
     pub(super) fn has_task(&mut self) -> bool {
         self.drain();
         let task = |model_input: &ModelInput| matches!(model_input, ModelInput::Task(_));
@@ -271,8 +270,8 @@ impl Inbox {
             Input::Task(task) => self.waiting.push_back(ModelInput::Task(task)),
             Input::Abandoned(abandon) => self.abandoned(&abandon),
             Input::RequestOver(id) => {
-                let is = |input: &ModelInput| matches!(input, ModelInput::Request(request) if request.id == id);
-                self.waiting.retain(|model_input| !is(model_input));
+                let is_over = |input: &ModelInput| matches!(input, ModelInput::Request(request) if request.id == id);
+                self.waiting.retain(|model_input| !is_over(model_input));
             }
             Input::Informed(text) => self.note(text),
             Input::Welcomed(allowance) => self.allowance = allowance,
@@ -286,10 +285,10 @@ impl Inbox {
             task: abandon.task,
             generation: abandon.generation,
         };
-        let is = |task: &Assignment| Claim::from(task) == claim;
+        let is_lost = |task: &Assignment| Claim::from(task) == claim;
         self.waiting
-            .retain(|model_input| !matches!(model_input, ModelInput::Task(task) if is(task)));
-        if self.known_task.as_ref().is_some_and(is) {
+            .retain(|model_input| !matches!(model_input, ModelInput::Task(task) if is_lost(task)));
+        if self.known_task.as_ref().is_some_and(is_lost) {
             self.known_task = None;
             self.note(format!(
                 "{} is no longer yours: {}. Its processes were terminated; do not continue work on it.",

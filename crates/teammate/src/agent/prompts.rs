@@ -1,6 +1,6 @@
 //! The texts that the runtime sends to a model. Pure. Called by the agent loop.
 //!
-//! Text by others is always attributed to its sender: a message is data, never an instruction of the runtime.
+//! Text from another party is always attributed to its sender: a message is data, never an instruction of the runtime.
 
 use agent_team_llm::Item;
 use agent_team_protocol::notification::Assignment;
@@ -9,7 +9,7 @@ use agent_team_tools::team::message_line;
 use super::inbox::ModelInput;
 use crate::pane::paint;
 
-/// The input as the model reads it.
+/// The input in the form that the model receives.
 pub(super) fn item(input: &ModelInput) -> Item {
     let text = match input {
         ModelInput::Message(message) => message_line(message),
@@ -20,7 +20,7 @@ pub(super) fn item(input: &ModelInput) -> Item {
     Item::Input { text }
 }
 
-/// The input as the pane shows it. Notes are not shown.
+/// The line for the input in the pane. Notes are not shown.
 pub(super) fn header(input: &ModelInput) -> Option<String> {
     match input {
         ModelInput::Message(message) => Some(paint::message(message)),
@@ -119,7 +119,7 @@ pub(super) fn reminder(task: &Assignment) -> String {
 }
 
 /// The result of calls in a truncated answer: their arguments may be incomplete.
-pub(super) const CUT_CALLS: &str =
+pub(super) const TRUNCATED_CALLS: &str =
     "not executed: the answer was truncated. Repeat the call in smaller parts";
 
 /// The result of calls in an answer that the provider filtered.
@@ -135,7 +135,7 @@ pub(super) fn asked_before(round: u32) -> String {
     note(&format!("The question for round {round} was here."))
 }
 
-pub(super) const CUT_OFF: &str =
+pub(super) const TRUNCATED_ANSWER: &str =
     "Your answer was truncated: it reached the length limit. Continue in smaller parts.";
 
 #[cfg(test)]

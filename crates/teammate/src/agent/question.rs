@@ -1,4 +1,5 @@
-//! The question to the model of a lead without tools, and the reply in its answer. Pure. Called by `rounds`.
+//! Formats the question to the model of a lead without tools, and extracts the reply from its answer. Pure. Called by
+//! `rounds`.
 
 use agent_team_llm::{Answer, Stop};
 use agent_team_protocol::spec::Strategy;
@@ -28,7 +29,7 @@ Reply with `ROUTE: <member>` as the first line and the instructions for that mem
 `DONE: <the answer>`.";
 
 const LAST: &str = "\
-This is the last round. If you route it to a member, the run ends without an answer.";
+This is the last round. If you reply with `ROUTE:`, the run ends without an answer.";
 
 const SUM_UP: &str = "\
 All members have had a turn. Reply with the answer to the goal, based on these outputs. The user receives your \

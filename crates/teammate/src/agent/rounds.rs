@@ -63,8 +63,8 @@ impl AgentLoop {
     /// Waits until a run asks a question.
     async fn question(&mut self) -> Result<QuestionView, End> {
         let client = self.conversation.client.clone();
-        let asked = client.call::<RunQuestion>(&Nothing {});
-        tokio::pin!(asked);
+        let next_question = client.call::<RunQuestion>(&Nothing {});
+        tokio::pin!(next_question);
         loop {
             tokio::select! {
                 biased;
@@ -73,7 +73,7 @@ impl AgentLoop {
                     Ok(true) => self.conversation.sink.lines(Tone::Dim, "… added to the next question"),
                     Ok(false) => {}
                 },
-                question = &mut asked => {
+                question = &mut next_question => {
                     return question.map_err(|refusal| cannot("cannot wait for a run", &refusal));
                 }
             }

@@ -23,9 +23,9 @@ pub(super) enum Stepped {
 
 /// Whether the user sees the model's text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Voice {
+pub(super) enum TextVisibility {
     Shown,
-    Silent,
+    Hidden,
 }
 
 /// Waits until the model may be called, and requests one answer. An interruption ends the request.
@@ -34,19 +34,19 @@ pub(super) async fn ask(
     prompt: Prompt<'_>,
     inbox: &mut Inbox,
     sink: &OutputSink,
-    voice: Voice,
+    visibility: TextVisibility,
 ) -> Stepped {
     let wait = |why: &str| sink.lines(Tone::Runtime, &format!("… waiting: {why}"));
     match inbox.until_allowed(wait).await {
         Ok(false) => {}
-        // Inputs that arrived during the wait come first.
+        // The loop must first take the inputs that arrived during the wait.
         Ok(true) => return Stepped::Interrupted(Interruption::Read("its budget was raised")),
         Err(stop) => return Stepped::Interrupted(stop),
     }
     let _thinking = sink.show_thinking();
     let mut thoughts = sink.stream(TextKind::Thought);
     let mut answer = sink.stream(TextKind::Answer);
-    let mut speech = sink.live.speech();
+    let mut live_answer = sink.live.answer_stream();
     let mut is_waiting = false;
     let mut on_delta = |delta| {
         if std::mem::take(&mut is_waiting) {
@@ -54,7 +54,7 @@ pub(super) async fn ask(
         }
         match delta {
             Delta::Waiting { pause, why } => {
-                speech.start_over();
+                live_answer.start_over();
                 thoughts.end();
                 answer.end();
                 let ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
@@ -66,16 +66,16 @@ pub(super) async fn ask(
                 sink.set_waiting(Some(Waiting::RateLimit { until, why }));
                 is_waiting = true;
             }
-            _ if voice == Voice::Silent => {}
+            _ if visibility == TextVisibility::Hidden => {}
             Delta::Thought(text) => thoughts.push(&text),
             Delta::Text(text) => {
                 thoughts.end();
                 answer.push(&text);
-                speech.text(&text);
+                live_answer.text(&text);
             }
             // The pane shows a call when it is executed.
-            Delta::Call { id, name } => speech.call(&id, &name),
-            Delta::Input { id, fragment } => speech.input(&id, &fragment),
+            Delta::Call { id, name } => live_answer.call(&id, &name),
+            Delta::Input { id, fragment } => live_answer.input(&id, &fragment),
             // The provider has executed this call: begin and end it at once.
             Delta::Searched { id, query, found } => {
                 thoughts.end();
@@ -94,7 +94,7 @@ pub(super) async fn ask(
                     first_line,
                     all: found.clone(),
                 });
-                speech.searched(&call, found);
+                live_answer.searched(&call, found);
             }
         }
     };
@@ -112,8 +112,8 @@ pub(super) async fn ask(
     if is_waiting {
         sink.set_waiting(None);
     }
-    if let (Stepped::Answered(answer), Voice::Shown) = (&stepped, voice) {
-        speech.complete(answer);
+    if let (Stepped::Answered(answer), TextVisibility::Shown) = (&stepped, visibility) {
+        live_answer.complete(answer);
     }
     if let Stepped::Interrupted(Interruption::Read(why)) = &stepped {
         sink.lines(Tone::Runtime, &format!("… interrupted: {why}"));

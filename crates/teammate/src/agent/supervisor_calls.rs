@@ -1,5 +1,5 @@
 //! The traffic between an agent and the supervisor: the task that the member owns, the calls of the loop and its tools,
-//! and what these calls wait for. Called by `agent`.
+//! and the waits of these calls. Called by `agent`.
 
 use std::collections::HashMap;
 
@@ -33,7 +33,7 @@ pub(super) struct SupervisorCalls {
     /// The wait that was last reported to the supervisor.
     waits: Option<Waiting>,
     /// The permission request on which a tool is waiting.
-    asks: Option<RequestId>,
+    awaited: Option<RequestId>,
 }
 
 struct PendingCall {
@@ -41,7 +41,7 @@ struct PendingCall {
     /// The claim that this call ends.
     ends: Option<Claim>,
     /// The permission request whose decision this call awaits.
-    asks: Option<RequestId>,
+    awaited: Option<RequestId>,
 }
 
 impl SupervisorCalls {
@@ -52,7 +52,7 @@ impl SupervisorCalls {
             assignment: None,
             pending: HashMap::new(),
             waits: None,
-            asks: None,
+            awaited: None,
         }
     }
 
@@ -116,16 +116,20 @@ impl SupervisorCalls {
             answer,
         } = call;
         let ends = ended_claim(method, &args);
-        let asks = awaited_request(method, &args);
-        if asks.is_some() {
-            self.asks = asks;
+        let awaited = awaited_request(method, &args);
+        if awaited.is_some() {
+            self.awaited = awaited;
             self.show_waits(shell);
             self.look_up_request(shell);
         }
         // Send earlier output first: the supervisor then receives it before the call.
         shell.flush(self.claim().map(|claim| claim.task));
         let ticket = shell.config.link.request(Request { method, args });
-        let call = PendingCall { answer, ends, asks };
+        let call = PendingCall {
+            answer,
+            ends,
+            awaited,
+        };
         self.pending.insert(ticket, call);
     }
 
@@ -138,9 +142,9 @@ impl SupervisorCalls {
         let Some(call) = self.pending.remove(&ticket) else {
             return;
         };
-        if let Some(request) = call.asks {
+        if let Some(request) = call.awaited {
             // The request was decided, in this pane or by another client, or was withdrawn.
-            self.asks.take_if(|asks| *asks == request);
+            self.awaited.take_if(|awaited| *awaited == request);
             shell.pane.view.end_request(request);
             self.show_waits(shell);
         }
@@ -155,14 +159,14 @@ impl SupervisorCalls {
 
     /// Asks for the text of the permission request, to show it in the pane.
     pub(super) fn look_up_request(&self, shell: &Shell<AgentPane>) {
-        if let Some(request) = self.asks.filter(|_| shell.pane.surface.is_open()) {
+        if let Some(request) = self.awaited.filter(|_| shell.pane.surface.is_open()) {
             // The receiver of the actions exists until the process exits.
             let _ended = shell.config.typed.actions.send(Action::Show(request));
         }
     }
 
     pub(super) fn show_request(&self, view: RequestView, shell: &mut Shell<AgentPane>) {
-        if self.asks == Some(view.id) && view.state == RequestState::Pending {
+        if self.awaited == Some(view.id) && view.state == RequestState::Pending {
             shell.pane.view.ask(view, Channel::Pane);
         }
     }
@@ -183,7 +187,7 @@ impl SupervisorCalls {
     }
 
     fn show_waits(&self, shell: &mut Shell<AgentPane>) {
-        let waits = self.waits.is_some() || self.asks.is_some();
+        let waits = self.waits.is_some() || self.awaited.is_some();
         shell
             .pane
             .view

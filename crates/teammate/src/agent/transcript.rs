@@ -1,4 +1,5 @@
-//! The conversation with the model, as it is stored and as the model sees it. Pure. Called by the agent loop.
+//! The conversation with the model: its stored entries, and the items that the model sees. Pure. Called by the agent
+//! loop.
 //!
 //! ```text
 //! stored:  Input  Answered  Returned  Input  …  summarised{kept: 2}  Answered  rested
@@ -19,7 +20,7 @@ use super::prompts;
 /// The estimated number of bytes per token, for text that no model has counted yet.
 const TOKEN_BYTES: u64 = 4;
 
-/// Entries of the stored transcript that are not shown to the model as they are.
+/// Entries of the stored transcript that are not items: each changes the items that the model sees, or ends a turn.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub(super) enum Mark {
@@ -176,8 +177,8 @@ impl Transcript {
         counted + rest
     }
 
-    /// The number of newest items that together have at most this many tokens. They never start with results, whose
-    /// calls would be missing.
+    /// The number of newest items that together have at most this many tokens. The first of these items never contains
+    /// results: their calls would be missing.
     pub(super) fn newest(&self, tokens: u64) -> usize {
         let mut remaining = tokens;
         let mut kept = 0;
@@ -217,7 +218,7 @@ fn bytes(item: &Item) -> usize {
     }
 }
 
-/// The item as JSON for storage. An oversized item is shortened first, also for the model.
+/// Converts the item to JSON for storage. Shortens an oversized item first, so that the model sees the stored text.
 pub(super) fn stored(item: &mut Item) -> Box<RawValue> {
     loop {
         let json = raw(item);
@@ -232,7 +233,7 @@ pub(super) fn raw(entry: &impl Serialize) -> Box<RawValue> {
     to_raw_value(entry).expect("entries have string keys and no failing serializers")
 }
 
-/// Halves the longest text of the item. Shortened arguments of a call no longer parse, which is reported to the model.
+/// Halves the longest text of the item. Shortened arguments of a call no longer parse; the model receives that error.
 fn shorten(item: &mut Item) {
     let longest = match item {
         Item::Input { text } => Some(text),
@@ -275,7 +276,7 @@ mod tests {
     use super::*;
     use agent_team_llm::ToolCall;
 
-    fn said(text: &str) -> Item {
+    fn input(text: &str) -> Item {
         Item::Input { text: text.into() }
     }
 
@@ -316,7 +317,12 @@ mod tests {
 
     #[test]
     fn stored_entries_restore_the_models_view() {
-        let items = [said("goal"), called("1"), returned("1", "x"), said("more")];
+        let items = [
+            input("goal"),
+            called("1"),
+            returned("1", "x"),
+            input("more"),
+        ];
         let mut live = Transcript::default();
         let mut entries: Vec<_> = items.iter().map(raw).collect();
         items.into_iter().for_each(|item| live.push(item));
@@ -326,7 +332,7 @@ mod tests {
         };
         entries.push(raw(&summarised()));
         live.mark(summarised());
-        assert_eq!(live.items(), [said("so far"), said("more")]);
+        assert_eq!(live.items(), [input("so far"), input("more")]);
         let again = read(&entries);
         assert_eq!(again.items(), live.items());
         assert!(again.is_unfinished());
@@ -337,7 +343,7 @@ mod tests {
 
     #[test]
     fn calls_in_flight_at_a_crash_get_a_result() {
-        let lost = read(&[raw(&said("goal")), raw(&called("7"))]).lost_calls();
+        let lost = read(&[raw(&input("goal")), raw(&called("7"))]).lost_calls();
         assert_eq!(
             lost,
             Some(Item::Returned {
@@ -355,7 +361,7 @@ mod tests {
     #[test]
     fn an_unreadable_entry_is_named() {
         let entries = [
-            raw(&said("goal")),
+            raw(&input("goal")),
             raw(&serde_json::json!({"kind": "dreamt"})),
         ];
         let mut transcript = Transcript::default();
@@ -370,10 +376,10 @@ mod tests {
     #[test]
     fn kept_items_never_start_with_results() {
         let entries = [
-            raw(&said(&"x".repeat(400))),
+            raw(&input(&"x".repeat(400))),
             raw(&called("1")),
             raw(&returned("1", &"y".repeat(400))),
-            raw(&said("end")),
+            raw(&input("end")),
         ];
         let transcript = read(&entries);
         assert_eq!(transcript.newest(50), 1);
@@ -389,7 +395,7 @@ mod tests {
     #[test]
     fn counted_tokens_take_precedence_over_estimates() {
         let mut transcript = Transcript::default();
-        transcript.push(said(&"x".repeat(4000)));
+        transcript.push(input(&"x".repeat(4000)));
         assert!(transcript.tokens(NOTHING) > 1000);
         transcript.push(Item::Answered(Answer {
             usage: Usage {
@@ -400,7 +406,7 @@ mod tests {
             ..Answer::default()
         }));
         assert_eq!(transcript.tokens(NOTHING), 100);
-        transcript.push(said("four"));
+        transcript.push(input("four"));
         assert_eq!(transcript.tokens(NOTHING), 102);
     }
 

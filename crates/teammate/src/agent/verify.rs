@@ -1,7 +1,8 @@
 //! Runs a task's `verify` line for an agent. Called by the tool `complete_task`, and by `custom`.
 //!
-//! The user wrote the line, but the agent can change what it runs: a script, a Makefile, the tests themselves. The line
-//! therefore runs in the sandbox of the agent's commands; without a sandbox, it needs permission as a command does.
+//! The user wrote the line, but the agent can change the files that the line runs: a script, a Makefile, the tests
+//! themselves. The line therefore runs in the sandbox of the agent's commands; without a sandbox, it needs permission
+//! like any command.
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -1,7 +1,7 @@
 //! The worker of a member with the native engine. The only program that links HTTP, TLS and search.
 //!
-//! `--model` reads an agent from stdin and prints which model it would use, both as JSON; `agent-team doctor` runs it.
-//! `--host` hosts members of any engine in one process.
+//! `--model` reads an agent from stdin and prints the model that the agent would use, both as JSON; `agent-team doctor`
+//! runs this command. `--host` hosts members of any engine in one process.
 
 use std::ffi::OsStr;
 use std::process::ExitCode;

@@ -1,7 +1,7 @@
 //! The worker of a member with the command engine.
 //!
-//! `--hold`, `--attach` and `--watch SOCKET TEAM LAUNCH` lend this terminal to a member of any engine: as its pane, for
-//! a user to work in, or read-only.
+//! `--hold`, `--attach` and `--watch`, each with `SOCKET TEAM LAUNCH`, lend this terminal to a member of any engine:
+//! `--hold` as the member's pane, `--attach` for input of the user, `--watch` read-only.
 
 use std::ffi::{OsStr, OsString};
 use std::path::Path;

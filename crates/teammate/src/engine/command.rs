@@ -43,11 +43,12 @@ const QUEUED_EVENTS: usize = 4;
 /// The time between TERM and KILL.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// The time limit for a killed process to exit. A process that exceeds it is in uninterruptible sleep; it is logged.
+/// The time limit for a killed process to exit. A process that exceeds the limit is in uninterruptible sleep; the
+/// worker logs it.
 const KILL_LIMIT: Duration = Duration::from_secs(5);
 
-/// The time limit for reading the rest of the output after the processes have exited. It is reached if the pane does
-/// not take the output, or an unkillable process still has the terminal open.
+/// The time limit for reading the rest of the output after the processes have exited. The limit is reached if the pane
+/// does not take the output, or if an unkillable process still has the terminal open.
 const DRAIN_LIMIT: Duration = Duration::from_secs(5);
 
 pub(super) struct Command;
@@ -77,7 +78,7 @@ struct Work {
     to_worker: mpsc::Sender<Event>,
 }
 
-/// How one line ended.
+/// The end of one line.
 enum Ended {
     Exited { status: ExitStatus, output: String },
     Abandoned,
@@ -197,8 +198,8 @@ struct TerminalOutput<'a> {
     pty: &'a Pty,
     to_worker: &'a mpsc::Sender<Event>,
     plain: Plain,
-    /// Redaction of the raw output and of its text. They are separate, because escape sequences can split a secret in
-    /// the raw output.
+    /// Redaction of the raw output and of its text. The streams are separate, because escape sequences can split a
+    /// secret in the raw output.
     redactions: [RedactedStream; 2],
     tail: Tail,
     buffer: Vec<u8>,
@@ -273,7 +274,7 @@ impl<'a> TerminalOutput<'a> {
 }
 
 async fn end_requested(end: &mut watch::Receiver<bool>) {
-    // If the sender is dropped, the worker has exited: end as well.
+    // If the sender is dropped, the worker has exited: end the run as well.
     let _requested = end.wait_for(|end| *end).await;
 }
 

@@ -50,14 +50,14 @@ pub(crate) struct ProgramContext {
     pub(crate) cwd: PathBuf,
     /// The secret values in `env`.
     pub(crate) secrets: Secrets,
-    /// The launch marker that all programs carry.
+    /// The launch marker in the environment of all programs.
     pub(crate) marker: String,
-    /// Whether the programs are the only processes below this worker, one line at a time. If so, all processes that
-    /// remain after a line has exited were started by that line.
+    /// Whether the worker runs one line at a time and no other programs. If so, all processes that remain after a line
+    /// has exited were started by that line.
     pub(crate) alone: bool,
 }
 
-/// An event of a run. `Ended` is the last one.
+/// An event of a run. `Ended` is the last event.
 #[derive(Debug)]
 pub(crate) enum Event {
     /// A program has started, as the leader of this session.

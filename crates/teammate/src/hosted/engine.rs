@@ -12,16 +12,16 @@ use super::team_handle::TeamHandle;
 /// killed, or the grace period after a stop is over: do necessary cleanup in a `Drop`. A panic kills only the member,
 /// which is restarted as after a crash.
 pub trait Engine: Send {
-    /// Works on a task that the member owns. `Ok` completes the task with this result, after its `verify` line if it
-    /// has one; `Err` fails it for this reason.
+    /// Works on a task that the member owns. `Ok` completes the task with this result, once the task's `verify` line
+    /// (if any) has succeeded. `Err` fails the task for this reason.
     fn work<'a>(
         &'a mut self,
         task: &'a Assignment,
         team: &'a TeamHandle,
     ) -> EngineFuture<'a, TaskResult>;
 
-    /// Receives messages that arrived while there was no task, in order. The lead receives the goal of a run this way,
-    /// as a message of the user. The messages count as read when this method returns; otherwise the next launch
+    /// Receives messages that arrived while there was no task, in order. The lead receives the goal of a run as a
+    /// message of the user. The messages count as read when this method returns; if it does not return, the next launch
     /// receives them again.
     fn receive<'a>(
         &'a mut self,

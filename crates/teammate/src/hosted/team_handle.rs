@@ -96,7 +96,7 @@ impl TeamHandle {
     }
 
     /// Claims this task, or the ready task of highest priority that the member may claim. For members that choose their
-    /// tasks themselves; end the claim with [`TeamHandle::complete`], [`TeamHandle::fail`] or [`TeamHandle::release`].
+    /// tasks themselves. End the claim with [`TeamHandle::complete`], [`TeamHandle::fail`] or [`TeamHandle::release`].
     ///
     /// # Errors
     /// If the task is not ready or has another owner, or no task is ready.
@@ -117,7 +117,7 @@ impl TeamHandle {
         })
     }
 
-    /// Completes a claimed task. The caller must run its `verify` line.
+    /// Completes a claimed task. The caller must run the task's `verify` line first.
     ///
     /// # Errors
     /// If this member no longer owns the task, or a hook of the user refuses.

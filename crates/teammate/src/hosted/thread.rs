@@ -14,8 +14,9 @@ use tokio::sync::oneshot;
 /// The time limit for blocking work of a member's tools when its runtime shuts down.
 const SHUTDOWN_LIMIT: Duration = Duration::from_secs(2);
 
-/// Runs `work` on a new thread until it returns or `ending` completes; `ending` drops the work, like a kill. Then shuts
-/// down the runtime, waiting a limited time for tools that block, and calls `on_exit` with the result.
+/// Runs `work` on a new thread until the work returns or `ending` completes. If `ending` completes first, the work is
+/// dropped, as by a kill. Then shuts down the runtime, waiting a limited time for tools that block, and calls `on_exit`
+/// with the result.
 ///
 /// # Errors
 /// If the thread cannot be started.

@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 
 use super::event::{Ended, LinkEvent, Over};
 
-/// What the link does with a frame.
+/// The effect of a frame on the link.
 pub(super) enum Arrived {
     Event(LinkEvent),
     Goodbye(Goodbye),

@@ -1,4 +1,4 @@
-//! The events of a link, and how its connections end.
+//! The events of a link, and the ends of its connections.
 
 use agent_team_protocol::Refusal;
 use agent_team_protocol::initialize::Welcome;
@@ -35,7 +35,7 @@ pub(crate) enum Over {
     Retired(String),
 }
 
-/// How a connection ended.
+/// The end of a connection.
 pub(super) enum Ended {
     Lost,
     Restarting,

@@ -1,7 +1,7 @@
 //! An agent's pane: the [`TranscriptView`] on a [`Surface`]. Called by the worker and by `agent`.
 //!
 //! Receives every keystroke unedited. A frame is written when something has changed, one at a time, at least 50 ms
-//! after the previous one; nothing wakes up while nothing changes.
+//! after the previous one. While nothing changes, the pane sets no timer.
 
 use std::collections::VecDeque;
 use std::io;

@@ -10,7 +10,7 @@ use agent_team_protocol::text::{duration, visible, visible_label};
 use agent_team_protocol::view::{QuestionView, RoundView, Wants};
 use agent_team_protocol::{Party, TaskId};
 
-/// The largest length, in characters, of a text from others within a line.
+/// The largest length, in characters, of a title, line or reason within a runtime line.
 const LABEL: usize = 120;
 
 pub(crate) fn header(assignment: &Assignment) -> String {

@@ -24,7 +24,7 @@ const STALL_LIMIT: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub(crate) struct Surface {
     terminal: Option<Terminal>,
-    state_notice: SurfaceState,
+    state: SurfaceState,
 }
 
 /// The terminal as reported to the supervisor.
@@ -57,7 +57,7 @@ impl Surface {
     pub(crate) fn none() -> Self {
         Self {
             terminal: None,
-            state_notice: SurfaceState::AsStarted,
+            state: SurfaceState::AsStarted,
         }
     }
 
@@ -72,7 +72,7 @@ impl Surface {
         let terminal = Terminal::start(tty, Some(lender))?;
         self.lose();
         self.terminal = Some(terminal);
-        self.state_notice = SurfaceState::Lent(shown, show.hold);
+        self.state = SurfaceState::Lent(shown, show.hold);
         Ok(())
     }
 
@@ -81,12 +81,12 @@ impl Surface {
         if let Some(terminal) = self.terminal.take() {
             terminal.abandon();
         }
-        self.state_notice = SurfaceState::Lost;
+        self.state = SurfaceState::Lost;
     }
 
     /// The notification about the current terminal; `None` if the terminal has not changed since the start.
     pub(crate) fn state_notice(&self) -> Option<Notice> {
-        match &self.state_notice {
+        match &self.state {
             SurfaceState::AsStarted => None,
             SurfaceState::Lent(shown, _) => Some(Notice::PaneShown(shown.clone())),
             SurfaceState::Lost => Some(Notice::PaneLost),
@@ -96,7 +96,7 @@ impl Surface {
     /// Returns whether the terminal is the member's own pane, not a lent terminal of the user.
     pub(crate) fn is_own(&self) -> bool {
         !matches!(
-            self.state_notice,
+            self.state,
             SurfaceState::Lent(_, Hold::Attached | Hold::ReadOnly)
         )
     }

@@ -26,10 +26,10 @@ const READ_BYTES: usize = 4096;
 const LEFTOVER: Duration = Duration::from_millis(5);
 
 /// Begins bracketed paste.
-const MARK_PASTES: &[u8] = b"\x1b[?2004h";
+const BRACKETED_PASTE: &[u8] = b"\x1b[?2004h";
 
-/// Ends bracketed paste, shows the cursor, and clears its line and everything below.
-const END: &[u8] = b"\x1b[?2004l\x1b[?25h\r\x1b[J";
+/// Ends bracketed paste, shows the cursor, and clears the cursor's line and everything below it.
+const RESTORE: &[u8] = b"\x1b[?2004l\x1b[?25h\r\x1b[J";
 
 /// The time limit for the last output when the worker exits.
 const CLOSE_LIMIT: Duration = Duration::from_millis(500);
@@ -80,19 +80,19 @@ pub(super) struct Terminal {
 }
 
 /// A terminal and its lender. The field order matters: the terminal is restored before the lender is terminated.
-struct Stage {
+struct TtyGuard {
     tty: Tty,
     /// `None`: the terminal is this process's own.
     lender: Option<TerminalLender>,
     /// Bracketed paste is on.
-    marks_pastes: bool,
+    has_bracketed_paste: bool,
 }
 
-impl Drop for Stage {
+impl Drop for TtyGuard {
     fn drop(&mut self) {
-        if self.marks_pastes {
+        if self.has_bracketed_paste {
             // A write error means that the terminal is gone.
-            let _gone = self.tty.write_now(END);
+            let _gone = self.tty.write_now(RESTORE);
         }
     }
 }
@@ -103,17 +103,17 @@ impl Terminal {
         let (commands, pane) = mpsc::unbounded_channel();
         let (to_pane, events) = mpsc::unbounded_channel();
         let window = tty.another()?;
-        let stage = Stage {
+        let guard = TtyGuard {
             tty,
             lender,
-            marks_pastes: false,
+            has_bracketed_paste: false,
         };
         Ok(Self {
             commands,
             events,
             room: Arc::new(Semaphore::new(OUTPUT_PIECES)),
             window,
-            task: tokio::task::spawn_local(run(stage, pane, to_pane)),
+            task: tokio::task::spawn_local(run(guard, pane, to_pane)),
         })
     }
 
@@ -149,15 +149,15 @@ impl Terminal {
 }
 
 async fn run(
-    mut stage: Stage,
+    mut guard: TtyGuard,
     mut commands: mpsc::UnboundedReceiver<Command>,
     events: mpsc::UnboundedSender<Event>,
 ) {
-    let Stage {
+    let TtyGuard {
         tty,
         lender,
-        marks_pastes,
-    } = &mut stage;
+        has_bracketed_paste,
+    } = &mut guard;
     let hold = lender.as_ref().map(|lender| lender.hold);
     // A read-only terminal must not echo keystrokes either.
     let read_only = hold == Some(Hold::ReadOnly);
@@ -174,8 +174,8 @@ async fn run(
                 Some(Command::Raw | Command::Keys | Command::Cooked) if read_only => true,
                 Some(Command::Keys) => {
                     raw = true;
-                    *marks_pastes = true;
-                    tty.enter_raw_mode().is_ok() && tty.write_all(MARK_PASTES).await.is_ok()
+                    *has_bracketed_paste = true;
+                    tty.enter_raw_mode().is_ok() && tty.write_all(BRACKETED_PASTE).await.is_ok()
                 }
                 Some(Command::Raw) => {
                     raw = true;
@@ -187,14 +187,14 @@ async fn run(
                     true
                 }
                 Some(Command::Confirm) => {
-                    // Sends fail only while the worker exits: then the receiver is gone.
+                    // A send fails only if the receiver is gone, because the worker is exiting.
                     let _gone = events.send(Event::Written);
                     true
                 }
                 Some(Command::Show { bytes, shown, room }) => {
                     let written = tokio::select! {
                         written = tty.write_all(&bytes) => written.is_ok(),
-                        () = read_on(tty, raw, hold, &events) => false,
+                        () = forward_keys(tty, raw, hold, &events) => false,
                         () = gone(lender) => false,
                     };
                     drop(room);
@@ -204,12 +204,12 @@ async fn run(
                     written
                 }
             },
-            () = read_on(tty, raw, hold, &events) => false,
+            () = forward_keys(tty, raw, hold, &events) => false,
             () = gone(lender) => false,
         };
         if !more {
             // Restore the terminal before reporting the loss.
-            drop(stage);
+            drop(guard);
             let _gone = events.send(Event::Gone);
             return;
         }
@@ -237,7 +237,12 @@ async fn take_over(tty: &mut Tty) -> bool {
 }
 
 /// Forwards keystrokes. Returns when the terminal is gone, or must be returned to its lender. Cancel-safe.
-async fn read_on(tty: &Tty, raw: bool, hold: Option<Hold>, events: &mpsc::UnboundedSender<Event>) {
+async fn forward_keys(
+    tty: &Tty,
+    raw: bool,
+    hold: Option<Hold>,
+    events: &mpsc::UnboundedSender<Event>,
+) {
     let mut buffer = [0; READ_BYTES];
     loop {
         let typed = match tty.read(&mut buffer).await {

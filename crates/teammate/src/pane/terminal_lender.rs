@@ -8,7 +8,7 @@ use std::io;
 use agent_team_protocol::notification::{Hold, PaneShown, ShowPane};
 use agent_team_system::process::{ExitWatch, ProcessId, Signal};
 
-/// `^\` returns a lent terminal to the user. In cooked mode the terminal turns it into a signal for the lender.
+/// `^\` returns a lent terminal to the user. In cooked mode the kernel turns this key into a signal for the lender.
 const LEAVE: u8 = 0x1c;
 
 /// ^C and ^D return a read-only terminal as well.

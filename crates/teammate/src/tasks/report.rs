@@ -82,7 +82,7 @@ impl Reports {
                 };
                 self.fail(claim, text, shell);
             }
-            // A run is abandoned only when it is being terminated, and that is not reported.
+            // Only a run that the worker terminates is abandoned, and its end is not reported.
             Outcome::Abandoned => {}
         }
     }

@@ -1,8 +1,8 @@
-//! Runs a slash command that was typed in the pane by starting `agent-team`, so that syntax, output and errors are the
-//! same. Called by the parent module.
+//! Runs a slash command that was typed in the pane by starting `agent-team`, so that syntax, output and errors are
+//! those of the command line. Called by the parent module.
 //!
-//! The command runs with the user's environment and is not a call of the member. It has no terminal and no input, and
-//! is terminated with the member at the latest.
+//! The command runs with the user's environment and is not a call of the member. It has no terminal and no input. If
+//! the member ends first, the command is terminated.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! Working ── stop ──► Stopping ── work ended ──┐
-//!    │ ├─ stop, nothing runs; work ended for a reason of its own
+//!    │ ├─ stop, nothing runs; work ended for its own reason
 //!    │ └────────────────────────────────────────► Settling ── reports answered ──► Leaving ── answered ──► Gone
 //!    └── launch over ──► Vanishing ── work ended ──────────────────────────────────────────────────────────▲
 //! ```
@@ -42,7 +42,7 @@ impl From<ExitReport> for Exit {
 /// A request to stop.
 pub(crate) struct Stop<'a> {
     pub(crate) reason: &'a str,
-    /// The work may finish by itself until then.
+    /// The work may finish by itself until this time.
     pub(crate) finish_at: Instant,
     /// The end of the grace period.
     pub(crate) over_at: Instant,
@@ -138,7 +138,7 @@ impl Life {
         }
     }
 
-    /// Called when the work has ended. `own` is the work's reason to exit, which replaces that of a stop.
+    /// Called when the work has ended. `own` is the work's reason to exit; it replaces the reason of a stop.
     pub(super) fn ended(&mut self, own: Option<ExitReport>, now: Instant) {
         let until = now + EXIT_REPORT_LIMIT;
         let (report, until) = match (&*self, own) {
@@ -222,7 +222,7 @@ mod tests {
         }
     }
 
-    /// A worker that was asked to stop while work runs, with the time at which the work is ended.
+    /// A worker that was asked to stop while work runs, and the time at which the work is terminated.
     fn stopping(now: Instant) -> (Life, Instant) {
         let stop = Stop::new("stopping", now, GRACE);
         let mut life = Life::Working;

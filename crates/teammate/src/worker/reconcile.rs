@@ -1,11 +1,11 @@
-//! How a welcome of the supervisor changes a member's claim. Called by the worker after each connect. Pure.
+//! Compares a member's claim with the supervisor's welcome. Called by the worker after each connect. Pure.
 
 use agent_team_protocol::initialize::Welcome;
 use agent_team_protocol::notification::Assignment;
 
 use crate::engine::Claim;
 
-/// What the member does with its current claim.
+/// The change of the member's current claim.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Reconciled {
     Unchanged,
@@ -14,17 +14,17 @@ pub(super) enum Reconciled {
     End,
 }
 
-/// Compares the current run with the claim that the supervisor reports. `reported` returns whether a claim has ended
-/// here and only its report is unanswered.
+/// Compares the current run with the claim that the supervisor reports. `reported` returns whether the claim's run has
+/// ended here and its report is unanswered.
 pub(super) fn reconcile(
-    runs: Option<Claim>,
+    running: Option<Claim>,
     welcome: Welcome,
     reported: impl Fn(Claim) -> bool,
 ) -> Reconciled {
-    let runs = runs.filter(|claim| !reported(*claim));
-    match (runs, welcome.assignment) {
+    let running = running.filter(|claim| !reported(*claim));
+    match (running, welcome.assignment) {
         (_, Some(held)) if reported(Claim::from(&held)) => Reconciled::Unchanged,
-        (Some(runs), Some(held)) if runs == Claim::from(&held) => Reconciled::Unchanged,
+        (Some(running), Some(held)) if running == Claim::from(&held) => Reconciled::Unchanged,
         (_, Some(held)) => Reconciled::Start(held),
         (Some(_), None) => Reconciled::End,
         (None, None) => Reconciled::Unchanged,
@@ -57,7 +57,7 @@ mod tests {
         }
     }
 
-    fn after(runs: Option<Claim>, holds: Option<Claim>, reported: Option<Claim>) -> Reconciled {
+    fn after(running: Option<Claim>, holds: Option<Claim>, reported: Option<Claim>) -> Reconciled {
         let team: TeamName = "demo".parse().unwrap();
         let welcome = Welcome {
             name: "ada".parse().unwrap(),
@@ -67,7 +67,7 @@ mod tests {
             assignment: holds.map(assignment),
             allowance: Default::default(),
         };
-        reconcile(runs, welcome, |claim| Some(claim) == reported)
+        reconcile(running, welcome, |claim| Some(claim) == reported)
     }
 
     #[test]
