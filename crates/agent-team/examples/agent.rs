@@ -19,7 +19,7 @@ impl Model for Greeter {
         "example/greeter"
     }
 
-    /// Tokens that fit into a prompt.
+    /// The size of the context window, in tokens.
     fn window(&self) -> u64 {
         8_000
     }
@@ -27,7 +27,7 @@ impl Model for Greeter {
     fn answer<'a>(
         &'a self,
         prompt: Prompt<'a>,
-        _stream: &'a mut (dyn FnMut(Delta) + Send),
+        _on_delta: &'a mut (dyn FnMut(Delta) + Send),
     ) -> Answering<'a> {
         let is_result = |item: &&Item| matches!(item, Item::Returned { .. });
         let answer = match prompt.items.iter().filter(is_result).count() {

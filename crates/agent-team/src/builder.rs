@@ -23,7 +23,7 @@ use crate::team::Team;
 use crate::team_dirs::{Session, TeamDirs};
 use crate::team_thread::{CallFailed, StartError, TeamThread};
 
-/// Why a team could not be built.
+/// Why a team cannot be built.
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
     /// The settings are invalid; one message per fault.
@@ -192,8 +192,8 @@ impl TeamBuilder {
         self
     }
 
-    /// Limits on what all members spend together on one goal. The lead and the user are warned at 80 %; at 100 % the
-    /// members, and with them the run, wait for [`Team::set_budget`].
+    /// Sets limits on the total spending of all members on one goal. The lead and the user are warned at 80 %. At 100 %
+    /// the members wait for [`Team::set_budget`], and so does the run.
     pub fn budget(mut self, budget: Budget) -> Self {
         self.table.limits.budget = budget.into();
         self
@@ -206,8 +206,8 @@ impl TeamBuilder {
         self
     }
 
-    /// The project: the working directory of the members' tools, and the source of role files. Default: an empty
-    /// directory of the team's own.
+    /// The project: the working directory of the members' tools, and the source of role files. Default: a private
+    /// directory of the team, or with [`TeamBuilder::store`] a directory of the session in the store.
     pub fn project(mut self, directory: impl Into<PathBuf>) -> Self {
         self.project = Some(directory.into());
         self
@@ -219,9 +219,9 @@ impl TeamBuilder {
         self
     }
 
-    /// Adds a variable to the members' environment: for their tools, and for the keys and base URLs of models. From
-    /// this process's environment tools receive only the usual variables: `PATH`, `HOME`, and settings of languages and
-    /// builds.
+    /// Adds a variable to the members' environment: for their tools, and for the keys and base URLs of models. Of this
+    /// process's environment, the tools of agents receive only variables such as `PATH`, `HOME`, and settings of
+    /// languages and builds.
     pub fn env(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.environment.insert(name.into(), value.into());
         self
@@ -234,8 +234,8 @@ impl TeamBuilder {
         self
     }
 
-    /// Adds a variable for programs that the tools run. Models, the journal and logs do not receive its value, which
-    /// must have at least 6 bytes.
+    /// Adds a variable for programs that the tools run. Its value is redacted for models, the journal and logs. The
+    /// value must have at least 6 bytes.
     pub fn secret(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.secrets.insert(name.into(), value.into());
         self
@@ -250,8 +250,8 @@ impl TeamBuilder {
         self
     }
 
-    /// Makes the engine of a member's next launch; if `make` returns `None`, the member uses its model. Called on the
-    /// member's thread.
+    /// Sets the function that creates the engine of each launch of a member. If `make` returns `None`, the member uses
+    /// its model. `make` is called on the member's thread.
     pub fn engine<F>(mut self, make: F) -> Self
     where
         F: Fn(&MemberInfo) -> Option<Box<dyn Engine>> + Send + Sync + 'static,
@@ -260,9 +260,9 @@ impl TeamBuilder {
         self
     }
 
-    /// What members may do. No user is available to decide, so calls that need a decision are denied, unless the team
-    /// file lets the lead decide about them. Default: files of the project may be read and edited, and nothing may be
-    /// run or fetched; with a team file, what the file sets.
+    /// Sets the permission mode of the members. No user is available to decide, so calls that need a decision are
+    /// denied, unless the team file lets the lead decide about them. Default: the mode of the team file; without a team
+    /// file, members may read and edit files of the project, and may neither run commands nor fetch pages.
     pub fn permission_mode(mut self, mode: PermissionMode) -> Self {
         self.permissions = Some(mode);
         self
@@ -291,7 +291,7 @@ impl TeamBuilder {
         self
     }
 
-    /// Discards what the store has for this session.
+    /// Discards the stored state of this session.
     pub fn fresh(mut self) -> Self {
         self.fresh = true;
         self
@@ -306,7 +306,7 @@ impl TeamBuilder {
         self
     }
 
-    /// Starts the team: when this returns, its members are up, or [`Team::members`] reports why they are held.
+    /// Starts the team. When this method returns, the members are up, or [`Team::members`] reports why they are held.
     ///
     /// # Errors
     /// When the settings are invalid or the team file is not trusted, when a directory cannot be used or is in use, or
@@ -494,7 +494,7 @@ impl TeamBuilder {
     }
 }
 
-/// The faults of generated text, without their positions, which would mean nothing to the caller.
+/// Formats the faults of the generated team file. Omits their positions, because the caller never sees that file.
 fn invalid(faults: Vec<Fault>) -> BuildError {
     let sentence = |fault: Fault| match fault.hint {
         Some(hint) => format!("{} ({hint})", fault.message),
@@ -503,7 +503,7 @@ fn invalid(faults: Vec<Fault>) -> BuildError {
     BuildError::Invalid(faults.into_iter().map(sentence).collect())
 }
 
-/// The faults of a team file, with their positions.
+/// Formats the faults of the caller's team file, with their positions.
 fn invalid_file(error: LoadTeamError) -> BuildError {
     match error {
         LoadTeamError::Faults(faults) => {

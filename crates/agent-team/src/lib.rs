@@ -16,7 +16,7 @@
 //! # A goal and its answer
 //!
 //! Choose a model by name (`.model("anthropic/claude-sonnet-4-6")`, with its key in the environment), or implement
-//! [`Model`], as this example does, which needs no key:
+//! [`Model`]. This example implements `Model`, so it needs no key:
 //!
 //! ```
 //! use std::sync::Arc;
@@ -122,7 +122,7 @@
 //!
 //! # Examples
 //!
-//! Complete programs, none of which needs a key; run one with `cargo run -p agent-team --example NAME`:
+//! Complete programs that need no key. Run a program with `cargo run -p agent-team --example NAME`:
 //! - `examples/commands.rs`: a command member runs two tasks in order
 //! - `examples/agent.rs`: an agent with a custom model uses a tool and answers a goal
 //! - `examples/events.rs`: a custom engine does a task; the program prints the events of the run
@@ -134,9 +134,10 @@
 //!
 //! # Threads
 //!
-//! A team has one thread, and each member has two: one works, the other answers the supervisor while the first is busy.
-//! A member that blocks its thread forever cannot be terminated: it is reported as surviving, and no successor is
-//! started. With `panic = "abort"`, the first member that panics aborts the whole program.
+//! A team has one thread, and each member has two: a thread for its work, and a thread that answers the supervisor
+//! while the first thread is busy. A member that blocks its thread forever cannot be terminated: it is reported as
+//! surviving, and no successor is started. With `panic = "abort"`, the first member that panics aborts the whole
+//! program.
 //!
 //! Where to look:
 //! - from a builder to a team: `builder`, `member`

@@ -89,7 +89,7 @@ impl From<Budget> for BudgetTable {
     }
 }
 
-/// A member. Settings that are left out come from its role.
+/// A member. Its role supplies the settings that are left out.
 #[derive(Debug, Clone, Serialize)]
 pub struct Member {
     pub(crate) name: String,

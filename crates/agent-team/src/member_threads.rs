@@ -18,7 +18,7 @@ use agent_team_teammate::RunError;
 use agent_team_teammate::hosted::{Engine, HostedLaunch, thread};
 use tokio::sync::oneshot;
 
-/// A member that is about to start, for the caller's choice of an engine.
+/// A member that is about to start: the input for the caller's choice of an engine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct MemberInfo {

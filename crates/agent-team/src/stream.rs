@@ -14,7 +14,7 @@ use crate::subscription::Subscription;
 
 /// The envelopes of a run, from its `RUN_STARTED` to its `RUN_FINISHED` or `RUN_ERROR`, which is the last.
 ///
-/// `RUN_FINISHED` contains what [`Team::run`] returns. Dropping the stream does not stop the run.
+/// `RUN_FINISHED` contains the result that [`Team::run`] returns. Dropping the stream does not stop the run.
 ///
 /// [`Team::run`]: crate::Team::run
 #[must_use = "a stream does nothing unless it is polled; the run continues without it"]

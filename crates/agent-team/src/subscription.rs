@@ -10,7 +10,8 @@ use crate::team_thread::{CallFailed, SupervisorClient};
 /// Called for each envelope.
 pub(crate) type Callback = Box<dyn Fn(&Envelope) + Send + Sync>;
 
-/// A subscription. If it falls behind it resumes: it reads stored events again and loses only transient ones.
+/// A subscription. A subscription that falls behind resumes: it reads the stored events that it missed, and loses only
+/// transient events.
 pub(crate) struct Subscription {
     supervisor: SupervisorClient,
     incoming: Incoming,

@@ -109,12 +109,12 @@ impl Team {
         Ok(self.thread.supervisor().call::<RunStart>(start).await?.run)
     }
 
-    /// The board, with the permissions of the user. It works without members.
+    /// The board, with the permissions of the user. A team without members has a board as well.
     pub fn board(&self) -> Board<'_> {
         Board(self.thread.supervisor())
     }
 
-    /// Messages from and to the user. A recipient need not be running.
+    /// The team's messages; messages are sent as the user. A recipient need not be running.
     pub fn messages(&self) -> Messages<'_> {
         Messages(self.thread.supervisor())
     }
@@ -138,8 +138,8 @@ impl Team {
             .map_err(|error| CallFailed::Answer(error.to_string()))
     }
 
-    /// Replaces the limits of [`TeamBuilder::budget`](crate::TeamBuilder::budget) on what all members spend together on
-    /// one goal. Members blocked by the old limits continue if the new ones allow it.
+    /// Replaces the limits of [`TeamBuilder::budget`](crate::TeamBuilder::budget) on the total spending of all members
+    /// on one goal. Members blocked by the old limits continue if the new limits allow it.
     ///
     /// # Errors
     /// When the team has ended.
@@ -253,7 +253,8 @@ pub struct Messages<'a>(&'a SupervisorClient);
 /// Every call fails when the supervisor refuses it, and when the team has ended. The error of a refusal contains the
 /// reason.
 impl Messages<'_> {
-    /// Sends a message as the user. When this returns, it is in the inbox of every recipient in the answer.
+    /// Sends a message as the user. When this method returns, the message is in the inbox of every recipient in the
+    /// answer.
     pub async fn send(
         &self,
         to: Recipient,

@@ -25,10 +25,11 @@ use tokio::task::LocalSet;
 use crate::member_threads::{Engines, MemberThreads};
 use crate::team_dirs::TeamDirs;
 
-/// How long the members of a dropped team may take to stop before the supervisor exits without an orderly shutdown.
+/// The time limit for the members of a dropped team to stop. After this time, the supervisor exits without an orderly
+/// shutdown.
 const DROP_LIMIT: Duration = Duration::from_secs(5);
 
-/// How long members' threads may take to exit after their work has ended.
+/// The time limit for members' threads to exit after their work has ended.
 const THREADS_LIMIT: Duration = Duration::from_secs(5);
 
 /// Why a team could not be started.
@@ -72,12 +73,12 @@ impl SupervisorClient {
         drop(self.runtime.spawn(task));
     }
 
-    /// A call that changes something.
+    /// Makes a call that changes the team, with a new idempotency key.
     pub(crate) async fn call<M: Method>(&self, args: M::Args) -> Result<M::Answer, CallFailed> {
         self.perform::<M>(args, Some(random::id())).await
     }
 
-    /// A call that only reads or waits.
+    /// Makes a call that only reads or waits, without an idempotency key.
     pub(crate) async fn ask<M: Method>(&self, args: M::Args) -> Result<M::Answer, CallFailed> {
         self.perform::<M>(args, None).await
     }
@@ -119,7 +120,7 @@ impl SupervisorClient {
     }
 }
 
-/// A team's thread. Dropping it ends everything immediately.
+/// A team's thread. Dropping it stops the team without a grace period.
 pub(crate) struct TeamThread {
     supervisor: SupervisorClient,
     /// Sending or dropping it makes the supervisor exit.

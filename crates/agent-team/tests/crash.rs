@@ -9,7 +9,7 @@ use agent_team::{
 /// Environment variable of the program that crashes: the directory of its store.
 const STORE: &str = "AGENT_TEAM_TEST_STORE";
 
-/// Aborts the program that crashes; finishes each task immediately in the next program.
+/// Aborts the first program; in the next program, finishes each task immediately.
 struct CrashesFirst;
 
 impl Engine for CrashesFirst {

@@ -1,5 +1,5 @@
-//! An ended team leaves no thread, no socket and no file. One test, because other tests in the process would have
-//! threads of their own.
+//! An ended team leaves no thread, no socket and no file. This file has only one test, because the threads of other
+//! tests in the process would be counted.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;

@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-/// The directory of the built examples. This test is in `target/PROFILE/deps`, they are in `target/PROFILE/examples`.
+/// The directory of the built examples. This test is in `target/PROFILE/deps`, the examples are in
+/// `target/PROFILE/examples`.
 fn directory() -> PathBuf {
     let own = std::env::current_exe().expect("this test");
     let profile = own.parent().and_then(|deps| deps.parent());

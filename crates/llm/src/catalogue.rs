@@ -13,11 +13,13 @@ use crate::usage::Price;
 
 const BUILT_IN: &str = include_str!("catalogue.toml");
 
-/// The window sizes, in tokens, that are assumed for an unknown model of a remote and of a local provider.
+/// The assumed window size, in tokens, of an unknown model of a remote provider.
 const WINDOW: u64 = 128_000;
+
+/// The assumed window size, in tokens, of an unknown model of a local provider.
 const LOCAL_WINDOW: u64 = 32_768;
 
-/// The longest answer, in tokens, that is requested from an unknown model: every model in use supports it.
+/// The longest answer, in tokens, that is requested from an unknown model: every model in use supports this length.
 const OUTPUT: u64 = 8_192;
 
 /// The entries by provider name, then by model name or by a prefix followed by a star.
@@ -26,7 +28,7 @@ type Tables = BTreeMap<String, BTreeMap<String, Entry>>;
 /// The data about models.
 #[derive(Debug, Clone)]
 pub struct Catalogue {
-    /// Take precedence over `built_in`.
+    /// The user's entries. They take precedence over `built_in`.
     of_user: Tables,
     built_in: Tables,
 }
@@ -136,14 +138,14 @@ impl Catalogue {
         } else {
             WINDOW
         };
-        // A provider without a base URL of its own, `openai-compatible`, may be any server: its prices are unknown.
+        // A provider without its own base URL, `openai-compatible`, may be any server: its prices are unknown.
         let free = provider.is_local() && !provider.base_url.is_empty();
         entry.model_data(window, free)
     }
 }
 
-/// Returns the entry whose name is that of the model, or that of the model without its version; and the entry with the
-/// longest matching prefix. Dots and dashes are equal.
+/// Returns the entry that names the model, with or without its version, and the entry with the longest matching prefix.
+/// Dots and dashes are equal.
 fn find<'a>(tables: &'a Tables, provider: &str, model: &str) -> [Option<&'a Entry>; 2] {
     let plain = |name: &str| name.replace('.', "-");
     let model = plain(model);

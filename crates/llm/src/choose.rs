@@ -1,5 +1,6 @@
-//! Chooses the model if none is configured: that of the first provider whose key is set, or whose server lists a model.
-//! Called when a member without a configured model is launched, and by `doctor` to explain the choice.
+//! Chooses a model for a member without a configured model. The first provider in the table with a key, or with a
+//! server that lists a model, supplies the model. Called when such a member is launched, and by `doctor` to explain the
+//! choice.
 
 use std::time::Duration;
 
@@ -12,8 +13,10 @@ use crate::http::Endpoint;
 use crate::key::{Key, KeyError};
 use crate::open::{OpenConfig, OpenError};
 
-/// The time limits for a server to accept a connection, and to list its models.
+/// The time limit for a server to accept a connection.
 const CONNECT: Duration = Duration::from_millis(300);
+
+/// The time limit for a server to list its models.
 const LIST: Duration = Duration::from_secs(3);
 
 /// The chosen model.
@@ -34,8 +37,8 @@ pub enum ChooseError {
     None {
         keys: String,
         servers: String,
-        /// One sentence, with a leading space, for each server that lists no model, and for each server that the user
-        /// configured and that does not respond.
+        /// One sentence, with a leading space, for each server that lists no model, and for each configured server that
+        /// does not respond.
         found: String,
     },
     #[error(transparent)]
@@ -47,7 +50,8 @@ pub enum ChooseError {
 /// Chooses the first usable provider in table order.
 ///
 /// # Errors
-/// If no provider is usable. If the key or the endpoint of a provider is invalid: later providers are not tried then.
+/// If no provider is usable, or if the key or the endpoint of a provider is invalid. Providers after an invalid
+/// provider are not tried.
 pub async fn choose(config: &OpenConfig) -> Result<Choice, ChooseError> {
     let mut found = String::new();
     for provider in PROVIDERS {

@@ -36,11 +36,13 @@ use crate::key::Key;
 use crate::model::{Answer, Answering, Delta, Model, ModelError, Prompt, Searches};
 use crate::usage::Price;
 
-/// The default time without any byte after which the connection counts as dead; configurable by the user.
+/// The default time without any byte after which the connection counts as dead.
 pub(super) const SILENCE: Duration = Duration::from_secs(120);
 
-/// The largest part of an error response that is read, and the largest answer that is accepted, in bytes.
+/// The largest part of an error response that is read, in bytes.
 const REFUSAL_MAX: usize = 64 << 10;
+
+/// The largest answer that is accepted, in bytes.
 const ANSWER_MAX: usize = 64 << 20;
 
 /// The version of the Messages API.
@@ -68,8 +70,9 @@ pub(super) struct HttpModel {
     endpoint: Endpoint,
     client: Client,
     headers: HeaderMap,
-    /// The URL of requests, and its form for errors.
+    /// The URL of requests.
     url: String,
+    /// The URL for errors, without credentials.
     shown_url: String,
 }
 
@@ -114,7 +117,7 @@ impl HttpModel {
             key: self.endpoint.key.as_ref(),
         };
         let draft = Draft::new(&prompt, &self.name);
-        let (body, reading): (Value, Box<dyn Decode>) = match provider.wire {
+        let (body, decoder): (Value, Box<dyn Decode>) = match provider.wire {
             Wire::ChatCompletions => (
                 chat::request(&self.model, &self.name, &provider.quirks, &prompt),
                 Box::new(chat::AnswerDecoder::new(draft)),
@@ -131,7 +134,7 @@ impl HttpModel {
             .body(body.to_string());
         let response = self.receive(&target, request.send()).await?;
         if response.status().is_success() {
-            self.read(&target, response, reading, on_delta).await
+            self.read(&target, response, decoder, on_delta).await
         } else {
             Err(self.refused(&target, response).await)
         }
@@ -170,7 +173,7 @@ impl HttpModel {
         &self,
         target: &Target<'_>,
         mut response: Response,
-        mut reading: Box<dyn Decode>,
+        mut decoder: Box<dyn Decode>,
         on_delta: OnDelta<'_>,
     ) -> Result<Answer, ModelError> {
         let mut events = sse::Reader::default();
@@ -192,10 +195,10 @@ impl HttpModel {
                 return Err(target.invalid_response("the answer exceeds the size limit", ""));
             }
             for data in data {
-                match reading.event(&data, on_delta) {
+                match decoder.event(&data, on_delta) {
                     Ok(Progress::More) => {}
                     Ok(Progress::Ended) => {
-                        return reading
+                        return decoder
                             .finish(true)
                             .ok_or_else(|| target.unreachable("the answer was truncated"));
                     }
@@ -209,7 +212,7 @@ impl HttpModel {
         if !events.any {
             return Err(no_stream(target, &beginning));
         }
-        reading
+        decoder
             .finish(false)
             .ok_or_else(|| target.unreachable("the answer was truncated"))
     }
@@ -275,7 +278,7 @@ impl fmt::Debug for HttpModel {
     }
 }
 
-/// A URL without user name, password and query.
+/// A URL without user name, password, query and fragment.
 pub(super) fn shown(url: &str) -> String {
     let Ok(mut url) = reqwest::Url::parse(url) else {
         return "(not a URL)".to_owned();

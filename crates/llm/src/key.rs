@@ -1,4 +1,4 @@
-//! Provider keys: looking them up, and keeping them out of all output. Called by `open`, `choose` and `http`.
+//! Looks up provider keys, and keeps them out of all output. Called by `open`, `choose` and `http`.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_variable_that_is_set_holds_the_key() {
+    fn the_first_nonempty_variable_holds_the_key() {
         let key = find(&[("GEMINI_API_KEY", " "), ("GOOGLE_API_KEY", "AIza1\n")]);
         let key = key.expect("a valid key").expect("a key");
         assert_eq!(key.reveal(), "AIza1");
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_with_a_key_must_be_closed_to_others() {
+    fn a_key_file_must_be_private() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("key");
         fs::write(&path, "AIza2\n").expect("a writable file");

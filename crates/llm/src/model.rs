@@ -1,5 +1,5 @@
-//! The trait of a language model, and what it receives and returns. Implemented by the HTTP clients, their layers and
-//! the recordings of this crate, and by embedding programs.
+//! The trait of a language model, its input and its output. Implemented by the HTTP clients, their layers and the
+//! recordings of this crate, and by embedding programs.
 //!
 //! A model does not depend on teams, panes or the code of tools: it receives a [`Prompt`] and returns an [`Answer`],
 //! with [`Delta`]s while the answer streams in. Dropping the future of an answer closes the connection.
@@ -90,7 +90,7 @@ pub struct Thought {
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ToolCall {
-    /// Unique within the transcript: the provider's id, or a generated id if the provider omits or repeats one.
+    /// Unique within the transcript: the provider's id, or a generated id if the provider omits or repeats ids.
     pub id: String,
     pub name: String,
     /// The arguments as the model wrote them. They may be invalid, which is reported to the model.
@@ -127,7 +127,7 @@ pub enum Stop {
 pub enum Searches {
     #[default]
     Never,
-    /// Unknown: the base URL is not that of the provider.
+    /// Unknown: the base URL is not the provider's own.
     Perhaps,
     Yes,
 }

@@ -63,7 +63,7 @@ pub enum OpenError {
         provider: String,
         url: String,
         var: String,
-        /// The variable with which the user can permit it.
+        /// The variables with which the user can permit the URL.
         agrees: String,
     },
     /// The text contains only the name: the value may be a secret.
@@ -81,7 +81,7 @@ pub enum OpenError {
     ReplaySpeed(String),
 }
 
-/// The variable with the speed of recordings, in characters per second. Without it they answer at once.
+/// The variable with the speed of recordings, in characters per second. Without it, recordings answer at once.
 const REPLAY_SPEED: &str = "AGENT_TEAM_REPLAY_SPEED";
 
 /// Opens the model of this name for this member, with retries. A recording is read here; no connection is made yet.
@@ -254,7 +254,7 @@ impl OpenConfig {
     }
 }
 
-/// Normalizes a base URL of the user to the form to which paths are appended.
+/// Normalizes a base URL of the user, so that paths can be appended.
 fn base_url(provider: &Provider, given: &str) -> Result<String, String> {
     let given = given.trim().trim_end_matches('/');
     let bare = !given.contains("://");

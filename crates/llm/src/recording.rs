@@ -18,8 +18,8 @@
 //! A member's exchanges are replayed in order. A prompt matches if it has the same tool names as the line, and the same
 //! kind of last item; input and results count as the same kind. Texts are not compared, since ids, paths, times and
 //! other members' texts differ between runs. The digest is not compared either; a mismatch error shows the digest of
-//! the recording and that of the prompt. A restarted member continues after the exchange whose answer is the last one
-//! in its prompt, or after the summary with which its prompt begins.
+//! the recording and that of the prompt. A restarted member continues after the exchange that recorded the last answer
+//! in its prompt, or after the exchange that recorded the summary at the beginning of its prompt.
 
 mod recorder;
 mod replay;
@@ -100,7 +100,7 @@ enum Last {
 }
 
 impl Last {
-    /// Messages arrive at any time, before or after the results of a call, so the two kinds are interchangeable.
+    /// Messages arrive at any time, before or after the results of a call, so input and results are interchangeable.
     fn matches(self, other: Self) -> bool {
         let is_input = |last| matches!(last, Self::Input | Self::Returned);
         self == other || (is_input(self) && is_input(other))

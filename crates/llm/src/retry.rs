@@ -13,8 +13,8 @@ use tokio::time::{Instant, sleep};
 use crate::layer::ModelLayer;
 use crate::model::{Answer, Delta, Model, ModelError, Prompt};
 
-/// The largest number of attempts for one answer. If the server requests no pauses, those between the attempts take 1.5
-/// to 3 minutes in total.
+/// The largest number of attempts for one answer. If the server requests no pauses, the backoff between all attempts
+/// takes 1.5 to 3 minutes in total.
 const ATTEMPTS: u32 = 10;
 
 const BACKOFF: Backoff = Backoff {
@@ -22,8 +22,8 @@ const BACKOFF: Backoff = Backoff {
     longest: Duration::from_secs(60),
 };
 
-/// The longest requested pause that is kept. If a server requests a longer one, its error is returned: the member's
-/// turn ends, and the user sees the reason.
+/// The longest pause that a server may request. If a server requests a longer pause, its error is returned: the
+/// member's turn ends, and the user sees the reason.
 const REQUESTED_MAX: Duration = Duration::from_secs(3_600);
 
 /// Returns a random number in 0..1.
@@ -250,12 +250,12 @@ mod tests {
         let mut on_delta = drop;
         let answer = retrying.answer(PROMPT, &mut on_delta);
         let dropped = tokio::time::timeout(Duration::from_millis(1), answer).await;
-        assert!(dropped.is_err(), "it waits");
+        assert!(dropped.is_err(), "the retry waits");
         tokio::time::advance(BACKOFF.longest * 10).await;
         assert_eq!(*model.attempts.lock().expect("no panic"), 1);
     }
 
-    /// Collects what a subscriber writes.
+    /// Collects the output of a subscriber.
     #[derive(Debug, Clone, Default)]
     struct Lines(Arc<Mutex<Vec<u8>>>);
 

@@ -1,4 +1,4 @@
-//! The tokens of answers, and what they cost. Used by models and by the accounting of a member.
+//! The tokens of answers, and their cost. Used by models and by the accounting of a member.
 
 use serde::{Deserialize, Serialize};
 

@@ -169,7 +169,7 @@ impl Agent {
         )
     }
 
-    /// Creates the agent of a member whose engine is code of the embedding program.
+    /// Creates the agent of a member with an engine of the embedding program.
     pub(crate) fn with_engine(
         worker_config: &WorkerConfig,
         client: SupervisorClient,

@@ -37,7 +37,7 @@ pub(crate) enum Action {
 #[derive(Debug)]
 pub(crate) enum ActionResult {
     Task(TaskId),
-    /// A message, whose delivery is reported separately, or a decision.
+    /// A message or a decision. The delivery of a message is reported separately.
     Accepted,
     Shown(Box<RequestView>),
     /// The output of a slash command.

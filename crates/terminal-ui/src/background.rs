@@ -1,7 +1,7 @@
-//! The question for the background colour of a terminal (OSC 11), and its answer. Used by the CLI; pure.
+//! The query for the background colour of a terminal (OSC 11), and its answer. Used by the CLI; pure.
 //!
-//! Terminals that do not know OSC 11 ignore it. The question is therefore followed by the one for the device attributes
-//! (DA1), which terminals answer since the VT100, in the order of the questions: the end of the wait is known.
+//! Terminals without OSC 11 ignore the query. A query for the device attributes (DA1) therefore follows it: terminals
+//! since the VT100 answer DA1, and they answer queries in order, so the answer to DA1 ends the wait.
 
 use crate::style::Theme;
 
@@ -10,7 +10,7 @@ pub const QUESTION: &[u8] = b"\x1b]11;?\x1b\\\x1b[c";
 const COLOUR: &[u8] = b"\x1b]11;rgb:";
 const ATTRIBUTES: &[u8] = b"\x1b[?";
 
-/// Whether the input contains the last answer.
+/// Returns whether the input contains the answer to the last query, DA1.
 pub fn is_answered(input: &[u8]) -> bool {
     let mut starts = input.windows(ATTRIBUTES.len()).enumerate();
     let is_answer = |(at, start): (usize, &[u8])| {
@@ -21,7 +21,7 @@ pub fn is_answered(input: &[u8]) -> bool {
     starts.any(is_answer)
 }
 
-/// The theme for the background colour in the input; `None` if it contains none.
+/// The theme for the background colour in the input; `None` if the input contains no colour.
 pub fn theme(input: &[u8]) -> Option<Theme> {
     let at = input
         .windows(COLOUR.len())
@@ -32,14 +32,14 @@ pub fn theme(input: &[u8]) -> Option<Theme> {
         .ok()?
         .split('/')
         .map(|channel| {
-            // One to four hexadecimal digits, scaled to their number.
+            // One to four hexadecimal digits. The largest value depends on the number of digits.
             let most = 16_u32.checked_pow(u32::try_from(channel.len()).ok()?)? - 1;
             let value = u32::from_str_radix(channel, 16).ok()?;
             Some(f64::from(value) / f64::from(most.max(1)))
         });
     let mut channel = || channels.next().flatten();
     let (red, green, blue) = (channel()?, channel()?, channel()?);
-    // The luma of ITU-R BT.601, without gamma: only the half matters.
+    // The luma of ITU-R BT.601, without gamma correction: it only has to separate light from dark.
     match 0.299 * red + 0.587 * green + 0.114 * blue > 0.5 {
         true => Some(Theme::Light),
         false => Some(Theme::Dark),

@@ -220,10 +220,10 @@ fn token(language: &Language, in_comment: &mut bool, text: &str) -> (Style, usiz
         "" => return (Style::PLAIN, first.len_utf8()),
         number if first.is_ascii_digit() && !number.is_empty() => NUMBER,
         name => {
-            let is = |keyword: &str| {
+            let is_name = |keyword: &str| {
                 keyword == name || (language.names == ["sql"] && keyword.eq_ignore_ascii_case(name))
             };
-            if language.keywords.split_whitespace().any(is) {
+            if language.keywords.split_whitespace().any(is_name) {
                 KEYWORD
             } else {
                 Style::PLAIN

@@ -1,8 +1,8 @@
-//! A pending request on a terminal: its text, its prompt, and what each key does. Called by the transcript view and by
-//! `top`, so that the same keys do the same everywhere. Pure.
+//! A pending request on a terminal: its text, its prompt, and the effect of each key. Called by the transcript view and
+//! by `top`, so that each key has the same effect in both. Pure.
 //!
-//! The text comes from the request as the supervisor stores it, never from the model's words, and a decision is bound
-//! to the digest of the shown request. A request with more rows than the screen is shown in pages.
+//! The text comes from the request that the supervisor has stored, never from the model's words, and a decision is
+//! bound to the digest of the shown request. A request with more rows than the screen is shown in pages.
 
 mod shown_rows;
 
@@ -19,9 +19,9 @@ use agent_team_protocol::text::visible_line;
 use self::shown_rows::ShownRows;
 pub use self::shown_rows::Turn;
 
-/// Keys that decide are ignored until every row of the request has been on the screen. They and the escape key are
-/// ignored until the request has been on the screen without a keystroke for this long. A user who is typing something
-/// else when the request appears would otherwise answer it by accident.
+/// Keys that decide or postpone a request are ignored until the request has been on the screen for this time without a
+/// keystroke: a user who is typing when the request appears would otherwise answer it by accident. Keys that decide are
+/// also ignored until every row of the request has been on the screen.
 pub const QUIET: Duration = Duration::from_millis(300);
 
 /// The maximum number of offers: each is chosen with a digit key.
@@ -81,7 +81,7 @@ impl Dialog {
         self.shown.was_shown(columns, height, total, now);
     }
 
-    /// Whether every row has been on the screen.
+    /// Returns whether every row has been on the screen.
     pub fn is_read(&self) -> bool {
         self.shown.is_complete()
     }
@@ -91,12 +91,12 @@ impl Dialog {
         self.shown.turn(turn);
     }
 
-    /// Call when something else covers the screen.
+    /// Call when another view covers the screen.
     pub fn hidden(&mut self) {
         self.shown.hidden();
     }
 
-    /// Call when the screen was resized: the rows have to be shown again.
+    /// Call when the screen was resized: all rows must be shown again.
     pub fn resized(&mut self) {
         self.shown = ShownRows::default();
     }
@@ -239,7 +239,8 @@ mod tests {
         }
     }
 
-    /// The decision of a key that is pressed `quiet` after all ten rows of the request were shown; `None`: before that.
+    /// The decision of a key that is pressed `quiet` after all ten rows of the request were shown. `None`: the key is
+    /// pressed before the rows are shown.
     fn decision(key: &str, quiet: Option<Duration>) -> Option<Decision> {
         let (mut dialog, start) = (Dialog::of(view(), Channel::Pane), Instant::now());
         if quiet.is_some() {

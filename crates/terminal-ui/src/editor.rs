@@ -11,7 +11,7 @@ use crate::style::Style;
 /// The maximum number of history entries.
 const HISTORY_MAX: usize = 500;
 
-/// The longest text in bytes, which is the longest message.
+/// The longest text in bytes: the size limit of a message.
 const TEXT_MAX: usize = 64 << 10;
 
 #[derive(Debug, Default)]
@@ -23,7 +23,7 @@ pub(crate) struct Editor {
     history: VecDeque<String>,
     /// The history entry that is shown, and the text that was being typed before.
     shown: Option<(usize, String)>,
-    /// The text that the last deletion of a word or of a part of a line removed, for ^Y.
+    /// The last deleted word or part of a line, for ^Y.
     taken: String,
 }
 
@@ -207,7 +207,7 @@ impl Editor {
     }
 
     /// The prompt and the text after it, in rows of at most `most` columns, and the row and column of the cursor. If
-    /// there are more than `rows` rows, returns those around the cursor.
+    /// there are more than `rows` rows, returns `rows` of them, including the cursor's row.
     pub(crate) fn rows(
         &self,
         prompt: &Line,

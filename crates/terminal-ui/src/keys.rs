@@ -87,8 +87,8 @@ impl Reader {
         self.settle()
     }
 
-    /// Returns whether the last byte may be the escape key or the start of a sequence, which only [`REST_OF_KEY`] can
-    /// decide.
+    /// Returns whether the last byte is an escape byte. It may be the escape key or the start of a sequence: wait for
+    /// [`REST_OF_KEY`], then call [`Self::settle`].
     pub fn is_unsettled(&self) -> bool {
         self.paste.is_none() && self.begun.last() == Some(&ESCAPE)
     }
@@ -114,7 +114,7 @@ impl Reader {
         keys
     }
 
-    /// Adds bytes to the paste. Returns the bytes after its end marker; none if the paste continues.
+    /// Adds bytes to the paste. Returns the bytes after the end marker, or no bytes if the paste continues.
     fn continue_paste<'a>(&mut self, rest: &'a [u8], keys: &mut Vec<Key>) -> &'a [u8] {
         let end = rest
             .windows(PASTE_ENDS.len())
@@ -142,7 +142,7 @@ impl Reader {
 
 /// Decodes the first key of these bytes and its length; `None` if it is incomplete.
 fn first(bytes: &[u8]) -> Option<(Key, usize)> {
-    // A late answer of the terminal to the question for its background colour.
+    // A late answer of the terminal to the query for its background colour.
     if let Some(answer) = bytes.strip_prefix(BACKGROUND) {
         let end = answer
             .iter()
@@ -323,7 +323,7 @@ mod tests {
     proptest! {
         /// The result does not depend on how the bytes are split, even for invalid input.
         #[test]
-        fn pieces_make_no_difference(bytes in proptest::collection::vec(prop_oneof![Just(ESCAPE), Just(b'['), Just(b'2'), Just(b'0'), Just(b'1'), Just(b'~'), any::<u8>()], 0..60), cut in 0_usize..60) {
+        fn keys_do_not_depend_on_chunk_boundaries(bytes in proptest::collection::vec(prop_oneof![Just(ESCAPE), Just(b'['), Just(b'2'), Just(b'0'), Just(b'1'), Just(b'~'), any::<u8>()], 0..60), cut in 0_usize..60) {
             let cut = cut.min(bytes.len());
             let mut whole = Reader::default();
             let mut expected = whole.read(&bytes);

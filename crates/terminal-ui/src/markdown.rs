@@ -75,7 +75,7 @@ impl Markdown {
         finished
     }
 
-    /// Returns the rest and resets.
+    /// Ends the text. Returns its remaining lines, and resets the renderer.
     pub(crate) fn end(&mut self, columns: usize) -> Vec<Line> {
         let mut finished = Vec::new();
         let rest = std::mem::take(&mut self.partial);
@@ -87,7 +87,7 @@ impl Markdown {
         finished
     }
 
-    /// The unfinished rest as it looks so far.
+    /// Renders the unfinished rest.
     pub(crate) fn tail(&self, columns: usize) -> Vec<Line> {
         match &self.open {
             Open::Fence { .. } if self.partial.is_empty() => Vec::new(),

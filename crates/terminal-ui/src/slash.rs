@@ -59,7 +59,7 @@ const COMMANDS: &[(&str, &str, &str)] = &[
     ("stats", "", "show the usage of each member"),
 ];
 
-/// Verbs that are refused here, most of them because they need the terminal or run until they are interrupted.
+/// Verbs that are refused at the prompt, mostly because they need the terminal or run until they are interrupted.
 const REFUSED: [&str; 12] = [
     "attach",
     "completions",
@@ -87,7 +87,7 @@ pub(crate) enum Slash {
     Wrong(String),
 }
 
-/// Parses a slash command; `None` if the text is not one.
+/// Parses a slash command; `None` if the text is not a slash command.
 pub(crate) fn read(text: &str, member: &MemberName) -> Option<Slash> {
     let text = text.trim();
     let (name, rest) = match text.split_once(char::is_whitespace) {
@@ -168,7 +168,7 @@ pub(crate) fn help() -> String {
     let mut help = String::from(
         "enter sends; alt-enter, or a backslash at the end, starts a new line\n\
          up and down browse the history\n\
-         ^O shows the complete result of the last tool call; each further ^O, that of the call before\n",
+         ^O shows the complete result of the last tool call; each further ^O, of the previous call\n",
     );
     for (usage, (.., description)) in usages.iter().zip(COMMANDS) {
         help.push_str(&format!("  {usage}: {description}\n"));

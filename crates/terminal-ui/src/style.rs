@@ -1,5 +1,5 @@
-//! Styles of text: what a piece of text means, and the themes that give each meaning a colour. Used by every screen,
-//! and by the tables that the CLI prints. No information is shown by a colour alone.
+//! Styles of text: the meanings of text, and the themes that give each meaning a colour. Used by every screen, and by
+//! the tables that the CLI prints. No information is shown by a colour alone.
 
 use agent_team_protocol::spec::Colour;
 use agent_team_protocol::status::Status;
@@ -107,8 +107,9 @@ pub enum Theme {
 pub const THEME: &str = "AGENT_TEAM_THEME";
 
 impl Theme {
-    /// The theme of a terminal whose programs have this environment: none with `NO_COLOR`, else the one that
-    /// [`THEME`] names, else the one for the background that `COLORFGBG` reports. `None`: the environment does not tell.
+    /// The theme that the environment of a terminal's programs selects: [`Self::None`] with `NO_COLOR`, else the theme
+    /// that [`THEME`] names, else the theme for the background that `COLORFGBG` reports. `None`: the environment
+    /// selects no theme.
     ///
     /// # Errors
     /// The value of [`THEME`] if it names no theme.
@@ -138,10 +139,10 @@ impl Theme {
         }
     }
 
-    /// A number of the 256-colour palette of terminals. `None` is the terminal's own colour of text.
+    /// A number of the 256-colour palette of terminals. `None` is the terminal's default text colour.
     ///
-    /// The first sixteen numbers are not used: the user's own theme of the terminal defines them, and many themes make
-    /// one of them unreadable.
+    /// The first sixteen numbers are not used: the terminal's colour scheme defines these colours, and many schemes
+    /// make one of them unreadable.
     pub fn colour(self, ink: Ink) -> Option<u8> {
         let (dark, light) = match ink {
             Ink::Plain => return None,
@@ -195,7 +196,7 @@ impl Theme {
     }
 }
 
-/// Ends all styles.
+/// The escape sequence that ends all styles.
 pub const RESET: &str = "\x1b[m";
 
 /// A shade of a member's colour that is readable on a white background.

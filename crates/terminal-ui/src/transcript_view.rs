@@ -37,8 +37,10 @@ use crate::markdown::Markdown;
 use crate::slash::{self, Slash};
 use crate::style::{Ink, Style, Theme};
 
-/// The limits of lines, and of their bytes, that wait for a stalled terminal. Beyond them the oldest are dropped.
+/// The maximum number of lines that wait for a stalled terminal. Beyond this limit, the oldest lines are dropped.
 const WAITING_MAX: usize = 4_000;
+
+/// The maximum number of bytes of these lines. Beyond this limit, the oldest lines are dropped.
 const WAITING_BYTES_MAX: usize = 1 << 20;
 
 /// The longest line of a thought in bytes; longer ones are split.
@@ -183,7 +185,7 @@ impl TranscriptView {
         }
     }
 
-    /// Hides the view, before another one uses the terminal: returns the bytes that clear the live rows.
+    /// Hides the view, before another view uses the terminal. Returns the bytes that clear the live rows.
     pub fn hide(&mut self) -> Vec<u8> {
         self.canvas.leave()
     }
@@ -209,7 +211,8 @@ impl TranscriptView {
         self.resize(size);
     }
 
-    /// The terminal is gone. Drops queued lines and a pending request, and discards output until [`Self::attach`].
+    /// Call when the terminal is gone. Drops queued lines and a pending request, and discards output until
+    /// [`Self::attach`].
     pub fn detach(&mut self) {
         self.canvas = Canvas::default();
         self.finished.clear();
@@ -338,8 +341,8 @@ impl TranscriptView {
         }
     }
 
-    /// Asks the user about this request once nothing is being typed. `via`: where the user is asked. Does nothing while
-    /// the view has no terminal.
+    /// Asks the user about this request once nothing is being typed. `via`: the channel that the decision reports. Does
+    /// nothing while the view has no terminal.
     pub fn ask(&mut self, view: RequestView, via: Channel) {
         if !self.attached {
             return;
@@ -376,7 +379,7 @@ impl TranscriptView {
         }
     }
 
-    /// Handles keystrokes. `keys`: those of one read; only a key that is alone in its read decides a request.
+    /// Handles keystrokes. `keys`: the keys of one read. Only a key that is alone in its read decides a request.
     pub fn press(&mut self, keys: &[Key], now: Instant) -> Vec<UserAction> {
         self.changed = true;
         let is_only_key = keys.len() == 1;
@@ -533,7 +536,7 @@ impl TranscriptView {
             let prompt = answer;
             return Some(Page { prompt, height });
         }
-        // The prompt below the last page may be taller than the prompt below the others.
+        // The prompt below the last page may be taller than the prompt below the other pages.
         let pager = prompt(&pending.dialog.pager(total));
         let height = rows.saturating_sub(pager.len().max(answer.len()));
         let below = total - pending.dialog.visible(columns, height, total).end;

@@ -20,7 +20,7 @@ fn spec(title: &str) -> TaskSpec {
     }
 }
 
-/// A team of a lead and ada. Their engine does each task with this function.
+/// A team with a lead and the member ada, whose engines do each task with this function.
 async fn team_that_does(work: impl Fn(&Assignment) -> TaskResult + Send + Sync + 'static) -> Team {
     let work: Arc<dyn Fn(&Assignment) -> TaskResult + Send + Sync> = Arc::new(work);
     let team = Team::builder()
@@ -69,7 +69,7 @@ async fn custom_engines_do_tasks_and_answer_goals() {
     assert_eq!(failed.result.as_deref(), Some("it cannot be done"));
     let result = within("the answer", team.run("go")).await.unwrap();
     let answer = result.final_answer.unwrap();
-    assert!(answer.starts_with("heard: "), "{answer}");
+    assert!(answer.starts_with("received: "), "{answer}");
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@ use agent_team_tests::fake_model_server::{FakeModelServer, Reply, in_turn};
 use serde_json::json;
 use tokio::sync::Notify;
 
-use crate::scripted::{ScriptedModel, call, said, text, within};
+use crate::scripted::{ScriptedModel, call, inputs, text, within};
 
 #[tokio::test]
 async fn a_goal_is_answered_by_the_callers_model() {
@@ -49,7 +49,7 @@ async fn a_teammate_does_the_leads_task_with_real_tools() {
         }
     });
     let ada = ScriptedModel::new("scripted/ada", |prompt| match prompt.items.last() {
-        Some(Item::Input { .. }) if said(prompt).any(|text| text.contains("T-1")) => call(
+        Some(Item::Input { .. }) if inputs(prompt).any(|text| text.contains("T-1")) => call(
             "write",
             json!({ "path": "out.txt", "content": "forty-two" }),
         ),
@@ -197,7 +197,7 @@ async fn a_second_run_is_refused_while_one_is_under_way() {
     let (mut waited, mut finished) = (false, false);
     let model = ScriptedModel::new("scripted/slow", move |prompt| {
         // The message may arrive before the member waits for it.
-        if !finished && (waited || said(prompt).any(|text| text.contains("go on"))) {
+        if !finished && (waited || inputs(prompt).any(|text| text.contains("go on"))) {
             finished = true;
             call("finish", json!({ "answer": "at last" }))
         } else if !waited {
@@ -215,7 +215,7 @@ async fn a_second_run_is_refused_while_one_is_under_way() {
         result
     };
     let second = async {
-        // This call succeeds if it comes before that of `first`. Repeat it until a run is under way.
+        // This call succeeds if it arrives before the call of `first`. Repeat it until a run is under way.
         let mut stream = team.run_streaming("two").await;
         while stream.is_ok() {
             stream = team.run_streaming("two").await;
@@ -302,7 +302,7 @@ async fn a_spent_budget_blocks_until_it_is_raised() {
         let model = ScriptedModel::new("scripted/spender", move |_| {
             match counted.fetch_add(1, Ordering::SeqCst) {
                 0 => call("list_tasks", json!({})),
-                1 => call("finish", json!({ "answer": "it was dear" })),
+                1 => call("finish", json!({ "answer": "it was expensive" })),
                 _ => text("Done."),
             }
         });
@@ -344,6 +344,6 @@ async fn a_spent_budget_blocks_until_it_is_raised() {
         let Some(AgUi::RunFinished { result, .. }) = within("the end", end).await else {
             panic!("no result");
         };
-        assert_eq!(result["final_answer"], "it was dear");
+        assert_eq!(result["final_answer"], "it was expensive");
     }
 }

@@ -9,7 +9,7 @@ use agent_team::protocol::Party;
 use agent_team::{Assignment, DeliveredMessage, Engine, EngineFuture, TaskResult, TeamHandle};
 use serde_json::{Value, json};
 
-/// Returns each reply.
+/// Returns the reply to a prompt.
 type Script = dyn FnMut(&Prompt<'_>) -> Answer + Send;
 
 pub(crate) struct ScriptedModel {
@@ -31,7 +31,7 @@ impl ScriptedModel {
     /// A lead that answers each goal immediately with the goal in capitals.
     pub(crate) fn shouting() -> Arc<Self> {
         Self::new("scripted/shouting", |prompt| {
-            let goal = said(prompt).filter(|text| text.contains("goal ")).last();
+            let goal = inputs(prompt).filter(|text| text.contains("goal ")).last();
             match (prompt.items.last(), goal) {
                 (Some(Item::Input { .. }), Some(goal)) => {
                     let words = goal.rsplit("goal ").next().unwrap_or_default();
@@ -77,8 +77,8 @@ impl Model for ScriptedModel {
     }
 }
 
-/// The texts of all messages in the prompt.
-pub(crate) fn said<'a>(prompt: &Prompt<'a>) -> impl Iterator<Item = &'a str> {
+/// The texts of all inputs in the prompt.
+pub(crate) fn inputs<'a>(prompt: &Prompt<'a>) -> impl Iterator<Item = &'a str> {
     prompt.items.iter().filter_map(|item| match item {
         Item::Input { text } => Some(text.as_str()),
         Item::Answered(_) | Item::Returned { .. } => None,
@@ -109,7 +109,7 @@ pub(crate) fn call(name: &str, input: Value) -> Answer {
     }
 }
 
-/// How a [`ScriptedEngine`] does a task.
+/// The function with which a [`ScriptedEngine`] does a task.
 type Work = dyn Fn(&Assignment) -> TaskResult + Send + Sync;
 
 /// Does tasks with a function; as a lead it finishes each goal with the results of its tasks.
@@ -135,7 +135,7 @@ impl Engine for ScriptedEngine {
                 .iter()
                 .filter(|message| message.from == Party::User);
             for message in goals.filter(|_| team.is_lead()) {
-                let answer = format!("heard: {}", message.text);
+                let answer = format!("received: {}", message.text);
                 team.finish(&answer, true)
                     .await
                     .expect("a run is under way");
@@ -148,6 +148,6 @@ impl Engine for ScriptedEngine {
 pub(crate) async fn within<T>(what: &str, event: impl Future<Output = T>) -> T {
     match tokio::time::timeout(Duration::from_secs(60), event).await {
         Ok(happened) => happened,
-        Err(_) => panic!("{what} did not come"),
+        Err(_) => panic!("timed out waiting for {what}"),
     }
 }

@@ -3,7 +3,7 @@
 use agent_team::model::Item;
 use agent_team::{BuildError, Mode, TaskSpec, Team};
 
-use crate::scripted::{ScriptedModel, call, said, text, within};
+use crate::scripted::{ScriptedModel, call, inputs, text, within};
 use serde_json::json;
 
 #[tokio::test]
@@ -16,7 +16,7 @@ async fn a_session_restores_board_messages_and_transcripts() {
                 .take_while(|item| !matches!(item, Item::Input { text } if text.contains(goal)))
                 .filter(|item| matches!(item, Item::Returned { .. }))
                 .count();
-            let goals = said(prompt).filter(|text| text.contains("goal-")).count();
+            let goals = inputs(prompt).filter(|text| text.contains("goal-")).count();
             match calls {
                 0 => call("remember", json!({ "key": goal, "value": goals })),
                 1 => call("finish", json!({ "answer": format!("{goals} goals") })),

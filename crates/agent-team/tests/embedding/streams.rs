@@ -51,7 +51,7 @@ async fn dropping_a_stream_does_not_stop_the_run() {
     let team = shouting().await;
     let stream = team.run_streaming("goal unseen").await.unwrap();
     drop(stream);
-    // The lead accepts the next goal once it has answered this one.
+    // The lead accepts the next goal once it has answered the current goal.
     let next = async {
         loop {
             match team.run("goal next").await {
@@ -67,7 +67,7 @@ async fn dropping_a_stream_does_not_stop_the_run() {
 }
 
 #[tokio::test]
-async fn a_callback_receives_what_a_stream_yields() {
+async fn a_callback_receives_the_envelopes_of_a_run() {
     let received: Arc<Mutex<Vec<Envelope>>> = Arc::default();
     let (listener, finished) = (Arc::clone(&received), Arc::new(tokio::sync::Notify::new()));
     let notify = Arc::clone(&finished);
@@ -81,9 +81,7 @@ async fn a_callback_receives_what_a_stream_yields() {
         })
         .build();
     let team = within("the team", team).await.unwrap();
-    within("the answer", team.run("goal hear me"))
-        .await
-        .unwrap();
+    within("the answer", team.run("goal three")).await.unwrap();
     within("the end of the run", finished.notified()).await;
     let received = received.lock().unwrap();
     let started = |envelope: &Envelope| matches!(envelope.event, AgUi::RunStarted { .. });

@@ -14,7 +14,7 @@ use crate::model::{Item, Prompt, Stop, Thought, ToolResult};
 /// The last event of a stream.
 const DONE: &str = "[DONE]";
 
-/// The body of a request. Only thoughts whose author is `by`, the name of this model, are included.
+/// The body of a request. `by` is the name of this model: the body includes only this model's thoughts.
 pub(super) fn request(model: &str, by: &str, quirks: &Quirks, prompt: &Prompt<'_>) -> Value {
     let mut body = json!({
         "model": model,

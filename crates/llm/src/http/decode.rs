@@ -15,7 +15,7 @@ pub(super) enum Progress {
 /// Why an event cannot be used.
 #[derive(Debug)]
 pub(super) enum EventError {
-    /// The event reports an error of the server: its body.
+    /// The event reports a server error, with this body.
     Error(Value),
     /// The event violates the API.
     Invalid(String),

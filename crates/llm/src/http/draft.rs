@@ -1,5 +1,5 @@
-//! An answer under construction. Filled by the decoders of both APIs, so that both number calls and emit deltas in the
-//! same way.
+//! An answer under construction. Filled by the decoders of both APIs, so that both number calls and emit deltas
+//! identically.
 
 use std::collections::HashSet;
 
@@ -63,7 +63,7 @@ impl Draft {
         });
     }
 
-    /// The last thought; begins one if there is none.
+    /// The last thought. Begins a thought if the answer has none yet.
     pub(super) fn thought(&mut self) -> &mut Thought {
         if self.answer.thoughts.is_empty() {
             self.begin_thought();
@@ -81,7 +81,7 @@ impl Draft {
         }
     }
 
-    /// Begins another call and returns its index. A missing or duplicate id is replaced by a generated one.
+    /// Begins another call and returns its index. A generated id replaces a missing or duplicate id.
     pub(super) fn begin_call(&mut self, id: &str, name: &str, on_delta: OnDelta<'_>) -> usize {
         let number = self.answer.calls.len();
         let mut id = id.to_owned();
@@ -139,7 +139,7 @@ impl Draft {
         answer
             .thoughts
             .retain(|thought| !thought.text.is_empty() || thought.signature.is_some());
-        // Some servers report a finished answer although it contains calls, and the reverse.
+        // Some servers report `Finished` for an answer with calls, or `Calls` for an answer without calls.
         answer.stop = match self.stop? {
             Stop::Finished | Stop::Calls if answer.calls.is_empty() => Stop::Finished,
             Stop::Finished => Stop::Calls,

@@ -1,6 +1,6 @@
 //! Maps error responses to `ModelError` by status, headers and body. Called by `http`.
 //!
-//! Text of a server is shown only shortened, escaped and with the key redacted.
+//! Before a server's text is shown, it is shortened and escaped, and the key is redacted.
 
 use std::time::Duration;
 
@@ -14,11 +14,13 @@ use super::pause;
 use crate::key::Key;
 use crate::model::ModelError;
 
-/// The largest length, in characters, of a server's error message in an error, and of an unrecognized response.
+/// The largest length, in characters, of a server's message in an error.
 const MESSAGE: usize = 600;
+
+/// The largest length, in characters, of an unrecognized response in an error.
 const SHOWN: usize = 200;
 
-/// Parts of errors that report too long a conversation, in lower case.
+/// Parts of errors for a conversation that exceeds the model's window, in lower case.
 const TOO_LONG: [&str; 12] = [
     "context_length_exceeded",
     "exceed_context_size",
@@ -34,13 +36,15 @@ const TOO_LONG: [&str; 12] = [
     "too large for model",
 ];
 
-/// Parts of errors that report an invalid key with status 400, and an unknown model with status 400 or 422.
+/// Parts of errors for an invalid key with status 400, in lower case.
 const NO_KEY: [&str; 4] = [
     "api_key_invalid",
     "invalid_api_key",
     "authentication_error",
     "api key not valid",
 ];
+
+/// Parts of errors for an unknown model with status 400 or 422, in lower case.
 const NO_MODEL: [&str; 4] = [
     "model_not_found",
     "invalid_model",
@@ -48,8 +52,8 @@ const NO_MODEL: [&str; 4] = [
     "invalid model",
 ];
 
-/// Error codes for an exhausted budget, under a status that otherwise means to retry later.
-const NO_MONEY: [&str; 2] = ["insufficient_quota", "billing_hard_limit"];
+/// Error codes for an exhausted budget with status 429, which otherwise means that a retry can succeed.
+const NO_BUDGET: [&str; 2] = ["insufficient_quota", "billing_hard_limit"];
 
 /// The server of a request, for errors.
 #[derive(Debug, Clone, Copy)]
@@ -93,8 +97,8 @@ impl Target<'_> {
         }
     }
 
-    /// Maps an error within a stream, or in a response with a success status. An error that contains no status
-    /// gets the status of its type.
+    /// Maps an error within a stream, or in a response with a success status. An error without a status gets the status
+    /// of its type.
     pub(super) fn stream_error(&self, error: &Value) -> ModelError {
         let error = error.get("error").unwrap_or(error);
         let code = error.get("code");
@@ -133,7 +137,7 @@ impl Target<'_> {
                 ModelError::TooLong(message)
             }
             413 => ModelError::TooLong(message),
-            429 if says(&NO_MONEY) => ModelError::Refused {
+            429 if says(&NO_BUDGET) => ModelError::Refused {
                 provider,
                 status,
                 message,

@@ -8,12 +8,14 @@ use super::draft::{Draft, OnDelta, as_object};
 use super::verbatim::Blocks;
 use crate::model::{Answer, Delta, Item, Prompt, Stop, Thought};
 
-/// The type of the provider's search tool, and the largest number of paid searches per answer.
+/// The type of the provider's search tool.
 const SEARCH: &str = "web_search_20250305";
+
+/// The largest number of paid searches per answer.
 const SEARCHES_MAX: u32 = 8;
 
-/// The body of a request for an answer of at most `output` tokens. Only thoughts and blocks whose author is `by`, the
-/// name of this model, are included.
+/// The body of a request for an answer of at most `output` tokens. `by` is the name of this model: the body includes
+/// only this model's thoughts and blocks.
 pub(super) fn request(model: &str, by: &str, output: u64, prompt: &Prompt<'_>) -> Value {
     let mut messages = messages(by, prompt);
     // Mark the last input as a cache breakpoint: the next prompt is identical up to here.
@@ -167,7 +169,7 @@ impl AnswerDecoder {
             Block::ToolUse { id, name, input } => {
                 let call = self.draft.begin_call(&id, &name, on_delta);
                 self.calls.push((index, call));
-                // The arguments follow in deltas, except from servers that send them at once.
+                // Most servers send the arguments in deltas; some send all of them here.
                 if input.as_object().is_some_and(|input| !input.is_empty()) {
                     self.draft.push_input(call, &input.to_string(), on_delta);
                 }

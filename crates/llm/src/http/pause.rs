@@ -1,6 +1,6 @@
 //! The pause that a server requests in an error response. Called by `failure`.
 //!
-//! Providers send `retry-after-ms`, `retry-after`, or the reset times of used-up limits, and Google a delay in the
+//! Providers send `retry-after-ms`, `retry-after`, or the reset times of exhausted limits; Google sends a delay in the
 //! body. A response without any of them requests no pause.
 
 use std::time::Duration;
@@ -53,10 +53,10 @@ pub(super) fn requested(headers: &HeaderMap, now: Timestamp) -> Option<Duration>
     if let Some(pause) = text("retry-after").and_then(|text| until(text, now)) {
         return Some(pause);
     }
-    let used_up = |remaining| text(remaining).is_some_and(|left| left == "0");
+    let is_exhausted = |remaining| text(remaining).is_some_and(|left| left == "0");
     LIMITS
         .into_iter()
-        .filter(|(remaining, _)| used_up(remaining))
+        .filter(|(remaining, _)| is_exhausted(remaining))
         .filter_map(|(_, reset)| until(text(reset)?, now))
         .max()
 }

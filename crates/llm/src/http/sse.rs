@@ -1,6 +1,6 @@
 //! Parses server-sent events from a byte stream. Called by `http`.
 //!
-//! Does no I/O. The size of an event is limited: a server may never end it.
+//! Does no I/O. The size of an event is limited, because a server may send an event without an end.
 
 /// The largest event, in bytes. The largest legitimate events are complete answers of a few hundred kilobytes.
 const EVENT_MAX: usize = 16 << 20;
@@ -172,17 +172,17 @@ mod tests {
             search: false,
         };
         let draft = || Draft::new(&prompt, "test");
-        let readings: [Box<dyn Decode>; 2] = [
+        let decoders: [Box<dyn Decode>; 2] = [
             Box::new(chat::AnswerDecoder::new(draft())),
             Box::new(messages::AnswerDecoder::new(draft())),
         ];
-        for mut reading in readings {
+        for mut decoder in decoders {
             for event in whole.iter().flatten() {
-                if reading.event(event, &mut |_| {}).is_err() {
+                if decoder.event(event, &mut |_| {}).is_err() {
                     break;
                 }
             }
-            let _answer = reading.finish(true);
+            let _answer = decoder.finish(true);
         }
         Ok(())
     }

@@ -1,5 +1,5 @@
-//! Reassembles the provider's own blocks of a Messages answer from the stream. Called by `messages`, which keeps them
-//! if the provider has searched the web: the next request must send the search results back.
+//! Reassembles the provider's own blocks of a Messages answer from the stream. Called by `messages`, which keeps the
+//! blocks if the provider has searched the web: the next request must send the search results back.
 
 use serde_json::{Map, Value, json};
 

@@ -1,7 +1,7 @@
 //! Replays a recording instead of a model. Created by `open` for `replay:FILE`.
 //!
-//! It returns the recorded outcome, or an error that states how the prompt differs. It never invents an answer. Without
-//! a [`Speed`] it answers at once.
+//! A replay returns the recorded outcome, or an error that states how the prompt differs. It never makes up an answer.
+//! Without a [`Speed`], a replay answers at once.
 
 use std::collections::BTreeSet;
 use std::num::NonZeroU16;
@@ -23,24 +23,24 @@ pub struct Replay {
     exchanges: Vec<(usize, Exchange)>,
     /// The other members of the recording.
     others: BTreeSet<String>,
-    /// The index of the next exchange. `None` before the first prompt, which determines it.
+    /// The index of the next exchange. `None` before the first prompt, which determines the index.
     next: Mutex<Option<usize>>,
     /// `None`: answers are returned at once.
     speed: Option<Speed>,
 }
 
-/// How fast a recording is played, in characters per second.
+/// The playback speed of a recording, in characters per second.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Speed(NonZeroU16);
 
 impl Speed {
-    /// How long a model takes for this number of characters.
+    /// The playback time of this number of characters.
     fn time_for(self, characters: usize) -> Duration {
         let characters = u32::try_from(characters).unwrap_or(u32::MAX);
         Duration::from_secs(1) * characters / u32::from(self.0.get())
     }
 
-    /// How long a model takes before its first character.
+    /// The delay before the first character of an answer.
     const FIRST: Duration = Duration::from_secs(1);
 }
 
@@ -62,7 +62,7 @@ pub enum ReplayError {
 }
 
 impl Replay {
-    /// Reads the exchanges of one member. If there are none, the first request fails.
+    /// Reads the exchanges of one member. If the recording contains no exchange of the member, the first request fails.
     ///
     /// # Errors
     /// If the file cannot be read or is not a recording.
@@ -122,7 +122,7 @@ impl Replay {
 
     /// The index of the exchange with which this conversation continues. Candidates are the exchanges after the same
     /// number of answers as the prompt contains. Returns the last candidate that continues the prompt. If none does,
-    /// returns the first candidate, and the caller reports how it differs.
+    /// returns the first candidate, and the caller reports the difference.
     fn start(&self, prompt: &Prompt<'_>, shape: &Shape) -> Result<usize, String> {
         let member = &self.member;
         if self.exchanges.is_empty() {
@@ -148,8 +148,9 @@ impl Replay {
 }
 
 impl Replay {
-    /// Returns whether the exchange at this index continues the prompt: the last answer of the prompt is the last one
-    /// that was recorded before the exchange. A prompt without answers must contain the last summary recorded before.
+    /// Returns whether the exchange at this index continues the prompt: the last answer in the prompt must be the last
+    /// answer that was recorded before the exchange. A prompt without answers must contain the last summary that was
+    /// recorded before the exchange.
     fn follows(&self, at: usize, prompt: &Prompt<'_>, shape: &Shape) -> bool {
         let before = || self.exchanges[..at].iter().rev().map(|(_, before)| before);
         let last_answer = prompt.items.iter().rev().find_map(|item| match item {
@@ -217,7 +218,7 @@ fn difference(then: &Exchange, now: &Shape) -> Option<String> {
     Some(differences.join("; "))
 }
 
-/// Streams an answer, word by word if there is a speed.
+/// Streams an answer: at once without a speed, else word by word.
 async fn stream(answer: &Answer, speed: Option<Speed>, on_delta: &mut (dyn FnMut(Delta) + Send)) {
     let Some(speed) = speed else {
         for delta in deltas(answer, |text| vec![text]) {

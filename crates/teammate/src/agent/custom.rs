@@ -1,5 +1,5 @@
-//! The loop of a member whose engine is code of the embedding program: passes it one task or one batch of messages at a
-//! time, and reports the result. Replaces `agent_loop`; started by the worker's loop.
+//! The loop of a member with an engine of the embedding program: passes the engine one task or one batch of messages at
+//! a time, and reports the result. Replaces `agent_loop`; started by the worker's loop.
 //!
 //! ```text
 //! idle ──messages──► receive ──► acknowledged ──┐

@@ -64,7 +64,7 @@ impl Verifier {
             .await
             .map_err(|error| format!("cannot start /bin/sh: {error}"))?;
         let mut plain = Plain::default();
-        let mut hiding = self.program_context.secrets.stream();
+        let mut redactor = self.program_context.secrets.stream();
         let mut tail = Tail::new(TAIL_BYTES);
         let mut show = |text: &str| {
             tail.push(text);
@@ -74,11 +74,11 @@ impl Verifier {
             .finish(None, std::future::pending(), |bytes| {
                 let mut text = String::with_capacity(bytes.len());
                 plain.feed(bytes, &mut text);
-                show(&hiding.text(&text));
+                show(&redactor.text(&text));
             })
             .await
             .map_err(|error| format!("cannot wait for /bin/sh: {error}"))?;
-        show(&hiding.rest_of_text());
+        show(&redactor.rest_of_text());
         if matches!(ended, ProgramEnd::Exited(status) if status.success()) {
             return Ok(());
         }

@@ -80,7 +80,7 @@ impl Pending {
             .min()
     }
 
-    /// The requests whose pause is over.
+    /// The requests that are due after their pause.
     pub(super) fn due(&mut self, now: Instant) -> impl Iterator<Item = (Ticket, &Request)> {
         self.requests
             .iter_mut()

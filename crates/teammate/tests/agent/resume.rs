@@ -56,10 +56,10 @@ async fn a_finished_turn_is_not_repeated() {
 
 #[tokio::test]
 async fn a_call_in_flight_is_not_repeated() {
-    let said = Item::Input { text: "go".into() };
+    let input = Item::Input { text: "go".into() };
     let answered = Item::Answered(calls_for(&[("change", "{}")]));
     let mut scene = Scene::open(Opening {
-        stored: entries(&[said, answered]),
+        stored: entries(&[input, answered]),
         ..Opening::default()
     })
     .await;
@@ -88,7 +88,7 @@ async fn a_reconnect_repeats_an_append_with_its_key() {
     let mut scene = Scene::new().await;
     scene.deliver(1, "hello", false).await;
     let first = scene.append().await;
-    // The supervisor dies before it has stored the append, and delivers the message again.
+    // The supervisor dies before it has stored the append. Its successor delivers the message again.
     scene.member = {
         let old = scene.member;
         drop(old);

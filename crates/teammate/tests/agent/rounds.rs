@@ -1,4 +1,4 @@
-//! A lead without tools: the questions to its model, and no repeated questions.
+//! A lead without tools: the questions to its model, and their answers.
 
 use agent_team_llm::{Item, ModelError};
 use agent_team_protocol::method::{
@@ -86,7 +86,7 @@ async fn question_and_answer_are_stored_before_the_reply() {
     );
     asked.say("ROUTE: ben");
     let answered = scene.append().await;
-    scene.member.nothing_was::<RunReply>();
+    scene.member.assert_not_called::<RunReply>();
     let answered = scene.accept(answered).await;
     assert!(answered.rests.is_some() && answered.usage.output == 5);
     let reply = replies(&mut scene).await;

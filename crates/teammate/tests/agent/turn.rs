@@ -16,7 +16,7 @@ async fn a_message_is_read_once_it_is_in_the_transcript() {
     let append = scene.append().await;
     assert_eq!(append.args().read, [MessageId(7)]);
     let [Item::Input { text }] = &items(append.args())[..] else {
-        panic!("not what was said: {:?}", append.args());
+        panic!("not the input: {:?}", append.args());
     };
     assert!(
         text.contains("user") && text.contains("Look at main.rs"),
@@ -32,12 +32,12 @@ async fn an_answer_without_calls_ends_the_turn() {
     let mut scene = Scene::new().await;
     scene.deliver(1, "hello", false).await;
     scene.stores().await;
-    scene.asked().await.say("Hello, person.");
+    scene.asked().await.say("Hello, user.");
     let answered = scene.stores().await;
     assert_eq!((answered.usage.input, answered.usage.output), (10, 5));
-    assert_eq!(scene.rests().await, "Hello, person.");
+    assert_eq!(scene.rests().await, "Hello, user.");
     assert!(scene.supervisor.log().contains("✉ user: hello"));
-    assert!(scene.supervisor.log().contains("Hello, person."));
+    assert!(scene.supervisor.log().contains("Hello, user."));
     scene.deliver(2, "again", false).await;
     scene.stores().await;
     let asked = scene.asked().await;
@@ -96,7 +96,7 @@ async fn an_unfinished_task_is_reminded_then_released() {
         scene.member.answer(&release, &changed()).await;
         assert!(scene.messages_the_user().await.contains(why));
         assert!(scene.rests().await.contains(why));
-        scene.member.nothing_was::<TaskComplete>();
+        scene.member.assert_not_called::<TaskComplete>();
     }
 }
 
@@ -119,7 +119,7 @@ async fn work_after_a_reminder_resets_it() {
     scene.stores().await;
     scene.stores().await;
     scene.asked().await;
-    scene.member.nothing_was::<TaskRelease>();
+    scene.member.assert_not_called::<TaskRelease>();
 }
 
 #[tokio::test]
@@ -138,10 +138,10 @@ async fn a_message_of_the_user_resets_the_reminder() {
     let reminded = scene.stores().await;
     assert!(format!("{:?}", items(&reminded)).contains("You still own T-3"));
     scene.asked().await;
-    scene.member.nothing_was::<TaskRelease>();
+    scene.member.assert_not_called::<TaskRelease>();
 }
 
-fn calls_but(stop: Stop) -> Answer {
+fn calls_with_stop(stop: Stop) -> Answer {
     Answer {
         stop,
         ..calls_for(&[("change", "{}")])
@@ -156,7 +156,7 @@ async fn calls_of_an_incomplete_answer_are_not_executed() {
     ] {
         let mut scene = Scene::new().await;
         scene.assign(&task()).await;
-        scene.asked().await.answer(calls_but(stop));
+        scene.asked().await.answer(calls_with_stop(stop));
         scene.stores().await;
         scene.stores().await;
         let asked = scene.asked().await;
@@ -171,7 +171,7 @@ async fn two_filtered_answers_in_a_row_release_the_task() {
     scene.assign(&task()).await;
     // The truncated answer separates the first two filtered ones.
     for stop in [Stop::Refused, Stop::Length, Stop::Refused, Stop::Refused] {
-        scene.asked().await.answer(calls_but(stop));
+        scene.asked().await.answer(calls_with_stop(stop));
         scene.stores().await;
         scene.stores().await;
     }

@@ -213,7 +213,7 @@ async fn a_retired_launch_exits_on_reconnect() {
     drop(member);
     let mut member = supervisor.accept_member().await;
     let refusal = Refusal::new(ErrorCode::Unauthenticated, "another launch took over");
-    member.refuse_hello(refusal).await;
+    member.refuse_initialize(refusal).await;
     assert_eq!(worker.exit_code().await, Some(0));
     ended(session.pid).await;
     assert!(supervisor.log().contains("another launch took over"));

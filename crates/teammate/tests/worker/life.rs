@@ -1,4 +1,4 @@
-//! How a worker is stopped, and its exit report.
+//! The stop of a worker, and its exit report.
 
 use std::path::Path;
 
@@ -72,7 +72,7 @@ async fn a_task_beyond_the_grace_period_ends_unreported() {
     let (_, code) = exit_report(&mut member, &mut worker).await;
     assert_eq!(code, Some(0));
     ended(session.pid).await;
-    member.nothing_was::<TaskComplete>();
+    member.assert_not_called::<TaskComplete>();
 }
 
 #[tokio::test]
@@ -128,11 +128,11 @@ async fn wrong_usage_prints_one_line() {
         env!("CARGO_BIN_EXE_agent-teammate"),
         env!("CARGO_BIN_EXE_agent-teammate-native"),
     ] {
-        wrong_use(worker);
+        check_wrong_usage(worker);
     }
 }
 
-fn wrong_use(worker: &str) {
+fn check_wrong_usage(worker: &str) {
     let name = Path::new(worker).file_name().unwrap().to_str().unwrap();
     for args in [
         &[][..],

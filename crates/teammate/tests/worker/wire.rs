@@ -18,9 +18,9 @@ pub(crate) struct Connection {
     reader: FrameReader,
     writer: FrameWriter,
     /// The id of the unanswered `initialize`.
-    hello: Option<Box<RawValue>>,
-    /// Frames that were read while waiting for another one.
-    passed: Vec<String>,
+    initialize: Option<Box<RawValue>>,
+    /// Frames that were read while waiting for another frame.
+    skipped: Vec<String>,
 }
 
 /// A call that the worker made and that is not answered yet.
@@ -53,8 +53,8 @@ impl Connection {
         let connection = Self {
             reader,
             writer: FrameWriter::new(writer),
-            hello: Some(id.to_owned()),
-            passed: Vec::new(),
+            initialize: Some(id.to_owned()),
+            skipped: Vec::new(),
         };
         (connection, serde_json::from_str(params.get()).unwrap())
     }
@@ -66,20 +66,20 @@ impl Connection {
             .unwrap();
     }
 
-    pub(crate) async fn refuse_hello(&mut self, refusal: Refusal) {
-        let hello = self.hello.take().expect("an unanswered initialize");
-        self.send(&rpc::error(&hello, refusal)).await;
+    pub(crate) async fn refuse_initialize(&mut self, refusal: Refusal) {
+        let id = self.initialize.take().expect("an unanswered initialize");
+        self.send(&rpc::error(&id, refusal)).await;
     }
 
     async fn greet(&mut self, member: Option<Welcome>) {
-        let hello = self.hello.take().expect("an unanswered initialize");
+        let id = self.initialize.take().expect("an unanswered initialize");
         let answer = Initialized {
             protocol: 1,
             build: BUILD.into(),
             pid: std::process::id(),
             member,
         };
-        self.send(&rpc::result(&hello, &answer)).await;
+        self.send(&rpc::result(&id, &answer)).await;
     }
 
     pub(crate) async fn welcome_client(&mut self) {
@@ -104,8 +104,8 @@ impl Connection {
 
     /// The first frame, skipped or new, for which `pick` returns a value.
     async fn find<T>(&mut self, what: &str, pick: impl Fn(&str) -> Option<T>) -> T {
-        if let Some(at) = self.passed.iter().position(|frame| pick(frame).is_some()) {
-            let frame = self.passed.remove(at);
+        if let Some(at) = self.skipped.iter().position(|frame| pick(frame).is_some()) {
+            let frame = self.skipped.remove(at);
             return pick(&frame).expect("it was picked");
         }
         let search = async {
@@ -116,12 +116,12 @@ impl Connection {
                 if let Some(found) = pick(&frame) {
                     return found;
                 }
-                self.passed.push(frame);
+                self.skipped.push(frame);
             }
         };
         match tokio::time::timeout(LIMIT, search).await {
             Ok(found) => found,
-            Err(_) => panic!("timed out waiting for {what}; received {:#?}", self.passed),
+            Err(_) => panic!("timed out waiting for {what}; received {:#?}", self.skipped),
         }
     }
 
@@ -156,9 +156,9 @@ impl Connection {
     }
 
     /// Asserts that no skipped frame names this method.
-    pub(crate) fn nothing_was<M: Method>(&self) {
+    pub(crate) fn assert_not_called<M: Method>(&self) {
         let name = format!("\"{}\"", M::NAME);
-        let found = self.passed.iter().find(|frame| frame.contains(&name));
+        let found = self.skipped.iter().find(|frame| frame.contains(&name));
         assert_eq!(found, None);
     }
 

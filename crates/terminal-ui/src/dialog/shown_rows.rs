@@ -30,7 +30,7 @@ pub(super) struct ShownRows {
     first: usize,
     /// Rows that have been on the screen, counted from the first without a gap.
     seen: usize,
-    /// Since when the text has been on the screen without a keystroke.
+    /// The time since which the text has been on the screen without a keystroke.
     quiet: Option<Instant>,
 }
 
@@ -57,7 +57,7 @@ impl ShownRows {
         self.quiet.get_or_insert(now);
     }
 
-    /// Whether every row has been on the screen.
+    /// Returns whether every row has been on the screen.
     pub(super) fn is_complete(&self) -> bool {
         self.total > 0 && self.seen >= self.total
     }
@@ -67,17 +67,18 @@ impl ShownRows {
         self.quiet.map(|since| now.saturating_duration_since(since))
     }
 
-    /// Call after every key: the user may still be typing something else, so the quiet time starts again.
+    /// Call after every key: the user may still be typing other text, so the quiet time starts again.
     pub(super) fn disturbed(&mut self, now: Instant) {
         self.quiet = self.quiet.map(|_| now);
     }
 
-    /// Call when something else covers the screen.
+    /// Call when another view covers the screen.
     pub(super) fn hidden(&mut self) {
         self.quiet = None;
     }
 
-    /// Scrolls, but never past a row that has not been on the screen: the next page begins where the previous one ended.
+    /// Scrolls, but never past a row that has not been on the screen: the first unseen row can become the first row on
+    /// the screen, and no later row can.
     pub(super) fn turn(&mut self, turn: Turn) {
         let page = self.height.max(1);
         let last = self.total.saturating_sub(self.height);

@@ -99,7 +99,7 @@ impl Page {
 
     #[expect(
         clippy::wildcard_enum_match_arm,
-        reason = "other tags need no rendering of their own"
+        reason = "other tags need no special rendering"
     )]
     fn start(&mut self, tag: Tag<'_>) {
         let style = self.style();
@@ -180,7 +180,7 @@ impl Page {
 
     #[expect(
         clippy::wildcard_enum_match_arm,
-        reason = "other tags need no rendering of their own"
+        reason = "other tags need no special rendering"
     )]
     fn end(&mut self, tag: TagEnd) {
         match tag {

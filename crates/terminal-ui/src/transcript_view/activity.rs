@@ -18,7 +18,7 @@ const STILL: &str = "●";
 /// The maximum number of running calls that are shown.
 const CALLS: usize = 4;
 
-/// The maximum number of output lines that are shown of the last call.
+/// The maximum number of output lines of the last call that are shown.
 const PRINTED: usize = 3;
 
 /// The maximum length of a stored output line in bytes; the rest is dropped.
@@ -89,7 +89,7 @@ impl Activity {
         Some(self.calls.remove(at).header)
     }
 
-    /// Ends all activity. Returns whether there was any.
+    /// Ends all activity. Returns whether the member was active.
     pub(super) fn end_all(&mut self) -> bool {
         let was_active = !self.calls.is_empty() || self.work.is_some();
         (self.calls, self.work) = (Vec::new(), None);

@@ -1,9 +1,11 @@
-//! Finished calls, folded to a line each, which can be unfolded, newest first. Used by the transcript view; pure.
+//! Finished calls, each folded to one line. They are unfolded newest first. Used by the transcript view; pure.
 
 use std::collections::VecDeque;
 
-/// The limits of stored calls: their number, and the bytes of their results.
+/// The maximum number of stored calls.
 const CALLS: usize = 100;
+
+/// The maximum number of bytes of the stored calls' results.
 const BYTES: usize = 1 << 20;
 
 #[derive(Debug, PartialEq, Eq)]
@@ -33,12 +35,12 @@ impl FoldedCalls {
         self.opened = 0;
     }
 
-    /// The next unfold starts at the newest call again.
+    /// Restarts at the newest call.
     pub(super) fn rewind(&mut self) {
         self.opened = 0;
     }
 
-    /// The next call to unfold, and the number of newer ones; `None` if no older call is stored.
+    /// The next call to unfold, and the number of newer calls; `None` if no older call is stored.
     pub(super) fn open(&mut self) -> Option<(&Call, usize)> {
         let newer = self.opened;
         let call = self.calls.iter().rev().nth(newer)?;

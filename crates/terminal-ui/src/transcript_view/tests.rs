@@ -31,7 +31,7 @@ fn shown(bytes: &[u8]) -> String {
 }
 
 /// Fails if the bytes contain anything but text and the escape sequences that the view uses.
-fn only_ours(bytes: &[u8]) -> Result<(), String> {
+fn check_sequences(bytes: &[u8]) -> Result<(), String> {
     let text = std::str::from_utf8(bytes).map_err(|error| error.to_string())?;
     let mut pieces = text.split('\x1b');
     let mut texts = vec![pieces.next().unwrap_or_default()];
@@ -41,12 +41,12 @@ fn only_ours(bytes: &[u8]) -> Result<(), String> {
             .ok_or_else(|| format!("{piece:?}"))?;
         let end = sequence.find(|c: char| c.is_ascii_alphabetic());
         let end = end.ok_or_else(|| format!("{piece:?}"))?;
-        let ours = match (&sequence[..end], &sequence[end..=end]) {
+        let is_known = match (&sequence[..end], &sequence[end..=end]) {
             ("", "J") | ("?25" | "?7", "h" | "l") => true,
             (codes, "m" | "A" | "C") => codes.chars().all(|c| c.is_ascii_digit() || c == ';'),
             _ => false,
         };
-        if !ours {
+        if !is_known {
             return Err(format!("{piece:?}"));
         }
         texts.push(&sequence[end + 1..]);
@@ -269,7 +269,7 @@ fn only_activity_is_animated() {
     transcript.set_waiting(true, now);
     transcript.paint(now);
     assert_eq!(transcript.next_paint(now), None, "the member waits");
-    // Setting the same values again.
+    // Set the same values again.
     transcript.set_waiting(true, now);
     transcript.set_colour(Some(Colour::Blue));
     transcript.set_strip(Line::default());
@@ -298,7 +298,7 @@ fn control_characters_never_reach_the_terminal() {
     let mut bytes = transcript.paint(now);
     transcript.end_call(HOSTILE, HOSTILE, Some(HOSTILE), HOSTILE);
     bytes.extend(transcript.paint(now));
-    only_ours(&bytes).unwrap();
+    check_sequences(&bytes).unwrap();
 }
 
 #[test]
@@ -327,7 +327,7 @@ fn queued_output_is_bounded_in_bytes() {
 }
 
 #[test]
-fn rests_ends_running_calls() {
+fn end_work_ends_running_calls() {
     let mut transcript = transcript(80);
     transcript.open("/help lists the commands");
     let now = Instant::now();
@@ -343,7 +343,7 @@ fn screen(columns: u16, rows: u16) -> vt100::Parser {
     vt100::Parser::new(size(rows), size(columns), 0)
 }
 
-/// A request for a command of so many lines, each of which can be found on a screen.
+/// A request for a command with this number of lines, and the text of each line.
 fn long_request(lines: usize) -> (RequestView, Vec<String>) {
     let marks: Vec<String> = (0..lines).map(|line| format!("<{line}>")).collect();
     let mut view = request();
@@ -412,7 +412,7 @@ fn a_key_on_the_first_page_shows_a_hint() {
 /// An event of a transcript view.
 #[derive(Debug, Clone)]
 enum ViewEvent {
-    Spoken(String),
+    Answer(String),
     Thought(String),
     Lines(String),
     Diff(String),
@@ -421,9 +421,9 @@ enum ViewEvent {
     Ends(String),
     Asks,
     Paints,
-    Fits(u16, u16),
-    Moves(u16, u16),
-    StepsAside,
+    Resizes(u16, u16),
+    Attaches(u16, u16),
+    HidesAndShows,
     Read(Vec<u8>),
 }
 
@@ -438,7 +438,7 @@ fn view_events() -> impl Strategy<Value = ViewEvent> {
         0..20,
     );
     prop_oneof![
-        text.prop_map(ViewEvent::Spoken),
+        text.prop_map(ViewEvent::Answer),
         text.prop_map(ViewEvent::Thought),
         text.prop_map(ViewEvent::Lines),
         text.prop_map(ViewEvent::Diff),
@@ -447,15 +447,15 @@ fn view_events() -> impl Strategy<Value = ViewEvent> {
         text.prop_map(ViewEvent::Ends),
         Just(ViewEvent::Asks),
         Just(ViewEvent::Paints),
-        size().prop_map(|(columns, rows)| ViewEvent::Fits(columns, rows)),
-        size().prop_map(|(columns, rows)| ViewEvent::Moves(columns, rows)),
-        Just(ViewEvent::StepsAside),
+        size().prop_map(|(columns, rows)| ViewEvent::Resizes(columns, rows)),
+        size().prop_map(|(columns, rows)| ViewEvent::Attaches(columns, rows)),
+        Just(ViewEvent::HidesAndShows),
         typed.prop_map(ViewEvent::Read),
     ]
 }
 
 proptest! {
-    /// For any request, in a pane of any size, with any keystrokes.
+    /// Holds for any request, in a pane of any size, with any keystrokes.
     #[test]
     fn a_request_is_allowed_only_after_it_was_read(
         lines in 1_usize..60,
@@ -494,7 +494,7 @@ proptest! {
         }
     }
 
-    /// For any output, any keystrokes and any size.
+    /// Holds for any output, any keystrokes and any size.
     #[test]
     fn any_events_paint_within_the_screen(all in proptest::collection::vec(view_events(), 0..40)) {
         let mut transcript = transcript(80);
@@ -504,7 +504,7 @@ proptest! {
         for it in all {
             let mut bytes = Vec::new();
             match it {
-                ViewEvent::Spoken(text) => transcript.push_text(TextKind::Answer, &text),
+                ViewEvent::Answer(text) => transcript.push_text(TextKind::Answer, &text),
                 ViewEvent::Thought(text) => transcript.push_text(TextKind::Thought, &text),
                 ViewEvent::Lines(text) => transcript.lines(Tone::Plain, &text),
                 ViewEvent::Diff(text) => transcript.lines(Tone::Diff, &text),
@@ -516,9 +516,9 @@ proptest! {
                     bytes = transcript.paint(now);
                     transcript.was_painted(now);
                 }
-                ViewEvent::Fits(columns, rows) => transcript.resize((columns, rows)),
-                ViewEvent::Moves(columns, rows) => transcript.attach((columns, rows)),
-                ViewEvent::StepsAside => {
+                ViewEvent::Resizes(columns, rows) => transcript.resize((columns, rows)),
+                ViewEvent::Attaches(columns, rows) => transcript.attach((columns, rows)),
+                ViewEvent::HidesAndShows => {
                     bytes = transcript.hide();
                     transcript.show(Some("title"));
                 }
@@ -527,7 +527,7 @@ proptest! {
                     transcript.press(&keys, now);
                 }
             }
-            only_ours(&bytes).map_err(TestCaseError::fail)?;
+            check_sequences(&bytes).map_err(TestCaseError::fail)?;
             let (live, (row, column)) = transcript.live(now);
             prop_assert!(live.len() <= usize::from(transcript.size.1).max(1), "{live:?}");
             prop_assert!(row < live.len() && column <= transcript.columns());
@@ -537,7 +537,7 @@ proptest! {
         }
     }
 
-    /// For any split of the bytes into reads.
+    /// Holds for any split of the bytes into reads.
     #[test]
     fn typed_text_is_sent_unchanged(text in "[ -~名é👩\u{301}]{1,60}", cut in 0_usize..60) {
         prop_assume!(!text.trim().is_empty() && !text.starts_with('/') && !text.ends_with('\\'));
