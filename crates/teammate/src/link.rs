@@ -73,7 +73,7 @@ const BACKOFF: Backoff = Backoff {
 /// A connection that lasted this long resets the failure count.
 const SETTLED_AFTER: Duration = Duration::from_secs(1);
 
-/// What to do if no supervisor is running.
+/// The action if no supervisor is running.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum WhenAbsent {
     /// Start a supervisor.

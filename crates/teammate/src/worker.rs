@@ -167,7 +167,7 @@ pub(crate) struct Worker<W: Work> {
 enum Event<E> {
     Link(LinkEvent),
     Work(E),
-    /// More output can be sent to the supervisor.
+    /// The pause after the last output is over, and the link can take more output.
     OutputDue(OwnedSemaphorePermit),
     Acted(ActionOutcome),
     Signal(SignalEvent),
@@ -338,7 +338,7 @@ impl<W: Work> Worker<W> {
         self.shell.life.vanish(is_over);
     }
 
-    /// Sends the exit report once nothing has to precede it.
+    /// Sends the exit report once all other reports are answered, or at their time limit.
     fn settle(&mut self) {
         let Self { shell, work } = self;
         if let Some(report) = shell.life.settle(work.is_settled(), Instant::now()) {

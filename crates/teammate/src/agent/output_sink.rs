@@ -1,4 +1,4 @@
-//! The sink for a member's visible output, on its way to the pane and the log. Written by the agent loop and its tools,
+//! The queue of a member's visible output for the pane and the log. Written by the agent loop and its tools,
 //! read by the worker's loop.
 //!
 //! Control characters are escaped here. The model's text is never dropped; tool output is dropped while the queue
@@ -47,7 +47,7 @@ pub(crate) enum OutputEvent {
         weight: Weight,
     },
     EndedCall(EndedCall),
-    /// The agent waits for this; `None`: it continues.
+    /// The agent's wait. `None`: the agent continues.
     Waiting(Option<Waiting>),
     /// A notification for the user, on one line.
     Notify(String),

@@ -18,7 +18,7 @@ use super::terminal_lender::TerminalLender;
 use crate::engine::Size;
 use crate::link::Notice;
 
-/// How long a task's output waits for a stalled terminal before it skips the terminal.
+/// The time that a task's output waits for a stalled terminal. Then the output skips the terminal.
 const STALL_LIMIT: Duration = Duration::from_secs(2);
 
 #[derive(Debug)]

@@ -21,7 +21,7 @@ const OUTPUT_PIECES: usize = 4;
 /// The largest read: the longest line that a terminal edits.
 const READ_BYTES: usize = 4096;
 
-/// How long to wait for a line that is half-typed at the prompt when a task takes over the terminal. The line is
+/// The time limit for reading a half-typed line of the prompt when a task takes over the terminal. The line is
 /// discarded.
 const LEFTOVER: Duration = Duration::from_millis(5);
 

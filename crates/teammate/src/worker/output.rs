@@ -3,8 +3,8 @@
 /// The largest text of one `task/output`, in bytes.
 pub(super) const OUTPUT_MAX: usize = 16 << 10;
 
-/// Output that waits to be sent to the supervisor. Output above the limit loses its middle: its beginning and its
-/// newest part are sent.
+/// Output that waits to be sent to the supervisor. If the output exceeds the limit, its middle is dropped, and its
+/// beginning and newest part are sent.
 #[derive(Debug, Default)]
 pub(super) struct Coalescer {
     head: String,
