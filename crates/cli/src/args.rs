@@ -1,5 +1,6 @@
 //! The command-line definition: arguments and help texts. `main` parses it; `completions` and `man` render it.
-//! What a verb does is in `verb/`, in the file of the same name; `stop`, `kill` and `restart` are in `verb/member.rs`.
+//! Each verb is implemented in the file of the same name in `verb/`; `stop`, `kill` and `restart` share
+//! `verb/member.rs`.
 
 use std::path::PathBuf;
 
@@ -101,7 +102,7 @@ pub(crate) struct Global {
     /// Print JSON: one document, or one line per item for streams
     #[arg(long, global = true, display_order = LAST)]
     pub(crate) json: bool,
-    /// When to use colours; `auto`: on a terminal, unless NO_COLOR is set. AGENT_TEAM_THEME selects dark or light ones
+    /// When to use colours; `auto`: on a terminal, unless NO_COLOR is set. AGENT_TEAM_THEME selects the theme
     #[arg(long, global = true, value_name = "WHEN", default_value = "auto", display_order = LAST)]
     pub(crate) color: Color,
 }
@@ -375,7 +376,7 @@ pub(crate) struct Run {
     pub(crate) goal: String,
     #[command(flatten)]
     pub(crate) start: Start,
-    /// Print AG-UI events as they happen, one per line like `agent-team events --json`; the last one holds the result
+    /// Print AG-UI events as they happen, one per line like `agent-team events --json`; the last event has the result
     #[arg(long)]
     pub(crate) events: bool,
     /// Initial entry of the team's shared memory; repeatable
@@ -571,7 +572,7 @@ pub(crate) enum RoleCommand {
 pub(crate) enum ConfigCommand {
     /// Show all settings, or one, and where each is defined
     Get { key: Option<String> },
-    /// Override a setting; a limit applies at once, the others from the next launch on
+    /// Override a setting; limits apply at once, other settings from the next launch on
     Set {
         /// The setting, such as `model`, `members.ada.limits.tokens` or `roles.worker.model`
         key: String,
@@ -602,7 +603,7 @@ pub(crate) enum SupervisorCommand {
     },
 }
 
-/// Parses an id as it is printed, in lower case, or as its number alone.
+/// Parses an id in one of three forms: as printed, the same in lower case, or the number alone.
 fn id<T: NumberedId>(text: &str) -> Result<T, InvalidId> {
     T::from_typed(text)
 }

@@ -1,8 +1,8 @@
 //! The candidates for values of arguments when a shell completes them: members, tasks, requests, roles and teams of the
 //! running supervisor. Used by the clap definition; `verb/completions.rs` answers the shell.
 //!
-//! A Tab must never change anything or wait: without a running supervisor there are no names, an error prints nothing,
-//! and a slow answer is given up.
+//! Completion must change nothing and must not block the shell: without a running supervisor it offers no names, an
+//! error prints nothing, and a slow query is abandoned.
 
 use std::time::Duration;
 
@@ -15,9 +15,9 @@ use agent_team_protocol::text::visible_label;
 use agent_team_protocol::view::TaskState;
 use clap_complete::engine::{ArgValueCandidates, CompletionCandidate};
 
-use crate::output::request::what;
+use crate::output::request::action_line;
 
-/// How long a Tab may take for names.
+/// Timeout of a completion query.
 const TIMEOUT: Duration = Duration::from_millis(300);
 
 /// Maximum length of a description, in characters.
@@ -60,7 +60,7 @@ pub(crate) fn requests() -> ArgValueCandidates {
             .map(|request| {
                 candidate(
                     request.id,
-                    &format!("{}: {}", request.member, what(&request)),
+                    &format!("{}: {}", request.member, action_line(&request)),
                 )
             })
             .collect()
@@ -113,7 +113,8 @@ fn answer_of<T>(query: impl AsyncFnOnce(&mut Session) -> Result<T, SessionError>
     })
 }
 
-/// The team of the command line that is completed: that of `--team`, or else of the current directory.
+/// The team of the command line that is being completed: the team that `--team` names, or else the team of the current
+/// directory.
 fn team() -> Option<TeamRef> {
     let words = std::env::args_os().map(|word| word.to_string_lossy().into_owned());
     let mut words = words.skip_while(|word| word != "--").skip(1);

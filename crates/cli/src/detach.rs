@@ -1,4 +1,4 @@
-//! The line after a detach. Used by `attach` and by the single-terminal view.
+//! Prints a line after a detach. Used by `attach` and by the single-terminal view.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use agent_team_protocol::view::TeamState;
 
 use crate::output::Output;
 
-/// How long to ask after a detach whether the team still runs.
+/// Timeout of the query whether the team still runs.
 const TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Prints that the team still runs, if it does. Starts no supervisor.

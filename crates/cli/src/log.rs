@@ -2,7 +2,7 @@
 //! when it is long. Used by `logs`, `supervisor logs`, `top` and the single-terminal view. This module does not watch
 //! the file; the caller decides when to read.
 //!
-//! A worker also records the times of its writes, in a second file. A log of an earlier version has none.
+//! A worker also records the times of its writes, in a second file. A log of an earlier version has no such file.
 
 use std::fs::File;
 use std::io::{ErrorKind, Read, Seek, SeekFrom};
@@ -68,7 +68,8 @@ impl Log {
 
     /// Reads a file that was not read before.
     fn complete_lines(&mut self) -> Result<Vec<LogLine>, Failure> {
-        // The times first: a line that is written in between must not get the time of an earlier line only.
+        // A line that is written between these two reads gets the time of an earlier write, because its own time is
+        // not among `times`.
         let times = write_times(&self.path).map_err(|error| failed(&error))?;
         self.file = self.opened()?;
         let mut bytes = Vec::new();
@@ -166,8 +167,8 @@ fn whole_characters(bytes: &[u8]) -> usize {
     match std::str::from_utf8(bytes) {
         Err(error) if error.error_len().is_none() => error.valid_up_to(),
         Ok(_) => bytes.len(),
-        // The bytes contain invalid UTF-8 before the end. A character has at most four bytes, so only the last three
-        // can be the beginning of one.
+        // The bytes contain invalid UTF-8 before the end. A character has at most four bytes, so an incomplete
+        // character can begin only within the last three bytes.
         Err(_) => {
             let tail = bytes.len().saturating_sub(3);
             let starts_incomplete = |from: &usize| {

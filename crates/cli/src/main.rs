@@ -1,6 +1,6 @@
 //! `agent-team`, the command line. Parses the arguments, runs the verb and exits with its code.
 //!
-//! Errors of every kind are printed here and nowhere else, also those of clap and panics.
+//! Only this file prints errors, including panics and the errors of clap.
 
 mod args;
 mod caller;
@@ -114,9 +114,9 @@ fn report_clap_error(error: &clap::Error) -> ExitCode {
     ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
 }
 
-/// The verb on the command line, if it is one of the planned ones.
+/// The verb on the command line, if it is planned but not implemented.
 fn planned_verb(error: &clap::Error) -> Option<&str> {
-    /// README lists them under "Limits".
+    /// README lists these verbs under "Limits".
     const PLANNED: [&str; 4] = ["acp", "mcp", "serve", "web"];
     if error.kind() != ErrorKind::InvalidSubcommand {
         return None;

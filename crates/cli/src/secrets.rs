@@ -44,7 +44,8 @@ impl Secrets {
     /// Replaces each secret in a text.
     pub(crate) fn hide(&self, text: &str) -> String {
         let hidden = self.hide_json(Value::from(text).to_string());
-        // The replacement needs no escaping, so the result is valid JSON.
+        // The replacement needs no escaping, so the result is usually valid JSON. A match that begins within an escape
+        // sequence destroys the sequence; this function then returns an empty text, which contains no secret.
         serde_json::from_str(&hidden).unwrap_or_default()
     }
 }

@@ -6,8 +6,8 @@
 //!   strip.rs    the line with all members (pure)
 //!   actions.rs  calls to the supervisor, and slash commands
 //! ```
-//! The transcript goes to the scrollback of the terminal. The view reads the team again when an event outdates it and
-//! paints when something changed. Leaving the view stops no member.
+//! The transcript goes to the scrollback of the terminal. The view reads the team again when an event outdates it, and
+//! paints when something has changed. Leaving the view stops no member.
 
 mod actions;
 mod state;

@@ -18,18 +18,18 @@ use crate::output::style;
 /// The size of a terminal that reports none.
 const DEFAULT_SIZE: (u16, u16) = (80, 24);
 
-/// How long a terminal may take to answer. Longer than a slow connection, because a later answer would be taken for
-/// keystrokes; only a terminal that answers nothing takes all of it.
+/// Timeout for the answer of a terminal. It exceeds the delay of a slow connection, because an answer after the timeout
+/// would be read as keystrokes. Only a terminal that does not answer causes this delay.
 const ANSWER_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// Most bytes that are read for an answer.
+/// Maximum number of bytes to read for an answer.
 const ANSWER_MAX: usize = 4096;
 
 /// Timeout for the last write before the view ends.
 const LAST_WRITE_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// The saved modes of the terminal in raw mode and the bytes that end the view. Global, because the panic hook must
-/// restore the terminal too; `take` makes sure that it is restored once.
+/// restore the terminal too; `take` ensures that the terminal is restored only once.
 static ACTIVE: Mutex<Option<(RawMode, &'static [u8])>> = Mutex::new(None);
 
 /// Restores the terminal if it is in raw mode.
@@ -54,7 +54,8 @@ pub(crate) async fn theme() -> Theme {
     }
 }
 
-/// Asks the terminal for its background colour. `None` if it does not answer in time. Drops what is typed meanwhile.
+/// Asks the terminal for its background colour. `None` if it does not answer in time. Discards keys that are
+/// typed meanwhile.
 pub(crate) async fn theme_of_background() -> Option<Theme> {
     if std::env::var_os("TERM").is_none_or(|terminal| terminal == "dumb") {
         return None;
@@ -158,8 +159,8 @@ async fn write(tty: &Tty, pending: &mut Vec<u8>) -> io::Result<()> {
 
 /// Returns the keys of one read; `None` when the terminal is closed. Cancellation-safe.
 ///
-/// An escape byte may be the Escape key or the start of a sequence. When the reader holds such an unfinished sequence,
-/// it is settled as a key after [`REST_OF_KEY`] without further bytes.
+/// An escape byte may be the Escape key or the start of a sequence. If no further byte arrives within [`REST_OF_KEY`],
+/// an unfinished sequence counts as a key.
 async fn read(tty: &Tty, reader: &mut Reader) -> Option<Vec<Key>> {
     let mut buffer = [0; 4096];
     loop {

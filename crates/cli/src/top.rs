@@ -50,8 +50,8 @@ const FRAME_INTERVAL: Duration = Duration::from_millis(50);
 /// Minimum time between two reads of the team: one read covers all events in between.
 const REFRESH_INTERVAL: Duration = Duration::from_millis(100);
 
-/// How long the program waits at its end for unfinished actions. The supervisor completes a received action without
-/// this client.
+/// Timeout for unfinished actions when the program exits. The supervisor completes a received action without this
+/// client.
 const EXIT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Bytes of a member's log that are read when the member is selected.

@@ -1,6 +1,6 @@
 //! The verbs, one file each, named like the verb; `stop`, `kill` and `restart` are in `member.rs`. `run` dispatches;
 //! the file of a verb contacts the supervisor and prints. `goal.rs`, `trust.rs`, `waiting.rs` and `text_argument.rs`
-//! contain what several verbs share.
+//! contain code that several verbs share.
 
 mod attach;
 pub(crate) mod audit;

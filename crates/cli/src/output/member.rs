@@ -48,7 +48,7 @@ pub(crate) fn sign(member: &MemberView) -> &'static str {
     }
 }
 
-/// The style of a member's state. A wait for something else than the user needs no attention.
+/// The style of a member's state. A member that waits for anything other than the user needs no attention.
 pub(crate) fn state_style(member: &MemberView) -> Style {
     match (Need::of(member), member.state) {
         (Some(Need::Decision), _) => style::ATTENTION,

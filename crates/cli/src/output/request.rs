@@ -21,12 +21,12 @@ pub(crate) fn brief(view: &RequestView) -> String {
         paint(Style::BOLD, view.id.to_string()),
         view.member,
         time::ago(view.asked_at),
-        what(view)
+        action_line(view)
     )
 }
 
 /// The tool and its arguments, or the first line of a plan.
-pub(crate) fn what(view: &RequestView) -> String {
+pub(crate) fn action_line(view: &RequestView) -> String {
     let input: Value = serde_json::from_str(view.input.get()).unwrap_or_default();
     if let Some(number) = view.plan {
         let plan = input["text"].as_str().unwrap_or_default();

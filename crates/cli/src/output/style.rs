@@ -1,5 +1,5 @@
-//! The styles of what verbs print and of what `top` shows; the same meaning has the same style. Used by the tables and
-//! by the full-screen view.
+//! The styles of the verbs' output and of `top`, one style for each meaning. Used by the tables and by the full-screen
+//! view.
 
 use std::sync::OnceLock;
 
@@ -16,7 +16,7 @@ pub(crate) const BUSY: Style = Style::of(Ink::Working);
 
 static THEME: OnceLock<Option<Theme>> = OnceLock::new();
 
-/// Sets the theme that the environment names, once.
+/// Stores the theme that the environment names. Only the first call has an effect.
 pub(crate) fn set_theme(theme: Option<Theme>) {
     let _set_before = THEME.set(theme);
 }
@@ -26,7 +26,7 @@ pub(crate) fn named_theme() -> Option<Theme> {
     THEME.get().copied().flatten()
 }
 
-/// The theme of what verbs print. `anstream` strips the styles from output that does not go to a terminal.
+/// The theme of the verbs' output. `anstream` strips the styles from output that does not go to a terminal.
 fn theme() -> Theme {
     named_theme().unwrap_or_default()
 }

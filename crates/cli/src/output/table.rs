@@ -75,8 +75,8 @@ impl Table {
         self.rows.push(cells);
     }
 
-    /// The table as text. Cuts the elastic columns, to [`MIN_WIDTH`] at the least, until the rows fit into a terminal
-    /// of this width.
+    /// The table as text. Cuts the elastic columns until the rows fit into a terminal of this width, but cuts no column
+    /// below [`MIN_WIDTH`].
     pub(crate) fn render(&self, columns: Option<usize>) -> String {
         let widths = self.widths(columns);
         let mut text = String::new();

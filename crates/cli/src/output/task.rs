@@ -37,8 +37,8 @@ fn first_line(text: &str) -> &str {
     text.lines().next().unwrap_or_default()
 }
 
-/// The most useful line of a result: the first one of a failure, which is the reason, and the last one of a completed
-/// task, where programs print their summary.
+/// The most useful line of a result. For a completed task, the last line, where programs print a summary; for other
+/// tasks, the first line, which is the reason of a failure.
 pub(crate) fn key_line(task: &TaskView) -> &str {
     let result = task.result.as_deref().unwrap_or_default();
     if task.state == TaskState::Completed {
@@ -157,7 +157,8 @@ pub(crate) fn details(task: &TaskView) -> String {
     text
 }
 
-/// The unfinished dependencies of a blocked task, and the commands that unblock it if one has failed or was cancelled.
+/// The unfinished dependencies of a blocked task. If a dependency has failed or was cancelled, adds the commands that
+/// unblock the task.
 pub(crate) fn blocked_by(id: TaskId, blockers: &[TaskView]) -> String {
     let mut text = String::new();
     let name = |first: bool| if first { "blocked by" } else { "" };
@@ -181,7 +182,8 @@ fn is_stuck(task: &TaskView) -> bool {
     matches!(task.state, TaskState::Failed | TaskState::Cancelled)
 }
 
-/// Why no member of the team can claim a pending task, with the command that changes that; `None` if one can.
+/// The reason why no member of the team can claim a pending task, with the command that resolves it. `None` if a member
+/// can claim the task, or if the task is not pending.
 pub(crate) fn unclaimable(task: &TaskView, members: &[MemberView]) -> Option<String> {
     if task.state != TaskState::Pending {
         return None;
@@ -215,7 +217,7 @@ fn unblock_commands(id: TaskId, stuck: &TaskView) -> String {
     )
 }
 
-/// One line for each pending task that waits for a failed or cancelled one, with the commands that unblock it.
+/// One line for each pending task that waits for a failed or cancelled task, with the commands that unblock it.
 pub(crate) fn stuck(board: &[TaskView]) -> Vec<String> {
     let pending = board
         .iter()

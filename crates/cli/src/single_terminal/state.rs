@@ -206,7 +206,7 @@ impl State {
         self.update_strip();
     }
 
-    /// Notifies the user when the goal ends; the lead shows how.
+    /// Notifies the user when the goal ends. The transcript of the lead shows the result.
     fn note_goal_end(&mut self, team: &TeamView) {
         let under_way = |goal: &GoalView| (goal.state == RunState::UnderWay).then_some(goal.run);
         let before = std::mem::replace(&mut self.run, team.goal.as_ref().and_then(under_way));

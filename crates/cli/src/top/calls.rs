@@ -21,8 +21,8 @@ use crate::output::receipt;
 /// Number of newest messages to read.
 const MESSAGES: u32 = 200;
 
-/// Reads the outdated data. The team is always read. Its request count may be ahead of the events, so the requests are
-/// also read when it differs from `known`, the number of known requests.
+/// Reads the outdated data, and always the team. The team's count of requests may be ahead of the events, so the
+/// requests are also read when the count differs from `known`, the number of known requests.
 pub(super) async fn refresh(
     session: &mut Session,
     stale: Stale,

@@ -116,7 +116,7 @@ fn two_columns(area: Rect, top: &Top) -> Areas {
     ];
     let [left, _, right] = Layout::horizontal(columns).areas(area);
     let [members, below] = members_over(top, left, 1);
-    // The left column shows another view than the right one.
+    // The left column must not repeat the view of the right column.
     let other = match top.view {
         View::Board => View::Messages,
         View::Output | View::Requests | View::Messages => View::Board,

@@ -1,11 +1,11 @@
-//! Which data of the view is outdated by events. Used by [`super::state`]; pure.
+//! Records the data of the view that events have outdated. Used by [`super::state`]; pure.
 
 use std::collections::BTreeSet;
 
 use agent_team_protocol::TaskId;
 use agent_team_protocol::event::ClientEvent;
 
-/// If more tasks are outdated, the whole board is read.
+/// Maximum number of tasks to read one by one. If more tasks are outdated, the whole board is read.
 const SINGLE_TASKS: usize = 64;
 
 /// The outdated data. By default nothing is outdated.
@@ -34,8 +34,8 @@ impl Stale {
         *self == Self::default()
     }
 
-    /// Marks the data that an event outdates. `waiters` returns the tasks that depend on a task: an event about a task
-    /// can unblock them without an event of their own.
+    /// Marks the data that an event outdates. `waiters` returns the tasks that depend on a task: an event about this
+    /// task can unblock them, and no event reports that.
     pub(super) fn on_event(
         &mut self,
         event: &ClientEvent,

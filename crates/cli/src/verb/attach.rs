@@ -39,7 +39,7 @@ pub(super) async fn run(
     show(session, output, member, read_only).await
 }
 
-/// Shows the pane of one member, or the layout of the team; members without panes in the single-terminal view.
+/// Shows the pane of one member, or the layout of the team. Shows members without panes in the single-terminal view.
 async fn show(
     mut session: Session,
     output: Output,
@@ -61,8 +61,9 @@ async fn show(
     }
 }
 
-/// Whether the reason for a refusal is that there are no panes: this member is hosted or, without a member, no running
-/// member's placement has panes. A member with its own process needs no pane: the terminal can be lent to it.
+/// Whether the supervisor refused to attach because there are no panes. With a member: the member is hosted. (A member
+/// with its own process needs no pane, because the terminal can be lent to it.) Without a member: some members run, and
+/// the placement of each has no panes.
 async fn is_without_panes(
     session: &mut Session,
     member: Option<&MemberName>,
@@ -128,8 +129,9 @@ async fn view(session: Session, output: Output, answer: AttachAnswer) -> Result<
     for variable in unset {
         command.env_remove(variable);
     }
-    // The terminal sends the signals of its keys to this process too. They are for the program, which has its own
-    // handlers or defaults.
+    // Keys such as `^C` send their signal to the whole foreground process group, so to this process too, but only the
+    // program must react. Catch the signals here instead of ignoring them: the program would inherit ignored signals,
+    // whereas `exec` resets caught signals to their defaults.
     let suspend = SignalKind::from_raw(Signal::TSTP.as_raw());
     let kinds = [SignalKind::interrupt(), SignalKind::quit(), suspend];
     let _caught = kinds
@@ -140,7 +142,7 @@ async fn view(session: Session, output: Output, answer: AttachAnswer) -> Result<
     let code = run_in_foreground(&mut command)
         .map_err(|error| Failure::io(format!("cannot run {program}"), &error))?;
     if Path::new(program).file_name() != Some("tmux".as_ref()) {
-        // A member leaves the cursor behind its prompt.
+        // The member leaves the cursor after its prompt: start a new line.
         output.note("");
     }
     if code == 0 {
@@ -157,8 +159,8 @@ fn run_in_foreground(command: &mut Command) -> std::io::Result<u8> {
         let waited = rustix::io::retry_on_intr(|| waitpid(Some(pid), WaitOptions::UNTRACED))?;
         let Some((_, status)) = waited else { continue };
         if status.stopped() {
-            // The program suspended itself, as tmux does at a key. The shell waits for this process: stop it too.
-            // `fg` continues both, because they are in one process group.
+            // The program suspended itself, as tmux does at a key. The shell waits for this process, so this process
+            // must stop too. `fg` continues both processes, because they are in one process group.
             kill_process(getpid(), Signal::STOP)?;
             continue;
         }

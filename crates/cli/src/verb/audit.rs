@@ -14,7 +14,7 @@ use agent_team_protocol::{MemberName, Revision};
 use agent_team_system::directories::Directories;
 
 pub(crate) use self::decisions::{DecisionEntry, Decisions};
-use self::entry::{entry, line, what};
+use self::entry::{call_line, entry, line};
 use crate::args::{AuditCommand, Global};
 use crate::error::Failure;
 use crate::output::Output;
@@ -75,7 +75,7 @@ pub(super) async fn denied(session: Session, after: Revision) -> Result<Vec<Stri
         if let Notice::Event(event) = events.next().await? {
             last = event.revision;
             let entry = entry(&event, &mut subjects).filter(|entry| entry.what == "denied");
-            denied.extend(entry.as_ref().and_then(what));
+            denied.extend(entry.as_ref().and_then(call_line));
         }
     }
     Ok(denied)

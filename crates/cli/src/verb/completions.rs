@@ -17,7 +17,8 @@ const VARIABLE: &str = "AGENT_TEAM_COMPLETE";
 
 const PROGRAM: &str = "agent-team";
 
-/// Zsh loads the script as the body of the completion function, which must then also complete.
+/// When zsh autoloads the script, it runs the script as the first call of the completion function. This line makes that
+/// call complete, too.
 const ZSH_AUTOLOAD: &str =
     "\n[[ $funcstack[1] = _agent-team ]] && _clap_dynamic_completer_agent_team \"$@\"\n";
 
@@ -36,7 +37,7 @@ pub(super) fn run(output: Output, shell: Shell) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Prints the candidates if this process was started by a completion script; returns whether it was.
+/// Prints the candidates if a completion script started this process; returns whether a script did.
 pub(crate) fn answer() -> Result<bool, clap::Error> {
     let here = std::env::current_dir().ok();
     CompleteEnv::with_factory(Cli::command)
@@ -46,7 +47,7 @@ pub(crate) fn answer() -> Result<bool, clap::Error> {
         .try_complete(std::env::args_os(), here.as_deref())
 }
 
-/// The script that makes a shell complete.
+/// The completion script of a shell.
 fn script(shell: Shell) -> io::Result<String> {
     let mut script = Vec::new();
     let shells = Shells::builtins();

@@ -130,7 +130,7 @@ async fn change(
     output.show(&changed, || text_of(&changed))
 }
 
-/// Applies a changed limit to the team if it is up; returns whether it is.
+/// Applies a changed limit to the team if the team is up; returns whether it is up.
 async fn apply_limit(team: &TeamId, key: &Key, loaded: &Loaded) -> Result<bool, Failure> {
     let reference = Some(TeamRef::Id(team.clone()));
     let Some(mut session) = Session::of_running(reference).await? else {

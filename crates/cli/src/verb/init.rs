@@ -30,7 +30,8 @@ struct Template {
     steps: fn(&Path) -> Vec<Step>,
 }
 
-/// In order of detection; the last one fits every project, and `agents` and `commands` are written only by name.
+/// The templates in order of detection. The last template fits every project. `agents` and `commands` are used only if
+/// the user names them.
 const TEMPLATES: &[Template] = &[
     Template {
         name: "rust",
@@ -83,7 +84,7 @@ const TEMPLATES: &[Template] = &[
     },
 ];
 
-/// The steps of the build system that the project has; none without one.
+/// The steps of the template that the project's files select; empty if they select no template.
 fn detected(project: &Path) -> Vec<Step> {
     let template = fitting(project);
     match template.detected_by {
@@ -123,7 +124,7 @@ pub(super) fn run(
         None => fitting(&here),
     };
     let path = write(&here, template)?;
-    trust(&here, &path)?;
+    trust_template(&here, &path)?;
     let document = WrittenFile {
         path,
         template: template.name,
@@ -143,7 +144,7 @@ pub(super) fn run(
 }
 
 /// Trusts the lines of the template: the user asked for them.
-fn trust(here: &Path, file: &Path) -> Result<(), Failure> {
+fn trust_template(here: &Path, file: &Path) -> Result<(), Failure> {
     let directories = Directories::from_environment()?;
     let reading = Reading {
         here,
@@ -277,37 +278,37 @@ mod tests {
     #[test]
     fn tasks_are_the_targets_that_the_project_has() {
         let project = tempfile::tempdir().unwrap();
-        let titles = |template: &str| {
+        let run_lines = |template: &str| {
             let steps = (named(template).unwrap().steps)(project.path()).into_iter();
             steps.map(|step| step.run).collect::<Vec<_>>()
         };
         let write = |file: &str, text: &str| {
             std::fs::write(project.path().join(file), text).unwrap();
         };
-        assert!(titles("commands").is_empty());
+        assert!(run_lines("commands").is_empty());
         write(
             "Makefile",
             "CC := gcc\nall: x\n\techo\ntest unit: all\n\ttrue\n.PHONY: check\n",
         );
-        assert_eq!(titles("make"), ["make", "make test"]);
-        assert_eq!(titles("commands"), ["make", "make test"]);
+        assert_eq!(run_lines("make"), ["make", "make test"]);
+        assert_eq!(run_lines("commands"), ["make", "make test"]);
         write("Makefile", "check::\n\ttrue\ntest:\nlint:\n");
-        assert_eq!(titles("make"), ["make", "make lint", "make check"]);
+        assert_eq!(run_lines("make"), ["make", "make lint", "make check"]);
         write("pyproject.toml", "[project]\nname = \"x\"\n");
-        assert_eq!(titles("python"), ["python3 -m compileall -q ."]);
+        assert_eq!(run_lines("python"), ["python3 -m compileall -q ."]);
         std::fs::create_dir(project.path().join("tests")).unwrap();
-        assert_eq!(titles("python")[1..], ["python3 -m unittest discover"]);
+        assert_eq!(run_lines("python")[1..], ["python3 -m unittest discover"]);
         write("pyproject.toml", "[tool.pytest.ini_options]\n");
-        assert_eq!(titles("python")[1..], ["python3 -m pytest"]);
+        assert_eq!(run_lines("python")[1..], ["python3 -m pytest"]);
         write("package.json", r#"{"scripts": {"test": "x", "lint": "y"}}"#);
         assert_eq!(
-            titles("node"),
+            run_lines("node"),
             ["npm install", "npm run lint", "npm run test"]
         );
         write("package-lock.json", "{}");
-        assert_eq!(titles("node")[0], "npm ci");
+        assert_eq!(run_lines("node")[0], "npm ci");
         write("package.json", "not JSON");
-        assert_eq!(titles("node"), ["npm ci"]);
+        assert_eq!(run_lines("node"), ["npm ci"]);
     }
 
     #[test]

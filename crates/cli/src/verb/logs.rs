@@ -116,7 +116,7 @@ async fn several(
     revision: Revision,
 ) -> Result<(), Failure> {
     let mut events = match args.follow {
-        // Before reading, as above.
+        // Subscribe before reading, as in `one`.
         true => Some(Subscription::new(session.separate(), revision, true).await?),
         false => None,
     };
@@ -128,7 +128,7 @@ async fn several(
         let (mut log, mut of_member) = Log::lines(path)?;
         let unfinished = String::new();
         if !args.follow {
-            // No later read completes the last line.
+            // No later read will complete the last line, so print it now.
             let text = log.read()?;
             let at = of_member.last().and_then(|line| line.at);
             of_member.extend((!text.is_empty()).then_some(LogLine { at, text }));

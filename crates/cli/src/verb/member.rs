@@ -66,7 +66,7 @@ fn to_stop(member: &MemberName) -> String {
     format!("{member} to stop (agent-team kill {member} kills it at once)")
 }
 
-/// Makes the call; after a second, prints `what` the command waits for.
+/// Makes the call. After a second, prints that the command waits for `what`.
 async fn call<M: Method<Args: Clone>>(
     global: &Global,
     output: Output,
@@ -78,7 +78,7 @@ async fn call<M: Method<Args: Clone>>(
     Ok(output.waiting_for(what, answer).await?)
 }
 
-/// Prints the new state of the member, and that the team is down when it was the last one. `done` is the past
+/// Prints the new state of the member. If it was the last member, also prints that the team is down. `done` is the past
 /// participle of the verb, such as `stopped`.
 pub(super) fn show(output: Output, answer: &MemberAnswer, done: &str) -> Result<ExitCode, Failure> {
     output.show(answer, || {

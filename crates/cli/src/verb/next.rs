@@ -1,5 +1,5 @@
 //! `next`: shows the pane of the member that has waited for the user longest. Meant for a tmux key binding: inside tmux
-//! it switches the client and needs no terminal of its own.
+//! it switches the tmux client, so that its own stdin and stdout need not be a terminal.
 
 use std::process::ExitCode;
 
@@ -18,7 +18,7 @@ use crate::output::{Output, text};
 struct NextMember<'a> {
     /// `null` when no member waits.
     member: Option<&'a MemberName>,
-    /// What it waits for.
+    /// The reason of the wait.
     why: Option<&'a str>,
 }
 

@@ -18,7 +18,7 @@ use serde::Serialize;
 use super::text_argument::text_or_stdin;
 use crate::args::{self, Global, RequestsCommand};
 use crate::error::Failure;
-use crate::output::request::{brief, state, what};
+use crate::output::request::{action_line, brief, state};
 use crate::output::style::paint;
 use crate::output::{Output, text, time};
 
@@ -111,7 +111,7 @@ async fn decide(
     session.call::<RequestDecide>(decide).await?;
     let view = show(session, request).await?;
     output.show(&view, || {
-        format!("{request} is {}: {}\n", state(&view), what(&view))
+        format!("{request} is {}: {}\n", state(&view), action_line(&view))
     })?;
     Ok(ExitCode::SUCCESS)
 }

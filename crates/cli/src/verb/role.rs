@@ -64,7 +64,8 @@ async fn known(global: &Global) -> Result<Vec<RoleView>, Failure> {
     )?)
 }
 
-/// The project if it has no team file: the nearest directory with `.agent-team`, else the current directory.
+/// The directory of a project without a team file: the nearest directory with `.agent-team`, else the current
+/// directory.
 fn project(here: &Path) -> &Path {
     let mut above = here.ancestors();
     above

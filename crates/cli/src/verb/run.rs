@@ -34,8 +34,8 @@ use crate::caller;
 use crate::error::Failure;
 use crate::output::{Output, receipt};
 
-/// How long the list of denied requests may take.
-const DENIED_LIMIT: Duration = Duration::from_secs(5);
+/// Timeout for reading the denied requests.
+const DENIED_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Printed when the team is already up.
 const DECIDE: &str = "permission requests wait for agent-team requests";
@@ -134,8 +134,8 @@ async fn pursue(
         }
     };
     let mut result = goal::result_of(&mut session, view, tasks, began).await?;
-    // The answer must not be lost with this list.
-    let denied = timeout(DENIED_LIMIT, audit::denied(session.separate(), after)).await;
+    // A failure to read this list must not lose the answer.
+    let denied = timeout(DENIED_TIMEOUT, audit::denied(session.separate(), after)).await;
     match denied {
         Ok(Ok(denied)) => result.denied = denied,
         Ok(Err(_)) | Err(_) => output.note("cannot read which requests were denied"),

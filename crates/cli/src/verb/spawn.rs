@@ -74,11 +74,11 @@ pub(super) async fn run(
     super::member::show(output, &answer, "spawned")
 }
 
-/// Returns the member's state after its worker has opened the model.
+/// Returns the member's state after a check whether its worker can open the model.
 ///
 /// A worker reports ready before it opens its model, so a member without a model is ready for a moment and then held.
-/// This function runs the worker's program to find the model in the environment of this command. Only if the
-/// program finds none, this function polls the member until it is held or the timeout has passed.
+/// This function runs the worker's program to find the model in the environment of this command. Only if the program
+/// finds no model, this function polls the member until it is held or the timeout has passed.
 async fn after_model_check(
     session: &mut Session,
     spawned: MemberAnswer,

@@ -118,7 +118,7 @@ pub(super) async fn run(
         let task = answer.task;
         let task = session.query::<TaskShow>(OneTask { task }).await;
         let team = session.query::<TeamShow>(Nothing {}).await;
-        // The change is stored: a failure here must not make a script repeat it.
+        // The change is stored: a failure here must not make a script repeat the change.
         if let (Ok(task), Ok(team)) = (task, team)
             && let Some(why) = render::unclaimable(&task, &team.members)
         {
@@ -185,8 +185,8 @@ async fn graph(session: &mut Session, output: Output, dot: bool) -> Result<ExitC
     Ok(ExitCode::SUCCESS)
 }
 
-/// The arguments of `complete`, `fail` and `release`. Without a generation they apply to any claim; only the user may
-/// omit it.
+/// The arguments of `complete`, `fail` and `release`. Without a generation, the call applies to any claim; only the
+/// user may omit the generation.
 fn end_arguments(task: TaskId, text: String) -> Result<EndTask, Failure> {
     Ok(EndTask {
         task,

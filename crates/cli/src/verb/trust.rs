@@ -27,7 +27,7 @@ struct Trusted {
     lines: Option<Vec<String>>,
 }
 
-/// Returns when no line needs trust or the lines are trusted: stored, by `--trust`, or by an answer on the terminal.
+/// Succeeds if no line needs trust, or if the user trusted the lines: earlier, by `--trust`, or on the terminal.
 pub(super) fn check(
     output: Output,
     widening: Option<&Widening>,

@@ -53,7 +53,7 @@ pub(super) async fn run(
         && style::named_theme().is_none()
         && terminal::theme_of_background().await == Some(Theme::Light)
     {
-        // Panes have no other way to know: tmux does not forward their question.
+        // Pass the theme to the members: tmux does not forward a pane's query for the background to the terminal.
         environment.insert(THEME.to_owned(), "light".to_owned());
     }
     let secrets = secrets(&args.start.secret)?;
@@ -114,11 +114,11 @@ pub(super) async fn run(
         return Ok(ExitCode::SUCCESS);
     }
     match attach::whole_team(session, output).await {
-        // A tmux without a client, or a tab that was closed: the team runs.
+        // tmux has no client, or the tab was closed. The team still runs.
         Err(Failure::Reported(report))
             if report.has_code(ErrorCode::NoPane) && caller::terminal().shows_panes() =>
         {
-            output.note("the team runs in a window of its own; show it with: agent-team attach");
+            output.note("the team runs in a separate window; show it with: agent-team attach");
             Ok(ExitCode::SUCCESS)
         }
         attached => attached,
@@ -134,7 +134,7 @@ pub(super) fn check_lead(spec: &TeamSpec) -> Result<(), Failure> {
         .hint("add mode = \"lead\" or a [lead] table to the team file"))
 }
 
-/// Refuses `--panes` with a placement that differs from that of a running team: its members are not moved.
+/// Refuses `--panes` with a placement that differs from the placement of a running team: `up` does not move members.
 async fn check_placement(session: &mut Session, up: &Up) -> Result<(), Failure> {
     let would_be = Up {
         dry_run: true,
@@ -237,7 +237,8 @@ async fn wait(mut session: Session, output: Output, after: Revision) -> Result<E
     })
 }
 
-/// The environment of the members: this process's, with the `--env` arguments added; and the names in these arguments.
+/// The environment of the members: the environment of this process, with the variables of `--env` added. Also returns
+/// the names of these variables.
 pub(super) fn environment(
     output: Output,
     typed: &[String],
@@ -445,7 +446,7 @@ pub(super) async fn known_file(global: &Global, name: &str) -> Result<PathBuf, F
             let ids: Vec<_> = several.iter().map(|team| team.team.as_str()).collect();
             Err(Failure::of(
                 ErrorCode::AmbiguousTeam,
-                format!("ambiguous team {name:?}: several projects have one"),
+                format!("ambiguous team {name:?}: several projects have a team with this name"),
             )
             .hint(format!("choose one with -t: {}", ids.join(", "))))
         }

@@ -83,7 +83,7 @@ pub(super) async fn until<T>(
                 }
             }
             received = listen(&mut progress) => {
-                // An error of the progress display ends the display only: the awaited call reports its own error.
+                // An error of the progress display ends only the display: the awaited call reports its own error.
                 let shown = match (&mut progress, received) {
                     (Some(progress), Ok(notice)) => progress.show(output, &notice).await,
                     (_, received) => received.map(drop),

@@ -167,8 +167,8 @@ fn role_show_prints_the_origin_and_hidden_roles() {
         warning.starts_with(".claude/agents/helper.md:2:1: "),
         "{warning}"
     );
-    let hides = &json(&rig.run(&["role", "list", "--json"]).stdout)["roles"];
-    let reviewer = hides
+    let roles = &json(&rig.run(&["role", "list", "--json"]).stdout)["roles"];
+    let reviewer = roles
         .as_array()
         .unwrap()
         .iter()
@@ -286,7 +286,7 @@ fn rules_check_takes_a_command_with_and_without_dashes() {
         &["rules", "check", "--", "make", "-j4"],
     ] {
         let output = rig.run(arguments);
-        // It is parsed: the error is that no team exists.
+        // The arguments parse; the error is that no team exists.
         assert_eq!(output.code, 3, "{arguments:?}: {}", output.stderr);
         let is_json = output.stderr.starts_with('{');
         assert_eq!(is_json, arguments.contains(&"--json"), "{arguments:?}");

@@ -187,7 +187,7 @@ fn board(frame: &mut Frame<'_>, area: Rect, top: &Top, theme: Theme, scroll: usi
 fn requests(frame: &mut Frame<'_>, area: Rect, top: &Top, theme: Theme, wall_ms: u64) -> usize {
     let mut rows = Vec::new();
     for view in &top.requests {
-        let what = request::what(view);
+        let what = request::action_line(view);
         if !top.passes(&[view.member.as_str(), &what]) {
             continue;
         }

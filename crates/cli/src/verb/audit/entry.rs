@@ -37,7 +37,7 @@ pub(super) struct Entry {
     pub(super) scope: Option<Scope>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) rules: Vec<Arc<str>>,
-    /// The request whose grant covered this one.
+    /// The request whose grant covered this request.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) through: Option<RequestId>,
     /// The reason of the decision, or the rules that decided.
@@ -179,7 +179,7 @@ pub(super) fn line(entry: &Entry) -> String {
     let subject = entry.subject.as_ref();
     parts.extend(subject.map(|subject| subject.member.to_string()));
     parts.push(how(entry));
-    parts.extend(what(entry));
+    parts.extend(call_line(entry));
     parts.extend(why(entry));
     format!("{}\n", parts.join("  "))
 }
@@ -215,8 +215,8 @@ pub(super) fn why(entry: &Entry) -> Option<String> {
     (!parts.is_empty()).then(|| format!("({})", visible_line(&parts.join("; "))))
 }
 
-/// The lines of a reason. That of rules begins with the decision, which `how` contains, and continues with a line for
-/// each part of the call.
+/// The lines of a reason. A reason given by rules begins with the decision, which is skipped because `how` contains it,
+/// and continues with a line for each part of the call.
 fn parts(why: &str) -> impl Iterator<Item = &str> {
     let lines = why.lines().map(str::trim).filter(|line| !line.is_empty());
     let skipped = usize::from(why.contains("\n  "));
@@ -224,7 +224,7 @@ fn parts(why: &str) -> impl Iterator<Item = &str> {
 }
 
 /// `bash: cargo test`, without control characters; `None` for an entry without a call.
-pub(super) fn what(entry: &Entry) -> Option<String> {
+pub(super) fn call_line(entry: &Entry) -> Option<String> {
     let subject = entry.subject.as_ref()?;
     let (tool, input) = (&subject.call["tool"], &subject.call["arguments"]);
     Some(call(tool.as_str().unwrap_or("?"), input))

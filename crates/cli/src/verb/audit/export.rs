@@ -39,7 +39,7 @@ pub(super) struct Decision<'a> {
     /// Rules that the decision granted instead of the exact call.
     #[serde(skip_serializing_if = "<[Arc<str>]>::is_empty")]
     rules: &'a [Arc<str>],
-    /// The request whose grant covered this one.
+    /// The request whose grant covered this request.
     #[serde(skip_serializing_if = "Option::is_none")]
     through: Option<RequestId>,
     /// The rules that decided, or the reason of the decision.

@@ -59,7 +59,7 @@ pub(super) fn checks(loaded: Option<&Loaded>) -> Vec<Check> {
     alike.into_iter().map(check).collect()
 }
 
-/// Where the model of the first of these members is set.
+/// The place that sets the model of the first of these members.
 fn from(settings: &[Setting], members: &[&MemberSpec]) -> String {
     let find = |key: &str| settings.iter().find(|setting| setting.key == key);
     let first = members.first().map_or("", |member| member.name.as_str());

@@ -141,13 +141,13 @@ fn changed_kinds(notice: &Notice) -> &'static [ItemKind] {
         ClientEvent::MessageAccepted { to, .. } if to.contains(&Party::User) => {
             &[ItemKind::Message]
         }
-        // An event of a newer supervisor may add either.
+        // An event of a newer supervisor may add an item of either kind.
         ClientEvent::Unknown => &[ItemKind::Request, ItemKind::Message],
         _ => &[],
     }
 }
 
-/// Runs the user's program to its end. A failing program is reported; watching continues.
+/// Runs the user's program and waits for its exit. Reports a failure of the program; watching continues.
 fn run_program(
     output: Output,
     line: &str,
