@@ -1,11 +1,11 @@
 //! Command lines of the user, as they appear in hints, notices and views. The protocol, the core and the supervisor
-//! name them only here, except in formats of tmux; a test of the command line parses each of them.
+//! take them only from here, except in formats of tmux. A test of the crate `cli` parses each command line.
 
 use std::fmt;
 
 use crate::id::{MemberName, RequestId, TaskId};
 
-/// A command line. The user replaces `MEMBER`, `REQUEST`, `MORE` and `…` by values.
+/// A command line. The user replaces `MEMBER`, `REQUEST`, `MORE` and `…` with values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CommandLine<'a> {
     Up,

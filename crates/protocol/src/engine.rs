@@ -31,7 +31,7 @@ pub struct EngineInfo {
     pub uses_model: bool,
     /// It runs the `run` lines of tasks, and takes no task without such a line. It sends no messages.
     pub runs_lines: bool,
-    /// The lead of a team of agents can have it.
+    /// The lead of a team of agents can have this engine.
     pub may_lead: bool,
     /// It starts a foreign agent, so a start counts against `limits.starting`.
     pub foreign: bool,

@@ -1,7 +1,8 @@
-//! What clients learn of a team's events.
+//! A team's events as clients see them.
 //!
-//! The supervisor derives one client event from each event of the journal, whose own form stays inside. Every event is
-//! published, also those whose fields are left out here, so that the revisions of a subscription have no gap.
+//! The supervisor derives one client event from each event of the journal. The journal's form of the event stays inside
+//! the supervisor. Every event is published, even if all its fields are omitted here, so that the revisions of a
+//! subscription have no gap.
 
 use std::sync::Arc;
 
@@ -41,7 +42,7 @@ pub enum ClientEvent {
     MemberRemoved {
         member: MemberName,
     },
-    /// The member is to run and has no launch.
+    /// The member should run and has no launch yet.
     MemberWanted {
         member: MemberName,
     },
@@ -153,7 +154,7 @@ pub enum ClientEvent {
         to: Vec<Party>,
         text: Arc<str>,
         urgent: bool,
-        /// The message that it answers.
+        /// The message that this message answers.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reply_to: Option<MessageId>,
         #[serde(default, skip_serializing_if = "MessageNote::is_empty")]
@@ -230,7 +231,7 @@ pub enum ClientEvent {
         /// A JSON text.
         value: Arc<str>,
     },
-    /// The state of a limit changed. Without a member it is a limit of the team.
+    /// The state of a limit changed. Without a member, the limit is a limit of the team.
     BudgetStands {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         member: Option<MemberName>,
@@ -271,13 +272,13 @@ pub enum ClientEvent {
         /// The rules of the grant. Without rules the grant covers exactly this call.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         rules: Vec<Arc<str>>,
-        /// The request whose grant covers this one.
+        /// The request whose grant covers this request.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         through: Option<RequestId>,
         /// The task that limits the grant, for a scope of task.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         task: Option<TaskId>,
-        /// The program that the user decided with: `pane`, `cli`, `top` or `other`.
+        /// The program in which the user decided: `pane`, `cli`, `top` or `other`.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         via: Option<Arc<str>>,
     },
@@ -323,7 +324,7 @@ pub struct MemberSummary {
     pub budget: Option<Budget>,
 }
 
-/// What follows for a member without a launch.
+/// The next step for a member without a launch.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]

@@ -28,6 +28,6 @@ impl From<ExitCode> for std::process::ExitCode {
     }
 }
 
-/// The supervisor's exit code after a failed sync: a member starts a new supervisor, which reads what is really on
-/// disk.
+/// The supervisor's exit code after a failed sync. A member then starts a new supervisor, which reads the state that is
+/// actually on disk.
 pub const SYNC_FAILED: u8 = 75;

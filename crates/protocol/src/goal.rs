@@ -1,11 +1,11 @@
-//! The newest goal of a team, and what the work on it took, as every screen shows it. Pure.
+//! The newest goal of a team, with its duration, tasks and cost, as every screen shows it. Pure.
 
 use serde::{Deserialize, Serialize};
 
 use crate::RunId;
 use crate::text::{dollars, duration};
 
-/// How far a run has come.
+/// The progress of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
@@ -32,7 +32,7 @@ pub struct GoalView {
     pub state: RunState,
     /// The beginning of the goal, on one line.
     pub goal: String,
-    /// The first line of the answer, or why there is none, once the run has ended.
+    /// Once the run has ended: the first line of the answer, or the reason why there is no answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub answer: Option<String>,
     /// From the start to the end, or to now, in milliseconds.

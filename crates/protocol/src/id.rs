@@ -124,10 +124,10 @@ impl MemberName {
 
 /// An id that is a prefix and a number.
 pub trait NumberedId: FromStr<Err = InvalidId> {
-    /// Parses an id as the user types it: as it is printed, in lower case, or as its number alone.
+    /// Parses an id that the user typed in one of three forms: as printed, the same in lower case, or the number alone.
     ///
     /// # Errors
-    /// The text is none of these.
+    /// The text has none of these forms.
     fn from_typed(text: &str) -> Result<Self, InvalidId>;
 }
 
@@ -200,7 +200,7 @@ number! {
     RunId, "R-", "run's id"
 }
 
-/// The fencing token of a claim: higher than that of every earlier claim of the task.
+/// The fencing token of a claim: higher than the token of every earlier claim of the task.
 #[derive(
     Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]

@@ -33,7 +33,7 @@ pub struct Initialize {
     pub build: String,
     #[serde(rename = "as")]
     pub role: ConnectionRole,
-    /// A client's random id, which it keeps when it reconnects. Idempotency keys are unique for one such id.
+    /// A client's random id, which it keeps when it reconnects. Idempotency keys are unique for each id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client: Option<String>,
     /// The launch of a member, which `token` proves.
@@ -119,7 +119,8 @@ pub struct Welcome {
     pub team: TeamId,
     pub role: RoleName,
     pub colour: String,
-    /// The member's claim: to be started, or already running under this generation. None: it has no claim.
+    /// The member's claim. The worker starts the task unless it already runs the task under this generation. `None`:
+    /// the member has no claim.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub assignment: Option<Assignment>,
     #[serde(default)]

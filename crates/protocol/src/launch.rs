@@ -28,8 +28,8 @@ pub struct LaunchFile {
     pub cwd: PathBuf,
     /// The member's whole environment; the worker's own environment is not inherited.
     pub environment: BTreeMap<String, String>,
-    /// The variables of `environment` that the user or the team file named. An agent's tools receive these, and of the
-    /// others only what tools usually need.
+    /// The variables of `environment` that the user or the team file named. An agent's tools receive these variables,
+    /// and other variables only if tools usually need them.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub named: BTreeSet<String>,
     /// Variables for the member's programs only; their values are hidden in all output.

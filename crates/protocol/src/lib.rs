@@ -1,9 +1,9 @@
 //! Everything that crosses the supervisor's socket, as bare data.
 //!
-//! Clients, members and the supervisor use this crate as the only definition of what they exchange. It does no I/O:
+//! This crate is the only definition of the frames that clients, members and the supervisor exchange. It does no I/O:
 //! [`codec`] converts between bytes and frames. Most other modules are types with a JSON form; [`attention`],
-//! [`command_line`], [`status`], [`template`] and [`text`] are functions on such data that several programs share. JSON field names
-//! are a public interface: fields are added, never renamed.
+//! [`command_line`], [`status`], [`template`] and [`text`] are functions on such data that several programs share. JSON
+//! field names are a public interface: fields are added, never renamed.
 
 pub mod attention;
 pub mod codec;

@@ -130,8 +130,7 @@ fn decode<A: DeserializeOwned>(method: &str, args: &RawValue) -> Result<A, Refus
 methods! {
     /// Starts a team, or changes it to what its file describes now.
     TeamUp = "team/up" by User (Up) -> UpAnswer;
-    /// Stops every member and returns receipts. Answers when no process and no pane is left, or lists the ones that
-    /// survived.
+    /// Stops every member and returns receipts. Answers when no process and no pane is left, or lists the survivors.
     TeamDown = "team/down" by User (Down) -> DownAnswer;
     TeamList = "team/list" by User (Nothing) -> TeamListAnswer;
     TeamShow = "team/show" by Everyone (Nothing) -> TeamView;
@@ -141,7 +140,7 @@ methods! {
     TeamDelete = "team/delete" by User (Nothing) -> DownAnswer;
     /// Answers when no task is in progress and none can be claimed.
     TeamWait = "team/wait" by User (Nothing) -> WaitAnswer;
-    /// How to show the team, or one member's pane, in the caller's terminal.
+    /// Returns the command that shows the team, or one member's pane, in the caller's terminal.
     TeamAttach = "team/attach" by User (Attach) -> AttachAnswer;
 
     /// Opens panes for members that lost theirs.
@@ -200,15 +199,15 @@ methods! {
 
     /// Answers when a run in rounds needs a reply of the lead's model.
     RunQuestion = "run/question" by Lead (Nothing) -> QuestionView;
-    /// The reply of the lead's model to that question.
+    /// Stores the reply of the lead's model to the question of `run/question`.
     RunReply = "run/reply" by Lead (ReplyToRun) -> RunAnswer;
     /// The rounds of the newest run, a page at a time.
     RunRounds = "run/rounds" by Everyone (ListRounds) -> RoundListAnswer;
 
     /// Asks for permission to make a call. Answers immediately.
     RequestAsk = "request/ask" by Member (AskRequest) -> Permission;
-    /// Proposes a plan, as a request of its own, which replaces the previous plan. Answers immediately.
-    /// Refused to a member that needs no approved plan.
+    /// Proposes a plan as a new request. The plan replaces the previous plan. Answers immediately. Refused to a member
+    /// that needs no approved plan.
     PlanPropose = "plan/propose" by Member (ProposePlan) -> OneRequest;
     /// Answers when the request is decided. Only for the member that made it.
     RequestWait = "request/wait" by Member (OneRequest) -> Decided;
@@ -232,7 +231,7 @@ methods! {
     /// Removes a rule that the user's settings granted. The caller has already removed it from the settings.
     RuleForget = "rule/forget" by User (ForgetRule) -> Nothing;
 
-    /// Stores what a member's model received and replied, and acknowledges the messages among it, atomically.
+    /// Stores new items of a member's transcript and acknowledges the messages in them, atomically.
     TranscriptAppend = "transcript/append" by Member (AppendTranscript) -> TranscriptAnswer;
     /// A member's transcript, a page at a time. A member may read only its own.
     TranscriptRead = "transcript/read" by Everyone (ReadTranscript) -> TranscriptPage;

@@ -99,7 +99,7 @@ pub struct DeliveredMessage {
     pub from: Party,
     pub text: String,
     pub urgent: bool,
-    /// The message that it answers.
+    /// The message that this message answers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reply_to: Option<MessageId>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -125,7 +125,7 @@ pub struct StopMember {
 pub struct Inform {
     /// One line of plain text.
     pub text: String,
-    /// The request that changed. Only builds that do not know this field omit it.
+    /// The request that changed. Older builds omit it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request: Option<RequestId>,
     /// The request is pending and the lead may deny it. The notification ends the lead's `wait`.
@@ -136,7 +136,7 @@ pub struct Inform {
     pub decide: Option<RequestId>,
 }
 
-/// Whether a member may call its model. Of two allowances on one connection, that with the later revision is valid.
+/// Whether a member may call its model. On one connection, the allowance with the latest revision is valid.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Allowance {
@@ -146,7 +146,7 @@ pub struct Allowance {
     pub waits: Option<String>,
 }
 
-/// Show the member on this terminal, which the terminal lender keeps open, and on no other.
+/// Show the member on this terminal and on no other. The terminal lender keeps the terminal open.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ShowPane {
@@ -182,7 +182,7 @@ pub struct TaskOutput {
     #[serde(default)]
     pub task: Option<TaskId>,
     pub text: String,
-    /// Output of the model, in order; `text` shows the same to users.
+    /// Output of the model, in order; `text` contains the same output for users.
     #[serde(default, rename = "said", skip_serializing_if = "Vec::is_empty")]
     pub fragments: Vec<OutputFragment>,
 }
@@ -311,7 +311,7 @@ pub struct Goodbye {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum GoodbyeReason {
-    /// A new supervisor follows: wait 2 s, then start one if there is none.
+    /// A new supervisor follows: wait 2 s, then start a supervisor if none is running.
     Restarting,
     /// The supervisor was stopped. Workers must not start another one; the next command does.
     Stopped,

@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::request::Scope;
 
-/// The decision about calls that no rule matches. `Plan` also overrides rules that allow, and `Bypass` rules that ask.
+/// The decision about calls that no rule matches. `Plan` also overrides rules that allow;
+/// `Bypass` also overrides rules that ask.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum PlacementChoice {
-    /// The first that is available: the caller's tmux, the caller's iTerm2, the tmux server of agent-team. If none is:
-    /// hosted if the caller has a terminal, else headless. The choice and its reason are reported.
+    /// The first that is available: the caller's tmux, the caller's iTerm2, the tmux server of agent-team. If none is
+    /// available, hosted if the caller has a terminal, else headless. The choice and its reason are reported.
     Auto,
     Tmux,
     /// Native sessions of iTerm2.
@@ -21,7 +21,7 @@ pub enum PlacementChoice {
     Hosted,
 }
 
-/// What a value of [`PlacementChoice`] means.
+/// The properties of a [`PlacementChoice`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PlacementInfo {
     /// The value of `--panes`, of `placement` in the team file, and the name of its report.
@@ -30,7 +30,7 @@ pub struct PlacementInfo {
     pub help: Option<&'static str>,
     /// `None`: the first that is available.
     pub placement: Option<Placement>,
-    /// Whether a single member can have it. The kind of panes is chosen for the whole team.
+    /// Whether a single member can have this placement. The kind of panes is chosen for the whole team.
     pub for_members: bool,
 }
 
@@ -128,7 +128,8 @@ pub struct CallerTerminal {
     pub iterm: Option<Box<CallerIterm>>,
 }
 
-/// The smallest useful pane: columns and rows. Terminal backends open no smaller ones, and workers report them.
+/// The smallest useful pane: columns and rows. Terminal backends open no smaller panes, and workers
+/// report smaller panes.
 pub const MIN_PANE: (u16, u16) = (40, 6);
 
 /// Variables that describe the caller's terminal. Members do not receive them.
@@ -218,7 +219,7 @@ pub struct PlacementReport {
     pub name: String,
     /// `None`: not available here, which is not an error.
     pub ok: Option<bool>,
-    /// What members would get, or why they would not get it.
+    /// The placement that members would get, or the reason why it is not available.
     pub detail: String,
     #[serde(default)]
     pub hint: Option<String>,

@@ -242,7 +242,7 @@ pub struct RequestView {
     #[cfg_attr(test, schemars(with = "serde_json::Value"))]
     pub input: Box<RawValue>,
     pub directory: PathBuf,
-    /// Set if the request is a plan of the member and not a call. Counts from 1 for each member.
+    /// The number of the plan if the request is a plan and not a call. Counts from 1 for each member.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plan: Option<u64>,
     pub state: RequestState,
@@ -265,8 +265,8 @@ pub struct RequestView {
 }
 
 impl RequestView {
-    /// The complete call as plain text: what the user decides about, in every client. Several lines, without a final
-    /// newline.
+    /// The complete call as plain text: the subject of the user's decision, the same in every client. Several lines,
+    /// without a final newline.
     pub fn whole(&self) -> String {
         let input: serde_json::Value = serde_json::from_str(self.input.get()).unwrap_or_default();
         if let Some(number) = self.plan {

@@ -103,7 +103,7 @@ impl From<WireError> for Refusal {
     }
 }
 
-/// The parameters of every method but `initialize`.
+/// The parameters of every method except `initialize`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Call<A> {
     /// The team. Optional on a member's connection, which belongs to a team.

@@ -58,7 +58,7 @@ pub struct ForgetRule {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct CheckRules {
     pub call: AskRequest,
-    /// The member that would make the call. `None`: a member without grants of its own.
+    /// The member that would make the call. `None`: a member without grants.
     #[serde(default)]
     pub member: Option<MemberName>,
 }

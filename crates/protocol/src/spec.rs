@@ -132,7 +132,8 @@ pub struct RoleSpec {
     pub agent: AgentSpec,
 }
 
-/// The desired state of one member. A difference in any field but `claim`, `colour` and `budget` requires a new launch.
+/// The desired state of one member. A difference in any field except `claim`, `colour` and `budget` requires a new
+/// launch.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct MemberSpec {
@@ -183,15 +184,15 @@ pub fn reading_tools() -> Vec<String> {
     reading.map(|tool| (*tool).to_owned()).collect()
 }
 
-/// Tools that belong to another tool and are available exactly when it is.
+/// Tools that belong to another tool. They are available exactly when that tool is available.
 const PARTS: &[(&str, &[&str])] = &[("bash", &["bash_kill", "bash_output"])];
 
-/// Whether the name is that of a built-in tool, or begins with `mcp__` like the tools of MCP servers.
+/// Whether this is the name of a built-in tool, or begins with `mcp__` like the tools of MCP servers.
 pub fn is_tool(name: &str) -> bool {
     TOOLS.contains(&name) || name.starts_with("mcp__")
 }
 
-/// These tools and those that belong to them.
+/// These tools, and the tools that belong to them.
 pub fn with_parts(tools: &[String]) -> Vec<String> {
     let mut all = tools.to_vec();
     for (tool, parts) in PARTS {
@@ -242,7 +243,7 @@ pub struct AgentSpec {
     /// Rules about files that the agent must not read without a decision. The rest of the project is readable.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub guarded: Vec<String>,
-    /// The existing paths of [`TeamSpec::protected`]: the sandbox prevents changes of them. Written by the supervisor.
+    /// The existing paths of [`TeamSpec::protected`]: the sandbox prevents changes to them. Written by the supervisor.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub kept: Vec<KeptPath>,
     /// The agent is the lead, and the user delegated some decisions to it.
@@ -421,14 +422,14 @@ impl Colour {
         Self::Grey,
     ];
 
-    /// The colour with this [`Colour::name`]; `None` for an unknown one.
+    /// The colour with this [`Colour::name`]; `None` for an unknown name.
     pub fn named(name: &str) -> Option<Self> {
         Self::PALETTE
             .into_iter()
             .find(|colour| colour.name() == name)
     }
 
-    /// Its number in the 256-colour palette of terminals.
+    /// The number of the colour in the 256-colour palette of terminals.
     pub fn ansi256(self) -> u8 {
         match self {
             Self::Blue => 75,
@@ -493,7 +494,7 @@ pub struct TaskSpec {
     /// A shell line that must exit 0 before the task counts as completed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verify: Option<String>,
-    /// Whether a lost run may be repeated.
+    /// Whether the `run` line may run again after a crash.
     #[serde(default = "yes")]
     pub rerun: bool,
     /// Describes the work while it is in progress, such as "Adding the tests".
@@ -508,7 +509,7 @@ pub struct TaskSpec {
 const TYPED_TITLE: usize = 60;
 
 impl TaskSpec {
-    /// A task from a line that the user typed for this member. It is not repeated when its run is lost.
+    /// A task from a line that the user typed for this member. The line does not run again after a crash.
     pub fn typed(line: &str, member: MemberName) -> Self {
         let title = visible_label(line, TYPED_TITLE);
         Self {

@@ -57,7 +57,7 @@ impl Budget {
     }
 }
 
-/// Converts minutes to milliseconds; at least one.
+/// Converts minutes to milliseconds; returns at least 1.
 pub fn milliseconds(minutes: f64) -> u64 {
     ((minutes * 60_000.0).round() as u64).max(1)
 }
@@ -122,7 +122,7 @@ pub struct Usage {
     /// All input tokens, cached or not.
     pub input: u64,
     pub output: u64,
-    /// Of `input`, from the provider's cache.
+    /// The part of `input` that came from the provider's cache.
     #[serde(default)]
     pub cached: u64,
     /// Millionths of a US dollar, for tokens with a known price.
@@ -185,7 +185,7 @@ pub enum Scope {
     Member,
     /// Such calls of all members.
     Team,
-    /// Like `Team`, and stored in the user's settings for later teams: the client writes them.
+    /// Like `Team`, and stored in the user's settings for later teams. The client writes the settings.
     Always,
 }
 

@@ -235,14 +235,14 @@ pub struct TaskView {
     pub title: String,
     pub description: String,
     pub state: TaskState,
-    /// The owner of the current claim, or of the one that completed or failed the task.
+    /// The owner of the current claim, or of the claim that completed or failed the task.
     pub owner: Option<Party>,
     pub generation: Generation,
     pub role: Option<RoleName>,
     #[serde(rename = "for")]
     pub assignee: Option<MemberName>,
     pub after: Vec<TaskId>,
-    /// The reverse of `after`: the tasks that depend on this one.
+    /// The reverse of `after`: the tasks that depend on this task.
     pub blocks: Vec<TaskId>,
     /// Some task in `after` is not completed.
     pub blocked: bool,
@@ -291,7 +291,7 @@ pub struct MessageView {
     pub text: String,
     pub state: MessageState,
     pub urgent: bool,
-    /// The message that it answers.
+    /// The message that this message answers.
     #[serde(default)]
     pub reply_to: Option<MessageId>,
     /// A short summary of the text, by its sender.
@@ -344,7 +344,7 @@ pub struct RoundView {
     /// The member of the round; `None` if the lead's model named no member.
     pub member: Option<MemberName>,
     pub task: Option<TaskId>,
-    /// The result, why there is none, or what was wrong with the reply.
+    /// The result, the reason why there is no result, or the fault of the reply.
     pub output: Option<String>,
 }
 

@@ -12,7 +12,7 @@ pub struct SendMessage {
     pub text: String,
     #[serde(default)]
     pub urgent: bool,
-    /// The message that this one answers.
+    /// The message that this message answers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reply_to: Option<MessageId>,
     /// A short summary of the text, for lists.

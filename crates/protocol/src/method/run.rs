@@ -95,7 +95,7 @@ impl ListRounds {
         Self { run, after: 0 }
     }
 
-    /// The arguments for the page after this one, unless it is the last.
+    /// The arguments for the page after `page`; `None` if `page` is the last one.
     pub fn next(self, page: &RoundListAnswer) -> Option<Self> {
         let last = page.rounds.last().filter(|_| page.more)?;
         let after = last.round;

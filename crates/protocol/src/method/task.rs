@@ -95,7 +95,7 @@ pub struct AssignTask {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct EndTask {
     pub task: TaskId,
-    /// The generation of the claim. Required for members; without it the user means the current claim.
+    /// The generation of the claim. Required for members. The user may omit it to mean the current claim.
     #[serde(default)]
     pub generation: Option<Generation>,
     /// The result, the reason or the note.
@@ -134,7 +134,7 @@ pub struct TaskListAnswer {
 }
 
 impl TaskListAnswer {
-    /// The arguments for the next page, unless this is the last.
+    /// The arguments for the next page; `None` if this page is the last one.
     pub fn next(&self) -> Option<ListTasks> {
         let last = self.tasks.last().filter(|_| self.more)?;
         Some(ListTasks { after: last.id.0 })

@@ -19,7 +19,7 @@ pub struct AppendTranscript {
     /// Messages contained in the items; they count as read.
     #[serde(default)]
     pub read: Vec<MessageId>,
-    /// The cost of the model replies among the items.
+    /// Tokens and cost of the model replies among the items.
     #[serde(default)]
     pub usage: Usage,
     /// The turn ended; the member is idle until it receives a message.
