@@ -149,7 +149,7 @@ impl AgentKeys {
     }
 }
 
-/// Reads `max_steps`: the largest number of model answers for one task or turn.
+/// Reads `max_steps`: the maximum number of model replies for one task or turn.
 pub(super) fn max_steps(table: &mut Table<'_>) -> Option<u32> {
     let steps = table.integer("max_steps", 1..=i32::MAX);
     steps.map(i32::unsigned_abs)

@@ -65,7 +65,8 @@ const LAYOUTS: &[(&str, Layout)] = &[
     ("windows", Layout::Windows),
 ];
 
-/// A larger team gets a window per member, unless its file sets the layout.
+/// Maximum number of members whose panes share a window. A larger team gets a window per member, unless its file sets
+/// the layout.
 const MAX_SHARED_WINDOW: usize = 12;
 
 /// Inputs for reading a team file, besides its text.
@@ -409,7 +410,7 @@ fn networked(defaults: &Defaults, members: &[Member], roles: &Roles) -> Vec<Stri
     all.into_iter().chain(members).chain(roles).collect()
 }
 
-/// Ensures that a team of agents has a lead that is an agent: the file's lead, or else a default one.
+/// Ensures that a team of agents has a lead that is an agent: the file's lead, or else the default lead.
 fn ensure_lead(
     source: &Source<'_>,
     mode: Option<At<Mode>>,

@@ -7,7 +7,8 @@ use super::source::Source;
 use super::table::{At, Table};
 use super::unsupported::Level;
 
-/// Longest server name, in bytes. Providers limit the length of a tool's name, which includes the server's name.
+/// Maximum length of a server name, in bytes. Providers limit the length of a tool's name, which includes the server's
+/// name.
 const NAME_MAX: usize = 24;
 
 /// Headers whose values are secrets.

@@ -36,9 +36,9 @@ pub(super) struct Defaults {
     pub(super) agent_keys: AgentKeys,
     cwd: PathBuf,
     pub(super) env: BTreeMap<String, String>,
-    /// Position of each of these variables.
+    /// Position of each variable of `env`.
     env_at: BTreeMap<String, usize>,
-    /// `None`: an agent that leads takes only assigned tasks, other members take ready ones.
+    /// `None`: an agent that leads takes only assigned tasks, other members take ready tasks.
     claim: Option<ClaimPolicy>,
     pub(super) set_keys: SetKeys,
 }
@@ -113,7 +113,7 @@ impl Defaults {
         defaults
     }
 
-    /// The role of a member that sets none.
+    /// The role of a member that sets no role.
     pub(super) fn role(&self) -> RoleName {
         let named = self.role.clone();
         named.unwrap_or_else(|| WORKER.parse().expect("built-in names follow the rule"))

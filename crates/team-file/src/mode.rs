@@ -1,4 +1,4 @@
-//! `mode`: the planner of the work.
+//! The key `mode`, which selects the planner of a team's work. Used by the readers of the team file.
 
 /// The planner of the work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

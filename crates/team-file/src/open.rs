@@ -11,7 +11,7 @@ use super::source::Fault;
 pub const DIRECTORY: &str = ".agent-team";
 pub const FILE: &str = "team.toml";
 
-/// Largest file, in bytes.
+/// Maximum size of a file, in bytes.
 pub(super) const FILE_MAX: u64 = 1 << 20;
 
 /// Why a file could not be read as text.
@@ -44,7 +44,7 @@ pub enum LoadTeamError {
     Faults(Vec<Fault>),
 }
 
-/// Finds the team file in `directory`, or else in its nearest parent directory with one.
+/// Finds the team file of `directory`, or else of the nearest parent directory that has a team file.
 pub fn find(directory: &Path) -> Option<PathBuf> {
     let candidates = directory
         .ancestors()

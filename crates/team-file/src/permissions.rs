@@ -141,7 +141,7 @@ fn file_of(settings: &Path, team: &TeamId) -> PathBuf {
     teams.join(format!("{team}.permissions.toml"))
 }
 
-/// Adds rules to the user's `allow` list for this team and returns the file. They apply from the next `up` on.
+/// Adds rules to the user's `allow` list for this team and returns the file. The rules apply from the next `up` on.
 ///
 /// # Errors
 /// When the file cannot be read or written, is not valid TOML, or has no table at `permissions`.

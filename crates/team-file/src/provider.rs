@@ -55,7 +55,7 @@ pub(super) fn read(
     providers
 }
 
-/// Checks a header when the file is read, so that an invalid one is reported before a member starts.
+/// Checks a header when the file is read, so that an invalid header is reported before a member starts.
 fn check_header(name: &str, value: &str) -> Result<(), String> {
     let is_name = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
     if name.is_empty() || !name.chars().all(is_name) {

@@ -128,7 +128,7 @@ impl Roles {
         }
     }
 
-    /// Adds a role unless a higher layer has one of the same name. Must be called in order of precedence.
+    /// Adds a role unless a higher layer has a role of the same name. Must be called in order of precedence.
     fn add(&mut self, name: RoleName, role: Role) {
         match self.0.get_mut(&name) {
             Some(nearer) => nearer.hides.push(role.place),
@@ -176,7 +176,7 @@ impl Roles {
         }
     }
 
-    /// Looks up the role of a member or of a task; reports an unknown one.
+    /// Looks up the role of a member or of a task; reports an unknown role.
     pub(super) fn find(&self, source: &Source<'_>, name: At<&str>) -> Option<RoleName> {
         let found = self.known(name.value);
         if found.is_none() {
@@ -205,8 +205,8 @@ impl Roles {
         role
     }
 
-    /// The roles that the team uses or may spawn, and the faults and warnings of those that it uses. `engine` and
-    /// `defaults` apply to roles that do not set their own.
+    /// The roles that the team uses or may spawn, and the faults and warnings of the roles that it uses. `engine`
+    /// and `defaults` apply to roles that do not set their own.
     pub(super) fn finish(self, engine: Engine, defaults: &AgentKeys) -> Finished {
         let mut finished = Finished {
             specs: Vec::new(),

@@ -389,7 +389,7 @@ fn type_of(value: &DeValue<'_>) -> &'static str {
 
 /// A hint: the known word with the smallest edit distance, or all known words if none is close.
 pub fn suggest(text: &str, known: &[&str]) -> String {
-    // Some of the word must be the same: `A` is not similar to `B`.
+    // At least one character must match: `A` is not similar to `B`.
     let farthest = |word: &str| 2.max(word.len() / 3).min(word.len().saturating_sub(1));
     let nearest = known
         .iter()

@@ -167,7 +167,7 @@ fn resolve(
     edges
 }
 
-/// Most cycles that are reported at once: densely connected tasks can have more cycles than tasks.
+/// Maximum number of cycles to report: densely connected tasks can have more cycles than tasks.
 const CYCLES_MAX: usize = 10;
 
 /// Reports cycles, each completely, starting with its first task in the file.
@@ -198,9 +198,10 @@ fn report_cycles(source: &Source<'_>, drafts: &[Draft<'_>], mut after: Vec<Vec<A
     }
 }
 
-/// Finds a cycle: each task waits for the next, and the last for the first, which is the earliest in the file.
+/// Finds a cycle: each task waits for the next task, and the last task waits for the first. The first task is the
+/// earliest in the file.
 fn find_cycle(after: &[Vec<At<usize>>]) -> Option<Vec<usize>> {
-    // Repeatedly remove tasks without remaining dependencies. The tasks that are left are in a cycle or depend on one.
+    // Repeatedly remove tasks without remaining dependencies. Each remaining task is in a cycle or depends on a cycle.
     let mut waits_for: Vec<usize> = after.iter().map(Vec::len).collect();
     let mut waited_for_by = vec![Vec::new(); after.len()];
     for (task, edges) in after.iter().enumerate() {

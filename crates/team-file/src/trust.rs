@@ -28,7 +28,7 @@ use scripts::Scripts;
 pub struct Widening {
     /// One complete description per line.
     pub lines: Vec<String>,
-    /// Digest of the lines. The user is asked again when it changes.
+    /// Digest of the lines. The user is asked again when the digest changes.
     pub digest: String,
 }
 

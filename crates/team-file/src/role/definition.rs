@@ -100,7 +100,7 @@ impl Role {
     }
 }
 
-/// Reads names of roles that may be spawned; reports invalid ones.
+/// Reads names of roles that may be spawned; reports invalid names.
 pub(super) fn role_names(source: &Source<'_>, names: &[At<&str>]) -> Vec<RoleName> {
     let name = |name: &At<&str>| match name.value.parse() {
         Ok(name) => Some(name),

@@ -55,8 +55,8 @@ pub(super) fn load(path: &Path, layer: Layer, reader: Reader<'_>) -> Option<(Rol
     }
 }
 
-/// Parses the text of a role file. `shown` is its path in messages; `stem` is its name if the front matter sets no
-/// valid one.
+/// Parses the text of a role file. `shown` is the path for messages; `stem` is the role's name if the front matter sets
+/// no valid name.
 pub(super) fn parse(
     shown: &str,
     stem: &str,

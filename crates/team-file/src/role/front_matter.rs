@@ -15,7 +15,7 @@ pub(super) struct RoleText<'a> {
 pub(super) struct Field<'a> {
     pub(super) key: At<&'a str>,
     pub(super) value: Value,
-    /// The separator of the lines of a block scalar (`|` or `>`), whose lines are always text.
+    /// For a block scalar (`|` or `>`): the separator of its lines, which are always text.
     block: Option<char>,
 }
 

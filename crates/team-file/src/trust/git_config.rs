@@ -1,9 +1,9 @@
 //! Finds the paths of a project that git's configuration names: directories of hooks, and included configuration files.
 //! Called when the team is read.
 //!
-//! A program that can change one of them can run code when the user runs git. The list in
-//! `agent_team_policy::protected` covers git's own directory; these paths can be anywhere in the project. The files are
-//! parsed as git parses them; lines that git refuses are skipped.
+//! A program that can change one of these paths can run code when the user runs git. The list in
+//! `agent_team_policy::protected` covers git's own directory; the paths found here can be anywhere in the project. The
+//! files are parsed as git parses them; lines that git refuses are skipped.
 
 use std::fs::{self, File};
 use std::io::Read;
@@ -12,9 +12,10 @@ use std::path::{Path, PathBuf};
 use agent_team_policy::CallPath;
 use agent_team_protocol::spec::KeptPath;
 
-/// The number of bytes of a configuration file that are read, and the deepest nesting of includes, which is git's limit
-/// too.
+/// Maximum number of bytes to read of a configuration file.
 const FILE_MAX: u64 = 1 << 20;
+
+/// Maximum nesting depth of includes, the same as git's limit.
 const DEPTH_MAX: u32 = 10;
 
 const SYSTEM: &str = "/etc/gitconfig";
@@ -46,7 +47,7 @@ pub(crate) fn kept(project: &Path, home: Option<&Path>) -> Vec<KeptPath> {
 }
 
 /// The root of the working tree around `directory`. As in git, an empty `.git` is not a repository: a sandbox in a
-/// project without a repository creates one as a placeholder.
+/// project without a repository creates an empty `.git` as a placeholder.
 pub(crate) fn repository_around(directory: &Path) -> Option<&Path> {
     directory.ancestors().find(|directory| {
         let git = directory.join(".git");
@@ -163,7 +164,7 @@ fn entries(text: &str) -> Vec<(String, String)> {
     entries
 }
 
-/// The position of the `]` that ends a section header; a `]` in a quoted subsection does not.
+/// The position of the `]` that ends a section header; a `]` in a quoted subsection does not end it.
 fn end_of_header(header: &str) -> Option<usize> {
     let (mut quoted, mut escaped) = (false, false);
     header.char_indices().find_map(|(at, c)| {

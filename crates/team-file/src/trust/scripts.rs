@@ -69,7 +69,7 @@ impl<'a> Scripts<'a> {
         let args: Vec<&str> = args.iter().map(String::as_str).collect();
         let project = self.project;
         self.of_command(&[&[command], args.as_slice()].concat(), project, &mut files);
-        // Unknown launchers get their script as an argument too.
+        // An unknown launcher may receive its script as an argument, too.
         for arg in args {
             let extension = Path::new(arg).extension().and_then(|name| name.to_str());
             let is_script = extension.is_some_and(|extension| {
@@ -117,9 +117,9 @@ impl<'a> Scripts<'a> {
         }
     }
 
-    /// Adds the first argument that names an existing script of the project. Before it, also adds the arguments that
-    /// may name an absent script: those that look like a file, up to and including the first argument that does not
-    /// follow an option, but none after an option whose value is code.
+    /// Adds the first argument that names an existing script of the project, and ends there. Until then, also adds the
+    /// arguments that may name an absent script. Such an argument looks like a file. The search for absent scripts ends
+    /// after the first argument that does not follow an option, and at an option whose value is code.
     fn of_interpreter<'w>(
         &mut self,
         is_shell: bool,
