@@ -595,7 +595,7 @@ pub(crate) enum SupervisorCommand {
     /// Print the log of the supervisor
     ///
     /// Set `AGENT_TEAM_LOG=debug` for the command that starts the supervisor to log each connection, request, commit
-    /// and launch. Targets can have levels of their own: `AGENT_TEAM_LOG=info,agent_team_supervisor::launch=debug`.
+    /// and launch. A target can have its own level: `AGENT_TEAM_LOG=info,agent_team_supervisor::launch=debug`.
     Logs {
         /// Keep printing new lines
         #[arg(short, long)]

@@ -75,7 +75,7 @@ impl Failure {
     /// A defect of this program.
     pub(crate) fn bug(message: impl Into<String>) -> Self {
         Self::new("bug", ExitCode::Bug, message)
-            .hint("this is a bug in agent-team: please report it with the lines above")
+            .hint("report this bug in agent-team, with the lines above")
     }
 
     /// An error of the operating system.
@@ -213,7 +213,7 @@ impl From<Refusal> for Failure {
         match refusal.hint {
             Some(hint) => failure.hint(hint),
             None if refusal.code.exit() == ExitCode::Bug => {
-                failure.hint("this is a bug in agent-team: please report it")
+                failure.hint("report this bug in agent-team")
             }
             None => failure,
         }

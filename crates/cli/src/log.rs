@@ -135,7 +135,7 @@ impl Log {
         let open = file.metadata()?;
         Ok(match self.path.metadata() {
             Ok(now) => (now.dev(), now.ino()) != (open.dev(), open.ino()),
-            // Usually the file was renamed and the next one does not exist yet: keep reading the open file.
+            // Usually the file was renamed and the next file does not exist yet: keep reading the open file.
             Err(_) => false,
         })
     }

@@ -129,7 +129,7 @@ codes! {
     UnknownRole => NotFound,
     UnknownRun => NotFound,
 
-    // The current state does not allow it.
+    // The current state does not allow the request.
     AlreadyClaimed => Refused,
     Blocked => Refused,
     StaleClaim => Refused,
@@ -166,7 +166,7 @@ codes! {
     ShuttingDown => Refused,
     /// The maximum number of calls or connections is reached, for this connection or for all connections.
     TooManyCalls => Refused,
-    /// The lead has stopped, so the run does not progress; it continues when the lead does.
+    /// The lead has stopped, so the run does not progress; the run continues when the lead continues.
     LeadEnded => Failed,
 
     /// The request was already decided.

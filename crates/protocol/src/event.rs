@@ -319,7 +319,7 @@ pub struct MemberSummary {
     pub name: MemberName,
     pub role: RoleName,
     pub lead: bool,
-    /// The member's limits. `None`: it does not use a model.
+    /// The member's limits. `None`: the member does not use a model.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub budget: Option<Budget>,
 }

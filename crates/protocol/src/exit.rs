@@ -10,7 +10,7 @@ pub enum ExitCode {
     /// Invalid arguments or an invalid file.
     Usage = 2,
     NotFound = 3,
-    /// The state does not allow it: conflict, stale, blocked, untrusted.
+    /// The state does not allow the action: conflict, stale, blocked, untrusted.
     Refused = 4,
     /// Permission denied.
     Denied = 5,

@@ -1,5 +1,5 @@
 //! The first frame of every connection. Its shape never changes, so that each version can read the first frame of any
-//! other.
+//! other version.
 
 use serde::{Deserialize, Serialize};
 

@@ -263,7 +263,7 @@ pub struct PaneShown {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct MemberWaits {
-    /// `None`: it is no longer blocked.
+    /// `None`: the member is no longer blocked.
     #[serde(default)]
     pub on: Option<Waiting>,
 }
@@ -313,7 +313,7 @@ pub struct Goodbye {
 pub enum GoodbyeReason {
     /// A new supervisor follows: wait 2 s, then start a supervisor if none is running.
     Restarting,
-    /// The supervisor was stopped. Workers must not start another one; the next command does.
+    /// The supervisor was stopped. Workers must not start another supervisor; the next command starts one.
     Stopped,
     /// This connection was replaced, refused or cut off: see `error`.
     Closed,

@@ -123,7 +123,7 @@ pub struct CallerTerminal {
     /// Columns and rows; `None` without a terminal.
     #[serde(default)]
     pub size: Option<(u16, u16)>,
-    /// `None`: it is not an iTerm2 terminal.
+    /// `None`: the terminal is not an iTerm2 terminal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub iterm: Option<Box<CallerIterm>>,
 }

@@ -57,7 +57,7 @@ pub struct RoundOutput {
     /// From 1.
     pub round: u32,
     pub state: RoundState,
-    /// The result, or the reason why there is none.
+    /// The result, or the reason why there is no result.
     pub output: String,
 }
 

@@ -19,7 +19,7 @@ pub struct RuleView {
     /// `None`: exactly the call of the request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rule: Option<String>,
-    /// The request whose decision created the rule. `None`: it is from a file.
+    /// The request whose decision created the rule. `None`: the rule is from a file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request: Option<RequestId>,
     /// The scope of that decision.

@@ -333,7 +333,7 @@ pub enum Search {
 pub struct McpServer {
     pub name: String,
     pub via: McpTransport,
-    /// The scripts that its program consists of or receives as arguments.
+    /// The scripts that the server's program consists of or receives as arguments.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub files: Vec<FileDigest>,
 }
@@ -365,9 +365,9 @@ pub enum McpTransport {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum ClaimPolicy {
-    /// Any ready task that its role may claim.
+    /// Any ready task that the member's role may claim.
     Ready,
-    /// Only tasks that are assigned to it.
+    /// Only tasks that are assigned to the member.
     Assigned,
 }
 

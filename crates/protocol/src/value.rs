@@ -222,9 +222,9 @@ pub enum Wants {
 #[serde(rename_all = "snake_case")]
 pub enum RunFailure {
     MaxRounds,
-    /// No member can continue it.
+    /// No member can continue the run.
     Stuck,
-    /// The user cancelled it.
+    /// The user cancelled the run.
     Cancelled,
 }
 

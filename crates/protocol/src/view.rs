@@ -82,7 +82,7 @@ pub struct MemberView {
 pub enum PlanView {
     /// No plan for the current work.
     Missing {
-        /// The number of the previous plan; 0 if there is none.
+        /// The number of the previous plan; 0 if there is no previous plan.
         number: u64,
     },
     Waiting {

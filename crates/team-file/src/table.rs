@@ -296,7 +296,7 @@ impl<'a> Table<'a> {
         tables
     }
 
-    /// All tables within this one, whose keys are names, such as `[roles.<name>]`.
+    /// All tables within this table, whose keys are names, such as `[roles.<name>]`.
     pub(super) fn named_tables(self, level: Level) -> Vec<(At<&'a str>, Table<'a>)> {
         let mut tables = Vec::new();
         for (name, value) in self.table {
@@ -343,7 +343,7 @@ impl<'a> Table<'a> {
         }
     }
 
-    /// The position of each key in a table within this one.
+    /// The position of each key in a table within this table.
     pub(super) fn positions_in(&self, key: &str) -> BTreeMap<String, usize> {
         let table = self
             .table

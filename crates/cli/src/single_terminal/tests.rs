@@ -48,7 +48,7 @@ fn receive(state: &mut State, member: &str, text: &str, fragments: Vec<OutputFra
     state.on_notice(Notice::Transient(notice), Instant::now());
 }
 
-fn word(delta: &str) -> OutputFragment {
+fn fragment(delta: &str) -> OutputFragment {
     OutputFragment::Text {
         message: "m".into(),
         delta: delta.into(),
@@ -95,7 +95,7 @@ fn all_members_at(columns: u16) -> String {
         state,
         "lea",
         "",
-        vec![word(
+        vec![fragment(
             "I give **both** of them a task:\n\n- ada reads\n- ben builds\n\nThen I wait.\n",
         )],
     );
@@ -119,7 +119,7 @@ fn all_members_at(columns: u16) -> String {
                 call: "c".into(),
                 text: "one\ntwo\u{1b}]52;c;eA==\u{7}".into(),
             },
-            word("Read."),
+            fragment("Read."),
         ],
     );
     let mut screens = terminal.shown();
@@ -137,7 +137,7 @@ fn only(team: &TeamView, members: &[&str]) -> TeamView {
     team
 }
 
-fn large(columns: u16) -> String {
+fn many_members_at(columns: u16) -> String {
     let mut many = team("idle");
     let ada = many.members[1].clone();
     for number in 1..=10 {
@@ -152,7 +152,7 @@ fn large(columns: u16) -> String {
         many.members.push(view);
     }
     let mut terminal = Terminal::of(&many, columns);
-    receive(&mut terminal.state, "worker-3", "", vec![word("Hello")]);
+    receive(&mut terminal.state, "worker-3", "", vec![fragment("Hello")]);
     let mut screens = terminal.shown();
     for _ in 0..7 {
         terminal.press(&[Key::Tab]);
@@ -176,14 +176,14 @@ macro_rules! snapshots {
 
 snapshots! {
     switch_to_another_member: all_members_at,
-    more_members_than_fit: large,
+    more_members_than_fit: many_members_at,
     single_member: |columns| {
         let mut terminal = Terminal::of(&only(&team("idle"), &["ada"]), columns);
-        receive(&mut terminal.state, "ada", "", vec![word("The team has one member.\n\n")]);
+        receive(&mut terminal.state, "ada", "", vec![fragment("The team has one member.\n\n")]);
         terminal.shown()
     },
     open_request: |columns| {
-        let mut terminal = asking(columns);
+        let mut terminal = with_open_request(columns);
         terminal.shown()
     },
     removed_member: |columns| {
@@ -204,7 +204,7 @@ snapshots! {
 }
 
 /// Shows ada, which is blocked on a request.
-fn asking(columns: u16) -> Terminal {
+fn with_open_request(columns: u16) -> Terminal {
     let now = Instant::now();
     let mut terminal = Terminal::of(&team("idle"), columns);
     terminal.state.on_refresh(team("waiting"), now);
@@ -228,7 +228,7 @@ fn asking(columns: u16) -> Terminal {
 fn members_with_unread_output_are_marked() {
     let mut terminal = Terminal::of(&team("idle"), 80);
     terminal.shown();
-    receive(&mut terminal.state, "ada", "", vec![word("Hello")]);
+    receive(&mut terminal.state, "ada", "", vec![fragment("Hello")]);
     let shown = terminal.shown();
     assert!(shown.contains("[lea ○] ada ○•"), "{shown}");
     terminal.press(&[Key::Tab]);
@@ -336,7 +336,7 @@ fn the_input_history_is_shared_by_all_members() {
 #[test]
 fn a_key_answers_the_shown_request() {
     let now = Instant::now();
-    let mut terminal = asking(80);
+    let mut terminal = with_open_request(80);
     assert!(terminal.shown().contains("P-1? y once"));
     terminal.state.on_painted(now);
     let later = now + Duration::from_secs(1);

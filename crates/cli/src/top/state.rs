@@ -352,7 +352,7 @@ impl Top {
         }
     }
 
-    /// Selects the first member when the selected one is filtered out or gone.
+    /// Selects the first member when the selected member is filtered out or gone.
     pub(super) fn keep_selection(&mut self) {
         let members = self.members();
         let is_shown = members

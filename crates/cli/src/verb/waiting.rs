@@ -172,7 +172,7 @@ impl Progress {
         if let ClientEvent::MessageAccepted { from, to, text, .. } = &notice.event
             && to.contains(&Party::User)
         {
-            // A task that failed has a line of its own.
+            // Print only the first line of the message: a failed task is also printed below, with its reason.
             let text = text::first_line(text);
             let line = match from {
                 Party::System => text,

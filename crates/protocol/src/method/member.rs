@@ -65,7 +65,7 @@ pub struct OneMember {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Stop {
     pub member: MemberName,
-    /// Stop it even if it objects. Only for the user.
+    /// Stop the member even if it objects. Only for the user.
     #[serde(default)]
     pub force: bool,
 }
@@ -74,7 +74,7 @@ pub struct Stop {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct RemoveMember {
     pub member: MemberName,
-    /// Stop it even if it objects. Only for the user.
+    /// Stop the member even if it objects. Only for the user.
     #[serde(default)]
     pub force: bool,
 }
@@ -90,7 +90,7 @@ pub struct RemoveAnswer {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct AnswerStop {
-    /// Why the member objects. `None`: it agrees.
+    /// Why the member objects. `None`: the member agrees.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub objection: Option<String>,
 }

@@ -18,7 +18,7 @@ pub struct SendMessage {
     /// A short summary of the text, for lists.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub summary: Option<String>,
-    /// The sender waits for a reply: agents are asked to send one.
+    /// The sender waits for a reply: an agent is asked to send a reply.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub wants_reply: bool,
 }

@@ -1,5 +1,5 @@
-//! Finds the usable placements for members, and why the others are not usable. Runs the supervisor's program with
-//! `--places`, which probes them without starting a supervisor. Called by `doctor`.
+//! Finds the usable placements for members, and the reasons why other placements are not usable. Runs the supervisor's
+//! program with `--places`, which probes the placements without starting a supervisor. Called by `doctor`.
 
 use std::io::Write;
 use std::process::{Command, Stdio};
