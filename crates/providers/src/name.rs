@@ -1,7 +1,7 @@
 //! Parses the model names that users write, and prints them in canonical form. Called when a team file, a flag or a
 //! setting is read, and by the worker that calls the model.
 //!
-//! `provider/model` is canonical. `provider:model`, and bare names whose prefix only one provider uses, are accepted
+//! `provider/model` is canonical. `provider:model`, and bare names with the prefix of one provider, are accepted
 //! too; `replay:FILE` is a recording. Nothing here checks whether the provider offers the model.
 
 use std::fmt;
@@ -179,7 +179,7 @@ mod tests {
 
     #[test]
     fn invalid_model_names_explain_the_syntax() {
-        for (written, says) in [
+        for (written, expected) in [
             ("", "anthropic/claude-sonnet-4-6"),
             (
                 "qwen3",
@@ -193,7 +193,7 @@ mod tests {
             ("gpt-5\u{202e}/x", "no provider is called"),
         ] {
             let error = canonical(written);
-            assert!(error.contains(says), "{written}: {error}");
+            assert!(error.contains(expected), "{written}: {error}");
             assert!(!error.contains(['\u{1b}', '\u{202e}']), "{error:?}");
         }
     }

@@ -40,7 +40,7 @@ pub struct Quirks {
     pub usage_on_request: bool,
     /// Accepts no user message directly after a tool result: the text is appended to the last result.
     pub results_before_answers: bool,
-    /// Requires its thoughts in `reasoning_content` of later requests.
+    /// Requires that later requests repeat the model's reasoning in `reasoning_content`.
     pub takes_thoughts: bool,
 }
 
@@ -186,7 +186,7 @@ impl Provider {
     }
 
     /// Whether the provider requires no key: it runs on the user's own machine and its tokens are free, or it is
-    /// `openai-compatible`, about whose server nothing is known.
+    /// `openai-compatible`, which can be any server.
     pub fn is_local(&self) -> bool {
         !self.needs_key
     }
@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn variables_that_lead_keys_are_known() {
+    fn variables_that_redirect_keys_are_recognised() {
         for variable in ["GROQ_API_KEY", "GROQ_API_KEY_FILE"] {
             assert!(holds_key(variable) && leads_keys(variable), "{variable}");
         }

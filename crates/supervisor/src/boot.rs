@@ -64,7 +64,7 @@ pub fn run(foreground: bool) -> u8 {
 
 /// Another supervisor holds the lock.
 #[derive(Debug, thiserror::Error)]
-#[error("another supervisor is running: {} is held", .0.display())]
+#[error("another supervisor is running: it holds the lock {}", .0.display())]
 struct AlreadyRunning(std::path::PathBuf);
 
 fn exit_code(error: &anyhow::Error) -> ExitCode {
@@ -123,8 +123,8 @@ async fn serve(foreground: bool, ready: &mut Option<std::fs::File>) -> anyhow::R
             () = wait_optional(&mut first_client) => first_client = None,
             Some(notice) = serving.notices.recv() => match notice {
                 Notice::WentDown => {}
-                // No goodbye: a worker whose connection ends without a goodbye starts a new supervisor, which reads
-                // what is really on disk.
+                // Send no goodbye: a worker that loses its connection without a goodbye starts a new supervisor, which
+                // reads what is really on disk.
                 Notice::SyncFailed => break (None, SYNC_FAILED),
             },
             Some(trigger) = serving.triggers.recv() => match trigger {
@@ -145,7 +145,7 @@ async fn serve(foreground: bool, ready: &mut Option<std::fs::File>) -> anyhow::R
             break (Some(GoodbyeReason::Stopped), 0);
         }
     };
-    tracing::info!(?goodbye, code, "ending");
+    tracing::info!(?goodbye, code, "exiting");
     if let Some(goodbye) = goodbye {
         server.close(goodbye).await;
     }
@@ -154,8 +154,8 @@ async fn serve(foreground: bool, ready: &mut Option<std::fs::File>) -> anyhow::R
     Ok(code)
 }
 
-/// Creates and locks the lock file again if it was removed. If a starter has locked the new file at this moment, this
-/// fails; the starter then finds this process and sends another SIGHUP.
+/// Creates and locks the lock file again if it was removed. Locking fails if a starter holds the new file at this
+/// moment; the starter then finds this process and sends another SIGHUP.
 fn restore_lock(lock: &mut FileLock, announced: &daemon::Announced, directories: &Directories) {
     let path = directories.supervisor_lock();
     if lock.is_at(&path) {
@@ -181,7 +181,7 @@ fn restore_lock(lock: &mut FileLock, announced: &daemon::Announced, directories:
     }
 }
 
-/// Waits for the future, if there is one, and drops its result.
+/// Waits for the future and drops its result. Without a future, never returns.
 async fn wait_optional<T>(wait: &mut Option<impl Future<Output = T> + Unpin>) {
     match wait {
         Some(wait) => drop(wait.await),

@@ -1,15 +1,15 @@
-//! What clients see of each event: the only conversion from the core's events to those of the wire. Called for live
+//! Converts the core's events into the events that clients receive. This is the only such conversion. Called for live
 //! events and for history.
 //!
-//! A new event of the core, or a new field of one, does not compile until a line here publishes it or leaves it out.
-//! Left out are times of the monotonic clock, hashes of tokens, settings, and counters of the core.
+//! This file does not compile until it publishes or leaves out each event of the core and each field of an event. It
+//! leaves out times of the monotonic clock, hashes of tokens, settings, and counters of the core.
 
 use agent_team_core::{Event, member, run::TranscriptSummary, spec};
 use agent_team_protocol::event::{ClientEvent, MemberSummary, Next, TranscriptSize};
 use agent_team_protocol::spec::{Limits, TaskSpec};
 
-/// Matches an event. A line `Kind { fields };` converts to the same kind with the same fields; those after `without` are
-/// left out. The other arms follow after `else`.
+/// Matches an event. A line `Kind { fields };` converts to the same kind with the same fields, without the fields after
+/// `without`. The other arms follow after `else`.
 macro_rules! convert {
     ($event:expr, {
         $($kind:ident { $($field:ident),* } $(without { $($hidden:ident),* })?;)*

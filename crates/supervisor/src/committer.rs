@@ -1,10 +1,9 @@
-//! Where commits run. Called by the driver; its `Machine` chooses the implementation.
+//! Runs the commits of a team. Called by the driver; its `Machine` chooses the implementation.
 //!
 //! With `durability = "process"` a commit is a write to the page cache, always done by [`Inline`] on the driver's
 //! thread. With `"power"` a commit waits for the disk: [`Threaded`] runs it on the store's thread, so that connections
-//! and other teams, whose tasks share the driver's thread, continue. It commits on the driver's thread only when no
-//! other input waits and the last sync was fast, because two hand-overs between threads would then cost more than the
-//! sync.
+//! and other teams, which share the driver's thread, continue. When no other input waits and the last sync was fast,
+//! `Threaded` commits on the driver's thread: two hand-overs between threads would cost more than the sync.
 
 use std::pin::Pin;
 use std::time::Duration;

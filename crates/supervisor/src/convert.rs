@@ -153,7 +153,7 @@ fn check_engine(name: &str, engine: Engine) -> Result<(), Refusal> {
 }
 
 /// The agent of a spawned member: the role's agent with the overrides of the call. If the role limits the tools, the
-/// member has no others.
+/// call can only remove tools from that list.
 fn spawned_agent(
     role: AgentSpec,
     model: Option<String>,
@@ -210,7 +210,7 @@ pub(crate) fn check_may_spawn(
         .hint("change `may_spawn` in the team file, or let the user spawn it"))
 }
 
-/// Refuses a role that neither a member has nor a new member could have.
+/// Refuses a role that the team does not define and no member has.
 pub(crate) fn check_known_role(
     role: &RoleName,
     team: &Team,
@@ -248,7 +248,7 @@ pub(crate) fn most_similar<'a>(
         .map(|(_, known)| known)
 }
 
-/// The specification of a member to spawn, by its role.
+/// The desired state of a spawned member, built from its role and the call.
 pub(crate) fn spawn_spec(
     spawn: Spawn,
     by: &Origin,
@@ -350,7 +350,7 @@ fn check_tools(tools: &[String], engine: Engine) -> Result<(), Refusal> {
     )
 }
 
-/// The working directory of a spawned member. Members can only spawn members inside the project.
+/// The working directory of a spawned member. A member can spawn members only inside the project.
 fn working_directory(project: &Path, cwd: &Path, by: &Origin) -> Result<PathBuf, Refusal> {
     let path = project.join(cwd);
     let invalid = |why: String| {

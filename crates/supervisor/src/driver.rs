@@ -120,8 +120,8 @@ pub(crate) struct DriverFlags {
 pub(crate) enum Notice {
     /// A team went down: the supervisor may be able to exit.
     WentDown,
-    /// A sync failed. After a failed fsync the kernel may have dropped the dirty pages, so nothing that this process
-    /// believes to be stored can be trusted.
+    /// A sync failed. After a failed fsync the kernel may have dropped the dirty pages, so the files can lack events
+    /// that this process considers stored.
     SyncFailed,
 }
 
@@ -190,8 +190,8 @@ enum Storage {
     /// Nothing can be stored until the supervisor is restarted; contains the reason. Queries are answered, changes are
     /// refused.
     Failed(String),
-    /// Why the process is about to exit. Requests are dropped: their callers repeat them at the next supervisor, which
-    /// opens the store again.
+    /// The process is about to exit; contains the reason. Requests are dropped: their callers repeat them at the next
+    /// supervisor, which opens the store again.
     Ending(String),
 }
 
@@ -377,7 +377,7 @@ impl Driver {
             Message::Status(reply) => {
                 let _asker_gone = reply.send(self.status());
             }
-            Message::Close { .. } => unreachable!("run takes it"),
+            Message::Close { .. } => unreachable!("`run` handles it"),
         }
     }
 
@@ -439,8 +439,8 @@ impl Driver {
         }
     }
 
-    /// Holds members whose settings, or whose team's settings, this build cannot read, for example because a newer
-    /// version wrote them. Without readable rules their calls cannot be judged. `up` replaces the settings.
+    /// Holds each member if this build cannot read its settings or the team's settings, for example because a newer
+    /// version wrote them. Without readable rules the member's calls cannot be judged. `up` replaces the settings.
     fn hold_unreadable(&mut self) {
         for (member, unreadable) in self.settings.unreadable() {
             tracing::error!(%member, %unreadable, "holding a member: its settings cannot be used");

@@ -1,8 +1,8 @@
 //! The supervisor inside another program: the same server, drivers and stores, on given directories. Called by the
 //! embedding library.
 //!
-//! It is not a daemon: it installs no signal handlers, reads no settings, logs to the program's subscriber, and
-//! starts no worker processes. Workers are started by the program's [`Host`].
+//! An embedded supervisor installs no signal handlers, reads no settings, logs to the program's subscriber, and starts
+//! no worker processes: the program's [`Host`] starts the workers.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -26,7 +26,7 @@ use crate::socket_server::SocketServer;
     reason = "the host is a trait object without Debug"
 )]
 pub struct Embedding {
-    /// Used by this supervisor alone: their lock is held while it serves.
+    /// No other supervisor may use these directories: this supervisor holds their lock while it serves.
     pub directories: Directories,
     pub durability: Durability,
     pub host: Arc<dyn Host>,
@@ -51,8 +51,8 @@ pub enum ServeError {
 }
 
 /// Serves until `stop` completes, with a value or an error, or a client calls `supervisor/stop` or
-/// `supervisor/restart`. Signals `ready` once calls are answered at the directories' socket. Must be called within a
-/// `LocalSet`, by its `block_on`: as a spawned task it would wait for its turn among the connections of that set.
+/// `supervisor/restart`. Signals `ready` once calls are answered at the directories' socket. Must be called directly by
+/// the `block_on` of a `LocalSet`: a spawned task would wait for its turn among the connections of that set.
 ///
 /// The teams are not taken down; to end the members first, call `team/down`. Remaining members are notified that the
 /// supervisor has stopped, and their workers end at once.
@@ -78,7 +78,7 @@ pub async fn serve(
     let serving = SocketServer::start(&lock, &directories, durability, Some(host)).await;
     let mut serving = serving.map_err(ServeError::Start)?;
     let socket = directories.socket();
-    // No process: SIGHUP belongs to the embedding program.
+    // Announce no process: a command would send SIGHUP to it, and that signal belongs to the embedding program.
     let announced = Announced {
         socket: socket.clone(),
         process: None,

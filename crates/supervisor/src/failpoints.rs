@@ -22,7 +22,7 @@ static PLAN: std::sync::OnceLock<(Failpoint, std::sync::atomic::AtomicU64)> =
     std::sync::OnceLock::new();
 
 /// Arranges that the supervisor kills itself with SIGKILL at a failpoint: `committed:3` means the third commit.
-/// Returns false if the text is not a failpoint and a number, after an earlier call, and in release builds.
+/// Returns false if the text is not a failpoint and a number, if a failpoint is already set, and in release builds.
 #[cfg(debug_assertions)]
 pub fn crash_at(point: &str) -> bool {
     let points = [

@@ -1,5 +1,5 @@
-//! Runs the user's hooks: shell lines that can refuse a completion or an idle member. Called by the driver, in a task
-//! of its own. Only exit 0 approves; a hook that fails has approved nothing.
+//! Runs the user's hooks: shell lines that can refuse the completion of a task, or make an idle member continue. Called
+//! by the driver, in a separate task. Only exit 0 approves: a hook that fails approves nothing.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hook_may_write_much_before_it_reads_much() {
+    fn a_hook_may_fill_stderr_before_it_reads_stdin() {
         let input = "x".repeat(200_000);
         let line = "head -c 200000 /dev/zero >&2; cat > /dev/null; exit 2";
         let outcome = outcome_within(LIMIT, line, &input);

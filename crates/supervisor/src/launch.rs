@@ -1,8 +1,8 @@
 //! The launcher: one task per team that starts workers, and opens, labels and closes their panes.
 //!
 //! The driver sends it orders through [`Launcher`] and never waits for it; results return as messages. The launcher
-//! makes only one decision: a worker runs headless if no pane can be opened for it. It knows that it started a process,
-//! not whether that process lives: the driver detects that by the worker's connection and its pidfd.
+//! makes only one decision: a worker runs headless if no pane can be opened for it. The launcher does not know whether
+//! a started process is still alive: the driver detects its exit through the worker's connection or a pidfd.
 
 pub(crate) mod backend;
 mod headless;
@@ -41,8 +41,8 @@ pub(crate) use crate::launch::report::{
 use crate::machine::Machine;
 use crate::settings::TeamPlacement;
 
-/// How long label changes are collected. A team that starts, or a task that follows another, then costs one tmux
-/// call.
+/// How long label changes are collected, so that the labels of a starting team, or of two consecutive tasks, cost one
+/// tmux call.
 const LABEL_PAUSE: Duration = Duration::from_millis(30);
 
 #[derive(Debug)]
@@ -50,14 +50,15 @@ pub(crate) enum Order {
     /// Sets the terminal backend and layout.
     SetBackend(TeamPlacement, agent_team_protocol::spec::Layout),
     Start(LaunchOrder),
-    /// Opens panes for running workers without one. Answers for each with the pane or the reason why there is none.
+    /// Opens panes for running workers without a pane. Answers for each worker with its pane, or with the reason why it
+    /// has none.
     OpenPanes(Vec<LaunchOrder>, oneshot::Sender<Vec<Reopened>>),
     /// Reports the existing panes.
     FindPanes,
     Label(MemberName, Label),
-    /// Sets what status lines show.
+    /// Sets the summary for status lines.
     SetSummary(TeamSummary),
-    /// Lays out the panes again: one has become too small.
+    /// Lays out the panes again, because a pane has become too small.
     Arrange,
     Close(MemberName),
     /// Reports when the hosted worker of this launch has ended; at once if the launch is unknown. The process is the
@@ -78,7 +79,7 @@ pub(crate) enum Order {
         member: Option<MemberName>,
         read_only: bool,
         terminal: CallerTerminal,
-        /// Set for a connected member with a process of its own.
+        /// Set for a connected member that runs in its own process.
         lend: Option<TerminalLoan>,
         reply: oneshot::Sender<Result<AttachAnswer, Refusal>>,
     },
@@ -87,7 +88,7 @@ pub(crate) enum Order {
 /// How a member without a pane is shown in the caller's terminal.
 #[derive(Debug)]
 pub(crate) struct TerminalLoan {
-    /// Pids of the processes that can show the member: its pane is the one in which one of them runs.
+    /// Pids of the processes that can show the member. The member's pane is the pane in which one of them runs.
     pub(crate) shown_by: Vec<u32>,
     pub(crate) answer: AttachAnswer,
 }
@@ -96,7 +97,7 @@ pub(crate) struct TerminalLoan {
 #[derive(Clone)]
 pub(crate) struct Launcher {
     machine: Rc<dyn Machine>,
-    /// Workers run inside this process.
+    /// Whether all workers run inside this process.
     hosts: bool,
     orders: mpsc::UnboundedSender<Order>,
 }
@@ -143,7 +144,7 @@ impl Launcher {
     }
 
     pub(crate) fn order(&self, order: Order) {
-        // Cannot fail: the task lives as long as this sender.
+        // Cannot fail: the launcher's task runs as long as this sender exists.
         let _sent = self.orders.send(order);
     }
 }
@@ -152,7 +153,7 @@ impl Launcher {
 #[derive(Default)]
 struct PendingLabels {
     labels: Vec<(MemberName, Label)>,
-    /// What status lines show, if it changed.
+    /// The summary for status lines, if it changed.
     summary: Option<TeamSummary>,
     /// A pane has become too small. A terminal that is being resized reports this many times.
     arrange: bool,
@@ -193,7 +194,7 @@ struct LauncherTask {
     panes: Option<Box<dyn Panes>>,
     /// `None`: no worker runs inside this process.
     hosted: Option<HostedWorkers>,
-    /// What status lines show now.
+    /// The current summary for status lines.
     summary: TeamSummary,
     /// The host process for hosted workers outside this process.
     host_process: HostProcess,

@@ -3,8 +3,8 @@
 //!
 //! [`ThisMachine`] is the real machine. The simulation of the `tests` package provides a machine with virtual time, and
 //! with tasks in place of processes. Therefore no other code of this crate may read a clock that influences a decision,
-//! start or end a worker process, or move work to a thread. Panes, hosted members and hooks are excluded: they start
-//! programs of their own.
+//! start or end a worker process, or move work to a thread. Panes, hosted members and hooks are exempt: they start
+//! other programs, and the simulation does not cover them.
 
 use std::io;
 use std::path::PathBuf;
@@ -95,7 +95,7 @@ pub trait Machine {
     /// Runs blocking work off the supervisor's thread. An error is a panic of the work.
     fn offload(&self, work: Box<dyn FnOnce() + Send>) -> LocalFuture<Result<(), JoinError>>;
 
-    /// Called at each failpoint of the driver. A crash there ends the supervisor.
+    /// Called at each failpoint of the driver. A test can end the supervisor there.
     fn pass(&self, point: Failpoint);
 }
 
@@ -129,7 +129,7 @@ impl Machine for ThisMachine {
     }
 
     fn start(&self, program: &ProgramSpec) -> io::Result<ProcessId> {
-        // The driver watches every worker's process and reaps it, so no task waits for it here.
+        // The driver waits for the exit of each worker and reaps its process, so no task waits for it here.
         Ok(spawn_session(program, None)?.unwatched())
     }
 

@@ -1,8 +1,8 @@
 //! The sending side of one connection: a bounded queue and the task that writes it. Called by the server and the
 //! drivers.
 //!
-//! Senders never wait for a peer that does not read. When its queue is full the next frame is refused, and the sender
-//! decides: a subscriber is disconnected, a reader of history pauses.
+//! Senders never wait for a peer that does not read. When the peer's queue is full, the next frame is refused, and the
+//! sender decides: a subscriber is disconnected, a reader of history pauses.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -43,7 +43,7 @@ pub(crate) struct Outbox {
 struct Shared {
     bytes: AtomicUsize,
     frames: AtomicUsize,
-    /// Calls being answered, without those that wait for a condition.
+    /// Number of unanswered calls, without those that wait for a condition.
     calls: AtomicUsize,
     waiting: AtomicUsize,
     /// Notified when frames were written, when a call was answered, and when the connection must close.
@@ -133,7 +133,7 @@ impl Outbox {
         }
     }
 
-    /// Calls being answered, without those that wait for a condition.
+    /// Number of unanswered calls, without those that wait for a condition.
     fn calls(&self) -> usize {
         self.shared.calls.load(Ordering::Relaxed)
     }
@@ -284,14 +284,15 @@ impl Drop for CallCount {
 }
 
 impl Shared {
-    /// Waits until the outbox is closed. Only the writing task calls this: [`Outbox::close`] leaves a permit for one.
+    /// Waits until the outbox is closed. Only the writing task calls this: [`Outbox::close`] leaves a permit for one
+    /// task.
     async fn closed(&self) {
         while !self.closed.load(Ordering::Relaxed) {
             self.changed.notified().await;
         }
     }
 
-    /// Removes one call from the count of those being answered.
+    /// Removes one call from the count of unanswered calls.
     fn answered(&self) {
         let calls = self.calls.fetch_sub(1, Ordering::Relaxed);
         if calls == CALLS_MAX || calls == 1 {
@@ -308,8 +309,8 @@ impl Reply {
         }
     }
 
-    /// Converts this into the reply of a call that waits for a condition, possibly forever. `None` when the peer has
-    /// too many of them; the call was then refused.
+    /// Converts this into the reply of a call that waits for a condition, possibly forever. `None` if the peer already
+    /// has the maximum of waiting calls: this call was then refused.
     pub(crate) fn waiting(mut self) -> Option<Self> {
         if let ReplyTarget::Peer(_, count) = &mut self.to
             && !count.wait()

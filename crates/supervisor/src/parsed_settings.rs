@@ -100,8 +100,8 @@ impl ParsedSettings {
         self.team.value.as_ref().map(Option::as_ref)
     }
 
-    /// The team's settings for display; `None` also if they are unreadable. A decision must use [`Self::rules`], whose
-    /// error it must handle.
+    /// The team's settings for display; `None` also if they are unreadable. A decision must use [`Self::rules`] and
+    /// handle its error.
     pub(crate) fn team(&self) -> Option<&TeamSettings> {
         let rules = self.rules().ok().flatten();
         rules.map(|rules| &rules.settings)
@@ -222,7 +222,7 @@ mod tests {
             (r#""kind":"headless""#, r#""kind":"newer""#),
         ];
         for (old, new) in newer {
-            // The field is written only when it is not the default.
+            // `unattended` is written only when it is true.
             let text = match old {
                 r#""unattended""# => {
                     written.replacen(r#""mode":"#, r#""unattended":true,"mode":"#, 1)

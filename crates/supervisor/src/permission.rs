@@ -99,7 +99,7 @@ pub(crate) fn add(book: &mut RuleBook, grant: &Grant) {
         }
     }
     for rule in &grant.rules {
-        // A rule written by a newer version covers nothing here.
+        // An invalid rule, for example one of a newer version, allows nothing.
         if let Err(error) = book.add(Effect::Allow, rule, source) {
             tracing::warn!(request = %grant.request, %error, "ignoring a rule of a grant: invalid rule");
         }
@@ -184,7 +184,7 @@ pub(crate) fn check(spec: &TeamSpec) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Derives from the rules what the workers themselves must know, and stores it in the settings of each agent.
+/// Derives the facts that workers need from the rules, and stores them in the settings of each agent.
 pub(crate) fn inform_agents(spec: &mut TeamSpec) -> Result<(), Refusal> {
     let mut book = RuleBook::new();
     add_all(&mut book, &spec.permissions, &spec.own_permissions)
@@ -269,7 +269,7 @@ pub(crate) fn rules(settings: &TeamSettings, grants: &[Grant]) -> Vec<RuleView> 
     views
 }
 
-/// After how long an unanswered request is denied: the user's setting, otherwise the team file's.
+/// The time after which an unanswered request is denied: the user's setting, otherwise the setting of the team file.
 pub(crate) fn expiry(spec: &TeamSpec) -> Option<u64> {
     let own = spec.own_permissions.iter().rev();
     own.chain([&spec.permissions])

@@ -1,8 +1,8 @@
 //! The server: accepts connections, authenticates them as client or member, and routes calls.
 //!
-//! A client connection acts as the user. A member connection acts as the member of its launch token, whatever its
-//! frames claim. Calls for one team go to its driver (`dispatch`); the server itself answers only calls about the
-//! supervisor as a whole (`supervisor_calls`).
+//! A client connection acts as the user. A member connection acts as the member of its launch token; the content of its
+//! frames does not change that. Calls for one team go to its driver (`dispatch`); the server itself answers only calls
+//! about the supervisor as a whole (`supervisor_calls`).
 
 mod dispatch;
 mod supervisor_calls;
@@ -70,14 +70,14 @@ enum Phase {
     /// the caller although the call may already be stored.
     Closing,
     /// Every connection receives this reason and is closed. This includes clients without a subscription: a client
-    /// whose call stayed unanswered must know whether to start the next supervisor.
+    /// with an unanswered call must know whether to start the next supervisor.
     Closed(GoodbyeReason),
 }
 
 /// Why the supervisor may have to exit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ShutdownTrigger {
-    /// A client disconnected. If it was the last one and no team is up, nothing is left to do.
+    /// A client disconnected. The supervisor exits if no other client is connected and no team is up.
     ClientGone,
     /// `supervisor/stop`: all teams were taken down.
     Stop,
@@ -411,9 +411,9 @@ impl Server {
                 // A closed connection is the first sign that a worker has exited, so the driver is notified at once,
                 // even while a call of the member is open. No worker closes only its sending side.
                 Ok(None) if peer.driver.is_some() => return,
-                // A client may have closed only its sending side, like a script that pipes calls into the socket. Earlier
-                // calls get their answers. A call that waits for a condition ends with the connection, because the
-                // client may also have exited.
+                // A client may have closed only its sending side, for example a script that pipes calls into the
+                // socket. Earlier calls get their answers. A call that waits for a condition ends with the connection,
+                // because the client may also have exited.
                 Ok(None) => tokio::select! {
                     biased;
                     () = peer.outbox.calls_answered() => return,

@@ -41,7 +41,7 @@ pub(crate) struct TeamSettings {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct TeamPlacement {
     pub(crate) terminal: TerminalBackend,
-    /// Why it was chosen, for display.
+    /// Why the backend was chosen, for display.
     pub(crate) reason: String,
 }
 
@@ -51,9 +51,9 @@ pub(crate) struct MemberSettings {
     pub(crate) engine: Engine,
     pub(crate) cwd: PathBuf,
     pub(crate) env: BTreeMap<String, String>,
-    /// Runs without a terminal, whatever the team's placement.
+    /// Runs without a terminal, regardless of the team's placement.
     pub(crate) headless: bool,
-    /// Runs in a process shared with other members, whatever the team's placement.
+    /// Runs in a process shared with other members, regardless of the team's placement.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) hosted: bool,
     #[serde(default, skip_serializing_if = "is_plain")]

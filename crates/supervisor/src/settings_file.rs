@@ -1,5 +1,5 @@
-//! The user's `config.toml`, as far as the supervisor reads it: `durability`. Called at start-up and before a
-//! restart. An invalid value is refused with its position, never ignored.
+//! Reads `durability` from the user's `config.toml`, the only key that the supervisor uses. Called at start-up and
+//! before a restart. An invalid value is refused with its position, never ignored.
 
 use std::io;
 use std::path::{Path, PathBuf};

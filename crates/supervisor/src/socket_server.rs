@@ -39,7 +39,7 @@ impl SocketServer {
     pub(crate) const SOCKET_CHECK: Duration = Duration::from_secs(1);
 
     /// Binds the socket, opens the teams that were up, and accepts connections. With a host, members run inside this
-    /// process, so no team survives it and none is restored.
+    /// process: no team survives the process, so none is restored.
     pub(crate) async fn start(
         lock: &FileLock,
         directories: &Rc<Directories>,
@@ -79,7 +79,7 @@ impl SocketServer {
         })
     }
 
-    /// Binds the socket again if the bound one was removed or replaced. Creates missing directories first.
+    /// Binds the socket again if the bound socket was removed or replaced. Creates missing directories first.
     pub(crate) fn restore_socket(&mut self, lock: &FileLock) {
         let now = BoundSocket::at(&self.socket);
         if now.is_some() && now == self.bound {

@@ -124,7 +124,7 @@ impl Teams {
         };
         let found = identity.map(|identity| precision(team, identity));
         // An unreadable team must not count as unknown, because the workers of an unknown team exit. And a readable
-        // team must not be used when the reference names an unreadable one at least as precisely.
+        // team must not be used when the reference matches an unreadable team at least as precisely.
         let is_meant = |(id, _): &(Option<TeamId>, Refusal)| match id {
             Some(id) => precision_of_id(team, id).is_some_and(|precision| Some(precision) >= found),
             None => found.is_none(),
@@ -352,7 +352,7 @@ fn precision(team: &TeamRef, identity: &TeamIdentity) -> usize {
     }
 }
 
-/// [`precision`] for a team of which only the id is known. The id consists of the team's name and a hash of its
+/// [`precision`] for an unreadable team: only its id is known. The id consists of the team's name and a hash of its
 /// project's path. `None` when the reference does not match.
 fn precision_of_id(team: &TeamRef, id: &TeamId) -> Option<usize> {
     let (name, _hash) = id.as_str().rsplit_once('-')?;
@@ -483,7 +483,7 @@ mod tests {
     }
 
     #[test]
-    fn references_match_a_team_of_which_only_the_id_is_known() {
+    fn references_match_a_team_by_its_id_alone() {
         let id = team("pay", "/w/x").team;
         let means = |team: TeamRef| precision_of_id(&team, &id).is_some();
         assert!(means(TeamRef::Id(id.clone())));

@@ -23,7 +23,7 @@ use agent_team_protocol::view::{
 
 use crate::settings::{self, MemberSettings, TeamSettings};
 
-/// The most characters of a goal, and of an answer, in the view of a team.
+/// Maximum characters of a goal, and of an answer, in the view of a team.
 const GOAL_CHARACTERS: usize = 200;
 
 /// Facts about a member that the core does not have.
@@ -33,9 +33,9 @@ pub(crate) struct RuntimeFacts<'a> {
     pub(crate) settings: Option<&'a MemberSettings>,
     /// Unix time in milliseconds.
     pub(crate) wall_ms: u64,
-    /// As last reported by the worker.
+    /// The wait that the worker last reported.
     pub(crate) waiting: Option<Waiting>,
-    /// When the worker began to report that it waits.
+    /// When the worker began to report a wait.
     pub(crate) waiting_since: Option<Tick>,
     pub(crate) placement: Placement,
     pub(crate) pane: Option<String>,
@@ -370,9 +370,7 @@ fn why(
                     "{name} has been idle for {age}: it waits for a goal or a message from the team{trouble}"
                 ),
                 (None, None) => {
-                    format!(
-                        "{name} has been idle for {age}: no ready task is claimable by it{trouble}"
-                    )
+                    format!("{name} has been idle for {age}: it can claim no ready task{trouble}")
                 }
             }
         }

@@ -26,8 +26,8 @@ pub(super) struct FollowUp {
     pub(super) work: Vec<PostCommit>,
     /// The number of events in the batch.
     pub(super) records: usize,
-    /// An event was recorded that may change member views or pane borders. Messages that neither come from the user nor
-    /// go to the user, and the reading of messages, do not.
+    /// Whether the batch contains an event that may change member views or pane borders. Every event counts, except a
+    /// message that is neither from nor to the user, and the reading of messages.
     pub(super) visible: bool,
 }
 
@@ -77,7 +77,7 @@ impl NextBatch {
         self.records.is_empty()
     }
 
-    /// `revision`: of the team, with the events of this batch.
+    /// `revision` is the team's revision after the events of this batch.
     pub(super) fn seal(
         mut self,
         revision: Revision,
@@ -179,7 +179,7 @@ mod tests {
             effects: vec![close("bob")],
             ..Step::default()
         });
-        assert!(batch.is_empty(), "no event is to be stored");
+        assert!(batch.is_empty(), "the batch contains no event");
         let shown = batch.into_follow_up().in_order();
         let shown: Vec<String> = shown
             .map(|work| match work {

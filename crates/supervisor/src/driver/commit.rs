@@ -151,8 +151,8 @@ impl Driver {
                 PostCommit::Effect(
                     Effect::Reply { to, .. } | Effect::RunCompletionHook { reply: to, .. },
                 ) => calls.push(to),
-                // Ending processes is safe without a record of it: the restored state decides the same end again, and
-                // `EndTree` can be repeated.
+                // It is safe to end processes although that is not recorded: the core decides the same end again from
+                // the restored state, and `EndTree` can be repeated.
                 PostCommit::Effect(end @ Effect::EndTree { .. }) => ends.push(end),
                 PostCommit::Effect(_) | PostCommit::DeliverMessages(_) => {}
                 PostCommit::Read { by, reply, query } => reads.push((by, reply, query)),
@@ -181,8 +181,8 @@ impl Driver {
             attempted: false, ..
         } = error
         {
-            // These calls had no part in the failure, which may be long past. Unanswered, they are repeated by their
-            // callers at the next supervisor.
+            // These calls had no part in the failure, which may be long past. They get no answer, so their callers
+            // repeat them at the next supervisor.
             return calls.into_iter().for_each(|to| drop(self.replies.take(to)));
         }
         calls
@@ -213,7 +213,7 @@ impl Driver {
         }
     }
 
-    /// Whether the call repeats one that was answered before.
+    /// Whether an earlier call with the same key was answered.
     fn is_repeated(&self, request: &Request) -> bool {
         request.key.as_ref().is_some_and(|key| {
             let key = CallKey {

@@ -1,5 +1,5 @@
 //! Carries out effects after the events of their step were committed. Each effect is safe to repeat: after a crash or a
-//! failed commit it follows again from the state, or from a repeated call.
+//! failed commit, the core derives it again from the state or from a repeated call.
 
 use std::path::Path;
 
@@ -184,7 +184,7 @@ impl Driver {
         })
     }
 
-    /// The environment that the team was brought up with.
+    /// The environment that the last `up` stored in the team's environment file.
     fn environment(&self) -> Result<Environment, StartFault> {
         let file = self
             .directories
@@ -209,7 +209,7 @@ impl Driver {
         })
     }
 
-    /// Runs the `task_completed` hook, whose result decides whether the task is completed.
+    /// Runs the `task_completed` hook. The result decides whether the task is completed.
     fn run_completion_hook(
         &self,
         by: agent_team_core::Origin,

@@ -1,5 +1,5 @@
 //! The handshake of workers: checks the launch's token and the connecting process, and attaches the connection.
-//! Called by the driver for each connection that shows a token.
+//! Called by the driver for each connection that presents a token.
 
 use agent_team_core::Input;
 use agent_team_core::member::Life;
@@ -110,9 +110,8 @@ impl Driver {
         });
         // A connection that has closed meanwhile reports that separately as `Disconnected`.
         let _connection_gone = hello.admitted.send(name.clone());
-        // `watch` registers only hosted workers here: their host reports their end, because the pid is shared. For a
-        // worker with a process of its own the end of the connection is the signal, so that no pidfd is needed while
-        // it is connected.
+        // `watch` registers only hosted workers here: their host reports their end, because the pid is shared. A worker
+        // in its own process needs no pidfd while it is connected: its exit closes the connection.
         self.watch(hello.launch.clone(), hello.process);
         self.launches.unwatch(&hello.launch);
         self.repeat_stop(&name);
@@ -120,7 +119,8 @@ impl Driver {
         self.deliver_messages(&name);
     }
 
-    /// Repeats a stop request: the one sent over an earlier connection, or while there was none, may be lost.
+    /// Repeats a stop request. The first one may be lost: it was sent over an earlier connection, or while the worker
+    /// was not connected.
     fn repeat_stop(&mut self, name: &MemberName) {
         let member = self.team.member(name);
         if let Some(Life::Draining { kill_at, .. }) = member.map(|member| &member.life) {

@@ -30,7 +30,7 @@ impl Labels {
         *self = Self::default();
     }
 
-    /// The orders that show what has changed.
+    /// The orders that update changed labels and a changed summary.
     pub(super) fn changes(&self, views: &Views<'_>) -> Vec<Order> {
         let labels = views.team.members().filter_map(|member| {
             let name = &member.spec.name;

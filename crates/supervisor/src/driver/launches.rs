@@ -56,20 +56,20 @@ pub(super) struct LaunchRuntime {
 /// member are known.
 #[derive(Debug)]
 enum StartState {
-    /// The result is known, or the order was an earlier supervisor's.
+    /// The result is known, or an earlier supervisor gave the order.
     Reported,
     /// No result yet.
     Pending { hello: Option<Hello> },
 }
 
-/// Which mechanism reports the end of the launch's process. A connected worker's death closes its connection, so a
-/// pidfd is held only for workers without a connection.
+/// The mechanism that reports the end of the launch's process. The exit of a connected worker closes its connection, so
+/// a pidfd is held only for workers without a connection.
 #[derive(Debug)]
 pub(super) enum Watch {
     Unwatched,
-    /// The process that hosts the worker.
+    /// The host of a hosted worker reports the worker's end.
     Host,
-    /// A task of this driver.
+    /// A task of this driver waits for the exit of the process.
     Process(AbortHandle),
 }
 
@@ -107,7 +107,7 @@ pub(crate) struct Hello {
 }
 
 impl Launches {
-    /// Everything still unread may have been offered by an earlier supervisor.
+    /// Counts all unread messages as offered, because an earlier supervisor may have sent them.
     pub(super) fn new(team: &Team) -> Self {
         let last = |member: &Member| member.inbox.iter().last().map(|(id, _)| id);
         let offered = team
@@ -179,7 +179,7 @@ impl Launches {
         Some(hello)
     }
 
-    /// Records that the launcher has reported the result of the start order. Returns the hello that was kept for this.
+    /// Records that the launcher has reported the result of the start order. Returns the hello that was kept.
     pub(super) fn start_reported(&mut self, launch: &LaunchId) -> Option<Hello> {
         let runtime = self.runtimes.get_mut(launch)?;
         match std::mem::replace(&mut runtime.start_state, StartState::Reported) {
@@ -200,7 +200,7 @@ impl Launches {
         runtime.pane = worker.pane;
     }
 
-    /// Attaches a worker's connection in place of an earlier one.
+    /// Attaches a worker's connection in place of an earlier connection.
     pub(super) fn attach(
         &mut self,
         member: &MemberName,
@@ -223,10 +223,10 @@ impl Launches {
         }
     }
 
-    /// Detaches a connection that has ended. Returns false if it was replaced before.
+    /// Detaches a connection that has ended. Returns false if a newer connection has replaced it.
     pub(super) fn detach(&mut self, launch: &LaunchId, connection: u64) -> bool {
-        // Compare the ids: when a worker reconnects, the end of its old connection arrives after the new one was
-        // attached, and must not detach it.
+        // Compare the ids: when a worker reconnects, the end of its old connection can arrive after the new connection
+        // was attached, and must not detach the new one.
         let is_current = |current: &Connection| current.id == connection;
         match self.runtimes.get_mut(launch) {
             Some(runtime) if runtime.connection.as_ref().is_some_and(is_current) => {
@@ -279,7 +279,7 @@ impl Launches {
         }
     }
 
-    /// Records what the worker reports that it waits for. Returns its member.
+    /// Records the wait that the worker reports. Returns the worker's member.
     pub(super) fn set_waiting(
         &mut self,
         launch: &LaunchId,
@@ -293,7 +293,7 @@ impl Launches {
         Some(runtime.member.clone())
     }
 
-    /// Records that the worker lost its pane. Returns its member.
+    /// Records that the worker lost its pane. Returns the worker's member.
     pub(super) fn lose_pane(&mut self, launch: &LaunchId) -> Option<MemberName> {
         let runtime = self.runtimes.get_mut(launch)?;
         runtime.placement = Some(Placement::Headless);
@@ -331,8 +331,8 @@ impl Launches {
         Some(found.member)
     }
 
-    /// Sends a frame to the member's worker if it is connected. Nothing is lost otherwise: the state that the frame
-    /// reports is sent again when the worker connects.
+    /// Sends a frame to the member's worker. If the worker is not connected, the frame is dropped: the state that the
+    /// frame reports is sent when the worker connects.
     pub(super) fn notify<N: Notification>(
         &mut self,
         team: &Team,
@@ -353,8 +353,8 @@ impl Launches {
         runtime.liveness.expect_answer(now);
     }
 
-    /// Offers the member all messages that were not yet offered over its connection, as long as the connection's queue
-    /// has room.
+    /// Offers the member the messages that were not yet offered over its connection, until the connection's queue is
+    /// full.
     pub(super) fn deliver(&mut self, member: &Member, now: Tick) {
         if member.inbox.is_empty() {
             return;
@@ -388,7 +388,7 @@ impl Launches {
             if messages.is_empty() {
                 break;
             }
-            // Cannot be full: room was checked above, and there is no await in between.
+            // The queue cannot be full: its room was checked above, and there is no await in between.
             let _sent = connection.outbox.notify(&Deliver { messages });
         }
         if let Some(newest) = newest {
@@ -419,7 +419,7 @@ impl Launches {
         runtimes.filter_map(|(launch, runtime)| runtime.liveness.timer(launch))
     }
 
-    /// Pings workers whose timer has expired. Returns those that have become unresponsive.
+    /// Pings each worker with an expired timer. Returns the launches that have become unresponsive.
     pub(super) fn check_liveness(&mut self, now: Tick) -> Vec<LaunchId> {
         let mut unresponsive = Vec::new();
         for (launch, runtime) in &mut self.runtimes {

@@ -32,7 +32,7 @@ pub(super) enum Liveness {
     Unresponsive,
 }
 
-/// What must be done about a worker whose timer has expired.
+/// The action that is due when a worker's timer expires.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Overdue {
     Ping,

@@ -1,7 +1,7 @@
 //! Panes of members: assigns found panes to members, opens new panes for members that lost theirs, and lends
 //! terminals. Called by the driver.
 //!
-//! A pane is only a display and says nothing about whether a member lives. A member is in a pane when the terminal
+//! A pane is only a display and does not show whether a member is alive. A member is in a pane when the terminal
 //! backend reports that the pane's process is its worker, or the attach helper that lends its terminal to the worker.
 
 use std::path::PathBuf;
@@ -39,7 +39,7 @@ impl Driver {
             tracing::info!(%member, "lost its pane; continues headless");
             self.publish_change(&member);
             // The pane can still exist with a dead attach helper. A label order makes the tmux backend send SIGCHLD to
-            // its server, so that tmux notices the dead process and the pane says how to reopen it.
+            // its server, so that tmux notices the dead process and the pane shows how to reopen it.
             let found = self.team.member(&member);
             if let Some(label) = found.and_then(|found| self.views().label(found)) {
                 self.launcher.order(Order::Label(member, label));
@@ -47,8 +47,8 @@ impl Driver {
         }
     }
 
-    /// Handles the report that a process lends its terminal to the worker. The terminal backend is then asked whether
-    /// that process runs in a pane, and in which one.
+    /// Handles the report that a process lends its terminal to the worker. The terminal backend then reports the pane
+    /// in which that process runs, if there is one.
     pub(super) fn pane_shown(&mut self, launch: &LaunchId, shown: &PaneShown) {
         self.launches.note_activity(launch);
         let attach_helper = ProcessId {
@@ -78,7 +78,7 @@ impl Driver {
         }
         let ProcessId { pid, start_time } = process;
         // The attach helper is answered before the worker is notified: the worker may release the terminal at once,
-        // and the helper must know by then for which process it waits.
+        // and by then the helper must know which process it waits for.
         reply.ok(&HoldAnswer {
             member: name.clone(),
             pid,
@@ -169,7 +169,7 @@ impl Driver {
         answer_with(reply, answer, |panes| Ok(ReopenAnswer { panes }));
     }
 
-    /// Opens panes for all members without one, without a caller; failures are logged.
+    /// Opens panes for all members without one. No caller waits for the result; failures are logged.
     pub(super) fn reopen_all(&self) {
         let orders = self.without_panes();
         if orders.is_empty() {

@@ -1,5 +1,5 @@
-//! Permissions of one team: judges calls by the rules and the grants, and computes what a decision covers. It changes
-//! nothing: the driver passes the results to the core, which keeps the requests.
+//! Permissions of one team: judges calls by the rules and the grants, and finds the requests that a decision covers.
+//! [`Permissions`] changes nothing: the driver passes the results to the core, which keeps the requests.
 
 use std::path::Path;
 
@@ -201,7 +201,7 @@ impl Permissions<'_> {
         })
     }
 
-    /// The pending requests of which this member is informed: those of all others if it is the lead, otherwise none.
+    /// The pending requests that are reported to this member: the lead receives those of all other members.
     pub(super) fn pending_for(&self, name: &MemberName) -> Vec<RequestId> {
         if self.team.lead().is_none_or(|lead| lead.spec.name != *name) {
             return Vec::new();
@@ -211,7 +211,7 @@ impl Permissions<'_> {
         others.map(|request| request.id).collect()
     }
 
-    /// Returns true if the lead may allow this request, otherwise the refusal.
+    /// Returns true if the lead may allow this request, otherwise a refusal.
     fn check_delegated(&self, request: &request::Request) -> Result<bool, Refusal> {
         let is_delegated = match request.plan {
             Some(_) => {
@@ -270,7 +270,7 @@ impl Permissions<'_> {
         Ok(Some(Call::Settle { settings }))
     }
 
-    /// Refuses rules that do not cover the request they were given for: the user would believe that they do.
+    /// Refuses rules that do not cover the request. Otherwise the user would believe that the rules cover it.
     fn check_covers(&self, request: &request::Request, grant: &Grant) -> Result<(), Refusal> {
         if grant.rules.is_empty() {
             return Ok(());

@@ -1,5 +1,5 @@
-//! The answer of `up` before anything is stored: computed on a copy of the team. Called by the server, for teams that
-//! do not exist yet or are to be replaced, and by the driver.
+//! The answer of `up` before anything is stored: computed on a copy of the team. Called by the server for teams that do
+//! not exist yet or will be replaced, and by the driver.
 
 use agent_team_core::input::UpSpec;
 use agent_team_core::{Answer, Call, Context, Effect, Input, Origin, ReplyTo, Team, Tick};

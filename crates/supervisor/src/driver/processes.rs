@@ -27,7 +27,7 @@ use crate::machine::Machine;
 const END_LIMIT: Duration = Duration::from_secs(5);
 
 impl Driver {
-    /// Takes over launches that are still alive, after a start and after a failed commit alike.
+    /// Takes over launches that are still alive. Called after a start and after a failed commit.
     pub(super) fn adopt(&mut self) {
         self.urgent(Input::Resumed {
             boot: self.boot.clone(),
@@ -45,11 +45,11 @@ impl Driver {
             // the file and none can take it later, so starting again cannot create a second worker for this launch.
             let file = self.directories.launch_file(launch.as_str());
             match private_file::discard(&file) {
-                Ok(true) => self.untaken(launch),
+                Ok(true) => self.report_untaken(launch),
                 // The file is gone: a worker took it, or it was never written because the supervisor died between the
                 // commit and the write. A worker that took it carries the launch's marker in its environment, so a
                 // launch without any marked process never started. Otherwise the worker may connect until `give_up_at`.
-                Ok(false) if self.is_without_process(&launch) => self.untaken(launch),
+                Ok(false) if self.is_without_process(&launch) => self.report_untaken(launch),
                 Ok(false) => {}
                 Err(error) => tracing::warn!(%launch, %error, "cannot check for the launch file"),
             }
@@ -71,15 +71,15 @@ impl Driver {
         }
     }
 
-    fn untaken(&mut self, launch: LaunchId) {
+    fn report_untaken(&mut self, launch: LaunchId) {
         self.step(Input::NotStarted {
             launch,
             fault: StartFault::Untaken,
         });
     }
 
-    /// Scans twice, because a scan can miss a process that is just executing another program (`execve` replaces its
-    /// environment).
+    /// Whether no process carries the launch's marker. Scans twice, because a scan can miss a process that is just
+    /// executing another program (`execve` replaces the environment).
     fn is_without_process(&self, launch: &LaunchId) -> bool {
         let tree = Tree {
             marker: launch.as_str().to_owned(),
@@ -89,8 +89,8 @@ impl Driver {
         (0..2).all(|_| is_empty(self.machine.survivors(&tree)))
     }
 
-    /// Whether the worker shares its process with the supervisor or with other members, so that the pid says nothing
-    /// about this one worker. For launches of an earlier supervisor the placement that the team wants is assumed.
+    /// Whether the worker shares its process with the supervisor or with other members, so that the pid does not
+    /// identify the worker. For a launch of an earlier supervisor, assumes the member's desired placement.
     pub(super) fn is_hosted(&self, launch: &LaunchId, process: Option<ProcessId>) -> bool {
         let runtime = self.launches.get(launch);
         let placement = runtime.and_then(|runtime| runtime.placement()).or_else(|| {
@@ -195,8 +195,8 @@ impl Driver {
         let runtime = self.launches.add(member, &launch);
         let root = process.or(runtime.started_process());
         let sessions = runtime.sessions().to_vec();
-        // A hosted worker has no process of its own: killing its pid would end the host, or this supervisor. Its host
-        // ends it, and the programs that it started are found by the launch marker and the registered sessions.
+        // A hosted worker shares the process of its host: killing that pid would end the host, or this supervisor. The
+        // host ends the worker. The launch marker and the registered sessions identify the programs that it started.
         let (gone_sender, gone) = oneshot::channel();
         let is_hosted = self.is_hosted(&launch, root);
         if is_hosted {
@@ -298,7 +298,7 @@ async fn wait_for_end(machine: &dyn Machine, process: ProcessId) {
 }
 
 /// Waits until the hosted worker of a launch has ended. Reports it as a survivor at each timeout and continues
-/// to wait. A dropped sender counts as the end: `end_tree` drops it at once for a worker with a process of its own.
+/// to wait. A dropped sender counts as the end: for a worker in its own process, `end_tree` drops the sender at once.
 async fn wait_for_hosted(
     mut gone: oneshot::Receiver<()>,
     launch: &LaunchId,

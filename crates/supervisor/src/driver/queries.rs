@@ -146,7 +146,7 @@ impl Driver {
         let Some(member) = self.team.member(&owner) else {
             return reply.refuse(unknown_member(&self.team, &owner));
         };
-        // The store can have more items than the member: those of a removed member with the same name.
+        // The store can contain more items than the member has: the items of a removed member with the same name.
         let items_max = member.transcript.length.saturating_sub(read.after);
         let items_max = usize::try_from(items_max).unwrap_or(usize::MAX);
         self.read_history(reply, move |history| {
@@ -271,7 +271,7 @@ fn answer<A: Serialize>(reply: Reply, read: Result<Result<A, String>, JoinError>
     }
 }
 
-/// Keeps the newest messages that fit into a frame however much JSON escaping lengthens them, and at least one.
+/// Keeps the newest messages, at least one, that fit into a frame even if JSON escaping makes them six times longer.
 fn newest_that_fit(mut messages: Vec<MessageView>) -> Vec<MessageView> {
     let mut bytes = 0;
     let fitting = messages.iter().rev().take_while(|message| {
@@ -298,7 +298,7 @@ struct Page {
     more: bool,
 }
 
-/// Tasks of the board in order of their ids: at least as many as fit into a page, or all.
+/// The first tasks of the board in order of their ids: all, or at least as many as fit into a page.
 #[derive(Debug)]
 struct BoardPage {
     tasks: Vec<TaskView>,
@@ -352,7 +352,7 @@ fn fit(
         numbered.insert(id, RawValue::from_string(view)?);
     }
     for view in &board.tasks {
-        // A task completed between the two reads is in both; the archive has the newer version.
+        // A task completed between the two reads is in both sources; the archive has the newer version.
         if let Entry::Vacant(entry) = numbered.entry(view.id) {
             entry.insert(to_raw_value(view)?);
         }

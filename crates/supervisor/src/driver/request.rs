@@ -17,7 +17,7 @@ use crate::settings::TeamPlacement;
 #[derive(Debug)]
 pub(crate) struct Request {
     pub(crate) by: Origin,
-    /// The launch or the client that makes the call. The idempotency key is unique only within it.
+    /// The launch or the client that makes the call. The idempotency key is unique only for this caller.
     pub(crate) caller: Caller,
     pub(crate) key: Option<String>,
     /// Hash of the method and its arguments.
@@ -35,7 +35,7 @@ pub(crate) enum RequestKind {
 
 #[derive(Debug)]
 pub(crate) enum Change {
-    /// A call that the core takes as it is.
+    /// A call that the core receives unchanged.
     Call(Box<Call>),
     Up(Box<UpRequest>),
     Spawn(Spawn),

@@ -66,7 +66,7 @@ impl Subscribers {
     }
 
     /// Attaches a subscriber that is near the head. Runs in the driver between two commits: no event can be published
-    /// between the last one sent here and the attachment, so there is neither a gap nor a duplicate.
+    /// between the last event sent here and the attachment, so there is neither a gap nor a duplicate.
     pub(super) fn catch_up(&mut self, mut reader: CatchUp, head: Revision) -> Progress {
         if reader.outbox.is_closed() {
             return Progress::Settled;
@@ -150,7 +150,7 @@ fn cut_off(outbox: &Outbox) {
 }
 
 /// The event notification. An event that exceeds the limits of a frame is published as [`ClientEvent::Unknown`]:
-/// otherwise every client would close its connection at this frame, and get it again after it has reconnected.
+/// otherwise every client would close its connection at this frame, and receive the frame again after it reconnects.
 pub(super) fn line(team: &TeamId, entry: JournalEntry) -> Arc<str> {
     let mut notice = EventNotice {
         team: team.clone(),
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_beyond_the_limits_of_a_frame_is_published_as_unknown() {
+    fn an_event_beyond_the_frame_limits_becomes_unknown() {
         for (depth, kind) in [(3, "task_added"), (60, "unknown")] {
             let mut subscribers = subscribers();
             let (reader, mut frames) = reader(0, false);

@@ -1,5 +1,5 @@
-//! A team for unit tests of the driver's components. It has no process, no runtime and no disk: connections are queues
-//! that the test reads, and the clock does not advance.
+//! A team for unit tests of the driver's components. The team has no process, no runtime and no disk: connections are
+//! queues that the test reads, and the clock does not advance.
 
 use std::sync::Arc;
 
@@ -169,7 +169,7 @@ impl Frames {
         (outbox, Self(frames))
     }
 
-    /// The peer disconnects.
+    /// Disconnects the peer.
     pub(super) fn close(&mut self) {
         self.0.close();
     }

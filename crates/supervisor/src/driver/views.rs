@@ -18,7 +18,7 @@ use crate::parsed_settings::ParsedSettings;
 use crate::settings::{self, TeamPlacement};
 use crate::view::{self, RuntimeFacts};
 
-/// Maximum number of tasks whose keys are compared with an unknown one: a comparison takes microseconds.
+/// Maximum number of task keys that are compared with an unknown key: a comparison takes microseconds.
 const COMPARED_TASKS: usize = 1_000;
 
 /// The inputs of a team's views.
@@ -168,7 +168,7 @@ impl Views<'_> {
         view::state(member, is_working, is_waiting, unresponsive)
     }
 
-    /// What status lines show.
+    /// The summary for status lines.
     pub(super) fn summary(&self) -> TeamSummary {
         let tasks = view::counts(self.team);
         let (_, spent) = self.team.account();
@@ -228,7 +228,7 @@ pub(super) fn unknown_member(team: &Team, name: &MemberName) -> Refusal {
 pub(super) fn refusal(team: &Team, refused: &Refused) -> Refusal {
     #[expect(
         clippy::wildcard_enum_match_arm,
-        reason = "the others name nothing that the user typed"
+        reason = "other refusals contain no name that the user typed"
     )]
     let similar = match refused {
         Refused::UnknownMember(name) => {
@@ -289,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn a_label_shows_state_task_and_what_the_worker_waits_for() {
+    fn a_label_shows_the_state_and_the_task() {
         let mut team = TestTeam::of(&["ada"]);
         let _frames = team.hello("ada", 7);
         let label = |team: &TestTeam| {
@@ -337,7 +337,7 @@ mod tests {
     }
 
     #[test]
-    fn a_summary_counts_tasks_and_names_the_mode() {
+    fn a_summary_counts_tasks_in_progress() {
         let mut team = TestTeam::of(&["ada"]);
         let before = team.views().summary();
         assert_eq!((before.in_progress, before.cost.as_str()), (0, ""));

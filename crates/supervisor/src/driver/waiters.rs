@@ -18,7 +18,7 @@ use super::views::{Views, unknown_member};
 use crate::outbox::Reply;
 use crate::view;
 
-/// A condition that callers wait for. Checked once per batch, however many callers wait for it.
+/// A condition that callers wait for. Checked once per batch, regardless of the number of callers.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Until {
     /// The member's state is not transient.
@@ -52,11 +52,11 @@ struct Waiter {
 pub(super) struct Waiters {
     by: BTreeMap<Until, Vec<Waiter>>,
     count: usize,
-    /// The number of callers at which those that have disconnected are dropped.
+    /// The number of callers at which the next insertion first drops disconnected callers.
     sweep_at: usize,
 }
 
-/// Below this number of callers no sweep takes place.
+/// No sweep takes place below this number of callers.
 const SWEEP_MIN: usize = 64;
 
 impl Waiters {
@@ -85,7 +85,8 @@ impl Waiters {
         self.count += 1;
     }
 
-    /// Drops disconnected callers. Amortised: each sweep follows at least as many insertions as it keeps callers.
+    /// Drops disconnected callers. Each sweep follows at least as many insertions as the previous sweep kept callers,
+    /// so the cost of an insertion is constant on average.
     fn sweep(&mut self) {
         self.by.retain(|_, waiters| {
             waiters.retain(|waiter| !waiter.reply.is_abandoned());
@@ -197,7 +198,7 @@ fn settled(until: &Until, views: &Views<'_>) -> Option<Answer> {
 }
 
 fn quiet(views: &Views<'_>) -> WaitAnswer {
-    // Completed tasks are not on the board. Cancelled ones do not count as failed.
+    // Completed tasks are not on the board. Cancelled tasks do not count as failed.
     let mut tasks = views.team.board().iter();
     let is_completed = tasks.all(|task| task.state == TaskState::Cancelled);
     WaitAnswer {
@@ -295,10 +296,10 @@ mod tests {
         let mut team = TestTeam::of(&["ada"]);
         let mut waiters = Waiters::default();
         let mut ada = waiting(&mut waiters, Until::Member(name("ada")));
-        let mut nobody = waiting(&mut waiters, Until::Member(name("nobody")));
+        let mut unknown = waiting(&mut waiters, Until::Member(name("unknown")));
         check(&mut waiters, &team);
         assert!(ada.next().is_none(), "it is launching");
-        assert!(nobody.next().unwrap()["error"].is_object());
+        assert!(unknown.next().unwrap()["error"].is_object());
         team.hello("ada", 7);
         check(&mut waiters, &team);
         assert_eq!(ada.next().unwrap()["result"]["member"]["pid"], 7);

@@ -1,8 +1,8 @@
 //! Chooses the terminal backend of a team, with a reason for the user. Called by the server for `up`, and by
 //! `agent-teamd --places`.
 //!
-//! Decides from the caller's terminal, never from the supervisor's own environment. An explicit choice that is not
-//! available is refused; only `auto` falls back, and its reason says so.
+//! The choice depends on the caller's terminal, never on the supervisor's own environment. An explicit choice that is
+//! not available is refused; only `auto` falls back, and its reason names the cause.
 
 use agent_team_protocol::placement::{CallerTerminal, Placement, PlacementChoice, PlacementReport};
 use agent_team_protocol::{ErrorCode, Refusal};
@@ -38,7 +38,7 @@ pub(crate) async fn choose(
     }
 }
 
-/// The first usable of: a backend in the caller's own terminal, a separate one, no panes.
+/// Prefers a backend in the caller's own terminal, then a backend in a separate terminal, then no panes.
 async fn auto(terminal: &CallerTerminal, directories: &Directories) -> TeamPlacement {
     let (mut separate, mut fault, mut notes) = (None, None, String::new());
     for backend in BACKENDS.iter().filter(|backend| backend.is_in_auto) {
@@ -141,7 +141,7 @@ fn report(
     }
 }
 
-/// The placement of members inside an embedding program; there is no other.
+/// The only placement of members inside an embedding program.
 pub(crate) fn hosted() -> TeamPlacement {
     in_one_process("in the embedding program's process")
 }

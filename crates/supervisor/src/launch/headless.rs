@@ -1,5 +1,5 @@
-//! Workers without a terminal: started as children of the supervisor in sessions of their own, so that they outlive
-//! the supervisor.
+//! Starts workers without a terminal, as children of the supervisor. Each worker runs in its own session, so that it
+//! outlives the supervisor.
 
 use std::ffi::OsString;
 

@@ -1,9 +1,9 @@
 //! The host process of a team's hosted members: started on demand, exits with its last member. Called by the team's
 //! launcher.
 //!
-//! Every order uses a connection of its own, so that a restarted supervisor can continue with the running host
-//! process. The end of a connection means that the member, or the whole process, has ended. If nothing listens at
-//! the socket, the process itself is watched, because the socket file may have been removed.
+//! Each order uses a new connection, so that a restarted supervisor can continue with the running host process. The end
+//! of a connection means that the member, or the whole process, has ended. If nothing listens at the socket, the
+//! process itself is watched, because the socket file may have been removed.
 
 use std::cell::Cell;
 use std::io;
@@ -116,7 +116,7 @@ impl HostProcess {
         Ok(())
     }
 
-    /// Reports when the member has ended. `process` is its host process.
+    /// Reports when the member has ended. `process` is the member's host process.
     pub(super) fn watch(&self, launch: LaunchId, process: ProcessId) {
         let (socket, reports) = (self.socket.clone(), self.reports.clone());
         tokio::task::spawn_local(async move {
@@ -131,8 +131,8 @@ impl HostProcess {
         });
     }
 
-    /// Cancels the member. `process` is its host process. Answers when nothing of the member is left in the process;
-    /// drops `ended` without an answer if the process cannot be killed.
+    /// Cancels the member. `process` is the member's host process. Answers when nothing of the member is left in the
+    /// process; drops `ended` without an answer if the process cannot be killed.
     pub(super) fn end(
         &self,
         launch: LaunchId,

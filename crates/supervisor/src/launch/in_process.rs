@@ -63,8 +63,8 @@ impl HostedWorkers {
         })
     }
 
-    /// The end of a known worker is reported without this call. Reports an unknown launch as ended: it is a launch of an
-    /// earlier supervisor, whose workers ended before it released its lock.
+    /// The end of a known worker is reported without this call. Reports an unknown launch as ended: it is a launch of
+    /// an earlier supervisor, and that supervisor released its lock only after all its workers had ended.
     pub(super) fn watch(&self, launch: LaunchId) {
         if !self.workers.contains_key(&launch) {
             self.reports.send(LaunchReport::Exited(launch));
@@ -80,8 +80,8 @@ impl HostedWorkers {
         worker.end = None;
         let mut gone = worker.gone.clone();
         tokio::task::spawn_local(async move {
-            // An error means that the task that watches the worker is gone, which also means that the worker has
-            // ended.
+            // An error means that the task that waits for the worker's end is gone. That task ends only after the
+            // worker.
             let _gone = gone.wait_for(|gone| *gone).await;
             let _asker_gone = ended.send(());
         });

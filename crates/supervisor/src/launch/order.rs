@@ -17,7 +17,7 @@ pub(crate) struct LaunchOrder {
     /// Empty if the worker runs inside this process.
     pub(crate) program: PathBuf,
     pub(crate) task: ProgramTask,
-    /// Where it must run. A pane is used only if the team has panes.
+    /// Where the program must run. A pane is used only if the team has panes.
     pub(crate) placement: Placement,
     pub(crate) label: Label,
 }
@@ -43,11 +43,11 @@ pub(crate) struct Label {
     pub(crate) text: String,
 }
 
-/// What status lines show about the team.
+/// The summary of a team for status lines.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct TeamSummary {
     pub(crate) name: String,
-    /// The numbers of tasks.
+    /// Number of completed tasks; the next two fields count failed tasks and tasks in progress.
     pub(crate) completed: u64,
     pub(crate) failed: u64,
     pub(crate) in_progress: u64,

@@ -1,5 +1,5 @@
-//! The terminal backends: which ones exist, and which one a team uses. A backend is a directory here and a registration
-//! in this file: a variant of [`TerminalBackend`] with its two arms, and a row of [`BACKENDS`].
+//! The list of terminal backends, and the backend of a team. A backend is a directory here and a registration in this
+//! file: a variant of [`TerminalBackend`] with its two arms, and a row of [`BACKENDS`].
 //!
 //! A backend only shows workers: starting one means running its program in a pane. Liveness, stopping and exit status
 //! are handled elsewhere, identically for all backends.
@@ -17,8 +17,8 @@ use serde::{Deserialize, Serialize};
 pub(super) use interface::Panes;
 use interface::{Offer, Pending, Purpose, Unavailable};
 
-/// The terminal backend of a team, with what a later supervisor needs to find its panes again. It is stored in the
-/// journal: variants and fields are added, never renamed.
+/// The terminal backend of a team, with the data that a later supervisor needs to find the team's panes again. Stored
+/// in the journal: variants and fields are added, never renamed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub(crate) enum TerminalBackend {
@@ -29,7 +29,7 @@ pub(crate) enum TerminalBackend {
 }
 
 impl TerminalBackend {
-    /// The placement of members without a placement of their own.
+    /// The placement of a member if its spec sets none.
     pub(crate) fn placement(&self) -> Placement {
         match self {
             Self::Headless => Placement::Headless,
@@ -64,9 +64,9 @@ pub(super) struct PaneBackend {
     pub(super) choice: PlacementChoice,
     /// The backend's name in texts for the user.
     pub(super) name: &'static str,
-    /// Whether `auto` tries it.
+    /// Whether `auto` tries this backend.
     pub(super) is_in_auto: bool,
-    /// Added to what `doctor` reports about the backend, unless the caller is outside its terminal.
+    /// Added to the backend's report in `doctor`, unless the caller is outside the backend's terminal.
     pub(super) caveat: Option<&'static str>,
     pub(super) probe: Probe,
 }
@@ -78,7 +78,7 @@ type Probe = for<'a> fn(
     Purpose,
 ) -> Pending<'a, Result<Offer<TerminalBackend>, Unavailable>>;
 
-/// In the order in which `auto` tries them and `doctor` reports them.
+/// The backends, in the order in which `auto` tries them and `doctor` reports them.
 pub(super) static BACKENDS: [PaneBackend; 3] = [
     PaneBackend {
         choice: PlacementChoice::Tmux,

@@ -42,7 +42,7 @@ pub(crate) struct FoundPane {
     pub(crate) placement: Placement,
 }
 
-/// Takes the reports of one launcher, in their order. Cheap to clone.
+/// Sends the reports of one launcher to the driver, in order. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct ReportSender(Rc<dyn Fn(LaunchReport)>);
 

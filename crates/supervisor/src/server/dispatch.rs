@@ -1,7 +1,7 @@
 //! Decodes calls and maps each method to its handler: a call of the core, a query of a driver, or a call about the
 //! supervisor as a whole. Called by the server, once for each frame with a call.
 //!
-//! It does not check the caller: the server and the driver do, by the callers in the protocol's table of methods.
+//! This file does not check the caller: the server and the driver do, with the protocol's table of methods.
 
 use agent_team_core::input::{ClaimRef, Verdict};
 use agent_team_core::{Call, Origin};
@@ -55,7 +55,7 @@ impl<'a> Envelope<'a> {
     }
 }
 
-/// Distinguishes calls with the same key by the method and its arguments as sent.
+/// Hash of the method and its arguments as sent, which distinguishes calls with the same key.
 fn digest(method: &str, args: &str) -> u64 {
     stable_hash(method.bytes().chain([0]).chain(args.bytes()))
 }

@@ -78,7 +78,7 @@ impl Server {
         }
     }
 
-    /// Runs `up`. A new team whose `up` is refused is removed from disk again; a dry run never creates it.
+    /// Runs `up`. If it is refused for a new team, the team is removed from disk again. A dry run never creates a team.
     async fn up(
         &self,
         up: m::Up,
@@ -114,7 +114,7 @@ impl Server {
             Ok(Ok(Ok(answer))) => reply.ok(&answer),
             Ok(Ok(Err(error))) => reply.refuse(Refusal::internal(error.to_string())),
             Ok(Err(refusal)) => reply.refuse(refusal),
-            // The driver has stopped: the callers see their connection end.
+            // The driver has stopped: the caller sees the connection end.
             Err(_driver_gone) => {}
         }
     }
@@ -144,7 +144,7 @@ impl Server {
             self.teams.for_up(&spec)?.refuse_if_up()?;
         }
         if fresh || !existed {
-            // Check first: a refused specification must neither create a team nor delete the one that `fresh`
+            // Check first: a refused specification must neither create a team nor delete the team that `fresh`
             // replaces.
             let answer = driver::preview(&spec, &team_placement, self.now())?;
             if dry_run {

@@ -38,7 +38,7 @@ fn ruling(team: &TestTeam, line: &str) -> input::Ruling {
     ruling
 }
 
-/// Ada asks for a line that needs a decision.
+/// The pending request of ada to run this line.
 fn asks(team: &mut TestTeam, line: &str) -> RequestId {
     let (call, _) = team.permissions().ask(&name("ada"), &bash(line)).unwrap();
     let Ok(Answer::Request { request }) = team.call(team.origin("ada"), call) else {
@@ -117,7 +117,7 @@ fn rules_that_do_not_cover_the_request_are_refused() {
 }
 
 #[test]
-fn the_lead_allows_only_what_is_delegated_to_it() {
+fn the_lead_may_allow_only_delegated_requests() {
     let mut team = team(&Rules {
         approve: rules(&["Bash(make:*)"]),
         ..Rules::default()

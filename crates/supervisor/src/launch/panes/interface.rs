@@ -1,5 +1,5 @@
-//! The interface of terminal backends: the trait that each one implements, and the types of its answers. Called by the
-//! team's launcher, one order at a time, and by the choice of the backend.
+//! The interface of terminal backends: the trait that each backend implements, and the types of its answers. Called by
+//! the team's launcher, one order at a time, and by `launch/backend.rs`, which chooses the backend.
 
 use std::fmt::Debug;
 use std::pin::Pin;
@@ -38,13 +38,14 @@ pub(in crate::launch) trait Panes: Debug {
         Box::pin(std::future::ready(()))
     }
 
-    /// Lays out the panes again, because one has become too small. A backend whose terminal does so itself does nothing.
+    /// Lays out the panes again, because a pane has become too small. Does nothing by default, for terminals that lay
+    /// out panes themselves.
     fn arrange(&mut self) -> Pending<'_, ()> {
         Box::pin(std::future::ready(()))
     }
 
-    /// The command with which the caller sees the team or one member's pane; empty if the caller's terminal shows it
-    /// already. For a connected member only a pane whose process is in `shown_by` counts.
+    /// The command that shows the caller the team or one member's pane; empty if the caller's terminal already shows
+    /// it. For a connected member, only a pane with a process in `shown_by` counts.
     fn attach<'a>(
         &'a mut self,
         member: Option<&'a MemberName>,
@@ -75,7 +76,7 @@ pub(in crate::launch) struct Offer<S> {
     pub(in crate::launch) site: S,
     /// Why the panes would be opened there, for display.
     pub(in crate::launch) reason: String,
-    /// In the caller's own terminal, which `auto` prefers.
+    /// Whether the panes open in the caller's own terminal, which `auto` prefers.
     pub(in crate::launch) is_callers: bool,
 }
 
@@ -104,7 +105,7 @@ pub(in crate::launch) struct Unavailable {
     pub(in crate::launch) doctor_hint: Option<&'static str>,
     /// Whether `doctor` reports an error.
     pub(in crate::launch) is_fault: bool,
-    /// The caller is in a terminal of this backend, so `auto` says why it uses another one.
+    /// The caller is in a terminal of this backend, so `auto` explains why it uses another backend.
     pub(in crate::launch) is_here: bool,
 }
 

@@ -1,15 +1,15 @@
 //! The iTerm2 backend: members in sessions of iTerm2, through the app's API. Called by the team's launcher, one order
 //! at a time.
 //!
-//! As in tmux a session is only a display, found by its tag and addressed by its id. Only the team's own sessions are
-//! ever closed, and only while no process of the user runs in them; only tabs that contain nothing but the team's
-//! sessions are split; starting a worker does not move the focus. Nothing is typed into a session, and the app never
-//! evaluates text from users or models.
+//! As in tmux, a session is only a display, found by its tag and addressed by its id. The backend closes only the
+//! team's own sessions, and only while no process of the user runs in them. It splits only tabs that contain no session
+//! except the team's. Starting a worker does not move the focus. The backend types nothing into a session, and the app
+//! never evaluates text from users or models.
 //!
 //! ```text
 //! start.rs    starts workers in sessions       survey.rs       lists sessions and their members
 //! layout.rs   chooses the pane to split        profile.rs      command, name and colour of a new session
-//! close.rs    closes sessions                  probe.rs        whether the caller's app is available
+//! close.rs    closes sessions                  probe.rs        checks the caller's app
 //! app.rs      typed requests                   connection.rs   socket, authentication, errors
 //! wire.rs     messages                         site.rs         which app shows a team
 //! ```
@@ -57,7 +57,7 @@ pub(super) struct ItermPanes {
     caller: Option<String>,
     /// The session of each member, and the name last set on it.
     named: BTreeMap<MemberName, (String, String)>,
-    /// The last start found that the app cannot be reached or rejects us.
+    /// The last start found that the app cannot be reached or rejects the connection.
     gone: bool,
 }
 
@@ -138,8 +138,8 @@ impl ItermPanes {
         }
     }
 
-    /// Brings the team's tab, or one member's session, to the front. For a connected member only a session whose
-    /// process is in `shown_by` counts. Refused for callers outside this iTerm2: they would not see it.
+    /// Brings the team's tab, or one member's session, to the front. For a connected member, only a session with a
+    /// process in `shown_by` counts. Refused for callers outside this iTerm2: they would not see the session.
     async fn attach(
         &mut self,
         member: Option<&MemberName>,

@@ -1,9 +1,9 @@
 //! The tmux backend: members in panes. Called by the team's launcher, one order at a time.
 //!
-//! A pane is only a display: whether a worker lives is known from its connection and its pidfd. Panes are found by
-//! their tags and addressed by their ids, so that a restarted supervisor continues with the existing panes. Only panes
-//! with this team's tag are ever respawned, changed or closed; the user's windows are never split, and starting a
-//! worker does not move the focus.
+//! A pane is only a display: the driver detects a worker's exit through its connection or a pidfd. Panes are found by
+//! their tags and addressed by their ids, so that a restarted supervisor continues with the existing panes. The backend
+//! respawns, changes and closes only panes with this team's tag, and never splits the user's windows. Starting a worker
+//! does not move the focus.
 //!
 //! ```text
 //! start.rs   starts workers in panes       survey.rs  lists panes and their members
@@ -66,7 +66,7 @@ pub(super) struct TmuxPanes {
     tmux: Tmux,
     /// The files of our own server. `None`: the panes are on the user's server.
     own: Option<OwnFiles>,
-    /// The known panes; `None` before the first listing and when it may be outdated.
+    /// The known panes; `None` before the first listing and when the listing may be outdated.
     survey: Option<Survey>,
     /// The labels shown in the borders.
     labels: BTreeMap<MemberName, Label>,
@@ -104,8 +104,8 @@ impl TmuxPanes {
         }
     }
 
-    /// The known panes. Lists them if none are known, or if another server has taken the socket: as long as a server
-    /// lives, its ids keep their meaning.
+    /// The known panes. Lists the panes if none are known, or if another server has taken the socket: ids are valid
+    /// only for one server.
     async fn survey(&mut self) -> Result<&mut Survey, TmuxError> {
         let known = self.survey.take().filter(|survey| {
             survey
@@ -174,8 +174,8 @@ impl TmuxPanes {
 
     /// Shows labels in the borders. Best effort: labels are cosmetic.
     async fn label(&mut self, mut labels: Vec<(MemberName, Label)>) {
-        // Labels also change when a member's process ends. SIGCHLD makes tmux notice the dead process, so that its
-        // pane shows that it has exited: see `how_ended`.
+        // Labels also change when a member's process ends. SIGCHLD makes tmux notice the dead process, so that the pane
+        // shows the exit: see `how_ended`.
         if let Ok(Survey {
             server: Some(server),
             ..
@@ -189,8 +189,8 @@ impl TmuxPanes {
         }
         if let Err(error) = self.try_label(&labels).await {
             self.survey = None;
-            // A pane closed by hand makes the call fail for all labels after it. The panes are listed again and the
-            // call is repeated once.
+            // A pane closed by hand makes the call fail for the labels of all panes after it. The panes are listed
+            // again and the call is repeated once.
             if !error.is_stale() || self.try_label(&labels).await.is_err() {
                 tracing::debug!(%error, "cannot set labels");
             }
@@ -252,8 +252,8 @@ impl TmuxPanes {
         }
     }
 
-    /// The command with which the caller sees the team or one member's pane; empty if the caller's own tmux client
-    /// was switched there. For a connected member only a pane whose process is in `shown_by` counts.
+    /// The command that shows the caller the team or one member's pane; empty if the caller's own tmux client was
+    /// switched to the pane. For a connected member, only a pane with a process in `shown_by` counts.
     async fn attach(
         &mut self,
         member: Option<&MemberName>,
@@ -338,8 +338,8 @@ impl TmuxPanes {
             .filter_map(|line| {
                 let mut fields = line.splitn(3, '\t');
                 let active: u64 = fields.next()?.parse().ok()?;
-                // `TMUX` names the session in which the caller's pane was created; the pane can have been moved to
-                // another one. So clients of other sessions are a fallback.
+                // `TMUX` names the session in which the caller's pane was created, and the pane can have been moved to
+                // another session. So clients of other sessions are a fallback.
                 let is_in_session = fields.next()? == inside.session;
                 Some(((is_in_session, active), fields.next()?))
             })

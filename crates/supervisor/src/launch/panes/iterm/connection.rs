@@ -72,7 +72,7 @@ pub(super) enum ItermError {
 }
 
 impl ItermError {
-    /// Whether no session can be shown until the app is back and accepts us.
+    /// Whether no session can be shown until the app runs and accepts a connection.
     pub(super) fn is_unavailable(&self) -> bool {
         match self {
             Self::Off(_)
@@ -252,7 +252,7 @@ async fn handshake(
     within(LIMIT, exchange).await
 }
 
-/// The handshake that iTerm2 checks: a local origin, the sub-protocol, a client name and version, and a cookie.
+/// The handshake request. iTerm2 checks its origin, sub-protocol, client name and version, and cookie.
 fn upgrade(cookie: Option<&Cookie>) -> Result<Handshake, tungstenite::Error> {
     let mut request = "ws://localhost/".into_client_request()?;
     let headers = request.headers_mut();

@@ -1,5 +1,5 @@
-//! Checks whether the caller's iTerm2 can show the team: the caller is inside it, it runs on this machine, and its
-//! API answers. Called for `up`, and for the reports of `doctor`.
+//! Checks whether the caller's iTerm2 can show the team: the caller is inside iTerm2, the app runs on this machine, and
+//! its API answers. Called for `up`, and for the reports of `doctor`.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -14,9 +14,10 @@ use super::site::ItermSite;
 use crate::launch::panes::interface::{Offer, Purpose, Unavailable};
 use crate::launch::program;
 
-/// How long iTerm2 may take to answer. It can show a dialog to the user; the long limit applies only where iTerm2 was
-/// requested explicitly.
+/// How long iTerm2 may take to answer if the user requested it: the app can show a dialog to the user.
 const LIMIT: Duration = Duration::from_secs(40);
+
+/// How long iTerm2 may take to answer if `auto` tries it.
 const AUTO_LIMIT: Duration = Duration::from_secs(1);
 
 /// Why iTerm2 cannot be used.
@@ -75,8 +76,8 @@ pub(in crate::launch::panes) async fn probe(
     })
 }
 
-/// The caller's app, if it answers within the limit. `run` is the runtime directory; it must be possible to
-/// quote its path, because the commands of sessions contain it.
+/// The caller's app, if it answers within the limit. `run` is the runtime directory. Its path must be quotable, because
+/// the commands of sessions contain the path.
 async fn find(
     terminal: &CallerTerminal,
     run: &Path,

@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn a_session_name_contains_nothing_evaluated() {
+    fn a_session_name_contains_no_substitutions() {
         let label = Label {
             colour: Colour::Blue,
             text: "worker · \\(app.evil()) \u{1b}[2J\u{202e}".to_owned(),

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 /// The iTerm2 instance that shows the team. Contains no cookie: a cookie is a secret and is used once.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ItermSite {
-    /// The socket of its API.
+    /// The socket of the app's API.
     pub(crate) socket: PathBuf,
     /// The session in which `up` was called: the team's first tab opens in its window.
     pub(crate) session: Option<String>,

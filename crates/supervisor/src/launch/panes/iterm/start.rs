@@ -32,7 +32,7 @@ impl ItermPanes {
                 return orders.iter().map(|_| Err(error.to_string())).collect();
             }
         };
-        // Without the current focus nothing is restored.
+        // If the focus cannot be read, it is not restored afterwards.
         let focus = self.app.focus().await.unwrap_or_default();
         let mut outcomes = Vec::with_capacity(orders.len());
         for order in orders {
@@ -70,8 +70,8 @@ impl ItermPanes {
             None => self.tagged(order, &id).await?,
         };
         let process = tag.process;
-        // The next order needs the new sizes. If this fails, it uses the old ones: iTerm2 may refuse its split, or may
-        // split a pane that is already small.
+        // The next order needs the new sizes. If the listing fails, that order uses the old sizes: iTerm2 may refuse
+        // the split, or may split a pane that is already small.
         if let Ok(listed) = self.app.sessions().await {
             survey.refresh(listed);
             survey.put(&id, tag);
@@ -88,7 +88,7 @@ impl ItermPanes {
         })
     }
 
-    /// Opens a session beside the member's old one and closes the old one.
+    /// Opens a session beside the member's old session, and closes the old session.
     async fn replace(
         &self,
         survey: &mut Survey,
@@ -104,8 +104,9 @@ impl ItermPanes {
         // app.
         let new = match self.app.split(&old.id, direction, properties).await {
             Ok(new) => Some(new),
-            // The old session is too small to split, buried or closed. It is closed before a new one is opened, so that
-            // its neighbours get its room. If it was the last one, the app can quit; the worker then starts headless.
+            // The old session is too small to split, buried or closed. It is closed before a new session is opened, so
+            // that its neighbours get its room. If it was the app's last session, the app can quit; the worker then
+            // starts headless.
             Err(ItermError::NoRoom | ItermError::Gone | ItermError::Failed { .. }) => None,
             Err(error) => return Err(error),
         };
@@ -149,8 +150,8 @@ impl ItermPanes {
         }
     }
 
-    /// Tags a new session as the order's. A session that cannot be tagged is closed, because it could never be found
-    /// again.
+    /// Sets the order's tag on a new session. A session that cannot be tagged is closed, because it could never be
+    /// found again.
     async fn tagged(&self, order: &LaunchOrder, id: &str) -> Result<Tag, ItermError> {
         let tagged = self.try_tag(order, id).await;
         if tagged.is_err()
@@ -195,7 +196,7 @@ impl ItermPanes {
         for focus in before {
             if !now.contains(&focus) {
                 match self.app.restore_focus(focus).await {
-                    // The session or tab was closed, for example the one that was replaced.
+                    // The session or tab was closed, for example a replaced session.
                     Ok(()) | Err(ItermError::Gone) => {}
                     Err(error) => return Err(error),
                 }

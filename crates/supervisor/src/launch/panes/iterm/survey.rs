@@ -69,7 +69,7 @@ impl Session {
             .is_some_and(|tag| tag.team == team.as_str())
     }
 
-    /// Whether another process runs in it: the user has restarted the session with a program of their own.
+    /// Whether another process runs in the session: the user has restarted the session with another program.
     pub(super) fn is_taken_over(&self) -> bool {
         let Some(pid) = self.pid else { return false };
         let runs = ProcessId::of(pid).ok().flatten();
@@ -77,7 +77,7 @@ impl Session {
     }
 }
 
-/// All sessions of the app at one moment, in its order.
+/// All sessions of the app at one moment, in the app's order.
 #[derive(Debug, Default)]
 pub(super) struct Survey {
     pub(super) sessions: Vec<Session>,
@@ -123,8 +123,8 @@ impl Survey {
             .collect()
     }
 
-    /// The window for a new tab of the team: where its other tabs are, otherwise where `up` was called, otherwise any
-    /// window.
+    /// The window for a new tab of the team: the window of its other tabs, otherwise the window in which `up` was
+    /// called, otherwise any window.
     pub(super) fn window_for(&self, team: &TeamId, caller: Option<&str>) -> Option<String> {
         let callers = || {
             let caller = caller?;
@@ -247,7 +247,7 @@ mod tests {
             ..ours.clone()
         };
         assert!(theirs.is_taken_over());
-        // The tagged process has ended, and no other one runs.
+        // The tagged process has ended, and no other process runs.
         let ended = Session {
             pid: Some(u32::MAX - 1),
             ..theirs

@@ -70,7 +70,7 @@ pub(super) enum Answer {
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct Empty {}
 
-/// A response of which only the status matters; 0 is success in all of them.
+/// A response with only a status: 0 means success.
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct Status {
     #[prost(int32, optional, tag = "1")]
@@ -83,7 +83,7 @@ pub(super) struct Status {
 pub(super) struct Sessions {
     #[prost(message, repeated, tag = "1")]
     pub(super) windows: Vec<Window>,
-    /// Hidden by the user; they continue to run.
+    /// Sessions that the user has hidden. They continue to run.
     #[prost(message, repeated, tag = "2")]
     pub(super) buried: Vec<Summary>,
 }
@@ -320,7 +320,7 @@ pub(super) enum Focus {
 pub(super) struct Close {
     #[prost(message, optional, tag = "2")]
     pub(super) sessions: Option<CloseSessions>,
-    /// Without asking the user.
+    /// Whether to close without asking the user.
     #[prost(bool, optional, tag = "4")]
     pub(super) force: Option<bool>,
 }

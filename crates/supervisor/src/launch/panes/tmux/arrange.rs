@@ -1,5 +1,5 @@
-//! Lays out windows again in which panes have become smaller than the minimum, because their terminal shrank. Called by
-//! the team's launcher.
+//! Lays out windows again after their terminal has shrunk and panes have become smaller than the minimum. Called by the
+//! team's launcher.
 //!
 //! Panes that no longer fit move to the team's next window with room, or to a new window. A window keeps its layout,
 //! which the user may have changed, if its panes are all large enough, or if one of them is the user's.
@@ -36,7 +36,8 @@ impl TmuxPanes {
         };
         let is_cramped = |window: &Window| {
             let members = members_of(window);
-            // With a pane of the user the members' panes may stay too small, and each layout would cause the next.
+            // In a window with a pane of the user, the members' panes may stay too small. Each layout would then cause
+            // another layout.
             let is_members_only = members.len() == window.panes;
             let is_any_small = members.iter().any(|pane| is_small(pane.size_of_pane));
             !window.zoomed && window.panes > 1 && is_members_only && is_any_small
@@ -54,7 +55,7 @@ impl TmuxPanes {
             let mut count = window.panes;
             if is_cramped(window) {
                 let members = members_of(window);
-                // A window without a pane of a member would no longer be the team's.
+                // One member's pane must stay: without it, the window would no longer be the team's.
                 let excess = count
                     .saturating_sub(frame.capacity())
                     .min(members.len() - 1);
@@ -89,7 +90,7 @@ impl TmuxPanes {
             self.break_out(&panes, &session, number, frame).await?;
             number += 1;
         }
-        // When all panes that do not fit have left.
+        // Lay out the old windows last, when the panes that do not fit have left.
         for call in call::calls(layouts) {
             self.tmux.run(&call).await?;
         }

@@ -1,12 +1,12 @@
 //! Runs tmux commands. The only file that builds tmux command lines and parses tmux errors. Called by the other files
 //! of this backend.
 //!
-//! A call is a list of commands joined by `;`. The server runs them without interruption up to the first that fails.
+//! A call is a list of commands joined by `;`. The server runs them without interruption until a command fails.
 //! [`Command`] is the only builder of a command, so that each word is escaped once.
 //!
 //! Words that tmux expands as formats (`-c`, `-n`, `-s`, `-F`) contain only our own formats, ids, and names of teams
-//! and members, whose characters mean nothing in a format. Other text from users or models is passed only in option
-//! values, which tmux does not expand.
+//! and members. Such names contain no characters that are special in a format. Other text from users or models is
+//! passed only in option values, which tmux does not expand.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ use agent_team_protocol::text::visible_label;
 use agent_team_system::daemon::is_neutral;
 use agent_team_system::descriptors::lower_limit_of;
 
-/// Time limit of a call. A client of another version than its server can hang for ever.
+/// Time limit of a call. A client can hang for ever if its server has a different version.
 pub(super) const LIMIT: Duration = Duration::from_secs(5);
 
 /// Maximum bytes of one call. tmux accepts 16 KiB per message.
@@ -85,8 +85,8 @@ impl TmuxError {
         }
     }
 
-    /// Whether cached knowledge of the server is outdated. [`Self::Skew`] is included, because a server that is just
-    /// exiting causes the same messages.
+    /// Whether the cached list of panes is outdated. [`Self::Skew`] is included, because a server that is just exiting
+    /// causes the same messages.
     pub(super) fn is_stale(&self) -> bool {
         matches!(
             self,
@@ -185,8 +185,8 @@ pub(super) fn path_text(path: &Path) -> Result<&str, TmuxError> {
 pub(super) struct Tmux {
     binary: PathBuf,
     pub(super) socket: PathBuf,
-    /// The configuration file of our own server, which a call may start. `None` for the user's server, which we never
-    /// start.
+    /// The configuration file of our own server, which a call may start. `None` for the user's server, which no call
+    /// starts.
     configuration: Option<PathBuf>,
 }
 
@@ -220,7 +220,7 @@ impl Tmux {
     /// Runs the call and returns its output, including what was printed before a failure.
     pub(super) async fn run_partly(&self, commands: &[Command]) -> (String, Result<(), TmuxError>) {
         let mut client = tokio::process::Command::new(&self.binary);
-        // `-u`: without UTF-8, which a minimal environment does not announce, tmux prints tabs as underscores.
+        // `-u` announces UTF-8, because a minimal environment does not. Without UTF-8, tmux prints tabs as underscores.
         client.arg("-u").arg("-S").arg(&self.socket);
         if let Some(configuration) = &self.configuration {
             client.arg("-f").arg(configuration);
@@ -253,7 +253,7 @@ fn joined(commands: &[Command]) -> Vec<String> {
 /// Runs a tmux client. If it starts a server, the server inherits the working directory, which therefore must never
 /// be removed.
 async fn output(client: &mut tokio::process::Command) -> (String, Result<(), TmuxError>) {
-    // A server started by this client passes its environment to all panes for as long as it runs. So the environment
+    // A server that this client starts keeps the client's environment, and passes it to all panes. So this environment
     // contains neither variables of one team nor those of the process that happened to start the supervisor.
     let kept = std::env::vars_os().filter(|(name, _)| is_neutral(name));
     client

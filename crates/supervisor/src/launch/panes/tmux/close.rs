@@ -48,8 +48,8 @@ impl TmuxPanes {
             }
         };
         let mut left = Ok(Survey::default());
-        // tmux stops a call at the first failing command: a pane that closes by itself in between keeps the call from
-        // closing the panes after it. So the remaining panes are listed and closed a second time.
+        // tmux stops a call at the first failing command: if a pane closes by itself before its command runs, the panes
+        // after it stay open. So the remaining panes are listed and closed a second time.
         for _ in 0..2 {
             let remaining = left
                 .as_ref()
@@ -96,7 +96,7 @@ impl TmuxPanes {
         receipts
     }
 
-    /// Whether the pane is not ours but in a session or window that we created.
+    /// Whether the pane is not ours, but is in a session or window that we created.
     fn is_foreign(&self, pane: &Pane) -> bool {
         let team = self.team.as_str();
         !pane.is_of(&self.team) && (pane.session_team == team || pane.window_team == team)

@@ -11,12 +11,12 @@ use super::survey::{
 use super::{TmuxPanes, label_commands, layout};
 use crate::launch::order::LaunchOrder;
 
-/// The border: name in the member's colour, then its label. A foreign pane shows its number.
+/// The border of a pane: the member's name in its colour, then the label. A foreign pane shows its number.
 const BORDER: &str = "#{?@agent_team_member,#[fg=#{@agent_team_colour}]#[bold] #{@agent_team_member}#[default] \
                       #{@agent_team_label} , #{pane_index} }";
 
-/// Shown in a pane whose program has exited, where tmux supports this option. After an attach helper has exited, the
-/// member itself can still be running.
+/// The text of a pane after its program has exited, if tmux supports this option. After an attach helper has exited,
+/// the member itself can still be running.
 const ENDED: &str = "#{?#{m:* --hold *,#{pane_start_command}},\
                      #{@agent_team_member} left this pane; run agent-team panes reopen #{@agent_team_member},\
                      #{@agent_team_member} has exited; run agent-team restart #{@agent_team_member}}";
@@ -35,7 +35,7 @@ pub(super) struct Progress<'a> {
     pub(super) orders: &'a [LaunchOrder],
     /// The pane of each order, parallel to `orders`.
     pub(super) panes: Vec<Option<Pane>>,
-    /// Windows in which tmux has no room, whatever our own calculation says.
+    /// Windows that tmux reported as full, although our own calculation found room.
     pub(super) full: BTreeSet<String>,
 }
 
@@ -161,8 +161,8 @@ impl TmuxPanes {
             commands.extend(group);
             orders.push(index);
         }
-        // A single pane needs no layout. Also, `select-layout` without a target would then apply to the current
-        // window, which is not this one: nothing was split in it.
+        // A single pane needs no layout. Also, `select-layout` without a target would apply to the wrong window: only a
+        // split makes the new window the current window of the call.
         if existing + orders.len() > 1
             && let Some(final_layout) = frame.final_layout(existing + orders.len())
         {

@@ -18,7 +18,7 @@ const MIN_SIZE: (usize, usize) = (MIN_PANE.0 as usize, MIN_PANE.1 as usize);
 /// Rows of a pane with its border.
 const MIN_ROWS: usize = MIN_SIZE.1 + 1;
 
-/// Rows of a grid pane, with its border, below which another column is added.
+/// Desired rows of a grid pane, with its border. If panes would have fewer rows, another column is added.
 const WANTED_ROWS: usize = 13;
 
 /// The parameters of a window's layout.
@@ -60,7 +60,7 @@ impl Frame {
             Layout::MainVertical => across * down,
             Layout::EvenHorizontal => across,
             Layout::EvenVertical => down,
-            // The rows of a tmux grid are equal before the border line is taken from the first one.
+            // The rows of a tmux grid are equal before the border line is taken from the first row.
             Layout::Tiled => tiled(across, (self.rows() + 1) / (MIN_ROWS + 1)),
             Layout::Windows => 1,
         };
@@ -120,7 +120,7 @@ impl Frame {
     }
 }
 
-/// Numbers of panes in a layout string. tmux ignores their values.
+/// Numbers the panes of a layout string. tmux ignores the numbers.
 #[derive(Default)]
 struct Leaves(usize);
 

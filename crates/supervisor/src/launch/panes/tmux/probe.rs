@@ -19,8 +19,10 @@ use crate::launch::program;
 /// The oldest usable tmux: it has pane options, and environment variables for new panes.
 const OLDEST: (u32, u32) = (3, 0);
 
-/// Columns and rows of a window when the caller has no terminal, and the minimum.
+/// Columns and rows of a window when the caller has no terminal.
 const SIZE: (u16, u16) = (200, 50);
+
+/// Minimum columns and rows of a window.
 const SIZE_MIN: (u16, u16) = (80, 24);
 
 /// Why tmux cannot be used.
@@ -77,7 +79,7 @@ pub(in crate::launch::panes) async fn probe(
     })
 }
 
-/// Offers our own server, whose windows and panes the caller's iTerm2 draws.
+/// Offers our own server. The caller's iTerm2 draws the windows and panes.
 pub(in crate::launch::panes) async fn probe_drawn(
     terminal: &CallerTerminal,
     directories: &Directories,
@@ -227,7 +229,7 @@ async fn user_server(
         fields.next().unwrap_or_default(),
     );
     let version = fields.next().unwrap_or_default();
-    // Pane ids are unique per server only. `TMUX` can be left over from an earlier server at the same socket, whose
+    // Pane ids are unique per server only. `TMUX` can be left over from an earlier server at the same socket, and its
     // ids now name other panes, so the server's pid is compared. tmux answers with empty fields for an unknown id.
     if pid != inside.pid.to_string() || !session.starts_with('$') {
         return Err(UserServerError::Replaced);

@@ -1,7 +1,7 @@
 //! Identity of the tmux server behind a socket, and the life of our own server. Used by [`super`].
 //!
-//! Our own server starts with the first session of any team and exits with the last session. Teams share it, so
-//! every sequence of calls that decides whether it starts or ends holds [`OWN_SERVER`].
+//! Our own server starts with the first session of any team and exits with the last session. Teams share the server, so
+//! a launcher holds [`OWN_SERVER`] while it creates a session, and while it closes all panes of its team.
 
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -24,7 +24,8 @@ use super::tags::{
 /// Interval between checks for a socket that the server was asked to bind again.
 const POLL_INTERVAL: Duration = Duration::from_millis(5);
 
-/// How long the server may take to bind its socket again. A busy one takes milliseconds; `down --force` waits for it.
+/// How long the server may take to bind its socket again. A busy server needs milliseconds; `down --force` waits for
+/// it.
 const BIND_LIMIT: Duration = Duration::from_secs(1);
 
 /// Held while our own server may be started, and while it ends and its socket is removed.
@@ -32,8 +33,9 @@ pub(super) static OWN_SERVER: Mutex<()> = Mutex::const_new(());
 
 /// The configuration of our own server, used instead of the user's, without the styles of its status line.
 ///
-/// `default-terminal`: tmux shows italics in reverse video in a terminal whose name begins with "screen", the name that
-/// every terminfo knows. `status-interval`: setting an option redraws the status line.
+/// `default-terminal`: if the name begins with "screen", tmux shows italics in reverse video. So `screen-256color`,
+/// which every terminfo database contains, is only the fallback. `status-interval`: 0, because setting an option
+/// already redraws the status line.
 const CONFIGURATION: &str = r##"# Written by agent-team for its own tmux server; changes are overwritten.
 set -s escape-time 10
 set -s set-clipboard off
@@ -57,7 +59,7 @@ setw -gq allow-passthrough off
 const BAR: u8 = 236;
 const BAR_TEXT: u8 = 250;
 
-/// The most characters of the team's name and of the waiting members, so that 80 columns have room for both, for the
+/// Maximum characters of the team's name and of the waiting members, so that 80 columns have room for both, for the
 /// counts and for the key.
 const NAME_CHARACTERS: usize = 16;
 const WAITING_CHARACTERS: usize = 28;
@@ -167,7 +169,7 @@ impl OwnFiles {
             private_file::create(&self.process, &bytes)
         });
         if let Err(error) = written {
-            tracing::warn!(%error, "cannot record tmux's process: if its socket is deleted, it cannot be found again");
+            tracing::warn!(%error, "cannot record the tmux server: it cannot be found again if its socket is deleted");
         }
     }
 
@@ -221,7 +223,7 @@ impl OwnFiles {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Server {
     pub(super) process: ProcessId,
-    /// Device and inode: after the socket was deleted another server can bind it while this one lives.
+    /// Device and inode: after the socket was deleted, another server can bind the same path while this server runs.
     socket: (u64, u64),
 }
 
@@ -284,7 +286,7 @@ pub(super) struct TmuxVariable {
     pub(super) socket: PathBuf,
     /// The server's pid.
     pub(super) pid: u32,
-    /// The session in which the pane was created; it can have been moved since.
+    /// The session in which the pane was created; the pane can have been moved since.
     pub(super) session: String,
 }
 

@@ -1,8 +1,8 @@
 //! Starts workers in panes: in the member's existing pane if there is one, otherwise in a new one.
 //!
 //! Each step is one tmux call that creates and tags panes, so that no pane exists without its tags: a supervisor that
-//! dies between two calls would never find it again. What a step discovers, for example a pane closed by hand or a
-//! full window, is used by the next step.
+//! dies between two calls would never find it again. Each step uses the discoveries of the step before, for example a
+//! pane closed by hand or a full window.
 
 use std::collections::BTreeSet;
 
@@ -259,7 +259,7 @@ impl TmuxPanes {
                 pane: Some(pane.id),
             }),
             Ok(None) => Err(self.ended(&pane).await),
-            Err(error) => Err(format!("cannot inspect its process {}: {error}", pane.pid)),
+            Err(error) => Err(format!("cannot inspect process {}: {error}", pane.pid)),
         }
     }
 

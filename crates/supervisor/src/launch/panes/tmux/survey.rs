@@ -48,7 +48,7 @@ pub(super) struct Pane {
     pub(super) window_team: String,
     pub(super) team: String,
     pub(super) member: String,
-    /// Its own columns and rows.
+    /// Columns and rows of the pane itself.
     pub(super) size_of_pane: (u16, u16),
 }
 
@@ -88,7 +88,7 @@ pub(super) struct Window {
     pub(super) session: String,
     pub(super) id: String,
     pub(super) size: (u16, u16),
-    /// Number of panes in it, including foreign ones.
+    /// Number of panes in the window, including foreign panes.
     pub(super) panes: usize,
     /// The team's last pane, which is split next.
     pub(super) last: String,
@@ -119,8 +119,8 @@ impl Survey {
         survey
     }
 
-    /// Adds a pane. A pane whose window is linked into several sessions is listed once for each; the entry of our own
-    /// session wins.
+    /// Adds a pane. If a window is linked into several sessions, its panes are listed once for each session; the entry
+    /// of our own session wins.
     pub(super) fn add(&mut self, pane: Pane) {
         match self.panes.iter_mut().find(|known| known.id == pane.id) {
             Some(known) if known.session_team.is_empty() => *known = pane,

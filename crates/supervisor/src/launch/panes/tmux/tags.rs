@@ -1,4 +1,4 @@
-//! The tmux user options with which panes and windows carry what the borders and the status line show.
+//! The tmux user options of panes and windows that the formats of borders and status lines read.
 
 pub(super) const LABEL_TAG: &str = "@agent_team_label";
 pub(super) const COLOUR_TAG: &str = "@agent_team_colour";

@@ -1,4 +1,4 @@
-//! A real tmux server on a private socket, for tests. Dropping [`Server`] kills it.
+//! A real tmux server on a private socket, for tests. Dropping [`Server`] kills the tmux server.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};

@@ -158,7 +158,7 @@ fn fates(receipts: &[Receipt]) -> Vec<(ReceiptKind, &str, Fate)> {
         .collect()
 }
 
-/// What a started worker wrote. `file` is its launch file.
+/// The record that a started worker wrote. `file` is the worker's launch file.
 async fn worker_record(file: &std::path::Path) -> String {
     let file = PathBuf::from(format!("{}.record", file.display()));
     let wait = async {

@@ -49,7 +49,7 @@ async fn panes_keep_their_minimum_size_when_the_terminal_shrinks() {
             "{after:?}"
         );
         assert!(running.iter().all(is_alive));
-        // The supervisor knows the new windows as its own.
+        // A restarted supervisor recognises the new windows as its own.
         rig.forget();
         let survey = rig.panes.survey().await.unwrap();
         let in_windows: usize = survey

@@ -124,7 +124,7 @@ async fn the_status_line_shows_the_team_at_80_columns() {
 }
 
 #[tokio::test]
-async fn the_status_line_runs_no_commands_of_names() {
+async fn the_status_line_runs_no_commands_in_names() {
     let Some(binary) = tmux_or_skip() else { return };
     let mut rig = Rig::own(binary);
     rig.start(&["ada"]).await;
