@@ -312,7 +312,7 @@ impl Driver {
                     closing = Some((goodbye, done));
                     break;
                 }
-                self.take(message);
+                self.handle(message);
                 room -= 1;
                 next = if room > 0 {
                     self.messages.try_recv().ok()
@@ -323,9 +323,9 @@ impl Driver {
         }
     }
 
-    fn take(&mut self, message: Message) {
+    fn handle(&mut self, message: Message) {
         match message {
-            Message::Called(request) => self.called(request),
+            Message::Called(request) => self.handle_call(request),
             Message::Hello(hello) => self.hello(hello),
             Message::Disconnected { launch, connection } => self.disconnected(&launch, connection),
             Message::Activity(launch) => self.launches.note_activity(&launch),

@@ -210,7 +210,7 @@ impl LauncherTask {
                 Some(due) => match tokio::time::timeout_at(due, orders.recv()).await {
                     Ok(order) => order,
                     Err(_elapsed) => {
-                        self.show(&mut labels).await;
+                        self.show_pending(&mut labels).await;
                         continue;
                     }
                 },
@@ -252,13 +252,13 @@ impl LauncherTask {
             }
             self.start_all(starts).await;
             if let Some(order) = other {
-                self.show(&mut labels).await;
+                self.show_pending(&mut labels).await;
                 self.carry_out(order).await;
             }
         }
     }
 
-    async fn show(&mut self, pending: &mut PendingLabels) {
+    async fn show_pending(&mut self, pending: &mut PendingLabels) {
         let PendingLabels {
             labels,
             summary,

@@ -111,10 +111,10 @@ impl FollowUp {
     /// member's processes are being ended. If the supervisor dies in between, the caller repeats the call with the
     /// same key and gets the stored answer.
     pub(super) fn in_order(self) -> impl Iterator<Item = PostCommit> {
-        let is_act = |work: &mut PostCommit| matches!(work, PostCommit::Effect(effect) if !matches!(effect, Effect::Reply { .. }));
+        let is_action = |work: &mut PostCommit| matches!(work, PostCommit::Effect(effect) if !matches!(effect, Effect::Reply { .. }));
         let mut rest = self.work;
-        let acts: Vec<PostCommit> = rest.extract_if(.., is_act).collect();
-        acts.into_iter().chain(rest)
+        let actions: Vec<PostCommit> = rest.extract_if(.., is_action).collect();
+        actions.into_iter().chain(rest)
     }
 }
 
@@ -189,8 +189,8 @@ mod tests {
                 PostCommit::Read { .. } | PostCommit::Welcome(_) => unreachable!(),
             })
             .collect();
-        let acts = [format!("{:?}", close("ada")), format!("{:?}", close("bob"))];
-        assert_eq!(shown[..2], acts);
+        let actions = [format!("{:?}", close("ada")), format!("{:?}", close("bob"))];
+        assert_eq!(shown[..2], actions);
         assert_eq!(shown[2..], ["reply 1", "reply 2", "deliver to ada"]);
     }
 

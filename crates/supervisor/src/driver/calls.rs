@@ -20,7 +20,7 @@ use crate::convert;
 use crate::outbox::Reply;
 
 impl Driver {
-    pub(super) fn called(&mut self, request: Request) {
+    pub(super) fn handle_call(&mut self, request: Request) {
         if let Origin::Member { launch, .. } = &request.by {
             self.launches.note_activity(launch);
         }

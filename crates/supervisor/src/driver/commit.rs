@@ -77,7 +77,8 @@ impl Driver {
             (Ok(_), InFlight::Probe) => {
                 tracing::info!("the disk has room again");
                 if let Storage::Full(held) = std::mem::replace(&mut self.storage, Storage::Stored) {
-                    held.into_iter().for_each(|request| self.called(request));
+                    held.into_iter()
+                        .for_each(|request| self.handle_call(request));
                 }
             }
             (Err(error), InFlight::Batch(follow_up)) => self.not_stored(&error, follow_up),
@@ -117,7 +118,7 @@ impl Driver {
         let visible = follow_up.visible;
         for work in follow_up.in_order() {
             match work {
-                PostCommit::Effect(effect) => self.effect(effect),
+                PostCommit::Effect(effect) => self.perform(effect),
                 PostCommit::Read { by, reply, query } => query.answer(self, &by, reply),
                 PostCommit::Welcome(hello) => self.welcome(hello),
                 PostCommit::DeliverMessages(member) => self.deliver_messages(&member),
@@ -159,7 +160,7 @@ impl Driver {
                 PostCommit::Welcome(hello) => hello.reply.refuse(refusal.clone()),
             }
         }
-        ends.into_iter().for_each(|end| self.effect(end));
+        ends.into_iter().for_each(|end| self.perform(end));
         match error {
             CommitError::Broken { .. } => {
                 let _supervisor_gone = self.notices.send(Notice::SyncFailed);
@@ -286,7 +287,7 @@ impl Driver {
                 })
             })
             .collect();
-        ends.into_iter().for_each(|end| self.effect(end));
+        ends.into_iter().for_each(|end| self.perform(end));
     }
 
     pub(super) fn send_to_self(&self, message: Message) {

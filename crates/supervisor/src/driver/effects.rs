@@ -20,7 +20,7 @@ use crate::parsed_settings::Unreadable;
 use crate::{convert, view};
 
 impl Driver {
-    pub(super) fn effect(&mut self, effect: Effect) {
+    pub(super) fn perform(&mut self, effect: Effect) {
         match effect {
             Effect::Launch {
                 member,

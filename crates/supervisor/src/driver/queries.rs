@@ -311,8 +311,8 @@ impl BoardPage {
         let mut board = team.board().after(after).peekable();
         let (mut tasks, mut bytes) = (Vec::new(), 0);
         while let Some(task) = board.next_if(|_| tasks.len() < PAGE_TASKS && bytes < PAGE_BYTES) {
-            // This sum is less than the tasks' serialised size. So `fit` always ends the page before the first task
-            // that is left out here.
+            // This sum is less than the tasks' serialised size. So `merge_page` always ends the page before the first
+            // task that is left out here.
             let lines = task.spec.run.iter().chain(&task.spec.verify);
             bytes += task.spec.description.len() + lines.map(|line| line.len()).sum::<usize>();
             tasks.push(view::task(team, task));
@@ -332,11 +332,11 @@ fn page(
     let archived = history
         .archived_after(after, PAGE_TASKS)
         .map_err(|error| error.to_string())?;
-    fit(revision, board, archived).map_err(|error| error.to_string())
+    merge_page(revision, board, archived).map_err(|error| error.to_string())
 }
 
 /// Merges both sources, and keeps the first tasks that fit into a page.
-fn fit(
+fn merge_page(
     revision: Revision,
     board: &BoardPage,
     archived: Vec<String>,
@@ -422,7 +422,7 @@ mod tests {
         let archived = archived
             .iter()
             .map(|view| serde_json::to_string(view).unwrap());
-        let page = fit(Revision(7), board, archived.collect()).unwrap();
+        let page = merge_page(Revision(7), board, archived.collect()).unwrap();
         serde_json::from_str(&serde_json::to_string(&page).unwrap()).unwrap()
     }
 

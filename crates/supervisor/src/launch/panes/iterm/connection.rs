@@ -126,7 +126,7 @@ struct Open {
 /// Open connections by socket.
 static OPEN: Mutex<BTreeMap<PathBuf, Connection>> = Mutex::new(BTreeMap::new());
 
-fn open() -> std::sync::MutexGuard<'static, BTreeMap<PathBuf, Connection>> {
+fn open_connections() -> std::sync::MutexGuard<'static, BTreeMap<PathBuf, Connection>> {
     // A panic cannot leave the map half-written: no code that can panic runs while the lock is held.
     OPEN.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -137,7 +137,7 @@ impl Connection {
         site: &ItermSite,
         cookie: Option<&Cookie>,
     ) -> Result<Self, ItermError> {
-        let known = open().get(&site.socket).cloned();
+        let known = open_connections().get(&site.socket).cloned();
         if let Some(known) = known {
             return Ok(known);
         }
@@ -155,13 +155,13 @@ impl Connection {
             stream: connection,
             last_id: 0,
         })));
-        open().insert(site.socket.clone(), connection.clone());
+        open_connections().insert(site.socket.clone(), connection.clone());
         Ok(connection)
     }
 
     /// Drops the connection, so that the next request opens a new one.
     pub(super) fn forget(&self, site: &ItermSite) {
-        let mut open = open();
+        let mut open = open_connections();
         if open
             .get(&site.socket)
             .is_some_and(|known| Arc::ptr_eq(&known.0, &self.0))

@@ -67,7 +67,7 @@ impl ItermPanes {
         };
         let tag = match tag {
             Some(tag) => tag,
-            None => self.tagged(order, &id).await?,
+            None => self.tag_or_close(order, &id).await?,
         };
         let process = tag.process;
         // The next order needs the new sizes. If the listing fails, that order uses the old sizes: iTerm2 may refuse
@@ -152,7 +152,7 @@ impl ItermPanes {
 
     /// Sets the order's tag on a new session. A session that cannot be tagged is closed, because it could never be
     /// found again.
-    async fn tagged(&self, order: &LaunchOrder, id: &str) -> Result<Tag, ItermError> {
+    async fn tag_or_close(&self, order: &LaunchOrder, id: &str) -> Result<Tag, ItermError> {
         let tagged = self.try_tag(order, id).await;
         if tagged.is_err()
             && let Err(error) = self.app.close(vec![id.to_owned()]).await

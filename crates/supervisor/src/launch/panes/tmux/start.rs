@@ -68,7 +68,7 @@ impl TmuxPanes {
                 Some(pane) => {
                     self.labels
                         .insert(order.member.clone(), order.label.clone());
-                    self.running(pane).await
+                    self.started_worker(pane).await
                 }
                 None => Err(fault.clone()),
             });
@@ -103,7 +103,7 @@ impl TmuxPanes {
             .iter()
             .zip(printed.lines().filter_map(Pane::parse))
         {
-            let pane = self.tagged(
+            let pane = self.with_tags(
                 pane,
                 &progress.orders[index],
                 step.pane_target.as_ref(),
@@ -216,7 +216,7 @@ impl TmuxPanes {
     }
 
     /// The pane in its state after the call: the call prints each pane before it is tagged.
-    fn tagged(
+    fn with_tags(
         &self,
         pane: Pane,
         order: &LaunchOrder,
@@ -251,20 +251,20 @@ impl TmuxPanes {
         }
     }
 
-    async fn running(&self, pane: Pane) -> Result<StartedWorker, String> {
+    async fn started_worker(&self, pane: Pane) -> Result<StartedWorker, String> {
         match ProcessId::of(pane.pid) {
             Ok(Some(process)) => Ok(StartedWorker {
                 process,
                 placement: Placement::Tmux,
                 pane: Some(pane.id),
             }),
-            Ok(None) => Err(self.ended(&pane).await),
+            Ok(None) => Err(self.exit_error(&pane).await),
             Err(error) => Err(format!("cannot inspect process {}: {error}", pane.pid)),
         }
     }
 
     /// The error for a worker that exited before it could be observed.
-    async fn ended(&self, pane: &Pane) -> String {
+    async fn exit_error(&self, pane: &Pane) -> String {
         let how = self.how_ended(pane).await;
         format!(
             "the worker exited at once, {}; pane {} shows its last output",
