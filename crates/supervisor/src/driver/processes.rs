@@ -297,8 +297,9 @@ async fn wait_for_end(machine: &dyn Machine, process: ProcessId) {
     }
 }
 
-/// Waits until the hosted worker of a launch has ended. Reports it as a survivor at each timeout and continues
-/// to wait. A dropped sender counts as the end: for a worker in its own process, `end_tree` drops the sender at once.
+/// Waits until the hosted worker of a launch has ended. Reports it as a survivor at each timeout and continues to wait.
+/// A dropped sender counts as the end: for a worker in its own process, `end_tree` drops the sender at once. The
+/// launcher drops the sender if the launch is unknown, or if the host process cannot be killed.
 async fn wait_for_hosted(
     mut gone: oneshot::Receiver<()>,
     launch: &LaunchId,

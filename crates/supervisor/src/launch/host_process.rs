@@ -132,7 +132,8 @@ impl HostProcess {
     }
 
     /// Cancels the member. `process` is the member's host process. Answers when nothing of the member is left in the
-    /// process; drops `ended` without an answer if the process cannot be killed.
+    /// process; drops `ended` without an answer if the process cannot be killed. If `process` is `None`, answers after
+    /// the time limit even if the member still runs.
     pub(super) fn end(
         &self,
         launch: LaunchId,
