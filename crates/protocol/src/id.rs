@@ -13,8 +13,9 @@ use serde::{Deserialize, Deserializer, Serialize};
 /// Maximum length of a name, in bytes.
 pub const NAME_MAX: usize = 32;
 
-/// Names that have a special meaning as senders or recipients.
-pub const RESERVED_NAMES: [&str; 4] = ["user", "system", "all", "lead"];
+/// Names that have a special meaning as senders or recipients, and those that `messages` prints for the user and the
+/// supervisor.
+pub const RESERVED_NAMES: [&str; 6] = ["user", "you", "system", "agent-team", "all", "lead"];
 
 /// Why a text is not a name or an id.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -376,7 +376,7 @@ fn name(source: &Source<'_>, found: At<&str>, lead: bool) -> Option<MemberName> 
         source.fault_with_hint(
             found.at,
             format!("{:?} is a reserved name", found.value),
-            "choose a name other than `user`, `system`, `all` and `lead`",
+            "choose a name other than `user`, `you`, `system`, `agent-team`, `all` and `lead`",
         );
     }
     Some(name)

@@ -390,15 +390,19 @@ fn faults_have_positions_and_hints() {
         ),
         (
             "[[member]]\nname = \"all\"",
-            "team.toml:2:8: \"all\" is a reserved name | choose a name other than `user`, `system`, `all` and `lead`",
+            "team.toml:2:8: \"all\" is a reserved name | choose a name other than `user`, `you`, `system`, `agent-team`, `all` and `lead`",
         ),
         (
             "[[member]]\nname = \"lead\"",
-            "team.toml:2:8: \"lead\" is a reserved name | choose a name other than `user`, `system`, `all` and `lead`",
+            "team.toml:2:8: \"lead\" is a reserved name | choose a name other than `user`, `you`, `system`, `agent-team`, `all` and `lead`",
+        ),
+        (
+            "[[member]]\nname = \"you\"",
+            "team.toml:2:8: \"you\" is a reserved name | choose a name other than `user`, `you`, `system`, `agent-team`, `all` and `lead`",
         ),
         (
             "[lead]\nname = \"user\"",
-            "team.toml:2:8: \"user\" is a reserved name | choose a name other than `user`, `system`, `all` and `lead`",
+            "team.toml:2:8: \"user\" is a reserved name | choose a name other than `user`, `you`, `system`, `agent-team`, `all` and `lead`",
         ),
         (
             "[[member]]\nrole = \"worker\"",
