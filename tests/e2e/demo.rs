@@ -24,7 +24,7 @@ const QUESTION: &str = "Words with equal counts: in alphabetical order? (I am a 
     whatever you answer.)";
 
 /// The lead's goal.
-fn goal() -> String {
+pub(crate) fn goal() -> String {
     let goal = std::fs::read_to_string(scripts().join("demo/goal.txt")).unwrap();
     goal.trim_end().to_owned()
 }
@@ -159,7 +159,7 @@ fn dora() -> Vec<Reply> {
 }
 
 /// The sample project as `cargo xtask demo` makes it. The environment of its commands names this machine's cargo.
-fn sample() -> Rig {
+pub(crate) fn sample() -> Rig {
     let mut rig = Rig::new();
     let home = std::env::var("HOME").unwrap_or_default();
     for (name, directory) in [("CARGO_HOME", ".cargo"), ("RUSTUP_HOME", ".rustup")] {

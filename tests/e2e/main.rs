@@ -17,6 +17,7 @@ mod down;
 mod edits;
 mod envelopes;
 mod failpoints;
+mod first_hour;
 mod guide;
 mod history;
 mod hosted;

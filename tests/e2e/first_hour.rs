@@ -1,0 +1,409 @@
+//! Five first hours of a user, each typed into a real shell on a real terminal, with what the screen shows at each step:
+//! a team of commands, agents that play the demo's recording, a machine without tmux, the user's own tmux, and a pipe.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+
+use agent_team_tests::tmux::Tmux;
+use agent_team_tests::{Rig, tmux, until};
+
+use crate::demo;
+use crate::requests::there_is_a_sandbox;
+
+/// What the shell prints when it is ready for a command.
+const PROMPT: &str = "ready>";
+
+/// Words of translated idiom, and pronouns that no screen uses for members.
+const REFUSED: [&str; 8] = [
+    " she ",
+    " her ",
+    "nobody",
+    "somebody",
+    "the person",
+    "any more",
+    "goes on",
+    "is told",
+];
+
+/// A shell on an 80×24 terminal, in the project. The terminal is a pane of a tmux server; only the test knows that,
+/// unless `inside` puts the server's variables into the shell's environment.
+struct Shell {
+    tmux: Tmux,
+}
+
+impl Shell {
+    async fn start(rig: &Rig, path: &str, inside: bool) -> Self {
+        let mut script = String::new();
+        for (name, value) in rig.command(&[]).as_std().get_envs() {
+            let value = value.expect("a variable is set").to_str().expect("text");
+            let name = name.to_str().expect("text");
+            script.push_str(&format!("export {name}='{value}'\n"));
+        }
+        let programs = programs(rig);
+        script.push_str(&format!(
+            "export PATH='{programs}:{path}' PS1='{PROMPT} '\n"
+        ));
+        if !inside {
+            script.push_str("unset TMUX TMUX_PANE\n");
+        }
+        script.push_str(&format!("cd '{}'\nexec sh -i\n", rig.project().display()));
+        let file = rig.root().join("shell");
+        fs::write(&file, script).expect("it can be written");
+        let tmux = rig.users_tmux();
+        let file = file.to_str().expect("text");
+        tmux.ask([
+            "new-session",
+            "-d",
+            "-s",
+            "own",
+            "-x",
+            "80",
+            "-y",
+            "24",
+            "sh",
+            file,
+        ])
+        .await;
+        tmux.ask(["set-option", "-g", "default-terminal", "tmux-256color"])
+            .await;
+        let shell = Self { tmux };
+        shell.shows(PROMPT).await;
+        shell
+    }
+
+    /// What the terminal shows at this moment.
+    async fn screen(&self) -> String {
+        self.tmux.ask(["capture-pane", "-p", "-t", "%0"]).await
+    }
+
+    /// Waits until the terminal shows these texts at once.
+    async fn shows_all(&self, texts: &[&str]) -> String {
+        let shown = until(&format!("{texts:?} on the terminal"), async || {
+            let screen = self.screen().await;
+            texts
+                .iter()
+                .all(|text| screen.contains(text))
+                .then_some(screen)
+        })
+        .await;
+        for refused in REFUSED {
+            assert!(!shown.contains(refused), "{refused:?} in: {shown}");
+        }
+        for line in shown.lines() {
+            assert!(!line.starts_with("{\""), "JSON on a screen: {shown}");
+        }
+        shown
+    }
+
+    async fn shows(&self, text: &str) -> String {
+        self.shows_all(&[text]).await
+    }
+
+    /// Closes the terminal; then no process of this world is left.
+    async fn end(self, rig: &Rig) {
+        self.tmux.ask(["kill-server"]).await;
+        until("the end of every process", async || {
+            rig.processes().is_empty().then_some(())
+        })
+        .await;
+    }
+
+    async fn press(&self, keys: &[&str]) {
+        for key in keys {
+            self.tmux.ask(["send-keys", "-t", "%0", key]).await;
+        }
+    }
+
+    async fn type_in(&self, text: &str) {
+        self.tmux.ask(["send-keys", "-l", "-t", "%0", text]).await;
+    }
+
+    /// Enters a line on a cleared screen.
+    async fn enter(&self, line: &str) {
+        self.tmux.ask(["clear-history", "-t", "%0"]).await;
+        self.type_in(&format!("clear; {line}")).await;
+        self.press(&["Enter"]).await;
+    }
+
+    /// Enters a line and waits until these texts and the next prompt are shown.
+    async fn run(&self, line: &str, texts: &[&str]) -> String {
+        self.enter(&format!("{line}; echo \"exit $?.\"")).await;
+        let mut all = texts.to_vec();
+        all.push(PROMPT);
+        if !texts.iter().any(|text| text.starts_with("exit ")) {
+            all.push("exit 0.");
+        }
+        self.shows_all(&all).await
+    }
+}
+
+/// The directory of the programs.
+fn programs(rig: &Rig) -> String {
+    let program = rig.binary("agent-team");
+    let directory = program.parent().expect("a directory");
+    directory.to_str().expect("text").to_owned()
+}
+
+fn path() -> String {
+    std::env::var("PATH").expect("it is set")
+}
+
+/// A project with a Makefile, as a user brings it.
+fn with_makefile() -> Rig {
+    let mut rig = Rig::new();
+    rig.trust_nothing();
+    rig.write(
+        "Makefile",
+        "all:\n\t@echo built it\ncheck:\n\t@echo checked it\n",
+    );
+    rig
+}
+
+/// Programs of `PATH` without tmux: links in a directory of the rig.
+fn path_without_tmux(rig: &Rig) -> PathBuf {
+    let directory = rig.root().join("bin");
+    fs::create_dir(&directory).expect("it can be written");
+    for name in [
+        "sh", "cat", "make", "echo", "clear", "sleep", "ls", "git", "env", "stty",
+    ] {
+        let found = std::env::split_paths(&path())
+            .map(|entry| entry.join(name))
+            .find(|program| program.is_file());
+        if let Some(program) = found {
+            symlink(program, directory.join(name)).expect("it can be written");
+        }
+    }
+    directory
+}
+
+/// Waits until the client of the team's tmux takes keys: keys that arrive within a millisecond of attaching are pasted
+/// text for tmux.
+async fn until_attached(rig: &Rig) {
+    let team = rig.tmux();
+    until("a client to be attached", async || {
+        let clients = team.run(["list-clients"]).await;
+        (!clients.stdout.is_empty()).then_some(())
+    })
+    .await;
+}
+
+fn is_unchanged(project: &Path) -> bool {
+    !project.join(".agent-team").exists()
+}
+
+#[tokio::test]
+async fn a_first_hour_with_a_team_of_commands() {
+    if !tmux::is_here() {
+        return;
+    }
+    let rig = with_makefile();
+    let shell = Shell::start(&rig, &path(), false).await;
+
+    let down = ["error: ", "agent-team init", "exit 3."];
+    shell.run("agent-team ps", &down).await;
+    shell
+        .run("agent-team upp", &["agent-team up", "exit 2."])
+        .await;
+    assert!(is_unchanged(&rig.project()));
+    let wrote = ["team.toml from the template make", "agent-team up"];
+    shell.run("agent-team init", &wrote).await;
+
+    shell.enter("agent-team up").await;
+    let panes = [
+        "ada",
+        "grace",
+        "built it",
+        "checked it",
+        "✓2",
+        "^B d detach",
+    ];
+    shell.shows_all(&panes).await;
+    until_attached(&rig).await;
+    shell.press(&["C-b", "d"]).await;
+    shell
+        .shows("come back with: agent-team attach, stop it with: agent-team down")
+        .await;
+
+    let ps = shell.run("agent-team ps", &["2 completed", "○ idle"]).await;
+    assert!(ps.contains("T-1") && ps.contains("T-2"), "{ps}");
+    shell
+        .run(
+            "agent-team task add 'Say it' --run 'echo said it'",
+            &["T-3"],
+        )
+        .await;
+    shell
+        .run(
+            "agent-team task wait T-3 2>&1 || true; agent-team logs --tail 9",
+            &["said it"],
+        )
+        .await;
+    shell.run("agent-team logs adda", &["ada", "exit 3."]).await;
+
+    shell.enter("agent-team attach").await;
+    shell.shows_all(&["said it", "✓3"]).await;
+    until_attached(&rig).await;
+    shell.press(&["C-b", "d"]).await;
+    shell.shows("stop it with: agent-team down").await;
+    shell.run("agent-team down", &["ended", "closed"]).await;
+    shell.run("agent-team ps", &["the team is down"]).await;
+    shell.end(&rig).await;
+}
+
+#[tokio::test]
+async fn a_first_hour_with_agents_that_play_the_recording() {
+    if !tmux::is_here() || !there_is_a_sandbox().await {
+        return;
+    }
+    let rig = demo::sample();
+    rig.ok(["up", "--detach", "--panes", "tmux"]).await;
+    let shell = Shell::start(&rig, &path(), false).await;
+    let goal = demo::goal();
+    rig.write("goal.txt", &goal);
+    shell
+        .enter("agent-team run \"$(cat goal.txt)\" > answer.txt &")
+        .await;
+    rig.until_member("cleo", |cleo| cleo.asks_user.is_some())
+        .await;
+    shell.run("agent-team ps", &["cleo", "waiting"]).await;
+    shell
+        .run("agent-team messages user --peek", &["cleo", "equal counts"])
+        .await;
+    shell.run("agent-team send cleo yes", &[]).await;
+    rig.until_member("dora", |dora| dora.requests > 0).await;
+    shell
+        .run("agent-team requests", &["P-1", "dora", "README.md"])
+        .await;
+
+    shell.enter("agent-team attach dora").await;
+    shell.shows_all(&["README.md", "once"]).await;
+    until_attached(&rig).await;
+    shell.type_in("y").await;
+    until("the answer", async || {
+        rig.read("answer.txt").filter(|text| !text.is_empty())
+    })
+    .await;
+    shell.press(&["C-b", "d"]).await;
+    shell.shows("agent-team down").await;
+    shell
+        .run("agent-team ps", &["✓ R-1 Done in", "3 tasks"])
+        .await;
+    shell.run("agent-team audit", &["README.md"]).await;
+    shell.run("agent-team down", &["ended"]).await;
+    assert!(
+        rig.read("src/lib.rs")
+            .expect("it is there")
+            .contains("pub fn top")
+    );
+    shell.end(&rig).await;
+}
+
+#[tokio::test]
+async fn a_first_hour_on_a_machine_without_tmux() {
+    if !tmux::is_here() {
+        return;
+    }
+    let rig = with_makefile();
+    let programs = path_without_tmux(&rig);
+    let shell = Shell::start(&rig, programs.to_str().expect("text"), false).await;
+    shell.run("agent-team init", &["team.toml"]).await;
+    shell.enter("agent-team up").await;
+    shell
+        .shows_all(&["━━ ada (worker) ━━", "built it", "ada ▸"])
+        .await;
+    shell.press(&["Tab"]).await;
+    shell.shows_all(&["checked it", "grace ▸"]).await;
+    shell.type_in("/ps").await;
+    shell.press(&["Enter"]).await;
+    shell.shows_all(&["2 completed", "hosted"]).await;
+    shell.press(&["C-c"]).await;
+    shell.press(&["C-c"]).await;
+    shell.shows("agent-team attach").await;
+    shell.run("agent-team ps", &["hosted", "○ idle"]).await;
+    shell
+        .run(
+            "agent-team panes reopen ada",
+            &["error: ", "no terminal", "exit 4."],
+        )
+        .await;
+    shell.enter("agent-team attach").await;
+    shell.shows("ada ▸").await;
+    shell.press(&["C-c", "C-c"]).await;
+    shell.shows(PROMPT).await;
+    shell.run("agent-team down", &["ended"]).await;
+    shell.end(&rig).await;
+}
+
+#[tokio::test]
+async fn a_first_hour_inside_the_users_own_tmux() {
+    if !tmux::is_here() {
+        return;
+    }
+    let rig = with_makefile();
+    let shell = Shell::start(&rig, &path(), true).await;
+    shell.run("agent-team init", &["team.toml"]).await;
+    shell.enter("agent-team up").await;
+    let active = async || {
+        let format = "#{window_name} #{@agent_team_member}";
+        shell
+            .tmux
+            .ask(["display-message", "-p", "-t", "own:", format])
+            .await
+    };
+    until("the team's window to be the active one", async || {
+        active().await.contains("ada").then_some(())
+    })
+    .await;
+    let panes = shell.tmux.panes("#{@agent_team_member}").await;
+    assert_eq!(panes.iter().filter(|member| !member.is_empty()).count(), 2);
+    shell.tmux.ask(["select-window", "-t", "own:0"]).await;
+    shell.run("agent-team ps", &["2 completed"]).await;
+    shell.run("agent-team down", &["ended", "closed"]).await;
+    assert_eq!(shell.tmux.panes("#{pane_id}").await, ["%0"]);
+    shell.end(&rig).await;
+}
+
+#[tokio::test]
+async fn a_first_hour_through_pipes() {
+    let mut rig = with_makefile();
+    rig.set("PATH", format!("{}:{}", programs(&rig), path()));
+    let plain = async |line: &str| {
+        let output = rig.shell(line).await;
+        for text in [&output.stdout, &output.stderr] {
+            assert!(!text.contains('\x1b'), "an escape sequence: {text:?}");
+            for refused in REFUSED {
+                assert!(!text.contains(refused), "{refused:?} in: {text}");
+            }
+            let longest = text.lines().map(|line| line.chars().count()).max();
+            assert!(
+                longest <= Some(200),
+                "a line of {longest:?} columns: {text}"
+            );
+        }
+        output
+    };
+    plain("agent-team ps | cat; test $? = 0").await;
+    let wrote = plain("agent-team init | cat").await;
+    assert!(wrote.stdout.contains("team.toml"), "{wrote:?}");
+    let up = plain("agent-team up --wait --panes headless")
+        .await
+        .expect(0);
+    assert!(
+        up.stdout.contains("built it") && up.stdout.contains("checked it"),
+        "{up:?}"
+    );
+    let ps = plain("agent-team ps | cat").await;
+    assert!(ps.stdout.contains("2 completed"), "{ps:?}");
+    let states = plain("agent-team task list --json | cat").await;
+    assert_eq!(
+        states.stdout.matches("\"completed\"").count(),
+        2,
+        "{states:?}"
+    );
+    let error = plain("agent-team task show T-9").await;
+    assert_eq!(error.code, 3, "{error:?}");
+    assert!(error.stderr.starts_with("error: "), "{error:?}");
+    plain("agent-team down | cat").await;
+    assert_eq!(rig.processes(), []);
+}
