@@ -60,7 +60,7 @@ pub(crate) fn greeting() -> [(&'static str, Vec<Reply>); 2] {
 }
 
 #[tokio::test]
-async fn a_goal_becomes_tasks_that_teammates_do_and_an_answer() {
+async fn a_goal_becomes_tasks_of_teammates_and_then_an_answer() {
     let server = FakeModelServer::start(by_model(greeting())).await;
     let rig = rig(&server);
     let output = rig.run(["run", "Greet the world"]).await.expect(0);
@@ -92,7 +92,7 @@ async fn only_complete_task_completes_a_task() {
         assert_eq!(waited.json()["tasks"][0]["state"], "pending");
         let task = rig.task("T-1").await;
         assert_eq!(task.state, TaskState::Pending);
-        let note = task.result.expect("why it is back");
+        let note = task.result.expect("a note with the reason");
         assert!(note.contains(reason), "{note}");
         let requests = server.requests();
         let ada: Vec<_> = requests.iter().filter(|it| it.model() == "ada").collect();
@@ -118,7 +118,11 @@ async fn the_last_step_may_complete_the_task_and_nothing_else() {
     rig.ok(["task", "add", "Write the greeting"]).await;
     rig.until_task_is("T-1", TaskState::Completed).await;
     rig.until_member_is("ada", MemberState::Idle).await;
-    assert_eq!(rig.read("late.txt"), None, "only the task's end is allowed");
+    assert_eq!(
+        rig.read("late.txt"),
+        None,
+        "only the call that ends the task is allowed"
+    );
 }
 
 #[tokio::test]
@@ -292,7 +296,7 @@ async fn a_run_in_a_running_team_leaves_it_up() {
     rig.until_member_is("lead", MemberState::Idle).await;
     let requests = server.requests();
     let of_lead = requests.iter().filter(|asked| asked.model() == "lead");
-    assert_eq!(of_lead.count(), 3, "after `finish` nothing is asked");
+    assert_eq!(of_lead.count(), 3, "no model request follows `finish`");
 }
 
 #[tokio::test]

@@ -32,7 +32,7 @@ async fn up_on_a_terminal_attaches_and_detaching_keeps_the_team() {
 }
 
 #[tokio::test]
-async fn up_with_detach_returns_also_on_a_terminal() {
+async fn up_detach_returns_on_a_terminal() {
     if !tmux::is_here() {
         return;
     }
@@ -113,7 +113,11 @@ async fn the_terminal_last_used_determines_the_size() {
     small.type_in(DETACH).await;
     assert_eq!(small.end().await.0, 0);
     window("200x49").await;
-    assert_eq!(tmux.panes(panes).await, before, "each as it was");
+    assert_eq!(
+        tmux.panes(panes).await,
+        before,
+        "each pane has its earlier size"
+    );
 }
 
 #[tokio::test]

@@ -61,7 +61,7 @@ async fn a_toml_syntax_error_is_reported_with_its_line() {
 }
 
 #[tokio::test]
-async fn a_circle_of_dependencies_is_named() {
+async fn a_dependency_cycle_is_named() {
     let tasks = [
         task("One", "true", "after = [\"Two\"]"),
         task("Two", "true", "after = [\"One\"]"),
@@ -148,7 +148,7 @@ async fn a_missing_directory_is_named_with_its_line() {
 }
 
 #[tokio::test]
-async fn an_edit_that_is_refused_leaves_a_running_team_as_it_is() {
+async fn a_refused_edit_leaves_a_running_team_unchanged() {
     let rig = headless(&["ada"], "");
     rig.ok(["up"]).await;
     let before = rig.json(["ps"]).await["revision"].clone();
@@ -162,7 +162,7 @@ async fn an_edit_that_is_refused_leaves_a_running_team_as_it_is() {
 }
 
 #[tokio::test]
-async fn without_a_team_file_up_prints_how_to_get_one() {
+async fn up_without_a_team_file_prints_how_to_create_one() {
     let rig = Rig::new();
     rig.run(["up"])
         .await
@@ -287,7 +287,7 @@ async fn a_member_cannot_complete_a_task_of_another() {
 }
 
 #[tokio::test]
-async fn an_unknown_member_is_named_by_every_verb_that_takes_one() {
+async fn every_verb_names_an_unknown_member() {
     let rig = headless(&["ada"], &task("One", "true", "for = \"ada\""));
     rig.ok(["up", "--wait"]).await;
     rig.ok(["task", "add", "Two"]).await;
@@ -327,7 +327,7 @@ async fn a_message_is_refused_only_above_the_size_limit() {
 }
 
 #[tokio::test]
-async fn a_full_inbox_refuses_until_something_is_read() {
+async fn a_full_inbox_refuses_until_a_message_is_read() {
     const FULL: usize = 1_000;
     let rig = headless(&["ada", "bob"], "");
     rig.ok(["up"]).await;
@@ -370,7 +370,7 @@ async fn unknown_verbs_and_options_are_refused() {
         .await
         .expect(2)
         .says("rust");
-    assert_eq!(rig.processes(), [], "nothing was started for that");
+    assert_eq!(rig.processes(), [], "no process was started");
 }
 
 #[tokio::test]

@@ -83,7 +83,10 @@ async fn a_task_is_added_shown_changed_and_listed() {
     let list = rig.json(["task", "list"]).await;
     assert_eq!(list["tasks"][0]["title"], "Rewrite");
     assert_eq!(list["tasks"][0]["priority"], 2);
-    assert_eq!(list["tasks"][0]["description"], "long", "it was not named");
+    assert_eq!(
+        list["tasks"][0]["description"], "long",
+        "the update did not name it"
+    );
     assert_eq!(list["tasks"][1]["for"], "ada");
     assert_eq!(list["tasks"][1]["blocked"], true);
     rig.run(["task", "show", "T-1"])
@@ -162,7 +165,7 @@ async fn the_graph_is_shown_as_text_and_for_graphviz() {
 }
 
 #[tokio::test]
-async fn one_of_concurrent_claims_wins_and_the_others_name_it() {
+async fn one_concurrent_claim_wins_and_the_others_name_it() {
     const CLAIMANTS: usize = 32;
     const TASKS: u64 = 40;
     let rig = board("").await;
@@ -256,7 +259,7 @@ async fn a_call_repeated_with_its_key_has_one_effect_and_reply() {
 }
 
 #[tokio::test]
-async fn an_edit_that_would_make_a_circle_changes_nothing() {
+async fn an_edit_that_creates_a_cycle_changes_nothing() {
     let rig = board(
         &[
             task("One", "true", ""),

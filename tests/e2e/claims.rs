@@ -14,8 +14,8 @@ fn repository() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
 }
 
-/// README.md, ARCHITECTURE.md and the user guide. Each run of white space is one blank, because a line may break
-/// anywhere.
+/// README.md, ARCHITECTURE.md and the user guide. Each run of white space becomes one space, because a sentence
+/// may break at any word.
 fn documentation() -> String {
     let guide = std::fs::read_dir(repository().join("docs/guide")).expect("it is there");
     let guide = guide.map(|entry| entry.expect("it is there").path());
@@ -174,7 +174,7 @@ async fn every_verb_takes_json() {
         "name = \"demo\"\n[panes]\nplacement = \"headless\"\n[[member]]\nname = \"ada\"\n",
     );
     rig.ok(["up", "--detach"]).await;
-    // `down` is first in the list of the help, and comes last here.
+    // The help lists `down` first; here it runs last.
     let order = VERBS[1..].iter().chain(&VERBS[..1]);
     for (_, arguments) in order {
         // Insert the flag ahead of `--`: everything after it is a command.
@@ -290,7 +290,7 @@ fn templates_name_every_layout() {
     }
 }
 
-/// The first definition of this name, wherever it is.
+/// The first definition of this name, at any depth.
 fn find<'a>(value: &'a Value, name: &str) -> Option<&'a Value> {
     match value {
         Value::Object(fields) => fields
@@ -384,7 +384,7 @@ async fn a_completion_hook_refuses_three_times_at_most() {
 }
 
 #[tokio::test]
-async fn up_continues_a_team_that_was_ended() {
+async fn up_continues_a_stopped_team() {
     assert!(documentation().contains(
         "`up` or `run` of a team that was stopped continues with its board and its conversations. A task that was in \
          progress is pending again, for any member that may claim it"
@@ -475,7 +475,7 @@ async fn spawn_fails_for_a_member_that_cannot_start() {
 }
 
 #[tokio::test]
-async fn models_are_pointed_to_tools_and_not_to_commands() {
+async fn refusals_for_models_name_tools_and_no_commands() {
     let lead = vec![
         Reply::call("create_task", json!({"title": "Write the greeting"})),
         Reply::call("assign_task", json!({"task": "T-9", "member": "ada"})),

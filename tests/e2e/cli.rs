@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::teams::{headless, task};
 
 #[tokio::test]
-async fn every_verb_has_help_and_none_of_it_starts_anything() {
+async fn every_verb_has_help_that_starts_no_process() {
     let rig = Rig::new();
     let help = rig.ok(["--help"]).await.stdout;
     let verbs = [
@@ -76,7 +76,7 @@ async fn the_manual_is_one_page_or_one_for_each_verb() {
 }
 
 #[tokio::test]
-async fn each_template_makes_a_team_that_up_would_start() {
+async fn each_template_creates_a_team_that_up_accepts() {
     let listed = Rig::new().json(["init", "--list"]).await;
     let names: Vec<&str> = listed["templates"]
         .as_array()
@@ -140,7 +140,7 @@ async fn doctor_passes_here_and_reports_problems_elsewhere() {
         .expect(1)
         .says("nmae")
         .says("name");
-    // Beside the copy of `agent-team` there is no other binary.
+    // The directory of this copy contains no other binary.
     let alone = rig.root().join("alone");
     std::fs::create_dir(&alone).unwrap();
     std::fs::copy(rig.binary("agent-team"), alone.join("agent-team")).unwrap();
@@ -189,7 +189,7 @@ async fn supervisor_status_reports_current_activity() {
 }
 
 #[tokio::test]
-async fn ps_and_task_list_have_the_fields_that_are_promised() {
+async fn ps_and_task_list_have_the_documented_fields() {
     let rig = headless(&["ada"], &task("Build", "true", ""));
     rig.ok(["up", "--wait"]).await;
     let has = |document: &Value, fields: &[&str]| {
@@ -353,7 +353,7 @@ async fn a_stopped_worker_delays_neither_the_others_nor_down() {
 }
 
 #[tokio::test]
-async fn every_verb_speaks_json() {
+async fn every_verb_prints_json() {
     let rig = headless(&["ada", "bob"], &task("Build", "true", ""));
     let verbs: [&[&str]; 31] = [
         &["up", "--dry-run"],

@@ -20,7 +20,7 @@ use crate::teams::{assigned, headless, task};
 /// The time limit from the death of a supervisor until its successor serves. The promise is 2 s.
 const PROMISED: Duration = Duration::from_secs(2);
 
-/// Waits until another supervisor than this one answers.
+/// Waits until a supervisor other than the process `pid` answers.
 pub(crate) async fn successor_of(rig: &Rig, pid: u32) -> User {
     until("the next supervisor", async || {
         let user = rig.user().await;
@@ -72,7 +72,7 @@ async fn tasks_outlive_the_supervisor_and_a_worker_restarts_it() {
 }
 
 #[tokio::test]
-async fn a_result_without_a_supervisor_reaches_its_successor() {
+async fn a_result_without_a_supervisor_reaches_the_next_one() {
     // The task kills the supervisor, so the task ends while no supervisor runs, or shortly after the next one starts.
     let run = "echo run >> runs; xargs kill -9 < pid; echo after";
     let rig = assigned(&["ada"], &task("Kill", run, ""));
@@ -134,9 +134,10 @@ async fn only_a_command_restarts_a_terminated_supervisor() {
 }
 
 #[tokio::test]
-async fn a_supervisor_starts_after_an_ending_one() {
+async fn a_supervisor_starts_after_its_predecessor_exits() {
     let mut rig = headless(&["ada"], "");
-    // The output of the first supervisor is read only after the ending one has exited.
+    // The test holds the lock, as an exiting supervisor does. The script passes on the report of the first new
+    // supervisor only after the test has released the lock.
     rig.script_supervisor(
         "cd \"$AGENT_TEAM_HOME\"\n\
          if mkfifo gone; then\n\
@@ -245,7 +246,7 @@ async fn messages_sent_during_supervisor_kills_are_stored_once() {
     .await;
 }
 
-/// A small generator of numbers, so that a failure can be repeated by its seed.
+/// A random number generator: with its seed a failure can be repeated.
 struct Dice(u64);
 
 impl Dice {
@@ -272,7 +273,7 @@ async fn random_kills_leave_no_impossible_history() {
             spec: TaskSpec {
                 key: format!("task {number}"),
                 title: format!("task {number}"),
-                // Each run leaves one line, so that a run after the task was completed would show.
+                // Each run adds one line, so a run after the task's completion would be visible.
                 run: Some(format!("sleep 0.05; echo run >> runs-{number}")),
                 rerun: true,
                 ..TaskSpec::default()

@@ -1,7 +1,7 @@
 //! The recording that `cargo xtask demo` plays: the script from which it was made, and a test that plays it in another
 //! directory.
 //!
-//! `AGENT_TEAM_WRITE_RECORDING=1 cargo nextest run -p agent-team-tests demo` makes it again from the script.
+//! `AGENT_TEAM_WRITE_RECORDING=1 cargo nextest run -p agent-team-tests demo` records it again.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -70,8 +70,8 @@ fn lead() -> Vec<Reply> {
         ),
     );
     let mut replies = vec![split];
-    // The end of each task, and each request of a teammate, ends a wait: one request in a sandbox, three without one.
-    // A wait without an open task returns at once.
+    // The end of each task and each request of a teammate end a wait. There is one request with a sandbox, and three
+    // without. Surplus waits return at once, because no task is open.
     replies.extend((0..6).map(|_| Reply::call("wait", json!({"for": "tasks"}))));
     replies.push(
         Reply::text("All three are done. I check the result.")
@@ -288,7 +288,7 @@ async fn the_demo_asks_for_one_change_and_one_answer() {
 }
 
 #[tokio::test]
-async fn a_worker_of_the_demo_is_killed_and_continues() {
+async fn a_killed_worker_of_the_demo_continues() {
     if !there_is_a_sandbox().await {
         return;
     }

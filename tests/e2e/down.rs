@@ -153,7 +153,7 @@ async fn the_supervisor_exits_with_its_last_team() {
 async fn processes_that_the_team_did_not_start_are_not_touched() {
     let rig = headless(&["ada"], "");
     rig.ok(["up"]).await;
-    // The same project and name, but not a launch of any member.
+    // The process has the project as its directory, but its launch belongs to no member.
     let mut stranger = tokio::process::Command::new("sleep");
     stranger
         .arg("1000")
@@ -162,7 +162,7 @@ async fn processes_that_the_team_did_not_start_are_not_touched() {
         .kill_on_drop(true);
     let mut stranger = stranger.spawn().unwrap();
     rig.ok(["down", "--force"]).await;
-    assert!(stranger.try_wait().unwrap().is_none(), "it lives");
+    assert!(stranger.try_wait().unwrap().is_none(), "it is alive");
 }
 
 #[tokio::test]
@@ -184,7 +184,7 @@ async fn supervisor_stop_ends_every_team_and_starts_no_successor() {
 }
 
 #[tokio::test]
-async fn of_two_deletions_one_removes_the_team() {
+async fn one_of_two_concurrent_deletions_removes_the_team() {
     let rig = headless(&["ada"], "");
     rig.ok(["up"]).await;
     let (one, two) = (rig.user().await, rig.user().await);
@@ -273,7 +273,7 @@ async fn a_surviving_process_has_a_receipt_and_sets_the_exit_code() {
         let errors = String::from_utf8_lossy(&output.stderr).into_owned();
         (output.status.code(), json, errors)
     };
-    // Trust is stored per user: `nobody` has to confirm it.
+    // Trust is stored per user, so the user `nobody` must give it too.
     let (code, _, errors) = as_nobody(&["up", "--json"]).await;
     assert_eq!(code, Some(4), "{errors}");
     let error: Value = serde_json::from_str(&errors).unwrap();

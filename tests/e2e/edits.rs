@@ -10,7 +10,7 @@ fn write(path: &str, content: &str) -> Reply {
     Reply::call("write", json!({ "path": path, "content": content }))
 }
 
-/// A team of a lead that calls no tool, and of ada, whose model returns these replies; `settings` is the user's
+/// Starts a team: a lead that calls no tool, and ada, whose model returns these replies. `settings` is the user's
 /// settings file.
 async fn team(settings: &str, replies: Vec<Reply>) -> (FakeModelServer, Rig) {
     let lead = ("lead", vec![Reply::text("I see.")]);
@@ -63,7 +63,7 @@ async fn an_edit_is_shown_with_its_diff_and_written_when_allowed() {
 }
 
 #[tokio::test]
-async fn a_file_that_changed_while_the_request_waited_stays_as_it_is() {
+async fn a_file_changed_during_a_request_is_not_overwritten() {
     let read = Reply::call("read", json!({ "path": "src/kept.rs" }));
     let replies = vec![read, write("src/kept.rs", "mine\n"), Reply::text("Done.")];
     let (server, rig) = team("", replies).await;

@@ -20,7 +20,7 @@ fn of_type<'a>(envelopes: &'a [Value], name: &str) -> Vec<&'a Value> {
     events.filter(|event| event["type"] == name).collect()
 }
 
-/// Asserts that texts and calls start before they continue, and end.
+/// Asserts that each text and each call has a start, then its content, and an end.
 fn assert_well_formed(envelopes: &[Value]) {
     let mut open = BTreeSet::new();
     for envelope in envelopes {
@@ -144,8 +144,7 @@ async fn the_stored_events_of_a_team_can_be_replayed() {
 
 #[tokio::test]
 async fn a_slow_reader_delays_no_client_and_misses_no_stored_event() {
-    // The task prints at the rate at which output is forwarded, long enough to fill every buffer between it and the
-    // reader.
+    // The task prints as fast as output is forwarded, until every buffer between it and the reader is full.
     let print = "for i in $(seq 70); do seq 1 3000; sleep 0.05; done";
     let rig = headless(&["ada"], &task("Print", print, ""));
     rig.ok(["up", "--detach"]).await;

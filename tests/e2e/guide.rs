@@ -7,7 +7,7 @@
 //! - `<!-- test: WORLD, each -->` runs each line of the block in a world of its own
 //! - `<!-- test: not run, REASON -->` leaves the block out; [`NOT_RUN`] counts these blocks
 //!
-//! A command within a sentence is only parsed: `--help` is appended to it. Settings in TOML are read by their reader.
+//! A command within a sentence is only parsed: `--help` is appended to it. TOML is parsed as the program parses it.
 
 mod page;
 
@@ -132,7 +132,7 @@ impl Scene {
         }
     }
 
-    /// Ends the commands of tasks. They run the fake `cargo`, which waits for this call, as a real build takes time.
+    /// Ends the running tasks: their command is the fake `cargo`, which waits for this call as a real build takes time.
     fn end_tasks(&self) {
         let (gate, opened) = (self.rig.root().join("gate"), self.rig.root().join("opened"));
         if std::fs::rename(gate, &opened).is_ok() {
@@ -152,7 +152,7 @@ fn write_program(path: &Path, script: &str) {
 const DETACH: &str = "\u{2}d";
 const INTERRUPT: &str = "\u{3}";
 
-/// Runs a shell line as a user does: on a terminal if it needs one, which it then leaves with its key.
+/// Runs a shell line as a user does, on a terminal if it needs one. Then types the key that leaves the command.
 async fn run(rig: &Rig, line: &str, at: &str) -> String {
     let code = line.split(" # ").next().unwrap_or(line);
     let words: Vec<&str> = code.split_whitespace().collect();
@@ -172,7 +172,7 @@ async fn run(rig: &Rig, line: &str, at: &str) -> String {
         });
         tokio::select! {
             () = attached => {}
-            // Panics with what is shown when the command ends.
+            // Panics with the shown text if the command exits first.
             () = screen.until("error: ") => panic!("{at}: {line}: {}", screen.seen()),
         }
         screen.type_in(DETACH).await;
@@ -206,7 +206,7 @@ async fn run(rig: &Rig, line: &str, at: &str) -> String {
     seen
 }
 
-/// The text with equal ages: they depend on the speed of the machine.
+/// Replaces each age by the same value, because ages depend on the speed of the machine.
 fn ageless(text: &str) -> String {
     let mut words: Vec<&str> = text.split(' ').collect();
     for at in 2..words.len() {
@@ -331,7 +331,7 @@ async fn commands_within_sentences_parse() {
     assert!(checked > 40, "only {checked} commands were found");
 }
 
-/// Reads settings with their reader: the tables of `config.toml` that a team file cannot have, or a team file.
+/// Parses settings as the program does: tables that only `config.toml` can have, or a team file.
 fn read_settings(text: &str, directory: &Path) -> Result<(), String> {
     let config = directory.join("config.toml");
     std::fs::write(&config, text).unwrap();

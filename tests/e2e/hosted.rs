@@ -22,7 +22,7 @@ fn gated(member: &str) -> String {
     task(member, &run, &format!("for = \"{member}\""))
 }
 
-/// The shell of the member's task, once there is one other than `before`.
+/// Waits until the member's task runs in a shell other than `before`; returns the pid of that shell.
 async fn until_begun_after(rig: &Rig, member: &str, before: Option<u32>) -> u32 {
     until("the task to begin", async || {
         let pid = rig.read(&format!("{member}.pid"))?.trim().parse().ok();
@@ -48,7 +48,7 @@ fn is_alive(pid: u32) -> bool {
 }
 
 #[tokio::test]
-async fn members_in_one_process_work_talk_and_go_down() {
+async fn members_in_one_process_work_send_messages_and_stop() {
     let rig = hosted(
         &["ada", "bob"],
         &[task("One", "echo one", ""), task("Two", "echo two", "")].concat(),
@@ -93,7 +93,7 @@ async fn members_in_one_process_work_talk_and_go_down() {
 }
 
 #[tokio::test]
-async fn the_end_of_a_member_or_its_task_leaves_the_others_alone() {
+async fn the_end_of_a_member_or_its_task_affects_no_other_member() {
     let rig = hosted(
         &["ada", "bob", "cyd"],
         &["ada", "bob", "cyd"].map(gated).concat(),
@@ -209,7 +209,7 @@ async fn one_terminal_shows_hosted_members_in_turn() {
     screen.until("── T-1").await;
     screen.until("typed to ada").await;
     screen.until("✓ T-1 completed").await;
-    // The next member, and a task typed there.
+    // Show the next member, and type a task there.
     screen.type_in("\t").await;
     screen.until("━━ ben").await;
     screen.until("ben ▸").await;

@@ -1,5 +1,5 @@
-//! Every method by every kind of caller with the ids of others: a member may act only on its own state, the lead
-//! only as its role permits, and no member may do what is reserved for the user.
+//! Calls every method as every kind of caller, with ids that belong to other members: a member may act only on its own
+//! state, the lead only as its role permits, and no member may do what is reserved for the user.
 
 use agent_team_client::{CallError, Client};
 use agent_team_protocol::method::{
@@ -32,7 +32,7 @@ enum Rule {
 use Rule::{May, Never, Skipped};
 
 /// Calls that members may make, with arguments that name objects of bob, and the expected results for ada and for the
-/// lead. The table of methods lists the callers that each method permits at all.
+/// lead. The table of methods lists the callers that each method permits.
 fn calls(rig: &Rig) -> Vec<(&'static str, Value, Rule, Rule)> {
     let bob = json!({ "member": "bob" });
     let task = json!({ "task": "T-1" });
@@ -126,7 +126,7 @@ async fn refuse_callers(rig: &Rig, lead: &Member, teammate: &Member) {
     }
 }
 
-/// The member that this verb launches.
+/// Runs this verb and returns the member that it launches.
 pub(crate) async fn launched<const N: usize>(rig: &Rig, stubs: &Stubs, verb: [&str; N]) -> Member {
     let mut verb = rig.start(verb);
     let stub = stubs.next().await;

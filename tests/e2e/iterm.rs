@@ -18,7 +18,7 @@ struct World {
     rig: Rig,
 }
 
-/// The world of a test; `None` where the app's client library, which the fake uses, is not installed.
+/// The world of a test; `None` if iTerm2's client library, which the fake uses, is not installed.
 async fn world(members: &[&str], rest: &str, options: &[&str]) -> Option<World> {
     let client = fake_iterm2::client()?;
     let mut rig = Rig::with_team(&file(members, "auto", "ready", rest));
@@ -281,7 +281,7 @@ async fn a_member_whose_session_closed_gets_another() {
 }
 
 #[tokio::test]
-async fn while_the_app_is_away_members_start_headless() {
+async fn without_the_app_members_restart_headless() {
     let Some(world) = world(&["ada"], "", &[]).await else {
         return;
     };

@@ -1,4 +1,4 @@
-//! What a user sees: the end of a goal, and the colours for the terminal's background.
+//! The end of a goal as the user sees it, and the colours for the terminal's background.
 
 use agent_team_tests::fake_model_server::{FakeModelServer, by_model};
 use agent_team_tests::{Rig, tmux};
@@ -62,7 +62,7 @@ async fn a_light_background_selects_light_colours() {
         ("\x1b]11;rgb:0000/0000/0000\x07\x1b[?62;22c", DARK_BLUE),
         // A terminal that does not know its background.
         ("\x1b[?1;2c", DARK_BLUE),
-        // One that answers nothing.
+        // A terminal that sends no reply.
         ("", DARK_BLUE),
     ] {
         let mut screen = rig.on_terminal(["top"]);

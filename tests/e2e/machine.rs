@@ -9,7 +9,7 @@ use agent_team_tests::{Rig, processes, until};
 
 use crate::teams::{assigned, task};
 
-/// A team that is up with the shim below it; `None` where there is no shim.
+/// A team that runs with the shim preloaded; `None` if the shim is not available.
 async fn shimmed(rest: &str) -> Option<(Rig, Shim)> {
     let mut rig = assigned(&["ada"], rest);
     let shim = rig.preload_shim()?;
@@ -66,7 +66,7 @@ async fn a_failed_checkpoint_refuses_no_call() {
     let Some(shim) = rig.preload_shim() else {
         return;
     };
-    // Then checkpoints sync and commits do not.
+    // With this setting checkpoints sync and commits do not.
     let config = rig.directories().config;
     fs::create_dir_all(&config).unwrap();
     fs::write(config.join("config.toml"), "durability = \"process\"\n").unwrap();
@@ -107,7 +107,11 @@ async fn a_failed_read_is_an_error_and_never_an_empty_answer() {
     shim.fail_reads(false);
     rig.run(["messages"]).await.expect(0).says("Remember this");
     rig.until_member_is("ada", MemberState::Idle).await;
-    assert_eq!(set_aside(&rig), Vec::<PathBuf>::new(), "the file is sound");
+    assert_eq!(
+        set_aside(&rig),
+        Vec::<PathBuf>::new(),
+        "no file was set aside"
+    );
 }
 
 #[tokio::test]
@@ -150,7 +154,7 @@ async fn after_a_reboot_nothing_runs_until_up() {
     assert_eq!(rig.read("runs").as_deref(), Some("run\n"));
     fs::remove_file(rig.project().join("gate")).unwrap();
     rig.ok(["up"]).await;
-    // A member does not claim by itself a task that it lost.
+    // A member does not reclaim a task that it lost.
     rig.ok(["task", "assign", "T-1", "ada"]).await;
     until("the second run", async || {
         (rig.read("runs").as_deref() == Some("run\nrun\n")).then_some(())

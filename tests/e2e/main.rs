@@ -1,6 +1,6 @@
 //! End-to-end tests of the binaries. Each module tests some of the promises to the user.
 //!
-//! Each test has a world of its own (`agent_team_tests::Rig`), so that they run side by side, and beside a real team.
+//! Each test has its own rig (`agent_team_tests::Rig`), so tests run in parallel, also beside a user's real team.
 
 #![expect(clippy::unwrap_used, reason = "a panic fails the test")]
 #![expect(clippy::print_stderr, reason = "a skipped test prints why")]
@@ -61,7 +61,7 @@ mod wire;
 
 /// A file that is not a module is never compiled, so its tests would never run.
 #[test]
-fn every_file_here_is_a_module() {
+fn every_file_in_e2e_is_a_module() {
     let here = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("e2e");
     let main = std::fs::read_to_string(here.join("main.rs")).unwrap();
     for entry in std::fs::read_dir(here).unwrap() {

@@ -5,8 +5,8 @@ use agent_team_tests::{Rig, processes};
 
 use crate::teams::{assigned, file, headless, task};
 
-/// A task that leaves a process of every kind behind and then waits: a child, one in a session of its own, and a
-/// daemon. Each writes its pid into a file.
+/// A task that starts a child, a process in its own session and a daemon, and then waits. Each of them writes its pid
+/// into a file.
 const FAMILY: &str = "\
     (echo $$ > child; exec cat gate) & \
     setsid sh -c 'echo $$ > session; exec cat gate' & \

@@ -213,7 +213,7 @@ async fn a_new_supervisor_adopts_the_panes() {
 }
 
 #[tokio::test]
-async fn down_closes_the_panes_and_the_server_goes() {
+async fn down_closes_the_panes_and_ends_the_tmux_server() {
     if !tmux::is_here() {
         return;
     }

@@ -5,9 +5,8 @@ use agent_team_tests::tmux;
 
 use crate::teams::in_panes;
 
-/// In an environment without a UTF-8 locale, as services and CI have it, tmux prints every control character as an
-/// underscore. The tabs in our listing of panes were among them, so that no pane was ever found again and every launch
-/// failed.
+/// Services and CI have no UTF-8 locale. tmux then prints every control character as an underscore, also the tabs in
+/// our listing of panes. So no pane was found, and every launch failed.
 #[tokio::test]
 async fn panes_are_found_in_an_environment_without_a_utf_8_locale() {
     if !tmux::is_here() {

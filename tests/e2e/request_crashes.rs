@@ -1,6 +1,6 @@
 //! The crash matrix of a permission request: worker, supervisor and client are each killed at each of its steps. The
-//! request is listed until it is decided, never approved without a decision, never executed twice, and `lost` when its
-//! progress is unknown.
+//! request is listed until it is decided, never approved without a decision, never executed twice, and becomes `lost`
+//! when its progress is unknown.
 
 use agent_team_protocol::RequestId;
 use agent_team_protocol::method::{RequestList, RequestShow};
@@ -91,7 +91,7 @@ async fn cell(victim: Victim, step: Step) {
         watch.line_with("P-1 ada").await;
     }
     if step == Step::Decided {
-        // Otherwise the worker would begin at once.
+        // A worker that is not stopped begins the call at once.
         worker.signal(Signal::SIGSTOP).expect("it is stopped");
     }
     if step >= Step::Decided {

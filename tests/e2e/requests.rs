@@ -19,7 +19,7 @@ fn bash(command: &str) -> Reply {
     Reply::call("bash", json!({ "command": command }))
 }
 
-/// A team of a lead that calls no tool, and of ada, whose model returns these replies.
+/// Starts a team and sends ada a message. The lead calls no tool; ada's model returns these replies.
 async fn team(replies: Vec<Reply>) -> (FakeModelServer, Rig) {
     let lead = ("lead", vec![Reply::text("I see.")]);
     let server = FakeModelServer::start(by_model([lead, ("ada", replies)])).await;
@@ -120,7 +120,7 @@ fn waits_for(member: &MemberView, id: u64) -> bool {
 }
 
 #[tokio::test]
-async fn a_page_is_fetched_after_asking_and_its_host_is_offered() {
+async fn a_page_is_fetched_after_approval_and_its_host_is_offered() {
     let url = "http://127.0.0.1:9/page";
     let fetch = Reply::call("fetch", json!({ "url": url }));
     let (server, rig) = team(vec![fetch, Reply::text("Done.")]).await;
@@ -620,7 +620,11 @@ async fn an_agents_shell_line_in_a_task_needs_permission() {
     rig.ok(["send", "lead", "Go on"]).await;
     rig.until_member("lead", |lead| waits_for(lead, 1)).await;
     let listed = rig.json(["task", "list"]).await;
-    assert_eq!(listed["tasks"], json!([]), "it is not on the board before");
+    assert_eq!(
+        listed["tasks"],
+        json!([]),
+        "the task is not on the board before the decision"
+    );
     rig.run(["requests", "show", "P-1"])
         .await
         .expect(0)

@@ -17,7 +17,7 @@ fn team(mode: &str) -> String {
     )
 }
 
-/// The team's members query this server.
+/// A rig with [`team`]; its members query this server.
 fn rig(server: &FakeModelServer, mode: &str) -> Rig {
     let mut rig = Rig::with_team(&team(mode));
     rig.set_settings("[permissions]\nmode = \"accept-edits\"\n");
@@ -46,7 +46,7 @@ fn questions(server: &FakeModelServer) -> Vec<String> {
     of_lead.map(|request| request.said()).collect()
 }
 
-/// The report of a run in a team that is up, during which something else happens.
+/// Runs a goal in a running team, concurrently with `meanwhile`; returns the run's report.
 async fn run_while(rig: &Rig, meanwhile: impl Future<Output = ()>) -> Value {
     let run = rig.run(["run", "--json", "Greet the world"]);
     let (output, ()) = tokio::join!(run, meanwhile);
@@ -279,7 +279,7 @@ async fn members_work_in_turn_and_the_lead_sums_up() {
 }
 
 #[tokio::test]
-async fn a_lead_killed_between_two_rounds_asks_nothing_twice() {
+async fn a_killed_lead_repeats_no_completed_round() {
     let server = FakeModelServer::start(by_model([
         (
             "lead",

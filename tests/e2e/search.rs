@@ -1,4 +1,4 @@
-//! `web_search`: the provider's own, an endpoint's, and none.
+//! `web_search` by the model provider, by the user's search endpoint, and without a backend.
 
 use agent_team_tests::Rig;
 use agent_team_tests::fake_model_server::{FakeModelServer, Reply, Request, in_turn};

@@ -16,7 +16,7 @@ const VALUE: &str = "hunter2-of-the-deploy";
 /// [`VALUE`], as `base64` prints it.
 const ENCODED: &str = "aHVudGVyMi1vZi10aGUtZGVwbG95";
 
-/// A team of a lead whose model is asked with this key.
+/// A team with only a lead; requests to its model carry this key.
 fn lead_alone(server: &FakeModelServer, key: &str) -> Rig {
     let mut rig = Rig::with_team(
         "mode = \"lead\"\n[panes]\nplacement = \"headless\"\n[lead]\nmodel = \"openai/lead\"\n",
@@ -135,7 +135,7 @@ async fn a_secret_reaches_tools_and_is_shown_nowhere() {
     assert_eq!(
         holders(&rig.home()),
         [""; 0],
-        "state, logs, kept outputs and all"
+        "state, logs and kept outputs"
     );
     assert!(!rig.read("run.jsonl").unwrap().contains(VALUE));
 }
@@ -215,7 +215,11 @@ async fn a_models_key_is_in_its_requests_and_nowhere_else() {
         assert!(Path::new(&holder).starts_with(kept), "{holder}");
     }
     rig.ok(["down", "--force"]).await;
-    assert_eq!(holders_of(&[KEY], rig.root()), [""; 0], "nor is it kept");
+    assert_eq!(
+        holders_of(&[KEY], rig.root()),
+        [""; 0],
+        "the key is not kept after `down`"
+    );
 }
 
 #[tokio::test]

@@ -93,7 +93,7 @@ async fn the_lead_receives_the_objection_of_a_teammate() {
 }
 
 #[tokio::test]
-async fn a_waiting_member_ends_at_once() {
+async fn a_waiting_member_exits_at_once() {
     let waits = Reply::call("wait", json!({ "for": "messages" }));
     let (_server, rig) = team(vec![waits], vec![blocked_call()]).await;
     rig.ok(["send", "lead", "Wait for ada"]).await;

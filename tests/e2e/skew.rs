@@ -1,4 +1,4 @@
-//! Versions side by side: the supervisor accepts the frames of each protocol version and replies in that version.
+//! Several protocol versions: the supervisor accepts the frames of each protocol version and replies in that version.
 //! `tests/fixtures/wire/vN.jsonl` contains one conversation per version, one frame per line.
 //!
 //! A recorded answer is a lower bound: the real one may have more fields. `<text>`, `<number>` and `<any>` stand for

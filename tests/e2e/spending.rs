@@ -192,7 +192,7 @@ async fn a_limit_raised_in_the_file_applies_with_the_next_up() {
 }
 
 #[tokio::test]
-async fn a_model_that_the_user_sets_is_asked_at_the_next_launch() {
+async fn a_model_set_by_the_user_is_used_at_the_next_launch() {
     let server = FakeModelServer::start(by_model(finish("mine"))).await;
     let rig = rig(&server, TEAM);
     let file = rig.read(".agent-team/team.toml");
@@ -207,7 +207,7 @@ async fn a_model_that_the_user_sets_is_asked_at_the_next_launch() {
     assert_eq!(
         rig.read(".agent-team/team.toml"),
         file,
-        "it is the user's own"
+        "the team file is unchanged"
     );
     rig.ok(["config", "reset", "members.lead.model"]).await;
     let get = rig.json(["config", "get", "members.lead.model"]).await;

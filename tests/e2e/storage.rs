@@ -1,5 +1,5 @@
-//! Full disks, and files that are removed, damaged, too new or owned by others: nothing is acknowledged that is not
-//! stored.
+//! Full disks, and files that are removed, damaged, too new or owned by others: the supervisor acknowledges only
+//! stored changes.
 
 use std::fs;
 use std::os::unix::fs::{FileExt, PermissionsExt, symlink};
@@ -112,7 +112,7 @@ async fn at_rest() -> Rig {
 
 #[tokio::test]
 async fn a_newer_database_is_refused_with_a_hint_and_unchanged() {
-    /// Where SQLite keeps `user_version`, which counts our migrations.
+    /// The offset of SQLite's `user_version`, which counts our migrations.
     const VERSION_AT: u64 = 60;
     let rig = at_rest().await;
     let database = database(&rig);
@@ -254,7 +254,7 @@ async fn stored_files_are_readable_only_by_their_owner() {
     let rig = headless(&["ada"], &task("Build", "true", ""));
     rig.ok(["up", "--wait"]).await;
     let log = rig.directories().supervisor_log();
-    assert!(log.is_file(), "there is a log to look at");
+    assert!(log.is_file(), "the log exists");
     let mut open = vec![rig.directories().state, rig.directories().run];
     while let Some(directory) = open.pop() {
         let mode = directory.metadata().unwrap().permissions().mode();

@@ -1,4 +1,4 @@
-//! The supervisor as a process: one at a time, closed in order, and reachable when its files are gone.
+//! The supervisor process: only one at a time, an orderly close, and reachable when its files are gone.
 
 use std::cell::Cell;
 use std::fs;
@@ -106,7 +106,7 @@ async fn a_team_that_another_process_writes_is_not_opened() {
     rig.ok(["up"]).await;
 }
 
-/// A team at work, from which files were removed.
+/// A team with a running task, from which `remove` has removed files.
 async fn without_socket(remove: impl Fn(&Rig)) -> Rig {
     let rig = headless(&["ada"], &task("Long", "mkfifo gate; cat gate", ""));
     rig.ok(["up"]).await;
@@ -173,7 +173,7 @@ async fn a_new_supervisor_finds_tmux_without_its_directory() {
     rig.ok(["up", "--detach"]).await;
     let before = rig.supervisor().await;
     let ada = rig.worker("ada").await;
-    // Stopped, so that only the command below starts a supervisor.
+    // The worker is stopped, so that only the command below starts a supervisor.
     ada.signal(Signal::SIGSTOP).unwrap();
     remove_runtime_directory(&rig);
     processes::kill(before).await;
@@ -308,7 +308,7 @@ async fn ps_shows_a_member_that_is_not_connected() {
 }
 
 #[tokio::test]
-async fn a_worker_is_back_soon_after_a_storm_of_crashes() {
+async fn a_worker_reconnects_soon_after_many_crashes() {
     const CRASHES: u32 = 10;
     let rig = headless(&["ada"], "");
     rig.ok(["up"]).await;
@@ -335,7 +335,7 @@ async fn a_command_repeats_its_call_when_supervisors_crash() {
     let mut rig = headless(&["ada"], "");
     rig.ok(["up"]).await;
     rig.ok(["down"]).await;
-    // Six die before they store the call, the seventh dies before it answers.
+    // Six supervisors crash before they store the call, the seventh crashes before it answers.
     rig.script_supervisor(
         "cd \"$AGENT_TEAM_HOME\"\n\
          for crash in crash-*; do\n\

@@ -41,7 +41,7 @@ async fn a_tall_request_in_tmux_needs_every_page() {
         rig.ask::<RequestShow>(OneRequest { request }).await.state
     };
 
-    // Longer than the pause without a key after which a key counts.
+    // A key counts only after a pause without keys; this is longer than that pause.
     let pause = Duration::from_millis(600);
     tmux.until_shown(&pane, "space for more").await;
     for _ in 0..2 {

@@ -41,7 +41,7 @@ pub(crate) fn task(title: &str, run: &str, more: &str) -> String {
     format!("[[task]]\ntitle = {title:?}\nrun = {run:?}\n{more}\n")
 }
 
-/// The call `up`, as a client that checks nothing itself sends it, of a team whose members claim no tasks.
+/// The arguments of `team/up` for a team with members that claim no tasks; no client has checked them.
 pub(crate) fn up_call(project: &Path, name: &str, members: &[&str]) -> Up {
     let project = project.canonicalize().expect("it is there");
     let text = file(members, "headless", "assigned", "").replace("demo", name);

@@ -78,7 +78,7 @@ impl Terminal {
         .await
     }
 
-    /// Waits for the shell, and returns the exit code of `top`: the terminal is restored.
+    /// Waits until `top` has exited and the shell shows that the terminal is restored; returns the exit code.
     async fn end(&self) -> String {
         let shown = self.until("the shell again").await;
         assert!(!shown.contains("MEMBER"), "{shown}");
@@ -97,7 +97,7 @@ impl Terminal {
 }
 
 #[tokio::test]
-async fn a_team_is_shown_as_it_changes_and_obeys_keys() {
+async fn top_shows_changes_and_reacts_to_keys() {
     if !tmux::is_here() {
         return;
     }

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::agents::asking;
 
-/// A team in tmux whose ada's model returns these replies, and ada's pane.
+/// Starts a team in tmux; ada's model returns these replies. The last value is ada's pane.
 async fn team(replies: Vec<Reply>) -> (FakeModelServer, Rig, Tmux, String) {
     let lead = ("lead", vec![Reply::text("I see.")]);
     let ben = ("ben", vec![Reply::text("I stay.")]);
@@ -72,7 +72,10 @@ async fn markdown_is_rendered_and_stays_in_the_scrollback() {
         rest = &rest[at.unwrap_or_else(|| panic!("{part:?} is not in {shown}"))..];
     }
     assert_eq!(shown.matches("• item ").count(), 80, "each once: {shown}");
-    assert!(!shown.contains("thinking"), "the sign has gone: {shown}");
+    assert!(
+        !shown.contains("thinking"),
+        "the progress sign is removed: {shown}"
+    );
     // After narrowing and widening, no text is lost and there is one prompt.
     tmux.ask(["resize-window", "-t", &pane, "-x", "60", "-y", "20"])
         .await;
@@ -102,7 +105,7 @@ async fn several_lines_are_one_message_and_a_paste_waits_for_enter() {
     tmux.until_shown(&pane, "in two lines").await;
     assert_eq!(sent(&rig).await.len(), 1);
     type_in(&tmux, &pane, "and more", ["Enter"]).await;
-    until("the other", async || {
+    until("the second message", async || {
         let sent = sent(&rig).await;
         sent.contains(&"pasted\nin two lines\nand more".to_owned())
             .then_some(())

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::teams::{assigned, file, headless, task, up_call};
 
 #[tokio::test]
-async fn members_claim_ready_tasks_and_report_how_they_ended() {
+async fn members_claim_ready_tasks_and_report_the_outcome() {
     let tasks = [
         task("Build", "echo built > out.txt; echo done", ""),
         task("Break", "echo no luck; exit 3", ""),

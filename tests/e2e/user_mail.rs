@@ -15,7 +15,7 @@ fn question() -> Vec<Reply> {
     ]
 }
 
-async fn asked(placement: &str) -> (FakeModelServer, Rig) {
+async fn team_with_question(placement: &str) -> (FakeModelServer, Rig) {
     let server = FakeModelServer::start(by_model([("lead", question())])).await;
     let rig = asking(&server);
     let file = rig.read(".agent-team/team.toml").expect("it is there");
@@ -28,7 +28,7 @@ async fn asked(placement: &str) -> (FakeModelServer, Rig) {
 
 #[tokio::test]
 async fn a_question_to_the_user_is_shown_everywhere() {
-    let (_server, rig) = asked("placement = \"headless\"").await;
+    let (_server, rig) = team_with_question("placement = \"headless\"").await;
     let lead = rig
         .until_member("lead", |lead| lead.why.contains("waits"))
         .await;
@@ -73,7 +73,7 @@ async fn a_question_to_the_user_is_shown_everywhere() {
 
 #[tokio::test]
 async fn writing_to_a_member_answers_its_question() {
-    let (server, rig) = asked("placement = \"headless\"").await;
+    let (server, rig) = team_with_question("placement = \"headless\"").await;
     rig.ok(["send", "lead", "8080"]).await;
     rig.until_member("lead", |lead| lead.asks_user.is_none())
         .await;
@@ -86,7 +86,7 @@ async fn a_pane_shows_a_question_and_takes_its_answer() {
     if !tmux::is_here() {
         return;
     }
-    let (server, rig) = asked("placement = \"tmux\"").await;
+    let (server, rig) = team_with_question("placement = \"tmux\"").await;
     let team = rig.tmux();
     let label = async || team.panes("#{@agent_team_label}").await.join(" ");
     until("the border to show the question", async || {

@@ -61,7 +61,7 @@ async fn send_wait_prints_the_reply() {
     let asked = server.requests();
     assert!(
         asked[0].said().contains("reply_to M-1"),
-        "the model receives the wish for a reply: {}",
+        "the model is informed that a reply is wanted: {}",
         asked[0].said()
     );
     let hinted = &asked[1].results()[0].1;

@@ -68,7 +68,7 @@ impl Raw {
         )
         .await;
         let text = String::from_utf8(bytes).unwrap();
-        // Drop a frame that the end cut off.
+        // Drop a truncated last frame.
         text.split_inclusive('\n')
             .filter(|line| line.ends_with('\n'))
             .map(|line| serde_json::from_str(line).unwrap())
@@ -136,7 +136,7 @@ async fn an_invalid_call_is_refused_and_its_connection_continues() {
 }
 
 /// A script writes its calls to the socket, closes its sending side, and then reads. The supervisor is stopped
-/// meanwhile, so that it reads the call and the end at once; it answers the call only after the member's process has
+/// meanwhile, so that it reads the call and the EOF together; it answers the call only after the member's process has
 /// ended.
 #[tokio::test]
 async fn calls_before_a_half_close_are_answered() {
@@ -161,7 +161,7 @@ async fn calls_before_a_half_close_are_answered() {
     assert!(last["id"] == 1 && last["result"].is_object(), "{last}");
 }
 
-/// The end of its connection is the first sign that a worker has exited, also while a call of the member is open.
+/// The end of a worker's connection is the first sign of its exit, also while a call of the member is open.
 #[tokio::test]
 async fn a_lead_that_exits_during_its_call_is_replaced_at_once() {
     let mut rig = assigned(&[], "[lead]\n");
@@ -210,7 +210,8 @@ async fn an_unauthenticated_connection_has_4_kib_and_2_s() {
     assert!(said[0]["error"].is_object(), "{said:?}");
 }
 
-/// Clients without a subscription too: a client that lost a call must know whether to start the next supervisor.
+/// This includes clients without a subscription: a client that lost a call must know whether to start the next
+/// supervisor.
 #[tokio::test]
 async fn every_client_receives_the_reason_of_a_stop() {
     let rig = up().await;

@@ -1,4 +1,4 @@
-//! Servers that refuse, disconnect, stay silent, or are not models at all.
+//! Servers that refuse, disconnect, stay silent, or are not models.
 
 use std::time::Duration;
 

@@ -256,6 +256,6 @@ async fn a_file_that_is_not_a_recording_is_neither_read_nor_written() {
         let error = Recorder::open(model, &file, "ada", Vec::new()).expect_err(text);
         assert!(error.to_string().contains(says), "{error}");
         let after = std::fs::read_to_string(&file).expect("it is there");
-        assert_eq!(after, text, "it is as it was");
+        assert_eq!(after, text, "the file is unchanged");
     }
 }

@@ -27,7 +27,7 @@ async fn an_answer_does_not_depend_on_chunk_boundaries() {
 }
 
 #[tokio::test]
-async fn parallel_calls_come_in_pieces_and_are_put_together() {
+async fn interleaved_parts_of_parallel_calls_are_assembled() {
     let paths = [
         json!({ "path": "ä/b.txt" }),
         json!({ "path": "c \"d\".txt" }),

@@ -81,7 +81,7 @@ const FAILPOINTS: [Failpoint; 3] = [
 /// Calls that a flood makes at once.
 const FLOOD: usize = 200;
 
-/// How long a supervisor may take to reach the failpoint at which it is to crash.
+/// How long a supervisor may take to reach the failpoint at which it must crash.
 const CRASH_LIMIT: Duration = Duration::from_millis(500);
 
 /// Injects faults for this long.

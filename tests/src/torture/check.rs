@@ -9,16 +9,16 @@
 //! | promise | checker | parts that only an end-to-end test covers |
 //! |---|---|---|
 //! | delivery | [`Promise::Delivery`]: stored once, read once, in order | |
-//! | claims | [`Promise::Claims`], [`Promise::Rerun`], [`Promise::Stopping`] (free within 1 s) | an unconfirmed end: `members::` |
+//! | claims | [`Promise::Claims`], [`Promise::Rerun`], [`Promise::Stopping`] (free within 1 s) | |
 //! | requests | [`Promise::Requests`]: listed until decided, run only when allowed | |
 //! | supervisor | [`Promise::Supervisor`] (2 s), [`Promise::Worker`] (nothing launched twice), [`Promise::Storage`] | |
-//! | worker | [`Promise::Worker`], [`Promise::Liveness`] (the successor works) | one notice of a crash loop: `crash::` |
+//! | worker | [`Promise::Worker`], [`Promise::Liveness`] (the successor works) | a held member: `members::` |
 //! | panes | [`Promise::Panes`], with placement tmux; iTerm2: `iterm::` | |
-//! | stopping | [`Promise::Stopping`]: after `down`, and after `kill` of one member | |
+//! | stopping | [`Promise::Stopping`]: after `down`, and after `kill` of one member | a surviving process: `down::` |
 //! | storage | [`Promise::Storage`], [`Promise::OneWriter`] | an unlinked or damaged database: `storage::` |
 //! | time | [`Promise::Time`], [`Promise::Delivery`] (order) | |
 //! | load | [`Promise::Load`] | |
-//! | skew | none: there is one version of the protocol | a recorded client: `wire::` |
+//! | skew | none: there is one version of the protocol | a recorded client: `skew::` |
 
 mod delivery;
 mod life;

@@ -80,7 +80,7 @@ pub struct Answer {
 pub struct Fault {
     pub kind: FaultKind,
     pub began: Duration,
-    /// When it was healed; of a kill, when the process was dead.
+    /// When it was healed; for a kill, when the process was dead.
     pub ended: Duration,
     /// The affected processes.
     pub pids: Vec<u32>,

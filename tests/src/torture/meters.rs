@@ -19,7 +19,7 @@ const CONNECT_PAUSE: Duration = Duration::from_millis(10);
 /// A probe without an answer is recorded as one that took this long.
 const PROBE_LIMIT: Duration = Duration::from_secs(15);
 
-/// A sleep that is longer than asked for by this much is a stall.
+/// A sleep that exceeds its requested length by this much is a stall.
 const STALL: Duration = Duration::from_millis(50);
 
 /// Requests the team's state after each pause and records the latency.

@@ -21,14 +21,14 @@ use super::Options;
 use super::history::{Dice, Fault, FaultKind, Recorder};
 use super::world::{COMMAND_MEMBERS, Role, World, kill};
 
-/// Readers that never read.
+/// Number of clients that never read.
 const SLOW_READERS: usize = 5;
 
 /// Calls that a flood makes at once.
 const FLOOD: usize = 400;
 
-/// Supervisors that die in a row.
-const ROW: usize = 3;
+/// How many supervisors one series of kills ends.
+const SERIES: usize = 3;
 
 /// How long to wait for a recovery. A longer one is a violation.
 pub(crate) const RECOVERY: Duration = Duration::from_secs(10);
@@ -150,7 +150,7 @@ async fn inject(
         FaultKind::KillSupervisor => kill_one(world, Role::Supervisor, dice).await.map(hit),
         FaultKind::KillSupervisors => {
             let mut pids = Vec::new();
-            while pids.len() < ROW {
+            while pids.len() < SERIES {
                 let deadline = Instant::now() + RECOVERY;
                 let next = loop {
                     match kill_one(world, Role::Supervisor, dice).await {

@@ -17,7 +17,7 @@ const MEMORY_LIMIT: u64 = 192 << 20;
 const DESCRIPTOR_LIMIT: u64 = 700;
 
 /// Supervisors that served for less than this count as a series: workers then pause longer before they reconnect.
-const ROW: Duration = Duration::from_secs(2);
+const SERIES: Duration = Duration::from_secs(2);
 
 /// How soon a new supervisor serves after the last kill of a series.
 const ROW_LIMIT: Duration = Duration::from_secs(10);
@@ -61,7 +61,7 @@ pub fn recoveries(evidence: &Evidence) -> Vec<Recovery> {
             |probe: &&Probe| probe.ended > fault.ended && !fault.pids.contains(&probe.supervisor);
         let answers = evidence.probes.iter().filter(next);
         let answered = answers.map(|probe| probe.ended).min();
-        let before = fault.began.saturating_sub(ROW);
+        let before = fault.began.saturating_sub(SERIES);
         let deaths = evidence.faults_in(FaultKind::ends_supervisor, before, fault.began);
         let is_row = fault.kind == FaultKind::KillSupervisors || deaths.count() > 1;
         Recovery {

@@ -1,4 +1,4 @@
-//! Histories made by hand: each is one that a checker must object to, or one that it must not.
+//! Histories made by hand: for some a checker must report a violation, for the others none.
 
 use std::time::Duration;
 
@@ -481,7 +481,7 @@ fn recovery(answered_ms: Option<u64>, stalled_ms: u64, before_ms: Option<u64>) -
 }
 
 #[test]
-fn a_supervisor_is_back_within_2_s_of_machine_time() {
+fn a_supervisor_restarts_within_2_s_of_machine_time() {
     let supervisor = [Promise::Supervisor];
     assert_eq!(recovery(Some(1_900), 0, None), []);
     assert_eq!(recovery(Some(2_600), 0, None), supervisor);

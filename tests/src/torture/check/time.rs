@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::super::history::Evidence;
 
-/// The team is this much older than the torture's clock, at most.
+/// The maximum age of the team when the torture's clock starts.
 const HEAD_START: Duration = Duration::from_secs(60);
 
 pub(super) fn time(evidence: &Evidence) -> Vec<String> {
