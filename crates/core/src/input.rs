@@ -16,7 +16,8 @@ use crate::team::spec::{FileTask, MemberSpec, TaskSpec, TeamSpec};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ReplyTo(pub u64);
 
-/// A past fact that reached the driver. An input that names a launch is dropped when the launch is no longer current.
+/// A fact or a call that reached the driver. An input that names a launch is dropped when the launch is no longer
+/// current.
 #[derive(Debug, Clone)]
 pub enum Input {
     /// A supervisor adopted this team, on this boot of the machine.

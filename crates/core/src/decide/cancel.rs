@@ -1,5 +1,5 @@
-//! Two of the ways in which a run ends without an answer: the user cancels its goal, or the driver has reported to a
-//! waiting caller that the run cannot end by itself. `rounds` fails runs in rounds.
+//! Ends a run without an answer in two cases: the user cancels its goal, or the driver has reported to a waiting caller
+//! that the run cannot end by itself. `rounds` fails runs in rounds.
 //!
 //! Cancelling leaves the members up, unless the run was started with `then_down`. It cancels every open task that
 //! members or rounds added during the run; the user's own tasks stay as they are.
@@ -26,8 +26,7 @@ impl Decider<'_> {
             self.record(Event::TaskCancelled { task: task.id });
             self.abandon(&Origin::User, task, "the user cancelled the goal");
         }
-        // The round ends before its run: `Run::round_under_way` finds no round in a run that has ended, so the round
-        // would stay without an end.
+        // End the round before its run: `Run::round_under_way` finds no round in a run that has ended.
         self.end_round();
         let mut why = "cancelled by the user".to_owned();
         if !reason.trim().is_empty() {

@@ -62,7 +62,7 @@ impl Decider<'_> {
     }
 
     /// Releases a claimed task on request. Its former owner does not claim it again on its own. A task that its owners
-    /// have released too often fails, so that it does not circle between members without end.
+    /// have released too often fails, so that members do not pass it on forever.
     pub(super) fn release_claim(&mut self, by: &Party, task: &Task, note: Arc<str>) {
         if !may_start_again(task) {
             let note = &note[..note.floor_char_boundary(NOTE_MAX)];

@@ -388,8 +388,8 @@ impl Decider<'_> {
         }
     }
 
-    /// Ends a launch whose worker has exited. If the worker was its only process and the member is to continue, the
-    /// successor starts in the same step, without a scan for processes and with one commit less.
+    /// Ends a launch whose worker has exited. If the worker was its only process and the member continues, its
+    /// successor starts in the same step. This saves a scan for processes and one commit.
     fn end_worker(&mut self, name: &MemberName, launch: &LaunchId, reason: &str, then: Then) {
         let was_only_process = self
             .team

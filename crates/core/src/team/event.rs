@@ -116,7 +116,7 @@ events! {
     MemberRemoved {
         member: MemberName,
     },
-    /// The member is to run and has no launch.
+    /// The member has no launch and must be started.
     MemberWanted {
         member: MemberName,
     },

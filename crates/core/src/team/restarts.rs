@@ -16,8 +16,8 @@ const BACKOFF_MAX_MS: u64 = 30_000;
 /// The restarts that still count.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Restarts {
-    /// The times of the granted restarts, oldest first; of a restart after a backoff, the time for which it was
-    /// scheduled. Restarts before the window of the last crash are dropped.
+    /// The times of the granted restarts, oldest first. The time of a restart after a backoff is the scheduled one.
+    /// Restarts before the window of the last crash are dropped.
     pub granted: Vec<Tick>,
     /// Crashes since the last one that started a new streak.
     pub streak: u32,
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn a_minute_up_resets_the_count() {
+    fn a_minute_of_uptime_resets_the_crash_count() {
         let (restarts, _) = Restarts::default().count(&at(0), None);
         let (restarts, _) = restarts.count(&at(1_000), None);
         assert_eq!(

@@ -7,7 +7,8 @@
 //!      │  TaskRetried              ▼
 //!      └──────────────── Failed, Cancelled
 //! ```
-//! Completed tasks are not kept in memory: a task whose number was given, and that is not on the board, is completed.
+//! Completed tasks are not kept in memory: a number that was given and is not on the board belongs to a completed
+//! task.
 //! Ready tasks are indexed by the members that may claim them, so a claim costs O(log n) of the board.
 
 use std::cmp::Reverse;
@@ -27,7 +28,7 @@ use crate::team::stored::is_default;
 /// How often in a row a hook may refuse a completion.
 pub const REFUSALS_MAX: u32 = 3;
 
-/// How often owners may release a task. The last release fails it, so that a task does not circle between members.
+/// How often owners may release a task. The last release fails it, so that members do not pass it on forever.
 pub const RELEASES_MAX: u32 = 3;
 
 /// A task that is not completed. Snapshots store it in this form.
@@ -313,7 +314,7 @@ impl Board {
             .map(|(_, task)| *task)
     }
 
-    /// Whether the member may claim the task at all.
+    /// Whether the task's assignee and role permit the member to claim it.
     pub(crate) fn may_take(&self, member: &Member, task: &Task) -> bool {
         match (&task.spec.assignee, &task.spec.role) {
             (Some(assignee), _) => *assignee == member.spec.name,

@@ -416,7 +416,7 @@ enum Move {
     Begin(usize, u64),
     End(usize, u64),
     Withdraw(usize, u64),
-    /// By one of several parties; only the last one is the user.
+    /// The first number selects the party; only the last party is the user.
     Decide(usize, u64, bool),
     Die(usize),
     /// The supervisor crashes, and another one starts.

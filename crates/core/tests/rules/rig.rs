@@ -200,7 +200,7 @@ impl Rig {
         self.called(by, None, call)
     }
 
-    /// A call of the user without the checks afterwards: of a thousand steps, checking one is enough.
+    /// A call of the user without the checks afterwards, for tests of many steps in which checking one step is enough.
     pub(crate) fn user_unchecked(&mut self, call: Call) {
         let context = self.context();
         let input = Input::Called {

@@ -173,7 +173,7 @@ fn an_invalid_reply_is_returned_and_costs_a_round() {
 }
 
 #[test]
-fn a_run_out_of_rounds_fails_and_keeps_its_outputs() {
+fn a_run_without_rounds_left_fails_and_keeps_its_outputs() {
     let mut rig = coordinator(1);
     lead_replies(&mut rig, "ROUTE: ada").answer();
     assert!(

@@ -9,7 +9,7 @@ use agent_team_protocol::id::{LaunchId, MemberName};
 use crate::calls::MadeCall;
 use crate::world::{World, target};
 
-/// The value of `how`, which selects a fault, that selects none.
+/// `how` selects a fault; this value selects none.
 pub(crate) const NO_FAULT: u8 = 7;
 
 #[derive(Debug, Clone)]

@@ -36,7 +36,7 @@ pub(crate) struct Mail {
 
 /// Facts about the step that a record belongs to.
 pub(crate) struct Facts<'a> {
-    /// Members of which a process may still run.
+    /// Members with a process that may still run.
     pub(crate) trees: &'a BTreeSet<MemberName>,
     /// The task that a call of this step claims, or whose claim it ends.
     pub(crate) named: Option<TaskId>,
