@@ -194,9 +194,11 @@ fn a_snapshot_without_space_refuses_no_batch() {
 }
 
 #[test]
-fn a_failed_write_ends_all_storing() {
-    let Some(team) = team_in_child("disk_full::a_failed_write_ends_all_storing", SMALL_FILES)
-    else {
+fn all_commits_after_a_failed_write_are_refused() {
+    let Some(team) = team_in_child(
+        "disk_full::all_commits_after_a_failed_write_are_refused",
+        SMALL_FILES,
+    ) else {
         return;
     };
     let mut opened = team.open();

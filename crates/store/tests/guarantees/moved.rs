@@ -26,7 +26,7 @@ fn assert_later_commits_are_refused(
 }
 
 #[test]
-fn an_unlinked_database_acknowledges_nothing() {
+fn commits_to_an_unlinked_database_are_refused() {
     assert_later_commits_are_refused(
         &Team::new(),
         |team| fs::remove_file(team.file()).unwrap(),
@@ -35,7 +35,7 @@ fn an_unlinked_database_acknowledges_nothing() {
 }
 
 #[test]
-fn an_unlinked_log_acknowledges_nothing() {
+fn commits_to_an_unlinked_log_are_refused() {
     assert_later_commits_are_refused(
         &Team::new(),
         |team| fs::remove_file(team.path("team.db-wal")).unwrap(),
@@ -44,7 +44,7 @@ fn an_unlinked_log_acknowledges_nothing() {
 }
 
 #[test]
-fn a_moved_database_acknowledges_nothing_after_its_return() {
+fn commits_are_refused_after_a_moved_database_returns() {
     assert_later_commits_are_refused(
         &Team::new(),
         |team| fs::rename(team.file(), team.path("elsewhere")).unwrap(),
