@@ -50,8 +50,8 @@ pub fn read(path: &Path) -> io::Result<Vec<u8>> {
     read_checked(path).map_err(|error| with_path(path, error))
 }
 
-/// Reads a file and removes it. Of several concurrent callers exactly one gets the bytes: the one whose unlink
-/// succeeds. The others get `None`, as do all callers if the file does not exist.
+/// Reads a file and removes it. If several callers race, only the caller that unlinks the file gets the bytes. The
+/// others get `None`; so does every caller if the file does not exist.
 ///
 /// # Errors
 /// As for [`read`], except for a missing file. A refused file is not removed.

@@ -9,7 +9,7 @@
 //! |---|---|
 //! | bubblewrap | separate views of files, process ids and network. Enforces the whole profile |
 //! | Landlock | the kernel refuses access instead of hiding files. A right that is granted for a directory cannot be revoked below it, so `protected` and `absent` are not enforced; modes, owners and times of files are not covered and can be changed everywhere; pseudo-terminals are not available; before Linux 6.12 other processes can be signalled |
-//! | sandbox-exec | macOS; written from the documentation, never run by us |
+//! | sandbox-exec | macOS; written from the documentation, never tried on a Mac |
 //!
 //! On Linux both mechanisms also refuse these system calls:
 //! - Unix sockets (tmux, ssh-agent, D-Bus, the supervisor), except connected pairs of stream and seqpacket sockets;

@@ -58,7 +58,7 @@ impl ProgramSpec {
 pub struct Child {
     pub process: ProcessId,
     watch: ExitWatch,
-    /// The exit status, once the child was reaped.
+    /// The exit status, if the child was reaped.
     status: Option<ExitStatus>,
 }
 
