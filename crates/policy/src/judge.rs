@@ -2,10 +2,10 @@
 //! the offers.
 //!
 //! A call is split into parts: each command, each file that it reads or writes, each URL. Each part is evaluated by the
-//! steps of [`Judge::weigh`], the first of which decides: deny rules, mode plan, protected paths, mode bypass, ask
-//! rules, features that no rule can allow, allow rules, mode accept-edits. An exact grant then allows the parts that
-//! ask; after that, mode dont-ask denies them. The strictest ruling of a part is the ruling of the call; an allowed
-//! part never ends the evaluation of the others.
+//! steps of [`Judge::weigh`]; the first step that applies decides: deny rules, mode plan, protected paths, mode bypass,
+//! ask rules, features that no rule can allow, allow rules, mode accept-edits. An exact grant then allows the parts
+//! that ask; after that, mode dont-ask denies them. The strictest ruling of a part is the ruling of the call; an
+//! allowed part never ends the evaluation of the others.
 
 mod line;
 

@@ -67,7 +67,7 @@ pub(super) const INTERPRETERS: &[&str] = &[
     "pypy", "python", "rscript", "ruby", "scala", "tclsh", "ts-node", "tsx", "wish",
 ];
 
-/// Programs of which any argument can be a program or code.
+/// Programs with arguments that can be a program or code, at any position.
 pub(super) const EVALUATORS: &[&str] = &[
     "at",
     "awk",
@@ -395,7 +395,7 @@ pub(super) const DESTROYERS: &[&str] = &[
     "shred", "shutdown", "truncate", "unlink", "wipefs",
 ];
 
-/// Programs that run their input as code. Shells and interpreters, which do so without a script, are handled
+/// Programs that run their input as code. Shells and interpreters do so only without a script; they are handled
 /// separately.
 pub(super) const RUNS_INPUT: &[&str] = &[
     "at", "batch", "crontab", "ed", "emacs", "ex", "expect", "gdb", "lldb", "m4", "mysql",
