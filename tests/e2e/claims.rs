@@ -475,7 +475,7 @@ async fn spawn_fails_for_a_member_that_cannot_start() {
 }
 
 #[tokio::test]
-async fn refusals_for_models_name_tools_and_no_commands() {
+async fn refusals_for_models_name_no_commands() {
     let lead = vec![
         Reply::call("create_task", json!({"title": "Write the greeting"})),
         Reply::call("assign_task", json!({"task": "T-9", "member": "ada"})),
