@@ -87,9 +87,9 @@ impl Terminal {
             "-p",
             "-t",
             "%0",
-            "#{alternate_on} #{cursor_flag}",
+            "#{alternate_on} #{cursor_flag} #{mouse_any_flag}",
         ];
-        assert_eq!(self.tmux.ask(alternate).await, "0 1");
+        assert_eq!(self.tmux.ask(alternate).await, "0 1 0");
         let read = |name| std::fs::read_to_string(self.directory.join(name)).unwrap();
         assert_eq!(read("after"), read("before"));
         read("code").trim().to_owned()
@@ -160,6 +160,153 @@ async fn top_shows_changes_and_reacts_to_keys() {
     // The team continues: another member has taken the task.
     let other = if owner == "ada" { "bob" } else { "ada" };
     rig.until_member_is(other, MemberState::Working).await;
+}
+
+/// The report of a mouse action at a cell, counted from 1, as a terminal sends it (SGR).
+fn mouse(button: u8, column: usize, row: usize) -> String {
+    format!("\x1b[<{button};{column};{row}M")
+}
+
+impl Terminal {
+    async fn type_bytes(&self, text: &str) {
+        self.tmux.ask(["send-keys", "-l", "-t", "%0", text]).await;
+    }
+
+    /// Clicks on the first place where a text is shown.
+    async fn click(&self, text: &str) {
+        let shown = self.until(text).await;
+        let mut lines = shown.lines().zip(1..);
+        let (line, row) = lines
+            .find(|(line, _)| line.contains(text))
+            .expect("it is shown");
+        let column = line[..line.find(text).expect("it is in the line")]
+            .chars()
+            .count()
+            + 1;
+        self.type_bytes(&mouse(0, column, row)).await;
+    }
+}
+
+#[tokio::test]
+async fn top_obeys_the_mouse_and_enters_the_board() {
+    if !tmux::is_here() {
+        return;
+    }
+    let broken = task(
+        "Break",
+        "for n in $(seq 60); do echo line $n.; done; test -e repaired",
+        "",
+    );
+    let later = task("Later", "true", "after = [\"Break\"]");
+    let rig = headless(&["ada"], &(broken + &later));
+    rig.run(["up", "--wait"]).await.expect(1);
+    let terminal = Terminal::with_top(&rig).await;
+    terminal.until("1 failed").await;
+    let tmux = &terminal.tmux;
+    let modes = [
+        "display-message",
+        "-p",
+        "-t",
+        "%0",
+        "#{mouse_any_flag}#{mouse_sgr_flag}",
+    ];
+    assert_eq!(tmux.ask(modes).await, "11");
+
+    // The wheel scrolls the output, and does not change the selection.
+    terminal.until("line 60.").await;
+    for _ in 0..4 {
+        terminal.type_bytes(&mouse(64, 10, 15)).await;
+    }
+    terminal.until_not("line 60.").await;
+
+    terminal.click("2 board").await;
+    let board = terminal.until("✗ T-1 Break").await;
+    assert!(board.contains("▸ ✗ T-1"), "{board}");
+    terminal.press("j").await;
+    terminal.until("▸ ◌ T-2").await;
+    terminal.press("w").await;
+    terminal.until("T-2 waits for T-1 (failed").await;
+    terminal.press("/").await;
+    terminal.type_bytes("brea").await;
+    terminal.until("▸ ✗ T-1").await;
+    terminal.press("Escape").await;
+    // The next bytes must not arrive with the escape key.
+    terminal.until("? help").await;
+    // The first click selects, the second one opens.
+    terminal.click("T-2 Later").await;
+    terminal.until("▸ ◌ T-2").await;
+    terminal.click("T-1 Break").await;
+    terminal.until("▸ ✗ T-1").await;
+    terminal.click("T-1 Break").await;
+    let details = terminal.until("claimed by ada").await;
+    assert!(
+        details.contains("History") && details.contains("seq 60"),
+        "{details}"
+    );
+
+    rig.write("repaired", "");
+    terminal.press("r").await;
+    terminal.until("✓ completed by ada").await;
+    terminal.press("Escape").await;
+    terminal.until("▸ ✓ T-1 Break").await;
+    terminal.until("✓ T-2 Later").await;
+    terminal.press("a").await;
+    terminal.until("new task ▸").await;
+    terminal.type_bytes("By hand").await;
+    terminal.press("Enter").await;
+    // No member can do a task without a command, and the status says how to change it.
+    terminal.until("no member can claim T-3").await;
+    terminal.click("T-3 By hand").await;
+    terminal.until("▸ ○ T-3").await;
+    terminal.press("c").await;
+    terminal.until("cancel T-3 By hand? y yes").await;
+    terminal.press("y").await;
+    terminal.until("– T-3 By hand").await;
+    terminal.press("q").await;
+    assert_eq!(terminal.end().await, "0");
+    assert_eq!(
+        tmux.ask(modes).await,
+        "00",
+        "the mouse belongs to the terminal again"
+    );
+}
+
+#[tokio::test]
+async fn d_shows_the_uncommitted_changes() {
+    if !tmux::is_here() {
+        return;
+    }
+    let rig = headless(&["ada"], "");
+    let git = async |arguments: &[&str]| {
+        let mut git = tokio::process::Command::new("git");
+        let done = git
+            .arg("-C")
+            .arg(rig.project())
+            .args(arguments)
+            .output()
+            .await;
+        assert!(done.expect("git runs").status.success(), "{arguments:?}");
+    };
+    git(&["init", "--quiet"]).await;
+    rig.write("a.txt", "one\n");
+    git(&["add", "a.txt"]).await;
+    rig.write("a.txt", "two\u{1b}]0;owned\u{7}\n");
+    rig.ok(["up"]).await;
+    let terminal = Terminal::with_top(&rig).await;
+    terminal.until("ada").await;
+    terminal.press("d").await;
+    let changes = terminal.until("+two\\e]0;owned").await;
+    assert!(
+        changes.contains("Uncommitted changes in the project"),
+        "{changes}"
+    );
+    terminal.press("Escape").await;
+    terminal.until("MEMBER").await;
+    let pid = terminal.pid().await;
+    living(pid)
+        .signal(Signal::SIGHUP)
+        .expect("it receives the signal");
+    assert_eq!(terminal.end().await, "129");
 }
 
 #[tokio::test]
@@ -237,7 +384,7 @@ async fn a_request_is_read_and_decided_with_a_key() {
     let terminal = Terminal::with_top(&rig).await;
     terminal.until("ada").await;
     rig.ok(["send", "ada", "Go on"]).await;
-    terminal.until("1 waits for you").await;
+    terminal.until("1 waiting").await;
     terminal.press("r").await;
     let shown = terminal.until("P-1? y once").await;
     assert!(shown.contains("echo ran >> ran.txt"), "{shown}");
@@ -258,7 +405,7 @@ async fn a_request_is_read_and_decided_with_a_key() {
     let request = RequestId(1);
     let decided = rig.ask::<RequestShow>(OneRequest { request }).await;
     assert_eq!(decided.state, RequestState::Ended);
-    terminal.until_not("waits for you").await;
+    terminal.until_not("1 waiting").await;
     terminal.press("q").await;
     assert_eq!(terminal.end().await, "0");
 }

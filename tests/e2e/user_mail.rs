@@ -42,7 +42,7 @@ async fn a_question_to_the_user_is_shown_everywhere() {
     assert_eq!(rig.json(["next"]).await["member"], "lead");
     assert_eq!(rig.ok(["next", "--print"]).await.stdout, "lead asks you\n");
     let top = rig.ok(["top", "--once"]).await.stdout;
-    assert!(top.contains("1 waits for you"), "{top}");
+    assert!(top.contains("1 waiting"), "{top}");
 
     let mut watch = rig.start([
         "requests",

@@ -1,42 +1,59 @@
 //! `agent-team top`: the full-screen view of one team, a client of the supervisor. Called by the verb.
 //!
 //! ```text
-//!   screen.rs    writes frames to the terminal           state.rs     the state of the view (pure)
-//!   calls.rs     calls to the supervisor                 keys.rs      key handling (pure)
-//!   draw.rs      draws one frame of the state (pure)     question.rs  an open request and its guard (pure)
-//!   wrap.rs      wraps lines to columns (pure)           stale.rs     the data that events outdate (pure)
+//!   with effects                                 pure
+//!   screen.rs  writes frames to the terminal     state.rs      the state of the view; keys.rs, mouse.rs: its input
+//!   calls.rs   calls to the supervisor           draw.rs       draws one frame of the state; view.rs: what it shows
+//!   claims.rs  the history of tasks              rows.rs       the rows of lists and texts; pages.rs: of pages
+//!   diff.rs    the uncommitted changes           selection.rs  the selected entry of a list; search.rs: the search
+//!                                                output.rs     a member's output; message_bodies.rs: texts of messages
+//!                                                question.rs   an open request and its guard; wrap.rs: its rows
+//!                                                stale.rs      the data that events outdate
 //! ```
 //! This file is the event loop. It reads data again when an event outdates it, never periodically; timers only advance
 //! the displayed ages. It draws when the state has changed, at most once per 50 ms.
 
 mod calls;
+mod claims;
+mod diff;
 mod draw;
 mod keys;
+mod message_bodies;
+mod mouse;
+mod output;
+mod pages;
 mod question;
+mod rows;
 mod screen;
+mod search;
+mod selection;
 mod stale;
 mod state;
 #[cfg(test)]
 mod tests;
+mod view;
 mod wrap;
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use agent_team_client::{Session, Step, Subscription};
-use agent_team_protocol::MemberName;
 use agent_team_protocol::method::{Attach, AttachAnswer, Nothing, TeamAttach, TeamShow};
 use agent_team_protocol::request::RequestView;
 use agent_team_protocol::view::{MessageView, TaskView, TeamView};
+use agent_team_protocol::{MemberName, TaskId};
 use agent_team_system::clock;
 use agent_team_system::signals::{SignalEvent, Signals};
 use agent_team_terminal_ui::style::Theme;
 use serde::Serialize;
 use tokio::task::JoinSet;
 
-use self::draw::{Drawn, draw};
+use self::claims::History;
+use self::diff::Changes;
+use self::draw::draw;
 use self::screen::Screen;
-use self::state::{Action, Effect, Refresh, Top};
+use self::state::{Action, Effect, Page, Refresh, Top};
+use self::view::{Clock, Drawn};
 use crate::args::Global;
 use crate::caller;
 use crate::error::Failure;
@@ -64,6 +81,9 @@ enum CallResult {
     LogOpened(MemberName, Result<(Log, String), Failure>),
     /// With the decisions read so far; the next read continues from them.
     DecisionsRead(Box<Decisions>, Result<(), Failure>),
+    /// With the history read so far, and the task for which it was read.
+    ClaimsRead(Box<History>, TaskId, Result<(), Failure>),
+    ChangesRead(Result<Changes, Failure>),
     ActionDone(Result<String, Failure>),
 }
 
@@ -76,6 +96,8 @@ struct EventLoop {
     next_refresh: Instant,
     /// `None` while a read of decisions is in flight.
     decisions: Option<Box<Decisions>>,
+    /// `None` while a read of claims is in flight.
+    history: Option<Box<History>>,
     next_frame: Instant,
     calls: JoinSet<CallResult>,
     /// The member whose output is shown, and that member's log once the log is open.
@@ -145,8 +167,10 @@ pub(crate) async fn once(global: &Global, columns: u16, rows: u16) -> Result<Str
         &view.top,
         Theme::None,
         (columns, rows),
-        Instant::now(),
-        clock::wall_ms(),
+        Clock {
+            now: Instant::now(),
+            wall_ms: clock::wall_ms(),
+        },
     ))
 }
 
@@ -207,6 +231,7 @@ impl EventLoop {
             refresh_session: Some(session.separate()),
             next_refresh: now,
             decisions: Some(Box::default()),
+            history: Some(Box::default()),
             next_frame: now,
             calls: JoinSet::new(),
             followed: None,
@@ -256,7 +281,7 @@ impl EventLoop {
                         }
                     }
                     TerminalEvent::Written => if let Some(drawn) = self.drawn.take() {
-                        self.top.on_frame_shown(drawn.max_scroll, drawn.question, Instant::now());
+                        self.top.on_frame_shown(drawn, Instant::now());
                     },
                     TerminalEvent::Closed => return Ok(Exit::Quit(ExitCode::from(129))),
                 },
@@ -288,13 +313,20 @@ impl EventLoop {
     }
 
     fn needs_read(&self) -> bool {
-        !self.top.stale.is_empty() || self.top.more_output || self.top.more_decided
+        !self.top.stale.is_empty()
+            || self.top.more_output
+            || self.top.more_decided
+            || self.top.more_claims
     }
 
     fn draw(&mut self, screen: &mut Screen, now: Instant) -> std::io::Result<()> {
         let (top, theme) = (&self.top, self.theme);
         let mut drawn = Drawn::default();
-        screen.draw(|frame| drawn = draw(frame, top, theme, now, clock::wall_ms()))?;
+        let clock = Clock {
+            now,
+            wall_ms: clock::wall_ms(),
+        };
+        screen.draw(|frame| drawn = draw(frame, top, theme, clock))?;
         self.top.changed = false;
         self.drawn = Some(drawn);
         self.next_frame = now + FRAME_INTERVAL;
@@ -303,8 +335,7 @@ impl EventLoop {
 
     /// Opens the log of the selected member when the selection has changed.
     fn follow_selected(&mut self, session: &Session) {
-        let followed = self.followed.as_ref().map(|(member, _)| member);
-        if followed == self.top.selected() {
+        if !std::mem::take(&mut self.top.output.is_unopened) {
             return;
         }
         self.followed = self.top.selected().map(|member| (member.clone(), None));
@@ -343,6 +374,10 @@ impl EventLoop {
             self.read_decisions(session);
             self.next_refresh = now + REFRESH_INTERVAL;
         }
+        if self.top.more_claims {
+            self.read_claims(session);
+            self.next_refresh = now + REFRESH_INTERVAL;
+        }
         if self.top.stale.is_empty() {
             return;
         }
@@ -353,6 +388,22 @@ impl EventLoop {
             self.calls.spawn(async move {
                 let refresh = calls::refresh(&mut session, stale, known).await;
                 CallResult::Refreshed(session, refresh.map(Box::new))
+            });
+        }
+    }
+
+    /// Starts to read the history of the task of the open page.
+    fn read_claims(&mut self, session: &Session) {
+        let Some(Page::Task(task)) = &self.top.page else {
+            self.top.more_claims = false;
+            return;
+        };
+        if let Some(mut history) = self.history.take() {
+            self.top.more_claims = false;
+            let (task, session) = (*task, session.separate());
+            self.calls.spawn(async move {
+                let read = history.read_new(session).await;
+                CallResult::ClaimsRead(history, task, read)
             });
         }
     }
@@ -376,7 +427,7 @@ impl EventLoop {
                 }
             }
             CallResult::LogOpened(member, read) => match (&mut self.followed, read) {
-                (Some((followed, log)), Ok((opened, text))) if *followed == member => {
+                (Some((followed, log @ None)), Ok((opened, text))) if *followed == member => {
                     *log = Some(opened);
                     self.top.append_output(&text);
                 }
@@ -392,6 +443,20 @@ impl EventLoop {
                 }
                 self.decisions = Some(decisions);
             }
+            CallResult::ClaimsRead(history, task, read) => {
+                match read {
+                    Ok(()) => self.top.set_claims(task, history.of(task)),
+                    Err(failure) => self.top.set_error(failure.one_line()),
+                }
+                self.history = Some(history);
+            }
+            CallResult::ChangesRead(read) => match read {
+                Ok(changes) => self.top.set_changes(changes),
+                Err(failure) => {
+                    self.top.close_page();
+                    self.top.set_error(failure.one_line());
+                }
+            },
             CallResult::ActionDone(done) => {
                 self.pending_actions -= 1;
                 match done {
@@ -407,6 +472,11 @@ impl EventLoop {
         match effect {
             Effect::Quit => return Some(Exit::Quit(ExitCode::SUCCESS)),
             Effect::Perform(action) => self.perform(session, action),
+            Effect::ReadChanges => {
+                let project = self.top.team.project.clone();
+                self.calls
+                    .spawn(async move { CallResult::ChangesRead(diff::read(&project).await) });
+            }
             Effect::Attach(member) => {
                 let attach = Attach {
                     member: Some(member.clone()),

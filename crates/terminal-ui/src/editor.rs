@@ -1,4 +1,4 @@
-//! The line editor of the prompt: text, cursor and history. Used by the transcript view; pure.
+//! The line editor of the prompt: text, cursor and history. Used by the transcript view and by `top`; pure.
 //!
 //! The text is stored exactly as typed. Control characters are escaped only for display, in [`Editor::rows`].
 
@@ -15,7 +15,7 @@ const HISTORY_MAX: usize = 500;
 const TEXT_MAX: usize = 64 << 10;
 
 #[derive(Debug, Default)]
-pub(crate) struct Editor {
+pub struct Editor {
     text: String,
     /// A byte offset in the text, on a character boundary.
     cursor: usize,
@@ -28,17 +28,21 @@ pub(crate) struct Editor {
 }
 
 impl Editor {
-    pub(crate) fn is_empty(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         self.text.is_empty()
     }
 
-    pub(crate) fn clear(&mut self) {
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    pub fn clear(&mut self) {
         self.set(String::new());
         self.shown = None;
     }
 
     /// Adds history entries, oldest first.
-    pub(crate) fn remember(&mut self, entries: impl IntoIterator<Item = String>) {
+    pub fn remember(&mut self, entries: impl IntoIterator<Item = String>) {
         for text in entries {
             if text.trim().is_empty() || self.history.back() == Some(&text) {
                 continue;
@@ -55,7 +59,7 @@ impl Editor {
         clippy::wildcard_enum_match_arm,
         reason = "no other key edits the text"
     )]
-    pub(crate) fn press(&mut self, key: &Key) -> Option<String> {
+    pub fn press(&mut self, key: &Key) -> Option<String> {
         match key {
             Key::Enter if self.text[..self.cursor].ends_with('\\') => {
                 // A backslash before Enter continues the text on a new line.
@@ -208,12 +212,7 @@ impl Editor {
 
     /// The prompt and the text after it, in rows of at most `most` columns, and the row and column of the cursor. If
     /// there are more than `rows` rows, returns `rows` of them, including the cursor's row.
-    pub(crate) fn rows(
-        &self,
-        prompt: &Line,
-        most: usize,
-        rows: usize,
-    ) -> (Vec<Line>, (usize, usize)) {
+    pub fn rows(&self, prompt: &Line, most: usize, rows: usize) -> (Vec<Line>, (usize, usize)) {
         // Leave room for the widest character after the prompt.
         let prompt = prompt.clipped((most / 2).min(most.saturating_sub(2)));
         let mut indent = prompt.width();

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use terminput::{Event, KeyCode, KeyEvent, KeyModifiers};
+use terminput::{
+    Event, KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind,
+    ScrollDirection,
+};
 
 use crate::dialog::Turn;
 
@@ -33,9 +36,32 @@ pub enum Key {
     Home,
     End,
     Paste(String),
+    /// Only if the program asked the terminal to report the mouse.
+    Mouse(Mouse),
     /// A key without a binding.
     Other,
 }
+
+/// An action of the mouse in one cell. Column and row count from 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mouse {
+    pub action: MouseAction,
+    pub column: u16,
+    pub row: u16,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MouseAction {
+    /// The left button was pressed.
+    Press,
+    ScrollUp,
+    ScrollDown,
+}
+
+/// Makes a terminal report buttons and the wheel, with coordinates of any size (modes 1000 and 1006 of xterm). Movements
+/// are not reported, and text is still selected by the terminal itself while Shift is held.
+pub const MOUSE_ON: &str = "\x1b[?1000h\x1b[?1006h";
+pub const MOUSE_OFF: &str = "\x1b[?1006l\x1b[?1000l";
 
 impl Key {
     /// The scroll step of the key in a long request; `None` if the key does not scroll.
@@ -208,10 +234,28 @@ fn key(event: Event) -> Key {
             KeyCode::End => Key::End,
             _ => Key::Other,
         },
-        Event::FocusGained | Event::FocusLost | Event::Mouse(_) | Event::Resize { .. } => {
-            Key::Other
-        }
+        Event::Mouse(event) => mouse(event).map_or(Key::Other, Key::Mouse),
+        Event::FocusGained | Event::FocusLost | Event::Resize { .. } => Key::Other,
     }
+}
+
+/// `None`: an action without a meaning here, such as the release of a button.
+fn mouse(event: MouseEvent) -> Option<Mouse> {
+    let action = match event.kind {
+        MouseEventKind::Down(MouseButton::Left) => MouseAction::Press,
+        MouseEventKind::Scroll(ScrollDirection::Up) => MouseAction::ScrollUp,
+        MouseEventKind::Scroll(ScrollDirection::Down) => MouseAction::ScrollDown,
+        MouseEventKind::Down(_)
+        | MouseEventKind::Up(_)
+        | MouseEventKind::Drag(_)
+        | MouseEventKind::Moved
+        | MouseEventKind::Scroll(ScrollDirection::Left | ScrollDirection::Right) => return None,
+    };
+    Some(Mouse {
+        action,
+        column: event.column,
+        row: event.row,
+    })
 }
 
 #[cfg(test)]
@@ -298,6 +342,27 @@ mod tests {
     fn a_paste_is_one_key() {
         let (keys, rest) = taken(b"\x1b[200~Ky\ry\x1b[201~y");
         assert_eq!(keys, [Key::Paste("Ky\ry".into()), Key::Char('y')]);
+        assert_eq!(rest, b"");
+    }
+
+    #[test]
+    fn mouse_reports_are_decoded() {
+        let (keys, rest) = taken(b"\x1b[<0;12;3M\x1b[<0;12;3m\x1b[<64;1;1M\x1b[<65;300;2Mq");
+        let mouse = |action, column, row| {
+            Key::Mouse(Mouse {
+                action,
+                column,
+                row,
+            })
+        };
+        let expected = [
+            mouse(MouseAction::Press, 11, 2),
+            Key::Other,
+            mouse(MouseAction::ScrollUp, 0, 0),
+            mouse(MouseAction::ScrollDown, 299, 1),
+            Key::Char('q'),
+        ];
+        assert_eq!(keys, expected);
         assert_eq!(rest, b"");
     }
 

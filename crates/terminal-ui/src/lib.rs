@@ -9,8 +9,8 @@
 //! Where to look:
 //! - the layout of the screen, and key bindings: `transcript_view`
 //! - live rows and the terminal's scrollback: `canvas`
-//! - Markdown, code: `markdown`, `code`
-//! - the prompt: `editor`; slash commands: `slash`; a pending permission request: [`dialog`]
+//! - Markdown, code: [`markdown`], `code`
+//! - the prompt: [`editor`]; slash commands: `slash`; a pending permission request: [`dialog`]
 //! - tool calls as lines: [`call`]; decoding of keystrokes: [`keys`]; styled text without control characters: [`line`];
 //!   styles and themes: [`style`], [`background`]; notifications of the user: [`notices`]
 //!
@@ -21,10 +21,10 @@ pub mod call;
 mod canvas;
 mod code;
 pub mod dialog;
-mod editor;
+pub mod editor;
 pub mod keys;
 pub mod line;
-mod markdown;
+pub mod markdown;
 pub mod notices;
 mod slash;
 pub mod style;

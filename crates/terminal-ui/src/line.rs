@@ -145,6 +145,54 @@ impl Line {
         clipped
     }
 
+    /// At most `most` columns. A line that is longer ends with `…` after its last word that fits.
+    pub fn cut(&self, most: usize) -> Self {
+        if self.width() <= most {
+            return self.clone();
+        }
+        let all: Vec<(Style, char)> = self.characters().collect();
+        let end = match most.checked_sub(1) {
+            None => return Self::default(),
+            Some(0) => 0,
+            // A character that is wider than the row does not fit.
+            Some(room) => end_of_row(&all, room).min(fitting(&all, room)),
+        };
+        let mut row = Self::default();
+        for (style, c) in &all[..end] {
+            row.put(*style, *c);
+        }
+        let mut row = row.without_trailing_blanks();
+        let style = all
+            .get(end.saturating_sub(1))
+            .map_or(Style::PLAIN, |it| it.0);
+        row.put(style, '…');
+        row
+    }
+
+    /// Whether the text contains `wanted`, in upper or lower case.
+    pub fn contains(&self, wanted: &str) -> bool {
+        !wanted.is_empty() && self.text().to_lowercase().contains(&wanted.to_lowercase())
+    }
+
+    /// The line with each occurrence of `wanted`, in upper or lower case, in reverse video.
+    pub fn highlighted(&self, wanted: &str) -> Self {
+        let wanted: Vec<String> = wanted.chars().map(lower_case).collect();
+        let all: Vec<(Style, char)> = self.characters().collect();
+        if wanted.is_empty() || wanted.len() > all.len() {
+            return self.clone();
+        }
+        let lower: Vec<String> = all.iter().map(|(_, c)| lower_case(*c)).collect();
+        let (mut line, mut highlighted) = (Self::default(), 0);
+        for (at, (style, c)) in all.into_iter().enumerate() {
+            if lower[at..].starts_with(&wanted) {
+                highlighted = at + wanted.len();
+            }
+            let is_found = at < highlighted;
+            line.put(if is_found { style.reversed() } else { style }, c);
+        }
+        line
+    }
+
     /// Wraps to rows of at most `most` columns, between words if possible. All rows but the first are indented by
     /// `hanging` blanks, but by less than half a row.
     pub fn wrapped(&self, most: usize, hanging: usize) -> Vec<Self> {
@@ -207,6 +255,20 @@ pub(crate) fn columns(c: char) -> usize {
     c.width().unwrap_or(0)
 }
 
+fn lower_case(c: char) -> String {
+    c.to_lowercase().collect()
+}
+
+/// The number of characters that take at most `room` columns.
+fn fitting(all: &[(Style, char)], room: usize) -> usize {
+    let mut width = 0;
+    let fits = |(_, c): &&(Style, char)| {
+        width += columns(*c);
+        width <= room
+    };
+    all.iter().take_while(fits).count()
+}
+
 /// The number of characters that fit into a row: up to the end of a word if possible.
 fn end_of_row(all: &[(Style, char)], room: usize) -> usize {
     let (mut width, mut next_word, mut seen_word) = (0, None, false);
@@ -243,6 +305,42 @@ mod tests {
         assert_eq!(rows("abcdefgh", 3, 0), ["abc", "def", "gh"]);
         assert_eq!(rows("名前名前", 5, 0), ["名前", "名前"]);
         assert_eq!(rows("", 5, 0), [""]);
+    }
+
+    #[test]
+    fn a_cut_line_ends_after_a_word() {
+        let cut = |text, most| Line::of(Style::PLAIN, text).cut(most).text();
+        assert_eq!(cut("one two three", 13), "one two three");
+        assert_eq!(cut("one two three", 12), "one two…");
+        assert_eq!(cut("one two three", 8), "one two…");
+        assert_eq!(cut("abcdefgh", 4), "abc…");
+        assert_eq!(cut("名前", 2), "…");
+        assert_eq!(cut("abc", 0), "");
+    }
+
+    #[test]
+    fn found_text_is_reversed_in_any_case() {
+        let mut line = Line::of(Style::BOLD, "Write ");
+        line.push(Style::PLAIN, "the writers");
+        let found: Vec<_> = line
+            .highlighted("WRITE")
+            .spans()
+            .map(|(style, text)| (style.reversed, text.to_owned()))
+            .collect();
+        let expected = [
+            (true, "Write"),
+            (false, " "),
+            (false, "the "),
+            (true, "write"),
+            (false, "rs"),
+        ];
+        assert_eq!(
+            found,
+            expected.map(|(found, text)| (found, text.to_owned()))
+        );
+        assert!(line.contains("e W") && !line.contains("wrote") && !line.contains(""));
+        // The search is not limited to one style.
+        assert_eq!(line.highlighted("e t").text(), line.text());
     }
 
     #[test]
@@ -293,6 +391,8 @@ mod tests {
             let bare = |text: &str| text.replace(' ', "");
             let all: String = wrapped.iter().map(Line::text).collect();
             prop_assert_eq!(bare(&all), bare(&text));
+            let cut = line.cut(most);
+            prop_assert!(cut.width() <= most, "{cut:?} in {most}");
         }
     }
 }

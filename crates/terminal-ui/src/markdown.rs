@@ -1,4 +1,5 @@
-//! Renders Markdown as it streams in. Called by the transcript view for the model's text; pure.
+//! Renders Markdown as it streams in. Called by the transcript view for the model's text, and by clients for complete
+//! texts ([`lines`]); pure.
 //!
 //! ```text
 //!   pieces ─► lines ─► blocks ─ finished ─► styled lines, final
@@ -31,6 +32,15 @@ pub(crate) struct Markdown {
     above: bool,
     /// A blank line must separate the next block from the printed one.
     blank: bool,
+}
+
+/// The lines of a complete text, in at most `columns` columns; also code is wrapped.
+pub fn lines(text: &str, columns: usize) -> Vec<Line> {
+    let mut markdown = Markdown::default();
+    let mut lines = markdown.push(text, columns);
+    lines.extend(markdown.end(columns));
+    let wrapped = lines.iter().flat_map(|line| line.wrapped(columns, 2));
+    wrapped.collect()
 }
 
 /// The open block, to which the next line may belong.

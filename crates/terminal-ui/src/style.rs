@@ -79,6 +79,13 @@ impl Style {
         }
     }
 
+    pub const fn reversed(self) -> Self {
+        Self {
+            reversed: true,
+            ..self
+        }
+    }
+
     pub const fn bold(self) -> Self {
         Self { bold: true, ..self }
     }
@@ -162,6 +169,15 @@ impl Theme {
             Self::None => None,
             Self::Dark => Some(dark),
             Self::Light => Some(light),
+        }
+    }
+
+    /// The background of the selected row, a number of the 256-colour palette. `None`: a sign alone marks the row.
+    pub fn selection(self) -> Option<u8> {
+        match self {
+            Self::None => None,
+            Self::Dark => Some(236),
+            Self::Light => Some(254),
         }
     }
 
@@ -290,6 +306,23 @@ mod tests {
             for ink in inks() {
                 let colour = theme.colour(ink).unwrap();
                 let (a, b) = (luminance(colour) + 0.05, background + 0.05);
+                let contrast = a.max(b) / a.min(b);
+                assert!(contrast >= CONTRAST_MIN, "{theme:?} {ink:?}: {contrast}");
+            }
+        }
+    }
+
+    /// The limit is that of WCAG 2 for bold text and signs.
+    #[test]
+    fn colours_are_readable_in_the_selected_row() {
+        const CONTRAST_MIN: f64 = 3.0;
+        for theme in [Theme::Dark, Theme::Light] {
+            let background = luminance(theme.selection().unwrap());
+            for ink in inks() {
+                let (a, b) = (
+                    luminance(theme.colour(ink).unwrap()) + 0.05,
+                    background + 0.05,
+                );
                 let contrast = a.max(b) / a.min(b);
                 assert!(contrast >= CONTRAST_MIN, "{theme:?} {ink:?}: {contrast}");
             }

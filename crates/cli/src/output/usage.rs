@@ -23,6 +23,15 @@ pub(crate) fn sentence(usage: &Usage) -> Option<String> {
     (usage.tokens() > 0).then(|| format!("{spent} tokens {cost}"))
 }
 
+/// `12.3k tokens · $0.42`, `3.3k tokens · cost unknown`.
+pub(crate) fn spent(usage: &Usage) -> String {
+    let tokens = tokens(usage.tokens());
+    match usage.usd() {
+        None if usage.micro_usd == 0 => format!("{tokens} tokens · cost unknown"),
+        Some(_) | None => format!("{tokens} tokens · {}", cost(usage)),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -46,5 +55,7 @@ mod tests {
             Some("12.3k tokens at an unknown price")
         );
         assert_eq!(sentence(&usage(0, 0, 0)), None);
+        assert_eq!(spent(&usage(3_300, 0, 3_300)), "3.3k tokens · cost unknown");
+        assert_eq!(spent(&usage(3_300, 420_000, 0)), "3.3k tokens · $0.42");
     }
 }

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use agent_team_client::Session;
 use agent_team_protocol::exit::ExitCode;
 use agent_team_protocol::method::{
-    Down, ListMessages, MemberAnswer, MemberKill, MemberLog, MemberRestart, MemberSpawn,
+    AddTask, Down, ListMessages, MemberAnswer, MemberKill, MemberLog, MemberRestart, MemberSpawn,
     MemberStop, MessageList, MessageSend, Nothing, OneMember, OneTask, RequestDecide, RequestList,
-    SendMessage, Spawn, Stop, TaskShow, TeamDown, TeamShow,
+    SendMessage, Spawn, Stop, TaskAdd, TaskCancel, TaskRetry, TaskShow, TeamDown, TeamShow,
 };
 use agent_team_protocol::request::{Decision, ListRequests, Scope};
 use agent_team_protocol::view::TeamState;
@@ -16,7 +16,7 @@ use agent_team_protocol::{MemberName, Party};
 use super::stale::Stale;
 use super::state::{Action, Refresh};
 use crate::error::Failure;
-use crate::output::receipt;
+use crate::output::{receipt, task};
 
 /// Number of newest messages to read.
 const MESSAGES: u32 = 200;
@@ -121,6 +121,28 @@ pub(super) async fn perform(mut session: Session, action: Action) -> Result<Stri
         }
         Action::Restart(member) => {
             member_status(session.call::<MemberRestart>(OneMember { member }).await?)
+        }
+        Action::AddTask(spec) => {
+            let added = session.call::<TaskAdd>(AddTask { spec: *spec }).await?;
+            let id = added.task;
+            let view = session.query::<TaskShow>(OneTask { task: id }).await;
+            let team = session.query::<TeamShow>(Nothing {}).await;
+            let mut text = format!("{id} is on the board");
+            // The task is stored: a failure here must not make the user repeat it.
+            if let (Ok(view), Ok(team)) = (view, team)
+                && let Some(why) = task::unclaimable(&view, &team.members)
+            {
+                text.push_str(&format!("; {why}"));
+            }
+            text
+        }
+        Action::Retry(task) => {
+            let retried = session.call::<TaskRetry>(OneTask { task }).await?;
+            format!("{} is pending again", retried.task)
+        }
+        Action::Cancel(task) => {
+            let cancelled = session.call::<TaskCancel>(OneTask { task }).await?;
+            format!("{} is cancelled", cancelled.task)
         }
         Action::Down => {
             let down = session.call::<TeamDown>(Down { force: false }).await?;

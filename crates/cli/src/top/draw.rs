@@ -1,85 +1,114 @@
-//! Draws one frame of [`Top`]. Called by the event loop after a change. Escapes the control characters of untrusted
-//! text.
+//! Draws one frame of [`Top`]. Called by the event loop after a change. All text goes through [`Line`], which contains
+//! no control characters.
 //!
 //! ```text
-//!   head                             head                     head
-//!   members                          members │ views          members   │ board │ messages
-//!   views: output board requests …   board   │ the selected   output or │       │
-//!   the selected view                        │ view           requests  │       │
-//!   foot                             foot                     foot
-//!   up to 139 columns                140 columns or more      180 columns or more
+//!   head                             head                         head
+//!   members                          members │ output or requests members   │ board │ messages
+//!   views: output board requests …   board   │ or messages        output or │       │
+//!   the view that had the focus last         │                    requests  │       │
+//!   foot                             foot                         foot
+//!   up to 139 columns                140 columns or more          180 columns or more
 //! ```
 
+mod foot;
 mod head;
 mod members;
-mod overlay;
 mod ratatui_text;
 mod views;
 
-use std::time::Instant;
-
-use agent_team_terminal_ui::style::Theme;
+use agent_team_terminal_ui::line::Line;
+use agent_team_terminal_ui::style::{Ink, Style, Theme};
 use ratatui::backend::TestBackend;
-use ratatui::layout::{Constraint, Layout, Rect};
+use ratatui::layout::{Constraint, Layout, Position, Rect};
 use ratatui::{Frame, Terminal};
 
-use super::state::{Mode, Top, View};
+use self::ratatui_text::put;
+use super::pages;
+use super::question::{Question, Tone};
+use super::state::{Page, Top};
+use super::view::{Clock, Drawn, ShownPage, View};
 
-/// Minimum columns for members and board beside the selected view.
+/// Minimum columns for members and board beside the other views.
 const WIDE: u16 = 140;
 
-/// Minimum columns for board and messages beside the output or the requests. The view keys then select the view that
-/// scrolls.
+/// Minimum columns for board and messages beside members and output.
 const WIDEST: u16 = 180;
 
-/// Measurements of a drawn frame, which the state needs.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Drawn {
-    /// Number of lines by which the view can be scrolled.
-    pub(super) max_scroll: usize,
-    /// Columns and rows of the open question, if any.
-    pub(super) question: Option<(usize, usize)>,
-}
-
-/// Draws a frame. Computes the ages of states from `now`, and those of messages and requests from `wall_ms`, the Unix
-/// time.
-pub(super) fn draw(
-    frame: &mut Frame<'_>,
-    top: &Top,
-    theme: Theme,
-    now: Instant,
-    wall_ms: u64,
-) -> Drawn {
+/// Draws a frame; returns what it shows.
+pub(super) fn draw(frame: &mut Frame<'_>, top: &Top, theme: Theme, clock: Clock) -> Drawn {
+    let area = frame.area();
+    let foot = foot::foot(top, area.width.into());
+    // Something of the views stays visible below a long status.
+    let foot_height = u16::try_from(foot.rows.len()).unwrap_or(u16::MAX);
     let rows = [
         Constraint::Length(1),
         Constraint::Min(0),
-        Constraint::Length(1),
+        Constraint::Length(foot_height.min(area.height / 2).max(1)),
     ];
-    let [head_row, middle, foot_row] = Layout::vertical(rows).areas(frame.area());
+    let [head_row, middle, foot_area] = Layout::vertical(rows).areas(area);
     head::head(frame, head_row, top, theme);
-    head::foot(frame, foot_row, top, theme);
-    let mut drawn = Drawn::default();
-    match &top.mode {
-        Mode::Help => overlay::help(frame, middle, theme),
-        Mode::Question(question) => {
-            drawn.question = Some(overlay::question(frame, middle, question, theme));
+    for (line, row) in foot.rows.iter().zip(foot_area.rows()) {
+        put(frame, row, line, theme);
+    }
+    if let Some((row, column)) = foot.cursor {
+        let at = |from: u16, by: usize| from.saturating_add(u16::try_from(by).unwrap_or(u16::MAX));
+        let (x, y) = (at(foot_area.x, column), at(foot_area.y, row));
+        let at = Position::new(x.min(foot_area.right().saturating_sub(1)), y);
+        if foot_area.contains(at) {
+            frame.set_cursor_position(at);
         }
-        Mode::Browse | Mode::Confirm(_) | Mode::Prompt { .. } => {
-            let layout = match middle.width {
+    }
+    let mut drawn = Drawn::default();
+    match &top.page {
+        Some(Page::Request(question)) => {
+            drawn.question = Some(draw_question(frame, middle, question, theme));
+        }
+        Some(page) => {
+            let columns = usize::from(middle.width);
+            let lines = pages::lines(page, top, columns, clock);
+            let page = ShownPage {
+                columns,
+                height: middle.height.into(),
+                total: lines.len(),
+            };
+            let first = top.page_scroll.min(page.max_scroll());
+            for (line, row) in lines.iter().skip(first).zip(middle.rows()) {
+                put(frame, row, &line.highlighted(top.search.text()), theme);
+            }
+            drawn.page = Some(page);
+        }
+        None => {
+            let areas = match middle.width {
                 WIDEST.. => three_columns(middle, top),
                 WIDE.. => two_columns(middle, top),
                 _ => one_column(middle, top),
             };
-            members::members(frame, layout.members, top, theme, now);
-            for ViewArea { area, titles, view } in layout.views {
-                let max_scroll = views::view(frame, area, (titles, view), top, theme, wall_ms);
-                if view == top.view {
-                    drawn.max_scroll = max_scroll;
-                }
+            members::members(frame, areas.members, top, theme, clock, &mut drawn);
+            for view in areas.views {
+                views::view(frame, &view, top, theme, clock, &mut drawn);
             }
         }
     }
     drawn
+}
+
+/// Draws an open request; returns the columns and rows that were available.
+fn draw_question(
+    frame: &mut Frame<'_>,
+    area: Rect,
+    question: &Question,
+    theme: Theme,
+) -> (usize, usize) {
+    let (columns, rows) = (usize::from(area.width), usize::from(area.height));
+    for ((tone, line), row) in question.lines(columns, rows).into_iter().zip(area.rows()) {
+        let style = match tone {
+            Tone::Plain => Style::PLAIN,
+            Tone::Removed => Style::of(Ink::Removed),
+            Tone::Added => Style::of(Ink::Added),
+        };
+        put(frame, row, &Line::of(style, &line), theme);
+    }
+    (columns, rows)
 }
 
 /// The areas of a frame.
@@ -88,23 +117,28 @@ struct Areas {
     views: Vec<ViewArea>,
 }
 
+/// A place that several views share: the titles of all, and the one that had the focus last.
 struct ViewArea {
     area: Rect,
-    /// The views named in its title line.
     titles: &'static [View],
     view: View,
 }
 
+impl ViewArea {
+    fn of(area: Rect, titles: &'static [View], top: &Top) -> Self {
+        Self {
+            area,
+            titles,
+            view: top.front(titles),
+        }
+    }
+}
+
 fn one_column(area: Rect, top: &Top) -> Areas {
     let [members, below] = members_over(top, area, 0);
-    let view = ViewArea {
-        area: below,
-        titles: &View::ALL,
-        view: top.view,
-    };
     Areas {
         members,
-        views: vec![view],
+        views: vec![ViewArea::of(below, &View::NUMBERED, top)],
     }
 }
 
@@ -116,16 +150,13 @@ fn two_columns(area: Rect, top: &Top) -> Areas {
     ];
     let [left, _, right] = Layout::horizontal(columns).areas(area);
     let [members, below] = members_over(top, left, 1);
-    // The left column must not repeat the view of the right column.
-    let other = match top.view {
-        View::Board => View::Messages,
-        View::Output | View::Requests | View::Messages => View::Board,
-    };
-    let views = [(right, View::ALL.as_slice(), top.view), (below, &[], other)];
-    let views = views.map(|(area, titles, view)| ViewArea { area, titles, view });
+    let beside: &[View] = &[View::Output, View::Requests, View::Messages];
     Areas {
         members,
-        views: views.into(),
+        views: vec![
+            ViewArea::of(below, &[View::Board], top),
+            ViewArea::of(right, beside, top),
+        ],
     }
 }
 
@@ -139,19 +170,13 @@ fn three_columns(area: Rect, top: &Top) -> Areas {
     ];
     let [left, _, middle, _, right] = Layout::horizontal(columns).areas(area);
     let [members, below] = members_over(top, left, 1);
-    let front = match top.view {
-        View::Requests => View::Requests,
-        View::Output | View::Board | View::Messages => View::Output,
-    };
-    let views = [
-        (below, [View::Output, View::Requests].as_slice(), front),
-        (middle, &[View::Board], View::Board),
-        (right, &[View::Messages], View::Messages),
-    ];
-    let views = views.map(|(area, titles, view)| ViewArea { area, titles, view });
     Areas {
         members,
-        views: views.into(),
+        views: vec![
+            ViewArea::of(below, &[View::Output, View::Requests], top),
+            ViewArea::of(middle, &[View::Board], top),
+            ViewArea::of(right, &[View::Messages], top),
+        ],
     }
 }
 
@@ -167,18 +192,12 @@ fn members_over(top: &Top, area: Rect, gap: u16) -> [Rect; 2] {
 }
 
 /// Draws a frame as plain text.
-pub(super) fn text(
-    top: &Top,
-    theme: Theme,
-    (columns, rows): (u16, u16),
-    now: Instant,
-    wall_ms: u64,
-) -> String {
+pub(super) fn text(top: &Top, theme: Theme, (columns, rows): (u16, u16), clock: Clock) -> String {
     let backend = TestBackend::new(columns, rows);
     let terminal = Terminal::new(backend);
     let mut terminal = terminal.unwrap_or_else(|never| match never {});
     let drawn = terminal.draw(|frame| {
-        draw(frame, top, theme, now, wall_ms);
+        draw(frame, top, theme, clock);
     });
     let buffer = drawn.unwrap_or_else(|never| match never {}).buffer;
     let row = |row| {
@@ -191,6 +210,6 @@ pub(super) fn text(
 
 /// The height of the members with their header: at most half of the area, or two rows if that is more.
 fn members_height(top: &Top, area: Rect) -> u16 {
-    let wanted = u16::try_from(top.members().len() + 1).unwrap_or(u16::MAX);
+    let wanted = u16::try_from(top.team.members.len() + 1).unwrap_or(u16::MAX);
     wanted.min((area.height / 2).max(2))
 }

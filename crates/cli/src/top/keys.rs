@@ -3,15 +3,22 @@
 use std::time::Instant;
 
 use agent_team_protocol::attention;
-use agent_team_protocol::request::RequestView;
-use agent_team_protocol::{MemberName, Recipient};
-
-use super::question::{KeyResult, Question};
-use super::state::{Action, Effect, Mode, Prompt, Top, View};
+use agent_team_protocol::request::{Channel, DecideRequest, Decision, RequestView};
+use agent_team_protocol::spec::TaskSpec;
+use agent_team_protocol::view::TaskState;
+use agent_team_protocol::{MemberName, Party, Recipient, TaskId};
+use agent_team_terminal_ui::editor::Editor;
 use agent_team_terminal_ui::keys::Key;
 
-/// Lines that a page key scrolls.
-const PAGE: usize = 10;
+use super::pages::{why_member, why_task};
+use super::question::{KeyResult, Question};
+use super::rows::searched;
+use super::search::Direction;
+use super::state::{Action, Effect, Mode, Page, Prompt, Top};
+use super::view::{Clock, View};
+
+/// Rows that a page key moves.
+const PAGE: isize = 10;
 
 impl Top {
     /// Handles the keys of one read.
@@ -24,102 +31,105 @@ impl Top {
         effects.collect()
     }
 
-    #[expect(
-        clippy::wildcard_enum_match_arm,
-        reason = "all other keys do nothing here"
-    )]
     fn on_key(&mut self, key: &Key, is_only_key: bool, now: Instant) -> Option<Effect> {
         if *key == Key::Control('c') {
             return Some(Effect::Quit);
         }
+        if let Key::Mouse(mouse) = key {
+            return self.on_mouse(*mouse);
+        }
         self.status = None;
         match &mut self.mode {
-            Mode::Browse => self.browse(key),
-            Mode::Help => {
-                self.mode = Mode::Browse;
-                None
-            }
             Mode::Confirm(action) => {
                 let action = action.clone();
                 self.mode = Mode::Browse;
                 // Ignore keys from the same read: they were typed before the question appeared.
                 (*key == Key::Char('y') && is_only_key).then_some(Effect::Perform(action))
             }
-            Mode::Prompt { prompt, typed } => match key {
-                Key::Enter => {
-                    let (prompt, typed) = (prompt.clone(), std::mem::take(typed));
+            Mode::Prompt { prompt, editor } => {
+                let prompt = prompt.clone();
+                if *key == Key::Escape {
                     self.mode = Mode::Browse;
-                    self.on_line(prompt, &typed)
+                    if prompt == Prompt::Search {
+                        self.search.set_text("");
+                    }
+                    return None;
                 }
-                Key::Escape => {
-                    self.mode = Mode::Browse;
-                    None
+                let entered = editor.press(key);
+                if prompt == Prompt::Search && entered.is_none() {
+                    let typed = editor.text().to_owned();
+                    self.search.set_text(&typed);
+                    self.find(Direction::First, now);
+                    // The text may still become another one.
+                    self.status = None;
                 }
-                _ => {
-                    edit(typed, key);
-                    None
+                let text = entered?;
+                self.mode = Mode::Browse;
+                self.on_line(prompt, &text, now)
+            }
+            Mode::Browse => match &mut self.page {
+                Some(Page::Request(question)) => match question.on_key(key, is_only_key, now) {
+                    KeyResult::Decided(decide) => {
+                        self.close_page();
+                        Some(Effect::Perform(Action::Decide(decide)))
+                    }
+                    KeyResult::Deny { request, digest } => {
+                        self.open_prompt(Prompt::Deny { request, digest });
+                        None
+                    }
+                    KeyResult::Later => {
+                        self.close_page();
+                        None
+                    }
+                    KeyResult::Open => None,
+                },
+                Some(page) => {
+                    let is_help = matches!(page, Page::Help);
+                    self.on_page(key, is_help, now)
                 }
-            },
-            Mode::Question(question) => match question.on_key(key, is_only_key, now) {
-                KeyResult::Decided(decide) => {
-                    self.mode = Mode::Browse;
-                    Some(Effect::Perform(Action::Decide(decide)))
-                }
-                KeyResult::Later => {
-                    self.mode = Mode::Browse;
-                    None
-                }
-                KeyResult::Open => None,
+                None => self.browse(key, now),
             },
         }
     }
 
-    fn browse(&mut self, key: &Key) -> Option<Effect> {
-        let selected = self.selected().cloned();
+    /// Handles a key on a page.
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "all other keys do nothing here"
+    )]
+    fn on_page(&mut self, key: &Key, is_help: bool, now: Instant) -> Option<Effect> {
+        match key {
+            Key::Escape if !self.search.text().is_empty() => self.search.set_text(""),
+            Key::Escape | Key::Char('q') => self.close_page(),
+            Key::Char('?') if is_help => self.close_page(),
+            Key::Up | Key::Char('k') => self.scroll_page(-1),
+            Key::Down | Key::Char('j') => self.scroll_page(1),
+            Key::PageUp => self.scroll_page(-PAGE),
+            Key::PageDown | Key::Char(' ') => self.scroll_page(PAGE),
+            Key::Home => self.page_scroll = 0,
+            Key::End => self.page_scroll = usize::MAX,
+            Key::Char(c) => return self.on_char(*c, now),
+            _ => {}
+        }
+        None
+    }
+
+    /// Handles a key while the views are shown.
+    fn browse(&mut self, key: &Key, now: Instant) -> Option<Effect> {
         match key {
             Key::Char('q') => return Some(Effect::Quit),
-            Key::Char('?' | 'h') => self.mode = Mode::Help,
-            Key::Up | Key::Char('k') => self.select(-1),
-            Key::Down | Key::Char('j') => self.select(1),
+            Key::Up | Key::Char('k') => self.step(-1),
+            Key::Down | Key::Char('j') => self.step(1),
+            Key::PageUp => self.step(-PAGE),
+            Key::PageDown => self.step(PAGE),
+            Key::Home => self.step(isize::MIN),
+            Key::End => self.step(isize::MAX),
             Key::Tab => self.switch_view(1),
             Key::BackTab => self.switch_view(View::ALL.len() - 1),
-            Key::Char(c @ '1'..='4') => {
-                let index = c.to_digit(10).map_or(0, |digit| digit as usize - 1);
-                self.show(View::ALL[index]);
-            }
-            Key::PageUp => self.scroll(self.is_newest_last(), PAGE),
-            Key::PageDown => self.scroll(!self.is_newest_last(), PAGE),
-            Key::Home => self.scroll(self.is_newest_last(), usize::MAX),
-            Key::End => self.scroll(!self.is_newest_last(), usize::MAX),
-            Key::Char('g') => self.select_next(),
-            Key::Char('r') => self.open_request(),
-            Key::Char('d') => self.toggle_decisions(),
-            Key::Char('/') => {
-                let typed = self.filter.clone();
-                let prompt = Prompt::Filter;
-                self.mode = Mode::Prompt { prompt, typed };
-            }
-            Key::Escape => self.filter.clear(),
-            Key::Char('n') => self.open_prompt(Prompt::Spawn),
-            Key::Char('S') => self.open_prompt(Prompt::Send {
-                to: Recipient::All,
-                urgent: false,
-            }),
-            Key::Char('Q') => self.mode = Mode::Confirm(Action::Down),
-            Key::Char(c) => {
-                let member = selected?;
-                let to = Recipient::Member(member.clone());
-                match c {
-                    'a' => return Some(Effect::Attach(member)),
-                    's' => self.open_prompt(Prompt::Send { to, urgent: false }),
-                    '!' => self.open_prompt(Prompt::Send { to, urgent: true }),
-                    'x' => self.mode = Mode::Confirm(Action::Stop(member)),
-                    'K' => self.mode = Mode::Confirm(Action::Kill(member)),
-                    'R' => self.mode = Mode::Confirm(Action::Restart(member)),
-                    _ => {}
-                }
-            }
-            Key::Enter => return selected.map(Effect::Attach),
+            Key::Enter => self.enter(),
+            Key::Escape if !self.search.text().is_empty() => self.search.set_text(""),
+            Key::Escape => self.set_focus(View::Members),
+            Key::Char(c) => return self.on_char(*c, now),
             Key::Control(_)
             | Key::NewLine
             | Key::Backspace
@@ -130,7 +140,97 @@ impl Top {
             | Key::WordLeft
             | Key::WordRight
             | Key::Paste(_)
+            | Key::Mouse(_)
             | Key::Other => {}
+        }
+        None
+    }
+
+    /// Handles a character that means the same everywhere, or acts on the current task or member.
+    fn on_char(&mut self, c: char, now: Instant) -> Option<Effect> {
+        match c {
+            '?' | 'h' => self.open_page(Page::Help),
+            '/' => {
+                self.search.set_text("");
+                self.open_prompt(Prompt::Search);
+            }
+            'n' => self.find(Direction::Next, now),
+            'N' => self.find(Direction::Previous, now),
+            '1'..='4' => {
+                let index = c.to_digit(10).map_or(0, |digit| digit as usize - 1);
+                self.page = None;
+                self.set_focus(View::NUMBERED[index]);
+            }
+            'g' => self.select_next(),
+            '+' => self.open_prompt(Prompt::Spawn),
+            'S' => self.open_prompt(Prompt::Send {
+                to: Recipient::All,
+                urgent: false,
+            }),
+            'Q' => self.mode = Mode::Confirm(Action::Down),
+            'd' if self.page.is_none() && self.focus == View::Requests => self.toggle_decisions(),
+            'd' => {
+                self.open_page(Page::Changes(None));
+                return Some(Effect::ReadChanges);
+            }
+            _ => {
+                if let Some(task) = self.current_task().map(|it| it.id) {
+                    return self.on_task_char(c, task);
+                } else if let Some(member) = self.current_member().map(|it| it.name.clone()) {
+                    return self.on_member_char(c, member);
+                } else if self.focus == View::Board && c == 'a' {
+                    self.open_prompt(Prompt::AddTask);
+                } else if c == 'r' {
+                    self.open_request();
+                }
+            }
+        }
+        None
+    }
+
+    fn on_task_char(&mut self, c: char, id: TaskId) -> Option<Effect> {
+        let task = self.task(id)?;
+        match c {
+            'a' => self.open_prompt(Prompt::AddTask),
+            'r' if can_retry(task.state) => return Some(Effect::Perform(Action::Retry(id))),
+            'c' if can_cancel(task.state) => self.mode = Mode::Confirm(Action::Cancel(id)),
+            'r' => self.set_error(format!(
+                "cannot retry {id}: only failed and cancelled tasks"
+            )),
+            'c' => self.set_error(format!("cannot cancel {id}: it has ended")),
+            'w' => {
+                let why = why_task(self, task);
+                self.set_status(why);
+            }
+            'l' => match task.owner.clone() {
+                Some(Party::Member(owner)) if self.member(&owner).is_some() => {
+                    self.show_output(owner);
+                }
+                Some(_) | None => self.set_error(format!("no member has worked on {id}")),
+            },
+            _ => {}
+        }
+        None
+    }
+
+    fn on_member_char(&mut self, c: char, member: MemberName) -> Option<Effect> {
+        let to = Recipient::Member(member.clone());
+        match c {
+            'a' => return Some(Effect::Attach(member)),
+            's' => self.open_prompt(Prompt::Send { to, urgent: false }),
+            '!' => self.open_prompt(Prompt::Send { to, urgent: true }),
+            'x' => self.mode = Mode::Confirm(Action::Stop(member)),
+            'K' => self.mode = Mode::Confirm(Action::Kill(member)),
+            'R' => self.mode = Mode::Confirm(Action::Restart(member)),
+            'l' => self.show_output(member),
+            'r' => self.open_request(),
+            'w' => {
+                if let Some(view) = self.member(&member) {
+                    let why = why_member(self, view);
+                    self.set_status(why);
+                }
+            }
+            _ => {}
         }
         None
     }
@@ -138,19 +238,31 @@ impl Top {
     fn open_prompt(&mut self, prompt: Prompt) {
         self.mode = Mode::Prompt {
             prompt,
-            typed: String::new(),
+            editor: Editor::default(),
         };
     }
 
-    /// Handles the line that was entered at a prompt.
-    fn on_line(&mut self, prompt: Prompt, typed: &str) -> Option<Effect> {
+    /// Handles the text that was entered at a prompt.
+    fn on_line(&mut self, prompt: Prompt, typed: &str, now: Instant) -> Option<Effect> {
         let text = typed.trim();
         match prompt {
-            Prompt::Filter => {
-                text.clone_into(&mut self.filter);
-                self.scroll = 0;
-                self.keep_selection();
+            Prompt::Search => {
+                // Reports that there is no match.
+                if !self.search.text().is_empty() {
+                    self.find(Direction::First, now);
+                }
                 None
+            }
+            Prompt::Deny { request, digest } => {
+                self.close_page();
+                Some(Effect::Perform(Action::Decide(DecideRequest {
+                    request,
+                    digest: Some(digest),
+                    decision: Decision::Deny {
+                        reason: text.to_owned(),
+                    },
+                    via: Some(Channel::Top),
+                })))
             }
             _ if text.is_empty() => None,
             Prompt::Send { to, urgent } => Some(Effect::Perform(Action::Send {
@@ -158,6 +270,7 @@ impl Top {
                 text: text.to_owned(),
                 urgent,
             })),
+            Prompt::AddTask => Some(Effect::Perform(Action::AddTask(Box::new(task_spec(text))))),
             Prompt::Spawn => match parse_spawn(text) {
                 Ok(action) => Some(Effect::Perform(action)),
                 Err(why) => {
@@ -168,33 +281,80 @@ impl Top {
         }
     }
 
-    fn select(&mut self, by: isize) {
-        let names: Vec<_> = self.members().iter().map(|it| it.name.clone()).collect();
-        let current = names.iter().position(|name| Some(name) == self.selected());
-        let last = names.len().saturating_sub(1);
-        let next = current.map_or(0, |at| at.saturating_add_signed(by).min(last));
-        self.select_member(names.into_iter().nth(next));
+    /// Moves the selection by `by` entries, or scrolls a text by `by` rows.
+    fn step(&mut self, by: isize) {
+        match self.focus {
+            View::Members => {
+                let ids = self.member_ids();
+                self.members_list.step(&ids, by);
+                self.on_member_selected();
+            }
+            View::Board => {
+                let ids = self.board_ids();
+                self.board_list.step(&ids, by);
+            }
+            View::Requests if self.decided.is_none() => {
+                let ids = self.request_ids();
+                self.requests_list.step(&ids, by);
+            }
+            View::Output | View::Requests | View::Messages => self.scroll_view(self.focus, by),
+        }
+    }
+
+    /// Opens the selected entry.
+    pub(super) fn enter(&mut self) {
+        match self.focus {
+            View::Members | View::Output => {
+                if let Some(member) = self.selected().cloned() {
+                    self.open_page(Page::Member(member));
+                }
+            }
+            View::Board => {
+                if let Some(task) = self.board_list.id().copied() {
+                    self.open_page(Page::Task(task));
+                }
+            }
+            View::Requests if self.decided.is_none() => self.open_request(),
+            View::Requests | View::Messages => {}
+        }
+    }
+
+    /// Shows the output of a member.
+    fn show_output(&mut self, member: MemberName) {
+        self.page = None;
+        self.select_member(member);
+        self.set_focus(View::Output);
     }
 
     fn select_next(&mut self) {
         match attention::next(&self.team.members, &self.requests) {
             Some(member) => {
                 let member = member.name.clone();
-                self.filter.clear();
-                self.select_member(Some(member));
+                self.page = None;
+                self.set_focus(View::Members);
+                self.select_member(member);
             }
             None => self.set_status("no member waits for you".into()),
         }
     }
 
-    /// Opens the oldest request of the selected member, or else the oldest of all.
+    /// Opens the selected request while the requests have the focus, else the oldest request of the current member, or
+    /// the oldest of all.
     fn open_request(&mut self) {
-        let of_selected = |it: &&RequestView| Some(&it.member) == self.selected();
-        let request = self.requests.iter().find(of_selected);
+        let member = self.current_member().map(|it| it.name.clone());
+        let is_wanted = |it: &&RequestView| match self.focus {
+            View::Requests => Some(&it.id) == self.requests_list.id(),
+            View::Members | View::Output | View::Board | View::Messages => {
+                Some(&it.member) == member.as_ref()
+            }
+        };
+        let request = self.requests.iter().find(is_wanted);
         match request.or(self.requests.first()).cloned() {
             Some(request) => {
-                self.select_member(Some(request.member.clone()));
-                self.mode = Mode::Question(Question::of(request));
+                let ids = self.request_ids();
+                self.requests_list.select(request.id, &ids);
+                self.select_member(request.member.clone());
+                self.open_page(Page::Request(Question::of(request)));
             }
             None => self.set_status("no pending requests".into()),
         }
@@ -202,51 +362,143 @@ impl Top {
 
     /// Switches between pending and decided requests.
     fn toggle_decisions(&mut self) {
-        let is_shown = self.view == View::Requests && self.decided.is_some();
-        self.show(View::Requests);
+        let is_shown = self.decided.is_some();
         self.decided = (!is_shown).then(Vec::new);
         self.more_decided = !is_shown;
-    }
-
-    fn show(&mut self, view: View) {
-        self.view = view;
-        self.scroll = 0;
+        self.scroll[View::Requests as usize] = 0;
     }
 
     fn switch_view(&mut self, by: usize) {
-        let current = View::ALL.iter().position(|view| *view == self.view);
+        let current = View::ALL.iter().position(|view| *view == self.focus);
         let next = (current.unwrap_or(0) + by) % View::ALL.len();
-        self.show(View::ALL[next]);
+        self.set_focus(View::ALL[next]);
     }
 
-    /// Scrolls `away` from the initial position of the view, or back to it. The next frame limits the position to the
-    /// existing lines, in [`Top::on_frame_shown`].
-    fn scroll(&mut self, away: bool, lines: usize) {
-        self.scroll = if away {
-            self.scroll.saturating_add(lines)
-        } else {
-            self.scroll.saturating_sub(lines)
+    /// Scrolls a text by `by` rows towards its end. The next frame limits the position to the existing rows, in
+    /// [`Top::on_frame_shown`].
+    pub(super) fn scroll_view(&mut self, view: View, by: isize) {
+        let away = match view.is_newest_last() {
+            true => by.checked_neg().unwrap_or(isize::MAX),
+            false => by,
         };
+        let scroll = &mut self.scroll[view as usize];
+        *scroll = scroll.saturating_add_signed(away);
+    }
+
+    pub(super) fn scroll_page(&mut self, by: isize) {
+        self.page_scroll = self.page_scroll.saturating_add_signed(by);
+    }
+
+    /// Goes to a match of the search in the page, or else in the view with the focus.
+    fn find(&mut self, direction: Direction, now: Instant) {
+        if self.search.text().is_empty() {
+            if direction != Direction::First {
+                self.set_status(
+                    "/ searches; n and N then go to the next and previous match".into(),
+                );
+            }
+            return;
+        }
+        let rows = searched(self, Clock { now, wall_ms: 0 });
+        let selected = match (&self.page, self.focus) {
+            (None, View::Members) => row_of(&self.member_ids(), self.members_list.id()),
+            (None, View::Board) => row_of(&self.board_ids(), self.board_list.id()),
+            (None, View::Requests) if self.decided.is_none() => {
+                row_of(&self.request_ids(), self.requests_list.id())
+            }
+            (Some(_), _) | (None, View::Output | View::Requests | View::Messages) => {
+                self.search.found().map(|found| found.row)
+            }
+        };
+        match self.search.find(rows.iter(), selected, direction) {
+            Some(row) => self.show_row(row, rows.len()),
+            None => {
+                let place = match self.page {
+                    Some(_) => "on this page",
+                    None => self.focus.name(),
+                };
+                let text = self.search.text();
+                self.set_status(format!(
+                    "no match for /{text} in {place} · tab searches another view"
+                ));
+            }
+        }
+    }
+
+    /// Selects a row of a list, or makes a row of a text visible.
+    fn show_row(&mut self, row: usize, total: usize) {
+        if self.page.is_some() {
+            let height = self.shown.page.map_or(1, |page| page.height);
+            if !(self.page_scroll..self.page_scroll + height).contains(&row) {
+                self.page_scroll = row.saturating_sub(height / 2);
+            }
+            return;
+        }
+        match self.focus {
+            View::Members => {
+                if let Some(member) = self.member_ids().into_iter().nth(row) {
+                    self.select_member(member);
+                }
+            }
+            View::Board => {
+                let ids = self.board_ids();
+                if let Some(id) = ids.get(row) {
+                    self.board_list.select(*id, &ids);
+                }
+            }
+            View::Requests if self.decided.is_none() => {
+                let ids = self.request_ids();
+                if let Some(id) = ids.get(row) {
+                    self.requests_list.select(*id, &ids);
+                }
+            }
+            View::Output | View::Requests | View::Messages => {
+                let pane = self.shown.pane(self.focus);
+                let height = pane.map_or(1, |pane| pane.height());
+                if pane.is_some_and(|pane| (pane.first..pane.first + height).contains(&row)) {
+                    return;
+                }
+                let last = total.saturating_sub(height);
+                let first = row.saturating_sub(height / 2).min(last);
+                self.scroll[self.focus as usize] = match self.focus.is_newest_last() {
+                    true => last - first,
+                    false => first,
+                };
+            }
+        }
     }
 }
 
-#[expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "all other keys do nothing here"
-)]
-fn edit(typed: &mut String, key: &Key) {
-    match key {
-        Key::Char(c) => typed.push(*c),
-        // The prompt is a single line, so newlines of a paste become blanks.
-        Key::Paste(text) => typed.push_str(&text.replace(['\r', '\n'], " ")),
-        Key::Backspace => drop(typed.pop()),
-        Key::Control('u') => typed.clear(),
-        Key::Control('w') => {
-            let rest = typed.trim_end();
-            let word = rest.rfind(' ').map_or(0, |blank| blank + 1);
-            typed.truncate(word);
-        }
-        _ => {}
+fn row_of<Id: PartialEq>(ids: &[Id], selected: Option<&Id>) -> Option<usize> {
+    ids.iter().position(|id| Some(id) == selected)
+}
+
+pub(super) fn can_retry(state: TaskState) -> bool {
+    matches!(state, TaskState::Failed | TaskState::Cancelled)
+}
+
+pub(super) fn can_cancel(state: TaskState) -> bool {
+    matches!(state, TaskState::Pending | TaskState::InProgress)
+}
+
+/// A task with this title; the lines after the first one are its description.
+fn task_spec(text: &str) -> TaskSpec {
+    let (title, description) = text.split_once('\n').unwrap_or((text, ""));
+    TaskSpec {
+        key: title.trim().to_owned(),
+        title: title.trim().to_owned(),
+        description: description.trim().to_owned(),
+        priority: 0,
+        labels: Vec::new(),
+        after: Vec::new(),
+        role: None,
+        assignee: None,
+        files: Vec::new(),
+        run: None,
+        verify: None,
+        rerun: true,
+        active_form: None,
+        metadata: None,
     }
 }
 

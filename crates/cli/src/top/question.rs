@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use agent_team_protocol::RequestId;
 use agent_team_protocol::request::{Channel, DecideRequest, RequestView};
-use agent_team_terminal_ui::dialog::{self, Dialog, Pressed};
+use agent_team_terminal_ui::dialog::{self, Dialog, Pressed, Turn};
 use agent_team_terminal_ui::keys::Key;
 
 use super::wrap::wrap;
@@ -15,6 +15,7 @@ use super::wrap::wrap;
 #[derive(Debug)]
 pub(super) struct Question {
     dialog: Dialog,
+    digest: String,
     text: String,
 }
 
@@ -22,6 +23,11 @@ pub(super) struct Question {
 #[derive(Debug)]
 pub(super) enum KeyResult {
     Decided(DecideRequest),
+    /// Ask for the reason of a denial.
+    Deny {
+        request: RequestId,
+        digest: String,
+    },
     /// Close the question; the request stays pending.
     Later,
     /// Keep the question open.
@@ -40,6 +46,7 @@ impl Question {
     pub(super) fn of(view: RequestView) -> Self {
         Self {
             text: dialog::text(&view),
+            digest: view.digest.clone(),
             dialog: Dialog::of(view, Channel::Top),
         }
     }
@@ -50,7 +57,8 @@ impl Question {
 
     /// The text that explains the keys.
     pub(super) fn prompt(&self) -> String {
-        self.dialog.prompt()
+        let prompt = self.dialog.prompt();
+        prompt.replace(" · esc later ▸ ", " · e no, with a reason · esc later")
     }
 
     /// Whether some lines have not been on the screen yet.
@@ -104,6 +112,14 @@ impl Question {
         if *key == Key::Escape {
             return KeyResult::Later;
         }
+        if *key == Key::Char('e') && is_only_key && self.dialog.is_read() {
+            // Keys at the prompt do not answer the question.
+            self.dialog.hidden();
+            return KeyResult::Deny {
+                request: self.request(),
+                digest: self.digest.clone(),
+            };
+        }
         let mut typed = [0; 4];
         let typed: &[u8] = match key {
             Key::Char(c) if is_only_key => c.encode_utf8(&mut typed).as_bytes(),
@@ -118,6 +134,11 @@ impl Question {
             self.dialog.turn(turn);
         }
         KeyResult::Open
+    }
+
+    /// Scrolls by a step of the wheel.
+    pub(super) fn on_wheel(&mut self, turn: Turn) {
+        self.dialog.turn(turn);
     }
 }
 

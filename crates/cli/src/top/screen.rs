@@ -5,6 +5,7 @@ use std::cell::RefCell;
 use std::io::{self, Write};
 use std::rc::Rc;
 
+use agent_team_terminal_ui::keys::MOUSE_ON;
 use ratatui::backend::CrosstermBackend;
 use ratatui::crossterm::style;
 use ratatui::layout::Rect;
@@ -12,9 +13,10 @@ use ratatui::{Frame, TerminalOptions, Viewport};
 
 use crate::terminal::{Terminal, TerminalEvent};
 
-/// Enter and leave the alternate screen, with bracketed paste and a hidden cursor.
-const BEGIN: &[u8] = b"\x1b[?1049h\x1b[?2004h\x1b[?25l";
-const END: &[u8] = b"\x1b[?2004l\x1b[?1049l\x1b[?25h";
+/// Enter and leave the alternate screen, with bracketed paste, a hidden cursor, and reports of the mouse (see
+/// [`MOUSE_ON`]).
+const BEGIN: &[&str] = &["\x1b[?1049h\x1b[?2004h\x1b[?25l", MOUSE_ON];
+const END: &[u8] = b"\x1b[?1006l\x1b[?1000l\x1b[?2004l\x1b[?1049l\x1b[?25h";
 
 /// The buffer that ratatui writes a frame to.
 #[derive(Debug, Clone, Default)]
@@ -41,7 +43,7 @@ pub(super) struct Screen {
 impl Screen {
     /// Enters raw mode and the alternate screen. Must be called within a tokio runtime.
     pub(super) fn enter() -> io::Result<Self> {
-        let terminal = Terminal::enter(BEGIN, END)?;
+        let terminal = Terminal::enter(BEGIN.concat().as_bytes(), END)?;
         let (columns, rows) = terminal.size();
         let frame = Bytes::default();
         // crossterm would drop colours because of NO_COLOR; the theme has already decided whether to use colours.
@@ -76,5 +78,26 @@ impl Screen {
     /// Cancellation-safe.
     pub(super) async fn next(&mut self) -> TerminalEvent {
         self.terminal.next().await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use agent_team_terminal_ui::keys::MOUSE_OFF;
+
+    use super::*;
+
+    #[test]
+    fn the_end_turns_off_what_the_beginning_turned_on() {
+        let (begin, end) = (BEGIN.concat(), String::from_utf8_lossy(END));
+        assert!(end.contains(MOUSE_OFF));
+        let modes = begin
+            .split("\x1b[?")
+            .filter_map(|mode| mode.strip_suffix('h'));
+        let modes: Vec<_> = modes.collect();
+        assert_eq!(modes, ["1049", "2004", "1000", "1006"]);
+        for mode in modes {
+            assert!(end.contains(&format!("\x1b[?{mode}l")), "{mode}");
+        }
     }
 }

@@ -1,12 +1,15 @@
-//! The state of `top`, pure. Its input is refreshed data and notifications (here) and keys ([`super::keys`], which
-//! returns [`Effect`]s); [`super::draw`] draws it.
+//! The state of `top`, pure. Its input is refreshed data and notifications (here), keys ([`super::keys`]) and the mouse
+//! ([`super::mouse`]), which return [`Effect`]s; [`super::draw`] draws it.
 //!
 //! ```text
-//!            ? ──▶ Help           r ──▶ Question ── y n 1-9 ──▶ Action
-//!   Browse ──┤                       └── esc ──▶ Browse
-//!            ├── K x R Q ──▶ Confirm ── y ──▶ Action
-//!            └── s S ! n / ──▶ Prompt ── enter ──▶ Action
+//!   panes ── enter, second click ──▶ page: a task, a member, a request; d: changes, ?: help
+//!     ▲                               │
+//!     └───────────── esc ─────────────┘
+//!   on both, the last line:
+//!   Browse ──┬── K x R Q c ──▶ Confirm ── y ──▶ Action
+//!            └── s S ! + a e / ──▶ Prompt ── enter ──▶ Action
 //! ```
+//! The focus is on one view; keys act on it, and on its selected entry.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -15,45 +18,57 @@ use agent_team_client::Notice;
 use agent_team_protocol::attention::Need;
 use agent_team_protocol::notification::TransientNotice;
 use agent_team_protocol::request::{DecideRequest, RequestView};
+use agent_team_protocol::spec::TaskSpec;
 use agent_team_protocol::view::{MemberView, MessageView, TaskState, TaskView, TeamView};
-use agent_team_protocol::{MemberName, Recipient, RoleName, TaskId};
+use agent_team_protocol::{MemberName, Recipient, RequestId, RoleName, TaskId};
+use agent_team_terminal_ui::editor::Editor;
 
+use super::claims::ClaimEntry;
+use super::diff::Changes;
+use super::message_bodies::MessageBodies;
+use super::output::Output;
 use super::question::Question;
+use super::search::Search;
+use super::selection::Selection;
 use super::stale::Stale;
-use crate::output::{text, time};
+use super::view::{Drawn, View};
+use crate::output::time;
 use crate::verb::audit::DecisionEntry;
 
-/// Maximum number of bytes of a member's output to keep.
-const OUTPUT_MAX: usize = 256 << 10;
-
-/// The views below or beside the members.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum View {
-    Output,
-    Board,
-    Requests,
-    Messages,
+/// A text that covers the views.
+#[derive(Debug)]
+pub(super) enum Page {
+    Help,
+    Member(MemberName),
+    Task(TaskId),
+    Request(Question),
+    /// The uncommitted changes of the project; `None` until they are read.
+    Changes(Option<Changes>),
 }
 
-impl View {
-    pub(super) const ALL: [Self; 4] = [Self::Output, Self::Board, Self::Requests, Self::Messages];
-}
-
+/// What the last line of the screen is used for.
 #[derive(Debug)]
 pub(super) enum Mode {
     Browse,
-    Help,
     Confirm(Action),
-    Prompt { prompt: Prompt, typed: String },
-    Question(Question),
+    Prompt { prompt: Prompt, editor: Editor },
 }
 
 /// The purpose of a prompt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Prompt {
-    Send { to: Recipient, urgent: bool },
+    Send {
+        to: Recipient,
+        urgent: bool,
+    },
     Spawn,
-    Filter,
+    AddTask,
+    /// The reason of a denial.
+    Deny {
+        request: RequestId,
+        digest: String,
+    },
+    Search,
 }
 
 /// The effect of a key, for the event loop.
@@ -62,6 +77,8 @@ pub(super) enum Effect {
     Quit,
     Attach(MemberName),
     Perform(Action),
+    /// Read the uncommitted changes, for [`Page::Changes`].
+    ReadChanges,
 }
 
 /// A call that changes the team.
@@ -81,6 +98,9 @@ pub(super) enum Action {
     Kill(MemberName),
     Restart(MemberName),
     Down,
+    AddTask(Box<TaskSpec>),
+    Retry(TaskId),
+    Cancel(TaskId),
 }
 
 /// The status line, such as the result of an action or an error; shown until the next key.
@@ -117,16 +137,28 @@ pub(super) struct Top {
     pub(super) more_decided: bool,
     /// Newest last.
     pub(super) messages: Vec<MessageView>,
-    selected: Option<MemberName>,
-    /// The output of the selected member, without control characters.
-    pub(super) output: String,
-    pub(super) view: View,
-    /// Scrolled lines, counted from the initial position: the end of output and messages, the start of board and
-    /// requests.
-    pub(super) scroll: usize,
+    pub(super) message_bodies: MessageBodies,
+    pub(super) members_list: Selection<MemberName>,
+    pub(super) board_list: Selection<TaskId>,
+    pub(super) requests_list: Selection<RequestId>,
+    /// Of the selected member.
+    pub(super) output: Output,
+    pub(super) focus: View,
+    /// The views that had the focus, the last one first. Of several views in one place, the first of these is shown.
+    recent: Vec<View>,
+    /// Scrolled rows of output, messages and decisions, counted from their initial position: the end of output and
+    /// messages, the start of decisions.
+    pub(super) scroll: [usize; View::ALL.len()],
+    pub(super) page: Option<Page>,
+    /// Scrolled rows of the page.
+    pub(super) page_scroll: usize,
+    /// The history of the task of the page, oldest first; `None` until it is read.
+    pub(super) claims: Option<Vec<ClaimEntry>>,
+    /// There may be newer claims of the task of the page.
+    pub(super) more_claims: bool,
     pub(super) mode: Mode,
     pub(super) status: Option<Status>,
-    pub(super) filter: String,
+    pub(super) search: Search,
     /// The connection is lost, and the client reconnects.
     pub(super) disconnected: bool,
     pub(super) stale: Stale,
@@ -134,12 +166,13 @@ pub(super) struct Top {
     pub(super) more_output: bool,
     /// The state differs from the last frame.
     pub(super) changed: bool,
+    /// What the last frame shows, and where.
+    pub(super) shown: Drawn,
 }
 
 impl Top {
     pub(super) fn new(team: TeamView, now: Instant) -> Self {
-        let selected = team.members.first().map(|member| member.name.clone());
-        Self {
+        let mut top = Self {
             team,
             received_at: now,
             tasks: BTreeMap::new(),
@@ -147,42 +180,36 @@ impl Top {
             decided: None,
             more_decided: false,
             messages: Vec::new(),
-            selected,
-            output: String::new(),
-            view: View::Output,
-            scroll: 0,
+            message_bodies: MessageBodies::default(),
+            members_list: Selection::default(),
+            board_list: Selection::default(),
+            requests_list: Selection::default(),
+            output: Output::default(),
+            focus: View::Members,
+            recent: View::NUMBERED.into(),
+            scroll: [0; View::ALL.len()],
+            page: None,
+            page_scroll: 0,
+            claims: None,
+            more_claims: false,
             mode: Mode::Browse,
             status: None,
-            filter: String::new(),
+            search: Search::default(),
             disconnected: false,
             stale: Stale::all(),
             more_output: false,
             changed: true,
-        }
+            shown: Drawn::default(),
+        };
+        top.keep_selections();
+        top
     }
 
     // Queries.
 
-    /// The members that match the filter.
-    pub(super) fn members(&self) -> Vec<&MemberView> {
-        let members = self.team.members.iter();
-        members
-            .filter(|member| {
-                let task = member.task.and_then(|task| self.tasks.get(&task));
-                let title = task.map_or("", |task| &task.title);
-                self.passes(&[member.name.as_str(), member.role.as_str(), title])
-            })
-            .collect()
-    }
-
-    /// The tasks that match the filter, the most relevant ones first.
+    /// All tasks, the most relevant ones first.
     pub(super) fn board(&self) -> Vec<&TaskView> {
-        let shown = |task: &&TaskView| {
-            let owner = task.owner.as_ref().map(ToString::to_string);
-            let id = task.id.to_string();
-            self.passes(&[&id, &task.title, &owner.unwrap_or_default()])
-        };
-        let mut tasks: Vec<&TaskView> = self.tasks.values().filter(shown).collect();
+        let mut tasks: Vec<&TaskView> = self.tasks.values().collect();
         tasks.sort_by_key(|task| {
             let rank = match task.state {
                 TaskState::InProgress => 0,
@@ -203,17 +230,52 @@ impl Top {
         self.tasks.get(&id)
     }
 
-    pub(super) fn selected(&self) -> Option<&MemberName> {
-        self.selected.as_ref()
+    pub(super) fn member(&self, name: &MemberName) -> Option<&MemberView> {
+        self.team.members.iter().find(|it| it.name == *name)
     }
 
-    /// Whether one of the parts contains the filter text.
-    pub(super) fn passes(&self, parts: &[&str]) -> bool {
-        let wanted = self.filter.to_lowercase();
-        wanted.is_empty()
-            || parts
-                .iter()
-                .any(|part| part.to_lowercase().contains(&wanted))
+    pub(super) fn member_ids(&self) -> Vec<MemberName> {
+        let members = self.team.members.iter();
+        members.map(|it| it.name.clone()).collect()
+    }
+
+    pub(super) fn board_ids(&self) -> Vec<TaskId> {
+        self.board().iter().map(|it| it.id).collect()
+    }
+
+    pub(super) fn request_ids(&self) -> Vec<RequestId> {
+        self.requests.iter().map(|it| it.id).collect()
+    }
+
+    /// The selected member.
+    pub(super) fn selected(&self) -> Option<&MemberName> {
+        self.members_list.id()
+    }
+
+    /// The task that keys act on: that of the page, or the selected one while the board has the focus.
+    pub(super) fn current_task(&self) -> Option<&TaskView> {
+        let id = match &self.page {
+            Some(Page::Task(task)) => Some(*task),
+            None if self.focus == View::Board => self.board_list.id().copied(),
+            Some(_) | None => None,
+        };
+        self.task(id?)
+    }
+
+    /// The member that keys act on: that of the page, or the selected one while members or output have the focus.
+    pub(super) fn current_member(&self) -> Option<&MemberView> {
+        let name = match &self.page {
+            Some(Page::Member(member)) => Some(member),
+            None if matches!(self.focus, View::Members | View::Output) => self.selected(),
+            Some(_) | None => None,
+        };
+        self.member(name?)
+    }
+
+    /// The one of these views that had the focus last: it is shown where they share a place.
+    pub(super) fn front(&self, group: &[View]) -> View {
+        let front = self.recent.iter().find(|view| group.contains(view));
+        front.copied().unwrap_or(View::Output)
     }
 
     /// How long a member has been in its state, in milliseconds.
@@ -245,18 +307,36 @@ impl Top {
             .extend(refresh.tasks.into_iter().map(|task| (task.id, task)));
         if let Some(requests) = refresh.requests {
             self.requests = requests;
-            if let Mode::Question(question) = &self.mode
-                && !self.requests.iter().any(|it| it.id == question.request())
-            {
-                self.set_status(format!("{} was decided elsewhere", question.request()));
-                self.mode = Mode::Browse;
-            }
+            self.close_decided_request();
         }
         if let Some(messages) = refresh.messages {
+            self.message_bodies.keep(&messages);
             self.messages = messages;
         }
-        self.keep_selection();
+        self.keep_selections();
         self.changed = true;
+    }
+
+    /// Closes the page of a request that another client has decided.
+    fn close_decided_request(&mut self) {
+        let Some(Page::Request(question)) = &self.page else {
+            return;
+        };
+        let request = question.request();
+        if self.requests.iter().any(|it| it.id == request) {
+            return;
+        }
+        self.page = None;
+        if matches!(
+            self.mode,
+            Mode::Prompt {
+                prompt: Prompt::Deny { .. },
+                ..
+            }
+        ) {
+            self.mode = Mode::Browse;
+        }
+        self.set_status(format!("{request} was decided elsewhere"));
     }
 
     pub(super) fn on_notice(&mut self, notice: &Notice) {
@@ -270,6 +350,9 @@ impl Top {
                 };
                 self.stale.on_event(&event.event, waiters);
                 self.more_decided |= self.decided.is_some() && self.stale.requests;
+                if let Some(Page::Task(task)) = &self.page {
+                    self.more_claims |= event.event.task() == Some(*task);
+                }
             }
             Notice::Transient(TransientNotice {
                 member,
@@ -278,7 +361,7 @@ impl Top {
                 ..
             }) => {
                 self.stale.team |= text.is_empty() && fragments.is_empty();
-                self.more_output |= Some(member) == self.selected.as_ref();
+                self.more_output |= Some(member) == self.selected();
             }
         }
     }
@@ -289,6 +372,7 @@ impl Top {
         if !disconnected {
             self.stale = Stale::all();
             self.more_decided = self.decided.is_some();
+            self.more_claims = matches!(self.page, Some(Page::Task(_)));
             self.set_status("reconnected".into());
         }
         self.changed = true;
@@ -299,14 +383,7 @@ impl Top {
         if printed.is_empty() {
             return;
         }
-        self.output.push_str(&text::of_program(printed));
-        if self.output.len() > OUTPUT_MAX {
-            let from = self
-                .output
-                .floor_char_boundary(self.output.len() - OUTPUT_MAX / 2);
-            let line = self.output[from..].find('\n').map_or(0, |end| end + 1);
-            self.output.drain(..from + line);
-        }
+        self.output.push(printed);
         self.changed = true;
     }
 
@@ -314,6 +391,22 @@ impl Top {
     pub(super) fn set_decisions(&mut self, decided: Vec<DecisionEntry>) {
         if let Some(shown) = &mut self.decided {
             *shown = decided;
+            self.changed = true;
+        }
+    }
+
+    /// Sets the history of a task; ignored while its page is not open.
+    pub(super) fn set_claims(&mut self, task: TaskId, claims: Vec<ClaimEntry>) {
+        if matches!(&self.page, Some(Page::Task(open)) if *open == task) {
+            self.claims = Some(claims);
+            self.changed = true;
+        }
+    }
+
+    /// Sets the uncommitted changes; ignored while their page is not open.
+    pub(super) fn set_changes(&mut self, changes: Changes) {
+        if let Some(Page::Changes(shown)) = &mut self.page {
+            *shown = Some(changes);
             self.changed = true;
         }
     }
@@ -336,53 +429,89 @@ impl Top {
 
     /// The size of the terminal has changed.
     pub(super) fn on_resize(&mut self) {
-        if let Mode::Question(question) = &mut self.mode {
+        if let Some(Page::Request(question)) = &mut self.page {
             question.on_resize();
         }
         self.changed = true;
     }
 
-    pub(super) fn select_member(&mut self, member: Option<MemberName>) {
-        if self.selected != member {
-            self.selected = member;
-            self.output.clear();
-            if self.view == View::Output {
-                self.scroll = 0;
+    pub(super) fn set_focus(&mut self, view: View) {
+        self.focus = view;
+        if view != View::Members {
+            self.recent.retain(|recent| *recent != view);
+            self.recent.insert(0, view);
+        }
+        self.search.restart();
+    }
+
+    pub(super) fn open_page(&mut self, page: Page) {
+        self.claims = None;
+        self.more_claims = matches!(page, Page::Task(_));
+        self.page = Some(page);
+        self.page_scroll = 0;
+        self.search.restart();
+    }
+
+    pub(super) fn close_page(&mut self) {
+        self.page = None;
+        self.search.restart();
+    }
+
+    pub(super) fn select_member(&mut self, member: MemberName) {
+        let ids = self.member_ids();
+        self.members_list.select(member, &ids);
+        self.on_member_selected();
+    }
+
+    /// Must be called when the selection of members may have changed.
+    pub(super) fn on_member_selected(&mut self) {
+        let member = self.members_list.id().cloned();
+        if self.output.member() != member.as_ref() {
+            let is_agent = member
+                .as_ref()
+                .and_then(|name| self.member(name))
+                .is_some_and(|it| !it.engine.runs_lines());
+            self.output = Output::of_member(member, is_agent);
+            self.scroll[View::Output as usize] = 0;
+        }
+    }
+
+    /// Keeps the selection of each list on its entry after the lists have changed.
+    fn keep_selections(&mut self) {
+        self.members_list.on_list(&self.member_ids());
+        self.board_list.on_list(&self.board_ids());
+        self.requests_list.on_list(&self.request_ids());
+        self.on_member_selected();
+    }
+
+    /// Must be called when a frame is on the screen.
+    pub(super) fn on_frame_shown(&mut self, shown: Drawn, now: Instant) {
+        for pane in &shown.panes {
+            let (total, height) = (pane.total, pane.height());
+            match pane.view {
+                View::Members => self.members_list.on_shown(total, height),
+                View::Board => self.board_list.on_shown(total, height),
+                View::Requests if self.decided.is_none() => {
+                    self.requests_list.on_shown(total, height);
+                }
+                View::Output | View::Requests | View::Messages => {
+                    let scroll = &mut self.scroll[pane.view as usize];
+                    *scroll = (*scroll).min(total.saturating_sub(height));
+                }
             }
         }
-    }
-
-    /// Selects the first member when the selected member is filtered out or gone.
-    pub(super) fn keep_selection(&mut self) {
-        let members = self.members();
-        let is_shown = members
-            .iter()
-            .any(|it| Some(&it.name) == self.selected.as_ref());
-        if !is_shown {
-            let first = members.first().map(|it| it.name.clone());
-            self.select_member(first);
+        if let Some(page) = &shown.page {
+            self.page_scroll = self.page_scroll.min(page.max_scroll());
         }
-    }
-
-    /// Whether the view appends new entries at its end and starts there.
-    pub(super) fn is_newest_last(&self) -> bool {
-        matches!(self.view, View::Output | View::Messages)
-    }
-
-    /// Must be called when a frame is on the screen. `max_scroll`: the number of lines by which the view can be
-    /// scrolled; `question`: columns and rows of the question.
-    pub(super) fn on_frame_shown(
-        &mut self,
-        max_scroll: usize,
-        question: Option<(usize, usize)>,
-        now: Instant,
-    ) {
-        self.scroll = self.scroll.min(max_scroll);
-        if let (Mode::Question(open), Some((columns, rows))) = (&mut self.mode, question) {
-            let had_unread = open.has_unread_lines();
-            open.on_shown(columns, rows, now);
-            self.changed |= open.has_unread_lines() != had_unread;
+        if let (Some(Page::Request(open)), Some((columns, rows))) = (&mut self.page, shown.question)
+        {
+            if matches!(self.mode, Mode::Browse) {
+                let had_unread = open.has_unread_lines();
+                open.on_shown(columns, rows, now);
+                self.changed |= open.has_unread_lines() != had_unread;
+            }
         }
+        self.shown = shown;
     }
 }
 

@@ -1,4 +1,6 @@
-//! Snapshots of whole screens, and the effects of keys.
+//! Snapshots of whole screens, and the effects of keys. `entries.rs` tests what is selected, searched and opened.
+
+mod entries;
 
 use std::time::{Duration, Instant};
 
@@ -6,14 +8,21 @@ use agent_team_protocol::request::{Decision, RequestView};
 use agent_team_protocol::view::{MessageView, TaskView, TeamView};
 use agent_team_protocol::{Recipient, RequestId, TaskId};
 use insta::assert_snapshot;
+use ratatui::Terminal;
+use ratatui::backend::TestBackend;
+use ratatui::buffer::Buffer;
+use ratatui::style::{Color, Modifier};
 use serde_json::{Value, json};
 use unicode_width::UnicodeWidthStr;
 
-use super::draw::text;
+use super::claims::ClaimEntry;
+use super::diff::Changes;
+use super::draw::{draw, text};
 use super::stale::Stale;
-use super::state::{Action, Effect, Mode, Refresh, Top, View};
+use super::state::{Action, Effect, Mode, Page, Refresh, Top};
+use super::view::{Clock, Drawn, View};
 use crate::verb::audit::DecisionEntry;
-use agent_team_terminal_ui::keys::Key;
+use agent_team_terminal_ui::keys::{Key, Mouse, MouseAction};
 use agent_team_terminal_ui::style::Theme;
 
 /// The Unix time in all tests.
@@ -180,8 +189,67 @@ fn top() -> (Top, Instant) {
     top_with("")
 }
 
+fn clock(now: Instant) -> Clock {
+    Clock {
+        now,
+        wall_ms: WALL_MS,
+    }
+}
+
 fn screen(top: &Top, now: Instant, columns: u16, rows: u16) -> String {
-    text(top, PLAIN, (columns, rows), now, WALL_MS)
+    text(top, PLAIN, (columns, rows), clock(now))
+}
+
+/// Draws a frame and reports it as shown, as the event loop does.
+fn show(top: &mut Top, now: Instant, theme: Theme, (columns, rows): (u16, u16)) -> Buffer {
+    let mut terminal = Terminal::new(TestBackend::new(columns, rows)).unwrap();
+    let mut drawn = Drawn::default();
+    let frame = terminal
+        .draw(|frame| drawn = draw(frame, top, theme, clock(now)))
+        .unwrap();
+    let buffer = frame.buffer.clone();
+    top.on_frame_shown(drawn, now);
+    buffer
+}
+
+/// The screen of 80 by 24 after a frame was shown.
+fn shown(top: &mut Top, now: Instant) -> String {
+    show(top, now, PLAIN, (80, 24));
+    screen(top, now, 80, 24)
+}
+
+/// The text of each row whose background is the selection, and the columns that have this background.
+fn selected_rows(buffer: &Buffer, theme: Theme) -> Vec<(String, usize)> {
+    let background = Color::Indexed(theme.selection().unwrap());
+    let rows = (0..buffer.area.height).filter_map(|row| {
+        let cells: Vec<_> = (0..buffer.area.width)
+            .map(|column| &buffer[(column, row)])
+            .collect();
+        let selected = cells.iter().filter(|cell| cell.bg == background).count();
+        let text: String = cells.iter().map(|cell| cell.symbol()).collect();
+        (selected > 0).then(|| (text.trim_end().to_owned(), selected))
+    });
+    rows.collect()
+}
+
+/// The place of a text on the screen.
+fn place(screen: &str, text: &str) -> (u16, u16) {
+    let (row, line) = screen
+        .lines()
+        .enumerate()
+        .find(|(_, line)| line.contains(text))
+        .unwrap_or_else(|| panic!("no {text:?} in {screen}"));
+    let column = line[..line.find(text).unwrap()].width();
+    (column.try_into().unwrap(), row.try_into().unwrap())
+}
+
+fn mouse(top: &mut Top, action: MouseAction, (column, row): (u16, u16), now: Instant) {
+    let mouse = Mouse {
+        action,
+        column,
+        row,
+    };
+    assert_eq!(top.on_keys(&[Key::Mouse(mouse)], now), []);
 }
 
 fn press(top: &mut Top, keys: &str, now: Instant) -> Vec<Effect> {
@@ -195,11 +263,12 @@ fn press(top: &mut Top, keys: &str, now: Instant) -> Vec<Effect> {
 }
 
 #[test]
-fn screens_at_40_80_and_200_columns() {
+fn screens_at_40_80_120_and_200_columns() {
     let (top, now) = top();
     assert_snapshot!("40", screen(&top, now, 40, 20));
     assert_snapshot!("80", screen(&top, now, 80, 24));
-    assert_snapshot!("200", screen(&top, now, 200, 30));
+    assert_snapshot!("120", screen(&top, now, 120, 40));
+    assert_snapshot!("200", screen(&top, now, 200, 50));
 }
 
 #[test]
@@ -239,8 +308,8 @@ fn wide_screens_show_each_view_once() {
 fn d_toggles_decided_and_pending_requests() {
     let (mut top, now) = top();
     assert!(!top.more_decided);
-    press(&mut top, "d", now);
-    assert_eq!(top.view, View::Requests);
+    press(&mut top, "3d", now);
+    assert_eq!(top.focus, View::Requests);
     assert!(
         std::mem::take(&mut top.more_decided),
         "decisions must be read"
@@ -264,7 +333,7 @@ fn d_toggles_decided_and_pending_requests() {
     assert_snapshot!("decided_40", screen(&top, now, 40, 20));
     press(&mut top, "d", now);
     assert!(top.decided.is_none() && !top.more_decided);
-    assert!(screen(&top, now, 80, 24).contains("r opens a request"));
+    assert!(screen(&top, now, 80, 24).contains("bash (timeout: 60)"));
     // A late result is ignored.
     top.set_decisions(vec![decided(8, "denied by lea", "bash: ls")]);
     assert!(top.decided.is_none());
@@ -276,11 +345,12 @@ fn a_request_must_be_read_before_it_is_answered() {
     press(&mut top, "r", now);
     assert_snapshot!("request_begun", screen(&top, now, 40, 8));
     let long = now + Duration::from_secs(1);
-    top.on_frame_shown(0, Some((40, 6)), now);
+    show(&mut top, now, PLAIN, (40, 8));
     assert_eq!(press(&mut top, "y", long), []);
     for page in 1..=4 {
-        top.on_keys(&[Key::PageDown], now + page * Duration::from_secs(1));
-        top.on_frame_shown(0, Some((40, 6)), now + page * Duration::from_secs(1));
+        let later = now + page * Duration::from_secs(1);
+        top.on_keys(&[Key::PageDown], later);
+        show(&mut top, later, PLAIN, (40, 8));
     }
     let end = now + Duration::from_secs(4);
     assert_snapshot!("request_read", screen(&top, end, 40, 8));
@@ -290,7 +360,31 @@ fn a_request_must_be_read_before_it_is_answered() {
     };
     assert!(matches!(decide.decision, Decision::Allow { .. }));
     assert_eq!(decide.digest.as_deref(), Some("0123"));
-    assert!(matches!(top.mode, Mode::Browse));
+    assert!(top.page.is_none());
+}
+
+#[test]
+fn a_denial_can_have_a_reason() {
+    let (mut top, now) = top();
+    press(&mut top, "r", now);
+    show(&mut top, now, PLAIN, (40, 8));
+    let later = now + Duration::from_secs(1);
+    assert_eq!(press(&mut top, "e", later), []);
+    assert!(matches!(top.mode, Mode::Browse), "not read yet");
+    show(&mut top, later, PLAIN, (80, 24));
+    press(&mut top, "ey", later);
+    assert!(shown(&mut top, later).contains("deny P-1, because ▸ y"));
+    // The request is still open, and counts as new again.
+    assert_eq!(press(&mut top, "⎋y", later + Duration::from_secs(9)), []);
+    assert!(matches!(top.page, Some(Page::Request(_))));
+    let effects = press(&mut top, "euse the mock⏎", later);
+    let [Effect::Perform(Action::Decide(decide))] = effects.as_slice() else {
+        panic!("{effects:?}");
+    };
+    let reason = "use the mock".to_owned();
+    assert_eq!(decide.decision, Decision::Deny { reason });
+    assert_eq!(decide.digest.as_deref(), Some("0123"));
+    assert!(top.page.is_none());
 }
 
 #[test]
@@ -305,7 +399,7 @@ fn a_decision_elsewhere_closes_the_question() {
         messages: None,
     };
     top.on_refresh(refresh, now);
-    assert!(matches!(top.mode, Mode::Browse));
+    assert!(top.page.is_none());
     assert!(screen(&top, now, 80, 24).contains("P-1 was decided elsewhere"));
     assert_eq!(press(&mut top, "ry", now), []);
     assert!(top.task(TaskId(5)).is_some(), "the board is still there");
@@ -359,7 +453,7 @@ fn a_typed_line_is_sent_to_the_selected_member() {
     top.on_keys(&[Key::Paste("\ntwo".into()), Key::Backspace], now);
     assert_eq!(
         press(&mut top, "⏎", now),
-        [send(to(), "q and K are text tw", false)]
+        [send(to(), "q and K are text\ntw", false)]
     );
     assert_eq!(press(&mut top, "!stop⏎", now), [send(to(), "stop", true)]);
     assert_eq!(
@@ -372,7 +466,7 @@ fn a_typed_line_is_sent_to_the_selected_member() {
 #[test]
 fn spawn_takes_a_role_and_an_optional_name() {
     let (mut top, now) = top();
-    press(&mut top, "n", now);
+    press(&mut top, "+", now);
     assert!(screen(&top, now, 80, 24).contains("role (worker reviewer) [name] ▸"));
     let effects = press(&mut top, "reviewer rex⏎", now);
     let expected = Action::Spawn {
@@ -380,7 +474,7 @@ fn spawn_takes_a_role_and_an_optional_name() {
         name: Some("rex".parse().unwrap()),
     };
     assert_eq!(effects, [Effect::Perform(expected)]);
-    assert_eq!(press(&mut top, "nworker One⏎", now), []);
+    assert_eq!(press(&mut top, "+worker One⏎", now), []);
     assert!(top.status.as_ref().is_some_and(|status| status.is_error));
 }
 
@@ -394,15 +488,17 @@ fn g_selects_the_waiting_member_and_a_attaches() {
 }
 
 #[test]
-fn a_filter_hides_other_entries() {
+fn the_head_counts_failures_as_failures() {
     let (mut top, now) = top();
-    press(&mut top, "/BEN⏎2", now);
-    let filtered = screen(&top, now, 80, 24);
-    assert!(filtered.contains("T-3 Write the tests"), "{filtered}");
-    assert!(!filtered.contains("lea"), "{filtered}");
-    assert_eq!(top.selected().unwrap().as_str(), "ben");
-    press(&mut top, "⎋", now);
-    assert!(screen(&top, now, 80, 24).contains("lea"));
+    top.team.usage =
+        serde_json::from_value(json!({"input": 3_300, "output": 0, "unpriced": 3_300})).unwrap();
+    let head = shown(&mut top, now);
+    let head = head.lines().next().unwrap();
+    assert!(
+        head.starts_with("payments · 1 working · 2 waiting · 1 failed · 1 done "),
+        "{head}"
+    );
+    assert!(head.ends_with("3.3k tokens · cost unknown"), "{head}");
 }
 
 #[test]
@@ -411,37 +507,19 @@ fn output_starts_at_its_end_and_scrolls_back() {
     for line in 1..=100 {
         top.append_output(&format!("line {line}\n"));
     }
-    assert!(screen(&top, now, 80, 24).contains("line 100"));
+    press(&mut top, "1", now);
+    assert!(shown(&mut top, now).contains("line 100"));
     top.on_keys(&[Key::PageUp], now);
-    let back = screen(&top, now, 80, 24);
+    let back = shown(&mut top, now);
     assert!(
         !back.contains("line 100") && back.contains("line 90"),
         "{back}"
     );
     top.on_keys(&[Key::Home], now);
-    let mut terminal = ratatui::Terminal::new(ratatui::backend::TestBackend::new(80, 24)).unwrap();
-    let mut drawn = super::draw::Drawn::default();
-    terminal
-        .draw(|frame| drawn = super::draw::draw(frame, &top, PLAIN, now, WALL_MS))
-        .unwrap();
-    assert_eq!(drawn.max_scroll, 102 - 16);
-    top.on_frame_shown(drawn.max_scroll, None, now);
+    assert!(shown(&mut top, now).contains("read src/handlers.rs"));
+    assert_eq!(top.scroll[View::Output as usize], 102 - 16);
     top.on_keys(&[Key::PageDown], now);
-    assert_eq!(top.scroll, 102 - 16 - 10);
-}
-
-#[test]
-fn output_is_bounded() {
-    let (mut top, _) = top();
-    for _ in 0..100 {
-        top.append_output(&"x".repeat(9_999));
-        top.append_output("\n");
-    }
-    assert!(top.output.len() <= 256 << 10);
-    assert!(
-        top.output.starts_with('x'),
-        "starts at the beginning of a line"
-    );
+    assert_eq!(top.scroll[View::Output as usize], 102 - 16 - 10);
 }
 
 #[test]
@@ -458,18 +536,19 @@ fn the_age_timer_fires_when_its_text_changes() {
 fn a_resize_requires_reading_the_question_again() {
     let (mut top, now) = top();
     press(&mut top, "r", now);
-    top.on_frame_shown(0, Some((80, 22)), now);
+    show(&mut top, now, PLAIN, (80, 24));
     top.on_resize();
     assert_eq!(press(&mut top, "y", now + Duration::from_secs(9)), []);
-    assert!(matches!(top.mode, Mode::Question(_)));
+    assert!(matches!(top.page, Some(Page::Request(_))));
 }
 
 #[test]
 fn hostile_texts_cannot_change_the_layout() {
     let (mut top, now) = top_with(HOSTILE);
     for (columns, rows) in [(40, 12), (80, 24), (200, 50)] {
-        for key in ["1", "2", "3", "4", "r"] {
+        for key in ["1", "2", "3", "4", "r", "2⏎", "2w", "1⏎", "⎋/#(", "⎋⎋2/T⏎"] {
             press(&mut top, key, now);
+            show(&mut top, now, Theme::Dark, (columns, rows));
             let shown = screen(&top, now, columns, rows);
             let raw = [
                 '\u{1b}', '\u{7}', '\u{9b}', '\r', '\u{202e}', '\u{200b}', '\u{feff}',
@@ -487,10 +566,13 @@ fn hostile_texts_cannot_change_the_layout() {
 #[test]
 fn no_size_is_too_small() {
     let (mut top, now) = top();
-    for key in ["1", "2", "3", "4", "r", "⎋?", "⎋K", "⎋s"] {
+    for key in [
+        "1", "2", "3", "4", "r", "⎋?", "⎋K", "⎋s", "⎋2⏎", "⎋/a", "⎋d", "⎋1⏎", "⎋w",
+    ] {
         press(&mut top, key, now);
         for (columns, rows) in [(1, 1), (2, 2), (5, 3), (10, 50), (300, 2)] {
-            screen(&top, now, columns, rows);
+            show(&mut top, now, PLAIN, (columns, rows));
+            mouse(&mut top, MouseAction::ScrollDown, (0, 1), now);
         }
     }
 }
@@ -504,5 +586,5 @@ fn a_reconnect_is_shown_and_outdates_all_data() {
     top.set_disconnected(false);
     assert!(screen(&top, now, 80, 24).contains("reconnected"));
     assert_eq!(top.stale, Stale::all());
-    assert_eq!(top.view, View::Output);
+    assert_eq!(top.focus, View::Members);
 }

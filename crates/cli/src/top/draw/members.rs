@@ -1,167 +1,190 @@
 //! The table of members.
 
-use std::time::Instant;
-
 use agent_team_protocol::attention::Need;
 use agent_team_protocol::view::MemberView;
+use agent_team_terminal_ui::line::Line;
 use agent_team_terminal_ui::style::{Style, Theme};
 use ratatui::Frame;
-use ratatui::layout::{Constraint, Rect};
-use ratatui::text::{Line, Span};
-use ratatui::widgets::{Cell, Row, Table};
+use ratatui::layout::Rect;
 use unicode_width::UnicodeWidthStr;
 
-use super::ratatui_text::style;
+use super::ratatui_text::{MARK_WIDTH, Mark, put, put_entry};
 use crate::output::style::{ATTENTION, member_name};
-use crate::output::{member, text, time, usage};
+use crate::output::{member, time, usage};
+use crate::top::rows::occupation;
 use crate::top::state::Top;
+use crate::top::view::{Clock, Drawn, ShownPane, View};
 
 /// Widths of the columns that are shown only on wide screens.
-const UNREAD: u16 = 6;
-const TOKENS: u16 = 7;
-const COST: u16 = 8;
+const UNREAD: usize = 6;
+const TOKENS: usize = 7;
+const COST: usize = 8;
+
+/// The blanks between two columns.
+const GAP: usize = 1;
 
 /// A column: title, width, and the text for a member.
 struct Column<'a> {
     title: &'static str,
-    width: Constraint,
-    cell: Box<dyn Fn(&MemberView) -> Line<'static> + 'a>,
+    width: usize,
+    is_right_aligned: bool,
+    cell: Box<dyn Fn(&MemberView) -> Line + 'a>,
 }
 
-pub(super) fn members(frame: &mut Frame<'_>, area: Rect, top: &Top, theme: Theme, now: Instant) {
-    let members = top.members();
-    let columns = columns(&members, area.width, top, theme, now);
-    let selected = members
-        .iter()
-        .position(|member| Some(&member.name) == top.selected());
-    // Scroll so that the selected member is visible.
-    let rows = usize::from(area.height.saturating_sub(1)).max(1);
-    let first = selected.map_or(0, |index| (index + 1).saturating_sub(rows));
-    let shown = members.iter().enumerate().skip(first).take(rows);
-    let rows = shown.map(|(index, member)| {
-        let row = Row::new(
-            columns
-                .iter()
-                .map(|column| Cell::new((column.cell)(member))),
-        );
-        if Some(index) == selected {
-            row.style(style(Style::SELECTED, theme))
-        } else {
-            row
-        }
+pub(super) fn members(
+    frame: &mut Frame<'_>,
+    area: Rect,
+    top: &Top,
+    theme: Theme,
+    clock: Clock,
+    drawn: &mut Drawn,
+) {
+    let members = &top.team.members;
+    let columns = columns(members, area.width.into(), top, clock);
+    let has_focus = top.focus == View::Members;
+    let mut titles = Line::of(Style::PLAIN, &" ".repeat(MARK_WIDTH));
+    let title_style = if has_focus { Style::BOLD } else { Style::DIM };
+    append_cells(&mut titles, &columns, |column| {
+        Line::of(title_style, column.title)
     });
-    let titles =
-        Row::new(columns.iter().map(|column| column.title)).style(style(Style::DIM, theme));
-    let table = Table::new(rows, columns.iter().map(|column| column.width))
-        .header(titles)
-        .column_spacing(1);
-    frame.render_widget(table, area);
+    let [title_row, body] = match area.height {
+        0 => [area, area],
+        _ => [
+            Rect { height: 1, ..area },
+            Rect {
+                y: area.y + 1,
+                height: area.height - 1,
+                ..area
+            },
+        ],
+    };
+    put(frame, title_row, &titles, theme);
+    drawn.titles.push((title_row, View::Members));
+    let (total, height) = (members.len(), usize::from(body.height));
+    let first = top.members_list.first(total, height);
+    for (view, row) in members.iter().skip(first).zip(body.rows()) {
+        let mut line = Line::default();
+        append_cells(&mut line, &columns, |column| (column.cell)(view));
+        let mark = match Some(&view.name) == top.selected() {
+            true if has_focus => Mark::Focused,
+            true => Mark::Selected,
+            false => Mark::None,
+        };
+        put_entry(
+            frame,
+            row,
+            &line.highlighted(top.search.text()),
+            mark,
+            theme,
+        );
+    }
+    drawn.panes.push(ShownPane {
+        view: View::Members,
+        area: body,
+        first,
+        total,
+    });
+}
+
+/// Appends a cell for each column, cut or filled to its width.
+fn append_cells(line: &mut Line, columns: &[Column<'_>], cell: impl Fn(&Column<'_>) -> Line) {
+    for (number, column) in columns.iter().enumerate() {
+        let cell = cell(column).cut(column.width);
+        let blanks = " ".repeat(column.width - cell.width());
+        let gap = " ".repeat(if number == 0 { 0 } else { GAP });
+        line.push(Style::PLAIN, &gap);
+        if column.is_right_aligned {
+            line.push(Style::PLAIN, &blanks);
+            line.append(&cell);
+        } else {
+            line.append(&cell);
+            line.push(Style::PLAIN, &blanks);
+        }
+    }
 }
 
 fn columns<'a>(
-    members: &[&MemberView],
-    width: u16,
+    members: &[MemberView],
+    width: usize,
     top: &'a Top,
-    theme: Theme,
-    now: Instant,
+    clock: Clock,
 ) -> Vec<Column<'a>> {
     let widest = |of: &dyn Fn(&MemberView) -> String, least: usize| {
-        let widest = members
-            .iter()
-            .map(|member| of(member).width())
-            .max()
-            .unwrap_or(0);
-        Constraint::Length(u16::try_from(widest.max(least)).unwrap_or(u16::MAX))
+        let widths = members.iter().map(|member| of(member).width());
+        widths.max().unwrap_or(0).max(least)
     };
-    let name = |member: &MemberView| format!("{} {}", mark(member), member.name);
-    let role = |member: &MemberView| member.role.to_string();
-    let mut columns = vec![
-        Column {
-            title: "  MEMBER",
-            width: widest(&name, 8),
-            cell: Box::new(move |member| {
-                let mark = Span::styled(mark(member), style(ATTENTION, theme));
-                let name = Span::styled(
-                    format!(" {}", member.name),
-                    style(member_name(member.colour), theme),
-                );
-                Line::from(vec![mark, name])
-            }),
-        },
-        Column {
-            title: "STATE",
-            width: widest(&member::state_and_cause, 5),
-            cell: Box::new(move |member| {
-                Line::styled(
-                    member::state_and_cause(member),
-                    style(member::state_style(member), theme),
-                )
-            }),
-        },
-        Column {
-            title: "FOR",
-            width: Constraint::Length(7),
-            cell: Box::new(move |member| Line::raw(time::age(top.age_ms(member, now)))),
-        },
-    ];
+    let left = |title, width, cell| Column {
+        title,
+        width,
+        is_right_aligned: false,
+        cell,
+    };
+    let right = |title, width, cell| Column {
+        title,
+        width,
+        is_right_aligned: true,
+        cell,
+    };
+    let mut columns = vec![left(
+        "  MEMBER",
+        widest(&|member| member.name.to_string(), 6) + 2,
+        Box::new(|member: &MemberView| {
+            let mark = if Need::of(member).is_some() {
+                "! "
+            } else {
+                "  "
+            };
+            let mut line = Line::of(ATTENTION, mark);
+            line.push(member_name(member.colour), member.name.as_str());
+            line
+        }) as Box<dyn Fn(&MemberView) -> Line + 'a>,
+    )];
     if width >= 70 {
-        columns.insert(
-            1,
-            Column {
-                title: "ROLE",
-                width: widest(&role, 4),
-                cell: Box::new(|member| Line::raw(member.role.to_string())),
-            },
-        );
+        columns.push(left(
+            "ROLE",
+            widest(&|member| member.role.to_string(), 4),
+            Box::new(|member| Line::of(Style::PLAIN, member.role.as_str())),
+        ));
     }
-    let has_usage = members.iter().any(|member| member.usage.tokens() > 0);
-    if has_usage && width >= 60 {
-        columns.push(Column {
-            title: "TOKENS",
-            width: Constraint::Length(TOKENS),
-            cell: Box::new(|member| {
-                Line::raw(usage::tokens(member.usage.tokens())).right_aligned()
-            }),
-        });
-        columns.push(Column {
-            title: "COST",
-            width: Constraint::Length(COST),
-            cell: Box::new(|member| Line::raw(usage::cost(&member.usage)).right_aligned()),
-        });
+    columns.push(left(
+        "STATE",
+        widest(&member::state_and_cause, 5),
+        Box::new(|member| {
+            Line::of(
+                member::state_style(member),
+                &member::state_and_cause(member),
+            )
+        }),
+    ));
+    columns.push(left(
+        "FOR",
+        6,
+        Box::new(move |member| Line::of(Style::PLAIN, &time::age(top.age_ms(member, clock.now)))),
+    ));
+    if members.iter().any(|member| member.usage.tokens() > 0) && width >= 60 {
+        columns.push(right(
+            "TOKENS",
+            TOKENS,
+            Box::new(|member| Line::of(Style::PLAIN, &usage::tokens(member.usage.tokens()))),
+        ));
+        columns.push(right(
+            "COST",
+            COST,
+            Box::new(|member| Line::of(Style::PLAIN, &usage::cost(&member.usage))),
+        ));
     }
     if width >= 90 && members.iter().any(|member| member.unread > 0) {
-        columns.push(Column {
-            title: "UNREAD",
-            width: Constraint::Length(UNREAD),
-            cell: Box::new(|member| Line::raw(member.unread.to_string()).right_aligned()),
-        });
+        columns.push(right(
+            "UNREAD",
+            UNREAD,
+            Box::new(|member| Line::of(Style::PLAIN, &member.unread.to_string())),
+        ));
     }
-    columns.push(Column {
-        title: "TASK",
-        width: Constraint::Fill(1),
-        cell: Box::new(move |member| {
-            let Some(id) = member.task else {
-                return Line::raw(doing(member));
-            };
-            let title = top.task(id).map(|task| text::line(&task.title));
-            Line::raw(format!("{id} {}", title.unwrap_or_default()))
-        }),
-    });
+    let taken: usize = columns.iter().map(|column| column.width + GAP).sum();
+    columns.push(left(
+        "TASK",
+        width.saturating_sub(MARK_WIDTH + taken),
+        Box::new(move |member| Line::of(Style::PLAIN, &occupation(top, member))),
+    ));
     columns
-}
-
-/// The text of the task column without a task: why the member waits, or its last result.
-fn doing(member: &MemberView) -> String {
-    match (Need::of(member), &member.last_result) {
-        (Some(_), _) => text::line(&member.why),
-        (None, Some(result)) => text::line(result),
-        (None, None) => String::new(),
-    }
-}
-
-fn mark(member: &MemberView) -> &'static str {
-    match Need::of(member) {
-        Some(_) => "!",
-        None => " ",
-    }
 }

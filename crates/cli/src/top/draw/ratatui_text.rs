@@ -1,4 +1,4 @@
-//! Converts styles and lines of the user interface to those of ratatui, and draws lines.
+//! Converts styles and lines of the user interface to those of ratatui, and draws lines and lists.
 
 use agent_team_terminal_ui::line::Line;
 use agent_team_terminal_ui::style::{Style, Theme};
@@ -7,7 +7,7 @@ use ratatui::layout::Rect;
 use ratatui::style::{Color, Modifier};
 use ratatui::text;
 
-pub(super) fn style(style: Style, theme: Theme) -> ratatui::style::Style {
+fn style(style: Style, theme: Theme) -> ratatui::style::Style {
     let modifiers = [
         (style.bold, Modifier::BOLD),
         (style.dim, Modifier::DIM),
@@ -24,7 +24,7 @@ pub(super) fn style(style: Style, theme: Theme) -> ratatui::style::Style {
     }
 }
 
-pub(super) fn line(line: &Line, theme: Theme) -> text::Line<'_> {
+fn line(line: &Line, theme: Theme) -> text::Line<'_> {
     let spans = line.spans();
     spans
         .map(|(of, text)| text::Span::styled(text, style(of, theme)))
@@ -34,4 +34,34 @@ pub(super) fn line(line: &Line, theme: Theme) -> text::Line<'_> {
 /// Draws a line into a row.
 pub(super) fn put(frame: &mut Frame<'_>, row: Rect, of: &Line, theme: Theme) {
     frame.render_widget(line(of, theme), row);
+}
+
+/// Whether an entry of a list is selected, and its list has the focus.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mark {
+    None,
+    Selected,
+    Focused,
+}
+
+/// The columns before the text of an entry.
+pub(super) const MARK_WIDTH: usize = 2;
+
+/// Draws an entry of a list. A sign marks the selected one; in the list with the focus also an even background over the
+/// whole row.
+pub(super) fn put_entry(frame: &mut Frame<'_>, row: Rect, of: &Line, mark: Mark, theme: Theme) {
+    let (sign, style) = match mark {
+        Mark::None => ("  ", Style::PLAIN),
+        Mark::Selected => ("› ", Style::DIM),
+        Mark::Focused => ("▸ ", Style::BOLD),
+    };
+    let mut marked = Line::of(style, sign);
+    marked.append(of);
+    put(frame, row, &marked, theme);
+    if mark == Mark::Focused
+        && let Some(background) = theme.selection()
+    {
+        let background = ratatui::style::Style::new().bg(Color::Indexed(background));
+        frame.buffer_mut().set_style(row, background);
+    }
 }

@@ -1,264 +1,231 @@
-//! The four views: output of the selected member, board, requests, messages.
+//! The views: output of the selected member, board, requests, messages.
 
-use agent_team_protocol::Party;
-use agent_team_protocol::view::{MessageState, MessageView, TaskState};
 use agent_team_terminal_ui::line::Line;
 use agent_team_terminal_ui::style::{Style, Theme};
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 
-use super::ratatui_text::put;
-use crate::output::style::{self, ATTENTION};
-use crate::output::{request, task, text, time};
-use crate::top::state::{Top, View};
-use crate::top::wrap::wrap;
-use crate::verb::audit::DecisionEntry;
+use super::ViewArea;
+use super::ratatui_text::{MARK_WIDTH, Mark, put, put_entry};
+use crate::output::style::ATTENTION;
+use crate::top::rows;
+use crate::top::state::Top;
+use crate::top::view::{Clock, Drawn, ShownPane, View};
 
-/// Draws one view below a line with the titles of `named`. Returns the number of lines by which the view can be
-/// scrolled; only the selected view scrolls.
+/// Minimum columns for full titles of more than two views.
+const FULL_TITLES: u16 = 60;
+
+/// Draws one view below a line with the titles of the views that share its place.
 pub(super) fn view(
     frame: &mut Frame<'_>,
-    area: Rect,
-    (named, view): (&[View], View),
+    shown: &ViewArea,
     top: &Top,
     theme: Theme,
-    wall_ms: u64,
-) -> usize {
-    let rows = [
-        Constraint::Length(u16::from(!named.is_empty())),
-        Constraint::Fill(1),
-    ];
-    let [titles_row, body] = Layout::vertical(rows).areas(area);
-    let line = titles(named, top, titles_row.width);
-    put(frame, titles_row, &line, theme);
-    let scroll = if view == top.view { top.scroll } else { 0 };
+    clock: Clock,
+    drawn: &mut Drawn,
+) {
+    let rows = [Constraint::Length(1), Constraint::Fill(1)];
+    let [titles_row, body] = Layout::vertical(rows).areas(shown.area);
+    titles(frame, titles_row, shown, top, theme, drawn);
+    let pane = match shown.view {
+        View::Board => list(frame, body, top, theme, View::Board, clock),
+        View::Requests if top.decided.is_none() => {
+            list(frame, body, top, theme, View::Requests, clock)
+        }
+        view @ (View::Members | View::Output | View::Requests | View::Messages) => {
+            text(frame, body, top, theme, view, clock)
+        }
+    };
+    drawn.panes.push(pane);
+}
+
+fn titles(
+    frame: &mut Frame<'_>,
+    row: Rect,
+    shown: &ViewArea,
+    top: &Top,
+    theme: Theme,
+    drawn: &mut Drawn,
+) {
+    let is_short = shown.titles.len() > 2 && row.width < FULL_TITLES;
+    let mut line = Line::default();
+    for (number, view) in (1..).zip(View::NUMBERED) {
+        if !shown.titles.contains(&view) {
+            continue;
+        }
+        let begin = line.width();
+        let style = if view == top.focus {
+            Style::SELECTED
+        } else if view == View::Requests && !top.requests.is_empty() {
+            ATTENTION
+        } else if view == shown.view {
+            Style::BOLD
+        } else {
+            Style::DIM
+        };
+        let detail = detail(view, top, is_short);
+        let title = match is_short {
+            true => format!("{number} {}{detail}", &view.name()[..3]),
+            false => format!(" {number} {}{detail} ", view.name()),
+        };
+        line.push(style, &title);
+        let at = |column: usize| u16::try_from(column).unwrap_or(u16::MAX);
+        let area = Rect {
+            x: row.x.saturating_add(at(begin)),
+            width: at(line.width() - begin),
+            ..row
+        };
+        drawn.titles.push((area.intersection(row), view));
+        line.push(Style::PLAIN, " ");
+    }
+    put(frame, row, &line, theme);
+}
+
+/// The text after the name of a view in its title.
+fn detail(view: View, top: &Top, is_short: bool) -> String {
+    let count = |count: usize| match count {
+        0 => String::new(),
+        count => format!(" {count}"),
+    };
     match view {
-        View::Board => board(frame, body, top, theme, scroll),
-        View::Requests => match &top.decided {
-            None => requests(frame, body, top, theme, wall_ms),
-            Some(decided) => decisions(frame, body, top, decided, theme, wall_ms),
-        },
-        View::Output if top.output.is_empty() => {
+        View::Output if !is_short => {
+            let member = top.selected();
+            member.map_or(String::new(), |member| format!(" {member}"))
+        }
+        View::Board if !is_short => {
+            let tasks = top.team.tasks;
+            let ended = tasks.completed + tasks.failed + tasks.cancelled;
+            match ended + tasks.pending + tasks.in_progress {
+                0 => String::new(),
+                all => format!(" {}/{all}", tasks.completed),
+            }
+        }
+        View::Requests => count(top.requests.len()),
+        View::Messages if !is_short => count(top.messages.len()),
+        View::Members | View::Output | View::Board | View::Messages => String::new(),
+    }
+}
+
+/// Draws a list with one row for each entry.
+fn list(
+    frame: &mut Frame<'_>,
+    area: Rect,
+    top: &Top,
+    theme: Theme,
+    view: View,
+    clock: Clock,
+) -> ShownPane {
+    let height = usize::from(area.height);
+    let (total, first, lines, selected): (usize, usize, Vec<Line>, Option<usize>) = match view {
+        View::Board => {
+            let tasks = top.board();
+            let first = top.board_list.first(tasks.len(), height);
+            let visible = tasks.iter().skip(first).take(height);
+            let selected = tasks
+                .iter()
+                .position(|it| Some(&it.id) == top.board_list.id());
+            let lines = visible.map(|task| rows::board(task)).collect();
+            (tasks.len(), first, lines, selected)
+        }
+        View::Members | View::Output | View::Requests | View::Messages => {
+            let total = top.requests.len();
+            let first = top.requests_list.first(total, height);
+            let lines = rows::requests(top, clock).into_iter().skip(first).collect();
+            let ids = top.requests.iter();
+            let selected = ids
+                .map(|it| it.id)
+                .position(|id| Some(&id) == top.requests_list.id());
+            (total, first, lines, selected)
+        }
+    };
+    let room = usize::from(area.width).saturating_sub(MARK_WIDTH);
+    for ((index, line), row) in (first..).zip(&lines).zip(area.rows()) {
+        let mark = match Some(index) == selected {
+            true if top.focus == view => Mark::Focused,
+            true => Mark::Selected,
+            false => Mark::None,
+        };
+        let line = line.cut(room).highlighted(top.search.text());
+        put_entry(frame, row, &line, mark, theme);
+    }
+    if total == 0 {
+        let text = match view {
+            View::Board => "  the board is empty · a adds a task",
+            _ => "  no pending requests · d shows decided ones",
+        };
+        put(
+            frame,
+            Rect {
+                height: area.height.min(1),
+                ..area
+            },
+            &Line::of(Style::DIM, text),
+            theme,
+        );
+    }
+    ShownPane {
+        view,
+        area,
+        first,
+        total,
+    }
+}
+
+/// Draws a text, which scrolls by rows.
+fn text(
+    frame: &mut Frame<'_>,
+    area: Rect,
+    top: &Top,
+    theme: Theme,
+    view: View,
+    clock: Clock,
+) -> ShownPane {
+    let (columns, height) = (usize::from(area.width), usize::from(area.height));
+    let scroll = top.scroll[view as usize];
+    let first_of = |total: usize| {
+        let last = total.saturating_sub(height);
+        match view.is_newest_last() {
+            true => last.saturating_sub(scroll),
+            false => last.min(scroll),
+        }
+    };
+    let visible = |rows: &[Line]| {
+        let (total, first) = (rows.len(), first_of(rows.len()));
+        let end = (first + height).min(total);
+        (total, first, rows[first..end].to_vec())
+    };
+    let (total, first, lines) = match (view, &top.decided) {
+        (View::Messages, _) => {
+            let total = rows::message_count(top, columns);
+            let first = first_of(total);
+            (
+                total,
+                first,
+                rows::messages(top, columns, clock, first, height),
+            )
+        }
+        (View::Requests, Some(decided)) => visible(&rows::decisions(decided, columns, clock)),
+        _ if top.output.is_empty() => {
             let text = match top.selected() {
                 Some(member) => format!("{member} has no output yet"),
                 None => "no member is selected".to_owned(),
             };
-            draw_from_top(frame, body, &[Line::of(Style::DIM, &text)], 0, theme)
+            visible(&[Line::of(Style::DIM, &text)])
         }
-        View::Output => {
-            let lines = top.output.lines().rev();
-            let lines = lines.filter(|line| top.passes(&[line]));
-            let rows = |line: &str| wrap(line, body.width.into()).map(plain).collect();
-            draw_from_bottom(frame, body, lines.map(rows), scroll, theme)
-        }
-        View::Messages => {
-            let messages = top.messages.iter().rev().filter(|it| {
-                let (from, to) = (it.from.to_string(), it.to.to_string());
-                top.passes(&[&from, &to, &it.text])
-            });
-            let rows = |it: &MessageView| message(it, body.width.into(), wall_ms);
-            draw_from_bottom(frame, body, messages.map(rows), scroll, theme)
-        }
-    }
-}
-
-fn titles(named: &[View], top: &Top, columns: u16) -> Line {
-    let short = named.len() > 2 && columns < 60;
-    let mut line = Line::default();
-    for (number, view) in (1..).zip(View::ALL) {
-        if !named.contains(&view) {
-            continue;
-        }
-        let count = |count: usize| (count > 0).then(|| format!(" {count}"));
-        let (title, detail) = match view {
-            View::Output => {
-                let member = top.selected().filter(|_| !short);
-                ("output", member.map(|member| format!(" {member}")))
-            }
-            View::Board => {
-                let tasks = top.team.tasks;
-                let finished = tasks.completed + tasks.failed + tasks.cancelled;
-                let all = finished + tasks.pending + tasks.in_progress;
-                let detail = (all > 0 && !short).then(|| format!(" {finished}/{all}"));
-                ("board", detail)
-            }
-            View::Requests => ("requests", count(top.requests.len())),
-            View::Messages => ("messages", count(top.messages.len()).filter(|_| !short)),
-        };
-        let style = if view == top.view {
-            Style::SELECTED
-        } else if view == View::Requests && !top.requests.is_empty() {
-            ATTENTION
-        } else {
-            Style::DIM
-        };
-        let title = if short {
-            format!("{number} {}{}", &title[..3], detail.unwrap_or_default())
-        } else {
-            format!(" {number} {title}{} ", detail.unwrap_or_default())
-        };
-        line.push(style, &title);
-        line.push(Style::PLAIN, " ");
-    }
-    line
-}
-
-/// Draws the last rows of a list that starts with the newest entry. Wraps only the entries that the scroll position
-/// needs.
-fn draw_from_bottom(
-    frame: &mut Frame<'_>,
-    area: Rect,
-    newest_first: impl Iterator<Item = Vec<Line>>,
-    scroll: usize,
-    theme: Theme,
-) -> usize {
-    let height = usize::from(area.height);
-    let mut rows: Vec<Line> = Vec::new();
-    let wanted = height.saturating_add(scroll);
-    for item in newest_first {
-        rows.extend(item.into_iter().rev());
-        if rows.len() >= wanted {
-            break;
-        }
-    }
-    let max_scroll = rows.len().saturating_sub(height);
-    let shown = rows.into_iter().skip(scroll.min(max_scroll)).take(height);
-    let shown: Vec<_> = shown.collect();
-    for (line, row) in shown.iter().rev().zip(area.rows()) {
-        put(frame, row, line, theme);
-    }
-    max_scroll
-}
-
-/// Draws rows from the first on, below `scroll` skipped rows. Returns the largest useful `scroll`.
-fn draw_from_top(
-    frame: &mut Frame<'_>,
-    area: Rect,
-    rows: &[Line],
-    scroll: usize,
-    theme: Theme,
-) -> usize {
-    let max_scroll = rows.len().saturating_sub(usize::from(area.height));
-    for (line, row) in rows.iter().skip(scroll.min(max_scroll)).zip(area.rows()) {
-        put(frame, row, line, theme);
-    }
-    max_scroll
-}
-
-fn plain(text: impl AsRef<str>) -> Line {
-    Line::of(Style::PLAIN, text.as_ref())
-}
-
-fn board(frame: &mut Frame<'_>, area: Rect, top: &Top, theme: Theme, scroll: usize) -> usize {
-    let columns = usize::from(area.width);
-    let tasks = top.board();
-    if tasks.is_empty() {
-        let line = Line::of(Style::DIM, "the board is empty");
-        return draw_from_top(frame, area, &[line], 0, theme);
-    }
-    let max_scroll = tasks.len().saturating_sub(usize::from(area.height));
-    let shown = tasks.into_iter().skip(scroll.min(max_scroll));
-    let rows: Vec<Line> = shown
-        .take(area.height.into())
-        .map(|task| {
-            let (sign, _) = task::state(task);
-            let owner = task.owner.as_ref().map(|owner| format!("  {owner}"));
-            let result = match task.state {
-                TaskState::Completed | TaskState::Failed => task::key_line(task),
-                TaskState::Pending
-                | TaskState::InProgress
-                | TaskState::Cancelled
-                | TaskState::Unknown => "",
-            };
-            let after = match result {
-                "" => owner.unwrap_or_default(),
-                result => format!("{}  {}", owner.unwrap_or_default(), text::line(result)),
-            };
-            let title = format!("{sign} {} {}", task.id, text::line(&task.title));
-            let mut line = Line::of(style::task(task), &text::cut(&title, columns));
-            line.push(Style::DIM, &after);
-            line
-        })
-        .collect();
-    draw_from_top(frame, area, &rows, 0, theme);
-    max_scroll
-}
-
-fn requests(frame: &mut Frame<'_>, area: Rect, top: &Top, theme: Theme, wall_ms: u64) -> usize {
-    let mut rows = Vec::new();
-    for view in &top.requests {
-        let what = request::action_line(view);
-        if !top.passes(&[view.member.as_str(), &what]) {
-            continue;
-        }
-        let age = time::age(wall_ms.saturating_sub(view.asked_at));
-        let mut line = Line::of(ATTENTION, &view.id.to_string());
-        line.push(Style::PLAIN, &format!(" {}, {age} ago", view.member));
-        rows.push(line);
-        let what = format!("  {what}");
-        rows.extend(wrap(&what, area.width.into()).map(plain));
-    }
-    let end = match rows.as_slice() {
-        [] => "no pending requests · d shows decided ones",
-        _ => "r opens a request to answer it · d shows decided ones",
+        _ => top.output.with_rows(columns, visible),
     };
-    rows.push(Line::of(Style::DIM, end));
-    draw_from_top(frame, area, &rows, top.scroll, theme)
-}
-
-fn decisions(
-    frame: &mut Frame<'_>,
-    area: Rect,
-    top: &Top,
-    decided: &[DecisionEntry],
-    theme: Theme,
-    wall_ms: u64,
-) -> usize {
-    let mut rows = vec![Line::of(
-        Style::DIM,
-        "newest decisions first · d shows pending",
-    )];
-    for entry in decided {
-        let member = entry.member.as_ref().map_or("?", |member| member.as_str());
-        if !top.passes(&[member, &entry.how, &entry.what]) {
-            continue;
-        }
-        let age = time::age(wall_ms.saturating_sub(entry.at));
-        let mut line = Line::of(Style::BOLD, &entry.request.to_string());
-        line.push(Style::PLAIN, &format!(" {member}, {age} ago"));
-        rows.push(line);
-        for text in [&entry.how, &entry.what] {
-            let text = format!("  {text}");
-            rows.extend(wrap(&text, area.width.into()).map(plain));
-        }
+    for (line, row) in lines.iter().zip(area.rows()) {
+        put(
+            frame,
+            row,
+            &line.cut(columns).highlighted(top.search.text()),
+            theme,
+        );
     }
-    if decided.is_empty() {
-        rows.push(plain("no decisions yet"));
+    ShownPane {
+        view,
+        area,
+        first,
+        total,
     }
-    draw_from_top(frame, area, &rows, top.scroll, theme)
-}
-
-/// A message: a line with sender, recipient and age, then the text.
-fn message(view: &MessageView, columns: usize, wall_ms: u64) -> Vec<Line> {
-    let state = match view.state {
-        MessageState::Read => "",
-        // The view itself shows these messages to the user.
-        _ if view.to == Party::User => "",
-        MessageState::Accepted | MessageState::Delivered | MessageState::Unknown => " · unread",
-    };
-    let urgent = if view.urgent { " · urgent" } else { "" };
-    let ago = time::age(wall_ms.saturating_sub(view.at));
-    let head = format!("{} → {}", view.from, view.to);
-    let mut line = Line::of(Style::BOLD, &head);
-    line.push(
-        Style::DIM,
-        &format!("  {}, {ago} ago{urgent}{state}", view.id),
-    );
-    let mut lines = vec![line];
-    let text = text::of_program(view.text.trim_end());
-    for line in text.lines() {
-        let line = format!("  {line}");
-        lines.extend(wrap(&line, columns).map(plain));
-    }
-    lines
 }
