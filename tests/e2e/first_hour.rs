@@ -4,15 +4,19 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use agent_team_tests::tmux::Tmux;
-use agent_team_tests::{Rig, tmux, until};
+use agent_team_tests::{LIMIT, Rig, tmux, until};
 
 use crate::demo;
 use crate::requests::there_is_a_sandbox;
 
 /// What the shell prints when it is ready for a command.
 const PROMPT: &str = "ready>";
+
+/// How often the screen of the terminal is read: a terminal sends no event when it changes.
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
 /// Words of translated idiom, and pronouns that no screen uses for members.
 const REFUSED: [&str; 8] = [
@@ -79,19 +83,20 @@ impl Shell {
 
     /// Waits until the terminal shows these texts at once.
     async fn shows_all(&self, texts: &[&str]) -> String {
-        let shown = until(&format!("{texts:?} on the terminal"), async || {
-            let screen = self.screen().await;
-            texts
-                .iter()
-                .all(|text| screen.contains(text))
-                .then_some(screen)
-        })
-        .await;
+        let mut shown = String::new();
+        let waited = tokio::time::timeout(LIMIT, async {
+            while shown.is_empty() || !texts.iter().all(|text| shown.contains(text)) {
+                tokio::time::sleep(POLL_INTERVAL).await;
+                shown = self.screen().await;
+            }
+        });
+        let is_shown = waited.await.is_ok();
+        assert!(is_shown, "{texts:?} are not all shown:\n{shown}");
         for refused in REFUSED {
-            assert!(!shown.contains(refused), "{refused:?} in: {shown}");
+            assert!(!shown.contains(refused), "{refused:?} in:\n{shown}");
         }
         for line in shown.lines() {
-            assert!(!line.starts_with("{\""), "JSON on a screen: {shown}");
+            assert!(!line.starts_with("{\""), "JSON on a screen:\n{shown}");
         }
         shown
     }

@@ -15,7 +15,12 @@ pub(crate) enum RulesCommand {
         #[arg(long, add = complete::members())]
         member: Option<MemberName>,
         /// The command, as a member would run it in this directory, with all of its options
-        #[arg(required = true, value_name = "COMMAND", trailing_var_arg = true, allow_hyphen_values = true)]
+        #[arg(
+            required = true,
+            value_name = "COMMAND",
+            trailing_var_arg = true,
+            allow_hyphen_values = true
+        )]
         command: Vec<String>,
     },
     /// Revoke a granted permission

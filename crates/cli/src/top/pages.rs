@@ -140,7 +140,7 @@ fn of_member(top: &Top, name: &MemberName, columns: usize, clock: Clock) -> Vec<
         page.field("task", style::task(task), &title_of(task));
     }
     for request in top.requests.iter().filter(|it| it.member == *name) {
-        let text = format!("{} {}", request.id, request::what(request));
+        let text = format!("{} {}", request.id, request::action_line(request));
         page.field("asks", ATTENTION, &text);
     }
     page.field(

@@ -95,7 +95,7 @@ pub(super) fn requests(top: &Top, clock: Clock) -> Vec<Line> {
         );
         let ago = format!(", {} ago  ", clock.age(view.asked_at));
         line.push(Style::DIM, &ago);
-        line.push(Style::PLAIN, &request::what(view));
+        line.push(Style::PLAIN, &request::action_line(view));
         line
     };
     top.requests.iter().map(line).collect()
