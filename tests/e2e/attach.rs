@@ -44,7 +44,7 @@ async fn up_detach_returns_on_a_terminal() {
 }
 
 #[tokio::test]
-async fn a_line_typed_into_an_attached_pane_becomes_a_task() {
+async fn a_task_typed_into_an_attached_pane_runs() {
     if !tmux::is_here() {
         return;
     }
@@ -60,7 +60,7 @@ async fn a_line_typed_into_an_attached_pane_becomes_a_task() {
         (clients == bob).then_some(())
     })
     .await;
-    screen.type_in("echo typed by a user; tty\r").await;
+    screen.type_in("/task echo typed by a user; tty\r").await;
     screen.until("T-1 added").await;
     let done = rig.until_task_is("T-1", TaskState::Completed).await;
     assert!(done.result.unwrap().starts_with("typed by a user"));
@@ -198,7 +198,7 @@ async fn attach_without_panes_shows_members_here_or_a_hint() {
     rig.ok(["up"]).await;
     let mut screen = rig.on_terminal(["attach"]);
     screen.until("ada ▸").await;
-    screen.type_in("\u{3}").await;
+    screen.type_in("\u{3}\u{3}").await;
     assert_eq!(screen.end().await.0, 0);
     rig.ok(["stop", "ada"]).await;
     let (code, seen) = rig.on_terminal(["attach"]).end().await;

@@ -218,6 +218,8 @@ async fn one_terminal_shows_hosted_members_in_turn() {
     screen.type_in("/task\r").await;
     screen.until("T-2").await;
     screen.type_in("\u{3}").await;
+    screen.until("press ^C again to leave").await;
+    screen.type_in("\u{3}").await;
     let (code, shown) = screen.end().await;
     assert_eq!(code, 0, "{shown}");
     let (_, after) = shown.rsplit_once("\u{1b}[?2004l\u{1b}[?25h").unwrap();

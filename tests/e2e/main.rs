@@ -34,6 +34,7 @@ mod messages;
 mod panes;
 mod placement;
 mod plans;
+mod prompt;
 mod refusals;
 mod regression;
 mod reopen;

@@ -81,7 +81,7 @@ async fn a_closed_pane_reopens_with_its_text_and_worker() {
     // Keys go to the same worker.
     rig.ok(["send", "ada", "still there?"]).await;
     tmux.until_shown(&pane, "user: still there?").await;
-    tmux.ask(["send-keys", "-t", &pane, "echo typed", "Enter"])
+    tmux.ask(["send-keys", "-t", &pane, "/task echo typed", "Enter"])
         .await;
     let typed = rig.until_task_is("T-2", TaskState::Completed).await;
     assert_eq!(typed.owner.unwrap().to_string(), "ada");
@@ -228,9 +228,11 @@ async fn a_headless_member_is_shown_while_a_client_is_attached() {
     screen.until("T-1 completed").await;
     screen.until("ada ▸").await;
     // ^C clears only the typed line.
-    screen.type_in("half a line\u{3}").await;
+    screen.type_in("half a line").await;
+    screen.until("half a line").await;
+    screen.type_in("\u{3}").await;
     screen.until("ada ▸").await;
-    screen.type_in("stty size; echo typed here\r").await;
+    screen.type_in("/task stty size; echo typed here\r").await;
     screen.until("typed here").await;
     screen.until("T-2 completed").await;
     screen.type_in(LEAVE).await;
@@ -281,7 +283,7 @@ async fn a_later_client_takes_the_member_over() {
     assert_eq!(first.end().await.0, 0);
     // The terminal does not depend on the supervisor.
     processes::kill(rig.supervisor().await).await;
-    second.type_in("echo on and on\r").await;
+    second.type_in("/task echo on and on\r").await;
     second.until("T-1 completed").await;
     // When the worker is killed, `attach` ends without an error.
     rig.worker("ada").await.signal(Signal::SIGKILL).unwrap();

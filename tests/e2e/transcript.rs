@@ -11,7 +11,7 @@ use serde_json::json;
 use crate::agents::asking;
 
 /// Starts a team in tmux; ada's model returns these replies. The last value is ada's pane.
-async fn team(replies: Vec<Reply>) -> (FakeModelServer, Rig, Tmux, String) {
+pub(crate) async fn team(replies: Vec<Reply>) -> (FakeModelServer, Rig, Tmux, String) {
     let lead = ("lead", vec![Reply::text("I see.")]);
     let ben = ("ben", vec![Reply::text("I stay.")]);
     let server = FakeModelServer::start(by_model([lead, ("ada", replies), ben])).await;
@@ -29,7 +29,7 @@ async fn team(replies: Vec<Reply>) -> (FakeModelServer, Rig, Tmux, String) {
 }
 
 /// Types text, and then keys by tmux's names.
-async fn type_in<const N: usize>(tmux: &Tmux, pane: &str, text: &str, keys: [&str; N]) {
+pub(crate) async fn type_in<const N: usize>(tmux: &Tmux, pane: &str, text: &str, keys: [&str; N]) {
     tmux.ask(["send-keys", "-t", pane, "-l", text]).await;
     for key in keys {
         tmux.ask(["send-keys", "-t", pane, key]).await;

@@ -15,6 +15,7 @@ mod strip;
 #[cfg(test)]
 mod tests;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -28,6 +29,7 @@ use agent_team_system::directories::Directories;
 use agent_team_system::history::History;
 use agent_team_system::signals::{SignalEvent, Signals};
 use agent_team_terminal_ui::notices::Notices;
+use agent_team_terminal_ui::{Candidate, Names};
 use tokio::task::JoinSet;
 
 use self::state::{Action, Effect, State};
@@ -54,6 +56,8 @@ enum CallResult {
     RequestRead(MemberName, RequestId, Result<Box<RequestView>, Failure>),
     /// With the member that was shown when the action started.
     ActionDone(MemberName, Result<String, Failure>),
+    /// For the prompt of this member.
+    NamesFound(MemberName, Names, Vec<Candidate>),
 }
 
 /// How the view ended.
@@ -68,6 +72,8 @@ struct EventLoop {
     state: State,
     history: History,
     secrets: Secrets,
+    /// The directory whose files complete the prompt.
+    project: PathBuf,
     /// The session for reads of the team; `None` while a read is in flight.
     refresh_session: Option<Session>,
     next_refresh: Instant,
@@ -121,6 +127,7 @@ pub(crate) async fn run(
         state,
         history,
         secrets: Secrets::of(&directories, &team.team),
+        project: team.project.clone(),
         refresh_session: Some(session.separate()),
         next_refresh: Instant::now(),
         next_frame: Instant::now(),
@@ -247,6 +254,9 @@ impl EventLoop {
                     .state
                     .append_output(&member, &format!("✗ {request}: {}", failure.one_line())),
             },
+            CallResult::NamesFound(member, names, candidates) => {
+                self.state.offer(&member, &names, candidates);
+            }
             CallResult::ActionDone(member, Ok(text)) => self.state.append_output(&member, &text),
             CallResult::ActionDone(member, Err(failure)) => {
                 self.state
@@ -257,6 +267,14 @@ impl EventLoop {
 
     fn perform(&mut self, session: &Session, action: Action) {
         let (session, shown) = (session.separate(), self.state.shown().clone());
+        if let Action::Complete(names) = action {
+            let project = self.project.clone();
+            self.calls.spawn(async move {
+                let found = actions::candidates(session, project, &names).await;
+                CallResult::NamesFound(shown, names, found)
+            });
+            return;
+        }
         let team = self.state.team.clone();
         self.calls.spawn(async move {
             let done = actions::perform(session, &team, action).await;

@@ -4,6 +4,7 @@
 //! - calls that survive a lost connection or a restart of the supervisor, and following events: [`Session`],
 //!   [`Subscription`]
 //! - notices as AG-UI events: [`Envelopes`]
+//! - names for the completion of a prompt: [`names`]
 //! - finding the supervisor, and starting it if none runs: [`connect()`], [`connect_or_start`]
 //! - typed calls over one connection: [`Client`]
 //!
@@ -12,6 +13,7 @@
 mod client;
 mod connect;
 mod envelopes;
+pub mod names;
 mod session;
 
 pub use client::{Arrival, CallError, Client, ConnectError, Disconnected, Incoming, Introduced};

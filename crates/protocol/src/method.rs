@@ -161,6 +161,9 @@ methods! {
     MemberKill = "member/kill" by User (OneMember) -> MemberAnswer;
     /// Starts a new launch in the same pane. The lead may restart only members that are stopped or held.
     MemberRestart = "member/restart" by UserOrLead (OneMember) -> MemberAnswer;
+    /// Interrupts the current turn of an agent: its model request and its running calls end, and it waits for the next
+    /// message of the user. It keeps its task. Does nothing between turns.
+    MemberInterrupt = "member/interrupt" by User (OneMember) -> Nothing;
     MemberShow = "member/show" by Everyone (OneMember) -> MemberAnswer;
     /// The path of a member's log.
     MemberLog = "member/log" by User (OneMember) -> LogAnswer;

@@ -38,6 +38,7 @@ notifications! {
     "task/abandon" => Abandon,
     "message/deliver" => Deliver,
     "member/stop" => StopMember,
+    "member/interrupt" => InterruptTurn,
     "member/allowance" => Allowance,
     "pane/show" => ShowPane,
     "member/inform" => Inform,
@@ -118,6 +119,11 @@ pub struct StopMember {
     pub grace_ms: u64,
     pub reason: String,
 }
+
+/// The user has interrupted the current turn: see `member/interrupt`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct InterruptTurn {}
 
 /// A change of a teammate's request, for the lead's pane and its next step.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -229,11 +235,13 @@ pub enum OutputFragment {
     Unknown,
 }
 
-/// The process session of a task's command, so that the supervisor can terminate its tree without the worker.
+/// The process session of a command, so that the supervisor can terminate its tree without the worker.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct TaskSession {
-    pub task: TaskId,
+    /// `None`: the user has typed the command in the member's pane.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub task: Option<TaskId>,
     pub pid: u32,
     /// The start time of the process as the kernel reports it: clock ticks after boot on Linux, microseconds of Unix
     /// time on macOS. Together with the pid it identifies the process.

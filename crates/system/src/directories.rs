@@ -225,6 +225,11 @@ impl Directories {
         self.team(team_id).join("typed")
     }
 
+    /// The shell lines that the user typed in panes of one team: see [`crate::history`].
+    pub fn typed_lines_file(&self, team_id: &str) -> PathBuf {
+        self.team(team_id).join("typed-lines")
+    }
+
     /// The lines of a project's files that the user trusted, with their digest.
     pub fn trusted(&self, team_id: &str) -> PathBuf {
         self.state.join("trusted").join(team_id)

@@ -308,6 +308,8 @@ impl Agent {
             AgentEvent::Message(text) => shell.config.typed.actions.send(Action::Line(text)),
             AgentEvent::Decided(decide) => shell.config.typed.actions.send(Action::Decide(decide)),
             AgentEvent::Verb(report) => return shell.config.typed.verb(report),
+            AgentEvent::Complete(names) => return shell.config.typed.complete(names),
+            AgentEvent::Interrupt => return self.inputs.send(Input::Interrupt),
             AgentEvent::Gone => return self.lose_pane(shell),
         };
     }
@@ -436,6 +438,7 @@ impl Work for Agent {
             ActionResult::Accepted | ActionResult::Task(_) => {}
             ActionResult::Shown(view) => self.supervisor_calls.show_request(*view, shell),
             ActionResult::Printed(text) => shell.pane.view.lines(Tone::Plain, &text),
+            ActionResult::Found(names, candidates) => shell.pane.view.offer(&names, candidates),
         }
     }
 
@@ -451,6 +454,10 @@ impl Work for Agent {
 
     fn resize(&mut self, shell: &mut Shell) {
         shell.pane.resize();
+    }
+
+    fn interrupt(&mut self, _shell: &mut Shell) {
+        self.inputs.send(Input::Interrupt);
     }
 
     fn is_busy(&self) -> bool {

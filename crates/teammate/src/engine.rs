@@ -9,7 +9,7 @@ mod run;
 use agent_team_protocol::engine::Engine;
 
 pub(crate) use self::run::{
-    Claim, Event, HEADLESS_SIZE, Outcome, ProgramContext, Run, Size, TAIL_BYTES, TaskEngine,
+    Claim, Event, HEADLESS_SIZE, Lines, Outcome, ProgramContext, Run, Size, TAIL_BYTES, TaskEngine,
 };
 
 /// The only place outside `bin/` that names engines. `None` for an agent, and for an engine that this version does not

@@ -283,7 +283,12 @@ async fn work_on_tasks(
     if let Some(report) = unfit {
         return report_unfit(launch, worker_config, surface, report).await;
     }
-    let pane = Pane::on(surface, launch.member.clone(), worker_config.theme);
+    let history = worker_config
+        .directories
+        .typed_lines_file(launch.team.as_str());
+    let context = Arc::clone(&worker_config.program_context);
+    let pane = Pane::on(surface, launch.member.clone(), worker_config.theme)
+        .with_history(History::new(history), context);
     Worker::new(worker_config, pane, Tasks::new(engine))
         .run()
         .await

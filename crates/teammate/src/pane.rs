@@ -4,8 +4,9 @@
 //! - the pane of an agent: [`AgentPane`]
 //! - the terminal of both panes: [`Surface`]
 //!
-//! Between tasks the terminal edits lines at a prompt. While a task runs, the terminal is raw and every keystroke goes
-//! to the task. The pane may be lost at any time; its methods then do nothing. Write errors are never reported.
+//! Between programs the pane of a command member shows a prompt, as that of an agent does. While a task or a typed line
+//! runs, every keystroke goes to its program; the text at the prompt is kept. The pane may be lost at any time; its
+//! methods then do nothing. Write errors are never reported.
 
 mod agent;
 pub(crate) mod paint;
@@ -13,16 +14,24 @@ mod surface;
 mod terminal;
 mod terminal_lender;
 
+use std::collections::VecDeque;
 use std::io;
+use std::sync::Arc;
+use std::time::Instant;
 
 use agent_team_protocol::notification::ShowPane;
 use agent_team_protocol::spec::Colour;
 use agent_team_protocol::{MemberName, MessageId};
+use agent_team_system::history::History;
+use agent_team_terminal_ui::keys::{Key, REST_OF_KEY, Reader};
 use agent_team_terminal_ui::line::Line;
-use agent_team_terminal_ui::style::{Ink, Style, Theme};
+use agent_team_terminal_ui::style::Theme;
+use agent_team_terminal_ui::{Candidate, Names, PromptKind, Tone, TranscriptView, UserAction};
 use agent_team_tools::vt::Position;
 
-use self::terminal::{Command, Event};
+use self::terminal::{Command, Event, ProgramOf};
+use crate::engine::{HEADLESS_SIZE, ProgramContext, Size};
+use crate::timer::sleep_until;
 
 pub(crate) use self::agent::{AgentEvent, AgentPane};
 pub(crate) use self::surface::Surface;
@@ -30,6 +39,9 @@ pub(crate) use self::terminal::Room;
 
 /// Shown when the user sends EOF in a pane.
 const HOW_TO_DETACH: &str = "to leave this pane, detach: the prefix key, then d (in tmux: ^B d)";
+
+/// Shown above the first prompt.
+const HINT: &str = "/help lists the keys and commands";
 
 /// A member's pane, as its worker uses it.
 pub(crate) trait MemberPane {
@@ -55,9 +67,15 @@ pub(crate) trait MemberPane {
 /// An action of the user, or the loss of the pane.
 #[derive(Debug)]
 pub(crate) enum PaneEvent {
-    /// Lines typed at the prompt, in order.
-    Lines(Vec<String>),
-    /// Keystrokes for the task.
+    /// A shell line to run in the pane.
+    Line(String),
+    /// A shell line that becomes a task.
+    Task(String),
+    /// `agent-team` with these arguments.
+    Verb(Vec<String>),
+    /// Look up names to complete the prompt.
+    Complete(Names),
+    /// Keystrokes for the running program.
     Keys(Vec<u8>),
     /// These messages are now visible in the pane.
     Shown(Vec<MessageId>),
@@ -68,9 +86,15 @@ pub(crate) enum PaneEvent {
 pub(crate) struct Pane {
     member: MemberName,
     theme: Theme,
-    /// The member's colour. `None` before the first connection.
-    colour: Option<Colour>,
     view: View,
+    /// The prompt, painted only in [`View::Prompt`].
+    prompt: TranscriptView,
+    typed: Reader,
+    /// The time at which an incomplete escape sequence counts as the escape key.
+    settled_at: Option<Instant>,
+    /// Actions that follow a line which is running: they were typed before its program started.
+    actions: VecDeque<UserAction>,
+    history: Option<TypedHistory>,
     pub(crate) surface: Surface,
     /// Messages passed to the terminal that are not confirmed as visible yet.
     unconfirmed: Vec<MessageId>,
@@ -78,15 +102,20 @@ pub(crate) struct Pane {
     behind: bool,
 }
 
+/// Where entered lines are stored, without secrets.
+#[derive(Debug)]
+struct TypedHistory {
+    file: History,
+    program_context: Arc<ProgramContext>,
+}
+
 #[derive(Debug)]
 enum View {
     /// Before the first connection, and while exiting.
     Quiet,
-    Prompt {
-        /// The beginning of an incomplete line: it is longer than the terminal's line buffer.
-        typed: Vec<u8>,
-    },
-    Task {
+    Prompt,
+    /// A program of a task or of a typed line has the terminal.
+    Program {
         position: Position,
         /// Runtime lines that wait until they can be inserted between the program's output.
         queued: Vec<QueuedLine>,
@@ -111,41 +140,93 @@ impl QueuedLine {
 
 impl Pane {
     pub(crate) fn on(surface: Surface, member: MemberName, theme: Theme) -> Self {
+        let mut prompt = TranscriptView::new(member.clone(), theme);
+        prompt.set_prompt(PromptKind::Shell);
         Self {
             member,
             theme,
-            colour: None,
             view: View::Quiet,
+            prompt,
+            typed: Reader::default(),
+            settled_at: None,
+            actions: VecDeque::new(),
+            history: None,
             surface,
             unconfirmed: Vec::new(),
             behind: false,
         }
     }
 
+    /// Recalls lines from this file, and adds entered ones.
+    pub(crate) fn with_history(
+        mut self,
+        file: History,
+        program_context: Arc<ProgramContext>,
+    ) -> Self {
+        self.prompt.remember(file.read());
+        self.history = Some(TypedHistory {
+            file,
+            program_context,
+        });
+        self
+    }
+
     pub(crate) fn set_colour(&mut self, colour: Option<Colour>) {
-        self.colour = colour;
+        self.prompt.set_colour(colour);
+    }
+
+    /// Offers names for the completion of the prompt.
+    pub(crate) fn offer(&mut self, names: &Names, candidates: Vec<Candidate>) {
+        self.prompt.offer(names, candidates);
+        self.paint(Vec::new());
+    }
+
+    /// Called after the terminal was resized.
+    pub(crate) fn resize(&mut self) {
+        self.prompt.resize(self.size());
+        self.paint(Vec::new());
+    }
+
+    fn size(&self) -> Size {
+        self.surface.size().unwrap_or(HEADLESS_SIZE)
     }
 
     /// The next event. Cancel-safe. Never returns without a terminal.
     pub(crate) async fn next(&mut self) -> PaneEvent {
         loop {
-            match (self.surface.next().await, &mut self.view) {
-                (Event::Typed(bytes), View::Prompt { typed }) => {
-                    typed.extend_from_slice(&bytes);
-                    if typed.ends_with(b"\n") {
-                        let lines = String::from_utf8_lossy(typed);
-                        let lines = lines.lines().map(str::to_owned).collect();
-                        typed.clear();
-                        return PaneEvent::Lines(lines);
-                    }
+            if let View::Prompt = self.view
+                && let Some(action) = self.actions.pop_front()
+            {
+                match self.event_of(action) {
+                    Some(event) => return event,
+                    None => continue,
                 }
-                (Event::Typed(bytes), View::Task { .. }) => return PaneEvent::Keys(bytes),
-                (Event::EndOfInput, View::Prompt { .. }) => {
-                    self.line(HOW_TO_DETACH);
+            }
+            let settled_at = self.settled_at;
+            let paint_at = match self.view {
+                View::Prompt => self.prompt.next_paint(Instant::now()),
+                View::Quiet | View::Program { .. } => None,
+            };
+            let event = tokio::select! {
+                biased;
+                event = self.surface.next() => event,
+                () = sleep_until(settled_at.map(Into::into)) => {
+                    let keys = self.typed.settle();
+                    self.press(&keys);
+                    continue;
                 }
-                (Event::Typed(_), View::Quiet)
-                | (Event::EndOfInput, View::Quiet | View::Task { .. })
-                | (Event::Written, _) => {}
+                () = sleep_until(paint_at.map(Into::into)) => {
+                    self.paint(Vec::new());
+                    continue;
+                }
+            };
+            match (event, &self.view) {
+                (Event::Typed(bytes), View::Prompt) => {
+                    let keys = self.typed.read(&bytes);
+                    self.press(&keys);
+                }
+                (Event::Typed(bytes), View::Program { .. }) => return PaneEvent::Keys(bytes),
+                (Event::Typed(_), View::Quiet) | (Event::EndOfInput | Event::Written, _) => {}
                 (Event::Shown(messages), _) => {
                     self.unconfirmed
                         .retain(|message| !messages.contains(message));
@@ -153,6 +234,52 @@ impl Pane {
                 }
                 (Event::Gone, _) => return PaneEvent::Gone,
             }
+        }
+    }
+
+    fn press(&mut self, keys: &[Key]) {
+        let now = Instant::now();
+        self.settled_at = self.typed.is_unsettled().then(|| now + REST_OF_KEY);
+        if !keys.is_empty() {
+            self.actions.extend(self.prompt.press(keys, now));
+            self.paint(Vec::new());
+        }
+    }
+
+    fn event_of(&mut self, action: UserAction) -> Option<PaneEvent> {
+        let typed = match &action {
+            UserAction::Typed(typed) | UserAction::Run(typed, _) | UserAction::Task(typed, _) => {
+                typed
+            }
+            UserAction::Interrupt
+            | UserAction::Complete(_)
+            | UserAction::Decide(_)
+            | UserAction::Leave => "",
+        };
+        if let Some(history) = self.history.as_ref().filter(|_| !typed.is_empty()) {
+            let secrets = &history.program_context.secrets;
+            history.file.add(&secrets.redact(typed));
+        }
+        Some(match action {
+            UserAction::Typed(line) => PaneEvent::Line(line),
+            UserAction::Task(_, line) => PaneEvent::Task(line),
+            UserAction::Run(_, words) => PaneEvent::Verb(words),
+            UserAction::Complete(names) => PaneEvent::Complete(names),
+            UserAction::Leave if self.surface.is_own() => {
+                self.line(HOW_TO_DETACH);
+                return None;
+            }
+            UserAction::Leave => PaneEvent::Gone,
+            // This pane shows no requests, and its prompt interrupts nothing.
+            UserAction::Interrupt | UserAction::Decide(_) => return None,
+        })
+    }
+
+    /// Updates the prompt on the terminal.
+    fn paint(&mut self, messages: Vec<MessageId>) {
+        if let View::Prompt = self.view {
+            let bytes = self.prompt.paint(Instant::now());
+            self.show(bytes, messages, None);
         }
     }
 
@@ -171,32 +298,13 @@ impl Pane {
 
     /// Shows the prompt.
     pub(crate) fn prompt(&mut self) {
-        if !matches!(self.view, View::Prompt { .. }) {
-            self.view = View::Prompt { typed: Vec::new() };
+        if !matches!(self.view, View::Prompt) {
+            self.view = View::Prompt;
+            self.prompt.attach(self.size());
+            self.prompt.open(HINT);
+            self.command(Command::Keys);
         }
-        self.show(
-            format!("\r\x1b[K{}", self.prompt_text()).into_bytes(),
-            Vec::new(),
-            None,
-        );
-    }
-
-    /// Shows a new prompt after ^C: the terminal has discarded the line that was being typed.
-    pub(crate) fn interrupt(&mut self) {
-        if let View::Prompt { typed } = &mut self.view {
-            typed.clear();
-            self.show(
-                format!("\r\n{}", self.prompt_text()).into_bytes(),
-                Vec::new(),
-                None,
-            );
-        }
-    }
-
-    fn prompt_text(&self) -> String {
-        let ink = self.colour.map_or(Ink::Plain, Ink::Member);
-        let prompt = format!("{} ▸ ", self.member);
-        self.theme.paint(Style::of(ink), &prompt)
+        self.paint(Vec::new());
     }
 
     /// Shows messages, each as a line. They count as shown at [`PaneEvent::Shown`]. Without a terminal they are
@@ -211,15 +319,20 @@ impl Pane {
     }
 
     fn put(&mut self, text: &str, messages: Vec<MessageId>) {
-        let text = self.runtime_lines(text);
+        let lines = self.runtime_lines(text);
         let bytes = match &mut self.view {
-            View::Quiet | View::Prompt { .. } => self.above_prompt(&text),
-            View::Task { position, queued } => {
+            View::Prompt => {
+                self.prompt.lines(Tone::Runtime, text);
+                return self.paint(messages);
+            }
+            View::Quiet => format!("{lines}\r\n").into_bytes(),
+            View::Program { position, queued } => {
                 if !fits(position) {
+                    let text = lines;
                     queued.push(QueuedLine { text, messages });
                     return;
                 }
-                inserted_line(position, &text)
+                inserted_line(position, &lines)
             }
         };
         self.show(bytes, messages, None);
@@ -233,20 +346,26 @@ impl Pane {
         lines.collect::<Vec<_>>().join("\r\n")
     }
 
-    fn above_prompt(&self, text: &str) -> Vec<u8> {
-        match self.view {
-            View::Prompt { .. } => format!("\r\x1b[K{text}\r\n{}", self.prompt_text()).into_bytes(),
-            View::Quiet | View::Task { .. } => format!("{text}\r\n").into_bytes(),
-        }
-    }
-
     /// Hands the terminal to a task's programs.
     pub(crate) fn begin_task(&mut self, header: &str) {
+        self.begin_program(header, ProgramOf::Task);
+    }
+
+    /// Hands the terminal to the program of a line that the user has typed.
+    pub(crate) fn begin_line(&mut self, line: &str) {
+        self.begin_program(line, ProgramOf::TypedLine);
+    }
+
+    fn begin_program(&mut self, header: &str, program_of: ProgramOf) {
+        if let View::Prompt = self.view {
+            let bytes = self.prompt.hide();
+            self.show(bytes, Vec::new(), None);
+        }
         self.view = View::Quiet;
-        self.show(b"\r\x1b[K".to_vec(), Vec::new(), None);
         self.line(header);
-        self.command(Command::Raw);
-        self.view = View::Task {
+        self.command(Command::Raw(program_of));
+        (self.typed, self.settled_at) = (Reader::default(), None);
+        self.view = View::Program {
             position: Position::default(),
             queued: Vec::new(),
         };
@@ -254,7 +373,7 @@ impl Pane {
 
     /// Takes the terminal back from a program of the task, which has exited.
     pub(crate) fn end_program(&mut self) {
-        let View::Task { position, queued } = &mut self.view else {
+        let View::Program { position, queued } = &mut self.view else {
             return;
         };
         let position = std::mem::take(position);
@@ -270,10 +389,9 @@ impl Pane {
         self.show_queued(queued);
     }
 
-    /// Takes the terminal back from the task.
+    /// Takes the terminal back from the task or the typed line.
     pub(crate) fn end_task(&mut self) {
         self.end_program();
-        self.command(Command::Cooked);
         self.view = View::Quiet;
     }
 
@@ -284,7 +402,7 @@ impl Pane {
 
     /// Shows a program's output.
     pub(crate) fn output(&mut self, bytes: Vec<u8>, room: Option<Room>) {
-        let View::Task { position, queued } = &mut self.view else {
+        let View::Program { position, queued } = &mut self.view else {
             return;
         };
         position.follow(&bytes);
@@ -306,7 +424,7 @@ impl Pane {
 
     fn show_queued(&mut self, queued: Vec<QueuedLine>) {
         for QueuedLine { text, messages } in queued {
-            if let View::Task { position, .. } = &mut self.view {
+            if let View::Program { position, .. } = &mut self.view {
                 let bytes = inserted_line(position, &text);
                 self.show(bytes, messages, None);
             }
@@ -352,13 +470,13 @@ impl MemberPane for Pane {
         self.show(recent.into_bytes(), Vec::new(), None);
         match &self.view {
             View::Quiet => {}
-            View::Prompt { .. } => {
+            View::Prompt => {
                 self.view = View::Quiet;
                 self.prompt();
             }
-            View::Task { position, .. } => {
+            View::Program { position, .. } => {
                 let full_screen = position.alternate_screen;
-                self.command(Command::Raw);
+                self.command(Command::Raw(ProgramOf::TypedLine));
                 if full_screen {
                     self.show(b"\x1b[?1049h".to_vec(), Vec::new(), None);
                 }
@@ -376,7 +494,12 @@ impl MemberPane for Pane {
     }
 
     async fn close(&mut self) {
+        if let View::Prompt = self.view {
+            let bytes = self.prompt.leave(Instant::now());
+            self.show(bytes, Vec::new(), None);
+        }
         self.end_task();
+        self.command(Command::Cooked);
         self.surface.close().await;
     }
 }
@@ -393,8 +516,8 @@ mod tests {
 
     fn queued(pane: &Pane) -> usize {
         match &pane.view {
-            View::Task { queued, .. } => queued.len(),
-            View::Quiet | View::Prompt { .. } => 0,
+            View::Program { queued, .. } => queued.len(),
+            View::Quiet | View::Prompt => 0,
         }
     }
 

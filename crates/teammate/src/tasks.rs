@@ -1,25 +1,34 @@
-//! The work of a member whose engine runs one task at a time. Called by the worker.
+//! The work of a member whose engine runs one task at a time, or one line that the user has typed in the pane. Called by
+//! the worker.
 //!
 //! ```text
 //!          start               ended: reported
 //!   idle ────────► running ────────────────────► idle
-//!                    └ abandoned, replaced, stopped ──► ending ─► idle, or the next run
+//!    │               └ abandoned, replaced, stopped ──► ending ─► idle, or the next run
+//!    └─ typed ──► line ── ended ──► idle, or the task that was assigned meanwhile
 //! ```
+//! A typed line runs like the line of a task, in the same environment and without permission: the user's own hand has
+//! entered it. It is not a task: the board and the journal do not contain it, the member's log does, with its output. A task
+//! that is assigned meanwhile waits: the program of a user is not terminated for it.
 
 mod report;
 
-use agent_team_protocol::Refusal;
 use agent_team_protocol::initialize::Welcome;
-use agent_team_protocol::notification::{Abandon, Assignment, Deliver, ShowPane, TaskSession};
+use agent_team_protocol::notification::{
+    Abandon, Assignment, Deliver, MemberWaits, ShowPane, TaskSession,
+};
 use agent_team_protocol::spec::Colour;
+use agent_team_protocol::text::visible;
+use agent_team_protocol::view::Waiting;
+use agent_team_protocol::{Refusal, TaskId};
 use agent_team_system::process::ProcessId;
 use serde_json::value::RawValue;
 use tokio::time::Instant;
 
 use self::report::Reports;
-use crate::engine::{Claim, Event as RunEvent, HEADLESS_SIZE, Outcome, Run, TaskEngine};
+use crate::engine::{Claim, Event as RunEvent, HEADLESS_SIZE, Lines, Outcome, Run, TaskEngine};
 use crate::link::{Notice, Ticket};
-use crate::pane::{Pane, PaneEvent, Room, paint};
+use crate::pane::{MemberPane, Pane, PaneEvent, Room, paint};
 use crate::typed::{Action, ActionResult};
 use crate::worker::{Stop, Work};
 
@@ -29,12 +38,16 @@ pub(crate) struct Tasks {
     /// `None`: the worker is unfit and starts nothing.
     engine: Option<Box<dyn TaskEngine>>,
     task: Option<Task>,
+    /// The task that was assigned while a typed line runs.
+    waiting: Option<Assignment>,
     reports: Reports,
 }
 
 /// A run and its local state.
 struct Task {
     run: Run,
+    /// `None`: a line that the user has typed.
+    claim: Option<Claim>,
     started: Instant,
     /// The session of the program that was started last.
     session: Option<TaskSession>,
@@ -68,6 +81,7 @@ impl Tasks {
         Self {
             engine: None,
             task: None,
+            waiting: None,
             reports: Reports::default(),
         }
     }
@@ -80,21 +94,62 @@ impl Tasks {
         shell.write_log(&header);
         shell.stream(&header);
         shell.pane.begin_task(&header);
-        let size = shell.pane.surface.size().unwrap_or(HEADLESS_SIZE);
-        let context = &shell.config.program_context;
-        self.task = Some(Task {
-            run: engine.start(context, assignment, size),
-            started: Instant::now(),
-            session: None,
-            after_run: AfterRun::Report,
-        });
+        let lines = Lines::from(&assignment);
+        self.task = Some(Task::begin(
+            engine.as_mut(),
+            lines,
+            Some(Claim::from(&assignment)),
+            shell,
+        ));
+    }
+
+    /// Runs a line that the user has typed.
+    fn begin_line(&mut self, line: String, shell: &mut Shell) {
+        let (None, Some(engine)) = (&self.task, &mut self.engine) else {
+            return;
+        };
+        // The log records the whole line; the pane has just shown it.
+        let recorded = format!("── you ── {}", visible(&line));
+        shell.write_log(&recorded);
+        shell.stream(&recorded);
+        shell.pane.begin_line(&paint::typed(&line));
+        let lines = Lines {
+            run: Some(line),
+            ..Lines::default()
+        };
+        self.task = Some(Task::begin(engine.as_mut(), lines, None, shell));
+    }
+
+    /// Takes the task that waits for the end of a typed line.
+    fn take_waiting(&mut self, shell: &Shell) -> Option<Assignment> {
+        let waiting = self.waiting.take()?;
+        shell
+            .config
+            .link
+            .notify(Notice::Waits(MemberWaits { on: None }));
+        Some(waiting)
+    }
+
+    /// Reports why the assigned task does not begin.
+    fn report_wait(shell: &Shell) {
+        let what = "the user's program in its pane".to_owned();
+        let on = Some(Waiting::Reply { what });
+        shell.config.link.notify(Notice::Waits(MemberWaits { on }));
+    }
+
+    fn line_runs(&self) -> bool {
+        matches!(&self.task, Some(Task { claim: None, .. }))
     }
 
     /// Terminates the run without a report.
     fn end_run(&mut self, why: &str, after_run: AfterRun, shell: &mut Shell) {
         let Some(task) = &mut self.task else { return };
         if let AfterRun::Report = task.after_run {
-            shell.announce(&paint::abandoned(task.run.claim.task, why));
+            let ended = match task.claim {
+                Some(claim) => paint::abandoned(claim.task, why),
+                None => paint::line_failed(why),
+            };
+            shell.announce(&ended);
             task.run.controls.end();
             shell.life.work_is_ending();
         }
@@ -121,7 +176,7 @@ impl Tasks {
     fn session(&mut self, leader: ProcessId, shell: &mut Shell) {
         if let Some(task) = &mut self.task {
             let session = TaskSession {
-                task: task.run.claim.task,
+                task: task.claim.map(|claim| claim.task),
                 pid: leader.pid,
                 start_time: leader.start_time,
             };
@@ -135,8 +190,21 @@ impl Tasks {
         shell.pane.end_task();
         let Some(task) = self.task.take() else { return };
         if let AfterRun::Report = task.after_run {
-            let took = task.started.elapsed();
-            self.reports.end(task.run.claim, took, outcome, shell);
+            match (task.claim, outcome) {
+                (Some(claim), outcome) => {
+                    let took = task.started.elapsed();
+                    self.reports.end(claim, took, outcome, shell);
+                }
+                (None, Outcome::Failed { reason, .. }) => {
+                    shell.announce(&paint::line_failed(&reason));
+                }
+                (None, Outcome::Completed { .. } | Outcome::Abandoned) => {}
+            }
+        }
+        if let Some(waiting) = self.take_waiting(shell)
+            && shell.life.is_working()
+        {
+            return self.begin(waiting, shell);
         }
         match task.after_run {
             AfterRun::Start(assignment) if shell.life.is_working() => self.begin(assignment, shell),
@@ -147,15 +215,14 @@ impl Tasks {
 
     fn pane_event(&mut self, event: PaneEvent, shell: &mut Shell) {
         match event {
-            PaneEvent::Lines(lines) => {
-                for line in lines {
-                    if !line.trim().is_empty() {
-                        // The receiver of the actions exists until the process exits.
-                        let _ended = shell.config.typed.actions.send(Action::Line(line));
-                    }
-                }
-                shell.pane.prompt();
+            PaneEvent::Line(line) if shell.life.is_working() => self.begin_line(line, shell),
+            PaneEvent::Line(_) => {}
+            PaneEvent::Task(line) => {
+                // The receiver of the actions exists until the process exits.
+                let _ended = shell.config.typed.actions.send(Action::Line(line));
             }
+            PaneEvent::Verb(words) => shell.config.typed.verb(words),
+            PaneEvent::Complete(names) => shell.config.typed.complete(names),
             PaneEvent::Keys(keys) => {
                 if let Some(task) = &self.task
                     && let AfterRun::Report = task.after_run
@@ -165,6 +232,24 @@ impl Tasks {
             }
             PaneEvent::Shown(messages) => self.reports.acknowledge(messages, shell),
             PaneEvent::Gone => self.lose_pane(shell),
+        }
+    }
+}
+
+impl Task {
+    fn begin(
+        engine: &mut dyn TaskEngine,
+        lines: Lines,
+        claim: Option<Claim>,
+        shell: &Shell,
+    ) -> Self {
+        let size = shell.pane.surface.size().unwrap_or(HEADLESS_SIZE);
+        Self {
+            run: engine.start(&shell.config.program_context, lines, size),
+            claim,
+            started: Instant::now(),
+            session: None,
+            after_run: AfterRun::Report,
         }
     }
 }
@@ -198,12 +283,25 @@ impl Work for Tasks {
                 if let Some(session) = &task.session {
                     shell.config.link.notify(Notice::Session(session.clone()));
                 }
+                if self.waiting.is_some() {
+                    Self::report_wait(shell);
+                }
             }
         }
     }
 
     fn claim(&self) -> Option<Claim> {
-        self.task.as_ref().map(|task| task.run.claim)
+        let waiting = || self.waiting.as_ref().map(Claim::from);
+        self.task
+            .as_ref()
+            .and_then(|task| task.claim)
+            .or_else(waiting)
+    }
+
+    /// Output of a typed line belongs to no task.
+    fn task(&self) -> Option<TaskId> {
+        let claim = self.task.as_ref().and_then(|task| task.claim);
+        claim.map(|claim| claim.task)
     }
 
     fn is_reported(&self, claim: Claim) -> bool {
@@ -215,13 +313,22 @@ impl Work for Tasks {
         if !shell.life.is_working() {
             return;
         }
+        if self.line_runs() {
+            if self.claim() != Some(Claim::from(&assignment)) {
+                let task = assignment.task;
+                shell.note(&format!("… {task} waits until your program ends"));
+                Self::report_wait(shell);
+                self.waiting = Some(assignment);
+            }
+            return;
+        }
         match &self.task {
             None => self.begin(assignment, shell),
             Some(Task {
-                run,
+                claim,
                 after_run: AfterRun::Report,
                 ..
-            }) if run.claim == Claim::from(&assignment) => {}
+            }) if *claim == Some(Claim::from(&assignment)) => {}
             Some(_) => self.end_run("it was assigned again", AfterRun::Start(assignment), shell),
         }
     }
@@ -231,12 +338,17 @@ impl Work for Tasks {
             task: abandon.task,
             generation: abandon.generation,
         };
+        let is_abandoned = |waiting: &Assignment| Claim::from(waiting) == abandoned;
+        if self.waiting.as_ref().is_some_and(is_abandoned) {
+            self.take_waiting(shell);
+            return;
+        }
         let Some(task) = &mut self.task else { return };
         match &task.after_run {
             AfterRun::Start(next) if Claim::from(next) == abandoned => {
-                task.after_run = AfterRun::Idle;
+                task.after_run = AfterRun::Idle
             }
-            AfterRun::Report if task.run.claim == abandoned => {
+            AfterRun::Report if task.claim == Some(abandoned) => {
                 self.end_run(&abandon.reason, AfterRun::Idle, shell);
             }
             // The run is being terminated already; its next step does not change.
@@ -245,7 +357,9 @@ impl Work for Tasks {
     }
 
     fn lose_claim(&mut self, shell: &mut Shell) {
-        self.end_run("this member no longer owns it", AfterRun::Idle, shell);
+        if self.take_waiting(shell).is_none() {
+            self.end_run("this member no longer owns it", AfterRun::Idle, shell);
+        }
     }
 
     fn deliver(&mut self, deliver: Deliver, shell: &mut Shell) {
@@ -267,7 +381,9 @@ impl Work for Tasks {
     fn acted(&mut self, result: ActionResult, shell: &mut Shell) {
         match result {
             ActionResult::Task(task) => shell.note(&format!("{task} added")),
-            ActionResult::Accepted | ActionResult::Shown(_) | ActionResult::Printed(_) => {}
+            ActionResult::Printed(text) => shell.pane.line(text.trim_end()),
+            ActionResult::Found(names, candidates) => shell.pane.offer(&names, candidates),
+            ActionResult::Accepted | ActionResult::Shown(_) => {}
         }
     }
 
@@ -283,13 +399,10 @@ impl Work for Tasks {
     }
 
     fn resize(&mut self, shell: &mut Shell) {
+        shell.pane.resize();
         if let (Some(size), Some(task)) = (shell.pane.surface.size(), &self.task) {
             task.run.controls.resize(size);
         }
-    }
-
-    fn interrupt(&mut self, shell: &mut Shell) {
-        shell.pane.interrupt();
     }
 
     fn is_busy(&self) -> bool {

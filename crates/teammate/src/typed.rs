@@ -1,10 +1,11 @@
-//! The user's actions in the pane. Depending on the member's engine, a line at the prompt becomes a task or a message.
-//! A keystroke at a permission request is a decision. Called by the worker.
+//! The user's actions in the pane. At the prompt, a text becomes a task or a message, which depends on the member's
+//! engine; a keystroke at a permission request is a decision. Called by the worker.
 //!
-//! `verb` runs slash commands through the command line.
+//! `verb` runs slash commands through the command line; `names` finds what Tab can complete.
 //!
 //! Actions use their own connection as a client: the member's connection never carries the user's actions.
 
+mod names;
 mod verb;
 
 use std::sync::Arc;
@@ -20,8 +21,10 @@ use agent_team_protocol::rpc::TeamRef;
 use agent_team_protocol::spec::TaskSpec;
 use agent_team_protocol::{MemberName, Recipient, Refusal, RequestId, TaskId, TeamId};
 use agent_team_system::directories::Directories;
+use agent_team_terminal_ui::{Candidate, Names};
 use tokio::sync::mpsc;
 
+use self::names::NameFinder;
 use self::verb::Verbs;
 
 /// An action of the user.
@@ -42,6 +45,8 @@ pub(crate) enum ActionResult {
     Shown(Box<RequestView>),
     /// The output of a slash command.
     Printed(String),
+    /// Names for the completion of the prompt.
+    Found(Names, Vec<Candidate>),
 }
 
 /// An action that failed, with the reason.
@@ -58,8 +63,8 @@ pub(crate) struct Typed {
     // Both channels are unbounded: a user acts rarely.
     pub(crate) actions: mpsc::UnboundedSender<Action>,
     pub(crate) outcomes: mpsc::UnboundedReceiver<ActionOutcome>,
-    /// `None`: lines are commands for a shell.
-    verbs: Option<Arc<Verbs>>,
+    verbs: Arc<Verbs>,
+    names: NameFinder,
     to_worker: mpsc::UnboundedSender<ActionOutcome>,
 }
 
@@ -68,31 +73,40 @@ impl Typed {
     pub(crate) fn start(directories: Directories, launch: &LaunchFile) -> Self {
         let (actions, worker) = mpsc::unbounded_channel();
         let (to_worker, outcomes) = mpsc::unbounded_channel();
-        let typed = launch.engine.typed();
-        let verbs = match typed {
-            TypedLine::Task => None,
-            TypedLine::Message => Some(Arc::new(Verbs::new(launch, &directories))),
+        let verbs = Arc::new(Verbs::new(launch, &directories));
+        let names = NameFinder {
+            directories: directories.clone(),
+            team: launch.team.clone(),
+            cwd: launch.cwd.clone(),
         };
         let performer = ActionPerformer {
             directories,
             team: launch.team.clone(),
             member: launch.member.clone(),
-            typed,
+            typed: launch.engine.typed(),
         };
         tokio::spawn(performer.run(worker, to_worker.clone()));
         Self {
             actions,
             outcomes,
             verbs,
+            names,
             to_worker,
         }
     }
 
+    /// Looks up names concurrently with other actions. Finds none if the supervisor does not answer in time.
+    pub(crate) fn complete(&self, names: Names) {
+        let (finder, to_worker) = (self.names.clone(), self.to_worker.clone());
+        tokio::spawn(async move {
+            let found = finder.candidates(&names).await;
+            let _worker_gone = to_worker.send(Ok(ActionResult::Found(names, found)));
+        });
+    }
+
     /// Runs a slash command concurrently with other actions, since it may take long.
     pub(crate) fn verb(&self, words: Vec<String>) {
-        let Some(verbs) = self.verbs.clone() else {
-            return;
-        };
+        let verbs = Arc::clone(&self.verbs);
         let to_worker = self.to_worker.clone();
         tokio::spawn(async move {
             let done = verbs.run(words).await.map(ActionResult::Printed);

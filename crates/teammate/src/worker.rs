@@ -119,7 +119,7 @@ pub(crate) trait Work: Sized {
     /// Called when the terminal was resized.
     fn resize(&mut self, shell: &mut Shell<Self::Pane>);
 
-    /// Called for ^C on a terminal that edits lines.
+    /// Called when the user interrupts the current turn through another client.
     fn interrupt(&mut self, _shell: &mut Shell<Self::Pane>) {}
 
     /// Returns whether work is running that must end before the exit report.
@@ -256,7 +256,8 @@ impl<W: Work> Worker<W> {
             Event::Acted(Ok(result)) => work.acted(result, shell),
             Event::Acted(Err(failed)) => shell.note(&refused(failed.what, &failed.refusal)),
             Event::Signal(SignalEvent::Shutdown) => self.stop(TERM_GRACE, "terminated".into()),
-            Event::Signal(SignalEvent::Interrupt) => work.interrupt(shell),
+            // A terminal sends it between the start and the first prompt.
+            Event::Signal(SignalEvent::Interrupt) => {}
             Event::Signal(SignalEvent::Hangup) => work.lose_pane(shell),
             Event::Signal(SignalEvent::WindowChanged) => {
                 work.resize(shell);
@@ -286,6 +287,7 @@ impl<W: Work> Worker<W> {
             LinkEvent::Start(assignment) => work.start(assignment, shell),
             LinkEvent::Abandon(abandon) => work.abandon(abandon, shell),
             LinkEvent::Deliver(deliver) => work.deliver(deliver, shell),
+            LinkEvent::Interrupt => work.interrupt(shell),
             LinkEvent::Inform(inform) => work.inform(inform, shell),
             LinkEvent::Allowance(allowance) => work.allow(allowance),
             LinkEvent::Show(show) => work.show(&show, shell),

@@ -25,20 +25,64 @@ pub struct Editor {
     shown: Option<(usize, String)>,
     /// The last deleted word or part of a line, for ^Y.
     taken: String,
+    search: Option<Search>,
+    /// The text is for a shell, which reads a backslash at the end of a line itself.
+    keeps_backslash: bool,
+}
+
+/// An incremental search of the history, newest entry first. The editor shows the entry that was found last.
+#[derive(Debug)]
+struct Search {
+    query: String,
+    /// The entry that is shown.
+    found: Option<usize>,
+    /// No entry contains the query.
+    failed: bool,
+    /// The text before the search.
+    before: String,
 }
 
 impl Editor {
-    pub fn is_empty(&self) -> bool {
-        self.text.is_empty()
+    /// Keeps the backslash of a line that continues on the next one.
+    pub(crate) fn keep_backslash(&mut self) {
+        self.keeps_backslash = true;
     }
 
     pub fn text(&self) -> &str {
         &self.text
     }
 
+    /// A byte offset in the text.
+    pub(crate) fn cursor(&self) -> usize {
+        self.cursor
+    }
+
+    /// Returns whether nothing is being typed, not even a search.
+    pub fn is_empty(&self) -> bool {
+        self.text.is_empty() && self.search.is_none()
+    }
+
+    pub(crate) fn is_searching(&self) -> bool {
+        self.search.is_some()
+    }
+
+    /// The prompt of a search, which replaces the usual one.
+    pub(crate) fn search_prompt(&self) -> Option<String> {
+        let search = self.search.as_ref()?;
+        let label = if search.failed { "not found" } else { "search" };
+        Some(format!("{label}: {} ▸ ", search.query))
+    }
+
     pub fn clear(&mut self) {
         self.set(String::new());
         self.shown = None;
+        self.search = None;
+    }
+
+    /// Replaces a part of the text, and moves the cursor to its end.
+    pub(crate) fn replace(&mut self, range: std::ops::Range<usize>, text: &str) {
+        self.remove(range);
+        self.insert(text);
     }
 
     /// Adds history entries, oldest first.
@@ -60,10 +104,15 @@ impl Editor {
         reason = "no other key edits the text"
     )]
     pub fn press(&mut self, key: &Key) -> Option<String> {
+        if self.search_key(key) {
+            return None;
+        }
         match key {
             Key::Enter if self.text[..self.cursor].ends_with('\\') => {
                 // A backslash before Enter continues the text on a new line.
-                self.remove(self.cursor - 1..self.cursor);
+                if !self.keeps_backslash {
+                    self.remove(self.cursor - 1..self.cursor);
+                }
                 self.insert("\n");
             }
             Key::Enter => {
@@ -74,7 +123,14 @@ impl Editor {
             }
             Key::NewLine => self.insert("\n"),
             Key::Char(c) => self.insert(c.encode_utf8(&mut [0; 4])),
-            Key::Tab => self.insert("\t"),
+            Key::Control('r') => {
+                self.search = Some(Search {
+                    query: String::new(),
+                    found: None,
+                    failed: false,
+                    before: self.text.clone(),
+                });
+            }
             // Terminals send line ends in pasted text as carriage returns.
             Key::Paste(text) => self.insert(&text.replace("\r\n", "\n").replace('\r', "\n")),
             Key::Left | Key::Control('b') => self.cursor = self.previous(),
@@ -94,6 +150,77 @@ impl Editor {
             _ => {}
         }
         None
+    }
+
+    /// Handles a keystroke of a search. Returns false if the key ended the search and still has its usual effect, or if
+    /// there is no search.
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "any other key accepts the found text"
+    )]
+    fn search_key(&mut self, key: &Key) -> bool {
+        let Some(search) = &mut self.search else {
+            return false;
+        };
+        let older = match key {
+            Key::Control('r') => true,
+            Key::Char(c) => {
+                search.query.push(*c);
+                false
+            }
+            Key::Paste(text) => {
+                search
+                    .query
+                    .push_str(text.lines().next().unwrap_or_default());
+                false
+            }
+            Key::Backspace | Key::Control('h') => {
+                search.query.pop();
+                search.found = None;
+                false
+            }
+            Key::Escape | Key::Control('c' | 'g') => {
+                let before = std::mem::take(&mut search.before);
+                self.search = None;
+                self.set(before);
+                return true;
+            }
+            _ => {
+                // Enter sends only a text that contains the query.
+                let stays = *key == Key::Enter && (search.failed || search.found.is_none());
+                self.search = None;
+                return stays;
+            }
+        };
+        self.find(older);
+        true
+    }
+
+    /// Shows the newest entry with the query that is not newer than the shown one, or that is `older`.
+    fn find(&mut self, older: bool) {
+        let Some(search) = &mut self.search else {
+            return;
+        };
+        if search.query.is_empty() {
+            search.failed = false;
+            return;
+        }
+        let end = match (search.found, older) {
+            (Some(found), true) => found,
+            (Some(found), false) => found + 1,
+            (None, _) => self.history.len(),
+        };
+        let matches = |at: &usize| self.history[*at].contains(&search.query);
+        let found = (0..end).rev().find(matches);
+        search.failed = found.is_none();
+        if let Some(found) = found {
+            search.found = Some(found);
+            let text = self.history[found].clone();
+            let at = text.find(&search.query).unwrap_or(0);
+            self.shown = None;
+            self.set(text);
+            self.cursor = at;
+        }
     }
 
     fn insert(&mut self, text: &str) {
@@ -350,13 +477,84 @@ mod tests {
         assert_eq!((rows.join("|").as_str(), at), ("a|名", (1, 2)));
     }
 
+    fn remembering(entries: &[&str]) -> Editor {
+        let mut editor = Editor::default();
+        editor.remember(entries.iter().map(|entry| (*entry).to_owned()));
+        editor
+    }
+
+    fn search(editor: &mut Editor, query: &str) {
+        editor.press(&Key::Control('r'));
+        for key in text(query) {
+            editor.press(&key);
+        }
+    }
+
+    #[test]
+    fn a_search_finds_older_entries_and_enter_sends_one() {
+        let mut editor = remembering(&["cargo test -p a", "ls", "cargo test -p b", "git log"]);
+        search(&mut editor, "test");
+        assert_eq!(editor.text, "cargo test -p b");
+        assert_eq!(editor.cursor, 6);
+        assert_eq!(editor.search_prompt().as_deref(), Some("search: test ▸ "));
+        editor.press(&Key::Control('r'));
+        assert_eq!(editor.text, "cargo test -p a");
+        editor.press(&Key::Control('r'));
+        assert_eq!(
+            editor.search_prompt().as_deref(),
+            Some("not found: test ▸ ")
+        );
+        assert_eq!(editor.press(&Key::Enter), None, "nothing more was found");
+        assert_eq!(
+            editor.press(&Key::Enter).as_deref(),
+            Some("cargo test -p a")
+        );
+    }
+
+    #[test]
+    fn a_cancelled_search_restores_the_text() {
+        for cancel in [Key::Escape, Key::Control('g'), Key::Control('c')] {
+            let mut editor = remembering(&["one", "two"]);
+            editor.insert("typed");
+            search(&mut editor, "on");
+            assert_eq!(editor.text, "one");
+            editor.press(&cancel);
+            assert_eq!((editor.text.as_str(), editor.cursor), ("typed", 5));
+            assert!(!editor.is_searching());
+        }
+    }
+
+    #[test]
+    fn an_arrow_key_edits_the_found_entry() {
+        let mut editor = remembering(&["one", "two"]);
+        search(&mut editor, "wo");
+        editor.press(&Key::Backspace);
+        editor.press(&Key::Backspace);
+        assert_eq!(editor.text, "two", "an empty query keeps the last entry");
+        search(&mut editor, "");
+        editor.press(&Key::Home);
+        editor.press(&Key::Char('x'));
+        assert_eq!(editor.press(&Key::Enter).as_deref(), Some("xtwo"));
+    }
+
+    #[test]
+    fn a_shell_gets_the_backslash_of_a_continued_line() {
+        let mut editor = Editor::default();
+        editor.keep_backslash();
+        editor.insert("echo a \\");
+        assert_eq!(editor.press(&Key::Enter), None);
+        editor.insert("b");
+        assert_eq!(editor.press(&Key::Enter).as_deref(), Some("echo a \\\nb"));
+    }
+
     proptest! {
         #[test]
-        fn the_cursor_stays_valid_for_any_keys(pressed in proptest::collection::vec(0_usize..18, 0..60), most in 2_usize..30) {
+        fn the_cursor_stays_valid_for_any_keys(pressed in proptest::collection::vec(0_usize..21, 0..60), most in 2_usize..30) {
             let keys = [
                 Key::Char('a'), Key::Char(' '), Key::Char('é'), Key::Char('\u{301}'), Key::NewLine, Key::Left, Key::Right,
                 Key::Up, Key::Down, Key::Backspace, Key::Delete, Key::DeleteWord, Key::WordRight, Key::Control('k'),
                 Key::Char('名'), Key::Char('\u{202e}'), Key::Tab, Key::Paste("👩\u{200d}👩\u{1b}[2J".into()),
+                Key::Control('r'), Key::Enter, Key::Escape,
             ];
             let mut editor = Editor::default();
             for key in pressed {

@@ -78,8 +78,10 @@ impl Key {
     }
 }
 
-/// The time within which the rest of an escape sequence arrives; otherwise the byte was the escape key.
-pub const REST_OF_KEY: Duration = Duration::from_millis(25);
+/// The time within which the rest of an escape sequence arrives; otherwise the byte was the escape key. Long enough for
+/// the bytes of an arrow key that arrive separately over a slow connection, because the escape key interrupts a model;
+/// short enough to be perceived as immediate. `escape-time` of tmux is 500 ms up to version 3.5.
+pub const REST_OF_KEY: Duration = Duration::from_millis(100);
 
 /// The largest paste in bytes; the rest is dropped.
 const PASTE_MAX: usize = 64 << 10;

@@ -10,7 +10,8 @@
 //! - the layout of the screen, and key bindings: `transcript_view`
 //! - live rows and the terminal's scrollback: `canvas`
 //! - Markdown, code: [`markdown`], `code`
-//! - the prompt: [`editor`]; slash commands: `slash`; a pending permission request: [`dialog`]
+//! - the prompt: [`editor`]; its menu and completion: `menu`, `complete`; slash commands: `slash`; a pending permission
+//!   request: [`dialog`]
 //! - tool calls as lines: [`call`]; decoding of keystrokes: [`keys`]; styled text without control characters: [`line`];
 //!   styles and themes: [`style`], [`background`]; notifications of the user: [`notices`]
 //!
@@ -20,14 +21,19 @@ pub mod background;
 pub mod call;
 mod canvas;
 mod code;
+mod complete;
 pub mod dialog;
 pub mod editor;
 pub mod keys;
 pub mod line;
 pub mod markdown;
+mod menu;
 pub mod notices;
 mod slash;
 pub mod style;
 mod transcript_view;
 
+pub use complete::Names;
+pub use menu::Candidate;
+pub use slash::PromptKind;
 pub use transcript_view::{TextKind, Tone, TranscriptView, UserAction};

@@ -6,13 +6,31 @@
 
 use agent_team_protocol::MemberName;
 
+use crate::menu::Candidate;
+
+/// What lines at a prompt are.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum PromptKind {
+    /// Messages to an agent.
+    #[default]
+    Message,
+    /// Shell lines.
+    Shell,
+}
+
+/// The verbs of `task`. At a prompt, any other text after `/task` is a new task.
+pub(crate) const TASK_VERBS: &[&str] = &[
+    "list", "show", "add", "update", "claim", "assign", "complete", "fail", "retry", "release",
+    "cancel", "wait", "graph",
+];
+
 /// Name, arguments and description.
 const COMMANDS: &[(&str, &str, &str)] = &[
     ("help", "", "show this help"),
     (
         "task",
-        "[add TITLE | show T-1 | …]",
-        "show or change the board",
+        "[TEXT | show T-1 | …]",
+        "add a task; show or change the board",
     ),
     (
         "send",
@@ -83,13 +101,16 @@ pub(crate) enum Slash {
     Help,
     /// Arguments for `agent-team`.
     Verb(Vec<String>),
+    /// A shell line that becomes a task of this member.
+    Task(String),
     /// The command is invalid, with the reason.
     Wrong(String),
 }
 
 /// Parses a slash command; `None` if the text is not a slash command.
-pub(crate) fn read(text: &str, member: &MemberName) -> Option<Slash> {
-    let text = text.trim();
+pub(crate) fn read(text: &str, member: &MemberName, kind: PromptKind) -> Option<Slash> {
+    // A text that begins with a space is not a command.
+    let text = text.trim_end();
     let (name, rest) = match text.split_once(char::is_whitespace) {
         Some((name, rest)) => (name, rest.trim()),
         None => (text, ""),
@@ -108,14 +129,13 @@ pub(crate) fn read(text: &str, member: &MemberName) -> Option<Slash> {
         "" => vec![verb.to_owned(), default.to_owned()],
         rest => [vec![verb.to_owned()], words(rest)].concat(),
     };
+    if name == "task"
+        && let Some(task) = new_task(rest, kind)
+    {
+        return Some(task);
+    }
     Some(match (name, rest.split_once(char::is_whitespace)) {
         ("help", _) => Slash::Help,
-        // Free text needs no quotes here.
-        ("task", Some(("add", title)))
-            if !title.starts_with(['"', '\'', '-']) && !title.contains(" --") =>
-        {
-            verb(&["task", "add", title.trim()])
-        }
         ("task" | "role", _) => Slash::Verb(with_default(name, "list")),
         ("send", Some((to, text))) if !to.starts_with('-') => {
             verb(&["send", "--", to, text.trim()])
@@ -141,6 +161,39 @@ pub(crate) fn read(text: &str, member: &MemberName) -> Option<Slash> {
     })
 }
 
+/// Returns the task that `/task` adds; `None` for its other verbs, and for `add` in the syntax of the command line.
+fn new_task(rest: &str, kind: PromptKind) -> Option<Slash> {
+    let (first, after) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
+    let text = match first {
+        "" => return None,
+        // Free text needs no quotes here.
+        "add" if !after.starts_with(['"', '\'', '-']) && !after.contains(" --") => after.trim(),
+        first if TASK_VERBS.contains(&first) || first.starts_with('-') => return None,
+        _ => rest,
+    };
+    if text.is_empty() {
+        return None;
+    }
+    Some(match kind {
+        PromptKind::Shell => Slash::Task(text.to_owned()),
+        PromptKind::Message => Slash::Verb(["task", "add", text].map(str::to_owned).to_vec()),
+    })
+}
+
+/// The verbs that begin with this text, with their slash.
+pub(crate) fn candidates(typed: &str, kind: PromptKind) -> Vec<Candidate> {
+    let commands = COMMANDS.iter().map(|(name, _, description)| {
+        let description = match (*name, kind) {
+            ("task", PromptKind::Shell) => "run a line as a task; show or change the board",
+            _ => description,
+        };
+        Candidate::new(format!("/{name}"), description)
+    });
+    commands
+        .filter(|command| command.text.starts_with(typed))
+        .collect()
+}
+
 fn unknown(name: &str) -> String {
     let names = COMMANDS.iter().map(|(command, ..)| *command);
     let near = names.map(|command| (strsim::jaro_winkler(name, command), command));
@@ -159,19 +212,31 @@ fn unknown(name: &str) -> String {
     }
 }
 
+/// The keys of both kinds of prompt.
+const KEYS: &str = "\
+/ opens a menu of these commands; tab completes commands, members, tasks and files; ^R searches the history
+up and down browse the history; alt-enter, or a backslash at the end, starts a new line
+^C clears the prompt; ^C twice leaves
+";
+
 /// The help text, one command per line.
-pub(crate) fn help() -> String {
-    let usages: Vec<_> = COMMANDS
-        .iter()
-        .map(|(name, arguments, _)| format!("/{name} {arguments}").trim_end().to_owned())
-        .collect();
-    let mut help = String::from(
-        "enter sends; alt-enter, or a backslash at the end, starts a new line\n\
-         up and down browse the history\n\
-         ^O shows the complete result of the last tool call; each further ^O, of the previous call\n",
-    );
-    for (usage, (.., description)) in usages.iter().zip(COMMANDS) {
-        help.push_str(&format!("  {usage}: {description}\n"));
+pub(crate) fn help(kind: PromptKind) -> String {
+    let mut help = match kind {
+        PromptKind::Message => String::from(
+            "enter sends; @ and tab complete a file name\n\
+             esc interrupts the model; a second one clears the prompt\n\
+             ^O shows the complete result of the last tool call; each further ^O, of the previous call\n",
+        ),
+        PromptKind::Shell => String::from(
+            "enter runs the line in a shell, not as a task; /task LINE adds it to the board\n\
+             while a program runs, all keys are for the program\n\
+             esc clears the prompt\n",
+        ),
+    };
+    help.push_str(KEYS);
+    for (name, arguments, description) in COMMANDS {
+        let usage = format!("/{name} {arguments}");
+        help.push_str(&format!("  {}: {description}\n", usage.trim_end()));
     }
     help
 }
@@ -211,14 +276,14 @@ mod tests {
     use super::*;
 
     fn verb(text: &str) -> Vec<String> {
-        match read(text, &"ada".parse().unwrap()) {
+        match read(text, &"ada".parse().unwrap(), PromptKind::Message) {
             Some(Slash::Verb(words)) => words,
             other => panic!("{text}: {other:?}"),
         }
     }
 
     fn wrong(text: &str) -> String {
-        match read(text, &"ada".parse().unwrap()) {
+        match read(text, &"ada".parse().unwrap(), PromptKind::Message) {
             Some(Slash::Wrong(why)) => why,
             other => panic!("{text}: {other:?}"),
         }
@@ -242,6 +307,34 @@ mod tests {
     }
 
     #[test]
+    fn text_after_task_is_a_new_task() {
+        let shell = |text: &str| read(text, &"ada".parse().unwrap(), PromptKind::Shell);
+        for text in [
+            "/task cargo test",
+            "/task add cargo test",
+            "/task  cargo test ",
+        ] {
+            assert_eq!(
+                shell(text),
+                Some(Slash::Task("cargo test".into())),
+                "{text}"
+            );
+        }
+        assert_eq!(
+            verb("/task Fix the parser"),
+            ["task", "add", "Fix the parser"]
+        );
+        for text in [
+            "/task",
+            "/task show T-1",
+            "/task add 'x' --for ben",
+            "/task add",
+        ] {
+            assert!(matches!(shell(text), Some(Slash::Verb(_))), "{text}");
+        }
+    }
+
+    #[test]
     fn this_member_is_the_default() {
         assert_eq!(verb("/stop"), ["stop", "ada"]);
         assert_eq!(verb("/stop ben --force"), ["stop", "ben", "--force"]);
@@ -262,8 +355,14 @@ mod tests {
     #[test]
     fn paths_and_text_are_not_commands() {
         let ada = "ada".parse().unwrap();
-        for text in ["/etc/hosts is wrong", "look at /task", "/", "/T-1"] {
-            assert_eq!(read(text, &ada), None, "{text}");
+        for text in [
+            "/etc/hosts is wrong",
+            "look at /task",
+            "/",
+            "/T-1",
+            " /stop",
+        ] {
+            assert_eq!(read(text, &ada, PromptKind::Message), None, "{text}");
         }
     }
 

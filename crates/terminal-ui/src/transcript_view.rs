@@ -7,13 +7,18 @@
 //!   tail     ── the text that is streaming in
 //!   activity ── running calls with their output, or a running request to the model
 //!   request  ── a pending permission request, or a page of it
+//!   menu     ── commands, or the candidates of Tab
 //!   prompt   ── or the request's keys, while nothing is typed
 //! ```
+//! Keys of the prompt, in this order: a request's (while nothing is typed), a search of the history, the menu, Esc and ^C,
+//! Tab, the editor (`prompt`).
+//!
 //! A request never takes keystrokes from a text that is being typed, and no keystroke answers it before all of its rows
 //! have been on the screen. A decided or postponed request is moved to the scrollback.
 
 mod activity;
 mod folded_calls;
+mod prompt;
 #[cfg(test)]
 mod tests;
 
@@ -27,14 +32,16 @@ use agent_team_protocol::{MemberName, RequestId};
 
 use self::activity::Activity;
 use self::folded_calls::FoldedCalls;
+use self::prompt::{Entered, Prompt};
 use crate::call;
 use crate::canvas::Canvas;
+use crate::complete::Names;
 use crate::dialog::{self, Dialog, Pressed};
-use crate::editor::Editor;
 use crate::keys::Key;
 use crate::line::Line;
 use crate::markdown::Markdown;
-use crate::slash::{self, Slash};
+use crate::menu::Candidate;
+use crate::slash::{self, PromptKind, Slash};
 use crate::style::{Ink, Style, Theme};
 
 /// The maximum number of lines that wait for a stalled terminal. Beyond this limit, the oldest lines are dropped.
@@ -76,12 +83,18 @@ pub enum Tone {
 /// An action of the user.
 #[derive(Debug)]
 pub enum UserAction {
-    /// A message to the member.
+    /// A message to the member, or a shell line: see [`PromptKind`].
     Typed(String),
     /// A slash command: the typed text, and its arguments for `agent-team`.
     Run(String, Vec<String>),
+    /// A new task of a member that runs shell lines: the typed text, and the line.
+    Task(String, String),
+    /// Interrupt the current turn.
+    Interrupt,
+    /// Look up these names, and pass them to [`TranscriptView::offer`].
+    Complete(Names),
     Decide(DecideRequest),
-    /// Leave the pane: EOF, or ^C with an empty prompt.
+    /// Leave the pane: EOF, or ^C twice with an empty prompt.
     Leave,
 }
 
@@ -128,7 +141,7 @@ pub struct TranscriptView {
     activity: Activity,
     folded: FoldedCalls,
     pending: Option<PendingRequest>,
-    editor: Editor,
+    prompt: Prompt,
     /// The prompt is shown.
     open: bool,
     /// The view is on a terminal.
@@ -153,7 +166,7 @@ impl TranscriptView {
             activity: Activity::default(),
             folded: FoldedCalls::default(),
             pending: None,
-            editor: Editor::default(),
+            prompt: Prompt::default(),
             open: false,
             attached: true,
             changed: false,
@@ -167,7 +180,22 @@ impl TranscriptView {
 
     /// Adds earlier input to the history, oldest first.
     pub fn remember(&mut self, before: impl IntoIterator<Item = String>) {
-        self.editor.remember(before);
+        self.prompt.editor.remember(before);
+    }
+
+    /// Sets what lines at the prompt are.
+    pub fn set_prompt(&mut self, kind: PromptKind) {
+        self.prompt.set_kind(kind);
+    }
+
+    /// Returns whether nothing is being typed.
+    pub fn is_prompt_empty(&self) -> bool {
+        self.prompt.editor.is_empty()
+    }
+
+    /// Offers the names that [`UserAction::Complete`] asked for. Ignored if the text has changed since then.
+    pub fn offer(&mut self, names: &Names, candidates: Vec<Candidate>) {
+        self.changed |= self.prompt.offer(names, candidates);
     }
 
     /// Shows the prompt from now on, with a hint about its use.
@@ -394,18 +422,15 @@ impl TranscriptView {
             return None;
         }
         self.folded.rewind();
-        if self.editor.is_empty() && self.pending.is_some() {
+        if self.prompt.editor.is_empty() && self.pending.is_some() {
             return self.answer(key, is_only_key, now);
         }
-        if self.editor.is_empty() && matches!(key, Key::Control('c' | 'd')) {
-            return Some(UserAction::Leave);
+        match self.prompt.press(key, self.activity.is_active(), now)? {
+            Entered::Text(text) => self.entered(text),
+            Entered::Interrupt => Some(UserAction::Interrupt),
+            Entered::Complete(names) => Some(UserAction::Complete(names)),
+            Entered::Leave => Some(UserAction::Leave),
         }
-        if *key == Key::Control('c') {
-            self.editor.clear();
-            return None;
-        }
-        let text = self.editor.press(key)?;
-        self.entered(text)
     }
 
     #[expect(
@@ -445,20 +470,21 @@ impl TranscriptView {
         if text.trim().is_empty() {
             return None;
         }
-        let Some(slash) = slash::read(&text, &self.member) else {
+        let Some(slash) = slash::read(&text, &self.member, self.prompt.kind()) else {
             return Some(UserAction::Typed(text));
         };
         self.lines(Tone::Dim, &format!("▸ {text}"));
         match slash {
             Slash::Help => {
                 let columns = self.columns();
-                let help = slash::help();
+                let help = slash::help(self.prompt.kind());
                 let lines = Line::all(Style::PLAIN, &help);
                 let lines: Vec<Line> = lines.flat_map(|line| line.wrapped(columns, 4)).collect();
                 self.finish(lines);
             }
             Slash::Wrong(why) => self.lines(Tone::Runtime, &format!("✗ {why}")),
             Slash::Verb(words) => return Some(UserAction::Run(text, words)),
+            Slash::Task(line) => return Some(UserAction::Task(text, line)),
         }
         None
     }
@@ -483,12 +509,14 @@ impl TranscriptView {
         if self.changed {
             return Some(now);
         }
-        self.activity.next_step(now)
+        let step = self.activity.next_step(now);
+        [step, self.prompt.hint_ends()].into_iter().flatten().min()
     }
 
     /// The bytes that update the terminal; empty if it is up to date.
     pub fn paint(&mut self, now: Instant) -> Vec<u8> {
         self.changed = false;
+        self.prompt.expire_hint(now);
         self.finished_bytes = 0;
         let mut finished = std::mem::take(&mut self.finished);
         if std::mem::take(&mut self.dropped) {
@@ -505,7 +533,7 @@ impl TranscriptView {
 
     /// Must be called when the last painted bytes are on the screen: only rows that were shown count as read.
     pub fn was_painted(&mut self, now: Instant) {
-        if !self.editor.is_empty() || self.changed || !self.open {
+        if !self.prompt.editor.is_empty() || self.changed || !self.open {
             return;
         }
         let columns = self.columns();
@@ -521,7 +549,10 @@ impl TranscriptView {
 
     /// The visible part of the request; `None` while text is being typed.
     fn page(&self) -> Option<Page> {
-        let pending = self.pending.as_ref().filter(|_| self.editor.is_empty())?;
+        let pending = self
+            .pending
+            .as_ref()
+            .filter(|_| self.prompt.editor.is_empty())?;
         let columns = self.columns();
         let rows = usize::from(self.size.1).max(1);
         let total = pending.rows.len();
@@ -570,13 +601,18 @@ impl TranscriptView {
                 (prompt, (row, (column + 1).min(columns)), height)
             }
             None => {
-                let prompt = Line::of(self.accent(), &format!("{} ▸ ", self.member));
-                let (prompt, cursor) = self.editor.rows(&prompt, columns, (rows / 2).max(1));
+                let prompt = match self.prompt.editor.search_prompt() {
+                    Some(search) => Line::of(Style::DIM, &search),
+                    None => Line::of(self.accent(), &format!("{} ▸ ", self.member)),
+                };
+                let (prompt, cursor) = self.prompt.editor.rows(&prompt, columns, (rows / 2).max(1));
                 let height = rows.saturating_sub(prompt.len() + 2);
                 (prompt, cursor, height)
             }
         };
         let mut below = Vec::new();
+        let menu_rows = rows.saturating_sub(prompt.len() + 2);
+        let menu = self.prompt.above(columns, menu_rows, self.accent());
         if let Some(pending) = &self.pending {
             let visible = pending.dialog.visible(columns, height, pending.rows.len());
             below.extend_from_slice(&pending.rows[visible]);
@@ -591,7 +627,9 @@ impl TranscriptView {
         if !self.strip.is_empty() {
             below.push(self.strip.clipped(columns));
         }
-        // The request has priority over everything except the prompt.
+        // The request has priority over everything except the prompt and its menu.
+        below.truncate(room.saturating_sub(menu.len()).max(request));
+        below.extend(menu);
         below.truncate(room.max(request));
         let mut live = Vec::new();
         let room = room.saturating_sub(below.len());

@@ -1,17 +1,20 @@
 //! The calls of the single-terminal view to the supervisor, and the verbs that it runs for slash commands. Called by
 //! [`super`].
 
+use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
 
-use agent_team_client::Session;
+use agent_team_client::{Session, names};
 use agent_team_protocol::exit::ExitCode;
 use agent_team_protocol::method::{
-    AddTask, MemberLog, MessageSend, OneMember, RequestDecide, RequestShow, SendMessage, TaskAdd,
+    AddTask, MemberInterrupt, MemberLog, MessageSend, OneMember, RequestDecide, RequestShow,
+    SendMessage, TaskAdd,
 };
 use agent_team_protocol::request::{OneRequest, RequestView};
 use agent_team_protocol::spec::TaskSpec;
 use agent_team_protocol::{MemberName, Recipient, RequestId, TeamId};
+use agent_team_terminal_ui::{Candidate, Names};
 use tokio::process::Command;
 
 use super::state::Action;
@@ -44,6 +47,23 @@ pub(super) async fn read_request(
     Ok(session.query::<RequestShow>(OneRequest { request }).await?)
 }
 
+/// The names with which a prompt is completed.
+pub(super) async fn candidates(
+    session: Session,
+    project: PathBuf,
+    names: &Names,
+) -> Vec<Candidate> {
+    let found = match names {
+        Names::Members => names::members(session).await,
+        Names::Tasks => names::tasks(session).await,
+        Names::Files { directory } => names::files(project, directory.into()).await,
+    };
+    let found = found.into_iter();
+    found
+        .map(|found| Candidate::new(found.name, found.description))
+        .collect()
+}
+
 /// Carries out an action; returns the text to show.
 pub(super) async fn perform(
     mut session: Session,
@@ -72,6 +92,14 @@ pub(super) async fn perform(
             session.call::<RequestDecide>(decide).await?;
             Ok(String::new())
         }
+        Action::Interrupt(member) => {
+            session
+                .call::<MemberInterrupt>(OneMember { member })
+                .await?;
+            Ok(String::new())
+        }
+        // The event loop looks names up itself: the result is not a text.
+        Action::Complete(_) => Ok(String::new()),
         Action::Verb(words) => run_verb(team, words).await,
     }
 }

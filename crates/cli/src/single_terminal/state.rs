@@ -19,13 +19,15 @@ use agent_team_terminal_ui::keys::Key;
 use agent_team_terminal_ui::line::Line;
 use agent_team_terminal_ui::notices::Notices;
 use agent_team_terminal_ui::style::{Style, Theme};
-use agent_team_terminal_ui::{TextKind, Tone, TranscriptView, UserAction, call};
+use agent_team_terminal_ui::{
+    Candidate, Names, PromptKind, TextKind, Tone, TranscriptView, UserAction, call,
+};
 
 use super::strip::{self, Mark};
 use crate::output::{member, style};
 
 /// Printed once at the start.
-const HINT: &str = "tab: next member · ^C: leave, the team keeps running · /help";
+const HINT: &str = "tab: next member · esc: interrupt · ^C twice: leave, the team stays up · /help";
 
 /// The effect of a key, for the event loop.
 #[derive(Debug)]
@@ -51,6 +53,10 @@ pub(super) enum Action {
         line: String,
     },
     Decide(DecideRequest),
+    /// Interrupt the member's turn.
+    Interrupt(MemberName),
+    /// Look up names to complete the prompt.
+    Complete(Names),
     /// `agent-team` with these arguments.
     Verb(Vec<String>),
 }
@@ -133,6 +139,10 @@ impl State {
         transcript.set_colour(Some(view.colour));
         transcript.attach(self.size);
         transcript.remember(self.history.iter().cloned());
+        transcript.set_prompt(match view.engine.typed() {
+            TypedLine::Task => PromptKind::Shell,
+            TypedLine::Message => PromptKind::Message,
+        });
         transcript.open("");
         let mut row = MemberRow {
             view: view.clone(),
@@ -243,6 +253,13 @@ impl State {
         }
     }
 
+    /// Offers names for the completion of a member's prompt.
+    pub(super) fn offer(&mut self, member: &MemberName, names: &Names, candidates: Vec<Candidate>) {
+        if let Some(row) = self.row(member) {
+            row.transcript.offer(names, candidates);
+        }
+    }
+
     pub(super) fn on_notice(&mut self, notice: Notice, now: Instant) {
         let Notice::Transient(TransientNotice {
             member,
@@ -284,7 +301,7 @@ impl State {
     pub(super) fn on_keys(&mut self, keys: &[Key], now: Instant) -> Vec<Effect> {
         match keys {
             keys if keys.contains(&Key::Control('\\')) => return vec![Effect::Leave],
-            [Key::Tab] => self.switch(1),
+            [Key::Tab] if self.tab_switches() => self.switch(1),
             [Key::BackTab] => self.switch(self.members.len() - 1),
             keys => {
                 let row = &mut self.members[self.shown];
@@ -314,6 +331,11 @@ impl State {
             }
         }
         Vec::new()
+    }
+
+    /// Tab completes a text that is being typed.
+    fn tab_switches(&self) -> bool {
+        self.read_only || self.members[self.shown].transcript.is_prompt_empty()
     }
 
     fn switch(&mut self, by: usize) {
@@ -488,6 +510,9 @@ impl MemberRow {
                 (action, Some(text))
             }
             UserAction::Run(typed, words) => (Action::Verb(words), Some(typed)),
+            UserAction::Task(typed, line) => (Action::Task { member, line }, Some(typed)),
+            UserAction::Interrupt => (Action::Interrupt(member), None),
+            UserAction::Complete(names) => (Action::Complete(names), None),
             UserAction::Decide(decide) => (Action::Decide(decide), None),
             UserAction::Leave => return Effect::Leave,
         };

@@ -7,6 +7,7 @@ use agent_team_client::Notice;
 use agent_team_protocol::notification::{OutputFragment, TransientNotice};
 use agent_team_protocol::view::{MemberState, TeamView};
 use agent_team_protocol::{Revision, TeamId};
+use agent_team_terminal_ui::Candidate;
 use agent_team_terminal_ui::keys::Key;
 use agent_team_terminal_ui::notices::Notices;
 use agent_team_terminal_ui::style::Theme;
@@ -294,9 +295,12 @@ fn a_typed_line_goes_to_the_shown_member() {
         matches!(&typed(&mut state)[..], [Effect::Perform { action: Action::Send { to, .. }, .. }] if to.as_str() == "lea")
     );
     state.on_keys(&[Key::Tab], now);
-    // A draft stays with its member.
+    // A draft stays with its member. Tab would complete it.
     state.on_keys(&[Key::Char('y')], now);
     state.on_keys(&[Key::Tab], now);
+    assert_eq!(state.shown().as_str(), "ada");
+    state.on_keys(&[Key::BackTab], now);
+    state.on_keys(&[Key::BackTab], now);
     let task = typed(&mut state);
     assert!(
         matches!(&task[..], [Effect::Perform { action: Action::Task { member, line }, .. }] if member.as_str() == "ben" && line == "x")
@@ -306,6 +310,50 @@ fn a_typed_line_goes_to_the_shown_member() {
     assert!(
         matches!(&draft[..], [Effect::Perform { action: Action::Send { to, text }, .. }] if to.as_str() == "ada" && text == "yx")
     );
+}
+
+#[test]
+fn keys_of_the_prompt_act_on_the_shown_member() {
+    let now = Instant::now();
+    let mut state =
+        State::new(&team("working"), None, false, Theme::Dark, Notices::On, now).unwrap();
+    assert!(state.on_keys(&[Key::Escape], now).is_empty(), "lea is idle");
+    state.on_keys(&[Key::Tab], now);
+    let interrupts = state.on_keys(&[Key::Escape], now);
+    assert!(
+        matches!(&interrupts[..], [Effect::Perform { action: Action::Interrupt(member), typed: None }] if member.as_str() == "ada"),
+        "{interrupts:?}"
+    );
+    for key in "look at @s".chars() {
+        state.on_keys(&[Key::Char(key)], now);
+    }
+    let completes = state.on_keys(&[Key::Tab], now);
+    let [
+        Effect::Perform {
+            action: Action::Complete(names),
+            ..
+        },
+    ] = &completes[..]
+    else {
+        panic!("{completes:?}");
+    };
+    let ada = "ada".parse().unwrap();
+    state.offer(&ada, names, vec![Candidate::new("src/", "")]);
+    state.on_keys(&[Key::Char('x')], now);
+    let sent = state.on_keys(&[Key::Enter], now);
+    assert!(
+        matches!(&sent[..], [Effect::Perform { action: Action::Send { text, .. }, .. }] if text == "look at @src/x"),
+        "{sent:?}"
+    );
+}
+
+#[test]
+fn only_a_second_interrupt_key_leaves_the_view() {
+    let mut terminal = Terminal::of(&team("working"), 80);
+    assert!(terminal.press(&[Key::Control('c')]).is_empty());
+    assert!(terminal.shown().contains("press ^C again to leave"));
+    let left = terminal.press(&[Key::Control('c')]);
+    assert!(matches!(&left[..], [Effect::Leave]), "{left:?}");
 }
 
 #[test]
@@ -327,8 +375,8 @@ fn the_input_history_is_shared_by_all_members() {
     cleo.name = "cleo".parse().unwrap();
     more.members.push(cleo);
     terminal.state.on_refresh(more, now);
-    terminal.press(&[Key::Tab]);
-    terminal.press(&[Key::Tab]);
+    terminal.press(&[Key::BackTab]);
+    terminal.press(&[Key::BackTab]);
     terminal.press(&[Key::Up]);
     assert!(terminal.shown().contains("cleo ▸ x"));
 }

@@ -1,14 +1,17 @@
 //! Frames from and to the workers. Called by the driver.
 
+use agent_team_protocol::method::Nothing;
 use agent_team_protocol::notification::{
-    Goodbye, GoodbyeReason, MemberWaits, Notification, TaskOutput, TaskSession,
+    Goodbye, GoodbyeReason, InterruptTurn, MemberWaits, Notification, TaskOutput, TaskSession,
 };
 use agent_team_protocol::view::MessageState;
-use agent_team_protocol::{LaunchId, MemberName, MessageId};
+use agent_team_protocol::{ErrorCode, LaunchId, MemberName, MessageId, Refusal};
 use agent_team_system::process::ProcessId;
 
 use super::Driver;
-use crate::outbox::Outbox;
+use super::launches::LaunchRuntime;
+use super::views::unknown_member;
+use crate::outbox::{Outbox, Reply};
 
 impl Driver {
     pub(super) fn session(&mut self, launch: &LaunchId, session: TaskSession) {
@@ -40,6 +43,23 @@ impl Driver {
     pub(super) fn notify<N: Notification>(&mut self, member: &MemberName, notification: &N) {
         let now = self.now();
         self.launches.notify(&self.team, member, notification, now);
+    }
+
+    /// Asks a member to end its current turn. Not stored: the member stores the interruption in its transcript.
+    pub(crate) fn interrupt(&mut self, reply: Reply, member: &MemberName) {
+        if self.team.member(member).is_none() {
+            return reply.refuse(unknown_member(&self.team, member));
+        }
+        let runtime = self.launches.of(&self.team, member);
+        if runtime
+            .and_then(|(_, runtime)| LaunchRuntime::process(runtime))
+            .is_none()
+        {
+            let why = format!("cannot interrupt {member}: it is not running");
+            return reply.refuse(Refusal::new(ErrorCode::WrongState, why));
+        }
+        self.notify(member, &InterruptTurn {});
+        reply.ok(&Nothing {});
     }
 
     pub(super) fn deliver_messages(&mut self, name: &MemberName) {

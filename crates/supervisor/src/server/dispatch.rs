@@ -110,6 +110,9 @@ pub(super) fn destination(call: C) -> Result<Destination, Refusal> {
         }),
         C::MemberKill(m::OneMember { member }) => change(Call::Kill { member }),
         C::MemberRestart(m::OneMember { member }) => change(Call::Restart { member }),
+        C::MemberInterrupt(m::OneMember { member }) => {
+            query(move |driver, _, reply| driver.interrupt(reply, &member))
+        }
         C::MemberShow(m::OneMember { member }) => {
             query(move |driver, _, reply| driver.show_member(reply, &member))
         }

@@ -172,6 +172,7 @@ impl AgentLoop {
         let mut reminders = Reminders::default();
         let mut was_filtered = false;
         loop {
+            self.conversation.wait_if_interrupted().await?;
             let mut model_inputs = self.conversation.inbox.take();
             if model_inputs
                 .iter()

@@ -225,6 +225,7 @@ impl CallProgress<'_> {
     fn interrupt(&mut self, interruption: Interruption) {
         match interruption {
             Interruption::Read(why) => self.interrupted = Some(why),
+            Interruption::ByUser => self.interrupted = Some("the user interrupted this turn"),
             Interruption::Stop { finish_at } => self.finish_at = Some(finish_at),
         }
     }

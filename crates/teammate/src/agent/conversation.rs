@@ -11,7 +11,7 @@ use agent_team_protocol::exit::ExitCode;
 use agent_team_protocol::method::{
     AppendTranscript, ReadTranscript, Rest, TranscriptAppend, TranscriptRead,
 };
-use agent_team_protocol::view::Usage;
+use agent_team_protocol::view::{Usage, Waiting};
 use agent_team_protocol::{MessageId, Refusal, with_causes};
 use agent_team_terminal_ui::Tone;
 use agent_team_tools::supervisor_client::SupervisorClient;
@@ -120,6 +120,27 @@ impl Conversation {
         unless_stopped(stepped.await)
     }
 
+    /// Stores an interruption by the user, and waits for the user's next message. Does nothing without one.
+    pub(super) async fn wait_if_interrupted(&mut self) -> Result<(), End> {
+        if !self.inbox.is_interrupted_by_user() {
+            return Ok(());
+        }
+        self.sink.lines(
+            Tone::Runtime,
+            "… interrupted by you: your next message continues",
+        );
+        let note = Item::Input {
+            text: prompts::note(prompts::INTERRUPTED),
+        };
+        self.append(vec![note], Vec::new(), Usage::default())
+            .await?;
+        let what = "your message: you interrupted it".to_owned();
+        self.sink.set_waiting(Some(Waiting::Reply { what }));
+        let continues = self.inbox.wait_for_user().await;
+        self.sink.set_waiting(None);
+        continues.map_err(|_stop| End::Stopped)
+    }
+
     pub(super) fn prompt(&self) -> Prompt<'_> {
         Prompt {
             system: &self.system,
@@ -190,7 +211,7 @@ impl Conversation {
 pub(super) fn unless_stopped(stepped: Stepped) -> Result<Stepped, End> {
     match stepped {
         Stepped::Interrupted(Interruption::Stop { .. }) => Err(End::Stopped),
-        other @ (Stepped::Interrupted(Interruption::Read(_))
+        other @ (Stepped::Interrupted(Interruption::Read(_) | Interruption::ByUser)
         | Stepped::Answered(_)
         | Stepped::Failed(_)) => Ok(other),
     }

@@ -138,6 +138,7 @@ impl Inputs {
             Input::Arrived { .. }
             | Input::RequestOver(_)
             | Input::Informed(_)
+            | Input::Interrupt
             | Input::Welcomed(_)
             | Input::Allowance(_) => None,
             Input::Task(task) => {

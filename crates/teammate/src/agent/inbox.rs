@@ -1,11 +1,12 @@
 //! Inputs that the model has not received yet. The worker's loop adds them, the agent loop takes them at its next step.
 //!
-//! Most inputs wait for the next step. An urgent message, the loss of a task and a stop interrupt the current step.
+//! Most inputs wait for that step. An urgent message, the loss of a task, the user and a stop interrupt the current
+//! step. After an interruption by the user, the model is not called before the user's next message.
 
 use std::collections::VecDeque;
 
-use agent_team_protocol::RequestId;
 use agent_team_protocol::notification::{Abandon, Allowance, Assignment, DeliveredMessage};
+use agent_team_protocol::{Party, RequestId};
 use agent_team_tools::team::{Arrivals, Claims, PendingRequest};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -44,6 +45,8 @@ pub(super) enum Input {
     /// The allowance that the supervisor sent over a new connection.
     Welcomed(Allowance),
     Allowance(Allowance),
+    /// The user interrupts the current step.
+    Interrupt,
     /// Stop. A running call may continue until this time.
     Stop {
         finish_at: Instant,
@@ -70,6 +73,15 @@ impl ModelInput {
             Self::Note(_) => false,
         }
     }
+
+    /// Returns whether a member that the user has interrupted continues its turn for this input.
+    fn continues(&self) -> bool {
+        match self {
+            Self::Message(message) => message.urgent || message.from == Party::User,
+            Self::Task(_) => true,
+            Self::Request(_) | Self::Note(_) => false,
+        }
+    }
 }
 
 /// The reason for interrupting the current step.
@@ -77,6 +89,8 @@ impl ModelInput {
 pub(super) enum Interruption {
     /// The model must be called again; the text names the reason to the model and in the pane.
     Read(&'static str),
+    /// By the user: the model is called again after the user's next message.
+    ByUser,
     Stop {
         finish_at: Instant,
     },
@@ -192,7 +206,36 @@ impl Inbox {
             if let Some(stop @ Interruption::Stop { .. }) = &self.interruption {
                 return Err(stop.clone());
             }
+            // It arrived after the turn that it was for.
+            self.interruption
+                .take_if(|interruption| *interruption == Interruption::ByUser);
             if self.waiting.iter().any(ModelInput::wakes) {
+                return Ok(());
+            }
+            self.receive().await;
+        }
+    }
+
+    pub(super) fn is_interrupted_by_user(&mut self) -> bool {
+        self.drain();
+        self.interruption == Some(Interruption::ByUser)
+    }
+
+    /// Waits after an interruption by the user, until an input continues the turn. Cancel-safe.
+    ///
+    /// # Errors
+    /// On a stop.
+    pub(super) async fn wait_for_user(&mut self) -> Result<(), Interruption> {
+        loop {
+            self.drain();
+            self.pull();
+            match &self.interruption {
+                Some(stop @ Interruption::Stop { .. }) => return Err(stop.clone()),
+                Some(Interruption::Read(_)) => return Ok(()),
+                Some(Interruption::ByUser) => self.interruption = None,
+                None => {}
+            }
+            if self.waiting.iter().any(ModelInput::continues) {
                 return Ok(());
             }
             self.receive().await;
@@ -212,7 +255,9 @@ impl Inbox {
         self.pull();
         match &self.interruption {
             Some(stop @ Interruption::Stop { .. }) => Err(stop.clone()),
-            Some(Interruption::Read(_)) | None => Ok(self.waiting.len() > before),
+            Some(Interruption::Read(_) | Interruption::ByUser) | None => {
+                Ok(self.waiting.len() > before)
+            }
         }
     }
 
@@ -276,6 +321,9 @@ impl Inbox {
             Input::Informed(text) => self.note(text),
             Input::Welcomed(allowance) => self.allowance = allowance,
             Input::Allowance(allowance) => self.allow(allowance),
+            Input::Interrupt => {
+                self.interruption.get_or_insert(Interruption::ByUser);
+            }
             Input::Stop { finish_at } => self.stop(finish_at),
         }
     }
@@ -305,7 +353,7 @@ impl Inbox {
     fn stop(&mut self, finish_at: Instant) {
         let finish_at = match self.interruption {
             Some(Interruption::Stop { finish_at: earlier }) => earlier.min(finish_at),
-            Some(Interruption::Read(_)) | None => finish_at,
+            Some(Interruption::Read(_) | Interruption::ByUser) | None => finish_at,
         };
         self.interruption = Some(Interruption::Stop { finish_at });
     }
@@ -325,7 +373,7 @@ impl Inbox {
 
 #[cfg(test)]
 mod tests {
-    use agent_team_protocol::{Generation, MessageId, Party, Revision, TaskId};
+    use agent_team_protocol::{Generation, MessageId, Revision, TaskId};
 
     use super::*;
 
@@ -395,6 +443,37 @@ mod tests {
         inputs.send(Input::Arrived { urgent: true }).unwrap();
         assert_eq!(inbox.take(), []);
         assert_eq!(inbox.interruption, None);
+    }
+
+    #[tokio::test]
+    async fn only_the_user_continues_an_interrupted_turn() {
+        let (inputs, arrivals, _, mut inbox) = inbox();
+        inputs.send(Input::Interrupt).unwrap();
+        assert!(inbox.is_interrupted_by_user());
+        assert_eq!(inbox.interruption().await, Interruption::ByUser);
+        let from_ben = DeliveredMessage {
+            from: Party::Member("ben".parse().unwrap()),
+            ..message(1, false)
+        };
+        arrivals.deliver(vec![from_ben.clone()]);
+        inputs.send(Input::Arrived { urgent: false }).unwrap();
+        let waits = tokio::time::timeout(std::time::Duration::ZERO, inbox.wait_for_user());
+        assert!(waits.await.is_err(), "a teammate continues it");
+        arrivals.deliver(vec![message(2, false)]);
+        inputs.send(Input::Arrived { urgent: false }).unwrap();
+        inbox.wait_for_user().await.unwrap();
+        assert_eq!(inbox.take().len(), 2, "with what arrived meanwhile");
+        assert!(!inbox.is_interrupted_by_user());
+    }
+
+    #[tokio::test]
+    async fn an_interruption_between_turns_is_dropped() {
+        let (inputs, arrivals, _, mut inbox) = inbox();
+        inputs.send(Input::Interrupt).unwrap();
+        arrivals.deliver(vec![message(1, false)]);
+        inputs.send(Input::Arrived { urgent: false }).unwrap();
+        inbox.wait_for_work().await.unwrap();
+        assert!(!inbox.is_interrupted_by_user());
     }
 
     #[test]

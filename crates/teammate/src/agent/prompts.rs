@@ -88,6 +88,10 @@ pub(super) fn restarted(task: Option<&Assignment>) -> String {
 pub(super) const UNCONFINED: &str =
     "commands run with your rights: no sandbox, no permission requests";
 
+/// The note to the model after the user has interrupted its step.
+pub(super) const INTERRUPTED: &str = "The user interrupted you; the unfinished part of your answer was dropped. \
+    Wait for the user's next message and follow it. You still own your task, if you had one.";
+
 /// The result of a call that was running when this member's process ended.
 pub(super) const LOST_CALL: &str =
     "interrupted by a restart; it is unknown whether the call took effect";

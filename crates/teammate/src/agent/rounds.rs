@@ -133,6 +133,7 @@ impl AgentLoop {
             .append_mark(mark, Usage::default(), None)
             .await?;
         loop {
+            self.conversation.wait_if_interrupted().await?;
             let model_inputs = self.conversation.inbox.take();
             self.conversation.store_inputs(model_inputs).await?;
             match self.conversation.ask().await? {

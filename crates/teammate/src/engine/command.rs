@@ -17,7 +17,6 @@ use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::Duration;
 
-use agent_team_protocol::notification::Assignment;
 use agent_team_system::process::{ProcessId, Signal};
 use agent_team_system::pty::Pty;
 use agent_team_system::spawn::{Child, ProgramSpec};
@@ -30,7 +29,7 @@ use agent_team_tools::vt::Plain;
 use tokio::sync::{mpsc, watch};
 
 use super::run::{
-    Claim, ControlReceivers, Controls, Event, Outcome, ProgramContext, Run, Size, TAIL_BYTES,
+    ControlReceivers, Controls, Event, Lines, Outcome, ProgramContext, Run, Size, TAIL_BYTES,
     TaskEngine,
 };
 
@@ -54,8 +53,7 @@ const DRAIN_LIMIT: Duration = Duration::from_secs(5);
 pub(super) struct Command;
 
 impl TaskEngine for Command {
-    fn start(&mut self, context: &Arc<ProgramContext>, assignment: Assignment, size: Size) -> Run {
-        let claim = Claim::from(&assignment);
+    fn start(&mut self, context: &Arc<ProgramContext>, lines: Lines, size: Size) -> Run {
         let (to_worker, events) = mpsc::channel(QUEUED_EVENTS);
         let (controls, control_receivers) = Controls::new(size);
         let work = Work {
@@ -64,10 +62,9 @@ impl TaskEngine for Command {
             to_worker,
         };
         Run {
-            claim,
             events,
             controls,
-            task: tokio::spawn(work.run(assignment)),
+            task: tokio::spawn(work.run(lines)),
         }
     }
 }
@@ -85,8 +82,8 @@ enum Ended {
 }
 
 impl Work {
-    async fn run(mut self, assignment: Assignment) {
-        let outcome = self.outcome(&assignment).await;
+    async fn run(mut self, lines: Lines) {
+        let outcome = self.outcome(&lines).await;
         self.send(Event::Ended(outcome)).await;
     }
 
@@ -95,11 +92,11 @@ impl Work {
         let _gone = self.to_worker.send(event).await;
     }
 
-    async fn outcome(&mut self, assignment: &Assignment) -> Outcome {
-        let Some(run) = &assignment.run else {
+    async fn outcome(&mut self, lines: &Lines) -> Outcome {
+        let Some(run) = &lines.run else {
             return failed("the task has no run line, which the command engine requires");
         };
-        if let Err(changed) = trusted::check(&assignment.files) {
+        if let Err(changed) = trusted::check(&lines.files) {
             return failed(changed.to_string());
         }
         let result = match self.line(run).await {
@@ -113,11 +110,11 @@ impl Work {
             Ok(Ended::Abandoned) => return Outcome::Abandoned,
             Err(error) => return failed(format!("cannot run /bin/sh: {error}")),
         };
-        let Some(verify) = &assignment.verify else {
+        let Some(verify) = &lines.verify else {
             return Outcome::Completed { result };
         };
         self.send(Event::Verifying(verify.clone())).await;
-        if let Err(changed) = trusted::check(&assignment.files) {
+        if let Err(changed) = trusted::check(&lines.files) {
             return failed(changed.to_string());
         }
         match self.line(verify).await {

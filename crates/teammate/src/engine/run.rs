@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use agent_team_protocol::notification::Assignment;
+use agent_team_protocol::spec::FileDigest;
 use agent_team_protocol::{Generation, TaskId};
 use agent_team_system::process::ProcessId;
 use agent_team_tools::secret::Secrets;
@@ -22,8 +23,28 @@ pub(crate) const HEADLESS_SIZE: Size = (80, 24);
 
 /// Starts the runs of a member's tasks. Lives as long as the worker.
 pub(crate) trait TaskEngine {
-    /// Starts a task. Must be called within the worker's runtime.
-    fn start(&mut self, context: &Arc<ProgramContext>, assignment: Assignment, size: Size) -> Run;
+    /// Starts the lines of a task, or a line that the user has typed. Must be called within the worker's runtime.
+    fn start(&mut self, context: &Arc<ProgramContext>, lines: Lines, size: Size) -> Run;
+}
+
+/// The shell lines of a run.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Lines {
+    /// A task without it fails.
+    pub(crate) run: Option<String>,
+    pub(crate) verify: Option<String>,
+    /// The scripts that the lines start, with the content that the user trusted.
+    pub(crate) files: Vec<FileDigest>,
+}
+
+impl From<&Assignment> for Lines {
+    fn from(assignment: &Assignment) -> Self {
+        Self {
+            run: assignment.run.clone(),
+            verify: assignment.verify.clone(),
+            files: assignment.files.clone(),
+        }
+    }
 }
 
 /// The claim for which a run was started.
@@ -88,10 +109,9 @@ pub(crate) enum Outcome {
     Abandoned,
 }
 
-/// A running task. Dropping it terminates the run without waiting.
+/// A running task or line. Dropping it terminates the run without waiting.
 #[derive(Debug)]
 pub(crate) struct Run {
-    pub(crate) claim: Claim,
     pub(crate) events: mpsc::Receiver<Event>,
     pub(crate) controls: Controls,
     pub(crate) task: JoinHandle<()>,

@@ -3,8 +3,8 @@
 use agent_team_client::{Arrival, Client};
 use agent_team_protocol::method::{MemberPing, Method, Nothing};
 use agent_team_protocol::notification::{
-    Abandon, Allowance, Assignment, Deliver, Goodbye, GoodbyeReason, Inform, Notification,
-    ShowPane, StopMember,
+    Abandon, Allowance, Assignment, Deliver, Goodbye, GoodbyeReason, Inform, InterruptTurn,
+    Notification, ShowPane, StopMember,
 };
 use agent_team_protocol::{ErrorCode, Refusal};
 use serde_json::value::RawValue;
@@ -51,6 +51,7 @@ fn notified(method: &str, params: &RawValue) -> serde_json::Result<Arrived> {
         Abandon::NAME => Arrived::Event(LinkEvent::Abandon(serde_json::from_str(params)?)),
         Deliver::NAME => Arrived::Event(LinkEvent::Deliver(serde_json::from_str(params)?)),
         StopMember::NAME => Arrived::Event(LinkEvent::Stop(serde_json::from_str(params)?)),
+        InterruptTurn::NAME => Arrived::Event(LinkEvent::Interrupt),
         Inform::NAME => Arrived::Event(LinkEvent::Inform(serde_json::from_str(params)?)),
         Allowance::NAME => Arrived::Event(LinkEvent::Allowance(serde_json::from_str(params)?)),
         ShowPane::NAME => Arrived::Event(LinkEvent::Show(serde_json::from_str(params)?)),

@@ -17,6 +17,8 @@ pub(crate) enum LinkEvent {
     Abandon(Abandon),
     Deliver(Deliver),
     Stop(StopMember),
+    /// The user has interrupted the current turn.
+    Interrupt,
     Allowance(Allowance),
     Show(ShowPane),
     Inform(Inform),

@@ -15,7 +15,7 @@ use agent_team_system::history::History;
 use agent_team_terminal_ui::keys::{Key, REST_OF_KEY, Reader};
 use agent_team_terminal_ui::notices::Notices;
 use agent_team_terminal_ui::style::Theme;
-use agent_team_terminal_ui::{Tone, TranscriptView, UserAction};
+use agent_team_terminal_ui::{Names, Tone, TranscriptView, UserAction};
 
 use super::surface::{Surface, how_to_leave};
 use super::terminal::{Command, Event};
@@ -36,6 +36,10 @@ pub(crate) enum AgentEvent {
     Message(String),
     /// `agent-team` with these arguments.
     Verb(Vec<String>),
+    /// Interrupt the current turn.
+    Interrupt,
+    /// Look up names to complete the prompt.
+    Complete(Names),
     /// A decision on a request.
     Decided(DecideRequest),
     Gone,
@@ -181,6 +185,13 @@ impl AgentPane {
                 self.add_to_history(&typed);
                 AgentEvent::Verb(words)
             }
+            // Only a prompt for shell lines makes tasks of them.
+            UserAction::Task(typed, line) => {
+                self.add_to_history(&typed);
+                AgentEvent::Verb(["task", "add", &line].map(str::to_owned).to_vec())
+            }
+            UserAction::Interrupt => AgentEvent::Interrupt,
+            UserAction::Complete(names) => AgentEvent::Complete(names),
             UserAction::Decide(decide) => AgentEvent::Decided(decide),
             UserAction::Leave if self.surface.is_own() => {
                 self.view.lines(Tone::Runtime, HOW_TO_DETACH);

@@ -27,6 +27,16 @@ pub(crate) fn header(assignment: &Assignment) -> String {
     format!("── {} {title}{attempt}{run}", assignment.task)
 }
 
+/// A line that the user has typed, when it starts.
+pub(crate) fn typed(line: &str) -> String {
+    format!("── you ── {}", visible_label(line, LABEL))
+}
+
+/// A line that the user has typed, when it fails or is terminated.
+pub(crate) fn line_failed(reason: &str) -> String {
+    format!("✗ {}", visible_label(reason, LABEL))
+}
+
 pub(crate) fn verifying(line: &str) -> String {
     format!("── verify ── {}", visible_label(line, LABEL))
 }

@@ -21,14 +21,17 @@ const OUTPUT_PIECES: usize = 4;
 /// The largest read: the longest line that a terminal edits.
 const READ_BYTES: usize = 4096;
 
-/// The time limit for reading a half-typed line of the prompt when a task takes over the terminal. The line is
-/// discarded.
+/// How long to wait for keystrokes for the prompt when a task takes over the terminal. They are discarded: a program
+/// must not read them.
 const LEFTOVER: Duration = Duration::from_millis(5);
 
 /// Begins bracketed paste.
 const BRACKETED_PASTE: &[u8] = b"\x1b[?2004h";
 
-/// Ends bracketed paste, shows the cursor, and clears the cursor's line and everything below it.
+/// Ends bracketed paste.
+const END_BRACKETED_PASTE: &[u8] = b"\x1b[?2004l";
+
+/// Ends bracketed paste, shows the cursor, and clears its line and everything below.
 const RESTORE: &[u8] = b"\x1b[?2004l\x1b[?25h\r\x1b[J";
 
 /// The time limit for the last output when the worker exits.
@@ -42,14 +45,23 @@ pub(super) enum Command {
         shown: Vec<MessageId>,
         room: Option<Room>,
     },
-    /// Pass every keystroke to the task.
-    Raw,
+    /// Pass every keystroke to the program of a task, or of the line that was just typed.
+    Raw(ProgramOf),
     /// Report every keystroke, with bracketed paste.
     Keys,
     /// Let the terminal edit lines.
     Cooked,
     /// Report when all previous output is written.
     Confirm,
+}
+
+/// The reason why a program takes over the terminal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ProgramOf {
+    /// A task begins at any time: keystrokes that are not read yet were for the prompt.
+    Task,
+    /// The user has just entered the line.
+    TypedLine,
 }
 
 #[derive(Debug)]
@@ -171,15 +183,17 @@ async fn run(
             biased;
             command = commands.recv() => match command {
                 None => return,
-                Some(Command::Raw | Command::Keys | Command::Cooked) if read_only => true,
+                Some(Command::Raw(_) | Command::Keys | Command::Cooked) if read_only => true,
                 Some(Command::Keys) => {
                     raw = true;
                     *has_bracketed_paste = true;
                     tty.enter_raw_mode().is_ok() && tty.write_all(BRACKETED_PASTE).await.is_ok()
                 }
-                Some(Command::Raw) => {
+                Some(Command::Raw(program_of)) => {
                     raw = true;
-                    take_over(tty).await
+                    let marked = std::mem::take(has_bracketed_paste);
+                    take_over(tty, program_of).await
+                        && (!marked || tty.write_all(END_BRACKETED_PASTE).await.is_ok())
                 }
                 Some(Command::Cooked) => {
                     raw = false;
@@ -224,10 +238,13 @@ async fn gone(lender: &mut Option<TerminalLender>) {
     }
 }
 
-/// Switches to raw mode and discards a half-typed line of the prompt. Returns false if the terminal is gone.
-async fn take_over(tty: &mut Tty) -> bool {
+/// Switches to raw mode and discards keystrokes for the prompt. Returns false if the terminal is gone.
+async fn take_over(tty: &mut Tty, program_of: ProgramOf) -> bool {
     if tty.enter_raw_mode().is_err() {
         return false;
+    }
+    if program_of == ProgramOf::TypedLine {
+        return true;
     }
     let mut leftover = [0; READ_BYTES];
     match tokio::time::timeout(LEFTOVER, tty.read(&mut leftover)).await {

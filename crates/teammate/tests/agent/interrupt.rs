@@ -2,7 +2,7 @@
 
 use agent_team_llm::Item;
 use agent_team_protocol::MessageId;
-use agent_team_protocol::notification::{Abandon, StopMember};
+use agent_team_protocol::notification::{Abandon, InterruptTurn, StopMember};
 use agent_team_teammate::RunOutcome;
 
 use crate::scene::{Scene, items, task};
@@ -43,6 +43,33 @@ async fn an_urgent_message_interrupts_running_calls() {
     scene.nothing_is_called();
     assert_eq!(scene.stores().await.read, [MessageId(2)]);
     assert!(scene.asked().await.input().contains("stop that"));
+}
+
+#[tokio::test]
+async fn an_interruption_by_the_user_waits_for_the_user() {
+    let mut scene = Scene::new().await;
+    scene.assign(&task()).await;
+    scene.asked().await.call(&[("change", "{}")]);
+    scene.stores().await;
+    let called = scene.called().await;
+    scene.member.notify(&InterruptTurn {}).await;
+    called.ended().await;
+    let [Item::Returned { results }] = &items(&scene.stores().await)[..] else {
+        panic!("not the results");
+    };
+    assert!(results[0].text.starts_with("interrupted"), "{results:?}");
+    let note = format!("{:?}", scene.stores().await);
+    assert!(note.contains("The user interrupted you"), "{note}");
+    scene.logs("interrupted by you").await;
+    // The task is kept; the next message of the user continues the same turn.
+    scene.deliver(2, "use the other file", false).await;
+    assert_eq!(scene.stores().await.read, [MessageId(2)]);
+    let asked = scene.asked().await;
+    assert!(asked.input().contains("use the other file"));
+    // It also ends a request to the model.
+    scene.member.notify(&InterruptTurn {}).await;
+    asked.dropped().await;
+    scene.stores().await;
 }
 
 #[tokio::test]

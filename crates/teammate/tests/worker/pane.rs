@@ -3,7 +3,7 @@
 use agent_team_protocol::initialize::ConnectionRole;
 use agent_team_protocol::method::{MessageRead, TaskAdd, TaskAnswer, TaskComplete, TaskFail};
 use agent_team_protocol::notification::{
-    Assignment, Deliver, DeliveredMessage, PaneLost, TaskOutput, TaskSession,
+    Assignment, Deliver, DeliveredMessage, MemberWaits, PaneLost, TaskOutput, TaskSession,
 };
 use agent_team_protocol::rpc::TeamRef;
 use agent_team_protocol::{Generation, MessageId, Party, TaskId};
@@ -113,7 +113,7 @@ async fn a_resized_pane_resizes_the_task() {
 }
 
 #[tokio::test]
-async fn after_a_task_the_terminal_edits_lines_again() {
+async fn after_a_task_the_prompt_edits_lines_again() {
     let supervisor = ScriptedSupervisor::new();
     let (_worker, mut pane) = supervisor.in_pane();
     let mut member = supervisor.member(None).await;
@@ -128,7 +128,7 @@ async fn after_a_task_the_terminal_edits_lines_again() {
     pane.shows("\x1b[?25h").await;
     pane.shows("\x1b[?2004l").await;
     pane.shows(PROMPT).await;
-    pane.type_in("echo ax\x7f b\r").await;
+    pane.type_in("/task echo bx\x7f\x1b[Da \r").await;
     let (mut client, _) = supervisor.accept().await;
     client.welcome_client().await;
     let call = client.asked::<TaskAdd>().await.call;
@@ -136,14 +136,68 @@ async fn after_a_task_the_terminal_edits_lines_again() {
 }
 
 #[tokio::test]
-async fn a_typed_line_becomes_a_task_of_the_user() {
+async fn a_typed_line_runs_in_the_pane_and_is_logged() {
+    let supervisor = ScriptedSupervisor::new();
+    let (_worker, mut pane) = supervisor.in_pane();
+    let mut member = supervisor.member(None).await;
+    pane.shows(PROMPT).await;
+    // The cursor keys edit the line: the second word is typed first.
+    pane.type_in("printf '%s-' two; tty; stty size; echo $GIVEN; exit 3")
+        .await;
+    pane.type_in("\x01\x1bf\x1bf\x1b[C").await;
+    pane.type_in("\x05\r").await;
+    let session = member.noticed::<TaskSession>(|_| true).await;
+    assert_eq!(session.task, None, "it is not a task");
+    pane.shows("two-/dev/").await;
+    pane.shows("30 100\r\n").await;
+    pane.shows("yes\r\n").await;
+    pane.shows("✗ exit 3").await;
+    pane.shows(PROMPT).await;
+    let log = supervisor.log();
+    assert!(log.contains("── you ── printf '%s-' two;"), "{log}");
+    assert!(
+        log.contains("two-/dev/") && log.contains("✗ exit 3"),
+        "{log}"
+    );
+    // The history recalls it; the next line reads its own input.
+    pane.type_in("\x12printf").await;
+    pane.shows("search: printf ▸ ").await;
+    pane.type_in("\x07").await;
+    pane.type_in("read line; echo got $line\r").await;
+    pane.shows("── you ── read line").await;
+    member.noticed::<TaskSession>(|_| true).await;
+    pane.type_in("/ps\r").await;
+    pane.shows("got /ps").await;
+}
+
+#[tokio::test]
+async fn a_task_waits_for_the_program_of_a_typed_line() {
+    let supervisor = ScriptedSupervisor::new();
+    let (_worker, mut pane) = supervisor.in_pane();
+    let mut member = supervisor.member(None).await;
+    pane.shows(PROMPT).await;
+    pane.type_in("echo begun; read line; echo got $line\r")
+        .await;
+    pane.shows("begun\r\n").await;
+    member.notify(&task("echo the task")).await;
+    let waits = member.noticed::<MemberWaits>(|_| true).await;
+    assert!(waits.on.is_some(), "{waits:?}");
+    pane.shows("T-1 waits until your program ends").await;
+    pane.type_in("hello\r").await;
+    pane.shows("got hello").await;
+    let waits = member.noticed::<MemberWaits>(|_| true).await;
+    assert!(waits.on.is_none(), "{waits:?}");
+    assert_eq!(member.asked::<TaskComplete>().await.args().text, "the task");
+}
+
+#[tokio::test]
+async fn a_line_after_task_becomes_a_task_of_the_user() {
     let supervisor = ScriptedSupervisor::new();
     let (_worker, mut pane) = supervisor.in_pane();
     let mut member = supervisor.member(None).await;
     pane.shows(PROMPT).await;
     pane.type_in("\r").await;
-    pane.shows(PROMPT).await;
-    pane.type_in("echo hi\r").await;
+    pane.type_in("/task echo hi\r").await;
 
     let (mut client, initialize) = supervisor.accept().await;
     assert_eq!(initialize.role, ConnectionRole::Client);
@@ -180,13 +234,19 @@ async fn keys_at_the_prompt_do_not_end_the_worker() {
     let (_worker, mut pane) = supervisor.in_pane();
     let mut member = supervisor.member(None).await;
     pane.shows(PROMPT).await;
-    pane.type_in("half a line\x03").await;
+    pane.type_in("half a line").await;
+    pane.shows("half a line").await;
+    pane.type_in("\x03").await;
     pane.shows(PROMPT).await;
     pane.type_in("\x1a\x1c").await;
+    pane.type_in("\x03").await;
+    pane.shows("press ^C again to leave").await;
+    pane.type_in("\x03").await;
+    pane.shows("detach").await;
     pane.type_in("\x04").await;
     pane.shows("detach").await;
     pane.shows(PROMPT).await;
-    pane.type_in("whole\r").await;
+    pane.type_in("/task whole\r").await;
     let (mut client, _) = supervisor.accept().await;
     client.welcome_client().await;
     let call = client.asked::<TaskAdd>().await.call;
@@ -207,6 +267,9 @@ async fn a_half_typed_line_does_not_reach_the_task() {
     pane.shows("ready\r\n").await;
     pane.type_in("hello\r").await;
     pane.shows("got hello\r\n").await;
+    // The text at the prompt is kept.
+    member.asked::<TaskComplete>().await;
+    pane.shows("rm -rf ").await;
 }
 
 #[tokio::test]

@@ -104,6 +104,11 @@ impl Activity {
         Some(since + STEP * steps.saturating_add(1))
     }
 
+    /// Returns whether the member works on something, even if it waits.
+    pub(super) fn is_active(&self) -> bool {
+        self.since().is_some()
+    }
+
     fn since(&self) -> Option<Instant> {
         self.calls
             .iter()

@@ -163,12 +163,59 @@ fn help_wraps_between_words() {
     transcript.press(&keys("/help"), Instant::now());
     transcript.press(&[Key::Enter], Instant::now());
     let seen = shown_at(40, &transcript.paint(Instant::now()));
-    for word in slash::help()
+    for word in slash::help(PromptKind::Message)
         .split_whitespace()
         .filter(|word| word.len() < 30)
     {
         assert!(seen.contains(word), "{word} in {seen}");
     }
+}
+
+/// The menu of commands above the prompt of a working member.
+fn menu(columns: u16, rows: u16) -> String {
+    let mut transcript = transcript(columns);
+    transcript.resize((columns, rows));
+    transcript.open("/help lists the commands");
+    let now = Instant::now();
+    transcript.set_strip(Line::of(Style::PLAIN, "[ada ◐] ben ○"));
+    transcript.set_work(Some(("thinking".into(), now)));
+    transcript.push_text(TextKind::Answer, "I look at all of them.\n\nThen");
+    let mut terminal = screen(columns, rows);
+    terminal.process(&transcript.paint(now));
+    transcript.press(&keys("/"), now);
+    transcript.press(&[Key::Down, Key::Down], now);
+    terminal.process(&transcript.paint(now));
+    terminal.screen().contents() + "\n"
+}
+
+#[test]
+fn the_menu_fits_a_small_pane() {
+    insta::assert_snapshot!(menu(60, 12));
+}
+
+#[test]
+fn the_menu_renders_at_80_columns() {
+    insta::assert_snapshot!(menu(80, 24));
+}
+
+#[test]
+fn an_arrow_key_in_pieces_interrupts_nothing() {
+    let mut transcript = transcript(80);
+    transcript.open("");
+    let now = Instant::now();
+    transcript.set_work(Some(("thinking".into(), now)));
+    let mut reader = crate::keys::Reader::default();
+    for piece in [&b"\x1b"[..], b"[", b"A", b"\x1bO", b"B"] {
+        let keys = reader.read(piece);
+        assert!(transcript.press(&keys, now).is_empty(), "{piece:?}");
+    }
+    // Only an escape byte that stays alone is the key.
+    assert_eq!(reader.read(b"\x1b"), []);
+    let interrupts = transcript.press(&reader.settle(), now);
+    assert!(
+        matches!(&interrupts[..], [UserAction::Interrupt]),
+        "{interrupts:?}"
+    );
 }
 
 #[test]

@@ -1,0 +1,162 @@
+//! The keys of the prompt in panes and in the single-terminal view: interrupting a model, the menu, completion, the
+//! history, and the shell lines of command members.
+
+use std::fs;
+
+use agent_team_protocol::view::{MemberState, TaskState};
+use agent_team_tests::fake_model_server::{FakeModelServer, Reply, by_model};
+use agent_team_tests::{tmux, until};
+use serde_json::json;
+
+use crate::agents::asking;
+use crate::teams::in_panes;
+use crate::transcript::{team, type_in};
+
+/// A model that streams without end, and completes its task after the next message.
+fn interrupted() -> Vec<Reply> {
+    let done = json!({"task": "T-1", "result": "written with tabs"});
+    vec![
+        Reply::text("I write a novel about it").hang_after(4),
+        Reply::call("complete_task", done),
+        Reply::text("Done."),
+    ]
+}
+
+#[tokio::test]
+async fn escape_interrupts_a_model_and_keeps_its_task() {
+    if !tmux::is_here() {
+        return;
+    }
+    let (server, rig, tmux, pane) = team(interrupted()).await;
+    rig.ok(["task", "add", "Write it", "--for", "ada"]).await;
+    tmux.until_shown(&pane, "I w").await;
+    // The bytes of an arrow key, in pieces.
+    let up = ["-H", "1b", ";", "send-keys", "-t", &pane, "-H", "5b", "41"];
+    let [a, b, c, d, e, f, g, h, i] = up;
+    tmux.ask(["send-keys", "-t", &pane, a, b, c, d, e, f, g, h, i])
+        .await;
+    type_in(&tmux, &pane, "half", []).await;
+    let shown = tmux.until_shown(&pane, "ada ▸ half").await;
+    assert!(!shown.contains("interrupted"), "{shown}");
+
+    tmux.ask(["send-keys", "-t", &pane, "Escape"]).await;
+    server.hung_up(1).await;
+    let shown = tmux.until_shown(&pane, "interrupted by you").await;
+    assert!(shown.contains("ada ▸ half"), "the text stays: {shown}");
+    rig.until_member_is("ada", MemberState::Waiting).await;
+    let task = rig.task("T-1").await;
+    assert_eq!(task.state, TaskState::InProgress);
+    // The second one clears the text.
+    tmux.ask(["send-keys", "-t", &pane, "Escape"]).await;
+    until("an empty prompt", async || {
+        let shown = tmux.capture(&pane).await;
+        (!shown.contains("half")).then_some(())
+    })
+    .await;
+    type_in(&tmux, &pane, "Use tabs", ["Enter"]).await;
+    rig.until_task_is("T-1", TaskState::Completed).await;
+    let requests = server.requests();
+    let ada: Vec<_> = requests.iter().filter(|it| it.model() == "ada").collect();
+    let texts = format!("{:?}", ada[1].messages());
+    assert!(texts.contains("The user interrupted you"), "{texts}");
+    assert!(texts.contains("Use tabs"), "{texts}");
+}
+
+#[tokio::test]
+async fn escape_in_one_terminal_interrupts_the_shown_member() {
+    let lead = ("lead", vec![Reply::text("I see.")]);
+    let server = FakeModelServer::start(by_model([lead, ("ada", interrupted())])).await;
+    let rig = asking(&server);
+    let file = rig.read(".agent-team/team.toml").expect("the rig wrote it");
+    rig.set_team(&file.replace("headless", "hosted"));
+    rig.ok(["up", "--detach"]).await;
+    rig.ok(["task", "add", "Write it", "--for", "ada"]).await;
+    let mut screen = rig.on_terminal(["attach", "ada"]);
+    screen.until("ada ▸").await;
+    server.asked("ada", 1).await;
+    rig.until_member_is("ada", MemberState::Working).await;
+    screen.until("thinking").await;
+    screen.type_in("\u{1b}").await;
+    screen.until("interrupted by you").await;
+    server.hung_up(1).await;
+    screen.type_in("Use tabs\r").await;
+    rig.until_task_is("T-1", TaskState::Completed).await;
+    screen.type_in("\u{3}").await;
+    screen.until("press ^C again to leave").await;
+    screen.type_in("\u{3}").await;
+    assert_eq!(screen.end().await.0, 0);
+}
+
+#[tokio::test]
+async fn the_menu_tab_and_history_work_in_a_pane() {
+    if !tmux::is_here() {
+        return;
+    }
+    let (_server, rig, tmux, pane) = team(vec![Reply::text("Yes.")]).await;
+    fs::create_dir(rig.project().join("src")).unwrap();
+    for file in [".gitignore", "src/parser.rs", "src/parser.log"] {
+        fs::write(rig.project().join(file), "*.log\n").unwrap();
+    }
+    type_in(&tmux, &pane, "/st", []).await;
+    tmux.until_shown(&pane, "▸ /stop").await;
+    tmux.ask(["send-keys", "-t", &pane, "Down"]).await;
+    tmux.until_shown(&pane, "▸ /stats").await;
+    tmux.ask(["send-keys", "-t", &pane, "Tab"]).await;
+    tmux.until_shown(&pane, "ada ▸ /stats").await;
+    tmux.ask(["send-keys", "-t", &pane, "C-c"]).await;
+    type_in(&tmux, &pane, "/why b", ["Tab"]).await;
+    tmux.until_shown(&pane, "ada ▸ /why ben").await;
+    tmux.ask(["send-keys", "-t", &pane, "C-c"]).await;
+    type_in(&tmux, &pane, "look at @src/p", ["Tab"]).await;
+    tmux.until_shown(&pane, "ada ▸ look at @src/parser.rs")
+        .await;
+    tmux.ask(["send-keys", "-t", &pane, "Enter"]).await;
+    tmux.until_shown(&pane, "user: look at @src/parser.rs")
+        .await;
+    tmux.ask(["send-keys", "-t", &pane, "C-r"]).await;
+    type_in(&tmux, &pane, "pars", []).await;
+    tmux.until_shown(&pane, "search: pars ▸ look at @src/parser.rs")
+        .await;
+}
+
+#[tokio::test]
+async fn only_a_line_after_task_becomes_a_task() {
+    if !tmux::is_here() {
+        return;
+    }
+    let rig = in_panes(&["ada"], "");
+    rig.ok(["up", "--detach"]).await;
+    let ada = rig.until_member_is("ada", MemberState::Idle).await;
+    let (tmux, pane) = (rig.tmux(), ada.pane.expect("a pane"));
+    tmux.until_shown(&pane, "ada ▸").await;
+    // The cursor keys edit the line.
+    type_in(&tmux, &pane, "echo ac", ["Left"]).await;
+    type_in(&tmux, &pane, "b", ["C-e"]).await;
+    let rest = "; read x; echo got $x; exit 4";
+    type_in(&tmux, &pane, rest, ["Enter"]).await;
+    tmux.until_shown(&pane, "\nabc").await;
+    // While its program runs, keys are for the program.
+    type_in(&tmux, &pane, "/help", ["Enter"]).await;
+    tmux.until_shown(&pane, "got /help").await;
+    tmux.until_shown(&pane, "✗ exit 4").await;
+    tmux.until_shown(&pane, "ada ▸").await;
+    let tasks = rig.json(["task", "list"]).await;
+    assert_eq!(tasks["tasks"].as_array().map(Vec::len), Some(0));
+    rig.run(["logs", "ada"])
+        .await
+        .expect(0)
+        .says("── you ── echo abc;")
+        .says("got /help");
+
+    type_in(&tmux, &pane, "/help", ["Enter"]).await;
+    tmux.until_shown(&pane, "enter runs the line in a shell")
+        .await;
+    type_in(&tmux, &pane, "/task echo as a task", ["Enter"]).await;
+    let done = rig.until_task_is("T-1", TaskState::Completed).await;
+    assert_eq!(done.result.as_deref(), Some("as a task"));
+    assert_eq!(done.created_by.to_string(), "user");
+    // Up recalls the lines of this prompt.
+    tmux.until_shown(&pane, "✓ T-1 completed").await;
+    tmux.ask(["send-keys", "-t", &pane, "Up", "Up", "Up"]).await;
+    tmux.until_shown(&pane, "ada ▸ echo abc; read x").await;
+}
