@@ -2,8 +2,7 @@
 //! a team of commands, agents that play the demo's recording, a machine without tmux, the user's own tmux, and a pipe.
 
 use std::fs;
-use std::os::unix::fs::symlink;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use agent_team_tests::tmux::Tmux;
@@ -30,28 +29,44 @@ const REFUSED: [&str; 8] = [
     "is told",
 ];
 
-/// A shell on an 80×24 terminal, in the project. The terminal is a pane of a tmux server; only the test knows that,
-/// unless `inside` puts the server's variables into the shell's environment.
+/// Where the user's shell runs.
+#[derive(Debug, Clone, Copy)]
+enum Surroundings {
+    /// On a terminal; tmux is installed.
+    Plain,
+    /// In a pane of the user's own tmux.
+    OwnTmux,
+    /// On a terminal of a machine without tmux.
+    NoTmux,
+}
+
+/// A shell on an 80×24 terminal, in the project. The terminal is a pane of a tmux server; only [`Surroundings::OwnTmux`]
+/// tells the shell so.
 struct Shell {
     tmux: Tmux,
 }
 
 impl Shell {
-    async fn start(rig: &Rig, path: &str, inside: bool) -> Self {
+    async fn start(rig: &Rig, surroundings: Surroundings) -> Self {
         let mut script = String::new();
         for (name, value) in rig.command(&[]).as_std().get_envs() {
             let value = value.expect("a variable is set").to_str().expect("text");
             let name = name.to_str().expect("text");
             script.push_str(&format!("export {name}='{value}'\n"));
         }
-        let programs = programs(rig);
+        let (programs, path) = (programs(rig), path());
         script.push_str(&format!(
-            "export PATH='{programs}:{path}' PS1='{PROMPT} '\n"
+            "export PATH='{programs}:{path}' PS1='{PROMPT} '\ncd '{}'\n",
+            rig.project().display()
         ));
-        if !inside {
-            script.push_str("unset TMUX TMUX_PANE\n");
-        }
-        script.push_str(&format!("cd '{}'\nexec sh -i\n", rig.project().display()));
+        let begin = match surroundings {
+            Surroundings::Plain => "unset TMUX TMUX_PANE\nexec sh -i\n".to_owned(),
+            Surroundings::OwnTmux => "exec sh -i\n".to_owned(),
+            Surroundings::NoTmux => {
+                format!("unset TMUX TMUX_PANE\nexec unshare -rm sh -c '{HIDE_TMUX}exec sh -i'\n")
+            }
+        };
+        script.push_str(&begin);
         let file = rig.root().join("shell");
         fs::write(&file, script).expect("it can be written");
         let tmux = rig.users_tmux();
@@ -165,21 +180,21 @@ fn with_makefile() -> Rig {
     rig
 }
 
-/// Programs of `PATH` without tmux: links in a directory of the rig.
-fn path_without_tmux(rig: &Rig) -> PathBuf {
-    let directory = rig.root().join("bin");
-    fs::create_dir(&directory).expect("it can be written");
-    for name in [
-        "sh", "cat", "make", "echo", "clear", "sleep", "ls", "git", "env", "stty",
-    ] {
-        let found = std::env::split_paths(&path())
-            .map(|entry| entry.join(name))
-            .find(|program| program.is_file());
-        if let Some(program) = found {
-            symlink(program, directory.join(name)).expect("it can be written");
-        }
+/// Begins a shell script in which no program named tmux exists, in a mount namespace of its own.
+const HIDE_TMUX: &str = "\
+for tmux in /usr/local/bin/tmux /opt/homebrew/bin/tmux /usr/bin/tmux /bin/tmux; do
+    test ! -e $tmux || mount --bind /dev/null $tmux || exit 99
+done
+";
+
+/// Whether a test can hide tmux here; prints a note if not.
+async fn tmux_can_be_hidden(rig: &Rig) -> bool {
+    let line = format!("unshare -rm sh -c '{HIDE_TMUX}'");
+    let can = rig.shell(&line).await.code == 0;
+    if !can {
+        eprintln!("skipped: tmux cannot be hidden here");
     }
-    directory
+    can
 }
 
 /// Waits until the client of the team's tmux takes keys: keys that arrive within a millisecond of attaching are pasted
@@ -203,9 +218,9 @@ async fn a_first_hour_with_a_team_of_commands() {
         return;
     }
     let rig = with_makefile();
-    let shell = Shell::start(&rig, &path(), false).await;
+    let shell = Shell::start(&rig, Surroundings::Plain).await;
 
-    let down = ["error: ", "agent-team init", "exit 3."];
+    let down = ["error: ", "agent-team up", "exit 3."];
     shell.run("agent-team ps", &down).await;
     shell
         .run("agent-team upp", &["agent-team up", "exit 2."])
@@ -263,12 +278,9 @@ async fn a_first_hour_with_agents_that_play_the_recording() {
     }
     let rig = demo::sample();
     rig.ok(["up", "--detach", "--panes", "tmux"]).await;
-    let shell = Shell::start(&rig, &path(), false).await;
+    let shell = Shell::start(&rig, Surroundings::Plain).await;
     let goal = demo::goal();
-    rig.write("goal.txt", &goal);
-    shell
-        .enter("agent-team run \"$(cat goal.txt)\" > answer.txt &")
-        .await;
+    let mut run = rig.start(["run", &goal]);
     rig.until_member("cleo", |cleo| cleo.asks_user.is_some())
         .await;
     shell.run("agent-team ps", &["cleo", "waiting"]).await;
@@ -285,10 +297,8 @@ async fn a_first_hour_with_agents_that_play_the_recording() {
     shell.shows_all(&["README.md", "once"]).await;
     until_attached(&rig).await;
     shell.type_in("y").await;
-    until("the answer", async || {
-        rig.read("answer.txt").filter(|text| !text.is_empty())
-    })
-    .await;
+    let answer = run.line().await;
+    assert!(run.wait().await.success(), "{answer}");
     shell.press(&["C-b", "d"]).await;
     shell.shows("agent-team down").await;
     shell
@@ -310,8 +320,10 @@ async fn a_first_hour_on_a_machine_without_tmux() {
         return;
     }
     let rig = with_makefile();
-    let programs = path_without_tmux(&rig);
-    let shell = Shell::start(&rig, programs.to_str().expect("text"), false).await;
+    if !tmux_can_be_hidden(&rig).await {
+        return;
+    }
+    let shell = Shell::start(&rig, Surroundings::NoTmux).await;
     shell.run("agent-team init", &["team.toml"]).await;
     shell.enter("agent-team up").await;
     shell
@@ -346,7 +358,16 @@ async fn a_first_hour_inside_the_users_own_tmux() {
         return;
     }
     let rig = with_makefile();
-    let shell = Shell::start(&rig, &path(), true).await;
+    let shell = Shell::start(&rig, Surroundings::OwnTmux).await;
+    let socket = shell.tmux.socket().to_str().expect("text");
+    // A window of the user's tmux is shown to the user by a client.
+    let client = ["-c", &format!("exec tmux -S '{socket}' attach")];
+    let _terminal = rig.program_on_terminal(Path::new("/bin/sh"), &client);
+    until("the user's client", async || {
+        let clients = shell.tmux.ask(["list-clients"]).await;
+        (!clients.is_empty()).then_some(())
+    })
+    .await;
     shell.run("agent-team init", &["team.toml"]).await;
     shell.enter("agent-team up").await;
     let active = async || {
