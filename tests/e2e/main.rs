@@ -38,6 +38,7 @@ mod prompt;
 mod refusals;
 mod regression;
 mod reopen;
+mod request_card;
 mod request_crashes;
 mod requests;
 mod rounds;

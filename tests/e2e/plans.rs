@@ -291,8 +291,8 @@ async fn a_plan_is_read_and_approved_in_the_pane() {
     let ada = rig.until_member("ada", |ada| waits_for(ada, 1, 1)).await;
     let pane = ada.pane.expect("a pane");
     let tmux = rig.tmux();
-    let shown = tmux.until_read(&pane, "P-1? y approve · n send back").await;
-    assert!(shown.contains("ada proposes: plan 1"), "{shown}");
+    let shown = tmux.until_read(&pane, "[y] approve").await;
+    assert!(shown.contains("P-1 plan 1"), "{shown}");
     assert!(shown.contains("Then check it."), "{shown}");
     // A key that arrives while the plan is new is not an answer and restarts the pause.
     let once = std::time::Duration::from_millis(600);

@@ -318,7 +318,7 @@ async fn a_key_decides_and_a_decision_elsewhere_closes_the_prompt() {
     rig.ok(["send", "ada", "Go on"]).await;
     let pane = rig.until_member("ada", asks).await.pane.expect("a pane");
     let tmux = rig.tmux();
-    let shown = tmux.until_read(&pane, "P-1? y once").await;
+    let shown = tmux.until_read(&pane, "[y] once").await;
     assert!(shown.contains("echo elsewhere >> ran.txt"), "{shown}");
     let label = format!("{pane} #{{@agent_team_label}}");
     until("the border to show the waiting member", async || {
@@ -329,9 +329,13 @@ async fn a_key_decides_and_a_decision_elsewhere_closes_the_prompt() {
     .await;
     rig.ok(["requests", "allow", "P-1"]).await;
 
-    let shown = tmux.until_read(&pane, "P-2? y once").await;
-    let (before, _) = shown.split_once("P-2 ada asks").expect("the second");
-    assert!(!before.ends_with("P-1? y once"), "{shown}");
+    let shown = tmux.until_shown(&pane, "? P-2 bash").await;
+    let folded = "✓ P-1 bash: echo elsewhere";
+    assert!(
+        shown.contains(folded) && !shown.contains("? P-1 bash"),
+        "{shown}"
+    );
+    tmux.until_read(&pane, "[y] once").await;
     assert_eq!(rig.read("ran.txt").as_deref(), Some("elsewhere\n"));
     // A key that arrives while the request is new is not an answer and restarts the pause.
     let once = std::time::Duration::from_millis(600);

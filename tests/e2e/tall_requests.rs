@@ -43,13 +43,13 @@ async fn a_tall_request_in_tmux_needs_every_page() {
 
     // A key counts only after a pause without keys; this is longer than that pause.
     let pause = Duration::from_millis(600);
-    tmux.until_shown(&pane, "space for more").await;
+    tmux.until_shown(&pane, "more lines, ^O").await;
     for _ in 0..2 {
         press("y").await;
         let decided = timeout(pause, server.asked("ada", 2)).await;
         assert!(decided.is_err(), "a key counted on the first page");
     }
-    let pages = tmux.until_read(&pane, "P-1? y once").await;
+    let pages = tmux.until_read(&pane, "[y] once").await;
     assert_eq!(state().await, RequestState::Pending);
     let commands = tmux.capture(&pane).await.matches("echo").count();
     assert!(
@@ -58,7 +58,7 @@ async fn a_tall_request_in_tmux_needs_every_page() {
     );
     for number in 1..=LINES {
         assert!(
-            pages.contains(line(number).trim_end()),
+            pages.contains(&format!("{} ", line(number).trim_end())),
             "line {number} was not shown"
         );
     }

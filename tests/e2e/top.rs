@@ -386,7 +386,7 @@ async fn a_request_is_read_and_decided_with_a_key() {
     rig.ok(["send", "ada", "Go on"]).await;
     terminal.until("1 waiting").await;
     terminal.press("r").await;
-    let shown = terminal.until("P-1? y once").await;
+    let shown = terminal.until("[y] once").await;
     assert!(shown.contains("echo ran >> ran.txt"), "{shown}");
     assert_eq!(rig.read("ran.txt"), None);
     // A key that arrives while the request is new is not an answer and restarts the pause.

@@ -176,12 +176,13 @@ async fn a_request_waits_until_typing_is_finished() {
     let (_server, rig, tmux, pane) = team(vec![bash, Reply::text("Done.")]).await;
     type_in(&tmux, &pane, "I sa", []).await;
     rig.ok(["send", "ada", "Go on"]).await;
-    tmux.until_shown(&pane, "P-1 waits until you send").await;
+    tmux.until_shown(&pane, "send or clear (^C) your text")
+        .await;
     type_in(&tmux, &pane, "y", []).await;
     tmux.until_shown(&pane, "ada ▸ I say").await;
     assert_eq!(rig.read("ran.txt"), None);
     tmux.ask(["send-keys", "-t", &pane, "C-c"]).await;
-    tmux.until_read(&pane, "P-1? y once").await;
+    tmux.until_read(&pane, "[y] once").await;
     assert_eq!(
         rig.json(["requests"]).await["requests"][0]["state"],
         "pending"

@@ -17,6 +17,9 @@ pub fn is_here() -> bool {
     here
 }
 
+/// Part of the border below a page of a request that is not the last one.
+const MORE: &str = ", ^O ";
+
 /// One tmux server, by its socket.
 #[derive(Debug, Clone)]
 pub struct Tmux {
@@ -90,7 +93,7 @@ impl Tmux {
         let what = format!("{prompt:?} in pane {pane}, after every page");
         within(&what, async {
             loop {
-                let page = self.until_any(pane, &[prompt, "space for more"]).await;
+                let page = self.until_any(pane, &[prompt, MORE]).await;
                 let last = page.contains(prompt);
                 let below = newest_pager(&page);
                 pages.push_str(&page);
@@ -123,6 +126,6 @@ impl Tmux {
 
 /// The newest line that says how many lines of a request are below the page.
 fn newest_pager(shown: &str) -> Option<String> {
-    let line = shown.lines().rfind(|line| line.contains("space for more"));
+    let line = shown.lines().rfind(|line| line.contains(MORE));
     line.map(str::to_owned)
 }

@@ -90,7 +90,7 @@ fn request_picture() -> Result<[(&'static str, String); 1]> {
     })?;
     stage.open("request", (110, 36), &["next"])?;
     stage.wait_for("the question", || {
-        Ok(stage.screen("request")?.contains("P-1? y once"))
+        Ok(stage.screen("request")?.contains("[n] no"))
     })?;
     Ok([("request", stage.picture("request")?)])
 }

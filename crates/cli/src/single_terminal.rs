@@ -261,6 +261,7 @@ impl EventLoop {
             CallResult::ActionDone(member, Err(failure)) => {
                 self.state
                     .append_output(&member, &format!("✗ {}", failure.one_line()));
+                self.state.reopen_request(&member);
             }
         }
     }

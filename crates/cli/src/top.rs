@@ -32,7 +32,6 @@ mod state;
 #[cfg(test)]
 mod tests;
 mod view;
-mod wrap;
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};

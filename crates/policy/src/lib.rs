@@ -26,6 +26,7 @@ pub mod protected;
 mod rule;
 mod rule_book;
 pub mod shell;
+mod warning;
 mod words;
 
 pub use agent_team_protocol::permissions::Mode;
@@ -37,3 +38,4 @@ pub use offer::{Offer, offers};
 pub use path::{CallPath, CallPaths, RuleContext};
 pub use rule::{Rule, RuleError};
 pub use rule_book::{Effect, RuleBook, Source};
+pub use warning::warnings;

@@ -151,7 +151,12 @@ pub struct OneRequest {
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Decided {
     /// The call may begin.
-    Allowed,
+    Allowed {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        by: Option<Party>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        scope: Option<Scope>,
+    },
     Denied {
         by: Party,
         reason: String,
@@ -257,6 +262,9 @@ pub struct RequestView {
     pub asked_at: u64,
     /// Why a decision is needed, one line for each part of the call.
     pub why: Vec<String>,
+    /// What the call does beyond the sandbox and the project, as phrases without a subject.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
     /// Alternatives to the exact call, from the narrowest on.
     pub offers: Vec<OfferView>,
     /// The scope of a decision that does not name one.

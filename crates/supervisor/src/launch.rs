@@ -455,6 +455,7 @@ mod tests {
         let label = |text: &str| Label {
             colour: Colour::Grey,
             text: text.to_owned(),
+            asks: false,
         };
         let [ada, bob]: [MemberName; 2] = ["ada", "bob"].map(|name| name.parse().unwrap());
         let mut labels = PendingLabels::default();

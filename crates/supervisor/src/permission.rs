@@ -347,11 +347,18 @@ pub(crate) fn lead_notice(request: &Request) -> Option<String> {
     Some(visible_label(&format!("{id} {state_text}"), NOTICE_WIDTH))
 }
 
+/// What the policy tells the user about a request. Empty for a plan.
+#[derive(Debug, Default)]
+pub(crate) struct Judged {
+    pub(crate) why: Vec<String>,
+    pub(crate) warnings: Vec<String>,
+    pub(crate) offers: Vec<Offer>,
+}
+
 pub(crate) fn view(
     request: &Request,
     ask: AskRequest,
-    why: Vec<String>,
-    offers: Vec<Offer>,
+    shown: Judged,
     default_scope: Scope,
 ) -> RequestView {
     let (state, scope, by, reason) = match &request.state {
@@ -386,8 +393,10 @@ pub(crate) fn view(
         decided_by: by,
         reason,
         asked_at: request.asked_at,
-        why,
-        offers: offers
+        why: shown.why,
+        warnings: shown.warnings,
+        offers: shown
+            .offers
             .into_iter()
             .map(|offer| OfferView {
                 rules: offer.rules,

@@ -71,7 +71,7 @@ use crate::hosted::team_handle::TeamHandle;
 use crate::link::Ticket;
 use crate::pane::{AgentEvent, AgentPane};
 use crate::typed::{Action, ActionResult};
-use crate::worker::{Life, Stop, Work, WorkerConfig};
+use crate::worker::{Life, Stop, Work, WorkerConfig, refused};
 
 /// Shown when the pane opens.
 const HINT: &str = "/help lists the commands";
@@ -436,6 +436,10 @@ impl Work for Agent {
     fn acted(&mut self, result: ActionResult, shell: &mut Shell) {
         match result {
             ActionResult::Accepted | ActionResult::Task(_) => {}
+            ActionResult::NotDecided(refusal) => {
+                shell.note(&refused("cannot send the decision", &refusal));
+                shell.pane.view.reopen_request();
+            }
             ActionResult::Shown(view) => self.supervisor_calls.show_request(*view, shell),
             ActionResult::Printed(text) => shell.pane.view.lines(Tone::Plain, &text),
             ActionResult::Found(names, candidates) => shell.pane.view.offer(&names, candidates),

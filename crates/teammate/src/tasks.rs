@@ -383,7 +383,7 @@ impl Work for Tasks {
             ActionResult::Task(task) => shell.note(&format!("{task} added")),
             ActionResult::Printed(text) => shell.pane.line(text.trim_end()),
             ActionResult::Found(names, candidates) => shell.pane.offer(&names, candidates),
-            ActionResult::Accepted | ActionResult::Shown(_) => {}
+            ActionResult::Accepted | ActionResult::NotDecided(_) | ActionResult::Shown(_) => {}
         }
     }
 

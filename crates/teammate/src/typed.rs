@@ -43,6 +43,8 @@ pub(crate) enum ActionResult {
     /// A message or a decision. The delivery of a message is reported separately.
     Accepted,
     Shown(Box<RequestView>),
+    /// A decision that the supervisor did not take: the request may still be pending.
+    NotDecided(Refusal),
     /// The output of a slash command.
     Printed(String),
     /// Names for the completion of the prompt.
@@ -180,10 +182,11 @@ impl ActionPerformer {
             }
             Action::Decide(decide) => {
                 let decided = session.call::<RequestDecide>(decide).await;
-                (
-                    "cannot send the decision",
-                    decided.map(|_| ActionResult::Accepted),
-                )
+                let result = match decided {
+                    Ok(_) => ActionResult::Accepted,
+                    Err(error) => ActionResult::NotDecided(error.into()),
+                };
+                ("cannot send the decision", Ok(result))
             }
         }
     }

@@ -1,8 +1,17 @@
-//! A pending request on a terminal: its text, its prompt, and the effect of each key. Called by the transcript view and
-//! by `top`, so that each key has the same effect in both. Pure.
+//! A pending request on a terminal: its card, and what each key does. Called by the transcript view and by `top`, so that
+//! the same keys do the same everywhere. Pure.
 //!
-//! The text comes from the request that the supervisor has stored, never from the model's words, and a decision is
-//! bound to the digest of the shown request. A request with more rows than the screen is shown in pages.
+//! The card comes from the request as the supervisor stores it, never from the model's words, and a decision is bound
+//! to the digest of the shown request. A request with more rows than the screen is shown in pages, and can be denied at
+//! once but allowed only after its last page.
+//!
+//! ```text
+//!   shown ── y, digit, n ─────────► decided
+//!     │ ▲
+//!     e esc
+//!     ▼ │
+//!   reason ── enter ──────────────► denied with the typed reason
+//! ```
 
 mod shown_rows;
 
@@ -12,27 +21,36 @@ use std::time::{Duration, Instant};
 use agent_team_protocol::RequestId;
 use agent_team_protocol::command_line::CommandLine;
 use agent_team_protocol::request::{
-    Channel, DecideRequest, Decision, OfferView, RequestView, Scope,
+    Channel, DecideRequest, Decided, Decision, OfferView, RequestView, Scope,
 };
-use agent_team_protocol::text::visible_line;
+use agent_team_protocol::text::visible_label;
 
 use self::shown_rows::ShownRows;
 pub use self::shown_rows::Turn;
+use crate::card::Card;
+use crate::editor::Editor;
+use crate::keys::Key;
+use crate::line::Line;
+use crate::style::Style;
 
-/// Keys that decide or postpone a request are ignored until the request has been on the screen for this time without a
-/// keystroke: a user who is typing when the request appears would otherwise answer it by accident. Keys that decide are
-/// also ignored until every row of the request has been on the screen.
+/// Keys that allow are ignored until every row of the request has been on the screen. All keys are ignored until the
+/// request has been on the screen without a keystroke for this long. A user who is typing something else when the
+/// request appears would otherwise answer it by accident.
 pub const QUIET: Duration = Duration::from_millis(300);
 
 /// The maximum number of offers: each is chosen with a digit key.
 const OFFERS: usize = 9;
 
-const ESCAPE: u8 = 0x1b;
-const CONTROL_C: u8 = 0x03;
+/// The most characters of an offered rule among the keys. A longer one is shown in full inside the card.
+const OFFER_CHARACTERS: usize = 36;
+
+/// The maximum number of rows for the typed reason.
+const REASON_ROWS: usize = 3;
 
 /// One request that the user is asked to decide.
 #[derive(Debug)]
 pub struct Dialog {
+    card: Card,
     request: RequestId,
     digest: String,
     is_plan: bool,
@@ -42,6 +60,8 @@ pub struct Dialog {
     /// The channel that a decision reports.
     via: Channel,
     shown: ShownRows,
+    /// The reason of a denial, while it is typed.
+    reason: Option<Editor>,
 }
 
 /// The effect of a keystroke.
@@ -50,20 +70,42 @@ pub enum Pressed {
     Decided(DecideRequest),
     /// Postponed: the request stays pending.
     Later,
-    /// The key has no meaning, or came too early to be an answer.
+    /// The key has no meaning, came too early to be an answer, or only changes what is shown.
     Nothing,
+}
+
+/// The lines of a dialog on a screen.
+#[derive(Debug)]
+pub struct Screen {
+    pub lines: Vec<Line>,
+    /// Row and column.
+    pub cursor: (usize, usize),
+}
+
+/// Where the parts of a dialog are.
+struct Layout {
+    /// The number of rows inside the frame.
+    height: usize,
+    has_bottom: bool,
 }
 
 impl Dialog {
     pub fn of(view: RequestView, via: Channel) -> Self {
+        let card = Card::of(&view);
+        // The exact call again is worth a key only if no rule is offered.
+        let has_rules = view.offers.iter().any(|offer| !offer.rules.is_empty());
+        let offers = view.offers.into_iter();
+        let offers = offers.filter(|offer| !has_rules || !offer.rules.is_empty());
         Self {
+            card,
             request: view.id,
             digest: view.digest,
             scope: view.default_scope,
             via,
             is_plan: view.plan.is_some(),
-            offers: view.offers.into_iter().take(OFFERS).collect(),
+            offers: offers.take(OFFERS).collect(),
             shown: ShownRows::default(),
+            reason: None,
         }
     }
 
@@ -71,19 +113,92 @@ impl Dialog {
         self.request
     }
 
-    /// The rows to show, out of `total` rows, on a screen of this size.
-    pub fn visible(&self, columns: usize, height: usize, total: usize) -> Range<usize> {
+    /// The request and its call, for a line.
+    pub fn name(&self) -> String {
+        self.card.name()
+    }
+
+    /// The line that remains of the decided request. `own`: the decision that this dialog returned.
+    pub fn folded(&self, decided: &Decided, own: Option<&Decision>) -> Line {
+        self.card.folded(decided, own)
+    }
+
+    /// All rows inside the frame, on a screen of this width.
+    pub fn rows(&self, columns: usize) -> Vec<Line> {
+        let mut rows = self.card.rows(columns);
+        let long = (1..).zip(&self.offers).filter(|(_, offer)| {
+            let label = label(offer);
+            visible_label(&label, OFFER_CHARACTERS) != label
+        });
+        for (number, offer) in long {
+            let rules = offer.rules.join(" ");
+            let line = Line::of(Style::PLAIN, &format!("[{number}] {rules}"));
+            rows.extend(line.wrapped(columns.saturating_sub(4).max(2), 4));
+        }
+        rows
+    }
+
+    /// The dialog on a screen of this size. `rows`: those of this width.
+    pub fn screen(&self, rows: &[Line], columns: usize, height: usize) -> Screen {
+        let Some(layout) = self.layout(rows.len(), columns, height) else {
+            return self.no_room(columns, height);
+        };
+        let visible = self.visible(columns, layout.height, rows.len());
+        let hidden = rows.len() - visible.end;
+        let mut lines = vec![self.card.top(columns)];
+        lines.extend(rows[visible].iter().map(|row| self.card.side(row, columns)));
+        if layout.has_bottom {
+            lines.push(self.card.bottom(hidden, columns));
+        }
+        let above = lines.len();
+        if let Some(reason) = &self.reason {
+            let (rows, (row, column)) = self.reason_rows(reason, columns);
+            lines.extend(rows);
+            let cursor = (above + row, column);
+            return Screen { lines, cursor };
+        }
+        // A row that was never on the screen keeps the keys that allow away.
+        let can_allow = self.is_read() || (hidden == 0 && layout.height == rows.len());
+        lines.extend(self.keys(can_allow, columns));
+        let last = lines.last().map_or(0, Line::width);
+        let cursor = (lines.len() - 1, (last + 1).min(columns));
+        Screen { lines, cursor }
+    }
+
+    /// The rows to show, out of `total` rows, in a frame of this height.
+    fn visible(&self, columns: usize, height: usize, total: usize) -> Range<usize> {
         self.shown.visible(columns, height, total)
     }
 
-    /// Call when the [visible](Self::visible) rows are on the screen and the user is not typing.
-    pub fn was_shown(&mut self, columns: usize, height: usize, total: usize, now: Instant) {
-        self.shown.was_shown(columns, height, total, now);
+    /// `None` if the screen has no room for a row of the request.
+    fn layout(&self, total: usize, columns: usize, height: usize) -> Option<Layout> {
+        // The keys that allow may be higher than the others: the height must not change when they appear.
+        let keys = [true, false].map(|can_allow| self.keys(can_allow, columns).len());
+        let keys = match &self.reason {
+            Some(reason) => self.reason_rows(reason, columns).0.len(),
+            None => keys[0].max(keys[1]),
+        };
+        let room = height.checked_sub(1 + keys)?;
+        let has_bottom = room > 1;
+        let height = room.saturating_sub(usize::from(has_bottom)).min(total);
+        (height > 0 && columns >= 10).then_some(Layout { height, has_bottom })
+    }
+
+    /// Call when this [screen](Self::screen) is visible and the user is not typing.
+    pub fn was_shown(&mut self, total: usize, columns: usize, height: usize, now: Instant) {
+        if let Some(layout) = self.layout(total, columns, height) {
+            self.shown.was_shown(columns, layout.height, total, now);
+        }
     }
 
     /// Returns whether every row has been on the screen.
     pub fn is_read(&self) -> bool {
         self.shown.is_complete()
+    }
+
+    /// Whether the request has more rows than the screen shows.
+    pub fn is_cut(&self) -> bool {
+        self.shown.is_cut()
     }
 
     /// Scrolls the request.
@@ -101,41 +216,89 @@ impl Dialog {
         self.shown = ShownRows::default();
     }
 
-    /// Handles a keystroke. `keys`: the bytes of one read from the terminal.
-    pub fn pressed(&mut self, keys: &[u8], now: Instant) -> Pressed {
-        let quiet = self.shown.quiet(now).filter(|quiet| *quiet >= QUIET);
-        let pressed = match (keys, quiet) {
-            (&[key], Some(_)) => self.answer(key),
-            _ => Pressed::Nothing,
-        };
-        self.shown.disturbed(now);
-        pressed
+    /// Whether a reason is being typed: every key belongs to its text.
+    pub fn is_typing(&self) -> bool {
+        self.reason.is_some()
     }
 
-    fn answer(&self, key: u8) -> Pressed {
-        if !self.is_read() && !matches!(key, ESCAPE | CONTROL_C) {
+    /// Handles a keystroke. `is_only_key`: the read of the terminal returned no other key. Keys from the same read as
+    /// others were not typed as an answer.
+    pub fn press(&mut self, key: &Key, is_only_key: bool, now: Instant) -> Pressed {
+        if self.reason.is_some() {
+            return self.press_in_reason(key);
+        }
+        let is_quiet = self.shown.quiet(now).is_some_and(|quiet| quiet >= QUIET);
+        self.shown.disturbed(now);
+        if !is_only_key {
             return Pressed::Nothing;
         }
-        let decision = match key {
-            b'y' => Decision::Allow {
+        if *key == Key::Control('o') {
+            self.shown.turn(Turn::PageDown);
+            return Pressed::Nothing;
+        }
+        if let Some(turn) = key.turn() {
+            self.shown.turn(turn);
+            return Pressed::Nothing;
+        }
+        match is_quiet {
+            true => self.answer(key),
+            false => Pressed::Nothing,
+        }
+    }
+
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "no other key answers a request"
+    )]
+    fn answer(&mut self, key: &Key) -> Pressed {
+        match key {
+            Key::Char('y') if self.is_read() => self.decided(Decision::Allow {
                 scope: self.scope,
                 rules: Vec::new(),
-            },
-            b'n' => Decision::Deny {
-                reason: String::new(),
-            },
-            ESCAPE | CONTROL_C => return Pressed::Later,
-            digit => {
-                let offer = usize::from(digit).checked_sub(usize::from(b'1'));
-                let Some(offer) = offer.and_then(|offer| self.offers.get(offer)) else {
-                    return Pressed::Nothing;
-                };
-                Decision::Allow {
-                    scope: Scope::Team,
-                    rules: offer.rules.clone(),
+            }),
+            Key::Char(digit @ '1'..='9') if self.is_read() => {
+                let number = digit
+                    .to_digit(10)
+                    .and_then(|digit| usize::try_from(digit).ok());
+                let offer = number.and_then(|number| self.offers.get(number - 1));
+                match offer {
+                    Some(offer) => self.decided(Decision::Allow {
+                        scope: Scope::Team,
+                        rules: offer.rules.clone(),
+                    }),
+                    None => Pressed::Nothing,
                 }
             }
-        };
+            Key::Char('n') => self.decided(Decision::Deny {
+                reason: String::new(),
+            }),
+            Key::Char('e') => {
+                self.reason = Some(Editor::default());
+                Pressed::Nothing
+            }
+            Key::Escape | Key::Control('c') => Pressed::Later,
+            _ => Pressed::Nothing,
+        }
+    }
+
+    /// Handles a key of the reason. Leaving the text decides nothing.
+    fn press_in_reason(&mut self, key: &Key) -> Pressed {
+        if matches!(key, Key::Escape | Key::Control('c')) {
+            self.reason = None;
+            return Pressed::Nothing;
+        }
+        let typed = self.reason.as_mut().and_then(|reason| reason.press(key));
+        match typed {
+            Some(reason) => {
+                self.reason = None;
+                let reason = reason.trim().to_owned();
+                self.decided(Decision::Deny { reason })
+            }
+            None => Pressed::Nothing,
+        }
+    }
+
+    fn decided(&self, decision: Decision) -> Pressed {
         Pressed::Decided(DecideRequest {
             request: self.request,
             digest: Some(self.digest.clone()),
@@ -144,62 +307,83 @@ impl Dialog {
         })
     }
 
-    /// The prompt while `below` rows have not been shown.
-    pub fn pager(&self, below: usize) -> String {
-        let request = self.request;
-        let lines = if below == 1 { "line" } else { "lines" };
-        format!("{request}: {below} more {lines} · space for more · esc later ▸ ")
-    }
-
-    /// The prompt of a screen on which no row of the request fits.
-    pub fn no_room(&self) -> String {
-        let request = self.request;
-        let show = CommandLine::ShowRequest(request);
-        format!("{request}: does not fit here · {show} ▸ ")
-    }
-
-    /// The prompt once every row has been shown.
-    pub fn prompt(&self) -> String {
-        if self.is_plan {
-            let request = self.request;
-            return format!("{request}? y approve · n send back · esc later ▸ ");
+    /// The rows with the keys and what they do.
+    fn keys(&self, can_allow: bool, columns: usize) -> Vec<Line> {
+        let mut keys = Vec::new();
+        if can_allow {
+            let what = match self.is_plan {
+                true => "approve",
+                false => self.scope.name(),
+            };
+            keys.push(("y".to_owned(), what.to_owned(), ""));
+            for (number, offer) in (1..).zip(&self.offers) {
+                let before = if number == 1 { "for the team: " } else { "" };
+                let label = visible_label(&label(offer), OFFER_CHARACTERS);
+                keys.push((number.to_string(), label, before));
+            }
+        } else {
+            keys.push(("^O".to_owned(), "read on".to_owned(), ""));
         }
-        let offers = match self.offers.len() {
-            0 => "",
-            1 => "1 team · ",
-            _ => "1-9 team · ",
+        let (no, because) = match self.is_plan {
+            true => ("send back", "send back, because…"),
+            false => ("no", "no, because…"),
         };
-        let scope = self.scope.name();
-        format!("{}? y {scope} · {offers}n no · esc later ▸ ", self.request)
+        keys.push(("n".to_owned(), no.to_owned(), ""));
+        keys.push(("e".to_owned(), because.to_owned(), ""));
+        keys.push(("esc".to_owned(), "later".to_owned(), ""));
+        let mut rows: Vec<Line> = Vec::new();
+        for (key, what, before) in keys {
+            let mut entry = Line::of(Style::DIM, before);
+            entry.push(self.card.style().bold(), &format!("[{key}]"));
+            entry.push(Style::PLAIN, &format!(" {what}"));
+            match rows.last_mut() {
+                Some(row) if row.width() + 2 + entry.width() <= columns => {
+                    row.push(Style::PLAIN, "  ");
+                    row.append(&entry);
+                }
+                Some(_) | None => rows.extend(entry.wrapped(columns, 4)),
+            }
+        }
+        rows
+    }
+
+    /// The rows of the reason, and the position of the cursor in them.
+    fn reason_rows(&self, reason: &Editor, columns: usize) -> (Vec<Line>, (usize, usize)) {
+        let prompt = Line::of(self.card.style().bold(), "no, because ▸ ");
+        let (mut rows, cursor) = reason.rows(&prompt, columns, REASON_ROWS);
+        let hint = match reason.text().trim() {
+            "" => "enter: deny without a reason · esc: back",
+            _ => "enter: deny · esc: back",
+        };
+        rows.push(Line::of(Style::DIM, hint).clipped(columns));
+        (rows, cursor)
+    }
+
+    /// A screen on which no row of the request fits.
+    fn no_room(&self, columns: usize, height: usize) -> Screen {
+        let (request, show) = (self.request, CommandLine::ShowRequest(self.request));
+        let text = format!("{request}: does not fit here · {show} ▸");
+        let mut lines = Line::of(self.card.style(), &text).wrapped(columns, 2);
+        lines.drain(..lines.len().saturating_sub(height.max(1)));
+        let last = lines.last().map_or(0, Line::width);
+        let cursor = (lines.len().saturating_sub(1), (last + 1).min(columns));
+        Screen { lines, cursor }
     }
 }
 
-/// The text of the request and its offers.
-pub fn text(view: &RequestView) -> String {
-    let does = if view.plan.is_some() {
-        "proposes"
-    } else {
-        "asks"
-    };
-    let mut text = format!("── {} {} {does}: {}", view.id, view.member, view.whole());
-    if view.plan.is_some() {
-        text.push_str(&format!(
-            "\n  to ask for changes: {}",
-            CommandLine::DenyRequest(view.id)
-        ));
+/// What an offer covers: its rules without the tool, where the request shows the tool.
+fn label(offer: &OfferView) -> String {
+    if offer.rules.is_empty() {
+        return "this again".to_owned();
     }
-    for (number, offer) in (1..).zip(view.offers.iter().take(OFFERS)) {
-        let rules = offer.rules.join(" ");
-        let rules = match rules.as_str() {
-            "" => String::new(),
-            rules => format!("  {}", visible_line(rules)),
-        };
-        text.push_str(&format!(
-            "\n  {number}  for the team: {}{rules}",
-            visible_line(&offer.covers)
-        ));
-    }
-    text
+    let rules = offer.rules.iter().map(|rule| {
+        let inner = rule
+            .split_once('(')
+            .and_then(|(_, inner)| inner.strip_suffix(')'));
+        let inner = inner.unwrap_or(rule);
+        inner.strip_prefix("./").unwrap_or(inner).to_owned()
+    });
+    rules.collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]
@@ -225,6 +409,7 @@ mod tests {
             reason: None,
             asked_at: 0,
             why: vec!["rm: no rule allows it".into()],
+            warnings: Vec::new(),
             offers: vec![
                 OfferView {
                     rules: Vec::new(),
@@ -239,14 +424,20 @@ mod tests {
         }
     }
 
-    /// The decision of a key that is pressed `quiet` after all ten rows of the request were shown. `None`: the key is
-    /// pressed before the rows are shown.
-    fn decision(key: &str, quiet: Option<Duration>) -> Option<Decision> {
+    fn shown(dialog: &mut Dialog, columns: usize, height: usize, now: Instant) -> Vec<String> {
+        let rows = dialog.rows(columns);
+        dialog.was_shown(rows.len(), columns, height, now);
+        let lines = dialog.screen(&rows, columns, height).lines;
+        lines.iter().map(Line::text).collect()
+    }
+
+    /// The decision of a key that is pressed `quiet` after the whole request was shown; `None`: before that.
+    fn decision(key: &Key, quiet: Option<Duration>) -> Option<Decision> {
         let (mut dialog, start) = (Dialog::of(view(), Channel::Pane), Instant::now());
         if quiet.is_some() {
-            dialog.was_shown(80, 10, 10, start);
+            shown(&mut dialog, 80, 24, start);
         }
-        match dialog.pressed(key.as_bytes(), start + quiet.unwrap_or_default()) {
+        match dialog.press(key, true, start + quiet.unwrap_or_default()) {
             Pressed::Decided(decide) => {
                 assert_eq!(decide.digest, Some("d".repeat(64)));
                 Some(decide.decision)
@@ -255,79 +446,134 @@ mod tests {
         }
     }
 
+    const Y: Key = Key::Char('y');
+
     #[test]
     fn keys_decide_after_all_rows_and_a_pause() {
         let once = Some(Decision::Allow {
             scope: Scope::Once,
             rules: Vec::new(),
         });
-        assert_eq!(decision("y", Some(QUIET)), once);
-        assert_eq!(decision("y", Some(QUIET - Duration::from_millis(1))), None);
-        assert_eq!(decision("y", None), None);
+        assert_eq!(decision(&Y, Some(QUIET)), once);
+        assert_eq!(decision(&Y, Some(QUIET - Duration::from_millis(1))), None);
+        assert_eq!(decision(&Y, None), None);
+        let denied = Some(Decision::Deny {
+            reason: String::new(),
+        });
+        let no = Key::Char('n');
+        assert_eq!(decision(&no, Some(QUIET)), denied);
+        assert_eq!(decision(&no, Some(QUIET - Duration::from_millis(1))), None);
+        assert_eq!(decision(&no, None), None);
+    }
+
+    /// A command of ten lines.
+    fn long() -> Dialog {
+        let mut view = view();
+        let lines: Vec<String> = (0..10).map(|line| format!("<{line}>")).collect();
+        let input = serde_json::json!({ "command": lines.join("\n") });
+        view.input = to_raw_value(&input).unwrap();
+        (view.why, view.offers) = (Vec::new(), Vec::new());
+        Dialog::of(view, Channel::Pane)
     }
 
     #[test]
-    fn keys_are_ignored_until_the_last_row_was_shown() {
-        let mut now = Instant::now();
-        let mut dialog = Dialog::of(view(), Channel::Pane);
+    fn keys_allow_only_after_the_last_row_was_shown() {
+        let (mut dialog, mut now) = (long(), Instant::now());
         for page in 0..3 {
-            dialog.was_shown(80, 4, 10, now);
+            let lines = shown(&mut dialog, 80, 7, now);
             now += QUIET;
             let last = page == 2;
-            assert_eq!(dialog.is_read(), last);
-            for key in ["y", "n", "1"] {
-                let decided = matches!(dialog.pressed(key.as_bytes(), now), Pressed::Decided(_));
-                assert_eq!(decided, last, "{key} on page {page}");
-                now += QUIET;
-            }
-            dialog.turn(Turn::PageDown);
+            assert_eq!(dialog.is_read(), last, "{lines:?}");
+            assert_eq!(lines.iter().any(|line| line.contains("[y] once")), last);
+            let decided = matches!(dialog.press(&Y, true, now), Pressed::Decided(_));
+            assert_eq!(decided, last, "page {page}");
+            dialog.press(&Key::Control('o'), true, now);
         }
         // Another width wraps the text differently, so it must be shown again.
-        dialog.was_shown(40, 4, 20, now);
+        shown(&mut dialog, 40, 7, now);
         assert!(matches!(
-            dialog.pressed(b"y", now + QUIET),
+            dialog.press(&Y, true, now + QUIET),
             Pressed::Nothing
         ));
     }
 
     #[test]
-    fn an_unread_request_can_be_postponed() {
-        let (mut dialog, start) = (Dialog::of(view(), Channel::Pane), Instant::now());
-        dialog.was_shown(80, 4, 10, start);
-        assert!(matches!(dialog.pressed(&[ESCAPE], start), Pressed::Nothing));
-        let later = dialog.pressed(&[ESCAPE], start + QUIET);
+    fn an_unread_request_can_be_denied_or_postponed() {
+        let (mut dialog, start) = (long(), Instant::now());
+        shown(&mut dialog, 80, 7, start);
+        let early = dialog.press(&Key::Escape, true, start);
+        assert!(matches!(early, Pressed::Nothing));
+        let later = dialog.press(&Key::Escape, true, start + QUIET);
         assert!(matches!(later, Pressed::Later));
+        let denied = dialog.press(&Key::Char('n'), true, start + 2 * QUIET);
+        assert!(matches!(denied, Pressed::Decided(_)));
     }
 
     #[test]
-    fn pasted_and_unknown_keys_decide_nothing() {
-        for keys in ["yes", "yy", "Y", "0", "3", "\r", " ", ""] {
-            assert_eq!(decision(keys, Some(QUIET)), None, "{keys:?}");
+    fn pasted_combined_and_unknown_keys_decide_nothing() {
+        let keys = ['Y', '0', '3', ' '].map(Key::Char);
+        for key in keys.iter().chain([&Key::Paste("y".into()), &Key::Enter]) {
+            assert_eq!(decision(key, Some(QUIET)), None, "{key:?}");
         }
+        let (mut dialog, start) = (Dialog::of(view(), Channel::Pane), Instant::now());
+        shown(&mut dialog, 80, 24, start);
+        for key in [
+            Y,
+            Key::Char('1'),
+            Key::Char('n'),
+            Key::Char('e'),
+            Key::Escape,
+        ] {
+            let pressed = dialog.press(&key, false, start + QUIET);
+            assert!(matches!(pressed, Pressed::Nothing), "{key:?}");
+        }
+        assert!(!dialog.is_typing());
     }
 
     #[test]
-    fn a_digit_chooses_its_offer() {
-        let rules = |key| match decision(key, Some(QUIET)) {
-            Some(Decision::Allow {
-                scope: Scope::Team,
-                rules,
-            }) => rules,
-            other => panic!("{other:?}"),
-        };
-        assert_eq!(rules("1"), [""; 0]);
-        assert_eq!(rules("2"), ["Bash(rm:*)"]);
-        let text = text(&view());
+    fn a_digit_chooses_the_rule_that_is_shown_for_it() {
+        // The exact call again is not offered beside a rule.
+        let rules = Some(Decision::Allow {
+            scope: Scope::Team,
+            rules: vec!["Bash(rm:*)".into()],
+        });
+        assert_eq!(decision(&Key::Char('1'), Some(QUIET)), rules);
+        assert_eq!(decision(&Key::Char('2'), Some(QUIET)), None);
+        let mut dialog = Dialog::of(view(), Channel::Pane);
+        let lines = shown(&mut dialog, 80, 24, Instant::now());
+        let keys = "[y] once  for the team: [1] rm:*  [n] no  [e] no, because…  [esc] later";
+        assert_eq!(lines.last().map(String::as_str), Some(keys));
+    }
+
+    #[test]
+    fn a_long_rule_is_shown_in_full() {
+        let mut view = view();
+        let rule = format!("Bash({} evil:*)", "word ".repeat(20));
+        view.offers[1].rules = vec![rule.clone()];
+        let mut dialog = Dialog::of(view, Channel::Pane);
+        let lines = shown(&mut dialog, 60, 40, Instant::now());
+        let text: String = lines.join(" ").replace(['│', ' '], "");
+        assert!(text.contains(&rule.replace(' ', "")), "{lines:#?}");
+    }
+
+    #[test]
+    fn a_denial_has_the_typed_reason() {
+        let (mut dialog, start) = (Dialog::of(view(), Channel::Pane), Instant::now());
+        shown(&mut dialog, 80, 24, start);
+        dialog.press(&Key::Char('e'), true, start + QUIET);
+        assert!(dialog.is_typing());
+        for key in "use make".chars().map(Key::Char) {
+            assert!(matches!(dialog.press(&key, true, start), Pressed::Nothing));
+        }
+        let lines = shown(&mut dialog, 80, 24, start);
         assert!(
-            text.contains("2  for the team: every rm  Bash(rm:*)"),
-            "{text}"
+            lines.iter().any(|line| line == "no, because ▸ use make"),
+            "{lines:#?}"
         );
-    }
-
-    #[test]
-    fn the_whole_request_is_shown_escaped() {
-        let text = text(&view());
-        assert!(text.contains("ls\\e[2J\n      rm -rf build"), "{text}");
-        assert!(!text.contains('\x1b'));
+        let Pressed::Decided(decide) = dialog.press(&Key::Enter, true, start) else {
+            panic!("nothing was decided");
+        };
+        let reason = "use make".to_owned();
+        assert_eq!(decide.decision, Decision::Deny { reason });
     }
 }

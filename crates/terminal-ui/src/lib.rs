@@ -11,7 +11,7 @@
 //! - live rows and the terminal's scrollback: `canvas`
 //! - Markdown, code: [`markdown`], `code`
 //! - the prompt: [`editor`]; its menu and completion: `menu`, `complete`; slash commands: `slash`; a pending permission
-//!   request: [`dialog`]
+//!   request: [`dialog`], its rows: `card`
 //! - tool calls as lines: [`call`]; decoding of keystrokes: [`keys`]; styled text without control characters: [`line`];
 //!   styles and themes: [`style`], [`background`]; notifications of the user: [`notices`]
 //!
@@ -20,6 +20,7 @@
 pub mod background;
 pub mod call;
 mod canvas;
+mod card;
 mod code;
 mod complete;
 pub mod dialog;

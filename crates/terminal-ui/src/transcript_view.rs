@@ -6,15 +6,14 @@
 //!   ─────────── live rows, repainted:
 //!   tail     ── the text that is streaming in
 //!   activity ── running calls with their output, or a running request to the model
-//!   request  ── a pending permission request, or a page of it
 //!   menu     ── commands, or the candidates of Tab
-//!   prompt   ── or the request's keys, while nothing is typed
+//!   prompt   ── or the card of a pending permission request with its keys, while nothing is typed
 //! ```
 //! Keys of the prompt, in this order: a request's (while nothing is typed), a search of the history, the menu, Esc and ^C,
 //! Tab, the editor (`prompt`).
 //!
-//! A request never takes keystrokes from a text that is being typed, and no keystroke answers it before all of its rows
-//! have been on the screen. A decided or postponed request is moved to the scrollback.
+//! A request never takes keystrokes from a text that is being typed, and no keystroke allows it before all of its rows
+//! have been on the screen. A decided request leaves one line in the scrollback; a postponed one a line above the prompt.
 
 mod activity;
 mod folded_calls;
@@ -25,7 +24,7 @@ mod tests;
 use std::collections::VecDeque;
 use std::time::Instant;
 
-use agent_team_protocol::request::{Channel, DecideRequest, RequestView};
+use agent_team_protocol::request::{Channel, DecideRequest, Decided, Decision, RequestView};
 use agent_team_protocol::spec::Colour;
 use agent_team_protocol::status::Status;
 use agent_team_protocol::{MemberName, RequestId};
@@ -36,7 +35,7 @@ use self::prompt::{Entered, Prompt};
 use crate::call;
 use crate::canvas::Canvas;
 use crate::complete::Names;
-use crate::dialog::{self, Dialog, Pressed};
+use crate::dialog::{Dialog, Pressed, Screen};
 use crate::keys::Key;
 use crate::line::Line;
 use crate::markdown::Markdown;
@@ -52,9 +51,6 @@ const WAITING_BYTES_MAX: usize = 1 << 20;
 
 /// The longest line of a thought in bytes; longer ones are split.
 const THOUGHT_MAX: usize = 4 << 10;
-
-/// The maximum number of rows of a request that are printed to the scrollback.
-const KEPT_MAX: usize = 200;
 
 /// The terminal's size before it is known.
 const SIZE: (u16, u16) = (80, 24);
@@ -101,24 +97,12 @@ pub enum UserAction {
 #[derive(Debug)]
 struct PendingRequest {
     dialog: Dialog,
-    text: String,
-    /// The request's text, wrapped to the current width.
+    /// The rows of the request at the current width.
     rows: Vec<Line>,
-}
-
-impl PendingRequest {
-    fn wrap(&mut self, style: Style, columns: usize) {
-        let lines = Line::all(style, &self.text);
-        self.rows = lines.flat_map(|line| line.wrapped(columns, 2)).collect();
-    }
-}
-
-/// The visible part of a request that can be answered.
-#[derive(Debug)]
-struct Page {
-    prompt: Vec<Line>,
-    /// The number of rows for the request.
-    height: usize,
+    /// The card is shown. Otherwise the user postponed or answered the request.
+    is_open: bool,
+    /// The user's answer, until the supervisor reports the decision.
+    answer: Option<Decision>,
 }
 
 /// The screen of one member.
@@ -175,7 +159,6 @@ impl TranscriptView {
 
     pub fn set_colour(&mut self, colour: Option<Colour>) {
         self.changed |= std::mem::replace(&mut self.colour, colour) != colour;
-        self.wrap_request();
     }
 
     /// Adds earlier input to the history, oldest first.
@@ -259,9 +242,9 @@ impl TranscriptView {
     }
 
     fn wrap_request(&mut self) {
-        let (style, columns) = (self.accent(), self.columns());
+        let columns = self.columns();
         if let Some(pending) = &mut self.pending {
-            pending.wrap(style, columns);
+            pending.rows = pending.dialog.rows(columns);
         }
     }
 
@@ -377,34 +360,38 @@ impl TranscriptView {
         }
         self.changed = true;
         self.pending = Some(PendingRequest {
-            text: dialog::text(&view),
             dialog: Dialog::of(view, via),
             rows: Vec::new(),
+            is_open: true,
+            answer: None,
         });
         self.wrap_request();
     }
 
-    /// Moves the request to the scrollback.
-    fn keep_request(&mut self) {
-        let Some(pending) = self.pending.take() else {
+    /// Call when the request no longer needs a decision. Folds its card to one line in the scrollback.
+    pub fn end_request(&mut self, request: RequestId, decided: &Decided) {
+        let ended = |pending: &mut PendingRequest| pending.dialog.request() == request;
+        let Some(pending) = self.pending.take_if(ended) else {
             return;
         };
-        self.changed = true;
-        let more = pending.rows.len().saturating_sub(KEPT_MAX);
-        self.finish(pending.rows.into_iter().take(KEPT_MAX));
-        if more > 0 {
-            let request = pending.dialog.request();
-            let rest = format!("… {more} more lines: agent-team requests show {request}");
-            self.lines(Tone::Dim, &rest);
+        let columns = self.columns();
+        let line = pending.dialog.folded(decided, pending.answer.as_ref());
+        self.finish(line.wrapped(columns, 2));
+    }
+
+    /// Shows the card again, because the user's answer has not reached the supervisor.
+    pub fn reopen_request(&mut self) {
+        let answered = |pending: &&mut PendingRequest| pending.answer.is_some();
+        if let Some(pending) = self.pending.as_mut().filter(answered) {
+            (pending.is_open, pending.answer) = (true, None);
+            self.changed = true;
         }
     }
 
-    /// Call when the request no longer needs a decision. Moves it to the scrollback.
-    pub fn end_request(&mut self, request: RequestId) {
-        let ended = |pending: &PendingRequest| pending.dialog.request() == request;
-        if self.pending.as_ref().is_some_and(ended) {
-            self.keep_request();
-        }
+    /// Whether keystrokes answer a request.
+    fn asks(&self) -> bool {
+        let is_open = self.pending.as_ref().is_some_and(|pending| pending.is_open);
+        self.prompt.editor.is_empty() && is_open
     }
 
     /// Handles keystrokes. `keys`: the keys of one read. Only a key that is alone in its read decides a request.
@@ -417,14 +404,24 @@ impl TranscriptView {
     }
 
     fn key(&mut self, key: &Key, is_only_key: bool, now: Instant) -> Option<UserAction> {
+        if self.asks() {
+            let pending = self.pending.as_ref()?;
+            if *key != Key::Control('o') || pending.dialog.is_cut() || pending.dialog.is_typing() {
+                self.folded.rewind();
+                return self.answer(key, is_only_key, now);
+            }
+        }
         if *key == Key::Control('o') {
-            self.open_folded();
+            match &mut self.pending {
+                Some(pending) if !pending.is_open && pending.answer.is_none() => {
+                    pending.dialog.hidden();
+                    pending.is_open = true;
+                }
+                Some(_) | None => self.open_folded(),
+            }
             return None;
         }
         self.folded.rewind();
-        if self.prompt.editor.is_empty() && self.pending.is_some() {
-            return self.answer(key, is_only_key, now);
-        }
         match self.prompt.press(key, self.activity.is_active(), now)? {
             Entered::Text(text) => self.entered(text),
             Entered::Interrupt => Some(UserAction::Interrupt),
@@ -433,36 +430,19 @@ impl TranscriptView {
         }
     }
 
-    #[expect(
-        clippy::wildcard_enum_match_arm,
-        reason = "no other key answers a request"
-    )]
     fn answer(&mut self, key: &Key, is_only_key: bool, now: Instant) -> Option<UserAction> {
         let pending = self.pending.as_mut()?;
-        let mut typed = [0; 4];
-        let typed: &[u8] = match key {
-            Key::Char(c) if is_only_key => c.encode_utf8(&mut typed).as_bytes(),
-            Key::Escape | Key::Control('c') => &[0x1b],
-            _ => &[],
-        };
-        let request = pending.dialog.request();
-        match pending.dialog.pressed(typed, now) {
+        match pending.dialog.press(key, is_only_key, now) {
             Pressed::Decided(decide) => {
-                self.keep_request();
+                pending.is_open = false;
+                pending.answer = Some(decide.decision.clone());
                 Some(UserAction::Decide(decide))
             }
             Pressed::Later => {
-                self.keep_request();
-                let later = format!("{request} is still waiting: agent-team requests");
-                self.lines(Tone::Runtime, &later);
+                pending.is_open = false;
                 None
             }
-            Pressed::Nothing => {
-                if let Some(turn) = key.turn().filter(|_| is_only_key) {
-                    pending.dialog.turn(turn);
-                }
-                None
-            }
+            Pressed::Nothing => None,
         }
     }
 
@@ -533,50 +513,29 @@ impl TranscriptView {
 
     /// Must be called when the last painted bytes are on the screen: only rows that were shown count as read.
     pub fn was_painted(&mut self, now: Instant) {
-        if !self.prompt.editor.is_empty() || self.changed || !self.open {
+        if !self.asks() || self.changed || !self.open {
             return;
         }
-        let columns = self.columns();
-        let Some(page) = self.page() else { return };
+        let (columns, height) = (self.columns(), self.height());
         if let Some(pending) = &mut self.pending {
             let was_read = pending.dialog.is_read();
             let total = pending.rows.len();
-            pending.dialog.was_shown(columns, page.height, total, now);
-            // Paint again: the prompt must now show the request's keys.
+            pending.dialog.was_shown(total, columns, height, now);
+            // Paint again: the keys that allow must now be shown.
             self.changed = pending.dialog.is_read() != was_read;
         }
     }
 
-    /// The visible part of the request; `None` while text is being typed.
-    fn page(&self) -> Option<Page> {
-        let pending = self
-            .pending
-            .as_ref()
-            .filter(|_| self.prompt.editor.is_empty())?;
-        let columns = self.columns();
-        let rows = usize::from(self.size.1).max(1);
-        let total = pending.rows.len();
-        let prompt = |text: &str| {
-            let mut prompt = Line::of(self.accent(), text.trim_end()).wrapped(columns, 2);
-            prompt.drain(..prompt.len().saturating_sub(rows));
-            prompt
-        };
-        let answer = prompt(&pending.dialog.prompt());
-        if pending.dialog.is_read() || total + answer.len() <= rows {
-            let height = rows - answer.len();
-            let prompt = answer;
-            return Some(Page { prompt, height });
-        }
-        // The prompt below the last page may be taller than the prompt below the other pages.
-        let pager = prompt(&pending.dialog.pager(total));
-        let height = rows.saturating_sub(pager.len().max(answer.len()));
-        let below = total - pending.dialog.visible(columns, height, total).end;
-        let prompt = match (height, below) {
-            (0, _) => prompt(&pending.dialog.no_room()),
-            (_, 0) => answer,
-            (_, below) => prompt(&pending.dialog.pager(below)),
-        };
-        Some(Page { prompt, height })
+    /// The rows of the terminal.
+    fn height(&self) -> usize {
+        usize::from(self.size.1).max(1)
+    }
+
+    /// The card of the request with its keys; `None` while no request is open or text is being typed.
+    fn card(&self) -> Option<Screen> {
+        let pending = self.pending.as_ref().filter(|_| self.asks())?;
+        let (columns, height) = (self.columns(), self.height());
+        Some(pending.dialog.screen(&pending.rows, columns, height))
     }
 
     /// The bytes that print all finished lines and release the terminal.
@@ -591,51 +550,54 @@ impl TranscriptView {
     /// The live rows, and the cursor position within them.
     fn live(&self, now: Instant) -> (Vec<Line>, (usize, usize)) {
         let columns = self.columns();
-        let rows = usize::from(self.size.1).max(1);
-        let page = self.page();
-        let asks = page.is_some();
-        let (prompt, (row, column), height) = match page {
-            Some(Page { prompt, height }) => {
-                let row = prompt.len().saturating_sub(1);
-                let column = prompt.last().map_or(0, Line::width);
-                (prompt, (row, (column + 1).min(columns)), height)
-            }
+        let rows = self.height();
+        let card = self.card();
+        let asks = card.is_some();
+        let (prompt, (row, column)) = match card {
+            Some(Screen { lines, cursor }) => (lines, cursor),
             None => {
                 let prompt = match self.prompt.editor.search_prompt() {
                     Some(search) => Line::of(Style::DIM, &search),
                     None => Line::of(self.accent(), &format!("{} ▸ ", self.member)),
                 };
-                let (prompt, cursor) = self.prompt.editor.rows(&prompt, columns, (rows / 2).max(1));
-                let height = rows.saturating_sub(prompt.len() + 2);
-                (prompt, cursor, height)
+                self.prompt.editor.rows(&prompt, columns, (rows / 2).max(1))
             }
         };
         let mut below = Vec::new();
-        let menu_rows = rows.saturating_sub(prompt.len() + 2);
-        let menu = self.prompt.above(columns, menu_rows, self.accent());
-        if let Some(pending) = &self.pending {
-            let visible = pending.dialog.visible(columns, height, pending.rows.len());
-            below.extend_from_slice(&pending.rows[visible]);
-        }
-        let request = below.len();
-        let room = rows.saturating_sub(prompt.len() + 1);
+        let menu = match asks {
+            true => Vec::new(),
+            false => {
+                let menu_rows = rows.saturating_sub(prompt.len() + 2);
+                self.prompt.above(columns, menu_rows, self.accent())
+            }
+        };
         if let Some(pending) = self.pending.as_ref().filter(|_| !asks) {
-            let request = pending.dialog.request();
-            let waits = format!("{request} waits until you send or clear (^C) your text");
-            below.push(Line::of(self.accent(), &waits).clipped(columns));
+            let how = match (pending.is_open, &pending.answer) {
+                (true, _) => "send or clear (^C) your text to answer",
+                (false, None) => "waits, ^O shows it",
+                (false, Some(_)) => "your answer is being sent",
+            };
+            let name = pending.dialog.name();
+            let style = Style::of(Ink::Attention);
+            let sign = Status::Waiting.sign();
+            // How to get to the request comes first, so that it is visible in a narrow pane.
+            let text = format!("{sign} {how}: {name}");
+            below.push(Line::of(style, &text).clipped(columns));
         }
         if !self.strip.is_empty() {
             below.push(self.strip.clipped(columns));
         }
-        // The request has priority over everything except the prompt and its menu.
-        below.truncate(room.saturating_sub(menu.len()).max(request));
+        let room = rows.saturating_sub(prompt.len() + usize::from(!asks));
+        below.truncate(room.saturating_sub(menu.len()));
         below.extend(menu);
-        below.truncate(room.max(request));
+        below.truncate(room);
         let mut live = Vec::new();
         let room = room.saturating_sub(below.len());
         if room > 0 {
             live.extend(self.tail((room / 2).max(1)));
-            live.extend(self.activity.rows(columns, now));
+            if !asks {
+                live.extend(self.activity.rows(columns, now));
+            }
             live.drain(..live.len().saturating_sub(room));
         }
         live.extend(below);

@@ -156,7 +156,7 @@ impl Permission {
             "{request} waits for permission: agent-team requests show {request}\n"
         ));
         match open.decided().await.map_err(refused)? {
-            Decided::Allowed => {}
+            Decided::Allowed { .. } => {}
             Decided::Denied { by, reason } if reason.is_empty() => {
                 return Err(denied(&format!("{request}: by {by}")));
             }

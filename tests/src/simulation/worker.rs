@@ -435,7 +435,7 @@ async fn run_command(shared: &Shared, command: u64) {
         Ok(Permission::Denied { .. } | Permission::Unknown) | Err(_) => return,
     };
     if let Some(request) = request {
-        let Ok(Decided::Allowed) = shared.call::<RequestWait>(request).await else {
+        let Ok(Decided::Allowed { .. }) = shared.call::<RequestWait>(request).await else {
             return;
         };
         if shared.call::<RequestBegin>(request).await.is_err() {

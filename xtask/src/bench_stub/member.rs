@@ -269,7 +269,7 @@ impl Line for Member {
             bail!("expected a pending request, but it was decided immediately: {permission:?}");
         };
         let decided = self.answered::<RequestWait>(OneRequest { request })?;
-        Ok(matches!(decided, Decided::Allowed))
+        Ok(matches!(decided, Decided::Allowed { .. }))
     }
 }
 

@@ -9,9 +9,10 @@ use std::time::{Duration, Instant};
 
 use agent_team_client::Notice;
 use agent_team_protocol::engine::{OutputKind, TypedLine};
+use agent_team_protocol::event::ClientEvent;
 use agent_team_protocol::goal::GoalView;
 use agent_team_protocol::notification::{OutputFragment, TransientNotice};
-use agent_team_protocol::request::{Channel, DecideRequest, RequestView};
+use agent_team_protocol::request::{Channel, DecideRequest, Decided, RequestView};
 use agent_team_protocol::status::Status;
 use agent_team_protocol::view::{MemberState, MemberView, RunState, TeamView, Waiting};
 use agent_team_protocol::{MemberName, RequestId, RunId, TeamId};
@@ -261,15 +262,18 @@ impl State {
     }
 
     pub(super) fn on_notice(&mut self, notice: Notice, now: Instant) {
-        let Notice::Transient(TransientNotice {
+        let TransientNotice {
             member,
             text,
             fragments,
             ..
-        }) = notice
-        else {
-            self.stale = true;
-            return;
+        } = match notice {
+            Notice::Transient(notice) => notice,
+            Notice::Event(notice) => {
+                self.fold_decided(notice.event);
+                self.stale = true;
+                return;
+            }
         };
         if text.is_empty() && fragments.is_empty() {
             self.stale = true;
@@ -288,6 +292,40 @@ impl State {
             }
         }
         self.update_strip();
+    }
+
+    /// Folds the card of a request that this event decides.
+    fn fold_decided(&mut self, event: ClientEvent) {
+        let (request, decided) = if let ClientEvent::RequestAllowed {
+            request, scope, by, ..
+        } = event
+        {
+            let (by, scope) = (Some(by), Some(scope));
+            (request, Decided::Allowed { by, scope })
+        } else if let ClientEvent::RequestDenied {
+            request,
+            by,
+            reason,
+            ..
+        } = event
+        {
+            let reason = reason.to_string();
+            (request, Decided::Denied { by, reason })
+        } else if let ClientEvent::RequestWithdrawn { request } = event {
+            (request, Decided::Over)
+        } else {
+            return;
+        };
+        for row in &mut self.members {
+            row.transcript.end_request(request, &decided);
+        }
+    }
+
+    /// Shows the card of the member's request again: the answer has not reached the supervisor.
+    pub(super) fn reopen_request(&mut self, member: &MemberName) {
+        if let Some(row) = self.row(member) {
+            row.transcript.reopen_request();
+        }
     }
 
     /// Shows a note of this program in the transcript of the shown member.
@@ -455,7 +493,8 @@ impl MemberRow {
         let before = self.request.map(|(request, _)| request);
         if request != before {
             if let Some(before) = before {
-                self.transcript.end_request(before);
+                // Usually the event with the decision has already arrived.
+                self.transcript.end_request(before, &Decided::Unknown);
             }
             self.request = request.map(|request| (request, false));
         }

@@ -385,7 +385,7 @@ fn the_input_history_is_shared_by_all_members() {
 fn a_key_answers_the_shown_request() {
     let now = Instant::now();
     let mut terminal = with_open_request(80);
-    assert!(terminal.shown().contains("P-1? y once"));
+    assert!(terminal.shown().contains("[y] once"));
     terminal.state.on_painted(now);
     let later = now + Duration::from_secs(1);
     let decided = terminal.state.on_keys(&[Key::Char('y')], later);

@@ -16,15 +16,14 @@ mod members;
 mod ratatui_text;
 mod views;
 
-use agent_team_terminal_ui::line::Line;
-use agent_team_terminal_ui::style::{Ink, Style, Theme};
+use agent_team_terminal_ui::style::Theme;
 use ratatui::backend::TestBackend;
 use ratatui::layout::{Constraint, Layout, Position, Rect};
 use ratatui::{Frame, Terminal};
 
 use self::ratatui_text::put;
 use super::pages;
-use super::question::{Question, Tone};
+use super::question::Question;
 use super::state::{Page, Top};
 use super::view::{Clock, Drawn, ShownPage, View};
 
@@ -100,13 +99,15 @@ fn draw_question(
     theme: Theme,
 ) -> (usize, usize) {
     let (columns, rows) = (usize::from(area.width), usize::from(area.height));
-    for ((tone, line), row) in question.lines(columns, rows).into_iter().zip(area.rows()) {
-        let style = match tone {
-            Tone::Plain => Style::PLAIN,
-            Tone::Removed => Style::of(Ink::Removed),
-            Tone::Added => Style::of(Ink::Added),
-        };
-        put(frame, row, &Line::of(style, &line), theme);
+    let screen = question.screen(columns, rows);
+    for (line, row) in screen.lines.iter().zip(area.rows()) {
+        put(frame, row, line, theme);
+    }
+    if question.is_typing() {
+        let at =
+            |start: u16, offset: usize| start.saturating_add(offset.try_into().unwrap_or(u16::MAX));
+        let (row, column) = screen.cursor;
+        frame.set_cursor_position((at(area.x, column), at(area.y, row)));
     }
     (columns, rows)
 }

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use agent_team_protocol::attention;
-use agent_team_protocol::request::{Channel, DecideRequest, Decision, RequestView};
+use agent_team_protocol::request::RequestView;
 use agent_team_protocol::spec::TaskSpec;
 use agent_team_protocol::view::TaskState;
 use agent_team_protocol::{MemberName, Party, Recipient, TaskId};
@@ -72,10 +72,6 @@ impl Top {
                     KeyResult::Decided(decide) => {
                         self.close_page();
                         Some(Effect::Perform(Action::Decide(decide)))
-                    }
-                    KeyResult::Deny { request, digest } => {
-                        self.open_prompt(Prompt::Deny { request, digest });
-                        None
                     }
                     KeyResult::Later => {
                         self.close_page();
@@ -252,17 +248,6 @@ impl Top {
                     self.find(Direction::First, now);
                 }
                 None
-            }
-            Prompt::Deny { request, digest } => {
-                self.close_page();
-                Some(Effect::Perform(Action::Decide(DecideRequest {
-                    request,
-                    digest: Some(digest),
-                    decision: Decision::Deny {
-                        reason: text.to_owned(),
-                    },
-                    via: Some(Channel::Top),
-                })))
             }
             _ if text.is_empty() => None,
             Prompt::Send { to, urgent } => Some(Effect::Perform(Action::Send {

@@ -57,17 +57,9 @@ pub(super) enum Mode {
 /// The purpose of a prompt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Prompt {
-    Send {
-        to: Recipient,
-        urgent: bool,
-    },
+    Send { to: Recipient, urgent: bool },
     Spawn,
     AddTask,
-    /// The reason of a denial.
-    Deny {
-        request: RequestId,
-        digest: String,
-    },
     Search,
 }
 
@@ -327,15 +319,6 @@ impl Top {
             return;
         }
         self.page = None;
-        if matches!(
-            self.mode,
-            Mode::Prompt {
-                prompt: Prompt::Deny { .. },
-                ..
-            }
-        ) {
-            self.mode = Mode::Browse;
-        }
         self.set_status(format!("{request} was decided elsewhere"));
     }
 

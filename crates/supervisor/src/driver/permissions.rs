@@ -353,8 +353,8 @@ impl Permissions<'_> {
     fn view(&self, request: &request::Request) -> Result<RequestView, Refusal> {
         let ask = permission::stored_call(&request.call)?;
         if request.plan.is_some() {
-            let (why, offers) = (Vec::new(), Vec::new());
-            return Ok(permission::view(request, ask, why, offers, Scope::Once));
+            let judged = permission::Judged::default();
+            return Ok(permission::view(request, ask, judged, Scope::Once));
         }
         let call = permission::call(&ask)?;
         let judgement = self.judge(Some(&request.member), &call, None);
@@ -367,7 +367,12 @@ impl Permissions<'_> {
             }
             format!("{what}: {}", part.why)
         });
-        let offers = agent_team_policy::offers(&call, &self.rule_context());
+        let context = self.rule_context();
+        let judged = permission::Judged {
+            why: why.collect(),
+            warnings: agent_team_policy::warnings(&call, &context),
+            offers: agent_team_policy::offers(&call, &context),
+        };
         let settings = self.settings.team();
         let scope = settings.map(|settings| settings.stance.default_scope);
         let scope = scope.unwrap_or_default();
@@ -375,7 +380,7 @@ impl Permissions<'_> {
             Scope::Task if self.team.task_of(&request.member).is_none() => Scope::Once,
             Scope::Once | Scope::Task | Scope::Member | Scope::Team | Scope::Always => scope,
         };
-        Ok(permission::view(request, ask, why.collect(), offers, scope))
+        Ok(permission::view(request, ask, judged, scope))
     }
 }
 

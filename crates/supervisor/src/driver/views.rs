@@ -147,7 +147,10 @@ impl Views<'_> {
         if role.as_str() != name.as_str() {
             text = format!("{role} · {text}");
         }
-        if self.team.user_mail().newest_from(name).is_some() {
+        let has_mail = self.team.user_mail().newest_from(name).is_some();
+        let mut requests = self.team.requests().pending();
+        let asks = has_mail || requests.any(|request| request.member == *name);
+        if has_mail {
             text.push_str(" · asks you");
         }
         if let Some(task) = self.team.task_of(name) {
@@ -156,6 +159,7 @@ impl Views<'_> {
         Some(Label {
             colour: settings::colour(&member.spec),
             text,
+            asks,
         })
     }
 

@@ -216,7 +216,10 @@ fn quiet(views: &Views<'_>) -> WaitAnswer {
 fn decided(request: Option<&Request>) -> Option<Decided> {
     Some(match request.map(|request| &request.state) {
         Some(RequestState::Pending) => return None,
-        Some(RequestState::Allowed { .. }) => Decided::Allowed,
+        Some(RequestState::Allowed { scope, by, .. }) => Decided::Allowed {
+            by: Some(by.clone()),
+            scope: Some(*scope),
+        },
         Some(RequestState::Denied { by, reason }) => Decided::Denied {
             by: by.clone(),
             reason: reason.to_string(),

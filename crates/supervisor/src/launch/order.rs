@@ -41,6 +41,8 @@ pub(crate) struct Label {
     pub(crate) colour: Colour,
     /// Role, state and task.
     pub(crate) text: String,
+    /// The member waits for the user.
+    pub(crate) asks: bool,
 }
 
 /// The summary of a team for status lines.

@@ -7,7 +7,7 @@ use agent_team_protocol::method::{
     EndTask, Method, RequestWait, TaskComplete, TaskFail, TaskRelease,
 };
 use agent_team_protocol::notification::{Abandon, Assignment, MemberWaits};
-use agent_team_protocol::request::{Channel, OneRequest, RequestState, RequestView};
+use agent_team_protocol::request::{Channel, Decided, OneRequest, RequestState, RequestView};
 use agent_team_protocol::view::Waiting;
 use agent_team_protocol::{ErrorCode, Refusal, RequestId};
 use agent_team_tools::supervisor_client::ClientCall;
@@ -145,7 +145,10 @@ impl SupervisorCalls {
         if let Some(request) = call.awaited {
             // The request was decided, in this pane or by another client, or was withdrawn.
             self.awaited.take_if(|awaited| *awaited == request);
-            shell.pane.view.end_request(request);
+            let decided = outcome.as_ref().ok();
+            let decided = decided.and_then(|answer| serde_json::from_str(answer.get()).ok());
+            let decided = decided.unwrap_or(Decided::Unknown);
+            shell.pane.view.end_request(request, &decided);
             self.show_waits(shell);
         }
         if let Some(claim) = call.ends

@@ -62,6 +62,11 @@ impl ShownRows {
         self.total > 0 && self.seen >= self.total
     }
 
+    /// Whether the text has more rows than the screen showed.
+    pub(super) fn is_cut(&self) -> bool {
+        self.total > self.height
+    }
+
     /// How long the text has been on the screen without a keystroke.
     pub(super) fn quiet(&self, now: Instant) -> Option<Duration> {
         self.quiet.map(|since| now.saturating_duration_since(since))

@@ -3,7 +3,8 @@
 use std::num::NonZeroU16;
 use std::time::Duration;
 
-use agent_team_protocol::request::Decision;
+use agent_team_protocol::Party;
+use agent_team_protocol::request::Scope;
 use proptest::prelude::*;
 
 use super::activity::STEP;
@@ -226,7 +227,7 @@ fn a_request_takes_no_keys_from_typed_text() {
     transcript.press(&keys("I was about to sa"), start);
     transcript.ask(request(), Channel::Pane);
     let seen = shown(&transcript.paint(start));
-    assert!(seen.contains("P-4 waits until you send"), "{seen}");
+    assert!(seen.contains("send or clear (^C) your text"), "{seen}");
     transcript.was_painted(start);
     assert!(transcript.press(&keys("y"), start + LONG).is_empty());
     // The text is sent: the request is shown now, and its minimum reading time starts.
@@ -269,8 +270,20 @@ fn pasted_or_combined_keys_decide_nothing() {
     assert!(waits.is_empty());
     let seen = shown(&transcript.paint(start));
     assert!(
-        seen.contains("P-4 is still waiting") && seen.ends_with("ada ▸ \n"),
+        seen.contains("? waits, ^O shows it: P-4 bash") && seen.ends_with("ada ▸ \n"),
         "{seen}"
+    );
+    assert!(
+        transcript
+            .press(&[Key::Control('o')], start + 4 * LONG)
+            .is_empty()
+    );
+    transcript.paint(start + 4 * LONG);
+    transcript.was_painted(start + 4 * LONG);
+    let decided = transcript.press(&keys("y"), start + 5 * LONG);
+    assert!(
+        matches!(&decided[..], [UserAction::Decide(_)]),
+        "{decided:?}"
     );
 }
 
@@ -384,6 +397,84 @@ fn end_work_ends_running_calls() {
     assert_eq!(transcript.next_paint(now + LONG), None);
 }
 
+#[test]
+fn a_decided_request_folds_to_one_line() {
+    let folded = |own: Option<char>, decided: Decided| {
+        let mut transcript = transcript(80);
+        transcript.open("");
+        transcript.ask(request(), Channel::Pane);
+        let start = Instant::now();
+        let mut bytes = transcript.paint(start);
+        transcript.was_painted(start);
+        if let Some(key) = own {
+            let pressed = transcript.press(&[Key::Char(key)], start + LONG);
+            assert!(matches!(&pressed[..], [UserAction::Decide(_)]));
+        }
+        transcript.end_request(RequestId(4), &decided);
+        bytes.extend(transcript.paint(start + LONG));
+        shown(&bytes)
+    };
+    let name = "P-4 bash: rm -rf build\\e[2J";
+    let allowed = Decided::Allowed {
+        by: None,
+        scope: None,
+    };
+    for (own, decided, expected) in [
+        (
+            Some('y'),
+            allowed.clone(),
+            format!("✓ {name}: allowed once by you"),
+        ),
+        (
+            Some('1'),
+            allowed,
+            format!("✓ {name}: allowed for the team by you, Bash(rm:*)"),
+        ),
+        (
+            None,
+            Decided::Allowed {
+                by: Some(Party::Member("lead".parse().unwrap())),
+                scope: Some(Scope::Once),
+            },
+            format!("✓ {name}: allowed once by lead"),
+        ),
+        (
+            None,
+            Decided::Denied {
+                by: Party::User,
+                reason: "use\nmake".into(),
+            },
+            format!("✗ {name}: denied by you, \"use\\nmake\""),
+        ),
+        (
+            None,
+            Decided::Denied {
+                by: Party::System,
+                reason: "not answered in time".into(),
+            },
+            format!("– {name}: expired, not answered in time"),
+        ),
+        (None, Decided::Over, format!("– {name}: withdrawn")),
+    ] {
+        assert_eq!(folded(own, decided), format!("{expected}\nada ▸ \n"));
+    }
+}
+
+#[test]
+fn an_answer_that_is_not_taken_shows_the_card_again() {
+    let mut transcript = transcript(80);
+    transcript.open("");
+    transcript.ask(request(), Channel::Pane);
+    let start = Instant::now();
+    transcript.paint(start);
+    transcript.was_painted(start);
+    transcript.press(&keys("y"), start + LONG);
+    transcript.paint(start + LONG);
+    transcript.reopen_request();
+    let seen = shown(&transcript.paint(start + LONG));
+    assert!(seen.contains("[y] once"), "{seen}");
+}
+
 /// A terminal of this size, without scrollback.
 fn screen(columns: u16, rows: u16) -> vt100::Parser {
     let size = |cells: u16| NonZeroU16::new(cells).unwrap();
@@ -426,11 +517,12 @@ fn a_long_request_is_answered_only_after_its_last_page() {
         matches!(&decided[..], [UserAction::Decide(_)]),
         "{decided:?}"
     );
+    bytes.extend(transcript.paint(now));
     let mut terminal = screen(80, 10);
     terminal.process(&bytes);
     let seen = terminal.screen().contents();
     assert!(
-        seen.contains("asked because") && seen.contains("P-4? y once"),
+        seen.contains("your answer is being sent: P-4 bash"),
         "{seen}"
     );
 }
@@ -453,7 +545,7 @@ fn a_key_on_the_first_page_shows_a_hint() {
     terminal.process(&bytes);
     let seen = terminal.screen().contents();
     assert!(seen.contains("touch PWN"), "{seen}");
-    assert!(seen.contains("more lines · space for more"), "{seen}");
+    assert!(seen.contains("more lines, ^O"), "{seen}");
 }
 
 /// An event of a transcript view.
@@ -533,9 +625,11 @@ proptest! {
                 }
                 c => Key::Char(c),
             };
-            let answers = matches!(key, Key::Char('y' | 'n'));
-            if let [UserAction::Decide(_)] = &transcript.press(&[key], now)[..] {
-                prop_assert!(answers && unseen.is_empty(), "{unseen:?} was never shown");
+            if let [UserAction::Decide(decide)] = &transcript.press(std::slice::from_ref(&key), now)[..] {
+                let is_denied = matches!(decide.decision, Decision::Deny { .. });
+                let expected = if is_denied { 'n' } else { 'y' };
+                prop_assert_eq!(key, Key::Char(expected));
+                prop_assert!(is_denied || unseen.is_empty(), "{:?} was never shown", unseen);
                 break;
             }
         }

@@ -42,7 +42,7 @@ async fn propose(team_context: Arc<TeamContext>, args: Proposal) -> Result<Strin
     let request = team_context.call::<PlanPropose>(propose).await?.request;
     let open = OpenRequest::new(team_context.client.clone(), request);
     match open.decided().await.map_err(|refusal| refused(&refusal))? {
-        Decided::Allowed => Ok(format!(
+        Decided::Allowed { .. } => Ok(format!(
             "Your plan ({request}) is approved: carry it out. If it turns out to be wrong, propose a new one before you deviate."
         )),
         Decided::Denied { by, reason } => Err(ToolError::Failed(format!(

@@ -44,12 +44,8 @@ pub(super) fn foot(top: &Top, columns: usize) -> Foot {
             wrapped(style, &status.text, columns)
         }
         (Mode::Browse, None) => match &top.page {
-            Some(Page::Request(question)) if question.has_unread_lines() => {
-                let request = question.request();
-                let more = format!("{request}: read on with ↓ or page down · esc later");
-                Line::of(ATTENTION, &more).into()
-            }
-            Some(Page::Request(question)) => wrapped(ATTENTION, &question.prompt(), columns),
+            // The card has its own keys.
+            Some(Page::Request(_)) => Line::default().into(),
             Some(_) | None => hints(top, columns).into(),
         },
     }
@@ -163,7 +159,6 @@ fn prompt_rows(prompt: &Prompt, editor: &Editor, top: &Top, columns: usize) -> F
             }
         }
         Prompt::AddTask => "new task ▸ ".to_owned(),
-        Prompt::Deny { request, .. } => format!("deny {request}, because ▸ "),
         Prompt::Search => "/".to_owned(),
     };
     // The editor cuts a label in the middle; roles can be many.

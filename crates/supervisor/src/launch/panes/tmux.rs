@@ -45,8 +45,8 @@ use server::{OwnFiles, Server, TmuxVariable};
 pub(in crate::launch) use site::{TmuxSession, TmuxSite};
 use survey::Survey;
 use tags::{
-    COLOUR_TAG, COMPLETED_TAG, COST_TAG, FAILED_TAG, IN_PROGRESS_TAG, LABEL_TAG, MODE_TAG,
-    NAME_TAG, WAITING_TAG,
+    ASKS_TAG, COLOUR_TAG, COMPLETED_TAG, COST_TAG, FAILED_TAG, IN_PROGRESS_TAG, LABEL_TAG,
+    MODE_TAG, NAME_TAG, WAITING_TAG,
 };
 
 use super::interface::{Panes, Pending, not_shown};
@@ -400,10 +400,11 @@ impl Panes for TmuxPanes {
     }
 }
 
-fn label_commands(pane: Option<&str>, label: &Label) -> [Command; 2] {
+fn label_commands(pane: Option<&str>, label: &Label) -> [Command; 3] {
     let colour = format!("colour{}", label.colour.ansi256());
     [
         Command::set("-p", pane, LABEL_TAG, &label_text(&label.text)),
         Command::set("-p", pane, COLOUR_TAG, &colour),
+        Command::set("-p", pane, ASKS_TAG, if label.asks { "1" } else { "" }),
     ]
 }

@@ -132,6 +132,7 @@ mod tests {
         let label = Label {
             colour: Colour::Blue,
             text: "worker · \\(app.evil()) \u{1b}[2J\u{202e}".to_owned(),
+            asks: false,
         };
         let name = name("ada", &label);
         assert!(name.starts_with("ada · worker · "), "{name}");

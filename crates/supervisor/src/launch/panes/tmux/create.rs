@@ -3,17 +3,49 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use agent_team_protocol::status::Status;
+
 use super::call::{self, CALL_MAX, Command, TmuxError, path_text};
 use super::layout::Frame;
 use super::survey::{
     FORMAT, LAUNCH_TAG, MEMBER_TAG, Pane, SESSION_TAG, TEAM_TAG, WINDOW_TAG, Window,
 };
+use super::tags::{ACTIVE_BORDER_TAG, ASKS_TAG, BORDER_TAG};
 use super::{TmuxPanes, label_commands, layout};
 use crate::launch::order::LaunchOrder;
 
-/// The border of a pane: the member's name in its colour, then the label. A foreign pane shows its number.
-const BORDER: &str = "#{?@agent_team_member,#[fg=#{@agent_team_colour}]#[bold] #{@agent_team_member}#[default] \
-                      #{@agent_team_label} , #{pane_index} }";
+/// The border: name in the member's colour, then its label, in the colour of waiting while the member waits for the user.
+/// A foreign pane shows its number.
+fn border() -> String {
+    let waiting = Status::Waiting.ansi256();
+    format!(
+        "#{{?@agent_team_member,#[fg=#{{@agent_team_colour}}]#[bold] #{{@agent_team_member}}#[default]\
+         #{{?{ASKS_TAG},#[fg=colour{waiting}]#[bold],}} #{{@agent_team_label}} #[default], #{{pane_index}} }}"
+    )
+}
+
+/// tmux 3.2 and newer expand formats in the styles of borders; older ones refuse them.
+const HAS_STYLE_FORMATS: &str = "#{m/r:^(3\\.[2-9]|[4-9]|[1-9][0-9]|next|openbsd),#{version}}";
+
+/// The commands that give the border of each pane the colour of waiting while its member waits for the user. Otherwise
+/// the border keeps the style that the user's configuration sets.
+fn border_styles(window: &str) -> Vec<Command> {
+    let waiting = Status::Waiting.ansi256();
+    let styles = [
+        ("pane-border-style", BORDER_TAG),
+        ("pane-active-border-style", ACTIVE_BORDER_TAG),
+    ];
+    let commands = styles.into_iter().flat_map(|(option, tag)| {
+        let style = format!("#{{?{ASKS_TAG},fg=colour{waiting},#{{{tag}}}}}");
+        let set = format!("set-option -w -t {window} {option} \"{style}\"");
+        [
+            // `-o`: the style of the user, and not ours when the window is arranged again.
+            Command::set("-oqwF", Some(window), tag, &format!("#{{{option}}}")),
+            Command::of(&["if-shell", "-F", "-t", window, HAS_STYLE_FORMATS, &set]),
+        ]
+    });
+    commands.collect()
+}
 
 /// The text of a pane after its program has exited, if tmux supports this option. After an attach helper has exited,
 /// the member itself can still be running.
@@ -25,7 +57,7 @@ const ENDED: &str = "#{?#{m:* --hold *,#{pane_start_command}},\
 const PRINT: [&str; 3] = ["-P", "-F", FORMAT];
 
 /// Bytes reserved in a call for the commands that finish a window.
-const FINISH_BYTES: usize = 512;
+const FINISH_BYTES: usize = 2048;
 
 /// Bytes per pane in a layout string.
 const ARRANGEMENT_BYTES: usize = 40;
@@ -222,7 +254,7 @@ impl TmuxPanes {
     pub(super) fn window_options(&self, window: &str, size: (u16, u16)) -> Vec<Command> {
         let width = layout::main_width(size.0.into()).to_string();
         let set = |name: &str, value: &str| Command::set("-w", Some(window), name, value);
-        vec![
+        let mut commands = vec![
             set(WINDOW_TAG, self.team.as_str()),
             set("remain-on-exit", "on"),
             Command::set("-wq", Some(window), "remain-on-exit-format", ENDED),
@@ -230,8 +262,10 @@ impl TmuxPanes {
             set("allow-rename", "off"),
             set("main-pane-width", &width),
             set("pane-border-status", "top"),
-            set("pane-border-format", BORDER),
-        ]
+            set("pane-border-format", &border()),
+        ];
+        commands.extend(border_styles(window));
+        commands
     }
 
     fn tags(&self, pane: Option<&str>, order: &LaunchOrder) -> Vec<Command> {

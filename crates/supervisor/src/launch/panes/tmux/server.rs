@@ -77,8 +77,14 @@ fn configuration() -> String {
         )
     };
     let attention = colour(Status::Waiting);
+    // Reversed, so that the user notices a team that waits without reading the line.
+    let marked = format!("#[bg=colour{}]#[fg=colour{BAR}]", Status::Waiting.ansi256());
     let left = [
-        format!("#[bold]{}#[nobold]", cut(NAME_TAG, NAME_CHARACTERS)),
+        format!(
+            "#[bold]{}{}#[default]",
+            when(WAITING_TAG, &marked),
+            cut(NAME_TAG, NAME_CHARACTERS)
+        ),
         count(COMPLETED_TAG, Status::Success),
         count(FAILED_TAG, Status::Failure),
         count(IN_PROGRESS_TAG, Status::Working),
@@ -92,7 +98,7 @@ fn configuration() -> String {
         when(MODE_TAG, &format!("{attention}{}{text}  ", value(MODE_TAG))),
         when(
             WAITING_TAG,
-            &format!("{attention}#[bold]{sign} {waiting}#[nobold]{text}  "),
+            &format!("{marked}#[bold]{sign} {waiting}#[default]  "),
         ),
     ];
     let team = |parts: &[String]| format!("#{{W:{}}}", when(NAME_TAG, &parts.concat()));

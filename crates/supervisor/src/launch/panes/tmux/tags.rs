@@ -2,6 +2,11 @@
 
 pub(super) const LABEL_TAG: &str = "@agent_team_label";
 pub(super) const COLOUR_TAG: &str = "@agent_team_colour";
+/// Set while the member waits for the user.
+pub(super) const ASKS_TAG: &str = "@agent_team_asks";
+/// The styles that the borders of a window had before ours.
+pub(super) const BORDER_TAG: &str = "@agent_team_border";
+pub(super) const ACTIVE_BORDER_TAG: &str = "@agent_team_active_border";
 /// Options of the team's first window, for status lines. A status line finds them with a loop over the windows of its
 /// session, because on the user's server we set options only on our own windows and panes.
 pub(super) const WAITING_TAG: &str = "@agent_team_waiting";

@@ -129,6 +129,7 @@ fn label(text: &str) -> Label {
     Label {
         colour: Colour::Green,
         text: text.to_owned(),
+        asks: false,
     }
 }
 

@@ -1,0 +1,99 @@
+//! What a call does beyond the sandbox and the project, as warnings for the user who decides about it. Called where a
+//! request is shown; decides nothing.
+
+use super::call::{Action, ToolCall};
+use super::path::RuleContext;
+
+/// The warnings about a call: phrases without a subject, empty for a call that stays inside.
+pub fn warnings(call: &ToolCall, context: &RuleContext) -> Vec<String> {
+    let mut warnings = Vec::new();
+    match call.action() {
+        Action::Run(_) if !call.confined => {
+            warnings.push("runs outside the sandbox, with all your rights".to_owned());
+        }
+        Action::Edit(path) => {
+            let call_path = call.path_of(&path);
+            if !call_path.is_inside(context) {
+                let resolved = call_path.resolved.display();
+                warnings.push(format!("changes a file outside the project: {resolved}"));
+            }
+            if call_path.is_protected(context) {
+                warnings.push("changes a file that other programs run or obey".to_owned());
+            }
+        }
+        Action::Run(_)
+        | Action::Read(_)
+        | Action::Fetch(_)
+        | Action::Search
+        | Action::Mcp(_)
+        | Action::Own
+        | Action::Unknown => {
+            if call.runs_git() && !call.confined {
+                warnings.push("runs git outside the sandbox".to_owned());
+            }
+        }
+    }
+    warnings
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::{CallPath, CallPaths};
+
+    /// `resolved`: where the links of the path lead.
+    fn of(tool: &str, input: serde_json::Value, confined: bool, resolved: &str) -> Vec<String> {
+        let project = std::path::PathBuf::from("/project");
+        let given = input["path"].as_str().unwrap_or_default().to_owned();
+        let call = ToolCall {
+            tool: tool.to_owned(),
+            arguments: input,
+            directory: CallPath {
+                given: ".".to_owned(),
+                path: project.clone(),
+                resolved: project.clone(),
+            },
+            confined,
+            environment: Default::default(),
+            places: CallPaths(vec![CallPath {
+                path: CallPath::lexical(&project, &given),
+                given,
+                resolved: resolved.into(),
+            }]),
+        };
+        let context = RuleContext {
+            project,
+            scripts: Vec::new(),
+            home: None,
+        };
+        warnings(&call, &context)
+    }
+
+    #[test]
+    fn leaving_the_sandbox_or_the_project_warns() {
+        let none: [&str; 0] = [];
+        let run = json!({ "command": "ls" });
+        assert_eq!(of("bash", run.clone(), true, ""), none);
+        assert!(of("bash", run, false, "")[0].contains("outside the sandbox"));
+        let edit =
+            |path: &str, resolved: &str| of("edit", json!({ "path": path }), false, resolved);
+        assert_eq!(edit("src/a.rs", "/project/src/a.rs"), none);
+        // A link in the project that leads outside.
+        assert_eq!(
+            edit("src/a.rs", "/etc/passwd"),
+            ["changes a file outside the project: /etc/passwd"]
+        );
+        assert_eq!(
+            edit("../x", "/x"),
+            ["changes a file outside the project: /x"]
+        );
+        let hook = edit(".envrc", "/project/.envrc");
+        assert_eq!(hook, ["changes a file that other programs run or obey"]);
+        assert_eq!(
+            of("fetch", json!({ "url": "https://x.org" }), false, ""),
+            none
+        );
+    }
+}
