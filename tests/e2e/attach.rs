@@ -1,6 +1,7 @@
 //! A user at a terminal: attached to the team or to one member, reading output and typing.
 
 use agent_team_protocol::view::{MemberState, TaskState};
+use agent_team_system::process::Signal;
 use agent_team_tests::{tmux, until};
 
 use crate::teams::{headless, in_panes, task};
@@ -29,6 +30,24 @@ async fn up_on_a_terminal_attaches_and_detaching_keeps_the_team() {
     assert!(seen.contains(after), "{seen}");
     rig.until_task_is("T-1", TaskState::Completed).await;
     rig.until_member_is("ada", MemberState::Idle).await;
+}
+
+#[tokio::test]
+async fn a_terminated_attach_leaves_no_client() {
+    if !tmux::is_here() {
+        return;
+    }
+    let rig = in_panes(&["ada"], "");
+    rig.ok(["up"]).await;
+    let screen = rig.on_terminal(["attach"]);
+    let tmux = rig.tmux();
+    until("a client to be attached", async || {
+        (!tmux.ask(["list-clients"]).await.is_empty()).then_some(())
+    })
+    .await;
+    screen.signal(Signal::SIGTERM);
+    screen.end().await;
+    assert_eq!(tmux.ask(["list-clients"]).await, "");
 }
 
 #[tokio::test]

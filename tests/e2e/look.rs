@@ -53,6 +53,27 @@ async fn the_end_of_a_goal_is_shown_and_notified_once() {
 }
 
 #[tokio::test]
+async fn an_interrupt_ends_the_query_for_the_background() {
+    let mut rig = Rig::with_team(TEAM);
+    rig.ok(["up", "--detach"]).await;
+    rig.set("AGENT_TEAM_THEME", "auto");
+    let mut screen = rig.on_terminal(["top"]);
+    screen.until(QUESTION).await;
+    screen.type_in("\x03").await;
+    let (code, _) = screen.end().await;
+    assert_ne!(code, 0);
+}
+
+#[tokio::test]
+async fn a_theme_of_the_command_line_is_not_replaced() {
+    let mut rig = Rig::with_team(TEAM);
+    rig.set("AGENT_TEAM_THEME", "auto");
+    let screen = rig.on_terminal(["up", "--env", "AGENT_TEAM_THEME=dark"]);
+    let (_, shown) = screen.end().await;
+    assert!(!shown.contains(QUESTION), "{shown:?}");
+}
+
+#[tokio::test]
 async fn a_light_background_selects_light_colours() {
     let mut rig = Rig::with_team(TEAM);
     rig.ok(["up", "--detach"]).await;

@@ -156,6 +156,66 @@ async fn a_damaged_database_is_set_aside_and_the_error_names_it() {
     assert_eq!(fs::read(aside).unwrap(), damaged);
 }
 
+/// Changes the team's journal below a supervisor that must read it from the disk.
+async fn rewrite_history(rig: &Rig, update: &str) {
+    rig.ok(["supervisor", "restart"]).await;
+    let journal = rusqlite::Connection::open(database(rig)).unwrap();
+    assert_eq!(journal.execute(update, []).unwrap(), 1);
+}
+
+#[tokio::test]
+async fn an_unreadable_team_is_listed() {
+    let rig = at_rest().await;
+    rig.ok(["supervisor", "stop"]).await;
+    let database = database(&rig);
+    fs::write(&database, "not a database").unwrap();
+    let list = rig.json(["team", "list"]).await;
+    let unreadable = list["unreadable"].as_array().unwrap();
+    let directory = database.parent().unwrap().file_name().unwrap();
+    assert_eq!(unreadable[0]["team"].as_str(), directory.to_str(), "{list}");
+    rig.run(["team", "list"])
+        .await
+        .expect(0)
+        .says("cannot read the team");
+}
+
+#[tokio::test]
+async fn a_damaged_event_ends_subscriptions_with_an_error() {
+    let rig = headless(&["ada"], &task("Build", "true", ""));
+    rig.ok(["up", "--wait"]).await;
+    rewrite_history(
+        &rig,
+        "UPDATE journal SET event = substr(event, 1, 20) WHERE revision = 3",
+    )
+    .await;
+    for verb in ["events", "audit"] {
+        let output = rig.run([verb]).await.expect(1);
+        let output = output
+            .says("revision 3")
+            .says("agent-team events --after 3");
+        assert_eq!(
+            output.stdout.lines().count(),
+            if verb == "events" { 2 } else { 0 }
+        );
+    }
+    rig.ok(["events", "--after", "3"]).await;
+}
+
+#[tokio::test]
+async fn unreadable_events_are_counted() {
+    let rig = headless(&["ada"], &task("Build", "true", ""));
+    rig.ok(["up", "--wait"]).await;
+    rewrite_history(
+        &rig,
+        r#"UPDATE journal SET event = '{"kind":"moon_landed","data":{}}' WHERE revision = 3"#,
+    )
+    .await;
+    for verb in ["events", "audit"] {
+        let output = rig.run([verb, "--json"]).await.expect(0);
+        output.says("1 event could not be read");
+    }
+}
+
 #[tokio::test]
 async fn a_second_supervisor_is_refused_and_the_first_keeps_running() {
     let rig = headless(&["ada"], "");

@@ -35,6 +35,11 @@ impl Screen {
             .expect("the terminal is open");
     }
 
+    /// Sends a signal to the program alone.
+    pub fn signal(&self, signal: Signal) {
+        assert!(self.child.signal(signal).expect("it is a child"));
+    }
+
     /// Waits until this text is printed after the text of the previous wait.
     ///
     /// # Panics

@@ -42,7 +42,7 @@ pub(crate) fn run() -> Result<()> {
     fs::create_dir(&generated)?;
     copy_tree(&programs, &generated, &tree)?;
     let archive = packages.join(format!("{name}.tar.gz"));
-    pack(stage.path(), &name, &archive)?;
+    pack_files(stage.path(), &name, &archive)?;
     let mut made = vec![archive];
     if target.contains("linux") {
         made.push(debian_package(&tree, &target, stage.path(), &packages)?);
@@ -145,15 +145,43 @@ pub(crate) fn verify(directory: &Path, sums: &str) -> Result<()> {
     Ok(())
 }
 
-/// Packs a directory. With GNU tar, the order, the owners and the times in the archive do not differ between builds.
+/// Packs the files of a directory, without entries for directories: unpacking over a prefix, such as `/usr/local`, would
+/// change the modes of its directories.
+fn pack_files(directory: &Path, name: &str, archive: &Path) -> Result<()> {
+    let mut files = Vec::new();
+    list_files(directory, Path::new(name), &mut files)?;
+    files.sort();
+    let mut tar = tar(directory, archive)?;
+    check(tar.args(files))
+}
+
+/// Lists the files below `path`, relative to `directory`.
+fn list_files(directory: &Path, path: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
+    for entry in fs::read_dir(directory.join(path))? {
+        let entry = entry?;
+        let path = path.join(entry.file_name());
+        match entry.file_type()?.is_dir() {
+            true => list_files(directory, &path, files)?,
+            false => files.push(path),
+        }
+    }
+    Ok(())
+}
+
+/// Packs a directory with entries for directories, which `dpkg` needs.
 fn pack(directory: &Path, name: &str, archive: &Path) -> Result<()> {
+    check(tar(directory, archive)?.arg(name))
+}
+
+/// The command that packs paths below `directory`. With GNU tar, the order, the owners and the times in the archive do not differ between builds.
+fn tar(directory: &Path, archive: &Path) -> Result<Command> {
     let mut tar = Command::new("tar");
     if output(Command::new("tar").arg("--version"))?.contains("GNU tar") {
         tar.args(["--sort=name", "--owner=0", "--group=0", "--numeric-owner"]);
         tar.arg("--mtime=@0").arg("--mode=go=rX,u+rw,a-s");
     }
     tar.arg("-czf").arg(archive).arg("-C").arg(directory);
-    check(tar.arg(name))
+    Ok(tar)
 }
 
 /// Makes a Debian package of the tree, without root and without Debian's tools; returns its path.
@@ -271,12 +299,20 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path();
         staged(path);
-        pack(path, "tree", &path.join("tree.tar.gz")).unwrap();
+        pack_files(path, "tree", &path.join("tree.tar.gz")).unwrap();
         let unpacked = path.join("unpacked");
-        fs::create_dir(&unpacked).unwrap();
+        let bin = unpacked.join("tree/bin");
+        fs::create_dir_all(&bin).unwrap();
+        fs::set_permissions(&bin, fs::Permissions::from_mode(0o700)).unwrap();
         let mut tar = Command::new("tar");
         tar.arg("-xzf").arg(path.join("tree.tar.gz"));
         check(tar.arg("-C").arg(&unpacked)).unwrap();
+        let mode = fs::metadata(&bin).unwrap().permissions().mode();
+        assert_eq!(
+            mode & 0o777,
+            0o700,
+            "unpacking keeps the modes of directories"
+        );
         let source = install::Source::Prebuilt(unpacked.join("tree"));
         let prefix = path.join("prefix");
         install::install(Some(prefix.clone()), source).unwrap();

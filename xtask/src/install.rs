@@ -75,8 +75,9 @@ pub(crate) fn build(profile: &str) -> Command {
 pub(crate) fn prebuilt(directory: &Path) -> Result<PathBuf> {
     let directory = std::path::absolute(directory)?;
     let sums = directory.join(SUMS);
-    if sums.try_exists()? {
-        dist::verify(&directory, &fs::read_to_string(sums)?)?;
+    match sums.try_exists()? {
+        true => dist::verify(&directory, &fs::read_to_string(sums)?)?,
+        false => eprintln!("{}", unverified(&directory)),
     }
     let bin = directory.join("bin");
     let programs = if bin.is_dir() { bin } else { directory };
@@ -85,6 +86,14 @@ pub(crate) fn prebuilt(directory: &Path) -> Result<PathBuf> {
         ensure!(program.is_file(), "{} does not exist", program.display());
     }
     Ok(programs)
+}
+
+/// The note about prebuilt programs without sums.
+fn unverified(directory: &Path) -> String {
+    format!(
+        "note: {} contains no {SUMS}: the programs are installed without verification",
+        directory.display()
+    )
 }
 
 /// A file to install, with its path below the prefix.

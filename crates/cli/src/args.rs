@@ -120,7 +120,8 @@ pub(crate) enum Verb {
     Run(Run),
     /// Cancel the current goal and its tasks
     ///
-    /// The members stay up. The lead is notified, and the open tasks that members added for the goal are cancelled;
+    /// The members stay up, unless a `run` that started the team waits for the goal: it then stops them. The lead is
+    /// notified, and the open tasks that members added for the goal are cancelled;
     /// your own tasks stay. A command that waits for the goal prints the outcome `cancelled` and exits with 1.
     Cancel {
         /// Reason to give the lead; `-` reads stdin
@@ -620,7 +621,7 @@ fn engine_help() -> String {
 #[cfg(test)]
 mod tests {
     use agent_team_protocol::command_line::CommandLine;
-    use agent_team_protocol::{RequestId, TaskId};
+    use agent_team_protocol::{RequestId, Revision, TaskId};
     use clap::CommandFactory;
 
     use super::*;
@@ -664,6 +665,7 @@ mod tests {
             C::ReopenPanes,
             C::ReopenPane(&member),
             C::ListTeams,
+            C::EventsAfter(Revision(1)),
             C::RestartSupervisor,
             C::RaiseLimit {
                 member: None,

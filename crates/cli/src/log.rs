@@ -21,6 +21,14 @@ pub(crate) struct LogLine {
     pub(crate) text: String,
 }
 
+/// The lines of a log.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct LogLines {
+    pub(crate) complete: Vec<LogLine>,
+    /// The text after the last newline.
+    pub(crate) unfinished: Option<LogLine>,
+}
+
 /// An open log with the position of the last read.
 #[derive(Debug)]
 pub(crate) struct Log {
@@ -52,31 +60,51 @@ impl Log {
         Ok((log, text))
     }
 
-    /// Opens a log; returns it with the lines of the previous file and of this file. An incomplete last line is left
-    /// out: the next [`Log::read`] begins with its text.
-    pub(crate) fn lines(path: PathBuf) -> Result<(Self, Vec<LogLine>), Failure> {
-        let mut previous = Self::previous(&path);
-        let mut lines = previous.complete_lines()?;
-        if !previous.partial.is_empty() {
-            let text = String::from_utf8_lossy(&previous.partial).into_owned();
-            lines.push(LogLine { at: None, text });
-        }
+    /// Opens a log; returns it with the lines of the previous file and of this file. The next [`Log::read`] begins with
+    /// the text of an unfinished last line.
+    pub(crate) fn lines(path: PathBuf) -> Result<(Self, LogLines), Failure> {
+        let (previous, previous_times) = Self::previous(&path).timed_bytes()?;
         let mut log = Self::new(path);
-        lines.extend(log.complete_lines()?);
+        let (bytes, times) = log.timed_bytes()?;
+        let mut lines: Vec<(Option<u64>, Vec<u8>)> = Vec::new();
+        let pieces = with_times(&previous, &previous_times);
+        for (at, piece) in pieces.into_iter().chain(with_times(&bytes, &times)) {
+            match lines.last_mut() {
+                // The log was rotated within a line.
+                Some((_, line)) if !line.ends_with(b"\n") => line.extend_from_slice(piece),
+                _ => lines.push((at, piece.to_vec())),
+            }
+        }
+        let unfinished = lines.pop_if(|(_, line)| !line.ends_with(b"\n"));
+        if let Some((_, line)) = &unfinished {
+            log.partial.clone_from(line);
+        }
+        let line = |(at, bytes): (Option<u64>, Vec<u8>)| {
+            let text = String::from_utf8_lossy(bytes.strip_suffix(b"\n").unwrap_or(&bytes));
+            LogLine {
+                at,
+                text: text.into_owned(),
+            }
+        };
+        let lines = LogLines {
+            complete: lines.into_iter().map(line).collect(),
+            unfinished: unfinished.map(line),
+        };
         Ok((log, lines))
     }
 
-    /// Reads a file that was not read before.
-    fn complete_lines(&mut self) -> Result<Vec<LogLine>, Failure> {
-        // A line that is written between these two reads gets the time of an earlier write, because its own time is
-        // not among `times`.
-        let times = write_times(&self.path).map_err(|error| failed(&error))?;
+    /// Reads a file that was not read before, and then the times of its writes: each line that was read has its time.
+    fn timed_bytes(&mut self) -> Result<(Vec<u8>, Vec<WriteTime>), Failure> {
         self.file = self.opened()?;
         let mut bytes = Vec::new();
         self.read_file(&mut bytes)?;
-        let complete = bytes.iter().rposition(|byte| *byte == b'\n');
-        self.partial = bytes.split_off(complete.map_or(0, |newline| newline + 1));
-        Ok(with_times(&bytes, &times))
+        // A log can be read without its times.
+        let times = match self.was_replaced() {
+            // The log was rotated after it was opened.
+            Ok(true) => write_times(&rotated(&self.path)),
+            Ok(false) | Err(_) => write_times(&self.path),
+        };
+        Ok((bytes, times.unwrap_or_default()))
     }
 
     /// Opens a log; returns it with its last `bytes` bytes, without the line that this limit cuts. The last line may be
@@ -145,19 +173,15 @@ fn failed(error: &std::io::Error) -> Failure {
     Failure::io("cannot read the log", error)
 }
 
-/// Splits complete lines; each gets the time of the last write at or before its first byte.
-fn with_times(bytes: &[u8], times: &[WriteTime]) -> Vec<LogLine> {
+/// Splits into lines with their newlines; each gets the time of the last write at or before its first byte.
+fn with_times<'a>(bytes: &'a [u8], times: &[WriteTime]) -> Vec<(Option<u64>, &'a [u8])> {
     let (mut offset, mut times, mut at) = (0, times.iter().peekable(), None);
     let lines = bytes.split_inclusive(|byte| *byte == b'\n').map(|line| {
         while let Some(time) = times.next_if(|time| time.offset <= offset) {
             at = Some(time.at);
         }
         offset += line.len() as u64;
-        let text = String::from_utf8_lossy(line.strip_suffix(b"\n").unwrap_or(line));
-        LogLine {
-            at,
-            text: text.into_owned(),
-        }
+        (at, line)
     });
     lines.collect()
 }
@@ -220,29 +244,61 @@ mod tests {
         assert_eq!(Log::tail(path, 100).unwrap().1, "one\ntwo\nthree\n");
     }
 
+    fn shown(lines: &[LogLine]) -> Vec<(Option<u64>, &str)> {
+        let lines = lines.iter();
+        lines.map(|line| (line.at, line.text.as_str())).collect()
+    }
+
+    #[test]
+    fn a_line_across_a_rotation_is_one_line() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("ada.log");
+        std::fs::write(rotated(&path), b"one\nbegin\xc3").unwrap();
+        std::fs::write(directory.path().join("ada.log.1.times"), "0 1000\n4 2000\n").unwrap();
+        std::fs::write(&path, b"\xa9 end\nhalf").unwrap();
+        std::fs::write(directory.path().join("ada.log.times"), "0 3000\n6 4000\n").unwrap();
+        let (_, lines) = Log::lines(path).unwrap();
+        let expected = [(Some(1000), "one"), (Some(2000), "beginé end")];
+        assert_eq!(shown(&lines.complete), expected);
+        let unfinished: Vec<LogLine> = lines.unfinished.into_iter().collect();
+        assert_eq!(shown(&unfinished), [(Some(4000), "half")]);
+    }
+
+    #[test]
+    fn damaged_times_do_not_fail() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("ada.log");
+        std::fs::write(&path, "one\ntwo\n").unwrap();
+        let times = directory.path().join("ada.log.times");
+        // The last line is still being written: the time is 2000, not 20.
+        std::fs::write(&times, b"0 1000\n\xff\xfe\n4 20").unwrap();
+        let (_, lines) = Log::lines(path.clone()).unwrap();
+        let expected = [(Some(1000), "one"), (Some(1000), "two")];
+        assert_eq!(shown(&lines.complete), expected);
+        std::fs::remove_file(&times).unwrap();
+        std::fs::create_dir(&times).unwrap();
+        let (_, lines) = Log::lines(path).unwrap();
+        assert_eq!(shown(&lines.complete), [(None, "one"), (None, "two")]);
+    }
+
     #[test]
     fn lines_have_the_times_of_their_writes() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("ada.log");
-        assert_eq!(Log::lines(path.clone()).unwrap().1, []);
+        assert_eq!(Log::lines(path.clone()).unwrap().1.complete, []);
         std::fs::write(rotated(&path), "old\n").unwrap();
         std::fs::write(&path, "one\ntwo\nthree\nhal").unwrap();
         // `two` began within the write at 4, `three` after the write at 6.
         std::fs::write(directory.path().join("ada.log.times"), "4 1000\n6 2000\n").unwrap();
         let (mut log, lines) = Log::lines(path.clone()).unwrap();
-        let lines: Vec<_> = lines
-            .iter()
-            .map(|line| (line.at, line.text.as_str()))
-            .collect();
-        assert_eq!(
-            lines,
-            [
-                (None, "old"),
-                (None, "one"),
-                (Some(1000), "two"),
-                (Some(2000), "three")
-            ]
-        );
+        let expected = [
+            (None, "old"),
+            (None, "one"),
+            (Some(1000), "two"),
+            (Some(2000), "three"),
+        ];
+        assert_eq!(shown(&lines.complete), expected);
+        assert_eq!(lines.unfinished.unwrap().text, "hal");
         let mut file = File::options().append(true).open(&path).unwrap();
         file.write_all(b"f\n").unwrap();
         assert_eq!(log.read().unwrap(), "half\n");

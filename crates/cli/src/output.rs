@@ -92,6 +92,12 @@ impl Output {
         }
     }
 
+    /// Prints a note to stderr, also with `--json`, about data that is missing on stdout.
+    pub(crate) fn warn(self, text: &str) {
+        // A closed stderr must not fail the command.
+        let _gone = writeln!(anstream::stderr(), "{text}");
+    }
+
     /// Asks a question on stderr; returns whether the user typed `y` or `yes`.
     pub(crate) fn ask(self, question: &str) -> Result<bool, Failure> {
         let mut stderr = anstream::stderr();

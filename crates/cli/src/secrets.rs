@@ -27,27 +27,48 @@ impl Secrets {
             .unwrap_or_default()
     }
 
-    /// Replaces each secret in a line of JSON by `[secret NAME]`.
-    pub(crate) fn hide_json(&self, mut line: String) -> String {
-        for (name, value) in &self.secrets {
-            if value.is_empty() {
-                continue;
+    /// Replaces each secret in the strings of a JSON text by `[secret NAME]`. The result is JSON too.
+    pub(crate) fn hide_json(&self, json: &str) -> String {
+        let mut hidden = String::with_capacity(json.len());
+        let mut rest = json;
+        while let Some(begin) = rest.find('"') {
+            let (before, from_quote) = rest.split_at(begin);
+            hidden.push_str(before);
+            let (string, after) = from_quote.split_at(string_length(from_quote));
+            match serde_json::from_str::<String>(string) {
+                Ok(text) => hidden.push_str(&Value::from(self.hide(&text)).to_string()),
+                // Not JSON: the text may contain a secret.
+                Err(_) => hidden.push_str("\"\""),
             }
-            // Compare in the escaped form of JSON, without the quotes.
-            let escaped = Value::from(value.as_str()).to_string();
-            let escaped = &escaped[1..escaped.len() - 1];
-            line = line.replace(escaped, &format!("[secret {name}]"));
+            rest = after;
         }
-        line
+        hidden.push_str(rest);
+        hidden
     }
 
     /// Replaces each secret in a text.
     pub(crate) fn hide(&self, text: &str) -> String {
-        let hidden = self.hide_json(Value::from(text).to_string());
-        // The replacement needs no escaping, so the result is usually valid JSON. A match that begins within an escape
-        // sequence destroys the sequence; this function then returns an empty text, which contains no secret.
-        serde_json::from_str(&hidden).unwrap_or_default()
+        let mut secrets: Vec<(&String, &String)> = self.secrets.iter().collect();
+        secrets.retain(|(_, value)| !value.is_empty());
+        // The longest first: a secret can contain another one.
+        secrets.sort_by_key(|(_, value)| std::cmp::Reverse(value.len()));
+        secrets
+            .into_iter()
+            .fold(text.to_owned(), |text, (name, value)| {
+                text.replace(value, &format!("[secret {name}]"))
+            })
     }
+}
+
+/// The length of the JSON string at the beginning of a text, with its quotes.
+fn string_length(text: &str) -> usize {
+    let mut is_escaped = false;
+    let end = text.bytes().skip(1).position(|byte| {
+        let ends = byte == b'"' && !is_escaped;
+        is_escaped = byte == b'\\' && !is_escaped;
+        ends
+    });
+    end.map_or(text.len(), |end| end + 2)
 }
 
 #[cfg(test)]
@@ -69,5 +90,21 @@ mod tests {
             secrets.hide("say \"quoted\" now"),
             "say [secret QUOTED] now"
         );
+    }
+
+    #[test]
+    fn a_secret_within_an_escape_sequence_is_not_text() {
+        // As JSON, the text contains `\n`, and the first secret the letter after the backslash.
+        let secrets = [
+            ("WORD".to_owned(), "nightly".to_owned()),
+            ("LONG".to_owned(), "nightly-build".to_owned()),
+        ];
+        let secrets = Secrets {
+            secrets: secrets.into(),
+        };
+        assert_eq!(secrets.hide("one\nightly"), "one\nightly");
+        let json = r#"{"a":1,"text":"one\nightly, \"nightly\" \\","b":["nightly-build"]}"#;
+        let hidden = r#"{"a":1,"text":"one\nightly, \"[secret WORD]\" \\","b":["[secret LONG]"]}"#;
+        assert_eq!(secrets.hide_json(json), hidden);
     }
 }

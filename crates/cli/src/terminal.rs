@@ -12,6 +12,7 @@ use agent_team_terminal_ui::background;
 use agent_team_terminal_ui::keys::{Key, REST_OF_KEY, Reader};
 use agent_team_terminal_ui::style::Theme;
 use anstream::AutoStream;
+use rustix::process::{Signal, getpid, kill_process};
 
 use crate::output::style;
 
@@ -21,6 +22,9 @@ const DEFAULT_SIZE: (u16, u16) = (80, 24);
 /// Timeout for the answer of a terminal. It exceeds the delay of a slow connection, because an answer after the timeout
 /// would be read as keystrokes. Only a terminal that does not answer causes this delay.
 const ANSWER_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// The byte of `^C`.
+const INTERRUPT: u8 = 0x03;
 
 /// Maximum number of bytes to read for an answer.
 const ANSWER_MAX: usize = 4096;
@@ -55,7 +59,8 @@ pub(crate) async fn theme() -> Theme {
 }
 
 /// Asks the terminal for its background colour. `None` if it does not answer in time. Discards keys that are
-/// typed meanwhile.
+/// typed meanwhile, except `^C`, which interrupts this process as usual: a key must not answer a question that the user
+/// has not seen.
 pub(crate) async fn theme_of_background() -> Option<Theme> {
     if std::env::var_os("TERM").is_none_or(|terminal| terminal == "dumb") {
         return None;
@@ -67,7 +72,10 @@ pub(crate) async fn theme_of_background() -> Option<Theme> {
     let answer = async {
         tty.write_all(background::QUESTION).await.ok()?;
         let mut buffer = [0; 256];
-        while !background::is_answered(&input) && input.len() < ANSWER_MAX {
+        while !background::is_answered(&input)
+            && !input.contains(&INTERRUPT)
+            && input.len() < ANSWER_MAX
+        {
             match tty.read(&mut buffer).await {
                 Ok(read @ 1..) => input.extend_from_slice(&buffer[..read]),
                 Ok(0) | Err(_) => return None,
@@ -75,7 +83,13 @@ pub(crate) async fn theme_of_background() -> Option<Theme> {
         }
         background::theme(&input)
     };
-    tokio::time::timeout(ANSWER_TIMEOUT, answer).await.ok()?
+    let theme = tokio::time::timeout(ANSWER_TIMEOUT, answer).await;
+    drop(tty);
+    if input.contains(&INTERRUPT) {
+        // In raw mode the terminal sends no signal.
+        kill_process(getpid(), Signal::INT).ok()?;
+    }
+    theme.ok()?
 }
 
 #[derive(Debug)]

@@ -110,6 +110,10 @@ impl Session {
     /// refuses the connection.
     pub async fn of_running(team: Option<TeamRef>) -> Result<Option<Self>, SessionError> {
         let mut session = Self::new(team, Start::Never);
+        // Completion calls this: without a supervisor it must create nothing.
+        if !is_running(&Directories::from_environment()?)? {
+            return Ok(None);
+        }
         let directories = session.prepared_directories()?;
         session.connection = session.connect_to_running(&directories).await?;
         Ok(session.connection.is_some().then_some(session))

@@ -117,6 +117,10 @@ pub enum Refused {
     MemberOnly,
     #[error("this launch has ended or is stopping")]
     StaleLaunch,
+    #[error("the team is stopping: no task can be claimed")]
+    TeamStopping,
+    #[error("{0} is stopping: it cannot claim a task")]
+    MemberStopping(MemberName),
 }
 
 /// What exceeds its limit. Some of these have an error code of their own.

@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use crate::id::{MemberName, RequestId, TaskId};
+use crate::id::{MemberName, RequestId, Revision, TaskId};
 
 /// A command line. The user replaces `MEMBER`, `REQUEST`, `MORE` and `…` with values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +37,7 @@ pub enum CommandLine<'a> {
     ReopenPanes,
     ReopenPane(&'a MemberName),
     ListTeams,
+    EventsAfter(Revision),
     RestartSupervisor,
     /// Raises the limit with this key of the team, or of a member.
     RaiseLimit {
@@ -78,6 +79,7 @@ impl fmt::Display for CommandLine<'_> {
             Self::ReopenPanes => f.write_str("panes reopen"),
             Self::ReopenPane(member) => write!(f, "panes reopen {member}"),
             Self::ListTeams => f.write_str("team list"),
+            Self::EventsAfter(revision) => write!(f, "events --after {}", revision.0),
             Self::RestartSupervisor => f.write_str("supervisor restart"),
             Self::RaiseLimit { member: None, key } => write!(f, "config set {key} MORE"),
             Self::RaiseLimit {

@@ -35,8 +35,8 @@ pub use task::{
     TaskChanges, TaskListAnswer, UpdateTask,
 };
 pub use team::{
-    Change, ChangeKind, Down, DownAnswer, Outcome, SECRET_MIN, SetBudget, TeamListAnswer, Up,
-    UpAnswer, WaitAnswer,
+    Change, ChangeKind, Down, DownAnswer, Outcome, SECRET_MIN, SetBudget, TeamListAnswer,
+    UnreadableTeam, Up, UpAnswer, WaitAnswer,
 };
 pub use transcript::{
     AppendTranscript, ITEM_MAX, ReadTranscript, Rest, TranscriptAnswer, TranscriptPage,

@@ -104,7 +104,8 @@ impl History {
             .try_for_each(|(path, identity)| identity.check(path))
     }
 
-    /// The events after `revision`: at most `limit` of them, and about 1 MiB. Empty if none follows.
+    /// The events after `revision`: at most `limit` of them, and about 1 MiB. Empty if none follows. A damaged event
+    /// ends the page before it, and fails the read of the page that begins with it.
     ///
     /// # Errors
     /// If the database cannot be read, or is no longer at its path. The same holds for all reads below.
@@ -123,16 +124,23 @@ impl History {
         {
             let revision = row.get::<_, i64>(0)?.cast_unsigned();
             let place = || format!("revision {revision}");
-            let event = text(row, 2, place)?;
-            bytes += event.len();
+            let read = text(row, 2, place).and_then(|event| {
+                bytes += event.len();
+                match json(event, place) {
+                    Ok(event) => Ok(Some(event)),
+                    Err(ReadError::Unknown { .. }) => Ok(None),
+                    Err(error) => Err(error),
+                }
+            });
+            let event = match read {
+                Ok(event) => event,
+                Err(error) if page.is_empty() => return Err(error),
+                Err(_) => break,
+            };
             page.push(JournalEntry {
                 revision: Revision(revision),
                 at: row.get::<_, i64>(1)?.cast_unsigned(),
-                event: match json(event, place) {
-                    Ok(event) => Some(event),
-                    Err(ReadError::Unknown { .. }) => None,
-                    Err(error) => return Err(error),
-                },
+                event,
             });
         }
         Ok(page)

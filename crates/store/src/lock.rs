@@ -36,7 +36,12 @@ pub enum Durability {
 /// # Errors
 /// If the lock file cannot be opened.
 pub fn is_locked(dir: &Path) -> io::Result<bool> {
-    FileLock::is_held(&dir.join(NAME))
+    FileLock::is_held(&path(dir))
+}
+
+/// The lock file of the team in this directory.
+pub(crate) fn path(dir: &Path) -> PathBuf {
+    dir.join(NAME)
 }
 
 #[derive(Debug)]
@@ -49,7 +54,7 @@ pub(crate) struct TeamLock {
 impl TeamLock {
     /// `None` when another writer holds it.
     pub(crate) fn acquire(dir: &Path, durability: Durability) -> io::Result<Option<Self>> {
-        let path = dir.join(NAME);
+        let path = path(dir);
         let Some(file) = FileLock::try_acquire(&path)? else {
             return Ok(None);
         };

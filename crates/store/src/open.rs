@@ -21,7 +21,7 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension};
 use crate::FILE_NAME;
 use crate::disk_reserve::{self, DiskReserve};
 use crate::history::{History, read_only};
-use crate::lock::{Durability, TeamLock};
+use crate::lock::{self, Durability, TeamLock};
 use crate::open_error::{OpenError, TeamIdentity};
 use crate::read::{ReadError, Restored, restore};
 use crate::schema::{self, Kind};
@@ -50,7 +50,10 @@ pub fn open<T: Default + Extend<Record>>(
     let lock = match TeamLock::acquire(dir, durability) {
         Ok(Some(lock)) => Arc::new(lock),
         Ok(None) => return Err(OpenError::InUse { file }),
-        Err(source) => return Err(OpenError::Io { file, source }),
+        Err(source) => {
+            let file = lock::path(dir);
+            return Err(OpenError::Io { file, source });
+        }
     };
     let attempt = || open_as_found(dir, identity, durability, &lock);
     let opened = match attempt() {

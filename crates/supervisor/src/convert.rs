@@ -210,7 +210,10 @@ pub(crate) fn check_may_spawn(
         .hint("change `may_spawn` in the team file, or let the user spawn it"))
 }
 
-/// Refuses a role that the team does not define and no member has.
+/// The role that a spawned member has by default. A team need not define it.
+const DEFAULT_ROLE: &str = "worker";
+
+/// Refuses a role that the team does not define, that no member has, and that a spawn cannot create.
 pub(crate) fn check_known_role(
     role: &RoleName,
     team: &Team,
@@ -220,6 +223,7 @@ pub(crate) fn check_known_role(
     let roles = rules.map_or(&[][..], |rules| &rules.settings.roles);
     let mut known: Vec<&str> = roles.iter().map(|role| role.name.as_str()).collect();
     known.extend(team.members().map(|member| member.spec.role.as_str()));
+    known.push(DEFAULT_ROLE);
     if known.contains(&role.as_str()) {
         return Ok(());
     }
@@ -260,7 +264,7 @@ pub(crate) fn spawn_spec(
     let roles = rules.map_or(&[][..], |rules| &rules.settings.roles);
     let role = match roles.iter().find(|role| role.name == spawn.role) {
         Some(role) => role.clone(),
-        None if spawn.role.as_str() == "worker" => RoleSpec {
+        None if spawn.role.as_str() == DEFAULT_ROLE => RoleSpec {
             name: spawn.role.clone(),
             description: String::new(),
             engine: Engine::Command,
@@ -270,7 +274,7 @@ pub(crate) fn spawn_spec(
         None => {
             let mut names: Vec<&str> = roles.iter().map(|role| role.name.as_str()).collect();
             if names.is_empty() {
-                names.push("worker");
+                names.push(DEFAULT_ROLE);
             }
             return Err(Refusal::new(
                 ErrorCode::UnknownRole,
@@ -539,6 +543,7 @@ pub(crate) fn refusal(refused: &Refused) -> Refusal {
         }
         Refused::TooManyRequests(_) => ErrorCode::WrongState,
         Refused::StaleLaunch => ErrorCode::Unauthenticated,
+        Refused::TeamStopping | Refused::MemberStopping(_) => ErrorCode::WrongState,
     };
     let refusal = Refusal::new(code, refused.to_string());
     match hint(refused) {
@@ -603,4 +608,17 @@ fn hint(refused: &Refused) -> Option<String> {
         Refused::NoRecipient => format!("start the members with: {}", CommandLine::Up),
         _ => return None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_task_may_be_for_each_role_that_can_be_spawned() {
+        let (team, settings) = (Team::default(), ParsedSettings::default());
+        let check = |role: &str| check_known_role(&role.parse().unwrap(), &team, &settings);
+        check("worker").unwrap();
+        assert_eq!(check("reviewer").unwrap_err().code, ErrorCode::UnknownRole);
+    }
 }

@@ -65,8 +65,7 @@ pub(crate) enum Order {
     /// worker's host process.
     Watch(LaunchId, ProcessId),
     /// Ends a hosted worker and, if it does not end in time, its host process. `gone` is answered when nothing of the
-    /// worker is left. It is dropped without an answer if the host process cannot be killed, or if an embedding program
-    /// does not know the launch.
+    /// worker is left.
     End {
         launch: LaunchId,
         process: Option<ProcessId>,

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use agent_team_protocol::command_line::CommandLine;
-use agent_team_protocol::method::DownAnswer;
+use agent_team_protocol::method::{DownAnswer, TeamListAnswer, UnreadableTeam};
 use agent_team_protocol::notification::GoodbyeReason;
 use agent_team_protocol::rpc::TeamRef;
 use agent_team_protocol::spec::TeamSpec;
@@ -208,7 +208,7 @@ impl Teams {
         })
     }
 
-    pub(crate) fn list(&self) -> Vec<TeamEntry> {
+    pub(crate) fn list(&self) -> TeamListAnswer {
         let open = self.open.borrow();
         let entry = |identity: TeamIdentity| TeamEntry {
             state: match open.get(&identity.team) {
@@ -222,7 +222,14 @@ impl Teams {
             name: identity.name,
             project: identity.project,
         };
-        self.all().known.into_iter().map(entry).collect()
+        let OnDisk { known, unreadable } = self.all();
+        let unreadable = unreadable.into_iter();
+        TeamListAnswer {
+            teams: known.into_iter().map(entry).collect(),
+            unreadable: unreadable
+                .map(|(team, error)| UnreadableTeam { team, error })
+                .collect(),
+        }
     }
 
     pub(crate) fn drivers(&self) -> Vec<DriverHandle> {

@@ -138,16 +138,19 @@ impl Times {
     }
 }
 
-/// The recorded times of a log, in the order of the writes; none for a log without times.
+/// The recorded times of a log, in the order of the writes; none for a log without times. A damaged line is skipped, and
+/// a last line that is still being written.
 ///
 /// # Errors
 /// The file with the times exists and cannot be read.
 pub fn write_times(log: &Path) -> io::Result<Vec<WriteTime>> {
-    let text = match std::fs::read_to_string(times_path(log)) {
+    let bytes = match std::fs::read(times_path(log)) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         read => read?,
     };
-    let parsed = text.lines().filter_map(|line| {
+    let parsed = bytes.split_inclusive(|byte| *byte == b'\n');
+    let parsed = parsed.filter_map(|line| {
+        let line = str::from_utf8(line.strip_suffix(b"\n")?).ok()?;
         let (offset, at) = line.split_once(' ')?;
         Some(WriteTime {
             offset: offset.parse().ok()?,

@@ -105,8 +105,8 @@ impl LiveOutput {
 }
 
 impl Waiting {
-    fn push(&mut self, fragment: OutputFragment) {
-        let length = match &fragment {
+    fn push(&mut self, mut fragment: OutputFragment) {
+        let mut length = match &fragment {
             OutputFragment::Text { delta, .. } | OutputFragment::Input { delta, .. } => delta.len(),
             OutputFragment::Returned { text, .. } | OutputFragment::Lines { text, .. } => {
                 text.len()
@@ -121,6 +121,14 @@ impl Waiting {
                 self.dropped += length;
             }
             return;
+        }
+        // Also when the text continues the last fragment: the note marks where text is missing.
+        if let OutputFragment::Text { delta, .. } = &mut fragment
+            && self.dropped > 0
+        {
+            let dropped = std::mem::take(&mut self.dropped);
+            *delta = format!("\n… {dropped} bytes omitted …\n{delta}");
+            length = delta.len();
         }
         match (self.fragments.last_mut(), fragment) {
             (
@@ -142,12 +150,6 @@ impl Waiting {
             ) if *call == same => {
                 self.weight += length;
                 delta.push_str(&more);
-            }
-            (_, OutputFragment::Text { message, delta }) if self.dropped > 0 => {
-                let dropped = std::mem::take(&mut self.dropped);
-                let delta = format!("\n… {dropped} bytes omitted …\n{delta}");
-                self.weight += delta.len() + PIECE_COST;
-                self.fragments.push(OutputFragment::Text { message, delta });
             }
             (_, fragment) => {
                 self.weight += length + PIECE_COST;
@@ -330,6 +332,21 @@ mod tests {
         stream.complete(&answer);
         drop(stream);
         assert_eq!(live.take().len(), 5, "nothing is sent twice");
+    }
+
+    #[test]
+    fn the_note_marks_where_text_is_missing() {
+        let live = live();
+        let mut stream = live.answer_stream();
+        stream.text("begin");
+        stream.text(&"x".repeat(WAITING_MAX));
+        stream.text("middle");
+        stream.text(" end");
+        let expected = OutputFragment::Text {
+            message: "01234567-1".into(),
+            delta: format!("begin\n… {WAITING_MAX} bytes omitted …\nmiddle end"),
+        };
+        assert_eq!(live.take(), [expected]);
     }
 
     #[test]

@@ -82,6 +82,7 @@ async fn run(fetcher: &Fetcher, arguments: Arguments, call: Call<'_>) -> Result<
     off_thread(move || {
         let text = page.text()?;
         capture.push(text.as_bytes());
+        capture.end();
         Ok(capture.take())
     })
     .await

@@ -26,6 +26,8 @@ mod requests;
 mod system_prompt;
 mod wait;
 
+use agent_team_protocol::RoleName;
+
 use self::context::TeamContext;
 use crate::permission::Permission;
 use crate::supervisor_client::SupervisorClient;
@@ -42,13 +44,14 @@ pub use plan_first::plan_first;
 pub use system_prompt::{Briefing, digest, system_prompt};
 pub use wait::NAME as WAIT;
 
-/// Creates the team tools of this member.
+/// Creates the team tools of this member. `may_spawn`: the roles that it may spawn; `None`: every role.
 pub fn team_tools(
     client: &SupervisorClient,
     shared: &Shared,
     permission: &Permission,
+    may_spawn: Option<&[RoleName]>,
 ) -> Vec<Box<dyn Tool>> {
-    let team_context = TeamContext::new(client, shared);
+    let team_context = TeamContext::new(client, shared, may_spawn);
     let mut tools = Vec::new();
     if client.lead {
         tools.extend(members::tools_of_the_lead(&team_context));
@@ -65,5 +68,5 @@ pub fn team_tools(
 
 /// Additional tools of a lead that the user permits to allow some of the teammates' requests.
 pub fn request_tools(client: &SupervisorClient, shared: &Shared) -> [Box<dyn Tool>; 2] {
-    requests::tools(&TeamContext::new(client, shared))
+    requests::tools(&TeamContext::new(client, shared, None))
 }

@@ -83,11 +83,11 @@ fn definitions_of_the_built_in_tools() {
 fn definitions_of_the_team_tools() {
     let (lead, teammate) = (client(true), client(false));
     let shared = shared();
-    let mut tools = team_tools(&lead, &shared, &Permission::Bypass);
+    let mut tools = team_tools(&lead, &shared, &Permission::Bypass, None);
     tools.extend(request_tools(&lead, &shared));
     tools.push(plan_tool(&teammate, &shared));
     insta::assert_snapshot!("lead", definitions(&tools));
-    let tools = team_tools(&teammate, &shared, &Permission::Bypass);
+    let tools = team_tools(&teammate, &shared, &Permission::Bypass, None);
     insta::assert_snapshot!("teammate", definitions(&tools));
 }
 

@@ -99,6 +99,8 @@ impl Demo {
                 for line in self.answer()? {
                     println!("── {line}");
                 }
+            } else if killed.is_some() {
+                break;
             }
         }
         Ok(killed)

@@ -195,6 +195,12 @@ pub(crate) fn unclaimable(task: &TaskView, members: &[MemberView]) -> Option<Str
     };
     let mut may_claim = members.iter().filter(may_claim).peekable();
     let id = task.id;
+    if let (None, Some(assignee)) = (may_claim.peek(), &task.assignee) {
+        return Some(format!(
+            "no member can claim {id}, because {assignee} is not in the team: \
+             agent-team task assign {id} MEMBER"
+        ));
+    }
     match (may_claim.peek(), &task.role) {
         (None, Some(role)) => Some(format!(
             "no member can claim {id}, because none has the role {role}: agent-team spawn {role}"
@@ -271,5 +277,27 @@ pub(crate) fn count(tasks: &[TaskView]) -> TaskCounts {
         completed: number_of(TaskState::Completed),
         failed: number_of(TaskState::Failed),
         cancelled: number_of(TaskState::Cancelled),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_task_for_an_absent_member_is_unclaimable() {
+        let task = json!({
+            "id": "T-1", "key": "Build", "title": "Build", "description": "", "state": "pending",
+            "owner": null, "generation": 1, "role": null, "for": "bob", "after": [], "blocks": [],
+            "blocked": false, "priority": 0, "labels": [], "files": [], "run": null, "verify": null,
+            "rerun": true, "attempts": 0, "created_by": "user", "created_at": 0, "changed_at": 0,
+            "revision": 1, "result": null,
+        });
+        let task: TaskView = serde_json::from_value(task).unwrap();
+        let why = unclaimable(&task, &[]).unwrap();
+        assert!(why.contains("bob is not in the team"), "{why}");
+        assert!(why.ends_with("agent-team task assign T-1 MEMBER"), "{why}");
     }
 }

@@ -140,6 +140,7 @@ async fn view(session: Session, output: Output, answer: AttachAnswer) -> Result<
         .collect::<Result<Vec<_>, _>>()
         .map_err(|error| Failure::io("cannot catch signals", &error))?;
     let code = run_in_foreground(&mut command)
+        .await
         .map_err(|error| Failure::io(format!("cannot run {program}"), &error))?;
     if Path::new(program).file_name() != Some("tmux".as_ref()) {
         // The member leaves the cursor after its prompt: start a new line.
@@ -151,13 +152,28 @@ async fn view(session: Session, output: Output, answer: AttachAnswer) -> Result<
     Ok(ExitCode::from(code))
 }
 
-/// Runs a program that uses the terminal; returns its exit code, 128 plus its number after a signal.
-fn run_in_foreground(command: &mut Command) -> std::io::Result<u8> {
+/// Runs a program that uses the terminal; returns its exit code, 128 plus its number after a signal. Forwards the signals
+/// that end this process: otherwise the program would keep the terminal, and compete with the shell for its input.
+async fn run_in_foreground(command: &mut Command) -> std::io::Result<u8> {
+    // Before the start: no change of the program is missed.
+    let mut changed = signal(SignalKind::child())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut hang_up = signal(SignalKind::hangup())?;
     let child = command.spawn()?;
     let pid = Pid::from_child(&child);
     loop {
-        let waited = rustix::io::retry_on_intr(|| waitpid(Some(pid), WaitOptions::UNTRACED))?;
-        let Some((_, status)) = waited else { continue };
+        let options = WaitOptions::UNTRACED | WaitOptions::NOHANG;
+        let waited = rustix::io::retry_on_intr(|| waitpid(Some(pid), options))?;
+        let Some((_, status)) = waited else {
+            let forwarded = tokio::select! {
+                _ = changed.recv() => continue,
+                _ = terminate.recv() => Signal::TERM,
+                _ = hang_up.recv() => Signal::HUP,
+            };
+            // The program has not been reaped, so the pid is still its own.
+            kill_process(pid, forwarded)?;
+            continue;
+        };
         if status.stopped() {
             // The program suspended itself, as tmux does at a key. The shell waits for this process, so this process
             // must stop too. `fg` continues both processes, because they are in one process group.

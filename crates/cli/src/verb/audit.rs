@@ -9,12 +9,14 @@ use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use agent_team_client::{Notice, Session, Subscription};
+use agent_team_protocol::event::ClientEvent;
 use agent_team_protocol::method::{Nothing, TeamShow};
 use agent_team_protocol::{MemberName, Revision};
 use agent_team_system::directories::Directories;
 
 pub(crate) use self::decisions::{DecisionEntry, Decisions};
 use self::entry::{call_line, entry, line};
+use super::events::report_unreadable;
 use crate::args::{AuditCommand, Global};
 use crate::error::Failure;
 use crate::output::Output;
@@ -35,12 +37,13 @@ pub(super) async fn run(
     let mut events = Subscription::new(session, Revision(0), false).await?;
     let mut subjects = BTreeMap::new();
     let mut last = Revision(0);
-    let mut is_empty = true;
+    let (mut is_empty, mut unreadable) = (true, 0);
     while last < events.head() {
         let Notice::Event(event) = events.next().await? else {
             continue;
         };
         last = event.revision;
+        unreadable += u64::from(matches!(event.event, ClientEvent::Unknown));
         let Some(entry) = entry(&event, &mut subjects) else {
             continue;
         };
@@ -63,6 +66,7 @@ pub(super) async fn run(
             output.write(&format!("{line}\n"))?;
         }
     }
+    report_unreadable(output, unreadable);
     Ok(ExitCode::SUCCESS)
 }
 

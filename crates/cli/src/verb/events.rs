@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use agent_team_client::{Envelopes, Notice, Subscription};
 use agent_team_protocol::Revision;
+use agent_team_protocol::event::ClientEvent;
 use agent_team_protocol::notification::EventNotice;
 
 use crate::args::Global;
@@ -42,6 +43,7 @@ async fn envelopes(
     let session = global.session()?;
     let mut events = Subscription::new(session, Revision(0), follow).await?;
     let mut envelopes = None;
+    let mut unreadable = 0;
     let mut last = Revision(0);
     while follow || last < events.head() {
         let notice = events.next().await?;
@@ -62,7 +64,9 @@ async fn envelopes(
         let is_new = match &notice {
             Notice::Event(event) => {
                 last = event.revision;
-                last > after
+                let is_new = last > after;
+                unreadable += u64::from(is_new && matches!(event.event, ClientEvent::Unknown));
+                is_new
             }
             Notice::Transient(_) => true,
         };
@@ -73,7 +77,16 @@ async fn envelopes(
             }
         }
     }
+    report_unreadable(output, unreadable);
     Ok(ExitCode::SUCCESS)
+}
+
+/// Reports events that the supervisor could not read: another version of agent-team wrote them, or they are too large.
+pub(super) fn report_unreadable(output: Output, count: u64) {
+    if count > 0 {
+        let events = text::count(count, "event");
+        output.warn(&format!("warning: {events} could not be read: written by another version of agent-team, or too large"));
+    }
 }
 
 /// `12  2026-11-21T03:42:19Z  task_claimed  {"task":"T-1",…}`

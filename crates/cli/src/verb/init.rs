@@ -297,9 +297,12 @@ mod tests {
         write("pyproject.toml", "[project]\nname = \"x\"\n");
         assert_eq!(run_lines("python"), ["python3 -m compileall -q ."]);
         std::fs::create_dir(project.path().join("tests")).unwrap();
-        assert_eq!(run_lines("python")[1..], ["python3 -m unittest discover"]);
+        assert_eq!(
+            run_lines("python")[1..],
+            ["python3 -B -m unittest discover"]
+        );
         write("pyproject.toml", "[tool.pytest.ini_options]\n");
-        assert_eq!(run_lines("python")[1..], ["python3 -m pytest"]);
+        assert_eq!(run_lines("python")[1..], ["python3 -B -m pytest"]);
         write("package.json", r#"{"scripts": {"test": "x", "lint": "y"}}"#);
         assert_eq!(
             run_lines("node"),

@@ -18,7 +18,7 @@ use serde::Serialize;
 
 use crate::args::{self, Global};
 use crate::error::Failure;
-use crate::log::{Log, LogLine};
+use crate::log::{Log, LogLine, LogLines};
 use crate::output::style::{member_name, paint};
 use crate::output::{Output, text, time};
 
@@ -125,15 +125,18 @@ async fn several(
     let mut lines: Vec<(MemberName, LogLine)> = Vec::new();
     for MemberView { name, .. } in members {
         let path = path_of(&mut session, &name).await?;
-        let (mut log, mut of_member) = Log::lines(path)?;
+        let (
+            log,
+            LogLines {
+                complete,
+                unfinished,
+            },
+        ) = Log::lines(path)?;
+        // Without `-f` no later read completes the last line.
+        let unfinished = unfinished.filter(|_| !args.follow);
+        let of_member = complete.into_iter().chain(unfinished);
+        lines.extend(of_member.map(|line| (name.clone(), line)));
         let unfinished = String::new();
-        if !args.follow {
-            // No later read will complete the last line, so print it now.
-            let text = log.read()?;
-            let at = of_member.last().and_then(|line| line.at);
-            of_member.extend((!text.is_empty()).then_some(LogLine { at, text }));
-        }
-        lines.extend(of_member.into_iter().map(|line| (name.clone(), line)));
         logs.insert(name, Tail { log, unfinished });
     }
     // A stable sort: the lines of one member keep their order.
@@ -163,6 +166,9 @@ async fn several(
     }
 }
 
+/// Maximum length of an unfinished line, in bytes: a longer one is printed in pieces.
+const UNFINISHED_MAX: usize = 64 << 10;
+
 /// A log that is followed line by line.
 struct Tail {
     log: Log,
@@ -173,7 +179,10 @@ impl Tail {
     /// The lines that were completed since the last call.
     fn new_lines(&mut self) -> Result<Vec<LogLine>, Failure> {
         self.unfinished.push_str(&self.log.read()?);
-        let complete = self.unfinished.rfind('\n').map_or(0, |newline| newline + 1);
+        let mut complete = self.unfinished.rfind('\n').map_or(0, |newline| newline + 1);
+        if self.unfinished.len() - complete > UNFINISHED_MAX {
+            complete = self.unfinished.len();
+        }
         let rest = self.unfinished.split_off(complete);
         let text = std::mem::replace(&mut self.unfinished, rest);
         let at = Some(wall_ms());
@@ -265,5 +274,24 @@ fn concerns(notice: &Notice, member: &MemberName) -> bool {
         Notice::Transient(transient) => transient.member == *member,
         // Any event may come with output, and reading a log that has not grown is cheap.
         Notice::Event(_) => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_without_end_is_followed_in_pieces() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("ada.log");
+        std::fs::write(&path, "x".repeat(UNFINISHED_MAX)).unwrap();
+        let (log, _) = Log::lines(path.clone()).unwrap();
+        let unfinished = String::new();
+        let mut tail = Tail { log, unfinished };
+        assert_eq!(tail.new_lines().unwrap(), []);
+        std::fs::write(&path, "x".repeat(UNFINISHED_MAX + 1)).unwrap();
+        assert_eq!(tail.new_lines().unwrap()[0].text.len(), UNFINISHED_MAX + 1);
+        assert_eq!(tail.unfinished, "");
     }
 }

@@ -3,9 +3,11 @@
 use std::process::ExitCode;
 
 use agent_team_client::{Session, SessionError};
-use agent_team_protocol::ErrorCode;
-use agent_team_protocol::method::{Nothing, TeamDelete, TeamList, TeamListAnswer, TeamShow};
+use agent_team_protocol::method::{
+    Nothing, TeamDelete, TeamList, TeamListAnswer, TeamShow, UnreadableTeam,
+};
 use agent_team_protocol::view::{TeamEntry, TeamState, TeamView};
+use agent_team_protocol::{ErrorCode, Refusal};
 
 use super::ps;
 use crate::args::{Global, TeamCommand};
@@ -25,10 +27,11 @@ pub(super) async fn run(
     };
     match command {
         TeamCommand::List => {
-            let answer = TeamListAnswer {
-                teams: all(&mut global.session()?).await?,
-            };
+            let answer = all(&mut global.session()?).await?;
             output.show(&answer, || table(&answer.teams))?;
+            for unreadable in &answer.unreadable {
+                output.note(&unreadable_note(unreadable));
+            }
             Ok(ExitCode::SUCCESS)
         }
         TeamCommand::Show { name } => {
@@ -68,12 +71,26 @@ async fn is_confirmed(session: &mut Session, output: Output) -> Result<bool, Fai
 }
 
 /// All teams. When no team is on disk, the session starts no supervisor and the list is empty.
-async fn all(session: &mut Session) -> Result<Vec<TeamEntry>, Failure> {
+async fn all(session: &mut Session) -> Result<TeamListAnswer, Failure> {
     match session.query::<TeamList>(Nothing {}).await {
-        Ok(answer) => Ok(answer.teams),
-        Err(SessionError::NoTeams) => Ok(Vec::new()),
-        Err(error) if error.has_code(ErrorCode::UnknownTeam) => Ok(Vec::new()),
+        Ok(answer) => Ok(answer),
+        Err(SessionError::NoTeams) => Ok(TeamListAnswer::default()),
+        Err(error) if error.has_code(ErrorCode::UnknownTeam) => Ok(TeamListAnswer::default()),
         Err(error) => Err(error.into()),
+    }
+}
+
+/// `cannot read the team pay-0f3a: team.db is not a database of agent-team`, with the hint on its own line.
+fn unreadable_note(unreadable: &UnreadableTeam) -> String {
+    let Refusal { message, hint, .. } = &unreadable.error;
+    let message = text::line(message);
+    let what = match &unreadable.team {
+        Some(team) => format!("cannot read the team {team}: {message}"),
+        None => message,
+    };
+    match hint {
+        Some(hint) => format!("{what}\n  hint: {}", text::line(hint)),
+        None => what,
     }
 }
 

@@ -51,6 +51,7 @@ pub(super) async fn run(
     if attaches
         && caller::is_terminal()
         && style::named_theme().is_none()
+        && !named.contains(THEME)
         && terminal::theme_of_background().await == Some(Theme::Light)
     {
         // Pass the theme to the members: tmux does not forward a pane's query for the background to the terminal.

@@ -123,6 +123,22 @@ fn tab_completes_verbs_options_and_values_in_real_shells() {
 }
 
 #[test]
+fn completion_creates_nothing() {
+    let rig = Rig::new();
+    let mut complete = rig.command(&["--", "agent-team", "stop", ""]);
+    complete.env("AGENT_TEAM_COMPLETE", "bash");
+    complete
+        .env("_CLAP_COMPLETE_INDEX", "2")
+        .env("_CLAP_COMPLETE_COMP_TYPE", "9");
+    complete
+        .env("_CLAP_COMPLETE_SPACE", "true")
+        .env("_CLAP_IFS", " ");
+    let output = complete.output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    assert!(!rig.home().exists());
+}
+
+#[test]
 fn tab_completes_names_of_a_running_team() {
     for shell in installed() {
         let rig = Rig::new();

@@ -337,7 +337,7 @@ impl Decider<'_> {
                 Then::Stop
             } else {
                 Then::Recover {
-                    ready_since: Some(member.since),
+                    ready_since: Some(member.life_since),
                 }
             };
             self.acknowledge_stop_request(name);
@@ -369,7 +369,7 @@ impl Decider<'_> {
             }
             Life::Ready { .. } => {
                 let then = Then::Recover {
-                    ready_since: Some(member.since),
+                    ready_since: Some(member.life_since),
                 };
                 self.end_worker(&name, launch, "its process exited without a report", then);
             }

@@ -93,8 +93,22 @@ impl Decider<'_> {
         };
         // A member that is ending must not claim: `ran_nothing` decides from its claims how its process tree is
         // searched.
-        if claimant.is_some_and(|member| !matches!(member.life, Life::Ready { .. })) {
-            return Err(Refused::StaleLaunch);
+        if let Some(member) = claimant {
+            match member.life {
+                Life::Ready { .. } => {}
+                Life::StopRequested { .. } | Life::Draining { .. } | Life::Ending { .. } => {
+                    let mut members = self.team.members();
+                    return Err(match members.any(|member| member.life.may_work()) {
+                        true => Refused::MemberStopping(member.spec.name.clone()),
+                        false => Refused::TeamStopping,
+                    });
+                }
+                Life::Planned
+                | Life::Launching { .. }
+                | Life::Cooling { .. }
+                | Life::Held { .. }
+                | Life::Stopped => return Err(Refused::StaleLaunch),
+            }
         }
         if let Some(member) = claimant.map(|member| &member.spec.name)
             && let Some(held) = self.team.task_of(member)

@@ -73,6 +73,7 @@ impl Team {
                     member.account.up.stop_at_unknown_time();
                     member.account.working.stop_at_unknown_time();
                     member.since = tick;
+                    member.life_since = tick;
                     member.restarts = Restarts::default();
                 }
             }

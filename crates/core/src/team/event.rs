@@ -439,6 +439,9 @@ events! {
         restarts: Restarts,
         last_result: Option<Arc<str>>,
         since: Tick,
+        /// If it differs from `since`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        life_since: Option<Tick>,
         told_idle: bool,
         worked: bool,
         #[serde(default, skip_serializing_if = "Option::is_none")]

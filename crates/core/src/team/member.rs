@@ -53,6 +53,8 @@ pub struct Member {
     pub life: Life,
     /// When `life` last changed. For a ready member, the start and the end of a claim count as changes.
     pub since: Tick,
+    /// When `life` last changed. Claims do not change it: it decides whether a crash ends a steady time.
+    pub(crate) life_since: Tick,
     pub restarts: Restarts,
     pub inbox: Inbox,
     /// How the member's last finished task ended.
@@ -135,8 +137,8 @@ pub enum Then {
     Remove,
     /// A restart was requested: immediately, and not counted as a crash.
     Restart,
-    /// The worker died: restart as often as the intensity allows. `ready_since`: [`Member::since`], if the worker was
-    /// ready.
+    /// The worker died: restart as often as the intensity allows. `ready_since`: when the worker became ready, if it
+    /// was.
     Recover {
         ready_since: Option<Tick>,
     },
@@ -241,6 +243,7 @@ impl Member {
             spec,
             life: Life::Stopped,
             since,
+            life_since: since,
             restarts: Restarts::default(),
             inbox: Inbox::default(),
             last_result: None,

@@ -66,11 +66,20 @@ fn a_stopping_member_claims_nothing() {
     rig.user(stop("ada")).answer();
     let task = rig.add("Build");
     let claim = Call::ClaimTask { task: Some(task) };
-    assert_eq!(rig.by("ada", claim.clone()).refusal(), Refused::StaleLaunch);
+    let stopping = Refused::MemberStopping(name("ada"));
+    assert_eq!(rig.by("ada", claim.clone()).refusal(), stopping);
     // A task claimed now would be missed by the process search that was ordered before it.
     assert_eq!(end_tree(&rig.kill("ada").effects), Some(Scan::ProcessAlone));
-    assert_eq!(rig.by("ada", claim).refusal(), Refused::StaleLaunch);
+    assert_eq!(rig.by("ada", claim).refusal(), stopping);
     assert!(rig.is_pending(task));
+}
+
+#[test]
+fn a_claim_during_down_is_refused_as_the_team_stops() {
+    let mut rig = Rig::of(file(&["ada"]));
+    rig.user(Call::Down { force: false }).answer();
+    let claim = Call::ClaimTask { task: None };
+    assert_eq!(rig.by("ada", claim).refusal(), Refused::TeamStopping);
 }
 
 #[test]

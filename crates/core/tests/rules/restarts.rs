@@ -68,6 +68,22 @@ fn a_requested_restart_keeps_the_task_and_is_not_counted() {
 }
 
 #[test]
+fn a_claim_does_not_make_a_steady_member_unsteady() {
+    let mut rig = Rig::of(file(&["ada"]));
+    rig.dies("ada");
+    rig.hello("ada");
+    rig.wait(70_000);
+    // A claim just before the crash.
+    rig.add("Build");
+    rig.dies("ada");
+    let life = rig.life("ada");
+    assert!(
+        matches!(life, Life::Launching { .. }),
+        "restarts at once: {life:?}"
+    );
+}
+
+#[test]
 fn a_task_without_rerun_fails_when_its_worker_is_lost() {
     let mut rig = Rig::of(file(&["ada"]));
     let mut spec = task_spec("Publish");

@@ -161,7 +161,8 @@ fn a_member_asked_to_stop_gets_no_tasks() {
     let task = rig.add("Build");
     assert!(rig.is_pending(task));
     let claim = Call::ClaimTask { task: Some(task) };
-    assert_eq!(rig.by("ada", claim).refusal(), Refused::StaleLaunch);
+    let stopping = Refused::MemberStopping(name("ada"));
+    assert_eq!(rig.by("ada", claim).refusal(), stopping);
     rig.by("ada", answer(Some("not yet"))).answer();
     assert_eq!(
         rig.owner(task).as_deref(),

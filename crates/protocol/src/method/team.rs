@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use crate::error::Refusal;
 use crate::id::{MemberName, Revision, TeamId};
 use crate::placement::{CallerTerminal, Placement};
 use crate::spec::{Budget, TeamSpec};
@@ -94,10 +95,22 @@ pub struct DownAnswer {
     pub receipts: Vec<Receipt>,
 }
 
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct TeamListAnswer {
     pub teams: Vec<TeamEntry>,
+    /// Teams on disk that cannot be read.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unreadable: Vec<UnreadableTeam>,
+}
+
+/// A team that exists on disk and cannot be read.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct UnreadableTeam {
+    /// `None`: the teams cannot be listed.
+    pub team: Option<TeamId>,
+    pub error: Refusal,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -104,3 +104,12 @@ fn an_unsynced_journal_may_lose_events_in_a_power_cut() {
     fs::write(team.path(LOCK), before_reboot).unwrap();
     assert_eq!(team.open().restored.revision.0, 5);
 }
+
+#[test]
+fn an_unusable_lock_file_is_named() {
+    let team = Team::new();
+    fs::create_dir(team.path(LOCK)).unwrap();
+    let refused = team.try_open().unwrap_err();
+    let lock = team.path(LOCK).display().to_string();
+    assert!(refused.to_string().contains(&lock), "{refused}");
+}

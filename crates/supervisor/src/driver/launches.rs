@@ -232,6 +232,7 @@ impl Launches {
             Some(runtime) if runtime.connection.as_ref().is_some_and(is_current) => {
                 runtime.connection = None;
                 runtime.waiting = None;
+                runtime.waiting_since = None;
                 runtime.liveness = Liveness::Quiet;
                 true
             }

@@ -135,7 +135,7 @@ impl Permissions<'_> {
                 "{} has changed since it was shown: review it again",
                 request.id
             );
-            return Err(Refusal::new(ErrorCode::AlreadyDecided, text));
+            return Err(Refusal::new(ErrorCode::WrongState, text));
         }
         let (scope, rules) = match decide.decision {
             Decision::Allow { scope, rules } => (scope, rules),

@@ -197,17 +197,16 @@ impl Driver {
         let sessions = runtime.sessions().to_vec();
         // A hosted worker shares the process of its host: killing that pid would end the host, or this supervisor. The
         // host ends the worker. The launch marker and the registered sessions identify the programs that it started.
-        let (gone_sender, gone) = oneshot::channel();
         let is_hosted = self.is_hosted(&launch, root);
-        if is_hosted {
+        let hosted_end = is_hosted.then(|| {
+            let (gone, hosted_end) = oneshot::channel();
             self.launcher.order(Order::End {
                 launch: launch.clone(),
                 process: root,
-                gone: gone_sender,
+                gone,
             });
-        } else {
-            drop(gone_sender);
-        }
+            hosted_end
+        });
         let root = root.filter(|_| !is_hosted);
         let scan = if root.is_none() {
             Scan::Everything
@@ -220,7 +219,9 @@ impl Driver {
         tokio::task::spawn_local(tracing::Instrument::instrument(
             async move {
                 let mut ended: Vec<u32> = Vec::new();
-                wait_for_hosted(gone, &launch, &driver).await;
+                if let Some(hosted_end) = hosted_end {
+                    wait_for_hosted(hosted_end, &launch, &driver).await;
+                }
                 loop {
                     let result = match (scan, root) {
                         (Scan::ProcessAlone, Some(root)) => machine.end_process(root, END_LIMIT),
@@ -298,19 +299,45 @@ async fn wait_for_end(machine: &dyn Machine, process: ProcessId) {
 }
 
 /// Waits until the hosted worker of a launch has ended. Reports it as a survivor at each timeout and continues to wait.
-/// A dropped sender counts as the end: for a worker in its own process, `end_tree` drops the sender at once. The
-/// launcher drops the sender if the launch is unknown, or if the host process cannot be killed.
+/// A dropped sender means that the end is unknown: it is reported as a survivor too, and this function never returns.
 async fn wait_for_hosted(
-    mut gone: oneshot::Receiver<()>,
+    mut hosted_end: oneshot::Receiver<()>,
     launch: &LaunchId,
     driver: &mpsc::UnboundedSender<Message>,
 ) {
-    while tokio::time::timeout(END_LIMIT, &mut gone).await.is_err() {
+    loop {
+        let in_time = tokio::time::timeout(END_LIMIT, &mut hosted_end).await;
+        if matches!(in_time, Ok(Ok(()))) {
+            return;
+        }
         tracing::error!("the hosted worker does not end");
         let survived = Message::TreeSurvived {
             launch: launch.clone(),
             pids: vec![std::process::id()],
         };
         let _driver_gone = driver.send(survived);
+        if in_time.is_ok() {
+            return std::future::pending().await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_dropped_end_report_is_not_an_end() {
+        let (gone, hosted_end) = oneshot::channel();
+        let (driver, mut messages) = mpsc::unbounded_channel();
+        drop(gone);
+        let launch = LaunchId::from_bits(1);
+        tokio::select! {
+            biased;
+            () = wait_for_hosted(hosted_end, &launch, &driver) => panic!("the end is unknown"),
+            message = messages.recv() => {
+                assert!(matches!(message, Some(Message::TreeSurvived { .. })));
+            }
+        }
     }
 }

@@ -1,8 +1,9 @@
 //! Attaches event subscribers, and reads history for those that are behind. Called by the driver.
 
+use agent_team_protocol::command_line::CommandLine;
 use agent_team_protocol::method::{Subscribe, SubscribeAnswer};
-use agent_team_protocol::notification::{TaskOutput, TransientNotice};
-use agent_team_protocol::{MemberName, TeamId};
+use agent_team_protocol::notification::{Goodbye, GoodbyeReason, TaskOutput, TransientNotice};
+use agent_team_protocol::{ErrorCode, MemberName, Refusal, Revision, TeamId};
 use agent_team_store::ReadError;
 use tokio::sync::mpsc;
 
@@ -67,6 +68,29 @@ impl Driver {
     }
 }
 
+/// Ends a subscription with an error. Without it the client would subscribe again, and meet the same event again.
+fn end(reader: &CatchUp, error: Refusal) {
+    reader.outbox.send_goodbye(&Goodbye {
+        reason: GoodbyeReason::Closed,
+        error: Some(error),
+    });
+}
+
+/// The error for a subscriber that has received the events up to `last`.
+fn unreadable(error: &ReadError, last: Revision) -> Refusal {
+    let refusal = Refusal::new(
+        ErrorCode::StorageFailed,
+        format!("cannot read events: {error}"),
+    );
+    match error {
+        ReadError::Damaged(_) => {
+            let next = CommandLine::EventsAfter(Revision(last.0 + 1));
+            refusal.hint(format!("print the events after it with: {next}"))
+        }
+        ReadError::Unknown { .. } | ReadError::Moved(_) | ReadError::Sqlite(_) => refusal,
+    }
+}
+
 async fn read_history(
     team: TeamId,
     history: HistoryReader,
@@ -90,11 +114,11 @@ async fn read_history(
             Ok(Ok(page)) => page,
             Ok(Err(error)) => {
                 tracing::error!(%error, "cannot read events");
-                return reader.outbox.close();
+                return end(&reader, unreadable(&error, reader.after));
             }
             Err(panic) => {
                 tracing::error!(%panic, "reading events panicked");
-                return reader.outbox.close();
+                return end(&reader, Refusal::internal(panic.to_string()));
             }
         };
         let is_last = page.len() < PAGE;

@@ -1,5 +1,8 @@
 //! The `up` call: turns the team specification into one change of the core, or previews it (`dry_run`).
 
+use std::io;
+use std::path::Path;
+
 use agent_team_core::{Call, CallKey, Origin};
 use agent_team_protocol::method::UpAnswer;
 use agent_team_protocol::placement::Placement;
@@ -50,12 +53,7 @@ impl Driver {
             .directories
             .environment_file(self.identity.team.as_str());
         if let Err(error) = private_file::replace(&file, &environment) {
-            let text = format!(
-                "cannot write the team's environment to {}: {error}",
-                file.display()
-            );
-            reply.refuse(Refusal::new(ErrorCode::StorageFull, text));
-            return;
+            return reply.refuse(environment_refusal(&file, &error));
         }
         let shape = self.shape_of_up(&team_placement);
         self.call(by, key, reply, shape, Call::Up(Box::new(spec)));
@@ -96,5 +94,37 @@ impl Driver {
         };
         self.reopen_all();
         self.waiters.add_up(answer, reply);
+    }
+}
+
+/// The refusal of an `up` whose environment cannot be stored.
+fn environment_refusal(file: &Path, error: &io::Error) -> Refusal {
+    let is_full = matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+    );
+    let code = match is_full {
+        true => ErrorCode::StorageFull,
+        false => ErrorCode::StorageFailed,
+    };
+    let text = format!(
+        "cannot write the team's environment to {}: {error}",
+        file.display()
+    );
+    Refusal::new(code, text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_full_disk_is_reported_as_full() {
+        let code = |kind: io::ErrorKind| environment_refusal("/f".as_ref(), &kind.into()).code;
+        assert_eq!(code(io::ErrorKind::StorageFull), ErrorCode::StorageFull);
+        assert_eq!(
+            code(io::ErrorKind::PermissionDenied),
+            ErrorCode::StorageFailed
+        );
     }
 }

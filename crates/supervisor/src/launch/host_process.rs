@@ -131,9 +131,9 @@ impl HostProcess {
         });
     }
 
-    /// Cancels the member. `process` is the member's host process. Answers when nothing of the member is left in the
-    /// process; drops `ended` without an answer if the process cannot be killed. If `process` is `None`, answers after
-    /// the time limit even if the member still runs.
+    /// Cancels the member. `process` is the member's host process; without it, the host process of the last order is
+    /// assumed. Answers when nothing of the member is left in the process. A timeout or an error means unknown, not
+    /// dead: the host process is killed if it is known, and the order is repeated until the end is certain.
     pub(super) fn end(
         &self,
         launch: LaunchId,
@@ -141,20 +141,33 @@ impl HostProcess {
         ended: oneshot::Sender<()>,
     ) {
         let socket = self.socket.clone();
-        self.process.set(process.or(self.process.get()));
+        let process = process.or(self.process.get());
+        self.process.set(process);
         tokio::task::spawn_local(async move {
             let order = HostOrder::End {
                 launch: launch.clone(),
             };
-            let in_time = tokio::time::timeout(END_LIMIT, closed(&socket, &order, process)).await;
-            if !matches!(in_time, Ok(Ok(())))
-                && let Some(process) = process
-            {
-                tracing::warn!(%launch, pid = process.pid, "the hosted member does not end: killing the host process; its other members restart");
-                if let Err(error) = kill(process).await {
-                    tracing::error!(pid = process.pid, %error, "cannot kill the host process");
-                    return;
+            loop {
+                let in_time = tokio::time::timeout(END_LIMIT, closed(&socket, &order, process));
+                if matches!(in_time.await, Ok(Ok(()))) {
+                    break;
                 }
+                match process {
+                    Some(process) => {
+                        tracing::warn!(%launch, pid = process.pid, "the hosted member does not end: killing the host process; its other members restart");
+                        match kill(process).await {
+                            Ok(()) => break,
+                            Err(error) => {
+                                tracing::error!(pid = process.pid, %error, "cannot kill the host process");
+                            }
+                        }
+                    }
+                    None => {
+                        tracing::error!(%launch, "it is unknown whether the hosted member has ended");
+                    }
+                }
+                // An error can be immediate.
+                tokio::time::sleep(END_LIMIT).await;
             }
             let _asker_gone = ended.send(());
         });
@@ -247,4 +260,35 @@ fn is_not_listening(error: &io::Error) -> bool {
         error.kind(),
         io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hosted_member_of_unknown_state_is_not_reported_ended() {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        tokio::task::LocalSet::new().block_on(&runtime, async {
+            let directory = tempfile::tempdir().unwrap();
+            let socket = directory.path().join("host");
+            let listener = tokio::net::UnixListener::bind(&socket).unwrap();
+            let host = HostProcess::new(socket, ReportSender::new(|_| {}));
+            let (ended, mut end) = oneshot::channel();
+            host.end(LaunchId::from_bits(1), None, ended);
+            // The host process accepts the order and does not carry it out: the order is repeated.
+            let mut connections = Vec::new();
+            while connections.len() < 2 {
+                tokio::select! {
+                    accepted = listener.accept() => connections.push(accepted.unwrap()),
+                    end = &mut end => panic!("reported {end:?} while the member may run"),
+                }
+            }
+            drop(connections);
+            end.await.unwrap();
+        });
+    }
 }

@@ -71,10 +71,10 @@ impl HostedWorkers {
         }
     }
 
-    /// Ends the worker, and answers when nothing of it is left. Drops `ended` without an answer if the launch is
-    /// unknown.
+    /// Ends the worker, and answers when nothing of it is left. An unknown launch has ended, as in [`Self::watch`].
     pub(super) fn end(&mut self, launch: &LaunchId, ended: oneshot::Sender<()>) {
         let Some(worker) = self.workers.get_mut(launch) else {
+            let _asker_gone = ended.send(());
             return;
         };
         worker.end = None;

@@ -41,9 +41,7 @@ impl Server {
         reply: Reply,
     ) {
         match call {
-            SupervisorCall::ListTeams => reply.ok(&m::TeamListAnswer {
-                teams: self.teams.list(),
-            }),
+            SupervisorCall::ListTeams => reply.ok(&self.teams.list()),
             SupervisorCall::Status => reply.ok(&self.status().await),
             SupervisorCall::Up(up) => self.up(*up, key, digest, peer, reply).await,
             SupervisorCall::Delete => {

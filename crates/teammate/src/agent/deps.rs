@@ -122,7 +122,12 @@ pub(crate) fn tools_of(
         tools = plan_first(tools, client);
         tools.push(plan_tool(client, shared));
     }
-    tools.extend(team_tools(client, shared, &permission));
+    tools.extend(team_tools(
+        client,
+        shared,
+        &permission,
+        agent.may_spawn.as_deref(),
+    ));
     if client.lead && agent.may_allow {
         tools.extend(request_tools(client, shared));
     }

@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use agent_team_protocol::method::Method;
-use agent_team_protocol::{ErrorCode, Refusal, TaskId};
+use agent_team_protocol::{ErrorCode, Refusal, RoleName, TaskId};
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 
@@ -38,13 +38,20 @@ pub trait Verify: Send + Sync + fmt::Debug {
 pub(crate) struct TeamContext {
     pub(super) client: SupervisorClient,
     pub(super) shared: Shared,
+    /// The roles that the member may spawn; `None`: every role.
+    pub(super) may_spawn: Option<Vec<RoleName>>,
 }
 
 impl TeamContext {
-    pub(super) fn new(client: &SupervisorClient, shared: &Shared) -> Arc<Self> {
+    pub(super) fn new(
+        client: &SupervisorClient,
+        shared: &Shared,
+        may_spawn: Option<&[RoleName]>,
+    ) -> Arc<Self> {
         Arc::new(Self {
             client: client.clone(),
             shared: shared.clone(),
+            may_spawn: may_spawn.map(<[RoleName]>::to_vec),
         })
     }
 

@@ -279,7 +279,8 @@ async fn teammates(
     let team = team_context.call::<TeamShow>(Nothing {}).await?;
     let mut lines = member_lines(&team, &team_context.client.member);
     if team_context.client.lead {
-        let names: Vec<_> = spawnable(&team).map(|role| role.name.as_str()).collect();
+        let roles = spawnable(&team, team_context.may_spawn.as_deref());
+        let names: Vec<_> = roles.map(|role| role.name.as_str()).collect();
         lines.push(format!("Roles that you can spawn: {}", names.join(", ")));
     }
     Ok(lines.join("\n"))
@@ -290,13 +291,17 @@ pub(super) fn member_lines(team: &TeamView, me: &MemberName) -> Vec<String> {
     members.map(|member| member_line(member, me)).collect()
 }
 
-/// The roles that the lead can spawn: all but its own, since a team has one lead.
-pub(super) fn spawnable(team: &TeamView) -> impl Iterator<Item = &RoleView> {
+/// The roles that the lead can spawn: those of `may_spawn` but its own, since a team has one lead.
+pub(super) fn spawnable<'a>(
+    team: &'a TeamView,
+    may_spawn: Option<&'a [RoleName]>,
+) -> impl Iterator<Item = &'a RoleView> {
     let mut leads = team.members.iter().filter(|member| member.lead);
     let of_lead = leads.next().map(|lead| &lead.role);
     team.roles
         .iter()
         .filter(move |role| Some(&role.name) != of_lead)
+        .filter(move |role| may_spawn.is_none_or(|may| may.contains(&role.name)))
 }
 
 /// The member's role with its description, or only the name if the team does not define the role.

@@ -21,7 +21,7 @@ const PROPOSE: &str = "Read what you need to know, then call propose_plan. Until
 /// Creates `propose_plan`. It is offered only to members that must plan first.
 pub fn plan_tool(client: &SupervisorClient, shared: &Shared) -> Box<dyn Tool> {
     changing(
-        &TeamContext::new(client, shared),
+        &TeamContext::new(client, shared, None),
         PROPOSE_PLAN,
         "Propose a plan and wait until it is approved or sent back. Change nothing before it is approved; every new \
          task needs a new plan. A new plan replaces the previous one, approved or not.",

@@ -49,9 +49,7 @@ pub fn system_prompt(briefing: &Briefing<'_>) -> String {
     section(&mut prompt, "The team", &team(briefing));
     if briefing.client.lead {
         section(&mut prompt, "Leading", LEADING);
-        let may = briefing.agent.may_spawn.as_ref();
-        let roles =
-            spawnable(briefing.team).filter(|role| may.is_none_or(|may| may.contains(&role.name)));
+        let roles = spawnable(briefing.team, briefing.agent.may_spawn.as_deref());
         let roles: Vec<_> = roles.map(role_line).collect();
         section(&mut prompt, "Roles that you can spawn", &listed(&roles));
     } else {
@@ -125,8 +123,8 @@ failed or cancelled.
 - Only the owner works on a task. You own the tasks that were given to you and those that you claimed; when you are \
 notified that a task is no longer yours, stop working on it.
 - Own one task at a time. End it with complete_task and a result that others can build on, fail_task with the reason, \
-or release_task with what is done so far. Nothing else ends it: if you end your turn twice while you own a task, it \
-is released.
+or release_task with what is done so far. The end of a turn does not end it: if you end your turn twice while you own a \
+task, it is released. The user and the lead can also release or cancel it.
 - A refusal states its reason and what to do about it: do that instead of repeating the call.";
 
 const TALKING: &str = "\

@@ -291,6 +291,19 @@ async fn the_list_shows_each_members_state() {
 }
 
 #[tokio::test]
+async fn the_list_names_only_roles_that_the_lead_may_spawn() {
+    let may_spawn = vec!["reviewer".parse().unwrap()];
+    let rig = Rig::with_roles(true, Some(may_spawn), |_, _| {
+        Ok(team(vec![member("grace", "lead", "working", json!({}))]))
+    });
+    let list = rig.run("list_teammates", json!({})).await.unwrap();
+    assert!(
+        list.ends_with("Roles that you can spawn: reviewer"),
+        "{list}"
+    );
+}
+
+#[tokio::test]
 async fn finish_needs_force_while_tasks_are_open() {
     let rig = Rig::new(true, |_, args| {
         if args["force"] == true {

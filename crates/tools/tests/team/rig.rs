@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use agent_team_protocol::notification::DeliveredMessage;
 use agent_team_protocol::view::{MemberView, TaskView, TeamView};
-use agent_team_protocol::{ErrorCode, MessageId, Refusal, TaskId};
+use agent_team_protocol::{ErrorCode, MessageId, Refusal, RoleName, TaskId};
 use agent_team_tools::secret::Secrets;
 use agent_team_tools::supervisor_client::SupervisorClient;
 use agent_team_tools::team::{Arrivals, Claims, Shared, Verify, Verifying, team_tools};
@@ -39,6 +39,15 @@ impl Rig {
     /// `answer`: the scripted supervisor's answer to a method with these arguments.
     pub(crate) fn new(
         lead: bool,
+        answer: impl FnMut(&str, &Value) -> Result<Value, Refusal> + Send + 'static,
+    ) -> Self {
+        Self::with_roles(lead, None, answer)
+    }
+
+    /// `may_spawn`: the roles that the member may spawn.
+    pub(crate) fn with_roles(
+        lead: bool,
+        may_spawn: Option<Vec<RoleName>>,
         mut answer: impl FnMut(&str, &Value) -> Result<Value, Refusal> + Send + 'static,
     ) -> Self {
         let (name, role) = if lead {
@@ -66,7 +75,12 @@ impl Rig {
             verify: Arc::new(Checks),
         };
         Self {
-            tools: team_tools(&client, &shared, &Permission::Ask(client.clone())),
+            tools: team_tools(
+                &client,
+                &shared,
+                &Permission::Ask(client.clone()),
+                may_spawn.as_deref(),
+            ),
             shared,
             recorded,
             context: context(),

@@ -2,6 +2,7 @@
 
 use agent_team_protocol::method::{Method, RequestAsk};
 use agent_team_protocol::request::Permission as Answer;
+use agent_team_tools::secret::Secrets;
 use agent_team_tools::supervisor_client::SupervisorClient;
 use agent_team_tools::{Options, Permission, domain_tools};
 use serde_json::json;
@@ -61,6 +62,7 @@ fn answer(path: &str) -> Vec<u8> {
     };
     match path {
         "/page" => ok("text/html; charset=utf-8", PAGE.as_bytes()),
+        "/tail" => ok("text/plain", b"The key begins with hunter"),
         "/json" => ok("application/json", b"{\"a\": 1}"),
         "/latin" => ok("text/plain; charset=ISO-8859-1", b"caf\xe9"),
         "/image" => ok("image/png", b"\x89PNG\0"),
@@ -99,6 +101,16 @@ async fn html_becomes_markdown_and_text_is_unchanged() {
         .text("fetch", json!({"url": format!("{base}/latin")}))
         .await;
     assert!(latin.contains("café"), "{latin}");
+}
+
+#[tokio::test]
+async fn a_page_that_ends_like_a_secret_begins_is_whole() {
+    let mut rig = Rig::new();
+    let secret = [("KEY".to_owned(), "hunter-two-three".to_owned())];
+    rig.context.secrets = Secrets::new(&secret.into());
+    let url = format!("{}/tail", server().await);
+    let page = rig.text("fetch", json!({"url": url})).await;
+    assert!(page.contains("begins with hunter"), "{page}");
 }
 
 #[tokio::test]

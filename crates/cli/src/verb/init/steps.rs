@@ -51,6 +51,7 @@ pub(super) fn npm(project: &Path) -> Vec<Step> {
     steps
 }
 
+/// `-B`: the tests write no bytecode beside the sources, which members share.
 pub(super) fn python(project: &Path) -> Vec<Step> {
     let mut steps = vec![step("Compile", "python3 -m compileall -q .", None)];
     let mentions_pytest = |file: &str| {
@@ -62,11 +63,11 @@ pub(super) fn python(project: &Path) -> Vec<Step> {
         .iter()
         .any(|name| project.join(name).is_dir());
     if project.join("pytest.ini").is_file() || configurations.into_iter().any(mentions_pytest) {
-        steps.push(step("Test", "python3 -m pytest", Some("Compile")));
+        steps.push(step("Test", "python3 -B -m pytest", Some("Compile")));
     } else if has_tests {
         steps.push(step(
             "Test",
-            "python3 -m unittest discover",
+            "python3 -B -m unittest discover",
             Some("Compile"),
         ));
     }

@@ -153,6 +153,7 @@ impl Team {
         if let Some(member) = self.members.get_mut(name) {
             member.life = next(member);
             member.since = tick;
+            member.life_since = tick;
         }
         self.update_clocks(name, tick);
     }
@@ -270,6 +271,7 @@ fn member_events(member: &Member) -> Vec<Event> {
         restarts: member.restarts.clone(),
         last_result: member.last_result.clone(),
         since: member.since,
+        life_since: (member.life_since != member.since).then_some(member.life_since),
         told_idle: member.idle_notified,
         worked: member.worked,
         objection: member.objection.clone(),

@@ -56,6 +56,7 @@ impl Team {
                 restarts,
                 last_result,
                 since,
+                life_since,
                 told_idle,
                 worked,
                 objection,
@@ -65,6 +66,7 @@ impl Team {
                     member.restarts = restarts.clone();
                     member.last_result = last_result.clone();
                     member.since = *since;
+                    member.life_since = life_since.unwrap_or(*since);
                     member.idle_notified = *told_idle;
                     member.worked = *worked;
                     member.objection.clone_from(objection);

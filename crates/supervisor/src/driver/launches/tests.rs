@@ -57,6 +57,24 @@ fn a_new_connection_is_offered_messages_again_and_marked() {
 }
 
 #[test]
+fn a_wait_ends_with_its_connection() {
+    let mut team = TestTeam::of(&["ada"]);
+    let _frames = team.hello("ada", 7);
+    let launch = team.launch_of("ada");
+    let wait = || {
+        Some(Waiting::Reply {
+            what: "a message".into(),
+        })
+    };
+    team.launches.set_waiting(&launch, wait(), Tick(1_000));
+    let connection = team.launches.get(&launch).unwrap().connection.as_ref();
+    let connection = connection.unwrap().id;
+    assert!(team.launches.detach(&launch, connection));
+    let runtime = team.launches.get(&launch).unwrap();
+    assert_eq!(runtime.waiting_since(), None);
+}
+
+#[test]
 fn a_reconnected_worker_is_not_detached_by_its_old_connection() {
     let mut team = TestTeam::of(&["ada"]);
     let (launch, ada) = (team.launch_of("ada"), name("ada"));

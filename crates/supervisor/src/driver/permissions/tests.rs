@@ -117,6 +117,17 @@ fn rules_that_do_not_cover_the_request_are_refused() {
 }
 
 #[test]
+fn a_request_that_changed_is_not_reported_as_decided() {
+    let mut team = team(&Rules::default());
+    let request = asks(&mut team, "make one");
+    let decide = DecideRequest {
+        digest: Some("another".into()),
+        ..allow(request, Scope::Once, &[])
+    };
+    assert_eq!(refused(&team, &Origin::User, decide), ErrorCode::WrongState);
+}
+
+#[test]
 fn the_lead_may_allow_only_delegated_requests() {
     let mut team = team(&Rules {
         approve: rules(&["Bash(make:*)"]),

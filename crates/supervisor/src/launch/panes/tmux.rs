@@ -68,6 +68,8 @@ pub(super) struct TmuxPanes {
     own: Option<OwnFiles>,
     /// The known panes; `None` before the first listing and when the listing may be outdated.
     survey: Option<Survey>,
+    /// Columns and rows of each window when its panes were last laid out or found.
+    laid_out: BTreeMap<String, (u16, u16)>,
     /// The labels shown in the borders.
     labels: BTreeMap<MemberName, Label>,
     /// The last start found that the user's server or session has ended. No pane can then be opened until `down` and
@@ -99,6 +101,7 @@ impl TmuxPanes {
             tmux: Tmux::new(site.binary, site.socket, configuration),
             own,
             survey: None,
+            laid_out: BTreeMap::new(),
             labels: BTreeMap::new(),
             gone: false,
         }
@@ -119,11 +122,21 @@ impl TmuxPanes {
         Ok(self.survey.insert(survey))
     }
 
+    /// Remembers the sizes of the team's windows.
+    fn note_sizes(&mut self) {
+        if let Some(survey) = &self.survey {
+            let windows = survey.windows_of(&self.team).into_iter();
+            self.laid_out = windows.map(|window| (window.id, window.size)).collect();
+        }
+    }
+
     /// The team's existing panes: member, process and id.
     async fn found(&mut self) -> Vec<FoundPane> {
         self.survey = None;
         let team = self.team.clone();
-        match self.survey().await {
+        let listed = self.survey().await.map(|_| ());
+        self.note_sizes();
+        match listed.and(self.survey().await) {
             Ok(survey) => survey
                 .panes()
                 .filter(|pane| pane.is_of(&team))

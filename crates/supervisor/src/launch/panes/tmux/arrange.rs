@@ -1,8 +1,9 @@
-//! Lays out windows again after their terminal has shrunk and panes have become smaller than the minimum. Called by the
+//! Lays out windows again after their size has changed and panes have become smaller than the minimum. Called by the
 //! team's launcher.
 //!
-//! Panes that no longer fit move to the team's next window with room, or to a new window. A window keeps its layout,
-//! which the user may have changed, if its panes are all large enough, or if one of them is the user's.
+//! Panes that no longer fit move to the team's next window with room, or to a new window; the active pane stays. A window
+//! keeps its layout, which the user may have changed, if it has the size of its last layout, if its panes are all large
+//! enough, or if one of them is the user's.
 
 use super::TmuxPanes;
 use super::call::{self, Command, TmuxError};
@@ -23,11 +24,15 @@ impl TmuxPanes {
         }
         // Panes may be in other windows now.
         self.survey = None;
+        if self.survey().await.is_ok() {
+            self.note_sizes();
+        }
     }
 
     async fn try_arrange(&mut self) -> Result<(), TmuxError> {
         self.survey = None;
         let (team, layout) = (self.team.clone(), self.layout);
+        let laid_out = self.laid_out.clone();
         let survey = self.survey().await?;
         let windows = survey.windows_of(&team);
         let members_of = |window: &Window| -> Vec<&Pane> {
@@ -40,7 +45,10 @@ impl TmuxPanes {
             // another layout.
             let is_members_only = members.len() == window.panes;
             let is_any_small = members.iter().any(|pane| is_small(pane.size_of_pane));
-            !window.zoomed && window.panes > 1 && is_members_only && is_any_small
+            // Otherwise the user has dragged a border.
+            let is_resized = laid_out.get(&window.id) != Some(&window.size);
+            let is_group = !window.zoomed && window.panes > 1 && is_members_only;
+            is_group && is_any_small && is_resized
         };
         if !windows.iter().any(is_cramped) {
             return Ok(());
@@ -59,11 +67,17 @@ impl TmuxPanes {
                 let excess = count
                     .saturating_sub(frame.capacity())
                     .min(members.len() - 1);
-                let leaving = &members[members.len() - excess..];
-                moved.extend(leaving.iter().map(|pane| Moved {
-                    id: pane.id.clone(),
-                    member: pane.member.clone(),
-                }));
+                // The last panes leave, in their order.
+                let others = members.iter().rev().filter(|pane| pane.id != window.active);
+                let mut leaving: Vec<Moved> = others
+                    .take(excess)
+                    .map(|pane| Moved {
+                        id: pane.id.clone(),
+                        member: pane.member.clone(),
+                    })
+                    .collect();
+                leaving.reverse();
+                moved.extend(leaving);
                 count -= excess;
             } else if moved.is_empty() || window.zoomed {
                 continue;

@@ -61,6 +61,7 @@ impl TmuxPanes {
                 }
             }
         }
+        self.note_sizes();
         let fault = fault.unwrap_or_default();
         let mut outcomes = Vec::with_capacity(orders.len());
         for (order, pane) in orders.iter().zip(progress.panes) {

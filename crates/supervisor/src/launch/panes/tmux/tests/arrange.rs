@@ -64,6 +64,40 @@ async fn panes_keep_their_minimum_size_when_the_terminal_shrinks() {
 }
 
 #[tokio::test]
+async fn a_dragged_border_stays() {
+    let Some(binary) = tmux_or_skip() else { return };
+    let mut rig = Rig::own(binary);
+    let running = rig.start(&["lead", "ada", "bob"]).await;
+    rig.panes.arrange().await;
+    rig.server
+        .tmux(&["resize-pane", "-t", id(&running[1]), "-y", "2"]);
+    let before = sizes(&rig);
+    assert!(before.iter().any(|(_, _, high)| *high < 6), "{before:?}");
+    rig.panes.arrange().await;
+    assert_eq!(sizes(&rig), before);
+    // A new supervisor finds the layout as it is.
+    rig.forget();
+    rig.panes.found().await;
+    rig.panes.arrange().await;
+    assert_eq!(sizes(&rig), before);
+}
+
+#[tokio::test]
+async fn the_active_pane_stays_active_and_in_its_window() {
+    let Some(binary) = tmux_or_skip() else { return };
+    let mut rig = Rig::own(binary);
+    let members = names(0..7);
+    let members: Vec<&str> = members.iter().map(String::as_str).collect();
+    let running = rig.start(&members).await;
+    let last = id(&running[6]);
+    rig.server.tmux(&["select-pane", "-t", last]);
+    shrink(&rig, "80", "24");
+    rig.panes.arrange().await;
+    let active = ["display-message", "-p", "-t", "@0", "#{pane_id}"];
+    assert_eq!(rig.server.tmux(&active).trim(), last);
+}
+
+#[tokio::test]
 async fn a_layout_with_large_panes_is_kept() {
     let Some(binary) = tmux_or_skip() else { return };
     let mut rig = Rig::own(binary);
