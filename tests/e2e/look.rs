@@ -1,7 +1,8 @@
 //! The end of a goal as the user sees it, and the colours for the terminal's background.
 
-use agent_team_tests::fake_model_server::{FakeModelServer, by_model};
-use agent_team_tests::{Rig, tmux};
+use agent_team_tests::fake_model_server::{FakeModelServer, Reply, by_model};
+use agent_team_tests::{Rig, tmux, until};
+use serde_json::json;
 
 use crate::agents::{greeting, rig};
 
@@ -39,13 +40,14 @@ async fn the_end_of_a_goal_is_shown_and_notified_once() {
     let lead = rig.until_member("lead", |lead| lead.pane.is_some()).await;
     let pane = lead.pane.expect("a pane");
     let shown = tmux.until_shown(&pane, "✓ Done in").await;
-    assert!(shown.contains(" · 1 task"), "{shown}");
+    assert!(shown.contains(" · 1 task · 1 file"), "{shown}");
     let (_, answer) = shown.split_once("✓ Done in").expect("it is shown");
     assert!(answer.contains("The greeting is written."), "{shown}");
     let ps = rig.run(["ps"]).await.expect(0).stdout;
     let line = ps.lines().find(|line| line.starts_with("✓ R-1 Done in"));
     let line = line.unwrap_or_else(|| panic!("{ps}"));
-    assert!(line.ends_with("· 1 task: The greeting is written."), "{ps}");
+    let end = "· 1 task · 1 file: The greeting is written.";
+    assert!(line.ends_with(end), "{ps}");
     assert_eq!(
         tmux.ask(["show-options", "-gqv", "@bells"]).await.trim(),
         "x"
@@ -71,6 +73,85 @@ async fn a_theme_of_the_command_line_is_not_replaced() {
     let screen = rig.on_terminal(["up", "--env", "AGENT_TEAM_THEME=dark"]);
     let (_, shown) = screen.end().await;
     assert!(!shown.contains(QUESTION), "{shown:?}");
+}
+
+#[tokio::test]
+async fn a_cancelled_goal_is_shown_and_notified() {
+    if !tmux::is_here() {
+        return;
+    }
+    let lead = ("lead", vec![Reply::hang(), Reply::text("I have stopped.")]);
+    let server = FakeModelServer::start(by_model([lead])).await;
+    let rig = rig(&server);
+    let file = rig.read(".agent-team/team.toml").expect("the rig wrote it");
+    rig.set_team(&file.replace("headless", "tmux"));
+    rig.ok(["up", "--detach"]).await;
+    let tmux = rig.tmux();
+    let count = "set-option -ga @bells x";
+    tmux.ask(["set-hook", "-g", "alert-bell", count]).await;
+    let run = async { rig.run(["run", "Greet the world"]).await.expect(1) };
+    let cancel = async {
+        server.asked("lead", 1).await;
+        rig.ok(["cancel", "--reason", "wrong branch"]).await
+    };
+    tokio::join!(run, cancel);
+    let lead = rig.until_member("lead", |lead| lead.pane.is_some()).await;
+    let pane = lead.pane.expect("a pane");
+    let shown = tmux.until_shown(&pane, "✗ Cancelled after").await;
+    assert!(
+        shown.contains("cancelled by the user: wrong branch"),
+        "{shown}"
+    );
+    until("the bell rings", async || {
+        let bells = tmux.ask(["show-options", "-gqv", "@bells"]).await;
+        (bells.trim() == "x").then_some(())
+    })
+    .await;
+}
+
+/// ada sends a hostile message to the user while a terminal is attached to this member. Returns the terminal's output.
+async fn seen_after_a_message(notify: &str) -> String {
+    let text = "look\x1b]52;c;eA==\x07\u{202e}";
+    let ada = vec![
+        Reply::call("send_message", json!({"to": "user", "text": text})),
+        Reply::text("I have asked."),
+    ];
+    let server = FakeModelServer::start(by_model([("ada", ada)])).await;
+    let mut rig = rig(&server);
+    // The terminal of the test is not a pane of tmux, and supports OSC 9.
+    rig.set("TERM", "xterm-256color");
+    rig.set("VTE_VERSION", "");
+    let file = rig.read(".agent-team/team.toml").expect("the rig wrote it");
+    rig.set_team(&format!("notify = \"{notify}\"\n{file}"));
+    rig.ok(["up", "--detach"]).await;
+    let mut screen = rig.on_terminal(["attach", "ada"]);
+    screen.until("ada is attached; press").await;
+    rig.ok(["send", "ada", "Go on"]).await;
+    screen.until("I have asked.").await;
+    screen.type_in("\x1c").await;
+    screen.end().await.1
+}
+
+#[tokio::test]
+async fn a_message_notifies_once_without_its_control_codes() {
+    let seen = seen_after_a_message("desktop").await;
+    assert_eq!(seen.matches("\x1b]9;").count(), 1, "{seen:?}");
+    assert!(
+        seen.contains("\x07\x1b]9;demo: ada: look\\e]52;c;eA=="),
+        "{seen:?}"
+    );
+    assert!(!seen.contains("\x1b]52;"), "{seen:?}");
+    assert!(!seen.contains('\u{202e}'), "{seen:?}");
+}
+
+#[tokio::test]
+async fn the_team_file_turns_notifications_off() {
+    let seen = seen_after_a_message("off").await;
+    assert!(!seen.contains("\x1b]9;"), "{seen:?}");
+    assert!(!seen.contains('\x07'), "{seen:?}");
+    let seen = seen_after_a_message("bell").await;
+    assert!(!seen.contains("\x1b]9;"), "{seen:?}");
+    assert_eq!(seen.matches('\x07').count(), 1, "{seen:?}");
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@
 #![expect(clippy::print_stderr, reason = "a skipped test prints why")]
 
 mod agents;
+mod asking;
 mod attach;
 mod bad_input;
 mod board;

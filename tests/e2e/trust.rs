@@ -97,6 +97,22 @@ async fn a_variable_that_chooses_programs_is_refused_for_agents() {
 }
 
 #[tokio::test]
+async fn a_projects_notify_command_needs_trust() {
+    let rig = untrusted(&format!(
+        "notify = {{ command = [\"sh\", \"notify.sh\"] }}\n{TEAM}"
+    ));
+    rig.write("notify.sh", "echo \"$1\" >> notified\n");
+    let refusal = rig.refused(4, ["up", "--detach"]).await;
+    assert_eq!(refusal["code"], "untrusted");
+    let message = refusal["message"].to_string();
+    assert!(message.contains("notify runs"), "{message}");
+    assert!(message.contains("the script notify.sh"), "{message}");
+    // The user's own setting replaces the project's, so nothing needs trust.
+    rig.set_settings("notify = \"bell\"\n");
+    rig.ok(["up", "--detach"]).await;
+}
+
+#[tokio::test]
 async fn a_script_that_changed_since_it_was_trusted_does_not_run() {
     let rig = untrusted(&format!(
         "{TEAM}{}[[task]]\ntitle = \"x\"\nrun = \"sh ./run.sh\"\n[[task]]\ntitle = \"y\"\nrun = \"true\"\n",

@@ -362,11 +362,11 @@ pub(crate) struct Up {
 /// Give the lead a goal, wait for the answer and print it
 ///
 /// Progress goes to stderr. A team that is not up is started for the goal and stopped afterwards. On a terminal,
-/// permission requests wait for `agent-team requests`; without a terminal they are denied: edits need --mode
-/// accept-edits or a rule that allows them.
+/// permission requests are shown there and decided by a typed line; without a terminal they are denied: edits need
+/// --mode accept-edits or a rule that allows them.
 ///
 /// In a team that is already up only the goal and --memory apply: flags that start or change a team are refused, and
-/// permission requests wait for `agent-team requests`, with or without a terminal.
+/// without a terminal permission requests wait for `agent-team requests`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

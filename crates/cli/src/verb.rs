@@ -2,6 +2,7 @@
 //! the file of a verb contacts the supervisor and prints. `goal.rs`, `trust.rs`, `waiting.rs` and `text_argument.rs`
 //! contain code that several verbs share.
 
+mod asking;
 mod attach;
 pub(crate) mod audit;
 mod cancel;

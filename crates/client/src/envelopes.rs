@@ -382,6 +382,10 @@ impl Envelopes {
                     Some(_) | None => Vec::new(),
                 }
             }
+            ClientEvent::FilesChanged { member, files, .. } => {
+                let value = json!({ "files": files });
+                vec![self.custom(Some(member), "files_changed", value, origin)]
+            }
             ClientEvent::Remembered { key, value } => vec![self.memory(key, value, origin)],
 
             ClientEvent::BudgetStands {

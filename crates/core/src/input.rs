@@ -297,6 +297,8 @@ pub struct TurnProgress {
     /// Messages contained in the items.
     pub read: Vec<MessageId>,
     pub spent: Usage,
+    /// The files that the model's calls have changed.
+    pub changed: Vec<Arc<str>>,
     /// If set, the member's turn has ended, with this last text.
     pub rests: Option<Arc<str>>,
 }

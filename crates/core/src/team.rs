@@ -34,7 +34,7 @@ use crate::team::member::{Life, Member};
 use crate::team::memory::Memory;
 use crate::team::request::Requests;
 use crate::team::round::{Question, Round, Strategy};
-use crate::team::run::Run;
+use crate::team::run::{Run, RunTotals};
 use crate::team::spec::TeamSpec;
 use crate::team::task::{Board, Task};
 use crate::team::user_mail::UserMail;
@@ -135,9 +135,21 @@ impl Team {
         self.run.as_ref()
     }
 
-    /// The number of completed tasks that were added since the last goal was given.
-    pub fn completed_in_run(&self) -> u64 {
-        let Some(run) = &self.run else { return 0 };
+    /// What the last goal has completed and used: until its end, or until now. `None` if there was no goal.
+    pub fn run_totals(&self, now: Tick) -> Option<RunTotals> {
+        let run = self.run.as_ref()?;
+        Some(run.totals.unwrap_or_else(|| {
+            let used = self.account.used(&self.spent, now);
+            RunTotals {
+                tasks: self.completed_in(run),
+                micro_usd: used.micro_usd,
+                unpriced: used.unpriced,
+            }
+        }))
+    }
+
+    /// The number of completed tasks that were added since the run began.
+    fn completed_in(&self, run: &Run) -> u64 {
         let added = self.next_task().0.saturating_sub(run.first_task.0);
         // The board contains only tasks that are not completed.
         let is_open = |task: &&task::Task| task.id >= run.first_task;

@@ -225,6 +225,13 @@ pub enum ClientEvent {
         #[serde(rename = "mind")]
         transcript: TranscriptSize,
     },
+    /// The member was the first to change these files during the run.
+    FilesChanged {
+        run: RunId,
+        member: MemberName,
+        /// Absolute paths.
+        files: Vec<Arc<str>>,
+    },
     /// A value in the team's memory was set.
     Remembered {
         key: Arc<str>,

@@ -39,13 +39,20 @@ pub struct GoalView {
     pub took_ms: u64,
     /// The completed tasks that were added since the goal was given.
     pub tasks: u64,
+    /// The files that members changed with their edit tools since the goal was given; at most 1000 are counted.
+    /// Changes by commands are unknown.
+    #[serde(default)]
+    pub files: u64,
     /// The cost since the goal was given, in millionths of a US dollar; 0 if no price is known.
     #[serde(default)]
     pub micro_usd: u64,
+    /// The tokens since the goal was given whose price is unknown.
+    #[serde(default)]
+    pub unpriced: u64,
 }
 
 impl GoalView {
-    /// `Done in 42 s · 3 tasks · $0.31`
+    /// `Done in 42 s · 3 tasks · 2 files · $0.31`
     pub fn headline(&self) -> String {
         let took = duration(self.took_ms);
         let mut text = match self.state {
@@ -56,13 +63,17 @@ impl GoalView {
             RunState::MaxRounds | RunState::Failed => format!("Failed after {took}"),
             RunState::Unknown => format!("Ended after {took}"),
         };
-        match self.tasks {
-            0 => {}
-            1 => text.push_str(" · 1 task"),
-            tasks => text.push_str(&format!(" · {tasks} tasks")),
+        for (count, noun) in [(self.tasks, "task"), (self.files, "file")] {
+            match count {
+                0 => {}
+                1 => text.push_str(&format!(" · 1 {noun}")),
+                count => text.push_str(&format!(" · {count} {noun}s")),
+            }
         }
-        if self.micro_usd > 0 {
-            text.push_str(&format!(" · {}", dollars(self.micro_usd)));
+        match (self.micro_usd, self.unpriced) {
+            (0, _) => {}
+            (micro_usd, 0) => text.push_str(&format!(" · {}", dollars(micro_usd))),
+            (micro_usd, _) => text.push_str(&format!(" · {} + unpriced", dollars(micro_usd))),
         }
         text
     }
@@ -81,12 +92,23 @@ mod tests {
             answer: None,
             took_ms: 42_300,
             tasks: 0,
+            files: 0,
             micro_usd: 0,
+            unpriced: 0,
         };
         assert_eq!(goal.headline(), "Done in 42 s");
         (goal.tasks, goal.micro_usd) = (3, 310_000);
         assert_eq!(goal.headline(), "Done in 42 s · 3 tasks · $0.31");
-        (goal.tasks, goal.state) = (1, RunState::Failed);
-        assert_eq!(goal.headline(), "Failed after 42 s · 1 task · $0.31");
+        goal.files = 2;
+        assert_eq!(goal.headline(), "Done in 42 s · 3 tasks · 2 files · $0.31");
+        (goal.tasks, goal.files, goal.state) = (1, 1, RunState::Failed);
+        assert_eq!(
+            goal.headline(),
+            "Failed after 42 s · 1 task · 1 file · $0.31"
+        );
+        goal.unpriced = 1;
+        assert!(goal.headline().ends_with(" · $0.31 + unpriced"));
+        goal.micro_usd = 0;
+        assert!(goal.headline().ends_with(" · 1 file"));
     }
 }

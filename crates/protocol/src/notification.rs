@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Refusal;
 use crate::event::ClientEvent;
+use crate::goal::GoalView;
 use crate::id::{
     Generation, LaunchId, MemberName, MessageId, Party, RequestId, Revision, TaskId, TeamId,
 };
@@ -42,6 +43,8 @@ notifications! {
     "member/allowance" => Allowance,
     "pane/show" => ShowPane,
     "member/inform" => Inform,
+    "goal/ended" => GoalEnded,
+    "pane/notify" => NotifyUser,
     // Member to supervisor.
     "task/output" => TaskOutput,
     "task/session" => TaskSession,
@@ -140,6 +143,25 @@ pub struct Inform {
     /// The pending request, if the lead may also allow it. The notification then also wakes an idle lead.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decide: Option<RequestId>,
+}
+
+/// The goal of the team has ended, for the pane of its lead. Not sent if the lead's own call ended the goal.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct GoalEnded {
+    pub goal: GoalView,
+    /// The whole answer, or the reason why there is none.
+    pub text: String,
+}
+
+/// Notify the user through the terminal that shows the member.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct NotifyUser {
+    /// One line of plain text.
+    pub text: String,
+    /// Show a desktop notification in addition to the bell.
+    pub desktop: bool,
 }
 
 /// Whether a member may call its model. On one connection, the allowance with the latest revision is valid.

@@ -25,6 +25,8 @@ pub struct TeamSpec {
     pub layout: Layout,
     pub limits: Limits,
     pub hooks: Hooks,
+    #[serde(default, skip_serializing_if = "Notify::is_default")]
+    pub notify: Notify,
     /// From the team file.
     #[serde(default)]
     pub permissions: Permissions,
@@ -43,6 +45,37 @@ pub struct TeamSpec {
     /// Scripts that trusted lines and MCP servers start, and the paths that git's configuration refers to; sorted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub protected: Vec<KeptPath>,
+}
+
+/// How the user is notified when a member waits for the user, or when a goal ends.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Notify {
+    /// The bell, and a desktop notification in terminals that support it.
+    #[default]
+    Desktop,
+    Bell,
+    Off,
+    /// The supervisor runs a program; terminals receive nothing.
+    Command(NotifyCommand),
+}
+
+impl Notify {
+    pub fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// A program that notifies the user.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct NotifyCommand {
+    /// The program and its arguments; the text of the notification is added as the last argument.
+    pub argv: Vec<String>,
+    /// The scripts of the project that it starts, with the content that the user trusted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<FileDigest>,
 }
 
 /// A shell line that the user trusted, and the project's scripts that it starts.

@@ -12,7 +12,7 @@ use crate::id::{
     TaskId, TeamId, TeamName,
 };
 use crate::placement::Placement;
-use crate::spec::Colour;
+use crate::spec::{Colour, Notify};
 
 pub use crate::goal::RunState;
 pub use crate::value::{Usage, Wants};
@@ -183,6 +183,8 @@ pub struct TeamView {
     /// The newest goal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub goal: Option<GoalView>,
+    #[serde(default, skip_serializing_if = "Notify::is_default")]
+    pub notify: Notify,
 }
 
 /// One role of a team.

@@ -49,8 +49,9 @@ pub(crate) fn client_event(event: Event) -> ClientEvent {
         UserRead { messages };
 
         RunStarted { run, goal, then_down, memory } without { first_task };
-        RunFinished { run, answer };
-        RunFailed { run, failure, reason };
+        RunFinished { run, answer } without { totals };
+        RunFailed { run, failure, reason } without { totals };
+        FilesChanged { run, member, files };
         RunAbandoned { run };
         RunIdle { run };
         CoordinatorDecided { run, round, decision, text };

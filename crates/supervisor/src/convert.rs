@@ -64,6 +64,7 @@ pub(crate) fn up_spec(spec: TeamSpec, team_placement: TeamPlacement, team: &Team
                 team_placement,
                 layout: spec.layout,
                 hooks,
+                notify: spec.notify,
                 permissions: spec.permissions,
                 own_permissions: spec.own_permissions,
                 stance: spec.stance,
@@ -470,6 +471,7 @@ pub(crate) fn turn_progress(append: method::AppendTranscript) -> Result<TurnProg
         items,
         read: append.read,
         spent: append.usage,
+        changed: append.changed.into_iter().map(Into::into).collect(),
         rests: append.rests.map(|rest| rest.report.into()),
     })
 }

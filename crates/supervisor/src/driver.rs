@@ -25,6 +25,8 @@ mod labels;
 mod launches;
 mod liveness;
 mod message;
+mod notifier;
+mod notify;
 mod panes;
 mod permissions;
 mod preview;
@@ -73,6 +75,7 @@ use down::Down;
 use history_reader::HistoryReader;
 use labels::Labels;
 use launches::Launches;
+use notifier::Notifier;
 use replies::Replies;
 use subscribers::Subscribers;
 use views::Views;
@@ -154,6 +157,7 @@ pub(crate) struct Driver {
     down: Down,
 
     launches: Launches,
+    notifier: Notifier,
     labels: Labels,
     subscribers: Subscribers,
 }
@@ -257,6 +261,7 @@ impl Driver {
             replies: Replies::default(),
             waiters: Waiters::default(),
             down: Down::default(),
+            notifier: Notifier::default(),
             labels: Labels::default(),
             subscribers: Subscribers::new(identity.team.clone()),
             machine,

@@ -1,5 +1,6 @@
 //! Runs the user's hooks: shell lines that can refuse the completion of a task, or make an idle member continue. Called
-//! by the driver, in a separate task. Only exit 0 approves: a hook that fails approves nothing.
+//! by the driver, in a separate task. Only exit 0 approves: a hook that fails approves nothing. Also runs the program
+//! that notifies the user.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -13,6 +14,9 @@ use tokio::process::Command;
 
 /// Time limit of a hook.
 const LIMIT: Duration = Duration::from_secs(60);
+
+/// Time limit of a program that notifies the user.
+const NOTIFY_LIMIT: Duration = Duration::from_secs(10);
 
 /// Maximum bytes kept of a reason.
 const REASON_MAX: u64 = 16 << 10;
@@ -82,27 +86,65 @@ async fn run_within(limit: Duration, hook: Hook) -> HookOutcome {
 }
 
 async fn execute(hook: Hook) -> std::io::Result<(Option<i32>, String)> {
-    trusted::check(&hook.files).map_err(std::io::Error::other)?;
-    let mut shell = Command::new("/bin/sh");
-    shell
-        .arg("-c")
-        .arg(&hook.line)
-        .current_dir(&hook.project)
+    let argv = ["/bin/sh", "-c", &hook.line].map(str::to_owned);
+    execute_program(Program {
+        argv: argv.into(),
+        files: hook.files,
+        project: hook.project,
+        environment: hook.environment,
+        input: hook.input,
+    })
+    .await
+}
+
+/// A program that notifies the user. It decides nothing.
+pub(crate) struct Program {
+    /// Contains at least the program.
+    pub(crate) argv: Vec<String>,
+    /// The scripts that it starts, with the digests that the user trusted.
+    pub(crate) files: Vec<FileDigest>,
+    pub(crate) project: PathBuf,
+    pub(crate) environment: BTreeMap<String, String>,
+    /// JSON for its stdin.
+    pub(crate) input: String,
+}
+
+/// Runs a program that notifies the user. Returns the reason of a failure.
+pub(crate) async fn run_program(program: Program) -> Result<(), String> {
+    match tokio::time::timeout(NOTIFY_LIMIT, execute_program(program)).await {
+        Ok(Ok((Some(0), _))) => Ok(()),
+        Ok(Ok((Some(code), text))) => Err(format!("exit {code}: {text}")),
+        Ok(Ok((None, _))) => Err("it was killed by a signal".to_owned()),
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(_elapsed) => Err(format!("it was killed after {} s", NOTIFY_LIMIT.as_secs())),
+    }
+}
+
+/// Returns the exit code, `None` after a signal, and the beginning of stderr.
+async fn execute_program(program: Program) -> std::io::Result<(Option<i32>, String)> {
+    trusted::check(&program.files).map_err(std::io::Error::other)?;
+    let [name, args @ ..] = program.argv.as_slice() else {
+        return Err(std::io::Error::other("there is no program"));
+    };
+    let mut command = Command::new(name);
+    command
+        .args(args)
+        .current_dir(&program.project)
         .env_clear()
-        .envs(&hook.environment)
+        .envs(&program.environment)
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .process_group(0)
         .kill_on_drop(true);
-    descriptors::lower_limit_of(shell.as_std_mut());
-    let mut child = shell.spawn()?;
+    descriptors::lower_limit_of(command.as_std_mut());
+    let mut child = command.spawn()?;
     let mut group = RunningGroup { leader: child.id() };
     let (stdin, stderr) = (child.stdin.take(), child.stderr.take());
     let write = async {
         if let Some(mut stdin) = stdin {
             // A hook may exit without reading its input: ignore EPIPE.
-            let _unread = stdin.write_all(hook.input.as_bytes()).await;
+            let _unread = stdin.write_all(program.input.as_bytes()).await;
         }
     };
     // Runs concurrently with the write: a hook may fill the pipe of stderr before it reads its input. All of stderr is

@@ -175,7 +175,7 @@ fn parse<T: DeserializeOwned>(text: &str, of: &str) -> Result<T, Unreadable> {
 #[cfg(test)]
 mod tests {
     use agent_team_protocol::permissions::{PermissionDefaults, Permissions};
-    use agent_team_protocol::spec::{Hooks, Layout};
+    use agent_team_protocol::spec::{Hooks, Layout, Notify};
 
     use super::*;
     use crate::launch::panes::TerminalBackend;
@@ -189,6 +189,7 @@ mod tests {
             },
             layout: Layout::Tiled,
             hooks: Hooks::default(),
+            notify: Notify::default(),
             permissions: Permissions {
                 deny: vec!["Read(secret.txt)".to_owned()],
                 ..Permissions::default()

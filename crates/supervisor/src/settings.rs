@@ -9,7 +9,7 @@ use agent_team_core::spec::MemberSpec;
 use agent_team_protocol::engine::Engine;
 use agent_team_protocol::permissions::{PermissionDefaults, Permissions};
 use agent_team_protocol::spec::{
-    AgentSpec, Colour, FileDigest, Hooks, KeptPath, Layout, RoleSpec, TrustedLine,
+    AgentSpec, Colour, FileDigest, Hooks, KeptPath, Layout, Notify, RoleSpec, TrustedLine,
 };
 use serde::{Deserialize, Serialize};
 
@@ -22,6 +22,8 @@ pub(crate) struct TeamSettings {
     pub(crate) team_placement: TeamPlacement,
     pub(crate) layout: Layout,
     pub(crate) hooks: Hooks,
+    #[serde(default, skip_serializing_if = "Notify::is_default")]
+    pub(crate) notify: Notify,
     #[serde(default)]
     pub(crate) permissions: Permissions,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

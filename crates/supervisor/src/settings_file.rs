@@ -14,7 +14,14 @@ use toml::de::{DeTable, DeValue};
 const DURABILITY: &str = "durability";
 
 /// Keys read, and validated, by other programs: readers of team files and agent workers.
-const OTHERS: [&str; 5] = ["roles", "models", "search", "permissions", "sandbox"];
+const OTHERS: [&str; 6] = [
+    "roles",
+    "models",
+    "search",
+    "permissions",
+    "sandbox",
+    "notify",
+];
 
 /// Why the settings cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -140,7 +147,7 @@ mod tests {
         let all = parse("colour = 1").unwrap_err().hint;
         assert_eq!(
             all.as_deref(),
-            Some("known keys: durability, roles, models, search, permissions, sandbox")
+            Some("known keys: durability, roles, models, search, permissions, sandbox, notify")
         );
     }
 }

@@ -176,8 +176,9 @@ pub(crate) fn run(run: &Run) -> RunView {
 
 /// The team's newest goal.
 pub(crate) fn goal(team: &Team, now: Tick, wall_ms: u64) -> Option<GoalView> {
-    let run = run(team.run()?);
-    let (account, spent) = team.account();
+    let current = team.run()?;
+    let run = run(current);
+    let totals = team.run_totals(now)?;
     let first_line = |text: &str| {
         let line = text.trim().lines().next().unwrap_or_default();
         visible_label(line, GOAL_CHARACTERS)
@@ -195,8 +196,10 @@ pub(crate) fn goal(team: &Team, now: Tick, wall_ms: u64) -> Option<GoalView> {
             .ended_at
             .unwrap_or(wall_ms)
             .saturating_sub(run.started_at),
-        tasks: team.completed_in_run(),
-        micro_usd: account.used(spent, now).micro_usd,
+        tasks: totals.tasks,
+        files: u64::try_from(current.files.len()).unwrap_or(u64::MAX),
+        micro_usd: totals.micro_usd,
+        unpriced: totals.unpriced,
     })
 }
 

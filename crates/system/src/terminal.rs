@@ -13,7 +13,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use nix::libc;
-use nix::sys::termios::{SetArg, Termios, cfmakeraw, tcgetattr, tcsetattr};
+use nix::sys::termios::{FlushArg, SetArg, Termios, cfmakeraw, tcflush, tcgetattr, tcsetattr};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
@@ -142,6 +142,17 @@ impl Tty {
     /// Restores the modes from before [`Tty::enter_raw_mode`].
     pub fn leave_raw_mode(&mut self) {
         self.raw = None;
+    }
+
+    /// Discards input that was typed and not read yet, also the beginning of a line.
+    pub fn discard_input(&self) -> io::Result<()> {
+        Ok(tcflush(self.file.get_ref(), FlushArg::TCIFLUSH)?)
+    }
+
+    /// Whether this process may read the terminal: a read in the background would stop the process.
+    pub fn is_in_foreground(&self) -> bool {
+        rustix::termios::tcgetpgrp(self.file.get_ref())
+            .is_ok_and(|group| group == rustix::process::getpgrp())
     }
 
     /// Reads input. Returns 0 at end of input or when the terminal was closed. Safe to cancel.

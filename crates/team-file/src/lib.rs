@@ -11,6 +11,7 @@ mod mcp;
 mod member;
 mod mode;
 mod names;
+mod notify;
 mod open;
 mod overrides;
 mod permissions;
@@ -271,11 +272,24 @@ fn read(
     let budget_of_file = limits.budget;
     limits.budget = reader.overrides.budget(budget_of_file, Key::Team);
     let hooks = hooks(root.table("hooks", Level::Hooks));
+    let mut notify_of_file = notify::read(source, &mut root);
     let team = name.as_ref().map(|name| TeamId::new(name, project));
     let permissions = permissions::read(source, root.table("permissions", Level::Permissions));
     let (user_permissions, mut settings_faults) = settings
         .map(|settings| permissions::of_user(settings, team.as_ref()))
         .unwrap_or_default();
+    let notify_of_user = match settings.map(notify::from_settings) {
+        Some(Ok(notify)) => notify,
+        Some(Err(faults)) => {
+            settings_faults.extend(faults);
+            None
+        }
+        None => None,
+    };
+    if notify_of_user.is_some() {
+        // The user's own setting takes precedence, so the project's needs no trust.
+        notify_of_file = None;
+    }
     let mut servers = mcp::read(source, root.table("mcp", Level::Mcp));
     let search = search::read(source, root.table("search", Level::Search));
     let search_of_file = search.clone();
@@ -338,6 +352,7 @@ fn read(
         permissions: &permissions,
         user: &user_permissions,
         hooks: &hooks,
+        notify: notify_of_file.as_mut(),
         servers: &mut servers,
         networked,
         home: home.as_deref(),
@@ -378,6 +393,7 @@ fn read(
         layout,
         limits,
         hooks,
+        notify: notify_of_user.or(notify_of_file).unwrap_or_default(),
         permissions: permissions.rules,
         own_permissions: user_permissions
             .into_iter()

@@ -354,6 +354,12 @@ impl<'a> Table<'a> {
             .collect()
     }
 
+    /// Whether the value of this key is a table.
+    pub(super) fn is_table(&self, key: &str) -> bool {
+        let value = self.table.get(key);
+        value.is_some_and(|value| value.get_ref().is_table())
+    }
+
     /// The position of a key's value.
     pub(super) fn position_of(&self, key: &str) -> Option<usize> {
         self.table.get(key).map(|value| value.span().start)

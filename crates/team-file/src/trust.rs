@@ -13,8 +13,8 @@ use agent_team_policy::Digest;
 use agent_team_protocol::permissions::Mode;
 use agent_team_protocol::request::Scope;
 use agent_team_protocol::spec::{
-    BaseUrl, FileDigest, Hooks, KeptPath, McpServer, McpTransport, ProviderSpec, Search, TaskSpec,
-    TrustedLine,
+    BaseUrl, FileDigest, Hooks, KeptPath, McpServer, McpTransport, Notify, NotifyCommand,
+    ProviderSpec, Search, TaskSpec, TrustedLine,
 };
 
 use super::member::{Defaults, Member};
@@ -39,6 +39,8 @@ pub(super) struct Team<'a> {
     /// The user's files, which take precedence over the project's file.
     pub(super) user: &'a [PermissionSettings],
     pub(super) hooks: &'a Hooks,
+    /// The notifications of the project's file.
+    pub(super) notify: Option<&'a mut Notify>,
     pub(super) servers: &'a mut [McpServer],
     /// The members and roles whose commands have network access.
     pub(super) networked: Vec<String>,
@@ -62,7 +64,8 @@ pub(super) struct Trust {
     pub(super) protected: Vec<KeptPath>,
 }
 
-/// Finds the parts of a team that require trust. Stores the digests of MCP servers' scripts in the servers.
+/// Finds the parts of a team that require trust. Stores the digests of the scripts of MCP servers and of
+/// `notify` with them.
 pub(super) fn of(team: Team<'_>) -> Trust {
     let mut lines = rules(team.permissions, team.user);
     let hooks = [
@@ -71,6 +74,10 @@ pub(super) fn of(team: Team<'_>) -> Trust {
     ];
     for (event, line) in hooks {
         lines.extend(line.iter().map(|line| format!("hook {event} runs {line}")));
+    }
+    if let Some(Notify::Command(command)) = &team.notify {
+        let argv: String = command.argv.iter().map(|arg| format!(" {arg:?}")).collect();
+        lines.push(format!("notify runs{argv}"));
     }
     lines.extend(team.servers.iter().map(server));
     let networked = team.networked.iter();
@@ -112,6 +119,11 @@ pub(super) fn of(team: Team<'_>) -> Trust {
             let line = line.to_owned();
             trusted.push(TrustedLine { line, files });
         }
+    }
+    if let Some(Notify::Command(NotifyCommand { argv, files })) = team.notify
+        && let Some((program, args)) = argv.split_first()
+    {
+        *files = scripts.of_program(program, args);
     }
     for server in team.servers {
         if let McpTransport::Program { command, args, .. } = &server.via {

@@ -17,6 +17,7 @@ pub(super) enum Level {
     Provider,
     Task,
     Hooks,
+    Notify,
     Permissions,
     Mcp,
     McpServer,

@@ -42,11 +42,11 @@ use agent_team_llm::Model;
 use agent_team_protocol::Refusal;
 use agent_team_protocol::initialize::Welcome;
 use agent_team_protocol::notification::{
-    Abandon, Allowance, Assignment, Deliver, Inform, ShowPane,
+    Abandon, Allowance, Assignment, Deliver, GoalEnded, Inform, NotifyUser, ShowPane,
 };
 use agent_team_protocol::spec::{AgentSpec, Colour};
 use agent_team_protocol::text::{visible, visible_line};
-use agent_team_terminal_ui::Tone;
+use agent_team_terminal_ui::{TextKind, Tone};
 use agent_team_tools::confine::Confinement;
 use agent_team_tools::supervisor_client::{ClientCall, SupervisorClient};
 use agent_team_tools::team::{Arrivals, Claims, PendingRequest, Shared};
@@ -61,7 +61,7 @@ use self::calls::Toolbox;
 use self::conversation::{Conversation, End};
 use self::custom::{Custom, Inputs};
 use self::inbox::{Inbox, Input, InputSender};
-use self::output_sink::{EndedCall, OutputEvent, OutputSink, whole_lines};
+use self::output_sink::{EndedCall, OutputEvent, OutputSink, escaped, whole_lines};
 use self::supervisor_calls::SupervisorCalls;
 use self::transcript::Transcript;
 use self::verify::Verifier;
@@ -287,7 +287,6 @@ impl Agent {
                 }
             }
             OutputEvent::Waiting(on) => self.supervisor_calls.set_wait(on, shell),
-            OutputEvent::Notify(text) => shell.pane.notify(&text),
         }
     }
 
@@ -418,6 +417,28 @@ impl Work for Agent {
                 self.inputs.send(Input::Informed(inform.text));
             }
         }
+    }
+
+    fn goal_ended(&mut self, ended: &GoalEnded, shell: &mut Shell) {
+        let status = ending::status_of(ended.goal.state);
+        let headline = format!("{} {}", status.sign(), ended.goal.headline());
+        let text = escaped(&ended.text);
+        for text in [&headline, &text] {
+            shell.config.live.lines(text.clone(), false);
+        }
+        self.output(
+            OutputEvent::Lines {
+                tone: Tone::Runtime,
+                text: headline,
+            },
+            shell,
+        );
+        self.output(OutputEvent::Text(TextKind::Answer, text), shell);
+        self.output(OutputEvent::TextEnded, shell);
+    }
+
+    fn notify_user(&mut self, notify: &NotifyUser, shell: &mut Shell) {
+        shell.pane.notify(&notify.text, notify.desktop);
     }
 
     fn allow(&mut self, allowance: Allowance) {

@@ -19,7 +19,7 @@ use std::time::Duration;
 use agent_team_protocol::initialize::Welcome;
 use agent_team_protocol::method::MemberExit;
 use agent_team_protocol::notification::{
-    Abandon, Allowance, Assignment, Deliver, Inform, ShowPane, TaskOutput,
+    Abandon, Allowance, Assignment, Deliver, GoalEnded, Inform, NotifyUser, ShowPane, TaskOutput,
 };
 use agent_team_protocol::text::visible_line;
 use agent_team_protocol::{MessageId, Refusal, TaskId};
@@ -97,6 +97,12 @@ pub(crate) trait Work: Sized {
     fn inform(&mut self, inform: Inform, shell: &mut Shell<Self::Pane>) {
         shell.note(&visible_line(&inform.text));
     }
+
+    /// Shows the end of the goal. Only agents are leads.
+    fn goal_ended(&mut self, _ended: &GoalEnded, _shell: &mut Shell<Self::Pane>) {}
+
+    /// Notifies the user through the terminal. Only agents wait for the user.
+    fn notify_user(&mut self, _notify: &NotifyUser, _shell: &mut Shell<Self::Pane>) {}
 
     fn allow(&mut self, _allowance: Allowance) {}
 
@@ -289,6 +295,8 @@ impl<W: Work> Worker<W> {
             LinkEvent::Deliver(deliver) => work.deliver(deliver, shell),
             LinkEvent::Interrupt => work.interrupt(shell),
             LinkEvent::Inform(inform) => work.inform(inform, shell),
+            LinkEvent::GoalEnded(ended) => work.goal_ended(&ended, shell),
+            LinkEvent::NotifyUser(notify) => work.notify_user(&notify, shell),
             LinkEvent::Allowance(allowance) => work.allow(allowance),
             LinkEvent::Show(show) => work.show(&show, shell),
             LinkEvent::Stop(stop) => self.stop(Duration::from_millis(stop.grace_ms), stop.reason),

@@ -39,7 +39,7 @@ use crate::style::Style;
 pub const QUIET: Duration = Duration::from_millis(300);
 
 /// The maximum number of offers: each is chosen with a digit key.
-const OFFERS: usize = 9;
+pub const OFFERS: usize = 9;
 
 /// The most characters of an offered rule among the keys. A longer one is shown in full inside the card.
 const OFFER_CHARACTERS: usize = 36;
@@ -136,6 +136,24 @@ impl Dialog {
             rows.extend(line.wrapped(columns.saturating_sub(4).max(2), 4));
         }
         rows
+    }
+
+    /// The whole request for output that scrolls: its card, and the offered rules with their numbers.
+    pub fn lines(&self, columns: usize) -> Vec<Line> {
+        let mut lines = vec![self.card.top(columns)];
+        let rows = self.card.rows(columns);
+        lines.extend(rows.iter().map(|row| self.card.side(row, columns)));
+        lines.push(self.card.bottom(0, columns));
+        for (number, offer) in (1..).zip(&self.offers) {
+            let line = Line::of(Style::PLAIN, &format!("[{number}] {}", label(offer)));
+            lines.extend(line.wrapped(columns, 4));
+        }
+        lines
+    }
+
+    /// The rules that the digits allow, the first one for `1`.
+    pub fn offers(&self) -> &[OfferView] {
+        &self.offers
     }
 
     /// The dialog on a screen of this size. `rows`: those of this width.

@@ -132,6 +132,7 @@ impl Change {
             let output = Output {
                 text: self.done,
                 diff: Some(self.diff.text),
+                changed: Some(self.resolved.path()),
             };
             Ok((self.resolved, version, output))
         })

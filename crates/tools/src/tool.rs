@@ -1,6 +1,7 @@
 //! The trait of everything that a model can call, its result and its errors. Implemented by `adapter` and by wrappers of
 //! tools; called by the agent loop.
 
+use std::path::PathBuf;
 use std::pin::Pin;
 
 use agent_team_llm::ToolSpec;
@@ -36,11 +37,16 @@ pub struct Output {
     pub text: String,
     /// A unified diff of the change, for the user.
     pub diff: Option<String>,
+    /// The file that the call has changed, as an absolute path.
+    pub changed: Option<PathBuf>,
 }
 
 impl From<String> for Output {
     fn from(text: String) -> Self {
-        Self { text, diff: None }
+        Self {
+            text,
+            ..Self::default()
+        }
     }
 }
 

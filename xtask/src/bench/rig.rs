@@ -19,7 +19,7 @@ use agent_team_protocol::method::{
 use agent_team_protocol::permissions::{PermissionDefaults, Permissions};
 use agent_team_protocol::placement::{CallerTerminal, PlacementChoice};
 use agent_team_protocol::spec::{
-    AgentSpec, Budget, ClaimPolicy, Hooks, Layout, Limits, MemberSpec, TaskSpec, TeamSpec,
+    AgentSpec, Budget, ClaimPolicy, Hooks, Layout, Limits, MemberSpec, Notify, TaskSpec, TeamSpec,
 };
 use agent_team_protocol::view::SupervisorView;
 use anyhow::{Context as _, Result, ensure};
@@ -303,6 +303,7 @@ pub(super) fn team(
             ..Limits::default()
         },
         hooks: Hooks::default(),
+        notify: Notify::default(),
         permissions: Permissions::default(),
         own_permissions: Vec::new(),
         stance: PermissionDefaults::default(),

@@ -27,7 +27,7 @@ pub(crate) fn named_theme() -> Option<Theme> {
 }
 
 /// The theme of the verbs' output. `anstream` strips the styles from output that does not go to a terminal.
-fn theme() -> Theme {
+pub(crate) fn theme() -> Theme {
     named_theme().unwrap_or_default()
 }
 

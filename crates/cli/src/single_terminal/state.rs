@@ -8,11 +8,13 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use agent_team_client::Notice;
+use agent_team_protocol::attention::Need;
 use agent_team_protocol::engine::{OutputKind, TypedLine};
 use agent_team_protocol::event::ClientEvent;
 use agent_team_protocol::goal::GoalView;
 use agent_team_protocol::notification::{OutputFragment, TransientNotice};
 use agent_team_protocol::request::{Channel, DecideRequest, Decided, RequestView};
+use agent_team_protocol::spec::Notify;
 use agent_team_protocol::status::Status;
 use agent_team_protocol::view::{MemberState, MemberView, RunState, TeamView, Waiting};
 use agent_team_protocol::{MemberName, RequestId, RunId, TeamId};
@@ -92,6 +94,8 @@ pub(super) struct State {
     /// Bytes to write before the next frame: they erase the prompt of the previously shown member, or notify the user.
     prelude: Vec<u8>,
     notices: Notices,
+    notify: Notify,
+    in_tmux: bool,
     /// The run that is under way.
     run: Option<RunId>,
     read_only: bool,
@@ -120,6 +124,8 @@ impl State {
             is_painted: false,
             prelude: Vec::new(),
             notices,
+            notify: team.notify.clone(),
+            in_tmux: std::env::var_os("TMUX").is_some(),
             run: None,
             read_only,
             theme,
@@ -194,7 +200,9 @@ impl State {
 
     /// Applies the current state of the team.
     pub(super) fn on_refresh(&mut self, team: TeamView, now: Instant) {
+        self.notify = team.notify.clone();
         self.note_goal_end(&team);
+        self.note_waits(&team);
         let names: Vec<_> = team.members.iter().map(|view| view.name.clone()).collect();
         for view in team.members {
             match self.row(&view.name) {
@@ -226,8 +234,35 @@ impl State {
             && goal.state != RunState::UnderWay
         {
             let text = format!("{}: {}", team.name, goal.headline());
-            self.prelude.extend(self.notices.sequence(&text));
+            self.notify_user(&text);
         }
+    }
+
+    /// Notifies the user of members that have begun to wait for the user, except the shown member.
+    fn note_waits(&mut self, team: &TeamView) {
+        let shown = self.shown().clone();
+        let waits = team.members.iter().filter(|view| view.name != shown);
+        let new = waits.filter_map(|view| {
+            let need = Need::of(view)?;
+            let before = self.members.iter().find(|row| row.view.name == view.name);
+            let is_known = before.is_some_and(|row| Need::of(&row.view) == Some(need));
+            (!is_known).then(|| format!("{} {}", view.name, need.verb()))
+        });
+        let new: Vec<_> = new.collect();
+        if !new.is_empty() {
+            self.notify_user(&format!("{}: {}", team.name, new.join(", ")));
+        }
+    }
+
+    fn notify_user(&mut self, text: &str) {
+        let desktop = match self.notify {
+            Notify::Desktop => true,
+            Notify::Bell => false,
+            // The supervisor runs a command.
+            Notify::Off | Notify::Command(_) => return,
+        };
+        let sequence = self.notices.sequence(text, desktop, self.in_tmux);
+        self.prelude.extend(sequence);
     }
 
     fn position(&self, member: &MemberName) -> usize {

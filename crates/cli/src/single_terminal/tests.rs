@@ -5,11 +5,12 @@ use std::time::{Duration, Instant};
 
 use agent_team_client::Notice;
 use agent_team_protocol::notification::{OutputFragment, TransientNotice};
+use agent_team_protocol::spec::Notify;
 use agent_team_protocol::view::{MemberState, TeamView};
 use agent_team_protocol::{Revision, TeamId};
 use agent_team_terminal_ui::Candidate;
 use agent_team_terminal_ui::keys::Key;
-use agent_team_terminal_ui::notices::Notices;
+use agent_team_terminal_ui::notices::{Notices, Protocol};
 use agent_team_terminal_ui::style::Theme;
 use insta::assert_snapshot;
 use serde_json::{Value, json};
@@ -67,8 +68,15 @@ struct Terminal {
 
 impl Terminal {
     fn of(team: &TeamView, columns: u16) -> Self {
-        let mut state =
-            State::new(team, None, false, Theme::Dark, Notices::On, Instant::now()).unwrap();
+        let mut state = State::new(
+            team,
+            None,
+            false,
+            Theme::Dark,
+            Notices::Desktop(Protocol::Osc9),
+            Instant::now(),
+        )
+        .unwrap();
         state.on_resize((columns, 24));
         let screen = vt100::Parser::new(ROWS, columns.try_into().unwrap(), 0);
         Self { state, screen }
@@ -241,7 +249,15 @@ fn members_with_unread_output_are_marked() {
 #[test]
 fn an_unchanged_screen_is_not_painted_again() {
     let now = Instant::now();
-    let mut state = State::new(&team("idle"), None, false, Theme::Dark, Notices::On, now).unwrap();
+    let mut state = State::new(
+        &team("idle"),
+        None,
+        false,
+        Theme::Dark,
+        Notices::Desktop(Protocol::Osc9),
+        now,
+    )
+    .unwrap();
     state.paint(now);
     state.on_refresh(team("idle"), now);
     assert_eq!(state.next_paint(now), None, "a refresh without changes");
@@ -250,6 +266,27 @@ fn an_unchanged_screen_is_not_painted_again() {
     state.on_keys(&[Key::BackTab], now);
     let bytes = String::from_utf8(state.paint(now)).unwrap();
     assert_eq!(bytes.matches("━━ lea").count(), 1, "{bytes:?}");
+}
+
+#[test]
+fn a_member_that_begins_to_wait_notifies_once_unless_it_is_shown() {
+    let mut terminal = Terminal::of(&team("idle"), 80);
+    let mut waits = team("idle");
+    for view in &mut waits.members {
+        view.requests = 1;
+    }
+    let mut bells = |waits: &TeamView| {
+        let now = Instant::now();
+        terminal.state.on_refresh(waits.clone(), now);
+        String::from_utf8(terminal.state.paint(now)).unwrap()
+    };
+    let seen = bells(&waits);
+    assert_eq!(seen.matches('\x07').count(), 1, "{seen:?}");
+    assert!(seen.contains("demo: ada asks, ben asks"), "{seen:?}");
+    assert_eq!(bells(&waits).matches('\x07').count(), 0, "once");
+    bells(&team("idle"));
+    waits.notify = Notify::Off;
+    assert_eq!(bells(&waits).matches('\x07').count(), 0);
 }
 
 #[test]
@@ -280,13 +317,31 @@ fn a_removed_member_stays_until_the_user_switches() {
         "ben is no longer listed"
     );
     let none = only(&team("idle"), &[]);
-    assert!(State::new(&none, None, false, Theme::Dark, Notices::On, now).is_none());
+    assert!(
+        State::new(
+            &none,
+            None,
+            false,
+            Theme::Dark,
+            Notices::Desktop(Protocol::Osc9),
+            now
+        )
+        .is_none()
+    );
 }
 
 #[test]
 fn a_typed_line_goes_to_the_shown_member() {
     let now = Instant::now();
-    let mut state = State::new(&team("idle"), None, false, Theme::Dark, Notices::On, now).unwrap();
+    let mut state = State::new(
+        &team("idle"),
+        None,
+        false,
+        Theme::Dark,
+        Notices::Desktop(Protocol::Osc9),
+        now,
+    )
+    .unwrap();
     let typed = |state: &mut State| {
         state.on_keys(&[Key::Char('x')], now);
         state.on_keys(&[Key::Enter], now)
@@ -404,7 +459,15 @@ fn a_key_answers_the_shown_request() {
 #[test]
 fn a_read_only_view_can_only_switch_and_leave() {
     let now = Instant::now();
-    let mut state = State::new(&team("idle"), None, true, Theme::Dark, Notices::On, now).unwrap();
+    let mut state = State::new(
+        &team("idle"),
+        None,
+        true,
+        Theme::Dark,
+        Notices::Desktop(Protocol::Osc9),
+        now,
+    )
+    .unwrap();
     assert!(state.on_keys(&[Key::Char('x')], now).is_empty());
     assert!(state.on_keys(&[Key::Enter], now).is_empty());
     state.on_keys(&[Key::Tab], now);

@@ -7,12 +7,15 @@ mod export;
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use agent_team_client::{Notice, Session, Subscription};
 use agent_team_protocol::event::ClientEvent;
 use agent_team_protocol::method::{Nothing, TeamShow};
+use agent_team_protocol::result::RunResult;
 use agent_team_protocol::{MemberName, Revision};
 use agent_team_system::directories::Directories;
+use tokio::time::timeout;
 
 pub(crate) use self::decisions::{DecisionEntry, Decisions};
 use self::entry::{call_line, entry, line};
@@ -21,6 +24,9 @@ use crate::args::{AuditCommand, Global};
 use crate::error::Failure;
 use crate::output::Output;
 use crate::secrets::Secrets;
+
+/// Timeout for reading the denied requests.
+const DENIED_TIMEOUT: Duration = Duration::from_secs(5);
 
 pub(super) async fn run(
     global: &Global,
@@ -70,8 +76,21 @@ pub(super) async fn run(
     Ok(ExitCode::SUCCESS)
 }
 
+/// Fills in the calls that were denied after this revision. A failure to read them must not lose the result.
+pub(super) async fn fill_denied<O>(
+    result: &mut RunResult<O>,
+    session: &Session,
+    output: Output,
+    after: Revision,
+) {
+    match timeout(DENIED_TIMEOUT, denied(session.separate(), after)).await {
+        Ok(Ok(denied)) => result.denied = denied,
+        Ok(Err(_)) | Err(_) => output.note("cannot read which requests were denied"),
+    }
+}
+
 /// The calls that rules or decisions denied after this revision, in order.
-pub(super) async fn denied(session: Session, after: Revision) -> Result<Vec<String>, Failure> {
+async fn denied(session: Session, after: Revision) -> Result<Vec<String>, Failure> {
     let mut events = Subscription::new(session, after, false).await?;
     let (mut subjects, mut denied) = (BTreeMap::new(), Vec::new());
     let mut last = after;

@@ -58,13 +58,7 @@ pub(super) async fn run(
             let decision = Decision::Allow { scope, rules };
             let code = decide(&mut session, output, view, decision).await?;
             if scope == Scope::Always {
-                let team = session.query::<TeamShow>(Nothing {}).await?.team;
-                let settings = Directories::from_environment()?.config;
-                let file = agent_team_file::allow_always(&settings, &team, &kept)?;
-                output.note(&format!(
-                    "stored for this project in {}; undo it with: agent-team rules revoke",
-                    text::line(&file.display().to_string())
-                ));
+                store_rules(&mut session, output, &kept).await?;
             }
             Ok(code)
         }
@@ -89,8 +83,27 @@ async fn list(session: &mut Session, output: Output, all: bool) -> Result<ExitCo
     Ok(ExitCode::SUCCESS)
 }
 
-async fn show(session: &mut Session, request: RequestId) -> Result<RequestView, Failure> {
+pub(super) async fn show(
+    session: &mut Session,
+    request: RequestId,
+) -> Result<RequestView, Failure> {
     Ok(session.query::<RequestShow>(OneRequest { request }).await?)
+}
+
+/// Stores rules that were allowed `always` in the user's settings for this project.
+pub(super) async fn store_rules(
+    session: &mut Session,
+    output: Output,
+    rules: &[String],
+) -> Result<(), Failure> {
+    let team = session.query::<TeamShow>(Nothing {}).await?.team;
+    let settings = Directories::from_environment()?.config;
+    let file = agent_team_file::allow_always(&settings, &team, rules)?;
+    output.note(&format!(
+        "stored for this project in {}; undo it with: agent-team rules revoke",
+        text::line(&file.display().to_string())
+    ));
+    Ok(())
 }
 
 /// Sends the decision with the digest of the request that was just read. If the request has changed since, the

@@ -7,7 +7,7 @@ mod stream;
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use agent_team_client::Session;
 use agent_team_file::Loaded;
@@ -23,21 +23,17 @@ use agent_team_protocol::view::{TeamEntry, TeamState};
 use agent_team_protocol::{ErrorCode, Revision, TeamId};
 use agent_team_system::terminal;
 use serde_json::value::RawValue;
-use tokio::time::timeout;
 
 use self::stream::Stream;
 use super::text_argument::text_or_stdin;
 use super::waiting::{self, WaitOutcome};
-use super::{audit, goal, up};
+use super::{asking, audit, goal, up};
 use crate::args::{self, Global};
 use crate::caller;
 use crate::error::Failure;
 use crate::output::{Output, receipt};
 
-/// Timeout for reading the denied requests.
-const DENIED_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// Printed when the team is already up.
+/// Printed when the team is already up and no terminal can ask.
 const DECIDE: &str = "permission requests wait for agent-team requests";
 
 /// Printed when requests are denied because stderr is not a terminal.
@@ -77,7 +73,11 @@ async fn pursue(
     let (started_here, after) = match target {
         Target::Up(team) => {
             refuse_flags(&args.start, &team)?;
-            output.note(&format!("note: {} is already up: {DECIDE}", team.name));
+            let decide = match !args.events && asking::may_ask(output) {
+                true => String::new(),
+                false => format!(": {DECIDE}"),
+            };
+            output.note(&format!("note: {} is already up{decide}", team.name));
             let revision = session.query::<TeamShow>(Nothing {}).await?.revision;
             (false, revision)
         }
@@ -134,12 +134,7 @@ async fn pursue(
         }
     };
     let mut result = goal::result_of(&mut session, view, tasks, began).await?;
-    // A failure to read this list must not lose the answer.
-    let denied = timeout(DENIED_TIMEOUT, audit::denied(session.separate(), after)).await;
-    match denied {
-        Ok(Ok(denied)) => result.denied = denied,
-        Ok(Err(_)) | Err(_) => output.note("cannot read which requests were denied"),
-    }
+    audit::fill_denied(&mut result, &session, output, after).await;
     let exit = if started_here {
         stop_team(session, output).await?
     } else {

@@ -26,7 +26,7 @@ use agent_team_terminal_ui::style::{Style, THEME, Theme};
 use super::doctor::model;
 use super::text_argument::text_or_stdin;
 use super::waiting::{self, WaitOutcome};
-use super::{attach, goal, trust};
+use super::{attach, audit, goal, trust};
 use crate::args::{self, Global};
 use crate::caller;
 use crate::error::{self, Failure};
@@ -192,9 +192,10 @@ async fn wait_for_answer(
     after: Revision,
     began: Instant,
 ) -> Result<ExitCode, Failure> {
-    let Some(result) = goal::wait(&mut session, output, run, after, began).await? else {
+    let Some(mut result) = goal::wait(&mut session, output, run, after, began).await? else {
         return Ok(interrupted(output));
     };
+    audit::fill_denied(&mut result, &session, output, after).await;
     goal::show(&result, output)?;
     Ok(match goal::is_answered(&result) {
         true => ExitCode::SUCCESS,
@@ -218,7 +219,8 @@ async fn wait(mut session: Session, output: Output, after: Revision) -> Result<E
     };
     let (team, members) = (answer.team, answer.members);
     let total_ms = waiting::elapsed_ms(began);
-    let result = RunResult::of_board(team, answer.outcome, members, tasks, total_ms);
+    let mut result = RunResult::of_board(team, answer.outcome, members, tasks, total_ms);
+    audit::fill_denied(&mut result, &session, output, after).await;
     output.show(&result, || {
         let table = if result.tasks.is_empty() {
             String::new()
@@ -227,6 +229,9 @@ async fn wait(mut session: Session, output: Output, after: Revision) -> Result<E
         };
         format!("{table}{}\n", waiting::summary(&result))
     })?;
+    if let Some(denied) = goal::denied(&result.denied) {
+        output.note(&denied);
+    }
     for task in &result.tasks {
         if let Some(why) = task::unclaimable(task, &result.members) {
             output.note(&text::line(&why));

@@ -13,6 +13,7 @@ use agent_team_protocol::view::{MemberState, MemberView, TaskState, TaskView, Us
 use agent_team_protocol::{MemberName, Party, Revision};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use super::asking::{Asker, AskerEvent};
 use crate::error::Failure;
 use crate::output::status_line::StatusLine;
 use crate::output::style::paint;
@@ -61,6 +62,10 @@ pub(super) async fn until<T>(
     } else {
         Some(Progress::new(session, after).await?)
     };
+    clear(&mut progress);
+    let mut asker = Asker::new(session, output, after).await?;
+    // Progress that arrived while a question was open: it would write into the line of the answer.
+    let mut delayed = Vec::new();
     let mut interrupt = interrupt()?;
     // The first poll comes after a full interval: shorter waits are not reported.
     let start = tokio::time::Instant::now() + POLL_INTERVAL;
@@ -72,28 +77,44 @@ pub(super) async fn until<T>(
             biased;
             _ = interrupt.recv() => {
                 clear(&mut progress);
+                leave(&mut asker);
                 return Ok(WaitOutcome::Interrupted);
             }
             answer = &mut ended => break answer,
-            _ = poll.tick(), if progress.is_some() => {
+            event = next_of(&mut asker) => {
+                clear(&mut progress);
+                let handled = match &mut asker {
+                    Some(asker) => asker.handle(event).await,
+                    None => Ok(()),
+                };
+                if handled.is_err() {
+                    leave(&mut asker);
+                    asker = None;
+                }
+                if !is_asking(asker.as_ref()) {
+                    for notice in delayed.drain(..) {
+                        show(&mut progress, output, Ok(notice)).await;
+                    }
+                }
+            }
+            _ = poll.tick(), if progress.is_some() && !is_asking(asker.as_ref()) => {
                 if let Some(shown) = &mut progress
-                    && shown.poll(output).await.is_err()
+                    && shown.poll(output, asker.is_some()).await.is_err()
                 {
                     progress = None;
                 }
             }
-            received = listen(&mut progress) => {
-                // An error of the progress display ends only the display: the awaited call reports its own error.
-                let shown = match (&mut progress, received) {
-                    (Some(progress), Ok(notice)) => progress.show(output, &notice).await,
-                    (_, received) => received.map(drop),
-                };
-                if shown.is_err() {
-                    progress = None;
-                }
-            }
+            received = listen(&mut progress) => match received {
+                Ok(notice) if is_asking(asker.as_ref()) => delayed.push(notice),
+                received => show(&mut progress, output, received).await,
+            },
         }
     };
+    clear(&mut progress);
+    leave(&mut asker);
+    for notice in delayed {
+        show(&mut progress, output, Ok(notice)).await;
+    }
     clear(&mut progress);
     let answer = answer?;
     let tasks = session.separate().board().await?;
@@ -122,6 +143,35 @@ pub(super) fn summary<O>(result: &RunResult<O>) -> String {
 /// Milliseconds since `began`.
 pub(super) fn elapsed_ms(began: Instant) -> u64 {
     u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Shows one notice. An error ends only the progress display: the awaited call reports its own error.
+async fn show(progress: &mut Option<Progress>, output: Output, received: Result<Notice, Failure>) {
+    let shown = match (&mut *progress, received) {
+        (Some(progress), Ok(notice)) => progress.show(output, &notice).await,
+        (_, received) => received.map(drop),
+    };
+    if shown.is_err() {
+        *progress = None;
+    }
+}
+
+async fn next_of(asker: &mut Option<Asker>) -> AskerEvent {
+    match asker {
+        Some(asker) => asker.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+fn is_asking(asker: Option<&Asker>) -> bool {
+    asker.is_some_and(Asker::is_open)
+}
+
+/// Ends the line of an open question; its request stays pending.
+fn leave(asker: &mut Option<Asker>) {
+    if let Some(asker) = asker {
+        asker.leave();
+    }
 }
 
 async fn listen(progress: &mut Option<Progress>) -> Result<Notice, Failure> {
@@ -208,11 +258,13 @@ impl Progress {
         }
     }
 
-    /// Prints why a member waits for its model or for a decision, once per wait.
-    async fn poll(&mut self, output: Output) -> Result<(), Failure> {
+    /// Prints why a member waits for its model or for a decision, once per wait. `asks`: the requests themselves are
+    /// shown.
+    async fn poll(&mut self, output: Output, asks: bool) -> Result<(), Failure> {
         let team = self.session.query::<TeamShow>(Nothing {}).await?;
         for shown in team.members {
             match shown.waiting {
+                Some(Waiting::Permission { .. } | Waiting::Plan { .. }) if asks => {}
                 Some(
                     Waiting::RateLimit { .. } | Waiting::Permission { .. } | Waiting::Plan { .. },
                 ) => {

@@ -353,6 +353,9 @@ fn each_task_that_ends_during_a_wait_is_printed_once() {
         &json!({ "team": "p-00000000", "outcome": "failed", "members": [] }),
     );
     board(&supervisor, &tasks);
+    let mut denied = supervisor.accept();
+    let call = denied.call("event/subscribe");
+    denied.answer(&call, &json!({ "head": 5 }));
     let output = command.output();
     assert_eq!(
         (output.code, output.stderr.as_str()),

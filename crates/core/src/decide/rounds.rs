@@ -287,7 +287,12 @@ impl Decider<'_> {
     }
 
     pub(super) fn end_run(&mut self, run: RunId, answer: Arc<str>) {
-        self.record(Event::RunFinished { run, answer });
+        let totals = self.team.run_totals(self.context.now);
+        self.record(Event::RunFinished {
+            run,
+            answer,
+            totals,
+        });
         self.go_down_after_run("the run is finished");
     }
 
@@ -296,6 +301,7 @@ impl Decider<'_> {
             run,
             failure,
             reason: reason.into(),
+            totals: self.team.run_totals(self.context.now),
         });
         self.go_down_after_run("the run has failed");
     }

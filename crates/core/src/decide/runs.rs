@@ -1,5 +1,6 @@
 //! Goals, turns of the members' models, and the shared memory.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use agent_team_protocol::id::{MemberName, Party, RunId, TaskId};
@@ -19,6 +20,12 @@ use crate::team::task::TaskState;
 
 /// Maximum number of tasks that a refusal names.
 const NAMED_MAX: usize = 20;
+
+/// Maximum number of changed files that are counted for a run.
+const FILES_MAX: usize = 1_000;
+
+/// Maximum length in bytes of the path of a changed file, the limit of Linux for a path.
+const FILE_NAME_MAX: usize = 4096;
 
 impl Decider<'_> {
     /// `anew`: abandon a run that is under way in favour of this one.
@@ -97,6 +104,7 @@ impl Decider<'_> {
             items,
             read,
             spent,
+            changed,
             rests,
         } = progress;
         let before = self.member(name)?.transcript;
@@ -113,6 +121,7 @@ impl Decider<'_> {
                 summary,
             });
         }
+        self.record_changed_files(name, changed);
         if !items.is_empty() {
             self.step.transcript_items.push(TranscriptItems {
                 member: name.clone(),
@@ -139,6 +148,25 @@ impl Decider<'_> {
             length: summary.length,
         }
         .into())
+    }
+
+    /// Records the files that a member was the first to change during the run. A file over a limit is not counted: a
+    /// worker must not fill the memory of the supervisor.
+    fn record_changed_files(&mut self, name: &MemberName, changed: Vec<Arc<str>>) {
+        let Some(run) = self.team.run.as_ref().filter(|run| run.is_under_way()) else {
+            return;
+        };
+        let is_new = |file: &Arc<str>| file.len() <= FILE_NAME_MAX && !run.files.contains_key(file);
+        let new: BTreeSet<Arc<str>> = changed.into_iter().filter(is_new).collect();
+        let room = FILES_MAX.saturating_sub(run.files.len());
+        let files: Vec<Arc<str>> = new.into_iter().take(room).collect();
+        if !files.is_empty() {
+            self.record(Event::FilesChanged {
+                run: run.id,
+                member: name.clone(),
+                files,
+            });
+        }
     }
 
     /// Sends the last text of a turn to the lead. The caller has checked that the lead received no other report in that

@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use agent_team_protocol::command_line::CommandLine;
 use agent_team_protocol::value::{Budget, Measure, Standing, Usage};
 
+use crate::team::stored::is_default;
 use crate::time::Tick;
 
 /// A stopwatch: milliseconds accumulated while it ran.
@@ -37,6 +38,9 @@ pub struct Used {
     pub micro_usd: u64,
     #[serde(default)]
     pub work_ms: u64,
+    /// The tokens without a known price.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub unpriced: u64,
 }
 
 /// Usage of one member or of the team, over all of its launches.
@@ -116,6 +120,7 @@ impl Account {
             tokens: total.tokens.saturating_sub(self.before.tokens),
             micro_usd: total.micro_usd.saturating_sub(self.before.micro_usd),
             work_ms: total.work_ms.saturating_sub(self.before.work_ms),
+            unpriced: total.unpriced.saturating_sub(self.before.unpriced),
         }
     }
 
@@ -124,6 +129,7 @@ impl Account {
             tokens: spent.input.saturating_add(spent.output),
             micro_usd: spent.micro_usd,
             work_ms: self.working.read(now),
+            unpriced: spent.unpriced,
         }
     }
 

@@ -23,7 +23,7 @@ use crate::team::mail::Lane;
 use crate::team::member::{Next, StopRequest, Then};
 use crate::team::request::{Grant, Request};
 use crate::team::restarts::Restarts;
-use crate::team::run::TranscriptSummary;
+use crate::team::run::{RunTotals, TranscriptSummary};
 use crate::team::spec::{MemberSpec, TaskSpec, TeamSpec};
 use crate::team::stored::{StoredUsage, is_default};
 use crate::team::task::{Task, TaskState};
@@ -264,12 +264,24 @@ events! {
     RunFinished {
         run: RunId,
         answer: Arc<str>,
+        /// Older journals do not contain it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        totals: Option<RunTotals>,
     },
     /// The run ends without an answer.
     RunFailed {
         run: RunId,
         failure: RunFailure,
         reason: Arc<str>,
+        /// Older journals do not contain it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        totals: Option<RunTotals>,
+    },
+    /// The member was the first to change these files during the run.
+    FilesChanged {
+        run: RunId,
+        member: MemberName,
+        files: Vec<Arc<str>>,
     },
     /// The reply of the lead's model to the question of a round.
     CoordinatorDecided {

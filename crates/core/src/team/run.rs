@@ -7,6 +7,7 @@
 //! ```
 //! A run under way survives `down`: the next `up` continues it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -15,7 +16,7 @@ use agent_team_protocol::id::{MemberName, RunId, TaskId};
 use agent_team_protocol::value::{RunFailure, Usage};
 
 use crate::team::round::{Round, Work};
-use crate::team::stored::StoredUsage;
+use crate::team::stored::{StoredUsage, is_default};
 
 /// One goal and its result.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,6 +34,22 @@ pub struct Run {
     pub(crate) idle_notified: bool,
     /// Tasks from this number on were added during the run.
     pub(crate) first_task: TaskId,
+    /// The files that members changed during the run, each with the member that changed it first.
+    pub files: BTreeMap<Arc<str>, MemberName>,
+    /// What the run has completed and used, once it has ended. `None` also for a run that an older version ended.
+    pub totals: Option<RunTotals>,
+}
+
+/// What a run has completed and used.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunTotals {
+    /// The completed tasks that were added during the run.
+    pub tasks: u64,
+    /// Millionths of a US dollar, for tokens with a known price.
+    pub micro_usd: u64,
+    /// Tokens without a known price.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub unpriced: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

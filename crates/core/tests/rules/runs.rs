@@ -77,6 +77,53 @@ fn the_lead_receives_the_goal_and_finishes_the_run() {
     );
 }
 
+/// The member's calls change these files, and its model uses 10 tokens for one millionth of a dollar.
+fn changes(rig: &mut Rig, member: &str, files: &[&str]) {
+    let progress = TurnProgress {
+        changed: files.iter().map(|&file| file.into()).collect(),
+        spent: Usage {
+            input: 10,
+            micro_usd: 1,
+            unpriced: 4,
+            ..Usage::default()
+        },
+        ..TurnProgress::default()
+    };
+    rig.by(member, Call::Append(progress)).answer();
+}
+
+#[test]
+fn totals_of_a_run_stay_as_they_were_at_its_end() {
+    let mut rig = Rig::of(file(&["ada"]));
+    changes(&mut rig, "ada", &["/before"]);
+    rig.user(start("goal")).answer();
+    changes(&mut rig, "ada", &["/a", "/b", "/a"]);
+    changes(&mut rig, "lead", &["/b"]);
+    rig.by("lead", finish("done", false)).answer();
+    let files = |rig: &Rig| rig.team.run().expect("there was one").files.len();
+    let now = rig.now;
+    let totals = rig.team.run_totals(now).expect("there was a run");
+    assert_eq!((totals.tasks, totals.micro_usd, totals.unpriced), (0, 2, 8));
+    assert_eq!(files(&rig), 2);
+    rig.add("Later");
+    changes(&mut rig, "ada", &["/c"]);
+    let now = rig.now;
+    assert_eq!(rig.team.run_totals(now), Some(totals));
+    assert_eq!(files(&rig), 2);
+}
+
+#[test]
+fn a_cancelled_run_keeps_its_totals() {
+    let mut rig = Rig::of(file(&["ada"]));
+    rig.user(start("goal")).answer();
+    changes(&mut rig, "ada", &["/a"]);
+    rig.user(Call::CancelRun { reason: "".into() }).answer();
+    changes(&mut rig, "ada", &["/b"]);
+    let now = rig.now;
+    let totals = rig.team.run_totals(now).expect("there was a run");
+    assert_eq!((totals.micro_usd, totals.unpriced), (1, 4));
+}
+
 #[test]
 fn a_second_run_is_refused_unless_it_replaces_the_first() {
     let mut rig = Rig::of(file(&[]));
@@ -140,7 +187,7 @@ fn transcript_and_read_messages_are_stored_together() {
             output: 3,
             ..Usage::default()
         },
-        rests: None,
+        ..TurnProgress::default()
     };
     let answer = rig.by("ada", Call::Append(progress.clone())).answer();
     assert_eq!(answer, Answer::Length { length: 2 });

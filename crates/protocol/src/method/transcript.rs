@@ -10,7 +10,7 @@ use crate::view::Usage;
 /// Maximum length of an item, in bytes of its JSON.
 pub const ITEM_MAX: usize = 512 << 10;
 
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct AppendTranscript {
     /// In the engine's format; the supervisor never reads them.
@@ -22,6 +22,9 @@ pub struct AppendTranscript {
     /// Tokens and cost of the model replies among the items.
     #[serde(default)]
     pub usage: Usage,
+    /// The files that the calls among the items have changed, as absolute paths.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub changed: Vec<String>,
     /// The turn ended; the member is idle until it receives a message.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rests: Option<Rest>,

@@ -110,6 +110,9 @@ impl Driver {
         self.commits += 1;
         self.last_commit = Some((commit, Instant::now()));
         for entry in committed.entries {
+            if let Some(event) = &entry.event {
+                self.notify_user(event);
+            }
             self.subscribers.publish(entry);
         }
     }

@@ -185,7 +185,7 @@ impl Driver {
     }
 
     /// The environment that the last `up` stored in the team's environment file.
-    fn environment(&self) -> Result<Environment, StartFault> {
+    pub(super) fn environment(&self) -> Result<Environment, StartFault> {
         let file = self
             .directories
             .environment_file(self.identity.team.as_str());

@@ -73,6 +73,9 @@ impl Views<'_> {
             roles: settings.map(view::roles).unwrap_or_default(),
             placement: self.placement(),
             goal: view::goal(self.team, self.now, self.wall_ms),
+            notify: settings
+                .map(|settings| settings.notify.clone())
+                .unwrap_or_default(),
         }
     }
 

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use agent_team_protocol::permissions::Mode;
 use agent_team_protocol::request::Scope;
+use agent_team_protocol::spec::Notify;
 
 use super::super::{Fault, Loaded, Reading, Variables, parse};
 use super::{faults_of, project, read_in, reading};
@@ -230,6 +231,36 @@ fn changed_permissive_lines_change_the_digest() {
         digest(one),
         digest("[permissions]\napprove = [\"Bash(ls:*)\"]")
     );
+}
+
+#[test]
+fn a_notify_command_of_a_project_requires_trust() {
+    let command = "notify = { command = [\"./beep\", \"-x\"] }\n";
+    let team = format!("{command}[[member]]\nname = \"ada\"\n");
+    let lines = widens("", &team);
+    assert_eq!(lines[0], "notify runs \"./beep\" \"-x\"");
+    assert!(lines[1].starts_with("the script beep"), "{lines:?}");
+    let own = command.replace("beep", "mine");
+    assert_eq!(widens(&own, &team), [""; 0], "the user's own command");
+    let Notify::Command(found) = with_user(&own, &team).unwrap().spec.notify else {
+        panic!("it is a command");
+    };
+    assert_eq!(found.argv, ["./mine", "-x"]);
+    for word in ["off", "bell", "desktop"] {
+        assert_eq!(widens("", &format!("notify = {word:?}\n")), [""; 0]);
+    }
+    for wrong in [
+        "3",
+        "\"loud\"",
+        "{}",
+        "{ command = [] }",
+        "{ command = [\"\"] }",
+    ] {
+        assert!(
+            with_user("", &format!("notify = {wrong}\n")).is_err(),
+            "{wrong}"
+        );
+    }
 }
 
 #[test]

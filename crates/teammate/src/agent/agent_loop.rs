@@ -320,7 +320,7 @@ impl AgentLoop {
             failed: true,
         }));
         self.conversation
-            .append(vec![Item::Returned { results }], read, Usage::default())
+            .append_results(results, read, executed.changed)
             .await?;
         if executed.stopped {
             return Err(End::Stopped);

@@ -39,6 +39,8 @@ pub(super) struct Toolbox {
 pub(super) struct CallResults {
     /// One result for each call, in the same order.
     pub(super) results: Vec<ToolResult>,
+    /// The files that the calls have changed.
+    pub(super) changed: Vec<String>,
     /// The member must stop now.
     pub(super) stopped: bool,
 }
@@ -83,6 +85,7 @@ impl Toolbox {
             calls,
             sink,
             results: vec![None; calls.len()],
+            changed: Vec::new(),
             interrupted: None,
             finish_at: None,
         };
@@ -108,6 +111,7 @@ impl Toolbox {
         }
         CallResults {
             stopped: progress.finish_at.is_some(),
+            changed: std::mem::take(&mut progress.changed),
             results: progress.results(next),
         }
     }
@@ -190,9 +194,14 @@ impl Done {
 fn without_secrets(outcome: Outcome, context: &ToolContext) -> Outcome {
     let hide = |text: String| context.secrets.redact(&text).into_owned();
     match outcome {
-        Ok(Output { text, diff }) => Ok(Output {
+        Ok(Output {
+            text,
+            diff,
+            changed,
+        }) => Ok(Output {
             text: without_middle(hide(text), context.output_max),
             diff: diff.map(hide),
+            changed: changed.map(|path| hide(path.to_string_lossy().into_owned()).into()),
         }),
         Err(ToolError::Input(text)) => Err(ToolError::Input(hide(text))),
         Err(ToolError::Failed(text)) => Err(ToolError::Failed(hide(text))),
@@ -211,6 +220,7 @@ struct CallProgress<'a> {
     calls: &'a [ToolCall],
     sink: &'a OutputSink,
     results: Vec<Option<ToolResult>>,
+    changed: Vec<String>,
     /// Why the calls were interrupted.
     interrupted: Option<&'static str>,
     /// The member must stop: running calls may continue until this time.
@@ -269,6 +279,11 @@ impl CallProgress<'_> {
                 (error.id(), Done::failed(ToolError::Failed(text)))
             }
         };
+        if let Ok(output) = &done.outcome
+            && let Some(path) = &output.changed
+        {
+            self.changed.push(path.to_string_lossy().into_owned());
+        }
         if let Some(&index) = indices.get(&id) {
             self.results[index] = Some(show_result(&self.calls[index], &done, self.sink));
         }

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use agent_team_llm::{Answer, Item, Model, Prompt, ToolSpec};
+use agent_team_llm::{Answer, Item, Model, Prompt, ToolResult, ToolSpec};
 use agent_team_protocol::exit::ExitCode;
 use agent_team_protocol::method::{
     AppendTranscript, ReadTranscript, Rest, TranscriptAppend, TranscriptRead,
@@ -16,7 +16,6 @@ use agent_team_protocol::{MessageId, Refusal, with_causes};
 use agent_team_terminal_ui::Tone;
 use agent_team_tools::supervisor_client::SupervisorClient;
 use agent_team_tools::team::Shared;
-use serde_json::value::RawValue;
 
 use super::inbox::{Inbox, Interruption, ModelInput};
 use super::output_sink::OutputSink;
@@ -165,10 +164,35 @@ impl Conversation {
         usage: Usage,
     ) -> Result<(), End> {
         let entries = items.iter_mut().map(stored).collect();
-        self.store(entries, read, usage, None).await?;
+        let args = AppendTranscript {
+            items: entries,
+            read,
+            usage,
+            ..AppendTranscript::default()
+        };
+        self.store(args).await?;
         items
             .into_iter()
             .for_each(|item| self.transcript.push(item));
+        Ok(())
+    }
+
+    /// Stores the results of calls, and reports the files that the calls have changed in the same request.
+    pub(super) async fn append_results(
+        &mut self,
+        results: Vec<ToolResult>,
+        read: Vec<MessageId>,
+        changed: Vec<String>,
+    ) -> Result<(), End> {
+        let mut item = Item::Returned { results };
+        let args = AppendTranscript {
+            items: vec![stored(&mut item)],
+            read,
+            changed,
+            ..AppendTranscript::default()
+        };
+        self.store(args).await?;
+        self.transcript.push(item);
         Ok(())
     }
 
@@ -178,27 +202,20 @@ impl Conversation {
         usage: Usage,
         rests: Option<Rest>,
     ) -> Result<(), End> {
-        self.store(vec![raw(&mark)], Vec::new(), usage, rests)
-            .await?;
+        let args = AppendTranscript {
+            items: vec![raw(&mark)],
+            usage,
+            rests,
+            ..AppendTranscript::default()
+        };
+        self.store(args).await?;
         self.transcript.mark(mark);
         Ok(())
     }
 
-    /// Stores entries. The same request acknowledges the messages `read`, counts `usage`, and ends the turn if `rests`
-    /// is set.
-    pub(super) async fn store(
-        &mut self,
-        items: Vec<Box<RawValue>>,
-        read: Vec<MessageId>,
-        usage: Usage,
-        rests: Option<Rest>,
-    ) -> Result<(), End> {
-        let args = AppendTranscript {
-            items,
-            read,
-            usage,
-            rests,
-        };
+    /// Stores entries. The same request acknowledges the messages `read`, counts `usage` and the changed files, and
+    /// ends the turn if `rests` is set.
+    pub(super) async fn store(&mut self, args: AppendTranscript) -> Result<(), End> {
         let stored = self.client.call::<TranscriptAppend>(&args).await;
         let stored = stored.map_err(|refusal| cannot("cannot store the transcript", &refusal))?;
         self.inbox.allow(stored.allowance);

@@ -131,7 +131,8 @@ impl Conversation {
         }))
     }
 
-    /// Shows the end of the goal, with its answer, and notifies the user.
+    /// Shows the end of the goal, with its answer, after the results of the calls of the same step. The supervisor
+    /// notifies the user, and reports all other ends of a goal.
     pub(super) async fn show_goal_end(&self, answer: &str) {
         let Ok(team) = self.client.call::<TeamShow>(&Nothing {}).await else {
             // The team is going down.
@@ -140,20 +141,10 @@ impl Conversation {
         let Some(goal) = team.goal.filter(|goal| goal.state != RunState::UnderWay) else {
             return;
         };
-        let status = match goal.state {
-            RunState::Finished => Status::Success,
-            RunState::UnderWay
-            | RunState::MaxRounds
-            | RunState::Failed
-            | RunState::Cancelled
-            | RunState::Abandoned
-            | RunState::Unknown => Status::Failure,
-        };
-        let headline = goal.headline();
+        let (sign, headline) = (status_of(goal.state).sign(), goal.headline());
         self.sink
-            .lines(Tone::Runtime, &format!("{} {headline}", status.sign()));
+            .lines(Tone::Runtime, &format!("{sign} {headline}"));
         self.sink.markdown(answer);
-        self.sink.notify(&format!("{}: {headline}", team.name));
     }
 
     /// Releases the task, if any, and ends the turn.
@@ -200,6 +191,19 @@ impl Conversation {
         let report = without_middle(report, UNCUT_MAX);
         self.append_mark(Mark::Rested, Usage::default(), Some(Rest { report }))
             .await
+    }
+}
+
+/// The status of a goal that has ended.
+pub(super) fn status_of(state: RunState) -> Status {
+    match state {
+        RunState::Finished => Status::Success,
+        RunState::UnderWay
+        | RunState::MaxRounds
+        | RunState::Failed
+        | RunState::Cancelled
+        | RunState::Abandoned
+        | RunState::Unknown => Status::Failure,
     }
 }
 

@@ -7,7 +7,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use agent_team_protocol::text::{visible, visible_line};
+use agent_team_protocol::text::visible;
 use agent_team_protocol::view::Waiting;
 use agent_team_terminal_ui::{TextKind, Tone};
 use tokio::sync::mpsc;
@@ -49,8 +49,6 @@ pub(crate) enum OutputEvent {
     EndedCall(EndedCall),
     /// The agent's wait. `None`: the agent continues.
     Waiting(Option<Waiting>),
-    /// A notification for the user, on one line.
-    Notify(String),
 }
 
 /// A finished call.
@@ -110,11 +108,6 @@ impl OutputSink {
     pub(super) fn markdown(&self, text: &str) {
         self.live.lines(escaped(text), false);
         self.stream(TextKind::Answer).push(text);
-    }
-
-    /// Notifies the user through the terminal.
-    pub(super) fn notify(&self, text: &str) {
-        self.send(OutputEvent::Notify(visible_line(text).into_owned()));
     }
 
     pub(super) fn begun(&self, call: &str, header: &str) {
@@ -300,7 +293,7 @@ impl Drop for Watch<'_> {
     }
 }
 
-fn escaped(text: &str) -> String {
+pub(super) fn escaped(text: &str) -> String {
     visible(text.trim_end_matches('\n')).into_owned()
 }
 
@@ -330,8 +323,7 @@ mod tests {
                 | OutputEvent::Thinking(_)
                 | OutputEvent::Begun { .. }
                 | OutputEvent::EndedCall(_)
-                | OutputEvent::Waiting(_)
-                | OutputEvent::Notify(_) => {}
+                | OutputEvent::Waiting(_) => {}
             }
         }
         texts

@@ -14,7 +14,8 @@ use std::convert::Infallible;
 use agent_team_llm::{Answer, Item};
 use agent_team_protocol::exit::ExitCode;
 use agent_team_protocol::method::{
-    ITEM_MAX, ListRounds, Nothing, ReplyToRun, Rest, RunQuestion, RunReply, RunRounds, TeamShow,
+    AppendTranscript, ITEM_MAX, ListRounds, Nothing, ReplyToRun, Rest, RunQuestion, RunReply,
+    RunRounds, TeamShow,
 };
 use agent_team_protocol::spec::Strategy;
 use agent_team_protocol::view::{QuestionView, RoundView, Usage, Wants};
@@ -172,7 +173,12 @@ impl AgentLoop {
         let mut item = Item::Answered(answer);
         let entries = vec![stored(&mut item), raw(&Mark::Rested)];
         self.conversation
-            .store(entries, Vec::new(), usage, Some(Rest::default()))
+            .store(AppendTranscript {
+                items: entries,
+                usage,
+                rests: Some(Rest::default()),
+                ..AppendTranscript::default()
+            })
             .await?;
         let reply = match &item {
             Item::Answered(answer) => question::reply(answer),

@@ -3,8 +3,8 @@
 use agent_team_client::{Arrival, Client};
 use agent_team_protocol::method::{MemberPing, Method, Nothing};
 use agent_team_protocol::notification::{
-    Abandon, Allowance, Assignment, Deliver, Goodbye, GoodbyeReason, Inform, InterruptTurn,
-    Notification, ShowPane, StopMember,
+    Abandon, Allowance, Assignment, Deliver, GoalEnded, Goodbye, GoodbyeReason, Inform,
+    InterruptTurn, Notification, NotifyUser, ShowPane, StopMember,
 };
 use agent_team_protocol::{ErrorCode, Refusal};
 use serde_json::value::RawValue;
@@ -53,6 +53,8 @@ fn notified(method: &str, params: &RawValue) -> serde_json::Result<Arrived> {
         StopMember::NAME => Arrived::Event(LinkEvent::Stop(serde_json::from_str(params)?)),
         InterruptTurn::NAME => Arrived::Event(LinkEvent::Interrupt),
         Inform::NAME => Arrived::Event(LinkEvent::Inform(serde_json::from_str(params)?)),
+        GoalEnded::NAME => Arrived::Event(LinkEvent::GoalEnded(serde_json::from_str(params)?)),
+        NotifyUser::NAME => Arrived::Event(LinkEvent::NotifyUser(serde_json::from_str(params)?)),
         Allowance::NAME => Arrived::Event(LinkEvent::Allowance(serde_json::from_str(params)?)),
         ShowPane::NAME => Arrived::Event(LinkEvent::Show(serde_json::from_str(params)?)),
         Goodbye::NAME => Arrived::Goodbye(serde_json::from_str(params)?),

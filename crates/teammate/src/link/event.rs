@@ -3,7 +3,7 @@
 use agent_team_protocol::Refusal;
 use agent_team_protocol::initialize::Welcome;
 use agent_team_protocol::notification::{
-    Abandon, Allowance, Assignment, Deliver, Inform, ShowPane, StopMember,
+    Abandon, Allowance, Assignment, Deliver, GoalEnded, Inform, NotifyUser, ShowPane, StopMember,
 };
 use serde_json::value::RawValue;
 
@@ -22,6 +22,8 @@ pub(crate) enum LinkEvent {
     Allowance(Allowance),
     Show(ShowPane),
     Inform(Inform),
+    GoalEnded(GoalEnded),
+    NotifyUser(NotifyUser),
     Answered(Ticket, Result<Box<RawValue>, Refusal>),
     /// The first failed attempt to connect, after the start or after a connection; later failures are not reported.
     Unreachable(String),

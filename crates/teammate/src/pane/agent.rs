@@ -103,9 +103,11 @@ impl AgentPane {
     }
 
     /// Notifies the user through the terminal.
-    pub(crate) fn notify(&self, text: &str) {
-        self.surface
-            .show(self.notices.sequence(text), Vec::new(), None);
+    pub(crate) fn notify(&self, text: &str, desktop: bool) {
+        // A lent terminal of the user is not the tmux pane in which this process was started.
+        let in_tmux = self.surface.is_own() && std::env::var_os("TMUX").is_some();
+        let bytes = self.notices.sequence(text, desktop, in_tmux);
+        self.surface.show(bytes, Vec::new(), None);
     }
 
     /// Called after the terminal was resized.

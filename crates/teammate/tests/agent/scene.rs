@@ -10,7 +10,7 @@ use agent_team_protocol::method::{
     TaskAnswer, TeamShow, TranscriptAnswer, TranscriptAppend, TranscriptPage, TranscriptRead,
 };
 use agent_team_protocol::notification::{Allowance, Assignment, Deliver, DeliveredMessage};
-use agent_team_protocol::spec::AgentSpec;
+use agent_team_protocol::spec::{AgentSpec, Notify};
 use agent_team_protocol::view::{TaskCounts, TeamState, TeamView, Usage};
 use agent_team_protocol::{Generation, MessageId, Party, Recipient, Revision, TaskId};
 use agent_team_teammate::hosted::HostedLaunch;
@@ -271,6 +271,7 @@ pub(crate) fn team_view(of: &ScriptedSupervisor) -> TeamView {
         unread: 0,
         placement: String::new(),
         goal: None,
+        notify: Notify::default(),
     }
 }
 

@@ -141,7 +141,7 @@ impl PendingCall {
     pub(crate) fn returns(self, text: &str) {
         let output = Output {
             text: text.into(),
-            diff: None,
+            ..Output::default()
         };
         self.answer.send(Ok(output)).unwrap();
     }

@@ -1,6 +1,9 @@
 //! Events about goals and their rounds, transcripts, usage and the shared memory.
 
-use agent_team_protocol::id::RunId;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use agent_team_protocol::id::{MemberName, RunId};
 use agent_team_protocol::value::{RoundChoice, RoundEnd};
 
 use crate::team::Team;
@@ -29,6 +32,8 @@ impl Team {
                     rounds: Vec::new(),
                     idle_notified: false,
                     first_task: first_task.unwrap_or_else(|| self.next_task()),
+                    files: BTreeMap::new(),
+                    totals: None,
                 });
                 self.memory = memory.iter().cloned().collect();
                 self.account.begin(&self.spent, tick);
@@ -40,7 +45,12 @@ impl Team {
                 }
                 self.update_all_clocks(tick);
             }
-            RunEvent::RunFinished { run, answer } => self.change_run(*run, |run| {
+            RunEvent::RunFinished {
+                run,
+                answer,
+                totals,
+            } => self.change_run(*run, |run| {
+                run.totals = *totals;
                 run.state = RunState::Finished {
                     answer: answer.clone(),
                     at: record.at,
@@ -50,12 +60,19 @@ impl Team {
                 run,
                 failure,
                 reason,
+                totals,
             } => self.change_run(*run, |run| {
+                run.totals = *totals;
                 run.state = RunState::Failed {
                     failure: *failure,
                     reason: reason.clone(),
                     at: record.at,
                 };
+            }),
+            RunEvent::FilesChanged { run, member, files } => self.change_run(*run, |run| {
+                for file in files {
+                    run.files.entry(file.clone()).or_insert(member.clone());
+                }
             }),
             RunEvent::CoordinatorDecided { run, decision, .. } => {
                 self.change_run(*run, |run| match decision {
@@ -159,6 +176,7 @@ impl Team {
                 },
             ));
             events.extend(round_events(run).map(|event| (0, event)));
+            events.extend(file_events(run).map(|event| (0, event)));
             match &run.state {
                 RunState::UnderWay => {}
                 RunState::Finished { answer, at } => events.push((
@@ -166,6 +184,7 @@ impl Team {
                     Event::RunFinished {
                         run: id,
                         answer: answer.clone(),
+                        totals: run.totals,
                     },
                 )),
                 RunState::Failed {
@@ -178,6 +197,7 @@ impl Team {
                         run: id,
                         failure: *failure,
                         reason: reason.clone(),
+                        totals: run.totals,
                     },
                 )),
                 RunState::Abandoned { at } => events.push((*at, Event::RunAbandoned { run: id })),
@@ -198,6 +218,22 @@ impl Team {
         }
         events
     }
+}
+
+/// The events that rebuild the changed files of a run: one for each member.
+fn file_events(run: &Run) -> impl Iterator<Item = Event> {
+    let mut of_members: BTreeMap<&MemberName, Vec<Arc<str>>> = BTreeMap::new();
+    for (file, member) in &run.files {
+        of_members.entry(member).or_default().push(file.clone());
+    }
+    let run = run.id;
+    of_members
+        .into_iter()
+        .map(move |(member, files)| Event::FilesChanged {
+            run,
+            member: member.clone(),
+            files,
+        })
 }
 
 /// The events that rebuild the rounds of a run. The memory, which also contains outputs of rounds, has its own events.

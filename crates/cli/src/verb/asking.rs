@@ -1,0 +1,452 @@
+//! Asks the user for decisions on the terminal while `run` or `up --wait` waits. Called by [`super::waiting`].
+//!
+//! ```text
+//! request ──► queue ──► shown ──► line typed ──► decided ──► next of the queue
+//!                         │└──── not an answer ──► prompt again
+//!                         └───── decided by another client ──► closed with one line
+//! ```
+//! The terminal stays in its usual mode: an answer is a line, and `^C` ends the wait as before. Input that was typed
+//! before a question is discarded. A request that does not fit the screen can only be allowed after all of it was
+//! shown. Another client can decide a request at any time.
+
+use std::collections::VecDeque;
+use std::io::Write;
+
+use agent_team_client::{Notice, Session, SessionError, Subscription};
+use agent_team_protocol::event::ClientEvent;
+use agent_team_protocol::method::{RequestDecide, RequestList};
+use agent_team_protocol::request::{
+    Channel, DecideRequest, Decision, ListRequests, RequestState, RequestView, Scope,
+};
+use agent_team_protocol::{RequestId, Revision};
+use agent_team_system::terminal::{self, Tty};
+use agent_team_terminal_ui::dialog::Dialog;
+
+use super::requests;
+use crate::error::Failure;
+use crate::output::Output;
+use crate::output::request::{action_line, state};
+use crate::output::{style, text};
+
+/// The size of a terminal that reports none.
+const DEFAULT_SIZE: (u16, u16) = (80, 24);
+
+/// Rows that a request leaves free on the screen: for the line about omitted rows, and for the prompt.
+const FREE_ROWS: usize = 3;
+
+/// The number of rows that are shown on a screen of any size.
+const ROWS_MIN: usize = 5;
+
+pub(super) struct Asker {
+    tty: Tty,
+    session: Session,
+    events: Subscription,
+    output: Output,
+    /// Requests that were not shown yet, oldest first.
+    queue: VecDeque<RequestId>,
+    question: Option<Question>,
+}
+
+/// The request that is open for an answer.
+struct Question {
+    view: RequestView,
+    dialog: Dialog,
+    /// All rows were shown.
+    is_read: bool,
+    /// The user has chosen `e`: the next line is the reason.
+    wants_reason: bool,
+}
+
+pub(super) enum AskerEvent {
+    Notice(Result<Notice, SessionError>),
+    /// The input of one read. `None`: the terminal was closed, or the user typed `^D`.
+    Typed(Option<String>),
+}
+
+/// The meaning of a typed line.
+#[derive(Debug, PartialEq, Eq)]
+enum Typed {
+    Decided(Decision),
+    /// A denial; its reason follows.
+    NeedsReason,
+    ShowAll,
+    /// The request may not be allowed before all of it was shown.
+    Unread,
+    Unknown,
+}
+
+impl Asker {
+    /// `None` if there is no terminal to ask on: stdin and stderr must be terminals, and this process must be in the
+    /// foreground.
+    pub(super) async fn new(
+        session: &Session,
+        output: Output,
+        after: Revision,
+    ) -> Result<Option<Self>, Failure> {
+        let tty = may_ask(output).then(Tty::open).and_then(Result::ok);
+        let Some(tty) = tty.filter(Tty::is_in_foreground) else {
+            return Ok(None);
+        };
+        let mut asker = Self {
+            tty,
+            session: session.separate(),
+            events: Subscription::new(session.separate(), after, false).await?,
+            output,
+            queue: VecDeque::new(),
+            question: None,
+        };
+        let list = ListRequests { all: false };
+        let pending = asker.session.query::<RequestList>(list).await?.requests;
+        asker.queue.extend(pending.iter().map(|view| view.id));
+        asker.open_next().await?;
+        Ok(Some(asker))
+    }
+
+    pub(super) fn is_open(&self) -> bool {
+        self.question.is_some()
+    }
+
+    /// The next event. Cancel-safe.
+    pub(super) async fn next(&mut self) -> AskerEvent {
+        let mut buffer = [0; 4096];
+        tokio::select! {
+            biased;
+            notice = self.events.next() => AskerEvent::Notice(notice),
+            read = self.tty.read(&mut buffer), if self.question.is_some() => {
+                let read = read.unwrap_or(0);
+                let typed = (read > 0).then(|| String::from_utf8_lossy(&buffer[..read]).into_owned());
+                AskerEvent::Typed(typed)
+            }
+        }
+    }
+
+    /// # Errors
+    /// If the supervisor cannot be reached, or the terminal was closed: no more questions can be asked.
+    pub(super) async fn handle(&mut self, event: AskerEvent) -> Result<(), Failure> {
+        match event {
+            AskerEvent::Notice(notice) => self.on_notice(&notice?).await,
+            AskerEvent::Typed(Some(typed)) => self.on_typed(&typed).await,
+            AskerEvent::Typed(None) => {
+                let id = self.question.as_ref().map(|question| question.view.id);
+                self.leave();
+                let id = id.map(|id| id.to_string()).unwrap_or_default();
+                self.output.note(&format!(
+                    "no more questions: decide with agent-team requests allow {id}, or deny"
+                ));
+                Err(Failure::usage("the terminal is closed"))
+            }
+        }
+    }
+
+    /// Ends the line of an open question; its request stays pending.
+    pub(super) fn leave(&mut self) {
+        if self.question.take().is_some() {
+            print("\n");
+        }
+    }
+
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "other events are not about requests"
+    )]
+    async fn on_notice(&mut self, notice: &Notice) -> Result<(), Failure> {
+        let Notice::Event(notice) = notice else {
+            return Ok(());
+        };
+        match &notice.event {
+            ClientEvent::RequestAsked { request, .. } => {
+                let is_open = self
+                    .question
+                    .as_ref()
+                    .is_some_and(|it| it.view.id == *request);
+                if !is_open && !self.queue.contains(request) {
+                    self.queue.push_back(*request);
+                }
+            }
+            ClientEvent::RequestAllowed { request, .. }
+            | ClientEvent::RequestDenied { request, .. }
+            | ClientEvent::RequestWithdrawn { request } => {
+                self.queue.retain(|queued| queued != request);
+                if self
+                    .question
+                    .as_ref()
+                    .is_some_and(|it| it.view.id == *request)
+                {
+                    self.leave();
+                    let view = requests::show(&mut self.session, *request).await?;
+                    self.output.note(&decided(&view));
+                }
+            }
+            _ => {}
+        }
+        self.open_next().await
+    }
+
+    async fn on_typed(&mut self, typed: &str) -> Result<(), Failure> {
+        let Some(question) = &mut self.question else {
+            return Ok(());
+        };
+        match question.read(typed) {
+            Typed::Decided(decision) => self.decide(decision).await,
+            Typed::NeedsReason => {
+                question.wants_reason = true;
+                self.prompt();
+                Ok(())
+            }
+            Typed::ShowAll => {
+                question.is_read = true;
+                let (columns, _) = self.tty.size().unwrap_or(DEFAULT_SIZE);
+                let (text, _) = shown(&question.dialog, columns.into(), usize::MAX);
+                self.output.note(&text);
+                self.prompt();
+                Ok(())
+            }
+            Typed::Unread => {
+                self.output.note("not all of it was shown: type a");
+                self.prompt();
+                Ok(())
+            }
+            Typed::Unknown => {
+                self.prompt();
+                Ok(())
+            }
+        }
+    }
+
+    async fn decide(&mut self, decision: Decision) -> Result<(), Failure> {
+        let Some(question) = self.question.take() else {
+            return Ok(());
+        };
+        let view = question.view;
+        let stores = matches!(
+            decision,
+            Decision::Allow {
+                scope: Scope::Always,
+                ..
+            }
+        );
+        let decide = DecideRequest {
+            request: view.id,
+            digest: Some(view.digest),
+            decision,
+            via: Some(Channel::Cli),
+        };
+        match self.session.call::<RequestDecide>(decide).await {
+            Ok(_) => {
+                let view = requests::show(&mut self.session, view.id).await?;
+                self.output.note(&decided(&view));
+                if stores {
+                    requests::store_rules(&mut self.session, self.output, &[]).await?;
+                }
+            }
+            // For example, another client was faster.
+            Err(error) => self.output.note(&text::line(&error.to_string())),
+        }
+        self.open_next().await
+    }
+
+    /// Shows the next pending request, unless a question is open.
+    async fn open_next(&mut self) -> Result<(), Failure> {
+        while self.question.is_none() {
+            let Some(id) = self.queue.pop_front() else {
+                return Ok(());
+            };
+            let view = requests::show(&mut self.session, id).await?;
+            // A process in the background must not ask: reading the terminal would stop it.
+            if view.state != RequestState::Pending || !self.tty.is_in_foreground() {
+                continue;
+            }
+            let (columns, rows) = self.tty.size().unwrap_or(DEFAULT_SIZE);
+            let most = usize::from(rows).saturating_sub(FREE_ROWS).max(ROWS_MIN);
+            let dialog = Dialog::of(view.clone(), Channel::Cli);
+            let (text, omitted) = shown(&dialog, columns.into(), most);
+            self.output.note(&text);
+            if omitted > 0 {
+                let rows = if omitted == 1 { "line" } else { "lines" };
+                self.output.note(&format!(
+                    "… {omitted} more {rows}: type a, or see agent-team requests show {id}"
+                ));
+            }
+            self.question = Some(Question {
+                view,
+                dialog,
+                is_read: omitted == 0,
+                wants_reason: false,
+            });
+            // After the request is on the screen: what was typed before is not an answer.
+            let _kept = self.tty.discard_input();
+            self.prompt();
+        }
+        Ok(())
+    }
+
+    fn prompt(&self) {
+        if let Some(question) = &self.question {
+            print(&question.prompt());
+        }
+    }
+}
+
+impl Question {
+    fn prompt(&self) -> String {
+        let id = self.view.id;
+        if self.wants_reason {
+            return format!("{id}: no, because: ");
+        }
+        let all = if self.is_read { "" } else { "[a] all " };
+        if self.view.plan.is_some() {
+            return format!("{id}? {all}[y] approve [n] send back [e] send back, because… ");
+        }
+        let rules = match self.dialog.offers().len() {
+            0 => String::new(),
+            1 => "[1] rule ".to_owned(),
+            offers => format!("[1-{offers}] rules "),
+        };
+        let scope = self.view.default_scope.name();
+        format!("{id}? {all}[y] {scope} {rules}[n] no [e] no, because… ")
+    }
+
+    /// Reads a typed line: only the first line of the input counts.
+    fn read(&self, typed: &str) -> Typed {
+        let line = typed.lines().next().unwrap_or_default().trim();
+        let deny = |reason: &str| {
+            Typed::Decided(Decision::Deny {
+                reason: reason.to_owned(),
+            })
+        };
+        if self.wants_reason {
+            return deny(line);
+        }
+        let allow = |scope, rules| match self.is_read {
+            true => Typed::Decided(Decision::Allow { scope, rules }),
+            false => Typed::Unread,
+        };
+        match line {
+            "y" => allow(self.view.default_scope, Vec::new()),
+            "n" => deny(""),
+            "e" => Typed::NeedsReason,
+            "a" => Typed::ShowAll,
+            line => {
+                if let Some(reason) = line.strip_prefix("e ") {
+                    return deny(reason.trim());
+                }
+                let offers = self.dialog.offers();
+                let numbered = (1..).map(|number: usize| number.to_string()).zip(offers);
+                let mut chosen = numbered.filter(|(number, _)| number == line);
+                match chosen.next() {
+                    Some((_, offer)) => allow(Scope::Team, offer.rules.clone()),
+                    None => Typed::Unknown,
+                }
+            }
+        }
+    }
+}
+
+/// Whether the questions can be shown on stderr and answered on stdin.
+pub(super) fn may_ask(output: Output) -> bool {
+    !output.is_json()
+        && terminal::is_terminal(std::io::stdin())
+        && terminal::is_terminal(std::io::stderr())
+}
+
+/// `P-4 is allowed by user: bash: git push`
+fn decided(view: &RequestView) -> String {
+    let by = view.decided_by.as_ref().map(|by| format!(" by {by}"));
+    let by = by.unwrap_or_default();
+    format!("{} is {}{by}: {}", view.id, state(view), action_line(view))
+}
+
+/// The first `most` lines of a request on a terminal with these columns, and the number of omitted lines.
+fn shown(dialog: &Dialog, columns: usize, most: usize) -> (String, usize) {
+    let lines = dialog.lines(columns);
+    let omitted = lines.len().saturating_sub(most);
+    let lines = lines[..lines.len() - omitted].iter();
+    let lines: Vec<String> = lines.map(|line| line.ansi(style::theme())).collect();
+    (lines.join("\n"), omitted)
+}
+
+fn print(text: &str) {
+    let mut stderr = anstream::stderr();
+    // A closed stderr must not fail the command.
+    let _gone = write!(stderr, "{text}").and_then(|()| stderr.flush());
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn question(is_read: bool) -> Question {
+        let view = json!({
+            "id": "P-4", "member": "ada", "tool": "bash", "input": {"command": "ls"},
+            "directory": "/project", "state": "pending", "digest": "d", "asked_at": 0, "why": [],
+            "offers": [
+                {"rules": [], "covers": "exactly this"},
+                {"rules": ["Bash(ls:*)"], "covers": "every ls"},
+            ],
+        });
+        let view: RequestView = serde_json::from_value(view).unwrap();
+        Question {
+            dialog: Dialog::of(view.clone(), Channel::Cli),
+            view,
+            is_read,
+            wants_reason: false,
+        }
+    }
+
+    fn deny(reason: &str) -> Typed {
+        Typed::Decided(Decision::Deny {
+            reason: reason.to_owned(),
+        })
+    }
+
+    fn allow(scope: Scope, rules: &[&str]) -> Typed {
+        let rules = rules.iter().map(|&rule| rule.to_owned()).collect();
+        Typed::Decided(Decision::Allow { scope, rules })
+    }
+
+    #[test]
+    fn each_answer_is_one_line() {
+        let mut question = question(true);
+        assert_eq!(
+            question.prompt(),
+            "P-4? [y] once [1] rule [n] no [e] no, because… "
+        );
+        for (typed, expected) in [
+            ("y\n", allow(Scope::Once, &[])),
+            ("1\ny\n", allow(Scope::Team, &["Bash(ls:*)"])),
+            ("n\n", deny("")),
+            ("e\n", Typed::NeedsReason),
+            ("e tests first\n", deny("tests first")),
+            ("a\n", Typed::ShowAll),
+        ] {
+            assert_eq!(question.read(typed), expected, "{typed:?}");
+        }
+        for typed in ["", "\n", "yes\n", "Y\n", "0\n", "2\n", "ny\n", "\x1b[A\n"] {
+            assert_eq!(question.read(typed), Typed::Unknown, "{typed:?}");
+        }
+        question.wants_reason = true;
+        assert_eq!(question.read("y\n"), deny("y"));
+    }
+
+    #[test]
+    fn an_unread_request_can_only_be_denied() {
+        let question = question(false);
+        assert_eq!(question.read("y\n"), Typed::Unread);
+        assert_eq!(question.read("1\n"), Typed::Unread);
+        assert_eq!(question.read("n\n"), deny(""));
+        assert!(question.prompt().starts_with("P-4? [a] all [y]"));
+    }
+
+    #[test]
+    fn a_long_request_is_cut_by_lines() {
+        let dialog = question(true).dialog;
+        let (whole, omitted) = shown(&dialog, 60, usize::MAX);
+        assert_eq!(omitted, 0);
+        assert!(whole.contains("ls") && whole.contains("[1] "), "{whole}");
+        let (begun, omitted) = shown(&dialog, 60, 2);
+        assert_eq!(begun.lines().count(), 2, "{begun}");
+        assert_eq!(begun.lines().count() + omitted, whole.lines().count());
+    }
+}

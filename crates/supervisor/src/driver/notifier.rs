@@ -1,0 +1,13 @@
+//! What the driver remembers about the notifications of the user. Used by `notify`; sends none itself.
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::time::Instant;
+
+#[derive(Default)]
+pub(super) struct Notifier {
+    /// When the user was last notified that a member waits.
+    pub(super) waits_at: Option<Instant>,
+    /// The user's program has failed before; only its first failure is a warning in the log.
+    pub(super) has_failed: Rc<Cell<bool>>,
+}

@@ -1,0 +1,163 @@
+//! Notifies the user when a member waits for the user and when a goal ends: through the terminal that shows the member,
+//! or with the user's program. Called with each event after its commit, so that each event notifies once: neither a
+//! restart of the supervisor nor a repeated call notifies again.
+//!
+//! The text contains words of agents. It is one line without control characters; the program receives it as an
+//! argument and as JSON, never as part of a shell line.
+
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use agent_team_core::Event;
+use agent_team_core::round::Strategy;
+use agent_team_protocol::notification::{GoalEnded, NotifyUser};
+use agent_team_protocol::spec::{Notify, NotifyCommand};
+use agent_team_protocol::text::visible_label;
+use agent_team_protocol::{MemberName, Party};
+
+use super::Driver;
+use crate::hooks::{self, Program};
+use crate::{permission, view};
+
+/// The minimum interval between two notifications that a member waits. Members that begin to wait within it are not
+/// notified separately: the user has just been called.
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// Maximum characters of a notification.
+const TEXT_CHARACTERS: usize = 200;
+
+/// The kind of an event of which the user is notified.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Request,
+    Message,
+    Goal,
+}
+
+impl Kind {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Request => "request",
+            Self::Message => "message",
+            Self::Goal => "goal",
+        }
+    }
+}
+
+impl Driver {
+    /// Notifies the user of a committed event, if the user should know it at once.
+    pub(super) fn notify_user(&mut self, event: &Event) {
+        let Some((kind, member, text)) = self.notification_of(event) else {
+            return;
+        };
+        if kind != Kind::Goal {
+            let now = Instant::now();
+            let last = self.notifier.waits_at;
+            if last.is_some_and(|last| now.duration_since(last) < INTERVAL) {
+                return;
+            }
+            self.notifier.waits_at = Some(now);
+        }
+        let text = format!("{}: {text}", self.identity.name);
+        let text = visible_label(&text, TEXT_CHARACTERS);
+        let notify = self.settings.team().map(|settings| settings.notify.clone());
+        let desktop = match notify.unwrap_or_default() {
+            Notify::Off => return,
+            Notify::Command(command) => {
+                return self.run_notify_command(command, kind, &member, text);
+            }
+            Notify::Desktop => true,
+            Notify::Bell => false,
+        };
+        self.notify(&member, &NotifyUser { text, desktop });
+    }
+
+    /// What the user is notified of, and the member whose terminal shows it.
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "the user is notified of few events"
+    )]
+    fn notification_of(&mut self, event: &Event) -> Option<(Kind, MemberName, String)> {
+        match event {
+            Event::RequestAsked {
+                request, member, ..
+            } => {
+                let request = self.team.requests().get(*request)?;
+                let text = permission::lead_notice(request).filter(|_| request.is_pending())?;
+                Some((Kind::Request, member.clone(), text))
+            }
+            Event::MessageAccepted {
+                from: Party::Member(from),
+                to,
+                text,
+                ..
+            } if to.contains(&Party::User) => {
+                let line = text.trim().lines().next().unwrap_or_default();
+                Some((Kind::Message, from.clone(), format!("{from}: {line}")))
+            }
+            Event::RunFinished { answer, .. } => {
+                // A lead with tools has shown the end itself.
+                let shown = self.team.spec().strategy == Strategy::Lead;
+                self.goal_ended(answer, shown)
+            }
+            Event::RunFailed { reason, .. } => self.goal_ended(reason, false),
+            _ => None,
+        }
+    }
+
+    /// Shows the end of the goal in the pane of the lead, unless it is `shown` there already.
+    fn goal_ended(&mut self, text: &str, shown: bool) -> Option<(Kind, MemberName, String)> {
+        let goal = view::goal(&self.team, self.now(), self.machine.wall_ms())?;
+        let lead = self.team.lead()?.spec.name.clone();
+        let headline = goal.headline();
+        if !shown {
+            let text = text.to_owned();
+            self.notify(&lead, &GoalEnded { goal, text });
+        }
+        Some((Kind::Goal, lead, headline))
+    }
+
+    /// Runs the user's program in its own task and process group.
+    fn run_notify_command(
+        &self,
+        command: NotifyCommand,
+        kind: Kind,
+        member: &MemberName,
+        text: String,
+    ) {
+        let mut environment = self.environment().unwrap_or_default().of_hooks();
+        for (name, value) in [
+            ("AGENT_TEAM_EVENT", kind.name()),
+            ("AGENT_TEAM_TEAM", self.identity.team.as_str()),
+            ("AGENT_TEAM_MEMBER", member.as_str()),
+        ] {
+            environment.insert(name.to_owned(), value.to_owned());
+        }
+        let input = serde_json::json!({
+            "event": kind.name(),
+            "team": self.identity.team,
+            "member": member,
+            "text": text,
+        });
+        let NotifyCommand { mut argv, files } = command;
+        argv.push(text);
+        let program = Program {
+            argv,
+            files,
+            project: self.identity.project.clone(),
+            environment,
+            input: input.to_string(),
+        };
+        let has_failed = Rc::clone(&self.notifier.has_failed);
+        tokio::task::spawn_local(async move {
+            let name = program.argv[0].clone();
+            if let Err(why) = hooks::run_program(program).await {
+                if has_failed.replace(true) {
+                    tracing::debug!(name, why, "the program of `notify` failed again");
+                } else {
+                    tracing::warn!(name, why, "the program of `notify` failed");
+                }
+            }
+        });
+    }
+}

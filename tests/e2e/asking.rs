@@ -1,0 +1,206 @@
+//! What reaches the user during and after a goal: questions on the terminal of `run`, the headline of a goal that ends
+//! without an answer, and the user's own program.
+
+use agent_team_protocol::view::MemberState;
+use agent_team_tests::fake_model_server::{FakeModelServer, Reply, by_model};
+use agent_team_tests::{Rig, until};
+use serde_json::json;
+
+use crate::agents::{asking, rig};
+
+fn write(content: &str) -> Reply {
+    Reply::call("write", json!({"path": "out.txt", "content": content}))
+}
+
+fn finish() -> Reply {
+    Reply::call("finish", json!({"answer": "It is finished."}))
+}
+
+/// A team whose lead makes these calls before it finishes.
+async fn team(mut calls: Vec<Reply>) -> (FakeModelServer, Rig) {
+    calls.push(finish());
+    let server = FakeModelServer::start(by_model([("lead", calls)])).await;
+    let rig = asking(&server);
+    (server, rig)
+}
+
+#[tokio::test]
+async fn run_asks_on_its_terminal_and_continues() {
+    let (_server, rig) = team(vec![write("hello\n")]).await;
+    let mut screen = rig.on_terminal(["run", "Greet"]);
+    // This line is typed before the question and answers nothing.
+    screen.type_in("n\r").await;
+    screen.until("lead asks").await;
+    screen.until("[n] no [e] no, because…").await;
+    assert_eq!(rig.read("out.txt"), None);
+    screen.type_in("what\r").await;
+    screen.until("[n] no [e] no, because…").await;
+    screen.type_in("y\r").await;
+    screen.until("P-1 is allowed").await;
+    let (code, seen) = screen.end().await;
+    assert_eq!(code, 0, "{seen}");
+    assert!(seen.contains("It is finished."), "{seen}");
+    assert_eq!(rig.read("out.txt").as_deref(), Some("hello\n"));
+}
+
+#[tokio::test]
+async fn a_denial_on_the_terminal_has_a_reason_and_is_counted() {
+    let (server, rig) = team(vec![write("hello\n")]).await;
+    let mut screen = rig.on_terminal(["run", "Greet"]);
+    screen.until("[e] no, because…").await;
+    screen.type_in("e\r").await;
+    screen.until("because: ").await;
+    screen.type_in("tests first\r").await;
+    let (code, seen) = screen.end().await;
+    assert_eq!(code, 0, "{seen}");
+    assert!(
+        seen.contains("1 request was denied: write: out.txt"),
+        "{seen}"
+    );
+    let requests = server.requests();
+    let results = requests.last().expect("it was asked").results();
+    assert!(results[0].1.contains("tests first"), "{results:?}");
+}
+
+#[tokio::test]
+async fn a_decision_elsewhere_closes_the_question() {
+    let (_server, rig) = team(vec![write("hello\n")]).await;
+    rig.ok(["up", "--detach"]).await;
+    let mut screen = rig.on_terminal(["run", "Greet"]);
+    screen.until("[e] no, because…").await;
+    rig.ok(["requests", "allow", "P-1"]).await;
+    screen.until("P-1 is allowed").await;
+    let (code, seen) = screen.end().await;
+    assert_eq!(code, 0, "{seen}");
+    assert!(seen.contains("It is finished."), "{seen}");
+}
+
+#[tokio::test]
+async fn a_tall_request_needs_all_its_lines_before_yes() {
+    let lines: String = (1..=100).map(|line| format!("line {line}\n")).collect();
+    let (_server, rig) = team(vec![write(&lines)]).await;
+    let mut screen = rig.on_terminal_of((80, 24), ["run", "Greet"]);
+    screen.until("more lines: type a").await;
+    screen.until("[a] all").await;
+    screen.type_in("y\r").await;
+    screen.until("not all of it was shown").await;
+    assert_eq!(rig.read("out.txt"), None);
+    screen.type_in("a\r").await;
+    screen.until("line 100").await;
+    screen.type_in("y\r").await;
+    screen.until("P-1 is allowed").await;
+    assert_eq!(screen.end().await.0, 0);
+    assert_eq!(rig.read("out.txt"), Some(lines));
+}
+
+#[tokio::test]
+async fn an_interrupt_leaves_the_question_pending() {
+    let (_server, rig) = team(vec![write("hello\n")]).await;
+    rig.ok(["up", "--detach"]).await;
+    let mut screen = rig.on_terminal(["run", "Greet"]);
+    screen.until("[e] no, because…").await;
+    screen.type_in("\x03").await;
+    let (code, seen) = screen.end().await;
+    assert_eq!(code, 130, "{seen}");
+    let pending = rig.ok(["requests"]).await.stdout;
+    assert!(pending.contains("P-1"), "{pending}");
+}
+
+#[tokio::test]
+async fn without_a_terminal_denied_calls_are_counted() {
+    let (_server, rig) = team(vec![write("hello\n")]).await;
+    rig.set_settings("[permissions]\ndeny = [\"Edit\"]\n");
+    let up = rig.run(["up", "--wait", "--json", "Greet"]).await.expect(0);
+    assert_eq!(up.json()["denied"], json!(["write: out.txt"]));
+}
+
+#[tokio::test]
+async fn a_run_without_rounds_left_has_a_headline() {
+    let file = "\
+name = \"demo\"
+mode = \"coordinator\"
+max_rounds = 1
+[panes]
+placement = \"headless\"
+[lead]
+model = \"openai/lead\"
+[[member]]
+name = \"ada\"
+model = \"openai/ada\"
+";
+    let complete = json!({"task": "T-1", "result": "Nothing."});
+    let server = FakeModelServer::start(by_model([
+        ("lead", vec![Reply::text("ROUTE: ada")]),
+        (
+            "ada",
+            vec![Reply::call("complete_task", complete), Reply::text("Done.")],
+        ),
+    ]))
+    .await;
+    let mut rig = Rig::with_team(file);
+    rig.set("OPENAI_BASE_URL", server.base_url());
+    rig.set("OPENAI_API_KEY", "a-key-for-nobody");
+    rig.ok(["up", "--detach"]).await;
+    rig.run(["run", "Greet"]).await.expect(1);
+    let ps = rig.ok(["ps"]).await.stdout;
+    assert!(ps.contains("✗ R-1 Failed after"), "{ps}");
+    until("the log shows the end", async || {
+        let log = rig.ok(["logs", "lead"]).await.stdout;
+        let shown = log.contains("✗ Failed after") && log.contains("used all of its 1 rounds");
+        shown.then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn changed_files_count_once_and_until_the_end() {
+    let write =
+        |path: &str, content: &str| Reply::call("write", json!({"path": path, "content": content}));
+    let lead = vec![
+        write("one.txt", "1\n"),
+        write("one.txt", "2\n"),
+        write("two.txt", "1\n"),
+        // Refused: the file exists and was changed by another program.
+        write("kept.txt", "1\n"),
+        finish(),
+        write("three.txt", "1\n"),
+        Reply::text("After the goal."),
+    ];
+    let server = FakeModelServer::start(by_model([("lead", lead)])).await;
+    let rig = rig(&server);
+    rig.write("kept.txt", "kept\n");
+    rig.ok(["up", "--detach"]).await;
+    rig.ok(["run", "Write"]).await;
+    rig.ok(["send", "lead", "Go on"]).await;
+    until("the third file is written", async || rig.read("three.txt")).await;
+    rig.until_member_is("lead", MemberState::Idle).await;
+    let goal = &rig.json(["ps"]).await["goal"];
+    assert_eq!(goal["files"], 2, "{goal}");
+    let usage = goal["unpriced"].as_u64();
+    rig.ok(["supervisor", "restart"]).await;
+    let again = &rig.json(["ps"]).await["goal"];
+    assert_eq!(again["files"], 2, "{again}");
+    assert_eq!(again["unpriced"].as_u64(), usage);
+}
+
+#[tokio::test]
+async fn the_users_program_receives_the_event_as_data() {
+    let text = "$(touch owned) `touch owned`; touch owned";
+    let ada = vec![
+        Reply::call("send_message", json!({"to": "user", "text": text})),
+        Reply::text("I have asked."),
+    ];
+    let server = FakeModelServer::start(by_model([("ada", ada)])).await;
+    let rig = rig(&server);
+    let script =
+        "printf '%s|%s|%s\\n' \"$AGENT_TEAM_EVENT\" \"$AGENT_TEAM_MEMBER\" \"$1\" >> notified";
+    rig.set_settings(&format!(
+        "notify = {{ command = [\"sh\", \"-c\", {}, \"sh\"] }}\n",
+        json!(script)
+    ));
+    rig.ok(["up", "--detach"]).await;
+    rig.ok(["send", "ada", "Go on"]).await;
+    let notified = until("the program has run", async || rig.read("notified")).await;
+    assert_eq!(notified, format!("message|ada|demo: ada: {text}\n"));
+    assert_eq!(rig.read("owned"), None);
+}
