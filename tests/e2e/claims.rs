@@ -130,6 +130,7 @@ const VERBS: &[(&str, &[&str])] = &[
     ("send", &["send", "ada", "hello"]),
     ("messages", &["messages"]),
     ("requests", &["requests"]),
+    ("mode", &["mode"]),
     ("rules", &["rules", "list"]),
     ("rules", &["rules", "check", "--", "ls"]),
     ("audit", &["audit"]),

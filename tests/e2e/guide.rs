@@ -316,7 +316,9 @@ async fn commands_within_sentences_parse() {
             let line = code.strip_prefix("agent-team ").unwrap_or(&code);
             let line = line.strip_prefix('/').unwrap_or(line);
             let verb = line.split(' ').next().unwrap_or_default();
-            let is_command = is_ours || verbs.contains(&verb) && line.contains(' ');
+            // `mode = "lead"` is a setting.
+            let is_setting = line.contains(" = ");
+            let is_command = is_ours || verbs.contains(&verb) && line.contains(' ') && !is_setting;
             let is_exempt = NOT_PARSED.iter().any(|(exempt, _)| *exempt == code);
             if !is_command || is_exempt {
                 continue;

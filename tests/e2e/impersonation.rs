@@ -184,6 +184,7 @@ async fn no_member_acts_as_another_or_as_the_user() {
         arguments: to_raw_value(&json!({ "command": "make" })).expect("JSON"),
         directory: rig.project(),
         confined: true,
+        containment: Default::default(),
         places: Vec::new(),
     };
     let asked = bob.call::<RequestAsk>(ask, "3").await.expect("asked");

@@ -32,6 +32,7 @@ mod machine;
 mod mcp;
 mod members;
 mod messages;
+mod mode;
 mod panes;
 mod placement;
 mod plans;

@@ -323,6 +323,7 @@ async fn a_repeated_decision_gets_its_first_answer() {
         arguments: RawValue::from_string(r#"{"command":"echo ran >> ran"}"#.to_owned()).unwrap(),
         directory: rig.project(),
         confined: false,
+        containment: Default::default(),
         places: Vec::new(),
     };
     let asked = ada.call::<RequestAsk>(ask, "1").await.unwrap();

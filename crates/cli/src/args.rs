@@ -56,6 +56,7 @@ Work:
   send         Send a message to one member or to all
   messages     List messages
   requests     Answer permission requests: list, show, allow, deny, watch
+  mode         Show or change the permission mode of the running team
   rules        Inspect permission rules: list, check, revoke
   audit        Show permission decisions
   task         Manage the task board: add, list, show, claim, complete, wait, ...
@@ -255,6 +256,18 @@ pub(crate) enum Verb {
         #[command(subcommand)]
         command: Option<RequestsCommand>,
     },
+    /// Show or change the permission mode of the running team
+    ///
+    /// A change applies from the next decision on, until the next `up`. Mode bypass can only be chosen with `up`.
+    /// In the pane of an agent, Shift-Tab does the same as `mode next`.
+    Mode {
+        /// default, accept-edits, sandboxed, plan, dont-ask, or `next` for the next of the first four
+        #[arg(value_parser = wanted_mode, add = complete::modes())]
+        mode: Option<WantedMode>,
+        /// Only this member
+        #[arg(long = "for", value_name = "MEMBER", add = complete::members())]
+        member: Option<MemberName>,
+    },
     /// Inspect permission rules: what is allowed, asked and denied, and why
     #[command(subcommand)]
     Rules(RulesCommand),
@@ -414,7 +427,8 @@ pub(crate) struct Start {
     /// repeatable
     #[arg(long, value_name = "NAME[=FILE]")]
     pub(crate) secret: Vec<String>,
-    /// Permission mode, overriding the team file: default, accept-edits, plan, dont-ask or bypass
+    /// Permission mode, overriding the team file: default, accept-edits, sandboxed, plan, dont-ask
+    /// or bypass
     #[arg(long, value_name = "MODE", value_parser = mode, add = complete::modes())]
     mode: Option<Mode>,
     /// Same as --mode bypass: ask nothing and run the commands of agents without a sandbox
@@ -463,6 +477,20 @@ impl Start {
         ];
         let typed = flags.into_iter().filter(|(_, is_typed)| *is_typed);
         typed.map(|(name, _)| name).collect()
+    }
+}
+
+/// The argument of `mode`.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum WantedMode {
+    Next,
+    Mode(Mode),
+}
+
+fn wanted_mode(text: &str) -> Result<WantedMode, String> {
+    match text {
+        "next" => Ok(WantedMode::Next),
+        text => mode(text).map(WantedMode::Mode),
     }
 }
 

@@ -17,6 +17,7 @@ mod logs;
 mod man;
 mod member;
 mod messages;
+mod mode;
 mod next;
 mod panes;
 mod ps;
@@ -96,6 +97,7 @@ pub(crate) async fn run(cli: Cli) -> Result<ExitCode, Failure> {
             limit,
             peek,
         } => messages::run(&global, output, member, limit, peek).await,
+        Verb::Mode { mode, member } => mode::run(&global, output, mode, member).await,
         Verb::Rules(command) => rules::run(&global, output, command).await,
         Verb::Audit { member, command } => audit::run(&global, output, member, command).await,
         Verb::Requests { command } => requests::run(&global, output, command).await,

@@ -433,6 +433,9 @@ impl Envelopes {
                     json!({ "request": request, "state": state, "by": by, "reason": reason });
                 vec![self.custom(None, "permission", value, origin)]
             }
+            ClientEvent::ModeChanged { member, mode } => {
+                vec![self.custom(member.as_ref(), "mode", json!({ "mode": mode }), origin)]
+            }
             ClientEvent::RequestWithdrawn { request } => {
                 let value = json!({ "request": request, "state": "withdrawn" });
                 vec![self.custom(None, "permission", value, origin)]

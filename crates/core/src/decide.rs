@@ -235,6 +235,7 @@ impl<'a> Decider<'a> {
             Call::WithdrawRequest { request } => self.withdraw_request(by, request),
             Call::RevokeGrant { request } => self.revoke_grant(request),
             Call::Settle { settings } => self.replace_settings(settings),
+            Call::SetMode { member, mode } => self.set_mode(by, member, mode),
             Call::SetBudget { member, budget } => self.set_budget(member, budget),
         }
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use agent_team_protocol::id::{
     Generation, LaunchId, MemberName, MessageId, Recipient, RequestId, RoleName, RunId, TaskId,
 };
-use agent_team_protocol::value::{Budget, MessageNote, ProcessStamp, Scope, Usage};
+use agent_team_protocol::value::{Budget, MessageNote, Mode, ProcessStamp, Scope, Usage};
 
 use crate::refusal::Refused;
 use crate::team::answers::CallKey;
@@ -243,6 +243,11 @@ pub enum Call {
     /// Replace the team's settings, which the core does not read.
     Settle {
         settings: Arc<str>,
+    },
+    /// Set the permission mode of the member, or of the whole team.
+    SetMode {
+        member: Option<MemberName>,
+        mode: Mode,
     },
     /// Set the limits of the member, or of the team.
     SetBudget {

@@ -24,8 +24,8 @@ pub use step::{CompletedTask, Step, TranscriptItems};
 pub use team::answers::{Answer, AnsweredCall, CallKey, Caller, Change, ChangeKind, Changed};
 pub use team::event::{Event, Record};
 pub use team::{
-    Team, budget, event, lock, mail, member, memory, request, restarts, round, run, spec, task,
-    user_mail,
+    Team, budget, event, lock, mail, member, memory, mode, request, restarts, round, run, spec,
+    task, user_mail,
 };
 pub use time::{Context, Tick};
 pub use timer::Timer;

@@ -107,6 +107,8 @@ pub enum Refused {
     NoStopRequest,
     #[error("only the lead may {0}")]
     LeadOnly(&'static str),
+    #[error("only the user may {0}")]
+    UserOnly(&'static str),
     #[error("the team's memory is full: the limit is {0} keys")]
     MemoryFull(usize),
     #[error("the shell line {0:?} is not approved")]

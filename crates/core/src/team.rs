@@ -9,6 +9,7 @@ pub mod lock;
 pub mod mail;
 pub mod member;
 pub mod memory;
+pub mod mode;
 pub mod request;
 pub mod restarts;
 pub mod round;

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use agent_team_protocol::request::Containment;
 use serde_json::Value;
 
 use super::path::{CallPath, CallPaths};
@@ -28,6 +29,8 @@ pub struct ToolCall {
     pub directory: CallPath,
     /// Whether a sandbox confines the programs that the call starts.
     pub confined: bool,
+    /// What that sandbox guarantees.
+    pub containment: Containment,
     /// Changes to the member's environment.
     pub environment: BTreeMap<String, String>,
     /// The resolved paths of [`Action::paths`]. An allow rule never matches a path that is missing here.

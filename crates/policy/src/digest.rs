@@ -25,7 +25,7 @@ impl Digest {
 
 /// One JSON document: the tool, its arguments, whether it is confined, the directory and the changes to the
 /// environment, with sorted keys in every object. Calls with the same document do the same. The resolved paths of the
-/// arguments are not part of it.
+/// arguments, and what the sandbox guarantees, are not part of it.
 pub fn canonical(call: &ToolCall) -> String {
     let mut text = String::from("{\"arguments\":");
     write(&mut text, &call.arguments);

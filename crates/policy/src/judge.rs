@@ -3,13 +3,16 @@
 //!
 //! A call is split into parts: each command, each file that it reads or writes, each URL. Each part is evaluated by the
 //! steps of [`Judge::weigh`]; the first step that applies decides: deny rules, mode plan, protected paths, mode bypass,
-//! ask rules, features that no rule can allow, allow rules, mode accept-edits. An exact grant then allows the parts
-//! that ask; after that, mode dont-ask denies them. The strictest ruling of a part is the ruling of the call; an
-//! allowed part never ends the evaluation of the others.
+//! ask rules, features that no rule can allow, allow rules, modes accept-edits and sandboxed. An exact grant then allows
+//! the parts that ask; after that, mode dont-ask denies them. The strictest ruling of a part is the ruling of the call;
+//! an allowed part never ends the evaluation of the others.
+//!
+//! In mode sandboxed, what a sandbox contains needs no rule: [`Judge::contains_commands`].
 
 mod line;
 
 use agent_team_protocol::permissions::Mode;
+use agent_team_protocol::request::Containment;
 
 use super::call::{Action, ToolCall};
 use super::decision::{Decision, Part, Ruling, What, Why};
@@ -50,6 +53,8 @@ struct Findings {
     changes: Changes,
     /// A feature because of which no rule can allow the part.
     complex: Option<&'static str>,
+    /// A sandbox contains everything that the part does, so mode sandboxed allows it.
+    contained: bool,
 }
 
 /// What a part can change.
@@ -101,15 +106,40 @@ impl Judge<'_> {
         self.allow_exact_grant(&mut parts);
         let ruling = parts.iter().map(|part| part.ruling).max();
         let ruling = ruling.unwrap_or(Ruling::Ask);
+        // The mode allows the text: bash must run it, since the words can be builtins.
+        let runs_text = parts.iter().any(|part| {
+            matches!(part.what, What::Command(_)) && part.why == Why::Mode(Mode::Sandboxed)
+        });
         let decision = Decision {
-            run: run.filter(|_| ruling == Ruling::Allow),
+            run: run.filter(|_| ruling == Ruling::Allow && !runs_text),
             ruling,
             parts,
         };
         match self.mode {
             Mode::DontAsk => decision.without_asking(&Why::Mode(Mode::DontAsk)),
-            Mode::Plan | Mode::Default | Mode::AcceptEdits | Mode::Bypass => decision,
+            Mode::Plan | Mode::Default | Mode::AcceptEdits | Mode::Sandboxed | Mode::Bypass => {
+                decision
+            }
         }
+    }
+
+    /// Whether a sandbox contains the commands of this call: it protects what must not be changed, and there is no rule
+    /// about changing files, which commands could evade.
+    fn contains_commands(&self) -> bool {
+        self.call.confined && self.hides_files() && !self.book.restricts(Rule::is_about_edits)
+    }
+
+    /// Whether a command of the built-in rule for reading can run read-only. Where rules hold back files, the sandbox
+    /// must hide them: a command can read all files of a directory.
+    fn contains_reading(&self) -> bool {
+        let hides = self.hides_files() || !self.book.restricts(Rule::is_about_reading);
+        self.call.confined && self.call.containment >= Containment::ReadOnly && hides
+    }
+
+    /// Whether the sandbox gives programs their own view of the files. Landlock does not: programs can change modes and
+    /// times of files everywhere.
+    fn hides_files(&self) -> bool {
+        self.call.containment >= Containment::Protects
     }
 
     /// Allows the parts that need a decision if the user has allowed exactly this call. Denials stay.
@@ -230,13 +260,15 @@ impl Judge<'_> {
         if let Some(why) = findings.ask {
             return (Ruling::Ask, why);
         }
-        if let Some(why) = findings.complex {
-            return (Ruling::Ask, Why::Complex(why));
+        let contained = self.mode == Mode::Sandboxed && findings.contained;
+        match (findings.complex, findings.allow) {
+            (Some(_), _) if contained => return (Ruling::Allow, mode),
+            (Some(why), _) => return (Ruling::Ask, Why::Complex(why)),
+            (None, Some(why)) => return (Ruling::Allow, why),
+            (None, None) => {}
         }
-        if let Some(why) = findings.allow {
-            return (Ruling::Allow, why);
-        }
-        if self.mode == Mode::AcceptEdits && findings.changes == Changes::Project {
+        let accepts_edits = matches!(self.mode, Mode::AcceptEdits | Mode::Sandboxed);
+        if contained || (accepts_edits && findings.changes == Changes::Project) {
             return (Ruling::Allow, mode);
         }
         (Ruling::Ask, Why::NoRule)
@@ -252,6 +284,7 @@ impl Findings {
             protected: false,
             changes,
             complex: None,
+            contained: false,
         }
     }
 }

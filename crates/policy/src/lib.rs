@@ -8,7 +8,8 @@
 //!
 //! Where to look:
 //! - the syntax of rules and its errors: [`rule`]; paths in rules: [`glob`]
-//! - which shell text is understood: [`shell`]; which programs run others: [`program`]
+//! - which shell text is understood: [`shell`]; which programs run others: [`program`]; which
+//!   commands only read: [`reading`]
 //! - the evaluation order and the effect of each mode: [`judge`]; the actions of each tool: [`call`]
 //! - what a decision is bound to: [`digest`]; the rules offered to the user beside "once": [`offer`]
 
@@ -23,6 +24,7 @@ mod path;
 mod pattern;
 mod program;
 pub mod protected;
+mod reading;
 mod rule;
 mod rule_book;
 pub mod shell;
@@ -30,12 +32,14 @@ mod warning;
 mod words;
 
 pub use agent_team_protocol::permissions::Mode;
+pub use agent_team_protocol::request::Containment;
 pub use call::{Action, ToolCall};
 pub use decision::{Decision, Part, Ruling, What, Why};
 pub use digest::{Digest, canonical};
 pub use domain::ascii_host;
 pub use offer::{Offer, offers};
 pub use path::{CallPath, CallPaths, RuleContext};
+pub use reading::reading_commands;
 pub use rule::{Rule, RuleError};
 pub use rule_book::{Effect, RuleBook, Source};
 pub use warning::warnings;

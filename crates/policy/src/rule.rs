@@ -56,6 +56,16 @@ impl Rule {
         matches!(self.pattern, Pattern::Read(_))
     }
 
+    /// The rule is about changing files.
+    pub(crate) fn is_about_edits(&self) -> bool {
+        matches!(self.pattern, Pattern::Edit(_))
+    }
+
+    /// The rule is about running commands.
+    pub(crate) fn is_about_commands(&self) -> bool {
+        matches!(self.pattern, Pattern::Bash(_))
+    }
+
     /// The rule is about approving plans. A rule alone never approves a plan.
     pub fn is_about_plans(&self) -> bool {
         matches!(self.pattern, Pattern::Plan)

@@ -92,6 +92,12 @@ impl RuleBook {
         })
     }
 
+    /// Whether some rule denies or asks, and is about what `is_about` tests.
+    pub(crate) fn restricts(&self, is_about: impl Fn(&Rule) -> bool) -> bool {
+        let mut entries = self.entries.iter();
+        entries.any(|entry| entry.effect != Effect::Allow && is_about(&entry.rule))
+    }
+
     /// The first rule with this effect that matches.
     pub(crate) fn find(&self, effect: Effect, fits: impl Fn(&Rule) -> bool) -> Option<&Entry> {
         self.entries

@@ -41,7 +41,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::{CallPath, CallPaths};
+    use crate::{CallPath, CallPaths, Containment};
 
     /// `resolved`: where the links of the path lead.
     fn of(tool: &str, input: serde_json::Value, confined: bool, resolved: &str) -> Vec<String> {
@@ -56,6 +56,7 @@ mod tests {
                 resolved: project.clone(),
             },
             confined,
+            containment: Containment::default(),
             environment: Default::default(),
             places: CallPaths(vec![CallPath {
                 path: CallPath::lexical(&project, &given),

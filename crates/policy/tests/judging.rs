@@ -17,11 +17,12 @@ fn bash(line: &str) -> ToolCall {
 }
 
 /// From the most restrictive to the most permissive.
-const MODES: [Mode; 5] = [
+const MODES: [Mode; 6] = [
     Mode::Plan,
     Mode::DontAsk,
     Mode::Default,
     Mode::AcceptEdits,
+    Mode::Sandboxed,
     Mode::Bypass,
 ];
 

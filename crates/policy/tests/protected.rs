@@ -30,6 +30,7 @@ fn edited(path: &str) -> Ruling {
         arguments,
         directory: place("."),
         confined: true,
+        containment: Default::default(),
         environment: Default::default(),
         places: CallPaths(paths.iter().map(|path| place(path)).collect()),
     };

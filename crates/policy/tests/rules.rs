@@ -26,6 +26,7 @@ fn call(tool: &str, arguments: serde_json::Value, places: Vec<CallPath>) -> Tool
         arguments,
         directory: project,
         confined: true,
+        containment: Default::default(),
         environment: Default::default(),
         places: CallPaths(places),
     }

@@ -24,7 +24,7 @@ pub struct CustomEvent {
 }
 
 /// Every `CUSTOM` event. `events --help` prints this list.
-pub const CUSTOM: [CustomEvent; 10] = [
+pub const CUSTOM: [CustomEvent; 11] = [
     custom(
         "message",
         "{id, from, to, text, urgent, reply_to, summary}",
@@ -49,6 +49,11 @@ pub const CUSTOM: [CustomEvent; 10] = [
         "permission",
         "{request, state, ...}",
         "`pending` with the `call`, `allowed` or `denied` with `by`, or `withdrawn`",
+    ),
+    custom(
+        "mode",
+        "{mode}",
+        "the user changed the permission mode of this member (the team if none is named)",
     ),
     custom(
         "budget",

@@ -14,8 +14,8 @@ use crate::id::{
 };
 use crate::spec::{Limits, TaskSpec};
 use crate::value::{
-    Budget, Measure, MessageNote, ProcessStamp, ProposedPlan, RoundChoice, RoundEnd, RunFailure,
-    Scope, Standing, Usage,
+    Budget, Measure, MessageNote, Mode, ProcessStamp, ProposedPlan, RoundChoice, RoundEnd,
+    RunFailure, Scope, Standing, Usage,
 };
 
 /// One change of a team. In all kinds, the same field names the same kind of object.
@@ -27,6 +27,12 @@ pub enum ClientEvent {
     TeamPlanned {
         #[serde(rename = "plan")]
         limits: Limits,
+    },
+    /// The user changed the permission mode of the running team, or of this member.
+    ModeChanged {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        member: Option<MemberName>,
+        mode: Mode,
     },
     /// The machine was restarted: no process of the team is left.
     Booted {},

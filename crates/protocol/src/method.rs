@@ -35,7 +35,7 @@ pub use task::{
     TaskChanges, TaskListAnswer, UpdateTask,
 };
 pub use team::{
-    Change, ChangeKind, Down, DownAnswer, Outcome, SECRET_MIN, SetBudget, TeamListAnswer,
+    Change, ChangeKind, Down, DownAnswer, Outcome, SECRET_MIN, SetBudget, SetMode, TeamListAnswer,
     UnreadableTeam, Up, UpAnswer, WaitAnswer,
 };
 pub use transcript::{
@@ -136,6 +136,9 @@ methods! {
     TeamShow = "team/show" by Everyone (Nothing) -> TeamView;
     /// Replaces the limits on what a member, or the whole team, may spend on one goal.
     TeamBudget = "team/budget" by User (SetBudget) -> Nothing;
+    /// Changes the permission mode of the running team or of one member, from the next decision on. Only the user may
+    /// call it: a member must not widen its own permissions.
+    TeamMode = "team/mode" by User (SetMode) -> Nothing;
     /// Deletes a team that is down: its journal, its logs, and the user's settings and trust for it.
     TeamDelete = "team/delete" by User (Nothing) -> DownAnswer;
     /// Answers when no task is in progress and none can be claimed.

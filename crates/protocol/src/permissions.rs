@@ -1,52 +1,9 @@
 //! The permissions in the team file and in the user's settings: rules, and the defaults for calls that no rule matches.
 
-use std::fmt;
-
 use serde::{Deserialize, Serialize};
 
 use crate::request::Scope;
-
-/// The decision about calls that no rule matches. `Plan` also overrides rules that allow;
-/// `Bypass` also overrides rules that ask.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(rename_all = "kebab-case")]
-pub enum Mode {
-    /// Calls that may change something are denied even if a rule allows them.
-    Plan,
-    /// Like `Default`, and calls that would need a decision are denied.
-    DontAsk,
-    /// Calls that only read the project, or change nothing, are allowed; all others need a decision.
-    #[default]
-    Default,
-    /// Like `Default`, and files of the project may be changed.
-    AcceptEdits,
-    /// Agents ask for no decision. A call that is judged nevertheless is allowed unless a rule denies it or it writes a
-    /// protected path.
-    Bypass,
-}
-
-impl Mode {
-    /// The name of each mode in files and arguments.
-    pub const NAMES: [(&'static str, Mode); 5] = [
-        ("default", Mode::Default),
-        ("accept-edits", Mode::AcceptEdits),
-        ("plan", Mode::Plan),
-        ("dont-ask", Mode::DontAsk),
-        ("bypass", Mode::Bypass),
-    ];
-
-    pub fn name(self) -> &'static str {
-        let named = Self::NAMES.iter().find(|(_, mode)| *mode == self);
-        named.map_or("", |(name, _)| name)
-    }
-}
-
-impl fmt::Display for Mode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
+pub use crate::value::Mode;
 
 /// The rules of one source: the team file, or the user's own settings.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

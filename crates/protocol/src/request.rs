@@ -23,6 +23,9 @@ pub struct AskRequest {
     /// Whether a sandbox confines the programs that the call starts.
     #[serde(default)]
     pub confined: bool,
+    /// What that sandbox guarantees.
+    #[serde(default, skip_serializing_if = "Containment::is_unknown")]
+    pub containment: Containment,
     /// The paths in the call, resolved.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub places: Vec<PlaceSpec>,
@@ -39,8 +42,31 @@ impl AskRequest {
             arguments: serde_json::value::to_raw_value(&arguments).expect("strings are JSON"),
             directory: project,
             confined: false,
+            containment: Containment::Unknown,
             places: Vec::new(),
         }
+    }
+}
+
+/// What the sandbox of a call's programs guarantees beyond confining them. Ordered: each value includes the ones before
+/// it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Containment {
+    #[default]
+    Unknown,
+    /// The worker can start the programs with the project read-only and without network: see
+    /// [`RunnableView::reads_only`].
+    ReadOnly,
+    /// Programs that may write to the project change none of its protected paths, and cannot read files that a `Read`
+    /// rule holds back.
+    Protects,
+}
+
+impl Containment {
+    pub fn is_unknown(&self) -> bool {
+        *self == Self::Unknown
     }
 }
 
@@ -95,6 +121,9 @@ pub enum Permission {
 pub struct RunnableView {
     pub directory: PathBuf,
     pub steps: Vec<RunnableStep>,
+    /// The commands only read: start them with the project read-only and without network.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub reads_only: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

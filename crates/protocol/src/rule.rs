@@ -4,12 +4,19 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::{MemberName, RequestId};
 use crate::request::{AskRequest, Scope};
+use crate::value::Mode;
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct RuleListAnswer {
     /// In evaluation order: the first that matches decides.
     pub rules: Vec<RuleView>,
+    /// The commands that the built-in rule for reading allows, in a sandbox, where no deny or ask rule matches.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reading_commands: Vec<String>,
+    /// The permission mode of the team.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<Mode>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

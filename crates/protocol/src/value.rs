@@ -2,6 +2,7 @@
 //! lines of this crate. Journals contain the values, so their JSON form is frozen: never rename or remove a variant or
 //! a field.
 
+use std::fmt;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -294,4 +295,49 @@ pub struct ProcessStamp {
     pub pid: u32,
     /// On Linux in clock ticks after boot, on macOS in microseconds of Unix time.
     pub start_time: u64,
+}
+
+/// The decision about calls that no rule matches. `Plan` also overrides rules that allow, and `Bypass` rules that ask.
+/// Ordered from the narrowest to the widest.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "kebab-case")]
+pub enum Mode {
+    /// Calls that may change something are denied even if a rule allows them.
+    Plan,
+    /// Like `Default`, and calls that would need a decision are denied.
+    DontAsk,
+    /// Calls that only read the project, or change nothing, are allowed; all others need a decision.
+    #[default]
+    Default,
+    /// Like `Default`, and files of the project may be changed.
+    AcceptEdits,
+    /// Like `AcceptEdits`, and commands may run in a sandbox that protects files of the project.
+    Sandboxed,
+    /// Agents ask for no decision. A call that is judged nevertheless is allowed unless a rule denies it or it writes a
+    /// protected path.
+    Bypass,
+}
+
+impl Mode {
+    /// The name of each mode in files and arguments.
+    pub const NAMES: [(&'static str, Mode); 6] = [
+        ("default", Mode::Default),
+        ("accept-edits", Mode::AcceptEdits),
+        ("sandboxed", Mode::Sandboxed),
+        ("plan", Mode::Plan),
+        ("dont-ask", Mode::DontAsk),
+        ("bypass", Mode::Bypass),
+    ];
+
+    pub fn name(self) -> &'static str {
+        let named = Self::NAMES.iter().find(|(_, mode)| *mode == self);
+        named.map_or("", |(name, _)| name)
+    }
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
 }

@@ -13,6 +13,7 @@ use crate::id::{
 };
 use crate::placement::Placement;
 use crate::spec::{Colour, Notify};
+use crate::value::Mode;
 
 pub use crate::goal::RunState;
 pub use crate::value::{Usage, Wants};
@@ -46,6 +47,9 @@ pub struct MemberView {
     pub waiting: Option<Waiting>,
     /// One sentence that explains the state.
     pub why: String,
+    /// The member's permission mode, where it differs from the team's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<Mode>,
     /// How long the member has been in this state, in milliseconds.
     pub for_ms: u64,
     pub pid: Option<u32>,
@@ -161,6 +165,9 @@ pub struct TeamView {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub storage_error: Option<String>,
     pub revision: Revision,
+    /// The permission mode. `None`: the team was never brought up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<Mode>,
     pub members: Vec<MemberView>,
     pub tasks: TaskCounts,
     /// Usage of all members, including former ones.

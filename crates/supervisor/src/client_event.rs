@@ -25,6 +25,7 @@ pub(crate) fn client_event(event: Event) -> ClientEvent {
     convert!(event, {
         Booted {} without { boot };
 
+        ModeChanged { member, mode };
         MemberRemoved { member };
         MemberWanted { member };
         LaunchStarted { member, launch } without { token_hash, give_up_at };

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use agent_team_core::input::{After, SpawnSpec, TaskChanges, TurnProgress, UpSpec};
+use agent_team_core::mode::Modes;
 use agent_team_core::refusal::{Oversized, StateName};
 use agent_team_core::round;
 use agent_team_core::spec::{self as core_spec, FileTask, Takes};
@@ -59,6 +60,7 @@ pub(crate) fn up_spec(spec: TeamSpec, team_placement: TeamPlacement, team: &Team
             asks_before_completing: hooks.task_completed.is_some(),
             asks_when_idle: hooks.teammate_idle.is_some(),
             strategy,
+            modes: Modes::default(),
             requests_expire_ms,
             settings: to_json(&TeamSettings {
                 team_placement,
@@ -531,6 +533,7 @@ pub(crate) fn refusal(refused: &Refused) -> Refusal {
         Refused::NotPermitted(_)
         | Refused::MemberOnly
         | Refused::LeadOnly(_)
+        | Refused::UserOnly(_)
         | Refused::LineNotAllowed(_) => ErrorCode::NotPermitted,
         Refused::UnknownRequest(_) => ErrorCode::UnknownRequest,
         Refused::UnknownGrant(_) => ErrorCode::UnknownGrant,

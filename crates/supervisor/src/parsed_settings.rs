@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use agent_team_core::Team;
 use agent_team_core::spec::MemberSpec;
-use agent_team_policy::{Mode, RuleBook};
+use agent_team_policy::RuleBook;
 use agent_team_protocol::command_line::CommandLine;
 use agent_team_protocol::{ErrorCode, MemberName, Refusal};
 use serde::de::DeserializeOwned;
@@ -32,7 +32,6 @@ pub(crate) struct TeamRules {
     pub(crate) book: RuleBook,
     /// `book` with the rules for requests that the lead may allow.
     pub(crate) delegated: RuleBook,
-    pub(crate) mode: Mode,
 }
 
 /// Why settings cannot be read: names the settings and the fault.
@@ -147,7 +146,6 @@ fn read_team(text: &str) -> Result<Option<TeamRules>, Unreadable> {
     let book = permission::book(&settings).map_err(unreadable)?;
     let delegated = permission::delegated(&book, &settings).map_err(unreadable)?;
     Ok(Some(TeamRules {
-        mode: settings.stance.mode,
         settings,
         book,
         delegated,

@@ -12,7 +12,7 @@ use agent_team_policy::{
 use agent_team_protocol::method::TEXT_MAX;
 use agent_team_protocol::permissions::Permissions;
 use agent_team_protocol::request::{
-    self as wire, AskRequest, OfferView, PROPOSE_PLAN, ProposePlan, RequestView, Scope,
+    self as wire, AskRequest, Containment, OfferView, PROPOSE_PLAN, ProposePlan, RequestView, Scope,
 };
 use agent_team_protocol::rule::{JudgementView, PartView, RuleView, RulingView};
 use agent_team_protocol::spec::{KeptPath, TeamSpec};
@@ -52,6 +52,7 @@ pub(crate) fn call(ask: &AskRequest) -> Result<ToolCall, Refusal> {
             resolved: ask.directory.clone(),
         },
         confined: ask.confined,
+        containment: ask.containment,
         environment: Default::default(),
         places: CallPaths(places.collect()),
     })
@@ -75,6 +76,7 @@ pub(crate) fn plan(plan: ProposePlan, project: &Path) -> Result<(Arc<str>, Arc<s
         arguments,
         directory: project.to_owned(),
         confined: false,
+        containment: Containment::Unknown,
         places: Vec::new(),
     };
     let digest = Digest::of(&call(&ask)?).to_string();
@@ -199,6 +201,7 @@ pub(crate) fn inform_agents(spec: &mut TeamSpec) -> Result<(), Refusal> {
         arguments: serde_json::json!({}),
         directory: project,
         confined: false,
+        containment: Containment::Unknown,
         environment: Default::default(),
         places: CallPaths::default(),
     };

@@ -91,6 +91,8 @@ pub(crate) fn member(team: &Team, member: &Member, facts: RuntimeFacts, now: Tic
         colour: settings::colour(&member.spec),
         placement: facts.placement,
         state,
+        // Depends on the team's settings: the caller sets it.
+        mode: None,
         for_ms: in_state_ms(team, member, waiting.as_ref(), &facts, now),
         waiting: waiting.filter(|_| state == MemberState::Waiting),
         why,

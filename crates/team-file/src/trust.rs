@@ -176,7 +176,8 @@ pub(super) fn absent_scripts(
 fn rules(file: &PermissionSettings, user: &[PermissionSettings]) -> Vec<String> {
     let mut lines = Vec::new();
     let user_sets_mode = user.iter().any(|settings| settings.mode.is_some());
-    if let (false, Some(mode @ (Mode::AcceptEdits | Mode::Bypass))) = (user_sets_mode, file.mode) {
+    let wider = file.mode.filter(|mode| *mode > Mode::Default);
+    if let (false, Some(mode)) = (user_sets_mode, wider) {
         lines.push(format!("mode = {:?}", mode.name()));
     }
     let user_sets_scope = user.iter().any(|settings| settings.default_scope.is_some());

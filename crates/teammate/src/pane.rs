@@ -33,6 +33,9 @@ use self::terminal::{Command, Event, ProgramOf};
 use crate::engine::{HEADLESS_SIZE, ProgramContext, Size};
 use crate::timer::sleep_until;
 
+/// The verb of Shift-Tab.
+const NEXT_MODE: [&str; 2] = ["mode", "next"];
+
 pub(crate) use self::agent::{AgentEvent, AgentPane};
 pub(crate) use self::surface::Surface;
 pub(crate) use self::terminal::Room;
@@ -252,6 +255,7 @@ impl Pane {
                 typed
             }
             UserAction::Interrupt
+            | UserAction::NextMode
             | UserAction::Complete(_)
             | UserAction::Decide(_)
             | UserAction::Leave => "",
@@ -264,6 +268,7 @@ impl Pane {
             UserAction::Typed(line) => PaneEvent::Line(line),
             UserAction::Task(_, line) => PaneEvent::Task(line),
             UserAction::Run(_, words) => PaneEvent::Verb(words),
+            UserAction::NextMode => PaneEvent::Verb(NEXT_MODE.map(str::to_owned).into()),
             UserAction::Complete(names) => PaneEvent::Complete(names),
             UserAction::Leave if self.surface.is_own() => {
                 self.line(HOW_TO_DETACH);

@@ -64,6 +64,11 @@ const COMMANDS: &[(&str, &str, &str)] = &[
     ("why", "[MEMBER]", "explain the state of a member"),
     ("messages", "[MEMBER]", "show messages"),
     (
+        "mode",
+        "[MODE | next]",
+        "show or change the permission mode; also shift-tab",
+    ),
+    (
         "rules",
         "[list | check -- COMMAND]",
         "show permission rules",
@@ -151,7 +156,7 @@ pub(crate) fn read(text: &str, member: &MemberName, kind: PromptKind) -> Option<
         ("team", _) => Slash::Wrong(
             "/team requires a number of workers and a goal: /team 3 Fix the build".into(),
         ),
-        ("send" | "spawn" | "ps" | "messages" | "stats", _) => {
+        ("mode" | "send" | "spawn" | "ps" | "messages" | "stats", _) => {
             Slash::Verb([vec![name.to_owned()], words(rest)].concat())
         }
         _ if REFUSED.contains(&name) => Slash::Wrong(format!(

@@ -90,6 +90,8 @@ pub enum UserAction {
     /// Look up these names, and pass them to [`TranscriptView::offer`].
     Complete(Names),
     Decide(DecideRequest),
+    /// Change the permission mode of the team to the next one.
+    NextMode,
     /// Leave the pane: EOF, or ^C twice with an empty prompt.
     Leave,
 }
@@ -420,6 +422,10 @@ impl TranscriptView {
                 Some(_) | None => self.open_folded(),
             }
             return None;
+        }
+        // Like an answer to a request, the key counts only alone: it could be part of a paste.
+        if *key == Key::BackTab && self.open && is_only_key {
+            return Some(UserAction::NextMode);
         }
         self.folded.rewind();
         match self.prompt.press(key, self.activity.is_active(), now)? {

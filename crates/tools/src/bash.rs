@@ -142,9 +142,16 @@ async fn run(bash: &Bash, arguments: BashArguments, call: Call<'_>) -> Result<St
         context, progress, ..
     } = call;
     let sandbox = bash.sandbox(arguments.outside_sandbox, progress).await;
-    let permit = bash.permission.ask(call, call.input, sandbox.is_some());
+    let containment = sandbox.as_ref().map(ActiveSandbox::containment);
+    let permit = bash.permission.ask(call, call.input, containment);
     let mut permit = permit.await?;
-    let line = match permit.run.take() {
+    let run = permit.run.take();
+    let reads_only = run.as_ref().is_some_and(|run| run.reads_only);
+    let sandbox = match reads_only {
+        true => sandbox.map(ActiveSandbox::read_only),
+        false => sandbox,
+    };
+    let line = match run {
         Some(run) => Line::words(run),
         None => Line::text(&arguments.command),
     };

@@ -26,6 +26,7 @@ use std::time::SystemTime;
 use agent_team_policy::protected::{
     GIT, GIT_DIRECTORY, GIT_WORKTREE, HOME, Kind, PROJECT, Protected,
 };
+use agent_team_protocol::request::Containment;
 use agent_team_protocol::spec::KeptPath;
 use agent_team_system::cgroup::Group;
 use agent_team_system::clock::file_time;
@@ -361,6 +362,14 @@ pub struct ActiveSandbox {
 }
 
 impl ActiveSandbox {
+    /// What this sandbox guarantees. A protected path that is a link cannot be protected.
+    pub(super) fn containment(&self) -> Containment {
+        match self.sandbox.protects() && self.confinement.links().is_empty() {
+            true => Containment::Protects,
+            false => Containment::ReadOnly,
+        }
+    }
+
     /// Restricts the sandbox for programs that only read the project.
     pub(super) fn read_only(self) -> Self {
         Self {

@@ -69,7 +69,7 @@ async fn run(fetcher: &Fetcher, arguments: Arguments, call: Call<'_>) -> Result<
     let url =
         Url::parse(&url).map_err(|error| ToolError::Input(format!("`url`: {url:?}: {error}")))?;
     let permission = &fetcher.permission;
-    let _permit = permission.ask(call, call.input, false).await?;
+    let _permit = permission.ask(call, call.input, None).await?;
     let page = tokio::time::timeout(TIMEOUT, fetcher.get(url.clone()))
         .await
         .map_err(|_elapsed| {

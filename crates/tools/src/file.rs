@@ -126,7 +126,7 @@ impl Change {
             // content.
             request["sha256"] = Digest::of_bytes(&self.new).to_string().into();
         }
-        let _permit = permission.ask(call, &request, false).await?;
+        let _permit = permission.ask(call, &request, None).await?;
         let (resolved, version, output) = off_thread(move || {
             let version = replace(&self.resolved, self.old.as_ref(), &self.new)?;
             let output = Output {

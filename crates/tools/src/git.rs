@@ -189,7 +189,7 @@ impl Runner {
         };
         let permit = match &sandbox {
             Some(_) => None,
-            None => Some(self.permission.ask(call, call.input, false).await?),
+            None => Some(self.permission.ask(call, call.input, None).await?),
         };
         // A directory of the project could contain a program called `git`.
         let path = context.variable("PATH").unwrap_or_default();

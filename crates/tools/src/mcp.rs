@@ -171,7 +171,7 @@ fn mcp_tool(
 
 async fn run(remote: &RemoteTool, input: Value, call: Call<'_>) -> Result<String, ToolError> {
     let permission = &remote.permission;
-    let _permit = permission.ask(call, call.input, false).await?;
+    let _permit = permission.ask(call, call.input, None).await?;
     answer::output(remote.call(input).await?, call.context)
 }
 

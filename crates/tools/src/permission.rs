@@ -12,7 +12,7 @@ use agent_team_protocol::method::{
     RequestAsk, RequestBegin, RequestEnd, RequestWait, RequestWithdraw,
 };
 use agent_team_protocol::request::{
-    AskRequest, Decided, OneRequest, Permission as Answer, PlaceSpec, RunnableView,
+    AskRequest, Containment, Decided, OneRequest, Permission as Answer, PlaceSpec, RunnableView,
 };
 use agent_team_protocol::{Refusal, RequestId};
 use agent_team_system::path::resolve;
@@ -94,13 +94,13 @@ impl Permission {
         let is_guarded = context.guard.covers_given(&context.cwd, given);
         if is_guarded || context.guard.covers(&found.path()) {
             let arguments = serde_json::json!({ "path": given });
-            let _permit = self.ask(call, &arguments, false).await?;
+            let _permit = self.ask(call, &arguments, None).await?;
         }
         Ok(())
     }
 
-    /// Waits for permission. `arguments`: the arguments that the user sees and decides about. `confined`: whether the
-    /// call's processes run in a sandbox.
+    /// Waits for permission. `arguments`: the arguments that the user sees and decides about. `sandbox`: what the sandbox
+    /// of the call's processes guarantees; `None` without one.
     ///
     /// # Errors
     /// If permission is denied; the text gives the model the reason.
@@ -108,7 +108,7 @@ impl Permission {
         &self,
         call: Call<'_>,
         arguments: &Value,
-        confined: bool,
+        sandbox: Option<Containment>,
     ) -> Result<Permit, ToolError> {
         if !self.is_asked() {
             return Ok(Permit::free(None));
@@ -118,7 +118,8 @@ impl Permission {
             arguments: serde_json::value::to_raw_value(arguments)
                 .map_err(|error| ToolError::Input(error.to_string()))?,
             directory: call.context.cwd.clone(),
-            confined,
+            confined: sandbox.is_some(),
+            containment: sandbox.unwrap_or_default(),
             places: places(Action::of(call.tool, arguments).paths(), call.context).await?,
         };
         self.request(&ask, call.progress).await

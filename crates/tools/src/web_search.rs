@@ -126,7 +126,7 @@ async fn run(
         return Err(ToolError::Input("`query` is empty".to_owned()));
     }
     let permission = &endpoint.permission;
-    let _permit = permission.ask(call, call.input, false).await?;
+    let _permit = permission.ask(call, call.input, None).await?;
     let pages = tokio::time::timeout(TIMEOUT, endpoint.ask(query)).await;
     let pages = pages.map_err(|_elapsed| {
         let why = format!("did not respond within {} s", TIMEOUT.as_secs());

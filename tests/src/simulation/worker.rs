@@ -427,6 +427,7 @@ async fn run_command(shared: &Shared, command: u64) {
         arguments: to_raw_value(&arguments).expect("strings are JSON"),
         directory: PROJECT.into(),
         confined: false,
+        containment: Default::default(),
         places: Vec::new(),
     };
     let request = match shared.call::<RequestAsk>(ask).await {

@@ -263,6 +263,7 @@ impl Line for Member {
             arguments: serde_json::value::to_raw_value(&command)?,
             directory: std::env::current_dir()?,
             confined: true,
+            containment: Default::default(),
             places: Vec::new(),
         })?;
         let Permission::Asked { request } = permission else {

@@ -375,7 +375,7 @@ impl State {
         match keys {
             keys if keys.contains(&Key::Control('\\')) => return vec![Effect::Leave],
             [Key::Tab] if self.tab_switches() => self.switch(1),
-            [Key::BackTab] => self.switch(self.members.len() - 1),
+            [Key::Control('t')] => self.switch(self.members.len() - 1),
             keys => {
                 let row = &mut self.members[self.shown];
                 if self.read_only {
@@ -588,6 +588,10 @@ impl MemberRow {
             UserAction::Interrupt => (Action::Interrupt(member), None),
             UserAction::Complete(names) => (Action::Complete(names), None),
             UserAction::Decide(decide) => (Action::Decide(decide), None),
+            UserAction::NextMode => {
+                let words = ["mode", "next"].map(str::to_owned);
+                (Action::Verb(words.into()), None)
+            }
             UserAction::Leave => return Effect::Leave,
         };
         Effect::Perform { action, typed }

@@ -207,7 +207,7 @@ snapshots! {
         working.members[2].state = MemberState::Working;
         working.members[2].task = Some(agent_team_protocol::TaskId(3));
         let mut terminal = Terminal::of(&working, columns);
-        terminal.press(&[Key::BackTab]);
+        terminal.press(&[Key::Control('t')]);
         terminal.shown()
     },
 }
@@ -242,7 +242,7 @@ fn members_with_unread_output_are_marked() {
     assert!(shown.contains("[lea ○] ada ○•"), "{shown}");
     terminal.press(&[Key::Tab]);
     assert!(terminal.shown().contains(" lea ○ [ada ○]"));
-    terminal.press(&[Key::BackTab]);
+    terminal.press(&[Key::Control('t')]);
     assert!(terminal.shown().contains("[lea ○] ada ○  ben"));
 }
 
@@ -263,7 +263,7 @@ fn an_unchanged_screen_is_not_painted_again() {
     assert_eq!(state.next_paint(now), None, "a refresh without changes");
     // Switching there and back before a paint leaves one title.
     state.on_keys(&[Key::Tab], now);
-    state.on_keys(&[Key::BackTab], now);
+    state.on_keys(&[Key::Control('t')], now);
     let bytes = String::from_utf8(state.paint(now)).unwrap();
     assert_eq!(bytes.matches("━━ lea").count(), 1, "{bytes:?}");
 }
@@ -293,7 +293,7 @@ fn a_member_that_begins_to_wait_notifies_once_unless_it_is_shown() {
 fn a_removed_member_stays_until_the_user_switches() {
     let now = Instant::now();
     let mut terminal = Terminal::of(&team("idle"), 80);
-    terminal.press(&[Key::BackTab]);
+    terminal.press(&[Key::Control('t')]);
     assert_eq!(terminal.state.shown().as_str(), "ben");
     terminal
         .state
@@ -360,7 +360,7 @@ fn a_typed_line_goes_to_the_shown_member() {
     assert!(
         matches!(&task[..], [Effect::Perform { action: Action::Task { member, line }, .. }] if member.as_str() == "ben" && line == "x")
     );
-    state.on_keys(&[Key::BackTab], now);
+    state.on_keys(&[Key::Control('t')], now);
     let draft = typed(&mut state);
     assert!(
         matches!(&draft[..], [Effect::Perform { action: Action::Send { to, text }, .. }] if to.as_str() == "ada" && text == "yx")
@@ -370,8 +370,15 @@ fn a_typed_line_goes_to_the_shown_member() {
 #[test]
 fn keys_of_the_prompt_act_on_the_shown_member() {
     let now = Instant::now();
-    let mut state =
-        State::new(&team("working"), None, false, Theme::Dark, Notices::On, now).unwrap();
+    let mut state = State::new(
+        &team("working"),
+        None,
+        false,
+        Theme::Dark,
+        Notices::Bell,
+        now,
+    )
+    .unwrap();
     assert!(state.on_keys(&[Key::Escape], now).is_empty(), "lea is idle");
     state.on_keys(&[Key::Tab], now);
     let interrupts = state.on_keys(&[Key::Escape], now);

@@ -54,6 +54,7 @@ pub(super) async fn run(
             continue;
         };
         let subject_member = entry.subject.as_ref().map(|subject| &subject.member);
+        let subject_member = subject_member.or(entry.member.as_ref());
         if member.is_some() && subject_member != member.as_ref() {
             continue;
         }

@@ -138,7 +138,10 @@ async fn sandbox() -> Check {
     const NAME: &str = "sandbox";
     let install = "install bubblewrap";
     match sandbox::find(&std::env::var_os("PATH").unwrap_or_default()).await {
-        Ok(sandbox) if sandbox.protects() => Check::good(NAME, sandbox.to_string()),
+        Ok(sandbox) if sandbox.protects() => Check::good(
+            NAME,
+            format!("{sandbox}; --mode sandboxed runs the commands of agents in it without asking"),
+        ),
         Ok(sandbox) => Check::good(
             NAME,
             format!("{sandbox}; it protects no files of the project"),

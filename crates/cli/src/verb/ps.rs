@@ -6,6 +6,7 @@ use agent_team_protocol::attention::Need;
 use agent_team_protocol::command_line::CommandLine;
 use agent_team_protocol::goal::GoalView;
 use agent_team_protocol::method::{Nothing, TeamShow};
+use agent_team_protocol::permissions::Mode;
 use agent_team_protocol::status::Status;
 use agent_team_protocol::view::{MemberState, MemberView, RunState, TeamState, TeamView};
 use agent_team_protocol::{Revision, TeamId};
@@ -21,6 +22,9 @@ use crate::output::{Output, member, task, text};
 struct TeamStatus<'a> {
     team: &'a TeamId,
     revision: Revision,
+    /// The permission mode.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mode: Option<Mode>,
     /// The chosen placement and the reason.
     placement: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -37,6 +41,7 @@ pub(super) async fn run(global: &Global, output: Output) -> Result<ExitCode, Fai
     let document = TeamStatus {
         team: &team.team,
         revision: team.revision,
+        mode: team.mode,
         placement: &team.placement,
         goal: team.goal.as_ref(),
         storage_error: team.storage_error.as_deref(),
@@ -46,11 +51,12 @@ pub(super) async fn run(global: &Global, output: Output) -> Result<ExitCode, Fai
     output.show(&document, || {
         let table = member::table(&team.members);
         format!(
-            "{}{}{}{}{table}{}{}",
+            "{}{}{}{}{}{table}{}{}",
             head(&team),
             goal(&team),
             storage_error(&team),
             placement(&team),
+            mode(&team),
             without_pane(&team.members),
             unread(team.unread)
         )
@@ -98,6 +104,24 @@ fn placement(team: &TeamView) -> String {
     match team.state {
         TeamState::Up => format!("{}\n", text::line(&team.placement)),
         TeamState::Down => format!("the team is down; start it with: {}\n", CommandLine::Up),
+    }
+}
+
+/// `mode accept-edits (ben: plan)`, for a team that is up and has agents.
+fn mode(team: &TeamView) -> String {
+    let has_agents = team.members.iter().any(|member| member.engine.uses_model());
+    let Some(mode) = team
+        .mode
+        .filter(|_| has_agents && team.state == TeamState::Up)
+    else {
+        return String::new();
+    };
+    let own = team.members.iter();
+    let own = own.filter_map(|member| Some(format!("{}: {}", member.name, member.mode?)));
+    let own: Vec<String> = own.collect();
+    match own.as_slice() {
+        [] => format!("mode {mode}\n"),
+        own => format!("mode {mode} ({})\n", own.join(", ")),
     }
 }
 

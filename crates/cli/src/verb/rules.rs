@@ -7,8 +7,11 @@ use agent_team_client::Session;
 use agent_team_policy::{Action, CallPath};
 use agent_team_protocol::id::NumberedId;
 use agent_team_protocol::method::{Nothing, RuleCheck, RuleForget, RuleList, RuleRevoke, TeamShow};
-use agent_team_protocol::request::{AskRequest, OneRequest, PlaceSpec, Scope};
-use agent_team_protocol::rule::{CheckRules, ForgetRule, JudgementView, RuleView, RulingView};
+use agent_team_protocol::permissions::Mode;
+use agent_team_protocol::request::{AskRequest, Containment, OneRequest, PlaceSpec, Scope};
+use agent_team_protocol::rule::{
+    CheckRules, ForgetRule, JudgementView, RuleListAnswer, RuleView, RulingView,
+};
 use agent_team_protocol::text::visible_line;
 use agent_team_protocol::{ErrorCode, RequestId};
 use agent_team_system::directories::Directories;
@@ -23,7 +26,11 @@ use crate::output::Output;
 
 #[derive(Serialize)]
 struct Rules {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mode: Option<Mode>,
     rules: Vec<RuleView>,
+    /// The commands that the built-in rule for reading allows.
+    reading_commands: Vec<String>,
 }
 
 /// The result of `check`; `commands` are the parts of the shell line.
@@ -48,12 +55,17 @@ pub(super) async fn run(
     let mut session = global.session()?;
     match command {
         RulesCommand::List => {
-            let rules = session.query::<RuleList>(Nothing {}).await?.rules;
-            let document = Rules { rules };
-            output.show(&document, || match document.rules.as_slice() {
-                [] => "no rules: every action except reading needs a decision\n".into(),
-                rules => rules.iter().map(line).collect(),
-            })?;
+            let RuleListAnswer {
+                rules,
+                reading_commands,
+                mode,
+            } = session.query::<RuleList>(Nothing {}).await?;
+            let document = Rules {
+                mode,
+                rules,
+                reading_commands,
+            };
+            output.show(&document, || list(&document))?;
         }
         RulesCommand::Check { member, command } => {
             let call = bash_request(&command.join(" "), &caller::current_directory()?).await;
@@ -65,6 +77,27 @@ pub(super) async fn run(
         RulesCommand::Revoke { what } => revoke(&mut session, output, what).await?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The mode, the rules, and the built-in rule for reading.
+fn list(document: &Rules) -> String {
+    let mut text = match document.mode {
+        Some(mode) => format!("mode {mode}\n"),
+        None => String::new(),
+    };
+    text.extend(document.rules.iter().map(line));
+    if document.rules.is_empty() {
+        text.push_str(
+            "no rules: every action except reading needs a decision, unless the mode allows it\n",
+        );
+    }
+    if !document.reading_commands.is_empty() {
+        text.push_str(&format!(
+            "allow  reading, in a sandbox with the project read-only, built in: {}\n",
+            document.reading_commands.join(", ")
+        ));
+    }
+    text
 }
 
 /// Revokes permissions. With the id of a request: its grant, and the always-rules that its decision stored in the
@@ -110,6 +143,11 @@ async fn bash_request(line: &str, directory: &Path) -> AskRequest {
         arguments: to_raw_value(&arguments).expect("a value is JSON"),
         directory: directory.to_owned(),
         confined: sandbox.is_ok(),
+        containment: match &sandbox {
+            Ok(sandbox) if sandbox.protects() => Containment::Protects,
+            Ok(_) => Containment::ReadOnly,
+            Err(_) => Containment::Unknown,
+        },
         places: places
             .filter_map(|given| {
                 let path = CallPath::lexical(directory, &given);

@@ -27,7 +27,7 @@ use serde_json::value::RawValue;
 use self::stream::Stream;
 use super::text_argument::text_or_stdin;
 use super::waiting::{self, WaitOutcome};
-use super::{asking, audit, goal, up};
+use super::{asking, audit, goal, mode, up};
 use crate::args::{self, Global};
 use crate::caller;
 use crate::error::Failure;
@@ -83,6 +83,7 @@ async fn pursue(
         }
         Target::Down(_, loaded) => {
             let spec = up::settle(output, *loaded, &args.start)?;
+            mode::check_sandbox(spec.stance.mode).await?;
             (true, start(&mut session, output, args, spec).await?)
         }
     };

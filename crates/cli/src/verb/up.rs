@@ -26,7 +26,7 @@ use agent_team_terminal_ui::style::{Style, THEME, Theme};
 use super::doctor::model;
 use super::text_argument::text_or_stdin;
 use super::waiting::{self, WaitOutcome};
-use super::{attach, audit, goal, trust};
+use super::{attach, audit, goal, mode, trust};
 use crate::args::{self, Global};
 use crate::caller;
 use crate::error::{self, Failure};
@@ -59,6 +59,7 @@ pub(super) async fn run(
     }
     let secrets = secrets(&args.start.secret)?;
     let mut spec = load_and_settle(global, output, &args.start, goal.is_some()).await?;
+    mode::check_sandbox(spec.stance.mode).await?;
     if goal.is_some() {
         check_lead(&spec)?;
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use agent_team_protocol::command_line::CommandLine;
 use agent_team_protocol::id::{LaunchId, MemberName, Party, RequestId};
-use agent_team_protocol::value::{ProposedPlan, Scope};
+use agent_team_protocol::value::{Mode, ProposedPlan, Scope};
 
 use super::{CallResult, Decider, TEXT_MAX, check_size, party};
 use crate::effect::Effect;
@@ -303,6 +303,23 @@ impl Decider<'_> {
             };
             self.record(Event::TeamPlanned { spec });
         }
+        Ok(Answer::Done.into())
+    }
+
+    /// Changes the permission mode. The driver has checked that the team can change to it while it runs.
+    pub(super) fn set_mode(
+        &mut self,
+        by: &Origin,
+        member: Option<MemberName>,
+        mode: Mode,
+    ) -> CallResult {
+        if let Origin::Member { .. } = by {
+            return Err(Refused::UserOnly("change the permission mode"));
+        }
+        if let Some(name) = &member {
+            self.member(name)?;
+        }
+        self.record(Event::ModeChanged { member, mode });
         Ok(Answer::Done.into())
     }
 

@@ -64,6 +64,7 @@ impl Team {
         let tick = record.tick;
         match event {
             TeamEvent::TeamPlanned { spec } => self.spec = spec.clone(),
+            TeamEvent::ModeChanged { member, mode } => self.spec.modes.set(member.as_ref(), *mode),
             TeamEvent::Booted { boot } => {
                 self.boot = Some(boot.clone());
                 self.answers.rebooted(tick);

@@ -12,8 +12,8 @@ use agent_team_protocol::id::{
     Generation, LaunchId, MemberName, MessageId, Party, RequestId, Revision, RunId, TaskId,
 };
 use agent_team_protocol::value::{
-    Measure, MessageNote, ProcessStamp, ProposedPlan, RoundChoice, RoundEnd, RunFailure, Scope,
-    Standing, Usage,
+    Measure, MessageNote, Mode, ProcessStamp, ProposedPlan, RoundChoice, RoundEnd, RunFailure,
+    Scope, Standing, Usage,
 };
 
 use crate::team::answers::AnsweredCall;
@@ -97,6 +97,12 @@ events! {
     TeamPlanned {
         #[serde(rename = "plan")]
         spec: TeamSpec,
+    },
+    /// The user changed the permission mode of the running team, or of this member.
+    ModeChanged {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        member: Option<MemberName>,
+        mode: Mode,
     },
     /// The team was adopted for the first time, or after a reboot: every process recorded before is gone, and every
     /// earlier tick is void.

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use agent_team_protocol::id::{MemberName, RoleName, TaskId};
 use agent_team_protocol::value::Budget;
 
+use crate::team::mode::Modes;
 use crate::team::round::Strategy;
 
 /// The desired state of one member.
@@ -111,6 +112,9 @@ pub struct TeamSpec {
     pub asks_when_idle: bool,
     #[serde(default, skip_serializing_if = "is_lead")]
     pub strategy: Strategy,
+    /// The permission modes that the user chose since the last `up`.
+    #[serde(default, skip_serializing_if = "Modes::is_empty")]
+    pub modes: Modes,
     /// After how many milliseconds an unanswered request is denied. `None`: never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub requests_expire_ms: Option<u64>,

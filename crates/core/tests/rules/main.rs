@@ -7,6 +7,7 @@ mod completing;
 mod ending;
 mod locks;
 mod messages;
+mod modes;
 mod requests;
 mod restarts;
 mod rig;

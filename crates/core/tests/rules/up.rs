@@ -397,7 +397,7 @@ fn invalid_spawn_names_are_refused() {
 }
 
 /// A spawned member that is ready.
-fn spawned(rig: &mut Rig, member: &str) {
+pub(crate) fn spawned(rig: &mut Rig, member: &str) {
     rig.user(spawn(Some(member), "worker")).answer();
     rig.hello(member);
 }
@@ -453,7 +453,7 @@ fn returning_members_respect_the_member_limit() {
     );
 }
 
-fn remove(member: &str) -> Call {
+pub(crate) fn remove(member: &str) -> Call {
     Call::Remove {
         member: name(member),
         force: false,

@@ -6,13 +6,20 @@ use super::{Changes, Findings, Judge, Part, What, Why, why};
 use crate::call::{join, leading_cds, paths_in};
 use crate::pattern::{CommandContext, Reach};
 use crate::program::{self, Form};
+use crate::reading::reading;
 use crate::rule::Rule;
 use crate::rule_book::{Effect, Entry};
-use crate::shell::{self, Command, Target};
+use crate::shell::{self, Command, Step, Target};
 use crate::words;
 
 /// Programs that only print or return a status, regardless of their arguments.
 const PRINTING: &[&str] = &["echo", "false", "pwd", "true"];
+
+/// Why the built-in rule for reading allows a command.
+const READS: &str = "it only reads the project";
+
+/// Stores and returns nothing.
+const NULL: &str = "/dev/null";
 
 /// In these functions, `to` is the directory that the leading `cd`s of the line lead to, relative to the call's
 /// directory.
@@ -36,6 +43,7 @@ impl Judge<'_> {
         for step in &line.steps[..cds] {
             parts.push(self.cd(&step.pipeline[0], to.as_deref()));
         }
+        let only_reads = self.only_reads(&line.steps[cds..], to.as_deref());
         for step in &line.steps[cds..] {
             for (index, command) in step.pipeline.iter().enumerate() {
                 let fed = index > 0
@@ -50,7 +58,8 @@ impl Judge<'_> {
                     after_cd: cds > 0,
                     evaluated: later.iter().any(|it| program::evaluates(&it.argv)),
                 };
-                parts.push(self.command(command, to.as_deref(), in_line));
+                let reads = self.reads(command, to.as_deref(), only_reads);
+                parts.push(self.command(command, to.as_deref(), in_line, reads));
                 parts.extend(self.redirects(command, to.as_deref()));
             }
         }
@@ -58,9 +67,11 @@ impl Judge<'_> {
             Some(to) => self.call.path_of(to),
             None => self.call.directory.clone(),
         };
+        let read_by_rule = |part: &Part| part.why == Why::BuiltIn(READS);
         let run = RunnableView {
             directory: directory.resolved,
             steps: line.steps[cds..].to_vec(),
+            reads_only: only_reads && parts.iter().any(read_by_rule),
         };
         (parts, Some(run))
     }
@@ -81,7 +92,41 @@ impl Judge<'_> {
             .iter()
             .any(|word| self.call.path_of(word).is_protected(self.context));
         findings.complex = Some(reason);
+        // The text can spell the words of a rule in a way that only bash understands.
+        findings.contained =
+            self.contains_commands() && !self.book.restricts(Rule::is_about_commands);
         self.part(What::Text(text.to_owned()), findings)
+    }
+
+    /// Whether every command of these steps only reads or prints, and writes to no file.
+    fn only_reads(&self, steps: &[Step], to: Option<&str>) -> bool {
+        let mut commands = steps.iter().flat_map(|step| &step.pipeline);
+        let writes = |command: &Command| {
+            let mut redirects = command.redirects.iter();
+            redirects.any(|redirect| match &redirect.to {
+                Target::Write(path) | Target::Append(path) => path != NULL,
+                Target::Read(_) | Target::Fd(_) => false,
+            })
+        };
+        commands.all(|command| {
+            let prints = PRINTING.contains(&command.argv[0].as_str());
+            !writes(command) && (prints || self.reads(command, to, true))
+        })
+    }
+
+    /// Whether the built-in rule for reading allows the command. `read_only`: the project is read-only while it runs.
+    fn reads(&self, command: &Command, to: Option<&str>, read_only: bool) -> bool {
+        let Some(reading) = reading(&command.argv) else {
+            return false;
+        };
+        let is_inside = |path: &&str| {
+            let known = self.call.known(&join(to, path));
+            known.is_some_and(|call_path| call_path.is_inside(self.context))
+        };
+        self.contains_reading()
+            && (!reading.starts_programs || (read_only && self.hides_files()))
+            && !(reading.prints_history && self.book.restricts(Rule::is_about_reading))
+            && reading.paths.iter().all(is_inside)
     }
 
     fn cd(&self, command: &Command, to: Option<&str>) -> Part {
@@ -96,10 +141,16 @@ impl Judge<'_> {
         self.part(What::Command(command.argv.clone()), findings)
     }
 
-    fn command(&self, command: &Command, to: Option<&str>, in_line: CommandContext) -> Part {
+    fn command(
+        &self,
+        command: &Command,
+        to: Option<&str>,
+        in_line: CommandContext,
+        reads: bool,
+    ) -> Part {
         let argv = &command.argv;
         let only_prints = PRINTING.contains(&argv[0].as_str());
-        let mut findings = Findings::new(if only_prints {
+        let mut findings = Findings::new(if only_prints || reads {
             Changes::Nothing
         } else {
             Changes::Anything
@@ -116,7 +167,10 @@ impl Judge<'_> {
             .book
             .find(Effect::Allow, |rule| rule.allows_command(argv, in_line))
             .map(why)
-            .or_else(|| only_prints.then_some(Why::BuiltIn("it only prints")));
+            .or_else(|| only_prints.then_some(Why::BuiltIn("it only prints")))
+            .or_else(|| reads.then_some(Why::BuiltIn(READS)));
+        findings.contained = self.contains_commands()
+            && !(findings.complex.is_some() && self.book.restricts(Rule::is_about_commands));
         self.part(What::Command(argv.clone()), findings)
     }
 
@@ -182,8 +236,8 @@ impl Judge<'_> {
         for redirect in &command.redirects {
             match &redirect.to {
                 // `/dev/null` stores and returns nothing.
-                Target::Read(path) | Target::Write(path) | Target::Append(path)
-                    if path == "/dev/null" => {}
+                Target::Read(path) | Target::Write(path) | Target::Append(path) if path == NULL => {
+                }
                 Target::Read(path) => parts.push(self.read(&join(to, path))),
                 Target::Write(path) | Target::Append(path) => {
                     parts.push(self.edit(&join(to, path)));

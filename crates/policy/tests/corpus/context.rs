@@ -38,6 +38,7 @@ pub(crate) fn call(tool: &str, arguments: Value) -> ToolCall {
         arguments,
         directory: place("."),
         confined: true,
+        containment: Default::default(),
         environment: Default::default(),
         places: CallPaths(paths.iter().map(|path| place(path)).collect()),
     }

@@ -8,6 +8,7 @@ use crate::error::Refusal;
 use crate::id::{MemberName, Revision, TeamId};
 use crate::placement::{CallerTerminal, Placement};
 use crate::spec::{Budget, TeamSpec};
+use crate::value::Mode;
 use crate::view::{MemberView, Receipt, TeamEntry};
 
 #[derive(Clone, Serialize, Deserialize)]
@@ -139,4 +140,14 @@ pub struct SetBudget {
     pub member: Option<MemberName>,
     /// Replaces the current limits.
     pub budget: Budget,
+}
+
+/// Arguments of `team/mode`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct SetMode {
+    /// `None`: the whole team, including members that have a mode of their own.
+    #[serde(default)]
+    pub member: Option<MemberName>,
+    pub mode: Mode,
 }

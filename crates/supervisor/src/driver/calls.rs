@@ -93,6 +93,10 @@ impl Driver {
             Change::Propose(plan) => self.propose_plan(by, key, reply, plan),
             Change::Decide(decide) => self.decide(by, key, reply, *decide),
             Change::ForgetRule(rule) => self.forget_rule(by, key, reply, &rule),
+            Change::SetMode(set) => match self.permissions().set_mode(set) {
+                Ok(call) => self.call(by, key, reply, ReplyShape::Plain, call),
+                Err(refusal) => reply.refuse(refusal),
+            },
         }
     }
 
@@ -135,7 +139,8 @@ impl Driver {
             | Change::Call(_)
             | Change::Ask(_)
             | Change::Propose(_)
-            | Change::ForgetRule(_) => None,
+            | Change::ForgetRule(_)
+            | Change::SetMode(_) => None,
         }
     }
 

@@ -7,8 +7,10 @@ use agent_team_core::input::{self, RequestDecision, TaskLine};
 use agent_team_core::request::{self, Grant};
 use agent_team_core::{Call, Origin, Team};
 use agent_team_policy::{Action, Decision as Judgement, RuleBook, RuleContext, Ruling, What, Why};
+use agent_team_protocol::command_line::CommandLine;
+use agent_team_protocol::method::SetMode;
 use agent_team_protocol::notification::Inform;
-use agent_team_protocol::permissions::PermissionDefaults;
+use agent_team_protocol::permissions::{Mode, PermissionDefaults};
 use agent_team_protocol::request::{
     AskRequest, DecideRequest, Decision, ListRequests, Permission, ProposePlan, RequestListAnswer,
     RequestView, Scope,
@@ -19,7 +21,8 @@ use agent_team_protocol::{ErrorCode, MemberName, Refusal, RequestId};
 use agent_team_system::planted::{self, Plant};
 
 use super::replies::ReplyShape;
-use crate::parsed_settings::ParsedSettings;
+use super::views::mode_of;
+use crate::parsed_settings::{ParsedSettings, TeamRules};
 use crate::{convert, permission};
 
 /// Maximum characters of a command in the reasons of a request.
@@ -241,9 +244,8 @@ impl Permissions<'_> {
         let Ok(Some(rules)) = self.settings.rules() else {
             return false;
         };
-        let decision = rules
-            .delegated
-            .judge(call, &self.rule_context(), rules.mode);
+        let mode = self.mode_of(member, rules);
+        let decision = rules.delegated.judge(call, &self.rule_context(), mode);
         decision.ruling == Ruling::Allow
     }
 
@@ -268,6 +270,37 @@ impl Permissions<'_> {
         }
         let settings = crate::settings::to_json(&settings);
         Ok(Some(Call::Settle { settings }))
+    }
+
+    /// The permission mode of a member.
+    fn mode_of(&self, member: &MemberName, rules: &TeamRules) -> Mode {
+        mode_of(self.team, member, rules.settings.stance.mode)
+    }
+
+    /// The change of the permission mode.
+    pub(super) fn set_mode(&self, set: SetMode) -> Result<Call, Refusal> {
+        let SetMode { member, mode } = set;
+        let wrong = |text: String, hint: &str| {
+            Err(Refusal::new(ErrorCode::WrongState, text).hint(hint.to_owned()))
+        };
+        let rules = self.settings.rules();
+        let rules = rules.map_err(|unreadable| unreadable.refusal())?;
+        let up = format!("{} --mode {mode}", CommandLine::Up);
+        let Some(rules) = rules.filter(|_| !self.team.is_down()) else {
+            return wrong("cannot change the mode: the team is down".to_owned(), &up);
+        };
+        if mode == Mode::Bypass {
+            let text = "cannot choose mode bypass while the team runs: agents bypass permissions and the sandbox from \
+                        their start on";
+            return wrong(text.to_owned(), &up);
+        }
+        if rules.settings.stance.mode == Mode::Bypass {
+            let text = format!(
+                "cannot choose mode {mode} while the team runs in mode bypass: its agents ask for no decision"
+            );
+            return wrong(text, &up);
+        }
+        Ok(Call::SetMode { member, mode })
     }
 
     /// Refuses rules that do not cover the request. Otherwise the user would believe that the rules cover it.
@@ -296,7 +329,12 @@ impl Permissions<'_> {
             Ok(None) => Vec::new(),
             Err(unreadable) => return Err(unreadable.refusal()),
         };
-        Ok(RuleListAnswer { rules })
+        let mode = self.settings.team().map(|settings| settings.stance.mode);
+        Ok(RuleListAnswer {
+            rules,
+            reading_commands: agent_team_policy::reading_commands(),
+            mode: mode.map(|mode| self.team.spec().modes.of_team(mode)),
+        })
     }
 
     pub(super) fn check(&self, check: &CheckRules) -> Result<JudgementView, Refusal> {
@@ -324,7 +362,11 @@ impl Permissions<'_> {
         for grant in grants.filter(|grant| is_for(grant, member)) {
             permission::add(&mut book, grant);
         }
-        let judgement = book.judge(call, &self.rule_context(), stance.mode);
+        let mode = match member {
+            Some(member) => mode_of(self.team, member, stance.mode),
+            None => self.team.spec().modes.of_team(stance.mode),
+        };
+        let judgement = book.judge(call, &self.rule_context(), mode);
         let lead_may = || member.is_some_and(|member| self.is_delegated(member, call));
         match stance.unattended && judgement.ruling == Ruling::Ask && !lead_may() {
             true => judgement.without_asking(&Why::BuiltIn("unattended: no user to ask")),

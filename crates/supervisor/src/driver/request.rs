@@ -4,7 +4,7 @@
 use std::fmt;
 
 use agent_team_core::{Call, Caller, Origin};
-use agent_team_protocol::method::{MethodEntry, Spawn};
+use agent_team_protocol::method::{MethodEntry, SetMode, Spawn};
 use agent_team_protocol::request::{AskRequest, DecideRequest, Decision, ProposePlan};
 use agent_team_protocol::spec::TeamSpec;
 
@@ -43,6 +43,7 @@ pub(crate) enum Change {
     Propose(ProposePlan),
     Decide(Box<DecideRequest>),
     ForgetRule(String),
+    SetMode(SetMode),
 }
 
 /// A call that stores nothing, as the function that answers it.
@@ -93,7 +94,11 @@ impl RequestKind {
             }
             Self::Change(Change::ForgetRule(_)) => true,
             Self::Change(
-                Change::Up(_) | Change::Spawn(_) | Change::Ask(_) | Change::Propose(_),
+                Change::Up(_)
+                | Change::Spawn(_)
+                | Change::Ask(_)
+                | Change::Propose(_)
+                | Change::SetMode(_),
             )
             | Self::Query(_) => false,
         }

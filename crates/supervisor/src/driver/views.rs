@@ -64,6 +64,7 @@ impl Views<'_> {
             state: self.team_state(),
             storage_error,
             revision: self.team.revision(),
+            mode: self.mode(),
             members: self.members(),
             tasks: view::counts(self.team),
             usage: *spent,
@@ -103,7 +104,23 @@ impl Views<'_> {
             waiting: runtime.and_then(LaunchRuntime::waiting).cloned(),
             waiting_since: runtime.and_then(LaunchRuntime::waiting_since),
         };
-        view::member(self.team, member, facts, self.now)
+        MemberView {
+            mode: self.own_mode(&member.spec.name),
+            ..view::member(self.team, member, facts, self.now)
+        }
+    }
+
+    /// The permission mode of the team.
+    fn mode(&self) -> Option<Mode> {
+        let planned = self.settings.team()?.stance.mode;
+        Some(self.team.spec().modes.of_team(planned))
+    }
+
+    /// The permission mode of the member, where it differs from the team's.
+    fn own_mode(&self, name: &MemberName) -> Option<Mode> {
+        let planned = self.settings.team()?.stance.mode;
+        let mode = mode_of(self.team, name, planned);
+        (Some(mode) != self.mode()).then_some(mode)
     }
 
     fn runtime(&self, member: &Member) -> Option<&LaunchRuntime> {
@@ -150,6 +167,14 @@ impl Views<'_> {
         if role.as_str() != name.as_str() {
             text = format!("{role} · {text}");
         }
+        let mode = self.own_mode(name).or_else(|| self.mode());
+        let is_agent = self
+            .settings
+            .member(name)
+            .is_ok_and(|it| it.engine.uses_model());
+        if let Some(mode) = mode.filter(|mode| is_agent && *mode != Mode::Default) {
+            text = format!("{text} · {mode}");
+        }
         let has_mail = self.team.user_mail().newest_from(name).is_some();
         let mut requests = self.team.requests().pending();
         let asks = has_mail || requests.any(|request| request.member == *name);
@@ -179,8 +204,6 @@ impl Views<'_> {
     pub(super) fn summary(&self) -> TeamSummary {
         let tasks = view::counts(self.team);
         let (_, spent) = self.team.account();
-        let rules = self.settings.rules();
-        let mode = rules.ok().flatten().map(|rules| rules.settings.stance.mode);
         TeamSummary {
             name: self.identity.name.to_string(),
             completed: tasks.completed,
@@ -191,7 +214,8 @@ impl Views<'_> {
                 0 => String::new(),
                 _ => text::cost(spent),
             },
-            mode: mode
+            mode: self
+                .mode()
                 .filter(|mode| *mode != Mode::Default)
                 .map_or("", Mode::name),
         }
@@ -225,6 +249,12 @@ impl Views<'_> {
             waits: out.map(|out| out.to_string()),
         }
     }
+}
+
+/// The permission mode of a member of a team whose last `up` chose the mode `planned`.
+pub(super) fn mode_of(team: &Team, member: &MemberName, planned: Mode) -> Mode {
+    let lead = team.lead().map(|lead| &lead.spec.name);
+    team.spec().modes.of_member(member, lead, planned)
 }
 
 pub(super) fn unknown_member(team: &Team, name: &MemberName) -> Refusal {

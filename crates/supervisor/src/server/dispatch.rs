@@ -92,6 +92,7 @@ pub(super) fn destination(call: C) -> Result<Destination, Refusal> {
         C::TeamBudget(m::SetBudget { member, budget }) => {
             change(Call::SetBudget { member, budget })
         }
+        C::TeamMode(set) => team_change(Change::SetMode(set)),
         C::TeamDelete(_) => supervisor(SupervisorCall::Delete),
         C::TeamWait(_) => query(|driver, _, reply| driver.wait_until_quiet(reply)),
         C::TeamAttach(attach) => query(|driver, _, reply| driver.attach(reply, attach)),

@@ -43,6 +43,10 @@ fn only_permissive_lines_require_trust() {
     ] {
         assert_eq!(widens("", text), [""; 0], "{text}");
     }
+    for mode in ["accept-edits", "sandboxed", "bypass"] {
+        let text = format!("[permissions]\nmode = \"{mode}\"");
+        assert_eq!(widens("", &text), [format!("mode = \"{mode}\"")]);
+    }
     let all = "
 [permissions]
 mode = \"accept-edits\"

@@ -19,7 +19,7 @@ use agent_team_terminal_ui::{Names, Tone, TranscriptView, UserAction};
 
 use super::surface::{Surface, how_to_leave};
 use super::terminal::{Command, Event};
-use super::{HOW_TO_DETACH, MemberPane};
+use super::{HOW_TO_DETACH, MemberPane, NEXT_MODE};
 use crate::engine::{ProgramContext, Size};
 use crate::timer::sleep_until;
 
@@ -195,6 +195,7 @@ impl AgentPane {
             UserAction::Interrupt => AgentEvent::Interrupt,
             UserAction::Complete(names) => AgentEvent::Complete(names),
             UserAction::Decide(decide) => AgentEvent::Decided(decide),
+            UserAction::NextMode => AgentEvent::Verb(NEXT_MODE.map(str::to_owned).into()),
             UserAction::Leave if self.surface.is_own() => {
                 self.view.lines(Tone::Runtime, HOW_TO_DETACH);
                 return None;

@@ -262,6 +262,7 @@ pub(crate) fn team_view(of: &ScriptedSupervisor) -> TeamView {
         state: TeamState::Up,
         storage_error: None,
         revision: Revision(1),
+        mode: None,
         members: Vec::new(),
         roles: Vec::new(),
         tasks: TaskCounts::default(),

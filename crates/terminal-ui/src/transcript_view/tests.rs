@@ -158,6 +158,21 @@ fn text_is_sent_and_slash_commands_run() {
 }
 
 #[test]
+fn shift_tab_alone_changes_the_mode() {
+    let mut transcript = transcript(80);
+    let now = Instant::now();
+    assert!(
+        transcript.press(&[Key::BackTab], now).is_empty(),
+        "no prompt"
+    );
+    transcript.open("");
+    let actions = transcript.press(&[Key::BackTab], now);
+    assert!(matches!(actions[..], [UserAction::NextMode]), "{actions:?}");
+    let pasted = [Key::Char('a'), Key::BackTab];
+    assert!(transcript.press(&pasted, now).is_empty());
+}
+
+#[test]
 fn help_wraps_between_words() {
     let mut transcript = transcript(40);
     transcript.open("");

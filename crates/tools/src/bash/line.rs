@@ -123,6 +123,7 @@ mod tests {
         let run = RunnableView {
             directory: "/p".into(),
             steps: Vec::new(),
+            reads_only: false,
         };
         assert_eq!(Line::words(run).env(&env), env[..1]);
         assert_eq!(Line::text("ls").env(&env), env);
@@ -153,6 +154,7 @@ mod tests {
                     pipeline: vec![command(&["d"])],
                 },
             ],
+            reads_only: false,
         };
         let line = Line::words(run);
         let expected = [

@@ -13,7 +13,7 @@ use crate::output::style::{ATTENTION, BAD, GOOD};
 use crate::output::usage;
 use crate::top::state::{Top, waiting};
 
-/// `payments · 2 working · 1 waiting · 3 failed · 5 done          12.3k tokens · $0.42`
+/// `payments · 2 working · 1 waiting · 3 failed · 5 done · mode default          12.3k tokens · $0.42`
 ///
 /// Members work and wait for the user; tasks have failed and are done.
 pub(super) fn head(frame: &mut Frame<'_>, area: Rect, top: &Top, theme: Theme) {
@@ -42,6 +42,10 @@ pub(super) fn head(frame: &mut Frame<'_>, area: Rect, top: &Top, theme: Theme) {
         if count > 0 {
             add(&format!("{count} {what}"), style);
         }
+    }
+    let has_agents = team.members.iter().any(|it| it.engine.uses_model());
+    if let Some(mode) = team.mode.filter(|_| has_agents) {
+        add(&format!("mode {mode}"), Style::DIM);
     }
     let spent = match team.usage.tokens() {
         0 => String::new(),

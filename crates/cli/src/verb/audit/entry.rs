@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use agent_team_protocol::event::ClientEvent as E;
 use agent_team_protocol::notification::EventNotice;
+use agent_team_protocol::permissions::Mode;
 use agent_team_protocol::text::visible_line;
 use agent_team_protocol::value::Scope;
 use agent_team_protocol::{MemberName, Party, RequestId, Revision};
@@ -21,12 +22,17 @@ pub(super) struct Entry {
     pub(super) revision: Revision,
     /// Unix time in milliseconds.
     pub(super) at: u64,
-    /// `allowed`, `denied`, `asked`, `withdrawn`, `begun`, `ended`, `revoked` or `grants_ended`.
+    /// `allowed`, `denied`, `asked`, `withdrawn`, `begun`, `ended`, `revoked`, `grants_ended` or `mode_changed`.
     pub(super) what: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) request: Option<RequestId>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) subject: Option<Subject>,
+    /// The new permission mode, and the member that it is for; `None`: the whole team.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) mode: Option<Mode>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) member: Option<MemberName>,
     /// The user or the member that decided; `None` when rules decided, and in entries that are not decisions.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) by: Option<Party>,
@@ -75,6 +81,8 @@ pub(super) fn entry(
         what: "",
         request: None,
         subject: None,
+        mode: None,
+        member: None,
         by: None,
         via: None,
         scope: None,
@@ -163,6 +171,12 @@ pub(super) fn entry(
             entry.what = "revoked";
             entry.request = Some(*request);
         }
+        E::ModeChanged { member, mode } => {
+            entry.what = "mode_changed";
+            entry.mode = Some(*mode);
+            entry.member = member.clone();
+            entry.by = Some(Party::User);
+        }
         E::GrantsEnded {} => entry.what = "grants_ended",
         _ => return None,
     }
@@ -177,7 +191,8 @@ pub(super) fn line(entry: &Entry) -> String {
     let mut parts = vec![time::utc(entry.at)];
     parts.extend(entry.request.map(|request| request.to_string()));
     let subject = entry.subject.as_ref();
-    parts.extend(subject.map(|subject| subject.member.to_string()));
+    let member = subject.map(|subject| &subject.member);
+    parts.extend(member.or(entry.member.as_ref()).map(ToString::to_string));
     parts.push(how(entry));
     parts.extend(call_line(entry));
     parts.extend(why(entry));
@@ -187,6 +202,9 @@ pub(super) fn line(entry: &Entry) -> String {
 /// `allowed by user for team as Bash(cargo test:*)`, without control characters.
 pub(super) fn how(entry: &Entry) -> String {
     let mut how = entry.what.replace('_', " ");
+    if let Some(mode) = entry.mode {
+        how.push_str(&format!(" to {mode}"));
+    }
     match &entry.by {
         Some(by) => how.push_str(&format!(" by {by}")),
         None if entry.request.is_none() && entry.subject.is_some() => {

@@ -27,6 +27,7 @@ impl Team {
             }
             MemberEvent::MemberRemoved { member } => {
                 self.members.remove(member);
+                self.spec.modes.forget(member);
                 self.requests.forget(member);
                 self.update_team_clocks(tick);
             }

@@ -2,6 +2,7 @@
 
 use agent_team_core::Answer;
 use agent_team_protocol::permissions::Permissions as Rules;
+use agent_team_protocol::request::PlaceSpec;
 use serde_json::json;
 use serde_json::value::RawValue;
 
@@ -26,6 +27,7 @@ fn bash(line: &str) -> AskRequest {
         arguments: RawValue::from_string(arguments).unwrap(),
         directory: "/w".into(),
         confined: true,
+        containment: Default::default(),
         places: Vec::new(),
     }
 }
@@ -184,4 +186,49 @@ fn no_rule_allows_a_task_line_without_a_sandbox() {
     };
     let allowed: Vec<bool> = lines.iter().map(|line| line.allowed).collect();
     assert_eq!(allowed, [false, false]);
+}
+
+#[test]
+fn a_changed_mode_decides_the_next_call_of_every_member() {
+    let mut team = team(&Rules::default());
+    let write = |team: &TestTeam, member: &str| {
+        let arguments = json!({ "path": "a" }).to_string();
+        let ask = AskRequest {
+            tool: "write".to_owned(),
+            arguments: RawValue::from_string(arguments).unwrap(),
+            places: vec![PlaceSpec {
+                given: "a".to_owned(),
+                path: "/w/a".into(),
+                resolved: "/w/a".into(),
+            }],
+            ..bash("")
+        };
+        let (call, _) = team.permissions().ask(&name(member), &ask).unwrap();
+        let Call::Ask { ruling, .. } = call else {
+            panic!("a call of the core");
+        };
+        matches!(ruling, input::Ruling::Allow { .. })
+    };
+    let set = |member: Option<&str>, mode| SetMode {
+        member: member.map(name),
+        mode,
+    };
+    assert!(!write(&team, "ada") && !write(&team, "lead"));
+    let call = team
+        .permissions()
+        .set_mode(set(None, Mode::AcceptEdits))
+        .unwrap();
+    team.call(Origin::User, call).unwrap();
+    assert!(write(&team, "ada") && write(&team, "lead"));
+    let call = team
+        .permissions()
+        .set_mode(set(Some("ada"), Mode::Plan))
+        .unwrap();
+    team.call(Origin::User, call).unwrap();
+    assert!(!write(&team, "ada") && write(&team, "lead"));
+    let bypass = team
+        .permissions()
+        .set_mode(set(None, Mode::Bypass))
+        .unwrap_err();
+    assert_eq!(bypass.code, ErrorCode::WrongState);
 }
