@@ -68,7 +68,13 @@ async fn the_manual_is_one_page_or_one_for_each_verb() {
     let page = rig.ok(["man"]).await.stdout;
     assert!(page.contains(".TH agent-team 1"), "{page}");
     rig.ok(["man", "--out", "pages"]).await;
-    for page in ["agent-team.1", "agent-team-up.1", "agent-team-task-claim.1"] {
+    for page in [
+        "agent-team.1",
+        "agent-team-up.1",
+        "agent-team-task-claim.1",
+        "agent-team.toml.5",
+        "agent-team-config.5",
+    ] {
         assert!(rig.read(&format!("pages/{page}")).is_some(), "{page}");
     }
     let json = rig.json(["man"]).await;

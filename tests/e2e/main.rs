@@ -37,6 +37,7 @@ mod panes;
 mod placement;
 mod plans;
 mod prompt;
+mod reference;
 mod refusals;
 mod regression;
 mod reopen;

@@ -41,8 +41,8 @@ fn asks(member: &MemberView) -> bool {
 /// The last result that ada's model received.
 fn result(server: &FakeModelServer) -> String {
     let requests = server.requests();
-    let of_ada = requests.iter().filter(|request| request.model() == "ada");
-    let results = of_ada.last().expect("ada's model was asked").results();
+    let of_ada = requests.iter().rfind(|request| request.model() == "ada");
+    let results = of_ada.expect("ada's model was asked").results();
     results.last().expect("a result").1.clone()
 }
 

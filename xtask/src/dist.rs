@@ -267,7 +267,7 @@ mod tests {
     fn programs(directory: &Path) -> PathBuf {
         let bin = directory.join("programs");
         fs::create_dir(&bin).unwrap();
-        let script = "#!/bin/sh\ncase $1 in\nman) echo .TH > \"$3/agent-team.1\" ;;\n\
+        let script = "#!/bin/sh\ncase $1 in\nman) echo .TH > \"$3/agent-team.1\"; echo .TH > \"$3/agent-team.toml.5\" ;;\n\
             completions) echo \"# $2\" ;;\n--version) echo agent-team 0 ;;\nesac\n";
         for name in install::BINARIES {
             fs::write(bin.join(name), script).unwrap();
@@ -317,6 +317,7 @@ mod tests {
         let prefix = path.join("prefix");
         install::install(Some(prefix.clone()), source).unwrap();
         assert!(prefix.join("share/man/man1/agent-team.1").is_file());
+        assert!(prefix.join("share/man/man5/agent-team.toml.5").is_file());
         let version = output(Command::new(prefix.join("bin/agent-team")).arg("--version"));
         assert_eq!(version.unwrap(), "agent-team 0\n");
         install::uninstall(Some(prefix.clone())).unwrap();

@@ -165,9 +165,13 @@ pub(crate) fn gather(built: &Path, stage: &Path) -> Result<Vec<Item>> {
             .into_string()
             .ok()
             .context("a man page has an unreadable name")?;
+        let section = name
+            .rsplit('.')
+            .next()
+            .context("a man page has no section")?;
         items.push(Item {
             from: page.path(),
-            to: format!("share/man/man1/{name}"),
+            to: format!("share/man/man{section}/{name}"),
         });
     }
     for (shell, to) in COMPLETIONS {

@@ -66,6 +66,8 @@ enum Command {
     },
     /// Generate the JSON Schema of the protocol from its types.
     Schema,
+    /// Generate the pages of docs/reference from the code.
+    Reference,
     /// Measure performance and compare it with the limits of the machine.
     Bench(bench::Arguments),
     /// Inject random faults while a team works, then check all guarantees.
@@ -129,6 +131,22 @@ fn schema() -> anyhow::Result<()> {
     run::check(write.env("AGENT_TEAM_WRITE_SCHEMA", "1"))
 }
 
+/// Runs the test that compares the pages with the code, and sets the variable with which the test writes them. The
+/// pages contain the shapes of the protocol's types, so the schema is written first.
+fn reference() -> anyhow::Result<()> {
+    schema()?;
+    let mut write = run::cargo(&[
+        "test",
+        "--quiet",
+        "--package",
+        "agent-team-cli",
+        "--bin",
+        "agent-team",
+        "reference::",
+    ]);
+    run::check(write.env("AGENT_TEAM_WRITE_REFERENCE", "1"))
+}
+
 fn main() -> ExitCode {
     let outcome = match Command::parse() {
         Command::Demo { action, fast } => demo::run(action, fast),
@@ -140,6 +158,7 @@ fn main() -> ExitCode {
         Command::Fuzz(arguments) => fuzz::run(&arguments),
         Command::Tidy { sizes } => tidy::run(sizes),
         Command::Schema => schema(),
+        Command::Reference => reference(),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Pictures { check } => pictures::run(check),
         Command::Torture { arguments } => torture::run(&arguments),

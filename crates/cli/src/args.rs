@@ -314,10 +314,13 @@ pub(crate) enum Verb {
     Completions {
         shell: clap_complete::Shell,
     },
-    /// Print the manual page, or write all pages to a directory
+    /// Print a manual page, or write all pages to a directory
     Man {
-        /// Write one page per verb to this directory
-        #[arg(long, value_name = "DIR")]
+        /// `agent-team.toml`: the keys of the team file; `agent-team-config`: the keys of your settings
+        #[arg(value_name = "PAGE", value_parser = ["agent-team", "agent-team.toml", "agent-team-config"])]
+        page: Option<String>,
+        /// Write one page per verb, and the pages of the files, to this directory
+        #[arg(long, value_name = "DIR", conflicts_with = "page")]
         out: Option<PathBuf>,
     },
 }

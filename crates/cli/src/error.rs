@@ -27,6 +27,24 @@ pub(crate) enum Failure {
     Reported(Box<ErrorReport>),
 }
 
+/// The document of an error with `--json`, one line on stderr.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct ErrorDocument<'a> {
+    error: ErrorBody<'a>,
+}
+
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+struct ErrorBody<'a> {
+    /// The kind of the error, such as `not_found`.
+    code: &'a str,
+    message: String,
+    /// The command or the change that helps.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hint: Option<&'a str>,
+}
+
 /// An error as it is printed.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct ErrorReport {
@@ -173,17 +191,6 @@ impl ErrorReport {
     }
 
     fn to_json(&self) -> String {
-        #[derive(Serialize)]
-        struct ErrorDocument<'a> {
-            error: ErrorBody<'a>,
-        }
-        #[derive(Serialize)]
-        struct ErrorBody<'a> {
-            code: &'a str,
-            message: String,
-            #[serde(skip_serializing_if = "Option::is_none")]
-            hint: Option<&'a str>,
-        }
         let message_of = |report: &ErrorReport| {
             let parts = std::iter::once(&report.message).chain(&report.causes);
             parts.map(String::as_str).collect::<Vec<_>>().join(": ")

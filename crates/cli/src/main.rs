@@ -9,6 +9,8 @@ mod detach;
 mod error;
 mod log;
 mod output;
+#[cfg(test)]
+mod reference;
 mod secrets;
 mod single_terminal;
 mod terminal;

@@ -50,6 +50,8 @@ use tokio::task::JoinSet;
 use self::claims::History;
 use self::diff::Changes;
 use self::draw::draw;
+#[cfg(test)]
+pub(crate) use self::pages::help_lines;
 use self::screen::Screen;
 use self::state::{Action, Effect, Page, Refresh, Top};
 use self::view::{Clock, Drawn};

@@ -8,7 +8,7 @@ pub(crate) mod audit;
 mod cancel;
 pub(crate) mod completions;
 mod config;
-mod doctor;
+pub(crate) mod doctor;
 mod down;
 mod events;
 mod goal;
@@ -16,12 +16,12 @@ mod init;
 mod logs;
 mod man;
 mod member;
-mod messages;
+pub(crate) mod messages;
 mod mode;
 mod next;
 mod panes;
-mod ps;
-mod requests;
+pub(crate) mod ps;
+pub(crate) mod requests;
 mod role;
 mod rules;
 mod run;
@@ -29,7 +29,7 @@ mod send;
 mod spawn;
 mod stats;
 mod supervisor;
-mod task;
+pub(crate) mod task;
 mod team;
 mod text_argument;
 mod top;
@@ -109,6 +109,6 @@ pub(crate) async fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Verb::Doctor => doctor::run(output).await,
         Verb::Init { template, list } => init::run(output, template, list),
         Verb::Completions { shell } => completions::run(output, shell),
-        Verb::Man { out } => man::run(output, out),
+        Verb::Man { page, out } => man::run(output, page.as_deref(), out),
     }
 }

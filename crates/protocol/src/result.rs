@@ -13,6 +13,8 @@ use crate::{MemberName, Party, TeamId};
 /// The result of a run (`run`), or of waiting until no task of the board can run (`up --wait`). `O` is the type of the
 /// outcome, which differs between the two.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[cfg_attr(test, schemars(rename = "RunResult"))]
 #[non_exhaustive]
 pub struct RunResult<O = RunState> {
     pub team: TeamId,
@@ -42,6 +44,7 @@ pub struct RunResult<O = RunState> {
 
 /// The results of the members.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(untagged)]
 pub enum Outputs {
     /// For each member, the result of its last completed or failed task; for a failed task, the reason. Used unless the
@@ -52,6 +55,7 @@ pub enum Outputs {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct RoundOutput {
     /// From 1.
@@ -62,6 +66,7 @@ pub struct RoundOutput {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct Durations {
     pub total_ms: u64,

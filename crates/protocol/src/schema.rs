@@ -8,6 +8,7 @@ use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
 use crate::initialize::{self, Initialize, Initialized, PROTOCOL};
+use crate::result::RunResult;
 use crate::rpc::{TeamRef, WireError};
 use crate::{method, notification};
 
@@ -50,6 +51,7 @@ fn schema() -> String {
         "error": generator.subschema_for::<WireError>(),
         "methods": methods,
         "notifications": notifications,
+        "documents": { "run": generator.subschema_for::<RunResult>() },
         "$defs": generator.take_definitions(true),
     });
     let mut text = serde_json::to_string_pretty(&document).expect("a schema has string keys");

@@ -16,6 +16,7 @@ mod open;
 mod overrides;
 mod permissions;
 mod provider;
+pub mod reference;
 mod role;
 mod search;
 mod settings;
@@ -39,7 +40,7 @@ use agent_team_protocol::{TeamId, TeamName, with_causes};
 use toml::de::DeTable;
 
 use agent::Reader;
-use member::{Defaults, Member, placements};
+use member::{Defaults, LAYOUTS, Member, placements};
 use mode::{MODES, Mode};
 use names::slug;
 use open::open;
@@ -57,14 +58,6 @@ pub use source::Fault;
 pub use table::suggest;
 pub use trust::Widening;
 pub use variables::{Variables, is_variable};
-
-const LAYOUTS: &[(&str, Layout)] = &[
-    ("main-vertical", Layout::MainVertical),
-    ("tiled", Layout::Tiled),
-    ("even-horizontal", Layout::EvenHorizontal),
-    ("even-vertical", Layout::EvenVertical),
-    ("windows", Layout::Windows),
-];
 
 /// Maximum number of members whose panes share a window. A larger team gets a window per member, unless its file sets
 /// the layout.

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use agent_team_protocol::engine::{ENGINE_WORDS, Engine};
 use agent_team_protocol::launch::LAUNCH_MARKER;
 use agent_team_protocol::placement::PlacementChoice;
-use agent_team_protocol::spec::{AgentSpec, Budget, ClaimPolicy, MemberSpec, Strategy};
+use agent_team_protocol::spec::{AgentSpec, Budget, ClaimPolicy, Layout, MemberSpec, Strategy};
 use agent_team_protocol::{MemberName, RoleName};
 
 use super::agent::{self, AgentKeys, Reader};
@@ -19,13 +19,28 @@ use super::source::Source;
 use super::table::{At, Table};
 use super::unsupported::Level;
 
-const CLAIMS: &[(&str, ClaimPolicy)] = &[
+pub(super) const CLAIMS: &[(&str, ClaimPolicy)] = &[
     ("ready", ClaimPolicy::Ready),
     ("assigned", ClaimPolicy::Assigned),
 ];
 
+pub(super) const LAYOUTS: &[(&str, Layout)] = &[
+    ("main-vertical", Layout::MainVertical),
+    ("tiled", Layout::Tiled),
+    ("even-horizontal", Layout::EvenHorizontal),
+    ("even-vertical", Layout::EvenVertical),
+    ("windows", Layout::Windows),
+];
+
 pub(super) fn placements() -> [(&'static str, PlacementChoice); PlacementChoice::ALL.len()] {
     PlacementChoice::ALL.map(|choice| (choice.info().word, choice))
+}
+
+/// The placements that a single member can have.
+pub(super) fn member_placements() -> Vec<(&'static str, PlacementChoice)> {
+    let mut placements = placements().to_vec();
+    placements.retain(|(_, choice)| choice.info().for_members);
+    placements
 }
 
 /// The values of `[defaults]`, and built-in values for keys that it does not set.
@@ -301,10 +316,8 @@ pub(super) fn read(
     let mut env_at = defaults.env_at.clone();
     env_at.extend(table.positions_in("env"));
     let claim = table.word("claim", CLAIMS).map(|found| found.value);
-    let mut placements = placements().to_vec();
-    placements.retain(|(_, choice)| choice.info().for_members);
     let placement = table
-        .word("placement", &placements)
+        .word("placement", &member_placements())
         .map(|found| found.value);
     table.finish();
     let At { value: name, at } = name?;

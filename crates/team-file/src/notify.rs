@@ -13,13 +13,13 @@ use super::unsupported::Level;
 const KEY: &str = "notify";
 
 #[derive(Debug, Clone, Copy)]
-enum Word {
+pub(super) enum Word {
     Desktop,
     Bell,
     Off,
 }
 
-const WORDS: &[(&str, Word)] = &[
+pub(super) const WORDS: &[(&str, Word)] = &[
     ("desktop", Word::Desktop),
     ("bell", Word::Bell),
     ("off", Word::Off),

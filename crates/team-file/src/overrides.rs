@@ -33,7 +33,7 @@ pub enum Item {
     Minutes,
 }
 
-const ITEMS: [(&str, Item); 6] = [
+pub(super) const ITEMS: [(&str, Item); 6] = [
     ("model", Item::Model),
     ("role", Item::Role),
     ("max_steps", Item::MaxSteps),

@@ -21,7 +21,7 @@ use super::table::{At, Table};
 use super::unsupported::Level;
 
 /// Default scopes. `always` is missing on purpose: a decision without an explicit scope must not be permanent.
-const SCOPES: &[(&str, Scope)] = &[
+pub(super) const SCOPES: &[(&str, Scope)] = &[
     ("once", Scope::Once),
     ("task", Scope::Task),
     ("member", Scope::Member),

@@ -248,6 +248,13 @@ pub(super) fn may_spawn(source: &Source<'_>, table: &mut Table<'_>) -> Option<At
     Some(At { value, at })
 }
 
+/// The faults of the text of a role file.
+#[cfg(test)]
+pub(super) fn faults_of_file(text: &str, reader: Reader<'_>) -> Vec<Fault> {
+    let read = file::parse("role.md", "role", text, Layer::Project, reader);
+    read.map(|(_, role)| role.faults).unwrap_or_default()
+}
+
 fn from_table(source: &Source<'_>, mut table: Table<'_>, role: Role, reader: Reader<'_>) -> Role {
     let role = Role {
         description: table

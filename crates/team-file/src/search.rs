@@ -14,14 +14,14 @@ use super::variables::is_variable;
 const BRAVE_KEY: &str = "BRAVE_API_KEY";
 
 #[derive(Debug, Clone, Copy)]
-enum Api {
+pub(super) enum Api {
     None,
     Provider,
     Searxng,
     Brave,
 }
 
-const APIS: &[(&str, Api)] = &[
+pub(super) const APIS: &[(&str, Api)] = &[
     ("none", Api::None),
     ("provider", Api::Provider),
     ("searxng", Api::Searxng),

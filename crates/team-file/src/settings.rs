@@ -12,7 +12,7 @@ use super::source::{Fault, Source};
 
 /// The default model and step limit, for display.
 const FIRST_MODEL: &str = "the first provider with a key or a server";
-const STEPS: (&str, &str) = ("100", "built in");
+pub(super) const STEPS: (&str, &str) = ("100", "built in");
 
 /// All settings of the team, of each role and of each member. A role without a model is listed without a value.
 pub(super) fn list(

@@ -1,6 +1,7 @@
 //! A typed reader for one table of a TOML file. Called by the modules that read the tables.
 //!
-//! Each accessor reports a value of the wrong type. [`Table::finish`] reports every key that no accessor asked for.
+//! Each accessor reports a value of the wrong type. [`Table::finish`] reports every key that no accessor asked for, and
+//! every key that [`reference`] does not describe.
 
 use std::collections::BTreeMap;
 
@@ -9,6 +10,7 @@ use serde_json::{Map, Number, Value};
 use toml::Spanned;
 use toml::de::{DeArray, DeTable, DeValue};
 
+use super::reference;
 use super::source::Source;
 use super::unsupported::{self, Level};
 
@@ -366,7 +368,16 @@ impl<'a> Table<'a> {
     }
 
     fn value(&mut self, key: &'static str) -> Option<At<&'a DeValue<'a>>> {
-        self.known_keys.push(key);
+        let is_described =
+            reference::section(self.level).is_none_or(|section| section.describes(key));
+        debug_assert!(
+            is_described,
+            "`{key}` of {:?} has no entry in src/reference/",
+            self.level
+        );
+        if is_described {
+            self.known_keys.push(key);
+        }
         let value = self.table.get(key)?;
         Some(At {
             value: value.get_ref(),

@@ -37,4 +37,5 @@ mod transcript_view;
 pub use complete::Names;
 pub use menu::Candidate;
 pub use slash::PromptKind;
+pub use slash::help as prompt_help;
 pub use transcript_view::{TextKind, Tone, TranscriptView, UserAction};

@@ -225,7 +225,7 @@ up and down browse the history; alt-enter, or a backslash at the end, starts a n
 ";
 
 /// The help text, one command per line.
-pub(crate) fn help(kind: PromptKind) -> String {
+pub fn help(kind: PromptKind) -> String {
     let mut help = match kind {
         PromptKind::Message => String::from(
             "enter sends; @ and tab complete a file name\n\

@@ -339,7 +339,7 @@ impl Top {
                 let ids = self.request_ids();
                 self.requests_list.select(request.id, &ids);
                 self.select_member(request.member.clone());
-                self.open_page(Page::Request(Question::of(request)));
+                self.open_page(Page::Request(Box::new(Question::of(request))));
             }
             None => self.set_status("no pending requests".into()),
         }

@@ -53,6 +53,12 @@ const HELP: [(&str, &str); 22] = [
     ("q", "quit; the team keeps running"),
 ];
 
+/// The keys of the help page, each with its action.
+#[cfg(test)]
+pub(crate) fn help_lines() -> impl Iterator<Item = (&'static str, &'static str)> {
+    HELP.into_iter()
+}
+
 /// The lines of a page; none for a request.
 pub(super) fn lines(page: &Page, top: &Top, columns: usize, clock: Clock) -> Vec<Line> {
     match page {

@@ -41,7 +41,7 @@ pub(super) enum Page {
     Help,
     Member(MemberName),
     Task(TaskId),
-    Request(Question),
+    Request(Box<Question>),
     /// The uncommitted changes of the project; `None` until they are read.
     Changes(Option<Changes>),
 }
@@ -487,12 +487,11 @@ impl Top {
             self.page_scroll = self.page_scroll.min(page.max_scroll());
         }
         if let (Some(Page::Request(open)), Some((columns, rows))) = (&mut self.page, shown.question)
+            && matches!(self.mode, Mode::Browse)
         {
-            if matches!(self.mode, Mode::Browse) {
-                let had_unread = open.has_unread_lines();
-                open.on_shown(columns, rows, now);
-                self.changed |= open.has_unread_lines() != had_unread;
-            }
+            let had_unread = open.has_unread_lines();
+            open.on_shown(columns, rows, now);
+            self.changed |= open.has_unread_lines() != had_unread;
         }
         self.shown = shown;
     }

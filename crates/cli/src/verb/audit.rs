@@ -2,7 +2,7 @@
 //! before it takes effect. `top` uses [`Decisions`].
 
 mod decisions;
-mod entry;
+pub(crate) mod entry;
 mod export;
 
 use std::collections::BTreeMap;

@@ -27,7 +27,8 @@ use crate::output::{Output, text};
 const LEAST_FREE: u64 = 64 << 20;
 
 #[derive(Serialize)]
-struct Report {
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct Report {
     checks: Vec<Check>,
 }
 

@@ -1,8 +1,12 @@
-//! `man`: prints the manual page, or writes one page per verb to a directory.
+//! `man`: prints a manual page, or writes all pages to a directory: one per verb in section 1, and those of the team
+//! file and of the user's settings in section 5.
+
+mod file_format;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use agent_team_file::reference::{Manual, SETTINGS, TEAM_FILE};
 use clap::CommandFactory;
 use serde::Serialize;
 
@@ -10,20 +14,35 @@ use crate::args::Cli;
 use crate::error::Failure;
 use crate::output::{Output, text};
 
-pub(super) fn run(output: Output, directory: Option<PathBuf>) -> Result<ExitCode, Failure> {
+/// The manuals of section 5.
+const MANUALS: [&Manual; 2] = [&TEAM_FILE, &SETTINGS];
+
+pub(super) fn run(
+    output: Output,
+    page: Option<&str>,
+    directory: Option<PathBuf>,
+) -> Result<ExitCode, Failure> {
+    let manual = MANUALS.into_iter().find(|it| Some(it.name) == page);
     match directory {
         Some(directory) => write(output, &directory),
-        None => print(output),
+        None => print(output, manual),
     }
 }
 
-fn print(output: Output) -> Result<ExitCode, Failure> {
+/// Prints a page of section 5, or else the page of the program.
+fn print(output: Output, manual: Option<&Manual>) -> Result<ExitCode, Failure> {
     #[derive(Serialize)]
     struct ManualPage {
         page: String,
     }
     let mut page = Vec::new();
-    let rendered = clap_mangen::Man::new(Cli::command()).render(&mut page);
+    let rendered = match manual {
+        Some(manual) => {
+            page = file_format::page(manual).into_bytes();
+            Ok(())
+        }
+        None => clap_mangen::Man::new(Cli::command()).render(&mut page),
+    };
     rendered.map_err(|error| Failure::output(&error))?;
     let document = ManualPage {
         page: String::from_utf8_lossy(&page).into_owned(),
@@ -38,7 +57,13 @@ fn write(output: Output, directory: &Path) -> Result<ExitCode, Failure> {
         directory: &'a Path,
     }
     let written = std::fs::create_dir_all(directory)
-        .and_then(|()| clap_mangen::generate_to(Cli::command(), directory));
+        .and_then(|()| clap_mangen::generate_to(Cli::command(), directory))
+        .and_then(|()| {
+            MANUALS.iter().try_for_each(|manual| {
+                let file = directory.join(manual.name).with_added_extension("5");
+                std::fs::write(file, file_format::page(manual))
+            })
+        });
     written
         .map_err(|error| Failure::io(format!("cannot write {}", directory.display()), &error))?;
     let shown = text::line(&directory.to_string_lossy());

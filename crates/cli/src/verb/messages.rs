@@ -17,7 +17,12 @@ use crate::output::style::paint;
 use crate::output::{Output, time};
 
 #[derive(Serialize)]
-struct Messages {
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct Messages {
+    #[cfg_attr(
+        test,
+        schemars(with = "Vec<crate::reference::json::Wire<MessageView>>")
+    )]
     messages: Vec<MessageView>,
 }
 

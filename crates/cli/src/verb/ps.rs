@@ -19,18 +19,27 @@ use crate::output::style::paint;
 use crate::output::{Output, member, task, text};
 
 #[derive(Serialize)]
-struct TeamStatus<'a> {
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct TeamStatus<'a> {
+    #[cfg_attr(test, schemars(with = "crate::reference::json::Wire<TeamId>"))]
     team: &'a TeamId,
+    #[cfg_attr(test, schemars(with = "crate::reference::json::Wire<Revision>"))]
     revision: Revision,
     /// The permission mode.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, schemars(with = "Option<crate::reference::json::Wire<Mode>>"))]
     mode: Option<Mode>,
     /// The chosen placement and the reason.
     placement: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(
+        test,
+        schemars(with = "Option<crate::reference::json::Wire<GoalView>>")
+    )]
     goal: Option<&'a GoalView>,
     #[serde(skip_serializing_if = "Option::is_none")]
     storage_error: Option<&'a str>,
+    #[cfg_attr(test, schemars(with = "Vec<crate::reference::json::Wire<MemberView>>"))]
     members: &'a [MemberView],
     /// Messages to the user that the user has not read.
     unread: u32,

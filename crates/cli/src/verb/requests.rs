@@ -23,7 +23,12 @@ use crate::output::style::paint;
 use crate::output::{Output, text, time};
 
 #[derive(Serialize)]
-struct Requests {
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct Requests {
+    #[cfg_attr(
+        test,
+        schemars(with = "Vec<crate::reference::json::Wire<RequestView>>")
+    )]
     requests: Vec<RequestView>,
 }
 

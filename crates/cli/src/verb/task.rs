@@ -22,7 +22,9 @@ use crate::error::Failure;
 use crate::output::{Output, graph, task as render};
 
 #[derive(Serialize)]
-struct Board {
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct Board {
+    #[cfg_attr(test, schemars(with = "Vec<crate::reference::json::Wire<TaskView>>"))]
     tasks: Vec<TaskView>,
 }
 

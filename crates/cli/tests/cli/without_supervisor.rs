@@ -307,6 +307,15 @@ fn completions_and_manual_pages_are_generated() {
     assert_eq!(rig.run(&["man", "--out", "pages"]).code, 0);
     assert!(pages.join("agent-team.1").is_file());
     assert!(pages.join("agent-team-up.1").is_file());
+    for (page, key) in [
+        ("agent-team.toml", "max_steps"),
+        ("agent-team-config", "memory_mib"),
+    ] {
+        let printed = rig.run(&["man", page]).stdout;
+        assert!(printed.contains(key), "{printed}");
+        let written = std::fs::read_to_string(pages.join(format!("{page}.5")));
+        assert_eq!(written.expect("the page is written"), printed);
+    }
 }
 
 #[test]

@@ -9,6 +9,7 @@ use agent_team_protocol::engine::{ENGINE_WORDS, Engine};
 use super::super::agent::{self, Reader};
 use super::super::names::slug;
 use super::super::open::read_text;
+use super::super::reference::ROLE_FILE;
 use super::super::source::{Fault, Source};
 use super::super::table::{At, colours, suggest};
 use super::super::unsupported;
@@ -16,22 +17,6 @@ use super::super::variables;
 use super::definition::{Layer, Role, role_names};
 use super::front_matter::{self, Field, RoleText, Value};
 use super::import;
-
-/// Keys of agent-team's role files.
-const KEYS: [&str; 12] = [
-    "name",
-    "description",
-    "engine",
-    "model",
-    "max_steps",
-    "tools",
-    "deny_tools",
-    "colour",
-    "coordinate",
-    "may_spawn",
-    "plan",
-    "network",
-];
 
 /// Loads a role file. `None` when neither its front matter nor its file name is a valid role name, as for a README.
 pub(super) fn load(path: &Path, layer: Layer, reader: Reader<'_>) -> Option<(RoleName, Role)> {
@@ -163,6 +148,10 @@ fn read_fields(
     for field in &text.fields {
         let At { value: key, at } = field.key;
         match (key, &field.value) {
+            (key, _) if !ROLE_FILE.describes(key) => {
+                let known: Vec<_> = ROLE_FILE.keys().map(|info| info.name).collect();
+                source.fault_with_hint(at, format!("unknown key `{key}`"), suggest(key, &known));
+            }
             ("name", Value::Text(value)) => {
                 name = Some(At {
                     value: value.clone(),
@@ -221,11 +210,8 @@ fn read_fields(
                 role.agent_keys.note_key("network", at);
                 role.agent_keys.network = switch(source, field, value);
             }
-            (key, Value::List(_) | Value::Nested) if KEYS.contains(&key) => {
-                source.fault(at, format!("`{key}` must be a single-line string"));
-            }
             (key, _) => {
-                source.fault_with_hint(at, format!("unknown key `{key}`"), suggest(key, &KEYS));
+                source.fault(at, format!("`{key}` must be a single-line string"));
             }
         }
     }

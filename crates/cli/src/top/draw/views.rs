@@ -151,7 +151,9 @@ fn list(
     if total == 0 {
         let text = match view {
             View::Board => "  the board is empty · a adds a task",
-            _ => "  no pending requests · d shows decided ones",
+            View::Members | View::Output | View::Requests | View::Messages => {
+                "  no pending requests · d shows decided ones"
+            }
         };
         put(
             frame,

@@ -18,43 +18,66 @@ use crate::output::time;
 
 /// One line of the output; with `--json` one object.
 #[derive(Debug, Serialize)]
-pub(super) struct Entry {
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct Entry {
+    #[cfg_attr(test, schemars(with = "crate::reference::json::Wire<Revision>"))]
     pub(super) revision: Revision,
     /// Unix time in milliseconds.
     pub(super) at: u64,
     /// `allowed`, `denied`, `asked`, `withdrawn`, `begun`, `ended`, `revoked`, `grants_ended` or `mode_changed`.
     pub(super) what: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(
+        test,
+        schemars(with = "Option<crate::reference::json::Wire<RequestId>>")
+    )]
     pub(super) request: Option<RequestId>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) subject: Option<Subject>,
     /// The new permission mode, and the member that it is for; `None`: the whole team.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, schemars(with = "Option<crate::reference::json::Wire<Mode>>"))]
     pub(super) mode: Option<Mode>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(
+        test,
+        schemars(with = "Option<crate::reference::json::Wire<MemberName>>")
+    )]
     pub(super) member: Option<MemberName>,
     /// The user or the member that decided; `None` when rules decided, and in entries that are not decisions.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, schemars(with = "Option<crate::reference::json::Wire<Party>>"))]
     pub(super) by: Option<Party>,
     /// The channel through which the user decided.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, schemars(with = "Option<String>"))]
     pub(super) via: Option<Arc<str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, schemars(with = "Option<crate::reference::json::Wire<Scope>>"))]
     pub(super) scope: Option<Scope>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(test, schemars(with = "Vec<String>"))]
     pub(super) rules: Vec<Arc<str>>,
     /// The request whose grant covered this request.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(
+        test,
+        schemars(with = "Option<crate::reference::json::Wire<RequestId>>")
+    )]
     pub(super) through: Option<RequestId>,
     /// The reason of the decision, or the rules that decided.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, schemars(with = "Option<String>"))]
     pub(super) why: Option<Arc<str>>,
 }
 
 /// The call that a request or a decision is about.
 #[derive(Debug, Clone, Serialize)]
-pub(super) struct Subject {
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct Subject {
+    #[cfg_attr(test, schemars(with = "crate::reference::json::Wire<MemberName>"))]
     pub(super) member: MemberName,
+    #[cfg_attr(test, schemars(with = "String"))]
     pub(super) digest: Arc<str>,
     /// Tool, arguments and directory.
     pub(super) call: Value,

@@ -10,7 +10,8 @@ use crate::output::style::{BAD, GOOD, paint};
 use crate::output::text;
 
 #[derive(Debug, Serialize)]
-pub(super) struct Check {
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct Check {
     pub(super) name: Cow<'static, str>,
     /// `None`: information only.
     pub(super) ok: Option<bool>,

@@ -1,0 +1,213 @@
+//! The keys of roles, in the team file and in role files.
+
+use agent_team_protocol::engine::ENGINE_WORDS;
+
+use super::key::DefaultValue::{Depends, Is, Unset};
+use super::key::Kind::{Boolean, Integer, Strings, Word};
+use super::key::{KeyInfo, Kind, Section, words};
+use crate::agent::PLANS;
+use crate::table::colours;
+
+/// The keys of an agent, in `[lead]`, `[[member]]` and `[roles.<name>]`.
+pub(super) const AGENT_KEYS: &[KeyInfo] = &[
+    KeyInfo::new(
+        "model",
+        Kind::String,
+        Depends(
+            "that of the role, else of `[defaults]`, else the first provider with a key or a server",
+        ),
+        "Model of the agent: `provider/model`, or `replay:FILE` to play a recording.",
+        "model = \"anthropic/claude-sonnet-4-6\"",
+    ),
+    KeyInfo::new(
+        "prompt",
+        Kind::String,
+        Unset,
+        "Instructions for the agent; those of a member follow those of its role.",
+        "prompt = \"Explain each change in one sentence.\"",
+    ),
+    KeyInfo::new(
+        "max_steps",
+        Integer,
+        Depends("that of the role, else of `[defaults]`, else 100"),
+        "Maximum number of model replies for one task or turn.",
+        "max_steps = 50",
+    ),
+    KeyInfo::new(
+        "tools",
+        Strings,
+        Depends("those of the role, else all"),
+        "The only tools that the agent has. `mcp__SERVER__TOOL` names a tool of an MCP server.",
+        "tools = [\"read\", \"grep\", \"glob\"]",
+    ),
+    KeyInfo::new(
+        "deny_tools",
+        Strings,
+        Unset,
+        "Tools that the agent does not have, in addition to those of its role.",
+        "deny_tools = [\"bash\"]",
+    ),
+    KeyInfo::new(
+        "plan",
+        Word(|| words(PLANS)),
+        Unset,
+        "The agent changes nothing before its plan is approved.",
+        "plan = \"required\"",
+    ),
+    KeyInfo::new(
+        "network",
+        Boolean,
+        Depends("that of the role, else of `[defaults]`, else `false`"),
+        "Whether sandboxed commands of the agent have network access.",
+        "network = true",
+    ),
+];
+
+pub(super) const COLOUR: KeyInfo = KeyInfo {
+    alias: Some("color"),
+    ..KeyInfo::new(
+        "colour",
+        Word(|| words(&colours())),
+        Depends("that of the role, else the next free one"),
+        "Colour of the member's name.",
+        "colour = \"teal\"",
+    )
+};
+
+const ROLE_KEYS: &[KeyInfo] = &[
+    KeyInfo::new(
+        "description",
+        Kind::String,
+        Is("\"\""),
+        "What members of the role do; the lead reads it to choose a member.",
+        "description = \"Finds what is wrong\"",
+    ),
+    KeyInfo::new(
+        "engine",
+        Word(|| words(ENGINE_WORDS)),
+        Depends("`native` if a key of an agent is set, else that of `[defaults]`"),
+        "Engine of members of the role.",
+        "engine = \"native\"",
+    ),
+    KeyInfo {
+        default: Depends("the next free one"),
+        ..COLOUR
+    },
+    KeyInfo::new(
+        "may_spawn",
+        Strings,
+        Depends("all"),
+        "Roles of which a lead of this role may add members.",
+        "may_spawn = [\"worker\"]",
+    ),
+    KeyInfo::new(
+        "coordinate",
+        Boolean,
+        Is("false"),
+        "With `true`, members of the role have no tools that change files: `bash`, `edit` and `write`.",
+        "coordinate = true",
+    ),
+];
+
+pub(super) static ROLE: Section = Section {
+    heading: "[roles.<name>]",
+    summary: "A template for members. A role of the team file replaces the role of the same name of every other source.",
+    groups: &[ROLE_KEYS, AGENT_KEYS],
+};
+
+pub(crate) static ROLE_FILE: Section = Section {
+    heading: "Role files",
+    summary: "`.agent-team/roles/*.md` of the project and `roles/*.md` of your settings define roles, too. Such a file \
+              begins with these keys between two lines `---`, written `key: value`; the text below them is the prompt.",
+    groups: &[&[
+        KeyInfo::new(
+            "name",
+            Kind::String,
+            Depends("the name of the file"),
+            "Name of the role.",
+            "name: auditor",
+        ),
+        KeyInfo::new(
+            "description",
+            Kind::String,
+            Unset,
+            "What members of the role do; the lead reads it to choose a member.",
+            "description: Finds what is wrong",
+        ),
+        KeyInfo::new(
+            "engine",
+            Word(|| words(ENGINE_WORDS)),
+            Depends(
+                "`native` if the file has a prompt or a key of an agent, else that of `[defaults]`",
+            ),
+            "Engine of members of the role.",
+            "engine: native",
+        ),
+        KeyInfo::new(
+            "model",
+            Kind::String,
+            Depends("the team's"),
+            "Model of the agent: `provider/model`, or `replay:FILE`.",
+            "model: anthropic/claude-sonnet-4-6",
+        ),
+        KeyInfo::new(
+            "max_steps",
+            Integer,
+            Depends("the team's"),
+            "Maximum number of model replies for one task or turn.",
+            "max_steps: 50",
+        ),
+        KeyInfo::new(
+            "tools",
+            Strings,
+            Depends("all"),
+            "The only tools that the agent has.",
+            "tools: [read, grep, glob]",
+        ),
+        KeyInfo::new(
+            "deny_tools",
+            Strings,
+            Unset,
+            "Tools that the agent does not have.",
+            "deny_tools: [bash]",
+        ),
+        KeyInfo {
+            alias: Some("color"),
+            ..KeyInfo::new(
+                "colour",
+                Word(|| words(&colours())),
+                Depends("the next free one"),
+                "Colour of the names of members.",
+                "colour: teal",
+            )
+        },
+        KeyInfo::new(
+            "coordinate",
+            Boolean,
+            Depends("`false`"),
+            "With `true`, members of the role have no tools that change files: `bash`, `edit` and `write`.",
+            "coordinate: true",
+        ),
+        KeyInfo::new(
+            "may_spawn",
+            Strings,
+            Depends("all"),
+            "Roles of which a lead of this role may add members.",
+            "may_spawn: [worker]",
+        ),
+        KeyInfo::new(
+            "plan",
+            Word(|| words(PLANS)),
+            Unset,
+            "The agent changes nothing before its plan is approved.",
+            "plan: required",
+        ),
+        KeyInfo::new(
+            "network",
+            Boolean,
+            Depends("the team's"),
+            "Whether sandboxed commands of the agent have network access.",
+            "network: true",
+        ),
+    ]],
+};

@@ -1,0 +1,728 @@
+//! The keys of the team file, except those of roles.
+
+use agent_team_protocol::engine::ENGINE_WORDS;
+use agent_team_protocol::permissions::Mode;
+
+use super::key::DefaultValue::{Depends, Is, Required, Unset};
+use super::key::Kind::{Boolean, Integer, Number, StringTable, Strings, Table, Tables, Word};
+use super::key::{KeyInfo, Kind, Manual, Section, words};
+use super::roles::{AGENT_KEYS, COLOUR, ROLE, ROLE_FILE};
+use crate::member::{CLAIMS, LAYOUTS, member_placements, placements};
+use crate::mode::MODES;
+use crate::notify::WORDS;
+use crate::permissions::SCOPES;
+use crate::search::APIS;
+
+pub static TEAM_FILE: Manual = Manual {
+    name: "agent-team.toml",
+    summary: "the team file of agent-team",
+    paragraphs: &[
+        "A project describes its team in `.agent-team/team.toml`. A command finds the file of the current directory, or \
+         else of the nearest parent directory that has one. `agent-team init` writes a first file.",
+        "The file is TOML. Every key is optional unless this page states that it is required. A key that is unknown, \
+         has a wrong type or is not supported is an error with its line; no key is ignored.",
+        "`{{name}}` in prompts and descriptions is replaced by the value of `--var name=VALUE`. Relative paths start at \
+         the project directory. Lines that run or allow something take effect only after the user trusts them.",
+    ],
+    example: EXAMPLE,
+    sections: &[
+        &ROOT,
+        &LEAD,
+        &MEMBER,
+        &BUDGET,
+        &TASK,
+        &DEFAULTS,
+        &LIMITS,
+        &PANES,
+        &HOOKS,
+        &NOTIFY,
+        &PERMISSIONS,
+        &MCP_SERVER,
+        &SEARCH,
+        &PROVIDER,
+        &ROLE,
+        &ROLE_FILE,
+    ],
+};
+
+const EXAMPLE: &str = "\
+name = \"payments\"
+
+[[member]]
+name = \"ada\"
+engine = \"command\"
+
+[[task]]
+title = \"Build\"
+run = \"cargo build\"
+
+[[task]]
+title = \"Test\"
+after = [\"Build\"]
+run = \"cargo test\"
+";
+
+pub(super) static ROOT: Section = Section {
+    heading: "Top of the file",
+    summary: "Keys before the first table, and the tables of the file.",
+    groups: &[&[
+        KeyInfo::new(
+            "name",
+            Kind::String,
+            Depends("the name of the project directory"),
+            "Name of the team: a lower-case letter, then lower-case letters, digits and `-`, at most 32 characters.",
+            "name = \"payments\"",
+        ),
+        KeyInfo::new(
+            "mode",
+            Word(|| words(MODES)),
+            Depends("`lead` if a member is an agent, else `manual`"),
+            "Planner of the work. `lead`: a lead that is an agent with tools. `coordinator`: a lead whose model chooses \
+             the members of each round. `collaborate`: all members in turn, then a summary by the lead. `manual`: the \
+             user, through the board.",
+            "mode = \"lead\"",
+        ),
+        KeyInfo::new(
+            "max_rounds",
+            Integer,
+            Is("5"),
+            "Maximum number of rounds of a run, from 1 to 100. Only with `mode = \"coordinator\"`.",
+            "max_rounds = 8",
+        ),
+        KeyInfo::new(
+            "coordinator_prompt",
+            Kind::String,
+            Depends("a built-in question"),
+            "Question to the coordinator's model in each round, with the placeholders `{worker_descriptions}`, `{task}` \
+             and `{prior_outputs}`. Only with `mode = \"coordinator\"`.",
+            "coordinator_prompt = \"{task}: choose from {worker_descriptions}. So far: {prior_outputs}\"",
+        ),
+        NOTIFY_KEY,
+        KeyInfo::new("lead", Table, Unset, "The lead: see `[lead]`.", "[lead]"),
+        KeyInfo::new(
+            "member",
+            Tables,
+            Unset,
+            "The teammates: see `[[member]]`.",
+            "[[member]]",
+        ),
+        KeyInfo::new(
+            "task",
+            Tables,
+            Unset,
+            "The board: see `[[task]]`.",
+            "[[task]]",
+        ),
+        KeyInfo::new(
+            "defaults",
+            Table,
+            Unset,
+            "Values for all members: see `[defaults]`.",
+            "[defaults]",
+        ),
+        KeyInfo::new(
+            "limits",
+            Table,
+            Unset,
+            "Limits of the team: see `[limits]`.",
+            "[limits]",
+        ),
+        KeyInfo::new(
+            "panes",
+            Table,
+            Unset,
+            "Where members are shown: see `[panes]`.",
+            "[panes]",
+        ),
+        KeyInfo::new(
+            "hooks",
+            Table,
+            Unset,
+            "Shell lines that check work: see `[hooks]`.",
+            "[hooks]",
+        ),
+        KeyInfo::new(
+            "permissions",
+            Table,
+            Unset,
+            "Permission rules: see `[permissions]`.",
+            "[permissions]",
+        ),
+        KeyInfo::new(
+            "mcp",
+            Table,
+            Unset,
+            "MCP servers for the agents: see `[mcp.<name>]`.",
+            "[mcp.github]",
+        ),
+        KeyInfo::new(
+            "search",
+            Table,
+            Unset,
+            "The web search service of the agents: see `[search]`.",
+            "[search]",
+        ),
+        KeyInfo::new(
+            "providers",
+            Table,
+            Unset,
+            "Endpoints of model providers: see `[providers.<name>]`.",
+            "[providers.openai]",
+        ),
+        KeyInfo::new(
+            "roles",
+            Table,
+            Unset,
+            "Templates for members: see `[roles.<name>]`.",
+            "[roles.builder]",
+        ),
+    ]],
+};
+
+const ENV: KeyInfo = KeyInfo::new(
+    "env",
+    StringTable,
+    Unset,
+    "Variables for the programs of the member. For an agent it cannot set variables that choose programs or redirect \
+     keys, such as `PATH`.",
+    "env = { RUST_LOG = \"debug\" }",
+);
+
+/// The keys of `[lead]` and `[[member]]` besides those of the agent.
+const MEMBER_KEYS: &[KeyInfo] = &[
+    KeyInfo::new(
+        "engine",
+        Word(|| words(ENGINE_WORDS)),
+        Depends(
+            "`native` if a key of an agent is set, else that of the role, else of `[defaults]`",
+        ),
+        "What the member does. `native`: it is an agent. `command`: it runs the `run` lines of tasks.",
+        "engine = \"native\"",
+    ),
+    KeyInfo::new(
+        "limits",
+        Table,
+        Unset,
+        "Budget of the member for one goal: see `limits` of a member.",
+        "limits = { usd = 2.5 }",
+    ),
+    COLOUR,
+    KeyInfo::new(
+        "cwd",
+        Kind::String,
+        Depends("that of `[defaults]`"),
+        "Working directory. A directory outside the project needs the user's trust.",
+        "cwd = \"web\"",
+    ),
+    ENV,
+    KeyInfo::new(
+        "claim",
+        Word(|| words(CLAIMS)),
+        Depends("that of `[defaults]`"),
+        "Tasks that the member takes by itself. `ready`: each ready task that it may claim. `assigned`: only tasks that \
+         name the member in `for`.",
+        "claim = \"assigned\"",
+    ),
+    KeyInfo::new(
+        "placement",
+        Word(|| words(&member_placements())),
+        Depends("that of `[panes]`"),
+        "Where this member runs.",
+        "placement = \"hosted\"",
+    ),
+];
+
+pub(super) static LEAD: Section = Section {
+    heading: "[lead]",
+    summary: "The lead of the team. A team of agents has a lead even without this table.",
+    groups: &[
+        &[
+            KeyInfo::new(
+                "name",
+                Kind::String,
+                Is("\"lead\""),
+                "Name of the lead, by the rule for names of members.",
+                "name = \"grace\"",
+            ),
+            KeyInfo::new(
+                "role",
+                Kind::String,
+                Is("\"lead\""),
+                "Role of the lead.",
+                "role = \"architect\"",
+            ),
+            KeyInfo::new(
+                "may_spawn",
+                Strings,
+                Depends("those of the role, else all"),
+                "Roles of which the lead may add members.",
+                "may_spawn = [\"worker\", \"reviewer\"]",
+            ),
+        ],
+        MEMBER_KEYS,
+        AGENT_KEYS,
+    ],
+};
+
+pub(super) static MEMBER: Section = Section {
+    heading: "[[member]]",
+    summary: "A teammate; one table for each.",
+    groups: &[
+        &[
+            KeyInfo::new(
+                "name",
+                Kind::String,
+                Required,
+                "Name of the member: a lower-case letter, then lower-case letters, digits and `-`, at most 32 \
+                 characters; not `user`, `system`, `all` or `lead`.",
+                "name = \"ada\"",
+            ),
+            KeyInfo::new(
+                "role",
+                Kind::String,
+                Depends("that of `[defaults]`, else `worker`"),
+                "Role of the member; `agent-team role list` lists the roles.",
+                "role = \"reviewer\"",
+            ),
+        ],
+        MEMBER_KEYS,
+        AGENT_KEYS,
+    ],
+};
+
+const BUDGET_KEYS: &[KeyInfo] = &[
+    KeyInfo::new(
+        "tokens",
+        Integer,
+        Unset,
+        "Maximum number of tokens for one goal.",
+        "tokens = 2_000_000",
+    ),
+    KeyInfo::new(
+        "usd",
+        Number,
+        Unset,
+        "Maximum cost for one goal, in US dollars.",
+        "usd = 2.5",
+    ),
+    KeyInfo::new(
+        "minutes",
+        Number,
+        Unset,
+        "Maximum working time for one goal, in minutes.",
+        "minutes = 30",
+    ),
+];
+
+pub(super) static BUDGET: Section = Section {
+    heading: "limits of a member",
+    summary: "What the member may spend on one goal. Limits start again with each goal.",
+    groups: &[BUDGET_KEYS],
+};
+
+pub(super) static LIMITS: Section = Section {
+    heading: "[limits]",
+    summary: "Limits of the team; the last three apply to all members together.",
+    groups: &[
+        &[
+            KeyInfo::new(
+                "teammates",
+                Integer,
+                Is("10"),
+                "Maximum number of teammates that are not stopped; the lead does not count.",
+                "teammates = 16",
+            ),
+            KeyInfo::new(
+                "starting",
+                Integer,
+                Is("4"),
+                "Maximum number of concurrent launches of other programs' agents.",
+                "starting = 2",
+            ),
+        ],
+        BUDGET_KEYS,
+    ],
+};
+
+pub(super) static TASK: Section = Section {
+    heading: "[[task]]",
+    summary: "A task of the board; one table for each.",
+    groups: &[&[
+        KeyInfo::new(
+            "title",
+            Kind::String,
+            Required,
+            "What is to be done, in one line.",
+            "title = \"Run the tests\"",
+        ),
+        KeyInfo::new(
+            "key",
+            Kind::String,
+            Depends("the title"),
+            "Identifies the task when the file changes, and in `after`. Each key is unique.",
+            "key = \"tests\"",
+        ),
+        KeyInfo::new(
+            "description",
+            Kind::String,
+            Is("\"\""),
+            "Details for the member that does the task.",
+            "description = \"Fix failures in the parser only.\"",
+        ),
+        KeyInfo::new(
+            "priority",
+            Integer,
+            Is("0"),
+            "Ready tasks with a higher priority are claimed first.",
+            "priority = 10",
+        ),
+        KeyInfo::new(
+            "labels",
+            Strings,
+            Is("[]"),
+            "Words for filters of `task list`.",
+            "labels = [\"ci\"]",
+        ),
+        KeyInfo::new(
+            "after",
+            Strings,
+            Is("[]"),
+            "Keys of the tasks that must be completed before this one starts.",
+            "after = [\"Build\"]",
+        ),
+        KeyInfo::new(
+            "role",
+            Kind::String,
+            Depends("any role"),
+            "Only members of this role may claim the task.",
+            "role = \"reviewer\"",
+        ),
+        KeyInfo::new(
+            "for",
+            Kind::String,
+            Depends("any member"),
+            "Only this member may claim the task.",
+            "for = \"ada\"",
+        ),
+        KeyInfo::new(
+            "files",
+            Strings,
+            Is("[]"),
+            "Files that the task changes, as globs. The lead is warned if tasks in progress overlap.",
+            "files = [\"src/parser/**\"]",
+        ),
+        KeyInfo::new(
+            "run",
+            Kind::String,
+            Unset,
+            "Shell line that a member with the engine `command` runs.",
+            "run = \"cargo test\"",
+        ),
+        KeyInfo::new(
+            "verify",
+            Kind::String,
+            Unset,
+            "Shell line that must exit with 0 before the task counts as completed.",
+            "verify = \"git diff --exit-code\"",
+        ),
+        KeyInfo::new(
+            "rerun",
+            Boolean,
+            Is("true"),
+            "Whether `run` may run again after its worker was lost. With `false` the task then fails.",
+            "rerun = false",
+        ),
+        KeyInfo::new(
+            "active_form",
+            Kind::String,
+            Unset,
+            "Text to show while the task is in progress.",
+            "active_form = \"Running the tests\"",
+        ),
+        KeyInfo::new(
+            "metadata",
+            Table,
+            Unset,
+            "Your own data, at most 32 KiB as JSON.",
+            "metadata = { ticket = 17 }",
+        ),
+    ]],
+};
+
+pub(super) static DEFAULTS: Section = Section {
+    heading: "[defaults]",
+    summary: "Values for all members that do not set their own.",
+    groups: &[&[
+        KeyInfo::new(
+            "role",
+            Kind::String,
+            Is("\"worker\""),
+            "Role of members without a role.",
+            "role = \"reviewer\"",
+        ),
+        KeyInfo::new(
+            "engine",
+            Word(|| words(ENGINE_WORDS)),
+            Depends(
+                "`native` with a `mode` other than `manual` or with a key of an agent here, else `command`",
+            ),
+            "Engine of members.",
+            "engine = \"command\"",
+        ),
+        KeyInfo::new(
+            "model",
+            Kind::String,
+            Depends("the first provider with a key or a server"),
+            "Model of agents: `provider/model`, or `replay:FILE` to play a recording.",
+            "model = \"openai/gpt-5.1\"",
+        ),
+        KeyInfo::new(
+            "max_steps",
+            Integer,
+            Depends("100"),
+            "Maximum number of model replies for one task or turn.",
+            "max_steps = 50",
+        ),
+        KeyInfo::new(
+            "network",
+            Boolean,
+            Depends("`false`"),
+            "Whether sandboxed commands of agents have network access.",
+            "network = true",
+        ),
+        KeyInfo::new(
+            "cwd",
+            Kind::String,
+            Is("\".\""),
+            "Working directory of members.",
+            "cwd = \"web\"",
+        ),
+        ENV,
+        KeyInfo::new(
+            "claim",
+            Word(|| words(CLAIMS)),
+            Depends("`assigned` for a lead that is an agent, else `ready`"),
+            "Tasks that members take by themselves.",
+            "claim = \"assigned\"",
+        ),
+    ]],
+};
+
+pub(super) static PANES: Section = Section {
+    heading: "[panes]",
+    summary: "Where members run and are shown.",
+    groups: &[&[
+        KeyInfo::new(
+            "placement",
+            Word(|| words(&placements())),
+            Is("\"auto\""),
+            "Where members run. `auto`: your tmux, your iTerm2 or a separate tmux, whichever is available first; else \
+             one process.",
+            "placement = \"tmux\"",
+        ),
+        KeyInfo::new(
+            "layout",
+            Word(|| words(LAYOUTS)),
+            Depends(
+                "`main-vertical` with a lead, `tiled` without, `windows` for more than 12 members",
+            ),
+            "Arrangement of the panes. `windows`: one window for each member.",
+            "layout = \"tiled\"",
+        ),
+    ]],
+};
+
+pub(super) static HOOKS: Section = Section {
+    heading: "[hooks]",
+    summary: "Shell lines that run in the project directory, with JSON on stdin, for at most 60 s.",
+    groups: &[&[
+        KeyInfo::new(
+            "task_completed",
+            Kind::String,
+            Unset,
+            "Runs before a task counts as completed. Exit code 0 accepts; another refuses, and 2 returns stderr as the \
+             reason.",
+            "task_completed = \"scripts/check.sh\"",
+        ),
+        KeyInfo::new(
+            "teammate_idle",
+            Kind::String,
+            Unset,
+            "Runs when a member has nothing to do. With exit code 2 the member receives stderr as the reason to \
+             continue.",
+            "teammate_idle = \"scripts/next.sh\"",
+        ),
+    ]],
+};
+
+/// The key of the team file and of the user's settings.
+pub(super) const NOTIFY_KEY: KeyInfo = KeyInfo::new(
+    "notify",
+    Word(|| words(WORDS)),
+    Is("\"desktop\""),
+    "Notification when a member waits for you or a goal ends: of the desktop, by the terminal's bell, or none. A table \
+     runs a command: see `[notify]`.",
+    "notify = \"bell\"",
+);
+
+pub(super) static NOTIFY: Section = Section {
+    heading: "[notify]",
+    summary: "A program that notifies you. It runs for at most 10 s. It receives the text as its last argument, as \
+              environment variables, and as JSON on stdin.",
+    groups: &[&[KeyInfo::new(
+        "command",
+        Strings,
+        Required,
+        "The program and its arguments.",
+        "command = [\"notify-send\", \"agent-team\"]",
+    )]],
+};
+
+pub(super) static PERMISSIONS: Section = Section {
+    heading: "[permissions]",
+    summary: "Rules for the actions of agents. Deny takes precedence over ask, and ask over allow. The table of your own \
+              config.toml applies to every team.",
+    groups: &[&[
+        KeyInfo::new(
+            "deny",
+            Strings,
+            Is("[]"),
+            "Actions that are denied, even if another rule allows them.",
+            "deny = [\"Bash(rm:*)\", \"Read(.env)\"]",
+        ),
+        KeyInfo::new(
+            "ask",
+            Strings,
+            Is("[]"),
+            "Actions that need a decision, even if another rule allows them.",
+            "ask = [\"Bash(git push:*)\"]",
+        ),
+        KeyInfo::new(
+            "allow",
+            Strings,
+            Is("[]"),
+            "Actions that are allowed.",
+            "allow = [\"Bash(cargo test:*)\", \"Edit(src/**)\"]",
+        ),
+        KeyInfo::new(
+            "approve",
+            Strings,
+            Is("[]"),
+            "Requests of teammates that the lead may allow, once each; `Plan` covers their plans.",
+            "approve = [\"Bash(cargo:*)\", \"Plan\"]",
+        ),
+        KeyInfo::new(
+            "expire_minutes",
+            Number,
+            Unset,
+            "Minutes after which an unanswered request is denied.",
+            "expire_minutes = 30",
+        ),
+        KeyInfo::new(
+            "mode",
+            Word(|| words(&Mode::NAMES)),
+            Is("\"default\""),
+            "Decision where no rule matches. `accept-edits`: change files of the project without asking. `plan`: change \
+             nothing. `dont-ask`: deny instead of asking. `bypass`: ask nothing, sandbox nothing.",
+            "mode = \"accept-edits\"",
+        ),
+        KeyInfo::new(
+            "default_scope",
+            Word(|| words(SCOPES)),
+            Is("\"once\""),
+            "Scope of a decision that names none.",
+            "default_scope = \"task\"",
+        ),
+    ]],
+};
+
+pub(super) static MCP_SERVER: Section = Section {
+    heading: "[mcp.<name>]",
+    summary: "An MCP server whose tools the agents get. Set `command` or `url`, not both.",
+    groups: &[&[
+        KeyInfo::new(
+            "command",
+            Kind::String,
+            Unset,
+            "Program to start; it talks MCP on stdin and stdout.",
+            "command = \"github-mcp-server\"",
+        ),
+        KeyInfo::new(
+            "args",
+            Strings,
+            Is("[]"),
+            "Arguments of the program.",
+            "args = [\"stdio\"]",
+        ),
+        KeyInfo::new(
+            "env",
+            StringTable,
+            Unset,
+            "Variables of the program.",
+            "env = { LOG_LEVEL = \"warn\" }",
+        ),
+        KeyInfo::new(
+            "url",
+            Kind::String,
+            Unset,
+            "Endpoint of a running server (streamable HTTP).",
+            "url = \"https://mcp.example/v1\"",
+        ),
+        KeyInfo::new(
+            "headers",
+            StringTable,
+            Unset,
+            "Headers of each request. `$NAME` is replaced by the secret of that name.",
+            "headers = { Authorization = \"Bearer $MCP_TOKEN\" }",
+        ),
+    ]],
+};
+
+pub(super) static SEARCH: Section = Section {
+    heading: "[search]",
+    summary: "The web search service of the agents. The table of your own config.toml applies to teams whose file has none.",
+    groups: &[&[
+        KeyInfo::new(
+            "api",
+            Word(|| words(APIS)),
+            Required,
+            "The service. `provider`: the model's provider searches. `none`: agents have no web search.",
+            "api = \"searxng\"",
+        ),
+        KeyInfo::new(
+            "url",
+            Kind::String,
+            Depends("Brave's endpoint with `api = \"brave\"`; required with `api = \"searxng\"`"),
+            "Address of the server, without credentials.",
+            "url = \"http://127.0.0.1:8888\"",
+        ),
+        KeyInfo::new(
+            "key",
+            Kind::String,
+            Is("\"BRAVE_API_KEY\""),
+            "Name of the variable that contains the API key. Only with `api = \"brave\"`.",
+            "key = \"BRAVE_API_KEY\"",
+        ),
+    ]],
+};
+
+pub(super) static PROVIDER: Section = Section {
+    heading: "[providers.<name>]",
+    summary: "The endpoint of a model provider, such as a gateway.",
+    groups: &[&[
+        KeyInfo::new(
+            "base_url",
+            Kind::String,
+            Depends("that of the provider"),
+            "Base URL. It receives no key until you confirm it with `agent-team config set providers.<name>.base_url`.",
+            "base_url = \"https://gateway.example/v1\"",
+        ),
+        KeyInfo::new(
+            "headers",
+            StringTable,
+            Unset,
+            "Additional headers of each request. `$NAME` is replaced by that variable of your environment.",
+            "headers = { x-gateway-key = \"$GATEWAY_KEY\" }",
+        ),
+    ]],
+};
