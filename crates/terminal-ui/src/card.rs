@@ -21,7 +21,7 @@ use agent_team_protocol::text::{visible_label, visible_line};
 use agent_team_protocol::{MemberName, Party, RequestId};
 use serde_json::Value;
 
-use self::diff::Diff;
+use self::diff::{Diff, beside};
 use crate::line::Line;
 use crate::style::{Ink, Style};
 
@@ -387,19 +387,4 @@ fn border_text(text: &str) -> String {
         }
     }
     safe
-}
-
-/// The rows of a line to the right of its gutter. The further rows have a blank gutter.
-fn beside(gutter: &Line, text: &Line, columns: usize) -> Vec<Line> {
-    let width = gutter.width();
-    let wrapped = text.wrapped(columns.saturating_sub(width).max(2), 0);
-    let rows = wrapped.iter().enumerate().map(|(number, row)| {
-        let mut line = match number {
-            0 => gutter.clone(),
-            _ => Line::of(Style::PLAIN, &" ".repeat(width)),
-        };
-        line.append(row);
-        line
-    });
-    rows.collect()
 }

@@ -26,10 +26,9 @@ use agent_team_protocol::request::{
 use agent_team_protocol::text::visible_label;
 
 use self::shown_rows::ShownRows;
-pub use self::shown_rows::Turn;
 use crate::card::Card;
 use crate::editor::Editor;
-use crate::keys::Key;
+use crate::keys::{Key, Scroll};
 use crate::line::Line;
 use crate::style::Style;
 
@@ -220,8 +219,8 @@ impl Dialog {
     }
 
     /// Scrolls the request.
-    pub fn turn(&mut self, turn: Turn) {
-        self.shown.turn(turn);
+    pub fn scroll(&mut self, by: Scroll) {
+        self.shown.scroll(by);
     }
 
     /// Call when another view covers the screen.
@@ -251,11 +250,11 @@ impl Dialog {
             return Pressed::Nothing;
         }
         if *key == Key::Control('o') {
-            self.shown.turn(Turn::PageDown);
+            self.shown.scroll(Scroll::PageDown);
             return Pressed::Nothing;
         }
-        if let Some(turn) = key.turn() {
-            self.shown.turn(turn);
+        if let Some(by) = key.scroll() {
+            self.shown.scroll(by);
             return Pressed::Nothing;
         }
         match is_quiet {

@@ -7,8 +7,6 @@ use terminput::{
     ScrollDirection,
 };
 
-use crate::dialog::Turn;
-
 /// One keystroke, or one paste.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Key {
@@ -63,16 +61,26 @@ pub enum MouseAction {
 pub const MOUSE_ON: &str = "\x1b[?1000h\x1b[?1006h";
 pub const MOUSE_OFF: &str = "\x1b[?1006l\x1b[?1000l";
 
+/// Scrolling in a text that has more rows than the screen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scroll {
+    Up,
+    Down,
+    PageUp,
+    PageDown,
+    Home,
+}
+
 impl Key {
     /// The scroll step of the key in a long request; `None` if the key does not scroll.
     #[expect(clippy::wildcard_enum_match_arm, reason = "no other key scrolls")]
-    pub fn turn(&self) -> Option<Turn> {
+    pub fn scroll(&self) -> Option<Scroll> {
         Some(match self {
-            Key::Up => Turn::Up,
-            Key::Down => Turn::Down,
-            Key::PageUp => Turn::PageUp,
-            Key::PageDown | Key::Char(' ') => Turn::PageDown,
-            Key::Home => Turn::Home,
+            Key::Up => Scroll::Up,
+            Key::Down => Scroll::Down,
+            Key::PageUp => Scroll::PageUp,
+            Key::PageDown | Key::Char(' ') => Scroll::PageDown,
+            Key::Home => Scroll::Home,
             _ => return None,
         })
     }

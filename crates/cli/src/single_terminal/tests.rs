@@ -354,8 +354,8 @@ fn a_typed_line_goes_to_the_shown_member() {
     state.on_keys(&[Key::Char('y')], now);
     state.on_keys(&[Key::Tab], now);
     assert_eq!(state.shown().as_str(), "ada");
-    state.on_keys(&[Key::BackTab], now);
-    state.on_keys(&[Key::BackTab], now);
+    state.on_keys(&[Key::Control('t')], now);
+    state.on_keys(&[Key::Control('t')], now);
     let task = typed(&mut state);
     assert!(
         matches!(&task[..], [Effect::Perform { action: Action::Task { member, line }, .. }] if member.as_str() == "ben" && line == "x")
@@ -437,8 +437,8 @@ fn the_input_history_is_shared_by_all_members() {
     cleo.name = "cleo".parse().unwrap();
     more.members.push(cleo);
     terminal.state.on_refresh(more, now);
-    terminal.press(&[Key::BackTab]);
-    terminal.press(&[Key::BackTab]);
+    terminal.press(&[Key::Control('t')]);
+    terminal.press(&[Key::Control('t')]);
     terminal.press(&[Key::Up]);
     assert!(terminal.shown().contains("cleo ▸ x"));
 }

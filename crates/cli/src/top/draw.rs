@@ -22,6 +22,7 @@ use ratatui::layout::{Constraint, Layout, Position, Rect};
 use ratatui::{Frame, Terminal};
 
 use self::ratatui_text::put;
+use self::views::ViewArea;
 use super::pages;
 use super::question::Question;
 use super::state::{Page, Top};
@@ -116,23 +117,6 @@ fn draw_question(
 struct Areas {
     members: Rect,
     views: Vec<ViewArea>,
-}
-
-/// A place that several views share: the titles of all, and the one that had the focus last.
-struct ViewArea {
-    area: Rect,
-    titles: &'static [View],
-    view: View,
-}
-
-impl ViewArea {
-    fn of(area: Rect, titles: &'static [View], top: &Top) -> Self {
-        Self {
-            area,
-            titles,
-            view: top.front(titles),
-        }
-    }
 }
 
 fn one_column(area: Rect, top: &Top) -> Areas {

@@ -1,7 +1,6 @@
 //! The mouse of [`Top`]: what it points at is found in the frame that is on the screen. Called by [`super::keys`]; pure.
 
-use agent_team_terminal_ui::dialog::Turn;
-use agent_team_terminal_ui::keys::{Mouse, MouseAction};
+use agent_team_terminal_ui::keys::{Mouse, MouseAction, Scroll};
 
 use super::state::{Effect, Mode, Page, Top};
 use super::view::{ShownPane, View};
@@ -83,9 +82,9 @@ impl Top {
     fn wheel(&mut self, mouse: Mouse, by: isize) {
         match &mut self.page {
             Some(Page::Request(question)) => {
-                let turn = if by < 0 { Turn::Up } else { Turn::Down };
+                let step = if by < 0 { Scroll::Up } else { Scroll::Down };
                 for _ in 0..by.unsigned_abs() {
-                    question.on_wheel(turn);
+                    question.on_wheel(step);
                 }
             }
             Some(_) => self.scroll_page(by),

@@ -7,8 +7,8 @@ use std::time::Instant;
 
 use agent_team_protocol::RequestId;
 use agent_team_protocol::request::{Channel, DecideRequest, RequestView};
-use agent_team_terminal_ui::dialog::{Dialog, Pressed, Screen, Turn};
-use agent_team_terminal_ui::keys::Key;
+use agent_team_terminal_ui::dialog::{Dialog, Pressed, Screen};
+use agent_team_terminal_ui::keys::{Key, Scroll};
 
 #[derive(Debug)]
 pub(super) struct Question {
@@ -76,8 +76,8 @@ impl Question {
     }
 
     /// Scrolls by a step of the wheel.
-    pub(super) fn on_wheel(&mut self, turn: Turn) {
-        self.dialog.turn(turn);
+    pub(super) fn on_wheel(&mut self, by: Scroll) {
+        self.dialog.scroll(by);
     }
 }
 

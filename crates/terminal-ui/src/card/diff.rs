@@ -3,7 +3,6 @@
 use agent_team_protocol::text::visible_line;
 use similar::{ChangeTag, TextDiff};
 
-use super::beside;
 use crate::line::Line;
 use crate::style::{Ink, Style};
 
@@ -208,6 +207,21 @@ fn changed_words(old: &str, new: &str) -> Option<(Line, Line)> {
         }
     }
     Some((before, after))
+}
+
+/// The rows of a line to the right of its gutter. The further rows have a blank gutter.
+pub(super) fn beside(gutter: &Line, text: &Line, columns: usize) -> Vec<Line> {
+    let width = gutter.width();
+    let wrapped = text.wrapped(columns.saturating_sub(width).max(2), 0);
+    let rows = wrapped.iter().enumerate().map(|(number, row)| {
+        let mut line = match number {
+            0 => gutter.clone(),
+            _ => Line::of(Style::PLAIN, &" ".repeat(width)),
+        };
+        line.append(row);
+        line
+    });
+    rows.collect()
 }
 
 #[cfg(test)]

@@ -9,15 +9,7 @@
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
-/// Scrolling in a text that has more rows than the screen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Turn {
-    Up,
-    Down,
-    PageUp,
-    PageDown,
-    Home,
-}
+use crate::keys::Scroll;
 
 #[derive(Debug, Default)]
 pub(super) struct ShownRows {
@@ -84,15 +76,15 @@ impl ShownRows {
 
     /// Scrolls, but never past a row that has not been on the screen: the first unseen row can become the first row on
     /// the screen, and no later row can.
-    pub(super) fn turn(&mut self, turn: Turn) {
+    pub(super) fn scroll(&mut self, by: Scroll) {
         let page = self.height.max(1);
         let last = self.total.saturating_sub(self.height);
-        let first = match turn {
-            Turn::Up => self.first.saturating_sub(1),
-            Turn::Down => self.first + 1,
-            Turn::PageUp => self.first.saturating_sub(page),
-            Turn::PageDown => self.first + page,
-            Turn::Home => 0,
+        let first = match by {
+            Scroll::Up => self.first.saturating_sub(1),
+            Scroll::Down => self.first + 1,
+            Scroll::PageUp => self.first.saturating_sub(page),
+            Scroll::PageDown => self.first + page,
+            Scroll::Home => 0,
         };
         self.first = first.min(last).min(self.seen);
     }
@@ -107,23 +99,23 @@ mod tests {
     #[derive(Debug, Clone)]
     enum Step {
         Show { columns: usize, height: usize },
-        Turn(Turn),
+        Scroll(Scroll),
     }
 
     fn steps() -> impl Strategy<Value = Vec<Step>> {
         let turn = proptest::sample::select(&[
-            Turn::Up,
-            Turn::Down,
-            Turn::PageUp,
-            Turn::PageDown,
-            Turn::PageDown,
-            Turn::Home,
+            Scroll::Up,
+            Scroll::Down,
+            Scroll::PageUp,
+            Scroll::PageDown,
+            Scroll::PageDown,
+            Scroll::Home,
         ]);
         let step = prop_oneof![
             // Mostly one width: after a change of width, all rows must be shown again.
             (prop_oneof![9 => Just(40_usize), 1 => Just(80)], 0_usize..8)
                 .prop_map(|(columns, height)| Step::Show { columns, height }),
-            turn.prop_map(Step::Turn),
+            turn.prop_map(Step::Scroll),
         ];
         proptest::collection::vec(step, 0..60)
     }
@@ -135,7 +127,7 @@ mod tests {
             let (mut width, mut shown) = (0, vec![false; total]);
             for step in steps {
                 match step {
-                    Step::Turn(turn) => tracker.turn(turn),
+                    Step::Scroll(turn) => tracker.scroll(turn),
                     Step::Show { columns, height } => {
                         if std::mem::replace(&mut width, columns) != columns {
                             shown = vec![false; total];
@@ -156,7 +148,7 @@ mod tests {
             for _ in 0..total.div_ceil(height) {
                 prop_assert!(!shown.is_complete());
                 shown.was_shown(40, height, total, now);
-                shown.turn(Turn::PageDown);
+                shown.scroll(Scroll::PageDown);
             }
             prop_assert!(shown.is_complete());
         }

@@ -5,7 +5,6 @@ use agent_team_terminal_ui::style::{Style, Theme};
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 
-use super::ViewArea;
 use super::ratatui_text::{MARK_WIDTH, Mark, put, put_entry};
 use crate::output::style::ATTENTION;
 use crate::top::rows;
@@ -14,6 +13,23 @@ use crate::top::view::{Clock, Drawn, ShownPane, View};
 
 /// Minimum columns for full titles of more than two views.
 const FULL_TITLES: u16 = 60;
+
+/// A place that several views share: the titles of all, and the one that had the focus last.
+pub(super) struct ViewArea {
+    pub(super) area: Rect,
+    pub(super) titles: &'static [View],
+    pub(super) view: View,
+}
+
+impl ViewArea {
+    pub(super) fn of(area: Rect, titles: &'static [View], top: &Top) -> Self {
+        Self {
+            area,
+            titles,
+            view: top.front(titles),
+        }
+    }
+}
 
 /// Draws one view below a line with the titles of the views that share its place.
 pub(super) fn view(
