@@ -30,7 +30,7 @@ async fn run_asks_on_its_terminal_and_continues() {
     let mut screen = rig.on_terminal(["run", "Greet"]);
     // This line is typed before the question and answers nothing.
     screen.type_in("n\r").await;
-    screen.until("lead asks").await;
+    screen.until("write out.txt (new file, +1)").await;
     screen.until("[n] no [e] no, because…").await;
     assert_eq!(rig.read("out.txt"), None);
     screen.type_in("what\r").await;

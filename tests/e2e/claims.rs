@@ -43,7 +43,7 @@ async fn docs_and_help_list_run_options_for_a_running_team() {
          that starts or changes a team is refused with exit code 4"
     ));
     assert!(documentation().contains(
-        "With a terminal, and in a team that is already up, requests wait for `agent-team requests allow P-1`"
+        "In a team that is already up, requests wait for `agent-team requests allow P-1` from anywhere"
     ));
     assert!(help(&rig, &["run", "--help"]).contains(
         "In a team that is already up only the goal and --memory apply: flags that start or change a team are refused"

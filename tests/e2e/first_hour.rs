@@ -115,7 +115,9 @@ impl Shell {
 
     /// What the terminal shows at this moment.
     async fn screen(&self) -> String {
-        self.tmux.ask(["capture-pane", "-p", "-t", "%0"]).await
+        self.tmux
+            .ask(["capture-pane", "-p", "-J", "-t", "%0"])
+            .await
     }
 
     /// Waits until the terminal shows these texts at once.
@@ -244,7 +246,10 @@ async fn a_first_hour_with_a_team_of_commands() {
     let down = ["error: ", "agent-team up", "exit 3."];
     shell.run("agent-team ps", &down).await;
     shell
-        .run("agent-team upp", &["agent-team up", "exit 2."])
+        .run(
+            "agent-team upp",
+            &["a similar subcommand exists: 'up'", "exit 2."],
+        )
         .await;
     assert!(is_unchanged(&rig.project()));
     let wrote = ["team.toml from the template make", "agent-team up"];
@@ -317,7 +322,12 @@ async fn a_first_hour_with_agents_that_play_the_recording() {
     shell.enter("agent-team attach dora").await;
     shell.shows_all(&["README.md", "once"]).await;
     until_attached(&rig).await;
-    shell.type_in("y").await;
+    // A key counts only after a pause without keys.
+    let mut ticks = tokio::time::interval(Duration::from_millis(600));
+    while rig.member("dora").await.requests > 0 {
+        ticks.tick().await;
+        shell.type_in("y").await;
+    }
     let answer = run.line().await;
     assert!(run.wait().await.success(), "{answer}");
     shell.press(&["C-b", "d"]).await;
@@ -347,11 +357,9 @@ async fn a_first_hour_on_a_machine_without_tmux() {
     let shell = Shell::start(&rig, Surroundings::NoTmux).await;
     shell.run("agent-team init", &["team.toml"]).await;
     shell.enter("agent-team up").await;
-    shell
-        .shows_all(&["━━ ada (worker) ━━", "built it", "ada ▸"])
-        .await;
+    shell.shows_all(&["━━ ada (worker) ━━", "ada ▸"]).await;
     shell.press(&["Tab"]).await;
-    shell.shows_all(&["checked it", "grace ▸"]).await;
+    shell.shows("grace ▸").await;
     shell.type_in("/ps").await;
     shell.press(&["Enter"]).await;
     shell.shows_all(&["2 completed", "hosted"]).await;

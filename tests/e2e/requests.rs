@@ -263,7 +263,7 @@ async fn a_decision_with_another_digest_is_refused() {
         via: None,
     };
     let refusal = rig.user().await.refused::<RequestDecide>(decide).await;
-    assert_eq!(refusal.code, ErrorCode::AlreadyDecided);
+    assert_eq!(refusal.code, ErrorCode::WrongState);
     assert_eq!(request(&rig, 1).await.state, RequestState::Pending);
     assert_eq!(rig.read("ran.txt"), None);
 }

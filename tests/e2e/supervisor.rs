@@ -374,7 +374,7 @@ async fn the_log_has_requests_commits_and_launches_on_demand() {
     let ended = async {
         loop {
             let log = rig.ok(["supervisor", "logs"]).await.stdout;
-            if log.contains(" ending ") {
+            if log.contains(" exiting ") {
                 return log;
             }
         }

@@ -24,7 +24,7 @@ pub struct CustomEvent {
 }
 
 /// Every `CUSTOM` event. `events --help` prints this list.
-pub const CUSTOM: [CustomEvent; 11] = [
+pub const CUSTOM: [CustomEvent; 12] = [
     custom(
         "message",
         "{id, from, to, text, urgent, reply_to, summary}",
@@ -44,6 +44,11 @@ pub const CUSTOM: [CustomEvent; 11] = [
         "usage",
         "{input, output, cached, micro_usd, unpriced}",
         "tokens and money that this member's model has spent so far",
+    ),
+    custom(
+        "files_changed",
+        "{files}",
+        "this member changed these files, which no member had changed before in this run",
     ),
     custom(
         "permission",

@@ -20,7 +20,10 @@ const SHOW_CURSOR: &str = "\x1b[?25h";
 /// Prevents wrapping if the terminal assigns a character another width.
 const NO_WRAP: &str = "\x1b[?7l";
 const WRAP: &str = "\x1b[?7h";
-const ERASE_BELOW: &str = "\x1b[J";
+/// Erases the cursor's line, then the lines below it, and returns to the line. `CSI J` alone, from the first cell of the
+/// screen, makes tmux move all erased lines to its scrollback (`screen_write_clearendofscreen`): each repaint of rows that
+/// fill the screen would be kept.
+const ERASE_BELOW: &str = "\x1b[2K\x1b7\x1b[B\x1b[J\x1b8";
 
 #[derive(Debug, Default)]
 pub(crate) struct Canvas {
@@ -131,12 +134,12 @@ mod tests {
         let first = painted(&mut canvas, 20, &[], &["tail", "▸ "], (1, 2));
         assert_eq!(
             first,
-            "\x1b[?25l\r\x1b[J\x1b[?7ltail\r\n▸ \x1b[?7h\r\x1b[2C\x1b[?25h"
+            "\x1b[?25l\r\x1b[2K\x1b7\x1b[B\x1b[J\x1b8\x1b[?7ltail\r\n▸ \x1b[?7h\r\x1b[2C\x1b[?25h"
         );
         let second = painted(&mut canvas, 20, &["tail end"], &["▸ "], (0, 2));
         assert_eq!(
             second,
-            "\x1b[?25l\r\x1b[1A\x1b[Jtail end\r\n\x1b[?7l▸ \x1b[?7h\r\x1b[2C\x1b[?25h"
+            "\x1b[?25l\r\x1b[1A\x1b[2K\x1b7\x1b[B\x1b[J\x1b8tail end\r\n\x1b[?7l▸ \x1b[?7h\r\x1b[2C\x1b[?25h"
         );
     }
 
@@ -153,6 +156,9 @@ mod tests {
         let mut canvas = Canvas::default();
         painted(&mut canvas, 20, &[], &["0123456789abcde", "▸ "], (1, 2));
         let narrow = painted(&mut canvas, 6, &[], &["01234", "▸ "], (1, 2));
-        assert!(narrow.starts_with("\x1b[?25l\r\x1b[3A\x1b[J"), "{narrow:?}");
+        assert!(
+            narrow.starts_with("\x1b[?25l\r\x1b[3A\x1b[2K\x1b7\x1b[B\x1b[J\x1b8"),
+            "{narrow:?}"
+        );
     }
 }

@@ -37,13 +37,18 @@ fn check_sequences(bytes: &[u8]) -> Result<(), String> {
     let mut pieces = text.split('\x1b');
     let mut texts = vec![pieces.next().unwrap_or_default()];
     for piece in pieces {
+        // Save and restore the cursor.
+        if let Some(text) = piece.strip_prefix(['7', '8']) {
+            texts.push(text);
+            continue;
+        }
         let sequence = piece
             .strip_prefix('[')
             .ok_or_else(|| format!("{piece:?}"))?;
         let end = sequence.find(|c: char| c.is_ascii_alphabetic());
         let end = end.ok_or_else(|| format!("{piece:?}"))?;
         let is_known = match (&sequence[..end], &sequence[end..=end]) {
-            ("", "J") | ("?25" | "?7", "h" | "l") => true,
+            ("", "B" | "J") | ("2", "K") | ("?25" | "?7", "h" | "l") => true,
             (codes, "m" | "A" | "C") => codes.chars().all(|c| c.is_ascii_digit() || c == ';'),
             _ => false,
         };
