@@ -1,5 +1,5 @@
-//! What reaches the user during and after a goal: questions on the terminal of `run`, the headline of a goal that ends
-//! without an answer, and the user's own program.
+//! Output to the user during and after a goal: questions on the terminal of `run`, the headline of a goal that ends
+//! without an answer, and the user's `notify` command.
 
 use agent_team_protocol::view::MemberState;
 use agent_team_tests::fake_model_server::{FakeModelServer, Reply, by_model};
@@ -58,7 +58,10 @@ async fn a_denial_on_the_terminal_has_a_reason_and_is_counted() {
         "{seen}"
     );
     let requests = server.requests();
-    let results = requests.last().expect("it was asked").results();
+    let results = requests
+        .last()
+        .expect("the server received a request")
+        .results();
     assert!(results[0].1.contains("tests first"), "{results:?}");
 }
 
@@ -76,7 +79,7 @@ async fn a_decision_elsewhere_closes_the_question() {
 }
 
 #[tokio::test]
-async fn a_tall_request_needs_all_its_lines_before_yes() {
+async fn a_request_must_be_shown_in_full_before_yes() {
     let lines: String = (1..=100).map(|line| format!("line {line}\n")).collect();
     let (_server, rig) = team(vec![write(&lines)]).await;
     let mut screen = rig.on_terminal_of((80, 24), ["run", "Greet"]);
@@ -139,21 +142,22 @@ model = \"openai/ada\"
     .await;
     let mut rig = Rig::with_team(file);
     rig.set("OPENAI_BASE_URL", server.base_url());
-    rig.set("OPENAI_API_KEY", "a-key-for-nobody");
+    rig.set("OPENAI_API_KEY", "test-key");
     rig.ok(["up", "--detach"]).await;
     rig.run(["run", "Greet"]).await.expect(1);
     let ps = rig.ok(["ps"]).await.stdout;
     assert!(ps.contains("✗ R-1 Failed after"), "{ps}");
     until("the log shows the end", async || {
         let log = rig.ok(["logs", "lead"]).await.stdout;
-        let shown = log.contains("✗ Failed after") && log.contains("used all of its 1 rounds");
+        let shown =
+            log.contains("✗ Failed after") && log.contains("reached its limit of rounds (1)");
         shown.then_some(())
     })
     .await;
 }
 
 #[tokio::test]
-async fn changed_files_count_once_and_until_the_end() {
+async fn a_changed_file_counts_once_until_the_goal_ends() {
     let write =
         |path: &str, content: &str| Reply::call("write", json!({"path": path, "content": content}));
     let lead = vec![
@@ -200,7 +204,10 @@ async fn the_users_program_receives_the_event_as_data() {
     ));
     rig.ok(["up", "--detach"]).await;
     rig.ok(["send", "ada", "Go on"]).await;
-    let notified = until("the program has run", async || rig.read("notified")).await;
+    let notified = until("the program has run", async || {
+        rig.read("notified").filter(|text| text.ends_with('\n'))
+    })
+    .await;
     assert_eq!(notified, format!("message|ada|demo: ada: {text}\n"));
     assert_eq!(rig.read("owned"), None);
 }

@@ -152,7 +152,7 @@ async fn invalid_replies_are_returned_until_rounds_run_out() {
         report["reason"]
             .as_str()
             .expect("why")
-            .contains("used all of its")
+            .contains("reached its limit of rounds")
     );
     let questions = questions(&server);
     assert!(questions[1].contains("does not begin with ROUTE: or DONE:"));

@@ -155,7 +155,7 @@ impl TeamBuilder {
         self
     }
 
-    /// For [`Mode::Coordinator`]: the rounds after which a run ends without an answer; default 5.
+    /// For [`Mode::Coordinator`]: the number of rounds after which a run ends without an answer. Default: 5.
     pub fn max_rounds(mut self, rounds: u32) -> Self {
         self.table.max_rounds = Some(rounds);
         self
@@ -220,8 +220,8 @@ impl TeamBuilder {
     }
 
     /// Adds a variable to the members' environment: for their tools, and for the keys and base URLs of models. Of this
-    /// process's environment, the tools of agents receive only variables such as `PATH`, `HOME`, and settings of
-    /// languages and builds.
+    /// process's environment, the tools of agents inherit only some variables, such as `PATH`, `HOME`, and the settings
+    /// of compilers and build tools.
     pub fn env(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.environment.insert(name.into(), value.into());
         self

@@ -104,7 +104,7 @@ impl Output {
         let shown = write!(stderr, "{question}").and_then(|()| stderr.flush());
         let mut typed = String::new();
         let read = shown.and_then(|()| std::io::stdin().read_line(&mut typed));
-        read.map_err(|error| Failure::io("cannot ask", &error))?;
+        read.map_err(|error| Failure::io("cannot ask for confirmation", &error))?;
         Ok(matches!(
             typed.trim().to_ascii_lowercase().as_str(),
             "y" | "yes"

@@ -1,13 +1,13 @@
 //! Evaluates a call. Called by the supervisor, for the tool calls that members ask about and for `rules check`, and by
-//! the offers.
+//! the module of the offered rules.
 //!
 //! A call is split into parts: each command, each file that it reads or writes, each URL. Each part is evaluated by the
 //! steps of [`Judge::weigh`]; the first step that applies decides: deny rules, mode plan, protected paths, mode bypass,
 //! ask rules, features that no rule can allow, allow rules, modes accept-edits and sandboxed. An exact grant then allows
-//! the parts that ask; after that, mode dont-ask denies them. The strictest ruling of a part is the ruling of the call;
+//! all parts whose ruling is ask. Without a grant, mode dont-ask denies these parts. The strictest ruling of a part is the ruling of the call;
 //! an allowed part never ends the evaluation of the others.
 //!
-//! In mode sandboxed, what a sandbox contains needs no rule: [`Judge::contains_commands`].
+//! In mode sandboxed, a command that the sandbox confines completely needs no rule: [`Judge::contains_commands`].
 
 mod line;
 
@@ -106,7 +106,7 @@ impl Judge<'_> {
         self.allow_exact_grant(&mut parts);
         let ruling = parts.iter().map(|part| part.ruling).max();
         let ruling = ruling.unwrap_or(Ruling::Ask);
-        // The mode allows the text: bash must run it, since the words can be builtins.
+        // Mode sandboxed allows the command as text. Its words can be builtins, so bash must run it.
         let runs_text = parts.iter().any(|part| {
             matches!(part.what, What::Command(_)) && part.why == Why::Mode(Mode::Sandboxed)
         });
@@ -123,14 +123,14 @@ impl Judge<'_> {
         }
     }
 
-    /// Whether a sandbox contains the commands of this call: it protects what must not be changed, and there is no rule
-    /// about changing files, which commands could evade.
+    /// Whether a sandbox contains the commands of this call. The sandbox must protect the protected paths. No rule may
+    /// restrict edits: a command could evade such a rule.
     fn contains_commands(&self) -> bool {
         self.call.confined && self.hides_files() && !self.book.restricts(Rule::is_about_edits)
     }
 
-    /// Whether a command of the built-in rule for reading can run read-only. Where rules hold back files, the sandbox
-    /// must hide them: a command can read all files of a directory.
+    /// Whether a command that the built-in rule for reading covers can run read-only. If rules restrict reading, the
+    /// sandbox must hide the restricted files: a command can read all files of a directory.
     fn contains_reading(&self) -> bool {
         let hides = self.hides_files() || !self.book.restricts(Rule::is_about_reading);
         self.call.confined && self.call.containment >= Containment::ReadOnly && hides

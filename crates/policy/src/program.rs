@@ -19,8 +19,9 @@ use self::table::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Form {
     Plain,
-    /// The command runs another one, which begins at this argument. If `clear`, nothing else about the inner command
-    /// changes, so a rule for it is sufficient; otherwise a rule must name both.
+    /// The command runs another one, which begins at this argument. If `clear`, the outer command
+    /// does not change the effect of the inner one, so a rule for the inner one is sufficient. Otherwise a rule must
+    /// name both.
     Wraps {
         inner: usize,
         clear: bool,
@@ -96,8 +97,8 @@ pub(crate) fn writes(argv: &[String]) -> bool {
     }
 }
 
-/// Whether the arguments are only data: the program starts no other program, and nothing that it looks up by name
-/// changes what it does. Only for programs found through `PATH`: a file of the project can have any name.
+/// Whether the program treats its arguments only as data: it starts no other program, and no alias or plug-in changes
+/// its behaviour. False for a program given as a path: a file of the project can have any name.
 pub(crate) fn is_inert(argv: &[String]) -> bool {
     match argv {
         [program, _] if program == "cd" => true,
@@ -217,7 +218,7 @@ pub(crate) fn is_too_wide<S: AsRef<str>>(words: &[S]) -> bool {
 
 /// Whether some command with this prefix can be allowed by a prefix rule.
 pub(crate) fn may_be_plain<S: AsRef<str>>(words: &[S]) -> bool {
-    // Arguments that make a plain command of programs that often run others.
+    // Sample arguments with which a program that often runs other programs is a plain command.
     let suffixes: [&[&str]; 5] = [&[], &["x"], &["-n", "1p"], &["1", "x"], &["x", "x"]];
     suffixes.iter().any(|suffix| {
         let argv: Vec<&str> = words
@@ -368,7 +369,8 @@ fn tar(args: &[&str], first: Option<&str>) -> Form {
     Form::Plain
 }
 
-/// The form of a program whose first argument is a script: it evaluates code if that is an option or missing.
+/// The form of a program whose first argument is a script: it evaluates code if the
+/// first argument is an option or missing.
 fn script(first: Option<&str>) -> Form {
     match first {
         Some(word) if !word.starts_with(['-', '+']) && !word.is_empty() => Form::Plain,

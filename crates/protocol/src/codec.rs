@@ -1,7 +1,7 @@
 //! Newline-delimited frames without I/O: the caller appends received bytes and takes complete frames.
 //!
-//! A frame is one line of UTF-8 JSON. Limits are checked before anything is parsed, so that a hostile peer costs at
-//! most one buffer: [`FRAME_MAX`] bytes, [`DEPTH_MAX`] nested brackets, no NUL.
+//! A frame is one line of UTF-8 JSON. It has at most [`FRAME_MAX`] bytes and [`DEPTH_MAX`] nested brackets, and no
+//! NUL. These limits are checked before parsing, so that a hostile peer costs at most one buffer.
 
 /// Maximum length of a frame after `initialize`, in bytes, without the newline.
 pub const FRAME_MAX: usize = 1 << 20;
@@ -27,7 +27,7 @@ pub enum FrameError {
 #[derive(Debug)]
 pub struct Decoder {
     buffer: Vec<u8>,
-    /// Start of the first frame that was not returned yet.
+    /// Start of the first frame that has not been returned yet.
     start: usize,
     /// Bytes after `start` that contain no newline.
     scanned: usize,

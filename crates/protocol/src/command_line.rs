@@ -1,5 +1,5 @@
 //! Command lines of the user, as they appear in hints, notices and views. The protocol, the core and the supervisor
-//! take them only from here, except in formats of tmux. A test of the crate `cli` parses each command line.
+//! take them only from here, except in format strings of tmux. A test of the crate `cli` parses each command line.
 
 use std::fmt;
 
@@ -39,7 +39,7 @@ pub enum CommandLine<'a> {
     ListTeams,
     EventsAfter(Revision),
     RestartSupervisor,
-    /// Raises the limit with this key of the team, or of a member.
+    /// Raises the limit `key` of the member, or of the team without a member.
     RaiseLimit {
         member: Option<&'a str>,
         key: &'a str,

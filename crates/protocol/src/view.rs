@@ -117,7 +117,7 @@ pub enum MemberState {
     Working,
     /// Blocked by what `waiting` contains.
     Waiting,
-    /// The member does not answer frames. Reported, and never a reason to kill it.
+    /// The member does not answer frames. The supervisor reports this state, and never kills a member because of it.
     Unresponsive,
     Draining,
     Cooling,
@@ -161,7 +161,7 @@ pub struct TeamView {
     pub name: TeamName,
     pub project: PathBuf,
     pub state: TeamState,
-    /// Why nothing of the team can be stored: its files are gone, or its disk failed.
+    /// Why the state of the team cannot be stored: its files are gone, or its disk failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub storage_error: Option<String>,
     pub revision: Revision,
@@ -273,7 +273,7 @@ pub struct TaskView {
     pub created_at: u64,
     pub changed_at: u64,
     pub revision: Revision,
-    /// The result, the reason of the failure, or the note of the last release.
+    /// The result, the reason for the failure, or the note of the last release.
     pub result: Option<String>,
 }
 
@@ -353,7 +353,7 @@ pub struct RoundView {
     /// The member of the round; `None` if the lead's model named no member.
     pub member: Option<MemberName>,
     pub task: Option<TaskId>,
-    /// The result, the reason why there is no result, or the fault of the reply.
+    /// The result, the reason why there is no result, or what is wrong with the reply.
     pub output: Option<String>,
 }
 
@@ -372,7 +372,7 @@ pub enum RoundState {
     Unknown,
 }
 
-/// The question of a run in rounds to the lead's model.
+/// The question that a run in rounds asks the lead's model.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct QuestionView {

@@ -1,8 +1,8 @@
 //! Lock files: the kernel guarantees that the holder of a lock is alive. Used for `supervisor.lock`, the journals of
 //! the teams and sandbox trials.
 //!
-//! A lock file is never unlinked here: two processes could then each hold "the" lock on different files. Other programs
-//! may unlink it: see [`FileLock::is_at`]. The kernel releases the lock when the holder's last descriptor closes,
+//! This module never unlinks a lock file: otherwise two processes could each lock a different file at the same path.
+//! Other programs may unlink it: see [`FileLock::is_at`]. The kernel releases the lock when the holder's last descriptor closes,
 //! however the process ends; descriptors are close-on-exec.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
@@ -36,7 +36,7 @@ impl FileLock {
             if acquired(file.try_lock())? {
                 return Ok(Some(FileLock { file }));
             }
-            // The exclusive attempt also fails while `is_held` of another process holds a shared lock for an instant.
+            // The exclusive attempt also fails while a call of `is_held` in another process briefly holds a shared lock.
             // If a shared lock succeeds, no process holds the lock exclusively, so try again; otherwise there is a
             // real holder.
             if !acquired(file.try_lock_shared())? {

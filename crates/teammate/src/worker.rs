@@ -98,10 +98,10 @@ pub(crate) trait Work: Sized {
         shell.note(&visible_line(&inform.text));
     }
 
-    /// Shows the end of the goal. Only agents are leads.
+    /// Shows the end of the goal. Does nothing by default: only an agent can be the lead.
     fn goal_ended(&mut self, _ended: &GoalEnded, _shell: &mut Shell<Self::Pane>) {}
 
-    /// Notifies the user through the terminal. Only agents wait for the user.
+    /// Notifies the user through the terminal. Does nothing by default: only agents wait for the user.
     fn notify_user(&mut self, _notify: &NotifyUser, _shell: &mut Shell<Self::Pane>) {}
 
     fn allow(&mut self, _allowance: Allowance) {}
@@ -135,7 +135,8 @@ pub(crate) trait Work: Sized {
     /// is already being terminated.
     fn stop(&mut self, stop: &Stop<'_>, shell: &mut Shell<Self::Pane>) -> Option<Instant>;
 
-    /// Terminates the running work. Returns false if a call of [`Shell::ended`] follows later.
+    /// Terminates the running work. Returns false if the work has not ended yet; [`Shell::ended`] is then called
+    /// later.
     fn end(&mut self, why: &str, shell: &mut Shell<Self::Pane>) -> bool;
 
     /// Returns whether all reports that must precede the exit report are answered.
@@ -419,7 +420,7 @@ impl<P: MemberPane> Shell<P> {
         })
     }
 
-    /// Writes a line of the runtime to the pane and the log. `line` must be free of control characters.
+    /// Writes a line of the worker itself to the pane and the log. `line` must be free of control characters.
     pub(crate) fn note(&mut self, line: &str) {
         self.write_log(line);
         self.pane.line(line);

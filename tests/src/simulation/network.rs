@@ -1,5 +1,5 @@
 //! The simulated network: every connection is two pipes in memory, whose bytes arrive after seeded delays, in pieces of
-//! seeded lengths. Connections can be cut, with or without the bytes under way, and frozen.
+//! seeded lengths. Connections can be frozen or cut; the bytes in flight of a cut one arrive or are lost.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
@@ -23,7 +23,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use crate::torture::caller::{Connect, Connection};
 use crate::torture::history::Dice;
 
-/// The maximum number of bytes in flight in one direction. When it is reached, the writer waits, as at a socket.
+/// The maximum number of bytes in flight in one direction. When it is reached, the writer waits, as on a socket.
 const CAPACITY: usize = 64 << 10;
 
 /// A client or a worker that has connected, as the supervisor sees it.
@@ -42,7 +42,7 @@ pub(super) struct Network(Rc<Shared>);
 struct Shared {
     dice: RefCell<Dice>,
     frames: Arc<AtomicU64>,
-    /// Connections of the supervisor that listens; `None` while no supervisor does.
+    /// Passes new connections to the listening supervisor; `None` while no supervisor listens.
     listener: RefCell<Option<mpsc::UnboundedSender<Accepted>>>,
     connections: RefCell<BTreeMap<u64, Wires>>,
     next: Cell<u64>,
@@ -87,7 +87,7 @@ impl Network {
         }))
     }
 
-    /// Frames that were delivered so far.
+    /// Number of frames delivered so far.
     pub(super) fn frames(&self) -> u64 {
         self.0.frames.load(Ordering::Relaxed)
     }

@@ -42,7 +42,7 @@ pub(crate) fn action_line(view: &RequestView) -> String {
     call(&view.tool, &input)
 }
 
-/// A tool call. If the host of its URL has non-ASCII letters, appends the host in punycode, the form that is contacted:
+/// A tool call. If the host of its URL has non-ASCII letters, appends the host in punycode, the name that is looked up:
 /// letters of other scripts can look like ASCII letters.
 pub(crate) fn call(tool: &str, input: &Value) -> String {
     let mut text = summary(tool, input);

@@ -110,7 +110,7 @@ impl Decider<'_> {
         match &self.team.spec.strategy {
             Strategy::Lead => {}
             Strategy::Coordinator { max_rounds } if round > *max_rounds => {
-                let reason = format!("the run has used all of its {max_rounds} rounds");
+                let reason = format!("the run reached its limit of rounds ({max_rounds})");
                 self.fail_run(id, RunFailure::MaxRounds, reason);
             }
             Strategy::Coordinator { .. } => {

@@ -6,7 +6,8 @@
 //! ```
 //! A member's state is `planned`, `launching`, `ready`, `draining`, `cooling`, `held` or `stopped`; `why` is a reason
 //! for the user. A task has the fields and states of `task list --json`, without those derived from other tasks. A
-//! patch only adds (which in RFC 6902 also replaces) and removes, always with absolute values.
+//! patch contains only `add` and `remove` operations; in RFC 6902, `add` also replaces a value. Each value is complete,
+//! never a difference.
 
 use std::collections::BTreeMap;
 

@@ -24,7 +24,7 @@ fn team_in_child(test: &str, script: &str) -> Option<Team> {
     let ran = run_in_child(test, script, dir.path());
     assert!(
         ran || script == SMALL_DISK,
-        "only mounting may be forbidden"
+        "the child fails to start only if mounting is not permitted"
     );
     None
 }
@@ -169,9 +169,9 @@ fn the_reserve_is_released_for_opening() {
 }
 
 #[test]
-fn a_snapshot_without_space_refuses_no_batch() {
+fn a_snapshot_that_does_not_fit_blocks_no_commit() {
     let Some(team) = team_in_child(
-        "disk_full::a_snapshot_without_space_refuses_no_batch",
+        "disk_full::a_snapshot_that_does_not_fit_blocks_no_commit",
         SMALL_DISK,
     ) else {
         return;

@@ -22,7 +22,7 @@ fn model_names_are_normalised() {
 }
 
 #[test]
-fn provider_keys_of_the_file_apply() {
+fn provider_settings_of_the_file_apply() {
     let spec = read_in(
         project().path(),
         "mode = \"lead\"\n[providers.google]\nbase_url = \"https://gate.example\"\nheaders = { x-key = \"$GATE\" }\n",

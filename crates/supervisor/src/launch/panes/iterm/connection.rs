@@ -204,14 +204,17 @@ impl Open {
                 return match response.answer {
                     Some(Answer::Error(why)) => Err(failed("handle the request", &why)),
                     Some(answer) => Ok(answer),
-                    None => Err(failed("handle the request", "unknown type of response")),
+                    None => Err(failed(
+                        "handle the request",
+                        "its response has an unknown type",
+                    )),
                 };
             }
         }
     }
 }
 
-/// A refusal of the app, with its text.
+/// An error that the app reported, with its text.
 pub(super) fn failed(what: &'static str, why: &str) -> ItermError {
     ItermError::Failed {
         what,
