@@ -67,18 +67,11 @@ const COLOUR: [&str; 2] = ["--color=never", "--color=auto"];
 const PATTERN: char = 'e';
 const PATTERN_OPTIONS: [&str; 2] = ["--regexp=", "--files"];
 
+/// Not `diff`, which follows links in directories, and not `tree`, whose bundled options can name a file to write.
 const PROGRAMS: &[Reader] = &[
     reader("basename", "", "", &[], Texts),
     reader("cat", "AbEenTtsuv", "", &["--number"], Paths),
     reader("cut", "s", "bcdf", &["--fields=", "--delimiter="], Paths),
-    reader(
-        "diff",
-        // Not `-r`, which follows links.
-        "BNabiquwy",
-        "U",
-        &["--brief", "--unified"],
-        Paths,
-    ),
     reader("dirname", "", "", &[], Texts),
     reader("du", "abchkms", "d", &["--max-depth="], Paths),
     reader("file", "bi", "", &["--brief", "--mime-type"], Paths),
@@ -166,13 +159,6 @@ const PROGRAMS: &[Reader] = &[
     reader("tac", "", "", &[], Paths),
     reader("tail", "qv", "cn", &["--bytes=", "--lines="], Paths),
     reader("tr", "Ccdst", "", &["--delete"], Texts),
-    reader(
-        "tree",
-        "Cadfhns",
-        "ILP",
-        &["--dirsfirst", "--noreport"],
-        Paths,
-    ),
     // The second operand of `uniq` is written.
     reader("uniq", "Dcdiuz", "fsw", &["--count"], NoOperand),
     reader("wc", "Lclmw", "", &["--bytes", "--lines", "--words"], Paths),
@@ -230,7 +216,8 @@ const GIT: &[Reader] = &[
     reader("show", "0123456789CMRUabpuwz", "GS", LOG, Paths),
     reader(
         "status",
-        "bsuvz",
+        // Not `-v`, which prints committed content.
+        "bsuz",
         "",
         &[
             "--branch",
@@ -243,7 +230,6 @@ const GIT: &[Reader] = &[
             "--untracked-files=",
             "-uall",
             "-uno",
-            "--verbose",
         ],
         Paths,
     ),

@@ -98,7 +98,8 @@ fn options_that_write_run_or_leave_the_project_ask() {
         "./ls",
         "/bin/ls",
         "src/cat a",
-        "diff -l a b",
+        "diff a b",
+        "tree -Io zz src/main.rs",
         // Writes.
         "find . -delete",
         "find . -fprint out",
@@ -110,6 +111,7 @@ fn options_that_write_run_or_leave_the_project_ask() {
         "uniq a b",
         "git diff --output=x",
         "git diff --output x",
+        "git status -v",
         "git branch new",
         "git branch -d old",
         "git branch --list -d old",
@@ -122,6 +124,9 @@ fn options_that_write_run_or_leave_the_project_ask() {
         "cat /etc/passwd",
         "cat ../x",
         "cat link/passwd",
+        "cat src/../a",
+        "cat link/../passwd",
+        "cd src/.. && cat a",
         "cat ~/.ssh/id_rsa",
         "ls /",
         "head -5 /etc/passwd",
@@ -244,6 +249,7 @@ fn a_line_that_may_write_is_not_read_only() {
     };
     assert_eq!(run("cargo test | head -5"), Some(false));
     assert_eq!(run("cargo test"), Some(false));
+    assert_eq!(run("cargo test && cat src/a"), None);
     assert_eq!(run("ls | head -5"), Some(true));
     // Git starts programs that the repository configures, which could then write.
     assert_eq!(run("cargo test && git status"), None);

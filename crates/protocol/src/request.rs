@@ -344,10 +344,11 @@ pub fn summary(tool: &str, input: &serde_json::Value) -> String {
         return visible_line(&format!("{tool}: {input}")).into_owned();
     };
     // `requests show` has the complete change as a diff.
-    let is_change = input["diff"].is_string();
+    let is_change = !is_foreign(tool) && input["diff"].is_string();
+    let shows = |value| is_foreign(tool) || !is_default(value);
     let options: Vec<String> = fields
         .iter()
-        .filter(|(name, value)| *name != subject && !is_change && !is_default(value))
+        .filter(|(name, value)| *name != subject && !is_change && shows(value))
         .map(|(name, value)| match (name.as_str(), value) {
             ("outside_sandbox", serde_json::Value::Bool(true)) => "outside the sandbox".to_owned(),
             ("background", serde_json::Value::Bool(true)) => "in the background".to_owned(),
@@ -363,7 +364,12 @@ pub fn summary(tool: &str, input: &serde_json::Value) -> String {
     visible_line(&format!("{tool}{options}: {subject}")).into_owned()
 }
 
-/// Whether a value means the same as an omitted argument.
+/// Whether the meaning of the tool's arguments is not known here. All of them must then be shown.
+pub fn is_foreign(tool: &str) -> bool {
+    tool.starts_with("mcp__")
+}
+
+/// Whether a value means the same as an omitted argument of a built-in tool.
 fn is_default(value: &serde_json::Value) -> bool {
     match value {
         serde_json::Value::Null => true,

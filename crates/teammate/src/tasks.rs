@@ -109,10 +109,11 @@ impl Tasks {
             return;
         };
         // The log records the whole line; the pane has just shown it.
-        let recorded = format!("── you ── {}", visible(&line));
+        let redacted = shell.config.program_context.secrets.redact(&line);
+        let recorded = format!("── you ── {}", visible(&redacted));
         shell.write_log(&recorded);
         shell.stream(&recorded);
-        shell.pane.begin_line(&paint::typed(&line));
+        shell.pane.begin_line(&paint::typed(&redacted));
         let lines = Lines {
             run: Some(line),
             ..Lines::default()

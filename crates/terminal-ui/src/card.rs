@@ -15,7 +15,7 @@ mod diff;
 #[cfg(test)]
 mod tests;
 
-use agent_team_protocol::request::{Decided, Decision, RequestView, Scope, summary};
+use agent_team_protocol::request::{Decided, Decision, RequestView, Scope, is_foreign, summary};
 use agent_team_protocol::status::Status;
 use agent_team_protocol::text::{visible_label, visible_line};
 use agent_team_protocol::{MemberName, Party, RequestId};
@@ -78,7 +78,8 @@ impl Card {
                 number,
                 text: text("text").unwrap_or_default().trim_end().to_owned(),
             },
-            (None, Some(diff), Some(path)) => Content::Change {
+            // Only of built-in tools it is known that their other arguments change nothing.
+            (None, Some(diff), Some(path)) if !is_foreign(&view.tool) => Content::Change {
                 tool: view.tool.clone(),
                 path: path.to_owned(),
                 diff: Diff::of(diff),
@@ -86,7 +87,7 @@ impl Card {
             (None, ..) => Content::Call {
                 tool: view.tool.clone(),
                 summary: summary(&view.tool, &input),
-                arguments: arguments(&input),
+                arguments: arguments(&view.tool, &input),
             },
         };
         let has_news = |why: &&String| {
@@ -353,14 +354,14 @@ fn by_whom(party: &Party) -> String {
     }
 }
 
-/// The arguments that are set, as text; short ones first, the command last.
-fn arguments(input: &Value) -> Vec<(String, String)> {
+/// The arguments that are set, as text; short ones first, the command last. All arguments of a tool of an MCP server.
+fn arguments(tool: &str, input: &Value) -> Vec<(String, String)> {
     let Some(fields) = input.as_object() else {
         return vec![("input".to_owned(), input.to_string())];
     };
-    let set = fields
-        .iter()
-        .filter(|(_, value)| !matches!(value, Value::Null | Value::Bool(false)));
+    let set = fields.iter().filter(|(_, value)| {
+        is_foreign(tool) || !matches!(value, Value::Null | Value::Bool(false))
+    });
     let mut all: Vec<(String, String)> = set
         .map(|(name, value)| match value.as_str() {
             Some(text) => (name.clone(), text.to_owned()),

@@ -87,9 +87,15 @@ pub(crate) fn at(text: &str, cursor: usize, kind: PromptKind) -> Option<Completi
     }
 }
 
+/// The start of the last word, as a byte offset. A blank can have more than one byte.
+fn last_word(text: &str) -> usize {
+    let mut blanks = text.char_indices().rev().filter(|(_, c)| c.is_whitespace());
+    blanks.next().map_or(0, |(at, blank)| at + blank.len_utf8())
+}
+
 /// Completes a slash command; `None` in its free text.
 fn of_slash(before: &str, rest: &str, kind: PromptKind) -> Option<Completion> {
-    let start = before.rfind(char::is_whitespace).map_or(0, |at| at + 1);
+    let start = last_word(before);
     let typed = before[start..].to_owned();
     let range = start..before.len();
     let name = |from| Completion {
@@ -126,7 +132,7 @@ fn of_slash(before: &str, rest: &str, kind: PromptKind) -> Option<Completion> {
 
 /// Completes a file name after `@`.
 fn mention(before: &str) -> Option<Completion> {
-    let start = before.rfind(char::is_whitespace).map_or(0, |at| at + 1);
+    let start = last_word(before);
     let typed = before[start..].strip_prefix('@')?.to_owned();
     Some(Completion {
         range: start..before.len(),
@@ -282,6 +288,18 @@ mod tests {
     fn files_in(directory: &str) -> Names {
         let directory = directory.to_owned();
         Names::Files { directory }
+    }
+
+    #[test]
+    fn a_wide_blank_before_the_cursor_ends_a_word() {
+        for text in ["bonjour\u{a0}", "@\u{3000}"] {
+            assert!(
+                at(text, text.len(), PromptKind::Message).is_none(),
+                "{text}"
+            );
+        }
+        let completion = completed("see\u{3000}@src/", PromptKind::Message);
+        assert_eq!(completion.range, 6..11);
     }
 
     /// The text after the candidate is taken.

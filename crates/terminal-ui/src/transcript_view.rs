@@ -386,6 +386,8 @@ impl TranscriptView {
         let answered = |pending: &&mut PendingRequest| pending.answer.is_some();
         if let Some(pending) = self.pending.as_mut().filter(answered) {
             (pending.is_open, pending.answer) = (true, None);
+            // A key that the user is typing now is not an answer.
+            pending.dialog.hidden();
             self.changed = true;
         }
     }

@@ -47,6 +47,23 @@ const ENVIRONMENT: [(&str, &str); 4] = [
     ("GIT_TERMINAL_PROMPT", "0"),
 ];
 
+/// The same settings as environment variables, for a `git` that a shell starts. A bare repository within the project is
+/// not used: its `config` is an ordinary file of the project, which can name programs.
+pub(crate) fn settings_of_environment() -> Vec<(OsString, OsString)> {
+    let bare = ["safe.bareRepository=explicit"];
+    let settings = SETTINGS.iter().chain(&bare);
+    let settings: Vec<_> = settings
+        .filter_map(|setting| setting.split_once('='))
+        .collect();
+    let mut variables = vec![("GIT_CONFIG_COUNT".into(), settings.len().to_string().into())];
+    for (number, (key, value)) in settings.into_iter().enumerate() {
+        variables.push((format!("GIT_CONFIG_KEY_{number}").into(), key.into()));
+        variables.push((format!("GIT_CONFIG_VALUE_{number}").into(), value.into()));
+    }
+    variables.extend(ENVIRONMENT.map(|(name, value)| (name.into(), value.into())));
+    variables
+}
+
 /// The variable that names the tree from which attributes are read; supported since git 2.41.
 const ATTRIBUTES: &str = "GIT_ATTR_SOURCE";
 

@@ -5,7 +5,7 @@
 //! pending request is allowed, the supervisor records the start of the call before the call does anything, so that a
 //! crash cannot make another member execute it a second time.
 
-use std::path::Path;
+use std::path::{Component, Path};
 
 use agent_team_policy::{Action, CallPath};
 use agent_team_protocol::method::{
@@ -220,6 +220,13 @@ async fn places(given: Vec<String>, context: &ToolContext) -> Result<Vec<PlaceSp
 fn look_up(cwd: &Path, given: String) -> Option<PlaceSpec> {
     let path = CallPath::lexical(cwd, &given);
     let resolved = resolve(&path).ok()?;
+    // The kernel applies `..` to the target of a link: `link/../x` can be another file than `x`.
+    let mut parts = Path::new(&given).components();
+    if parts.any(|part| part == Component::ParentDir)
+        && cwd.join(&given).canonicalize().ok()? != resolved
+    {
+        return None;
+    }
     Some(PlaceSpec {
         given,
         path,

@@ -88,15 +88,17 @@ enum ProgramEvent<'a> {
     Exited(ExitStatus),
 }
 
+/// Whether a directory of `PATH` is absolute and not within the project, where members can write.
+pub(super) fn is_outside(project: &Path, directory: &Path) -> bool {
+    let real = directory.canonicalize();
+    directory.is_absolute() && real.is_ok_and(|real| !real.starts_with(project))
+}
+
 /// Finds a program in the directories of `path`. Skips relative directories and those within the project, since members
 /// can write there.
 pub(super) fn find_outside(project: &Path, path: &OsStr, name: &str) -> Option<PathBuf> {
-    let outside = |directory: &PathBuf| {
-        let real = directory.canonicalize();
-        directory.is_absolute() && real.is_ok_and(|real| !real.starts_with(project))
-    };
     let programs = std::env::split_paths(path)
-        .filter(outside)
+        .filter(|directory| is_outside(project, directory))
         .map(|directory| directory.join(name));
     // A link in such a directory may point into the project.
     programs

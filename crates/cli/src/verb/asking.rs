@@ -198,6 +198,8 @@ impl Asker {
                 let (columns, _) = self.tty.size().unwrap_or(DEFAULT_SIZE);
                 let (text, _) = shown(&question.dialog, columns.into(), usize::MAX);
                 self.output.note(&text);
+                // An answer that was typed before the rest was on the screen does not count.
+                let _kept = self.tty.discard_input();
                 self.prompt();
                 Ok(())
             }
@@ -218,6 +220,7 @@ impl Asker {
             return Ok(());
         };
         let view = question.view;
+        let request = view.id;
         let stores = matches!(
             decision,
             Decision::Allow {
@@ -239,8 +242,11 @@ impl Asker {
                     requests::store_rules(&mut self.session, self.output, &[]).await?;
                 }
             }
-            // For example, another client was faster.
-            Err(error) => self.output.note(&text::line(&error.to_string())),
+            // For example, another client was faster. A request that is still pending is asked about again.
+            Err(error) => {
+                self.output.note(&text::line(&error.to_string()));
+                self.queue.push_front(request);
+            }
         }
         self.open_next().await
     }
@@ -248,12 +254,15 @@ impl Asker {
     /// Shows the next pending request, unless a question is open.
     async fn open_next(&mut self) -> Result<(), Failure> {
         while self.question.is_none() {
+            // A process in the background must not ask: reading the terminal would stop it. The next event tries again.
+            if !self.tty.is_in_foreground() {
+                return Ok(());
+            }
             let Some(id) = self.queue.pop_front() else {
                 return Ok(());
             };
             let view = requests::show(&mut self.session, id).await?;
-            // A process in the background must not ask: reading the terminal would stop it.
-            if view.state != RequestState::Pending || !self.tty.is_in_foreground() {
+            if view.state != RequestState::Pending {
                 continue;
             }
             let (columns, rows) = self.tty.size().unwrap_or(DEFAULT_SIZE);
@@ -299,8 +308,8 @@ impl Question {
         }
         let rules = match self.dialog.offers().len() {
             0 => String::new(),
-            1 => "[1] rule ".to_owned(),
-            offers => format!("[1-{offers}] rules "),
+            1 => "[1] rule for the team ".to_owned(),
+            offers => format!("[1-{offers}] rules for the team "),
         };
         let scope = self.view.default_scope.name();
         format!("{id}? {all}[y] {scope} {rules}[n] no [e] no, because… ")
@@ -411,7 +420,7 @@ mod tests {
         let mut question = question(true);
         assert_eq!(
             question.prompt(),
-            "P-4? [y] once [1] rule [n] no [e] no, because… "
+            "P-4? [y] once [1] rule for the team [n] no [e] no, because… "
         );
         for (typed, expected) in [
             ("y\n", allow(Scope::Once, &[])),

@@ -1,5 +1,7 @@
 //! Evaluates a bash line: each command, each redirection, each path. Called by the judge.
 
+use std::path::{Component, Path};
+
 use agent_team_protocol::request::RunnableView;
 
 use super::{Changes, Findings, Judge, Part, What, Why, why};
@@ -120,11 +122,19 @@ impl Judge<'_> {
             return false;
         };
         let is_inside = |path: &&str| {
-            let known = self.call.known(&join(to, path));
+            let path = join(to, path);
+            // The kernel applies `..` to the target of a link, and not to the name before it.
+            let goes_up = Path::new(&*path)
+                .components()
+                .any(|part| part == Component::ParentDir);
+            let known = self.call.known(&path).filter(|_| !goes_up);
             known.is_some_and(|call_path| call_path.is_inside(self.context))
         };
-        self.contains_reading()
-            && (!reading.starts_programs || (read_only && self.hides_files()))
+        // Beside commands that may write, only filters such as `head -5` are.
+        let is_filter = reading.paths.is_empty() && !reading.starts_programs;
+        (read_only || is_filter)
+            && self.contains_reading()
+            && (!reading.starts_programs || self.hides_files())
             && !(reading.prints_history && self.book.restricts(Rule::is_about_reading))
             && reading.paths.iter().all(is_inside)
     }

@@ -176,7 +176,8 @@ impl Permissions<'_> {
             permission::stored_call(&other.call)
                 .and_then(|ask| permission::call(&ask))
                 .is_ok_and(|call| {
-                    self.judge(Some(&other.member), &call, Some(&grant)).ruling == Ruling::Allow
+                    let judgement = self.judge_by_rules(&other.member, &call, &grant);
+                    judgement.ruling == Ruling::Allow
                 })
         });
         let covers = covered.map(|other| other.id).collect();
@@ -244,7 +245,8 @@ impl Permissions<'_> {
         let Ok(Some(rules)) = self.settings.rules() else {
             return false;
         };
-        let mode = self.mode_of(member, rules);
+        // A wider mode delegates nothing.
+        let mode = self.mode_of(member, rules).min(Mode::Default);
         let decision = rules.delegated.judge(call, &self.rule_context(), mode);
         decision.ruling == Ruling::Allow
     }
@@ -312,7 +314,7 @@ impl Permissions<'_> {
             return Err(Refusal::new(ErrorCode::Invalid, error.to_string()));
         }
         let call = permission::call(&permission::stored_call(&request.call)?)?;
-        let judgement = self.judge(Some(&request.member), &call, Some(grant));
+        let judgement = self.judge_by_rules(&request.member, &call, grant);
         if judgement.ruling == Ruling::Allow {
             return Ok(());
         }
@@ -345,8 +347,30 @@ impl Permissions<'_> {
 
     /// Judges a call by the rules, the grants and optionally one more grant. Without a member only grants to the
     /// whole team count.
+    /// Judges a pending call with the rules of a grant. A mode that is wider than `Default` does not count: the rules
+    /// must cover the call.
+    fn judge_by_rules(
+        &self,
+        member: &MemberName,
+        call: &agent_team_policy::ToolCall,
+        grant: &Grant,
+    ) -> Judgement {
+        self.judge_within(Mode::Default, Some(member), call, Some(grant))
+    }
+
     fn judge(
         &self,
+        member: Option<&MemberName>,
+        call: &agent_team_policy::ToolCall,
+        more: Option<&Grant>,
+    ) -> Judgement {
+        self.judge_within(Mode::Bypass, member, call, more)
+    }
+
+    /// `widest`: the widest mode that counts.
+    fn judge_within(
+        &self,
+        widest: Mode,
         member: Option<&MemberName>,
         call: &agent_team_policy::ToolCall,
         more: Option<&Grant>,
@@ -366,6 +390,7 @@ impl Permissions<'_> {
             Some(member) => mode_of(self.team, member, stance.mode),
             None => self.team.spec().modes.of_team(stance.mode),
         };
+        let mode = mode.min(widest);
         let judgement = book.judge(call, &self.rule_context(), mode);
         let lead_may = || member.is_some_and(|member| self.is_delegated(member, call));
         match stance.unattended && judgement.ruling == Ruling::Ask && !lead_may() {

@@ -81,15 +81,15 @@ impl Diff {
                 }
                 Some('-') => {
                     all.push((Kind::Removed, old, &line[1..]));
-                    old += 1;
+                    old = old.saturating_add(1);
                 }
                 Some('+') => {
                     all.push((Kind::Added, new, &line[1..]));
-                    new += 1;
+                    new = new.saturating_add(1);
                 }
                 Some(' ') | None => {
                     all.push((Kind::Kept, new, line.get(1..).unwrap_or_default()));
-                    (old, new) = (old + 1, new + 1);
+                    (old, new) = (old.saturating_add(1), new.saturating_add(1));
                 }
                 Some(_) => all.push((Kind::Note, 0, line)),
             }

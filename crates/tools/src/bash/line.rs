@@ -2,11 +2,14 @@
 //! allowed.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use agent_team_protocol::request::{
     RunnableCommand, RunnableJoin, RunnableRedirect, RunnableTarget, RunnableView,
 };
+
+use crate::git;
+use crate::program::is_outside;
 
 /// The arguments of one shell.
 #[derive(Debug)]
@@ -16,6 +19,9 @@ pub(super) struct Line {
     pub(super) directory: Option<PathBuf>,
     /// Remove the environment variables with which bash would run other code than these words.
     strict: bool,
+    /// Reading commands, which ran without a decision: run no program of the project, and no program that a repository
+    /// names.
+    reads_only: bool,
 }
 
 impl Line {
@@ -25,6 +31,7 @@ impl Line {
             args: vec!["-c".into(), command.into()],
             directory: None,
             strict: false,
+            reads_only: false,
         }
     }
 
@@ -33,6 +40,7 @@ impl Line {
     pub(super) fn words(run: RunnableView) -> Self {
         let mut script = String::new();
         let mut words: Vec<String> = Vec::new();
+        let reads_only = run.reads_only;
         for (index, step) in run.steps.into_iter().enumerate() {
             if index > 0 {
                 script.push_str(match step.join {
@@ -54,11 +62,16 @@ impl Line {
             args,
             directory: Some(run.directory),
             strict: true,
+            reads_only,
         }
     }
 
     /// Returns the environment of the shell.
-    pub(super) fn env(&self, env: &[(OsString, OsString)]) -> Vec<(OsString, OsString)> {
+    pub(super) fn env(
+        &self,
+        env: &[(OsString, OsString)],
+        project: &Path,
+    ) -> Vec<(OsString, OsString)> {
         // Before the command, bash runs the script that `BASH_ENV` names; an interactive POSIX shell runs the script
         // that `ENV` names. Instead of the program NAME, bash runs a function that it imports from `BASH_FUNC_NAME%%`.
         let runs_code = |name: &OsString| {
@@ -68,7 +81,17 @@ impl Line {
         let kept = env
             .iter()
             .filter(|(name, _)| !self.strict || !runs_code(name));
-        kept.cloned().collect()
+        let mut kept: Vec<_> = kept.cloned().collect();
+        if self.reads_only {
+            kept.retain(|(name, _)| name != "LD_LIBRARY_PATH" && name != "LD_PRELOAD");
+            for (_, path) in kept.iter_mut().filter(|(name, _)| name == "PATH") {
+                let outside = std::env::split_paths(path).filter(|it| is_outside(project, it));
+                // The directories were separated by colons, so they contain none.
+                *path = std::env::join_paths(outside).unwrap_or_default();
+            }
+            kept.extend(git::settings_of_environment());
+        }
+        kept
     }
 }
 
@@ -125,8 +148,8 @@ mod tests {
             steps: Vec::new(),
             reads_only: false,
         };
-        assert_eq!(Line::words(run).env(&env), env[..1]);
-        assert_eq!(Line::text("ls").env(&env), env);
+        assert_eq!(Line::words(run).env(&env, Path::new("/project")), env[..1]);
+        assert_eq!(Line::text("ls").env(&env, Path::new("/project")), env);
     }
 
     #[test]

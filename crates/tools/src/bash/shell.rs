@@ -16,7 +16,7 @@ pub(super) async fn shell(
     sandbox: Option<ActiveSandbox>,
 ) -> Result<Program, ToolError> {
     let shell = find_bash(&context.env);
-    let env = line.env(&context.env);
+    let env = line.env(&context.env, &context.project);
     let directory = line.directory.unwrap_or_else(|| context.cwd.clone());
     Program::start(sandbox, shell.clone(), line.args, env, directory)
         .await
