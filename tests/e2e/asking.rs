@@ -90,6 +90,8 @@ async fn a_request_must_be_shown_in_full_before_yes() {
     assert_eq!(rig.read("out.txt"), None);
     screen.type_in("a\r").await;
     screen.until("line 100").await;
+    // The prompt follows the end of the input that is discarded.
+    screen.until("P-1? [y] once").await;
     screen.type_in("y\r").await;
     screen.until("P-1 is allowed").await;
     assert_eq!(screen.end().await.0, 0);
