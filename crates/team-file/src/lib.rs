@@ -28,6 +28,7 @@ mod task;
 mod tests;
 mod trust;
 mod unsupported;
+mod user_config;
 mod variables;
 
 use std::collections::HashMap;

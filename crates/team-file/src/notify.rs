@@ -4,11 +4,11 @@
 use std::path::Path;
 
 use agent_team_protocol::spec::{Notify, NotifyCommand};
-use toml::de::DeTable;
 
 use super::source::{Fault, Source};
 use super::table::Table;
 use super::unsupported::Level;
+use super::user_config;
 
 const KEY: &str = "notify";
 
@@ -25,24 +25,9 @@ pub(super) const WORDS: &[(&str, Word)] = &[
     ("off", Word::Off),
 ];
 
-/// Reads the user's `config.toml`. Ignores a file that cannot be read or parsed: the supervisor refuses to start with
-/// it and reports the reason.
+/// Reads the value of the user's `config.toml`.
 pub(super) fn from_settings(settings: &Path) -> Result<Option<Notify>, Vec<Fault>> {
-    let file = settings.join("config.toml");
-    let Ok(text) = super::open::read_text(&file) else {
-        return Ok(None);
-    };
-    let shown = file.display().to_string();
-    let source = Source::new(&*shown, &text);
-    let Ok(document) = DeTable::parse(&text) else {
-        return Ok(None);
-    };
-    let mut root = Table::new(&source, document.get_ref(), Level::Root, 0);
-    let notify = read(&source, &mut root);
-    match source.take_faults() {
-        faults if faults.is_empty() => Ok(notify),
-        faults => Err(faults),
-    }
+    user_config::read(settings, read)
 }
 
 /// Reads `notify = "word"` or `notify = { command = ["program", "argument"] }`.

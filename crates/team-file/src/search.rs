@@ -3,11 +3,11 @@
 use std::path::Path;
 
 use agent_team_protocol::spec::Search;
-use toml::de::DeTable;
 
 use super::source::{Fault, Source};
 use super::table::{At, Table};
 use super::unsupported::Level;
+use super::user_config;
 use super::variables::is_variable;
 
 /// The default variable of the API key, as in Brave's documentation.
@@ -28,24 +28,11 @@ pub(super) const APIS: &[(&str, Api)] = &[
     ("brave", Api::Brave),
 ];
 
-/// Reads the user's `config.toml`. Ignores a file that cannot be read or parsed: the supervisor refuses to start with
-/// it and reports the reason.
+/// Reads the value of the user's `config.toml`.
 pub(super) fn from_settings(settings: &Path) -> Result<Option<Search>, Vec<Fault>> {
-    let file = settings.join("config.toml");
-    let Ok(text) = super::open::read_text(&file) else {
-        return Ok(None);
-    };
-    let shown = file.display().to_string();
-    let source = Source::new(&*shown, &text);
-    let Ok(document) = DeTable::parse(&text) else {
-        return Ok(None);
-    };
-    let mut root = Table::new(&source, document.get_ref(), Level::Root, 0);
-    let search = read(&source, root.table("search", Level::Search));
-    match source.take_faults() {
-        faults if faults.is_empty() => Ok(search),
-        faults => Err(faults),
-    }
+    user_config::read(settings, |source, root| {
+        read(source, root.table("search", Level::Search))
+    })
 }
 
 pub(super) fn read(source: &Source<'_>, table: Option<Table<'_>>) -> Option<Search> {
